@@ -1,0 +1,254 @@
+//! One RPC to one server within its timeout, and why it failed.
+
+use std::{
+    error::Error as StdError,
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::{body::Incoming, client::conn::http2::SendRequest};
+use tonic::{Status, body::Body, metadata::MetadataValue};
+
+use super::Shared;
+use crate::{
+    proto::{
+        health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+        rehearsal::{Image, ProcessImageRequest, rehearsal_client::RehearsalClient, rehearsal_server},
+    },
+    server::MESSAGE_BYTES_MAX,
+    status::Code,
+    time::Instant,
+    transport::ATTEMPTS_BEFORE,
+    workload::{Input, Output},
+    world::timeout_at,
+};
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The attempt's status.
+    pub code: Code,
+    /// What lies behind it.
+    pub cause: Cause,
+}
+
+/// What lies behind a failure.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// Nobody listens there.
+    #[error("connection refused")]
+    ConnectionRefused,
+    /// The connection broke.
+    #[error("connection reset")]
+    ConnectionReset,
+    /// The connection was closed by the other side.
+    #[error("connection closed")]
+    ConnectionClosed,
+    /// Opening the connection took too long.
+    #[error("connect timeout")]
+    ConnectTimeout,
+    /// The network failed otherwise.
+    #[error("{0}")]
+    Network(String),
+    /// The server reset the stream.
+    #[error("stream reset: {0}")]
+    StreamReset(String),
+    /// No answer within the attempt's timeout.
+    #[error("attempt timeout")]
+    AttemptTimeout,
+    /// No answer before the call's deadline.
+    #[error("call deadline")]
+    CallDeadline,
+    /// The server answered so.
+    #[error("{0}")]
+    Answer(String),
+    /// The server's answer is not what was asked for.
+    #[error("the reply is not the answer: {0}")]
+    WrongReply(String),
+}
+
+impl Failure {
+    pub(super) fn new(code: Code, cause: Cause) -> Self {
+        Self { code, cause }
+    }
+
+    /// Whether a server gave this answer, rather than the way to it or the lack of one.
+    pub fn is_answer(&self) -> bool {
+        matches!(self.cause, Cause::Answer(_))
+    }
+}
+
+/// Sends `input` as attempt `number` of `request` to `server` and waits until `timeout`.
+pub(super) async fn process(
+    client: &Shared,
+    server: usize,
+    (request, number): (u64, u32),
+    input: &Input,
+    timeout: Instant,
+) -> Result<Output, Failure> {
+    let Input::Image(picture) = input;
+    let image = Image { width: picture.width, height: picture.height, pixels: picture.pixels.clone() };
+    let mut message = tonic::Request::new(ProcessImageRequest { request_id: request, image: Some(image) });
+    message.set_timeout(timeout.since(client.world.now()));
+    if number > 1 {
+        message.metadata_mut().insert(ATTEMPTS_BEFORE, MetadataValue::from(number - 1));
+    }
+    let rpc = async {
+        let channel = Channel { sender: client.servers[server].connection.ready().await? };
+        let mut stub = RehearsalClient::with_origin(channel, origin())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let reply = stub.process_image(message).await.map_err(|status| failure(&status))?.into_inner();
+        let image = reply.image.unwrap_or_default();
+        if (image.width, image.height) != (picture.width, picture.height) || image.pixels.len() != picture.pixels.len()
+        {
+            let cause = Cause::WrongReply(format!("an image of {}x{}", image.width, image.height));
+            return Err(Failure::new(Code::Internal, cause));
+        }
+        Ok(Output::Image(image.pixels))
+    };
+    within(client, timeout, rpc).await
+}
+
+/// Asks `server` for its health and waits until `timeout`.
+pub(super) async fn check_health(client: &Shared, server: usize, timeout: Instant) -> Result<(), Failure> {
+    let mut message = tonic::Request::new(HealthCheckRequest { service: rehearsal_server::SERVICE_NAME.to_owned() });
+    message.set_timeout(timeout.since(client.world.now()));
+    let rpc = async {
+        let channel = Channel { sender: client.servers[server].connection.ready().await? };
+        let reply = HealthClient::with_origin(channel, origin()).check(message).await;
+        let status = reply.map_err(|status| failure(&status))?.into_inner().status();
+        match status {
+            ServingStatus::Serving => Ok(()),
+            other => Err(Failure::new(Code::Unavailable, Cause::Answer(other.as_str_name().to_owned()))),
+        }
+    };
+    within(client, timeout, rpc).await
+}
+
+async fn within<T>(
+    client: &Shared,
+    timeout: Instant,
+    rpc: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let timed_out = |_| Err(Failure::new(Code::DeadlineExceeded, Cause::AttemptTimeout));
+    timeout_at(&*client.world, timeout, rpc).await.unwrap_or_else(timed_out)
+}
+
+/// The authority is of no consequence: a connection leads to one server.
+fn origin() -> http::Uri {
+    http::Uri::from_static("http://rehearsal")
+}
+
+/// A connection as tonic's clients want it.
+struct Channel {
+    sender: SendRequest<Body>,
+}
+
+impl tower_service::Service<http::Request<Body>> for Channel {
+    type Response = http::Response<Reply>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.sender.poll_ready(cx).map_err(|error| network_status(&error))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let answer = self.sender.send_request(request);
+        Box::pin(async move { answer.await.map(|reply| reply.map(Reply)).map_err(|error| network_status(&error)) })
+    }
+}
+
+/// A reply's body, whose failures keep their cause.
+struct Reply(Incoming);
+
+impl HttpBody for Reply {
+    type Data = bytes::Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map_err(|error| network_status(&error))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// Carries a [`Failure`] of the way to the server through tonic.
+#[derive(Debug)]
+struct OnTheWay(Failure);
+
+impl fmt::Display for OnTheWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.cause.fmt(f)
+    }
+}
+
+impl StdError for OnTheWay {}
+
+fn network_status(error: &hyper::Error) -> Status {
+    let cause = Cause::of_hyper(error);
+    let code = stream_reset(error).map_or(Code::Unavailable, code_of_reset);
+    let mut status = Status::new(code.into(), cause.to_string());
+    status.set_source(std::sync::Arc::new(OnTheWay(Failure::new(code, cause))));
+    status
+}
+
+fn failure(status: &Status) -> Failure {
+    match status.source().and_then(|source| source.downcast_ref::<OnTheWay>()) {
+        Some(OnTheWay(failure)) => failure.clone(),
+        None => Failure::new(status.code().into(), Cause::Answer(status.message().to_owned())),
+    }
+}
+
+impl Cause {
+    pub(super) fn of_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::ConnectionRefused,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::ConnectionReset,
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::NotConnected => Self::ConnectionClosed,
+            kind => Self::Network(kind.to_string()),
+        }
+    }
+
+    pub(super) fn of_hyper(error: &hyper::Error) -> Self {
+        if let Some(reason) = stream_reset(error) {
+            return Self::StreamReset(reason.to_string());
+        }
+        match sources(error).find_map(|source| source.downcast_ref::<h2::Error>()) {
+            Some(error) => error.get_io().map_or(Self::ConnectionClosed, Self::of_io),
+            None => sources(error).find_map(|source| source.downcast_ref()).map_or(Self::ConnectionClosed, Self::of_io),
+        }
+    }
+}
+
+fn stream_reset(error: &hyper::Error) -> Option<h2::Reason> {
+    let error = sources(error).find_map(|source| source.downcast_ref::<h2::Error>())?;
+    error.is_reset().then(|| error.reason()).flatten()
+}
+
+fn sources(error: &hyper::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |error| (*error).source())
+}
+
+/// The table "HTTP2 Transport Mapping, Errors" of the gRPC over HTTP/2 specification.
+fn code_of_reset(reason: h2::Reason) -> Code {
+    match reason {
+        h2::Reason::REFUSED_STREAM => Code::Unavailable,
+        h2::Reason::CANCEL => Code::Cancelled,
+        h2::Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        h2::Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+        _ => Code::Internal,
+    }
+}

@@ -1,0 +1,40 @@
+//! gRPC's `round_robin`: every candidate in turn.
+
+use super::Balancer;
+
+/// Remembers whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct RoundRobin {
+    /// The lowest index that has not had its turn.
+    next: usize,
+}
+
+impl Balancer for RoundRobin {
+    fn pick(&mut self, candidates: &[usize]) -> usize {
+        let position = candidates.partition_point(|server| *server < self.next);
+        let picked = candidates[position % candidates.len()];
+        self.next = picked + 1;
+        picked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_candidate_has_its_turn() {
+        let mut balancer = RoundRobin::default();
+        let picks: Vec<_> = (0..6).map(|_| balancer.pick(&[0, 1, 2])).collect();
+        assert_eq!(picks, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_server_that_leaves_or_returns_does_not_start_the_round_again() {
+        let mut balancer = RoundRobin::default();
+        assert_eq!(balancer.pick(&[0, 1, 2]), 0);
+        assert_eq!(balancer.pick(&[0, 2]), 2);
+        assert_eq!(balancer.pick(&[0, 1, 2]), 0);
+        assert_eq!(balancer.pick(&[0, 1, 2]), 1);
+    }
+}

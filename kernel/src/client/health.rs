@@ -1,0 +1,103 @@
+//! What the client believes of each server.
+//!
+//! HEALTHY → UNHEALTHY when an attempt or an active check fails with UNAVAILABLE, DEADLINE_EXCEEDED or INTERNAL, or
+//! a connection cannot be opened. UNHEALTHY → HEALTHY when an active check or an attempt succeeds. Servers start out
+//! healthy. An active check runs every interval and as soon as a connection is ready; its result is believed until
+//! the next one.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::select;
+
+use super::{
+    Shared,
+    attempt::{self, Cause, Failure},
+};
+use crate::{
+    record::{Event, Recorder},
+    status::Code,
+};
+
+/// Beliefs about all servers. Clones share them.
+#[derive(Clone)]
+pub(super) struct Health {
+    recorder: Recorder,
+    servers: Arc<[String]>,
+    healthy: Arc<Mutex<Vec<bool>>>,
+}
+
+/// The belief about one server.
+#[derive(Clone)]
+pub(super) struct Belief {
+    health: Health,
+    server: usize,
+}
+
+impl Health {
+    pub(super) fn new(recorder: Recorder, servers: Vec<String>) -> Self {
+        let healthy = Arc::new(Mutex::new(vec![true; servers.len()]));
+        Self { recorder, servers: servers.into(), healthy }
+    }
+
+    pub(super) fn of(&self, server: usize) -> Belief {
+        Belief { health: self.clone(), server }
+    }
+
+    pub(super) fn is_healthy(&self, server: usize) -> bool {
+        self.beliefs()[server]
+    }
+
+    /// Draws the consequence of an attempt or a check: `None` says that it succeeded.
+    pub(super) fn observe(&self, server: usize, failure: Option<&Failure>) {
+        match failure {
+            None => self.of(server).is_healthy(),
+            Some(failure) if tells_of_ill_health(failure.code) => self.of(server).is_unhealthy(&failure.cause),
+            Some(_) => {}
+        }
+    }
+
+    fn beliefs(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.healthy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Belief {
+    pub(super) fn is_healthy(&self) {
+        if !std::mem::replace(&mut self.health.beliefs()[self.server], true) {
+            self.health.recorder.event(Event::Healthy).target(self.name()).record();
+        }
+    }
+
+    pub(super) fn is_unhealthy(&self, cause: &Cause) {
+        if std::mem::replace(&mut self.health.beliefs()[self.server], false) {
+            self.health.recorder.event(Event::Unhealthy).target(self.name()).cause(cause.to_string()).record();
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.health.servers[self.server]
+    }
+}
+
+fn tells_of_ill_health(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Internal)
+}
+
+/// Checks on one server for as long as the client lives.
+pub(super) async fn check_regularly(client: Arc<Shared>, server: usize) {
+    let settings = client.settings.health_check;
+    let mut connection = client.servers[server].connection.watcher();
+    let mut due = client.world.now() + settings.interval;
+    loop {
+        // A new connection is checked at once: what was believed is about the one before.
+        select(client.world.sleep_until(due), std::pin::pin!(connection.becomes_ready())).await;
+        let started = client.world.now();
+        due = started + settings.interval;
+        // While it cannot even be connected, the connection says so itself.
+        if client.servers[server].connection.is_failing() {
+            continue;
+        }
+        let failure = attempt::check_health(&client, server, started + settings.timeout).await.err();
+        client.health.observe(server, failure.as_ref());
+    }
+}

@@ -1,0 +1,36 @@
+//! Everything of a rehearsal that runs in both worlds.
+//!
+//! The same server and client run under a simulated network or as real processes; this crate is that code, and knows
+//! neither turmoil nor processes. It never asks the operating system for time, randomness, threads or sockets: it asks
+//! the [`World`](world::World) it was given.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`scenario`] | scenario files: schema, validation, error messages |
+//! | [`world`], [`time`], [`entropy`] | the seam: clock, network, computing, tasks; seeded randomness |
+//! | [`proto`] | the gRPC services and their messages |
+//! | [`workload`] | what servers compute |
+//! | [`server`] | a replica: workers, queue, deadlines, health, metrics |
+//! | [`client`] | the resilient client: connections, health, balancing, retries |
+//! | [`load`] | the arrival schedule and the open loop that follows it |
+//! | [`link`] | the shaping layer: delay, loss, bandwidth, partitions, resets |
+//! | [`nemesis`] | plays the fault timeline |
+//! | [`record`] | rows, and the run folder |
+//! | [`measure`] | metrics, phases, recovery, the verdict |
+
+pub mod client;
+pub mod distribution;
+pub mod entropy;
+pub mod link;
+pub mod load;
+pub mod measure;
+pub mod nemesis;
+pub mod proto;
+pub mod record;
+pub mod scenario;
+pub mod server;
+pub mod status;
+pub mod time;
+mod transport;
+pub mod workload;
+pub mod world;

@@ -1,0 +1,177 @@
+//! The network between a client and a server: one layer between the client's transport and its socket.
+//!
+//! A [`Link`] belongs to a client and a server and carries all connections between them. Both ways it delays,
+//! jitters, paces, holds and resets what passes: outgoing bytes before they are written to the socket, incoming
+//! ones after they are read from it. In the simulation it is the whole network; on real processes it adds the
+//! scenario's part to a direct TCP connection. So a fault means the same in both worlds: what a crashed server sent
+//! still arrives, a frozen server's kernel still receives, and nothing terminates TCP in between.
+//!
+//! * [`Shape`] says what a link does to bytes, and composes what network and faults ask for.
+//! * `lane` is one direction of one connection: the queue of segments on their way.
+//! * [`ShapedStream`] is a connection: a lane each way around the socket.
+//! * `retransmission` knows when TCP tries again.
+
+mod lane;
+mod retransmission;
+mod shape;
+mod stream;
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::Notify;
+
+pub use shape::{Shape, Way};
+pub use stream::ShapedStream;
+
+use crate::{distribution::Distribution, entropy::Entropy, time::Instant, world::SharedWorld};
+use retransmission::{Retransmission, SYN_TIMEOUT};
+use stream::Connection;
+
+/// The link from this client to one server.
+pub struct Link {
+    world: SharedWorld,
+    entropy: Entropy,
+    server: String,
+    /// The delay of the link itself, each way, under whatever the scenario adds. The real world has its own.
+    bare: Option<Distribution>,
+    state: Mutex<State>,
+    /// Told of every change of the shape.
+    changed: Notify,
+}
+
+struct State {
+    shape: Shape,
+    /// When the last cut of each way was lifted.
+    healed: [Instant; 2],
+    /// When the last byte accepted each way will have left, at the link's bandwidth.
+    busy_until: [Instant; 2],
+    connections: Vec<Weak<Connection>>,
+    /// Connections ever opened; numbers their random streams.
+    opened: u64,
+}
+
+impl Link {
+    /// A link to `server` that does nothing but delay by `bare`, until it is given a shape.
+    pub fn new(world: SharedWorld, entropy: Entropy, server: &str, bare: Option<Distribution>) -> Arc<Self> {
+        let state = State {
+            shape: Shape::default(),
+            healed: [Instant::START; 2],
+            busy_until: [Instant::START; 2],
+            connections: Vec::new(),
+            opened: 0,
+        };
+        Arc::new(Self {
+            world,
+            entropy,
+            server: server.to_owned(),
+            bare,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        })
+    }
+
+    /// The server at the other end.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// From now on the link does `shape`. What is on its way keeps the delay it got; what was held flows again at
+    /// TCP's next retransmission, if this lifts the cut.
+    pub fn set_shape(&self, shape: Shape) {
+        let now = self.world.now();
+        let mut state = self.state();
+        for way in [Way::To, Way::From] {
+            if state.shape.cuts(way) && !shape.cuts(way) {
+                state.healed[way as usize] = now;
+            }
+        }
+        state.shape = shape;
+        self.wake(state);
+    }
+
+    /// Resets every open connection.
+    pub fn reset(&self) {
+        let state = self.state();
+        for connection in state.connections.iter().filter_map(Weak::upgrade) {
+            connection.reset();
+        }
+        self.wake(state);
+    }
+
+    /// Opens a connection, which takes a round trip: a handshake that is cut off or lost is tried again when TCP
+    /// would, from one second on.
+    pub async fn connect(self: &Arc<Self>) -> io::Result<ShapedStream> {
+        let number = self.count_connection();
+        let mut rng = self.entropy.stream_of("link.handshake", &[self.fingerprint(), number]);
+        self.pass_handshake(&mut rng).await;
+        let opened = self.world.connect(&self.server).await;
+        self.pass_handshake(&mut rng).await;
+        let connection = Connection::new();
+        self.state().connections.push(Arc::downgrade(&connection));
+        Ok(ShapedStream::new(self.clone(), connection, number, opened?))
+    }
+
+    async fn pass_handshake(&self, rng: &mut ChaCha8Rng) {
+        let sent = self.world.now();
+        let mut through = sent;
+        loop {
+            let changed = self.changed.notified();
+            let healed = {
+                let state = self.state();
+                // A server that is cut off either way completes no handshake.
+                let cut = state.shape.cuts(Way::To) || state.shape.cuts(Way::From);
+                (!cut).then(|| state.healed[0].max(state.healed[1]))
+            };
+            if let Some(healed) = healed {
+                if through != sent || healed > sent {
+                    through = Retransmission::of(SYN_TIMEOUT).first_at_or_after(sent, healed.max(through));
+                }
+                break;
+            }
+            changed.await;
+            through = self.world.now();
+        }
+        let delay = {
+            let state = self.state();
+            self.bare_delay(rng) + state.shape.delay(rng) + state.shape.retransmissions(SYN_TIMEOUT, rng)
+        };
+        if through != sent || !delay.is_zero() {
+            self.world.sleep_until(through + delay).await;
+        }
+    }
+
+    fn bare_delay(&self, rng: &mut ChaCha8Rng) -> Duration {
+        self.bare.as_ref().map_or(Duration::ZERO, |bare| bare.sample(rng))
+    }
+
+    fn count_connection(&self) -> u64 {
+        let mut state = self.state();
+        state.connections.retain(|connection| connection.strong_count() > 0);
+        state.opened += 1;
+        state.opened
+    }
+
+    /// Tells this link's random streams from those of the others.
+    fn fingerprint(&self) -> u64 {
+        self.server.bytes().fold(0, |hash, byte| u64::from(byte) ^ u64::rotate_left(hash, 8))
+    }
+
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let connections: Vec<_> = state.connections.iter().filter_map(Weak::upgrade).collect();
+        // A woken connection takes this lock at once if it runs on another thread.
+        drop(state);
+        for connection in connections {
+            connection.wake();
+        }
+        self.changed.notify_waiters();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,175 @@
+//! One direction of one connection: segments on their way, in order.
+
+use std::{
+    collections::VecDeque,
+    io,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    Link,
+    retransmission::{RTO, Retransmission},
+    shape::Way,
+};
+use crate::{time::Instant, world::Sleep};
+
+/// The largest piece that is lost or paced as one: a full segment on the loopback device, whose MTU is 64 KiB.
+const SEGMENT_BYTES: usize = 64 * 1024;
+
+/// The queue of one direction. What enters gets its time of arrival at once and never overtakes.
+pub(super) struct Lane {
+    way: Way,
+    rng: ChaCha8Rng,
+    queue: VecDeque<Segment>,
+    /// Data bytes in `queue`.
+    queued: usize,
+    /// No segment arrives before the one ahead of it.
+    last_arrival: Instant,
+    /// While the way is cut: when TCP first sent something in vain.
+    stuck_since: Option<Instant>,
+    /// The timer of the segment at the head, and its time.
+    timer: Option<(Instant, Sleep)>,
+}
+
+struct Segment {
+    payload: Payload,
+    /// `None` while it is held by a cut.
+    arrival: Option<Instant>,
+}
+
+/// What travels.
+pub(super) enum Payload {
+    Data(Bytes),
+    /// The end of the stream.
+    End,
+    Failure(io::Error),
+}
+
+impl Payload {
+    fn len(&self) -> usize {
+        match self {
+            Self::Data(bytes) => bytes.len(),
+            Self::End | Self::Failure(_) => 0,
+        }
+    }
+}
+
+impl Lane {
+    pub(super) fn new(way: Way, rng: ChaCha8Rng) -> Self {
+        Self {
+            way,
+            rng,
+            queue: VecDeque::new(),
+            queued: 0,
+            last_arrival: Instant::START,
+            stuck_since: None,
+            timer: None,
+        }
+    }
+
+    /// Data bytes on their way.
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Sends `payload` off.
+    pub(super) fn push(&mut self, link: &Link, payload: Payload) {
+        let splits = link.state().shape.splits();
+        match payload {
+            Payload::Data(mut bytes) if splits => {
+                while bytes.len() > SEGMENT_BYTES {
+                    let segment = bytes.split_to(SEGMENT_BYTES);
+                    self.push_segment(link, Payload::Data(segment));
+                }
+                self.push_segment(link, Payload::Data(bytes));
+            }
+            payload => self.push_segment(link, payload),
+        }
+    }
+
+    /// The payload at the head, once it has arrived.
+    pub(super) fn poll_arrival(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<&mut Payload> {
+        self.release_if_healed(link);
+        let Some(Segment { arrival: Some(arrival), .. }) = self.queue.front() else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let arrival = *arrival;
+        if link.world.now() < arrival {
+            let timer = match &mut self.timer {
+                Some((at, timer)) if *at == arrival => timer,
+                timer => &mut timer.insert((arrival, link.world.sleep_until(arrival))).1,
+            };
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        self.timer = None;
+        Poll::Ready(&mut self.queue.front_mut().expect("a segment was at the head").payload)
+    }
+
+    /// Takes `bytes` off the head, or the whole of it if they are all it holds.
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.queued -= bytes;
+        match self.queue.front_mut().map(|segment| &mut segment.payload) {
+            Some(Payload::Data(data)) if bytes < data.len() => drop(data.split_to(bytes)),
+            _ => drop(self.queue.pop_front()),
+        }
+    }
+
+    fn push_segment(&mut self, link: &Link, payload: Payload) {
+        self.release_if_healed(link);
+        let now = link.world.now();
+        let arrival = if link.state().shape.cuts(self.way) {
+            self.stuck_since.get_or_insert(now);
+            None
+        } else {
+            // What is stuck ahead goes first, at a time that is not known yet.
+            self.stuck_since.is_none().then(|| self.arrival(link, now, payload.len()))
+        };
+        self.queued += payload.len();
+        self.queue.push_back(Segment { payload, arrival });
+    }
+
+    /// Once the cut is lifted: what was held arrives with TCP's next retransmission.
+    fn release_if_healed(&mut self, link: &Link) {
+        let Some(stuck_since) = self.stuck_since else { return };
+        let healed = {
+            let state = link.state();
+            if state.shape.cuts(self.way) {
+                return;
+            }
+            state.healed[self.way as usize]
+        };
+        self.stuck_since = None;
+        let sent = Retransmission::of(RTO).first_at_or_after(stuck_since, healed);
+        let first_held = self.queue.partition_point(|segment| segment.arrival.is_some());
+        for position in first_held..self.queue.len() {
+            let arrival = self.arrival(link, sent, self.queue[position].payload.len());
+            self.queue[position].arrival = Some(arrival);
+        }
+    }
+
+    /// When `bytes` sent at `sent` arrive.
+    fn arrival(&mut self, link: &Link, sent: Instant, bytes: usize) -> Instant {
+        let mut state = link.state();
+        let shape = state.shape;
+        let mut left = sent;
+        if shape.bandwidth.is_some() {
+            left = sent.max(state.busy_until[self.way as usize]) + shape.serialization(bytes);
+            state.busy_until[self.way as usize] = left;
+        }
+        drop(state);
+        let delay = link.bare_delay(&mut self.rng) + shape.delay(&mut self.rng);
+        let arrival = left + delay + shape.retransmissions(RTO, &mut self.rng);
+        self.last_arrival = self.last_arrival.max(arrival);
+        self.last_arrival
+    }
+}

@@ -1,0 +1,269 @@
+//! A connection through a link: a lane each way around a socket.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::{
+    Link,
+    lane::{Lane, Payload},
+    shape::Way,
+};
+use crate::world::BoxStream;
+
+/// Bytes that wait to be written before `poll_write` waits too: Linux's largest send buffer, `tcp_wmem[2]`.
+const SEND_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Bytes read ahead before the socket is left to fill: Linux's largest receive buffer, `tcp_rmem[2]`.
+const RECEIVE_BUFFER: usize = 6 * 1024 * 1024;
+
+/// Room made for what is read from the socket at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// A stream whose bytes go through a [`Link`].
+///
+/// Outgoing bytes wait in this object and are written as they become due, which its reader sees to: it must be
+/// polled for reading as long as writes are to make progress, as every HTTP/2 connection is.
+pub struct ShapedStream {
+    link: Arc<Link>,
+    connection: Arc<Connection>,
+    /// `None` once it has been reset or handed to the task that drains it.
+    wire: Option<Wire>,
+}
+
+struct Wire {
+    socket: BoxStream,
+    outgoing: Lane,
+    incoming: Lane,
+    /// Where the socket is read into.
+    buffer: BytesMut,
+    /// The socket has said its last.
+    read_all: bool,
+    /// The end of our stream is on its way or through.
+    ending: bool,
+    ended: bool,
+}
+
+/// What the link knows of a connection.
+pub(super) struct Connection {
+    reset: AtomicBool,
+    reader: Mutex<Option<Waker>>,
+}
+
+impl Connection {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { reset: AtomicBool::new(false), reader: Mutex::new(None) })
+    }
+
+    /// From its next poll on the stream fails.
+    pub(super) fn reset(&self) {
+        self.reset.store(true, Ordering::Release);
+    }
+
+    pub(super) fn wake(&self) {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn register(&self, cx: &Context<'_>) {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reader.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *reader = Some(cx.waker().clone());
+        }
+    }
+}
+
+impl ShapedStream {
+    pub(super) fn new(link: Arc<Link>, connection: Arc<Connection>, number: u64, socket: BoxStream) -> Self {
+        let rng = |way: Way| link.entropy.stream_of("link.lane", &[link.fingerprint(), number, way as u64]);
+        let wire = Wire {
+            socket,
+            outgoing: Lane::new(Way::To, rng(Way::To)),
+            incoming: Lane::new(Way::From, rng(Way::From)),
+            buffer: BytesMut::new(),
+            read_all: false,
+            ending: false,
+            ended: false,
+        };
+        Self { link, connection, wire: Some(wire) }
+    }
+
+    /// The wire, unless the connection has been reset.
+    fn wire(&mut self) -> io::Result<(&Link, &mut Wire)> {
+        if self.connection.reset.load(Ordering::Acquire) {
+            // Closes the socket, which tells the server.
+            self.wire = None;
+        }
+        let wire = self.wire.as_mut().ok_or(io::ErrorKind::ConnectionReset)?;
+        Ok((&self.link, wire))
+    }
+}
+
+impl AsyncRead for ShapedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.connection.register(cx);
+        let (link, wire) = self.wire()?;
+        // A failure to write is seen as one to read: the peer's reset reaches both.
+        wire.drive_outgoing(link, cx)?;
+        if wire.passes_straight(link, &wire.incoming) && !wire.read_all {
+            return Pin::new(&mut wire.socket).poll_read(cx, buf);
+        }
+        wire.fill_incoming(link, cx);
+        wire.deliver(link, cx, buf)
+    }
+}
+
+impl AsyncWrite for ShapedStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let (link, wire) = self.wire()?;
+        wire.drive_outgoing(link, cx)?;
+        if wire.passes_straight(link, &wire.outgoing) {
+            return Pin::new(&mut wire.socket).poll_write_vectored(cx, bufs);
+        }
+        if wire.outgoing.queued() >= SEND_BUFFER {
+            return Poll::Pending;
+        }
+        let mut bytes = BytesMut::with_capacity(bufs.iter().map(|buf| buf.len()).sum());
+        bufs.iter().for_each(|buf| bytes.extend_from_slice(buf));
+        let taken = bytes.len();
+        wire.outgoing.push(link, Payload::Data(bytes.freeze()));
+        wire.drive_outgoing(link, cx)?;
+        Poll::Ready(Ok(taken))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// What waits for the link is in the network already, so there is nothing to flush but the socket.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (link, wire) = self.wire()?;
+        wire.drive_outgoing(link, cx)?;
+        Pin::new(&mut wire.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.register(cx);
+        let (link, wire) = self.wire()?;
+        wire.poll_end(link, cx)
+    }
+}
+
+impl Wire {
+    /// Whether the link does nothing, so that bytes need not stop here.
+    fn passes_straight(&self, link: &Link, lane: &Lane) -> bool {
+        lane.is_empty() && link.bare.is_none() && link.state().shape.is_none()
+    }
+
+    /// Writes what has come through the link to the socket.
+    fn drive_outgoing(&mut self, link: &Link, cx: &mut Context<'_>) -> io::Result<()> {
+        while let Poll::Ready(payload) = self.outgoing.poll_arrival(link, cx) {
+            let Payload::Data(bytes) = payload else {
+                let Poll::Ready(ended) = Pin::new(&mut self.socket).poll_shutdown(cx) else { break };
+                self.ended = true;
+                self.outgoing.consume(0);
+                return ended;
+            };
+            let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(cx, bytes) else { break };
+            match written? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => self.outgoing.consume(written),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends off what the socket holds.
+    fn fill_incoming(&mut self, link: &Link, cx: &mut Context<'_>) {
+        while !self.read_all && self.incoming.queued() < RECEIVE_BUFFER {
+            let Poll::Ready(read) = self.poll_socket(cx) else { return };
+            let payload = match read {
+                Ok(bytes) if bytes.is_empty() => Payload::End,
+                Ok(bytes) => Payload::Data(bytes),
+                Err(error) => Payload::Failure(error),
+            };
+            self.read_all = !matches!(payload, Payload::Data(_));
+            self.incoming.push(link, payload);
+        }
+    }
+
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        if self.buffer.capacity() < READ_BYTES / 4 {
+            self.buffer.reserve(READ_BYTES);
+        }
+        // The future keeps nothing between polls, and reads into memory that nobody had to clear.
+        ready!(std::pin::pin!(self.socket.read_buf(&mut self.buffer)).poll(cx))?;
+        Poll::Ready(Ok(self.buffer.split().freeze()))
+    }
+
+    /// Hands over what has come through the link.
+    fn deliver(&mut self, link: &Link, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut delivered = false;
+        while buf.remaining() > 0 {
+            match self.incoming.poll_arrival(link, cx) {
+                Poll::Pending => break,
+                Poll::Ready(Payload::Data(bytes)) => {
+                    let taken = bytes.len().min(buf.remaining());
+                    buf.put_slice(&bytes[..taken]);
+                    self.incoming.consume(taken);
+                }
+                // Stays at the head: every later read says so again.
+                Poll::Ready(Payload::End) => return Poll::Ready(Ok(())),
+                Poll::Ready(Payload::Failure(_)) if delivered => break,
+                Poll::Ready(Payload::Failure(error)) => return Poll::Ready(Err(error.kind().into())),
+            }
+            delivered = true;
+        }
+        if delivered { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn poll_end(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.ending {
+            self.ending = true;
+            self.outgoing.push(link, Payload::End);
+        }
+        self.drive_outgoing(link, cx)?;
+        if self.ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl Drop for ShapedStream {
+    /// Closing a socket does not take back what was sent: it and the end of the stream still go through the link.
+    fn drop(&mut self) {
+        let Some(mut wire) =
+            self.wire.take().filter(|wire| !wire.ended && !wire.passes_straight(&self.link, &wire.outgoing))
+        else {
+            return;
+        };
+        let (link, connection) = (self.link.clone(), self.connection.clone());
+        let drain = async move {
+            let ended = std::future::poll_fn(|cx| {
+                connection.register(cx);
+                wire.poll_end(&link, cx)
+            });
+            // The peer may be gone, and nobody is left to be told.
+            let _ = ended.await;
+        };
+        self.link.world.spawn(Box::pin(drain));
+    }
+}

@@ -1,0 +1,99 @@
+//! The load generator: an open loop that follows one arrival schedule and never waits for replies.
+
+mod schedule;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::{
+    client::{self, Client},
+    entropy::Entropy,
+    record::{Recorder, RequestRow},
+    scenario,
+    status::Outcome,
+    time::Instant,
+    workload::{Input, pictures::Gallery},
+    world::SharedWorld,
+};
+
+pub use schedule::Schedule;
+
+/// Offers load to a client.
+pub struct Load {
+    /// Where and when it does so.
+    pub world: SharedWorld,
+    /// Where arrivals and inputs are drawn from.
+    pub entropy: Entropy,
+    /// Where a row per intended request goes.
+    pub recorder: Recorder,
+    /// Who makes the calls.
+    pub client: Client,
+    /// What requests ask for.
+    pub gallery: Gallery,
+    /// Rate, arrivals and bounds.
+    pub settings: scenario::Load,
+    /// Requests are intended from the start of the run to before here.
+    pub duration: Duration,
+}
+
+impl Load {
+    /// Follows the schedule, then waits until every call has ended.
+    pub async fn run(self) {
+        let in_flight = Arc::new(Semaphore::new(self.settings.max_in_flight));
+        let (busy, mut idle) = mpsc::channel::<()>(1);
+        for (id, intended) in (0..).zip(Schedule::new(&self.settings, self.duration, self.entropy)) {
+            self.world.sleep_until(intended).await;
+            let input = self.input(id);
+            match in_flight.clone().try_acquire_owned() {
+                Ok(permit) => self.send(id, intended, input, permit, busy.clone()),
+                Err(_) => self.recorder.request(dropped(id, intended, &input)),
+            }
+        }
+        drop(busy);
+        // Every call in flight holds a sender.
+        let _ = idle.recv().await;
+    }
+
+    fn input(&self, id: u64) -> Input {
+        Input::Image(self.gallery.draw(&mut self.entropy.stream_of("load.input", &[id])).clone())
+    }
+
+    fn send(&self, id: u64, intended: Instant, input: Input, permit: OwnedSemaphorePermit, busy: mpsc::Sender<()>) {
+        let (recorder, client, size) = (self.recorder.clone(), self.client.clone(), input.size());
+        let call = async move {
+            let sent = recorder.now();
+            let response = client.call(client::Request { id, input }).await;
+            let done = recorder.now();
+            recorder.request(RequestRow {
+                id,
+                intended_us: intended.as_micros(),
+                sent_us: Some(sent.as_micros()),
+                done_us: Some(done.as_micros()),
+                latency_us: Some(done.as_micros() - intended.as_micros()),
+                status: Outcome::Status(response.code),
+                server: response.server,
+                attempts: response.attempts,
+                failovers: response.failovers,
+                size,
+            });
+            drop((permit, busy));
+        };
+        self.world.spawn(Box::pin(call));
+    }
+}
+
+fn dropped(id: u64, intended: Instant, input: &Input) -> RequestRow {
+    RequestRow {
+        id,
+        intended_us: intended.as_micros(),
+        sent_us: None,
+        done_us: None,
+        latency_us: None,
+        status: Outcome::Dropped,
+        server: None,
+        attempts: 0,
+        failovers: 0,
+        size: input.size(),
+    }
+}

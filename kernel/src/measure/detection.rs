@@ -1,0 +1,110 @@
+//! How long until the client notices a fault.
+
+use super::{fault::Fault, phase::Span};
+use crate::record::{Event, EventRow};
+
+/// What the events tell of the servers' health: what the client came to believe, and who came back from a crash. They
+/// are few among a run's events, so they are picked out once.
+pub(super) struct Health<'a>(Vec<&'a EventRow>);
+
+impl<'a> Health<'a> {
+    pub(super) fn of(events: &'a [EventRow]) -> Self {
+        let telling = |row: &&EventRow| match row.event {
+            Event::Unhealthy | Event::Healthy => row.source == "client",
+            Event::Listening | Event::Restart => true,
+            _ => false,
+        };
+        Self(events.iter().filter(telling).collect())
+    }
+
+    /// From the fault's start until the client first marks one of its targets unhealthy, in microseconds; 0 if it
+    /// believed one of them unhealthy already, `None` if it does not happen within the fault's phase `span`.
+    ///
+    /// Beyond its phase a mark is not the fault's doing. A server that crashed and that nothing started again is still
+    /// gone after the phase, which such a crash may leave empty: there, a mark counts until the run ends.
+    pub(super) fn time_to_detect(&self, fault: &Fault, span: Span, run_end_us: u64) -> Option<u64> {
+        if fault.targets.iter().any(|target| self.believed_unhealthy(target, fault.start_us)) {
+            return Some(0);
+        }
+        let open_ended = span.end_us >= run_end_us || self.stays_gone(fault);
+        let until_us = if open_ended { u64::MAX } else { span.end_us };
+        let marks = self.0.iter().filter(|row| row.event == Event::Unhealthy && concerns(row, &fault.targets));
+        let first_us = marks.map(|row| row.at_us).filter(|at_us| (fault.start_us..until_us).contains(at_us)).min()?;
+        Some(first_us - fault.start_us)
+    }
+
+    /// What the client last came to believe of `target` until `at_us`. Of two beliefs at the same microsecond the
+    /// healthy one is taken for the later.
+    fn believed_unhealthy(&self, target: &String, at_us: u64) -> bool {
+        let beliefs = self.0.iter().filter(|row| matches!(row.event, Event::Unhealthy | Event::Healthy));
+        let until = beliefs.filter(|row| row.at_us <= at_us && row.target.as_ref() == Some(target));
+        until.map(|row| (row.at_us, row.event)).max().is_some_and(|(_, belief)| belief == Event::Unhealthy)
+    }
+
+    /// Whether the fault is a crash of which one target never came back.
+    fn stays_gone(&self, fault: &Fault) -> bool {
+        fault.kind == "crash" && fault.targets.iter().any(|target| !self.comes_back(target, fault.start_us))
+    }
+
+    fn comes_back(&self, target: &String, since_us: u64) -> bool {
+        self.0.iter().filter(|row| row.at_us >= since_us).any(|row| match row.event {
+            Event::Listening => row.source == *target,
+            Event::Restart => row.target.as_ref() == Some(target),
+            _ => false,
+        })
+    }
+}
+
+fn concerns(row: &EventRow, targets: &[String]) -> bool {
+    row.target.as_ref().is_some_and(|target| targets.contains(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::sample::{event, healthy, unhealthy};
+
+    const S: u64 = 1_000_000;
+    const RUN_END: u64 = 90 * S;
+
+    /// A fault at 10 s on server-0 and server-1 with a phase until 20 s.
+    fn detected(kind: &str, events: &[EventRow]) -> Option<u64> {
+        let targets = vec!["server-0".into(), "server-1".into()];
+        let fault = Fault { index: 0, kind: kind.into(), targets, start_us: 10 * S, lifted_us: Some(12 * S) };
+        Health::of(events).time_to_detect(&fault, Span { start_us: 10 * S, end_us: 20 * S }, RUN_END)
+    }
+
+    #[test]
+    fn the_first_mark_of_any_target_counts() {
+        let events = [unhealthy("server-1", 13 * S), unhealthy("server-0", 12 * S), unhealthy("server-2", 11 * S)];
+        assert_eq!(detected("freeze", &events), Some(2 * S));
+    }
+
+    #[test]
+    fn only_the_client_detects() {
+        let other = event(11 * S, "supervisor", Event::Unhealthy, Some("server-0"));
+        assert_eq!(detected("freeze", &[other]), None);
+    }
+
+    #[test]
+    fn a_mark_outside_the_phase_is_not_this_faults() {
+        let recovered = [unhealthy("server-0", 8 * S), healthy("server-0", 9 * S)];
+        assert_eq!(detected("freeze", &recovered), None);
+        assert_eq!(detected("freeze", &[unhealthy("server-0", 20 * S)]), None);
+        assert_eq!(detected("freeze", &[unhealthy("server-0", 20 * S - 1)]), Some(10 * S - 1));
+    }
+
+    #[test]
+    fn a_target_already_believed_unhealthy_is_detected_at_once() {
+        let events = [healthy("server-0", 7 * S), unhealthy("server-0", 8 * S), healthy("server-0", 11 * S)];
+        assert_eq!(detected("freeze", &events), Some(0));
+    }
+
+    #[test]
+    fn a_crash_that_nothing_restarts_may_be_detected_until_the_run_ends() {
+        let late = unhealthy("server-0", 25 * S);
+        let back = |target: &str| event(12 * S, target, Event::Listening, None);
+        assert_eq!(detected("crash", std::slice::from_ref(&late)), Some(15 * S));
+        assert_eq!(detected("crash", &[late, back("server-0"), back("server-1")]), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! The faults of a run, as the nemesis recorded them.
+
+use std::collections::BTreeMap;
+
+use crate::record::{Event, EventRow};
+
+/// One fault that began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Its place in the scenario file, from 0.
+    pub(super) index: usize,
+    /// Its kind as a scenario writes it, such as `crash`.
+    pub(super) kind: String,
+    /// The servers it began on, ascending by name.
+    pub(super) targets: Vec<String>,
+    /// When it began on the first of its targets.
+    pub(super) start_us: u64,
+    /// When it was lifted from the last of them; `None` if one still had it when the run ended.
+    pub(super) lifted_us: Option<u64>,
+}
+
+/// Every fault that began, ascending by index. An event that names no fault is not looked at, nor is the end of a
+/// fault that never began.
+pub(super) fn faults(events: &[EventRow]) -> Vec<Fault> {
+    let mut sightings: BTreeMap<usize, Sighting<'_>> = BTreeMap::new();
+    for row in events {
+        if let Some(index) = row.fault {
+            sightings.entry(index).or_default().note(row);
+        }
+    }
+    sightings.into_iter().filter_map(|(index, sighting)| sighting.into_fault(index)).collect()
+}
+
+/// What the events say of one fault, target by target.
+#[derive(Default)]
+struct Sighting<'a> {
+    /// The least of the causes, should they differ, so that their order does not matter.
+    kind: Option<&'a str>,
+    targets: BTreeMap<&'a str, Hold>,
+}
+
+/// When a fault took hold of one target and when it let go.
+#[derive(Default)]
+struct Hold {
+    start_us: Option<u64>,
+    end_us: Option<u64>,
+}
+
+impl<'a> Sighting<'a> {
+    fn note(&mut self, row: &'a EventRow) {
+        if !matches!(row.event, Event::FaultStart | Event::FaultEnd) {
+            return;
+        }
+        let hold = self.targets.entry(row.target.as_deref().unwrap_or("*")).or_default();
+        if row.event == Event::FaultStart {
+            hold.start_us = Some(hold.start_us.map_or(row.at_us, |at| at.min(row.at_us)));
+            self.kind = self.kind.into_iter().chain(row.cause.as_deref()).min();
+        } else {
+            hold.end_us = hold.end_us.max(Some(row.at_us));
+        }
+    }
+
+    fn into_fault(mut self, index: usize) -> Option<Fault> {
+        self.targets.retain(|_, hold| hold.start_us.is_some());
+        let start_us = self.targets.values().filter_map(|hold| hold.start_us).min()?;
+        let lifted_us = self.targets.values().map(|hold| hold.end_us).collect::<Option<Vec<_>>>();
+        Some(Fault {
+            index,
+            kind: self.kind.unwrap_or("unknown").to_owned(),
+            targets: self.targets.into_keys().map(str::to_owned).collect(),
+            start_us,
+            lifted_us: lifted_us.and_then(|ends| ends.into_iter().max()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::sample::{fault_end, fault_start};
+
+    #[test]
+    fn a_fault_spans_its_first_start_to_its_last_end() {
+        let events = [
+            fault_end(0, "server-0", 7_000_000),
+            fault_start(0, "partition", "server-1", 5_000_001),
+            fault_start(0, "partition", "server-0", 5_000_000),
+            fault_end(0, "server-1", 7_000_003),
+        ];
+        let expected = Fault {
+            index: 0,
+            kind: "partition".into(),
+            targets: vec!["server-0".into(), "server-1".into()],
+            start_us: 5_000_000,
+            lifted_us: Some(7_000_003),
+        };
+        assert_eq!(faults(&events), [expected]);
+    }
+
+    #[test]
+    fn a_fault_is_not_lifted_while_one_target_still_has_it() {
+        let events = [
+            fault_start(0, "freeze", "server-0", 1_000_000),
+            fault_start(0, "freeze", "server-1", 1_000_000),
+            fault_end(0, "server-0", 2_000_000),
+        ];
+        assert_eq!(faults(&events)[0].lifted_us, None);
+    }
+
+    #[test]
+    fn faults_come_by_index_and_one_that_never_began_is_none() {
+        let events = [
+            fault_start(2, "crash", "server-0", 1_000_000),
+            fault_end(1, "server-0", 1_500_000),
+            fault_start(0, "freeze", "server-1", 9_000_000),
+        ];
+        let found: Vec<(usize, String)> = faults(&events).into_iter().map(|fault| (fault.index, fault.kind)).collect();
+        assert_eq!(found, [(0, "freeze".to_owned()), (2, "crash".to_owned())]);
+    }
+}

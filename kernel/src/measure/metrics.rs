@@ -1,0 +1,235 @@
+//! The figures of one stretch of a run.
+
+use serde::{Deserialize, Serialize};
+
+use super::{SECOND_US, latency::Latencies, phase::Span, ratio, seconds, window::Uptime};
+use crate::{record::RequestRow, scenario::Metric, status::Outcome};
+
+/// The metrics of the whole run or of one phase, under the names that expectations use. Shares are 0 to 1, times are
+/// seconds, rates are per second. A request belongs to the phase that holds its intended time, whenever it ended; its
+/// attempts, failovers and duplicates follow it. `None`, null in JSON, is what cannot be computed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Intended, dropped ones included.
+    pub requests: u64,
+    /// Ended with a status, whatever it is.
+    pub completed: u64,
+    /// Ended OK. The client enforces the deadline, so OK is within it.
+    pub succeeded: u64,
+    /// `succeeded / requests`: a dropped request is no success.
+    pub success_rate: Option<f64>,
+    /// The share of the 1 s windows with offered load that hold at least one success.
+    pub availability: Option<f64>,
+    /// `completed` per second of the phase; of the run, whose length includes the drain.
+    pub throughput: Option<f64>,
+    /// `succeeded` per second, likewise.
+    pub goodput: Option<f64>,
+    /// The latencies are of every request that was not dropped, whatever its status, from when it was intended to be
+    /// sent (so a stalled client does not hide its stall) to when its call ended. Nearest rank.
+    pub latency_p50: Option<f64>,
+    pub latency_p75: Option<f64>,
+    pub latency_p90: Option<f64>,
+    pub latency_p95: Option<f64>,
+    pub latency_p99: Option<f64>,
+    pub latency_p999: Option<f64>,
+    pub latency_max: Option<f64>,
+    /// The same from when the call began, as a closed-loop client would have it; for comparison only.
+    pub uncorrected_p50: Option<f64>,
+    pub uncorrected_p95: Option<f64>,
+    pub uncorrected_p99: Option<f64>,
+    /// The mean over the requests that were not dropped.
+    pub attempts_per_call: Option<f64>,
+    /// Attempts beyond a call's first.
+    pub retries: u64,
+    /// Attempts sent to another server than the call's previous attempt.
+    pub failovers: u64,
+    /// Of the phase of a fault, its own. Of the run, the longest; null if one fault has none, since that one may have
+    /// been the worst. Null elsewhere.
+    pub recovery_time: Option<f64>,
+    /// Treated like `recovery_time`: an undetected fault makes the run's null.
+    pub time_to_detect: Option<f64>,
+    /// The time in 1 s windows with offered load and no success; of a window that the phase cuts, the part inside. Null
+    /// without offered load, which tells nothing.
+    pub unavailable_for: Option<f64>,
+    /// Never sent because too many were in flight.
+    pub dropped: u64,
+    /// Attempts whose work a server finished though the call had already ended or moved on.
+    pub duplicates: u64,
+}
+
+impl Metrics {
+    /// Of the requests `rows`, ascending by `intended_us`, that are the offered load of `span`. What is not of requests
+    /// (`duplicates`, `recovery_time`, `time_to_detect`) is for the caller to add.
+    pub(super) fn of(rows: &[&RequestRow], span: Span) -> Self {
+        let tally = Tally::of(rows);
+        let uptime = Uptime::of(rows, span);
+        Self {
+            requests: tally.requests,
+            completed: tally.completed,
+            succeeded: tally.succeeded,
+            success_rate: ratio(tally.succeeded, tally.requests),
+            availability: ratio(uptime.available, uptime.offered),
+            throughput: per_second(tally.completed, span),
+            goodput: per_second(tally.succeeded, span),
+            attempts_per_call: ratio(tally.attempts, tally.requests - tally.dropped),
+            retries: tally.retries,
+            failovers: tally.failovers,
+            unavailable_for: (uptime.offered > 0).then(|| seconds(uptime.unavailable_us)),
+            dropped: tally.dropped,
+            ..Self::default()
+        }
+        .with_latencies(&Latencies::of(rows.iter().filter_map(|row| row.latency_us)))
+        .with_uncorrected(&Latencies::of(rows.iter().filter_map(|row| since_sent(row))))
+    }
+
+    fn with_latencies(self, latencies: &Latencies) -> Self {
+        let percentile = |per_mille| latencies.percentile(per_mille).map(seconds);
+        Self {
+            latency_p50: percentile(500),
+            latency_p75: percentile(750),
+            latency_p90: percentile(900),
+            latency_p95: percentile(950),
+            latency_p99: percentile(990),
+            latency_p999: percentile(999),
+            latency_max: latencies.max().map(seconds),
+            ..self
+        }
+    }
+
+    fn with_uncorrected(self, latencies: &Latencies) -> Self {
+        let percentile = |per_mille| latencies.percentile(per_mille).map(seconds);
+        Self {
+            uncorrected_p50: percentile(500),
+            uncorrected_p95: percentile(950),
+            uncorrected_p99: percentile(990),
+            ..self
+        }
+    }
+
+    /// The figure that an expectation names, in the metric's base unit.
+    pub fn get(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::SuccessRate => self.success_rate,
+            Metric::Availability => self.availability,
+            Metric::Throughput => self.throughput,
+            Metric::Goodput => self.goodput,
+            Metric::LatencyP50 => self.latency_p50,
+            Metric::LatencyP90 => self.latency_p90,
+            Metric::LatencyP95 => self.latency_p95,
+            Metric::LatencyP99 => self.latency_p99,
+            Metric::LatencyP999 => self.latency_p999,
+            Metric::LatencyMax => self.latency_max,
+            Metric::AttemptsPerCall => self.attempts_per_call,
+            Metric::Retries => Some(self.retries as f64),
+            Metric::Failovers => Some(self.failovers as f64),
+            Metric::RecoveryTime => self.recovery_time,
+            Metric::TimeToDetect => self.time_to_detect,
+            Metric::UnavailableFor => self.unavailable_for,
+            Metric::Dropped => Some(self.dropped as f64),
+            Metric::Duplicates => Some(self.duplicates as f64),
+        }
+    }
+}
+
+/// Sums over requests.
+#[derive(Default)]
+struct Tally {
+    requests: u64,
+    completed: u64,
+    succeeded: u64,
+    dropped: u64,
+    attempts: u64,
+    retries: u64,
+    failovers: u64,
+}
+
+impl Tally {
+    fn of(rows: &[&RequestRow]) -> Self {
+        rows.iter().fold(Self::default(), |tally, row| tally.and(row))
+    }
+
+    fn and(self, row: &RequestRow) -> Self {
+        Self {
+            requests: self.requests + 1,
+            completed: self.completed + u64::from(row.done_us.is_some()),
+            succeeded: self.succeeded + u64::from(row.status.is_success()),
+            dropped: self.dropped + u64::from(row.status == Outcome::Dropped),
+            attempts: self.attempts + u64::from(row.attempts),
+            retries: self.retries + u64::from(row.attempts.saturating_sub(1)),
+            failovers: self.failovers + u64::from(row.failovers),
+        }
+    }
+}
+
+fn since_sent(row: &RequestRow) -> Option<u64> {
+    Some(row.done_us?.saturating_sub(row.sent_us?))
+}
+
+/// Null of no time at all. Up to 9 thousand million of anything are counted exactly.
+fn per_second(count: u64, span: Span) -> Option<f64> {
+    ratio(count * SECOND_US, span.length_us())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::sample::{dropped, failed, ok};
+
+    const MS: u64 = 1_000;
+    const S: u64 = 1_000_000;
+
+    fn metrics(rows: &[RequestRow], seconds: u64) -> Metrics {
+        Metrics::of(&rows.iter().collect::<Vec<_>>(), Span { start_us: 0, end_us: seconds * S })
+    }
+
+    #[test]
+    fn dropped_requests_are_intended_but_neither_completed_nor_successful() {
+        // 2 OK, 1 failed, 1 dropped in 2 s: 2/4 succeed, 3 complete = 1.5/s, 2 succeed = 1/s.
+        let metrics = metrics(&[ok(0, MS), ok(S, MS), failed(S, MS), dropped(S)], 2);
+        assert_eq!((metrics.requests, metrics.completed, metrics.succeeded, metrics.dropped), (4, 3, 2, 1));
+        assert_eq!(metrics.success_rate, Some(0.5));
+        assert_eq!((metrics.throughput, metrics.goodput), (Some(1.5), Some(1.0)));
+    }
+
+    #[test]
+    fn latencies_count_failures_and_not_drops() {
+        // 10, 20 and 900 ms (failed): p50 is rank 2, p95 rank 3.
+        let metrics = metrics(&[ok(0, 10 * MS), ok(0, 20 * MS), failed(0, 900 * MS), dropped(0)], 1);
+        assert_eq!((metrics.latency_p50, metrics.latency_p95, metrics.latency_max), (Some(0.02), Some(0.9), Some(0.9)));
+    }
+
+    #[test]
+    fn latency_begins_when_intended_and_the_uncorrected_when_sent() {
+        // Intended at 0, sent 300 ms late, done at 500 ms.
+        let late = RequestRow { sent_us: Some(300 * MS), ..ok(0, 500 * MS) };
+        let metrics = metrics(&[late], 1);
+        assert_eq!((metrics.latency_p50, metrics.uncorrected_p50), (Some(0.5), Some(0.2)));
+    }
+
+    #[test]
+    fn attempts_are_averaged_over_the_calls_made() {
+        // 1, 3 and 1 attempts: 5/3 a call, 2 retries of which 1 went elsewhere; the dropped one made no call.
+        let retried = RequestRow { attempts: 3, failovers: 1, ..ok(0, MS) };
+        let metrics = metrics(&[ok(0, MS), retried, failed(0, MS), dropped(0)], 1);
+        assert_eq!(metrics.attempts_per_call, Some(5.0 / 3.0));
+        assert_eq!((metrics.retries, metrics.failovers), (2, 1));
+    }
+
+    #[test]
+    fn of_no_requests_only_counts_and_rates_are_known() {
+        let none = metrics(&[], 2);
+        let rates = Metrics { throughput: Some(0.0), goodput: Some(0.0), ..Metrics::default() };
+        assert_eq!(none, rates);
+        assert_eq!(metrics(&[], 0), Metrics::default());
+    }
+
+    #[test]
+    fn of_dropped_requests_only_there_is_no_latency() {
+        let metrics = metrics(&[dropped(0)], 1);
+        assert_eq!(
+            (metrics.success_rate, metrics.availability, metrics.unavailable_for),
+            (Some(0.0), Some(0.0), Some(1.0))
+        );
+        assert_eq!((metrics.latency_p50, metrics.uncorrected_p50, metrics.attempts_per_call), (None, None, None));
+    }
+}

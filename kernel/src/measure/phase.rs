@@ -1,0 +1,219 @@
+//! The stretches of a run: before the faults, each fault, after them.
+
+use super::{
+    Run,
+    detection::Health,
+    fault::{Fault, faults},
+    recovery::{Baseline, Recovery},
+    requests::Requests,
+};
+use crate::record::RequestRow;
+
+/// From `start_us` to just before `end_us`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start_us: u64,
+    /// Not before `start_us`.
+    pub(super) end_us: u64,
+}
+
+impl Span {
+    pub(super) fn length_us(self) -> u64 {
+        self.end_us - self.start_us
+    }
+}
+
+/// A fault, the phase it makes and what became of the client in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Episode {
+    pub(super) fault: Fault,
+    pub(super) span: Span,
+    pub(super) baseline: Option<Baseline>,
+    pub(super) recovery: Recovery,
+    /// From the fault's start until the client noticed.
+    pub(super) detected_us: Option<u64>,
+}
+
+/// The phases of a run. Those of faults may overlap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Timeline {
+    pub(super) run: Span,
+    /// From 0 to the first fault, the whole run without any; `None` if a fault begins at 0.
+    pub(super) before: Option<Span>,
+    /// In order of the fault's index.
+    pub(super) episodes: Vec<Episode>,
+    /// From where the last phase of a fault ends to the end of the run; `None` without faults, or if one of their phases
+    /// lasts until the end.
+    pub(super) after: Option<Span>,
+}
+
+impl Timeline {
+    pub(super) fn of(run: &Run<'_>, requests: &Requests<'_>) -> Self {
+        let whole = Span { start_us: 0, end_us: requests.end_us() };
+        let episodes = episodes(run, requests);
+        let first_us = episodes.iter().map(|episode| episode.span.start_us).min();
+        let last_us = episodes.iter().map(|episode| episode.span.end_us).max();
+        Self {
+            run: whole,
+            before: first_us.map_or(Some(whole), |end_us| (end_us > 0).then_some(Span { start_us: 0, end_us })),
+            episodes,
+            after: last_us.filter(|at| *at < whole.end_us).map(|start_us| Span { start_us, ..whole }),
+        }
+    }
+}
+
+/// Every fault's episode. They are worked out in the order in which the faults began, since a fault's baseline leaves
+/// out the phases of the earlier ones.
+fn episodes(run: &Run<'_>, requests: &Requests<'_>) -> Vec<Episode> {
+    let mut faults = faults(run.events);
+    let health = Health::of(run.events);
+    faults.sort_by_key(|fault| (fault.start_us, fault.index));
+    let mut episodes: Vec<Episode> = Vec::with_capacity(faults.len());
+    for fault in faults {
+        let episode = episode(fault, &episodes, run, requests, &health);
+        episodes.push(episode);
+    }
+    episodes.sort_by_key(|episode| episode.fault.index);
+    episodes
+}
+
+fn episode(fault: Fault, earlier: &[Episode], run: &Run<'_>, requests: &Requests<'_>, health: &Health<'_>) -> Episode {
+    let baseline = Baseline::of(undisturbed(fault.start_us, earlier, requests));
+    let recovery = Recovery::from(&fault, baseline.as_ref(), requests, run.duration_us());
+    let span = span(&fault, recovery, requests.end_us());
+    let detected_us = health.time_to_detect(&fault, span, requests.end_us());
+    Episode { fault, span, baseline, recovery, detected_us }
+}
+
+/// The requests intended before `until_us` and in no phase of `earlier` faults, which are in order of their start.
+fn undisturbed<'s, 'a>(
+    until_us: u64,
+    earlier: &[Episode],
+    requests: &'s Requests<'a>,
+) -> impl Iterator<Item = &'a RequestRow> + Clone + use<'s, 'a> {
+    let mut calm: Vec<&'s [&'a RequestRow]> = Vec::with_capacity(earlier.len() + 1);
+    let mut calm_since_us = 0;
+    for span in earlier.iter().map(|episode| episode.span) {
+        calm.push(before(requests.since(calm_since_us), span.start_us));
+        calm_since_us = calm_since_us.max(span.end_us);
+    }
+    calm.push(before(requests.since(calm_since_us), until_us));
+    calm.into_iter().flatten().copied()
+}
+
+fn before<'s, 'a>(rows: &'s [&'a RequestRow], until_us: u64) -> &'s [&'a RequestRow] {
+    &rows[..rows.partition_point(|row| row.intended_us < until_us)]
+}
+
+/// A fault's phase: from its start until it is lifted and the client has recovered. Never lifted, or never recovered, it
+/// lasts until the run ends; if no recovery can be told, until it is lifted. Cut to the run.
+fn span(fault: &Fault, recovery: Recovery, run_end_us: u64) -> Span {
+    let recovered_us = match recovery {
+        Recovery::Unknown => Some(fault.start_us),
+        Recovery::Never => None,
+        Recovery::After(us) => Some(fault.start_us + us),
+    };
+    let over_us = fault.lifted_us.zip(recovered_us).map(|(lifted_us, recovered_us)| lifted_us.max(recovered_us));
+    let start_us = fault.start_us.min(run_end_us);
+    Span { start_us, end_us: over_us.unwrap_or(run_end_us).clamp(start_us, run_end_us) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::sample::{Sample, failed, fault_end, fault_start, ok};
+
+    const S: u64 = 1_000_000;
+
+    fn span(start_s: u64, end_s: u64) -> Span {
+        Span { start_us: start_s * S, end_us: end_s * S }
+    }
+
+    /// A request a second, good for `.` and failed for `x`.
+    fn seconds(what: &str) -> Sample {
+        let rows = what.chars().zip(0..).map(|(c, at)| if c == '.' { ok(at * S, 10) } else { failed(at * S, 10) });
+        Sample::of_seconds(what.len() as u64).requests(rows)
+    }
+
+    fn timeline(sample: &Sample) -> Timeline {
+        Timeline::of(&sample.run(), &Requests::of(&sample.run()))
+    }
+
+    fn spans(timeline: &Timeline) -> Vec<Span> {
+        timeline.episodes.iter().map(|episode| episode.span).collect()
+    }
+
+    #[test]
+    fn without_faults_the_whole_run_is_before() {
+        let timeline = timeline(&seconds("..x.."));
+        assert_eq!((timeline.before, timeline.after), (Some(span(0, 5)), None));
+    }
+
+    #[test]
+    fn a_fault_lasts_until_it_is_lifted_and_the_client_recovered() {
+        // Begun at 3 s and lifted at 4 s; bad until 6 s, so recovered at 6 s and `after` from there.
+        let slow = timeline(
+            &seconds("...xxx....")
+                .events([fault_start(0, "crash", "server-0", 3 * S), fault_end(0, "server-0", 4 * S)]),
+        );
+        assert_eq!((slow.before, spans(&slow), slow.after), (Some(span(0, 3)), vec![span(3, 6)], Some(span(6, 10))));
+        // Recovered at 4 s and lifted at 8 s.
+        let long = timeline(
+            &seconds("...x......")
+                .events([fault_start(0, "delay", "server-0", 3 * S), fault_end(0, "server-0", 8 * S)]),
+        );
+        assert_eq!((spans(&long), long.after), (vec![span(3, 8)], Some(span(8, 10))));
+    }
+
+    #[test]
+    fn a_fault_never_lifted_or_never_recovered_from_lasts_until_the_run_ends() {
+        let never_lifted = timeline(&seconds("...x......").events([fault_start(0, "delay", "server-0", 3 * S)]));
+        assert_eq!((spans(&never_lifted), never_lifted.after), (vec![span(3, 10)], None));
+        assert_eq!(never_lifted.episodes[0].recovery, Recovery::After(S));
+        let never_recovered = timeline(
+            &seconds("...xxxxxxx")
+                .events([fault_start(0, "crash", "server-0", 3 * S), fault_end(0, "server-0", 4 * S)]),
+        );
+        assert_eq!((spans(&never_recovered), never_recovered.after), (vec![span(3, 10)], None));
+        assert_eq!(never_recovered.episodes[0].recovery, Recovery::Never);
+    }
+
+    #[test]
+    fn a_fault_at_0_has_no_baseline_and_lasts_until_it_is_lifted() {
+        let timeline = timeline(
+            &seconds("xxxxxxxxxx").events([fault_start(0, "crash", "server-0", 0), fault_end(0, "server-0", 4 * S)]),
+        );
+        assert_eq!(timeline.before, None);
+        assert_eq!((spans(&timeline), timeline.after), (vec![span(0, 4)], Some(span(4, 10))));
+        assert_eq!((timeline.episodes[0].baseline, timeline.episodes[0].recovery), (None, Recovery::Unknown));
+    }
+
+    #[test]
+    fn a_baseline_leaves_out_the_phases_of_earlier_faults() {
+        // Fault 1 comes first in time, 2 s to 5 s with 3 failures; fault 0 at 8 s compares with seconds 0, 1, 5, 6, 7.
+        let timeline = timeline(&seconds("..xxx...xx....").events([
+            fault_start(0, "crash", "server-0", 8 * S),
+            fault_end(0, "server-0", 9 * S),
+            fault_start(1, "crash", "server-1", 2 * S),
+            fault_end(1, "server-1", 3 * S),
+        ]));
+        assert_eq!(spans(&timeline), [span(8, 10), span(2, 5)]);
+        let compared = timeline.episodes[0].baseline.map(|baseline| (baseline.requests, baseline.successes));
+        assert_eq!(compared, Some((5, 5)));
+        assert_eq!(timeline.after, Some(span(10, 14)));
+    }
+
+    #[test]
+    fn overlapping_faults_overlap_in_their_phases_too() {
+        // Fault 0 from 3 s, fault 1 from 4 s, bad until 6 s: both recover at 6 s, with seconds 0 to 2 as the baseline.
+        let timeline = timeline(&seconds("...xxx....").events([
+            fault_start(0, "crash", "server-0", 3 * S),
+            fault_end(0, "server-0", 5 * S),
+            fault_start(1, "freeze", "server-1", 4 * S),
+            fault_end(1, "server-1", 8 * S),
+        ]));
+        assert_eq!(spans(&timeline), [span(3, 6), span(4, 8)]);
+        assert_eq!(timeline.episodes[1].baseline.map(|baseline| baseline.requests), Some(3));
+        assert_eq!((timeline.before, timeline.after), (Some(span(0, 3)), Some(span(8, 10))));
+    }
+}

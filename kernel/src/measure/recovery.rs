@@ -1,0 +1,225 @@
+//! How long a fault is felt.
+
+use super::{SECOND_US, fault::Fault, latency::Latencies, requests::Requests, window::Window, window::windows};
+use crate::record::RequestRow;
+
+/// Recovered is who fares well for this long.
+const HOLD_US: u64 = 3 * SECOND_US;
+
+/// How requests fared before a fault, undisturbed by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Baseline {
+    /// At least 1.
+    pub(super) requests: u64,
+    pub(super) successes: u64,
+    pub(super) p95_us: u64,
+}
+
+impl Baseline {
+    /// `None` when there is nothing to compare with: no request, or not one that was sent.
+    pub(super) fn of<'a>(rows: impl Iterator<Item = &'a RequestRow> + Clone) -> Option<Self> {
+        Some(Self {
+            requests: rows.clone().count() as u64,
+            successes: rows.clone().filter(|row| row.status.is_success()).count() as u64,
+            p95_us: Latencies::of(rows.filter_map(|row| row.latency_us)).percentile(950)?,
+        })
+    }
+
+    /// Whether a window is as good as before: its success rate at least 99 % of the baseline's and its p95 at most
+    /// twice the baseline's. Cross-multiplied, so no rounding decides. A window of which nothing was sent is not.
+    fn is_met_by(&self, window: Window<'_, '_>) -> bool {
+        let p95 = Latencies::of(window.rows.iter().filter_map(|row| row.latency_us)).percentile(950);
+        let rate = 100 * u128::from(window.successes()) * u128::from(self.requests);
+        let wanted = 99 * u128::from(self.successes) * window.rows.len() as u128;
+        rate >= wanted && p95.is_some_and(|p95_us| p95_us <= self.p95_us.saturating_mul(2))
+    }
+}
+
+/// What became of the client after a fault began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recovery {
+    /// There is no baseline, or no request after the fault began, to tell by.
+    Unknown,
+    /// It was disturbed and did not fare well for 3 s on end before the load ended.
+    Never,
+    /// It fares as before from this long after the fault began, in microseconds; 0 if it was never disturbed.
+    After(u64),
+}
+
+impl Recovery {
+    /// The recovery from `fault`, with load offered until `load_end_us`.
+    ///
+    /// The windows are the whole seconds of the run; the one that holds the fault's start is judged by the requests
+    /// from that start on. The client was disturbed if a window that starts until the fault is lifted, and until 3 s
+    /// after its start at least, is worse than the baseline. It has then recovered at the start of the first run of
+    /// good windows after that bad one which spans 3 s, from the start of its first window to the end of its last. A
+    /// second without load neither ends such a run nor is a first or last window of it; nor is a window that the end of
+    /// the load cuts short.
+    pub(super) fn from(fault: &Fault, baseline: Option<&Baseline>, requests: &Requests<'_>, load_end_us: u64) -> Self {
+        let rows = requests.since(fault.start_us);
+        let Some(baseline) = baseline.filter(|_| !rows.is_empty()) else { return Self::Unknown };
+        let watched_until = fault.lifted_us.map_or(u64::MAX, |at| at.max(fault.start_us.saturating_add(HOLD_US)));
+        let mut windows = windows(rows);
+        let disturbed = windows
+            .by_ref()
+            .take_while(|window| window.start_us <= watched_until)
+            .any(|window| !baseline.is_met_by(window));
+        if !disturbed {
+            return Self::After(0);
+        }
+        let whole = windows.take_while(|window| window.end_us() <= load_end_us);
+        first_hold(whole, baseline).map_or(Self::Never, |at| Self::After(at - fault.start_us))
+    }
+
+    /// In microseconds from the fault's start.
+    pub(super) fn time_us(self) -> Option<u64> {
+        match self {
+            Self::After(us) => Some(us),
+            Self::Unknown | Self::Never => None,
+        }
+    }
+
+    /// `None` when it cannot be told.
+    pub(super) fn recovered(self) -> Option<bool> {
+        match self {
+            Self::Unknown => None,
+            Self::Never => Some(false),
+            Self::After(_) => Some(true),
+        }
+    }
+}
+
+/// The start of the first run of good windows that spans [`HOLD_US`].
+fn first_hold<'s, 'a: 's>(windows: impl Iterator<Item = Window<'s, 'a>>, baseline: &Baseline) -> Option<u64> {
+    let mut run_start_us = None;
+    for window in windows {
+        if !baseline.is_met_by(window) {
+            run_start_us = None;
+            continue;
+        }
+        let start_us = *run_start_us.get_or_insert(window.start_us);
+        if window.end_us() - start_us >= HOLD_US {
+            return Some(start_us);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::sample::{Sample, failed, ok};
+
+    const MS: u64 = 1_000;
+    const S: u64 = 1_000_000;
+
+    /// All of 100 requests well, at 10 ms.
+    const WELL: Baseline = Baseline { requests: 100, successes: 100, p95_us: 10 * MS };
+
+    fn fault(start_us: u64, lifted_us: Option<u64>) -> Fault {
+        Fault { index: 0, kind: "crash".into(), targets: vec!["server-0".into()], start_us, lifted_us }
+    }
+
+    /// One request in the middle of each second: `.` good, `x` failed, `s` slow (21 ms, over twice 10), `2` at twice
+    /// the baseline, ` ` none.
+    fn recovery_in(seconds: &str, fault: Fault) -> Recovery {
+        let rows = seconds.chars().zip(0..).filter_map(|(what, second)| {
+            let at = second * S + 500 * MS;
+            match what {
+                '.' => Some(ok(at, 10 * MS)),
+                '2' => Some(ok(at, 20 * MS)),
+                's' => Some(ok(at, 21 * MS)),
+                'x' => Some(failed(at, MS)),
+                _ => None,
+            }
+        });
+        let sample = Sample::of_seconds(seconds.len() as u64).requests(rows);
+        Recovery::from(&fault, Some(&WELL), &Requests::of(&sample.run()), sample.run().duration_us())
+    }
+
+    #[test]
+    fn it_lasts_to_the_start_of_the_first_three_good_seconds() {
+        // Fault at 2.0 s; seconds 2 and 3 fail, 4 and 5 are good, 6 is not, 7 to 9 are: recovered at 7 s, 5 s later.
+        assert_eq!(recovery_in("..xx..x...", fault(2 * S, Some(3 * S))), Recovery::After(5 * S));
+        // The same, begun at 2.25 s.
+        assert_eq!(recovery_in("..xx..x...", fault(2 * S + 250 * MS, Some(3 * S))), Recovery::After(4_750 * MS));
+    }
+
+    #[test]
+    fn slowness_counts_from_over_twice_the_baseline() {
+        assert_eq!(recovery_in("..ss....", fault(2 * S, Some(3 * S))), Recovery::After(2 * S));
+        assert_eq!(recovery_in("..22....", fault(2 * S, Some(3 * S))), Recovery::After(0));
+    }
+
+    #[test]
+    fn never_disturbed_is_zero() {
+        assert_eq!(recovery_in("........", fault(2 * S, Some(3 * S))), Recovery::After(0));
+    }
+
+    #[test]
+    fn a_bad_second_counts_until_it_is_lifted_and_three_seconds_at_least() {
+        // Lifted at once at 2 s, watched until 5 s: the window starting at 5 s counts, the one at 6 s does not.
+        assert_eq!(recovery_in(".....x...", fault(2 * S, Some(2 * S))), Recovery::After(4 * S));
+        assert_eq!(recovery_in("......x..", fault(2 * S, Some(2 * S))), Recovery::After(0));
+        // Lifted at 6 s, the second counts; so it does when it is never lifted.
+        assert_eq!(recovery_in("......x...", fault(2 * S, Some(6 * S))), Recovery::After(5 * S));
+        assert_eq!(recovery_in("......x...", fault(2 * S, None)), Recovery::After(5 * S));
+    }
+
+    #[test]
+    fn seconds_without_load_neither_end_a_good_run_nor_lengthen_it() {
+        // Good at 3 s and 5 s, nothing between: 3 s to 6 s are the three seconds.
+        assert_eq!(recovery_in("..x. .", fault(2 * S, Some(2 * S))), Recovery::After(S));
+        // Good at 3 s and then nothing: no later second confirms it.
+        assert_eq!(recovery_in("..x.   ", fault(2 * S, Some(2 * S))), Recovery::Never);
+        // A bad second ends the run all the same.
+        assert_eq!(recovery_in("..x. x...", fault(2 * S, Some(2 * S))), Recovery::After(4 * S));
+    }
+
+    #[test]
+    fn two_good_seconds_before_the_load_ends_are_not_enough() {
+        assert_eq!(recovery_in("..xx..", fault(2 * S, Some(3 * S))), Recovery::Never);
+    }
+
+    #[test]
+    fn a_last_second_cut_by_the_end_of_the_load_does_not_count() {
+        // Good from 3 s on and the load ends at 5.75 s: only 3 s to 5 s are whole.
+        let sample = Sample::of_seconds(6).requests([failed(2 * S, MS), ok(3 * S, MS), ok(4 * S, MS), ok(5 * S, MS)]);
+        let requests = Requests::of(&sample.run());
+        let until = |load_end_us| Recovery::from(&fault(2 * S, Some(2 * S)), Some(&WELL), &requests, load_end_us);
+        assert_eq!(until(5_750 * MS), Recovery::Never);
+        assert_eq!(until(6 * S), Recovery::After(S));
+    }
+
+    #[test]
+    fn the_second_that_holds_the_start_is_judged_from_the_start_on() {
+        // A failure at 2.1 s precedes the fault at 2.2 s.
+        let rows = [failed(2_100 * MS, MS), ok(2_500 * MS, MS), ok(3 * S, MS)];
+        let sample = Sample::of_seconds(4).requests(rows);
+        let requests = Requests::of(&sample.run());
+        let recovery = Recovery::from(&fault(2_200 * MS, Some(2_200 * MS)), Some(&WELL), &requests, 4 * S);
+        assert_eq!(recovery, Recovery::After(0));
+    }
+
+    #[test]
+    fn without_a_baseline_or_later_requests_it_is_unknown() {
+        let sample = Sample::of_seconds(4).requests([ok(S, MS)]);
+        let requests = Requests::of(&sample.run());
+        assert_eq!(Recovery::from(&fault(0, Some(S)), None, &requests, 4 * S), Recovery::Unknown);
+        assert_eq!(Recovery::from(&fault(2 * S, Some(2 * S)), Some(&WELL), &requests, 4 * S), Recovery::Unknown);
+        assert_eq!(Recovery::Unknown.recovered(), None);
+    }
+
+    #[test]
+    fn the_success_rate_must_reach_99_percent_of_the_baseline_exactly() {
+        // 98 of 100 before; 99 % of that is 97.02 %. 98 of 101 is 97.03 %, 97 of 100 only 97 %.
+        let baseline = Baseline { requests: 100, successes: 98, p95_us: 10 * MS };
+        let is_met = |successes: u64, of: u64| {
+            let rows: Vec<_> = (0..of).map(|id| if id < successes { ok(id, MS) } else { failed(id, MS) }).collect();
+            let rows: Vec<&RequestRow> = rows.iter().collect();
+            baseline.is_met_by(Window { start_us: 0, rows: &rows })
+        };
+        assert!(is_met(98, 101));
+        assert!(!is_met(97, 100));
+    }
+}

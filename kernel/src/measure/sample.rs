@@ -1,0 +1,180 @@
+//! Rows for tests: short ways to write them, and one whole story.
+
+use std::time::Duration;
+
+use super::{Label, Run, Summary};
+use crate::{
+    record::{AttemptRow, Event, EventRow, RequestRow},
+    scenario::{Expectation, Metric, Phase},
+    status::{Code, Outcome},
+};
+
+pub(super) const LABEL: Label<'static> = Label { scenario: "crash_then_freeze", seed: 42, world: "sim" };
+
+/// The rows of a run of two servers, owned.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sample {
+    duration: Duration,
+    requests: Vec<RequestRow>,
+    attempts: Vec<AttemptRow>,
+    events: Vec<EventRow>,
+}
+
+impl Sample {
+    pub(super) fn of_seconds(seconds: u64) -> Self {
+        Self { duration: Duration::from_secs(seconds), ..Self::default() }
+    }
+
+    /// Adds the requests, with ids from 0 in the order given.
+    pub(super) fn requests(mut self, rows: impl IntoIterator<Item = RequestRow>) -> Self {
+        self.requests = rows.into_iter().zip(0..).map(|(row, id)| RequestRow { id, ..row }).collect();
+        self
+    }
+
+    pub(super) fn attempts(mut self, rows: impl IntoIterator<Item = AttemptRow>) -> Self {
+        self.attempts = rows.into_iter().collect();
+        self
+    }
+
+    pub(super) fn events(mut self, rows: impl IntoIterator<Item = EventRow>) -> Self {
+        self.events = rows.into_iter().collect();
+        self
+    }
+
+    pub(super) fn run(&self) -> Run<'_> {
+        Run {
+            duration: self.duration,
+            servers: 2,
+            requests: &self.requests,
+            attempts: &self.attempts,
+            events: &self.events,
+        }
+    }
+
+    pub(super) fn summary(&self, expectations: &[Expectation]) -> Summary {
+        Summary::of(LABEL, &self.run(), expectations)
+    }
+
+    /// The same rows in the order that `pick` chooses them: given how many are left, the next one's place.
+    pub(super) fn shuffled(mut self, mut pick: impl FnMut(usize) -> usize) -> Self {
+        shuffle(&mut self.requests, &mut pick);
+        shuffle(&mut self.attempts, &mut pick);
+        shuffle(&mut self.events, &mut pick);
+        self
+    }
+}
+
+fn shuffle<T>(rows: &mut [T], pick: &mut impl FnMut(usize) -> usize) {
+    for left in (1..=rows.len()).rev() {
+        rows.swap(left - 1, pick(left));
+    }
+}
+
+/// Answered OK by server-0, on the first attempt.
+pub(super) fn ok(intended_us: u64, latency_us: u64) -> RequestRow {
+    RequestRow {
+        id: 0,
+        intended_us,
+        sent_us: Some(intended_us),
+        done_us: Some(intended_us + latency_us),
+        latency_us: Some(latency_us),
+        status: Outcome::OK,
+        server: Some("server-0".into()),
+        attempts: 1,
+        failovers: 0,
+        size: "256x256".into(),
+    }
+}
+
+/// UNAVAILABLE after one attempt.
+pub(super) fn failed(intended_us: u64, latency_us: u64) -> RequestRow {
+    RequestRow { status: Outcome::Status(Code::Unavailable), server: None, ..ok(intended_us, latency_us) }
+}
+
+pub(super) fn dropped(intended_us: u64) -> RequestRow {
+    let status = Outcome::Dropped;
+    let row = failed(intended_us, 0);
+    RequestRow { status, sent_us: None, done_us: None, latency_us: None, attempts: 0, ..row }
+}
+
+pub(super) fn attempt(request: u64, attempt: u32, end_us: u64, status: Code) -> AttemptRow {
+    AttemptRow { request, attempt, server: "server-0".into(), start_us: 0, end_us, status, cause: None }
+}
+
+pub(super) fn event(at_us: u64, source: &str, event: Event, target: Option<&str>) -> EventRow {
+    EventRow {
+        at_us,
+        source: source.into(),
+        event,
+        target: target.map(str::to_owned),
+        cause: None,
+        fault: None,
+        request: None,
+        attempt: None,
+        duration_us: None,
+    }
+}
+
+pub(super) fn fault_start(fault: usize, kind: &str, target: &str, at_us: u64) -> EventRow {
+    let row = event(at_us, "nemesis", Event::FaultStart, Some(target));
+    EventRow { fault: Some(fault), cause: Some(kind.into()), ..row }
+}
+
+pub(super) fn fault_end(fault: usize, target: &str, at_us: u64) -> EventRow {
+    EventRow { fault: Some(fault), ..event(at_us, "nemesis", Event::FaultEnd, Some(target)) }
+}
+
+pub(super) fn unhealthy(target: &str, at_us: u64) -> EventRow {
+    event(at_us, "client", Event::Unhealthy, Some(target))
+}
+
+pub(super) fn healthy(target: &str, at_us: u64) -> EventRow {
+    event(at_us, "client", Event::Healthy, Some(target))
+}
+
+pub(super) fn finished(request: u64, attempt: u32, at_us: u64) -> EventRow {
+    let row = event(at_us, "server-0", Event::Finished, None);
+    EventRow { request: Some(request), attempt: Some(attempt), ..row }
+}
+
+pub(super) fn expect(metric: Metric, min: Option<f64>, max: Option<f64>) -> Expectation {
+    Expectation { metric, during: None, min, max }
+}
+
+/// Five requests a second for 90 s on two servers in turn, 1.5 ms and 5.25 ms long. server-0 is killed at 25 s: the two
+/// requests on it in that second (25.2 and 25.6 s) are retried on server-1 after 100 ms; it is marked unhealthy 0.4 s
+/// in and listens again at 27.4 s. server-1 is frozen from 45 s to 55 s: of the first two seconds, the five requests
+/// on it wait 9.9 s for an attempt to time out, then three are answered by server-0 and two give up; the mark
+/// comes after 3 s, and server-0 serves alone until the end.
+pub(super) fn crash_then_freeze() -> Sample {
+    Sample::of_seconds(90).requests((0..450).map(story_request)).events([
+        fault_start(0, "crash", "server-0", 25_000_000),
+        unhealthy("server-0", 25_400_000),
+        fault_end(0, "server-0", 27_400_000),
+        healthy("server-0", 30_000_000),
+        fault_start(1, "freeze", "server-1", 45_000_000),
+        unhealthy("server-1", 48_000_000),
+        fault_end(1, "server-1", 55_000_000),
+    ])
+}
+
+fn story_request(id: u64) -> RequestRow {
+    let at_us = id * 200_000;
+    let retried = |latency_us| RequestRow { attempts: 2, failovers: 1, ..ok(at_us, latency_us) };
+    let on_server_1 = |row| RequestRow { server: Some("server-1".into()), ..row };
+    match (id % 2, at_us / 1_000_000) {
+        (0, 25) => on_server_1(retried(102_250)),
+        (0, 26..30) => on_server_1(ok(at_us, 5_250)),
+        (1, 45..47) if id % 5 < 2 => RequestRow { attempts: 2, failovers: 1, ..failed(at_us, 10_003_750) },
+        (1, 45..47) => retried(9_941_500),
+        (1, 47..) | (0, _) => ok(at_us, 1_500),
+        _ => on_server_1(ok(at_us, 5_250)),
+    }
+}
+
+/// What a scenario of this story would expect.
+pub(super) fn story_expectations() -> [Expectation; 3] {
+    let recovery =
+        |index, max| Expectation { during: Some(Phase::Fault(index)), ..expect(Metric::RecoveryTime, None, Some(max)) };
+    [expect(Metric::SuccessRate, Some(0.98), None), recovery(0, 5.0), recovery(1, 15.0)]
+}

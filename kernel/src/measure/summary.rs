@@ -1,0 +1,272 @@
+//! The content of `summary.json`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Checked, Metrics, Run,
+    duplicate::Duplicates,
+    phase::{Episode, Span, Timeline},
+    ratio,
+    requests::Requests,
+    seconds,
+};
+use crate::{
+    record::RequestRow,
+    scenario::{Expectation, Phase},
+    status::Outcome,
+};
+
+/// Which run it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label<'a> {
+    pub scenario: &'a str,
+    pub seed: u64,
+    /// `sim` or `real`.
+    pub world: &'a str,
+}
+
+/// What a run came to. Times named `_us` are microseconds since the run began, those named `_s` are seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    pub scenario: String,
+    pub seed: u64,
+    /// `sim` or `real`.
+    pub world: String,
+    /// When the load ended.
+    pub duration_us: u64,
+    /// When the run was over: the load had ended and the last call too.
+    pub end_us: u64,
+    pub overall: Metrics,
+    /// `before`, then the faults by index, then `after`. A phase that the run does not have is left out.
+    pub phases: Vec<PhaseSummary>,
+    /// By index. A fault that never began is left out.
+    pub faults: Vec<FaultSummary>,
+    /// How many requests ended with which status, `DROPPED` among them.
+    pub statuses: BTreeMap<String, u64>,
+    /// How many requests each server gave the final answer to, whatever it was; 0 for one that gave none.
+    pub servers: BTreeMap<String, u64>,
+    /// In the scenario's order.
+    pub expectations: Vec<Checked>,
+    /// Whether every expectation holds.
+    pub pass: bool,
+}
+
+/// A stretch of the run and its figures. It holds the requests intended from its start to just before its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseSummary {
+    /// `before`, `fault-N` or `after`.
+    pub phase: String,
+    pub start_us: u64,
+    pub end_us: u64,
+    pub metrics: Metrics,
+}
+
+/// What one fault did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultSummary {
+    /// Its place in the scenario, from 0.
+    pub index: usize,
+    pub kind: String,
+    pub targets: Vec<String>,
+    pub start_us: u64,
+    /// When the last of its targets was rid of it; null if the run ended first.
+    pub lifted_us: Option<u64>,
+    /// Whether the client fared as before again; null if there is nothing to compare, before or since.
+    pub recovered: Option<bool>,
+    /// From its start; 0 if it was never felt, null unless `recovered` is true.
+    pub recovery_time_s: Option<f64>,
+    /// From its start; null if the client never noticed.
+    pub time_to_detect_s: Option<f64>,
+    /// What recovery is measured by: the requests before it and outside the phases of other faults.
+    pub baseline_success_rate: Option<f64>,
+    pub baseline_latency_p95_s: Option<f64>,
+}
+
+impl Summary {
+    /// Works out everything in O(n log n) of the rows, without an allocation a row.
+    pub fn of(label: Label<'_>, run: &Run<'_>, expectations: &[Expectation]) -> Self {
+        let requests = Requests::of(run);
+        let timeline = Timeline::of(run, &requests);
+        let duplicates = Duplicates::of(run);
+        let overall = overall(&requests, &duplicates, &timeline);
+        let phases = phases(&requests, &duplicates, &timeline);
+        let faults: Vec<FaultSummary> = timeline.episodes.iter().map(FaultSummary::of).collect();
+        let expectations: Vec<Checked> =
+            expectations.iter().map(|expected| Checked::of(expected, &overall, &phases, &faults)).collect();
+        Self {
+            scenario: label.scenario.to_owned(),
+            seed: label.seed,
+            world: label.world.to_owned(),
+            duration_us: run.duration_us(),
+            end_us: requests.end_us(),
+            overall,
+            phases,
+            faults,
+            statuses: statuses(run.requests),
+            servers: servers(run),
+            pass: expectations.iter().all(|checked| checked.pass),
+            expectations,
+        }
+    }
+}
+
+impl FaultSummary {
+    fn of(episode: &Episode) -> Self {
+        let fault = &episode.fault;
+        let baseline = episode.baseline;
+        Self {
+            index: fault.index,
+            kind: fault.kind.clone(),
+            targets: fault.targets.clone(),
+            start_us: fault.start_us,
+            lifted_us: fault.lifted_us,
+            recovered: episode.recovery.recovered(),
+            recovery_time_s: episode.recovery.time_us().map(seconds),
+            time_to_detect_s: episode.detected_us.map(seconds),
+            baseline_success_rate: baseline.and_then(|baseline| ratio(baseline.successes, baseline.requests)),
+            baseline_latency_p95_s: baseline.map(|baseline| seconds(baseline.p95_us)),
+        }
+    }
+}
+
+fn overall(requests: &Requests<'_>, duplicates: &Duplicates, timeline: &Timeline) -> Metrics {
+    Metrics {
+        duplicates: duplicates.total(),
+        recovery_time: worst(timeline.episodes.iter().map(|episode| episode.recovery.time_us())).map(seconds),
+        time_to_detect: worst(timeline.episodes.iter().map(|episode| episode.detected_us)).map(seconds),
+        ..Metrics::of(requests.all(), timeline.run)
+    }
+}
+
+/// The longest of the faults' times; `None` without faults, or if one of them has none.
+fn worst(times_us: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    times_us.collect::<Option<Vec<u64>>>()?.into_iter().max()
+}
+
+fn phases(requests: &Requests<'_>, duplicates: &Duplicates, timeline: &Timeline) -> Vec<PhaseSummary> {
+    let plain = |phase: Phase, span: Span| PhaseSummary {
+        phase: phase.to_string(),
+        start_us: span.start_us,
+        end_us: span.end_us,
+        metrics: Metrics {
+            duplicates: duplicates.within(span, requests.end_us()),
+            ..Metrics::of(requests.within(span), span)
+        },
+    };
+    let of_fault = |episode: &Episode| {
+        let mut summary = plain(Phase::Fault(episode.fault.index), episode.span);
+        summary.metrics.recovery_time = episode.recovery.time_us().map(seconds);
+        summary.metrics.time_to_detect = episode.detected_us.map(seconds);
+        summary
+    };
+    let before = timeline.before.map(|span| plain(Phase::Before, span));
+    let after = timeline.after.map(|span| plain(Phase::After, span));
+    before.into_iter().chain(timeline.episodes.iter().map(of_fault)).chain(after).collect()
+}
+
+fn statuses(rows: &[RequestRow]) -> BTreeMap<String, u64> {
+    let mut counts: BTreeMap<Outcome, u64> = BTreeMap::new();
+    for row in rows {
+        *counts.entry(row.status).or_default() += 1;
+    }
+    counts.into_iter().map(|(outcome, count)| (outcome.name().to_owned(), count)).collect()
+}
+
+fn servers(run: &Run<'_>) -> BTreeMap<String, u64> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for server in run.requests.iter().filter_map(|row| row.server.as_deref()) {
+        *counts.entry(server).or_default() += 1;
+    }
+    let mut servers: BTreeMap<String, u64> = (0..run.servers).map(|index| (format!("server-{index}"), 0)).collect();
+    servers.extend(counts.into_iter().map(|(server, count)| (server.to_owned(), count)));
+    servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::sample::{LABEL, Sample, crash_then_freeze, failed, fault_end, fault_start, ok};
+
+    const S: u64 = 1_000_000;
+
+    fn phase_names(summary: &Summary) -> Vec<&str> {
+        summary.phases.iter().map(|phase| phase.phase.as_str()).collect()
+    }
+
+    #[test]
+    fn an_empty_run_has_no_figures_and_passes_what_nobody_expects() {
+        let summary = Sample::of_seconds(1).summary(&[]);
+        assert_eq!((summary.overall.success_rate, summary.overall.latency_max), (None, None));
+        assert_eq!(phase_names(&summary), ["before"]);
+        assert!(summary.pass);
+    }
+
+    #[test]
+    fn one_request_is_the_whole_run() {
+        // One success after 4 ms in a run of 2 s: half a request a second, in the one window that has load.
+        let summary = Sample::of_seconds(2).requests([ok(S, 4_000)]).summary(&[]);
+        assert_eq!((summary.overall.success_rate, summary.overall.availability), (Some(1.0), Some(1.0)));
+        assert_eq!((summary.overall.throughput, summary.overall.latency_p999), (Some(0.5), Some(0.004)));
+    }
+
+    #[test]
+    fn the_length_of_a_run_includes_its_drain() {
+        // The second request ends at 4 s, two after the load: 2 completed in 4 s.
+        let summary = Sample::of_seconds(2).requests([ok(0, 1), failed(S, 3 * S)]).summary(&[]);
+        assert_eq!((summary.duration_us, summary.end_us), (2 * S, 4 * S));
+        assert_eq!((summary.overall.throughput, summary.overall.goodput), (Some(0.5), Some(0.25)));
+    }
+
+    #[test]
+    fn the_worst_fault_stands_for_the_run_and_one_without_a_time_leaves_none() {
+        assert_eq!(worst([Some(2), Some(5), Some(3)].into_iter()), Some(5));
+        assert_eq!(worst([Some(2), None].into_iter()), None);
+        assert_eq!(worst([].into_iter()), None);
+    }
+
+    #[test]
+    fn statuses_and_servers_are_counted_and_an_idle_server_is_listed() {
+        let summary = Sample::of_seconds(1).requests([ok(0, 1), ok(0, 1), failed(0, 1)]).summary(&[]);
+        assert_eq!(summary.statuses, BTreeMap::from([("OK".into(), 2), ("UNAVAILABLE".into(), 1)]));
+        assert_eq!(summary.servers, BTreeMap::from([("server-0".into(), 2), ("server-1".into(), 0)]));
+    }
+
+    #[test]
+    fn all_failed_before_and_during_a_fault_counts_as_undisturbed_but_not_as_success() {
+        let rows = (0..10).map(|second| failed(second * S, 1_000));
+        let events = [fault_start(0, "crash", "server-0", 4 * S), fault_end(0, "server-0", 5 * S)];
+        let summary = Sample::of_seconds(10).requests(rows).events(events).summary(&[]);
+        assert_eq!((summary.overall.success_rate, summary.overall.unavailable_for), (Some(0.0), Some(10.0)));
+        assert_eq!(summary.faults[0].recovery_time_s, Some(0.0));
+        assert_eq!(summary.faults[0].baseline_success_rate, Some(0.0));
+    }
+
+    #[test]
+    fn a_crash_then_a_freeze_is_told_apart_phase_by_phase() {
+        let summary = crash_then_freeze().summary(&[]);
+        // The story is in `crash_then_freeze`: 5 requests a second, 25 s = 125 before; the crash is felt in its first
+        // second and lifted at 27.4 s (12 requests: 25.0, 25.2 … 27.2 s); the freeze from 45 s to 55 s is felt in its
+        // first two seconds but lasts 10 s (50 requests); after it 175 of 35 s remain. Between 27.4 s and 45 s there
+        // is no phase: 450 - 125 - 12 - 50 - 175 = 88 = 17.6 s of requests.
+        let counts: Vec<u64> = summary.phases.iter().map(|phase| phase.metrics.requests).collect();
+        assert_eq!(phase_names(&summary), ["before", "fault-0", "fault-1", "after"]);
+        assert_eq!(counts, [125, 12, 50, 175]);
+        let recoveries: Vec<Option<f64>> = summary.faults.iter().map(|fault| fault.recovery_time_s).collect();
+        assert_eq!(recoveries, [Some(1.0), Some(2.0)]);
+        assert_eq!((summary.overall.recovery_time, summary.overall.time_to_detect), (Some(2.0), Some(3.0)));
+    }
+
+    #[test]
+    fn the_fields_of_the_file_keep_their_order() {
+        let summary = Sample::of_seconds(2)
+            .requests([ok(0, 4_000), failed(S, 8_000)])
+            .events([fault_start(0, "crash", "server-0", S)])
+            .summary(&[]);
+        let json = serde_json::to_string_pretty(&summary).expect("a summary is plain data");
+        insta::assert_snapshot!(json);
+        assert_eq!(serde_json::from_str::<Summary>(&json).expect("it reads what it wrote"), summary);
+        assert_eq!((summary.scenario.as_str(), summary.seed), (LABEL.scenario, LABEL.seed));
+    }
+}

@@ -1,0 +1,261 @@
+//! What a run prints when it ends: the verdict, then the figures behind it.
+
+use std::cmp::Reverse;
+
+use self::{
+    quantity::{count, duration, moment, percent, quantity, rate, trimmed},
+    table::{Align, Table},
+};
+use super::{Checked, FaultSummary, Metrics, Summary, seconds};
+use crate::scenario::Metric;
+
+mod quantity;
+mod table;
+
+/// What stands for a figure that could not be computed.
+const MISSING: &str = "n/a";
+/// Statuses named in the second paragraph; the rest are counted together.
+const STATUSES_MAX: usize = 4;
+/// Characters for the names of a fault's targets.
+const TARGETS_WIDTH_MAX: usize = 22;
+
+impl Summary {
+    /// A short account for people, in at most 100 columns but for very long scenario names. Ends with a line break.
+    pub fn render(&self) -> String {
+        let paragraphs = [
+            self.verdict(),
+            self.load(),
+            expectations(&self.expectations),
+            self.phases_and_run(),
+            faults(&self.faults),
+        ];
+        let paragraphs: Vec<String> = paragraphs.into_iter().filter(|text| !text.is_empty()).collect();
+        paragraphs.join("\n")
+    }
+
+    fn verdict(&self) -> String {
+        let verdict = if self.pass { "PASS" } else { "FAIL" };
+        let held = self.expectations.iter().filter(|checked| checked.pass).count();
+        let score = match self.expectations.len() {
+            0 => "nothing is expected".to_owned(),
+            1 if held == 1 => "the expectation holds".to_owned(),
+            1 => "the expectation does not hold".to_owned(),
+            all => format!("{held} of {all} expectations hold"),
+        };
+        format!("{verdict}  {} ({}, seed {}): {score}\n", self.scenario, self.world, self.seed)
+    }
+
+    fn load(&self) -> String {
+        let overall = &self.overall;
+        let over = trimmed(&duration(seconds(self.duration_us)));
+        if overall.requests == 0 {
+            return format!("  no request in {over}\n");
+        }
+        let requests = if overall.requests == 1 { "request" } else { "requests" };
+        format!(
+            "  {} {requests} in {over}: {}\n  availability {}, goodput {}, {} attempts per call\n",
+            overall.requests,
+            self.outcomes(),
+            shown(overall.availability, percent),
+            shown(overall.goodput, rate),
+            shown(overall.attempts_per_call, count),
+        )
+    }
+
+    /// The most frequent statuses first.
+    fn outcomes(&self) -> String {
+        let mut statuses: Vec<(&String, &u64)> = self.statuses.iter().collect();
+        statuses.sort_by_key(|(name, count)| (Reverse(**count), *name));
+        let (named, rest) = statuses.split_at(statuses.len().min(STATUSES_MAX));
+        let mut parts: Vec<String> = named.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        if !rest.is_empty() {
+            parts.push(format!("{} others", rest.iter().map(|(_, count)| **count).sum::<u64>()));
+        }
+        parts.join(", ")
+    }
+
+    fn phases_and_run(&self) -> String {
+        let mut table = Table::new(&[
+            ("phase", Align::Left),
+            ("requests", Align::Right),
+            ("success", Align::Right),
+            ("p50", Align::Right),
+            ("p95", Align::Right),
+            ("p99", Align::Right),
+            ("max", Align::Right),
+            ("retries", Align::Right),
+            ("failovers", Align::Right),
+        ]);
+        for phase in &self.phases {
+            table.row(figures(&phase.phase, &phase.metrics));
+        }
+        table.row(figures("whole run", &self.overall));
+        table.render()
+    }
+}
+
+fn figures(name: &str, metrics: &Metrics) -> Vec<String> {
+    vec![
+        name.to_owned(),
+        metrics.requests.to_string(),
+        shown(metrics.success_rate, percent),
+        shown(metrics.latency_p50, duration),
+        shown(metrics.latency_p95, duration),
+        shown(metrics.latency_p99, duration),
+        shown(metrics.latency_max, duration),
+        metrics.retries.to_string(),
+        metrics.failovers.to_string(),
+    ]
+}
+
+fn expectations(expectations: &[Checked]) -> String {
+    if expectations.is_empty() {
+        return String::new();
+    }
+    let columns = [("expectation", Align::Left), ("actual", Align::Right), ("wanted", Align::Left), ("", Align::Left)];
+    let mut table = Table::new(&columns);
+    for checked in expectations {
+        table.row(expectation(checked));
+    }
+    table.render()
+}
+
+fn expectation(checked: &Checked) -> Vec<String> {
+    let mark = if checked.pass { '✓' } else { '✗' };
+    let during = checked.during.as_ref().map(|phase| format!(" during {phase}")).unwrap_or_default();
+    let reason = checked.text.as_ref().map(|text| format!("({text})")).unwrap_or_default();
+    vec![format!("{mark} {}{during}", checked.metric), actual(checked), wanted(checked), reason]
+}
+
+/// The metric. Where rounding makes it look like the bound that it misses, a `<` or `>` tells them apart.
+fn actual(checked: &Checked) -> String {
+    let Some(actual) = checked.actual else { return MISSING.to_owned() };
+    let text = quantity(metric(checked), actual);
+    let reads_the_same = |bound: &f64| quantity(metric(checked), *bound) == text;
+    if checked.min.filter(reads_the_same).is_some_and(|min| actual < min) {
+        format!("<{text}")
+    } else if checked.max.filter(reads_the_same).is_some_and(|max| actual > max) {
+        format!(">{text}")
+    } else {
+        text
+    }
+}
+
+fn wanted(checked: &Checked) -> String {
+    let bound = |value| trimmed(&quantity(metric(checked), value));
+    match (checked.min, checked.max) {
+        (Some(min), Some(max)) => format!("{} to {}", bound(min), bound(max)),
+        (Some(min), None) => format!("at least {}", bound(min)),
+        (None, Some(max)) => format!("at most {}", bound(max)),
+        (None, None) => "anything".to_owned(),
+    }
+}
+
+/// `None` if a newer writer named a metric that this reader does not know.
+fn metric(checked: &Checked) -> Option<Metric> {
+    checked.metric.parse().ok()
+}
+
+fn faults(faults: &[FaultSummary]) -> String {
+    if faults.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        ("fault", Align::Left),
+        ("kind", Align::Left),
+        ("target", Align::Left),
+        ("at", Align::Right),
+        ("lifted", Align::Right),
+        ("detected in", Align::Right),
+        ("recovered in", Align::Right),
+    ]);
+    for fault in faults {
+        table.row(fault_figures(fault));
+    }
+    table.render()
+}
+
+fn fault_figures(fault: &FaultSummary) -> Vec<String> {
+    let never = || "never".to_owned();
+    let unrecovered = if fault.recovered == Some(false) { "never" } else { MISSING };
+    vec![
+        format!("fault-{}", fault.index),
+        fault.kind.clone(),
+        targets(&fault.targets),
+        moment(fault.start_us),
+        fault.lifted_us.map_or_else(never, moment),
+        fault.time_to_detect_s.map_or_else(never, duration),
+        fault.recovery_time_s.map_or_else(|| unrecovered.to_owned(), duration),
+    ]
+}
+
+fn targets(names: &[String]) -> String {
+    let all = names.join(", ");
+    match names {
+        [first, rest @ ..] if all.len() > TARGETS_WIDTH_MAX && !rest.is_empty() => {
+            format!("{first} and {} more", rest.len())
+        }
+        _ => all,
+    }
+}
+
+fn shown(value: Option<f64>, show: fn(f64) -> String) -> String {
+    value.map_or_else(|| MISSING.to_owned(), show)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::sample::{
+        Sample, crash_then_freeze, dropped, expect, failed, fault_start, ok, story_expectations,
+    };
+    use crate::scenario::{Expectation, Phase};
+
+    const S: u64 = 1_000_000;
+
+    #[test]
+    fn a_crash_then_a_freeze_reads_well() {
+        insta::assert_snapshot!(crash_then_freeze().summary(&story_expectations()).render());
+    }
+
+    #[test]
+    fn a_failed_run_says_what_failed_and_why() {
+        // A request a second, of which the last four fail under a fault that is never lifted.
+        let rows = (0..10).map(|second| if second < 6 { ok(second * S, 920) } else { failed(second * S, 9 * S) });
+        let targets = ["server-0", "server-1", "server-2"];
+        let events = targets.map(|target| fault_start(0, "partition", target, 6 * S));
+        let recovery = Expectation { during: Some(Phase::Fault(0)), ..expect(Metric::RecoveryTime, None, Some(5.0)) };
+        let after = Expectation { during: Some(Phase::After), ..expect(Metric::LatencyP99, None, Some(0.25)) };
+        let between = expect(Metric::Goodput, Some(0.5), Some(1.5));
+        let sample = Sample::of_seconds(10).requests(rows.chain([dropped(9 * S)])).events(events);
+        insta::assert_snapshot!(sample.summary(&[recovery, after, between]).render());
+    }
+
+    #[test]
+    fn an_empty_run_is_told_without_figures() {
+        insta::assert_snapshot!(Sample::of_seconds(1).summary(&[]).render());
+    }
+
+    #[test]
+    fn a_near_miss_does_not_read_like_the_bound() {
+        // 97,999 of 100,000 is 97.999 %, which rounds to the 98 % that it misses; the latency is 1 ms and the bound 1 us
+        // less.
+        let rows = (0..100_000).map(|at| if at < 97_999 { ok(at, 1_000) } else { failed(at, 1_000) });
+        let expectations = [
+            expect(Metric::SuccessRate, Some(0.98), None),
+            expect(Metric::LatencyMax, None, Some(0.000_999)),
+            expect(Metric::LatencyMax, None, Some(0.001)),
+        ];
+        let summary = Sample::of_seconds(1).requests(rows).summary(&expectations);
+        let shown: Vec<String> = summary.expectations.iter().map(actual).collect();
+        assert_eq!(shown, ["<98.00 %", ">1.00 ms", "1.00 ms"]);
+    }
+
+    #[test]
+    fn many_targets_are_counted() {
+        let names = |count: usize| (0..count).map(|index| format!("server-{index}")).collect::<Vec<_>>();
+        assert_eq!(targets(&names(1)), "server-0");
+        assert_eq!(targets(&names(2)), "server-0, server-1");
+        assert_eq!(targets(&names(12)), "server-0 and 11 more");
+    }
+}

@@ -1,0 +1,119 @@
+//! Figures as people read them: three significant digits and a unit.
+
+use crate::{measure::seconds, scenario::Metric};
+
+/// A value of `metric`, in its base unit; a plain number if the metric is not known.
+pub(super) fn quantity(metric: Option<Metric>, value: f64) -> String {
+    match metric {
+        Some(Metric::SuccessRate | Metric::Availability) => percent(value),
+        Some(Metric::Throughput | Metric::Goodput) => rate(value),
+        Some(
+            Metric::LatencyP50
+            | Metric::LatencyP90
+            | Metric::LatencyP95
+            | Metric::LatencyP99
+            | Metric::LatencyP999
+            | Metric::LatencyMax
+            | Metric::RecoveryTime
+            | Metric::TimeToDetect
+            | Metric::UnavailableFor,
+        ) => duration(value),
+        Some(Metric::AttemptsPerCall | Metric::Retries | Metric::Failovers | Metric::Dropped | Metric::Duplicates)
+        | None => count(value),
+    }
+}
+
+/// `9.94 s`, `512 ms`, `0.92 ms`, `7 us`, from seconds. A value that rounds to 1000 of a unit moves to the next.
+pub(super) fn duration(seconds: f64) -> String {
+    if seconds == 0.0 {
+        "0 s".to_owned()
+    } else if seconds < 9.5e-6 {
+        format!("{:.0} us", seconds * 1e6)
+    } else if seconds < 0.9995 {
+        format!("{} ms", significant(seconds * 1e3))
+    } else {
+        format!("{} s", significant(seconds))
+    }
+}
+
+/// A time of the run, in seconds to the hundredth, so that the moments of a column compare.
+pub(super) fn moment(at_us: u64) -> String {
+    format!("{:.2} s", seconds(at_us))
+}
+
+/// `98.67 %`. Only all is 100 % and only nothing is 0 %: rounding does not make one failure of a million disappear.
+pub(super) fn percent(share: f64) -> String {
+    if share == 0.0 || share == 1.0 {
+        return format!("{:.0} %", share * 100.0);
+    }
+    let percent = share * 100.0;
+    let kept = if (0.0..=100.0).contains(&percent) { percent.clamp(0.01, 99.99) } else { percent };
+    format!("{kept:.2} %")
+}
+
+pub(super) fn rate(per_second: f64) -> String {
+    format!("{}/s", significant(per_second))
+}
+
+/// A number of things, or a mean of such numbers.
+pub(super) fn count(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { significant(value) }
+}
+
+/// `5 s` of `5.00 s`.
+pub(super) fn trimmed(text: &str) -> String {
+    let unit_at = text.find([' ', '/']).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number}{unit}")
+}
+
+/// Three significant digits, and every digit before the point.
+fn significant(value: f64) -> String {
+    let decimals = match value.abs() {
+        small if small < 9.995 => 2,
+        middle if middle < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_keep_three_digits_and_pick_their_unit() {
+        let cases = [
+            (0.0, "0 s"),
+            (0.000_004, "4 us"),
+            (0.000_92, "0.92 ms"),
+            (0.001_5, "1.50 ms"),
+            (0.051_23, "51.2 ms"),
+            (0.512_3, "512 ms"),
+            (0.999_4, "999 ms"),
+            (0.999_6, "1.00 s"),
+            (9.94, "9.94 s"),
+            (9.996, "10.0 s"),
+            (45.12, "45.1 s"),
+            (3600.0, "3600 s"),
+        ];
+        for (seconds, text) in cases {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn only_all_is_100_percent_and_only_nothing_is_0() {
+        assert_eq!(
+            [0.0, 0.000_001, 0.986_666, 0.999_999, 1.0].map(percent),
+            ["0 %", "0.01 %", "98.67 %", "99.99 %", "100 %"]
+        );
+    }
+
+    #[test]
+    fn trimming_leaves_whole_numbers_alone() {
+        let texts = ["5.00 s", "1.50 ms", "100 %", "4.90/s", "200 ms", "10", "0.98"].map(trimmed);
+        assert_eq!(texts, ["5 s", "1.5 ms", "100 %", "4.9/s", "200 ms", "10", "0.98"]);
+    }
+}

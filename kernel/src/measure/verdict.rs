@@ -1,0 +1,175 @@
+//! The verdict: every expectation held against its metric.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FaultSummary, Metrics, PhaseSummary};
+use crate::scenario::{Expectation, Metric, Phase};
+
+/// An expectation and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Checked {
+    /// As the scenario names it.
+    pub metric: String,
+    /// `before`, `fault-N` or `after`; null for the whole run.
+    pub during: Option<String>,
+    /// The bounds, inclusive, in the metric's base unit.
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    /// The metric; null if it could not be computed.
+    pub actual: Option<f64>,
+    /// Whether there is an `actual` and both bounds hold.
+    pub pass: bool,
+    /// Why there is no `actual`, in a few words.
+    pub text: Option<String>,
+}
+
+impl Checked {
+    /// Without `during`, a metric is that of the whole run; of a time per fault, the worst. What could not be computed
+    /// does not pass: nothing shows that the expectation holds.
+    pub(super) fn of(
+        expected: &Expectation,
+        overall: &Metrics,
+        phases: &[PhaseSummary],
+        faults: &[FaultSummary],
+    ) -> Self {
+        let during = expected.during.map(|phase| phase.to_string());
+        let metrics = match &during {
+            None => Some(overall),
+            Some(name) => phases.iter().find(|phase| phase.phase == *name).map(|phase| &phase.metrics),
+        };
+        let actual = metrics.and_then(|metrics| metrics.get(expected.metric));
+        Self {
+            metric: expected.metric.name().to_owned(),
+            during,
+            min: expected.min,
+            max: expected.max,
+            actual,
+            pass: actual.is_some_and(|actual| holds(expected, actual)),
+            text: actual.is_none().then(|| why_missing(expected, metrics, faults)),
+        }
+    }
+}
+
+fn holds(expected: &Expectation, actual: f64) -> bool {
+    expected.min.is_none_or(|min| actual >= min) && expected.max.is_none_or(|max| actual <= max)
+}
+
+fn why_missing(expected: &Expectation, metrics: Option<&Metrics>, faults: &[FaultSummary]) -> String {
+    match (expected.metric, expected.during, metrics) {
+        (_, Some(phase), None) => why_no_phase(phase, faults),
+        (Metric::RecoveryTime | Metric::TimeToDetect, Some(Phase::Before | Phase::After), _) => {
+            "only faults have one".to_owned()
+        }
+        (Metric::RecoveryTime | Metric::TimeToDetect, None, _) if faults.is_empty() => "no fault began".to_owned(),
+        (Metric::RecoveryTime, during, _) => why_no_recovery(during, faults),
+        (Metric::TimeToDetect, during, _) => why_not_detected(during, faults),
+        (Metric::Throughput | Metric::Goodput, ..) => "the phase took no time".to_owned(),
+        (_, _, Some(metrics)) if metrics.requests > 0 => "every request was dropped".to_owned(),
+        _ => "no request was offered".to_owned(),
+    }
+}
+
+fn why_no_phase(phase: Phase, faults: &[FaultSummary]) -> String {
+    match phase {
+        Phase::Before => "a fault began at once".to_owned(),
+        Phase::Fault(_) => "the fault never began".to_owned(),
+        Phase::After if faults.is_empty() => "no fault began".to_owned(),
+        Phase::After => "a fault lasted to the end".to_owned(),
+    }
+}
+
+fn why_no_recovery(during: Option<Phase>, faults: &[FaultSummary]) -> String {
+    let missing = || concerned(during, faults).filter(|fault| fault.recovery_time_s.is_none());
+    // A fault that was never recovered from says more than one that could not be judged.
+    match missing().find(|fault| fault.recovered == Some(false)).or_else(|| missing().next()) {
+        Some(fault) if fault.recovered == Some(false) => format!("fault-{} never recovered", fault.index),
+        Some(fault) if fault.baseline_latency_p95_s.is_some() => format!("no request since fault-{}", fault.index),
+        Some(fault) => format!("no data before fault-{}", fault.index),
+        None => "no data".to_owned(),
+    }
+}
+
+fn why_not_detected(during: Option<Phase>, faults: &[FaultSummary]) -> String {
+    match concerned(during, faults).find(|fault| fault.time_to_detect_s.is_none()) {
+        Some(fault) => format!("fault-{} never detected", fault.index),
+        None => "no data".to_owned(),
+    }
+}
+
+fn concerned(during: Option<Phase>, faults: &[FaultSummary]) -> impl Iterator<Item = &FaultSummary> {
+    faults.iter().filter(move |fault| during.is_none_or(|phase| phase == Phase::Fault(fault.index)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::sample::{Sample, dropped, expect, failed, fault_end, fault_start, ok};
+
+    const S: u64 = 1_000_000;
+
+    fn check(sample: &Sample, expected: Expectation) -> Checked {
+        sample.summary(&[expected]).expectations.remove(0)
+    }
+
+    fn text(sample: &Sample, metric: Metric, during: Option<Phase>) -> String {
+        let checked = check(sample, Expectation { during, ..expect(metric, None, Some(1e9)) });
+        assert!(!checked.pass);
+        checked.text.expect("a missing metric is explained")
+    }
+
+    /// A request a second for 10 s that fails from `from_s` to `to_s`, with a fault over that time.
+    fn outage(from_s: u64, to_s: u64) -> Sample {
+        let rows = (0..10).map(|s| if (from_s..to_s).contains(&s) { failed(s * S, 1) } else { ok(s * S, 1) });
+        let events = [fault_start(0, "crash", "server-0", from_s * S), fault_end(0, "server-0", to_s * S)];
+        Sample::of_seconds(10).requests(rows).events(events)
+    }
+
+    #[test]
+    fn bounds_are_inclusive() {
+        let sample = Sample::of_seconds(2).requests([ok(0, 1), failed(S, 1)]);
+        let passes = |min, max| check(&sample, expect(Metric::SuccessRate, min, max)).pass;
+        assert!(passes(Some(0.5), None) && passes(None, Some(0.5)) && passes(Some(0.5), Some(0.5)));
+        assert!(!passes(Some(0.500_001), None) && !passes(None, Some(0.499_999)));
+    }
+
+    #[test]
+    fn one_failed_expectation_fails_the_run() {
+        let sample = Sample::of_seconds(1).requests([ok(0, 1)]);
+        let good = expect(Metric::SuccessRate, Some(1.0), None);
+        let bad = expect(Metric::Retries, Some(1.0), None);
+        assert!(sample.summary(std::slice::from_ref(&good)).pass);
+        assert!(!sample.summary(&[good, bad]).pass);
+    }
+
+    #[test]
+    fn during_narrows_it_to_the_phase() {
+        // 3 of 10 fail, all of them in the fault's phase, 2 s to 5 s.
+        let sample = outage(2, 5);
+        let rate = |during| check(&sample, Expectation { during, ..expect(Metric::SuccessRate, Some(1.0), None) });
+        assert_eq!(rate(None).actual, Some(0.7));
+        assert_eq!(rate(Some(Phase::Before)).actual, Some(1.0));
+        assert_eq!(rate(Some(Phase::Fault(0))).actual, Some(0.0));
+        assert_eq!(rate(Some(Phase::After)).actual, Some(1.0));
+    }
+
+    #[test]
+    fn a_missing_metric_fails_and_says_why() {
+        let calm = Sample::of_seconds(2).requests([dropped(0)]);
+        assert_eq!(text(&calm, Metric::LatencyP95, None), "every request was dropped");
+        assert_eq!(text(&calm, Metric::RecoveryTime, None), "no fault began");
+        assert_eq!(text(&calm, Metric::Dropped, Some(Phase::After)), "no fault began");
+        assert_eq!(text(&calm, Metric::Dropped, Some(Phase::Fault(3))), "the fault never began");
+        assert_eq!(text(&Sample::of_seconds(2), Metric::SuccessRate, None), "no request was offered");
+        assert_eq!(text(&Sample::of_seconds(0), Metric::Goodput, None), "the phase took no time");
+    }
+
+    #[test]
+    fn a_fault_without_a_time_says_which_and_why() {
+        assert_eq!(text(&outage(4, 10), Metric::RecoveryTime, None), "fault-0 never recovered");
+        assert_eq!(text(&outage(4, 10), Metric::Retries, Some(Phase::After)), "a fault lasted to the end");
+        assert_eq!(text(&outage(0, 4), Metric::RecoveryTime, Some(Phase::Fault(0))), "no data before fault-0");
+        assert_eq!(text(&outage(0, 4), Metric::SuccessRate, Some(Phase::Before)), "a fault began at once");
+        assert_eq!(text(&outage(4, 5), Metric::TimeToDetect, None), "fault-0 never detected");
+        assert_eq!(text(&outage(4, 5), Metric::TimeToDetect, Some(Phase::Before)), "only faults have one");
+    }
+}

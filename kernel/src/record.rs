@@ -1,0 +1,8 @@
+//! What a run leaves behind: rows of requests, attempts and events, and the folder they are written to.
+
+pub mod folder;
+mod recorder;
+mod rows;
+
+pub use recorder::{Draft, Recorder, Records};
+pub use rows::{AttemptRow, Event, EventRow, RequestRow};

@@ -1,0 +1,131 @@
+//! Collects rows while a run goes on.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::rows::{AttemptRow, Event, EventRow, RequestRow};
+use crate::{time::Instant, world::SharedWorld};
+
+/// Everything recorded of a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Records {
+    /// In order of id.
+    pub requests: Vec<RequestRow>,
+    /// In order of request, then attempt.
+    pub attempts: Vec<AttemptRow>,
+    /// In order of time; what happened at one instant stays in the order it was recorded in.
+    pub events: Vec<EventRow>,
+}
+
+/// Where a host's rows go. Clones share their rows; each writes events under its own source.
+#[derive(Clone)]
+pub struct Recorder {
+    world: SharedWorld,
+    source: Arc<str>,
+    records: Arc<Mutex<Records>>,
+}
+
+impl Recorder {
+    /// A recorder with no rows yet, whose events come from `source`.
+    pub fn new(world: SharedWorld, source: &str) -> Self {
+        Self { world, source: source.into(), records: Arc::default() }
+    }
+
+    /// Writes to the same rows, from another source on another host.
+    pub fn of(&self, world: SharedWorld, source: &str) -> Self {
+        Self { world, source: source.into(), records: self.records.clone() }
+    }
+
+    /// The time on this recorder's host.
+    pub fn now(&self) -> Instant {
+        self.world.now()
+    }
+
+    /// Starts an event that happens now; complete it with the builder's methods and [`Draft::record`] it.
+    pub fn event(&self, event: Event) -> Draft<'_> {
+        let row = EventRow {
+            at_us: self.world.now().as_micros(),
+            source: self.source.to_string(),
+            event,
+            target: None,
+            cause: None,
+            fault: None,
+            request: None,
+            attempt: None,
+            duration_us: None,
+        };
+        Draft { recorder: self, row }
+    }
+
+    /// Records a finished or dropped request.
+    pub fn request(&self, row: RequestRow) {
+        self.records().requests.push(row);
+    }
+
+    /// Records a finished attempt.
+    pub fn attempt(&self, row: AttemptRow) {
+        self.records().attempts.push(row);
+    }
+
+    /// Takes all rows out, in their order.
+    pub fn take(&self) -> Records {
+        let mut records = std::mem::take(&mut *self.records());
+        records.requests.sort_by_key(|row| row.id);
+        records.attempts.sort_by_key(|row| (row.request, row.attempt));
+        records.events.sort_by_key(|row| row.at_us);
+        records
+    }
+
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An event on its way into the record.
+#[must_use = "an event that is not recorded is lost"]
+pub struct Draft<'a> {
+    recorder: &'a Recorder,
+    row: EventRow,
+}
+
+impl Draft<'_> {
+    /// The server it concerns.
+    pub fn target(mut self, target: &str) -> Self {
+        self.row.target = Some(target.to_owned());
+        self
+    }
+
+    /// Why it happened, in a few words.
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.row.cause = Some(cause.into());
+        self
+    }
+
+    /// The fault's index in the scenario.
+    pub fn fault(mut self, fault: usize) -> Self {
+        self.row.fault = Some(fault);
+        self
+    }
+
+    /// The request's id.
+    pub fn request(mut self, request: u64) -> Self {
+        self.row.request = Some(request);
+        self
+    }
+
+    /// The attempt's number within its call, from 1.
+    pub fn attempt(mut self, attempt: u32) -> Self {
+        self.row.attempt = Some(attempt);
+        self
+    }
+
+    /// How long it will take.
+    pub fn duration(mut self, duration: std::time::Duration) -> Self {
+        self.row.duration_us = Some(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Puts it into the record.
+    pub fn record(self) {
+        self.recorder.records().events.push(self.row);
+    }
+}

@@ -1,0 +1,107 @@
+//! The rows of a run folder's three `.jsonl` files. Times are microseconds since the run began.
+
+use serde::{Deserialize, Serialize};
+
+use crate::status::{Code, Outcome};
+
+/// One intended request, whatever became of it: a line of `requests.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RequestRow {
+    /// Position in the arrival schedule, from 0.
+    pub id: u64,
+    /// When the schedule wanted it sent.
+    pub intended_us: u64,
+    /// When its call began; null if it was dropped.
+    pub sent_us: Option<u64>,
+    /// When its call ended; null if it was dropped.
+    pub done_us: Option<u64>,
+    /// `done_us - intended_us`; null if it was dropped.
+    pub latency_us: Option<u64>,
+    pub status: Outcome,
+    /// Who gave the final answer, if a server did.
+    pub server: Option<String>,
+    pub attempts: u32,
+    /// Attempts sent to another server than the call's previous attempt.
+    pub failovers: u32,
+    /// The input's size as the workload writes it, such as `256x256`.
+    pub size: String,
+}
+
+/// One attempt of a call: a line of `attempts.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRow {
+    /// The request's id.
+    pub request: u64,
+    /// From 1 within the call.
+    pub attempt: u32,
+    pub server: String,
+    pub start_us: u64,
+    pub end_us: u64,
+    pub status: Code,
+    /// What made it fail, in a few words; null for OK.
+    pub cause: Option<String>,
+}
+
+/// One thing that happened: a line of `events.jsonl`. Fields that an event does not use are left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventRow {
+    pub at_us: u64,
+    /// `nemesis`, `client`, `supervisor` or a server's name.
+    pub source: String,
+    pub event: Event,
+    /// The server it concerns.
+    pub target: Option<String>,
+    pub cause: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_us: Option<u64>,
+}
+
+/// What an [`EventRow`] tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// nemesis: fault `fault` of kind `cause` begins on `target`; an event per target.
+    FaultStart,
+    /// nemesis: it has been lifted from `target` (for a crash: the replica listens again, or nothing will restart it).
+    FaultEnd,
+    /// nemesis: fault `fault` could do nothing to `target`, because of `cause`.
+    NoEffect,
+    /// supervisor: a crashed replica was started again.
+    Restart,
+    /// server: it listens.
+    Listening,
+    /// server: it finished the work of `request`, `attempt`.
+    Finished,
+    /// server: it dropped the work of `request`, `attempt` unstarted, for the reason in `cause`.
+    Skipped,
+    /// server: its queue was full, or the request was not valid; `cause` says which.
+    Refused,
+    /// client: the balancer chose `target` for `request`, `attempt`.
+    Pick,
+    /// client: `request`, `attempt` failed on `target` because of `cause`.
+    AttemptFailed,
+    /// client: it waits `duration_us` before the next attempt of `request`.
+    Backoff,
+    /// client: the next attempt of `request` goes to another server, `target`.
+    Failover,
+    /// client: it gives up on `request` because of `cause`.
+    GiveUp,
+    /// client: it now believes `target` unhealthy.
+    Unhealthy,
+    /// client: it now believes `target` healthy again.
+    Healthy,
+    /// client: the connection to `target` is being opened.
+    Connecting,
+    /// client: the connection to `target` can carry calls.
+    Ready,
+    /// client: the connection to `target` could not be opened; it is tried again after `duration_us`.
+    TransientFailure,
+    /// client: the connection to `target` is gone.
+    Idle,
+}

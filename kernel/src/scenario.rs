@@ -1,0 +1,47 @@
+//! Scenario files: read, checked, resolved, and written back.
+//!
+//! [`Scenario::load`] reads a TOML file, applies the command line's `--set key=value` and returns the validated
+//! [`Scenario`] with every default filled in, or a [`ScenarioError`] that shows the line (or the `--set`) at fault, the
+//! key's path and what would be right. [`Scenario::to_toml`] writes it back, defaults included; reading that gives an
+//! equal scenario.
+//!
+//! The way of a file, each step a module:
+//!
+//! 1. `source` and `overrides`: text to a TOML tree in which every value knows where it was written.
+//! 2. `later`: what the format knows but this version does not run is turned down by name.
+//! 3. `raw`: serde's structs, the schema. `schema` puts serde's complaints in this module's words.
+//! 4. `resolve`: types, bounds, defaults and rules between keys, to the types in `model`.
+//!
+//! Nothing outside this module sees a raw struct, a span or a TOML value. This module opens the scenario file and
+//! nothing else: a workload's `images` are looked for by whoever runs it.
+
+pub mod bandwidth;
+mod defaults;
+pub mod duration;
+mod error;
+mod later;
+mod loose;
+mod metric;
+mod model;
+mod names;
+mod nearest;
+mod overrides;
+mod quantity;
+mod raw;
+mod read;
+mod resolve;
+mod schema;
+mod setting;
+mod size;
+mod source;
+mod table;
+mod write;
+
+pub use self::{
+    error::{Mistake, Place, ScenarioError},
+    metric::Unit,
+    model::*,
+    names::UnknownName,
+    resolve::limits,
+    size::SizeError,
+};

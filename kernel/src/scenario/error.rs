@@ -1,0 +1,118 @@
+//! What is wrong with a scenario, and how it is shown: the message, the place and key, the line with a mark under it.
+
+use std::{fmt, path::PathBuf};
+
+use super::source::{Source, Span, Tree};
+
+/// Why there is no scenario. `Display` is ready for a terminal: a few lines, without a line break at the end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScenarioError {
+    /// The file could not be read as text; `reason` is the operating system's, or says what it is instead.
+    #[error("cannot read {}: {reason}", path.display())]
+    Unreadable { path: PathBuf, reason: String },
+    /// The file or an override is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Box<Mistake>),
+}
+
+impl From<Mistake> for ScenarioError {
+    fn from(mistake: Mistake) -> Self {
+        Self::Invalid(Box::new(mistake))
+    }
+}
+
+/// The first thing found wrong with a scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// What is wrong and, where it can be said in a clause, what would be right.
+    pub message: String,
+    /// Further remedy, such as every allowed name.
+    pub help: Option<String>,
+    pub place: Place,
+    /// The key at fault, dotted, list items by number, such as `fault.0.duration`.
+    pub key: Option<String>,
+    snippet: Option<Snippet>,
+}
+
+impl std::error::Error for Mistake {}
+
+/// Where a wrong value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Line and column count from 1, the column in characters; `None` when something is missing from the whole file.
+    File { origin: String, position: Option<(usize, usize)> },
+    /// The `key=value` of a `--set`.
+    Override(String),
+}
+
+/// A line of the file or an override, and the part of it to mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Snippet {
+    pub(super) number: Option<usize>,
+    pub(super) line: String,
+    /// From 1, in characters, as is `width`.
+    pub(super) column: usize,
+    pub(super) width: usize,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.snippet.as_ref().and_then(|snippet| snippet.number);
+        let number = number.map_or_else(String::new, |number| number.to_string());
+        let margin = " ".repeat(number.len());
+        write!(f, "{}\n{margin}--> {}", self.message, self.place)?;
+        if let Some(key) = &self.key {
+            write!(f, " ({key})")?;
+        }
+        if let Some(Snippet { line, column, width, .. }) = &self.snippet {
+            let indent = " ".repeat(column - 1);
+            write!(f, "\n{margin} |\n{number} | {line}\n{margin} | {indent}{}", "^".repeat(*width))?;
+        }
+        if let Some(help) = &self.help {
+            write!(f, "\n{margin} = {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { origin, position: Some((line, column)) } => write!(f, "{origin}:{line}:{column}"),
+            Self::File { origin, position: None } => f.write_str(origin),
+            Self::Override(_) => f.write_str("the command line"),
+        }
+    }
+}
+
+/// A mistake before it is known where its bytes are.
+#[derive(Debug)]
+pub(super) struct Problem {
+    span: Option<Span>,
+    message: String,
+    help: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(span: Option<Span>, message: impl Into<String>) -> Self {
+        Self { span, message: message.into(), help: None }
+    }
+
+    pub(super) fn at(span: Span, message: impl Into<String>) -> Self {
+        Self::new(Some(span), message)
+    }
+
+    pub(super) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    pub(super) fn shown_in(self, source: &Source, tree: &Tree) -> Mistake {
+        Mistake {
+            place: source.place(self.span.as_ref()),
+            key: self.span.as_ref().and_then(|span| tree.at(span)).map(|node| node.path.clone()),
+            snippet: self.span.as_ref().map(|span| source.snippet(span)),
+            message: self.message,
+            help: self.help,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The names that scenario files use for the variants of the model's types.
+
+use std::{fmt, str::FromStr};
+
+use super::{
+    model::{Arrivals, Balancing, Direction, FaultKind, Jitter, Metric, Phase},
+    nearest::backticked,
+};
+
+/// A type whose every value has one name.
+pub(super) trait Named: Copy + PartialEq + 'static {
+    /// Completes "is not …".
+    const WHAT: &'static str;
+    /// In the order in which they are listed to the user.
+    const NAMES: &'static [(Self, &'static str)];
+
+    fn to_name(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|(value, _)| *value == self)
+            .map(|(_, name)| *name)
+            .expect("every value is in its table")
+    }
+
+    fn from_name(text: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, name)| *name == text).map(|(value, _)| *value)
+    }
+}
+
+/// A text that names nothing of the kind wanted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {what}; it is one of {allowed}")]
+pub struct UnknownName {
+    text: String,
+    what: &'static str,
+    allowed: String,
+}
+
+/// A fault kind without its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FaultName {
+    Crash,
+    Freeze,
+    Delay,
+    Partition,
+    Loss,
+    Bandwidth,
+    Reset,
+}
+
+impl Named for FaultName {
+    const WHAT: &'static str = "a fault kind";
+    const NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Crash, "crash"),
+        (Self::Freeze, "freeze"),
+        (Self::Delay, "delay"),
+        (Self::Partition, "partition"),
+        (Self::Loss, "loss"),
+        (Self::Bandwidth, "bandwidth"),
+        (Self::Reset, "reset"),
+    ];
+}
+
+impl FaultName {
+    /// Whether it befalls the link to its target rather than the target's process.
+    pub(super) fn is_of_the_link(self) -> bool {
+        !matches!(self, Self::Crash | Self::Freeze)
+    }
+}
+
+impl From<&FaultKind> for FaultName {
+    fn from(kind: &FaultKind) -> Self {
+        match kind {
+            FaultKind::Crash { .. } => Self::Crash,
+            FaultKind::Freeze { .. } => Self::Freeze,
+            FaultKind::Delay { .. } => Self::Delay,
+            FaultKind::Partition { .. } => Self::Partition,
+            FaultKind::Loss { .. } => Self::Loss,
+            FaultKind::Bandwidth { .. } => Self::Bandwidth,
+            FaultKind::Reset => Self::Reset,
+        }
+    }
+}
+
+/// A workload kind without its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WorkloadName {
+    Sobel,
+}
+
+impl Named for WorkloadName {
+    const WHAT: &'static str = "a workload kind";
+    const NAMES: &'static [(Self, &'static str)] = &[(Self::Sobel, "sobel")];
+}
+
+impl Named for Arrivals {
+    const WHAT: &'static str = "an arrival process";
+    const NAMES: &'static [(Self, &'static str)] = &[(Self::Constant, "constant"), (Self::Poisson, "poisson")];
+}
+
+impl Named for Balancing {
+    const WHAT: &'static str = "a load balancing policy";
+    const NAMES: &'static [(Self, &'static str)] = &[(Self::RoundRobin, "round_robin")];
+}
+
+impl Named for Jitter {
+    const WHAT: &'static str = "a kind of jitter";
+    const NAMES: &'static [(Self, &'static str)] =
+        &[(Self::None, "none"), (Self::Proportional, "proportional"), (Self::Full, "full"), (Self::Equal, "equal")];
+}
+
+impl Named for Direction {
+    const WHAT: &'static str = "a direction";
+    const NAMES: &'static [(Self, &'static str)] = &[(Self::Both, "both"), (Self::To, "to"), (Self::From, "from")];
+}
+
+macro_rules! named {
+    ($($type:ty),+) => {$(
+        impl $type {
+            /// As scenario files write it.
+            pub fn name(self) -> &'static str {
+                self.to_name()
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::from_name(text).ok_or_else(|| UnknownName {
+                    text: text.to_owned(),
+                    what: Self::WHAT,
+                    allowed: listed::<Self>(),
+                })
+            }
+        }
+    )+};
+}
+
+named!(Arrivals, Balancing, Direction, Jitter, Metric);
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Before => f.pad("before"),
+            Self::Fault(index) => f.pad(&format!("fault-{index}")),
+            Self::After => f.pad("after"),
+        }
+    }
+}
+
+impl FromStr for Phase {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fault = text.strip_prefix("fault-").and_then(|number| number.parse().ok()).map(Self::Fault);
+        // The comparison turns down other spellings of the number, such as `fault-01`.
+        [Some(Self::Before), Some(Self::After), fault].into_iter().flatten().find(|p| p.to_string() == text).ok_or_else(
+            || UnknownName {
+                text: text.to_owned(),
+                what: "a phase",
+                allowed: "`before`, `after`, `fault-0`, `fault-1`, …".into(),
+            },
+        )
+    }
+}
+
+/// Every name of `T`, for a message.
+pub(super) fn listed<T: Named>() -> String {
+    backticked(&T::NAMES.iter().map(|(_, name)| *name).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_are_read_back_as_they_are_written() {
+        for phase in [Phase::Before, Phase::Fault(0), Phase::Fault(12), Phase::After] {
+            assert_eq!(phase.to_string().parse(), Ok(phase));
+        }
+        for text in ["fault-", "fault-01", "fault-+1", "fault--1", "during", ""] {
+            assert!(text.parse::<Phase>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The name that was probably meant by a misspelt one, and lists of names for messages.
+
+/// The name most like `text`, if one is so like it that it was probably meant.
+pub(super) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let text = text.to_lowercase();
+    let likeness = |name: &str| strsim::jaro_winkler(&text, &name.to_lowercase());
+    names.filter(|name| is_near(&text, &name.to_lowercase())).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+/// A slip or two of the keyboard, another ending of the same word, or a part of a longer name.
+fn is_near(text: &str, name: &str) -> bool {
+    let slips = strsim::damerau_levenshtein(text, name);
+    let part = text.len() >= 4 && name.contains(text) || name.len() >= 4 && text.contains(name);
+    slips <= text.len().max(name.len()) / 4 || strsim::jaro_winkler(text, name) >= 0.88 || part
+}
+
+pub(super) fn backticked<S: AsRef<str>>(names: &[S]) -> String {
+    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_finds_the_one_that_was_meant() {
+        let names = || ["max_attempts", "initial_backoff", "max_backoff", "jitter", "attempt_timeout"].into_iter();
+        for (text, meant) in [
+            ("max_attemps", Some("max_attempts")),
+            ("maxAttempts", Some("max_attempts")),
+            ("JITTER", Some("jitter")),
+            ("timeout", Some("attempt_timeout")),
+            ("colour", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(text, names()), meant, "{text}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The schema: a scenario file as serde reads it. Unknown keys stop here; types, bounds and defaults are the business
+//! of `resolve`. Every key is optional here, so that a missing one is reported like any other mistake.
+//!
+//! The keys of later versions are not fields (see `later`).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    model::{Arrivals, Balancing, Direction, Jitter, Metric, Size},
+    names::{FaultName, WorkloadName},
+    setting::{BitRate, Choice, OneOrMore, Setting, Untyped},
+    table::Table,
+};
+use crate::status::Code;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Scenario {
+    pub(super) name: Option<Setting<String>>,
+    pub(super) question: Option<Setting<String>>,
+    pub(super) duration: Option<Setting<Duration>>,
+    pub(super) servers: Table<Servers>,
+    pub(super) workload: Table<Workload>,
+    pub(super) load: Option<Spanned<Table<Load>>>,
+    pub(super) network: Table<Network>,
+    pub(super) client: Table<Client>,
+    pub(super) fault: Vec<Spanned<Table<Fault>>>,
+    pub(super) expect: Vec<Spanned<Table<Expect>>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Servers {
+    pub(super) replicas: Option<Setting<usize>>,
+    pub(super) workers: Option<Setting<usize>>,
+    pub(super) queue: Option<Setting<usize>>,
+    pub(super) restart_after: Option<Setting<Duration>>,
+    pub(super) service_time_min: Option<Setting<Duration>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Workload {
+    pub(super) kind: Option<Setting<Choice<WorkloadName>>>,
+    pub(super) sizes: Option<Setting<Vec<Spanned<Size>>>>,
+    pub(super) images: Option<Setting<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Load {
+    pub(super) rate: Option<Setting<f64>>,
+    pub(super) arrivals: Option<Setting<Choice<Arrivals>>>,
+    pub(super) max_in_flight: Option<Setting<usize>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Network {
+    pub(super) latency: Option<Setting<Duration>>,
+    pub(super) jitter: Option<Setting<Duration>>,
+    pub(super) bandwidth: Option<Setting<BitRate>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Client {
+    pub(super) deadline: Option<Setting<Duration>>,
+    pub(super) attempt_timeout: Option<Setting<Duration>>,
+    pub(super) load_balancing: Table<LoadBalancing>,
+    pub(super) retry: Table<Retry>,
+    pub(super) health_check: Table<HealthCheck>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LoadBalancing {
+    pub(super) policy: Option<Setting<Choice<Balancing>>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Retry {
+    pub(super) max_attempts: Option<Setting<usize>>,
+    pub(super) initial_backoff: Option<Setting<Duration>>,
+    pub(super) max_backoff: Option<Setting<Duration>>,
+    pub(super) backoff_multiplier: Option<Setting<f64>>,
+    pub(super) jitter: Option<Setting<Choice<Jitter>>>,
+    pub(super) retryable_status_codes: Option<Setting<Vec<Spanned<Code>>>>,
+    pub(super) prefer_other_server: Option<Setting<bool>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct HealthCheck {
+    pub(super) interval: Option<Setting<Duration>>,
+    pub(super) timeout: Option<Setting<Duration>>,
+}
+
+/// The parameters of every kind; `resolve` turns down those that the kind does not take.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Fault {
+    pub(super) at: Option<Setting<Duration>>,
+    pub(super) kind: Option<Setting<Choice<FaultName>>>,
+    pub(super) target: Option<Setting<OneOrMore>>,
+    pub(super) duration: Option<Setting<Duration>>,
+    pub(super) restart_after: Option<Setting<Duration>>,
+    pub(super) latency: Option<Setting<Duration>>,
+    pub(super) jitter: Option<Setting<Duration>>,
+    pub(super) direction: Option<Setting<Choice<Direction>>>,
+    /// A share for `loss`, a bandwidth for `bandwidth`.
+    pub(super) rate: Option<Setting<Untyped>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Expect {
+    pub(super) metric: Option<Setting<Choice<Metric>>>,
+    pub(super) during: Option<Setting<String>>,
+    /// Both are durations or numbers, as the metric has it.
+    pub(super) min: Option<Setting<Untyped>>,
+    pub(super) max: Option<Setting<Untyped>>,
+}

@@ -1,0 +1,161 @@
+//! From the raw structs to the model: every type, bound and default, and the rules between keys.
+
+mod client;
+mod expectations;
+mod faults;
+pub mod limits;
+
+use toml::Spanned;
+
+use super::{
+    error::Problem,
+    model::{Load, Network, Pictures, Scenario, Servers, Size, Workload},
+    names::WorkloadName,
+    raw,
+    setting::{BitRate, Choice, Setting, read_or, within_or},
+    source::Span,
+    table::Table,
+};
+
+pub(super) fn scenario(raw: &raw::Scenario) -> Result<Scenario, Problem> {
+    let name = name(required(raw.name.as_ref(), None, "name = \"crash_then_freeze\"")?)?;
+    let duration = required(raw.duration.as_ref(), None, "duration = \"90s\"")?.within(&limits::DURATION)?;
+    let servers = servers(&raw.servers)?;
+    let faults = faults::all(&raw.fault, duration, &servers)?;
+    Ok(Scenario {
+        name,
+        question: raw.question.as_ref().map(Setting::read).transpose()?,
+        duration,
+        workload: workload(&raw.workload)?,
+        load: load(raw.load.as_ref())?,
+        network: network(&raw.network)?,
+        client: client::client(&raw.client)?,
+        expectations: expectations::all(&raw.expect, faults.len())?,
+        servers,
+        faults,
+    })
+}
+
+/// The setting, or a problem that shows the table it is missing from and a line to put there.
+fn required<'a, T>(
+    setting: Option<&'a Setting<T>>,
+    table: Option<Span>,
+    example: &str,
+) -> Result<&'a Setting<T>, Problem> {
+    setting.ok_or_else(|| {
+        let key = example.split(' ').next().unwrap_or(example);
+        Problem::new(table, format!("missing key `{key}`")).help(format!("write, for example: {example}"))
+    })
+}
+
+/// It names the run folder, so it is kept to what every file system and shell takes as it is.
+fn name(setting: &Setting<String>) -> Result<String, Problem> {
+    let name = setting.read()?;
+    let wrong = if name.is_empty() {
+        "the name is empty".to_owned()
+    } else if let Some(stranger) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')) {
+        format!("{stranger:?} cannot be in a name")
+    } else if name.len() > limits::NAME_LEN_MAX {
+        format!("the name has {} characters", name.len())
+    } else {
+        return Ok(name);
+    };
+    let help = format!(
+        "it names the run folder: 1 to {} letters, digits, `-` and `_`, such as \"crash_then_freeze\"",
+        limits::NAME_LEN_MAX
+    );
+    Err(Problem::at(setting.span(), wrong).help(help))
+}
+
+fn servers(raw: &raw::Servers) -> Result<Servers, Problem> {
+    let default = Servers::default();
+    Ok(Servers {
+        replicas: within_or(raw.replicas.as_ref(), &limits::REPLICAS, default.replicas)?,
+        workers: within_or(raw.workers.as_ref(), &limits::WORKERS, default.workers)?,
+        queue: within_or(raw.queue.as_ref(), &limits::QUEUE, default.queue)?,
+        restart_after: match &raw.restart_after {
+            Some(setting) => Some(setting.within(&limits::WAIT)?),
+            None => default.restart_after,
+        },
+        service_time_min: within_or(raw.service_time_min.as_ref(), &limits::WAIT, default.service_time_min)?,
+    })
+}
+
+fn workload(raw: &raw::Workload) -> Result<Workload, Problem> {
+    let Choice(WorkloadName::Sobel) = read_or(raw.kind.as_ref(), Choice(WorkloadName::Sobel))?;
+    match (&raw.sizes, &raw.images) {
+        (None, None) => Ok(Workload::default()),
+        (Some(sizes), None) => Ok(Workload::Sobel(Pictures::Synthetic(picture_sizes(sizes)?))),
+        (None, Some(images)) => Ok(Workload::Sobel(Pictures::Files(pattern(images)?))),
+        (Some(_), Some(images)) => Err(Problem::at(images.span(), "`images` and `sizes` exclude each other")
+            .help("keep `sizes` for synthetic images, or `images` for pictures of your own")),
+    }
+}
+
+fn picture_sizes(setting: &Setting<Vec<Spanned<Size>>>) -> Result<Vec<Size>, Problem> {
+    let sizes = setting.read()?;
+    if sizes.is_empty() {
+        return Err(Problem::at(setting.span(), "`sizes` is empty; give at least one, such as [\"256x256\"]"));
+    }
+    sizes.into_iter().map(picture_size).collect()
+}
+
+fn picture_size(size: Spanned<Size>) -> Result<Size, Problem> {
+    let (span, size) = (size.span(), size.into_inner());
+    if !limits::SIDE.contains(&size.width) || !limits::SIDE.contains(&size.height) {
+        let (min, max) = (limits::SIDE.start(), limits::SIDE.end());
+        return Err(Problem::at(span, format!("a side of {size} is out of range; allowed is {min} to {max} pixels")));
+    }
+    if size.pixels() > limits::PIXELS_MAX {
+        let message =
+            format!("{size} is {} pixels; allowed is up to {} (4096x4096)", size.pixels(), limits::PIXELS_MAX);
+        return Err(Problem::at(span, message));
+    }
+    Ok(size)
+}
+
+fn pattern(setting: &Setting<String>) -> Result<String, Problem> {
+    let pattern = setting.read()?;
+    if pattern.is_empty() {
+        return Err(Problem::at(setting.span(), "`images` is empty; name the files, such as \"photos/*.png\""));
+    }
+    Ok(pattern)
+}
+
+fn load(raw: Option<&Spanned<Table<raw::Load>>>) -> Result<Load, Problem> {
+    let Some(raw) = raw else {
+        return Err(Problem::new(None, "missing table [load] with the key `rate`")
+            .help("write, for example: [load], and below it: rate = 5.0"));
+    };
+    let (table, raw) = (raw.span(), raw.get_ref());
+    let default = Load::at(required(raw.rate.as_ref(), Some(table), "rate = 5.0")?.within(&limits::RATE)?);
+    Ok(Load {
+        rate: default.rate,
+        arrivals: read_or(raw.arrivals.as_ref(), Choice(default.arrivals))?.0,
+        max_in_flight: within_or(raw.max_in_flight.as_ref(), &limits::MAX_IN_FLIGHT, default.max_in_flight)?,
+    })
+}
+
+fn network(raw: &raw::Network) -> Result<Network, Problem> {
+    let default = Network::default();
+    Ok(Network {
+        latency: within_or(raw.latency.as_ref(), &limits::WAIT, default.latency)?,
+        jitter: within_or(raw.jitter.as_ref(), &limits::WAIT, default.jitter)?,
+        bandwidth: match &raw.bandwidth {
+            Some(setting) => unlimited_or(setting)?,
+            None => default.bandwidth,
+        },
+    })
+}
+
+fn unlimited_or(setting: &Setting<BitRate>) -> Result<Option<u64>, Problem> {
+    match setting.read()? {
+        BitRate(0) => Ok(None),
+        _ => bit_rate(setting).map(Some),
+    }
+}
+
+fn bit_rate(setting: &Setting<BitRate>) -> Result<u64, Problem> {
+    let limits = BitRate(*limits::BANDWIDTH.start())..=BitRate(*limits::BANDWIDTH.end());
+    setting.within(&limits).map(|rate| rate.0)
+}

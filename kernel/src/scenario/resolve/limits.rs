@@ -1,0 +1,34 @@
+//! The bounds of every number and duration in a scenario file. Beyond them lies a slip of the hand, or more memory
+//! than a run can have; none is a limit of a protocol.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Characters of `name`.
+pub const NAME_LEN_MAX: usize = 64;
+/// Of durations that may not be zero: the scenario's, a fault's, deadlines, timeouts and the health interval.
+pub const DURATION: RangeInclusive<Duration> = Duration::from_nanos(1)..=DAY;
+/// Of durations that may be zero: latencies, jitters, backoffs, `at`, `restart_after`, `service_time_min`, and the
+/// bounds of an expectation on a time.
+pub const WAIT: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+pub const REPLICAS: RangeInclusive<usize> = 1..=64;
+pub const WORKERS: RangeInclusive<usize> = 1..=1_024;
+/// 0 refuses whatever finds no free worker.
+pub const QUEUE: RangeInclusive<usize> = 0..=1_000_000;
+/// Requests per second.
+pub const RATE: RangeInclusive<f64> = 0.001..=1_000_000.0;
+pub const MAX_IN_FLIGHT: RangeInclusive<usize> = 1..=1_000_000;
+/// Pixels of a picture's width and of its height.
+pub const SIDE: RangeInclusive<u32> = 1..=16_384;
+/// Pixels of a whole picture, that is 4096x4096.
+pub const PIXELS_MAX: u64 = 16 * 1_024 * 1_024;
+/// Bits per second, where bandwidth is limited at all.
+pub const BANDWIDTH: RangeInclusive<u64> = 1..=1_000_000_000_000;
+/// Of one call, the first included. gRPC A6 caps this at 5; a rehearsal may want to see what the cap prevents.
+pub const MAX_ATTEMPTS: RangeInclusive<usize> = 1..=100;
+pub const BACKOFF_MULTIPLIER: RangeInclusive<f64> = 1.0..=1_000.0;
+/// A probability, or a metric that is a share.
+pub const SHARE: RangeInclusive<f64> = 0.0..=1.0;
+/// A metric that is a count or a rate per second.
+pub const AMOUNT: RangeInclusive<f64> = 0.0..=1e12;

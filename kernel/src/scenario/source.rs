@@ -1,0 +1,175 @@
+//! Where values were written: the file's text with the overrides behind it, and the tree of keys found in them.
+
+use std::ops::Range;
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::error::{Place, Problem, Snippet};
+
+/// Bytes of a [`Source`].
+pub(super) type Span = Range<usize>;
+
+/// What an override's line starts with.
+const SET: &str = "--set ";
+
+/// The file's text, then a line per override, in one buffer: a span says which of them it belongs to, and a value from
+/// the command line is shown as one from the file is.
+pub(super) struct Source {
+    origin: String,
+    buffer: String,
+    file_len: usize,
+    /// Where in `buffer` each override's own text is, behind `--set `.
+    overrides: Vec<Span>,
+}
+
+impl Source {
+    pub(super) fn new(origin: &str, text: &str, overrides: &[String]) -> Self {
+        // An editor's byte order mark is no part of the TOML; without this it is an invisible unknown key.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut source =
+            Self { origin: origin.to_owned(), buffer: text.to_owned(), file_len: text.len(), overrides: Vec::new() };
+        for text in overrides {
+            source.buffer.push('\n');
+            source.buffer.push_str(SET);
+            let start = source.buffer.len();
+            source.buffer.push_str(text);
+            source.overrides.push(start..source.buffer.len());
+        }
+        source
+    }
+
+    /// The file's tree, without the overrides.
+    pub(super) fn parse(&self) -> Result<Spanned<DeTable<'_>>, Problem> {
+        DeTable::parse(&self.buffer[..self.file_len])
+            .map_err(|error| Problem::new(error.span(), format!("not valid TOML: {}", error.message())))
+    }
+
+    /// The bytes of override number `index`.
+    pub(super) fn override_span(&self, index: usize) -> Span {
+        self.overrides[index].clone()
+    }
+
+    pub(super) fn place(&self, span: Option<&Span>) -> Place {
+        match span {
+            Some(span) if span.start > self.file_len => {
+                let text = self.overrides.iter().find(|place| span.start <= place.end);
+                Place::Override(text.map_or_else(String::new, |place| self.buffer[place.clone()].to_owned()))
+            }
+            _ => Place::File {
+                origin: self.origin.clone(),
+                position: span.map(|span| (self.line_number(span), self.column(span))),
+            },
+        }
+    }
+
+    /// The line that holds the start of `span`. A line break and what is behind it are not marked.
+    pub(super) fn snippet(&self, span: &Span) -> Snippet {
+        let start = self.line_start(span);
+        let line = self.buffer[start..].lines().next().unwrap_or_default();
+        let end = span.end.min(start + line.len()).max(span.start);
+        Snippet {
+            number: (span.start <= self.file_len).then(|| self.line_number(span)),
+            // As wide as they are counted, and without effect on a terminal.
+            line: line.replace(char::is_control, " "),
+            column: self.column(span),
+            width: self.buffer.get(span.start..end).map_or(1, |marked| marked.chars().count().max(1)),
+        }
+    }
+
+    fn line_start(&self, span: &Span) -> usize {
+        self.before(span).rfind('\n').map_or(0, |newline| newline + 1)
+    }
+
+    /// From 1.
+    fn line_number(&self, span: &Span) -> usize {
+        self.before(span).matches('\n').count() + 1
+    }
+
+    /// In characters, from 1.
+    fn column(&self, span: &Span) -> usize {
+        self.buffer[self.line_start(span)..].chars().count() - self.buffer[self.before(span).len()..].chars().count()
+            + 1
+    }
+
+    /// The text before `span`; all of it should `span` lie outside of it or within a character.
+    fn before(&self, span: &Span) -> &str {
+        self.buffer.get(..span.start).unwrap_or(&self.buffer)
+    }
+}
+
+/// Every key and list item of the document, to find out what an error's span is the span of.
+#[derive(Default)]
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+}
+
+pub(super) struct Node {
+    /// Dotted, list items by number: `fault.0.kind`.
+    pub(super) path: String,
+    /// The path with a `*` for each number: what the schema calls it.
+    pub(super) pattern: String,
+    key: Span,
+    pub(super) value: Span,
+    /// Its value, if that is a string.
+    pub(super) text: Option<String>,
+    pub(super) is_table: bool,
+}
+
+impl Tree {
+    pub(super) fn of(table: &Spanned<DeTable<'_>>) -> Self {
+        let mut tree = Self::default();
+        tree.add_table("", "", table.get_ref());
+        tree
+    }
+
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The node whose key or value is `span`, or else the smallest whose value encloses it. The last one, because a
+    /// list of tables has the span of its first header.
+    pub(super) fn at(&self, span: &Span) -> Option<&Node> {
+        let exact = self.nodes.iter().rev().find(|node| node.key == *span || node.value == *span);
+        exact.or_else(|| self.nodes.iter().filter(|node| encloses(&node.value, span)).min_by_key(|n| n.value.len()))
+    }
+
+    fn add_table(&mut self, path: &str, pattern: &str, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let name = key.get_ref();
+            self.add(join(path, name), join(pattern, name), key.span(), value);
+        }
+    }
+
+    fn add(&mut self, path: String, pattern: String, key: Span, value: &Spanned<DeValue<'_>>) {
+        let text = value.get_ref().as_str().map(str::to_owned);
+        let is_table = value.get_ref().is_table();
+        self.nodes.push(Node {
+            path: path.clone(),
+            pattern: pattern.clone(),
+            key,
+            value: value.span(),
+            text,
+            is_table,
+        });
+        match value.get_ref() {
+            DeValue::Table(table) => self.add_table(&path, &pattern, table),
+            DeValue::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.add(join(&path, &index.to_string()), join(&pattern, "*"), item.span(), item);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn encloses(outer: &Span, inner: &Span) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}

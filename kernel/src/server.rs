@@ -1,0 +1,89 @@
+//! A replica: gRPC over HTTP/2 on the World's network, bounded workers, a bounded queue.
+//!
+//! A request is checked, queued, and run by one of the workers:
+//!
+//! * an input that makes no sense is answered INVALID_ARGUMENT, saying what is wrong;
+//! * beyond `workers` running and `queue` waiting ones it is answered RESOURCE_EXHAUSTED;
+//! * when a worker gets to it and its deadline has passed or its caller has left, it is dropped unstarted;
+//! * a kernel that has begun runs to its end, whoever still waits for it.
+//!
+//! `grpc-timeout` is enforced here, on the World's clock.
+
+mod connection;
+mod counters;
+mod deadline;
+mod health;
+mod service;
+mod workers;
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    record::{Event, Recorder},
+    scenario,
+    world::SharedWorld,
+};
+use connection::Connections;
+use health::Health;
+use service::Replica;
+use workers::Workers;
+
+pub use service::MESSAGE_BYTES_MAX;
+
+/// How a replica is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Kernels running at once, at least 1.
+    pub workers: usize,
+    /// Requests waiting beyond those.
+    pub queue: usize,
+    /// A request holds its worker at least this long.
+    pub service_time_min: Duration,
+}
+
+impl From<&scenario::Servers> for Settings {
+    fn from(servers: &scenario::Servers) -> Self {
+        Self { workers: servers.workers, queue: servers.queue, service_time_min: servers.service_time_min }
+    }
+}
+
+/// Serves as `name` until `stop` completes; then finishes what it has begun, takes nothing new, and returns.
+///
+/// Returns early with an error if it cannot listen or accept.
+pub async fn serve(
+    world: SharedWorld,
+    recorder: Recorder,
+    name: &str,
+    settings: Settings,
+    stop: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let mut listener = world.listen().await?;
+    recorder.event(Event::Listening).target(name).record();
+    let workers = Workers::start(world.clone(), recorder.clone(), settings);
+    let health = Health::serving();
+    let (stopping, stopped) = watch::channel(false);
+    let (busy, mut idle) = mpsc::channel(1);
+    let connections = Connections {
+        world: world.clone(),
+        replica: Arc::new(Replica::new(world.clone(), recorder, name, workers)),
+        health: health.clone(),
+        stopped,
+        busy,
+    };
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        match select(stop.as_mut(), listener.accept()).await {
+            Either::Left(_) => break,
+            Either::Right((stream, _)) => connections.serve(stream?),
+        }
+    }
+    health.stop();
+    stopping.send_replace(true);
+    drop(connections);
+    // Every connection holds a sender; none is left once all have ended.
+    let _ = idle.recv().await;
+    Ok(())
+}

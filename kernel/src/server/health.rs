@@ -1,0 +1,79 @@
+//! gRPC's standard health service.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::{Stream, stream};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+
+use crate::proto::{
+    health::{
+        HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health as Service,
+    },
+    rehearsal::rehearsal_server,
+};
+
+/// Whether the replica serves, for all who ask or watch.
+#[derive(Debug, Clone)]
+pub(super) struct Health {
+    serving: Arc<watch::Sender<bool>>,
+}
+
+impl Health {
+    pub(super) fn serving() -> Self {
+        Self { serving: Arc::new(watch::channel(true).0) }
+    }
+
+    /// From now on NOT_SERVING, which watchers are told.
+    pub(super) fn stop(&self) {
+        self.serving.send_replace(false);
+    }
+}
+
+type Updates = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Service for Health {
+    type WatchStream = Updates;
+
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        let service = &request.get_ref().service;
+        if !is_known(service) {
+            return Err(Status::not_found(format!("there is no service `{service}` here")));
+        }
+        Ok(Response::new(response(status(*self.serving.borrow()))))
+    }
+
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Updates>, Status> {
+        if !is_known(&request.get_ref().service) {
+            // The protocol keeps the stream open, in case the service comes to be known.
+            let updates = stream::unfold(false, |told| async move {
+                if told {
+                    std::future::pending::<()>().await;
+                }
+                Some((Ok(response(ServingStatus::ServiceUnknown)), true))
+            });
+            return Ok(Response::new(Box::pin(updates)));
+        }
+        let mut serving = self.serving.subscribe();
+        serving.mark_changed();
+        let updates = stream::unfold(serving, |mut serving| async move {
+            serving.changed().await.ok()?;
+            let now = status(*serving.borrow_and_update());
+            Some((Ok(response(now)), serving))
+        });
+        Ok(Response::new(Box::pin(updates)))
+    }
+}
+
+fn is_known(service: &str) -> bool {
+    service.is_empty() || service == rehearsal_server::SERVICE_NAME
+}
+
+fn status(serving: bool) -> ServingStatus {
+    if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}

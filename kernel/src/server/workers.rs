@@ -1,0 +1,145 @@
+//! The workers of a replica and the queue before them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::{Settings, counters::Counters};
+use crate::{
+    record::{Event, Recorder},
+    time::Instant,
+    workload::{Job, Output},
+    world::SharedWorld,
+};
+
+/// A fixed number of workers that take work in order of arrival.
+pub(super) struct Workers {
+    world: SharedWorld,
+    counters: Arc<Counters>,
+    work: mpsc::UnboundedSender<Work>,
+    /// Running or waiting; bounds the channel, which is not bounded itself.
+    admitted: Arc<AtomicUsize>,
+    settings: Settings,
+}
+
+/// A finished kernel run.
+pub(super) struct Done {
+    pub(super) output: Output,
+    /// Waiting for a worker.
+    pub(super) queued: Duration,
+    /// Holding one.
+    pub(super) service: Duration,
+}
+
+/// Why work was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotDone {
+    #[error("all workers are busy and the queue of {0} is full")]
+    QueueFull(usize),
+    #[error("the deadline passed while the request waited for a worker")]
+    Late,
+}
+
+struct Work {
+    job: Job,
+    arrived: Instant,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<Done, NotDone>>,
+}
+
+impl Workers {
+    pub(super) fn start(world: SharedWorld, recorder: Recorder, settings: Settings) -> Self {
+        let counters = Arc::new(Counters::default());
+        let admitted = Arc::new(AtomicUsize::new(0));
+        let (work, queue) = mpsc::unbounded_channel();
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..settings.workers {
+            let worker = Worker {
+                world: world.clone(),
+                recorder: recorder.clone(),
+                counters: counters.clone(),
+                admitted: admitted.clone(),
+                queue: queue.clone(),
+                service_time_min: settings.service_time_min,
+            };
+            world.spawn(Box::pin(worker.run()));
+        }
+        Self { world, counters, work, admitted, settings }
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Has `job` done, if there is room. Dropping the future tells the workers that nobody waits any more.
+    pub(super) async fn run(&self, job: Job, deadline: Instant) -> Result<Done, NotDone> {
+        let room = self.settings.workers + self.settings.queue;
+        let admit = |admitted| (admitted < room).then_some(admitted + 1);
+        if self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).is_err() {
+            return Err(NotDone::QueueFull(self.settings.queue));
+        }
+        Counters::count(&self.counters.queued);
+        let (reply, done) = oneshot::channel();
+        let work = Work { job, arrived: self.world.now(), deadline, reply };
+        self.work.send(work).map_err(|_| ()).expect("workers outlive the connections they serve");
+        done.await.expect("a worker answers whatever it takes")
+    }
+}
+
+struct Worker {
+    world: SharedWorld,
+    recorder: Recorder,
+    counters: Arc<Counters>,
+    admitted: Arc<AtomicUsize>,
+    queue: Arc<Mutex<mpsc::UnboundedReceiver<Work>>>,
+    service_time_min: Duration,
+}
+
+impl Worker {
+    async fn run(self) {
+        while let Some(work) = self.next().await {
+            self.counters.queued.fetch_sub(1, Ordering::Relaxed);
+            Counters::count(&self.counters.running);
+            self.handle(work).await;
+            self.counters.running.fetch_sub(1, Ordering::Relaxed);
+            self.admitted.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn next(&self) -> Option<Work> {
+        self.queue.lock().await.recv().await
+    }
+
+    async fn handle(&self, work: Work) {
+        let started = self.world.now();
+        if work.reply.is_closed() {
+            return self.skip(&work.job, "caller left");
+        }
+        if started >= work.deadline {
+            self.skip(&work.job, "deadline passed");
+            let _ = work.reply.send(Err(NotDone::Late));
+            return;
+        }
+        let (request, attempt) = (work.job.request, work.job.attempt);
+        let output = self.world.compute(work.job).await;
+        if !self.service_time_min.is_zero() {
+            self.world.sleep_until(started + self.service_time_min).await;
+        }
+        let (queued, service) = (started.since(work.arrived), self.world.now().since(started));
+        self.counters.finish(queued, service);
+        self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
+        // Nobody may be waiting any more; the work is done all the same.
+        let _ = work.reply.send(Ok(Done { output, queued, service }));
+    }
+
+    fn skip(&self, job: &Job, cause: &str) {
+        Counters::count(&self.counters.skipped);
+        self.recorder.event(Event::Skipped).request(job.request).attempt(job.attempt).cause(cause).record();
+    }
+}

@@ -1,0 +1,35 @@
+//! HTTP/2 as both ends of a connection set it up: hyper on the World's tasks and network.
+//!
+//! tonic's own transport is not used: its timeouts sleep on tokio's clock. hyper's own timer is not needed either,
+//! because deadlines and connection attempts are timed by server and client, and keepalive is off.
+
+use std::future::Future;
+
+use crate::world::SharedWorld;
+
+/// Bytes of one stream that may be under way unacknowledged.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Bytes of one connection that may be under way unacknowledged.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// The largest DATA frame: an image of 256x256 goes in one.
+pub(crate) const FRAME_BYTES_MAX: u32 = 128 * 1024;
+
+/// Calls at once on one connection, both as offered by the server and as assumed by the client before it knows.
+pub(crate) const STREAMS_MAX: u32 = 1024;
+
+/// gRPC A6's header: how many attempts of this call came before this one.
+pub(crate) const ATTEMPTS_BEFORE: &str = "grpc-previous-rpc-attempts";
+
+/// Runs hyper's tasks on a World.
+#[derive(Clone)]
+pub(crate) struct Executor(pub(crate) SharedWorld);
+
+impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Executor {
+    fn execute(&self, task: F) {
+        self.0.spawn(Box::pin(async move {
+            task.await;
+        }));
+    }
+}

@@ -1,0 +1,115 @@
+//! The pictures that requests carry: where they come from, and what a server accepts.
+
+mod files;
+mod gallery;
+mod synthetic;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+pub use files::PictureFileError;
+pub use gallery::{Gallery, VARIANTS};
+
+/// An 8-bit grayscale picture. Clones share the pixels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// `width * height` bytes, row after row from the top, each row from the left; 0 is black, 255 white.
+    pub pixels: Bytes,
+}
+
+/// Why what arrived is no picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidPicture {
+    #[error("picture is {width}x{height}: width and height must be at least 1")]
+    Empty { width: u32, height: u32 },
+    #[error("picture is {width}x{height}: width and height must be at most {}", Picture::SIDE_MAX)]
+    SideTooLong { width: u32, height: u32 },
+    #[error("picture is {width}x{height} = {pixels} pixels: at most {} are accepted", Picture::PIXELS_MAX)]
+    TooManyPixels { width: u32, height: u32, pixels: u64 },
+    #[error("picture is {width}x{height} = {expected} pixels of one byte each, but {got} bytes arrived")]
+    WrongLength { width: u32, height: u32, expected: u64, got: usize },
+}
+
+impl Picture {
+    /// The longest side, in pixels.
+    pub const SIDE_MAX: u32 = 16_384;
+
+    /// The largest picture, in pixels: 16 Mpixel, which is 4096x4096 and as many mebibytes on the wire.
+    pub const PIXELS_MAX: u64 = 16 << 20;
+
+    /// Whether `pixels` are a picture of `width` times `height` that a server works on.
+    ///
+    /// # Errors
+    ///
+    /// The first that holds: a side of 0, a side over [`Self::SIDE_MAX`], more pixels than [`Self::PIXELS_MAX`],
+    /// a number of bytes other than that of the pixels.
+    pub fn validate(width: u32, height: u32, pixels: &[u8]) -> Result<(), InvalidPicture> {
+        let expected = Self::pixel_count(width, height)?;
+        if pixels.len() as u64 != expected {
+            return Err(InvalidPicture::WrongLength { width, height, expected, got: pixels.len() });
+        }
+        Ok(())
+    }
+
+    /// `width * height`, if a picture may be that large.
+    pub(crate) fn pixel_count(width: u32, height: u32) -> Result<u64, InvalidPicture> {
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels == 0 {
+            return Err(InvalidPicture::Empty { width, height });
+        }
+        if width.max(height) > Self::SIDE_MAX {
+            return Err(InvalidPicture::SideTooLong { width, height });
+        }
+        if pixels > Self::PIXELS_MAX {
+            return Err(InvalidPicture::TooManyPixels { width, height, pixels });
+        }
+        Ok(pixels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn message(width: u32, height: u32, pixels: &[u8]) -> String {
+        Picture::validate(width, height, pixels).expect_err("no picture").to_string()
+    }
+
+    #[test]
+    fn as_many_bytes_as_pixels_are_a_picture() {
+        assert_eq!(Picture::validate(1, 1, &[0]), Ok(()));
+        assert_eq!(Picture::validate(3, 2, &[0; 6]), Ok(()));
+        assert_eq!(Picture::validate(Picture::SIDE_MAX, 1024, &vec![0; 16 << 20]), Ok(()));
+    }
+
+    #[test]
+    fn a_side_of_zero_is_refused() {
+        assert_eq!(message(0, 5, &[]), "picture is 0x5: width and height must be at least 1");
+        assert_eq!(message(u32::MAX, 0, &[]), "picture is 4294967295x0: width and height must be at least 1");
+    }
+
+    #[test]
+    fn an_absurd_side_is_refused() {
+        assert_eq!(message(16_385, 1, &[]), "picture is 16385x1: width and height must be at most 16384");
+        assert_eq!(
+            message(u32::MAX, u32::MAX, &[]),
+            "picture is 4294967295x4294967295: width and height must be at most 16384"
+        );
+    }
+
+    #[test]
+    fn an_absurd_area_is_refused() {
+        assert_eq!(message(4096, 4097, &[]), "picture is 4096x4097 = 16781312 pixels: at most 16777216 are accepted");
+    }
+
+    #[test]
+    fn a_length_that_disagrees_is_refused() {
+        assert_eq!(message(3, 2, &[0; 5]), "picture is 3x2 = 6 pixels of one byte each, but 5 bytes arrived");
+        assert_eq!(message(3, 2, &[0; 7]), "picture is 3x2 = 6 pixels of one byte each, but 7 bytes arrived");
+    }
+}

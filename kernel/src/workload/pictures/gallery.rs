@@ -1,0 +1,124 @@
+//! The pool of pictures that a load generator's requests draw from.
+
+use rand::{Rng, RngExt};
+
+use super::{Picture, PictureFileError, files, synthetic};
+use crate::scenario::Size;
+
+/// Synthetic pictures a size: enough that neighbouring requests differ, few enough to make before every run.
+pub const VARIANTS: usize = 8;
+
+/// At least one picture, all in memory before the first request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gallery {
+    pictures: Vec<Picture>,
+}
+
+impl Gallery {
+    /// [`VARIANTS`] synthetic pictures of each of `sizes`, in that order: shaded, with a few shapes and some noise.
+    ///
+    /// The same `rng` state gives the same bytes on every machine and in every build.
+    ///
+    /// # Panics
+    ///
+    /// If `sizes` is empty or holds one that [`Picture::validate`] would refuse; a scenario is checked for both.
+    pub fn synthetic(sizes: &[Size], rng: &mut impl Rng) -> Self {
+        assert!(!sizes.is_empty(), "a gallery has at least one size");
+        let pictures = sizes.iter().flat_map(|&size| [size; VARIANTS]).map(|size| synthetic::picture(size, rng));
+        Self { pictures: pictures.collect() }
+    }
+
+    /// The files that the glob `pattern` matches, as 8-bit luma (ITU-R BT.709 weights), sorted by path.
+    ///
+    /// The format (PNG, JPEG, BMP, PNM) is told by a file's content, not its name. Folders that match are skipped.
+    ///
+    /// # Errors
+    ///
+    /// The pattern is malformed or matches no file, or a file cannot be read, cannot be decoded, or is too large.
+    pub fn from_files(pattern: &str) -> Result<Self, PictureFileError> {
+        let paths = files::matching(pattern)?;
+        let pictures = paths.iter().map(|path| files::picture(path));
+        Ok(Self { pictures: pictures.collect::<Result<_, _>>()? })
+    }
+
+    /// Any of the pictures, each as likely.
+    pub fn draw(&self, rng: &mut impl Rng) -> &Picture {
+        // Not `usize`: what is drawn from a seed must not depend on the machine's word.
+        let index = rng.random_range(0..self.pictures.len() as u64);
+        &self.pictures[index as usize]
+    }
+
+    /// Every picture, in the order of the sizes or of the paths.
+    pub fn pictures(&self) -> &[Picture] {
+        &self.pictures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+    use super::*;
+
+    const SIZES: [Size; 3] =
+        [Size { width: 64, height: 48 }, Size { width: 1, height: 1 }, Size { width: 33, height: 100 }];
+
+    fn gallery(seed: u64) -> Gallery {
+        Gallery::synthetic(&SIZES, &mut ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// FNV-1a over all pixels.
+    fn checksum(gallery: &Gallery) -> u64 {
+        let pixels = gallery.pictures().iter().flat_map(|picture| &picture.pixels);
+        pixels.fold(0xcbf2_9ce4_8422_2325, |hash, &pixel| (hash ^ u64::from(pixel)).wrapping_mul(0x0100_0000_01b3))
+    }
+
+    #[test]
+    fn a_seed_fixes_every_byte() {
+        assert_eq!(gallery(1), gallery(1));
+        assert_eq!(
+            checksum(&gallery(1)),
+            0xc831_dede_98ae_6d4f,
+            "a change here changes what every recorded seed replays"
+        );
+    }
+
+    #[test]
+    fn another_seed_makes_other_pictures() {
+        assert_ne!(checksum(&gallery(1)), checksum(&gallery(2)));
+    }
+
+    #[test]
+    fn each_size_gets_its_variants_in_order() {
+        let gallery = gallery(3);
+        let sizes: Vec<_> = gallery.pictures().iter().map(|p| Size { width: p.width, height: p.height }).collect();
+        assert_eq!(sizes, SIZES.iter().flat_map(|&size| [size; VARIANTS]).collect::<Vec<_>>());
+        for picture in gallery.pictures() {
+            assert_eq!(Picture::validate(picture.width, picture.height, &picture.pixels), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_variants_of_a_size_differ() {
+        let gallery = gallery(4);
+        let distinct: HashSet<_> = gallery.pictures()[..VARIANTS].iter().map(|picture| &picture.pixels).collect();
+        assert_eq!(distinct.len(), VARIANTS);
+    }
+
+    #[test]
+    fn every_picture_is_drawn_sooner_or_later() {
+        let gallery = gallery(5);
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        let drawn: HashSet<_> = (0..1000).map(|_| std::ptr::from_ref(gallery.draw(&mut rng))).collect();
+        assert_eq!(drawn.len(), gallery.pictures().len());
+    }
+
+    #[test]
+    fn a_clone_shares_its_pixels() {
+        let gallery = gallery(7);
+        let picture = &gallery.pictures()[0];
+        assert_eq!(picture.clone().pixels.as_ptr(), picture.pixels.as_ptr());
+    }
+}

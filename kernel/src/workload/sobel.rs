@@ -1,0 +1,29 @@
+//! The edge-detection workload: one grayscale picture in, its gradient magnitude out.
+
+mod gradient;
+
+pub use gradient::{sobel, sobel_into};
+
+use super::{Input, Output, Workload, pictures::Picture};
+
+/// Edge detection on one image.
+#[derive(Debug, Clone, Copy)]
+pub struct Sobel;
+
+impl Workload for Sobel {
+    fn name(&self) -> &'static str {
+        "sobel"
+    }
+
+    fn check(&self, input: &Input) -> Result<(), String> {
+        let Input::Image(picture) = input;
+        Picture::validate(picture.width, picture.height, &picture.pixels).map_err(|invalid| invalid.to_string())
+    }
+
+    fn run(&self, input: &Input) -> Output {
+        let Input::Image(picture) = input;
+        let mut magnitudes = vec![0; picture.pixels.len()];
+        sobel_into(&picture.pixels, picture.width as usize, &mut magnitudes);
+        Output::Image(magnitudes.into())
+    }
+}

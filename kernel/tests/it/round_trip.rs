@@ -1,0 +1,222 @@
+//! A scenario is the same after it was written and read: over random ones, and over the format's own example.
+
+use std::time::Duration;
+
+use kernel::{
+    scenario::{
+        Arrivals, Balancing, Client, Direction, Expectation, Fault, FaultKind, HealthCheck, Jitter, Load, Metric,
+        Network, Phase, Pictures, Retry, Scenario, Servers, Size, Unit, Workload,
+    },
+    status::Code,
+};
+use proptest::{collection::vec, option, prelude::*, sample::subsequence, strategy::Union};
+
+const DAY_NS: u64 = 24 * 3_600 * 1_000_000_000;
+
+/// Round and crooked ones, down to the nanosecond.
+fn from(min_ns: u64) -> impl Strategy<Value = Duration> + Clone {
+    let millis = (1..86_400_000_u64).prop_map(Duration::from_millis);
+    prop_oneof![
+        millis,
+        (min_ns..=DAY_NS).prop_map(Duration::from_nanos),
+        (min_ns..2_000).prop_map(Duration::from_nanos)
+    ]
+}
+
+fn servers() -> impl Strategy<Value = Servers> {
+    (1..=64_usize, 1..=1_024_usize, 0..=1_000_000_usize, option::of(from(0)), from(0)).prop_map(
+        |(replicas, workers, queue, restart_after, service_time_min)| Servers {
+            replicas,
+            workers,
+            queue,
+            restart_after,
+            service_time_min,
+        },
+    )
+}
+
+fn workload() -> impl Strategy<Value = Workload> {
+    let size = (1..=4_096_u32, 1..=4_096_u32).prop_map(|(width, height)| Size { width, height });
+    prop_oneof![vec(size, 1..5).prop_map(Pictures::Synthetic), any::<String>().prop_filter_map("empty", files)]
+        .prop_map(Workload::Sobel)
+}
+
+fn files(pattern: String) -> Option<Pictures> {
+    (!pattern.is_empty()).then_some(Pictures::Files(pattern))
+}
+
+fn load() -> impl Strategy<Value = Load> {
+    let arrivals = prop_oneof![Just(Arrivals::Constant), Just(Arrivals::Poisson)];
+    (0.001..=1e6, arrivals, 1..=1_000_000_usize).prop_map(|(rate, arrivals, max_in_flight)| Load {
+        rate,
+        arrivals,
+        max_in_flight,
+    })
+}
+
+fn bandwidth() -> impl Strategy<Value = u64> + Clone {
+    prop_oneof![1..=1_000_000_000_000_u64, (1..=1_000_u64).prop_map(|mbit| mbit * 1_000_000)]
+}
+
+fn network() -> impl Strategy<Value = Network> {
+    (from(0), from(0), option::of(bandwidth())).prop_map(|(latency, jitter, bandwidth)| Network {
+        latency,
+        jitter,
+        bandwidth,
+    })
+}
+
+fn client() -> impl Strategy<Value = Client> {
+    let health = (from(1), from(1)).prop_map(|(interval, timeout)| HealthCheck { interval, timeout });
+    (from(1), from(1), retry(), health).prop_map(|(deadline, attempt_timeout, retry, health_check)| Client {
+        deadline,
+        attempt_timeout,
+        load_balancing: Balancing::RoundRobin,
+        retry,
+        health_check,
+    })
+}
+
+fn retry() -> impl Strategy<Value = Retry> {
+    let jitter = prop_oneof![Just(Jitter::None), Just(Jitter::Proportional), Just(Jitter::Full), Just(Jitter::Equal)];
+    let codes: Vec<Code> = Code::names().skip(1).map(|name| name.parse().unwrap()).collect();
+    let codes = subsequence(codes, 1..=16).prop_shuffle();
+    (1..=100_u32, from(0), from(0), 1.0..=1_000.0, jitter, codes, any::<bool>()).prop_map(
+        |(max_attempts, initial_backoff, max_backoff, backoff_multiplier, jitter, codes, prefer_other_server)| Retry {
+            max_attempts,
+            initial_backoff,
+            max_backoff,
+            backoff_multiplier,
+            jitter,
+            retryable_status_codes: codes,
+            prefer_other_server,
+        },
+    )
+}
+
+/// Of `servers`, whose `restart_after` a crash without one of its own has.
+fn fault(servers: &Servers, end: Duration) -> impl Strategy<Value = Fault> + use<> {
+    let restart = servers.restart_after;
+    let duration = || option::of(from(1));
+    let direction = prop_oneof![Just(Direction::Both), Just(Direction::To), Just(Direction::From)];
+    let kind = prop_oneof![
+        option::of(from(0)).prop_map(move |own| FaultKind::Crash { restart_after: own.or(restart) }),
+        duration().prop_map(|duration| FaultKind::Freeze { duration }),
+        (from(0), from(0), duration()).prop_map(|(latency, jitter, duration)| FaultKind::Delay {
+            latency,
+            jitter,
+            duration
+        }),
+        (direction, duration()).prop_map(|(direction, duration)| FaultKind::Partition { direction, duration }),
+        (0.0..=1.0, duration()).prop_map(|(rate, duration)| FaultKind::Loss { rate, duration }),
+        (bandwidth(), duration()).prop_map(|(rate, duration)| FaultKind::Bandwidth { rate, duration }),
+        Just(FaultKind::Reset),
+    ];
+    let everyone: Vec<_> = (0..servers.replicas).collect();
+    let at = (0.0..=1.0).prop_map(move |share| end.mul_f64(share).min(end));
+    (at, subsequence(everyone, 1..=servers.replicas), kind).prop_map(|(at, targets, kind)| Fault { at, targets, kind })
+}
+
+fn expectation(faults: usize) -> impl Strategy<Value = Expectation> {
+    let phases = [Phase::Before, Phase::After].into_iter().chain((0..faults).map(Phase::Fault));
+    let phase = Union::new(phases.map(Just));
+    let bounds = [from(0), from(0)].map(|time| (0.0..=1.0, time));
+    (0..Metric::ALL.len(), option::of(phase), bounds, any::<[bool; 2]>()).prop_map(
+        |(metric, during, bounds, [lower, upper])| {
+            let metric = Metric::ALL[metric];
+            let [a, b] = bounds.map(|(share, time)| match metric.unit() {
+                Unit::Share => share,
+                Unit::Seconds => time.as_secs_f64(),
+                Unit::PerSecond | Unit::Count => share * 1e6,
+            });
+            let during = during.filter(|phase| !metric.is_of_a_fault() || matches!(phase, Phase::Fault(_)));
+            let (min, max) = (lower.then_some(a.min(b)), (upper || !lower).then_some(a.max(b)));
+            Expectation { metric, during, min, max }
+        },
+    )
+}
+
+fn scenario() -> impl Strategy<Value = Scenario> {
+    let parts = (servers(), workload(), load(), network(), client());
+    ("[a-zA-Z0-9_-]{1,64}", option::of(any::<String>()), from(1), parts, 0..4_usize)
+        .prop_flat_map(|(name, question, duration, parts, faults)| {
+            let faults = vec(fault(&parts.0, duration), faults);
+            (Just((name, question, duration, parts)), faults)
+        })
+        .prop_flat_map(|(head, faults)| (Just(head), vec(expectation(faults.len()), 0..4), Just(faults)))
+        .prop_map(|((name, question, duration, parts), expectations, faults)| {
+            let (servers, workload, load, network, client) = parts;
+            Scenario { name, question, duration, servers, workload, load, network, client, faults, expectations }
+        })
+}
+
+proptest! {
+    #[test]
+    fn a_random_scenario_is_read_back_as_it_was_written(scenario in scenario()) {
+        let text = scenario.to_toml();
+        let read = Scenario::parse("written.toml", &text, &[]).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(&read, &scenario);
+        prop_assert_eq!(read.to_toml(), text, "the second writing differs from the first");
+    }
+
+    #[test]
+    fn no_text_and_no_override_makes_the_parser_panic(text in ".*|([a-z]+ = [\\[\"{0-9]*\n?){0,4}", set in ".*") {
+        if let Err(error) = Scenario::parse("a.toml", &text, &[set]) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_override_of_a_valid_file_makes_the_parser_panic(
+        key in "(client|fault|load|servers|workload)(\\.([0-3]|retry|rate|kind|sizes|é)){0,3}",
+        value in ".*|[0-9]{1,30}|\\[.*\\]|\\{ ?(a = 1)? ?\\}",
+    ) {
+        let valid = "name = 'a'\nduration = '9s'\nload.rate = 1\n[[fault]]\nat = '1s'\nkind = 'reset'\ntarget = '*'";
+        if let Err(error) = Scenario::parse("a.toml", valid, &[format!("{key}={value}")]) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}
+
+const EXAMPLE: &str = include_str!("../example.toml");
+
+#[test]
+fn the_smallest_scenario_resolves_to_the_documented_defaults() {
+    let smallest = "name = 'story'\nduration = '90s'\n[load]\nrate = 5";
+    insta::assert_snapshot!("defaults", Scenario::parse("smallest.toml", smallest, &[]).unwrap().to_toml());
+}
+
+#[test]
+fn the_formats_own_example_resolves_and_reads_back() {
+    let scenario = Scenario::parse("example.toml", EXAMPLE, &[]).unwrap();
+    let text = scenario.to_toml();
+    insta::assert_snapshot!("example", text);
+    assert_eq!(Scenario::parse("written.toml", &text, &[]).unwrap(), scenario);
+}
+
+#[test]
+fn a_crash_restarts_after_its_own_time_or_else_the_servers() {
+    let crash = |own: &str| {
+        let text = format!(
+            "name = 'a'\nduration = '9s'\nload.rate = 1\nservers.restart_after = '2s'\n\
+             [[fault]]\nat = '1s'\nkind = 'crash'\ntarget = 'server-1'\n{own}"
+        );
+        Scenario::parse("a.toml", &text, &[]).unwrap().faults.remove(0).kind
+    };
+    assert_eq!(crash(""), FaultKind::Crash { restart_after: Some(Duration::from_secs(2)) });
+    assert_eq!(crash("restart_after = '5s'"), FaultKind::Crash { restart_after: Some(Duration::from_secs(5)) });
+}
+
+#[test]
+fn targets_are_a_name_a_list_or_every_link() {
+    let targets = |target: &str| {
+        let text = format!(
+            "name = 'a'\nduration = '9s'\nload.rate = 1\nservers.replicas = 3\n\
+             [[fault]]\nat = '9s'\nkind = 'reset'\ntarget = {target}"
+        );
+        Scenario::parse("a.toml", &text, &[]).unwrap().faults.remove(0).targets
+    };
+    assert_eq!(targets("'server-1'"), [1]);
+    assert_eq!(targets("['server-2', 'server-0']"), [0, 2]);
+    assert_eq!(targets("'*'"), [0, 1, 2]);
+}

@@ -1,0 +1,121 @@
+//! What a simulated host takes its times from: distributions measured on real ones.
+
+use std::{fs, path::Path, time::Duration};
+
+use kernel::{distribution::Distribution, workload::Job};
+use rand::Rng;
+use serde::Deserialize;
+
+/// The calibration that is used when none is asked for.
+const DEFAULT: &str = include_str!("../calibration.toml");
+
+/// The times of a host. All distributions are (probability, microseconds) pairs.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Says where it was measured.
+    pub name: String,
+    pub(crate) link: LinkTimes,
+    pub(crate) process: ProcessTimes,
+    #[serde(rename = "service_time")]
+    service_times: Vec<ServiceTime>,
+}
+
+/// The network between two processes of the host.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LinkTimes {
+    /// From a write on one side until the other side's read, for one segment.
+    pub(crate) one_way_us: Distribution,
+}
+
+/// Processes of the host.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProcessTimes {
+    /// From the start of a replica's process until it listens.
+    pub(crate) exec_to_listen_us: Distribution,
+}
+
+/// How long a worker is held by an input of one size.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceTime {
+    workload: String,
+    /// The size in the workload's unit: pixels.
+    units: u64,
+    us: Distribution,
+}
+
+/// A calibration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrationError {
+    /// The file cannot be read.
+    #[error("cannot read the calibration {path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The operating system's words.
+        reason: std::io::Error,
+    },
+    /// The file is no calibration.
+    #[error("{path} is no calibration: {reason}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Line, column and what is wrong there.
+        reason: String,
+    },
+}
+
+impl Calibration {
+    /// Reads a calibration file.
+    pub fn load(path: &Path) -> Result<Self, CalibrationError> {
+        let path_text = path.display().to_string();
+        let text = fs::read_to_string(path)
+            .map_err(|reason| CalibrationError::Unreadable { path: path_text.clone(), reason })?;
+        Self::parse(&text).map_err(|reason| CalibrationError::Malformed { path: path_text, reason })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut calibration: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        if let Some(wrong) = calibration.service_times.iter().find(|time| time.units == 0) {
+            return Err(format!("a service_time of `{}` has 0 units; an input has at least 1", wrong.workload));
+        }
+        calibration.service_times.sort_by_key(|time| time.units);
+        Ok(calibration)
+    }
+
+    /// Whether it knows how long `workload` takes.
+    pub fn knows(&self, workload: &str) -> bool {
+        self.service_times.iter().any(|time| time.workload == workload)
+    }
+
+    /// A draw of how long `job` holds its worker. Between two calibrated sizes it is linear in the size, beyond them
+    /// proportional to it.
+    ///
+    /// Panics on a workload that it does not know.
+    pub(crate) fn service_time(&self, job: &Job, rng: &mut impl Rng) -> Duration {
+        let units = job.input.units();
+        let known = self.service_times.iter().filter(|time| time.workload == job.workload.name());
+        let below = known.clone().rfind(|time| time.units <= units);
+        let above = known.clone().find(|time| time.units >= units);
+        match (below, above) {
+            (Some(below), Some(above)) if below.units < above.units => {
+                let share = (units - below.units) as f64 / (above.units - below.units) as f64;
+                below.us.interpolate(&above.us, share).sample(rng)
+            }
+            (Some(nearest), _) | (None, Some(nearest)) => {
+                nearest.us.sample(rng).mul_f64(units as f64 / nearest.units as f64)
+            }
+            (None, None) => panic!("the calibration was checked to know `{}`", job.workload.name()),
+        }
+    }
+}
+
+impl Default for Calibration {
+    /// The one in `sim/calibration.toml`.
+    fn default() -> Self {
+        Self::parse(DEFAULT).expect("the default calibration is tested")
+    }
+}

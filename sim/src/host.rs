@@ -1,0 +1,107 @@
+//! A simulated host: the World that its software sees.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
+
+use kernel::{
+    time::Instant,
+    workload::{Job, Output},
+    world::{BoxFuture, BoxStream, Listener, Sleep, World},
+};
+use tokio::{runtime::Handle, sync::watch};
+
+use crate::{
+    clock::Clock,
+    compute::Compute,
+    gate::Gate,
+    net::{self, Activity},
+};
+
+/// What the hosts of a simulation share.
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) compute: Compute,
+    pub(crate) activity: Activity,
+    /// Addresses by host name; known once all hosts have been added to the network.
+    pub(crate) addresses: OnceLock<BTreeMap<String, IpAddr>>,
+}
+
+/// One host.
+pub(crate) struct Host {
+    pub(crate) shared: Arc<Shared>,
+    /// Stops all that runs on it.
+    pub(crate) gate: Arc<Gate>,
+    /// The one process that runs on it.
+    pub(crate) process: watch::Sender<Process>,
+}
+
+/// What a host's process is doing. Down → Starting → Up, and back to Down by a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Process {
+    Down,
+    Starting,
+    /// It listens.
+    Up,
+}
+
+impl Host {
+    /// A host whose process is being started.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, gate: Arc::default(), process: watch::channel(Process::Starting).0 }
+    }
+}
+
+impl World for Host {
+    fn now(&self) -> Instant {
+        self.shared.clock.now()
+    }
+
+    fn sleep_until(&self, at: Instant) -> Sleep {
+        self.shared.clock.sleep_until(at)
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        // Outside a host's runtime there is nobody to run it: the simulation is being taken down.
+        if Handle::try_current().is_ok() {
+            tokio::spawn(self.gate.guard(task));
+        }
+    }
+
+    fn connect<'a>(&'a self, server: &'a str) -> BoxFuture<'a, io::Result<BoxStream>> {
+        let address = self.shared.addresses.get().and_then(|addresses| addresses.get(server)).copied();
+        Box::pin(async move {
+            let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("there is no host `{server}`"));
+            net::connect(address.ok_or_else(unknown)?, self.shared.activity.clone()).await
+        })
+    }
+
+    fn listen(&self) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+        Box::pin(async {
+            let backlog = net::listen(self.shared.activity.clone()).await?;
+            self.process.send_replace(Process::Up);
+            Ok(Box::new(backlog) as Box<dyn Listener>)
+        })
+    }
+
+    fn compute(&self, job: Job) -> BoxFuture<'static, Output> {
+        let (clock, gate) = (self.shared.clock.clone(), self.gate.clone());
+        let output = self.shared.compute.run(&job);
+        let service_time = self.shared.compute.service_time(&job);
+        Box::pin(async move {
+            // A process that stands still does not get on: what counts is the time it has had to run.
+            let done = gate.running_time(clock.now()) + service_time;
+            loop {
+                let now = clock.now();
+                let left = done.saturating_sub(gate.running_time(now));
+                if left.is_zero() {
+                    return output;
+                }
+                clock.sleep_until(now + left).await;
+            }
+        })
+    }
+}

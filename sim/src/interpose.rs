@@ -1,0 +1,143 @@
+//! The operating system's clock and randomness, replaced on simulation threads.
+//!
+//! Some of what the simulation runs asks the operating system behind our back: h2 expires reset streams by
+//! `std::time::Instant`, hyper dates replies, `RandomState` seeds hash maps, tokio seeds its `select!`. This file
+//! defines the C functions that they end up in. On a thread that runs a simulation they answer from the virtual clock
+//! and from the simulation's seed; on any other they make the system call.
+//!
+//! The only unsafe code of the workspace.
+
+#![allow(unsafe_code)]
+
+use std::{cell::Cell, marker::PhantomData};
+
+use kernel::time::Instant;
+
+/// 2020-01-01T00:00:00Z: what the wall clock shows when a simulation begins.
+pub(crate) const EPOCH_SECONDS: u64 = 1_577_836_800;
+
+/// The machine seems to have booted this long before, so that subtracting from an `Instant` cannot fail.
+const UPTIME_SECONDS: u64 = 1_000_000;
+
+thread_local! {
+    /// Virtual nanoseconds; `None` on threads that run no simulation.
+    static NOW: Cell<Option<u64>> = const { Cell::new(None) };
+    static RANDOM: Cell<u64> = const { Cell::new(0) };
+}
+
+/// While it lives, this thread sees the virtual clock and the simulation's randomness.
+pub(crate) struct Interposed(PhantomData<*const ()>);
+
+impl Interposed {
+    pub(crate) fn enter(seed: u64) -> Self {
+        NOW.set(Some(0));
+        RANDOM.set(seed);
+        Self(PhantomData)
+    }
+}
+
+impl Drop for Interposed {
+    fn drop(&mut self) {
+        NOW.set(None);
+    }
+}
+
+/// Moves this thread's clocks, if it runs a simulation.
+pub(crate) fn set_now(now: Instant) {
+    if NOW.get().is_some() {
+        NOW.set(Some(now.as_nanos()));
+    }
+}
+
+/// SplitMix64: what asks here wants distinct bytes, not good ones.
+fn next_random() -> u64 {
+    let state = RANDOM.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    RANDOM.set(state);
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Replaces libc's `clock_gettime`.
+///
+/// # Safety
+///
+/// `time` points to a writable `timespec`, as for the original.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
+    let Some(nanos) = NOW.get() else {
+        // SAFETY: the arguments are the caller's, for the system call they were meant for.
+        return unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) as libc::c_int };
+    };
+    let offset = match clock {
+        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => EPOCH_SECONDS,
+        _ => UPTIME_SECONDS,
+    };
+    let seconds = offset + nanos / 1_000_000_000;
+    // SAFETY: the caller passes a pointer that may be written.
+    unsafe { time.write(libc::timespec { tv_sec: seconds as _, tv_nsec: (nanos % 1_000_000_000) as _ }) };
+    0
+}
+
+/// Replaces libc's `getrandom`.
+///
+/// # Safety
+///
+/// `buffer` points to `length` writable bytes, as for the original.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn getrandom(buffer: *mut libc::c_void, length: libc::size_t, flags: libc::c_uint) -> libc::ssize_t {
+    if NOW.get().is_none() {
+        // SAFETY: the arguments are the caller's, for the system call they were meant for.
+        return unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) as libc::ssize_t };
+    }
+    for offset in 0..length {
+        // SAFETY: `offset` is within the caller's `length` writable bytes.
+        unsafe { buffer.cast::<u8>().add(offset).write(next_random() as u8) };
+    }
+    length as libc::ssize_t
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::hash_map::RandomState,
+        hash::BuildHasher,
+        thread,
+        time::{Duration, SystemTime},
+    };
+
+    use super::*;
+
+    fn hash_on_a_thread(seed: Option<u64>) -> u64 {
+        let hash = move || {
+            let _interposed = seed.map(Interposed::enter);
+            RandomState::new().hash_one("key")
+        };
+        thread::spawn(hash).join().unwrap()
+    }
+
+    #[test]
+    fn default_hashers_follow_the_seed_on_simulation_threads_only() {
+        assert_eq!(hash_on_a_thread(Some(1)), hash_on_a_thread(Some(1)));
+        assert_ne!(hash_on_a_thread(Some(1)), hash_on_a_thread(Some(2)));
+        assert_ne!(hash_on_a_thread(None), hash_on_a_thread(None));
+    }
+
+    #[test]
+    fn the_clocks_of_a_simulation_thread_are_virtual() {
+        let check = || {
+            let _interposed = Interposed::enter(1);
+            let (monotonic, wall) = (std::time::Instant::now(), SystemTime::now());
+            assert_eq!(monotonic.elapsed(), Duration::ZERO);
+            set_now(Instant::START + Duration::from_millis(1_500));
+            assert_eq!(monotonic.elapsed(), Duration::from_millis(1_500));
+            assert_eq!(wall.elapsed().unwrap(), Duration::from_millis(1_500));
+            let epoch = SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS);
+            assert_eq!(wall, epoch);
+        };
+        thread::spawn(check).join().unwrap();
+        let outside = std::time::Instant::now();
+        thread::sleep(Duration::from_millis(2));
+        assert!(outside.elapsed() >= Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,38 @@
+//! The simulated world: plays a scenario on turmoil's hosts and sockets, on a clock of its own.
+//!
+//! turmoil provides hosts, sockets, and crashes; time is ours. Everything that takes time is a timer of one virtual
+//! clock, and turmoil's steps are turns at one instant: the driver steps while anything is under way, then moves the
+//! clock to the next timer. Idle time costs nothing, and a microsecond is a microsecond.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | `simulation` | [`play`]: hosts, network and clock put together, and the driver |
+//! | `clock` | the virtual clock and its timers |
+//! | `host` | a host's `kernel::world::World` |
+//! | `replica` | the processes of a replica: crash, start, freeze, resume |
+//! | `gate` | what a frozen process cannot do |
+//! | `net` | turmoil's sockets as the World's |
+//! | `compute`, [`calibration`] | results, and how long they take |
+//! | `operations` | what the nemesis can do |
+//! | `interpose` | the operating system's clock and randomness, replaced |
+//!
+//! It knows nothing of requests, policies, faults or metrics: that is `kernel`, and the same in the real world.
+
+#[cfg(not(tokio_unstable))]
+compile_error!(
+    "build with `--cfg tokio_unstable`, as `.cargo/config.toml` does (a RUSTFLAGS variable replaces it): \
+     without it tokio's `select!` takes its branches in an order that no seed decides"
+);
+
+pub mod calibration;
+mod clock;
+mod compute;
+mod gate;
+mod host;
+mod interpose;
+mod net;
+mod operations;
+mod replica;
+mod simulation;
+
+pub use simulation::{Plan, Played, SimulationError, play};

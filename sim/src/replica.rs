@@ -1,0 +1,113 @@
+//! The process of a simulated replica: down, starting or up, over and over.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kernel::{
+    nemesis::Effect,
+    record::Recorder,
+    server::{self, Settings},
+    world::World,
+};
+
+use crate::host::{Host, Process, Shared};
+
+/// One replica, over all its processes.
+pub(crate) struct Replica {
+    index: usize,
+    name: String,
+    host: Arc<Host>,
+    recorder: Recorder,
+    settings: Settings,
+    /// Processes started so far.
+    starts: Mutex<u64>,
+}
+
+impl Replica {
+    /// A replica whose first process is about to listen when the run begins.
+    pub(crate) fn new(index: usize, shared: &Arc<Shared>, recorder: &Recorder, settings: Settings) -> Arc<Self> {
+        let name = kernel::scenario::server_name(index);
+        let host = Arc::new(Host::new(shared.clone()));
+        let recorder = recorder.of(host.clone(), &name);
+        Arc::new(Self { index, name, host, recorder, settings, starts: Mutex::new(0) })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The host's software: waits until it is started, then serves until it is killed. A host without a process is
+    /// still there, and refuses connections; so this runs from the moment of the crash.
+    pub(crate) async fn software(self: Arc<Self>) -> turmoil::Result {
+        let mut process = self.host.process.subscribe();
+        process.wait_for(|process| *process != Process::Down).await?;
+        drop(process);
+        let gate = self.host.gate.clone();
+        gate.guard(Box::pin(async move { self.serve().await })).await?;
+        Ok(())
+    }
+
+    async fn serve(&self) -> io::Result<()> {
+        let start = {
+            let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+            *starts += 1;
+            *starts
+        };
+        // The first process was up before the run began.
+        if start > 1 {
+            let delay = self.host.shared.compute.exec_to_listen(self.index, start);
+            self.host.sleep_until(self.host.now() + delay).await;
+        }
+        let never = std::future::pending();
+        server::serve(self.host.clone(), self.recorder.clone(), &self.name, self.settings, never).await
+    }
+
+    /// SIGKILL, from this instant on. The driver then takes the process's tasks and sockets away.
+    pub(crate) fn crash(&self) -> Effect {
+        if self.host.process.send_replace(Process::Down) == Process::Down {
+            return Effect::ServerIsDown;
+        }
+        self.host.gate.shut(self.host.now());
+        Effect::Applied
+    }
+
+    /// The dead process is gone; a new one may be started.
+    pub(crate) fn bury(&self) {
+        self.host.gate.reset();
+    }
+
+    /// Starts a process, unless there is one; done when it listens or is killed.
+    pub(crate) async fn start(&self) -> Effect {
+        let mut process = self.host.process.subscribe();
+        self.host.process.send_if_modified(|process| {
+            let down = *process == Process::Down;
+            if down {
+                *process = Process::Starting;
+            }
+            down
+        });
+        let settled = process.wait_for(|process| *process != Process::Starting).await;
+        match settled.as_deref() {
+            Ok(Process::Up) => Effect::Applied,
+            _ => Effect::ServerIsDown,
+        }
+    }
+
+    pub(crate) fn freeze(&self) -> Effect {
+        if *self.host.process.borrow() == Process::Down {
+            return Effect::ServerIsDown;
+        }
+        self.host.gate.shut(self.host.now());
+        Effect::Applied
+    }
+
+    pub(crate) fn resume(&self) -> Effect {
+        if *self.host.process.borrow() == Process::Down {
+            return Effect::ServerIsDown;
+        }
+        self.host.gate.open(self.host.now());
+        Effect::Applied
+    }
+}

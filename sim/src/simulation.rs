@@ -1,0 +1,244 @@
+//! A simulation: hosts, network and clock put together, and the driver that plays it.
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::future::{Either, select};
+use kernel::{
+    client::Client,
+    entropy::Entropy,
+    link::Link,
+    load::Load,
+    nemesis::Nemesis,
+    record::{Recorder, Records},
+    scenario::{Pictures, Scenario, Workload},
+    server::Settings,
+    workload::pictures::{Gallery, PictureFileError},
+    world::SharedWorld,
+};
+
+use crate::{
+    calibration::Calibration,
+    clock::Clock,
+    compute::Compute,
+    host::{Host, Shared},
+    interpose::{EPOCH_SECONDS, Interposed},
+    net::Activity,
+    operations::{Morgue, SimOperations},
+    replica::Replica,
+};
+
+/// Segments and connections that turmoil buffers per socket before it panics or holds back; what bounds them here is
+/// HTTP/2's flow control and the backlog.
+const TCP_CAPACITY: usize = 1 << 16;
+
+/// What to simulate.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The story.
+    pub scenario: Scenario,
+    /// Decides all that is drawn.
+    pub seed: u64,
+    /// The host's times.
+    pub calibration: Calibration,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Played {
+    /// Every request, attempt and event.
+    pub records: Records,
+    /// Turns of the driver.
+    pub steps: u64,
+    /// Distinct instants at which something happened.
+    pub instants: u64,
+}
+
+/// A simulation that could not be played.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// The workload's pictures cannot be had.
+    #[error(transparent)]
+    Pictures(#[from] PictureFileError),
+    /// The calibration knows nothing of the workload.
+    #[error("the calibration `{calibration}` has no service_time for the workload `{workload}`")]
+    NotCalibrated {
+        /// Its name.
+        calibration: String,
+        /// The scenario's workload.
+        workload: &'static str,
+    },
+    /// Nothing is left to happen, but the load has not ended: a bug of this program.
+    #[error("the simulation came to a standstill at {at}, {steps} steps in")]
+    Standstill {
+        /// Virtual time.
+        at: String,
+        /// Steps so far.
+        steps: u64,
+    },
+    /// A host's software or the nemesis failed.
+    #[error("the simulation failed: {0}")]
+    Failed(String),
+}
+
+/// Plays `plan`. `progress` is kept at the virtual time, in nanoseconds.
+///
+/// It runs on a thread of its own: what the thread remembers of another simulation could make a difference.
+pub fn play(plan: &Plan, progress: &AtomicU64) -> Result<Played, SimulationError> {
+    thread::scope(|scope| {
+        let player = thread::Builder::new().name("simulation".to_owned());
+        let player = player.spawn_scoped(scope, || {
+            let _interposed = Interposed::enter(plan.seed);
+            Simulation::new(plan)?.run(progress)
+        });
+        let played = player.map_err(|error| SimulationError::Failed(format!("no thread for it: {error}")))?.join();
+        played.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+struct Simulation {
+    turmoil: turmoil::Sim<'static>,
+    clock: Arc<Clock>,
+    activity: Activity,
+    morgue: Morgue,
+    replicas: Vec<Arc<Replica>>,
+    /// What the client's software leaves when it ends.
+    records: Arc<Mutex<Option<Records>>>,
+}
+
+impl Simulation {
+    fn new(plan: &Plan) -> Result<Self, SimulationError> {
+        let scenario = &plan.scenario;
+        let entropy = Entropy::new(plan.seed);
+        let gallery = gallery(plan)?;
+        let (clock, activity, morgue) = (Arc::new(Clock::default()), Activity::default(), Morgue::default());
+        let shared = Arc::new(Shared {
+            clock: clock.clone(),
+            compute: Compute::new(plan.calibration.clone(), entropy),
+            activity: activity.clone(),
+            addresses: OnceLock::new(),
+        });
+        let world: SharedWorld = Arc::new(Host::new(shared.clone()));
+        let recorder = Recorder::new(world.clone(), "client");
+        let replicas: Vec<_> = (0..scenario.servers.replicas)
+            .map(|index| Replica::new(index, &shared, &recorder, Settings::from(&scenario.servers)))
+            .collect();
+        let bare = Some(plan.calibration.link.one_way_us.clone());
+        let links: Vec<_> =
+            replicas.iter().map(|replica| Link::new(world.clone(), entropy, replica.name(), bare.clone())).collect();
+        let operations = SimOperations {
+            replicas: replicas.clone(),
+            links: links.clone(),
+            activity: activity.clone(),
+            morgue: morgue.clone(),
+        };
+        let nemesis = Nemesis::new(world.clone(), &recorder, Arc::new(operations), scenario);
+        let records = Arc::<Mutex<Option<Records>>>::default();
+
+        let mut turmoil = network(plan.seed);
+        // First in every step: see `Activity`.
+        turmoil.client("client", {
+            let (scenario, records) = (scenario.clone(), Arc::clone(&records));
+            async move {
+                let client = Client::start(world.clone(), entropy, recorder.clone(), scenario.client, &links);
+                let (settings, duration) = (scenario.load, scenario.duration);
+                let load = Load { world, entropy, recorder: recorder.clone(), client, gallery, settings, duration };
+                run_client(load, &nemesis, &scenario.faults).await?;
+                *records.lock().unwrap_or_else(PoisonError::into_inner) = Some(recorder.take());
+                Ok(())
+            }
+        });
+        for replica in &replicas {
+            let software = replica.clone();
+            turmoil.host(replica.name(), move || software.clone().software());
+        }
+        let addresses = replicas.iter().map(|replica| (replica.name().to_owned(), turmoil.lookup(replica.name())));
+        shared.addresses.set(addresses.collect()).expect("the addresses are set once");
+        Ok(Self { turmoil, clock, activity, morgue, replicas, records })
+    }
+
+    /// Steps while anything is under way at this instant, then moves on to the next, until the client is done.
+    fn run(mut self, progress: &AtomicU64) -> Result<Played, SimulationError> {
+        let (mut steps, mut instants) = (0, 1);
+        loop {
+            steps += 1;
+            let done = self.turmoil.step().map_err(|error| SimulationError::Failed(error.to_string()))?;
+            if done {
+                break;
+            }
+            let buried = self.bury_the_dead();
+            if self.activity.take() || buried {
+                continue;
+            }
+            if !self.clock.advance() {
+                return Err(SimulationError::Standstill { at: self.clock.now().to_string(), steps });
+            }
+            instants += 1;
+            progress.store(self.clock.now().as_nanos(), Ordering::Relaxed);
+        }
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(Played { records: records.expect("the client leaves its records when it is done"), steps, instants })
+    }
+
+    /// Takes away the tasks and sockets of killed processes, which closes their connections. The host goes on without
+    /// a process: were it just stopped, new connections to it would hang instead of being refused.
+    fn bury_the_dead(&mut self) -> bool {
+        let dead = self.morgue.take();
+        for &replica in &dead {
+            let replica = &self.replicas[replica];
+            self.turmoil.crash(replica.name());
+            replica.bury();
+            self.turmoil.bounce(replica.name());
+        }
+        !dead.is_empty()
+    }
+}
+
+/// Offers the load while the nemesis plays; ends with the load.
+async fn run_client(load: Load, nemesis: &Nemesis, faults: &[kernel::scenario::Fault]) -> turmoil::Result {
+    let faults = async {
+        match nemesis.play(faults).await {
+            Ok(()) => std::future::pending().await,
+            Err(failed) => failed,
+        }
+    };
+    // The nemesis first: it shapes the links before anything passes them.
+    match select(std::pin::pin!(faults), std::pin::pin!(load.run())).await {
+        Either::Left((failed, _)) => Err(failed.into()),
+        Either::Right(_) => Ok(()),
+    }
+}
+
+/// turmoil without time of its own: every message arrives in the step it is sent in, or the next.
+fn network(seed: u64) -> turmoil::Sim<'static> {
+    turmoil::Builder::new()
+        .rng_seed(seed)
+        .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS))
+        .min_message_latency(Duration::ZERO)
+        .max_message_latency(Duration::ZERO)
+        // Counts steps, not time; see `Standstill` for what ends a simulation that does not end.
+        .tick_duration(Duration::from_millis(1))
+        .simulation_duration(Duration::MAX)
+        .tcp_capacity(TCP_CAPACITY)
+        .build()
+}
+
+fn gallery(plan: &Plan) -> Result<Gallery, SimulationError> {
+    let Workload::Sobel(pictures) = &plan.scenario.workload;
+    if !plan.calibration.knows("sobel") {
+        let calibration = plan.calibration.name.clone();
+        return Err(SimulationError::NotCalibrated { calibration, workload: "sobel" });
+    }
+    Ok(match pictures {
+        Pictures::Synthetic(sizes) => {
+            Gallery::synthetic(sizes, &mut Entropy::new(plan.seed).stream("workload.pictures"))
+        }
+        Pictures::Files(pattern) => Gallery::from_files(pattern)?,
+    })
+}
