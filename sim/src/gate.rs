@@ -51,10 +51,6 @@ impl Gate {
         *self.state() = State::default();
     }
 
-    pub(crate) fn is_shut(&self) -> bool {
-        self.state().shut.is_some()
-    }
-
     /// The time the process has had to run by `now`.
     pub(crate) fn running_time(&self, now: Instant) -> Duration {
         let state = self.state();

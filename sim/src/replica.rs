@@ -8,11 +8,13 @@ use std::{
 use kernel::{
     nemesis::Effect,
     record::Recorder,
-    server::{self, Settings},
-    world::World,
+    world::{BoxFuture, SharedWorld, World},
 };
 
 use crate::host::{Host, Process, Shared};
+
+/// What a replica's process runs, given its host, its recorder and its name.
+pub(crate) type Software = Arc<dyn Fn(SharedWorld, Recorder, &str) -> BoxFuture<'static, io::Result<()>> + Send + Sync>;
 
 /// One replica, over all its processes.
 pub(crate) struct Replica {
@@ -20,18 +22,18 @@ pub(crate) struct Replica {
     name: String,
     host: Arc<Host>,
     recorder: Recorder,
-    settings: Settings,
+    software: Software,
     /// Processes started so far.
     starts: Mutex<u64>,
 }
 
 impl Replica {
     /// A replica whose first process is about to listen when the run begins.
-    pub(crate) fn new(index: usize, shared: &Arc<Shared>, recorder: &Recorder, settings: Settings) -> Arc<Self> {
+    pub(crate) fn new(index: usize, shared: &Arc<Shared>, recorder: &Recorder, software: Software) -> Arc<Self> {
         let name = kernel::scenario::server_name(index);
         let host = Arc::new(Host::new(shared.clone()));
         let recorder = recorder.of(host.clone(), &name);
-        Arc::new(Self { index, name, host, recorder, settings, starts: Mutex::new(0) })
+        Arc::new(Self { index, name, host, recorder, software, starts: Mutex::new(0) })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -60,8 +62,7 @@ impl Replica {
             let delay = self.host.shared.compute.exec_to_listen(self.index, start);
             self.host.sleep_until(self.host.now() + delay).await;
         }
-        let never = std::future::pending();
-        server::serve(self.host.clone(), self.recorder.clone(), &self.name, self.settings, never).await
+        (self.software)(self.host.clone(), self.recorder.clone(), &self.name).await
     }
 
     /// SIGKILL, from this instant on. The driver then takes the process's tasks and sockets away.

@@ -15,10 +15,10 @@ use kernel::{
     entropy::Entropy,
     link::Link,
     load::Load,
-    nemesis::Nemesis,
+    nemesis::{Nemesis, Operations},
     record::{Recorder, Records},
     scenario::{Pictures, Scenario, Workload},
-    server::Settings,
+    server::{self, Settings},
     workload::pictures::{Gallery, PictureFileError},
     world::SharedWorld,
 };
@@ -31,7 +31,7 @@ use crate::{
     interpose::{EPOCH_SECONDS, Interposed},
     net::Activity,
     operations::{Morgue, SimOperations},
-    replica::Replica,
+    replica::{Replica, Software},
 };
 
 /// Segments and connections that turmoil buffers per socket before it panics or holds back; what bounds them here is
@@ -91,18 +91,36 @@ pub enum SimulationError {
 ///
 /// It runs on a thread of its own: what the thread remembers of another simulation could make a difference.
 pub fn play(plan: &Plan, progress: &AtomicU64) -> Result<Played, SimulationError> {
+    on_a_thread(plan.seed, || {
+        let scenario = plan.scenario.clone();
+        let gallery = gallery(plan)?;
+        let settings = Settings::from(&scenario.servers);
+        let serve: Software = Arc::new(move |world, recorder, name| {
+            let name = name.to_owned();
+            Box::pin(async move { server::serve(world, recorder, &name, settings, std::future::pending()).await })
+        });
+        let replicas = scenario.servers.replicas;
+        let client = |cast: Cast| run_client(cast, scenario, gallery);
+        Simulation::new(replicas, plan.seed, &plan.calibration, &serve, client).run(progress)
+    })
+}
+
+/// Runs `simulate` on a fresh thread that sees the virtual clock and the randomness of `seed`.
+pub(crate) fn on_a_thread<T: Send>(
+    seed: u64,
+    simulate: impl FnOnce() -> Result<T, SimulationError> + Send,
+) -> Result<T, SimulationError> {
     thread::scope(|scope| {
-        let player = thread::Builder::new().name("simulation".to_owned());
-        let player = player.spawn_scoped(scope, || {
-            let _interposed = Interposed::enter(plan.seed);
-            Simulation::new(plan)?.run(progress)
+        let player = thread::Builder::new().name("simulation".to_owned()).spawn_scoped(scope, || {
+            let _interposed = Interposed::enter(seed);
+            simulate()
         });
         let played = player.map_err(|error| SimulationError::Failed(format!("no thread for it: {error}")))?.join();
         played.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-struct Simulation {
+pub(crate) struct Simulation {
     turmoil: turmoil::Sim<'static>,
     clock: Arc<Clock>,
     activity: Activity,
@@ -112,44 +130,58 @@ struct Simulation {
     records: Arc<Mutex<Option<Records>>>,
 }
 
+/// What the client's software has to work with.
+pub(crate) struct Cast {
+    pub(crate) world: SharedWorld,
+    pub(crate) entropy: Entropy,
+    pub(crate) recorder: Recorder,
+    pub(crate) links: Vec<Arc<Link>>,
+    pub(crate) operations: Arc<dyn Operations>,
+}
+
 impl Simulation {
-    fn new(plan: &Plan) -> Result<Self, SimulationError> {
-        let scenario = &plan.scenario;
-        let entropy = Entropy::new(plan.seed);
-        let gallery = gallery(plan)?;
+    /// Replicas that run `software`, and a client that runs what `client` makes of the cast. The simulation is over
+    /// when that ends.
+    pub(crate) fn new<F>(
+        replicas: usize,
+        seed: u64,
+        calibration: &Calibration,
+        software: &Software,
+        client: impl FnOnce(Cast) -> F,
+    ) -> Self
+    where
+        F: Future<Output = turmoil::Result> + 'static,
+    {
+        let entropy = Entropy::new(seed);
         let (clock, activity, morgue) = (Arc::new(Clock::default()), Activity::default(), Morgue::default());
         let shared = Arc::new(Shared {
             clock: clock.clone(),
-            compute: Compute::new(plan.calibration.clone(), entropy),
+            compute: Compute::new(calibration.clone(), entropy),
             activity: activity.clone(),
             addresses: OnceLock::new(),
         });
         let world: SharedWorld = Arc::new(Host::new(shared.clone()));
         let recorder = Recorder::new(world.clone(), "client");
-        let replicas: Vec<_> = (0..scenario.servers.replicas)
-            .map(|index| Replica::new(index, &shared, &recorder, Settings::from(&scenario.servers)))
-            .collect();
-        let bare = Some(plan.calibration.link.one_way_us.clone());
+        let replicas: Vec<_> =
+            (0..replicas).map(|index| Replica::new(index, &shared, &recorder, software.clone())).collect();
+        let bare = Some(calibration.link.one_way_us.clone());
         let links: Vec<_> =
             replicas.iter().map(|replica| Link::new(world.clone(), entropy, replica.name(), bare.clone())).collect();
-        let operations = SimOperations {
+        let operations = Arc::new(SimOperations {
             replicas: replicas.clone(),
             links: links.clone(),
             activity: activity.clone(),
             morgue: morgue.clone(),
-        };
-        let nemesis = Nemesis::new(world.clone(), &recorder, Arc::new(operations), scenario);
+        });
         let records = Arc::<Mutex<Option<Records>>>::default();
 
-        let mut turmoil = network(plan.seed);
+        let mut turmoil = network(seed);
         // First in every step: see `Activity`.
+        let client = client(Cast { world, entropy, recorder: recorder.clone(), links, operations });
         turmoil.client("client", {
-            let (scenario, records) = (scenario.clone(), Arc::clone(&records));
+            let records = records.clone();
             async move {
-                let client = Client::start(world.clone(), entropy, recorder.clone(), scenario.client, &links);
-                let (settings, duration) = (scenario.load, scenario.duration);
-                let load = Load { world, entropy, recorder: recorder.clone(), client, gallery, settings, duration };
-                run_client(load, &nemesis, &scenario.faults).await?;
+                client.await?;
                 *records.lock().unwrap_or_else(PoisonError::into_inner) = Some(recorder.take());
                 Ok(())
             }
@@ -160,11 +192,11 @@ impl Simulation {
         }
         let addresses = replicas.iter().map(|replica| (replica.name().to_owned(), turmoil.lookup(replica.name())));
         shared.addresses.set(addresses.collect()).expect("the addresses are set once");
-        Ok(Self { turmoil, clock, activity, morgue, replicas, records })
+        Self { turmoil, clock, activity, morgue, replicas, records }
     }
 
     /// Steps while anything is under way at this instant, then moves on to the next, until the client is done.
-    fn run(mut self, progress: &AtomicU64) -> Result<Played, SimulationError> {
+    pub(crate) fn run(mut self, progress: &AtomicU64) -> Result<Played, SimulationError> {
         let (mut steps, mut instants) = (0, 1);
         loop {
             steps += 1;
@@ -201,9 +233,13 @@ impl Simulation {
 }
 
 /// Offers the load while the nemesis plays; ends with the load.
-async fn run_client(load: Load, nemesis: &Nemesis, faults: &[kernel::scenario::Fault]) -> turmoil::Result {
+async fn run_client(cast: Cast, scenario: Scenario, gallery: Gallery) -> turmoil::Result {
+    let Cast { world, entropy, recorder, links, operations } = cast;
+    let nemesis = Nemesis::new(world.clone(), &recorder, operations, &scenario);
+    let client = Client::start(world.clone(), entropy, recorder.clone(), scenario.client, &links);
+    let load = Load { world, entropy, recorder, client, gallery, settings: scenario.load, duration: scenario.duration };
     let faults = async {
-        match nemesis.play(faults).await {
+        match nemesis.play(&scenario.faults).await {
             Ok(()) => std::future::pending().await,
             Err(failed) => failed,
         }
