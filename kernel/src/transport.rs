@@ -13,8 +13,8 @@ pub(crate) const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Bytes of one connection that may be under way unacknowledged.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
-/// The largest DATA frame: an image of 256x256 goes in one.
-pub(crate) const FRAME_BYTES_MAX: u32 = 128 * 1024;
+/// The largest DATA frame: an image of up to a megapixel goes in one, and is put together again without a copy.
+pub(crate) const FRAME_BYTES_MAX: u32 = 1024 * 1024;
 
 /// Calls at once on one connection, both as offered by the server and as assumed by the client before it knows.
 pub(crate) const STREAMS_MAX: u32 = 1024;

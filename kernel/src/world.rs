@@ -9,9 +9,10 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -55,10 +56,14 @@ pub trait Listener: Send {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>>;
 }
 
-/// An ordered, reliable stream of bytes in both directions.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+/// An ordered, reliable stream of bytes in both directions. Whole chunks may pass without being copied.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Reads some of what has arrived. Nothing is the end of the stream.
+    fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>>;
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+    /// Writes some of `chunk`, which must not be empty, and takes it off its front.
+    fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>>;
+}
 
 /// A boxed [`Stream`].
 pub type BoxStream = Box<dyn Stream>;

@@ -18,14 +18,14 @@ use crate::{
     clock::Clock,
     compute::Compute,
     gate::Gate,
-    net::{self, Activity},
+    net::Net,
 };
 
 /// What the hosts of a simulation share.
 pub(crate) struct Shared {
     pub(crate) clock: Arc<Clock>,
     pub(crate) compute: Compute,
-    pub(crate) activity: Activity,
+    pub(crate) net: Net,
     /// Addresses by host name; known once all hosts have been added to the network.
     pub(crate) addresses: OnceLock<BTreeMap<String, IpAddr>>,
 }
@@ -75,13 +75,13 @@ impl World for Host {
         let address = self.shared.addresses.get().and_then(|addresses| addresses.get(server)).copied();
         Box::pin(async move {
             let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("there is no host `{server}`"));
-            net::connect(address.ok_or_else(unknown)?, self.shared.activity.clone()).await
+            self.shared.net.connect(address.ok_or_else(unknown)?).await
         })
     }
 
     fn listen(&self) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         Box::pin(async {
-            let backlog = net::listen(self.shared.activity.clone()).await?;
+            let backlog = self.shared.net.listen().await?;
             self.process.send_replace(Process::Up);
             Ok(Box::new(backlog) as Box<dyn Listener>)
         })

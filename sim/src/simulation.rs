@@ -29,7 +29,7 @@ use crate::{
     compute::Compute,
     host::{Host, Shared},
     interpose::{EPOCH_SECONDS, Interposed},
-    net::Activity,
+    net::{Activity, Net},
     operations::{Morgue, SimOperations},
     replica::{Replica, Software},
 };
@@ -153,11 +153,12 @@ impl Simulation {
         F: Future<Output = turmoil::Result> + 'static,
     {
         let entropy = Entropy::new(seed);
-        let (clock, activity, morgue) = (Arc::new(Clock::default()), Activity::default(), Morgue::default());
+        let (clock, net, morgue) = (Arc::new(Clock::default()), Net::default(), Morgue::default());
+        let activity = net.activity.clone();
         let shared = Arc::new(Shared {
             clock: clock.clone(),
             compute: Compute::new(calibration.clone(), entropy),
-            activity: activity.clone(),
+            net,
             addresses: OnceLock::new(),
         });
         let world: SharedWorld = Arc::new(Host::new(shared.clone()));

@@ -115,12 +115,11 @@ impl Lane {
         Poll::Ready(&mut self.queue.front_mut().expect("a segment was at the head").payload)
     }
 
-    /// Takes `bytes` off the head, or the whole of it if they are all it holds.
-    pub(super) fn consume(&mut self, bytes: usize) {
+    /// `bytes` have been taken off the head, which is done with once it is empty.
+    pub(super) fn consumed(&mut self, bytes: usize) {
         self.queued -= bytes;
-        match self.queue.front_mut().map(|segment| &mut segment.payload) {
-            Some(Payload::Data(data)) if bytes < data.len() => drop(data.split_to(bytes)),
-            _ => drop(self.queue.pop_front()),
+        if self.queue.front().is_some_and(|segment| segment.payload.len() == 0) {
+            self.queue.pop_front();
         }
     }
 

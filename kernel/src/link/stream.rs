@@ -1,18 +1,17 @@
 //! A connection through a link: a lane each way around a socket.
 
 use std::{
-    future::Future,
     io,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     Link,
@@ -26,9 +25,6 @@ const SEND_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Bytes read ahead before the socket is left to fill: Linux's largest receive buffer, `tcp_rmem[2]`.
 const RECEIVE_BUFFER: usize = 6 * 1024 * 1024;
-
-/// Room made for what is read from the socket at once.
-const READ_BYTES: usize = 256 * 1024;
 
 /// A stream whose bytes go through a [`Link`].
 ///
@@ -45,8 +41,6 @@ struct Wire {
     socket: BoxStream,
     outgoing: Lane,
     incoming: Lane,
-    /// Where the socket is read into.
-    buffer: BytesMut,
     /// The socket has said its last.
     read_all: bool,
     /// The end of our stream is on its way or through.
@@ -92,7 +86,6 @@ impl ShapedStream {
             socket,
             outgoing: Lane::new(Way::To, rng(Way::To)),
             incoming: Lane::new(Way::From, rng(Way::From)),
-            buffer: BytesMut::new(),
             read_all: false,
             ending: false,
             ended: false,
@@ -181,14 +174,14 @@ impl Wire {
             let Payload::Data(bytes) = payload else {
                 let Poll::Ready(ended) = Pin::new(&mut self.socket).poll_shutdown(cx) else { break };
                 self.ended = true;
-                self.outgoing.consume(0);
+                self.outgoing.consumed(0);
                 return ended;
             };
-            let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(cx, bytes) else { break };
-            match written? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => self.outgoing.consume(written),
-            }
+            let length = bytes.len();
+            let Poll::Ready(written) = self.socket.poll_write_chunk(cx, bytes) else { break };
+            written?;
+            let written = length - bytes.len();
+            self.outgoing.consumed(written);
         }
         Ok(())
     }
@@ -196,7 +189,7 @@ impl Wire {
     /// Sends off what the socket holds.
     fn fill_incoming(&mut self, link: &Link, cx: &mut Context<'_>) {
         while !self.read_all && self.incoming.queued() < RECEIVE_BUFFER {
-            let Poll::Ready(read) = self.poll_socket(cx) else { return };
+            let Poll::Ready(read) = self.socket.poll_read_chunk(cx) else { return };
             let payload = match read {
                 Ok(bytes) if bytes.is_empty() => Payload::End,
                 Ok(bytes) => Payload::Data(bytes),
@@ -205,15 +198,6 @@ impl Wire {
             self.read_all = !matches!(payload, Payload::Data(_));
             self.incoming.push(link, payload);
         }
-    }
-
-    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        if self.buffer.capacity() < READ_BYTES / 4 {
-            self.buffer.reserve(READ_BYTES);
-        }
-        // The future keeps nothing between polls, and reads into memory that nobody had to clear.
-        ready!(std::pin::pin!(self.socket.read_buf(&mut self.buffer)).poll(cx))?;
-        Poll::Ready(Ok(self.buffer.split().freeze()))
     }
 
     /// Hands over what has come through the link.
@@ -225,7 +209,8 @@ impl Wire {
                 Poll::Ready(Payload::Data(bytes)) => {
                     let taken = bytes.len().min(buf.remaining());
                     buf.put_slice(&bytes[..taken]);
-                    self.incoming.consume(taken);
+                    bytes.advance(taken);
+                    self.incoming.consumed(taken);
                 }
                 // Stays at the head: every later read says so again.
                 Poll::Ready(Payload::End) => return Poll::Ready(Ok(())),
