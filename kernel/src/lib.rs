@@ -17,7 +17,9 @@
 //! | [`nemesis`] | plays the fault timeline |
 //! | [`record`] | rows, and the run folder |
 //! | [`measure`] | metrics, phases, recovery, the verdict |
+//! | [`cli`] | options, exit codes and the closing account of both commands |
 
+pub mod cli;
 pub mod client;
 pub mod distribution;
 pub mod entropy;

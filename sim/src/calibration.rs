@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use kernel::{distribution::Distribution, workload::Job};
+use kernel::{distribution::Distribution, record::folder::sha256, workload::Job};
 use rand::Rng;
 use serde::Deserialize;
 
@@ -19,6 +19,9 @@ pub struct Calibration {
     pub(crate) process: ProcessTimes,
     #[serde(rename = "service_time")]
     service_times: Vec<ServiceTime>,
+    /// Of the text it was read from.
+    #[serde(skip)]
+    sha256: String,
 }
 
 /// The network between two processes of the host.
@@ -83,7 +86,13 @@ impl Calibration {
             return Err(format!("a service_time of `{}` has 0 units; an input has at least 1", wrong.workload));
         }
         calibration.service_times.sort_by_key(|time| time.units);
+        calibration.sha256 = sha256(text.as_bytes());
         Ok(calibration)
+    }
+
+    /// SHA-256 of its file, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// Whether it knows how long `workload` takes.

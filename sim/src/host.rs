@@ -14,12 +14,7 @@ use kernel::{
 };
 use tokio::{runtime::Handle, sync::watch};
 
-use crate::{
-    clock::Clock,
-    compute::Compute,
-    gate::Gate,
-    net::Net,
-};
+use crate::{clock::Clock, compute::Compute, gate::Gate, net::Net};
 
 /// What the hosts of a simulation share.
 pub(crate) struct Shared {

@@ -116,7 +116,9 @@ pub(crate) fn on_a_thread<T: Send>(
             simulate()
         });
         let played = player.map_err(|error| SimulationError::Failed(format!("no thread for it: {error}")))?.join();
-        played.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        // The panic hook has said where and why.
+        played
+            .unwrap_or_else(|_| Err(SimulationError::Failed("it panicked, which is a bug of this program".to_owned())))
     })
 }
 

@@ -1,1 +1,285 @@
-//! stub
+//! The run folder: what a run leaves on disk, the same files from both worlds.
+//!
+//! It is written beside its place, under a name that ends in `.partial`, and moved there when it is whole. So a folder
+//! under its own name is a whole run, and a run that fails leaves the one before untouched.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Records;
+use crate::{measure::Summary, scenario::Scenario};
+
+const SCENARIO: &str = "scenario.toml";
+const RUN: &str = "run.json";
+const REQUESTS: &str = "requests.jsonl";
+const ATTEMPTS: &str = "attempts.jsonl";
+const EVENTS: &str = "events.jsonl";
+const SUMMARY: &str = "summary.json";
+
+/// The content of `run.json`: how the run came about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// `sim` or `real`.
+    pub world: String,
+    /// The root seed.
+    pub seed: u64,
+    /// The version of the program that wrote the folder.
+    pub version: String,
+    /// The times a simulated host went by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationInfo>,
+}
+
+/// Which calibration a simulated run used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationInfo {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its file, in hexadecimal.
+    pub sha256: String,
+}
+
+impl RunInfo {
+    /// A run of this version of the program.
+    pub fn new(world: &str, seed: u64) -> Self {
+        Self { world: world.to_owned(), seed, version: env!("CARGO_PKG_VERSION").to_owned(), calibration: None }
+    }
+}
+
+/// Why a run folder cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// There is something that is not a run folder.
+    #[error("{path} exists and is not a run folder; move it away, or choose another with --out", path = path.display())]
+    Occupied {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot write the run folder: {path}: {reason}; choose another folder with --out", path = path.display())]
+    Unwritable {
+        /// The file or folder it was about.
+        path: PathBuf,
+        /// The operating system's words.
+        reason: io::Error,
+    },
+}
+
+/// A run folder in the making. Dropped before it is whole, it leaves nothing.
+#[derive(Debug)]
+pub struct RunFolder {
+    place: PathBuf,
+    staging: PathBuf,
+}
+
+impl RunFolder {
+    /// Where a run is put unless it is said otherwise.
+    pub fn default_place(scenario: &str, world: &str, seed: u64) -> PathBuf {
+        Path::new("runs").join(scenario).join(format!("{world}-seed{seed}"))
+    }
+
+    /// Prepares to write a run folder at `place`: finds out before the run what could go wrong after it.
+    pub fn prepare(place: &Path) -> Result<Self, FolderError> {
+        if !may_be_replaced(place) {
+            return Err(FolderError::Occupied { path: place.to_owned() });
+        }
+        let mut name = place.file_name().unwrap_or_default().to_owned();
+        name.push(".partial");
+        let staging = place.with_file_name(name);
+        if staging.exists() {
+            // Left behind by a run that was killed.
+            fs::remove_dir_all(&staging).map_err(unwritable(&staging))?;
+        }
+        fs::create_dir_all(&staging).map_err(unwritable(&staging))?;
+        Ok(Self { place: place.to_owned(), staging })
+    }
+
+    /// Writes all files and puts the folder in its place, in place of a run that was there. Returns the digest of the
+    /// records: SHA-256 over requests, attempts and events, in hexadecimal.
+    pub fn write(
+        self,
+        scenario: &Scenario,
+        info: &RunInfo,
+        records: &Records,
+        summary: &Summary,
+    ) -> Result<String, FolderError> {
+        let mut digest = Sha256::new();
+        self.write_file(SCENARIO, scenario.to_toml().as_bytes())?;
+        self.write_file(RUN, pretty(info).as_bytes())?;
+        self.write_rows(REQUESTS, &records.requests, &mut digest)?;
+        self.write_rows(ATTEMPTS, &records.attempts, &mut digest)?;
+        self.write_rows(EVENTS, &records.events, &mut digest)?;
+        self.write_file(SUMMARY, pretty(summary).as_bytes())?;
+        self.put_in_place()?;
+        Ok(hexadecimal(&digest.finalize()))
+    }
+
+    fn write_file(&self, name: &str, content: &[u8]) -> Result<(), FolderError> {
+        let path = self.staging.join(name);
+        fs::write(&path, content).map_err(unwritable(&path))
+    }
+
+    fn write_rows<T: Serialize>(&self, name: &str, rows: &[T], digest: &mut Sha256) -> Result<(), FolderError> {
+        let path = self.staging.join(name);
+        let mut write = || -> io::Result<()> {
+            let mut file = BufWriter::new(File::create(&path)?);
+            let mut line = Vec::new();
+            for row in rows {
+                line.clear();
+                serde_json::to_writer(&mut line, row)?;
+                line.push(b'\n');
+                digest.update(&line);
+                file.write_all(&line)?;
+            }
+            file.flush()
+        };
+        write().map_err(unwritable(&path))
+    }
+
+    fn put_in_place(&self) -> Result<(), FolderError> {
+        if !may_be_replaced(&self.place) {
+            return Err(FolderError::Occupied { path: self.place.clone() });
+        }
+        if self.place.exists() {
+            fs::remove_dir_all(&self.place).map_err(unwritable(&self.place))?;
+        }
+        fs::rename(&self.staging, &self.place).map_err(unwritable(&self.place))
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        // Once in place there is nothing to remove, and otherwise nothing that can be done about it.
+        let _ = fs::remove_dir_all(&self.staging);
+    }
+}
+
+/// Whether nothing is lost by putting a run folder there.
+fn may_be_replaced(place: &Path) -> bool {
+    match fs::read_dir(place) {
+        Ok(mut entries) => place.join(RUN).is_file() || entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> FolderError {
+    let path = path.to_owned();
+    move |reason| FolderError::Unwritable { path, reason }
+}
+
+fn pretty(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("plain data is always written");
+    text.push('\n');
+    text
+}
+
+/// SHA-256 of `content`, in hexadecimal.
+pub fn sha256(content: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(content))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        measure::{Label, Run},
+        record::RequestRow,
+        status::Outcome,
+    };
+
+    fn records() -> Records {
+        let row = |id| RequestRow {
+            id,
+            intended_us: id * 1_000,
+            sent_us: Some(id * 1_000),
+            done_us: Some(id * 1_000 + 500),
+            latency_us: Some(500),
+            status: Outcome::OK,
+            server: Some("server-0".to_owned()),
+            attempts: 1,
+            failovers: 0,
+            size: "8x8".to_owned(),
+        };
+        Records { requests: (0..3).map(row).collect(), ..Records::default() }
+    }
+
+    fn write(place: &Path, records: &Records) -> Result<String, FolderError> {
+        let text = "name = \"short\"\nduration = \"1s\"\n[load]\nrate = 3\n";
+        let scenario = Scenario::parse("short.toml", text, &[]).unwrap();
+        let run = Run {
+            duration: scenario.duration,
+            servers: scenario.servers.replicas,
+            requests: &records.requests,
+            attempts: &records.attempts,
+            events: &records.events,
+        };
+        let summary = Summary::of(Label { scenario: "short", seed: 1, world: "sim" }, &run, &[]);
+        RunFolder::prepare(place)?.write(&scenario, &RunInfo::new("sim", 1), records, &summary)
+    }
+
+    #[test]
+    fn a_folder_holds_the_six_files_and_nothing_is_left_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("runs/short/sim-seed1");
+        write(&place, &records()).unwrap();
+        for file in [SCENARIO, RUN, REQUESTS, ATTEMPTS, EVENTS, SUMMARY] {
+            assert!(place.join(file).is_file(), "{file} is missing");
+        }
+        assert_eq!(fs::read_to_string(place.join(REQUESTS)).unwrap().lines().count(), 3);
+        assert_eq!(fs::read_dir(place.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_digest_follows_the_records() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = write(&directory.path().join("a"), &records()).unwrap();
+        assert_eq!(write(&directory.path().join("b"), &records()).unwrap(), first);
+        let mut other = records();
+        other.requests[1].attempts = 2;
+        assert_ne!(write(&directory.path().join("c"), &other).unwrap(), first);
+    }
+
+    #[test]
+    fn a_run_replaces_the_one_before_but_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("run");
+        write(&place, &records()).unwrap();
+        write(&place, &Records::default()).unwrap();
+        assert_eq!(fs::read_to_string(place.join(REQUESTS)).unwrap(), "");
+
+        let precious = directory.path().join("precious");
+        fs::create_dir(&precious).unwrap();
+        fs::write(precious.join("thesis.txt"), "years of work").unwrap();
+        assert!(matches!(write(&precious, &records()), Err(FolderError::Occupied { .. })));
+        assert!(precious.join("thesis.txt").is_file());
+    }
+
+    #[test]
+    fn a_run_that_fails_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(RunFolder::prepare(&directory.path().join("run")).unwrap());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_said_before_the_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(RunFolder::prepare(&file), Err(FolderError::Occupied { .. })));
+        assert!(matches!(
+            RunFolder::prepare(&file.join("run")),
+            Err(FolderError::Unwritable { .. } | FolderError::Occupied { .. })
+        ));
+    }
+}

@@ -1,0 +1,133 @@
+//! What the commands of both worlds have in common: options, exit codes, and the account at the end of a run.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::measure::Summary;
+
+/// Options of a run.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The scenario file
+    pub scenario: PathBuf,
+
+    /// Decides everything that is drawn: arrivals, inputs, delays, jitter
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+
+    /// Where to put the run folder [default: runs/<scenario>/<world>-seed<seed>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Overrides a setting of the scenario, such as client.retry.max_attempts=1; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+
+    /// Prints the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a command ended, as its exit code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Every expectation holds.
+    Passed = 0,
+    /// An expectation does not hold.
+    Failed = 1,
+    /// The command line, the scenario or the place for the run folder is wrong.
+    WrongInput = 2,
+    /// The run could not be carried out.
+    NotCarriedOut = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// What is said at the end of a run.
+#[derive(Debug, Serialize)]
+pub struct Account<'a> {
+    /// The run folder.
+    pub folder: &'a Path,
+    /// The digest of its records, from a simulation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<&'a str>,
+    /// The command that plays this run again.
+    pub replay: String,
+    /// The metrics and the verdict.
+    #[serde(flatten)]
+    pub summary: &'a Summary,
+}
+
+impl Account<'_> {
+    /// Prints it, and says with which code to exit.
+    pub fn print(&self, json: bool) -> Exit {
+        let text = if json {
+            serde_json::to_string_pretty(self).expect("plain data is always written") + "\n"
+        } else {
+            self.text()
+        };
+        // Whoever reads may have read enough.
+        let _ = io::stdout().lock().write_all(text.as_bytes());
+        if self.summary.pass { Exit::Passed } else { Exit::Failed }
+    }
+
+    fn text(&self) -> String {
+        let digest = self.digest.map(|digest| format!("  digest  {digest}\n")).unwrap_or_default();
+        format!("{}\n  folder  {}\n{digest}  replay  {}\n", self.summary.render(), self.folder.display(), self.replay)
+    }
+}
+
+impl RunArgs {
+    /// The command that repeats this run: `command`, these options, and `more` of the command's own.
+    pub fn replay(&self, command: &str, more: &[String]) -> String {
+        let mut words = vec![self.scenario.display().to_string(), "--seed".to_owned(), self.seed.to_string()];
+        if let Some(out) = &self.out {
+            words.extend(["--out".to_owned(), out.display().to_string()]);
+        }
+        for setting in &self.overrides {
+            words.extend(["--set".to_owned(), setting.clone()]);
+        }
+        words.extend_from_slice(more);
+        let words: Vec<_> = words.iter().map(|word| quoted(word)).collect();
+        format!("{command} {}", words.join(" "))
+    }
+}
+
+/// `word` as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./=:,+@%".contains(char);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_replay_command_survives_a_shell() {
+        let args = RunArgs {
+            scenario: "my scenarios/it's.toml".into(),
+            seed: 7,
+            out: None,
+            overrides: vec!["workload.sizes=[\"8x8\"]".to_owned(), "load.rate=2".to_owned()],
+            json: false,
+        };
+        assert_eq!(
+            args.replay("sim", &[]),
+            r#"sim 'my scenarios/it'\''s.toml' --seed 7 --set 'workload.sizes=["8x8"]' --set load.rate=2"#
+        );
+    }
+}
