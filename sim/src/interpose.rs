@@ -9,7 +9,7 @@
 
 #![allow(unsafe_code)]
 
-use std::{cell::Cell, marker::PhantomData};
+use std::{cell::Cell, marker::PhantomData, sync::OnceLock};
 
 use kernel::time::Instant;
 
@@ -58,6 +58,26 @@ fn next_random() -> u64 {
     mixed ^ (mixed >> 31)
 }
 
+type ClockGettime = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
+
+/// libc's `clock_gettime`, which need not enter the system as the bare system call does.
+fn real_clock_gettime() -> ClockGettime {
+    static REAL: OnceLock<ClockGettime> = OnceLock::new();
+    *REAL.get_or_init(|| {
+        // SAFETY: the name is a C string. What is found after this program's own symbol is libc's, of this type.
+        unsafe {
+            let found = libc::dlsym(libc::RTLD_NEXT, c"clock_gettime".as_ptr());
+            if found.is_null() { by_system_call } else { std::mem::transmute::<*mut libc::c_void, ClockGettime>(found) }
+        }
+    })
+}
+
+/// Where libc is linked in statically and so has no second `clock_gettime`.
+unsafe extern "C" fn by_system_call(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
+    // SAFETY: the arguments are the caller's, for the system call they were meant for.
+    unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) as libc::c_int }
+}
+
 /// Replaces libc's `clock_gettime`.
 ///
 /// # Safety
@@ -66,8 +86,8 @@ fn next_random() -> u64 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
     let Some(nanos) = NOW.get() else {
-        // SAFETY: the arguments are the caller's, for the system call they were meant for.
-        return unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) as libc::c_int };
+        // SAFETY: the arguments are the caller's, for the function they were meant for.
+        return unsafe { real_clock_gettime()(clock, time) };
     };
     let offset = match clock {
         libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => EPOCH_SECONDS,

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{
     Link,
     retransmission::{RTO, Retransmission},
-    shape::Way,
+    shape::{Shape, Way},
 };
 use crate::{time::Instant, world::Sleep};
 
@@ -28,10 +29,19 @@ pub(super) struct Lane {
     queued: usize,
     /// No segment arrives before the one ahead of it.
     last_arrival: Instant,
+    /// What was sent last.
+    burst: Option<Burst>,
     /// While the way is cut: when TCP first sent something in vain.
     stuck_since: Option<Instant>,
     /// The timer of the segment at the head, and its time.
     timer: Option<(Instant, Sleep)>,
+}
+
+/// What is sent at one instant travels together, as segments that leave back to back do.
+struct Burst {
+    sent: Instant,
+    shape: Shape,
+    delay: Duration,
 }
 
 struct Segment {
@@ -65,6 +75,7 @@ impl Lane {
             queue: VecDeque::new(),
             queued: 0,
             last_arrival: Instant::START,
+            burst: None,
             stuck_since: None,
             timer: None,
         }
@@ -166,7 +177,11 @@ impl Lane {
             state.busy_until[self.way as usize] = left;
         }
         drop(state);
-        let delay = link.bare_delay(&mut self.rng) + shape.delay(&mut self.rng);
+        let delay = match &self.burst {
+            Some(burst) if burst.sent == sent && burst.shape == shape => burst.delay,
+            _ => link.bare_delay(&mut self.rng) + shape.delay(&mut self.rng),
+        };
+        self.burst = Some(Burst { sent, shape, delay });
         let arrival = left + delay + shape.retransmissions(RTO, &mut self.rng);
         self.last_arrival = self.last_arrival.max(arrival);
         self.last_arrival

@@ -1,0 +1,103 @@
+//! How fast the simulation is, as ratios to baselines measured in the same run.
+//!
+//! `cargo bench -p sim`. Each figure and its baseline take turns, and the ratio is that of the fastest rounds, so that
+//! a busy machine slows both alike. The simulation runs on one thread.
+
+#[path = "simulation/duplex.rs"]
+mod duplex;
+#[path = "simulation/idle.rs"]
+mod idle;
+#[path = "simulation/rounds.rs"]
+mod rounds;
+
+use std::{path::Path, sync::atomic::AtomicU64, time::Duration};
+
+use kernel::{
+    measure::{Label, Run, Summary},
+    record::folder::{RunFolder, RunInfo},
+    scenario::Scenario,
+};
+use rounds::{compare, fastest};
+use sim::{Plan, Played, play};
+
+fn main() {
+    demo();
+    per_request();
+    idle_hour();
+}
+
+/// The README's scenario, records written, against real time and against hosts that merely idle on 1 ms ticks.
+fn demo() {
+    let plan = plan("crash_then_freeze.toml", &[]);
+    let virtual_time = plan.scenario.duration;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (ours, ticks) = compare(
+        15,
+        || write(&plan, &play_now(&plan), folder.path()),
+        || idle::tick_for(virtual_time, plan.scenario.servers.replicas),
+    );
+    println!("crash_then_freeze, {} s, records written", virtual_time.as_secs());
+    println!("  wall time                              {:8.1} ms", millis(ours));
+    println!("  times real time                        {:8.0} x", virtual_time.as_secs_f64() / ours.as_secs_f64());
+    println!("  same hosts idling on 1 ms ticks        {:8.1} ms", millis(ticks));
+    println!("  times faster than that                 {:8.1} x\n", ticks.as_secs_f64() / ours.as_secs_f64());
+}
+
+/// A request through the simulated network against the same call over a pipe in memory.
+fn per_request() {
+    println!("wall time per request                     simulated   over duplex     ratio");
+    for (size, requests) in [("16x16", 2_000), ("256x256", 1_000), ("512x512", 500)] {
+        let seconds = format!("duration=\"{}s\"", requests / 5);
+        let sizes = format!("workload.sizes=[\"{size}\"]");
+        let plan = plan("baseline.toml", &[&seconds, &sizes, "load.rate=5"]);
+        let bench = duplex::Duplex::new(size.parse().expect("a size"));
+        let (simulated, direct) = compare(9, || drop(play_now(&plan)), || bench.call(requests));
+        let steps = play_now(&plan).steps as f64 / requests as f64;
+        let micros = |time: Duration| time.as_secs_f64() * 1e6 / requests as f64;
+        println!(
+            "  {size:<36}  {:8.1} µs   {:8.1} µs  {:7.2} x   {steps:.1} steps",
+            micros(simulated),
+            micros(direct),
+            simulated.as_secs_f64() / direct.as_secs_f64()
+        );
+    }
+    println!();
+}
+
+/// An hour in which nothing but health checks happens.
+fn idle_hour() {
+    let plan = plan("baseline.toml", &["duration=\"1h\"", "load.rate=0.001", "workload.sizes=[\"16x16\"]"]);
+    let wall = fastest(5, || drop(play_now(&plan)));
+    println!("an hour of health checks only             {:8.1} ms", millis(wall));
+}
+
+fn plan(file: &str, overrides: &[&str]) -> Plan {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(file);
+    let overrides: Vec<_> = overrides.iter().map(ToString::to_string).collect();
+    let scenario = Scenario::load(&path, &overrides).unwrap_or_else(|error| panic!("{error}"));
+    Plan { scenario, seed: 42, calibration: sim::calibration::Calibration::default() }
+}
+
+fn play_now(plan: &Plan) -> Played {
+    play(plan, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn write(plan: &Plan, played: &Played, folder: &Path) {
+    let Plan { scenario, seed, .. } = plan;
+    let records = &played.records;
+    let run = Run {
+        duration: scenario.duration,
+        servers: scenario.servers.replicas,
+        requests: &records.requests,
+        attempts: &records.attempts,
+        events: &records.events,
+    };
+    let label = Label { scenario: &scenario.name, seed: *seed, world: "sim" };
+    let summary = Summary::of(label, &run, &scenario.expectations);
+    let folder = RunFolder::prepare(&folder.join("run")).unwrap_or_else(|error| panic!("{error}"));
+    folder.write(scenario, &RunInfo::new("sim", *seed), records, &summary).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

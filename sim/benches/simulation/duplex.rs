@@ -1,0 +1,111 @@
+//! The baseline of a request: the same tonic call over a pipe in memory, with no network, no world and no policy.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::{client::conn::http2 as client, server::conn::http2 as server, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use kernel::{
+    proto::rehearsal::{
+        GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest, Image, ProcessImageReply,
+        ProcessImageRequest,
+        rehearsal_client::RehearsalClient,
+        rehearsal_server::{Rehearsal, RehearsalServer},
+    },
+    scenario::Size,
+};
+use tokio::runtime::{Builder, Runtime};
+use tonic::{Request, Response, Status, body::Body};
+use tower_service::Service;
+
+/// As both ends of a simulated connection have it.
+const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+const FRAME_BYTES: u32 = 1024 * 1024;
+
+/// A runtime and an image to send.
+pub(crate) struct Duplex {
+    runtime: Runtime,
+    image: Image,
+}
+
+impl Duplex {
+    pub(crate) fn new(size: Size) -> Self {
+        let pixels = Bytes::from(vec![7; size.width as usize * size.height as usize]);
+        let image = Image { width: size.width, height: size.height, pixels };
+        Self { runtime: Builder::new_current_thread().build().expect("a runtime can be made"), image }
+    }
+
+    /// Makes `requests` calls, one after the other.
+    pub(crate) fn call(&self, requests: u64) {
+        self.runtime.block_on(async {
+            let (ours, theirs) = tokio::io::duplex(4 * 1024 * 1024);
+            tokio::task::spawn(serve(theirs));
+            let handshake = client::Builder::new(TokioExecutor::new())
+                .initial_stream_window_size(WINDOW_BYTES)
+                .initial_connection_window_size(WINDOW_BYTES)
+                .max_frame_size(FRAME_BYTES)
+                .handshake(TokioIo::new(ours));
+            let (sender, connection) = handshake.await.expect("a pipe does not fail");
+            tokio::task::spawn(connection);
+            let mut stub = RehearsalClient::with_origin(Channel(sender), http::Uri::from_static("http://duplex"));
+            for request_id in 0..requests {
+                let request = ProcessImageRequest { request_id, image: Some(self.image.clone()) };
+                let reply = stub.process_image(request).await.expect("the server answers").into_inner();
+                assert!(reply.image.is_some_and(|image| image.pixels.len() == self.image.pixels.len()));
+            }
+        });
+    }
+}
+
+async fn serve(pipe: tokio::io::DuplexStream) {
+    let service = service_fn(|request| {
+        let mut echo = RehearsalServer::new(Echo);
+        async move { Ok::<_, Infallible>(echo.call(request).await.unwrap_or_else(|never| match never {})) }
+    });
+    let connection = server::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .serve_connection(TokioIo::new(pipe), service);
+    // Ends with the pipe.
+    let _ = connection.await;
+}
+
+/// Answers with what it was asked.
+struct Echo;
+
+#[tonic::async_trait]
+impl Rehearsal for Echo {
+    async fn process_image(
+        &self,
+        request: Request<ProcessImageRequest>,
+    ) -> Result<Response<ProcessImageReply>, Status> {
+        Ok(Response::new(ProcessImageReply { image: request.into_inner().image, served_by: None }))
+    }
+
+    async fn health_check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckReply>, Status> {
+        Err(Status::unimplemented("not benchmarked"))
+    }
+
+    async fn get_metrics(&self, _: Request<GetMetricsRequest>) -> Result<Response<GetMetricsReply>, Status> {
+        Err(Status::unimplemented("not benchmarked"))
+    }
+}
+
+struct Channel(client::SendRequest<Body>);
+
+impl Service<http::Request<Body>> for Channel {
+    type Response = http::Response<Body>;
+    type Error = hyper::Error;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, hyper::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), hyper::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let reply = self.0.send_request(request);
+        Box::pin(async move { Ok(reply.await?.map(|body| Body::new(body.map_err(|error| Status::from_error(error.into()))))) })
+    }
+}
