@@ -2,9 +2,9 @@
 //!
 //! A [`Link`] belongs to a client and a server and carries all connections between them. Both ways it delays,
 //! jitters, paces, holds and resets what passes: outgoing bytes before they are written to the socket, incoming
-//! ones after they are read from it. In the simulation it is the whole network; on real processes it adds the
-//! scenario's part to a direct TCP connection. So a fault means the same in both worlds: what a crashed server sent
-//! still arrives, a frozen server's kernel still receives, and nothing terminates TCP in between.
+//! ones after they are read from it. It adds the scenario's part to the World's own network, which is a loopback
+//! device or a model of one. So a fault means the same in both worlds: what a crashed server sent still arrives, a
+//! frozen server's kernel still receives, and nothing terminates TCP in between.
 //!
 //! * [`Shape`] says what a link does to bytes, and composes what network and faults ask for.
 //! * `lane` is one direction of one connection: the queue of segments on their way.
@@ -19,7 +19,6 @@ mod stream;
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
 };
 
 use rand_chacha::ChaCha8Rng;
@@ -28,7 +27,7 @@ use tokio::sync::Notify;
 pub use shape::{Shape, Way};
 pub use stream::ShapedStream;
 
-use crate::{distribution::Distribution, entropy::Entropy, time::Instant, world::SharedWorld};
+use crate::{entropy::Entropy, time::Instant, world::SharedWorld};
 use retransmission::{Retransmission, SYN_TIMEOUT};
 use stream::Connection;
 
@@ -37,8 +36,6 @@ pub struct Link {
     world: SharedWorld,
     entropy: Entropy,
     server: String,
-    /// The delay of the link itself, each way, under whatever the scenario adds. The real world has its own.
-    bare: Option<Distribution>,
     state: Mutex<State>,
     /// Told of every change of the shape.
     changed: Notify,
@@ -56,8 +53,8 @@ struct State {
 }
 
 impl Link {
-    /// A link to `server` that does nothing but delay by `bare`, until it is given a shape.
-    pub fn new(world: SharedWorld, entropy: Entropy, server: &str, bare: Option<Distribution>) -> Arc<Self> {
+    /// A link to `server` that does nothing until it is given a shape.
+    pub fn new(world: SharedWorld, entropy: Entropy, server: &str) -> Arc<Self> {
         let state = State {
             shape: Shape::default(),
             healed: [Instant::START; 2],
@@ -65,14 +62,7 @@ impl Link {
             connections: Vec::new(),
             opened: 0,
         };
-        Arc::new(Self {
-            world,
-            entropy,
-            server: server.to_owned(),
-            bare,
-            state: Mutex::new(state),
-            changed: Notify::new(),
-        })
+        Arc::new(Self { world, entropy, server: server.to_owned(), state: Mutex::new(state), changed: Notify::new() })
     }
 
     /// The server at the other end.
@@ -138,15 +128,11 @@ impl Link {
         }
         let delay = {
             let state = self.state();
-            self.bare_delay(rng) + state.shape.delay(rng) + state.shape.retransmissions(SYN_TIMEOUT, rng)
+            state.shape.delay(rng) + state.shape.retransmissions(SYN_TIMEOUT, rng)
         };
         if through != sent || !delay.is_zero() {
             self.world.sleep_until(through + delay).await;
         }
-    }
-
-    fn bare_delay(&self, rng: &mut ChaCha8Rng) -> Duration {
-        self.bare.as_ref().map_or(Duration::ZERO, |bare| bare.sample(rng))
     }
 
     fn count_connection(&self) -> u64 {

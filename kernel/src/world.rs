@@ -31,7 +31,8 @@ pub trait World: Send + Sync + 'static {
     /// Runs `task` on this host, until it ends or the host does. A frozen host's tasks stand still.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 
-    /// Opens a byte stream to the server called `server`. The link's delays are not in here: `link` adds them.
+    /// Opens a byte stream to the server called `server`. What the scenario does to the network is not in here: `link`
+    /// adds it.
     fn connect<'a>(&'a self, server: &'a str) -> BoxFuture<'a, io::Result<BoxStream>>;
 
     /// Accepts byte streams at this host's address.

@@ -36,6 +36,14 @@ impl Clock {
         Box::pin(Timer { clock: self.clone(), at, key: None })
     }
 
+    /// Has `waker` woken at `at`, whatever becomes of its task until then.
+    pub(crate) fn wake_at(&self, at: Instant, waker: Waker) {
+        let mut timers = self.timers();
+        timers.set += 1;
+        let key = (at, timers.set);
+        timers.pending.insert(key, waker);
+    }
+
     /// Moves on to the next deadline and fires its timers. False if no timer is set.
     pub(crate) fn advance(&self) -> bool {
         let mut timers = self.timers();

@@ -11,7 +11,7 @@
 //! | `host` | a host's `kernel::world::World` |
 //! | `replica` | the processes of a replica: crash, start, freeze, resume |
 //! | `gate` | what a frozen process cannot do |
-//! | `net` | turmoil's sockets as the World's |
+//! | `net`, `pipe` | turmoil's sockets as the World's, and the network's delay |
 //! | `compute`, [`calibration`] | results, and how long they take |
 //! | `operations` | what the nemesis can do |
 //! | `interpose` | the operating system's clock and randomness, replaced |
@@ -32,6 +32,7 @@ mod host;
 mod interpose;
 mod net;
 mod operations;
+mod pipe;
 mod replica;
 mod simulation;
 

@@ -1,7 +1,7 @@
-//! turmoil's sockets as the World's: instantaneous, because all delay is the link's.
+//! turmoil's sockets as the World's, with the delays of the host's own network.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
@@ -13,12 +13,22 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use kernel::world::{BoxFuture, BoxStream, Listener, Stream};
+use kernel::{
+    distribution::Distribution,
+    entropy::Entropy,
+    world::{BoxFuture, BoxStream, Listener, Stream},
+};
+use rand_chacha::ChaCha8Rng;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc,
 };
 use turmoil::net::{TcpListener, TcpStream};
+
+use crate::{
+    clock::Clock,
+    pipe::{Head, Pipe},
+};
 
 /// Every replica listens here, each on an address of its own.
 pub(crate) const PORT: u16 = 50_051;
@@ -26,10 +36,8 @@ pub(crate) const PORT: u16 = 50_051;
 /// Connections that complete before anyone accepts them: Linux's `somaxconn`.
 const BACKLOG: usize = 4_096;
 
-/// Tells the driver that a host has done something that another host has yet to see.
-///
-/// In a step the client comes first and the servers after it. So what the client sends is seen in the same step, and
-/// only what a server does to the client, or the network does by itself, needs another one.
+/// Tells the driver that something has happened at this instant that a host has yet to see, so that it takes another
+/// turn before it moves the clock. What has to cross the network is not of that kind: its arrival is a timer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Activity(Arc<AtomicBool>);
 
@@ -44,48 +52,42 @@ impl Activity {
     }
 }
 
-/// Where in a step a host stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// First.
-    Client,
-    /// After the client.
-    Server,
-}
-
-/// The bytes under way between two ends of a connection, which turmoil carries as one token a chunk: a chunk of any
-/// size passes without being copied, and order, closing and crashes are still turmoil's.
-type Pipe = Arc<Mutex<VecDeque<Bytes>>>;
-
-/// Connections that a server has accepted and the client has yet to learn of, by the client's address.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Accepted(Arc<Mutex<BTreeMap<SocketAddr, [Pipe; 2]>>>);
-
-impl Accepted {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, [Pipe; 2]>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The network as a host sees it.
-#[derive(Debug, Clone, Default)]
+/// The network as the hosts see it.
+#[derive(Debug, Clone)]
 pub(crate) struct Net {
     pub(crate) activity: Activity,
-    accepted: Accepted,
+    clock: Arc<Clock>,
+    entropy: Entropy,
+    /// Of whatever crosses it, one way.
+    delay: Distribution,
+    connections: Arc<Mutex<Connections>>,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    /// Accepted by a server, but the client has yet to learn of it; by the client's address.
+    accepted: BTreeMap<SocketAddr, [Arc<Pipe>; 2]>,
+    /// Ever tried; numbers their random streams.
+    tried: u64,
 }
 
 impl Net {
-    /// Opens a stream from the client.
+    pub(crate) fn new(clock: Arc<Clock>, entropy: Entropy, delay: Distribution) -> Self {
+        Self { activity: Activity::default(), clock, entropy, delay, connections: Arc::default() }
+    }
+
+    /// Opens a stream from the client, which takes a round trip, refused or not.
     pub(crate) async fn connect(&self, address: IpAddr) -> io::Result<BoxStream> {
+        let mut rng = self.stream("net.handshake");
+        self.cross(&mut rng).await;
         // Somebody answers, or the network refuses: either way the client learns of it in the next step.
         self.activity.happened();
-        let socket = TcpStream::connect((address, PORT)).await?;
-        let [to_server, to_client] = self
-            .accepted
-            .lock()
-            .remove(&socket.local_addr()?)
-            .expect("a connection is accepted before the client learns of it");
-        Ok(Box::new(SimStream::new(socket, to_server, to_client, Place::Client, &self.activity)))
+        let socket = TcpStream::connect((address, PORT)).await;
+        self.cross(&mut rng).await;
+        let socket = socket?;
+        let accepted = self.connections().accepted.remove(&socket.local_addr()?);
+        let [to_server, to_client] = accepted.expect("a connection is accepted before the client learns of it");
+        Ok(Box::new(SimStream::new(socket, to_server, to_client, &self.activity)))
     }
 
     /// The kernel's part of listening: it completes connections even while the process stands still.
@@ -97,12 +99,28 @@ impl Net {
             while let Ok(slot) = backlog.reserve().await {
                 let Ok((socket, client)) = listener.accept().await else { return };
                 net.activity.happened();
-                let [to_server, to_client] = [Pipe::default(), Pipe::default()];
-                net.accepted.lock().insert(client, [to_server.clone(), to_client.clone()]);
-                slot.send(SimStream::new(socket, to_client, to_server, Place::Server, &net.activity));
+                let pipe = |way| Pipe::new(net.clock.clone(), net.delay.clone(), net.stream(way));
+                let [to_server, to_client] = [pipe("net.to_server"), pipe("net.to_client")];
+                net.connections().accepted.insert(client, [to_server.clone(), to_client.clone()]);
+                slot.send(SimStream::new(socket, to_client, to_server, &net.activity));
             }
         });
         Ok(Backlog { accepted })
+    }
+
+    async fn cross(&self, rng: &mut ChaCha8Rng) {
+        let arrives = self.clock.now() + self.delay.sample(rng);
+        self.clock.sleep_until(arrives).await;
+    }
+
+    fn stream(&self, name: &str) -> ChaCha8Rng {
+        let mut connections = self.connections();
+        connections.tried += 1;
+        self.entropy.stream_of(name, &[connections.tried])
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,53 +141,51 @@ impl Listener for Backlog {
 /// One end of a connection.
 struct SimStream {
     socket: TcpStream,
-    outgoing: Pipe,
-    incoming: Pipe,
-    /// Chunks whose token has been read.
-    arrived: VecDeque<Bytes>,
-    place: Place,
+    outgoing: Arc<Pipe>,
+    incoming: Arc<Pipe>,
+    /// What of an arrived chunk has yet to be read.
+    unread: Bytes,
     activity: Activity,
 }
 
 impl SimStream {
-    fn new(socket: TcpStream, outgoing: Pipe, incoming: Pipe, place: Place, activity: &Activity) -> Self {
-        Self { socket, outgoing, incoming, arrived: VecDeque::new(), place, activity: activity.clone() }
+    fn new(socket: TcpStream, outgoing: Arc<Pipe>, incoming: Arc<Pipe>, activity: &Activity) -> Self {
+        Self { socket, outgoing, incoming, unread: Bytes::new(), activity: activity.clone() }
     }
 
-    fn acted(&self) {
-        if self.place == Place::Server {
-            self.activity.happened();
+    /// Makes sure that there is something unread; there is not only at the end of the stream.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            return Poll::Ready(Ok(()));
         }
-    }
-
-    /// The chunk that comes next; empty at the end of the stream.
-    fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&mut Bytes>> {
-        if self.arrived.is_empty() {
-            let mut tokens = [0; 64];
-            let mut buf = ReadBuf::new(&mut tokens);
-            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf))?;
-            let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
-            self.arrived.extend(incoming.drain(..buf.filled().len()));
+        match self.incoming.head(cx.waker()) {
+            Head::OnItsWay => return Poll::Pending,
+            // turmoil may know that the other side has closed.
+            Head::Chunk | Head::Nothing => {}
         }
-        if self.arrived.is_empty() {
-            self.arrived.push_back(Bytes::new());
+        let mut token = [0];
+        let mut token = ReadBuf::new(&mut token);
+        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut token));
+        if !token.filled().is_empty() {
+            self.unread = self.incoming.pop().expect("there is a chunk for each token");
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(self.arrived.front_mut().expect("a chunk has arrived, or the end has")))
+        if self.incoming.has_ended() { Poll::Ready(read) } else { Poll::Pending }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Poll<io::Result<()>> {
-        self.acted();
         ready!(Pin::new(&mut self.socket).poll_write(cx, &[0]))?;
-        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).push_back(chunk);
+        if self.outgoing.push(chunk) {
+            self.activity.happened();
+        }
         Poll::Ready(Ok(()))
     }
 }
 
 impl Stream for SimStream {
     fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let chunk = std::mem::take(ready!(self.poll_arrived(cx))?);
-        self.arrived.pop_front();
-        Poll::Ready(Ok(chunk))
+        ready!(self.poll_unread(cx))?;
+        Poll::Ready(Ok(std::mem::take(&mut self.unread)))
     }
 
     fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
@@ -180,12 +196,20 @@ impl Stream for SimStream {
 }
 
 impl AsyncRead for SimStream {
+    /// Fills `buf` with as much as has arrived.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let chunk = ready!(self.poll_arrived(cx))?;
-        let taken = chunk.len().min(buf.remaining());
-        buf.put_slice(&chunk.split_to(taken));
-        if chunk.is_empty() {
-            self.arrived.pop_front();
+        let before = buf.filled().len();
+        while buf.remaining() > 0 {
+            match self.poll_unread(cx) {
+                Poll::Ready(Ok(())) if self.unread.is_empty() => break,
+                Poll::Ready(Ok(())) => {}
+                // What comes after has to wait for the next read.
+                _ if buf.filled().len() > before => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+            let taken = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(taken));
         }
         Poll::Ready(Ok(()))
     }
@@ -219,14 +243,16 @@ impl AsyncWrite for SimStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.acted();
+        self.outgoing.end();
+        self.activity.happened();
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 
 impl Drop for SimStream {
-    /// Closing is an act too.
+    /// turmoil closes the socket; the other side learns of it when the network has carried it there.
     fn drop(&mut self) {
+        self.outgoing.end();
         self.activity.happened();
     }
 }

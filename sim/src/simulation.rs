@@ -155,7 +155,8 @@ impl Simulation {
         F: Future<Output = turmoil::Result> + 'static,
     {
         let entropy = Entropy::new(seed);
-        let (clock, net, morgue) = (Arc::new(Clock::default()), Net::default(), Morgue::default());
+        let (clock, morgue) = (Arc::new(Clock::default()), Morgue::default());
+        let net = Net::new(clock.clone(), entropy, calibration.link.one_way_us.clone());
         let activity = net.activity.clone();
         let shared = Arc::new(Shared {
             clock: clock.clone(),
@@ -167,9 +168,7 @@ impl Simulation {
         let recorder = Recorder::new(world.clone(), "client");
         let replicas: Vec<_> =
             (0..replicas).map(|index| Replica::new(index, &shared, &recorder, software.clone())).collect();
-        let bare = Some(calibration.link.one_way_us.clone());
-        let links: Vec<_> =
-            replicas.iter().map(|replica| Link::new(world.clone(), entropy, replica.name(), bare.clone())).collect();
+        let links: Vec<_> = replicas.iter().map(|replica| Link::new(world.clone(), entropy, replica.name())).collect();
         let operations = Arc::new(SimOperations {
             replicas: replicas.clone(),
             links: links.clone(),

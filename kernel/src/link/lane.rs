@@ -179,7 +179,7 @@ impl Lane {
         drop(state);
         let delay = match &self.burst {
             Some(burst) if burst.sent == sent && burst.shape == shape => burst.delay,
-            _ => link.bare_delay(&mut self.rng) + shape.delay(&mut self.rng),
+            _ => shape.delay(&mut self.rng),
         };
         self.burst = Some(Burst { sent, shape, delay });
         let arrival = left + delay + shape.retransmissions(RTO, &mut self.rng);

@@ -165,7 +165,7 @@ impl AsyncWrite for ShapedStream {
 impl Wire {
     /// Whether the link does nothing, so that bytes need not stop here.
     fn passes_straight(&self, link: &Link, lane: &Lane) -> bool {
-        lane.is_empty() && link.bare.is_none() && link.state().shape.is_none()
+        lane.is_empty() && link.state().shape.is_none()
     }
 
     /// Writes what has come through the link to the socket.

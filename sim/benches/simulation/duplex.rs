@@ -106,6 +106,8 @@ impl Service<http::Request<Body>> for Channel {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let reply = self.0.send_request(request);
-        Box::pin(async move { Ok(reply.await?.map(|body| Body::new(body.map_err(|error| Status::from_error(error.into()))))) })
+        Box::pin(async move {
+            Ok(reply.await?.map(|body| Body::new(body.map_err(|error| Status::from_error(error.into())))))
+        })
     }
 }

@@ -1,0 +1,127 @@
+//! One direction of a simulated connection: chunks of bytes on their way, each with its time of arrival.
+//!
+//! turmoil's socket carries a token for each chunk, and the chunk itself waits here: so it is never copied, order and
+//! closing and crashes are turmoil's, and the delay of the network is a timer of the virtual clock that wakes whoever
+//! reads. No turn of the driver is spent on what has been sent and has yet to arrive.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Wake, Waker},
+};
+
+use bytes::Bytes;
+use kernel::{distribution::Distribution, time::Instant};
+use rand_chacha::ChaCha8Rng;
+
+use crate::clock::Clock;
+
+/// Both ends share it.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    clock: Arc<Clock>,
+    delay: Distribution,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    rng: ChaCha8Rng,
+    chunks: VecDeque<(Instant, Bytes)>,
+    /// When the end of the stream arrives, once it is on its way.
+    end: Option<Instant>,
+    /// When the last thing was sent, and when it arrives. What is sent at one instant arrives at one instant, as
+    /// segments that leave back to back do, and nothing overtakes.
+    last: Option<(Instant, Instant)>,
+    reader: Option<Waker>,
+}
+
+/// What a reader finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// A chunk has arrived.
+    Chunk,
+    /// One is on its way; the reader is woken when it arrives.
+    OnItsWay,
+    /// Nothing is on its way.
+    Nothing,
+}
+
+impl Pipe {
+    pub(crate) fn new(clock: Arc<Clock>, delay: Distribution, rng: ChaCha8Rng) -> Arc<Self> {
+        let state = State { rng, chunks: VecDeque::new(), end: None, last: None, reader: None };
+        Arc::new(Self { clock, delay, state: Mutex::new(state) })
+    }
+
+    /// Sends a chunk off. True if it arrives at once.
+    pub(crate) fn push(self: &Arc<Self>, chunk: Bytes) -> bool {
+        let mut state = self.state();
+        let (arrives, at_once) = self.send(&mut state);
+        state.chunks.push_back((arrives, chunk));
+        at_once
+    }
+
+    /// Sends the end of the stream off; nothing if it has been.
+    pub(crate) fn end(self: &Arc<Self>) {
+        let mut state = self.state();
+        if state.end.is_none() {
+            state.end = Some(self.send(&mut state).0);
+        }
+    }
+
+    /// What there is to read. Unless it is a chunk, `reader` is woken when something arrives.
+    pub(crate) fn head(&self, reader: &Waker) -> Head {
+        let mut state = self.state();
+        let head = match state.chunks.front() {
+            Some((arrives, _)) if *arrives <= self.clock.now() => return Head::Chunk,
+            Some(_) => Head::OnItsWay,
+            None => Head::Nothing,
+        };
+        match &mut state.reader {
+            Some(known) => known.clone_from(reader),
+            none => *none = Some(reader.clone()),
+        }
+        head
+    }
+
+    /// Whether the end of the stream has arrived, supposing that turmoil has it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state().end.is_none_or(|arrives| arrives <= self.clock.now())
+    }
+
+    /// The chunk at the head.
+    pub(crate) fn pop(&self) -> Option<Bytes> {
+        self.state().chunks.pop_front().map(|(_, chunk)| chunk)
+    }
+
+    /// Draws when something sent now arrives, and has the reader woken then.
+    fn send(self: &Arc<Self>, state: &mut State) -> (Instant, bool) {
+        let now = self.clock.now();
+        if let Some((sent, arrives)) = state.last
+            && sent == now
+        {
+            return (arrives, arrives == now);
+        }
+        let earliest = state.last.map_or(now, |(_, arrives)| arrives);
+        let arrives = earliest.max(now + self.delay.sample(&mut state.rng));
+        state.last = Some((now, arrives));
+        if arrives > now {
+            self.clock.wake_at(arrives, Waker::from(self.clone()));
+        }
+        (arrives, arrives == now)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was sent has arrived.
+impl Wake for Pipe {
+    fn wake(self: Arc<Self>) {
+        let reader = self.state().reader.take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+}
