@@ -5,7 +5,7 @@ use std::time::Duration;
 use kernel::{
     entropy::Entropy,
     load::Schedule,
-    record::{AttemptRow, Event, RequestRow},
+    record::{AttemptRow, Event, EventRow, RequestRow},
     scenario::Jitter,
     status::{Code, Outcome},
 };
@@ -75,11 +75,11 @@ fn backoffs_are_those_of_the_policy(story: &Story) {
     let retry = &story.scenario.client.retry;
     assert_eq!(retry.jitter, Jitter::None, "{} wants a test of its own", story.scenario.name);
     for row in story.events(Event::Backoff) {
-        let (request, attempt) = (row.request.unwrap(), row.attempt.unwrap());
+        let (request, attempt) = row.request.zip(row.attempt).expect("it is of an attempt");
         let grown = retry.initial_backoff.mul_f64(retry.backoff_multiplier.powi(attempt as i32 - 1));
         assert_eq!(row.duration_us, Some(us(grown.min(retry.max_backoff))), "{row:?}\n{}", story.account());
         let next = find(story, request, attempt + 1);
-        assert!(next.start_us.abs_diff(row.at_us + row.duration_us.unwrap()) <= ROUNDING, "{row:?}, {next:?}");
+        assert!(next.start_us.abs_diff(row.at_us + span(row)) <= ROUNDING, "{row:?}, {next:?}");
     }
 }
 
@@ -92,12 +92,16 @@ fn find(story: &Story, request: u64, attempt: u32) -> &AttemptRow {
 fn no_more_runs_at_once_than_there_are_workers(story: &Story) {
     for server in story.scenario.server_names() {
         let finished = story.events(Event::Finished).filter(|row| row.source == server);
-        let held = finished.map(|row| (row.at_us - row.duration_us.unwrap() + ROUNDING, row.at_us));
+        let held = finished.map(|row| (row.at_us - span(row) + ROUNDING, row.at_us));
         let most = most_at_once(held);
         assert!(most <= story.scenario.servers.workers, "{most} at once on {server}\n{}", story.account());
         let least = us(story.scenario.servers.service_time_min.saturating_sub(Duration::from_micros(ROUNDING)));
-        assert!(story.events(Event::Finished).all(|row| row.duration_us.unwrap() >= least), "{}", story.account());
+        assert!(story.events(Event::Finished).all(|row| span(row) >= least), "{}", story.account());
     }
+}
+
+fn span(row: &EventRow) -> u64 {
+    row.duration_us.expect("an event of this kind says how long it takes")
 }
 
 /// The largest number of `spans`, from a start to just before an end, that hold one instant.
