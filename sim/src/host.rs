@@ -78,6 +78,8 @@ impl World for Host {
         Box::pin(async {
             let backlog = self.shared.net.listen().await?;
             self.process.send_replace(Process::Up);
+            // Whoever started the process waits for this on another host.
+            self.shared.activity.happened();
             Ok(Box::new(backlog) as Box<dyn Listener>)
         })
     }

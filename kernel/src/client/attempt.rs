@@ -58,6 +58,9 @@ pub enum Cause {
     /// No answer within the attempt's timeout.
     #[error("attempt timeout")]
     AttemptTimeout,
+    /// No answer within an active check's timeout.
+    #[error("health check timeout")]
+    HealthCheckTimeout,
     /// No answer before the call's deadline.
     #[error("call deadline")]
     CallDeadline,
@@ -109,7 +112,7 @@ pub(super) async fn process(
         }
         Ok(Output::Image(image.pixels))
     };
-    within(client, timeout, rpc).await
+    within(client, timeout, Cause::AttemptTimeout, rpc).await
 }
 
 /// Asks `server` for its health and waits until `timeout`.
@@ -125,15 +128,17 @@ pub(super) async fn check_health(client: &Shared, server: usize, timeout: Instan
             other => Err(Failure::new(Code::Unavailable, Cause::Answer(other.as_str_name().to_owned()))),
         }
     };
-    within(client, timeout, rpc).await
+    within(client, timeout, Cause::HealthCheckTimeout, rpc).await
 }
 
+/// What `rpc` comes to, or a failure because of `late` once it is `timeout`.
 async fn within<T>(
     client: &Shared,
     timeout: Instant,
+    late: Cause,
     rpc: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let timed_out = |_| Err(Failure::new(Code::DeadlineExceeded, Cause::AttemptTimeout));
+    let timed_out = |_| Err(Failure::new(Code::DeadlineExceeded, late));
     timeout_at(&*client.world, timeout, rpc).await.unwrap_or_else(timed_out)
 }
 

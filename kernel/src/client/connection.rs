@@ -60,6 +60,11 @@ impl Connection {
         Self { state: watcher }
     }
 
+    /// Whether it can carry calls.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(*self.state.borrow(), State::Ready(_))
+    }
+
     /// Whether the last try to connect failed.
     pub(super) fn is_failing(&self) -> bool {
         matches!(*self.state.borrow(), State::Failing(_))

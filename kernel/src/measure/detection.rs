@@ -20,8 +20,9 @@ impl<'a> Health<'a> {
     /// From the fault's start until the client first marks one of its targets unhealthy, in microseconds; 0 if it
     /// believed one of them unhealthy already, `None` if it does not happen within the fault's phase `span`.
     ///
-    /// Beyond its phase a mark is not the fault's doing. A server that crashed and that nothing started again is still
-    /// gone after the phase, which such a crash may leave empty: there, a mark counts until the run ends.
+    /// Beyond its phase a mark is not the fault's doing. But a server that crashed and that nothing started again is
+    /// still gone after the phase, which is over once the client fares well without it: there, a mark counts until the
+    /// run ends.
     pub(super) fn time_to_detect(&self, fault: &Fault, span: Span, run_end_us: u64) -> Option<u64> {
         if fault.targets.iter().any(|target| self.believed_unhealthy(target, fault.start_us)) {
             return Some(0);

@@ -4,7 +4,7 @@ use super::{
     Run,
     detection::Health,
     fault::{Fault, faults},
-    recovery::{Baseline, Recovery},
+    recovery::{Baseline, HOLD_US, Recovery},
     requests::Requests,
 };
 use crate::record::RequestRow;
@@ -105,8 +105,9 @@ fn before<'s, 'a>(rows: &'s [&'a RequestRow], until_us: u64) -> &'s [&'a Request
     &rows[..rows.partition_point(|row| row.intended_us < until_us)]
 }
 
-/// A fault's phase: from its start until it is lifted and the client has recovered. Never lifted, or never recovered, it
-/// lasts until the run ends; if no recovery can be told, until it is lifted. Cut to the run.
+/// A fault's phase: from its start until it is lifted and the client has recovered, and for 3 s at least, the time a
+/// recovery needs to be seen, so that a fault which is over at once has requests to show. Never lifted, or never
+/// recovered, it lasts until the run ends; if no recovery can be told, until it is lifted. Cut to the run.
 fn span(fault: &Fault, recovery: Recovery, run_end_us: u64) -> Span {
     let recovered_us = match recovery {
         Recovery::Unknown => Some(fault.start_us),
@@ -115,7 +116,8 @@ fn span(fault: &Fault, recovery: Recovery, run_end_us: u64) -> Span {
     };
     let over_us = fault.lifted_us.zip(recovered_us).map(|(lifted_us, recovered_us)| lifted_us.max(recovered_us));
     let start_us = fault.start_us.min(run_end_us);
-    Span { start_us, end_us: over_us.unwrap_or(run_end_us).clamp(start_us, run_end_us) }
+    let end_us = over_us.unwrap_or(run_end_us).max(start_us.saturating_add(HOLD_US));
+    Span { start_us, end_us: end_us.min(run_end_us) }
 }
 
 #[cfg(test)]
@@ -166,6 +168,16 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_that_is_over_at_once_still_has_three_seconds_of_the_run() {
+        let crash = |at_s| [fault_start(0, "crash", "server-0", at_s * S), fault_end(0, "server-0", at_s * S)];
+        let unfelt = timeline(&seconds("..........").events(crash(3)));
+        assert_eq!((spans(&unfelt), unfelt.after), (vec![span(3, 6)], Some(span(6, 10))));
+        assert_eq!(unfelt.episodes[0].recovery, Recovery::After(0));
+        let late = timeline(&seconds("..........").events(crash(8)));
+        assert_eq!((spans(&late), late.after), (vec![span(8, 10)], None));
+    }
+
+    #[test]
     fn a_fault_never_lifted_or_never_recovered_from_lasts_until_the_run_ends() {
         let never_lifted = timeline(&seconds("...x......").events([fault_start(0, "delay", "server-0", 3 * S)]));
         assert_eq!((spans(&never_lifted), never_lifted.after), (vec![span(3, 10)], None));
@@ -191,16 +203,16 @@ mod tests {
     #[test]
     fn a_baseline_leaves_out_the_phases_of_earlier_faults() {
         // Fault 1 comes first in time, 2 s to 5 s with 3 failures; fault 0 at 8 s compares with seconds 0, 1, 5, 6, 7.
-        let timeline = timeline(&seconds("..xxx...xx....").events([
+        let timeline = timeline(&seconds("..xxx...xxx...").events([
             fault_start(0, "crash", "server-0", 8 * S),
             fault_end(0, "server-0", 9 * S),
             fault_start(1, "crash", "server-1", 2 * S),
             fault_end(1, "server-1", 3 * S),
         ]));
-        assert_eq!(spans(&timeline), [span(8, 10), span(2, 5)]);
+        assert_eq!(spans(&timeline), [span(8, 11), span(2, 5)]);
         let compared = timeline.episodes[0].baseline.map(|baseline| (baseline.requests, baseline.successes));
         assert_eq!(compared, Some((5, 5)));
-        assert_eq!(timeline.after, Some(span(10, 14)));
+        assert_eq!(timeline.after, Some(span(11, 14)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{SECOND_US, fault::Fault, latency::Latencies, requests::Requests, win
 use crate::record::RequestRow;
 
 /// Recovered is who fares well for this long.
-const HOLD_US: u64 = 3 * SECOND_US;
+pub(super) const HOLD_US: u64 = 3 * SECOND_US;
 
 /// How requests fared before a fault, undisturbed by others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

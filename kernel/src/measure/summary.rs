@@ -247,12 +247,12 @@ mod tests {
     fn a_crash_then_a_freeze_is_told_apart_phase_by_phase() {
         let summary = crash_then_freeze().summary(&[]);
         // The story is in `crash_then_freeze`: 5 requests a second, 25 s = 125 before; the crash is felt in its first
-        // second and lifted at 27.4 s (12 requests: 25.0, 25.2 … 27.2 s); the freeze from 45 s to 55 s is felt in its
-        // first two seconds but lasts 10 s (50 requests); after it 175 of 35 s remain. Between 27.4 s and 45 s there
-        // is no phase: 450 - 125 - 12 - 50 - 175 = 88 = 17.6 s of requests.
+        // second and lifted at 27.4 s, but a phase lasts 3 s at least (15 requests: 25.0, 25.2 … 27.8 s); the freeze
+        // from 45 s to 55 s is felt in its first two seconds but lasts 10 s (50 requests); after it 175 of 35 s
+        // remain. Between 28 s and 45 s there is no phase: 450 - 125 - 15 - 50 - 175 = 85 = 17 s of requests.
         let counts: Vec<u64> = summary.phases.iter().map(|phase| phase.metrics.requests).collect();
         assert_eq!(phase_names(&summary), ["before", "fault-0", "fault-1", "after"]);
-        assert_eq!(counts, [125, 12, 50, 175]);
+        assert_eq!(counts, [125, 15, 50, 175]);
         let recoveries: Vec<Option<f64>> = summary.faults.iter().map(|fault| fault.recovery_time_s).collect();
         assert_eq!(recoveries, [Some(1.0), Some(2.0)]);
         assert_eq!((summary.overall.recovery_time, summary.overall.time_to_detect), (Some(2.0), Some(3.0)));

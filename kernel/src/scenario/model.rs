@@ -298,7 +298,7 @@ pub enum Metric {
 pub enum Phase {
     /// Until the first fault.
     Before,
-    /// From the start of the fault at this index until it is lifted and the client has recovered.
+    /// From the start of the fault at this index until it is lifted and the client has recovered, 3 s at least.
     Fault(usize),
     /// From the end of the last of those.
     After,
