@@ -67,6 +67,6 @@ mod tests {
     /// A change of the generator would silently change every recorded run.
     #[test]
     fn the_first_draw_of_a_stream_is_pinned() {
-        assert_eq!(Entropy::new(42).stream("arrivals").next_u64(), 0);
+        assert_eq!(Entropy::new(42).stream("arrivals").next_u64(), 14_071_806_660_196_103_904);
     }
 }
