@@ -59,6 +59,7 @@ impl World for Host {
         self.shared.clock.sleep_until(at)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is what all others are to go through")]
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         // Outside a host's runtime there is nobody to run it: the simulation is being taken down.
         if Handle::try_current().is_ok() {
@@ -79,7 +80,7 @@ impl World for Host {
             let backlog = self.shared.net.listen().await?;
             self.process.send_replace(Process::Up);
             // Whoever started the process waits for this on another host.
-            self.shared.activity.happened();
+            self.shared.net.activity.happened();
             Ok(Box::new(backlog) as Box<dyn Listener>)
         })
     }

@@ -118,6 +118,7 @@ unsafe extern "C" fn getrandom(buffer: *mut libc::c_void, length: libc::size_t, 
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what is replaced is what is tested")]
 mod tests {
     use std::{
         collections::hash_map::RandomState,

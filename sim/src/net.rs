@@ -91,6 +91,7 @@ impl Net {
     }
 
     /// The kernel's part of listening: it completes connections even while the process stands still.
+    #[expect(clippy::disallowed_methods, reason = "the kernel of a machine is not behind its processes' gate")]
     pub(crate) async fn listen(&self) -> io::Result<Backlog> {
         let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
         let (backlog, accepted) = mpsc::channel(BACKLOG);

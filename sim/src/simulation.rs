@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use futures_util::future::{Either, select};
@@ -254,10 +254,11 @@ async fn run_client(cast: Cast, scenario: Scenario, gallery: Gallery) -> turmoil
 }
 
 /// turmoil without time of its own: every message arrives in the step it is sent in, or the next.
+#[expect(clippy::disallowed_types, reason = "turmoil wants to be told what time it is")]
 fn network(seed: u64) -> turmoil::Sim<'static> {
     turmoil::Builder::new()
         .rng_seed(seed)
-        .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS))
+        .epoch(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS))
         .min_message_latency(Duration::ZERO)
         .max_message_latency(Duration::ZERO)
         // Counts steps, not time; see `Standstill` for what ends a simulation that does not end.

@@ -1,4 +1,6 @@
 //! The crate's integration tests, one binary.
 
+#![expect(clippy::unwrap_used, reason = "what a test helper unwraps, the test asserts")]
+
 mod messages;
 mod round_trip;

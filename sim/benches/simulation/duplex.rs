@@ -37,6 +37,7 @@ impl Duplex {
     }
 
     /// Makes `requests` calls, one after the other.
+    #[expect(clippy::disallowed_methods, reason = "the baseline has no World")]
     pub(crate) fn call(&self, requests: u64) {
         self.runtime.block_on(async {
             let (ours, theirs) = tokio::io::duplex(4 * 1024 * 1024);
