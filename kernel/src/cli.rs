@@ -4,12 +4,20 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
 use serde::Serialize;
 
-use crate::measure::Summary;
+use crate::{
+    measure::{Label, Run, Summary},
+    record::{
+        Records,
+        folder::{RunFolder, RunInfo},
+    },
+    scenario::Scenario,
+};
 
 /// Options of a run.
 #[derive(Debug, Clone, Args)]
@@ -50,6 +58,75 @@ pub enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+/// Why a command ended without an account.
+#[derive(Debug)]
+pub struct Failure {
+    /// What it ends with.
+    pub exit: Exit,
+    /// What was wrong, and what would be right.
+    pub message: String,
+}
+
+impl Failure {
+    /// The user asked for something that cannot be.
+    pub fn wrong_input(error: impl ToString) -> Self {
+        Self { exit: Exit::WrongInput, message: error.to_string() }
+    }
+
+    /// What the user asked for did not work out.
+    pub fn not_carried_out(error: impl ToString) -> Self {
+        Self { exit: Exit::NotCarriedOut, message: error.to_string() }
+    }
+}
+
+/// A run from the command line to its account: the scenario, read and checked, and the place for its folder.
+#[derive(Debug)]
+pub struct Session<'a> {
+    args: &'a RunArgs,
+    world: &'static str,
+    /// What to play.
+    pub scenario: Scenario,
+    /// Where what it leaves goes.
+    pub folder: RunFolder,
+    place: PathBuf,
+}
+
+impl<'a> Session<'a> {
+    /// Reads the scenario and prepares the run folder of a run in `world`: whatever is wrong with them is said before
+    /// anything is played.
+    pub fn open(args: &'a RunArgs, world: &'static str) -> Result<Self, Failure> {
+        let scenario = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
+        let default = || RunFolder::default_place(&scenario.name, world, args.seed);
+        let place = args.out.clone().unwrap_or_else(default);
+        let folder = RunFolder::prepare(&place).map_err(Failure::wrong_input)?;
+        Ok(Self { args, world, scenario, folder, place })
+    }
+
+    /// Measures what was recorded while load was offered for `duration`, writes the run folder and prints the account.
+    /// `replay` is the command that plays the run again; with `digest`, the account states that of the records.
+    pub fn conclude(
+        self,
+        info: &RunInfo,
+        records: &Records,
+        duration: Duration,
+        replay: String,
+        digest: bool,
+    ) -> Result<Exit, Failure> {
+        let run = Run {
+            duration,
+            servers: self.scenario.servers.replicas,
+            requests: &records.requests,
+            attempts: &records.attempts,
+            events: &records.events,
+        };
+        let label = Label { scenario: &self.scenario.name, seed: self.args.seed, world: self.world };
+        let summary = Summary::of(label, &run, &self.scenario.expectations);
+        let written = self.folder.write(&self.scenario, info, records, &summary).map_err(Failure::not_carried_out)?;
+        let digest = digest.then_some(&*written);
+        Ok(Account { folder: &self.place, digest, replay, summary: &summary }.print(self.args.json))
     }
 }
 

@@ -8,16 +8,19 @@
 //! * [`balancer`]: which of those is asked;
 //! * [`attempt`]: one RPC within its timeout, and why it failed;
 //! * [`connection`]: one pooled connection per server, with gRPC's states and backoff;
-//! * [`health`]: what the client believes of each server, from answers, failures and active checks.
+//! * [`health`]: what the client believes of each server, from answers, failures and active checks;
+//! * [`cancellation`]: the end of every call that is under way.
 //!
 //! Every decision is an event in the record.
 
 mod attempt;
 mod balancer;
 mod call;
+mod cancellation;
 mod candidates;
 mod connection;
 mod health;
+mod probe;
 mod retry;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,11 +35,13 @@ use crate::{
     world::SharedWorld,
 };
 use balancer::Balancer;
+use cancellation::Cancellation;
 use connection::Connection;
 use health::Health;
 use retry::RetryPolicy;
 
 pub use attempt::{Cause, Failure};
+pub use probe::probe;
 
 /// A client of a replicated service. Clones share connections and beliefs.
 #[derive(Clone)]
@@ -53,6 +58,7 @@ struct Shared {
     health: Health,
     balancer: Mutex<Box<dyn Balancer>>,
     retry: RetryPolicy,
+    cancellation: Cancellation,
 }
 
 struct Server {
@@ -108,6 +114,7 @@ impl Client {
             settings,
             servers,
             health,
+            cancellation: Cancellation::default(),
         });
         for index in 0..links.len() {
             shared.world.spawn(Box::pin(health::check_regularly(shared.clone(), index)));
@@ -118,6 +125,16 @@ impl Client {
     /// Calls until an attempt succeeds, the policy gives up or the deadline passes.
     pub async fn call(&self, request: Request) -> Response {
         call::Call::new(&self.shared, request).run().await
+    }
+
+    /// Ends every call under way, and every later one at once, with CANCELLED.
+    pub fn cancel(&self) {
+        self.shared.cancellation.cancel();
+    }
+
+    /// Completes when [`cancel`](Self::cancel) has been called.
+    pub async fn cancelled(&self) {
+        self.shared.cancellation.wait().await;
     }
 }
 

@@ -4,6 +4,7 @@ mod schedule;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::{Either, select};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{
@@ -38,12 +39,15 @@ pub struct Load {
 }
 
 impl Load {
-    /// Follows the schedule, then waits until every call has ended.
+    /// Follows the schedule until its end or until the client is cancelled, then waits until every call has ended.
     pub async fn run(self) {
         let in_flight = Arc::new(Semaphore::new(self.settings.max_in_flight));
         let (busy, mut idle) = mpsc::channel::<()>(1);
         for (id, intended) in (0..).zip(Schedule::new(&self.settings, self.duration, self.entropy)) {
-            self.world.sleep_until(intended).await;
+            let cancelled = std::pin::pin!(self.client.cancelled());
+            if let Either::Right(_) = select(self.world.sleep_until(intended), cancelled).await {
+                break;
+            }
             let input = self.input(id);
             match in_flight.clone().try_acquire_owned() {
                 Ok(permit) => self.send(id, intended, input, permit, busy.clone()),

@@ -4,5 +4,5 @@ pub mod folder;
 mod recorder;
 mod rows;
 
-pub use recorder::{Draft, Recorder, Records};
-pub use rows::{AttemptRow, Event, EventRow, RequestRow};
+pub use recorder::{Draft, Recorder, Records, Sink};
+pub use rows::{AttemptRow, Event, EventRow, RequestRow, Row};

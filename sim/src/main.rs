@@ -10,10 +10,8 @@ use std::{
 
 use clap::Parser;
 use kernel::{
-    cli::{Account, Exit, RunArgs},
-    measure::{Label, Run, Summary},
-    record::folder::{CalibrationInfo, RunFolder, RunInfo},
-    scenario::Scenario,
+    cli::{Exit, Failure, RunArgs, Session},
+    record::folder::{CalibrationInfo, RunInfo},
 };
 use sim::{Plan, SimulationError, calibration::Calibration};
 
@@ -35,54 +33,32 @@ fn main() -> ExitCode {
     let options = Options::parse();
     match run(&options) {
         Ok(exit) => exit.into(),
-        Err((exit, message)) => {
+        Err(Failure { exit, message }) => {
             eprintln!("error: {message}");
             exit.into()
         }
     }
 }
 
-/// A failure and the code it ends with.
-type Failure = (Exit, String);
-
 fn run(options: &Options) -> Result<Exit, Failure> {
-    let RunArgs { scenario, seed, out, overrides, json } = &options.run;
-    let scenario = Scenario::load(scenario, overrides).map_err(wrong_input)?;
+    let session = Session::open(&options.run, WORLD)?;
     let calibration = match &options.calibration {
-        Some(path) => Calibration::load(path).map_err(wrong_input)?,
+        Some(path) => Calibration::load(path).map_err(Failure::wrong_input)?,
         None => Calibration::default(),
     };
-    let place = out.clone().unwrap_or_else(|| RunFolder::default_place(&scenario.name, WORLD, *seed));
-    let folder = RunFolder::prepare(&place).map_err(wrong_input)?;
-    let mut info = RunInfo::new(WORLD, *seed);
+    let seed = options.run.seed;
+    let mut info = RunInfo::new(WORLD, seed);
     info.calibration =
         Some(CalibrationInfo { name: calibration.name.clone(), sha256: calibration.sha256().to_owned() });
 
-    let plan = Plan { scenario, seed: *seed, calibration };
-    let scenario = &plan.scenario;
+    let plan = Plan { scenario: session.scenario.clone(), seed, calibration };
+    let duration = plan.scenario.duration;
     let now = Arc::new(AtomicU64::new(0));
-    let played = progress::shown(scenario.duration, &now, || sim::play(&plan, &now)).map_err(|error| match error {
-        SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. } => wrong_input(error),
-        error => (Exit::NotCarriedOut, error.to_string()),
+    let played = progress::shown(duration, &now, || sim::play(&plan, &now)).map_err(|error| match error {
+        SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. } => Failure::wrong_input(error),
+        error => Failure::not_carried_out(error),
     })?;
-    let records = &played.records;
-    let run = Run {
-        duration: scenario.duration,
-        servers: scenario.servers.replicas,
-        requests: &records.requests,
-        attempts: &records.attempts,
-        events: &records.events,
-    };
-    let label = Label { scenario: &scenario.name, seed: *seed, world: WORLD };
-    let summary = Summary::of(label, &run, &scenario.expectations);
-    let digest =
-        folder.write(scenario, &info, records, &summary).map_err(|error| (Exit::NotCarriedOut, error.to_string()))?;
-    let account = Account { folder: &place, digest: Some(&digest), replay: replay(options), summary: &summary };
-    Ok(account.print(*json))
-}
-
-fn wrong_input(error: impl ToString) -> Failure {
-    (Exit::WrongInput, error.to_string())
+    session.conclude(&info, &played.records, duration, replay(options), true)
 }
 
 fn replay(options: &Options) -> String {

@@ -17,7 +17,7 @@ use kernel::{
     load::Load,
     nemesis::{Nemesis, Operations},
     record::{Recorder, Records},
-    scenario::{Pictures, Scenario, Workload},
+    scenario::Scenario,
     server::{self, Settings},
     workload::pictures::{Gallery, PictureFileError},
     world::SharedWorld,
@@ -269,15 +269,9 @@ fn network(seed: u64) -> turmoil::Sim<'static> {
 }
 
 fn gallery(plan: &Plan) -> Result<Gallery, SimulationError> {
-    let Workload::Sobel(pictures) = &plan.scenario.workload;
     if !plan.calibration.knows("sobel") {
         let calibration = plan.calibration.name.clone();
         return Err(SimulationError::NotCalibrated { calibration, workload: "sobel" });
     }
-    Ok(match pictures {
-        Pictures::Synthetic(sizes) => {
-            Gallery::synthetic(sizes, &mut Entropy::new(plan.seed).stream("workload.pictures"))
-        }
-        Pictures::Files(pattern) => Gallery::from_files(pattern)?,
-    })
+    Ok(Gallery::of(&plan.scenario.workload, Entropy::new(plan.seed))?)
 }

@@ -5,6 +5,7 @@ use std::{
     fmt, io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -64,6 +65,9 @@ pub enum Cause {
     /// No answer before the call's deadline.
     #[error("call deadline")]
     CallDeadline,
+    /// The client's owner wants no more of it.
+    #[error("cancelled")]
+    Cancelled,
     /// The server answered so.
     #[error("{0}")]
     Answer(String),
@@ -117,18 +121,21 @@ pub(super) async fn process(
 
 /// Asks `server` for its health and waits until `timeout`.
 pub(super) async fn check_health(client: &Shared, server: usize, timeout: Instant) -> Result<(), Failure> {
-    let mut message = tonic::Request::new(HealthCheckRequest { service: rehearsal_server::SERVICE_NAME.to_owned() });
-    message.set_timeout(timeout.since(client.world.now()));
-    let rpc = async {
-        let channel = Channel { sender: client.servers[server].connection.ready().await? };
-        let reply = HealthClient::with_origin(channel, origin()).check(message).await;
-        let status = reply.map_err(|status| failure(&status))?.into_inner().status();
-        match status {
-            ServingStatus::Serving => Ok(()),
-            other => Err(Failure::new(Code::Unavailable, Cause::Answer(other.as_str_name().to_owned()))),
-        }
-    };
+    let left = timeout.since(client.world.now());
+    let rpc = async { ask_health(client.servers[server].connection.ready().await?, left).await };
     within(client, timeout, Cause::HealthCheckTimeout, rpc).await
+}
+
+/// Asks for the health of the server at the other end. The server is told that the answer is of use for `timeout`.
+pub(super) async fn ask_health(sender: SendRequest<Body>, timeout: Duration) -> Result<(), Failure> {
+    let mut message = tonic::Request::new(HealthCheckRequest { service: rehearsal_server::SERVICE_NAME.to_owned() });
+    message.set_timeout(timeout);
+    let reply = HealthClient::with_origin(Channel { sender }, origin()).check(message).await;
+    let status = reply.map_err(|status| failure(&status))?.into_inner().status();
+    match status {
+        ServingStatus::Serving => Ok(()),
+        other => Err(Failure::new(Code::Unavailable, Cause::Answer(other.as_str_name().to_owned()))),
+    }
 }
 
 /// What `rpc` comes to, or a failure because of `late` once it is `timeout`.

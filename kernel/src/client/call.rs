@@ -1,5 +1,7 @@
 //! A call: attempts, one after another.
 
+use futures_util::future::{Either, select};
+
 use super::{Request, Response, Shared, attempt, attempt::Cause, attempt::Failure};
 use crate::{
     record::{AttemptRow, Event},
@@ -35,7 +37,8 @@ impl<'a> Call<'a> {
                 Err(failure) => failure,
             };
             self.failed_on.push(server);
-            if !self.client.retry.allows(self.attempts, failure.code) || !self.back_off().await {
+            let last = failure.cause == Cause::Cancelled || !self.client.retry.allows(self.attempts, failure.code);
+            if last || !self.back_off().await {
                 self.event(Event::GiveUp).cause(failure.code.name()).record();
                 let answered = failure.is_answer().then_some(server);
                 return self.response(failure.code, None, answered);
@@ -61,7 +64,11 @@ impl<'a> Call<'a> {
         let start = client.world.now();
         let timeout = (start + client.settings.attempt_timeout).min(self.deadline);
         let ids = (self.request.id, self.attempts);
-        let mut result = attempt::process(client, server, ids, &self.request.input, timeout).await;
+        let rpc = std::pin::pin!(attempt::process(client, server, ids, &self.request.input, timeout));
+        let mut result = match select(rpc, std::pin::pin!(client.cancellation.wait())).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => Err(Failure::new(Code::Cancelled, Cause::Cancelled)),
+        };
         if let Err(Failure { cause: cause @ Cause::AttemptTimeout, .. }) = &mut result
             && timeout == self.deadline
         {
@@ -83,7 +90,7 @@ impl<'a> Call<'a> {
         }
         self.event(Event::Backoff).attempt(self.attempts).duration(backoff).record();
         if !backoff.is_zero() {
-            world.sleep_until(until).await;
+            select(world.sleep_until(until), std::pin::pin!(self.client.cancellation.wait())).await;
         }
         true
     }

@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::sync::watch;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
 use tonic::body::Body;
 
 use super::{
@@ -148,17 +151,10 @@ impl Keeper {
             Ok(Err(error)) => return Err(Cause::of_io(&error)),
             Err(_) => return Err(Cause::ConnectTimeout),
         };
-        let handshake = http2::Builder::new(Executor(self.world.clone()))
-            .initial_stream_window_size(transport::STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(transport::CONNECTION_WINDOW_BYTES)
-            .max_frame_size(transport::FRAME_BYTES_MAX)
-            .initial_max_send_streams(transport::STREAMS_MAX as usize)
-            .handshake(TokioIo::new(stream))
-            .await;
-        let (sender, connection) = handshake.map_err(|error| Cause::of_hyper(&error))?;
+        let (sender, connection) = handshake(&self.world, stream).await?;
         self.state.send_replace(State::Ready(sender));
         self.event(Event::Ready, None);
-        Ok(async move { connection.await.err().map_or(Cause::ConnectionClosed, |error| Cause::of_hyper(&error)) })
+        Ok(connection)
     }
 
     fn event(&self, event: Event, cause: Option<&Cause>) {
@@ -168,4 +164,24 @@ impl Keeper {
             None => event.record(),
         }
     }
+}
+
+/// HTTP/2 over `stream`: the means to send requests, and what carries them, which completes when the connection is lost.
+pub(super) async fn handshake<S>(
+    world: &SharedWorld,
+    stream: S,
+) -> Result<(SendRequest<Body>, impl Future<Output = Cause> + use<S>), Cause>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let handshake = http2::Builder::new(Executor(world.clone()))
+        .initial_stream_window_size(transport::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(transport::CONNECTION_WINDOW_BYTES)
+        .max_frame_size(transport::FRAME_BYTES_MAX)
+        .initial_max_send_streams(transport::STREAMS_MAX as usize)
+        .handshake(TokioIo::new(stream))
+        .await;
+    let (sender, connection) = handshake.map_err(|error| Cause::of_hyper(&error))?;
+    let lost = async move { connection.await.err().map_or(Cause::ConnectionClosed, |error| Cause::of_hyper(&error)) };
+    Ok((sender, lost))
 }

@@ -22,6 +22,9 @@ const ATTEMPTS: &str = "attempts.jsonl";
 const EVENTS: &str = "events.jsonl";
 const SUMMARY: &str = "summary.json";
 
+/// What processes wrote to their standard error, beside the files.
+const LOGS: &str = "logs";
+
 /// The content of `run.json`: how the run came about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
@@ -34,6 +37,23 @@ pub struct RunInfo {
     /// The times a simulated host went by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationInfo>,
+    /// The machine of a real run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostInfo>,
+    /// When a real run began: RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+}
+
+/// What a real run depends on and no seed decides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// Name and version of the operating system's kernel.
+    pub kernel: String,
+    /// Processors that the run could use.
+    pub cores: usize,
+    /// Load averages of the last 1, 5 and 15 minutes when the run began, where the host tells.
+    pub load_average: Option<[f64; 3]>,
 }
 
 /// Which calibration a simulated run used.
@@ -48,7 +68,8 @@ pub struct CalibrationInfo {
 impl RunInfo {
     /// A run of this version of the program.
     pub fn new(world: &str, seed: u64) -> Self {
-        Self { world: world.to_owned(), seed, version: env!("CARGO_PKG_VERSION").to_owned(), calibration: None }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { world: world.to_owned(), seed, version, calibration: None, host: None, started: None }
     }
 }
 
@@ -98,6 +119,13 @@ impl RunFolder {
         }
         fs::create_dir_all(&staging).map_err(unwritable(&staging))?;
         Ok(Self { place: place.to_owned(), staging })
+    }
+
+    /// A folder within it for the logs of a run's processes, to be written from now on.
+    pub fn logs(&self) -> Result<PathBuf, FolderError> {
+        let logs = self.staging.join(LOGS);
+        fs::create_dir_all(&logs).map_err(unwritable(&logs))?;
+        Ok(logs)
     }
 
     /// Writes all files and puts the folder in its place, in place of a run that was there. Returns the digest of the

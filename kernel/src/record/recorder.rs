@@ -1,8 +1,8 @@
-//! Collects rows while a run goes on.
+//! Takes down rows while a run goes on: in memory, or on their way to somewhere else.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::rows::{AttemptRow, Event, EventRow, RequestRow};
+use super::rows::{AttemptRow, Event, EventRow, RequestRow, Row};
 use crate::{time::Instant, world::SharedWorld};
 
 /// Everything recorded of a run.
@@ -16,23 +16,60 @@ pub struct Records {
     pub events: Vec<EventRow>,
 }
 
+impl Records {
+    /// Adds a row, behind those of its kind.
+    pub fn push(&mut self, row: Row) {
+        match row {
+            Row::Request(row) => self.requests.push(row),
+            Row::Attempt(row) => self.attempts.push(row),
+            Row::Event(row) => self.events.push(row),
+        }
+    }
+
+    /// Puts the rows into their order.
+    pub fn sort(&mut self) {
+        self.requests.sort_by_key(|row| row.id);
+        self.attempts.sort_by_key(|row| (row.request, row.attempt));
+        self.events.sort_by_key(|row| row.at_us);
+    }
+}
+
+/// Takes rows as they are recorded.
+pub trait Sink: Send + Sync {
+    /// Takes one. Whoever recorded it waits meanwhile.
+    fn take(&self, row: Row);
+}
+
+impl Sink for Mutex<Records> {
+    fn take(&self, row: Row) {
+        self.lock().unwrap_or_else(PoisonError::into_inner).push(row);
+    }
+}
+
 /// Where a host's rows go. Clones share their rows; each writes events under its own source.
 #[derive(Clone)]
 pub struct Recorder {
     world: SharedWorld,
     source: Arc<str>,
+    /// Empty for good if the rows go to `sink`.
     records: Arc<Mutex<Records>>,
+    sink: Option<Arc<dyn Sink>>,
 }
 
 impl Recorder {
     /// A recorder with no rows yet, whose events come from `source`.
     pub fn new(world: SharedWorld, source: &str) -> Self {
-        Self { world, source: source.into(), records: Arc::default() }
+        Self { world, source: source.into(), records: Arc::default(), sink: None }
+    }
+
+    /// A recorder that keeps no rows but hands each to `sink`.
+    pub fn streaming(world: SharedWorld, source: &str, sink: Arc<dyn Sink>) -> Self {
+        Self { sink: Some(sink), ..Self::new(world, source) }
     }
 
     /// Writes to the same rows, from another source on another host.
     pub fn of(&self, world: SharedWorld, source: &str) -> Self {
-        Self { world, source: source.into(), records: self.records.clone() }
+        Self { world, source: source.into(), records: self.records.clone(), sink: self.sink.clone() }
     }
 
     /// The time on this recorder's host.
@@ -58,25 +95,26 @@ impl Recorder {
 
     /// Records a finished or dropped request.
     pub fn request(&self, row: RequestRow) {
-        self.records().requests.push(row);
+        self.take_down(Row::Request(row));
     }
 
     /// Records a finished attempt.
     pub fn attempt(&self, row: AttemptRow) {
-        self.records().attempts.push(row);
+        self.take_down(Row::Attempt(row));
     }
 
     /// Takes all rows out, in their order.
     pub fn take(&self) -> Records {
-        let mut records = std::mem::take(&mut *self.records());
-        records.requests.sort_by_key(|row| row.id);
-        records.attempts.sort_by_key(|row| (row.request, row.attempt));
-        records.events.sort_by_key(|row| row.at_us);
+        let mut records = std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner));
+        records.sort();
         records
     }
 
-    fn records(&self) -> MutexGuard<'_, Records> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take_down(&self, row: Row) {
+        match &self.sink {
+            Some(sink) => sink.take(row),
+            None => self.records.take(row),
+        }
     }
 }
 
@@ -126,6 +164,6 @@ impl Draft<'_> {
 
     /// Puts it into the record.
     pub fn record(self) {
-        self.recorder.records().events.push(self.row);
+        self.recorder.take_down(Row::Event(self.row));
     }
 }

@@ -4,6 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::{Code, Outcome};
 
+/// A row of any of the three files, on its way to the record from another process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Row {
+    Request(RequestRow),
+    Attempt(AttemptRow),
+    Event(EventRow),
+}
+
 /// One intended request, whatever became of it: a line of `requests.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestRow {

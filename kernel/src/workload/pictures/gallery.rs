@@ -3,7 +3,10 @@
 use rand::{Rng, RngExt};
 
 use super::{Picture, PictureFileError, files, synthetic};
-use crate::scenario::Size;
+use crate::{
+    entropy::Entropy,
+    scenario::{self, Pictures, Size},
+};
 
 /// Synthetic pictures a size: enough that neighbouring requests differ, few enough to make before every run.
 pub const VARIANTS: usize = 8;
@@ -15,6 +18,19 @@ pub struct Gallery {
 }
 
 impl Gallery {
+    /// What the requests of `workload` carry, in a run with `entropy`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::from_files`].
+    pub fn of(workload: &scenario::Workload, entropy: Entropy) -> Result<Self, PictureFileError> {
+        let scenario::Workload::Sobel(pictures) = workload;
+        match pictures {
+            Pictures::Synthetic(sizes) => Ok(Self::synthetic(sizes, &mut entropy.stream("workload.pictures"))),
+            Pictures::Files(pattern) => Self::from_files(pattern),
+        }
+    }
+
     /// [`VARIANTS`] synthetic pictures of each of `sizes`, in that order: shaded, with a few shapes and some noise.
     ///
     /// The same `rng` state gives the same bytes on every machine and in every build.
