@@ -1,0 +1,68 @@
+//! What a real run depends on and no seed decides.
+
+use kernel::record::folder::HostInfo;
+use rustix::{
+    system::uname,
+    time::{ClockId, clock_gettime},
+};
+
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// The machine, now.
+pub fn host() -> HostInfo {
+    let name = uname();
+    HostInfo {
+        kernel: format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        load_average: load_average(&std::fs::read_to_string("/proc/loadavg").unwrap_or_default()),
+    }
+}
+
+/// The date and the time, as RFC 3339 writes them, in UTC.
+pub fn now() -> String {
+    rfc3339(clock_gettime(ClockId::Realtime).tv_sec)
+}
+
+fn load_average(text: &str) -> Option<[f64; 3]> {
+    let averages: Vec<f64> = text.split_ascii_whitespace().take(3).map_while(|word| word.parse().ok()).collect();
+    averages.try_into().ok()
+}
+
+/// `seconds` since 1970.
+fn rfc3339(seconds: i64) -> String {
+    let (day, second) = (seconds.div_euclid(DAY_S), seconds.rem_euclid(DAY_S));
+    let (year, month, day) = civil(day);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Year, month and day of the Gregorian calendar, by Howard Hinnant's `civil_from_days`.
+fn civil(days: i64) -> (i64, i64, i64) {
+    // Years begin in March here, so that a leap day is a year's last; eras have 400 of them.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year_of_era + next_year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(rfc3339(1_783_015_445), "2026-07-02T18:04:05Z");
+    }
+
+    #[test]
+    fn the_load_average_is_three_numbers_or_unknown() {
+        assert_eq!(load_average("0.50 1.25 2.00 1/234 5678\n"), Some([0.5, 1.25, 2.0]));
+        assert_eq!(load_average(""), None);
+    }
+}

@@ -1,0 +1,36 @@
+//! The real world: plays a scenario on processes of this machine.
+//!
+//! The orchestrator starts this very program once per replica and once for the load, and plays the faults on them:
+//! signals for the processes, and `kernel::link` in the load process for the network. Rows come back over pipes.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | `rehearsal` | [`play`]: the run from its first process to its last |
+//! | `replica`, `generator`, `process` | the children as the orchestrator has them |
+//! | [`role`] | the children as they are themselves |
+//! | `message` | what both tell each other |
+//! | `operations` | what the nemesis can do |
+//! | `collector`, `live` | the rows of all processes, and what there is to see of them |
+//! | `host`, `tcp`, `timer`, `clock` | a process's `kernel::world::World` |
+//! | [`facts`] | what `run.json` says of the machine |
+//!
+//! It knows nothing of requests, policies or metrics: that is `kernel`, and the same in the simulation. It uses no
+//! privilege and the loopback device only. A child never outlives its orchestrator: it is killed on every way out, and
+//! by the kernel if there was none.
+
+mod clock;
+mod collector;
+pub mod facts;
+mod generator;
+mod host;
+mod live;
+mod message;
+mod operations;
+mod process;
+mod rehearsal;
+mod replica;
+pub mod role;
+mod tcp;
+mod timer;
+
+pub use rehearsal::{Plan, Played, RehearsalError, play};

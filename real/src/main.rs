@@ -1,0 +1,78 @@
+//! `real`: plays a scenario on real processes.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kernel::{
+    cli::{Exit, Failure, RunArgs, Session},
+    record::folder::RunInfo,
+};
+use real::{
+    Plan, RehearsalError, facts,
+    role::{self, RoleError, load::LoadArgs, replica::ReplicaArgs},
+};
+
+const WORLD: &str = "real";
+
+/// Plays a scenario on real processes: the file that the simulation plays, with signals and sockets.
+#[derive(Debug, Parser)]
+#[command(name = "real", version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+struct Options {
+    #[command(flatten)]
+    run: Option<RunArgs>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A replica of an orchestrated run
+    #[command(hide = true)]
+    Replica(ReplicaArgs),
+
+    /// The load generator of an orchestrated run
+    #[command(hide = true)]
+    Load(LoadArgs),
+}
+
+fn main() -> ExitCode {
+    let ended = match Options::parse() {
+        Options { command: Some(Command::Replica(args)), .. } => play_role(role::replica::run(&args)),
+        Options { command: Some(Command::Load(args)), .. } => play_role(role::load::run(&args)),
+        Options { run: Some(args), .. } => run(&args),
+        Options { .. } => Err(Failure::wrong_input("there is no scenario to play; see --help")),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(Failure { exit, message }) => {
+            eprintln!("error: {message}");
+            exit.into()
+        }
+    }
+}
+
+fn play_role(played: Result<(), RoleError>) -> Result<Exit, Failure> {
+    played.map(|()| Exit::Passed).map_err(Failure::not_carried_out)
+}
+
+fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let session = Session::open(args, WORLD)?;
+    let logs = session.folder.logs().map_err(Failure::wrong_input)?;
+    let mut info = RunInfo::new(WORLD, args.seed);
+    info.host = Some(facts::host());
+    info.started = Some(facts::now());
+
+    let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, logs };
+    let played = real::play(&plan).map_err(|error| match error {
+        RehearsalError::Pictures(_) => Failure::wrong_input(error),
+        error => Failure::not_carried_out(error),
+    })?;
+    let replay = args.replay("cargo run -p real --", &[]);
+    let exit = session.conclude(&info, &played.records, played.duration, replay, false)?;
+    if played.interrupted {
+        let at = played.duration.as_secs_f64();
+        return Err(Failure::not_carried_out(format!("interrupted at {at:.1} s; what was recorded is in the folder")));
+    }
+    Ok(exit)
+}

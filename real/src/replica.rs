@@ -1,0 +1,154 @@
+//! A replica as the orchestrator has it: a port that is its own, and one process after another.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    time::Duration,
+};
+
+use kernel::{client, nemesis::Effect, scenario, world::SharedWorld};
+use rustix::process::Signal;
+use tokio::{process::ChildStdout, sync::mpsc::UnboundedSender};
+
+use crate::{
+    process::{Process, ProcessFailed},
+    role::replica::ReplicaArgs,
+    tcp::ReservedPort,
+    timer::Timer,
+};
+
+/// How long a process that runs may take until it serves.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two looks at one that is starting.
+const PROBE_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long one look may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// One replica, over all its processes.
+pub(crate) struct Replica {
+    name: String,
+    port: ReservedPort,
+    words: Vec<String>,
+    state: Mutex<State>,
+    /// Where the output of each new process goes.
+    reports: UnboundedSender<NewProcess>,
+}
+
+/// The output of a process, for whoever collects it.
+pub(crate) struct NewProcess {
+    pub(crate) name: String,
+    pub(crate) reports: ChildStdout,
+    /// Set when its end is no failure.
+    pub(crate) ending: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct State {
+    process: Option<Process>,
+    frozen: bool,
+    /// Processes ever started.
+    started: u64,
+}
+
+impl Replica {
+    pub(crate) fn new(
+        index: usize,
+        port: ReservedPort,
+        servers: &scenario::Servers,
+        reports: UnboundedSender<NewProcess>,
+    ) -> Self {
+        let name = scenario::server_name(index);
+        let args = ReplicaArgs::new(&name, port.address().port(), servers);
+        let words = ["replica".to_owned()].into_iter().chain(args.to_words()).collect();
+        Self { name, port, words, state: Mutex::default(), reports }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// Starts a process, unless there is one; done when it answers a health check or is killed.
+    pub(crate) async fn start(&self, world: &SharedWorld, logs: &Path) -> Result<Effect, ProcessFailed> {
+        let number = self.spawn(logs)?;
+        let mut give_up = world.now() + START_TIMEOUT;
+        loop {
+            let probe = client::probe(world, &self.name, world.now() + PROBE_TIMEOUT).await;
+            {
+                let mut state = self.state();
+                let (frozen, same) = (state.frozen, state.started == number);
+                let Some(process) = state.process.as_mut().filter(|_| same) else {
+                    return Ok(Effect::ServerIsDown);
+                };
+                let Err(failure) = probe else { return Ok(Effect::Applied) };
+                if let Some(failed) = process.ended() {
+                    return Err(failed);
+                }
+                if frozen {
+                    give_up = world.now() + START_TIMEOUT;
+                } else if world.now() > give_up {
+                    let what = format!("does not serve after {} s: {}", START_TIMEOUT.as_secs(), failure.cause);
+                    return Err(process.failed(what));
+                }
+            }
+            world.sleep_until(world.now() + PROBE_INTERVAL).await;
+        }
+    }
+
+    /// The number of the process that there is now.
+    fn spawn(&self, logs: &Path) -> Result<u64, ProcessFailed> {
+        let mut state = self.state();
+        if state.process.is_none() {
+            let (process, streams) = Process::start(&self.name, &self.words, logs)?;
+            let (name, ending) = (self.name.clone(), process.ending());
+            // Whoever collects ends after all replicas have.
+            let _ = self.reports.send(NewProcess { name, reports: streams.reports, ending });
+            *state = State { process: Some(process), frozen: false, started: state.started + 1 };
+        }
+        Ok(state.started)
+    }
+
+    /// SIGKILL.
+    pub(crate) async fn crash(&self) -> io::Result<Effect> {
+        let process = self.state().process.take();
+        match process {
+            Some(mut process) => process.kill().await.map(|()| Effect::Applied),
+            None => Ok(Effect::ServerIsDown),
+        }
+    }
+
+    /// SIGSTOP.
+    pub(crate) fn freeze(&self) -> io::Result<Effect> {
+        self.signal(Signal::STOP, true)
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) -> io::Result<Effect> {
+        self.signal(Signal::CONT, false)
+    }
+
+    fn signal(&self, signal: Signal, frozen: bool) -> io::Result<Effect> {
+        let mut state = self.state();
+        let Some(process) = &state.process else { return Ok(Effect::ServerIsDown) };
+        process.signal(signal)?;
+        state.frozen = frozen;
+        Ok(Effect::Applied)
+    }
+
+    /// What to say of its process, which has ended by itself; `None` if there is none any more.
+    pub(crate) async fn failure(&self, timer: &Timer) -> Option<ProcessFailed> {
+        let mut process = self.state().process.take()?;
+        Some(process.end(timer).await)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,177 @@
+//! TCP on the loopback device as the World's network.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use kernel::world::{BoxFuture, BoxStream, Listener, Stream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::TcpSocket,
+};
+
+/// Room for one read.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// A port of the loopback device that nobody else is given while this lives.
+///
+/// It is bound and does not listen: connections to it are refused, and whoever reuses the address may listen there. So
+/// a replica that was killed finds its port again.
+pub(crate) struct ReservedPort {
+    address: SocketAddr,
+    /// Holds the port.
+    _socket: TcpSocket,
+}
+
+impl ReservedPort {
+    /// Any free one.
+    pub(crate) fn any() -> io::Result<Self> {
+        let socket = bound(0)?;
+        Ok(Self { address: socket.local_addr()?, _socket: socket })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn bound(port: u16) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+    Ok(socket)
+}
+
+/// Opens a connection.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<BoxStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_nodelay(true)?;
+    Ok(Box::new(Tcp { socket: socket.connect(address).await?, read: BytesMut::new() }))
+}
+
+/// Listens at `port`, or at any free one if that is 0.
+pub(crate) fn listen(port: u16) -> io::Result<Backlog> {
+    Ok(Backlog { listener: bound(port)?.listen(BACKLOG)? })
+}
+
+/// A listening socket.
+pub(crate) struct Backlog {
+    #[expect(clippy::disallowed_types, reason = "what the World's listener is made of")]
+    listener: tokio::net::TcpListener,
+}
+
+impl Listener for Backlog {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>> {
+        Box::pin(async {
+            let (socket, _) = self.listener.accept().await?;
+            socket.set_nodelay(true)?;
+            Ok(Box::new(Tcp { socket, read: BytesMut::new() }) as BoxStream)
+        })
+    }
+}
+
+/// A connection.
+struct Tcp {
+    #[expect(clippy::disallowed_types, reason = "what the World's stream is made of")]
+    socket: tokio::net::TcpStream,
+    /// Where the next chunk is read to.
+    read: BytesMut,
+}
+
+impl Stream for Tcp {
+    fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        self.read.reserve(READ_BYTES);
+        // Without state of its own: it may be dropped and made anew at every poll.
+        let read = pin!(self.socket.read_buf(&mut self.read)).poll(cx);
+        read.map_ok(|_| self.read.split().freeze())
+    }
+
+    fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_write(cx, chunk).map_ok(|written| chunk.advance(written))
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::runtime::Runtime;
+
+    use super::*;
+
+    #[test]
+    fn chunks_cross_a_connection_and_the_end_is_an_empty_one() {
+        Runtime::new().unwrap().block_on(async {
+            let mut backlog = listen(0).unwrap();
+            let address = backlog.listener.local_addr().unwrap();
+            let (near, far) = futures_util::future::join(connect(address), backlog.accept()).await;
+            let (mut near, mut far) = (near.unwrap(), far.unwrap());
+            let mut chunk = Bytes::from_static(b"hello");
+            while !chunk.is_empty() {
+                poll_fn(|cx| near.poll_write_chunk(cx, &mut chunk)).await.unwrap();
+            }
+            drop(near);
+            let mut heard = Vec::new();
+            loop {
+                let chunk = poll_fn(|cx| far.poll_read_chunk(cx)).await.unwrap();
+                if chunk.is_empty() {
+                    break;
+                }
+                heard.extend_from_slice(&chunk);
+            }
+            assert_eq!(heard, b"hello");
+        });
+    }
+
+    #[test]
+    fn a_reserved_port_refuses_until_someone_listens_there() {
+        Runtime::new().unwrap().block_on(async {
+            let port = ReservedPort::any().unwrap();
+            let refused = connect(port.address()).await.err().map(|error| error.kind());
+            assert_eq!(refused, Some(io::ErrorKind::ConnectionRefused));
+            for _ in 0..2 {
+                let _listening = listen(port.address().port()).unwrap();
+                assert!(connect(port.address()).await.is_ok());
+            }
+        });
+    }
+}
