@@ -152,3 +152,27 @@ impl Replica {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{runtime::Runtime, sync::mpsc};
+
+    use super::*;
+    use crate::{clock::Clock, host::Host};
+
+    /// A child is this program in another role, and the program of this test knows no roles: it complains and ends.
+    #[test]
+    fn a_process_that_ends_at_its_start_is_quoted() {
+        let scenario = scenario::Scenario::parse("s", "name = \"s\"\nduration = \"1s\"\n[load]\nrate = 1\n", &[]);
+        let logs = tempfile::tempdir().unwrap();
+        let failed = Runtime::new().unwrap().block_on(async {
+            let (reports, _outputs) = mpsc::unbounded_channel();
+            let replica = Replica::new(0, ReservedPort::any().unwrap(), &scenario.unwrap().servers, reports);
+            let addresses = [("server-0".to_owned(), replica.address())].into();
+            let world = Host::new(Clock::MACHINE, Timer::start().unwrap()).knowing(addresses).shared();
+            replica.start(&world, logs.path()).await.unwrap_err().to_string()
+        });
+        assert!(failed.starts_with("server-0 ended with exit status: 101; the end of its log:\n  | "), "{failed}");
+        assert!(failed.contains("Unrecognized option: 'id'"), "{failed}");
+    }
+}

@@ -137,6 +137,8 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use futures_util::future::join_all;
     use tokio::runtime::Runtime;
 
@@ -180,7 +182,8 @@ mod tests {
         let (timer, runtime) = (Timer::start().unwrap(), Runtime::new().unwrap());
         runtime.block_on(async {
             let mut sleep = Box::pin(timer.sleep_until(u64::MAX));
-            assert!(futures_util::poll!(sleep.as_mut()).is_pending());
+            let pending = poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_pending())).await;
+            assert!(pending);
             assert_eq!(timer.owner.queue.state().wakers.len(), 1);
             drop(sleep);
             assert!(timer.owner.queue.state().wakers.is_empty());

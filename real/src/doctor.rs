@@ -1,0 +1,111 @@
+//! What this host permits: whether a scenario can be played here, and what to do if not.
+
+use std::{fmt, io, path::Path, process::ExitStatus};
+
+use kernel::scenario::limits;
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::tcp;
+
+/// Open files that a replica may come to need: a connection is one, and so is each of its pipes.
+const FILES_MIN: u64 = 256;
+
+/// Processes and threads of a run with two replicas, and room for others of the same user.
+const PROCESSES_MIN: u64 = 256;
+
+/// Below this the servers and the load take each other's time.
+const CORES_MIN: usize = 2;
+
+/// What was found out about one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub subject: &'static str,
+    /// Whether it is as it should be.
+    pub verdict: Verdict,
+    /// What it is.
+    pub found: String,
+}
+
+/// Whether something is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Good,
+    /// Runs go ahead, with the restriction that it says; what would lift it.
+    Restricted(&'static str),
+    /// No run goes ahead; what would help.
+    Bad(&'static str),
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, remedy) = match self.verdict {
+            Verdict::Good => ('✓', None),
+            Verdict::Restricted(remedy) => ('!', Some(remedy)),
+            Verdict::Bad(remedy) => ('✗', Some(remedy)),
+        };
+        write!(f, "{sign} {:<14} {}", self.subject, self.found)?;
+        remedy.map_or(Ok(()), |remedy| write!(f, "\n{:17}{remedy}", ""))
+    }
+}
+
+/// Looks at everything.
+pub fn examine() -> io::Result<Vec<Finding>> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(vec![
+            of_result("signals", signals().await, "run it where a process may stop and kill its own children"),
+            of_result("loopback", loopback().await, "bring the loopback device up: ip link set lo up"),
+            at_least("open files", getrlimit(Resource::Nofile).current, FILES_MIN, "raise it: ulimit -n 4096"),
+            at_least("processes", getrlimit(Resource::Nproc).current, PROCESSES_MIN, "raise it: ulimit -u 4096"),
+            of_cores(cores),
+            of_netem(Path::new("/sys/module/sch_netem").exists()),
+        ])
+    })
+}
+
+fn of_result(subject: &'static str, result: io::Result<String>, remedy: &'static str) -> Finding {
+    match result {
+        Ok(found) => Finding { subject, verdict: Verdict::Good, found },
+        Err(error) => Finding { subject, verdict: Verdict::Bad(remedy), found: error.to_string() },
+    }
+}
+
+/// `limit` is `None` where there is none.
+fn at_least(subject: &'static str, limit: Option<u64>, min: u64, remedy: &'static str) -> Finding {
+    let Some(limit) = limit else {
+        return Finding { subject, verdict: Verdict::Good, found: "no limit".to_owned() };
+    };
+    let verdict = if limit >= min { Verdict::Good } else { Verdict::Bad(remedy) };
+    let wanted = if limit >= min { String::new() } else { format!(", {min} are needed") };
+    Finding { subject, verdict, found: format!("at most {limit}{wanted}") }
+}
+
+fn of_cores(cores: usize) -> Finding {
+    let restricted = Verdict::Restricted("latencies will be longer than the servers make them: use more cores");
+    let verdict = if cores >= CORES_MIN { Verdict::Good } else { restricted };
+    Finding { subject: "cores", verdict, found: format!("{cores}; scenarios may ask for {} replicas", limits::REPLICAS) }
+}
+
+fn of_netem(present: bool) -> Finding {
+    let found = if present { "loaded" } else { "not loaded; link faults do without it" };
+    Finding { subject: "tc netem", verdict: Verdict::Good, found: found.to_owned() }
+}
+
+/// Stops, continues and kills a child, as faults do, and sees whether it takes effect.
+async fn signals() -> io::Result<String> {
+    let mut child = Command::new("/proc/self/exe")
+        .arg("wait")
+        .stdin(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    for signal in [Signal::STOP, Signal::CONT] {
+        send(&child, signal)?;
+    }
+    send(&child, Signal::KILL)?;
+    let ended = child.wait().await?;
+    if was_killed(ended) { Ok("SIGSTOP, SIGCONT and SIGKILL reach a child".to_owned()) } else { Err(io::Error::other(format!("a killed child ended with {ended}"))) }
+}

@@ -1,0 +1,137 @@
+//! The program under test as a process, and the processes it starts.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+
+use kernel::record::{AttemptRow, EventRow, Records, RequestRow};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
+
+/// Nothing here takes as long as this on any machine.
+const PATIENCE: Duration = Duration::from_secs(40);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A run of the program. Dropped, it is killed.
+pub(crate) struct Run {
+    child: Child,
+    said: BufReader<ChildStderr>,
+}
+
+impl Run {
+    /// Plays the file `scenario` with `seed` and leaves its folder at `out`.
+    pub(crate) fn start(scenario: &Path, seed: u64, out: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_real"))
+            .arg(scenario)
+            .args(["--seed", &seed.to_string(), "--out"])
+            .arg(out)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let said = BufReader::new(child.stderr.take().expect("it is a pipe"));
+        Self { child, said }
+    }
+
+    /// Reads what it says on its standard error until that holds `words`. It ends by itself, and so does this.
+    pub(crate) fn wait_until_it_says(&mut self, words: &str) {
+        let mut line = String::new();
+        while self.said.read_line(&mut line).expect("it is text") > 0 {
+            if line.contains(words) {
+                return;
+            }
+            line.clear();
+        }
+        panic!("it ended without saying `{words}`");
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(pid(self.child.id()), signal).expect("it has not been waited for");
+    }
+
+    /// Its child processes, by id.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let ids = fs::read_dir("/proc").expect("this is Linux").filter_map(|entry| {
+            let id = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            (parent_and_state(id)?.0 == self.child.id()).then_some(id)
+        });
+        ids.collect()
+    }
+
+    /// How it ended, and the rest of what it said.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let mut rest = String::new();
+        self.said.read_to_string(&mut rest).expect("it is text");
+        let mut status = None;
+        wait_until("it ends", || {
+            status = self.child.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        (status.expect("it has ended"), rest)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Panics if it takes too long until `what`.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let looks = PATIENCE.as_millis() / LOOK_INTERVAL.as_millis();
+    for _ in 0..looks {
+        if holds() {
+            return;
+        }
+        pause();
+    }
+    panic!("waited {} s in vain until {what}", PATIENCE.as_secs());
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test of processes has no World to wait in")]
+fn pause() {
+    thread::sleep(LOOK_INTERVAL);
+}
+
+pub(crate) fn pid(id: u32) -> Pid {
+    Pid::from_raw(id.try_into().expect("ids are small")).expect("ids are not 0")
+}
+
+/// Whether there is such a process, and it is not a dead one that nobody has waited for.
+pub(crate) fn lives(id: u32) -> bool {
+    parent_and_state(id).is_some_and(|(_, state)| state != 'Z' && state != 'X')
+}
+
+/// Whether it has been stopped by a signal.
+pub(crate) fn is_stopped(id: u32) -> bool {
+    parent_and_state(id).is_some_and(|(_, state)| state == 'T')
+}
+
+/// From `/proc/ID/stat`: `ID (NAME) STATE PARENT …`, where the name may hold anything.
+fn parent_and_state(id: u32) -> Option<(u32, char)> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let mut rest = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+    let state = rest.next()?.chars().next()?;
+    Some((rest.next()?.parse().ok()?, state))
+}
+
+/// The rows in a run folder.
+pub(crate) fn records(folder: &Path) -> Records {
+    Records {
+        requests: rows::<RequestRow>(&folder.join("requests.jsonl")),
+        attempts: rows::<AttemptRow>(&folder.join("attempts.jsonl")),
+        events: rows::<EventRow>(&folder.join("events.jsonl")),
+    }
+}
+
+fn rows<T: DeserializeOwned>(file: &Path) -> Vec<T> {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    text.lines().map(|line| serde_json::from_str(line).expect("every line is a row")).collect()
+}

@@ -1,0 +1,5 @@
+//! The crate's integration tests, one binary.
+
+mod child;
+mod clean_up;
+mod parity;

@@ -1,0 +1,271 @@
+//! The same story in both worlds. One body of checks, two arms; what is compared is outcomes, orders and invariants,
+//! and never how long something took.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::atomic::AtomicU64,
+};
+
+use kernel::{
+    entropy::Entropy,
+    load::Schedule,
+    record::{AttemptRow, Event, EventRow, Records},
+    scenario::Scenario,
+    status::{Code, Outcome},
+};
+
+use crate::child::{self, Run};
+
+const SEED: u64 = 42;
+const MS: u64 = 1_000;
+
+/// When the one fault of every story begins. It lies between two arrivals.
+const FAULT: u64 = 1_025 * MS;
+
+/// How long it may take on a busy machine until what the nemesis says is so.
+const EFFECT: u64 = 150 * MS;
+
+/// 20 requests per second to two servers for four seconds, 200 ms of service each: two are in flight on each server.
+const STAGE: &str = r#"
+name = "parity"
+duration = "4s"
+[servers]
+replicas = 2
+workers = 8
+service_time_min = "200ms"
+[workload]
+sizes = ["64x64", "256x256"]
+[load]
+rate = 20.0
+[client.health_check]
+interval = "500ms"
+timeout = "500ms"
+"#;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arm {
+    Sim,
+    Real,
+}
+
+/// What a world made of the story.
+struct Story {
+    arm: Arm,
+    scenario: Scenario,
+    records: Records,
+}
+
+/// Plays [`STAGE`] with a fault, given as the lines of its table, in both worlds, and checks what is true of any story.
+fn play(fault: &str) -> [Story; 2] {
+    let text = format!("{STAGE}\n[[fault]]\nat = \"1025ms\"\n{fault}\n");
+    let stories = [Arm::Sim, Arm::Real].map(|arm| {
+        let scenario = Scenario::parse("parity.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let records = match arm {
+            Arm::Sim => simulated(scenario.clone()),
+            Arm::Real => real(&text),
+        };
+        Story { arm, scenario, records }
+    });
+    for story in &stories {
+        story.every_arrival_has_one_row();
+        story.calls_and_attempts_agree();
+        story.what_was_answered_was_done();
+    }
+    let [sim, real] = &stories;
+    let wanted = |story: &Story| -> Vec<_> {
+        story.records.requests.iter().map(|row| (row.id, row.intended_us, row.size.clone())).collect()
+    };
+    assert_eq!(wanted(sim), wanted(real));
+    assert_eq!(sim.outcomes(), real.outcomes());
+    assert_eq!(sim.failures(), real.failures());
+    assert_eq!(sim.faults(), real.faults());
+    stories
+}
+
+fn simulated(scenario: Scenario) -> Records {
+    let plan = sim::Plan { scenario, seed: SEED, calibration: Default::default() };
+    sim::play(&plan, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{error}")).records
+}
+
+fn real(text: &str) -> Records {
+    let directory = tempfile::tempdir().expect("there is room for a folder");
+    let (scenario, out) = (directory.path().join("parity.toml"), directory.path().join("run"));
+    fs::write(&scenario, text).expect("there is room for a file");
+    let (status, said) = Run::start(&scenario, SEED, &out).end();
+    assert!(status.success(), "{status}: {said}");
+    child::records(&out)
+}
+
+impl Story {
+    fn every_arrival_has_one_row(&self) {
+        let schedule = Schedule::new(&self.scenario.load, self.scenario.duration, Entropy::new(SEED));
+        let scheduled: Vec<_> = (0..).zip(schedule.map(|at| at.as_micros())).collect();
+        let rows: Vec<_> = self.records.requests.iter().map(|row| (row.id, row.intended_us)).collect();
+        assert_eq!(rows, scheduled, "{:?}", self.arm);
+    }
+
+    fn calls_and_attempts_agree(&self) {
+        let mut attempts = BTreeMap::<u64, Vec<&AttemptRow>>::new();
+        for row in &self.records.attempts {
+            attempts.entry(row.request).or_default().push(row);
+        }
+        for row in &self.records.requests {
+            let attempts = attempts.remove(&row.id).unwrap_or_default();
+            let numbers: Vec<_> = attempts.iter().map(|attempt| attempt.attempt).collect();
+            assert_eq!(numbers, (1..=row.attempts).collect::<Vec<_>>(), "{:?}: {row:?}", self.arm);
+            let last = attempts.last().map_or(Outcome::Dropped, |attempt| Outcome::Status(attempt.status));
+            assert_eq!(row.status, last, "{:?}: {row:?}", self.arm);
+        }
+        assert!(attempts.is_empty(), "{:?}: attempts of no request: {attempts:?}", self.arm);
+    }
+
+    /// A server says that it has finished something before it answers.
+    fn what_was_answered_was_done(&self) {
+        let finished: BTreeMap<_, _> =
+            self.of(Event::Finished).map(|row| ((row.request, row.attempt, row.source.as_str()), row.at_us)).collect();
+        for row in self.records.attempts.iter().filter(|row| row.status == Code::Ok) {
+            let done = finished.get(&(Some(row.request), Some(row.attempt), row.server.as_str()));
+            assert!(done.is_some_and(|at| *at <= row.end_us), "{:?}: {row:?}, {done:?}", self.arm);
+        }
+    }
+
+    /// How calls ended.
+    fn outcomes(&self) -> BTreeSet<String> {
+        self.records.requests.iter().map(|row| format!("{:?}", row.status)).collect()
+    }
+
+    /// Which attempts failed, by server and status.
+    fn failures(&self) -> BTreeSet<(&str, Code)> {
+        let failed = self.records.attempts.iter().filter(|row| row.status != Code::Ok);
+        failed.map(|row| (row.server.as_str(), row.status)).collect()
+    }
+
+    /// What nemesis and supervisor did, in order.
+    fn faults(&self) -> Vec<(&str, Event, Option<&str>)> {
+        let theirs = |row: &&EventRow| ["nemesis", "supervisor"].contains(&row.source.as_str());
+        let rows = self.records.events.iter().filter(theirs);
+        rows.map(|row| (row.source.as_str(), row.event, row.target.as_deref())).collect()
+    }
+
+    /// Panics unless each of these happened to `server` once the fault had begun, and in this order.
+    fn in_order(&self, server: &str, events: &[Event]) {
+        let mut rest = self.records.events.iter().filter(|row| row.at_us >= FAULT);
+        for event in events {
+            let next = rest.find(|row| row.event == *event && row.target.as_deref() == Some(server));
+            assert!(next.is_some(), "{:?}: no {event:?} of {server} in its place among {events:?}", self.arm);
+        }
+    }
+
+    /// Panics unless the client found `server` unhealthy, and healthy again once the fault was `lifted`. It may know of
+    /// that before the nemesis has said so.
+    fn noticed_and_taken_back(&self, server: &str, lifted: u64) {
+        self.in_order(server, &[Event::FaultStart, Event::Unhealthy, Event::Healthy]);
+        self.in_order(server, &[Event::FaultStart, Event::FaultEnd]);
+        let healthy = self.of(Event::Healthy).filter(|row| row.target.as_deref() == Some(server));
+        let back = healthy.map(|row| row.at_us).find(|at| *at >= FAULT);
+        assert!(back.is_some_and(|at| at >= lifted), "{:?}: {server} is back at {back:?} µs", self.arm);
+    }
+
+    /// Panics if `server` finished something, or the client had an answer from it, from `from` to just before `to`.
+    fn silent(&self, server: &str, from: u64, to: u64) {
+        let finished = self.of(Event::Finished).filter(|row| row.source == server).map(|row| row.at_us);
+        let answered = self.answers(server).map(|row| row.end_us);
+        let spoke: Vec<_> = finished.chain(answered).filter(|at| (from..to).contains(at)).collect();
+        assert!(spoke.is_empty(), "{:?}: {server} did something at {spoke:?} µs", self.arm);
+    }
+
+    fn of(&self, event: Event) -> impl Iterator<Item = &EventRow> {
+        self.records.events.iter().filter(move |row| row.event == event)
+    }
+
+    fn answers(&self, server: &str) -> impl Iterator<Item = &AttemptRow> {
+        self.records.attempts.iter().filter(move |row| row.server == server && row.status == Code::Ok)
+    }
+
+    /// The least and the most that an answer of `server` took which was asked for from `from` to just before `to`.
+    fn took(&self, server: &str, from: u64, to: u64) -> (u64, u64) {
+        let took = self.answers(server).filter(|row| (from..to).contains(&row.start_us));
+        let took: Vec<_> = took.map(|row| row.end_us - row.start_us).collect();
+        let (least, most) = (took.iter().min(), took.iter().max());
+        (*least.expect("it answered"), *most.expect("it answered"))
+    }
+}
+
+#[test]
+fn a_crashed_server_is_silent_until_it_is_started_again() {
+    for story in play("kind = \"crash\"\ntarget = \"server-0\"\nrestart_after = \"400ms\"") {
+        use Event::{FaultEnd, FaultStart, Healthy, Listening, Restart, Unhealthy};
+        story.in_order("server-0", &[FaultStart, Unhealthy, Restart, Listening, FaultEnd, Healthy]);
+        let again = story.of(Event::Listening).map(|row| row.at_us).filter(|at| *at > FAULT).min();
+        story.silent("server-0", FAULT + EFFECT, again.expect("it listens again"));
+        assert!(story.answers("server-0").any(|row| row.start_us > FAULT + EFFECT), "{:?}: it is not back", story.arm);
+    }
+}
+
+#[test]
+fn a_frozen_server_is_silent_until_it_goes_on() {
+    for story in
+        play("kind = \"freeze\"\ntarget = \"server-1\"\nduration = \"2s\"\n[client]\nattempt_timeout = \"800ms\"")
+    {
+        story.noticed_and_taken_back("server-1", FAULT + 2_000 * MS);
+        story.silent("server-1", FAULT + EFFECT, FAULT + 2_000 * MS);
+    }
+}
+
+#[test]
+fn a_partitioned_server_works_on_and_nobody_hears_of_it() {
+    for story in
+        play("kind = \"partition\"\ntarget = \"server-0\"\nduration = \"2s\"\n[client]\nattempt_timeout = \"800ms\"")
+    {
+        story.noticed_and_taken_back("server-0", FAULT + 2_000 * MS);
+        let heard = story.answers("server-0").map(|row| row.end_us);
+        let during: Vec<_> = heard.filter(|at| (FAULT + EFFECT..FAULT + 2_000 * MS).contains(at)).collect();
+        assert!(during.is_empty(), "{:?}: answers at {during:?} µs", story.arm);
+        assert!(story.of(Event::Idle).all(|row| row.at_us < FAULT), "{:?}: bytes were lost, not held", story.arm);
+    }
+}
+
+#[test]
+fn a_delay_is_added_each_way() {
+    for story in play("kind = \"delay\"\ntarget = \"server-0\"\nlatency = \"150ms\"\nduration = \"2s\"") {
+        story.in_order("server-0", &[Event::FaultStart, Event::FaultEnd]);
+        let (least, _) = story.took("server-0", FAULT + EFFECT, FAULT + 1_500 * MS);
+        assert!(least >= 500 * MS, "{:?}: {least} µs", story.arm);
+        let (least, _) = story.took("server-1", FAULT + EFFECT, FAULT + 1_500 * MS);
+        assert!(least < 500 * MS, "{:?}: {least} µs", story.arm);
+    }
+}
+
+#[test]
+fn a_narrow_link_takes_its_time() {
+    for story in play("kind = \"bandwidth\"\ntarget = \"server-0\"\nrate = \"2mbit\"\nduration = \"1500ms\"") {
+        story.in_order("server-0", &[Event::FaultStart, Event::FaultEnd]);
+        // The least is 4 KiB each way, the most 64 KiB each way: 2 x 262 ms.
+        let (least, most) = story.took("server-0", FAULT + EFFECT, FAULT + 700 * MS);
+        assert!(least >= 230 * MS && most >= 700 * MS, "{:?}: {least} to {most} µs", story.arm);
+    }
+}
+
+#[test]
+fn what_is_lost_comes_a_retransmission_later() {
+    for story in play("kind = \"loss\"\ntarget = \"server-0\"\nrate = 0.4\nduration = \"2s\"") {
+        story.in_order("server-0", &[Event::FaultStart, Event::FaultEnd]);
+        let (_, most) = story.took("server-0", FAULT, FAULT + 2_000 * MS);
+        assert!(most >= 400 * MS, "{:?}: {most} µs", story.arm);
+        assert!(story.of(Event::Idle).all(|row| row.at_us < FAULT), "{:?}: a connection broke", story.arm);
+    }
+}
+
+#[test]
+fn a_reset_breaks_every_connection_and_no_server() {
+    for story in play("kind = \"reset\"\ntarget = \"*\"") {
+        for server in ["server-0", "server-1"] {
+            story.in_order(server, &[Event::FaultStart, Event::Idle, Event::Connecting, Event::Ready]);
+        }
+        let broken = story.records.attempts.iter().filter(|row| row.status != Code::Ok);
+        let mut broken = broken.map(|row| (row.cause.as_deref(), row.start_us < FAULT + EFFECT)).peekable();
+        assert!(broken.peek().is_some(), "{:?}: nothing was in flight", story.arm);
+        assert!(broken.all(|failure| failure == (Some("connection reset"), true)), "{:?}", story.arm);
+    }
+}
