@@ -1,14 +1,17 @@
 //! What this host permits: whether a scenario can be played here, and what to do if not.
 
-use std::{fmt, io, path::Path, process::ExitStatus};
+use std::{fmt, io, os::unix::process::ExitStatusExt, path::Path, process::Stdio};
 
-use kernel::scenario::limits;
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
-use tokio::process::{Child, Command};
+use tokio::{process::Command, runtime::Runtime};
 
-use crate::tcp;
+use crate::{
+    process::PROGRAM,
+    role::load::LoadArgs,
+    tcp::{self, ReservedPort},
+};
 
-/// Open files that a replica may come to need: a connection is one, and so is each of its pipes.
+/// Open files that a replica may come to need: each connection is one.
 const FILES_MIN: u64 = 256;
 
 /// Processes and threads of a run with two replicas, and room for others of the same user.
@@ -53,7 +56,7 @@ impl fmt::Display for Finding {
 
 /// Looks at everything.
 pub fn examine() -> io::Result<Vec<Finding>> {
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = Runtime::new()?;
     runtime.block_on(async {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(vec![
@@ -87,7 +90,7 @@ fn at_least(subject: &'static str, limit: Option<u64>, min: u64, remedy: &'stati
 fn of_cores(cores: usize) -> Finding {
     let restricted = Verdict::Restricted("latencies will be longer than the servers make them: use more cores");
     let verdict = if cores >= CORES_MIN { Verdict::Good } else { restricted };
-    Finding { subject: "cores", verdict, found: format!("{cores}; scenarios may ask for {} replicas", limits::REPLICAS) }
+    Finding { subject: "cores", verdict, found: cores.to_string() }
 }
 
 fn of_netem(present: bool) -> Finding {
@@ -95,17 +98,42 @@ fn of_netem(present: bool) -> Finding {
     Finding { subject: "tc netem", verdict: Verdict::Good, found: found.to_owned() }
 }
 
-/// Stops, continues and kills a child, as faults do, and sees whether it takes effect.
+/// Stops, continues and kills a child, as faults do.
 async fn signals() -> io::Result<String> {
-    let mut child = Command::new("/proc/self/exe")
-        .arg("wait")
-        .stdin(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    for signal in [Signal::STOP, Signal::CONT] {
-        send(&child, signal)?;
+    let words = ["load".to_owned()].into_iter().chain(LoadArgs::words());
+    let mut child = Command::new(PROGRAM).args(words).stdin(Stdio::piped()).kill_on_drop(true).spawn()?;
+    for signal in [Signal::STOP, Signal::CONT, Signal::STOP, Signal::KILL] {
+        let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal)?;
     }
-    send(&child, Signal::KILL)?;
     let ended = child.wait().await?;
-    if was_killed(ended) { Ok("SIGSTOP, SIGCONT and SIGKILL reach a child".to_owned()) } else { Err(io::Error::other(format!("a killed child ended with {ended}"))) }
+    if ended.signal() == Some(Signal::KILL.as_raw()) {
+        Ok("a child can be stopped, continued and killed".to_owned())
+    } else {
+        Err(io::Error::other(format!("a child that was killed ended with {ended}")))
+    }
+}
+
+/// Listens and connects, as a replica and its client do.
+async fn loopback() -> io::Result<String> {
+    let port = ReservedPort::any()?;
+    let _listening = tcp::listen(port.address().port())?;
+    tcp::connect(port.address()).await?;
+    Ok(format!("{} can be listened at and connected to", port.address().ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_shows_its_remedy_under_what_was_found() {
+        let finding = at_least("open files", Some(10), FILES_MIN, "raise it: ulimit -n 4096");
+        assert_eq!(
+            finding.to_string(),
+            "✗ open files     at most 10, 256 are needed\n                 raise it: ulimit -n 4096"
+        );
+        assert_eq!(at_least("open files", None, FILES_MIN, "").to_string(), "✓ open files     no limit");
+        assert!(matches!(of_cores(1).verdict, Verdict::Restricted(_)));
+    }
 }

@@ -12,7 +12,7 @@
 //! | `operations` | what the nemesis can do |
 //! | `collector`, `live` | the rows of all processes, and what there is to see of them |
 //! | `host`, `tcp`, `timer`, `clock` | a process's `kernel::world::World` |
-//! | [`facts`] | what `run.json` says of the machine |
+//! | [`facts`], [`doctor`] | what `run.json` says of the machine, and whether it can play at all |
 //!
 //! It knows nothing of requests, policies or metrics: that is `kernel`, and the same in the simulation. It uses no
 //! privilege and the loopback device only. A child never outlives its orchestrator: it is killed on every way out, and
@@ -20,6 +20,7 @@
 
 mod clock;
 mod collector;
+pub mod doctor;
 pub mod facts;
 mod generator;
 mod host;

@@ -1,6 +1,9 @@
 //! `real`: plays a scenario on real processes.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use kernel::{
@@ -8,7 +11,9 @@ use kernel::{
     record::folder::RunInfo,
 };
 use real::{
-    Plan, RehearsalError, facts,
+    Plan, RehearsalError,
+    doctor::{self, Verdict},
+    facts,
     role::{self, RoleError, load::LoadArgs, replica::ReplicaArgs},
 };
 
@@ -27,6 +32,9 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Says whether this host can play scenarios, and what to do if not
+    Doctor,
+
     /// A replica of an orchestrated run
     #[command(hide = true)]
     Replica(ReplicaArgs),
@@ -38,6 +46,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let ended = match Options::parse() {
+        Options { command: Some(Command::Doctor), .. } => examine(),
         Options { command: Some(Command::Replica(args)), .. } => play_role(role::replica::run(&args)),
         Options { command: Some(Command::Load(args)), .. } => play_role(role::load::run(&args)),
         Options { run: Some(args), .. } => run(&args),
@@ -50,6 +59,15 @@ fn main() -> ExitCode {
             exit.into()
         }
     }
+}
+
+fn examine() -> Result<Exit, Failure> {
+    let findings = doctor::examine().map_err(Failure::not_carried_out)?;
+    let lines: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+    // Whoever reads may have read enough.
+    let _ = io::stdout().write_all(lines.as_bytes());
+    let bad = findings.iter().any(|finding| matches!(finding.verdict, Verdict::Bad(_)));
+    if bad { Err(Failure::not_carried_out("this host cannot play scenarios")) } else { Ok(Exit::Passed) }
 }
 
 fn play_role(played: Result<(), RoleError>) -> Result<Exit, Failure> {

@@ -20,7 +20,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::{clock::machine_ns, timer::Timer};
 
 /// This program, even if its file has been replaced since it was started.
-const PROGRAM: &str = "/proc/self/exe";
+pub(crate) const PROGRAM: &str = "/proc/self/exe";
 
 /// How long a process that has closed its streams may take to end.
 const END_TIMEOUT: Duration = Duration::from_secs(1);

@@ -2,4 +2,5 @@
 
 mod child;
 mod clean_up;
+mod doctor;
 mod parity;
