@@ -83,6 +83,8 @@ impl World for Host {
         Box::pin(async {
             let backlog = net::listen(self.shared.activity.clone()).await?;
             self.process.send_replace(Process::Up);
+            // Whoever started it, on another host, waits for this.
+            self.shared.activity.happened();
             Ok(Box::new(backlog) as Box<dyn Listener>)
         })
     }
