@@ -82,6 +82,17 @@ impl Lane {
         self.queue.is_empty()
     }
 
+    /// Whether the last of what was sent off has arrived.
+    pub(super) fn has_arrived(&self, now: Instant) -> bool {
+        self.queue.back().is_none_or(|segment| segment.arrival.is_some_and(|arrival| arrival <= now))
+    }
+
+    /// Takes back all that is on its way.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        (self.queued, self.stuck_since, self.retry_at, self.timer) = (0, None, None, None);
+    }
+
     /// Sends `payload` off.
     pub(super) fn push(&mut self, link: &Link, payload: Payload) {
         let splits = link.state().shape.splits();

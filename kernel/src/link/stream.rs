@@ -49,6 +49,8 @@ struct Wire {
     buffer: BytesMut,
     /// The socket has said its last.
     read_all: bool,
+    /// The socket takes no more bytes, because the peer is gone.
+    broken: bool,
     /// The end of our stream is on its way or through.
     ending: bool,
     ended: bool,
@@ -68,6 +70,10 @@ impl Connection {
     /// From its next poll on the stream fails.
     pub(super) fn reset(&self) {
         self.reset.store(true, Ordering::Release);
+    }
+
+    fn is_reset(&self) -> bool {
+        self.reset.load(Ordering::Acquire)
     }
 
     pub(super) fn wake(&self) {
@@ -94,6 +100,7 @@ impl ShapedStream {
             incoming: Lane::new(Way::From, rng(Way::From)),
             buffer: BytesMut::new(),
             read_all: false,
+            broken: false,
             ending: false,
             ended: false,
         };
@@ -102,7 +109,7 @@ impl ShapedStream {
 
     /// The wire, unless the connection has been reset.
     fn wire(&mut self) -> io::Result<(&Link, &mut Wire)> {
-        if self.connection.reset.load(Ordering::Acquire) {
+        if self.connection.is_reset() {
             // Closes the socket, which tells the server.
             self.wire = None;
         }
@@ -115,8 +122,7 @@ impl AsyncRead for ShapedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.connection.register(cx);
         let (link, wire) = self.wire()?;
-        // A failure to write is seen as one to read: the peer's reset reaches both.
-        wire.drive_outgoing(link, cx)?;
+        wire.drive_outgoing(link, cx);
         if wire.passes_straight(link, &wire.incoming) && !wire.read_all {
             return Pin::new(&mut wire.socket).poll_read(cx, buf);
         }
@@ -136,7 +142,10 @@ impl AsyncWrite for ShapedStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let (link, wire) = self.wire()?;
-        wire.drive_outgoing(link, cx)?;
+        wire.drive_outgoing(link, cx);
+        if wire.knows_that_it_is_broken(link) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         if wire.passes_straight(link, &wire.outgoing) {
             return Pin::new(&mut wire.socket).poll_write_vectored(cx, bufs);
         }
@@ -147,7 +156,7 @@ impl AsyncWrite for ShapedStream {
         bufs.iter().for_each(|buf| bytes.extend_from_slice(buf));
         let taken = bytes.len();
         wire.outgoing.push(link, Payload::Data(bytes.freeze()));
-        wire.drive_outgoing(link, cx)?;
+        wire.drive_outgoing(link, cx);
         Poll::Ready(Ok(taken))
     }
 
@@ -158,7 +167,7 @@ impl AsyncWrite for ShapedStream {
     /// What waits for the link is in the network already, so there is nothing to flush but the socket.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (link, wire) = self.wire()?;
-        wire.drive_outgoing(link, cx)?;
+        wire.drive_outgoing(link, cx);
         Pin::new(&mut wire.socket).poll_flush(cx)
     }
 
@@ -176,21 +185,33 @@ impl Wire {
     }
 
     /// Writes what has come through the link to the socket.
-    fn drive_outgoing(&mut self, link: &Link, cx: &mut Context<'_>) -> io::Result<()> {
+    ///
+    /// A failure is no news to this end yet: it comes back through the link, behind what the peer sent before it went,
+    /// because a socket that takes nothing any more soon says its last.
+    fn drive_outgoing(&mut self, link: &Link, cx: &mut Context<'_>) {
         while let Poll::Ready(payload) = self.outgoing.poll_arrival(link, cx) {
-            let Payload::Data(bytes) = payload else {
-                let Poll::Ready(ended) = Pin::new(&mut self.socket).poll_shutdown(cx) else { break };
-                self.ended = true;
-                self.outgoing.consume(0);
-                return ended;
+            let socket = Pin::new(&mut self.socket);
+            let done = match payload {
+                Payload::Data(bytes) if !self.broken => socket.poll_write(cx, bytes),
+                Payload::Data(_) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                Payload::End | Payload::Failure(_) => socket.poll_shutdown(cx).map_ok(|()| 0),
             };
-            let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(cx, bytes) else { break };
-            match written? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => self.outgoing.consume(written),
+            let is_end = !matches!(payload, Payload::Data(_));
+            match done {
+                Poll::Pending => return,
+                Poll::Ready(Ok(written)) if written > 0 || is_end => self.outgoing.consume(written),
+                Poll::Ready(Ok(_) | Err(_)) => {
+                    self.broken = true;
+                    self.outgoing.clear();
+                }
             }
+            self.ended |= is_end;
         }
-        Ok(())
+    }
+
+    /// Whether word of the broken connection has come through the link.
+    fn knows_that_it_is_broken(&self, link: &Link) -> bool {
+        self.broken && self.read_all && self.incoming.has_arrived(link.world.now())
     }
 
     /// Sends off what the socket holds.
@@ -242,8 +263,8 @@ impl Wire {
             self.ending = true;
             self.outgoing.push(link, Payload::End);
         }
-        self.drive_outgoing(link, cx)?;
-        if self.ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+        self.drive_outgoing(link, cx);
+        if self.ended || self.broken { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
 
@@ -259,7 +280,7 @@ impl Drop for ShapedStream {
         let drain = async move {
             let ended = std::future::poll_fn(|cx| {
                 connection.register(cx);
-                wire.poll_end(&link, cx)
+                if connection.is_reset() { Poll::Ready(Ok(())) } else { wire.poll_end(&link, cx) }
             });
             // The peer may be gone, and nobody is left to be told.
             let _ = ended.await;
