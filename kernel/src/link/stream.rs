@@ -143,7 +143,7 @@ impl AsyncWrite for ShapedStream {
     ) -> Poll<io::Result<usize>> {
         let (link, wire) = self.wire()?;
         wire.drive_outgoing(link, cx);
-        if wire.knows_that_it_is_broken(link) {
+        if wire.ending || wire.knows_that_it_is_broken(link) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if wire.passes_straight(link, &wire.outgoing) {
@@ -171,10 +171,13 @@ impl AsyncWrite for ShapedStream {
         Pin::new(&mut wire.socket).poll_flush(cx)
     }
 
+    /// Done once the end is on its way, as `shutdown` of a socket is; what still waits is sent in the background.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.register(cx);
         let (link, wire) = self.wire()?;
-        wire.poll_end(link, cx)
+        wire.send_end(link);
+        wire.drive_outgoing(link, cx);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -258,13 +261,17 @@ impl Wire {
         if delivered { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    fn poll_end(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn send_end(&mut self, link: &Link) {
         if !self.ending {
             self.ending = true;
             self.outgoing.push(link, Payload::End);
         }
+    }
+
+    /// Completes when all that was sent has gone through the link, or never will.
+    fn poll_drained(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<()> {
         self.drive_outgoing(link, cx);
-        if self.ended || self.broken { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if self.ended || self.broken { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -277,14 +284,12 @@ impl Drop for ShapedStream {
             return;
         };
         let (link, connection) = (self.link.clone(), self.connection.clone());
-        let drain = async move {
-            let ended = std::future::poll_fn(|cx| {
-                connection.register(cx);
-                if connection.is_reset() { Poll::Ready(Ok(())) } else { wire.poll_end(&link, cx) }
-            });
+        wire.send_end(&link);
+        let drain = std::future::poll_fn(move |cx| {
+            connection.register(cx);
             // The peer may be gone, and nobody is left to be told.
-            let _ = ended.await;
-        };
+            if connection.is_reset() { Poll::Ready(()) } else { wire.poll_drained(&link, cx) }
+        });
         self.link.world.spawn(Box::pin(drain));
     }
 }
