@@ -33,6 +33,8 @@ mod interpose;
 mod net;
 mod operations;
 mod replica;
+#[cfg(test)]
+mod semantics;
 mod simulation;
 
 pub use simulation::{Plan, Played, SimulationError, play};
