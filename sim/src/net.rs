@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::future::{Either, select};
 use kernel::world::{BoxFuture, BoxStream, Listener};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -64,7 +65,8 @@ pub(crate) async fn listen(activity: Activity) -> io::Result<Backlog> {
     let (backlog, accepted) = mpsc::channel(BACKLOG);
     tokio::spawn(async move {
         while let Ok(slot) = backlog.reserve().await {
-            let Ok((socket, _)) = listener.accept().await else { return };
+            let closed = pin!(backlog.closed());
+            let Either::Right((Ok((socket, _)), _)) = select(closed, pin!(listener.accept())).await else { return };
             activity.happened();
             slot.send(SimStream { socket, place: Place::Server, activity: activity.clone() });
         }
