@@ -15,6 +15,7 @@ mod loss;
 mod nemesis;
 mod partition;
 mod reset;
+mod server;
 
 use std::{
     io,
