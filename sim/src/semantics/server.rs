@@ -148,7 +148,7 @@ fn metrics_add_up() {
             // One runs, one is given up while it waits, one waits, one is refused, one is invalid.
             let first = caller.code_of(good());
             let rest = join(caller.code_of(good()), caller.code_of(good()));
-            join(join(join(first, hurried), rest), caller.code_of(image(1, 1, 2))).await;
+            let (_hurried, _rest) = join(join(first, hurried), join(rest, caller.code_of(image(1, 1, 2)))).await;
         };
         let look = async {
             cast.sleep(us(1_100)).await;
