@@ -36,7 +36,7 @@ use connection::Connection;
 use health::Health;
 use retry::RetryPolicy;
 
-pub use attempt::{Cause, Failure};
+pub use attempt::{Cause, Channel, Failure};
 
 /// A client of a replicated service. Clones share connections and beliefs.
 #[derive(Clone)]

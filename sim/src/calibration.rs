@@ -80,7 +80,8 @@ impl Calibration {
         Self::parse(&text).map_err(|reason| CalibrationError::Malformed { path: path_text, reason })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// From the text of a calibration file; an error says what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut calibration: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         if let Some(wrong) = calibration.service_times.iter().find(|time| time.units == 0) {
             return Err(format!("a service_time of `{}` has 0 units; an input has at least 1", wrong.workload));

@@ -34,6 +34,8 @@ mod net;
 mod operations;
 mod pipe;
 mod replica;
+#[cfg(test)]
+mod semantics;
 mod simulation;
 
 pub use simulation::{Plan, Played, SimulationError, play};

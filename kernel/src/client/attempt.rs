@@ -11,8 +11,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::{body::Incoming, client::conn::http2::SendRequest};
 use tonic::{Status, body::Body, metadata::MetadataValue};
 
-use super::Shared;
+use super::{Shared, connection};
 use crate::{
+    link::ShapedStream,
     proto::{
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
         rehearsal::{Image, ProcessImageRequest, rehearsal_client::RehearsalClient, rehearsal_server},
@@ -22,7 +23,7 @@ use crate::{
     time::Instant,
     transport::ATTEMPTS_BEFORE,
     workload::{Input, Output},
-    world::timeout_at,
+    world::{SharedWorld, timeout_at},
 };
 
 /// Why an attempt failed.
@@ -148,8 +149,23 @@ fn origin() -> http::Uri {
 }
 
 /// A connection as tonic's clients want it.
-struct Channel {
+#[derive(Clone)]
+pub struct Channel {
     sender: SendRequest<Body>,
+}
+
+impl Channel {
+    /// A channel of its own over a fresh connection, without a client's policies. It lasts as long as `stream` does.
+    pub async fn over(world: SharedWorld, stream: ShapedStream) -> Result<Self, Failure> {
+        let (sender, connection) = connection::handshake(&world, stream)
+            .await
+            .map_err(|error| Failure::new(Code::Unavailable, Cause::of_hyper(&error)))?;
+        world.spawn(Box::pin(async move {
+            // Its calls say how it ended.
+            let _ = connection.await;
+        }));
+        Ok(Self { sender })
+    }
 }
 
 impl tower_service::Service<http::Request<Body>> for Channel {
@@ -157,8 +173,9 @@ impl tower_service::Service<http::Request<Body>> for Channel {
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        self.sender.poll_ready(cx).map_err(|error| network_status(&error))
+    /// Always ready: of a closed connection the call tells, with its cause. tonic would make UNKNOWN of it here.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
@@ -168,7 +185,7 @@ impl tower_service::Service<http::Request<Body>> for Channel {
 }
 
 /// A reply's body, whose failures keep their cause.
-struct Reply(Incoming);
+pub struct Reply(Incoming);
 
 impl HttpBody for Reply {
     type Data = bytes::Bytes;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     entropy::{Entropy, unit},
-    link::Link,
+    link::{Link, ShapedStream},
     record::{Event, Recorder},
     status::Code,
     time::Instant,
@@ -148,14 +148,7 @@ impl Keeper {
             Ok(Err(error)) => return Err(Cause::of_io(&error)),
             Err(_) => return Err(Cause::ConnectTimeout),
         };
-        let handshake = http2::Builder::new(Executor(self.world.clone()))
-            .initial_stream_window_size(transport::STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(transport::CONNECTION_WINDOW_BYTES)
-            .max_frame_size(transport::FRAME_BYTES_MAX)
-            .initial_max_send_streams(transport::STREAMS_MAX as usize)
-            .handshake(TokioIo::new(stream))
-            .await;
-        let (sender, connection) = handshake.map_err(|error| Cause::of_hyper(&error))?;
+        let (sender, connection) = handshake(&self.world, stream).await.map_err(|error| Cause::of_hyper(&error))?;
         self.state.send_replace(State::Ready(sender));
         self.event(Event::Ready, None);
         Ok(async move { connection.await.err().map_or(Cause::ConnectionClosed, |error| Cause::of_hyper(&error)) })
@@ -168,4 +161,18 @@ impl Keeper {
             None => event.record(),
         }
     }
+}
+
+/// Speaks HTTP/2 over `stream`. The second future is the connection, and ends with it.
+pub(super) async fn handshake(
+    world: &SharedWorld,
+    stream: ShapedStream,
+) -> hyper::Result<(SendRequest<Body>, impl Future<Output = hyper::Result<()>> + use<>)> {
+    http2::Builder::new(Executor(world.clone()))
+        .initial_stream_window_size(transport::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(transport::CONNECTION_WINDOW_BYTES)
+        .max_frame_size(transport::FRAME_BYTES_MAX)
+        .initial_max_send_streams(transport::STREAMS_MAX as usize)
+        .handshake(TokioIo::new(stream))
+        .await
 }
