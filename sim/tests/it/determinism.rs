@@ -28,7 +28,8 @@ fn assert_repeats(file: &Path, seed: u64) {
     let second = under_load(|| {
         let mut command = sim(&deeper);
         command.arg(file).args(["--seed", &seed.to_string()]);
-        command.envs((0..=seed % 7).map(|n| (format!("PADDING_{n}"), "x".repeat(1 + (seed * 7_919 % 30_011) as usize))));
+        command
+            .envs((0..=seed % 7).map(|n| (format!("PADDING_{n}"), "x".repeat(1 + (seed * 7_919 % 30_011) as usize))));
         command.envs([("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full"), ("RUST_MIN_STACK", "16777216")]);
         command.envs([("LANG", "de_DE.UTF-8"), ("LC_ALL", "tr_TR.UTF-8"), ("TZ", "Pacific/Chatham")]);
         command.envs([("MALLOC_ARENA_MAX", "1"), ("MALLOC_PERTURB_", "165"), ("MALLOC_TOP_PAD_", "1048576")]);
@@ -95,7 +96,8 @@ fn assert_same_play(left: &Played, right: &Played) {
 fn simulations_side_by_side_do_not_notice_each_other() {
     let plans = [plan("crash_then_freeze", 1), plan("crash_then_freeze", 2)];
     let alone = plans.each_ref().map(play);
-    let together = thread::scope(|scope| plans.each_ref().map(|plan| scope.spawn(|| play(plan))).map(|p| p.join().unwrap()));
+    let together =
+        thread::scope(|scope| plans.each_ref().map(|plan| scope.spawn(|| play(plan))).map(|p| p.join().unwrap()));
     assert_same_play(&alone[0], &together[0]);
     assert_same_play(&alone[1], &together[1]);
 }

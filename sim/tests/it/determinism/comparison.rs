@@ -94,10 +94,7 @@ mod tests {
     fn the_first_line_that_differs_is_shown() {
         let left = [("events.jsonl", "1\n2\n3\n"), ("z", "left")];
         let right = [("events.jsonl", "1\n4\n5\n"), ("z", "right")];
-        assert_eq!(
-            difference(&left, &right).as_deref(),
-            Some("events.jsonl:2\n first: \"2\\n\"\nsecond: \"4\\n\"")
-        );
+        assert_eq!(difference(&left, &right).as_deref(), Some("events.jsonl:2\n first: \"2\\n\"\nsecond: \"4\\n\""));
     }
 
     #[test]
