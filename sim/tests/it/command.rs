@@ -1,10 +1,11 @@
 //! The built `sim` command, and what running it came to.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
+
+use crate::play::files;
 
 /// The command as a user would run it in `folder`.
 pub(crate) fn sim(folder: &Path) -> Command {
@@ -37,18 +38,8 @@ impl Ended {
     }
 }
 
-/// Every file in `scenarios/`, by absolute path.
-pub(crate) fn scenarios() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").canonicalize().unwrap();
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
-    files.sort();
-    assert!(!files.is_empty(), "the scenarios were found");
-    files
-}
-
 /// The file in `scenarios/` called `name`.
 pub(crate) fn scenario(name: &str) -> PathBuf {
     let wanted = format!("{name}.toml");
-    scenarios().into_iter().find(|file| file.ends_with(&wanted)).unwrap_or_else(|| panic!("no scenarios/{wanted}"))
+    files().into_iter().find(|file| file.ends_with(&wanted)).unwrap_or_else(|| panic!("no scenarios/{wanted}"))
 }

@@ -9,12 +9,15 @@ use std::{
     thread,
 };
 
-use kernel::{record::folder::sha256, scenario::Scenario};
+use kernel::record::folder::sha256;
 use sim::{Plan, Played, calibration::Calibration};
 use tempfile::TempDir;
 
 use self::comparison::assert_same;
-use crate::command::{Ended, scenario, scenarios, sim};
+use crate::{
+    command::{Ended, scenario, sim},
+    play,
+};
 
 /// Runs `file` twice, in processes that have as little in common as can be arranged, and compares all they leave.
 fn assert_repeats(file: &Path, seed: u64) {
@@ -36,8 +39,8 @@ fn assert_repeats(file: &Path, seed: u64) {
         Ended::of(command.env("HOME", &deeper))
     });
     assert!(matches!(first.code, Some(0 | 1)), "{what} was not played: {first:?}");
-    assert_eq!(first, second, "{what}: the account differs");
     assert_same(plain.path(), &deeper, &what);
+    assert_eq!(first, second, "{what}: the account differs");
 }
 
 /// Keeps a core busy while `work` is done.
@@ -56,7 +59,7 @@ fn under_load<T>(work: impl FnOnce() -> T) -> T {
 
 #[test]
 fn every_scenario_repeats_byte_for_byte_in_another_process() {
-    let files = scenarios();
+    let files = play::files();
     for seed in 0..files.len().max(20) {
         assert_repeats(&files[seed % files.len()], seed as u64);
     }
@@ -67,7 +70,7 @@ fn every_scenario_repeats_byte_for_byte_in_another_process() {
 #[test]
 #[ignore = "takes minutes"]
 fn every_scenario_repeats_with_every_seed() {
-    for file in scenarios() {
+    for file in play::files() {
         for seed in 100..120 {
             assert_repeats(&file, seed);
         }
@@ -75,8 +78,7 @@ fn every_scenario_repeats_with_every_seed() {
 }
 
 fn plan(name: &str, seed: u64) -> Plan {
-    let scenario = Scenario::load(&scenario(name), &[]).unwrap();
-    Plan { scenario, seed, calibration: Calibration::default() }
+    Plan { scenario: play::scenario(name), seed, calibration: Calibration::default() }
 }
 
 fn play(plan: &Plan) -> Played {
@@ -148,7 +150,7 @@ fn the_digest_is_the_sha_256_of_the_records() {
 #[test]
 fn the_digests_are_the_pinned_ones_in_every_profile() {
     let folder = TempDir::new().unwrap();
-    let pinned = ["crash_then_freeze"].map(|name| {
+    let pinned = ["crash_then_freeze", "loss_and_jitter", "overload", "partition"].map(|name| {
         let ended = Ended::of(sim(folder.path()).arg(scenario(name)).args(["--seed", "42"]));
         format!("{name} {}", ended.account("digest"))
     });
