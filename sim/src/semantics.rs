@@ -129,7 +129,7 @@ where
 }
 
 fn calibration() -> Calibration {
-    Calibration::parse(CALIBRATION).unwrap()
+    Calibration::parse("calibration.toml", CALIBRATION).unwrap()
 }
 
 /// What is recorded of a scenario, of requests for images of 64x64.

@@ -67,7 +67,7 @@ pub enum SimulationError {
     #[error(transparent)]
     Pictures(#[from] PictureFileError),
     /// The calibration knows nothing of the workload.
-    #[error("the calibration `{calibration}` has no service_time for the workload `{workload}`")]
+    #[error("the calibration `{calibration}` has no service_time for the workload `{workload}`; use one that has")]
     NotCalibrated {
         /// Its name.
         calibration: String,
