@@ -8,7 +8,7 @@ use std::{
 };
 
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::{body::Incoming, client::conn::http2::SendRequest};
+use hyper::client::conn::http2::SendRequest;
 use tonic::{Status, body::Body, metadata::MetadataValue};
 
 use super::{Shared, connection};
@@ -21,7 +21,7 @@ use crate::{
     server::MESSAGE_BYTES_MAX,
     status::Code,
     time::Instant,
-    transport::ATTEMPTS_BEFORE,
+    transport::{ATTEMPTS_BEFORE, HeaderFirst},
     workload::{Input, Output},
     world::{SharedWorld, timeout_at},
 };
@@ -180,12 +180,17 @@ impl tower_service::Service<http::Request<Body>> for Channel {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let answer = self.sender.send_request(request);
-        Box::pin(async move { answer.await.map(|reply| reply.map(Reply)).map_err(|error| network_status(&error)) })
+        Box::pin(async move {
+            answer
+                .await
+                .map(|reply| reply.map(|body| Reply(HeaderFirst::new(body))))
+                .map_err(|error| network_status(&error))
+        })
     }
 }
 
 /// A reply's body, whose failures keep their cause.
-pub struct Reply(Incoming);
+pub struct Reply(HeaderFirst);
 
 impl HttpBody for Reply {
     type Data = bytes::Bytes;
