@@ -21,7 +21,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
 
-    /// Where to put the run folder [default: runs/<scenario>/<world>-seed<seed>]
+    /// Where to put the run folder [default: runs/SCENARIO/WORLD-seedN]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
