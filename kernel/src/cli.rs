@@ -26,10 +26,10 @@ pub struct RunArgs {
     pub scenario: PathBuf,
 
     /// Decides everything that is drawn: arrivals, inputs, delays, jitter
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
 
-    /// Where to put the run folder [default: runs/<scenario>/<world>-seed<seed>]
+    /// Where to put the run folder [default: runs/SCENARIO/WORLD-seedN]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
@@ -40,6 +40,10 @@ pub struct RunArgs {
     /// Prints the summary as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
 }
 
 /// How a command ended, as its exit code says.

@@ -40,7 +40,7 @@ use connection::Connection;
 use health::Health;
 use retry::RetryPolicy;
 
-pub use attempt::{Cause, Failure};
+pub use attempt::{Cause, Channel, Failure};
 pub use probe::probe;
 
 /// A client of a replicated service. Clones share connections and beliefs.

@@ -43,6 +43,8 @@ pub struct Link {
 
 struct State {
     shape: Shape,
+    /// When each way was last cut.
+    cut: [Instant; 2],
     /// When the last cut of each way was lifted.
     healed: [Instant; 2],
     /// When the last byte accepted each way will have left, at the link's bandwidth.
@@ -57,6 +59,7 @@ impl Link {
     pub fn new(world: SharedWorld, entropy: Entropy, server: &str) -> Arc<Self> {
         let state = State {
             shape: Shape::default(),
+            cut: [Instant::START; 2],
             healed: [Instant::START; 2],
             busy_until: [Instant::START; 2],
             connections: Vec::new(),
@@ -76,8 +79,10 @@ impl Link {
         let now = self.world.now();
         let mut state = self.state();
         for way in [Way::To, Way::From] {
-            if state.shape.cuts(way) && !shape.cuts(way) {
-                state.healed[way as usize] = now;
+            match (state.shape.cuts(way), shape.cuts(way)) {
+                (false, true) => state.cut[way as usize] = now,
+                (true, false) => state.healed[way as usize] = now,
+                _ => {}
             }
         }
         state.shape = shape;
@@ -108,31 +113,35 @@ impl Link {
 
     async fn pass_handshake(&self, rng: &mut ChaCha8Rng) {
         let sent = self.world.now();
-        let mut through = sent;
-        loop {
-            let changed = self.changed.notified();
-            let healed = {
-                let state = self.state();
-                // A server that is cut off either way completes no handshake.
-                let cut = state.shape.cuts(Way::To) || state.shape.cuts(Way::From);
-                (!cut).then(|| state.healed[0].max(state.healed[1]))
-            };
-            if let Some(healed) = healed {
-                if through != sent || healed > sent {
-                    through = Retransmission::of(SYN_TIMEOUT).first_at_or_after(sent, healed.max(through));
-                }
-                break;
-            }
-            changed.await;
-            through = self.world.now();
+        // Each try is in vain if it falls into a cut.
+        while self.cuts_handshakes() {
+            let healed = self.heal().await;
+            self.world.sleep_until(Retransmission::of(SYN_TIMEOUT).first_at_or_after(sent, healed)).await;
         }
         let delay = {
             let state = self.state();
             state.shape.delay(rng) + state.shape.retransmissions(SYN_TIMEOUT, rng)
         };
-        if through != sent || !delay.is_zero() {
-            self.world.sleep_until(through + delay).await;
+        if !delay.is_zero() {
+            self.world.sleep_until(self.world.now() + delay).await;
         }
+    }
+
+    /// Waits until handshakes pass, and says since when.
+    async fn heal(&self) -> Instant {
+        loop {
+            let changed = self.changed.notified();
+            if !self.cuts_handshakes() {
+                return self.world.now();
+            }
+            changed.await;
+        }
+    }
+
+    /// A server that is cut off either way completes no handshake.
+    fn cuts_handshakes(&self) -> bool {
+        let shape = self.state().shape;
+        shape.cuts(Way::To) || shape.cuts(Way::From)
     }
 
     fn count_connection(&self) -> u64 {

@@ -80,6 +80,8 @@ pub async fn serve(
             Either::Right((stream, _)) => connections.serve(stream?),
         }
     }
+    // From here on connections are refused.
+    drop(listener);
     health.stop();
     stopping.send_replace(true);
     drop(connections);

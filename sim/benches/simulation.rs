@@ -20,10 +20,15 @@ use kernel::{
 use rounds::{compare, fastest};
 use sim::{Plan, Played, play};
 
+/// A part by its name, such as `cargo bench -p sim -- request`; all without one.
 fn main() {
-    demo();
-    per_request();
-    idle_hour();
+    let parts: [(&str, fn()); 3] = [("demo", demo), ("request", per_request), ("idle", idle_hour)];
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    for (name, part) in parts {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            part();
+        }
+    }
 }
 
 /// The README's scenario, records written, against real time and against hosts that merely idle on 1 ms ticks.
@@ -49,7 +54,7 @@ fn per_request() {
     for (size, requests) in [("16x16", 2_000), ("256x256", 1_000), ("512x512", 500)] {
         let seconds = format!("duration=\"{}s\"", requests / 5);
         let sizes = format!("workload.sizes=[\"{size}\"]");
-        let plan = plan("baseline.toml", &[&seconds, &sizes, "load.rate=5"]);
+        let plan = plan("baseline.toml", &[&seconds, &sizes, "load.rate=5", "servers.service_time_min=\"0ms\""]);
         let bench = duplex::Duplex::new(size.parse().expect("a size"));
         let (simulated, direct) = compare(9, || drop(play_now(&plan)), || bench.call(requests));
         let steps = play_now(&plan).steps as f64 / requests as f64;

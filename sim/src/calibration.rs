@@ -1,8 +1,8 @@
 //! What a simulated host takes its times from: distributions measured on real ones.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, num::NonZeroU64, path::Path, time::Duration};
 
-use kernel::{distribution::Distribution, record::folder::sha256, workload::Job};
+use kernel::{distribution::Distribution, record::folder::sha256, scenario::Mistake, workload::Job};
 use rand::Rng;
 use serde::Deserialize;
 
@@ -46,7 +46,7 @@ pub(crate) struct ProcessTimes {
 struct ServiceTime {
     workload: String,
     /// The size in the workload's unit: pixels.
-    units: u64,
+    units: NonZeroU64,
     us: Distribution,
 }
 
@@ -54,7 +54,7 @@ struct ServiceTime {
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrationError {
     /// The file cannot be read.
-    #[error("cannot read the calibration {path}: {reason}")]
+    #[error("cannot read the calibration {path}: {reason}; without --calibration the built-in one is used")]
     Unreadable {
         /// The file.
         path: String,
@@ -62,29 +62,25 @@ pub enum CalibrationError {
         reason: std::io::Error,
     },
     /// The file is no calibration.
-    #[error("{path} is no calibration: {reason}")]
-    Malformed {
-        /// The file.
-        path: String,
-        /// Line, column and what is wrong there.
-        reason: String,
-    },
+    #[error(transparent)]
+    Malformed(#[from] Box<Mistake>),
 }
 
 impl Calibration {
     /// Reads a calibration file.
     pub fn load(path: &Path) -> Result<Self, CalibrationError> {
-        let path_text = path.display().to_string();
-        let text = fs::read_to_string(path)
-            .map_err(|reason| CalibrationError::Unreadable { path: path_text.clone(), reason })?;
-        Self::parse(&text).map_err(|reason| CalibrationError::Malformed { path: path_text, reason })
+        let origin = path.display().to_string();
+        let text =
+            fs::read_to_string(path).map_err(|reason| CalibrationError::Unreadable { path: origin.clone(), reason })?;
+        Ok(Self::parse(&origin, &text)?)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let mut calibration: Self = toml::from_str(text).map_err(|error| error.to_string())?;
-        if let Some(wrong) = calibration.service_times.iter().find(|time| time.units == 0) {
-            return Err(format!("a service_time of `{}` has 0 units; an input has at least 1", wrong.workload));
-        }
+    /// `origin` is what errors call the text.
+    pub(crate) fn parse(origin: &str, text: &str) -> Result<Self, Box<Mistake>> {
+        let mut calibration: Self = toml::from_str(text).map_err(|error| {
+            let help = "for an example see sim/calibration.toml, the built-in one";
+            Mistake::in_toml("a calibration", origin, text, &error, help)
+        })?;
         calibration.service_times.sort_by_key(|time| time.units);
         calibration.sha256 = sha256(text.as_bytes());
         Ok(calibration)
@@ -107,15 +103,16 @@ impl Calibration {
     pub(crate) fn service_time(&self, job: &Job, rng: &mut impl Rng) -> Duration {
         let units = job.input.units();
         let known = self.service_times.iter().filter(|time| time.workload == job.workload.name());
-        let below = known.clone().rfind(|time| time.units <= units);
-        let above = known.clone().find(|time| time.units >= units);
+        let below = known.clone().rfind(|time| time.units.get() <= units);
+        let above = known.clone().find(|time| time.units.get() >= units);
         match (below, above) {
             (Some(below), Some(above)) if below.units < above.units => {
-                let share = (units - below.units) as f64 / (above.units - below.units) as f64;
+                let (from, to) = (below.units.get(), above.units.get());
+                let share = (units - from) as f64 / (to - from) as f64;
                 below.us.interpolate(&above.us, share).sample(rng)
             }
             (Some(nearest), _) | (None, Some(nearest)) => {
-                nearest.us.sample(rng).mul_f64(units as f64 / nearest.units as f64)
+                nearest.us.sample(rng).mul_f64(units as f64 / nearest.units.get() as f64)
             }
             (None, None) => panic!("the calibration was checked to know `{}`", job.workload.name()),
         }
@@ -125,6 +122,6 @@ impl Calibration {
 impl Default for Calibration {
     /// The one in `sim/calibration.toml`.
     fn default() -> Self {
-        Self::parse(DEFAULT).expect("the default calibration is tested")
+        Self::parse("sim/calibration.toml", DEFAULT).expect("the default calibration is tested")
     }
 }

@@ -18,7 +18,8 @@
 //!
 //! It knows nothing of requests, policies, faults or metrics: that is `kernel`, and the same in the real world.
 
-#[cfg(not(tokio_unstable))]
+// rustdoc, which builds nothing that runs, does not get the flag.
+#[cfg(not(any(tokio_unstable, doc)))]
 compile_error!(
     "build with `--cfg tokio_unstable`, as `.cargo/config.toml` does (a RUSTFLAGS variable replaces it): \
      without it tokio's `select!` takes its branches in an order that no seed decides"
@@ -34,6 +35,8 @@ mod net;
 mod operations;
 mod pipe;
 mod replica;
+#[cfg(test)]
+mod semantics;
 mod simulation;
 
 pub use simulation::{Plan, Played, SimulationError, play};

@@ -3,6 +3,7 @@
 mod progress;
 
 use std::{
+    io::{self, Write},
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::AtomicU64},
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
     match run(&options) {
         Ok(exit) => exit.into(),
         Err(Failure { exit, message }) => {
-            eprintln!("error: {message}");
+            // Not `eprintln!`: it panics when nobody reads any more.
+            let _ = writeln!(io::stderr(), "error: {message}");
             exit.into()
         }
     }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::{Either, select};
 use kernel::{
     distribution::Distribution,
     entropy::Entropy,
@@ -98,7 +99,9 @@ impl Net {
         let net = self.clone();
         tokio::spawn(async move {
             while let Ok(slot) = backlog.reserve().await {
-                let Ok((socket, client)) = listener.accept().await else { return };
+                let closed = pin!(backlog.closed());
+                let accept = pin!(listener.accept());
+                let Either::Right((Ok((socket, client)), _)) = select(closed, accept).await else { return };
                 net.activity.happened();
                 let pipe = |way| Pipe::new(net.clock.clone(), net.delay.clone(), net.stream(way));
                 let [to_server, to_client] = [pipe("net.to_server"), pipe("net.to_client")];
@@ -174,10 +177,14 @@ impl SimStream {
         if self.incoming.has_ended() { Poll::Ready(read) } else { Poll::Pending }
     }
 
+    /// turmoil knows at once that the other side is gone. Until the network has carried that here, what is sent is lost
+    /// without a word.
     fn poll_send(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.socket).poll_write(cx, &[0]))?;
-        if self.outgoing.push(chunk) {
-            self.activity.happened();
+        match ready!(Pin::new(&mut self.socket).poll_write(cx, &[0])) {
+            Ok(_) if self.outgoing.push(chunk) => self.activity.happened(),
+            Ok(_) => {}
+            Err(error) if self.incoming.has_ended() => return Poll::Ready(Err(error)),
+            Err(_) => {}
         }
         Poll::Ready(Ok(()))
     }

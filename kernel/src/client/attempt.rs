@@ -9,11 +9,12 @@ use std::{
 };
 
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::{body::Incoming, client::conn::http2::SendRequest};
+use hyper::client::conn::http2::SendRequest;
 use tonic::{Status, body::Body, metadata::MetadataValue};
 
-use super::Shared;
+use super::{Shared, connection};
 use crate::{
+    link::ShapedStream,
     proto::{
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
         rehearsal::{Image, ProcessImageRequest, rehearsal_client::RehearsalClient, rehearsal_server},
@@ -21,9 +22,9 @@ use crate::{
     server::MESSAGE_BYTES_MAX,
     status::Code,
     time::Instant,
-    transport::ATTEMPTS_BEFORE,
+    transport::{ATTEMPTS_BEFORE, HeaderFirst},
     workload::{Input, Output},
-    world::timeout_at,
+    world::{SharedWorld, timeout_at},
 };
 
 /// Why an attempt failed.
@@ -155,8 +156,22 @@ fn origin() -> http::Uri {
 }
 
 /// A connection as tonic's clients want it.
-struct Channel {
+#[derive(Clone)]
+pub struct Channel {
     sender: SendRequest<Body>,
+}
+
+impl Channel {
+    /// A channel of its own over a fresh connection, without a client's policies. It lasts as long as `stream` does.
+    pub async fn over(world: SharedWorld, stream: ShapedStream) -> Result<Self, Failure> {
+        let (sender, connection) =
+            connection::handshake(&world, stream).await.map_err(|cause| Failure::new(Code::Unavailable, cause))?;
+        world.spawn(Box::pin(async move {
+            // Its calls say how it ended.
+            connection.await;
+        }));
+        Ok(Self { sender })
+    }
 }
 
 impl tower_service::Service<http::Request<Body>> for Channel {
@@ -164,18 +179,24 @@ impl tower_service::Service<http::Request<Body>> for Channel {
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        self.sender.poll_ready(cx).map_err(|error| network_status(&error))
+    /// Always ready: of a closed connection the call tells, with its cause. tonic would make UNKNOWN of it here.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let answer = self.sender.send_request(request);
-        Box::pin(async move { answer.await.map(|reply| reply.map(Reply)).map_err(|error| network_status(&error)) })
+        Box::pin(async move {
+            answer
+                .await
+                .map(|reply| reply.map(|body| Reply(HeaderFirst::new(body))))
+                .map_err(|error| network_status(&error))
+        })
     }
 }
 
 /// A reply's body, whose failures keep their cause.
-struct Reply(Incoming);
+pub struct Reply(HeaderFirst);
 
 impl HttpBody for Reply {
     type Data = bytes::Bytes;

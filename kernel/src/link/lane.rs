@@ -31,9 +31,11 @@ pub(super) struct Lane {
     last_arrival: Instant,
     /// What was sent last.
     burst: Option<Burst>,
-    /// While the way is cut: when TCP first sent something in vain.
+    /// While something is held: when TCP first sent it in vain.
     stuck_since: Option<Instant>,
-    /// The timer of the segment at the head, and its time.
+    /// While something is held and the way is not cut: when TCP tries again.
+    retry_at: Option<Instant>,
+    /// The timer of the segment at the head, and the time it arrives or is tried again.
     timer: Option<(Instant, Sleep)>,
 }
 
@@ -46,7 +48,7 @@ struct Burst {
 
 struct Segment {
     payload: Payload,
-    /// `None` while it is held by a cut.
+    /// `None` while a cut holds it, and then until TCP tries again.
     arrival: Option<Instant>,
 }
 
@@ -77,6 +79,7 @@ impl Lane {
             last_arrival: Instant::START,
             burst: None,
             stuck_since: None,
+            retry_at: None,
             timer: None,
         }
     }
@@ -88,6 +91,17 @@ impl Lane {
 
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Whether the last of what was sent off has arrived.
+    pub(super) fn has_arrived(&self, now: Instant) -> bool {
+        self.queue.back().is_none_or(|segment| segment.arrival.is_some_and(|arrival| arrival <= now))
+    }
+
+    /// Takes back all that is on its way.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        (self.queued, self.stuck_since, self.retry_at, self.timer) = (0, None, None, None);
     }
 
     /// Sends `payload` off.
@@ -107,23 +121,27 @@ impl Lane {
 
     /// The payload at the head, once it has arrived.
     pub(super) fn poll_arrival(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<&mut Payload> {
-        self.release_if_healed(link);
-        let Some(Segment { arrival: Some(arrival), .. }) = self.queue.front() else {
-            self.timer = None;
-            return Poll::Pending;
-        };
-        let arrival = *arrival;
-        if link.world.now() < arrival {
-            let timer = match &mut self.timer {
-                Some((at, timer)) if *at == arrival => timer,
-                timer => &mut timer.insert((arrival, link.world.sleep_until(arrival))).1,
-            };
-            if timer.as_mut().poll(cx).is_pending() {
+        loop {
+            self.release_if_healed(link);
+            let arrival = self.queue.front().and_then(|segment| segment.arrival);
+            let Some(due) = arrival.or(self.retry_at) else {
+                self.timer = None;
                 return Poll::Pending;
+            };
+            if link.world.now() < due {
+                let timer = match &mut self.timer {
+                    Some((at, timer)) if *at == due => timer,
+                    timer => &mut timer.insert((due, link.world.sleep_until(due))).1,
+                };
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+            self.timer = None;
+            if arrival.is_some() {
+                return Poll::Ready(&mut self.queue.front_mut().expect("a segment was at the head").payload);
             }
         }
-        self.timer = None;
-        Poll::Ready(&mut self.queue.front_mut().expect("a segment was at the head").payload)
     }
 
     /// `bytes` have been taken off the head, which is done with once it is empty.
@@ -148,18 +166,20 @@ impl Lane {
         self.queue.push_back(Segment { payload, arrival });
     }
 
-    /// Once the cut is lifted: what was held arrives with TCP's next retransmission.
+    /// What was held leaves with TCP's first retransmission since the cut was lifted, unless that falls into another.
     fn release_if_healed(&mut self, link: &Link) {
         let Some(stuck_since) = self.stuck_since else { return };
-        let healed = {
-            let state = link.state();
-            if state.shape.cuts(self.way) {
-                return;
-            }
-            state.healed[self.way as usize]
+        let (is_cut, cut, healed) = {
+            let (state, way) = (link.state(), self.way);
+            (state.shape.cuts(way), state.cut[way as usize], state.healed[way as usize])
         };
-        self.stuck_since = None;
         let sent = Retransmission::of(RTO).first_at_or_after(stuck_since, healed);
+        self.retry_at = (!is_cut).then_some(sent);
+        let leaves = if is_cut { sent < cut } else { sent <= link.world.now() };
+        if !leaves {
+            return;
+        }
+        (self.stuck_since, self.retry_at) = (None, None);
         let first_held = self.queue.partition_point(|segment| segment.arrival.is_some());
         for position in first_held..self.queue.len() {
             let arrival = self.arrival(link, sent, self.queue[position].payload.len());

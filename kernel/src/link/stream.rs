@@ -43,6 +43,8 @@ struct Wire {
     incoming: Lane,
     /// The socket has said its last.
     read_all: bool,
+    /// The socket takes no more bytes, because the peer is gone.
+    broken: bool,
     /// The end of our stream is on its way or through.
     ending: bool,
     ended: bool,
@@ -62,6 +64,10 @@ impl Connection {
     /// From its next poll on the stream fails.
     pub(super) fn reset(&self) {
         self.reset.store(true, Ordering::Release);
+    }
+
+    fn is_reset(&self) -> bool {
+        self.reset.load(Ordering::Acquire)
     }
 
     pub(super) fn wake(&self) {
@@ -87,6 +93,7 @@ impl ShapedStream {
             outgoing: Lane::new(Way::To, rng(Way::To)),
             incoming: Lane::new(Way::From, rng(Way::From)),
             read_all: false,
+            broken: false,
             ending: false,
             ended: false,
         };
@@ -95,7 +102,7 @@ impl ShapedStream {
 
     /// The wire, unless the connection has been reset.
     fn wire(&mut self) -> io::Result<(&Link, &mut Wire)> {
-        if self.connection.reset.load(Ordering::Acquire) {
+        if self.connection.is_reset() {
             // Closes the socket, which tells the server.
             self.wire = None;
         }
@@ -108,8 +115,7 @@ impl AsyncRead for ShapedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.connection.register(cx);
         let (link, wire) = self.wire()?;
-        // A failure to write is seen as one to read: the peer's reset reaches both.
-        wire.drive_outgoing(link, cx)?;
+        wire.drive_outgoing(link, cx);
         if wire.passes_straight(link, &wire.incoming) && !wire.read_all {
             return Pin::new(&mut wire.socket).poll_read(cx, buf);
         }
@@ -129,7 +135,10 @@ impl AsyncWrite for ShapedStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let (link, wire) = self.wire()?;
-        wire.drive_outgoing(link, cx)?;
+        wire.drive_outgoing(link, cx);
+        if wire.ending || wire.knows_that_it_is_broken(link) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         if wire.passes_straight(link, &wire.outgoing) {
             return Pin::new(&mut wire.socket).poll_write_vectored(cx, bufs);
         }
@@ -140,7 +149,7 @@ impl AsyncWrite for ShapedStream {
         bufs.iter().for_each(|buf| bytes.extend_from_slice(buf));
         let taken = bytes.len();
         wire.outgoing.push(link, Payload::Data(bytes.freeze()));
-        wire.drive_outgoing(link, cx)?;
+        wire.drive_outgoing(link, cx);
         Poll::Ready(Ok(taken))
     }
 
@@ -151,14 +160,17 @@ impl AsyncWrite for ShapedStream {
     /// What waits for the link is in the network already, so there is nothing to flush but the socket.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (link, wire) = self.wire()?;
-        wire.drive_outgoing(link, cx)?;
+        wire.drive_outgoing(link, cx);
         Pin::new(&mut wire.socket).poll_flush(cx)
     }
 
+    /// Done once the end is on its way, as `shutdown` of a socket is; what still waits is sent in the background.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.register(cx);
         let (link, wire) = self.wire()?;
-        wire.poll_end(link, cx)
+        wire.send_end(link);
+        wire.drive_outgoing(link, cx);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -169,21 +181,35 @@ impl Wire {
     }
 
     /// Writes what has come through the link to the socket.
-    fn drive_outgoing(&mut self, link: &Link, cx: &mut Context<'_>) -> io::Result<()> {
+    ///
+    /// A failure is no news to this end yet: it comes back through the link, behind what the peer sent before it went,
+    /// because a socket that takes nothing any more soon says its last.
+    fn drive_outgoing(&mut self, link: &Link, cx: &mut Context<'_>) {
         while let Poll::Ready(payload) = self.outgoing.poll_arrival(link, cx) {
-            let Payload::Data(bytes) = payload else {
-                let Poll::Ready(ended) = Pin::new(&mut self.socket).poll_shutdown(cx) else { break };
-                self.ended = true;
-                self.outgoing.consumed(0);
-                return ended;
+            let done = match payload {
+                Payload::Data(bytes) if !self.broken => {
+                    let length = bytes.len();
+                    self.socket.poll_write_chunk(cx, bytes).map_ok(|()| length - bytes.len())
+                }
+                Payload::Data(_) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                Payload::End | Payload::Failure(_) => Pin::new(&mut self.socket).poll_shutdown(cx).map_ok(|()| 0),
             };
-            let length = bytes.len();
-            let Poll::Ready(written) = self.socket.poll_write_chunk(cx, bytes) else { break };
-            written?;
-            let written = length - bytes.len();
-            self.outgoing.consumed(written);
+            let is_end = !matches!(payload, Payload::Data(_));
+            match done {
+                Poll::Pending => return,
+                Poll::Ready(Ok(written)) if written > 0 || is_end => self.outgoing.consumed(written),
+                Poll::Ready(Ok(_) | Err(_)) => {
+                    self.broken = true;
+                    self.outgoing.clear();
+                }
+            }
+            self.ended |= is_end;
         }
-        Ok(())
+    }
+
+    /// Whether word of the broken connection has come through the link.
+    fn knows_that_it_is_broken(&self, link: &Link) -> bool {
+        self.broken && self.read_all && self.incoming.has_arrived(link.world.now())
     }
 
     /// Sends off what the socket holds.
@@ -222,13 +248,17 @@ impl Wire {
         if delivered { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    fn poll_end(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn send_end(&mut self, link: &Link) {
         if !self.ending {
             self.ending = true;
             self.outgoing.push(link, Payload::End);
         }
-        self.drive_outgoing(link, cx)?;
-        if self.ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Completes when all that was sent has gone through the link, or never will.
+    fn poll_drained(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<()> {
+        self.drive_outgoing(link, cx);
+        if self.ended || self.broken { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -241,14 +271,12 @@ impl Drop for ShapedStream {
             return;
         };
         let (link, connection) = (self.link.clone(), self.connection.clone());
-        let drain = async move {
-            let ended = std::future::poll_fn(|cx| {
-                connection.register(cx);
-                wire.poll_end(&link, cx)
-            });
+        wire.send_end(&link);
+        let drain = std::future::poll_fn(move |cx| {
+            connection.register(cx);
             // The peer may be gone, and nobody is left to be told.
-            let _ = ended.await;
-        };
+            if connection.is_reset() { Poll::Ready(()) } else { wire.poll_drained(&link, cx) }
+        });
         self.link.world.spawn(Box::pin(drain));
     }
 }

@@ -21,6 +21,7 @@ const REQUESTS: &str = "requests.jsonl";
 const ATTEMPTS: &str = "attempts.jsonl";
 const EVENTS: &str = "events.jsonl";
 const SUMMARY: &str = "summary.json";
+const FILES: [&str; 6] = [SCENARIO, RUN, REQUESTS, ATTEMPTS, EVENTS, SUMMARY];
 
 /// What processes wrote to their standard error, beside the files.
 const LOGS: &str = "logs";
@@ -97,6 +98,8 @@ pub enum FolderError {
 pub struct RunFolder {
     place: PathBuf,
     staging: PathBuf,
+    /// The folders above that were not there, the innermost first.
+    made: Vec<PathBuf>,
 }
 
 impl RunFolder {
@@ -110,15 +113,22 @@ impl RunFolder {
         if !may_be_replaced(place) {
             return Err(FolderError::Occupied { path: place.to_owned() });
         }
-        let mut name = place.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
-        let staging = place.with_file_name(name);
-        if staging.exists() {
-            // Left behind by a run that was killed.
-            fs::remove_dir_all(&staging).map_err(unwritable(&staging))?;
+        let place = match place.canonicalize() {
+            // A link goes on pointing to where it did, and `.` gets a name.
+            Ok(path) => path,
+            Err(_) if place.file_name().is_some() => place.to_owned(),
+            Err(reason) => return Err(FolderError::Unwritable { path: place.to_owned(), reason }),
+        };
+        let staging = beside(&place, ".partial");
+        if !is_unfinished(&staging) {
+            return Err(FolderError::Occupied { path: staging });
         }
-        fs::create_dir_all(&staging).map_err(unwritable(&staging))?;
-        Ok(Self { place: place.to_owned(), staging })
+        remove(&staging)?;
+        let missing = |parent: &&Path| !parent.as_os_str().is_empty() && !parent.exists();
+        let made = place.ancestors().skip(1).take_while(missing).map(Path::to_owned).collect();
+        let folder = Self { place, staging, made };
+        fs::create_dir_all(&folder.staging).map_err(unwritable(&folder.staging))?;
+        Ok(folder)
     }
 
     /// A folder within it for the logs of a run's processes, to be written from now on.
@@ -174,10 +184,17 @@ impl RunFolder {
         if !may_be_replaced(&self.place) {
             return Err(FolderError::Occupied { path: self.place.clone() });
         }
-        if self.place.exists() {
-            fs::remove_dir_all(&self.place).map_err(unwritable(&self.place))?;
+        // Moved, then removed: whoever kills this leaves no half of a run under its own name.
+        let former = beside(&self.place, ".replaced");
+        if !may_be_replaced(&former) {
+            return Err(FolderError::Occupied { path: former });
         }
-        fs::rename(&self.staging, &self.place).map_err(unwritable(&self.place))
+        remove(&former)?;
+        if self.place.exists() {
+            fs::rename(&self.place, &former).map_err(unwritable(&self.place))?;
+        }
+        fs::rename(&self.staging, &self.place).map_err(unwritable(&self.place))?;
+        remove(&former)
     }
 }
 
@@ -185,14 +202,41 @@ impl Drop for RunFolder {
     fn drop(&mut self) {
         // Once in place there is nothing to remove, and otherwise nothing that can be done about it.
         let _ = fs::remove_dir_all(&self.staging);
+        // Removes empty folders only.
+        let _ = self.made.iter().try_for_each(fs::remove_dir);
     }
 }
 
 /// Whether nothing is lost by putting a run folder there.
 fn may_be_replaced(place: &Path) -> bool {
-    match fs::read_dir(place) {
-        Ok(mut entries) => place.join(RUN).is_file() || entries.next().is_none(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    is_folder_of(place, |mut entries| place.join(RUN).is_file() || entries.next().is_none())
+}
+
+/// Whether there is at most what a run that was killed left behind.
+fn is_unfinished(staging: &Path) -> bool {
+    is_folder_of(staging, |mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| FILES.iter().any(|&file| entry.file_name() == file)))
+    })
+}
+
+/// Whether there is nothing, not even a link to nowhere, or a folder whose `entries` are as they should be.
+fn is_folder_of(path: &Path, entries: impl FnOnce(fs::ReadDir) -> bool) -> bool {
+    // What cannot be looked at, such as a path below a file, cannot be made either, and then says why.
+    fs::symlink_metadata(path).is_err() || fs::read_dir(path).is_ok_and(entries)
+}
+
+/// The path next to `place` whose name has `suffix` behind it.
+fn beside(place: &Path, suffix: &str) -> PathBuf {
+    let mut name = place.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    place.with_file_name(name)
+}
+
+/// Removes the folder if it is there.
+fn remove(folder: &Path) -> Result<(), FolderError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(folder)(error)),
+        _ => Ok(()),
     }
 }
 
@@ -260,7 +304,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("runs/short/sim-seed1");
         write(&place, &records()).unwrap();
-        for file in [SCENARIO, RUN, REQUESTS, ATTEMPTS, EVENTS, SUMMARY] {
+        for file in FILES {
             assert!(place.join(file).is_file(), "{file} is missing");
         }
         assert_eq!(fs::read_to_string(place.join(REQUESTS)).unwrap().lines().count(), 3);
@@ -295,7 +339,7 @@ mod tests {
     #[test]
     fn a_run_that_fails_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        drop(RunFolder::prepare(&directory.path().join("run")).unwrap());
+        drop(RunFolder::prepare(&directory.path().join("runs/story/run")).unwrap());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
@@ -305,9 +349,44 @@ mod tests {
         let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(matches!(RunFolder::prepare(&file), Err(FolderError::Occupied { .. })));
-        assert!(matches!(
-            RunFolder::prepare(&file.join("run")),
-            Err(FolderError::Unwritable { .. } | FolderError::Occupied { .. })
-        ));
+        assert!(matches!(RunFolder::prepare(&file.join("run")), Err(FolderError::Unwritable { .. })));
+        assert!(matches!(RunFolder::prepare(&directory.path().join("none/..")), Err(FolderError::Unwritable { .. })));
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_cleared_away_but_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("run");
+        write(&beside(&place, ".replaced"), &records()).unwrap();
+        fs::create_dir(beside(&place, ".partial")).unwrap();
+        fs::write(beside(&place, ".partial").join(EVENTS), "{\"at_us").unwrap();
+        write(&place, &records()).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+
+        for suffix in [".partial", ".replaced"] {
+            let precious = beside(&place, suffix);
+            fs::create_dir(&precious).unwrap();
+            fs::write(precious.join("thesis.txt"), "years of work").unwrap();
+            assert!(matches!(write(&place, &records()), Err(FolderError::Occupied { .. })));
+            assert!(precious.join("thesis.txt").is_file());
+            fs::remove_dir_all(&precious).unwrap();
+        }
+        assert!(place.join(RUN).is_file());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_goes_on_pointing_to_the_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let (place, link) = (directory.path().join("run"), directory.path().join("latest"));
+        write(&place, &records()).unwrap();
+        std::os::unix::fs::symlink(&place, &link).unwrap();
+        write(&link, &Records::default()).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(place.join(REQUESTS)).unwrap(), "");
+
+        let nowhere = directory.path().join("nowhere");
+        std::os::unix::fs::symlink("gone", &nowhere).unwrap();
+        assert!(matches!(RunFolder::prepare(&nowhere), Err(FolderError::Occupied { .. })));
     }
 }

@@ -36,6 +36,15 @@ pub struct Mistake {
 
 impl std::error::Error for Mistake {}
 
+impl Mistake {
+    /// What `error` says is wrong with another of our TOML files: `text`, which the message calls `origin`. `kind` is
+    /// what the file should be, such as `a calibration`.
+    pub fn in_toml(kind: &str, origin: &str, text: &str, error: &toml::de::Error, help: &str) -> Self {
+        let problem = Problem::new(error.span(), format!("not {kind}: {}", error.message())).help(help);
+        problem.shown_in(&Source::new(origin, text, &[]), &Tree::default())
+    }
+}
+
 /// Where a wrong value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {

@@ -1,6 +1,6 @@
 //! From a path or a text to a [`Scenario`]: the steps, in order.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use serde::Deserialize;
 
@@ -22,7 +22,10 @@ impl Scenario {
         if path.is_dir() {
             return Err(unreadable("it is a directory; name a scenario file in it".into()));
         }
-        let bytes = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+        let bytes = fs::read(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => unreadable(format!("{error}; check its spelling and the folder it starts from")),
+            _ => unreadable(error.to_string()),
+        })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let position = error.utf8_error().valid_up_to();
             unreadable(format!("not UTF-8 text at byte {position}; save it as UTF-8"))

@@ -240,7 +240,9 @@ impl Shown for usize {
 
 impl Shown for f64 {
     fn shown(&self) -> String {
-        self.to_string()
+        // Written out, 1e300 is a line of zeros.
+        let readable = *self == 0.0 || (1e-9..1e15).contains(&self.abs());
+        if readable { self.to_string() } else { format!("{self:e}") }
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     proto::{health::health_server::HealthServer, rehearsal::rehearsal_server::RehearsalServer},
-    transport::{self, Executor},
+    transport::{self, Executor, HeaderFirst},
     world::{BoxStream, SharedWorld},
 };
 
@@ -75,6 +75,7 @@ pub(super) struct Routes {
 impl Routes {
     /// tonic's servers are always ready, so nobody asks them.
     pub(super) async fn route(mut self, request: Request<Incoming>) -> Response<Body> {
+        let request = request.map(HeaderFirst::new);
         let answered: Result<_, Infallible> = if request.uri().path().starts_with("/grpc.health.v1.Health/") {
             self.health.call(request).await
         } else {

@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, future::ready, stream};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
@@ -47,23 +47,22 @@ impl Service for Health {
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Updates>, Status> {
         if !is_known(&request.get_ref().service) {
             // The protocol keeps the stream open, in case the service comes to be known.
-            let updates = stream::unfold(false, |told| async move {
-                if told {
-                    std::future::pending::<()>().await;
-                }
-                Some((Ok(response(ServingStatus::ServiceUnknown)), true))
-            });
-            return Ok(Response::new(Box::pin(updates)));
+            let unknown = stream::iter([ServingStatus::ServiceUnknown]);
+            let stop = stream::once(stops(self.serving.subscribe())).filter_map(|_| ready(None));
+            return Ok(Response::new(Box::pin(unknown.chain(stop).map(|status| Ok(response(status))))));
         }
-        let mut serving = self.serving.subscribe();
-        serving.mark_changed();
-        let updates = stream::unfold(serving, |mut serving| async move {
-            serving.changed().await.ok()?;
-            let now = status(*serving.borrow_and_update());
-            Some((Ok(response(now)), serving))
-        });
-        Ok(Response::new(Box::pin(updates)))
+        let is_serving = *self.serving.borrow();
+        let now = stream::iter(is_serving.then_some(ServingStatus::Serving));
+        let stop = stream::once(stops(self.serving.subscribe()));
+        Ok(Response::new(Box::pin(now.chain(stop).map(|status| Ok(response(status))))))
     }
+}
+
+/// Completes when the replica stops. Watches end with it: they would hold up a graceful stop for ever.
+async fn stops(mut serving: watch::Receiver<bool>) -> ServingStatus {
+    // A sender that is gone has stopped, too.
+    let _ = serving.wait_for(|serving| !serving).await;
+    ServingStatus::NotServing
 }
 
 fn is_known(service: &str) -> bool {

@@ -44,9 +44,7 @@ impl Replica {
         let counters = self.workers.counters();
         Counters::count(&counters.received);
         if let Err(wrong) = job.workload.check(&job.input) {
-            Counters::count(&counters.invalid);
-            self.refuse(job.request, job.attempt, &wrong);
-            return Err(Status::invalid_argument(wrong));
+            return Err(self.invalid(job.request, job.attempt, &wrong));
         }
         let (request, attempt) = (job.request, job.attempt);
         self.workers.run(job, deadline).await.map_err(|not_done| match not_done {
@@ -57,6 +55,12 @@ impl Replica {
             }
             NotDone::Late => Status::deadline_exceeded(not_done.to_string()),
         })
+    }
+
+    fn invalid(&self, request: u64, attempt: u32, wrong: &str) -> Status {
+        Counters::count(&self.workers.counters().invalid);
+        self.refuse(request, attempt, wrong);
+        Status::invalid_argument(wrong)
     }
 
     fn refuse(&self, request: u64, attempt: u32, cause: &str) {
@@ -81,7 +85,10 @@ impl Rehearsal for Replica {
         let deadline = request.extensions().get::<Deadline>().map_or(Instant::NEVER, |deadline| deadline.0);
         let attempt = attempt(&request);
         let message = request.into_inner();
-        let image = message.image.ok_or_else(|| Status::invalid_argument("the request holds no image"))?;
+        let Some(image) = message.image else {
+            Counters::count(&self.workers.counters().received);
+            return Err(self.invalid(message.request_id, attempt, "the request holds no image"));
+        };
         let (width, height) = (image.width, image.height);
         let input = Input::Image(Picture { width, height, pixels: image.pixels });
         let job = Job { workload: self.sobel.clone(), input, request: message.request_id, attempt };

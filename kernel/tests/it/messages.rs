@@ -175,7 +175,7 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
     for (path, reason) in [
         (&folder, "it is a directory; name a scenario file in it"),
         (&latin, "not UTF-8 text at byte 10; save it as UTF-8"),
-        (&absent, "No such file or directory (os error 2)"),
+        (&absent, "No such file or directory (os error 2); check its spelling and the folder it starts from"),
     ] {
         let shown = Scenario::load(path, &[]).unwrap_err().to_string();
         assert_eq!(shown, format!("cannot read {}: {reason}", path.display()));

@@ -1,5 +1,10 @@
 //! The crate's integration tests, one binary.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows the test functions, not what they call")]
+
+mod command;
+mod command_line;
+mod determinism;
 mod play;
 mod scenarios;
 mod soundness;

@@ -1,0 +1,131 @@
+//! SIGKILL: what was sent still arrives, and then nobody is there until the restart.
+
+use std::io::ErrorKind;
+
+use futures_util::future::join;
+
+use super::*;
+
+#[test]
+fn what_a_killed_server_sent_still_arrives_and_then_the_end() {
+    let heard = simulate(&speaker([(ms(1), "last words")]), |cast| async move {
+        let conversation = Conversation::open(&cast).await;
+        join(conversation.until(ms(10)), cast.apply(us(1_010), Operation::Crash(0))).await.0
+    });
+    assert_eq!(heard, [(at(ms(1) + LINK), bytes("last words")), (at(us(1_010) + LINK), Seen::End)]);
+}
+
+#[test]
+fn a_killed_server_that_left_bytes_unread_resets_the_connection() {
+    let heard = simulate(&speaker([(ms(1), "last words")]), |cast| async move {
+        let mut conversation = Conversation::open(&cast).await;
+        conversation.say(us(500), b"unheard").await;
+        join(conversation.until(ms(10)), cast.apply(us(1_010), Operation::Crash(0))).await.0
+    });
+    let reset = Seen::Failure(ErrorKind::ConnectionReset);
+    assert_eq!(heard, [(at(ms(1) + LINK), bytes("last words")), (at(us(1_010) + LINK), reset)]);
+}
+
+/// What is written comes to a socket that is gone, before its owner's last words have come through the link.
+#[test]
+fn writing_to_a_killed_server_does_not_take_back_what_it_sent() {
+    let heard = simulate(&speaker([(ms(1), "last words")]), |cast| async move {
+        let mut conversation = Conversation::open(&cast).await;
+        let talk = async {
+            conversation.say(us(970), b"to the living").await;
+            conversation.say(us(990), b"to the dead").await;
+            conversation.until(ms(10)).await
+        };
+        join(talk, cast.apply(us(1_030), Operation::Crash(0))).await.0
+    });
+    let reset = Seen::Failure(ErrorKind::ConnectionReset);
+    assert_eq!(heard, [(at(ms(1) + LINK), bytes("last words")), (at(us(1_030) + LINK), reset)]);
+}
+
+#[test]
+fn the_first_write_after_the_end_is_lost_and_the_next_one_fails() {
+    let (heard, written) = simulate(&speaker([]), |cast| async move {
+        let mut conversation = Conversation::open(&cast).await;
+        cast.apply(ms(1), Operation::Crash(0)).await;
+        conversation.say(ms(2), b"anybody?").await;
+        conversation.listen(ms(3)).await;
+        (conversation.heard, conversation.stream.write_all(b"nobody").await.map_err(|error| error.kind()))
+    });
+    assert_eq!(heard, [(at(ms(1) + LINK), Seen::End)]);
+    assert_eq!(written, Err(ErrorKind::BrokenPipe));
+}
+
+#[test]
+fn connecting_to_a_killed_server_is_refused_after_a_round_trip() {
+    let (refused, time) = simulate(&echo(), |cast| async move {
+        cast.apply(ms(1), Operation::Crash(0)).await;
+        cast.sleep(ms(2)).await;
+        let refused = cast.links[0].connect().await.map(drop).map_err(|error| error.kind());
+        (refused, cast.world.now())
+    });
+    assert_eq!(refused, Err(ErrorKind::ConnectionRefused));
+    assert_eq!(time, at(ms(2) + LINK * 2));
+}
+
+#[test]
+fn a_connection_that_is_being_opened_when_the_server_is_killed_is_refused() {
+    let (refused, time) = simulate(&echo(), |cast| async move {
+        cast.sleep(ms(1)).await;
+        let opening = async {
+            let refused = cast.links[0].connect().await.map(drop).map_err(|error| error.kind());
+            (refused, cast.world.now())
+        };
+        join(opening, cast.apply(us(1_040), Operation::Crash(0))).await.0
+    });
+    assert_eq!(refused, Err(ErrorKind::ConnectionRefused));
+    assert_eq!(time, at(ms(1) + LINK * 2));
+}
+
+#[test]
+fn a_killed_server_that_is_started_listens_once_its_process_does() {
+    let (early, listening, heard) = simulate(&echo(), |cast| async move {
+        cast.apply(ms(1), Operation::Crash(0)).await;
+        let connect_while_it_starts = async {
+            cast.sleep(ms(5) + EXEC_TO_LISTEN - LINK * 2).await;
+            cast.links[0].connect().await.map(drop).map_err(|error| error.kind())
+        };
+        let start = async {
+            assert_eq!(cast.apply(ms(5), Operation::Start(0)).await, Effect::Applied);
+            cast.world.now()
+        };
+        let (early, listening) = join(connect_while_it_starts, start).await;
+        let mut conversation = Conversation::open(&cast).await;
+        conversation.say(ms(20), b"again").await;
+        (early, listening, conversation.until(ms(30)).await)
+    });
+    assert_eq!(early, Err(ErrorKind::ConnectionRefused));
+    assert_eq!(listening, at(ms(5) + EXEC_TO_LISTEN));
+    assert_eq!(heard, [(at(ms(20) + LINK * 2), bytes("again"))]);
+}
+
+#[test]
+fn a_server_may_be_started_at_the_instant_it_is_killed() {
+    let (heard, listening) = simulate(&echo(), |cast| async move {
+        let conversation = Conversation::open(&cast).await;
+        cast.apply(ms(1), Operation::Crash(0)).await;
+        cast.apply(ms(1), Operation::Start(0)).await;
+        let listening = cast.world.now();
+        (conversation.until(ms(20)).await, listening)
+    });
+    // The conversation was overheard late: nobody polled it before.
+    assert_eq!(heard.len(), 1);
+    assert_eq!(listening, at(ms(1) + EXEC_TO_LISTEN));
+}
+
+#[test]
+fn a_server_killed_while_it_starts_stays_down() {
+    let (start, second_crash, refused) = simulate(&echo(), |cast| async move {
+        cast.apply(ms(1), Operation::Crash(0)).await;
+        let start = cast.apply(ms(2), Operation::Start(0));
+        let (start, crash) = join(start, cast.apply(ms(5), Operation::Crash(0))).await;
+        cast.sleep(ms(50)).await;
+        (start, crash, cast.links[0].connect().await.map(drop).map_err(|error| error.kind()))
+    });
+    assert_eq!((start, second_crash), (Effect::ServerIsDown, Effect::Applied));
+    assert_eq!(refused, Err(ErrorKind::ConnectionRefused));
+}

@@ -1,0 +1,129 @@
+//! Faults that overlap: they compose, and each is lifted by itself.
+
+use kernel::{nemesis::Nemesis, scenario::Fault};
+
+use super::*;
+
+fn faults(text: &str) -> Scenario {
+    let text = format!("name = 'overlap'\nduration = '60s'\nload.rate = 1\nservers.replicas = 1\n{text}");
+    Scenario::parse("overlap.toml", &text, &[]).unwrap()
+}
+
+fn fault(at: &str, rest: &str) -> String {
+    format!("[[fault]]\nat = '{at}'\ntarget = 'server-0'\n{rest}\n")
+}
+
+/// How long an echo takes when it is asked for at each of `times`, while the nemesis plays `scenario`; and the record.
+fn echo_times<const TIMES: usize>(scenario: &Scenario, times: [Duration; TIMES]) -> ([Duration; TIMES], Records) {
+    let (nemesis_plan, faults): (_, Vec<Fault>) = (scenario.clone(), scenario.faults.clone());
+    simulate_seeded(1, &echo(), |cast| async move {
+        let nemesis = Nemesis::new(cast.world.clone(), &cast.recorder, cast.operations.clone(), &nemesis_plan);
+        let ask = async {
+            let mut taken = [Duration::ZERO; TIMES];
+            for (taken, time) in taken.iter_mut().zip(times) {
+                cast.sleep(time).await;
+                let mut conversation = Conversation::open(&cast).await;
+                let asked = cast.world.now();
+                conversation.stream.write_all(b"?").await.unwrap();
+                assert_eq!(see(&mut conversation.stream).await, bytes("?"));
+                *taken = cast.world.now().since(asked);
+            }
+            taken
+        };
+        let (taken, played) = futures_util::future::join(ask, nemesis.play(&faults)).await;
+        played.unwrap();
+        taken
+    })
+}
+
+fn when(records: &Records, event: Event) -> Vec<(usize, u64)> {
+    events(records, event).map(|row| (row.fault.unwrap(), row.at_us)).collect()
+}
+
+#[test]
+fn two_delays_add_up_and_lift_separately() {
+    let scenario = faults(
+        &(fault("1s", "kind = 'delay'\nlatency = '10ms'\nduration = '2s'")
+            + &fault("2s", "kind = 'delay'\nlatency = '5ms'\nduration = '2s'")),
+    );
+    let (taken, records) = echo_times(&scenario, [500, 1_500, 2_500, 3_500, 4_500].map(ms));
+    assert_eq!(taken, [0, 10, 15, 5, 0].map(|latency| (LINK + ms(latency)) * 2));
+    assert_eq!(when(&records, Event::FaultStart), [(0, 1_000_000), (1, 2_000_000)]);
+    assert_eq!(when(&records, Event::FaultEnd), [(0, 3_000_000), (1, 4_000_000)]);
+}
+
+#[test]
+fn the_scenarios_network_stays_when_a_delay_is_lifted() {
+    let scenario = faults(
+        &("network.latency = '2ms'\n".to_owned() + &fault("1s", "kind = 'delay'\nlatency = '10ms'\nduration = '2s'")),
+    );
+    let (taken, _) = echo_times(&scenario, [500, 1_500, 3_500].map(ms));
+    assert_eq!(taken, [2, 12, 2].map(|latency| (LINK + ms(latency)) * 2));
+}
+
+#[test]
+fn a_freeze_inside_a_freeze_ends_with_the_outer() {
+    let scenario =
+        faults(&(fault("1s", "kind = 'freeze'\nduration = '4s'") + &fault("2s", "kind = 'freeze'\nduration = '1s'")));
+    let (taken, records) = echo_times(&scenario, [ms(2_500)]);
+    assert_eq!(taken, [secs(5) + LINK - ms(2_500) - LINK * 2]);
+    assert_eq!(when(&records, Event::FaultEnd), [(1, 3_000_000), (0, 5_000_000)]);
+    assert_eq!(events(&records, Event::NoEffect).count(), 0);
+}
+
+#[test]
+fn freezes_that_overlap_last_until_both_are_over() {
+    let scenario =
+        faults(&(fault("1s", "kind = 'freeze'\nduration = '2s'") + &fault("2s", "kind = 'freeze'\nduration = '2s'")));
+    let (taken, _) = echo_times(&scenario, [ms(2_500)]);
+    assert_eq!(taken, [secs(4) + LINK - ms(2_500) - LINK * 2]);
+}
+
+#[test]
+fn a_crash_ends_a_freeze() {
+    let scenario = faults(
+        &(fault("1s", "kind = 'freeze'\nduration = '10s'") + &fault("2s", "kind = 'crash'\nrestart_after = '1s'")),
+    );
+    let (taken, records) = echo_times(&scenario, [ms(3_500)]);
+    assert_eq!(taken, [LINK * 2]);
+    // Once its process listens.
+    assert_eq!(when(&records, Event::FaultEnd), [(1, 3_010_000), (0, 11_000_000)]);
+}
+
+#[test]
+fn a_freeze_of_a_new_process_outlasts_that_of_the_one_before() {
+    let scenario = faults(
+        &(fault("1s", "kind = 'freeze'\nduration = '5s'")
+            + &fault("2s", "kind = 'crash'\nrestart_after = '1s'")
+            + &fault("4s", "kind = 'freeze'\nduration = '5s'")),
+    );
+    let (taken, _) = echo_times(&scenario, [secs(5)]);
+    assert_eq!(taken, [secs(9) + LINK - secs(5) - LINK * 2]);
+}
+
+#[test]
+fn faults_on_a_server_that_is_down_have_no_effect_and_say_so() {
+    let scenario = faults(
+        &(fault("1s", "kind = 'crash'")
+            + &fault("2s", "kind = 'freeze'\nduration = '1s'")
+            + &fault("3s", "kind = 'crash'\nrestart_after = '1s'")),
+    );
+    let (_, records) = echo_times(&scenario, []);
+    assert_eq!(when(&records, Event::NoEffect), [(1, 2_000_000), (2, 3_000_000)]);
+    assert!(events(&records, Event::NoEffect).all(|row| row.cause.as_deref() == Some("the server is down")));
+    assert_eq!(when(&records, Event::FaultStart).len(), 3);
+    assert_eq!(when(&records, Event::FaultEnd).len(), 3);
+    assert_eq!(events(&records, Event::Restart).count(), 0);
+}
+
+#[test]
+fn a_crash_of_a_starting_server_restarts_it_anew() {
+    let scenario = faults(
+        &(fault("1s", "kind = 'crash'\nrestart_after = '1s'")
+            + &fault("2.005s", "kind = 'crash'\nrestart_after = '1s'")),
+    );
+    let (taken, records) = echo_times(&scenario, [ms(3_100)]);
+    assert_eq!(taken, [LINK * 2]);
+    assert_eq!(when(&records, Event::Restart), [(0, 2_000_000), (1, 3_005_000)]);
+    assert_eq!(when(&records, Event::FaultEnd), [(0, 2_005_000), (1, 3_015_000)]);
+}

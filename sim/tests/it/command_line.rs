@@ -1,0 +1,280 @@
+//! What the command does with its options: exit codes, messages, and what it leaves on disk.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::command::{Ended, sim};
+
+/// A run that takes no time worth mentioning, and passes.
+const STORY: &str = r#"name = "story"
+duration = "2s"
+
+[workload]
+sizes = ["8x8"]
+
+[load]
+rate = 20.0
+arrivals = "poisson"
+
+[[fault]]
+at = "1s"
+kind = "crash"
+target = "server-0"
+
+[[expect]]
+metric = "success_rate"
+min = 0.9
+
+[[expect]]
+metric = "latency_max"
+max = "1s"
+"#;
+
+/// A folder with `story.toml` in it.
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("story.toml"), STORY).unwrap();
+    folder
+}
+
+/// Runs it in `folder`.
+fn run(folder: &TempDir, arguments: &[&str]) -> Ended {
+    Ended::of(sim(folder.path()).args(arguments))
+}
+
+/// Everything below `folder`.
+fn content(folder: &Path) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.is_symlink() {
+                folders.push(path.clone());
+            }
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    paths
+}
+
+/// Command lines with one mistake each, to be run where [`folder_of_traps`] is.
+const WRONG: &[&[&str]] = &[
+    &[],
+    &["story.toml", "--sede", "42"],
+    &["story.toml", "another.toml"],
+    &["story.toml", "--seed", "abc"],
+    &["story.toml", "--seed", "-1"],
+    &["story.toml", "--seed", "18446744073709551616"],
+    &["story.toml", "--seed", "1", "--seed", "2"],
+    &["missing.toml"],
+    &["precious"],
+    &["broken.toml"],
+    &["story.toml", "--set", "client.retry.max_attemps=1"],
+    &["story.toml", "--set", "nothing"],
+    &["story.toml", "--set", ""],
+    &["story.toml", "--set", "client.deadline=\"10\""],
+    &["story.toml", "--set", "client.deadline=\"-10s\""],
+    &["story.toml", "--set", "duration=\"1000000h\""],
+    &["story.toml", "--set", "load.rate=1e300"],
+    &["story.toml", "--set", "servers.replicas=-2"],
+    &["story.toml", "--set", "fault.0.target=\"server-2\""],
+    &["story.toml", "--set", "workload={images=\"photos/*.png\"}"],
+    &["story.toml", "--set", "workload={images=\"*.toml\"}"],
+    &["story.toml", "--calibration", "missing.toml"],
+    &["story.toml", "--calibration", "precious"],
+    &["story.toml", "--calibration", "broken.toml"],
+    &["story.toml", "--calibration", "story.toml"],
+    &["story.toml", "--calibration", "descending.toml"],
+    &["story.toml", "--calibration", "nothing_to_do.toml"],
+    &["story.toml", "--calibration", "dfs_only.toml"],
+    &["story.toml", "--out", ""],
+    &["story.toml", "--out", "precious"],
+    &["story.toml", "--out", "precious/thesis.txt"],
+    &["story.toml", "--out", "precious/thesis.txt/run"],
+    &["story.toml", "--out", "link_to_nowhere"],
+    &["story.toml", "--out", "nowhere/.."],
+    &["story.toml", "--out", "."],
+    &["story.toml", "--out", "/"],
+    &["story.toml", "--out", "/proc/run"],
+];
+
+fn folder_of_traps() -> TempDir {
+    let folder = folder();
+    let calibration = include_str!("../../calibration.toml");
+    let (descending, nothing_to_do) =
+        (calibration.replace("[0.5, 46.0]", "[0.5, 6.0]"), calibration.replace("65536", "0"));
+    for (name, text) in [
+        ("broken.toml", "name = \"broken\"\nduration = 90s\n"),
+        ("descending.toml", &descending),
+        ("nothing_to_do.toml", &nothing_to_do),
+        ("dfs_only.toml", &calibration.replace("sobel", "dfs")),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    fs::create_dir(folder.path().join("precious")).unwrap();
+    fs::write(folder.path().join("precious/thesis.txt"), "years of work").unwrap();
+    std::os::unix::fs::symlink("gone", folder.path().join("link_to_nowhere")).unwrap();
+    folder
+}
+
+#[test]
+fn wrong_input_is_told_in_a_few_lines_and_leaves_nothing() {
+    let folder = folder_of_traps();
+    let before = content(folder.path());
+    let mut messages = String::new();
+    for arguments in WRONG {
+        let ended = Ended::of(sim(folder.path()).args(*arguments).env("RUST_BACKTRACE", "1"));
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.stdout, "", "{arguments:?}");
+        assert!(ended.stderr.starts_with("error: "), "{arguments:?}: {ended:?}");
+        assert!((1..=8).contains(&ended.stderr.lines().count()), "{arguments:?}: {ended:?}");
+        assert!(!ended.stderr.contains("panicked") && !ended.stderr.contains("backtrace"), "{arguments:?}: {ended:?}");
+        assert_eq!(content(folder.path()), before, "{arguments:?} left something, or took it away");
+        messages += &format!("$ sim {}\n{}\n", arguments.join(" "), ended.stderr);
+    }
+    // To be read as a user would.
+    insta::assert_snapshot!("wrong_input", messages);
+}
+
+#[test]
+fn an_error_that_nobody_reads_has_its_exit_code_all_the_same() {
+    let folder = folder();
+    let script = r#"{ "$0" missing.toml; echo $? >code; } 2>&1 >/dev/null | true"#;
+    // The reader may win, then the message is written before it is gone: a few tries make it likely to have been late.
+    for _ in 0..5 {
+        let sh = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_sim")]).current_dir(&folder).status();
+        assert!(sh.unwrap().success());
+        assert_eq!(fs::read_to_string(folder.path().join("code")).unwrap(), "2\n");
+    }
+}
+
+#[test]
+fn a_run_whose_expectations_hold_ends_in_0() {
+    let folder = folder();
+    let ended = run(&folder, &["story.toml"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert!(ended.stdout.starts_with("PASS  story (sim, seed 0)"), "{ended:?}");
+    assert_eq!(ended.account("folder"), "runs/story/sim-seed0");
+}
+
+#[test]
+fn a_failed_expectation_ends_in_1_with_the_run_kept() {
+    let folder = folder();
+    let ended = run(&folder, &["story.toml", "--set", "expect.1.max=\"1us\"", "--out", "kept"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""));
+    assert!(ended.stdout.starts_with("FAIL  story"), "{ended:?}");
+    let mut files: Vec<_> = fs::read_dir(folder.path().join("kept")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(
+        files,
+        ["attempts.jsonl", "events.jsonl", "requests.jsonl", "run.json", "scenario.toml", "summary.json"]
+    );
+}
+
+#[test]
+fn a_run_may_come_to_no_request_at_all() {
+    let folder = folder();
+    let none = ["story.toml", "--set", "load.rate=0.001", "--set", "fault=[]", "--set", "expect=[]", "--json"];
+    let ended = run(&folder, &none);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(fs::read(folder.path().join("runs/story/sim-seed0/requests.jsonl")).unwrap(), b"");
+}
+
+#[test]
+fn json_says_what_the_account_says() {
+    let folder = folder();
+    let plain = run(&folder, &["story.toml", "--seed", "7"]);
+    let json = run(&folder, &["story.toml", "--seed", "7", "--json"]);
+    assert_eq!((json.code, json.stderr.as_str()), (Some(0), ""));
+    let account: Value = serde_json::from_str(&json.stdout).unwrap();
+    for label in ["folder", "digest", "replay"] {
+        assert_eq!(account[label], plain.account(label));
+    }
+    let summary = fs::read_to_string(folder.path().join("runs/story/sim-seed7/summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert!(summary.as_object().unwrap().len() > 5);
+    for (key, value) in summary.as_object().unwrap() {
+        assert_eq!(&account[key], value, "{key}");
+    }
+    assert_eq!(account["pass"], true);
+}
+
+#[test]
+fn the_replay_command_plays_the_run_again() {
+    let folder = folder();
+    fs::rename(folder.path().join("story.toml"), folder.path().join("the crew's story.toml")).unwrap();
+    fs::write(folder.path().join("slow link.toml"), include_str!("../../calibration.toml").replace("18.0", "21.0"))
+        .unwrap();
+    let mut command = sim(folder.path());
+    command.args([
+        "the crew's story.toml",
+        "--seed",
+        "9",
+        "--out",
+        "my run",
+        "--set",
+        "workload.sizes=[\"9x9\", \"8x8\"]",
+    ]);
+    let first = Ended::of(command.args(["--set", "load.rate=30", "--calibration", "slow link.toml"]));
+    assert_ne!(first.account("digest"), run(&folder, &["the crew's story.toml", "--seed", "9"]).account("digest"));
+
+    fs::remove_dir_all(folder.path().join("my run")).unwrap();
+    let arguments = first.account("replay").strip_prefix("cargo run -p sim -- ").unwrap();
+    let script = format!("exec \"$0\" {arguments}");
+    let mut sh = Command::new("sh");
+    let again = Ended::of(sh.args(["-c", &script, env!("CARGO_BIN_EXE_sim")]).current_dir(&folder));
+    assert_eq!(again, first);
+    assert!(folder.path().join("my run/run.json").is_file());
+}
+
+#[test]
+fn a_rerun_replaces_the_run() {
+    let folder = folder();
+    run(&folder, &["story.toml", "--out", "run"]);
+    let before = fs::read_to_string(folder.path().join("run/requests.jsonl")).unwrap();
+    run(&folder, &["story.toml", "--out", "run", "--seed", "1"]);
+    let after = fs::read_to_string(folder.path().join("run/requests.jsonl")).unwrap();
+    assert_ne!(before, after);
+    run(&folder, &["story.toml", "--out", "run/"]);
+    assert_eq!(fs::read_to_string(folder.path().join("run/requests.jsonl")).unwrap(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the scenario and the run");
+}
+
+#[test]
+fn a_killed_run_leaves_no_folder_under_its_own_name() {
+    let folder = folder();
+    kill_a_run(&folder);
+    assert!(!folder.path().join("run").exists());
+
+    // Whatever it left is in nobody's way, and the run before a killed one stays.
+    run(&folder, &["story.toml", "--out", "run"]);
+    assert!(!folder.path().join("run.partial").exists());
+    let before = fs::read(folder.path().join("run/requests.jsonl")).unwrap();
+    kill_a_run(&folder);
+    assert_eq!(fs::read(folder.path().join("run/requests.jsonl")).unwrap(), before);
+}
+
+/// Starts a run that would take hours and go to `run`, and kills it in its midst.
+#[expect(clippy::disallowed_methods, reason = "waits for another process")]
+fn kill_a_run(folder: &TempDir) {
+    let mut command = sim(folder.path());
+    command.args(["story.toml", "--out", "run", "--set", "duration=\"24h\"", "--set", "load.rate=1000"]);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    while !folder.path().join("run.partial").exists() {
+        assert_eq!(child.try_wait().unwrap(), None, "it was to take hours");
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(Duration::from_millis(20));
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().code(), None, "the signal ended it");
+}

@@ -1,0 +1,158 @@
+//! Same scenario, same seed, same bytes: whatever else differs between two runs.
+
+mod comparison;
+
+use std::{
+    fs, hint,
+    path::Path,
+    sync::{atomic::AtomicU64, mpsc},
+    thread,
+};
+
+use kernel::record::folder::sha256;
+use sim::{Plan, Played, calibration::Calibration};
+use tempfile::TempDir;
+
+use self::comparison::assert_same;
+use crate::{
+    command::{Ended, scenario, sim},
+    play,
+};
+
+/// Runs `file` twice, in processes that have as little in common as can be arranged, and compares all they leave.
+fn assert_repeats(file: &Path, seed: u64) {
+    let what = format!("{} with seed {seed}", file.file_stem().unwrap().display());
+    let (plain, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let deeper = other.path().join("a folder/with a longer name");
+    fs::create_dir_all(&deeper).unwrap();
+
+    let first = Ended::of(sim(plain.path()).arg(file).args(["--seed", &seed.to_string()]).env_clear());
+    // The paddings' sizes move the stack; malloc fills what it hands out, from one arena; threads get other stacks.
+    let second = under_load(|| {
+        let mut command = sim(&deeper);
+        command.arg(file).args(["--seed", &seed.to_string()]);
+        command
+            .envs((0..=seed % 7).map(|n| (format!("PADDING_{n}"), "x".repeat(1 + (seed * 7_919 % 30_011) as usize))));
+        command.envs([("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full"), ("RUST_MIN_STACK", "16777216")]);
+        command.envs([("LANG", "de_DE.UTF-8"), ("LC_ALL", "tr_TR.UTF-8"), ("TZ", "Pacific/Chatham")]);
+        command.envs([("MALLOC_ARENA_MAX", "1"), ("MALLOC_PERTURB_", "165"), ("MALLOC_TOP_PAD_", "1048576")]);
+        Ended::of(command.env("HOME", &deeper))
+    });
+    assert!(matches!(first.code, Some(0 | 1)), "{what} was not played: {first:?}");
+    assert_same(plain.path(), &deeper, &what);
+    assert_eq!(first, second, "{what}: the account differs");
+}
+
+/// Keeps a core busy while `work` is done.
+fn under_load<T>(work: impl FnOnce() -> T) -> T {
+    let (busy, done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while done.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                hint::spin_loop();
+            }
+        });
+        let _busy = busy;
+        work()
+    })
+}
+
+#[test]
+fn every_scenario_repeats_byte_for_byte_in_another_process() {
+    let files = play::files();
+    for seed in 0..files.len().max(20) {
+        assert_repeats(&files[seed % files.len()], seed as u64);
+    }
+}
+
+/// For a quiet hour, or after a change to the driver or the network:
+/// `cargo test -p sim --test it -- --ignored every_scenario_repeats_with_every_seed`
+#[test]
+#[ignore = "takes minutes"]
+fn every_scenario_repeats_with_every_seed() {
+    for file in play::files() {
+        for seed in 100..120 {
+            assert_repeats(&file, seed);
+        }
+    }
+}
+
+fn plan(name: &str, seed: u64) -> Plan {
+    Plan { scenario: play::scenario(name), seed, calibration: Calibration::default() }
+}
+
+fn play(plan: &Plan) -> Played {
+    sim::play(plan, &AtomicU64::new(0)).unwrap()
+}
+
+#[track_caller]
+fn assert_same_play(left: &Played, right: &Played) {
+    // Not `assert_eq!`, which would print every record of both.
+    assert!(left.records.requests == right.records.requests, "the requests differ");
+    assert!(left.records.attempts == right.records.attempts, "the attempts differ");
+    assert!(left.records.events == right.records.events, "the events differ");
+    assert_eq!((left.steps, left.instants), (right.steps, right.instants));
+}
+
+#[test]
+fn simulations_side_by_side_do_not_notice_each_other() {
+    let plans = [plan("crash_then_freeze", 1), plan("crash_then_freeze", 2)];
+    let alone = plans.each_ref().map(play);
+    let together =
+        thread::scope(|scope| plans.each_ref().map(|plan| scope.spawn(|| play(plan))).map(|p| p.join().unwrap()));
+    assert_same_play(&alone[0], &together[0]);
+    assert_same_play(&alone[1], &together[1]);
+}
+
+#[test]
+fn a_simulation_does_not_notice_those_before_it() {
+    let plan_again = plan("crash_then_freeze", 3);
+    let first = play(&plan_again);
+    thread::scope(|scope| {
+        scope.spawn(|| play(&plan("crash_then_freeze", 4)));
+        scope.spawn(|| play(&plan("crash_then_freeze", 5)));
+    });
+    // Here, where one was played before, and on a thread that has played another.
+    assert_same_play(&first, &play(&plan_again));
+    let after_another = || {
+        play(&plan("crash_then_freeze", 6));
+        play(&plan_again)
+    };
+    assert_same_play(&first, &thread::scope(|scope| scope.spawn(after_another).join().unwrap()));
+}
+
+#[test]
+fn another_seed_is_another_run() {
+    let folder = TempDir::new().unwrap();
+    let digests: std::collections::BTreeSet<_> = (0..5)
+        .map(|seed| {
+            let mut command = sim(folder.path());
+            let ended = Ended::of(command.arg(scenario("crash_then_freeze")).args(["--seed", &seed.to_string()]));
+            ended.account("digest").to_owned()
+        })
+        .collect();
+    assert_eq!(digests.len(), 5);
+}
+
+#[test]
+fn the_digest_is_the_sha_256_of_the_records() {
+    let folder = TempDir::new().unwrap();
+    let ended = Ended::of(sim(folder.path()).arg(scenario("crash_then_freeze")).args(["--out", "run"]));
+    let content = ["requests.jsonl", "attempts.jsonl", "events.jsonl"]
+        .map(|file| fs::read(folder.path().join("run").join(file)).unwrap())
+        .concat();
+    assert_eq!(ended.account("digest"), sha256(&content));
+}
+
+/// What a run is in every profile and on every day. A change of what a simulation does changes these digests; if it is
+/// meant to, accept them with
+/// `INSTA_UPDATE=always cargo test -p sim --test it pinned`
+#[test]
+fn the_digests_are_the_pinned_ones_in_every_profile() {
+    let folder = TempDir::new().unwrap();
+    let pinned = ["crash_then_freeze", "loss_and_jitter", "overload", "partition"].map(|name| {
+        let ended = Ended::of(sim(folder.path()).arg(scenario(name)).args(["--seed", "42"]));
+        format!("{name} {}", ended.account("digest"))
+    });
+    insta::assert_snapshot!("pinned_digests", pinned.join("\n"));
+}
