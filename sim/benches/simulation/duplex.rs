@@ -1,6 +1,6 @@
 //! The baseline of a request: the same tonic call over a pipe in memory, with no network, no world and no policy.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -23,17 +23,28 @@ use tower_service::Service;
 const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const FRAME_BYTES: u32 = 1024 * 1024;
 
-/// A runtime and an image to send.
+/// As many images of a size as the simulation's load draws from.
+const IMAGES: usize = kernel::workload::pictures::VARIANTS;
+
+/// A runtime, the images to send and, as many again, those to answer with: as much memory as a simulation moves, in
+/// which a processor's cache makes a difference.
 pub(crate) struct Duplex {
     runtime: Runtime,
-    image: Image,
+    requests: Vec<Image>,
+    replies: Arc<[Image]>,
 }
 
 impl Duplex {
     pub(crate) fn new(size: Size) -> Self {
-        let pixels = Bytes::from(vec![7; size.width as usize * size.height as usize]);
-        let image = Image { width: size.width, height: size.height, pixels };
-        Self { runtime: Builder::new_current_thread().build().expect("a runtime can be made"), image }
+        let image = |shade| {
+            let pixels = Bytes::from(vec![shade; size.width as usize * size.height as usize]);
+            Image { width: size.width, height: size.height, pixels }
+        };
+        Self {
+            runtime: Builder::new_current_thread().build().expect("a runtime can be made"),
+            requests: (0..IMAGES).map(|shade| image(shade as u8)).collect(),
+            replies: (0..IMAGES).map(|shade| image(shade as u8 + 100)).collect(),
+        }
     }
 
     /// Makes `requests` calls, one after the other.
@@ -41,7 +52,7 @@ impl Duplex {
     pub(crate) fn call(&self, requests: u64) {
         self.runtime.block_on(async {
             let (ours, theirs) = tokio::io::duplex(4 * 1024 * 1024);
-            tokio::task::spawn(serve(theirs));
+            tokio::task::spawn(serve(theirs, Echo(self.replies.clone())));
             let handshake = client::Builder::new(TokioExecutor::new())
                 .initial_stream_window_size(WINDOW_BYTES)
                 .initial_connection_window_size(WINDOW_BYTES)
@@ -51,17 +62,19 @@ impl Duplex {
             tokio::task::spawn(connection);
             let mut stub = RehearsalClient::with_origin(Channel(sender), http::Uri::from_static("http://duplex"));
             for request_id in 0..requests {
-                let request = ProcessImageRequest { request_id, image: Some(self.image.clone()) };
+                let image = self.requests[request_id as usize % IMAGES].clone();
+                let length = image.pixels.len();
+                let request = ProcessImageRequest { request_id, image: Some(image) };
                 let reply = stub.process_image(request).await.expect("the server answers").into_inner();
-                assert!(reply.image.is_some_and(|image| image.pixels.len() == self.image.pixels.len()));
+                assert!(reply.image.is_some_and(|image| image.pixels.len() == length));
             }
         });
     }
 }
 
-async fn serve(pipe: tokio::io::DuplexStream) {
+async fn serve(pipe: tokio::io::DuplexStream, echo: Echo) {
     let service = service_fn(|request| {
-        let mut echo = RehearsalServer::new(Echo);
+        let mut echo = RehearsalServer::new(echo.clone());
         async move { Ok::<_, Infallible>(echo.call(request).await.unwrap_or_else(|never| match never {})) }
     });
     let connection = server::Builder::new(TokioExecutor::new())
@@ -73,8 +86,9 @@ async fn serve(pipe: tokio::io::DuplexStream) {
     let _ = connection.await;
 }
 
-/// Answers with what it was asked.
-struct Echo;
+/// Answers each image with one of its own.
+#[derive(Clone)]
+struct Echo(Arc<[Image]>);
 
 #[tonic::async_trait]
 impl Rehearsal for Echo {
@@ -82,7 +96,8 @@ impl Rehearsal for Echo {
         &self,
         request: Request<ProcessImageRequest>,
     ) -> Result<Response<ProcessImageReply>, Status> {
-        Ok(Response::new(ProcessImageReply { image: request.into_inner().image, served_by: None }))
+        let reply = self.0[request.into_inner().request_id as usize % IMAGES].clone();
+        Ok(Response::new(ProcessImageReply { image: Some(reply), served_by: None }))
     }
 
     async fn health_check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckReply>, Status> {
