@@ -25,9 +25,9 @@ use kernel::{
 
 use crate::{
     calibration::Calibration,
-    clock::Clock,
+    clock::{Clock, HostId},
     compute::Compute,
-    host::{Host, Shared},
+    host::{Ended, Host, Shared},
     interpose::{EPOCH_SECONDS, Interposed},
     net::{Activity, Net},
     operations::{Morgue, SimOperations},
@@ -56,7 +56,7 @@ pub struct Played {
     pub records: Records,
     /// Turns of the driver.
     pub steps: u64,
-    /// Distinct instants at which something happened.
+    /// Times that the driver moved the clock between two steps; within a host's turn it moves by itself.
     pub instants: u64,
 }
 
@@ -160,7 +160,7 @@ impl Simulation {
         client: impl FnOnce(Cast) -> F,
     ) -> Self
     where
-        F: Future<Output = turmoil::Result> + 'static,
+        F: Future<Output = Ended> + Send + 'static,
     {
         let entropy = Entropy::new(seed);
         let (clock, morgue) = (Arc::new(Clock::default()), Morgue::default());
@@ -172,7 +172,8 @@ impl Simulation {
             net,
             addresses: OnceLock::new(),
         });
-        let world: SharedWorld = Arc::new(Host::new(shared.clone()));
+        let host = Arc::new(Host::new(HostId::CLIENT, shared.clone()));
+        let world: SharedWorld = host.clone();
         let records = Arc::<Mutex<Records>>::default();
         let recorder = Recorder::new(world.clone(), "client", records.clone());
         let replicas: Vec<_> =
@@ -187,7 +188,18 @@ impl Simulation {
         let mut turmoil = network(seed);
         // First in every step: see `Activity`.
         let client = client(Cast { world, entropy, recorder, links, operations });
-        turmoil.client("client", client);
+        turmoil.client("client", {
+            let clock = clock.clone();
+            async move {
+                host.run(async move {
+                    let ended = client.await;
+                    // Nothing that is later than its end belongs to the run.
+                    clock.disturb();
+                    ended
+                })
+                .await
+            }
+        });
         for replica in &replicas {
             let software = replica.clone();
             turmoil.host(replica.name(), move || software.clone().software());
@@ -208,6 +220,7 @@ impl Simulation {
             }
             let buried = self.bury_the_dead();
             if self.activity.take() || buried {
+                self.clock.disturb();
                 continue;
             }
             if !self.clock.advance() {
@@ -236,7 +249,7 @@ impl Simulation {
 }
 
 /// Offers the load while the nemesis plays; ends with the load.
-async fn run_client(cast: Cast, scenario: Scenario, gallery: Gallery) -> turmoil::Result {
+async fn run_client(cast: Cast, scenario: Scenario, gallery: Gallery) -> Ended {
     let Cast { world, entropy, recorder, links, operations } = cast;
     let nemesis = Nemesis::new(world.clone(), &recorder, operations, &scenario);
     let client = Client::start(world.clone(), entropy, recorder.clone(), scenario.client, &links);
