@@ -34,4 +34,5 @@ pub mod role;
 mod tcp;
 mod timer;
 
+pub use live::View;
 pub use rehearsal::{Plan, Played, RehearsalError, play};

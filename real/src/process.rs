@@ -94,6 +94,11 @@ impl Process {
             .spawn()
     }
 
+    /// Its number, unless it has been waited for.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Sends it a signal. A process that has died but was not waited for takes any.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
