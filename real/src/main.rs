@@ -59,7 +59,8 @@ fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(Failure { exit, message }) => {
-            eprintln!("error: {message}");
+            // What cannot be said is still in the exit code.
+            let _ = writeln!(io::stderr(), "error: {message}");
             exit.into()
         }
     }

@@ -58,7 +58,7 @@ impl Dashboard {
                 return Ok(());
             }
             if asked_to_end(left)? {
-                // The way that everybody else asks it.
+                // As Ctrl-C does.
                 kill_process(getpid(), Signal::INT)?;
             }
         }

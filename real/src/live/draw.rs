@@ -25,16 +25,17 @@ pub(super) const HEADING: Style = Style::new().add_modifier(Modifier::DIM);
 /// Replicas that have a row of their own; the rest are counted.
 const SERVER_ROWS_MAX: usize = 8;
 
-/// Rows of the charts, the faults' marks included.
+/// Rows of the charts, the faults' marks included: with room for all, and at the least.
 const CHART_ROWS: u16 = 6;
+const CHART_ROWS_MIN: u16 = 3;
+
+/// Rows of news without which there are neither empty rows between the parts nor charts of full height.
+const NEWS_ROWS_MIN: u16 = 3;
 
 /// Draws all of it.
 pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, now_us: u64) {
     let servers = 1 + board.servers.len().min(SERVER_ROWS_MAX + 1) as u16;
-    let rows = [2, 1, servers, 1, 3, 1, CHART_ROWS, 1].map(Constraint::Length);
-    let rows = rows.into_iter().chain([Constraint::Fill(1), Constraint::Length(1)]);
-    let areas = Layout::vertical(rows).split(frame.area());
-    let [head, _, servers, _, figures, _, charts, _, news, foot] = std::array::from_fn(|row| areas[row]);
+    let [head, servers, figures, charts, news, foot] = parts(frame.area(), servers);
     let (recent, answers, seconds) = board.recent.at(now_us);
     progress(frame, head, board, now_us);
     frame.render_widget(Paragraph::new(server_lines(board, &answers, seconds)), servers);
@@ -42,6 +43,25 @@ pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, now_us: u64) {
     frame.render_widget(Charts { board, now_us }, charts);
     frame.render_widget(Paragraph::new(news_lines(board, news)), news);
     frame.render_widget(Paragraph::new(hint(board)), foot);
+}
+
+/// From the top: progress, servers, figures, charts, news, the hint. Without room for all, empty rows go first, then
+/// rows of the charts, then the charts.
+fn parts(area: Rect, servers: u16) -> [Rect; 6] {
+    let left = area.height.saturating_sub(2 + servers + 3 + 1);
+    let gap = u16::from(left >= CHART_ROWS + 4 + NEWS_ROWS_MIN);
+    let charts = if gap > 0 { CHART_ROWS } else { left.saturating_sub(NEWS_ROWS_MIN).min(CHART_ROWS) };
+    let charts = if charts < CHART_ROWS_MIN { 0 } else { charts };
+    let mut top = area.y;
+    let mut next = |height: u16, gap: u16| {
+        let height = height.min(area.bottom().saturating_sub(top));
+        let part = Rect { y: top, height, ..area };
+        top = (top + height + gap).min(area.bottom());
+        part
+    };
+    let [head, servers, figures, charts] = [2, servers, 3, charts].map(|height| next(height, gap));
+    let news = next(left.saturating_sub(charts.height + 4 * gap), 0);
+    [head, servers, figures, charts, news, next(1, 0)]
 }
 
 fn progress(frame: &mut Frame<'_>, area: Rect, board: &Board, now_us: u64) {
@@ -175,6 +195,11 @@ mod tests {
     #[test]
     fn on_a_narrow_terminal_what_matters_most_is_on_the_left() {
         insta::assert_snapshot!(drawn(44, 24).backend());
+    }
+
+    #[test]
+    fn on_a_low_terminal_servers_and_figures_are_whole() {
+        insta::assert_snapshot!(drawn(80, 16).backend());
     }
 
     #[test]
