@@ -83,7 +83,7 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         tcp::listen(*port).map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     let world = Host::new(Clock::MACHINE, timer).listening(backlog).shared();
-    let recorder = Recorder::streaming(world.clone(), id, Arc::new(ToOrchestrator));
+    let recorder = Recorder::new(world.clone(), id, Arc::new(ToOrchestrator));
     let settings =
         Settings { workers: *workers, queue: *queue, service_time_min: Duration::from_nanos(*service_time_min_ns) };
     server::serve(world, recorder, id, settings, pending()).await.map_err(RoleError::system("cannot go on serving"))
