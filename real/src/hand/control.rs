@@ -99,8 +99,11 @@ impl Faults {
             }
         }
         let (lifted, _) = self.change(|state| {
-            let lifted: Vec<_> = state.faults.extract_if(.., |(_, by), _| *by == holder).collect();
-            lifted.into_iter().map(|(_, (_, what))| what).collect::<Vec<_>>()
+            let is_held = |(_, by): &(String, u64)| *by == holder;
+            let lifted = state.faults.iter().filter(|(fault, _)| is_held(fault)).map(|(_, (_, what))| what.clone());
+            let lifted: Vec<_> = lifted.collect();
+            state.faults.retain(|fault, _| !is_held(fault));
+            lifted
         });
         for what in lifted {
             say(format!("{}: {what} is over", self.link.server()));
