@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -67,6 +67,13 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
 
     /// Makes dropping it a reset for the other end rather than the end of the stream, where the network knows of resets.
     fn abort(&mut self) {}
+}
+
+/// The bytes of `bufs` as one chunk, copied once.
+pub fn gather(bufs: &[io::IoSlice<'_>]) -> Bytes {
+    let mut chunk = BytesMut::with_capacity(bufs.iter().map(|buf| buf.len()).sum());
+    bufs.iter().for_each(|buf| chunk.extend_from_slice(buf));
+    chunk.freeze()
 }
 
 /// A boxed [`Stream`].

@@ -40,7 +40,7 @@ impl Caller {
     pub(crate) async fn offer(&self, gallery: Gallery, sink: Arc<dyn Sink>, cancelled: impl Future<Output = ()>) {
         let Self { scenario, entropy, world, links } = self;
         world.sleep_until(Instant::START).await;
-        let recorder = Recorder::streaming(world.clone(), "client", sink);
+        let recorder = Recorder::new(world.clone(), "client", sink);
         let client = Client::start(world.clone(), *entropy, recorder.clone(), scenario.client.clone(), links);
         let load = Load {
             world: world.clone(),

@@ -12,12 +12,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::{Either, select};
 use kernel::{
     distribution::Distribution,
     entropy::Entropy,
-    world::{BoxFuture, BoxStream, Listener, Stream},
+    world::{BoxFuture, BoxStream, Listener, Stream, gather},
 };
 use rand_chacha::ChaCha8Rng;
 use tokio::{
@@ -233,11 +233,10 @@ impl AsyncWrite for SimStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut chunk = BytesMut::with_capacity(bufs.iter().map(|buf| buf.len()).sum());
-        bufs.iter().for_each(|buf| chunk.extend_from_slice(buf));
+        let chunk = gather(bufs);
         let length = chunk.len();
         if length > 0 {
-            ready!(self.poll_send(cx, chunk.freeze()))?;
+            ready!(self.poll_send(cx, chunk))?;
         }
         Poll::Ready(Ok(length))
     }

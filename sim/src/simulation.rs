@@ -136,8 +136,8 @@ pub(crate) struct Simulation {
     activity: Activity,
     morgue: Morgue,
     replicas: Vec<Arc<Replica>>,
-    /// What the client's software leaves when it ends.
-    records: Arc<Mutex<Option<Records>>>,
+    /// Of all hosts.
+    records: Arc<Mutex<Records>>,
 }
 
 /// What the client's software has to work with.
@@ -173,7 +173,8 @@ impl Simulation {
             addresses: OnceLock::new(),
         });
         let world: SharedWorld = Arc::new(Host::new(shared.clone()));
-        let recorder = Recorder::new(world.clone(), "client");
+        let records = Arc::<Mutex<Records>>::default();
+        let recorder = Recorder::new(world.clone(), "client", records.clone());
         let replicas: Vec<_> =
             (0..replicas).map(|index| Replica::new(index, &shared, &recorder, software.clone())).collect();
         let links: Vec<_> = replicas.iter().map(|replica| Link::new(world.clone(), entropy, replica.name())).collect();
@@ -183,19 +184,10 @@ impl Simulation {
             activity: activity.clone(),
             morgue: morgue.clone(),
         });
-        let records = Arc::<Mutex<Option<Records>>>::default();
-
         let mut turmoil = network(seed);
         // First in every step: see `Activity`.
-        let client = client(Cast { world, entropy, recorder: recorder.clone(), links, operations });
-        turmoil.client("client", {
-            let records = records.clone();
-            async move {
-                client.await?;
-                *records.lock().unwrap_or_else(PoisonError::into_inner) = Some(recorder.take());
-                Ok(())
-            }
-        });
+        let client = client(Cast { world, entropy, recorder, links, operations });
+        turmoil.client("client", client);
         for replica in &replicas {
             let software = replica.clone();
             turmoil.host(replica.name(), move || software.clone().software());
@@ -224,8 +216,9 @@ impl Simulation {
             instants += 1;
             progress.store(self.clock.now().as_nanos(), Ordering::Relaxed);
         }
-        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok(Played { records: records.expect("the client leaves its records when it is done"), steps, instants })
+        let mut records = std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner));
+        records.sort();
+        Ok(Played { records, steps, instants })
     }
 
     /// Takes away the tasks and sockets of killed processes, which closes their connections. The host goes on without

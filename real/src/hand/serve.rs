@@ -70,7 +70,7 @@ async fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
     let Station { host, world, door, entered } = station;
     let id = &entered.entry().id;
     let log = Arc::new(ServerLog::default());
-    let recorder = Recorder::streaming(world.clone(), id, log.clone());
+    let recorder = Recorder::new(world.clone(), id, log.clone());
     let stop = Notify::new();
     let mut serving =
         pin!(server::serve(host.listening(door).shared(), recorder, id, args.capacity.settings(), stop.notified()));
