@@ -106,14 +106,8 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let duration = offered?;
     let (records, logged) = watcher.end()?;
 
-    let run = Run {
-        duration,
-        // They have names of their own; those that answered are in the rows.
-        servers: 0,
-        requests: &records.requests,
-        attempts: &records.attempts,
-        events: &records.events,
-    };
+    // They have names of their own; those that answered are in the rows.
+    let run = Run { servers: 0, ..Run::of(&scenario, duration, &records) };
     let label = Label { scenario: &scenario.name, seed: args.seed, world: "real" };
     let summary = Summary::of(label, &run, &scenario.expectations);
     let text = if args.json {
