@@ -339,3 +339,48 @@ impl Lift {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        inject: InjectArgs,
+    }
+
+    fn fault(words: &str) -> Result<Fault, clap::Error> {
+        Line::try_parse_from(["inject"].into_iter().chain(words.split(' '))).map(|line| line.inject.fault)
+    }
+
+    #[test]
+    fn delay_is_the_wait_before_a_fault_and_latency_is_what_it_adds() {
+        let fault = fault("delay a 50052 --latency 300ms --delay 5s --duration 10s").unwrap();
+        assert_eq!((fault.on().delay, fault.duration()), (Some(Duration::from_secs(5)), Some(Duration::from_secs(10))));
+        assert_eq!(fault.on().targets, ["a", "50052"]);
+        let shape = Shape { latency: Duration::from_millis(300), ..Shape::default() };
+        assert_eq!(fault.deed(), Deed::Afflict { kind: "delay", shape, what: "delay 300ms each way".to_owned() });
+    }
+
+    #[test]
+    fn a_partition_cuts_the_ways_it_names() {
+        let cuts = |words| match fault(words).unwrap().deed() {
+            Deed::Afflict { shape, .. } => (shape.cut_to, shape.cut_from),
+            deed => panic!("{deed:?}"),
+        };
+        assert_eq!(cuts("partition a"), (true, true));
+        assert_eq!(cuts("partition a --direction to"), (true, false));
+        assert_eq!(cuts("partition a --direction from"), (false, true));
+    }
+
+    #[test]
+    fn what_a_fault_needs_and_what_it_does_not_take_is_turned_down() {
+        for words in ["delay a", "loss a", "loss a --rate 2", "bandwidth a --rate 0", "crash", "crash a --duration 1s"]
+        {
+            assert!(fault(words).is_err(), "{words}");
+        }
+    }
+}
