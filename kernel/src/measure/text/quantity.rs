@@ -3,7 +3,7 @@
 use crate::{measure::seconds, scenario::Metric};
 
 /// A value of `metric`, in its base unit; a plain number if the metric is not known.
-pub(super) fn quantity(metric: Option<Metric>, value: f64) -> String {
+pub fn quantity(metric: Option<Metric>, value: f64) -> String {
     match metric {
         Some(Metric::SuccessRate | Metric::Availability) => percent(value),
         Some(Metric::Throughput | Metric::Goodput) => rate(value),
@@ -24,7 +24,7 @@ pub(super) fn quantity(metric: Option<Metric>, value: f64) -> String {
 }
 
 /// `9.94 s`, `512 ms`, `0.92 ms`, `7 us`, from seconds. A value that rounds to 1000 of a unit moves to the next.
-pub(super) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     if seconds == 0.0 {
         "0 s".to_owned()
     } else if seconds < 9.5e-6 {
@@ -37,12 +37,12 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// A time of the run, in seconds to the hundredth, so that the moments of a column compare.
-pub(super) fn moment(at_us: u64) -> String {
+pub fn moment(at_us: u64) -> String {
     format!("{:.2} s", seconds(at_us))
 }
 
 /// `98.67 %`. Only all is 100 % and only nothing is 0 %: rounding does not make one failure of a million disappear.
-pub(super) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     if share == 0.0 || share == 1.0 {
         return format!("{:.0} %", share * 100.0);
     }
@@ -51,17 +51,18 @@ pub(super) fn percent(share: f64) -> String {
     format!("{kept:.2} %")
 }
 
-pub(super) fn rate(per_second: f64) -> String {
+/// `4.90/s`
+pub fn rate(per_second: f64) -> String {
     format!("{}/s", significant(per_second))
 }
 
 /// A number of things, or a mean of such numbers.
-pub(super) fn count(value: f64) -> String {
+pub fn count(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { significant(value) }
 }
 
 /// `5 s` of `5.00 s`.
-pub(super) fn trimmed(text: &str) -> String {
+pub fn trimmed(text: &str) -> String {
     let unit_at = text.find([' ', '/']).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
