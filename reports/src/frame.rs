@@ -9,7 +9,10 @@ mod latencies;
 mod servers;
 mod windows;
 
-use kernel::record::{AttemptRow, Event, EventRow, RequestRow};
+use kernel::{
+    record::{AttemptRow, Event, EventRow, RequestRow},
+    status::Outcome,
+};
 use polars::prelude::*;
 
 pub use self::{joined::write_parquet, latencies::Latency, servers::ServerTally, windows::Windows};
@@ -42,23 +45,26 @@ impl Frames {
     }
 }
 
+/// In one pass: of millions of rows, each pass takes a while.
 fn request_frame(rows: &[RequestRow]) -> PolarsResult<DataFrame> {
-    let uncorrected = |row: &RequestRow| Some(row.done_us?.saturating_sub(row.sent_us?));
-    DataFrame::new(
-        rows.len(),
-        vec![
-            numbers("id", rows.iter().map(|row| Some(row.id))),
-            numbers("intended_us", rows.iter().map(|row| Some(row.intended_us))),
-            numbers("sent_us", rows.iter().map(|row| row.sent_us)),
-            numbers("done_us", rows.iter().map(|row| row.done_us)),
-            numbers("latency_us", rows.iter().map(|row| row.latency_us)),
-            numbers("uncorrected_us", rows.iter().map(uncorrected)),
-            flags("ok", rows.iter().map(|row| row.status.is_success())),
-            flags("dropped", rows.iter().map(|row| row.status == kernel::status::Outcome::Dropped)),
-            counts("attempts", rows.iter().map(|row| row.attempts)),
-            counts("failovers", rows.iter().map(|row| row.failovers)),
-        ],
-    )
+    let number = |name: &str| PrimitiveChunkedBuilder::<UInt64Type>::new(name.into(), rows.len());
+    let count = |name: &str| PrimitiveChunkedBuilder::<UInt32Type>::new(name.into(), rows.len());
+    let flag = |name: &str| BooleanChunkedBuilder::new(name.into(), rows.len());
+    let mut numbers = ["id", "intended_us", "sent_us", "done_us", "latency_us", "uncorrected_us"].map(number);
+    let mut counts = ["attempts", "failovers"].map(count);
+    let mut flags = ["ok", "dropped"].map(flag);
+    for row in rows {
+        let uncorrected_us = row.done_us.zip(row.sent_us).map(|(done_us, sent_us)| done_us.saturating_sub(sent_us));
+        let values = [Some(row.id), Some(row.intended_us), row.sent_us, row.done_us, row.latency_us, uncorrected_us];
+        numbers.iter_mut().zip(values).for_each(|(column, value)| column.append_option(value));
+        counts.iter_mut().zip([row.attempts, row.failovers]).for_each(|(column, value)| column.append_value(value));
+        let values = [row.status.is_success(), row.status == Outcome::Dropped];
+        flags.iter_mut().zip(values).for_each(|(column, value)| column.append_value(value));
+    }
+    let numbers = numbers.into_iter().map(|column| column.finish().into_series());
+    let counts = counts.into_iter().map(|column| column.finish().into_series());
+    let flags = flags.into_iter().map(|column| column.finish().into_series());
+    DataFrame::new(rows.len(), numbers.chain(counts).chain(flags).map(Column::from).collect())
 }
 
 fn attempt_frame(rows: &[AttemptRow]) -> PolarsResult<DataFrame> {
@@ -125,10 +131,6 @@ fn numbers(name: &str, values: impl Iterator<Item = Option<u64>>) -> Column {
 
 fn counts(name: &str, values: impl Iterator<Item = u32>) -> Column {
     UInt32Chunked::from_iter_values(name.into(), values).into_series().into()
-}
-
-fn flags(name: &str, values: impl Iterator<Item = bool>) -> Column {
-    BooleanChunked::from_iter_values(name.into(), values).into_series().into()
 }
 
 fn texts<'a>(name: &str, values: impl Iterator<Item = Option<&'a str>>) -> Column {

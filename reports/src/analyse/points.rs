@@ -59,23 +59,39 @@ impl Points {
     /// Of the rows of a run that was over at `end_us`.
     pub fn of(rows: &[RequestRow], end_us: u64) -> Self {
         let range_s = range(rows);
-        let end_s = end_us as f64 / 1e6;
-        let mut classes = Vec::new();
-        for class in Class::ALL {
-            let of_class = rows.iter().filter(|row| Class::of(row) == class);
-            let points = of_class.map(|row| (row.intended_us as f64 / 1e6, latency_s(row)));
-            let count = points.clone().count();
-            if count == 0 {
-                continue;
-            }
-            let cloud = if rows.len() <= POINTS_MAX {
-                Cloud::Few(points.collect())
+        let empty = || {
+            if rows.len() <= POINTS_MAX {
+                Cloud::Few(Vec::new())
             } else {
-                Cloud::Many { count: count as u64, grid: Grid::of(points, end_s, range_s) }
-            };
-            classes.push((class, cloud));
+                Cloud::Many { count: 0, grid: Grid::new(end_us as f64 / 1e6, range_s) }
+            }
+        };
+        let mut clouds: Vec<Cloud> = Class::ALL.iter().map(|_| empty()).collect();
+        for row in rows {
+            clouds[Class::of(row) as usize].add((row.intended_us as f64 / 1e6, latency_s(row)));
         }
+        let mut classes: Vec<(Class, Cloud)> = Class::ALL.into_iter().zip(clouds).collect();
+        classes.retain(|(_, cloud)| cloud.count() > 0);
         Self { range_s, classes }
+    }
+}
+
+impl Cloud {
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Few(points) => points.len() as u64,
+            Self::Many { count, .. } => *count,
+        }
+    }
+
+    fn add(&mut self, point: (f64, f64)) {
+        match self {
+            Self::Few(points) => points.push(point),
+            Self::Many { count, grid } => {
+                *count += 1;
+                grid.add(point);
+            }
+        }
     }
 }
 

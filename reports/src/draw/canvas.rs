@@ -1,11 +1,13 @@
 //! A sheet with coordinates in pixels, from the upper left corner.
 
 use plotters::{
-    backend::{BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend},
     prelude::SVGBackend,
-    style::text_anchor::{HPos, Pos, VPos},
-    style::{FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, TextStyle},
+    style::{
+        FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, TextStyle,
+        text_anchor::{HPos, Pos, VPos},
+    },
 };
+use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingBackend};
 
 use crate::figure::Colour;
 
@@ -177,7 +179,6 @@ impl Canvas<'_> {
         let font = FontDesc::new(FontFamily::SansSerif, style.size * UNITS * FONT_SCALE, weight).transform(turn);
         let colour = RGBColor(style.paint.0, style.paint.1, style.paint.2);
         let style: TextStyle<'_> = TextStyle::from(font).color(&colour).pos(Pos::new(horizontal, vertical));
-        debug_assert!(style.size() > 0.0);
         let _ = self.backend.draw_text(text, &style, point(at));
     }
 }

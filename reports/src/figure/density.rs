@@ -14,25 +14,27 @@ pub struct Grid {
     end_s: f64,
     /// Of latencies; both positive.
     range_s: (f64, f64),
+    /// Rows to a unit of the logarithm of latency.
+    scale: f64,
     counts: Vec<u32>,
 }
 
 impl Grid {
-    /// Counts `points`: seconds of the run up to `end_s`, and seconds of latency within `range_s`. A point without a
-    /// positive latency is in the lowest row.
-    pub fn of(points: impl Iterator<Item = (f64, f64)>, end_s: f64, range_s: Option<(f64, f64)>) -> Self {
+    /// An empty grid for seconds of the run up to `end_s`, and seconds of latency within `range_s`.
+    pub fn new(end_s: f64, range_s: Option<(f64, f64)>) -> Self {
         let (low, high) = range_s.unwrap_or((1e-3, 1.0));
         // A cell more above, so that the highest value is inside.
         let range_s = (low, high * (high / low).max(1.01).powf(1.0 / ROWS as f64));
-        let mut grid = Self { end_s: end_s.max(1e-6), range_s, counts: vec![0; COLUMNS * ROWS] };
         let scale = ROWS as f64 / (range_s.1 / range_s.0).ln();
-        for (at, latency) in points {
-            let column = (at / grid.end_s * COLUMNS as f64) as usize;
-            let row = if latency > 0.0 { ((latency / low).ln() * scale) as usize } else { 0 };
-            let cell = &mut grid.counts[row.min(ROWS - 1) * COLUMNS + column.min(COLUMNS - 1)];
-            *cell = cell.saturating_add(1);
-        }
-        grid
+        Self { end_s: end_s.max(1e-6), range_s, scale, counts: vec![0; COLUMNS * ROWS] }
+    }
+
+    /// Counts a point. One without a positive latency is in the lowest row.
+    pub fn add(&mut self, (at, latency): (f64, f64)) {
+        let column = (at / self.end_s * COLUMNS as f64) as usize;
+        let row = if latency > 0.0 { ((latency / self.range_s.0).ln() * self.scale) as usize } else { 0 };
+        let cell = &mut self.counts[row.min(ROWS - 1) * COLUMNS + column.min(COLUMNS - 1)];
+        *cell = cell.saturating_add(1);
     }
 
     /// The cells that hold a point, as dark as the logarithm of how many. Neighbours along the time axis that look the
@@ -68,10 +70,16 @@ impl Grid {
 mod tests {
     use super::*;
 
+    fn grid(points: impl Iterator<Item = (f64, f64)>, range_s: (f64, f64)) -> Grid {
+        let mut grid = Grid::new(100.0, Some(range_s));
+        points.for_each(|point| grid.add(point));
+        grid
+    }
+
     #[test]
     fn every_point_is_in_a_cell_and_a_single_one_is_seen() {
         let points = (0..10_000).map(|index| (f64::from(index) / 100.0, 0.01)).chain([(50.0, 9.0)]);
-        let grid = Grid::of(points, 100.0, Some((0.01, 9.0)));
+        let grid = grid(points, (0.01, 9.0));
         assert_eq!(grid.counts.iter().sum::<u32>(), 10_001);
         let cells = grid.cells();
         let high = cells.iter().find(|cell| cell.y.0 <= 9.0 && cell.y.1 >= 9.0).unwrap();
@@ -81,6 +89,6 @@ mod tests {
     #[test]
     fn equal_neighbours_are_one_cell() {
         let points = (0..22_000).map(|index| (f64::from(index) / 220.0, 0.01));
-        assert_eq!(Grid::of(points, 100.0, Some((0.01, 0.01))).cells().len(), 1);
+        assert_eq!(grid(points, (0.01, 0.01)).cells().len(), 1);
     }
 }

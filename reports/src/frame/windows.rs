@@ -7,7 +7,7 @@ use polars::prelude::*;
 use super::{Frames, percentile, seconds, whole};
 
 /// Windows in a run, at most: more than a plot has pixels and less than memory has room for.
-pub const WINDOWS_MAX: u64 = 1_000_000;
+pub(super) const WINDOWS_MAX: u64 = 1_000_000;
 
 /// What happened in each window of the run, from its start to its end; one entry a window. Latencies are in seconds, of
 /// the requests that were intended in the window; `None` where there is none.

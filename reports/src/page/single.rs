@@ -3,6 +3,7 @@
 use kernel::measure::{
     Checked, Metrics,
     text::{
+        MISSING,
         quantity::{count, moment, quantity, rate},
         shown,
     },
@@ -64,14 +65,14 @@ fn expectations(expectations: &[Checked]) -> String {
     }
     let row = |checked: &Checked| {
         let metric = checked.metric.parse().ok();
-        let bound = |value: Option<f64>| shown(value, |value| quantity(metric, value)).replace("n/a", "");
+        let bound = |value: Option<f64>| value.map(|value| quantity(metric, value)).unwrap_or_default();
         let during = checked.during.as_ref().map(|phase| format!(" during {phase}")).unwrap_or_default();
         let (class, mark) = if checked.pass { ("ok", "✓") } else { ("bad", "✗") };
         format!(
             "<tr><td class=\"{class}\">{mark} {}{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
             escaped(&checked.metric),
             escaped(&during),
-            shown(checked.actual, |value| quantity(metric, value)),
+            checked.actual.map_or_else(|| MISSING.to_owned(), |value| quantity(metric, value)),
             bound(checked.min),
             bound(checked.max),
         )

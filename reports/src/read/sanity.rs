@@ -22,7 +22,9 @@ pub(super) fn checked(mut run: Run) -> Run {
              clock went backwards (the first is request {first}); no latency is taken from there"
         ));
     }
-    run.servers = run.servers.max(servers(&run));
+    if run.scenario.is_none() {
+        run.servers = servers(&run);
+    }
     run
 }
 
