@@ -78,7 +78,7 @@ impl Frames {
             count <= WINDOWS_MAX,
             ComputeError: "{count} windows are too many; choose a longer --window"
         );
-        let every = every_window(count)?;
+        let every = every_window(count, length_us)?;
         let frame = every
             .lazy()
             .left_join(self.by_intention(length_us), col("window"), col("window"))
@@ -142,11 +142,12 @@ impl Frames {
     }
 }
 
-/// The number of the window that holds the time in `column`.
+/// Where the window begins that holds the time in `column`.
 fn window_of(column: &str, length_us: u64) -> Expr {
-    col(column).floor_div(lit(length_us)).alias("window")
+    (col(column) - col(column) % lit(length_us)).alias("window")
 }
 
-fn every_window(count: u64) -> PolarsResult<DataFrame> {
-    DataFrame::new(count as usize, vec![super::numbers("window", (0..count).map(Some))])
+fn every_window(count: u64, length_us: u64) -> PolarsResult<DataFrame> {
+    let starts = (0..count).map(|index| Some(index * length_us));
+    DataFrame::new(count as usize, vec![super::numbers("window", starts)])
 }
