@@ -52,7 +52,7 @@ impl Room {
 }
 
 const RIGHT: f64 = 16.0;
-const TITLE_SIZE: f64 = 17.0;
+const TITLE_SIZE: f64 = 15.0;
 const CAPTION_SIZE: f64 = 12.5;
 /// Between two panels.
 const GAP: f64 = 14.0;
@@ -76,7 +76,11 @@ pub fn svg(figure: &Figure, room: Room) -> String {
     let height = y - GAP + FOOT;
     Canvas::document((room.width(), height), |canvas| {
         canvas.rectangle((0.0, 0.0), (room.width(), height), Paint::PAPER, 1.0);
-        canvas.text(&figure.title, (12.0, 12.0), Style { bold: true, ..Style::new(TITLE_SIZE, Anchor::Left) });
+        let title = match room {
+            Room::Wide => format!("{} · {}", figure.title, figure.subject),
+            Room::Narrow => figure.title.clone(),
+        };
+        canvas.text(&title, (12.0, 12.0), Style { bold: true, ..Style::new(TITLE_SIZE, Anchor::Left) });
         for (row, line) in caption.iter().enumerate() {
             let at = (12.0, 12.0 + TITLE_SIZE + 6.0 + row as f64 * (CAPTION_SIZE + 4.0));
             canvas.text(line, at, Style { paint: Paint::MUTED, ..Style::new(CAPTION_SIZE, Anchor::Left) });

@@ -13,6 +13,8 @@ pub struct Figure {
     /// Names the files: `timeseries`.
     pub name: String,
     pub title: String,
+    /// What it is of: a run, or the sides of a comparison.
+    pub subject: String,
     /// What is shown, in a sentence; may be empty.
     pub caption: String,
     pub x: Axis,
@@ -133,6 +135,8 @@ pub enum Colour {
     /// That of text.
     Ink,
     Grey,
+    /// For what is as it should be.
+    Pale,
     Blue,
     Orange,
     Green,

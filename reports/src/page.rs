@@ -33,7 +33,11 @@ fn plot(figure: &Figure) -> String {
     let inline = |room| {
         let svg = draw::svg(figure, room);
         // A label for those who cannot see the plot.
-        svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{}\" ", escaped(&figure.title)), 1)
+        svg.replacen(
+            "<svg ",
+            &format!("<svg role=\"img\" aria-label=\"{}\" ", escaped(&format!("{}, {}", figure.title, figure.subject))),
+            1,
+        )
     };
     format!(
         "<figure id=\"{name}\">\n<div class=\"wide\">{}</div>\n<div class=\"narrow\">{}</div>\n</figure>\n",

@@ -16,7 +16,7 @@ const UNITS: f64 = 10.0;
 /// By which plotters divides the size of a font before it writes it.
 const FONT_SCALE: f64 = 1.24;
 /// Of a character, on average, in shares of the font's size; rather too wide than too narrow.
-const CHARACTER_WIDTH: f64 = 0.6;
+const CHARACTER_WIDTH: f64 = 0.57;
 
 /// A colour on the sheet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,7 @@ impl Paint {
     pub const INK: Self = Self(0x1B, 0x1F, 0x24);
     pub const MUTED: Self = Self(0x5B, 0x63, 0x6C);
     pub const GRID: Self = Self(0xE4, 0xE7, 0xEB);
+    pub const PALE: Self = Self(0xC3, 0xD3, 0xDF);
     pub const BAND: Self = Self(0xB8, 0x86, 0x0B);
 
     /// As SVG and CSS write it.
@@ -38,6 +39,7 @@ impl Paint {
         match colour {
             Colour::Ink => Self::INK,
             Colour::Grey => Self(0x9A, 0xA1, 0xA9),
+            Colour::Pale => Self::PALE,
             Colour::Blue => Self(0x00, 0x72, 0xB2),
             Colour::Orange => Self(0xE6, 0x9F, 0x00),
             Colour::Green => Self(0x00, 0x9E, 0x73),

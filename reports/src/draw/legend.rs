@@ -57,7 +57,7 @@ fn sample(canvas: &mut Canvas<'_>, layer: &Layer, at: (f64, f64)) {
         Shape::Line { dashed: false, .. } => canvas.line(&ends, paint, 2.2, 1.0),
         Shape::Line { dashed: true, .. } => canvas.dashes(&ends, paint, 1.8),
         Shape::Area(_) => canvas.rectangle(upper, lower, paint, 0.25),
-        Shape::Bars(_) => canvas.rectangle(upper, lower, paint, 0.85),
+        Shape::Bars(_) => canvas.rectangle(upper, lower, paint, 1.0),
         Shape::Cells(_) => canvas.rectangle(upper, lower, paint, 0.8),
         Shape::Points { mark, .. } => draw_mark(canvas, *mark, centre, paint, 1.0),
     }

@@ -12,6 +12,9 @@ const TICK_SIZE: f64 = 11.5;
 const BAND_SIZE: f64 = 11.0;
 const BAND_ROW: f64 = 15.0;
 const BAND_ALPHA: f64 = 0.14;
+/// How wide the topmost line is, and how much wider each below it.
+const LINE: f64 = 1.7;
+const LINE_STEP: f64 = 1.5;
 /// Pixels between two ticks, at least.
 const X_TICK_ROOM: f64 = 56.0;
 const Y_TICK_ROOM: f64 = 30.0;
@@ -95,8 +98,10 @@ pub(super) fn draw_panel(
     }
     draw_bands(canvas, &figure.bands, &figure.x, frame);
     draw_grid(canvas, figure, panel, frame, last);
-    for layer in &panel.layers {
-        draw_layer(canvas, layer, &figure.x, &panel.y, frame);
+    for (index, layer) in panel.layers.iter().enumerate() {
+        // What is drawn over stays visible beside what covers it.
+        let width = LINE + LINE_STEP * (panel.layers.len() - 1 - index).min(3) as f64;
+        draw_layer(canvas, layer, width, &figure.x, &panel.y, frame);
     }
     let edge = [(frame.left, frame.top), (frame.left, frame.bottom), (frame.right, frame.bottom)];
     canvas.line(&edge, Paint::MUTED, 1.0, 1.0);
@@ -143,15 +148,15 @@ fn draw_grid(canvas: &mut Canvas<'_>, figure: &Figure, panel: &Panel, frame: &Fr
     canvas.text(&panel.y.label, (11.0, (frame.top + frame.bottom) / 2.0), style);
 }
 
-fn draw_layer(canvas: &mut Canvas<'_>, layer: &Layer, x: &Axis, y: &Axis, frame: &Frame) {
+fn draw_layer(canvas: &mut Canvas<'_>, layer: &Layer, width: f64, x: &Axis, y: &Axis, frame: &Frame) {
     let paint = Paint::of(layer.colour);
     match &layer.shape {
         Shape::Line { points, dashed } => {
             for stretch in stretches(points, |point| frame.at(x, y, *point)) {
                 match stretch.as_slice() {
                     [alone] => canvas.disc(*alone, 1.6, paint, 1.0),
-                    line if *dashed => canvas.dashes(line, paint, 1.5),
-                    line => canvas.line(line, paint, 1.9, 1.0),
+                    line if *dashed => canvas.dashes(line, paint, LINE),
+                    line => canvas.line(line, paint, width, 1.0),
                 }
             }
         }
@@ -188,7 +193,7 @@ fn draw_bar(canvas: &mut Canvas<'_>, bar: &Bar, paint: Paint, x: &Axis, y: &Axis
     let upper = frame.at(x, y, (bar.from, bar.row - bar.height / 2.0));
     let lower = frame.at(x, y, (bar.to, bar.row + bar.height / 2.0));
     if let (Some(upper), Some(lower)) = (upper, lower) {
-        canvas.rectangle(upper, (lower.0.max(upper.0 + 1.0), lower.1), paint, 0.85);
+        canvas.rectangle(upper, (lower.0.max(upper.0 + 1.0), lower.1), paint, 1.0);
     }
 }
 

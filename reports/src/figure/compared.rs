@@ -21,7 +21,7 @@ pub fn figures(scenario: &ScenarioComparison, several: bool) -> Vec<Figure> {
         if several {
             figure.name = format!("{}-{}", scenario.scenario, figure.name);
         }
-        figure.title = format!("{} · {}, {}", figure.title, scenario.scenario, names(scenario));
+        figure.subject = format!("{}, {}", scenario.scenario, names(scenario));
     }
     figures
 }
@@ -38,7 +38,9 @@ fn colour(index: usize) -> Colour {
 /// Every side's mean over time, with the range of its runs.
 fn overlay(scenario: &ScenarioComparison) -> Figure {
     let goodput = |windows: &Windows| -> Vec<Option<f64>> {
-        windows.completed_ok.iter().map(|count| Some(*count as f64 / windows.length_s)).collect()
+        let whole = windows.whole();
+        let rate = |(index, count): (usize, &u64)| (index < whole).then_some(*count as f64 / windows.length_s);
+        windows.completed_ok.iter().enumerate().map(rate).collect()
     };
     let end_s = scenario.sides.iter().flat_map(|side| &side.members).map(|member| member.summary.end_us).max();
     let (layers_p50, values_p50) = over_time(scenario, |windows| windows.p50.clone());
@@ -49,6 +51,7 @@ fn overlay(scenario: &ScenarioComparison) -> Figure {
     Figure {
         name: "overlay".into(),
         title: "Over time".into(),
+        subject: String::new(),
         caption: "Lines are means over the runs of a side, areas reach from the lowest run to the highest.".into(),
         x: Axis::time(end_s.unwrap_or(0) as f64 / 1e6),
         panels: vec![
@@ -123,6 +126,7 @@ fn cdf(scenario: &ScenarioComparison) -> Figure {
     Figure {
         name: "cdf".into(),
         title: "Distribution of latency".into(),
+        subject: String::new(),
         caption: "The share of all requests that took at most so long.".into(),
         x,
         panels: vec![Panel { title: String::new(), y, weight: 1.7, layers }],
@@ -153,6 +157,7 @@ fn quantile_quantile(scenario: &ScenarioComparison) -> Vec<Figure> {
         Figure {
             name: if others.len() > 1 { format!("qq-{}", index + 1) } else { "qq".into() },
             title: "Quantiles against quantiles".into(),
+            subject: String::new(),
             caption: "A point a percentile of a phase. On the line, both are as slow; above it, the second is slower."
                 .into(),
             x: Axis { label: format!("latency, {}", reference.name), ..axis.clone() },

@@ -20,7 +20,8 @@ fn end_s(analysis: &Analysis) -> f64 {
 fn figure(analysis: &Analysis, name: &str, what: &str, caption: &str, panels: Vec<Panel>) -> Figure {
     Figure {
         name: name.into(),
-        title: format!("{what} · {}", analysis.title),
+        title: what.into(),
+        subject: analysis.title.clone(),
         caption: caption.into(),
         x: Axis::time(end_s(analysis)),
         panels,
@@ -49,8 +50,11 @@ fn at_middles(windows: &Windows, values: impl Iterator<Item = Option<f64>>) -> V
     windows.starts().map(|start| start + half).zip(values.map(|value| value.unwrap_or(f64::NAN))).collect()
 }
 
+/// Of whole windows: the last one, which the end of the run cuts short, has no rate.
 fn per_second(windows: &Windows, counts: &[u64]) -> Vec<(f64, f64)> {
-    at_middles(windows, counts.iter().map(|count| Some(*count as f64 / windows.length_s)))
+    let whole = windows.whole();
+    let rate = |(index, count): (usize, &u64)| (index < whole).then_some(*count as f64 / windows.length_s);
+    at_middles(windows, counts.iter().enumerate().map(rate))
 }
 
 fn line(windows: &Windows, name: &str, colour: Colour, values: &[Option<f64>]) -> Layer {
@@ -249,12 +253,14 @@ fn decisions(analysis: &Analysis) -> Figure {
     let lanes = &analysis.lanes;
     let rows = lanes.servers.len();
     let mut names: Vec<String> = lanes.servers.iter().map(|lane| lane.server.clone()).collect();
-    names.push("client".into());
+    if !lanes.given_up.is_empty() {
+        names.push("client".into());
+    }
     let y = Axis {
         label: String::new(),
         scale: Scale::Linear,
-        range: (-0.6, rows as f64 + 0.4),
-        ticks: Ticks::Names(names),
+        range: (-0.6, names.len() as f64 - 0.4),
+        ticks: Ticks::Names(names.clone()),
     };
     let (was, believed) = (-0.22, 0.08);
     let bars = |pick: fn(&Lane) -> &Vec<Stretch>, offset: f64, height: f64| -> Vec<Bar> {
@@ -277,7 +283,7 @@ fn decisions(analysis: &Analysis) -> Figure {
     };
     let given_up = thinned(&lanes.given_up, lanes.end_s).into_iter().map(|at| (at, rows as f64)).collect();
     let mut layers = vec![
-        Layer::bars("up", Colour::Sky, always(was, 0.26)),
+        Layer::bars("up", Colour::Pale, always(was, 0.26)),
         Layer::bars("link impaired", Colour::Purple, bars(|lane| &lane.impaired, was, 0.26)),
         Layer::bars("frozen", Colour::Blue, bars(|lane| &lane.frozen, was, 0.26)),
         Layer::bars("down", Colour::Ink, bars(|lane| &lane.down, was, 0.26)),
@@ -292,7 +298,7 @@ fn decisions(analysis: &Analysis) -> Figure {
         Shape::Points { points, .. } => !points.is_empty(),
         _ => true,
     });
-    let panel = Panel { title: String::new(), y, weight: 0.3 + 0.36 * (rows + 1) as f64, layers };
+    let panel = Panel { title: String::new(), y, weight: 0.2 + 0.4 * names.len() as f64, layers };
     figure(
         analysis,
         "decisions",

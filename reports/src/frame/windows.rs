@@ -14,6 +14,8 @@ pub(super) const WINDOWS_MAX: u64 = 1_000_000;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Windows {
     pub length_s: f64,
+    /// When the run was over.
+    pub end_s: f64,
     /// Requests intended in the window, dropped ones included.
     pub offered: Vec<u64>,
     /// Those of them that ended OK, whenever they did.
@@ -42,6 +44,12 @@ pub struct Windows {
 impl Windows {
     pub fn count(&self) -> usize {
         self.offered.len()
+    }
+
+    /// How many windows, from the first, the run fills; all of them if it does not even fill one.
+    pub fn whole(&self) -> usize {
+        let filled = (self.end_s / self.length_s + 1e-9) as usize;
+        if filled == 0 { self.count() } else { filled.min(self.count()) }
     }
 
     /// Where each window begins, in seconds.
@@ -93,6 +101,7 @@ impl Frames {
         };
         Ok(Windows {
             length_s: length_us as f64 / 1e6,
+            end_s: self.end_us as f64 / 1e6,
             offered: whole(&frame, "offered")?,
             succeeded: whole(&frame, "succeeded")?,
             dropped: whole(&frame, "dropped")?,

@@ -13,6 +13,7 @@ pub(super) fn sheet() -> String {
         repaint(Paint::INK, "#e8eaed"),
         repaint(Paint::MUTED, "#a4adb7"),
         repaint(Paint::GRID, "#2b3138"),
+        repaint(Paint::PALE, "#4a5a68"),
         repaint(Paint::BAND, "#e0b040"),
         // Blue is too dark for a dark ground.
         repaint(Paint(0x00, 0x72, 0xB2), "#4aa3dc"),
