@@ -21,6 +21,8 @@ impl Frames {
     /// # Errors
     /// Polars' own.
     pub fn latency(&self, from_us: u64, to_us: u64) -> PolarsResult<Latency> {
+        // Polars' literals are signed.
+        let to_us = to_us.min(i64::MAX as u64);
         let within = col("intended_us").gt_eq(lit(from_us)).and(col("intended_us").lt(lit(to_us)));
         let frame = self
             .requests

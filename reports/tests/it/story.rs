@@ -63,7 +63,7 @@ fn records(scale: u64, seed: u64) -> Records {
     let mut records = Records::default();
     for id in 0..120 {
         let intended_us = id * S / 4;
-        let usual = (20_000 + (id * 7 + seed) % 7 * 1_000) * scale;
+        let usual = (20_000 + (id * 3 + seed) % 7 * 1_000) * scale;
         let on_frozen = (10 * S..12 * S).contains(&intended_us) && id % 2 == 0;
         let first = if id % 2 == 0 && !(12 * S..16 * S).contains(&intended_us) { "server-0" } else { "server-1" };
         let (latency_us, status, attempts) = match id {
