@@ -18,7 +18,10 @@
 
 use std::time::Duration;
 
-use crate::record::{AttemptRow, EventRow, RequestRow};
+use crate::{
+    record::{AttemptRow, EventRow, Records, RequestRow},
+    scenario::Scenario,
+};
 
 mod detection;
 mod duplicate;
@@ -37,8 +40,10 @@ pub mod text;
 mod verdict;
 mod window;
 
+pub use latency::{Latencies, LatencyCounts};
 pub use metrics::Metrics;
 pub use summary::{FaultSummary, Label, PhaseSummary, Summary};
+pub use text::quantity;
 pub use verdict::Checked;
 
 /// The recorded rows of one run, in any order.
@@ -53,7 +58,13 @@ pub struct Run<'a> {
     pub events: &'a [EventRow],
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// What was recorded of `scenario` while load was offered for `duration`.
+    pub fn of(scenario: &Scenario, duration: Duration, records: &'a Records) -> Self {
+        let Records { requests, attempts, events } = records;
+        Self { duration, servers: scenario.servers.replicas, requests, attempts, events }
+    }
+
     fn duration_us(&self) -> u64 {
         u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX)
     }

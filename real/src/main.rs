@@ -1,7 +1,7 @@
 //! `real`: plays a scenario on real processes.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -11,10 +11,11 @@ use kernel::{
     record::folder::RunInfo,
 };
 use real::{
-    Plan, RehearsalError,
+    Plan, RehearsalError, View,
     doctor::{self, Verdict},
     facts,
-    role::{self, RoleError, load::LoadArgs, replica::ReplicaArgs},
+    hand::{self, down::DownArgs, inject::InjectArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs, up::UpArgs},
+    role::{self, RoleError, replica::ReplicaArgs},
 };
 
 const WORLD: &str = "real";
@@ -26,6 +27,10 @@ struct Options {
     #[command(flatten)]
     run: Option<RunArgs>,
 
+    /// Shows lines while the run goes on, not a dashboard; so it is without a terminal
+    #[arg(long)]
+    plain: bool,
+
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -35,27 +40,56 @@ enum Command {
     /// Says whether this host can play scenarios, and what to do if not
     Doctor,
 
+    /// Starts servers in the background, found by the commands below
+    Up(UpArgs),
+
+    /// Ends servers and proxies, frozen or not
+    Down(DownArgs),
+
+    /// Shows what runs
+    List,
+
+    /// One server in the foreground
+    Serve(ServeArgs),
+
+    /// Offers load to running servers with the resilient client, and shows what becomes of each request
+    Load(LoadArgs),
+
+    /// Crashes, freezes or cuts off running servers, or worsens their links
+    Inject(InjectArgs),
+
+    /// Passes connections on to any TCP server, with a link that takes faults
+    Proxy(ProxyArgs),
+
     /// A replica of an orchestrated run
     #[command(hide = true)]
     Replica(ReplicaArgs),
 
     /// The load generator of an orchestrated run
-    #[command(hide = true)]
-    Load(LoadArgs),
+    #[command(hide = true, name = role::load::ROLE)]
+    Generator(role::load::LoadArgs),
 }
 
 fn main() -> ExitCode {
     let ended = match Options::parse() {
         Options { command: Some(Command::Doctor), .. } => examine(),
         Options { command: Some(Command::Replica(args)), .. } => play_role(role::replica::run(&args)),
-        Options { command: Some(Command::Load(args)), .. } => play_role(role::load::run(&args)),
-        Options { run: Some(args), .. } => run(&args),
+        Options { command: Some(Command::Generator(args)), .. } => play_role(role::load::run(&args)),
+        Options { command: Some(Command::Up(args)), .. } => hand::up::run(&args),
+        Options { command: Some(Command::Down(args)), .. } => hand::down::run(&args),
+        Options { command: Some(Command::List), .. } => hand::list::run(),
+        Options { command: Some(Command::Serve(args)), .. } => hand::serve::run(&args),
+        Options { command: Some(Command::Load(args)), .. } => hand::load::run(&args),
+        Options { command: Some(Command::Inject(args)), .. } => hand::inject::run(&args),
+        Options { command: Some(Command::Proxy(args)), .. } => hand::proxy::run(&args),
+        Options { run: Some(args), plain, .. } => run(&args, view(plain)),
         Options { .. } => Err(Failure::wrong_input("there is no scenario to play; see --help")),
     };
     match ended {
         Ok(exit) => exit.into(),
         Err(Failure { exit, message }) => {
-            eprintln!("error: {message}");
+            // What cannot be said is still in the exit code.
+            let _ = writeln!(io::stderr(), "error: {message}");
             exit.into()
         }
     }
@@ -74,20 +108,26 @@ fn play_role(played: Result<(), RoleError>) -> Result<Exit, Failure> {
     played.map(|()| Exit::Passed).map_err(Failure::not_carried_out)
 }
 
-fn run(args: &RunArgs) -> Result<Exit, Failure> {
+/// A dashboard for someone who watches, on a terminal that can show it.
+fn view(plain: bool) -> View {
+    let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+    if plain || dumb || !io::stderr().is_terminal() { View::Lines } else { View::Dashboard }
+}
+
+fn run(args: &RunArgs, view: View) -> Result<Exit, Failure> {
     let session = Session::open(args, WORLD)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(WORLD, args.seed);
     info.host = Some(facts::host());
     info.started = Some(facts::now());
 
-    let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, logs };
+    let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, logs, view };
     let played = real::play(&plan).map_err(|error| match error {
         RehearsalError::Pictures(_) => Failure::wrong_input(error),
         error => Failure::not_carried_out(error),
     })?;
     let replay = args.replay("cargo run -p real --", &[]);
-    let exit = session.conclude(&info, &played.records, played.duration, replay, false)?;
+    let exit = session.conclude(&info, &played.records, played.duration, replay)?;
     if played.interrupted {
         let at = played.duration.as_secs_f64();
         return Err(Failure::not_carried_out(format!("interrupted at {at:.1} s; what was recorded is in the folder")));

@@ -4,7 +4,7 @@ use std::{future::pending, io, path::PathBuf, pin::pin, sync::Arc, time::Duratio
 
 use futures_util::{
     StreamExt,
-    future::{Either, select, select_all, try_join_all},
+    future::{Either, select, try_join_all},
     stream::FuturesUnordered,
 };
 use kernel::{
@@ -18,7 +18,6 @@ use kernel::{
 };
 use tokio::{
     runtime::Runtime,
-    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{self, UnboundedReceiver},
 };
 
@@ -27,7 +26,8 @@ use crate::{
     collector::{Collector, LoadEnded},
     generator::{Generator, Reports},
     host::Host,
-    live::Live,
+    interrupt::Interrupt,
+    live::{About, Live, View},
     message::Order,
     operations::RealOperations,
     process::ProcessFailed,
@@ -54,6 +54,8 @@ pub struct Plan {
     pub seed: u64,
     /// Where the logs of the processes go.
     pub logs: PathBuf,
+    /// How it is shown while it goes on.
+    pub view: View,
 }
 
 /// What came of it.
@@ -114,22 +116,6 @@ pub fn play(plan: &Plan) -> Result<Played, RehearsalError> {
     })
 }
 
-/// Ctrl-C, or whoever else asks this process to end.
-struct Interrupt {
-    signals: Vec<Signal>,
-}
-
-impl Interrupt {
-    fn listen() -> io::Result<Self> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        Ok(Self { signals: kinds.into_iter().map(signal).collect::<io::Result<_>>()? })
-    }
-
-    async fn next(&mut self) {
-        select_all(self.signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
-    }
-}
-
 /// All processes, ready to begin.
 struct Stage {
     timer: Timer,
@@ -169,7 +155,7 @@ impl Stage {
         let epoch_us = (machine_ns() + LEAD.as_nanos() as u64) / 1_000;
         let clock = Clock::since(epoch_us * 1_000);
         let world = world(&replicas, clock, &timer);
-        let live = Live::start(clock).map_err(system("cannot start a thread"))?;
+        let live = Live::start(clock, &about(plan), plan.view).map_err(system("cannot start a thread"))?;
         let collector = Collector::new(live);
         let run = Run { plan, world, replicas, generator, collector, timer };
         let mut outputs = Outputs { new: outputs, epoch_us, collections: FuturesUnordered::new() };
@@ -207,7 +193,7 @@ impl Run<'_> {
         mut interrupt: Interrupt,
     ) -> Result<(u64, bool), RehearsalError> {
         self.generator.tell(&Order::Begin { epoch_ns: epoch_us * 1_000 }).await?;
-        let recorder = Recorder::streaming(self.world.clone(), "nemesis", self.collector.clone());
+        let recorder = Recorder::new(self.world.clone(), "nemesis", self.collector.clone());
         let nemesis = Nemesis::new(self.world.clone(), &recorder, self.operations(), &self.plan.scenario);
         let mut faults = pin!(async {
             match nemesis.play(&self.plan.scenario.faults).await {
@@ -229,6 +215,7 @@ impl Run<'_> {
                 name = outputs.failed(&self.collector) => return Err(self.failure(&name).await),
                 () = interrupt.next(), if !interrupted => {
                     interrupted = true;
+                    self.collector.interrupted();
                     patience = self.world.now() + CANCEL_TIMEOUT;
                     self.generator.tell(&Order::Cancel).await?;
                 }
@@ -302,6 +289,16 @@ impl Outputs {
             let failed = collector.collect_replica(process, epoch_us).await;
             (name, failed)
         }));
+    }
+}
+
+fn about(plan: &Plan) -> About {
+    let Plan { scenario, seed, .. } = plan;
+    About {
+        name: scenario.name.clone(),
+        seed: *seed,
+        duration: scenario.duration,
+        servers: scenario.server_names().collect(),
     }
 }
 

@@ -215,7 +215,8 @@ fn may_be_replaced(place: &Path) -> bool {
 /// Whether there is at most what a run that was killed left behind.
 fn is_unfinished(staging: &Path) -> bool {
     is_folder_of(staging, |mut entries| {
-        entries.all(|entry| entry.is_ok_and(|entry| FILES.iter().any(|&file| entry.file_name() == file)))
+        let ours = |entry: fs::DirEntry| FILES.iter().chain([&LOGS]).any(|&ours| entry.file_name() == ours);
+        entries.all(|entry| entry.is_ok_and(ours))
     })
 }
 
@@ -288,13 +289,7 @@ mod tests {
     fn write(place: &Path, records: &Records) -> Result<String, FolderError> {
         let text = "name = \"short\"\nduration = \"1s\"\n[load]\nrate = 3\n";
         let scenario = Scenario::parse("short.toml", text, &[]).unwrap();
-        let run = Run {
-            duration: scenario.duration,
-            servers: scenario.servers.replicas,
-            requests: &records.requests,
-            attempts: &records.attempts,
-            events: &records.events,
-        };
+        let run = Run::of(&scenario, scenario.duration, records);
         let summary = Summary::of(Label { scenario: "short", seed: 1, world: "sim" }, &run, &[]);
         RunFolder::prepare(place)?.write(&scenario, &RunInfo::new("sim", 1), records, &summary)
     }
@@ -360,6 +355,7 @@ mod tests {
         write(&beside(&place, ".replaced"), &records()).unwrap();
         fs::create_dir(beside(&place, ".partial")).unwrap();
         fs::write(beside(&place, ".partial").join(EVENTS), "{\"at_us").unwrap();
+        fs::create_dir(beside(&place, ".partial").join(LOGS)).unwrap();
         write(&place, &records()).unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 

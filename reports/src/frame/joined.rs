@@ -1,6 +1,6 @@
 //! One table of everything, for other tools: a row an attempt, with its request and what the events tell of it.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, path::Path};
 
 use kernel::record::RequestRow;
 use polars::prelude::*;
@@ -14,7 +14,7 @@ use super::{Frames, texts};
 /// The file cannot be written; polars' own are passed on.
 pub fn write_parquet(frames: &Frames, rows: &[RequestRow], path: &Path) -> PolarsResult<()> {
     let mut table = frames.joined(rows)?;
-    let file = File::create(path).map_err(io::Error::from)?;
+    let file = File::create(path)?;
     ParquetWriter::new(file).finish(&mut table).map(|_| ())
 }
 

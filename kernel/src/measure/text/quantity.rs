@@ -51,7 +51,7 @@ pub fn percent(share: f64) -> String {
     format!("{kept:.2} %")
 }
 
-/// `4.90/s`
+/// `4.90/s`.
 pub fn rate(per_second: f64) -> String {
     format!("{}/s", significant(per_second))
 }
