@@ -80,13 +80,12 @@ proptest! {
         let end_us = measured(&rows).end_us;
         let frames = Frames::of(&rows, &[], &[], end_us).unwrap();
         let windows = frames.windows(Duration::from_secs(1)).unwrap();
-        let rates = windows.success_rate();
-        for window in 0..windows.count() {
+        for (window, rate) in windows.success_rate().into_iter().enumerate() {
             let of_window: Vec<RequestRow> =
                 rows.iter().filter(|row| row.intended_us / S == window as u64).cloned().collect();
             let metrics = measured(&of_window).overall;
             prop_assert_eq!((windows.offered[window], windows.succeeded[window]), (metrics.requests, metrics.succeeded));
-            prop_assert_eq!((windows.dropped[window], rates[window]), (metrics.dropped, metrics.success_rate));
+            prop_assert_eq!((windows.dropped[window], rate), (metrics.dropped, metrics.success_rate));
             prop_assert_eq!(
                 (windows.p50[window], windows.p95[window], windows.p99[window], windows.max[window]),
                 (metrics.latency_p50, metrics.latency_p95, metrics.latency_p99, metrics.latency_max)

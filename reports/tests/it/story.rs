@@ -45,13 +45,7 @@ pub(crate) fn folder(directory: &Path, world: &str, seed: u64, scale: u64) -> Pa
 
 pub(crate) fn write(place: &Path, world: &str, seed: u64, scenario: &str, records: &Records) {
     let scenario = Scenario::parse("story.toml", scenario, &[]).unwrap();
-    let rows = Run {
-        duration: scenario.duration,
-        servers: scenario.servers.replicas,
-        requests: &records.requests,
-        attempts: &records.attempts,
-        events: &records.events,
-    };
+    let rows = Run::of(&scenario, scenario.duration, records);
     let label = Label { scenario: &scenario.name, seed, world };
     let summary = Summary::of(label, &rows, &scenario.expectations);
     RunFolder::prepare(place).unwrap().write(&scenario, &RunInfo::new(world, seed), records, &summary).unwrap();
