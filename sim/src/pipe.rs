@@ -13,8 +13,12 @@ use std::{
 use bytes::Bytes;
 use kernel::{distribution::Distribution, time::Instant};
 use rand_chacha::ChaCha8Rng;
+use twox_hash::XxHash3_128;
 
-use crate::clock::{Clock, HostId};
+use crate::{
+    clock::{Clock, HostId},
+    trace,
+};
 
 /// Both ends share it.
 #[derive(Debug)]
@@ -57,6 +61,9 @@ impl Pipe {
 
     /// Sends a chunk off. True if it arrives at once.
     pub(crate) fn push(self: &Arc<Self>, chunk: Bytes) -> bool {
+        trace::note(None, || {
+            format!("sends {} bytes, {:032x}, to {:?}", chunk.len(), XxHash3_128::oneshot(&chunk), self.to)
+        });
         let mut state = self.state();
         let (arrives, at_once) = self.send(&mut state);
         state.chunks.push_back((arrives, chunk));
@@ -67,6 +74,7 @@ impl Pipe {
     pub(crate) fn end(self: &Arc<Self>) {
         let mut state = self.state();
         if state.end.is_none() {
+            trace::note(None, || format!("ends a stream to {:?}", self.to));
             state.end = Some(self.send(&mut state).0);
         }
     }

@@ -5,6 +5,7 @@
 mod command;
 mod command_line;
 mod determinism;
+mod many;
 mod play;
 mod scenarios;
 mod soundness;
