@@ -23,6 +23,11 @@ impl HostId {
     pub(crate) fn server(index: usize) -> Self {
         Self(index + 1)
     }
+
+    /// As records call it.
+    pub(crate) fn name(self) -> String {
+        self.0.checked_sub(1).map_or_else(|| "client".to_owned(), kernel::scenario::server_name)
+    }
 }
 
 /// Every sleep, deadline, arrival, service time, link delay and fault of a simulation is a timer in here. Timers due at

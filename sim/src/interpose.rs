@@ -114,7 +114,7 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::time
     let virtual_nanos = NOW.get();
     #[cfg(feature = "canaries")]
     let virtual_nanos =
-        virtual_nanos.filter(|_| !canary::is(if is_date { Canary::DateHeader } else { Canary::Monotonic }));
+        virtual_nanos.filter(|_| !canary::is(if is_date { Canary::WallClock } else { Canary::Monotonic }));
     let Some(nanos) = virtual_nanos else {
         // SAFETY: the arguments are the caller's, for the function they were meant for.
         let result = unsafe { real_clock_gettime()(clock, time) };

@@ -166,12 +166,15 @@ fn interruptible() -> io::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// The runs that could not be played, and why.
+type Unplayed = Vec<(Task, SimulationError)>;
+
 /// Takes in what becomes of runs.
 struct Arrivals {
     folder: SweepFolder,
     bar: ProgressBar,
     failing: u64,
-    unplayed: Vec<(Task, SimulationError)>,
+    unplayed: Unplayed,
     /// What keeps all others from being played, too.
     fatal: Option<Failure>,
 }
@@ -214,7 +217,7 @@ impl Arrivals {
     }
 
     /// All rows, in order, and the runs that there are none of.
-    fn end(self) -> Result<(Vec<RunRow>, Vec<(Task, SimulationError)>), Failure> {
+    fn end(self) -> Result<(Vec<RunRow>, Unplayed), Failure> {
         self.bar.finish_and_clear();
         let rows = self.folder.close().map_err(Failure::not_carried_out)?;
         let mut unplayed = self.unplayed;

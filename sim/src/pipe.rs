@@ -62,7 +62,7 @@ impl Pipe {
     /// Sends a chunk off. True if it arrives at once.
     pub(crate) fn push(self: &Arc<Self>, chunk: Bytes) -> bool {
         trace::note(None, || {
-            format!("sends {} bytes, {:032x}, to {:?}", chunk.len(), XxHash3_128::oneshot(&chunk), self.to)
+            format!("sends {} bytes, {:032x}, to {}", chunk.len(), XxHash3_128::oneshot(&chunk), self.to.name())
         });
         let mut state = self.state();
         let (arrives, at_once) = self.send(&mut state);
@@ -74,7 +74,7 @@ impl Pipe {
     pub(crate) fn end(self: &Arc<Self>) {
         let mut state = self.state();
         if state.end.is_none() {
-            trace::note(None, || format!("ends a stream to {:?}", self.to));
+            trace::note(None, || format!("ends a stream to {}", self.to.name()));
             state.end = Some(self.send(&mut state).0);
         }
     }

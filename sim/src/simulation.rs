@@ -33,7 +33,7 @@ use crate::{
     net::{Activity, Net},
     operations::{Morgue, SimOperations},
     replica::{Replica, Software},
-    trace::{Listener, Listening, Told},
+    trace::{self, Listener, Listening, Told},
 };
 
 /// Segments and connections that turmoil buffers per socket before it panics or holds back; what bounds them here is
@@ -103,18 +103,18 @@ pub enum SimulationError {
 ///
 /// It runs on a thread of its own: what the thread remembers of another simulation could make a difference.
 pub fn play(plan: &Plan, progress: &AtomicU64) -> Result<Played, SimulationError> {
-    on_a_thread(plan.seed, || simulate(plan, progress))
+    on_a_thread(plan.seed, || simulate(plan, Limits::of(&plan.scenario), progress))
 }
 
 /// Plays `plan` and tells `listener` of everything that happens.
 pub fn play_told(plan: &Plan, progress: &AtomicU64, listener: Listener) -> Result<Played, SimulationError> {
     on_a_thread(plan.seed, || {
         let _listening = Listening::begin(listener);
-        simulate(plan, progress)
+        simulate(plan, Limits::of(&plan.scenario), progress)
     })
 }
 
-fn simulate(plan: &Plan, progress: &AtomicU64) -> Result<Played, SimulationError> {
+fn simulate(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<Played, SimulationError> {
     let scenario = plan.scenario.clone();
     let gallery = gallery(plan)?;
     let settings = Settings::from(&scenario.servers);
@@ -123,7 +123,6 @@ fn simulate(plan: &Plan, progress: &AtomicU64) -> Result<Played, SimulationError
         Box::pin(async move { server::serve(world, recorder, &name, settings, std::future::pending()).await })
     });
     let replicas = scenario.servers.replicas;
-    let limits = Limits::of(&scenario);
     let client = |cast: Cast| run_client(cast, scenario, gallery);
     Simulation::new(replicas, plan.seed, &plan.calibration, &serve, client).within(limits).run(progress)
 }
@@ -252,6 +251,7 @@ impl Simulation {
             self.check_limits(steps - advanced)?;
             let done = self.turmoil.step().map_err(|error| SimulationError::Failed(error.to_string()))?;
             if done {
+                trace::end();
                 break;
             }
             let buried = self.bury_the_dead();
@@ -340,4 +340,30 @@ fn gallery(plan: &Plan) -> Result<Gallery, SimulationError> {
         return Err(SimulationError::NotCalibrated { calibration, workload: "sobel" });
     }
     Ok(Gallery::of(&plan.scenario.workload, Entropy::new(plan.seed))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::time::Instant;
+
+    use super::*;
+
+    fn stopped(limits: Limits) -> String {
+        let text = "name = \"story\"\nduration = \"5s\"\n[workload]\nsizes = [\"8x8\"]\n[load]\nrate = 10\n";
+        let scenario = Scenario::parse("story.toml", text, &[]).unwrap();
+        let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+        on_a_thread(plan.seed, || simulate(&plan, limits, &AtomicU64::new(0))).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_run_that_hits_a_limit_says_which_and_with_what_seed() {
+        let events = stopped(Limits { events: 40, ..Limits::default() });
+        assert!(events.starts_with("the run with seed 7 was stopped at "), "{events}");
+        assert!(events.ends_with("the limit of 40 recorded events; lower load.rate or duration"), "{events}");
+        let until = Instant::START + Duration::from_secs(2);
+        let time = stopped(Limits { until, ..Limits::default() });
+        assert!(time.contains("the limit of 2.000000 s of virtual time"), "{time}");
+        let steps = stopped(Limits { idle_steps: 0, ..Limits::default() });
+        assert!(steps.contains("the limit of 0 steps at one instant"), "{steps}");
+    }
 }

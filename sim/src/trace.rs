@@ -55,16 +55,17 @@ impl Drop for Listening {
     }
 }
 
+/// The run is over: what is taken down after it, in whatever order, is no part of it.
+pub(crate) fn end() {
+    LISTENING.set(false);
+}
+
 /// Tells of something that happens now on behalf of `host`, or of the host whose turn it is.
 pub(crate) fn note(host: Option<HostId>, what: impl FnOnce() -> String) {
     if !LISTENING.get() {
         return;
     }
-    let host = match host.or_else(|| HOST.get()) {
-        None => "driver".to_owned(),
-        Some(HostId::CLIENT) => "client".to_owned(),
-        Some(HostId(host)) => kernel::scenario::server_name(host - 1),
-    };
+    let host = host.or_else(|| HOST.get()).map_or_else(|| "driver".to_owned(), HostId::name);
     let entry = Entry { at_ns: interpose::now().map_or(0, Instant::as_nanos), host, what: what() };
     // Who listens may itself ask for something that is noted.
     let _ = LISTENER.try_with(|listener| {

@@ -69,7 +69,9 @@ pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
     let calibration = args.calibration.as_deref().map_or_else(|| Ok(Calibration::default()), Calibration::load);
     let plan = Plan { scenario, seed: args.seed, calibration: calibration.map_err(Failure::wrong_input)? };
     #[cfg(feature = "canaries")]
-    args.canary.map(sim::canary::plant);
+    if let Some(canary) = args.canary {
+        sim::canary::plant(canary);
+    }
     let _past = args.disturbed.then(|| past(&plan));
 
     let log = Arc::new(Mutex::new(Log::default()));

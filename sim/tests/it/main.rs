@@ -9,3 +9,4 @@ mod many;
 mod play;
 mod scenarios;
 mod soundness;
+mod verify;

@@ -101,10 +101,7 @@ fn sixteen_shards_are_one_sweep() {
 #[test]
 fn the_worst_runs_are_told_with_the_command_that_plays_them() {
     let folder = folder();
-    let ended = run(
-        &folder,
-        &["--seeds", "0..8", "--set", "expect.0.metric=\"latency_max\"", "--set", "expect.0.min=\"150ms\""],
-    );
+    let ended = run(&folder, &["--seeds", "0..8", "--set", "expect.0={metric=\"latency_max\",max=\"1us\"}"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let replay = ended.stdout.lines().find_map(|line| line.strip_prefix("    cargo run -p sim -- ")).unwrap();
     let mut sh = Command::new("sh");
