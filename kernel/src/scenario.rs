@@ -19,6 +19,7 @@ pub mod bandwidth;
 mod defaults;
 pub mod duration;
 mod error;
+pub(crate) mod keys;
 mod later;
 mod loose;
 mod metric;

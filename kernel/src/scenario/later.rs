@@ -6,22 +6,11 @@ use super::{
     names::{FaultName, WorkloadName, listed},
     source::{Node, Tree},
 };
-use crate::scenario::Balancing;
 
 /// Keys and tables; a `*` stands for any list item.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 9] = [
     "nemesis",
-    "client.cache",
-    "client.bulkhead",
-    "client.circuit_breaker",
-    "client.fallback",
-    "client.hedging",
-    "client.outlier_detection",
-    "client.rate_limit",
-    "client.retry_budget",
-    "client.retry_throttling",
     "client.service_config",
-    "client.wait_for_ready",
     // of the fault kinds `errors` and `slow`
     "fault.*.status",
     "fault.*.factor",
@@ -34,13 +23,8 @@ const KEYS: [&str; 19] = [
 ];
 
 /// Values of keys that exist.
-const VALUES: [Waiting; 3] = [
+const VALUES: [Waiting; 2] = [
     Waiting { key: "workload.kind", values: &["dfs", "backend"], available: listed::<WorkloadName> },
-    Waiting {
-        key: "client.load_balancing.policy",
-        values: &["pick_first", "random", "least_request", "peak_ewma"],
-        available: listed::<Balancing>,
-    },
     Waiting { key: "fault.*.kind", values: &["errors", "slow"], available: listed::<FaultName> },
 ];
 

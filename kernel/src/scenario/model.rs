@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::names::{FaultName, Named};
-use crate::status::Code;
+use super::names::{BalancingName, FaultName, Named};
+use crate::{policy::Policies, status::Code};
 
 /// One failure story: servers, load, a network, a client, faults, and what is expected of it all.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,19 +121,39 @@ pub struct Client {
     pub deadline: Duration,
     /// One attempt; never outlives the call's deadline.
     pub attempt_timeout: Duration,
+    /// Whether a call waits for a server to be ready instead of failing while none is.
+    pub wait_for_ready: bool,
     /// Which server the next attempt goes to.
     pub load_balancing: Balancing,
     /// What follows a failed attempt.
     pub retry: Retry,
     /// How a server is known to be well without a call of one's own.
     pub health_check: HealthCheck,
+    /// What is off unless its table is there.
+    pub policies: Policies,
 }
 
 /// How a server is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Balancing {
+    /// The first good server, for as long as it stays so.
+    PickFirst,
     /// Each healthy server in its turn.
     RoundRobin,
+    /// Any, each as likely as the others.
+    Random,
+    /// Of `choice_count` drawn ones the one with the fewest attempts under way; gRPC A48, Envoy.
+    LeastRequest { choice_count: usize },
+    /// Of two drawn ones the one whose latency, a moving average over `decay` that jumps to peaks, times its load is less;
+    /// `default_rtt` is the average of one that nothing is known of. Finagle, Linkerd, tower.
+    PeakEwma { decay: Duration, default_rtt: Duration },
+}
+
+impl Balancing {
+    /// As scenario files write it.
+    pub fn name(&self) -> &'static str {
+        BalancingName::from(self).to_name()
+    }
 }
 
 /// gRPC A6's retry policy.

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// A type whose every value has one name.
-pub(super) trait Named: Copy + PartialEq + 'static {
+pub(crate) trait Named: Copy + PartialEq + 'static {
     /// Completes "is not …".
     const WHAT: &'static str;
     /// In the order in which they are listed to the user.
@@ -98,9 +98,37 @@ impl Named for Arrivals {
     const NAMES: &'static [(Self, &'static str)] = &[(Self::Constant, "constant"), (Self::Poisson, "poisson")];
 }
 
-impl Named for Balancing {
+/// A load balancing policy without its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BalancingName {
+    PickFirst,
+    RoundRobin,
+    Random,
+    LeastRequest,
+    PeakEwma,
+}
+
+impl Named for BalancingName {
     const WHAT: &'static str = "a load balancing policy";
-    const NAMES: &'static [(Self, &'static str)] = &[(Self::RoundRobin, "round_robin")];
+    const NAMES: &'static [(Self, &'static str)] = &[
+        (Self::PickFirst, "pick_first"),
+        (Self::RoundRobin, "round_robin"),
+        (Self::Random, "random"),
+        (Self::LeastRequest, "least_request"),
+        (Self::PeakEwma, "peak_ewma"),
+    ];
+}
+
+impl From<&Balancing> for BalancingName {
+    fn from(balancing: &Balancing) -> Self {
+        match balancing {
+            Balancing::PickFirst => Self::PickFirst,
+            Balancing::RoundRobin => Self::RoundRobin,
+            Balancing::Random => Self::Random,
+            Balancing::LeastRequest { .. } => Self::LeastRequest,
+            Balancing::PeakEwma { .. } => Self::PeakEwma,
+        }
+    }
 }
 
 impl Named for Jitter {
@@ -143,7 +171,7 @@ macro_rules! named {
     )+};
 }
 
-named!(Arrivals, Balancing, Direction, Jitter, Metric);
+named!(Arrivals, Direction, Jitter, Metric);
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,12 +9,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    model::{Arrivals, Balancing, Direction, Jitter, Metric, Size},
-    names::{FaultName, WorkloadName},
+    error::Problem,
+    keys::KeyTable,
+    model::{Arrivals, Direction, Jitter, Metric, Size},
+    names::{BalancingName, FaultName, WorkloadName},
     setting::{BitRate, Choice, OneOrMore, Setting, Untyped},
     table::Table,
 };
-use crate::status::Code;
+use crate::{policy, policy::each_policy, status::Code};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -65,20 +67,50 @@ pub(super) struct Network {
     pub(super) bandwidth: Option<Setting<BitRate>>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Client {
-    pub(super) deadline: Option<Setting<Duration>>,
-    pub(super) attempt_timeout: Option<Setting<Duration>>,
-    pub(super) load_balancing: Table<LoadBalancing>,
-    pub(super) retry: Table<Retry>,
-    pub(super) health_check: Table<HealthCheck>,
+macro_rules! client {
+    ($($policy:ident: $table:ident,)*) => {
+        #[derive(Deserialize, Default)]
+        #[serde(deny_unknown_fields, default)]
+        pub(super) struct Client {
+            pub(super) deadline: Option<Setting<Duration>>,
+            pub(super) attempt_timeout: Option<Setting<Duration>>,
+            pub(super) wait_for_ready: Option<Setting<bool>>,
+            pub(super) load_balancing: Table<LoadBalancing>,
+            pub(super) retry: Table<Retry>,
+            pub(super) health_check: Table<HealthCheck>,
+            $( pub(super) $policy: Option<Spanned<Table<<policy::$table as KeyTable>::Raw>>>, )*
+        }
+
+        impl Client {
+            /// Those whose tables are there.
+            pub(super) fn policies(&self) -> Result<policy::Policies, Problem> {
+                Ok(policy::Policies {
+                    $( $policy: match &self.$policy {
+                        Some(raw) => Some(policy::$table::resolve(raw.get_ref())?),
+                        None => None,
+                    }, )*
+                })
+            }
+        }
+
+        /// The keys of the policies' tables, by the tables' paths.
+        pub(super) fn policy_homes() -> Vec<(String, &'static [&'static str])> {
+            [$( policy::$table::homes(concat!("client.", stringify!($policy))), )*].concat()
+        }
+    };
 }
+
+each_policy!(client);
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LoadBalancing {
-    pub(super) policy: Option<Setting<Choice<Balancing>>>,
+    pub(super) policy: Option<Setting<Choice<BalancingName>>>,
+    /// Of `least_request`.
+    pub(super) choice_count: Option<Setting<usize>>,
+    /// Of `peak_ewma`, as is the next one.
+    pub(super) decay: Option<Setting<Duration>>,
+    pub(super) default_rtt: Option<Setting<Duration>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -1,11 +1,14 @@
 //! From the raw structs to the model: every type, bound and default, and the rules between keys.
 
 mod client;
+mod contradictions;
 mod expectations;
 mod faults;
 pub mod limits;
 
 use toml::Spanned;
+
+pub(super) use client::codes;
 
 use super::{
     error::Problem,
