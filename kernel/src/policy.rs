@@ -239,4 +239,3 @@ fn about<'a>(recorder: &'a Recorder, event: Event, server: Option<&str>) -> Draf
         None => draft,
     }
 }
-

@@ -33,6 +33,7 @@ mod read;
 mod resolve;
 mod schema;
 mod setting;
+mod shorthand;
 mod size;
 mod source;
 mod table;

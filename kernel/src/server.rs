@@ -3,12 +3,13 @@
 //! A request is checked, queued, and run by one of the workers:
 //!
 //! * an input that makes no sense is answered INVALID_ARGUMENT, saying what is wrong;
-//! * beyond `workers` running and `queue` waiting ones it is answered RESOURCE_EXHAUSTED;
+//! * beyond `workers` running and `queue` waiting ones it is answered RESOURCE_EXHAUSTED, and what else `admission` refuses;
 //! * when a worker gets to it and its deadline has passed or its caller has left, it is dropped unstarted;
 //! * a kernel that has begun runs to its end, whoever still waits for it.
 //!
 //! `grpc-timeout` is enforced here, on the World's clock.
 
+mod admission;
 mod connection;
 mod counters;
 mod deadline;
@@ -31,10 +32,11 @@ use health::Health;
 use service::Replica;
 use workers::Workers;
 
+pub use admission::Admission;
 pub use service::MESSAGE_BYTES_MAX;
 
 /// How a replica is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Kernels running at once, at least 1.
     pub workers: usize,
@@ -42,11 +44,18 @@ pub struct Settings {
     pub queue: usize,
     /// A request holds its worker at least this long.
     pub service_time_min: Duration,
+    /// What it refuses beyond that.
+    pub admission: Option<Admission>,
 }
 
 impl From<&scenario::Servers> for Settings {
     fn from(servers: &scenario::Servers) -> Self {
-        Self { workers: servers.workers, queue: servers.queue, service_time_min: servers.service_time_min }
+        Self {
+            workers: servers.workers,
+            queue: servers.queue,
+            service_time_min: servers.service_time_min,
+            admission: servers.admission.clone(),
+        }
     }
 }
 

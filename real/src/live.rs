@@ -107,6 +107,12 @@ fn line(row: &EventRow) -> Option<String> {
         Event::Unhealthy => format!("{source}: {target} is unhealthy: {cause}"),
         Event::Healthy => format!("{source}: {target} is healthy"),
         Event::Failover => format!("{source}: request {request} fails over to {target}"),
+        Event::BreakerOpened if target.is_empty() => format!("{source}: the breaker opens: {cause}"),
+        Event::BreakerOpened => format!("{source}: the breaker to {target} opens: {cause}"),
+        Event::BreakerClosed if target.is_empty() => format!("{source}: the breaker closes"),
+        Event::BreakerClosed => format!("{source}: the breaker to {target} closes"),
+        Event::Ejected => format!("{source}: {target} is ejected: {cause}"),
+        Event::Unejected => format!("{source}: {target} is let in again"),
         Event::GiveUp => format!("{source}: request {request} is given up: {cause}"),
         _ => return None,
     })

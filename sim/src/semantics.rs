@@ -14,6 +14,7 @@ mod freeze;
 mod loss;
 mod nemesis;
 mod partition;
+mod policies;
 mod reset;
 mod server;
 

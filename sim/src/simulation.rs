@@ -96,7 +96,7 @@ pub fn play(plan: &Plan, progress: &AtomicU64) -> Result<Played, SimulationError
         let gallery = gallery(plan)?;
         let settings = Settings::from(&scenario.servers);
         let serve: Software = Arc::new(move |world, recorder, name| {
-            let name = name.to_owned();
+            let (name, settings) = (name.to_owned(), settings.clone());
             Box::pin(async move { server::serve(world, recorder, &name, settings, std::future::pending()).await })
         });
         let replicas = scenario.servers.replicas;

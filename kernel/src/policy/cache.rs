@@ -56,7 +56,10 @@ pub(crate) enum Lookup {
     Miss,
     Fresh(Output),
     /// `renew` asks whoever looked to have it renewed.
-    Stale { output: Output, renew: bool },
+    Stale {
+        output: Output,
+        renew: bool,
+    },
 }
 
 impl Answers {

@@ -62,7 +62,9 @@ table! {
 fn settle(breaker: CircuitBreaker, raw: &<CircuitBreaker as KeyTable>::Raw) -> Result<CircuitBreaker, Problem> {
     if let (Some(setting), None) = (&raw.slow_call_rate_threshold, &raw.slow_call_duration_threshold) {
         let message = "`slow_call_rate_threshold` needs `slow_call_duration_threshold` to say which calls are slow";
-        return Err(Problem::at(setting.span(), message).help("write, for example: slow_call_duration_threshold = \"2s\""));
+        return Err(
+            Problem::at(setting.span(), message).help("write, for example: slow_call_duration_threshold = \"2s\"")
+        );
     }
     let window = breaker.sliding_window_size;
     // Whichever of the two is left out follows the other.
@@ -105,7 +107,12 @@ impl Machine for CircuitBreaker {
         let count = if self.scope == Scope::Server { kit.servers.len() } else { 1 };
         let breakers = (0..count).map(|_| Breaker::new(self.clone())).collect();
         let servers = kit.servers.to_vec();
-        Some(Box::new(Breakers { scope: self.scope, recorder: kit.recorder.clone(), servers, breakers: Mutex::new(breakers) }))
+        Some(Box::new(Breakers {
+            scope: self.scope,
+            recorder: kit.recorder.clone(),
+            servers,
+            breakers: Mutex::new(breakers),
+        }))
     }
 }
 
@@ -186,7 +193,9 @@ enum State {
     Closed,
     Open,
     /// With calls that may still be made.
-    HalfOpen { permits: usize },
+    HalfOpen {
+        permits: usize,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]

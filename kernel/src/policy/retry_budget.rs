@@ -37,7 +37,8 @@ table! {
 }
 
 fn settle(budget: RetryBudget, raw: &<RetryBudget as KeyTable>::Raw) -> Result<RetryBudget, Problem> {
-    const HELP: &str = "`min_retry_concurrency` is of Envoy's budget, `ttl` and `min_per_second` are of Finagle's: keep one";
+    const HELP: &str =
+        "`min_retry_concurrency` is of Envoy's budget, `ttl` and `min_per_second` are of Finagle's: keep one";
     let envoy = ("min_retry_concurrency", raw.min_retry_concurrency.as_ref());
     excluded(envoy, ("ttl", raw.ttl.as_ref()), HELP)?;
     excluded(envoy, ("min_per_second", raw.min_per_second.as_ref()), HELP)?;

@@ -5,9 +5,7 @@
 //! `max_tokens` is left, neither retries nor hedges are made: the failure is the caller's. Tokens are kept in thousandths,
 //! the precision that A6 asks for.
 
-use std::sync::{
-    Mutex, PoisonError,
-};
+use std::sync::{Mutex, PoisonError};
 
 use super::{End, Ending, Kit, Machine, Policy, Pushback, Rejection};
 use crate::{

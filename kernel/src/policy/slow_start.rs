@@ -42,7 +42,11 @@ impl SlowStart {
 impl Machine for SlowStart {
     fn machine(&self, kit: &Kit<'_>) -> Option<Box<dyn Policy>> {
         let servers = kit.servers.iter().map(|name| Server { name: name.clone(), good: true, since: None }).collect();
-        Some(Box::new(Starting { settings: self.clone(), recorder: kit.recorder.clone(), servers: Mutex::new(servers) }))
+        Some(Box::new(Starting {
+            settings: self.clone(),
+            recorder: kit.recorder.clone(),
+            servers: Mutex::new(servers),
+        }))
     }
 }
 
@@ -67,7 +71,11 @@ impl Policy for Starting {
             let good = candidates.contains(&index);
             if good && !server.good {
                 server.since = Some(now);
-                self.recorder.event(Event::SlowStart).target(&server.name).duration(self.settings.slow_start_window).record();
+                self.recorder
+                    .event(Event::SlowStart)
+                    .target(&server.name)
+                    .duration(self.settings.slow_start_window)
+                    .record();
             }
             server.good = good;
         }

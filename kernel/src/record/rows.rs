@@ -120,7 +120,7 @@ pub enum Event {
     Finished,
     /// server: it dropped the work of `request`, `attempt` unstarted, for the reason in `cause`.
     Skipped,
-    /// server: its queue was full, or the request was not valid; `cause` says which.
+    /// server: its queue was full, it shed load, or the request was not valid; `cause` says which.
     Refused,
     /// client: the balancer chose `target` for `request`, `attempt`.
     Pick,

@@ -12,7 +12,14 @@ use crate::{policy::Policies, status::Code};
 impl Default for Servers {
     /// 2 replicas of 2 workers and a queue of 64; crashed ones stay down.
     fn default() -> Self {
-        Self { replicas: 2, workers: 2, queue: 64, restart_after: None, service_time_min: Duration::ZERO }
+        Self {
+            replicas: 2,
+            workers: 2,
+            queue: 64,
+            restart_after: None,
+            service_time_min: Duration::ZERO,
+            admission: None,
+        }
     }
 }
 

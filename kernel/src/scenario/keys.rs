@@ -6,6 +6,13 @@ use std::{ops::RangeInclusive, time::Duration};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::{
+    duration,
+    resolve::codes,
+    setting::{FromToml, Shown},
+    source::Span,
+    write::{list, number, text},
+};
 pub(crate) use super::{
     error::Problem,
     names::Named,
@@ -13,13 +20,6 @@ pub(crate) use super::{
     setting::{Choice, Setting},
     table::Table,
     write::Page,
-};
-use super::{
-    duration,
-    resolve::codes,
-    setting::{FromToml, Shown},
-    source::Span,
-    write::{list, number, text},
 };
 use crate::status::Code;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::names::{BalancingName, FaultName, Named};
-use crate::{policy::Policies, status::Code};
+use crate::{policy::Policies, server::Admission, status::Code};
 
 /// One failure story: servers, load, a network, a client, faults, and what is expected of it all.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,12 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// What is right and yet comes to nothing, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let detection = self.client.policies.outlier_detection.iter();
+        detection.flat_map(|detection| detection.warnings(self.servers.replicas)).collect()
+    }
+
     /// The names of the servers, in the order of their indices.
     pub fn server_names(&self) -> impl Iterator<Item = String> + use<> {
         (0..self.servers.replicas).map(server_name)
@@ -56,6 +62,8 @@ pub struct Servers {
     pub restart_after: Option<Duration>,
     /// A request holds its worker at least this long.
     pub service_time_min: Duration,
+    /// What a replica refuses beyond what its queue has no room for.
+    pub admission: Option<Admission>,
 }
 
 /// `[workload]`: the kernel that the servers run.
@@ -297,7 +305,7 @@ pub enum Metric {
     LatencyMax,
     /// Mean number of attempts, the first included.
     AttemptsPerCall,
-    /// Attempts beyond a call's first.
+    /// Attempts beyond a call's first that followed a failed one.
     Retries,
     /// Attempts sent to another server than the call's previous attempt.
     Failovers,
@@ -311,6 +319,12 @@ pub enum Metric {
     Dropped,
     /// Attempts whose work a server finished though the call had ended or moved on.
     Duplicates,
+    /// Attempts beyond a call's first that did not wait for the one before them.
+    Hedges,
+    /// Calls of which a policy of the client's own turned an attempt down.
+    Rejected,
+    /// Servers taken out of the traffic by outlier detection.
+    Ejections,
 }
 
 /// A part of a run; phases may overlap.

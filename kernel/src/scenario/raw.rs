@@ -16,7 +16,7 @@ use super::{
     setting::{BitRate, Choice, OneOrMore, Setting, Untyped},
     table::Table,
 };
-use crate::{policy, policy::each_policy, status::Code};
+use crate::{policy, policy::each_policy, server::Admission, status::Code};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -41,6 +41,7 @@ pub(super) struct Servers {
     pub(super) queue: Option<Setting<usize>>,
     pub(super) restart_after: Option<Setting<Duration>>,
     pub(super) service_time_min: Option<Setting<Duration>>,
+    pub(super) admission: Option<Spanned<Table<<Admission as KeyTable>::Raw>>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -95,7 +96,8 @@ macro_rules! client {
 
         /// The keys of the policies' tables, by the tables' paths.
         pub(super) fn policy_homes() -> Vec<(String, &'static [&'static str])> {
-            [$( policy::$table::homes(concat!("client.", stringify!($policy))), )*].concat()
+            let servers = Admission::homes("servers.admission");
+            [$( policy::$table::homes(concat!("client.", stringify!($policy))), )* servers].concat()
         }
     };
 }

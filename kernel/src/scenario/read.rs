@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     Scenario, ScenarioError,
     error::Problem,
-    later, overrides, raw, resolve, schema,
+    later, overrides, raw, resolve, schema, shorthand,
     source::{Source, Tree},
 };
 
@@ -48,6 +48,7 @@ impl Scenario {
 fn read(source: &Source, overrides: &[String], tree: &mut Tree) -> Result<Scenario, Problem> {
     let mut table = source.parse()?;
     overrides::apply(&mut table, source, overrides)?;
+    shorthand::expand(&mut table);
     *tree = Tree::of(&table);
     later::refuse_values(tree)?;
     let raw = raw::Scenario::deserialize(toml::de::Deserializer::from(table))

@@ -12,6 +12,7 @@ pub(super) use client::codes;
 
 use super::{
     error::Problem,
+    keys::KeyTable,
     model::{Load, Network, Pictures, Scenario, Servers, Size, Workload},
     names::WorkloadName,
     raw,
@@ -19,11 +20,13 @@ use super::{
     source::Span,
     table::Table,
 };
+use crate::server::Admission;
 
 pub(super) fn scenario(raw: &raw::Scenario) -> Result<Scenario, Problem> {
     let name = name(required(raw.name.as_ref(), None, "name = \"crash_then_freeze\"")?)?;
     let duration = required(raw.duration.as_ref(), None, "duration = \"90s\"")?.within(&limits::DURATION)?;
     let servers = servers(&raw.servers)?;
+    admission_fits(&raw.servers, &servers)?;
     let faults = faults::all(&raw.fault, duration, &servers)?;
     Ok(Scenario {
         name,
@@ -81,7 +84,24 @@ fn servers(raw: &raw::Servers) -> Result<Servers, Problem> {
             None => default.restart_after,
         },
         service_time_min: within_or(raw.service_time_min.as_ref(), &limits::WAIT, default.service_time_min)?,
+        admission: raw.admission.as_ref().map(|table| Admission::resolve(table.get_ref())).transpose()?,
     })
+}
+
+/// An admission limit beyond the room that there is would limit nothing.
+fn admission_fits(raw: &raw::Servers, servers: &Servers) -> Result<(), Problem> {
+    let limit = servers.admission.as_ref().and_then(|admission| admission.max_concurrent_requests);
+    let room = servers.workers + servers.queue;
+    match (raw.admission.as_ref().and_then(|table| table.get_ref().max_concurrent_requests.as_ref()), limit) {
+        (Some(setting), Some(limit)) if limit > room => {
+            let message = format!(
+                "`max_concurrent_requests` of {limit} limits nothing: [servers] workers = {} and queue = {} have room for {room}",
+                servers.workers, servers.queue
+            );
+            Err(Problem::at(setting.span(), message).help("lower it, or raise `queue`"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn workload(raw: &raw::Workload) -> Result<Workload, Problem> {

@@ -97,7 +97,8 @@ fn homes(key: &str) -> Vec<String> {
     let lists = [("fault", fields::<raw::Fault>()), ("expect", fields::<raw::Expect>())];
     let policies = raw::policy_homes();
     let policies = policies.iter().map(|(table, keys)| (&**table, *keys));
-    let homes = tables.into_iter().chain(policies).filter(|(_, keys)| keys.contains(&key)).map(|(table, _)| place(table));
+    let homes =
+        tables.into_iter().chain(policies).filter(|(_, keys)| keys.contains(&key)).map(|(table, _)| place(table));
     homes.chain(lists.into_iter().filter(|(_, k)| k.contains(&key)).map(|(list, _)| format!("in [[{list}]]"))).collect()
 }
 

@@ -4,8 +4,12 @@ use std::{fmt::Display, time::Duration};
 
 use super::{
     bandwidth, duration,
+    keys::KeyTable,
     metric::Unit,
-    model::{Balancing, Client, Expectation, Fault, FaultKind, Load, Network, Pictures, Scenario, Servers, Workload, server_name},
+    model::{
+        Balancing, Client, Expectation, Fault, FaultKind, Load, Network, Pictures, Scenario, Servers, Workload,
+        server_name,
+    },
     names::{Named, WorkloadName},
 };
 
@@ -63,6 +67,9 @@ fn servers(page: &mut Page, servers: &Servers) {
     page.key("queue", servers.queue);
     page.time_if_some("restart_after", servers.restart_after);
     page.key("service_time_min", time(servers.service_time_min));
+    if let Some(admission) = &servers.admission {
+        admission.write(page, "servers.admission");
+    }
 }
 
 fn workload(page: &mut Page, Workload::Sobel(pictures): &Workload) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use tonic::{Request, Response, Status};
 
 use super::{
+    admission::refusal,
     counters::Counters,
     deadline::Deadline,
     workers::{Done, NotDone, Workers},
@@ -48,10 +49,10 @@ impl Replica {
         }
         let (request, attempt) = (job.request, job.attempt);
         self.workers.run(job, deadline).await.map_err(|not_done| match not_done {
-            NotDone::QueueFull(_) => {
+            NotDone::QueueFull(_) | NotDone::TooMany(_) | NotDone::Shed => {
                 Counters::count(&counters.refused);
                 self.refuse(request, attempt, &not_done.to_string());
-                Status::resource_exhausted(not_done.to_string())
+                refusal(self.workers.admission(), not_done.to_string())
             }
             NotDone::Late => Status::deadline_exceeded(not_done.to_string()),
         })

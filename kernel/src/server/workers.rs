@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{Settings, counters::Counters};
+use super::{Admission, Settings, counters::Counters};
 use crate::{
     record::{Event, Recorder},
     time::Instant,
@@ -44,6 +44,10 @@ pub(super) enum NotDone {
     QueueFull(usize),
     #[error("the deadline passed while the request waited for a worker")]
     Late,
+    #[error("{0} requests are in progress, as many as are admitted")]
+    TooMany(usize),
+    #[error("the request waited for a worker too long")]
+    Shed,
 }
 
 struct Work {
@@ -67,6 +71,7 @@ impl Workers {
                 admitted: admitted.clone(),
                 queue: queue.clone(),
                 service_time_min: settings.service_time_min,
+                max_queue_time: settings.admission.as_ref().and_then(|admission| admission.max_queue_time),
             };
             world.spawn(Box::pin(worker.run()));
         }
@@ -77,12 +82,17 @@ impl Workers {
         &self.counters
     }
 
+    pub(super) fn admission(&self) -> Option<&Admission> {
+        self.settings.admission.as_ref()
+    }
+
     /// Has `job` done, if there is room. Dropping the future tells the workers that nobody waits any more.
     pub(super) async fn run(&self, job: Job, deadline: Instant) -> Result<Done, NotDone> {
-        let room = self.settings.workers + self.settings.queue;
+        let most = self.admission().and_then(|admission| admission.max_concurrent_requests);
+        let room = most.unwrap_or(self.settings.workers + self.settings.queue);
         let admit = |admitted| (admitted < room).then_some(admitted + 1);
         if self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).is_err() {
-            return Err(NotDone::QueueFull(self.settings.queue));
+            return Err(most.map_or(NotDone::QueueFull(self.settings.queue), NotDone::TooMany));
         }
         Counters::count(&self.counters.queued);
         let (reply, done) = oneshot::channel();
@@ -99,6 +109,7 @@ struct Worker {
     admitted: Arc<AtomicUsize>,
     queue: Arc<Mutex<mpsc::UnboundedReceiver<Work>>>,
     service_time_min: Duration,
+    max_queue_time: Option<Duration>,
 }
 
 impl Worker {
@@ -124,6 +135,10 @@ impl Worker {
         if started >= work.deadline {
             self.skip(&work.job, "deadline passed");
             let _ = work.reply.send(Err(NotDone::Late));
+            return;
+        }
+        if self.max_queue_time.is_some_and(|longest| started.since(work.arrived) > longest) {
+            let _ = work.reply.send(Err(NotDone::Shed));
             return;
         }
         let (request, attempt) = (work.job.request, work.job.attempt);

@@ -6,7 +6,7 @@ use clap::Args;
 use kernel::{
     record::Recorder,
     scenario,
-    server::{self, Settings},
+    server::{self, Admission, Settings},
 };
 use tokio::runtime::Runtime;
 
@@ -36,6 +36,18 @@ pub struct ReplicaArgs {
     #[arg(long)]
     service_time_min_ns: u64,
 
+    /// Requests in progress at most
+    #[arg(long)]
+    max_concurrent_requests: Option<usize>,
+
+    /// How long a request may wait for a worker, in nanoseconds
+    #[arg(long)]
+    max_queue_time_ns: Option<u64>,
+
+    /// What a refusal asks its caller to wait, in nanoseconds
+    #[arg(long)]
+    retry_pushback_ns: Option<u64>,
+
     /// The process that must go on
     #[arg(long)]
     parent: u32,
@@ -44,12 +56,17 @@ pub struct ReplicaArgs {
 impl ReplicaArgs {
     /// A replica of this process.
     pub(crate) fn new(id: &str, port: u16, servers: &scenario::Servers) -> Self {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let admission = servers.admission.clone().unwrap_or_default();
         Self {
             id: id.to_owned(),
             port,
             workers: servers.workers,
             queue: servers.queue,
-            service_time_min_ns: servers.service_time_min.as_nanos().try_into().unwrap_or(u64::MAX),
+            service_time_min_ns: nanos(servers.service_time_min),
+            max_concurrent_requests: admission.max_concurrent_requests,
+            max_queue_time_ns: admission.max_queue_time.map(nanos),
+            retry_pushback_ns: admission.retry_pushback.map(nanos),
             parent: std::process::id(),
         }
     }
@@ -65,8 +82,33 @@ impl ReplicaArgs {
             ("--parent", self.parent.to_string()),
         ]
         .into_iter()
+        .chain(self.admission_words())
         .flat_map(|(option, value)| [option.to_owned(), value])
         .collect()
+    }
+
+    /// What of admission is limited.
+    fn admission_words(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        let options = [
+            ("--max-concurrent-requests", self.max_concurrent_requests.map(|most| most.to_string())),
+            ("--max-queue-time-ns", self.max_queue_time_ns.map(|nanos| nanos.to_string())),
+            ("--retry-pushback-ns", self.retry_pushback_ns.map(|nanos| nanos.to_string())),
+        ];
+        options.into_iter().filter_map(|(option, value)| Some((option, value?)))
+    }
+
+    fn settings(&self) -> Settings {
+        let admission = Admission {
+            max_concurrent_requests: self.max_concurrent_requests,
+            max_queue_time: self.max_queue_time_ns.map(Duration::from_nanos),
+            retry_pushback: self.retry_pushback_ns.map(Duration::from_nanos),
+        };
+        Settings {
+            workers: self.workers,
+            queue: self.queue,
+            service_time_min: Duration::from_nanos(self.service_time_min_ns),
+            admission: (admission != Admission::default()).then_some(admission),
+        }
     }
 }
 
@@ -78,13 +120,13 @@ pub fn run(args: &ReplicaArgs) -> Result<(), RoleError> {
 }
 
 async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
-    let ReplicaArgs { id, port, workers, queue, service_time_min_ns, .. } = args;
+    let ReplicaArgs { id, port, .. } = args;
     let backlog =
         tcp::listen(*port).map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     let world = Host::new(Clock::MACHINE, timer).listening(backlog).shared();
     let recorder = Recorder::streaming(world.clone(), id, Arc::new(ToOrchestrator));
-    let settings =
-        Settings { workers: *workers, queue: *queue, service_time_min: Duration::from_nanos(*service_time_min_ns) };
-    server::serve(world, recorder, id, settings, pending()).await.map_err(RoleError::system("cannot go on serving"))
+    server::serve(world, recorder, id, args.settings(), pending())
+        .await
+        .map_err(RoleError::system("cannot go on serving"))
 }

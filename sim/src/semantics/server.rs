@@ -16,7 +16,7 @@ use tonic::{Code, Request, Status};
 
 use super::*;
 
-const SETTINGS: Settings = Settings { workers: 1, queue: 2, service_time_min: Duration::ZERO };
+const SETTINGS: Settings = Settings { workers: 1, queue: 2, service_time_min: Duration::ZERO, admission: None };
 
 /// The server, stopped gracefully at `stop`.
 fn serving_until(stop: Duration) -> Software {

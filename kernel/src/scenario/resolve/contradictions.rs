@@ -46,7 +46,12 @@ fn retries(raw: &raw::Retry) -> Option<(&'static str, Span)> {
 }
 
 /// Of the policies among themselves.
-pub(super) fn refuse(raw: &raw::Client, policies: &Policies, balancing: Balancing, retry: &Retry) -> Result<(), Problem> {
+pub(super) fn refuse(
+    raw: &raw::Client,
+    policies: &Policies,
+    balancing: Balancing,
+    retry: &Retry,
+) -> Result<(), Problem> {
     let one_of = |span: Option<Span>, message: &str, help: &str| match span {
         Some(span) => Err(Problem::at(span, message).help(help)),
         None => Ok(()),
