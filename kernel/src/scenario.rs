@@ -12,8 +12,8 @@
 //! 3. `raw`: serde's structs, the schema. `schema` puts serde's complaints in this module's words.
 //! 4. `resolve`: types, bounds, defaults and rules between keys, to the types in `model`.
 //!
-//! Nothing outside this module sees a raw struct, a span or a TOML value. This module opens the scenario file and
-//! nothing else: a workload's `images` are looked for by whoever runs it.
+//! Nothing outside this module sees a raw struct, a span or a TOML value. This module opens the scenario file, and
+//! the service config that it names, and nothing else: a workload's `images` are looked for by whoever runs it.
 
 pub mod bandwidth;
 mod defaults;
@@ -32,6 +32,7 @@ mod raw;
 mod read;
 mod resolve;
 mod schema;
+mod service_config;
 mod setting;
 mod shorthand;
 mod size;

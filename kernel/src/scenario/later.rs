@@ -8,9 +8,8 @@ use super::{
 };
 
 /// Keys and tables; a `*` stands for any list item.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 8] = [
     "nemesis",
-    "client.service_config",
     // of the fault kinds `errors` and `slow`
     "fault.*.status",
     "fault.*.factor",

@@ -14,6 +14,7 @@ use super::{
     model::{Arrivals, Direction, Jitter, Metric, Size},
     names::{BalancingName, FaultName, WorkloadName},
     setting::{BitRate, Choice, OneOrMore, Setting, Untyped},
+    source::Span,
     table::Table,
 };
 use crate::{policy, policy::each_policy, server::Admission, status::Code};
@@ -76,6 +77,8 @@ macro_rules! client {
             pub(super) deadline: Option<Setting<Duration>>,
             pub(super) attempt_timeout: Option<Setting<Duration>>,
             pub(super) wait_for_ready: Option<Setting<bool>>,
+            pub(super) service_config: Option<Setting<String>>,
+            pub(super) service_config_method: Option<Setting<String>>,
             pub(super) load_balancing: Table<LoadBalancing>,
             pub(super) retry: Table<Retry>,
             pub(super) health_check: Table<HealthCheck>,
@@ -132,6 +135,26 @@ pub(super) struct Retry {
 pub(super) struct HealthCheck {
     pub(super) interval: Option<Setting<Duration>>,
     pub(super) timeout: Option<Setting<Duration>>,
+}
+
+impl Retry {
+    /// Where its first key is, if it has one.
+    pub(super) fn first_given(&self) -> Option<Span> {
+        let spans = [
+            self.max_attempts.as_ref().map(Setting::span),
+            self.initial_backoff.as_ref().map(Setting::span),
+            self.max_backoff.as_ref().map(Setting::span),
+            self.backoff_multiplier.as_ref().map(Setting::span),
+            self.jitter.as_ref().map(Setting::span),
+            self.retryable_status_codes.as_ref().map(Setting::span),
+            self.prefer_other_server.as_ref().map(Setting::span),
+        ];
+        spans.into_iter().flatten().next()
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        self.first_given().is_some()
+    }
 }
 
 /// The parameters of every kind; `resolve` turns down those that the kind does not take.

@@ -6,6 +6,8 @@ mod expectations;
 mod faults;
 pub mod limits;
 
+use std::path::Path;
+
 use toml::Spanned;
 
 pub(super) use client::codes;
@@ -22,7 +24,8 @@ use super::{
 };
 use crate::server::Admission;
 
-pub(super) fn scenario(raw: &raw::Scenario) -> Result<Scenario, Problem> {
+/// Files that the scenario names are looked for in `base`.
+pub(super) fn scenario(raw: &raw::Scenario, base: &Path) -> Result<Scenario, Problem> {
     let name = name(required(raw.name.as_ref(), None, "name = \"crash_then_freeze\"")?)?;
     let duration = required(raw.duration.as_ref(), None, "duration = \"90s\"")?.within(&limits::DURATION)?;
     let servers = servers(&raw.servers)?;
@@ -35,7 +38,7 @@ pub(super) fn scenario(raw: &raw::Scenario) -> Result<Scenario, Problem> {
         workload: workload(&raw.workload)?,
         load: load(raw.load.as_ref())?,
         network: network(&raw.network)?,
-        client: client::client(&raw.client)?,
+        client: client::client(&raw.client, base)?,
         expectations: expectations::all(&raw.expect, faults.len())?,
         servers,
         faults,

@@ -81,7 +81,6 @@ fn what_comes_later_is_turned_down_by_name() {
         "fault.0.kind=errors",
         "fault.0.kind=slow",
         "fault.0.factor=3",
-        "client.service_config=config.json",
     ] {
         let (path, value) = set.split_once('=').unwrap();
         let mut names = path.split('.').skip(usize::from(!path.starts_with("nemesis"))).chain([value]);

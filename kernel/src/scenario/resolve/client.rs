@@ -1,5 +1,7 @@
 //! `[client]` and the tables in it.
 
+use std::path::Path;
+
 use toml::Spanned;
 
 use super::{contradictions, limits};
@@ -9,19 +11,20 @@ use crate::{
         error::Problem,
         model::{Balancing, Client, HealthCheck, Retry},
         names::{BalancingName, Named},
-        raw,
+        raw, service_config,
         setting::{Choice, Setting, read_or, within_or},
     },
     status::Code,
 };
 
-pub(super) fn client(raw: &raw::Client) -> Result<Client, Problem> {
+/// A service config is looked for in `base`.
+pub(super) fn client(raw: &raw::Client, base: &Path) -> Result<Client, Problem> {
     let default = Client::default();
     let policies = raw.policies()?;
     let load_balancing = balancing(&raw.load_balancing)?;
     let retry = contradictions::retry(raw, retry(&raw.retry)?)?;
     contradictions::refuse(raw, &policies, load_balancing, &retry)?;
-    Ok(Client {
+    let mut client = Client {
         deadline: within_or(raw.deadline.as_ref(), &limits::DURATION, default.deadline)?,
         attempt_timeout: within_or(raw.attempt_timeout.as_ref(), &limits::DURATION, default.attempt_timeout)?,
         wait_for_ready: read_or(raw.wait_for_ready.as_ref(), default.wait_for_ready)?,
@@ -29,7 +32,9 @@ pub(super) fn client(raw: &raw::Client) -> Result<Client, Problem> {
         retry,
         health_check: health_check(&raw.health_check)?,
         policies,
-    })
+    };
+    service_config::apply(raw, base, &mut client)?;
+    Ok(client)
 }
 
 fn balancing(raw: &raw::LoadBalancing) -> Result<Balancing, Problem> {
