@@ -113,26 +113,20 @@ impl<'a> Session<'a> {
     }
 
     /// Measures what was recorded while load was offered for `duration`, writes the run folder and prints the account.
-    /// `replay` is the command that plays the run again; with `digest`, the account states that of the records.
+    /// `replay` is the command that plays the run again.
     pub fn conclude(
         self,
         info: &RunInfo,
         records: &Records,
         duration: Duration,
         replay: String,
-        digest: bool,
     ) -> Result<Exit, Failure> {
-        let run = Run {
-            duration,
-            servers: self.scenario.servers.replicas,
-            requests: &records.requests,
-            attempts: &records.attempts,
-            events: &records.events,
-        };
+        let run = Run::of(&self.scenario, duration, records);
         let label = Label { scenario: &self.scenario.name, seed: self.args.seed, world: self.world };
         let summary = Summary::of(label, &run, &self.scenario.expectations);
-        let written = self.folder.write(&self.scenario, info, records, &summary).map_err(Failure::not_carried_out)?;
-        let digest = digest.then_some(&*written);
+        let digest = self.folder.write(&self.scenario, info, records, &summary).map_err(Failure::not_carried_out)?;
+        // Where the same seed does not give the same bytes, a digest would say nothing.
+        let digest = info.host.is_none().then_some(&*digest);
         Ok(Account { folder: &self.place, digest, replay, summary: &summary }.print(self.args.json))
     }
 }

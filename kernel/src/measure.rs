@@ -19,7 +19,10 @@
 
 use std::time::Duration;
 
-use crate::record::{AttemptRow, EventRow, RequestRow};
+use crate::{
+    record::{AttemptRow, EventRow, Records, RequestRow},
+    scenario::Scenario,
+};
 
 mod detection;
 mod duplicate;
@@ -55,7 +58,13 @@ pub struct Run<'a> {
     pub events: &'a [EventRow],
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// What was recorded of `scenario` while load was offered for `duration`.
+    pub fn of(scenario: &Scenario, duration: Duration, records: &'a Records) -> Self {
+        let Records { requests, attempts, events } = records;
+        Self { duration, servers: scenario.servers.replicas, requests, attempts, events }
+    }
+
     fn duration_us(&self) -> u64 {
         u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX)
     }

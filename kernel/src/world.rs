@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -64,6 +64,13 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
 
     /// Writes some of `chunk`, which must not be empty, and takes it off its front.
     fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>>;
+}
+
+/// The bytes of `bufs` as one chunk, copied once.
+pub fn gather(bufs: &[io::IoSlice<'_>]) -> Bytes {
+    let mut chunk = BytesMut::with_capacity(bufs.iter().map(|buf| buf.len()).sum());
+    bufs.iter().for_each(|buf| chunk.extend_from_slice(buf));
+    chunk.freeze()
 }
 
 /// A boxed [`Stream`].

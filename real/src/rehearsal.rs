@@ -207,7 +207,7 @@ impl Run<'_> {
         mut interrupt: Interrupt,
     ) -> Result<(u64, bool), RehearsalError> {
         self.generator.tell(&Order::Begin { epoch_ns: epoch_us * 1_000 }).await?;
-        let recorder = Recorder::streaming(self.world.clone(), "nemesis", self.collector.clone());
+        let recorder = Recorder::new(self.world.clone(), "nemesis", self.collector.clone());
         let nemesis = Nemesis::new(self.world.clone(), &recorder, self.operations(), &self.plan.scenario);
         let mut faults = pin!(async {
             match nemesis.play(&self.plan.scenario.faults).await {

@@ -128,13 +128,7 @@ fn play_now(plan: &Plan) -> Played {
 fn write(plan: &Plan, played: &Played, folder: &Path) {
     let Plan { scenario, seed, .. } = plan;
     let records = &played.records;
-    let run = Run {
-        duration: scenario.duration,
-        servers: scenario.servers.replicas,
-        requests: &records.requests,
-        attempts: &records.attempts,
-        events: &records.events,
-    };
+    let run = Run::of(scenario, scenario.duration, records);
     let label = Label { scenario: &scenario.name, seed: *seed, world: "sim" };
     let summary = Summary::of(label, &run, &scenario.expectations);
     let folder = RunFolder::prepare(&folder.join("run")).unwrap_or_else(|error| panic!("{error}"));

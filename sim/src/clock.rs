@@ -11,6 +11,20 @@ use kernel::{time::Instant, world::Sleep};
 
 use crate::interpose;
 
+/// A host of the simulation, by its place in the order of turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostId(pub(crate) usize);
+
+impl HostId {
+    /// First in every step.
+    pub(crate) const CLIENT: Self = Self(0);
+
+    /// The host of `server-{index}`.
+    pub(crate) fn server(index: usize) -> Self {
+        Self(index + 1)
+    }
+}
+
 /// Every sleep, deadline, arrival, service time, link delay and fault of a simulation is a timer in here. Timers due at
 /// one instant fire in the order they were set in, so ties are no matter of chance.
 #[derive(Debug, Default)]
@@ -22,8 +36,20 @@ pub(crate) struct Clock {
 struct Timers {
     now: Instant,
     /// By deadline, then by the order they were set in.
-    pending: BTreeMap<(Instant, u64), Waker>,
+    pending: BTreeMap<(Instant, u64), Due>,
     set: u64,
+    /// The hosts that have yet to come to rest at this instant. `None` if any may have to: then no host may go on by
+    /// itself until the driver has moved the clock.
+    busy: Option<Vec<HostId>>,
+    /// Woken when a host may go on, by host.
+    watchers: Vec<Option<Waker>>,
+}
+
+#[derive(Debug)]
+struct Due {
+    /// On whose behalf.
+    host: HostId,
+    waker: Waker,
 }
 
 impl Clock {
@@ -31,30 +57,83 @@ impl Clock {
         self.timers().now
     }
 
-    /// Completes once the clock has reached `at`.
-    pub(crate) fn sleep_until(self: &Arc<Self>, at: Instant) -> Sleep {
-        Box::pin(Timer { clock: self.clone(), at, key: None })
+    /// Completes once the clock has reached `at`, for a task of `host`.
+    pub(crate) fn sleep_until(self: &Arc<Self>, host: HostId, at: Instant) -> Sleep {
+        Box::pin(Timer { clock: self.clone(), host, at, key: None })
     }
 
-    /// Has `waker` woken at `at`, whatever becomes of its task until then.
-    pub(crate) fn wake_at(&self, at: Instant, waker: Waker) {
+    /// Has `waker`, of `host`, woken at `at`, whatever becomes of its task until then.
+    pub(crate) fn wake_at(&self, host: HostId, at: Instant, waker: Waker) {
         let mut timers = self.timers();
         timers.set += 1;
         let key = (at, timers.set);
-        timers.pending.insert(key, waker);
+        timers.pending.insert(key, Due { host, waker });
     }
 
-    /// Moves on to the next deadline and fires its timers. False if no timer is set.
+    /// Has `waker` woken the next time that `host` may go on by itself.
+    pub(crate) fn watch(&self, host: HostId, waker: &Waker) {
+        let watchers = &mut self.timers().watchers;
+        if watchers.len() <= host.0 {
+            watchers.resize(host.0 + 1, None);
+        }
+        watchers[host.0] = Some(waker.clone());
+    }
+
+    /// Moves on to the next deadline and fires its timers, between two steps. False if no timer is set.
     pub(crate) fn advance(&self) -> bool {
         let mut timers = self.timers();
+        timers.busy = Some(Vec::new());
+        self.fire(timers)
+    }
+
+    /// Says that any host may have something to do at this instant.
+    pub(crate) fn disturb(&self) {
+        self.timers().busy = None;
+    }
+
+    /// Moves on to the next deadline and fires its timers, in the turn of `host`, which has come to rest. False if
+    /// another host has not, or has a timer of its own at that deadline.
+    pub(crate) fn go_on(&self, host: HostId) -> bool {
+        let mut timers = self.timers();
+        let Some(busy) = &mut timers.busy else { return false };
+        busy.retain(|other| *other != host);
+        if !busy.is_empty() {
+            return false;
+        }
+        let Some((&(deadline, _), first)) = timers.pending.first_key_value() else { return false };
+        let others = |((at, _), due): (&(Instant, u64), &Due)| *at == deadline && due.host != host;
+        if first.host != host {
+            // Its turn may yet come in this step.
+            let next = first.host;
+            let watcher = timers.watchers.get_mut(next.0).and_then(Option::take);
+            drop(timers);
+            watcher.into_iter().for_each(Waker::wake);
+            return false;
+        }
+        if timers.pending.iter().take_while(|((at, _), _)| *at == deadline).any(others) {
+            return false;
+        }
+        self.fire(timers)
+    }
+
+    /// Fires the timers of the next deadline, and has their hosts watched. False if there is none.
+    fn fire(&self, mut timers: MutexGuard<'_, Timers>) -> bool {
         let Some((&(deadline, _), _)) = timers.pending.first_key_value() else { return false };
         timers.now = deadline;
         interpose::set_now(deadline);
-        let later = timers.pending.split_off(&(deadline, u64::MAX));
-        let due = std::mem::replace(&mut timers.pending, later);
+        let mut due = Vec::new();
+        while let Some(entry) = timers.pending.first_entry().filter(|entry| entry.key().0 == deadline) {
+            let Due { host, waker } = entry.remove();
+            due.push(waker);
+            let Timers { busy: Some(busy), watchers, .. } = &mut *timers else { continue };
+            if !busy.contains(&host) {
+                busy.push(host);
+                due.extend(watchers.get_mut(host.0).and_then(Option::take));
+            }
+        }
         // A waker may drop a task, and with it a timer, which takes the lock.
         drop(timers);
-        due.into_values().for_each(Waker::wake);
+        due.into_iter().for_each(Waker::wake);
         true
     }
 
@@ -65,6 +144,7 @@ impl Clock {
 
 struct Timer {
     clock: Arc<Clock>,
+    host: HostId,
     at: Instant,
     /// Its place in the queue, while it is in there.
     key: Option<(Instant, u64)>,
@@ -88,7 +168,8 @@ impl Future for Timer {
             timers.set += 1;
             (this.at, timers.set)
         });
-        timers.pending.entry(key).or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        let due = || Due { host: this.host, waker: cx.waker().clone() };
+        timers.pending.entry(key).or_insert_with(due).waker.clone_from(cx.waker());
         Poll::Pending
     }
 }
@@ -125,7 +206,7 @@ mod tests {
     #[test]
     fn timers_fire_by_deadline_and_ties_in_the_order_they_were_set_in() {
         let (clock, order) = (Arc::new(Clock::default()), Arc::default());
-        let mut sleeps: Vec<_> = [30, 10, 20, 10].map(|millis| clock.sleep_until(at(millis))).into();
+        let mut sleeps: Vec<_> = [30, 10, 20, 10].map(|millis| clock.sleep_until(HostId::CLIENT, at(millis))).into();
         for (number, sleep) in sleeps.iter_mut().enumerate() {
             let waker = Waker::from(Arc::new(Note(number, Arc::clone(&order))));
             assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
@@ -141,7 +222,7 @@ mod tests {
     #[test]
     fn a_dropped_timer_does_not_hold_up_the_clock() {
         let clock = Arc::new(Clock::default());
-        let mut sleep = clock.sleep_until(at(10));
+        let mut sleep = clock.sleep_until(HostId::CLIENT, at(10));
         assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         drop(sleep);
         assert!(!clock.advance());
@@ -158,7 +239,7 @@ mod tests {
         }
         let clock = Arc::new(Clock::default());
         let counts = [0, 1].map(|_| Arc::new(Count(AtomicUsize::new(0))));
-        let mut sleep = clock.sleep_until(at(10));
+        let mut sleep = clock.sleep_until(HostId::CLIENT, at(10));
         for count in &counts {
             let waker = Waker::from(count.clone());
             assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     io,
     net::IpAddr,
     sync::{Arc, OnceLock},
@@ -14,7 +15,16 @@ use kernel::{
 };
 use tokio::{runtime::Handle, sync::watch};
 
-use crate::{clock::Clock, compute::Compute, gate::Gate, net::Net};
+use crate::{
+    clock::{Clock, HostId},
+    compute::Compute,
+    gate::Gate,
+    net::Net,
+    turn::Turn,
+};
+
+/// How a host's software ends.
+pub(crate) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// What the hosts of a simulation share.
 pub(crate) struct Shared {
@@ -28,6 +38,7 @@ pub(crate) struct Shared {
 /// One host.
 pub(crate) struct Host {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) turn: Arc<Turn>,
     /// Stops all that runs on it.
     pub(crate) gate: Arc<Gate>,
     /// The one process that runs on it.
@@ -45,8 +56,18 @@ pub(crate) enum Process {
 
 impl Host {
     /// A host whose process is being started.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, gate: Arc::default(), process: watch::channel(Process::Starting).0 }
+    pub(crate) fn new(id: HostId, shared: Arc<Shared>) -> Self {
+        let turn = Turn::new(id, shared.clock.clone(), shared.net.activity.clone());
+        Self { shared, turn, gate: Arc::default(), process: watch::channel(Process::Starting).0 }
+    }
+}
+
+impl Host {
+    /// Runs the host's software: as a task like those that it spawns, so that tasks run in the order they are woken in.
+    #[expect(clippy::disallowed_methods, reason = "turns are not behind the gate")]
+    pub(crate) async fn run(&self, software: impl Future<Output = Ended> + Send + 'static) -> turmoil::Result {
+        tokio::spawn(self.turn.clone().go_on());
+        tokio::spawn(self.turn.clone().counted(software)).await?.map_err(|error| -> Box<dyn Error> { error })
     }
 }
 
@@ -56,14 +77,14 @@ impl World for Host {
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {
-        self.shared.clock.sleep_until(at)
+        self.shared.clock.sleep_until(self.turn.host, at)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is what all others are to go through")]
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         // Outside a host's runtime there is nobody to run it: the simulation is being taken down.
         if Handle::try_current().is_ok() {
-            tokio::spawn(self.gate.guard(task));
+            tokio::spawn(self.turn.clone().counted(self.gate.guard(task)));
         }
     }
 
@@ -77,7 +98,7 @@ impl World for Host {
 
     fn listen(&self) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         Box::pin(async {
-            let backlog = self.shared.net.listen().await?;
+            let backlog = self.shared.net.listen(self.turn.clone()).await?;
             self.process.send_replace(Process::Up);
             // Whoever started the process waits for this on another host.
             self.shared.net.activity.happened();
@@ -86,7 +107,7 @@ impl World for Host {
     }
 
     fn compute(&self, job: Job) -> BoxFuture<'static, Output> {
-        let (clock, gate) = (self.shared.clock.clone(), self.gate.clone());
+        let (clock, gate, host) = (self.shared.clock.clone(), self.gate.clone(), self.turn.host);
         let output = self.shared.compute.run(&job);
         let service_time = self.shared.compute.service_time(&job);
         Box::pin(async move {
@@ -98,7 +119,7 @@ impl World for Host {
                 if left.is_zero() {
                     return output;
                 }
-                clock.sleep_until(now + left).await;
+                clock.sleep_until(host, now + left).await;
             }
         })
     }

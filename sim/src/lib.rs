@@ -1,7 +1,7 @@
 //! The simulated world: plays a scenario on turmoil's hosts and sockets, on a clock of its own.
 //!
 //! turmoil provides hosts, sockets, and crashes; time is ours. Everything that takes time is a timer of one virtual
-//! clock, and turmoil's steps are turns at one instant: the driver steps while anything is under way, then moves the
+//! clock, and turmoil's steps are rounds of turns: the driver steps while anything is under way, then moves the
 //! clock to the next timer. Idle time costs nothing, and a microsecond is a microsecond.
 //!
 //! | module | what is in it |
@@ -10,6 +10,7 @@
 //! | `clock` | the virtual clock and its timers |
 //! | `host` | a host's `kernel::world::World` |
 //! | `replica` | the processes of a replica: crash, start, freeze, resume |
+//! | `turn` | what a host does in a step, and when it goes on to the next instant by itself |
 //! | `gate` | what a frozen process cannot do |
 //! | `net`, `pipe` | turmoil's sockets as the World's, and the network's delay |
 //! | `compute`, [`calibration`] | results, and how long they take |
@@ -38,5 +39,6 @@ mod replica;
 #[cfg(test)]
 mod semantics;
 mod simulation;
+mod turn;
 
 pub use simulation::{Plan, Played, SimulationError, play};

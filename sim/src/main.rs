@@ -60,7 +60,7 @@ fn run(options: &Options) -> Result<Exit, Failure> {
         SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. } => Failure::wrong_input(error),
         error => Failure::not_carried_out(error),
     })?;
-    session.conclude(&info, &played.records, duration, replay(options), true)
+    session.conclude(&info, &played.records, duration, replay(options))
 }
 
 fn replay(options: &Options) -> String {

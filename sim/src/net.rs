@@ -12,12 +12,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::{Either, select};
 use kernel::{
     distribution::Distribution,
     entropy::Entropy,
-    world::{BoxFuture, BoxStream, Listener, Stream},
+    world::{BoxFuture, BoxStream, Listener, Stream, gather},
 };
 use rand_chacha::ChaCha8Rng;
 use tokio::{
@@ -27,8 +27,9 @@ use tokio::{
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, HostId},
     pipe::{Head, Pipe},
+    turn::Turn,
 };
 
 /// Every replica listens here, each on an address of its own.
@@ -45,6 +46,11 @@ pub(crate) struct Activity(Arc<AtomicBool>);
 impl Activity {
     pub(crate) fn happened(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something has happened that the driver has yet to hear of.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 
     /// Whether something has happened since it was last asked.
@@ -93,28 +99,28 @@ impl Net {
 
     /// The kernel's part of listening: it completes connections even while the process stands still.
     #[expect(clippy::disallowed_methods, reason = "the kernel of a machine is not behind its processes' gate")]
-    pub(crate) async fn listen(&self) -> io::Result<Backlog> {
+    pub(crate) async fn listen(&self, turn: Arc<Turn>) -> io::Result<Backlog> {
         let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
         let (backlog, accepted) = mpsc::channel(BACKLOG);
-        let net = self.clone();
-        tokio::spawn(async move {
+        let (net, host) = (self.clone(), turn.host);
+        tokio::spawn(turn.counted(async move {
             while let Ok(slot) = backlog.reserve().await {
                 let closed = pin!(backlog.closed());
                 let accept = pin!(listener.accept());
                 let Either::Right((Ok((socket, client)), _)) = select(closed, accept).await else { return };
                 net.activity.happened();
-                let pipe = |way| Pipe::new(net.clock.clone(), net.delay.clone(), net.stream(way));
-                let [to_server, to_client] = [pipe("net.to_server"), pipe("net.to_client")];
+                let pipe = |way, to| Pipe::new(net.clock.clone(), to, net.delay.clone(), net.stream(way));
+                let [to_server, to_client] = [pipe("net.to_server", host), pipe("net.to_client", HostId::CLIENT)];
                 net.connections().accepted.insert(client, [to_server.clone(), to_client.clone()]);
                 slot.send(SimStream::new(socket, to_client, to_server, &net.activity));
             }
-        });
+        }));
         Ok(Backlog { accepted })
     }
 
     async fn cross(&self, rng: &mut ChaCha8Rng) {
         let arrives = self.clock.now() + self.delay.sample(rng);
-        self.clock.sleep_until(arrives).await;
+        self.clock.sleep_until(HostId::CLIENT, arrives).await;
     }
 
     fn stream(&self, name: &str) -> ChaCha8Rng {
@@ -169,7 +175,12 @@ impl SimStream {
         }
         let mut token = [0];
         let mut token = ReadBuf::new(&mut token);
-        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut token));
+        let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, &mut token) else {
+            if self.incoming.waits_for_turmoil() {
+                self.activity.happened();
+            }
+            return Poll::Pending;
+        };
         if !token.filled().is_empty() {
             self.unread = self.incoming.pop().expect("there is a chunk for each token");
             return Poll::Ready(Ok(()));
@@ -233,11 +244,10 @@ impl AsyncWrite for SimStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut chunk = BytesMut::with_capacity(bufs.iter().map(|buf| buf.len()).sum());
-        bufs.iter().for_each(|buf| chunk.extend_from_slice(buf));
+        let chunk = gather(bufs);
         let length = chunk.len();
         if length > 0 {
-            ready!(self.poll_send(cx, chunk.freeze()))?;
+            ready!(self.poll_send(cx, chunk))?;
         }
         Poll::Ready(Ok(length))
     }

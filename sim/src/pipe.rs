@@ -14,12 +14,14 @@ use bytes::Bytes;
 use kernel::{distribution::Distribution, time::Instant};
 use rand_chacha::ChaCha8Rng;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, HostId};
 
 /// Both ends share it.
 #[derive(Debug)]
 pub(crate) struct Pipe {
     clock: Arc<Clock>,
+    /// Who reads.
+    to: HostId,
     delay: Distribution,
     state: Mutex<State>,
 }
@@ -48,9 +50,9 @@ pub(crate) enum Head {
 }
 
 impl Pipe {
-    pub(crate) fn new(clock: Arc<Clock>, delay: Distribution, rng: ChaCha8Rng) -> Arc<Self> {
+    pub(crate) fn new(clock: Arc<Clock>, to: HostId, delay: Distribution, rng: ChaCha8Rng) -> Arc<Self> {
         let state = State { rng, chunks: VecDeque::new(), end: None, last: None, reader: None };
-        Arc::new(Self { clock, delay, state: Mutex::new(state) })
+        Arc::new(Self { clock, to, delay, state: Mutex::new(state) })
     }
 
     /// Sends a chunk off. True if it arrives at once.
@@ -89,6 +91,15 @@ impl Pipe {
         self.state().end.is_none_or(|arrives| arrives <= self.clock.now())
     }
 
+    /// Whether what turmoil has to say of it is later than what it carries: it takes a step, and time none.
+    pub(crate) fn waits_for_turmoil(&self) -> bool {
+        let (state, now) = (self.state(), self.clock.now());
+        match state.chunks.front() {
+            Some((arrives, _)) => *arrives <= now,
+            None => state.end.is_some_and(|arrives| arrives <= now),
+        }
+    }
+
     /// The chunk at the head.
     pub(crate) fn pop(&self) -> Option<Bytes> {
         self.state().chunks.pop_front().map(|(_, chunk)| chunk)
@@ -106,7 +117,7 @@ impl Pipe {
         let arrives = earliest.max(now + self.delay.sample(&mut state.rng));
         state.last = Some((now, arrives));
         if arrives > now {
-            self.clock.wake_at(arrives, Waker::from(self.clone()));
+            self.clock.wake_at(self.to, arrives, Waker::from(self.clone()));
         }
         (arrives, arrives == now)
     }

@@ -11,7 +11,10 @@ use kernel::{
     world::{BoxFuture, SharedWorld, World},
 };
 
-use crate::host::{Host, Process, Shared};
+use crate::{
+    clock::HostId,
+    host::{Host, Process, Shared},
+};
 
 /// What a replica's process runs, given its host, its recorder and its name.
 pub(crate) type Software = Arc<dyn Fn(SharedWorld, Recorder, &str) -> BoxFuture<'static, io::Result<()>> + Send + Sync>;
@@ -31,7 +34,7 @@ impl Replica {
     /// A replica whose first process is about to listen when the run begins.
     pub(crate) fn new(index: usize, shared: &Arc<Shared>, recorder: &Recorder, software: Software) -> Arc<Self> {
         let name = kernel::scenario::server_name(index);
-        let host = Arc::new(Host::new(shared.clone()));
+        let host = Arc::new(Host::new(HostId::server(index), shared.clone()));
         let recorder = recorder.of(host.clone(), &name);
         Arc::new(Self { index, name, host, recorder, software, starts: Mutex::new(0) })
     }
@@ -43,12 +46,16 @@ impl Replica {
     /// The host's software: waits until it is started, then serves until it is killed. A host without a process is
     /// still there, and refuses connections; so this runs from the moment of the crash.
     pub(crate) async fn software(self: Arc<Self>) -> turmoil::Result {
-        let mut process = self.host.process.subscribe();
-        process.wait_for(|process| *process != Process::Down).await?;
-        drop(process);
-        let gate = self.host.gate.clone();
-        gate.guard(Box::pin(async move { self.serve().await })).await?;
-        Ok(())
+        let host = self.host.clone();
+        host.run(async move {
+            let mut process = self.host.process.subscribe();
+            process.wait_for(|process| *process != Process::Down).await?;
+            drop(process);
+            let gate = self.host.gate.clone();
+            gate.guard(Box::pin(async move { self.serve().await })).await?;
+            Ok(())
+        })
+        .await
     }
 
     async fn serve(&self) -> io::Result<()> {

@@ -103,7 +103,7 @@ fn received(log: &Log) -> Vec<u8> {
 fn simulate<T, F>(software: &Software, client: impl FnOnce(Cast) -> F + Send) -> T
 where
     T: Send + 'static,
-    F: Future<Output = T> + 'static,
+    F: Future<Output = T> + Send + 'static,
 {
     simulate_seeded(1, software, client).0
 }
@@ -112,7 +112,7 @@ where
 fn simulate_seeded<T, F>(seed: u64, software: &Software, client: impl FnOnce(Cast) -> F + Send) -> (T, Records)
 where
     T: Send + 'static,
-    F: Future<Output = T> + 'static,
+    F: Future<Output = T> + Send + 'static,
 {
     let outcome = Arc::new(Mutex::new(None));
     let told = outcome.clone();

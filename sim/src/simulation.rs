@@ -25,9 +25,9 @@ use kernel::{
 
 use crate::{
     calibration::Calibration,
-    clock::Clock,
+    clock::{Clock, HostId},
     compute::Compute,
-    host::{Host, Shared},
+    host::{Ended, Host, Shared},
     interpose::{EPOCH_SECONDS, Interposed},
     net::{Activity, Net},
     operations::{Morgue, SimOperations},
@@ -56,7 +56,7 @@ pub struct Played {
     pub records: Records,
     /// Turns of the driver.
     pub steps: u64,
-    /// Distinct instants at which something happened.
+    /// Times that the driver moved the clock between two steps; within a host's turn it moves by itself.
     pub instants: u64,
 }
 
@@ -136,8 +136,8 @@ pub(crate) struct Simulation {
     activity: Activity,
     morgue: Morgue,
     replicas: Vec<Arc<Replica>>,
-    /// What the client's software leaves when it ends.
-    records: Arc<Mutex<Option<Records>>>,
+    /// Of all hosts.
+    records: Arc<Mutex<Records>>,
 }
 
 /// What the client's software has to work with.
@@ -160,7 +160,7 @@ impl Simulation {
         client: impl FnOnce(Cast) -> F,
     ) -> Self
     where
-        F: Future<Output = turmoil::Result> + 'static,
+        F: Future<Output = Ended> + Send + 'static,
     {
         let entropy = Entropy::new(seed);
         let (clock, morgue) = (Arc::new(Clock::default()), Morgue::default());
@@ -172,8 +172,10 @@ impl Simulation {
             net,
             addresses: OnceLock::new(),
         });
-        let world: SharedWorld = Arc::new(Host::new(shared.clone()));
-        let recorder = Recorder::new(world.clone(), "client");
+        let host = Arc::new(Host::new(HostId::CLIENT, shared.clone()));
+        let world: SharedWorld = host.clone();
+        let records = Arc::<Mutex<Records>>::default();
+        let recorder = Recorder::new(world.clone(), "client", records.clone());
         let replicas: Vec<_> =
             (0..replicas).map(|index| Replica::new(index, &shared, &recorder, software.clone())).collect();
         let links: Vec<_> = replicas.iter().map(|replica| Link::new(world.clone(), entropy, replica.name())).collect();
@@ -183,17 +185,19 @@ impl Simulation {
             activity: activity.clone(),
             morgue: morgue.clone(),
         });
-        let records = Arc::<Mutex<Option<Records>>>::default();
-
         let mut turmoil = network(seed);
         // First in every step: see `Activity`.
-        let client = client(Cast { world, entropy, recorder: recorder.clone(), links, operations });
+        let client = client(Cast { world, entropy, recorder, links, operations });
         turmoil.client("client", {
-            let records = records.clone();
+            let clock = clock.clone();
             async move {
-                client.await?;
-                *records.lock().unwrap_or_else(PoisonError::into_inner) = Some(recorder.take());
-                Ok(())
+                host.run(async move {
+                    let ended = client.await;
+                    // Nothing that is later than its end belongs to the run.
+                    clock.disturb();
+                    ended
+                })
+                .await
             }
         });
         for replica in &replicas {
@@ -216,6 +220,7 @@ impl Simulation {
             }
             let buried = self.bury_the_dead();
             if self.activity.take() || buried {
+                self.clock.disturb();
                 continue;
             }
             if !self.clock.advance() {
@@ -224,8 +229,9 @@ impl Simulation {
             instants += 1;
             progress.store(self.clock.now().as_nanos(), Ordering::Relaxed);
         }
-        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok(Played { records: records.expect("the client leaves its records when it is done"), steps, instants })
+        let mut records = std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner));
+        records.sort();
+        Ok(Played { records, steps, instants })
     }
 
     /// Takes away the tasks and sockets of killed processes, which closes their connections. The host goes on without
@@ -243,7 +249,7 @@ impl Simulation {
 }
 
 /// Offers the load while the nemesis plays; ends with the load.
-async fn run_client(cast: Cast, scenario: Scenario, gallery: Gallery) -> turmoil::Result {
+async fn run_client(cast: Cast, scenario: Scenario, gallery: Gallery) -> Ended {
     let Cast { world, entropy, recorder, links, operations } = cast;
     let nemesis = Nemesis::new(world.clone(), &recorder, operations, &scenario);
     let client = Client::start(world.clone(), entropy, recorder.clone(), scenario.client, &links);

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     lane::{Lane, Payload},
     shape::Way,
 };
-use crate::world::BoxStream;
+use crate::world::{BoxStream, gather};
 
 /// Bytes that wait to be written before `poll_write` waits too: Linux's largest send buffer, `tcp_wmem[2]`.
 const SEND_BUFFER: usize = 4 * 1024 * 1024;
@@ -145,10 +145,9 @@ impl AsyncWrite for ShapedStream {
         if wire.outgoing.queued() >= SEND_BUFFER {
             return Poll::Pending;
         }
-        let mut bytes = BytesMut::with_capacity(bufs.iter().map(|buf| buf.len()).sum());
-        bufs.iter().for_each(|buf| bytes.extend_from_slice(buf));
+        let bytes = gather(bufs);
         let taken = bytes.len();
-        wire.outgoing.push(link, Payload::Data(bytes.freeze()));
+        wire.outgoing.push(link, Payload::Data(bytes));
         wire.drive_outgoing(link, cx);
         Poll::Ready(Ok(taken))
     }

@@ -291,13 +291,7 @@ mod tests {
     fn write(place: &Path, records: &Records) -> Result<String, FolderError> {
         let text = "name = \"short\"\nduration = \"1s\"\n[load]\nrate = 3\n";
         let scenario = Scenario::parse("short.toml", text, &[]).unwrap();
-        let run = Run {
-            duration: scenario.duration,
-            servers: scenario.servers.replicas,
-            requests: &records.requests,
-            attempts: &records.attempts,
-            events: &records.events,
-        };
+        let run = Run::of(&scenario, scenario.duration, records);
         let summary = Summary::of(Label { scenario: "short", seed: 1, world: "sim" }, &run, &[]);
         RunFolder::prepare(place)?.write(&scenario, &RunInfo::new("sim", 1), records, &summary)
     }

@@ -46,30 +46,23 @@ impl Sink for Mutex<Records> {
     }
 }
 
-/// Where a host's rows go. Clones share their rows; each writes events under its own source.
+/// Where a host's rows go. Clones share it; each writes events under its own source.
 #[derive(Clone)]
 pub struct Recorder {
     world: SharedWorld,
     source: Arc<str>,
-    /// Empty for good if the rows go to `sink`.
-    records: Arc<Mutex<Records>>,
-    sink: Option<Arc<dyn Sink>>,
+    sink: Arc<dyn Sink>,
 }
 
 impl Recorder {
-    /// A recorder with no rows yet, whose events come from `source`.
-    pub fn new(world: SharedWorld, source: &str) -> Self {
-        Self { world, source: source.into(), records: Arc::default(), sink: None }
+    /// A recorder whose events come from `source` and whose rows go to `sink`.
+    pub fn new(world: SharedWorld, source: &str, sink: Arc<dyn Sink>) -> Self {
+        Self { world, source: source.into(), sink }
     }
 
-    /// A recorder that keeps no rows but hands each to `sink`.
-    pub fn streaming(world: SharedWorld, source: &str, sink: Arc<dyn Sink>) -> Self {
-        Self { sink: Some(sink), ..Self::new(world, source) }
-    }
-
-    /// Writes to the same rows, from another source on another host.
+    /// Writes to the same place, from another source on another host.
     pub fn of(&self, world: SharedWorld, source: &str) -> Self {
-        Self { world, source: source.into(), records: self.records.clone(), sink: self.sink.clone() }
+        Self::new(world, source, self.sink.clone())
     }
 
     /// The time on this recorder's host.
@@ -95,26 +88,12 @@ impl Recorder {
 
     /// Records a finished or dropped request.
     pub fn request(&self, row: RequestRow) {
-        self.take_down(Row::Request(row));
+        self.sink.take(Row::Request(row));
     }
 
     /// Records a finished attempt.
     pub fn attempt(&self, row: AttemptRow) {
-        self.take_down(Row::Attempt(row));
-    }
-
-    /// Takes all rows out, in their order.
-    pub fn take(&self) -> Records {
-        let mut records = std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner));
-        records.sort();
-        records
-    }
-
-    fn take_down(&self, row: Row) {
-        match &self.sink {
-            Some(sink) => sink.take(row),
-            None => self.records.take(row),
-        }
+        self.sink.take(Row::Attempt(row));
     }
 }
 
@@ -164,6 +143,6 @@ impl Draft<'_> {
 
     /// Puts it into the record.
     pub fn record(self) {
-        self.recorder.take_down(Row::Event(self.row));
+        self.recorder.sink.take(Row::Event(self.row));
     }
 }

@@ -125,7 +125,7 @@ impl Generator {
     async fn run(&self, gallery: Gallery, cancelled: &Notify) {
         let Self { scenario, entropy, world, links } = self;
         world.sleep_until(Instant::START).await;
-        let recorder = Recorder::streaming(world.clone(), "client", Arc::new(ToOrchestrator));
+        let recorder = Recorder::new(world.clone(), "client", Arc::new(ToOrchestrator));
         let client = Client::start(world.clone(), *entropy, recorder.clone(), scenario.client.clone(), links);
         let load = Load {
             world: world.clone(),

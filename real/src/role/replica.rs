@@ -125,7 +125,7 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         tcp::listen(*port).map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     let world = Host::new(Clock::MACHINE, timer).listening(backlog).shared();
-    let recorder = Recorder::streaming(world.clone(), id, Arc::new(ToOrchestrator));
+    let recorder = Recorder::new(world.clone(), id, Arc::new(ToOrchestrator));
     server::serve(world, recorder, id, args.settings(), pending())
         .await
         .map_err(RoleError::system("cannot go on serving"))

@@ -57,13 +57,7 @@ pub(crate) fn play(scenario: Scenario, seed: u64) -> Story {
     let played = sim::play(&plan, &AtomicU64::new(0));
     let records = played.unwrap_or_else(|error| panic!("{}, seed {seed}: {error}", plan.scenario.name)).records;
     let scenario = plan.scenario;
-    let run = Run {
-        duration: scenario.duration,
-        servers: scenario.servers.replicas,
-        requests: &records.requests,
-        attempts: &records.attempts,
-        events: &records.events,
-    };
+    let run = Run::of(&scenario, scenario.duration, &records);
     let label = Label { scenario: &scenario.name, seed, world: "sim" };
     let summary = Summary::of(label, &run, &scenario.expectations);
     Story { scenario, seed, records, summary }
