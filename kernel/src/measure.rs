@@ -42,8 +42,10 @@ mod text;
 mod verdict;
 mod window;
 
+pub use latency::{Latencies, LatencyCounts};
 pub use metrics::Metrics;
 pub use summary::{FaultSummary, Label, PhaseSummary, Summary};
+pub use text::quantity;
 pub use verdict::Checked;
 
 /// The recorded rows of one run, in any order.

@@ -8,7 +8,12 @@ use std::{
 use kernel::record::{EventRow, Records, Row, Sink};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 
-use crate::{generator::Reports, live::Live, message::Report, replica::NewProcess};
+use crate::{
+    generator::Reports,
+    live::{Live, Sight},
+    message::Report,
+    replica::NewProcess,
+};
 
 /// The rows so far.
 pub(crate) struct Collector {
@@ -45,6 +50,7 @@ impl Collector {
     /// Collects what a replica's process says until its end, and says whether that is a failure. Its rows are timed
     /// from the start of the machine, the run's from `epoch_us` on.
     pub(crate) async fn collect_replica(&self, process: NewProcess, epoch_us: u64) -> bool {
+        self.live.show(Sight::Process { server: process.name.clone(), pid: process.pid });
         let mut reports = BufReader::new(process.reports).lines();
         while let Some(report) = next(&mut reports).await {
             if let Report::Row(Row::Event(row)) = report {
@@ -52,6 +58,11 @@ impl Collector {
             }
         }
         !process.ending.load(Ordering::Acquire)
+    }
+
+    /// Shows that someone wants the run to end.
+    pub(crate) fn interrupted(&self) {
+        self.live.show(Sight::Interrupted);
     }
 
     /// Takes the rows out, but those of what happened after `end_us`.
@@ -69,7 +80,7 @@ impl Collector {
 
 impl Sink for Collector {
     fn take(&self, row: Row) {
-        self.live.show(&row);
+        self.live.row(&row);
         self.records().push(row);
     }
 }

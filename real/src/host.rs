@@ -10,12 +10,12 @@ use std::{
 use kernel::{
     time::Instant,
     workload::{Job, Output},
-    world::{BoxFuture, BoxStream, Listener, Sleep, World},
+    world::{BoxFuture, BoxStream, Listener, SharedWorld, Sleep, World},
 };
 use tokio::runtime::Handle;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, machine_ns},
     tcp::{self, Backlog},
     timer::Timer,
 };
@@ -52,6 +52,16 @@ impl Host {
     pub(crate) fn shared(self) -> Arc<dyn World> {
         Arc::new(self)
     }
+}
+
+/// A World of this process, which it may do with as it likes: its time begins now, its tasks run on tokio's present
+/// runtime, and `addresses` says where servers listen, by name. It cannot be connected to.
+///
+/// # Panics
+///
+/// Outside of a runtime.
+pub fn world(addresses: BTreeMap<String, SocketAddr>) -> io::Result<SharedWorld> {
+    Ok(Host::new(Clock::since(machine_ns()), Timer::start()?).knowing(addresses).shared())
 }
 
 impl World for Host {

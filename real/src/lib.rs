@@ -11,7 +11,7 @@
 //! | `message` | what both tell each other |
 //! | `operations` | what the nemesis can do |
 //! | `collector`, `live` | the rows of all processes, and what there is to see of them |
-//! | `host`, `tcp`, `timer`, `clock` | a process's `kernel::world::World` |
+//! | `host`, `tcp`, `timer`, `clock` | a process's `kernel::world::World`: [`world()`] |
 //! | [`facts`], [`doctor`] | what `run.json` says of the machine, and whether it can play at all |
 //!
 //! It knows nothing of requests, policies or metrics: that is `kernel`, and the same in the simulation. It uses no
@@ -34,4 +34,6 @@ pub mod role;
 mod tcp;
 mod timer;
 
+pub use host::world;
+pub use live::View;
 pub use rehearsal::{Plan, Played, RehearsalError, play};

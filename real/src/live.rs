@@ -1,190 +1,124 @@
-//! What there is to see on standard error while a run goes on: a line for each thing that happens, and one every few
-//! seconds for how it goes.
+//! What there is to see on standard error while a run goes on: a dashboard on a terminal, lines elsewhere.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | `board` | all that the dashboard shows, fed with rows: `servers`, `tally`, `timeline` |
+//! | `draw` | the board on a terminal's cells: `chart` |
+//! | `dashboard`, `screen` | the dashboard's thread, and the terminal that it takes and gives back |
+//! | `lines` | the lines |
+//! | `news` | what an event says to someone who watches, on both |
+
+mod board;
+mod chart;
+mod dashboard;
+mod draw;
+mod lines;
+mod news;
+mod screen;
+mod servers;
+mod tally;
+mod timeline;
 
 use std::{
-    io::{self, Write},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    io,
+    sync::mpsc::{self, Receiver, SyncSender},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use kernel::{
-    record::{Event, EventRow, RequestRow, Row},
-    time::Instant,
-};
+use kernel::record::{Event, Row};
 
 use crate::clock::Clock;
+use board::Board;
+use dashboard::Dashboard;
+use screen::Screen;
 
-/// Between two lines on how it goes.
-const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// On the whole terminal, with figures and charts; lines if it cannot be taken.
+    Dashboard,
+    /// A line for each thing that happens, and one every few seconds for how it goes.
+    Lines,
+}
 
-/// Lines about single requests within that time; an overload has thousands.
-const REQUEST_LINES: usize = 20;
+/// The run that is shown.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    pub(crate) name: String,
+    pub(crate) seed: u64,
+    /// For how long load is offered.
+    pub(crate) duration: Duration,
+    pub(crate) servers: Vec<String>,
+}
 
-/// Shows rows on a thread of its own: a terminal that is stopped must not stop the run.
+/// What there is to be seen.
+#[derive(Debug, Clone)]
+pub(crate) enum Sight {
+    /// This was recorded.
+    Row(Row),
+    /// This replica has a new process.
+    Process { server: String, pid: Option<u32> },
+    /// Someone wants the run to end.
+    Interrupted,
+}
+
+/// What may wait to be shown; an overloaded run says some thousand things a second.
+const WAITING_MAX: usize = 64 * 1024;
+
+/// Shows a run on a thread of its own: a terminal that is stopped must not stop the run. What comes while too much
+/// waits already is not shown.
 pub(crate) struct Live {
     /// `None` once it has ended.
-    rows: Option<Sender<Row>>,
+    sights: Option<SyncSender<Sight>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Live {
-    /// Begins to show a run.
-    pub(crate) fn start(clock: Clock) -> io::Result<Self> {
-        let (rows, shown) = mpsc::channel();
-        let thread = thread::Builder::new().name("live".to_owned()).spawn(move || show(clock, &shown))?;
-        Ok(Self { rows: Some(rows), thread: Some(thread) })
+    /// Begins to show a run whose time is `clock`'s.
+    pub(crate) fn start(clock: Clock, about: &About, view: View) -> io::Result<Self> {
+        let (sights, shown) = mpsc::sync_channel(WAITING_MAX);
+        let screen = if view == View::Dashboard { Screen::take().ok() } else { None };
+        let board = Board::new(about);
+        let show = move || show(clock, screen, board, &shown);
+        let thread = thread::Builder::new().name("live".to_owned()).spawn(show)?;
+        Ok(Self { sights: Some(sights), thread: Some(thread) })
     }
 
     /// Shows a row, if it is of those that are shown.
-    pub(crate) fn show(&self, row: &Row) {
+    pub(crate) fn row(&self, row: &Row) {
         let shown = match row {
             Row::Request(_) => true,
-            Row::Event(row) => line(row).is_some() || row.event == Event::Backoff,
+            Row::Event(row) => news::of(row).is_some() || row.event == Event::Backoff,
             Row::Attempt(_) => false,
         };
-        if let (true, Some(rows)) = (shown, &self.rows) {
-            // It ends after the last row.
-            let _ = rows.send(row.clone());
+        if shown {
+            self.show(Sight::Row(row.clone()));
+        }
+    }
+
+    /// Shows something.
+    pub(crate) fn show(&self, sight: Sight) {
+        if let Some(sights) = &self.sights {
+            // Never waits.
+            let _ = sights.try_send(sight);
         }
     }
 }
 
 impl Drop for Live {
-    /// Shows what there is to show first.
+    /// Shows what there is to show first, and gives the terminal back.
     fn drop(&mut self) {
-        self.rows = None;
+        self.sights = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn show(clock: Clock, rows: &Receiver<Row>) {
-    let mut status = Status::default();
-    let mut due = Instant::START + STATUS_INTERVAL;
-    loop {
-        let left = due.since(clock.now());
-        if left.is_zero() {
-            say(due.as_micros(), &status.line(STATUS_INTERVAL));
-            status = Status::default();
-            due += STATUS_INTERVAL;
-            continue;
-        }
-        match rows.recv_timeout(left) {
-            Ok(Row::Request(row)) => status.count(row),
-            Ok(Row::Event(row)) => {
-                status.retries += usize::from(row.event == Event::Backoff);
-                let Some(line) = line(&row) else { continue };
-                status.request_lines += usize::from(row.request.is_some());
-                if row.request.is_none() || status.request_lines <= REQUEST_LINES {
-                    say(row.at_us, &line);
-                }
-            }
-            Ok(Row::Attempt(_)) | Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-    }
-}
-
-fn say(at_us: u64, line: &str) {
-    // Nobody may be watching.
-    let _ = writeln!(io::stderr(), "[{:7.3} s] {line}", at_us as f64 / 1e6);
-}
-
-/// What an event says to someone who watches; `None` if it is a detail.
-fn line(row: &EventRow) -> Option<String> {
-    let source = &row.source;
-    let target = row.target.as_deref().unwrap_or_default();
-    let cause = row.cause.as_deref().unwrap_or_default();
-    let request = row.request.unwrap_or_default();
-    Some(match row.event {
-        Event::FaultStart => format!("{source}: {cause} {target}"),
-        Event::FaultEnd => format!("{source}: {cause} {target} is over"),
-        Event::NoEffect => format!("{source}: no effect on {target}: {cause}"),
-        Event::Restart => format!("{source}: restart {target}"),
-        Event::Listening => format!("{source}: listens"),
-        Event::Unhealthy => format!("{source}: {target} is unhealthy: {cause}"),
-        Event::Healthy => format!("{source}: {target} is healthy"),
-        Event::Failover => format!("{source}: request {request} fails over to {target}"),
-        Event::BreakerOpened if target.is_empty() => format!("{source}: the breaker opens: {cause}"),
-        Event::BreakerOpened => format!("{source}: the breaker to {target} opens: {cause}"),
-        Event::BreakerClosed if target.is_empty() => format!("{source}: the breaker closes"),
-        Event::BreakerClosed => format!("{source}: the breaker to {target} closes"),
-        Event::Ejected => format!("{source}: {target} is ejected: {cause}"),
-        Event::Unejected => format!("{source}: {target} is let in again"),
-        Event::GiveUp => format!("{source}: request {request} is given up: {cause}"),
-        _ => return None,
-    })
-}
-
-/// How it has gone since the last line that said so.
-#[derive(Default)]
-struct Status {
-    /// In microseconds, of those that succeeded.
-    latencies: Vec<u64>,
-    ended: usize,
-    retries: usize,
-    request_lines: usize,
-}
-
-impl Status {
-    fn count(&mut self, row: RequestRow) {
-        self.ended += 1;
-        if let Some(latency) = row.latency_us.filter(|_| row.status.is_success()) {
-            self.latencies.push(latency);
-        }
-    }
-
-    fn line(&mut self, interval: Duration) -> String {
-        let rate = self.ended as f64 / interval.as_secs_f64();
-        let failed = self.ended - self.latencies.len();
-        self.latencies.sort_unstable();
-        let at = |share: f64| self.latencies.get(((self.latencies.len() as f64 * share) as usize).saturating_sub(1));
-        let ms = |share| at(share).map_or("-".to_owned(), |us| format!("{:.1} ms", *us as f64 / 1e3));
-        let unsaid = self.request_lines.saturating_sub(REQUEST_LINES);
-        let more = if unsaid > 0 { format!(", {unsaid} lines left out") } else { String::new() };
-        format!(
-            "{rate:.1} answers/s, {failed} failed, {} retries, p50 {}, p95 {}{more}",
-            self.retries,
-            ms(0.5),
-            ms(0.95)
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(source: &str, event: Event, target: &str, cause: &str) -> EventRow {
-        EventRow {
-            at_us: 25_000_000,
-            source: source.to_owned(),
-            event,
-            target: Some(target.to_owned()),
-            cause: Some(cause.to_owned()),
-            fault: None,
-            request: None,
-            attempt: None,
-            duration_us: None,
-        }
-    }
-
-    #[test]
-    fn faults_and_beliefs_are_lines_and_picks_are_not() {
-        let said = |source, kind, cause| line(&event(source, kind, "server-0", cause));
-        assert_eq!(said("nemesis", Event::FaultStart, "crash").as_deref(), Some("nemesis: crash server-0"));
-        assert_eq!(
-            said("client", Event::Unhealthy, "connection reset").as_deref(),
-            Some("client: server-0 is unhealthy: connection reset")
-        );
-        assert_eq!(said("client", Event::Pick, ""), None);
-    }
-
-    #[test]
-    fn a_status_without_answers_has_no_percentiles() {
-        let mut status = Status { ended: 2, ..Status::default() };
-        assert_eq!(status.line(Duration::from_secs(5)), "0.4 answers/s, 2 failed, 0 retries, p50 -, p95 -");
+fn show(clock: Clock, screen: Option<Screen>, board: Board, sights: &Receiver<Sight>) {
+    match screen {
+        Some(screen) => Dashboard { clock, screen, board }.show(sights),
+        None => lines::show(clock, sights),
     }
 }

@@ -1,7 +1,7 @@
 //! `real`: plays a scenario on real processes.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -11,7 +11,7 @@ use kernel::{
     record::folder::RunInfo,
 };
 use real::{
-    Plan, RehearsalError,
+    Plan, RehearsalError, View,
     doctor::{self, Verdict},
     facts,
     role::{self, RoleError, load::LoadArgs, replica::ReplicaArgs},
@@ -25,6 +25,10 @@ const WORLD: &str = "real";
 struct Options {
     #[command(flatten)]
     run: Option<RunArgs>,
+
+    /// Shows lines while the run goes on, not a dashboard; so it is without a terminal
+    #[arg(long)]
+    plain: bool,
 
     #[command(subcommand)]
     command: Option<Command>,
@@ -49,13 +53,14 @@ fn main() -> ExitCode {
         Options { command: Some(Command::Doctor), .. } => examine(),
         Options { command: Some(Command::Replica(args)), .. } => play_role(role::replica::run(&args)),
         Options { command: Some(Command::Load(args)), .. } => play_role(role::load::run(&args)),
-        Options { run: Some(args), .. } => run(&args),
+        Options { run: Some(args), plain, .. } => run(&args, view(plain)),
         Options { .. } => Err(Failure::wrong_input("there is no scenario to play; see --help")),
     };
     match ended {
         Ok(exit) => exit.into(),
         Err(Failure { exit, message }) => {
-            eprintln!("error: {message}");
+            // What cannot be said is still in the exit code.
+            let _ = writeln!(io::stderr(), "error: {message}");
             exit.into()
         }
     }
@@ -74,14 +79,20 @@ fn play_role(played: Result<(), RoleError>) -> Result<Exit, Failure> {
     played.map(|()| Exit::Passed).map_err(Failure::not_carried_out)
 }
 
-fn run(args: &RunArgs) -> Result<Exit, Failure> {
+/// A dashboard for someone who watches, on a terminal that can show it.
+fn view(plain: bool) -> View {
+    let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+    if plain || dumb || !io::stderr().is_terminal() { View::Lines } else { View::Dashboard }
+}
+
+fn run(args: &RunArgs, view: View) -> Result<Exit, Failure> {
     let session = Session::open(args, WORLD)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(WORLD, args.seed);
     info.host = Some(facts::host());
     info.started = Some(facts::now());
 
-    let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, logs };
+    let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, logs, view };
     let played = real::play(&plan).map_err(|error| match error {
         RehearsalError::Pictures(_) => Failure::wrong_input(error),
         error => Failure::not_carried_out(error),

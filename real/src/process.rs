@@ -94,6 +94,11 @@ impl Process {
             .spawn()
     }
 
+    /// Its number, unless it has been waited for.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Sends it a signal. A process that has died but was not waited for takes any.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
@@ -141,4 +146,50 @@ fn last_words(log: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
     lines[lines.len().saturating_sub(LAST_WORDS)..].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use rustix::process::test_kill_process;
+    use tokio::runtime::Runtime;
+
+    use super::*;
+
+    /// What the child of the test below does: this program knows tests only.
+    #[test]
+    #[ignore = "it is no test, and ends with its standard input"]
+    fn waits_for_the_end_of_its_orders() {
+        io::read_to_string(io::stdin()).expect("it can be read");
+    }
+
+    #[test]
+    fn a_panic_kills_a_child_even_one_that_stands_still() {
+        let logs = tempfile::tempdir().expect("there is room for a folder");
+        let words = ["--ignored", "--exact", "process::tests::waits_for_the_end_of_its_orders"].map(str::to_owned);
+        let runtime = Runtime::new().expect("a runtime can be made");
+        let mut pid = None;
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(async {
+                let _child = Process::start("child", &words, logs.path()).map(|(process, streams)| {
+                    process.signal(Signal::STOP).expect("it lives");
+                    pid = process.id();
+                    (process, streams)
+                });
+                panic!("what a bug in the orchestrator would do");
+            })
+        }));
+        assert!(panicked.is_err());
+        let pid = pid.and_then(|pid| Pid::from_raw(pid.try_into().ok()?)).expect("it was started");
+        // A frozen process does not end of itself. What was killed is gone once it has been waited for, here or by tokio.
+        let looks = 2_000;
+        let gone = (0..looks).any(|_| {
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);
+            let timer = Timer::start().expect("a thread can be started");
+            runtime.block_on(timer.sleep_until(machine_ns() + 5_000_000));
+            test_kill_process(pid).is_err()
+        });
+        assert!(gone, "it is still there");
+    }
 }

@@ -27,7 +27,7 @@ use crate::{
     collector::{Collector, LoadEnded},
     generator::{Generator, Reports},
     host::Host,
-    live::Live,
+    live::{About, Live, View},
     message::Order,
     operations::RealOperations,
     process::ProcessFailed,
@@ -54,6 +54,8 @@ pub struct Plan {
     pub seed: u64,
     /// Where the logs of the processes go.
     pub logs: PathBuf,
+    /// How it is shown while it goes on.
+    pub view: View,
 }
 
 /// What came of it.
@@ -169,7 +171,7 @@ impl Stage {
         let epoch_us = (machine_ns() + LEAD.as_nanos() as u64) / 1_000;
         let clock = Clock::since(epoch_us * 1_000);
         let world = world(&replicas, clock, &timer);
-        let live = Live::start(clock).map_err(system("cannot start a thread"))?;
+        let live = Live::start(clock, &about(plan), plan.view).map_err(system("cannot start a thread"))?;
         let collector = Collector::new(live);
         let run = Run { plan, world, replicas, generator, collector, timer };
         let mut outputs = Outputs { new: outputs, epoch_us, collections: FuturesUnordered::new() };
@@ -229,6 +231,7 @@ impl Run<'_> {
                 name = outputs.failed(&self.collector) => return Err(self.failure(&name).await),
                 () = interrupt.next(), if !interrupted => {
                     interrupted = true;
+                    self.collector.interrupted();
                     patience = self.world.now() + CANCEL_TIMEOUT;
                     self.generator.tell(&Order::Cancel).await?;
                 }
@@ -302,6 +305,16 @@ impl Outputs {
             let failed = collector.collect_replica(process, epoch_us).await;
             (name, failed)
         }));
+    }
+}
+
+fn about(plan: &Plan) -> About {
+    let Plan { scenario, seed, .. } = plan;
+    About {
+        name: scenario.name.clone(),
+        seed: *seed,
+        duration: scenario.duration,
+        servers: scenario.server_names().collect(),
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) struct Replica {
 /// The output of a process, for whoever collects it.
 pub(crate) struct NewProcess {
     pub(crate) name: String,
+    pub(crate) pid: Option<u32>,
     pub(crate) reports: ChildStdout,
     /// Set when its end is no failure.
     pub(crate) ending: Arc<AtomicBool>,
@@ -107,9 +108,9 @@ impl Replica {
         let mut state = self.state();
         if state.process.is_none() {
             let (process, streams) = Process::start(&self.name, &self.words, logs)?;
-            let (name, ending) = (self.name.clone(), process.ending());
+            let (name, pid, ending) = (self.name.clone(), process.id(), process.ending());
             // Whoever collects ends after all replicas have.
-            let _ = self.reports.send(NewProcess { name, reports: streams.reports, ending });
+            let _ = self.reports.send(NewProcess { name, pid, reports: streams.reports, ending });
             *state = State { process: Some(process), frozen: false, started: state.started + 1 };
         }
         Ok(state.started)

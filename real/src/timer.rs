@@ -137,14 +137,25 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::{future::poll_fn, task::Wake};
 
-    use futures_util::future::join_all;
     use tokio::runtime::Runtime;
 
     use super::*;
 
     const MS: u64 = 1_000_000;
+
+    /// Notes its place when it is woken.
+    struct Noting {
+        place: u64,
+        order: Arc<Mutex<Vec<u64>>>,
+    }
+
+    impl Wake for Noting {
+        fn wake(self: Arc<Self>) {
+            self.order.lock().unwrap().push(self.place);
+        }
+    }
 
     #[test]
     fn a_timer_is_never_early_and_hardly_late() {
@@ -164,16 +175,15 @@ mod tests {
     #[test]
     fn timers_complete_in_order_whatever_the_order_they_were_set_in() {
         let (timer, runtime) = (Timer::start().unwrap(), Runtime::new().unwrap());
-        let start = machine_ns() + 5 * MS;
-        let order = Mutex::new(Vec::new());
-        let sleeps = [3, 1, 2, 0].map(|place| {
-            let (sleep, order) = (timer.sleep_until(start + place * 2 * MS), &order);
-            async move {
-                sleep.await;
-                order.lock().unwrap().push(place);
-            }
-        });
-        runtime.block_on(join_all(sleeps));
+        // Long enough for all to be set before the first is due. Only who is woken when is the timer's doing.
+        let start = machine_ns() + 300 * MS;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut sleeps = [3, 1, 2, 0].map(|place| (place, Box::pin(timer.sleep_until(start + place * 2 * MS))));
+        for (place, sleep) in &mut sleeps {
+            let waker = Arc::new(Noting { place: *place, order: order.clone() }).into();
+            assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        runtime.block_on(timer.sleep_until(start + 8 * MS));
         assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3]);
     }
 

@@ -10,11 +10,11 @@ use std::{
 
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::client::conn::http2::SendRequest;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::{Status, body::Body, metadata::MetadataValue};
 
 use super::{Shared, connection};
 use crate::{
-    link::ShapedStream,
     policy::{PUSHBACK, Pushback},
     proto::{
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
@@ -169,7 +169,10 @@ pub struct Channel {
 
 impl Channel {
     /// A channel of its own over a fresh connection, without a client's policies. It lasts as long as `stream` does.
-    pub async fn over(world: SharedWorld, stream: ShapedStream) -> Result<Self, Failure> {
+    pub async fn over(
+        world: SharedWorld,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Self, Failure> {
         let (sender, connection) =
             connection::handshake(&world, stream).await.map_err(|cause| Failure::new(Code::Unavailable, cause))?;
         world.spawn(Box::pin(async move {

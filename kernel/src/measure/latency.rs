@@ -1,10 +1,13 @@
 //! Latencies and their percentiles.
 
+use std::collections::BTreeMap;
+
 /// The latencies of some requests, in microseconds, ascending.
-pub(super) struct Latencies(Vec<u64>);
+pub struct Latencies(Vec<u64>);
 
 impl Latencies {
-    pub(super) fn of(latencies_us: impl Iterator<Item = u64>) -> Self {
+    /// In any order.
+    pub fn of(latencies_us: impl Iterator<Item = u64>) -> Self {
         let mut sorted: Vec<u64> = latencies_us.collect();
         sorted.sort_unstable();
         Self(sorted)
@@ -13,14 +16,70 @@ impl Latencies {
     /// The nearest-rank percentile: the smallest latency that at least `per_mille` thousandths of them do not exceed,
     /// which is the one at rank `ceil(n * per_mille / 1000)` counted from 1. Always one of the recorded values, without
     /// interpolation, so it is exact. `per_mille` is 1 to 1000; of nothing it is `None`.
-    pub(super) fn percentile(&self, per_mille: usize) -> Option<u64> {
-        let rank = (self.0.len() * per_mille).div_ceil(1000);
-        self.0.get(rank.checked_sub(1)?).copied()
+    pub fn percentile(&self, per_mille: usize) -> Option<u64> {
+        let rank = nearest_rank(self.0.len() as u64, per_mille);
+        self.0.get(usize::try_from(rank.checked_sub(1)?).ok()?).copied()
     }
 
-    pub(super) fn max(&self) -> Option<u64> {
+    /// The longest.
+    pub fn max(&self) -> Option<u64> {
         self.0.last().copied()
     }
+}
+
+/// Counted from 1; 0 of nothing.
+fn nearest_rank(count: u64, per_mille: usize) -> u64 {
+    (count * per_mille as u64).div_ceil(1000)
+}
+
+/// Leading binary digits that a counted latency keeps.
+const DIGITS: u32 = 8;
+
+/// The latencies of a run that goes on, in microseconds and in bounded memory: counted by their eight leading binary
+/// digits. A percentile is that of [`Latencies`] or up to 1/128 above it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LatencyCounts {
+    /// By the longest latency with the same leading digits; at most 7,424 of them.
+    counts: BTreeMap<u64, u64>,
+    all: u64,
+}
+
+impl LatencyCounts {
+    /// Counts one.
+    pub fn add(&mut self, latency_us: u64) {
+        *self.counts.entry(longest_alike(latency_us)).or_default() += 1;
+        self.all += 1;
+    }
+
+    /// Counts all that `other` has counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (latency_us, count) in &other.counts {
+            *self.counts.entry(*latency_us).or_default() += count;
+        }
+        self.all += other.all;
+    }
+
+    /// The nearest-rank percentile, as [`Latencies::percentile`] defines it.
+    pub fn percentile(&self, per_mille: usize) -> Option<u64> {
+        let rank = nearest_rank(self.all, per_mille);
+        let mut passed = 0;
+        let reached = |(_, count): &(&u64, &u64)| {
+            passed += **count;
+            passed >= rank
+        };
+        self.counts.iter().find(reached).map(|(latency_us, _)| *latency_us)
+    }
+
+    /// The longest.
+    pub fn max(&self) -> Option<u64> {
+        self.counts.last_key_value().map(|(latency_us, _)| *latency_us)
+    }
+}
+
+/// `us` with ones for the digits that are not kept.
+fn longest_alike(us: u64) -> u64 {
+    let dropped = (u64::BITS - us.leading_zeros()).saturating_sub(DIGITS);
+    us | ((1 << dropped) - 1)
 }
 
 #[cfg(test)]
@@ -58,5 +117,28 @@ mod tests {
         assert_eq!([1, 500, 999, 1000].map(|p| one.percentile(p)), [Some(7); 4]);
         assert_eq!(latencies([]).percentile(500), None);
         assert_eq!(latencies([]).max(), None);
+    }
+
+    #[test]
+    fn counted_latencies_have_the_same_percentiles_but_for_the_digits_not_kept() {
+        // Squares of 1 to 3000 µs, in two halves that are counted apart: 1 µs to 9 s.
+        let values: Vec<u64> = (1..=3000).map(|n| n * n).collect();
+        let mut counted = LatencyCounts::default();
+        let mut odd = LatencyCounts::default();
+        values.iter().for_each(|us| if us % 2 == 0 { counted.add(*us) } else { odd.add(*us) });
+        counted.merge(&odd);
+        let exact = latencies(values);
+        for per_mille in [1, 10, 500, 900, 990, 999, 1000] {
+            let (counted, exact) = (counted.percentile(per_mille).unwrap(), exact.percentile(per_mille).unwrap());
+            assert!((exact..=exact + exact / 128).contains(&counted), "{per_mille}: {counted} for {exact}");
+        }
+        assert_eq!(counted.percentile(1000), counted.max());
+        assert!(counted.counts.len() < 2_000, "{} counts", counted.counts.len());
+    }
+
+    #[test]
+    fn the_counts_of_nothing_have_no_percentile_and_extremes_fit() {
+        assert_eq!(LatencyCounts::default().percentile(500), None);
+        assert_eq!([0, 1, 255, 256, 257, u64::MAX].map(longest_alike), [0, 1, 255, 257, 257, u64::MAX]);
     }
 }

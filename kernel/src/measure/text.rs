@@ -9,7 +9,7 @@ use self::{
 use super::{Checked, FaultSummary, Metrics, Summary, seconds};
 use crate::scenario::Metric;
 
-mod quantity;
+pub mod quantity;
 mod table;
 
 /// What stands for a figure that could not be computed.

@@ -215,7 +215,8 @@ fn may_be_replaced(place: &Path) -> bool {
 /// Whether there is at most what a run that was killed left behind.
 fn is_unfinished(staging: &Path) -> bool {
     is_folder_of(staging, |mut entries| {
-        entries.all(|entry| entry.is_ok_and(|entry| FILES.iter().any(|&file| entry.file_name() == file)))
+        let ours = |entry: fs::DirEntry| FILES.iter().chain([&LOGS]).any(|&ours| entry.file_name() == ours);
+        entries.all(|entry| entry.is_ok_and(ours))
     })
 }
 
@@ -357,6 +358,7 @@ mod tests {
         write(&beside(&place, ".replaced"), &records()).unwrap();
         fs::create_dir(beside(&place, ".partial")).unwrap();
         fs::write(beside(&place, ".partial").join(EVENTS), "{\"at_us").unwrap();
+        fs::create_dir(beside(&place, ".partial").join(LOGS)).unwrap();
         write(&place, &records()).unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 

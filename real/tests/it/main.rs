@@ -3,4 +3,5 @@
 mod child;
 mod clean_up;
 mod doctor;
+mod mishap;
 mod parity;

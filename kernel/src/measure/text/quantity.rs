@@ -33,7 +33,7 @@ pub(super) fn quantity(metric: Option<Metric>, value: f64) -> String {
 }
 
 /// `9.94 s`, `512 ms`, `0.92 ms`, `7 us`, from seconds. A value that rounds to 1000 of a unit moves to the next.
-pub(super) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     if seconds == 0.0 {
         "0 s".to_owned()
     } else if seconds < 9.5e-6 {
@@ -51,7 +51,7 @@ pub(super) fn moment(at_us: u64) -> String {
 }
 
 /// `98.67 %`. Only all is 100 % and only nothing is 0 %: rounding does not make one failure of a million disappear.
-pub(super) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     if share == 0.0 || share == 1.0 {
         return format!("{:.0} %", share * 100.0);
     }
@@ -60,7 +60,8 @@ pub(super) fn percent(share: f64) -> String {
     format!("{kept:.2} %")
 }
 
-pub(super) fn rate(per_second: f64) -> String {
+/// `4.90/s`.
+pub fn rate(per_second: f64) -> String {
     format!("{}/s", significant(per_second))
 }
 

@@ -1,0 +1,81 @@
+//! What the resilient client costs while nothing goes wrong: calls under its policies, through its link and into its
+//! record, against a tonic client over the bare socket.
+
+use std::{
+    cell::Cell,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kernel::{
+    client::{Channel, Client, Request},
+    entropy::Entropy,
+    link::Link,
+    record::{Recorder, Records},
+    scenario::Scenario,
+    status::Code,
+    workload::Input,
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    calls::{Rounds, bare, pictures, process, round},
+    server::{NAME, Server},
+};
+
+const ROUNDS: usize = 7;
+
+/// The defaults: health checks, round robin, retries. A policy that is off by default is to be switched on here.
+const SETTINGS: &str = "name = \"bench\"\nduration = \"1s\"\n[load]\nrate = 1\n[servers]\nreplicas = 1\n";
+
+/// Prints throughput with and without.
+pub(crate) fn cost() {
+    println!("the resilient client             bare      resilient     ratio   added p50");
+    let scenario = Scenario::parse("bench", SETTINGS, &[]).unwrap_or_else(|error| panic!("{error}"));
+    Runtime::new().expect("a runtime can be made").block_on(async {
+        let mut server = Server::replica();
+        let world = real::world([(NAME.to_owned(), server.address)].into()).expect("a thread can be started");
+        server.ready(&world).await;
+        let direct = world.connect(NAME).await.expect("the server listens");
+        let direct = bare(Channel::over(world.clone(), direct).await.expect("it speaks HTTP/2"));
+        let (entropy, records) = (Entropy::new(1), Arc::new(Mutex::new(Records::default())));
+        let recorder = Recorder::new(world.clone(), "client", records.clone());
+        let links = [Link::new(world.clone(), entropy, NAME)];
+        let client = Client::start(world.clone(), entropy, recorder, scenario.client, &links);
+        world.sleep_until(world.now() + Duration::from_millis(200)).await;
+        let ids = Cell::new(0);
+        for (size, callers, calls) in
+            [("16x16", 1, 4_000), ("16x16", 64, 12_000), ("256x256", 1, 2_000), ("256x256", 64, 4_000)]
+        {
+            let pictures = pictures(size);
+            let (mut without, mut with) = (Rounds::default(), Rounds::default());
+            for _ in 0..ROUNDS {
+                without.add(
+                    round(&world, callers, calls, |number| {
+                        let reply = process(direct.clone(), &pictures, number);
+                        async { drop(reply.await) }
+                    })
+                    .await,
+                );
+                with.add(
+                    round(&world, callers, calls, |number| {
+                        let input = Input::Image(pictures[number as usize % pictures.len()].clone());
+                        let call = client.call(Request { id: ids.replace(ids.get() + 1), input });
+                        async { assert_eq!(call.await.code, Code::Ok) }
+                    })
+                    .await,
+                );
+                // A run keeps its rows, but not those of the rounds before.
+                *records.lock().expect("nobody panicked with it") = Records::default();
+            }
+            println!(
+                "  {size:>7}, {callers:>2} in flight   {:8.0}/s   {:8.0}/s  {:8.3} x  {:7.1} µs",
+                without.per_second(),
+                with.per_second(),
+                with.per_second() / without.per_second(),
+                with.latency_us(500) - without.latency_us(500)
+            );
+        }
+    });
+    println!();
+}

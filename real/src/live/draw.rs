@@ -1,0 +1,232 @@
+//! The board on a terminal's cells. A pure function of the board and the time.
+//!
+//! What colours say, words say too: a terminal may have none.
+
+use kernel::measure::quantity;
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Color, Modifier, Style, Stylize},
+    text::{Line, Span},
+    widgets::{LineGauge, Paragraph},
+};
+
+use super::{
+    board::Board,
+    chart::Charts,
+    news::Tone,
+    servers::{Condition, Server},
+    tally::{Recent, SECOND_US, Tally},
+};
+
+/// What a figure is called.
+pub(super) const HEADING: Style = Style::new().add_modifier(Modifier::DIM);
+
+/// Replicas that have a row of their own; the rest are counted.
+const SERVER_ROWS_MAX: usize = 8;
+
+/// Rows of the charts, the faults' marks included: with room for all, and at the least.
+const CHART_ROWS: u16 = 6;
+const CHART_ROWS_MIN: u16 = 3;
+
+/// Rows of news without which there are neither empty rows between the parts nor charts of full height.
+const NEWS_ROWS_MIN: u16 = 3;
+
+/// Draws all of it.
+pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, now_us: u64) {
+    let servers = 1 + board.servers.len().min(SERVER_ROWS_MAX + 1) as u16;
+    let [head, servers, figures, charts, news, foot] = parts(frame.area(), servers);
+    let (recent, answers, seconds) = board.recent.at(now_us);
+    progress(frame, head, board, now_us);
+    frame.render_widget(Paragraph::new(server_lines(board, &answers, seconds)), servers);
+    frame.render_widget(Paragraph::new(figure_lines(board, &recent, now_us, seconds)), figures);
+    frame.render_widget(Charts { board, now_us }, charts);
+    frame.render_widget(Paragraph::new(news_lines(board, news)), news);
+    frame.render_widget(Paragraph::new(hint(board)), foot);
+}
+
+/// From the top: progress, servers, figures, charts, news, the hint. Without room for all, empty rows go first, then
+/// rows of the charts, then the charts.
+fn parts(area: Rect, servers: u16) -> [Rect; 6] {
+    let left = area.height.saturating_sub(2 + servers + 3 + 1);
+    let gap = u16::from(left >= CHART_ROWS + 4 + NEWS_ROWS_MIN);
+    let charts = if gap > 0 { CHART_ROWS } else { left.saturating_sub(NEWS_ROWS_MIN).min(CHART_ROWS) };
+    let charts = if charts < CHART_ROWS_MIN { 0 } else { charts };
+    let mut top = area.y;
+    let mut next = |height: u16, gap: u16| {
+        let height = height.min(area.bottom().saturating_sub(top));
+        let part = Rect { y: top, height, ..area };
+        top = (top + height + gap).min(area.bottom());
+        part
+    };
+    let [head, servers, figures, charts] = [2, servers, 3, charts].map(|height| next(height, gap));
+    let news = next(left.saturating_sub(charts.height + 4 * gap), 0);
+    [head, servers, figures, charts, news, next(1, 0)]
+}
+
+fn progress(frame: &mut Frame<'_>, area: Rect, board: &Board, now_us: u64) {
+    let [title, bar] = Layout::vertical([Constraint::Length(1), Constraint::Length(1)]).areas(area);
+    let name = Line::from(vec![board.name.as_str().bold(), format!("  seed {}", board.seed).into()]);
+    let time = Line::from(time_left(board.duration_us, now_us)).right_aligned();
+    frame.render_widget(Paragraph::new(name), title);
+    // Over the name, should they meet: it is known to whoever started the run.
+    let width = (time.width() as u16).min(title.width);
+    frame.render_widget(Paragraph::new(time), Rect { x: title.right() - width, width, ..title });
+    let done = (now_us as f64 / board.duration_us.max(1) as f64).clamp(0.0, 1.0);
+    let gauge = LineGauge::default()
+        .filled_symbol("━")
+        .unfilled_symbol("─")
+        .ratio(done)
+        .label(format!("{:3.0} %", done * 100.0));
+    frame.render_widget(gauge.filled_style(Color::Green).unfilled_style(HEADING), bar);
+}
+
+fn time_left(duration_us: u64, now_us: u64) -> String {
+    let seconds = |us: u64| us as f64 / SECOND_US as f64;
+    let of = format!("{:.1} of {} s", seconds(now_us), seconds(duration_us));
+    match duration_us.checked_sub(now_us) {
+        Some(left) => format!("{of}, {:.1} s left", seconds(left)),
+        None => format!("{of}, waiting for the last calls"),
+    }
+}
+
+fn server_lines<'a>(board: &'a Board, answers: &[u64], seconds: f64) -> Vec<Line<'a>> {
+    let heading =
+        format!("{:<12}{:<11}{:<14}{:>9}  {:>8}  {}", "server", "state", "to the client", "answers", "pid", "link");
+    let mut lines = vec![Line::styled(heading, HEADING)];
+    let servers = board.servers.iter().zip(answers).take(SERVER_ROWS_MAX);
+    lines.extend(servers.map(|(server, answers)| server_line(server, per_second(*answers, seconds))));
+    if let more @ 1.. = board.servers.len().saturating_sub(SERVER_ROWS_MAX) {
+        lines.push(Line::styled(format!("and {more} more"), HEADING));
+    }
+    lines
+}
+
+fn server_line(server: &Server, rate: String) -> Line<'_> {
+    let condition = server.condition();
+    let believed = if server.believed { "healthy" } else { "unhealthy" };
+    let pid = server.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    Line::from(vec![
+        Span::raw(format!("{:<12}", server.name)),
+        Span::styled(format!("{:<11}", condition.name()), style_of(condition)),
+        Span::raw(format!("{believed:<14}{rate:>9}  {pid:>8}  ")),
+        Span::styled(server.faults(), Color::Red),
+    ])
+}
+
+fn style_of(condition: Condition) -> Style {
+    match condition {
+        Condition::Healthy => Color::Green.into(),
+        Condition::Unhealthy | Condition::Starting => Color::Yellow.into(),
+        Condition::Frozen => Style::new().blue().bold(),
+        Condition::Crashed => Style::new().red().bold(),
+    }
+}
+
+/// A dash before there has been any time.
+fn per_second(count: u64, seconds: f64) -> String {
+    if seconds > 0.0 { quantity::rate(count as f64 / seconds) } else { "-".to_owned() }
+}
+
+fn figure_lines<'a>(board: &Board, recent: &Tally, now_us: u64, seconds: f64) -> Vec<Line<'a>> {
+    let heading = ["answers", "success", "p50", "p95", "p99", "max"].map(|name| format!("{name:>9}")).concat();
+    let recent_name = format!("last {} s", Recent::SECONDS);
+    vec![
+        Line::styled(format!("{:<12}{heading}{:>9}", "requests", "retries"), HEADING),
+        Line::raw(figures(&recent_name, recent, seconds)),
+        Line::raw(
+            figures("whole run", &board.overall, now_us as f64 / SECOND_US as f64) + &format!("{:>9}", board.retries),
+        ),
+    ]
+}
+
+fn figures(name: &str, tally: &Tally, seconds: f64) -> String {
+    let latencies = [500, 950, 990, 1000].map(|per_mille| tally.latency(per_mille));
+    let figures = [per_second(tally.ended, seconds), tally.success()].into_iter().chain(latencies);
+    format!("{name:<12}{}", figures.map(|figure| format!("{figure:>9}")).collect::<String>())
+}
+
+/// The latest that have room, the latest last.
+fn news_lines(board: &Board, area: Rect) -> Vec<Line<'_>> {
+    let skipped = board.news.len().saturating_sub(usize::from(area.height));
+    let line = |news: &super::news::News| {
+        let at = format!("{:9.3} s  ", news.at_us as f64 / SECOND_US as f64);
+        Line::from(vec![Span::styled(at, HEADING), Span::styled(news.line.clone(), color_of(news.tone))])
+    };
+    board.news.iter().skip(skipped).map(line).collect()
+}
+
+fn color_of(tone: Tone) -> Color {
+    match tone {
+        Tone::Fault => Color::Red,
+        Tone::Relief => Color::Green,
+        Tone::Trouble => Color::Yellow,
+        Tone::Remedy => Color::Cyan,
+    }
+}
+
+fn hint(board: &Board) -> Line<'static> {
+    if board.interrupted {
+        Line::styled("ending: the calls under way are cancelled", Color::Yellow)
+    } else {
+        Line::styled("q or Ctrl-C ends the run and keeps what was recorded", HEADING)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::{Terminal, backend::TestBackend};
+
+    use super::*;
+    use crate::live::board::sample::story;
+
+    fn drawn(width: u16, height: u16) -> Terminal<TestBackend> {
+        let (board, now_us) = story();
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, &board, now_us)).unwrap();
+        terminal
+    }
+
+    #[test]
+    fn a_crash_and_a_freeze_on_a_usual_terminal() {
+        insta::assert_snapshot!(drawn(80, 24).backend());
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_what_matters_most_is_on_the_left() {
+        insta::assert_snapshot!(drawn(44, 24).backend());
+    }
+
+    #[test]
+    fn on_a_low_terminal_servers_and_figures_are_whole() {
+        insta::assert_snapshot!(drawn(80, 16).backend());
+    }
+
+    #[test]
+    fn no_size_is_too_small_to_draw_on() {
+        for (width, height) in [(0, 0), (1, 1), (5, 3), (12, 24), (13, 10), (80, 2), (300, 100)] {
+            drawn(width, height);
+        }
+    }
+
+    #[test]
+    fn a_crashed_server_is_red_and_what_is_said_of_a_fault_too() {
+        let terminal = drawn(80, 24);
+        let buffer = terminal.backend().buffer();
+        let color_at = |text: &str| {
+            let rows = (0..24).map(|y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<Vec<_>>());
+            let found = rows.zip(0..).find_map(|(row, y)| Some((row.concat().find(text)?, y)));
+            let (x, y) = found.expect("it is shown");
+            buffer[(x as u16, y)].fg
+        };
+        assert_eq!(color_at("crashed"), Color::Red);
+        assert_eq!(color_at("frozen"), Color::Blue);
+        assert_eq!(color_at("nemesis: freeze"), Color::Red);
+    }
+
+    #[test]
+    fn a_run_that_is_over_waits_for_its_last_calls() {
+        assert_eq!(time_left(90_000_000, 47_300_000), "47.3 of 90 s, 42.7 s left");
+        assert_eq!(time_left(90_000_000, 91_000_000), "91.0 of 90 s, waiting for the last calls");
+    }
+}

@@ -1,0 +1,99 @@
+//! What goes wrong around a run, and what it says then.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_real");
+
+/// A second of a run whose rows take more room than [`FILE_BLOCKS_MAX`], and whose scenario takes less.
+const STORY: &str = r#"
+name = "mishap"
+duration = "1s"
+[workload]
+sizes = ["8x8"]
+[load]
+rate = 500
+"#;
+
+/// The largest file that may be written, in the unit of `ulimit -f`, which is 512 or 1,024 bytes.
+const FILE_BLOCKS_MAX: u32 = 32;
+
+fn story() -> TempDir {
+    let directory = tempfile::tempdir().expect("there is room for a folder");
+    fs::write(directory.path().join("mishap.toml"), STORY).expect("there is room for a file");
+    directory
+}
+
+fn entries(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("it is there").map(|entry| entry.expect("it can be read").file_name());
+    entries.map(|name| name.into_string().expect("names are text")).collect()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A limit on files stands in for a disk that is full, which takes privilege to make: a write fails half-way.
+#[test]
+fn a_disk_that_fills_up_ends_in_an_error_and_leaves_no_half_of_a_folder() {
+    let directory = story();
+    let limited = format!("trap '' XFSZ; ulimit -f {FILE_BLOCKS_MAX}; exec \"$0\" \"$@\"");
+    let output = Command::new("sh")
+        .args(["-c", &limited, PROGRAM, "mishap.toml", "--out", "deep/run"])
+        .current_dir(directory.path())
+        .output()
+        .expect("there is a shell");
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("error: cannot write the run folder: deep/run.partial/requests.jsonl: "), "{said}");
+    assert!(said.contains("choose another folder with --out"), "{said}");
+    assert_eq!(entries(directory.path()), ["mishap.toml"], "neither the folder nor a part of it");
+}
+
+#[test]
+fn an_error_that_cannot_be_printed_still_has_its_exit_code() {
+    let directory = story();
+    let unwritable = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let status = Command::new(PROGRAM)
+        .args(["mishap.toml", "--set", "load.rate=-1"])
+        .current_dir(directory.path())
+        .stderr(unwritable)
+        .status()
+        .expect("the program starts");
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
+fn a_place_that_cannot_be_written_to_is_said_before_the_run() {
+    let directory = story();
+    let output = Command::new(PROGRAM)
+        .args(["mishap.toml", "--out", "/proc/run"])
+        .current_dir(directory.path())
+        .output()
+        .expect("the program starts");
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("error: cannot write the run folder: /proc/run"), "{said}");
+}
+
+#[test]
+#[expect(clippy::disallowed_types, reason = "takes the port as any other program would")]
+fn a_replica_whose_port_is_taken_says_so_and_ends() {
+    let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
+    let address: SocketAddr = taken.local_addr().expect("it is bound");
+    let parent = std::process::id().to_string();
+    let output = Command::new(PROGRAM)
+        .args(["replica", "--id", "server-0", "--port", &address.port().to_string(), "--workers", "1", "--queue", "1"])
+        .args(["--service-time-min-ns", "0", "--parent", &parent])
+        .output()
+        .expect("the program starts");
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.starts_with(&format!("error: cannot listen at {address}: Address")), "{said}");
+}
