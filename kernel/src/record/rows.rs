@@ -122,6 +122,8 @@ pub enum Event {
     Skipped,
     /// server: its queue was full, it shed load, or the request was not valid; `cause` says which.
     Refused,
+    /// server: it failed `request`, `attempt` on purpose, with the status in `cause`.
+    Aborted,
     /// client: the balancer chose `target` for `request`, `attempt`.
     Pick,
     /// client: `request`, `attempt` failed on `target` because of `cause`.

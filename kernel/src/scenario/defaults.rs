@@ -59,6 +59,8 @@ impl Default for Client {
     }
 }
 
+/// Of a call that fails on purpose. The one that clients retry.
+pub(super) const FAILURE_STATUS: Code = Code::Unavailable;
 /// gRPC A48's, and Envoy's.
 pub(super) const CHOICE_COUNT: usize = 2;
 /// Linkerd's.

@@ -3,16 +3,13 @@
 
 use super::{
     error::Problem,
-    names::{FaultName, WorkloadName, listed},
+    names::{WorkloadName, listed},
     source::{Node, Tree},
 };
 
 /// Keys and tables; a `*` stands for any list item.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 6] = [
     "nemesis",
-    // of the fault kinds `errors` and `slow`
-    "fault.*.status",
-    "fault.*.factor",
     // of the workload kinds `dfs` and `backend`
     "workload.nodes",
     "workload.edges",
@@ -22,10 +19,8 @@ const KEYS: [&str; 8] = [
 ];
 
 /// Values of keys that exist.
-const VALUES: [Waiting; 2] = [
-    Waiting { key: "workload.kind", values: &["dfs", "backend"], available: listed::<WorkloadName> },
-    Waiting { key: "fault.*.kind", values: &["errors", "slow"], available: listed::<FaultName> },
-];
+const VALUES: [Waiting; 1] =
+    [Waiting { key: "workload.kind", values: &["dfs", "backend"], available: listed::<WorkloadName> }];
 
 struct Waiting {
     key: &'static str,

@@ -233,6 +233,10 @@ pub enum FaultKind {
     Bandwidth { rate: u64, duration: Option<Duration> },
     /// Every open connection is reset, once.
     Reset,
+    /// The server answers each call with `status`, with probability `rate`; gRPC A33's abort.
+    Errors { rate: f64, status: Code, duration: Option<Duration> },
+    /// The server's service times are `factor` times as long.
+    Slow { factor: f64, duration: Option<Duration> },
 }
 
 impl FaultKind {
@@ -249,7 +253,9 @@ impl FaultKind {
             | Self::Delay { duration, .. }
             | Self::Partition { duration, .. }
             | Self::Loss { duration, .. }
-            | Self::Bandwidth { duration, .. } => *duration,
+            | Self::Bandwidth { duration, .. }
+            | Self::Errors { duration, .. }
+            | Self::Slow { duration, .. } => *duration,
             Self::Crash { .. } | Self::Reset => None,
         }
     }

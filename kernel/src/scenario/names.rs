@@ -46,6 +46,8 @@ pub(super) enum FaultName {
     Loss,
     Bandwidth,
     Reset,
+    Errors,
+    Slow,
 }
 
 impl Named for FaultName {
@@ -58,13 +60,15 @@ impl Named for FaultName {
         (Self::Loss, "loss"),
         (Self::Bandwidth, "bandwidth"),
         (Self::Reset, "reset"),
+        (Self::Errors, "errors"),
+        (Self::Slow, "slow"),
     ];
 }
 
 impl FaultName {
     /// Whether it befalls the link to its target rather than the target's process.
     pub(super) fn is_of_the_link(self) -> bool {
-        !matches!(self, Self::Crash | Self::Freeze)
+        !matches!(self, Self::Crash | Self::Freeze | Self::Errors | Self::Slow)
     }
 }
 
@@ -78,6 +82,8 @@ impl From<&FaultKind> for FaultName {
             FaultKind::Loss { .. } => Self::Loss,
             FaultKind::Bandwidth { .. } => Self::Bandwidth,
             FaultKind::Reset => Self::Reset,
+            FaultKind::Errors { .. } => Self::Errors,
+            FaultKind::Slow { .. } => Self::Slow,
         }
     }
 }

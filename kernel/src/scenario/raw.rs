@@ -169,8 +169,10 @@ pub(super) struct Fault {
     pub(super) latency: Option<Setting<Duration>>,
     pub(super) jitter: Option<Setting<Duration>>,
     pub(super) direction: Option<Setting<Choice<Direction>>>,
-    /// A share for `loss`, a bandwidth for `bandwidth`.
+    /// A share for `loss` and `errors`, a bandwidth for `bandwidth`.
     pub(super) rate: Option<Setting<Untyped>>,
+    pub(super) status: Option<Setting<Code>>,
+    pub(super) factor: Option<Setting<f64>>,
 }
 
 #[derive(Deserialize, Default)]

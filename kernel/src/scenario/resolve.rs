@@ -13,6 +13,7 @@ use toml::Spanned;
 pub(super) use client::codes;
 
 use super::{
+    defaults,
     error::Problem,
     keys::KeyTable,
     model::{Load, Network, Pictures, Scenario, Servers, Size, Workload},
@@ -22,7 +23,7 @@ use super::{
     source::Span,
     table::Table,
 };
-use crate::server::Admission;
+use crate::{server::Admission, status::Code};
 
 /// Files that the scenario names are looked for in `base`.
 pub(super) fn scenario(raw: &raw::Scenario, base: &Path) -> Result<Scenario, Problem> {
@@ -172,6 +173,17 @@ fn network(raw: &raw::Network) -> Result<Network, Problem> {
             None => default.bandwidth,
         },
     })
+}
+
+/// What a call is told that fails on purpose.
+fn failure_status(setting: Option<&Setting<Code>>) -> Result<Code, Problem> {
+    let Some(setting) = setting else { return Ok(defaults::FAILURE_STATUS) };
+    match setting.read()? {
+        Code::Ok => {
+            Err(Problem::at(setting.span(), "`OK` is no failure; name another status, such as \"UNAVAILABLE\""))
+        }
+        code => Ok(code),
+    }
 }
 
 fn unlimited_or(setting: &Setting<BitRate>) -> Result<Option<u64>, Problem> {

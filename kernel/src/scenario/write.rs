@@ -149,6 +149,11 @@ fn fault(page: &mut Page, fault: &Fault) {
         FaultKind::Partition { direction, .. } => page.key("direction", text(direction.name())),
         FaultKind::Loss { rate, .. } => page.key("rate", number(*rate)),
         FaultKind::Bandwidth { rate, .. } => page.key("rate", text(&bandwidth::text(*rate))),
+        FaultKind::Errors { rate, status, .. } => {
+            page.key("rate", number(*rate));
+            page.key("status", text(status.name()));
+        }
+        FaultKind::Slow { factor, .. } => page.key("factor", number(*factor)),
         FaultKind::Freeze { .. } | FaultKind::Reset => {}
     }
     page.time_if_some("duration", fault.kind.duration());

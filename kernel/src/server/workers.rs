@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{Admission, Settings, counters::Counters};
+use super::{Admission, Injector, Settings, counters::Counters};
 use crate::{
     record::{Event, Recorder},
     time::Instant,
@@ -58,7 +58,7 @@ struct Work {
 }
 
 impl Workers {
-    pub(super) fn start(world: SharedWorld, recorder: Recorder, settings: Settings) -> Self {
+    pub(super) fn start(world: SharedWorld, recorder: Recorder, settings: Settings, injector: Arc<Injector>) -> Self {
         let counters = Arc::new(Counters::default());
         let admitted = Arc::new(AtomicUsize::new(0));
         let (work, queue) = mpsc::unbounded_channel();
@@ -70,6 +70,7 @@ impl Workers {
                 counters: counters.clone(),
                 admitted: admitted.clone(),
                 queue: queue.clone(),
+                injector: injector.clone(),
                 service_time_min: settings.service_time_min,
                 max_queue_time: settings.admission.as_ref().and_then(|admission| admission.max_queue_time),
             };
@@ -108,6 +109,7 @@ struct Worker {
     counters: Arc<Counters>,
     admitted: Arc<AtomicUsize>,
     queue: Arc<Mutex<mpsc::UnboundedReceiver<Work>>>,
+    injector: Arc<Injector>,
     service_time_min: Duration,
     max_queue_time: Option<Duration>,
 }
@@ -142,15 +144,22 @@ impl Worker {
             return;
         }
         let (request, attempt) = (work.job.request, work.job.attempt);
+        let slow = self.injector.slow();
         let output = self.world.compute(work.job).await;
-        if !self.service_time_min.is_zero() {
-            self.world.sleep_until(started + self.service_time_min).await;
-        }
+        let service_time = self.world.now().since(started).max(self.service_time_min).mul_f64(slow);
+        self.hold_until(started + service_time).await;
         let (queued, service) = (started.since(work.arrived), self.world.now().since(started));
         self.counters.finish(queued, service);
         self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
         // Nobody may be waiting any more; the work is done all the same.
         let _ = work.reply.send(Ok(Done { output, queued, service }));
+    }
+
+    /// Keeps the worker busy. A past time costs nothing, not even a look at the clock's queue.
+    async fn hold_until(&self, at: Instant) {
+        if at > self.world.now() {
+            self.world.sleep_until(at).await;
+        }
     }
 
     fn skip(&self, job: &Job, cause: &str) {

@@ -126,6 +126,10 @@ fn codes() -> impl Strategy<Value = Vec<Code>> {
     subsequence(codes, 1..=16).prop_shuffle()
 }
 
+fn code() -> impl Strategy<Value = Code> {
+    (1..17_usize).prop_map(|number| Code::names().nth(number).unwrap().parse().unwrap())
+}
+
 fn policies() -> impl Strategy<Value = Policies> {
     let kind = prop_oneof![Just(FallbackKind::Default), Just(FallbackKind::Stale)];
     let fallback = (kind, codes(), any::<bool>()).prop_map(|(kind, status_codes, counts_as_success)| Fallback {
@@ -286,6 +290,12 @@ fn fault(servers: &Servers, end: Duration) -> impl Strategy<Value = Fault> + use
         (0.0..=1.0, duration()).prop_map(|(rate, duration)| FaultKind::Loss { rate, duration }),
         (bandwidth(), duration()).prop_map(|(rate, duration)| FaultKind::Bandwidth { rate, duration }),
         Just(FaultKind::Reset),
+        (0.0..=1.0, code(), duration()).prop_map(|(rate, status, duration)| FaultKind::Errors {
+            rate,
+            status,
+            duration
+        }),
+        (1.0..=10_000.0, duration()).prop_map(|(factor, duration)| FaultKind::Slow { factor, duration }),
     ];
     let everyone: Vec<_> = (0..servers.replicas).collect();
     let at = (0.0..=1.0).prop_map(move |share| end.mul_f64(share).min(end));

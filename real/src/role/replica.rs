@@ -1,17 +1,31 @@
 //! A replica's process.
 
-use std::{future::pending, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    io::{self, BufRead, Write},
+    net::Ipv4Addr,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use clap::Args;
 use kernel::{
+    entropy::Entropy,
     record::Recorder,
     scenario,
-    server::{self, Admission, Settings},
+    server::{self, Admission, Injector, Settings},
 };
 use tokio::runtime::Runtime;
 
 use super::{RoleError, die_with};
-use crate::{clock::Clock, host::Host, message::ToOrchestrator, tcp, timer::Timer};
+use crate::{
+    clock::Clock,
+    host::Host,
+    message::{ReplicaOrder, ToOrchestrator},
+    tcp,
+    timer::Timer,
+};
 
 /// How a replica is set up.
 #[derive(Debug, Clone, Args)]
@@ -48,6 +62,10 @@ pub struct ReplicaArgs {
     #[arg(long)]
     retry_pushback_ns: Option<u64>,
 
+    /// Decides all that is drawn
+    #[arg(long)]
+    seed: u64,
+
     /// The process that must go on
     #[arg(long)]
     parent: u32,
@@ -55,7 +73,7 @@ pub struct ReplicaArgs {
 
 impl ReplicaArgs {
     /// A replica of this process.
-    pub(crate) fn new(id: &str, port: u16, servers: &scenario::Servers) -> Self {
+    pub(crate) fn new(id: &str, port: u16, servers: &scenario::Servers, seed: u64) -> Self {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let admission = servers.admission.clone().unwrap_or_default();
         Self {
@@ -67,6 +85,7 @@ impl ReplicaArgs {
             max_concurrent_requests: admission.max_concurrent_requests,
             max_queue_time_ns: admission.max_queue_time.map(nanos),
             retry_pushback_ns: admission.retry_pushback.map(nanos),
+            seed,
             parent: std::process::id(),
         }
     }
@@ -79,6 +98,7 @@ impl ReplicaArgs {
             ("--workers", self.workers.to_string()),
             ("--queue", self.queue.to_string()),
             ("--service-time-min-ns", self.service_time_min_ns.to_string()),
+            ("--seed", self.seed.to_string()),
             ("--parent", self.parent.to_string()),
         ]
         .into_iter()
@@ -126,7 +146,26 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     let world = Host::new(Clock::MACHINE, timer).listening(backlog).shared();
     let recorder = Recorder::new(world.clone(), id, Arc::new(ToOrchestrator));
-    server::serve(world, recorder, id, args.settings(), pending())
+    let injector = Arc::new(Injector::new(Entropy::new(args.seed)));
+    let orders = injector.clone();
+    thread::Builder::new()
+        .name("orders".to_owned())
+        .spawn(move || obey(&orders))
+        .map_err(RoleError::system("cannot start a thread"))?;
+    server::serve(world, recorder, id, args.settings(), injector, pending())
         .await
         .map_err(RoleError::system("cannot go on serving"))
+}
+
+/// Does what the orchestrator says. Ends with standard input, which the orchestrator holds open as long as it lives.
+fn obey(injector: &Injector) {
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        match serde_json::from_str(&line) {
+            Ok(ReplicaOrder::Inject(injection)) => injector.set(injection),
+            Err(error) => {
+                // Without a log there is nobody to tell.
+                let _ = writeln!(io::stderr(), "`{line}` is no order: {error}");
+            }
+        }
+    }
 }

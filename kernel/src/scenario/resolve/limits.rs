@@ -52,6 +52,8 @@ pub const AGGRESSION: RangeInclusive<f64> = 0.01..=100.0;
 /// gRPC A48's choices of a least_request pick.
 pub const CHOICE_COUNT: RangeInclusive<usize> = 2..=100;
 pub const BACKOFF_MULTIPLIER: RangeInclusive<f64> = 1.0..=1_000.0;
+/// Of a service time; a fault makes no server faster.
+pub const SLOW_FACTOR: RangeInclusive<f64> = 1.0..=10_000.0;
 /// A probability, or a metric that is a share.
 pub const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 /// A metric that is a count or a rate per second.
