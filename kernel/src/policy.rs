@@ -2,7 +2,7 @@
 //! the transitions written down, its tests.
 //!
 //! A policy that is not in the scenario does not exist at run time. One that is has a say at the seams of a call that
-//! [`Policy`] lists; the order in which policies are asked is that of [`each_policy!`], which is also the one place where a
+//! [`Policy`] lists; the order in which policies are asked is that of `each_policy!`, which is also the one place where a
 //! new one is entered:
 //!
 //! ```text

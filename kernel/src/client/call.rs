@@ -1,9 +1,6 @@
 //! A call: from the cache, or by attempts until one succeeds, or a fallback.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{Either, select};
 
@@ -43,8 +40,16 @@ struct Progress {
     last: Option<usize>,
     /// Servers to leave alone while there are others.
     tried: Vec<usize>,
-    /// Attempts that are out, by number: to whom and since when.
-    out: BTreeMap<u32, (usize, Instant)>,
+    /// Those that are out, if the call hedges.
+    out: Vec<Sent>,
+}
+
+/// An attempt that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sent {
+    number: u32,
+    server: usize,
+    at: Instant,
 }
 
 /// An attempt that came to an answer: that, and whose it is.
@@ -176,7 +181,8 @@ impl<'a> Call<'a> {
         self.admitted(pass.outside(self.deadline)).await?;
         let timeout = (client.world.now() + client.settings.attempt_timeout).min(self.deadline);
         self.admitted(pass.inside(timeout)).await?;
-        let (server, number) = self.pick(hedge, &mut pass)?;
+        let sent = self.pick(hedge, &mut pass)?;
+        let Sent { server, number, .. } = sent;
         let mut in_flight = client.in_flight(server);
 
         let rpc = attempt::process(client, server, (self.request.id, number), &self.request.input, timeout);
@@ -190,7 +196,7 @@ impl<'a> Call<'a> {
             *cause = Cause::CallDeadline;
         }
         let failure = result.as_ref().err();
-        self.record(number, failure);
+        self.record(sent, failure);
         client.health.observe(server, failure);
         // Whoever gives a call up learns nothing of the server.
         if failure.is_none_or(|failure| failure.cause != Cause::Cancelled) {
@@ -229,7 +235,7 @@ impl<'a> Call<'a> {
     }
 
     /// Chooses a server, and counts the attempt as begun.
-    fn pick(&self, hedge: bool, pass: &mut Pass<'_>) -> Result<(usize, u32), Lost> {
+    fn pick(&self, hedge: bool, pass: &mut Pass<'_>) -> Result<Sent, Lost> {
         let client = self.client;
         let mut progress = self.progress();
         let number = progress.attempts + 1;
@@ -245,9 +251,10 @@ impl<'a> Call<'a> {
         progress.last = Some(server);
         progress.hedges += u32::from(hedge);
         progress.failovers += u32::from(moves);
-        progress.out.insert(number, (server, client.world.now()));
+        let sent = Sent { number, server, at: client.world.now() };
         if client.settings.policies.hedging.is_some() {
             progress.tried.push(server);
+            progress.out.push(sent);
         }
         drop(progress);
         let name = &client.servers[server].name;
@@ -256,11 +263,14 @@ impl<'a> Call<'a> {
             self.event(event).attempt(number).target(name).record();
         }
         self.event(Event::Pick).attempt(number).target(name).record();
-        Ok((server, number))
+        Ok(sent)
     }
 
-    fn record(&self, number: u32, failure: Option<&Failure>) {
-        let Some((server, start)) = self.progress().out.remove(&number) else { return };
+    fn record(&self, sent: Sent, failure: Option<&Failure>) {
+        let Sent { number, server, at } = sent;
+        if self.client.settings.policies.hedging.is_some() {
+            self.progress().out.retain(|out| *out != sent);
+        }
         let name = &self.client.servers[server].name;
         let cause = failure.map(|failure| failure.cause.to_string());
         if let Some(cause) = &cause {
@@ -270,7 +280,7 @@ impl<'a> Call<'a> {
             request: self.request.id,
             attempt: number,
             server: name.clone(),
-            start_us: start.as_micros(),
+            start_us: at.as_micros(),
             end_us: self.client.world.now().as_micros(),
             status: failure.map_or(Code::Ok, |failure| failure.code),
             cause,
@@ -279,9 +289,9 @@ impl<'a> Call<'a> {
 
     /// The attempts that are still out are given up.
     pub(super) fn give_up_the_others(&self) {
-        let out: Vec<u32> = self.progress().out.keys().copied().collect();
+        let out = self.progress().out.clone();
         let outrun = Failure::new(Code::Cancelled, Cause::Outrun);
-        out.into_iter().for_each(|number| self.record(number, Some(&outrun)));
+        out.into_iter().for_each(|sent| self.record(sent, Some(&outrun)));
     }
 
     /// The cache's answer, if it has one that will do.

@@ -444,9 +444,9 @@ mod tests {
     #[test]
     fn the_window_slides() {
         let mut breaker = breaker(by_rate(4, 4));
-        breaker.calls(0, &[OK, OK, OK, BAD, OK, OK, BAD]);
+        breaker.calls(0, &[OK, OK, OK, BAD, OK, OK, OK, BAD]);
         assert_eq!(breaker.state, State::Closed, "never two of four");
-        breaker.calls(0, &[OK, OK, BAD]);
+        breaker.calls(0, &[OK, OK, OK, BAD]);
         assert_eq!(breaker.state, State::Closed);
         breaker.calls(0, &[BAD]);
         assert_eq!(breaker.state, State::Open, "OK, OK, BAD, BAD");

@@ -32,7 +32,7 @@ table! {
         hedging_delay: Duration = Duration::from_millis(500), limits::WAIT;
         /// Failures that do not end the call.
         non_fatal_status_codes: Vec<Code> = vec![Code::Unavailable, Code::DeadlineExceeded, Code::Internal],
-            "to have no failure go by, leave one there that does not come, such as [\"DATA_LOSS\"]";
+            "give at least one, such as [\"UNAVAILABLE\"]";
     }
 }
 

@@ -1,5 +1,5 @@
 //! A table of the format declared once, as a list of keys: its type, the serde struct it is read from, its defaults, its
-//! bounds, how it is resolved and how it is written all come from [`table!`]'s one declaration.
+//! bounds, how it is resolved and how it is written all come from `table!`'s one declaration.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -23,7 +23,7 @@ pub(crate) use super::{
 };
 use crate::status::Code;
 
-/// A table that [`table!`] has declared.
+/// A table that `table!` has declared.
 pub(crate) trait KeyTable: Sized {
     /// As serde reads it: every key a [`Setting`], none of them required.
     type Raw: for<'de> Deserialize<'de>;

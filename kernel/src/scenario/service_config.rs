@@ -30,8 +30,11 @@ pub(super) fn apply(raw: &raw::Client, base: &Path, client: &mut Client) -> Resu
     let Some(setting) = &raw.service_config else {
         return match &raw.service_config_method {
             None => Ok(()),
-            Some(method) => Err(Problem::at(method.span(), "`service_config_method` chooses among the methods of a \
-                `service_config`, and there is none")
+            Some(method) => Err(Problem::at(
+                method.span(),
+                "`service_config_method` chooses among the methods of a \
+                `service_config`, and there is none",
+            )
             .help("add service_config = \"file.json\", or leave this out")),
         };
     };
@@ -123,7 +126,11 @@ impl ServiceConfig {
 fn refuse_double(raw: &raw::Client, config: &ServiceConfig, name: &str) -> Result<(), Problem> {
     let of_table = |given: bool, span: Option<Span>| if given { span } else { None };
     let double: [(&str, &str, Option<Span>); 7] = [
-        ("timeout", "`deadline` in [client]", of_table(config.timeout.is_some(), raw.deadline.as_ref().map(Setting::span))),
+        (
+            "timeout",
+            "`deadline` in [client]",
+            of_table(config.timeout.is_some(), raw.deadline.as_ref().map(Setting::span)),
+        ),
         (
             "waitForReady",
             "`wait_for_ready` in [client]",
@@ -182,9 +189,10 @@ fn choose<'a>(entries: &[Node<'a>], method: Option<&str>) -> Result<Node<'a>, Fa
     match (method, entries) {
         (Some(method), _) => {
             let service = method.split_once('/').map_or(method, |(service, _)| service);
-            found(method).or_else(|| found(service)).or_else(|| found("")).ok_or_else(|| {
-                Fault(format!("methodConfig has no entry for `{method}`; it has {}", listed(&names)))
-            })
+            found(method)
+                .or_else(|| found(service))
+                .or_else(|| found(""))
+                .ok_or_else(|| Fault(format!("methodConfig has no entry for `{method}`; it has {}", listed(&names))))
         }
         (None, [only]) => Ok(only.clone()),
         (None, _) => Err(Fault(format!(
@@ -196,7 +204,8 @@ fn choose<'a>(entries: &[Node<'a>], method: Option<&str>) -> Result<Node<'a>, Fa
 }
 
 fn listed(names: &[(String, &Node<'_>)]) -> String {
-    let quoted = names.iter().map(|(name, _)| if name.is_empty() { "the one for all".into() } else { format!("`{name}`") });
+    let quoted =
+        names.iter().map(|(name, _)| if name.is_empty() { "the one for all".into() } else { format!("`{name}`") });
     quoted.collect::<Vec<_>>().join(", ")
 }
 

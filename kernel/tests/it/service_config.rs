@@ -127,7 +127,8 @@ fn a_wrong_config_is_told_its_mistake_place_and_remedy() {
         r#"{ "retryThrottling": { "maxTokens": 0, "tokenRatio": 0.1 } }"#.to_owned(),
         r#"{ "loadBalancingConfig": [{ "grpclb": {} }, { "ring_hash_experimental": {} }] }"#.to_owned(),
         r#"{ "loadBalancingConfig": [{ "pick_first": { "shuffleAddressList": true } }] }"#.to_owned(),
-        r#"{ "methodConfig": [{ "name": [{ "service": "a" }] }, { "name": [{ "service": "b", "method": "C" }] }] }"#.to_owned(),
+        r#"{ "methodConfig": [{ "name": [{ "service": "a" }] }, { "name": [{ "service": "b", "method": "C" }] }] }"#
+            .to_owned(),
     ];
     let messages: Vec<_> = wrong.iter().map(|config| message(config, "")).collect();
     insta::assert_snapshot!("service_config", messages.join("\n\n"));
