@@ -1,5 +1,8 @@
 //! The network between a client and a server: one layer between the client's transport and its socket.
 //!
+//! A server that people inject faults into by hand, for whatever clients, has the layer on its own end; see
+//! [`Link::accept`]. All else is about the client's.
+//!
 //! A [`Link`] belongs to a client and a server and carries all connections between them. Both ways it delays,
 //! jitters, paces, holds and resets what passes: outgoing bytes before they are written to the socket, incoming
 //! ones after they are read from it. It adds the scenario's part to the World's own network, which is a loopback
@@ -27,7 +30,11 @@ use tokio::sync::Notify;
 pub use shape::{Shape, Way};
 pub use stream::ShapedStream;
 
-use crate::{entropy::Entropy, time::Instant, world::SharedWorld};
+use crate::{
+    entropy::Entropy,
+    time::Instant,
+    world::{BoxStream, SharedWorld},
+};
 use retransmission::{Retransmission, SYN_TIMEOUT};
 use stream::Connection;
 
@@ -108,7 +115,16 @@ impl Link {
         self.pass_handshake(&mut rng).await;
         let connection = Connection::new();
         self.state().connections.push(Arc::downgrade(&connection));
-        Ok(ShapedStream::new(self.clone(), connection, number, opened?))
+        Ok(ShapedStream::new(self.clone(), connection, number, Way::To, opened?))
+    }
+
+    /// Carries a connection that the server has accepted, on the server's end of it. The operating system has completed
+    /// its handshake before, so opening it takes no longer than it does, and a cut holds what is sent on it only.
+    pub fn accept(self: &Arc<Self>, socket: BoxStream) -> ShapedStream {
+        let number = self.count_connection();
+        let connection = Connection::new();
+        self.state().connections.push(Arc::downgrade(&connection));
+        ShapedStream::new(self.clone(), connection, number, Way::From, socket)
     }
 
     async fn pass_handshake(&self, rng: &mut ChaCha8Rng) {

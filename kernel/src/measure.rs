@@ -15,7 +15,7 @@
 //! | `requests`, `window`, `latency` | rows by intended time, by second, their percentiles |
 //! | `duplicate`, `ejection` | wasted work, servers taken out of the traffic |
 //! | `verdict` | [`Checked`], an expectation held against its metric |
-//! | `text` | [`Summary::render`], what a run prints when it ends |
+//! | [`text`] | [`Summary::render`], what a run prints when it ends, and how figures and tables read |
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ mod requests;
 #[cfg(test)]
 mod sample;
 mod summary;
-mod text;
+pub mod text;
 mod verdict;
 mod window;
 

@@ -64,6 +64,9 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
 
     /// Writes some of `chunk`, which must not be empty, and takes it off its front.
     fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>>;
+
+    /// Makes dropping it a reset for the other end rather than the end of the stream, where the network knows of resets.
+    fn abort(&mut self) {}
 }
 
 /// The bytes of `bufs` as one chunk, copied once.

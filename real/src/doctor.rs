@@ -7,7 +7,7 @@ use tokio::{process::Command, runtime::Runtime};
 
 use crate::{
     process::PROGRAM,
-    role::load::LoadArgs,
+    role::load::{LoadArgs, ROLE},
     tcp::{self, ReservedPort},
 };
 
@@ -100,7 +100,7 @@ fn of_netem(present: bool) -> Finding {
 
 /// Stops, continues and kills a child, as faults do.
 async fn signals() -> io::Result<String> {
-    let words = ["load".to_owned()].into_iter().chain(LoadArgs::words());
+    let words = [ROLE.to_owned()].into_iter().chain(LoadArgs::words());
     let mut child = Command::new(PROGRAM).args(words).stdin(Stdio::piped()).kill_on_drop(true).spawn()?;
     for signal in [Signal::STOP, Signal::CONT, Signal::STOP, Signal::KILL] {
         let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));

@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     message::{Order, Report, line},
     process::{Process, ProcessFailed},
-    role::load::LoadArgs,
+    role::load::{LoadArgs, ROLE},
     timer::Timer,
 };
 
@@ -37,7 +37,7 @@ impl Generator {
         logs: &Path,
         timer: Timer,
     ) -> Result<(Self, Reports), ProcessFailed> {
-        let words: Vec<_> = ["load".to_owned()].into_iter().chain(LoadArgs::words()).collect();
+        let words: Vec<_> = [ROLE.to_owned()].into_iter().chain(LoadArgs::words()).collect();
         let (process, streams) = Process::start(NAME, &words, logs)?;
         let mut reports = BufReader::new(streams.reports).lines();
         let generator = Self { process: Mutex::new(process), orders: Mutex::new(streams.orders), timer };

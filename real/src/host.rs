@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     clock::{Clock, machine_ns},
-    tcp::{self, Backlog},
+    tcp,
     timer::Timer,
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Host {
     /// By server name.
     addresses: BTreeMap<String, SocketAddr>,
     /// Where it listens; taken once.
-    backlog: Mutex<Option<Backlog>>,
+    backlog: Mutex<Option<Box<dyn Listener>>>,
 }
 
 impl Host {
@@ -44,8 +44,8 @@ impl Host {
     }
 
     /// One that can be connected to.
-    pub(crate) fn listening(self, backlog: Backlog) -> Self {
-        Self { backlog: Mutex::new(Some(backlog)), ..self }
+    pub(crate) fn listening(self, backlog: impl Listener + 'static) -> Self {
+        Self { backlog: Mutex::new(Some(Box::new(backlog))), ..self }
     }
 
     /// Shared, as software wants it.
@@ -87,7 +87,7 @@ impl World for Host {
     fn listen(&self) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         let backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner).take();
         let none = || io::Error::new(io::ErrorKind::AddrNotAvailable, "this process has no address to listen at");
-        Box::pin(async move { Ok(Box::new(backlog.ok_or_else(none)?) as Box<dyn Listener>) })
+        Box::pin(async move { backlog.ok_or_else(none) })
     }
 
     fn compute(&self, job: Job) -> BoxFuture<'static, Output> {

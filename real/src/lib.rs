@@ -8,25 +8,32 @@
 //! | `rehearsal` | [`play`]: the run from its first process to its last |
 //! | `replica`, `generator`, `process` | the children as the orchestrator has them |
 //! | [`role`] | the children as they are themselves |
+//! | `caller` | the client's end: links, the resilient client, the load |
+//! | [`hand`] | servers, load and faults started one by one, in several terminals |
 //! | `message` | what both tell each other |
 //! | `operations` | what the nemesis can do |
 //! | `collector`, `live` | the rows of all processes, and what there is to see of them |
+//! | `option`, `interrupt` | what command lines hold; whoever asks a process to end |
 //! | `host`, `tcp`, `timer`, `clock` | a process's `kernel::world::World`: [`world()`] |
 //! | [`facts`], [`doctor`] | what `run.json` says of the machine, and whether it can play at all |
 //!
 //! It knows nothing of requests, policies or metrics: that is `kernel`, and the same in the simulation. It uses no
 //! privilege and the loopback device only. A child never outlives its orchestrator: it is killed on every way out, and
-//! by the kernel if there was none.
+//! by the kernel if there was none. What is started by hand has no orchestrator, and is ended by hand.
 
+mod caller;
 mod clock;
 mod collector;
 pub mod doctor;
 pub mod facts;
 mod generator;
+pub mod hand;
 mod host;
+mod interrupt;
 mod live;
 mod message;
 mod operations;
+mod option;
 mod process;
 mod rehearsal;
 mod replica;

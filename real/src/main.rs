@@ -14,7 +14,8 @@ use real::{
     Plan, RehearsalError, View,
     doctor::{self, Verdict},
     facts,
-    role::{self, RoleError, load::LoadArgs, replica::ReplicaArgs},
+    hand::{self, down::DownArgs, inject::InjectArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs, up::UpArgs},
+    role::{self, RoleError, replica::ReplicaArgs},
 };
 
 const WORLD: &str = "real";
@@ -39,20 +40,48 @@ enum Command {
     /// Says whether this host can play scenarios, and what to do if not
     Doctor,
 
+    /// Starts servers in the background, found by the commands below
+    Up(UpArgs),
+
+    /// Ends servers and proxies, frozen or not
+    Down(DownArgs),
+
+    /// Shows what runs
+    List,
+
+    /// One server in the foreground
+    Serve(ServeArgs),
+
+    /// Offers load to running servers with the resilient client, and shows what becomes of each request
+    Load(LoadArgs),
+
+    /// Crashes, freezes or cuts off running servers, or worsens their links
+    Inject(InjectArgs),
+
+    /// Passes connections on to any TCP server, with a link that takes faults
+    Proxy(ProxyArgs),
+
     /// A replica of an orchestrated run
     #[command(hide = true)]
     Replica(ReplicaArgs),
 
     /// The load generator of an orchestrated run
-    #[command(hide = true)]
-    Load(LoadArgs),
+    #[command(hide = true, name = role::load::ROLE)]
+    Generator(role::load::LoadArgs),
 }
 
 fn main() -> ExitCode {
     let ended = match Options::parse() {
         Options { command: Some(Command::Doctor), .. } => examine(),
         Options { command: Some(Command::Replica(args)), .. } => play_role(role::replica::run(&args)),
-        Options { command: Some(Command::Load(args)), .. } => play_role(role::load::run(&args)),
+        Options { command: Some(Command::Generator(args)), .. } => play_role(role::load::run(&args)),
+        Options { command: Some(Command::Up(args)), .. } => hand::up::run(&args),
+        Options { command: Some(Command::Down(args)), .. } => hand::down::run(&args),
+        Options { command: Some(Command::List), .. } => hand::list::run(),
+        Options { command: Some(Command::Serve(args)), .. } => hand::serve::run(&args),
+        Options { command: Some(Command::Load(args)), .. } => hand::load::run(&args),
+        Options { command: Some(Command::Inject(args)), .. } => hand::inject::run(&args),
+        Options { command: Some(Command::Proxy(args)), .. } => hand::proxy::run(&args),
         Options { run: Some(args), plain, .. } => run(&args, view(plain)),
         Options { .. } => Err(Failure::wrong_input("there is no scenario to play; see --help")),
     };

@@ -142,7 +142,8 @@ impl Process {
     }
 }
 
-fn last_words(log: &Path) -> Vec<String> {
+/// The end of a log.
+pub(crate) fn last_words(log: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
     lines[lines.len().saturating_sub(LAST_WORDS)..].to_vec()

@@ -4,7 +4,7 @@ use std::{future::pending, io, path::PathBuf, pin::pin, sync::Arc, time::Duratio
 
 use futures_util::{
     StreamExt,
-    future::{Either, select, select_all, try_join_all},
+    future::{Either, select, try_join_all},
     stream::FuturesUnordered,
 };
 use kernel::{
@@ -18,7 +18,6 @@ use kernel::{
 };
 use tokio::{
     runtime::Runtime,
-    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{self, UnboundedReceiver},
 };
 
@@ -27,6 +26,7 @@ use crate::{
     collector::{Collector, LoadEnded},
     generator::{Generator, Reports},
     host::Host,
+    interrupt::Interrupt,
     live::{About, Live, View},
     message::Order,
     operations::RealOperations,
@@ -114,22 +114,6 @@ pub fn play(plan: &Plan) -> Result<Played, RehearsalError> {
         };
         stage.play(plan, interrupt).await
     })
-}
-
-/// Ctrl-C, or whoever else asks this process to end.
-struct Interrupt {
-    signals: Vec<Signal>,
-}
-
-impl Interrupt {
-    fn listen() -> io::Result<Self> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        Ok(Self { signals: kinds.into_iter().map(signal).collect::<io::Result<_>>()? })
-    }
-
-    async fn next(&mut self) {
-        select_all(self.signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
-    }
 }
 
 /// All processes, ready to begin.

@@ -43,15 +43,23 @@ impl ReservedPort {
 }
 
 fn bound(port: u16) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
+    bound_at((Ipv4Addr::LOCALHOST, port).into())
+}
+
+fn bound_at(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = socket_for(address)?;
     socket.set_reuseaddr(true)?;
-    socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+    socket.bind(address)?;
     Ok(socket)
+}
+
+fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
+    if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
 /// Opens a connection.
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<BoxStream> {
-    let socket = TcpSocket::new_v4()?;
+    let socket = socket_for(address)?;
     socket.set_nodelay(true)?;
     Ok(Box::new(Tcp { socket: socket.connect(address).await?, read: BytesMut::new() }))
 }
@@ -61,10 +69,22 @@ pub(crate) fn listen(port: u16) -> io::Result<Backlog> {
     Ok(Backlog { listener: bound(port)?.listen(BACKLOG)? })
 }
 
+/// Listens at `address`, or at any free port of its host if its port is 0.
+pub(crate) fn listen_at(address: SocketAddr) -> io::Result<Backlog> {
+    Ok(Backlog { listener: bound_at(address)?.listen(BACKLOG)? })
+}
+
 /// A listening socket.
 pub(crate) struct Backlog {
     #[expect(clippy::disallowed_types, reason = "what the World's listener is made of")]
     listener: tokio::net::TcpListener,
+}
+
+impl Backlog {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
 }
 
 impl Listener for Backlog {
@@ -95,6 +115,11 @@ impl Stream for Tcp {
 
     fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_write(cx, chunk).map_ok(|written| chunk.advance(written))
+    }
+
+    fn abort(&mut self) {
+        // What fails here has no connection any more.
+        let _ = self.socket.set_zero_linger();
     }
 }
 
@@ -142,7 +167,7 @@ mod tests {
     fn chunks_cross_a_connection_and_the_end_is_an_empty_one() {
         Runtime::new().unwrap().block_on(async {
             let mut backlog = listen(0).unwrap();
-            let address = backlog.listener.local_addr().unwrap();
+            let address = backlog.address().unwrap();
             let (near, far) = futures_util::future::join(connect(address), backlog.accept()).await;
             let (mut near, mut far) = (near.unwrap(), far.unwrap());
             let mut chunk = Bytes::from_static(b"hello");

@@ -17,6 +17,16 @@ pub enum Way {
     From = 1,
 }
 
+impl Way {
+    /// The other one.
+    pub(super) fn back(self) -> Self {
+        match self {
+            Self::To => Self::From,
+            Self::From => Self::To,
+        }
+    }
+}
+
 /// What a link does, each way. The default does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Shape {

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     lane::{Lane, Payload},
     shape::Way,
 };
-use crate::world::{BoxStream, gather};
+use crate::world::{BoxStream, Stream, gather};
 
 /// Bytes that wait to be written before `poll_write` waits too: Linux's largest send buffer, `tcp_wmem[2]`.
 const SEND_BUFFER: usize = 4 * 1024 * 1024;
@@ -29,7 +29,7 @@ const RECEIVE_BUFFER: usize = 6 * 1024 * 1024;
 /// A stream whose bytes go through a [`Link`].
 ///
 /// Outgoing bytes wait in this object and are written as they become due, which its reader sees to: it must be
-/// polled for reading as long as writes are to make progress, as every HTTP/2 connection is.
+/// polled for reading as long as writes are to make progress, as every HTTP/2 connection is, or else for flushing.
 pub struct ShapedStream {
     link: Arc<Link>,
     connection: Arc<Connection>,
@@ -86,12 +86,13 @@ impl Connection {
 }
 
 impl ShapedStream {
-    pub(super) fn new(link: Arc<Link>, connection: Arc<Connection>, number: u64, socket: BoxStream) -> Self {
+    /// What is written goes `out`: to the server on a client's end, from it on its own.
+    pub(super) fn new(link: Arc<Link>, connection: Arc<Connection>, number: u64, out: Way, socket: BoxStream) -> Self {
         let rng = |way: Way| link.entropy.stream_of("link.lane", &[link.fingerprint(), number, way as u64]);
         let wire = Wire {
             socket,
-            outgoing: Lane::new(Way::To, rng(Way::To)),
-            incoming: Lane::new(Way::From, rng(Way::From)),
+            outgoing: Lane::new(out, rng(out)),
+            incoming: Lane::new(out.back(), rng(out.back())),
             read_all: false,
             broken: false,
             ending: false,
@@ -103,8 +104,10 @@ impl ShapedStream {
     /// The wire, unless the connection has been reset.
     fn wire(&mut self) -> io::Result<(&Link, &mut Wire)> {
         if self.connection.is_reset() {
-            // Closes the socket, which tells the server.
-            self.wire = None;
+            // Closes the socket, which tells the other end.
+            if let Some(mut wire) = self.wire.take() {
+                wire.socket.abort();
+            }
         }
         let wire = self.wire.as_mut().ok_or(io::ErrorKind::ConnectionReset)?;
         Ok((&self.link, wire))
@@ -158,6 +161,7 @@ impl AsyncWrite for ShapedStream {
 
     /// What waits for the link is in the network already, so there is nothing to flush but the socket.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.register(cx);
         let (link, wire) = self.wire()?;
         wire.drive_outgoing(link, cx);
         Pin::new(&mut wire.socket).poll_flush(cx)
@@ -170,6 +174,45 @@ impl AsyncWrite for ShapedStream {
         wire.send_end(link);
         wire.drive_outgoing(link, cx);
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream for ShapedStream {
+    fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        self.connection.register(cx);
+        let (link, wire) = self.wire()?;
+        wire.drive_outgoing(link, cx);
+        if wire.passes_straight(link, &wire.incoming) && !wire.read_all {
+            return wire.socket.poll_read_chunk(cx);
+        }
+        wire.fill_incoming(link, cx);
+        wire.deliver_chunk(link, cx)
+    }
+
+    fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
+        let (link, wire) = self.wire()?;
+        wire.drive_outgoing(link, cx);
+        if wire.ending || wire.knows_that_it_is_broken(link) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if wire.passes_straight(link, &wire.outgoing) {
+            return wire.socket.poll_write_chunk(cx, chunk);
+        }
+        if wire.outgoing.queued() >= SEND_BUFFER {
+            return Poll::Pending;
+        }
+        wire.outgoing.push(link, Payload::Data(std::mem::take(chunk)));
+        wire.drive_outgoing(link, cx);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The reset goes through the link, behind what was written before.
+    fn abort(&mut self) {
+        if let Ok((link, wire)) = self.wire() {
+            wire.ending = true;
+            wire.ended = false;
+            wire.outgoing.push(link, Payload::Failure(io::ErrorKind::ConnectionReset.into()));
+        }
     }
 }
 
@@ -191,7 +234,11 @@ impl Wire {
                     self.socket.poll_write_chunk(cx, bytes).map_ok(|()| length - bytes.len())
                 }
                 Payload::Data(_) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-                Payload::End | Payload::Failure(_) => Pin::new(&mut self.socket).poll_shutdown(cx).map_ok(|()| 0),
+                Payload::End => Pin::new(&mut self.socket).poll_shutdown(cx).map_ok(|()| 0),
+                Payload::Failure(_) => {
+                    self.socket.abort();
+                    Poll::Ready(Ok(0))
+                }
             };
             let is_end = !matches!(payload, Payload::Data(_));
             match done {
@@ -245,6 +292,18 @@ impl Wire {
             delivered = true;
         }
         if delivered { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// As [`Self::deliver`], as a whole piece. Nothing is the end of the stream.
+    fn deliver_chunk(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let chunk = match self.incoming.poll_arrival(link, cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Payload::Data(bytes)) => std::mem::take(bytes),
+            Poll::Ready(Payload::End) => return Poll::Ready(Ok(Bytes::new())),
+            Poll::Ready(Payload::Failure(error)) => return Poll::Ready(Err(error.kind().into())),
+        };
+        self.incoming.consumed(chunk.len());
+        Poll::Ready(Ok(chunk))
     }
 
     fn send_end(&mut self, link: &Link) {

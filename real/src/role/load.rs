@@ -1,10 +1,7 @@
 //! The load generator's process: client, links and load.
 
 use std::{
-    collections::BTreeMap,
-    future::pending,
     io::{self, BufRead},
-    net::SocketAddr,
     pin::pin,
     sync::Arc,
     thread,
@@ -12,10 +9,7 @@ use std::{
 
 use clap::Args;
 use futures_util::future::{Either, select};
-use kernel::{
-    client::Client, entropy::Entropy, link::Link, load::Load, record::Recorder, scenario::Scenario, time::Instant,
-    workload::pictures::Gallery, world::SharedWorld,
-};
+use kernel::{entropy::Entropy, scenario::Scenario, workload::pictures::Gallery};
 use tokio::{
     runtime::Runtime,
     sync::{
@@ -26,11 +20,15 @@ use tokio::{
 
 use super::{RoleError, die_with};
 use crate::{
+    caller::Caller,
     clock::Clock,
     host::Host,
     message::{Order, Report, ToOrchestrator},
     timer::Timer,
 };
+
+/// The subcommand of the process.
+pub const ROLE: &str = "generator";
 
 /// How the process is set up; the rest comes as orders.
 #[derive(Debug, Clone, Args)]
@@ -87,11 +85,13 @@ async fn offer_load(mut orders: UnboundedReceiver<Result<Order, RoleError>>) -> 
     let Order::Begin { epoch_ns } = next(&mut orders).await? else {
         return Err(RoleError::Order("the second order is to begin".to_owned()));
     };
-    let generator = Generator::new(scenario, entropy, servers, Clock::since(epoch_ns), timer);
+    let names: Vec<_> = scenario.server_names().collect();
+    let world = Host::new(Clock::since(epoch_ns), timer).knowing(servers).shared();
+    let caller = Caller::new(scenario, entropy, world.clone(), &names);
     let cancelled = Notify::new();
-    let obeying = generator.obey(&mut orders, &cancelled);
-    match select(pin!(generator.run(gallery, &cancelled)), pin!(obeying)).await {
-        Either::Left(_) => Report::Done { at_us: generator.world.now().as_micros() }.send(),
+    let load = caller.offer(gallery, Arc::new(ToOrchestrator), cancelled.notified());
+    match select(pin!(load), pin!(obey(&caller, &mut orders, &cancelled))).await {
+        Either::Left(_) => Report::Done { at_us: world.now().as_micros() }.send(),
         Either::Right((failed, _)) => return Err(failed),
     }
     Ok(())
@@ -101,59 +101,19 @@ async fn next(orders: &mut UnboundedReceiver<Result<Order, RoleError>>) -> Resul
     orders.recv().await.unwrap_or_else(|| Err(RoleError::Order("the orchestrator has gone silent".to_owned())))
 }
 
-struct Generator {
-    scenario: Scenario,
-    entropy: Entropy,
-    world: SharedWorld,
-    links: Vec<Arc<Link>>,
-}
-
-impl Generator {
-    fn new(
-        scenario: Scenario,
-        entropy: Entropy,
-        servers: BTreeMap<String, SocketAddr>,
-        clock: Clock,
-        timer: Timer,
-    ) -> Self {
-        let world = Host::new(clock, timer).knowing(servers).shared();
-        let links = scenario.server_names().map(|name| Link::new(world.clone(), entropy, &name)).collect();
-        Self { scenario, entropy, world, links }
-    }
-
-    /// Offers the load from the beginning on; the links have got their first shapes by then.
-    async fn run(&self, gallery: Gallery, cancelled: &Notify) {
-        let Self { scenario, entropy, world, links } = self;
-        world.sleep_until(Instant::START).await;
-        let recorder = Recorder::new(world.clone(), "client", Arc::new(ToOrchestrator));
-        let client = Client::start(world.clone(), *entropy, recorder.clone(), scenario.client.clone(), links);
-        let load = Load {
-            world: world.clone(),
-            entropy: *entropy,
-            recorder,
-            client: client.clone(),
-            gallery,
-            settings: scenario.load.clone(),
-            duration: scenario.duration,
-        };
-        let cancel = async {
-            cancelled.notified().await;
-            client.cancel();
-            pending::<()>().await
-        };
-        select(pin!(load.run()), pin!(cancel)).await;
-    }
-
-    /// Does what it is told. Completes if it cannot.
-    async fn obey(&self, orders: &mut UnboundedReceiver<Result<Order, RoleError>>, cancelled: &Notify) -> RoleError {
-        loop {
-            match next(orders).await {
-                Ok(Order::Shape { server, shape }) => self.links[server].set_shape(shape),
-                Ok(Order::Reset { server }) => self.links[server].reset(),
-                Ok(Order::Cancel) => cancelled.notify_one(),
-                Ok(order) => return RoleError::Order(format!("it has begun already, and cannot {order:?}")),
-                Err(failed) => return failed,
-            }
+/// Does what it is told. Completes if it cannot.
+async fn obey(
+    caller: &Caller,
+    orders: &mut UnboundedReceiver<Result<Order, RoleError>>,
+    cancelled: &Notify,
+) -> RoleError {
+    loop {
+        match next(orders).await {
+            Ok(Order::Shape { server, shape }) => caller.link(server).set_shape(shape),
+            Ok(Order::Reset { server }) => caller.link(server).reset(),
+            Ok(Order::Cancel) => cancelled.notify_one(),
+            Ok(order) => return RoleError::Order(format!("it has begun already, and cannot {order:?}")),
+            Err(failed) => return failed,
         }
     }
 }

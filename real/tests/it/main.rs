@@ -3,5 +3,6 @@
 mod child;
 mod clean_up;
 mod doctor;
+mod hand;
 mod mishap;
 mod parity;

@@ -175,7 +175,7 @@ impl Story {
         assert!(spoke.is_empty(), "{:?}: {server} did something at {spoke:?} µs", self.arm);
     }
 
-    fn of(&self, event: Event) -> impl Iterator<Item = &EventRow> {
+    fn of(&self, event: Event) -> impl Iterator<Item = &EventRow> + Clone {
         self.records.events.iter().filter(move |row| row.event == event)
     }
 

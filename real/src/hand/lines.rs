@@ -1,0 +1,190 @@
+//! What a load that is started by hand shows: a line for each attempt that failed and each request that ended.
+
+use std::collections::BTreeMap;
+
+use anstyle::{AnsiColor, Style};
+use kernel::{
+    record::{AttemptRow, Event, EventRow, RequestRow, Row},
+    status::Outcome,
+};
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+const BETTER: Style = AnsiColor::Yellow.on_default();
+const NEWS: Style = AnsiColor::Cyan.on_default();
+
+/// Makes lines of rows.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// Attempts that failed, by request, until it is known what follows.
+    failed: BTreeMap<u64, AttemptRow>,
+    /// Requests that went well at once are not shown.
+    quiet: bool,
+}
+
+impl Lines {
+    /// Of every request; if it is to be `quiet`, only of those that did not go well at once.
+    pub(super) fn new(quiet: bool) -> Self {
+        Self { failed: BTreeMap::new(), quiet }
+    }
+
+    /// The line to show for `row`, which comes after the rows of what happened before.
+    pub(super) fn line(&mut self, row: &Row) -> Option<String> {
+        match row {
+            Row::Attempt(row) => {
+                if row.cause.is_some() {
+                    self.failed.insert(row.request, row.clone());
+                }
+                None
+            }
+            Row::Event(row) => self.event(row),
+            Row::Request(row) => {
+                let failure = self.failed.remove(&row.id);
+                let is_plain = row.status == Outcome::OK && row.attempts == 1;
+                (!self.quiet || !is_plain).then(|| request(row, failure.as_ref()))
+            }
+        }
+    }
+
+    fn event(&mut self, row: &EventRow) -> Option<String> {
+        let (target, cause) = (row.target.as_deref().unwrap_or_default(), row.cause.as_deref().unwrap_or_default());
+        match row.event {
+            Event::Backoff => {
+                let failed = self.failed.remove(&row.request?)?;
+                let wait = ms(row.duration_us.unwrap_or_default());
+                Some(format!("{} - retrying in {wait}", failure(failed.request, &failed)))
+            }
+            Event::Unhealthy => Some(format!("{NEWS}! {target} is unhealthy: {cause}{NEWS:#}")),
+            Event::Healthy => Some(format!("{NEWS}! {target} is healthy again{NEWS:#}")),
+            _ => None,
+        }
+    }
+}
+
+fn request(row: &RequestRow, failed: Option<&AttemptRow>) -> String {
+    let id = row.id;
+    let server = row.server.as_deref().unwrap_or("nobody");
+    let latency = ms(row.latency_us.unwrap_or_default());
+    match (row.status, row.attempts) {
+        (Outcome::OK, 1) => format!("{GOOD}✓{GOOD:#} Request #{id} → {server} OK (latency: {latency})"),
+        (Outcome::OK, attempts) => format!(
+            "{GOOD}✓{GOOD:#} Request #{id} → {BETTER}RETRY SUCCESS{BETTER:#} on {server} after {} failure(s) (latency: \
+             {latency})",
+            attempts - 1
+        ),
+        (Outcome::Dropped, _) => format!("{BAD}✗{BAD:#} Request #{id} DROPPED: too many are in flight"),
+        (status, attempts) => {
+            let what = failed.map_or_else(
+                || format!("{BAD}✗{BAD:#} Request #{id} → {server} FAILED ({})", status.name()),
+                |failed| failure(id, failed),
+            );
+            format!("{what} - given up after {attempts} attempt(s) (latency: {latency})")
+        }
+    }
+}
+
+fn failure(id: u64, row: &AttemptRow) -> String {
+    let cause = row.cause.as_deref().unwrap_or_default();
+    format!("{BAD}✗{BAD:#} Request #{id} → {} {BAD}FAILED{BAD:#} ({}: {cause})", row.server, row.status)
+}
+
+fn ms(us: u64) -> String {
+    format!("{:.2} ms", us as f64 / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use anstream::adapter::strip_str;
+    use kernel::status::Code;
+
+    use super::*;
+
+    fn attempt(server: &str, code: Code, cause: &str) -> Row {
+        Row::Attempt(AttemptRow {
+            request: 50,
+            attempt: 1,
+            server: server.to_owned(),
+            start_us: 0,
+            end_us: 1,
+            status: code,
+            cause: (code != Code::Ok).then(|| cause.to_owned()),
+        })
+    }
+
+    fn event(event: Event, target: Option<&str>, cause: Option<&str>) -> Row {
+        Row::Event(EventRow {
+            at_us: 0,
+            source: "client".to_owned(),
+            event,
+            target: target.map(str::to_owned),
+            cause: cause.map(str::to_owned),
+            fault: None,
+            request: Some(50),
+            attempt: Some(1),
+            duration_us: Some(100_000),
+        })
+    }
+
+    fn ended(status: Outcome, server: Option<&str>, attempts: u32) -> Row {
+        Row::Request(RequestRow {
+            id: 50,
+            intended_us: 0,
+            sent_us: Some(0),
+            done_us: Some(4_670),
+            latency_us: Some(4_670),
+            status,
+            server: server.map(str::to_owned),
+            attempts,
+            failovers: 0,
+            hedges: 0,
+            rejected: false,
+            answer: None,
+            size: "8x8".to_owned(),
+        })
+    }
+
+    fn lines(quiet: bool, rows: &[Row]) -> Vec<String> {
+        let mut lines = Lines::new(quiet);
+        rows.iter().filter_map(|row| lines.line(row)).map(|line| strip_str(&line).to_string()).collect()
+    }
+
+    #[test]
+    fn a_retry_shows_the_failure_and_then_the_success() {
+        let rows = [
+            attempt("a", Code::Unavailable, "connection refused"),
+            event(Event::Unhealthy, Some("a"), Some("connection refused")),
+            event(Event::Backoff, None, None),
+            attempt("b", Code::Ok, ""),
+            ended(Outcome::OK, Some("b"), 2),
+        ];
+        let wanted = [
+            "! a is unhealthy: connection refused",
+            "✗ Request #50 → a FAILED (UNAVAILABLE: connection refused) - retrying in 100.00 ms",
+            "✓ Request #50 → RETRY SUCCESS on b after 1 failure(s) (latency: 4.67 ms)",
+        ];
+        assert_eq!(lines(false, &rows), wanted);
+        assert_eq!(lines(true, &rows), wanted);
+    }
+
+    #[test]
+    fn what_goes_well_at_once_is_a_line_unless_it_is_to_be_quiet() {
+        let rows = [attempt("a", Code::Ok, ""), ended(Outcome::OK, Some("a"), 1)];
+        assert_eq!(lines(false, &rows), ["✓ Request #50 → a OK (latency: 4.67 ms)"]);
+        assert_eq!(lines(true, &rows), [""; 0]);
+    }
+
+    #[test]
+    fn the_last_failure_says_that_it_was_the_last() {
+        let rows = [
+            attempt("a", Code::DeadlineExceeded, "attempt timeout"),
+            event(Event::GiveUp, None, Some("DEADLINE_EXCEEDED")),
+            ended(Outcome::Status(Code::DeadlineExceeded), None, 3),
+            ended(Outcome::Dropped, None, 0),
+        ];
+        let wanted = [
+            "✗ Request #50 → a FAILED (DEADLINE_EXCEEDED: attempt timeout) - given up after 3 attempt(s) (latency: 4.67 ms)",
+            "✗ Request #50 DROPPED: too many are in flight",
+        ];
+        assert_eq!(lines(true, &rows), wanted);
+    }
+}

@@ -1,0 +1,140 @@
+//! `real proxy`: the link of a server, in front of any TCP server.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use clap::Args;
+use futures_util::future::{Either, select};
+use kernel::{
+    cli::{Exit, Failure},
+    world::{BoxStream, Listener, SharedWorld},
+};
+use tokio::runtime::Runtime;
+
+use super::{
+    announce,
+    door::Door,
+    log::say,
+    registry::{Kind, Registry},
+    relay::relay,
+    station::Station,
+};
+use crate::{interrupt::Interrupt, option, tcp};
+
+/// Options of a proxy.
+#[derive(Debug, Clone, Args)]
+pub struct ProxyArgs {
+    /// Where to listen: a port of the loopback device, or HOST:PORT; port 0 is any free one
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    listen: SocketAddr,
+
+    /// Where to connect to: a port of the loopback device, HOST:PORT, or the name of a running server
+    #[arg(long, value_name = "ADDR")]
+    upstream: String,
+
+    /// What it is called [default: proxy-PORT]
+    #[arg(long, value_parser = option::id, value_name = "NAME")]
+    id: Option<String>,
+}
+
+/// A port of the loopback device, or a host and a port.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    let found = text.to_socket_addrs().map(|found| found.collect::<Vec<_>>());
+    let found = found.map_err(|error| format!("{error}; write PORT or HOST:PORT, such as localhost:8080"))?;
+    // `localhost` may be both, and most servers listen at the one of IPv4.
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| "the host has no address".to_owned())
+}
+
+/// Passes connections on until it is asked to end.
+pub fn run(args: &ProxyArgs) -> Result<Exit, Failure> {
+    let upstream = upstream(&args.upstream)?;
+    let runtime = Runtime::new().map_err(Failure::not_carried_out)?;
+    let done = runtime.block_on(proxy(args, upstream));
+    // What is under way is broken off.
+    runtime.shutdown_background();
+    done
+}
+
+fn upstream(text: &str) -> Result<SocketAddr, Failure> {
+    let entries = Registry::of_user()?.entries()?;
+    if let Some(entry) = entries.iter().find(|entry| entry.id == text) {
+        return Ok(entry.address);
+    }
+    address(text).map_err(|error| Failure::wrong_input(format!("invalid value '{text}' for '--upstream': {error}")))
+}
+
+async fn proxy(args: &ProxyArgs, upstream: SocketAddr) -> Result<Exit, Failure> {
+    let mut interrupt = Interrupt::listen().map_err(Failure::not_carried_out)?;
+    let kind = Kind::Proxy { upstream: args.upstream.clone() };
+    let Station { world, door, entered, .. } = Station::open(args.listen, args.id.as_deref(), kind)?;
+    announce(entered.entry());
+    let upstream = Arc::new(Upstream { address: upstream, answers: AtomicBool::new(true) });
+    match select(pin!(pass_on(world, door, upstream)), pin!(interrupt.next())).await {
+        Either::Left((failed, _)) => Err(failed),
+        Either::Right(_) => {
+            say(format!("{}: stops", entered.entry().id));
+            Ok(Exit::Passed)
+        }
+    }
+}
+
+async fn pass_on(world: SharedWorld, mut door: Door, upstream: Arc<Upstream>) -> Failure {
+    loop {
+        match door.accept().await {
+            Ok(near) => world.spawn(Box::pin(upstream.clone().serve(near))),
+            Err(error) => return Failure::not_carried_out(format!("cannot accept connections any more: {error}")),
+        }
+    }
+}
+
+/// The server behind.
+struct Upstream {
+    address: SocketAddr,
+    /// Whether it took the last connection.
+    answers: AtomicBool,
+}
+
+impl Upstream {
+    async fn serve(self: Arc<Self>, mut near: BoxStream) {
+        let far = tcp::connect(self.address).await;
+        let answered = self.answers.swap(far.is_ok(), Ordering::Relaxed);
+        match far {
+            Ok(far) => {
+                if !answered {
+                    say(format!("{}: takes connections again", self.address));
+                }
+                relay(near, far).await;
+            }
+            Err(error) => {
+                if answered {
+                    say(format!("{}: {error}; connections are reset", self.address));
+                }
+                // The handshake is over, so that is what comes closest to a refusal.
+                near.abort();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_port_or_a_host_and_a_port() {
+        assert_eq!(address("8080"), Ok(([127, 0, 0, 1], 8080).into()));
+        assert_eq!(address("localhost:1"), Ok(([127, 0, 0, 1], 1).into()));
+        assert_eq!(address("[::1]:1"), Ok((std::net::Ipv6Addr::LOCALHOST, 1).into()));
+        assert!(address("localhost").is_err_and(|message| message.contains("HOST:PORT")));
+    }
+}

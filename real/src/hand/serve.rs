@@ -1,0 +1,95 @@
+//! `real serve`: one server in the foreground.
+
+use std::{net::Ipv4Addr, pin::pin, sync::Arc, time::Duration};
+
+use clap::Args;
+use futures_util::future::{Either, select};
+use kernel::{
+    cli::{Exit, Failure},
+    entropy::Entropy,
+    record::Recorder,
+    server::{self, Injector},
+};
+use tokio::{runtime::Runtime, sync::Notify};
+
+use super::{
+    announce,
+    log::{ServerLog, say},
+    registry::Kind,
+    station::Station,
+};
+use crate::{
+    interrupt::Interrupt,
+    option::{self, Capacity},
+};
+
+/// How long what has begun may take to end once the server is to stop.
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Options of a server.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Where to listen on the loopback device; 0 is any free port
+    #[arg(long)]
+    port: u16,
+
+    /// What it is called [default: server-PORT]
+    #[arg(long, value_parser = option::id, value_name = "NAME")]
+    id: Option<String>,
+
+    #[command(flatten)]
+    capacity: Capacity,
+
+    /// In a session of its own, so that no terminal's end is its own
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+impl ServeArgs {
+    /// The command line of a server in the background.
+    pub(super) fn words(port: u16, id: &str, capacity: &Capacity) -> Vec<String> {
+        let words = ["serve", "--detached", "--port", &port.to_string(), "--id", id].map(str::to_owned);
+        words.into_iter().chain(capacity.to_words()).collect()
+    }
+}
+
+/// Serves until it is asked to end.
+pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
+    if args.detached {
+        rustix::process::setsid().map_err(Failure::not_carried_out)?;
+    }
+    let runtime = Runtime::new().map_err(Failure::not_carried_out)?;
+    let served = runtime.block_on(serve(args));
+    // Of calls that do not come to an end, nobody waits for one.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
+    let mut interrupt = Interrupt::listen().map_err(Failure::not_carried_out)?;
+    let station = Station::open((Ipv4Addr::LOCALHOST, args.port).into(), args.id.as_deref(), Kind::Server)?;
+    let Station { host, world, door, entered } = station;
+    let id = &entered.entry().id;
+    let log = Arc::new(ServerLog::default());
+    let recorder = Recorder::new(world.clone(), id, log.clone());
+    let stop = Notify::new();
+    let settings = args.capacity.settings();
+    // Nobody steers it.
+    let injector = Arc::new(Injector::new(Entropy::new(0)));
+    let mut serving =
+        pin!(server::serve(host.listening(door).shared(), recorder, id, settings, injector, stop.notified()));
+    announce(entered.entry());
+    if let Either::Left((ended, _)) = select(serving.as_mut(), pin!(interrupt.next())).await {
+        return ended
+            .map(|()| Exit::Passed)
+            .map_err(|error| Failure::not_carried_out(format!("cannot go on: {error}")));
+    }
+    say(format!("{id}: stops when it has finished what it has begun; ask again, and it stops at once"));
+    stop.notify_one();
+    let again = pin!(interrupt.next());
+    if let Either::Right(_) = select(serving, select(world.sleep_until(world.now() + STOP_TIMEOUT), again)).await {
+        say(format!("{id}: calls are broken off"));
+    }
+    say(format!("{id}: {}", log.account()));
+    Ok(Exit::Passed)
+}

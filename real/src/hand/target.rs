@@ -1,0 +1,103 @@
+//! What users call a server: its id, its port, or where it listens.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use kernel::cli::Failure;
+
+use super::registry::Entry;
+
+/// The one of `entries` that `text` names.
+pub(super) fn find<'a>(entries: &'a [Entry], text: &str) -> Result<&'a Entry, Failure> {
+    let by_id = entries.iter().find(|entry| entry.id == text);
+    let by_address = || {
+        let port = address(text)?.port();
+        entries.iter().find(|entry| entry.address.port() == port)
+    };
+    by_id.or_else(by_address).ok_or_else(|| unknown(entries, text))
+}
+
+/// All that `texts` name, each once.
+pub(super) fn find_all(entries: &[Entry], texts: &[String]) -> Result<Vec<Entry>, Failure> {
+    let mut found: Vec<Entry> = Vec::new();
+    for text in texts {
+        let entry = find(entries, text)?;
+        if !found.contains(entry) {
+            found.push(entry.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Where to connect to for `text`, which need not be one of `entries` if it is an address.
+pub(super) fn resolve(entries: &[Entry], text: &str) -> Result<SocketAddr, Failure> {
+    match (entries.iter().find(|entry| entry.id == text), address(text)) {
+        (Some(entry), _) => Ok(entry.address),
+        (None, Some(address)) => Ok(address),
+        (None, None) if text.contains(':') => Err(Failure::wrong_input(format!(
+            "`{text}` is no address of this machine; write localhost:PORT or 127.0.0.1:PORT"
+        ))),
+        (None, None) => Err(unknown(entries, text)),
+    }
+}
+
+/// `50051`, `:50051`, `localhost:50051` or an address of the loopback device.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let host = if host.is_empty() || host == "localhost" { Ipv4Addr::LOCALHOST } else { host.parse().ok()? };
+    host.is_loopback().then_some((host, port).into())
+}
+
+fn unknown(entries: &[Entry], text: &str) -> Failure {
+    if entries.is_empty() {
+        return Failure::wrong_input(format!("there is no `{text}`: nothing runs; start servers with `real up 2`"));
+    }
+    let known: Vec<_> = entries.iter().map(|entry| format!("\n  {}", entry.line())).collect();
+    Failure::wrong_input(format!("there is no `{text}`; what runs is{}", known.concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{identity::Identity, registry::Kind},
+        *,
+    };
+
+    fn entries() -> Vec<Entry> {
+        let process = Identity::of(std::process::id()).expect("this lives");
+        let entry = |id: &str, port| Entry {
+            id: id.to_owned(),
+            kind: Kind::Server,
+            address: (Ipv4Addr::LOCALHOST, port).into(),
+            process: process.clone(),
+        };
+        vec![entry("a", 1), entry("b", 2)]
+    }
+
+    #[test]
+    fn a_server_is_found_by_id_and_by_port() {
+        for name in ["b", "2", ":2", "localhost:2", "127.0.0.1:2"] {
+            assert_eq!(find(&entries(), name).unwrap().id, "b", "{name}");
+        }
+        let twice = find_all(&entries(), &["b".to_owned(), "2".to_owned(), "a".to_owned()]).unwrap();
+        assert_eq!(twice.iter().map(|entry| &*entry.id).collect::<Vec<_>>(), ["b", "a"]);
+    }
+
+    #[test]
+    fn an_unknown_one_is_answered_with_those_that_run() {
+        let failure = find(&entries(), "c").unwrap_err();
+        assert!(failure.message.starts_with("there is no `c`; what runs is\n  a  "), "{}", failure.message);
+        assert_eq!(failure.message.lines().count(), 3);
+        assert_eq!(failure.exit, kernel::cli::Exit::WrongInput);
+        assert!(find(&[], "c").unwrap_err().message.ends_with("start servers with `real up 2`"));
+        assert!(find(&entries(), "0").is_err() && find(&entries(), "70000").is_err());
+    }
+
+    #[test]
+    fn load_goes_to_addresses_of_this_machine_whether_or_not_they_are_known() {
+        assert_eq!(resolve(&entries(), "b").unwrap().port(), 2);
+        assert_eq!(resolve(&entries(), "localhost:9").unwrap().port(), 9);
+        assert!(resolve(&entries(), "example.org:9").unwrap_err().message.contains("no address of this machine"));
+        assert!(resolve(&entries(), "192.168.0.1:9").is_err() && resolve(&entries(), "c").is_err());
+    }
+}

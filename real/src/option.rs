@@ -1,0 +1,199 @@
+//! What options hold, as scenario files write it and within the same bounds.
+
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+
+use clap::Args;
+use kernel::{
+    scenario::{Servers, Size, bandwidth, duration, limits},
+    server::{Admission, Settings},
+};
+
+/// How much a server can do at once. The defaults are those of `[servers]` in scenarios.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Capacity {
+    /// Kernels running at once; the other requests wait
+    #[arg(long, default_value_t = Servers::default().workers, value_parser = workers)]
+    workers: usize,
+
+    /// Requests waiting beyond those; one more is answered RESOURCE_EXHAUSTED
+    #[arg(long, default_value_t = Servers::default().queue, value_parser = queue)]
+    queue: usize,
+
+    /// A request holds its worker at least this long, such as 50ms
+    #[arg(long, value_parser = wait, value_name = "TIME")]
+    service_time_min: Option<Duration>,
+
+    /// Requests running and waiting at most; one more is answered RESOURCE_EXHAUSTED
+    #[arg(long, value_parser = count)]
+    max_concurrent_requests: Option<usize>,
+
+    /// A request that has waited longer for a worker is answered RESOURCE_EXHAUSTED
+    #[arg(long, value_parser = span, value_name = "TIME")]
+    max_queue_time: Option<Duration>,
+
+    /// What such an answer asks its caller to wait before another attempt
+    #[arg(long, value_parser = wait, value_name = "TIME")]
+    retry_pushback: Option<Duration>,
+}
+
+impl Capacity {
+    /// That of a scenario's servers.
+    pub(crate) fn of(servers: &Servers) -> Self {
+        let Servers { workers, queue, service_time_min, .. } = *servers;
+        let Admission { max_concurrent_requests, max_queue_time, retry_pushback } =
+            servers.admission.clone().unwrap_or_default();
+        Self {
+            workers,
+            queue,
+            service_time_min: Some(service_time_min),
+            max_concurrent_requests,
+            max_queue_time,
+            retry_pushback,
+        }
+    }
+
+    /// As a command line gives it.
+    pub(crate) fn to_words(&self) -> Vec<String> {
+        let time = |time: Option<Duration>| time.map(duration::text);
+        let options = [
+            ("--workers", Some(self.workers.to_string())),
+            ("--queue", Some(self.queue.to_string())),
+            ("--service-time-min", time(self.service_time_min)),
+            ("--max-concurrent-requests", self.max_concurrent_requests.map(|most| most.to_string())),
+            ("--max-queue-time", time(self.max_queue_time)),
+            ("--retry-pushback", time(self.retry_pushback)),
+        ];
+        let given = options.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value?]));
+        given.flatten().collect()
+    }
+
+    /// What a server is set up with.
+    pub(crate) fn settings(&self) -> Settings {
+        let admission = Admission {
+            max_concurrent_requests: self.max_concurrent_requests,
+            max_queue_time: self.max_queue_time,
+            retry_pushback: self.retry_pushback,
+        };
+        Settings {
+            workers: self.workers,
+            queue: self.queue,
+            service_time_min: self.service_time_min.unwrap_or(Servers::default().service_time_min),
+            admission: (admission != Admission::default()).then_some(admission),
+        }
+    }
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    within(text, &limits::WORKERS)
+}
+
+fn queue(text: &str) -> Result<usize, String> {
+    within(text, &limits::QUEUE)
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    within(text, &limits::COUNT_SOME)
+}
+
+/// Requests per second.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    within(text, &limits::RATE)
+}
+
+/// A probability.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    within(text, &limits::SHARE)
+}
+
+/// Bits per second.
+pub(crate) fn bit_rate(text: &str) -> Result<u64, String> {
+    let rate = bandwidth::parse(text).map_err(|error| error.to_string())?;
+    if limits::BANDWIDTH.contains(&rate) { Ok(rate) } else { Err("nothing would pass; see `partition`".to_owned()) }
+}
+
+/// A time that may be zero.
+pub(crate) fn wait(text: &str) -> Result<Duration, String> {
+    time_within(text, &limits::WAIT)
+}
+
+/// A time that may not.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    time_within(text, &limits::DURATION)
+}
+
+/// A picture's size.
+pub(crate) fn size(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse().map_err(|error: kernel::scenario::SizeError| error.to_string())?;
+    let fits = |side| limits::SIDE.contains(&side);
+    if fits(size.width) && fits(size.height) && size.pixels() <= limits::PIXELS_MAX {
+        return Ok(size);
+    }
+    Err(format!("a side has {} to {} pixels, all of it at most 4096x4096", limits::SIDE.start(), limits::SIDE.end()))
+}
+
+/// What a server or proxy is called: what a file's name may be, and no port.
+pub(crate) fn id(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if text.is_empty() || text.len() > limits::NAME_LEN_MAX || !text.chars().all(is_plain) {
+        return Err(format!("1 to {} letters, digits, `-` and `_`, such as server-0", limits::NAME_LEN_MAX));
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("a number would be taken for a port; put a letter into it, such as server-0".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn time_within(text: &str, limits: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
+    if limits.contains(&time) {
+        return Ok(time);
+    }
+    let longest = duration::text(*limits.end());
+    Err(if time.is_zero() { "it must be longer than 0s".to_owned() } else { format!("it is {longest} at most") })
+}
+
+fn within<T: FromStr + PartialOrd + Display>(text: &str, limits: &RangeInclusive<T>) -> Result<T, String> {
+    let value = text.parse().ok().filter(|value| limits.contains(value));
+    value.ok_or_else(|| format!("a number from {} to {} is wanted", limits.start(), limits.end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_meet_the_bounds_of_scenario_files() {
+        assert_eq!(wait("0s"), Ok(Duration::ZERO));
+        assert_eq!(span("0s"), Err("it must be longer than 0s".to_owned()));
+        assert_eq!(span("25h"), Err("it is 24h at most".to_owned()));
+        assert!(span("10").is_err_and(|message| message.contains("has no unit")));
+        assert_eq!(rate("0"), Err("a number from 0.001 to 1000000 is wanted".to_owned()));
+        assert!(rate("nan").is_err() && share("1.1").is_err() && bit_rate("0").is_err() && size("5000x5000").is_err());
+        assert_eq!(size("16x8"), Ok(Size { width: 16, height: 8 }));
+    }
+
+    #[test]
+    fn an_id_is_no_port_and_no_path() {
+        assert_eq!(id("server-0"), Ok("server-0".to_owned()));
+        for wrong in ["", "50051", "../x", "a b", "ä", &"x".repeat(65)] {
+            assert!(id(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn capacity_survives_a_command_line() {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            capacity: Capacity,
+        }
+        let servers =
+            Servers { workers: 3, queue: 0, service_time_min: Duration::from_micros(1_500), ..Default::default() };
+        let admission = Admission { max_queue_time: Some(Duration::from_millis(80)), ..Default::default() };
+        let servers = Servers { admission: Some(admission), ..servers };
+        let words = ["x".to_owned()].into_iter().chain(Capacity::of(&servers).to_words());
+        assert_eq!(Line::parse_from(words).capacity.settings(), Settings::from(&servers));
+        assert_eq!(Line::parse_from(["x"]).capacity.settings(), Settings::from(&Servers::default()));
+    }
+}

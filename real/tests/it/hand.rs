@@ -1,0 +1,301 @@
+//! What is started by hand: found, steered and ended by other processes.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+use kernel::{record::RequestRow, status::Outcome};
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::child::{is_stopped, lives, pid, wait_until};
+
+#[expect(clippy::disallowed_types, reason = "a client that is not ours")]
+type Socket = std::net::TcpStream;
+
+#[expect(clippy::disallowed_types, reason = "a server that is not ours")]
+type Server = std::net::TcpListener;
+
+/// A user with a registry of their own. Whatever runs when this is dropped is killed.
+struct User {
+    runtime: TempDir,
+}
+
+impl User {
+    fn new() -> Self {
+        Self { runtime: tempfile::tempdir().expect("there is room for a folder") }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_real"));
+        command.args(words).env("XDG_RUNTIME_DIR", self.runtime.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn real(&self, words: &[&str]) -> Output {
+        self.command(words).output().expect("the program starts")
+    }
+
+    /// What the command says on standard output, which must succeed.
+    fn says(&self, words: &[&str]) -> String {
+        let output = self.real(words);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it is text")
+    }
+
+    /// Exit code and what it says on standard error of a command that must not succeed.
+    fn fails(&self, words: &[&str]) -> (Option<i32>, String) {
+        let output = self.real(words);
+        assert!(!output.status.success(), "{words:?}");
+        (output.status.code(), String::from_utf8(output.stderr).expect("it is text"))
+    }
+
+    fn folder(&self) -> std::path::PathBuf {
+        self.runtime.path().join("rehearsal")
+    }
+
+    fn entries(&self) -> Vec<Value> {
+        let files = fs::read_dir(self.folder()).into_iter().flatten().filter_map(|file| Some(file.ok()?.path()));
+        let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+        files.filter_map(|path| serde_json::from_str(&fs::read_to_string(path).ok()?).ok()).collect()
+    }
+
+    fn entry(&self, id: &str) -> Value {
+        self.entries().into_iter().find(|entry| entry["id"] == id).expect("it runs")
+    }
+
+    fn pid(&self, id: &str) -> u32 {
+        pid_of(&self.entry(id))
+    }
+
+    fn address(&self, id: &str) -> SocketAddr {
+        self.entry(id)["address"].as_str().and_then(|address| address.parse().ok()).expect("it is an address")
+    }
+
+    /// A command in the foreground that has said where it listens.
+    fn foreground(&self, words: &[&str]) -> Foreground {
+        let mut child = self.command(words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let mut line = String::new();
+        let read = BufReader::new(child.stdout.take().expect("it is a pipe")).read_line(&mut line);
+        assert!(read.is_ok_and(|bytes| bytes > 0), "{words:?} says nothing");
+        Foreground(child)
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        for entry in self.entries() {
+            // The registry is this user's alone, and what is in it was started by this test.
+            let _ = kill_process(pid(pid_of(&entry)), Signal::KILL);
+        }
+    }
+}
+
+fn pid_of(entry: &Value) -> u32 {
+    entry["process"]["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("it has an id")
+}
+
+/// A child. Dropped, it is killed.
+struct Foreground(Child);
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn rows(log: &Path) -> Vec<RequestRow> {
+    let text = fs::read_to_string(log).expect("there is a log");
+    // The last line may be on its way.
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[test]
+fn servers_in_the_background_serve_are_crashed_under_load_and_end() {
+    let user = User::new();
+    let up = user.says(&["up", "2", "--start-port", "0", "--workers", "8", "--service-time-min", "80ms"]);
+    assert!(up.starts_with("server-0 ") && up.contains("\nserver-1 "), "{up}");
+    let pids = ["server-0", "server-1"].map(|id| user.pid(id));
+    let log = user.runtime.path().join("load.jsonl");
+    let words = ["load", "--servers", "server-0,server-1", "--duration", "6s", "--rate", "40", "--sizes", "16x16"];
+    let mut load = user.command(&words);
+    let load = load.arg("--log").arg(&log).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    wait_until("it is under way", || log.exists() && rows(&log).len() >= 20);
+    user.says(&["inject", "crash", "server-0"]);
+    assert!(!lives(pids[0]) && lives(pids[1]));
+    assert_eq!(user.entries().len(), 2, "nobody has looked since");
+
+    let output = load.wait_with_output().expect("it ends");
+    let (summary, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(summary.contains("240 requests in 6 s: 240 OK"), "{summary}");
+    assert!(said.contains("! server-0 is unhealthy: "), "{said}");
+    assert!(said.contains(" → RETRY SUCCESS on server-1 after 1 failure(s) (latency: "), "{said}");
+    assert!(!said.contains('\u{1b}'), "colours are for terminals");
+    let mut rows = rows(&log);
+    rows.sort_by_key(|row| row.id);
+    assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), (0..240).collect::<Vec<_>>());
+    assert!(rows.iter().any(|row| row.server.as_deref() == Some("server-0")), "it answered at first");
+    assert!(rows[200..].iter().all(|row| row.server.as_deref() == Some("server-1")), "it is gone in the end");
+
+    assert!(user.says(&["up", "2", "--start-port", "0"]).contains(&pids[1].to_string()), "what runs is left as it is");
+    assert_ne!(user.pid("server-0"), pids[0]);
+    let down = user.says(&["down"]);
+    assert!(down.contains("server-0 has ended") && down.contains("server-1 has ended"), "{down}");
+    assert!(user.entries().is_empty() && !lives(pids[1]));
+}
+
+#[test]
+fn a_frozen_server_is_resumed_by_hand_in_time_and_when_it_is_to_end() {
+    let user = User::new();
+    user.says(&["up", "1", "--start-port", "0"]);
+    let id = user.pid("server-0");
+    user.says(&["inject", "freeze", "server-0", "--duration", "200ms"]);
+    wait_until("it goes on in time", || !is_stopped(id));
+    let port = user.address("server-0").port().to_string();
+    user.says(&["inject", "freeze", &port]);
+    wait_until("it is frozen", || is_stopped(id));
+    assert!(user.says(&["list"]).contains(", frozen"));
+    let (code, said) = user.fails(&["inject", "delay", "server-0", "--latency", "1ms"]);
+    assert!(code == Some(3) && said.contains("real inject resume"), "{said}");
+    user.says(&["inject", "resume", "server-0"]);
+    wait_until("it goes on when it is told", || !is_stopped(id));
+    user.says(&["inject", "freeze", "server-0"]);
+    assert_eq!(user.says(&["down", "server-0"]), "server-0 has ended\n");
+    assert!(!lives(id));
+}
+
+#[test]
+fn a_server_is_steered_whoever_its_clients_are() {
+    let user = User::new();
+    let _server = user.foreground(&["serve", "--port", "0", "--id", "mine"]);
+    let median_s = || {
+        let words = ["load", "--servers", "mine", "--duration", "1s", "--rate", "10", "--sizes", "8x8", "--json"];
+        let summary: Value = serde_json::from_str(&user.says(&words)).expect("it is JSON");
+        assert_eq!(summary["overall"]["success_rate"], 1.0);
+        summary["overall"]["latency_p50"].as_f64().expect("there were requests")
+    };
+    user.says(&["inject", "delay", "mine", "--latency", "500ms"]);
+    assert!(median_s() >= 1.0, "both ways are longer");
+    user.says(&["inject", "heal", "mine"]);
+    assert!(median_s() < 1.0, "it is as before");
+
+    user.says(&["inject", "partition", "mine"]);
+    let cut = ["load", "--servers", "mine", "--duration", "300ms", "--rate", "10", "--set", "client.deadline=300ms"];
+    let output =
+        user.real(&[&cut[..], &["--log", user.runtime.path().join("cut").to_str().expect("it is text")]].concat());
+    assert!(output.status.success(), "nothing was expected");
+    let rows = rows(&user.runtime.path().join("cut"));
+    assert!(rows.len() == 3 && rows.iter().all(|row| row.status != Outcome::OK), "{rows:?}");
+}
+
+#[test]
+fn a_proxy_passes_bytes_ends_and_resets_on_as_they_are() {
+    let user = User::new();
+    let upstream = Server::bind("127.0.0.1:0").expect("a port is free");
+    let address = upstream.local_addr().expect("it is bound").to_string();
+    let _proxy = user.foreground(&["proxy", "--listen", "0", "--upstream", &address, "--id", "between"]);
+    user.says(&["inject", "delay", "between", "--latency", "20ms", "--jitter", "20ms"]);
+    user.says(&["inject", "loss", "between", "--rate", "0.05"]);
+    user.says(&["inject", "bandwidth", "between", "--rate", "200mbit"]);
+
+    // The upstream answers with what it heard, backwards, once it has heard the end.
+    let answering = thread::Builder::new().spawn(move || {
+        let (mut socket, _) = upstream.accept().expect("it is connected to");
+        let mut heard = Vec::new();
+        socket.read_to_end(&mut heard).expect("the end comes");
+        heard.reverse();
+        socket.write_all(&heard).expect("half of the connection is open");
+        drop(socket);
+        // The next one is reset: it is closed with something unread.
+        let (mut socket, _) = upstream.accept().expect("it is connected to");
+        socket.read_exact(&mut [0]).expect("there is a byte");
+    });
+    let sent: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut socket = connect(&user, "between");
+    socket.write_all(&sent).expect("it is taken");
+    socket.shutdown(Shutdown::Write).expect("it is open");
+    let mut heard = Vec::new();
+    socket.read_to_end(&mut heard).expect("it ends in order");
+    heard.reverse();
+    assert!(heard == sent, "{} bytes of {}", heard.len(), sent.len());
+
+    user.says(&["inject", "heal", "between"]);
+    let mut socket = connect(&user, "between");
+    socket.write_all(&[1, 2, 3]).expect("it is taken");
+    assert_eq!(socket.read(&mut [0]).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    answering.expect("threads can be had").join().expect("the upstream is content");
+    // Now nobody listens there.
+    let refused = connect(&user, "between").read(&mut [0]);
+    assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+}
+
+fn connect(user: &User, id: &str) -> Socket {
+    let socket = Socket::connect(user.address(id)).expect("it listens");
+    socket.set_read_timeout(Some(Duration::from_secs(30))).expect("it is a socket");
+    socket
+}
+
+#[test]
+fn a_reset_is_one_for_the_client_and_the_server_serves_on() {
+    let user = User::new();
+    let _server = user.foreground(&["serve", "--port", "0", "--id", "mine"]);
+    let mut socket = connect(&user, "mine");
+    // An HTTP/2 server speaks first.
+    assert!(socket.read(&mut [0]).is_ok_and(|bytes| bytes == 1));
+    user.says(&["inject", "reset", "mine"]);
+    let mut rest = Vec::new();
+    assert_eq!(socket.read_to_end(&mut rest).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    assert!(connect(&user, "mine").read(&mut [0]).is_ok_and(|bytes| bytes == 1));
+}
+
+#[test]
+fn what_is_unknown_taken_or_stale_is_said() {
+    let user = User::new();
+    let (code, said) = user.fails(&["inject", "crash", "server-0"]);
+    assert_eq!(code, Some(2));
+    assert_eq!(said, "error: there is no `server-0`: nothing runs; start servers with `real up 2`\n");
+    let mut server = user.foreground(&["serve", "--port", "0", "--id", "mine"]);
+    let (code, said) = user.fails(&["inject", "freeze", "yours"]);
+    assert_eq!(code, Some(2));
+    assert!(said.starts_with("error: there is no `yours`; what runs is\n  mine  "), "{said}");
+
+    let port = user.address("mine").port().to_string();
+    let (code, said) = user.fails(&["serve", "--port", &port]);
+    assert_eq!(code, Some(3));
+    assert!(said.contains(&format!("127.0.0.1:{port}: mine runs (pid ")) && said.contains("real down mine"), "{said}");
+    let (code, said) = user.fails(&["up", "1", "--start-port", &port]);
+    assert_eq!(code, Some(3));
+    assert!(
+        said.contains("server-0 ended with exit status: 3; the end of its log:\n  | error: cannot listen"),
+        "{said}"
+    );
+
+    server.0.kill().expect("it is our child");
+    server.0.wait().expect("it is our child");
+    assert_eq!(user.entries().len(), 1, "it could not clear up");
+    assert_eq!(user.says(&["list"]), "");
+    assert!(user.entries().is_empty() && !user.folder().join("mine.sock").exists());
+}
+
+#[test]
+fn an_interrupted_load_ends_with_its_summary() {
+    let user = User::new();
+    let _server = user.foreground(&["serve", "--port", "0", "--id", "mine"]);
+    let log = user.runtime.path().join("load.jsonl");
+    let mut load = user.command(&["load", "--rate", "50", "--sizes", "8x8", "--quiet"]);
+    let load = load.arg("--log").arg(&log).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    wait_until("it is under way", || log.exists() && rows(&log).len() >= 10);
+    kill_process(pid(load.id()), Signal::INT).expect("it is our child");
+    let output = load.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("nothing is expected"));
+}
