@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(dfs.workload, Workload::Dfs(GraphSize { nodes: 50, edges: 60_000 }));
         let sizes = scenario(&["--workload", "dfs", "--sizes", "8x8"]);
         assert!(sizes.is_err_and(|f| f.message == "--sizes are of images, and the workload is `dfs`"));
-        assert!(scenario(&["--workload", "dsf"]).is_err_and(|f| f.message.contains("did you mean `dfs`")));
+        assert!(scenario(&["--workload", "dsf"]).is_err_and(|f| f.message.contains("`dsf` is not a workload kind")));
         assert!(scenario(&["--set", "client.retry.max_attemps=1"]).is_err_and(|f| f.message.contains("max_attempts")));
     }
 
