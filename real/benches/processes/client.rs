@@ -13,7 +13,6 @@ use kernel::{
     link::Link,
     record::{Recorder, Records},
     scenario::Scenario,
-    status::Code,
     workload::Input,
 };
 use tokio::runtime::Runtime;
