@@ -75,11 +75,14 @@ impl Load {
                 sent_us: Some(sent.as_micros()),
                 done_us: Some(done.as_micros()),
                 latency_us: Some(done.as_micros() - intended.as_micros()),
-                status: Outcome::Status(response.code),
+                status: response.outcome,
                 server: response.server,
                 attempts: response.attempts,
                 failovers: response.failovers,
                 size,
+                hedges: response.hedges,
+                rejected: response.rejected,
+                answer: response.answer,
             });
             drop((permit, busy));
         };
@@ -99,5 +102,8 @@ fn dropped(id: u64, intended: Instant, input: &Input) -> RequestRow {
         attempts: 0,
         failovers: 0,
         size: input.size(),
+        hedges: 0,
+        rejected: false,
+        answer: None,
     }
 }

@@ -26,7 +26,7 @@ pub trait Workload: Send + Sync + fmt::Debug {
 }
 
 /// What a request asks to compute on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Input {
     /// For `sobel`.
     Image(Picture),
@@ -37,6 +37,13 @@ impl Input {
     pub fn size(&self) -> String {
         match self {
             Self::Image(picture) => format!("{}x{}", picture.width, picture.height),
+        }
+    }
+
+    /// An answer of its size that says nothing, as a fallback has one.
+    pub fn blank(&self) -> Output {
+        match self {
+            Self::Image(picture) => Output::Image(vec![0; picture.pixels.len()].into()),
         }
     }
 

@@ -132,7 +132,7 @@ impl Stage {
         let timer = Timer::start().map_err(system("cannot start the timer's thread"))?;
         let (sender, outputs) = mpsc::unbounded_channel();
         let new = |index| -> io::Result<_> {
-            Ok(Arc::new(Replica::new(index, ReservedPort::any()?, servers, sender.clone())))
+            Ok(Arc::new(Replica::new(index, ReservedPort::any()?, servers, plan.seed, sender.clone())))
         };
         let replicas: Vec<_> = (0..servers.replicas)
             .map(new)

@@ -14,6 +14,7 @@ mod freeze;
 mod loss;
 mod nemesis;
 mod partition;
+mod policies;
 mod reset;
 mod server;
 
@@ -151,7 +152,7 @@ fn software<F>(serve: impl Fn(SharedWorld) -> F + Send + Sync + 'static) -> Soft
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
-    Arc::new(move |world, _, _| Box::pin(serve(world)))
+    Arc::new(move |world, _, _, _| Box::pin(serve(world)))
 }
 
 /// Runs `serve` for each connection, at once.

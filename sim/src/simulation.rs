@@ -95,9 +95,10 @@ pub fn play(plan: &Plan, progress: &AtomicU64) -> Result<Played, SimulationError
         let scenario = plan.scenario.clone();
         let gallery = gallery(plan)?;
         let settings = Settings::from(&scenario.servers);
-        let serve: Software = Arc::new(move |world, recorder, name| {
-            let name = name.to_owned();
-            Box::pin(async move { server::serve(world, recorder, &name, settings, std::future::pending()).await })
+        let serve: Software = Arc::new(move |world, recorder, name, injector| {
+            let (name, settings) = (name.to_owned(), settings.clone());
+            let forever = std::future::pending();
+            Box::pin(async move { server::serve(world, recorder, &name, settings, injector, forever).await })
         });
         let replicas = scenario.servers.replicas;
         let client = |cast: Cast| run_client(cast, scenario, gallery);
@@ -177,7 +178,7 @@ impl Simulation {
         let records = Arc::<Mutex<Records>>::default();
         let recorder = Recorder::new(world.clone(), "client", records.clone());
         let replicas: Vec<_> =
-            (0..replicas).map(|index| Replica::new(index, &shared, &recorder, software.clone())).collect();
+            (0..replicas).map(|index| Replica::new(index, &shared, &recorder, software.clone(), entropy)).collect();
         let links: Vec<_> = replicas.iter().map(|replica| Link::new(world.clone(), entropy, replica.name())).collect();
         let operations = Arc::new(SimOperations {
             replicas: replicas.clone(),

@@ -15,6 +15,7 @@ use tonic::{Status, body::Body, metadata::MetadataValue};
 
 use super::{Shared, connection};
 use crate::{
+    policy::{PUSHBACK, Pushback},
     proto::{
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
         rehearsal::{Image, ProcessImageRequest, rehearsal_client::RehearsalClient, rehearsal_server},
@@ -34,6 +35,8 @@ pub struct Failure {
     pub code: Code,
     /// What lies behind it.
     pub cause: Cause,
+    /// What the server asks of its caller's next attempt, if it says so.
+    pub pushback: Option<Pushback>,
 }
 
 /// What lies behind a failure.
@@ -69,6 +72,9 @@ pub enum Cause {
     /// The client's owner wants no more of it.
     #[error("cancelled")]
     Cancelled,
+    /// Another attempt of the call has come to its end.
+    #[error("another attempt was faster")]
+    Outrun,
     /// The server answered so.
     #[error("{0}")]
     Answer(String),
@@ -79,7 +85,7 @@ pub enum Cause {
 
 impl Failure {
     pub(super) fn new(code: Code, cause: Cause) -> Self {
-        Self { code, cause }
+        Self { code, cause, pushback: None }
     }
 
     /// Whether a server gave this answer, rather than the way to it or the lack of one.
@@ -244,7 +250,11 @@ fn network_status(error: &hyper::Error) -> Status {
 fn failure(status: &Status) -> Failure {
     match status.source().and_then(|source| source.downcast_ref::<OnTheWay>()) {
         Some(OnTheWay(failure)) => failure.clone(),
-        None => Failure::new(status.code().into(), Cause::Answer(status.message().to_owned())),
+        None => Failure {
+            code: status.code().into(),
+            cause: Cause::Answer(status.message().to_owned()),
+            pushback: status.metadata().get(PUSHBACK).map(|value| Pushback::parse(value.as_encoded_bytes())),
+        },
     }
 }
 

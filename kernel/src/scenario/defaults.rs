@@ -7,12 +7,19 @@ use std::time::Duration;
 use super::model::{
     Arrivals, Balancing, Client, HealthCheck, Jitter, Load, Network, Pictures, Retry, Servers, Size, Workload,
 };
-use crate::status::Code;
+use crate::{policy::Policies, status::Code};
 
 impl Default for Servers {
     /// 2 replicas of 2 workers and a queue of 64; crashed ones stay down.
     fn default() -> Self {
-        Self { replicas: 2, workers: 2, queue: 64, restart_after: None, service_time_min: Duration::ZERO }
+        Self {
+            replicas: 2,
+            workers: 2,
+            queue: 64,
+            restart_after: None,
+            service_time_min: Duration::ZERO,
+            admission: None,
+        }
     }
 }
 
@@ -43,12 +50,23 @@ impl Default for Client {
         Self {
             deadline: Duration::from_secs(30),
             attempt_timeout: Duration::from_secs(10),
+            wait_for_ready: false,
             load_balancing: Balancing::RoundRobin,
             retry: Retry::default(),
             health_check: HealthCheck::default(),
+            policies: Policies::default(),
         }
     }
 }
+
+/// Of a call that fails on purpose. The one that clients retry.
+pub(super) const FAILURE_STATUS: Code = Code::Unavailable;
+/// gRPC A48's, and Envoy's.
+pub(super) const CHOICE_COUNT: usize = 2;
+/// Linkerd's.
+pub(super) const EWMA_DECAY: Duration = Duration::from_secs(10);
+/// Linkerd's.
+pub(super) const EWMA_DEFAULT_RTT: Duration = Duration::from_millis(30);
 
 impl Default for Retry {
     /// Three attempts, 100 ms doubling to at most 5 s without jitter, preferring another server.

@@ -3,28 +3,13 @@
 
 use super::{
     error::Problem,
-    names::{FaultName, WorkloadName, listed},
+    names::{WorkloadName, listed},
     source::{Node, Tree},
 };
-use crate::scenario::Balancing;
 
 /// Keys and tables; a `*` stands for any list item.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 6] = [
     "nemesis",
-    "client.cache",
-    "client.bulkhead",
-    "client.circuit_breaker",
-    "client.fallback",
-    "client.hedging",
-    "client.outlier_detection",
-    "client.rate_limit",
-    "client.retry_budget",
-    "client.retry_throttling",
-    "client.service_config",
-    "client.wait_for_ready",
-    // of the fault kinds `errors` and `slow`
-    "fault.*.status",
-    "fault.*.factor",
     // of the workload kinds `dfs` and `backend`
     "workload.nodes",
     "workload.edges",
@@ -34,15 +19,8 @@ const KEYS: [&str; 19] = [
 ];
 
 /// Values of keys that exist.
-const VALUES: [Waiting; 3] = [
-    Waiting { key: "workload.kind", values: &["dfs", "backend"], available: listed::<WorkloadName> },
-    Waiting {
-        key: "client.load_balancing.policy",
-        values: &["pick_first", "random", "least_request", "peak_ewma"],
-        available: listed::<Balancing>,
-    },
-    Waiting { key: "fault.*.kind", values: &["errors", "slow"], available: listed::<FaultName> },
-];
+const VALUES: [Waiting; 1] =
+    [Waiting { key: "workload.kind", values: &["dfs", "backend"], available: listed::<WorkloadName> }];
 
 struct Waiting {
     key: &'static str,

@@ -1,14 +1,21 @@
 //! From the raw structs to the model: every type, bound and default, and the rules between keys.
 
 mod client;
+mod contradictions;
 mod expectations;
 mod faults;
 pub mod limits;
 
+use std::path::Path;
+
 use toml::Spanned;
 
+pub(super) use client::codes;
+
 use super::{
+    defaults,
     error::Problem,
+    keys::KeyTable,
     model::{Load, Network, Pictures, Scenario, Servers, Size, Workload},
     names::WorkloadName,
     raw,
@@ -16,11 +23,14 @@ use super::{
     source::Span,
     table::Table,
 };
+use crate::{server::Admission, status::Code};
 
-pub(super) fn scenario(raw: &raw::Scenario) -> Result<Scenario, Problem> {
+/// Files that the scenario names are looked for in `base`.
+pub(super) fn scenario(raw: &raw::Scenario, base: &Path) -> Result<Scenario, Problem> {
     let name = name(required(raw.name.as_ref(), None, "name = \"crash_then_freeze\"")?)?;
     let duration = required(raw.duration.as_ref(), None, "duration = \"90s\"")?.within(&limits::DURATION)?;
     let servers = servers(&raw.servers)?;
+    admission_fits(&raw.servers, &servers)?;
     let faults = faults::all(&raw.fault, duration, &servers)?;
     Ok(Scenario {
         name,
@@ -29,7 +39,7 @@ pub(super) fn scenario(raw: &raw::Scenario) -> Result<Scenario, Problem> {
         workload: workload(&raw.workload)?,
         load: load(raw.load.as_ref())?,
         network: network(&raw.network)?,
-        client: client::client(&raw.client)?,
+        client: client::client(&raw.client, base)?,
         expectations: expectations::all(&raw.expect, faults.len())?,
         servers,
         faults,
@@ -78,7 +88,24 @@ fn servers(raw: &raw::Servers) -> Result<Servers, Problem> {
             None => default.restart_after,
         },
         service_time_min: within_or(raw.service_time_min.as_ref(), &limits::WAIT, default.service_time_min)?,
+        admission: raw.admission.as_ref().map(|table| Admission::resolve(table.get_ref())).transpose()?,
     })
+}
+
+/// An admission limit beyond the room that there is would limit nothing.
+fn admission_fits(raw: &raw::Servers, servers: &Servers) -> Result<(), Problem> {
+    let limit = servers.admission.as_ref().and_then(|admission| admission.max_concurrent_requests);
+    let room = servers.workers + servers.queue;
+    match (raw.admission.as_ref().and_then(|table| table.get_ref().max_concurrent_requests.as_ref()), limit) {
+        (Some(setting), Some(limit)) if limit > room => {
+            let message = format!(
+                "`max_concurrent_requests` of {limit} limits nothing: [servers] workers = {} and queue = {} have room for {room}",
+                servers.workers, servers.queue
+            );
+            Err(Problem::at(setting.span(), message).help("lower it, or raise `queue`"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn workload(raw: &raw::Workload) -> Result<Workload, Problem> {
@@ -146,6 +173,17 @@ fn network(raw: &raw::Network) -> Result<Network, Problem> {
             None => default.bandwidth,
         },
     })
+}
+
+/// What a call is told that fails on purpose.
+fn failure_status(setting: Option<&Setting<Code>>) -> Result<Code, Problem> {
+    let Some(setting) = setting else { return Ok(defaults::FAILURE_STATUS) };
+    match setting.read()? {
+        Code::Ok => {
+            Err(Problem::at(setting.span(), "`OK` is no failure; name another status, such as \"UNAVAILABLE\""))
+        }
+        code => Ok(code),
+    }
 }
 
 fn unlimited_or(setting: &Setting<BitRate>) -> Result<Option<u64>, Problem> {

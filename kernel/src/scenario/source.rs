@@ -10,7 +10,7 @@ use toml::{
 use super::error::{Place, Problem, Snippet};
 
 /// Bytes of a [`Source`].
-pub(super) type Span = Range<usize>;
+pub(crate) type Span = Range<usize>;
 
 /// What an override's line starts with.
 const SET: &str = "--set ";

@@ -5,6 +5,8 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use tonic::{Request, Response, Status};
 
 use super::{
+    Injector,
+    admission::refusal,
     counters::Counters,
     deadline::Deadline,
     workers::{Done, NotDone, Workers},
@@ -15,6 +17,7 @@ use crate::{
         ProcessImageRequest, ServedBy, rehearsal_server::Rehearsal,
     },
     record::{Event, Recorder},
+    status::Code,
     time::Instant,
     transport::ATTEMPTS_BEFORE,
     workload::{Input, Job, Output, Workload, pictures::Picture, sobel::Sobel},
@@ -31,27 +34,37 @@ pub(super) struct Replica {
     name: String,
     listening_since: Instant,
     workers: Workers,
+    injector: Arc<Injector>,
     sobel: Arc<dyn Workload>,
 }
 
 impl Replica {
-    pub(super) fn new(world: SharedWorld, recorder: Recorder, name: &str, workers: Workers) -> Self {
+    pub(super) fn new(
+        world: SharedWorld,
+        recorder: Recorder,
+        name: &str,
+        workers: Workers,
+        injector: Arc<Injector>,
+    ) -> Self {
         let listening_since = world.now();
-        Self { world, recorder, name: name.to_owned(), listening_since, workers, sobel: Arc::new(Sobel) }
+        Self { world, recorder, name: name.to_owned(), listening_since, workers, injector, sobel: Arc::new(Sobel) }
     }
 
     async fn run(&self, job: Job, deadline: Instant) -> Result<Done, Status> {
         let counters = self.workers.counters();
         Counters::count(&counters.received);
+        if let Some(code) = self.injector.aborts(job.request, job.attempt) {
+            return Err(self.abort(job.request, job.attempt, code, "fault injected"));
+        }
         if let Err(wrong) = job.workload.check(&job.input) {
             return Err(self.invalid(job.request, job.attempt, &wrong));
         }
         let (request, attempt) = (job.request, job.attempt);
         self.workers.run(job, deadline).await.map_err(|not_done| match not_done {
-            NotDone::QueueFull(_) => {
+            NotDone::QueueFull(_) | NotDone::TooMany(_) | NotDone::Shed => {
                 Counters::count(&counters.refused);
                 self.refuse(request, attempt, &not_done.to_string());
-                Status::resource_exhausted(not_done.to_string())
+                refusal(self.workers.admission(), not_done.to_string())
             }
             NotDone::Late => Status::deadline_exceeded(not_done.to_string()),
         })
@@ -61,6 +74,12 @@ impl Replica {
         Counters::count(&self.workers.counters().invalid);
         self.refuse(request, attempt, wrong);
         Status::invalid_argument(wrong)
+    }
+
+    fn abort(&self, request: u64, attempt: u32, code: Code, cause: &str) -> Status {
+        Counters::count(&self.workers.counters().aborted);
+        self.recorder.event(Event::Aborted).request(request).attempt(attempt).cause(code.name()).record();
+        Status::new(code.into(), cause)
     }
 
     fn refuse(&self, request: u64, attempt: u32, cause: &str) {
@@ -118,6 +137,7 @@ impl Rehearsal for Replica {
             refused: counters.refused.load(Relaxed),
             invalid: counters.invalid.load(Relaxed),
             skipped: counters.skipped.load(Relaxed),
+            aborted: counters.aborted.load(Relaxed),
             queue_us_total: counters.queue_us.load(Relaxed),
             service_us_total: counters.service_us.load(Relaxed),
             running: counters.running.load(Relaxed) as u32,

@@ -13,7 +13,6 @@ use kernel::{
     link::Link,
     record::{Recorder, Records},
     scenario::Scenario,
-    status::Code,
     workload::Input,
 };
 use tokio::runtime::Runtime;
@@ -61,7 +60,7 @@ pub(crate) fn cost() {
                     round(&world, callers, calls, |number| {
                         let input = Input::Image(pictures[number as usize % pictures.len()].clone());
                         let call = client.call(Request { id: ids.replace(ids.get() + 1), input });
-                        async { assert_eq!(call.await.code, Code::Ok) }
+                        async { assert!(call.await.outcome.is_success()) }
                     })
                     .await,
                 );

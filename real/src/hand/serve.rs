@@ -6,8 +6,9 @@ use clap::Args;
 use futures_util::future::{Either, select};
 use kernel::{
     cli::{Exit, Failure},
+    entropy::Entropy,
     record::Recorder,
-    server,
+    server::{self, Injector},
 };
 use tokio::{runtime::Runtime, sync::Notify};
 
@@ -72,8 +73,11 @@ async fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
     let log = Arc::new(ServerLog::default());
     let recorder = Recorder::new(world.clone(), id, log.clone());
     let stop = Notify::new();
+    let settings = args.capacity.settings();
+    // Nobody steers it.
+    let injector = Arc::new(Injector::new(Entropy::new(0)));
     let mut serving =
-        pin!(server::serve(host.listening(door).shared(), recorder, id, args.capacity.settings(), stop.notified()));
+        pin!(server::serve(host.listening(door).shared(), recorder, id, settings, injector, stop.notified()));
     announce(entered.entry());
     if let Either::Left((ended, _)) = select(serving.as_mut(), pin!(interrupt.next())).await {
         return ended

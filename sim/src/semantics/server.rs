@@ -16,15 +16,15 @@ use tonic::{Code, Request, Status};
 
 use super::*;
 
-const SETTINGS: Settings = Settings { workers: 1, queue: 2, service_time_min: Duration::ZERO };
+const SETTINGS: Settings = Settings { workers: 1, queue: 2, service_time_min: Duration::ZERO, admission: None };
 
 /// The server, stopped gracefully at `stop`.
 fn serving_until(stop: Duration) -> Software {
-    Arc::new(move |world, recorder, name| {
+    Arc::new(move |world, recorder, name, injector| {
         let name = name.to_owned();
         Box::pin(async move {
             let stopped = world.sleep_until(at(stop));
-            server::serve(world.clone(), recorder.clone(), &name, SETTINGS, stopped).await?;
+            server::serve(world.clone(), recorder.clone(), &name, SETTINGS, injector, stopped).await?;
             // Tells when it was done; a process that ends without a kill is not what the simulation is about.
             recorder.event(Event::Healthy).record();
             pending().await
