@@ -103,8 +103,11 @@ pub struct EventRow {
 }
 
 /// What an [`EventRow`] tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// As text it is what `events.jsonl` calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Event {
     /// nemesis: fault `fault` of kind `cause` begins on `target`; an event per target.
     FaultStart,

@@ -131,7 +131,7 @@ fn records(scale: u64, seed: u64) -> Records {
 pub(crate) fn code(outcome: Outcome) -> Code {
     match outcome {
         Outcome::Status(code) => code,
-        Outcome::Dropped => Code::Unknown,
+        Outcome::Dropped | Outcome::Degraded => Code::Unknown,
     }
 }
 
