@@ -9,7 +9,7 @@
 //! * [`policy`](crate::policy): what else has a say, in its order, at each seam from here to the attempt;
 //! * [`candidates`]: which servers may be asked: healthy and connected ones, another than the one that failed;
 //! * [`balancer`]: which of those is asked;
-//! * [`attempt`]: one RPC within its timeout, and why it failed;
+//! * [`attempt`]: one RPC within its timeout, and why it failed; [`rpc`]: the messages of each workload;
 //! * [`connection`]: one pooled connection per server, with gRPC's states and backoff;
 //! * [`health`]: what the client believes of each server, from answers, failures and active checks;
 //! * [`cancellation`]: the end of every call that is under way.
@@ -26,6 +26,7 @@ mod health;
 mod hedge;
 mod probe;
 mod retry;
+mod rpc;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

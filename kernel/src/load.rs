@@ -14,7 +14,7 @@ use crate::{
     scenario,
     status::Outcome,
     time::Instant,
-    workload::{Input, pictures::Gallery},
+    workload::{Input, Inputs},
     world::SharedWorld,
 };
 
@@ -31,7 +31,7 @@ pub struct Load {
     /// Who makes the calls.
     pub client: Client,
     /// What requests ask for.
-    pub gallery: Gallery,
+    pub inputs: Inputs,
     /// Rate, arrivals and bounds.
     pub settings: scenario::Load,
     /// Requests are intended from the start of the run to before here.
@@ -60,7 +60,7 @@ impl Load {
     }
 
     fn input(&self, id: u64) -> Input {
-        Input::Image(self.gallery.draw(&mut self.entropy.stream_of("load.input", &[id])).clone())
+        self.inputs.draw(&mut self.entropy.stream_of("load.input", &[id]))
     }
 
     fn send(&self, id: u64, intended: Instant, input: Input, permit: OwnedSemaphorePermit, busy: mpsc::Sender<()>) {

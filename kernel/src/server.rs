@@ -6,7 +6,8 @@
 //! * one that a fault has fail is answered so, whatever else is the matter (see `injector`);
 //! * beyond `workers` running and `queue` waiting ones it is answered RESOURCE_EXHAUSTED, and what else `admission` refuses;
 //! * when a worker gets to it and its deadline has passed or its caller has left, it is dropped unstarted;
-//! * a kernel that has begun runs to its end, whoever still waits for it.
+//! * a kernel that has begun runs to its end, whoever still waits for it;
+//! * a workload that fails on purpose then has it fail, or keeps the worker until the caller gives up.
 //!
 //! `grpc-timeout` is enforced here, on the World's clock.
 
@@ -31,7 +32,7 @@ use crate::{
 };
 use connection::Connections;
 use health::Health;
-use service::Replica;
+use service::{Replica, Workloads};
 use workers::Workers;
 
 pub use admission::Admission;
@@ -49,15 +50,22 @@ pub struct Settings {
     pub service_time_min: Duration,
     /// What it refuses beyond that.
     pub admission: Option<Admission>,
+    /// How it behaves as a backend, if it is asked as one.
+    pub backend: scenario::Backend,
 }
 
-impl From<&scenario::Servers> for Settings {
-    fn from(servers: &scenario::Servers) -> Self {
+impl Settings {
+    /// Those of a scenario's servers.
+    pub fn of(servers: &scenario::Servers, workload: &scenario::Workload) -> Self {
         Self {
             workers: servers.workers,
             queue: servers.queue,
             service_time_min: servers.service_time_min,
             admission: servers.admission.clone(),
+            backend: match workload {
+                scenario::Workload::Backend(backend) => *backend,
+                _ => scenario::Backend::default(),
+            },
         }
     }
 }
@@ -76,13 +84,14 @@ pub async fn serve(
 ) -> io::Result<()> {
     let mut listener = world.listen().await?;
     recorder.event(Event::Listening).target(name).record();
+    let workloads = Workloads::new(&settings, injector.entropy());
     let workers = Workers::start(world.clone(), recorder.clone(), settings, injector.clone());
     let health = Health::serving();
     let (stopping, stopped) = watch::channel(false);
     let (busy, mut idle) = mpsc::channel(1);
     let connections = Connections {
         world: world.clone(),
-        replica: Arc::new(Replica::new(world.clone(), recorder, name, workers, injector)),
+        replica: Arc::new(Replica::new(world.clone(), recorder, name, workers, workloads, injector)),
         health: health.clone(),
         stopped,
         busy,

@@ -1,12 +1,16 @@
 //! What options hold, as scenario files write it and within the same bounds.
 
+mod backend;
+
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use clap::Args;
 use kernel::{
-    scenario::{Servers, Size, bandwidth, duration, limits},
+    scenario::{Backend, Servers, Size, bandwidth, duration, limits},
     server::{Admission, Settings},
 };
+
+pub(crate) use backend::{BackendArgs, failure_status};
 
 /// How much a server can do at once. The defaults are those of `[servers]` in scenarios.
 #[derive(Debug, Clone, Args)]
@@ -68,7 +72,7 @@ impl Capacity {
     }
 
     /// What a server is set up with.
-    pub(crate) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self, backend: Backend) -> Settings {
         let admission = Admission {
             max_concurrent_requests: self.max_concurrent_requests,
             max_queue_time: self.max_queue_time,
@@ -79,6 +83,7 @@ impl Capacity {
             queue: self.queue,
             service_time_min: self.service_time_min.unwrap_or(Servers::default().service_time_min),
             admission: (admission != Admission::default()).then_some(admission),
+            backend,
         }
     }
 }
@@ -103,6 +108,11 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
 /// A probability.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
     within(text, &limits::SHARE)
+}
+
+/// What service times are multiplied by.
+pub(crate) fn slow_factor(text: &str) -> Result<f64, String> {
+    within(text, &limits::SLOW_FACTOR)
 }
 
 /// Bits per second.
@@ -183,6 +193,7 @@ mod tests {
     #[test]
     fn capacity_survives_a_command_line() {
         use clap::Parser;
+        use kernel::scenario::Workload;
         #[derive(Parser)]
         struct Line {
             #[command(flatten)]
@@ -193,7 +204,9 @@ mod tests {
         let admission = Admission { max_queue_time: Some(Duration::from_millis(80)), ..Default::default() };
         let servers = Servers { admission: Some(admission), ..servers };
         let words = ["x".to_owned()].into_iter().chain(Capacity::of(&servers).to_words());
-        assert_eq!(Line::parse_from(words).capacity.settings(), Settings::from(&servers));
-        assert_eq!(Line::parse_from(["x"]).capacity.settings(), Settings::from(&Servers::default()));
+        let settings = |line: Line| line.capacity.settings(Backend::default());
+        let of = |servers: &Servers| Settings::of(servers, &Workload::default());
+        assert_eq!(settings(Line::parse_from(words)), of(&servers));
+        assert_eq!(settings(Line::parse_from(["x"])), of(&Servers::default()));
     }
 }

@@ -8,7 +8,13 @@ use std::{
     time::Duration,
 };
 
-use kernel::{client, nemesis::Effect, scenario, server::Injection, world::SharedWorld};
+use kernel::{
+    client,
+    nemesis::Effect,
+    scenario::{Scenario, server_name},
+    server::Injection,
+    world::SharedWorld,
+};
 use rustix::process::Signal;
 use tokio::{
     io::AsyncWriteExt,
@@ -66,12 +72,12 @@ impl Replica {
     pub(crate) fn new(
         index: usize,
         port: ReservedPort,
-        servers: &scenario::Servers,
+        scenario: &Scenario,
         seed: u64,
         reports: UnboundedSender<NewProcess>,
     ) -> Self {
-        let name = scenario::server_name(index);
-        let args = ReplicaArgs::new(&name, port.address().port(), servers, seed);
+        let name = server_name(index);
+        let args = ReplicaArgs::new(&name, port.address().port(), scenario, seed);
         let words = ["replica".to_owned()].into_iter().chain(args.to_words()).collect();
         Self { name, port, words, state: Mutex::default(), reports }
     }
@@ -188,11 +194,11 @@ mod tests {
     /// A child is this program in another role, and the program of this test knows no roles: it complains and ends.
     #[test]
     fn a_process_that_ends_at_its_start_is_quoted() {
-        let scenario = scenario::Scenario::parse("s", "name = \"s\"\nduration = \"1s\"\n[load]\nrate = 1\n", &[]);
+        let scenario = Scenario::parse("s", "name = \"s\"\nduration = \"1s\"\n[load]\nrate = 1\n", &[]);
         let logs = tempfile::tempdir().unwrap();
         let failed = Runtime::new().unwrap().block_on(async {
             let (reports, _outputs) = mpsc::unbounded_channel();
-            let replica = Replica::new(0, ReservedPort::any().unwrap(), &scenario.unwrap().servers, 42, reports);
+            let replica = Replica::new(0, ReservedPort::any().unwrap(), &scenario.unwrap(), 42, reports);
             let addresses = [("server-0".to_owned(), replica.address())].into();
             let world = Host::new(Clock::MACHINE, Timer::start().unwrap()).knowing(addresses).shared();
             replica.start(&world, logs.path()).await.unwrap_err().to_string()

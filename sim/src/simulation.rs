@@ -19,7 +19,7 @@ use kernel::{
     record::{Recorder, Records},
     scenario::Scenario,
     server::{self, Settings},
-    workload::pictures::{Gallery, PictureFileError},
+    workload::{Inputs, pictures::PictureFileError},
     world::SharedWorld,
 };
 
@@ -93,15 +93,15 @@ pub enum SimulationError {
 pub fn play(plan: &Plan, progress: &AtomicU64) -> Result<Played, SimulationError> {
     on_a_thread(plan.seed, || {
         let scenario = plan.scenario.clone();
-        let gallery = gallery(plan)?;
-        let settings = Settings::from(&scenario.servers);
+        let inputs = inputs(plan)?;
+        let settings = Settings::of(&scenario.servers, &scenario.workload);
         let serve: Software = Arc::new(move |world, recorder, name, injector| {
             let (name, settings) = (name.to_owned(), settings.clone());
             let forever = std::future::pending();
             Box::pin(async move { server::serve(world, recorder, &name, settings, injector, forever).await })
         });
         let replicas = scenario.servers.replicas;
-        let client = |cast: Cast| run_client(cast, scenario, gallery);
+        let client = |cast: Cast| run_client(cast, scenario, inputs);
         Simulation::new(replicas, plan.seed, &plan.calibration, &serve, client).run(progress)
     })
 }
@@ -250,11 +250,11 @@ impl Simulation {
 }
 
 /// Offers the load while the nemesis plays; ends with the load.
-async fn run_client(cast: Cast, scenario: Scenario, gallery: Gallery) -> Ended {
+async fn run_client(cast: Cast, scenario: Scenario, inputs: Inputs) -> Ended {
     let Cast { world, entropy, recorder, links, operations } = cast;
     let nemesis = Nemesis::new(world.clone(), &recorder, operations, &scenario);
     let client = Client::start(world.clone(), entropy, recorder.clone(), scenario.client, &links);
-    let load = Load { world, entropy, recorder, client, gallery, settings: scenario.load, duration: scenario.duration };
+    let load = Load { world, entropy, recorder, client, inputs, settings: scenario.load, duration: scenario.duration };
     let faults = async {
         match nemesis.play(&scenario.faults).await {
             Ok(()) => std::future::pending().await,
@@ -283,10 +283,11 @@ fn network(seed: u64) -> turmoil::Sim<'static> {
         .build()
 }
 
-fn gallery(plan: &Plan) -> Result<Gallery, SimulationError> {
-    if !plan.calibration.knows("sobel") {
+fn inputs(plan: &Plan) -> Result<Inputs, SimulationError> {
+    let workload = &plan.scenario.workload;
+    if !plan.calibration.knows(workload.name()) {
         let calibration = plan.calibration.name.clone();
-        return Err(SimulationError::NotCalibrated { calibration, workload: "sobel" });
+        return Err(SimulationError::NotCalibrated { calibration, workload: workload.name() });
     }
-    Ok(Gallery::of(&plan.scenario.workload, Entropy::new(plan.seed))?)
+    Ok(Inputs::of(workload, Entropy::new(plan.seed))?)
 }

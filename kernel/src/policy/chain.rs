@@ -90,7 +90,7 @@ impl Chain {
     /// An attempt at the head of the chain.
     pub(crate) fn enter(&self) -> Pass<'_> {
         let now = self.world.now();
-        Pass { chain: self, admitted: 0, entered: now, server: None, sent: now, ended: false }
+        Pass { chain: self, admitted: 0, entered: now, waited: false, server: None, sent: now, ended: false }
     }
 }
 
@@ -111,7 +111,9 @@ pub(crate) struct Pass<'a> {
     chain: &'a Chain,
     /// By how many policies.
     admitted: usize,
+    /// By the last of them before one had it wait.
     entered: Instant,
+    waited: bool,
     server: Option<usize>,
     sent: Instant,
     ended: bool,
@@ -131,9 +133,14 @@ impl Pass<'_> {
     async fn pass(&mut self, end: usize, until: Instant) -> Result<(), Rejection> {
         for machine in &self.chain.machines[self.admitted..end] {
             match machine.admit(self.chain.world.now(), until) {
+                // After the policy was asked: the leave may begin a state of it, and the attempt is of that.
+                Admission::Granted if !self.waited => self.entered = self.chain.world.now(),
                 Admission::Granted => {}
                 Admission::Refused(rejection) => return Err(rejection),
-                Admission::Waits(admitted) => admitted.await?,
+                Admission::Waits(admitted) => {
+                    self.waited = true;
+                    admitted.await?;
+                }
             }
             self.admitted += 1;
         }
@@ -178,5 +185,85 @@ pub(super) async fn wait<T>(world: &SharedWorld, until: Instant, work: impl Futu
     match select(std::pin::pin!(work), world.sleep_until(until)).await {
         Either::Left((value, _)) => Some(value),
         Either::Right(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
+
+    use super::*;
+    use crate::{
+        entropy::Entropy,
+        policy::CircuitBreaker,
+        record::{Event, Recorder, Records},
+        scenario,
+        workload::{Job, Output},
+        world::{BoxFuture, BoxStream, Listener, Sleep, World},
+    };
+
+    /// A clock that goes on by a microsecond whenever someone looks, as that of a machine does.
+    #[derive(Default)]
+    struct Ticking(AtomicU64);
+
+    impl World for Ticking {
+        fn now(&self) -> Instant {
+            Instant::START + Duration::from_micros(self.0.fetch_add(1, Ordering::Relaxed))
+        }
+
+        fn sleep_until(&self, _: Instant) -> Sleep {
+            Box::pin(std::future::pending())
+        }
+
+        fn spawn(&self, _: BoxFuture<'static, ()>) {}
+
+        fn connect<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<BoxStream>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn listen(&self) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn compute(&self, _: Job) -> BoxFuture<'static, Output> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    /// The call that half-opens a breaker enters the chain before the breaker changes its state.
+    #[test]
+    fn the_call_that_half_opens_a_breaker_closes_it_though_the_clock_goes_on_meanwhile() {
+        let world: SharedWorld = Arc::new(Ticking::default());
+        let records = Arc::<Mutex<Records>>::default();
+        let recorder = Recorder::new(world.clone(), "client", records.clone());
+        let breaker = CircuitBreaker {
+            consecutive_failures: Some(1),
+            reset_timeout: Duration::from_nanos(1),
+            permitted_calls_in_half_open: 1,
+            ..CircuitBreaker::default()
+        };
+        let policies = Policies { circuit_breaker: Some(breaker), ..Policies::default() };
+        let (entropy, servers) = (Entropy::new(1), ["server-0".to_owned()].into());
+        let kit = Kit { world: &world, entropy, recorder: &recorder, servers, client: &scenario::Client::default() };
+        let chain = Chain::new(&policies, &kit);
+        let attempt = |code| {
+            let mut pass = chain.enter();
+            let admitted = futures_util::FutureExt::now_or_never(pass.outside(Instant::NEVER));
+            assert_eq!(admitted, Some(Ok(())));
+            pass.picked(0);
+            pass.end(code, None);
+        };
+        attempt(Code::Unavailable);
+        attempt(Code::Ok);
+        attempt(Code::Ok);
+        let records = records.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let events: Vec<_> = records.events.iter().map(|row| row.event).collect();
+        assert_eq!(events, [Event::BreakerOpened, Event::BreakerHalfOpened, Event::BreakerClosed]);
     }
 }

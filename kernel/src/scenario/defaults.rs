@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use super::model::{
-    Arrivals, Balancing, Client, HealthCheck, Jitter, Load, Network, Pictures, Retry, Servers, Size, Workload,
+    Arrivals, Backend, Balancing, Client, GraphSize, HealthCheck, Jitter, Load, Network, Pictures, Retry, Servers,
+    Size, Workload,
 };
 use crate::{policy::Policies, status::Code};
 
@@ -27,6 +28,20 @@ impl Default for Workload {
     /// Sobel on synthetic images of 256x256.
     fn default() -> Self {
         Self::Sobel(Pictures::Synthetic(vec![Size { width: 256, height: 256 }]))
+    }
+}
+
+impl Default for GraphSize {
+    /// 20,000 nodes with three times as many edges: a search takes about a millisecond.
+    fn default() -> Self {
+        Self { nodes: 20_000, edges: 60_000 }
+    }
+}
+
+impl Default for Backend {
+    /// Lab 3's: four of ten calls succeed.
+    fn default() -> Self {
+        Self { failure_rate: 0.6, failure_status: FAILURE_STATUS, hang_rate: 0.0, delay: Duration::from_millis(20) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::names::{BalancingName, FaultName, Named};
+use super::names::{BalancingName, FaultName, Named, WorkloadName};
 use crate::{policy::Policies, server::Admission, status::Code};
 
 /// One failure story: servers, load, a network, a client, faults, and what is expected of it all.
@@ -71,6 +71,17 @@ pub struct Servers {
 pub enum Workload {
     /// Sobel edge detection on 8-bit grayscale pictures.
     Sobel(Pictures),
+    /// Depth-first search of a generated graph.
+    Dfs(GraphSize),
+    /// A service that fails and hangs on purpose.
+    Backend(Backend),
+}
+
+impl Workload {
+    /// As scenario files write it.
+    pub fn name(&self) -> &'static str {
+        WorkloadName::from(self).to_name()
+    }
 }
 
 /// What the `sobel` workload is fed with.
@@ -89,6 +100,28 @@ pub struct Size {
     pub width: u32,
     /// Pixels.
     pub height: u32,
+}
+
+/// What the `dfs` workload searches, the same graph with every request of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GraphSize {
+    /// At least 2.
+    pub nodes: u32,
+    /// At least one less than the nodes, as the graph is connected.
+    pub edges: u32,
+}
+
+/// How the `backend` workload behaves. Each attempt draws for itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backend {
+    /// The share of attempts that fail.
+    pub failure_rate: f64,
+    /// What they are told; not OK.
+    pub failure_status: Code,
+    /// The share of attempts that are never answered. With the failures it is 1 at most.
+    pub hang_rate: f64,
+    /// An attempt holds its worker at least this long.
+    pub delay: Duration,
 }
 
 /// `[load]`: open loop, never waiting for replies.

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    model::{Arrivals, Balancing, Direction, FaultKind, Jitter, Metric, Phase},
+    model::{Arrivals, Balancing, Direction, FaultKind, Jitter, Metric, Phase, Workload},
     nearest::backticked,
 };
 
@@ -92,11 +92,24 @@ impl From<&FaultKind> for FaultName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WorkloadName {
     Sobel,
+    Dfs,
+    Backend,
 }
 
 impl Named for WorkloadName {
     const WHAT: &'static str = "a workload kind";
-    const NAMES: &'static [(Self, &'static str)] = &[(Self::Sobel, "sobel")];
+    const NAMES: &'static [(Self, &'static str)] =
+        &[(Self::Sobel, "sobel"), (Self::Dfs, "dfs"), (Self::Backend, "backend")];
+}
+
+impl From<&Workload> for WorkloadName {
+    fn from(workload: &Workload) -> Self {
+        match workload {
+            Workload::Sobel(_) => Self::Sobel,
+            Workload::Dfs(_) => Self::Dfs,
+            Workload::Backend(_) => Self::Backend,
+        }
+    }
 }
 
 impl Named for Arrivals {

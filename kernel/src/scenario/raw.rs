@@ -51,6 +51,14 @@ pub(super) struct Workload {
     pub(super) kind: Option<Setting<Choice<WorkloadName>>>,
     pub(super) sizes: Option<Setting<Vec<Spanned<Size>>>>,
     pub(super) images: Option<Setting<String>>,
+    /// Of `dfs`, as is the next one.
+    pub(super) nodes: Option<Setting<usize>>,
+    pub(super) edges: Option<Setting<usize>>,
+    /// Of `backend`, as are the next ones.
+    pub(super) failure_rate: Option<Setting<f64>>,
+    pub(super) failure_status: Option<Setting<Code>>,
+    pub(super) hang_rate: Option<Setting<f64>>,
+    pub(super) delay: Option<Setting<Duration>>,
 }
 
 #[derive(Deserialize, Default)]

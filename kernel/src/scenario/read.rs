@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     Scenario, ScenarioError,
     error::Problem,
-    later, overrides, raw, resolve, schema, shorthand,
+    overrides, raw, resolve, schema, shorthand,
     source::{Source, Tree},
 };
 
@@ -56,7 +56,6 @@ fn read(source: &Source, overrides: &[String], base: &Path, tree: &mut Tree) -> 
     overrides::apply(&mut table, source, overrides)?;
     shorthand::expand(&mut table);
     *tree = Tree::of(&table);
-    later::refuse_values(tree)?;
     let raw = raw::Scenario::deserialize(toml::de::Deserializer::from(table))
         .map_err(|error| schema::explain(&error, tree))?;
     resolve::scenario(&raw, base)

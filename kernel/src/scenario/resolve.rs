@@ -5,6 +5,7 @@ mod contradictions;
 mod expectations;
 mod faults;
 pub mod limits;
+mod workload;
 
 use std::path::Path;
 
@@ -16,8 +17,7 @@ use super::{
     defaults,
     error::Problem,
     keys::KeyTable,
-    model::{Load, Network, Pictures, Scenario, Servers, Size, Workload},
-    names::WorkloadName,
+    model::{Load, Network, Scenario, Servers},
     raw,
     setting::{BitRate, Choice, Setting, read_or, within_or},
     source::Span,
@@ -36,7 +36,7 @@ pub(super) fn scenario(raw: &raw::Scenario, base: &Path) -> Result<Scenario, Pro
         name,
         question: raw.question.as_ref().map(Setting::read).transpose()?,
         duration,
-        workload: workload(&raw.workload)?,
+        workload: workload::workload(&raw.workload)?,
         load: load(raw.load.as_ref())?,
         network: network(&raw.network)?,
         client: client::client(&raw.client, base)?,
@@ -106,47 +106,6 @@ fn admission_fits(raw: &raw::Servers, servers: &Servers) -> Result<(), Problem> 
         }
         _ => Ok(()),
     }
-}
-
-fn workload(raw: &raw::Workload) -> Result<Workload, Problem> {
-    let Choice(WorkloadName::Sobel) = read_or(raw.kind.as_ref(), Choice(WorkloadName::Sobel))?;
-    match (&raw.sizes, &raw.images) {
-        (None, None) => Ok(Workload::default()),
-        (Some(sizes), None) => Ok(Workload::Sobel(Pictures::Synthetic(picture_sizes(sizes)?))),
-        (None, Some(images)) => Ok(Workload::Sobel(Pictures::Files(pattern(images)?))),
-        (Some(_), Some(images)) => Err(Problem::at(images.span(), "`images` and `sizes` exclude each other")
-            .help("keep `sizes` for synthetic images, or `images` for pictures of your own")),
-    }
-}
-
-fn picture_sizes(setting: &Setting<Vec<Spanned<Size>>>) -> Result<Vec<Size>, Problem> {
-    let sizes = setting.read()?;
-    if sizes.is_empty() {
-        return Err(Problem::at(setting.span(), "`sizes` is empty; give at least one, such as [\"256x256\"]"));
-    }
-    sizes.into_iter().map(picture_size).collect()
-}
-
-fn picture_size(size: Spanned<Size>) -> Result<Size, Problem> {
-    let (span, size) = (size.span(), size.into_inner());
-    if !limits::SIDE.contains(&size.width) || !limits::SIDE.contains(&size.height) {
-        let (min, max) = (limits::SIDE.start(), limits::SIDE.end());
-        return Err(Problem::at(span, format!("a side of {size} is out of range; allowed is {min} to {max} pixels")));
-    }
-    if size.pixels() > limits::PIXELS_MAX {
-        let message =
-            format!("{size} is {} pixels; allowed is up to {} (4096x4096)", size.pixels(), limits::PIXELS_MAX);
-        return Err(Problem::at(span, message));
-    }
-    Ok(size)
-}
-
-fn pattern(setting: &Setting<String>) -> Result<String, Problem> {
-    let pattern = setting.read()?;
-    if pattern.is_empty() {
-        return Err(Problem::at(setting.span(), "`images` is empty; name the files, such as \"photos/*.png\""));
-    }
-    Ok(pattern)
 }
 
 fn load(raw: Option<&Spanned<Table<raw::Load>>>) -> Result<Load, Problem> {

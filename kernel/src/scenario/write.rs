@@ -7,10 +7,10 @@ use super::{
     keys::KeyTable,
     metric::Unit,
     model::{
-        Balancing, Client, Expectation, Fault, FaultKind, Load, Network, Pictures, Scenario, Servers, Workload,
-        server_name,
+        Backend, Balancing, Client, Expectation, Fault, FaultKind, GraphSize, Load, Network, Pictures, Scenario,
+        Servers, Workload, server_name,
     },
-    names::{Named, WorkloadName},
+    names::Named,
 };
 
 impl Scenario {
@@ -72,12 +72,22 @@ fn servers(page: &mut Page, servers: &Servers) {
     }
 }
 
-fn workload(page: &mut Page, Workload::Sobel(pictures): &Workload) {
+fn workload(page: &mut Page, workload: &Workload) {
     page.header("[workload]");
-    page.key("kind", text(WorkloadName::Sobel.to_name()));
-    match pictures {
-        Pictures::Synthetic(sizes) => page.key("sizes", list(sizes)),
-        Pictures::Files(pattern) => page.key("images", text(pattern)),
+    page.key("kind", text(workload.name()));
+    match workload {
+        Workload::Sobel(Pictures::Synthetic(sizes)) => page.key("sizes", list(sizes)),
+        Workload::Sobel(Pictures::Files(pattern)) => page.key("images", text(pattern)),
+        Workload::Dfs(GraphSize { nodes, edges }) => {
+            page.key("nodes", nodes);
+            page.key("edges", edges);
+        }
+        Workload::Backend(Backend { failure_rate, failure_status, hang_rate, delay }) => {
+            page.key("failure_rate", number(*failure_rate));
+            page.key("failure_status", text(failure_status.name()));
+            page.key("hang_rate", number(*hang_rate));
+            page.key("delay", time(*delay));
+        }
     }
 }
 

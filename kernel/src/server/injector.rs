@@ -63,6 +63,11 @@ impl Injector {
         Self { entropy, injection: Mutex::default() }
     }
 
+    /// The randomness of the replica.
+    pub(super) fn entropy(&self) -> Entropy {
+        self.entropy
+    }
+
     /// From now on it is this that is injected, in place of what was.
     pub fn set(&self, injection: Injection) {
         *self.injection() = injection;

@@ -13,8 +13,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::{Admission, Injector, Settings, counters::Counters};
 use crate::{
     record::{Event, Recorder},
+    status::Code,
     time::Instant,
-    workload::{Job, Output},
+    workload::{Ending, Job, Output},
     world::SharedWorld,
 };
 
@@ -48,6 +49,8 @@ pub(super) enum NotDone {
     TooMany(usize),
     #[error("the request waited for a worker too long")]
     Shed,
+    #[error("the backend fails on purpose")]
+    Failed(Code),
 }
 
 struct Work {
@@ -129,7 +132,7 @@ impl Worker {
         self.queue.lock().await.recv().await
     }
 
-    async fn handle(&self, work: Work) {
+    async fn handle(&self, mut work: Work) {
         let started = self.world.now();
         if work.reply.is_closed() {
             return self.skip(&work.job, "caller left");
@@ -145,14 +148,33 @@ impl Worker {
         }
         let (request, attempt) = (work.job.request, work.job.attempt);
         let slow = self.injector.slow();
+        let conduct = work.job.workload.conduct(request, attempt);
         let output = self.world.compute(work.job).await;
-        let service_time = self.world.now().since(started).max(self.service_time_min).mul_f64(slow);
+        let least = self.service_time_min.max(conduct.delay);
+        let service_time = self.world.now().since(started).max(least).mul_f64(slow);
         self.hold_until(started + service_time).await;
+        match conduct.ending {
+            Ending::Answer => {}
+            Ending::Fail(code) => {
+                self.abort(request, attempt, code.name());
+                let _ = work.reply.send(Err(NotDone::Failed(code)));
+                return;
+            }
+            Ending::Hang => {
+                self.abort(request, attempt, "hangs");
+                return work.reply.closed().await;
+            }
+        }
         let (queued, service) = (started.since(work.arrived), self.world.now().since(started));
         self.counters.finish(queued, service);
         self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
         // Nobody may be waiting any more; the work is done all the same.
         let _ = work.reply.send(Ok(Done { output, queued, service }));
+    }
+
+    fn abort(&self, request: u64, attempt: u32, cause: &str) {
+        Counters::count(&self.counters.aborted);
+        self.recorder.event(Event::Aborted).request(request).attempt(attempt).cause(cause).record();
     }
 
     /// Keeps the worker busy. A past time costs nothing, not even a look at the clock's queue.

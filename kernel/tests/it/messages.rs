@@ -73,14 +73,9 @@ fn every_wrong_override_is_told_apart_from_the_file() {
 
 #[test]
 fn what_comes_later_is_turned_down_by_name() {
-    for set in ["nemesis.rate=1", "workload.kind=dfs", "workload.kind=backend", "workload.nodes=20000"] {
-        let (path, value) = set.split_once('=').unwrap();
-        let mut names = path.split('.').skip(usize::from(!path.starts_with("nemesis"))).chain([value]);
-        let message = parse(&[set]).expect_err(set).to_string();
-        let (name, rest) = message.split_once(" is not available in this version\n").expect(&message);
-        assert!(names.any(|part| name == format!("`{part}`")), "{message}");
-        assert!(rest.contains("\n = available"), "{message}");
-    }
+    let message = parse(&["nemesis.rate=1"]).unwrap_err().to_string();
+    let rest = message.strip_prefix("`nemesis` is not available in this version\n").expect(&message);
+    assert!(rest.contains("\n = available"), "{message}");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use kernel::{
         Policies, RateLimit, RetryBudget, RetryThrottling, Scope, SlowStart, SuccessRate,
     },
     scenario::{
-        Arrivals, Balancing, Client, Direction, Expectation, Fault, FaultKind, HealthCheck, Jitter, Load, Metric,
-        Network, Phase, Pictures, Retry, Scenario, Servers, Size, Unit, Workload,
+        Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultKind, GraphSize, HealthCheck, Jitter,
+        Load, Metric, Network, Phase, Pictures, Retry, Scenario, Servers, Size, Unit, Workload,
     },
     server::Admission,
     status::Code,
@@ -52,8 +52,19 @@ fn servers() -> impl Strategy<Value = Servers> {
 
 fn workload() -> impl Strategy<Value = Workload> {
     let size = (1..=4_096_u32, 1..=4_096_u32).prop_map(|(width, height)| Size { width, height });
-    prop_oneof![vec(size, 1..5).prop_map(Pictures::Synthetic), any::<String>().prop_filter_map("empty", files)]
-        .prop_map(Workload::Sobel)
+    let pictures =
+        prop_oneof![vec(size, 1..5).prop_map(Pictures::Synthetic), any::<String>().prop_filter_map("empty", files)];
+    let graph = (2..=1_000_000_u32)
+        .prop_flat_map(|nodes| (Just(nodes), nodes - 1..=8_000_000))
+        .prop_map(|(nodes, edges)| GraphSize { nodes, edges });
+    let backend =
+        (0.0..=0.5, code(), 0.0..=0.5, from(0)).prop_map(|(failure_rate, failure_status, hang_rate, delay)| Backend {
+            failure_rate,
+            failure_status,
+            hang_rate,
+            delay,
+        });
+    prop_oneof![pictures.prop_map(Workload::Sobel), graph.prop_map(Workload::Dfs), backend.prop_map(Workload::Backend)]
 }
 
 fn files(pattern: String) -> Option<Pictures> {

@@ -12,8 +12,8 @@ use clap::Args;
 use kernel::{
     entropy::Entropy,
     record::Recorder,
-    scenario,
-    server::{self, Injector},
+    scenario::Scenario,
+    server::{self, Injector, Settings},
 };
 use tokio::runtime::Runtime;
 
@@ -22,7 +22,7 @@ use crate::{
     clock::Clock,
     host::Host,
     message::{ReplicaOrder, ToOrchestrator},
-    option::Capacity,
+    option::{BackendArgs, Capacity},
     tcp,
     timer::Timer,
 };
@@ -41,6 +41,9 @@ pub struct ReplicaArgs {
     #[command(flatten)]
     capacity: Capacity,
 
+    #[command(flatten)]
+    backend: BackendArgs,
+
     /// Decides all that is drawn
     #[arg(long)]
     seed: u64,
@@ -52,8 +55,16 @@ pub struct ReplicaArgs {
 
 impl ReplicaArgs {
     /// A replica of this process.
-    pub(crate) fn new(id: &str, port: u16, servers: &scenario::Servers, seed: u64) -> Self {
-        Self { id: id.to_owned(), port, capacity: Capacity::of(servers), seed, parent: std::process::id() }
+    pub(crate) fn new(id: &str, port: u16, scenario: &Scenario, seed: u64) -> Self {
+        let Settings { backend, .. } = Settings::of(&scenario.servers, &scenario.workload);
+        Self {
+            id: id.to_owned(),
+            port,
+            capacity: Capacity::of(&scenario.servers),
+            backend: BackendArgs::of(&backend),
+            seed,
+            parent: std::process::id(),
+        }
     }
 
     /// As a command line gives them.
@@ -65,7 +76,7 @@ impl ReplicaArgs {
             ("--parent", self.parent.to_string()),
         ];
         let own = own.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
-        own.chain(self.capacity.to_words()).collect()
+        own.chain(self.capacity.to_words()).chain(self.backend.to_words()).collect()
     }
 }
 
@@ -77,7 +88,8 @@ pub fn run(args: &ReplicaArgs) -> Result<(), RoleError> {
 }
 
 async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
-    let ReplicaArgs { id, port, capacity, .. } = args;
+    let ReplicaArgs { id, port, capacity, backend, .. } = args;
+    let settings = capacity.settings(backend.settings().map_err(RoleError::Order)?);
     let backlog =
         tcp::listen(*port).map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
@@ -89,7 +101,7 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         .name("orders".to_owned())
         .spawn(move || obey(&orders))
         .map_err(RoleError::system("cannot start a thread"))?;
-    server::serve(world, recorder, id, capacity.settings(), injector, pending())
+    server::serve(world, recorder, id, settings, injector, pending())
         .await
         .map_err(RoleError::system("cannot go on serving"))
 }
