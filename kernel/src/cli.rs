@@ -103,6 +103,9 @@ impl<'a> Session<'a> {
     /// anything is played.
     pub fn open(args: &'a RunArgs, world: &'static str) -> Result<Self, Failure> {
         let scenario = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
+        for warning in scenario.warnings() {
+            eprintln!("warning: {warning}");
+        }
         let default = || RunFolder::default_place(&scenario.name, world, args.seed);
         let place = args.out.clone().unwrap_or_else(default);
         let folder = RunFolder::prepare(&place).map_err(Failure::wrong_input)?;

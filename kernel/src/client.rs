@@ -2,11 +2,14 @@
 //!
 //! A call runs through the stages below, each in a file of its own; a policy that is added slots in as one more.
 //!
-//! * [`call`]: attempts, one after another, until one succeeds, none is left or the deadline passes;
+//! * [`call`]: from the cache, or by attempts, one after another, until one succeeds, none is left or the deadline passes;
+//!   then the fallback;
+//! * [`hedge`]: attempts side by side instead;
 //! * [`retry`]: whether there is another attempt, and after what backoff;
+//! * [`policy`](crate::policy): what else has a say, in its order, at each seam from here to the attempt;
 //! * [`candidates`]: which servers may be asked: healthy and connected ones, another than the one that failed;
 //! * [`balancer`]: which of those is asked;
-//! * [`attempt`]: one RPC within its timeout, and why it failed;
+//! * [`attempt`]: one RPC within its timeout, and why it failed; [`rpc`]: the messages of each workload;
 //! * [`connection`]: one pooled connection per server, with gRPC's states and backoff;
 //! * [`health`]: what the client believes of each server, from answers, failures and active checks;
 //! * [`cancellation`]: the end of every call that is under way.
@@ -20,21 +23,29 @@ mod cancellation;
 mod candidates;
 mod connection;
 mod health;
+mod hedge;
 mod probe;
 mod retry;
+mod rpc;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::select_all;
 
 use crate::{
     entropy::Entropy,
     link::Link,
-    record::Recorder,
+    policy::{Answers, Chain, Kit, OPEN, Pass, Rejection},
+    record::{Answer, Recorder},
     scenario,
-    status::Code,
+    status::Outcome,
     workload::{Input, Output},
     world::SharedWorld,
 };
-use balancer::Balancer;
+use balancer::{Balancer, Turn};
 use cancellation::Cancellation;
 use connection::Connection;
 use health::Health;
@@ -58,6 +69,9 @@ struct Shared {
     health: Health,
     balancer: Mutex<Box<dyn Balancer>>,
     retry: RetryPolicy,
+    chain: Chain,
+    /// If there is a cache.
+    answers: Option<Mutex<Answers>>,
     cancellation: Cancellation,
 }
 
@@ -78,9 +92,9 @@ pub struct Request {
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
-    /// OK, or the last attempt's status.
-    pub code: Code,
-    /// The result, if it is OK.
+    /// OK, or the last attempt's status, or that the answer is a degraded one.
+    pub outcome: Outcome,
+    /// The result, if there is one.
     pub output: Option<Output>,
     /// The server that gave the final answer, if one did.
     pub server: Option<String>,
@@ -88,6 +102,12 @@ pub struct Response {
     pub attempts: u32,
     /// Attempts that went to another server than the one before.
     pub failovers: u32,
+    /// Attempts that were hedges.
+    pub hedges: u32,
+    /// Whether a policy of the client's own turned an attempt down.
+    pub rejected: bool,
+    /// Where the result is from, if no server has just given it.
+    pub answer: Option<Answer>,
 }
 
 impl Client {
@@ -105,9 +125,14 @@ impl Client {
             connection: Connection::start(world.clone(), entropy, recorder.clone(), link.clone(), health.of(index)),
         };
         let servers = links.iter().enumerate().map(open).collect();
+        let names = links.iter().map(|link| link.server().to_owned()).collect();
+        let kit = Kit { world: &world, entropy, recorder: &recorder, servers: names, client: &settings };
+        let chain = Chain::new(&settings.policies, &kit);
         let shared = Arc::new(Shared {
-            balancer: Mutex::new(balancer::of(settings.load_balancing)),
+            balancer: Mutex::new(balancer::of(settings.load_balancing, links.len())),
             retry: RetryPolicy::new(settings.retry.clone()),
+            chain,
+            answers: settings.policies.cache.clone().map(Answers::new).map(Mutex::new),
             world,
             entropy,
             recorder,
@@ -124,7 +149,7 @@ impl Client {
 
     /// Calls until an attempt succeeds, the policy gives up or the deadline passes.
     pub async fn call(&self, request: Request) -> Response {
-        call::Call::new(&self.shared, request).run().await
+        call::Call::new(&self.shared, &request).run().await
     }
 
     /// Ends every call under way, and every later one at once, with CANCELLED.
@@ -139,9 +164,69 @@ impl Client {
 }
 
 impl Shared {
-    fn pick(&self, failed_on: &[usize]) -> usize {
-        let candidates =
-            candidates::of(&self.servers, &self.health, failed_on, self.settings.retry.prefer_other_server);
-        self.balancer.lock().unwrap_or_else(PoisonError::into_inner).pick(&candidates)
+    /// Chooses a server for an attempt of a request, and takes the attempt for sent.
+    fn pick(&self, tried: &[usize], (request, attempt): (u64, u32), pass: &mut Pass<'_>) -> Result<usize, Rejection> {
+        let now = self.world.now();
+        // Held throughout, so that what the policies said of a server is still so when it is picked.
+        let mut balancer = self.balancer();
+        let pool = candidates::of(&self.servers, &self.health, &self.chain, now);
+        if pool.is_empty() {
+            return Err(OPEN);
+        }
+        self.chain.sees(&pool, now);
+        let candidates = if tried.is_empty() { pool } else { candidates::others(pool, tried) };
+        let mut turn = Turn::new(now, self.entropy, request, attempt);
+        let picked = self.chain.weighed(&candidates, now, &mut turn, |turn| balancer.pick(&candidates, turn));
+        balancer.sent(picked);
+        pass.picked(picked);
+        Ok(picked)
+    }
+
+    fn balancer(&self) -> MutexGuard<'_, Box<dyn Balancer>> {
+        self.balancer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An attempt that has been sent to `server`.
+    fn in_flight(&self, server: usize) -> InFlight<'_> {
+        InFlight { client: self, server, took: None }
+    }
+
+    async fn some_server_is_ready(&self) {
+        select_all(self.servers.iter().map(|server| Box::pin(server.connection.is_or_becomes_ready()))).await;
+    }
+
+    fn answers(&self) -> Option<MutexGuard<'_, Answers>> {
+        self.answers.as_ref().map(|answers| answers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keep(&self, input: &Input, output: &Output) {
+        if let Some(mut answers) = self.answers() {
+            answers.keep(input, output, self.world.now());
+        }
+    }
+
+    /// Renews the cache's answer to a request, in the background. The attempts are recorded as the request's.
+    fn renew(self: &Arc<Self>, request: Request) {
+        let client = self.clone();
+        self.world.spawn(Box::pin(async move {
+            match call::Call::new(&client, &request).make().await {
+                Ok((output, _)) => client.keep(&request.input, &output),
+                Err(_) => client.answers().into_iter().for_each(|mut answers| answers.not_renewed(&request.input)),
+            }
+        }));
+    }
+}
+
+/// Tells the balancer when an attempt is over, whichever way it ends.
+struct InFlight<'a> {
+    client: &'a Shared,
+    server: usize,
+    /// `None` if nobody waited for it to come to something.
+    took: Option<Duration>,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.client.balancer().ended(self.server, self.took, self.client.world.now());
     }
 }

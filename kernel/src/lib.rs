@@ -12,6 +12,7 @@
 //! | [`workload`] | what servers compute |
 //! | [`server`] | a replica: workers, queue, deadlines, health, metrics |
 //! | [`client`] | the resilient client: connections, health, balancing, retries |
+//! | [`policy`] | the policies that a scenario switches on: tables, state machines, their order |
 //! | [`load`] | the arrival schedule and the open loop that follows it |
 //! | [`link`] | the shaping layer: delay, loss, bandwidth, partitions, resets |
 //! | [`nemesis`] | plays the fault timeline |
@@ -29,6 +30,7 @@ pub mod load;
 pub mod many;
 pub mod measure;
 pub mod nemesis;
+pub mod policy;
 pub mod proto;
 pub mod record;
 pub mod scenario;

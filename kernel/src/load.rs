@@ -14,7 +14,7 @@ use crate::{
     scenario,
     status::Outcome,
     time::Instant,
-    workload::{Input, pictures::Gallery},
+    workload::{Input, Inputs},
     world::SharedWorld,
 };
 
@@ -31,7 +31,7 @@ pub struct Load {
     /// Who makes the calls.
     pub client: Client,
     /// What requests ask for.
-    pub gallery: Gallery,
+    pub inputs: Inputs,
     /// Rate, arrivals and bounds.
     pub settings: scenario::Load,
     /// Requests are intended from the start of the run to before here.
@@ -60,7 +60,7 @@ impl Load {
     }
 
     fn input(&self, id: u64) -> Input {
-        Input::Image(self.gallery.draw(&mut self.entropy.stream_of("load.input", &[id])).clone())
+        self.inputs.draw(&mut self.entropy.stream_of("load.input", &[id]))
     }
 
     fn send(&self, id: u64, intended: Instant, input: Input, permit: OwnedSemaphorePermit, busy: mpsc::Sender<()>) {
@@ -75,11 +75,14 @@ impl Load {
                 sent_us: Some(sent.as_micros()),
                 done_us: Some(done.as_micros()),
                 latency_us: Some(done.as_micros() - intended.as_micros()),
-                status: Outcome::Status(response.code),
+                status: response.outcome,
                 server: response.server,
                 attempts: response.attempts,
                 failovers: response.failovers,
                 size,
+                hedges: response.hedges,
+                rejected: response.rejected,
+                answer: response.answer,
             });
             drop((permit, busy));
         };
@@ -99,5 +102,8 @@ fn dropped(id: u64, intended: Instant, input: &Input) -> RequestRow {
         attempts: 0,
         failovers: 0,
         size: input.size(),
+        hedges: 0,
+        rejected: false,
+        answer: None,
     }
 }

@@ -12,7 +12,8 @@
 //! | `phase` | which stretches there are: before, each fault, after |
 //! | `fault` | the faults, as the nemesis recorded them |
 //! | `recovery`, `detection` | how a fault's `recovery_time` and `time_to_detect` come about |
-//! | `requests`, `window`, `latency`, `duplicate` | rows by intended time, by second, their percentiles, wasted work |
+//! | `requests`, `window`, `latency` | rows by intended time, by second, their percentiles |
+//! | `duplicate`, `ejection` | wasted work, servers taken out of the traffic |
 //! | `verdict` | [`Checked`], an expectation held against its metric |
 //! | [`text`] | [`Summary::render`], what a run prints when it ends, and how figures and tables read |
 
@@ -25,6 +26,7 @@ use crate::{
 
 mod detection;
 mod duplicate;
+mod ejection;
 mod fault;
 mod latency;
 mod metrics;

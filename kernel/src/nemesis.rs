@@ -1,7 +1,8 @@
 //! Plays the fault timeline of a scenario through the World's fault operations, and supervises crashed servers.
 //!
 //! Faults may overlap. What acts on a link composes (see [`Shape::and`]); a server stands still while any freeze
-//! lasts; a crash ends the freezes of the process it kills. To add a fault kind, give it a variant in
+//! lasts; what is injected into it adds up (see [`Injection::and`]); a crash ends the freezes and the injections of the
+//! process it kills. To add a fault kind, give it a variant in
 //! `scenario::FaultKind`, an arm in [`Nemesis::play_one`], and, if it is not made of the operations there are, an
 //! [`Operation`].
 
@@ -17,12 +18,13 @@ use crate::{
     link::Shape,
     record::{Draft, Event, Recorder},
     scenario::{Direction, Fault, FaultKind, Scenario, server_name},
+    server::{Errors, Injection},
     time::Instant,
     world::{BoxFuture, SharedWorld},
 };
 
 /// What a world can do to a server, by its index.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
     /// Kill the process: SIGKILL.
     Crash(usize),
@@ -36,6 +38,8 @@ pub enum Operation {
     Shape(usize, Shape),
     /// Reset the connections to it.
     Reset(usize),
+    /// Have it inject this, in place of what it did before.
+    Inject(usize, Injection),
 }
 
 /// What an operation did.
@@ -79,6 +83,7 @@ pub struct Nemesis {
 struct Afflictions {
     freezes: BTreeSet<usize>,
     shapes: BTreeMap<usize, Shape>,
+    injections: BTreeMap<usize, Injection>,
 }
 
 impl Nemesis {
@@ -121,6 +126,14 @@ impl Nemesis {
             FaultKind::Reset => {
                 self.apply(index, Operation::Reset(target), target).await?;
             }
+            FaultKind::Errors { rate, status, duration } => {
+                let errors = vec![Errors { fault: index, rate: *rate, status: *status }];
+                self.inject(index, target, Injection { errors, ..Injection::default() }, *duration).await?;
+            }
+            FaultKind::Slow { factor, duration } => {
+                let injection = Injection { slow: *factor, ..Injection::default() };
+                self.inject(index, target, injection, *duration).await?;
+            }
             link_fault => self.afflict_link(index, target, link_fault).await?,
         }
         self.event(Event::FaultEnd, index, target).cause(fault.kind.name()).record();
@@ -130,7 +143,11 @@ impl Nemesis {
     async fn crash(&self, index: usize, target: usize, restart_after: Option<Duration>) -> Result<(), OperationFailed> {
         let crashed = self.world.now();
         let effect = self.apply(index, Operation::Crash(target), target).await?;
-        self.afflictions(target).freezes.clear();
+        {
+            let mut afflictions = self.afflictions(target);
+            afflictions.freezes.clear();
+            afflictions.injections.clear();
+        }
         // One that was down already has whoever crashed it first to start it again.
         if let Some(restart_after) = restart_after.filter(|_| effect == Effect::Applied) {
             self.world.sleep_until(crashed + restart_after).await;
@@ -155,6 +172,33 @@ impl Nemesis {
             self.apply(index, Operation::Resume(target), target).await?;
         }
         Ok(())
+    }
+
+    async fn inject(
+        &self,
+        index: usize,
+        target: usize,
+        injection: Injection,
+        duration: Option<Duration>,
+    ) -> Result<(), OperationFailed> {
+        self.afflictions(target).injections.insert(index, injection);
+        if self.apply(index, self.injected(target), target).await? == Effect::ServerIsDown {
+            self.afflictions(target).injections.remove(&index);
+            return Ok(());
+        }
+        self.last(duration).await;
+        // A crash meanwhile has ended the injection with the process.
+        let lasted = self.afflictions(target).injections.remove(&index).is_some();
+        if lasted {
+            self.apply(index, self.injected(target), target).await?;
+        }
+        Ok(())
+    }
+
+    /// What has the server inject all that it is to.
+    fn injected(&self, target: usize) -> Operation {
+        let afflictions = self.afflictions(target);
+        Operation::Inject(target, afflictions.injections.values().fold(Injection::default(), Injection::and))
     }
 
     async fn afflict_link(&self, index: usize, target: usize, kind: &FaultKind) -> Result<(), OperationFailed> {
@@ -206,6 +250,10 @@ fn shape_of(kind: &FaultKind) -> (Shape, Option<Duration>) {
         }
         FaultKind::Loss { rate, duration } => (Shape { loss: rate, ..none }, duration),
         FaultKind::Bandwidth { rate, duration } => (Shape { bandwidth: Some(rate), ..none }, duration),
-        FaultKind::Crash { .. } | FaultKind::Freeze { .. } | FaultKind::Reset => (none, Some(Duration::ZERO)),
+        FaultKind::Crash { .. }
+        | FaultKind::Freeze { .. }
+        | FaultKind::Reset
+        | FaultKind::Errors { .. }
+        | FaultKind::Slow { .. } => (none, Some(Duration::ZERO)),
     }
 }

@@ -5,4 +5,4 @@ mod recorder;
 mod rows;
 
 pub use recorder::{Draft, Recorder, Records, Sink};
-pub use rows::{AttemptRow, Event, EventRow, RequestRow, Row};
+pub use rows::{Answer, AttemptRow, Event, EventRow, RequestRow, Row};

@@ -8,17 +8,18 @@
 //! The way of a file, each step a module:
 //!
 //! 1. `source` and `overrides`: text to a TOML tree in which every value knows where it was written.
-//! 2. `later`: what the format knows but this version does not run is turned down by name.
-//! 3. `raw`: serde's structs, the schema. `schema` puts serde's complaints in this module's words.
-//! 4. `resolve`: types, bounds, defaults and rules between keys, to the types in `model`.
+//! 2. `raw`: serde's structs, the schema. `schema` puts serde's complaints in this module's words; what the format knows
+//!    but this version does not run (`later`) is turned down by name.
+//! 3. `resolve`: types, bounds, defaults and rules between keys, to the types in `model`.
 //!
-//! Nothing outside this module sees a raw struct, a span or a TOML value. This module opens the scenario file and
-//! nothing else: a workload's `images` are looked for by whoever runs it.
+//! Nothing outside this module sees a raw struct, a span or a TOML value. This module opens the scenario file, and
+//! the service config that it names, and nothing else: a workload's `images` are looked for by whoever runs it.
 
 pub mod bandwidth;
 mod defaults;
 pub mod duration;
 mod error;
+pub(crate) mod keys;
 mod later;
 mod loose;
 mod metric;
@@ -31,7 +32,9 @@ mod raw;
 mod read;
 mod resolve;
 mod schema;
+mod service_config;
 mod setting;
+mod shorthand;
 mod size;
 mod source;
 mod table;

@@ -3,16 +3,20 @@
 //! A request is checked, queued, and run by one of the workers:
 //!
 //! * an input that makes no sense is answered INVALID_ARGUMENT, saying what is wrong;
-//! * beyond `workers` running and `queue` waiting ones it is answered RESOURCE_EXHAUSTED;
+//! * one that a fault has fail is answered so, whatever else is the matter (see `injector`);
+//! * beyond `workers` running and `queue` waiting ones it is answered RESOURCE_EXHAUSTED, and what else `admission` refuses;
 //! * when a worker gets to it and its deadline has passed or its caller has left, it is dropped unstarted;
-//! * a kernel that has begun runs to its end, whoever still waits for it.
+//! * a kernel that has begun runs to its end, whoever still waits for it;
+//! * a workload that fails on purpose then has it fail, or keeps the worker until the caller gives up.
 //!
 //! `grpc-timeout` is enforced here, on the World's clock.
 
+mod admission;
 mod connection;
 mod counters;
 mod deadline;
 mod health;
+mod injector;
 mod service;
 mod workers;
 
@@ -28,13 +32,15 @@ use crate::{
 };
 use connection::Connections;
 use health::Health;
-use service::Replica;
+use service::{Replica, Workloads};
 use workers::Workers;
 
+pub use admission::Admission;
+pub use injector::{Errors, Injection, Injector};
 pub use service::MESSAGE_BYTES_MAX;
 
 /// How a replica is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Kernels running at once, at least 1.
     pub workers: usize,
@@ -42,15 +48,30 @@ pub struct Settings {
     pub queue: usize,
     /// A request holds its worker at least this long.
     pub service_time_min: Duration,
+    /// What it refuses beyond that.
+    pub admission: Option<Admission>,
+    /// How it behaves as a backend, if it is asked as one.
+    pub backend: scenario::Backend,
 }
 
-impl From<&scenario::Servers> for Settings {
-    fn from(servers: &scenario::Servers) -> Self {
-        Self { workers: servers.workers, queue: servers.queue, service_time_min: servers.service_time_min }
+impl Settings {
+    /// Those of a scenario's servers.
+    pub fn of(servers: &scenario::Servers, workload: &scenario::Workload) -> Self {
+        Self {
+            workers: servers.workers,
+            queue: servers.queue,
+            service_time_min: servers.service_time_min,
+            admission: servers.admission.clone(),
+            backend: match workload {
+                scenario::Workload::Backend(backend) => *backend,
+                _ => scenario::Backend::default(),
+            },
+        }
     }
 }
 
-/// Serves as `name` until `stop` completes; then finishes what it has begun, takes nothing new, and returns.
+/// Serves as `name` until `stop` completes; then finishes what it has begun, takes nothing new, and returns. What is
+/// done wrong on purpose is up to `injector`.
 ///
 /// Returns early with an error if it cannot listen or accept.
 pub async fn serve(
@@ -58,17 +79,19 @@ pub async fn serve(
     recorder: Recorder,
     name: &str,
     settings: Settings,
+    injector: Arc<Injector>,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let mut listener = world.listen().await?;
     recorder.event(Event::Listening).target(name).record();
-    let workers = Workers::start(world.clone(), recorder.clone(), settings);
+    let workloads = Workloads::new(&settings, injector.entropy());
+    let workers = Workers::start(world.clone(), recorder.clone(), settings, injector.clone());
     let health = Health::serving();
     let (stopping, stopped) = watch::channel(false);
     let (busy, mut idle) = mpsc::channel(1);
     let connections = Connections {
         world: world.clone(),
-        replica: Arc::new(Replica::new(world.clone(), recorder, name, workers)),
+        replica: Arc::new(Replica::new(world.clone(), recorder, name, workers, workloads, injector)),
         health: health.clone(),
         stopped,
         busy,

@@ -90,11 +90,13 @@ impl From<Code> for tonic::Code {
     }
 }
 
-/// How a request ended: a status, or `DROPPED` because too many were in flight to send it.
+/// How a request ended: a status, or `DROPPED` because too many were in flight to send it, or `DEGRADED` because what it
+/// got is an answer of less use, stale or a fallback's, that the scenario does not count as a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     Status(Code),
     Dropped,
+    Degraded,
 }
 
 impl Outcome {
@@ -108,6 +110,7 @@ impl Outcome {
         match self {
             Self::Status(code) => code.name(),
             Self::Dropped => "DROPPED",
+            Self::Degraded => "DEGRADED",
         }
     }
 }
@@ -134,6 +137,7 @@ impl<'de> Deserialize<'de> for Outcome {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match String::deserialize(deserializer)?.as_str() {
             "DROPPED" => Ok(Self::Dropped),
+            "DEGRADED" => Ok(Self::Degraded),
             name => name.parse().map(Self::Status).map_err(de::Error::custom),
         }
     }

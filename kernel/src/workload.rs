@@ -1,15 +1,23 @@
 //! Workloads: what a server computes for a request.
 //!
-//! A workload is one file that implements [`Workload`], a variant each of [`Input`] and [`Output`], and an RPC in
-//! `proto/rehearsal.proto` that carries them.
+//! A workload is one file that implements [`Workload`], a variant each of [`Input`], [`Output`] and [`Inputs`], and an RPC
+//! in `proto/rehearsal.proto` that carries them, which `client::rpc` sends and `server::service` answers.
 
+pub mod backend;
+pub mod dfs;
+mod inputs;
 pub mod pictures;
 pub mod sobel;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use dfs::Search;
 use pictures::Picture;
+
+use crate::status::Code;
+
+pub use inputs::Inputs;
 
 /// A kernel that servers run.
 pub trait Workload: Send + Sync + fmt::Debug {
@@ -23,27 +31,70 @@ pub trait Workload: Send + Sync + fmt::Debug {
     ///
     /// Panics on an input that [`Workload::check`] refuses.
     fn run(&self, input: &Input) -> Output;
+
+    /// What else becomes of an attempt: nothing, unless the workload fails on purpose.
+    fn conduct(&self, request: u64, attempt: u32) -> Conduct {
+        let _ = (request, attempt);
+        Conduct { delay: Duration::ZERO, ending: Ending::Answer }
+    }
+}
+
+/// How a server deals with one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conduct {
+    /// It holds its worker at least this long.
+    pub delay: Duration,
+    /// And then?
+    pub ending: Ending,
+}
+
+/// What an attempt comes to at the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It is answered.
+    Answer,
+    /// It is told this instead.
+    Fail(Code),
+    /// It hears nothing, and holds its worker until it gives up.
+    Hang,
 }
 
 /// What a request asks to compute on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Input {
     /// For `sobel`.
     Image(Picture),
+    /// For `dfs`.
+    Search(Search),
+    /// For `backend`, which is asked for one thing only.
+    Data,
 }
 
 impl Input {
-    /// Its size as the record and the calibration write it, such as `256x256`.
+    /// Its size as the record writes it: `256x256` pixels, `20000+60000` nodes and edges.
     pub fn size(&self) -> String {
         match self {
             Self::Image(picture) => format!("{}x{}", picture.width, picture.height),
+            Self::Search(search) => format!("{}+{}", search.graph.nodes, search.graph.edges),
+            Self::Data => "data".to_owned(),
         }
     }
 
-    /// How much work it is, in the workload's own unit (pixels); service times grow with it.
+    /// An answer of its size that says nothing, as a fallback has one.
+    pub fn blank(&self) -> Output {
+        match self {
+            Self::Image(picture) => Output::Image(vec![0; picture.pixels.len()].into()),
+            Self::Search(_) => Output::Order(Arc::default()),
+            Self::Data => Output::Data(Bytes::new()),
+        }
+    }
+
+    /// How much work it is, in the workload's own unit (pixels; nodes and edges); service times grow with it.
     pub fn units(&self) -> u64 {
         match self {
             Self::Image(picture) => u64::from(picture.width) * u64::from(picture.height),
+            Self::Search(search) => u64::from(search.graph.nodes) + u64::from(search.graph.edges),
+            Self::Data => 1,
         }
     }
 }
@@ -53,6 +104,20 @@ impl Input {
 pub enum Output {
     /// Gradient magnitudes, row-major, of the size of the input.
     Image(Bytes),
+    /// The nodes of a graph, in the order in which a search came to them.
+    Order(Arc<[u32]>),
+    /// What a backend has.
+    Data(Bytes),
+}
+
+impl Output {
+    /// What it takes to keep it.
+    pub fn byte_count(&self) -> usize {
+        match self {
+            Self::Image(bytes) | Self::Data(bytes) => bytes.len(),
+            Self::Order(nodes) => size_of_val(&**nodes),
+        }
+    }
 }
 
 /// One run of a kernel, on behalf of one attempt of one request.

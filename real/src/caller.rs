@@ -11,7 +11,7 @@ use kernel::{
     record::{Recorder, Sink},
     scenario::Scenario,
     time::Instant,
-    workload::pictures::Gallery,
+    workload::Inputs,
     world::SharedWorld,
 };
 
@@ -37,7 +37,7 @@ impl Caller {
 
     /// Offers the load, from the start of the run until the scenario's end or until `cancelled`, which puts an end to
     /// the calls under way. All that happens goes to `sink`.
-    pub(crate) async fn offer(&self, gallery: Gallery, sink: Arc<dyn Sink>, cancelled: impl Future<Output = ()>) {
+    pub(crate) async fn offer(&self, inputs: Inputs, sink: Arc<dyn Sink>, cancelled: impl Future<Output = ()>) {
         let Self { scenario, entropy, world, links } = self;
         world.sleep_until(Instant::START).await;
         let recorder = Recorder::new(world.clone(), "client", sink);
@@ -47,7 +47,7 @@ impl Caller {
             entropy: *entropy,
             recorder,
             client: client.clone(),
-            gallery,
+            inputs,
             settings: scenario.load.clone(),
             duration: scenario.duration,
         };

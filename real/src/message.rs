@@ -9,6 +9,7 @@ use std::{
 use kernel::{
     link::Shape,
     record::{Row, Sink},
+    server::Injection,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,14 @@ pub(crate) enum Order {
     Reset { server: usize },
     /// End every call and offer no more load.
     Cancel,
+}
+
+/// What a replica is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ReplicaOrder {
+    /// Inject this from now on.
+    Inject(Injection),
 }
 
 /// What the orchestrator is told.
@@ -75,6 +84,8 @@ impl Sink for ToOrchestrator {
 mod tests {
     use std::time::Duration;
 
+    use kernel::{server::Errors, status::Code};
+
     use super::*;
 
     #[test]
@@ -88,5 +99,12 @@ mod tests {
         };
         let order = Order::Shape { server: 1, shape };
         assert_eq!(serde_json::from_str::<Order>(&line(&order)).unwrap(), order);
+    }
+
+    #[test]
+    fn an_injection_survives_the_way() {
+        let errors = vec![Errors { fault: 3, rate: 0.25, status: Code::Unavailable }];
+        let order = ReplicaOrder::Inject(Injection { errors, slow: 1.5 });
+        assert_eq!(serde_json::from_str::<ReplicaOrder>(&line(&order)).unwrap(), order);
     }
 }

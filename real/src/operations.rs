@@ -20,6 +20,7 @@ pub(crate) struct RealOperations {
 impl Operations for RealOperations {
     fn apply(&self, operation: Operation) -> BoxFuture<'_, Result<Effect, OperationFailed>> {
         Box::pin(async move {
+            let named = format!("{operation:?}");
             let done = match operation {
                 Operation::Crash(server) => self.replicas[server].crash().await.map_err(|error| error.to_string()),
                 Operation::Start(server) => {
@@ -29,8 +30,11 @@ impl Operations for RealOperations {
                 Operation::Resume(server) => self.replicas[server].resume().map_err(|error| error.to_string()),
                 Operation::Shape(server, shape) => self.order(Order::Shape { server, shape }).await,
                 Operation::Reset(server) => self.order(Order::Reset { server }).await,
+                Operation::Inject(server, injection) => {
+                    self.replicas[server].inject(injection).await.map_err(|error| error.to_string())
+                }
             };
-            done.map_err(|reason| OperationFailed { operation: format!("{operation:?}"), reason })
+            done.map_err(|reason| OperationFailed { operation: named, reason })
         })
     }
 }

@@ -1,12 +1,16 @@
 //! What options hold, as scenario files write it and within the same bounds.
 
+mod backend;
+
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use clap::Args;
 use kernel::{
-    scenario::{Servers, Size, bandwidth, duration, limits},
-    server::Settings,
+    scenario::{Backend, Servers, Size, bandwidth, duration, limits},
+    server::{Admission, Settings},
 };
+
+pub(crate) use backend::{BackendArgs, failure_status};
 
 /// How much a server can do at once. The defaults are those of `[servers]` in scenarios.
 #[derive(Debug, Clone, Args)]
@@ -22,29 +26,65 @@ pub(crate) struct Capacity {
     /// A request holds its worker at least this long, such as 50ms
     #[arg(long, value_parser = wait, value_name = "TIME")]
     service_time_min: Option<Duration>,
+
+    /// Requests running and waiting at most; one more is answered RESOURCE_EXHAUSTED
+    #[arg(long, value_parser = count)]
+    max_concurrent_requests: Option<usize>,
+
+    /// A request that has waited longer for a worker is answered RESOURCE_EXHAUSTED
+    #[arg(long, value_parser = span, value_name = "TIME")]
+    max_queue_time: Option<Duration>,
+
+    /// What such an answer asks its caller to wait before another attempt
+    #[arg(long, value_parser = wait, value_name = "TIME")]
+    retry_pushback: Option<Duration>,
 }
 
 impl Capacity {
     /// That of a scenario's servers.
     pub(crate) fn of(servers: &Servers) -> Self {
         let Servers { workers, queue, service_time_min, .. } = *servers;
-        Self { workers, queue, service_time_min: Some(service_time_min) }
+        let Admission { max_concurrent_requests, max_queue_time, retry_pushback } =
+            servers.admission.clone().unwrap_or_default();
+        Self {
+            workers,
+            queue,
+            service_time_min: Some(service_time_min),
+            max_concurrent_requests,
+            max_queue_time,
+            retry_pushback,
+        }
     }
 
     /// As a command line gives it.
     pub(crate) fn to_words(&self) -> Vec<String> {
-        let time = self.service_time_min.map(|time| ("--service-time-min", duration::text(time)));
-        [("--workers", self.workers.to_string()), ("--queue", self.queue.to_string())]
-            .into_iter()
-            .chain(time)
-            .flat_map(|(option, value)| [option.to_owned(), value])
-            .collect()
+        let time = |time: Option<Duration>| time.map(duration::text);
+        let options = [
+            ("--workers", Some(self.workers.to_string())),
+            ("--queue", Some(self.queue.to_string())),
+            ("--service-time-min", time(self.service_time_min)),
+            ("--max-concurrent-requests", self.max_concurrent_requests.map(|most| most.to_string())),
+            ("--max-queue-time", time(self.max_queue_time)),
+            ("--retry-pushback", time(self.retry_pushback)),
+        ];
+        let given = options.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value?]));
+        given.flatten().collect()
     }
 
     /// What a server is set up with.
-    pub(crate) fn settings(&self) -> Settings {
-        let service_time_min = self.service_time_min.unwrap_or(Servers::default().service_time_min);
-        Settings { workers: self.workers, queue: self.queue, service_time_min }
+    pub(crate) fn settings(&self, backend: Backend) -> Settings {
+        let admission = Admission {
+            max_concurrent_requests: self.max_concurrent_requests,
+            max_queue_time: self.max_queue_time,
+            retry_pushback: self.retry_pushback,
+        };
+        Settings {
+            workers: self.workers,
+            queue: self.queue,
+            service_time_min: self.service_time_min.unwrap_or(Servers::default().service_time_min),
+            admission: (admission != Admission::default()).then_some(admission),
+            backend,
+        }
     }
 }
 
@@ -56,6 +96,10 @@ fn queue(text: &str) -> Result<usize, String> {
     within(text, &limits::QUEUE)
 }
 
+fn count(text: &str) -> Result<usize, String> {
+    within(text, &limits::COUNT_SOME)
+}
+
 /// Requests per second.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     within(text, &limits::RATE)
@@ -64,6 +108,11 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
 /// A probability.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
     within(text, &limits::SHARE)
+}
+
+/// What service times are multiplied by.
+pub(crate) fn slow_factor(text: &str) -> Result<f64, String> {
+    within(text, &limits::SLOW_FACTOR)
 }
 
 /// Bits per second.
@@ -144,6 +193,7 @@ mod tests {
     #[test]
     fn capacity_survives_a_command_line() {
         use clap::Parser;
+        use kernel::scenario::Workload;
         #[derive(Parser)]
         struct Line {
             #[command(flatten)]
@@ -151,8 +201,12 @@ mod tests {
         }
         let servers =
             Servers { workers: 3, queue: 0, service_time_min: Duration::from_micros(1_500), ..Default::default() };
+        let admission = Admission { max_queue_time: Some(Duration::from_millis(80)), ..Default::default() };
+        let servers = Servers { admission: Some(admission), ..servers };
         let words = ["x".to_owned()].into_iter().chain(Capacity::of(&servers).to_words());
-        assert_eq!(Line::parse_from(words).capacity.settings(), Settings::from(&servers));
-        assert_eq!(Line::parse_from(["x"]).capacity.settings(), Settings::from(&Servers::default()));
+        let settings = |line: Line| line.capacity.settings(Backend::default());
+        let of = |servers: &Servers| Settings::of(servers, &Workload::default());
+        assert_eq!(settings(Line::parse_from(words)), of(&servers));
+        assert_eq!(settings(Line::parse_from(["x"])), of(&Servers::default()));
     }
 }

@@ -13,7 +13,7 @@ use kernel::{
     record::{Recorder, Records},
     scenario::Scenario,
     time::Instant,
-    workload::pictures::{Gallery, PictureFileError},
+    workload::{Inputs, pictures::PictureFileError},
     world::{BoxFuture, SharedWorld, timeout_at},
 };
 use tokio::{
@@ -104,7 +104,7 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> RehearsalError {
 /// Plays `plan`. Whichever way it returns, no process is left.
 pub fn play(plan: &Plan) -> Result<Played, RehearsalError> {
     // What cannot be played says so before anything starts.
-    Gallery::of(&plan.scenario.workload, Entropy::new(plan.seed))?;
+    Inputs::of(&plan.scenario.workload, Entropy::new(plan.seed))?;
     let runtime = Runtime::new().map_err(system("cannot start a runtime"))?;
     runtime.block_on(async {
         let mut interrupt = Interrupt::listen().map_err(system("cannot listen to signals"))?;
@@ -132,7 +132,7 @@ impl Stage {
         let timer = Timer::start().map_err(system("cannot start the timer's thread"))?;
         let (sender, outputs) = mpsc::unbounded_channel();
         let new = |index| -> io::Result<_> {
-            Ok(Arc::new(Replica::new(index, ReservedPort::any()?, servers, sender.clone())))
+            Ok(Arc::new(Replica::new(index, ReservedPort::any()?, &plan.scenario, plan.seed, sender.clone())))
         };
         let replicas: Vec<_> = (0..servers.replicas)
             .map(new)

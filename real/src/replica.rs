@@ -8,11 +8,22 @@ use std::{
     time::Duration,
 };
 
-use kernel::{client, nemesis::Effect, scenario, world::SharedWorld};
+use kernel::{
+    client,
+    nemesis::Effect,
+    scenario::{Scenario, server_name},
+    server::Injection,
+    world::SharedWorld,
+};
 use rustix::process::Signal;
-use tokio::{process::ChildStdout, sync::mpsc::UnboundedSender};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{ChildStdin, ChildStdout},
+    sync::{Mutex as AsyncMutex, mpsc::UnboundedSender},
+};
 
 use crate::{
+    message::{ReplicaOrder, line},
     process::{Process, ProcessFailed},
     role::replica::ReplicaArgs,
     tcp::ReservedPort,
@@ -50,6 +61,8 @@ pub(crate) struct NewProcess {
 #[derive(Default)]
 struct State {
     process: Option<Process>,
+    /// Where the process takes orders from.
+    orders: Option<Arc<AsyncMutex<ChildStdin>>>,
     frozen: bool,
     /// Processes ever started.
     started: u64,
@@ -59,11 +72,12 @@ impl Replica {
     pub(crate) fn new(
         index: usize,
         port: ReservedPort,
-        servers: &scenario::Servers,
+        scenario: &Scenario,
+        seed: u64,
         reports: UnboundedSender<NewProcess>,
     ) -> Self {
-        let name = scenario::server_name(index);
-        let args = ReplicaArgs::new(&name, port.address().port(), servers);
+        let name = server_name(index);
+        let args = ReplicaArgs::new(&name, port.address().port(), scenario, seed);
         let words = ["replica".to_owned()].into_iter().chain(args.to_words()).collect();
         Self { name, port, words, state: Mutex::default(), reports }
     }
@@ -111,14 +125,19 @@ impl Replica {
             let (name, pid, ending) = (self.name.clone(), process.id(), process.ending());
             // Whoever collects ends after all replicas have.
             let _ = self.reports.send(NewProcess { name, pid, reports: streams.reports, ending });
-            *state = State { process: Some(process), frozen: false, started: state.started + 1 };
+            let orders = Some(Arc::new(AsyncMutex::new(streams.orders)));
+            *state = State { process: Some(process), orders, frozen: false, started: state.started + 1 };
         }
         Ok(state.started)
     }
 
     /// SIGKILL.
     pub(crate) async fn crash(&self) -> io::Result<Effect> {
-        let process = self.state().process.take();
+        let process = {
+            let mut state = self.state();
+            state.orders = None;
+            state.process.take()
+        };
         match process {
             Some(mut process) => process.kill().await.map(|()| Effect::Applied),
             None => Ok(Effect::ServerIsDown),
@@ -133,6 +152,17 @@ impl Replica {
     /// SIGCONT.
     pub(crate) fn resume(&self) -> io::Result<Effect> {
         self.signal(Signal::CONT, false)
+    }
+
+    /// Has its process inject this from now on, or once it goes on if it stands still.
+    pub(crate) async fn inject(&self, injection: Injection) -> io::Result<Effect> {
+        let orders = self.state().orders.clone();
+        let Some(orders) = orders else { return Ok(Effect::ServerIsDown) };
+        let order = line(&ReplicaOrder::Inject(injection)) + "\n";
+        match orders.lock().await.write_all(order.as_bytes()).await {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Effect::ServerIsDown),
+            told => told.map(|()| Effect::Applied),
+        }
     }
 
     fn signal(&self, signal: Signal, frozen: bool) -> io::Result<Effect> {
@@ -164,11 +194,11 @@ mod tests {
     /// A child is this program in another role, and the program of this test knows no roles: it complains and ends.
     #[test]
     fn a_process_that_ends_at_its_start_is_quoted() {
-        let scenario = scenario::Scenario::parse("s", "name = \"s\"\nduration = \"1s\"\n[load]\nrate = 1\n", &[]);
+        let scenario = Scenario::parse("s", "name = \"s\"\nduration = \"1s\"\n[load]\nrate = 1\n", &[]);
         let logs = tempfile::tempdir().unwrap();
         let failed = Runtime::new().unwrap().block_on(async {
             let (reports, _outputs) = mpsc::unbounded_channel();
-            let replica = Replica::new(0, ReservedPort::any().unwrap(), &scenario.unwrap().servers, reports);
+            let replica = Replica::new(0, ReservedPort::any().unwrap(), &scenario.unwrap(), 42, reports);
             let addresses = [("server-0".to_owned(), replica.address())].into();
             let world = Host::new(Clock::MACHINE, Timer::start().unwrap()).knowing(addresses).shared();
             replica.start(&world, logs.path()).await.unwrap_err().to_string()

@@ -10,7 +10,7 @@ mod servers;
 mod windows;
 
 use kernel::{
-    record::{AttemptRow, Event, EventRow, RequestRow},
+    record::{AttemptRow, EventRow, RequestRow},
     status::Outcome,
 };
 use polars::prelude::*;
@@ -88,7 +88,7 @@ fn event_frame(rows: &[EventRow]) -> PolarsResult<DataFrame> {
         vec![
             numbers("at_us", rows.iter().map(|row| Some(row.at_us))),
             texts("source", rows.iter().map(|row| Some(row.source.as_str()))),
-            texts("event", rows.iter().map(|row| Some(event_name(row.event)))),
+            texts("event", rows.iter().map(|row| Some(row.event.into()))),
             numbers("request", rows.iter().map(|row| row.request)),
             Column::from(row_attempts(rows)),
             numbers("backoff_us", rows.iter().map(|row| row.duration_us)),
@@ -98,31 +98,6 @@ fn event_frame(rows: &[EventRow]) -> PolarsResult<DataFrame> {
 
 fn row_attempts(rows: &[EventRow]) -> Series {
     UInt32Chunked::from_iter_options("attempt".into(), rows.iter().map(|row| row.attempt)).into_series()
-}
-
-/// As `events.jsonl` writes it.
-pub(crate) fn event_name(event: Event) -> &'static str {
-    match event {
-        Event::FaultStart => "fault_start",
-        Event::FaultEnd => "fault_end",
-        Event::NoEffect => "no_effect",
-        Event::Restart => "restart",
-        Event::Listening => "listening",
-        Event::Finished => "finished",
-        Event::Skipped => "skipped",
-        Event::Refused => "refused",
-        Event::Pick => "pick",
-        Event::AttemptFailed => "attempt_failed",
-        Event::Backoff => "backoff",
-        Event::Failover => "failover",
-        Event::GiveUp => "give_up",
-        Event::Unhealthy => "unhealthy",
-        Event::Healthy => "healthy",
-        Event::Connecting => "connecting",
-        Event::Ready => "ready",
-        Event::TransientFailure => "transient_failure",
-        Event::Idle => "idle",
-    }
 }
 
 fn numbers(name: &str, values: impl Iterator<Item = Option<u64>>) -> Column {

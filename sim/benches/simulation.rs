@@ -24,10 +24,11 @@ use sim::{Plan, Played, play};
 
 /// A part by its name, such as `cargo bench -p sim -- request`; all without one.
 fn main() {
-    let parts: [(&str, fn()); 5] = [
+    let parts: [(&str, fn()); 6] = [
         ("demo", demo),
         ("request", per_request),
         ("idle", idle_hour),
+        ("policies", policies),
         ("sweep", many::sweep),
         ("grid", many::grid_of_variants),
     ];
@@ -75,6 +76,43 @@ fn per_request() {
         );
     }
     println!();
+}
+
+/// What every policy at once adds to a call, against the same call over a pipe in memory. None of them decides anything: the
+/// cache knows nothing for longer than a nanosecond, the limits are high.
+fn policies() {
+    const REQUESTS: u64 = 2_000;
+    const ALL: [&str; 17] = [
+        "client.wait_for_ready=true",
+        "client.load_balancing.policy=peak_ewma",
+        "client.fallback.kind=stale",
+        "client.cache.ttl=1ns",
+        "client.retry_throttling.max_tokens=10",
+        "client.retry_budget.percent=20",
+        "client.circuit_breaker.scope=server",
+        "client.circuit_breaker.consecutive_failures=5",
+        "client.circuit_breaker.failure_rate_threshold=50",
+        "client.circuit_breaker.slow_call_duration_threshold=5s",
+        "client.rate_limit.limit=100000",
+        "client.bulkhead.max_concurrent_calls=1000",
+        "client.outlier_detection.success_rate={ minimum_hosts = 2 }",
+        "client.outlier_detection.failure_percentage={ minimum_hosts = 2 }",
+        "client.outlier_detection.interval=1s",
+        "client.slow_start.slow_start_window=30s",
+        "workload.sizes=[\"256x256\"]",
+    ];
+    let seconds = format!("duration=\"{}s\"", REQUESTS / 10);
+    let with = plan("baseline.toml", &[&[&*seconds][..], &ALL].concat());
+    let without = plan("baseline.toml", &[&seconds, ALL[ALL.len() - 1]]);
+    let bench = duplex::Duplex::new("256x256".parse().expect("a size"));
+    let (all, none) = compare(15, || drop(play_now(&with)), || drop(play_now(&without)));
+    let bare = fastest(15, || bench.call(REQUESTS));
+    let micros = |time: Duration| time.as_secs_f64() * 1e6 / REQUESTS as f64;
+    let added = micros(all) - micros(none);
+    println!("a call with all policies on, 256x256");
+    println!("  the bare call over a pipe in memory    {:8.1} µs", micros(bare));
+    println!("  added by the policies                  {added:8.1} µs");
+    println!("  of the bare call                       {:8.1} %\n", added / micros(bare) * 100.0);
 }
 
 /// An hour in which nothing but health checks happens.

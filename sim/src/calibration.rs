@@ -45,7 +45,7 @@ pub(crate) struct ProcessTimes {
 #[serde(deny_unknown_fields)]
 struct ServiceTime {
     workload: String,
-    /// The size in the workload's unit: pixels.
+    /// The size in the workload's unit: pixels, or nodes and edges.
     units: NonZeroU64,
     us: Distribution,
 }

@@ -28,8 +28,28 @@ pub(crate) struct Compute {
 /// Results by workload and input, so that no kernel runs twice on the same bytes.
 #[derive(Debug, Default)]
 struct Known {
-    outputs: BTreeMap<(&'static str, [u64; 2], u128), Output>,
+    outputs: BTreeMap<(&'static str, Key), Output>,
     bytes: usize,
+}
+
+/// An input, small enough to be kept and compared.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Image { width: u32, height: u32, digest: u128 },
+    Small(Input),
+}
+
+impl Key {
+    fn of(input: &Input) -> Self {
+        match input {
+            Input::Image(picture) => Self::Image {
+                width: picture.width,
+                height: picture.height,
+                digest: XxHash3_128::oneshot(&picture.pixels),
+            },
+            Input::Search(_) | Input::Data => Self::Small(input.clone()),
+        }
+    }
 }
 
 impl Compute {
@@ -39,19 +59,17 @@ impl Compute {
 
     /// The job's result.
     pub(crate) fn run(&self, job: &Job) -> Output {
-        let Input::Image(picture) = &job.input;
-        let shape = [u64::from(picture.width), u64::from(picture.height)];
-        let key = (job.workload.name(), shape, XxHash3_128::oneshot(&picture.pixels));
+        let key = (job.workload.name(), Key::of(&job.input));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(output) = known.outputs.get(&key) {
             return output.clone();
         }
         let output = job.run();
-        let Output::Image(pixels) = &output;
-        if known.bytes + pixels.len() > MEMORY_BYTES {
+        let bytes = output.byte_count();
+        if known.bytes + bytes > MEMORY_BYTES {
             *known = Known::default();
         }
-        known.bytes += pixels.len();
+        known.bytes += bytes;
         known.outputs.insert(key, output.clone());
         output
     }

@@ -27,7 +27,7 @@ const WORLD: &str = "sim";
 
 /// Plays a scenario in a deterministic simulation: same file, same seed, same bytes.
 #[derive(Debug, Parser)]
-#[command(name = "sim", version, args_conflicts_with_subcommands = true)]
+#[command(name = "sim", version, subcommand_negates_reqs = true)]
 struct Options {
     #[command(flatten)]
     run: Option<RunArgs>,
@@ -67,8 +67,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<Exit, Failure> {
     match (&options.command, &options.run) {
-        (Some(Command::Verify(args)), _) => verify::run(args),
-        (Some(Command::Side(args)), _) => verify::side::run(args),
+        (Some(Command::Verify(args)), None) => verify::run(args),
+        (Some(Command::Side(args)), None) => verify::side::run(args),
+        (Some(_), Some(_)) => Err(Failure::wrong_input("options go behind the command: sim verify SCENARIO --seeds 0..20")),
         (None, Some(args)) => play(options, args),
         (None, None) => Err(Failure::wrong_input("there is no scenario to play; see --help")),
     }

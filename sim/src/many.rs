@@ -15,7 +15,7 @@ use kernel::{
     cli::{Exit, Failure, RunArgs},
     many::{Account, Axis, Overview, RunRow, Seeds, Shard, grid},
     record::folder::sha256,
-    scenario::Scenario,
+    scenario::{Scenario, ScenarioError},
 };
 use serde::Serialize;
 use signal_hook::{
@@ -91,18 +91,33 @@ pub(crate) fn run(options: &Options, args: &RunArgs, seeds: Seeds, calibration: 
     Ok(if account.pass() { Exit::Passed } else { Exit::Failed })
 }
 
-/// The scenario with every combination of values, each as valid as a scenario has to be.
+/// The scenario with every combination of values. What is wrong alone is an error; what only excludes each other, as
+/// hedging and retries do, is left out of the grid.
 fn variants(args: &RunArgs, axes: &[Axis]) -> Result<Vec<Variant>, Failure> {
-    let variant = |settings: Vec<String>| {
-        let overrides: Vec<_> = args.overrides.iter().chain(&settings).cloned().collect();
-        let scenario = Scenario::load(&args.scenario, &overrides).map_err(|error| {
-            let whose =
-                if settings.is_empty() { String::new() } else { format!("\n= in the variant {}", settings.join(" ")) };
-            Failure::wrong_input(format!("{error}{whose}"))
-        })?;
-        Ok(Variant { settings, scenario })
+    let load = |settings: &[String]| {
+        let overrides: Vec<_> = args.overrides.iter().chain(settings).cloned().collect();
+        Scenario::load(&args.scenario, &overrides)
     };
-    grid(axes).map_err(Failure::wrong_input)?.into_iter().map(variant).collect()
+    for setting in axes.iter().flat_map(|axis| axis.values.iter().map(|value| format!("{}={value}", axis.key))) {
+        load(std::slice::from_ref(&setting)).map_err(Failure::wrong_input)?;
+    }
+    let mut variants = Vec::new();
+    for settings in grid(axes).map_err(Failure::wrong_input)? {
+        match load(&settings) {
+            Ok(scenario) => variants.push(Variant { settings, scenario }),
+            Err(error) => leave_out(&settings, &error),
+        }
+    }
+    if variants.is_empty() {
+        return Err(Failure::wrong_input("no combination of what is varied is left; vary less at once"));
+    }
+    Ok(variants)
+}
+
+fn leave_out(settings: &[String], error: &ScenarioError) {
+    let why = error.to_string();
+    let why = why.lines().next().unwrap_or_default();
+    let _ = writeln!(io::stderr(), "note: left out {}: {why}", settings.join(" "));
 }
 
 fn check_count(sweep: &Sweep) -> Result<(), Failure> {

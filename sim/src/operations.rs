@@ -52,6 +52,7 @@ impl Operations for SimOperations {
                     self.links[server].set_shape(shape);
                     Effect::Applied
                 }
+                Operation::Inject(server, injection) => self.replicas[server].inject(injection),
                 Operation::Reset(server) => {
                     self.links[server].reset();
                     Effect::Applied

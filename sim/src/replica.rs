@@ -6,8 +6,10 @@ use std::{
 };
 
 use kernel::{
+    entropy::Entropy,
     nemesis::Effect,
     record::Recorder,
+    server::{Injection, Injector},
     world::{BoxFuture, SharedWorld, World},
 };
 
@@ -16,8 +18,9 @@ use crate::{
     host::{Host, Process, Shared},
 };
 
-/// What a replica's process runs, given its host, its recorder and its name.
-pub(crate) type Software = Arc<dyn Fn(SharedWorld, Recorder, &str) -> BoxFuture<'static, io::Result<()>> + Send + Sync>;
+/// What a replica's process runs, given its host, its recorder, its name and what steers its faults.
+pub(crate) type Software =
+    Arc<dyn Fn(SharedWorld, Recorder, &str, Arc<Injector>) -> BoxFuture<'static, io::Result<()>> + Send + Sync>;
 
 /// One replica, over all its processes.
 pub(crate) struct Replica {
@@ -26,17 +29,25 @@ pub(crate) struct Replica {
     host: Arc<Host>,
     recorder: Recorder,
     software: Software,
+    injector: Arc<Injector>,
     /// Processes started so far.
     starts: Mutex<u64>,
 }
 
 impl Replica {
     /// A replica whose first process is about to listen when the run begins.
-    pub(crate) fn new(index: usize, shared: &Arc<Shared>, recorder: &Recorder, software: Software) -> Arc<Self> {
+    pub(crate) fn new(
+        index: usize,
+        shared: &Arc<Shared>,
+        recorder: &Recorder,
+        software: Software,
+        entropy: Entropy,
+    ) -> Arc<Self> {
         let name = kernel::scenario::server_name(index);
         let host = Arc::new(Host::new(HostId::server(index), shared.clone()));
         let recorder = recorder.of(host.clone(), &name);
-        Arc::new(Self { index, name, host, recorder, software, starts: Mutex::new(0) })
+        let injector = Arc::new(Injector::new(entropy));
+        Arc::new(Self { index, name, host, recorder, software, injector, starts: Mutex::new(0) })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -69,7 +80,7 @@ impl Replica {
             let delay = self.host.shared.compute.exec_to_listen(self.index, start);
             self.host.sleep_until(self.host.now() + delay).await;
         }
-        (self.software)(self.host.clone(), self.recorder.clone(), &self.name).await
+        (self.software)(self.host.clone(), self.recorder.clone(), &self.name, self.injector.clone()).await
     }
 
     /// SIGKILL, from this instant on. The driver then takes the process's tasks and sockets away.
@@ -78,6 +89,8 @@ impl Replica {
             return Effect::ServerIsDown;
         }
         self.host.gate.shut(self.host.now());
+        // What it injected is gone with it.
+        self.injector.set(Injection::default());
         Effect::Applied
     }
 
@@ -108,6 +121,15 @@ impl Replica {
             return Effect::ServerIsDown;
         }
         self.host.gate.shut(self.host.now());
+        Effect::Applied
+    }
+
+    /// Has its process inject this from now on, or once it goes on if it stands still.
+    pub(crate) fn inject(&self, injection: Injection) -> Effect {
+        if *self.host.process.borrow() == Process::Down {
+            return Effect::ServerIsDown;
+        }
+        self.injector.set(injection);
         Effect::Applied
     }
 

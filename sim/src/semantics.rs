@@ -14,6 +14,7 @@ mod freeze;
 mod loss;
 mod nemesis;
 mod partition;
+mod policies;
 mod reset;
 mod server;
 
@@ -54,7 +55,11 @@ const CALIBRATION: &str = r#"
 name = "constant"
 link.one_way_us = [[0.0, 50.0]]
 process.exec_to_listen_us = [[0.0, 10000.0]]
-service_time = [{ workload = "sobel", units = 4096, us = [[0.0, 820.0]] }]
+service_time = [
+    { workload = "sobel", units = 4096, us = [[0.0, 820.0]] },
+    { workload = "dfs", units = 30, us = [[0.0, 300.0]] },
+    { workload = "backend", units = 1, us = [[0.0, 10.0]] },
+]
 "#;
 
 const fn us(count: u64) -> Duration {
@@ -151,7 +156,7 @@ fn software<F>(serve: impl Fn(SharedWorld) -> F + Send + Sync + 'static) -> Soft
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
-    Arc::new(move |world, _, _| Box::pin(serve(world)))
+    Arc::new(move |world, _, _, _| Box::pin(serve(world)))
 }
 
 /// Runs `serve` for each connection, at once.

@@ -19,7 +19,7 @@ use kernel::{
     record::{Recorder, Records},
     scenario::Scenario,
     server::{self, Settings},
-    workload::pictures::{Gallery, PictureFileError},
+    workload::{Inputs, pictures::PictureFileError},
     world::SharedWorld,
 };
 
@@ -116,14 +116,15 @@ pub fn play_told(plan: &Plan, progress: &AtomicU64, listener: Listener) -> Resul
 
 fn simulate(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<Played, SimulationError> {
     let scenario = plan.scenario.clone();
-    let gallery = gallery(plan)?;
-    let settings = Settings::from(&scenario.servers);
-    let serve: Software = Arc::new(move |world, recorder, name| {
-        let name = name.to_owned();
-        Box::pin(async move { server::serve(world, recorder, &name, settings, std::future::pending()).await })
+    let inputs = inputs(plan)?;
+    let settings = Settings::of(&scenario.servers, &scenario.workload);
+    let serve: Software = Arc::new(move |world, recorder, name, injector| {
+        let (name, settings) = (name.to_owned(), settings.clone());
+        let forever = std::future::pending();
+        Box::pin(async move { server::serve(world, recorder, &name, settings, injector, forever).await })
     });
     let replicas = scenario.servers.replicas;
-    let client = |cast: Cast| run_client(cast, scenario, gallery);
+    let client = |cast: Cast| run_client(cast, scenario, inputs);
     Simulation::new(replicas, plan.seed, &plan.calibration, &serve, client).within(limits).run(progress)
 }
 
@@ -206,7 +207,7 @@ impl Simulation {
         let records = Arc::<Mutex<Records>>::default();
         let recorder = Recorder::new(world.clone(), "client", Arc::new(Told(records.clone())));
         let replicas: Vec<_> =
-            (0..replicas).map(|index| Replica::new(index, &shared, &recorder, software.clone())).collect();
+            (0..replicas).map(|index| Replica::new(index, &shared, &recorder, software.clone(), entropy)).collect();
         let links: Vec<_> = replicas.iter().map(|replica| Link::new(world.clone(), entropy, replica.name())).collect();
         let operations = Arc::new(SimOperations {
             replicas: replicas.clone(),
@@ -296,13 +297,13 @@ impl Simulation {
 }
 
 /// Offers the load while the nemesis plays; ends with the load.
-async fn run_client(cast: Cast, scenario: Scenario, gallery: Gallery) -> Ended {
+async fn run_client(cast: Cast, scenario: Scenario, inputs: Inputs) -> Ended {
     let Cast { world, entropy, recorder, links, operations } = cast;
     #[cfg(feature = "canaries")]
     world.spawn(Box::pin(crate::canary::depend(world.clone())));
     let nemesis = Nemesis::new(world.clone(), &recorder, operations, &scenario);
     let client = Client::start(world.clone(), entropy, recorder.clone(), scenario.client, &links);
-    let load = Load { world, entropy, recorder, client, gallery, settings: scenario.load, duration: scenario.duration };
+    let load = Load { world, entropy, recorder, client, inputs, settings: scenario.load, duration: scenario.duration };
     let faults = async {
         match nemesis.play(&scenario.faults).await {
             Ok(()) => std::future::pending().await,
@@ -334,12 +335,13 @@ fn network(seed: u64) -> turmoil::Sim<'static> {
         .build()
 }
 
-fn gallery(plan: &Plan) -> Result<Gallery, SimulationError> {
-    if !plan.calibration.knows("sobel") {
+fn inputs(plan: &Plan) -> Result<Inputs, SimulationError> {
+    let workload = &plan.scenario.workload;
+    if !plan.calibration.knows(workload.name()) {
         let calibration = plan.calibration.name.clone();
-        return Err(SimulationError::NotCalibrated { calibration, workload: "sobel" });
+        return Err(SimulationError::NotCalibrated { calibration, workload: workload.name() });
     }
-    Ok(Gallery::of(&plan.scenario.workload, Entropy::new(plan.seed))?)
+    Ok(Inputs::of(workload, Entropy::new(plan.seed))?)
 }
 
 #[cfg(test)]

@@ -11,18 +11,22 @@ use std::{
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::client::conn::http2::SendRequest;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tonic::{Status, body::Body, metadata::MetadataValue};
+use tonic::{Status, body::Body};
 
-use super::{Shared, connection};
+use super::{
+    Shared, connection,
+    rpc::{self, Envelope},
+};
 use crate::{
+    policy::{PUSHBACK, Pushback},
     proto::{
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
-        rehearsal::{Image, ProcessImageRequest, rehearsal_client::RehearsalClient, rehearsal_server},
+        rehearsal::{rehearsal_client::RehearsalClient, rehearsal_server},
     },
     server::MESSAGE_BYTES_MAX,
     status::Code,
     time::Instant,
-    transport::{ATTEMPTS_BEFORE, HeaderFirst},
+    transport::HeaderFirst,
     workload::{Input, Output},
     world::{SharedWorld, timeout_at},
 };
@@ -34,6 +38,8 @@ pub struct Failure {
     pub code: Code,
     /// What lies behind it.
     pub cause: Cause,
+    /// What the server asks of its caller's next attempt, if it says so.
+    pub pushback: Option<Pushback>,
 }
 
 /// What lies behind a failure.
@@ -69,6 +75,9 @@ pub enum Cause {
     /// The client's owner wants no more of it.
     #[error("cancelled")]
     Cancelled,
+    /// Another attempt of the call has come to its end.
+    #[error("another attempt was faster")]
+    Outrun,
     /// The server answered so.
     #[error("{0}")]
     Answer(String),
@@ -79,7 +88,7 @@ pub enum Cause {
 
 impl Failure {
     pub(super) fn new(code: Code, cause: Cause) -> Self {
-        Self { code, cause }
+        Self { code, cause, pushback: None }
     }
 
     /// Whether a server gave this answer, rather than the way to it or the lack of one.
@@ -96,26 +105,13 @@ pub(super) async fn process(
     input: &Input,
     timeout: Instant,
 ) -> Result<Output, Failure> {
-    let Input::Image(picture) = input;
-    let image = Image { width: picture.width, height: picture.height, pixels: picture.pixels.clone() };
-    let mut message = tonic::Request::new(ProcessImageRequest { request_id: request, image: Some(image) });
-    message.set_timeout(timeout.since(client.world.now()));
-    if number > 1 {
-        message.metadata_mut().insert(ATTEMPTS_BEFORE, MetadataValue::from(number - 1));
-    }
+    let envelope = Envelope { request, attempt: number, left: timeout.since(client.world.now()) };
     let rpc = async {
         let channel = Channel { sender: client.servers[server].connection.ready().await? };
-        let mut stub = RehearsalClient::with_origin(channel, origin())
+        let stub = RehearsalClient::with_origin(channel, origin())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let reply = stub.process_image(message).await.map_err(|status| failure(&status))?.into_inner();
-        let image = reply.image.unwrap_or_default();
-        if (image.width, image.height) != (picture.width, picture.height) || image.pixels.len() != picture.pixels.len()
-        {
-            let cause = Cause::WrongReply(format!("an image of {}x{}", image.width, image.height));
-            return Err(Failure::new(Code::Internal, cause));
-        }
-        Ok(Output::Image(image.pixels))
+        rpc::ask(stub, envelope, input).await
     };
     within(client, timeout, Cause::AttemptTimeout, rpc).await
 }
@@ -241,10 +237,14 @@ fn network_status(error: &hyper::Error) -> Status {
     status
 }
 
-fn failure(status: &Status) -> Failure {
+pub(super) fn failure(status: &Status) -> Failure {
     match status.source().and_then(|source| source.downcast_ref::<OnTheWay>()) {
         Some(OnTheWay(failure)) => failure.clone(),
-        None => Failure::new(status.code().into(), Cause::Answer(status.message().to_owned())),
+        None => Failure {
+            code: status.code().into(),
+            cause: Cause::Answer(status.message().to_owned()),
+            pushback: status.metadata().get(PUSHBACK).map(|value| Pushback::parse(value.as_encoded_bytes())),
+        },
     }
 }
 

@@ -1,71 +1,192 @@
-//! A call: attempts, one after another.
+//! A call: from the cache, or by attempts until one succeeds, or a fallback.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{Either, select};
 
-use super::{Request, Response, Shared, attempt, attempt::Cause, attempt::Failure};
+use super::{
+    Request, Response, Shared,
+    attempt::{self, Cause, Failure},
+};
 use crate::{
-    record::{AttemptRow, Event},
-    status::Code,
+    policy::{Extra, FallbackKind, Lookup, Pass, Pushback, Rejection},
+    record::{Answer, AttemptRow, Draft, Event},
+    status::{Code, Outcome},
     time::Instant,
     workload::Output,
+    world::timeout_at,
 };
 
 /// A call under way.
 pub(super) struct Call<'a> {
-    client: &'a Shared,
-    request: Request,
-    deadline: Instant,
-    /// Attempts begun.
-    attempts: u32,
-    failovers: u32,
-    /// The last attempt's server.
-    last: Option<usize>,
-    failed_on: Vec<usize>,
+    pub(super) client: &'a Arc<Shared>,
+    request: &'a Request,
+    pub(super) deadline: Instant,
+    /// Attempts that hedge share it.
+    progress: Mutex<Progress>,
 }
 
-impl<'a> Call<'a> {
-    pub(super) fn new(client: &'a Shared, request: Request) -> Self {
-        let deadline = client.world.now() + client.settings.deadline;
-        Self { client, request, deadline, attempts: 0, failovers: 0, last: None, failed_on: Vec::new() }
+/// How far a call has come.
+#[derive(Default)]
+struct Progress {
+    /// Begun.
+    attempts: u32,
+    failovers: u32,
+    /// Attempts that were hedges.
+    hedges: u32,
+    /// Whether a policy has turned an attempt down.
+    rejected: bool,
+    /// The last attempt's server.
+    last: Option<usize>,
+    /// Servers to leave alone while there are others.
+    tried: Vec<usize>,
+    /// Those that are out, if the call hedges.
+    out: Vec<Sent>,
+}
+
+/// An attempt that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sent {
+    number: u32,
+    server: usize,
+    at: Instant,
+}
+
+/// An attempt that came to an answer: that, and whose it is.
+pub(super) type Answered = (Output, usize);
+
+/// An attempt that did not.
+pub(super) enum Lost {
+    /// It was not sent.
+    Rejected(Rejection),
+    /// It was, to this server.
+    Failed(Failure, usize),
+}
+
+impl Lost {
+    fn code(&self) -> Code {
+        match self {
+            Self::Rejected(rejection) => rejection.code,
+            Self::Failed(failure, _) => failure.code,
+        }
     }
 
-    pub(super) async fn run(mut self) -> Response {
-        loop {
-            let server = self.pick();
-            let failure = match self.attempt(server).await {
-                Ok(output) => return self.response(Code::Ok, Some(output), Some(server)),
-                Err(failure) => failure,
-            };
-            self.failed_on.push(server);
-            let last = failure.cause == Cause::Cancelled || !self.client.retry.allows(self.attempts, failure.code);
-            if last || !self.back_off().await {
-                self.event(Event::GiveUp).cause(failure.code.name()).record();
-                let answered = failure.is_answer().then_some(server);
-                return self.response(failure.code, None, answered);
+    /// The server whose answer it is.
+    fn answered_by(&self) -> Option<usize> {
+        match self {
+            Self::Failed(failure, server) if failure.is_answer() => Some(*server),
+            _ => None,
+        }
+    }
+}
+
+pub(super) const CANCELLED: Rejection = Rejection { code: Code::Cancelled, cause: "cancelled" };
+const NOT_READY: Rejection = Rejection { code: Code::DeadlineExceeded, cause: "no server was ready" };
+
+impl<'a> Call<'a> {
+    pub(super) fn new(client: &'a Arc<Shared>, request: &'a Request) -> Self {
+        let deadline = client.world.now() + client.settings.deadline;
+        Self { client, request, deadline, progress: Mutex::default() }
+    }
+
+    pub(super) async fn run(self) -> Response {
+        if let Some(known) = self.look_up() {
+            return known;
+        }
+        match self.make().await {
+            Ok((output, server)) => {
+                self.client.keep(&self.request.input, &output);
+                self.response(Outcome::OK, Some(output), Some(server), None)
+            }
+            Err(lost) => {
+                self.event(Event::GiveUp).cause(lost.code().name()).record();
+                self.fall_back(&lost)
+                    .unwrap_or_else(|| self.response(Outcome::Status(lost.code()), None, lost.answered_by(), None))
             }
         }
     }
 
-    fn pick(&mut self) -> usize {
-        let server = self.client.pick(&self.failed_on);
-        self.attempts += 1;
-        let name = &self.client.servers[server].name;
-        if self.last.is_some_and(|last| last != server) {
-            self.failovers += 1;
-            self.event(Event::Failover).attempt(self.attempts).target(name).record();
+    /// Past the cache and short of the fallback.
+    pub(super) async fn make(&self) -> Result<Answered, Lost> {
+        self.client.chain.called();
+        match &self.client.settings.policies.hedging {
+            None => self.retried().await,
+            Some(hedging) => self.hedged(hedging).await,
         }
-        self.last = Some(server);
-        self.event(Event::Pick).attempt(self.attempts).target(name).record();
-        server
     }
 
-    async fn attempt(&self, server: usize) -> Result<Output, Failure> {
+    async fn retried(&self) -> Result<Answered, Lost> {
+        let (mut leave, mut backoffs) = (None, 0);
+        loop {
+            let lost = match self.attempt(false).await {
+                Ok(answered) => return Ok(answered),
+                Err(lost) => lost,
+            };
+            drop(leave.take());
+            let Lost::Failed(failure, server) = &lost else { return Err(lost) };
+            if self.client.settings.retry.prefer_other_server {
+                self.progress().tried.push(*server);
+            }
+            leave = self.another(failure, &mut backoffs).await;
+            if leave.is_none() {
+                return Err(lost);
+            }
+        }
+    }
+
+    /// Leave for another attempt, once it is time for it. `backoffs` counts those since the server last said when.
+    async fn another(&self, failure: &Failure, backoffs: &mut u32) -> Option<Extra<'a>> {
+        let attempts = self.progress().attempts;
         let client = self.client;
-        let start = client.world.now();
-        let timeout = (start + client.settings.attempt_timeout).min(self.deadline);
-        let ids = (self.request.id, self.attempts);
-        let rpc = std::pin::pin!(attempt::process(client, server, ids, &self.request.input, timeout));
-        let mut result = match select(rpc, std::pin::pin!(client.cancellation.wait())).await {
+        let refused = failure.cause == Cause::Cancelled || failure.pushback == Some(Pushback::Never);
+        if refused || !client.retry.allows(attempts, failure.code) {
+            return None;
+        }
+        let leave = self.extra()?;
+        let backoff = match failure.pushback {
+            Some(Pushback::After(wait)) => {
+                *backoffs = 0;
+                wait
+            }
+            _ => {
+                *backoffs += 1;
+                let mut rng = client.entropy.stream_of("retry.backoff", &[self.request.id, u64::from(attempts)]);
+                client.retry.backoff(*backoffs, &mut rng)
+            }
+        };
+        let until = client.world.now() + backoff;
+        if until >= self.deadline {
+            return None;
+        }
+        self.event(Event::Backoff).attempt(attempts).duration(backoff).record();
+        if !backoff.is_zero() {
+            select(client.world.sleep_until(until), std::pin::pin!(client.cancellation.wait())).await;
+        }
+        Some(leave)
+    }
+
+    /// Leave of the policies that bound retries and hedges.
+    pub(super) fn extra(&self) -> Option<Extra<'a>> {
+        let leave = self.client.chain.extra();
+        leave.inspect_err(|rejection| self.event(Event::Throttled).cause(rejection.cause).record()).ok()
+    }
+
+    /// One attempt behind the policies, wherever the balancer sends it.
+    pub(super) async fn attempt(&self, hedge: bool) -> Result<Answered, Lost> {
+        let client = self.client;
+        if client.settings.wait_for_ready {
+            self.until_ready().await?;
+        }
+        let mut pass = client.chain.enter();
+        self.admitted(pass.outside(self.deadline)).await?;
+        let timeout = (client.world.now() + client.settings.attempt_timeout).min(self.deadline);
+        self.admitted(pass.inside(timeout)).await?;
+        let sent = self.pick(hedge, &mut pass)?;
+        let Sent { server, number, .. } = sent;
+        let mut in_flight = client.in_flight(server);
+
+        let rpc = attempt::process(client, server, (self.request.id, number), &self.request.input, timeout);
+        let mut result = match select(std::pin::pin!(rpc), std::pin::pin!(client.cancellation.wait())).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(Failure::new(Code::Cancelled, Cause::Cancelled)),
         };
@@ -74,50 +195,157 @@ impl<'a> Call<'a> {
         {
             *cause = Cause::CallDeadline;
         }
-        self.record(server, start, result.as_ref().err());
-        client.health.observe(server, result.as_ref().err());
-        result
+        let failure = result.as_ref().err();
+        self.record(sent, failure);
+        client.health.observe(server, failure);
+        // Whoever gives a call up learns nothing of the server.
+        if failure.is_none_or(|failure| failure.cause != Cause::Cancelled) {
+            in_flight.took = Some(pass.took());
+            pass.end(failure.map_or(Code::Ok, |failure| failure.code), failure.and_then(|failure| failure.pushback));
+        }
+        match result {
+            Ok(output) => Ok((output, server)),
+            Err(failure) => Err(Lost::Failed(failure, server)),
+        }
     }
 
-    /// Waits before the next attempt. False if the deadline would pass meanwhile.
-    async fn back_off(&self) -> bool {
-        let world = &self.client.world;
-        let mut rng = self.client.entropy.stream_of("retry.backoff", &[self.request.id, u64::from(self.attempts)]);
-        let backoff = self.client.retry.backoff(self.attempts, &mut rng);
-        let until = world.now() + backoff;
-        if until >= self.deadline {
-            return false;
+    async fn admitted(&self, admission: impl Future<Output = Result<(), Rejection>>) -> Result<(), Lost> {
+        let cancelled = std::pin::pin!(self.client.cancellation.wait());
+        match select(std::pin::pin!(admission), cancelled).await {
+            Either::Left((admitted, _)) => admitted.map_err(|rejection| self.reject(rejection)),
+            Either::Right(_) => Err(Lost::Rejected(CANCELLED)),
         }
-        self.event(Event::Backoff).attempt(self.attempts).duration(backoff).record();
-        if !backoff.is_zero() {
-            select(world.sleep_until(until), std::pin::pin!(self.client.cancellation.wait())).await;
-        }
-        true
     }
 
-    fn record(&self, server: usize, start: Instant, failure: Option<&Failure>) {
+    fn reject(&self, rejection: Rejection) -> Lost {
+        self.progress().rejected = true;
+        self.event(Event::Rejected).cause(rejection.cause).record();
+        Lost::Rejected(rejection)
+    }
+
+    /// Waits until a server is connected, as gRPC's wait_for_ready does.
+    async fn until_ready(&self) -> Result<(), Lost> {
+        let client = self.client;
+        if client.servers.iter().any(|server| server.connection.is_ready()) {
+            return Ok(());
+        }
+        self.event(Event::Queued).cause("no server is ready").record();
+        let ready = timeout_at(&*client.world, self.deadline, client.some_server_is_ready());
+        self.admitted(async { ready.await.map_err(|_| NOT_READY) }).await
+    }
+
+    /// Chooses a server, and counts the attempt as begun.
+    fn pick(&self, hedge: bool, pass: &mut Pass<'_>) -> Result<Sent, Lost> {
+        let client = self.client;
+        let mut progress = self.progress();
+        let number = progress.attempts + 1;
+        let server = match client.pick(&progress.tried, (self.request.id, number), pass) {
+            Ok(server) => server,
+            Err(rejection) => {
+                drop(progress);
+                return Err(self.reject(rejection));
+            }
+        };
+        let moves = !hedge && progress.last.is_some_and(|last| last != server);
+        progress.attempts = number;
+        progress.last = Some(server);
+        progress.hedges += u32::from(hedge);
+        progress.failovers += u32::from(moves);
+        let sent = Sent { number, server, at: client.world.now() };
+        if client.settings.policies.hedging.is_some() {
+            progress.tried.push(server);
+            progress.out.push(sent);
+        }
+        drop(progress);
+        let name = &client.servers[server].name;
+        if hedge || moves {
+            let event = if hedge { Event::Hedge } else { Event::Failover };
+            self.event(event).attempt(number).target(name).record();
+        }
+        self.event(Event::Pick).attempt(number).target(name).record();
+        Ok(sent)
+    }
+
+    fn record(&self, sent: Sent, failure: Option<&Failure>) {
+        let Sent { number, server, at } = sent;
+        if self.client.settings.policies.hedging.is_some() {
+            self.progress().out.retain(|out| *out != sent);
+        }
         let name = &self.client.servers[server].name;
         let cause = failure.map(|failure| failure.cause.to_string());
         if let Some(cause) = &cause {
-            self.event(Event::AttemptFailed).attempt(self.attempts).target(name).cause(cause).record();
+            self.event(Event::AttemptFailed).attempt(number).target(name).cause(cause).record();
         }
         self.client.recorder.attempt(AttemptRow {
             request: self.request.id,
-            attempt: self.attempts,
+            attempt: number,
             server: name.clone(),
-            start_us: start.as_micros(),
+            start_us: at.as_micros(),
             end_us: self.client.world.now().as_micros(),
             status: failure.map_or(Code::Ok, |failure| failure.code),
             cause,
         });
     }
 
-    fn event(&self, event: Event) -> crate::record::Draft<'a> {
+    /// The attempts that are still out are given up.
+    pub(super) fn give_up_the_others(&self) {
+        let out = self.progress().out.clone();
+        let outrun = Failure::new(Code::Cancelled, Cause::Outrun);
+        out.into_iter().for_each(|sent| self.record(sent, Some(&outrun)));
+    }
+
+    /// The cache's answer, if it has one that will do.
+    fn look_up(&self) -> Option<Response> {
+        let found = self.client.answers()?.look_up(&self.request.input, self.client.world.now());
+        let (output, kind, renew) = match found {
+            Lookup::Miss => return None,
+            Lookup::Fresh(output) => (output, Answer::Cached, false),
+            Lookup::Stale { output, renew } => (output, Answer::Stale, renew),
+        };
+        self.event(Event::CacheHit).cause(if kind == Answer::Stale { "stale" } else { "fresh" }).record();
+        if renew {
+            self.client.renew(self.request.clone());
+        }
+        Some(self.degraded(output, kind))
+    }
+
+    /// The fallback's answer, if there is one to such a failure.
+    fn fall_back(&self, lost: &Lost) -> Option<Response> {
+        let fallback = self.client.settings.policies.fallback.as_ref()?;
+        if !fallback.status_codes.contains(&lost.code()) {
+            return None;
+        }
+        let (output, kind, name) = match fallback.kind {
+            FallbackKind::Default => (self.request.input.blank(), Answer::Fallback, "default"),
+            FallbackKind::Stale => (self.client.answers()?.last_known(&self.request.input)?, Answer::Stale, "stale"),
+        };
+        self.event(Event::Fallback).cause(name).record();
+        Some(self.degraded(output, kind))
+    }
+
+    fn degraded(&self, output: Output, kind: Answer) -> Response {
+        let fallback = self.client.settings.policies.fallback.as_ref();
+        let counts = kind == Answer::Cached || fallback.is_some_and(|fallback| fallback.counts_as_success);
+        self.response(if counts { Outcome::OK } else { Outcome::Degraded }, Some(output), None, Some(kind))
+    }
+
+    pub(super) fn event(&self, event: Event) -> Draft<'a> {
         self.client.recorder.event(event).request(self.request.id)
     }
 
-    fn response(&self, code: Code, output: Option<Output>, server: Option<usize>) -> Response {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn response(
+        &self,
+        outcome: Outcome,
+        output: Option<Output>,
+        server: Option<usize>,
+        answer: Option<Answer>,
+    ) -> Response {
         let server = server.map(|server| self.client.servers[server].name.clone());
-        Response { code, output, server, attempts: self.attempts, failovers: self.failovers }
+        let Progress { attempts, failovers, hedges, rejected, .. } = *self.progress();
+        Response { outcome, output, server, attempts, failovers, hedges, rejected, answer }
     }
 }

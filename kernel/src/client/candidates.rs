@@ -1,33 +1,32 @@
 //! Which servers may be asked.
 
 use super::{Server, health::Health};
+use crate::{policy::Chain, time::Instant};
 
-/// The servers to choose among, ascending, at least one.
+/// The servers to choose among, ascending; none only if policies block all of them.
 ///
-/// Those connected and believed healthy: a call to one that is still being connected would wait for it, which may take
-/// as long as a partition does. If there are none, those believed healthy that may yet be connected; if there are none,
-/// those believed unhealthy, too; if there are none, all: with nobody good left, asking somebody beats asking nobody.
-/// Of these, the ones that this call has not failed on, if there are any and `prefer_other` says so.
-pub(super) fn of(servers: &[Server], health: &Health, failed_on: &[usize], prefer_other: bool) -> Vec<usize> {
-    let connection = |server: &usize| &servers[*server].connection;
-    let healthy = |server: &usize| health.is_healthy(*server);
-    let pool = first_not_empty([
-        filtered(servers.len(), |server| healthy(server) && connection(server).is_ready()),
-        filtered(servers.len(), |server| healthy(server) && !connection(server).is_failing()),
-        filtered(servers.len(), |server| !connection(server).is_failing()),
-        (0..servers.len()).collect(),
-    ]);
-    if !prefer_other || failed_on.is_empty() {
-        return pool;
-    }
-    let other = pool.iter().copied().filter(|server| !failed_on.contains(server)).collect();
-    first_not_empty([other, pool])
+/// Those connected, believed healthy and not ejected: a call to one that is still being connected would wait for it, which
+/// may take as long as a partition does. If there are none, such that may yet be connected; if there are none, those
+/// believed unhealthy, too; if there are none, ejected ones, too; if there are none, all: with nobody good left, asking
+/// somebody beats asking nobody.
+pub(super) fn of(servers: &[Server], health: &Health, chain: &Chain, now: Instant) -> Vec<usize> {
+    let connection = |server: usize| &servers[server].connection;
+    let open = |server: usize| !chain.blocks(server, now);
+    let kept = |server: usize| open(server) && !chain.ejects(server);
+    let healthy = |server: usize| health.is_healthy(server);
+    let pools: [&dyn Fn(usize) -> bool; 5] = [
+        &|server| healthy(server) && connection(server).is_ready() && kept(server),
+        &|server| healthy(server) && !connection(server).is_failing() && kept(server),
+        &|server| !connection(server).is_failing() && kept(server),
+        &|server| !connection(server).is_failing() && open(server),
+        &open,
+    ];
+    let filtered = |keep: &dyn Fn(usize) -> bool| (0..servers.len()).filter(|server| keep(*server)).collect::<Vec<_>>();
+    pools.into_iter().map(filtered).find(|pool| !pool.is_empty()).unwrap_or_default()
 }
 
-fn filtered(servers: usize, keep: impl FnMut(&usize) -> bool) -> Vec<usize> {
-    (0..servers).filter(keep).collect()
-}
-
-fn first_not_empty<const N: usize>(pools: [Vec<usize>; N]) -> Vec<usize> {
-    pools.into_iter().find(|pool| !pool.is_empty()).expect("a client has at least one server")
+/// Of `pool` those that are not in `tried`, if there are any.
+pub(super) fn others(pool: Vec<usize>, tried: &[usize]) -> Vec<usize> {
+    let others: Vec<_> = pool.iter().copied().filter(|server| !tried.contains(server)).collect();
+    if others.is_empty() { pool } else { others }
 }

@@ -84,6 +84,14 @@ impl Connection {
         }
     }
 
+    /// Completes when the connection can carry calls.
+    pub(super) async fn is_or_becomes_ready(&self) {
+        let mut state = self.state.clone();
+        if state.wait_for(|state| matches!(state, State::Ready(_))).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// Completes when the connection becomes ready anew.
     pub(super) async fn becomes_ready(&mut self) {
         loop {

@@ -10,14 +10,15 @@ pub(super) struct Health<'a>(Vec<&'a EventRow>);
 impl<'a> Health<'a> {
     pub(super) fn of(events: &'a [EventRow]) -> Self {
         let telling = |row: &&EventRow| match row.event {
-            Event::Unhealthy | Event::Healthy => row.source == "client",
+            Event::Unhealthy | Event::Healthy | Event::Ejected | Event::BreakerOpened => row.source == "client",
             Event::Listening | Event::Restart => true,
             _ => false,
         };
         Self(events.iter().filter(telling).collect())
     }
 
-    /// From the fault's start until the client first marks one of its targets unhealthy, in microseconds; 0 if it
+    /// From the fault's start until the client first marks one of its targets unhealthy, ejects it or opens a breaker to it
+    /// (that of the service is one to all), in microseconds; 0 if it
     /// believed one of them unhealthy already, `None` if it does not happen within the fault's phase `span`.
     ///
     /// Beyond its phase a mark is not the fault's doing. But a server that crashed and that nothing started again is
@@ -29,7 +30,11 @@ impl<'a> Health<'a> {
         }
         let open_ended = span.end_us >= run_end_us || self.stays_gone(fault);
         let until_us = if open_ended { u64::MAX } else { span.end_us };
-        let marks = self.0.iter().filter(|row| row.event == Event::Unhealthy && concerns(row, &fault.targets));
+        let marks = self.0.iter().filter(|row| match row.event {
+            Event::Unhealthy | Event::Ejected => concerns(row, &fault.targets),
+            Event::BreakerOpened => row.target.is_none() || concerns(row, &fault.targets),
+            _ => false,
+        });
         let first_us = marks.map(|row| row.at_us).filter(|at_us| (fault.start_us..until_us).contains(at_us)).min()?;
         Some(first_us - fault.start_us)
     }
@@ -85,6 +90,14 @@ mod tests {
     fn only_the_client_detects() {
         let other = event(11 * S, "supervisor", Event::Unhealthy, Some("server-0"));
         assert_eq!(detected("freeze", &[other]), None);
+    }
+
+    #[test]
+    fn an_open_breaker_and_an_ejection_are_marks_too() {
+        let mark = |kind, target| event(12 * S, "client", kind, target);
+        assert_eq!(detected("freeze", &[mark(Event::BreakerOpened, None)]), Some(2 * S));
+        assert_eq!(detected("freeze", &[mark(Event::BreakerOpened, Some("server-2"))]), None);
+        assert_eq!(detected("freeze", &[mark(Event::Ejected, Some("server-1"))]), Some(2 * S));
     }
 
     #[test]

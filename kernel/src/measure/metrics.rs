@@ -39,7 +39,7 @@ pub struct Metrics {
     pub uncorrected_p99: Option<f64>,
     /// The mean over the requests that were not dropped.
     pub attempts_per_call: Option<f64>,
-    /// Attempts beyond a call's first.
+    /// Attempts beyond a call's first that followed a failed one; `grpc.client.call.retries`.
     pub retries: u64,
     /// Attempts sent to another server than the call's previous attempt.
     pub failovers: u64,
@@ -55,11 +55,27 @@ pub struct Metrics {
     pub dropped: u64,
     /// Attempts whose work a server finished though the call had already ended or moved on.
     pub duplicates: u64,
+    /// Attempts beyond a call's first that did not wait for the one before them; `grpc.client.call.hedges`. This and the
+    /// next two are left out where they are 0: most clients have no such policy.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hedges: u64,
+    /// Calls of which a policy of the client's own turned an attempt down.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rejected: u64,
+    /// Servers taken out of the traffic within the phase, whatever the requests in it came to;
+    /// `grpc.lb.outlier_detection.ejections_enforced`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ejections: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Metrics {
     /// Of the requests `rows`, ascending by `intended_us`, that are the offered load of `span`. What is not of requests
-    /// (`duplicates`, `recovery_time`, `time_to_detect`) is for the caller to add.
+    /// (`duplicates`, `ejections`, `recovery_time`, `time_to_detect`) is for the caller to add.
     pub(super) fn of(rows: &[&RequestRow], span: Span) -> Self {
         let tally = Tally::of(rows);
         let uptime = Uptime::of(rows, span);
@@ -76,6 +92,8 @@ impl Metrics {
             failovers: tally.failovers,
             unavailable_for: (uptime.offered > 0).then(|| seconds(uptime.unavailable_us)),
             dropped: tally.dropped,
+            hedges: tally.hedges,
+            rejected: tally.rejected,
             ..Self::default()
         }
         .with_latencies(&Latencies::of(rows.iter().filter_map(|row| row.latency_us)))
@@ -127,6 +145,9 @@ impl Metrics {
             Metric::UnavailableFor => self.unavailable_for,
             Metric::Dropped => Some(self.dropped as f64),
             Metric::Duplicates => Some(self.duplicates as f64),
+            Metric::Hedges => Some(self.hedges as f64),
+            Metric::Rejected => Some(self.rejected as f64),
+            Metric::Ejections => Some(self.ejections as f64),
         }
     }
 }
@@ -141,6 +162,8 @@ struct Tally {
     attempts: u64,
     retries: u64,
     failovers: u64,
+    hedges: u64,
+    rejected: u64,
 }
 
 impl Tally {
@@ -155,8 +178,10 @@ impl Tally {
             succeeded: self.succeeded + u64::from(row.status.is_success()),
             dropped: self.dropped + u64::from(row.status == Outcome::Dropped),
             attempts: self.attempts + u64::from(row.attempts),
-            retries: self.retries + u64::from(row.attempts.saturating_sub(1)),
+            retries: self.retries + u64::from(row.attempts.saturating_sub(1 + row.hedges)),
             failovers: self.failovers + u64::from(row.failovers),
+            hedges: self.hedges + u64::from(row.hedges),
+            rejected: self.rejected + u64::from(row.rejected),
         }
     }
 }
@@ -213,6 +238,15 @@ mod tests {
         let metrics = metrics(&[ok(0, MS), retried, failed(0, MS), dropped(0)], 1);
         assert_eq!(metrics.attempts_per_call, Some(5.0 / 3.0));
         assert_eq!((metrics.retries, metrics.failovers), (2, 1));
+    }
+
+    #[test]
+    fn hedges_are_no_retries() {
+        // 3 attempts of which 1 hedged: 1 retry is left.
+        let hedged = RequestRow { attempts: 3, hedges: 1, ..ok(0, MS) };
+        let turned_down = RequestRow { attempts: 0, rejected: true, ..failed(0, 0) };
+        let metrics = metrics(&[hedged, turned_down], 1);
+        assert_eq!((metrics.retries, metrics.hedges, metrics.rejected), (1, 1, 1));
     }
 
     #[test]

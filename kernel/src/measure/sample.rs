@@ -83,6 +83,9 @@ pub(super) fn ok(intended_us: u64, latency_us: u64) -> RequestRow {
         attempts: 1,
         failovers: 0,
         size: "256x256".into(),
+        hedges: 0,
+        rejected: false,
+        answer: None,
     }
 }
 

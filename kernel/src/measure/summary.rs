@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Checked, Metrics, Run,
     duplicate::Duplicates,
+    ejection::Ejections,
     phase::{Episode, Span, Timeline},
     ratio,
     requests::Requests,
@@ -90,8 +91,9 @@ impl Summary {
         let requests = Requests::of(run);
         let timeline = Timeline::of(run, &requests);
         let duplicates = Duplicates::of(run);
-        let overall = overall(&requests, &duplicates, &timeline);
-        let phases = phases(&requests, &duplicates, &timeline);
+        let ejections = Ejections::of(run);
+        let overall = Metrics { ejections: ejections.total(), ..overall(&requests, &duplicates, &timeline) };
+        let phases = phases(&requests, &duplicates, &ejections, &timeline);
         let faults: Vec<FaultSummary> = timeline.episodes.iter().map(FaultSummary::of).collect();
         let expectations: Vec<Checked> =
             expectations.iter().map(|expected| Checked::of(expected, &overall, &phases, &faults)).collect();
@@ -145,13 +147,19 @@ fn worst(times_us: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     times_us.collect::<Option<Vec<u64>>>()?.into_iter().max()
 }
 
-fn phases(requests: &Requests<'_>, duplicates: &Duplicates, timeline: &Timeline) -> Vec<PhaseSummary> {
+fn phases(
+    requests: &Requests<'_>,
+    duplicates: &Duplicates,
+    ejections: &Ejections,
+    timeline: &Timeline,
+) -> Vec<PhaseSummary> {
     let plain = |phase: Phase, span: Span| PhaseSummary {
         phase: phase.to_string(),
         start_us: span.start_us,
         end_us: span.end_us,
         metrics: Metrics {
             duplicates: duplicates.within(span, requests.end_us()),
+            ejections: ejections.within(span, requests.end_us()),
             ..Metrics::of(requests.within(span), span)
         },
     };

@@ -52,8 +52,11 @@ impl Summary {
             return format!("  no request in {over}\n");
         }
         let requests = if overall.requests == 1 { "request" } else { "requests" };
+        let counts = [(overall.hedges, "hedges"), (overall.rejected, "rejected"), (overall.ejections, "ejections")];
+        let counted = counts.iter().filter(|(count, _)| *count > 0);
+        let more: String = counted.map(|(count, what)| format!(", {count} {what}")).collect();
         format!(
-            "  {} {requests} in {over}: {}\n  availability {}, goodput {}, {} attempts per call\n",
+            "  {} {requests} in {over}: {}\n  availability {}, goodput {}, {} attempts per call{more}\n",
             overall.requests,
             self.outcomes(),
             shown(overall.availability, percent),

@@ -306,6 +306,9 @@ mod tests {
             attempts: 1,
             failovers: 0,
             size: "8x8".to_owned(),
+            hedges: 0,
+            rejected: false,
+            answer: None,
         };
         Records { requests: (0..3).map(row).collect(), ..Records::default() }
     }

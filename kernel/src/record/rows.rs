@@ -34,6 +34,37 @@ pub struct RequestRow {
     pub failovers: u32,
     /// The input's size as the workload writes it, such as `256x256`.
     pub size: String,
+    /// Attempts that were hedges; left out if there were none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub hedges: u32,
+    /// Whether a policy of the client turned an attempt down; left out if not.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub rejected: bool,
+    /// Where the answer is from, if no server has just given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+}
+
+/// An answer that no server has just given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The cache's, as good as a new one.
+    Cached,
+    /// An old one: degraded.
+    Stale,
+    /// A fallback's: degraded.
+    Fallback,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_not(value: &bool) -> bool {
+    !value
 }
 
 /// One attempt of a call: a line of `attempts.jsonl`.
@@ -72,8 +103,11 @@ pub struct EventRow {
 }
 
 /// What an [`EventRow`] tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// As text it is what `events.jsonl` calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Event {
     /// nemesis: fault `fault` of kind `cause` begins on `target`; an event per target.
     FaultStart,
@@ -89,8 +123,10 @@ pub enum Event {
     Finished,
     /// server: it dropped the work of `request`, `attempt` unstarted, for the reason in `cause`.
     Skipped,
-    /// server: its queue was full, or the request was not valid; `cause` says which.
+    /// server: its queue was full, it shed load, or the request was not valid; `cause` says which.
     Refused,
+    /// server: it failed `request`, `attempt` on purpose, with the status in `cause`.
+    Aborted,
     /// client: the balancer chose `target` for `request`, `attempt`.
     Pick,
     /// client: `request`, `attempt` failed on `target` because of `cause`.
@@ -101,6 +137,30 @@ pub enum Event {
     Failover,
     /// client: it gives up on `request` because of `cause`.
     GiveUp,
+    /// client: `request`, `attempt` is a hedge, to `target`.
+    Hedge,
+    /// client: a policy turned an attempt of `request` down, before it had a server; `cause` says which.
+    Rejected,
+    /// client: `request` gets no other attempt, by retry or hedge; `cause` says which policy.
+    Throttled,
+    /// client: `request` waits, for what is in `cause`.
+    Queued,
+    /// client: the breaker of `target`, or of the service, opens for `duration_us` because of `cause`.
+    BreakerOpened,
+    /// client: it lets a few calls pass.
+    BreakerHalfOpened,
+    /// client: it lets all pass again.
+    BreakerClosed,
+    /// client: `target` gets no more traffic for `duration_us`, because of `cause`.
+    Ejected,
+    /// client: `target` gets traffic again.
+    Unejected,
+    /// client: `target` is back, and gets its traffic little by little for `duration_us`.
+    SlowStart,
+    /// client: `request` is answered from the cache; `cause` is `fresh` or `stale`.
+    CacheHit,
+    /// client: `request` gets a degraded answer, of the kind in `cause`.
+    Fallback,
     /// client: it now believes `target` unhealthy.
     Unhealthy,
     /// client: it now believes `target` healthy again.

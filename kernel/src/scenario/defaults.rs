@@ -5,14 +5,22 @@
 use std::time::Duration;
 
 use super::model::{
-    Arrivals, Balancing, Client, HealthCheck, Jitter, Load, Network, Pictures, Retry, Servers, Size, Workload,
+    Arrivals, Backend, Balancing, Client, GraphSize, HealthCheck, Jitter, Load, Network, Pictures, Retry, Servers,
+    Size, Workload,
 };
-use crate::status::Code;
+use crate::{policy::Policies, status::Code};
 
 impl Default for Servers {
     /// 2 replicas of 2 workers and a queue of 64; crashed ones stay down.
     fn default() -> Self {
-        Self { replicas: 2, workers: 2, queue: 64, restart_after: None, service_time_min: Duration::ZERO }
+        Self {
+            replicas: 2,
+            workers: 2,
+            queue: 64,
+            restart_after: None,
+            service_time_min: Duration::ZERO,
+            admission: None,
+        }
     }
 }
 
@@ -20,6 +28,20 @@ impl Default for Workload {
     /// Sobel on synthetic images of 256x256.
     fn default() -> Self {
         Self::Sobel(Pictures::Synthetic(vec![Size { width: 256, height: 256 }]))
+    }
+}
+
+impl Default for GraphSize {
+    /// 20,000 nodes with three times as many edges: a search takes about a millisecond.
+    fn default() -> Self {
+        Self { nodes: 20_000, edges: 60_000 }
+    }
+}
+
+impl Default for Backend {
+    /// Lab 3's: four of ten calls succeed.
+    fn default() -> Self {
+        Self { failure_rate: 0.6, failure_status: FAILURE_STATUS, hang_rate: 0.0, delay: Duration::from_millis(20) }
     }
 }
 
@@ -43,12 +65,23 @@ impl Default for Client {
         Self {
             deadline: Duration::from_secs(30),
             attempt_timeout: Duration::from_secs(10),
+            wait_for_ready: false,
             load_balancing: Balancing::RoundRobin,
             retry: Retry::default(),
             health_check: HealthCheck::default(),
+            policies: Policies::default(),
         }
     }
 }
+
+/// Of a call that fails on purpose. The one that clients retry.
+pub(super) const FAILURE_STATUS: Code = Code::Unavailable;
+/// gRPC A48's, and Envoy's.
+pub(super) const CHOICE_COUNT: usize = 2;
+/// Linkerd's.
+pub(super) const EWMA_DECAY: Duration = Duration::from_secs(10);
+/// Linkerd's.
+pub(super) const EWMA_DEFAULT_RTT: Duration = Duration::from_millis(30);
 
 impl Default for Retry {
     /// Three attempts, 100 ms doubling to at most 5 s without jitter, preferring another server.

@@ -96,22 +96,22 @@ impl fmt::Display for Place {
 
 /// A mistake before it is known where its bytes are.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     span: Option<Span>,
     message: String,
     help: Option<String>,
 }
 
 impl Problem {
-    pub(super) fn new(span: Option<Span>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(span: Option<Span>, message: impl Into<String>) -> Self {
         Self { span, message: message.into(), help: None }
     }
 
-    pub(super) fn at(span: Span, message: impl Into<String>) -> Self {
+    pub(crate) fn at(span: Span, message: impl Into<String>) -> Self {
         Self::new(Some(span), message)
     }
 
-    pub(super) fn help(self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
 

@@ -1,73 +1,14 @@
 //! What the scenario format knows and this version does not run yet. It is turned down by name, never silently
-//! accepted and never called unknown. Taking an entry out of a list here is part of making it available.
+//! accepted and never called unknown. Taking an entry out of the list here is part of making it available.
 
-use super::{
-    error::Problem,
-    names::{FaultName, WorkloadName, listed},
-    source::{Node, Tree},
-};
-use crate::scenario::Balancing;
+use super::source::Node;
 
 /// Keys and tables; a `*` stands for any list item.
-const KEYS: [&str; 19] = [
-    "nemesis",
-    "client.cache",
-    "client.bulkhead",
-    "client.circuit_breaker",
-    "client.fallback",
-    "client.hedging",
-    "client.outlier_detection",
-    "client.rate_limit",
-    "client.retry_budget",
-    "client.retry_throttling",
-    "client.service_config",
-    "client.wait_for_ready",
-    // of the fault kinds `errors` and `slow`
-    "fault.*.status",
-    "fault.*.factor",
-    // of the workload kinds `dfs` and `backend`
-    "workload.nodes",
-    "workload.edges",
-    "workload.failure_rate",
-    "workload.failure_status",
-    "workload.delay",
-];
-
-/// Values of keys that exist.
-const VALUES: [Waiting; 3] = [
-    Waiting { key: "workload.kind", values: &["dfs", "backend"], available: listed::<WorkloadName> },
-    Waiting {
-        key: "client.load_balancing.policy",
-        values: &["pick_first", "random", "least_request", "peak_ewma"],
-        available: listed::<Balancing>,
-    },
-    Waiting { key: "fault.*.kind", values: &["errors", "slow"], available: listed::<FaultName> },
-];
-
-struct Waiting {
-    key: &'static str,
-    values: &'static [&'static str],
-    /// What the key can be instead, for the message.
-    available: fn() -> String,
-}
+const KEYS: [&str; 1] = ["nemesis"];
 
 /// Whether a key of the format waits for a later version.
 pub(super) fn has_key(node: &Node) -> bool {
     KEYS.contains(&node.pattern.as_str())
-}
-
-/// Runs before the schema's own check, so that `kind = "slow"` is named and not the `factor` beside it.
-pub(super) fn refuse_values(tree: &Tree) -> Result<(), Problem> {
-    for node in tree.nodes() {
-        let value = node.text.as_deref().unwrap_or_default();
-        for waiting in VALUES {
-            if node.pattern == waiting.key && waiting.values.contains(&value) {
-                let help = format!("available: {}", (waiting.available)());
-                return Err(Problem::at(node.value.clone(), unavailable(value)).help(help));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// What is wrong with a name that waits for a later version.

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 /// Any TOML value.
 #[derive(Debug, Clone)]
-pub(super) enum Loose {
+pub(crate) enum Loose {
     Text(String),
     Integer(i128),
     Float(f64),

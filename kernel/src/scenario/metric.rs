@@ -17,7 +17,7 @@ pub enum Unit {
 
 impl Metric {
     /// Every metric, in the order of reports.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::SuccessRate,
         Self::Availability,
         Self::Throughput,
@@ -36,6 +36,9 @@ impl Metric {
         Self::UnavailableFor,
         Self::Dropped,
         Self::Duplicates,
+        Self::Hedges,
+        Self::Rejected,
+        Self::Ejections,
     ];
 
     /// The base unit of its values and bounds.
@@ -52,7 +55,14 @@ impl Metric {
             | Self::RecoveryTime
             | Self::TimeToDetect
             | Self::UnavailableFor => Unit::Seconds,
-            Self::AttemptsPerCall | Self::Retries | Self::Failovers | Self::Dropped | Self::Duplicates => Unit::Count,
+            Self::AttemptsPerCall
+            | Self::Retries
+            | Self::Failovers
+            | Self::Dropped
+            | Self::Duplicates
+            | Self::Hedges
+            | Self::Rejected
+            | Self::Ejections => Unit::Count,
         }
     }
 
@@ -88,6 +98,9 @@ impl Named for Metric {
         (Self::UnavailableFor, "unavailable_for"),
         (Self::Dropped, "dropped"),
         (Self::Duplicates, "duplicates"),
+        (Self::Hedges, "hedges"),
+        (Self::Rejected, "rejected"),
+        (Self::Ejections, "ejections"),
     ];
 }
 

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::names::{FaultName, Named};
-use crate::status::Code;
+use super::names::{BalancingName, FaultName, Named, WorkloadName};
+use crate::{policy::Policies, server::Admission, status::Code};
 
 /// One failure story: servers, load, a network, a client, faults, and what is expected of it all.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,12 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// What is right and yet comes to nothing, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let detection = self.client.policies.outlier_detection.iter();
+        detection.flat_map(|detection| detection.warnings(self.servers.replicas)).collect()
+    }
+
     /// The names of the servers, in the order of their indices.
     pub fn server_names(&self) -> impl Iterator<Item = String> + use<> {
         (0..self.servers.replicas).map(server_name)
@@ -56,6 +62,8 @@ pub struct Servers {
     pub restart_after: Option<Duration>,
     /// A request holds its worker at least this long.
     pub service_time_min: Duration,
+    /// What a replica refuses beyond what its queue has no room for.
+    pub admission: Option<Admission>,
 }
 
 /// `[workload]`: the kernel that the servers run.
@@ -63,6 +71,17 @@ pub struct Servers {
 pub enum Workload {
     /// Sobel edge detection on 8-bit grayscale pictures.
     Sobel(Pictures),
+    /// Depth-first search of a generated graph.
+    Dfs(GraphSize),
+    /// A service that fails and hangs on purpose.
+    Backend(Backend),
+}
+
+impl Workload {
+    /// As scenario files write it.
+    pub fn name(&self) -> &'static str {
+        WorkloadName::from(self).to_name()
+    }
 }
 
 /// What the `sobel` workload is fed with.
@@ -81,6 +100,28 @@ pub struct Size {
     pub width: u32,
     /// Pixels.
     pub height: u32,
+}
+
+/// What the `dfs` workload searches, the same graph with every request of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GraphSize {
+    /// At least 2.
+    pub nodes: u32,
+    /// At least one less than the nodes, as the graph is connected.
+    pub edges: u32,
+}
+
+/// How the `backend` workload behaves. Each attempt draws for itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backend {
+    /// The share of attempts that fail.
+    pub failure_rate: f64,
+    /// What they are told; not OK.
+    pub failure_status: Code,
+    /// The share of attempts that are never answered. With the failures it is 1 at most.
+    pub hang_rate: f64,
+    /// An attempt holds its worker at least this long.
+    pub delay: Duration,
 }
 
 /// `[load]`: open loop, never waiting for replies.
@@ -121,19 +162,39 @@ pub struct Client {
     pub deadline: Duration,
     /// One attempt; never outlives the call's deadline.
     pub attempt_timeout: Duration,
+    /// Whether a call waits for a server to be ready instead of failing while none is.
+    pub wait_for_ready: bool,
     /// Which server the next attempt goes to.
     pub load_balancing: Balancing,
     /// What follows a failed attempt.
     pub retry: Retry,
     /// How a server is known to be well without a call of one's own.
     pub health_check: HealthCheck,
+    /// What is off unless its table is there.
+    pub policies: Policies,
 }
 
 /// How a server is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Balancing {
+    /// The first good server, for as long as it stays so.
+    PickFirst,
     /// Each healthy server in its turn.
     RoundRobin,
+    /// Any, each as likely as the others.
+    Random,
+    /// Of `choice_count` drawn ones the one with the fewest attempts under way; gRPC A48, Envoy.
+    LeastRequest { choice_count: usize },
+    /// Of two drawn ones the one whose latency, a moving average over `decay` that jumps to peaks, times its load is less;
+    /// `default_rtt` is the average of one that nothing is known of. Finagle, Linkerd, tower.
+    PeakEwma { decay: Duration, default_rtt: Duration },
+}
+
+impl Balancing {
+    /// As scenario files write it.
+    pub fn name(&self) -> &'static str {
+        BalancingName::from(self).to_name()
+    }
 }
 
 /// gRPC A6's retry policy.
@@ -205,6 +266,10 @@ pub enum FaultKind {
     Bandwidth { rate: u64, duration: Option<Duration> },
     /// Every open connection is reset, once.
     Reset,
+    /// The server answers each call with `status`, with probability `rate`; gRPC A33's abort.
+    Errors { rate: f64, status: Code, duration: Option<Duration> },
+    /// The server's service times are `factor` times as long.
+    Slow { factor: f64, duration: Option<Duration> },
 }
 
 impl FaultKind {
@@ -221,7 +286,9 @@ impl FaultKind {
             | Self::Delay { duration, .. }
             | Self::Partition { duration, .. }
             | Self::Loss { duration, .. }
-            | Self::Bandwidth { duration, .. } => *duration,
+            | Self::Bandwidth { duration, .. }
+            | Self::Errors { duration, .. }
+            | Self::Slow { duration, .. } => *duration,
             Self::Crash { .. } | Self::Reset => None,
         }
     }
@@ -277,7 +344,7 @@ pub enum Metric {
     LatencyMax,
     /// Mean number of attempts, the first included.
     AttemptsPerCall,
-    /// Attempts beyond a call's first.
+    /// Attempts beyond a call's first that followed a failed one.
     Retries,
     /// Attempts sent to another server than the call's previous attempt.
     Failovers,
@@ -291,6 +358,12 @@ pub enum Metric {
     Dropped,
     /// Attempts whose work a server finished though the call had ended or moved on.
     Duplicates,
+    /// Attempts beyond a call's first that did not wait for the one before them.
+    Hedges,
+    /// Calls of which a policy of the client's own turned an attempt down.
+    Rejected,
+    /// Servers taken out of the traffic by outlier detection.
+    Ejections,
 }
 
 /// A part of a run; phases may overlap.

@@ -3,12 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    model::{Arrivals, Balancing, Direction, FaultKind, Jitter, Metric, Phase},
+    model::{Arrivals, Balancing, Direction, FaultKind, Jitter, Metric, Phase, Workload},
     nearest::backticked,
 };
 
 /// A type whose every value has one name.
-pub(super) trait Named: Copy + PartialEq + 'static {
+pub(crate) trait Named: Copy + PartialEq + 'static {
     /// Completes "is not …".
     const WHAT: &'static str;
     /// In the order in which they are listed to the user.
@@ -46,6 +46,8 @@ pub(super) enum FaultName {
     Loss,
     Bandwidth,
     Reset,
+    Errors,
+    Slow,
 }
 
 impl Named for FaultName {
@@ -58,13 +60,15 @@ impl Named for FaultName {
         (Self::Loss, "loss"),
         (Self::Bandwidth, "bandwidth"),
         (Self::Reset, "reset"),
+        (Self::Errors, "errors"),
+        (Self::Slow, "slow"),
     ];
 }
 
 impl FaultName {
     /// Whether it befalls the link to its target rather than the target's process.
     pub(super) fn is_of_the_link(self) -> bool {
-        !matches!(self, Self::Crash | Self::Freeze)
+        !matches!(self, Self::Crash | Self::Freeze | Self::Errors | Self::Slow)
     }
 }
 
@@ -78,6 +82,8 @@ impl From<&FaultKind> for FaultName {
             FaultKind::Loss { .. } => Self::Loss,
             FaultKind::Bandwidth { .. } => Self::Bandwidth,
             FaultKind::Reset => Self::Reset,
+            FaultKind::Errors { .. } => Self::Errors,
+            FaultKind::Slow { .. } => Self::Slow,
         }
     }
 }
@@ -86,11 +92,24 @@ impl From<&FaultKind> for FaultName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WorkloadName {
     Sobel,
+    Dfs,
+    Backend,
 }
 
 impl Named for WorkloadName {
     const WHAT: &'static str = "a workload kind";
-    const NAMES: &'static [(Self, &'static str)] = &[(Self::Sobel, "sobel")];
+    const NAMES: &'static [(Self, &'static str)] =
+        &[(Self::Sobel, "sobel"), (Self::Dfs, "dfs"), (Self::Backend, "backend")];
+}
+
+impl From<&Workload> for WorkloadName {
+    fn from(workload: &Workload) -> Self {
+        match workload {
+            Workload::Sobel(_) => Self::Sobel,
+            Workload::Dfs(_) => Self::Dfs,
+            Workload::Backend(_) => Self::Backend,
+        }
+    }
 }
 
 impl Named for Arrivals {
@@ -98,9 +117,37 @@ impl Named for Arrivals {
     const NAMES: &'static [(Self, &'static str)] = &[(Self::Constant, "constant"), (Self::Poisson, "poisson")];
 }
 
-impl Named for Balancing {
+/// A load balancing policy without its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BalancingName {
+    PickFirst,
+    RoundRobin,
+    Random,
+    LeastRequest,
+    PeakEwma,
+}
+
+impl Named for BalancingName {
     const WHAT: &'static str = "a load balancing policy";
-    const NAMES: &'static [(Self, &'static str)] = &[(Self::RoundRobin, "round_robin")];
+    const NAMES: &'static [(Self, &'static str)] = &[
+        (Self::PickFirst, "pick_first"),
+        (Self::RoundRobin, "round_robin"),
+        (Self::Random, "random"),
+        (Self::LeastRequest, "least_request"),
+        (Self::PeakEwma, "peak_ewma"),
+    ];
+}
+
+impl From<&Balancing> for BalancingName {
+    fn from(balancing: &Balancing) -> Self {
+        match balancing {
+            Balancing::PickFirst => Self::PickFirst,
+            Balancing::RoundRobin => Self::RoundRobin,
+            Balancing::Random => Self::Random,
+            Balancing::LeastRequest { .. } => Self::LeastRequest,
+            Balancing::PeakEwma { .. } => Self::PeakEwma,
+        }
+    }
 }
 
 impl Named for Jitter {
@@ -143,7 +190,7 @@ macro_rules! named {
     )+};
 }
 
-named!(Arrivals, Balancing, Direction, Jitter, Metric);
+named!(Arrivals, Direction, Jitter, Metric);
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

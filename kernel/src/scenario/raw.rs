@@ -9,12 +9,15 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    model::{Arrivals, Balancing, Direction, Jitter, Metric, Size},
-    names::{FaultName, WorkloadName},
+    error::Problem,
+    keys::KeyTable,
+    model::{Arrivals, Direction, Jitter, Metric, Size},
+    names::{BalancingName, FaultName, WorkloadName},
     setting::{BitRate, Choice, OneOrMore, Setting, Untyped},
+    source::Span,
     table::Table,
 };
-use crate::status::Code;
+use crate::{policy, policy::each_policy, server::Admission, status::Code};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -39,6 +42,7 @@ pub(super) struct Servers {
     pub(super) queue: Option<Setting<usize>>,
     pub(super) restart_after: Option<Setting<Duration>>,
     pub(super) service_time_min: Option<Setting<Duration>>,
+    pub(super) admission: Option<Spanned<Table<<Admission as KeyTable>::Raw>>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -47,6 +51,14 @@ pub(super) struct Workload {
     pub(super) kind: Option<Setting<Choice<WorkloadName>>>,
     pub(super) sizes: Option<Setting<Vec<Spanned<Size>>>>,
     pub(super) images: Option<Setting<String>>,
+    /// Of `dfs`, as is the next one.
+    pub(super) nodes: Option<Setting<usize>>,
+    pub(super) edges: Option<Setting<usize>>,
+    /// Of `backend`, as are the next ones.
+    pub(super) failure_rate: Option<Setting<f64>>,
+    pub(super) failure_status: Option<Setting<Code>>,
+    pub(super) hang_rate: Option<Setting<f64>>,
+    pub(super) delay: Option<Setting<Duration>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -65,20 +77,53 @@ pub(super) struct Network {
     pub(super) bandwidth: Option<Setting<BitRate>>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Client {
-    pub(super) deadline: Option<Setting<Duration>>,
-    pub(super) attempt_timeout: Option<Setting<Duration>>,
-    pub(super) load_balancing: Table<LoadBalancing>,
-    pub(super) retry: Table<Retry>,
-    pub(super) health_check: Table<HealthCheck>,
+macro_rules! client {
+    ($($policy:ident: $table:ident,)*) => {
+        #[derive(Deserialize, Default)]
+        #[serde(deny_unknown_fields, default)]
+        pub(super) struct Client {
+            pub(super) deadline: Option<Setting<Duration>>,
+            pub(super) attempt_timeout: Option<Setting<Duration>>,
+            pub(super) wait_for_ready: Option<Setting<bool>>,
+            pub(super) service_config: Option<Setting<String>>,
+            pub(super) service_config_method: Option<Setting<String>>,
+            pub(super) load_balancing: Table<LoadBalancing>,
+            pub(super) retry: Table<Retry>,
+            pub(super) health_check: Table<HealthCheck>,
+            $( pub(super) $policy: Option<Spanned<Table<<policy::$table as KeyTable>::Raw>>>, )*
+        }
+
+        impl Client {
+            /// Those whose tables are there.
+            pub(super) fn policies(&self) -> Result<policy::Policies, Problem> {
+                Ok(policy::Policies {
+                    $( $policy: match &self.$policy {
+                        Some(raw) => Some(policy::$table::resolve(raw.get_ref())?),
+                        None => None,
+                    }, )*
+                })
+            }
+        }
+
+        /// The keys of the policies' tables, by the tables' paths.
+        pub(super) fn policy_homes() -> Vec<(String, &'static [&'static str])> {
+            let servers = Admission::homes("servers.admission");
+            [$( policy::$table::homes(concat!("client.", stringify!($policy))), )* servers].concat()
+        }
+    };
 }
+
+each_policy!(client);
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LoadBalancing {
-    pub(super) policy: Option<Setting<Choice<Balancing>>>,
+    pub(super) policy: Option<Setting<Choice<BalancingName>>>,
+    /// Of `least_request`.
+    pub(super) choice_count: Option<Setting<usize>>,
+    /// Of `peak_ewma`, as is the next one.
+    pub(super) decay: Option<Setting<Duration>>,
+    pub(super) default_rtt: Option<Setting<Duration>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -100,6 +145,26 @@ pub(super) struct HealthCheck {
     pub(super) timeout: Option<Setting<Duration>>,
 }
 
+impl Retry {
+    /// Where its first key is, if it has one.
+    pub(super) fn first_given(&self) -> Option<Span> {
+        let spans = [
+            self.max_attempts.as_ref().map(Setting::span),
+            self.initial_backoff.as_ref().map(Setting::span),
+            self.max_backoff.as_ref().map(Setting::span),
+            self.backoff_multiplier.as_ref().map(Setting::span),
+            self.jitter.as_ref().map(Setting::span),
+            self.retryable_status_codes.as_ref().map(Setting::span),
+            self.prefer_other_server.as_ref().map(Setting::span),
+        ];
+        spans.into_iter().flatten().next()
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        self.first_given().is_some()
+    }
+}
+
 /// The parameters of every kind; `resolve` turns down those that the kind does not take.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -112,8 +177,10 @@ pub(super) struct Fault {
     pub(super) latency: Option<Setting<Duration>>,
     pub(super) jitter: Option<Setting<Duration>>,
     pub(super) direction: Option<Setting<Choice<Direction>>>,
-    /// A share for `loss`, a bandwidth for `bandwidth`.
+    /// A share for `loss` and `errors`, a bandwidth for `bandwidth`.
     pub(super) rate: Option<Setting<Untyped>>,
+    pub(super) status: Option<Setting<Code>>,
+    pub(super) factor: Option<Setting<f64>>,
 }
 
 #[derive(Deserialize, Default)]

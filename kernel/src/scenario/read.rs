@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     Scenario, ScenarioError,
     error::Problem,
-    later, overrides, raw, resolve, schema,
+    overrides, raw, resolve, schema, shorthand,
     source::{Source, Tree},
 };
 
@@ -30,27 +30,33 @@ impl Scenario {
             let position = error.utf8_error().valid_up_to();
             unreadable(format!("not UTF-8 text at byte {position}; save it as UTF-8"))
         })?;
-        Self::parse(&path.display().to_string(), &text, overrides)
+        let base = path.parent().unwrap_or(Path::new(""));
+        Self::parse_in(base, &path.display().to_string(), &text, overrides)
     }
 
-    /// Like [`Scenario::load`], for `text` that is already in memory. `origin` is what errors call it.
+    /// Like [`Scenario::load`], for `text` that is already in memory. `origin` is what errors call it. Files that it names
+    /// are looked for in the working directory.
     ///
     /// # Errors
     /// The text or an override is wrong.
     pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self, ScenarioError> {
+        Self::parse_in(Path::new(""), origin, text, overrides)
+    }
+
+    fn parse_in(base: &Path, origin: &str, text: &str, overrides: &[String]) -> Result<Self, ScenarioError> {
         let source = Source::new(origin, text, overrides);
         let mut tree = Tree::default();
-        read(&source, overrides, &mut tree).map_err(|problem| problem.shown_in(&source, &tree).into())
+        read(&source, overrides, base, &mut tree).map_err(|problem| problem.shown_in(&source, &tree).into())
     }
 }
 
 /// `tree` is handed in so that it is there to look key paths up in, however far the reading gets.
-fn read(source: &Source, overrides: &[String], tree: &mut Tree) -> Result<Scenario, Problem> {
+fn read(source: &Source, overrides: &[String], base: &Path, tree: &mut Tree) -> Result<Scenario, Problem> {
     let mut table = source.parse()?;
     overrides::apply(&mut table, source, overrides)?;
+    shorthand::expand(&mut table);
     *tree = Tree::of(&table);
-    later::refuse_values(tree)?;
     let raw = raw::Scenario::deserialize(toml::de::Deserializer::from(table))
         .map_err(|error| schema::explain(&error, tree))?;
-    resolve::scenario(&raw)
+    resolve::scenario(&raw, base)
 }

@@ -1,35 +1,45 @@
 //! From the raw structs to the model: every type, bound and default, and the rules between keys.
 
 mod client;
+mod contradictions;
 mod expectations;
 mod faults;
 pub mod limits;
+mod workload;
+
+use std::path::Path;
 
 use toml::Spanned;
 
+pub(super) use client::codes;
+
 use super::{
+    defaults,
     error::Problem,
-    model::{Load, Network, Pictures, Scenario, Servers, Size, Workload},
-    names::WorkloadName,
+    keys::KeyTable,
+    model::{Load, Network, Scenario, Servers},
     raw,
     setting::{BitRate, Choice, Setting, read_or, within_or},
     source::Span,
     table::Table,
 };
+use crate::{server::Admission, status::Code};
 
-pub(super) fn scenario(raw: &raw::Scenario) -> Result<Scenario, Problem> {
+/// Files that the scenario names are looked for in `base`.
+pub(super) fn scenario(raw: &raw::Scenario, base: &Path) -> Result<Scenario, Problem> {
     let name = name(required(raw.name.as_ref(), None, "name = \"crash_then_freeze\"")?)?;
     let duration = required(raw.duration.as_ref(), None, "duration = \"90s\"")?.within(&limits::DURATION)?;
     let servers = servers(&raw.servers)?;
+    admission_fits(&raw.servers, &servers)?;
     let faults = faults::all(&raw.fault, duration, &servers)?;
     Ok(Scenario {
         name,
         question: raw.question.as_ref().map(Setting::read).transpose()?,
         duration,
-        workload: workload(&raw.workload)?,
+        workload: workload::workload(&raw.workload)?,
         load: load(raw.load.as_ref())?,
         network: network(&raw.network)?,
-        client: client::client(&raw.client)?,
+        client: client::client(&raw.client, base)?,
         expectations: expectations::all(&raw.expect, faults.len())?,
         servers,
         faults,
@@ -78,48 +88,24 @@ fn servers(raw: &raw::Servers) -> Result<Servers, Problem> {
             None => default.restart_after,
         },
         service_time_min: within_or(raw.service_time_min.as_ref(), &limits::WAIT, default.service_time_min)?,
+        admission: raw.admission.as_ref().map(|table| Admission::resolve(table.get_ref())).transpose()?,
     })
 }
 
-fn workload(raw: &raw::Workload) -> Result<Workload, Problem> {
-    let Choice(WorkloadName::Sobel) = read_or(raw.kind.as_ref(), Choice(WorkloadName::Sobel))?;
-    match (&raw.sizes, &raw.images) {
-        (None, None) => Ok(Workload::default()),
-        (Some(sizes), None) => Ok(Workload::Sobel(Pictures::Synthetic(picture_sizes(sizes)?))),
-        (None, Some(images)) => Ok(Workload::Sobel(Pictures::Files(pattern(images)?))),
-        (Some(_), Some(images)) => Err(Problem::at(images.span(), "`images` and `sizes` exclude each other")
-            .help("keep `sizes` for synthetic images, or `images` for pictures of your own")),
+/// An admission limit beyond the room that there is would limit nothing.
+fn admission_fits(raw: &raw::Servers, servers: &Servers) -> Result<(), Problem> {
+    let limit = servers.admission.as_ref().and_then(|admission| admission.max_concurrent_requests);
+    let room = servers.workers + servers.queue;
+    match (raw.admission.as_ref().and_then(|table| table.get_ref().max_concurrent_requests.as_ref()), limit) {
+        (Some(setting), Some(limit)) if limit > room => {
+            let message = format!(
+                "`max_concurrent_requests` of {limit} limits nothing: [servers] workers = {} and queue = {} have room for {room}",
+                servers.workers, servers.queue
+            );
+            Err(Problem::at(setting.span(), message).help("lower it, or raise `queue`"))
+        }
+        _ => Ok(()),
     }
-}
-
-fn picture_sizes(setting: &Setting<Vec<Spanned<Size>>>) -> Result<Vec<Size>, Problem> {
-    let sizes = setting.read()?;
-    if sizes.is_empty() {
-        return Err(Problem::at(setting.span(), "`sizes` is empty; give at least one, such as [\"256x256\"]"));
-    }
-    sizes.into_iter().map(picture_size).collect()
-}
-
-fn picture_size(size: Spanned<Size>) -> Result<Size, Problem> {
-    let (span, size) = (size.span(), size.into_inner());
-    if !limits::SIDE.contains(&size.width) || !limits::SIDE.contains(&size.height) {
-        let (min, max) = (limits::SIDE.start(), limits::SIDE.end());
-        return Err(Problem::at(span, format!("a side of {size} is out of range; allowed is {min} to {max} pixels")));
-    }
-    if size.pixels() > limits::PIXELS_MAX {
-        let message =
-            format!("{size} is {} pixels; allowed is up to {} (4096x4096)", size.pixels(), limits::PIXELS_MAX);
-        return Err(Problem::at(span, message));
-    }
-    Ok(size)
-}
-
-fn pattern(setting: &Setting<String>) -> Result<String, Problem> {
-    let pattern = setting.read()?;
-    if pattern.is_empty() {
-        return Err(Problem::at(setting.span(), "`images` is empty; name the files, such as \"photos/*.png\""));
-    }
-    Ok(pattern)
 }
 
 fn load(raw: Option<&Spanned<Table<raw::Load>>>) -> Result<Load, Problem> {
@@ -146,6 +132,17 @@ fn network(raw: &raw::Network) -> Result<Network, Problem> {
             None => default.bandwidth,
         },
     })
+}
+
+/// What a call is told that fails on purpose.
+fn failure_status(setting: Option<&Setting<Code>>) -> Result<Code, Problem> {
+    let Some(setting) = setting else { return Ok(defaults::FAILURE_STATUS) };
+    match setting.read()? {
+        Code::Ok => {
+            Err(Problem::at(setting.span(), "`OK` is no failure; name another status, such as \"UNAVAILABLE\""))
+        }
+        code => Ok(code),
+    }
 }
 
 fn unlimited_or(setting: &Setting<BitRate>) -> Result<Option<u64>, Problem> {

@@ -95,7 +95,10 @@ fn homes(key: &str) -> Vec<String> {
         ("client.health_check", fields::<raw::HealthCheck>()),
     ];
     let lists = [("fault", fields::<raw::Fault>()), ("expect", fields::<raw::Expect>())];
-    let homes = tables.into_iter().filter(|(_, keys)| keys.contains(&key)).map(|(table, _)| place(table));
+    let policies = raw::policy_homes();
+    let policies = policies.iter().map(|(table, keys)| (&**table, *keys));
+    let homes =
+        tables.into_iter().chain(policies).filter(|(_, keys)| keys.contains(&key)).map(|(table, _)| place(table));
     homes.chain(lists.into_iter().filter(|(_, k)| k.contains(&key)).map(|(list, _)| format!("in [[{list}]]"))).collect()
 }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::status::Code;
 
 /// A value that will be read as a `T`.
-pub(super) struct Setting<T> {
+pub(crate) struct Setting<T> {
     value: Spanned<Loose>,
     read_as: PhantomData<fn() -> T>,
 }
@@ -43,7 +43,7 @@ impl<T: FromToml> Setting<T> {
 }
 
 impl<T> Setting<T> {
-    pub(super) fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         self.value.span()
     }
 
@@ -81,7 +81,7 @@ pub(super) fn within_or<T: FromToml + PartialOrd + Shown>(
 }
 
 /// A type that a [`Setting`] can have.
-pub(super) trait FromToml: Sized {
+pub(crate) trait FromToml: Sized {
     fn from_toml(value: &Spanned<Loose>) -> Result<Self, Problem>;
 }
 
@@ -180,7 +180,7 @@ impl FromToml for Code {
 
 /// A value by its name.
 #[derive(Clone, Copy)]
-pub(super) struct Choice<T>(pub(super) T);
+pub(crate) struct Choice<T>(pub(crate) T);
 
 impl<T: Named> FromToml for Choice<T> {
     fn from_toml(value: &Spanned<Loose>) -> Result<Self, Problem> {
@@ -221,7 +221,7 @@ impl FromToml for OneOrMore {
 }
 
 /// How a value and its limits are written in a message.
-pub(super) trait Shown {
+pub(crate) trait Shown {
     fn shown(&self) -> String;
 
     fn shown_limits(limits: &RangeInclusive<Self>) -> String

@@ -10,7 +10,7 @@ use toml::{
 use super::error::{Place, Problem, Snippet};
 
 /// Bytes of a [`Source`].
-pub(super) type Span = Range<usize>;
+pub(crate) type Span = Range<usize>;
 
 /// What an override's line starts with.
 const SET: &str = "--set ";
@@ -113,8 +113,6 @@ pub(super) struct Node {
     pub(super) pattern: String,
     key: Span,
     pub(super) value: Span,
-    /// Its value, if that is a string.
-    pub(super) text: Option<String>,
     pub(super) is_table: bool,
 }
 
@@ -123,10 +121,6 @@ impl Tree {
         let mut tree = Self::default();
         tree.add_table("", "", table.get_ref());
         tree
-    }
-
-    pub(super) fn nodes(&self) -> &[Node] {
-        &self.nodes
     }
 
     /// The node whose key or value is `span`, or else the smallest whose value encloses it. The last one, because a
@@ -144,16 +138,8 @@ impl Tree {
     }
 
     fn add(&mut self, path: String, pattern: String, key: Span, value: &Spanned<DeValue<'_>>) {
-        let text = value.get_ref().as_str().map(str::to_owned);
         let is_table = value.get_ref().is_table();
-        self.nodes.push(Node {
-            path: path.clone(),
-            pattern: pattern.clone(),
-            key,
-            value: value.span(),
-            text,
-            is_table,
-        });
+        self.nodes.push(Node { path: path.clone(), pattern: pattern.clone(), key, value: value.span(), is_table });
         match value.get_ref() {
             DeValue::Table(table) => self.add_table(&path, &pattern, table),
             DeValue::Array(items) => {

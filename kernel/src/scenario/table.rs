@@ -10,7 +10,7 @@ use serde::{
 
 /// A `T` that is read from a table and from nothing else.
 #[derive(Default)]
-pub(super) struct Table<T>(T);
+pub(crate) struct Table<T>(T);
 
 impl<T> Deref for Table<T> {
     type Target = T;

@@ -4,9 +4,13 @@ use std::{fmt::Display, time::Duration};
 
 use super::{
     bandwidth, duration,
+    keys::KeyTable,
     metric::Unit,
-    model::{Client, Expectation, Fault, FaultKind, Load, Network, Pictures, Scenario, Servers, Workload, server_name},
-    names::{Named, WorkloadName},
+    model::{
+        Backend, Balancing, Client, Expectation, Fault, FaultKind, GraphSize, Load, Network, Pictures, Scenario,
+        Servers, Workload, server_name,
+    },
+    names::Named,
 };
 
 impl Scenario {
@@ -34,17 +38,18 @@ impl Scenario {
     }
 }
 
+/// A file that is being written.
 #[derive(Default)]
-struct Page {
+pub(crate) struct Page {
     text: String,
 }
 
 impl Page {
-    fn header(&mut self, header: &str) {
+    pub(crate) fn header(&mut self, header: &str) {
         self.text.push_str(&format!("\n{header}\n"));
     }
 
-    fn key(&mut self, key: &str, value: impl Display) {
+    pub(crate) fn key(&mut self, key: &str, value: impl Display) {
         self.text.push_str(&format!("{key} = {value}\n"));
     }
 
@@ -62,14 +67,27 @@ fn servers(page: &mut Page, servers: &Servers) {
     page.key("queue", servers.queue);
     page.time_if_some("restart_after", servers.restart_after);
     page.key("service_time_min", time(servers.service_time_min));
+    if let Some(admission) = &servers.admission {
+        admission.write(page, "servers.admission");
+    }
 }
 
-fn workload(page: &mut Page, Workload::Sobel(pictures): &Workload) {
+fn workload(page: &mut Page, workload: &Workload) {
     page.header("[workload]");
-    page.key("kind", text(WorkloadName::Sobel.to_name()));
-    match pictures {
-        Pictures::Synthetic(sizes) => page.key("sizes", list(sizes)),
-        Pictures::Files(pattern) => page.key("images", text(pattern)),
+    page.key("kind", text(workload.name()));
+    match workload {
+        Workload::Sobel(Pictures::Synthetic(sizes)) => page.key("sizes", list(sizes)),
+        Workload::Sobel(Pictures::Files(pattern)) => page.key("images", text(pattern)),
+        Workload::Dfs(GraphSize { nodes, edges }) => {
+            page.key("nodes", nodes);
+            page.key("edges", edges);
+        }
+        Workload::Backend(Backend { failure_rate, failure_status, hang_rate, delay }) => {
+            page.key("failure_rate", number(*failure_rate));
+            page.key("failure_status", text(failure_status.name()));
+            page.key("hang_rate", number(*hang_rate));
+            page.key("delay", time(*delay));
+        }
     }
 }
 
@@ -91,9 +109,21 @@ fn client(page: &mut Page, client: &Client) {
     page.header("[client]");
     page.key("deadline", time(client.deadline));
     page.key("attempt_timeout", time(client.attempt_timeout));
+    // Left out while it is off, as the policies' tables are.
+    if client.wait_for_ready {
+        page.key("wait_for_ready", client.wait_for_ready);
+    }
 
     page.header("[client.load_balancing]");
     page.key("policy", text(client.load_balancing.name()));
+    match client.load_balancing {
+        Balancing::LeastRequest { choice_count } => page.key("choice_count", choice_count),
+        Balancing::PeakEwma { decay, default_rtt } => {
+            page.key("decay", time(decay));
+            page.key("default_rtt", time(default_rtt));
+        }
+        Balancing::PickFirst | Balancing::RoundRobin | Balancing::Random => {}
+    }
 
     let retry = &client.retry;
     page.header("[client.retry]");
@@ -108,6 +138,8 @@ fn client(page: &mut Page, client: &Client) {
     page.header("[client.health_check]");
     page.key("interval", time(client.health_check.interval));
     page.key("timeout", time(client.health_check.timeout));
+
+    client.policies.write(page);
 }
 
 fn fault(page: &mut Page, fault: &Fault) {
@@ -127,6 +159,11 @@ fn fault(page: &mut Page, fault: &Fault) {
         FaultKind::Partition { direction, .. } => page.key("direction", text(direction.name())),
         FaultKind::Loss { rate, .. } => page.key("rate", number(*rate)),
         FaultKind::Bandwidth { rate, .. } => page.key("rate", text(&bandwidth::text(*rate))),
+        FaultKind::Errors { rate, status, .. } => {
+            page.key("rate", number(*rate));
+            page.key("status", text(status.name()));
+        }
+        FaultKind::Slow { factor, .. } => page.key("factor", number(*factor)),
         FaultKind::Freeze { .. } | FaultKind::Reset => {}
     }
     page.time_if_some("duration", fault.kind.duration());
@@ -155,17 +192,17 @@ fn time(value: Duration) -> String {
 }
 
 /// The shortest decimal that is read back as the same number, always with a point or an exponent.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     format!("{value:?}")
 }
 
-fn list(values: &[impl Display]) -> String {
+pub(super) fn list(values: &[impl Display]) -> String {
     let items: Vec<_> = values.iter().map(|value| text(&value.to_string())).collect();
     format!("[{}]", items.join(", "))
 }
 
 /// A basic string, on one line whatever is in it.
-fn text(value: &str) -> String {
+pub(super) fn text(value: &str) -> String {
     let mut quoted = String::from("\"");
     for character in value.chars() {
         match character {

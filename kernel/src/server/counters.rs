@@ -13,6 +13,7 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     pub(super) invalid: AtomicU64,
     pub(super) skipped: AtomicU64,
+    pub(super) aborted: AtomicU64,
     pub(super) queue_us: AtomicU64,
     pub(super) service_us: AtomicU64,
     /// Waiting for a worker, now.

@@ -10,11 +10,12 @@ use std::{
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{Settings, counters::Counters};
+use super::{Admission, Injector, Settings, counters::Counters};
 use crate::{
     record::{Event, Recorder},
+    status::Code,
     time::Instant,
-    workload::{Job, Output},
+    workload::{Ending, Job, Output},
     world::SharedWorld,
 };
 
@@ -44,6 +45,12 @@ pub(super) enum NotDone {
     QueueFull(usize),
     #[error("the deadline passed while the request waited for a worker")]
     Late,
+    #[error("{0} requests are in progress, as many as are admitted")]
+    TooMany(usize),
+    #[error("the request waited for a worker too long")]
+    Shed,
+    #[error("the backend fails on purpose")]
+    Failed(Code),
 }
 
 struct Work {
@@ -54,7 +61,7 @@ struct Work {
 }
 
 impl Workers {
-    pub(super) fn start(world: SharedWorld, recorder: Recorder, settings: Settings) -> Self {
+    pub(super) fn start(world: SharedWorld, recorder: Recorder, settings: Settings, injector: Arc<Injector>) -> Self {
         let counters = Arc::new(Counters::default());
         let admitted = Arc::new(AtomicUsize::new(0));
         let (work, queue) = mpsc::unbounded_channel();
@@ -66,7 +73,9 @@ impl Workers {
                 counters: counters.clone(),
                 admitted: admitted.clone(),
                 queue: queue.clone(),
+                injector: injector.clone(),
                 service_time_min: settings.service_time_min,
+                max_queue_time: settings.admission.as_ref().and_then(|admission| admission.max_queue_time),
             };
             world.spawn(Box::pin(worker.run()));
         }
@@ -77,12 +86,17 @@ impl Workers {
         &self.counters
     }
 
+    pub(super) fn admission(&self) -> Option<&Admission> {
+        self.settings.admission.as_ref()
+    }
+
     /// Has `job` done, if there is room. Dropping the future tells the workers that nobody waits any more.
     pub(super) async fn run(&self, job: Job, deadline: Instant) -> Result<Done, NotDone> {
-        let room = self.settings.workers + self.settings.queue;
+        let most = self.admission().and_then(|admission| admission.max_concurrent_requests);
+        let room = most.unwrap_or(self.settings.workers + self.settings.queue);
         let admit = |admitted| (admitted < room).then_some(admitted + 1);
         if self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).is_err() {
-            return Err(NotDone::QueueFull(self.settings.queue));
+            return Err(most.map_or(NotDone::QueueFull(self.settings.queue), NotDone::TooMany));
         }
         Counters::count(&self.counters.queued);
         let (reply, done) = oneshot::channel();
@@ -98,7 +112,9 @@ struct Worker {
     counters: Arc<Counters>,
     admitted: Arc<AtomicUsize>,
     queue: Arc<Mutex<mpsc::UnboundedReceiver<Work>>>,
+    injector: Arc<Injector>,
     service_time_min: Duration,
+    max_queue_time: Option<Duration>,
 }
 
 impl Worker {
@@ -116,7 +132,7 @@ impl Worker {
         self.queue.lock().await.recv().await
     }
 
-    async fn handle(&self, work: Work) {
+    async fn handle(&self, mut work: Work) {
         let started = self.world.now();
         if work.reply.is_closed() {
             return self.skip(&work.job, "caller left");
@@ -126,16 +142,46 @@ impl Worker {
             let _ = work.reply.send(Err(NotDone::Late));
             return;
         }
+        if self.max_queue_time.is_some_and(|longest| started.since(work.arrived) > longest) {
+            let _ = work.reply.send(Err(NotDone::Shed));
+            return;
+        }
         let (request, attempt) = (work.job.request, work.job.attempt);
+        let slow = self.injector.slow();
+        let conduct = work.job.workload.conduct(request, attempt);
         let output = self.world.compute(work.job).await;
-        if !self.service_time_min.is_zero() {
-            self.world.sleep_until(started + self.service_time_min).await;
+        let least = self.service_time_min.max(conduct.delay);
+        let service_time = self.world.now().since(started).max(least).mul_f64(slow);
+        self.hold_until(started + service_time).await;
+        match conduct.ending {
+            Ending::Answer => {}
+            Ending::Fail(code) => {
+                self.abort(request, attempt, code.name());
+                let _ = work.reply.send(Err(NotDone::Failed(code)));
+                return;
+            }
+            Ending::Hang => {
+                self.abort(request, attempt, "hangs");
+                return work.reply.closed().await;
+            }
         }
         let (queued, service) = (started.since(work.arrived), self.world.now().since(started));
         self.counters.finish(queued, service);
         self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
         // Nobody may be waiting any more; the work is done all the same.
         let _ = work.reply.send(Ok(Done { output, queued, service }));
+    }
+
+    fn abort(&self, request: u64, attempt: u32, cause: &str) {
+        Counters::count(&self.counters.aborted);
+        self.recorder.event(Event::Aborted).request(request).attempt(attempt).cause(cause).record();
+    }
+
+    /// Keeps the worker busy. A past time costs nothing, not even a look at the clock's queue.
+    async fn hold_until(&self, at: Instant) {
+        if at > self.world.now() {
+            self.world.sleep_until(at).await;
+        }
     }
 
     fn skip(&self, job: &Job, cause: &str) {

@@ -11,7 +11,7 @@ pub use files::PictureFileError;
 pub use gallery::{Gallery, VARIANTS};
 
 /// An 8-bit grayscale picture. Clones share the pixels.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Picture {
     /// Pixels in a row.
     pub width: u32,

@@ -4,3 +4,4 @@
 
 mod messages;
 mod round_trip;
+mod service_config;

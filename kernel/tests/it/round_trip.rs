@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use kernel::{
-    scenario::{
-        Arrivals, Balancing, Client, Direction, Expectation, Fault, FaultKind, HealthCheck, Jitter, Load, Metric,
-        Network, Phase, Pictures, Retry, Scenario, Servers, Size, Unit, Workload,
+    policy::{
+        Bulkhead, Cache, CircuitBreaker, FailurePercentage, Fallback, FallbackKind, Hedging, OutlierDetection,
+        Policies, RateLimit, RetryBudget, RetryThrottling, Scope, SlowStart, SuccessRate,
     },
+    scenario::{
+        Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultKind, GraphSize, HealthCheck, Jitter,
+        Load, Metric, Network, Phase, Pictures, Retry, Scenario, Servers, Size, Unit, Workload,
+    },
+    server::Admission,
     status::Code,
 };
 use proptest::{collection::vec, option, prelude::*, sample::subsequence, strategy::Union};
@@ -24,21 +29,42 @@ fn from(min_ns: u64) -> impl Strategy<Value = Duration> + Clone {
 }
 
 fn servers() -> impl Strategy<Value = Servers> {
-    (1..=64_usize, 1..=1_024_usize, 0..=1_000_000_usize, option::of(from(0)), from(0)).prop_map(
-        |(replicas, workers, queue, restart_after, service_time_min)| Servers {
+    let room = (1..=1_024_usize, 0..=1_000_000_usize).prop_flat_map(|(workers, queue)| {
+        let admission = (option::of(1..=(workers + queue).min(1_000_000)), option::of(from(1)), option::of(from(0)))
+            .prop_map(|(max_concurrent_requests, max_queue_time, retry_pushback)| Admission {
+                max_concurrent_requests,
+                max_queue_time,
+                retry_pushback,
+            });
+        (Just((workers, queue)), option::of(admission))
+    });
+    (1..=64_usize, room, option::of(from(0)), from(0)).prop_map(
+        |(replicas, ((workers, queue), admission), restart_after, service_time_min)| Servers {
             replicas,
             workers,
             queue,
             restart_after,
             service_time_min,
+            admission,
         },
     )
 }
 
 fn workload() -> impl Strategy<Value = Workload> {
     let size = (1..=4_096_u32, 1..=4_096_u32).prop_map(|(width, height)| Size { width, height });
-    prop_oneof![vec(size, 1..5).prop_map(Pictures::Synthetic), any::<String>().prop_filter_map("empty", files)]
-        .prop_map(Workload::Sobel)
+    let pictures =
+        prop_oneof![vec(size, 1..5).prop_map(Pictures::Synthetic), any::<String>().prop_filter_map("empty", files)];
+    let graph = (2..=1_000_000_u32)
+        .prop_flat_map(|nodes| (Just(nodes), nodes - 1..=8_000_000))
+        .prop_map(|(nodes, edges)| GraphSize { nodes, edges });
+    let backend =
+        (0.0..=0.5, code(), 0.0..=0.5, from(0)).prop_map(|(failure_rate, failure_status, hang_rate, delay)| Backend {
+            failure_rate,
+            failure_status,
+            hang_rate,
+            delay,
+        });
+    prop_oneof![pictures.prop_map(Workload::Sobel), graph.prop_map(Workload::Dfs), backend.prop_map(Workload::Backend)]
 }
 
 fn files(pattern: String) -> Option<Pictures> {
@@ -68,20 +94,184 @@ fn network() -> impl Strategy<Value = Network> {
 
 fn client() -> impl Strategy<Value = Client> {
     let health = (from(1), from(1)).prop_map(|(interval, timeout)| HealthCheck { interval, timeout });
-    (from(1), from(1), retry(), health).prop_map(|(deadline, attempt_timeout, retry, health_check)| Client {
-        deadline,
-        attempt_timeout,
-        load_balancing: Balancing::RoundRobin,
-        retry,
-        health_check,
+    let times = (from(1), from(1), any::<bool>());
+    (times, balancing(), retry(), health, policies()).prop_map(
+        |(times, load_balancing, retry, health_check, policies)| {
+            let (deadline, attempt_timeout, wait_for_ready) = times;
+            let client =
+                Client { deadline, attempt_timeout, wait_for_ready, load_balancing, retry, health_check, policies };
+            consistent(client)
+        },
+    )
+}
+
+/// Without what excludes each other.
+fn consistent(mut client: Client) -> Client {
+    let Client { policies, retry, load_balancing, .. } = &mut client;
+    if policies.hedging.is_some() {
+        retry.max_attempts = 1;
+    } else if retry.max_attempts == 1 {
+        (policies.retry_budget, policies.retry_throttling) = (None, None);
+    }
+    if policies.cache.is_none() && policies.fallback.as_ref().is_some_and(|table| table.kind == FallbackKind::Stale) {
+        policies.fallback = None;
+    }
+    if *load_balancing == Balancing::PickFirst {
+        policies.slow_start = None;
+    }
+    client
+}
+
+fn balancing() -> impl Strategy<Value = Balancing> {
+    prop_oneof![
+        Just(Balancing::PickFirst),
+        Just(Balancing::RoundRobin),
+        Just(Balancing::Random),
+        (2..=100_usize).prop_map(|choice_count| Balancing::LeastRequest { choice_count }),
+        (from(1), from(1)).prop_map(|(decay, default_rtt)| Balancing::PeakEwma { decay, default_rtt }),
+    ]
+}
+
+fn codes() -> impl Strategy<Value = Vec<Code>> {
+    let codes: Vec<Code> = Code::names().skip(1).map(|name| name.parse().unwrap()).collect();
+    subsequence(codes, 1..=16).prop_shuffle()
+}
+
+fn code() -> impl Strategy<Value = Code> {
+    (1..17_usize).prop_map(|number| Code::names().nth(number).unwrap().parse().unwrap())
+}
+
+fn policies() -> impl Strategy<Value = Policies> {
+    let kind = prop_oneof![Just(FallbackKind::Default), Just(FallbackKind::Stale)];
+    let fallback = (kind, codes(), any::<bool>()).prop_map(|(kind, status_codes, counts_as_success)| Fallback {
+        kind,
+        status_codes,
+        counts_as_success,
+    });
+    let cache = (1..=10_000_usize, from(1), from(0)).prop_map(|(size, ttl, stale_while_revalidate)| Cache {
+        size,
+        ttl,
+        stale_while_revalidate,
+    });
+    let throttling =
+        (0.001..=1e3, 0.001..=1e3).prop_map(|(max_tokens, token_ratio)| RetryThrottling { max_tokens, token_ratio });
+    let hedging =
+        (2..=100_usize, from(0), codes()).prop_map(|(max_attempts, hedging_delay, non_fatal_status_codes)| Hedging {
+            max_attempts,
+            hedging_delay,
+            non_fatal_status_codes,
+        });
+    let rate_limit = (1..=1_000_000_usize, from(1), option::of(1..=1_000_000_usize), from(0))
+        .prop_map(|(limit, refresh_period, burst, max_wait)| RateLimit { limit, refresh_period, burst, max_wait });
+    let bulkhead = (1..=1_000_000_usize, from(0))
+        .prop_map(|(max_concurrent_calls, max_wait)| Bulkhead { max_concurrent_calls, max_wait });
+    let slow_start =
+        (from(1), 0.01..=100.0, 0.001..=100.0).prop_map(|(slow_start_window, aggression, min_weight_percent)| {
+            SlowStart { slow_start_window, aggression, min_weight_percent }
+        });
+    let outer =
+        (option::of(fallback), option::of(cache), option::of(throttling), option::of(budget()), option::of(hedging));
+    let inner = (
+        option::of(breaker()),
+        option::of(rate_limit),
+        option::of(bulkhead),
+        option::of(outlier_detection()),
+        option::of(slow_start),
+    );
+    (outer, inner).prop_map(|(outer, inner)| {
+        let (fallback, cache, retry_throttling, retry_budget, hedging) = outer;
+        let (circuit_breaker, rate_limit, bulkhead, outlier_detection, slow_start) = inner;
+        Policies {
+            fallback,
+            cache,
+            retry_throttling,
+            retry_budget,
+            hedging,
+            circuit_breaker,
+            rate_limit,
+            bulkhead,
+            outlier_detection,
+            slow_start,
+        }
     })
+}
+
+fn budget() -> impl Strategy<Value = RetryBudget> {
+    let envoy = (0..=1_000_000_usize).prop_map(|min| (Some(min), None, None));
+    let finagle = (from(1), 0.0..=1e6).prop_map(|(ttl, min)| (None, Some(ttl), Some(min)));
+    (0.0..=1e5, prop_oneof![envoy, finagle]).prop_map(|(percent, (min_retry_concurrency, ttl, min_per_second))| {
+        RetryBudget { percent, min_retry_concurrency, ttl, min_per_second }
+    })
+}
+
+fn breaker() -> impl Strategy<Value = CircuitBreaker> {
+    let scope = prop_oneof![Just(Scope::Server), Just(Scope::Service)];
+    let row = option::of(1..=1_000_000_usize);
+    let rate = option::of(0.001..=100.0);
+    let slow = option::of((from(1), 0.001..=100.0));
+    let window = (1..=100_000_usize, 0.0..=1.0);
+    (scope, (row, rate, slow), window, from(1), 1..=1_000_000_usize, codes()).prop_map(
+        |(
+            scope,
+            (row, failure_rate_threshold, slow),
+            (window, share),
+            reset_timeout,
+            permitted,
+            failure_status_codes,
+        )| {
+            let none = failure_rate_threshold.is_none() && slow.is_none();
+            CircuitBreaker {
+                scope,
+                consecutive_failures: row.or(none.then_some(5)),
+                failure_rate_threshold,
+                sliding_window_size: window,
+                minimum_number_of_calls: ((window as f64 * share) as usize).max(1),
+                slow_call_duration_threshold: slow.map(|(duration, _)| duration),
+                slow_call_rate_threshold: slow.map(|(_, rate)| rate),
+                reset_timeout,
+                permitted_calls_in_half_open: permitted,
+                failure_status_codes,
+            }
+        },
+    )
+}
+
+fn outlier_detection() -> impl Strategy<Value = OutlierDetection> {
+    let count = || 0..=1_000_000_usize;
+    let percent = || 0.0..=100.0;
+    let success_rate = (count(), percent(), count(), count()).prop_map(
+        |(stdev_factor, enforcement_percentage, minimum_hosts, request_volume)| SuccessRate {
+            stdev_factor,
+            enforcement_percentage,
+            minimum_hosts,
+            request_volume,
+        },
+    );
+    let failure_percentage = (percent(), percent(), count(), count()).prop_map(
+        |(threshold, enforcement_percentage, minimum_hosts, request_volume)| FailurePercentage {
+            threshold,
+            enforcement_percentage,
+            minimum_hosts,
+            request_volume,
+        },
+    );
+    let times = (from(1), from(1), from(1));
+    (times, percent(), count(), option::of(success_rate), option::of(failure_percentage)).prop_map(
+        |(times, max_ejection_percent, consecutive_errors, success_rate, failure_percentage)| OutlierDetection {
+            interval: times.0,
+            base_ejection_time: times.1,
+            max_ejection_time: times.2,
+            max_ejection_percent,
+            consecutive_errors,
+            success_rate,
+            failure_percentage,
+        },
+    )
 }
 
 fn retry() -> impl Strategy<Value = Retry> {
     let jitter = prop_oneof![Just(Jitter::None), Just(Jitter::Proportional), Just(Jitter::Full), Just(Jitter::Equal)];
-    let codes: Vec<Code> = Code::names().skip(1).map(|name| name.parse().unwrap()).collect();
-    let codes = subsequence(codes, 1..=16).prop_shuffle();
-    (1..=100_u32, from(0), from(0), 1.0..=1_000.0, jitter, codes, any::<bool>()).prop_map(
+    (1..=100_u32, from(0), from(0), 1.0..=1_000.0, jitter, codes(), any::<bool>()).prop_map(
         |(max_attempts, initial_backoff, max_backoff, backoff_multiplier, jitter, codes, prefer_other_server)| Retry {
             max_attempts,
             initial_backoff,
@@ -111,6 +301,12 @@ fn fault(servers: &Servers, end: Duration) -> impl Strategy<Value = Fault> + use
         (0.0..=1.0, duration()).prop_map(|(rate, duration)| FaultKind::Loss { rate, duration }),
         (bandwidth(), duration()).prop_map(|(rate, duration)| FaultKind::Bandwidth { rate, duration }),
         Just(FaultKind::Reset),
+        (0.0..=1.0, code(), duration()).prop_map(|(rate, status, duration)| FaultKind::Errors {
+            rate,
+            status,
+            duration
+        }),
+        (1.0..=10_000.0, duration()).prop_map(|(factor, duration)| FaultKind::Slow { factor, duration }),
     ];
     let everyone: Vec<_> = (0..servers.replicas).collect();
     let at = (0.0..=1.0).prop_map(move |share| end.mul_f64(share).min(end));

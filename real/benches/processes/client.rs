@@ -13,7 +13,6 @@ use kernel::{
     link::Link,
     record::{Recorder, Records},
     scenario::Scenario,
-    status::Code,
     workload::Input,
 };
 use tokio::runtime::Runtime;
@@ -23,7 +22,7 @@ use crate::{
     server::{NAME, Server},
 };
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 11;
 
 /// The defaults: health checks, round robin, retries. A policy that is off by default is to be switched on here.
 const SETTINGS: &str = "name = \"bench\"\nduration = \"1s\"\n[load]\nrate = 1\n[servers]\nreplicas = 1\n";
@@ -61,7 +60,7 @@ pub(crate) fn cost() {
                     round(&world, callers, calls, |number| {
                         let input = Input::Image(pictures[number as usize % pictures.len()].clone());
                         let call = client.call(Request { id: ids.replace(ids.get() + 1), input });
-                        async { assert_eq!(call.await.code, Code::Ok) }
+                        async { assert!(call.await.outcome.is_success()) }
                     })
                     .await,
                 );
@@ -72,7 +71,7 @@ pub(crate) fn cost() {
                 "  {size:>7}, {callers:>2} in flight   {:8.0}/s   {:8.0}/s  {:8.3} x  {:7.1} µs",
                 without.per_second(),
                 with.per_second(),
-                with.per_second() / without.per_second(),
+                with.ratio(&without),
                 with.latency_us(500) - without.latency_us(500)
             );
         }

@@ -1,4 +1,5 @@
-//! How the link of a running server or proxy is steered from another process: lines of JSON over a Unix socket.
+//! How the link of a running server or proxy, and what a server does wrong, is steered from another process: lines of JSON
+//! over a Unix socket.
 //!
 //! A fault that is given a time is held by whoever injected it: it lasts as long as their connection does, so that it is
 //! lifted whatever ends them. One without a time stays, in place of an earlier one of its kind, until it is healed.
@@ -13,6 +14,7 @@ use std::{
 
 use kernel::{
     link::{Link, Shape},
+    server::{Injection, Injector},
     world::{SharedWorld, timeout_at},
 };
 use serde::{Deserialize, Serialize};
@@ -27,14 +29,15 @@ use crate::message::line;
 /// How long a process that is not frozen may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a link is told.
+/// What a server or proxy is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
-    /// Do this to what passes, on top of the other faults.
+    /// Do this to what passes and to calls, on top of the other faults.
     Afflict {
         kind: String,
         shape: Shape,
+        injection: Injection,
         /// As the log says it.
         what: String,
         /// Whether it is over when the connection is.
@@ -54,23 +57,32 @@ pub(super) enum Answer {
     Done { before: Vec<String> },
 }
 
-/// The faults on a link, and who holds them.
+/// The faults on a link and in a server, and who holds them.
 pub(super) struct Faults {
     link: Arc<Link>,
+    /// Of a server.
+    injector: Option<Arc<Injector>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     /// By kind and holder; those that nobody holds are of holder 0.
-    faults: BTreeMap<(String, u64), (Shape, String)>,
+    faults: BTreeMap<(String, u64), Affliction>,
     /// Connections ever accepted.
     holders: u64,
 }
 
+struct Affliction {
+    shape: Shape,
+    injection: Injection,
+    /// As the log says it.
+    what: String,
+}
+
 impl Faults {
-    pub(super) fn on(link: Arc<Link>) -> Arc<Self> {
-        Arc::new(Self { link, state: Mutex::default() })
+    pub(super) fn on(link: Arc<Link>, injector: Option<Arc<Injector>>) -> Arc<Self> {
+        Arc::new(Self { link, injector, state: Mutex::default() })
     }
 
     /// Takes orders at `socket` from now on.
@@ -100,7 +112,7 @@ impl Faults {
         }
         let (lifted, _) = self.change(|state| {
             let is_held = |(_, by): &(String, u64)| *by == holder;
-            let lifted = state.faults.iter().filter(|(fault, _)| is_held(fault)).map(|(_, (_, what))| what.clone());
+            let lifted = state.faults.iter().filter(|(fault, _)| is_held(fault)).map(|(_, fault)| fault.what.clone());
             let lifted: Vec<_> = lifted.collect();
             state.faults.retain(|fault, _| !is_held(fault));
             lifted
@@ -113,13 +125,14 @@ impl Faults {
     /// Does what it is told, and says what faults there were before.
     fn take(&self, order: Order, holder: u64) -> Vec<String> {
         let server = self.link.server();
-        let before = |state: &State| state.faults.values().map(|(_, what)| what.clone()).collect();
+        let before = |state: &State| state.faults.values().map(|fault| fault.what.clone()).collect();
         match order {
-            Order::Afflict { kind, shape, what, held } => {
+            Order::Afflict { kind, shape, injection, what, held } => {
                 say(format!("{server}: {what}"));
                 self.change(|state| {
                     let before = before(state);
-                    state.faults.insert((kind, if held { holder } else { 0 }), (shape, what));
+                    let affliction = Affliction { shape, injection, what };
+                    state.faults.insert((kind, if held { holder } else { 0 }), affliction);
                     before
                 })
                 .0
@@ -131,18 +144,22 @@ impl Faults {
             }
             Order::Heal => {
                 say(format!("{server}: heal"));
-                self.change(|state| std::mem::take(&mut state.faults).into_values().map(|(_, what)| what).collect()).0
+                self.change(|state| std::mem::take(&mut state.faults).into_values().map(|fault| fault.what).collect()).0
             }
         }
     }
 
-    /// Changes the faults and gives the link the shape that they come to. What `change` returns, and the holders so far.
+    /// Changes the faults, and gives the link the shape and the server the injection that they come to. What `change` returns, and the holders so far.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> (T, u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut state);
-        let shape = state.faults.values().fold(Shape::default(), |all, (shape, _)| all.and(*shape));
+        let shape = state.faults.values().fold(Shape::default(), |all, fault| all.and(fault.shape));
+        let injection = state.faults.values().fold(Injection::default(), |all, fault| all.and(&fault.injection));
         // Under the lock: of two changes at once the later one shapes the link last.
         self.link.set_shape(shape);
+        if let Some(injector) = &self.injector {
+            injector.set(injection);
+        }
         (changed, state.holders)
     }
 }
@@ -193,7 +210,8 @@ mod tests {
 
     fn delay(ms: u64, held: bool) -> Order {
         let shape = Shape { latency: Duration::from_millis(ms), ..Shape::default() };
-        Order::Afflict { kind: "delay".to_owned(), shape, what: format!("delay {ms}"), held }
+        let (kind, injection) = ("delay".to_owned(), Injection::default());
+        Order::Afflict { kind, shape, injection, what: format!("delay {ms}"), held }
     }
 
     #[test]
@@ -202,7 +220,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let socket = directory.path().join("s");
             let world = Host::new(Clock::MACHINE, Timer::start().unwrap()).shared();
-            let faults = Faults::on(Link::new(world.clone(), Entropy::new(0), "s"));
+            let faults = Faults::on(Link::new(world.clone(), Entropy::new(0), "s"), None);
             faults.clone().listen(&world, &socket).unwrap();
             let mut one = Control::of(&socket).await.unwrap();
             let mut other = Control::of(&socket).await.unwrap();

@@ -8,6 +8,8 @@ use kernel::{
     cli::{Exit, Failure},
     link::Shape,
     scenario::{Direction, bandwidth, duration},
+    server::{Errors, Injection},
+    status::Code,
     world::SharedWorld,
 };
 use rustix::process::Signal;
@@ -18,7 +20,7 @@ use super::{
     down::is_gone,
     identity::{Hold, State},
     log::say,
-    registry::{Entry, Registry},
+    registry::{Entry, Kind, Registry},
     target,
 };
 use crate::{clock::Clock, host::Host, interrupt::Interrupt, option, timer::Timer};
@@ -84,7 +86,29 @@ enum Fault {
     },
     /// Reset all open connections
     Reset(On),
-    /// Lift all faults from the link; a frozen process is resumed with `resume`
+    /// A server answers calls with a failure
+    Errors {
+        #[command(flatten)]
+        lasting: Lasting,
+
+        /// The share of them, from 0 to 1
+        #[arg(long, value_parser = option::share)]
+        rate: f64,
+
+        /// What they are told
+        #[arg(long, value_parser = option::failure_status, default_value_t = Code::Unavailable)]
+        status: Code,
+    },
+    /// A server takes several times as long
+    Slow {
+        #[command(flatten)]
+        lasting: Lasting,
+
+        /// How many times, at least 1
+        #[arg(long, value_parser = option::slow_factor)]
+        factor: f64,
+    },
+    /// Lift all faults but a freeze, which ends with `resume`
     Heal(On),
 }
 
@@ -117,12 +141,29 @@ enum Deed {
     Resume,
     Reset,
     Heal,
-    /// The kind of fault, the link's shape, and both in words.
-    Afflict {
-        kind: &'static str,
-        shape: Shape,
-        what: String,
-    },
+    Afflict(Affliction),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Affliction {
+    /// The kind of fault.
+    kind: &'static str,
+    /// What it is to the link.
+    shape: Shape,
+    /// What it is to a server.
+    injection: Injection,
+    /// All of that in words.
+    what: String,
+}
+
+impl Affliction {
+    fn of_link(kind: &'static str, shape: Shape, what: String) -> Deed {
+        Deed::Afflict(Self { kind, shape, injection: Injection::default(), what })
+    }
+
+    fn of_server(kind: &'static str, injection: Injection, what: String) -> Deed {
+        Deed::Afflict(Self { kind, shape: Shape::default(), injection, what })
+    }
 }
 
 impl Fault {
@@ -133,7 +174,9 @@ impl Fault {
             | Self::Delay { lasting, .. }
             | Self::Partition { lasting, .. }
             | Self::Loss { lasting, .. }
-            | Self::Bandwidth { lasting, .. } => &lasting.on,
+            | Self::Bandwidth { lasting, .. }
+            | Self::Errors { lasting, .. }
+            | Self::Slow { lasting, .. } => &lasting.on,
         }
     }
 
@@ -144,7 +187,9 @@ impl Fault {
             | Self::Delay { lasting, .. }
             | Self::Partition { lasting, .. }
             | Self::Loss { lasting, .. }
-            | Self::Bandwidth { lasting, .. } => lasting.duration,
+            | Self::Bandwidth { lasting, .. }
+            | Self::Errors { lasting, .. }
+            | Self::Slow { lasting, .. } => lasting.duration,
         }
     }
 
@@ -160,21 +205,31 @@ impl Fault {
                 let (latency, jitter) = (latency.unwrap_or_default(), jitter.unwrap_or_default());
                 let spread = if jitter.is_zero() { String::new() } else { format!(" ± {}", duration::text(jitter)) };
                 let what = format!("delay {}{spread} each way", duration::text(latency));
-                Deed::Afflict { kind: "delay", shape: Shape { latency, jitter, ..none }, what }
+                Affliction::of_link("delay", Shape { latency, jitter, ..none }, what)
             }
             Self::Partition { direction, .. } => {
                 let cut_to = matches!(direction, Direction::Both | Direction::To);
                 let cut_from = matches!(direction, Direction::Both | Direction::From);
                 let what = format!("partition ({direction})");
-                Deed::Afflict { kind: "partition", shape: Shape { cut_to, cut_from, ..none }, what }
+                Affliction::of_link("partition", Shape { cut_to, cut_from, ..none }, what)
             }
             Self::Loss { rate, .. } => {
                 let what = format!("loss of {} %", rate * 100.0);
-                Deed::Afflict { kind: "loss", shape: Shape { loss: rate, ..none }, what }
+                Affliction::of_link("loss", Shape { loss: rate, ..none }, what)
             }
             Self::Bandwidth { rate, .. } => {
                 let what = format!("bandwidth {}", bandwidth::text(rate));
-                Deed::Afflict { kind: "bandwidth", shape: Shape { bandwidth: Some(rate), ..none }, what }
+                Affliction::of_link("bandwidth", Shape { bandwidth: Some(rate), ..none }, what)
+            }
+            Self::Errors { rate, status, .. } => {
+                // By hand there is one of them at a time, mostly; two draw alike.
+                let errors = vec![Errors { fault: 0, rate, status }];
+                let what = format!("{status} for {} % of the calls", rate * 100.0);
+                Affliction::of_server("errors", Injection { errors, ..Injection::default() }, what)
+            }
+            Self::Slow { factor, .. } => {
+                let what = format!("{factor} times as slow");
+                Affliction::of_server("slow", Injection { slow: factor, ..Injection::default() }, what)
             }
         }
     }
@@ -245,7 +300,7 @@ impl Deed {
             Self::Resume => "resume",
             Self::Reset => "reset",
             Self::Heal => "heal",
-            Self::Afflict { what, .. } => what,
+            Self::Afflict(Affliction { what, .. }) => what,
         }
     }
 }
@@ -291,12 +346,16 @@ async fn inject(
         }
         Deed::Heal => {
             let (before, _) = order(world, socket, &Order::Heal).await.map_err(failed)?;
-            let healed = if before.is_empty() { "its link had no fault".to_owned() } else { before.join(", ") };
+            let healed = if before.is_empty() { "it had no fault".to_owned() } else { before.join(", ") };
             say(format!("{said} ({healed})"));
         }
-        Deed::Afflict { kind, shape, what } => {
+        Deed::Afflict(Affliction { kind, shape, injection, what }) => {
+            if target.kind != Kind::Server && *injection != Injection::default() {
+                return Err(Failure::wrong_input(format!("`{kind}` befalls calls at a server, and {id} is a proxy")));
+            }
             let (kind, what) = ((*kind).to_owned(), what.clone());
-            let afflict = Order::Afflict { kind, shape: *shape, what: what.clone(), held: duration.is_some() };
+            let (injection, held) = (injection.clone(), duration.is_some());
+            let afflict = Order::Afflict { kind, shape: *shape, injection, what: what.clone(), held };
             let (_, control) = order(world, socket, &afflict).await.map_err(failed)?;
             let lifted_by =
                 if duration.is_none() { format!("; `real inject heal {id}` lifts it") } else { String::new() };
@@ -362,13 +421,13 @@ mod tests {
         assert_eq!((fault.on().delay, fault.duration()), (Some(Duration::from_secs(5)), Some(Duration::from_secs(10))));
         assert_eq!(fault.on().targets, ["a", "50052"]);
         let shape = Shape { latency: Duration::from_millis(300), ..Shape::default() };
-        assert_eq!(fault.deed(), Deed::Afflict { kind: "delay", shape, what: "delay 300ms each way".to_owned() });
+        assert_eq!(fault.deed(), Affliction::of_link("delay", shape, "delay 300ms each way".to_owned()));
     }
 
     #[test]
     fn a_partition_cuts_the_ways_it_names() {
         let cuts = |words| match fault(words).unwrap().deed() {
-            Deed::Afflict { shape, .. } => (shape.cut_to, shape.cut_from),
+            Deed::Afflict(Affliction { shape, .. }) => (shape.cut_to, shape.cut_from),
             deed => panic!("{deed:?}"),
         };
         assert_eq!(cuts("partition a"), (true, true));
@@ -377,9 +436,28 @@ mod tests {
     }
 
     #[test]
+    fn errors_and_slowness_are_of_the_server() {
+        let injection = |words| match fault(words).unwrap().deed() {
+            Deed::Afflict(Affliction { shape, injection, .. }) if shape == Shape::default() => injection,
+            deed => panic!("{deed:?}"),
+        };
+        let errors = vec![Errors { fault: 0, rate: 0.5, status: Code::Internal }];
+        assert_eq!(injection("errors a --rate 0.5 --status INTERNAL"), Injection { errors, slow: 1.0 });
+        assert_eq!(injection("slow a --factor 4 --duration 1s"), Injection { errors: Vec::new(), slow: 4.0 });
+    }
+
+    #[test]
     fn what_a_fault_needs_and_what_it_does_not_take_is_turned_down() {
-        for words in ["delay a", "loss a", "loss a --rate 2", "bandwidth a --rate 0", "crash", "crash a --duration 1s"]
-        {
+        for words in [
+            "delay a",
+            "errors a",
+            "slow a --factor 0.5",
+            "loss a",
+            "loss a --rate 2",
+            "bandwidth a --rate 0",
+            "crash",
+            "crash a --duration 1s",
+        ] {
             assert!(fault(words).is_err(), "{words}");
         }
     }

@@ -136,6 +136,9 @@ mod tests {
             server: server.map(str::to_owned),
             attempts,
             failovers: 0,
+            hedges: 0,
+            rejected: false,
+            answer: None,
             size: "8x8".to_owned(),
         })
     }

@@ -23,7 +23,7 @@ use kernel::{
     measure::{Label, Run, Summary},
     record::{Records, Row, Sink},
     scenario::{Expectation, Metric, Pictures, Scenario, Size, Workload, duration, limits},
-    workload::pictures::Gallery,
+    workload::Inputs,
 };
 use tokio::{runtime::Runtime, sync::Notify};
 
@@ -63,6 +63,10 @@ pub struct LoadArgs {
     #[arg(long, value_parser = option::rate)]
     rate: Option<f64>,
 
+    /// What is asked for: sobel, dfs or backend [default: sobel]
+    #[arg(long, value_name = "KIND")]
+    workload: Option<String>,
+
     /// Sizes of the images, drawn per request, separated by commas [default: 256x256]
     #[arg(long, value_delimiter = ',', value_parser = option::size)]
     sizes: Vec<Size>,
@@ -97,10 +101,10 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let scenario = args.scenario()?;
     let servers = args.servers()?;
     let entropy = Entropy::new(args.seed);
-    let gallery = Gallery::of(&scenario.workload, entropy).map_err(Failure::wrong_input)?;
+    let inputs = Inputs::of(&scenario.workload, entropy).map_err(Failure::wrong_input)?;
     let watcher = Watcher::start(args)?;
     let runtime = Runtime::new().map_err(Failure::not_carried_out)?;
-    let offered = runtime.block_on(offer(&scenario, entropy, gallery, &servers, watcher.feed()));
+    let offered = runtime.block_on(offer(&scenario, entropy, inputs, &servers, watcher.feed()));
     // The connections are of no more use.
     runtime.shutdown_background();
     let duration = offered?;
@@ -127,14 +131,20 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
 impl LoadArgs {
     /// What the options come to.
     fn scenario(&self) -> Result<Scenario, Failure> {
+        let kind = self.workload.iter().map(|kind| format!("workload.kind={kind}"));
+        let overrides: Vec<_> = kind.chain(self.overrides.iter().cloned()).collect();
         let read = match &self.scenario {
-            Some(path) => Scenario::load(path, &self.overrides),
-            None => Scenario::parse("the settings of load", DEFAULTS, &self.overrides),
+            Some(path) => Scenario::load(path, &overrides),
+            None => Scenario::parse("the settings of load", DEFAULTS, &overrides),
         };
         let mut scenario = read.map_err(Failure::wrong_input)?;
         scenario.duration = self.duration.unwrap_or(scenario.duration);
         scenario.load.rate = self.rate.unwrap_or(scenario.load.rate);
         if !self.sizes.is_empty() {
+            if !matches!(scenario.workload, Workload::Sobel(_)) {
+                let kind = scenario.workload.name();
+                return Err(Failure::wrong_input(format!("--sizes are of images, and the workload is `{kind}`")));
+            }
             scenario.workload = Workload::Sobel(Pictures::Synthetic(self.sizes.clone()));
         }
         scenario.expectations.retain(holds_without_faults);
@@ -173,7 +183,7 @@ fn holds_without_faults(expected: &Expectation) -> bool {
 async fn offer(
     scenario: &Scenario,
     entropy: Entropy,
-    gallery: Gallery,
+    inputs: Inputs,
     servers: &[(String, SocketAddr)],
     feed: Arc<Feed>,
 ) -> Result<Duration, Failure> {
@@ -187,7 +197,7 @@ async fn offer(
     let world = Host::new(Clock::since(machine_ns()), timer).knowing(addresses).shared();
     let caller = Caller::new(scenario.clone(), entropy, world.clone(), &names);
     let cancelled = Notify::new();
-    let mut load = pin!(caller.offer(gallery, feed, cancelled.notified()));
+    let mut load = pin!(caller.offer(inputs, feed, cancelled.notified()));
     if let Either::Left(_) = select(load.as_mut(), pin!(interrupt.next())).await {
         return Ok(scenario.duration);
     }
@@ -265,6 +275,7 @@ fn watch(rows: &Receiver<Option<Row>>, mut lines: Lines, log: Option<File>) -> (
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use kernel::scenario::GraphSize;
 
     use super::*;
 
@@ -289,6 +300,11 @@ mod tests {
         assert_eq!((both.load.rate, both.duration), (5.0, Duration::from_secs(60)));
         let sizes = [8, 16].map(|side| Size { width: side, height: side });
         assert_eq!(both.workload, Workload::Sobel(Pictures::Synthetic(sizes.to_vec())));
+        let dfs = scenario(&["--workload", "dfs", "--set", "workload.nodes=50"]).unwrap();
+        assert_eq!(dfs.workload, Workload::Dfs(GraphSize { nodes: 50, edges: 60_000 }));
+        let sizes = scenario(&["--workload", "dfs", "--sizes", "8x8"]);
+        assert!(sizes.is_err_and(|f| f.message == "--sizes are of images, and the workload is `dfs`"));
+        assert!(scenario(&["--workload", "dsf"]).is_err_and(|f| f.message.contains("`dsf` is not a workload kind")));
         assert!(scenario(&["--set", "client.retry.max_attemps=1"]).is_err_and(|f| f.message.contains("max_attempts")));
     }
 

@@ -76,7 +76,7 @@ fn upstream(text: &str) -> Result<SocketAddr, Failure> {
 async fn proxy(args: &ProxyArgs, upstream: SocketAddr) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::not_carried_out)?;
     let kind = Kind::Proxy { upstream: args.upstream.clone() };
-    let Station { world, door, entered, .. } = Station::open(args.listen, args.id.as_deref(), kind)?;
+    let Station { world, door, entered, .. } = Station::open(args.listen, args.id.as_deref(), kind, None)?;
     announce(entered.entry());
     let upstream = Arc::new(Upstream { address: upstream, answers: AtomicBool::new(true) });
     match select(pin!(pass_on(world, door, upstream)), pin!(interrupt.next())).await {

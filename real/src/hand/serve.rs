@@ -6,8 +6,9 @@ use clap::Args;
 use futures_util::future::{Either, select};
 use kernel::{
     cli::{Exit, Failure},
+    entropy::Entropy,
     record::Recorder,
-    server,
+    server::{self, Injector, Settings},
 };
 use tokio::{runtime::Runtime, sync::Notify};
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     interrupt::Interrupt,
-    option::{self, Capacity},
+    option::{self, BackendArgs, Capacity},
 };
 
 /// How long what has begun may take to end once the server is to stop.
@@ -39,6 +40,9 @@ pub struct ServeArgs {
     #[command(flatten)]
     capacity: Capacity,
 
+    #[command(flatten)]
+    backend: BackendArgs,
+
     /// In a session of its own, so that no terminal's end is its own
     #[arg(long, hide = true)]
     detached: bool,
@@ -46,34 +50,38 @@ pub struct ServeArgs {
 
 impl ServeArgs {
     /// The command line of a server in the background.
-    pub(super) fn words(port: u16, id: &str, capacity: &Capacity) -> Vec<String> {
+    pub(super) fn words(port: u16, id: &str, capacity: &Capacity, backend: &BackendArgs) -> Vec<String> {
         let words = ["serve", "--detached", "--port", &port.to_string(), "--id", id].map(str::to_owned);
-        words.into_iter().chain(capacity.to_words()).collect()
+        words.into_iter().chain(capacity.to_words()).chain(backend.to_words()).collect()
     }
 }
 
 /// Serves until it is asked to end.
 pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
+    let settings = args.capacity.settings(args.backend.settings().map_err(Failure::wrong_input)?);
     if args.detached {
         rustix::process::setsid().map_err(Failure::not_carried_out)?;
     }
     let runtime = Runtime::new().map_err(Failure::not_carried_out)?;
-    let served = runtime.block_on(serve(args));
+    let served = runtime.block_on(serve(args, settings));
     // Of calls that do not come to an end, nobody waits for one.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
+async fn serve(args: &ServeArgs, settings: Settings) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::not_carried_out)?;
-    let station = Station::open((Ipv4Addr::LOCALHOST, args.port).into(), args.id.as_deref(), Kind::Server)?;
+    // What fails is of consequence to nobody who would repeat it.
+    let injector = Arc::new(Injector::new(Entropy::new(0)));
+    let address = (Ipv4Addr::LOCALHOST, args.port).into();
+    let station = Station::open(address, args.id.as_deref(), Kind::Server, Some(injector.clone()))?;
     let Station { host, world, door, entered } = station;
     let id = &entered.entry().id;
     let log = Arc::new(ServerLog::default());
     let recorder = Recorder::new(world.clone(), id, log.clone());
     let stop = Notify::new();
     let mut serving =
-        pin!(server::serve(host.listening(door).shared(), recorder, id, args.capacity.settings(), stop.notified()));
+        pin!(server::serve(host.listening(door).shared(), recorder, id, settings, injector, stop.notified()));
     announce(entered.entry());
     if let Either::Left((ended, _)) = select(serving.as_mut(), pin!(interrupt.next())).await {
         return ended

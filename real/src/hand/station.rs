@@ -1,9 +1,9 @@
 //! What a server and a proxy that are started by hand have in common: an address, a name to be found by, and a link
 //! that others can steer.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use kernel::{cli::Failure, entropy::Entropy, link::Link, world::SharedWorld};
+use kernel::{cli::Failure, entropy::Entropy, link::Link, server::Injector, world::SharedWorld};
 
 use super::{
     control::Faults,
@@ -28,8 +28,13 @@ pub(super) struct Station {
 }
 
 impl Station {
-    /// Listens at `address`, as `id` or a name that is made of the port.
-    pub(super) fn open(address: SocketAddr, id: Option<&str>, kind: Kind) -> Result<Self, Failure> {
+    /// Listens at `address`, as `id` or a name that is made of the port. Others can steer its link, and `injector`.
+    pub(super) fn open(
+        address: SocketAddr,
+        id: Option<&str>,
+        kind: Kind,
+        injector: Option<Arc<Injector>>,
+    ) -> Result<Self, Failure> {
         let registry = Registry::of_user()?;
         let backlog = listen(address, &registry)?;
         let address = backlog.address().map_err(Failure::not_carried_out)?;
@@ -43,7 +48,7 @@ impl Station {
         // Which segments are lost is of no consequence here.
         let link = Link::new(world.clone(), Entropy::new(0), &id);
         let socket = entered.socket();
-        let steered = Faults::on(link.clone()).listen(&world, &socket);
+        let steered = Faults::on(link.clone(), injector).listen(&world, &socket);
         steered
             .map_err(|error| Failure::not_carried_out(format!("cannot be steered: {}: {error}", socket.display())))?;
         let host = Host::new(Clock::MACHINE, timer);

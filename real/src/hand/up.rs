@@ -25,7 +25,7 @@ use super::{
 use crate::{
     clock::Clock,
     host::Host,
-    option::Capacity,
+    option::{BackendArgs, Capacity},
     process::{PROGRAM, last_words},
     timer::Timer,
 };
@@ -52,6 +52,9 @@ pub struct UpArgs {
 
     #[command(flatten)]
     capacity: Capacity,
+
+    #[command(flatten)]
+    backend: BackendArgs,
 }
 
 fn count(text: &str) -> Result<usize, String> {
@@ -61,6 +64,7 @@ fn count(text: &str) -> Result<usize, String> {
 
 /// Starts what is missing; done when all of them serve. If one does not, none that it started is left.
 pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
+    args.backend.settings().map_err(Failure::wrong_input)?;
     let registry = Registry::of_user()?;
     let running = registry.entries()?;
     let mut wanted = Vec::new();
@@ -82,7 +86,7 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
         let timer = Timer::start().map_err(Failure::not_carried_out)?;
         let mut started: Vec<Started> = Vec::new();
         for (id, port) in &wanted {
-            started.push(Started::spawn(&registry, id, *port, &args.capacity)?);
+            started.push(Started::spawn(&registry, id, *port, args)?);
         }
         for server in &mut started {
             announce(&server.serves(&registry, &timer).await?);
@@ -109,12 +113,12 @@ struct Started {
 }
 
 impl Started {
-    fn spawn(registry: &Registry, id: &str, port: u16, capacity: &Capacity) -> Result<Self, Failure> {
+    fn spawn(registry: &Registry, id: &str, port: u16, args: &UpArgs) -> Result<Self, Failure> {
         let spawn = || -> io::Result<Child> {
             let log = OpenOptions::new().create(true).append(true).open(registry.log(id))?;
             Command::new(PROGRAM)
                 .arg0("real")
-                .args(ServeArgs::words(port, id, capacity))
+                .args(ServeArgs::words(port, id, &args.capacity, &args.backend))
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
                 .stderr(log)

@@ -160,6 +160,9 @@ pub(super) mod sample {
             attempts: 1,
             failovers: 0,
             size: "256x256".to_owned(),
+            hedges: 0,
+            rejected: false,
+            answer: None,
         }
     }
 

@@ -38,6 +38,12 @@ pub(super) fn of(row: &EventRow) -> Option<News> {
         Event::Unhealthy => (Tone::Trouble, format!("{source}: {target} is unhealthy: {cause}")),
         Event::Healthy => (Tone::Relief, format!("{source}: {target} is healthy")),
         Event::Failover => (Tone::Remedy, format!("{source}: request {request} fails over to {target}")),
+        Event::BreakerOpened if target.is_empty() => (Tone::Trouble, format!("{source}: the breaker opens: {cause}")),
+        Event::BreakerOpened => (Tone::Trouble, format!("{source}: the breaker to {target} opens: {cause}")),
+        Event::BreakerClosed if target.is_empty() => (Tone::Relief, format!("{source}: the breaker closes")),
+        Event::BreakerClosed => (Tone::Relief, format!("{source}: the breaker to {target} closes")),
+        Event::Ejected => (Tone::Trouble, format!("{source}: {target} is ejected: {cause}")),
+        Event::Unejected => (Tone::Relief, format!("{source}: {target} is let in again")),
         Event::GiveUp => (Tone::Trouble, format!("{source}: request {request} is given up: {cause}")),
         _ => return None,
     };

@@ -1,13 +1,31 @@
 //! A replica's process.
 
-use std::{future::pending, net::Ipv4Addr, sync::Arc};
+use std::{
+    future::pending,
+    io::{self, BufRead, Write},
+    net::Ipv4Addr,
+    sync::Arc,
+    thread,
+};
 
 use clap::Args;
-use kernel::{record::Recorder, scenario, server};
+use kernel::{
+    entropy::Entropy,
+    record::Recorder,
+    scenario::Scenario,
+    server::{self, Injector, Settings},
+};
 use tokio::runtime::Runtime;
 
 use super::{RoleError, die_with};
-use crate::{clock::Clock, host::Host, message::ToOrchestrator, option::Capacity, tcp, timer::Timer};
+use crate::{
+    clock::Clock,
+    host::Host,
+    message::{ReplicaOrder, ToOrchestrator},
+    option::{BackendArgs, Capacity},
+    tcp,
+    timer::Timer,
+};
 
 /// How a replica is set up.
 #[derive(Debug, Clone, Args)]
@@ -23,6 +41,13 @@ pub struct ReplicaArgs {
     #[command(flatten)]
     capacity: Capacity,
 
+    #[command(flatten)]
+    backend: BackendArgs,
+
+    /// Decides all that is drawn
+    #[arg(long)]
+    seed: u64,
+
     /// The process that must go on
     #[arg(long)]
     parent: u32,
@@ -30,15 +55,28 @@ pub struct ReplicaArgs {
 
 impl ReplicaArgs {
     /// A replica of this process.
-    pub(crate) fn new(id: &str, port: u16, servers: &scenario::Servers) -> Self {
-        Self { id: id.to_owned(), port, capacity: Capacity::of(servers), parent: std::process::id() }
+    pub(crate) fn new(id: &str, port: u16, scenario: &Scenario, seed: u64) -> Self {
+        let Settings { backend, .. } = Settings::of(&scenario.servers, &scenario.workload);
+        Self {
+            id: id.to_owned(),
+            port,
+            capacity: Capacity::of(&scenario.servers),
+            backend: BackendArgs::of(&backend),
+            seed,
+            parent: std::process::id(),
+        }
     }
 
     /// As a command line gives them.
     pub(crate) fn to_words(&self) -> Vec<String> {
-        let own = [("--id", self.id.clone()), ("--port", self.port.to_string()), ("--parent", self.parent.to_string())];
+        let own = [
+            ("--id", self.id.clone()),
+            ("--port", self.port.to_string()),
+            ("--seed", self.seed.to_string()),
+            ("--parent", self.parent.to_string()),
+        ];
         let own = own.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
-        own.chain(self.capacity.to_words()).collect()
+        own.chain(self.capacity.to_words()).chain(self.backend.to_words()).collect()
     }
 }
 
@@ -50,13 +88,33 @@ pub fn run(args: &ReplicaArgs) -> Result<(), RoleError> {
 }
 
 async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
-    let ReplicaArgs { id, port, capacity, .. } = args;
+    let ReplicaArgs { id, port, capacity, backend, .. } = args;
+    let settings = capacity.settings(backend.settings().map_err(RoleError::Order)?);
     let backlog =
         tcp::listen(*port).map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     let world = Host::new(Clock::MACHINE, timer).listening(backlog).shared();
     let recorder = Recorder::new(world.clone(), id, Arc::new(ToOrchestrator));
-    server::serve(world, recorder, id, capacity.settings(), pending())
+    let injector = Arc::new(Injector::new(Entropy::new(args.seed)));
+    let orders = injector.clone();
+    thread::Builder::new()
+        .name("orders".to_owned())
+        .spawn(move || obey(&orders))
+        .map_err(RoleError::system("cannot start a thread"))?;
+    server::serve(world, recorder, id, settings, injector, pending())
         .await
         .map_err(RoleError::system("cannot go on serving"))
+}
+
+/// Does what the orchestrator says. Ends with standard input, which the orchestrator holds open as long as it lives.
+fn obey(injector: &Injector) {
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        match serde_json::from_str(&line) {
+            Ok(ReplicaOrder::Inject(injection)) => injector.set(injection),
+            Err(error) => {
+                // Without a log there is nobody to tell.
+                let _ = writeln!(io::stderr(), "`{line}` is no order: {error}");
+            }
+        }
+    }
 }

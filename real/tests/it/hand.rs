@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use kernel::{record::RequestRow, status::Outcome};
+use kernel::{
+    record::RequestRow,
+    status::{Code, Outcome},
+};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -236,6 +239,31 @@ fn a_proxy_passes_bytes_ends_and_resets_on_as_they_are() {
     // Now nobody listens there.
     let refused = connect(&user, "between").read(&mut [0]);
     assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn a_graph_service_by_hand_fails_on_demand_and_a_proxy_does_not() {
+    let user = User::new();
+    let _server = user.foreground(&["serve", "--port", "0", "--id", "mine"]);
+    let statuses = || {
+        let log = user.runtime.path().join("log");
+        let words = ["load", "--servers", "mine", "--workload", "dfs", "--duration", "500ms", "--rate", "20", "--log"];
+        let graph = ["--set", "workload.nodes=100", "--set", "workload.edges=300"];
+        user.says(&[&words[..], &[log.to_str().expect("it is text")], &graph].concat());
+        let rows = rows(&log);
+        assert!(rows.len() == 10 && rows.iter().all(|row| row.size == "100+300"), "{rows:?}");
+        rows.into_iter().map(|row| row.status).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(), [Outcome::OK; 10]);
+    user.says(&["inject", "errors", "mine", "--rate", "1", "--status", "RESOURCE_EXHAUSTED"]);
+    assert_eq!(statuses(), [Outcome::Status(Code::ResourceExhausted); 10]);
+    user.says(&["inject", "heal", "mine"]);
+    assert_eq!(statuses(), [Outcome::OK; 10]);
+
+    let upstream = user.address("mine").to_string();
+    let _proxy = user.foreground(&["proxy", "--listen", "0", "--upstream", &upstream, "--id", "between"]);
+    let (code, said) = user.fails(&["inject", "slow", "between", "--factor", "2"]);
+    assert_eq!((code, &*said), (Some(2), "error: `slow` befalls calls at a server, and between is a proxy\n"));
 }
 
 fn connect(user: &User, id: &str) -> Socket {

@@ -175,7 +175,7 @@ impl Story {
         assert!(spoke.is_empty(), "{:?}: {server} did something at {spoke:?} µs", self.arm);
     }
 
-    fn of(&self, event: Event) -> impl Iterator<Item = &EventRow> {
+    fn of(&self, event: Event) -> impl Iterator<Item = &EventRow> + Clone {
         self.records.events.iter().filter(move |row| row.event == event)
     }
 
@@ -267,5 +267,42 @@ fn a_reset_breaks_every_connection_and_no_server() {
         let mut broken = broken.map(|row| (row.cause.as_deref(), row.start_us < FAULT + EFFECT)).peekable();
         assert!(broken.peek().is_some(), "{:?}: nothing was in flight", story.arm);
         assert!(broken.all(|failure| failure == (Some("connection reset"), true)), "{:?}", story.arm);
+    }
+}
+
+/// A refusal is neither retried nor a sign of ill health, so both arms send `server-0` every other request throughout, and
+/// the seed decides which of them fail.
+#[test]
+fn a_server_fails_the_same_calls_in_both_worlds() {
+    let fault =
+        "kind = \"errors\"\ntarget = \"server-0\"\nrate = 0.5\nstatus = \"RESOURCE_EXHAUSTED\"\nduration = \"2s\"";
+    let stories = play(fault);
+    let [sim, real] = stories.each_ref().map(|story| {
+        story.in_order("server-0", &[Event::FaultStart, Event::FaultEnd]);
+        let aborted = story.of(Event::Aborted);
+        assert!(aborted.clone().all(|row| row.source == "server-0"), "{:?}", story.arm);
+        let failed = story.records.attempts.iter().filter(|row| row.status == Code::ResourceExhausted);
+        let told: BTreeSet<_> = failed.map(|row| row.request).collect();
+        assert_eq!(aborted.filter_map(|row| row.request).collect::<BTreeSet<_>>(), told, "{:?}", story.arm);
+        // Those that were surely sent while it lasted.
+        let sure = FAULT + EFFECT..FAULT + 2_000 * MS - EFFECT;
+        let asked =
+            story.records.attempts.iter().filter(|row| row.server == "server-0" && sure.contains(&row.start_us));
+        asked.map(|row| (row.request, told.contains(&row.request))).collect::<BTreeMap<_, _>>()
+    });
+    let both: Vec<_> = sim.iter().filter_map(|(request, failed)| Some((failed, real.get(request)?))).collect();
+    assert!(both.len() >= 8, "{sim:?}, {real:?}");
+    assert!(both.iter().all(|(sim, real)| sim == real), "{sim:?}, {real:?}");
+    assert!([true, false].iter().all(|outcome| both.iter().any(|(failed, _)| *failed == outcome)), "{sim:?}");
+}
+
+#[test]
+fn a_slow_server_takes_its_multiple_and_the_other_does_not() {
+    for story in play("kind = \"slow\"\ntarget = \"server-0\"\nfactor = 4\nduration = \"2s\"") {
+        story.in_order("server-0", &[Event::FaultStart, Event::FaultEnd]);
+        let (least, _) = story.took("server-0", FAULT + EFFECT, FAULT + 1_500 * MS);
+        assert!(least >= 800 * MS, "{:?}: {least} µs", story.arm);
+        let (least, _) = story.took("server-1", FAULT + EFFECT, FAULT + 1_500 * MS);
+        assert!(least < 800 * MS, "{:?}: {least} µs", story.arm);
     }
 }

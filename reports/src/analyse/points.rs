@@ -16,6 +16,8 @@ pub enum Class {
     /// With its first attempt.
     Ok,
     OkAfterRetry,
+    /// A stale answer or a fallback's.
+    Degraded,
     DeadlineExceeded,
     Unavailable,
     /// Ended with any other status.
@@ -25,8 +27,15 @@ pub enum Class {
 }
 
 impl Class {
-    pub const ALL: [Self; 6] =
-        [Self::Ok, Self::OkAfterRetry, Self::DeadlineExceeded, Self::Unavailable, Self::OtherError, Self::Dropped];
+    pub const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::OkAfterRetry,
+        Self::Degraded,
+        Self::DeadlineExceeded,
+        Self::Unavailable,
+        Self::OtherError,
+        Self::Dropped,
+    ];
 
     fn of(row: &RequestRow) -> Self {
         match row.status {
@@ -36,6 +45,7 @@ impl Class {
             Outcome::Status(Code::Unavailable) => Self::Unavailable,
             Outcome::Status(_) => Self::OtherError,
             Outcome::Dropped => Self::Dropped,
+            Outcome::Degraded => Self::Degraded,
         }
     }
 }

@@ -128,6 +128,7 @@ fn latency_raw(analysis: &Analysis) -> Figure {
     let look = |class: Class| match class {
         Class::Ok => ("OK", Colour::Blue, Mark::Dot),
         Class::OkAfterRetry => ("OK after retries", Colour::Orange, Mark::Dot),
+        Class::Degraded => ("degraded", Colour::Sky, Mark::Dot),
         Class::DeadlineExceeded => ("DEADLINE_EXCEEDED", Colour::Vermillion, Mark::Cross),
         Class::Unavailable => ("UNAVAILABLE", Colour::Purple, Mark::Cross),
         Class::OtherError => ("other errors", Colour::Ink, Mark::Cross),

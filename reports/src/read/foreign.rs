@@ -149,6 +149,9 @@ fn requests(
             server: name("server"),
             attempts: count("attempts", u32::from(outcome != Outcome::Dropped))?,
             failovers: count("failovers", 0)?,
+            hedges: 0,
+            rejected: false,
+            answer: None,
             size: name("size").unwrap_or_default(),
         };
         Ok((row, intended, sent, done))

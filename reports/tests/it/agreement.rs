@@ -50,6 +50,9 @@ fn rows(drawn: Vec<(u64, u64, u8)>) -> Vec<RequestRow> {
             server: sent.then(|| format!("server-{}", kind % 2)),
             attempts: u32::from(sent) * (1 + u32::from(kind % 3)),
             failovers: u32::from(sent) * u32::from(kind % 3 > 1),
+            hedges: 0,
+            rejected: false,
+            answer: None,
             size: String::new(),
         }
     };

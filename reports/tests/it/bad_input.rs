@@ -31,6 +31,9 @@ fn row(id: u64, intended_us: u64, latency_us: u64, status: Outcome) -> RequestRo
         server: None,
         attempts: 1,
         failovers: 0,
+        hedges: 0,
+        rejected: false,
+        answer: None,
         size: String::new(),
     }
 }

@@ -77,6 +77,9 @@ fn records(scale: u64, seed: u64) -> Records {
             server: Some(last.to_owned()),
             attempts,
             failovers: attempts - 1,
+            hedges: 0,
+            rejected: false,
+            answer: None,
             size: "256x256".to_owned(),
         });
         for attempt in 1..=attempts {
@@ -128,7 +131,7 @@ fn records(scale: u64, seed: u64) -> Records {
 pub(crate) fn code(outcome: Outcome) -> Code {
     match outcome {
         Outcome::Status(code) => code,
-        Outcome::Dropped => Code::Unknown,
+        Outcome::Dropped | Outcome::Degraded => Code::Unknown,
     }
 }
 

@@ -8,8 +8,8 @@ use hyper::{client::conn::http2 as client, server::conn::http2 as server, servic
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kernel::{
     proto::rehearsal::{
-        GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest, Image, ProcessImageReply,
-        ProcessImageRequest,
+        GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest, Image,
+        ProcessImageReply, ProcessImageRequest, SearchGraphReply, SearchGraphRequest,
         rehearsal_client::RehearsalClient,
         rehearsal_server::{Rehearsal, RehearsalServer},
     },
@@ -98,6 +98,14 @@ impl Rehearsal for Echo {
     ) -> Result<Response<ProcessImageReply>, Status> {
         let reply = self.0[request.into_inner().request_id as usize % IMAGES].clone();
         Ok(Response::new(ProcessImageReply { image: Some(reply), served_by: None }))
+    }
+
+    async fn search_graph(&self, _: Request<SearchGraphRequest>) -> Result<Response<SearchGraphReply>, Status> {
+        Err(Status::unimplemented("not benchmarked"))
+    }
+
+    async fn get_data(&self, _: Request<GetDataRequest>) -> Result<Response<GetDataReply>, Status> {
+        Err(Status::unimplemented("not benchmarked"))
     }
 
     async fn health_check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckReply>, Status> {

@@ -1,6 +1,6 @@
 //! Faults that overlap: they compose, and each is lifted by itself.
 
-use kernel::{nemesis::Nemesis, scenario::Fault};
+use kernel::{nemesis::Nemesis, scenario::Fault, status::Code};
 
 use super::*;
 
@@ -126,4 +126,70 @@ fn a_crash_of_a_starting_server_restarts_it_anew() {
     assert_eq!(taken, [LINK * 2]);
     assert_eq!(when(&records, Event::Restart), [(0, 2_000_000), (1, 3_005_000)]);
     assert_eq!(when(&records, Event::FaultEnd), [(0, 2_005_000), (1, 3_015_000)]);
+}
+
+/// One replica, called ten times a second for six seconds, one attempt a call.
+fn calls(faults: &str) -> Records {
+    records_of(&format!(
+        "duration = '6s'\nload.rate = 10\nservers.replicas = 1\nservers.service_time_min = '1ms'\n\
+         client.retry.max_attempts = 1\n{faults}"
+    ))
+}
+
+/// What the calls from `from` to just before `to`, in milliseconds, came to and what they took at the server; the first of all
+/// opens the connection.
+fn outcomes(records: &Records, from: u64, to: u64) -> Vec<(Code, u64)> {
+    let sent = records.attempts.iter().filter(|row| (from * 1_000..to * 1_000).contains(&row.start_us));
+    let mut outcomes: Vec<_> = sent.map(|row| (row.status, row.end_us - row.start_us - 100)).collect();
+    outcomes.dedup();
+    outcomes
+}
+
+#[test]
+fn slow_faults_multiply_and_lift_separately() {
+    let records = calls(
+        &(fault("1.05s", "kind = 'slow'\nfactor = 2\nduration = '2s'")
+            + &fault("2.05s", "kind = 'slow'\nfactor = 3.5\nduration = '2s'")),
+    );
+    let took = [(50, 1_050), (1_050, 2_050), (2_050, 3_050), (3_050, 4_050), (4_050, 6_000)];
+    let took = took.map(|(from, to)| outcomes(&records, from, to));
+    assert_eq!(took, [1_000, 2_000, 7_000, 3_500, 1_000].map(|us| vec![(Code::Ok, us)]));
+}
+
+#[test]
+fn errors_are_answered_on_arrival_and_lift_separately() {
+    let records = calls(
+        &(fault("1.05s", "kind = 'errors'\nrate = 1.0\nstatus = 'INTERNAL'\nduration = '2s'")
+            + &fault("2.05s", "kind = 'errors'\nrate = 1.0\nstatus = 'ABORTED'\nduration = '2s'")),
+    );
+    let told = [(50, 1_050), (1_050, 3_050), (3_050, 4_050), (4_050, 6_000)];
+    let told = told.map(|(from, to)| outcomes(&records, from, to));
+    let wanted = [(Code::Ok, 1_000), (Code::Internal, 0), (Code::Aborted, 0), (Code::Ok, 1_000)];
+    assert_eq!(told, wanted.map(|outcome| vec![outcome]));
+    assert_eq!(events(&records, Event::Aborted).count(), 30);
+    assert_eq!(when(&records, Event::FaultEnd), [(0, 3_050_000), (1, 4_050_000)]);
+}
+
+#[test]
+fn what_is_injected_ends_with_the_process() {
+    let records = calls(
+        &(fault("1.05s", "kind = 'errors'\nrate = 1.0")
+            + &fault("1.05s", "kind = 'slow'\nfactor = 9")
+            + &fault("2.05s", "kind = 'crash'\nrestart_after = '400ms'")
+            + &fault("2.25s", "kind = 'errors'\nrate = 1.0\nduration = '1s'")),
+    );
+    assert_eq!(outcomes(&records, 1_050, 2_050), [(Code::Unavailable, 0)]);
+    assert_eq!(outcomes(&records, 4_000, 6_000), [(Code::Ok, 1_000)]);
+    assert_eq!(when(&records, Event::NoEffect), [(3, 2_250_000)]);
+}
+
+#[test]
+fn a_frozen_server_injects_once_it_goes_on() {
+    let records = calls(
+        &(fault("1.05s", "kind = 'freeze'\nduration = '500ms'")
+            + &fault("1.25s", "kind = 'errors'\nrate = 1.0\nduration = '1s'")),
+    );
+    let codes = |from, to| outcomes(&records, from, to).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
+    assert!(codes(1_050, 2_250).iter().all(|code| *code == Code::Unavailable));
+    assert_eq!(outcomes(&records, 2_250, 6_000), [(Code::Ok, 1_000)]);
 }

@@ -6,25 +6,31 @@ use kernel::{
     proto::{
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
         rehearsal::{
-            GetMetricsReply, GetMetricsRequest, Image, ProcessImageReply, ProcessImageRequest,
-            rehearsal_client::RehearsalClient,
+            GetDataRequest, GetMetricsReply, GetMetricsRequest, Graph, Image, ProcessImageReply, ProcessImageRequest,
+            SearchGraphRequest, rehearsal_client::RehearsalClient,
         },
     },
+    scenario,
     server::{self, MESSAGE_BYTES_MAX, Settings},
+    workload::dfs::{self, GraphSpec},
 };
 use tonic::{Code, Request, Status};
 
 use super::*;
 
-const SETTINGS: Settings = Settings { workers: 1, queue: 2, service_time_min: Duration::ZERO };
+fn settings() -> Settings {
+    let servers = scenario::Servers { workers: 1, queue: 2, ..Default::default() };
+    let backend = scenario::Backend { failure_rate: 0.0, hang_rate: 1.0, ..Default::default() };
+    Settings::of(&servers, &scenario::Workload::Backend(backend))
+}
 
 /// The server, stopped gracefully at `stop`.
 fn serving_until(stop: Duration) -> Software {
-    Arc::new(move |world, recorder, name| {
+    Arc::new(move |world, recorder, name, injector| {
         let name = name.to_owned();
         Box::pin(async move {
             let stopped = world.sleep_until(at(stop));
-            server::serve(world.clone(), recorder.clone(), &name, SETTINGS, stopped).await?;
+            server::serve(world.clone(), recorder.clone(), &name, settings(), injector, stopped).await?;
             // Tells when it was done; a process that ends without a kill is not what the simulation is about.
             recorder.event(Event::Healthy).record();
             pending().await
@@ -270,4 +276,45 @@ fn watchers_are_told_of_the_stop_and_do_not_hold_it_up() {
     assert_eq!(seen[1].0, at(ms(5) + LINK));
     let stopped: Vec<_> = events(&records, Event::Healthy).map(|row| row.at_us).collect();
     assert!(stopped.len() == 1 && (5_000..5_300).contains(&stopped[0]), "{stopped:?}");
+}
+
+#[test]
+fn a_graph_is_searched_as_the_workload_does_it() {
+    let graph = |nodes, edges| Some(Graph { nodes, edges, seed: 5 });
+    let (order, messages) = simulate(&serving(), |cast| async move {
+        let mut stub = Caller::connect(&cast).await.rehearsal();
+        let mut messages = Vec::new();
+        for (graph, start) in [(None, 0), (graph(10, 3), 0), (graph(10, 20), 10)] {
+            let status = stub.search_graph(SearchGraphRequest { request_id: 0, graph, start }).await.unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument);
+            messages.push(status.message().to_owned());
+        }
+        let asked = SearchGraphRequest { request_id: 0, graph: graph(10, 20), start: 3 };
+        (stub.search_graph(asked).await.unwrap().into_inner().order, messages)
+    });
+    assert_eq!(order, dfs::Graph::generate(GraphSpec { nodes: 10, edges: 20, seed: 5 }).depth_first(3));
+    let expected = [
+        "the request holds no graph",
+        "graph of 10 nodes has 3 edges: 9 to 8000000 are accepted",
+        "start is node 10, but the last one is 9",
+    ];
+    assert_eq!(messages, expected);
+}
+
+/// The only worker is its own until then, and the next one's afterwards.
+#[test]
+fn a_call_that_hangs_keeps_its_worker_until_its_caller_gives_up() {
+    let (answers, metrics) = simulate(&serving(), |cast| async move {
+        let caller = Caller::connect(&cast).await;
+        cast.sleep(ms(1)).await;
+        let mut stub = caller.rehearsal();
+        let mut hanging = Request::new(GetDataRequest { request_id: 1 });
+        hanging.set_timeout(ms(50));
+        let hung = async { (stub.get_data(hanging).await.unwrap_err().code(), cast.world.now()) };
+        (join(hung, caller.code_of(good())).await, caller.metrics().await)
+    });
+    let gives_up = ms(1) + LINK + ms(50);
+    assert_eq!(answers.0, (Code::DeadlineExceeded, at(gives_up + LINK)));
+    assert_eq!(answers.1, (Code::Ok, at(gives_up + SERVICE + LINK)));
+    assert_eq!((metrics.received, metrics.finished, metrics.aborted), (2, 1, 1));
 }

@@ -72,6 +72,7 @@ const WRONG: &[&[&str]] = &[
     &[],
     &["story.toml", "--sede", "42"],
     &["story.toml", "another.toml"],
+    &["--seed", "1", "verify", "story.toml"],
     &["story.toml", "--seed", "abc"],
     &["story.toml", "--seed", "-1"],
     &["story.toml", "--seed", "18446744073709551616"],

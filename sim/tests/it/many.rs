@@ -218,6 +218,22 @@ fn a_grid_compares_variants_seed_by_seed() {
     assert_eq!(alone.account("digest"), row.digest);
 }
 
+#[test]
+fn combinations_that_exclude_each_other_are_left_out_of_a_grid() {
+    let folder = folder();
+    let grid = ["--vary", "client.retry.max_attempts=1,2,3,4", "--vary", "client.hedging=off,50ms"];
+    let ended = run(&folder, &[&grid[..], &["--seeds", "0..3", "--out", "grid", "--set", "expect=[]"]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 3, "{ended:?}");
+    let note = "note: left out client.retry.max_attempts=2 client.hedging=50ms: `max_attempts` in [client.retry] and";
+    assert!(ended.stderr.starts_with(note), "{ended:?}");
+    assert!(ended.stdout.contains("(sim, seeds 0..3, 5 variants)"), "{ended:?}");
+    let rows = rows(&folder.path().join("grid"));
+    assert_eq!(rows.len(), 15);
+    let hedged = &rows[3];
+    assert_eq!(hedged.settings, ["client.retry.max_attempts=1", "client.hedging=50ms"]);
+}
+
 /// What common random numbers are about: whatever the client does about it, it is asked the same.
 #[test]
 fn variants_of_a_seed_see_the_same_arrivals_inputs_and_service_times() {

@@ -313,3 +313,33 @@ fn losses_cost_retransmission_timeouts_and_no_call() {
         assert!(late(start, lifted) >= 10, "{}", story.account());
     }
 }
+
+/// Task 2's definition of recovery: from an attempt that failed to the success that follows.
+#[test]
+fn a_search_that_fails_is_tried_on_the_other_replica_at_once() {
+    for (name, server) in [("dfs_crash", "server-0"), ("dfs_suspend", "server-1")] {
+        for story in played(name) {
+            let failed: Vec<_> = story.records.attempts.iter().filter(|row| row.status != Code::Ok).collect();
+            assert!((1..=4).contains(&failed.len()), "{}", story.account());
+            for attempt in failed {
+                let request = &story.records.requests[attempt.request as usize];
+                let [_, retry] = story.attempts_of(request) else { panic!("{}", story.account()) };
+                assert_eq!((&*attempt.server, retry.start_us), (server, attempt.end_us));
+                assert_ne!(retry.server, attempt.server);
+                assert!(request.status.is_success() && request.done_us.unwrap() < attempt.end_us + S);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_suspended_replica_is_asked_nothing_until_it_goes_on_and_then_its_share() {
+    for story in played("dfs_suspend") {
+        let (start, resumed) = story.fault(0);
+        let noticed = story.events_on(Event::Unhealthy, "server-1").map(|row| row.at_us).min().unwrap();
+        assert!(noticed < start + S, "{}", story.account());
+        assert!(story.attempts_on("server-1").all(|row| !(noticed + 1..resumed).contains(&row.start_us)));
+        let back = story.answered_by("server-1").map(|row| row.start_us).find(|at| *at >= resumed).unwrap();
+        assert!(back < resumed + 2 * S, "{}", story.account());
+    }
+}

@@ -39,13 +39,27 @@ fn calls_and_attempts_agree(story: &Story, request: &RequestRow) {
     let told = || format!("{request:?}\n{attempts:?}\n{}", story.account());
     let numbers: Vec<u32> = attempts.iter().map(|row| row.attempt).collect();
     assert_eq!(numbers, (1..=request.attempts).collect::<Vec<_>>(), "{}", told());
+    assert!(attempts.iter().all(|row| row.cause.is_none() == (row.status == Code::Ok)), "{}", told());
+    if let Some(hedging) = &story.scenario.client.policies.hedging {
+        let allowed = |row: &AttemptRow| {
+            let other = row.cause.as_deref() == Some("another attempt was faster");
+            other || row.status == Code::Ok || hedging.non_fatal_status_codes.contains(&row.status)
+        };
+        assert!(request.attempts as usize <= hedging.max_attempts && request.failovers == 0, "{}", told());
+        assert_eq!(request.hedges, request.attempts.saturating_sub(1), "{}", told());
+        let answered = attempts.iter().filter(|row| row.status == Code::Ok);
+        assert_eq!(answered.count(), usize::from(request.status == Outcome::OK), "{}", told());
+        assert!(attempts.iter().all(allowed), "{}", told());
+        return;
+    }
     assert!(request.attempts <= story.scenario.client.retry.max_attempts, "{}", told());
     let moves = attempts.windows(2).filter(|pair| pair[0].server != pair[1].server).count();
     assert_eq!(request.failovers as usize, moves, "{}", told());
-    assert!(attempts.iter().all(|row| row.cause.is_none() == (row.status == Code::Ok)), "{}", told());
-    let last = attempts.last();
-    assert_eq!(request.status, last.map_or(Outcome::Dropped, |row| Outcome::Status(row.status)), "{}", told());
-    assert_eq!(request.done_us, last.map(|row| row.end_us), "{}", told());
+    if !request.rejected && request.answer.is_none() {
+        let last = attempts.last();
+        assert_eq!(request.status, last.map_or(Outcome::Dropped, |row| Outcome::Status(row.status)), "{}", told());
+        assert_eq!(request.done_us, last.map(|row| row.end_us), "{}", told());
+    }
     let retryable = &story.scenario.client.retry.retryable_status_codes;
     let retried = attempts.split_last().map_or(&[][..], |(_, retried)| retried);
     assert!(retried.iter().all(|row| retryable.contains(&row.status)), "{}", told());
@@ -67,17 +81,31 @@ fn events_and_attempts_agree(story: &Story) {
     assert_eq!(counted(Event::Pick), story.records.attempts.len(), "{}", story.account());
     assert_eq!(counted(Event::AttemptFailed), failed, "{}", story.account());
     assert_eq!(counted(Event::Failover) as u64, story.summary.overall.failovers, "{}", story.account());
-    assert_eq!(counted(Event::Backoff) as u64, story.summary.overall.retries, "{}", story.account());
+    assert_eq!(counted(Event::Hedge) as u64, story.summary.overall.hedges, "{}", story.account());
+    // What a policy turns down after its backoff is no retry.
+    let turned_down = story.records.requests.iter().filter(|row| row.rejected && row.attempts > 0).count() as u64;
+    let (backoffs, retries) = (counted(Event::Backoff) as u64, story.summary.overall.retries);
+    assert!((retries..=retries + turned_down).contains(&backoffs), "{}", story.account());
 }
 
 /// And the next attempt begins when its backoff ends.
 fn backoffs_are_those_of_the_policy(story: &Story) {
     let retry = &story.scenario.client.retry;
-    assert_eq!(retry.jitter, Jitter::None, "{} wants a test of its own", story.scenario.name);
+    let (low, high) = match retry.jitter {
+        Jitter::None => (1.0, 1.0),
+        Jitter::Proportional => (0.8, 1.2),
+        Jitter::Full => (0.0, 1.0),
+        Jitter::Equal => (0.5, 1.0),
+    };
     for row in story.events(Event::Backoff) {
         let (request, attempt) = row.request.zip(row.attempt).expect("it is of an attempt");
         let grown = retry.initial_backoff.mul_f64(retry.backoff_multiplier.powi(attempt as i32 - 1));
-        assert_eq!(row.duration_us, Some(us(grown.min(retry.max_backoff))), "{row:?}\n{}", story.account());
+        let grown = grown.min(retry.max_backoff);
+        let bounds = us(grown.mul_f64(low))..=us(grown.mul_f64(high)) + ROUNDING;
+        assert!(bounds.contains(&span(row)), "{row:?}\n{}", story.account());
+        if story.records.requests[request as usize].rejected {
+            continue;
+        }
         let next = find(story, request, attempt + 1);
         assert!(next.start_us.abs_diff(row.at_us + span(row)) <= ROUNDING, "{row:?}, {next:?}");
     }

@@ -1,6 +1,6 @@
 //! gRPC's `round_robin`: every candidate in turn.
 
-use super::Balancer;
+use super::{Balancer, Turn};
 
 /// Remembers whose turn it is.
 #[derive(Debug, Default)]
@@ -10,7 +10,7 @@ pub(super) struct RoundRobin {
 }
 
 impl Balancer for RoundRobin {
-    fn pick(&mut self, candidates: &[usize]) -> usize {
+    fn pick(&mut self, candidates: &[usize], _: &mut Turn) -> usize {
         let position = candidates.partition_point(|server| *server < self.next);
         let picked = candidates[position % candidates.len()];
         self.next = picked + 1;
@@ -21,20 +21,25 @@ impl Balancer for RoundRobin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Instant;
+
+    fn pick(balancer: &mut RoundRobin, candidates: &[usize]) -> usize {
+        balancer.pick(candidates, &mut Turn::of(0, Instant::START))
+    }
 
     #[test]
     fn every_candidate_has_its_turn() {
         let mut balancer = RoundRobin::default();
-        let picks: Vec<_> = (0..6).map(|_| balancer.pick(&[0, 1, 2])).collect();
+        let picks: Vec<_> = (0..6).map(|_| pick(&mut balancer, &[0, 1, 2])).collect();
         assert_eq!(picks, [0, 1, 2, 0, 1, 2]);
     }
 
     #[test]
     fn a_server_that_leaves_or_returns_does_not_start_the_round_again() {
         let mut balancer = RoundRobin::default();
-        assert_eq!(balancer.pick(&[0, 1, 2]), 0);
-        assert_eq!(balancer.pick(&[0, 2]), 2);
-        assert_eq!(balancer.pick(&[0, 1, 2]), 0);
-        assert_eq!(balancer.pick(&[0, 1, 2]), 1);
+        assert_eq!(pick(&mut balancer, &[0, 1, 2]), 0);
+        assert_eq!(pick(&mut balancer, &[0, 2]), 2);
+        assert_eq!(pick(&mut balancer, &[0, 1, 2]), 0);
+        assert_eq!(pick(&mut balancer, &[0, 1, 2]), 1);
     }
 }

@@ -21,7 +21,16 @@ pub fn quantity(metric: Option<Metric>, value: f64) -> String {
             | Metric::TimeToDetect
             | Metric::UnavailableFor,
         ) => duration(value),
-        Some(Metric::AttemptsPerCall | Metric::Retries | Metric::Failovers | Metric::Dropped | Metric::Duplicates)
+        Some(
+            Metric::AttemptsPerCall
+            | Metric::Retries
+            | Metric::Failovers
+            | Metric::Dropped
+            | Metric::Duplicates
+            | Metric::Hedges
+            | Metric::Rejected
+            | Metric::Ejections,
+        )
         | None => count(value),
     }
 }

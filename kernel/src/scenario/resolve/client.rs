@@ -1,27 +1,72 @@
 //! `[client]` and the tables in it.
 
+use std::path::Path;
+
 use toml::Spanned;
 
-use super::limits;
+use super::{contradictions, limits};
 use crate::{
     scenario::{
+        defaults,
         error::Problem,
-        model::{Client, HealthCheck, Retry},
-        raw,
+        model::{Balancing, Client, HealthCheck, Retry},
+        names::{BalancingName, Named},
+        raw, service_config,
         setting::{Choice, Setting, read_or, within_or},
     },
     status::Code,
 };
 
-pub(super) fn client(raw: &raw::Client) -> Result<Client, Problem> {
+/// A service config is looked for in `base`.
+pub(super) fn client(raw: &raw::Client, base: &Path) -> Result<Client, Problem> {
     let default = Client::default();
-    let policy = raw.load_balancing.policy.as_ref();
-    Ok(Client {
+    let policies = raw.policies()?;
+    let load_balancing = balancing(&raw.load_balancing)?;
+    let retry = contradictions::retry(raw, retry(&raw.retry)?)?;
+    contradictions::refuse(raw, &policies, load_balancing, &retry)?;
+    let mut client = Client {
         deadline: within_or(raw.deadline.as_ref(), &limits::DURATION, default.deadline)?,
         attempt_timeout: within_or(raw.attempt_timeout.as_ref(), &limits::DURATION, default.attempt_timeout)?,
-        load_balancing: read_or(policy, Choice(default.load_balancing))?.0,
-        retry: retry(&raw.retry)?,
+        wait_for_ready: read_or(raw.wait_for_ready.as_ref(), default.wait_for_ready)?,
+        load_balancing,
+        retry,
         health_check: health_check(&raw.health_check)?,
+        policies,
+    };
+    service_config::apply(raw, base, &mut client)?;
+    Ok(client)
+}
+
+fn balancing(raw: &raw::LoadBalancing) -> Result<Balancing, Problem> {
+    let policy = read_or(raw.policy.as_ref(), Choice(BalancingName::from(&Client::default().load_balancing)))?.0;
+    let taken: &[&str] = match policy {
+        BalancingName::PickFirst | BalancingName::RoundRobin | BalancingName::Random => &[],
+        BalancingName::LeastRequest => &["choice_count"],
+        BalancingName::PeakEwma => &["decay", "default_rtt"],
+    };
+    let given = [
+        ("choice_count", raw.choice_count.as_ref().map(Setting::span)),
+        ("decay", raw.decay.as_ref().map(Setting::span)),
+        ("default_rtt", raw.default_rtt.as_ref().map(Setting::span)),
+    ];
+    for (key, span) in given {
+        if let Some(span) = span.filter(|_| !taken.contains(&key)) {
+            let owner = if key == "choice_count" { "least_request" } else { "peak_ewma" };
+            let message = format!("`{key}` is of the policy `{owner}`, and this is `{}`", policy.to_name());
+            return Err(Problem::at(span, message).help(format!("leave it out, or write policy = \"{owner}\"")));
+        }
+    }
+    Ok(match policy {
+        BalancingName::PickFirst => Balancing::PickFirst,
+        BalancingName::RoundRobin => Balancing::RoundRobin,
+        BalancingName::Random => Balancing::Random,
+        BalancingName::LeastRequest => Balancing::LeastRequest {
+            choice_count: within_or(raw.choice_count.as_ref(), &limits::CHOICE_COUNT, defaults::CHOICE_COUNT)?,
+        },
+        BalancingName::PeakEwma => Balancing::PeakEwma {
+            decay: within_or(raw.decay.as_ref(), &limits::DURATION, defaults::EWMA_DECAY)?,
+            default_rtt: within_or(raw.default_rtt.as_ref(), &limits::DURATION, defaults::EWMA_DEFAULT_RTT)?,
+        },
     })
 }
 
@@ -36,7 +81,7 @@ fn retry(raw: &raw::Retry) -> Result<Retry, Problem> {
         backoff_multiplier: within_or(multiplier, &limits::BACKOFF_MULTIPLIER, default.backoff_multiplier)?,
         jitter: read_or(raw.jitter.as_ref(), Choice(default.jitter))?.0,
         retryable_status_codes: match &raw.retryable_status_codes {
-            Some(setting) => codes(setting)?,
+            Some(setting) => codes(setting, "to retry nothing, write max_attempts = 1 instead")?,
             None => default.retryable_status_codes,
         },
         prefer_other_server: read_or(raw.prefer_other_server.as_ref(), default.prefer_other_server)?,
@@ -44,7 +89,8 @@ fn retry(raw: &raw::Retry) -> Result<Retry, Problem> {
 }
 
 /// Without OK, which ends a call, and without repeats. An empty list is refused as gRPC A6 does.
-fn codes(setting: &Setting<Vec<Spanned<Code>>>) -> Result<Vec<Code>, Problem> {
+/// `instead` says what to write.
+pub(in crate::scenario) fn codes(setting: &Setting<Vec<Spanned<Code>>>, instead: &str) -> Result<Vec<Code>, Problem> {
     let mut codes = Vec::new();
     for code in setting.read()? {
         let (span, code) = (code.span(), code.into_inner());
@@ -57,7 +103,7 @@ fn codes(setting: &Setting<Vec<Spanned<Code>>>) -> Result<Vec<Code>, Problem> {
         codes.push(code);
     }
     if codes.is_empty() {
-        return Err(Problem::at(setting.span(), "the list is empty; to retry nothing, write max_attempts = 1 instead"));
+        return Err(Problem::at(setting.span(), format!("the list is empty; {instead}")));
     }
     Ok(codes)
 }

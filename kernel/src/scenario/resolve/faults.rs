@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::{bit_rate, limits, required};
+use super::{bit_rate, failure_status, limits, required};
 use crate::scenario::{
     error::Problem,
     model::{Direction, Fault, FaultKind, Servers, server_name},
@@ -50,17 +50,21 @@ fn parameters(kind: FaultName) -> &'static [&'static str] {
         FaultName::Partition => &["direction", "duration"],
         FaultName::Loss | FaultName::Bandwidth => &["rate", "duration"],
         FaultName::Reset => &[],
+        FaultName::Errors => &["rate", "status", "duration"],
+        FaultName::Slow => &["factor", "duration"],
     }
 }
 
 fn refuse_strangers(raw: &raw::Fault, kind: FaultName) -> Result<(), Problem> {
-    let given: [(&str, Option<Span>); 6] = [
+    let given: [(&str, Option<Span>); 8] = [
         ("duration", raw.duration.as_ref().map(Setting::span)),
         ("restart_after", raw.restart_after.as_ref().map(Setting::span)),
         ("latency", raw.latency.as_ref().map(Setting::span)),
         ("jitter", raw.jitter.as_ref().map(Setting::span)),
         ("direction", raw.direction.as_ref().map(Setting::span)),
         ("rate", raw.rate.as_ref().map(Setting::span)),
+        ("status", raw.status.as_ref().map(Setting::span)),
+        ("factor", raw.factor.as_ref().map(Setting::span)),
     ];
     let taken = parameters(kind);
     for (parameter, span) in given {
@@ -107,6 +111,17 @@ fn with_parameters(raw: &raw::Fault, table: &Span, kind: FaultName, servers: &Se
             FaultKind::Bandwidth { rate: bit_rate(&rate.retyped())?, duration }
         }
         FaultName::Reset => FaultKind::Reset,
+        FaultName::Errors => {
+            let rate = required(raw.rate.as_ref(), Some(table.clone()), "rate = 0.5")?;
+            let rate = rate.retyped().within(&limits::SHARE).map_err(|problem| {
+                problem.help("the `rate` of errors is the share of calls that fail: for 50 % write 0.5")
+            })?;
+            FaultKind::Errors { rate, status: failure_status(raw.status.as_ref())?, duration }
+        }
+        FaultName::Slow => {
+            let factor = required(raw.factor.as_ref(), Some(table.clone()), "factor = 10.0")?;
+            FaultKind::Slow { factor: factor.within(&limits::SLOW_FACTOR)?, duration }
+        }
     })
 }
 

@@ -23,11 +23,41 @@ pub const MAX_IN_FLIGHT: RangeInclusive<usize> = 1..=1_000_000;
 pub const SIDE: RangeInclusive<u32> = 1..=16_384;
 /// Pixels of a whole picture, that is 4096x4096.
 pub const PIXELS_MAX: u64 = 16 * 1_024 * 1_024;
+/// Of the graph that `dfs` searches: its answer, 4 bytes a node, is well below the largest message.
+pub const NODES: RangeInclusive<usize> = 2..=1_000_000;
+/// Of the same, which are held in memory twice while it is generated.
+pub const EDGES: RangeInclusive<usize> = 1..=8_000_000;
 /// Bits per second, where bandwidth is limited at all.
 pub const BANDWIDTH: RangeInclusive<u64> = 1..=1_000_000_000_000;
 /// Of one call, the first included. gRPC A6 caps this at 5; a rehearsal may want to see what the cap prevents.
 pub const MAX_ATTEMPTS: RangeInclusive<usize> = 1..=100;
+/// Of one call that hedges. One would be none.
+pub const HEDGED_ATTEMPTS: RangeInclusive<usize> = 2..=100;
+/// Of anything that is counted, where none is a sensible number of it.
+pub const COUNT: RangeInclusive<usize> = 0..=1_000_000;
+/// Likewise where it is not.
+pub const COUNT_SOME: RangeInclusive<usize> = 1..=1_000_000;
+/// Calls of a breaker's window, which are kept.
+pub const WINDOW: RangeInclusive<usize> = 1..=100_000;
+/// Answers of a cache.
+pub const CACHE_SIZE: RangeInclusive<usize> = 1..=10_000;
+/// Of a whole.
+pub const PERCENT: RangeInclusive<f64> = 0.0..=100.0;
+/// Of a whole, where nothing of it makes no sense.
+pub const PERCENT_SOME: RangeInclusive<f64> = 0.001..=100.0;
+/// Of a retry budget: 200 allows two retries a call. tower's bound.
+pub const BUDGET_PERCENT: RangeInclusive<f64> = 0.0..=100_000.0;
+/// gRPC A6's `maxTokens`: over 0, up to 1000.
+pub const TOKENS: RangeInclusive<f64> = 0.001..=1_000.0;
+/// gRPC A6's `tokenRatio`: over 0, to a thousandth.
+pub const TOKEN_RATIO: RangeInclusive<f64> = 0.001..=1_000.0;
+/// The exponent's inverse of a slow start.
+pub const AGGRESSION: RangeInclusive<f64> = 0.01..=100.0;
+/// gRPC A48's choices of a least_request pick.
+pub const CHOICE_COUNT: RangeInclusive<usize> = 2..=100;
 pub const BACKOFF_MULTIPLIER: RangeInclusive<f64> = 1.0..=1_000.0;
+/// Of a service time; a fault makes no server faster.
+pub const SLOW_FACTOR: RangeInclusive<f64> = 1.0..=10_000.0;
 /// A probability, or a metric that is a share.
 pub const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 /// A metric that is a count or a rate per second.

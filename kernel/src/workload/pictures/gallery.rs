@@ -5,7 +5,7 @@ use rand::{Rng, RngExt};
 use super::{Picture, PictureFileError, files, synthetic};
 use crate::{
     entropy::Entropy,
-    scenario::{self, Pictures, Size},
+    scenario::{Pictures, Size},
 };
 
 /// Synthetic pictures a size: enough that neighbouring requests differ, few enough to make before every run.
@@ -18,13 +18,12 @@ pub struct Gallery {
 }
 
 impl Gallery {
-    /// What the requests of `workload` carry, in a run with `entropy`.
+    /// The pictures that a scenario asks for, in a run with `entropy`.
     ///
     /// # Errors
     ///
     /// Those of [`Self::from_files`].
-    pub fn of(workload: &scenario::Workload, entropy: Entropy) -> Result<Self, PictureFileError> {
-        let scenario::Workload::Sobel(pictures) = workload;
+    pub fn of(pictures: &Pictures, entropy: Entropy) -> Result<Self, PictureFileError> {
         match pictures {
             Pictures::Synthetic(sizes) => Ok(Self::synthetic(sizes, &mut entropy.stream("workload.pictures"))),
             Pictures::Files(pattern) => Self::from_files(pattern),

@@ -1,0 +1,86 @@
+//! The RPC that carries an input to a server and its output back: one for each workload.
+
+use std::time::Duration;
+
+use tonic::{Request, Response, Status, metadata::MetadataValue};
+
+use super::attempt::{Cause, Channel, Failure, failure};
+use crate::{
+    proto::rehearsal::{
+        GetDataRequest, Graph, Image, ProcessImageRequest, SearchGraphRequest, rehearsal_client::RehearsalClient,
+    },
+    status::Code,
+    transport::ATTEMPTS_BEFORE,
+    workload::{Input, Output, dfs::Search, pictures::Picture},
+};
+
+/// What goes with an input, whatever it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Envelope {
+    /// The request's id.
+    pub(super) request: u64,
+    /// From 1.
+    pub(super) attempt: u32,
+    /// The server is told that an answer is of use for so long.
+    pub(super) left: Duration,
+}
+
+impl Envelope {
+    fn around<T>(self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.left);
+        if self.attempt > 1 {
+            request.metadata_mut().insert(ATTEMPTS_BEFORE, MetadataValue::from(self.attempt - 1));
+        }
+        request
+    }
+}
+
+/// Asks, and sees to it that the answer is one.
+pub(super) async fn ask(
+    mut stub: RehearsalClient<Channel>,
+    envelope: Envelope,
+    input: &Input,
+) -> Result<Output, Failure> {
+    let request_id = envelope.request;
+    match input {
+        Input::Image(picture) => {
+            let image = Image { width: picture.width, height: picture.height, pixels: picture.pixels.clone() };
+            let message = ProcessImageRequest { request_id, image: Some(image) };
+            let reply = reply(stub.process_image(envelope.around(message)).await)?;
+            image_of(picture, reply.image.unwrap_or_default())
+        }
+        Input::Search(search) => {
+            let graph = Graph { nodes: search.graph.nodes, edges: search.graph.edges, seed: search.graph.seed };
+            let message = SearchGraphRequest { request_id, graph: Some(graph), start: search.start };
+            order_of(search, reply(stub.search_graph(envelope.around(message)).await)?.order)
+        }
+        Input::Data => {
+            let data = reply(stub.get_data(envelope.around(GetDataRequest { request_id })).await)?.data;
+            if data.is_empty() { Err(wrong("no data".to_owned())) } else { Ok(Output::Data(data)) }
+        }
+    }
+}
+
+fn reply<T>(answered: Result<Response<T>, Status>) -> Result<T, Failure> {
+    answered.map(Response::into_inner).map_err(|status| failure(&status))
+}
+
+fn image_of(picture: &Picture, image: Image) -> Result<Output, Failure> {
+    if (image.width, image.height) != (picture.width, picture.height) || image.pixels.len() != picture.pixels.len() {
+        return Err(wrong(format!("an image of {}x{}", image.width, image.height)));
+    }
+    Ok(Output::Image(image.pixels))
+}
+
+/// The graph is connected: a search comes to every node.
+fn order_of(search: &Search, order: Vec<u32>) -> Result<Output, Failure> {
+    if order.first() != Some(&search.start) || order.len() != search.graph.nodes as usize {
+        return Err(wrong(format!("an order of {} nodes", order.len())));
+    }
+    Ok(Output::Order(order.into()))
+}
+
+fn wrong(what: String) -> Failure {
+    Failure::new(Code::Internal, Cause::WrongReply(what))
+}

@@ -1,0 +1,70 @@
+//! Resilience4j's semaphore bulkhead, which Envoy calls a circuit breaker: a cap on attempts under way.
+//!
+//! An attempt takes one of `max_concurrent_calls` slots and gives it back when it is over, however it ends. If none is free
+//! it waits, first come first served, for at most `max_wait`, and is turned down with RESOURCE_EXHAUSTED after that.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
+
+use super::{Admission, End, Kit, Machine, Policy, Rejection, chain};
+use crate::{
+    scenario::keys::{limits, table},
+    status::Code,
+    time::Instant,
+    world::SharedWorld,
+};
+
+table! {
+    /// `[client.bulkhead]`: a cap on the attempts under way.
+    Bulkhead {
+        /// Attempts at once.
+        max_concurrent_calls: usize = 25, limits::MAX_IN_FLIGHT;
+        /// For a slot; part of the attempt's timeout.
+        max_wait: Duration = Duration::ZERO, limits::WAIT;
+    }
+}
+
+const FULL: Rejection = Rejection { code: Code::ResourceExhausted, cause: "bulkhead full" };
+
+impl Machine for Bulkhead {
+    fn machine(&self, kit: &Kit<'_>) -> Option<Box<dyn Policy>> {
+        let slots = Arc::new(Semaphore::new(self.max_concurrent_calls));
+        Some(Box::new(Slots { world: kit.world.clone(), slots, max_wait: self.max_wait }))
+    }
+}
+
+struct Slots {
+    world: SharedWorld,
+    slots: Arc<Semaphore>,
+    max_wait: Duration,
+}
+
+impl Policy for Slots {
+    fn is_within_timeout(&self) -> bool {
+        true
+    }
+
+    fn admit(&self, now: Instant, until: Instant) -> Admission<'_> {
+        if let Ok(slot) = self.slots.try_acquire() {
+            slot.forget();
+            return Admission::Granted;
+        }
+        if self.max_wait.is_zero() {
+            return Admission::Refused(FULL);
+        }
+        Admission::Waits(Box::pin(async move {
+            match chain::wait(&self.world, until.min(now + self.max_wait), self.slots.acquire()).await {
+                Some(Ok(slot)) => {
+                    slot.forget();
+                    Ok(())
+                }
+                _ => Err(FULL),
+            }
+        }))
+    }
+
+    fn ended(&self, _: &End) {
+        self.slots.add_permits(1);
+    }
+}

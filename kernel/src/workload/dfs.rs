@@ -1,0 +1,106 @@
+//! The graph workload of Task 2: a generated graph searched depth first, the order of its nodes out.
+
+mod graph;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use graph::{Graph, GraphSpec};
+
+use super::{Input, Output, Workload};
+use crate::scenario::limits;
+
+/// What a request asks to search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Search {
+    /// The graph.
+    pub graph: GraphSpec,
+    /// The node to begin with, from 0.
+    pub start: u32,
+}
+
+impl Search {
+    /// Why it cannot be done: what is wrong and what would be right.
+    fn validate(self) -> Result<(), String> {
+        let GraphSpec { nodes, edges, .. } = self.graph;
+        if !limits::NODES.contains(&(nodes as usize)) {
+            let (min, max) = (limits::NODES.start(), limits::NODES.end());
+            return Err(format!("graph has {nodes} nodes: {min} to {max} are accepted"));
+        }
+        if edges < nodes - 1 || edges as usize > *limits::EDGES.end() {
+            let (min, max) = (nodes - 1, limits::EDGES.end());
+            return Err(format!("graph of {nodes} nodes has {edges} edges: {min} to {max} are accepted"));
+        }
+        if self.start >= nodes {
+            return Err(format!("start is node {}, but the last one is {}", self.start, nodes - 1));
+        }
+        Ok(())
+    }
+}
+
+/// Depth-first search. The last graph is kept, as the requests of a run are all about one.
+#[derive(Debug, Default)]
+pub struct Dfs {
+    last: Mutex<Option<(GraphSpec, Arc<Graph>)>>,
+}
+
+impl Dfs {
+    fn graph(&self, spec: GraphSpec) -> Arc<Graph> {
+        // Held while it is generated: whoever wants the same one waits for it instead of generating another.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((known, graph)) if *known == spec => graph.clone(),
+            _ => {
+                let graph = Arc::new(Graph::generate(spec));
+                *last = Some((spec, graph.clone()));
+                graph
+            }
+        }
+    }
+}
+
+const NO_SEARCH: &str = "the input is no graph to search";
+
+impl Workload for Dfs {
+    fn name(&self) -> &'static str {
+        "dfs"
+    }
+
+    fn check(&self, input: &Input) -> Result<(), String> {
+        let Input::Search(search) = input else { return Err(NO_SEARCH.to_owned()) };
+        search.validate()
+    }
+
+    fn run(&self, input: &Input) -> Output {
+        let Input::Search(search) = input else { panic!("{NO_SEARCH}") };
+        Output::Order(self.graph(search.graph).depth_first(search.start).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search(nodes: u32, edges: u32, start: u32) -> Input {
+        Input::Search(Search { graph: GraphSpec { nodes, edges, seed: 1 }, start })
+    }
+
+    #[test]
+    fn a_search_that_makes_no_sense_is_refused_with_the_reason() {
+        let message = |nodes, edges, start| Dfs::default().check(&search(nodes, edges, start)).unwrap_err();
+        assert_eq!(message(0, 0, 0), "graph has 0 nodes: 2 to 1000000 are accepted");
+        assert_eq!(message(u32::MAX, u32::MAX, 0), "graph has 4294967295 nodes: 2 to 1000000 are accepted");
+        assert_eq!(message(10, 8, 0), "graph of 10 nodes has 8 edges: 9 to 8000000 are accepted");
+        assert_eq!(message(10, u32::MAX, 0), "graph of 10 nodes has 4294967295 edges: 9 to 8000000 are accepted");
+        assert_eq!(message(10, 9, 10), "start is node 10, but the last one is 9");
+        assert_eq!(Dfs::default().check(&search(10, 9, 9)), Ok(()));
+    }
+
+    #[test]
+    fn a_graph_that_is_kept_is_searched_as_one_that_is_not() {
+        let dfs = Dfs::default();
+        let alone = |input: &Input| Dfs::default().run(input);
+        for input in [search(50, 80, 3), search(50, 80, 4), search(40, 80, 3), search(50, 80, 3)] {
+            assert_eq!(dfs.run(&input), alone(&input));
+        }
+    }
+}
