@@ -6,6 +6,8 @@ use kernel::{distribution::Distribution, record::folder::sha256, scenario::Mista
 use rand::Rng;
 use serde::Deserialize;
 
+use crate::delay::Delay;
+
 /// The calibration that is used when none is asked for.
 const DEFAULT: &str = include_str!("../calibration.toml");
 
@@ -17,8 +19,13 @@ pub struct Calibration {
     pub name: String,
     pub(crate) link: LinkTimes,
     pub(crate) process: ProcessTimes,
+    #[serde(default)]
+    timer: TimerTimes,
     #[serde(rename = "service_time")]
     service_times: Vec<ServiceTime>,
+    /// Without them, messages of all sizes take `link.one_way_us`.
+    #[serde(default, rename = "message")]
+    messages: Vec<MessageTimes>,
     /// Of the text it was read from.
     #[serde(skip)]
     sha256: String,
@@ -30,6 +37,8 @@ pub struct Calibration {
 pub(crate) struct LinkTimes {
     /// From a write on one side until the other side's read, for one segment.
     pub(crate) one_way_us: Distribution,
+    /// From a process's wish for a connection until it has it; without it, one way there and one back.
+    pub(crate) connect_us: Option<Distribution>,
 }
 
 /// Processes of the host.
@@ -38,6 +47,41 @@ pub(crate) struct LinkTimes {
 pub(crate) struct ProcessTimes {
     /// From the start of a replica's process until it listens.
     pub(crate) exec_to_listen_us: Distribution,
+    /// From SIGKILL until the process's connections break; at once without it.
+    exit_us: Option<Distribution>,
+    /// From SIGCONT until the process does something; at once without it.
+    resume_us: Option<Distribution>,
+}
+
+/// From the end of a sleep until the task that slept goes on; on time without it. It differs by what the process has
+/// to wake up.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TimerTimes {
+    /// In the client's process.
+    client_late_us: Option<Distribution>,
+    /// In a replica's.
+    server_late_us: Option<Distribution>,
+}
+
+/// What a message takes that carries an image of one size.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessageTimes {
+    bytes: NonZeroU64,
+    /// From the start of an attempt until a worker has its work: encoding, framing, the network, waking up, decoding.
+    to_server_us: Distribution,
+    /// From the end of the work until the attempt has its answer.
+    to_client_us: Distribution,
+}
+
+/// What the operating system takes; nothing where it is not known.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SystemTimes {
+    pub(crate) client_late_us: Option<Distribution>,
+    pub(crate) server_late_us: Option<Distribution>,
+    pub(crate) exit_us: Option<Distribution>,
+    pub(crate) resume_us: Option<Distribution>,
 }
 
 /// How long a worker is held by an input of one size.
@@ -82,6 +126,7 @@ impl Calibration {
             Mistake::in_toml("a calibration", origin, text, &error, help)
         })?;
         calibration.service_times.sort_by_key(|time| time.units);
+        calibration.messages.sort_by_key(|message| message.bytes);
         calibration.sha256 = sha256(text.as_bytes());
         Ok(calibration)
     }
@@ -94,6 +139,26 @@ impl Calibration {
     /// Whether it knows how long `workload` takes.
     pub fn knows(&self, workload: &str) -> bool {
         self.service_times.iter().any(|time| time.workload == workload)
+    }
+
+    /// What something sent to a server takes, and to the client.
+    pub(crate) fn delays(&self) -> [Delay; 2] {
+        if self.messages.is_empty() {
+            return [0, 1].map(|_| Delay::Plain(self.link.one_way_us.clone()));
+        }
+        let by_size = |time: fn(&MessageTimes) -> &Distribution| {
+            Delay::BySize(self.messages.iter().map(|message| (message.bytes, time(message).clone())).collect())
+        };
+        [by_size(|message| &message.to_server_us), by_size(|message| &message.to_client_us)]
+    }
+
+    pub(crate) fn system(&self) -> SystemTimes {
+        SystemTimes {
+            client_late_us: self.timer.client_late_us.clone(),
+            server_late_us: self.timer.server_late_us.clone(),
+            exit_us: self.process.exit_us.clone(),
+            resume_us: self.process.resume_us.clone(),
+        }
     }
 
     /// A draw of how long `job` holds its worker. Between two calibrated sizes it is linear in the size, beyond them
