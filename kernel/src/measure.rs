@@ -14,7 +14,7 @@
 //! | `recovery`, `detection` | how a fault's `recovery_time` and `time_to_detect` come about |
 //! | `requests`, `window`, `latency`, `duplicate` | rows by intended time, by second, their percentiles, wasted work |
 //! | `verdict` | [`Checked`], an expectation held against its metric |
-//! | `text` | [`Summary::render`], what a run prints when it ends |
+//! | [`text`] | [`Summary::render`], what a run prints when it ends, and how figures and tables read |
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ mod requests;
 #[cfg(test)]
 mod sample;
 mod summary;
-mod text;
+pub mod text;
 mod verdict;
 mod window;
 

@@ -10,10 +10,10 @@ use super::{Checked, FaultSummary, Metrics, Summary, seconds};
 use crate::scenario::Metric;
 
 pub mod quantity;
-mod table;
+pub mod table;
 
 /// What stands for a figure that could not be computed.
-const MISSING: &str = "n/a";
+pub const MISSING: &str = "n/a";
 /// Statuses named in the second paragraph; the rest are counted together.
 const STATUSES_MAX: usize = 4;
 /// Characters for the names of a fault's targets.
@@ -199,7 +199,8 @@ fn targets(names: &[String]) -> String {
     }
 }
 
-fn shown(value: Option<f64>, show: fn(f64) -> String) -> String {
+/// The value as `show` writes it, or that there is none.
+pub fn shown(value: Option<f64>, show: fn(f64) -> String) -> String {
     value.map_or_else(|| MISSING.to_owned(), show)
 }
 

@@ -90,7 +90,7 @@ fn a_replica_whose_port_is_taken_says_so_and_ends() {
     let parent = std::process::id().to_string();
     let output = Command::new(PROGRAM)
         .args(["replica", "--id", "server-0", "--port", &address.port().to_string(), "--workers", "1", "--queue", "1"])
-        .args(["--service-time-min-ns", "0", "--parent", &parent])
+        .args(["--service-time-min", "0ms", "--parent", &parent])
         .output()
         .expect("the program starts");
     let said = said(&output);

@@ -3,7 +3,7 @@
 use crate::{measure::seconds, scenario::Metric};
 
 /// A value of `metric`, in its base unit; a plain number if the metric is not known.
-pub(super) fn quantity(metric: Option<Metric>, value: f64) -> String {
+pub fn quantity(metric: Option<Metric>, value: f64) -> String {
     match metric {
         Some(Metric::SuccessRate | Metric::Availability) => percent(value),
         Some(Metric::Throughput | Metric::Goodput) => rate(value),
@@ -37,7 +37,7 @@ pub fn duration(seconds: f64) -> String {
 }
 
 /// A time of the run, in seconds to the hundredth, so that the moments of a column compare.
-pub(super) fn moment(at_us: u64) -> String {
+pub fn moment(at_us: u64) -> String {
     format!("{:.2} s", seconds(at_us))
 }
 
@@ -57,12 +57,12 @@ pub fn rate(per_second: f64) -> String {
 }
 
 /// A number of things, or a mean of such numbers.
-pub(super) fn count(value: f64) -> String {
+pub fn count(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { significant(value) }
 }
 
 /// `5 s` of `5.00 s`.
-pub(super) fn trimmed(text: &str) -> String {
+pub fn trimmed(text: &str) -> String {
     let unit_at = text.find([' ', '/']).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };

@@ -2,30 +2,32 @@
 
 /// Where a column's cells and its heading stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Align {
+pub enum Align {
     Left,
     Right,
 }
 
 /// Headings and rows, each row with a cell a column.
-pub(super) struct Table {
+pub struct Table {
     aligns: Vec<Align>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(super) fn new(columns: &[(&str, Align)]) -> Self {
+    /// A table with these headings and no rows.
+    pub fn new(columns: &[(&str, Align)]) -> Self {
         let headings = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
         Self { aligns: columns.iter().map(|(_, align)| *align).collect(), rows: vec![headings] }
     }
 
-    pub(super) fn row(&mut self, cells: Vec<String>) {
+    /// Adds a row, a cell a column.
+    pub fn row(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.aligns.len());
         self.rows.push(cells);
     }
 
     /// A line a row, indented, with two spaces between columns and a rule under each heading that is not empty.
-    pub(super) fn render(&self) -> String {
+    pub fn render(&self) -> String {
         let widths = self.widths();
         let (headings, rows) = self.rows.split_at(1);
         let ruled = |(heading, width): (&String, &usize)| "-".repeat(if heading.is_empty() { 0 } else { *width });

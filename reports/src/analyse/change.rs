@@ -1,0 +1,205 @@
+//! Change points: where a series of windows begins to behave differently.
+//!
+//! The method is PELT (Killick, Fearnhead and Eckley, "Optimal detection of changepoints with a linear computational
+//! cost", JASA 107, 2012): of all ways to cut the series into segments, the one with the least sum of costs, where
+//! every cut has a price; exact, and faster than trying them all because starts that can never be best again are
+//! dropped. A segment's cost is twice its negative log-likelihood under one success rate (binomial) and one level each
+//! of the logarithms of median and p95 latency (normal, with the noise of the whole series: the median absolute
+//! difference of neighbours, which change points hardly touch). A cut costs four parameters by BIC.
+
+/// One window of the series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// Requests in the window, and how many of them succeeded.
+    pub trials: u64,
+    pub successes: u64,
+    /// Decimal logarithms of the window's median and p95 latency; `None` if it has none.
+    pub levels: [Option<f64>; 2],
+}
+
+/// Noise of a latency's logarithm, at least: 5 %. Simulated latencies may not vary at all.
+const NOISE_MIN: f64 = 0.02;
+/// Position, success rate and two levels.
+const PARAMETERS: f64 = 4.0;
+
+/// Where segments begin, ascending: the first is 0, if there is any sample.
+pub fn segments(samples: &[Sample]) -> Vec<usize> {
+    let sums = Sums::of(samples);
+    let price = PARAMETERS * (samples.len().max(2) as f64).ln();
+    // `best[t]` is the least cost of the first t samples, and `last[t]` where its last segment begins.
+    let (mut best, mut last) = (vec![-price], vec![0]);
+    let mut starts = vec![0];
+    for end in 1..=samples.len() {
+        let through = |start: usize| best[start] + sums.cost(start, end) + price;
+        let costs: Vec<f64> = starts.iter().map(|start| through(*start)).collect();
+        let (cheapest, least) =
+            costs.iter().enumerate().fold(
+                (0, f64::INFINITY),
+                |(at, least), (index, cost)| {
+                    if *cost < least { (index, *cost) } else { (at, least) }
+                },
+            );
+        last.push(starts.get(cheapest).copied().unwrap_or(0));
+        best.push(least);
+        let mut kept = costs.iter().map(|cost| cost - price <= least);
+        starts.retain(|_| kept.next().unwrap_or(true));
+        starts.push(end);
+    }
+    let mut cuts = Vec::new();
+    let mut end = samples.len();
+    while end > 0 {
+        end = last[end];
+        cuts.push(end);
+    }
+    cuts.reverse();
+    cuts
+}
+
+/// Sums from the beginning, so that the cost of any segment takes a few subtractions.
+struct Sums {
+    trials: Vec<f64>,
+    successes: Vec<f64>,
+    levels: [Level; 2],
+}
+
+struct Level {
+    count: Vec<f64>,
+    sum: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl Sums {
+    fn of(samples: &[Sample]) -> Self {
+        Self {
+            trials: cumulated(samples.iter().map(|sample| sample.trials as f64)),
+            successes: cumulated(samples.iter().map(|sample| sample.successes as f64)),
+            levels: [0, 1]
+                .map(|index| Level::of(&samples.iter().map(|sample| sample.levels[index]).collect::<Vec<_>>())),
+        }
+    }
+
+    fn cost(&self, start: usize, end: usize) -> f64 {
+        let trials = self.trials[end] - self.trials[start];
+        let successes = self.successes[end] - self.successes[start];
+        let entropy = |part: f64| if part > 0.0 { -part * (part / trials).ln() } else { 0.0 };
+        2.0 * (entropy(successes) + entropy(trials - successes))
+            + self.levels.iter().map(|level| level.cost(start, end)).sum::<f64>()
+    }
+}
+
+impl Level {
+    /// In units of the noise, around the median, so that squares stay exact enough.
+    fn of(values: &[Option<f64>]) -> Self {
+        let present: Vec<f64> = values.iter().copied().flatten().collect();
+        let centre = median(present.clone()).unwrap_or(0.0);
+        let noise = noise(&present);
+        let scaled: Vec<Option<f64>> = values.iter().map(|value| value.map(|value| (value - centre) / noise)).collect();
+        Self {
+            count: cumulated(scaled.iter().map(|value| f64::from(u8::from(value.is_some())))),
+            sum: cumulated(scaled.iter().map(|value| value.unwrap_or(0.0))),
+            squares: cumulated(scaled.iter().map(|value| value.map_or(0.0, |value| value * value))),
+        }
+    }
+
+    fn cost(&self, start: usize, end: usize) -> f64 {
+        let count = self.count[end] - self.count[start];
+        let sum = self.sum[end] - self.sum[start];
+        let squares = self.squares[end] - self.squares[start];
+        if count > 0.0 { (squares - sum * sum / count).max(0.0) } else { 0.0 }
+    }
+}
+
+fn cumulated(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut sums = vec![0.0];
+    sums.extend(values.scan(0.0, |sum, value| {
+        *sum += value;
+        Some(*sum)
+    }));
+    sums
+}
+
+/// The standard deviation that the median difference of neighbours tells of.
+fn noise(values: &[f64]) -> f64 {
+    let differences = values.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
+    // Of a normal distribution, the median absolute difference of two is 0.9539 standard deviations.
+    median(differences).map_or(NOISE_MIN, |median| (median / 0.9539).max(NOISE_MIN))
+}
+
+pub(super) fn median(values: Vec<f64>) -> Option<f64> {
+    quantile(values, 0.5)
+}
+
+/// The value at or below which a share of the values lies, without interpolation; `None` of nothing.
+pub(super) fn quantile(mut values: Vec<f64>, share: f64) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let rank = (values.len() as f64 * share).ceil() as usize;
+    values.get(rank.max(1) - 1).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample(successes: u64, latency_s: f64) -> Sample {
+        Sample { trials: 10, successes, levels: [Some(latency_s.log10()), Some((latency_s * 1.2).log10())] }
+    }
+
+    /// A latency of 100 ms, give or take.
+    fn usual(index: usize) -> f64 {
+        0.1 * (1.0 + 0.1 * ((index * 7919 % 13) as f64 / 13.0 - 0.5))
+    }
+
+    #[test]
+    fn a_steady_series_is_one_segment() {
+        let samples: Vec<Sample> = (0..90).map(|index| sample(10, usual(index))).collect();
+        assert_eq!(segments(&samples), [0]);
+        assert!(segments(&[]).is_empty());
+        assert_eq!(segments(&samples[..1]), [0]);
+    }
+
+    #[test]
+    fn a_step_in_latency_is_found_where_it_is() {
+        let samples: Vec<Sample> =
+            (0..90).map(|index| sample(10, usual(index) * if (30..50).contains(&index) { 4.0 } else { 1.0 })).collect();
+        assert_eq!(segments(&samples), [0, 30, 50]);
+    }
+
+    #[test]
+    fn a_fall_of_the_success_rate_is_found_where_it_is() {
+        let samples: Vec<Sample> =
+            (0..90).map(|index| sample(if (60..63).contains(&index) { 3 } else { 10 }, usual(index))).collect();
+        assert_eq!(segments(&samples), [0, 60, 63]);
+    }
+
+    #[test]
+    fn a_single_bad_window_is_a_segment() {
+        let samples: Vec<Sample> = (0..90).map(|index| sample(10, if index == 24 { 0.3 } else { 0.1 })).collect();
+        assert_eq!(segments(&samples), [0, 24, 25]);
+    }
+
+    /// The least sum by trying every way to cut.
+    fn exhaustive(samples: &[Sample]) -> f64 {
+        let sums = Sums::of(samples);
+        let price = PARAMETERS * (samples.len().max(2) as f64).ln();
+        let mut best = vec![-price];
+        for end in 1..=samples.len() {
+            best.push((0..end).map(|start| best[start] + sums.cost(start, end) + price).fold(f64::INFINITY, f64::min));
+        }
+        best[samples.len()]
+    }
+
+    proptest! {
+        #[test]
+        fn pruning_loses_nothing(windows in prop::collection::vec((0_u64..=10, 0.01_f64..10.0), 1..60)) {
+            let samples: Vec<Sample> = windows.into_iter().map(|(successes, latency)| sample(successes, latency)).collect();
+            let sums = Sums::of(&samples);
+            let price = PARAMETERS * (samples.len().max(2) as f64).ln();
+            let cuts = segments(&samples);
+            let ends = cuts.iter().copied().skip(1).chain([samples.len()]);
+            let found: f64 = cuts.iter().zip(ends).map(|(start, end)| sums.cost(*start, end) + price).sum::<f64>() - price;
+            prop_assert!((found - exhaustive(&samples)).abs() < 1e-6 * found.abs().max(1.0));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The command: reads what it is given, works out one report or a comparison, and puts it on disk.
+
+mod options;
+mod output;
+
+use std::path::{Path, PathBuf};
+
+use kernel::cli::{Exit, Failure};
+
+pub use self::options::Options;
+use self::output::{Output, unwritable};
+use crate::{
+    analyse::Analysis,
+    compare::Comparison,
+    figure::{compared, single},
+    frame::{Frames, write_parquet},
+    page,
+    read::{self, Mapping},
+    run::Run,
+    text,
+};
+
+/// What the command came to.
+#[derive(Debug)]
+pub struct Done {
+    pub exit: Exit,
+    /// For the terminal.
+    pub text: String,
+}
+
+/// Does what `options` ask for.
+///
+/// # Errors
+/// With exit code 2 if there is nothing to read or it cannot be understood, with 3 if the report cannot be written.
+pub fn run(options: &Options) -> Result<Done, Failure> {
+    let mapping = options.mapping();
+    match options.runs.as_slice() {
+        [place] => report(place, &mapping, options),
+        places => compare(places, &mapping, options),
+    }
+}
+
+/// The report of one run. Its exit code is the run's verdict.
+fn report(place: &Path, mapping: &Mapping, options: &Options) -> Result<Done, Failure> {
+    let mut run = read::run(place, mapping).map_err(Failure::wrong_input)?;
+    let output = Output::prepare(&options.out.clone().unwrap_or_else(|| report_place(place)))?;
+    if options.parquet {
+        export(&run, &output)?;
+    }
+    let analysis = Analysis::of(&mut run, options.window).map_err(Failure::wrong_input)?;
+    let figures = single::figures(&analysis);
+    let text = text::report(&analysis);
+    let json = pretty(&analysis.json());
+    output.write("report.txt", text.as_bytes())?;
+    output.write("report.json", json.as_bytes())?;
+    output.plots(&figures)?;
+    output.write("report.html", page::report(&analysis, &figures).as_bytes())?;
+    let exit = if analysis.summary.pass { Exit::Passed } else { Exit::Failed };
+    let shown = if options.json { json } else { format!("{text}{}", output.account()) };
+    Ok(Done { exit, text: shown })
+}
+
+/// A folder in the run's own, whose files stay as they are; beside a log.
+fn report_place(place: &Path) -> PathBuf {
+    if place.is_dir() {
+        return place.join("report");
+    }
+    let mut name = place.file_name().unwrap_or_default().to_owned();
+    name.push(".report");
+    place.with_file_name(name)
+}
+
+fn export(run: &Run, output: &Output) -> Result<(), Failure> {
+    let records = &run.records;
+    let frames =
+        Frames::of(&records.requests, &records.attempts, &records.events, 0).map_err(Failure::not_carried_out)?;
+    let path = output.path("joined.parquet");
+    write_parquet(&frames, &records.requests, &path).map_err(|error| unwritable(&path, error))
+}
+
+/// The comparison of several runs. It has no verdict.
+fn compare(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<Done, Failure> {
+    let runs = places.iter().map(|place| read::run(place, mapping)).collect::<Result<Vec<Run>, _>>();
+    let comparison =
+        Comparison::of(runs.map_err(Failure::wrong_input)?, options.window).map_err(Failure::wrong_input)?;
+    let place = options.out.clone().unwrap_or_else(|| Path::new("runs/compare").join(comparison.name()));
+    let output = Output::prepare(&place)?;
+    let text = text::compared::comparison(&comparison);
+    let json = pretty(&comparison.json());
+    let mut figures = Vec::new();
+    for scenario in &comparison.scenarios {
+        figures.extend(compared::figures(scenario, comparison.scenarios.len() > 1));
+    }
+    output.write("comparison.txt", text.as_bytes())?;
+    output.write("comparison.json", json.as_bytes())?;
+    output.plots(&figures)?;
+    output.write("report.html", page::comparison(&comparison, &figures).as_bytes())?;
+    let shown = if options.json { json } else { format!("{text}{}", output.account()) };
+    Ok(Done { exit: Exit::Passed, text: shown })
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("plain data is always written");
+    text.push('\n');
+    text
+}

@@ -1,0 +1,65 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Parser;
+use kernel::scenario::duration;
+
+use crate::read::{Columns, Mapping, only};
+
+/// Turns run folders into reports: one run is analysed, several are compared.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "reports", version)]
+pub struct Options {
+    /// Run folders, or request logs of other programs as CSV or JSON lines
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+
+    /// Where to put the report [default: RUN/report, or runs/compare/NAMES]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// The length of the windows in plots over time
+    #[arg(long, default_value = "1s", value_parser = window)]
+    pub window: Duration,
+
+    /// Also writes joined.parquet: requests, attempts and events in one table
+    #[arg(long)]
+    pub parquet: bool,
+
+    /// Prints the report as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Of a log: which column is what, such as intended=ts:ms,latency=dur_ms,status=code:http
+    #[arg(long, value_name = "FIELD=NAME[:UNIT],…")]
+    pub columns: Option<Columns>,
+
+    /// Of a log: only rows with this value in this column are requests; may be repeated
+    #[arg(long, value_name = "COLUMN=VALUE", value_parser = only)]
+    pub only: Vec<(String, String)>,
+
+    /// Of a log without times: requests a second
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
+    pub rate: Option<f64>,
+}
+
+impl Options {
+    pub(super) fn mapping(&self) -> Mapping {
+        Mapping { columns: self.columns.clone().unwrap_or_default(), only: self.only.clone(), rate: self.rate }
+    }
+}
+
+/// At least a millisecond: a shorter one has hardly ever a request in it.
+fn window(text: &str) -> Result<Duration, String> {
+    match duration::parse(text) {
+        Ok(length) if length >= Duration::from_millis(1) => Ok(length),
+        Ok(_) => Err("a window is 1ms or longer".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "a rate is a number over 0".to_owned())
+}

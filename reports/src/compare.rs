@@ -1,0 +1,106 @@
+//! How far runs are apart: grouped by scenario and, within it, by world.
+//!
+//! A scenario's runs make two or more sides: its worlds or, if there is only one, its runs. The first is the reference:
+//! the real world, if it is there, else the first run named. Each other side is compared with it: every metric of every
+//! phase, the latency distributions, the mix of statuses and the series over time.
+
+pub mod distance;
+mod json;
+mod pair;
+pub mod series;
+mod side;
+
+use std::{path::PathBuf, time::Duration};
+
+use polars::error::PolarsResult;
+
+pub use self::{
+    pair::{Distances, Pair, PhasePair, SeriesPair, Spread, Values},
+    series::Series,
+    side::{Member, Side, WHOLE},
+};
+use crate::run::Run;
+
+/// Several runs beside each other.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// In order of their names.
+    pub scenarios: Vec<ScenarioComparison>,
+    /// What is missing or odd.
+    pub notes: Vec<String>,
+}
+
+/// The runs of one scenario.
+#[derive(Debug, Clone)]
+pub struct ScenarioComparison {
+    pub scenario: String,
+    /// The reference first.
+    pub sides: Vec<Side>,
+    /// Each other side against the reference, in the order of `sides`.
+    pub pairs: Vec<Pair>,
+}
+
+impl Comparison {
+    /// Compares `runs`, with plots in windows of `window`.
+    ///
+    /// # Errors
+    /// The windows are too many; polars' own are passed on.
+    pub fn of(runs: Vec<Run>, window: Duration) -> PolarsResult<Self> {
+        let mut notes: Vec<String> = Vec::new();
+        let mut members: Vec<Member> = Vec::with_capacity(runs.len());
+        for run in runs {
+            notes.extend(run.notes.iter().map(|note| format!("{}: {note}", run.place.display())));
+            members.push(Member::of(run, window)?);
+        }
+        let mut names: Vec<String> = members.iter().map(|member| member.summary.scenario.clone()).collect();
+        names.sort();
+        names.dedup();
+        if names.len() > 1 {
+            notes.push(format!("{} scenarios are mixed; each is compared by itself", names.len()));
+        }
+        let mut scenarios = Vec::with_capacity(names.len());
+        for name in names {
+            let (of_scenario, rest): (Vec<Member>, Vec<Member>) =
+                members.into_iter().partition(|member| member.summary.scenario == name);
+            members = rest;
+            notes.extend(unlike(&name, &of_scenario));
+            let sides = side::sides(of_scenario);
+            if sides.len() == 1 {
+                notes.push(format!("there is nothing to compare the one run of {name} with"));
+            }
+            let pairs = sides.iter().skip(1).map(|side| Pair::of(&sides[0], side)).collect();
+            scenarios.push(ScenarioComparison { scenario: name, sides, pairs });
+        }
+        Ok(Self { scenarios, notes })
+    }
+
+    /// What the comparison's folder is called: the scenarios and the sides.
+    pub fn name(&self) -> String {
+        let of_scenario = |scenario: &ScenarioComparison| {
+            let sides: Vec<String> =
+                scenario.sides.iter().map(|side| side.name.replace([' ', '/', ','], "-")).collect();
+            format!("{}-{}", scenario.scenario, sides.join("-"))
+        };
+        let name = self.scenarios.iter().map(of_scenario).collect::<Vec<_>>().join("-");
+        // Names of files are 255 bytes at most.
+        name.chars().take(100).collect()
+    }
+
+    /// Every run, as it was named.
+    pub fn places(&self) -> impl Iterator<Item = &PathBuf> {
+        self.scenarios
+            .iter()
+            .flat_map(|scenario| &scenario.sides)
+            .flat_map(|side| &side.members)
+            .map(|member| &member.place)
+    }
+}
+
+/// A sentence if runs of one name were played from different scenarios.
+fn unlike(name: &str, members: &[Member]) -> Option<String> {
+    let mut texts = members.iter().filter_map(|member| member.scenario_text.as_ref());
+    let first = texts.next()?;
+    texts
+        .any(|text| text != first)
+        .then(|| format!("the runs called {name} do not have the same scenario.toml; differences may come from there"))
+}

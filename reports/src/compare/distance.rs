@@ -1,0 +1,209 @@
+//! How far two samples are apart, and two mixes, and two series: pure functions on slices.
+//!
+//! All are symmetric but for [`relative`] and [`nrmse`], which measure against a reference, and 0 of a sample and
+//! itself. Of nothing there is no distance: `None`.
+
+/// The Wasserstein-1 distance of two samples, in their unit: how far mass has to be moved on average to make one
+/// distribution of the other; the area between the two distribution functions. `a` and `b` are ascending.
+pub fn wasserstein_1(a: &[f64], b: &[f64]) -> Option<f64> {
+    let mut area = 0.0;
+    sweep(a, b, |from, to, share_a, share_b| area += (to - from) * (share_a - share_b).abs())?;
+    Some(area)
+}
+
+/// The Kolmogorov–Smirnov distance, 0 to 1: the greatest difference of the two distribution functions. `a` and `b` are
+/// ascending.
+pub fn kolmogorov_smirnov(a: &[f64], b: &[f64]) -> Option<f64> {
+    let mut greatest = 0.0_f64;
+    sweep(a, b, |_, _, share_a, share_b| greatest = greatest.max((share_a - share_b).abs()))?;
+    Some(greatest)
+}
+
+/// Passes every stretch between neighbouring values of either sample, with the share of each sample that lies at or
+/// below it. `None` if one is empty.
+fn sweep(a: &[f64], b: &[f64], mut visit: impl FnMut(f64, f64, f64, f64)) -> Option<()> {
+    let (mut i, mut j) = (0, 0);
+    let mut at = a.first()?.min(*b.first()?);
+    while i < a.len() || j < b.len() {
+        while i < a.len() && a[i] <= at {
+            i += 1;
+        }
+        while j < b.len() && b[j] <= at {
+            j += 1;
+        }
+        let next = [a.get(i), b.get(j)].into_iter().flatten().copied().reduce(f64::min);
+        let to = next.unwrap_or(at);
+        visit(at, to, i as f64 / a.len() as f64, j as f64 / b.len() as f64);
+        at = to;
+    }
+    Some(())
+}
+
+/// Half the sum of the differences of shares, 0 to 1: the part of one mix that would have to be something else to make
+/// the other. Counts of the same kinds in the same order.
+pub fn total_variation(a: &[u64], b: &[u64]) -> Option<f64> {
+    let (all_a, all_b) = (a.iter().sum::<u64>(), b.iter().sum::<u64>());
+    if all_a == 0 || all_b == 0 || a.len() != b.len() {
+        return None;
+    }
+    let difference = |(a, b): (&u64, &u64)| (*a as f64 / all_a as f64 - *b as f64 / all_b as f64).abs();
+    Some(a.iter().zip(b).map(difference).sum::<f64>() / 2.0)
+}
+
+/// How much more `value` is than `reference`, as a share of it; `None` of a reference of 0, unless both are.
+pub fn relative(reference: f64, value: f64) -> Option<f64> {
+    match reference {
+        _ if reference == value => Some(0.0),
+        0.0 => None,
+        _ => Some((value - reference) / reference.abs()),
+    }
+}
+
+/// The nearest-rank quantile of an ascending sample: the least value that at least `share` of it does not exceed.
+pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied()
+}
+
+/// The root of the mean squared difference where both series have a value, as a share of the reference's range there
+/// or, if it does not vary, of its mean. `None` without such places or against a reference of 0 throughout.
+pub fn nrmse(reference: &[Option<f64>], other: &[Option<f64>]) -> Option<f64> {
+    let both: Vec<(f64, f64)> = reference.iter().zip(other).filter_map(|(a, b)| Some(((*a)?, (*b)?))).collect();
+    let squares: f64 = both.iter().map(|(a, b)| (a - b).powi(2)).sum();
+    let rmse = (squares / both.len() as f64).sqrt();
+    let (low, high) =
+        both.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (a, _)| (low.min(*a), high.max(*a)));
+    let mean = both.iter().map(|(a, _)| a).sum::<f64>() / both.len() as f64;
+    let scale = if high > low { high - low } else { mean.abs() };
+    (!both.is_empty() && scale > 0.0).then(|| rmse / scale)
+}
+
+/// By how many places `other` has to be moved back to resemble `reference` most, by correlation; positive if it is
+/// late, 0 if neither varies. At most `reach` places are tried; of equals, the least is taken. `None` if the series
+/// overlap in fewer than three places with a value in both.
+pub fn lag(reference: &[Option<f64>], other: &[Option<f64>], reach: usize) -> Option<isize> {
+    let reach = isize::try_from(reach).ok()?;
+    // From 0 outwards, so that the first of equals is the least.
+    let shifts = (0..=reach).flat_map(|shift| if shift == 0 { vec![0] } else { vec![shift, -shift] });
+    let mut best: Option<(f64, isize)> = None;
+    for shift in shifts {
+        let Some(correlation) = correlation(reference, other, shift) else { continue };
+        if best.is_none_or(|(highest, _)| correlation > highest + 1e-9) {
+            best = Some((correlation, shift));
+        }
+    }
+    best.map(|(_, shift)| shift)
+}
+
+/// Pearson's correlation of `reference` at i with `other` at i + shift; 0 if one of them does not vary. Overlaps of less
+/// than half the series say little of it.
+fn correlation(reference: &[Option<f64>], other: &[Option<f64>], shift: isize) -> Option<f64> {
+    let moved =
+        |index: usize| usize::try_from(isize::try_from(index).ok()? + shift).ok().and_then(|at| *other.get(at)?);
+    let pairs: Vec<(f64, f64)> =
+        reference.iter().enumerate().filter_map(|(index, value)| Some(((*value)?, moved(index)?))).collect();
+    if pairs.len() < 3 || pairs.len() * 2 < reference.iter().flatten().count() {
+        return None;
+    }
+    let count = pairs.len() as f64;
+    let mean_a = pairs.iter().map(|(a, _)| a).sum::<f64>() / count;
+    let mean_b = pairs.iter().map(|(_, b)| b).sum::<f64>() / count;
+    let sum = |of: &dyn Fn(f64, f64) -> f64| pairs.iter().map(|(a, b)| of(a - mean_a, b - mean_b)).sum::<f64>();
+    let (both, a, b) = (sum(&|a, b| a * b), sum(&|a, _| a * a), sum(&|_, b| b * b));
+    Some(if a > 0.0 && b > 0.0 { both / (a * b).sqrt() } else { 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn distances_of_samples_are_those_of_the_textbook() {
+        // Everything is moved by 1.
+        assert_eq!(wasserstein_1(&[0.0, 1.0, 2.0], &[1.0, 2.0, 3.0]), Some(1.0));
+        // A quarter of the mass is moved by 4.
+        assert_eq!(wasserstein_1(&[0.0, 0.0, 0.0, 0.0], &[0.0, 0.0, 0.0, 4.0]), Some(1.0));
+        assert_eq!(kolmogorov_smirnov(&[0.0, 0.0, 0.0, 0.0], &[0.0, 0.0, 0.0, 4.0]), Some(0.25));
+        assert_eq!(kolmogorov_smirnov(&[1.0, 2.0], &[3.0, 4.0]), Some(1.0));
+        assert_eq!((wasserstein_1(&[], &[1.0]), kolmogorov_smirnov(&[1.0], &[])), (None, None));
+    }
+
+    #[test]
+    fn a_tenth_that_fails_is_a_tenth_away() {
+        assert_eq!(total_variation(&[10, 0], &[9, 1]).map(|tv| (tv * 1e9).round()), Some(1e8));
+        assert_eq!(total_variation(&[0, 0], &[1, 1]), None);
+    }
+
+    #[test]
+    fn a_late_series_has_its_lag() {
+        let step = |at: usize| (0..100).map(|index| Some(if index < at { 5.0 } else { 1.0 })).collect::<Vec<_>>();
+        assert_eq!(lag(&step(40), &step(47), 20), Some(7));
+        assert_eq!(lag(&step(47), &step(40), 20), Some(-7));
+        assert_eq!(lag(&[Some(1.0); 10], &[Some(2.0); 10], 5), Some(0));
+        assert_eq!(lag(&[None; 10], &[Some(2.0); 10], 5), None);
+    }
+
+    #[test]
+    fn the_error_of_a_series_is_against_the_range_of_the_reference() {
+        assert_eq!(nrmse(&[Some(0.0), Some(10.0), None], &[Some(1.0), Some(9.0), Some(5.0)]), Some(0.1));
+        assert_eq!(nrmse(&[Some(4.0), Some(4.0)], &[Some(5.0), Some(5.0)]), Some(0.25));
+        assert_eq!((nrmse(&[], &[]), nrmse(&[Some(0.0)], &[Some(1.0)])), (None, None));
+    }
+
+    #[test]
+    fn quantiles_are_nearest_ranks() {
+        let sorted = [1.0, 2.0, 3.0, 4.0];
+        assert_eq!(
+            [0.0, 0.25, 0.26, 0.5, 1.0].map(|share| quantile(&sorted, share)),
+            [1.0, 1.0, 2.0, 2.0, 4.0].map(Some)
+        );
+        assert_eq!(quantile(&[], 0.5), None);
+    }
+
+    fn sample() -> impl Strategy<Value = Vec<f64>> {
+        prop::collection::vec(0.0_f64..100.0, 1..40).prop_map(|mut values| {
+            values.sort_by(f64::total_cmp);
+            values
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_sample_is_no_distance_from_itself(a in sample()) {
+            prop_assert_eq!(wasserstein_1(&a, &a), Some(0.0));
+            prop_assert_eq!(kolmogorov_smirnov(&a, &a), Some(0.0));
+        }
+
+        #[test]
+        fn distances_are_symmetric_and_obey_the_triangle(a in sample(), b in sample(), c in sample()) {
+            for distance in [wasserstein_1, kolmogorov_smirnov] {
+                let between = |x: &[f64], y: &[f64]| distance(x, y).unwrap();
+                prop_assert!((between(&a, &b) - between(&b, &a)).abs() < 1e-9);
+                prop_assert!(between(&a, &c) <= between(&a, &b) + between(&b, &c) + 1e-9);
+            }
+        }
+
+        #[test]
+        fn moving_a_sample_moves_it_that_far(a in sample(), by in 0.0_f64..50.0) {
+            let moved: Vec<f64> = a.iter().map(|value| value + by).collect();
+            prop_assert!((wasserstein_1(&a, &moved).unwrap() - by).abs() < 1e-9);
+        }
+
+        #[test]
+        fn wasserstein_of_equal_sizes_is_the_mean_difference_in_order(a in sample(), seed in sample()) {
+            let b: Vec<f64> = { let mut b: Vec<f64> = a.iter().zip(seed.iter().cycle()).map(|(a, s)| a + s).collect(); b.sort_by(f64::total_cmp); b };
+            let mean = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).sum::<f64>() / a.len() as f64;
+            prop_assert!((wasserstein_1(&a, &b).unwrap() - mean).abs() < 1e-6);
+        }
+
+        #[test]
+        fn a_mix_is_between_no_and_all_of_it_away(a in prop::collection::vec(0_u64..50, 4), b in prop::collection::vec(0_u64..50, 4)) {
+            if let Some(distance) = total_variation(&a, &b) {
+                prop_assert!((0.0..=1.0 + 1e-9).contains(&distance));
+                prop_assert_eq!(total_variation(&a, &a), Some(0.0));
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Draws figures. The only place that knows plotters, pixels and fonts.
+//!
+//! A figure is drawn once, as SVG; PNG is made from that, with a font that is part of the program. Texts carry CSS
+//! generic families only, so a page shows them in the reader's own font. Colours are written as plain attributes, which
+//! a page's style sheet may replace: that is how a plot gets dark with its page.
+
+mod canvas;
+mod legend;
+mod panel;
+mod png;
+mod tick;
+
+use self::{
+    canvas::{Anchor, Canvas, Style},
+    panel::{Frame, draw_panel, labels_of},
+};
+use crate::figure::Figure;
+
+pub use self::{canvas::Paint, png::png};
+
+/// How much room there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// A desk's screen, or paper: 960 pixels.
+    Wide,
+    /// A telephone held upright: 380 pixels.
+    Narrow,
+}
+
+impl Room {
+    fn width(self) -> f64 {
+        match self {
+            Self::Wide => 960.0,
+            Self::Narrow => 380.0,
+        }
+    }
+
+    /// Of all panels together, but for what each needs for its legend.
+    fn height(self, weight: f64) -> f64 {
+        match self {
+            Self::Wide => 190.0 * weight,
+            Self::Narrow => 165.0 * weight,
+        }
+    }
+
+    fn left(self) -> f64 {
+        match self {
+            Self::Wide => 78.0,
+            Self::Narrow => 62.0,
+        }
+    }
+}
+
+const RIGHT: f64 = 16.0;
+const TITLE_SIZE: f64 = 15.0;
+const CAPTION_SIZE: f64 = 12.5;
+/// Between two panels.
+const GAP: f64 = 14.0;
+/// Below the last panel: tick labels and the label of the axis.
+const FOOT: f64 = 44.0;
+
+/// The figure as an SVG document. The same figure gives the same text.
+pub fn svg(figure: &Figure, room: Room) -> String {
+    let caption = wrapped(&figure.caption, ((room.width() - 24.0) / (CAPTION_SIZE * 0.52)) as usize);
+    let head = 12.0 + TITLE_SIZE + 6.0 + caption.len() as f64 * (CAPTION_SIZE + 4.0) + 6.0;
+    let area = (room.left(), room.width() - RIGHT);
+    let labels = labels_of(&figure.bands, &figure.x, area, room);
+    let mut frames: Vec<Frame> = Vec::with_capacity(figure.panels.len());
+    let mut y = head;
+    for (index, panel) in figure.panels.iter().enumerate() {
+        let bands = if index == 0 { labels.rows } else { 0 };
+        let frame = Frame::below(y, panel, bands, room, area);
+        y = frame.bottom + GAP;
+        frames.push(frame);
+    }
+    let height = y - GAP + FOOT;
+    Canvas::document((room.width(), height), |canvas| {
+        canvas.rectangle((0.0, 0.0), (room.width(), height), Paint::PAPER, 1.0);
+        let title = match room {
+            Room::Wide => format!("{} · {}", figure.title, figure.subject),
+            Room::Narrow => figure.title.clone(),
+        };
+        canvas.text(&title, (12.0, 12.0), Style { bold: true, ..Style::new(TITLE_SIZE, Anchor::Left) });
+        for (row, line) in caption.iter().enumerate() {
+            let at = (12.0, 12.0 + TITLE_SIZE + 6.0 + row as f64 * (CAPTION_SIZE + 4.0));
+            canvas.text(line, at, Style { paint: Paint::MUTED, ..Style::new(CAPTION_SIZE, Anchor::Left) });
+        }
+        for (index, (panel, frame)) in figure.panels.iter().zip(&frames).enumerate() {
+            let last = index + 1 == frames.len();
+            draw_panel(canvas, figure, panel, frame, (index == 0).then_some(&labels), last);
+        }
+    })
+}
+
+/// Lines of at most `columns` characters, broken between words.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}

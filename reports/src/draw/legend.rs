@@ -1,0 +1,76 @@
+//! A panel's legend: above the data, never on it.
+
+use super::canvas::{Anchor, Canvas, Paint, Style, text_width};
+use crate::figure::{Layer, Mark, Panel, Shape};
+
+const SIZE: f64 = 11.5;
+const ROW: f64 = 17.0;
+/// A sample of the layer.
+const SAMPLE: f64 = 18.0;
+/// Between the sample and its name.
+const SPACE: f64 = 5.0;
+/// Between two entries.
+const GAP: f64 = 16.0;
+
+/// Where the entries of a panel go, from the upper left corner of its header.
+pub(super) struct Legend<'a> {
+    title: &'a str,
+    entries: Vec<(&'a Layer, (f64, f64))>,
+    pub(super) height: f64,
+}
+
+impl<'a> Legend<'a> {
+    /// In rows of at most `width` pixels, the title first.
+    pub(super) fn of(panel: &'a Panel, width: f64) -> Self {
+        let title_width = if panel.title.is_empty() { 0.0 } else { text_width(&panel.title, SIZE) * 1.08 + GAP };
+        let (mut x, mut y) = (title_width, 0.0);
+        let mut entries: Vec<(&Layer, (f64, f64))> = Vec::new();
+        for layer in panel.layers.iter().filter(|layer| !layer.name.is_empty()) {
+            let needed = SAMPLE + SPACE + text_width(&layer.name, SIZE);
+            if x > 0.0 && x + needed > width {
+                (x, y) = (0.0, y + ROW);
+            }
+            entries.push((layer, (x, y)));
+            x += needed + GAP;
+        }
+        Self { title: &panel.title, entries, height: y + ROW }
+    }
+
+    pub(super) fn draw(&self, canvas: &mut Canvas<'_>, corner: (f64, f64)) {
+        canvas.text(self.title, corner, Style { bold: true, ..Style::new(SIZE, Anchor::Left) });
+        for (layer, (x, y)) in &self.entries {
+            let (x, y) = (corner.0 + x, corner.1 + y);
+            sample(canvas, layer, (x, y + SIZE * 0.45));
+            let style = Style { paint: Paint::MUTED, ..Style::new(SIZE, Anchor::Left) };
+            canvas.text(&layer.name, (x + SAMPLE + SPACE, y), style);
+        }
+    }
+}
+
+/// `at` is the middle of the sample's left edge.
+fn sample(canvas: &mut Canvas<'_>, layer: &Layer, at: (f64, f64)) {
+    let paint = Paint::of(layer.colour);
+    let ends = [at, (at.0 + SAMPLE, at.1)];
+    let centre = (at.0 + SAMPLE / 2.0, at.1);
+    let (upper, lower) = ((at.0 + 2.0, at.1 - 4.5), (at.0 + SAMPLE - 2.0, at.1 + 4.5));
+    match &layer.shape {
+        Shape::Line { dashed: false, .. } => canvas.line(&ends, paint, 2.2, 1.0),
+        Shape::Line { dashed: true, .. } => canvas.dashes(&ends, paint, 1.8),
+        Shape::Area(_) => canvas.rectangle(upper, lower, paint, 0.25),
+        Shape::Bars(_) => canvas.rectangle(upper, lower, paint, 1.0),
+        Shape::Cells(_) => canvas.rectangle(upper, lower, paint, 0.8),
+        Shape::Points { mark, .. } => draw_mark(canvas, *mark, centre, paint, 1.0),
+    }
+}
+
+pub(super) fn draw_mark(canvas: &mut Canvas<'_>, mark: Mark, at: (f64, f64), paint: Paint, alpha: f64) {
+    let (x, y) = at;
+    match mark {
+        Mark::Dot => canvas.disc(at, 2.3, paint, alpha),
+        Mark::Cross => {
+            canvas.line(&[(x - 3.2, y - 3.2), (x + 3.2, y + 3.2)], paint, 1.5, alpha);
+            canvas.line(&[(x - 3.2, y + 3.2), (x + 3.2, y - 3.2)], paint, 1.5, alpha);
+        }
+        Mark::Triangle => canvas.polygon(&[(x - 4.2, y + 3.6), (x + 4.2, y + 3.6), (x, y - 4.4)], paint, alpha),
+    }
+}

@@ -1,0 +1,212 @@
+//! One panel: bands, grid, axes, layers.
+
+use super::{
+    Room,
+    canvas::{Anchor, Canvas, Paint, Style, text_width},
+    legend::{Legend, draw_mark},
+    tick::ticks,
+};
+use crate::figure::{Axis, Band, Bar, Cell, Figure, Layer, Panel, Shape, Ticks};
+
+const TICK_SIZE: f64 = 11.5;
+const BAND_SIZE: f64 = 11.0;
+const BAND_ROW: f64 = 15.0;
+const BAND_ALPHA: f64 = 0.14;
+/// How wide the topmost line is, and how much wider each below it.
+const LINE: f64 = 1.7;
+const LINE_STEP: f64 = 1.5;
+/// Pixels between two ticks, at least.
+const X_TICK_ROOM: f64 = 56.0;
+const Y_TICK_ROOM: f64 = 30.0;
+
+/// Where a panel's data goes, in pixels.
+pub(super) struct Frame {
+    /// Of the header: legend, then band names.
+    head: f64,
+    top: f64,
+    pub(super) bottom: f64,
+    left: f64,
+    right: f64,
+    legend_height: f64,
+}
+
+impl Frame {
+    /// The frame of `panel`, below `y`, with `bands` rows of band names.
+    pub(super) fn below(y: f64, panel: &Panel, bands: usize, room: Room, area: (f64, f64)) -> Self {
+        let legend_height = Legend::of(panel, area.1 - 12.0).height;
+        let top = y + legend_height + bands as f64 * BAND_ROW + 4.0;
+        let bottom = top + room.height(panel.weight);
+        Self { head: y, top, bottom, left: area.0, right: area.1, legend_height }
+    }
+
+    fn x(&self, axis: &Axis, value: f64) -> Option<f64> {
+        axis.position(value).map(|share| self.left + share * (self.right - self.left))
+    }
+
+    /// Names count from the top down, everything else from the bottom up.
+    fn y(&self, axis: &Axis, value: f64) -> Option<f64> {
+        let height = self.bottom - self.top;
+        let down = matches!(axis.ticks, Ticks::Names(_));
+        axis.position(value).map(|share| if down { self.top + share * height } else { self.bottom - share * height })
+    }
+
+    fn at(&self, x: &Axis, y: &Axis, point: (f64, f64)) -> Option<(f64, f64)> {
+        Some((self.x(x, point.0)?, self.y(y, point.1)?))
+    }
+}
+
+/// The names of the bands and where they go.
+pub(super) struct BandLabels {
+    /// Name, left edge in pixels, row.
+    labels: Vec<(String, f64, usize)>,
+    pub(super) rows: usize,
+}
+
+/// Each name starts at its band, in the first row that has room there.
+pub(super) fn labels_of(bands: &[Band], axis: &Axis, area: (f64, f64), room: Room) -> BandLabels {
+    let mut ends: Vec<f64> = Vec::new();
+    let mut labels = Vec::new();
+    for band in bands {
+        let name = if room == Room::Narrow { &band.short_name } else { &band.name };
+        let width = text_width(name, BAND_SIZE) + 8.0;
+        let Some(share) = axis.position(band.from) else { continue };
+        let start = (area.0 + share * (area.1 - area.0)).min(area.1 - width).max(area.0);
+        let row = ends.iter().position(|end| *end <= start).unwrap_or(ends.len());
+        if row == ends.len() {
+            ends.push(0.0);
+        }
+        ends[row] = start + width;
+        labels.push((name.clone(), start, row));
+    }
+    BandLabels { labels, rows: ends.len() }
+}
+
+pub(super) fn draw_panel(
+    canvas: &mut Canvas<'_>,
+    figure: &Figure,
+    panel: &Panel,
+    frame: &Frame,
+    labels: Option<&BandLabels>,
+    last: bool,
+) {
+    Legend::of(panel, frame.right - 12.0).draw(canvas, (12.0, frame.head));
+    if let Some(labels) = labels {
+        for (name, x, row) in &labels.labels {
+            let at = (*x, frame.head + frame.legend_height + *row as f64 * BAND_ROW);
+            canvas.text(name, at, Style { paint: Paint::MUTED, ..Style::new(BAND_SIZE, Anchor::Left) });
+        }
+    }
+    draw_bands(canvas, &figure.bands, &figure.x, frame);
+    draw_grid(canvas, figure, panel, frame, last);
+    for (index, layer) in panel.layers.iter().enumerate() {
+        // What is drawn over stays visible beside what covers it.
+        let width = LINE + LINE_STEP * (panel.layers.len() - 1 - index).min(3) as f64;
+        draw_layer(canvas, layer, width, &figure.x, &panel.y, frame);
+    }
+    let edge = [(frame.left, frame.top), (frame.left, frame.bottom), (frame.right, frame.bottom)];
+    canvas.line(&edge, Paint::MUTED, 1.0, 1.0);
+}
+
+fn draw_bands(canvas: &mut Canvas<'_>, bands: &[Band], axis: &Axis, frame: &Frame) {
+    for band in bands {
+        let (Some(from), Some(to)) = (frame.x(axis, band.from), frame.x(axis, band.to)) else { continue };
+        if to - from > 0.5 {
+            canvas.rectangle((from, frame.top), (to, frame.bottom), Paint::BAND, BAND_ALPHA);
+        }
+        for x in if to - from > 0.5 { vec![from, to] } else { vec![from] } {
+            canvas.line(&[(x, frame.top), (x, frame.bottom)], Paint::BAND, 1.2, 0.9);
+        }
+    }
+}
+
+fn draw_grid(canvas: &mut Canvas<'_>, figure: &Figure, panel: &Panel, frame: &Frame, last: bool) {
+    let names = matches!(panel.y.ticks, Ticks::Names(_));
+    for (value, label) in ticks(&panel.y, ((frame.bottom - frame.top) / Y_TICK_ROOM) as usize) {
+        let Some(y) = frame.y(&panel.y, value) else { continue };
+        if !names {
+            canvas.line(&[(frame.left, y), (frame.right, y)], Paint::GRID, 1.0, 1.0);
+        }
+        let style = Style { middle: true, paint: Paint::MUTED, ..Style::new(TICK_SIZE, Anchor::Right) };
+        canvas.text(&label, (frame.left - 7.0, y), style);
+    }
+    for (value, label) in ticks(&figure.x, ((frame.right - frame.left) / X_TICK_ROOM) as usize) {
+        let Some(x) = frame.x(&figure.x, value) else { continue };
+        canvas.line(&[(x, frame.top), (x, frame.bottom)], Paint::GRID, 1.0, 0.7);
+        if last {
+            canvas.line(&[(x, frame.bottom), (x, frame.bottom + 4.0)], Paint::MUTED, 1.0, 1.0);
+            let style = Style { paint: Paint::MUTED, ..Style::new(TICK_SIZE, Anchor::Centre) };
+            canvas.text(&label, (x, frame.bottom + 8.0), style);
+        }
+    }
+    if last {
+        let middle = (frame.left + frame.right) / 2.0;
+        let style = Style { paint: Paint::MUTED, ..Style::new(TICK_SIZE, Anchor::Centre) };
+        canvas.text(&figure.x.label, (middle, frame.bottom + 25.0), style);
+    }
+    let style =
+        Style { paint: Paint::MUTED, upwards: true, middle: true, ..Style::new(TICK_SIZE - 0.5, Anchor::Centre) };
+    canvas.text(&panel.y.label, (11.0, (frame.top + frame.bottom) / 2.0), style);
+}
+
+fn draw_layer(canvas: &mut Canvas<'_>, layer: &Layer, width: f64, x: &Axis, y: &Axis, frame: &Frame) {
+    let paint = Paint::of(layer.colour);
+    match &layer.shape {
+        Shape::Line { points, dashed } => {
+            for stretch in stretches(points, |point| frame.at(x, y, *point)) {
+                match stretch.as_slice() {
+                    [alone] => canvas.disc(*alone, 1.6, paint, 1.0),
+                    line if *dashed => canvas.dashes(line, paint, LINE),
+                    line => canvas.line(line, paint, width, 1.0),
+                }
+            }
+        }
+        Shape::Area(points) => {
+            let both = |&(at, lower, upper): &(f64, f64, f64)| {
+                Some((frame.at(x, y, (at, lower))?, frame.at(x, y, (at, upper))?))
+            };
+            for stretch in stretches(points, both) {
+                let outline =
+                    stretch.iter().map(|(lower, _)| *lower).chain(stretch.iter().rev().map(|(_, upper)| *upper));
+                canvas.polygon(&outline.collect::<Vec<_>>(), paint, 0.22);
+            }
+        }
+        Shape::Points { points, mark } => {
+            for at in points.iter().filter_map(|point| frame.at(x, y, *point)) {
+                draw_mark(canvas, *mark, at, paint, 0.75);
+            }
+        }
+        Shape::Cells(cells) => cells.iter().for_each(|cell| draw_cell(canvas, cell, paint, x, y, frame)),
+        Shape::Bars(bars) => bars.iter().for_each(|bar| draw_bar(canvas, bar, paint, x, y, frame)),
+    }
+}
+
+fn draw_cell(canvas: &mut Canvas<'_>, cell: &Cell, paint: Paint, x: &Axis, y: &Axis, frame: &Frame) {
+    let lower = frame.at(x, y, (cell.x.0, cell.y.0));
+    let upper = frame.at(x, y, (cell.x.1, cell.y.1));
+    if let (Some(lower), Some(upper)) = (lower, upper) {
+        canvas.rectangle((lower.0, upper.1), (upper.0, lower.1), paint, cell.weight);
+    }
+}
+
+/// A bar is seen however short it is.
+fn draw_bar(canvas: &mut Canvas<'_>, bar: &Bar, paint: Paint, x: &Axis, y: &Axis, frame: &Frame) {
+    let upper = frame.at(x, y, (bar.from, bar.row - bar.height / 2.0));
+    let lower = frame.at(x, y, (bar.to, bar.row + bar.height / 2.0));
+    if let (Some(upper), Some(lower)) = (upper, lower) {
+        canvas.rectangle(upper, (lower.0.max(upper.0 + 1.0), lower.1), paint, 1.0);
+    }
+}
+
+/// The points that have a place, in stretches that are interrupted where one has none.
+fn stretches<T, P>(points: &[T], place: impl Fn(&T) -> Option<P>) -> Vec<Vec<P>> {
+    let mut stretches = vec![Vec::new()];
+    for point in points {
+        match (place(point), stretches.last_mut()) {
+            (Some(at), Some(stretch)) => stretch.push(at),
+            (None, Some(stretch)) if !stretch.is_empty() => stretches.push(Vec::new()),
+            _ => {}
+        }
+    }
+    stretches.retain(|stretch| !stretch.is_empty());
+    stretches
+}

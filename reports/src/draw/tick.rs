@@ -1,0 +1,114 @@
+//! Where an axis has ticks, and what is written there.
+
+use crate::figure::{Axis, Scale, Ticks};
+
+/// A value and its label.
+pub(super) type Tick = (f64, String);
+
+/// Ticks of `axis`, at most about `max` of them, ascending.
+pub(super) fn ticks(axis: &Axis, max: usize) -> Vec<Tick> {
+    match (&axis.ticks, axis.scale) {
+        (Ticks::Names(names), _) => names.iter().enumerate().map(|(row, name)| (row as f64, name.clone())).collect(),
+        (_, Scale::Logarithmic) => logarithmic(axis, max),
+        (_, Scale::Linear) => linear(axis, max),
+    }
+}
+
+fn linear(axis: &Axis, max: usize) -> Vec<Tick> {
+    let (from, to) = axis.range;
+    let step = step((to - from) / max.max(1) as f64, &axis.ticks);
+    let first = (from / step).ceil() as i64;
+    let last = (to / step + 1e-9).floor() as i64;
+    (first..=last).map(|index| index as f64 * step).map(|value| (value, label(value, step, &axis.ticks))).collect()
+}
+
+/// The smallest round number that is at least `least`. Of seconds, those that clocks have.
+fn step(least: f64, ticks: &Ticks) -> f64 {
+    const CLOCK: [f64; 13] = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0];
+    if *ticks == Ticks::Seconds
+        && let Some(step) = CLOCK.into_iter().find(|step| *step >= least)
+    {
+        return step;
+    }
+    let power = 10_f64.powf(least.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= least * 0.999).unwrap_or(power)
+}
+
+/// Powers of ten, and twice and five times them where there are few.
+fn logarithmic(axis: &Axis, max: usize) -> Vec<Tick> {
+    let (from, to) = axis.range;
+    let decades: Vec<i32> = (from.log10().floor() as i32..=to.log10().ceil() as i32).collect();
+    let among = |factors: &[f64], every: usize| -> Vec<f64> {
+        let powers = decades.iter().filter(|decade| decade.rem_euclid(every as i32) == 0);
+        let values = powers.flat_map(|decade| factors.iter().map(move |factor| factor * 10_f64.powi(*decade)));
+        values.filter(|value| (from..=to).contains(value)).collect()
+    };
+    let choices =
+        [among(&[1.0, 2.0, 5.0], 1), among(&[1.0, 3.0], 1), among(&[1.0], 1), among(&[1.0], 2), among(&[1.0], 3)];
+    let fits = |values: &Vec<f64>| values.len() <= max.max(2);
+    let values = choices.iter().find(|values| fits(values)).unwrap_or(&choices[4]);
+    values.iter().map(|value| (*value, label(*value, *value, &axis.ticks))).collect()
+}
+
+fn label(value: f64, step: f64, ticks: &Ticks) -> String {
+    match ticks {
+        Ticks::Duration => duration(value),
+        Ticks::Percent => format!("{} %", number(value * 100.0, step * 100.0)),
+        _ => number(value, step),
+    }
+}
+
+/// With as many decimals as the step has.
+fn number(value: f64, step: f64) -> String {
+    let decimals = (-step.log10().floor()).max(0.0) as usize;
+    let text = format!("{value:.decimals$}");
+    match text.as_str() {
+        "-0" => "0".to_owned(),
+        _ if value.abs() >= 1e6 && value % 1e5 == 0.0 => format!("{}M", value / 1e6),
+        _ if value.abs() >= 1e4 && value % 100.0 == 0.0 => format!("{}k", value / 1e3),
+        _ => text,
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    let (value, unit) = match seconds {
+        0.0 => return "0 s".to_owned(),
+        small if small.abs() < 0.99e-3 => (small * 1e6, "µs"),
+        middle if middle.abs() < 0.99 => (middle * 1e3, "ms"),
+        large => (large, "s"),
+    };
+    let rounded = (value * 100.0).round() / 100.0;
+    format!("{rounded} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(axis: &Axis, max: usize) -> Vec<String> {
+        ticks(axis, max).into_iter().map(|(_, label)| label).collect()
+    }
+
+    #[test]
+    fn seconds_are_whole_and_steps_are_those_of_clocks() {
+        assert_eq!(labels(&Axis::time(90.0), 7), ["0", "15", "30", "45", "60", "75", "90"]);
+        assert_eq!(labels(&Axis::time(2.0), 10), ["0", "1", "2"]);
+        assert_eq!(labels(&Axis::time(36_000.0), 4), ["0", "10k", "20k", "30k"]);
+    }
+
+    #[test]
+    fn latencies_read_with_their_units() {
+        let axis = Axis::latency("latency", [0.000_5, 12.0].into_iter());
+        assert_eq!(labels(&axis, 6), ["1 ms", "10 ms", "100 ms", "1 s", "10 s"]);
+        let short = Axis::latency("latency", [0.2, 0.3].into_iter());
+        assert_eq!(labels(&short, 6), ["100 ms", "200 ms", "500 ms"]);
+    }
+
+    #[test]
+    fn numbers_have_the_decimals_of_their_step() {
+        let axis = |to| Axis { range: (0.0, to), ..Axis::from_zero("", Ticks::Number, [].into_iter()) };
+        assert_eq!(labels(&axis(1.0), 5), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(labels(&axis(10.8), 5), ["0", "5", "10"]);
+        assert_eq!(labels(&axis(20_000.0), 2), ["0", "10k", "20k"]);
+    }
+}

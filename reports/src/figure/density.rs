@@ -1,0 +1,94 @@
+//! More points than a plot can show, counted in the cells of a grid.
+
+use super::Cell;
+
+/// Cells along the time axis and along the latency axis.
+const COLUMNS: usize = 220;
+const ROWS: usize = 72;
+/// The weight of a cell with a single point, so that one failure among millions is seen.
+const WEIGHT_MIN: f64 = 0.35;
+
+/// How many points there are in each cell of time x logarithm of latency.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid {
+    end_s: f64,
+    /// Of latencies; both positive.
+    range_s: (f64, f64),
+    /// Rows to a unit of the logarithm of latency.
+    scale: f64,
+    counts: Vec<u32>,
+}
+
+impl Grid {
+    /// An empty grid for seconds of the run up to `end_s`, and seconds of latency within `range_s`.
+    pub fn new(end_s: f64, range_s: Option<(f64, f64)>) -> Self {
+        let (low, high) = range_s.unwrap_or((1e-3, 1.0));
+        // A cell more above, so that the highest value is inside.
+        let range_s = (low, high * (high / low).max(1.01).powf(1.0 / ROWS as f64));
+        let scale = ROWS as f64 / (range_s.1 / range_s.0).ln();
+        Self { end_s: end_s.max(1e-6), range_s, scale, counts: vec![0; COLUMNS * ROWS] }
+    }
+
+    /// Counts a point. One without a positive latency is in the lowest row.
+    pub fn add(&mut self, (at, latency): (f64, f64)) {
+        let column = (at / self.end_s * COLUMNS as f64) as usize;
+        let row = if latency > 0.0 { ((latency / self.range_s.0).ln() * self.scale) as usize } else { 0 };
+        let cell = &mut self.counts[row.min(ROWS - 1) * COLUMNS + column.min(COLUMNS - 1)];
+        *cell = cell.saturating_add(1);
+    }
+
+    /// The cells that hold a point, as dark as the logarithm of how many. Neighbours along the time axis that look the
+    /// same are one cell.
+    pub fn cells(&self) -> Vec<Cell> {
+        let most = f64::from(self.counts.iter().copied().max().unwrap_or(0)).max(2.0).ln();
+        // Eight shades are as many as can be told apart.
+        let shade = |count: u32| ((f64::from(count).ln() / most) * 7.0).round() as u8 + 1;
+        let mut cells = Vec::new();
+        for row in 0..ROWS {
+            let counts = &self.counts[row * COLUMNS..(row + 1) * COLUMNS];
+            let shades: Vec<u8> = counts.iter().map(|count| if *count > 0 { shade(*count) } else { 0 }).collect();
+            let mut column = 0;
+            for run in shades.chunk_by(|a, b| a == b) {
+                if run[0] > 0 {
+                    cells.push(self.cell(row, column, run.len(), run[0]));
+                }
+                column += run.len();
+            }
+        }
+        cells
+    }
+
+    fn cell(&self, row: usize, column: usize, columns: usize, shade: u8) -> Cell {
+        let at = |column: usize| column as f64 / COLUMNS as f64 * self.end_s;
+        let level = |row: usize| self.range_s.0 * (self.range_s.1 / self.range_s.0).powf(row as f64 / ROWS as f64);
+        let weight = WEIGHT_MIN + (1.0 - WEIGHT_MIN) * f64::from(shade - 1) / 7.0;
+        Cell { x: (at(column), at(column + columns)), y: (level(row), level(row + 1)), weight }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid(points: impl Iterator<Item = (f64, f64)>, range_s: (f64, f64)) -> Grid {
+        let mut grid = Grid::new(100.0, Some(range_s));
+        points.for_each(|point| grid.add(point));
+        grid
+    }
+
+    #[test]
+    fn every_point_is_in_a_cell_and_a_single_one_is_seen() {
+        let points = (0..10_000).map(|index| (f64::from(index) / 100.0, 0.01)).chain([(50.0, 9.0)]);
+        let grid = grid(points, (0.01, 9.0));
+        assert_eq!(grid.counts.iter().sum::<u32>(), 10_001);
+        let cells = grid.cells();
+        let high = cells.iter().find(|cell| cell.y.0 <= 9.0 && cell.y.1 >= 9.0).unwrap();
+        assert!(high.weight >= WEIGHT_MIN && high.x.0 <= 50.0 && high.x.1 >= 50.0);
+    }
+
+    #[test]
+    fn equal_neighbours_are_one_cell() {
+        let points = (0..22_000).map(|index| (f64::from(index) / 220.0, 0.01));
+        assert_eq!(grid(points, (0.01, 0.01)).cells().len(), 1);
+    }
+}

@@ -1,0 +1,155 @@
+//! A run's rows as polars frames, and what is asked of them: windows, joins, percentiles.
+//!
+//! Every result is in an order that is part of the question (ascending windows, ids, names) and made of integers or of
+//! values picked from among them, so that the same rows give the same figures however polars spreads the work.
+//! A percentile is `kernel::measure`'s, the nearest rank; polars calls it equiprobable.
+
+mod joined;
+mod latencies;
+mod servers;
+mod windows;
+
+use kernel::{
+    record::{AttemptRow, Event, EventRow, RequestRow},
+    status::Outcome,
+};
+use polars::prelude::*;
+
+pub use self::{joined::write_parquet, latencies::Latency, servers::ServerTally, windows::Windows};
+
+/// The three tables of a run.
+#[derive(Debug, Clone)]
+pub struct Frames {
+    pub(crate) requests: DataFrame,
+    pub(crate) attempts: DataFrame,
+    pub(crate) events: DataFrame,
+    /// When the run was over, in microseconds.
+    pub(crate) end_us: u64,
+}
+
+impl Frames {
+    /// # Errors
+    /// None that the rows could bring about; polars' own are passed on.
+    pub fn of(
+        requests: &[RequestRow],
+        attempts: &[AttemptRow],
+        events: &[EventRow],
+        end_us: u64,
+    ) -> PolarsResult<Self> {
+        Ok(Self {
+            requests: request_frame(requests)?,
+            attempts: attempt_frame(attempts)?,
+            events: event_frame(events)?,
+            end_us,
+        })
+    }
+}
+
+/// In one pass: of millions of rows, each pass takes a while.
+fn request_frame(rows: &[RequestRow]) -> PolarsResult<DataFrame> {
+    let number = |name: &str| PrimitiveChunkedBuilder::<UInt64Type>::new(name.into(), rows.len());
+    let count = |name: &str| PrimitiveChunkedBuilder::<UInt32Type>::new(name.into(), rows.len());
+    let flag = |name: &str| BooleanChunkedBuilder::new(name.into(), rows.len());
+    let mut numbers = ["id", "intended_us", "sent_us", "done_us", "latency_us", "uncorrected_us"].map(number);
+    let mut counts = ["attempts", "failovers"].map(count);
+    let mut flags = ["ok", "dropped"].map(flag);
+    for row in rows {
+        let uncorrected_us = row.done_us.zip(row.sent_us).map(|(done_us, sent_us)| done_us.saturating_sub(sent_us));
+        let values = [Some(row.id), Some(row.intended_us), row.sent_us, row.done_us, row.latency_us, uncorrected_us];
+        numbers.iter_mut().zip(values).for_each(|(column, value)| column.append_option(value));
+        counts.iter_mut().zip([row.attempts, row.failovers]).for_each(|(column, value)| column.append_value(value));
+        let values = [row.status.is_success(), row.status == Outcome::Dropped];
+        flags.iter_mut().zip(values).for_each(|(column, value)| column.append_value(value));
+    }
+    let numbers = numbers.into_iter().map(|column| column.finish().into_series());
+    let counts = counts.into_iter().map(|column| column.finish().into_series());
+    let flags = flags.into_iter().map(|column| column.finish().into_series());
+    DataFrame::new(rows.len(), numbers.chain(counts).chain(flags).map(Column::from).collect())
+}
+
+fn attempt_frame(rows: &[AttemptRow]) -> PolarsResult<DataFrame> {
+    DataFrame::new(
+        rows.len(),
+        vec![
+            numbers("request", rows.iter().map(|row| Some(row.request))),
+            counts("attempt", rows.iter().map(|row| row.attempt)),
+            texts("attempt_server", rows.iter().map(|row| Some(row.server.as_str()))),
+            numbers("start_us", rows.iter().map(|row| Some(row.start_us))),
+            numbers("end_us", rows.iter().map(|row| Some(row.end_us))),
+            texts("attempt_status", rows.iter().map(|row| Some(row.status.name()))),
+            texts("attempt_cause", rows.iter().map(|row| row.cause.as_deref())),
+        ],
+    )
+}
+
+fn event_frame(rows: &[EventRow]) -> PolarsResult<DataFrame> {
+    DataFrame::new(
+        rows.len(),
+        vec![
+            numbers("at_us", rows.iter().map(|row| Some(row.at_us))),
+            texts("source", rows.iter().map(|row| Some(row.source.as_str()))),
+            texts("event", rows.iter().map(|row| Some(event_name(row.event)))),
+            numbers("request", rows.iter().map(|row| row.request)),
+            Column::from(row_attempts(rows)),
+            numbers("backoff_us", rows.iter().map(|row| row.duration_us)),
+        ],
+    )
+}
+
+fn row_attempts(rows: &[EventRow]) -> Series {
+    UInt32Chunked::from_iter_options("attempt".into(), rows.iter().map(|row| row.attempt)).into_series()
+}
+
+/// As `events.jsonl` writes it.
+pub(crate) fn event_name(event: Event) -> &'static str {
+    match event {
+        Event::FaultStart => "fault_start",
+        Event::FaultEnd => "fault_end",
+        Event::NoEffect => "no_effect",
+        Event::Restart => "restart",
+        Event::Listening => "listening",
+        Event::Finished => "finished",
+        Event::Skipped => "skipped",
+        Event::Refused => "refused",
+        Event::Pick => "pick",
+        Event::AttemptFailed => "attempt_failed",
+        Event::Backoff => "backoff",
+        Event::Failover => "failover",
+        Event::GiveUp => "give_up",
+        Event::Unhealthy => "unhealthy",
+        Event::Healthy => "healthy",
+        Event::Connecting => "connecting",
+        Event::Ready => "ready",
+        Event::TransientFailure => "transient_failure",
+        Event::Idle => "idle",
+    }
+}
+
+fn numbers(name: &str, values: impl Iterator<Item = Option<u64>>) -> Column {
+    UInt64Chunked::from_iter_options(name.into(), values).into_series().into()
+}
+
+fn counts(name: &str, values: impl Iterator<Item = u32>) -> Column {
+    UInt32Chunked::from_iter_values(name.into(), values).into_series().into()
+}
+
+fn texts<'a>(name: &str, values: impl Iterator<Item = Option<&'a str>>) -> Column {
+    StringChunked::from_iter_options(name.into(), values).into_series().into()
+}
+
+/// The nearest-rank percentile of a column, `per_mille` as `kernel::measure` has it.
+fn percentile(column: &str, per_mille: u32) -> Expr {
+    col(column).quantile(lit(f64::from(per_mille) / 1000.0), QuantileMethod::Equiprobable)
+}
+
+/// A column as whole numbers; nothing is 0.
+fn whole(frame: &DataFrame, column: &str) -> PolarsResult<Vec<u64>> {
+    let column = frame.column(column)?.cast(&DataType::UInt64)?;
+    Ok(column.u64()?.iter().map(Option::unwrap_or_default).collect())
+}
+
+/// A column of microseconds as seconds.
+fn seconds(frame: &DataFrame, column: &str) -> PolarsResult<Vec<Option<f64>>> {
+    let column = frame.column(column)?.cast(&DataType::Float64)?;
+    Ok(column.f64()?.iter().map(|value| value.map(|us| us / 1e6)).collect())
+}

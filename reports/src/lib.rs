@@ -1,0 +1,29 @@
+//! From run folders to answers: what a run came to, and how far two runs, or two worlds, are apart.
+//!
+//! Reads what [`kernel::record`] describes and logs of other programs; starts nothing and touches no run. One way leads
+//! through it, a module a stage:
+//!
+//! | module | from | to |
+//! | --- | --- | --- |
+//! | [`read`] | a run folder or a foreign log | [`run::Run`]: rows, and what is missing |
+//! | [`frame`] | rows | polars frames: windows, joins, percentiles |
+//! | [`analyse`] | one run | [`analyse::Analysis`]: faults, episodes, lanes |
+//! | [`compare`] | several runs | [`compare::Comparison`]: sides, differences, [distances](compare::distance) |
+//! | [`figure`] | either | plots as data |
+//! | [`draw`] | a figure | SVG, PNG |
+//! | [`text`], [`page`] | either | plain text, HTML |
+//! | [`command`] | the command line | all of it, on disk |
+//!
+//! Metrics are `kernel::measure`'s and agree with a run's `summary.json` to the last bit. The same folders give the same
+//! bytes. Nothing here asks for the time, the locale, fonts or settings of the machine.
+
+pub mod analyse;
+pub mod command;
+pub mod compare;
+pub mod draw;
+pub mod figure;
+pub mod frame;
+pub mod page;
+pub mod read;
+pub mod run;
+pub mod text;

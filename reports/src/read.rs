@@ -1,0 +1,30 @@
+//! From folders and files to [`Run`]s.
+//!
+//! A run folder is read as it is written (`folder`), a line a row (`lines`); what another program wrote is read by a
+//! mapping of its columns (`foreign`). What is damaged at a line is an error that names it; what is missing but can be
+//! done without becomes a note of the run.
+
+mod columns;
+mod error;
+mod folder;
+mod foreign;
+mod lines;
+mod outcome;
+mod sanity;
+
+use std::path::Path;
+
+pub use self::{
+    columns::{Columns, Mapping, only},
+    error::ReadError,
+};
+use crate::run::Run;
+
+/// Reads the run folder or, if it is a file, the log at `place`; `mapping` says how a log is to be understood.
+///
+/// # Errors
+/// There is nothing to read, or what there is cannot be understood; see [`ReadError`].
+pub fn run(place: &Path, mapping: &Mapping) -> Result<Run, ReadError> {
+    let run = if place.is_file() { foreign::run(place, mapping) } else { folder::run(place) };
+    run.map(sanity::checked)
+}

@@ -1,0 +1,149 @@
+//! A run folder, as `sim` and `real` write it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kernel::{
+    measure::Summary,
+    record::{Records, RequestRow, folder::RunInfo},
+    scenario::Scenario,
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    ReadError,
+    lines::{self, Rows},
+};
+use crate::run::Run;
+
+const REQUESTS: &str = "requests.jsonl";
+
+/// Reads the run folder at `place`. Only its requests are indispensable.
+pub(super) fn run(place: &Path) -> Result<Run, ReadError> {
+    if !place.exists() {
+        return Err(ReadError::Missing(place.to_owned()));
+    }
+    if !place.join(REQUESTS).is_file() {
+        return Err(ReadError::NoRun { path: place.to_owned(), remedy: remedy(place) });
+    }
+    let mut notes = Vec::new();
+    let records = Records {
+        requests: whole(lines::rows(&place.join(REQUESTS))?, REQUESTS, &mut notes),
+        attempts: optional(place, "attempts.jsonl", "what each attempt did is not known", &mut notes)?,
+        events: optional(place, "events.jsonl", "which faults there were is not known", &mut notes)?,
+    };
+    let scenario_text = fs::read_to_string(place.join("scenario.toml")).ok();
+    let scenario = scenario(place, scenario_text.as_deref(), &mut notes);
+    let info: Option<RunInfo> = json(place, "run.json", "the seed and the world are not known", &mut notes)?;
+    let stored: Option<Summary> = json(place, "summary.json", "the figures are from the rows alone", &mut notes)?;
+    let duration = duration(scenario.as_ref(), stored.as_ref(), &records.requests, &mut notes);
+    Ok(Run {
+        scenario_name: name(place, scenario.as_ref(), stored.as_ref()),
+        world: info.as_ref().map_or_else(|| "log".to_owned(), |info| info.world.clone()),
+        seed: info.as_ref().map_or(0, |info| info.seed),
+        duration,
+        servers: scenario.as_ref().map_or(0, |scenario| scenario.servers.replicas),
+        place: place.to_owned(),
+        records,
+        scenario,
+        scenario_text,
+        info,
+        stored,
+        notes,
+    })
+}
+
+/// What to do instead of naming a folder without requests.
+fn remedy(place: &Path) -> String {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    let mut runs: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.join(REQUESTS).is_file()).collect();
+    runs.sort();
+    match runs.as_slice() {
+        [] => "name a run folder, such as runs/crash/sim-seed42".to_owned(),
+        [one] => format!("did you mean {}?", one.display()),
+        [one, .., last] => format!("it holds {} run folders, from {} to {}", runs.len(), one.display(), last.display()),
+    }
+}
+
+fn whole<T>(read: Rows<T>, file: &str, notes: &mut Vec<String>) -> Vec<T> {
+    if read.cut_off {
+        notes.push(format!("{file} ends in the middle of line {}; the lines before it are used", read.rows.len() + 1));
+    }
+    read.rows
+}
+
+fn optional<T: DeserializeOwned + Send>(
+    place: &Path,
+    file: &str,
+    loss: &str,
+    notes: &mut Vec<String>,
+) -> Result<Vec<T>, ReadError> {
+    let path = place.join(file);
+    if !path.is_file() {
+        notes.push(format!("{file} is missing: {loss}"));
+        return Ok(Vec::new());
+    }
+    Ok(whole(lines::rows(&path)?, file, notes))
+}
+
+fn json<T: DeserializeOwned>(
+    place: &Path,
+    file: &str,
+    loss: &str,
+    notes: &mut Vec<String>,
+) -> Result<Option<T>, ReadError> {
+    let path = place.join(file);
+    let Ok(text) = fs::read_to_string(&path) else {
+        notes.push(format!("{file} is missing: {loss}"));
+        return Ok(None);
+    };
+    serde_json::from_str(&text).map(Some).map_err(|error| ReadError::Content { path, reason: error.to_string() })
+}
+
+fn scenario(place: &Path, text: Option<&str>, notes: &mut Vec<String>) -> Option<Scenario> {
+    let Some(text) = text else {
+        notes.push("scenario.toml is missing: nothing is known of what was expected".to_owned());
+        return None;
+    };
+    let origin = place.join("scenario.toml").display().to_string();
+    match Scenario::parse(&origin, text, &[]) {
+        Ok(scenario) => Some(scenario),
+        Err(error) => {
+            let first = error.to_string().lines().next().unwrap_or_default().to_owned();
+            notes.push(format!("scenario.toml cannot be used: {first}"));
+            None
+        }
+    }
+}
+
+fn name(place: &Path, scenario: Option<&Scenario>, stored: Option<&Summary>) -> String {
+    let told = scenario.map(|scenario| &scenario.name).or(stored.map(|summary| &summary.scenario));
+    told.cloned().unwrap_or_else(|| place.file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+/// As the scenario says, else as the run measured it, else until the last request was intended.
+fn duration(
+    scenario: Option<&Scenario>,
+    stored: Option<&Summary>,
+    requests: &[RequestRow],
+    notes: &mut Vec<String>,
+) -> Duration {
+    if let Some(scenario) = scenario {
+        return scenario.duration;
+    }
+    if let Some(stored) = stored {
+        return Duration::from_micros(stored.duration_us);
+    }
+    notes.push("how long load was offered is not known: until the last request was intended, it is taken".to_owned());
+    until_last(requests)
+}
+
+/// To the end of the second in which the last request was intended.
+pub(super) fn until_last(requests: &[RequestRow]) -> Duration {
+    let last = requests.iter().map(|row| row.intended_us).max();
+    Duration::from_secs(last.map_or(0, |at_us| at_us / 1_000_000 + 1))
+}

@@ -1,0 +1,146 @@
+//! A comparison as text.
+
+use kernel::{
+    measure::text::{
+        MISSING,
+        quantity::{count, quantity},
+        shown,
+        table::{Align, Table},
+    },
+    scenario::{Metric, Unit},
+};
+
+use super::{optional_duration, sections, signed_duration};
+use crate::compare::{Comparison, Pair, PhasePair, ScenarioComparison, SeriesPair, Values};
+
+/// The comparison. Ends with a line break.
+pub fn comparison(comparison: &Comparison) -> String {
+    let mut sections: Vec<String> = comparison.scenarios.iter().map(scenario).collect();
+    let notes = sections::notes(&comparison.notes);
+    if !notes.is_empty() {
+        sections.push(notes);
+    }
+    sections.join("\n")
+}
+
+fn scenario(scenario: &ScenarioComparison) -> String {
+    let mut text = format!("{}\n\n", scenario.scenario);
+    for (index, side) in scenario.sides.iter().enumerate() {
+        let role = if index == 0 { "reference" } else { "against it" };
+        for member in &side.members {
+            let verdict = if member.summary.pass { "PASS" } else { "FAIL" };
+            text.push_str(&format!("  {role:<10}  {}  {verdict}  {}\n", side.name, member.place.display()));
+        }
+    }
+    for pair in &scenario.pairs {
+        text.push_str(&format!("\n{}", self::pair(pair)));
+    }
+    text
+}
+
+fn pair(pair: &Pair) -> String {
+    let mut text = format!("{} against {}: metrics\n\n{}", pair.side, pair.reference, metrics(pair).render());
+    text.push_str(&format!("\nDistances of latencies and statuses\n\n{}", distances(pair).render()));
+    text.push_str(&format!(
+        "\n  goodput over time: {}\n  latency p95 over time: {}\n",
+        series(pair.goodput),
+        series(pair.latency_p95)
+    ));
+    text
+}
+
+fn series(pair: SeriesPair) -> String {
+    format!(
+        "nRMSE {}, late by {}, in windows of {}",
+        shown(pair.nrmse, share),
+        signed_duration(pair.lag_s),
+        optional_duration(Some(pair.window_s))
+    )
+}
+
+fn metrics(pair: &Pair) -> Table {
+    let mut table = Table::new(&[
+        ("phase", Align::Left),
+        ("metric", Align::Left),
+        (pair.reference.as_str(), Align::Right),
+        (pair.side.as_str(), Align::Right),
+        ("difference", Align::Right),
+        ("relative", Align::Right),
+    ]);
+    for phase in &pair.phases {
+        for (index, row) in metric_rows(phase).into_iter().enumerate() {
+            let name = if index == 0 { phase.phase.clone() } else { String::new() };
+            table.row([vec![name], row].concat());
+        }
+    }
+    table
+}
+
+/// Metric, reference, side, difference, relative difference.
+pub(crate) fn metric_rows(phase: &PhasePair) -> Vec<Vec<String>> {
+    let row = |(metric, values): &(Metric, Values)| {
+        let side = |spread: Option<crate::compare::Spread>| match spread {
+            None => MISSING.to_owned(),
+            Some(spread) => quantity(Some(*metric), spread.median),
+        };
+        vec![
+            metric.name().to_owned(),
+            side(values.reference),
+            side(values.side),
+            values.difference.map_or(MISSING.to_owned(), |difference| signed(*metric, difference)),
+            values.relative.map_or(MISSING.to_owned(), signed_percent),
+        ]
+    };
+    phase.metrics.iter().map(row).collect()
+}
+
+fn distances(pair: &Pair) -> Table {
+    let mut table = Table::new(&[
+        ("phase", Align::Left),
+        ("Wasserstein-1", Align::Right),
+        ("Kolmogorov-Smirnov", Align::Right),
+        ("p50", Align::Right),
+        ("p90", Align::Right),
+        ("p99", Align::Right),
+        ("status mix", Align::Right),
+    ]);
+    for phase in &pair.phases {
+        table.row([vec![phase.phase.clone()], distance_cells(phase)].concat());
+    }
+    table
+}
+
+pub(crate) fn distance_cells(phase: &PhasePair) -> Vec<String> {
+    let distances = phase.distances;
+    let relative = |value: Option<f64>| value.map_or(MISSING.to_owned(), signed_percent);
+    vec![
+        optional_duration(distances.wasserstein_1_s),
+        shown(distances.kolmogorov_smirnov, share),
+        relative(distances.p50_relative),
+        relative(distances.p90_relative),
+        relative(distances.p99_relative),
+        shown(distances.total_variation, share),
+    ]
+}
+
+pub(crate) fn share(value: f64) -> String {
+    format!("{value:.3}")
+}
+
+fn signed_percent(share: f64) -> String {
+    if share == 0.0 { "0 %".to_owned() } else { format!("{:+.1} %", share * 100.0) }
+}
+
+fn signed(metric: Metric, difference: f64) -> String {
+    let size = difference.abs();
+    let text = match metric.unit() {
+        // A difference of shares is in percentage points.
+        Unit::Share => format!("{} pp", count((size * 1e4).round() / 100.0)),
+        _ => quantity(Some(metric), size),
+    };
+    match difference {
+        0.0 => text,
+        less if less < 0.0 => format!("-{text}"),
+        _ => format!("+{text}"),
+    }
+}

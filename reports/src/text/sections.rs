@@ -1,0 +1,253 @@
+//! The parts of a report; each is empty if there is nothing to say.
+
+use kernel::measure::{
+    FaultSummary, Metrics,
+    text::{
+        quantity::{count, rate},
+        shown,
+        table::{Align, Table},
+    },
+};
+
+use super::{moment_s, optional_duration, optional_percent, signed_duration};
+use crate::{analyse::Analysis, frame::Latency};
+
+pub(super) fn question(analysis: &Analysis) -> String {
+    analysis.question.as_ref().map(|question| format!("  {question}\n")).unwrap_or_default()
+}
+
+fn headed(title: &str, table: &Table) -> String {
+    format!("{title}\n\n{}", table.render())
+}
+
+/// Corrected and uncorrected, phase by phase.
+pub(super) fn latency(analysis: &Analysis) -> String {
+    let summary = &analysis.summary;
+    let mut table = Table::new(&[
+        ("phase", Align::Left),
+        ("goodput", Align::Right),
+        ("available", Align::Right),
+        ("p50", Align::Right),
+        ("p90", Align::Right),
+        ("p99", Align::Right),
+        ("p99.9", Align::Right),
+        ("p50 sent", Align::Right),
+        ("p99 sent", Align::Right),
+        ("attempts/call", Align::Right),
+        ("dropped", Align::Right),
+        ("duplicates", Align::Right),
+    ]);
+    let mut row = |name: &str, metrics: &Metrics| {
+        table.row(vec![
+            name.to_owned(),
+            shown(metrics.goodput, rate),
+            optional_percent(metrics.availability),
+            optional_duration(metrics.latency_p50),
+            optional_duration(metrics.latency_p90),
+            optional_duration(metrics.latency_p99),
+            optional_duration(metrics.latency_p999),
+            optional_duration(metrics.uncorrected_p50),
+            optional_duration(metrics.uncorrected_p99),
+            shown(metrics.attempts_per_call, count),
+            metrics.dropped.to_string(),
+            metrics.duplicates.to_string(),
+        ]);
+    };
+    for phase in &summary.phases {
+        row(&phase.phase, &phase.metrics);
+    }
+    row("whole run", &summary.overall);
+    headed("More by phase; \"sent\" counts from when the call began, not from when it was meant to", &table)
+}
+
+pub(super) fn faults(analysis: &Analysis) -> String {
+    if analysis.faults.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        ("fault", Align::Left),
+        ("kind", Align::Left),
+        ("target", Align::Left),
+        ("detected in", Align::Right),
+        ("recovered in", Align::Right),
+        ("lost", Align::Right),
+        ("behind at worst", Align::Right),
+        ("retries", Align::Right),
+        ("failovers", Align::Right),
+        ("attempts/call", Align::Right),
+    ]);
+    for account in &analysis.faults {
+        table.row(vec![
+            format!("fault-{}", account.fault.index),
+            account.fault.kind.clone(),
+            account.fault.targets.join(", "),
+            account.fault.time_to_detect_s.map_or("never".to_owned(), |seconds| optional_duration(Some(seconds))),
+            recovery(&account.fault),
+            account.goodput_lost.to_string(),
+            account.goodput_behind_max.to_string(),
+            account.retries.to_string(),
+            account.failovers.to_string(),
+            shown(account.attempts_per_call, count),
+        ]);
+    }
+    headed("What each fault cost: successes lost for good, and behind the load at worst", &table)
+}
+
+pub(crate) fn recovery(fault: &FaultSummary) -> String {
+    match (fault.recovery_time_s, fault.recovered) {
+        (None, Some(false)) => "never".to_owned(),
+        (seconds, _) => optional_duration(seconds),
+    }
+}
+
+pub(super) fn requests_around_faults(analysis: &Analysis) -> String {
+    if analysis.faults.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        ("fault", Align::Left),
+        ("", Align::Left),
+        ("requests", Align::Right),
+        ("p50", Align::Right),
+        ("p95", Align::Right),
+        ("p99", Align::Right),
+        ("max", Align::Right),
+    ]);
+    for account in &analysis.faults {
+        let name = format!("fault-{}", account.fault.index);
+        let stretches = [("before", &account.before), ("during", &account.during), ("after", &account.after)];
+        for (index, (stretch, latency)) in stretches.into_iter().enumerate() {
+            let name = if index == 0 { name.clone() } else { String::new() };
+            let mut cells = vec![name, stretch.to_owned()];
+            cells.extend(latency_cells(latency));
+            table.row(cells);
+        }
+    }
+    headed("Latency in each fault's phase, and as long before and after it", &table)
+}
+
+fn latency_cells(latency: &Latency) -> [String; 5] {
+    [
+        latency.requests.to_string(),
+        optional_duration(latency.p50_s),
+        optional_duration(latency.p95_s),
+        optional_duration(latency.p99_s),
+        optional_duration(latency.max_s),
+    ]
+}
+
+/// What was found without looking at the events, and what the nemesis did.
+pub(super) fn detection(analysis: &Analysis) -> String {
+    let found = match analysis.episodes.len() {
+        0 => "nothing unusual".to_owned(),
+        1 => "1 episode".to_owned(),
+        count => format!("{count} episodes"),
+    };
+    let mut text = format!("Seen in the request log alone: {found}\n");
+    if !analysis.episodes.is_empty() {
+        text.push_str(&format!("\n{}", episodes(analysis).render()));
+    }
+    if !analysis.faults.is_empty() {
+        text.push_str(&format!("\n{}", sightings(analysis).render()));
+    }
+    text
+}
+
+fn episodes(analysis: &Analysis) -> Table {
+    let mut table = Table::new(&[
+        ("episode", Align::Left),
+        ("from", Align::Right),
+        ("to", Align::Right),
+        ("success at worst", Align::Right),
+        ("usually", Align::Right),
+        ("p95 at worst", Align::Right),
+        ("usually", Align::Right),
+        ("belongs to", Align::Left),
+    ]);
+    for (index, episode) in analysis.episodes.iter().enumerate() {
+        let of_episode = analysis.sightings.iter().filter(|sighting| sighting.episode == Some(index));
+        let faults: Vec<String> = of_episode.map(|sighting| format!("fault-{}", sighting.fault)).collect();
+        table.row(vec![
+            format!("seen-{index}"),
+            moment_s(episode.start_s),
+            moment_s(episode.end_s),
+            optional_percent(Some(episode.success_rate_min)),
+            optional_percent(Some(episode.usual_success_rate)),
+            optional_duration(episode.latency_p95_max_s),
+            optional_duration(Some(episode.usual_latency_p95_s)),
+            if faults.is_empty() { "no fault that is known".to_owned() } else { faults.join(", ") },
+        ]);
+    }
+    table
+}
+
+fn sightings(analysis: &Analysis) -> Table {
+    let mut table = Table::new(&[
+        ("fault", Align::Left),
+        ("really from", Align::Right),
+        ("seen as", Align::Left),
+        ("start error", Align::Right),
+        ("end after lifting", Align::Right),
+    ]);
+    for (account, sighting) in analysis.faults.iter().zip(&analysis.sightings) {
+        let unseen = match account.fault.recovery_time_s {
+            Some(0.0) => "not seen: requests did not suffer",
+            _ => "not seen",
+        };
+        table.row(vec![
+            format!("fault-{}", account.fault.index),
+            moment_s(account.fault.start_us as f64 / 1e6),
+            sighting.episode.map_or(unseen.to_owned(), |episode| format!("seen-{episode}")),
+            signed_duration(sighting.start_error_s),
+            signed_duration(sighting.end_error_s),
+        ]);
+    }
+    table
+}
+
+pub(super) fn answers(analysis: &Analysis) -> String {
+    let summary = &analysis.summary;
+    if summary.overall.requests == 0 {
+        return String::new();
+    }
+    let mut table = Table::new(&[("outcome", Align::Left), ("requests", Align::Right), ("share", Align::Right)]);
+    let share = |part: u64| optional_percent(Some(part as f64 / summary.overall.requests as f64));
+    for (status, requests) in &summary.statuses {
+        table.row(vec![status.clone(), requests.to_string(), share(*requests)]);
+    }
+    for (server, requests) in &summary.servers {
+        table.row(vec![format!("answered by {server}"), requests.to_string(), share(*requests)]);
+    }
+    headed("How requests ended, and who gave the final answer", &table)
+}
+
+pub(super) fn attempts(analysis: &Analysis) -> String {
+    if analysis.servers.is_empty() {
+        return String::new();
+    }
+    let columns = [("server", Align::Left), ("status", Align::Left), ("attempts", Align::Right)];
+    let mut table = Table::new(&columns);
+    for tally in &analysis.servers {
+        table.row(vec![tally.server.clone(), tally.status.clone(), tally.attempts.to_string()]);
+    }
+    headed("How attempts ended", &table)
+}
+
+pub(super) fn notes(notes: &[String]) -> String {
+    let lines: String = notes.iter().map(|note| format!("  note: {note}\n")).collect();
+    lines
+}
+
+pub(super) fn origin(analysis: &Analysis) -> String {
+    let mut text = format!("  run     {}\n", analysis.place.display());
+    if let Some(calibration) = analysis.info.as_ref().and_then(|info| info.calibration.as_ref()) {
+        text.push_str(&format!("  times   calibration {}, sha256 {}\n", calibration.name, calibration.sha256));
+    }
+    if let Some(host) = analysis.info.as_ref().and_then(|info| info.host.as_ref()) {
+        text.push_str(&format!("  host    {}, {} processors\n", host.kernel, host.cores));
+    }
+    if let Some(replay) = &analysis.replay {
+        text.push_str(&format!("  replay  {replay}\n"));
+    }
+    text
+}

@@ -1,0 +1,10 @@
+//! The reports command on folders and logs, good and bad.
+
+#![allow(clippy::unwrap_used, reason = "clippy knows the test functions, not what they call")]
+
+mod agreement;
+mod bad_input;
+mod compared;
+mod foreign;
+mod single;
+mod story;

@@ -1,0 +1,77 @@
+//! The report of one run.
+
+use std::fs;
+
+use crate::story::{folder, reports, word};
+
+#[test]
+fn a_report_has_its_text_plots_and_page_and_leaves_the_run_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = folder(directory.path(), "sim", 42, 1);
+    let before = fs::read(place.join("summary.json")).unwrap();
+    let done = reports(&[word(&place), "--parquet"]).unwrap();
+    assert_eq!(done.exit, kernel::cli::Exit::Passed);
+    let report = place.join("report");
+    for plot in ["timeseries", "throughput", "latency_raw", "latency_quantiles", "attempts", "decisions"] {
+        let svg = fs::read_to_string(report.join(format!("{plot}.svg"))).unwrap();
+        assert!(svg.starts_with("<svg width=\"960\"") && svg.ends_with("</svg>\n"), "{plot}");
+        assert!(svg.contains("fault-0 freeze server-0"), "{plot} does not name the fault");
+        assert!(fs::read(report.join(format!("{plot}.png"))).unwrap().starts_with(b"\x89PNG"));
+    }
+    assert_eq!(&fs::read(report.join("joined.parquet")).unwrap()[..4], b"PAR1");
+    let page = fs::read_to_string(report.join("report.html")).unwrap();
+    assert!(page.contains("What becomes of &lt;requests&gt; &amp; retries?"));
+    for outside in ["http://", "https://", "<script", "<link", "url("] {
+        let found = page.replace("http://www.w3.org/2000/svg", "").contains(outside);
+        assert!(!found, "the page refers to {outside}");
+    }
+    assert_eq!(fs::read(place.join("summary.json")).unwrap(), before);
+}
+
+#[test]
+fn the_text_reads_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = folder(directory.path(), "sim", 42, 1);
+    let done = reports(&[word(&place)]).unwrap();
+    insta::assert_snapshot!(done.text.replace(word(directory.path()), "runs/story"));
+}
+
+#[test]
+fn the_same_folder_gives_the_same_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = folder(directory.path(), "sim", 42, 1);
+    let [first, second] = ["first", "second"].map(|name| directory.path().join(name));
+    for out in [&first, &second] {
+        reports(&[word(&place), "--parquet", "--out", word(out)]).unwrap();
+    }
+    let mut names: Vec<_> = fs::read_dir(&first).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names.len(), 16, "{names:?}");
+    for name in names {
+        assert!(fs::read(first.join(&name)).unwrap() == fs::read(second.join(&name)).unwrap(), "{name:?} differs");
+    }
+}
+
+#[test]
+fn a_fault_is_found_without_looking_at_the_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = folder(directory.path(), "sim", 42, 1);
+    fs::remove_file(place.join("events.jsonl")).unwrap();
+    fs::remove_file(place.join("summary.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&reports(&[word(&place), "--json"]).unwrap().text).unwrap();
+    assert_eq!(json["faults"].as_array().unwrap().len(), 0);
+    let episodes = json["episodes"].as_array().unwrap();
+    assert_eq!(episodes.len(), 1, "{episodes:?}");
+    assert_eq!((episodes[0]["start_s"].as_f64(), episodes[0]["end_s"].as_f64()), (Some(10.0), Some(12.0)));
+}
+
+#[test]
+fn windows_can_be_shorter_or_longer() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = folder(directory.path(), "sim", 42, 1);
+    for window in ["250ms", "5s"] {
+        reports(&[word(&place), "--window", window]).unwrap();
+    }
+    let error = reports(&[word(&place), "--window", "1ms", "--out", word(&directory.path().join("out"))]);
+    assert!(error.is_ok(), "30,000 windows are fine");
+}
