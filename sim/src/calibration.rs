@@ -49,8 +49,6 @@ pub(crate) struct ProcessTimes {
     pub(crate) exec_to_listen_us: Distribution,
     /// From SIGKILL until the process's connections break; at once without it.
     exit_us: Option<Distribution>,
-    /// From SIGCONT until the process does something; at once without it.
-    resume_us: Option<Distribution>,
 }
 
 /// From the end of a sleep until the task that slept goes on; on time without it. It differs by what the process has
@@ -81,7 +79,6 @@ pub(crate) struct SystemTimes {
     pub(crate) client_late_us: Option<Distribution>,
     pub(crate) server_late_us: Option<Distribution>,
     pub(crate) exit_us: Option<Distribution>,
-    pub(crate) resume_us: Option<Distribution>,
 }
 
 /// How long a worker is held by an input of one size.
@@ -121,12 +118,17 @@ impl Calibration {
 
     /// `origin` is what errors call the text.
     pub(crate) fn parse(origin: &str, text: &str) -> Result<Self, Box<Mistake>> {
-        let mut calibration: Self = toml::from_str(text).map_err(|error| {
+        let mistake = |error| {
             let help = "for an example see sim/calibration.toml, the built-in one";
             Mistake::in_toml("a calibration", origin, text, &error, help)
-        })?;
+        };
+        let mut calibration: Self = toml::from_str(text).map_err(mistake)?;
         calibration.service_times.sort_by_key(|time| time.units);
         calibration.messages.sort_by_key(|message| message.bytes);
+        if let Some(same) = calibration.messages.windows(2).find(|pair| pair[0].bytes == pair[1].bytes) {
+            let twice = format!("two [[message]] tables are of {} bytes; keep one of them", same[0].bytes);
+            return Err(Box::new(mistake(serde::de::Error::custom(twice))));
+        }
         calibration.sha256 = sha256(text.as_bytes());
         Ok(calibration)
     }
@@ -157,7 +159,6 @@ impl Calibration {
             client_late_us: self.timer.client_late_us.clone(),
             server_late_us: self.timer.server_late_us.clone(),
             exit_us: self.process.exit_us.clone(),
-            resume_us: self.process.resume_us.clone(),
         }
     }
 

@@ -63,10 +63,7 @@ impl Operations for SimOperations {
                 }
                 Operation::Start(server) => self.replicas[server].start().await,
                 Operation::Freeze(server) => self.replicas[server].freeze(),
-                Operation::Resume(server) => {
-                    self.pass(self.shared.system.resume(server, self.shared.clock.now())).await;
-                    self.replicas[server].resume()
-                }
+                Operation::Resume(server) => self.replicas[server].resume(),
                 Operation::Shape(server, shape) => {
                     self.links[server].set_shape(shape);
                     Effect::Applied

@@ -1,5 +1,5 @@
 //! What a host's operating system takes for what it is asked to do: to let a process run whose time has come, to take
-//! a killed one's connections down, to let a stopped one go on. All of it is nothing unless it is calibrated.
+//! a killed one's connections down. Both are nothing unless they are calibrated.
 
 use std::time::Duration;
 
@@ -29,11 +29,6 @@ impl System {
     /// From a SIGKILL of `server`, now, until its connections break.
     pub(crate) fn exit(&self, server: usize, now: Instant) -> Duration {
         self.draw(&self.times.exit_us, "system.exit", server as u64, now)
-    }
-
-    /// From a SIGCONT of `server`, now, until it does something.
-    pub(crate) fn resume(&self, server: usize, now: Instant) -> Duration {
-        self.draw(&self.times.resume_us, "system.resume", server as u64, now)
     }
 
     fn draw(&self, times: &Option<Distribution>, name: &str, whose: u64, at: Instant) -> Duration {

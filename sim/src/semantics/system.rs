@@ -55,12 +55,3 @@ fn a_killed_process_breaks_its_connections_when_it_is_gone() {
     assert_eq!(records.attempts[1].end_us, 1_002_350);
     assert_eq!(records.attempts[1].cause.as_deref(), Some("connection reset"));
 }
-
-#[test]
-fn a_resumed_process_stands_still_until_it_is_scheduled() {
-    let records = records_with(
-        "process.resume_us = [[0.0, 70.0]]",
-        "[[fault]]\nat = '1.0003s'\nkind = 'freeze'\ntarget = 'server-0'\nduration = '10ms'",
-    );
-    assert_eq!(latencies_us(&records)[1], 10_070 + 920);
-}
