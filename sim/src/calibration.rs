@@ -191,3 +191,31 @@ impl Default for Calibration {
         Self::parse("sim/calibration.toml", DEFAULT).expect("the default calibration is tested")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The built-in calibration with `more` tables.
+    fn refused(more: &str) -> String {
+        Calibration::parse("calibration.toml", &format!("{DEFAULT}\n{more}")).unwrap_err().to_string()
+    }
+
+    const MESSAGE: &str = "[[message]]\nbytes = 64\nto_server_us = [[0.0, 1.0]]\nto_client_us = [[0.0, 1.0]]\n";
+
+    #[test]
+    fn what_cannot_be_is_said_with_its_place() {
+        assert!(refused(&MESSAGE.repeat(2)).contains("two [[message]] tables are of 64 bytes; keep one of them"));
+        assert!(refused("[timer]\nclient_late = 1\n").contains("unknown field `client_late`"));
+        assert!(refused(&MESSAGE.replace("64", "0")).contains("expected a nonzero"));
+        let late = refused("[timer]\nclient_late_us = [[0.0, 1.0], [0.5, 2.0]]\n");
+        assert!(late.contains("run from 0.0 to 1.0, not from 0 to 0.5"), "{late}");
+    }
+
+    #[test]
+    fn what_is_not_calibrated_takes_no_time() {
+        let system = Calibration::default().system();
+        assert!([system.client_late_us, system.server_late_us, system.exit_us].iter().all(Option::is_none));
+        assert!(Calibration::default().delays().iter().all(|delay| matches!(delay, Delay::Plain(_))));
+    }
+}
