@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_host_whose_rounds_differ_is_called_noisy_and_one_that_changes_altogether_too_busy() {
         let verdict = |second| findings(second).verdict(0.25, 1.0);
-        assert_eq!(verdict(101.0), "this host is steady: no median moved by more than 1 % between rounds");
+        assert_eq!(verdict(101.0), "this host is steady: no median moved by more than 1.00 % between rounds");
         assert!(verdict(150.0).starts_with("warning: this host is noisy"), "{}", verdict(150.0));
         assert!(verdict(900.0).starts_with("this host is too busy"), "{}", verdict(900.0));
     }

@@ -18,25 +18,9 @@ pub fn figures(fidelity: &Fidelity) -> Vec<Figure> {
     [matrix(fidelity)].into_iter().chain(overlays).collect()
 }
 
-/// A square for each measure of each phase of each scenario.
+/// A square for each measure of each phase, a panel for each scenario.
 fn matrix(fidelity: &Fidelity) -> Figure {
-    let rows: Vec<(&ScenarioFidelity, &str)> = fidelity
-        .scenarios
-        .iter()
-        .flat_map(|scenario| scenario.phases().into_iter().map(move |phase| (scenario, phase)))
-        .collect();
-    let names: Vec<String> = rows.iter().map(|(scenario, phase)| row_name(&scenario.name, phase)).collect();
-    let squares = |wanted: Verdict| -> Vec<Square> {
-        let of_row = |(place, (scenario, phase)): (usize, &(&ScenarioFidelity, &str))| {
-            let cells = scenario.cells.iter().filter(|cell| cell.phase == *phase && cell.verdict == Some(wanted));
-            cells.map(|cell| square(cell, place)).collect::<Vec<_>>()
-        };
-        rows.iter().enumerate().flat_map(of_row).collect()
-    };
-    let layer =
-        |name: &str, colour, verdict| Layer { name: name.into(), colour, shape: Shape::Cells(squares(verdict)) };
-    let (columns, count) = (Measure::ALL.len() as f64, rows.len().max(1) as f64);
-    let y = Axis { label: String::new(), scale: Scale::Linear, range: (-0.5, count - 0.5), ticks: Ticks::Names(names) };
+    let columns = Measure::ALL.len() as f64;
     let measures = Measure::ALL.iter().map(|measure| measure.short_name().to_owned()).collect();
     Figure {
         name: "matrix".into(),
@@ -51,22 +35,36 @@ fn matrix(fidelity: &Fidelity) -> Figure {
             range: (-0.5, columns - 0.5),
             ticks: Ticks::Names(measures),
         },
-        panels: vec![Panel {
-            title: "Ratio".into(),
-            y,
-            weight: (count * 0.13).max(0.6),
-            layers: vec![
-                layer("up to 1", Colour::Green, Verdict::Within),
-                layer("up to 2", Colour::Orange, Verdict::Close),
-                layer("over 2", Colour::Vermillion, Verdict::Apart),
-            ],
-        }],
+        panels: fidelity.scenarios.iter().enumerate().map(|(place, scenario)| panel(scenario, place == 0)).collect(),
         bands: Vec::new(),
     }
 }
 
-fn row_name(scenario: &str, phase: &str) -> String {
-    format!("{scenario} {phase}")
+/// The squares of a scenario, a row a phase. Only the `first` panel says what colours mean.
+fn panel(scenario: &ScenarioFidelity, first: bool) -> Panel {
+    let phases = scenario.phases();
+    let squares = |wanted: Verdict| -> Vec<Square> {
+        let cells = scenario.cells.iter().filter(|cell| cell.verdict == Some(wanted));
+        let place = |cell: &Cell| phases.iter().position(|phase| *phase == cell.phase);
+        cells.filter_map(|cell| Some(square(cell, place(cell)?))).collect()
+    };
+    let layer = |name: &str, colour, verdict| Layer {
+        name: if first { name.to_owned() } else { String::new() },
+        colour,
+        shape: Shape::Cells(squares(verdict)),
+    };
+    let names = phases.iter().map(|phase| (*phase).to_owned()).collect();
+    let rows = phases.len().max(1) as f64;
+    Panel {
+        title: scenario.name.clone(),
+        y: Axis { label: String::new(), scale: Scale::Linear, range: (-0.5, rows - 0.5), ticks: Ticks::Names(names) },
+        weight: rows * 0.13,
+        layers: vec![
+            layer("ratio up to 1", Colour::Green, Verdict::Within),
+            layer("up to 2", Colour::Orange, Verdict::Close),
+            layer("over 2", Colour::Vermillion, Verdict::Apart),
+        ],
+    }
 }
 
 /// The square of a cell in the row at `place`.
@@ -78,5 +76,6 @@ fn square(cell: &Cell, place: usize) -> Square {
         close if close <= 2.0 => 0.45 + 0.45 * (close - 1.0),
         apart => (0.45 + 0.45 * (apart / 2.0).log10()).min(1.0),
     };
-    Square { x: (column - 0.46, column + 0.46), y: (row - 0.42, row + 0.42), weight }
+    // Rows count from the top down.
+    Square { x: (column - 0.46, column + 0.46), y: (row + 0.42, row - 0.42), weight }
 }
