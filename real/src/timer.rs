@@ -30,7 +30,8 @@ struct Owner {
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
-    /// Told when there is a new head, or no owner any more.
+    /// Told when the thread would be late, or there is no owner any more. Most timers are timeouts that are dropped long
+    /// before they are due; to wake the thread for each would cost more than the rest of a short call.
     changed: Condvar,
 }
 
@@ -40,6 +41,8 @@ struct State {
     wakers: BTreeMap<Key, Waker>,
     /// Timers ever set.
     set: u64,
+    /// When the thread looks at the queue again by itself; 0 while it does.
+    looks_at: u64,
     orphaned: bool,
 }
 
@@ -84,7 +87,7 @@ impl Future for Sleep {
             (at, state.set)
         });
         state.wakers.insert(key, cx.waker().clone());
-        if state.wakers.first_key_value().is_some_and(|(first, _)| *first == key) {
+        if at < state.looks_at {
             queue.changed.notify_one();
         }
         Poll::Pending
@@ -122,11 +125,15 @@ impl Queue {
                 state = self.state();
                 continue;
             }
-            let wait = state.wakers.first_key_value().map(|((at, _), _)| Duration::from_nanos(at - now));
-            state = match wait {
-                Some(wait) => self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            state.looks_at = state.wakers.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
+            state = match state.looks_at {
+                u64::MAX => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                at => {
+                    let wait = Duration::from_nanos(at - now);
+                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
             };
+            state.looks_at = 0;
         }
     }
 

@@ -65,6 +65,15 @@ impl Rounds {
         self.rounds.iter().map(|round| round.per_second).fold(0.0, f64::max)
     }
 
+    /// Throughput over that of `other`'s rounds, which these took turns with: the median over the turns, as a machine that is
+    /// slow for a while slows both rounds of a turn.
+    pub(crate) fn ratio(&self, other: &Self) -> f64 {
+        let turns = self.rounds.iter().zip(&other.rounds);
+        let mut ratios: Vec<_> = turns.map(|(round, other)| round.per_second / other.per_second).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        ratios[ratios.len() / 2]
+    }
+
     /// A percentile over all rounds, in microseconds.
     pub(crate) fn latency_us(&self, per_mille: usize) -> f64 {
         let all = Latencies::of(self.rounds.iter().flat_map(|round| round.latencies.iter().copied()));

@@ -23,7 +23,7 @@ use crate::{
     server::{NAME, Server},
 };
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 11;
 
 /// The defaults: health checks, round robin, retries. A policy that is off by default is to be switched on here.
 const SETTINGS: &str = "name = \"bench\"\nduration = \"1s\"\n[load]\nrate = 1\n[servers]\nreplicas = 1\n";
@@ -72,7 +72,7 @@ pub(crate) fn cost() {
                 "  {size:>7}, {callers:>2} in flight   {:8.0}/s   {:8.0}/s  {:8.3} x  {:7.1} µs",
                 without.per_second(),
                 with.per_second(),
-                with.per_second() / without.per_second(),
+                with.ratio(&without),
                 with.latency_us(500) - without.latency_us(500)
             );
         }

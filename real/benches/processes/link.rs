@@ -8,7 +8,7 @@ use crate::{
     server::{NAME, Server},
 };
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 11;
 
 /// Prints throughput and median latency with and without.
 pub(crate) fn idle() {
@@ -42,7 +42,7 @@ pub(crate) fn idle() {
                 "  {size:>7}, {callers:>2} in flight   {:8.0}/s   {:8.0}/s  {:8.3} x  {:7.1} µs",
                 past.per_second(),
                 through.per_second(),
-                through.per_second() / past.per_second(),
+                through.ratio(&past),
                 through.latency_us(500) - past.latency_us(500)
             );
         }

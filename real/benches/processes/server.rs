@@ -29,7 +29,7 @@ impl Server {
         let workers = cores().to_string();
         let mut command = Command::new(env!("CARGO_BIN_EXE_real"));
         command.args(["replica", "--id", NAME, "--port", &address.port().to_string(), "--workers", &workers]);
-        command.args(["--queue", "1024", "--service-time-min-ns", "0", "--parent", &std::process::id().to_string()]);
+        command.args(["--queue", "1024", "--service-time-min", "0s", "--parent", &std::process::id().to_string()]);
         Self::start(command, address)
     }
 
