@@ -38,9 +38,9 @@ fn run(program: &Path, directory: &Path, words: &[&str]) -> Output {
 
 /// A folder with `story.toml` and `calibration.toml` in it.
 fn folder() -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("story.toml"), STORY).unwrap();
-    fs::write(directory.path().join("calibration.toml"), CALIBRATION).unwrap();
+    let directory = tempfile::tempdir().expect("there is room for a folder");
+    fs::write(directory.path().join("story.toml"), STORY).expect("there is room for a file");
+    fs::write(directory.path().join("calibration.toml"), CALIBRATION).expect("there is room for a file");
     directory
 }
 
