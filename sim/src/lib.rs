@@ -12,8 +12,8 @@
 //! | `replica` | the processes of a replica: crash, start, freeze, resume |
 //! | `turn` | what a host does in a step, and when it goes on to the next instant by itself |
 //! | `gate` | what a frozen process cannot do |
-//! | `net`, `pipe` | turmoil's sockets as the World's, and the network's delay |
-//! | `compute`, [`calibration`] | results, and how long they take |
+//! | `net`, `pipe`, `delay` | turmoil's sockets as the World's, and how long messages take |
+//! | `compute`, `system`, [`calibration`] | results and how long they take, what the operating system takes |
 //! | `operations` | what the nemesis can do |
 //! | `interpose` | the operating system's clock and randomness, replaced |
 //!
@@ -29,6 +29,7 @@ compile_error!(
 pub mod calibration;
 mod clock;
 mod compute;
+mod delay;
 mod gate;
 mod host;
 mod interpose;
@@ -39,6 +40,7 @@ mod replica;
 #[cfg(test)]
 mod semantics;
 mod simulation;
+mod system;
 mod turn;
 
 pub use simulation::{Plan, Played, SimulationError, play};
