@@ -110,6 +110,9 @@ mod tests {
             server: Some("server-0".to_owned()),
             attempts,
             failovers: 0,
+            hedges: 0,
+            rejected: false,
+            answer: None,
             size: "64x64".to_owned(),
         };
         let finished = EventRow { request: Some(7), duration_us: Some(10_150), ..event(1_010_380, Event::Finished) };

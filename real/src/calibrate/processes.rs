@@ -7,7 +7,7 @@ use kernel::{
     client::{Channel, Failure},
     proto::health::{HealthCheckRequest, health_client::HealthClient},
     record::{Event, Row},
-    scenario::Servers,
+    scenario::{Scenario, ScenarioError},
     world::SharedWorld,
 };
 use tokio::{
@@ -26,6 +26,9 @@ use crate::{
     tcp::ReservedPort,
     timer::Timer,
 };
+
+/// A scenario that leaves servers as they are by default.
+const DEFAULTS: &str = "name = \"calibration\"\nduration = \"1s\"\n[load]\nrate = 1\n";
 
 /// Processes that are started and ended.
 const PROCESSES: usize = 24;
@@ -53,6 +56,8 @@ pub(super) struct Processes {
 pub(super) enum NotMeasured {
     #[error(transparent)]
     Process(#[from] ProcessFailed),
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
     #[error("cannot measure processes: {0}")]
     System(#[from] io::Error),
     #[error("a replica that serves does not answer: {0}")]
@@ -64,7 +69,8 @@ pub(super) fn measure() -> Result<Processes, NotMeasured> {
     Runtime::new()?.block_on(async {
         let logs = tempfile::tempdir()?;
         let (sender, mut outputs) = mpsc::unbounded_channel();
-        let replica = Replica::new(0, ReservedPort::any()?, &Servers::default(), sender);
+        let scenario = Scenario::parse("calibration", DEFAULTS, &[])?;
+        let replica = Replica::new(0, ReservedPort::any()?, &scenario, 0, sender);
         let addresses = BTreeMap::from([(replica.name().to_owned(), replica.address())]);
         let world = Host::new(Clock::MACHINE, Timer::start()?).knowing(addresses).shared();
         let (mut exec_to_listen, mut exit, mut round_trip) = (Vec::new(), Vec::new(), Vec::new());
