@@ -1,5 +1,6 @@
 //! What a run leaves behind: rows of requests, attempts and events, and the folder they are written to.
 
+pub mod campaign;
 pub mod folder;
 mod recorder;
 mod rows;

@@ -10,6 +10,8 @@
 //! | [`role`] | the children as they are themselves |
 //! | `caller` | the client's end: links, the resilient client, the load |
 //! | [`hand`] | servers, load and faults started one by one, in several terminals |
+//! | [`calibrate`] | what the simulation has to know of this host, measured |
+//! | [`fidelity`] | campaigns of runs in both worlds |
 //! | `message` | what both tell each other |
 //! | `operations` | what the nemesis can do |
 //! | `collector`, `live` | the rows of all processes, and what there is to see of them |
@@ -21,11 +23,13 @@
 //! privilege and the loopback device only. A child never outlives its orchestrator: it is killed on every way out, and
 //! by the kernel if there was none. What is started by hand has no orchestrator, and is ended by hand.
 
+pub mod calibrate;
 mod caller;
 mod clock;
 mod collector;
 pub mod doctor;
 pub mod facts;
+pub mod fidelity;
 mod generator;
 pub mod hand;
 mod host;

@@ -40,6 +40,8 @@ pub enum View {
     Dashboard,
     /// A line for each thing that happens, and one every few seconds for how it goes.
     Lines,
+    /// Not at all.
+    Nothing,
 }
 
 /// The run that is shown.
@@ -80,7 +82,10 @@ impl Live {
         let (sights, shown) = mpsc::sync_channel(WAITING_MAX);
         let screen = if view == View::Dashboard { Screen::take().ok() } else { None };
         let board = Board::new(about);
-        let show = move || show(clock, screen, board, &shown);
+        let show = move || match view {
+            View::Nothing => shown.iter().for_each(drop),
+            View::Dashboard | View::Lines => show(clock, screen, board, &shown),
+        };
         let thread = thread::Builder::new().name("live".to_owned()).spawn(show)?;
         Ok(Self { sights: Some(sights), thread: Some(thread) })
     }

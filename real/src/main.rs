@@ -12,8 +12,10 @@ use kernel::{
 };
 use real::{
     Plan, RehearsalError, View,
+    calibrate::{self, CalibrateArgs},
     doctor::{self, Verdict},
     facts,
+    fidelity::{self, FidelityArgs},
     hand::{self, down::DownArgs, inject::InjectArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs, up::UpArgs},
     role::{self, RoleError, replica::ReplicaArgs},
 };
@@ -39,6 +41,12 @@ struct Options {
 enum Command {
     /// Says whether this host can play scenarios, and what to do if not
     Doctor,
+
+    /// Measures this host for the simulation: service times, the network, processes, timers
+    Calibrate(CalibrateArgs),
+
+    /// Plays scenarios in both worlds, several times each, for `reports fidelity` to compare
+    Fidelity(FidelityArgs),
 
     /// Starts servers in the background, found by the commands below
     Up(UpArgs),
@@ -75,6 +83,8 @@ fn main() -> ExitCode {
         Options { command: Some(Command::Doctor), .. } => examine(),
         Options { command: Some(Command::Replica(args)), .. } => play_role(role::replica::run(&args)),
         Options { command: Some(Command::Generator(args)), .. } => play_role(role::load::run(&args)),
+        Options { command: Some(Command::Calibrate(args)), .. } => calibrate::run(&args),
+        Options { command: Some(Command::Fidelity(args)), .. } => fidelity::run(&args),
         Options { command: Some(Command::Up(args)), .. } => hand::up::run(&args),
         Options { command: Some(Command::Down(args)), .. } => hand::down::run(&args),
         Options { command: Some(Command::List), .. } => hand::list::run(),

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use kernel::cli::{Exit, Failure};
 
-pub use self::options::Options;
+pub use self::options::{Command, FidelityOptions, Options};
 use self::output::{Output, unwritable};
 use crate::{
     analyse::Analysis,
     compare::Comparison,
-    figure::{compared, single},
+    fidelity::{self, Fidelity},
+    figure::{self, compared, single},
     frame::{Frames, write_parquet},
     page,
     read::{self, Mapping},
@@ -33,6 +34,9 @@ pub struct Done {
 /// # Errors
 /// With exit code 2 if there is nothing to read or it cannot be understood, with 3 if the report cannot be written.
 pub fn run(options: &Options) -> Result<Done, Failure> {
+    if let Some(Command::Fidelity(options)) = &options.command {
+        return fidelity(options);
+    }
     let mapping = options.mapping();
     match options.runs.as_slice() {
         [place] => report(place, &mapping, options),
@@ -96,6 +100,22 @@ fn compare(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<D
     output.plots(&figures)?;
     output.write("report.html", page::comparison(&comparison, &figures).as_bytes())?;
     let shown = if options.json { json } else { format!("{text}{}", output.account()) };
+    Ok(Done { exit: Exit::Passed, text: shown })
+}
+
+/// How far the worlds of a campaign are apart. It has no verdict either: how far is too far is for people to say.
+fn fidelity(options: &FidelityOptions) -> Result<Done, Failure> {
+    let campaign = fidelity::read(&options.campaign).map_err(Failure::wrong_input)?;
+    let fidelity = Fidelity::of(campaign, options.window).map_err(Failure::wrong_input)?;
+    let output = Output::prepare(&options.out.clone().unwrap_or_else(|| options.campaign.join("report")))?;
+    let text = text::fidelity::report(&fidelity);
+    let json = pretty(&fidelity.json());
+    let figures = figure::fidelity::figures(&fidelity);
+    output.write("fidelity.txt", text.as_bytes())?;
+    output.write("fidelity.json", json.as_bytes())?;
+    output.plots(&figures)?;
+    output.write("report.html", page::fidelity(&fidelity, &figures).as_bytes())?;
+    let shown = if options.json { json } else { format!("{text}\n{}", output.account()) };
     Ok(Done { exit: Exit::Passed, text: shown })
 }
 

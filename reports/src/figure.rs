@@ -5,6 +5,7 @@
 
 pub mod compared;
 pub mod density;
+pub mod fidelity;
 pub mod single;
 
 /// A plot, and the name of its files.

@@ -9,6 +9,7 @@
 //! | [`frame`] | rows | polars frames: windows, joins, percentiles |
 //! | [`analyse`] | one run | [`analyse::Analysis`]: faults, episodes, lanes |
 //! | [`compare`] | several runs | [`compare::Comparison`]: sides, differences, [distances](compare::distance) |
+//! | [`fidelity`] | a campaign of runs in both worlds | [`fidelity::Fidelity`]: how far the simulation is from reality |
 //! | [`figure`] | either | plots as data |
 //! | [`draw`] | a figure | SVG, PNG |
 //! | [`text`], [`page`] | either | plain text, HTML |
@@ -21,6 +22,7 @@ pub mod analyse;
 pub mod command;
 pub mod compare;
 pub mod draw;
+pub mod fidelity;
 pub mod figure;
 pub mod frame;
 pub mod page;

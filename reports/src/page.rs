@@ -4,6 +4,7 @@
 //! colours dark with the page.
 
 mod compared;
+mod fidelity;
 mod single;
 mod style;
 
@@ -12,7 +13,7 @@ use crate::{
     figure::Figure,
 };
 
-pub use self::{compared::comparison, single::report};
+pub use self::{compared::comparison, fidelity::fidelity, single::report};
 
 /// The whole document around `body`.
 fn document(title: &str, body: &str) -> String {

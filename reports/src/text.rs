@@ -1,6 +1,7 @@
 //! Reports as plain text: for `report.txt`, `comparison.txt` and the terminal.
 
 pub mod compared;
+pub mod fidelity;
 mod sections;
 
 use kernel::measure::text::{

@@ -20,6 +20,7 @@ use crate::{
     compute::Compute,
     gate::Gate,
     net::Net,
+    system::System,
     turn::Turn,
 };
 
@@ -30,6 +31,7 @@ pub(crate) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 pub(crate) struct Shared {
     pub(crate) clock: Arc<Clock>,
     pub(crate) compute: Compute,
+    pub(crate) system: System,
     pub(crate) net: Net,
     /// Addresses by host name; known once all hosts have been added to the network.
     pub(crate) addresses: OnceLock<BTreeMap<String, IpAddr>>,
@@ -77,6 +79,8 @@ impl World for Host {
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {
+        // What is past does not sleep, and what never comes is never late.
+        let at = if at > self.now() { self.shared.system.wakes(self.turn.host, at) } else { at };
         self.shared.clock.sleep_until(self.turn.host, at)
     }
 

@@ -12,8 +12,8 @@
 //! | `replica` | the processes of a replica: crash, start, freeze, resume |
 //! | `turn` | what a host does in a step, and when it goes on to the next instant by itself |
 //! | `gate` | what a frozen process cannot do |
-//! | `net`, `pipe` | turmoil's sockets as the World's, and the network's delay |
-//! | `compute`, [`calibration`] | results, and how long they take |
+//! | `net`, `pipe`, `delay` | turmoil's sockets as the World's, and how long messages take |
+//! | `compute`, `system`, [`calibration`] | results and how long they take, what the operating system takes |
 //! | [`sweep`] | many simulations on all cores, into one folder |
 //! | [`trace`] | everything that a simulation does, for those who compare two |
 //! | `canary` | leaks planted on purpose; only with the feature `canaries` |
@@ -35,6 +35,7 @@ pub mod calibration;
 pub mod canary;
 mod clock;
 mod compute;
+mod delay;
 mod gate;
 mod host;
 mod interpose;
@@ -47,6 +48,7 @@ mod replica;
 mod semantics;
 mod simulation;
 pub mod sweep;
+mod system;
 pub mod trace;
 mod turn;
 

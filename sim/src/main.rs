@@ -69,7 +69,9 @@ fn run(options: &Options) -> Result<Exit, Failure> {
     match (&options.command, &options.run) {
         (Some(Command::Verify(args)), None) => verify::run(args),
         (Some(Command::Side(args)), None) => verify::side::run(args),
-        (Some(_), Some(_)) => Err(Failure::wrong_input("options go behind the command: sim verify SCENARIO --seeds 0..20")),
+        (Some(_), Some(_)) => {
+            Err(Failure::wrong_input("options go behind the command: sim verify SCENARIO --seeds 0..20"))
+        }
         (None, Some(args)) => play(options, args),
         (None, None) => Err(Failure::wrong_input("there is no scenario to play; see --help")),
     }

@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ use turmoil::net::{TcpListener, TcpStream};
 
 use crate::{
     clock::{Clock, HostId},
+    delay::Delay,
     pipe::{Head, Pipe},
     turn::Turn,
 };
@@ -65,9 +67,19 @@ pub(crate) struct Net {
     pub(crate) activity: Activity,
     clock: Arc<Clock>,
     entropy: Entropy,
-    /// Of whatever crosses it, one way.
-    delay: Distribution,
+    times: Times,
     connections: Arc<Mutex<Connections>>,
+}
+
+/// What the network takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Times {
+    /// Of a handshake, one way, if `connect` is not known.
+    pub(crate) one_way: Distribution,
+    /// Of a handshake, there and back.
+    pub(crate) connect: Option<Distribution>,
+    pub(crate) to_server: Delay,
+    pub(crate) to_client: Delay,
 }
 
 #[derive(Debug, Default)]
@@ -79,18 +91,20 @@ struct Connections {
 }
 
 impl Net {
-    pub(crate) fn new(clock: Arc<Clock>, entropy: Entropy, delay: Distribution) -> Self {
-        Self { activity: Activity::default(), clock, entropy, delay, connections: Arc::default() }
+    pub(crate) fn new(clock: Arc<Clock>, entropy: Entropy, times: Times) -> Self {
+        Self { activity: Activity::default(), clock, entropy, times, connections: Arc::default() }
     }
 
     /// Opens a stream from the client, which takes a round trip, refused or not.
     pub(crate) async fn connect(&self, address: IpAddr) -> io::Result<BoxStream> {
         let mut rng = self.stream("net.handshake");
-        self.cross(&mut rng).await;
+        let half = self.times.connect.as_ref().map(|connect| connect.sample(&mut rng) / 2);
+        let mut way = || half.unwrap_or_else(|| self.times.one_way.sample(&mut rng));
+        self.cross(way()).await;
         // Somebody answers, or the network refuses: either way the client learns of it in the next step.
         self.activity.happened();
         let socket = TcpStream::connect((address, PORT)).await;
-        self.cross(&mut rng).await;
+        self.cross(way()).await;
         let socket = socket?;
         let accepted = self.connections().accepted.remove(&socket.local_addr()?);
         let [to_server, to_client] = accepted.expect("a connection is accepted before the client learns of it");
@@ -109,8 +123,9 @@ impl Net {
                 let accept = pin!(listener.accept());
                 let Either::Right((Ok((socket, client)), _)) = select(closed, accept).await else { return };
                 net.activity.happened();
-                let pipe = |way, to| Pipe::new(net.clock.clone(), to, net.delay.clone(), net.stream(way));
-                let [to_server, to_client] = [pipe("net.to_server", host), pipe("net.to_client", HostId::CLIENT)];
+                let pipe = |way, to, delay: &Delay| Pipe::new(net.clock.clone(), to, delay.clone(), net.stream(way));
+                let to_server = pipe("net.to_server", host, &net.times.to_server);
+                let to_client = pipe("net.to_client", HostId::CLIENT, &net.times.to_client);
                 net.connections().accepted.insert(client, [to_server.clone(), to_client.clone()]);
                 slot.send(SimStream::new(socket, to_client, to_server, &net.activity));
             }
@@ -118,8 +133,8 @@ impl Net {
         Ok(Backlog { accepted })
     }
 
-    async fn cross(&self, rng: &mut ChaCha8Rng) {
-        let arrives = self.clock.now() + self.delay.sample(rng);
+    async fn cross(&self, delay: Duration) {
+        let arrives = self.clock.now() + delay;
         self.clock.sleep_until(HostId::CLIENT, arrives).await;
     }
 

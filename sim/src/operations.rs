@@ -1,6 +1,9 @@
 //! The nemesis's operations in the simulation.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use kernel::{
     link::Link,
@@ -8,12 +11,13 @@ use kernel::{
     world::BoxFuture,
 };
 
-use crate::{net::Activity, replica::Replica};
+use crate::{clock::HostId, host::Shared, net::Activity, replica::Replica};
 
 /// Does to simulated hosts and links what the nemesis says.
 pub(crate) struct SimOperations {
     pub(crate) replicas: Vec<Arc<Replica>>,
     pub(crate) links: Vec<Arc<Link>>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) activity: Activity,
     pub(crate) morgue: Morgue,
 }
@@ -33,6 +37,17 @@ impl Morgue {
     }
 }
 
+impl SimOperations {
+    /// Waits for the operating system, which is none of the nemesis's host's.
+    async fn pass(&self, time: Duration) {
+        if !time.is_zero() {
+            let clock = &self.shared.clock;
+            clock.sleep_until(HostId::CLIENT, clock.now() + time).await;
+            self.activity.happened();
+        }
+    }
+}
+
 impl Operations for SimOperations {
     fn apply(&self, operation: Operation) -> BoxFuture<'_, Result<Effect, OperationFailed>> {
         self.activity.happened();
@@ -41,6 +56,7 @@ impl Operations for SimOperations {
                 Operation::Crash(server) => {
                     let effect = self.replicas[server].crash();
                     if effect == Effect::Applied {
+                        self.pass(self.shared.system.exit(server, self.shared.clock.now())).await;
                         self.morgue.add(server);
                     }
                     effect

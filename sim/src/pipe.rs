@@ -11,12 +11,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use kernel::{distribution::Distribution, time::Instant};
+use kernel::{entropy::unit, time::Instant};
 use rand_chacha::ChaCha8Rng;
 use twox_hash::XxHash3_128;
 
 use crate::{
     clock::{Clock, HostId},
+    delay::Delay,
     trace,
 };
 
@@ -26,7 +27,7 @@ pub(crate) struct Pipe {
     clock: Arc<Clock>,
     /// Who reads.
     to: HostId,
-    delay: Distribution,
+    delay: Delay,
     state: Mutex<State>,
 }
 
@@ -36,10 +37,20 @@ struct State {
     chunks: VecDeque<(Instant, Bytes)>,
     /// When the end of the stream arrives, once it is on its way.
     end: Option<Instant>,
-    /// When the last thing was sent, and when it arrives. What is sent at one instant arrives at one instant, as
-    /// segments that leave back to back do, and nothing overtakes.
-    last: Option<(Instant, Instant)>,
+    /// What was sent last. Nothing overtakes it.
+    last: Option<Burst>,
     reader: Option<Waker>,
+}
+
+/// What was sent at one instant. It arrives at one instant, as segments that leave back to back do, but what makes it
+/// larger may make it later.
+#[derive(Debug, Clone, Copy)]
+struct Burst {
+    sent: Instant,
+    arrives: Instant,
+    bytes: u64,
+    /// Where in the distribution of its delay it is.
+    probability: f64,
 }
 
 /// What a reader finds.
@@ -54,7 +65,7 @@ pub(crate) enum Head {
 }
 
 impl Pipe {
-    pub(crate) fn new(clock: Arc<Clock>, to: HostId, delay: Distribution, rng: ChaCha8Rng) -> Arc<Self> {
+    pub(crate) fn new(clock: Arc<Clock>, to: HostId, delay: Delay, rng: ChaCha8Rng) -> Arc<Self> {
         let state = State { rng, chunks: VecDeque::new(), end: None, last: None, reader: None };
         Arc::new(Self { clock, to, delay, state: Mutex::new(state) })
     }
@@ -65,7 +76,7 @@ impl Pipe {
             format!("sends {} bytes, {:032x}, to {}", chunk.len(), XxHash3_128::oneshot(&chunk), self.to.name())
         });
         let mut state = self.state();
-        let (arrives, at_once) = self.send(&mut state);
+        let (arrives, at_once) = self.send(&mut state, chunk.len() as u64);
         state.chunks.push_back((arrives, chunk));
         at_once
     }
@@ -75,7 +86,7 @@ impl Pipe {
         let mut state = self.state();
         if state.end.is_none() {
             trace::note(None, || format!("ends a stream to {}", self.to.name()));
-            state.end = Some(self.send(&mut state).0);
+            state.end = Some(self.send(&mut state, 0).0);
         }
     }
 
@@ -113,18 +124,18 @@ impl Pipe {
         self.state().chunks.pop_front().map(|(_, chunk)| chunk)
     }
 
-    /// Draws when something sent now arrives, and has the reader woken then.
-    fn send(self: &Arc<Self>, state: &mut State) -> (Instant, bool) {
+    /// Draws when `bytes` sent now arrive, and has the reader woken then.
+    fn send(self: &Arc<Self>, state: &mut State, bytes: u64) -> (Instant, bool) {
         let now = self.clock.now();
-        if let Some((sent, arrives)) = state.last
-            && sent == now
-        {
-            return (arrives, arrives == now);
-        }
-        let earliest = state.last.map_or(now, |(_, arrives)| arrives);
-        let arrives = earliest.max(now + self.delay.sample(&mut state.rng));
-        state.last = Some((now, arrives));
-        if arrives > now {
+        let (bytes, probability) = match state.last {
+            Some(burst) if burst.sent == now => (burst.bytes + bytes, burst.probability),
+            _ => (bytes, unit(&mut state.rng)),
+        };
+        let before = state.last.map_or(now, |burst| burst.arrives);
+        let arrives = before.max(now + self.delay.quantile(bytes, probability));
+        let is_awaited = state.last.is_some_and(|burst| burst.sent == now && burst.arrives == arrives);
+        state.last = Some(Burst { sent: now, arrives, bytes, probability });
+        if arrives > now && !is_awaited {
             self.clock.wake_at(self.to, arrives, Waker::from(self.clone()));
         }
         (arrives, arrives == now)

@@ -78,7 +78,7 @@ impl Replica {
         // The first process was up before the run began.
         if start > 1 {
             let delay = self.host.shared.compute.exec_to_listen(self.index, start);
-            self.host.sleep_until(self.host.now() + delay).await;
+            self.host.shared.clock.sleep_until(self.host.turn.host, self.host.now() + delay).await;
         }
         (self.software)(self.host.clone(), self.recorder.clone(), &self.name, self.injector.clone()).await
     }

@@ -17,6 +17,7 @@ mod partition;
 mod policies;
 mod reset;
 mod server;
+mod system;
 
 use std::{
     io,
@@ -143,9 +144,14 @@ fn records_of(scenario: &str) -> Records {
 }
 
 fn records_of_images(scenario: &str, size: &str) -> Records {
+    records_on(calibration(), scenario, size)
+}
+
+/// The same on a host with other times.
+fn records_on(calibration: Calibration, scenario: &str, size: &str) -> Records {
     let scenario = format!("name = 'semantics'\nworkload.sizes = ['{size}']\n{scenario}");
     let scenario = Scenario::parse("semantics.toml", &scenario, &[]).unwrap();
-    play(&Plan { scenario, seed: 1, calibration: calibration() }, &Default::default()).unwrap().records
+    play(&Plan { scenario, seed: 1, calibration }, &Default::default()).unwrap().records
 }
 
 fn events(records: &Records, event: Event) -> impl Iterator<Item = &EventRow> {

@@ -24,15 +24,16 @@ use kernel::{
 };
 
 use crate::{
-    calibration::Calibration,
+    calibration::{Calibration, LinkTimes},
     clock::{Clock, HostId},
     compute::Compute,
     host::{Ended, Host, Shared},
     interpose::{EPOCH_SECONDS, Interposed},
     limits::{Limit, Limits},
-    net::{Activity, Net},
+    net::{Activity, Net, Times},
     operations::{Morgue, SimOperations},
     replica::{Replica, Software},
+    system::System,
     trace::{self, Listener, Listening, Told},
 };
 
@@ -194,11 +195,14 @@ impl Simulation {
     {
         let entropy = Entropy::new(seed);
         let (clock, morgue) = (Arc::new(Clock::default()), Morgue::default());
-        let net = Net::new(clock.clone(), entropy, calibration.link.one_way_us.clone());
+        let [to_server, to_client] = calibration.delays();
+        let LinkTimes { one_way_us: one_way, connect_us: connect } = calibration.link.clone();
+        let net = Net::new(clock.clone(), entropy, Times { one_way, connect, to_server, to_client });
         let activity = net.activity.clone();
         let shared = Arc::new(Shared {
             clock: clock.clone(),
             compute: Compute::new(calibration.clone(), entropy),
+            system: System::new(calibration.system(), entropy),
             net,
             addresses: OnceLock::new(),
         });
@@ -212,6 +216,7 @@ impl Simulation {
         let operations = Arc::new(SimOperations {
             replicas: replicas.clone(),
             links: links.clone(),
+            shared: shared.clone(),
             activity: activity.clone(),
             morgue: morgue.clone(),
         });

@@ -3,6 +3,7 @@
 mod child;
 mod clean_up;
 mod doctor;
+mod fidelity;
 mod hand;
 mod mishap;
 mod parity;

@@ -2,15 +2,18 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use kernel::scenario::duration;
 
 use crate::read::{Columns, Mapping, only};
 
 /// Turns run folders into reports: one run is analysed, several are compared.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "reports", version)]
+#[command(name = "reports", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Options {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Run folders, or request logs of other programs as CSV or JSON lines
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
@@ -42,6 +45,33 @@ pub struct Options {
     /// Of a log without times: requests a second
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     pub rate: Option<f64>,
+}
+
+/// What else there is to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Says how far simulated runs are from real ones, and real ones from each other
+    Fidelity(FidelityOptions),
+}
+
+/// Of `reports fidelity`.
+#[derive(Debug, Clone, Args)]
+pub struct FidelityOptions {
+    /// A folder that `real fidelity` wrote
+    #[arg(value_name = "DIR")]
+    pub campaign: PathBuf,
+
+    /// Where to put the report [default: DIR/report]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// The length of the windows in plots over time
+    #[arg(long, default_value = "1s", value_parser = window)]
+    pub window: Duration,
+
+    /// Prints the report as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl Options {

@@ -121,7 +121,11 @@ impl Values {
 impl Spread {
     fn of(metric: Metric, phase: &str, side: &Side) -> Option<Self> {
         let of_member = |member: &Member| metrics(member, phase)?.get(metric);
-        let mut values: Vec<f64> = side.members.iter().filter_map(of_member).collect();
+        Self::over(side.members.iter().filter_map(of_member).collect())
+    }
+
+    /// Of `values`, in any order; `None` without any.
+    pub(crate) fn over(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
         let median = if values.len() % 2 == 1 {

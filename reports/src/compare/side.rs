@@ -35,7 +35,7 @@ pub struct Member {
 pub const WHOLE: &str = "whole run";
 
 impl Member {
-    pub(super) fn of(run: Run, window: Duration) -> PolarsResult<Self> {
+    pub(crate) fn of(run: Run, window: Duration) -> PolarsResult<Self> {
         let summary = run.summary();
         let records = &run.records;
         let frames = Frames::of(&records.requests, &[], &[], summary.end_us)?;

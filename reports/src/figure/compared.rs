@@ -36,7 +36,7 @@ fn colour(index: usize) -> Colour {
 }
 
 /// Every side's mean over time, with the range of its runs.
-fn overlay(scenario: &ScenarioComparison) -> Figure {
+pub(super) fn overlay(scenario: &ScenarioComparison) -> Figure {
     let goodput = |windows: &Windows| -> Vec<Option<f64>> {
         let whole = windows.whole();
         let rate = |(index, count): (usize, &u64)| (index < whole).then_some(*count as f64 / windows.length_s);

@@ -5,6 +5,7 @@
 mod agreement;
 mod bad_input;
 mod compared;
+mod fidelity;
 mod foreign;
 mod single;
 mod story;

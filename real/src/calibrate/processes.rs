@@ -1,0 +1,133 @@
+//! Processes as such: how long they take to come and to go, and what a round trip to one takes.
+
+use std::{collections::BTreeMap, future::poll_fn, io, time::Duration};
+
+use futures_util::future::join;
+use kernel::{
+    client::{Channel, Failure},
+    proto::health::{HealthCheckRequest, health_client::HealthClient},
+    record::{Event, Row},
+    scenario::{Scenario, ScenarioError},
+    world::SharedWorld,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    runtime::Runtime,
+    sync::mpsc::{self, UnboundedReceiver},
+};
+
+use super::samples::Samples;
+use crate::{
+    clock::{Clock, machine_ns},
+    host::Host,
+    message::Report,
+    process::ProcessFailed,
+    replica::{NewProcess, Replica},
+    tcp::ReservedPort,
+    timer::Timer,
+};
+
+/// A scenario that leaves servers as they are by default.
+const DEFAULTS: &str = "name = \"calibration\"\nduration = \"1s\"\n[load]\nrate = 1\n";
+
+/// Processes that are started and ended.
+const PROCESSES: usize = 24;
+
+/// Round trips to each of them, the first of which are not counted.
+const ROUND_TRIPS: usize = 12;
+const WARM_UP: usize = 4;
+
+/// Between two round trips, so that each finds an idle machine as a request of a run does.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What was found out.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Processes {
+    /// From the start of a replica's process until it listens.
+    pub(super) exec_to_listen: Samples,
+    /// From SIGKILL until the other end of a connection learns of it.
+    pub(super) exit: Samples,
+    /// A health check on an open connection, there and back.
+    pub(super) round_trip: Samples,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotMeasured {
+    #[error(transparent)]
+    Process(#[from] ProcessFailed),
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    #[error("cannot measure processes: {0}")]
+    System(#[from] io::Error),
+    #[error("a replica that serves does not answer: {0}")]
+    NoAnswer(String),
+}
+
+/// Starts replicas one after another, calls each a few times, and ends it.
+pub(super) fn measure() -> Result<Processes, NotMeasured> {
+    Runtime::new()?.block_on(async {
+        let logs = tempfile::tempdir()?;
+        let (sender, mut outputs) = mpsc::unbounded_channel();
+        let scenario = Scenario::parse("calibration", DEFAULTS, &[])?;
+        let replica = Replica::new(0, ReservedPort::any()?, &scenario, 0, sender);
+        let addresses = BTreeMap::from([(replica.name().to_owned(), replica.address())]);
+        let world = Host::new(Clock::MACHINE, Timer::start()?).knowing(addresses).shared();
+        let (mut exec_to_listen, mut exit, mut round_trip) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..PROCESSES {
+            let started = machine_ns();
+            replica.start(&world, logs.path()).await?;
+            let listening_us = listening(&mut outputs).await?;
+            exec_to_listen.push(listening_us as f64 - started as f64 / 1e3);
+            round_trip.extend(round_trips(&world, replica.name()).await?);
+            exit.push(until_broken(&world, &replica).await?);
+        }
+        let [exec_to_listen, exit, round_trip] = [exec_to_listen, exit, round_trip].map(Samples::of);
+        Ok(Processes { exec_to_listen, exit, round_trip })
+    })
+}
+
+/// When the newest process listened, in microseconds of the machine.
+async fn listening(outputs: &mut UnboundedReceiver<NewProcess>) -> Result<u64, NotMeasured> {
+    let process = outputs.recv().await.ok_or_else(|| NotMeasured::NoAnswer("it was never started".to_owned()))?;
+    let mut lines = BufReader::new(process.reports).lines();
+    while let Some(line) = lines.next_line().await? {
+        if let Ok(Report::Row(Row::Event(row))) = serde_json::from_str(&line)
+            && row.event == Event::Listening
+        {
+            return Ok(row.at_us);
+        }
+    }
+    Err(NotMeasured::NoAnswer("it never listened".to_owned()))
+}
+
+async fn round_trips(world: &SharedWorld, server: &str) -> Result<Vec<f64>, NotMeasured> {
+    let no_answer = |failure: Failure| NotMeasured::NoAnswer(failure.cause.to_string());
+    let channel = Channel::over(world.clone(), world.connect(server).await?).await.map_err(no_answer)?;
+    let mut stub = HealthClient::with_origin(channel, http::Uri::from_static("http://rehearsal"));
+    let mut times = Vec::new();
+    for number in 0..ROUND_TRIPS {
+        world.sleep_until(world.now() + PAUSE).await;
+        let begun = world.now();
+        let answer = stub.check(HealthCheckRequest::default()).await;
+        answer.map_err(|status| NotMeasured::NoAnswer(status.to_string()))?;
+        if number >= WARM_UP {
+            times.push(world.now().since(begun).as_secs_f64() * 1e6);
+        }
+    }
+    Ok(times)
+}
+
+/// Kills the replica's process and waits until a connection to it is gone.
+async fn until_broken(world: &SharedWorld, replica: &Replica) -> Result<f64, NotMeasured> {
+    let mut stream = world.connect(replica.name()).await?;
+    let killed = world.now();
+    let broken = async {
+        // The end of the stream or an error: what was accepted ends with one, what was not with the other.
+        while poll_fn(|cx| stream.poll_read_chunk(cx)).await.is_ok_and(|chunk| !chunk.is_empty()) {}
+        world.now()
+    };
+    let (broken, ended) = join(broken, replica.crash()).await;
+    ended?;
+    Ok(broken.since(killed).as_secs_f64() * 1e6)
+}

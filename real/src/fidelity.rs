@@ -1,0 +1,108 @@
+//! `real fidelity`: plays scenarios in both worlds, several times each, for `reports fidelity` to compare.
+//!
+//! Simulated and real runs take turns, and so do the scenarios, so that a host that changes during the campaign changes
+//! for all of them. The calibration is copied at the beginning and never touched. A campaign that was interrupted goes
+//! on where it stopped: what is finished is kept, if it is of the same scenario and calibration.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | `campaign` | the folder: what is to be played, and what has been |
+//! | `stage` | one run in one world |
+
+mod campaign;
+mod stage;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use kernel::{
+    cli::{Exit, Failure},
+    record::campaign::WORLDS,
+};
+
+use crate::{calibrate::DEFAULT_PLACE, option::rate};
+use campaign::Campaign;
+use stage::Stage;
+
+/// What to play.
+#[derive(Debug, Clone, Args)]
+pub struct FidelityArgs {
+    /// The scenario files
+    #[arg(required = true, value_name = "SCENARIO")]
+    scenarios: Vec<PathBuf>,
+
+    /// Runs of each scenario in each world, with the seeds from 0; distances between real runs need two
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1_000))]
+    runs: u64,
+
+    /// What the simulated runs go by, as `real calibrate` wrote it
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PLACE)]
+    calibration: PathBuf,
+
+    /// Where the runs go; those that are there already are not played again
+    #[arg(long, value_name = "DIR", default_value = "runs/fidelity")]
+    out: PathBuf,
+
+    /// Overrides a setting of every scenario, such as load.rate=20; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+
+    /// Plays each scenario at each of these rates instead of its own, to find where its goodput stops following
+    #[arg(long, value_name = "PER_SECOND,…", value_delimiter = ',', value_parser = rate)]
+    rates: Vec<f64>,
+}
+
+/// Plays what has not been played.
+pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
+    let campaign = Campaign::open(args)?;
+    let stage = Stage::find(&campaign)?;
+    // Before anything is left behind that a better calibration would not fit.
+    stage.try_calibration(&args.calibration, campaign.stories())?;
+    campaign.begin()?;
+    let due: Vec<_> =
+        campaign.runs().map(|run| Ok((campaign.is_finished(&run)?, run))).collect::<Result<_, Failure>>()?;
+    let seconds = |done: bool| {
+        let of = |(finished, run): &(bool, campaign::Run<'_>)| if *finished == done { run.seconds() } else { 0 };
+        due.iter().map(of).sum::<u64>()
+    };
+    let bar = progress(seconds(true) + seconds(false));
+    bar.inc(seconds(true));
+    bar.reset_eta();
+    let mut played = 0;
+    for (_, run) in due.iter().filter(|(finished, _)| !finished) {
+        bar.set_message(format!("{} {} seed {}", run.scenario.name, run.world, run.seed));
+        stage.play(run)?;
+        bar.inc(run.seconds());
+        played += 1;
+    }
+    bar.finish_and_clear();
+    let (kept, all) = (due.len() - played, due.len());
+    let place = campaign.place().display();
+    // Whoever reads may have read enough.
+    let _ = writeln!(
+        io::stdout(),
+        "{all} runs: {} scenarios x {} worlds x {} seeds; {played} played, {kept} kept\n\n  folder       {place}\n  \
+         calibration  {}\n  compare      cargo run -p reports -- fidelity {place}",
+        campaign.stories().len(),
+        WORLDS.len(),
+        args.runs,
+        campaign.calibration().sha256,
+    );
+    Ok(Exit::Passed)
+}
+
+/// A bar over the seconds of the real runs, on a terminal.
+fn progress(seconds: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style =
+        ProgressStyle::with_template("{bar:40} {percent} %, {eta} left: {msg}").expect("the template is well-formed");
+    let bar = ProgressBar::new(seconds).with_style(style);
+    bar.enable_steady_tick(std::time::Duration::from_millis(500));
+    bar
+}

@@ -1,0 +1,137 @@
+//! Calibrations and campaigns: what is wrong is said before any time is spent, and what is played is played once.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use kernel::record::campaign::Manifest;
+use tempfile::TempDir;
+
+/// One second, so that four real runs of it are soon over.
+const STORY: &str = "name = \"story\"\nduration = \"1s\"\n[workload]\nsizes = [\"8x8\"]\n[load]\nrate = 20.0\n";
+
+/// A calibration that anything can be simulated with.
+const CALIBRATION: &str = "name = \"test\"\n[link]\none_way_us = [[0.0, 50.0]]\n[process]\nexec_to_listen_us = [[0.0, 5000.0]]\n\
+                           [[service_time]]\nworkload = \"sobel\"\nunits = 64\nus = [[0.0, 5.0]]\n";
+
+/// The program, and beside it the simulation, which is built unless it is there already.
+fn program() -> &'static Path {
+    let program = Path::new(env!("CARGO_BIN_EXE_real"));
+    if !program.with_file_name("sim").is_file() {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--bin", "sim"]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../sim"));
+        assert!(build.status().expect("cargo starts").success());
+    }
+    program
+}
+
+fn run(program: &Path, directory: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(program);
+    command.args(words).current_dir(directory).stdin(Stdio::null()).output().expect("the program starts")
+}
+
+/// A folder with `story.toml` and `calibration.toml` in it.
+fn folder() -> TempDir {
+    let directory = tempfile::tempdir().expect("there is room for a folder");
+    fs::write(directory.path().join("story.toml"), STORY).expect("there is room for a file");
+    fs::write(directory.path().join("calibration.toml"), CALIBRATION).expect("there is room for a file");
+    directory
+}
+
+/// Asserts the exit code, and that the only line said holds `words`.
+fn fails(ended: &Output, code: i32, words: &str) {
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(code), "{said}");
+    assert!(said.contains(words), "{said}");
+}
+
+const PLAY: [&str; 6] = ["fidelity", "story.toml", "--calibration", "calibration.toml", "--out", "campaign"];
+
+fn play(directory: &Path, more: &[&str]) -> Output {
+    run(program(), directory, &[&PLAY, more].concat())
+}
+
+fn said(ended: &Output) -> String {
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8_lossy(&ended.stdout).into_owned()
+}
+
+#[test]
+fn a_campaign_plays_what_is_missing_and_keeps_what_is_there() {
+    let directory = folder();
+    let first = said(&play(directory.path(), &["--runs", "2"]));
+    assert!(first.contains("4 runs: 1 scenarios x 2 worlds x 2 seeds; 4 played, 0 kept"), "{first}");
+    let campaign = directory.path().join("campaign");
+    let runs: Vec<PathBuf> =
+        ["real-seed0", "real-seed1", "sim-seed0", "sim-seed1"].map(|run| campaign.join("story").join(run)).into();
+    let requests = |run: &PathBuf| fs::read_to_string(run.join("requests.jsonl")).unwrap();
+    assert!(runs.iter().all(|run| requests(run).lines().count() == 20));
+    let manifest: Manifest =
+        serde_json::from_str(&fs::read_to_string(campaign.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!((manifest.runs, manifest.calibration.name.as_str()), (2, "test"));
+    assert_eq!(fs::read_to_string(campaign.join("calibration.toml")).unwrap(), CALIBRATION);
+
+    let before: Vec<String> = runs.iter().map(requests).collect();
+    fs::remove_dir_all(&runs[1]).unwrap();
+    let second = said(&play(directory.path(), &["--runs", "2"]));
+    assert!(second.contains("1 played, 3 kept"), "{second}");
+    assert_eq!((requests(&runs[0]), requests(&runs[2])), (before[0].clone(), before[2].clone()));
+
+    // What is there already must be of the same scenario and the same calibration.
+    fails(
+        &play(directory.path(), &["--runs", "2", "--set", "load.rate=10"]),
+        2,
+        "a run of another version of the scenario",
+    );
+    fs::write(directory.path().join("calibration.toml"), CALIBRATION.replace("5.0]", "6.0]")).unwrap();
+    fails(&play(directory.path(), &["--runs", "2"]), 2, "was begun with another calibration");
+}
+
+#[test]
+fn what_is_wrong_with_a_campaign_is_said_before_anything_is_played() {
+    let directory = folder();
+    let path = directory.path();
+    fails(&play(path, &[]), 2, "--runs");
+    fails(&play(path, &["--runs", "1"]), 2, "1 is not in 2..=1000");
+    fails(&play(path, &["--runs", "2", "--rates", "10,many"]), 2, "a number");
+    fails(&play(path, &["story.toml", "--runs", "2"]), 2, "two scenarios are called `story`");
+    fails(&play(path, &["missing.toml", "--runs", "2"]), 2, "missing.toml");
+    let words = ["fidelity", "story.toml", "--runs", "2"];
+    fails(&run(program(), path, &words), 2, "measure this host first: cargo run -p real -- calibrate");
+    fs::write(path.join("calibration.toml"), CALIBRATION.replace("[process]", "[proces]")).unwrap();
+    fails(&play(path, &["--runs", "2"]), 2, "the simulation: not a calibration: unknown field `proces`");
+    assert!(!path.join("campaign").exists());
+    fs::create_dir(path.join("campaign")).unwrap();
+    fs::write(path.join("campaign/thesis.txt"), "years of work").unwrap();
+    fails(&play(path, &["--runs", "2"]), 2, "exists and holds no campaign");
+}
+
+#[test]
+fn without_the_simulation_beside_it_the_program_says_how_to_build_it() {
+    let directory = folder();
+    let alone = directory.path().join("real");
+    fs::copy(env!("CARGO_BIN_EXE_real"), &alone).unwrap();
+    fails(
+        &run(&alone, directory.path(), &[&PLAY[..], &["--runs", "2"]].concat()),
+        3,
+        "is missing; build it: cargo build",
+    );
+}
+
+#[test]
+fn a_calibration_that_could_not_be_written_is_not_begun() {
+    let directory = folder();
+    let path = directory.path();
+    let calibrate =
+        |words: &[&str]| run(Path::new(env!("CARGO_BIN_EXE_real")), path, &[&["calibrate"], words].concat());
+    fails(&calibrate(&["--out", "."]), 2, "is a folder; name a file with --out");
+    fails(&calibrate(&["--out", "story.toml/calibration.toml"]), 2, "choose another file with --out");
+    fails(&calibrate(&["--sizes", "big"]), 2, "is not a picture size");
+    fails(&calibrate(&["--sizes", "99999x1"]), 2, "out of range");
+}

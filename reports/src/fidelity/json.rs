@@ -1,0 +1,66 @@
+//! `fidelity.json`.
+
+use serde_json::{Value, json};
+
+use super::{Cell, Fidelity, Onset, ScenarioFidelity};
+
+/// Raised when a field changes its meaning or goes away.
+const SCHEMA: u32 = 1;
+
+impl Fidelity {
+    /// For programs: the `manifest`, the tally, and of each of the `scenarios` its `cells`. Times are in seconds, what
+    /// cannot be told is null, and a ratio over a noise floor of 0 is null with the verdict `apart`.
+    pub fn json(&self) -> Value {
+        let tally = self.tally();
+        let [goals, reached, beyond] = self.goals();
+        json!({
+            "schema": SCHEMA,
+            "manifest": self.manifest,
+            "notes": self.notes,
+            "cells": tally.cells,
+            "within_floor": tally.within,
+            "within_twice_the_floor": tally.close,
+            "goals": { "cells": goals, "reached": reached, "beyond": beyond },
+            "scenarios": self.scenarios.iter().map(scenario).collect::<Vec<_>>(),
+            "onsets": self.onsets.iter().map(onset).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn scenario(scenario: &ScenarioFidelity) -> Value {
+    let [real, sim] = scenario.runs;
+    json!({
+        "scenario": scenario.name,
+        "real_runs": real,
+        "sim_runs": sim,
+        "utilisation": scenario.utilisation,
+        "cells": scenario.cells.iter().map(cell).collect::<Vec<_>>(),
+    })
+}
+
+fn cell(cell: &Cell) -> Value {
+    json!({
+        "phase": cell.phase,
+        "measure": cell.measure.name(),
+        "unit": if cell.measure.is_seconds() { "s" } else { "share" },
+        "real": cell.real,
+        "sim": cell.sim,
+        "error": cell.error,
+        "goal": cell.goal,
+        "real_real": cell.real_real,
+        "sim_real": cell.sim_real,
+        "ratio": cell.ratio.filter(|ratio| ratio.is_finite()),
+        "p": cell.p,
+        "verdict": cell.verdict,
+    })
+}
+
+fn onset(onset: &Onset) -> Value {
+    json!({
+        "scenario": onset.scenario,
+        "points": onset.points,
+        "real_per_second": onset.real,
+        "sim_per_second": onset.sim,
+        "error": onset.error(),
+    })
+}

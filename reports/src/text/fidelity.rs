@@ -1,0 +1,139 @@
+//! The fidelity of a campaign as text.
+
+use kernel::measure::text::{
+    MISSING,
+    quantity::{duration, percent, rate},
+    shown,
+    table::{Align, Table},
+};
+
+use super::{optional_duration, optional_percent, sections, signed_duration};
+use crate::fidelity::{Cell, Distances, Fidelity, Onset, ScenarioFidelity};
+
+/// What the columns say.
+const LEGEND: &str = "\
+  error       how far the simulation's median run is from the real one's; of statuses, the total variation of the mix
+  goal        p50 10 %, p99 20 %, statuses 2 points, recovery 20 % or 250 ms: ✓; p50 2 %, p99 5 %, statuses 0.5 points,
+              recovery 5 % or 100 ms: ✓✓
+  floor       the 95th percentile of the distances between two real runs
+  sim/real    the median of the distances between a simulated run and a real one
+  ratio       the second over the first: within the floor up to 1, close to it up to 2, else apart
+  p           how probable worlds this far apart are if they are the same, by an exact permutation test
+";
+
+/// The report. Ends with a line break.
+pub fn report(fidelity: &Fidelity) -> String {
+    let mut sections = vec![heading(fidelity)];
+    sections.extend(fidelity.scenarios.iter().map(scenario));
+    sections.extend(fidelity.onsets.iter().map(onset));
+    sections.push(LEGEND.to_owned());
+    let notes = sections::notes(&fidelity.notes);
+    sections.extend((!notes.is_empty()).then_some(notes));
+    sections.join("\n")
+}
+
+fn heading(fidelity: &Fidelity) -> String {
+    let (tally, [goals, reached, beyond]) = (fidelity.tally(), fidelity.goals());
+    let manifest = &fidelity.manifest;
+    let of = |part: usize, whole: usize| {
+        let share = if whole > 0 { percent(part as f64 / whole as f64) } else { MISSING.to_owned() };
+        format!("{part} of {whole} ({share})")
+    };
+    let load = manifest.host.load_average.map_or(MISSING.to_owned(), |load| format!("{load:?}"));
+    format!(
+        "Simulated against real, by the distances between real runs\n\n  at most the floor        {}\n  at most twice the floor  \
+         {}\n  goals reached            {}, by far {beyond}\n\n  host         {}, {} cores, load averages {load}\n  begun        \
+         {}, a {} build\n  calibration  {}\n  sha256       {}\n",
+        of(tally.within, tally.cells),
+        of(tally.close, tally.cells),
+        of(reached, goals),
+        manifest.host.kernel,
+        manifest.host.cores,
+        manifest.started,
+        manifest.profile,
+        manifest.calibration.name,
+        manifest.calibration.sha256,
+    )
+}
+
+fn scenario(scenario: &ScenarioFidelity) -> String {
+    let [real, sim] = scenario.runs;
+    let busy = optional_percent(scenario.utilisation);
+    let mut table = Table::new(&[
+        ("phase", Align::Left),
+        ("measure", Align::Left),
+        ("real", Align::Right),
+        ("sim", Align::Right),
+        ("error", Align::Right),
+        ("goal", Align::Left),
+        ("floor", Align::Right),
+        ("sim/real", Align::Right),
+        ("ratio", Align::Right),
+        ("p", Align::Right),
+        ("", Align::Left),
+    ]);
+    let mut phase = "";
+    for cell in &scenario.cells {
+        let name = if cell.phase == phase { "" } else { cell.phase.as_str() };
+        phase = &cell.phase;
+        table.row([vec![name.to_owned()], row(cell)].concat());
+    }
+    format!("{}: {real} real runs, {sim} simulated; workers busy {busy}\n\n{}", scenario.name, table.render())
+}
+
+/// A cell, without its phase.
+pub(crate) fn row(cell: &Cell) -> Vec<String> {
+    let value = |spread: Option<crate::compare::Spread>| optional_duration(spread.map(|spread| spread.median));
+    let distance = |distances: Option<Distances>, pick: fn(Distances) -> f64| {
+        distances.map_or(MISSING.to_owned(), |distances| self::distance(cell, pick(distances)))
+    };
+    vec![
+        cell.measure.name().to_owned(),
+        value(cell.real),
+        value(cell.sim),
+        cell.error.map_or(MISSING.to_owned(), |error| self::error(cell, error)),
+        cell.goal.map_or(String::new(), |goal| goal.sign().to_owned()),
+        distance(cell.real_real, |distances| distances.p95),
+        distance(cell.sim_real, |distances| distances.median),
+        cell.ratio.map_or(MISSING.to_owned(), ratio),
+        shown(cell.p, |p| format!("{p:.3}")),
+        cell.verdict.map_or(String::new(), |verdict| verdict.name().to_owned()),
+    ]
+}
+
+fn distance(cell: &Cell, distance: f64) -> String {
+    if cell.measure.is_seconds() { duration(distance) } else { format!("{distance:.4}") }
+}
+
+fn error(cell: &Cell, error: f64) -> String {
+    match cell.measure {
+        measure if measure.is_seconds() => signed_duration(Some(error)),
+        crate::fidelity::Measure::Mix => percent(error),
+        _ => format!("{:+.1} %", error * 100.0),
+    }
+}
+
+pub(crate) fn ratio(ratio: f64) -> String {
+    match ratio {
+        endless if endless.is_infinite() => "∞".to_owned(),
+        large if large >= 100.0 => format!("{large:.0}"),
+        small => format!("{small:.2}"),
+    }
+}
+
+fn onset(onset: &Onset) -> String {
+    let mut table =
+        Table::new(&[("offered", Align::Right), ("real follows", Align::Right), ("sim follows", Align::Right)]);
+    for point in &onset.points {
+        table.row(vec![rate(point.rate), percent(point.real), percent(point.sim)]);
+    }
+    let at = |onset: Option<f64>| onset.map_or("beyond the rates played".to_owned(), rate);
+    let error = onset.error().map_or(MISSING.to_owned(), |error| format!("{:+.1} %", error * 100.0));
+    format!(
+        "{}: goodput stops following at {} in reality, {} in the simulation, error {error}\n\n{}",
+        onset.scenario,
+        at(onset.real),
+        at(onset.sim),
+        table.render()
+    )
+}

@@ -1,0 +1,210 @@
+//! Campaigns of runs in both worlds.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use kernel::{
+    cli::Exit,
+    record::{
+        campaign::{MANIFEST, Manifest, Part, SCHEMA, Variant},
+        folder::{CalibrationInfo, HostInfo},
+    },
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::story::{SCENARIO, folder, reports, word, write};
+
+fn manifest(runs: u64, scenarios: Vec<Part>) -> Manifest {
+    Manifest {
+        schema: SCHEMA,
+        version: "0.1.0".to_owned(),
+        profile: "release".to_owned(),
+        started: "2026-01-01T00:00:00Z".to_owned(),
+        host: HostInfo { kernel: "Linux 6".to_owned(), cores: 2, load_average: Some([0.1, 0.1, 0.1]) },
+        calibration: CalibrationInfo { name: "here".to_owned(), sha256: "abc".to_owned() },
+        runs,
+        scenarios,
+    }
+}
+
+fn part(name: &str, variant: Option<Variant>) -> Part {
+    Part { name: name.to_owned(), sha256: String::new(), variant }
+}
+
+fn write_manifest(campaign: &Path, manifest: &Manifest) {
+    fs::write(campaign.join(MANIFEST), serde_json::to_string(manifest).unwrap()).unwrap();
+}
+
+/// The story, `runs` times in each world; simulated latencies are `scale` times as long.
+fn campaign(runs: u64, scale: u64) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for seed in 0..runs {
+        folder(&directory.path().join("story"), "real", seed, 1);
+        folder(&directory.path().join("story"), "sim", seed, scale);
+    }
+    write_manifest(directory.path(), &manifest(runs, vec![part("story", None)]));
+    directory
+}
+
+fn read(campaign: &Path) -> (Value, String) {
+    let done = reports(&["fidelity", word(campaign)]).unwrap();
+    assert_eq!(done.exit, Exit::Passed);
+    let json = fs::read_to_string(campaign.join("report/fidelity.json")).unwrap();
+    (serde_json::from_str(&json).unwrap(), done.text)
+}
+
+fn cell<'a>(json: &'a Value, phase: &str, measure: &str) -> &'a Value {
+    let cells = json["scenarios"][0]["cells"].as_array().unwrap();
+    cells.iter().find(|cell| cell["phase"] == phase && cell["measure"] == measure).unwrap()
+}
+
+fn refused(campaign: &Path) -> String {
+    let failure = reports(&["fidelity", word(campaign)]).expect_err("it is refused");
+    assert_eq!(failure.exit, Exit::WrongInput);
+    failure.message
+}
+
+#[test]
+fn a_simulation_that_is_reality_is_within_the_noise_floor_everywhere() {
+    let directory = campaign(4, 1);
+    let (json, text) = read(directory.path());
+    assert!(json["cells"].as_u64().unwrap() > 20, "{json}");
+    assert_eq!(json["cells"], json["within_floor"], "{text}");
+    assert_eq!(json["goals"]["cells"], json["goals"]["beyond"]);
+    for cell in json["scenarios"][0]["cells"].as_array().unwrap() {
+        assert!(cell["p"].is_null() || cell["p"] == 1.0, "{cell}");
+    }
+    for file in ["matrix.svg", "matrix.png", "story-overlay.svg", "report.html", "fidelity.txt"] {
+        assert!(directory.path().join("report").join(file).is_file(), "{file}");
+    }
+}
+
+/// Medians over four seeds of requests of 20 to 26 ms, against the same times three.
+#[test]
+fn a_simulation_three_times_as_slow_is_apart_and_told_apart() {
+    let directory = campaign(4, 3);
+    let (json, text) = read(directory.path());
+    let p50 = cell(&json, "before", "latency_p50");
+    assert_eq!((&p50["verdict"], &p50["goal"]), (&Value::from("apart"), &Value::from("missed")));
+    assert_eq!(p50["p"], Value::from(2.0 / 16.0));
+    assert!((p50["error"].as_f64().unwrap() - 2.0).abs() < 0.1, "{p50}");
+    // Means of 23 and 69 ms.
+    let moved = cell(&json, "before", "wasserstein_1")["sim_real"]["median"].as_f64().unwrap();
+    assert!((moved - 0.046).abs() < 0.002, "{moved}");
+    // What became of the requests is the same.
+    assert_eq!(cell(&json, "whole run", "status_mix")["error"], Value::from(0.0));
+    assert!(text.contains("apart"), "{text}");
+}
+
+#[test]
+fn the_same_campaign_gives_the_same_bytes() {
+    let directory = campaign(2, 2);
+    let outs = ["one", "two"].map(|name| directory.path().join(name));
+    for out in &outs {
+        reports(&["fidelity", word(directory.path()), "--out", word(out)]).unwrap();
+    }
+    for file in fs::read_dir(&outs[0]).unwrap().map(|entry| entry.unwrap().file_name()) {
+        assert_eq!(fs::read(outs[0].join(&file)).unwrap(), fs::read(outs[1].join(&file)).unwrap(), "{file:?}");
+    }
+}
+
+#[test]
+fn what_is_no_campaign_is_refused_with_what_would_be_one() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(refused(directory.path()).ends_with("name a folder that `real fidelity` wrote, such as runs/fidelity"));
+    fs::write(directory.path().join(MANIFEST), "{\"schema\": 1").unwrap();
+    assert!(refused(directory.path()).contains("manifest.json: EOF while parsing"));
+    write_manifest(directory.path(), &Manifest { schema: 99, ..manifest(2, Vec::new()) });
+    assert!(refused(directory.path()).contains("its schema is 99, not 1"));
+}
+
+#[test]
+fn too_few_runs_are_refused_and_missing_ones_noted() {
+    let directory = campaign(3, 1);
+    let run = |world: &str, seed: u64| directory.path().join(format!("story/{world}-seed{seed}"));
+    fs::remove_dir_all(run("real", 1)).unwrap();
+    let (_, text) = read(directory.path());
+    assert!(text.contains("note: story: 1 of 3 real runs are missing"), "{text}");
+    fs::remove_dir_all(run("real", 0)).unwrap();
+    assert!(refused(directory.path()).contains("has 1 real and 3 simulated runs of story; comparing needs 2 of each"));
+}
+
+/// Replaces `from` in a run's `run.json`.
+fn tamper(run: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(run.join("run.json")).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(run.join("run.json"), text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn a_run_that_does_not_belong_to_the_campaign_is_refused() {
+    let directory = campaign(2, 1);
+    let run = directory.path().join("story/sim-seed1");
+    tamper(&run, "\"seed\": 1", "\"seed\": 7");
+    assert!(refused(directory.path()).contains("is a run of seed 7 of `story` in the world sim"));
+    tamper(&run, "\"seed\": 7", "\"calibration\": {\"name\": \"there\", \"sha256\": \"def\"},\n\"seed\": 1");
+    assert!(refused(directory.path()).contains("was simulated with another calibration than the rest, def"));
+}
+
+#[test]
+fn a_run_beyond_the_load_up_to_which_predictions_are_promised_is_warned_of() {
+    let directory = campaign(2, 1);
+    let busy = |seed: u64| -> PathBuf { directory.path().join(format!("story/real-seed{seed}/events.jsonl")) };
+    for path in [0, 1].map(busy) {
+        let rows = fs::read_to_string(&path).unwrap();
+        let finished = "\"event\":\"finished\"";
+        assert!(rows.contains(finished));
+        // Some 60 requests a server of 1.5 s each, in 30 s with two workers: one and a half times what there is.
+        fs::write(&path, rows.replace(finished, &format!("\"duration_us\":1500000,{finished}"))).unwrap();
+    }
+    let (json, text) = read(directory.path());
+    assert!(json["scenarios"][0]["utilisation"].as_f64().unwrap() > 1.0);
+    assert!(text.contains("predictions are promised up to 50 %"), "{text}");
+}
+
+#[test]
+fn where_goodput_stops_following_is_compared() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut parts = Vec::new();
+    for rate in [10.0, 20.0] {
+        let name = format!("story-at-{rate}");
+        let variant = Variant { of: "story".to_owned(), rate };
+        parts.push(part(&name, Some(variant)));
+        for (world, seed) in [("real", 0), ("real", 1), ("sim", 0), ("sim", 1)] {
+            let place = directory.path().join(&name).join(format!("{world}-seed{seed}"));
+            let text = SCENARIO.replace("\"story\"", &format!("\"{name}\""));
+            let scratch = directory.path().join("scratch");
+            folder(&scratch, world, seed, 1);
+            let mut records = kernel::record::Records::default();
+            let rows = fs::read_to_string(scratch.join(format!("{world}-seed{seed}/requests.jsonl"))).unwrap();
+            records.requests = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            // At 20 a second, one in ten is lost in reality and two in ten in the simulation; one is lost anyway.
+            let every = if world == "real" { 10 } else { 5 };
+            for row in records.requests.iter_mut().filter(|row| rate > 15.0 && row.id % every == 1) {
+                row.status = kernel::status::Outcome::Status(kernel::status::Code::ResourceExhausted);
+            }
+            write(&place, world, seed, &text, &records);
+        }
+    }
+    write_manifest(directory.path(), &manifest(2, parts));
+    let (json, text) = read(directory.path());
+    let onset = &json["onsets"][0];
+    // Shares that follow: 119/120 at 10, then 107/120 and 95/120 at 20. The lines fall below 95 % at these rates.
+    let at = |low: f64| 10.0 + 10.0 * (119.0 / 120.0 - 0.95) / ((119.0 - low) / 120.0);
+    let close = |value: &Value, wanted: f64| (value.as_f64().unwrap() - wanted).abs() < 1e-9;
+    assert!(close(&onset["real_per_second"], at(107.0)) && close(&onset["sim_per_second"], at(95.0)), "{onset}");
+    assert!(text.contains("story: goodput stops following at"), "{text}");
+}
+
+#[test]
+fn the_json_says_which_unit_and_whether_a_goal_is_reached() {
+    let directory = campaign(2, 1);
+    let done = reports(&["fidelity", word(directory.path()), "--json"]).unwrap();
+    let json: Value = serde_json::from_str(&done.text).unwrap();
+    assert_eq!(cell(&json, "fault-0", "recovery_time")["unit"], "s");
+    assert_eq!(cell(&json, "fault-0", "recovery_time")["goal"], "beyond");
+    assert_eq!(json["manifest"]["calibration"], json!({"name": "here", "sha256": "abc"}));
+}
