@@ -18,6 +18,7 @@
 //! | [`nemesis`] | plays the fault timeline |
 //! | [`record`] | rows, and the run folder |
 //! | [`measure`] | metrics, phases, recovery, the verdict |
+//! | [`many`] | many runs: seeds, shards, variants, and what their rows add up to |
 //! | [`cli`] | options, exit codes and the closing account of both commands |
 
 pub mod cli;
@@ -26,6 +27,7 @@ pub mod distribution;
 pub mod entropy;
 pub mod link;
 pub mod load;
+pub mod many;
 pub mod measure;
 pub mod nemesis;
 pub mod policy;

@@ -1,12 +1,14 @@
 //! How fast the simulation is, as ratios to baselines measured in the same run.
 //!
 //! `cargo bench -p sim`. Each figure and its baseline take turns, and the ratio is that of the fastest rounds, so that
-//! a busy machine slows both alike. The simulation runs on one thread.
+//! a busy machine slows both alike. A simulation runs on one thread; `sweep` and `grid` play several at a time.
 
 #[path = "simulation/duplex.rs"]
 mod duplex;
 #[path = "simulation/idle.rs"]
 mod idle;
+#[path = "simulation/many.rs"]
+mod many;
 #[path = "simulation/rounds.rs"]
 mod rounds;
 
@@ -22,8 +24,14 @@ use sim::{Plan, Played, play};
 
 /// A part by its name, such as `cargo bench -p sim -- request`; all without one.
 fn main() {
-    let parts: [(&str, fn()); 4] =
-        [("demo", demo), ("request", per_request), ("idle", idle_hour), ("policies", policies)];
+    let parts: [(&str, fn()); 6] = [
+        ("demo", demo),
+        ("request", per_request),
+        ("idle", idle_hour),
+        ("policies", policies),
+        ("sweep", many::sweep),
+        ("grid", many::grid_of_variants),
+    ];
     let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for (name, part) in parts {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {

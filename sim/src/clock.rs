@@ -9,7 +9,7 @@ use std::{
 
 use kernel::{time::Instant, world::Sleep};
 
-use crate::interpose;
+use crate::{interpose, trace};
 
 /// A host of the simulation, by its place in the order of turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,11 @@ impl HostId {
     /// The host of `server-{index}`.
     pub(crate) fn server(index: usize) -> Self {
         Self(index + 1)
+    }
+
+    /// As records call it.
+    pub(crate) fn name(self) -> String {
+        self.0.checked_sub(1).map_or_else(|| "client".to_owned(), kernel::scenario::server_name)
     }
 }
 
@@ -122,8 +127,11 @@ impl Clock {
         timers.now = deadline;
         interpose::set_now(deadline);
         let mut due = Vec::new();
+        #[cfg(feature = "canaries")]
+        timers.tie_by_address(deadline);
         while let Some(entry) = timers.pending.first_entry().filter(|entry| entry.key().0 == deadline) {
             let Due { host, waker } = entry.remove();
+            trace::note(Some(host), || "a timer fires".to_owned());
             due.push(waker);
             let Timers { busy: Some(busy), watchers, .. } = &mut *timers else { continue };
             if !busy.contains(&host) {
@@ -139,6 +147,20 @@ impl Clock {
 
     fn timers(&self) -> MutexGuard<'_, Timers> {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(feature = "canaries")]
+impl Timers {
+    /// Puts what is due at `deadline` into the order of addresses, if that leak is planted.
+    fn tie_by_address(&mut self, deadline: Instant) {
+        if !crate::canary::is(crate::canary::Canary::TimerTies) {
+            return;
+        }
+        let keys: Vec<_> = self.pending.keys().take_while(|(at, _)| *at == deadline).copied().collect();
+        let mut due: Vec<Due> = keys.iter().filter_map(|key| self.pending.remove(key)).collect();
+        due.sort_by_key(|due| due.waker.data().addr());
+        self.pending.extend(keys.into_iter().zip(due));
     }
 }
 

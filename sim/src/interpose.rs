@@ -9,15 +9,30 @@
 
 #![allow(unsafe_code)]
 
-use std::{cell::Cell, marker::PhantomData, sync::OnceLock};
+use std::{
+    cell::Cell,
+    marker::PhantomData,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use kernel::time::Instant;
+
+#[cfg(feature = "canaries")]
+use crate::canary::{self, Canary};
+use crate::trace;
 
 /// 2020-01-01T00:00:00Z: what the wall clock shows when a simulation begins.
 pub(crate) const EPOCH_SECONDS: u64 = 1_577_836_800;
 
 /// The machine seems to have booted this long before, so that subtracting from an `Instant` cannot fail.
 const UPTIME_SECONDS: u64 = 1_000_000;
+
+/// Seconds that are added to the host's time of day, on threads that run no simulation.
+static DATE_SHIFT: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// Virtual nanoseconds; `None` on threads that run no simulation.
@@ -47,6 +62,16 @@ pub(crate) fn set_now(now: Instant) {
     if NOW.get().is_some() {
         NOW.set(Some(now.as_nanos()));
     }
+}
+
+/// The virtual time, on threads that run a simulation.
+pub(crate) fn now() -> Option<Instant> {
+    NOW.get().map(Instant::from_nanos)
+}
+
+/// Has this process see another date than the host's, as if it ran `by` later. Simulations are not to notice.
+pub fn shift_date(by: Duration) {
+    DATE_SHIFT.store(by.as_secs(), Relaxed);
 }
 
 /// SplitMix64: what asks here wants distinct bytes, not good ones.
@@ -85,14 +110,21 @@ unsafe extern "C" fn by_system_call(clock: libc::clockid_t, time: *mut libc::tim
 /// `time` points to a writable `timespec`, as for the original.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
-    let Some(nanos) = NOW.get() else {
+    let is_date = matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE);
+    let virtual_nanos = NOW.get();
+    #[cfg(feature = "canaries")]
+    let virtual_nanos =
+        virtual_nanos.filter(|_| !canary::is(if is_date { Canary::WallClock } else { Canary::Monotonic }));
+    let Some(nanos) = virtual_nanos else {
         // SAFETY: the arguments are the caller's, for the function they were meant for.
-        return unsafe { real_clock_gettime()(clock, time) };
+        let result = unsafe { real_clock_gettime()(clock, time) };
+        if is_date && result == 0 {
+            // SAFETY: the caller passes a pointer that may be written, and has been.
+            unsafe { (*time).tv_sec += DATE_SHIFT.load(Relaxed) as libc::time_t };
+        }
+        return result;
     };
-    let offset = match clock {
-        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => EPOCH_SECONDS,
-        _ => UPTIME_SECONDS,
-    };
+    let offset = if is_date { EPOCH_SECONDS } else { UPTIME_SECONDS };
     let seconds = offset + nanos / 1_000_000_000;
     // SAFETY: the caller passes a pointer that may be written.
     unsafe { time.write(libc::timespec { tv_sec: seconds as _, tv_nsec: (nanos % 1_000_000_000) as _ }) };
@@ -106,10 +138,14 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::time
 /// `buffer` points to `length` writable bytes, as for the original.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getrandom(buffer: *mut libc::c_void, length: libc::size_t, flags: libc::c_uint) -> libc::ssize_t {
-    if NOW.get().is_none() {
+    let is_simulated = NOW.get().is_some();
+    #[cfg(feature = "canaries")]
+    let is_simulated = is_simulated && !canary::is(Canary::RandomState) && !canary::is(Canary::MapField);
+    if !is_simulated {
         // SAFETY: the arguments are the caller's, for the system call they were meant for.
         return unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) as libc::ssize_t };
     }
+    trace::note(None, || format!("asks the operating system for {length} random bytes"));
     for offset in 0..length {
         // SAFETY: `offset` is within the caller's `length` writable bytes.
         unsafe { buffer.cast::<u8>().add(offset).write(next_random() as u8) };

@@ -14,6 +14,10 @@
 //! | `gate` | what a frozen process cannot do |
 //! | `net`, `pipe`, `delay` | turmoil's sockets as the World's, and how long messages take |
 //! | `compute`, `system`, [`calibration`] | results and how long they take, what the operating system takes |
+//! | [`sweep`] | many simulations on all cores, into one folder |
+//! | [`trace`] | everything that a simulation does, for those who compare two |
+//! | `canary` | leaks planted on purpose; only with the feature `canaries` |
+//! | `limits` | what ends a simulation that would not end well |
 //! | `operations` | what the nemesis can do |
 //! | `interpose` | the operating system's clock and randomness, replaced |
 //!
@@ -27,12 +31,15 @@ compile_error!(
 );
 
 pub mod calibration;
+#[cfg(feature = "canaries")]
+pub mod canary;
 mod clock;
 mod compute;
 mod delay;
 mod gate;
 mod host;
 mod interpose;
+mod limits;
 mod net;
 mod operations;
 mod pipe;
@@ -40,7 +47,11 @@ mod replica;
 #[cfg(test)]
 mod semantics;
 mod simulation;
+pub mod sweep;
 mod system;
+pub mod trace;
 mod turn;
 
-pub use simulation::{Plan, Played, SimulationError, play};
+pub use interpose::shift_date;
+pub use limits::Limit;
+pub use simulation::{Plan, Played, SimulationError, play, play_told};

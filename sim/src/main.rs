@@ -1,6 +1,8 @@
 //! `sim`: plays a scenario in the deterministic simulation.
 
+mod many;
 mod progress;
+mod verify;
 
 use std::{
     io::{self, Write},
@@ -9,25 +11,46 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use kernel::{
     cli::{Exit, Failure, RunArgs, Session},
     record::folder::{CalibrationInfo, RunInfo},
 };
 use sim::{Plan, SimulationError, calibration::Calibration};
 
+use crate::{
+    many::ManyArgs,
+    verify::{VerifyArgs, side::SideArgs},
+};
+
 const WORLD: &str = "sim";
 
 /// Plays a scenario in a deterministic simulation: same file, same seed, same bytes.
 #[derive(Debug, Parser)]
-#[command(name = "sim", version)]
+#[command(name = "sim", version, subcommand_negates_reqs = true)]
 struct Options {
     #[command(flatten)]
-    run: RunArgs,
+    run: Option<RunArgs>,
+
+    #[command(flatten)]
+    many: ManyArgs,
 
     /// The host's times; the built-in ones unless given
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Plays every run twice, in processes as different as can be arranged, and compares all that happens
+    Verify(VerifyArgs),
+
+    /// One of those processes
+    #[command(hide = true)]
+    Side(SideArgs),
 }
 
 fn main() -> ExitCode {
@@ -43,28 +66,55 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<Exit, Failure> {
-    let session = Session::open(&options.run, WORLD)?;
+    match (&options.command, &options.run) {
+        (Some(Command::Verify(args)), None) => verify::run(args),
+        (Some(Command::Side(args)), None) => verify::side::run(args),
+        (Some(_), Some(_)) => {
+            Err(Failure::wrong_input("options go behind the command: sim verify SCENARIO --seeds 0..20"))
+        }
+        (None, Some(args)) => play(options, args),
+        (None, None) => Err(Failure::wrong_input("there is no scenario to play; see --help")),
+    }
+}
+
+fn play(options: &Options, args: &RunArgs) -> Result<Exit, Failure> {
     let calibration = match &options.calibration {
         Some(path) => Calibration::load(path).map_err(Failure::wrong_input)?,
         None => Calibration::default(),
     };
-    let seed = options.run.seed;
-    let mut info = RunInfo::new(WORLD, seed);
-    info.calibration =
-        Some(CalibrationInfo { name: calibration.name.clone(), sha256: calibration.sha256().to_owned() });
-
-    let plan = Plan { scenario: session.scenario.clone(), seed, calibration };
-    let duration = plan.scenario.duration;
-    let now = Arc::new(AtomicU64::new(0));
-    let played = progress::shown(duration, &now, || sim::play(&plan, &now)).map_err(|error| match error {
-        SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. } => Failure::wrong_input(error),
-        error => Failure::not_carried_out(error),
-    })?;
-    session.conclude(&info, &played.records, duration, replay(options))
+    match options.many.seeds {
+        Some(seeds) => many::run(options, args, seeds, calibration),
+        None => run_once(options, args, calibration),
+    }
 }
 
-fn replay(options: &Options) -> String {
+fn run_once(options: &Options, args: &RunArgs, calibration: Calibration) -> Result<Exit, Failure> {
+    let session = Session::open(args, WORLD)?;
+    let mut info = RunInfo::new(WORLD, args.seed);
+    info.calibration = Some(calibration_info(&calibration));
+
+    let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, calibration };
+    let duration = plan.scenario.duration;
+    let now = Arc::new(AtomicU64::new(0));
+    let played = progress::shown(duration, &now, || sim::play(&plan, &now)).map_err(failed)?;
+    session.conclude(&info, &played.records, duration, replay(options, args))
+}
+
+fn calibration_info(calibration: &Calibration) -> CalibrationInfo {
+    CalibrationInfo { name: calibration.name.clone(), sha256: calibration.sha256().to_owned() }
+}
+
+/// Whose fault it is that a simulation could not be played.
+fn failed(error: SimulationError) -> Failure {
+    match error {
+        SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. } => Failure::wrong_input(error),
+        error => Failure::not_carried_out(error),
+    }
+}
+
+/// The command that plays the run of `args` again, alone.
+fn replay(options: &Options, args: &RunArgs) -> String {
     let calibration = options.calibration.iter();
     let more: Vec<_> = calibration.flat_map(|path| ["--calibration".to_owned(), path.display().to_string()]).collect();
-    options.run.replay("cargo run -p sim --", &more)
+    args.replay("cargo run -p sim --", &more)
 }

@@ -13,10 +13,12 @@ use std::{
 use bytes::Bytes;
 use kernel::{entropy::unit, time::Instant};
 use rand_chacha::ChaCha8Rng;
+use twox_hash::XxHash3_128;
 
 use crate::{
     clock::{Clock, HostId},
     delay::Delay,
+    trace,
 };
 
 /// Both ends share it.
@@ -70,6 +72,9 @@ impl Pipe {
 
     /// Sends a chunk off. True if it arrives at once.
     pub(crate) fn push(self: &Arc<Self>, chunk: Bytes) -> bool {
+        trace::note(None, || {
+            format!("sends {} bytes, {:032x}, to {}", chunk.len(), XxHash3_128::oneshot(&chunk), self.to.name())
+        });
         let mut state = self.state();
         let (arrives, at_once) = self.send(&mut state, chunk.len() as u64);
         state.chunks.push_back((arrives, chunk));
@@ -80,6 +85,7 @@ impl Pipe {
     pub(crate) fn end(self: &Arc<Self>) {
         let mut state = self.state();
         if state.end.is_none() {
+            trace::note(None, || format!("ends a stream to {}", self.to.name()));
             state.end = Some(self.send(&mut state, 0).0);
         }
     }

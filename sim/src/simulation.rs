@@ -29,10 +29,12 @@ use crate::{
     compute::Compute,
     host::{Ended, Host, Shared},
     interpose::{EPOCH_SECONDS, Interposed},
+    limits::{Limit, Limits},
     net::{Activity, Net, Times},
     operations::{Morgue, SimOperations},
     replica::{Replica, Software},
     system::System,
+    trace::{self, Listener, Listening, Told},
 };
 
 /// Segments and connections that turmoil buffers per socket before it panics or holds back; what bounds them here is
@@ -83,6 +85,16 @@ pub enum SimulationError {
         /// Steps so far.
         steps: u64,
     },
+    /// It grew beyond what is meant to be simulated, or would not end.
+    #[error("the run with seed {seed} was stopped at {at}: it hit the limit of {limit}")]
+    Limit {
+        /// Of the run.
+        seed: u64,
+        /// Virtual time.
+        at: String,
+        /// The bound.
+        limit: Limit,
+    },
     /// A host's software or the nemesis failed.
     #[error("the simulation failed: {0}")]
     Failed(String),
@@ -92,19 +104,29 @@ pub enum SimulationError {
 ///
 /// It runs on a thread of its own: what the thread remembers of another simulation could make a difference.
 pub fn play(plan: &Plan, progress: &AtomicU64) -> Result<Played, SimulationError> {
+    on_a_thread(plan.seed, || simulate(plan, Limits::of(&plan.scenario), progress))
+}
+
+/// Plays `plan` and tells `listener` of everything that happens.
+pub fn play_told(plan: &Plan, progress: &AtomicU64, listener: Listener) -> Result<Played, SimulationError> {
     on_a_thread(plan.seed, || {
-        let scenario = plan.scenario.clone();
-        let inputs = inputs(plan)?;
-        let settings = Settings::of(&scenario.servers, &scenario.workload);
-        let serve: Software = Arc::new(move |world, recorder, name, injector| {
-            let (name, settings) = (name.to_owned(), settings.clone());
-            let forever = std::future::pending();
-            Box::pin(async move { server::serve(world, recorder, &name, settings, injector, forever).await })
-        });
-        let replicas = scenario.servers.replicas;
-        let client = |cast: Cast| run_client(cast, scenario, inputs);
-        Simulation::new(replicas, plan.seed, &plan.calibration, &serve, client).run(progress)
+        let _listening = Listening::begin(listener);
+        simulate(plan, Limits::of(&plan.scenario), progress)
     })
+}
+
+fn simulate(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<Played, SimulationError> {
+    let scenario = plan.scenario.clone();
+    let inputs = inputs(plan)?;
+    let settings = Settings::of(&scenario.servers, &scenario.workload);
+    let serve: Software = Arc::new(move |world, recorder, name, injector| {
+        let (name, settings) = (name.to_owned(), settings.clone());
+        let forever = std::future::pending();
+        Box::pin(async move { server::serve(world, recorder, &name, settings, injector, forever).await })
+    });
+    let replicas = scenario.servers.replicas;
+    let client = |cast: Cast| run_client(cast, scenario, inputs);
+    Simulation::new(replicas, plan.seed, &plan.calibration, &serve, client).within(limits).run(progress)
 }
 
 /// Runs `simulate` on a fresh thread that sees the virtual clock and the randomness of `seed`.
@@ -112,6 +134,11 @@ pub(crate) fn on_a_thread<T: Send>(
     seed: u64,
     simulate: impl FnOnce() -> Result<T, SimulationError> + Send,
 ) -> Result<T, SimulationError> {
+    #[cfg(feature = "canaries")]
+    if crate::canary::is(crate::canary::Canary::SharedThread) {
+        let _interposed = Interposed::enter(seed);
+        return simulate();
+    }
     thread::scope(|scope| {
         let player = thread::Builder::new().name("simulation".to_owned()).spawn_scoped(scope, || {
             let _interposed = Interposed::enter(seed);
@@ -140,6 +167,8 @@ pub(crate) struct Simulation {
     replicas: Vec<Arc<Replica>>,
     /// Of all hosts.
     records: Arc<Mutex<Records>>,
+    seed: u64,
+    limits: Limits,
 }
 
 /// What the client's software has to work with.
@@ -180,7 +209,7 @@ impl Simulation {
         let host = Arc::new(Host::new(HostId::CLIENT, shared.clone()));
         let world: SharedWorld = host.clone();
         let records = Arc::<Mutex<Records>>::default();
-        let recorder = Recorder::new(world.clone(), "client", records.clone());
+        let recorder = Recorder::new(world.clone(), "client", Arc::new(Told(records.clone())));
         let replicas: Vec<_> =
             (0..replicas).map(|index| Replica::new(index, &shared, &recorder, software.clone(), entropy)).collect();
         let links: Vec<_> = replicas.iter().map(|replica| Link::new(world.clone(), entropy, replica.name())).collect();
@@ -212,16 +241,23 @@ impl Simulation {
         }
         let addresses = replicas.iter().map(|replica| (replica.name().to_owned(), turmoil.lookup(replica.name())));
         shared.addresses.set(addresses.collect()).expect("the addresses are set once");
-        Self { turmoil, clock, activity, morgue, replicas, records }
+        Self { turmoil, clock, activity, morgue, replicas, records, seed, limits: Limits::default() }
+    }
+
+    /// It ends with an error if it does not keep to `limits`.
+    pub(crate) fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Steps while anything is under way at this instant, then moves on to the next, until the client is done.
     pub(crate) fn run(mut self, progress: &AtomicU64) -> Result<Played, SimulationError> {
-        let (mut steps, mut instants) = (0, 1);
+        let (mut steps, mut instants, mut advanced) = (0, 1, 0);
         loop {
             steps += 1;
+            self.check_limits(steps - advanced)?;
             let done = self.turmoil.step().map_err(|error| SimulationError::Failed(error.to_string()))?;
             if done {
+                trace::end();
                 break;
             }
             let buried = self.bury_the_dead();
@@ -232,12 +268,23 @@ impl Simulation {
             if !self.clock.advance() {
                 return Err(SimulationError::Standstill { at: self.clock.now().to_string(), steps });
             }
-            instants += 1;
+            (instants, advanced) = (instants + 1, steps);
             progress.store(self.clock.now().as_nanos(), Ordering::Relaxed);
         }
         let mut records = std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner));
         records.sort();
         Ok(Played { records, steps, instants })
+    }
+
+    /// `steps` have been taken since the clock was moved.
+    fn check_limits(&self, steps: u64) -> Result<(), SimulationError> {
+        let events = {
+            let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+            records.requests.len() + records.attempts.len() + records.events.len()
+        };
+        let now = self.clock.now();
+        let hit = self.limits.hit(events, now, steps);
+        hit.map_or(Ok(()), |limit| Err(SimulationError::Limit { seed: self.seed, at: now.to_string(), limit }))
     }
 
     /// Takes away the tasks and sockets of killed processes, which closes their connections. The host goes on without
@@ -257,6 +304,8 @@ impl Simulation {
 /// Offers the load while the nemesis plays; ends with the load.
 async fn run_client(cast: Cast, scenario: Scenario, inputs: Inputs) -> Ended {
     let Cast { world, entropy, recorder, links, operations } = cast;
+    #[cfg(feature = "canaries")]
+    world.spawn(Box::pin(crate::canary::depend(world.clone())));
     let nemesis = Nemesis::new(world.clone(), &recorder, operations, &scenario);
     let client = Client::start(world.clone(), entropy, recorder.clone(), scenario.client, &links);
     let load = Load { world, entropy, recorder, client, inputs, settings: scenario.load, duration: scenario.duration };
@@ -276,9 +325,12 @@ async fn run_client(cast: Cast, scenario: Scenario, inputs: Inputs) -> Ended {
 /// turmoil without time of its own: every message arrives in the step it is sent in, or the next.
 #[expect(clippy::disallowed_types, reason = "turmoil wants to be told what time it is")]
 fn network(seed: u64) -> turmoil::Sim<'static> {
+    let epoch = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS);
+    #[cfg(feature = "canaries")]
+    let (seed, epoch) = crate::canary::of_turmoil(seed, epoch);
     turmoil::Builder::new()
         .rng_seed(seed)
-        .epoch(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS))
+        .epoch(epoch)
         .min_message_latency(Duration::ZERO)
         .max_message_latency(Duration::ZERO)
         // Counts steps, not time; see `Standstill` for what ends a simulation that does not end.
@@ -295,4 +347,30 @@ fn inputs(plan: &Plan) -> Result<Inputs, SimulationError> {
         return Err(SimulationError::NotCalibrated { calibration, workload: workload.name() });
     }
     Ok(Inputs::of(workload, Entropy::new(plan.seed))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::time::Instant;
+
+    use super::*;
+
+    fn stopped(limits: Limits) -> String {
+        let text = "name = \"story\"\nduration = \"5s\"\n[workload]\nsizes = [\"8x8\"]\n[load]\nrate = 10\n";
+        let scenario = Scenario::parse("story.toml", text, &[]).unwrap();
+        let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+        on_a_thread(plan.seed, || simulate(&plan, limits, &AtomicU64::new(0))).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_run_that_hits_a_limit_says_which_and_with_what_seed() {
+        let events = stopped(Limits { events: 40, ..Limits::default() });
+        assert!(events.starts_with("the run with seed 7 was stopped at "), "{events}");
+        assert!(events.ends_with("the limit of 40 recorded events; lower load.rate or duration"), "{events}");
+        let until = Instant::START + Duration::from_secs(2);
+        let time = stopped(Limits { until, ..Limits::default() });
+        assert!(time.contains("the limit of 2.000000 s of virtual time"), "{time}");
+        let steps = stopped(Limits { idle_steps: 0, ..Limits::default() });
+        assert!(steps.contains("the limit of 0 steps at one instant"), "{steps}");
+    }
 }

@@ -23,6 +23,7 @@ use tokio::task::yield_now;
 use crate::{
     clock::{Clock, HostId},
     net::Activity,
+    trace,
 };
 
 /// The turns of one host.
@@ -45,7 +46,7 @@ impl Turn {
         let mut task = pin!(task);
         poll_fn(|cx| {
             self.polls.fetch_add(1, Relaxed);
-            task.as_mut().poll(cx)
+            trace::turn(self.host, || task.as_mut().poll(cx))
         })
         .await
     }

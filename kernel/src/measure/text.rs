@@ -118,20 +118,25 @@ fn expectations(expectations: &[Checked]) -> String {
     let columns = [("expectation", Align::Left), ("actual", Align::Right), ("wanted", Align::Left), ("", Align::Left)];
     let mut table = Table::new(&columns);
     for checked in expectations {
-        table.row(expectation(checked));
+        table.row(judged(checked));
     }
     table.render()
 }
 
-fn expectation(checked: &Checked) -> Vec<String> {
+fn judged(checked: &Checked) -> Vec<String> {
     let mark = if checked.pass { '✓' } else { '✗' };
-    let during = checked.during.as_ref().map(|phase| format!(" during {phase}")).unwrap_or_default();
     let reason = checked.text.as_ref().map(|text| format!("({text})")).unwrap_or_default();
-    vec![format!("{mark} {}{during}", checked.metric), actual(checked), wanted(checked), reason]
+    vec![format!("{mark} {}", expectation(checked)), actual(checked), wanted(checked), reason]
+}
+
+/// What it is about.
+pub(crate) fn expectation(checked: &Checked) -> String {
+    let during = checked.during.as_ref().map(|phase| format!(" during {phase}")).unwrap_or_default();
+    format!("{}{during}", checked.metric)
 }
 
 /// The metric. Where rounding makes it look like the bound that it misses, a `<` or `>` tells them apart.
-fn actual(checked: &Checked) -> String {
+pub(crate) fn actual(checked: &Checked) -> String {
     let Some(actual) = checked.actual else { return MISSING.to_owned() };
     let text = quantity(metric(checked), actual);
     let reads_the_same = |bound: &f64| quantity(metric(checked), *bound) == text;
@@ -144,7 +149,8 @@ fn actual(checked: &Checked) -> String {
     }
 }
 
-fn wanted(checked: &Checked) -> String {
+/// Its bounds.
+pub(crate) fn wanted(checked: &Checked) -> String {
     let bound = |value| trimmed(&quantity(metric(checked), value));
     match (checked.min, checked.max) {
         (Some(min), Some(max)) => format!("{} to {}", bound(min), bound(max)),

@@ -167,14 +167,10 @@ impl RunFolder {
         let path = self.staging.join(name);
         let mut write = || -> io::Result<()> {
             let mut file = BufWriter::new(File::create(&path)?);
-            let mut line = Vec::new();
-            for row in rows {
-                line.clear();
-                serde_json::to_writer(&mut line, row)?;
-                line.push(b'\n');
-                digest.update(&line);
-                file.write_all(&line)?;
-            }
+            for_each_line(rows, |line| {
+                digest.update(line);
+                file.write_all(line)
+            })?;
             file.flush()
         };
         write().map_err(unwritable(&path))
@@ -252,6 +248,34 @@ fn pretty(value: &impl Serialize) -> String {
     text
 }
 
+/// Each row as its line of a file.
+fn for_each_line<T: Serialize>(rows: &[T], mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut line = Vec::new();
+    for row in rows {
+        line.clear();
+        serde_json::to_writer(&mut line, row)?;
+        line.push(b'\n');
+        take(&line)?;
+    }
+    Ok(())
+}
+
+impl Records {
+    /// The digest that [`RunFolder::write`] returns, without a folder.
+    pub fn digest(&self) -> String {
+        let mut digest = Sha256::new();
+        let mut take = |line: &[u8]| {
+            digest.update(line);
+            Ok(())
+        };
+        for_each_line(&self.requests, &mut take)
+            .and_then(|()| for_each_line(&self.attempts, &mut take))
+            .and_then(|()| for_each_line(&self.events, &mut take))
+            .expect("rows are plain data, and nothing is written anywhere");
+        hexadecimal(&digest.finalize())
+    }
+}
+
 /// SHA-256 of `content`, in hexadecimal.
 pub fn sha256(content: &[u8]) -> String {
     hexadecimal(&Sha256::digest(content))
@@ -314,6 +338,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let first = write(&directory.path().join("a"), &records()).unwrap();
         assert_eq!(write(&directory.path().join("b"), &records()).unwrap(), first);
+        assert_eq!(records().digest(), first);
         let mut other = records();
         other.requests[1].attempts = 2;
         assert_ne!(write(&directory.path().join("c"), &other).unwrap(), first);

@@ -66,6 +66,11 @@ impl Metric {
         }
     }
 
+    /// Whether more of it is what one wants.
+    pub fn higher_is_better(self) -> bool {
+        matches!(self.unit(), Unit::Share | Unit::PerSecond)
+    }
+
     /// Whether it is measured from a fault's start, and so means nothing `before` or `after` the faults.
     pub fn is_of_a_fault(self) -> bool {
         matches!(self, Self::RecoveryTime | Self::TimeToDetect)

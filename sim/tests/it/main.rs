@@ -6,6 +6,8 @@ mod backend;
 mod command;
 mod command_line;
 mod determinism;
+mod many;
 mod play;
 mod scenarios;
 mod soundness;
+mod verify;

@@ -1,6 +1,9 @@
 //! Figures as people read them: three significant digits and a unit.
 
-use crate::{measure::seconds, scenario::Metric};
+use crate::{
+    measure::seconds,
+    scenario::{Metric, Unit},
+};
 
 /// A value of `metric`, in its base unit; a plain number if the metric is not known.
 pub fn quantity(metric: Option<Metric>, value: f64) -> String {
@@ -29,6 +32,19 @@ pub fn quantity(metric: Option<Metric>, value: f64) -> String {
             | Metric::Ejections,
         )
         | None => count(value),
+    }
+}
+
+/// A difference between two values of `metric`, with its sign; of shares in percentage points.
+pub fn difference(metric: Metric, value: f64) -> String {
+    let sign = if value < 0.0 { "-" } else { "+" };
+    let size = value.abs();
+    match metric.unit() {
+        _ if value == 0.0 => "0".to_owned(),
+        Unit::Share => format!("{sign}{} pp", significant(size * 100.0)),
+        Unit::Seconds => format!("{sign}{}", duration(size)),
+        Unit::PerSecond => format!("{sign}{}", rate(size)),
+        Unit::Count => format!("{sign}{}", count(size)),
     }
 }
 
@@ -119,6 +135,14 @@ mod tests {
             [0.0, 0.000_001, 0.986_666, 0.999_999, 1.0].map(percent),
             ["0 %", "0.01 %", "98.67 %", "99.99 %", "100 %"]
         );
+    }
+
+    #[test]
+    fn differences_have_a_sign_and_shares_are_told_in_points() {
+        assert_eq!(difference(Metric::SuccessRate, -0.0133), "-1.33 pp");
+        assert_eq!(difference(Metric::LatencyP99, 0.25), "+250 ms");
+        assert_eq!(difference(Metric::Goodput, -1.5), "-1.50/s");
+        assert_eq!([difference(Metric::Retries, 3.0), difference(Metric::Retries, 0.0)], ["+3", "0"]);
     }
 
     #[test]

@@ -1,0 +1,30 @@
+//! Many runs of a scenario: which there are, a row for each, and what the rows add up to.
+//!
+//! Runs are numbered by variant and seed. A variant is the scenario with some settings varied; without any there is the
+//! one variant 0. Runs of one seed see the same arrivals, inputs and draws in every variant, so differences between
+//! variants are taken seed by seed.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `seeds`, `shard` | which runs: [`Seeds`], and the part of them that is this machine's: [`Shard`] |
+//! | `axis` | [`Axis`], a setting and the values it takes; [`grid`], the settings of every variant |
+//! | `row` | [`RunRow`], a line of `runs.jsonl` |
+//! | `spread` | [`Spread`], a metric over the runs of a variant |
+//! | `paired` | [`Paired`], how much a metric differs between two variants |
+//! | `text` | [`Account`], what is said of them in the end |
+
+mod axis;
+mod paired;
+mod row;
+mod seeds;
+mod shard;
+mod spread;
+mod text;
+
+pub use axis::{Axis, AxisError, grid};
+pub use paired::{CONFIDENCE, Paired};
+pub use row::RunRow;
+pub use seeds::{Seeds, SeedsError};
+pub use shard::{Shard, ShardError};
+pub use spread::Spread;
+pub use text::{Account, Overview};

@@ -1,0 +1,152 @@
+//! Leaks planted on purpose, to see that `verify` catches them. Only in builds with the feature `canaries`.
+//!
+//! A canary takes away one remedy, or does what a careless dependency would. Where nothing in the stack depends on what
+//! leaks at present, a task on the client's host does: how long it sleeps depends on it.
+
+use std::{
+    env,
+    hash::{BuildHasher, DefaultHasher, Hash, Hasher},
+    sync::OnceLock,
+    thread,
+    time::Duration,
+};
+
+use clap::ValueEnum;
+use futures_util::future::ready;
+use kernel::world::SharedWorld;
+
+/// A leak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Canary {
+    /// turmoil is seeded by the operating system.
+    TurmoilSeed,
+    /// turmoil begins at the real time of day.
+    TurmoilEpoch,
+    /// The branch order of a `select!` in a runtime that nobody seeded.
+    SelectOrder,
+    /// `getrandom` is the operating system's, and with it the order of hash maps.
+    RandomState,
+    /// The time of day is real, to the second: what hyper's `date` header would say if it were on, and log lines.
+    WallClock,
+    /// `std::time::Instant` is real, as h2 sees it.
+    Monotonic,
+    /// foldhash seeds itself from addresses.
+    Addresses,
+    /// A prost `map<>` field that is a hash map with random keys.
+    MapField,
+    /// Numbers that count through the process, such as tokio's task ids.
+    TaskIds,
+    /// Work on a thread of the operating system.
+    SpawnBlocking,
+    /// Simulations that share a thread, and so its thread-local variables.
+    SharedThread,
+    /// Timers due at one instant fire in the order of addresses.
+    TimerTies,
+    /// The environment and the working directory.
+    Environment,
+}
+
+static PLANTED: OnceLock<Canary> = OnceLock::new();
+
+/// Plants it, for all simulations of this process.
+///
+/// # Panics
+/// There is one.
+pub fn plant(canary: Canary) {
+    PLANTED.set(canary).expect("one canary a process");
+}
+
+/// Whether it is planted.
+pub(crate) fn is(canary: Canary) -> bool {
+    PLANTED.get() == Some(&canary)
+}
+
+/// From outside of any simulation.
+pub(crate) fn outside<T: Send>(ask: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| scope.spawn(ask).join().expect("it does not panic"))
+}
+
+/// turmoil's seed and epoch, or what it would take without them.
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what leaks is what is planted")]
+pub(crate) fn of_turmoil(seed: u64, epoch: std::time::SystemTime) -> (u64, std::time::SystemTime) {
+    if is(Canary::TurmoilSeed) {
+        (outside(keyed), epoch)
+    } else if is(Canary::TurmoilEpoch) {
+        (seed, outside(std::time::SystemTime::now))
+    } else {
+        (seed, epoch)
+    }
+}
+
+/// Depends on what is planted, in virtual time.
+pub(crate) async fn depend(world: SharedWorld) {
+    loop {
+        let leak = leak().await % 1_000;
+        world.sleep_until(world.now() + Duration::from_millis(100) + Duration::from_micros(leak)).await;
+    }
+}
+
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what leaks is what is planted")]
+async fn leak() -> u64 {
+    let Some(canary) = PLANTED.get() else { return 0 };
+    match canary {
+        Canary::TurmoilSeed => branches().await,
+        Canary::TurmoilEpoch => turmoil::since_epoch().map_or(0, |time| time.as_micros() as u64),
+        Canary::SelectOrder => outside(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            runtime.expect("a runtime without drivers can be built").block_on(branches())
+        }),
+        Canary::RandomState => keyed(),
+        Canary::Monotonic => {
+            let uptime = std::time::Instant::now();
+            hash(&format!("{uptime:?}"))
+        }
+        Canary::Addresses => foldhash::fast::RandomState::default().hash_one("key"),
+        Canary::MapField => map_field(),
+        Canary::TaskIds => hash(&tokio::task::id().to_string()),
+        Canary::SpawnBlocking => tokio::task::spawn_blocking(|| 1).await.unwrap_or_default(),
+        Canary::SharedThread => {
+            thread_local!(static COUNT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+            COUNT.set(COUNT.get() + 1);
+            COUNT.get()
+        }
+        Canary::Environment => hash(&(env::vars_os().count(), env::current_dir().ok())),
+        Canary::WallClock => std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()),
+        Canary::TimerTies => 0,
+    }
+}
+
+/// What a hash map's order comes from.
+fn keyed() -> u64 {
+    std::collections::hash_map::RandomState::new().hash_one("key")
+}
+
+/// The same in every process.
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Which of two branches `select!` takes, sixteen times.
+async fn branches() -> u64 {
+    let mut taken = 0;
+    for _ in 0..16 {
+        let branch = tokio::select! {
+            () = ready(()) => 0,
+            () = ready(()) => 1,
+        };
+        taken = 2 * taken + branch;
+    }
+    taken
+}
+
+/// The encoding of a map with more than one order.
+#[expect(clippy::disallowed_types, reason = "prost's own default is what is planted")]
+fn map_field() -> u64 {
+    use prost::encoding::{hash_map, uint64};
+    let map: std::collections::HashMap<u64, u64> = (0..16).map(|key| (key, key)).collect();
+    let mut bytes = Vec::new();
+    hash_map::encode(uint64::encode, uint64::encoded_len, uint64::encode, uint64::encoded_len, 1, &map, &mut bytes);
+    hash(&bytes)
+}

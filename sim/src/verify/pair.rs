@@ -1,0 +1,191 @@
+//! A run played in two processes, and the first thing in which they differ.
+
+use std::{
+    env, fmt, fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use kernel::{
+    cli::Failure,
+    scenario::{Pictures, Scenario, Workload},
+    time::Instant,
+};
+use sim::trace::Entry;
+use tempfile::TempDir;
+
+use super::{VerifyArgs, side};
+
+/// Every so many seeds, one process has a thread that does nothing but keep a core busy.
+const BUSY_EVERY: u64 = 8;
+
+/// The run to play twice.
+pub(super) struct Pair<'a> {
+    pub(super) path: &'a Path,
+    pub(super) scenario: &'a Scenario,
+    pub(super) seed: u64,
+    pub(super) args: &'a VerifyArgs,
+}
+
+/// What came of it.
+pub(super) enum Compared {
+    Same { events: u64 },
+    Different(Box<Difference>),
+}
+
+/// The first event that differs, as each side has it; `None` if it has ended.
+pub(super) struct Difference {
+    event: u64,
+    first: Option<Entry>,
+    second: Option<Entry>,
+}
+
+impl Pair<'_> {
+    /// Plays both and compares as they go.
+    pub(super) fn compare(&self) -> Result<Compared, Failure> {
+        let folder = TempDir::with_prefix("rehearsal-verify-").map_err(Failure::not_carried_out)?;
+        let mut first = Side::start(self.plain(folder.path())?).map_err(Failure::not_carried_out)?;
+        let mut second = Side::start(self.disturbed(folder.path())?).map_err(Failure::not_carried_out)?;
+        let mut event = 0;
+        loop {
+            match (first.next()?, second.next()?) {
+                (None, None) => return Ok(Compared::Same { events: event }),
+                (left, right) if left == right => event += 1,
+                (left, right) => {
+                    let first = first.entry(event, left.is_some())?;
+                    let second = second.entry(event, right.is_some())?;
+                    return Ok(Compared::Different(Box::new(Difference { event, first, second })));
+                }
+            }
+        }
+    }
+
+    /// With nothing around it.
+    fn plain(&self, folder: &Path) -> Result<Command, Failure> {
+        let mut command = self.command()?;
+        command.env_clear().current_dir(folder);
+        Ok(command)
+    }
+
+    /// With everything different that may not matter. The paddings' sizes move the stack; malloc fills what it hands
+    /// out, from one arena; threads get other stacks.
+    fn disturbed(&self, folder: &Path) -> Result<Command, Failure> {
+        let seed = self.seed;
+        let deeper = folder.join("a folder/with a longer name");
+        fs::create_dir_all(&deeper).map_err(Failure::not_carried_out)?;
+        let mut command = self.command()?;
+        command.arg(side::DISTURBED);
+        if seed.is_multiple_of(BUSY_EVERY) {
+            command.arg(side::BUSY);
+        }
+        let padding = "x".repeat(1 + (seed.wrapping_mul(7_919) % 30_011) as usize);
+        command.envs((0..=seed % 7).map(|number| (format!("PADDING_{number}"), padding.clone())));
+        command.envs([("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full"), ("RUST_MIN_STACK", "16777216")]);
+        command.envs([("LANG", "de_DE.UTF-8"), ("LC_ALL", "tr_TR.UTF-8"), ("TZ", "Pacific/Chatham")]);
+        command.envs([("MALLOC_ARENA_MAX", "1"), ("MALLOC_PERTURB_", "165"), ("MALLOC_TOP_PAD_", "1048576")]);
+        command.env("HOME", &deeper).current_dir(deeper);
+        Ok(command)
+    }
+
+    /// This program as one side. It runs in another folder, so paths are absolute.
+    fn command(&self) -> Result<Command, Failure> {
+        let absolute = |path: &Path| -> Result<PathBuf, Failure> {
+            path.canonicalize().map_err(|error| Failure::wrong_input(format!("{}: {error}", path.display())))
+        };
+        let mut command = Command::new(env::current_exe().map_err(Failure::not_carried_out)?);
+        command.arg(side::NAME).arg(absolute(self.path)?).args(["--seed", &self.seed.to_string()]);
+        for setting in &self.args.overrides {
+            command.args(["--set", setting]);
+        }
+        if let Workload::Sobel(Pictures::Files(pattern)) = &self.scenario.workload {
+            let here = env::current_dir().map_err(Failure::not_carried_out)?;
+            command.args(["--set", &format!("workload.images={}", here.join(pattern).display())]);
+        }
+        if let Some(calibration) = &self.args.calibration {
+            command.arg("--calibration").arg(absolute(calibration)?);
+        }
+        #[cfg(feature = "canaries")]
+        if let Some(canary) = self.args.canary.as_ref().and_then(clap::ValueEnum::to_possible_value) {
+            command.args(["--canary", canary.get_name()]);
+        }
+        Ok(command)
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { event, first, second } = self;
+        write!(f, "event {event} differs")?;
+        let earlier = first.iter().chain(second).min_by_key(|entry| entry.at_ns);
+        if let Some(entry) = earlier {
+            write!(f, ", at {} on {}", Instant::from_nanos(entry.at_ns), entry.host)?;
+        }
+        for (name, entry) in [("first ", first), ("second", second)] {
+            match entry {
+                Some(Entry { at_ns, host, what }) => {
+                    write!(f, "\n    {name}  {} {host}: {what}", Instant::from_nanos(*at_ns))?;
+                }
+                None => write!(f, "\n    {name}  had ended")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One of the two processes; killed when dropped.
+struct Side {
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Side {
+    fn start(mut command: Command) -> io::Result<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let questions = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let answers = BufReader::with_capacity(1 << 16, child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?);
+        Ok(Self { child, questions, answers })
+    }
+
+    /// The running digest with its next event; `None` at the end.
+    fn next(&mut self) -> Result<Option<u64>, Failure> {
+        let mut digest = [0; 8];
+        match self.answers.read_exact(&mut digest) {
+            Ok(()) => Ok(Some(u64::from_le_bytes(digest)).filter(|&digest| digest != side::END)),
+            Err(_) => Err(self.failure()),
+        }
+    }
+
+    /// The event by its number, of the very run that was compared. `goes_on` unless the end has been read.
+    fn entry(&mut self, event: u64, goes_on: bool) -> Result<Option<Entry>, Failure> {
+        while goes_on && self.next()?.is_some() {}
+        let mut answer = String::new();
+        let mut ask = || -> io::Result<usize> {
+            writeln!(self.questions, "{event}")?;
+            self.questions.flush()?;
+            self.answers.read_line(&mut answer)
+        };
+        ask().map_err(Failure::not_carried_out)?;
+        serde_json::from_str(&answer).map_err(Failure::not_carried_out)
+    }
+
+    /// It has ended before its run did: why, in its own words.
+    fn failure(&mut self) -> Failure {
+        let mut words = String::new();
+        let _ = self.child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut words));
+        let words = words.trim().trim_start_matches("error: ");
+        match self.child.wait().ok().and_then(|status| status.code()) {
+            Some(2) => Failure::wrong_input(words),
+            _ if words.is_empty() => Failure::not_carried_out("a process of the proof ended without a word"),
+            _ => Failure::not_carried_out(words),
+        }
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
