@@ -19,6 +19,7 @@
 //! | [`record`] | rows, and the run folder |
 //! | [`measure`] | metrics, phases, recovery, the verdict |
 //! | [`many`] | many runs: seeds, shards, variants, and what their rows add up to |
+//! | [`memory`] | what becomes of memory that is freed |
 //! | [`cli`] | options, exit codes and the closing account of both commands |
 
 pub mod cli;
@@ -29,6 +30,7 @@ pub mod link;
 pub mod load;
 pub mod many;
 pub mod measure;
+pub mod memory;
 pub mod nemesis;
 pub mod policy;
 pub mod proto;
