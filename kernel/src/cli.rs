@@ -11,10 +11,10 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    measure::{Label, Run, Summary},
+    measure::Summary,
     record::{
         Records,
-        folder::{RunFolder, RunInfo},
+        folder::{RunFolder, RunInfo, Written},
     },
     scenario::Scenario,
 };
@@ -90,7 +90,6 @@ impl Failure {
 #[derive(Debug)]
 pub struct Session<'a> {
     args: &'a RunArgs,
-    world: &'static str,
     /// What to play.
     pub scenario: Scenario,
     /// Where what it leaves goes.
@@ -109,7 +108,7 @@ impl<'a> Session<'a> {
         let default = || RunFolder::default_place(&scenario.name, world, args.seed);
         let place = args.out.clone().unwrap_or_else(default);
         let folder = RunFolder::prepare(&place).map_err(Failure::wrong_input)?;
-        Ok(Self { args, world, scenario, folder, place })
+        Ok(Self { args, scenario, folder, place })
     }
 
     /// Measures what was recorded while load was offered for `duration`, writes the run folder and prints the account.
@@ -121,10 +120,8 @@ impl<'a> Session<'a> {
         duration: Duration,
         replay: String,
     ) -> Result<Exit, Failure> {
-        let run = Run::of(&self.scenario, duration, records);
-        let label = Label { scenario: &self.scenario.name, seed: self.args.seed, world: self.world };
-        let summary = Summary::of(label, &run, &self.scenario.expectations);
-        let digest = self.folder.write(&self.scenario, info, records, &summary).map_err(Failure::not_carried_out)?;
+        let written = self.folder.write(&self.scenario, info, records, duration);
+        let Written { summary, digest } = written.map_err(Failure::not_carried_out)?;
         // Where the same seed does not give the same bytes, a digest would say nothing.
         let digest = info.host.is_none().then_some(&*digest);
         Ok(Account { folder: &self.place, digest, replay, summary: &summary }.print(self.args.json))

@@ -14,7 +14,6 @@ use std::{
 
 use kernel::{
     entropy::{Entropy, unit},
-    measure::{Label, Run, Summary},
     record::{
         Records, RequestRow,
         folder::{RunFolder, RunInfo},
@@ -88,10 +87,9 @@ fn write(folder: &Path, count: u64) {
         }
     };
     let records = Records { requests: (0..count).map(row).collect(), ..Records::default() };
-    let run = Run::of(&scenario, scenario.duration, &records);
-    let summary = Summary::of(Label { scenario: &scenario.name, seed: 42, world: "sim" }, &run, &[]);
     let folder = RunFolder::prepare(folder).unwrap_or_else(|error| panic!("{error}"));
-    folder.write(&scenario, &RunInfo::new("sim", 42), &records, &summary).unwrap_or_else(|error| panic!("{error}"));
+    let written = folder.write(&scenario, &RunInfo::new("sim", 42), &records, scenario.duration);
+    written.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Runs it to its end: how long that took, and the most memory it held, in GiB.

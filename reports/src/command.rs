@@ -5,9 +5,12 @@ mod output;
 
 use std::path::{Path, PathBuf};
 
-use kernel::cli::{Exit, Failure};
+use kernel::{
+    cli::{Exit, Failure},
+    many::{RunRow, Runs, merge},
+};
 
-pub use self::options::{Command, FidelityOptions, Options};
+pub use self::options::{Command, FidelityOptions, MergeOptions, Options};
 use self::output::{Output, unwritable};
 use crate::{
     analyse::Analysis,
@@ -15,6 +18,7 @@ use crate::{
     fidelity::{self, Fidelity},
     figure::{self, compared, single},
     frame::{Frames, write_parquet},
+    many::Many,
     page,
     read::{self, Mapping},
     run::Run,
@@ -34,11 +38,14 @@ pub struct Done {
 /// # Errors
 /// With exit code 2 if there is nothing to read or it cannot be understood, with 3 if the report cannot be written.
 pub fn run(options: &Options) -> Result<Done, Failure> {
-    if let Some(Command::Fidelity(options)) = &options.command {
-        return fidelity(options);
+    match &options.command {
+        Some(Command::Fidelity(options)) => return fidelity(options),
+        Some(Command::Merge(options)) => return put_together(options),
+        None => {}
     }
     let mapping = options.mapping();
     match options.runs.as_slice() {
+        [place] if Runs::are_at(place) => report_many(place, options),
         [place] => report(place, &mapping, options),
         places => compare(places, &mapping, options),
     }
@@ -82,8 +89,55 @@ fn export(run: &Run, output: &Output) -> Result<(), Failure> {
     write_parquet(&frames, &records.requests, &path).map_err(|error| unwritable(&path, error))
 }
 
+/// The report of a folder of many runs. Its exit code is 0 if all of them pass.
+fn report_many(place: &Path, options: &Options) -> Result<Done, Failure> {
+    if options.parquet {
+        let reason = format!("--parquet has nothing to write of {}, which keeps no requests", place.display());
+        return Err(Failure::wrong_input(reason));
+    }
+    let many = Many::of(Runs::read(place).map_err(Failure::wrong_input)?);
+    write_many(&many, &options.out.clone().unwrap_or_else(|| place.join("report")), options.json)
+}
+
+/// The folder of all that shards have, and its report.
+fn put_together(options: &MergeOptions) -> Result<Done, Failure> {
+    let shards = options.shards.iter().map(|place| Runs::read(place).map(|runs| (place.clone(), runs)));
+    let shards = shards.collect::<Result<Vec<_>, _>>().map_err(Failure::wrong_input)?;
+    let runs = merge(shards).map_err(Failure::wrong_input)?;
+    let place = options.out.clone().unwrap_or_else(|| runs.identity.default_place());
+    runs.write(&place).map_err(Failure::wrong_input)?;
+    let mut done = write_many(&Many::of(runs), &place.join("report"), options.json)?;
+    if !options.json {
+        done.text.push_str(&format!("  folder  {}\n", place.display()));
+    }
+    Ok(done)
+}
+
+fn write_many(many: &Many, place: &Path, json: bool) -> Result<Done, Failure> {
+    let output = Output::prepare(place)?;
+    let replay = |row: &RunRow| many.runs.identity.replay(row);
+    let account = many.runs.account(&replay);
+    let figures = figure::many::figures(many, &account);
+    let text = text::many::report(many, &account);
+    let for_programs = pretty(&many.json(&account));
+    output.write("report.txt", text.as_bytes())?;
+    output.write("report.json", for_programs.as_bytes())?;
+    output.plots(&figures)?;
+    output.write("report.html", page::many(many, &account, &figures).as_bytes())?;
+    let exit = if account.pass() { Exit::Passed } else { Exit::Failed };
+    let shown = if json { for_programs } else { format!("{text}{}", output.account()) };
+    Ok(Done { exit, text: shown })
+}
+
 /// The comparison of several runs. It has no verdict.
 fn compare(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<Done, Failure> {
+    if let Some(many) = places.iter().find(|place| Runs::are_at(place)) {
+        let reason = format!(
+            "{} is a folder of many runs, which is reported alone; `reports merge` puts the shards of a sweep together",
+            many.display()
+        );
+        return Err(Failure::wrong_input(reason));
+    }
     let runs = places.iter().map(|place| read::run(place, mapping)).collect::<Result<Vec<Run>, _>>();
     let comparison =
         Comparison::of(runs.map_err(Failure::wrong_input)?, options.window).map_err(Failure::wrong_input)?;

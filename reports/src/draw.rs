@@ -6,13 +6,14 @@
 
 mod canvas;
 mod legend;
+mod names;
 mod panel;
 mod png;
 mod tick;
 
 use self::{
     canvas::{Anchor, Canvas, Style},
-    panel::{Frame, draw_panel, labels_of},
+    panel::{Frame, draw_panel, foot, labels_of},
 };
 use crate::figure::Figure;
 
@@ -56,8 +57,6 @@ const TITLE_SIZE: f64 = 15.0;
 const CAPTION_SIZE: f64 = 12.5;
 /// Between two panels.
 const GAP: f64 = 14.0;
-/// Below the last panel: tick labels and the label of the axis.
-const FOOT: f64 = 44.0;
 
 /// The figure as an SVG document. The same figure gives the same text.
 pub fn svg(figure: &Figure, room: Room) -> String {
@@ -73,7 +72,7 @@ pub fn svg(figure: &Figure, room: Room) -> String {
         y = frame.bottom + GAP;
         frames.push(frame);
     }
-    let height = y - GAP + FOOT;
+    let height = y - GAP + foot(&figure.x, area);
     Canvas::document((room.width(), height), |canvas| {
         canvas.rectangle((0.0, 0.0), (room.width(), height), Paint::PAPER, 1.0);
         let title = match room {

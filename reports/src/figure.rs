@@ -6,6 +6,7 @@
 pub mod compared;
 pub mod density;
 pub mod fidelity;
+pub mod many;
 pub mod single;
 
 /// A plot, and the name of its files.
@@ -64,8 +65,10 @@ pub enum Ticks {
     Duration,
     /// Percentages from shares.
     Percent,
-    /// Names at 0, 1, 2 … from the top down.
+    /// Names at 0, 1, 2 …, on a y axis from the top down.
     Names(Vec<String>),
+    /// These values, ascending, as they read; as many of them as there is room for.
+    Places(Vec<(f64, String)>),
 }
 
 /// A rectangle with a y axis of its own.
@@ -169,6 +172,20 @@ impl Axis {
         Self { label: label.into(), scale: Scale::Linear, range, ticks }
     }
 
+    /// From the lowest of `values`, which are not negative, to the highest, or from 0 if that is not much further; at
+    /// least `least` long.
+    pub fn fitted(ticks: Ticks, least: f64, values: impl Iterator<Item = f64>) -> Self {
+        let finite = values.filter(|value| value.is_finite());
+        let (low, high) =
+            finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        let (low, high) = if low <= high { (low, high) } else { (0.0, least) };
+        let middle = (low + high) / 2.0;
+        let (low, high) = (low.min(middle - least / 2.0), high.max(middle + least / 2.0));
+        let edge = (high - low) * 0.08;
+        let from = if low < high / 2.0 { 0.0 } else { low - edge };
+        Self { label: String::new(), scale: Scale::Linear, range: (from, high + edge), ticks }
+    }
+
     /// Latencies on a logarithmic scale that holds all positive `values`, in seconds; a decade at least.
     pub fn latency(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let positive = values.filter(|value| value.is_finite() && *value > 0.0);
@@ -233,8 +250,19 @@ mod tests {
     }
 
     #[test]
+    fn a_fitted_axis_begins_near_its_values_or_at_0() {
+        let range = |values: &[f64]| Axis::fitted(Ticks::Percent, 0.01, values.iter().copied()).range;
+        let (from, to) = range(&[0.98, 1.0]);
+        assert!((0.97..0.98).contains(&from) && (1.0..1.01).contains(&to), "{from} to {to}");
+        let (from, to) = range(&[1.0, 1.0]);
+        assert!(from < 0.995 && (1.005..1.01).contains(&to), "{from} to {to}");
+        assert_eq!(range(&[0.1, 0.9]).0, 0.0);
+    }
+
+    #[test]
     fn an_axis_of_nothing_still_has_a_length() {
         assert_eq!(Axis::from_zero("n", Ticks::Number, [].into_iter()).range, (0.0, 1.0));
+        assert_eq!(Axis::fitted(Ticks::Number, 1.0, [].into_iter()).range, (0.0, 1.08));
         assert!(Axis::latency("l", [f64::NAN].into_iter()).range.0.is_finite());
     }
 }

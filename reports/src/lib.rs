@@ -10,6 +10,7 @@
 //! | [`analyse`] | one run | [`analyse::Analysis`]: faults, episodes, lanes |
 //! | [`compare`] | several runs | [`compare::Comparison`]: sides, differences, [distances](compare::distance) |
 //! | [`fidelity`] | a campaign of runs in both worlds | [`fidelity::Fidelity`]: how far the simulation is from reality |
+//! | [`many`] | a sweep, or a grid of settings | [`many::Many`]: what `kernel::many` says of it, and how it is drawn |
 //! | [`figure`] | either | plots as data |
 //! | [`draw`] | a figure | SVG, PNG |
 //! | [`text`], [`page`] | either | plain text, HTML |
@@ -25,6 +26,7 @@ pub mod draw;
 pub mod fidelity;
 pub mod figure;
 pub mod frame;
+pub mod many;
 pub mod page;
 pub mod read;
 pub mod run;

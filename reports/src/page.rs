@@ -5,15 +5,18 @@
 
 mod compared;
 mod fidelity;
+mod many;
 mod single;
 mod style;
+
+use kernel::measure::text::table::{Align, Table};
 
 use crate::{
     draw::{self, Room},
     figure::Figure,
 };
 
-pub use self::{compared::comparison, fidelity::fidelity, single::report};
+pub use self::{compared::comparison, fidelity::fidelity, many::many, single::report};
 
 /// The whole document around `body`.
 fn document(title: &str, body: &str) -> String {
@@ -59,6 +62,28 @@ fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     format!(
         "<div class=\"scroll\"><table>\n<thead><tr>{heading}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
     )
+}
+
+/// A table that is printed, too; nothing if it has no rows.
+fn aligned(table: &Table) -> String {
+    if table.rows().is_empty() {
+        return String::new();
+    }
+    let headings = table.columns().map(|(heading, _)| heading);
+    let row = |row: &Vec<String>| format!("<tr>{}</tr>\n", cells("td", table, row.iter().map(String::as_str)));
+    let (heading, rows) = (cells("th", table, headings), table.rows().iter().map(row).collect::<String>());
+    format!(
+        "<div class=\"scroll\"><table class=\"aligned\">\n<thead><tr>{heading}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
+         </table></div>\n"
+    )
+}
+
+fn cells<'a>(tag: &str, table: &Table, texts: impl Iterator<Item = &'a str>) -> String {
+    let cell = |(text, (_, align)): (&str, (&str, Align))| {
+        let class = if align == Align::Left { " class=\"text\"" } else { "" };
+        format!("<{tag}{class}>{}</{tag}>", escaped(text))
+    };
+    texts.zip(table.columns()).map(cell).collect()
 }
 
 fn notes(notes: &[String]) -> String {

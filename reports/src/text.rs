@@ -2,6 +2,7 @@
 
 pub mod compared;
 pub mod fidelity;
+pub mod many;
 mod sections;
 
 use kernel::measure::text::{

@@ -15,7 +15,6 @@ mod rounds;
 use std::{path::Path, sync::atomic::AtomicU64, time::Duration};
 
 use kernel::{
-    measure::{Label, Run, Summary},
     record::folder::{RunFolder, RunInfo},
     scenario::Scenario,
 };
@@ -135,12 +134,9 @@ fn play_now(plan: &Plan) -> Played {
 
 fn write(plan: &Plan, played: &Played, folder: &Path) {
     let Plan { scenario, seed, .. } = plan;
-    let records = &played.records;
-    let run = Run::of(scenario, scenario.duration, records);
-    let label = Label { scenario: &scenario.name, seed: *seed, world: "sim" };
-    let summary = Summary::of(label, &run, &scenario.expectations);
     let folder = RunFolder::prepare(&folder.join("run")).unwrap_or_else(|error| panic!("{error}"));
-    folder.write(scenario, &RunInfo::new("sim", *seed), records, &summary).unwrap_or_else(|error| panic!("{error}"));
+    let written = folder.write(scenario, &RunInfo::new("sim", *seed), &played.records, scenario.duration);
+    written.unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn millis(time: Duration) -> f64 {

@@ -13,7 +13,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
     cli::{Exit, Failure, RunArgs},
-    many::{Account, Axis, Overview, RunRow, Seeds, Shard, grid},
+    many::{Account, Axis, Identity, Origin, Overview, RunRow, Seeds, Shard, grid},
     record::folder::sha256,
     scenario::{Scenario, ScenarioError},
 };
@@ -25,10 +25,10 @@ use signal_hook::{
 use sim::{
     SimulationError,
     calibration::Calibration,
-    sweep::{Identity, Outcome, Pool, Sweep, SweepFolder, SweepFolderError, Task, Variant},
+    sweep::{Outcome, Pool, Sweep, SweepFolder, SweepFolderError, Task, Variant},
 };
 
-use crate::{Options, WORLD, calibration_info, failed, replay};
+use crate::{Options, WORLD, calibration_info, failed};
 
 /// Rows are kept in memory, about 2 kB each.
 const RUNS_MAX: u64 = 1_000_000;
@@ -64,8 +64,8 @@ pub(crate) fn run(options: &Options, args: &RunArgs, seeds: Seeds, calibration: 
     check_count(&sweep)?;
     warn_of_other_arrivals(&sweep.variants);
 
-    let identity = identity(&sweep, &base, &many.vary);
-    let place = args.out.clone().unwrap_or_else(|| SweepFolder::default_place(&identity));
+    let identity = identity(&sweep, &base, &many.vary, origin(options, args));
+    let place = args.out.clone().unwrap_or_else(|| identity.default_place());
     let folder = SweepFolder::open(&place, &identity, &base).map_err(refused)?;
     folder.spot_check(&sweep).map_err(refused)?;
 
@@ -76,14 +76,10 @@ pub(crate) fn run(options: &Options, args: &RunArgs, seeds: Seeds, calibration: 
     Pool { sweep: &sweep, jobs, stop: &stop }.play(missing.into_iter(), |task, outcome| arrivals.take(task, outcome));
     let (rows, unplayed) = arrivals.end()?;
 
-    let alone = |row: &RunRow| {
-        let overrides = args.overrides.iter().chain(&row.settings).cloned().collect();
-        replay(options, &RunArgs { seed: row.seed, out: None, overrides, ..args.clone() })
-    };
-    let settings: Vec<_> = sweep.variants.iter().map(|variant| variant.settings.clone()).collect();
     let planned = usize::try_from(sweep.count()).expect("there are not that many");
-    let (scenario, variants) = (&*base.name, &*settings);
-    let account = Account { scenario, world: WORLD, seeds, shard, variants, rows: &rows, planned, replay: &alone };
+    let replay = |row: &RunRow| identity.replay(row);
+    let (scenario, variants) = (&*base.name, &*identity.variants);
+    let account = Account { scenario, world: WORLD, seeds, shard, variants, rows: &rows, planned, replay: &replay };
     print(&account, &place, args.json);
     if rows.len() < planned {
         return Err(Failure::not_carried_out(why_missing(&unplayed, rows.len(), planned)));
@@ -147,7 +143,7 @@ fn warn_of_other_arrivals(variants: &[Variant]) {
     }
 }
 
-fn identity(sweep: &Sweep, base: &Scenario, axes: &[Axis]) -> Identity {
+fn identity(sweep: &Sweep, base: &Scenario, axes: &[Axis], origin: Origin) -> Identity {
     Identity {
         world: WORLD.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -156,7 +152,17 @@ fn identity(sweep: &Sweep, base: &Scenario, axes: &[Axis]) -> Identity {
         seeds: sweep.seeds,
         shard: sweep.shard,
         vary: axes.to_vec(),
+        variants: sweep.variants.iter().map(|variant| variant.settings.clone()).collect(),
         calibration: calibration_info(&sweep.calibration),
+        origin,
+    }
+}
+
+fn origin(options: &Options, args: &RunArgs) -> Origin {
+    Origin {
+        scenario: args.scenario.display().to_string(),
+        overrides: args.overrides.clone(),
+        calibration: options.calibration.as_ref().map(|path| path.display().to_string()),
     }
 }
 

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::Seeds;
+
 /// Every `of`-th seed, from the `number`-th. All variants of a seed are in the same shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
@@ -28,6 +30,12 @@ impl Shard {
     /// Whether the `index`-th seed, from 0, is in it.
     pub fn holds(self, index: u64) -> bool {
         index % self.of == self.number - 1
+    }
+
+    /// How many of `seeds` are in it.
+    pub fn count(self, seeds: Seeds) -> u64 {
+        // Every `of`-th from the `number`-th.
+        seeds.count().saturating_sub(self.number - 1).div_ceil(self.of)
     }
 }
 
@@ -61,6 +69,17 @@ mod tests {
             for index in 0..100 {
                 let holders = (1..=of).filter(|&number| Shard { number, of }.holds(index)).count();
                 assert_eq!(holders, 1, "seed {index} of {of} shards");
+            }
+        }
+    }
+
+    #[test]
+    fn the_seeds_of_a_shard_are_counted_without_listing_them() {
+        let seeds = Seeds { start: 5, end: 15 };
+        for of in 1..=12 {
+            for shard in (1..=of).map(|number| Shard { number, of }) {
+                let held = (0..seeds.count()).filter(|&index| shard.holds(index)).count();
+                assert_eq!(shard.count(seeds), held as u64, "{shard}");
             }
         }
     }

@@ -68,22 +68,26 @@ struct MetricOverview {
     to_first: Option<Paired>,
 }
 
+/// One of the worst runs.
 #[derive(Debug, Serialize)]
-struct Worst {
-    variant: usize,
-    seed: u64,
-    why: String,
-    replay: String,
+pub struct Worst {
+    pub variant: usize,
+    pub seed: u64,
+    /// What it came to.
+    pub why: String,
+    /// The command that plays it alone.
+    pub replay: String,
 }
 
 impl Account<'_> {
     /// For people. Ends with a line break.
     pub fn render(&self) -> String {
+        let filled = |table: Table| if table.rows().is_empty() { String::new() } else { table.render() };
         let mut paragraphs = vec![self.verdict()];
         if self.variants.len() > 1 {
-            paragraphs.extend([self.settings(), self.differences(), self.indifferent()]);
+            paragraphs.extend([filled(self.settings()), filled(self.differences()), self.remarks()]);
         } else {
-            paragraphs.extend([self.expectations(), self.spreads()]);
+            paragraphs.extend([filled(self.expectations()), filled(self.spreads())]);
         }
         paragraphs.push(self.worst_runs());
         paragraphs.retain(|text| !text.is_empty());
@@ -110,7 +114,8 @@ impl Account<'_> {
         self.rows.len() == self.planned && self.rows.iter().all(|row| row.pass)
     }
 
-    fn verdict(&self) -> String {
+    /// Whether it passes, in a line.
+    pub fn verdict(&self) -> String {
         let verdict = if self.pass() { "PASS" } else { "FAIL" };
         let (passed, played) = (passed(self.rows), self.rows.len());
         let shard = if self.shard == Shard::WHOLE { String::new() } else { format!(", shard {}", self.shard) };
@@ -128,15 +133,15 @@ impl Account<'_> {
         )
     }
 
-    fn of_variant(&self, variant: usize) -> &[RunRow] {
+    /// The rows of a variant.
+    pub fn of_variant(&self, variant: usize) -> &[RunRow] {
         let start = self.rows.partition_point(|row| row.variant < variant);
         let end = self.rows.partition_point(|row| row.variant <= variant);
         &self.rows[start..end]
     }
 
     /// Each expectation over all runs.
-    fn expectations(&self) -> String {
-        let Some(first) = self.rows.first().filter(|row| !row.expectations.is_empty()) else { return String::new() };
+    pub fn expectations(&self) -> Table {
         let mut table = Table::new(&[
             ("expectation", Align::Left),
             ("wanted", Align::Left),
@@ -147,10 +152,10 @@ impl Account<'_> {
             ("worst", Align::Right),
             ("seed", Align::Right),
         ]);
-        for (index, expected) in first.expectations.iter().enumerate() {
+        for (index, expected) in self.rows.first().into_iter().flat_map(|row| &row.expectations).enumerate() {
             table.row(self.expectation(index, expected));
         }
-        table.render()
+        table
     }
 
     fn expectation(&self, index: usize, expected: &Checked) -> Vec<String> {
@@ -175,7 +180,8 @@ impl Account<'_> {
         cells
     }
 
-    fn spreads(&self) -> String {
+    /// Each metric over all runs.
+    pub fn spreads(&self) -> Table {
         let mut table = Table::new(&[
             ("metric", Align::Left),
             ("runs", Align::Right),
@@ -191,22 +197,47 @@ impl Account<'_> {
             cells.extend(figures(Some(metric), Some(spread)));
             table.row(cells);
         }
-        if self.rows.is_empty() { String::new() } else { table.render() }
+        table
+    }
+
+    /// Each metric that differs between variants, over the runs of each.
+    pub fn spreads_by_variant(&self) -> Table {
+        let mut table = Table::new(&[
+            ("metric", Align::Left),
+            ("variant", Align::Right),
+            ("runs", Align::Right),
+            ("5 %", Align::Right),
+            ("median", Align::Right),
+            ("95 %", Align::Right),
+            ("worst", Align::Right),
+            ("seed", Align::Right),
+        ]);
+        for metric in self.differing() {
+            for variant in 0..self.variants.len() {
+                let name = if variant == 0 { metric.name() } else { "" };
+                let spread = Spread::of(metric, self.of_variant(variant));
+                let runs = spread.map_or(0, |spread| spread.runs);
+                let mut cells = vec![name.to_owned(), variant.to_string(), runs.to_string()];
+                cells.extend(figures(Some(metric), spread));
+                table.row(cells);
+            }
+        }
+        table
     }
 
     /// What the variants are.
-    fn settings(&self) -> String {
+    pub fn settings(&self) -> Table {
         let columns = [("variant", Align::Right), ("settings", Align::Left), ("pass", Align::Right)];
         let mut table = Table::new(&columns);
         for (variant, settings) in self.variants.iter().enumerate() {
             let rows = self.of_variant(variant);
             table.row(vec![variant.to_string(), settings.join(" "), format!("{} of {}", passed(rows), rows.len())]);
         }
-        table.render()
+        table
     }
 
-    /// The metrics that differ between variants.
-    fn differences(&self) -> String {
+    /// The metrics that differ between variants, against the first.
+    pub fn differences(&self) -> Table {
         let mut table = Table::new(&[
             ("metric", Align::Left),
             ("variant", Align::Right),
@@ -215,14 +246,13 @@ impl Account<'_> {
             ("to variant 0", Align::Right),
             ("95 % interval", Align::Left),
         ]);
-        let differing: Vec<Metric> = Metric::ALL.into_iter().filter(|&metric| self.differs(metric)).collect();
-        for &metric in &differing {
+        for metric in self.differing() {
             for variant in 0..self.variants.len() {
                 let name = if variant == 0 { metric.name() } else { "" };
                 table.row(self.difference(metric, name, variant));
             }
         }
-        if differing.is_empty() { String::new() } else { table.render() }
+        table
     }
 
     fn difference(&self, metric: Metric, name: &str, variant: usize) -> Vec<String> {
@@ -243,8 +273,8 @@ impl Account<'_> {
         ]
     }
 
-    /// The metrics that no setting makes no difference to.
-    fn indifferent(&self) -> String {
+    /// The metrics that the settings make no difference to, and what marks the differences there are; a line each.
+    pub fn remarks(&self) -> String {
         let same: Vec<_> = Metric::ALL
             .into_iter()
             .filter(|&metric| !self.differs(metric))
@@ -259,6 +289,11 @@ impl Account<'_> {
             text += "  * the interval excludes 0; seeds are compared with themselves, by Student's t\n";
         }
         text
+    }
+
+    /// The metrics that are not the same, seed by seed, in all variants.
+    pub fn differing(&self) -> Vec<Metric> {
+        Metric::ALL.into_iter().filter(|&metric| self.differs(metric)).collect()
     }
 
     fn differs(&self, metric: Metric) -> bool {
@@ -283,8 +318,8 @@ impl Account<'_> {
         if text.is_empty() { text } else { format!("  worst runs\n{text}") }
     }
 
-    /// By failed expectations, then success rate, then p99.
-    fn worst(&self) -> Vec<Worst> {
+    /// The worst runs, by failed expectations, then success rate, then p99.
+    pub fn worst(&self) -> Vec<Worst> {
         // Times are non-negative, and so in the order of their bits; a run without one had no request.
         let order = |row: &&RunRow| {
             let bits = |value: Option<f64>| value.map_or(0, f64::to_bits);

@@ -7,13 +7,17 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Records;
-use crate::{measure::Summary, scenario::Scenario};
+use crate::{
+    measure::{Label, Run, Summary},
+    scenario::Scenario,
+};
 
 const SCENARIO: &str = "scenario.toml";
 const RUN: &str = "run.json";
@@ -93,6 +97,15 @@ pub enum FolderError {
     },
 }
 
+/// What was written.
+#[derive(Debug)]
+pub struct Written {
+    /// What the run came to.
+    pub summary: Summary,
+    /// Of the records: SHA-256 over requests, attempts and events, in hexadecimal.
+    pub digest: String,
+}
+
 /// A run folder in the making. Dropped before it is whole, it leaves nothing.
 #[derive(Debug)]
 pub struct RunFolder {
@@ -138,24 +151,26 @@ impl RunFolder {
         Ok(logs)
     }
 
-    /// Writes all files and puts the folder in its place, in place of a run that was there. Returns the digest of the
-    /// records: SHA-256 over requests, attempts and events, in hexadecimal.
+    /// Measures what was recorded of `scenario` while load was offered for `duration`, writes all files and puts the
+    /// folder in its place, in place of a run that was there.
     pub fn write(
         self,
         scenario: &Scenario,
         info: &RunInfo,
         records: &Records,
-        summary: &Summary,
-    ) -> Result<String, FolderError> {
+        duration: Duration,
+    ) -> Result<Written, FolderError> {
+        let label = Label { scenario: &scenario.name, seed: info.seed, world: &info.world };
+        let summary = Summary::of(label, &Run::of(scenario, duration, records), &scenario.expectations);
         let mut digest = Sha256::new();
         self.write_file(SCENARIO, scenario.to_toml().as_bytes())?;
         self.write_file(RUN, pretty(info).as_bytes())?;
         self.write_rows(REQUESTS, &records.requests, &mut digest)?;
         self.write_rows(ATTEMPTS, &records.attempts, &mut digest)?;
         self.write_rows(EVENTS, &records.events, &mut digest)?;
-        self.write_file(SUMMARY, pretty(summary).as_bytes())?;
+        self.write_file(SUMMARY, pretty(&summary).as_bytes())?;
         self.put_in_place()?;
-        Ok(hexadecimal(&digest.finalize()))
+        Ok(Written { summary, digest: hexadecimal(&digest.finalize()) })
     }
 
     fn write_file(&self, name: &str, content: &[u8]) -> Result<(), FolderError> {
@@ -261,7 +276,7 @@ fn for_each_line<T: Serialize>(rows: &[T], mut take: impl FnMut(&[u8]) -> io::Re
 }
 
 impl Records {
-    /// The digest that [`RunFolder::write`] returns, without a folder.
+    /// The digest that [`RunFolder::write`] tells, without a folder.
     pub fn digest(&self) -> String {
         let mut digest = Sha256::new();
         let mut take = |line: &[u8]| {
@@ -288,11 +303,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        measure::{Label, Run},
-        record::RequestRow,
-        status::Outcome,
-    };
+    use crate::{record::RequestRow, status::Outcome};
 
     fn records() -> Records {
         let row = |id| RequestRow {
@@ -316,9 +327,8 @@ mod tests {
     fn write(place: &Path, records: &Records) -> Result<String, FolderError> {
         let text = "name = \"short\"\nduration = \"1s\"\n[load]\nrate = 3\n";
         let scenario = Scenario::parse("short.toml", text, &[]).unwrap();
-        let run = Run::of(&scenario, scenario.duration, records);
-        let summary = Summary::of(Label { scenario: "short", seed: 1, world: "sim" }, &run, &[]);
-        RunFolder::prepare(place)?.write(&scenario, &RunInfo::new("sim", 1), records, &summary)
+        let folder = RunFolder::prepare(place)?;
+        Ok(folder.write(&scenario, &RunInfo::new("sim", 1), records, scenario.duration)?.digest)
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::{
 
 use kernel::{
     cli::{Exit, Failure},
-    measure::{Label, Run as Measured, Summary},
     record::{
         campaign::CALIBRATION,
         folder::{RunFolder, RunInfo},
@@ -91,9 +90,6 @@ fn really(run: &Run<'_>) -> Result<(), Failure> {
         // An unfinished run leaves no folder.
         return Err(Failure::not_carried_out("interrupted; the same command goes on where it stopped"));
     }
-    let measured = Measured::of(run.scenario, played.duration, &played.records);
-    let label = Label { scenario: &run.scenario.name, seed: run.seed, world: run.world };
-    let summary = Summary::of(label, &measured, &run.scenario.expectations);
-    folder.write(run.scenario, &info, &played.records, &summary).map_err(Failure::not_carried_out)?;
+    folder.write(run.scenario, &info, &played.records, played.duration).map_err(Failure::not_carried_out)?;
     Ok(())
 }

@@ -7,6 +7,8 @@
 //! of the logarithms of median and p95 latency (normal, with the noise of the whole series: the median absolute
 //! difference of neighbours, which change points hardly touch). A cut costs four parameters by BIC.
 
+use crate::compare::distance;
+
 /// One window of the series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
@@ -129,11 +131,10 @@ pub(super) fn median(values: Vec<f64>) -> Option<f64> {
     quantile(values, 0.5)
 }
 
-/// The value at or below which a share of the values lies, without interpolation; `None` of nothing.
+/// The nearest-rank quantile of values in any order; `None` of nothing.
 pub(super) fn quantile(mut values: Vec<f64>, share: f64) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    let rank = (values.len() as f64 * share).ceil() as usize;
-    values.get(rank.max(1) - 1).copied()
+    distance::quantile(&values, share)
 }
 
 #[cfg(test)]

@@ -7,14 +7,14 @@ use kernel::scenario::duration;
 
 use crate::read::{Columns, Mapping, only};
 
-/// Turns run folders into reports: one run is analysed, several are compared.
+/// Turns run folders into reports: one run, or one folder of many runs, is analysed, several runs are compared.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "reports", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Options {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Run folders, or request logs of other programs as CSV or JSON lines
+    /// Run folders, or request logs of other programs as CSV or JSON lines; or a folder of many runs
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
 
@@ -52,6 +52,9 @@ pub struct Options {
 pub enum Command {
     /// Says how far simulated runs are from real ones, and real ones from each other
     Fidelity(FidelityOptions),
+
+    /// Puts the shards of a sweep together into one folder of many runs, and reports it
+    Merge(MergeOptions),
 }
 
 /// Of `reports fidelity`.
@@ -68,6 +71,22 @@ pub struct FidelityOptions {
     /// The length of the windows in plots over time
     #[arg(long, default_value = "1s", value_parser = window)]
     pub window: Duration,
+
+    /// Prints the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `reports merge`.
+#[derive(Debug, Clone, Args)]
+pub struct MergeOptions {
+    /// The folders of all shards, as `sim --shard` wrote them
+    #[arg(required = true, value_name = "DIR")]
+    pub shards: Vec<PathBuf>,
+
+    /// Where to put the whole [default: where `sim` puts a sweep without shards]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 
     /// Prints the report as JSON
     #[arg(long)]

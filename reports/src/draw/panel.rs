@@ -1,9 +1,10 @@
 //! One panel: bands, grid, axes, layers.
 
 use super::{
-    Room,
+    RIGHT, Room,
     canvas::{Anchor, Canvas, Paint, Style, text_width},
     legend::{Legend, draw_mark},
+    names,
     tick::ticks,
 };
 use crate::figure::{Axis, Band, Bar, Cell, Figure, Layer, Panel, Shape, Ticks};
@@ -18,6 +19,10 @@ const LINE_STEP: f64 = 1.5;
 /// Pixels between two ticks, at least.
 const X_TICK_ROOM: f64 = 56.0;
 const Y_TICK_ROOM: f64 = 30.0;
+/// Between the labels of two ticks.
+const LABEL_SPACE: f64 = 8.0;
+/// Below the last panel: a row of tick labels and the label of the axis.
+const FOOT: f64 = 44.0;
 
 /// Where a panel's data goes, in pixels.
 pub(super) struct Frame {
@@ -53,6 +58,11 @@ impl Frame {
     fn at(&self, x: &Axis, y: &Axis, point: (f64, f64)) -> Option<(f64, f64)> {
         Some((self.x(x, point.0)?, self.y(y, point.1)?))
     }
+}
+
+/// The height of what is below the last panel.
+pub(super) fn foot(axis: &Axis, area: (f64, f64)) -> f64 {
+    FOOT + (names::rows(axis, area.1 - area.0, TICK_SIZE) - 1) as f64 * names::ROW
 }
 
 /// The names of the bands and where they go.
@@ -100,7 +110,9 @@ pub(super) fn draw_panel(
     draw_grid(canvas, figure, panel, frame, last);
     for (index, layer) in panel.layers.iter().enumerate() {
         // What is drawn over stays visible beside what covers it.
-        let width = LINE + LINE_STEP * (panel.layers.len() - 1 - index).min(3) as f64;
+        let above = &panel.layers[index + 1..];
+        let lines = above.iter().filter(|layer| matches!(layer.shape, Shape::Line { .. })).count();
+        let width = LINE + LINE_STEP * lines.min(3) as f64;
         draw_layer(canvas, layer, width, &figure.x, &panel.y, frame);
     }
     let edge = [(frame.left, frame.top), (frame.left, frame.bottom), (frame.right, frame.bottom)];
@@ -129,23 +141,40 @@ fn draw_grid(canvas: &mut Canvas<'_>, figure: &Figure, panel: &Panel, frame: &Fr
         let style = Style { middle: true, paint: Paint::MUTED, ..Style::new(TICK_SIZE, Anchor::Right) };
         canvas.text(&label, (frame.left - 7.0, y), style);
     }
-    for (value, label) in ticks(&figure.x, ((frame.right - frame.left) / X_TICK_ROOM) as usize) {
+    for (value, _) in ticks(&figure.x, ((frame.right - frame.left) / X_TICK_ROOM) as usize) {
         let Some(x) = frame.x(&figure.x, value) else { continue };
         canvas.line(&[(x, frame.top), (x, frame.bottom)], Paint::GRID, 1.0, 0.7);
-        if last {
-            canvas.line(&[(x, frame.bottom), (x, frame.bottom + 4.0)], Paint::MUTED, 1.0, 1.0);
-            let style = Style { paint: Paint::MUTED, ..Style::new(TICK_SIZE, Anchor::Centre) };
-            canvas.text(&label, (x, frame.bottom + 8.0), style);
-        }
     }
     if last {
-        let middle = (frame.left + frame.right) / 2.0;
-        let style = Style { paint: Paint::MUTED, ..Style::new(TICK_SIZE, Anchor::Centre) };
-        canvas.text(&figure.x.label, (middle, frame.bottom + 25.0), style);
+        draw_foot(canvas, &figure.x, frame);
     }
     let style =
         Style { paint: Paint::MUTED, upwards: true, middle: true, ..Style::new(TICK_SIZE - 0.5, Anchor::Centre) };
     canvas.text(&panel.y.label, (11.0, (frame.top + frame.bottom) / 2.0), style);
+}
+
+/// What the x axis says.
+fn draw_foot(canvas: &mut Canvas<'_>, axis: &Axis, frame: &Frame) {
+    let length = frame.right - frame.left;
+    let rows = names::rows(axis, length, TICK_SIZE);
+    let style = Style { paint: Paint::MUTED, ..Style::new(TICK_SIZE, Anchor::Centre) };
+    let mut taken = f64::NEG_INFINITY;
+    for (index, (value, label)) in ticks(axis, (length / X_TICK_ROOM) as usize).into_iter().enumerate() {
+        let Some(x) = frame.x(axis, value) else { continue };
+        canvas.line(&[(x, frame.bottom), (x, frame.bottom + 4.0)], Paint::MUTED, 1.0, 1.0);
+        let label = names::cut(&label, axis, length, rows, TICK_SIZE);
+        let half = text_width(&label, TICK_SIZE) / 2.0;
+        // Values that somebody chose may be close to each other.
+        if matches!(axis.ticks, Ticks::Places(_)) && x - half < taken {
+            continue;
+        }
+        taken = x + half + LABEL_SPACE;
+        // Within the sheet.
+        let x = if rows > 1 { x.min(frame.right + RIGHT - half).max(half) } else { x };
+        canvas.text(&label, (x, frame.bottom + 8.0 + (index % rows) as f64 * names::ROW), style);
+    }
+    let below = frame.bottom + 25.0 + (rows - 1) as f64 * names::ROW;
+    canvas.text(&axis.label, ((frame.left + frame.right) / 2.0, below), style);
 }
 
 fn draw_layer(canvas: &mut Canvas<'_>, layer: &Layer, width: f64, x: &Axis, y: &Axis, frame: &Frame) {

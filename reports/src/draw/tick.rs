@@ -5,10 +5,11 @@ use crate::figure::{Axis, Scale, Ticks};
 /// A value and its label.
 pub(super) type Tick = (f64, String);
 
-/// Ticks of `axis`, at most about `max` of them, ascending.
+/// Ticks of `axis`, ascending; at most about `max` of them, unless the axis names them.
 pub(super) fn ticks(axis: &Axis, max: usize) -> Vec<Tick> {
     match (&axis.ticks, axis.scale) {
         (Ticks::Names(names), _) => names.iter().enumerate().map(|(row, name)| (row as f64, name.clone())).collect(),
+        (Ticks::Places(places), _) => places.clone(),
         (_, Scale::Logarithmic) => logarithmic(axis, max),
         (_, Scale::Linear) => linear(axis, max),
     }

@@ -43,6 +43,8 @@ p { margin: 8px 0; }
 table { border-collapse: collapse; width: 100%; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 9px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+.aligned th, .aligned td { text-align: right; }
+.aligned .text { text-align: left; }
 th { color: var(--muted); font-weight: 600; }
 figure { margin: 24px 0; }
 figure svg { width: 100%; height: auto; display: block; }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use kernel::{
+    many::Runs,
     measure::Summary,
     record::{Records, RequestRow, folder::RunInfo},
     scenario::Scenario,
@@ -60,7 +61,7 @@ pub(super) fn run(place: &Path) -> Result<Run, ReadError> {
 fn remedy(place: &Path) -> String {
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     let mut runs: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| path.join(REQUESTS).is_file()).collect();
+        entries.map(|entry| entry.path()).filter(|path| path.join(REQUESTS).is_file() || Runs::are_at(path)).collect();
     runs.sort();
     match runs.as_slice() {
         [] => "name a run folder, such as runs/crash/sim-seed42".to_owned(),

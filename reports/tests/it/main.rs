@@ -7,5 +7,6 @@ mod bad_input;
 mod compared;
 mod fidelity;
 mod foreign;
+mod many;
 mod single;
 mod story;

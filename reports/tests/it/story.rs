@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use kernel::{
     cli::Failure,
-    measure::{Label, Run, Summary},
     record::{
         AttemptRow, Event, EventRow, Records, RequestRow,
         folder::{RunFolder, RunInfo},
@@ -45,10 +44,8 @@ pub(crate) fn folder(directory: &Path, world: &str, seed: u64, scale: u64) -> Pa
 
 pub(crate) fn write(place: &Path, world: &str, seed: u64, scenario: &str, records: &Records) {
     let scenario = Scenario::parse("story.toml", scenario, &[]).unwrap();
-    let rows = Run::of(&scenario, scenario.duration, records);
-    let label = Label { scenario: &scenario.name, seed, world };
-    let summary = Summary::of(label, &rows, &scenario.expectations);
-    RunFolder::prepare(place).unwrap().write(&scenario, &RunInfo::new(world, seed), records, &summary).unwrap();
+    let folder = RunFolder::prepare(place).unwrap();
+    folder.write(&scenario, &RunInfo::new(world, seed), records, scenario.duration).unwrap();
 }
 
 /// Each request takes 20 to 26 ms. Those for server-0 in the first two seconds of its freeze time out after 2 s and

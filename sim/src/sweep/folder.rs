@@ -1,4 +1,4 @@
-//! The folder of many runs.
+//! The folder of many runs, while they are played.
 //!
 //! While runs come in, a line each goes to `progress.jsonl`, in the order in which they end: whatever ends the command,
 //! they are kept, and the next one with the same runs to play goes on from there. In the end `runs.jsonl` has them all
@@ -12,58 +12,22 @@ use std::{
 };
 
 use kernel::{
-    many::{Axis, RunRow, Seeds, Shard},
-    record::folder::CalibrationInfo,
+    many::{
+        Identity, RunRow, RunsError,
+        runs::{PROGRESS, RUNS, line, prepare, read_rows, write_rows},
+    },
     scenario::Scenario,
 };
-use serde::{Deserialize, Serialize};
 
 use super::{Sweep, Task};
 use crate::SimulationError;
 
-const SCENARIO: &str = "scenario.toml";
-const IDENTITY: &str = "sweep.json";
-const RUNS: &str = "runs.jsonl";
-const PROGRESS: &str = "progress.jsonl";
-const FILES: [&str; 4] = [SCENARIO, IDENTITY, RUNS, PROGRESS];
-/// Behind the name of a file that is being written.
-const PARTIAL: &str = ".partial";
-
-/// The content of `sweep.json`: which runs the folder is for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Identity {
-    /// `sim`.
-    pub world: String,
-    /// Of the program.
-    pub version: String,
-    /// The scenario's name.
-    pub scenario: String,
-    /// SHA-256 of `scenario.toml`, in hexadecimal.
-    pub scenario_sha256: String,
-    pub seeds: Seeds,
-    pub shard: Shard,
-    /// What is varied.
-    pub vary: Vec<Axis>,
-    pub calibration: CalibrationInfo,
-}
-
 /// Why there is no folder to keep runs in.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepFolderError {
-    /// There is something that is not a folder of many runs.
-    #[error("{path} exists and is not a folder of many runs; move it away, or choose another with --out", path = path.display())]
-    Occupied {
-        /// What is in the way.
-        path: PathBuf,
-    },
-    /// It was begun for other runs.
-    #[error("{path} holds other runs: {difference}; move it away, or choose another folder with --out", path = path.display())]
-    OtherRuns {
-        /// The folder.
-        path: PathBuf,
-        /// What is not the same.
-        difference: String,
-    },
+    /// Its files are not what they should be.
+    #[error(transparent)]
+    Runs(#[from] RunsError),
     /// A run that is in it comes out differently now.
     #[error(
         "{path} was begun by another build of this program or with other pictures: seed {seed} now comes out differently \
@@ -85,24 +49,6 @@ pub enum SweepFolderError {
         /// The folder.
         path: PathBuf,
     },
-    /// A line is not what it should be.
-    #[error("{path}:{line} is not the row of a run: {reason}; remove the file, and its runs are played again", path = path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// What the parser says.
-        reason: serde_json::Error,
-    },
-    /// The operating system refused.
-    #[error("cannot use the folder of runs: {path}: {reason}; choose another folder with --out", path = path.display())]
-    System {
-        /// The file or folder it was about.
-        path: PathBuf,
-        /// The operating system's words.
-        reason: io::Error,
-    },
     /// A run of it could not be played again.
     #[error(transparent)]
     Simulation(#[from] SimulationError),
@@ -118,45 +64,24 @@ pub struct SweepFolder {
 }
 
 impl SweepFolder {
-    /// Where many runs are put unless it is said otherwise. What is varied has a name by its fingerprint.
-    pub fn default_place(identity: &Identity) -> PathBuf {
-        let Seeds { start, end } = identity.seeds;
-        let mut name = format!("{}-seeds{start}-{end}", identity.world);
-        if !identity.vary.is_empty() {
-            let varied = serde_json::to_string(&identity.vary).expect("plain data is always written");
-            name += &format!("-vary-{}", &kernel::record::folder::sha256(varied.as_bytes())[..8]);
-        }
-        if identity.shard != Shard::WHOLE {
-            name += &format!("-shard{}of{}", identity.shard.number, identity.shard.of);
-        }
-        Path::new("runs").join(&identity.scenario).join(name)
-    }
-
     /// The folder at `place` with the runs that are in it, or a new one.
     ///
     /// # Errors
     /// There is something else, it holds other runs, another process is at it, or the operating system refuses.
     pub fn open(place: &Path, identity: &Identity, scenario: &Scenario) -> Result<Self, SweepFolderError> {
-        if !is_ours(place) {
-            return Err(SweepFolderError::Occupied { path: place.to_owned() });
-        }
-        let known = place.join(IDENTITY);
-        match fs::read(&known) {
-            Ok(content) => compare(place, &content, identity)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => begin(place, identity, scenario)?,
-            Err(reason) => return Err(system(&known)(reason)),
-        }
+        prepare(place, identity, &scenario.to_toml())?;
         let path = place.join(PROGRESS);
         let progress = File::options().read(true).append(true).create(true).open(&path).map_err(system(&path))?;
         progress.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => SweepFolderError::InUse { path: place.to_owned() },
-            TryLockError::Error(reason) => system(&path)(reason),
+            TryLockError::Error(reason) => system(&path)(reason).into(),
         })?;
         let mut folder = Self { place: place.to_owned(), progress, rows: BTreeMap::new() };
-        folder.read(RUNS)?;
-        folder.read(PROGRESS)?;
+        for file in [RUNS, PROGRESS] {
+            folder.rows.extend(read_rows(&place.join(file))?.into_iter().map(|row| (task_of(&row), row)));
+        }
         // A line that was cut off is not to be continued.
-        folder.write_runs()?;
+        write_rows(place, folder.rows.values())?;
         folder.progress.set_len(0).map_err(system(&path))?;
         Ok(folder)
     }
@@ -201,37 +126,10 @@ impl SweepFolder {
     /// # Errors
     /// The operating system refuses.
     pub fn close(self) -> Result<Vec<RunRow>, SweepFolderError> {
-        self.write_runs()?;
+        write_rows(&self.place, self.rows.values())?;
         let path = self.place.join(PROGRESS);
         fs::remove_file(&path).map_err(system(&path))?;
         Ok(self.rows.into_values().collect())
-    }
-
-    fn write_runs(&self) -> Result<(), SweepFolderError> {
-        let mut lines = Vec::new();
-        self.rows.values().for_each(|row| lines.extend(line(row)));
-        replace(&self.place.join(RUNS), &lines)
-    }
-
-    /// Takes in the rows of a file, but for a last line that was cut off.
-    fn read(&mut self, file: &str) -> Result<(), SweepFolderError> {
-        let path = self.place.join(file);
-        let content = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            content => content.map_err(system(&path))?,
-        };
-        for (number, line) in (1..).zip(content.split_inclusive(|&byte| byte == b'\n')) {
-            if line.last() != Some(&b'\n') {
-                break;
-            }
-            let row: RunRow = serde_json::from_slice(line).map_err(|reason| SweepFolderError::Malformed {
-                path: path.clone(),
-                line: number,
-                reason,
-            })?;
-            self.rows.insert(task_of(&row), row);
-        }
-        Ok(())
     }
 }
 
@@ -239,87 +137,18 @@ fn task_of(row: &RunRow) -> Task {
     Task { variant: row.variant, seed: row.seed }
 }
 
-fn line(row: &RunRow) -> Vec<u8> {
-    let mut line = serde_json::to_vec(row).expect("plain data is always written");
-    line.push(b'\n');
-    line
-}
-
-/// Whether there is nothing, or a folder with nothing but what this file writes.
-fn is_ours(place: &Path) -> bool {
-    if fs::symlink_metadata(place).is_err() {
-        return true;
-    }
-    let ours = |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        FILES
-            .iter()
-            .any(|&file| name == file || name.to_str().and_then(|name| name.strip_suffix(PARTIAL)) == Some(file))
-    };
-    // A run folder has a scenario too, and more.
-    fs::read_dir(place)
-        .is_ok_and(|mut entries| place.join(IDENTITY).is_file() || entries.all(|entry| entry.is_ok_and(ours)))
-}
-
-/// Writes what the folder is for, the identity last: with it the folder is begun.
-fn begin(place: &Path, identity: &Identity, scenario: &Scenario) -> Result<(), SweepFolderError> {
-    fs::create_dir_all(place).map_err(system(place))?;
-    replace(&place.join(SCENARIO), scenario.to_toml().as_bytes())?;
-    let mut content = serde_json::to_vec_pretty(identity).expect("plain data is always written");
-    content.push(b'\n');
-    replace(&place.join(IDENTITY), &content)
-}
-
-/// Puts a whole file in the place of another.
-fn replace(path: &Path, content: &[u8]) -> Result<(), SweepFolderError> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(PARTIAL);
-    let partial = PathBuf::from(partial);
-    fs::write(&partial, content).map_err(system(&partial))?;
-    fs::rename(&partial, path).map_err(system(path))
-}
-
-fn compare(place: &Path, content: &[u8], wanted: &Identity) -> Result<(), SweepFolderError> {
-    let other = |difference| SweepFolderError::OtherRuns { path: place.to_owned(), difference };
-    let found: Identity = serde_json::from_slice(content)
-        .map_err(|error| other(format!("{IDENTITY} is of another version of this program ({error})")))?;
-    if found == *wanted {
-        return Ok(());
-    }
-    Err(other(difference(&found, wanted)))
-}
-
-/// The first thing in which they differ.
-fn difference(found: &Identity, wanted: &Identity) -> String {
-    let differs = |what: &str, found: &str, wanted: &str| {
-        (found != wanted).then(|| format!("its {what} is {found}, not {wanted}"))
-    };
-    let axes = |identity: &Identity| {
-        let axes: Vec<_> =
-            identity.vary.iter().map(|axis| format!("--vary {}={}", axis.key, axis.values.join(","))).collect();
-        if axes.is_empty() { "nothing".to_owned() } else { axes.join(" ") }
-    };
-    differs("scenario", &found.scenario, &wanted.scenario)
-        .or_else(|| differs("range of seeds", &found.seeds.to_string(), &wanted.seeds.to_string()))
-        .or_else(|| differs("shard", &found.shard.to_string(), &wanted.shard.to_string()))
-        .or_else(|| differs("variation", &axes(found), &axes(wanted)))
-        .or_else(|| differs("calibration", &found.calibration.name, &wanted.calibration.name))
-        .or_else(|| differs("program's version", &found.version, &wanted.version))
-        .unwrap_or_else(|| {
-            let same = found.scenario_sha256 == wanted.scenario_sha256;
-            let what = if same { "calibration" } else { "scenario, or a --set," };
-            format!("its {what} has changed since")
-        })
-}
-
-fn system(path: &Path) -> impl FnOnce(io::Error) -> SweepFolderError {
+fn system(path: &Path) -> impl FnOnce(io::Error) -> RunsError {
     let path = path.to_owned();
-    move |reason| SweepFolderError::System { path, reason }
+    move |reason| RunsError::System { path, reason }
 }
 
 #[cfg(test)]
 mod tests {
-    use kernel::measure::Metrics;
+    use kernel::{
+        many::{Origin, Seeds, Shard},
+        measure::Metrics,
+        record::folder::CalibrationInfo,
+    };
     use tempfile::TempDir;
 
     use super::*;
@@ -337,7 +166,9 @@ mod tests {
             seeds: Seeds { start: 0, end: 10 },
             shard: Shard::WHOLE,
             vary: Vec::new(),
+            variants: vec![Vec::new()],
             calibration: CalibrationInfo { name: "default".to_owned(), sha256: String::new() },
+            origin: Origin { scenario: "short.toml".to_owned(), overrides: Vec::new(), calibration: None },
         }
     }
 
@@ -395,26 +226,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_other_runs_is_refused_by_what_is_different() {
+    fn a_folder_of_other_runs_is_refused() {
         let folder = TempDir::new().unwrap();
         open(folder.path()).unwrap().close().unwrap();
-        let refused = |identity: &Identity| {
-            SweepFolder::open(folder.path(), identity, &scenario()).map(|_| ()).unwrap_err().to_string()
-        };
-        let others = [
-            (Identity { scenario: "long".to_owned(), ..identity() }, "its scenario is short, not long;"),
-            (Identity { seeds: Seeds { start: 0, end: 20 }, ..identity() }, "its range of seeds is 0..10, not 0..20;"),
-            (Identity { shard: Shard { number: 2, of: 3 }, ..identity() }, "its shard is 1/1, not 2/3;"),
-            (Identity { vary: vec!["a=1,2".parse().unwrap()], ..identity() }, "is nothing, not --vary a=1,2;"),
-            (
-                Identity { scenario_sha256: "f".to_owned(), ..identity() },
-                "its scenario, or a --set, has changed since;",
-            ),
-        ];
-        for (other, difference) in others {
-            let message = refused(&other);
-            assert!(message.contains(difference), "{message}");
-        }
+        let other = Identity { seeds: Seeds { start: 0, end: 20 }, ..identity() };
+        let refused = SweepFolder::open(folder.path(), &other, &scenario());
+        assert!(matches!(refused, Err(SweepFolderError::Runs(RunsError::OtherRuns { .. }))));
     }
 
     #[test]
@@ -430,10 +247,7 @@ mod tests {
     fn what_is_no_folder_of_runs_is_left_alone() {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
-        assert!(matches!(open(folder.path()), Err(SweepFolderError::Occupied { .. })));
-        let file = folder.path().join("thesis.txt");
-        assert!(matches!(open(&file), Err(SweepFolderError::Occupied { .. })));
-        assert!(matches!(open(&file.join("runs")), Err(SweepFolderError::System { .. })));
+        assert!(matches!(open(folder.path()), Err(SweepFolderError::Runs(RunsError::Occupied { .. }))));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

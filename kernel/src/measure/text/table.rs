@@ -8,6 +8,7 @@ pub enum Align {
 }
 
 /// Headings and rows, each row with a cell a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     aligns: Vec<Align>,
     rows: Vec<Vec<String>>,
@@ -24,6 +25,16 @@ impl Table {
     pub fn row(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.aligns.len());
         self.rows.push(cells);
+    }
+
+    /// Each column's heading, and where its cells stand.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, Align)> {
+        self.rows[0].iter().map(String::as_str).zip(self.aligns.iter().copied())
+    }
+
+    /// The rows below the headings.
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows[1..]
     }
 
     /// A line a row, indented, with two spaces between columns and a rule under each heading that is not empty.

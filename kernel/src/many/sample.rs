@@ -1,0 +1,38 @@
+//! Runs to test with.
+
+use serde_json::json;
+
+use super::{Identity, Origin, RunRow, Seeds, Shard};
+use crate::{measure::Metrics, record::folder::CalibrationInfo};
+
+/// Ten runs of one variant.
+pub(super) fn identity() -> Identity {
+    Identity {
+        world: "sim".to_owned(),
+        version: "1".to_owned(),
+        scenario: "short".to_owned(),
+        scenario_sha256: String::new(),
+        seeds: Seeds { start: 0, end: 10 },
+        shard: Shard::WHOLE,
+        vary: Vec::new(),
+        variants: vec![Vec::new()],
+        calibration: CalibrationInfo { name: "default".to_owned(), sha256: String::new() },
+        origin: Origin { scenario: "short.toml".to_owned(), overrides: Vec::new(), calibration: None },
+    }
+}
+
+/// A run that no decimal fraction tells exactly.
+pub(super) fn row(identity: &Identity, variant: usize, seed: u64) -> RunRow {
+    let overall = Metrics { success_rate: Some(1.0 / (seed + 3) as f64), ..Metrics::default() };
+    let row = json!({
+        "variant": variant,
+        "seed": seed,
+        "settings": identity.variants[variant],
+        "digest": format!("digest of {seed}"),
+        "pass": true,
+        "end_us": 1_000_000,
+        "overall": overall,
+        "expectations": [],
+    });
+    serde_json::from_value(row).unwrap()
+}

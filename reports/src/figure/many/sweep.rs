@@ -1,0 +1,129 @@
+//! The plots of a sweep over seeds: how each metric is distributed over the runs.
+
+use kernel::{
+    many::{Account, Spread},
+    measure::text::quantity::quantity,
+    scenario::Metric,
+};
+
+use super::{Group, axis};
+use crate::{
+    compare::distance::quantile,
+    figure::{Axis, Colour, Figure, Layer, Mark, Panel, Scale, Ticks},
+    many::Many,
+};
+
+/// Steps of a curve, at most.
+const STEPS_MAX: usize = 400;
+
+/// By unit, since the metrics of a plot have an axis in common.
+const GROUPS: [Group; 6] = [
+    Group { name: "success", title: "Success", metrics: &[Metric::SuccessRate, Metric::Availability] },
+    Group {
+        name: "latency",
+        title: "Latency",
+        metrics: &[Metric::LatencyP50, Metric::LatencyP95, Metric::LatencyP99, Metric::LatencyMax],
+    },
+    Group {
+        name: "recovery",
+        title: "Recovery",
+        metrics: &[Metric::RecoveryTime, Metric::TimeToDetect, Metric::UnavailableFor],
+    },
+    Group {
+        name: "counts",
+        title: "Effort and waste",
+        metrics: &[
+            Metric::Retries,
+            Metric::Failovers,
+            Metric::Duplicates,
+            Metric::Hedges,
+            Metric::Rejected,
+            Metric::Dropped,
+            Metric::Ejections,
+        ],
+    },
+    Group { name: "attempts", title: "Attempts", metrics: &[Metric::AttemptsPerCall] },
+    Group { name: "throughput", title: "Throughput", metrics: &[Metric::Throughput, Metric::Goodput] },
+];
+
+/// A plot for each group of which a metric differs from run to run.
+pub(super) fn figures(many: &Many, account: &Account<'_>) -> Vec<Figure> {
+    GROUPS.iter().filter_map(|group| figure(many, account, group)).collect()
+}
+
+/// A metric over the runs.
+struct Sample {
+    metric: Metric,
+    /// Ascending.
+    values: Vec<f64>,
+    spread: Spread,
+}
+
+impl Sample {
+    /// `None` if no run has it.
+    fn of(metric: Metric, account: &Account<'_>) -> Option<Self> {
+        let mut values: Vec<f64> = account.rows.iter().filter_map(|row| row.overall.get(metric)).collect();
+        values.sort_by(f64::total_cmp);
+        Some(Self { metric, values, spread: Spread::of(metric, account.rows)? })
+    }
+
+    fn varies(&self) -> bool {
+        self.values.first() != self.values.last()
+    }
+}
+
+fn figure(many: &Many, account: &Account<'_>, group: &Group) -> Option<Figure> {
+    let samples = group.metrics.iter().filter_map(|metric| Sample::of(*metric, account));
+    let (varying, constant): (Vec<Sample>, Vec<Sample>) = samples.partition(Sample::varies);
+    let first = varying.first()?;
+    let x = axis(first.metric, varying.iter().flat_map(|sample| &sample.values).copied());
+    let mut layers: Vec<Layer> = varying.iter().enumerate().map(|(index, sample)| curve(sample, index)).collect();
+    layers.extend(varying.iter().enumerate().map(|(index, sample)| worst(sample, index)));
+    let y = Axis { label: "share of runs".into(), scale: Scale::Linear, range: (0.0, 1.03), ticks: Ticks::Percent };
+    Some(Figure {
+        name: group.name.to_owned(),
+        title: group.title.to_owned(),
+        subject: many.title(),
+        caption: caption(&constant),
+        x,
+        panels: vec![Panel { title: String::new(), y, weight: 1.4, layers }],
+        bands: Vec::new(),
+    })
+}
+
+fn caption(constant: &[Sample]) -> String {
+    let mut caption = "The share of runs that come to at most so much. A cross is the worst run.".to_owned();
+    if !constant.is_empty() {
+        let same = constant
+            .iter()
+            .map(|sample| format!("{} {}", sample.metric.name(), quantity(Some(sample.metric), sample.spread.median)));
+        caption.push_str(&format!(" The same in every run: {}.", same.collect::<Vec<_>>().join(", ")));
+    }
+    caption
+}
+
+fn colour(index: usize) -> Colour {
+    Colour::CYCLE.get(index).copied().unwrap_or(Colour::Grey)
+}
+
+/// The share of runs at or below each value, in steps.
+fn curve(sample: &Sample, index: usize) -> Layer {
+    let steps = sample.values.len().min(STEPS_MAX);
+    let share = |step: usize| step as f64 / steps as f64;
+    let stair = |step: usize| {
+        let value = quantile(&sample.values, share(step))?;
+        Some([(value, share(step - 1)), (value, share(step))])
+    };
+    let points = (1..=steps).filter_map(stair).flatten().collect();
+    let Spread { worst, worst_seed, .. } = sample.spread;
+    let worst = quantity(Some(sample.metric), worst);
+    Layer::line(&format!("{}: worst {worst}, seed {worst_seed}", sample.metric.name()), colour(index), points)
+}
+
+/// Where the curve has the worst run.
+fn worst(sample: &Sample, index: usize) -> Layer {
+    let worst = sample.spread.worst;
+    let below = sample.values.partition_point(|value| *value <= worst);
+    let share = below as f64 / sample.values.len() as f64;
+    Layer::points("", colour(index), Mark::Cross, vec![(worst, share)])
+}

@@ -1,0 +1,29 @@
+//! The report of many runs as plain text: for `report.txt` and the terminal.
+
+use kernel::many::Account;
+
+use super::sections;
+use crate::many::Many;
+
+/// The report: what `sim` prints of them, how metrics spread in each variant, and remarks. Ends with a line break.
+pub fn report(many: &Many, account: &Account<'_>) -> String {
+    let mut sections = vec![account.render()];
+    sections.extend(many.question.as_ref().map(|question| format!("  {question}\n")));
+    let spreads = account.spreads_by_variant();
+    if !spreads.rows().is_empty() {
+        sections.push(format!("Over the seeds of each variant\n\n{}", spreads.render()));
+    }
+    sections.push(sections::notes(&many.notes));
+    sections.push(origin(many));
+    sections.retain(|section| !section.is_empty());
+    sections.join("\n")
+}
+
+fn origin(many: &Many) -> String {
+    let identity = &many.runs.identity;
+    let calibration = &identity.calibration;
+    format!(
+        "  played  by version {}\n  times   calibration {}, sha256 {}\n",
+        identity.version, calibration.name, calibration.sha256
+    )
+}
