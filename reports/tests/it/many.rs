@@ -53,7 +53,7 @@ fn row(variant: usize, settings: &[String], seed: u64) -> RunRow {
         latency_p95: Some(0.025 + 0.000_1 * luck),
         latency_p99: Some(0.3 + 0.1 * step + 0.01 * luck),
         retries: variant as u64 * (seed % 3),
-        recovery_time: (seed % 5 != 0).then_some(1.0 + luck / 10.0),
+        recovery_time: (!seed.is_multiple_of(5)).then_some(1.0 + luck / 10.0),
         ..Metrics::default()
     };
     let expected = json!({
