@@ -88,7 +88,11 @@ pub(crate) fn run(options: &Options, args: &RunArgs, seeds: Seeds, calibration: 
     if rows.len() < planned {
         return Err(Failure::not_carried_out(why_missing(&unplayed, rows.len(), planned)));
     }
-    Ok(if account.pass() { Exit::Passed } else { Exit::Failed })
+    Ok(match account.pass() {
+        _ if account.breaks() => Exit::InvariantBroken,
+        true => Exit::Passed,
+        false => Exit::Failed,
+    })
 }
 
 /// The scenario with every combination of values. What is wrong alone is an error; what only excludes each other, as
