@@ -11,6 +11,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
+    invariant::{self, Broken, Evidence},
     measure::Summary,
     record::{
         Records,
@@ -18,6 +19,9 @@ use crate::{
     },
     scenario::Scenario,
 };
+
+/// Broken invariants that an account names.
+const BROKEN_TOLD_MAX: usize = 10;
 
 /// Options of a run.
 #[derive(Debug, Clone, Args)]
@@ -57,6 +61,8 @@ pub enum Exit {
     WrongInput = 2,
     /// The run could not be carried out.
     NotCarriedOut = 3,
+    /// An invariant does not hold: a bug of this project, not of the scenario.
+    InvariantBroken = 4,
 }
 
 impl From<Exit> for ExitCode {
@@ -112,19 +118,23 @@ impl<'a> Session<'a> {
     }
 
     /// Measures what was recorded while load was offered for `duration`, writes the run folder and prints the account.
-    /// `replay` is the command that plays the run again.
+    /// Timers were `late` at most by that, in virtual time. `replay` is the command that plays the run again.
     pub fn conclude(
         self,
         info: &RunInfo,
         records: &Records,
         duration: Duration,
+        late: Option<Duration>,
         replay: String,
     ) -> Result<Exit, Failure> {
         let written = self.folder.write(&self.scenario, info, records, duration);
         let Written { summary, digest } = written.map_err(Failure::not_carried_out)?;
         // Where the same seed does not give the same bytes, a digest would say nothing.
-        let digest = info.host.is_none().then_some(&*digest);
-        Ok(Account { folder: &self.place, digest, replay, summary: &summary }.print(self.args.json))
+        let digest = late.is_some().then_some(&*digest);
+        let (scenario, seed) = (&self.scenario, self.args.seed);
+        let broken = invariant::check(&Evidence { scenario, seed, duration, late, records });
+        let account = Account { folder: &self.place, digest, replay, broken: &broken, summary: &summary };
+        Ok(account.print(self.args.json))
     }
 }
 
@@ -138,6 +148,9 @@ pub struct Account<'a> {
     pub digest: Option<&'a str>,
     /// The command that plays this run again.
     pub replay: String,
+    /// The invariants that the run breaks, which is a bug of this project; left out if there are none.
+    #[serde(rename = "broken_invariants", skip_serializing_if = "<[_]>::is_empty")]
+    pub broken: &'a [Broken],
     /// The metrics and the verdict.
     #[serde(flatten)]
     pub summary: &'a Summary,
@@ -153,12 +166,36 @@ impl Account<'_> {
         };
         // Whoever reads may have read enough.
         let _ = io::stdout().lock().write_all(text.as_bytes());
-        if self.summary.pass { Exit::Passed } else { Exit::Failed }
+        if !self.broken.is_empty() {
+            Exit::InvariantBroken
+        } else if self.summary.pass {
+            Exit::Passed
+        } else {
+            Exit::Failed
+        }
     }
 
     fn text(&self) -> String {
         let digest = self.digest.map(|digest| format!("  digest  {digest}\n")).unwrap_or_default();
-        format!("{}\n  folder  {}\n{digest}  replay  {}\n", self.summary.render(), self.folder.display(), self.replay)
+        let broken = self.broken_text();
+        let (summary, folder) = (self.summary.render(), self.folder.display());
+        format!("{summary}\n  folder  {folder}\n{digest}  replay  {}\n{broken}", self.replay)
+    }
+
+    fn broken_text(&self) -> String {
+        if self.broken.is_empty() {
+            return String::new();
+        }
+        let seed = self.summary.seed;
+        let mut text =
+            format!("\n  An invariant is broken (seed {seed}): a bug of this program, not of the scenario.\n");
+        for broken in self.broken.iter().take(BROKEN_TOLD_MAX) {
+            text += &format!("  ✗ {broken}\n");
+        }
+        match self.broken.len().saturating_sub(BROKEN_TOLD_MAX) {
+            0 => text,
+            more => text + &format!("    and {more} more\n"),
+        }
     }
 }
 
@@ -179,7 +216,7 @@ impl RunArgs {
 }
 
 /// `word` as a shell reads it.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |char: char| char.is_ascii_alphanumeric() || "-_./=:,+@%".contains(char);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

@@ -51,6 +51,7 @@ use connection::Connection;
 use health::Health;
 use retry::RetryPolicy;
 
+pub(crate) use attempt::OUTRUN;
 pub use attempt::{Cause, Channel, Failure};
 pub use probe::probe;
 

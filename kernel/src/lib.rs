@@ -19,13 +19,18 @@
 //! | [`record`] | rows, and the run folder |
 //! | [`measure`] | metrics, phases, recovery, the verdict |
 //! | [`many`] | many runs: seeds, shards, variants, and what their rows add up to |
+//! | [`invariant`] | what holds of every run, whatever its scenario |
 //! | [`memory`] | what becomes of memory that is freed |
 //! | [`cli`] | options, exit codes and the closing account of both commands |
+//! | `bug` | bugs planted on purpose; only with the feature `canaries` |
 
+#[cfg(feature = "canaries")]
+pub mod bug;
 pub mod cli;
 pub mod client;
 pub mod distribution;
 pub mod entropy;
+pub mod invariant;
 pub mod link;
 pub mod load;
 pub mod many;

@@ -10,11 +10,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::{
     client::{self, Client},
     entropy::Entropy,
-    record::{Recorder, RequestRow},
+    record::{Answer, Event, Recorder, RequestRow},
     scenario,
     status::Outcome,
     time::Instant,
-    workload::{Input, Inputs},
+    workload::{Input, Inputs, Oracle},
     world::SharedWorld,
 };
 
@@ -32,6 +32,8 @@ pub struct Load {
     pub client: Client,
     /// What requests ask for.
     pub inputs: Inputs,
+    /// Who knows the right answers.
+    pub oracle: Arc<Oracle>,
     /// Rate, arrivals and bounds.
     pub settings: scenario::Load,
     /// Requests are intended from the start of the run to before here.
@@ -65,10 +67,14 @@ impl Load {
 
     fn send(&self, id: u64, intended: Instant, input: Input, permit: OwnedSemaphorePermit, busy: mpsc::Sender<()>) {
         let (recorder, client, size) = (self.recorder.clone(), self.client.clone(), input.size());
+        let oracle = self.oracle.clone();
         let call = async move {
             let sent = recorder.now();
-            let response = client.call(client::Request { id, input }).await;
+            let response = client.call(client::Request { id, input: input.clone() }).await;
             let done = recorder.now();
+            if !is_right(&oracle, &input, &response) {
+                recorder.event(Event::WrongResult).request(id).record();
+            }
             recorder.request(RequestRow {
                 id,
                 intended_us: intended.as_micros(),
@@ -88,6 +94,12 @@ impl Load {
         };
         self.world.spawn(Box::pin(call));
     }
+}
+
+/// Whether what the call came to, if that is a result and no stand-in for one, is the kernel's.
+fn is_right(oracle: &Oracle, input: &Input, response: &client::Response) -> bool {
+    let result = response.output.as_ref().filter(|_| response.answer != Some(Answer::Fallback));
+    result.is_none_or(|output| oracle.confirms(input, output))
 }
 
 fn dropped(id: u64, intended: Instant, input: &Input) -> RequestRow {

@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod dfs;
 mod inputs;
+mod oracle;
 pub mod pictures;
 pub mod sobel;
 
@@ -18,6 +19,7 @@ use pictures::Picture;
 use crate::status::Code;
 
 pub use inputs::Inputs;
+pub use oracle::Oracle;
 
 /// A kernel that servers run.
 pub trait Workload: Send + Sync + fmt::Debug {

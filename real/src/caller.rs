@@ -11,7 +11,7 @@ use kernel::{
     record::{Recorder, Sink},
     scenario::Scenario,
     time::Instant,
-    workload::Inputs,
+    workload::{Inputs, Oracle},
     world::SharedWorld,
 };
 
@@ -37,7 +37,14 @@ impl Caller {
 
     /// Offers the load, from the start of the run until the scenario's end or until `cancelled`, which puts an end to
     /// the calls under way. All that happens goes to `sink`.
-    pub(crate) async fn offer(&self, inputs: Inputs, sink: Arc<dyn Sink>, cancelled: impl Future<Output = ()>) {
+    /// What takes time of the processor and is not part of the load, `oracle` has done before.
+    pub(crate) async fn offer(
+        &self,
+        inputs: Inputs,
+        oracle: Oracle,
+        sink: Arc<dyn Sink>,
+        cancelled: impl Future<Output = ()>,
+    ) {
         let Self { scenario, entropy, world, links } = self;
         world.sleep_until(Instant::START).await;
         let recorder = Recorder::new(world.clone(), "client", sink);
@@ -48,6 +55,7 @@ impl Caller {
             recorder,
             client: client.clone(),
             inputs,
+            oracle: Arc::new(oracle),
             settings: scenario.load.clone(),
             duration: scenario.duration,
         };

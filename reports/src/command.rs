@@ -124,7 +124,11 @@ fn write_many(many: &Many, place: &Path, json: bool) -> Result<Done, Failure> {
     output.write("report.json", for_programs.as_bytes())?;
     output.plots(&figures)?;
     output.write("report.html", page::many(many, &account, &figures).as_bytes())?;
-    let exit = if account.pass() { Exit::Passed } else { Exit::Failed };
+    let exit = match (account.breaks(), account.pass()) {
+        (true, _) => Exit::InvariantBroken,
+        (false, true) => Exit::Passed,
+        (false, false) => Exit::Failed,
+    };
     let shown = if json { for_programs } else { format!("{text}{}", output.account()) };
     Ok(Done { exit, text: shown })
 }

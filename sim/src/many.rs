@@ -84,7 +84,11 @@ pub(crate) fn run(options: &Options, args: &RunArgs, seeds: Seeds, calibration: 
     if rows.len() < planned {
         return Err(Failure::not_carried_out(why_missing(&unplayed, rows.len(), planned)));
     }
-    Ok(if account.pass() { Exit::Passed } else { Exit::Failed })
+    Ok(match account.pass() {
+        _ if account.breaks() => Exit::InvariantBroken,
+        true => Exit::Passed,
+        false => Exit::Failed,
+    })
 }
 
 /// The scenario with every combination of values. Combinations that exclude each other, as hedging and retries do, are left

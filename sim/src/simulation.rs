@@ -13,14 +13,16 @@ use futures_util::future::{Either, select};
 use kernel::{
     client::Client,
     entropy::Entropy,
+    invariant::{self, Broken, Evidence},
     link::Link,
     load::Load,
+    measure::{Label, Run, Summary},
     memory,
     nemesis::{Nemesis, Operations},
     record::{Recorder, Records},
     scenario::Scenario,
     server::{self, Settings},
-    workload::{Inputs, pictures::PictureFileError},
+    workload::{Inputs, Oracle, pictures::PictureFileError},
     world::SharedWorld,
 };
 
@@ -62,6 +64,22 @@ pub struct Played {
     pub steps: u64,
     /// Times that the driver moved the clock between two steps; within a host's turn it moves by itself.
     pub instants: u64,
+}
+
+impl Played {
+    /// The invariants that it breaks, being what came of `plan`.
+    pub fn broken(&self, plan: &Plan) -> Vec<Broken> {
+        let Plan { scenario, seed, calibration } = plan;
+        let (duration, late) = (scenario.duration, Some(calibration.timers_late_max()));
+        invariant::check(&Evidence { scenario, seed: *seed, duration, late, records: &self.records })
+    }
+
+    /// What it adds up to.
+    pub fn summary(&self, plan: &Plan) -> Summary {
+        let Plan { scenario, seed, .. } = plan;
+        let run = Run::of(scenario, scenario.duration, &self.records);
+        Summary::of(Label { scenario: &scenario.name, seed: *seed, world: "sim" }, &run, &scenario.expectations)
+    }
 }
 
 /// A simulation that could not be played.
@@ -302,7 +320,9 @@ async fn run_client(cast: Cast, scenario: Scenario, inputs: Inputs) -> Ended {
     world.spawn(Box::pin(crate::canary::depend(world.clone())));
     let nemesis = Nemesis::new(world.clone(), &recorder, operations, &scenario);
     let client = Client::start(world.clone(), entropy, recorder.clone(), scenario.client, &links);
-    let load = Load { world, entropy, recorder, client, inputs, settings: scenario.load, duration: scenario.duration };
+    let oracle = Arc::new(Oracle::learning());
+    let (settings, duration) = (scenario.load, scenario.duration);
+    let load = Load { world, entropy, recorder, client, inputs, oracle, settings, duration };
     let faults = async {
         match nemesis.play(&scenario.faults).await {
             Ok(()) => std::future::pending().await,

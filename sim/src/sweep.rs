@@ -12,7 +12,6 @@ use std::sync::atomic::AtomicU64;
 
 use kernel::{
     many::{RunRow, Seeds, Shard},
-    measure::{Label, Run, Summary},
     scenario::Scenario,
 };
 
@@ -68,10 +67,9 @@ impl Sweep {
         let Variant { settings, scenario } = &self.variants[task.variant];
         let plan = Plan { scenario: scenario.clone(), seed: task.seed, calibration: self.calibration.clone() };
         let played = play(&plan, &AtomicU64::new(0))?;
-        let run = Run::of(scenario, scenario.duration, &played.records);
-        let label = Label { scenario: &scenario.name, seed: task.seed, world: "sim" };
-        let summary = Summary::of(label, &run, &scenario.expectations);
-        Ok(RunRow::new(task.variant, settings.clone(), played.records.digest(), summary))
+        let summary = played.summary(&plan);
+        let broken = played.broken(&plan).into_iter().next();
+        Ok(RunRow::new(task.variant, settings.clone(), played.records.digest(), summary, broken))
     }
 }
 

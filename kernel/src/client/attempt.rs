@@ -41,6 +41,9 @@ pub struct Failure {
     pub pushback: Option<Pushback>,
 }
 
+/// The cause of an attempt that another one of its call made needless, as the record has it.
+pub(crate) const OUTRUN: &str = "another attempt was faster";
+
 /// What lies behind a failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
@@ -75,7 +78,7 @@ pub enum Cause {
     #[error("cancelled")]
     Cancelled,
     /// Another attempt of the call has come to its end.
-    #[error("another attempt was faster")]
+    #[error("{OUTRUN}")]
     Outrun,
     /// The server answered so.
     #[error("{0}")]

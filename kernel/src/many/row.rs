@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::measure::{Checked, Metrics, Summary};
+use crate::{
+    invariant::Broken,
+    measure::{Checked, Metrics, Summary},
+};
 
 /// What one run of many came to: a line of `runs.jsonl`. Its figures are those of the run's `summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,13 +25,22 @@ pub struct RunRow {
     pub overall: Metrics,
     /// In the scenario's order.
     pub expectations: Vec<Checked>,
+    /// The first of the invariants that the run breaks, by which this project has a bug; left out if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<Broken>,
 }
 
 impl RunRow {
     /// The row of a run of `variant`, whose settings are `settings`.
-    pub fn new(variant: usize, settings: Vec<String>, digest: String, summary: Summary) -> Self {
+    pub fn new(
+        variant: usize,
+        settings: Vec<String>,
+        digest: String,
+        summary: Summary,
+        broken: Option<Broken>,
+    ) -> Self {
         let Summary { seed, pass, end_us, overall, expectations, .. } = summary;
-        Self { variant, seed, settings, digest, pass, end_us, overall, expectations }
+        Self { variant, seed, settings, digest, pass, end_us, overall, expectations, broken }
     }
 
     /// What places its line.

@@ -90,6 +90,7 @@ impl Account<'_> {
             paragraphs.extend([filled(self.expectations()), filled(self.spreads())]);
         }
         paragraphs.push(self.worst_runs());
+        paragraphs.push(self.broken());
         paragraphs.retain(|text| !text.is_empty());
         paragraphs.join("\n")
     }
@@ -112,6 +113,28 @@ impl Account<'_> {
     /// Whether every run that there was to be passes.
     pub fn pass(&self) -> bool {
         self.rows.len() == self.planned && self.rows.iter().all(|row| row.pass)
+    }
+
+    /// Whether a run breaks an invariant, by which this project has a bug.
+    pub fn breaks(&self) -> bool {
+        self.rows.iter().any(|row| row.broken.is_some())
+    }
+
+    /// The first runs that do.
+    fn broken(&self) -> String {
+        let count = self.rows.iter().filter(|row| row.broken.is_some()).count();
+        if count == 0 {
+            return String::new();
+        }
+        let mut text = format!(
+            "  {count} of {} runs break an invariant: a bug of this program, not of the scenario.\n",
+            self.rows.len()
+        );
+        let broken = self.rows.iter().filter_map(|row| Some((row, row.broken.as_ref()?)));
+        for (row, broken) in broken.take(WORST_MAX) {
+            text += &format!("  ✗ seed {}: {broken}\n    {}\n", row.seed, (self.replay)(row));
+        }
+        text
     }
 
     /// Whether it passes, in a line.
@@ -381,7 +404,10 @@ fn figures(metric: Option<Metric>, spread: Option<Spread>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Metrics;
+    use crate::{
+        invariant::{Broken, Invariant},
+        measure::Metrics,
+    };
 
     fn row(variant: usize, seed: u64, success_rate: f64, p99: f64) -> RunRow {
         let expected = Checked {
@@ -403,6 +429,7 @@ mod tests {
             end_us: 1_000_000,
             overall,
             expectations: vec![expected],
+            broken: None,
         }
     }
 
@@ -459,5 +486,23 @@ mod tests {
         let metrics = overview["variants"][0]["metrics"].as_array().unwrap();
         let of = |metric: Metric| metrics.iter().find(|entry| entry["metric"] == metric.name()).unwrap();
         assert_eq!(of(Metric::SuccessRate)["spread"]["worst"], 0.9);
+    }
+
+    #[test]
+    fn a_broken_invariant_is_told_with_its_seed_and_its_replay() {
+        let broken = Broken {
+            invariant: Invariant::InTime,
+            request: Some(7),
+            at_us: 1_500_000,
+            what: "it took long".to_owned(),
+        };
+        let rows = [row(0, 0, 1.0, 1.0), RunRow { broken: Some(broken), ..row(0, 1, 1.0, 1.0) }];
+        let variants = [vec![]];
+        let account = account(&variants, &rows, 2);
+        assert!(account.pass() && account.breaks());
+        assert!(account.render().ends_with(
+            "  1 of 2 runs break an invariant: a bug of this program, not of the scenario.\n  \
+             ✗ seed 1: \"deadlines hold\" is broken at 1.500000 s, request 7: it took long\n    sim story.toml --seed 1\n"
+        ));
     }
 }

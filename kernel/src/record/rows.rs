@@ -161,6 +161,8 @@ pub enum Event {
     CacheHit,
     /// client: `request` gets a degraded answer, of the kind in `cause`.
     Fallback,
+    /// client: the answer to `request` is not what the kernel makes of its input, which is a bug of this project.
+    WrongResult,
     /// client: it now believes `target` unhealthy.
     Unhealthy,
     /// client: it now believes `target` healthy again.

@@ -12,6 +12,11 @@ use crate::{
 /// What is asked for.
 const DATA: &[u8] = b"data of the backend";
 
+/// What it answers if it does.
+pub(super) fn answer() -> Output {
+    Output::Data(DATA.into())
+}
+
 /// A service that fails on purpose.
 #[derive(Debug, Clone)]
 pub struct Backend {
@@ -36,7 +41,7 @@ impl Workload for Backend {
     }
 
     fn run(&self, _: &Input) -> Output {
-        Output::Data(DATA.into())
+        answer()
     }
 
     fn conduct(&self, request: u64, attempt: u32) -> Conduct {

@@ -46,6 +46,17 @@ impl Inputs {
             Self::Data => Input::Data,
         }
     }
+
+    /// Each of them, once.
+    pub fn all(&self) -> impl Iterator<Item = Input> {
+        let (pictures, searches, data) = match self {
+            Self::Pictures(gallery) => (gallery.pictures(), &[][..], None),
+            Self::Searches(searches) => (&[][..], &searches[..], None),
+            Self::Data => (&[][..], &[][..], Some(Input::Data)),
+        };
+        let pictures = pictures.iter().cloned().map(Input::Image);
+        pictures.chain(searches.iter().copied().map(Input::Search)).chain(data)
+    }
 }
 
 /// As many as there are pictures of a size, all on one graph.

@@ -23,7 +23,7 @@ use kernel::{
     measure::{Label, Run, Summary},
     record::{Records, Row, Sink},
     scenario::{Expectation, Metric, Pictures, Scenario, Size, Workload, duration, limits},
-    workload::Inputs,
+    workload::{Inputs, Oracle},
 };
 use tokio::{runtime::Runtime, sync::Notify};
 
@@ -191,13 +191,14 @@ async fn offer(
     let (rate, time) = (scenario.load.rate, duration::text(scenario.duration));
     let named: Vec<_> = servers.iter().map(|(name, address)| format!("{name} ({address})")).collect();
     say(format!("{rate} requests/s for {time} to {}; Ctrl-C ends it with the summary", named.join(", ")));
+    let oracle = Oracle::learned(&inputs);
     let addresses: BTreeMap<_, _> = servers.iter().cloned().collect();
     let names: Vec<_> = servers.iter().map(|(name, _)| name.clone()).collect();
     let timer = Timer::start().map_err(Failure::not_carried_out)?;
     let world = Host::new(Clock::since(machine_ns()), timer).knowing(addresses).shared();
     let caller = Caller::new(scenario.clone(), entropy, world.clone(), &names);
     let cancelled = Notify::new();
-    let mut load = pin!(caller.offer(inputs, feed, cancelled.notified()));
+    let mut load = pin!(caller.offer(inputs, oracle, feed, cancelled.notified()));
     if let Either::Left(_) = select(load.as_mut(), pin!(interrupt.next())).await {
         return Ok(scenario.duration);
     }

@@ -9,7 +9,11 @@ use std::{
 
 use clap::Args;
 use futures_util::future::{Either, select};
-use kernel::{entropy::Entropy, scenario::Scenario, workload::Inputs};
+use kernel::{
+    entropy::Entropy,
+    scenario::Scenario,
+    workload::{Inputs, Oracle},
+};
 use tokio::{
     runtime::Runtime,
     sync::{
@@ -79,6 +83,7 @@ async fn offer_load(mut orders: UnboundedReceiver<Result<Order, RoleError>>) -> 
     let scenario = Scenario::parse("scenario", &scenario, &[]).map_err(|error| RoleError::Order(error.to_string()))?;
     let entropy = Entropy::new(seed);
     let inputs = Inputs::of(&scenario.workload, entropy).map_err(|error| RoleError::Order(error.to_string()))?;
+    let oracle = Oracle::learned(&inputs);
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     Report::Ready.send();
 
@@ -89,7 +94,7 @@ async fn offer_load(mut orders: UnboundedReceiver<Result<Order, RoleError>>) -> 
     let world = Host::new(Clock::since(epoch_ns), timer).knowing(servers).shared();
     let caller = Caller::new(scenario, entropy, world.clone(), &names);
     let cancelled = Notify::new();
-    let load = caller.offer(inputs, Arc::new(ToOrchestrator), cancelled.notified());
+    let load = caller.offer(inputs, oracle, Arc::new(ToOrchestrator), cancelled.notified());
     match select(pin!(load), pin!(obey(&caller, &mut orders, &cancelled))).await {
         Either::Left(_) => Report::Done { at_us: world.now().as_micros() }.send(),
         Either::Right((failed, _)) => return Err(failed),

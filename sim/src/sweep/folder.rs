@@ -182,6 +182,7 @@ mod tests {
             end_us: 1_000_000,
             overall: Metrics { success_rate: Some(1.0 / 3.0), ..Metrics::default() },
             expectations: Vec::new(),
+            broken: None,
         }
     }
 

@@ -10,7 +10,7 @@ use kernel::{
 
 use crate::{
     play::{LINK, MS, S, Story, for_every_story, play, scenario, us},
-    soundness::{self, most_at_once},
+    soundness,
 };
 
 const SEEDS: [u64; 2] = [42, 7];
@@ -342,4 +342,15 @@ fn a_suspended_replica_is_asked_nothing_until_it_goes_on_and_then_its_share() {
         let back = story.answered_by("server-1").map(|row| row.start_us).find(|at| *at >= resumed).unwrap();
         assert!(back < resumed + 2 * S, "{}", story.account());
     }
+}
+
+/// The largest number of `spans`, from a start to just before an end, that hold one instant.
+fn most_at_once(spans: impl Iterator<Item = (u64, u64)>) -> usize {
+    let mut changes: Vec<(u64, i32)> = spans.flat_map(|(start, end)| [(start, 1), (end, -1)]).collect();
+    changes.sort_unstable();
+    let levels = changes.iter().scan(0, |level, (_, change)| {
+        *level += change;
+        Some(*level)
+    });
+    levels.max().unwrap_or(0).try_into().unwrap()
 }

@@ -1,144 +1,233 @@
-//! What holds of every run, whatever the scenario and the seed.
+//! What holds of every run is found not to hold of a record that is doctored.
 
 use std::time::Duration;
 
 use kernel::{
-    entropy::Entropy,
-    load::Schedule,
-    record::{AttemptRow, Event, EventRow, RequestRow},
-    scenario::Jitter,
+    invariant::{self, Broken, Evidence, Invariant},
+    record::{Event, EventRow, Records},
     status::{Code, Outcome},
 };
 
-use crate::play::{Story, us};
+use crate::play::{S, Story, play, scenario};
 
-/// Times are rounded down to microseconds; a difference of two is off by one.
-const ROUNDING: u64 = 1;
-
-/// Panics unless nothing was lost, made up, late or out of policy.
+/// What holds is in `kernel::invariant`.
 pub(crate) fn check(story: &Story) {
-    every_arrival_has_one_row(story);
-    for request in &story.records.requests {
-        calls_and_attempts_agree(story, request);
-        calls_and_attempts_end_in_time(story, request);
-    }
-    events_and_attempts_agree(story);
-    backoffs_are_those_of_the_policy(story);
-    no_more_runs_at_once_than_there_are_workers(story);
+    let broken = broken(story, &story.records);
+    let told: String = broken.iter().map(|broken| format!("{broken}\n")).collect();
+    assert!(broken.is_empty(), "{told}{}", story.account());
 }
 
-fn every_arrival_has_one_row(story: &Story) {
-    let schedule = Schedule::new(&story.scenario.load, story.scenario.duration, Entropy::new(story.seed));
-    let scheduled: Vec<_> = (0..).zip(schedule.map(|at| at.as_micros())).collect();
-    let rows: Vec<_> = story.records.requests.iter().map(|row| (row.id, row.intended_us)).collect();
-    assert_eq!(rows, scheduled, "{}", story.account());
+fn broken(story: &Story, records: &Records) -> Vec<Broken> {
+    let Story { scenario, seed, .. } = story;
+    let late = Some(Duration::ZERO);
+    invariant::check(&Evidence { scenario, seed: *seed, duration: scenario.duration, late, records })
 }
 
-fn calls_and_attempts_agree(story: &Story, request: &RequestRow) {
-    let attempts = story.attempts_of(request);
-    let told = || format!("{request:?}\n{attempts:?}\n{}", story.account());
-    let numbers: Vec<u32> = attempts.iter().map(|row| row.attempt).collect();
-    assert_eq!(numbers, (1..=request.attempts).collect::<Vec<_>>(), "{}", told());
-    assert!(attempts.iter().all(|row| row.cause.is_none() == (row.status == Code::Ok)), "{}", told());
-    if let Some(hedging) = &story.scenario.client.policies.hedging {
-        let allowed = |row: &AttemptRow| {
-            let other = row.cause.as_deref() == Some("another attempt was faster");
-            other || row.status == Code::Ok || hedging.non_fatal_status_codes.contains(&row.status)
-        };
-        assert!(request.attempts as usize <= hedging.max_attempts && request.failovers == 0, "{}", told());
-        assert_eq!(request.hedges, request.attempts.saturating_sub(1), "{}", told());
-        let answered = attempts.iter().filter(|row| row.status == Code::Ok);
-        assert_eq!(answered.count(), usize::from(request.status == Outcome::OK), "{}", told());
-        assert!(attempts.iter().all(allowed), "{}", told());
-        return;
-    }
-    assert!(request.attempts <= story.scenario.client.retry.max_attempts, "{}", told());
-    let moves = attempts.windows(2).filter(|pair| pair[0].server != pair[1].server).count();
-    assert_eq!(request.failovers as usize, moves, "{}", told());
-    if !request.rejected && request.answer.is_none() {
-        let last = attempts.last();
-        assert_eq!(request.status, last.map_or(Outcome::Dropped, |row| Outcome::Status(row.status)), "{}", told());
-        assert_eq!(request.done_us, last.map(|row| row.end_us), "{}", told());
-    }
-    let retryable = &story.scenario.client.retry.retryable_status_codes;
-    let retried = attempts.split_last().map_or(&[][..], |(_, retried)| retried);
-    assert!(retried.iter().all(|row| retryable.contains(&row.status)), "{}", told());
+/// What is found in the record of `story` once `doctor` has been at it.
+fn found(story: &Story, doctor: impl FnOnce(&mut Records)) -> Vec<Broken> {
+    check(story);
+    let mut records = story.records.clone();
+    doctor(&mut records);
+    assert_ne!(records, story.records, "nothing was doctored");
+    records.sort();
+    broken(story, &records)
 }
 
-fn calls_and_attempts_end_in_time(story: &Story, request: &RequestRow) {
-    let client = &story.scenario.client;
-    let call = request.done_us.zip(request.sent_us).map(|(done_us, sent_us)| done_us - sent_us);
-    assert!(call.is_none_or(|took| took <= us(client.deadline) + ROUNDING), "{request:?}\n{}", story.account());
-    for row in story.attempts_of(request) {
-        let took = row.end_us - row.start_us;
-        assert!(took <= us(client.attempt_timeout) + ROUNDING, "{row:?}\n{}", story.account());
-    }
+/// It is that invariant and no other, in the name of `request`.
+#[track_caller]
+fn assert_breaks(story: &Story, invariant: Invariant, request: Option<u64>, doctor: impl FnOnce(&mut Records)) {
+    let found = found(story, doctor);
+    let of: Vec<_> = found.iter().map(|broken| (broken.invariant, broken.request)).collect();
+    assert!(!of.is_empty() && of.iter().all(|broken| *broken == (invariant, request)), "{found:?}");
 }
 
-fn events_and_attempts_agree(story: &Story) {
-    let failed = story.records.attempts.iter().filter(|row| row.status != Code::Ok).count();
-    let counted = |event| story.events(event).count();
-    assert_eq!(counted(Event::Pick), story.records.attempts.len(), "{}", story.account());
-    assert_eq!(counted(Event::AttemptFailed), failed, "{}", story.account());
-    assert_eq!(counted(Event::Failover) as u64, story.summary.overall.failovers, "{}", story.account());
-    assert_eq!(counted(Event::Hedge) as u64, story.summary.overall.hedges, "{}", story.account());
-    // What a policy turns down after its backoff is no retry.
-    let turned_down = story.records.requests.iter().filter(|row| row.rejected && row.attempts > 0).count() as u64;
-    let (backoffs, retries) = (counted(Event::Backoff) as u64, story.summary.overall.retries);
-    assert!((retries..=retries + turned_down).contains(&backoffs), "{}", story.account());
+fn crash_then_freeze() -> Story {
+    play(scenario("crash_then_freeze"), 42)
 }
 
-/// And the next attempt begins when its backoff ends.
-fn backoffs_are_those_of_the_policy(story: &Story) {
-    let retry = &story.scenario.client.retry;
-    let (low, high) = match retry.jitter {
-        Jitter::None => (1.0, 1.0),
-        Jitter::Proportional => (0.8, 1.2),
-        Jitter::Full => (0.0, 1.0),
-        Jitter::Equal => (0.5, 1.0),
-    };
-    for row in story.events(Event::Backoff) {
-        let (request, attempt) = row.request.zip(row.attempt).expect("it is of an attempt");
-        let grown = retry.initial_backoff.mul_f64(retry.backoff_multiplier.powi(attempt as i32 - 1));
-        let grown = grown.min(retry.max_backoff);
-        let bounds = us(grown.mul_f64(low))..=us(grown.mul_f64(high)) + ROUNDING;
-        assert!(bounds.contains(&span(row)), "{row:?}\n{}", story.account());
-        if story.records.requests[request as usize].rejected {
-            continue;
-        }
-        let next = find(story, request, attempt + 1);
-        assert!(next.start_us.abs_diff(row.at_us + span(row)) <= ROUNDING, "{row:?}, {next:?}");
-    }
+fn event(records: &mut Records, is: impl Fn(&EventRow) -> bool) -> &mut EventRow {
+    records.events.iter_mut().find(|row| is(row)).unwrap()
 }
 
-fn find(story: &Story, request: u64, attempt: u32) -> &AttemptRow {
-    let found = story.records.attempts.iter().find(|row| (row.request, row.attempt) == (request, attempt));
-    found.unwrap_or_else(|| panic!("request {request} has no attempt {attempt}\n{}", story.account()))
+/// Adds an event that another one is the pattern of.
+fn add(records: &mut Records, pattern: Event, change: impl FnOnce(&mut EventRow)) {
+    let mut row = records.events.iter().find(|row| row.event == pattern).unwrap().clone();
+    change(&mut row);
+    records.events.push(row);
 }
 
-/// Work that ends as other work begins does not overlap with it.
-fn no_more_runs_at_once_than_there_are_workers(story: &Story) {
-    for server in story.scenario.server_names() {
-        let finished = story.events(Event::Finished).filter(|row| row.source == server);
-        let held = finished.map(|row| (row.at_us - span(row) + ROUNDING, row.at_us));
-        let most = most_at_once(held);
-        assert!(most <= story.scenario.servers.workers, "{most} at once on {server}\n{}", story.account());
-        let least = us(story.scenario.servers.service_time_min.saturating_sub(Duration::from_micros(ROUNDING)));
-        assert!(story.events(Event::Finished).all(|row| span(row) >= least), "{}", story.account());
-    }
+#[test]
+fn a_request_without_a_row_and_one_that_was_never_intended_are_found() {
+    let story = crash_then_freeze();
+    let last = story.records.requests.len() as u64 - 1;
+    let missing = found(&story, |records| drop(records.requests.pop()));
+    assert!(missing.iter().any(|broken| (broken.invariant, broken.request) == (Invariant::OneOutcome, Some(last))));
+    let twice = found(&story, |records| records.requests.push(records.requests[7].clone()));
+    assert!(twice.iter().any(|broken| (broken.invariant, broken.request) == (Invariant::OneOutcome, Some(7))));
+    assert_breaks(&story, Invariant::OneOutcome, Some(3), |records| records.requests[3].intended_us += 1);
 }
 
-fn span(row: &EventRow) -> u64 {
-    row.duration_us.expect("an event of this kind says how long it takes")
+#[test]
+fn an_interrupted_run_may_lack_the_rest_of_its_requests_and_none_before() {
+    let story = crash_then_freeze();
+    let Story { scenario, seed, .. } = &story;
+    let half = scenario.duration / 2;
+    let judge =
+        |records: &Records| invariant::check(&Evidence { scenario, seed: *seed, duration: half, late: None, records });
+    let mut records = story.records.clone();
+    let kept = records.requests.len() as u64 / 2;
+    records.requests.retain(|row| row.id < kept);
+    records.attempts.retain(|row| row.request < kept);
+    records.events.retain(|row| row.request.is_none_or(|id| id < kept));
+    assert_eq!(judge(&records), []);
+    records.requests.remove(5);
+    assert!(judge(&records).iter().any(|broken| broken.invariant == Invariant::OneOutcome));
 }
 
-/// The largest number of `spans`, from a start to just before an end, that hold one instant.
-pub(crate) fn most_at_once(spans: impl Iterator<Item = (u64, u64)>) -> usize {
-    let mut changes: Vec<(u64, i32)> = spans.flat_map(|(start, end)| [(start, 1), (end, -1)]).collect();
-    changes.sort_unstable();
-    let levels = changes.iter().scan(0, |level, (_, change)| {
-        *level += change;
-        Some(*level)
+#[test]
+fn a_call_and_its_attempts_that_differ_are_found() {
+    let story = crash_then_freeze();
+    assert_breaks(&story, Invariant::OneStory, Some(9), |records| records.requests[9].failovers = 1);
+    assert_breaks(&story, Invariant::OneStory, Some(9), |records| {
+        records.requests[9].status = Outcome::Status(Code::Internal);
     });
-    levels.max().unwrap_or(0).try_into().expect("no more spans end than have begun")
+    assert_breaks(&story, Invariant::OneStory, Some(9), |records| {
+        records.attempts.retain(|row| row.request != 9);
+        records.events.retain(|row| row.event != Event::Pick || row.request != Some(9));
+    });
+    let retried = story.records.requests.iter().find(|row| row.attempts > 1).unwrap().id;
+    assert_breaks(&story, Invariant::OneStory, Some(retried), |records| {
+        records.events.retain(|row| row.event != Event::Backoff || row.request != Some(retried));
+    });
+}
+
+#[test]
+fn an_attempt_too_many_and_a_backoff_too_short_are_found() {
+    let mut story = crash_then_freeze();
+    let retried = story.records.requests.iter().find(|row| row.attempts > 1).unwrap().id;
+    assert_breaks(&story, Invariant::WithinLimits, Some(retried), |records| {
+        let is_it = |row: &EventRow| row.event == Event::Backoff && row.request == Some(retried);
+        event(records, is_it).duration_us = Some(1);
+    });
+    assert_breaks(&story, Invariant::WithinLimits, Some(retried), |records| {
+        let second = records.attempts.iter_mut().find(|row| (row.request, row.attempt) == (retried, 2)).unwrap();
+        second.start_us -= 50_000;
+    });
+    story.scenario.client.retry.max_attempts = 1;
+    let found = broken(&story, &story.records);
+    assert!(found.iter().all(|broken| broken.invariant == Invariant::WithinLimits), "{found:?}");
+    let retried: Vec<_> = story.records.requests.iter().filter(|row| row.attempts > 1).map(|row| row.id).collect();
+    let mut named: Vec<_> = found.iter().filter_map(|broken| broken.request).collect();
+    named.sort_unstable();
+    assert_eq!(named, retried);
+}
+
+#[test]
+fn an_attempt_through_an_open_breaker_is_found() {
+    let story = play(scenario("breaker"), 42);
+    let opened = story.events(Event::BreakerOpened).next().unwrap();
+    let (at_us, target) = (opened.at_us + 1, opened.target.clone());
+    let found = found(&story, |records| {
+        add(records, Event::Pick, |row| (row.at_us, row.target) = (at_us, target.or(row.target.take())));
+    });
+    assert!(found.iter().any(|broken| broken.invariant == Invariant::WithinLimits), "{found:?}");
+}
+
+#[test]
+fn a_deadline_and_a_timeout_that_do_not_hold_are_found() {
+    let mut story = crash_then_freeze();
+    let slowest = story.records.requests.iter().max_by_key(|row| row.latency_us).unwrap();
+    let (id, took) = (slowest.id, slowest.latency_us.unwrap());
+    story.scenario.client.deadline = Duration::from_micros(took - 2);
+    let found = broken(&story, &story.records);
+    assert_eq!(
+        found.iter().map(|row| (row.invariant, row.request)).collect::<Vec<_>>(),
+        [(Invariant::InTime, Some(id))]
+    );
+    let mut story = crash_then_freeze();
+    story.scenario.client.attempt_timeout = Duration::from_millis(1);
+    assert!(broken(&story, &story.records).iter().any(|broken| broken.invariant == Invariant::InTime));
+}
+
+#[test]
+fn an_answer_of_a_dead_or_frozen_server_or_of_none_is_found() {
+    let story = crash_then_freeze();
+    let (crash, freeze) = (story.fault(0).0, story.fault(1).0);
+    for (server, at) in [("server-0", crash + S), ("server-1", freeze + S)] {
+        assert_breaks(&story, Invariant::AnsweredByTheLiving, Some(4), |records| {
+            let is_it = |row: &EventRow| row.event == Event::Finished && row.request == Some(4);
+            let row = records.events.iter().find(|row| is_it(row)).unwrap().clone();
+            records.events.push(EventRow { at_us: at, source: server.to_owned(), ..row });
+        });
+    }
+    assert_breaks(&story, Invariant::AnsweredByTheLiving, Some(4), |records| {
+        records.events.retain(|row| row.event != Event::Finished || row.request != Some(4));
+    });
+}
+
+#[test]
+fn more_work_at_once_than_there_are_workers_and_work_too_short_are_found() {
+    let story = play(scenario("overload"), 42);
+    let first = story.events(Event::Finished).next().unwrap().request;
+    assert_breaks(&story, Invariant::Capacity, None, |records| {
+        let is_it = |row: &EventRow| row.event == Event::Finished && row.request != first;
+        let row = event(records, is_it);
+        let twin = EventRow { at_us: row.at_us - 1, ..row.clone() };
+        records.events.push(twin);
+    });
+    assert_breaks(&story, Invariant::Capacity, first, |records| {
+        event(records, |row| row.event == Event::Finished).duration_us = Some(1);
+    });
+}
+
+#[test]
+fn a_client_that_never_learns_that_a_server_is_back_or_gone_is_found() {
+    let story = crash_then_freeze();
+    assert_breaks(&story, Invariant::HealthConverges, None, |records| {
+        records.events.retain(|row| row.event != Event::Unhealthy || row.target.as_deref() != Some("server-0"));
+    });
+    let mut long = scenario("cascading_crash");
+    long.duration *= 2;
+    let story = play(long, 42);
+    let last = story.events_on(Event::Unhealthy, "server-0").last().unwrap().at_us;
+    assert_breaks(&story, Invariant::HealthConverges, None, |records| {
+        let is_later = |row: &EventRow| row.at_us >= last && row.target.as_deref() == Some("server-0");
+        records.events.retain(|row| row.event != Event::Healthy || !is_later(row));
+    });
+}
+
+#[test]
+fn an_attempt_and_a_call_that_never_end_are_found() {
+    let story = crash_then_freeze();
+    assert_breaks(&story, Invariant::Drains, Some(11), |records| {
+        add(records, Event::Pick, |row| (row.request, row.attempt) = (Some(11), Some(2)));
+    });
+    let never = found(&story, |records| records.requests[11].done_us = None);
+    assert!(never.iter().any(|broken| (broken.invariant, broken.request) == (Invariant::Drains, Some(11))));
+}
+
+#[test]
+fn an_answer_that_is_not_the_kernels_is_found() {
+    let story = crash_then_freeze();
+    assert_breaks(&story, Invariant::RightResult, Some(2), |records| {
+        add(records, Event::Pick, |row| (row.event, row.request) = (Event::WrongResult, Some(2)));
+    });
+}
+
+#[test]
+fn in_real_time_no_instant_is_held_against_another() {
+    let story = crash_then_freeze();
+    let mut records = story.records.clone();
+    let slowest = records.requests.iter().max_by_key(|row| row.latency_us).unwrap().id;
+    let late_us = 60 * S;
+    let row = &mut records.requests[slowest as usize];
+    (row.done_us, row.latency_us) = (row.done_us.map(|at| at + late_us), row.latency_us.map(|took| took + late_us));
+    let Story { scenario, seed, .. } = &story;
+    let judge = |late| {
+        let evidence = Evidence { scenario, seed: *seed, duration: scenario.duration, late, records: &records };
+        invariant::check(&evidence).into_iter().map(|broken| broken.invariant).collect::<Vec<_>>()
+    };
+    assert_eq!(judge(None), []);
+    assert!(judge(Some(Duration::ZERO)).contains(&Invariant::InTime));
+    assert!(!judge(Some(Duration::from_micros(late_us))).contains(&Invariant::InTime), "a timer may be that late");
 }
