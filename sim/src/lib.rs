@@ -15,6 +15,8 @@
 //! | `net`, `pipe`, `delay` | turmoil's sockets as the World's, and how long messages take |
 //! | `compute`, `system`, [`calibration`] | results and how long they take, what the operating system takes |
 //! | [`sweep`] | many simulations on all cores, into one folder |
+//! | [`reduction`] | from a scenario that fails to the least one that does |
+//! | [`drawn`] | faults drawn from a seed |
 //! | [`trace`] | everything that a simulation does, for those who compare two |
 //! | `canary` | leaks planted on purpose; only with the feature `canaries` |
 //! | `limits` | what ends a simulation that would not end well |
@@ -36,6 +38,7 @@ pub mod canary;
 mod clock;
 mod compute;
 mod delay;
+pub mod drawn;
 mod gate;
 mod host;
 mod interpose;
@@ -43,6 +46,7 @@ mod limits;
 mod net;
 mod operations;
 mod pipe;
+pub mod reduction;
 mod replica;
 #[cfg(test)]
 mod semantics;

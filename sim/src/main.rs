@@ -1,7 +1,9 @@
 //! `sim`: plays a scenario in the deterministic simulation.
 
+mod hunt;
 mod many;
 mod progress;
+mod shrink;
 mod verify;
 
 use std::{
@@ -19,7 +21,9 @@ use kernel::{
 use sim::{Plan, SimulationError, calibration::Calibration};
 
 use crate::{
+    hunt::HuntArgs,
     many::ManyArgs,
+    shrink::ShrinkArgs,
     verify::{VerifyArgs, side::SideArgs},
 };
 
@@ -48,6 +52,12 @@ enum Command {
     /// Plays every run twice, in processes as different as can be arranged, and compares all that happens
     Verify(VerifyArgs),
 
+    /// Takes away from a scenario that fails what is not needed for it to fail
+    Shrink(ShrinkArgs),
+
+    /// Draws faults until a run fails
+    Hunt(HuntArgs),
+
     /// One of those processes
     #[command(hide = true)]
     Side(SideArgs),
@@ -68,6 +78,8 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<Exit, Failure> {
     match (&options.command, &options.run) {
         (Some(Command::Verify(args)), None) => verify::run(args),
+        (Some(Command::Shrink(args)), None) => shrink::run(args),
+        (Some(Command::Hunt(args)), None) => hunt::run(args),
         (Some(Command::Side(args)), None) => verify::side::run(args),
         (Some(_), Some(_)) => {
             Err(Failure::wrong_input("options go behind the command: sim verify SCENARIO --seeds 0..20"))

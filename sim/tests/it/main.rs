@@ -9,5 +9,6 @@ mod determinism;
 mod many;
 mod play;
 mod scenarios;
+mod shrink;
 mod soundness;
 mod verify;
