@@ -119,12 +119,13 @@ impl<'a> Session<'a> {
     }
 
     /// Measures what was recorded while load was offered for `duration`, writes the run folder and prints the account.
-    /// `replay` is the command that plays the run again.
+    /// Timers were `late` at most by that, in virtual time. `replay` is the command that plays the run again.
     pub fn conclude(
         self,
         info: &RunInfo,
         records: &Records,
         duration: Duration,
+        late: Option<Duration>,
         replay: String,
     ) -> Result<Exit, Failure> {
         let run = Run::of(&self.scenario, duration, records);
@@ -132,10 +133,9 @@ impl<'a> Session<'a> {
         let summary = Summary::of(label, &run, &self.scenario.expectations);
         let digest = self.folder.write(&self.scenario, info, records, &summary).map_err(Failure::not_carried_out)?;
         // Where the same seed does not give the same bytes, a digest would say nothing.
-        let is_virtual = info.host.is_none();
-        let digest = is_virtual.then_some(&*digest);
+        let digest = late.is_some().then_some(&*digest);
         let (scenario, seed) = (&self.scenario, self.args.seed);
-        let broken = invariant::check(&Evidence { scenario, seed, duration, is_virtual, records });
+        let broken = invariant::check(&Evidence { scenario, seed, duration, late, records });
         let account = Account { folder: &self.place, digest, replay, broken: &broken, summary: &summary };
         Ok(account.print(self.args.json))
     }

@@ -3,6 +3,7 @@
 //!
 //! [`check`] reads the rows as both worlds record them. Real processes are stopped, started and woken some time after
 //! they were to be, so that what depends on the instant is held against virtual time only; see [`Invariant::is_of_time`].
+//! There a timer is as late as the calibration has it, and no later.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -103,17 +104,17 @@ pub struct Evidence<'a> {
     pub seed: u64,
     /// For how long load was offered: less than the scenario's duration if the run was interrupted.
     pub duration: Duration,
-    /// Whether time was virtual.
-    pub is_virtual: bool,
+    /// By how much the client's timers are late at most, in virtual time; `None` in real time, where nobody knows.
+    pub late: Option<Duration>,
     pub records: &'a Records,
 }
 
 /// Every place where the run breaks an invariant, by invariant, then time. It takes O(n log n) of the rows.
 pub fn check(evidence: &Evidence<'_>) -> Vec<Broken> {
-    let mut findings = Findings { is_virtual: evidence.is_virtual, broken: Vec::new() };
+    let mut findings = Findings { is_virtual: evidence.is_virtual(), broken: Vec::new() };
     calls::check(evidence, &mut findings);
     told::check(evidence, &mut findings);
-    if evidence.is_virtual {
+    if evidence.is_virtual() {
         servers::check(evidence, &mut findings);
         belief::check(evidence, &mut findings);
     }
@@ -122,6 +123,10 @@ pub fn check(evidence: &Evidence<'_>) -> Vec<Broken> {
 }
 
 impl Evidence<'_> {
+    fn is_virtual(&self) -> bool {
+        self.late.is_some()
+    }
+
     fn is_complete(&self) -> bool {
         self.duration == self.scenario.duration
     }

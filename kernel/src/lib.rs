@@ -21,7 +21,10 @@
 //! | [`many`] | many runs: seeds, shards, variants, and what their rows add up to |
 //! | [`invariant`] | what holds of every run, whatever its scenario |
 //! | [`cli`] | options, exit codes and the closing account of both commands |
+//! | `bug` | bugs planted on purpose; only with the feature `canaries` |
 
+#[cfg(feature = "canaries")]
+pub mod bug;
 pub mod cli;
 pub mod client;
 pub mod distribution;

@@ -137,7 +137,7 @@ fn run(args: &RunArgs, view: View) -> Result<Exit, Failure> {
         error => Failure::not_carried_out(error),
     })?;
     let replay = args.replay("cargo run -p real --", &[]);
-    let exit = session.conclude(&info, &played.records, played.duration, replay)?;
+    let exit = session.conclude(&info, &played.records, played.duration, None, replay)?;
     if played.interrupted {
         let at = played.duration.as_secs_f64();
         return Err(Failure::not_carried_out(format!("interrupted at {at:.1} s; what was recorded is in the folder")));

@@ -154,6 +154,11 @@ impl Calibration {
         [by_size(|message| &message.to_server_us), by_size(|message| &message.to_client_us)]
     }
 
+    /// By how much a timer in the client's process is late at most.
+    pub fn timers_late_max(&self) -> Duration {
+        self.timer.client_late_us.as_ref().map_or(Duration::ZERO, |late| late.quantile(1.0))
+    }
+
     pub(crate) fn system(&self) -> SystemTimes {
         SystemTimes {
             client_late_us: self.timer.client_late_us.clone(),

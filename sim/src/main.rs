@@ -43,6 +43,11 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
 
+    /// Plants a bug, which is to be found
+    #[cfg(feature = "canaries")]
+    #[arg(long, global = true)]
+    bug: Option<kernel::bug::Bug>,
+
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -76,6 +81,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<Exit, Failure> {
+    #[cfg(feature = "canaries")]
+    if let Some(bug) = options.bug {
+        kernel::bug::plant(bug);
+    }
     match (&options.command, &options.run) {
         (Some(Command::Verify(args)), None) => verify::run(args),
         (Some(Command::Shrink(args)), None) => shrink::run(args),
@@ -106,10 +115,10 @@ fn run_once(options: &Options, args: &RunArgs, calibration: Calibration) -> Resu
     info.calibration = Some(calibration_info(&calibration));
 
     let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, calibration };
-    let duration = plan.scenario.duration;
+    let (duration, late) = (plan.scenario.duration, plan.calibration.timers_late_max());
     let now = Arc::new(AtomicU64::new(0));
     let played = progress::shown(duration, &now, || sim::play(&plan, &now)).map_err(failed)?;
-    session.conclude(&info, &played.records, duration, replay(options, args))
+    session.conclude(&info, &played.records, duration, Some(late), replay(options, args))
 }
 
 fn calibration_info(calibration: &Calibration) -> CalibrationInfo {

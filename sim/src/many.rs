@@ -95,33 +95,29 @@ pub(crate) fn run(options: &Options, args: &RunArgs, seeds: Seeds, calibration: 
     })
 }
 
-/// The scenario with every combination of values. What is wrong alone is an error; what only excludes each other, as
-/// hedging and retries do, is left out of the grid.
+/// The scenario with every combination of values. Combinations that exclude each other, as hedging and retries do, are left
+/// out of the grid; a value that goes with none is an error.
 fn variants(args: &RunArgs, axes: &[Axis]) -> Result<Vec<Variant>, Failure> {
-    let load = |settings: &[String]| {
-        let overrides: Vec<_> = args.overrides.iter().chain(settings).cloned().collect();
-        Scenario::load(&args.scenario, &overrides)
-    };
-    for setting in axes.iter().flat_map(|axis| axis.values.iter().map(|value| format!("{}={value}", axis.key))) {
-        load(std::slice::from_ref(&setting)).map_err(Failure::wrong_input)?;
-    }
-    let mut variants = Vec::new();
+    let (mut variants, mut left_out) = (Vec::<Variant>::new(), Vec::new());
     for settings in grid(axes).map_err(Failure::wrong_input)? {
-        match load(&settings) {
+        let overrides: Vec<_> = args.overrides.iter().chain(&settings).cloned().collect();
+        match Scenario::load(&args.scenario, &overrides) {
             Ok(scenario) => variants.push(Variant { settings, scenario }),
-            Err(error) => leave_out(&settings, &error),
+            Err(error) => left_out.push((settings, error)),
         }
     }
-    if variants.is_empty() {
-        return Err(Failure::wrong_input("no combination of what is varied is left; vary less at once"));
+    let goes = |setting: &String| variants.iter().any(|variant| variant.settings.contains(setting));
+    let useless = |(settings, _): &&(Vec<String>, ScenarioError)| settings.is_empty() || !settings.iter().all(goes);
+    if let Some((settings, error)) = left_out.iter().find(useless) {
+        let whose = format!("\n= in the variant {}", settings.join(" "));
+        return Err(Failure::wrong_input(format!("{error}{}", if settings.is_empty() { "" } else { &whose })));
+    }
+    for (settings, error) in left_out {
+        let why = error.to_string();
+        let why = why.lines().next().unwrap_or_default();
+        let _ = writeln!(io::stderr(), "note: left out {}: {why}", settings.join(" "));
     }
     Ok(variants)
-}
-
-fn leave_out(settings: &[String], error: &ScenarioError) {
-    let why = error.to_string();
-    let why = why.lines().next().unwrap_or_default();
-    let _ = writeln!(io::stderr(), "note: left out {}: {why}", settings.join(" "));
 }
 
 fn check_count(sweep: &Sweep) -> Result<(), Failure> {

@@ -68,9 +68,9 @@ pub struct Played {
 impl Played {
     /// The invariants that it breaks, being what came of `plan`.
     pub fn broken(&self, plan: &Plan) -> Vec<Broken> {
-        let Plan { scenario, seed, .. } = plan;
-        let records = &self.records;
-        invariant::check(&Evidence { scenario, seed: *seed, duration: scenario.duration, is_virtual: true, records })
+        let Plan { scenario, seed, calibration } = plan;
+        let (duration, late) = (scenario.duration, Some(calibration.timers_late_max()));
+        invariant::check(&Evidence { scenario, seed: *seed, duration, late, records: &self.records })
     }
 
     /// What it adds up to.

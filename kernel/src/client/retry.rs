@@ -23,7 +23,10 @@ impl RetryPolicy {
 
     /// Whether another attempt follows the `attempts`-th, which failed with `code`.
     pub(super) fn allows(&self, attempts: u32, code: Code) -> bool {
-        attempts < self.settings.max_attempts && self.settings.retryable_status_codes.contains(&code)
+        let most = self.settings.max_attempts;
+        #[cfg(feature = "canaries")]
+        let most = most + u32::from(crate::bug::is(crate::bug::Bug::AttemptTooMany));
+        attempts < most && self.settings.retryable_status_codes.contains(&code)
     }
 
     /// A draw of the wait after the `attempts`-th attempt, counted from 1: the initial backoff times the multiplier
@@ -32,6 +35,8 @@ impl RetryPolicy {
         let settings = &self.settings;
         let factor = settings.backoff_multiplier.powi(attempts.saturating_sub(1).min(1_000) as i32);
         let raw = (settings.initial_backoff.as_secs_f64() * factor).min(settings.max_backoff.as_secs_f64());
+        #[cfg(feature = "canaries")]
+        let raw = if crate::bug::is(crate::bug::Bug::ShortBackoff) { raw / 2.0 } else { raw };
         Duration::from_secs_f64(match settings.jitter {
             Jitter::None => raw,
             Jitter::Proportional => raw * (0.8 + 0.4 * unit(rng)),

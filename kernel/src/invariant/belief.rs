@@ -6,6 +6,7 @@ use super::{Evidence, Findings, Invariant, servers::Lives, us};
 use crate::{
     record::Event,
     scenario::{FaultKind, Network, Scenario, server_name},
+    transport::CONNECTION_WINDOW_BYTES,
 };
 
 /// An attempt to connect is given up after this long; gRPC's connection-backoff document.
@@ -92,6 +93,10 @@ fn settling(scenario: &Scenario, trouble: Duration) -> Duration {
 fn late(scenario: &Scenario) -> Duration {
     let of = |kind: &FaultKind| match *kind {
         FaultKind::Delay { latency, jitter, .. } => (latency + jitter) * 4,
+        // As much as HTTP/2 lets one side have under way, there and then back: it keeps the times that it was given.
+        FaultKind::Bandwidth { rate, .. } => {
+            Duration::from_secs_f64(2.0 * 8.0 * f64::from(CONNECTION_WINDOW_BYTES) / rate as f64)
+        }
         // Two minutes are the longest of TCP's waits, and few segments are lost more often than that takes.
         FaultKind::Loss { .. } => Duration::from_secs(240),
         _ => Duration::ZERO,

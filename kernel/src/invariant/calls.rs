@@ -19,7 +19,8 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         let (own, rest) = rest.split_at(rest.partition_point(|row| row.request == request.id));
         attempts = rest;
         strange.iter().for_each(|row| of_no_request(row, findings));
-        let mut call = Call { client: &evidence.scenario.client, request, attempts: own, findings };
+        let late_us = evidence.late.map_or(0, us);
+        let mut call = Call { client: &evidence.scenario.client, request, attempts: own, late_us, findings };
         call.has_an_end();
         call.has_its_attempts();
         call.is_within_limits();
@@ -90,6 +91,7 @@ struct Call<'a> {
     client: &'a Client,
     request: &'a RequestRow,
     attempts: &'a [AttemptRow],
+    late_us: u64,
     findings: &'a mut Findings,
 }
 
@@ -190,8 +192,9 @@ impl Call<'_> {
         let wrong = match &policies.hedging {
             Some(_) => self.attempts.iter().find(|row| {
                 let was_outrun = row.cause.as_deref() == Some(OUTRUN);
-                // A fatal one is the last word; the others are given up.
-                let is_last_word = self.request.status == Outcome::Status(row.status);
+                // A fatal one is the last word, if no fallback has another; the others are given up.
+                let is_last_word =
+                    self.request.answer.is_some() || self.request.status == Outcome::Status(row.status);
                 !(was_outrun || is_last_word || row.status == Code::Ok || go_on.contains(&row.status))
             }),
             None => {
@@ -208,11 +211,12 @@ impl Call<'_> {
     fn is_in_time(&mut self) {
         let (deadline_us, timeout_us) = (us(self.client.deadline), us(self.client.attempt_timeout));
         let took = self.request.done_us.zip(self.request.sent_us).map(|(done, sent)| done.saturating_sub(sent));
-        if took.is_some_and(|took_us| took_us > deadline_us + ROUNDING_US) {
+        let slack_us = self.late_us + ROUNDING_US;
+        if took.is_some_and(|took_us| took_us > deadline_us + slack_us) {
             let what = format!("it took {} µs with a deadline of {deadline_us} µs", took.unwrap_or_default());
             self.add(Invariant::InTime, what);
         }
-        let is_late = |row: &&AttemptRow| row.end_us.saturating_sub(row.start_us) > timeout_us + ROUNDING_US;
+        let is_late = |row: &&AttemptRow| row.end_us.saturating_sub(row.start_us) > timeout_us + slack_us;
         if let Some(row) = self.attempts.iter().find(is_late) {
             let took_us = row.end_us - row.start_us;
             let what = format!("attempt {} took {took_us} µs with a timeout of {timeout_us} µs", row.attempt);

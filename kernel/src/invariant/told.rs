@@ -82,7 +82,8 @@ fn agrees(request: &RequestRow, attempts: &[AttemptRow], told: Told, findings: &
     }
 }
 
-/// They are as long as the policy says, and no attempt begins before its backoff is over.
+/// They are as long as the policy says, and no attempt begins before its backoff is over. In real time a moment passes
+/// between its begin and its event, and only its length is known.
 fn backoffs(evidence: &Evidence<'_>, findings: &mut Findings) {
     // What a server asks for instead is not on record.
     if evidence.scenario.servers.admission.is_some() {
@@ -102,7 +103,9 @@ fn backoffs(evidence: &Evidence<'_>, findings: &mut Findings) {
         let next = (request, attempt + 1);
         let attempts = &evidence.records.attempts;
         let next = attempts.binary_search_by_key(&next, |row| (row.request, row.attempt)).map(|at| &attempts[at]);
-        if next.is_ok_and(|next| next.start_us + ROUNDING_US < row.at_us + waits_us) {
+        let is_early =
+            |next: &AttemptRow| evidence.is_virtual() && next.start_us + ROUNDING_US < row.at_us + waits_us;
+        if next.is_ok_and(is_early) {
             let what = format!("attempt {} begins before its backoff is over", attempt + 1);
             findings.add(Invariant::WithinLimits, Some(request), row.at_us, what);
         }
@@ -125,10 +128,16 @@ fn bounds_us(retry: &Retry, attempt: u32) -> (u64, u64) {
 }
 
 /// Nothing is sent through an open breaker. Only virtual time orders the events of several tasks as they happened.
+///
+/// What has passed the breaker of the service and then waits, for a rate limit or a bulkhead, is sent whatever becomes of
+/// the breaker meanwhile; when it passed is not on record. The breaker of a server is asked as the attempt is sent.
 fn breakers(evidence: &Evidence<'_>, findings: &mut Findings) {
-    if evidence.scenario.client.policies.circuit_breaker.is_none() || !evidence.is_virtual {
+    let policies = &evidence.scenario.client.policies;
+    if policies.circuit_breaker.is_none() || !evidence.is_virtual() {
         return;
     }
+    let waits = policies.rate_limit.as_ref().is_some_and(|limit| !limit.max_wait.is_zero())
+        || policies.bulkhead.as_ref().is_some_and(|bulkhead| !bulkhead.max_wait.is_zero());
     // `None` is the breaker of the service.
     let mut open: Vec<Option<&str>> = Vec::new();
     for row in &evidence.records.events {
@@ -137,7 +146,7 @@ fn breakers(evidence: &Evidence<'_>, findings: &mut Findings) {
         match event {
             Event::BreakerOpened => open.push(target),
             Event::BreakerHalfOpened | Event::BreakerClosed => open.retain(|breaker| *breaker != target),
-            Event::Pick if open.iter().any(|breaker| breaker.is_none() || *breaker == target) => {
+            Event::Pick if open.iter().any(|breaker| breaker.map_or(!waits, |open| Some(open) == target)) => {
                 let what = format!("attempt {} is sent through an open breaker", attempt.unwrap_or_default());
                 findings.add(Invariant::WithinLimits, *request, *at_us, what);
             }

@@ -29,7 +29,10 @@ const FULL: Rejection = Rejection { code: Code::ResourceExhausted, cause: "bulkh
 
 impl Machine for Bulkhead {
     fn machine(&self, kit: &Kit<'_>) -> Option<Box<dyn Policy>> {
-        let slots = Arc::new(Semaphore::new(self.max_concurrent_calls));
+        let slots = self.max_concurrent_calls;
+        #[cfg(feature = "canaries")]
+        let slots = slots + usize::from(crate::bug::is(crate::bug::Bug::WideBulkhead));
+        let slots = Arc::new(Semaphore::new(slots));
         Some(Box::new(Slots { world: kit.world.clone(), slots, max_wait: self.max_wait }))
     }
 }

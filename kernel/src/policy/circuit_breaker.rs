@@ -152,6 +152,10 @@ impl Policy for Breakers {
     }
 
     fn blocks(&self, server: usize, now: Instant) -> bool {
+        #[cfg(feature = "canaries")]
+        if crate::bug::is(crate::bug::Bug::LeakyBreaker) {
+            return false;
+        }
         self.scope == Scope::Server && self.with(server, |breaker| (!breaker.would_admit(now), None))
     }
 

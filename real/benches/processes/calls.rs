@@ -19,6 +19,21 @@ pub(crate) fn pictures(size: &str) -> Vec<Picture> {
     Gallery::synthetic(&[size], &mut Entropy::new(42).stream("pictures")).pictures().to_vec()
 }
 
+/// What both ways of calling are compared at: size, callers, and calls in a round.
+pub(crate) const LOADS: [(&str, usize, usize); 4] =
+    [("16x16", 1, 4_000), ("16x16", 64, 12_000), ("256x256", 1, 2_000), ("256x256", 64, 4_000)];
+
+/// Prints what calls come to `without` something and `with` it.
+pub(crate) fn print(size: &str, callers: usize, without: &Rounds, with: &Rounds) {
+    println!(
+        "  {size:>7}, {callers:>2} in flight   {:8.0}/s   {:8.0}/s  {:8.3} x  {:7.1} µs",
+        without.per_second(),
+        with.per_second(),
+        with.ratio(without),
+        with.latency_us(500) - without.latency_us(500)
+    );
+}
+
 /// How a round went.
 pub(crate) struct Round {
     pub(crate) per_second: f64,

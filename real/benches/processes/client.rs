@@ -18,7 +18,7 @@ use kernel::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    calls::{Rounds, bare, pictures, process, round},
+    calls::{LOADS, Rounds, bare, pictures, print, process, round},
     server::{NAME, Server},
 };
 
@@ -43,9 +43,7 @@ pub(crate) fn cost() {
         let client = Client::start(world.clone(), entropy, recorder, scenario.client, &links);
         world.sleep_until(world.now() + Duration::from_millis(200)).await;
         let ids = Cell::new(0);
-        for (size, callers, calls) in
-            [("16x16", 1, 4_000), ("16x16", 64, 12_000), ("256x256", 1, 2_000), ("256x256", 64, 4_000)]
-        {
+        for (size, callers, calls) in LOADS {
             let pictures = pictures(size);
             let (mut without, mut with) = (Rounds::default(), Rounds::default());
             for _ in 0..ROUNDS {
@@ -67,13 +65,7 @@ pub(crate) fn cost() {
                 // A run keeps its rows, but not those of the rounds before.
                 *records.lock().expect("nobody panicked with it") = Records::default();
             }
-            println!(
-                "  {size:>7}, {callers:>2} in flight   {:8.0}/s   {:8.0}/s  {:8.3} x  {:7.1} µs",
-                without.per_second(),
-                with.per_second(),
-                with.ratio(&without),
-                with.latency_us(500) - without.latency_us(500)
-            );
+            print(size, callers, &without, &with);
         }
     });
     println!();

@@ -4,7 +4,7 @@ use kernel::{client::Channel, entropy::Entropy, link::Link};
 use tokio::runtime::Runtime;
 
 use crate::{
-    calls::{Rounds, bare, pictures, process, round},
+    calls::{LOADS, Rounds, bare, pictures, print, process, round},
     server::{NAME, Server},
 };
 
@@ -22,9 +22,7 @@ pub(crate) fn idle() {
         let link = Link::new(world.clone(), Entropy::new(1), NAME);
         let shaped = link.connect().await.expect("the server listens");
         let shaped = bare(Channel::over(world.clone(), shaped).await.expect("it speaks HTTP/2"));
-        for (size, callers, calls) in
-            [("16x16", 1, 4_000), ("16x16", 64, 12_000), ("256x256", 1, 2_000), ("256x256", 64, 4_000)]
-        {
+        for (size, callers, calls) in LOADS {
             let pictures = pictures(size);
             let (mut past, mut through) = (Rounds::default(), Rounds::default());
             for _ in 0..ROUNDS {
@@ -38,13 +36,7 @@ pub(crate) fn idle() {
                     );
                 }
             }
-            println!(
-                "  {size:>7}, {callers:>2} in flight   {:8.0}/s   {:8.0}/s  {:8.3} x  {:7.1} µs",
-                past.per_second(),
-                through.per_second(),
-                through.ratio(&past),
-                through.latency_us(500) - past.latency_us(500)
-            );
+            print(size, callers, &past, &through);
         }
     });
     println!();

@@ -167,29 +167,17 @@ impl Affliction {
 }
 
 impl Fault {
-    fn on(&self) -> &On {
+    /// What it is done to, and for how long.
+    fn reach(&self) -> (&On, Option<Duration>) {
         match self {
-            Self::Crash(on) | Self::Resume(on) | Self::Reset(on) | Self::Heal(on) => on,
+            Self::Crash(on) | Self::Resume(on) | Self::Reset(on) | Self::Heal(on) => (on, None),
             Self::Freeze(lasting)
             | Self::Delay { lasting, .. }
             | Self::Partition { lasting, .. }
             | Self::Loss { lasting, .. }
             | Self::Bandwidth { lasting, .. }
             | Self::Errors { lasting, .. }
-            | Self::Slow { lasting, .. } => &lasting.on,
-        }
-    }
-
-    fn duration(&self) -> Option<Duration> {
-        match self {
-            Self::Crash(_) | Self::Resume(_) | Self::Reset(_) | Self::Heal(_) => None,
-            Self::Freeze(lasting)
-            | Self::Delay { lasting, .. }
-            | Self::Partition { lasting, .. }
-            | Self::Loss { lasting, .. }
-            | Self::Bandwidth { lasting, .. }
-            | Self::Errors { lasting, .. }
-            | Self::Slow { lasting, .. } => lasting.duration,
+            | Self::Slow { lasting, .. } => (&lasting.on, lasting.duration),
         }
     }
 
@@ -238,7 +226,7 @@ impl Fault {
 /// Injects; with a duration, done when the fault has been lifted.
 pub fn run(args: &InjectArgs) -> Result<Exit, Failure> {
     let registry = Registry::of_user()?;
-    let on = args.fault.on();
+    let (on, duration) = args.fault.reach();
     let targets = target::find_all(&registry.entries()?, &on.targets)?;
     let runtime = Runtime::new().map_err(Failure::not_carried_out)?;
     runtime.block_on(async {
@@ -250,7 +238,6 @@ pub fn run(args: &InjectArgs) -> Result<Exit, Failure> {
                 return Err(Failure::not_carried_out("interrupted before anything was injected"));
             }
         }
-        let duration = args.fault.duration();
         let mut lifts = Vec::new();
         let mut injected = Ok(());
         for target in &targets {
@@ -418,8 +405,9 @@ mod tests {
     #[test]
     fn delay_is_the_wait_before_a_fault_and_latency_is_what_it_adds() {
         let fault = fault("delay a 50052 --latency 300ms --delay 5s --duration 10s").unwrap();
-        assert_eq!((fault.on().delay, fault.duration()), (Some(Duration::from_secs(5)), Some(Duration::from_secs(10))));
-        assert_eq!(fault.on().targets, ["a", "50052"]);
+        let (on, duration) = fault.reach();
+        assert_eq!((on.delay, duration), (Some(Duration::from_secs(5)), Some(Duration::from_secs(10))));
+        assert_eq!(on.targets, ["a", "50052"]);
         let shape = Shape { latency: Duration::from_millis(300), ..Shape::default() };
         assert_eq!(fault.deed(), Affliction::of_link("delay", shape, "delay 300ms each way".to_owned()));
     }

@@ -6,6 +6,7 @@ use kernel::{
     many::{Axis, Seeds, Shard, grid},
     scenario::Scenario,
 };
+use rustix::time::{ClockId, clock_gettime};
 use sim::{
     calibration::Calibration,
     sweep::{Pool, Sweep, Variant},
@@ -40,13 +41,34 @@ fn scaling(name: &str, settings: &[&str], axes: &[&str], seeds: u64) {
     let variants = grid(&axes).expect("a grid").into_iter().map(variant).collect();
     let seeds = Seeds { start: 0, end: seeds };
     let sweep = Sweep { variants, seeds, shard: Shard::WHOLE, calibration: Calibration::default() };
-    let (one, two) = compare(ROUNDS, || play(&sweep, 1), || play(&sweep, 2));
+    let (mut cpu_of_one, mut cpu_of_two) = (Duration::MAX, Duration::MAX);
+    let (one, two) = compare(
+        ROUNDS,
+        || cpu_of_one = cpu_of_one.min(processor_time(|| play(&sweep, 1))),
+        || cpu_of_two = cpu_of_two.min(processor_time(|| play(&sweep, 2))),
+    );
     let rate = |time: Duration| sweep.count() as f64 / time.as_secs_f64();
     println!("{name}, {} runs", sweep.count());
     println!("  on one thread                          {:8.1} runs/s", rate(one));
     println!("  on two                                 {:8.1} runs/s", rate(two));
     println!("  which is, an hour                      {:8.0} runs", rate(two) * 3_600.0);
-    println!("  two threads against one                {:8.2} x\n", one.as_secs_f64() / two.as_secs_f64());
+    println!("  two threads against one                {:8.2} x", one.as_secs_f64() / two.as_secs_f64());
+    println!(
+        "  processor time of two against one      {:8.2} x\n",
+        cpu_of_two.as_secs_f64() / cpu_of_one.as_secs_f64()
+    );
+}
+
+/// What all threads of this process took together: on a machine that has other things to do it tells better than the
+/// wall clock whether threads get into each other's way.
+fn processor_time(work: impl FnOnce()) -> Duration {
+    let now = || {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let start = now();
+    work();
+    now() - start
 }
 
 fn play(sweep: &Sweep, jobs: usize) {

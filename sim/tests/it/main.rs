@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows the test functions, not what they call")]
 
 mod backend;
+#[cfg(feature = "canaries")]
+mod bugs;
 mod command;
 mod command_line;
 mod determinism;

@@ -230,6 +230,11 @@ fn combinations_that_exclude_each_other_are_left_out_of_a_grid() {
     assert!(ended.stdout.contains("(sim, seeds 0..3, 5 variants)"), "{ended:?}");
     let rows = rows(&folder.path().join("grid"));
     assert_eq!(rows.len(), 15);
+    // So it is where the file hedges: what goes with nothing else is an error, what goes with something is not.
+    let wrong =
+        run(&folder, &["--seeds", "0..3", "--vary", "client.retry.max_attempts=1,2", "--set", "client.hedging=50ms"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(wrong.stderr.ends_with("= in the variant client.retry.max_attempts=2\n"), "{wrong:?}");
     let hedged = &rows[3];
     assert_eq!(hedged.settings, ["client.retry.max_attempts=1", "client.hedging=50ms"]);
 }

@@ -1,5 +1,7 @@
 //! What holds of every run is found not to hold of a record that is doctored.
 
+use std::time::Duration;
+
 use kernel::{
     invariant::{self, Broken, Evidence, Invariant},
     record::{Event, EventRow, Records},
@@ -17,7 +19,8 @@ pub(crate) fn check(story: &Story) {
 
 fn broken(story: &Story, records: &Records) -> Vec<Broken> {
     let Story { scenario, seed, .. } = story;
-    invariant::check(&Evidence { scenario, seed: *seed, duration: scenario.duration, is_virtual: true, records })
+    let late = Some(Duration::ZERO);
+    invariant::check(&Evidence { scenario, seed: *seed, duration: scenario.duration, late, records })
 }
 
 /// What is found in the record of `story` once `doctor` has been at it.
@@ -70,7 +73,7 @@ fn an_interrupted_run_may_lack_the_rest_of_its_requests_and_none_before() {
     let Story { scenario, seed, .. } = &story;
     let half = scenario.duration / 2;
     let judge = |records: &Records| {
-        invariant::check(&Evidence { scenario, seed: *seed, duration: half, is_virtual: false, records })
+        invariant::check(&Evidence { scenario, seed: *seed, duration: half, late: None, records })
     };
     let mut records = story.records.clone();
     let kept = records.requests.len() as u64 / 2;
@@ -136,14 +139,14 @@ fn a_deadline_and_a_timeout_that_do_not_hold_are_found() {
     let mut story = crash_then_freeze();
     let slowest = story.records.requests.iter().max_by_key(|row| row.latency_us).unwrap();
     let (id, took) = (slowest.id, slowest.latency_us.unwrap());
-    story.scenario.client.deadline = std::time::Duration::from_micros(took - 2);
+    story.scenario.client.deadline = Duration::from_micros(took - 2);
     let found = broken(&story, &story.records);
     assert_eq!(
         found.iter().map(|row| (row.invariant, row.request)).collect::<Vec<_>>(),
         [(Invariant::InTime, Some(id))]
     );
     let mut story = crash_then_freeze();
-    story.scenario.client.attempt_timeout = std::time::Duration::from_millis(1);
+    story.scenario.client.attempt_timeout = Duration::from_millis(1);
     assert!(broken(&story, &story.records).iter().any(|broken| broken.invariant == Invariant::InTime));
 }
 
@@ -221,10 +224,11 @@ fn in_real_time_no_instant_is_held_against_another() {
     let row = &mut records.requests[slowest as usize];
     (row.done_us, row.latency_us) = (row.done_us.map(|at| at + late_us), row.latency_us.map(|took| took + late_us));
     let Story { scenario, seed, .. } = &story;
-    let judge = |is_virtual| {
-        let evidence = Evidence { scenario, seed: *seed, duration: scenario.duration, is_virtual, records: &records };
+    let judge = |late| {
+        let evidence = Evidence { scenario, seed: *seed, duration: scenario.duration, late, records: &records };
         invariant::check(&evidence).into_iter().map(|broken| broken.invariant).collect::<Vec<_>>()
     };
-    assert_eq!(judge(false), []);
-    assert!(judge(true).contains(&Invariant::InTime));
+    assert_eq!(judge(None), []);
+    assert!(judge(Some(Duration::ZERO)).contains(&Invariant::InTime));
+    assert!(!judge(Some(Duration::from_micros(late_us))).contains(&Invariant::InTime), "a timer may be that late");
 }
