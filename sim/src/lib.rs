@@ -16,7 +16,7 @@
 //! | `compute`, `system`, [`calibration`] | results and how long they take, what the operating system takes |
 //! | [`sweep`] | many simulations on all cores, into one folder |
 //! | [`reduction`] | from a scenario that fails to the least one that does |
-//! | [`drawn`] | faults drawn from a seed |
+//! | [`boundary`] | where runs tip from one outcome into another |
 //! | [`trace`] | everything that a simulation does, for those who compare two |
 //! | `canary` | leaks planted on purpose; only with the feature `canaries` |
 //! | `limits` | what ends a simulation that would not end well |
@@ -32,13 +32,13 @@ compile_error!(
      without it tokio's `select!` takes its branches in an order that no seed decides"
 );
 
+pub mod boundary;
 pub mod calibration;
 #[cfg(feature = "canaries")]
 pub mod canary;
 mod clock;
 mod compute;
 mod delay;
-pub mod drawn;
 mod gate;
 mod host;
 mod interpose;

@@ -10,8 +10,8 @@ use std::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
-    cli::{Exit, Failure, quoted},
-    record::folder::RunInfo,
+    cli::{Exit, Failure},
+    record::folder::{RUN, RunInfo, SCENARIO},
     scenario::Scenario,
 };
 use sim::{
@@ -20,11 +20,7 @@ use sim::{
     reduction::{Reduced, ReductionError, reduce, short_toml, story},
 };
 
-use crate::failed;
-
-/// What a run folder calls its scenario, and what it says of the run.
-const SCENARIO: &str = "scenario.toml";
-const RUN: &str = "run.json";
+use crate::{arguments, calibrated, failed};
 
 /// Options of a reduction.
 #[derive(Debug, Args)]
@@ -52,11 +48,8 @@ pub(crate) struct ShrinkArgs {
 /// Takes away what is not needed for the failure, and writes what is left.
 pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
     let (path, seed) = what(args)?;
-    let calibration = match &args.calibration {
-        Some(path) => Calibration::load(path).map_err(Failure::wrong_input)?,
-        None => Calibration::default(),
-    };
-    let scenario = Scenario::load(&path, &args.overrides).map_err(Failure::wrong_input)?;
+    let calibration = calibrated(args.calibration.as_deref())?;
+    let scenario = Scenario::load(&path, &args.overrides).map_err(Failure::wrong_input)?.explicit(seed);
     let place = || PathBuf::from(format!("runs/{}/shrunk-seed{seed}.toml", scenario.name));
     let out = args.out.clone().unwrap_or_else(place);
     if out.is_dir() {
@@ -74,9 +67,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
         ReductionError::Simulation(error) => failed(error),
     })?;
 
-    let calibration = args.calibration.iter().map(|path| format!(" --calibration {}", quoted(&path.to_string_lossy())));
-    let calibration: String = calibration.collect();
-    let replay = format!("cargo run -p sim -- {} --seed {seed}{calibration}", quoted(&out.to_string_lossy()));
+    let replay = format!("cargo run -p sim -- {}", arguments(&out, seed, args.calibration.as_deref()));
     let lines = story(&scenario, &reduced);
     write(&out, &file(&plan, &reduced, &lines, &replay)).map_err(|reason| {
         Failure::not_carried_out(format!("cannot write {}: {reason}; choose another file with --out", out.display()))

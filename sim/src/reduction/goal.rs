@@ -56,6 +56,14 @@ impl Goal {
         }
     }
 
+    /// The same, of this expectation.
+    pub(super) fn expecting(self, expectation: Option<&Expectation>) -> Self {
+        match (self, expectation) {
+            (Self::Expectation(_, side), Some(expectation)) => Self::Expectation(expectation.clone(), side),
+            (goal, _) => goal,
+        }
+    }
+
     /// Whether `plan`, which expects nothing else, fails so. One that cannot be played does not.
     pub fn is_met_by(&self, plan: &Plan) -> bool {
         let Ok(played) = play(plan, &AtomicU64::new(0)) else { return false };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kernel::scenario::{Fault, FaultKind, Phase, Scenario};
+use kernel::scenario::{Fault, Phase, Scenario};
 
 /// A change that makes a scenario less.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,10 +113,7 @@ impl Number {
         Some(match self {
             Self::Rate => (scenario.load.rate * 1e3).ceil() as u64,
             Self::Duration => millis(scenario.duration),
-            Self::Lasts(fault) => match &scenario.faults.get(fault)?.kind {
-                FaultKind::Crash { restart_after } => millis((*restart_after)?),
-                kind => millis(kind.duration()?),
-            },
+            Self::Lasts(fault) => millis(scenario.faults.get(fault)?.kind.lasts()?),
             Self::At(fault) => millis(scenario.faults.get(fault)?.at),
         })
     }
@@ -127,17 +124,7 @@ impl Number {
             Self::Rate => scenario.load.rate = value as f64 / 1e3,
             Self::Duration => scenario.duration = time,
             Self::At(fault) => scenario.faults[fault].at = time,
-            Self::Lasts(fault) => match &mut scenario.faults[fault].kind {
-                FaultKind::Crash { restart_after: duration }
-                | FaultKind::Freeze { duration }
-                | FaultKind::Delay { duration, .. }
-                | FaultKind::Partition { duration, .. }
-                | FaultKind::Loss { duration, .. }
-                | FaultKind::Bandwidth { duration, .. }
-                | FaultKind::Errors { duration, .. }
-                | FaultKind::Slow { duration, .. } => *duration = Some(time),
-                FaultKind::Reset => {}
-            },
+            Self::Lasts(fault) => scenario.faults[fault].kind.last(time),
         }
     }
 }

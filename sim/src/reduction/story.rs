@@ -1,7 +1,5 @@
 //! What a reduction took away, in words, and its result as a file.
 
-use std::time::Duration;
-
 use kernel::scenario::{Fault, Scenario, duration::text as time, server_name};
 
 use super::Reduced;
@@ -41,11 +39,7 @@ fn about(fault: &Fault) -> String {
 }
 
 fn lasts(fault: &Fault) -> String {
-    let duration = match &fault.kind {
-        kernel::scenario::FaultKind::Crash { restart_after } => *restart_after,
-        kind => kind.duration(),
-    };
-    duration.map_or_else(|| "to the end".to_owned(), |duration: Duration| time(duration))
+    fault.kind.lasts().map_or_else(|| "to the end".to_owned(), time)
 }
 
 /// `scenario` as a file that leaves out what is as it is by default.

@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::atomic::AtomicU64};
 use kernel::scenario::Scenario;
 use sim::{
     Plan,
-    reduction::{Goal, Reduced, ReductionError, reduce, short_toml, step},
+    reduction::{Reduced, ReductionError, reduce, short_toml, step},
 };
 use tempfile::TempDir;
 
@@ -151,26 +151,30 @@ fn a_run_folder_and_its_scenario_shrink_to_the_same_file_which_fails_so_as_it_is
     assert!(calm.stderr.starts_with("error: `story` passes with seed 1, so there is nothing to shrink"), "{calm:?}");
 }
 
+/// What a command of an account does, run again.
+fn again(folder: &Path, ended: &Ended, label: &str) -> Ended {
+    let command = ended.account(label).trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
+    run(folder, &command.split(' ').collect::<Vec<_>>())
+}
+
 #[test]
 fn a_hunt_finds_a_scenario_that_fails_by_itself() {
     let folder = folder();
     let place = folder.path();
-    let arguments = ["hunt", "story.toml", "--seed", "3", "--runs", "40", "--for", "10m"];
+    let arguments = ["hunt", "story.toml", "--set", "fault=[]", "--runs", "40", "--for", "10m"];
     let found = run(place, &arguments);
     assert_eq!(found.code, Some(1), "{found:?}");
-    let file = found.account("scenario");
-    let replayed = run(place, &[file, "--seed", "3"]);
-    assert_eq!(replayed.code, Some(1), "{replayed:?}");
-    let scenario = Scenario::load(&place.join(file), &[]).unwrap();
-    assert!(!scenario.faults.is_empty());
+    assert!(found.stdout.contains(": retries is over its max\n"), "{found:?}");
+    let scenario = Scenario::load(&place.join(found.account("scenario")), &[]).unwrap();
+    assert!(scenario.nemesis.is_none() && !scenario.faults.is_empty());
+    assert!(scenario.faults.iter().all(|fault| found.stdout.contains(&format!("\n  {fault}\n"))), "{found:?}");
+    assert_eq!(again(place, &found, "replay").code, Some(1));
+    let shrunk = again(place, &found, "shrink");
+    assert_eq!(shrunk.code, Some(0), "{shrunk:?}");
     // On however many cores: the first of all that fail.
-    let again = run(place, &arguments);
-    assert_eq!(again.account("scenario"), file);
-    let goal = Goal::of(
-        &Plan { scenario: scenario.clone(), seed: 3, calibration: Default::default() },
-        &sim::play(&Plan { scenario, seed: 3, calibration: Default::default() }, &AtomicU64::new(0)).unwrap(),
-    );
-    assert_eq!(goal.unwrap().to_string(), "retries is over its max");
+    let one = run(place, &[&arguments[..], &["--jobs", "1"]].concat());
+    let head = |ended: &Ended| ended.stdout.split(" after ").next().unwrap().to_owned();
+    assert_eq!((head(&one), one.account("scenario")), (head(&found), found.account("scenario")));
 }
 
 #[test]
@@ -178,9 +182,25 @@ fn a_hunt_that_finds_nothing_says_so_and_keeps_what_it_is_asked_to() {
     let folder = folder();
     let place = folder.path();
     let none = run(place, &["hunt", "calm.toml", "--runs", "3", "--invariants", "--keep", "--out", "kept"]);
-    assert_eq!((none.code, &*none.stdout), (Some(0), "NOTHING  story (sim, seed 0): no run of 3 fails\n"), "{none:?}");
+    let told = "NOTHING  story (sim, from seed 0): no run of 3 fails\n";
+    assert_eq!((none.code, &*none.stdout), (Some(0), told), "{none:?}");
     assert_eq!(fs::read_dir(place.join("kept")).unwrap().count(), 3);
-    for wrong in [&["hunt", "calm.toml", "--faults", "0"][..], &["hunt", "calm.toml", "--for", "10"]] {
-        assert_eq!(run(place, wrong).code, Some(2), "{wrong:?}");
-    }
+}
+
+#[test]
+fn what_a_seed_draws_is_told_and_written_and_is_the_same_as_a_file() {
+    let folder = folder();
+    let place = folder.path();
+    let drawn = run(place, &["calm.toml", "--set", "nemesis={}", "--seed", "5", "--out", "run"]);
+    let written = Scenario::load(&place.join("run/scenario.toml"), &[]).unwrap();
+    assert!(written.nemesis.is_none() && written.faults.len() > 3, "behind those of the file");
+    assert!(drawn.stderr.starts_with("note: seed 5 draws these faults"), "{drawn:?}");
+    let told: Vec<_> = drawn.stderr.lines().skip(1).map(|line| line.trim().to_owned()).collect();
+    assert_eq!(told, written.faults[3..].iter().map(ToString::to_string).collect::<Vec<_>>());
+    let as_it_is = run(place, &["run/scenario.toml", "--seed", "5", "--out", "again"]);
+    assert_eq!(as_it_is.account("digest"), drawn.account("digest"));
+    let sweep = run(place, &["calm.toml", "--set", "nemesis={}", "--seeds", "5..6", "--out", "sweep"]);
+    assert_eq!(sweep.stderr, "", "{sweep:?}");
+    let row = fs::read_to_string(place.join("sweep/runs.jsonl")).unwrap();
+    assert!(row.contains(drawn.account("digest")), "{row}");
 }
