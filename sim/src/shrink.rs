@@ -16,7 +16,6 @@ use kernel::{
 };
 use sim::{
     Plan,
-    calibration::Calibration,
     reduction::{Reduced, ReductionError, reduce, short_toml, story},
 };
 

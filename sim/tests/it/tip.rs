@@ -50,7 +50,7 @@ fn a_service_tips_where_it_is_asked_for_more_than_it_can_do() {
     assert_eq!((found.code, &*found.stderr), (Some(0), ""), "{found:?}");
     let boundary = rows(&folder, "runs/story/tip-load-rate/boundary.jsonl");
     let (low, high) = (boundary[0]["low"].as_f64().unwrap(), boundary[0]["high"].as_f64().unwrap());
-    assert!((18.0..=21.0).contains(&low) && high == low + 1.0, "{boundary:?}");
+    assert!((15.0..=20.0).contains(&low) && high == low + 1.0, "{boundary:?}");
     let told = format!(
         "TIPS  story (sim): what the scenario expects holds with load.rate={low} and fails with {high}\n"
     );
@@ -61,7 +61,7 @@ fn a_service_tips_where_it_is_asked_for_more_than_it_can_do() {
         assert_eq!(replayed.code, Some(code), "{replayed:?}");
     }
     let points = rows(&folder, "runs/story/tip-load-rate/points.jsonl");
-    assert!(points.iter().all(|point| point["decided"] == true && point["runs"] == 5), "{points:?}");
+    assert!(points.iter().all(|point| point["decided"] == true && point["runs"].as_u64() >= Some(5)), "{points:?}");
 }
 
 #[test]
