@@ -24,8 +24,9 @@ use sim::{Plan, Played, play};
 
 /// A part by its name, such as `cargo bench -p sim -- request`; all without one.
 fn main() {
-    let parts: [(&str, fn()); 6] = [
+    let parts: [(&str, fn()); 7] = [
         ("demo", demo),
+        ("invariants", invariants),
         ("request", per_request),
         ("idle", idle_hour),
         ("policies", policies),
@@ -55,6 +56,18 @@ fn demo() {
     println!("  times real time                        {:8.0} x", virtual_time.as_secs_f64() / ours.as_secs_f64());
     println!("  same hosts idling on 1 ms ticks        {:8.1} ms", millis(ticks));
     println!("  times faster than that                 {:8.1} x\n", ticks.as_secs_f64() / ours.as_secs_f64());
+}
+
+/// What it takes to look whether what always holds does, against playing the run. Answers are compared while it is
+/// played, which is not in this.
+fn invariants() {
+    let plan = plan("crash_then_freeze.toml", &[]);
+    let played = play_now(&plan);
+    let rows = played.records.requests.len() + played.records.attempts.len() + played.records.events.len();
+    let (check, play) = compare(15, || assert!(played.broken(&plan).is_empty()), || drop(play_now(&plan)));
+    println!("the invariants of crash_then_freeze, {rows} rows");
+    println!("  wall time                              {:8.2} ms", millis(check));
+    println!("  of that of the run                     {:8.1} %\n", check.as_secs_f64() / play.as_secs_f64() * 100.0);
 }
 
 /// A request through the simulated network against the same call over a pipe in memory.
@@ -133,7 +146,9 @@ fn play_now(plan: &Plan) -> Played {
     play(plan, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// As the command does.
 fn write(plan: &Plan, played: &Played, folder: &Path) {
+    assert!(played.broken(plan).is_empty());
     let Plan { scenario, seed, .. } = plan;
     let records = &played.records;
     let run = Run::of(scenario, scenario.duration, records);
