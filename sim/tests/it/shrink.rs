@@ -1,6 +1,11 @@
 //! A reduction keeps the failure and takes away all else, and a hunt finds what there is to find.
 
-use std::{fs, path::Path, sync::atomic::AtomicU64};
+use std::{
+    fs,
+    path::Path,
+    sync::{Mutex, atomic::AtomicU64},
+    thread,
+};
 
 use kernel::scenario::Scenario;
 use sim::{
@@ -77,9 +82,10 @@ fn reduced(plan: &Plan) -> Reduced {
     reduce(plan, &mut |_, _| {}).unwrap()
 }
 
+/// With `--nocapture` it prints how small each gets.
 #[test]
 fn planted_failures_shrink_until_nothing_more_can_be_taken_away() {
-    for (bound, faults) in PLANTED {
+    for_each_planted(|bound, faults| {
         let plan = plan(&format!("{STORY}[[expect]]\n{bound}\n"));
         let reduced = reduced(&plan);
         let told = || format!("{bound}\n{} runs\n{}", reduced.trials, short_toml(&reduced.scenario));
@@ -91,10 +97,21 @@ fn planted_failures_shrink_until_nothing_more_can_be_taken_away() {
             }
         }
         assert!(reduced.is_minimal, "{}", told());
+        println!("{}\n", told());
         assert_eq!(reduced.origins.len(), faults.len(), "{}", told());
         assert!(reduced.scenario.expectations.len() == 1 && reduced.scenario.servers.replicas < 3, "{}", told());
         assert!(reduced.scenario.load.rate < 20.0 && reduced.scenario.duration < plan.scenario.duration, "{}", told());
-    }
+    });
+}
+
+/// On a few threads.
+fn for_each_planted(check: impl Fn(&str, &[usize]) + Sync) {
+    let planted = Mutex::new(PLANTED.iter());
+    let next = || planted.lock().expect("taking the next one does not panic").next();
+    let work = || std::iter::from_fn(next).for_each(|(bound, faults)| check(bound, faults));
+    thread::scope(|scope| {
+        (0..thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work)));
+    });
 }
 
 #[test]
