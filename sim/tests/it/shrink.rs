@@ -108,7 +108,7 @@ fn planted_failures_shrink_until_nothing_more_can_be_taken_away() {
 fn for_each_planted(check: impl Fn(&str, &[usize]) + Sync) {
     let planted = Mutex::new(PLANTED.iter());
     let next = || planted.lock().expect("taking the next one does not panic").next();
-    let work = || std::iter::from_fn(next).for_each(|(bound, faults)| check(bound, faults));
+    let work = || std::iter::from_fn(next).for_each(|&(bound, faults)| check(bound, faults));
     thread::scope(|scope| {
         (0..thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work)));
     });
