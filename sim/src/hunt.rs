@@ -20,9 +20,8 @@ use kernel::{
     scenario::{Scenario, duration},
 };
 use sim::{
-    Plan, SimulationError,
+    Plan,
     calibration::Calibration,
-    play,
     reduction::{Goal, short_toml},
 };
 
@@ -97,7 +96,7 @@ pub(crate) fn run(args: &HuntArgs) -> Result<Exit, Failure> {
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(match find {
         None => Exit::Passed,
-        Some(Find { goal: Goal::Invariant(_), .. }) => Exit::InvariantBroken,
+        Some(find) if find.goal.is_a_bug() => Exit::InvariantBroken,
         Some(_) => Exit::Failed,
     })
 }
@@ -153,14 +152,8 @@ impl Hunt<'_> {
         if self.args.keep {
             self.write(seed, &plan.scenario)?;
         }
-        let played = match play(&plan, &AtomicU64::new(0)) {
-            Err(error @ (SimulationError::Limit { .. } | SimulationError::Standstill { .. })) => {
-                let place = self.write(seed, &plan.scenario)?;
-                return Err(Failure::not_carried_out(format!("{error}; the scenario is {}", place.display())));
-            }
-            played => played.map_err(failed)?,
-        };
-        Ok(Goal::of(&plan, &played).map(|goal| Find { seed, scenario: plan.scenario, goal }))
+        let goal = Goal::of(&plan).map_err(failed)?;
+        Ok(goal.map(|goal| Find { seed, scenario: plan.scenario, goal }))
     }
 
     /// An ordinary scenario, which leaves nothing to be drawn.

@@ -14,14 +14,14 @@ mod goal;
 pub mod step;
 mod story;
 
-use std::{collections::BTreeSet, sync::atomic::AtomicU64};
+use std::collections::BTreeSet;
 
 use kernel::scenario::Scenario;
 
-pub use goal::Goal;
+pub use goal::{Goal, Side, Stop};
 pub use story::{short_toml, story};
 
-use crate::{Plan, SimulationError, play};
+use crate::{Plan, SimulationError};
 use step::{Number, Step};
 
 /// Runs at most: who has not come to the end by then is told so.
@@ -62,10 +62,8 @@ pub enum ReductionError {
 
 /// Reduces `plan`, whose scenario leaves nothing to be drawn. `tell` hears how many runs there were and what is left, after each.
 pub fn reduce(plan: &Plan, tell: &mut dyn FnMut(u64, &Scenario)) -> Result<Reduced, ReductionError> {
-    let played = play(plan, &AtomicU64::new(0))?;
     let Plan { scenario, seed, .. } = plan;
-    let goal =
-        Goal::of(plan, &played).ok_or_else(|| ReductionError::Passes { name: scenario.name.clone(), seed: *seed })?;
+    let goal = Goal::of(plan)?.ok_or_else(|| ReductionError::Passes { name: scenario.name.clone(), seed: *seed })?;
     let focused = Scenario { expectations: goal.expectation().into_iter().collect(), ..scenario.clone() };
     let origins = (0..focused.faults.len()).collect();
     let state = State { scenario: focused, origins };

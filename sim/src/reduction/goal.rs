@@ -4,15 +4,40 @@ use std::{fmt, sync::atomic::AtomicU64};
 
 use kernel::{invariant::Invariant, measure::Checked, scenario::Expectation};
 
-use crate::{Plan, Played, play};
+use crate::{Plan, SimulationError, play};
 
 /// How a run fails.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Goal {
+    /// It does not come to its end.
+    Stopped(Stop),
     /// It breaks this invariant, wherever.
     Invariant(Invariant),
     /// It fails this expectation, on this side.
     Expectation(Expectation, Side),
+}
+
+/// What ends a run that does not come to its end. Each is a bug of this program, unless it is asked for too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Nothing is left to happen.
+    Standstill,
+    /// A limit.
+    Limit,
+    /// A panic, or what a host's software or the nemesis could not do.
+    Failure,
+}
+
+impl Stop {
+    /// `None` if it is the user who asks for what cannot be.
+    fn of(error: &SimulationError) -> Option<Self> {
+        match error {
+            SimulationError::Standstill { .. } => Some(Self::Standstill),
+            SimulationError::Limit { .. } => Some(Self::Limit),
+            SimulationError::Failed(_) => Some(Self::Failure),
+            SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. } => None,
+        }
+    }
 }
 
 /// What is wrong with a metric.
@@ -38,20 +63,32 @@ impl Side {
 }
 
 impl Goal {
-    /// The first failure of what came of `plan`: an invariant before an expectation. `None` if it passes.
-    pub fn of(plan: &Plan, played: &Played) -> Option<Self> {
+    /// The first failure of what comes of `plan`: an invariant before an expectation. `None` if it passes.
+    ///
+    /// # Errors
+    /// It cannot be played, for a reason that is none of this program's.
+    pub fn of(plan: &Plan) -> Result<Option<Self>, SimulationError> {
+        let played = match play(plan, &AtomicU64::new(0)) {
+            Ok(played) => played,
+            Err(error) => return Stop::of(&error).map(|stop| Some(Self::Stopped(stop))).ok_or(error),
+        };
         if let Some(broken) = played.broken(plan).first() {
-            return Some(Self::Invariant(broken.invariant));
+            return Ok(Some(Self::Invariant(broken.invariant)));
         }
         let summary = played.summary(plan);
         let mut checked = summary.expectations.iter().zip(&plan.scenario.expectations);
-        checked.find_map(|(checked, expected)| Some(Self::Expectation(expected.clone(), Side::of(checked)?)))
+        Ok(checked.find_map(|(checked, expected)| Some(Self::Expectation(expected.clone(), Side::of(checked)?))))
+    }
+
+    /// Whether that is for this project to mend, whatever the scenario.
+    pub fn is_a_bug(&self) -> bool {
+        !matches!(self, Self::Expectation(..))
     }
 
     /// What a scenario has to expect to fail so.
     pub fn expectation(&self) -> Option<Expectation> {
         match self {
-            Self::Invariant(_) => None,
+            Self::Stopped(_) | Self::Invariant(_) => None,
             Self::Expectation(expectation, _) => Some(expectation.clone()),
         }
     }
@@ -64,10 +101,14 @@ impl Goal {
         }
     }
 
-    /// Whether `plan`, which expects nothing else, fails so. One that cannot be played does not.
+    /// Whether `plan`, which expects nothing else, fails so.
     pub fn is_met_by(&self, plan: &Plan) -> bool {
-        let Ok(played) = play(plan, &AtomicU64::new(0)) else { return false };
+        let played = match play(plan, &AtomicU64::new(0)) {
+            Ok(played) => played,
+            Err(error) => return Stop::of(&error).is_some_and(|stop| *self == Self::Stopped(stop)),
+        };
         match self {
+            Self::Stopped(_) => false,
             Self::Invariant(invariant) => played.broken(plan).iter().any(|broken| broken.invariant == *invariant),
             Self::Expectation(_, side) => {
                 played.summary(plan).expectations.first().is_some_and(|checked| Side::of(checked) == Some(*side))
@@ -79,6 +120,9 @@ impl Goal {
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Stopped(Stop::Standstill) => f.write_str("the simulation comes to a standstill"),
+            Self::Stopped(Stop::Limit) => f.write_str("the simulation hits a limit"),
+            Self::Stopped(Stop::Failure) => f.write_str("the simulation fails"),
             Self::Invariant(invariant) => write!(f, "the invariant \"{invariant}\" is broken"),
             Self::Expectation(Expectation { metric, during, .. }, side) => {
                 let wrong = match side {
