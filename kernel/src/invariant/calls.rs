@@ -193,8 +193,7 @@ impl Call<'_> {
             Some(_) => self.attempts.iter().find(|row| {
                 let was_outrun = row.cause.as_deref() == Some(OUTRUN);
                 // A fatal one is the last word, if no fallback has another; the others are given up.
-                let is_last_word =
-                    self.request.answer.is_some() || self.request.status == Outcome::Status(row.status);
+                let is_last_word = self.request.answer.is_some() || self.request.status == Outcome::Status(row.status);
                 !(was_outrun || is_last_word || row.status == Code::Ok || go_on.contains(&row.status))
             }),
             None => {

@@ -103,8 +103,7 @@ fn backoffs(evidence: &Evidence<'_>, findings: &mut Findings) {
         let next = (request, attempt + 1);
         let attempts = &evidence.records.attempts;
         let next = attempts.binary_search_by_key(&next, |row| (row.request, row.attempt)).map(|at| &attempts[at]);
-        let is_early =
-            |next: &AttemptRow| evidence.is_virtual() && next.start_us + ROUNDING_US < row.at_us + waits_us;
+        let is_early = |next: &AttemptRow| evidence.is_virtual() && next.start_us + ROUNDING_US < row.at_us + waits_us;
         if next.is_ok_and(is_early) {
             let what = format!("attempt {} begins before its backoff is over", attempt + 1);
             findings.add(Invariant::WithinLimits, Some(request), row.at_us, what);

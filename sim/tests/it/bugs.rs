@@ -81,7 +81,9 @@ fn every_bug_breaks_its_invariant_and_ends_in_4() {
         assert_eq!((without.code, &*without.stderr), (Some(0), ""), "{without:?}");
         let with = run(&folder, &["story.toml", "--set", setting, "--bug", &name(*bug)]);
         assert_eq!((with.code, &*with.stderr), (Some(4), ""), "{bug:?} was not found: {with:?}");
-        let told = format!("\n  An invariant is broken (seed 0): a bug of this program, not of the scenario.\n  ✗ \"{invariant}\"");
+        let told = format!(
+            "\n  An invariant is broken (seed 0): a bug of this program, not of the scenario.\n  ✗ \"{invariant}\""
+        );
         assert!(with.stdout.contains(&told), "{with:?}");
     }
 }

@@ -72,9 +72,8 @@ fn an_interrupted_run_may_lack_the_rest_of_its_requests_and_none_before() {
     let story = crash_then_freeze();
     let Story { scenario, seed, .. } = &story;
     let half = scenario.duration / 2;
-    let judge = |records: &Records| {
-        invariant::check(&Evidence { scenario, seed: *seed, duration: half, late: None, records })
-    };
+    let judge =
+        |records: &Records| invariant::check(&Evidence { scenario, seed: *seed, duration: half, late: None, records });
     let mut records = story.records.clone();
     let kept = records.requests.len() as u64 / 2;
     records.requests.retain(|row| row.id < kept);
