@@ -310,8 +310,7 @@ impl Survey<'_> {
     /// A line a value of the other setting.
     fn crossings(&self, crossings: &[Crossing]) -> String {
         let (along, Some(and)) = (&self.args.along, &self.args.and) else { return String::new() };
-        let columns =
-            [(&*and.key, Align::Right), (&*along.key, Align::Left)];
+        let columns = [(&*and.key, Align::Right), (&*along.key, Align::Left)];
         let mut table = Table::new(&columns);
         for Crossing { and: value, low, high, side } in crossings {
             let at = match low.zip(*high) {
@@ -334,9 +333,11 @@ impl Survey<'_> {
         };
         let mut text = "\n".to_owned();
         for point in [of(crossing.low), of(crossing.high)].into_iter().flatten() {
-            let calibration = self.args.calibration.iter().flat_map(|path| {
-                ["--calibration".to_owned(), quoted(&path.to_string_lossy())]
-            });
+            let calibration = self
+                .args
+                .calibration
+                .iter()
+                .flat_map(|path| ["--calibration".to_owned(), quoted(&path.to_string_lossy())]);
             let settings = self.args.overrides.iter().chain(&point.settings);
             let settings = settings.flat_map(|setting| ["--set".to_owned(), quoted(setting)]);
             let more: Vec<_> = calibration.chain(settings).collect();

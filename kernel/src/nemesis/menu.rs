@@ -255,7 +255,8 @@ mod tests {
             assert!((1_000..=2_000).contains(&lasts.as_millis()), "{fault:?}");
         }
         assert!(bounded.iter().all(|faults| (2..=3).contains(&faults.len())));
-        let mixed = bounded.iter().filter(|faults| faults.iter().any(|fault| fault.kind.name() != faults[0].kind.name()));
+        let mixed =
+            bounded.iter().filter(|faults| faults.iter().any(|fault| fault.kind.name() != faults[0].kind.name()));
         assert!(mixed.count() > 100, "without swarms each run draws from all kinds");
     }
 

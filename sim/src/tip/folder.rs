@@ -51,7 +51,9 @@ impl TipFolder {
         let is_empty = || fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_none());
         if place.exists() && !place.join(TIP).is_file() && !is_empty() {
             let place = place.display();
-            return Err(format!("{place} exists and is no folder of a boundary; move it away, or choose another with --out"));
+            return Err(format!(
+                "{place} exists and is no folder of a boundary; move it away, or choose another with --out"
+            ));
         }
         Ok(Self { place })
     }

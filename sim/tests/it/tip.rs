@@ -51,9 +51,8 @@ fn a_service_tips_where_it_is_asked_for_more_than_it_can_do() {
     let boundary = rows(&folder, "runs/story/tip-load-rate/boundary.jsonl");
     let (low, high) = (boundary[0]["low"].as_f64().unwrap(), boundary[0]["high"].as_f64().unwrap());
     assert!((15.0..=20.0).contains(&low) && high == low + 1.0, "{boundary:?}");
-    let told = format!(
-        "TIPS  story (sim): what the scenario expects holds with load.rate={low} and fails with {high}\n"
-    );
+    let told =
+        format!("TIPS  story (sim): what the scenario expects holds with load.rate={low} and fails with {high}\n");
     assert!(found.stdout.starts_with(&told), "{found:?}");
     for (side, code) in [("holds", 0), ("fails", 1)] {
         let command = found.account(side).trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
