@@ -467,7 +467,7 @@ mod tests {
         assert!(account.pass() && account.breaks());
         assert!(account.render().ends_with(
             "  1 of 2 runs break an invariant: a bug of this program, not of the scenario.\n  \
-             ✗ seed 1: \"deadlines hold\" is broken at 1.500000 s, request 7: it took long\n    sim --seed 1\n"
+             ✗ seed 1: \"deadlines hold\" is broken at 1.500000 s, request 7: it took long\n    sim story.toml --seed 1\n"
         ));
     }
 }
