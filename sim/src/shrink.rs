@@ -101,9 +101,10 @@ fn bar() -> ProgressBar {
 
 fn size(scenario: &Scenario) -> String {
     let Scenario { faults, load, duration, servers, .. } = scenario;
-    let (faults, rate, replicas) = (faults.len(), load.rate, servers.replicas);
-    let time = kernel::scenario::duration::text(*duration);
-    format!("{faults} faults, {rate} requests/s for {time}, {replicas} replicas")
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (faults, replicas) = (counted(faults.len(), "fault"), counted(servers.replicas, "replica"));
+    let (rate, time) = (load.rate, kernel::scenario::duration::text(*duration));
+    format!("{faults}, {rate} requests/s for {time}, {replicas}")
 }
 
 fn limit(reduced: &Reduced) -> &'static str {
