@@ -352,7 +352,9 @@ fn menu() -> impl Strategy<Value = Menu> {
 }
 
 fn scenario() -> impl Strategy<Value = Scenario> {
-    let parts = (servers(), workload(), load(), network(), client(), option::of(menu()));
+    // Boxed: as one value, the state of all of them does not fit on a test's stack.
+    let client = (client().boxed(), option::of(menu()).boxed());
+    let parts = (servers().boxed(), workload().boxed(), load(), network(), client);
     ("[a-zA-Z0-9_-]{1,64}", option::of(any::<String>()), from(1), parts, 0..4_usize)
         .prop_flat_map(|(name, question, duration, parts, faults)| {
             let faults = vec(fault(&parts.0, duration), faults);
@@ -360,7 +362,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         })
         .prop_flat_map(|(head, faults)| (Just(head), vec(expectation(faults.len()), 0..4), Just(faults)))
         .prop_map(|((name, question, duration, parts), expectations, faults)| {
-            let (servers, workload, load, network, client, nemesis) = parts;
+            let (servers, workload, load, network, (client, nemesis)) = parts;
             Scenario {
                 name,
                 question,
