@@ -45,7 +45,7 @@ fn crash_then_freeze() -> Story {
     play(scenario("crash_then_freeze"), 42)
 }
 
-fn event<'a>(records: &'a mut Records, is: impl Fn(&EventRow) -> bool) -> &'a mut EventRow {
+fn event(records: &mut Records, is: impl Fn(&EventRow) -> bool) -> &mut EventRow {
     records.events.iter_mut().find(|row| is(row)).unwrap()
 }
 
