@@ -20,6 +20,7 @@
 //! | [`measure`] | metrics, phases, recovery, the verdict |
 //! | [`many`] | many runs: seeds, shards, variants, and what their rows add up to |
 //! | [`invariant`] | what holds of every run, whatever its scenario |
+//! | [`memory`] | what becomes of memory that is freed |
 //! | [`cli`] | options, exit codes and the closing account of both commands |
 //! | `bug` | bugs planted on purpose; only with the feature `canaries` |
 
@@ -34,6 +35,7 @@ pub mod link;
 pub mod load;
 pub mod many;
 pub mod measure;
+pub mod memory;
 pub mod nemesis;
 pub mod policy;
 pub mod proto;

@@ -2,16 +2,17 @@
 //!
 //! tonic's own transport is not used: its timeouts sleep on tokio's clock. hyper's own timer is not needed either,
 //! because deadlines and connection attempts are timed by server and client, and keepalive is off.
+//!
+//! * [`HeaderFirst`] saves a copy of what comes from the network;
+//! * [`Io`] and [`Noted`] save one of what goes there.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+mod header_first;
+mod payload;
 
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
+use std::future::Future;
+
+pub(crate) use header_first::HeaderFirst;
+pub(crate) use payload::{Io, Noted, Payloads};
 
 use crate::world::SharedWorld;
 
@@ -39,69 +40,5 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Execut
         self.0.spawn(Box::pin(async move {
             task.await;
         }));
-    }
-}
-
-/// A body that comes from the network, whose first frame is split after gRPC's five-byte message header.
-///
-/// tonic gathers a message in a buffer and makes room for it when it has seen the header: for all of it, even if all of
-/// it is there already, which copies it once more. Given the header alone it makes room first.
-pub(crate) struct HeaderFirst {
-    body: Incoming,
-    /// What came with the header.
-    rest: Option<Bytes>,
-    started: bool,
-}
-
-/// A compression flag and a length.
-const MESSAGE_HEADER_BYTES: usize = 5;
-
-impl HeaderFirst {
-    pub(crate) fn new(body: Incoming) -> Self {
-        Self { body, rest: None, started: false }
-    }
-}
-
-impl HttpBody for HeaderFirst {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        if let Some(rest) = self.rest.take() {
-            return Poll::Ready(Some(Ok(Frame::data(rest))));
-        }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?;
-        let Some(frame) = frame else { return Poll::Ready(None) };
-        if std::mem::replace(&mut self.started, true) {
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        let header = match frame.into_data() {
-            Ok(mut data) if data.len() > MESSAGE_HEADER_BYTES => {
-                let header = data.split_to(MESSAGE_HEADER_BYTES);
-                self.rest = Some(data);
-                Frame::data(header)
-            }
-            Ok(data) => Frame::data(data),
-            Err(other) => other,
-        };
-        Poll::Ready(Some(Ok(header)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_none() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let rest = self.rest.as_ref().map_or(0, |rest| rest.len() as u64);
-        let hint = self.body.size_hint();
-        let mut whole = SizeHint::new();
-        whole.set_lower(hint.lower() + rest);
-        if let Some(upper) = hint.upper() {
-            whole.set_upper(upper + rest);
-        }
-        whole
     }
 }

@@ -65,6 +65,12 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// Writes some of `chunk`, which must not be empty, and takes it off its front.
     fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>>;
 
+    /// Whether it would rather be written chunks than slices now: it keeps what is written for as long as that is on its way,
+    /// and has to copy slices.
+    fn keeps_chunks(&self) -> bool {
+        false
+    }
+
     /// Makes dropping it a reset for the other end rather than the end of the stream, where the network knows of resets.
     fn abort(&mut self) {}
 }
@@ -78,6 +84,24 @@ pub fn gather(bufs: &[io::IoSlice<'_>]) -> Bytes {
 
 /// A boxed [`Stream`].
 pub type BoxStream = Box<dyn Stream>;
+
+impl Stream for BoxStream {
+    fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        (**self).poll_read_chunk(cx)
+    }
+
+    fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
+        (**self).poll_write_chunk(cx, chunk)
+    }
+
+    fn keeps_chunks(&self) -> bool {
+        (**self).keeps_chunks()
+    }
+
+    fn abort(&mut self) {
+        (**self).abort();
+    }
+}
 
 /// The time was up first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

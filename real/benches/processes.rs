@@ -1,7 +1,7 @@
 //! How fast real processes are, and how exact their times, as ratios to baselines measured in the same run.
 //!
 //! `cargo bench -p real`, or a part: `cargo bench -p real -- client`. A figure and its baseline take turns, and the
-//! ratio is that of the fastest rounds, so that a busy machine slows both alike. Times in absolute units are of this
+//! ratio is the median over the turns, so that a busy machine slows both alike. Times in absolute units are of this
 //! machine as it was; the load average printed first says how busy that is.
 
 #[path = "processes/calls.rs"]
@@ -10,6 +10,8 @@ mod calls;
 mod client;
 #[path = "processes/delay.rs"]
 mod delay;
+#[path = "processes/environment.rs"]
+mod environment;
 #[path = "processes/link.rs"]
 mod link;
 #[path = "processes/pace.rs"]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use kernel::{
+    memory,
     time::Instant,
     workload::{Job, Output},
     world::{BoxFuture, BoxStream, Listener, SharedWorld, Sleep, World},
@@ -34,6 +35,7 @@ pub(crate) struct Host {
 impl Host {
     /// A process of tokio's present runtime that knows no servers and cannot listen.
     pub(crate) fn new(clock: Clock, timer: Timer) -> Self {
+        memory::keep();
         let runtime = Handle::current();
         Self { clock, timer, runtime, addresses: BTreeMap::new(), backlog: Mutex::new(None) }
     }

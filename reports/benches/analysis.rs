@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -23,6 +23,11 @@ use kernel::{
     status::{Code, Outcome},
 };
 
+#[path = "../../real/benches/processes/environment.rs"]
+mod environment;
+
+use environment::environment;
+
 /// How often a child's memory is looked at. It is the highest so far that is told, so only the last moment can be missed.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -38,10 +43,10 @@ fn main() {
     );
     println!("{count} requests                    time   peak memory");
     println!("  report with plots      {:10.1} s   {ours_peak:8.2} GiB", ours.as_secs_f64());
-    match environment() {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python");
+    match environment("pandas", &python.join("requirements.txt")) {
         Ok(interpreter) => {
-            let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python/aggregate.py");
-            let (pandas, peak) = measured(Command::new(interpreter).arg(program).arg(&folder));
+            let (pandas, peak) = measured(Command::new(interpreter).arg(python.join("aggregate.py")).arg(&folder));
             println!("  aggregation in pandas  {:10.1} s   {peak:8.2} GiB", pandas.as_secs_f64());
             println!(
                 "  ratio                  {:10.1} x   {:8.1} x",
@@ -112,26 +117,4 @@ fn peak_gib(child: &Child) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
     Some(kib / (1 << 20) as f64)
-}
-
-/// A virtual environment with pandas, made once in cargo's target folder; its interpreter.
-fn environment() -> Result<PathBuf, &'static str> {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pandas");
-    let interpreter = place.join("bin/python");
-    if !runs(Command::new(&interpreter).args(["-c", "import pandas"])) {
-        if !runs(Command::new("python3").args(["-m", "venv"]).arg(&place)) {
-            return Err("there is no python3 with venv; install Python 3.9 or later");
-        }
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python/requirements.txt");
-        if !runs(
-            Command::new(&interpreter).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements),
-        ) {
-            return Err("pip cannot install it");
-        }
-    }
-    Ok(interpreter)
-}
-
-fn runs(command: &mut Command) -> bool {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|ended| ended.success())
 }

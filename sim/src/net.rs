@@ -185,6 +185,10 @@ impl SimStream {
         }
         match self.incoming.head(cx.waker()) {
             Head::OnItsWay => return Poll::Pending,
+            Head::Joined => {
+                self.unread = self.incoming.pop().expect("it is the head");
+                return Poll::Ready(Ok(()));
+            }
             // turmoil may know that the other side has closed.
             Head::Chunk | Head::Nothing => {}
         }
@@ -206,6 +210,7 @@ impl SimStream {
     /// turmoil knows at once that the other side is gone. Until the network has carried that here, what is sent is lost
     /// without a word.
     fn poll_send(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Poll<io::Result<()>> {
+        let Err(chunk) = self.outgoing.join(chunk) else { return Poll::Ready(Ok(())) };
         match ready!(Pin::new(&mut self.socket).poll_write(cx, &[0])) {
             Ok(_) if self.outgoing.push(chunk) => self.activity.happened(),
             Ok(_) => {}
@@ -226,6 +231,10 @@ impl Stream for SimStream {
         ready!(self.poll_send(cx, chunk.clone()))?;
         chunk.clear();
         Poll::Ready(Ok(()))
+    }
+
+    fn keeps_chunks(&self) -> bool {
+        true
     }
 }
 

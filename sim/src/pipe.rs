@@ -34,12 +34,20 @@ pub(crate) struct Pipe {
 #[derive(Debug)]
 struct State {
     rng: ChaCha8Rng,
-    chunks: VecDeque<(Instant, Bytes)>,
+    chunks: VecDeque<Chunk>,
     /// When the end of the stream arrives, once it is on its way.
     end: Option<Instant>,
     /// What was sent last. Nothing overtakes it.
     last: Option<Burst>,
     reader: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    arrives: Instant,
+    bytes: Bytes,
+    /// It goes with the one before it, whose token is for both.
+    joined: bool,
 }
 
 /// What was sent at one instant. It arrives at one instant, as segments that leave back to back do, but what makes it
@@ -56,8 +64,10 @@ struct Burst {
 /// What a reader finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// A chunk has arrived.
+    /// A chunk has arrived; there is a token for it.
     Chunk,
+    /// A chunk has arrived for which there is none.
+    Joined,
     /// One is on its way; the reader is woken when it arrives.
     OnItsWay,
     /// Nothing is on its way.
@@ -70,14 +80,28 @@ impl Pipe {
         Arc::new(Self { clock, to, delay, state: Mutex::new(state) })
     }
 
-    /// Sends a chunk off. True if it arrives at once.
+    /// Sends a chunk off with what was sent before it at this instant, or hands it back if that was nothing or has arrived.
+    pub(crate) fn join(self: &Arc<Self>, chunk: Bytes) -> Result<(), Bytes> {
+        let (mut state, now) = (self.state(), self.clock.now());
+        let is_under_way = state.last.is_some_and(|burst| burst.sent == now && burst.arrives > now);
+        if !is_under_way || state.chunks.is_empty() || state.end.is_some() {
+            return Err(chunk);
+        }
+        self.add(&mut state, chunk, true);
+        Ok(())
+    }
+
+    /// Sends a chunk off, with a token. True if it arrives at once.
     pub(crate) fn push(self: &Arc<Self>, chunk: Bytes) -> bool {
+        self.add(&mut self.state(), chunk, false)
+    }
+
+    fn add(self: &Arc<Self>, state: &mut State, bytes: Bytes, joined: bool) -> bool {
         trace::note(None, || {
-            format!("sends {} bytes, {:032x}, to {}", chunk.len(), XxHash3_128::oneshot(&chunk), self.to.name())
+            format!("sends {} bytes, {:032x}, to {}", bytes.len(), XxHash3_128::oneshot(&bytes), self.to.name())
         });
-        let mut state = self.state();
-        let (arrives, at_once) = self.send(&mut state, chunk.len() as u64);
-        state.chunks.push_back((arrives, chunk));
+        let (arrives, at_once) = self.send(state, bytes.len() as u64);
+        state.chunks.push_back(Chunk { arrives, bytes, joined });
         at_once
     }
 
@@ -94,7 +118,9 @@ impl Pipe {
     pub(crate) fn head(&self, reader: &Waker) -> Head {
         let mut state = self.state();
         let head = match state.chunks.front() {
-            Some((arrives, _)) if *arrives <= self.clock.now() => return Head::Chunk,
+            Some(chunk) if chunk.arrives <= self.clock.now() => {
+                return if chunk.joined { Head::Joined } else { Head::Chunk };
+            }
             Some(_) => Head::OnItsWay,
             None => Head::Nothing,
         };
@@ -114,14 +140,14 @@ impl Pipe {
     pub(crate) fn waits_for_turmoil(&self) -> bool {
         let (state, now) = (self.state(), self.clock.now());
         match state.chunks.front() {
-            Some((arrives, _)) => *arrives <= now,
+            Some(chunk) => chunk.arrives <= now,
             None => state.end.is_some_and(|arrives| arrives <= now),
         }
     }
 
     /// The chunk at the head.
     pub(crate) fn pop(&self) -> Option<Bytes> {
-        self.state().chunks.pop_front().map(|(_, chunk)| chunk)
+        self.state().chunks.pop_front().map(|chunk| chunk.bytes)
     }
 
     /// Draws when `bytes` sent now arrive, and has the reader woken then.

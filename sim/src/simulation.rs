@@ -17,6 +17,7 @@ use kernel::{
     link::Link,
     load::Load,
     measure::{Label, Run, Summary},
+    memory,
     nemesis::{Nemesis, Operations},
     record::{Recorder, Records},
     scenario::Scenario,
@@ -161,7 +162,7 @@ pub(crate) fn on_a_thread<T: Send>(
     thread::scope(|scope| {
         let player = thread::Builder::new().name("simulation".to_owned()).spawn_scoped(scope, || {
             let _interposed = Interposed::enter(seed);
-            keep_memory();
+            memory::keep();
             simulate()
         });
         let played = player.map_err(|error| SimulationError::Failed(format!("no thread for it: {error}")))?.join();
@@ -169,13 +170,6 @@ pub(crate) fn on_a_thread<T: Send>(
         played
             .unwrap_or_else(|_| Err(SimulationError::Failed("it panicked, which is a bug of this program".to_owned())))
     })
-}
-
-/// Has the allocator keep what is freed. By default it returns memory to the operating system, and gets it back and
-/// cleared, for about every image. glibc adapts its thresholds to the largest block of its own mapping that is freed,
-/// up to 32 MiB; this one is never touched, so it costs two system calls.
-fn keep_memory() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity((32 << 20) - (64 << 10))));
 }
 
 pub(crate) struct Simulation {

@@ -9,12 +9,11 @@ use std::{
 };
 
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::client::conn::http2::SendRequest;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::{Status, body::Body};
 
 use super::{
-    Shared, connection,
+    Shared,
+    connection::{self, Sender},
     rpc::{self, Envelope},
 };
 use crate::{
@@ -28,7 +27,7 @@ use crate::{
     time::Instant,
     transport::HeaderFirst,
     workload::{Input, Output},
-    world::{SharedWorld, timeout_at},
+    world::{SharedWorld, Stream, timeout_at},
 };
 
 /// Why an attempt failed.
@@ -127,7 +126,7 @@ pub(super) async fn check_health(client: &Shared, server: usize, timeout: Instan
 }
 
 /// Asks for the health of the server at the other end. The server is told that the answer is of use for `timeout`.
-pub(super) async fn ask_health(sender: SendRequest<Body>, timeout: Duration) -> Result<(), Failure> {
+pub(super) async fn ask_health(sender: Sender, timeout: Duration) -> Result<(), Failure> {
     let mut message = tonic::Request::new(HealthCheckRequest { service: rehearsal_server::SERVICE_NAME.to_owned() });
     message.set_timeout(timeout);
     let reply = HealthClient::with_origin(Channel { sender }, origin()).check(message).await;
@@ -157,15 +156,12 @@ fn origin() -> http::Uri {
 /// A connection as tonic's clients want it.
 #[derive(Clone)]
 pub struct Channel {
-    sender: SendRequest<Body>,
+    sender: Sender,
 }
 
 impl Channel {
     /// A channel of its own over a fresh connection, without a client's policies. It lasts as long as `stream` does.
-    pub async fn over(
-        world: SharedWorld,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) -> Result<Self, Failure> {
+    pub async fn over(world: SharedWorld, stream: impl Stream + 'static) -> Result<Self, Failure> {
         let (sender, connection) =
             connection::handshake(&world, stream).await.map_err(|cause| Failure::new(Code::Unavailable, cause))?;
         world.spawn(Box::pin(async move {
@@ -187,7 +183,7 @@ impl tower_service::Service<http::Request<Body>> for Channel {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let answer = self.sender.send_request(request);
+        let answer = self.sender.send(request);
         Box::pin(async move {
             answer
                 .await

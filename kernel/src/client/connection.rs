@@ -5,12 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::watch,
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{self, SendRequest},
 };
+use tokio::sync::watch;
 use tonic::body::Body;
 
 use super::{
@@ -23,8 +22,8 @@ use crate::{
     record::{Event, Recorder},
     status::Code,
     time::Instant,
-    transport::{self, Executor},
-    world::{SharedWorld, timeout_at},
+    transport::{self, Executor, Io, Noted, Payloads},
+    world::{SharedWorld, Stream, timeout_at},
 };
 
 /// Defaults of the connection-backoff document.
@@ -44,7 +43,7 @@ enum State {
     /// Not connected, and never failed since it last was: about to be.
     Pending,
     /// Can carry calls.
-    Ready(SendRequest<Body>),
+    Ready(Sender),
     /// Could not be opened when last tried.
     Failing(Cause),
 }
@@ -74,7 +73,7 @@ impl Connection {
     }
 
     /// The means to send a request: waits while it is being connected, and fails at once while it is failing.
-    pub(super) async fn ready(&self) -> Result<SendRequest<Body>, Failure> {
+    pub(super) async fn ready(&self) -> Result<Sender, Failure> {
         let mut state = self.state.clone();
         let settled = state.wait_for(|state| !matches!(state, State::Pending)).await;
         match settled.as_deref() {
@@ -174,22 +173,37 @@ impl Keeper {
     }
 }
 
+/// The means to send requests over a connection.
+#[derive(Clone)]
+pub(super) struct Sender {
+    http2: SendRequest<Noted>,
+    payloads: Payloads,
+}
+
+impl Sender {
+    pub(super) fn send(
+        &mut self,
+        request: http::Request<Body>,
+    ) -> impl Future<Output = hyper::Result<http::Response<Incoming>>> + use<> {
+        self.http2.send_request(request.map(|body| self.payloads.noted(body)))
+    }
+}
+
 /// HTTP/2 over `stream`: the means to send requests, and what carries them, which completes when the connection is lost.
-pub(super) async fn handshake<S>(
+pub(super) async fn handshake<S: Stream + 'static>(
     world: &SharedWorld,
     stream: S,
-) -> Result<(SendRequest<Body>, impl Future<Output = Cause> + use<S>), Cause>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> Result<(Sender, impl Future<Output = Cause> + use<S>), Cause> {
+    let io = Io::new(stream);
+    let payloads = io.payloads();
     let handshake = http2::Builder::new(Executor(world.clone()))
         .initial_stream_window_size(transport::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(transport::CONNECTION_WINDOW_BYTES)
         .max_frame_size(transport::FRAME_BYTES_MAX)
         .initial_max_send_streams(transport::STREAMS_MAX as usize)
-        .handshake(TokioIo::new(stream))
+        .handshake(io)
         .await;
-    let (sender, connection) = handshake.map_err(|error| Cause::of_hyper(&error))?;
+    let (http2, connection) = handshake.map_err(|error| Cause::of_hyper(&error))?;
     let lost = async move { connection.await.err().map_or(Cause::ConnectionClosed, |error| Cause::of_hyper(&error)) };
-    Ok((sender, lost))
+    Ok((Sender { http2, payloads }, lost))
 }

@@ -206,6 +206,13 @@ impl Stream for ShapedStream {
         Poll::Ready(Ok(()))
     }
 
+    /// As its socket does. While the link does something it wants slices: what is written at once is to be lost or held at
+    /// once, whatever the socket.
+    fn keeps_chunks(&self) -> bool {
+        let straight = |wire: &&Wire| wire.passes_straight(&self.link, &wire.outgoing);
+        self.wire.as_ref().filter(straight).is_some_and(|wire| wire.socket.keeps_chunks())
+    }
+
     /// The reset goes through the link, behind what was written before.
     fn abort(&mut self) {
         if let Ok((link, wire)) = self.wire() {

@@ -5,7 +5,6 @@ use std::{convert::Infallible, sync::Arc};
 use futures_util::future::{Either, select};
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, watch};
 use tonic::body::Body;
 use tower_service::Service;
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     proto::{health::health_server::HealthServer, rehearsal::rehearsal_server::RehearsalServer},
-    transport::{self, Executor, HeaderFirst},
+    transport::{self, Executor, HeaderFirst, Io},
     world::{BoxStream, SharedWorld},
 };
 
@@ -41,8 +40,12 @@ impl Connections {
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
             health: HealthServer::new(self.health.clone()),
         };
-        let world = self.world.clone();
-        let service = service_fn(move |request| deadline::enforce(world.clone(), request, routes.clone()));
+        let (world, io) = (self.world.clone(), Io::new(stream));
+        let payloads = io.payloads();
+        let service = service_fn(move |request| {
+            let (answered, payloads) = (deadline::enforce(world.clone(), request, routes.clone()), payloads.clone());
+            async move { answered.await.map(|response| response.map(|body| payloads.noted(body))) }
+        });
         let connection = http2::Builder::new(Executor(self.world.clone()))
             // Its length varies with the wall clock, and gRPC has no use for it.
             .auto_date_header(false)
@@ -50,7 +53,7 @@ impl Connections {
             .initial_connection_window_size(transport::CONNECTION_WINDOW_BYTES)
             .max_frame_size(transport::FRAME_BYTES_MAX)
             .max_concurrent_streams(transport::STREAMS_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(io, service);
         let (mut stopped, busy) = (self.stopped.clone(), self.busy.clone());
         self.world.spawn(Box::pin(async move {
             let mut connection = std::pin::pin!(connection);

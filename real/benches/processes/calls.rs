@@ -13,6 +13,8 @@ use kernel::{
     world::SharedWorld,
 };
 
+use crate::server::{NAME, Server};
+
 /// The pictures that calls carry.
 pub(crate) fn pictures(size: &str) -> Vec<Picture> {
     let size: Size = size.parse().expect("a size");
@@ -101,6 +103,15 @@ pub(crate) type Bare = RehearsalClient<Channel>;
 
 pub(crate) fn bare(channel: Channel) -> Bare {
     RehearsalClient::with_origin(channel, http::Uri::from_static("http://bench"))
+}
+
+/// A server that serves, the world of those who call it, and a client with nothing around it.
+pub(crate) async fn serving(mut server: Server) -> (Server, SharedWorld, Bare) {
+    let world = real::world([(NAME.to_owned(), server.address)].into()).expect("a thread can be started");
+    server.ready(&world).await;
+    let stream = world.connect(NAME).await.expect("the server listens");
+    let direct = bare(Channel::over(world.clone(), stream).await.expect("it speaks HTTP/2"));
+    (server, world, direct)
 }
 
 /// Has one of `pictures` processed, and returns the result.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kernel::{
-    client::{Channel, Client, Request},
+    client::{Client, Request},
     entropy::Entropy,
     link::Link,
     record::{Recorder, Records},
@@ -18,7 +18,7 @@ use kernel::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    calls::{LOADS, Rounds, bare, pictures, print, process, round},
+    calls::{LOADS, Rounds, pictures, print, process, round, serving},
     server::{NAME, Server},
 };
 
@@ -32,11 +32,7 @@ pub(crate) fn cost() {
     println!("the resilient client             bare      resilient     ratio   added p50");
     let scenario = Scenario::parse("bench", SETTINGS, &[]).unwrap_or_else(|error| panic!("{error}"));
     Runtime::new().expect("a runtime can be made").block_on(async {
-        let mut server = Server::replica();
-        let world = real::world([(NAME.to_owned(), server.address)].into()).expect("a thread can be started");
-        server.ready(&world).await;
-        let direct = world.connect(NAME).await.expect("the server listens");
-        let direct = bare(Channel::over(world.clone(), direct).await.expect("it speaks HTTP/2"));
+        let (_server, world, direct) = serving(Server::replica()).await;
         let (entropy, records) = (Entropy::new(1), Arc::new(Mutex::new(Records::default())));
         let recorder = Recorder::new(world.clone(), "client", records.clone());
         let links = [Link::new(world.clone(), entropy, NAME)];

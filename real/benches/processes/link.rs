@@ -4,7 +4,7 @@ use kernel::{client::Channel, entropy::Entropy, link::Link};
 use tokio::runtime::Runtime;
 
 use crate::{
-    calls::{LOADS, Rounds, bare, pictures, print, process, round},
+    calls::{LOADS, Rounds, bare, pictures, print, process, round, serving},
     server::{NAME, Server},
 };
 
@@ -14,11 +14,7 @@ const ROUNDS: usize = 11;
 pub(crate) fn idle() {
     println!("an idle link                  past it     through it     ratio   added p50");
     Runtime::new().expect("a runtime can be made").block_on(async {
-        let mut server = Server::replica();
-        let world = real::world([(NAME.to_owned(), server.address)].into()).expect("a thread can be started");
-        server.ready(&world).await;
-        let direct = world.connect(NAME).await.expect("the server listens");
-        let direct = bare(Channel::over(world.clone(), direct).await.expect("it speaks HTTP/2"));
+        let (_server, world, direct) = serving(Server::replica()).await;
         let link = Link::new(world.clone(), Entropy::new(1), NAME);
         let shaped = link.connect().await.expect("the server listens");
         let shaped = bare(Channel::over(world.clone(), shaped).await.expect("it speaks HTTP/2"));

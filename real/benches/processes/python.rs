@@ -1,16 +1,14 @@
 //! The replica against a server of grpcio and NumPy that does the same: answers per second of processor time.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::path::Path;
 
-use kernel::{client::Channel, workload::sobel::sobel_into};
+use kernel::workload::sobel::sobel_into;
 use tokio::runtime::Runtime;
 
 use crate::{
-    calls::{Bare, Rounds, bare, pictures, process, round},
-    server::{NAME, Server, cores},
+    calls::{Bare, Rounds, pictures, process, round, serving},
+    environment::environment,
+    server::{Server, cores},
 };
 
 const ROUNDS: usize = 5;
@@ -21,7 +19,7 @@ pub(crate) fn compare() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python");
     let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel/proto");
     println!("256x256, {} in flight         answers   of a core in use", 2 * cores());
-    let interpreter = match environment(&here.join("requirements.txt")) {
+    let interpreter = match environment("grpc, grpc_tools, numpy", &here.join("requirements.txt")) {
         Ok(interpreter) => interpreter,
         Err(missing) => return println!("  skipped: {missing}\n"),
     };
@@ -42,12 +40,9 @@ struct Figures {
     per_processor_second: f64,
 }
 
-fn measure(mut server: Server) -> Figures {
+fn measure(server: Server) -> Figures {
     Runtime::new().expect("a runtime can be made").block_on(async {
-        let world = real::world([(NAME.to_owned(), server.address)].into()).expect("a thread can be started");
-        server.ready(&world).await;
-        let stream = world.connect(NAME).await.expect("the server listens");
-        let stub = bare(Channel::over(world.clone(), stream).await.expect("it speaks HTTP/2"));
+        let (server, world, stub) = serving(server).await;
         let pictures = pictures("256x256");
         check(&stub, &pictures).await;
         let mut rounds = Rounds::default();
@@ -73,25 +68,4 @@ async fn check(stub: &Bare, pictures: &[kernel::workload::pictures::Picture]) {
         sobel_into(&picture.pixels, picture.width as usize, &mut wanted);
         assert!(process(stub.clone(), pictures, number).await == wanted, "picture {number} comes out otherwise");
     }
-}
-
-/// A virtual environment with `requirements`, made once in cargo's target folder; its interpreter.
-fn environment(requirements: &Path) -> Result<PathBuf, String> {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-    let interpreter = place.join("bin/python");
-    if !runs(Command::new(&interpreter).args(["-c", "import grpc, grpc_tools, numpy"])) {
-        eprintln!("installing {} into {}", requirements.display(), place.display());
-        if !runs(Command::new("python3").args(["-m", "venv"]).arg(&place)) {
-            return Err("there is no python3 with venv; install Python 3.9 or later".to_owned());
-        }
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-        if !runs(Command::new(&interpreter).args(pip).arg(requirements)) {
-            return Err(format!("pip cannot install {}", requirements.display()));
-        }
-    }
-    Ok(interpreter)
-}
-
-fn runs(command: &mut Command) -> bool {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|ended| ended.success())
 }

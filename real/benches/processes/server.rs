@@ -30,6 +30,7 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_real"));
         command.args(["replica", "--id", NAME, "--port", &address.port().to_string(), "--workers", &workers]);
         command.args(["--queue", "1024", "--service-time-min", "0s", "--seed", "0"]);
+        command.args(["--parent", &std::process::id().to_string()]);
         Self::start(command, address)
     }
 
