@@ -96,7 +96,7 @@ impl Failure {
 #[derive(Debug)]
 pub struct Session<'a> {
     args: &'a RunArgs,
-    /// What to play.
+    /// What to play, with nothing left to draw.
     pub scenario: Scenario,
     /// Where what it leaves goes.
     pub folder: RunFolder,
@@ -104,13 +104,20 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Reads the scenario and prepares the run folder of a run in `world`: whatever is wrong with them is said before
-    /// anything is played.
+    /// Reads the scenario, draws what it leaves to the seed, and prepares the run folder of a run in `world`: whatever is
+    /// wrong with them is said before anything is played.
     pub fn open(args: &'a RunArgs, world: &'static str) -> Result<Self, Failure> {
         let scenario = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
         for warning in scenario.warnings() {
             eprintln!("warning: {warning}");
         }
+        let explicit = scenario.explicit(args.seed);
+        let drawn = &explicit.faults[scenario.faults.len()..];
+        if !drawn.is_empty() {
+            eprintln!("note: seed {} draws these faults; the run folder's scenario.toml has them, too", args.seed);
+            drawn.iter().for_each(|fault| eprintln!("  {fault}"));
+        }
+        let scenario = explicit;
         let default = || RunFolder::default_place(&scenario.name, world, args.seed);
         let place = args.out.clone().unwrap_or_else(default);
         let folder = RunFolder::prepare(&place).map_err(Failure::wrong_input)?;

@@ -4,7 +4,9 @@
 //! lasts; what is injected into it adds up (see [`Injection::and`]); a crash ends the freezes and the injections of the
 //! process it kills. To add a fault kind, give it a variant in
 //! `scenario::FaultKind`, an arm in [`Nemesis::play_one`], and, if it is not made of the operations there are, an
-//! [`Operation`].
+//! [`Operation`]. What seeds draw faults from is in [`menu`].
+
+mod menu;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +24,8 @@ use crate::{
     time::Instant,
     world::{BoxFuture, SharedWorld},
 };
+
+pub use menu::{Menu, Reach};
 
 /// What a world can do to a server, by its index.
 #[derive(Debug, Clone, PartialEq)]

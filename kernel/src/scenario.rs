@@ -8,8 +8,7 @@
 //! The way of a file, each step a module:
 //!
 //! 1. `source` and `overrides`: text to a TOML tree in which every value knows where it was written.
-//! 2. `raw`: serde's structs, the schema. `schema` puts serde's complaints in this module's words; what the format knows
-//!    but this version does not run (`later`) is turned down by name.
+//! 2. `raw`: serde's structs, the schema. `schema` puts serde's complaints in this module's words.
 //! 3. `resolve`: types, bounds, defaults and rules between keys, to the types in `model`.
 //!
 //! Nothing outside this module sees a raw struct, a span or a TOML value. This module opens the scenario file, and
@@ -20,7 +19,6 @@ mod defaults;
 pub mod duration;
 mod error;
 pub(crate) mod keys;
-mod later;
 mod loose;
 mod metric;
 mod model;
@@ -44,7 +42,7 @@ pub use self::{
     error::{Mistake, Place, ScenarioError},
     metric::Unit,
     model::*,
-    names::UnknownName,
+    names::{FaultName, UnknownName},
     resolve::limits,
     size::SizeError,
 };

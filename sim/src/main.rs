@@ -1,25 +1,31 @@
 //! `sim`: plays a scenario in the deterministic simulation.
 
+mod hunt;
 mod many;
 mod progress;
+mod shrink;
+mod tip;
 mod verify;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::AtomicU64},
 };
 
 use clap::{Parser, Subcommand};
 use kernel::{
-    cli::{Exit, Failure, RunArgs, Session},
+    cli::{Exit, Failure, RunArgs, Session, quoted},
     record::folder::{CalibrationInfo, RunInfo},
 };
 use sim::{Plan, SimulationError, calibration::Calibration};
 
 use crate::{
+    hunt::HuntArgs,
     many::ManyArgs,
+    shrink::ShrinkArgs,
+    tip::TipArgs,
     verify::{VerifyArgs, side::SideArgs},
 };
 
@@ -53,6 +59,15 @@ enum Command {
     /// Plays every run twice, in processes as different as can be arranged, and compares all that happens
     Verify(VerifyArgs),
 
+    /// Takes away from a scenario that fails what is not needed for it to fail
+    Shrink(ShrinkArgs),
+
+    /// Draws faults until a run fails
+    Hunt(HuntArgs),
+
+    /// Finds where runs tip: from holding what is expected to failing it, or from recovery to none
+    Tip(TipArgs),
+
     /// One of those processes
     #[command(hide = true)]
     Side(SideArgs),
@@ -77,6 +92,9 @@ fn run(options: &Options) -> Result<Exit, Failure> {
     }
     match (&options.command, &options.run) {
         (Some(Command::Verify(args)), None) => verify::run(args),
+        (Some(Command::Shrink(args)), None) => shrink::run(args),
+        (Some(Command::Hunt(args)), None) => hunt::run(args),
+        (Some(Command::Tip(args)), None) => tip::run(args),
         (Some(Command::Side(args)), None) => verify::side::run(args),
         (Some(_), Some(_)) => {
             Err(Failure::wrong_input("options go behind the command: sim verify SCENARIO --seeds 0..20"))
@@ -87,10 +105,7 @@ fn run(options: &Options) -> Result<Exit, Failure> {
 }
 
 fn play(options: &Options, args: &RunArgs) -> Result<Exit, Failure> {
-    let calibration = match &options.calibration {
-        Some(path) => Calibration::load(path).map_err(Failure::wrong_input)?,
-        None => Calibration::default(),
-    };
+    let calibration = calibrated(options.calibration.as_deref())?;
     match options.many.seeds {
         Some(seeds) => many::run(options, args, seeds, calibration),
         None => run_once(options, args, calibration),
@@ -107,6 +122,17 @@ fn run_once(options: &Options, args: &RunArgs, calibration: Calibration) -> Resu
     let now = Arc::new(AtomicU64::new(0));
     let played = progress::shown(duration, &now, || sim::play(&plan, &now)).map_err(failed)?;
     session.conclude(&info, &played.records, duration, Some(late), replay(options, args))
+}
+
+/// The calibration of this file, or the built-in one.
+fn calibrated(path: Option<&Path>) -> Result<Calibration, Failure> {
+    path.map_or_else(|| Ok(Calibration::default()), Calibration::load).map_err(Failure::wrong_input)
+}
+
+/// What has `sim` play a scenario of its own making, as a shell reads it.
+fn arguments(scenario: &Path, seed: u64, calibration: Option<&Path>) -> String {
+    let calibration = calibration.map(|path| format!(" --calibration {}", quoted(&path.to_string_lossy())));
+    format!("{} --seed {seed}{}", quoted(&scenario.to_string_lossy()), calibration.unwrap_or_default())
 }
 
 fn calibration_info(calibration: &Calibration) -> CalibrationInfo {

@@ -70,6 +70,7 @@ impl Played {
     /// The invariants that it breaks, being what came of `plan`.
     pub fn broken(&self, plan: &Plan) -> Vec<Broken> {
         let Plan { scenario, seed, calibration } = plan;
+        let scenario = &scenario.explicit(*seed);
         let (duration, late) = (scenario.duration, Some(calibration.timers_late_max()));
         invariant::check(&Evidence { scenario, seed: *seed, duration, late, records: &self.records })
     }
@@ -135,7 +136,7 @@ pub fn play_told(plan: &Plan, progress: &AtomicU64, listener: Listener) -> Resul
 }
 
 fn simulate(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<Played, SimulationError> {
-    let scenario = plan.scenario.clone();
+    let scenario = plan.scenario.explicit(plan.seed);
     let inputs = inputs(plan)?;
     let settings = Settings::of(&scenario.servers, &scenario.workload);
     let serve: Software = Arc::new(move |world, recorder, name, injector| {

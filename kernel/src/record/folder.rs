@@ -19,8 +19,10 @@ use crate::{
     scenario::Scenario,
 };
 
-const SCENARIO: &str = "scenario.toml";
-const RUN: &str = "run.json";
+/// The resolved scenario.
+pub const SCENARIO: &str = "scenario.toml";
+/// [`RunInfo`].
+pub const RUN: &str = "run.json";
 const REQUESTS: &str = "requests.jsonl";
 const ATTEMPTS: &str = "attempts.jsonl";
 const EVENTS: &str = "events.jsonl";

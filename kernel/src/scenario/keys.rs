@@ -123,6 +123,33 @@ impl Value for Vec<Code> {
     }
 }
 
+impl<T: Named> Value for Vec<T> {
+    type Read = Vec<Spanned<Choice<T>>>;
+    /// What to write instead of an empty list.
+    type Limits = &'static str;
+
+    fn resolve(setting: &Setting<Self::Read>, instead: &&'static str) -> Result<Self, Problem> {
+        let mut values = Vec::new();
+        for choice in setting.read()? {
+            let (span, Choice(value)) = (choice.span(), choice.into_inner());
+            if values.contains(&value) {
+                let twice = format!("`{}` is in the list already; leave one out", value.to_name());
+                return Err(Problem::at(span, twice));
+            }
+            values.push(value);
+        }
+        if values.is_empty() {
+            return Err(Problem::at(setting.span(), format!("the list is empty; {instead}")));
+        }
+        Ok(values)
+    }
+
+    fn written(&self) -> Option<String> {
+        let names: Vec<_> = self.iter().map(|value| value.to_name()).collect();
+        Some(list(&names))
+    }
+}
+
 impl<T: Value> Value for Option<T> {
     type Read = T::Read;
     type Limits = T::Limits;

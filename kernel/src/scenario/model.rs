@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::names::{BalancingName, FaultName, Named, WorkloadName};
-use crate::{policy::Policies, server::Admission, status::Code};
+use crate::{nemesis::Menu, policy::Policies, server::Admission, status::Code};
 
 /// One failure story: servers, load, a network, a client, faults, and what is expected of it all.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,8 @@ pub struct Scenario {
     pub network: Network,
     /// How a call is made of attempts.
     pub client: Client,
+    /// What the seed draws more faults from; see [`Scenario::explicit`].
+    pub nemesis: Option<Menu>,
     /// In file order; `fault-N` names the one at index N.
     pub faults: Vec<Fault>,
     /// In file order.
@@ -290,6 +292,30 @@ impl FaultKind {
             | Self::Errors { duration, .. }
             | Self::Slow { duration, .. } => *duration,
             Self::Crash { .. } | Self::Reset => None,
+        }
+    }
+
+    /// After how long it is lifted or, if it is a crash, the process is started again; `None` if that never happens, and
+    /// for a reset.
+    pub fn lasts(&self) -> Option<Duration> {
+        match self {
+            Self::Crash { restart_after } => *restart_after,
+            kind => kind.duration(),
+        }
+    }
+
+    /// Has it last that long. A reset does not.
+    pub fn last(&mut self, long: Duration) {
+        match self {
+            Self::Crash { restart_after: duration }
+            | Self::Freeze { duration }
+            | Self::Delay { duration, .. }
+            | Self::Partition { duration, .. }
+            | Self::Loss { duration, .. }
+            | Self::Bandwidth { duration, .. }
+            | Self::Errors { duration, .. }
+            | Self::Slow { duration, .. } => *duration = Some(long),
+            Self::Reset => {}
         }
     }
 

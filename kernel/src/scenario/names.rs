@@ -38,7 +38,7 @@ pub struct UnknownName {
 
 /// A fault kind without its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FaultName {
+pub enum FaultName {
     Crash,
     Freeze,
     Delay,

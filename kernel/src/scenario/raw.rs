@@ -1,7 +1,5 @@
 //! The schema: a scenario file as serde reads it. Unknown keys stop here; types, bounds and defaults are the business
 //! of `resolve`. Every key is optional here, so that a missing one is reported like any other mistake.
-//!
-//! The keys of later versions are not fields (see `later`).
 
 use std::time::Duration;
 
@@ -17,7 +15,7 @@ use super::{
     source::Span,
     table::Table,
 };
-use crate::{policy, policy::each_policy, server::Admission, status::Code};
+use crate::{nemesis::Menu, policy, policy::each_policy, server::Admission, status::Code};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -30,6 +28,7 @@ pub(super) struct Scenario {
     pub(super) load: Option<Spanned<Table<Load>>>,
     pub(super) network: Table<Network>,
     pub(super) client: Table<Client>,
+    pub(super) nemesis: Option<Table<<Menu as KeyTable>::Raw>>,
     pub(super) fault: Vec<Spanned<Table<Fault>>>,
     pub(super) expect: Vec<Spanned<Table<Expect>>>,
 }
@@ -105,10 +104,10 @@ macro_rules! client {
             }
         }
 
-        /// The keys of the policies' tables, by the tables' paths.
-        pub(super) fn policy_homes() -> Vec<(String, &'static [&'static str])> {
-            let servers = Admission::homes("servers.admission");
-            [$( policy::$table::homes(concat!("client.", stringify!($policy))), )* servers].concat()
+        /// The keys of the tables that are declared, by the tables' paths.
+        pub(super) fn declared_homes() -> Vec<(String, &'static [&'static str])> {
+            let (servers, nemesis) = (Admission::homes("servers.admission"), Menu::homes("nemesis"));
+            [$( policy::$table::homes(concat!("client.", stringify!($policy))), )* servers, nemesis].concat()
         }
     };
 }

@@ -23,7 +23,7 @@ use super::{
     source::Span,
     table::Table,
 };
-use crate::{server::Admission, status::Code};
+use crate::{nemesis::Menu, server::Admission, status::Code};
 
 /// Files that the scenario names are looked for in `base`.
 pub(super) fn scenario(raw: &raw::Scenario, base: &Path) -> Result<Scenario, Problem> {
@@ -40,6 +40,7 @@ pub(super) fn scenario(raw: &raw::Scenario, base: &Path) -> Result<Scenario, Pro
         load: load(raw.load.as_ref())?,
         network: network(&raw.network)?,
         client: client::client(&raw.client, base)?,
+        nemesis: raw.nemesis.as_ref().map(|table| Menu::resolve(table)).transpose()?,
         expectations: expectations::all(&raw.expect, faults.len())?,
         servers,
         faults,

@@ -10,7 +10,6 @@ use serde::{
 
 use super::{
     error::Problem,
-    later::{self, unavailable},
     nearest::{backticked, nearest},
     raw,
     source::{Node, Tree},
@@ -47,10 +46,6 @@ fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
 fn explain_unknown(error: &toml::de::Error, key: &str, allowed: &[&str], node: Option<&Node>) -> Problem {
     let table = node.and_then(|node| node.path.rsplit_once('.')).map_or("", |(table, _)| table);
     let place = place(table);
-    if node.is_some_and(later::has_key) {
-        let help = format!("available {place}: {}", backticked(allowed));
-        return Problem::new(error.span(), unavailable(key)).help(help);
-    }
     let guess = nearest(key, allowed.iter().copied());
     let did_you_mean = guess.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
     let problem = Problem::new(error.span(), format!("unknown key `{key}` {place}{did_you_mean}"));
@@ -95,10 +90,10 @@ fn homes(key: &str) -> Vec<String> {
         ("client.health_check", fields::<raw::HealthCheck>()),
     ];
     let lists = [("fault", fields::<raw::Fault>()), ("expect", fields::<raw::Expect>())];
-    let policies = raw::policy_homes();
-    let policies = policies.iter().map(|(table, keys)| (&**table, *keys));
+    let declared = raw::declared_homes();
+    let declared = declared.iter().map(|(table, keys)| (&**table, *keys));
     let homes =
-        tables.into_iter().chain(policies).filter(|(_, keys)| keys.contains(&key)).map(|(table, _)| place(table));
+        tables.into_iter().chain(declared).filter(|(_, keys)| keys.contains(&key)).map(|(table, _)| place(table));
     homes.chain(lists.into_iter().filter(|(_, k)| k.contains(&key)).map(|(list, _)| format!("in [[{list}]]"))).collect()
 }
 

@@ -109,8 +109,6 @@ pub(super) struct Tree {
 pub(super) struct Node {
     /// Dotted, list items by number: `fault.0.kind`.
     pub(super) path: String,
-    /// The path with a `*` for each number: what the schema calls it.
-    pub(super) pattern: String,
     key: Span,
     pub(super) value: Span,
     pub(super) is_table: bool,
@@ -119,7 +117,7 @@ pub(super) struct Node {
 impl Tree {
     pub(super) fn of(table: &Spanned<DeTable<'_>>) -> Self {
         let mut tree = Self::default();
-        tree.add_table("", "", table.get_ref());
+        tree.add_table("", table.get_ref());
         tree
     }
 
@@ -130,21 +128,21 @@ impl Tree {
         exact.or_else(|| self.nodes.iter().filter(|node| encloses(&node.value, span)).min_by_key(|n| n.value.len()))
     }
 
-    fn add_table(&mut self, path: &str, pattern: &str, table: &DeTable<'_>) {
+    fn add_table(&mut self, path: &str, table: &DeTable<'_>) {
         for (key, value) in table {
             let name = key.get_ref();
-            self.add(join(path, name), join(pattern, name), key.span(), value);
+            self.add(join(path, name), key.span(), value);
         }
     }
 
-    fn add(&mut self, path: String, pattern: String, key: Span, value: &Spanned<DeValue<'_>>) {
+    fn add(&mut self, path: String, key: Span, value: &Spanned<DeValue<'_>>) {
         let is_table = value.get_ref().is_table();
-        self.nodes.push(Node { path: path.clone(), pattern: pattern.clone(), key, value: value.span(), is_table });
+        self.nodes.push(Node { path: path.clone(), key, value: value.span(), is_table });
         match value.get_ref() {
-            DeValue::Table(table) => self.add_table(&path, &pattern, table),
+            DeValue::Table(table) => self.add_table(&path, table),
             DeValue::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.add(join(&path, &index.to_string()), join(&pattern, "*"), item.span(), item);
+                    self.add(join(&path, &index.to_string()), item.span(), item);
                 }
             }
             _ => {}

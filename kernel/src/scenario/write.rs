@@ -1,6 +1,9 @@
 //! A scenario back to TOML: every value, in the order of the format's documentation.
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::{self, Display},
+    time::Duration,
+};
 
 use super::{
     bandwidth, duration,
@@ -28,7 +31,11 @@ impl Scenario {
         load(&mut page, &self.load);
         network(&mut page, &self.network);
         client(&mut page, &self.client);
+        if let Some(menu) = &self.nemesis {
+            menu.write(&mut page, "nemesis");
+        }
         for one in &self.faults {
+            page.header("[[fault]]");
             fault(&mut page, one);
         }
         for one in &self.expectations {
@@ -142,8 +149,16 @@ fn client(page: &mut Page, client: &Client) {
     client.policies.write(page);
 }
 
+impl Display for Fault {
+    /// As an inline table.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut page = Page::default();
+        fault(&mut page, self);
+        write!(f, "{{ {} }}", page.text.trim_end().replace('\n', ", "))
+    }
+}
+
 fn fault(page: &mut Page, fault: &Fault) {
-    page.header("[[fault]]");
     page.key("at", time(fault.at));
     page.key("kind", text(fault.kind.name()));
     match fault.targets.as_slice() {

@@ -72,13 +72,6 @@ fn every_wrong_override_is_told_apart_from_the_file() {
 }
 
 #[test]
-fn what_comes_later_is_turned_down_by_name() {
-    let message = parse(&["nemesis.rate=1"]).unwrap_err().to_string();
-    let rest = message.strip_prefix("`nemesis` is not available in this version\n").expect(&message);
-    assert!(rest.contains("\n = available"), "{message}");
-}
-
-#[test]
 fn overrides_change_values_of_every_shape() {
     let changed = parse(&[
         "name=other",

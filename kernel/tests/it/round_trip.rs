@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kernel::{
+    nemesis::Menu,
     policy::{
         Bulkhead, Cache, CircuitBreaker, FailurePercentage, Fallback, FallbackKind, Hedging, OutlierDetection,
         Policies, RateLimit, RetryBudget, RetryThrottling, Scope, SlowStart, SuccessRate,
@@ -332,8 +333,28 @@ fn expectation(faults: usize) -> impl Strategy<Value = Expectation> {
     )
 }
 
+fn menu() -> impl Strategy<Value = Menu> {
+    let Menu { kinds, targets, .. } = Menu::default();
+    let lists = (subsequence(kinds, 1..=9).prop_shuffle(), subsequence(targets, 1..=4).prop_shuffle());
+    let faults = [1..=64_usize, 1..=64_usize];
+    (lists, faults, (from(1), option::of(from(1))), any::<[bool; 2]>()).prop_map(
+        |((kinds, targets), [a, b], (low, high), [overlap, swarm])| Menu {
+            kinds,
+            targets,
+            faults_min: a.min(b),
+            faults_max: a.max(b),
+            duration_min: high.map_or(low, |high| low.min(high)),
+            duration_max: high.map(|high| low.max(high)),
+            overlap,
+            swarm,
+        },
+    )
+}
+
 fn scenario() -> impl Strategy<Value = Scenario> {
-    let parts = (servers(), workload(), load(), network(), client());
+    // Boxed: as one value, the state of all of them does not fit on a test's stack.
+    let client = (client().boxed(), option::of(menu()).boxed());
+    let parts = (servers().boxed(), workload().boxed(), load(), network(), client);
     ("[a-zA-Z0-9_-]{1,64}", option::of(any::<String>()), from(1), parts, 0..4_usize)
         .prop_flat_map(|(name, question, duration, parts, faults)| {
             let faults = vec(fault(&parts.0, duration), faults);
@@ -341,8 +362,20 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         })
         .prop_flat_map(|(head, faults)| (Just(head), vec(expectation(faults.len()), 0..4), Just(faults)))
         .prop_map(|((name, question, duration, parts), expectations, faults)| {
-            let (servers, workload, load, network, client) = parts;
-            Scenario { name, question, duration, servers, workload, load, network, client, faults, expectations }
+            let (servers, workload, load, network, (client, nemesis)) = parts;
+            Scenario {
+                name,
+                question,
+                duration,
+                servers,
+                workload,
+                load,
+                network,
+                client,
+                nemesis,
+                faults,
+                expectations,
+            }
         })
 }
 

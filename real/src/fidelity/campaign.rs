@@ -148,6 +148,13 @@ fn stories(args: &FidelityArgs) -> Result<Vec<Story>, Failure> {
     for file in &args.scenarios {
         let load = |overrides: Vec<String>| -> Result<_, Failure> {
             let scenario = Scenario::load(file, &overrides).map_err(Failure::wrong_input)?;
+            if scenario.nemesis.is_some() {
+                return Err(Failure::wrong_input(format!(
+                    "{} draws its faults with [nemesis], and a campaign plays the same ones with every seed; play it \
+                     once and take the scenario.toml of the run folder",
+                    file.display()
+                )));
+            }
             Ok(Story { file: file.clone(), overrides, scenario })
         };
         let plain = load(args.overrides.clone())?;

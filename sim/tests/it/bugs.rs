@@ -3,7 +3,7 @@
 use std::fs;
 
 use clap::ValueEnum;
-use kernel::{bug::Bug, invariant::Invariant};
+use kernel::{bug::Bug, invariant::Invariant, scenario::Scenario};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -85,6 +85,25 @@ fn every_bug_breaks_its_invariant_and_ends_in_4() {
             "\n  An invariant is broken (seed 0): a bug of this program, not of the scenario.\n  ✗ \"{invariant}\""
         );
         assert!(with.stdout.contains(&told), "{with:?}");
+    }
+}
+
+/// One fault at most, and a request or two: with `--nocapture` it prints how small each gets.
+#[test]
+fn what_a_bug_breaks_shrinks_to_what_still_breaks() {
+    let folder = folder();
+    for bug in Bug::value_variants() {
+        let (invariant, setting) = breaks(*bug);
+        let arguments = ["--set", setting, "--bug", &name(*bug)];
+        let shrunk = run(&folder, &[&["shrink", "story.toml", "--out", "small.toml"][..], &arguments].concat());
+        let told = format!("SHRUNK  story (sim, seed 0): the invariant \"{invariant}\" is broken\n");
+        assert!(shrunk.code == Some(0) && shrunk.stdout.starts_with(&told), "{shrunk:?}");
+        let small = Scenario::load(&folder.path().join("small.toml"), &[]).unwrap();
+        assert!(small.faults.len() == 1 && small.faults[0].targets.len() == 1, "{shrunk:?}");
+        let with = run(&folder, &["small.toml", "--bug", &name(*bug)]);
+        assert_eq!(with.code, Some(4), "{with:?}");
+        assert_eq!(run(&folder, &["small.toml"]).code, Some(0), "the bug, and nothing else, breaks it");
+        println!("{}", shrunk.stdout);
     }
 }
 

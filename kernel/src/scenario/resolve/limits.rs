@@ -58,6 +58,8 @@ pub const CHOICE_COUNT: RangeInclusive<usize> = 2..=100;
 pub const BACKOFF_MULTIPLIER: RangeInclusive<f64> = 1.0..=1_000.0;
 /// Of a service time; a fault makes no server faster.
 pub const SLOW_FACTOR: RangeInclusive<f64> = 1.0..=10_000.0;
+/// Drawn for one run.
+pub const FAULTS: RangeInclusive<usize> = 1..=64;
 /// A probability, or a metric that is a share.
 pub const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 /// A metric that is a count or a rate per second.

@@ -1,0 +1,270 @@
+//! Faults that a seed draws: what `[nemesis]` says of them, and the draw.
+//!
+//! Swarm testing (Groce and others, 2012): each run allows itself a random half of the kinds, and a pace of its own, so
+//! that some are all crashes and others mix everything. How many servers a fault hits is drawn by Jepsen's names. What is
+//! drawn is rounded to milliseconds and thousandths, as a file has it: it can be written down, and needs nothing random to
+//! be played again.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use crate::{
+    entropy::{Entropy, unit},
+    scenario::{
+        Direction, Fault, FaultKind, FaultName, Scenario,
+        keys::{KeyTable, Named, Problem, limits, ordered, table},
+    },
+    status::Code,
+};
+
+table! {
+    /// `[nemesis]`: faults that the seed draws, behind those of the file.
+    Menu {
+        /// Of faults.
+        kinds: Vec<FaultName> = FaultName::NAMES.iter().map(|(kind, _)| *kind).collect(),
+            "to draw no faults, leave the table out";
+        /// Of numbers of servers that one fault hits.
+        targets: Vec<Reach> = Reach::NAMES.iter().map(|(reach, _)| *reach).collect(),
+            "to draw any of them, leave the key out";
+        /// In one run.
+        faults_min: usize = 1, limits::FAULTS;
+        faults_max: usize = 6, limits::FAULTS;
+        /// Of one fault; of a crash, until the restart.
+        duration_min: Duration = Duration::from_millis(100), limits::DURATION;
+        /// A third of the run unless given.
+        duration_max: Option<Duration> = None, limits::DURATION;
+        /// Whether a fault may begin before the last one is over.
+        overlap: bool = true, ();
+        /// Whether each run draws from a random half of the kinds, at a pace of its own.
+        swarm: bool = true, ();
+    }
+    settle = settle;
+}
+
+fn settle(menu: Menu, raw: &<Menu as KeyTable>::Raw) -> Result<Menu, Problem> {
+    let (least, most) = (raw.faults_min.as_ref(), raw.faults_max.as_ref());
+    // Who gives one of the two need not think of the other.
+    let faults_max = if most.is_none() { menu.faults_max.max(menu.faults_min) } else { menu.faults_max };
+    ordered(("faults_min", menu.faults_min, least), ("faults_max", faults_max, most))?;
+    if let Some(longest) = menu.duration_max {
+        let (low, high) = (raw.duration_min.as_ref(), raw.duration_max.as_ref());
+        ordered(("duration_min", menu.duration_min, low), ("duration_max", longest, high))?;
+    }
+    Ok(Menu { faults_max, ..menu })
+}
+
+/// How many servers a fault hits, as Jepsen names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// One.
+    One,
+    /// Less than half, and one at least.
+    Minority,
+    /// More than half.
+    Majority,
+    /// All.
+    All,
+}
+
+impl Named for Reach {
+    const WHAT: &'static str = "a number of targets";
+    const NAMES: &'static [(Self, &'static str)] =
+        &[(Self::One, "one"), (Self::Minority, "minority"), (Self::Majority, "majority"), (Self::All, "all")];
+}
+
+impl Reach {
+    fn of(self, replicas: usize) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Minority => (replicas.saturating_sub(1) / 2).max(1),
+            Self::Majority => replicas / 2 + 1,
+            Self::All => replicas,
+        }
+    }
+}
+
+impl Scenario {
+    /// The scenario that a run with this seed plays: with the faults that its `[nemesis]` draws, if it has one, in place
+    /// of it.
+    pub fn explicit(&self, seed: u64) -> Self {
+        let mut explicit = self.clone();
+        if let Some(menu) = explicit.nemesis.take() {
+            explicit.faults.extend(menu.draw(self, seed));
+        }
+        explicit
+    }
+}
+
+impl Menu {
+    /// Faults for a run of `scenario`, by their begin. They depend on the seed, the menu, and the scenario's duration and
+    /// replicas only.
+    fn draw(&self, scenario: &Scenario, seed: u64) -> Vec<Fault> {
+        let mut rng = Entropy::new(seed).stream("nemesis.menu");
+        let mut kinds: Vec<FaultName> = self.kinds.iter().copied().filter(|_| unit(&mut rng) < 0.5).collect();
+        if kinds.is_empty() {
+            kinds.push(*any(&self.kinds, &mut rng));
+        }
+        // From half as long as usual to double.
+        let mut pace = 2.0_f64.powf(2.0 * unit(&mut rng) - 1.0);
+        if !self.swarm {
+            (kinds, pace) = (self.kinds.clone(), 1.0);
+        }
+        let count = self.faults_min + below(self.faults_max - self.faults_min + 1, &mut rng);
+        let mut faults: Vec<Fault> = (0..count).map(|_| self.fault(scenario, &kinds, pace, &mut rng)).collect();
+        faults.sort_by_key(|fault| fault.at);
+        if self.overlap { faults } else { one_after_the_other(faults) }
+    }
+
+    /// It begins after the first tenth of the run and before the last fifth.
+    fn fault(&self, scenario: &Scenario, kinds: &[FaultName], pace: f64, rng: &mut impl Rng) -> Fault {
+        let kind = *any(kinds, rng);
+        let run = scenario.duration;
+        let at = millis(run.as_secs_f64() * (0.1 + 0.7 * unit(rng))).min(run);
+        let shortest = self.duration_min;
+        let longest = self.duration_max.unwrap_or(run / 3).max(shortest);
+        let lasts = spread(shortest.as_secs_f64(), longest.as_secs_f64(), rng) * pace;
+        let lasts = millis(lasts).clamp(shortest, longest);
+        let replicas = scenario.servers.replicas;
+        let targets = targets(any(&self.targets, rng).of(replicas), replicas, rng);
+        Fault { at, targets, kind: of_kind(kind, lasts, rng) }
+    }
+}
+
+/// Each ends before the next begins; of several that begin at once, the first is left.
+fn one_after_the_other(mut faults: Vec<Fault>) -> Vec<Fault> {
+    faults.dedup_by_key(|fault| fault.at);
+    let ends: Vec<Duration> = faults.iter().skip(1).map(|fault| fault.at).collect();
+    for (fault, end) in faults.iter_mut().zip(ends) {
+        let room = end - fault.at;
+        if fault.kind.lasts().is_some_and(|lasts| lasts > room) {
+            fault.kind.last(room);
+        }
+    }
+    faults
+}
+
+fn targets(count: usize, replicas: usize, rng: &mut impl Rng) -> Vec<usize> {
+    let mut rest: Vec<usize> = (0..replicas).collect();
+    let mut targets: Vec<usize> = (0..count).map(|_| rest.swap_remove(below(rest.len(), rng))).collect();
+    targets.sort_unstable();
+    targets
+}
+
+fn of_kind(kind: FaultName, lasts: Duration, rng: &mut impl Rng) -> FaultKind {
+    let duration = Some(lasts);
+    match kind {
+        FaultName::Crash => FaultKind::Crash { restart_after: duration },
+        FaultName::Freeze => FaultKind::Freeze { duration },
+        FaultName::Delay => {
+            let latency = millis(spread(0.005, 3.0, rng));
+            FaultKind::Delay { latency, jitter: millis(latency.as_secs_f64() * unit(rng)), duration }
+        }
+        FaultName::Partition => {
+            let direction = *any(&[Direction::Both, Direction::To, Direction::From], rng);
+            FaultKind::Partition { direction, duration }
+        }
+        FaultName::Loss => FaultKind::Loss { rate: thousandths(spread(0.01, 0.8, rng)), duration },
+        FaultName::Bandwidth => FaultKind::Bandwidth { rate: spread(64.0, 50_000.0, rng) as u64 * 1_000, duration },
+        FaultName::Reset => FaultKind::Reset,
+        FaultName::Errors => {
+            let status = *any(&[Code::Unavailable, Code::Internal, Code::ResourceExhausted], rng);
+            FaultKind::Errors { rate: thousandths(spread(0.02, 1.0, rng)), status, duration }
+        }
+        FaultName::Slow => FaultKind::Slow { factor: thousandths(spread(1.5, 50.0, rng)), duration },
+    }
+}
+
+/// From `low` to `high`, each magnitude as likely.
+fn spread(low: f64, high: f64, rng: &mut impl Rng) -> f64 {
+    low * (high / low).powf(unit(rng))
+}
+
+fn below(bound: usize, rng: &mut impl Rng) -> usize {
+    (unit(rng) * bound as f64) as usize
+}
+
+/// `of` is not empty.
+fn any<'a, T>(of: &'a [T], rng: &mut impl Rng) -> &'a T {
+    &of[below(of.len(), rng)]
+}
+
+fn millis(seconds: f64) -> Duration {
+    Duration::from_millis((seconds * 1e3).round() as u64)
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn scenario(nemesis: &str) -> Scenario {
+        let text = format!(
+            "name = \"base\"\nduration = \"20s\"\n[servers]\nreplicas = 5\n[load]\nrate = 5\n\
+             [[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"*\"\n[nemesis]\n{nemesis}"
+        );
+        Scenario::parse("base.toml", &text, &[]).unwrap()
+    }
+
+    /// What 300 seeds draw, without the fault of the file.
+    fn drawn(nemesis: &str) -> Vec<Vec<Fault>> {
+        let scenario = scenario(nemesis);
+        (0..300).map(|seed| scenario.explicit(seed).faults.split_off(1)).collect()
+    }
+
+    #[test]
+    fn what_is_drawn_is_the_same_again_and_is_an_ordinary_file() {
+        let scenario = scenario("");
+        for seed in 0..300 {
+            let explicit = scenario.explicit(seed);
+            assert_eq!(explicit, scenario.explicit(seed));
+            assert_eq!(explicit, explicit.explicit(seed + 1), "there is nothing left to draw");
+            assert_eq!(explicit.faults[0], scenario.faults[0]);
+            assert_eq!(Scenario::parse("drawn.toml", &explicit.to_toml(), &[]).unwrap(), explicit);
+        }
+    }
+
+    #[test]
+    fn every_kind_count_and_number_of_targets_is_drawn() {
+        let drawn = drawn("");
+        let faults = || drawn.iter().flatten();
+        let kinds: BTreeSet<_> = faults().map(|fault| fault.kind.name()).collect();
+        let targets: BTreeSet<_> = faults().map(|fault| fault.targets.len()).collect();
+        let counts: BTreeSet<_> = drawn.iter().map(Vec::len).collect();
+        assert_eq!(kinds.len(), FaultName::NAMES.len());
+        assert_eq!(targets, BTreeSet::from([1, 2, 3, 5]), "one, a minority, a majority, all");
+        assert_eq!(counts, (1..=6).collect());
+        let swarms = |faults: &&Vec<Fault>| faults.iter().all(|fault| fault.kind.name() == faults[0].kind.name());
+        assert!(drawn.iter().filter(|faults| faults.len() > 3).any(|faults| swarms(&faults)));
+    }
+
+    #[test]
+    fn the_table_bounds_what_is_drawn() {
+        let bounded = drawn(
+            "kinds = [\"freeze\", \"crash\"]\ntargets = [\"one\"]\nfaults_min = 2\nfaults_max = 3\n\
+             duration_min = \"1s\"\nduration_max = \"2s\"\nswarm = false",
+        );
+        for fault in bounded.iter().flatten() {
+            assert!(["freeze", "crash"].contains(&fault.kind.name()) && fault.targets.len() == 1, "{fault:?}");
+            let lasts = fault.kind.lasts().unwrap();
+            assert!((1_000..=2_000).contains(&lasts.as_millis()), "{fault:?}");
+        }
+        assert!(bounded.iter().all(|faults| (2..=3).contains(&faults.len())));
+        let mixed =
+            bounded.iter().filter(|faults| faults.iter().any(|fault| fault.kind.name() != faults[0].kind.name()));
+        assert!(mixed.count() > 100, "without swarms each run draws from all kinds");
+    }
+
+    #[test]
+    fn without_overlap_a_fault_is_over_before_the_next_begins() {
+        let ends = |fault: &Fault| fault.at + fault.kind.lasts().unwrap_or_default();
+        let apart = |faults: &Vec<Fault>| faults.windows(2).all(|pair| ends(&pair[0]) <= pair[1].at);
+        assert!(drawn("overlap = false\nfaults_min = 6").iter().all(apart));
+        assert!(!drawn("faults_min = 6").iter().all(apart));
+    }
+}

@@ -1,0 +1,194 @@
+//! What can be taken away from a scenario at once.
+
+use std::time::Duration;
+
+use kernel::scenario::{Fault, Phase, Scenario};
+
+/// A change that makes a scenario less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Without the faults at these places, ascending.
+    WithoutFaults(Vec<usize>),
+    /// A fault of several targets, without the one at this place.
+    WithoutTarget { fault: usize, place: usize },
+    /// Without a server that no fault hits; those behind it move up.
+    WithoutServer(usize),
+    /// A number, lower.
+    Lower(Number, u64),
+}
+
+/// A number that can be lowered, to a rung of a ladder: 1, 2, 5, 10, 20, 50 and so on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// Of the load, in requests per 1,000 s.
+    Rate,
+    /// Of the run, in milliseconds, as the others.
+    Duration,
+    /// How long a fault lasts; of a crash, until the restart.
+    Lasts(usize),
+    /// When a fault begins. 0 is a rung, too.
+    At(usize),
+}
+
+/// Every change that takes away one thing, or lowers one number by one rung.
+pub fn every(scenario: &Scenario) -> Vec<Step> {
+    let faults = 0..scenario.faults.len();
+    let mut steps: Vec<Step> = faults.clone().map(|fault| Step::WithoutFaults(vec![fault])).collect();
+    for (fault, Fault { targets, .. }) in scenario.faults.iter().enumerate() {
+        steps.extend((0..targets.len()).map(|place| Step::WithoutTarget { fault, place }));
+    }
+    steps.extend((0..scenario.servers.replicas).map(Step::WithoutServer));
+    let of_faults = faults.flat_map(|fault| [Number::Lasts(fault), Number::At(fault)]);
+    for number in [Number::Rate, Number::Duration].into_iter().chain(of_faults) {
+        steps.extend(number.rungs_below(scenario).last().map(|value| Step::Lower(number, *value)));
+    }
+    steps
+}
+
+impl Step {
+    /// `scenario` after it; `None` if that is none.
+    pub fn apply(&self, scenario: &Scenario) -> Option<Scenario> {
+        let mut less = scenario.clone();
+        match self {
+            Self::WithoutFaults(faults) => without_faults(&mut less, faults)?,
+            Self::WithoutTarget { fault, place } => {
+                let targets = &mut less.faults.get_mut(*fault)?.targets;
+                if targets.len() < 2 || *place >= targets.len() {
+                    return None;
+                }
+                targets.remove(*place);
+            }
+            Self::WithoutServer(server) => without_server(&mut less, *server)?,
+            Self::Lower(number, value) => number.set(&mut less, *value),
+        }
+        // What contradicts itself is no scenario, and what is written to a file is what is played.
+        Scenario::parse("shrunk", &less.to_toml(), &[]).ok()
+    }
+}
+
+/// `None` if an expectation is about one of them.
+fn without_faults(scenario: &mut Scenario, removed: &[usize]) -> Option<()> {
+    for expectation in &mut scenario.expectations {
+        if let Some(Phase::Fault(index)) = &mut expectation.during {
+            if removed.contains(index) {
+                return None;
+            }
+            *index -= removed.iter().filter(|place| **place < *index).count();
+        }
+    }
+    let kept = std::mem::take(&mut scenario.faults).into_iter().enumerate();
+    scenario.faults = kept.filter(|(place, _)| !removed.contains(place)).map(|(_, fault)| fault).collect();
+    Some(())
+}
+
+fn without_server(scenario: &mut Scenario, server: usize) -> Option<()> {
+    let is_hit = scenario.faults.iter().any(|fault| fault.targets.contains(&server));
+    if is_hit || scenario.servers.replicas < 2 {
+        return None;
+    }
+    scenario.servers.replicas -= 1;
+    for target in scenario.faults.iter_mut().flat_map(|fault| &mut fault.targets) {
+        *target -= usize::from(*target > server);
+    }
+    Some(())
+}
+
+impl Number {
+    /// Those below its value, ascending; none if the scenario does not have it.
+    pub fn rungs_below(self, scenario: &Scenario) -> Vec<u64> {
+        let Some(value) = self.get(scenario) else { return Vec::new() };
+        let (least, zero) = match self {
+            Self::Rate => (100, None),
+            Self::Duration => (1_000, None),
+            Self::Lasts(_) => (10, None),
+            Self::At(_) => (100, Some(0)),
+        };
+        let decades = std::iter::successors(Some(1_u64), |decade| decade.checked_mul(10));
+        let rungs = decades.flat_map(|decade| [1, 2, 5].map(|digit| digit * decade)).skip_while(|rung| *rung < least);
+        // Of what is no whole number of the unit, its whole part is lower.
+        zero.into_iter().chain(rungs).take_while(|rung| *rung < value).collect()
+    }
+
+    fn get(self, scenario: &Scenario) -> Option<u64> {
+        Some(match self {
+            Self::Rate => (scenario.load.rate * 1e3).ceil() as u64,
+            Self::Duration => millis(scenario.duration),
+            Self::Lasts(fault) => millis(scenario.faults.get(fault)?.kind.lasts()?),
+            Self::At(fault) => millis(scenario.faults.get(fault)?.at),
+        })
+    }
+
+    fn set(self, scenario: &mut Scenario, value: u64) {
+        let time = Duration::from_millis(value);
+        match self {
+            Self::Rate => scenario.load.rate = value as f64 / 1e3,
+            Self::Duration => scenario.duration = time,
+            Self::At(fault) => scenario.faults[fault].at = time,
+            Self::Lasts(fault) => scenario.faults[fault].kind.last(time),
+        }
+    }
+}
+
+/// Rounded up: no rung below it is lost.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+name = "steps"
+duration = "30s"
+[servers]
+replicas = 3
+[load]
+rate = 12.5
+[[fault]]
+at = "2s"
+kind = "freeze"
+target = ["server-0", "server-2"]
+duration = "70ms"
+[[fault]]
+at = "4s"
+kind = "reset"
+target = "server-2"
+[[expect]]
+metric = "retries"
+during = "fault-1"
+max = 0
+"#;
+
+    fn scenario() -> Scenario {
+        Scenario::parse("steps.toml", TEXT, &[]).unwrap()
+    }
+
+    #[test]
+    fn numbers_go_down_by_rungs() {
+        let rungs = |number: Number| number.rungs_below(&scenario());
+        assert_eq!(rungs(Number::Rate), [100, 200, 500, 1_000, 2_000, 5_000, 10_000]);
+        assert_eq!(rungs(Number::Duration), [1_000, 2_000, 5_000, 10_000, 20_000]);
+        assert_eq!(rungs(Number::Lasts(0)), [10, 20, 50]);
+        assert_eq!(rungs(Number::At(0)), [0, 100, 200, 500, 1_000]);
+        assert_eq!(rungs(Number::Lasts(1)), [0; 0], "a reset does not last");
+    }
+
+    #[test]
+    fn what_is_left_keeps_its_meaning() {
+        let without = Step::WithoutFaults(vec![0]).apply(&scenario()).unwrap();
+        assert_eq!(without.expectations[0].during, Some(Phase::Fault(0)));
+        assert_eq!(without.faults.len(), 1);
+        let without = Step::WithoutServer(1).apply(&scenario()).unwrap();
+        assert_eq!(without.servers.replicas, 2);
+        assert_eq!(without.faults.iter().map(|fault| &fault.targets[..]).collect::<Vec<_>>(), [&[0, 1][..], &[1]]);
+    }
+
+    #[test]
+    fn what_would_be_no_scenario_is_no_step() {
+        assert_eq!(Step::WithoutFaults(vec![1]).apply(&scenario()), None, "the expectation is about it");
+        assert_eq!(Step::WithoutServer(2).apply(&scenario()), None, "a fault hits it");
+        assert_eq!(Step::WithoutTarget { fault: 1, place: 0 }.apply(&scenario()), None, "it is the only one");
+        assert_eq!(Step::Lower(Number::Duration, 1_000).apply(&scenario()), None, "the faults begin later");
+    }
+}

@@ -1,0 +1,223 @@
+//! A reduction keeps the failure and takes away all else, and a hunt finds what there is to find.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Mutex, atomic::AtomicU64},
+    thread,
+};
+
+use kernel::scenario::Scenario;
+use sim::{
+    Plan,
+    reduction::{Reduced, ReductionError, reduce, short_toml, step},
+};
+use tempfile::TempDir;
+
+use crate::command::{Ended, sim};
+
+/// Three faults, of which each bound below needs one or none.
+const STORY: &str = r#"
+name = "story"
+duration = "40s"
+
+[servers]
+replicas = 3
+service_time_min = "20ms"
+
+[workload]
+sizes = ["8x8"]
+
+[load]
+rate = 20.0
+
+[client]
+attempt_timeout = "1s"
+
+[[fault]]
+at = "10s"
+kind = "crash"
+target = "server-0"
+restart_after = "3s"
+
+[[fault]]
+at = "17s"
+kind = "freeze"
+target = ["server-1", "server-2"]
+duration = "4s"
+
+[[fault]]
+at = "27s"
+kind = "delay"
+target = "*"
+latency = "100ms"
+duration = "5s"
+
+[[expect]]
+metric = "success_rate"
+min = 0.5
+
+"#;
+
+/// Too tight for the story, and the faults that the least scenario keeps of it.
+const PLANTED: &[(&str, &[usize])] = &[
+    ("metric = \"retries\"\nmax = 0", &[1]),
+    ("metric = \"failovers\"\nmax = 0", &[1]),
+    ("metric = \"latency_max\"\nmax = \"150ms\"", &[2]),
+    ("metric = \"latency_p99\"\nmax = \"900ms\"", &[1]),
+    ("metric = \"latency_p50\"\nmax = \"1ms\"", &[]),
+    ("metric = \"time_to_detect\"\nduring = \"fault-1\"\nmax = \"10ms\"", &[1]),
+    ("metric = \"time_to_detect\"\nduring = \"fault-2\"\nmax = \"1h\"", &[2]),
+    ("metric = \"latency_max\"\nduring = \"fault-2\"\nmax = \"150ms\"", &[2]),
+    ("metric = \"attempts_per_call\"\nmin = 2", &[]),
+    ("metric = \"goodput\"\nmin = 1000", &[]),
+];
+
+fn plan(text: &str) -> Plan {
+    let scenario = Scenario::parse("story.toml", text, &[]).unwrap();
+    Plan { scenario, seed: 1, calibration: Default::default() }
+}
+
+fn reduced(plan: &Plan) -> Reduced {
+    reduce(plan, &mut |_, _| {}).unwrap()
+}
+
+/// With `--nocapture` it prints how small each gets.
+#[test]
+fn planted_failures_shrink_until_nothing_more_can_be_taken_away() {
+    for_each_planted(|bound, faults| {
+        let plan = plan(&format!("{STORY}[[expect]]\n{bound}\n"));
+        let reduced = reduced(&plan);
+        let told = || format!("{bound}\n{} runs\n{}", reduced.trials, short_toml(&reduced.scenario));
+        let fails = |scenario: &Scenario| reduced.goal.is_met_by(&Plan { scenario: scenario.clone(), ..plan.clone() });
+        assert!(fails(&reduced.scenario), "{}", told());
+        for step in step::every(&reduced.scenario) {
+            if let Some(less) = step.apply(&reduced.scenario) {
+                assert!(!fails(&less), "{step:?} could be taken away\n{}", told());
+            }
+        }
+        assert!(reduced.is_minimal, "{}", told());
+        println!("{}\n", told());
+        assert_eq!(reduced.origins.len(), faults.len(), "{}", told());
+        assert!(reduced.scenario.expectations.len() == 1 && reduced.scenario.servers.replicas < 3, "{}", told());
+        assert!(reduced.scenario.load.rate < 20.0 && reduced.scenario.duration < plan.scenario.duration, "{}", told());
+    });
+}
+
+/// On a few threads.
+fn for_each_planted(check: impl Fn(&str, &[usize]) + Sync) {
+    let planted = Mutex::new(PLANTED.iter());
+    let next = || planted.lock().expect("taking the next one does not panic").next();
+    let work = || std::iter::from_fn(next).for_each(|&(bound, faults)| check(bound, faults));
+    thread::scope(|scope| {
+        (0..thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work)));
+    });
+}
+
+#[test]
+fn the_failure_that_is_kept_is_the_first_and_on_its_side() {
+    let bounds = "[[expect]]\nmetric = \"retries\"\nmin = 1\nmax = 1\n[[expect]]\nmetric = \"goodput\"\nmin = 1000\n";
+    let plan = plan(&format!("{STORY}{bounds}"));
+    let reduced = reduced(&plan);
+    assert_eq!(reduced.goal.to_string(), "retries is over its max");
+    let played = sim::play(&Plan { scenario: reduced.scenario.clone(), ..plan }, &AtomicU64::new(0)).unwrap();
+    let retries = played.records.requests.iter().map(|row| row.attempts.saturating_sub(1)).sum::<u32>();
+    assert!(retries > 1, "no retry at all would fail the expectation, too, and in another way");
+}
+
+#[test]
+fn what_passes_is_not_shrunk() {
+    let refused = reduce(&plan(STORY), &mut |_, _| {}).unwrap_err();
+    assert!(matches!(refused, ReductionError::Passes { seed: 1, .. }));
+}
+
+/// A folder with the story in it, which expects that nothing is retried.
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let text = format!("{STORY}[[expect]]\nmetric = \"retries\"\nmax = 0\n");
+    fs::write(folder.path().join("story.toml"), text).unwrap();
+    fs::write(folder.path().join("calm.toml"), STORY).unwrap();
+    folder
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Ended {
+    Ended::of(sim(folder).args(arguments))
+}
+
+#[test]
+fn a_run_folder_and_its_scenario_shrink_to_the_same_file_which_fails_so_as_it_is() {
+    let folder = folder();
+    let place = folder.path();
+    let failed = run(place, &["story.toml", "--seed", "1", "--out", "run"]);
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let of_file = run(place, &["shrink", "story.toml", "--seed", "1", "--out", "file/small.toml"]);
+    assert_eq!((of_file.code, &*of_file.stderr), (Some(0), ""), "{of_file:?}");
+    assert!(of_file.stdout.starts_with("SHRUNK  story (sim, seed 1): retries is over its max\n"), "{of_file:?}");
+    let of_run = run(place, &["shrink", "run", "--out", "small.toml"]);
+    assert_eq!(of_run.code, Some(0), "{of_run:?}");
+    let rules = |name: &str| {
+        let text = fs::read_to_string(place.join(name)).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(rules("small.toml"), rules("file/small.toml"));
+    assert!(fs::read_to_string(place.join("small.toml")).unwrap().contains("#   fault 2, the delay of "));
+    let again = run(place, &["small.toml", "--seed", "1"]);
+    assert_eq!(again.code, Some(1), "{again:?}");
+    let calm = run(place, &["shrink", "calm.toml", "--seed", "1"]);
+    assert_eq!(calm.code, Some(2), "{calm:?}");
+    assert!(calm.stderr.starts_with("error: `story` passes with seed 1, so there is nothing to shrink"), "{calm:?}");
+}
+
+/// What a command of an account does, run again.
+fn again(folder: &Path, ended: &Ended, label: &str) -> Ended {
+    let command = ended.account(label).trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
+    run(folder, &command.split(' ').collect::<Vec<_>>())
+}
+
+#[test]
+fn a_hunt_finds_a_scenario_that_fails_by_itself() {
+    let folder = folder();
+    let place = folder.path();
+    let arguments = ["hunt", "story.toml", "--set", "fault=[]", "--runs", "40", "--for", "10m"];
+    let found = run(place, &arguments);
+    assert_eq!(found.code, Some(1), "{found:?}");
+    assert!(found.stdout.contains(": retries is over its max\n"), "{found:?}");
+    let scenario = Scenario::load(&place.join(found.account("scenario")), &[]).unwrap();
+    assert!(scenario.nemesis.is_none() && !scenario.faults.is_empty());
+    assert!(scenario.faults.iter().all(|fault| found.stdout.contains(&format!("\n  {fault}\n"))), "{found:?}");
+    assert_eq!(again(place, &found, "replay").code, Some(1));
+    let shrunk = again(place, &found, "shrink");
+    assert_eq!(shrunk.code, Some(0), "{shrunk:?}");
+    // On however many cores: the first of all that fail.
+    let one = run(place, &[&arguments[..], &["--jobs", "1"]].concat());
+    let head = |ended: &Ended| ended.stdout.split(" after ").next().unwrap().to_owned();
+    assert_eq!((head(&one), one.account("scenario")), (head(&found), found.account("scenario")));
+}
+
+#[test]
+fn a_hunt_that_finds_nothing_says_so_and_keeps_what_it_is_asked_to() {
+    let folder = folder();
+    let place = folder.path();
+    let none = run(place, &["hunt", "calm.toml", "--runs", "3", "--invariants", "--keep", "--out", "kept"]);
+    let told = "NOTHING  story (sim, from seed 0): no run of 3 fails\n";
+    assert_eq!((none.code, &*none.stdout), (Some(0), told), "{none:?}");
+    assert_eq!(fs::read_dir(place.join("kept")).unwrap().count(), 3);
+}
+
+#[test]
+fn what_a_seed_draws_is_told_and_written_and_is_the_same_as_a_file() {
+    let folder = folder();
+    let place = folder.path();
+    let drawn = run(place, &["calm.toml", "--set", "nemesis={}", "--seed", "5", "--out", "run"]);
+    let written = Scenario::load(&place.join("run/scenario.toml"), &[]).unwrap();
+    assert!(written.nemesis.is_none() && written.faults.len() > 3, "behind those of the file");
+    assert!(drawn.stderr.starts_with("note: seed 5 draws these faults"), "{drawn:?}");
+    let told: Vec<_> = drawn.stderr.lines().skip(1).map(|line| line.trim().to_owned()).collect();
+    assert_eq!(told, written.faults[3..].iter().map(ToString::to_string).collect::<Vec<_>>());
+    let as_it_is = run(place, &["run/scenario.toml", "--seed", "5", "--out", "again"]);
+    assert_eq!(as_it_is.account("digest"), drawn.account("digest"));
+    let sweep = run(place, &["calm.toml", "--set", "nemesis={}", "--seeds", "5..6", "--out", "sweep"]);
+    assert_eq!(sweep.stderr, "", "{sweep:?}");
+    let row = fs::read_to_string(place.join("sweep/runs.jsonl")).unwrap();
+    assert!(row.contains(drawn.account("digest")), "{row}");
+}

@@ -1,0 +1,92 @@
+//! Where runs tip is found, told and written.
+
+use std::fs;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::command::{Ended, sim};
+
+/// One replica with one worker that takes 50 ms: it follows up to 20 requests a second.
+const STORY: &str = r#"name = "story"
+duration = "20s"
+
+[servers]
+replicas = 1
+workers = 1
+queue = 10000
+service_time_min = "50ms"
+
+[workload]
+sizes = ["8x8"]
+
+[load]
+rate = 5.0
+
+[[fault]]
+at = "5s"
+kind = "freeze"
+target = "server-0"
+duration = "1s"
+
+[[expect]]
+metric = "latency_p50"
+max = "300ms"
+"#;
+
+fn tip(folder: &TempDir, arguments: &[&str]) -> Ended {
+    fs::write(folder.path().join("story.toml"), STORY).unwrap();
+    Ended::of(sim(folder.path()).args(["tip", "story.toml"]).args(arguments))
+}
+
+fn rows(folder: &TempDir, file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(folder.path().join(file)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_service_tips_where_it_is_asked_for_more_than_it_can_do() {
+    let folder = TempDir::new().unwrap();
+    let found = tip(&folder, &["--along", "load.rate=5..60"]);
+    assert_eq!((found.code, &*found.stderr), (Some(0), ""), "{found:?}");
+    let boundary = rows(&folder, "runs/story/tip-load-rate/boundary.jsonl");
+    let (low, high) = (boundary[0]["low"].as_f64().unwrap(), boundary[0]["high"].as_f64().unwrap());
+    assert!((15.0..=20.0).contains(&low) && high == low + 1.0, "{boundary:?}");
+    let told =
+        format!("TIPS  story (sim): what the scenario expects holds with load.rate={low} and fails with {high}\n");
+    assert!(found.stdout.starts_with(&told), "{found:?}");
+    for (side, code) in [("holds", 0), ("fails", 1)] {
+        let command = found.account(side).trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
+        let replayed = Ended::of(sim(folder.path()).args(command.split(' ')));
+        assert_eq!(replayed.code, Some(code), "{replayed:?}");
+    }
+    let points = rows(&folder, "runs/story/tip-load-rate/points.jsonl");
+    assert!(points.iter().all(|point| point["decided"] == true && point["runs"].as_u64() >= Some(5)), "{points:?}");
+    // Again, over what is there.
+    assert_eq!(tip(&folder, &["--along", "load.rate=5..60"]), found);
+}
+
+#[test]
+fn a_boundary_along_two_settings_has_a_line_a_value_of_the_second() {
+    let folder = TempDir::new().unwrap();
+    let more = ["--and", "servers.workers=1..3", "--values", "2", "--out", "two"];
+    let found = tip(&folder, &[&["--along", "load.rate=5..60"][..], &more].concat());
+    assert_eq!((found.code, &*found.stderr), (Some(0), ""), "{found:?}");
+    let boundary = rows(&folder, "two/boundary.jsonl");
+    let lows: Vec<_> = boundary.iter().map(|row| row["low"].as_f64().unwrap()).collect();
+    assert_eq!(boundary.iter().map(|row| row["and"].as_f64().unwrap()).collect::<Vec<_>>(), [1.0, 3.0]);
+    assert!(lows[1] > 2.5 * lows[0], "{lows:?}");
+    assert!(found.stdout.contains("servers.workers"), "{found:?}");
+}
+
+#[test]
+fn recovery_tips_where_a_backlog_is_not_worked_off_before_the_end() {
+    let folder = TempDir::new().unwrap();
+    // With a queue that takes all, the latency before the fault grows as fast as the one after it.
+    let found = tip(&folder, &["--along", "load.rate=5..30", "--recovery", "--set", "servers.queue=64"]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    assert!(found.stdout.starts_with("TIPS  story (sim): recovery holds with load.rate="), "{found:?}");
+    let identity = fs::read_to_string(folder.path().join("runs/story/tip-load-rate/tip.json")).unwrap();
+    let identity: Value = serde_json::from_str(&identity).unwrap();
+    assert_eq!((&identity["judged"], &identity["along"]["key"]), (&"recovery".into(), &"load.rate".into()));
+}
