@@ -165,16 +165,8 @@ impl Account<'_> {
 
     /// Each expectation over all runs.
     pub fn expectations(&self) -> Table {
-        let mut table = Table::new(&[
-            ("expectation", Align::Left),
-            ("wanted", Align::Left),
-            ("held in", Align::Right),
-            ("5 %", Align::Right),
-            ("median", Align::Right),
-            ("95 %", Align::Right),
-            ("worst", Align::Right),
-            ("seed", Align::Right),
-        ]);
+        let mut table =
+            with_figures(&[("expectation", Align::Left), ("wanted", Align::Left), ("held in", Align::Right)]);
         for (index, expected) in self.rows.first().into_iter().flat_map(|row| &row.expectations).enumerate() {
             table.row(self.expectation(index, expected));
         }
@@ -205,15 +197,7 @@ impl Account<'_> {
 
     /// Each metric over all runs.
     pub fn spreads(&self) -> Table {
-        let mut table = Table::new(&[
-            ("metric", Align::Left),
-            ("runs", Align::Right),
-            ("5 %", Align::Right),
-            ("median", Align::Right),
-            ("95 %", Align::Right),
-            ("worst", Align::Right),
-            ("seed", Align::Right),
-        ]);
+        let mut table = with_figures(&[("metric", Align::Left), ("runs", Align::Right)]);
         for metric in Metric::ALL {
             let Some(spread) = Spread::of(metric, self.rows) else { continue };
             let mut cells = vec![metric.name().to_owned(), spread.runs.to_string()];
@@ -225,16 +209,7 @@ impl Account<'_> {
 
     /// Each metric that differs between variants, over the runs of each.
     pub fn spreads_by_variant(&self) -> Table {
-        let mut table = Table::new(&[
-            ("metric", Align::Left),
-            ("variant", Align::Right),
-            ("runs", Align::Right),
-            ("5 %", Align::Right),
-            ("median", Align::Right),
-            ("95 %", Align::Right),
-            ("worst", Align::Right),
-            ("seed", Align::Right),
-        ]);
+        let mut table = with_figures(&[("metric", Align::Left), ("variant", Align::Right), ("runs", Align::Right)]);
         for metric in self.differing() {
             for variant in 0..self.variants.len() {
                 let name = if variant == 0 { metric.name() } else { "" };
@@ -390,6 +365,12 @@ impl Account<'_> {
 
 fn passed(rows: &[RunRow]) -> usize {
     rows.iter().filter(|row| row.pass).count()
+}
+
+/// A table with columns for what [`figures`] says behind those given.
+fn with_figures(columns: &[(&str, Align)]) -> Table {
+    let figures = ["5 %", "median", "95 %", "worst", "seed"].map(|name| (name, Align::Right));
+    Table::new(&[columns, &figures].concat())
 }
 
 /// 5 %, median, 95 %, worst and its seed.

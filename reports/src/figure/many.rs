@@ -26,6 +26,18 @@ struct Group {
     metrics: &'static [Metric],
 }
 
+const LATENCY: Group = Group {
+    name: "latency",
+    title: "Latency",
+    metrics: &[Metric::LatencyP50, Metric::LatencyP95, Metric::LatencyP99, Metric::LatencyMax],
+};
+
+const RECOVERY: Group = Group {
+    name: "recovery",
+    title: "Recovery",
+    metrics: &[Metric::RecoveryTime, Metric::TimeToDetect, Metric::UnavailableFor],
+};
+
 /// An axis for values of `metric`. Times are on a logarithmic one if they differ much, shares and rates on one that begins
 /// near the lowest of them.
 fn axis(metric: Metric, values: impl Iterator<Item = f64> + Clone) -> Axis {

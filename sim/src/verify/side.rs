@@ -21,10 +21,10 @@ use kernel::{
     cli::{Exit, Failure},
     scenario::Scenario,
 };
-use sim::{Plan, calibration::Calibration, trace::Entry};
+use sim::{Plan, trace::Entry};
 use twox_hash::XxHash3_128;
 
-use crate::failed;
+use crate::{calibrated, failed};
 
 /// Of the hidden command.
 pub(super) const NAME: &str = "side";
@@ -66,8 +66,7 @@ pub(crate) struct SideArgs {
 /// Plays the part.
 pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
     let scenario = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
-    let calibration = args.calibration.as_deref().map_or_else(|| Ok(Calibration::default()), Calibration::load);
-    let plan = Plan { scenario, seed: args.seed, calibration: calibration.map_err(Failure::wrong_input)? };
+    let plan = Plan { scenario, seed: args.seed, calibration: calibrated(args.calibration.as_deref())? };
     #[cfg(feature = "canaries")]
     if let Some(canary) = args.canary {
         sim::canary::plant(canary);

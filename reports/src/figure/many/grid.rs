@@ -5,7 +5,7 @@ use kernel::{
     scenario::Metric,
 };
 
-use super::{Group, axis};
+use super::{Group, LATENCY, RECOVERY, axis};
 use crate::{
     figure::{Axis, Colour, Figure, Layer, Mark, Panel, Scale, Shape, Ticks},
     many::{Layout, Line, Many, Plot, Setting},
@@ -22,16 +22,8 @@ const GROUPS: [Group; 4] = [
         title: "Success",
         metrics: &[Metric::SuccessRate, Metric::Availability, Metric::Throughput, Metric::Goodput],
     },
-    Group {
-        name: "latency",
-        title: "Latency",
-        metrics: &[Metric::LatencyP50, Metric::LatencyP95, Metric::LatencyP99, Metric::LatencyMax],
-    },
-    Group {
-        name: "recovery",
-        title: "Recovery",
-        metrics: &[Metric::RecoveryTime, Metric::TimeToDetect, Metric::UnavailableFor],
-    },
+    LATENCY,
+    RECOVERY,
     Group {
         name: "effort",
         title: "Effort and waste",

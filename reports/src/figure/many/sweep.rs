@@ -6,7 +6,7 @@ use kernel::{
     scenario::Metric,
 };
 
-use super::{Group, axis};
+use super::{Group, LATENCY, RECOVERY, axis};
 use crate::{
     compare::distance::quantile,
     figure::{Axis, Colour, Figure, Layer, Mark, Panel, Scale, Ticks},
@@ -19,16 +19,8 @@ const STEPS_MAX: usize = 400;
 /// By unit, since the metrics of a plot have an axis in common.
 const GROUPS: [Group; 6] = [
     Group { name: "success", title: "Success", metrics: &[Metric::SuccessRate, Metric::Availability] },
-    Group {
-        name: "latency",
-        title: "Latency",
-        metrics: &[Metric::LatencyP50, Metric::LatencyP95, Metric::LatencyP99, Metric::LatencyMax],
-    },
-    Group {
-        name: "recovery",
-        title: "Recovery",
-        metrics: &[Metric::RecoveryTime, Metric::TimeToDetect, Metric::UnavailableFor],
-    },
+    LATENCY,
+    RECOVERY,
     Group {
         name: "counts",
         title: "Effort and waste",
