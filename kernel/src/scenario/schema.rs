@@ -10,7 +10,7 @@ use serde::{
 
 use super::{
     error::Problem,
-    nearest::{backticked, nearest},
+    nearest::{backticked, is_a_slip, nearest},
     raw,
     source::{Node, Tree},
 };
@@ -50,6 +50,8 @@ fn explain_unknown(error: &toml::de::Error, key: &str, allowed: &[&str], node: O
     let did_you_mean = guess.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
     let problem = Problem::new(error.span(), format!("unknown key `{key}` {place}{did_you_mean}"));
     match (homes(key), guess) {
+        // A slip that happens to be a key of another table is a slip.
+        (_, Some(name)) if is_a_slip(key, name) => problem,
         (homes, _) if !homes.is_empty() => problem.help(format!("`{key}` belongs {}", homes.join(" or "))),
         (_, Some(_)) => problem,
         (_, None) => problem.help(format!("allowed there: {}", backticked(allowed))),
