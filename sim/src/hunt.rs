@@ -25,7 +25,10 @@ use sim::{
     reduction::{Goal, short_toml},
 };
 
-use crate::{arguments, calibrated, failed};
+use crate::{
+    arguments, failed,
+    options::{Conditions, Jobs},
+};
 
 /// Options of a hunt.
 #[derive(Debug, Args)]
@@ -49,13 +52,8 @@ pub(crate) struct HuntArgs {
     #[arg(long)]
     invariants: bool,
 
-    /// Overrides a setting of the scenario, such as nemesis.faults_max=3; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
-
-    /// The host's times; the built-in ones unless given
-    #[arg(long, value_name = "FILE")]
-    calibration: Option<PathBuf>,
+    #[command(flatten)]
+    conditions: Conditions,
 
     /// Where to write what fails [default: runs/SCENARIO/hunt]
     #[arg(long, value_name = "DIR")]
@@ -65,9 +63,8 @@ pub(crate) struct HuntArgs {
     #[arg(long)]
     keep: bool,
 
-    /// Runs at a time [default: one a core]
-    #[arg(long, value_name = "N")]
-    jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    jobs: Jobs,
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -76,15 +73,15 @@ fn time(text: &str) -> Result<Duration, String> {
 
 /// Draws and plays until a run fails or the time is over.
 pub(crate) fn run(args: &HuntArgs) -> Result<Exit, Failure> {
-    let calibration = calibrated(args.calibration.as_deref())?;
-    let mut base = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
+    let calibration = args.conditions.calibration()?;
+    let mut base = Scenario::load(&args.scenario, &args.conditions.overrides).map_err(Failure::wrong_input)?;
     base.nemesis.get_or_insert_default();
     if args.invariants {
         base.expectations.clear();
     } else if base.expectations.is_empty() {
         return Err(Failure::wrong_input("the scenario expects nothing; add an [[expect]], or give --invariants"));
     }
-    let jobs = args.jobs.map_or_else(thread::available_parallelism, Ok).map_err(Failure::not_carried_out)?;
+    let jobs = args.jobs.count()?;
     let folder = args.out.clone().unwrap_or_else(|| format!("runs/{}/hunt", base.name).into());
     let hunt = Hunt { args, base: &base, calibration: &calibration, folder: &folder };
     let (find, played) = hunt.go(jobs)?;
@@ -175,7 +172,7 @@ impl Hunt<'_> {
     fn account(&self, find: &Find, played: u64) -> Result<String, Failure> {
         let Find { seed, scenario, goal } = find;
         let place = self.write(*seed, scenario)?;
-        let again = arguments(&place, *seed, self.args.calibration.as_deref());
+        let again = arguments(&place, *seed, self.args.conditions.times.as_deref());
         let mut text = format!("FOUND  {} (sim, seed {seed}) after {played} runs: {goal}\n\n", scenario.name);
         scenario.faults.iter().for_each(|fault| text += &format!("  {fault}\n"));
         text += &format!("\n  scenario  {}\n", place.display());

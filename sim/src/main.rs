@@ -2,6 +2,7 @@
 
 mod hunt;
 mod many;
+mod options;
 mod progress;
 mod shrink;
 mod tip;

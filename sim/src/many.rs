@@ -2,11 +2,9 @@
 
 use std::{
     io::{self, Write},
-    num::NonZeroUsize,
     ops::ControlFlow,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
-    thread,
 };
 
 use clap::Args;
@@ -28,7 +26,7 @@ use sim::{
     sweep::{Outcome, Pool, Sweep, SweepFolder, SweepFolderError, Task, Variant},
 };
 
-use crate::{Options, WORLD, calibration_info, failed};
+use crate::{Options, WORLD, calibration_info, failed, options::Jobs};
 
 /// Rows are kept in memory, about 2 kB each.
 const RUNS_MAX: u64 = 1_000_000;
@@ -37,6 +35,7 @@ const NAMED_MAX: usize = 3;
 
 /// Options of many runs.
 #[derive(Debug, Args)]
+#[command(mut_arg("jobs", |jobs| jobs.requires("seeds")))]
 pub(crate) struct ManyArgs {
     /// Plays every seed from the first to before the second, on all cores, into one folder
     #[arg(long, value_name = "FROM..TO", conflicts_with = "seed")]
@@ -50,9 +49,8 @@ pub(crate) struct ManyArgs {
     #[arg(long, value_name = "N/OF", requires = "seeds")]
     shard: Option<Shard>,
 
-    /// Runs at a time [default: one a core]
-    #[arg(long, value_name = "N", requires = "seeds")]
-    jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    jobs: Jobs,
 }
 
 /// Plays all runs that are not in the folder yet, and prints what they add up to.
@@ -70,7 +68,7 @@ pub(crate) fn run(options: &Options, args: &RunArgs, seeds: Seeds, calibration: 
     folder.spot_check(&sweep).map_err(refused)?;
 
     let stop = interruptible().map_err(Failure::not_carried_out)?;
-    let jobs = many.jobs.map_or_else(thread::available_parallelism, Ok).map_err(Failure::not_carried_out)?;
+    let jobs = many.jobs.count()?;
     let mut arrivals = Arrivals::new(folder, &sweep);
     let missing: Vec<Task> = sweep.tasks().filter(|&task| !arrivals.folder.has(task)).collect();
     Pool { sweep: &sweep, jobs, stop: &stop }.play(missing.into_iter(), |task, outcome| arrivals.take(task, outcome));

@@ -19,7 +19,7 @@ use sim::{
     reduction::{Reduced, ReductionError, reduce, short_toml, story},
 };
 
-use crate::{arguments, calibrated, failed};
+use crate::{arguments, failed, options::Conditions};
 
 /// Options of a reduction.
 #[derive(Debug, Args)]
@@ -31,13 +31,8 @@ pub(crate) struct ShrinkArgs {
     #[arg(long)]
     seed: Option<u64>,
 
-    /// Overrides a setting of the scenario, such as client.retry.max_attempts=1; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
-
-    /// The host's times; the built-in ones unless given
-    #[arg(long, value_name = "FILE")]
-    calibration: Option<PathBuf>,
+    #[command(flatten)]
+    conditions: Conditions,
 
     /// Where to write the result [default: runs/SCENARIO/shrunk-seedN.toml]
     #[arg(long, value_name = "FILE")]
@@ -47,8 +42,8 @@ pub(crate) struct ShrinkArgs {
 /// Takes away what is not needed for the failure, and writes what is left.
 pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
     let (path, seed) = what(args)?;
-    let calibration = calibrated(args.calibration.as_deref())?;
-    let scenario = Scenario::load(&path, &args.overrides).map_err(Failure::wrong_input)?.explicit(seed);
+    let calibration = args.conditions.calibration()?;
+    let scenario = Scenario::load(&path, &args.conditions.overrides).map_err(Failure::wrong_input)?.explicit(seed);
     let place = || PathBuf::from(format!("runs/{}/shrunk-seed{seed}.toml", scenario.name));
     let out = args.out.clone().unwrap_or_else(place);
     if out.is_dir() {
@@ -66,7 +61,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
         ReductionError::Simulation(error) => failed(error),
     })?;
 
-    let replay = format!("cargo run -p sim -- {}", arguments(&out, seed, args.calibration.as_deref()));
+    let replay = format!("cargo run -p sim -- {}", arguments(&out, seed, args.conditions.times.as_deref()));
     let lines = story(&scenario, &reduced);
     write(&out, &file(&plan, &reduced, &lines, &replay)).map_err(|reason| {
         Failure::not_carried_out(format!("cannot write {}: {reason}; choose another file with --out", out.display()))

@@ -10,7 +10,6 @@ pub(crate) mod side;
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    num::NonZeroUsize,
     path::PathBuf,
     sync::{Mutex, PoisonError, mpsc},
     thread,
@@ -25,7 +24,10 @@ use kernel::{
     scenario::Scenario,
 };
 
-use crate::verify::pair::{Compared, Difference, Pair};
+use crate::{
+    options::{Conditions, Jobs},
+    verify::pair::{Compared, Difference, Pair},
+};
 
 /// Differences that are told in full, of each scenario.
 const TOLD_MAX: usize = 3;
@@ -41,17 +43,11 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FROM..TO", default_value = "0..20")]
     seeds: Seeds,
 
-    /// Overrides a setting of the scenarios, such as client.retry.max_attempts=1; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    conditions: Conditions,
 
-    /// The host's times; the built-in ones unless given
-    #[arg(long, value_name = "FILE")]
-    calibration: Option<PathBuf>,
-
-    /// Pairs of runs at a time [default: one a core]
-    #[arg(long, value_name = "N")]
-    jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    jobs: Jobs,
 
     /// Plants a leak, which is to be caught
     #[cfg(feature = "canaries")]
@@ -69,9 +65,9 @@ struct Tally {
 
 /// Plays every scenario with every seed twice.
 pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
-    let scenarios = args.scenarios.iter().map(|path| Scenario::load(path, &args.overrides));
+    let scenarios = args.scenarios.iter().map(|path| Scenario::load(path, &args.conditions.overrides));
     let scenarios = scenarios.collect::<Result<Vec<_>, _>>().map_err(Failure::wrong_input)?;
-    let jobs = args.jobs.map_or_else(thread::available_parallelism, Ok).map_err(Failure::not_carried_out)?;
+    let jobs = args.jobs.count()?;
     let pairs = (0..scenarios.len()).flat_map(|index| args.seeds.iter().map(move |seed| (index, seed)));
     let pairs = Mutex::new(pairs);
     let (done, incoming) = mpsc::sync_channel(jobs.get());

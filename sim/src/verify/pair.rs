@@ -95,14 +95,14 @@ impl Pair<'_> {
         };
         let mut command = Command::new(env::current_exe().map_err(Failure::not_carried_out)?);
         command.arg(side::NAME).arg(absolute(self.path)?).args(["--seed", &self.seed.to_string()]);
-        for setting in &self.args.overrides {
+        for setting in &self.args.conditions.overrides {
             command.args(["--set", setting]);
         }
         if let Workload::Sobel(Pictures::Files(pattern)) = &self.scenario.workload {
             let here = env::current_dir().map_err(Failure::not_carried_out)?;
             command.args(["--set", &format!("workload.images={}", here.join(pattern).display())]);
         }
-        if let Some(calibration) = &self.args.calibration {
+        if let Some(calibration) = &self.args.conditions.times {
             command.arg("--calibration").arg(absolute(calibration)?);
         }
         #[cfg(feature = "canaries")]

@@ -24,7 +24,7 @@ use kernel::{
 use sim::{Plan, trace::Entry};
 use twox_hash::XxHash3_128;
 
-use crate::{calibrated, failed};
+use crate::{failed, options::Conditions};
 
 /// Of the hidden command.
 pub(super) const NAME: &str = "side";
@@ -44,11 +44,8 @@ pub(crate) struct SideArgs {
     #[arg(long)]
     seed: u64,
 
-    #[arg(long = "set")]
-    overrides: Vec<String>,
-
-    #[arg(long)]
-    calibration: Option<PathBuf>,
+    #[command(flatten)]
+    conditions: Conditions,
 
     /// Has a past, and another date
     #[arg(long)]
@@ -65,8 +62,8 @@ pub(crate) struct SideArgs {
 
 /// Plays the part.
 pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
-    let scenario = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
-    let plan = Plan { scenario, seed: args.seed, calibration: calibrated(args.calibration.as_deref())? };
+    let scenario = Scenario::load(&args.scenario, &args.conditions.overrides).map_err(Failure::wrong_input)?;
+    let plan = Plan { scenario, seed: args.seed, calibration: args.conditions.calibration()? };
     #[cfg(feature = "canaries")]
     if let Some(canary) = args.canary {
         sim::canary::plant(canary);
