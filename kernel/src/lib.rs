@@ -19,6 +19,7 @@
 //! | [`record`] | rows, and the run folder |
 //! | [`measure`] | metrics, phases, recovery, the verdict |
 //! | [`many`] | many runs: seeds, shards, variants, and what their rows add up to |
+//! | [`tip`] | where runs tip along a setting: ranges, the test of each value, the search, its folder |
 //! | [`invariant`] | what holds of every run, whatever its scenario |
 //! | [`memory`] | what becomes of memory that is freed |
 //! | [`cli`] | options, exit codes and the closing account of both commands |
@@ -44,6 +45,7 @@ pub mod scenario;
 pub mod server;
 pub mod status;
 pub mod time;
+pub mod tip;
 mod transport;
 pub mod workload;
 pub mod world;

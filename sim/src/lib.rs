@@ -16,7 +16,6 @@
 //! | `compute`, `system`, [`calibration`] | results and how long they take, what the operating system takes |
 //! | [`sweep`] | many simulations on all cores, into one folder |
 //! | [`reduction`] | from a scenario that fails to the least one that does |
-//! | [`boundary`] | where runs tip from one outcome into another |
 //! | [`trace`] | everything that a simulation does, for those who compare two |
 //! | `canary` | leaks planted on purpose; only with the feature `canaries` |
 //! | `limits` | what ends a simulation that would not end well |
@@ -32,7 +31,6 @@ compile_error!(
      without it tokio's `select!` takes its branches in an order that no seed decides"
 );
 
-pub mod boundary;
 pub mod calibration;
 #[cfg(feature = "canaries")]
 pub mod canary;

@@ -35,7 +35,11 @@ max = "300ms"
 "#;
 
 fn tip(folder: &TempDir, arguments: &[&str]) -> Ended {
-    fs::write(folder.path().join("story.toml"), STORY).unwrap();
+    tip_of(STORY, folder, arguments)
+}
+
+fn tip_of(story: &str, folder: &TempDir, arguments: &[&str]) -> Ended {
+    fs::write(folder.path().join("story.toml"), story).unwrap();
     Ended::of(sim(folder.path()).args(["tip", "story.toml"]).args(arguments))
 }
 
@@ -50,6 +54,7 @@ fn a_service_tips_where_it_is_asked_for_more_than_it_can_do() {
     let found = tip(&folder, &["--along", "load.rate=5..60"]);
     assert_eq!((found.code, &*found.stderr), (Some(0), ""), "{found:?}");
     let boundary = rows(&folder, "runs/story/tip-load-rate/boundary.jsonl");
+    assert_eq!(boundary.len(), 1, "{boundary:?}");
     let (low, high) = (boundary[0]["low"].as_f64().unwrap(), boundary[0]["high"].as_f64().unwrap());
     assert!((15.0..=20.0).contains(&low) && high == low + 1.0, "{boundary:?}");
     let told =
@@ -64,6 +69,47 @@ fn a_service_tips_where_it_is_asked_for_more_than_it_can_do() {
     assert!(points.iter().all(|point| point["decided"] == true && point["runs"].as_u64() >= Some(5)), "{points:?}");
     // Again, over what is there.
     assert_eq!(tip(&folder, &["--along", "load.rate=5..60"]), found);
+}
+
+#[test]
+fn runs_that_fail_and_hold_and_fail_again_have_two_boundaries() {
+    let folder = TempDir::new().unwrap();
+    // With few requests goodput is too low, with many latency is too high.
+    let story = format!("{STORY}\n[[expect]]\nmetric = \"goodput\"\nmin = 8.0\n");
+    let along = ["--along", "load.rate=1..40"];
+    let found = tip_of(&story, &folder, &along);
+    assert_eq!((found.code, &*found.stderr), (Some(0), ""), "{found:?}");
+    let boundary = rows(&folder, "runs/story/tip-load-rate/boundary.jsonl");
+    let sides: Vec<_> = boundary.iter().map(|row| row["side"].as_str().unwrap()).collect();
+    assert_eq!(sides, ["fails", "holds"]);
+    for row in &boundary {
+        let (low, high) = (row["low"].as_f64().unwrap(), row["high"].as_f64().unwrap());
+        assert_eq!(high, low + 1.0);
+        let told = |side: &str, value: f64| format!("{side} with load.rate={value} and ");
+        assert!(found.stdout.contains(&told(row["side"].as_str().unwrap(), low)), "{found:?}");
+    }
+    assert!((6.0..=10.0).contains(&boundary[0]["low"].as_f64().unwrap()), "{boundary:?}");
+    assert!((15.0..=20.0).contains(&boundary[1]["low"].as_f64().unwrap()), "{boundary:?}");
+    let unseen = "9 values were asked first, up to 5 apart: what tips and tips back between two of them is not seen";
+    assert!(found.stdout.contains(unseen), "{found:?}");
+    // Both ends fail: who asks only them is told that there may be more between.
+    let ends = tip_of(&story, &folder, &[&along[..], &["--samples", "2", "--out", "ends"]].concat());
+    assert_eq!(ends.code, Some(2), "{ends:?}");
+    assert!(ends.stderr.contains("of 2 values asked, what the scenario expects fails at all"), "{ends:?}");
+}
+
+#[test]
+fn values_are_spaced_by_ratio_where_that_is_asked() {
+    let folder = TempDir::new().unwrap();
+    let found = tip(&folder, &["--along", "load.rate=2..128", "--log", "load.rate", "--samples", "7"]);
+    assert_eq!((found.code, &*found.stderr), (Some(0), ""), "{found:?}");
+    let place = "runs/story/tip-load-rate";
+    let first: Vec<_> =
+        rows(&folder, &format!("{place}/points.jsonl"))[..7].iter().map(|row| row["along"].as_f64().unwrap()).collect();
+    assert!(first.windows(2).all(|pair| pair[1] > 1.5 * pair[0]), "{first:?}");
+    let boundary = rows(&folder, &format!("{place}/boundary.jsonl"));
+    assert!((15.0..=20.0).contains(&boundary[0]["low"].as_f64().unwrap()), "{boundary:?}");
+    assert!(found.stdout.contains("7 values were asked first, apart by a factor of up to "), "{found:?}");
 }
 
 #[test]
