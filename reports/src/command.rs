@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use kernel::{
     cli::{Exit, Failure},
     many::{RunRow, Runs, merge},
+    tip::Tip,
 };
 
 pub use self::options::{Command, FidelityOptions, MergeOptions, Options};
@@ -23,6 +24,7 @@ use crate::{
     read::{self, Mapping},
     run::Run,
     text,
+    tipping::Tipping,
 };
 
 /// What the command came to.
@@ -46,6 +48,7 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     let mapping = options.mapping();
     match options.runs.as_slice() {
         [place] if Runs::are_at(place) => report_many(place, options),
+        [place] if Tip::is_at(place) => report_tip(place, options),
         [place] => report(place, &mapping, options),
         places => compare(places, &mapping, options),
     }
@@ -91,12 +94,33 @@ fn export(run: &Run, output: &Output) -> Result<(), Failure> {
 
 /// The report of a folder of many runs. Its exit code is 0 if all of them pass.
 fn report_many(place: &Path, options: &Options) -> Result<Done, Failure> {
-    if options.parquet {
-        let reason = format!("--parquet has nothing to write of {}, which keeps no requests", place.display());
-        return Err(Failure::wrong_input(reason));
-    }
+    refuse_parquet(place, options)?;
     let many = Many::of(Runs::read(place).map_err(Failure::wrong_input)?);
     write_many(&many, &options.out.clone().unwrap_or_else(|| place.join("report")), options.json)
+}
+
+fn refuse_parquet(place: &Path, options: &Options) -> Result<(), Failure> {
+    if !options.parquet {
+        return Ok(());
+    }
+    let reason = format!("--parquet has nothing to write of {}, which keeps no requests", place.display());
+    Err(Failure::wrong_input(reason))
+}
+
+/// The report of a search for boundaries. It has no verdict.
+fn report_tip(place: &Path, options: &Options) -> Result<Done, Failure> {
+    refuse_parquet(place, options)?;
+    let tipping = Tipping::of(Tip::read(place).map_err(Failure::wrong_input)?);
+    let output = Output::prepare(&options.out.clone().unwrap_or_else(|| place.join("report")))?;
+    let figures = figure::tipping::figures(&tipping);
+    let text = text::tipping::report(&tipping);
+    let json = pretty(&tipping.json());
+    output.write("report.txt", text.as_bytes())?;
+    output.write("report.json", json.as_bytes())?;
+    output.plots(&figures)?;
+    output.write("report.html", page::tipping(&tipping, &figures).as_bytes())?;
+    let shown = if options.json { json } else { format!("{text}{}", output.account()) };
+    Ok(Done { exit: Exit::Passed, text: shown })
 }
 
 /// The folder of all that shards have, and its report.
@@ -140,6 +164,10 @@ fn compare(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<D
             "{} is a folder of many runs, which is reported alone; `reports merge` puts the shards of a sweep together",
             many.display()
         );
+        return Err(Failure::wrong_input(reason));
+    }
+    if let Some(tip) = places.iter().find(|place| Tip::is_at(place)) {
+        let reason = format!("{} is a search for a boundary, which is reported alone", tip.display());
         return Err(Failure::wrong_input(reason));
     }
     let runs = places.iter().map(|place| read::run(place, mapping)).collect::<Result<Vec<Run>, _>>();

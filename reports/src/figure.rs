@@ -8,6 +8,7 @@ pub mod density;
 pub mod fidelity;
 pub mod many;
 pub mod single;
+pub mod tipping;
 
 /// A plot, and the name of its files.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,6 +113,10 @@ pub enum Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     Dot,
+    /// A large dot.
+    Disc,
+    /// A disc that is not filled.
+    Ring,
     Cross,
     Triangle,
 }

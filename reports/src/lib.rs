@@ -11,6 +11,7 @@
 //! | [`compare`] | several runs | [`compare::Comparison`]: sides, differences, [distances](compare::distance) |
 //! | [`fidelity`] | a campaign of runs in both worlds | [`fidelity::Fidelity`]: how far the simulation is from reality |
 //! | [`many`] | a sweep, or a grid of settings | [`many::Many`]: what `kernel::many` says of it, and how it is drawn |
+//! | [`tipping`] | a search for where runs tip | [`tipping::Tipping`]: what `kernel::tip` says of it |
 //! | [`figure`] | either | plots as data |
 //! | [`draw`] | a figure | SVG, PNG |
 //! | [`text`], [`page`] | either | plain text, HTML |
@@ -31,3 +32,4 @@ pub mod page;
 pub mod read;
 pub mod run;
 pub mod text;
+pub mod tipping;

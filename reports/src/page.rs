@@ -8,6 +8,7 @@ mod fidelity;
 mod many;
 mod single;
 mod style;
+mod tipping;
 
 use kernel::measure::text::table::{Align, Table};
 
@@ -16,7 +17,7 @@ use crate::{
     figure::Figure,
 };
 
-pub use self::{compared::comparison, fidelity::fidelity, many::many, single::report};
+pub use self::{compared::comparison, fidelity::fidelity, many::many, single::report, tipping::tipping};
 
 /// The whole document around `body`.
 fn document(title: &str, body: &str) -> String {

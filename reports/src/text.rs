@@ -4,6 +4,7 @@ pub mod compared;
 pub mod fidelity;
 pub mod many;
 mod sections;
+pub mod tipping;
 
 use kernel::measure::text::{
     MISSING,

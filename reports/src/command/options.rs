@@ -7,14 +7,15 @@ use kernel::scenario::duration;
 
 use crate::read::{Columns, Mapping, only};
 
-/// Turns run folders into reports: one run, or one folder of many runs, is analysed, several runs are compared.
+/// Turns run folders into reports: one run, one folder of many runs, or one search for a boundary is analysed, several runs
+/// are compared.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "reports", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Options {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Run folders, or request logs of other programs as CSV or JSON lines; or a folder of many runs
+    /// Run folders, or request logs of other programs as CSV or JSON lines; or a folder of many runs, or of `sim tip`
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
 

@@ -11,6 +11,8 @@ const SAMPLE: f64 = 18.0;
 const SPACE: f64 = 5.0;
 /// Between two entries.
 const GAP: f64 = 16.0;
+/// Of a large dot.
+const RADIUS: f64 = 3.8;
 
 /// Where the entries of a panel go, from the upper left corner of its header.
 pub(super) struct Legend<'a> {
@@ -67,6 +69,12 @@ pub(super) fn draw_mark(canvas: &mut Canvas<'_>, mark: Mark, at: (f64, f64), pai
     let (x, y) = at;
     match mark {
         Mark::Dot => canvas.disc(at, 2.3, paint, alpha),
+        Mark::Disc => canvas.disc(at, RADIUS, paint, 1.0),
+        Mark::Ring => {
+            let turn = |step: u32| f64::from(step) / 24.0 * std::f64::consts::TAU;
+            let circle = (0..=24).map(|step| (x + RADIUS * turn(step).cos(), y + RADIUS * turn(step).sin()));
+            canvas.line(&circle.collect::<Vec<_>>(), paint, 1.5, 1.0);
+        }
         Mark::Cross => {
             canvas.line(&[(x - 3.2, y - 3.2), (x + 3.2, y + 3.2)], paint, 1.5, alpha);
             canvas.line(&[(x - 3.2, y + 3.2), (x + 3.2, y - 3.2)], paint, 1.5, alpha);

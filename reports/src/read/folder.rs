@@ -11,6 +11,7 @@ use kernel::{
     measure::Summary,
     record::{Records, RequestRow, folder::RunInfo},
     scenario::Scenario,
+    tip::Tip,
 };
 use serde::de::DeserializeOwned;
 
@@ -60,8 +61,10 @@ pub(super) fn run(place: &Path) -> Result<Run, ReadError> {
 /// What to do instead of naming a folder without requests.
 fn remedy(place: &Path) -> String {
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
-    let mut runs: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| path.join(REQUESTS).is_file() || Runs::are_at(path)).collect();
+    let mut runs: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.join(REQUESTS).is_file() || Runs::are_at(path) || Tip::is_at(path))
+        .collect();
     runs.sort();
     match runs.as_slice() {
         [] => "name a run folder, such as runs/crash/sim-seed42".to_owned(),

@@ -10,3 +10,4 @@ mod foreign;
 mod many;
 mod single;
 mod story;
+mod tipping;

@@ -1,0 +1,233 @@
+//! The plot of a search for boundaries: the share of runs that go well along a setting, or the plane of two settings.
+
+use kernel::tip::{Point, Range, Scale as Values, Side, Spacing};
+
+use super::{Axis, Band, Colour, Figure, Layer, Mark, Panel, Scale, Shape, Ticks};
+use crate::tipping::Tipping;
+
+/// Free on either side of the range, in shares of it.
+const EDGE: f64 = 0.04;
+
+pub fn figures(tipping: &Tipping) -> Vec<Figure> {
+    let identity = &tipping.tip.identity;
+    vec![match &identity.and {
+        None => line(tipping, &identity.along),
+        Some(and) => plane(tipping, &identity.along, and),
+    }]
+}
+
+/// The share of runs that go well at each value, and where it tips.
+fn line(tipping: &Tipping, along: &Range) -> Figure {
+    let points = tipping.tip.points_in_order();
+    let interval = points.iter().map(|point| {
+        let (from, to) = point.ballot().interval();
+        (point.along, from, to)
+    });
+    let at = |point: &Point| (point.along, point.ballot().share().unwrap_or(f64::NAN));
+    let interval = Layer { name: "95 % interval".into(), colour: Colour::Grey, shape: Shape::Area(interval.collect()) };
+    let shares = Layer::line("", Colour::Grey, points.iter().map(|point| at(point)).collect());
+    let y =
+        Axis { label: "share of runs".into(), scale: Scale::Linear, range: (-EDGE, 1.0 + EDGE), ticks: Ticks::Percent };
+    let what = tipping.tip.identity.judged.what();
+    Figure {
+        name: "tip".into(),
+        title: "Where runs tip".into(),
+        subject: tipping.title(),
+        caption: format!(
+            "The share of runs in which {what} holds at each value that was asked, with Wilson's interval. Between the \
+             neighbours that differ, runs tip."
+        ),
+        x: axis(along),
+        panels: vec![Panel {
+            title: String::new(),
+            y,
+            weight: 1.5,
+            layers: [interval, shares].into_iter().chain(marks(&points, at)).collect(),
+        }],
+        bands: tipping.boundaries().map(|(crossing, neighbours)| band(crossing.side, neighbours, along)).collect(),
+    }
+}
+
+/// Every value that was asked at its place in the plane, and the boundary.
+fn plane(tipping: &Tipping, along: &Range, and: &Range) -> Figure {
+    let points = tipping.tip.points_in_order();
+    let lines = lines(tipping);
+    let area = |line: &Vec<Bracket>| Layer {
+        name: String::new(),
+        colour: Colour::Ink,
+        shape: Shape::Area(line.iter().map(|bracket| (bracket.and, bracket.low, bracket.high)).collect()),
+    };
+    let middle = |(index, line): (usize, &Vec<Bracket>)| {
+        let points = line.iter().map(|bracket| (bracket.and, bracket.middle(along.spacing))).collect();
+        Layer::line(if index == 0 { "boundary, between the neighbours that differ" } else { "" }, Colour::Ink, points)
+    };
+    let bracket =
+        |bracket: &Bracket| vec![(bracket.and, bracket.low), (bracket.and, bracket.high), (f64::NAN, f64::NAN)];
+    let brackets = Layer::line("", Colour::Ink, lines.iter().flatten().flat_map(bracket).collect());
+    let marks = marks(&points, |point| (point.and.unwrap_or(f64::NAN), point.along));
+    let layers = lines.iter().map(area).chain(lines.iter().enumerate().map(middle)).chain([brackets]).chain(marks);
+    let what = tipping.tip.identity.judged.what();
+    Figure {
+        name: "tip".into(),
+        title: "Where runs tip".into(),
+        subject: tipping.title(),
+        caption: format!(
+            "Where {what} holds and fails, at every pair of values that was asked. Between values of {} that were not \
+             asked, the boundary is only drawn through.",
+            and.key
+        ),
+        x: axis(and),
+        panels: vec![Panel { title: String::new(), y: axis(along), weight: 2.0, layers: layers.collect() }],
+        bands: Vec::new(),
+    }
+}
+
+/// A layer a side, decided or open; those that have no value are left out.
+fn marks(points: &[&Point], at: impl Fn(&Point) -> (f64, f64)) -> Vec<Layer> {
+    let kinds = [
+        ("holds", Side::Holds, true),
+        ("fails", Side::Fails, true),
+        ("holds by majority, open", Side::Holds, false),
+        ("fails by majority, open", Side::Fails, false),
+    ];
+    let layer = |(name, side, decided): (&str, Side, bool)| {
+        let of_kind = points.iter().filter(|point| point.side == side && point.decided == decided);
+        let places: Vec<(f64, f64)> = of_kind.map(|point| at(point)).collect();
+        let colour = if side == Side::Holds { Colour::Blue } else { Colour::Vermillion };
+        let mark = if decided { Mark::Disc } else { Mark::Ring };
+        (!places.is_empty()).then(|| Layer::points(name, colour, mark, places))
+    };
+    kinds.into_iter().filter_map(layer).collect()
+}
+
+fn band(side: Side, (low, high): (f64, f64), along: &Range) -> Band {
+    let (from, to) = (along.text(low), along.text(high));
+    Band {
+        from: low,
+        to: high,
+        name: format!("{} with {from}, {} with {to}", side.name(), (!side).name()),
+        short_name: format!("{from} to {to}"),
+    }
+}
+
+/// All of the range, and a bit of room beside it.
+fn axis(range: &Range) -> Axis {
+    let (low, high) = (range.low, range.high);
+    let ticks = if range.scale == Values::Seconds { Ticks::Duration } else { Ticks::Number };
+    let label = range.key.clone();
+    match range.spacing {
+        Spacing::Linear => {
+            let edge = (high - low) * EDGE;
+            Axis { label, scale: Scale::Linear, range: (low - edge, high + edge), ticks }
+        }
+        Spacing::Logarithmic => {
+            let edge = (high / low).powf(EDGE);
+            Axis { label, scale: Scale::Logarithmic, range: (low / edge, high * edge), ticks }
+        }
+    }
+}
+
+/// A boundary at one value of the other setting.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Bracket {
+    and: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Bracket {
+    fn middle(&self, spacing: Spacing) -> f64 {
+        match spacing {
+            Spacing::Linear => (self.low + self.high) / 2.0,
+            Spacing::Logarithmic => (self.low * self.high).sqrt(),
+        }
+    }
+}
+
+/// The boundaries of neighbouring values of the other setting, put together where there are as many of them on the same
+/// sides. Where their number changes, nobody knows which belong together, and new lines begin.
+fn lines(tipping: &Tipping) -> Vec<Vec<Bracket>> {
+    let (mut lines, mut ends): (Vec<Vec<Bracket>>, Vec<(usize, Side)>) = (Vec::new(), Vec::new());
+    for of_one in tipping.tip.crossings.chunk_by(|left, right| left.and == right.and) {
+        let brackets = of_one.iter().filter_map(|crossing| {
+            let ((low, high), and) = (crossing.between()?, crossing.and?);
+            Some((Bracket { and, low, high }, crossing.side))
+        });
+        let brackets: Vec<(Bracket, Side)> = brackets.collect();
+        let sides = brackets.iter().map(|(_, side)| side);
+        if !ends.iter().map(|(_, side)| side).eq(sides) {
+            ends = (lines.len()..).zip(&brackets).map(|(line, (_, side))| (line, *side)).collect();
+            lines.extend(brackets.iter().map(|_| Vec::new()));
+        }
+        for ((line, _), (bracket, _)) in ends.iter().zip(brackets) {
+            lines[*line].push(bracket);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::{
+        many::Origin,
+        record::folder::CalibrationInfo,
+        tip::{Crossing, Identity, Judged, Rule, Tip},
+    };
+
+    use super::*;
+
+    /// Boundaries, a list for each value of the other setting from 1 on.
+    fn tipping(boundaries: &[&[f64]]) -> Tipping {
+        let crossings = boundaries.iter().zip(1_u8..).flat_map(|(of_one, and)| {
+            let side = |index: usize| if index.is_multiple_of(2) { Side::Holds } else { Side::Fails };
+            let and = Some(f64::from(and));
+            let none = Crossing { and, low: None, high: None, side: Side::Holds };
+            let some = of_one.iter().enumerate().map(|(index, low)| Crossing {
+                and,
+                low: Some(*low),
+                high: Some(low + 1.0),
+                side: side(index),
+            });
+            if of_one.is_empty() { vec![none] } else { some.collect() }
+        });
+        let identity = Identity {
+            world: "sim".to_owned(),
+            version: String::new(),
+            scenario: "story".to_owned(),
+            judged: Judged::Expectations,
+            along: "load.rate=1..100".parse().unwrap(),
+            and: Some("servers.workers=1..9".parse().unwrap()),
+            samples: 9,
+            confidence: 0.95,
+            rule: Rule { lead: 5, runs_max: 50 },
+            from_seed: 0,
+            calibration: CalibrationInfo { name: String::new(), sha256: String::new() },
+            origin: Origin { scenario: String::new(), overrides: Vec::new(), calibration: None },
+        };
+        let crossings = crossings.collect();
+        Tipping::of(Tip { identity, scenario: String::new(), points: Vec::new(), crossings })
+    }
+
+    #[test]
+    fn boundaries_are_one_line_while_there_are_as_many() {
+        let drawn = |boundaries: &[&[f64]]| -> Vec<Vec<(f64, f64)>> {
+            let lines = lines(&tipping(boundaries));
+            lines.iter().map(|line| line.iter().map(|bracket| (bracket.and, bracket.low)).collect()).collect()
+        };
+        assert_eq!(drawn(&[&[5.0], &[6.0], &[8.0]]), [[(1.0, 5.0), (2.0, 6.0), (3.0, 8.0)]]);
+        assert_eq!(drawn(&[&[5.0, 9.0], &[6.0, 8.0]]), [[(1.0, 5.0), (2.0, 6.0)], [(1.0, 9.0), (2.0, 8.0)]]);
+        assert_eq!(drawn(&[&[5.0], &[], &[8.0]]), [[(1.0, 5.0)], [(3.0, 8.0)]]);
+        assert_eq!(drawn(&[&[5.0], &[6.0, 9.0]]), [[(1.0, 5.0)], [(2.0, 6.0)], [(2.0, 9.0)]]);
+    }
+
+    #[test]
+    fn an_axis_is_spaced_as_its_range_is() {
+        let range: Range = "fault.0.duration=1s..100s".parse().unwrap();
+        assert_eq!((axis(&range).scale, axis(&range).ticks), (Scale::Linear, Ticks::Duration));
+        let logarithmic = axis(&range.logarithmic().unwrap());
+        assert_eq!(logarithmic.scale, Scale::Logarithmic);
+        assert!((logarithmic.position(10.0).unwrap() - 0.5).abs() < 1e-9);
+        let bracket = Bracket { and: 1.0, low: 1.0, high: 4.0 };
+        assert_eq!([Spacing::Linear, Spacing::Logarithmic].map(|spacing| bracket.middle(spacing)), [2.5, 2.0]);
+    }
+}
