@@ -17,4 +17,4 @@ mod text;
 pub use ballot::{Ballot, Rule, Side};
 pub use folder::{Crossing, Identity, Judged, Point, Tip, TipError};
 pub use range::{Ladder, Range, RangeError, Scale, Spacing};
-pub use search::{Sides, decisions, samples, search};
+pub use search::{Sides, decisions, search};

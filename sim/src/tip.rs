@@ -17,7 +17,7 @@ use kernel::{
     scenario::Scenario,
     tip::{
         Ballot, Crossing, Identity, Judged, Ladder, Point, Range, RangeError, Rule, Side, Sides, Tip, TipError,
-        decisions, samples, search,
+        decisions, search,
     },
 };
 use sim::{
@@ -99,7 +99,7 @@ pub(crate) fn run(args: &TipArgs) -> Result<Exit, Failure> {
     // Whole numbers may be fewer than are asked for.
     let others: Vec<Option<f64>> =
         and.as_ref().map_or_else(|| vec![None], |and| and.spaced(args.values).into_iter().map(Some).collect());
-    let values = decisions(along.ladder().steps(), args.samples).saturating_mul(others.len() as u64);
+    let values = decisions(&along.samples(args.samples)).saturating_mul(others.len() as u64);
     let calibration = args.conditions.calibration()?;
     let identity = Identity {
         world: WORLD.to_owned(),
@@ -191,9 +191,8 @@ struct Survey<'a> {
 impl Survey<'_> {
     /// Every boundary with this value of the other setting, or that there is none.
     fn cross(&mut self, and: Option<f64>) -> Result<Vec<Crossing>, Failure> {
-        let ladder = self.ladder.clone();
-        let Sides { first, tips } =
-            search(ladder.steps(), self.identity.samples, |step| self.ask(ladder.value(step), and))?;
+        let (ladder, samples) = (self.ladder.clone(), self.identity.along.samples(self.identity.samples));
+        let Sides { first, tips } = search(&samples, |step| self.ask(ladder.value(step), and))?;
         if tips.is_empty() {
             return Ok(vec![Crossing { and, low: None, high: None, side: first }]);
         }
@@ -270,7 +269,7 @@ impl Survey<'_> {
 fn nowhere(identity: &Identity, crossings: &[Crossing]) -> String {
     let along = &identity.along;
     let (key, low, high) = (&along.key, along.text(along.low), along.text(along.high));
-    let asked = samples(along.ladder().steps(), identity.samples).len();
+    let asked = along.samples(identity.samples).len();
     let all = |side| crossings.iter().all(|crossing| crossing.side == side);
     let how = match identity.judged.what() {
         what if all(Side::Holds) => format!("{what} holds at all"),

@@ -151,6 +151,15 @@ impl Range {
         }
     }
 
+    /// The steps of its ladder whose values are the first to be asked: so many, spread over all of it, its ends included;
+    /// fewer where there are no more.
+    pub fn samples(&self, count: u64) -> Vec<u64> {
+        let ladder = self.ladder();
+        let mut steps: Vec<u64> = self.spaced(count).into_iter().map(|value| ladder.nearest(value)).collect();
+        steps.dedup();
+        steps
+    }
+
     /// The value at a share of the range.
     fn at(&self, share: f64) -> f64 {
         let value = match self.spacing {
@@ -231,6 +240,19 @@ impl Ladder {
             Self::Values(values) => values[step as usize],
         }
     }
+
+    /// The step whose value is the nearest to `value`, which is within the range.
+    fn nearest(&self, value: f64) -> u64 {
+        match self {
+            Self::Whole { low, .. } => (value - low).round() as u64,
+            Self::Values(values) => {
+                let above = values.partition_point(|other| *other < value).min(values.len() - 1);
+                let below = above.saturating_sub(1);
+                let nearest = if value - values[below] < values[above] - value { below } else { above };
+                nearest as u64
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -267,6 +289,20 @@ mod tests {
         assert_eq!(settings("fault.0.rate=0.0001..1.0"), ["0.0001", "0.0001075", "0.01", "1.0"]);
         let values = range("load.rate=1..100").logarithmic().unwrap().spaced(3);
         assert_eq!(values, [1.0, 10.0, 100.0]);
+    }
+
+    #[test]
+    fn the_first_values_to_be_asked_are_spread_over_all_of_the_range() {
+        let samples = |range: Range, count| {
+            let ladder = range.ladder();
+            range.samples(count).into_iter().map(|step| range.text(ladder.value(step))).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(samples(range("load.rate=10..39"), 9), "10 14 17 21 25 28 32 35 39");
+        assert_eq!(samples(range("load.rate=10..400"), 2), "10 400");
+        assert_eq!(samples(range("a=0s..8s"), 9), "0s 1s 2s 3s 4s 5s 6s 7s 8s");
+        assert_eq!(samples(range("load.rate=2..128").logarithmic().unwrap(), 7), "2 4 8 16 32 65 128");
+        assert_eq!(samples(range("servers.workers=1..4"), 9), "1 2 3 4", "all that there are");
+        assert_eq!(range("a=0.0..1.0").samples(1_000).len(), 129, "all that are told apart");
     }
 
     #[test]

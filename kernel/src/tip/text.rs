@@ -1,6 +1,6 @@
 //! What is said of a search for boundaries.
 
-use super::{Crossing, Point, Scale, Side, Spacing, Tip, samples};
+use super::{Crossing, Point, Scale, Side, Spacing, Tip};
 use crate::measure::text::table::{Align, Table};
 
 impl Tip {
@@ -106,8 +106,7 @@ impl Tip {
     fn unseen(&self) -> Option<String> {
         let along = &self.identity.along;
         let ladder = along.ladder();
-        let asked: Vec<f64> =
-            samples(ladder.steps(), self.identity.samples).into_iter().map(|step| ladder.value(step)).collect();
+        let asked: Vec<f64> = along.samples(self.identity.samples).into_iter().map(|step| ladder.value(step)).collect();
         let widest = |gap: fn(&[f64]) -> f64| asked.windows(2).map(gap).fold(0.0, f64::max);
         let apart = widest(|pair| pair[1] - pair[0]);
         if along.scale == Scale::Whole && apart <= 1.0 {
