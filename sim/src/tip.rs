@@ -276,9 +276,9 @@ fn nowhere(identity: &Identity, crossings: &[Crossing]) -> String {
         what if all(Side::Fails) => format!("{what} fails at all"),
         what => format!("{what} holds at all or fails at all with each value of the other setting"),
     };
+    let closer = if identity.unseen().is_some() { ", or look closer with --samples" } else { "" };
     format!(
-        "there is no boundary with `{key}` between {low} and {high}: of {asked} values asked, {how}; widen the range, or \
-         look closer with --samples"
+        "there is no boundary with `{key}` between {low} and {high}: of {asked} values asked, {how}; widen the range{closer}"
     )
 }
 

@@ -1,6 +1,6 @@
 //! What is said of a search for boundaries.
 
-use super::{Crossing, Point, Scale, Side, Spacing, Tip};
+use super::{Crossing, Identity, Point, Scale, Side, Spacing, Tip};
 use crate::measure::text::table::{Align, Table};
 
 impl Tip {
@@ -21,10 +21,10 @@ impl Tip {
         if identity.and.is_some() {
             return format!("{head} where {what} holds and fails along {}\n", along.key);
         }
-        let tips = self.crossings.iter().filter_map(|crossing| {
-            let (side, (low, high)) = (crossing.side, crossing.between()?);
-            let (low, high) = (along.text(low), along.text(high));
-            Some(format!("{} with {}={low} and {} with {high}", side.name(), along.key, (!side).name()))
+        let between = self.crossings.iter().filter_map(|crossing| Some((crossing.side, crossing.between()?)));
+        let tips = between.enumerate().map(|(index, (side, (low, high)))| {
+            let low = if index == 0 { along.setting(low) } else { along.text(low) };
+            format!("{} with {low} and {} with {}", side.name(), (!side).name(), along.text(high))
         });
         format!("{head} {what} {}\n", tips.collect::<Vec<_>>().join(", "))
     }
@@ -98,29 +98,8 @@ impl Tip {
                 remarks.push(format!("{open} {values} still open after {runs} runs, and went to the majority"));
             }
         }
-        remarks.extend(self.unseen());
+        remarks.extend(identity.unseen());
         remarks
-    }
-
-    /// What the search would not have found; `None` where all values were asked.
-    fn unseen(&self) -> Option<String> {
-        let along = &self.identity.along;
-        let ladder = along.ladder();
-        let asked: Vec<f64> = along.samples(self.identity.samples).into_iter().map(|step| ladder.value(step)).collect();
-        let widest = |gap: fn(&[f64]) -> f64| asked.windows(2).map(gap).fold(0.0, f64::max);
-        let apart = widest(|pair| pair[1] - pair[0]);
-        if along.scale == Scale::Whole && apart <= 1.0 {
-            return None;
-        }
-        let apart = match along.spacing {
-            Spacing::Linear => format!("up to {} apart", along.text(apart)),
-            Spacing::Logarithmic => format!("apart by a factor of up to {:.2}", widest(|pair| pair[1] / pair[0])),
-        };
-        let (count, each) = (asked.len(), if self.identity.and.is_some() { " each time" } else { "" });
-        Some(format!(
-            "{count} values were asked first{each}, {apart}: what tips and tips back between two of them is not \
-             seen, and --samples asks more"
-        ))
     }
 
     /// Commands that play a run on each side of every boundary; of the first one found, if there are two settings.
@@ -130,6 +109,29 @@ impl Tip {
         let of = |and, along| self.points.iter().find(|point| point.along == along && point.and == and);
         let sides = boundaries.take(wanted).flat_map(|(and, (low, high))| [of(and, low), of(and, high)]);
         sides.flatten().map(|point| (point.side, self.identity.replay(point))).collect()
+    }
+}
+
+impl Identity {
+    /// What the search would not have found; `None` where all values were asked.
+    pub fn unseen(&self) -> Option<String> {
+        let along = &self.along;
+        let ladder = along.ladder();
+        let asked: Vec<f64> = along.samples(self.samples).into_iter().map(|step| ladder.value(step)).collect();
+        let widest = |gap: fn(&[f64]) -> f64| asked.windows(2).map(gap).fold(0.0, f64::max);
+        let apart = widest(|pair| pair[1] - pair[0]);
+        if along.scale == Scale::Whole && apart <= 1.0 {
+            return None;
+        }
+        let apart = match along.spacing {
+            Spacing::Linear => format!("up to {} apart", along.text(apart)),
+            Spacing::Logarithmic => format!("apart by a factor of up to {:.2}", widest(|pair| pair[1] / pair[0])),
+        };
+        let (count, each) = (asked.len(), if self.and.is_some() { " each time" } else { "" });
+        Some(format!(
+            "{count} values were asked first{each}, {apart}: what tips and tips back between two of them is not \
+             seen, and --samples asks more"
+        ))
     }
 }
 
@@ -153,7 +155,7 @@ mod tests {
     fn every_boundary_is_told() {
         let mut tip = tip(None);
         tip.crossings.push(Crossing { and: None, low: Some(20.0), high: Some(21.0), side: Side::Fails });
-        let wanted = "recovery holds with load.rate=12 and fails with 13, fails with load.rate=20 and holds with 21\n";
+        let wanted = "recovery holds with load.rate=12 and fails with 13, fails with 20 and holds with 21\n";
         assert!(tip.verdict().ends_with(wanted), "{}", tip.verdict());
         assert!(tip.boundaries().render().ends_with("holds with 12, fails with 13; fails with 20, holds with 21\n"));
     }

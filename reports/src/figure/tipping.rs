@@ -57,23 +57,23 @@ fn plane(tipping: &Tipping, along: &Range, and: &Range) -> Figure {
         colour: Colour::Ink,
         shape: Shape::Area(line.iter().map(|bracket| (bracket.and, bracket.low, bracket.high)).collect()),
     };
-    let middle = |(index, line): (usize, &Vec<Bracket>)| {
-        let points = line.iter().map(|bracket| (bracket.and, bracket.middle(along.spacing))).collect();
-        Layer::line(if index == 0 { "boundary, between the neighbours that differ" } else { "" }, Colour::Ink, points)
+    let gap = [(f64::NAN, f64::NAN)];
+    let middles = |line: &Vec<Bracket>| {
+        line.iter().map(|bracket| (bracket.and, bracket.middle(along.spacing))).chain(gap).collect::<Vec<_>>()
     };
-    let bracket =
-        |bracket: &Bracket| vec![(bracket.and, bracket.low), (bracket.and, bracket.high), (f64::NAN, f64::NAN)];
-    let brackets = Layer::line("", Colour::Ink, lines.iter().flatten().flat_map(bracket).collect());
+    let bracket = |bracket: &Bracket| [(bracket.and, bracket.low), (bracket.and, bracket.high)].into_iter().chain(gap);
+    let strokes = lines.iter().flat_map(middles).chain(lines.iter().flatten().flat_map(bracket)).collect();
+    let boundary = Layer::line("boundary, between the neighbours that differ", Colour::Ink, strokes);
     let marks = marks(&points, |point| (point.and.unwrap_or(f64::NAN), point.along));
-    let layers = lines.iter().map(area).chain(lines.iter().enumerate().map(middle)).chain([brackets]).chain(marks);
+    let layers = lines.iter().map(area).chain([boundary]).chain(marks);
     let what = tipping.tip.identity.judged.what();
     Figure {
         name: "tip".into(),
         title: "Where runs tip".into(),
         subject: tipping.title(),
         caption: format!(
-            "Where {what} holds and fails, at every pair of values that was asked. Between values of {} that were not \
-             asked, the boundary is only drawn through.",
+            "Where {what} holds and fails, at every pair of values that was asked. Between values of {} boundaries \
+             are drawn through, unless their number changes.",
             and.key
         ),
         x: axis(and),
