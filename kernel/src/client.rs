@@ -42,6 +42,7 @@ use crate::{
     record::{Answer, Recorder},
     scenario,
     status::Outcome,
+    time::Instant,
     workload::{Input, Output},
     world::SharedWorld,
 };
@@ -165,9 +166,14 @@ impl Client {
 }
 
 impl Shared {
-    /// Chooses a server for an attempt of a request, and takes the attempt for sent.
-    fn pick(&self, tried: &[usize], (request, attempt): (u64, u32), pass: &mut Pass<'_>) -> Result<usize, Rejection> {
-        let now = self.world.now();
+    /// Chooses a server for an attempt of a request, and takes the attempt for sent `now`.
+    fn pick(
+        &self,
+        tried: &[usize],
+        (request, attempt): (u64, u32),
+        pass: &mut Pass<'_>,
+        now: Instant,
+    ) -> Result<usize, Rejection> {
         // Held throughout, so that what the policies said of a server is still so when it is picked.
         let mut balancer = self.balancer();
         let pool = candidates::of(&self.servers, &self.health, &self.chain, now);
@@ -179,7 +185,7 @@ impl Shared {
         let mut turn = Turn::new(now, self.entropy, request, attempt);
         let picked = self.chain.weighed(&candidates, now, &mut turn, |turn| balancer.pick(&candidates, turn));
         balancer.sent(picked);
-        pass.picked(picked);
+        pass.picked(picked, now);
         Ok(picked)
     }
 
@@ -189,7 +195,7 @@ impl Shared {
 
     /// An attempt that has been sent to `server`.
     fn in_flight(&self, server: usize) -> InFlight<'_> {
-        InFlight { client: self, server, took: None }
+        InFlight { client: self, server, ended: None }
     }
 
     async fn some_server_is_ready(&self) {
@@ -222,12 +228,13 @@ impl Shared {
 struct InFlight<'a> {
     client: &'a Shared,
     server: usize,
-    /// `None` if nobody waited for it to come to something.
-    took: Option<Duration>,
+    /// How long it took, and when it was over; `None` if nobody waited for it to come to something.
+    ended: Option<(Duration, Instant)>,
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.client.balancer().ended(self.server, self.took, self.client.world.now());
+        let (took, now) = self.ended.map_or_else(|| (None, self.client.world.now()), |(took, now)| (Some(took), now));
+        self.client.balancer().ended(self.server, took, now);
     }
 }

@@ -2,7 +2,7 @@
 //! the transitions written down, its tests.
 //!
 //! A policy that is not in the scenario does not exist at run time. One that is has a say at the seams of a call that
-//! [`Policy`] lists; the order in which policies are asked is that of `each_policy!`, which is also the one place where a
+//! [`Policy`] and [`Choosing`] list; the order in which policies are asked is that of `each_policy!`, which is also the one place where a
 //! new one is entered:
 //!
 //! ```text
@@ -136,6 +136,34 @@ pub(crate) trait Policy: Send + Sync {
         Admission::Granted
     }
 
+    /// Itself, if it has a say in which server is asked.
+    fn choosing(&self) -> Option<&dyn Choosing> {
+        None
+    }
+
+    /// An attempt that was admitted is over.
+    fn ended(&self, end: &End) {
+        let _ = end;
+    }
+
+    /// A call begins.
+    fn called(&self, now: Instant) {
+        let _ = now;
+    }
+
+    /// Whether a call may make another attempt, by retry or by hedge. For each that it lets pass,
+    /// [`extra_ended`](Self::extra_ended) follows exactly once.
+    fn allows_extra(&self, now: Instant) -> Result<(), Rejection> {
+        let _ = now;
+        Ok(())
+    }
+
+    /// The other attempt is over, or was not made.
+    fn extra_ended(&self) {}
+}
+
+/// The seams at which a policy has a say in which server is asked.
+pub(crate) trait Choosing {
     /// Whether `server` must not be asked.
     fn blocks(&self, server: usize, now: Instant) -> bool {
         let _ = (server, now);
@@ -163,26 +191,6 @@ pub(crate) trait Policy: Send + Sync {
     fn picked(&self, server: usize, now: Instant) {
         let _ = (server, now);
     }
-
-    /// An attempt that was admitted is over.
-    fn ended(&self, end: &End) {
-        let _ = end;
-    }
-
-    /// A call begins.
-    fn called(&self, now: Instant) {
-        let _ = now;
-    }
-
-    /// Whether a call may make another attempt, by retry or by hedge. For each that it lets pass,
-    /// [`extra_ended`](Self::extra_ended) follows exactly once.
-    fn allows_extra(&self, now: Instant) -> Result<(), Rejection> {
-        let _ = now;
-        Ok(())
-    }
-
-    /// The other attempt is over, or was not made.
-    fn extra_ended(&self) {}
 }
 
 /// What becomes of an attempt before it has a server.

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -34,12 +37,13 @@ impl HostId {
 /// one instant fire in the order they were set in, so ties are no matter of chance.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
+    /// In nanoseconds. Moved on under the lock; read without, as hosts look at it many times a request.
+    now: AtomicU64,
     timers: Mutex<Timers>,
 }
 
 #[derive(Debug, Default)]
 struct Timers {
-    now: Instant,
     /// By deadline, then by the order they were set in.
     pending: BTreeMap<(Instant, u64), Due>,
     set: u64,
@@ -59,7 +63,7 @@ struct Due {
 
 impl Clock {
     pub(crate) fn now(&self) -> Instant {
-        self.timers().now
+        Instant::from_nanos(self.now.load(Ordering::Relaxed))
     }
 
     /// Completes once the clock has reached `at`, for a task of `host`.
@@ -124,7 +128,7 @@ impl Clock {
     /// Fires the timers of the next deadline, and has their hosts watched. False if there is none.
     fn fire(&self, mut timers: MutexGuard<'_, Timers>) -> bool {
         let Some((&(deadline, _), _)) = timers.pending.first_key_value() else { return false };
-        timers.now = deadline;
+        self.now.store(deadline.as_nanos(), Ordering::Relaxed);
         interpose::set_now(deadline);
         let mut due = Vec::new();
         #[cfg(feature = "canaries")]
@@ -178,7 +182,7 @@ impl Future for Timer {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let mut timers = this.clock.timers();
-        if timers.now >= this.at {
+        if this.clock.now() >= this.at {
             // What fired is gone from the queue; what was never due is not.
             this.key.take().map(|key| timers.pending.remove(&key));
             return Poll::Ready(());
@@ -208,7 +212,7 @@ impl Drop for Timer {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::atomic::AtomicUsize, sync::atomic::Ordering, task::Wake, time::Duration};
+    use std::{sync::atomic::AtomicUsize, task::Wake, time::Duration};
 
     use super::*;
 

@@ -3,7 +3,8 @@
 use std::{
     error::Error as StdError,
     fmt, io,
-    pin::Pin,
+    pin::{Pin, pin},
+    sync::LazyLock,
     task::{Context, Poll},
     time::Duration,
 };
@@ -99,29 +100,29 @@ impl Failure {
     }
 }
 
-/// Sends `input` as attempt `number` of `request` to `server` and waits until `timeout`.
+/// Sends `input`, now, as attempt `number` of `request` to `server` and waits until `timeout`.
 pub(super) async fn process(
     client: &Shared,
     server: usize,
     (request, number): (u64, u32),
     input: &Input,
-    timeout: Instant,
+    (now, timeout): (Instant, Instant),
 ) -> Result<Output, Failure> {
-    let envelope = Envelope { request, attempt: number, left: timeout.since(client.world.now()) };
-    let rpc = async {
+    let envelope = Envelope { request, attempt: number, left: timeout.since(now) };
+    let rpc = pin!(async {
         let channel = Channel { sender: client.servers[server].connection.ready().await? };
         let stub = RehearsalClient::with_origin(channel, origin())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         rpc::ask(stub, envelope, input).await
-    };
+    });
     within(client, timeout, Cause::AttemptTimeout, rpc).await
 }
 
 /// Asks `server` for its health and waits until `timeout`.
 pub(super) async fn check_health(client: &Shared, server: usize, timeout: Instant) -> Result<(), Failure> {
     let left = timeout.since(client.world.now());
-    let rpc = async { ask_health(client.servers[server].connection.ready().await?, left).await };
+    let rpc = pin!(async { ask_health(client.servers[server].connection.ready().await?, left).await });
     within(client, timeout, Cause::HealthCheckTimeout, rpc).await
 }
 
@@ -137,20 +138,22 @@ pub(super) async fn ask_health(sender: Sender, timeout: Duration) -> Result<(), 
     }
 }
 
-/// What `rpc` comes to, or a failure because of `late` once it is `timeout`.
+/// What `rpc` comes to, or a failure because of `late` once it is `timeout`. It is pinned, as futures that go from hand to
+/// hand are copied, and take as much room again at each.
 async fn within<T>(
     client: &Shared,
     timeout: Instant,
     late: Cause,
-    rpc: impl Future<Output = Result<T, Failure>>,
+    rpc: Pin<&mut impl Future<Output = Result<T, Failure>>>,
 ) -> Result<T, Failure> {
     let timed_out = |_| Err(Failure::new(Code::DeadlineExceeded, late));
     timeout_at(&*client.world, timeout, rpc).await.unwrap_or_else(timed_out)
 }
 
-/// The authority is of no consequence: a connection leads to one server.
+/// The authority is of no consequence: a connection leads to one server. It is parsed once.
 fn origin() -> http::Uri {
-    http::Uri::from_static("http://rehearsal")
+    static ORIGIN: LazyLock<http::Uri> = LazyLock::new(|| http::Uri::from_static("http://rehearsal"));
+    ORIGIN.clone()
 }
 
 /// A connection as tonic's clients want it.

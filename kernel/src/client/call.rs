@@ -1,6 +1,9 @@
 //! A call: from the cache, or by attempts until one succeeds, or a fallback.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use futures_util::future::{Either, select};
 
@@ -162,7 +165,7 @@ impl<'a> Call<'a> {
         }
         self.event(Event::Backoff).attempt(attempts).duration(backoff).record();
         if !backoff.is_zero() {
-            select(client.world.sleep_until(until), std::pin::pin!(client.cancellation.wait())).await;
+            select(client.world.sleep_until(until), pin!(client.cancellation.wait())).await;
         }
         Some(leave)
     }
@@ -179,7 +182,7 @@ impl<'a> Call<'a> {
         if client.settings.wait_for_ready {
             self.until_ready().await?;
         }
-        let mut pass = client.chain.enter();
+        let mut pass = client.chain.enter(client.world.now());
         self.admitted(pass.outside(self.deadline)).await?;
         let own = client.world.now() + client.settings.attempt_timeout;
         let timeout = own.min(self.deadline);
@@ -190,8 +193,9 @@ impl<'a> Call<'a> {
         let Sent { server, number, .. } = sent;
         let mut in_flight = client.in_flight(server);
 
-        let rpc = attempt::process(client, server, (self.request.id, number), &self.request.input, timeout);
-        let mut result = match select(std::pin::pin!(rpc), std::pin::pin!(client.cancellation.wait())).await {
+        let id = (self.request.id, number);
+        let rpc = pin!(attempt::process(client, server, id, &self.request.input, (sent.at, timeout)));
+        let mut result = match select(rpc, pin!(client.cancellation.wait())).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(Failure::new(Code::Cancelled, Cause::Cancelled)),
         };
@@ -200,13 +204,17 @@ impl<'a> Call<'a> {
         {
             *cause = Cause::CallDeadline;
         }
-        let failure = result.as_ref().err();
-        self.record(sent, failure);
+        let (failure, now) = (result.as_ref().err(), client.world.now());
+        self.record(sent, failure, now);
         client.health.observe(server, failure);
         // Whoever gives a call up learns nothing of the server.
         if failure.is_none_or(|failure| failure.cause != Cause::Cancelled) {
-            in_flight.took = Some(pass.took());
-            pass.end(failure.map_or(Code::Ok, |failure| failure.code), failure.and_then(|failure| failure.pushback));
+            in_flight.ended = Some((now.since(sent.at), now));
+            pass.end(
+                now,
+                failure.map_or(Code::Ok, |failure| failure.code),
+                failure.and_then(|failure| failure.pushback),
+            );
         }
         match result {
             Ok(output) => Ok((output, server)),
@@ -215,8 +223,8 @@ impl<'a> Call<'a> {
     }
 
     async fn admitted(&self, admission: impl Future<Output = Result<(), Rejection>>) -> Result<(), Lost> {
-        let cancelled = std::pin::pin!(self.client.cancellation.wait());
-        match select(std::pin::pin!(admission), cancelled).await {
+        let cancelled = pin!(self.client.cancellation.wait());
+        match select(pin!(admission), cancelled).await {
             Either::Left((admitted, _)) => admitted.map_err(|rejection| self.reject(rejection)),
             Either::Right(_) => Err(Lost::Rejected(CANCELLED)),
         }
@@ -242,9 +250,10 @@ impl<'a> Call<'a> {
     /// Chooses a server, and counts the attempt as begun.
     fn pick(&self, hedge: bool, pass: &mut Pass<'_>) -> Result<Sent, Lost> {
         let client = self.client;
+        let now = client.world.now();
         let mut progress = self.progress();
         let number = progress.attempts + 1;
-        let server = match client.pick(&progress.tried, (self.request.id, number), pass) {
+        let server = match client.pick(&progress.tried, (self.request.id, number), pass, now) {
             Ok(server) => server,
             Err(rejection) => {
                 drop(progress);
@@ -260,7 +269,7 @@ impl<'a> Call<'a> {
         #[cfg(not(feature = "canaries"))]
         let counts = moves;
         progress.failovers += u32::from(counts);
-        let sent = Sent { number, server, at: client.world.now() };
+        let sent = Sent { number, server, at: now };
         if client.settings.policies.hedging.is_some() {
             progress.tried.push(server);
             progress.out.push(sent);
@@ -275,7 +284,7 @@ impl<'a> Call<'a> {
         Ok(sent)
     }
 
-    fn record(&self, sent: Sent, failure: Option<&Failure>) {
+    fn record(&self, sent: Sent, failure: Option<&Failure>, now: Instant) {
         let Sent { number, server, at } = sent;
         if self.client.settings.policies.hedging.is_some() {
             self.progress().out.retain(|out| *out != sent);
@@ -290,7 +299,7 @@ impl<'a> Call<'a> {
             attempt: number,
             server: name.clone(),
             start_us: at.as_micros(),
-            end_us: self.client.world.now().as_micros(),
+            end_us: now.as_micros(),
             status: failure.map_or(Code::Ok, |failure| failure.code),
             cause,
         });
@@ -299,8 +308,8 @@ impl<'a> Call<'a> {
     /// The attempts that are still out are given up.
     pub(super) fn give_up_the_others(&self) {
         let out = self.progress().out.clone();
-        let outrun = Failure::new(Code::Cancelled, Cause::Outrun);
-        out.into_iter().for_each(|sent| self.record(sent, Some(&outrun)));
+        let (outrun, now) = (Failure::new(Code::Cancelled, Cause::Outrun), self.client.world.now());
+        out.into_iter().for_each(|sent| self.record(sent, Some(&outrun), now));
     }
 
     /// The cache's answer, if it has one that will do.

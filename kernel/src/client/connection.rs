@@ -74,6 +74,9 @@ impl Connection {
 
     /// The means to send a request: waits while it is being connected, and fails at once while it is failing.
     pub(super) async fn ready(&self) -> Result<Sender, Failure> {
+        if let State::Ready(sender) = &*self.state.borrow() {
+            return Ok(sender.clone());
+        }
         let mut state = self.state.clone();
         let settled = state.wait_for(|state| !matches!(state, State::Pending)).await;
         match settled.as_deref() {

@@ -50,9 +50,26 @@ impl Health {
     /// Draws the consequence of an attempt or a check: `None` says that it succeeded.
     pub(super) fn observe(&self, server: usize, failure: Option<&Failure>) {
         match failure {
-            None => self.of(server).is_healthy(),
-            Some(failure) if tells_of_ill_health(failure.code) => self.of(server).is_unhealthy(&failure.cause),
+            None => self.is_well(server),
+            Some(failure) if tells_of_ill_health(failure.code) => self.is_ill(server, &failure.cause),
             Some(_) => {}
+        }
+    }
+
+    fn is_well(&self, server: usize) {
+        #[cfg(feature = "canaries")]
+        if crate::bug::is(crate::bug::Bug::Grudge) {
+            return;
+        }
+        if !std::mem::replace(&mut self.beliefs()[server], true) {
+            self.recorder.event(Event::Healthy).target(&self.servers[server]).record();
+        }
+    }
+
+    fn is_ill(&self, server: usize, cause: &Cause) {
+        if std::mem::replace(&mut self.beliefs()[server], false) {
+            let event = self.recorder.event(Event::Unhealthy).target(&self.servers[server]);
+            event.cause(cause.to_string()).record();
         }
     }
 
@@ -62,24 +79,8 @@ impl Health {
 }
 
 impl Belief {
-    pub(super) fn is_healthy(&self) {
-        #[cfg(feature = "canaries")]
-        if crate::bug::is(crate::bug::Bug::Grudge) {
-            return;
-        }
-        if !std::mem::replace(&mut self.health.beliefs()[self.server], true) {
-            self.health.recorder.event(Event::Healthy).target(self.name()).record();
-        }
-    }
-
     pub(super) fn is_unhealthy(&self, cause: &Cause) {
-        if std::mem::replace(&mut self.health.beliefs()[self.server], false) {
-            self.health.recorder.event(Event::Unhealthy).target(self.name()).cause(cause.to_string()).record();
-        }
-    }
-
-    fn name(&self) -> &str {
-        &self.health.servers[self.server]
+        self.health.is_ill(self.server, cause);
     }
 }
 

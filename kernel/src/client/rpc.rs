@@ -28,12 +28,18 @@ pub(super) struct Envelope {
 impl Envelope {
     fn around<T>(self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.set_timeout(self.left);
+        request.set_timeout(whole_millis(self.left));
         if self.attempt > 1 {
             request.metadata_mut().insert(ATTEMPTS_BEFORE, MetadataValue::from(self.attempt - 1));
         }
         request
     }
+}
+
+/// Up to the next millisecond. gRPC's core rounds, too: a header that is the same from call to call is a byte to HPACK, one
+/// that differs by microseconds has to be spelled out, and noted at both ends, each time.
+fn whole_millis(left: Duration) -> Duration {
+    Duration::from_millis(left.as_nanos().div_ceil(1_000_000) as u64)
 }
 
 /// Asks, and sees to it that the answer is one.

@@ -89,12 +89,16 @@ impl Answers {
     }
 
     pub(crate) fn keep(&mut self, input: &Input, output: &Output, now: Instant) {
-        if !self.entries.contains_key(input) && self.entries.len() >= self.settings.size {
+        self.uses += 1;
+        let entry = Entry { output: output.clone(), arrived: now, used: self.uses, renewing: false };
+        if let Some(known) = self.entries.get_mut(input) {
+            *known = entry;
+            return;
+        }
+        if self.entries.len() >= self.settings.size {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(input, _)| input.clone());
             oldest.and_then(|input| self.entries.remove(&input));
         }
-        self.uses += 1;
-        let entry = Entry { output: output.clone(), arrived: now, used: self.uses, renewing: false };
         self.entries.insert(input.clone(), entry);
     }
 

@@ -1,10 +1,8 @@
 //! The policies of a client, asked in their order, and the way of one attempt through them.
 
-use std::time::Duration;
-
 use futures_util::future::{Either, select};
 
-use super::{Admission, End, Ending, Kit, Policies, Policy, Pushback, Rejection};
+use super::{Admission, Choosing, End, Ending, Kit, Policies, Policy, Pushback, Rejection};
 use crate::{status::Code, time::Instant, world::SharedWorld};
 
 /// How often a pick is put back: with a weight of a hundredth each, it ends before that in all but one of a hundred.
@@ -21,6 +19,8 @@ pub(crate) struct Chain {
     machines: Vec<Box<dyn Policy>>,
     /// How many of them are outside of the attempt's timeout.
     outside: usize,
+    /// Those that have a say in which server is asked.
+    choosing: Vec<usize>,
 }
 
 impl Chain {
@@ -29,19 +29,24 @@ impl Chain {
         // Stable: within each side the order stays that of the list.
         machines.sort_by_key(|machine| machine.is_within_timeout());
         let outside = machines.iter().filter(|machine| !machine.is_within_timeout()).count();
-        Self { world: kit.world.clone(), machines, outside }
+        let choosing = (0..machines.len()).filter(|machine| machines[*machine].choosing().is_some()).collect();
+        Self { world: kit.world.clone(), machines, outside, choosing }
+    }
+
+    fn choosing(&self) -> impl Iterator<Item = &dyn Choosing> {
+        self.choosing.iter().filter_map(|machine| self.machines[*machine].choosing())
     }
 
     pub(crate) fn blocks(&self, server: usize, now: Instant) -> bool {
-        self.machines.iter().any(|machine| machine.blocks(server, now))
+        self.choosing().any(|machine| machine.blocks(server, now))
     }
 
     pub(crate) fn ejects(&self, server: usize) -> bool {
-        self.machines.iter().any(|machine| machine.ejects(server))
+        self.choosing().any(|machine| machine.ejects(server))
     }
 
     pub(crate) fn sees(&self, candidates: &[usize], now: Instant) {
-        self.machines.iter().for_each(|machine| machine.sees(candidates, now));
+        self.choosing().for_each(|machine| machine.sees(candidates, now));
     }
 
     /// What `pick` picks of `candidates`, as often as their weights have it: a pick of a light one is put back, and
@@ -53,10 +58,10 @@ impl Chain {
         turn: &mut T,
         mut pick: impl FnMut(&mut T) -> usize,
     ) -> usize {
-        if self.machines.is_empty() {
+        if self.choosing.is_empty() {
             return pick(turn);
         }
-        let weight = |server| self.machines.iter().map(|machine| machine.weighs(server, now)).product::<f64>();
+        let weight = |server| self.choosing().map(|machine| machine.weighs(server, now)).product::<f64>();
         let heaviest = candidates.iter().map(|server| weight(*server)).fold(0.0, f64::max);
         let mut picked = pick(turn);
         for _ in 0..PUT_BACK_MAX {
@@ -87,9 +92,8 @@ impl Chain {
         Ok(extra)
     }
 
-    /// An attempt at the head of the chain.
-    pub(crate) fn enter(&self) -> Pass<'_> {
-        let now = self.world.now();
+    /// An attempt at the head of the chain, `now`.
+    pub(crate) fn enter(&self, now: Instant) -> Pass<'_> {
         Pass { chain: self, admitted: 0, entered: now, waited: false, server: None, sent: now, ended: false }
     }
 }
@@ -131,15 +135,21 @@ impl Pass<'_> {
     }
 
     async fn pass(&mut self, end: usize, until: Instant) -> Result<(), Rejection> {
-        for machine in &self.chain.machines[self.admitted..end] {
-            match machine.admit(self.chain.world.now(), until) {
-                // After the policy was asked: the leave may begin a state of it, and the attempt is of that.
-                Admission::Granted if !self.waited => self.entered = self.chain.world.now(),
+        let machines = &self.chain.machines[self.admitted..end];
+        if machines.is_empty() {
+            return Ok(());
+        }
+        let mut now = self.chain.world.now();
+        for machine in machines {
+            match machine.admit(now, until) {
+                // When the policy was asked: the leave may begin a state of it then, and the attempt is of that.
+                Admission::Granted if !self.waited => self.entered = now,
                 Admission::Granted => {}
                 Admission::Refused(rejection) => return Err(rejection),
                 Admission::Waits(admitted) => {
                     self.waited = true;
                     admitted.await?;
+                    now = self.chain.world.now();
                 }
             }
             self.admitted += 1;
@@ -147,28 +157,22 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The attempt goes to `server`, now.
-    pub(crate) fn picked(&mut self, server: usize) {
-        self.sent = self.chain.world.now();
+    /// The attempt goes to `server`, `now`.
+    pub(crate) fn picked(&mut self, server: usize, now: Instant) {
+        self.sent = now;
         self.server = Some(server);
-        self.chain.machines.iter().for_each(|machine| machine.picked(server, self.sent));
+        self.chain.choosing().for_each(|machine| machine.picked(server, self.sent));
     }
 
-    /// Since it was sent.
-    pub(crate) fn took(&self) -> Duration {
-        self.chain.world.now().since(self.sent)
+    /// The attempt came to `code`, `now`.
+    pub(crate) fn end(mut self, now: Instant, code: Code, pushback: Option<Pushback>) {
+        self.tell(now, Ending::Status(code, pushback));
     }
 
-    /// The attempt came to `code`.
-    pub(crate) fn end(mut self, code: Code, pushback: Option<Pushback>) {
-        self.tell(Ending::Status(code, pushback));
-    }
-
-    fn tell(&mut self, ending: Ending) {
+    fn tell(&mut self, now: Instant, ending: Ending) {
         if std::mem::replace(&mut self.ended, true) || self.admitted == 0 {
             return;
         }
-        let now = self.chain.world.now();
         let end = End { server: self.server, admitted: self.entered, now, took: now.since(self.sent), ending };
         self.chain.machines[..self.admitted].iter().for_each(|machine| machine.ended(&end));
     }
@@ -176,7 +180,9 @@ impl Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.tell(Ending::Abandoned);
+        if !self.ended {
+            self.tell(self.chain.world.now(), Ending::Abandoned);
+        }
     }
 }
 
@@ -196,6 +202,7 @@ mod tests {
             Arc, Mutex,
             atomic::{AtomicU64, Ordering},
         },
+        time::Duration,
     };
 
     use super::*;
@@ -253,11 +260,11 @@ mod tests {
         let kit = Kit { world: &world, entropy, recorder: &recorder, servers, client: &scenario::Client::default() };
         let chain = Chain::new(&policies, &kit);
         let attempt = |code| {
-            let mut pass = chain.enter();
+            let mut pass = chain.enter(world.now());
             let admitted = futures_util::FutureExt::now_or_never(pass.outside(Instant::NEVER));
             assert_eq!(admitted, Some(Ok(())));
-            pass.picked(0);
-            pass.end(code, None);
+            pass.picked(0, world.now());
+            pass.end(world.now(), code, None);
         };
         attempt(Code::Unavailable);
         attempt(Code::Ok);

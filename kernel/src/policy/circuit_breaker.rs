@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Admission, End, Ending, Kit, Machine, Policy, Rejection, about};
+use super::{Admission, Choosing, End, Ending, Kit, Machine, Policy, Rejection, about};
 use crate::{
     record::{Event, Recorder},
     scenario::keys::{KeyTable, Named, Problem, limits, ordered, table},
@@ -151,19 +151,8 @@ impl Policy for Breakers {
         Admission::Refused(OPEN)
     }
 
-    fn blocks(&self, server: usize, now: Instant) -> bool {
-        #[cfg(feature = "canaries")]
-        if crate::bug::is(crate::bug::Bug::LeakyBreaker) {
-            return false;
-        }
-        self.scope == Scope::Server && self.with(server, |breaker| (!breaker.would_admit(now), None))
-    }
-
-    fn picked(&self, server: usize, now: Instant) {
-        if self.scope == Scope::Server {
-            // It does not block, or it would not have been picked.
-            self.with(server, |breaker| breaker.admit(now));
-        }
+    fn choosing(&self) -> Option<&dyn Choosing> {
+        (self.scope == Scope::Server).then_some(self)
     }
 
     fn ended(&self, end: &End) {
@@ -180,6 +169,22 @@ impl Policy for Breakers {
                 ((), None)
             }
         });
+    }
+}
+
+/// With the scope `server`.
+impl Choosing for Breakers {
+    fn blocks(&self, server: usize, now: Instant) -> bool {
+        #[cfg(feature = "canaries")]
+        if crate::bug::is(crate::bug::Bug::LeakyBreaker) {
+            return false;
+        }
+        self.with(server, |breaker| (!breaker.would_admit(now), None))
+    }
+
+    fn picked(&self, server: usize, now: Instant) {
+        // It does not block, or it would not have been picked.
+        self.with(server, |breaker| breaker.admit(now));
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use super::{End, Ending, Kit, Machine, Policy};
+use super::{Choosing, End, Ending, Kit, Machine, Policy};
 use crate::{
     entropy::{Entropy, unit},
     record::{Event, Recorder},
@@ -143,14 +143,20 @@ impl Detector {
 }
 
 impl Policy for Arc<Detector> {
-    fn ejects(&self, server: usize) -> bool {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).hosts[server].ejected.is_some()
+    fn choosing(&self) -> Option<&dyn Choosing> {
+        Some(&**self)
     }
 
     fn ended(&self, end: &End) {
         if let (Some(server), Ending::Status(code, _)) = (end.server, end.ending) {
             self.act(|hosts| hosts.observe(server, code == Code::Ok, end.now).into_iter().collect());
         }
+    }
+}
+
+impl Choosing for Detector {
+    fn ejects(&self, server: usize) -> bool {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).hosts[server].ejected.is_some()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Kit, Machine, Policy};
+use super::{Choosing, Kit, Machine, Policy};
 use crate::{
     record::{Event, Recorder},
     scenario::keys::{limits, table},
@@ -65,6 +65,12 @@ struct Server {
 }
 
 impl Policy for Starting {
+    fn choosing(&self) -> Option<&dyn Choosing> {
+        Some(self)
+    }
+}
+
+impl Choosing for Starting {
     fn sees(&self, candidates: &[usize], now: Instant) {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, server) in servers.iter_mut().enumerate() {

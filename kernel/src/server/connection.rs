@@ -2,7 +2,10 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use futures_util::future::{Either, select};
+use futures_util::{
+    TryFutureExt,
+    future::{Either, select},
+};
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use tokio::sync::{mpsc, watch};
@@ -43,8 +46,9 @@ impl Connections {
         let (world, io) = (self.world.clone(), Io::new(stream));
         let payloads = io.payloads();
         let service = service_fn(move |request| {
-            let (answered, payloads) = (deadline::enforce(world.clone(), request, routes.clone()), payloads.clone());
-            async move { answered.await.map(|response| response.map(|body| payloads.noted(body))) }
+            let payloads = payloads.clone();
+            let answer = deadline::enforce(world.clone(), request, routes.clone());
+            answer.map_ok(move |response| response.map(|body| payloads.noted(body)))
         });
         let connection = http2::Builder::new(Executor(self.world.clone()))
             // Its length varies with the wall clock, and gRPC has no use for it.

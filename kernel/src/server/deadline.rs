@@ -1,6 +1,6 @@
 //! The caller's deadline: `grpc-timeout`, counted from when the request was read.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, pin::pin, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -22,14 +22,17 @@ pub(super) async fn enforce(
     mut request: Request<Incoming>,
     routes: Routes,
 ) -> Result<Response<Body>, Infallible> {
-    let timeout = match request.headers().get("grpc-timeout").map(|value| parse(value.as_bytes())) {
-        None => return Ok(routes.route(request).await),
+    let at = match request.headers().get("grpc-timeout").map(|value| parse(value.as_bytes())) {
+        None => None,
         Some(None) => return Ok(Status::invalid_argument(MALFORMED).into_http()),
-        Some(Some(timeout)) => timeout,
+        Some(Some(timeout)) => Some(world.now() + timeout),
     };
-    let at = world.now() + timeout;
-    request.extensions_mut().insert(Deadline(at));
-    let answered = timeout_at(&*world, at, routes.route(request)).await;
+    if let Some(at) = at {
+        request.extensions_mut().insert(Deadline(at));
+    }
+    let answer = pin!(routes.route(request));
+    let Some(at) = at else { return Ok(answer.await) };
+    let answered = timeout_at(&*world, at, answer).await;
     Ok(answered.unwrap_or_else(|_| Status::deadline_exceeded("the call's deadline has passed").into_http()))
 }
 

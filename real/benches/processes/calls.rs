@@ -1,6 +1,12 @@
 //! A closed loop: a number of callers, each of which calls again as soon as it is answered.
 
-use std::{cell::Cell, future::Future};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use futures_util::future::join_all;
 use kernel::{
@@ -12,18 +18,23 @@ use kernel::{
     workload::pictures::{Gallery, Picture},
     world::SharedWorld,
 };
+use tokio::sync::oneshot;
 
 use crate::server::{NAME, Server};
 
 /// The pictures that calls carry.
-pub(crate) fn pictures(size: &str) -> Vec<Picture> {
+pub(crate) fn pictures(size: &str) -> Arc<[Picture]> {
     let size: Size = size.parse().expect("a size");
-    Gallery::synthetic(&[size], &mut Entropy::new(42).stream("pictures")).pictures().to_vec()
+    Gallery::synthetic(&[size], &mut Entropy::new(42).stream("pictures")).pictures().into()
 }
 
-/// What both ways of calling are compared at: size, callers, and calls in a round.
+/// What both ways of calling are compared at: size, callers, and calls in a round. A round is some tens of milliseconds, so
+/// that both of a turn find the machine in the same mood.
 pub(crate) const LOADS: [(&str, usize, usize); 4] =
-    [("16x16", 1, 4_000), ("16x16", 64, 12_000), ("256x256", 1, 2_000), ("256x256", 64, 4_000)];
+    [("16x16", 1, 200), ("16x16", 64, 1_280), ("256x256", 1, 100), ("256x256", 64, 640)];
+
+/// Rounds of each.
+pub(crate) const ROUNDS: usize = 201;
 
 /// Prints what calls come to `without` something and `with` it.
 pub(crate) fn print(size: &str, callers: usize, without: &Rounds, with: &Rounds) {
@@ -43,26 +54,35 @@ pub(crate) struct Round {
     latencies: Vec<u64>,
 }
 
-/// `callers` make `calls` in all. What is called is given a number of its own each time.
-pub(crate) async fn round<F: Future<Output = ()>>(
+/// `callers`, each a task of its own as a service's handlers are, make `calls` in all. What is called is given a number of its
+/// own each time.
+pub(crate) async fn round<F: Future<Output = ()> + Send>(
     world: &SharedWorld,
     callers: usize,
     calls: usize,
-    call: impl Fn(u64) -> F,
+    call: impl Fn(u64) -> F + Send + Sync + 'static,
 ) -> Round {
-    let next = Cell::new(0);
-    let caller = || async {
-        let mut latencies = Vec::with_capacity(calls / callers + 1);
-        while next.get() < calls {
-            let number = next.replace(next.get() + 1);
-            let start = world.now();
-            call(number as u64).await;
-            latencies.push(world.now().since(start).as_nanos() as u64);
-        }
-        latencies
-    };
+    let (next, call) = (Arc::new(AtomicUsize::new(0)), Arc::new(call));
     let start = world.now();
-    let latencies = join_all((0..callers).map(|_| caller())).await.concat();
+    let callers = (0..callers).map(|_| {
+        let (here, next, call) = (world.clone(), next.clone(), call.clone());
+        let (done, latencies) = oneshot::channel();
+        world.spawn(Box::pin(async move {
+            let mut latencies = Vec::with_capacity(calls);
+            loop {
+                let number = next.fetch_add(1, Relaxed);
+                if number >= calls {
+                    break;
+                }
+                let start = here.now();
+                call(number as u64).await;
+                latencies.push(here.now().since(start).as_nanos() as u64);
+            }
+            done.send(latencies).expect("somebody waits for it");
+        }));
+        async { latencies.await.expect("no call panics") }
+    });
+    let latencies = join_all(callers).await.concat();
     Round { per_second: calls as f64 / world.now().since(start).as_secs_f64(), latencies }
 }
 
@@ -115,9 +135,25 @@ pub(crate) async fn serving(mut server: Server) -> (Server, SharedWorld, Bare) {
 }
 
 /// Has one of `pictures` processed, and returns the result.
-pub(crate) async fn process(mut stub: Bare, pictures: &[Picture], number: u64) -> bytes::Bytes {
+pub(crate) async fn process(mut stub: Bare, pictures: Arc<[Picture]>, number: u64) -> bytes::Bytes {
     let Picture { width, height, pixels } = pictures[number as usize % pictures.len()].clone();
     let request = ProcessImageRequest { request_id: number, image: Some(Image { width, height, pixels }) };
     let reply = stub.process_image(request).await.expect("the server answers").into_inner();
     reply.image.expect("with an image").pixels
+}
+
+/// A round of such calls.
+pub(crate) async fn processing(
+    world: &SharedWorld,
+    callers: usize,
+    calls: usize,
+    stub: &Bare,
+    pictures: &Arc<[Picture]>,
+) -> Round {
+    let (stub, pictures) = (stub.clone(), pictures.clone());
+    let call = move |number| {
+        let (stub, pictures) = (stub.clone(), pictures.clone());
+        async move { drop(process(stub, pictures, number).await) }
+    };
+    round(world, callers, calls, call).await
 }

@@ -2,8 +2,10 @@
 //! record, against a tonic client over the bare socket.
 
 use std::{
-    cell::Cell,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -18,11 +20,9 @@ use kernel::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    calls::{LOADS, Rounds, pictures, print, process, round, serving},
+    calls::{LOADS, ROUNDS, Rounds, pictures, print, processing, round, serving},
     server::{NAME, Server},
 };
-
-const ROUNDS: usize = 11;
 
 /// The defaults: health checks, round robin, retries. A policy that is off by default is to be switched on here.
 const SETTINGS: &str = "name = \"bench\"\nduration = \"1s\"\n[load]\nrate = 1\n[servers]\nreplicas = 1\n";
@@ -38,26 +38,19 @@ pub(crate) fn cost() {
         let links = [Link::new(world.clone(), entropy, NAME)];
         let client = Client::start(world.clone(), entropy, recorder, scenario.client, &links);
         world.sleep_until(world.now() + Duration::from_millis(200)).await;
-        let ids = Cell::new(0);
+        let ids = Arc::new(AtomicU64::new(0));
         for (size, callers, calls) in LOADS {
             let pictures = pictures(size);
             let (mut without, mut with) = (Rounds::default(), Rounds::default());
             for _ in 0..ROUNDS {
-                without.add(
-                    round(&world, callers, calls, |number| {
-                        let reply = process(direct.clone(), &pictures, number);
-                        async { drop(reply.await) }
-                    })
-                    .await,
-                );
-                with.add(
-                    round(&world, callers, calls, |number| {
-                        let input = Input::Image(pictures[number as usize % pictures.len()].clone());
-                        let call = client.call(Request { id: ids.replace(ids.get() + 1), input });
-                        async { assert!(call.await.outcome.is_success()) }
-                    })
-                    .await,
-                );
+                without.add(processing(&world, callers, calls, &direct, &pictures).await);
+                let (client, ids, pictures) = (client.clone(), ids.clone(), pictures.clone());
+                let call = move |number| {
+                    let (client, id) = (client.clone(), ids.fetch_add(1, Relaxed));
+                    let input = Input::Image(pictures[number as usize % pictures.len()].clone());
+                    async move { assert!(client.call(Request { id, input }).await.outcome.is_success()) }
+                };
+                with.add(round(&world, callers, calls, call).await);
                 // A run keeps its rows, but not those of the rounds before.
                 *records.lock().expect("nobody panicked with it") = Records::default();
             }

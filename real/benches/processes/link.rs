@@ -4,11 +4,9 @@ use kernel::{client::Channel, entropy::Entropy, link::Link};
 use tokio::runtime::Runtime;
 
 use crate::{
-    calls::{LOADS, Rounds, bare, pictures, print, process, round, serving},
+    calls::{LOADS, ROUNDS, Rounds, bare, pictures, print, processing, serving},
     server::{NAME, Server},
 };
-
-const ROUNDS: usize = 11;
 
 /// Prints throughput and median latency with and without.
 pub(crate) fn idle() {
@@ -23,13 +21,7 @@ pub(crate) fn idle() {
             let (mut past, mut through) = (Rounds::default(), Rounds::default());
             for _ in 0..ROUNDS {
                 for (stub, rounds) in [(&direct, &mut past), (&shaped, &mut through)] {
-                    rounds.add(
-                        round(&world, callers, calls, |number| {
-                            let reply = process(stub.clone(), &pictures, number);
-                            async { drop(reply.await) }
-                        })
-                        .await,
-                    );
+                    rounds.add(processing(&world, callers, calls, &stub, &pictures).await);
                 }
             }
             print(size, callers, &past, &through);

@@ -1,12 +1,12 @@
 //! The replica against a server of grpcio and NumPy that does the same: answers per second of processor time.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use kernel::workload::sobel::sobel_into;
+use kernel::workload::{pictures::Picture, sobel::sobel_into};
 use tokio::runtime::Runtime;
 
 use crate::{
-    calls::{Bare, Rounds, pictures, process, round, serving},
+    calls::{Bare, Rounds, pictures, process, processing, serving},
     environment::environment,
     server::{Server, cores},
 };
@@ -48,13 +48,7 @@ fn measure(server: Server) -> Figures {
         let mut rounds = Rounds::default();
         let before = server.processor_seconds();
         for _ in 0..ROUNDS {
-            rounds.add(
-                round(&world, 2 * cores(), CALLS, |number| {
-                    let reply = process(stub.clone(), &pictures, number);
-                    async { drop(reply.await) }
-                })
-                .await,
-            );
+            rounds.add(processing(&world, 2 * cores(), CALLS, &stub, &pictures).await);
         }
         let used = server.processor_seconds() - before;
         Figures { per_second: rounds.per_second(), per_processor_second: (ROUNDS * CALLS) as f64 / used }
@@ -62,10 +56,13 @@ fn measure(server: Server) -> Figures {
 }
 
 /// It computes what the kernel does.
-async fn check(stub: &Bare, pictures: &[kernel::workload::pictures::Picture]) {
+async fn check(stub: &Bare, pictures: &Arc<[Picture]>) {
     for (picture, number) in pictures.iter().zip(0..) {
         let mut wanted = vec![0; picture.pixels.len()];
         sobel_into(&picture.pixels, picture.width as usize, &mut wanted);
-        assert!(process(stub.clone(), pictures, number).await == wanted, "picture {number} comes out otherwise");
+        assert!(
+            process(stub.clone(), pictures.clone(), number).await == wanted,
+            "picture {number} comes out otherwise"
+        );
     }
 }

@@ -12,6 +12,22 @@ pub(crate) fn compare(rounds: usize, mut ours: impl FnMut(), mut baseline: impl 
     best
 }
 
+/// The medians of `figures` over `turns` turns: they are given the seconds of one run of each of `runs`. A machine that is
+/// slow for a while slows all runs of a turn, so short turns tell apart what the fastest rounds do not.
+pub(crate) fn medians_of_turns<const RUNS: usize, const FIGURES: usize>(
+    turns: usize,
+    mut runs: [&mut dyn FnMut(); RUNS],
+    figures: impl Fn([f64; RUNS]) -> [f64; FIGURES],
+) -> [f64; FIGURES] {
+    let turn = |_| figures(runs.each_mut().map(|run| time(run).as_secs_f64()));
+    let turns: Vec<_> = (0..turns).map(turn).collect();
+    std::array::from_fn(|figure| {
+        let mut values: Vec<_> = turns.iter().map(|turn| turn[figure]).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        values[values.len() / 2]
+    })
+}
+
 /// The fastest of `rounds` runs.
 pub(crate) fn fastest(rounds: usize, mut run: impl FnMut()) -> Duration {
     (0..rounds).map(|_| time(&mut run)).min().expect("there is at least one round")
