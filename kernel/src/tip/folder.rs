@@ -330,7 +330,7 @@ pub(super) mod tests {
             runs: 5,
             passes,
             side: if passes > 2 { Side::Holds } else { Side::Fails },
-            decided: passes % 5 == 0,
+            decided: passes.is_multiple_of(5),
             seed: 3,
         };
         let others = if and.is_some() { vec![Some(1.0), Some(2.0)] } else { vec![None] };

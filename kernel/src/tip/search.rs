@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn every_boundary_is_found_that_has_a_gap_of_its_own() {
         assert_eq!(found(&every(39, 390), |step| (60..=200).contains(&step)).0, tips(Side::Fails, &[59, 200]));
-        let (sides, _) = found(&every(16, 128), |step| (step / 16) % 2 == 0);
+        let (sides, _) = found(&every(16, 128), |step| (step / 16).is_multiple_of(2));
         assert_eq!(sides, tips(Side::Holds, &[15, 31, 47, 63, 79, 95, 111, 127]));
         // Nothing is between neighbours.
         assert_eq!(found(&every(1, 8), |step| step != 5), (tips(Side::Holds, &[4, 5]), 9));
@@ -112,7 +112,7 @@ mod tests {
                 let holds = |step: u64| {
                     let passed =
                         samples.iter().filter(|edge| if late { **edge <= step } else { **edge < step }).count();
-                    passed % 2 == 0
+                    passed.is_multiple_of(2)
                 };
                 let (sides, asked) = found(&samples, holds);
                 assert!(asked <= most, "{asked} of {most}, {samples:?}");
