@@ -18,6 +18,36 @@ pub enum Bug {
     LeakyBreaker,
     /// The bulkhead has a slot too many.
     WideBulkhead,
+    /// An open breaker is half open after half of its time.
+    HastyBreaker,
+    /// A half-open breaker lets a call too many pass.
+    ManyProbes,
+    /// The bucket of the rate limit holds a token too many.
+    WideBucket,
+    /// Retry throttling throttles nobody.
+    DeafThrottle,
+    /// The retry budget has a retry too many.
+    LargeBudget,
+    /// A hedge is sent after half of its delay.
+    EarlyHedge,
+    /// Cached answers are fresh for twice as long as they are to be.
+    OldAnswers,
+    /// A server is ejected however many are.
+    ManyEjections,
+    /// Ejected servers serve again at the next sweep.
+    ShortEjection,
+    /// The balancer does not see who is ejected.
+    BlindBalancer,
+    /// A call is sent although as many are in flight as may be.
+    CallTooMany,
+    /// Faults are lifted after half of their time.
+    ShortFault,
+    /// A link that is cut lets pass what is sent to the server.
+    LeakyCut,
+    /// A call that had a failover names another server than the one that answered.
+    WrongServer,
+    /// A worker records what it has done twice.
+    TwiceDone,
     /// Whoever was unhealthy once is believed to be so for ever.
     Grudge,
     /// Failovers are not counted.

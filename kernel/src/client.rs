@@ -52,7 +52,7 @@ use connection::Connection;
 use health::Health;
 use retry::RetryPolicy;
 
-pub(crate) use attempt::OUTRUN;
+pub(crate) use attempt::{CANCELLED, OUTRUN};
 pub use attempt::{Cause, Channel, Failure};
 pub use probe::probe;
 

@@ -9,19 +9,33 @@
 //! | --- | --- |
 //! | `calls` | requests against the schedule, their attempts and the policies' limits |
 //! | `told` | requests and attempts against the client's events |
-//! | `servers` | what servers did, against what was done to them |
+//! | `limits` | what the policies allow all calls together |
+//! | `breakers` | the states of circuit breakers, and what they let pass |
+//! | `servers` | what servers did, against what was done to them and what they were asked |
+//! | `faults` | what was done, against the scenario, and links that are cut |
+//! | `view` | whom the client asks, against what it knows of servers |
 //! | `belief` | what the client believes of servers, against how they are |
 
 mod belief;
+mod breakers;
 mod calls;
+mod faults;
+mod limits;
 mod servers;
 mod told;
+mod view;
 
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{record::Records, scenario::Scenario, time::Instant};
+use crate::{
+    client::{CANCELLED, OUTRUN},
+    policy::Policies,
+    record::Records,
+    scenario::Scenario,
+    time::Instant,
+};
 
 /// Times are rounded down to microseconds; a difference of two is off by one.
 const ROUNDING_US: u64 = 1;
@@ -38,6 +52,14 @@ pub enum Invariant {
     WithinLimits,
     /// Deadlines hold.
     InTime,
+    /// Breakers, ejections, beliefs and connections go from state to state as they are to.
+    FollowsItsStates,
+    /// No server is asked while the client knows a better one.
+    AsksTheBest,
+    /// Faults begin and end as the scenario has them.
+    AsScripted,
+    /// Nothing passes a link that is cut.
+    NothingPassesACut,
     /// Nothing is answered by a dead or frozen server.
     AnsweredByTheLiving,
     /// No server works on more at once than it has workers, nor for less time than it is to.
@@ -53,7 +75,17 @@ pub enum Invariant {
 impl Invariant {
     /// Whether it is a matter of instants, which only virtual time keeps exactly.
     pub fn is_of_time(self) -> bool {
-        matches!(self, Self::InTime | Self::AnsweredByTheLiving | Self::Capacity | Self::HealthConverges)
+        match self {
+            Self::OneOutcome | Self::OneStory | Self::WithinLimits | Self::Drains | Self::RightResult => false,
+            Self::InTime
+            | Self::FollowsItsStates
+            | Self::AsksTheBest
+            | Self::AsScripted
+            | Self::NothingPassesACut
+            | Self::AnsweredByTheLiving
+            | Self::Capacity
+            | Self::HealthConverges => true,
+        }
     }
 }
 
@@ -65,6 +97,10 @@ impl fmt::Display for Invariant {
             Self::OneStory => "requests, attempts and events tell one story",
             Self::WithinLimits => "no attempt is beyond the policy's limits",
             Self::InTime => "deadlines hold",
+            Self::FollowsItsStates => "breakers, ejections, beliefs and connections follow their states",
+            Self::AsksTheBest => "no server is asked while the client knows a better one",
+            Self::AsScripted => "faults begin and end as the scenario has them",
+            Self::NothingPassesACut => "nothing passes a link that is cut",
             Self::AnsweredByTheLiving => "nothing is answered by a dead or frozen server",
             Self::Capacity => "no server does more at once than it has workers",
             Self::HealthConverges => "the client's view of health converges after the last fault",
@@ -114,8 +150,12 @@ pub fn check(evidence: &Evidence<'_>) -> Vec<Broken> {
     let mut findings = Findings { is_virtual: evidence.is_virtual(), broken: Vec::new() };
     calls::check(evidence, &mut findings);
     told::check(evidence, &mut findings);
+    limits::check(evidence, &mut findings);
     if evidence.is_virtual() {
+        breakers::check(evidence, &mut findings);
+        view::check(evidence, &mut findings);
         servers::check(evidence, &mut findings);
+        faults::check(evidence, &mut findings);
         belief::check(evidence, &mut findings);
     }
     findings.broken.sort_by_key(|broken| (broken.invariant, broken.at_us));
@@ -149,6 +189,23 @@ impl Findings {
             self.broken.push(Broken { invariant, request, at_us, what: what.into() });
         }
     }
+}
+
+/// Where the row of a request is: at its id, as long as none is missing.
+fn place(records: &Records, id: u64) -> Option<usize> {
+    let at = usize::try_from(id).ok().filter(|at| records.requests.get(*at).is_some_and(|row| row.id == id));
+    at.or_else(|| records.requests.binary_search_by_key(&id, |row| row.id).ok())
+}
+
+/// Whether this is the cause of an attempt that its caller gave up.
+fn is_given_up(cause: Option<&str>) -> bool {
+    cause.is_some_and(|cause| cause == OUTRUN || cause == CANCELLED)
+}
+
+/// Whether an attempt may have to wait between a breaker's leave and being sent.
+fn waits(policies: &Policies) -> bool {
+    policies.rate_limit.as_ref().is_some_and(|limit| !limit.max_wait.is_zero())
+        || policies.bulkhead.as_ref().is_some_and(|bulkhead| !bulkhead.max_wait.is_zero())
 }
 
 /// In the unit of the rows.

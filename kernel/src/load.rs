@@ -43,14 +43,17 @@ pub struct Load {
 impl Load {
     /// Follows the schedule until its end or until the client is cancelled, then waits until every call has ended.
     pub async fn run(self) {
-        let in_flight = Arc::new(Semaphore::new(self.settings.max_in_flight));
+        let most = self.settings.max_in_flight;
+        #[cfg(feature = "canaries")]
+        let most = most + usize::from(crate::bug::is(crate::bug::Bug::CallTooMany));
+        let in_flight = Arc::new(Semaphore::new(most));
         let (busy, mut idle) = mpsc::channel::<()>(1);
         for (id, intended) in (0..).zip(Schedule::new(&self.settings, self.duration, self.entropy)) {
             let cancelled = std::pin::pin!(self.client.cancelled());
             if let Either::Right(_) = select(self.world.sleep_until(intended), cancelled).await {
                 break;
             }
-            let input = self.input(id);
+            let input = self.inputs.of_request(self.entropy, id);
             match in_flight.clone().try_acquire_owned() {
                 Ok(permit) => self.send(id, intended, input, permit, busy.clone()),
                 Err(_) => self.recorder.request(dropped(id, intended, &input)),
@@ -59,10 +62,6 @@ impl Load {
         drop(busy);
         // Every call in flight holds a sender.
         let _ = idle.recv().await;
-    }
-
-    fn input(&self, id: u64) -> Input {
-        self.inputs.draw(&mut self.entropy.stream_of("load.input", &[id]))
     }
 
     fn send(&self, id: u64, intended: Instant, input: Input, permit: OwnedSemaphorePermit, busy: mpsc::Sender<()>) {

@@ -216,6 +216,9 @@ impl Nemesis {
 
     /// Waits until a fault that begins now is over; for ever if it has no end.
     async fn last(&self, duration: Option<Duration>) {
+        #[cfg(feature = "canaries")]
+        let duration =
+            if crate::bug::is(crate::bug::Bug::ShortFault) { duration.map(|lasts| lasts / 2) } else { duration };
         let end = duration.map_or(Instant::NEVER, |duration| self.world.now() + duration);
         self.world.sleep_until(end).await;
     }
@@ -249,6 +252,8 @@ fn shape_of(kind: &FaultKind) -> (Shape, Option<Duration>) {
         FaultKind::Delay { latency, jitter, duration } => (Shape { latency, jitter, ..none }, duration),
         FaultKind::Partition { direction, duration } => {
             let cut_to = matches!(direction, Direction::Both | Direction::To);
+            #[cfg(feature = "canaries")]
+            let cut_to = cut_to && !crate::bug::is(crate::bug::Bug::LeakyCut);
             let cut_from = matches!(direction, Direction::Both | Direction::From);
             (Shape { cut_to, cut_from, ..none }, duration)
         }

@@ -35,6 +35,7 @@ mod setting;
 mod shorthand;
 mod size;
 mod source;
+pub mod swarm;
 mod table;
 mod write;
 

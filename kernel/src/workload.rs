@@ -18,6 +18,7 @@ use pictures::Picture;
 
 use crate::status::Code;
 
+pub(crate) use inputs::Identities;
 pub use inputs::Inputs;
 pub use oracle::Oracle;
 

@@ -17,7 +17,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
     cli::{Exit, Failure},
-    scenario::{Scenario, duration},
+    scenario::{Scenario, duration, swarm},
 };
 use sim::{
     Plan,
@@ -52,6 +52,11 @@ pub(crate) struct HuntArgs {
     #[arg(long)]
     invariants: bool,
 
+    /// Has each seed draw policies, servers, load and network, too, in place of the scenario's. It looks for broken
+    /// invariants only: what is expected of a scenario is expected of it as it stands
+    #[arg(long)]
+    policies: bool,
+
     #[command(flatten)]
     conditions: Conditions,
 
@@ -67,6 +72,9 @@ pub(crate) struct HuntArgs {
     jobs: Jobs,
 }
 
+/// What is expected during faults has no meaning where those may be gone.
+const NOTHING_EXPECTED: &str = "expect=[]";
+
 fn time(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|error| error.to_string())
 }
@@ -74,9 +82,13 @@ fn time(text: &str) -> Result<Duration, String> {
 /// Draws and plays until a run fails or the time is over.
 pub(crate) fn run(args: &HuntArgs) -> Result<Exit, Failure> {
     let calibration = args.conditions.calibration()?;
-    let mut base = Scenario::load(&args.scenario, &args.conditions.overrides).map_err(Failure::wrong_input)?;
+    let mut overrides = args.conditions.overrides.clone();
+    if args.policies {
+        overrides.push(NOTHING_EXPECTED.to_owned());
+    }
+    let mut base = Scenario::load(&args.scenario, &overrides).map_err(Failure::wrong_input)?;
     base.nemesis.get_or_insert_default();
-    if args.invariants {
+    if args.invariants || args.policies {
         base.expectations.clear();
     } else if base.expectations.is_empty() {
         return Err(Failure::wrong_input("the scenario expects nothing; add an [[expect]], or give --invariants"));
@@ -101,6 +113,8 @@ pub(crate) fn run(args: &HuntArgs) -> Result<Exit, Failure> {
 /// A run that fails.
 struct Find {
     seed: u64,
+    /// Drawn, as the command line has them.
+    settings: Vec<String>,
     scenario: Scenario,
     goal: Goal,
 }
@@ -144,19 +158,34 @@ impl Hunt<'_> {
     }
 
     fn play(&self, seed: u64) -> Result<Option<Find>, Failure> {
-        let scenario = self.base.explicit(seed);
+        let (settings, scenario) = self.draw(seed)?;
         let plan = Plan { scenario, seed, calibration: self.calibration.clone() };
         if self.args.keep {
             self.write(seed, &plan.scenario)?;
         }
         let goal = Goal::of(&plan).map_err(failed)?;
-        Ok(goal.map(|goal| Find { seed, scenario: plan.scenario, goal }))
+        Ok(goal.map(|goal| Find { seed, settings, scenario: plan.scenario, goal }))
+    }
+
+    /// What this seed plays, and the settings that it draws for that.
+    fn draw(&self, seed: u64) -> Result<(Vec<String>, Scenario), Failure> {
+        if !self.args.policies {
+            return Ok((Vec::new(), self.base.explicit(seed)));
+        }
+        let settings = swarm::settings(self.base, seed);
+        // The command line has the last word. What it has may go with what a file has, and not with what is drawn.
+        let mut all = [&settings[..], &self.args.conditions.overrides].concat();
+        all.push(NOTHING_EXPECTED.to_owned());
+        let mut scenario = Scenario::load(&self.args.scenario, &all).map_err(Failure::wrong_input)?;
+        scenario.nemesis.get_or_insert_default();
+        Ok((settings, scenario.explicit(seed)))
     }
 
     /// An ordinary scenario, which leaves nothing to be drawn.
     fn write(&self, seed: u64, scenario: &Scenario) -> Result<PathBuf, Failure> {
         let place = self.folder.join(format!("seed{seed}.toml"));
-        let head = format!("# `{}` with the faults that seed {seed} draws.\n\n", scenario.name);
+        let what = if self.args.policies { "settings and faults" } else { "faults" };
+        let head = format!("# `{}` with the {what} that seed {seed} draws.\n\n", scenario.name);
         let write = || {
             fs::create_dir_all(self.folder)?;
             fs::write(&place, head + &short_toml(scenario))
@@ -170,10 +199,11 @@ impl Hunt<'_> {
     }
 
     fn account(&self, find: &Find, played: u64) -> Result<String, Failure> {
-        let Find { seed, scenario, goal } = find;
+        let Find { seed, settings, scenario, goal } = find;
         let place = self.write(*seed, scenario)?;
         let again = arguments(&place, *seed, self.args.conditions.times.as_deref());
         let mut text = format!("FOUND  {} (sim, seed {seed}) after {played} runs: {goal}\n\n", scenario.name);
+        settings.iter().for_each(|setting| text += &format!("  {setting}\n"));
         scenario.faults.iter().for_each(|fault| text += &format!("  {fault}\n"));
         text += &format!("\n  scenario  {}\n", place.display());
         Ok(text + &format!("  replay    cargo run -p sim -- {again}\n  shrink    cargo run -p sim -- shrink {again}\n"))

@@ -43,21 +43,35 @@ const BACKLOG: usize = 4_096;
 /// Tells the driver that something has happened at this instant that a host has yet to see, so that it takes another
 /// turn before it moves the clock. What has to cross the network is not of that kind: its arrival is a timer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Activity(Arc<AtomicBool>);
+pub(crate) struct Activity {
+    happened: Arc<AtomicBool>,
+    panicked: Arc<AtomicBool>,
+}
 
 impl Activity {
     pub(crate) fn happened(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.happened.store(true, Ordering::Relaxed);
+    }
+
+    /// A task of a host has panicked: the driver is to end the simulation.
+    pub(crate) fn panicked(&self) {
+        self.panicked.store(true, Ordering::Relaxed);
+        self.happened();
+    }
+
+    /// Whether one has.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::Relaxed)
     }
 
     /// Whether something has happened that the driver has yet to hear of.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.happened.load(Ordering::Relaxed)
     }
 
     /// Whether something has happened since it was last asked.
     pub(crate) fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
+        self.happened.swap(false, Ordering::Relaxed)
     }
 }
 

@@ -1,7 +1,8 @@
 //! From a scenario that fails to the least one that fails in the same way.
 //!
 //! Delta debugging (Zeller and Hildebrandt, 2002) over the faults, then one number after another: the load, the duration,
-//! the replicas, how long faults last and when they begin. The policies are what is judged, and stay as they are. It goes
+//! the replicas, how long faults last and when they begin. The settings are what is judged, and stay as they are, unless the
+//! failure is a bug of this program: then they go back to their defaults, one by one. It goes
 //! on until the scenario is 1-minimal: none of the changes in [`step::every`] leaves the failure as it is.
 //!
 //! | module | what is in it |
@@ -103,6 +104,7 @@ impl Search<'_> {
                 self.reduce_number(number);
             }
             self.reduce_replicas();
+            self.reduce_settings();
             for index in 0..self.state.scenario.faults.len() {
                 self.reduce_number(Number::Lasts(index));
                 self.reduce_number(Number::At(index));
@@ -149,6 +151,15 @@ impl Search<'_> {
     fn reduce_replicas(&mut self) {
         for server in (0..self.state.scenario.servers.replicas).rev() {
             self.try_step(&Step::WithoutServer(server));
+        }
+    }
+
+    /// To what they are by default, if what is wrong is wrong with this program.
+    fn reduce_settings(&mut self) {
+        if self.goal.is_a_bug() {
+            for (key, _) in step::ALL_PLAIN.iter().chain(step::PLAIN) {
+                self.try_step(&Step::Plain(key));
+            }
         }
     }
 

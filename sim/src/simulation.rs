@@ -138,15 +138,19 @@ pub fn play_told(plan: &Plan, progress: &AtomicU64, listener: Listener) -> Resul
 fn simulate(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<Played, SimulationError> {
     let scenario = plan.scenario.explicit(plan.seed);
     let inputs = inputs(plan)?;
-    let settings = Settings::of(&scenario.servers, &scenario.workload);
-    let serve: Software = Arc::new(move |world, recorder, name, injector| {
-        let (name, settings) = (name.to_owned(), settings.clone());
-        let forever = std::future::pending();
-        Box::pin(async move { server::serve(world, recorder, &name, settings, injector, forever).await })
-    });
+    let serve = software(Settings::of(&scenario.servers, &scenario.workload));
     let replicas = scenario.servers.replicas;
     let client = |cast: Cast| run_client(cast, scenario, inputs);
     Simulation::new(replicas, plan.seed, &plan.calibration, &serve, client).within(limits).run(progress)
+}
+
+/// A replica with these settings, until it is killed.
+fn software(settings: Settings) -> Software {
+    Arc::new(move |world, recorder, name, injector| {
+        let (name, settings) = (name.to_owned(), settings.clone());
+        let forever = std::future::pending();
+        Box::pin(async move { server::serve(world, recorder, &name, settings, injector, forever).await })
+    })
 }
 
 /// Runs `simulate` on a fresh thread that sees the virtual clock and the randomness of `seed`.
@@ -166,10 +170,13 @@ pub(crate) fn on_a_thread<T: Send>(
             simulate()
         });
         let played = player.map_err(|error| SimulationError::Failed(format!("no thread for it: {error}")))?.join();
-        // The panic hook has said where and why.
-        played
-            .unwrap_or_else(|_| Err(SimulationError::Failed("it panicked, which is a bug of this program".to_owned())))
+        played.unwrap_or_else(|_| Err(panicked()))
     })
+}
+
+/// The panic hook has said where and why.
+fn panicked() -> SimulationError {
+    SimulationError::Failed("it panicked, which is a bug of this program".to_owned())
 }
 
 pub(crate) struct Simulation {
@@ -269,6 +276,9 @@ impl Simulation {
             steps += 1;
             self.check_limits(steps - advanced)?;
             let done = self.turmoil.step().map_err(|error| SimulationError::Failed(error.to_string()))?;
+            if self.activity.has_panicked() {
+                return Err(panicked());
+            }
             if done {
                 trace::end();
                 break;
@@ -387,5 +397,22 @@ mod tests {
         assert!(time.contains("the limit of 2.000000 s of virtual time"), "{time}");
         let steps = stopped(Limits { idle_steps: 0, ..Limits::default() });
         assert!(steps.contains("the limit of 0 steps at one instant"), "{steps}");
+    }
+
+    /// Not the process, which may be playing others.
+    #[test]
+    fn a_panic_ends_its_simulation() {
+        let scenario =
+            Scenario::parse("story.toml", "name = \"story\"\nduration = \"5s\"\n[load]\nrate = 10\n", &[]).unwrap();
+        let serve = software(Settings::of(&scenario.servers, &scenario.workload));
+        let client = |cast: Cast| async move {
+            let Cast { world, .. } = cast;
+            world.sleep_until(Instant::START + Duration::from_secs(1)).await;
+            world.spawn(Box::pin(async { panic!("planted") }));
+            std::future::pending().await
+        };
+        let play = || Simulation::new(2, 7, &Calibration::default(), &serve, client).run(&AtomicU64::new(0));
+        let failed = on_a_thread(7, play).unwrap_err().to_string();
+        assert_eq!(failed, "the simulation failed: it panicked, which is a bug of this program");
     }
 }

@@ -10,6 +10,7 @@
 
 use std::{
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
         Arc,
@@ -42,11 +43,23 @@ impl Turn {
     }
 
     /// `task`, whose polls show that this host is not at rest. Every task of a host is to be run through this.
+    ///
+    /// One that panics ends the simulation, and does not come to tokio: in unwinding that takes down the runtime's other
+    /// tasks while it is borrowed by this one, which panics again and ends the process, and all simulations in it.
     pub(crate) async fn counted<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
         let mut task = pin!(task);
+        let mut has_panicked = false;
         poll_fn(|cx| {
             self.polls.fetch_add(1, Relaxed);
-            trace::turn(self.host, || task.as_mut().poll(cx))
+            if has_panicked {
+                return Poll::Pending;
+            }
+            let turn = || trace::turn(self.host, || task.as_mut().poll(cx));
+            catch_unwind(AssertUnwindSafe(turn)).unwrap_or_else(|_| {
+                has_panicked = true;
+                self.activity.panicked();
+                Poll::Pending
+            })
         })
         .await
     }

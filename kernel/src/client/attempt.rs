@@ -45,6 +45,9 @@ pub struct Failure {
 /// The cause of an attempt that another one of its call made needless, as the record has it.
 pub(crate) const OUTRUN: &str = "another attempt was faster";
 
+/// The cause of an attempt whose call was cancelled, likewise.
+pub(crate) const CANCELLED: &str = "cancelled";
+
 /// What lies behind a failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
@@ -76,7 +79,7 @@ pub enum Cause {
     #[error("call deadline")]
     CallDeadline,
     /// The client's owner wants no more of it.
-    #[error("cancelled")]
+    #[error("{CANCELLED}")]
     Cancelled,
     /// Another attempt of the call has come to its end.
     #[error("{OUTRUN}")]

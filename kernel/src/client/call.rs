@@ -368,8 +368,15 @@ impl<'a> Call<'a> {
         server: Option<usize>,
         answer: Option<Answer>,
     ) -> Response {
-        let server = server.map(|server| self.client.servers[server].name.clone());
         let Progress { attempts, failovers, hedges, rejected, .. } = *self.progress();
+        #[cfg(feature = "canaries")]
+        let server = match server {
+            Some(_) if failovers > 0 && crate::bug::is(crate::bug::Bug::WrongServer) => {
+                self.progress().tried.first().copied()
+            }
+            server => server,
+        };
+        let server = server.map(|server| self.client.servers[server].name.clone());
         Response { outcome, output, server, attempts, failovers, hedges, rejected, answer }
     }
 }

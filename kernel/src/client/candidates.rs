@@ -13,6 +13,8 @@ pub(super) fn of(servers: &[Server], health: &Health, chain: &Chain, now: Instan
     let connection = |server: usize| &servers[server].connection;
     let open = |server: usize| !chain.blocks(server, now);
     let kept = |server: usize| open(server) && !chain.ejects(server);
+    #[cfg(feature = "canaries")]
+    let kept = |server: usize| kept(server) || (crate::bug::is(crate::bug::Bug::BlindBalancer) && open(server));
     let healthy = |server: usize| health.is_healthy(server);
     let pools: [&dyn Fn(usize) -> bool; 5] = [
         &|server| healthy(server) && connection(server).is_ready() && kept(server),

@@ -23,6 +23,8 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         let mut call = Call { client: &evidence.scenario.client, request, attempts: own, late_us, findings };
         call.has_an_end();
         call.has_its_attempts();
+        call.has_its_answer();
+        call.has_its_times();
         call.is_within_limits();
         call.is_in_time();
     }
@@ -128,7 +130,7 @@ impl Call<'_> {
         let (Some(sent_us), Some(done_us), Some(latency_us)) = times else {
             return self.add(Invariant::Drains, "it was sent, and never ended");
         };
-        if sent_us > done_us || intended_us.checked_add(latency_us) != Some(done_us) {
+        if sent_us < intended_us || sent_us > done_us || intended_us.checked_add(latency_us) != Some(done_us) {
             let what = format!("sent at {sent_us} µs, done at {done_us} µs, with a latency of {latency_us} µs");
             self.add(Invariant::OneOutcome, what);
         }
@@ -155,6 +157,58 @@ impl Call<'_> {
         }
         if self.client.policies.hedging.is_none() {
             self.has_retried();
+        }
+    }
+
+    /// Where it is from, and how good it is.
+    fn has_its_answer(&mut self) {
+        let RequestRow { status, server, attempts, hedges, answer, .. } = self.request;
+        let counts = self.client.policies.fallback.as_ref().is_some_and(|fallback| fallback.counts_as_success);
+        let degraded = if counts { Outcome::OK } else { Outcome::Degraded };
+        let fits = match answer {
+            None => *status != Outcome::Degraded,
+            Some(Answer::Cached) => *status == Outcome::OK && *attempts == 0,
+            Some(Answer::Stale | Answer::Fallback) => *status == degraded,
+        };
+        if !fits {
+            self.add(Invariant::OneStory, format!("it is {}, and its answer {answer:?}", status.name()));
+        }
+        let is_whose =
+            |row: &&AttemptRow| Some(&row.server) == server.as_ref() && Outcome::Status(row.status) == *status;
+        let fits = match (server, answer) {
+            (Some(_), None) => self.attempts.iter().any(|row| is_whose(&row)),
+            (Some(_), Some(_)) => false,
+            (None, answer) => *status != Outcome::OK || answer.is_some(),
+        };
+        if !fits {
+            self.add(Invariant::OneStory, format!("its answer is said to be of {server:?}"));
+        }
+        // The first attempt is none, if no policy turned it down.
+        let most = if self.client.policies.hedging.is_none() { 0 } else { *attempts };
+        if *hedges > most || (most > 0 && *hedges + 1 < most) {
+            self.add(Invariant::OneStory, format!("{attempts} attempts, and {hedges} hedges"));
+        }
+    }
+
+    /// Attempts are within their call and, if there are no hedges, one after another.
+    fn has_its_times(&mut self) {
+        let is_renewed = self.is_renewed();
+        let (from_us, to_us) = match (self.request.sent_us, self.request.done_us) {
+            (Some(sent_us), Some(done_us)) if !is_renewed => (sent_us, done_us),
+            _ => (0, u64::MAX),
+        };
+        let strays = |row: &&AttemptRow| row.start_us < from_us || row.end_us < row.start_us || row.end_us > to_us;
+        if let Some(row) = self.attempts.iter().find(strays) {
+            let (start_us, end_us) = (row.start_us, row.end_us);
+            let what = format!("attempt {} is from {start_us} to {end_us} µs, and it from {from_us}", row.attempt);
+            self.add(Invariant::OneStory, what);
+        }
+        let overlap = |pair: &&[AttemptRow]| pair[1].start_us < pair[0].end_us;
+        if self.client.policies.hedging.is_none()
+            && let Some([_, row]) = self.attempts.windows(2).find(overlap)
+        {
+            let what = format!("attempt {} begins before the one before it has ended", row.attempt);
+            self.add(Invariant::OneStory, what);
         }
     }
 
@@ -211,6 +265,9 @@ impl Call<'_> {
         let (deadline_us, timeout_us) = (us(self.client.deadline), us(self.client.attempt_timeout));
         let took = self.request.done_us.zip(self.request.sent_us).map(|(done, sent)| done.saturating_sub(sent));
         let slack_us = self.late_us + ROUNDING_US;
+        if self.request.sent_us.is_some_and(|sent_us| sent_us > self.request.intended_us + slack_us) {
+            self.add(Invariant::InTime, "it is sent later than intended");
+        }
         if took.is_some_and(|took_us| took_us > deadline_us + slack_us) {
             let what = format!("it took {} µs with a deadline of {deadline_us} µs", took.unwrap_or_default());
             self.add(Invariant::InTime, what);

@@ -19,6 +19,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         lives.note(row);
     }
     answers_are_finished_work(evidence.records, findings);
+    work_is_asked_for(evidence.records, findings);
     workers(evidence, findings);
 }
 
@@ -106,6 +107,33 @@ fn answers_are_finished_work(records: &Records, findings: &mut Findings) {
     }
 }
 
+/// Nobody works on what was not sent to him, nor before it was, nor twice.
+fn work_is_asked_for(records: &Records, findings: &mut Findings) {
+    type Sent<'a> = ((u64, u32), &'a str, u64);
+    let of = |row: &EventRow| Some((row.request?, row.attempt?));
+    let picks = records.events.iter().filter(|row| row.event == Event::Pick);
+    let mut sent: Vec<Sent<'_>> = picks.filter_map(|row| Some((of(row)?, row.target.as_deref()?, row.at_us))).collect();
+    sent.sort_unstable();
+    let is_work = |row: &&EventRow| {
+        matches!(row.event, Event::Finished | Event::Aborted | Event::Skipped | Event::Refused) && row.request.is_some()
+    };
+    let mut handled = vec![false; sent.len()];
+    for row in records.events.iter().filter(is_work) {
+        let began_us = row.at_us.saturating_sub(row.duration_us.unwrap_or_default());
+        let at =
+            of(row).and_then(|key| sent.binary_search_by_key(&(key, &*row.source), |(key, to, _)| (*key, to)).ok());
+        let what = match at {
+            None => format!("{} was not asked for it", row.source),
+            Some(at) if began_us + ROUNDING_US < sent[at].2 => {
+                format!("{} worked on it before it was sent", row.source)
+            }
+            Some(at) if std::mem::replace(&mut handled[at], true) => format!("{} worked on it twice", row.source),
+            Some(_) => continue,
+        };
+        findings.add(Invariant::OneStory, row.request, row.at_us, what);
+    }
+}
+
 /// Work that ends as other work begins does not overlap with it.
 fn workers(evidence: &Evidence<'_>, findings: &mut Findings) {
     let servers = &evidence.scenario.servers;
@@ -122,8 +150,10 @@ fn workers(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
     for (server, spans) in spans {
         let (most, at_us) = most_at_once(spans.into_iter());
-        if most > servers.workers {
-            let what = format!("{server} worked on {most} at once and has {} workers", servers.workers);
+        let admitted = servers.admission.as_ref().and_then(|admission| admission.max_concurrent_requests);
+        let room = admitted.map_or(servers.workers, |admitted| admitted.min(servers.workers));
+        if most > room {
+            let what = format!("{server} worked on {most} at once and has room for {room}");
             findings.add(Invariant::Capacity, None, at_us, what);
         }
     }

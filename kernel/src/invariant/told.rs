@@ -1,8 +1,8 @@
 //! What the client told of its decisions, against the requests and attempts that came of them.
 
-use super::{Evidence, Findings, Invariant, ROUNDING_US};
+use super::{Evidence, Findings, Invariant, ROUNDING_US, place};
 use crate::{
-    record::{Answer, AttemptRow, Event, EventRow, Records, RequestRow},
+    record::{Answer, AttemptRow, Event, RequestRow},
     scenario::{Jitter, Retry},
     status::{Code, Outcome},
 };
@@ -15,6 +15,10 @@ struct Told {
     failovers: u32,
     hedges: u32,
     backoffs: u32,
+    given_up: u32,
+    rejections: u32,
+    hits: u32,
+    fallbacks: u32,
 }
 
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
@@ -27,6 +31,10 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             Event::Failover => |told| &mut told.failovers,
             Event::Hedge => |told| &mut told.hedges,
             Event::Backoff => |told| &mut told.backoffs,
+            Event::GiveUp => |told| &mut told.given_up,
+            Event::Rejected => |told| &mut told.rejections,
+            Event::CacheHit => |told| &mut told.hits,
+            Event::Fallback => |told| &mut told.fallbacks,
             _ => continue,
         };
         match row.request.and_then(|id| place(records, id)) {
@@ -39,15 +47,10 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         attempts = &attempts[attempts.partition_point(|row| row.request < request.id)..];
         let own = attempts.partition_point(|row| row.request == request.id);
         agrees(request, &attempts[..own], *told, findings);
+        ends_as_told(request, *told, findings);
     }
     backoffs(evidence, findings);
-    breakers(evidence, findings);
-}
-
-/// Where the row of a request is: at its id, as long as none is missing.
-fn place(records: &Records, id: u64) -> Option<usize> {
-    let at = usize::try_from(id).ok().filter(|at| records.requests.get(*at).is_some_and(|row| row.id == id));
-    at.or_else(|| records.requests.binary_search_by_key(&id, |row| row.id).ok())
+    attempts_are_as_told(evidence, findings);
 }
 
 fn agrees(request: &RequestRow, attempts: &[AttemptRow], told: Told, findings: &mut Findings) {
@@ -79,6 +82,49 @@ fn agrees(request: &RequestRow, attempts: &[AttemptRow], told: Told, findings: &
     let retries = request.attempts.saturating_sub(1).saturating_sub(request.hedges);
     if !(retries..=retries + more).contains(&told.backoffs) {
         add(Invariant::OneStory, format!("{retries} retries, and {} backoffs", told.backoffs));
+    }
+}
+
+/// Where its answer is from, and whether it was given up before that.
+fn ends_as_told(request: &RequestRow, told: Told, findings: &mut Findings) {
+    let mut add = |what: String| {
+        findings.add(Invariant::OneStory, Some(request.id), request.done_us.unwrap_or(request.intended_us), what);
+    };
+    let is_degraded = request.answer.is_some();
+    if told.hits + told.fallbacks != u32::from(is_degraded) {
+        let answer = request.answer;
+        add(format!("its answer is {answer:?}, with {} cache hits and {} fallbacks", told.hits, told.fallbacks));
+    }
+    let fails = told.hits == 0 && request.status != Outcome::Dropped && (is_degraded || request.status != Outcome::OK);
+    if told.given_up != u32::from(fails) {
+        add(format!("it is {}, and {} times given up", request.status.name(), told.given_up));
+    }
+    // What renews a stale answer may be turned down, too, which is none of the call's business.
+    if told.hits == 0 && request.rejected != (told.rejections > 0) {
+        add(format!("{} attempts are turned down, and it says {}", told.rejections, request.rejected));
+    }
+}
+
+/// Each was sent and failed when and where its row has it. In real time only where.
+fn attempts_are_as_told(evidence: &Evidence<'_>, findings: &mut Findings) {
+    let attempts = &evidence.records.attempts;
+    for row in &evidence.records.events {
+        let (Event::Pick | Event::AttemptFailed, Some(request), Some(attempt)) = (row.event, row.request, row.attempt)
+        else {
+            continue;
+        };
+        let found = attempts.binary_search_by_key(&(request, attempt), |row| (row.request, row.attempt));
+        let Ok(found) = found.map(|at| &attempts[at]) else { continue };
+        let (at_us, cause) = match row.event {
+            Event::Pick => (found.start_us, None),
+            _ => (found.end_us, found.cause.as_deref()),
+        };
+        let is_then = !evidence.is_virtual() || at_us == row.at_us;
+        if row.target.as_ref() != Some(&found.server) || row.cause.as_deref() != cause || !is_then {
+            let told: &str = row.event.into();
+            let what = format!("its attempt {attempt} is not as `{told}` of {:?} has it", row.target);
+            findings.add(Invariant::OneStory, Some(request), row.at_us, what);
+        }
     }
 }
 
@@ -124,34 +170,6 @@ fn bounds_us(retry: &Retry, attempt: u32) -> (u64, u64) {
     let grown = retry.initial_backoff.as_secs_f64() * retry.backoff_multiplier.powi(exponent);
     let grown = grown.min(retry.max_backoff.as_secs_f64()) * 1e6;
     ((grown * low).floor() as u64, (grown * high) as u64 + ROUNDING_US)
-}
-
-/// Nothing is sent through an open breaker. Only virtual time orders the events of several tasks as they happened.
-///
-/// What has passed the breaker of the service and then waits, for a rate limit or a bulkhead, is sent whatever becomes of
-/// the breaker meanwhile; when it passed is not on record. The breaker of a server is asked as the attempt is sent.
-fn breakers(evidence: &Evidence<'_>, findings: &mut Findings) {
-    let policies = &evidence.scenario.client.policies;
-    if policies.circuit_breaker.is_none() || !evidence.is_virtual() {
-        return;
-    }
-    let waits = policies.rate_limit.as_ref().is_some_and(|limit| !limit.max_wait.is_zero())
-        || policies.bulkhead.as_ref().is_some_and(|bulkhead| !bulkhead.max_wait.is_zero());
-    // `None` is the breaker of the service.
-    let mut open: Vec<Option<&str>> = Vec::new();
-    for row in &evidence.records.events {
-        let EventRow { event, target, at_us, request, attempt, .. } = row;
-        let target = target.as_deref();
-        match event {
-            Event::BreakerOpened => open.push(target),
-            Event::BreakerHalfOpened | Event::BreakerClosed => open.retain(|breaker| *breaker != target),
-            Event::Pick if open.iter().any(|breaker| breaker.map_or(!waits, |open| Some(open) == target)) => {
-                let what = format!("attempt {} is sent through an open breaker", attempt.unwrap_or_default());
-                findings.add(Invariant::WithinLimits, *request, *at_us, what);
-            }
-            _ => {}
-        }
-    }
 }
 
 #[cfg(test)]

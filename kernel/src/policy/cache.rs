@@ -71,7 +71,10 @@ impl Answers {
         self.uses += 1;
         let Some(entry) = self.entries.get_mut(input) else { return Lookup::Miss };
         let age = now.since(entry.arrived);
-        if age < self.settings.ttl {
+        let ttl = self.settings.ttl;
+        #[cfg(feature = "canaries")]
+        let ttl = if crate::bug::is(crate::bug::Bug::OldAnswers) { ttl * 2 } else { ttl };
+        if age < ttl {
             entry.used = self.uses;
             return Lookup::Fresh(entry.output.clone());
         }

@@ -245,9 +245,13 @@ impl Breaker {
     }
 
     fn would_admit(&self, now: Instant) -> bool {
+        let reset_timeout = self.settings.reset_timeout;
+        #[cfg(feature = "canaries")]
+        let reset_timeout =
+            if crate::bug::is(crate::bug::Bug::HastyBreaker) { reset_timeout / 2 } else { reset_timeout };
         match self.state {
             State::Closed => true,
-            State::Open => now >= self.since + self.settings.reset_timeout,
+            State::Open => now >= self.since + reset_timeout,
             State::HalfOpen { permits } => permits > 0,
         }
     }
@@ -263,7 +267,10 @@ impl Breaker {
                 (true, None)
             }
             State::Open => {
-                self.enter(State::HalfOpen { permits: self.settings.permitted_calls_in_half_open - 1 }, now);
+                let permits = self.settings.permitted_calls_in_half_open - 1;
+                #[cfg(feature = "canaries")]
+                let permits = permits + usize::from(crate::bug::is(crate::bug::Bug::ManyProbes));
+                self.enter(State::HalfOpen { permits }, now);
                 (true, Some(Change::HalfOpened))
             }
         }

@@ -73,7 +73,10 @@ impl<'a> Hedges<'a> {
 
     pub(crate) fn sent(&mut self, now: Instant) {
         self.sent += 1;
-        self.due = (self.sent < self.settings.max_attempts).then(|| now + self.settings.hedging_delay);
+        let delay = self.settings.hedging_delay;
+        #[cfg(feature = "canaries")]
+        let delay = if crate::bug::is(crate::bug::Bug::EarlyHedge) { delay / 2 } else { delay };
+        self.due = (self.sent < self.settings.max_attempts).then(|| now + delay);
     }
 
     pub(crate) fn failed(&mut self, now: Instant, code: Code, pushback: Option<Pushback>) -> Verdict {

@@ -235,7 +235,7 @@ impl Hosts {
         for (server, host) in self.hosts.iter_mut().enumerate() {
             match host.ejected {
                 None => host.multiplier = host.multiplier.saturating_sub(1),
-                Some(since) if now > since + self.settings.ejection_time(host.multiplier) => {
+                Some(since) if now > since + lasts(&self.settings, host.multiplier) => {
                     host.ejected = None;
                     changes.push(Change { server, ejected: None });
                 }
@@ -300,6 +300,10 @@ impl Hosts {
     }
 
     fn may_eject(&self) -> bool {
+        #[cfg(feature = "canaries")]
+        if crate::bug::is(crate::bug::Bug::ManyEjections) {
+            return true;
+        }
         let ejected = self.hosts.iter().filter(|host| host.ejected.is_some()).count();
         ejected == 0 || (ejected as f64) * 100.0 < self.settings.max_ejection_percent * self.hosts.len() as f64
     }
@@ -310,6 +314,15 @@ impl Hosts {
         host.multiplier += 1;
         Change { server, ejected: Some((cause, self.settings.ejection_time(host.multiplier))) }
     }
+}
+
+/// How long the ejection of a server with this multiplier is.
+fn lasts(settings: &OutlierDetection, multiplier: u32) -> Duration {
+    #[cfg(feature = "canaries")]
+    if crate::bug::is(crate::bug::Bug::ShortEjection) {
+        return Duration::ZERO;
+    }
+    settings.ejection_time(multiplier)
 }
 
 /// The servers with enough requests, which are some.

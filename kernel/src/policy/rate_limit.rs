@@ -74,6 +74,8 @@ impl Bucket {
     fn new(settings: &RateLimit) -> Self {
         let (per_nano, token) = (settings.limit as u128, settings.refresh_period.as_nanos());
         let capacity = settings.burst.unwrap_or(settings.limit) as u128 * token;
+        #[cfg(feature = "canaries")]
+        let capacity = if crate::bug::is(crate::bug::Bug::WideBucket) { capacity + token } else { capacity };
         Self { empty_at: 0, per_nano, token, capacity, max_wait: settings.max_wait.as_nanos() * per_nano }
     }
 

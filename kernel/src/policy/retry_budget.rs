@@ -102,6 +102,8 @@ impl Policy for UnderWay {
     fn allows_extra(&self, _: Instant) -> Result<(), Rejection> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let max = (counts.attempts as f64 * self.percent / 100.0).max(self.min as f64);
+        #[cfg(feature = "canaries")]
+        let max = max + f64::from(u8::from(crate::bug::is(crate::bug::Bug::LargeBudget)));
         if counts.retries as f64 + 1.0 > max {
             return Err(SPENT);
         }
@@ -166,6 +168,8 @@ impl Window {
         let sum = |of: fn(&Slot) -> u64| self.slots.iter().map(of).sum::<u64>() as f64;
         // A share such as 0.2 is no exact number, and five calls at 20 % are one retry.
         let balance = sum(|slot| slot.deposits) * self.share + self.reserve - sum(|slot| slot.withdrawals) + 1e-9;
+        #[cfg(feature = "canaries")]
+        let balance = balance + f64::from(u8::from(crate::bug::is(crate::bug::Bug::LargeBudget)));
         let enough = balance >= 1.0;
         self.slot(now).withdrawals += u64::from(enough);
         enough

@@ -151,7 +151,7 @@ impl Worker {
         let conduct = work.job.workload.conduct(request, attempt);
         let output = self.world.compute(work.job).await;
         let least = self.service_time_min.max(conduct.delay);
-        let service_time = self.world.now().since(started).max(least).mul_f64(slow);
+        let service_time = times(self.world.now().since(started).max(least), slow);
         self.hold_until(started + service_time).await;
         match conduct.ending {
             Ending::Answer => {}
@@ -168,6 +168,10 @@ impl Worker {
         let (queued, service) = (started.since(work.arrived), self.world.now().since(started));
         self.counters.finish(queued, service);
         self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
+        #[cfg(feature = "canaries")]
+        if crate::bug::is(crate::bug::Bug::TwiceDone) {
+            self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
+        }
         // Nobody may be waiting any more; the work is done all the same.
         let _ = work.reply.send(Ok(Done { output, queued, service }));
     }
@@ -188,4 +192,9 @@ impl Worker {
         Counters::count(&self.counters.skipped);
         self.recorder.event(Event::Skipped).request(job.request).attempt(job.attempt).cause(cause).record();
     }
+}
+
+/// As long as there is, if that is not enough: many faults that overlap slow a server down beyond that.
+fn times(span: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(span.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     entropy::Entropy,
-    scenario::{GraphSize, Workload},
+    scenario::{GraphSize, Pictures, Workload},
 };
 
 /// All that requests are drawn from, in memory before the first of them.
@@ -47,6 +47,11 @@ impl Inputs {
         }
     }
 
+    /// What request `id` carries.
+    pub(crate) fn of_request(&self, entropy: Entropy, id: u64) -> Input {
+        self.draw(&mut stream(entropy, id))
+    }
+
     /// Each of them, once.
     pub fn all(&self) -> impl Iterator<Item = Input> {
         let (pictures, searches, data) = match self {
@@ -59,6 +64,47 @@ impl Inputs {
     }
 }
 
+fn stream(entropy: Entropy, id: u64) -> impl Rng {
+    entropy.stream_of("load.input", &[id])
+}
+
+/// Tells inputs of a run apart, without having them.
+#[derive(Debug, Clone)]
+pub(crate) enum Identities {
+    /// They are drawn of so many that differ.
+    Numbered(u64),
+    Searches(Vec<Search>),
+    One,
+}
+
+impl Identities {
+    /// Pictures with fewer pixels may be the same by chance.
+    const PIXELS_MIN: u32 = 64;
+
+    /// Those of the inputs of `workload`; `None` if they are files, or so small that two may be the same.
+    pub(crate) fn of(workload: &Workload, entropy: Entropy) -> Option<Self> {
+        match workload {
+            Workload::Sobel(Pictures::Synthetic(sizes)) => {
+                let differ = sizes.iter().all(|size| size.width.saturating_mul(size.height) >= Self::PIXELS_MIN);
+                differ.then_some(Self::Numbered((sizes.len() * VARIANTS) as u64))
+            }
+            Workload::Sobel(Pictures::Files(_)) => None,
+            Workload::Dfs(size) => Some(Self::Searches(searches(*size, &mut entropy.stream("workload.graph")))),
+            Workload::Backend(_) => Some(Self::One),
+        }
+    }
+
+    /// Two requests with the same carry the same input.
+    pub(crate) fn of_request(&self, entropy: Entropy, id: u64) -> u64 {
+        let mut rng = stream(entropy, id);
+        match self {
+            Self::Numbered(count) => rng.random_range(0..*count),
+            Self::Searches(searches) => searches[rng.random_range(0..searches.len() as u64) as usize].start.into(),
+            Self::One => 0,
+        }
+    }
+}
+
 /// As many as there are pictures of a size, all on one graph.
 fn searches(size: GraphSize, rng: &mut impl Rng) -> Vec<Search> {
     let graph = GraphSpec { nodes: size.nodes, edges: size.edges, seed: rng.next_u64() };
@@ -68,6 +114,23 @@ fn searches(size: GraphSize, rng: &mut impl Rng) -> Vec<Search> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inputs_are_told_apart_without_having_them() {
+        let entropy = Entropy::new(7);
+        let text =
+            |workload: &str| format!("name = \"a\"\nduration = \"1s\"\n[load]\nrate = 1\n[workload]\n{workload}");
+        for workload in ["sizes = [\"8x8\", \"16x4\"]", "kind = \"dfs\"\nnodes = 6\nedges = 9", "kind = \"backend\""] {
+            let workload = crate::scenario::Scenario::parse("a.toml", &text(workload), &[]).unwrap().workload;
+            let inputs = Inputs::of(&workload, entropy).unwrap();
+            let identities = Identities::of(&workload, entropy).unwrap();
+            for (one, other) in (0..40).flat_map(|one| (0..one).map(move |other| (one, other))) {
+                let same = inputs.of_request(entropy, one) == inputs.of_request(entropy, other);
+                let said = identities.of_request(entropy, one) == identities.of_request(entropy, other);
+                assert_eq!(said, same, "{workload:?}: {one} and {other}");
+            }
+        }
+    }
 
     #[test]
     fn a_seed_fixes_graph_and_starts_and_another_seed_changes_them() {

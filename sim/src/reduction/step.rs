@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use kernel::scenario::{Fault, Phase, Scenario};
+use kernel::{
+    policy::Policies,
+    scenario::{Arrivals, Client, Fault, HealthCheck, Load, Network, Phase, Retry, Scenario, Servers},
+};
 
 /// A change that makes a scenario less.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +18,49 @@ pub enum Step {
     WithoutServer(usize),
     /// A number, lower.
     Lower(Number, u64),
+    /// What this names in [`PLAIN`] or [`ALL_PLAIN`], as it is where a file does not say.
+    Plain(&'static str),
 }
+
+/// A setting by its key, and what makes it what it is by default.
+pub type Plain = (&'static str, fn(&mut Scenario));
+
+/// Several of [`PLAIN`] at once.
+pub const ALL_PLAIN: &[Plain] = &[
+    ("all policies", |scenario| scenario.client.policies = Policies::default()),
+    ("the client", |scenario| scenario.client = Client::default()),
+    ("the network", |scenario| scenario.network = Network::default()),
+];
+
+/// What need not be as it is for this program to have a bug. Where an expectation fails, these are what is judged.
+pub const PLAIN: &[Plain] = &[
+    ("client.cache", |scenario| scenario.client.policies.cache = None),
+    ("client.fallback", |scenario| scenario.client.policies.fallback = None),
+    ("client.retry_throttling", |scenario| scenario.client.policies.retry_throttling = None),
+    ("client.retry_budget", |scenario| scenario.client.policies.retry_budget = None),
+    ("client.hedging", |scenario| scenario.client.policies.hedging = None),
+    ("client.circuit_breaker", |scenario| scenario.client.policies.circuit_breaker = None),
+    ("client.rate_limit", |scenario| scenario.client.policies.rate_limit = None),
+    ("client.bulkhead", |scenario| scenario.client.policies.bulkhead = None),
+    ("client.outlier_detection", |scenario| scenario.client.policies.outlier_detection = None),
+    ("client.slow_start", |scenario| scenario.client.policies.slow_start = None),
+    ("client.retry", |scenario| scenario.client.retry = Retry::default()),
+    ("client.load_balancing", |scenario| scenario.client.load_balancing = Client::default().load_balancing),
+    ("client.wait_for_ready", |scenario| scenario.client.wait_for_ready = Client::default().wait_for_ready),
+    ("client.health_check", |scenario| scenario.client.health_check = HealthCheck::default()),
+    ("client.attempt_timeout", |scenario| scenario.client.attempt_timeout = Client::default().attempt_timeout),
+    ("client.deadline", |scenario| scenario.client.deadline = Client::default().deadline),
+    ("servers.admission", |scenario| scenario.servers.admission = None),
+    ("servers.service_time_min", |scenario| scenario.servers.service_time_min = Servers::default().service_time_min),
+    ("servers.queue", |scenario| scenario.servers.queue = Servers::default().queue),
+    ("servers.workers", |scenario| scenario.servers.workers = Servers::default().workers),
+    ("servers.restart_after", |scenario| scenario.servers.restart_after = None),
+    ("load.max_in_flight", |scenario| scenario.load.max_in_flight = Load::at(1.0).max_in_flight),
+    ("load.arrivals", |scenario| scenario.load.arrivals = Arrivals::Constant),
+    ("network.latency", |scenario| scenario.network.latency = Network::default().latency),
+    ("network.jitter", |scenario| scenario.network.jitter = Network::default().jitter),
+    ("network.bandwidth", |scenario| scenario.network.bandwidth = Network::default().bandwidth),
+];
 
 /// A number that can be lowered, to a rung of a ladder: 1, 2, 5, 10, 20, 50 and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +75,8 @@ pub enum Number {
     At(usize),
 }
 
-/// Every change that takes away one thing, or lowers one number by one rung.
-pub fn every(scenario: &Scenario) -> Vec<Step> {
+/// Every change that takes away one thing, or lowers one number by one rung; settings only if the failure is a bug.
+pub fn every(scenario: &Scenario, is_a_bug: bool) -> Vec<Step> {
     let faults = 0..scenario.faults.len();
     let mut steps: Vec<Step> = faults.clone().map(|fault| Step::WithoutFaults(vec![fault])).collect();
     for (fault, Fault { targets, .. }) in scenario.faults.iter().enumerate() {
@@ -42,6 +87,7 @@ pub fn every(scenario: &Scenario) -> Vec<Step> {
     for number in [Number::Rate, Number::Duration].into_iter().chain(of_faults) {
         steps.extend(number.rungs_below(scenario).last().map(|value| Step::Lower(number, *value)));
     }
+    steps.extend(PLAIN.iter().filter(|_| is_a_bug).map(|(key, _)| Step::Plain(key)));
     steps
 }
 
@@ -60,6 +106,12 @@ impl Step {
             }
             Self::WithoutServer(server) => without_server(&mut less, *server)?,
             Self::Lower(number, value) => number.set(&mut less, *value),
+            Self::Plain(key) => {
+                PLAIN.iter().chain(ALL_PLAIN).find(|(known, _)| known == key)?.1(&mut less);
+                if less == *scenario {
+                    return None;
+                }
+            }
         }
         // What contradicts itself is no scenario, and what is written to a file is what is played.
         Scenario::parse("shrunk", &less.to_toml(), &[]).ok()

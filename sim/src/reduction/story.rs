@@ -2,7 +2,7 @@
 
 use kernel::scenario::{Fault, Scenario, duration::text as time, server_name};
 
-use super::Reduced;
+use super::{Reduced, step::PLAIN};
 
 /// A line for each thing that was taken away from `original`, then for each that could not be.
 pub fn story(original: &Scenario, reduced: &Reduced) -> Vec<String> {
@@ -14,6 +14,16 @@ pub fn story(original: &Scenario, reduced: &Reduced) -> Vec<String> {
     }
     for (index, fault) in original.faults.iter().enumerate().filter(|(index, _)| !origins.contains(index)) {
         lines.push(format!("fault {index}, the {}", about(fault)));
+    }
+    for (key, make_plain) in PLAIN {
+        let plain = |scenario: &Scenario| {
+            let mut plain = scenario.clone();
+            make_plain(&mut plain);
+            plain == *scenario
+        };
+        if !plain(original) && plain(scenario) {
+            lines.push(format!("{key}, now as it is by default"));
+        }
     }
     let mut number = |what: &str, from: String, to: String| {
         if from != to {

@@ -1,9 +1,9 @@
 //! Bugs that are planted break an invariant, whatever the scenario expects, and the command says so.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use clap::ValueEnum;
-use kernel::{bug::Bug, invariant::Invariant, scenario::Scenario};
+use kernel::{bug::Bug, invariant::Invariant, policy::Policies, scenario::Scenario};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -41,21 +41,51 @@ target = "server-1"
 duration = "2s"
 "#;
 
-/// What each breaks, and with which setting.
-fn breaks(bug: Bug) -> (Invariant, &'static str) {
+/// What each breaks, and with which settings.
+fn breaks(bug: Bug) -> (Invariant, &'static [&'static str]) {
+    const EJECTED_AT_ONCE: &str = "client.outlier_detection={ consecutive_errors = 1, interval = \"1s\" }";
+    const BREAKER: &str =
+        "client.circuit_breaker={ scope = \"server\", consecutive_failures = 2, reset_timeout = \"5s\" }";
     match bug {
-        Bug::AttemptTooMany => (Invariant::WithinLimits, "client.retry.max_attempts=1"),
-        Bug::ShortBackoff => (Invariant::WithinLimits, "client.retry.initial_backoff=200ms"),
-        Bug::ForgottenDeadline => (Invariant::InTime, "client.deadline=300ms"),
-        Bug::LeakyBreaker => (
+        Bug::AttemptTooMany => (Invariant::WithinLimits, &["client.retry.max_attempts=1"]),
+        Bug::ShortBackoff => (Invariant::WithinLimits, &["client.retry.initial_backoff=200ms"]),
+        Bug::ForgottenDeadline => (Invariant::InTime, &["client.deadline=300ms"]),
+        Bug::LeakyBreaker => (Invariant::WithinLimits, &[BREAKER]),
+        Bug::HastyBreaker => (Invariant::FollowsItsStates, &[BREAKER]),
+        Bug::ManyProbes => (
             Invariant::WithinLimits,
-            "client.circuit_breaker={ scope = \"server\", consecutive_failures = 2, reset_timeout = \"5s\" }",
+            &[
+                BREAKER,
+                "client.circuit_breaker.reset_timeout=500ms",
+                "client.circuit_breaker.permitted_calls_in_half_open=1",
+                "fault.1.target=[\"server-0\", \"server-1\"]",
+            ],
         ),
-        Bug::WideBulkhead => (Invariant::WithinLimits, "client.bulkhead.max_concurrent_calls=1"),
-        Bug::Grudge => (Invariant::HealthConverges, "duration=50s"),
-        Bug::UncountedFailover => (Invariant::OneStory, "load.arrivals=poisson"),
-        Bug::WrongAnswer => (Invariant::RightResult, "load.arrivals=poisson"),
+        Bug::WideBulkhead => (Invariant::WithinLimits, &["client.bulkhead.max_concurrent_calls=1"]),
+        Bug::WideBucket => {
+            (Invariant::WithinLimits, &["client.rate_limit={ limit = 5, burst = 1, max_wait = \"0s\" }"])
+        }
+        Bug::DeafThrottle => (Invariant::WithinLimits, &["client.retry_throttling={ max_tokens = 1.0 }"]),
+        Bug::LargeBudget => {
+            (Invariant::WithinLimits, &["client.retry_budget={ percent = 0.0, min_retry_concurrency = 0 }"])
+        }
+        Bug::EarlyHedge => (Invariant::WithinLimits, &["client.hedging=100ms"]),
+        Bug::OldAnswers => (Invariant::WithinLimits, &["client.cache={ ttl = \"100ms\" }"]),
+        Bug::ManyEjections => (Invariant::WithinLimits, &[EJECTED_AT_ONCE]),
+        Bug::ShortEjection => (Invariant::FollowsItsStates, &[EJECTED_AT_ONCE]),
+        Bug::BlindBalancer => (Invariant::AsksTheBest, &[EJECTED_AT_ONCE]),
+        Bug::CallTooMany => (Invariant::WithinLimits, &["load.max_in_flight=1"]),
+        Bug::ShortFault => (Invariant::AsScripted, &[]),
+        Bug::LeakyCut => (Invariant::NothingPassesACut, &["fault.1.kind=partition"]),
+        Bug::Grudge => (Invariant::HealthConverges, &["duration=50s"]),
+        Bug::UncountedFailover | Bug::WrongServer | Bug::TwiceDone => (Invariant::OneStory, &["load.arrivals=poisson"]),
+        Bug::WrongAnswer => (Invariant::RightResult, &["load.arrivals=poisson"]),
     }
+}
+
+/// `--set` for each.
+fn set(settings: &[&'static str]) -> Vec<&'static str> {
+    settings.iter().flat_map(|setting| ["--set", setting]).collect()
 }
 
 fn run(folder: &TempDir, arguments: &[&str]) -> Ended {
@@ -76,10 +106,11 @@ fn name(bug: Bug) -> String {
 fn every_bug_breaks_its_invariant_and_ends_in_4() {
     let folder = folder();
     for bug in Bug::value_variants() {
-        let (invariant, setting) = breaks(*bug);
-        let without = run(&folder, &["story.toml", "--set", setting]);
+        let (invariant, settings) = breaks(*bug);
+        let story = [&["story.toml"][..], &set(settings)].concat();
+        let without = run(&folder, &story);
         assert_eq!((without.code, &*without.stderr), (Some(0), ""), "{without:?}");
-        let with = run(&folder, &["story.toml", "--set", setting, "--bug", &name(*bug)]);
+        let with = run(&folder, &[&story[..], &["--bug", &name(*bug)]].concat());
         assert_eq!((with.code, &*with.stderr), (Some(4), ""), "{bug:?} was not found: {with:?}");
         let told = format!(
             "\n  An invariant is broken (seed 0): a bug of this program, not of the scenario.\n  ✗ \"{invariant}\""
@@ -88,23 +119,68 @@ fn every_bug_breaks_its_invariant_and_ends_in_4() {
     }
 }
 
-/// One fault at most, and a request or two: with `--nocapture` it prints how small each gets.
+/// What was found once is in the corpus, and what is found by design, too.
+#[test]
+fn every_bug_has_its_scenario_in_the_corpus() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for bug in Bug::value_variants() {
+        let name = name(*bug);
+        let file = format!("scenarios/corpus/{}.toml", name.replace('-', "_"));
+        let text = fs::read_to_string(root.join(&file)).unwrap();
+        let command = format!("{file} --seed 0 --bug {name}");
+        assert!(text.contains(&format!("# cargo run -p sim --features canaries -- {command}\n")), "{text}");
+        let arguments: Vec<_> = command.split(' ').collect();
+        let folder = TempDir::new().unwrap();
+        let out = folder.path().join("run");
+        let broken = Ended::of(sim(&root).args(arguments).arg("--out").arg(out));
+        let (invariant, _) = breaks(*bug);
+        assert_eq!(broken.code, Some(4), "{broken:?}");
+        assert!(broken.stdout.contains(&format!("✗ \"{invariant}\"")), "{broken:?}");
+    }
+}
+
+/// Hardly a fault, and a request or two: with `--nocapture` it prints how small each gets.
 #[test]
 fn what_a_bug_breaks_shrinks_to_what_still_breaks() {
     let folder = folder();
     for bug in Bug::value_variants() {
-        let (invariant, setting) = breaks(*bug);
-        let arguments = ["--set", setting, "--bug", &name(*bug)];
-        let shrunk = run(&folder, &[&["shrink", "story.toml", "--out", "small.toml"][..], &arguments].concat());
+        let (invariant, settings) = breaks(*bug);
+        let (settings, name) = (set(settings), name(*bug));
+        let arguments = [&["shrink", "story.toml", "--out", "small.toml", "--bug", &name][..], &settings].concat();
+        let shrunk = run(&folder, &arguments);
         let told = format!("SHRUNK  story (sim, seed 0): the invariant \"{invariant}\" is broken\n");
         assert!(shrunk.code == Some(0) && shrunk.stdout.starts_with(&told), "{shrunk:?}");
         let small = Scenario::load(&folder.path().join("small.toml"), &[]).unwrap();
-        assert!(small.faults.len() == 1 && small.faults[0].targets.len() == 1, "{shrunk:?}");
-        let with = run(&folder, &["small.toml", "--bug", &name(*bug)]);
+        let targets: Vec<_> = small.faults.iter().map(|fault| fault.targets.len()).collect();
+        // Two failures open a breaker of one server, and two servers have to fail for one ejection too many.
+        let most = if *bug == Bug::ManyEjections { 2 } else { 1 };
+        assert!(targets.len() <= most && targets.iter().all(|targets| *targets <= most), "{shrunk:?}");
+        let with = run(&folder, &["small.toml", "--bug", &name]);
         assert_eq!(with.code, Some(4), "{with:?}");
         assert_eq!(run(&folder, &["small.toml"]).code, Some(0), "the bug, and nothing else, breaks it");
         println!("{}", shrunk.stdout);
     }
+}
+
+/// The settings that a seed draws are told, and stand in the file, which shrinks to what matters.
+#[test]
+fn a_hunt_among_policies_finds_a_bug_and_the_policy_that_has_it() {
+    let folder = folder();
+    let bug = ["--bug", "wide-bulkhead"];
+    let arguments = ["hunt", "story.toml", "--policies", "--runs", "60", "--for", "10m", "--jobs", "1"];
+    let found = run(&folder, &[&arguments[..], &bug].concat());
+    assert_eq!(found.code, Some(4), "{found:?}");
+    assert!(found.stdout.contains("\n  client.bulkhead={"), "{found:?}");
+    let scenario = Scenario::load(&folder.path().join(found.account("scenario")), &[]).unwrap();
+    assert!(scenario.nemesis.is_none() && scenario.client.policies.bulkhead.is_some());
+    let shrink = found.account("shrink").trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
+    let shrink: Vec<_> = shrink.split(' ').chain(["--out", "small.toml"]).chain(bug).collect();
+    let shrunk = run(&folder, &shrink);
+    let small = Scenario::load(&folder.path().join("small.toml"), &[]).unwrap();
+    let Policies { bulkhead, cache, circuit_breaker, rate_limit, outlier_detection, .. } = small.client.policies;
+    assert!(bulkhead.is_some(), "{shrunk:?}");
+    assert_eq!((cache, circuit_breaker, rate_limit, outlier_detection), (None, None, None, None), "{shrunk:?}");
+    assert_eq!(run(&folder, &["small.toml"]).code, Some(0));
 }
 
 #[test]

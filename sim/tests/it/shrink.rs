@@ -1,6 +1,7 @@
 //! A reduction keeps the failure and takes away all else, and a hunt finds what there is to find.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     sync::{Mutex, atomic::AtomicU64},
@@ -91,7 +92,7 @@ fn planted_failures_shrink_until_nothing_more_can_be_taken_away() {
         let told = || format!("{bound}\n{} runs\n{}", reduced.trials, short_toml(&reduced.scenario));
         let fails = |scenario: &Scenario| reduced.goal.is_met_by(&Plan { scenario: scenario.clone(), ..plan.clone() });
         assert!(fails(&reduced.scenario), "{}", told());
-        for step in step::every(&reduced.scenario) {
+        for step in step::every(&reduced.scenario, false) {
             if let Some(less) = step.apply(&reduced.scenario) {
                 assert!(!fails(&less), "{step:?} could be taken away\n{}", told());
             }
@@ -202,6 +203,14 @@ fn a_hunt_that_finds_nothing_says_so_and_keeps_what_it_is_asked_to() {
     let told = "NOTHING  story (sim, from seed 0): no run of 3 fails\n";
     assert_eq!((none.code, &*none.stdout), (Some(0), told), "{none:?}");
     assert_eq!(fs::read_dir(place.join("kept")).unwrap().count(), 3);
+    let policies = ["hunt", "calm.toml", "--runs", "12", "--policies", "--keep", "--out", "drawn"];
+    let none = run(place, &policies);
+    assert_eq!((none.code, &*none.stderr), (Some(0), ""), "{none:?}");
+    let drawn = fs::read_dir(place.join("drawn")).unwrap().map(|entry| {
+        let scenario = Scenario::load(&entry.unwrap().path(), &[]).unwrap();
+        (scenario.servers.replicas, scenario.client.retry.max_attempts, scenario.client.policies.cache.is_some())
+    });
+    assert!(drawn.collect::<BTreeSet<_>>().len() > 4, "they differ");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kernel::{
     invariant::{self, Broken, Evidence, Invariant},
+    policy::{Policies, RetryBudget, RetryThrottling},
     record::{Event, EventRow, Records},
     status::{Code, Outcome},
 };
@@ -39,6 +40,13 @@ fn assert_breaks(story: &Story, invariant: Invariant, request: Option<u64>, doct
     let found = found(story, doctor);
     let of: Vec<_> = found.iter().map(|broken| (broken.invariant, broken.request)).collect();
     assert!(!of.is_empty() && of.iter().all(|broken| *broken == (invariant, request)), "{found:?}");
+}
+
+/// It is that invariant, among others that what was doctored breaks, too.
+#[track_caller]
+fn assert_breaks_also(story: &Story, invariant: Invariant, request: Option<u64>, doctor: impl FnOnce(&mut Records)) {
+    let found = found(story, doctor);
+    assert!(found.iter().any(|broken| (broken.invariant, broken.request) == (invariant, request)), "{found:?}");
 }
 
 fn crash_then_freeze() -> Story {
@@ -109,7 +117,7 @@ fn an_attempt_too_many_and_a_backoff_too_short_are_found() {
         let is_it = |row: &EventRow| row.event == Event::Backoff && row.request == Some(retried);
         event(records, is_it).duration_us = Some(1);
     });
-    assert_breaks(&story, Invariant::WithinLimits, Some(retried), |records| {
+    assert_breaks_also(&story, Invariant::WithinLimits, Some(retried), |records| {
         let second = records.attempts.iter_mut().find(|row| (row.request, row.attempt) == (retried, 2)).unwrap();
         second.start_us -= 50_000;
     });
@@ -154,7 +162,7 @@ fn an_answer_of_a_dead_or_frozen_server_or_of_none_is_found() {
     let story = crash_then_freeze();
     let (crash, freeze) = (story.fault(0).0, story.fault(1).0);
     for (server, at) in [("server-0", crash + S), ("server-1", freeze + S)] {
-        assert_breaks(&story, Invariant::AnsweredByTheLiving, Some(4), |records| {
+        assert_breaks_also(&story, Invariant::AnsweredByTheLiving, Some(4), |records| {
             let is_it = |row: &EventRow| row.event == Event::Finished && row.request == Some(4);
             let row = records.events.iter().find(|row| is_it(row)).unwrap().clone();
             records.events.push(EventRow { at_us: at, source: server.to_owned(), ..row });
@@ -169,7 +177,7 @@ fn an_answer_of_a_dead_or_frozen_server_or_of_none_is_found() {
 fn more_work_at_once_than_there_are_workers_and_work_too_short_are_found() {
     let story = play(scenario("overload"), 42);
     let first = story.events(Event::Finished).next().unwrap().request;
-    assert_breaks(&story, Invariant::Capacity, None, |records| {
+    assert_breaks_also(&story, Invariant::Capacity, None, |records| {
         let is_it = |row: &EventRow| row.event == Event::Finished && row.request != first;
         let row = event(records, is_it);
         let twin = EventRow { at_us: row.at_us - 1, ..row.clone() };
@@ -183,14 +191,14 @@ fn more_work_at_once_than_there_are_workers_and_work_too_short_are_found() {
 #[test]
 fn a_client_that_never_learns_that_a_server_is_back_or_gone_is_found() {
     let story = crash_then_freeze();
-    assert_breaks(&story, Invariant::HealthConverges, None, |records| {
+    assert_breaks_also(&story, Invariant::HealthConverges, None, |records| {
         records.events.retain(|row| row.event != Event::Unhealthy || row.target.as_deref() != Some("server-0"));
     });
     let mut long = scenario("cascading_crash");
     long.duration *= 2;
     let story = play(long, 42);
     let last = story.events_on(Event::Unhealthy, "server-0").last().unwrap().at_us;
-    assert_breaks(&story, Invariant::HealthConverges, None, |records| {
+    assert_breaks_also(&story, Invariant::HealthConverges, None, |records| {
         let is_later = |row: &EventRow| row.at_us >= last && row.target.as_deref() == Some("server-0");
         records.events.retain(|row| row.event != Event::Healthy || !is_later(row));
     });
@@ -212,6 +220,109 @@ fn an_answer_that_is_not_the_kernels_is_found() {
     assert_breaks(&story, Invariant::RightResult, Some(2), |records| {
         add(records, Event::Pick, |row| (row.event, row.request) = (Event::WrongResult, Some(2)));
     });
+}
+
+#[test]
+fn attempts_outside_of_their_call_and_ends_that_were_not_told_are_found() {
+    let story = crash_then_freeze();
+    assert_breaks(&story, Invariant::OneStory, Some(9), |records| {
+        let row = records.attempts.iter_mut().find(|row| row.request == 9).unwrap();
+        row.start_us = row.end_us + 1;
+    });
+    assert_breaks(&story, Invariant::OneStory, Some(9), |records| records.requests[9].server = None);
+    assert_breaks(&story, Invariant::OneStory, Some(9), |records| records.requests[9].hedges = 1);
+    assert_breaks(&story, Invariant::OneStory, Some(9), |records| {
+        add(records, Event::Pick, |row| (row.event, row.request, row.attempt) = (Event::GiveUp, Some(9), None));
+    });
+    assert_breaks(&story, Invariant::OneStory, Some(9), |records| {
+        let is_it = |row: &EventRow| row.event == Event::Pick && row.request == Some(9);
+        event(records, is_it).target = Some("server-7".to_owned());
+        records.events.retain(|row| row.event != Event::Finished || row.request != Some(9));
+        records.attempts.iter_mut().filter(|row| row.request == 9).for_each(|row| row.status = Code::Unavailable);
+    });
+}
+
+#[test]
+fn a_request_that_is_sent_late_or_dropped_for_nothing_is_found() {
+    let story = crash_then_freeze();
+    assert_breaks_also(&story, Invariant::InTime, Some(9), |records| {
+        records.requests[9].sent_us = records.requests[9].sent_us.map(|at| at + 10);
+    });
+    assert_breaks(&story, Invariant::WithinLimits, Some(9), |records| {
+        records.attempts.retain(|row| row.request != 9);
+        records.events.retain(|row| row.request != Some(9));
+        let row = &mut records.requests[9];
+        (row.sent_us, row.done_us, row.latency_us, row.server, row.attempts) = (None, None, None, None, 0);
+        row.status = Outcome::Dropped;
+    });
+}
+
+#[test]
+fn retries_beyond_either_kind_of_budget_and_beyond_throttling_are_found() {
+    let story = crash_then_freeze();
+    let budget = RetryBudget { percent: 0.0, min_retry_concurrency: None, ttl: None, min_per_second: None };
+    let policies = [
+        Policies {
+            retry_budget: Some(RetryBudget { min_retry_concurrency: Some(0), ..budget.clone() }),
+            ..Policies::default()
+        },
+        Policies {
+            retry_budget: Some(RetryBudget { ttl: Some(Duration::from_secs(5)), min_per_second: Some(0.1), ..budget }),
+            ..Policies::default()
+        },
+        Policies {
+            retry_throttling: Some(RetryThrottling { max_tokens: 1.0, token_ratio: 0.5 }),
+            ..Policies::default()
+        },
+    ];
+    for policies in policies {
+        let mut story = crash_then_freeze();
+        story.scenario.client.policies = policies;
+        let found = broken(&story, &story.records);
+        assert!(
+            !found.is_empty() && found.iter().all(|broken| broken.invariant == Invariant::WithinLimits),
+            "{found:?}"
+        );
+    }
+    check(&story);
+}
+
+#[test]
+fn states_that_do_not_follow_each_other_are_found() {
+    let story = crash_then_freeze();
+    for twice in [Event::Connecting, Event::Ready, Event::Idle, Event::Unhealthy, Event::Healthy] {
+        assert_breaks_also(&story, Invariant::FollowsItsStates, None, |records| add(records, twice, |_| {}));
+    }
+    let story = play(scenario("breaker"), 42);
+    for twice in [Event::BreakerOpened, Event::BreakerHalfOpened, Event::BreakerClosed] {
+        assert_breaks_also(&story, Invariant::FollowsItsStates, None, |records| add(records, twice, |_| {}));
+    }
+    let story = play(scenario("ejection"), 42);
+    assert_breaks_also(&story, Invariant::FollowsItsStates, None, |records| add(records, Event::Ejected, |_| {}));
+}
+
+#[test]
+fn a_server_that_is_asked_although_a_better_one_is_known_is_found() {
+    let story = crash_then_freeze();
+    let (crash, _) = story.fault(0);
+    assert_breaks_also(&story, Invariant::AsksTheBest, Some(7), |records| {
+        let to_the_dead = |row: &mut EventRow| {
+            (row.at_us, row.request, row.attempt) = (crash + 3 * S, Some(7), Some(2));
+            row.target = Some("server-0".to_owned());
+        };
+        add(records, Event::Pick, to_the_dead);
+    });
+}
+
+#[test]
+fn faults_that_do_not_go_as_scripted_are_found() {
+    let story = crash_then_freeze();
+    for event in [Event::FaultStart, Event::FaultEnd] {
+        assert_breaks_also(&story, Invariant::AsScripted, None, |records| add(records, event, |_| {}));
+        assert_breaks_also(&story, Invariant::AsScripted, None, |records| {
+            records.events.retain(|row| row.event != event || row.fault != Some(1));
+        });
+    }
 }
 
 #[test]

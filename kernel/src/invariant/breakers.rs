@@ -1,0 +1,111 @@
+//! Circuit breakers: their states follow one another as they are to, and nothing is sent past them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Evidence, Findings, Invariant, ROUNDING_US, is_given_up, us, waits};
+use crate::{
+    policy::{CircuitBreaker, Scope},
+    record::{Event, EventRow},
+};
+
+/// What a breaker is.
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Closed,
+    /// Since when.
+    Open(u64),
+    /// With the attempts that were let pass, and not given up.
+    HalfOpen(BTreeSet<(u64, u32)>),
+}
+
+/// Only virtual time orders the events of several tasks as they happened.
+///
+/// What has passed the breaker of the service and then waits, for a rate limit or a bulkhead, is sent whatever becomes of
+/// the breaker meanwhile; when it passed is not on record. The breaker of a server is asked as the attempt is sent.
+pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
+    let policies = &evidence.scenario.client.policies;
+    let Some(settings) = policies.circuit_breaker.as_ref().filter(|_| evidence.is_virtual()) else { return };
+    let tells = settings.scope == Scope::Server || !waits(policies);
+    // `None` is the breaker of the service.
+    let mut states: BTreeMap<Option<&str>, State> = BTreeMap::new();
+    for row in &evidence.records.events {
+        let target = row.target.as_deref().filter(|_| settings.scope == Scope::Server);
+        match row.event {
+            Event::BreakerOpened | Event::BreakerHalfOpened | Event::BreakerClosed => {
+                let state = states.entry(row.target.as_deref()).or_default();
+                if let Some(what) = state.follow(row, settings) {
+                    findings.add(Invariant::FollowsItsStates, None, row.at_us, what);
+                }
+            }
+            Event::Pick if tells => {
+                let state = states.entry(target).or_default();
+                if let Some(what) = state.pass(row, settings.permitted_calls_in_half_open) {
+                    findings.add(Invariant::WithinLimits, row.request, row.at_us, what);
+                }
+            }
+            // Whoever gives a probe up makes room for another.
+            Event::AttemptFailed if is_given_up(row.cause.as_deref()) => {
+                if let Some(State::HalfOpen(probes)) = states.get_mut(&target) {
+                    probes.remove(&key(row));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn key(row: &EventRow) -> (u64, u32) {
+    (row.request.unwrap_or_default(), row.attempt.unwrap_or_default())
+}
+
+impl State {
+    /// Goes to the state that `row` tells of; what is wrong with that.
+    fn follow(&mut self, row: &EventRow, settings: &CircuitBreaker) -> Option<String> {
+        let reset_us = us(settings.reset_timeout);
+        let (next, wrong) = match (row.event, &*self) {
+            (Event::BreakerOpened, Self::Closed | Self::HalfOpen(_)) => {
+                let other = row.duration_us.filter(|opens_us| *opens_us != reset_us);
+                (Self::Open(row.at_us), other.map(|us| format!("it opens for {us} µs instead of {reset_us} µs")))
+            }
+            (Event::BreakerHalfOpened, Self::Open(since_us)) => {
+                let early = row.at_us + ROUNDING_US < since_us.saturating_add(reset_us);
+                let wrong = early.then(|| format!("it opened at {since_us} µs, for {reset_us} µs, and is half open"));
+                (Self::HalfOpen(BTreeSet::new()), wrong)
+            }
+            (Event::BreakerClosed, Self::HalfOpen(_)) => (Self::Closed, None),
+            (event, state) => {
+                let next = match event {
+                    Event::BreakerOpened => Self::Open(row.at_us),
+                    Event::BreakerHalfOpened => Self::HalfOpen(BTreeSet::new()),
+                    _ => Self::Closed,
+                };
+                (next, Some(format!("a breaker that is {} says `{}`", state.name(), <&str>::from(event))))
+            }
+        };
+        *self = next;
+        wrong
+    }
+
+    /// Lets the attempt of `row` pass; why it was not to.
+    fn pass(&mut self, row: &EventRow, permitted: usize) -> Option<String> {
+        let attempt = row.attempt.unwrap_or_default();
+        match self {
+            Self::Closed => None,
+            Self::Open(_) => Some(format!("attempt {attempt} is sent through an open breaker")),
+            Self::HalfOpen(probes) => {
+                probes.insert(key(row));
+                let many = probes.len() > permitted;
+                many.then(|| format!("attempt {attempt} is sent through a half-open breaker that permits {permitted}"))
+            }
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open(_) => "open",
+            Self::HalfOpen(_) => "half open",
+        }
+    }
+}

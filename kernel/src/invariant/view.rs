@@ -1,0 +1,169 @@
+//! What the client knows of servers as it picks one: it asks nobody while it knows a better one. And how it comes to know
+//! that: connections, beliefs and ejections follow their states.
+
+use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
+use crate::{
+    policy::{OutlierDetection, Scope},
+    record::{Event, EventRow},
+    scenario::server_name,
+};
+
+/// What the client's events have told of a server.
+#[derive(Debug)]
+struct View {
+    is_healthy: bool,
+    connection: Connection,
+    /// Whether it could not be connected when that was last tried.
+    is_failing: bool,
+    /// Since when, and for how long at least.
+    ejected: Option<(u64, u64)>,
+    breaker: Breaker,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    Idle,
+    Connecting,
+    Ready,
+    /// Until when.
+    Failed(u64),
+}
+
+/// As far as events tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Breaker {
+    Passes,
+    /// It lets a few pass; whether there is room is not told.
+    MayPass,
+    Blocks,
+}
+
+/// Only virtual time orders the events of several tasks as they happened.
+pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
+    let names: Vec<String> = (0..evidence.scenario.servers.replicas).map(server_name).collect();
+    let mut views: Vec<View> = names.iter().map(|_| View::new()).collect();
+    let policies = &evidence.scenario.client.policies;
+    let by_server = policies.circuit_breaker.as_ref().is_some_and(|breaker| breaker.scope == Scope::Server);
+    for row in evidence.records.events.iter().filter(|row| row.source == "client") {
+        let Some(server) = row.target.as_deref().and_then(|name| names.iter().position(|known| known == name)) else {
+            continue;
+        };
+        if row.event == Event::Pick {
+            if let Some(better) = better(&views, server) {
+                let what = format!("{} is asked, although {} is better: {:?}", names[server], names[better], views);
+                findings.add(Invariant::AsksTheBest, row.request, row.at_us, what);
+            }
+            continue;
+        }
+        if let (Event::Ejected, Some(settings)) = (row.event, &policies.outlier_detection) {
+            limits_ejections(&views, row, settings, findings);
+        }
+        if !views[server].follow(row, by_server) {
+            let what = format!("`{}` of {}, which is {:?}", <&str>::from(row.event), names[server], views[server]);
+            findings.add(Invariant::FollowsItsStates, row.request, row.at_us, what);
+        }
+    }
+    if let Some(settings) = &policies.outlier_detection {
+        ejections_end(evidence, settings, findings);
+    }
+}
+
+/// A server that the client would have asked rather than `asked`.
+fn better(views: &[View], asked: usize) -> Option<usize> {
+    let tier = views[asked].tier();
+    views.iter().position(|view| view.breaker == Breaker::Passes && view.tier() < tier)
+}
+
+/// As many as the policy has it, and for a time that is some multiple of the base, or the longest.
+fn limits_ejections(views: &[View], row: &EventRow, settings: &OutlierDetection, findings: &mut Findings) {
+    let ejected = views.iter().filter(|view| view.ejected.is_some()).count();
+    let percent = settings.max_ejection_percent;
+    if ejected > 0 && ejected as f64 * 100.0 >= percent * views.len() as f64 {
+        let what = format!("{ejected} of {} servers are ejected, and another one with {percent} %", views.len());
+        findings.add(Invariant::WithinLimits, None, row.at_us, what);
+    }
+    let (base, long) = (settings.base_ejection_time, settings.max_ejection_time.max(settings.base_ejection_time));
+    let (base_us, long_us, time_us) = (us(base), us(long), row.duration_us.unwrap_or_default());
+    // A base of less than a microsecond is rounded.
+    let is_multiple = base.subsec_nanos() % 1_000 != 0 || time_us.checked_rem(base_us) == Some(0) || time_us == long_us;
+    if time_us < base_us || time_us > long_us || !is_multiple {
+        let what = format!("it is ejected for {time_us} µs, with a base of {base_us} µs and {long_us} µs at most");
+        findings.add(Invariant::WithinLimits, None, row.at_us, what);
+    }
+}
+
+/// At the first sweep after its time.
+fn ejections_end(evidence: &Evidence<'_>, settings: &OutlierDetection, findings: &mut Findings) {
+    let most_us = us(settings.interval) + evidence.late.map_or(0, us) + ROUNDING_US;
+    let rows = || evidence.records.events.iter();
+    let end_us = rows().map(|row| row.at_us).max().unwrap_or_default();
+    for (at, row) in rows().enumerate().filter(|(_, row)| row.event == Event::Ejected) {
+        let due_us = row.at_us + row.duration_us.unwrap_or_default();
+        let is_end = |later: &&EventRow| later.event == Event::Unejected && later.target == row.target;
+        let ends_us = evidence.records.events[at..].iter().find(is_end).map(|row| row.at_us);
+        let is_late = ends_us.unwrap_or(end_us) > due_us + most_us;
+        if is_late || ends_us.is_some_and(|ends_us| ends_us < due_us) {
+            let what = format!("it is ejected until {due_us} µs, and serves again at {ends_us:?} µs");
+            findings.add(Invariant::FollowsItsStates, None, row.at_us, what);
+        }
+    }
+}
+
+impl View {
+    fn new() -> Self {
+        Self {
+            is_healthy: true,
+            connection: Connection::Idle,
+            is_failing: false,
+            ejected: None,
+            breaker: Breaker::Passes,
+        }
+    }
+
+    /// The lower, the better; see `client::candidates`.
+    fn tier(&self) -> u8 {
+        let is_ready = self.connection == Connection::Ready;
+        match (self.ejected.is_some(), self.is_failing) {
+            (false, _) if self.is_healthy && is_ready => 0,
+            (false, false) if self.is_healthy => 1,
+            (false, false) => 2,
+            (true, false) => 3,
+            (_, true) => 4,
+        }
+    }
+
+    /// Takes `row` in; whether that can follow what was.
+    fn follow(&mut self, row: &EventRow, by_server: bool) -> bool {
+        let at_us = row.at_us;
+        match row.event {
+            Event::Healthy => !std::mem::replace(&mut self.is_healthy, true),
+            Event::Unhealthy => std::mem::replace(&mut self.is_healthy, false),
+            Event::Connecting => match std::mem::replace(&mut self.connection, Connection::Connecting) {
+                Connection::Idle => true,
+                Connection::Failed(until_us) => at_us + ROUNDING_US >= until_us,
+                Connection::Connecting | Connection::Ready => false,
+            },
+            Event::Ready => {
+                self.is_failing = false;
+                std::mem::replace(&mut self.connection, Connection::Ready) == Connection::Connecting
+            }
+            Event::TransientFailure => {
+                self.is_failing = true;
+                let failed = Connection::Failed(at_us + row.duration_us.unwrap_or_default());
+                std::mem::replace(&mut self.connection, failed) == Connection::Connecting
+            }
+            Event::Idle => std::mem::replace(&mut self.connection, Connection::Idle) == Connection::Ready,
+            Event::Ejected => self.ejected.replace((at_us, row.duration_us.unwrap_or_default())).is_none(),
+            Event::Unejected => self.ejected.take().is_some(),
+            Event::BreakerOpened | Event::BreakerHalfOpened | Event::BreakerClosed if by_server => {
+                self.breaker = match row.event {
+                    Event::BreakerOpened => Breaker::Blocks,
+                    Event::BreakerHalfOpened => Breaker::MayPass,
+                    _ => Breaker::Passes,
+                };
+                true
+            }
+            _ => true,
+        }
+    }
+}
