@@ -21,7 +21,7 @@ pub(crate) fn idle() {
             let (mut past, mut through) = (Rounds::default(), Rounds::default());
             for _ in 0..ROUNDS {
                 for (stub, rounds) in [(&direct, &mut past), (&shaped, &mut through)] {
-                    rounds.add(processing(&world, callers, calls, &stub, &pictures).await);
+                    rounds.add(processing(&world, callers, calls, stub, &pictures).await);
                 }
             }
             print(size, callers, &past, &through);
