@@ -42,17 +42,23 @@ pub(crate) fn cost() {
         for (size, callers, calls) in LOADS {
             let pictures = pictures(size);
             let (mut without, mut with) = (Rounds::default(), Rounds::default());
-            for _ in 0..ROUNDS {
-                without.add(processing(&world, callers, calls, &direct, &pictures).await);
-                let (client, ids, pictures) = (client.clone(), ids.clone(), pictures.clone());
-                let call = move |number| {
-                    let (client, id) = (client.clone(), ids.fetch_add(1, Relaxed));
-                    let input = Input::Image(pictures[number as usize % pictures.len()].clone());
-                    async move { assert!(client.call(Request { id, input }).await.outcome.is_success()) }
-                };
-                with.add(round(&world, callers, calls, call).await);
-                // A run keeps its rows, but not those of the rounds before.
-                *records.lock().expect("nobody panicked with it") = Records::default();
+            for turn in 0..ROUNDS {
+                // Each finds the machine as the other leaves it, in turn.
+                for resilient in [turn % 2 == 1, turn % 2 == 0] {
+                    if !resilient {
+                        without.add(processing(&world, callers, calls, &direct, &pictures).await);
+                        continue;
+                    }
+                    let (client, ids, pictures) = (client.clone(), ids.clone(), pictures.clone());
+                    let call = move |number| {
+                        let (client, id) = (client.clone(), ids.fetch_add(1, Relaxed));
+                        let input = Input::Image(pictures[number as usize % pictures.len()].clone());
+                        async move { assert!(client.call(Request { id, input }).await.outcome.is_success()) }
+                    };
+                    with.add(round(&world, callers, calls, call).await);
+                    // A run keeps its rows, but not those of the rounds before.
+                    *records.lock().expect("nobody panicked with it") = Records::default();
+                }
             }
             print(size, callers, &without, &with);
         }

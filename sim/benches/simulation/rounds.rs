@@ -19,8 +19,15 @@ pub(crate) fn medians_of_turns<const RUNS: usize, const FIGURES: usize>(
     mut runs: [&mut dyn FnMut(); RUNS],
     figures: impl Fn([f64; RUNS]) -> [f64; FIGURES],
 ) -> [f64; FIGURES] {
-    let turn = |_| figures(runs.each_mut().map(|run| time(run).as_secs_f64()));
-    let turns: Vec<_> = (0..turns).map(turn).collect();
+    let mut turn = |turn: usize| {
+        let mut seconds = [0.0; RUNS];
+        // Each finds the machine as each of the others leaves it, in turn.
+        for run in (0..RUNS).map(|run| (run + turn) % RUNS) {
+            seconds[run] = time(&mut runs[run]).as_secs_f64();
+        }
+        figures(seconds)
+    };
+    let turns: Vec<_> = (0..turns).map(&mut turn).collect();
     std::array::from_fn(|figure| {
         let mut values: Vec<_> = turns.iter().map(|turn| turn[figure]).collect();
         values.sort_unstable_by(f64::total_cmp);
