@@ -21,7 +21,10 @@ mod stream;
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rand_chacha::ChaCha8Rng;
@@ -44,6 +47,8 @@ pub struct Link {
     entropy: Entropy,
     server: String,
     state: Mutex<State>,
+    /// Whether the state's shape does nothing, to be known without the lock: bytes ask it all the time.
+    idle: AtomicBool,
     /// Told of every change of the shape.
     changed: Notify,
 }
@@ -72,7 +77,14 @@ impl Link {
             connections: Vec::new(),
             opened: 0,
         };
-        Arc::new(Self { world, entropy, server: server.to_owned(), state: Mutex::new(state), changed: Notify::new() })
+        Arc::new(Self {
+            world,
+            entropy,
+            server: server.to_owned(),
+            state: Mutex::new(state),
+            idle: AtomicBool::new(true),
+            changed: Notify::new(),
+        })
     }
 
     /// The server at the other end.
@@ -93,6 +105,7 @@ impl Link {
             }
         }
         state.shape = shape;
+        self.idle.store(shape.is_none(), Ordering::Release);
         self.wake(state);
     }
 
@@ -165,6 +178,10 @@ impl Link {
         state.connections.retain(|connection| connection.strong_count() > 0);
         state.opened += 1;
         state.opened
+    }
+
+    fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Acquire)
     }
 
     /// Tells this link's random streams from those of the others.

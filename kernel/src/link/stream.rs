@@ -226,7 +226,7 @@ impl Stream for ShapedStream {
 impl Wire {
     /// Whether the link does nothing, so that bytes need not stop here.
     fn passes_straight(&self, link: &Link, lane: &Lane) -> bool {
-        lane.is_empty() && link.state().shape.is_none()
+        lane.is_empty() && link.is_idle()
     }
 
     /// Writes what has come through the link to the socket.
@@ -234,6 +234,9 @@ impl Wire {
     /// A failure is no news to this end yet: it comes back through the link, behind what the peer sent before it went,
     /// because a socket that takes nothing any more soon says its last.
     fn drive_outgoing(&mut self, link: &Link, cx: &mut Context<'_>) {
+        if self.outgoing.is_empty() {
+            return;
+        }
         while let Poll::Ready(payload) = self.outgoing.poll_arrival(link, cx) {
             let done = match payload {
                 Payload::Data(bytes) if !self.broken => {
