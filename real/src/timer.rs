@@ -76,20 +76,27 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if machine_ns() >= self.at {
-            return Poll::Ready(());
-        }
         let at = self.at;
         let queue = self.timer.owner.queue.clone();
         let mut state = queue.state();
-        let key = *self.key.get_or_insert_with(|| {
-            state.set += 1;
-            (at, state.set)
-        });
-        state.wakers.insert(key, cx.waker().clone());
+        if let Some(key) = self.key {
+            // The thread takes out whoever is due.
+            let Some(waker) = state.wakers.get_mut(&key) else { return Poll::Ready(()) };
+            waker.clone_from(cx.waker());
+            return Poll::Pending;
+        }
+        // Past what the thread waits for, it is not due.
         if at < state.looks_at {
+            if machine_ns() >= at {
+                return Poll::Ready(());
+            }
             queue.changed.notify_one();
         }
+        state.set += 1;
+        let key = (at, state.set);
+        state.wakers.insert(key, cx.waker().clone());
+        drop(state);
+        self.key = Some(key);
         Poll::Pending
     }
 }
