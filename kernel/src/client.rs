@@ -38,7 +38,7 @@ use futures_util::future::select_all;
 use crate::{
     entropy::Entropy,
     link::Link,
-    policy::{Answers, Chain, Kit, OPEN, Pass, Rejection},
+    policy::{Answers, Chain, Kit, OPEN, Pass, Rejection, Servers},
     record::{Answer, Recorder},
     scenario,
     status::Outcome,
@@ -51,6 +51,7 @@ use cancellation::Cancellation;
 use connection::Connection;
 use health::Health;
 use retry::RetryPolicy;
+use rpc::Timeouts;
 
 pub(crate) use attempt::{CANCELLED, OUTRUN};
 pub use attempt::{Cause, Channel, Failure};
@@ -71,6 +72,7 @@ struct Shared {
     health: Health,
     balancer: Mutex<Box<dyn Balancer>>,
     retry: RetryPolicy,
+    timeouts: Timeouts,
     chain: Chain,
     /// If there is a cache.
     answers: Option<Mutex<Answers>>,
@@ -133,6 +135,7 @@ impl Client {
         let shared = Arc::new(Shared {
             balancer: Mutex::new(balancer::of(settings.load_balancing, links.len())),
             retry: RetryPolicy::new(settings.retry.clone()),
+            timeouts: Timeouts::new(settings.attempt_timeout.min(settings.deadline)),
             chain,
             answers: settings.policies.cache.clone().map(Answers::new).map(Mutex::new),
             world,
@@ -166,26 +169,21 @@ impl Client {
 }
 
 impl Shared {
-    /// Chooses a server for an attempt of a request, and takes the attempt for sent `now`.
-    fn pick(
-        &self,
-        tried: &[usize],
-        (request, attempt): (u64, u32),
-        pass: &mut Pass<'_>,
-        now: Instant,
-    ) -> Result<usize, Rejection> {
+    /// Chooses a server for an attempt of a request, and takes the attempt for sent.
+    fn pick(&self, tried: Servers, (request, attempt): (u64, u32), pass: &mut Pass<'_>) -> Result<usize, Rejection> {
+        let now = pass.now();
         // Held throughout, so that what the policies said of a server is still so when it is picked.
         let mut balancer = self.balancer();
         let pool = candidates::of(&self.servers, &self.health, &self.chain, now);
         if pool.is_empty() {
             return Err(OPEN);
         }
-        self.chain.sees(&pool, now);
-        let candidates = if tried.is_empty() { pool } else { candidates::others(pool, tried) };
+        self.chain.sees(pool, now);
+        let candidates = candidates::others(pool, tried);
         let mut turn = Turn::new(now, self.entropy, request, attempt);
-        let picked = self.chain.weighed(&candidates, now, &mut turn, |turn| balancer.pick(&candidates, turn));
+        let picked = self.chain.weighed(candidates, now, &mut turn, |turn| balancer.pick(candidates, turn));
         balancer.sent(picked);
-        pass.picked(picked, now);
+        pass.picked(picked);
         Ok(picked)
     }
 

@@ -34,6 +34,7 @@ mod pushback;
 mod rate_limit;
 mod retry_budget;
 mod retry_throttling;
+mod servers;
 mod slow_start;
 
 pub use bulkhead::Bulkhead;
@@ -53,6 +54,7 @@ pub(crate) use chain::{Chain, Draw, Extra, Pass};
 pub(crate) use circuit_breaker::OPEN;
 pub(crate) use hedging::{Hedges, Verdict};
 pub(crate) use pushback::PUSHBACK;
+pub(crate) use servers::Servers;
 
 /// Every policy with a table of its own in `[client]`, in the order in which they are asked.
 macro_rules! each_policy {
@@ -164,24 +166,29 @@ pub(crate) trait Policy: Send + Sync {
 
 /// The seams at which a policy has a say in which server is asked.
 pub(crate) trait Choosing {
-    /// Whether `server` must not be asked.
-    fn blocks(&self, server: usize, now: Instant) -> bool {
-        let _ = (server, now);
-        false
+    /// Those that must not be asked.
+    fn blocked(&self, now: Instant) -> Servers {
+        let _ = now;
+        Servers::NONE
     }
 
-    /// Whether `server` is to be asked only if nobody else is left.
-    fn ejects(&self, server: usize) -> bool {
-        let _ = server;
-        false
+    /// Those that are to be asked only if nobody else is left.
+    fn ejected(&self) -> Servers {
+        Servers::NONE
     }
 
     /// Which servers are good to ask, now that one is about to be picked.
-    fn sees(&self, candidates: &[usize], now: Instant) {
+    fn sees(&self, candidates: Servers, now: Instant) {
         let _ = (candidates, now);
     }
 
-    /// The share, over 0 and up to 1, of the traffic of a server in full service that `server` is to get.
+    /// Those that are to get less traffic than a server in full service does.
+    fn light(&self, now: Instant) -> Servers {
+        let _ = now;
+        Servers::NONE
+    }
+
+    /// The share of that traffic that `server` is to get, over 0 and up to 1.
     fn weighs(&self, server: usize, now: Instant) -> f64 {
         let _ = (server, now);
         1.0

@@ -33,6 +33,9 @@ pub(crate) const STREAMS_MAX: u32 = 1024;
 /// gRPC A6's header: how many attempts of this call came before this one.
 pub(crate) const ATTEMPTS_BEFORE: &str = "grpc-previous-rpc-attempts";
 
+/// The header that says how long the caller waits.
+pub(crate) const TIMEOUT: &str = "grpc-timeout";
+
 /// Runs hyper's tasks on a World.
 #[derive(Clone)]
 pub(crate) struct Executor(pub(crate) SharedWorld);

@@ -111,7 +111,7 @@ pub(super) async fn process(
     input: &Input,
     (now, timeout): (Instant, Instant),
 ) -> Result<Output, Failure> {
-    let envelope = Envelope { request, attempt: number, left: timeout.since(now) };
+    let envelope = Envelope { request, attempt: number, timeout: client.timeouts.write(timeout.since(now)) };
     let rpc = pin!(async {
         let channel = Channel { sender: client.servers[server].connection.ready().await? };
         let stub = RehearsalClient::with_origin(channel, origin())

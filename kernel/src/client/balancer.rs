@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     entropy::{Entropy, unit},
-    policy::Draw,
+    policy::{Draw, Servers},
     scenario::Balancing,
     time::Instant,
 };
@@ -25,8 +25,8 @@ use round_robin::RoundRobin;
 
 /// Chooses among servers.
 pub(super) trait Balancer: Send {
-    /// One of `candidates`: indices of servers, ascending, at least one.
-    fn pick(&mut self, candidates: &[usize], turn: &mut Turn) -> usize;
+    /// One of `candidates`, which are some.
+    fn pick(&mut self, candidates: Servers, turn: &mut Turn) -> usize;
 
     /// An attempt is sent to `server`.
     fn sent(&mut self, server: usize) {
@@ -95,7 +95,7 @@ impl Turn {
 fn counts(balancer: &mut dyn Balancer, turns: u64) -> [u64; 3] {
     let mut counts = [0; 3];
     for request in 0..turns {
-        counts[balancer.pick(&[0, 1, 2], &mut Turn::of(request, Instant::START))] += 1;
+        counts[balancer.pick([0, 1, 2].into(), &mut Turn::of(request, Instant::START))] += 1;
     }
     counts
 }

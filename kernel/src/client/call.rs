@@ -12,7 +12,7 @@ use super::{
     attempt::{self, Cause, Failure},
 };
 use crate::{
-    policy::{Extra, FallbackKind, Lookup, Pass, Pushback, Rejection},
+    policy::{Extra, FallbackKind, Lookup, Pass, Pushback, Rejection, Servers},
     record::{Answer, AttemptRow, Draft, Event},
     status::{Code, Outcome},
     time::Instant,
@@ -24,6 +24,7 @@ use crate::{
 pub(super) struct Call<'a> {
     pub(super) client: &'a Arc<Shared>,
     request: &'a Request,
+    begun: Instant,
     pub(super) deadline: Instant,
     /// Attempts that hedge share it.
     progress: Mutex<Progress>,
@@ -42,7 +43,7 @@ struct Progress {
     /// The last attempt's server.
     last: Option<usize>,
     /// Servers to leave alone while there are others.
-    tried: Vec<usize>,
+    tried: Servers,
     /// Those that are out, if the call hedges.
     out: Vec<Sent>,
 }
@@ -88,8 +89,8 @@ const NOT_READY: Rejection = Rejection { code: Code::DeadlineExceeded, cause: "n
 
 impl<'a> Call<'a> {
     pub(super) fn new(client: &'a Arc<Shared>, request: &'a Request) -> Self {
-        let deadline = client.world.now() + client.settings.deadline;
-        Self { client, request, deadline, progress: Mutex::default() }
+        let begun = client.world.now();
+        Self { client, request, begun, deadline: begun + client.settings.deadline, progress: Mutex::default() }
     }
 
     pub(super) async fn run(self) -> Response {
@@ -113,7 +114,7 @@ impl<'a> Call<'a> {
 
     /// Past the cache and short of the fallback.
     pub(super) async fn make(&self) -> Result<Answered, Lost> {
-        self.client.chain.called();
+        self.client.chain.called(self.begun);
         match &self.client.settings.policies.hedging {
             None => self.retried().await,
             Some(hedging) => self.hedged(hedging).await,
@@ -130,7 +131,7 @@ impl<'a> Call<'a> {
             drop(leave.take());
             let Lost::Failed(failure, server) = &lost else { return Err(lost) };
             if self.client.settings.retry.prefer_other_server {
-                self.progress().tried.push(*server);
+                self.progress().tried.set(*server, true);
             }
             leave = self.another(failure, &mut backoffs).await;
             if leave.is_none() {
@@ -184,7 +185,7 @@ impl<'a> Call<'a> {
         }
         let mut pass = client.chain.enter(client.world.now());
         self.admitted(pass.outside(self.deadline)).await?;
-        let own = client.world.now() + client.settings.attempt_timeout;
+        let own = pass.now() + client.settings.attempt_timeout;
         let timeout = own.min(self.deadline);
         #[cfg(feature = "canaries")]
         let timeout = if crate::bug::is(crate::bug::Bug::ForgottenDeadline) { own } else { timeout };
@@ -250,10 +251,9 @@ impl<'a> Call<'a> {
     /// Chooses a server, and counts the attempt as begun.
     fn pick(&self, hedge: bool, pass: &mut Pass<'_>) -> Result<Sent, Lost> {
         let client = self.client;
-        let now = client.world.now();
         let mut progress = self.progress();
         let number = progress.attempts + 1;
-        let server = match client.pick(&progress.tried, (self.request.id, number), pass, now) {
+        let server = match client.pick(progress.tried, (self.request.id, number), pass) {
             Ok(server) => server,
             Err(rejection) => {
                 drop(progress);
@@ -269,18 +269,18 @@ impl<'a> Call<'a> {
         #[cfg(not(feature = "canaries"))]
         let counts = moves;
         progress.failovers += u32::from(counts);
-        let sent = Sent { number, server, at: now };
+        let sent = Sent { number, server, at: pass.now() };
         if client.settings.policies.hedging.is_some() {
-            progress.tried.push(server);
+            progress.tried.set(server, true);
             progress.out.push(sent);
         }
         drop(progress);
         let name = &client.servers[server].name;
         if hedge || moves {
             let event = if hedge { Event::Hedge } else { Event::Failover };
-            self.event(event).attempt(number).target(name).record();
+            self.event_at(event, sent.at).attempt(number).target(name).record();
         }
-        self.event(Event::Pick).attempt(number).target(name).record();
+        self.event_at(Event::Pick, sent.at).attempt(number).target(name).record();
         Ok(sent)
     }
 
@@ -292,7 +292,7 @@ impl<'a> Call<'a> {
         let name = &self.client.servers[server].name;
         let cause = failure.map(|failure| failure.cause.to_string());
         if let Some(cause) = &cause {
-            self.event(Event::AttemptFailed).attempt(number).target(name).cause(cause).record();
+            self.event_at(Event::AttemptFailed, now).attempt(number).target(name).cause(cause).record();
         }
         self.client.recorder.attempt(AttemptRow {
             request: self.request.id,
@@ -314,7 +314,7 @@ impl<'a> Call<'a> {
 
     /// The cache's answer, if it has one that will do.
     fn look_up(&self) -> Option<Response> {
-        let found = self.client.answers()?.look_up(&self.request.input, self.client.world.now());
+        let found = self.client.answers()?.look_up(&self.request.input, self.begun);
         let (output, kind, renew) = match found {
             Lookup::Miss => return None,
             Lookup::Fresh(output) => (output, Answer::Cached, false),
@@ -357,6 +357,10 @@ impl<'a> Call<'a> {
         self.client.recorder.event(event).request(self.request.id)
     }
 
+    fn event_at(&self, event: Event, at: Instant) -> Draft<'a> {
+        self.client.recorder.event_at(event, at).request(self.request.id)
+    }
+
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -372,7 +376,7 @@ impl<'a> Call<'a> {
         #[cfg(feature = "canaries")]
         let server = match server {
             Some(_) if failovers > 0 && crate::bug::is(crate::bug::Bug::WrongServer) => {
-                self.progress().tried.first().copied()
+                self.progress().tried.iter().next()
             }
             server => server,
         };

@@ -14,6 +14,7 @@ use super::{
     attempt::{self, Cause, Failure},
 };
 use crate::{
+    policy::Servers,
     record::{Event, Recorder},
     status::Code,
 };
@@ -23,7 +24,7 @@ use crate::{
 pub(super) struct Health {
     recorder: Recorder,
     servers: Arc<[String]>,
-    healthy: Arc<Mutex<Vec<bool>>>,
+    healthy: Arc<Mutex<Servers>>,
 }
 
 /// The belief about one server.
@@ -35,7 +36,7 @@ pub(super) struct Belief {
 
 impl Health {
     pub(super) fn new(recorder: Recorder, servers: Vec<String>) -> Self {
-        let healthy = Arc::new(Mutex::new(vec![true; servers.len()]));
+        let healthy = Arc::new(Mutex::new(Servers::below(servers.len())));
         Self { recorder, servers: servers.into(), healthy }
     }
 
@@ -43,8 +44,9 @@ impl Health {
         Belief { health: self.clone(), server }
     }
 
-    pub(super) fn is_healthy(&self, server: usize) -> bool {
-        self.beliefs()[server]
+    /// Those believed healthy.
+    pub(super) fn healthy(&self) -> Servers {
+        *self.beliefs()
     }
 
     /// Draws the consequence of an attempt or a check: `None` says that it succeeded.
@@ -61,19 +63,21 @@ impl Health {
         if crate::bug::is(crate::bug::Bug::Grudge) {
             return;
         }
-        if !std::mem::replace(&mut self.beliefs()[server], true) {
+        let was_healthy = self.beliefs().set(server, true);
+        if !was_healthy {
             self.recorder.event(Event::Healthy).target(&self.servers[server]).record();
         }
     }
 
     fn is_ill(&self, server: usize, cause: &Cause) {
-        if std::mem::replace(&mut self.beliefs()[server], false) {
+        let was_healthy = self.beliefs().set(server, false);
+        if was_healthy {
             let event = self.recorder.event(Event::Unhealthy).target(&self.servers[server]);
             event.cause(cause.to_string()).record();
         }
     }
 
-    fn beliefs(&self) -> MutexGuard<'_, Vec<bool>> {
+    fn beliefs(&self) -> MutexGuard<'_, Servers> {
         self.healthy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tonic::{Request, Response, Status, metadata::MetadataValue};
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+};
 
 use super::attempt::{Cause, Channel, Failure, failure};
 use crate::{
@@ -10,25 +13,25 @@ use crate::{
         GetDataRequest, Graph, Image, ProcessImageRequest, SearchGraphRequest, rehearsal_client::RehearsalClient,
     },
     status::Code,
-    transport::ATTEMPTS_BEFORE,
+    transport::{ATTEMPTS_BEFORE, TIMEOUT},
     workload::{Input, Output, dfs::Search, pictures::Picture},
 };
 
 /// What goes with an input, whatever it is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Envelope {
     /// The request's id.
     pub(super) request: u64,
     /// From 1.
     pub(super) attempt: u32,
     /// The server is told that an answer is of use for so long.
-    pub(super) left: Duration,
+    pub(super) timeout: Timeout,
 }
 
 impl Envelope {
     fn around<T>(self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.set_timeout(whole_millis(self.left));
+        request.metadata_mut().insert(TIMEOUT, self.timeout);
         if self.attempt > 1 {
             request.metadata_mut().insert(ATTEMPTS_BEFORE, MetadataValue::from(self.attempt - 1));
         }
@@ -36,10 +39,32 @@ impl Envelope {
     }
 }
 
+/// A `grpc-timeout`.
+type Timeout = MetadataValue<Ascii>;
+
+/// Writes timeouts. Most attempts have the same, which is written once.
+#[derive(Debug)]
+pub(super) struct Timeouts {
+    usual: Duration,
+    written: Timeout,
+}
+
+impl Timeouts {
+    pub(super) fn new(usual: Duration) -> Self {
+        Self { usual, written: written(usual) }
+    }
+
+    pub(super) fn write(&self, left: Duration) -> Timeout {
+        if left == self.usual { self.written.clone() } else { written(left) }
+    }
+}
+
 /// Up to the next millisecond. gRPC's core rounds, too: a header that is the same from call to call is a byte to HPACK, one
 /// that differs by microseconds has to be spelled out, and noted at both ends, each time.
-fn whole_millis(left: Duration) -> Duration {
-    Duration::from_millis(left.as_nanos().div_ceil(1_000_000) as u64)
+fn written(left: Duration) -> Timeout {
+    let mut request = Request::new(());
+    request.set_timeout(Duration::from_millis(left.as_nanos().div_ceil(1_000_000) as u64));
+    request.metadata_mut().remove(TIMEOUT).expect("it has just been set")
 }
 
 /// Asks, and sees to it that the answer is one.

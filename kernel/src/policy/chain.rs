@@ -2,7 +2,7 @@
 
 use futures_util::future::{Either, select};
 
-use super::{Admission, Choosing, End, Ending, Kit, Policies, Policy, Pushback, Rejection};
+use super::{Admission, Choosing, End, Ending, Kit, Policies, Policy, Pushback, Rejection, Servers};
 use crate::{status::Code, time::Instant, world::SharedWorld};
 
 /// How often a pick is put back: with a weight of a hundredth each, it ends before that in all but one of a hundred.
@@ -37,15 +37,20 @@ impl Chain {
         self.choosing.iter().filter_map(|machine| self.machines[*machine].choosing())
     }
 
-    pub(crate) fn blocks(&self, server: usize, now: Instant) -> bool {
-        self.choosing().any(|machine| machine.blocks(server, now))
+    /// Those that some policy says so of.
+    fn any(&self, of: impl Fn(&dyn Choosing) -> Servers) -> Servers {
+        self.choosing().fold(Servers::NONE, |servers, machine| servers.or(of(machine)))
     }
 
-    pub(crate) fn ejects(&self, server: usize) -> bool {
-        self.choosing().any(|machine| machine.ejects(server))
+    pub(crate) fn blocked(&self, now: Instant) -> Servers {
+        self.any(|machine| machine.blocked(now))
     }
 
-    pub(crate) fn sees(&self, candidates: &[usize], now: Instant) {
+    pub(crate) fn ejected(&self) -> Servers {
+        self.any(|machine| machine.ejected())
+    }
+
+    pub(crate) fn sees(&self, candidates: Servers, now: Instant) {
         self.choosing().for_each(|machine| machine.sees(candidates, now));
     }
 
@@ -53,17 +58,17 @@ impl Chain {
     /// another made, in proportion. So it is whatever the balancer does.
     pub(crate) fn weighed<T: Draw>(
         &self,
-        candidates: &[usize],
+        candidates: Servers,
         now: Instant,
         turn: &mut T,
         mut pick: impl FnMut(&mut T) -> usize,
     ) -> usize {
-        if self.choosing.is_empty() {
-            return pick(turn);
+        let mut picked = pick(turn);
+        if self.any(|machine| machine.light(now)).and(candidates).is_empty() {
+            return picked;
         }
         let weight = |server| self.choosing().map(|machine| machine.weighs(server, now)).product::<f64>();
-        let heaviest = candidates.iter().map(|server| weight(*server)).fold(0.0, f64::max);
-        let mut picked = pick(turn);
+        let heaviest = candidates.iter().map(weight).fold(0.0, f64::max);
         for _ in 0..PUT_BACK_MAX {
             let share = weight(picked) / heaviest;
             if share >= 1.0 || turn.share() < share {
@@ -74,11 +79,8 @@ impl Chain {
         picked
     }
 
-    pub(crate) fn called(&self) {
-        if !self.machines.is_empty() {
-            let now = self.world.now();
-            self.machines.iter().for_each(|machine| machine.called(now));
-        }
+    pub(crate) fn called(&self, now: Instant) {
+        self.machines.iter().for_each(|machine| machine.called(now));
     }
 
     /// Asks for another attempt of a call.
@@ -94,7 +96,7 @@ impl Chain {
 
     /// An attempt at the head of the chain, `now`.
     pub(crate) fn enter(&self, now: Instant) -> Pass<'_> {
-        Pass { chain: self, admitted: 0, entered: now, waited: false, server: None, sent: now, ended: false }
+        Pass { chain: self, admitted: 0, now, entered: now, waited: false, server: None, sent: now, ended: false }
     }
 }
 
@@ -115,7 +117,9 @@ pub(crate) struct Pass<'a> {
     chain: &'a Chain,
     /// By how many policies.
     admitted: usize,
-    /// By the last of them before one had it wait.
+    /// When it entered, or last had waited.
+    now: Instant,
+    /// When the last policy before one had it wait was asked.
     entered: Instant,
     waited: bool,
     server: Option<usize>,
@@ -135,21 +139,16 @@ impl Pass<'_> {
     }
 
     async fn pass(&mut self, end: usize, until: Instant) -> Result<(), Rejection> {
-        let machines = &self.chain.machines[self.admitted..end];
-        if machines.is_empty() {
-            return Ok(());
-        }
-        let mut now = self.chain.world.now();
-        for machine in machines {
-            match machine.admit(now, until) {
-                // When the policy was asked: the leave may begin a state of it then, and the attempt is of that.
-                Admission::Granted if !self.waited => self.entered = now,
+        for machine in &self.chain.machines[self.admitted..end] {
+            match machine.admit(self.now, until) {
+                // The leave may begin a state of the policy then, and the attempt is of that.
+                Admission::Granted if !self.waited => self.entered = self.now,
                 Admission::Granted => {}
                 Admission::Refused(rejection) => return Err(rejection),
                 Admission::Waits(admitted) => {
                     self.waited = true;
                     admitted.await?;
-                    now = self.chain.world.now();
+                    self.now = self.chain.world.now();
                 }
             }
             self.admitted += 1;
@@ -157,9 +156,14 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The attempt goes to `server`, `now`.
-    pub(crate) fn picked(&mut self, server: usize, now: Instant) {
-        self.sent = now;
+    /// The time on the way: policies that had it wait took some, others none.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The attempt goes to `server`, now.
+    pub(crate) fn picked(&mut self, server: usize) {
+        self.sent = self.now;
         self.server = Some(server);
         self.chain.choosing().for_each(|machine| machine.picked(server, self.sent));
     }
@@ -263,7 +267,7 @@ mod tests {
             let mut pass = chain.enter(world.now());
             let admitted = futures_util::FutureExt::now_or_never(pass.outside(Instant::NEVER));
             assert_eq!(admitted, Some(Ok(())));
-            pass.picked(0, world.now());
+            pass.picked(0);
             pass.end(world.now(), code, None);
         };
         attempt(Code::Unavailable);

@@ -19,11 +19,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use super::{Admission, Choosing, End, Ending, Kit, Machine, Policy, Rejection, about};
+use super::{Admission, Choosing, End, Ending, Kit, Machine, Policy, Rejection, Servers, about};
 use crate::{
     record::{Event, Recorder},
     scenario::keys::{KeyTable, Named, Problem, limits, ordered, table},
@@ -126,7 +126,7 @@ struct Breakers {
 impl Breakers {
     /// Has the breaker of `server` do something, and records the change of state that it comes to.
     fn with<T>(&self, server: usize, act: impl FnOnce(&mut Breaker) -> (T, Option<Change>)) -> T {
-        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut breakers = self.breakers();
         let of_server = self.scope == Scope::Server;
         let (value, change) = act(&mut breakers[if of_server { server } else { 0 }]);
         if let Some(change) = change {
@@ -140,6 +140,10 @@ impl Breakers {
             }
         }
         value
+    }
+
+    fn breakers(&self) -> MutexGuard<'_, Vec<Breaker>> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,12 +178,13 @@ impl Policy for Breakers {
 
 /// With the scope `server`.
 impl Choosing for Breakers {
-    fn blocks(&self, server: usize, now: Instant) -> bool {
+    fn blocked(&self, now: Instant) -> Servers {
         #[cfg(feature = "canaries")]
         if crate::bug::is(crate::bug::Bug::LeakyBreaker) {
-            return false;
+            return Servers::NONE;
         }
-        self.with(server, |breaker| (!breaker.would_admit(now), None))
+        let breakers = self.breakers();
+        (0..breakers.len()).filter(|server| !breakers[*server].would_admit(now)).collect()
     }
 
     fn picked(&self, server: usize, now: Instant) {

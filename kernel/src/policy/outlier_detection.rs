@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Choosing, End, Ending, Kit, Machine, Policy};
+use super::{Choosing, End, Ending, Kit, Machine, Policy, Servers};
 use crate::{
     entropy::{Entropy, unit},
     record::{Event, Recorder},
@@ -155,8 +155,9 @@ impl Policy for Arc<Detector> {
 }
 
 impl Choosing for Detector {
-    fn ejects(&self, server: usize) -> bool {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).hosts[server].ejected.is_some()
+    fn ejected(&self) -> Servers {
+        let hosts = &self.hosts.lock().unwrap_or_else(PoisonError::into_inner).hosts;
+        (0..hosts.len()).filter(|server| hosts[*server].ejected.is_some()).collect()
     }
 }
 

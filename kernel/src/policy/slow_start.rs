@@ -6,11 +6,11 @@
 //! where all are new, Envoy's documentation says, slow start changes nothing.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use super::{Choosing, Kit, Machine, Policy};
+use super::{Choosing, Kit, Machine, Policy, Servers};
 use crate::{
     record::{Event, Recorder},
     scenario::keys::{limits, table},
@@ -64,6 +64,12 @@ struct Server {
     since: Option<Instant>,
 }
 
+impl Starting {
+    fn servers(&self) -> MutexGuard<'_, Vec<Server>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Policy for Starting {
     fn choosing(&self) -> Option<&dyn Choosing> {
         Some(self)
@@ -71,10 +77,10 @@ impl Policy for Starting {
 }
 
 impl Choosing for Starting {
-    fn sees(&self, candidates: &[usize], now: Instant) {
-        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+    fn sees(&self, candidates: Servers, now: Instant) {
+        let mut servers = self.servers();
         for (index, server) in servers.iter_mut().enumerate() {
-            let good = candidates.contains(&index);
+            let good = candidates.contains(index);
             if good && !server.good {
                 server.since = Some(now);
                 self.recorder
@@ -87,9 +93,14 @@ impl Choosing for Starting {
         }
     }
 
+    fn light(&self, now: Instant) -> Servers {
+        let window = self.settings.slow_start_window;
+        let is_light = |server: &Server| server.since.is_some_and(|since| now.since(since) < window);
+        self.servers().iter().enumerate().filter(|(_, server)| is_light(server)).map(|(index, _)| index).collect()
+    }
+
     fn weighs(&self, server: usize, now: Instant) -> f64 {
-        let servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        servers[server].since.map_or(1.0, |since| self.settings.weight(now.since(since)))
+        self.servers()[server].since.map_or(1.0, |since| self.settings.weight(now.since(since)))
     }
 }
 

@@ -72,8 +72,13 @@ impl Recorder {
 
     /// Starts an event that happens now; complete it with the builder's methods and [`Draft::record`] it.
     pub fn event(&self, event: Event) -> Draft<'_> {
+        self.event_at(event, self.world.now())
+    }
+
+    /// Starts an event that has just happened, at a time that is known already.
+    pub fn event_at(&self, event: Event, at: Instant) -> Draft<'_> {
         let row = EventRow {
-            at_us: self.world.now().as_micros(),
+            at_us: at.as_micros(),
             source: self.source.to_string(),
             event,
             target: None,

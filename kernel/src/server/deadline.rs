@@ -9,6 +9,7 @@ use tonic::{Status, body::Body};
 use super::connection::Routes;
 use crate::{
     time::Instant,
+    transport::TIMEOUT,
     world::{SharedWorld, timeout_at},
 };
 
@@ -22,7 +23,7 @@ pub(super) async fn enforce(
     mut request: Request<Incoming>,
     routes: Routes,
 ) -> Result<Response<Body>, Infallible> {
-    let at = match request.headers().get("grpc-timeout").map(|value| parse(value.as_bytes())) {
+    let at = match request.headers().get(TIMEOUT).map(|value| parse(value.as_bytes())) {
         None => None,
         Some(None) => return Ok(Status::invalid_argument(MALFORMED).into_http()),
         Some(Some(timeout)) => Some(world.now() + timeout),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{Balancer, Turn};
-use crate::time::Instant;
+use crate::{policy::Servers, time::Instant};
 
 #[derive(Debug)]
 pub(super) struct LeastRequest {
@@ -22,8 +22,8 @@ impl LeastRequest {
 }
 
 impl Balancer for LeastRequest {
-    fn pick(&mut self, candidates: &[usize], turn: &mut Turn) -> usize {
-        let mut drawn = || candidates[turn.below(candidates.len())];
+    fn pick(&mut self, candidates: Servers, turn: &mut Turn) -> usize {
+        let mut drawn = || candidates.nth(turn.below(candidates.len()));
         let first = drawn();
         (1..self.choice_count).fold(first, |least, _| {
             let other = drawn();
@@ -62,7 +62,7 @@ mod tests {
     fn what_is_over_counts_no_longer() {
         let mut balancer = LeastRequest::new(100, 2);
         balancer.sent(0);
-        let pick = |balancer: &mut LeastRequest| balancer.pick(&[0, 1], &mut Turn::of(3, Instant::START));
+        let pick = |balancer: &mut LeastRequest| balancer.pick([0, 1].into(), &mut Turn::of(3, Instant::START));
         assert_eq!(pick(&mut balancer), 1, "a hundred draws miss neither");
         balancer.sent(1);
         balancer.ended(0, None, Instant::START);

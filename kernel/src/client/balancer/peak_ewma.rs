@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::{Balancer, Turn};
-use crate::time::Instant;
+use crate::{policy::Servers, time::Instant};
 
 #[derive(Debug)]
 pub(super) struct PeakEwma {
@@ -51,15 +51,16 @@ impl Load {
 }
 
 impl Balancer for PeakEwma {
-    fn pick(&mut self, candidates: &[usize], turn: &mut Turn) -> usize {
-        let [only] = candidates else {
-            // Two that differ.
-            let first = turn.below(candidates.len());
-            let second = (first + 1 + turn.below(candidates.len() - 1)) % candidates.len();
-            let (first, second) = (candidates[first], candidates[second]);
-            return if self.cost(second, turn.now) < self.cost(first, turn.now) { second } else { first };
-        };
-        *only
+    fn pick(&mut self, candidates: Servers, turn: &mut Turn) -> usize {
+        let count = candidates.len();
+        if count == 1 {
+            return candidates.nth(0);
+        }
+        // Two that differ.
+        let first = turn.below(count);
+        let second = (first + 1 + turn.below(count - 1)) % count;
+        let (first, second) = (candidates.nth(first), candidates.nth(second));
+        if self.cost(second, turn.now) < self.cost(first, turn.now) { second } else { first }
     }
 
     fn sent(&mut self, server: usize) {
@@ -123,8 +124,8 @@ mod tests {
         balancer.ended(0, Some(Duration::from_secs(2)), at(10));
         balancer.sent(1);
         balancer.ended(1, None, at(10));
-        let picks = (0..50).map(|request| balancer.pick(&[0, 1], &mut Turn::of(request, at(10))));
+        let picks = (0..50).map(|request| balancer.pick([0, 1].into(), &mut Turn::of(request, at(10))));
         assert!(picks.collect::<Vec<_>>().iter().all(|server| *server == 1));
-        assert_eq!(balancer.pick(&[0], &mut Turn::of(0, at(10))), 0);
+        assert_eq!(balancer.pick([0].into(), &mut Turn::of(0, at(10))), 0);
     }
 }

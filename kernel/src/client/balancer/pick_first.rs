@@ -4,6 +4,7 @@
 //! gRPC's keeps the connection it has, too. All servers stay connected here, so a change costs no handshake.
 
 use super::{Balancer, Turn};
+use crate::policy::Servers;
 
 /// Remembers its choice.
 #[derive(Debug, Default)]
@@ -12,9 +13,9 @@ pub(super) struct PickFirst {
 }
 
 impl Balancer for PickFirst {
-    fn pick(&mut self, candidates: &[usize], _: &mut Turn) -> usize {
-        if !candidates.contains(&self.chosen) {
-            self.chosen = candidates[0];
+    fn pick(&mut self, candidates: Servers, _: &mut Turn) -> usize {
+        if !candidates.contains(self.chosen) {
+            self.chosen = candidates.nth(0);
         }
         self.chosen
     }
@@ -28,7 +29,8 @@ mod tests {
     #[test]
     fn it_stays_with_its_choice_until_that_is_gone_and_does_not_go_back() {
         let mut balancer = PickFirst::default();
-        let pools: [&[usize]; 5] = [&[0, 1, 2], &[0, 1, 2], &[1, 2], &[0, 1, 2], &[0, 2]];
+        let (all, last, outer) = (Servers::below(3), [1, 2].into(), [0, 2].into());
+        let pools: [Servers; 5] = [all, all, last, all, outer];
         let picks = pools.map(|pool| balancer.pick(pool, &mut Turn::of(0, Instant::START)));
         assert_eq!(picks, [0, 0, 1, 1, 0]);
     }
