@@ -39,7 +39,7 @@ use crate::{
     entropy::Entropy,
     link::Link,
     policy::{Answers, Chain, Kit, OPEN, Pass, Rejection, Servers},
-    record::{Answer, Recorder},
+    record::{Answer, Name, Recorder},
     scenario,
     status::Outcome,
     time::Instant,
@@ -80,7 +80,7 @@ struct Shared {
 }
 
 struct Server {
-    name: String,
+    name: Name,
     connection: Connection,
 }
 
@@ -101,7 +101,7 @@ pub struct Response {
     /// The result, if there is one.
     pub output: Option<Output>,
     /// The server that gave the final answer, if one did.
-    pub server: Option<String>,
+    pub server: Option<Name>,
     /// Attempts made.
     pub attempts: u32,
     /// Attempts that went to another server than the one before.
@@ -125,7 +125,7 @@ impl Client {
     ) -> Self {
         let health = Health::new(recorder.clone(), links.iter().map(|link| link.server().to_owned()).collect());
         let open = |(index, link): (usize, &Arc<Link>)| Server {
-            name: link.server().to_owned(),
+            name: link.server().into(),
             connection: Connection::start(world.clone(), entropy, recorder.clone(), link.clone(), health.of(index)),
         };
         let servers = links.iter().enumerate().map(open).collect();

@@ -155,7 +155,7 @@ impl Nemesis {
         // One that was down already has whoever crashed it first to start it again.
         if let Some(restart_after) = restart_after.filter(|_| effect == Effect::Applied) {
             self.world.sleep_until(crashed + restart_after).await;
-            self.supervisor.event(Event::Restart).target(&server_name(target)).fault(index).record();
+            self.supervisor.event(Event::Restart).target(server_name(target)).fault(index).record();
             self.apply(index, Operation::Start(target), target).await?;
         }
         Ok(())
@@ -237,7 +237,7 @@ impl Nemesis {
     }
 
     fn event(&self, event: Event, index: usize, target: usize) -> Draft<'_> {
-        self.recorder.event(event).target(&server_name(target)).fault(index)
+        self.recorder.event(event).target(server_name(target)).fault(index)
     }
 
     fn afflictions(&self, target: usize) -> MutexGuard<'_, Afflictions> {

@@ -2,8 +2,10 @@
 
 pub mod campaign;
 pub mod folder;
+mod name;
 mod recorder;
 mod rows;
 
+pub use name::Name;
 pub use recorder::{Draft, Recorder, Records, Sink};
 pub use rows::{Answer, AttemptRow, Event, EventRow, RequestRow, Row};

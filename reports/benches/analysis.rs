@@ -77,7 +77,7 @@ fn write(folder: &Path, count: u64) {
             done_us: Some(done_us),
             latency_us: Some(done_us - intended_us),
             status,
-            server: Some(format!("server-{}", id % 2)),
+            server: Some(format!("server-{}", id % 2).into()),
             attempts: 1,
             failovers: 0,
             hedges: 0,

@@ -13,7 +13,8 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let of_faults: Vec<&EventRow> = evidence.records.events.iter().filter(|row| row.fault.is_some()).collect();
     for (index, fault) in evidence.scenario.faults.iter().enumerate() {
         for target in fault.targets.iter().map(|target| server_name(*target)) {
-            let own = of_faults.iter().filter(|row| row.fault == Some(index) && row.target.as_ref() == Some(&target));
+            let own =
+                of_faults.iter().filter(|row| row.fault == Some(index) && row.target.as_deref() == Some(&*target));
             let of = |event| own.clone().filter(move |row| row.event == event).map(|row| row.at_us).collect::<Vec<_>>();
             let course =
                 Course { starts: of(Event::FaultStart), ends: of(Event::FaultEnd), nothings: of(Event::NoEffect) };

@@ -100,7 +100,7 @@ fn answers_are_finished_work(records: &Records, findings: &mut Findings) {
         let key = (row.request, row.attempt);
         let from = finished.partition_point(|(finished, ..)| *finished < key);
         let mut same = finished[from..].iter().take_while(|(finished, ..)| *finished == key);
-        if !same.any(|(_, at_us, server)| *server == row.server && *at_us <= row.end_us) {
+        if !same.any(|(_, at_us, server)| row.server == **server && *at_us <= row.end_us) {
             let what = format!("attempt {} is OK, but {} had not finished it", row.attempt, row.server);
             findings.add(Invariant::AnsweredByTheLiving, Some(row.request), row.end_us, what);
         }

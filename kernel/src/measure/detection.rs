@@ -41,9 +41,9 @@ impl<'a> Health<'a> {
 
     /// What the client last came to believe of `target` until `at_us`. Of two beliefs at the same microsecond the
     /// healthy one is taken for the later.
-    fn believed_unhealthy(&self, target: &String, at_us: u64) -> bool {
+    fn believed_unhealthy(&self, target: &str, at_us: u64) -> bool {
         let beliefs = self.0.iter().filter(|row| matches!(row.event, Event::Unhealthy | Event::Healthy));
-        let until = beliefs.filter(|row| row.at_us <= at_us && row.target.as_ref() == Some(target));
+        let until = beliefs.filter(|row| row.at_us <= at_us && row.target.as_deref() == Some(target));
         until.map(|row| (row.at_us, row.event)).max().is_some_and(|(_, belief)| belief == Event::Unhealthy)
     }
 
@@ -52,17 +52,17 @@ impl<'a> Health<'a> {
         fault.kind == "crash" && fault.targets.iter().any(|target| !self.comes_back(target, fault.start_us))
     }
 
-    fn comes_back(&self, target: &String, since_us: u64) -> bool {
+    fn comes_back(&self, target: &str, since_us: u64) -> bool {
         self.0.iter().filter(|row| row.at_us >= since_us).any(|row| match row.event {
             Event::Listening => row.source == *target,
-            Event::Restart => row.target.as_ref() == Some(target),
+            Event::Restart => row.target.as_deref() == Some(target),
             _ => false,
         })
     }
 }
 
 fn concerns(row: &EventRow, targets: &[String]) -> bool {
-    row.target.as_ref().is_some_and(|target| targets.contains(target))
+    row.target.as_ref().is_some_and(|target| targets.iter().any(|known| target == known))
 }
 
 #[cfg(test)]

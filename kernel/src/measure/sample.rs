@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Label, Run, Summary};
 use crate::{
-    record::{AttemptRow, Event, EventRow, RequestRow},
+    record::{AttemptRow, Event, EventRow, Name, RequestRow},
     scenario::{Expectation, Metric, Phase},
     status::{Code, Outcome},
 };
@@ -109,7 +109,7 @@ pub(super) fn event(at_us: u64, source: &str, event: Event, target: Option<&str>
         at_us,
         source: source.into(),
         event,
-        target: target.map(str::to_owned),
+        target: target.map(Name::from),
         cause: None,
         fault: None,
         request: None,

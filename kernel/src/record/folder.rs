@@ -315,7 +315,7 @@ mod tests {
             done_us: Some(id * 1_000 + 500),
             latency_us: Some(500),
             status: Outcome::OK,
-            server: Some("server-0".to_owned()),
+            server: Some("server-0".into()),
             attempts: 1,
             failovers: 0,
             size: "8x8".to_owned(),

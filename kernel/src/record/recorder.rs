@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::rows::{AttemptRow, Event, EventRow, RequestRow, Row};
+use super::{
+    name::Name,
+    rows::{AttemptRow, Event, EventRow, RequestRow, Row},
+};
 use crate::{time::Instant, world::SharedWorld};
 
 /// Everything recorded of a run.
@@ -50,7 +53,7 @@ impl Sink for Mutex<Records> {
 #[derive(Clone)]
 pub struct Recorder {
     world: SharedWorld,
-    source: Arc<str>,
+    source: Name,
     sink: Arc<dyn Sink>,
 }
 
@@ -79,7 +82,7 @@ impl Recorder {
     pub fn event_at(&self, event: Event, at: Instant) -> Draft<'_> {
         let row = EventRow {
             at_us: at.as_micros(),
-            source: self.source.to_string(),
+            source: self.source.clone(),
             event,
             target: None,
             cause: None,
@@ -111,8 +114,8 @@ pub struct Draft<'a> {
 
 impl Draft<'_> {
     /// The server it concerns.
-    pub fn target(mut self, target: &str) -> Self {
-        self.row.target = Some(target.to_owned());
+    pub fn target(mut self, target: impl Into<Name>) -> Self {
+        self.row.target = Some(target.into());
         self
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Name;
 use crate::status::{Code, Outcome};
 
 /// A row of any of the three files, on its way to the record from another process.
@@ -28,7 +29,7 @@ pub struct RequestRow {
     pub latency_us: Option<u64>,
     pub status: Outcome,
     /// Who gave the final answer, if a server did.
-    pub server: Option<String>,
+    pub server: Option<Name>,
     pub attempts: u32,
     /// Attempts sent to another server than the call's previous attempt.
     pub failovers: u32,
@@ -74,7 +75,7 @@ pub struct AttemptRow {
     pub request: u64,
     /// From 1 within the call.
     pub attempt: u32,
-    pub server: String,
+    pub server: Name,
     pub start_us: u64,
     pub end_us: u64,
     pub status: Code,
@@ -87,10 +88,10 @@ pub struct AttemptRow {
 pub struct EventRow {
     pub at_us: u64,
     /// `nemesis`, `client`, `supervisor` or a server's name.
-    pub source: String,
+    pub source: Name,
     pub event: Event,
     /// The server it concerns.
-    pub target: Option<String>,
+    pub target: Option<Name>,
     pub cause: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<usize>,

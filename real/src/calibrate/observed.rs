@@ -87,9 +87,9 @@ mod tests {
     fn event(at_us: u64, event: Event) -> EventRow {
         EventRow {
             at_us,
-            source: "client".to_owned(),
+            source: "client".into(),
             event,
-            target: Some("server-0".to_owned()),
+            target: Some("server-0".into()),
             cause: None,
             fault: None,
             request: None,
@@ -107,7 +107,7 @@ mod tests {
             done_us: Some(1_010_680),
             latency_us: Some(10_680),
             status: Outcome::OK,
-            server: Some("server-0".to_owned()),
+            server: Some("server-0".into()),
             attempts,
             failovers: 0,
             hedges: 0,

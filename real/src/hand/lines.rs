@@ -95,7 +95,7 @@ fn ms(us: u64) -> String {
 #[cfg(test)]
 mod tests {
     use anstream::adapter::strip_str;
-    use kernel::status::Code;
+    use kernel::{record::Name, status::Code};
 
     use super::*;
 
@@ -103,7 +103,7 @@ mod tests {
         Row::Attempt(AttemptRow {
             request: 50,
             attempt: 1,
-            server: server.to_owned(),
+            server: server.into(),
             start_us: 0,
             end_us: 1,
             status: code,
@@ -114,9 +114,9 @@ mod tests {
     fn event(event: Event, target: Option<&str>, cause: Option<&str>) -> Row {
         Row::Event(EventRow {
             at_us: 0,
-            source: "client".to_owned(),
+            source: "client".into(),
             event,
-            target: target.map(str::to_owned),
+            target: target.map(Name::from),
             cause: cause.map(str::to_owned),
             fault: None,
             request: Some(50),
@@ -133,7 +133,7 @@ mod tests {
             done_us: Some(4_670),
             latency_us: Some(4_670),
             status,
-            server: server.map(str::to_owned),
+            server: server.map(Name::from),
             attempts,
             failovers: 0,
             hedges: 0,

@@ -102,7 +102,7 @@ mod tests {
     fn complaints_come_once_a_second_and_count_those_that_were_not_said() {
         let row = |at_us, event| EventRow {
             at_us,
-            source: "server-0".to_owned(),
+            source: "server-0".into(),
             event,
             target: None,
             cause: Some("full".to_owned()),

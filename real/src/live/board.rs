@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use kernel::record::{Event, EventRow, RequestRow, Row};
+use kernel::record::{Event, EventRow, Name, RequestRow, Row};
 
 use super::{
     About, Sight,
@@ -80,7 +80,7 @@ impl Board {
     fn request(&mut self, row: &RequestRow) {
         // A dropped request ends when it is intended.
         let at_us = row.done_us.unwrap_or(row.intended_us);
-        let answered = |name: &String| self.servers.iter().position(|server| server.name == *name);
+        let answered = |name: &Name| self.servers.iter().position(|server| *name == server.name);
         let server = row.server.as_ref().and_then(answered);
         self.overall.add(row);
         self.recent.add(at_us, row, server);
@@ -132,9 +132,9 @@ pub(super) mod sample {
     pub(in crate::live) fn event(at_us: u64, source: &str, event: Event, target: &str, cause: &str) -> EventRow {
         EventRow {
             at_us,
-            source: source.to_owned(),
+            source: source.into(),
             event,
-            target: Some(target.to_owned()),
+            target: Some(target.into()),
             cause: Some(cause.to_owned()),
             fault: None,
             request: None,
@@ -156,7 +156,7 @@ pub(super) mod sample {
             done_us: Some(intended_us + latency_us),
             latency_us: Some(latency_us),
             status: Outcome::OK,
-            server: Some("server-1".to_owned()),
+            server: Some("server-1".into()),
             attempts: 1,
             failovers: 0,
             size: "256x256".to_owned(),

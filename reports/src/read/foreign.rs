@@ -146,7 +146,7 @@ fn requests(
             done_us: None,
             latency_us: None,
             status: outcome,
-            server: name("server"),
+            server: name("server").map(Into::into),
             attempts: count("attempts", u32::from(outcome != Outcome::Dropped))?,
             failovers: count("failovers", 0)?,
             hedges: 0,

@@ -47,7 +47,7 @@ fn rows(drawn: Vec<(u64, u64, u8)>) -> Vec<RequestRow> {
                 1 => Outcome::Status(Code::Unavailable),
                 _ => Outcome::OK,
             },
-            server: sent.then(|| format!("server-{}", kind % 2)),
+            server: sent.then(|| format!("server-{}", kind % 2).into()),
             attempts: u32::from(sent) * (1 + u32::from(kind % 3)),
             failovers: u32::from(sent) * u32::from(kind % 3 > 1),
             hedges: 0,

@@ -71,7 +71,7 @@ fn records(scale: u64, seed: u64) -> Records {
             done_us: Some(done_us),
             latency_us: Some(latency_us),
             status,
-            server: Some(last.to_owned()),
+            server: Some(last.into()),
             attempts,
             failovers: attempts - 1,
             hedges: 0,
@@ -85,7 +85,7 @@ fn records(scale: u64, seed: u64) -> Records {
             records.attempts.push(AttemptRow {
                 request: id,
                 attempt,
-                server: if frozen { first } else { last }.to_owned(),
+                server: if frozen { first } else { last }.into(),
                 start_us: if attempt == 1 { intended_us + 10 } else { intended_us + 2_100_000 },
                 end_us: if frozen { intended_us + 2_000_010 } else { done_us },
                 status: code,
@@ -108,13 +108,13 @@ fn records(scale: u64, seed: u64) -> Records {
         records.events.push(EventRow {
             request: Some(id),
             attempt: Some(attempts),
-            source: last.to_owned(),
+            source: last.into(),
             target: None,
             ..event(done_us, Event::Finished, last)
         });
     }
     let nemesis = |at_us, kind: Event| EventRow {
-        source: "nemesis".to_owned(),
+        source: "nemesis".into(),
         fault: Some(0),
         cause: (kind == Event::FaultStart).then(|| "freeze".to_owned()),
         ..event(at_us, kind, "server-0")
@@ -135,9 +135,9 @@ pub(crate) fn code(outcome: Outcome) -> Code {
 pub(crate) fn event(at_us: u64, event: Event, target: &str) -> EventRow {
     EventRow {
         at_us,
-        source: "client".to_owned(),
+        source: "client".into(),
         event,
-        target: Some(target.to_owned()),
+        target: Some(target.into()),
         cause: None,
         fault: None,
         request: None,

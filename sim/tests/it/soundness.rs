@@ -165,7 +165,7 @@ fn an_answer_of_a_dead_or_frozen_server_or_of_none_is_found() {
         assert_breaks_also(&story, Invariant::AnsweredByTheLiving, Some(4), |records| {
             let is_it = |row: &EventRow| row.event == Event::Finished && row.request == Some(4);
             let row = records.events.iter().find(|row| is_it(row)).unwrap().clone();
-            records.events.push(EventRow { at_us: at, source: server.to_owned(), ..row });
+            records.events.push(EventRow { at_us: at, source: server.into(), ..row });
         });
     }
     assert_breaks(&story, Invariant::AnsweredByTheLiving, Some(4), |records| {
@@ -236,7 +236,7 @@ fn attempts_outside_of_their_call_and_ends_that_were_not_told_are_found() {
     });
     assert_breaks(&story, Invariant::OneStory, Some(9), |records| {
         let is_it = |row: &EventRow| row.event == Event::Pick && row.request == Some(9);
-        event(records, is_it).target = Some("server-7".to_owned());
+        event(records, is_it).target = Some("server-7".into());
         records.events.retain(|row| row.event != Event::Finished || row.request != Some(9));
         records.attempts.iter_mut().filter(|row| row.request == 9).for_each(|row| row.status = Code::Unavailable);
     });
@@ -308,7 +308,7 @@ fn a_server_that_is_asked_although_a_better_one_is_known_is_found() {
     assert_breaks_also(&story, Invariant::AsksTheBest, Some(7), |records| {
         let to_the_dead = |row: &mut EventRow| {
             (row.at_us, row.request, row.attempt) = (crash + 3 * S, Some(7), Some(2));
-            row.target = Some("server-0".to_owned());
+            row.target = Some("server-0".into());
         };
         add(records, Event::Pick, to_the_dead);
     });
