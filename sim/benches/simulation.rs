@@ -94,7 +94,7 @@ fn per_request() {
 /// cache knows nothing for longer than a nanosecond, the limits are high.
 fn policies() {
     const REQUESTS: u64 = 500;
-    const TURNS: usize = 101;
+    const TURNS: usize = 400;
     const CACHE: [&str; 2] = ["client.cache.ttl=1ns", "client.fallback.kind=stale"];
     const OTHERS: [&str; 14] = [
         "client.wait_for_ready=true",

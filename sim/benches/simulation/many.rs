@@ -6,13 +6,12 @@ use kernel::{
     many::{Axis, Seeds, Shard, grid},
     scenario::Scenario,
 };
-use rustix::time::{ClockId, clock_gettime};
 use sim::{
     calibration::Calibration,
     sweep::{Pool, Sweep, Variant},
 };
 
-use crate::rounds::compare;
+use crate::rounds::{compare, processor_time};
 
 /// Of each number of threads.
 const ROUNDS: usize = 5;
@@ -57,18 +56,6 @@ fn scaling(name: &str, settings: &[&str], axes: &[&str], seeds: u64) {
         "  processor time of two against one      {:8.2} x\n",
         cpu_of_two.as_secs_f64() / cpu_of_one.as_secs_f64()
     );
-}
-
-/// What all threads of this process took together: on a machine that has other things to do it tells better than the
-/// wall clock whether threads get into each other's way.
-fn processor_time(work: impl FnOnce()) -> Duration {
-    let now = || {
-        let time = clock_gettime(ClockId::ProcessCPUTime);
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    };
-    let start = now();
-    work();
-    now() - start
 }
 
 fn play(sweep: &Sweep, jobs: usize) {

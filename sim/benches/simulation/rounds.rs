@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// The fastest of `rounds` runs of each of two, taking turns.
 pub(crate) fn compare(rounds: usize, mut ours: impl FnMut(), mut baseline: impl FnMut()) -> (Duration, Duration) {
     let mut best = (Duration::MAX, Duration::MAX);
@@ -12,8 +14,8 @@ pub(crate) fn compare(rounds: usize, mut ours: impl FnMut(), mut baseline: impl 
     best
 }
 
-/// The medians of `figures` over `turns` turns: they are given the seconds of one run of each of `runs`. A machine that is
-/// slow for a while slows all runs of a turn, so short turns tell apart what the fastest rounds do not.
+/// The medians of `figures` over `turns` turns: they are given the seconds of processor time of one run of each of `runs`. A
+/// machine that is slow for a while slows all runs of a turn, so short turns tell apart what the fastest rounds do not.
 pub(crate) fn medians_of_turns<const RUNS: usize, const FIGURES: usize>(
     turns: usize,
     mut runs: [&mut dyn FnMut(); RUNS],
@@ -21,9 +23,8 @@ pub(crate) fn medians_of_turns<const RUNS: usize, const FIGURES: usize>(
 ) -> [f64; FIGURES] {
     let mut turn = |turn: usize| {
         let mut seconds = [0.0; RUNS];
-        // Each finds the machine as each of the others leaves it, in turn.
-        for run in (0..RUNS).map(|run| (run + turn) % RUNS) {
-            seconds[run] = time(&mut runs[run]).as_secs_f64();
+        for run in order(RUNS, turn) {
+            seconds[run] = processor_time(&mut runs[run]).as_secs_f64();
         }
         figures(seconds)
     };
@@ -33,6 +34,27 @@ pub(crate) fn medians_of_turns<const RUNS: usize, const FIGURES: usize>(
         values.sort_unstable_by(f64::total_cmp);
         values[values.len() / 2]
     })
+}
+
+/// Who runs when in a turn. Each of an even number finds the machine as each of the others leaves it, as often: Williams'
+/// Latin square, whose rows are 0, 1, -1, 2, -2, ... from another start.
+fn order(runs: usize, turn: usize) -> impl Iterator<Item = usize> {
+    (0..runs).map(move |place| {
+        let step = place.div_ceil(2);
+        (turn + if place % 2 == 1 { step } else { runs - step }) % runs
+    })
+}
+
+/// What all threads of this process took together: on a machine that has other things to do it tells better than the wall
+/// clock what something costs.
+pub(crate) fn processor_time(work: impl FnOnce()) -> Duration {
+    let now = || {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let start = now();
+    work();
+    now() - start
 }
 
 /// The fastest of `rounds` runs.
