@@ -8,7 +8,7 @@ use std::{
 
 use kernel::{
     entropy::Entropy,
-    workload::{Input, Job, Output},
+    workload::{Input, Job, Output, dfs::Search},
 };
 use twox_hash::XxHash3_128;
 
@@ -36,7 +36,8 @@ struct Known {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Image { width: u32, height: u32, digest: u128 },
-    Small(Input),
+    Search(Search),
+    Data,
 }
 
 impl Key {
@@ -47,7 +48,8 @@ impl Key {
                 height: picture.height,
                 digest: XxHash3_128::oneshot(&picture.pixels),
             },
-            Input::Search(_) | Input::Data => Self::Small(input.clone()),
+            Input::Search(search) => Self::Search(*search),
+            Input::Data => Self::Data,
         }
     }
 }

@@ -36,18 +36,27 @@ impl Machine for Cache {
 #[derive(Debug)]
 pub(crate) struct Answers {
     settings: Cache,
-    entries: BTreeMap<Input, Entry>,
+    /// By [`Input::mark`]; those of inputs that look alike in it are few.
+    entries: BTreeMap<u64, Vec<Entry>>,
+    count: usize,
     /// Uses so far, the clock of the least recent one.
     uses: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
+    input: Input,
     output: Output,
     arrived: Instant,
     used: u64,
     /// Whether a call to renew it is under way.
     renewing: bool,
+}
+
+impl Entry {
+    fn answers(&self, input: &Input) -> bool {
+        self.input.is_shared_with(input) || self.input == *input
+    }
 }
 
 /// What the cache has to say of an input.
@@ -64,22 +73,31 @@ pub(crate) enum Lookup {
 
 impl Answers {
     pub(crate) fn new(settings: Cache) -> Self {
-        Self { settings, entries: BTreeMap::new(), uses: 0 }
+        Self { settings, entries: BTreeMap::new(), count: 0, uses: 0 }
+    }
+
+    fn entry(&self, input: &Input) -> Option<&Entry> {
+        self.entries.get(&input.mark())?.iter().find(|entry| entry.answers(input))
+    }
+
+    fn entry_mut(&mut self, input: &Input) -> Option<&mut Entry> {
+        self.entries.get_mut(&input.mark())?.iter_mut().find(|entry| entry.answers(input))
     }
 
     pub(crate) fn look_up(&mut self, input: &Input, now: Instant) -> Lookup {
         self.uses += 1;
-        let Some(entry) = self.entries.get_mut(input) else { return Lookup::Miss };
+        let (uses, ttl, stale) = (self.uses, self.settings.ttl, self.settings.stale_while_revalidate);
+        let Some(entry) = self.entry_mut(input) else { return Lookup::Miss };
         let age = now.since(entry.arrived);
-        let ttl = self.settings.ttl;
+        let fresh = ttl;
         #[cfg(feature = "canaries")]
-        let ttl = if crate::bug::is(crate::bug::Bug::OldAnswers) { ttl * 2 } else { ttl };
-        if age < ttl {
-            entry.used = self.uses;
+        let fresh = if crate::bug::is(crate::bug::Bug::OldAnswers) { ttl * 2 } else { fresh };
+        if age < fresh {
+            entry.used = uses;
             return Lookup::Fresh(entry.output.clone());
         }
-        if age < self.settings.ttl.saturating_add(self.settings.stale_while_revalidate) {
-            entry.used = self.uses;
+        if age < ttl.saturating_add(stale) {
+            entry.used = uses;
             let renew = !std::mem::replace(&mut entry.renewing, true);
             return Lookup::Stale { output: entry.output.clone(), renew };
         }
@@ -88,26 +106,38 @@ impl Answers {
 
     /// The last answer known for `input`, however old.
     pub(crate) fn last_known(&self, input: &Input) -> Option<Output> {
-        self.entries.get(input).map(|entry| entry.output.clone())
+        self.entry(input).map(|entry| entry.output.clone())
     }
 
     pub(crate) fn keep(&mut self, input: &Input, output: &Output, now: Instant) {
         self.uses += 1;
-        let entry = Entry { output: output.clone(), arrived: now, used: self.uses, renewing: false };
-        if let Some(known) = self.entries.get_mut(input) {
+        let entry =
+            Entry { input: input.clone(), output: output.clone(), arrived: now, used: self.uses, renewing: false };
+        if let Some(known) = self.entry_mut(input) {
             *known = entry;
             return;
         }
-        if self.entries.len() >= self.settings.size {
-            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(input, _)| input.clone());
-            oldest.and_then(|input| self.entries.remove(&input));
+        if self.count >= self.settings.size {
+            self.make_room();
         }
-        self.entries.insert(input.clone(), entry);
+        self.count += 1;
+        self.entries.entry(input.mark()).or_default().push(entry);
+    }
+
+    fn make_room(&mut self) {
+        let uses = self.entries.iter().flat_map(|(mark, alike)| alike.iter().map(|entry| (entry.used, *mark)));
+        let Some((used, mark)) = uses.min() else { return };
+        let alike = self.entries.entry(mark).or_default();
+        alike.retain(|entry| entry.used != used);
+        if alike.is_empty() {
+            self.entries.remove(&mark);
+        }
+        self.count -= 1;
     }
 
     /// The call that was to renew the answer has failed; another one may try.
     pub(crate) fn not_renewed(&mut self, input: &Input) {
-        if let Some(entry) = self.entries.get_mut(input) {
+        if let Some(entry) = self.entry_mut(input) {
             entry.renewing = false;
         }
     }
@@ -175,6 +205,20 @@ mod tests {
         assert_eq!(known, [true, false, true]);
     }
 
+    #[test]
+    fn inputs_that_look_alike_have_answers_of_their_own() {
+        let input = |corner: u8| {
+            let mut pixels = vec![7; 32];
+            pixels[0] = corner;
+            Input::Image(Picture { width: 32, height: 1, pixels: pixels.into() })
+        };
+        assert_eq!(input(1).mark(), input(2).mark());
+        let mut answers = answers(2);
+        (1..=3).for_each(|corner| answers.keep(&input(corner), &output(corner), at(corner.into())));
+        let known: Vec<_> = (1..=3).map(|corner| answers.last_known(&input(corner))).collect();
+        assert_eq!(known, [None, Some(output(2)), Some(output(3))]);
+    }
+
     proptest! {
         #[test]
         fn it_never_holds_more_than_its_size_nor_an_answer_to_something_else(
@@ -189,7 +233,8 @@ mod tests {
                     Lookup::Fresh(found) | Lookup::Stale { output: found, .. } => prop_assert_eq!(found, output(pixel)),
                     Lookup::Miss => prop_assert!(!keep),
                 }
-                prop_assert!(answers.entries.len() <= size);
+                let kept = answers.entries.values().map(Vec::len).sum::<usize>();
+                prop_assert!(kept == answers.count && kept <= size);
             }
         }
     }

@@ -4,8 +4,6 @@ mod files;
 mod gallery;
 mod synthetic;
 
-use std::cmp::Ordering;
-
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -21,24 +19,6 @@ pub struct Picture {
     pub height: u32,
     /// `width * height` bytes, row after row from the top, each row from the left; 0 is black, 255 white.
     pub pixels: Bytes,
-}
-
-/// By width, height, then pixels. What shares its pixels is equal without a look at them: whoever keeps something by picture
-/// asks mostly for ones that it has.
-impl Ord for Picture {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let pixels = || match self.pixels.as_ptr_range() == other.pixels.as_ptr_range() {
-            true => Ordering::Equal,
-            false => self.pixels.cmp(&other.pixels),
-        };
-        (self.width, self.height).cmp(&(other.width, other.height)).then_with(pixels)
-    }
-}
-
-impl PartialOrd for Picture {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 /// Why what arrived is no picture.
@@ -60,6 +40,17 @@ impl Picture {
 
     /// The largest picture, in pixels: 16 Mpixel, which is 4096x4096 and as many mebibytes on the wire.
     pub const PIXELS_MAX: u64 = 16 << 20;
+
+    /// Eight pixels from its middle, or what there is of them.
+    pub(crate) fn mark(&self) -> u64 {
+        let middle = &self.pixels[self.pixels.len() / 2..];
+        middle.iter().take(8).fold(0, |mark, pixel| mark << 8 | u64::from(*pixel))
+    }
+
+    /// Whether the two share their pixels, and so are the same.
+    pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
+        self.width == other.width && self.pixels.as_ptr_range() == other.pixels.as_ptr_range()
+    }
 
     /// Whether `pixels` are a picture of `width` times `height` that a server works on.
     ///
@@ -101,14 +92,15 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_ordered_by_content_whoever_owns_the_pixels() {
+    fn pictures_that_share_their_pixels_are_the_same_and_others_may_be() {
         let picture = |width, height, pixels: &[u8]| Picture { width, height, pixels: Bytes::copy_from_slice(pixels) };
-        let (dark, same, light) = (picture(2, 1, &[0, 1]), picture(2, 1, &[0, 1]), picture(2, 1, &[0, 2]));
-        assert_eq!([dark.cmp(&dark.clone()), dark.cmp(&same)], [Ordering::Equal; 2]);
-        assert!(dark < light && picture(1, 2, &[9, 9]) < dark);
-        // A part of the same pixels is another picture.
-        let part = Picture { width: 1, height: 1, pixels: light.pixels.slice(..1) };
-        assert!(part < light && part != light);
+        let (one, same) = (picture(2, 1, &[0, 1]), picture(2, 1, &[0, 1]));
+        assert!(one.is_shared_with(&one.clone()) && !one.is_shared_with(&same) && one == same);
+        // A part of the pixels is another picture, and so are all of them in another shape.
+        let part = Picture { width: 2, height: 1, pixels: one.pixels.slice(..1) };
+        assert!(!one.is_shared_with(&part) && !one.is_shared_with(&Picture { width: 1, height: 2, ..one.clone() }));
+        assert_eq!(one.mark(), same.mark());
+        assert_ne!(one.mark(), picture(2, 1, &[0, 2]).mark());
     }
 
     #[test]
