@@ -269,6 +269,9 @@ impl Breaker {
             State::Closed => (true, None),
             State::HalfOpen { permits } => {
                 *permits -= 1;
+                // Of two threads the one that looked at the clock first may come second. Its call is of this state, too, or its
+                // permit would never come back; while it was open nobody began anything.
+                self.since = self.since.min(now);
                 (true, None)
             }
             State::Open => {
@@ -377,6 +380,20 @@ mod tests {
             permitted_calls_in_half_open: 1,
             ..CircuitBreaker::default()
         })
+    }
+
+    #[test]
+    fn a_call_that_looked_at_the_clock_before_the_breaker_half_opened_counts() {
+        let mut breaker = breaker(CircuitBreaker {
+            consecutive_failures: Some(1),
+            permitted_calls_in_half_open: 2,
+            ..CircuitBreaker::default()
+        });
+        breaker.record(at(0), at(0), Code::Unavailable, QUICK);
+        assert_eq!(breaker.admit(at(41)), (true, Some(Change::HalfOpened)));
+        assert_eq!(breaker.admit(at(40)), (true, None));
+        assert_eq!(breaker.record(at(40), at(42), Code::Ok, QUICK), None);
+        assert_eq!(breaker.record(at(41), at(42), Code::Ok, QUICK), Some(Change::Closed));
     }
 
     fn by_rate(window: usize, minimum: usize) -> CircuitBreaker {
