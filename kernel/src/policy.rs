@@ -2,8 +2,8 @@
 //! the transitions written down, its tests.
 //!
 //! A policy that is not in the scenario does not exist at run time. One that is has a say at the seams of a call that
-//! [`Policy`] and [`Choosing`] list; the order in which policies are asked is that of `each_policy!`, which is also the one place where a
-//! new one is entered:
+//! [`Policy`] lists; the order in which policies are asked is that of `each_policy!`, which is also the one place where a new
+//! one is entered:
 //!
 //! ```text
 //! Fallback(Cache(Retry(CircuitBreaker(RateLimit(Timeout(Bulkhead(attempt)))))))
@@ -12,7 +12,7 @@
 //! Machines know no connection and no message: they see servers by index, status codes, and the time they are told. What
 //! they decide is an event in the record.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use crate::{
     entropy::Entropy,
@@ -56,10 +56,12 @@ pub(crate) use hedging::{Hedges, Verdict};
 pub(crate) use pushback::PUSHBACK;
 pub(crate) use servers::Servers;
 
-/// Every policy with a table of its own in `[client]`, in the order in which they are asked.
+/// Every policy with a table of its own in `[client]`, in the order in which they are asked. `$do!` is given its own words
+/// first.
 macro_rules! each_policy {
-    ($do:ident) => {
+    ($do:ident $($word:tt)*) => {
         $do! {
+            $($word)*
             fallback: Fallback,
             cache: Cache,
             retry_throttling: RetryThrottling,
@@ -89,8 +91,8 @@ macro_rules! policies {
 
         impl Policies {
             /// The state machines of those that have one.
-            fn machines(&self, kit: &Kit<'_>) -> Vec<Box<dyn Policy>> {
-                [$( self.$key.as_ref().and_then(|settings| settings.machine(kit)), )*].into_iter().flatten().collect()
+            fn machines(&self, kit: &Kit<'_>) -> Machines {
+                Machines { $( $key: self.$key.as_ref().and_then(|settings| settings.machine(kit)), )* }
             }
 
             pub(crate) fn write(&self, page: &mut crate::scenario::keys::Page) {
@@ -101,6 +103,20 @@ macro_rules! policies {
                 )*
             }
         }
+
+        /// The state machines of the policies that are on. Each has a field of its own type: what a policy has no say in
+        /// costs nothing, and what it has is beside that of the others. Between two calls other work has had the
+        /// processor's caches, and each jump and pointer is one more wait for memory.
+        struct Machines {
+            $( $key: Option<<$table as Machine>::Policy>, )*
+        }
+
+        /// The place of a policy in the order.
+        #[expect(non_camel_case_types, reason = "they are the keys")]
+        #[derive(Clone, Copy)]
+        enum Place {
+            $( $key, )*
+        }
     };
 }
 
@@ -108,12 +124,13 @@ each_policy!(policies);
 
 /// What a policy's table says, made into a state machine.
 pub(crate) trait Machine {
-    /// `None` if it acts around calls instead of at the seams of an attempt, as a cache does.
-    fn machine(&self, kit: &Kit<'_>) -> Option<Box<dyn Policy>> {
-        let _ = kit;
-        None
-    }
+    /// [`Infallible`], which there is none of, if it acts around calls instead of at the seams of an attempt, as a cache does.
+    type Policy: Policy;
+
+    fn machine(&self, kit: &Kit<'_>) -> Option<Self::Policy>;
 }
+
+impl Policy for Infallible {}
 
 /// What machines are built from.
 pub(crate) struct Kit<'a> {
@@ -125,28 +142,9 @@ pub(crate) struct Kit<'a> {
 }
 
 /// The seams at which a policy has a say. Each has a default that lets everything pass.
-pub(crate) trait Policy: Send + Sync {
+pub(crate) trait Policy {
     /// Whether the attempt's timeout runs while it is admitted: whether the policy is inside of the timeout.
-    fn is_within_timeout(&self) -> bool {
-        false
-    }
-
-    /// Whether an attempt may be made at all; it may have to wait for that, at most until `until`. For each attempt that
-    /// it lets pass, [`ended`](Self::ended) follows exactly once.
-    fn admit(&self, now: Instant, until: Instant) -> Admission<'_> {
-        let _ = (now, until);
-        Admission::Granted
-    }
-
-    /// Itself, if it has a say in which server is asked.
-    fn choosing(&self) -> Option<&dyn Choosing> {
-        None
-    }
-
-    /// An attempt that was admitted is over.
-    fn ended(&self, end: &End) {
-        let _ = end;
-    }
+    const IS_WITHIN_TIMEOUT: bool = false;
 
     /// A call begins.
     fn called(&self, now: Instant) {
@@ -162,17 +160,21 @@ pub(crate) trait Policy: Send + Sync {
 
     /// The other attempt is over, or was not made.
     fn extra_ended(&self) {}
-}
 
-/// The seams at which a policy has a say in which server is asked.
-pub(crate) trait Choosing {
-    /// Those that must not be asked.
+    /// Whether an attempt may be made at all; it may have to wait for that, at most until `until`. For each attempt that
+    /// it lets pass, [`ended`](Self::ended) follows exactly once.
+    fn admit(&self, now: Instant, until: Instant) -> Admission<'_> {
+        let _ = (now, until);
+        Admission::Granted
+    }
+
+    /// Servers that must not be asked.
     fn blocked(&self, now: Instant) -> Servers {
         let _ = now;
         Servers::NONE
     }
 
-    /// Those that are to be asked only if nobody else is left.
+    /// Servers that are to be asked only if nobody else is left.
     fn ejected(&self) -> Servers {
         Servers::NONE
     }
@@ -182,7 +184,7 @@ pub(crate) trait Choosing {
         let _ = (candidates, now);
     }
 
-    /// Those that are to get less traffic than a server in full service does.
+    /// Servers that are to get less traffic than one in full service does.
     fn light(&self, now: Instant) -> Servers {
         let _ = now;
         Servers::NONE
@@ -197,6 +199,11 @@ pub(crate) trait Choosing {
     /// `server` is what the balancer has picked for an attempt that was admitted.
     fn picked(&self, server: usize, now: Instant) {
         let _ = (server, now);
+    }
+
+    /// An attempt that was admitted is over.
+    fn ended(&self, end: &End) {
+        let _ = end;
     }
 }
 

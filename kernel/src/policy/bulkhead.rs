@@ -3,7 +3,7 @@
 //! An attempt takes one of `max_concurrent_calls` slots and gives it back when it is over, however it ends. If none is free
 //! it waits, first come first served, for at most `max_wait`, and is turned down with RESOURCE_EXHAUSTED after that.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -28,25 +28,25 @@ table! {
 const FULL: Rejection = Rejection { code: Code::ResourceExhausted, cause: "bulkhead full" };
 
 impl Machine for Bulkhead {
-    fn machine(&self, kit: &Kit<'_>) -> Option<Box<dyn Policy>> {
+    type Policy = Slots;
+
+    fn machine(&self, kit: &Kit<'_>) -> Option<Slots> {
         let slots = self.max_concurrent_calls;
         #[cfg(feature = "canaries")]
         let slots = slots + usize::from(crate::bug::is(crate::bug::Bug::WideBulkhead));
-        let slots = Arc::new(Semaphore::new(slots));
-        Some(Box::new(Slots { world: kit.world.clone(), slots, max_wait: self.max_wait }))
+        let slots = Semaphore::new(slots);
+        Some(Slots { world: kit.world.clone(), slots, max_wait: self.max_wait })
     }
 }
 
-struct Slots {
+pub(crate) struct Slots {
     world: SharedWorld,
-    slots: Arc<Semaphore>,
+    slots: Semaphore,
     max_wait: Duration,
 }
 
 impl Policy for Slots {
-    fn is_within_timeout(&self) -> bool {
-        true
-    }
+    const IS_WITHIN_TIMEOUT: bool = true;
 
     fn admit(&self, now: Instant, until: Instant) -> Admission<'_> {
         if let Ok(slot) = self.slots.try_acquire() {

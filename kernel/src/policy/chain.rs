@@ -2,8 +2,14 @@
 
 use futures_util::future::{Either, select};
 
-use super::{Admission, Choosing, End, Ending, Kit, Policies, Policy, Pushback, Rejection, Servers};
-use crate::{status::Code, time::Instant, world::SharedWorld};
+use super::{
+    Admission, End, Ending, Kit, Machines, Place, Policies, Policy, Pushback, Rejection, Servers, each_policy,
+};
+use crate::{
+    status::Code,
+    time::Instant,
+    world::{BoxFuture, SharedWorld},
+};
 
 /// How often a pick is put back: with a weight of a hundredth each, it ends before that in all but one of a hundred.
 const PUT_BACK_MAX: usize = 500;
@@ -13,45 +19,49 @@ pub(crate) trait Draw {
     fn share(&mut self) -> f64;
 }
 
-/// The state machines of the policies that are on.
+/// Has `$act` done with each machine that there is, in the order of the policies.
+macro_rules! each_machine {
+    ($machines:expr, |$machine:ident, $place:ident| $act:expr) => {
+        each_policy!(each_machine [$machines, $machine, $place, $act])
+    };
+    ($machines:expr, |$machine:ident| $act:expr) => {
+        each_policy!(each_machine [$machines, $machine, _place, $act])
+    };
+    ([$machines:expr, $machine:ident, $place:tt, $act:expr] $($key:ident: $table:ident,)*) => {
+        $(
+            if let Some($machine) = &$machines.$key {
+                let $place = Place::$key;
+                $act;
+            }
+        )*
+    };
+}
+
+/// The policies that are on.
 pub(crate) struct Chain {
     world: SharedWorld,
-    machines: Vec<Box<dyn Policy>>,
-    /// How many of them are outside of the attempt's timeout.
-    outside: usize,
-    /// Those that have a say in which server is asked.
-    choosing: Vec<usize>,
+    machines: Machines,
 }
 
 impl Chain {
     pub(crate) fn new(policies: &Policies, kit: &Kit<'_>) -> Self {
-        let mut machines = policies.machines(kit);
-        // Stable: within each side the order stays that of the list.
-        machines.sort_by_key(|machine| machine.is_within_timeout());
-        let outside = machines.iter().filter(|machine| !machine.is_within_timeout()).count();
-        let choosing = (0..machines.len()).filter(|machine| machines[*machine].choosing().is_some()).collect();
-        Self { world: kit.world.clone(), machines, outside, choosing }
-    }
-
-    fn choosing(&self) -> impl Iterator<Item = &dyn Choosing> {
-        self.choosing.iter().filter_map(|machine| self.machines[*machine].choosing())
-    }
-
-    /// Those that some policy says so of.
-    fn any(&self, of: impl Fn(&dyn Choosing) -> Servers) -> Servers {
-        self.choosing().fold(Servers::NONE, |servers, machine| servers.or(of(machine)))
+        Self { world: kit.world.clone(), machines: policies.machines(kit) }
     }
 
     pub(crate) fn blocked(&self, now: Instant) -> Servers {
-        self.any(|machine| machine.blocked(now))
+        let mut blocked = Servers::NONE;
+        each_machine!(self.machines, |machine| blocked = blocked.or(machine.blocked(now)));
+        blocked
     }
 
     pub(crate) fn ejected(&self) -> Servers {
-        self.any(|machine| machine.ejected())
+        let mut ejected = Servers::NONE;
+        each_machine!(self.machines, |machine| ejected = ejected.or(machine.ejected()));
+        ejected
     }
 
     pub(crate) fn sees(&self, candidates: Servers, now: Instant) {
-        self.choosing().for_each(|machine| machine.sees(candidates, now));
+        each_machine!(self.machines, |machine| machine.sees(candidates, now));
     }
 
     /// What `pick` picks of `candidates`, as often as their weights have it: a pick of a light one is put back, and
@@ -64,13 +74,14 @@ impl Chain {
         mut pick: impl FnMut(&mut T) -> usize,
     ) -> usize {
         let mut picked = pick(turn);
-        if self.any(|machine| machine.light(now)).and(candidates).is_empty() {
+        let mut light = Servers::NONE;
+        each_machine!(self.machines, |machine| light = light.or(machine.light(now)));
+        if light.and(candidates).is_empty() {
             return picked;
         }
-        let weight = |server| self.choosing().map(|machine| machine.weighs(server, now)).product::<f64>();
-        let heaviest = candidates.iter().map(weight).fold(0.0, f64::max);
+        let heaviest = candidates.iter().map(|server| self.weight(server, now)).fold(0.0, f64::max);
         for _ in 0..PUT_BACK_MAX {
-            let share = weight(picked) / heaviest;
+            let share = self.weight(picked, now) / heaviest;
             if share >= 1.0 || turn.share() < share {
                 break;
             }
@@ -79,80 +90,115 @@ impl Chain {
         picked
     }
 
+    fn weight(&self, server: usize, now: Instant) -> f64 {
+        let mut weight = 1.0;
+        each_machine!(self.machines, |machine| weight *= machine.weighs(server, now));
+        weight
+    }
+
     pub(crate) fn called(&self, now: Instant) {
-        self.machines.iter().for_each(|machine| machine.called(now));
+        each_machine!(self.machines, |machine| machine.called(now));
     }
 
     /// Asks for another attempt of a call.
     pub(crate) fn extra(&self) -> Result<Extra<'_>, Rejection> {
         let now = self.world.now();
-        let mut extra = Extra { chain: self, allowed: 0 };
-        for machine in &self.machines {
+        let mut extra = Extra { chain: self, allowed: Places::default() };
+        each_machine!(self.machines, |machine, place| {
             machine.allows_extra(now)?;
-            extra.allowed += 1;
-        }
+            extra.allowed.add(place);
+        });
         Ok(extra)
     }
 
     /// An attempt at the head of the chain, `now`.
     pub(crate) fn enter(&self, now: Instant) -> Pass<'_> {
-        Pass { chain: self, admitted: 0, now, entered: now, waited: false, server: None, sent: now, ended: false }
+        let admitted = Places::default();
+        Pass { chain: self, admitted, entered: now, now, server: None, sent: now, ended: false }
+    }
+}
+
+/// Some policies.
+#[derive(Debug, Clone, Copy, Default)]
+struct Places(u32);
+
+impl Places {
+    fn add(&mut self, place: Place) {
+        self.0 |= 1 << place as u32;
+    }
+
+    fn has(self, place: Place) -> bool {
+        self.0 & 1 << place as u32 != 0
     }
 }
 
 /// The leave for an attempt beyond a call's first, which lasts until that is over.
 pub(crate) struct Extra<'a> {
     chain: &'a Chain,
-    allowed: usize,
+    /// By these policies.
+    allowed: Places,
 }
 
 impl Drop for Extra<'_> {
     fn drop(&mut self) {
-        self.chain.machines[..self.allowed].iter().for_each(|machine| machine.extra_ended());
+        each_machine!(self.chain.machines, |machine, place| if self.allowed.has(place) {
+            machine.extra_ended();
+        });
     }
 }
 
 /// One attempt's way through the chain. Wherever it is dropped, every policy that admitted it is told of its end, once.
 pub(crate) struct Pass<'a> {
     chain: &'a Chain,
-    /// By how many policies.
-    admitted: usize,
+    /// By these policies.
+    admitted: Places,
+    /// When it entered. The leave may begin a state of a policy then, and the attempt is of that.
+    entered: Instant,
     /// When it entered, or last had waited.
     now: Instant,
-    /// When the last policy before one had it wait was asked.
-    entered: Instant,
-    waited: bool,
     server: Option<usize>,
     sent: Instant,
     ended: bool,
 }
 
-impl Pass<'_> {
+/// Where an attempt has to wait.
+type Gate<'a> = (Place, BoxFuture<'a, Result<(), Rejection>>);
+
+impl<'a> Pass<'a> {
     /// Past the policies outside of the attempt's timeout.
     pub(crate) async fn outside(&mut self, until: Instant) -> Result<(), Rejection> {
-        self.pass(self.chain.outside, until).await
+        while let Some(gate) = self.gate::<false>(until)? {
+            self.wait(gate).await?;
+        }
+        Ok(())
     }
 
     /// Past the policies inside of it, which is `until`.
     pub(crate) async fn inside(&mut self, until: Instant) -> Result<(), Rejection> {
-        self.pass(self.chain.machines.len(), until).await
+        while let Some(gate) = self.gate::<true>(until)? {
+            self.wait(gate).await?;
+        }
+        Ok(())
     }
 
-    async fn pass(&mut self, end: usize, until: Instant) -> Result<(), Rejection> {
-        for machine in &self.chain.machines[self.admitted..end] {
-            match machine.admit(self.now, until) {
-                // The leave may begin a state of the policy then, and the attempt is of that.
-                Admission::Granted if !self.waited => self.entered = self.now,
-                Admission::Granted => {}
-                Admission::Refused(rejection) => return Err(rejection),
-                Admission::Waits(admitted) => {
-                    self.waited = true;
-                    admitted.await?;
-                    self.now = self.chain.world.now();
+    /// Past the policies on one side of the timeout, up to the next gate.
+    fn gate<const IS_WITHIN_TIMEOUT: bool>(&mut self, until: Instant) -> Result<Option<Gate<'a>>, Rejection> {
+        each_machine!(self.chain.machines, |machine, place| {
+            if side(machine) == IS_WITHIN_TIMEOUT && !self.admitted.has(place) {
+                match machine.admit(self.now, until) {
+                    Admission::Granted => self.admitted.add(place),
+                    Admission::Refused(rejection) => return Err(rejection),
+                    Admission::Waits(admitted) => return Ok(Some((place, admitted))),
                 }
             }
-            self.admitted += 1;
-        }
+        });
+        Ok(None)
+    }
+
+    async fn wait(&mut self, (place, admitted): Gate<'a>) -> Result<(), Rejection> {
+        admitted.await?;
+        self.admitted.add(place);
+        self.now = self.chain.world.now();
         Ok(())
     }
 
@@ -165,7 +211,7 @@ impl Pass<'_> {
     pub(crate) fn picked(&mut self, server: usize) {
         self.sent = self.now;
         self.server = Some(server);
-        self.chain.choosing().for_each(|machine| machine.picked(server, self.sent));
+        each_machine!(self.chain.machines, |machine| machine.picked(server, self.now));
     }
 
     /// The attempt came to `code`, `now`.
@@ -174,12 +220,19 @@ impl Pass<'_> {
     }
 
     fn tell(&mut self, now: Instant, ending: Ending) {
-        if std::mem::replace(&mut self.ended, true) || self.admitted == 0 {
+        if std::mem::replace(&mut self.ended, true) {
             return;
         }
         let end = End { server: self.server, admitted: self.entered, now, took: now.since(self.sent), ending };
-        self.chain.machines[..self.admitted].iter().for_each(|machine| machine.ended(&end));
+        each_machine!(self.chain.machines, |machine, place| if self.admitted.has(place) {
+            machine.ended(&end);
+        });
     }
+}
+
+/// Whether a policy is inside of the timeout.
+const fn side<P: Policy>(_: &P) -> bool {
+    P::IS_WITHIN_TIMEOUT
 }
 
 impl Drop for Pass<'_> {

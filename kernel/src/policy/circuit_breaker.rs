@@ -19,11 +19,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use super::{Admission, Choosing, End, Ending, Kit, Machine, Policy, Rejection, Servers, about};
+use super::{Admission, End, Ending, Kit, Machine, Policy, Rejection, Servers, about};
 use crate::{
     record::{Event, Recorder},
     scenario::keys::{KeyTable, Named, Problem, limits, ordered, table},
@@ -103,93 +103,123 @@ impl Named for Scope {
 pub(crate) const OPEN: Rejection = Rejection { code: Code::Unavailable, cause: "circuit breaker open" };
 
 impl Machine for CircuitBreaker {
-    fn machine(&self, kit: &Kit<'_>) -> Option<Box<dyn Policy>> {
+    type Policy = Breakers;
+
+    fn machine(&self, kit: &Kit<'_>) -> Option<Breakers> {
         let count = if self.scope == Scope::Server { kit.servers.len() } else { 1 };
         let breakers = (0..count).map(|_| Breaker::new(self.clone())).collect();
-        let servers = kit.servers.to_vec();
-        Some(Box::new(Breakers {
-            scope: self.scope,
-            recorder: kit.recorder.clone(),
-            servers,
-            breakers: Mutex::new(breakers),
-        }))
+        let group = Mutex::new(Group { breakers, not_closed: Servers::NONE });
+        Some(Breakers { scope: self.scope, recorder: kit.recorder.clone(), servers: kit.servers.clone(), group })
     }
 }
 
-struct Breakers {
+pub(crate) struct Breakers {
     scope: Scope,
     recorder: Recorder,
-    servers: Vec<String>,
-    breakers: Mutex<Vec<Breaker>>,
+    servers: Arc<[String]>,
+    group: Mutex<Group>,
+}
+
+/// Breakers by server, or that of the service as the first one.
+struct Group {
+    breakers: Vec<Breaker>,
+    /// What there is to know of most, most of the time.
+    not_closed: Servers,
+}
+
+impl Group {
+    fn admit(&mut self, server: usize, now: Instant) -> (bool, Option<Change>) {
+        if !self.not_closed.contains(server) {
+            return (true, None);
+        }
+        self.breakers[server].admit(now)
+    }
+
+    fn end(&mut self, server: usize, began: Instant, end: &End) -> Option<Change> {
+        let breaker = &mut self.breakers[server];
+        let change = match end.ending {
+            Ending::Status(code, _) => breaker.record(began, end.now, code, end.took),
+            Ending::Abandoned => {
+                breaker.withdraw(began);
+                None
+            }
+        };
+        if change.is_some() {
+            self.not_closed.set(server, breaker.state != State::Closed);
+        }
+        change
+    }
 }
 
 impl Breakers {
-    /// Has the breaker of `server` do something, and records the change of state that it comes to.
-    fn with<T>(&self, server: usize, act: impl FnOnce(&mut Breaker) -> (T, Option<Change>)) -> T {
-        let mut breakers = self.breakers();
-        let of_server = self.scope == Scope::Server;
-        let (value, change) = act(&mut breakers[if of_server { server } else { 0 }]);
-        if let Some(change) = change {
-            let name = of_server.then(|| &*self.servers[server]);
-            match change {
-                Change::Opened { cause, reset_timeout } => {
-                    about(&self.recorder, Event::BreakerOpened, name).cause(cause).duration(reset_timeout).record();
-                }
-                Change::HalfOpened => about(&self.recorder, Event::BreakerHalfOpened, name).record(),
-                Change::Closed => about(&self.recorder, Event::BreakerClosed, name).record(),
-            }
-        }
-        value
+    fn admit(&self, server: usize, now: Instant) -> bool {
+        let mut group = self.group();
+        let (admitted, change) = group.admit(server, now);
+        self.record(server, change);
+        admitted
     }
 
-    fn breakers(&self) -> MutexGuard<'_, Vec<Breaker>> {
-        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// With the group locked, so that the record has the changes in their order.
+    fn record(&self, server: usize, change: Option<Change>) {
+        if let Some(change) = change {
+            self.record_change(server, change);
+        }
+    }
+
+    #[cold]
+    fn record_change(&self, server: usize, change: Change) {
+        let name = (self.scope == Scope::Server).then(|| &*self.servers[server]);
+        match change {
+            Change::Opened { cause, reset_timeout } => {
+                about(&self.recorder, Event::BreakerOpened, name).cause(cause).duration(reset_timeout).record();
+            }
+            Change::HalfOpened => about(&self.recorder, Event::BreakerHalfOpened, name).record(),
+            Change::Closed => about(&self.recorder, Event::BreakerClosed, name).record(),
+        }
+    }
+
+    fn group(&self) -> MutexGuard<'_, Group> {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Policy for Breakers {
     fn admit(&self, now: Instant, _: Instant) -> Admission<'_> {
-        if self.scope == Scope::Server || self.with(0, |breaker| breaker.admit(now)) {
+        if self.scope == Scope::Server || Self::admit(self, 0, now) {
             return Admission::Granted;
         }
         Admission::Refused(OPEN)
     }
 
-    fn choosing(&self) -> Option<&dyn Choosing> {
-        (self.scope == Scope::Server).then_some(self)
-    }
-
-    fn ended(&self, end: &End) {
-        // To a breaker of a server it began when it was sent; the same instant is in the same state.
-        let (server, began) = match (self.scope, end.server) {
-            (Scope::Service, _) => (0, end.admitted),
-            (Scope::Server, Some(server)) => (server, end.sent()),
-            (Scope::Server, None) => return,
-        };
-        self.with(server, |breaker| match end.ending {
-            Ending::Status(code, _) => ((), breaker.record(began, end.now, code, end.took)),
-            Ending::Abandoned => {
-                breaker.withdraw(began);
-                ((), None)
-            }
-        });
-    }
-}
-
-/// With the scope `server`.
-impl Choosing for Breakers {
     fn blocked(&self, now: Instant) -> Servers {
         #[cfg(feature = "canaries")]
         if crate::bug::is(crate::bug::Bug::LeakyBreaker) {
             return Servers::NONE;
         }
-        let breakers = self.breakers();
-        (0..breakers.len()).filter(|server| !breakers[*server].would_admit(now)).collect()
+        if self.scope == Scope::Service {
+            return Servers::NONE;
+        }
+        let group = self.group();
+        group.not_closed.iter().filter(|server| !group.breakers[*server].would_admit(now)).collect()
     }
 
     fn picked(&self, server: usize, now: Instant) {
-        // It does not block, or it would not have been picked.
-        self.with(server, |breaker| breaker.admit(now));
+        if self.scope == Scope::Server {
+            // It does not block, or it would not have been picked.
+            Self::admit(self, server, now);
+        }
+    }
+
+    fn ended(&self, end: &End) {
+        // To a breaker of a server it began when it was sent; the same instant is in the same state.
+        let (breaker, began) = match (self.scope, end.server) {
+            (Scope::Service, _) => (0, end.admitted),
+            (Scope::Server, Some(server)) => (server, end.sent()),
+            (Scope::Server, None) => return,
+        };
+        let mut group = self.group();
+        let change = group.end(breaker, began, end);
+        self.record(breaker, change);
     }
 }
 
@@ -342,7 +372,8 @@ impl Breaker {
 
     fn rates(&self, minimum: usize) -> Option<String> {
         let calls = self.tally.calls.len();
-        if calls < minimum {
+        let all_is_well = self.tally.failed == 0 && self.tally.slow == 0;
+        if all_is_well || calls < minimum {
             return None;
         }
         let exceeded = |count: usize, threshold: Option<f64>| {

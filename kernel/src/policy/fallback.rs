@@ -4,7 +4,9 @@
 //! of less use instead: a blank one (`default`), or the last one known for this input, however old (`stale`, RFC 5861's
 //! stale-if-error, which needs a cache). It is marked in the record and is no success, unless `counts_as_success` says so.
 
-use super::{Kit, Machine, Policy};
+use std::convert::Infallible;
+
+use super::{Kit, Machine};
 use crate::{
     scenario::keys::{Named, table},
     status::Code,
@@ -42,7 +44,9 @@ impl Named for FallbackKind {
 }
 
 impl Machine for Fallback {
-    fn machine(&self, _: &Kit<'_>) -> Option<Box<dyn Policy>> {
+    type Policy = Infallible;
+
+    fn machine(&self, _: &Kit<'_>) -> Option<Infallible> {
         None
     }
 }

@@ -14,9 +14,9 @@
 //! A call whose attempts have all failed is over. Throttling, budgets, and policies that turn an attempt down end the
 //! sending, not the attempts under way.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use super::{Kit, Machine, Policy, Pushback};
+use super::{Kit, Machine, Pushback};
 use crate::{
     scenario::keys::{limits, table},
     status::Code,
@@ -37,7 +37,9 @@ table! {
 }
 
 impl Machine for Hedging {
-    fn machine(&self, _: &Kit<'_>) -> Option<Box<dyn Policy>> {
+    type Policy = Infallible;
+
+    fn machine(&self, _: &Kit<'_>) -> Option<Infallible> {
         None
     }
 }

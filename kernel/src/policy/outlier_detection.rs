@@ -15,11 +15,11 @@
 //! up counts for nothing; any status but OK is a failure, as in A50.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use super::{Choosing, End, Ending, Kit, Machine, Policy, Servers};
+use super::{End, Ending, Kit, Machine, Policy, Servers};
 use crate::{
     entropy::{Entropy, unit},
     record::{Event, Recorder},
@@ -102,10 +102,12 @@ impl OutlierDetection {
 }
 
 impl Machine for OutlierDetection {
-    fn machine(&self, kit: &Kit<'_>) -> Option<Box<dyn Policy>> {
+    type Policy = Arc<Detector>;
+
+    fn machine(&self, kit: &Kit<'_>) -> Option<Arc<Detector>> {
         let detector = Arc::new(Detector {
             recorder: kit.recorder.clone(),
-            servers: kit.servers.to_vec(),
+            servers: kit.servers.clone(),
             hosts: Mutex::new(Hosts::new(self.clone(), kit.servers.len(), kit.entropy)),
         });
         let (world, sweeper, interval) = (kit.world.clone(), detector.clone(), self.interval);
@@ -114,50 +116,49 @@ impl Machine for OutlierDetection {
             loop {
                 world.sleep_until(due).await;
                 due += interval;
-                sweeper.act(|hosts| hosts.sweep(world.now()));
+                let mut hosts = sweeper.hosts();
+                hosts.sweep(world.now()).into_iter().for_each(|change| sweeper.record(change));
             }
         }));
-        Some(Box::new(detector))
+        Some(detector)
     }
 }
 
-struct Detector {
+pub(crate) struct Detector {
     recorder: Recorder,
-    servers: Vec<String>,
+    servers: Arc<[String]>,
     hosts: Mutex<Hosts>,
 }
 
 impl Detector {
-    fn act(&self, act: impl FnOnce(&mut Hosts) -> Vec<Change>) {
-        let changes = act(&mut self.hosts.lock().unwrap_or_else(PoisonError::into_inner));
-        for change in changes {
-            let name = &self.servers[change.server];
-            match change.ejected {
-                Some((cause, time)) => {
-                    self.recorder.event(Event::Ejected).target(name).cause(cause).duration(time).record();
-                }
-                None => self.recorder.event(Event::Unejected).target(name).record(),
+    fn hosts(&self) -> MutexGuard<'_, Hosts> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// With the hosts locked, so that the record has the changes in their order.
+    #[cold]
+    fn record(&self, change: Change) {
+        let name = &self.servers[change.server];
+        match change.ejected {
+            Some((cause, time)) => {
+                self.recorder.event(Event::Ejected).target(name).cause(cause).duration(time).record();
             }
+            None => self.recorder.event(Event::Unejected).target(name).record(),
         }
     }
 }
 
 impl Policy for Arc<Detector> {
-    fn choosing(&self) -> Option<&dyn Choosing> {
-        Some(&**self)
+    fn ejected(&self) -> Servers {
+        self.hosts().ejected
     }
 
     fn ended(&self, end: &End) {
-        if let (Some(server), Ending::Status(code, _)) = (end.server, end.ending) {
-            self.act(|hosts| hosts.observe(server, code == Code::Ok, end.now).into_iter().collect());
+        let (Some(server), Ending::Status(code, _)) = (end.server, end.ending) else { return };
+        let mut hosts = self.hosts();
+        if let Some(change) = hosts.observe(server, code == Code::Ok, end.now) {
+            self.record(change);
         }
-    }
-}
-
-impl Choosing for Detector {
-    fn ejected(&self) -> Servers {
-        let hosts = &self.hosts.lock().unwrap_or_else(PoisonError::into_inner).hosts;
-        (0..hosts.len()).filter(|server| hosts[*server].ejected.is_some()).collect()
     }
 }
 
@@ -169,10 +170,11 @@ struct Change {
 }
 
 /// What is known of all servers.
-struct Hosts {
+pub(crate) struct Hosts {
     settings: OutlierDetection,
     entropy: Entropy,
     hosts: Vec<Host>,
+    ejected: Servers,
     /// So far; names their draws.
     sweeps: u64,
 }
@@ -182,8 +184,8 @@ struct Host {
     successes: usize,
     failures: usize,
     failures_in_a_row: usize,
-    /// Since when.
-    ejected: Option<Instant>,
+    /// When it was ejected last.
+    ejected_at: Instant,
     multiplier: u32,
 }
 
@@ -199,7 +201,7 @@ impl Host {
 
 impl Hosts {
     fn new(settings: OutlierDetection, servers: usize, entropy: Entropy) -> Self {
-        Self { settings, entropy, hosts: vec![Host::default(); servers], sweeps: 0 }
+        Self { settings, entropy, hosts: vec![Host::default(); servers], ejected: Servers::NONE, sweeps: 0 }
     }
 
     fn observe(&mut self, server: usize, succeeded: bool, now: Instant) -> Option<Change> {
@@ -209,10 +211,16 @@ impl Hosts {
             host.failures_in_a_row = 0;
             return None;
         }
+        self.failed(server, now)
+    }
+
+    #[cold]
+    fn failed(&mut self, server: usize, now: Instant) -> Option<Change> {
+        let host = &mut self.hosts[server];
         host.failures += 1;
         host.failures_in_a_row += 1;
         let (in_a_row, most) = (host.failures_in_a_row, self.settings.consecutive_errors);
-        if most == 0 || in_a_row < most || host.ejected.is_some() || !self.may_eject() {
+        if most == 0 || in_a_row < most || self.ejected.contains(server) || !self.may_eject() {
             return None;
         }
         self.hosts[server].failures_in_a_row = 0;
@@ -234,13 +242,11 @@ impl Hosts {
             self.eject_if_drawn("failure_percentage", server, percentage, now, cause, &mut changes);
         }
         for (server, host) in self.hosts.iter_mut().enumerate() {
-            match host.ejected {
-                None => host.multiplier = host.multiplier.saturating_sub(1),
-                Some(since) if now > since + lasts(&self.settings, host.multiplier) => {
-                    host.ejected = None;
-                    changes.push(Change { server, ejected: None });
-                }
-                Some(_) => {}
+            if !self.ejected.contains(server) {
+                host.multiplier = host.multiplier.saturating_sub(1);
+            } else if now > host.ejected_at + lasts(&self.settings, host.multiplier) {
+                self.ejected.set(server, false);
+                changes.push(Change { server, ejected: None });
             }
         }
         changes
@@ -289,7 +295,7 @@ impl Hosts {
         cause: String,
         changes: &mut Vec<Change>,
     ) {
-        if self.hosts[server].ejected.is_some() || !self.may_eject() {
+        if self.ejected.contains(server) || !self.may_eject() {
             return;
         }
         let stream = format!("outlier_detection.{algorithm}");
@@ -305,13 +311,14 @@ impl Hosts {
         if crate::bug::is(crate::bug::Bug::ManyEjections) {
             return true;
         }
-        let ejected = self.hosts.iter().filter(|host| host.ejected.is_some()).count();
+        let ejected = self.ejected.len();
         ejected == 0 || (ejected as f64) * 100.0 < self.settings.max_ejection_percent * self.hosts.len() as f64
     }
 
     fn eject(&mut self, server: usize, now: Instant, cause: String) -> Change {
         let host = &mut self.hosts[server];
-        host.ejected = Some(now);
+        host.ejected_at = now;
+        self.ejected.set(server, true);
         host.multiplier += 1;
         Change { server, ejected: Some((cause, self.settings.ejection_time(host.multiplier))) }
     }
@@ -359,7 +366,7 @@ mod tests {
         }
 
         fn ejected(&self) -> Vec<usize> {
-            (0..self.hosts.len()).filter(|server| self.hosts[*server].ejected.is_some()).collect()
+            self.ejected.iter().collect()
         }
     }
 

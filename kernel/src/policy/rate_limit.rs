@@ -35,12 +35,14 @@ table! {
 const LIMITED: Rejection = Rejection { code: Code::ResourceExhausted, cause: "rate limited" };
 
 impl Machine for RateLimit {
-    fn machine(&self, kit: &Kit<'_>) -> Option<Box<dyn Policy>> {
-        Some(Box::new(Limiter { world: kit.world.clone(), bucket: Mutex::new(Bucket::new(self)) }))
+    type Policy = Limiter;
+
+    fn machine(&self, kit: &Kit<'_>) -> Option<Limiter> {
+        Some(Limiter { world: kit.world.clone(), bucket: Mutex::new(Bucket::new(self)) })
     }
 }
 
-struct Limiter {
+pub(crate) struct Limiter {
     world: SharedWorld,
     bucket: Mutex<Bucket>,
 }
@@ -87,7 +89,9 @@ impl Bucket {
         let empty_at = self.empty_at.max(clock - self.capacity);
         let after = empty_at + self.token;
         let wait = after.saturating_sub(clock);
-        let at = Instant::from_nanos(now.as_nanos().saturating_add(u64::try_from(wait.div_ceil(self.per_nano)).ok()?));
+        // Dividing takes long.
+        let nanos = if wait == 0 { 0 } else { u64::try_from(wait.div_ceil(self.per_nano)).ok()? };
+        let at = Instant::from_nanos(now.as_nanos().saturating_add(nanos));
         if wait > self.max_wait || at > until {
             return None;
         }

@@ -10,7 +10,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -56,84 +56,95 @@ fn settle(budget: RetryBudget, raw: &<RetryBudget as KeyTable>::Raw) -> Result<R
 const SPENT: Rejection = Rejection { code: Code::Unavailable, cause: "retry budget spent" };
 
 impl Machine for RetryBudget {
-    fn machine(&self, _: &Kit<'_>) -> Option<Box<dyn Policy>> {
+    type Policy = Budget;
+
+    fn machine(&self, _: &Kit<'_>) -> Option<Budget> {
         Some(match (self.ttl, self.min_per_second) {
             (Some(ttl), Some(min_per_second)) => {
-                Box::new(Ledger { window: Mutex::new(Window::new(self.percent, ttl, min_per_second)) })
+                Budget::Finagle(Mutex::new(Window::new(self.percent, ttl, min_per_second)))
             }
-            _ => Box::new(UnderWay {
-                percent: self.percent,
-                min: self.min_retry_concurrency.unwrap_or(0),
-                counts: Mutex::default(),
-            }),
+            _ => Budget::Envoy(Mutex::new(UnderWay::new(self.percent, self.min_retry_concurrency.unwrap_or(0)))),
         })
     }
 }
 
-/// Envoy's.
-struct UnderWay {
-    percent: f64,
-    min: usize,
-    counts: Mutex<Counts>,
+pub(crate) enum Budget {
+    Envoy(Mutex<UnderWay>),
+    Finagle(Mutex<Window>),
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Counts {
+impl Budget {
+    fn envoy(&self) -> Option<MutexGuard<'_, UnderWay>> {
+        let Self::Envoy(under_way) = self else { return None };
+        Some(under_way.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn finagle(&self) -> Option<MutexGuard<'_, Window>> {
+        let Self::Finagle(window) = self else { return None };
+        Some(window.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Policy for Budget {
+    fn called(&self, now: Instant) {
+        if let Some(mut window) = self.finagle() {
+            window.deposit(now);
+        }
+    }
+
+    fn allows_extra(&self, now: Instant) -> Result<(), Rejection> {
+        let allowed = match self {
+            Self::Envoy(_) => self.envoy().is_some_and(|mut under_way| under_way.begin_retry()),
+            Self::Finagle(_) => self.finagle().is_some_and(|mut window| window.withdraw(now)),
+        };
+        if allowed { Ok(()) } else { Err(SPENT) }
+    }
+
+    fn extra_ended(&self) {
+        if let Some(mut under_way) = self.envoy() {
+            under_way.retries -= 1;
+        }
+    }
+
+    fn admit(&self, _: Instant, _: Instant) -> Admission<'_> {
+        if let Some(mut under_way) = self.envoy() {
+            under_way.attempts += 1;
+        }
+        Admission::Granted
+    }
+
+    fn ended(&self, _: &End) {
+        if let Some(mut under_way) = self.envoy() {
+            under_way.attempts -= 1;
+        }
+    }
+}
+
+/// What is under way.
+pub(crate) struct UnderWay {
+    percent: f64,
+    min: usize,
     attempts: usize,
     retries: usize,
 }
 
 impl UnderWay {
-    fn count(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-impl Policy for UnderWay {
-    fn admit(&self, _: Instant, _: Instant) -> Admission<'_> {
-        self.count(|counts| counts.attempts += 1);
-        Admission::Granted
+    fn new(percent: f64, min: usize) -> Self {
+        Self { percent, min, attempts: 0, retries: 0 }
     }
 
-    fn ended(&self, _: &End) {
-        self.count(|counts| counts.attempts -= 1);
-    }
-
-    fn allows_extra(&self, _: Instant) -> Result<(), Rejection> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let max = (counts.attempts as f64 * self.percent / 100.0).max(self.min as f64);
+    fn begin_retry(&mut self) -> bool {
+        let max = (self.attempts as f64 * self.percent / 100.0).max(self.min as f64);
         #[cfg(feature = "canaries")]
         let max = max + f64::from(u8::from(crate::bug::is(crate::bug::Bug::LargeBudget)));
-        if counts.retries as f64 + 1.0 > max {
-            return Err(SPENT);
-        }
-        counts.retries += 1;
-        Ok(())
-    }
-
-    fn extra_ended(&self) {
-        self.count(|counts| counts.retries -= 1);
-    }
-}
-
-/// Finagle's.
-struct Ledger {
-    window: Mutex<Window>,
-}
-
-impl Policy for Ledger {
-    fn called(&self, now: Instant) {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).deposit(now);
-    }
-
-    fn allows_extra(&self, now: Instant) -> Result<(), Rejection> {
-        let withdrawn = self.window.lock().unwrap_or_else(PoisonError::into_inner).withdraw(now);
-        if withdrawn { Ok(()) } else { Err(SPENT) }
+        let enough = self.retries as f64 + 1.0 <= max;
+        self.retries += usize::from(enough);
+        enough
     }
 }
 
 /// What was deposited and withdrawn of late.
-struct Window {
+pub(crate) struct Window {
     share: f64,
     /// Retries that are always there.
     reserve: f64,
@@ -242,7 +253,7 @@ mod tests {
 
     #[test]
     fn retries_under_way_are_a_share_of_the_attempts_under_way_but_never_less_than_the_minimum() {
-        let budget = UnderWay { percent: 20.0, min: 1, counts: Mutex::default() };
+        let budget = Budget::Envoy(Mutex::new(UnderWay::new(20.0, 1)));
         assert!(budget.allows_extra(at(0)).is_ok(), "the minimum");
         assert_eq!(budget.allows_extra(at(0)), Err(SPENT));
         (0..9).for_each(|_| assert!(matches!(budget.admit(at(0), at(0)), Admission::Granted)));

@@ -27,15 +27,17 @@ table! {
 const THROTTLED: Rejection = Rejection { code: Code::Unavailable, cause: "retry throttled" };
 
 impl Machine for RetryThrottling {
-    fn machine(&self, kit: &Kit<'_>) -> Option<Box<dyn Policy>> {
+    type Policy = Throttle;
+
+    fn machine(&self, kit: &Kit<'_>) -> Option<Throttle> {
         let client = kit.client;
         let codes = client.policies.hedging.as_ref().map(|hedging| &hedging.non_fatal_status_codes);
         let counted = codes.unwrap_or(&client.retry.retryable_status_codes).clone();
-        Some(Box::new(Throttle { tokens: Mutex::new(Tokens::new(self)), counted }))
+        Some(Throttle { tokens: Mutex::new(Tokens::new(self)), counted })
     }
 }
 
-struct Throttle {
+pub(crate) struct Throttle {
     tokens: Mutex<Tokens>,
     /// The statuses that are failures.
     counted: Vec<Code>,

@@ -6,11 +6,11 @@
 //! where all are new, Envoy's documentation says, slow start changes nothing.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use super::{Choosing, Kit, Machine, Policy, Servers};
+use super::{Kit, Machine, Policy, Servers};
 use crate::{
     record::{Event, Recorder},
     scenario::keys::{limits, table},
@@ -40,67 +40,70 @@ impl SlowStart {
 }
 
 impl Machine for SlowStart {
-    fn machine(&self, kit: &Kit<'_>) -> Option<Box<dyn Policy>> {
-        let servers = kit.servers.iter().map(|name| Server { name: name.clone(), good: true, since: None }).collect();
-        Some(Box::new(Starting {
-            settings: self.clone(),
-            recorder: kit.recorder.clone(),
-            servers: Mutex::new(servers),
-        }))
+    type Policy = Starting;
+
+    fn machine(&self, kit: &Kit<'_>) -> Option<Starting> {
+        let good = Servers::below(kit.servers.len());
+        let starts = Starts { good, starting: Servers::NONE, since: vec![Instant::START; kit.servers.len()] };
+        let (recorder, servers) = (kit.recorder.clone(), kit.servers.clone());
+        Some(Starting { settings: self.clone(), recorder, servers, starts: Mutex::new(starts) })
     }
 }
 
-struct Starting {
+pub(crate) struct Starting {
     settings: SlowStart,
     recorder: Recorder,
-    servers: Mutex<Vec<Server>>,
+    servers: Arc<[String]>,
+    starts: Mutex<Starts>,
 }
 
-struct Server {
-    name: String,
-    /// Whether it was good to ask when last looked at.
-    good: bool,
-    /// When it came back.
-    since: Option<Instant>,
+struct Starts {
+    /// Those that were good to ask when last looked at.
+    good: Servers,
+    /// Those that have come back, and had not been back for the whole window when last looked at.
+    starting: Servers,
+    /// When they came back.
+    since: Vec<Instant>,
 }
 
 impl Starting {
-    fn servers(&self) -> MutexGuard<'_, Vec<Server>> {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn starts(&self) -> MutexGuard<'_, Starts> {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cold]
+    fn begin(&self, starts: &mut Starts, back: Servers, now: Instant) {
+        for server in back.iter() {
+            starts.starting.set(server, true);
+            starts.since[server] = now;
+            let event = self.recorder.event(Event::SlowStart).target(&self.servers[server]);
+            event.duration(self.settings.slow_start_window).record();
+        }
     }
 }
 
 impl Policy for Starting {
-    fn choosing(&self) -> Option<&dyn Choosing> {
-        Some(self)
-    }
-}
-
-impl Choosing for Starting {
     fn sees(&self, candidates: Servers, now: Instant) {
-        let mut servers = self.servers();
-        for (index, server) in servers.iter_mut().enumerate() {
-            let good = candidates.contains(index);
-            if good && !server.good {
-                server.since = Some(now);
-                self.recorder
-                    .event(Event::SlowStart)
-                    .target(&server.name)
-                    .duration(self.settings.slow_start_window)
-                    .record();
-            }
-            server.good = good;
+        let mut starts = self.starts();
+        let back = candidates.without(starts.good);
+        starts.good = candidates;
+        if !back.is_empty() {
+            self.begin(&mut starts, back, now);
         }
     }
 
     fn light(&self, now: Instant) -> Servers {
-        let window = self.settings.slow_start_window;
-        let is_light = |server: &Server| server.since.is_some_and(|since| now.since(since) < window);
-        self.servers().iter().enumerate().filter(|(_, server)| is_light(server)).map(|(index, _)| index).collect()
+        let mut starts = self.starts();
+        if !starts.starting.is_empty() {
+            let is_light = |server: &usize| now.since(starts.since[*server]) < self.settings.slow_start_window;
+            starts.starting = starts.starting.iter().filter(is_light).collect();
+        }
+        starts.starting
     }
 
     fn weighs(&self, server: usize, now: Instant) -> f64 {
-        self.servers()[server].since.map_or(1.0, |since| self.settings.weight(now.since(since)))
+        let starts = self.starts();
+        if starts.starting.contains(server) { self.settings.weight(now.since(starts.since[server])) } else { 1.0 }
     }
 }
 
