@@ -1,5 +1,5 @@
 //! Short ways to write a policy, so that one `--set` switches it: `client.hedging = "off"` is as if its table were not there,
-//! and `client.hedging = "50ms"` is the table with that delay.
+//! and so is `servers.admission = "off"`; `client.hedging = "50ms"` is the table with that delay.
 
 use toml::{
     Spanned,
@@ -10,8 +10,8 @@ use crate::policy::each_policy;
 
 macro_rules! keys {
     ($($key:ident: $table:ident,)*) => {
-        /// The policies' keys in `[client]`.
-        const KEYS: &[&str] = &[$( stringify!($key), )*];
+        /// The tables that can be off, by the table that they are in.
+        const SWITCHED: &[(&str, &[&str])] = &[("client", &[$( stringify!($key), )*]), ("servers", &["admission"])];
     };
 }
 
@@ -19,13 +19,15 @@ each_policy!(keys);
 
 /// Writes the short forms out.
 pub(super) fn expand(document: &mut Spanned<DeTable<'_>>) {
-    let Some(DeValue::Table(client)) = document.get_mut().get_mut("client").map(Spanned::get_mut) else { return };
-    for key in KEYS {
-        if client.get(*key).and_then(|value| value.get_ref().as_str()) == Some("off") {
-            client.remove(*key);
+    for (table, keys) in SWITCHED {
+        let Some(table) = table_mut(document, table) else { continue };
+        for key in *keys {
+            if table.get(*key).and_then(|value| value.get_ref().as_str()) == Some("off") {
+                table.remove(*key);
+            }
         }
     }
-    if let Some(hedging) = client.get_mut("hedging")
+    if let Some(hedging) = table_mut(document, "client").and_then(|client| client.get_mut("hedging"))
         && hedging.get_ref().is_str()
     {
         let span = hedging.span();
@@ -33,5 +35,34 @@ pub(super) fn expand(document: &mut Spanned<DeTable<'_>>) {
         if let DeValue::Table(table) = hedging.get_mut() {
             table.insert(Spanned::new(span.clone(), "hedging_delay".into()), Spanned::new(span, delay));
         }
+    }
+}
+
+fn table_mut<'a, 'source>(document: &'a mut Spanned<DeTable<'source>>, key: &str) -> Option<&'a mut DeTable<'source>> {
+    match document.get_mut().get_mut(key)?.get_mut() {
+        DeValue::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{policy::Policies, scenario::Scenario};
+
+    #[test]
+    fn what_is_off_is_as_if_its_table_were_not_there() {
+        let text = include_str!("../../tests/example.toml");
+        let parse = |settings: &[String]| Scenario::parse("story.toml", text, settings).unwrap();
+        let keys: Vec<_> = super::SWITCHED
+            .iter()
+            .flat_map(|(table, keys)| keys.iter().map(move |key| format!("{table}.{key}")))
+            .collect();
+        let with = |value: &'static str| keys.iter().map(move |key| format!("{key}={value}"));
+        let on: Vec<_> = ["client.retry.max_attempts=1".to_owned()].into_iter().chain(with("{}")).collect();
+        let as_written = parse(&on);
+        assert!(as_written.servers.admission.is_some() && as_written.client.policies.slow_start.is_some());
+        let off: Vec<_> = on.into_iter().chain(with("off")).collect();
+        let switched = parse(&off);
+        assert_eq!((switched.servers.admission, switched.client.policies), (None, Policies::default()));
     }
 }

@@ -204,6 +204,7 @@ impl<R: Rng> Draw<R> {
             }
         }
         self.either(&[("servers.admission", ADMISSION)]);
+        self.off_unless_drawn("servers.admission");
         // It limits something only if there is room for more.
         if self.settings.iter().any(|set| set.contains("max_concurrent_requests")) {
             self.replace("servers.queue", "64");
