@@ -4,6 +4,8 @@
 //! ratio is the median over the turns, so that a busy machine slows both alike. Times in absolute units are of this
 //! machine as it was; the load average printed first says how busy that is.
 
+#[path = "../../sim/benches/simulation/all_policies.rs"]
+mod all_policies;
 #[path = "processes/calls.rs"]
 mod calls;
 #[path = "processes/client.rs"]

@@ -3,6 +3,8 @@
 //! `cargo bench -p sim`. Each figure and its baseline take turns, and the ratio is that of the fastest rounds, so that
 //! a busy machine slows both alike. A simulation runs on one thread; `sweep` and `grid` play several at a time.
 
+#[path = "simulation/all_policies.rs"]
+mod all_policies;
 #[path = "simulation/duplex.rs"]
 mod duplex;
 #[path = "simulation/idle.rs"]
@@ -14,6 +16,7 @@ mod rounds;
 
 use std::{path::Path, sync::atomic::AtomicU64, time::Duration};
 
+use all_policies::{CACHE, OTHERS};
 use kernel::{
     record::folder::{RunFolder, RunInfo},
     scenario::Scenario,
@@ -90,28 +93,10 @@ fn per_request() {
     println!();
 }
 
-/// What every policy at once adds to a call, against the same call over a pipe in memory. None of them decides anything: the
-/// cache knows nothing for longer than a nanosecond, the limits are high.
+/// What every policy at once adds to a call, against the same call over a pipe in memory.
 fn policies() {
     const REQUESTS: u64 = 500;
     const TURNS: usize = 400;
-    const CACHE: [&str; 2] = ["client.cache.ttl=1ns", "client.fallback.kind=stale"];
-    const OTHERS: [&str; 14] = [
-        "client.wait_for_ready=true",
-        "client.load_balancing.policy=peak_ewma",
-        "client.retry_throttling.max_tokens=10",
-        "client.retry_budget.percent=20",
-        "client.circuit_breaker.scope=server",
-        "client.circuit_breaker.consecutive_failures=5",
-        "client.circuit_breaker.failure_rate_threshold=50",
-        "client.circuit_breaker.slow_call_duration_threshold=5s",
-        "client.rate_limit.limit=100000",
-        "client.bulkhead.max_concurrent_calls=1000",
-        "client.outlier_detection.success_rate={ minimum_hosts = 2 }",
-        "client.outlier_detection.failure_percentage={ minimum_hosts = 2 }",
-        "client.outlier_detection.interval=1s",
-        "client.slow_start.slow_start_window=30s",
-    ];
     let seconds = format!("duration=\"{}s\"", REQUESTS / 10);
     let calls = [&*seconds, "workload.sizes=[\"256x256\"]"];
     let [none, others, all] = [&[][..], &OTHERS, &[&OTHERS[..], &CACHE].concat()]

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use futures_util::future::join_all;
@@ -18,6 +19,7 @@ use kernel::{
     workload::pictures::{Gallery, Picture},
     world::SharedWorld,
 };
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
 use crate::server::{NAME, Server};
@@ -50,7 +52,9 @@ pub(crate) fn print(size: &str, callers: usize, without: &Rounds, with: &Rounds)
 /// How a round went.
 pub(crate) struct Round {
     pub(crate) per_second: f64,
-    /// In microseconds.
+    /// Microseconds of this process's time for each call.
+    processor: f64,
+    /// In nanoseconds.
     latencies: Vec<u64>,
 }
 
@@ -63,7 +67,7 @@ pub(crate) async fn round<F: Future<Output = ()> + Send>(
     call: impl Fn(u64) -> F + Send + Sync + 'static,
 ) -> Round {
     let (next, call) = (Arc::new(AtomicUsize::new(0)), Arc::new(call));
-    let start = world.now();
+    let (start, processor) = (world.now(), processor_time());
     let callers = (0..callers).map(|_| {
         let (here, next, call) = (world.clone(), next.clone(), call.clone());
         let (done, latencies) = oneshot::channel();
@@ -83,7 +87,14 @@ pub(crate) async fn round<F: Future<Output = ()> + Send>(
         async { latencies.await.expect("no call panics") }
     });
     let latencies = join_all(callers).await.concat();
-    Round { per_second: calls as f64 / world.now().since(start).as_secs_f64(), latencies }
+    let processor = (processor_time() - processor).as_secs_f64() * 1e6 / calls as f64;
+    Round { per_second: calls as f64 / world.now().since(start).as_secs_f64(), processor, latencies }
+}
+
+/// That all threads of this process have taken so far.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Rounds of the same kind.
@@ -105,10 +116,25 @@ impl Rounds {
     /// Throughput over that of `other`'s rounds, which these took turns with: the median over the turns, as a machine that is
     /// slow for a while slows both rounds of a turn.
     pub(crate) fn ratio(&self, other: &Self) -> f64 {
-        let turns = self.rounds.iter().zip(&other.rounds);
-        let mut ratios: Vec<_> = turns.map(|(round, other)| round.per_second / other.per_second).collect();
-        ratios.sort_unstable_by(f64::total_cmp);
-        ratios[ratios.len() / 2]
+        self.median_with(other, |round, other| round.per_second / other.per_second)
+    }
+
+    /// What a call takes of this process's time, in microseconds.
+    pub(crate) fn processor(&self) -> f64 {
+        self.median_with(self, |round, _| round.processor)
+    }
+
+    /// What it takes beyond what one of `other`'s does, in microseconds, and as a share of that.
+    pub(crate) fn added_to(&self, other: &Self) -> (f64, f64) {
+        let added = self.median_with(other, |round, other| round.processor - other.processor);
+        (added, self.median_with(other, |round, other| round.processor / other.processor - 1.0))
+    }
+
+    fn median_with(&self, other: &Self, of: impl Fn(&Round, &Round) -> f64) -> f64 {
+        let mut figures: Vec<_> =
+            self.rounds.iter().zip(&other.rounds).map(|(round, other)| of(round, other)).collect();
+        figures.sort_unstable_by(f64::total_cmp);
+        figures[figures.len() / 2]
     }
 
     /// A percentile over all rounds, in microseconds.
