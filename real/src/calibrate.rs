@@ -62,7 +62,7 @@ pub struct CalibrateArgs {
     anyway: bool,
 }
 
-/// Measures this host for a minute and a half, and writes what it found.
+/// Measures this host for two minutes, and writes what it found.
 pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     // What cannot be written should be known before it is measured.
     let parent = args.out.parent().unwrap_or(Path::new(""));

@@ -80,6 +80,11 @@ pub enum Workload {
 }
 
 impl Workload {
+    /// The names of all there are.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        WorkloadName::NAMES.iter().map(|(_, name)| *name)
+    }
+
     /// As scenario files write it.
     pub fn name(&self) -> &'static str {
         WorkloadName::from(self).to_name()

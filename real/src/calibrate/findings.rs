@@ -88,6 +88,14 @@ impl Findings {
         table.render()
     }
 
+    /// How long workers are held by a workload, and by what size of it.
+    fn services(&self) -> impl Iterator<Item = (&str, &str, &Samples)> {
+        let others = self.told.others.iter().map(|(workload, merged)| (*workload, merged));
+        [("sobel", &self.told.computing)].into_iter().chain(others).flat_map(|(workload, merged)| {
+            merged.by_size.iter().map(move |(size, way)| (workload, size.as_str(), &way.held))
+        })
+    }
+
     fn lines(&self) -> Vec<Line<'_>> {
         let Processes { exec_to_listen, exit, round_trip } = &self.processes;
         let plain = |what: &str, samples| Line { what: what.to_owned(), samples, matters: false };
@@ -100,9 +108,9 @@ impl Findings {
             plain("client's timers, late by", &self.told.waiting.client_late),
             Line { what: "servers' timers, late by".to_owned(), samples: &self.server_late, matters: true },
         ];
-        for (size, way) in &self.told.computing.by_size {
-            let what = format!("{size}: service");
-            lines.push(Line { what, samples: &way.held, matters: true });
+        for (workload, size, samples) in self.services() {
+            // Answering with data is a matter of a few microseconds, whichever way they go.
+            lines.push(Line { what: format!("{size}: service"), samples, matters: workload != "backend" });
         }
         for (size, way) in &self.told.waiting.by_size {
             let line = |what, samples| Line { what: format!("{size}: {what}"), samples, matters: true };
@@ -146,16 +154,17 @@ impl Findings {
         line(&format!("# {}", about(&self.server_late)));
         line(&format!("server_late_us = {}", written(&self.server_late)));
 
-        for (size, way) in &self.told.computing.by_size {
+        for (workload, size, samples) in self.services() {
             line("\n[[service_time]]");
-            line("workload = \"sobel\"");
-            line(&format!("units = {}        # {size}", pixels(size)));
-            line(&format!("# {}", about(&way.held)));
-            line(&format!("us = {}", written(&way.held)));
+            line(&format!("workload = \"{workload}\""));
+            line(&format!("units = {}        # {size}", units(size)));
+            line(&format!("# {}", about(samples)));
+            line(&format!("us = {}", written(samples)));
         }
         for (size, way) in &self.told.waiting.by_size {
             line("\n[[message]]");
-            line(&format!("bytes = {}        # {size}", pixels(size)));
+            // An image has a byte a pixel, and is as large on its way back.
+            line(&format!("bytes = {}        # {size}", units(size)));
             line(&format!("# {}", about(&way.to_server)));
             line(&format!("to_server_us = {}", written(&way.to_server)));
             line(&format!("# {}", about(&way.to_client)));
@@ -174,9 +183,12 @@ fn beyond(shaped: &Merged) -> Samples {
     beyond
 }
 
-/// An image of a size has a byte a pixel, and is as large on its way back.
-fn pixels(size: &str) -> u64 {
-    size.parse::<Size>().map_or(1, |size| u64::from(size.width) * u64::from(size.height))
+/// How much work an input is by what rows call its size: the pixels of `64x64`, the nodes and edges of `2000+6000`, or one.
+fn units(size: &str) -> u64 {
+    if let Ok(Size { width, height }) = size.parse() {
+        return u64::from(width) * u64::from(height);
+    }
+    size.split('+').map(str::parse::<u64>).sum::<Result<_, _>>().unwrap_or(1)
 }
 
 /// The number of samples and their spread.
@@ -218,6 +230,9 @@ mod tests {
             told.computing.add(observed(held));
             told.waiting.add(observed(70.0));
             told.shaped.add(observed(70.0));
+            let way = Way { to_server: vec![200.0; 5], held: vec![7.0; 5], to_client: vec![300.0; 5] };
+            let by_size = BTreeMap::from([("data".to_owned(), way)]);
+            told.others.entry("backend").or_default().add(Observed { by_size, ..Observed::default() });
         }
         let processes = Processes {
             exec_to_listen: Samples::of(vec![4_000.0, 5_000.0]),
@@ -228,13 +243,17 @@ mod tests {
         Findings::of(&host, "2026-01-01T00:00:00Z", processes, told)
     }
 
+    fn read(text: &str) -> Calibration {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("calibration.toml");
+        std::fs::write(&file, text).unwrap();
+        Calibration::load(&file).unwrap()
+    }
+
     /// What is written is read by the program it is written for, and says there what was measured.
     #[test]
     fn the_simulation_reads_the_calibration_and_takes_the_times_that_were_measured() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("calibration.toml");
-        std::fs::write(&file, findings(100.0).to_toml()).unwrap();
-        let calibration = Calibration::load(&file).unwrap();
+        let calibration = read(&findings(100.0).to_toml());
         let text = "name = 's'\nduration = '3s'\nworkload.sizes = ['64x64']\nload.rate = 1\nservers.replicas = 1\n\
                     [servers]\nservice_time_min = '10ms'\n";
         let text = text.replace("servers.replicas = 1\n[servers]", "[servers]\nreplicas = 1");
@@ -244,6 +263,16 @@ mod tests {
         let way = Way { to_server: vec![200.0; 2], held: vec![70.0; 2], to_client: vec![300.0; 2] };
         assert_eq!(again.client_late, [30.0; 2]);
         assert_eq!(again.by_size["64x64"], way);
+    }
+
+    /// So that scenarios of every workload can be played with it.
+    #[test]
+    fn other_workloads_are_in_the_calibration_with_their_units() {
+        let text = findings(100.0).to_toml();
+        let at = text.find("workload = \"backend\"\nunits = 1 ").unwrap();
+        assert!(text[at..].lines().nth(3).unwrap().starts_with("us = [[0.0, 7.0]"), "{text}");
+        assert_eq!([units("64x32"), units("2000+6000"), units("data")], [2_048, 8_000, 1]);
+        assert!(read(&text).knows("backend"));
     }
 
     #[test]
