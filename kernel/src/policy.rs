@@ -127,7 +127,10 @@ pub(crate) trait Machine {
     /// [`Infallible`], which there is none of, if it acts around calls instead of at the seams of an attempt, as a cache does.
     type Policy: Policy;
 
-    fn machine(&self, kit: &Kit<'_>) -> Option<Self::Policy>;
+    fn machine(&self, kit: &Kit<'_>) -> Option<Self::Policy> {
+        let _ = kit;
+        None
+    }
 }
 
 impl Policy for Infallible {}

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
-use super::{Kit, Machine};
+use super::Machine;
 use crate::{
     scenario::keys::{limits, table},
     time::Instant,
@@ -28,10 +28,6 @@ table! {
 
 impl Machine for Cache {
     type Policy = Infallible;
-
-    fn machine(&self, _: &Kit<'_>) -> Option<Infallible> {
-        None
-    }
 }
 
 /// The answers that are kept.

@@ -123,7 +123,7 @@ pub(crate) struct Breakers {
 /// Breakers by server, or that of the service as the first one.
 struct Group {
     breakers: Vec<Breaker>,
-    /// What there is to know of most, most of the time.
+    /// The others need not be looked at for an attempt, and most are closed most of the time.
     not_closed: Servers,
 }
 

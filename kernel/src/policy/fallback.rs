@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 
-use super::{Kit, Machine};
+use super::Machine;
 use crate::{
     scenario::keys::{Named, table},
     status::Code,
@@ -45,8 +45,4 @@ impl Named for FallbackKind {
 
 impl Machine for Fallback {
     type Policy = Infallible;
-
-    fn machine(&self, _: &Kit<'_>) -> Option<Infallible> {
-        None
-    }
 }

@@ -16,7 +16,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use super::{Kit, Machine, Pushback};
+use super::{Machine, Pushback};
 use crate::{
     scenario::keys::{limits, table},
     status::Code,
@@ -38,10 +38,6 @@ table! {
 
 impl Machine for Hedging {
     type Policy = Infallible;
-
-    fn machine(&self, _: &Kit<'_>) -> Option<Infallible> {
-        None
-    }
 }
 
 /// When a call sends its attempts.

@@ -68,6 +68,7 @@ impl Machine for RetryBudget {
     }
 }
 
+/// Whose budget it is.
 pub(crate) enum Budget {
     Envoy(Mutex<UnderWay>),
     Finagle(Mutex<Window>),
@@ -93,10 +94,8 @@ impl Policy for Budget {
     }
 
     fn allows_extra(&self, now: Instant) -> Result<(), Rejection> {
-        let allowed = match self {
-            Self::Envoy(_) => self.envoy().is_some_and(|mut under_way| under_way.begin_retry()),
-            Self::Finagle(_) => self.finagle().is_some_and(|mut window| window.withdraw(now)),
-        };
+        let allowed = self.envoy().is_some_and(|mut under_way| under_way.begin_retry())
+            || self.finagle().is_some_and(|mut window| window.withdraw(now));
         if allowed { Ok(()) } else { Err(SPENT) }
     }
 
