@@ -22,6 +22,8 @@ mod pace;
 mod python;
 #[path = "processes/server.rs"]
 mod server;
+#[path = "../../sim/benches/simulation/turns.rs"]
+mod turns;
 
 /// A part by its name; all without one.
 fn main() {

@@ -13,6 +13,8 @@ mod idle;
 mod many;
 #[path = "simulation/rounds.rs"]
 mod rounds;
+#[path = "simulation/turns.rs"]
+mod turns;
 
 use std::{path::Path, sync::atomic::AtomicU64, time::Duration};
 

@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use futures_util::future::join_all;
@@ -19,10 +18,12 @@ use kernel::{
     workload::pictures::{Gallery, Picture},
     world::SharedWorld,
 };
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
-use crate::server::{NAME, Server};
+use crate::{
+    server::{NAME, Server},
+    turns::processor_time,
+};
 
 /// The pictures that calls carry.
 pub(crate) fn pictures(size: &str) -> Arc<[Picture]> {
@@ -89,12 +90,6 @@ pub(crate) async fn round<F: Future<Output = ()> + Send>(
     let latencies = join_all(callers).await.concat();
     let processor = (processor_time() - processor).as_secs_f64() * 1e6 / calls as f64;
     Round { per_second: calls as f64 / world.now().since(start).as_secs_f64(), processor, latencies }
-}
-
-/// That all threads of this process have taken so far.
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Rounds of the same kind.

@@ -24,6 +24,7 @@ use crate::{
     all_policies::{CACHE, OTHERS},
     calls::{LOADS, ROUNDS, Round, Rounds, pictures, print, processing, round, serving},
     server::{NAME, Server},
+    turns::order,
 };
 
 /// The defaults: health checks, round robin, retries.
@@ -42,12 +43,7 @@ pub(crate) fn cost() {
             let pictures = pictures(size);
             let mut rounds: [Rounds; 3] = Default::default();
             for turn in 0..ROUNDS {
-                // Each finds the machine as each of the others leaves it, in turn.
-                let mut order = [turn % 3, (turn + 1) % 3, (turn + 2) % 3];
-                if turn % 2 == 1 {
-                    order.reverse();
-                }
-                for side in order {
+                for side in order(3, turn) {
                     let round = match side.checked_sub(1) {
                         None => processing(&world, callers, calls, &direct, &pictures).await,
                         Some(client) => resilient[client].round(&world, callers, calls, &pictures).await,

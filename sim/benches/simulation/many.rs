@@ -11,7 +11,7 @@ use sim::{
     sweep::{Pool, Sweep, Variant},
 };
 
-use crate::rounds::{compare, processor_time};
+use crate::rounds::{compare, processor_time_of};
 
 /// Of each number of threads.
 const ROUNDS: usize = 5;
@@ -43,8 +43,8 @@ fn scaling(name: &str, settings: &[&str], axes: &[&str], seeds: u64) {
     let (mut cpu_of_one, mut cpu_of_two) = (Duration::MAX, Duration::MAX);
     let (one, two) = compare(
         ROUNDS,
-        || cpu_of_one = cpu_of_one.min(processor_time(|| play(&sweep, 1))),
-        || cpu_of_two = cpu_of_two.min(processor_time(|| play(&sweep, 2))),
+        || cpu_of_one = cpu_of_one.min(processor_time_of(|| play(&sweep, 1))),
+        || cpu_of_two = cpu_of_two.min(processor_time_of(|| play(&sweep, 2))),
     );
     let rate = |time: Duration| sweep.count() as f64 / time.as_secs_f64();
     println!("{name}, {} runs", sweep.count());

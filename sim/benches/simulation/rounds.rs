@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::turns::{order, processor_time};
 
 /// The fastest of `rounds` runs of each of two, taking turns.
 pub(crate) fn compare(rounds: usize, mut ours: impl FnMut(), mut baseline: impl FnMut()) -> (Duration, Duration) {
@@ -24,7 +24,7 @@ pub(crate) fn medians_of_turns<const RUNS: usize, const FIGURES: usize>(
     let mut turn = |turn: usize| {
         let mut seconds = [0.0; RUNS];
         for run in order(RUNS, turn) {
-            seconds[run] = processor_time(&mut runs[run]).as_secs_f64();
+            seconds[run] = processor_time_of(&mut runs[run]).as_secs_f64();
         }
         figures(seconds)
     };
@@ -36,25 +36,11 @@ pub(crate) fn medians_of_turns<const RUNS: usize, const FIGURES: usize>(
     })
 }
 
-/// Who runs when in a turn. Each of an even number finds the machine as each of the others leaves it, as often: Williams'
-/// Latin square, whose rows are 0, 1, -1, 2, -2, ... from another start.
-fn order(runs: usize, turn: usize) -> impl Iterator<Item = usize> {
-    (0..runs).map(move |place| {
-        let step = place.div_ceil(2);
-        (turn + if place % 2 == 1 { step } else { runs - step }) % runs
-    })
-}
-
-/// What all threads of this process took together: on a machine that has other things to do it tells better than the wall
-/// clock what something costs.
-pub(crate) fn processor_time(work: impl FnOnce()) -> Duration {
-    let now = || {
-        let time = clock_gettime(ClockId::ProcessCPUTime);
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    };
-    let start = now();
+/// What this process takes for `work`.
+pub(crate) fn processor_time_of(work: impl FnOnce()) -> Duration {
+    let start = processor_time();
     work();
-    now() - start
+    processor_time() - start
 }
 
 /// The fastest of `rounds` runs.
