@@ -18,8 +18,7 @@
 //! | [`nemesis`] | plays the fault timeline |
 //! | [`record`] | rows, and the run folder |
 //! | [`measure`] | metrics, phases, recovery, the verdict |
-//! | [`many`] | many runs: seeds, shards, variants, and what their rows add up to |
-//! | [`tip`] | where runs tip along a setting: ranges, the test of each value, the search, its folder |
+//! | [`experiment`] | experiments of many runs: a sweep of seeds and settings, the threshold of a setting |
 //! | [`invariant`] | what holds of every run, whatever its scenario |
 //! | [`memory`] | what becomes of memory that is freed |
 //! | [`cli`] | options, exit codes and the closing account of both commands |
@@ -31,10 +30,10 @@ pub mod cli;
 pub mod client;
 pub mod distribution;
 pub mod entropy;
+pub mod experiment;
 pub mod invariant;
 pub mod link;
 pub mod load;
-pub mod many;
 pub mod measure;
 pub mod memory;
 pub mod nemesis;
@@ -45,7 +44,6 @@ pub mod scenario;
 pub mod server;
 pub mod status;
 pub mod time;
-pub mod tip;
 mod transport;
 pub mod workload;
 pub mod world;

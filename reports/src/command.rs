@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use kernel::{
     cli::{Exit, Failure},
-    many::{RunRow, Runs, merge},
-    tip::Tip,
+    experiment::{
+        sweep::{RunRow, Runs, merge},
+        threshold::Tip,
+    },
 };
 
 pub use self::options::{Command, FidelityOptions, MergeOptions, Options};

@@ -10,8 +10,8 @@
 //! | [`analyse`] | one run | [`analyse::Analysis`]: faults, episodes, lanes |
 //! | [`compare`] | several runs | [`compare::Comparison`]: sides, differences, [distances](compare::distance) |
 //! | [`fidelity`] | a campaign of runs in both worlds | [`fidelity::Fidelity`]: how far the simulation is from reality |
-//! | [`many`] | a sweep, or a grid of settings | [`many::Many`]: what `kernel::many` says of it, and how it is drawn |
-//! | [`tipping`] | a search for where runs tip | [`tipping::Tipping`]: what `kernel::tip` says of it |
+//! | [`many`] | a sweep, or a grid of settings | [`many::Many`]: what `kernel::experiment::sweep` says of it, and how it is drawn |
+//! | [`tipping`] | a search for where runs tip | [`tipping::Tipping`]: what `kernel::experiment::threshold` says of it |
 //! | [`figure`] | either | plots as data |
 //! | [`draw`] | a figure | SVG, PNG |
 //! | [`text`], [`page`] | either | plain text, HTML |

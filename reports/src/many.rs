@@ -1,12 +1,12 @@
 //! Many runs of one scenario: a sweep over seeds, or a grid of settings.
 //!
-//! What they come to is `kernel::many`'s to say. Here is what is to be remarked on their folder, and how a grid goes
-//! onto plots.
+//! What they come to is `kernel::experiment::sweep`'s to say. Here is what is to be remarked on their folder, and how
+//! a grid goes onto plots.
 
 mod layout;
 
 use kernel::{
-    many::{Account, Runs, Shard},
+    experiment::sweep::{Account, Runs, Shard},
     scenario::Scenario,
 };
 use serde_json::{Value, json};

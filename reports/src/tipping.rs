@@ -1,10 +1,10 @@
 //! A search for boundaries: where runs tip along a setting, or along two.
 //!
-//! What was found is `kernel::tip`'s to say. Here is what goes with it into a report.
+//! What was found is `kernel::experiment::threshold`'s to say. Here is what goes with it into a report.
 
 use kernel::{
+    experiment::threshold::{Crossing, Point, Tip},
     scenario::Scenario,
-    tip::{Crossing, Point, Tip},
 };
 use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
     cli::{Exit, Failure, RunArgs},
-    many::{Account, Axis, Identity, Origin, Overview, RunRow, Seeds, Shard, grid},
+    experiment::sweep::{Account, Axis, Identity, Origin, Overview, RunRow, Seeds, Shard, grid},
     record::folder::sha256,
     scenario::{Scenario, ScenarioError},
 };

@@ -11,7 +11,7 @@ mod pool;
 use std::sync::atomic::AtomicU64;
 
 use kernel::{
-    many::{RunRow, Seeds, Shard},
+    experiment::sweep::{RunRow, Seeds, Shard},
     scenario::Scenario,
 };
 

@@ -13,12 +13,14 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
     cli::{Exit, Failure},
-    many::{Origin, RunRow, Seeds, Shard},
-    scenario::Scenario,
-    tip::{
-        Ballot, Crossing, Identity, Judged, Ladder, Point, Range, RangeError, Rule, Side, Sides, Tip, TipError,
-        decisions, search,
+    experiment::{
+        sweep::{Origin, RunRow, Seeds, Shard},
+        threshold::{
+            Ballot, Crossing, Identity, Judged, Ladder, Point, Range, RangeError, Rule, Side, Sides, Tip, TipError,
+            decisions, search,
+        },
     },
+    scenario::Scenario,
 };
 use sim::{
     calibration::Calibration,

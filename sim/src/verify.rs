@@ -19,7 +19,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
     cli::{Exit, Failure},
-    many::Seeds,
+    experiment::sweep::Seeds,
     measure::text::table::{Align, Table},
     scenario::Scenario,
 };

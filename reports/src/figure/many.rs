@@ -4,7 +4,7 @@ mod grid;
 mod sweep;
 
 use kernel::{
-    many::Account,
+    experiment::sweep::Account,
     scenario::{Metric, Unit},
 };
 

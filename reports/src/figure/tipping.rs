@@ -1,6 +1,6 @@
 //! The plot of a search for boundaries: the share of runs that go well along a setting, or the plane of two settings.
 
-use kernel::tip::{Point, Range, Scale as Values, Side, Spacing};
+use kernel::experiment::threshold::{Point, Range, Scale as Values, Side, Spacing};
 
 use super::{Axis, Band, Colour, Figure, Layer, Mark, Panel, Scale, Shape, Ticks};
 use crate::tipping::Tipping;
@@ -169,9 +169,11 @@ fn lines(tipping: &Tipping) -> Vec<Vec<Bracket>> {
 #[cfg(test)]
 mod tests {
     use kernel::{
-        many::Origin,
+        experiment::{
+            sweep::Origin,
+            threshold::{Crossing, Identity, Judged, Rule, Tip},
+        },
         record::folder::CalibrationInfo,
-        tip::{Crossing, Identity, Judged, Rule, Tip},
     };
 
     use super::*;

@@ -2,7 +2,7 @@
 //! combination of the others.
 
 use kernel::{
-    many::{Axis, Identity},
+    experiment::sweep::{Axis, Identity},
     scenario::duration,
 };
 
@@ -117,7 +117,7 @@ fn found_or<T>(items: &mut Vec<T>, is_it: impl Fn(&T) -> bool, new: impl FnOnce(
 #[cfg(test)]
 mod tests {
     use kernel::{
-        many::{Origin, Seeds, Shard, grid},
+        experiment::sweep::{Origin, Seeds, Shard, grid},
         record::folder::CalibrationInfo,
     };
 

@@ -1,6 +1,6 @@
 //! The page of many runs.
 
-use kernel::many::Account;
+use kernel::experiment::sweep::Account;
 
 use super::{aligned, document, escaped, notes, plots};
 use crate::{figure::Figure, many::Many};
@@ -58,7 +58,7 @@ fn headed(title: &str, content: &str) -> String {
 }
 
 fn worst(many: &Many, account: &Account<'_>) -> String {
-    let run = |worst: kernel::many::Worst| {
+    let run = |worst: kernel::experiment::sweep::Worst| {
         let variant = match many.layout {
             Some(_) => format!("variant {}, ", worst.variant),
             None => String::new(),

@@ -40,7 +40,7 @@ fn numbers(tipping: &Tipping) -> String {
 
 /// A run on each side.
 fn replays(tipping: &Tipping) -> String {
-    let replay = |(side, replay): &(kernel::tip::Side, String)| {
+    let replay = |(side, replay): &(kernel::experiment::threshold::Side, String)| {
         format!("<p>a run that {}</p>\n<pre>{}</pre>\n", side.name(), escaped(replay))
     };
     tipping.tip.replays().iter().map(replay).collect()

@@ -7,11 +7,10 @@ use std::{
 };
 
 use kernel::{
-    many::Runs,
+    experiment::{sweep::Runs, threshold::Tip},
     measure::Summary,
     record::{Records, RequestRow, folder::RunInfo},
     scenario::Scenario,
-    tip::Tip,
 };
 use serde::de::DeserializeOwned;
 

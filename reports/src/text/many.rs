@@ -1,6 +1,6 @@
 //! The report of many runs as plain text: for `report.txt` and the terminal.
 
-use kernel::many::Account;
+use kernel::experiment::sweep::Account;
 
 use super::sections;
 use crate::many::Many;

@@ -7,7 +7,7 @@ use std::{
 
 use kernel::{
     cli::Exit,
-    many::{Axis, Identity, Origin, RunRow, Runs, Seeds, Shard, grid},
+    experiment::sweep::{Axis, Identity, Origin, RunRow, Runs, Seeds, Shard, grid},
     measure::Metrics,
     record::folder::CalibrationInfo,
     scenario::Scenario,

@@ -4,10 +4,12 @@ use std::{fs, path::PathBuf};
 
 use kernel::{
     cli::Exit,
-    many::Origin,
+    experiment::{
+        sweep::Origin,
+        threshold::{Crossing, Identity, Judged, Point, Range, Rule, Side, Tip},
+    },
     record::folder::CalibrationInfo,
     scenario::Scenario,
-    tip::{Crossing, Identity, Judged, Point, Range, Rule, Side, Tip},
 };
 use serde_json::Value;
 use tempfile::TempDir;

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, ops::ControlFlow, path::Path, sync::atomic::AtomicBool, time::Duration};
 
 use kernel::{
-    many::{Axis, Seeds, Shard, grid},
+    experiment::sweep::{Axis, Seeds, Shard, grid},
     scenario::Scenario,
 };
 use sim::{

@@ -12,7 +12,7 @@ use std::{
 };
 
 use kernel::{
-    many::{
+    experiment::sweep::{
         Identity, RunRow, RunsError,
         runs::{PROGRESS, RUNS, line, prepare, read_rows, write_rows},
     },
@@ -145,7 +145,7 @@ fn system(path: &Path) -> impl FnOnce(io::Error) -> RunsError {
 #[cfg(test)]
 mod tests {
     use kernel::{
-        many::{Origin, Seeds, Shard},
+        experiment::sweep::{Origin, Seeds, Shard},
         measure::Metrics,
         record::folder::CalibrationInfo,
     };

@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use kernel::many::RunRow;
+use kernel::experiment::sweep::RunRow;
 
 use super::{Sweep, Task};
 use crate::SimulationError;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use kernel::{
-    many::{RunRow, Runs, merge},
+    experiment::sweep::{RunRow, Runs, merge},
     record::RequestRow,
     scenario::Scenario,
 };

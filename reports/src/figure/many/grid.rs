@@ -1,7 +1,7 @@
 //! The plots of a grid: each metric that a setting makes a difference to, against that setting.
 
 use kernel::{
-    many::{Account, Spread},
+    experiment::sweep::{Account, Spread},
     scenario::Metric,
 };
 

@@ -1,7 +1,7 @@
 //! The plots of a sweep over seeds: how each metric is distributed over the runs.
 
 use kernel::{
-    many::{Account, Spread},
+    experiment::sweep::{Account, Spread},
     measure::text::quantity::quantity,
     scenario::Metric,
 };

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{Ballot, Range, Rule, Side};
 use crate::{
     cli::RunArgs,
-    many::Origin,
+    experiment::sweep::Origin,
     record::folder::{CalibrationInfo, SCENARIO},
 };
 
@@ -322,7 +322,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A search along the load, with and without the number of workers.
-    pub(in crate::tip) fn tip(and: Option<&str>) -> Tip {
+    pub(in crate::experiment::threshold) fn tip(and: Option<&str>) -> Tip {
         let point = |along: f64, and: Option<f64>, passes: u64| Point {
             along,
             and,

@@ -264,7 +264,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::many::{
+    use crate::experiment::sweep::{
         Seeds,
         sample::{identity, row},
     };

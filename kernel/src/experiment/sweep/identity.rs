@@ -112,7 +112,7 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::many::sample::{identity, row};
+    use crate::experiment::sweep::sample::{identity, row};
 
     #[test]
     fn runs_are_told_apart_by_what_is_different() {

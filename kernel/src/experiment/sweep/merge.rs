@@ -83,7 +83,7 @@ fn unsharded(identity: &Identity) -> Identity {
 mod tests {
     use super::*;
     use crate::{
-        many::sample::{identity, row},
+        experiment::sweep::sample::{identity, row},
         record::folder::CalibrationInfo,
     };
 
