@@ -143,16 +143,3 @@ fn the_digest_is_the_sha_256_of_the_records() {
         .concat();
     assert_eq!(ended.account("digest"), sha256(&content));
 }
-
-/// What a run is in every profile and on every day. A change of what a simulation does changes these digests; if it is
-/// meant to, accept them with
-/// `INSTA_UPDATE=always cargo test -p sim --test it pinned`
-#[test]
-fn the_digests_are_the_pinned_ones_in_every_profile() {
-    let folder = TempDir::new().unwrap();
-    let pinned = ["crash_then_freeze", "loss_and_jitter", "overload", "partition"].map(|name| {
-        let ended = Ended::of(sim(folder.path()).arg(scenario(name)).args(["--seed", "42"]));
-        format!("{name} {}", ended.account("digest"))
-    });
-    insta::assert_snapshot!("pinned_digests", pinned.join("\n"));
-}

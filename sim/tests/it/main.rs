@@ -10,6 +10,7 @@ mod command_line;
 mod corpus;
 mod determinism;
 mod many;
+mod pinned;
 mod play;
 mod scenarios;
 mod shrink;
