@@ -1,14 +1,14 @@
-//! Bugs planted on purpose, to see that the invariants find them and that what breaks one can be shrunk. Only in builds
-//! with the feature `canaries`.
+//! Bugs planted on purpose, to check that the invariants find them and that a failing scenario can be minimised. They exist
+//! only in builds with the feature `canaries`; `planted!` marks their places in the code.
 
 use std::sync::OnceLock;
 
 use clap::ValueEnum;
 
-/// A bug of the client.
+/// A bug of the client, a policy, a server, the load generator or the fault injection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Bug {
-    /// A call makes an attempt more than its policy allows.
+    /// A call makes one attempt more than its policy allows.
     AttemptTooMany,
     /// Backoffs are half as long as they are to be.
     ShortBackoff,
@@ -58,15 +58,16 @@ pub enum Bug {
 
 static PLANTED: OnceLock<Bug> = OnceLock::new();
 
-/// Plants it, for all runs of this process.
+/// Plants `bug`, for all runs of this process.
 ///
 /// # Panics
-/// There is one.
+///
+/// Panics if a bug is planted already.
 pub fn plant(bug: Bug) {
     PLANTED.set(bug).expect("one bug a process");
 }
 
-/// Whether it is planted.
+/// Returns true if `bug` is planted in this process.
 pub(crate) fn is(bug: Bug) -> bool {
     PLANTED.get() == Some(&bug)
 }

@@ -21,8 +21,9 @@
 //! | [`experiment`] | experiments of many runs: a sweep of seeds and settings, the threshold of a setting |
 //! | [`invariant`] | what holds of every run, whatever its scenario |
 //! | [`memory`] | what becomes of memory that is freed |
+//! | [`sync`] | locks that ignore poisoning |
 //! | [`cli`] | options, exit codes and the closing account of both commands |
-//! | `bug` | bugs planted on purpose; only with the feature `canaries` |
+//! | `bug`, `planted` | bugs planted on purpose, and the macro at their places; only with the feature `canaries` |
 
 #[cfg(feature = "canaries")]
 pub mod bug;
@@ -37,12 +38,14 @@ pub mod load;
 pub mod measure;
 pub mod memory;
 pub mod nemesis;
+mod planted;
 pub mod policy;
 pub mod proto;
 pub mod record;
 pub mod scenario;
 pub mod server;
 pub mod status;
+pub mod sync;
 pub mod time;
 mod transport;
 pub mod workload;

@@ -22,7 +22,7 @@ mod stream;
 use std::{
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -35,6 +35,7 @@ pub use stream::ShapedStream;
 
 use crate::{
     entropy::Entropy,
+    sync::lock,
     time::Instant,
     world::{BoxStream, SharedWorld},
 };
@@ -200,6 +201,6 @@ impl Link {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

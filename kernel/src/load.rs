@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::{
     client::{self, Client},
     entropy::Entropy,
+    planted::planted,
     record::{Answer, Event, Recorder, RequestRow},
     scenario,
     status::Outcome,
@@ -43,10 +44,9 @@ pub struct Load {
 impl Load {
     /// Follows the schedule until its end or until the client is cancelled, then waits until every call has ended.
     pub async fn run(self) {
-        let most = self.settings.max_in_flight;
-        #[cfg(feature = "canaries")]
-        let most = most + usize::from(crate::bug::is(crate::bug::Bug::CallTooMany));
-        let in_flight = Arc::new(Semaphore::new(most));
+        let max_in_flight = self.settings.max_in_flight;
+        let max_in_flight = planted!(Bug::CallTooMany, max_in_flight + 1, else max_in_flight);
+        let in_flight = Arc::new(Semaphore::new(max_in_flight));
         let (busy, mut idle) = mpsc::channel::<()>(1);
         for (id, intended) in (0..).zip(Schedule::new(&self.settings, self.duration, self.entropy)) {
             let cancelled = std::pin::pin!(self.client.cancelled());

@@ -10,7 +10,7 @@ mod menu;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -18,9 +18,11 @@ use futures_util::future::try_join_all;
 
 use crate::{
     link::Shape,
+    planted::planted,
     record::{Draft, Event, Recorder},
     scenario::{Direction, Fault, FaultKind, Scenario, server_name},
     server::{Errors, Injection},
+    sync::lock,
     time::Instant,
     world::{BoxFuture, SharedWorld},
 };
@@ -216,9 +218,7 @@ impl Nemesis {
 
     /// Waits until a fault that begins now is over; for ever if it has no end.
     async fn last(&self, duration: Option<Duration>) {
-        #[cfg(feature = "canaries")]
-        let duration =
-            if crate::bug::is(crate::bug::Bug::ShortFault) { duration.map(|lasts| lasts / 2) } else { duration };
+        let duration = planted!(Bug::ShortFault, duration.map(|duration| duration / 2), else duration);
         let end = duration.map_or(Instant::NEVER, |duration| self.world.now() + duration);
         self.world.sleep_until(end).await;
     }
@@ -241,7 +241,7 @@ impl Nemesis {
     }
 
     fn afflictions(&self, target: usize) -> MutexGuard<'_, Afflictions> {
-        self.servers[target].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.servers[target])
     }
 }
 
@@ -252,8 +252,7 @@ fn shape_of(kind: &FaultKind) -> (Shape, Option<Duration>) {
         FaultKind::Delay { latency, jitter, duration } => (Shape { latency, jitter, ..none }, duration),
         FaultKind::Partition { direction, duration } => {
             let cut_to = matches!(direction, Direction::Both | Direction::To);
-            #[cfg(feature = "canaries")]
-            let cut_to = cut_to && !crate::bug::is(crate::bug::Bug::LeakyCut);
+            let cut_to = planted!(Bug::LeakyCut, false, else cut_to);
             let cut_from = matches!(direction, Direction::Both | Direction::From);
             (Shape { cut_to, cut_from, ..none }, duration)
         }

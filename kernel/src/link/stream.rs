@@ -4,7 +4,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -18,7 +18,10 @@ use super::{
     lane::{Lane, Payload},
     shape::Way,
 };
-use crate::world::{BoxStream, Stream, gather};
+use crate::{
+    sync::lock,
+    world::{BoxStream, Stream, gather},
+};
 
 /// Bytes that wait to be written before `poll_write` waits too: Linux's largest send buffer, `tcp_wmem[2]`.
 const SEND_BUFFER: usize = 4 * 1024 * 1024;
@@ -71,14 +74,14 @@ impl Connection {
     }
 
     pub(super) fn wake(&self) {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let reader = lock(&self.reader).take();
         if let Some(reader) = reader {
             reader.wake();
         }
     }
 
     fn register(&self, cx: &Context<'_>) {
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = lock(&self.reader);
         if !reader.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             *reader = Some(cx.waker().clone());
         }

@@ -5,13 +5,14 @@
 //!
 //! Health checks are not calls: they are answered as ever. What is injected ends with the process.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     entropy::{Entropy, unit},
     status::Code,
+    sync::lock,
 };
 
 /// All that is injected into a replica at a time.
@@ -90,7 +91,7 @@ impl Injector {
     }
 
     fn injection(&self) -> MutexGuard<'_, Injection> {
-        self.injection.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.injection)
     }
 }
 

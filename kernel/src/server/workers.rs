@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{Admission, Injector, Settings, counters::Counters};
 use crate::{
+    planted::planted,
     record::{Event, Recorder},
     status::Code,
     time::Instant,
@@ -168,8 +169,7 @@ impl Worker {
         let (queued, service) = (started.since(work.arrived), self.world.now().since(started));
         self.counters.finish(queued, service);
         self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
-        #[cfg(feature = "canaries")]
-        if crate::bug::is(crate::bug::Bug::TwiceDone) {
+        if planted!(Bug::TwiceDone) {
             self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
         }
         // Nobody may be waiting any more; the work is done all the same.

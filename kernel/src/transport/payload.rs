@@ -7,7 +7,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, ready},
 };
 
@@ -17,7 +17,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tonic::{Status, body::Body};
 
-use crate::world::Stream;
+use crate::{sync::lock, world::Stream};
 
 /// What is smaller is copied, which takes less than to pass by itself.
 const LARGE: usize = 32 * 1024;
@@ -70,7 +70,7 @@ impl Payloads {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,12 +2,12 @@
 
 mod graph;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 pub use graph::{Graph, GraphSpec};
 
 use super::{Input, Output, Workload};
-use crate::scenario::limits;
+use crate::{scenario::limits, sync::lock};
 
 /// What a request asks to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ pub struct Dfs {
 impl Dfs {
     fn graph(&self, spec: GraphSpec) -> Arc<Graph> {
         // Held while it is generated: whoever wants the same one waits for it instead of generating another.
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         match &*last {
             Some((known, graph)) if *known == spec => graph.clone(),
             _ => {

@@ -1,8 +1,9 @@
 //! What a kernel makes of an input, known without asking a server.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::{Input, Inputs, Output, Workload, backend, dfs::Dfs, sobel::Sobel};
+use crate::sync::{ignore_poison, lock};
 
 /// Results kept at most, by their bytes.
 const MEMORY_BYTES: usize = 64 << 20;
@@ -33,7 +34,7 @@ impl Oracle {
         let mut oracle = Self::learning();
         for input in inputs.all() {
             let output = oracle.compute(&input);
-            let known = oracle.known.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let known = ignore_poison(oracle.known.get_mut());
             if !known.has_room_for(&output) {
                 break;
             }
@@ -45,7 +46,7 @@ impl Oracle {
 
     /// Whether `output` is what the kernel makes of `input`.
     pub fn confirms(&self, input: &Input, output: &Output) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if let Some((_, result)) = known.results.iter().find(|(known, _)| known.is_shared_with(input)) {
             return result == output;
         }
