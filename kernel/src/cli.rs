@@ -13,10 +13,8 @@ use serde::Serialize;
 use crate::{
     invariant::{self, Broken, Evidence},
     measure::Summary,
-    record::{
-        Records,
-        folder::{RunFolder, RunInfo, Written},
-    },
+    record::Records,
+    run_folder::{RunFolder, RunInfo, Written},
     scenario::Scenario,
 };
 

@@ -16,8 +16,9 @@
 //! | [`load`] | the arrival schedule and the open loop that follows it |
 //! | [`link`] | the shaping layer: delay, loss, bandwidth, partitions, resets |
 //! | [`nemesis`] | plays the fault timeline |
-//! | [`record`] | rows, and the run folder |
+//! | [`record`] | rows of requests, attempts and events |
 //! | [`measure`] | metrics, phases, recovery, the verdict |
+//! | [`run_folder`] | what a run leaves on disk, written so that a failure never leaves half of it |
 //! | [`experiment`] | experiments of many runs: a sweep of seeds and settings, the threshold of a setting |
 //! | [`invariant`] | what holds of every run, whatever its scenario |
 //! | [`memory`] | what becomes of memory that is freed |
@@ -42,6 +43,7 @@ mod planted;
 pub mod policy;
 pub mod proto;
 pub mod record;
+pub mod run_folder;
 pub mod scenario;
 pub mod server;
 pub mod status;

@@ -1,7 +1,5 @@
-//! What a run leaves behind: rows of requests, attempts and events, and the folder they are written to.
+//! What a run records: rows of requests, attempts and events.
 
-pub mod campaign;
-pub mod folder;
 mod name;
 mod recorder;
 mod rows;

@@ -29,7 +29,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
     cli::{Exit, Failure},
-    record::folder::sha256,
+    run_folder::sha256,
     scenario::Size,
 };
 

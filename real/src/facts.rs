@@ -1,6 +1,6 @@
 //! What a real run depends on and no seed decides.
 
-use kernel::record::folder::HostInfo;
+use kernel::run_folder::HostInfo;
 use rustix::{
     system::uname,
     time::{ClockId, clock_gettime},

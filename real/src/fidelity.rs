@@ -21,7 +21,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
     cli::{Exit, Failure},
-    record::campaign::WORLDS,
+    run_folder::campaign::WORLDS,
 };
 
 use crate::{calibrate::DEFAULT_PLACE, option::rate};

@@ -8,7 +8,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use kernel::{
     cli::{Exit, Failure, RunArgs, Session},
-    record::folder::RunInfo,
+    run_folder::RunInfo,
 };
 use real::{
     Plan, RehearsalError, View,

@@ -14,10 +14,8 @@ use std::{
 
 use kernel::{
     entropy::{Entropy, unit},
-    record::{
-        Records, RequestRow,
-        folder::{RunFolder, RunInfo},
-    },
+    record::{Records, RequestRow},
+    run_folder::{RunFolder, RunInfo},
     scenario::Scenario,
     status::{Code, Outcome},
 };

@@ -14,7 +14,7 @@ pub mod points;
 
 use std::{path::PathBuf, time::Duration};
 
-use kernel::{measure::Summary, record::folder::RunInfo};
+use kernel::{measure::Summary, run_folder::RunInfo};
 use polars::error::PolarsResult;
 
 pub use self::{

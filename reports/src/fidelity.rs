@@ -26,7 +26,7 @@ pub mod permutation;
 
 use std::{path::Path, time::Duration};
 
-use kernel::record::campaign::Manifest;
+use kernel::run_folder::campaign::Manifest;
 use polars::error::PolarsResult;
 
 pub use self::{

@@ -4,7 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use kernel::{
     measure::{Label, Run as Measured, Summary},
-    record::{Records, folder::RunInfo},
+    record::Records,
+    run_folder::RunInfo,
     scenario::Scenario,
 };
 

@@ -20,7 +20,7 @@ use std::{path::Path, sync::atomic::AtomicU64, time::Duration};
 
 use all_policies::{CACHE, OTHERS};
 use kernel::{
-    record::folder::{RunFolder, RunInfo},
+    run_folder::{RunFolder, RunInfo},
     scenario::Scenario,
 };
 use rounds::{compare, fastest, medians_of_turns};

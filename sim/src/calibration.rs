@@ -2,7 +2,7 @@
 
 use std::{fs, num::NonZeroU64, path::Path, time::Duration};
 
-use kernel::{distribution::Distribution, record::folder::sha256, scenario::Mistake, workload::Job};
+use kernel::{distribution::Distribution, run_folder::sha256, scenario::Mistake, workload::Job};
 use rand::Rng;
 use serde::Deserialize;
 

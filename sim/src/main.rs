@@ -18,7 +18,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use kernel::{
     cli::{Exit, Failure, RunArgs, Session, quoted},
-    record::folder::{CalibrationInfo, RunInfo},
+    run_folder::{CalibrationInfo, RunInfo},
 };
 use sim::{Plan, SimulationError, calibration::Calibration};
 

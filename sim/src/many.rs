@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
     cli::{Exit, Failure, RunArgs},
     experiment::sweep::{Account, Axis, Identity, Origin, Overview, RunRow, Seeds, Shard, grid},
-    record::folder::sha256,
+    run_folder::sha256,
     scenario::{Scenario, ScenarioError},
 };
 use serde::Serialize;

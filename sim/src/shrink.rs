@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
     cli::{Exit, Failure},
-    record::folder::{RUN, RunInfo, SCENARIO},
+    run_folder::{RUN, RunInfo, SCENARIO},
     scenario::Scenario,
 };
 use sim::{

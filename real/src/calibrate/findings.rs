@@ -7,7 +7,7 @@ use kernel::{
         quantity::{duration, percent},
         table::{Align, Table},
     },
-    record::folder::HostInfo,
+    run_folder::HostInfo,
     scenario::Size,
 };
 

@@ -7,9 +7,10 @@ use std::{
 
 use kernel::{
     cli::Failure,
-    record::{
+    run_folder::{
+        CalibrationInfo, RunInfo,
         campaign::{CALIBRATION, MANIFEST, Manifest, Part, SCHEMA, Variant, WORLDS, place},
-        folder::{CalibrationInfo, RunInfo, sha256},
+        sha256,
     },
     scenario::Scenario,
 };

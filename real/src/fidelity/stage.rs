@@ -8,10 +8,7 @@ use std::{
 
 use kernel::{
     cli::{Exit, Failure},
-    record::{
-        campaign::CALIBRATION,
-        folder::{RunFolder, RunInfo},
-    },
+    run_folder::{RunFolder, RunInfo, campaign::CALIBRATION},
 };
 
 use super::campaign::{Campaign, Run, Story};

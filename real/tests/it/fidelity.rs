@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use kernel::record::campaign::Manifest;
+use kernel::run_folder::campaign::Manifest;
 use tempfile::TempDir;
 
 /// One second, so that four real runs of it are soon over.

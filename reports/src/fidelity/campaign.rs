@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use kernel::record::{
-    Event,
-    campaign::{MANIFEST, Manifest, SCHEMA, Variant, WORLDS, place},
+use kernel::{
+    record::Event,
+    run_folder::campaign::{MANIFEST, Manifest, SCHEMA, Variant, WORLDS, place},
 };
 use polars::error::PolarsResult;
 

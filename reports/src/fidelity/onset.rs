@@ -1,6 +1,6 @@
 //! The rate at which goodput stops following.
 
-use kernel::record::campaign::Variant;
+use kernel::run_folder::campaign::Variant;
 
 use crate::compare::Member;
 

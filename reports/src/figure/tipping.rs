@@ -173,7 +173,7 @@ mod tests {
             sweep::Origin,
             threshold::{Crossing, Identity, Judged, Rule, Tip},
         },
-        record::folder::CalibrationInfo,
+        run_folder::CalibrationInfo,
     };
 
     use super::*;

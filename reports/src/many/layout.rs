@@ -118,7 +118,7 @@ fn found_or<T>(items: &mut Vec<T>, is_it: impl Fn(&T) -> bool, new: impl FnOnce(
 mod tests {
     use kernel::{
         experiment::sweep::{Origin, Seeds, Shard, grid},
-        record::folder::CalibrationInfo,
+        run_folder::CalibrationInfo,
     };
 
     use super::*;

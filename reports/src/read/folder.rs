@@ -9,7 +9,8 @@ use std::{
 use kernel::{
     experiment::{sweep::Runs, threshold::Tip},
     measure::Summary,
-    record::{Records, RequestRow, folder::RunInfo},
+    record::{Records, RequestRow},
+    run_folder::RunInfo,
     scenario::Scenario,
 };
 use serde::de::DeserializeOwned;

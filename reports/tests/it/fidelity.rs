@@ -7,9 +7,9 @@ use std::{
 
 use kernel::{
     cli::Exit,
-    record::{
+    run_folder::{
+        CalibrationInfo, HostInfo,
         campaign::{MANIFEST, Manifest, Part, SCHEMA, Variant},
-        folder::{CalibrationInfo, HostInfo},
     },
 };
 use serde_json::{Value, json};

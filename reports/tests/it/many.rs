@@ -9,7 +9,7 @@ use kernel::{
     cli::Exit,
     experiment::sweep::{Axis, Identity, Origin, RunRow, Runs, Seeds, Shard, grid},
     measure::Metrics,
-    record::folder::CalibrationInfo,
+    run_folder::CalibrationInfo,
     scenario::Scenario,
 };
 use serde_json::{Value, json};

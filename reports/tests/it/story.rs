@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use kernel::{
     cli::Failure,
-    record::{
-        AttemptRow, Event, EventRow, Records, RequestRow,
-        folder::{RunFolder, RunInfo},
-    },
+    record::{AttemptRow, Event, EventRow, Records, RequestRow},
+    run_folder::{RunFolder, RunInfo},
     scenario::Scenario,
     status::{Code, Outcome},
 };

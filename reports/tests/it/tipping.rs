@@ -8,7 +8,7 @@ use kernel::{
         sweep::Origin,
         threshold::{Crossing, Identity, Judged, Point, Range, Rule, Side, Tip},
     },
-    record::folder::CalibrationInfo,
+    run_folder::CalibrationInfo,
     scenario::Scenario,
 };
 use serde_json::Value;

@@ -147,7 +147,7 @@ mod tests {
     use kernel::{
         experiment::sweep::{Origin, Seeds, Shard},
         measure::Metrics,
-        record::folder::CalibrationInfo,
+        run_folder::CalibrationInfo,
     };
     use tempfile::TempDir;
 

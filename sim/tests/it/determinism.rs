@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use kernel::record::folder::sha256;
+use kernel::run_folder::sha256;
 use sim::{Plan, Played, calibration::Calibration};
 use tempfile::TempDir;
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use kernel::{
-    record::folder::sha256,
+    run_folder::sha256,
     scenario::{Scenario, swarm},
 };
 use sim::{Plan, SimulationError, calibration::Calibration};

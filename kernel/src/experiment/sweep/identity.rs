@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Axis, RunRow, Seeds, Shard};
 use crate::{
     cli::RunArgs,
-    record::folder::{CalibrationInfo, sha256},
+    run_folder::{CalibrationInfo, sha256},
 };
 
 /// The content of `sweep.json`: which runs the folder is for, and how one of them is played alone.

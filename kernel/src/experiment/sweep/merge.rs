@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::{
         experiment::sweep::sample::{identity, row},
-        record::folder::CalibrationInfo,
+        run_folder::CalibrationInfo,
     };
 
     /// The runs of a shard of `whole`.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Identity, Origin, RunRow, Seeds, Shard};
-use crate::{measure::Metrics, record::folder::CalibrationInfo};
+use crate::{measure::Metrics, run_folder::CalibrationInfo};
 
 /// Ten runs of one variant.
 pub(super) fn identity() -> Identity {

@@ -18,7 +18,7 @@ use super::{Ballot, Range, Rule, Side};
 use crate::{
     cli::RunArgs,
     experiment::sweep::Origin,
-    record::folder::{CalibrationInfo, SCENARIO},
+    run_folder::{CalibrationInfo, SCENARIO},
 };
 
 const IDENTITY: &str = "tip.json";

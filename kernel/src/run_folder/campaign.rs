@@ -1,4 +1,4 @@
-//! A campaign: runs of several scenarios in both worlds, below one folder, to tell how far the worlds are apart.
+//! A campaign: runs of several scenarios in both worlds, below one folder, to measure how far apart the worlds are.
 //!
 //! `real fidelity` writes it and `reports fidelity` reads it. The folder holds [`MANIFEST`], a copy of the
 //! [`CALIBRATION`], and the run folders at [`place`].
@@ -7,38 +7,38 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::{CalibrationInfo, HostInfo};
+use super::info::{CalibrationInfo, HostInfo};
 
-/// Says what the campaign is made of.
+/// Name of the file with the [`Manifest`].
 pub const MANIFEST: &str = "manifest.json";
 
-/// What its simulated runs went by.
+/// Name of the file with the calibration of the simulated runs.
 pub const CALIBRATION: &str = "calibration.toml";
 
-/// Raised when a field changes its meaning or goes away.
+/// The version of the format of the manifest, raised when a field changes its meaning or is removed.
 pub const SCHEMA: u32 = 1;
 
-/// The worlds, in the order in which each seed is played.
+/// The worlds, in the order in which each seed is run.
 pub const WORLDS: [&str; 2] = ["sim", "real"];
 
 /// The content of `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Of this file.
+    /// The version of the format: [`SCHEMA`].
     pub schema: u32,
-    /// The version of the programs that played it.
+    /// The version of the programs that ran it.
     pub version: String,
-    /// `debug` or `release`: how the programs were built, on which real times depend.
+    /// How the programs were built, on which real times depend: `debug` or `release`.
     pub profile: String,
     /// When it began: RFC 3339, UTC.
     pub started: String,
     /// The machine, when it began.
     pub host: HostInfo,
-    /// Frozen before the first run.
+    /// The calibration of all simulated runs, fixed before the first run.
     pub calibration: CalibrationInfo,
-    /// Runs of each scenario in each world, with seeds from 0.
+    /// Number of runs of each scenario in each world, with seeds from 0.
     pub runs: u64,
-    /// In the order in which they were named.
+    /// The scenarios in the order in which they were given.
     pub scenarios: Vec<Part>,
 }
 
@@ -49,7 +49,7 @@ pub struct Part {
     pub name: String,
     /// SHA-256 of its `scenario.toml`, in hexadecimal.
     pub sha256: String,
-    /// If it is a scenario at another rate, its name and the rate in requests per second.
+    /// The scenario and the rate that it was derived from, if it is a scenario at another rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<Variant>,
 }
@@ -57,13 +57,13 @@ pub struct Part {
 /// A scenario at a rate of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Variant {
-    /// The scenario that it is of.
+    /// The name of the scenario that it was derived from.
     pub of: String,
     /// Requests per second.
     pub rate: f64,
 }
 
-/// Where the run of `scenario` in `world` with `seed` is, below the campaign's folder.
+/// Returns where the run of `scenario` in `world` with `seed` is, below the campaign's folder.
 pub fn place(campaign: &Path, scenario: &str, world: &str, seed: u64) -> PathBuf {
     campaign.join(scenario).join(format!("{world}-seed{seed}"))
 }

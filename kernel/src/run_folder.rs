@@ -1,0 +1,31 @@
+//! What a run leaves on disk: its folder, and how files are written and read so that a failure never leaves half of one.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`folder`] | the run folder: the same files from both worlds |
+//! | [`info`] | `run.json`: how a run came about |
+//! | [`campaign`] | the folder of a fidelity campaign: run folders of several scenarios |
+//! | [`files`] | the file operations that all of this is made of, replaceable in tests |
+//! | [`atomic`] | replacing one file as a whole |
+//! | [`lines`] | files with a JSON value a line: writing and reading them |
+//! | [`error`] | what goes wrong with a folder, whichever kind it is |
+//! | [`digest`] | the digest of a run's records |
+//!
+//! This module stands above [`record`](crate::record) and [`measure`](crate::measure): rows do not know how they are
+//! stored, nor what is computed from them. Folders of many runs are built from the same parts, in
+//! [`experiment`](crate::experiment).
+
+pub mod atomic;
+pub mod campaign;
+pub mod digest;
+pub mod error;
+pub mod files;
+pub mod folder;
+pub mod info;
+pub mod lines;
+
+pub use digest::sha256;
+pub use error::{FolderError, FolderKind, RowKind};
+pub use files::{Files, OpenFile, OsFiles};
+pub use folder::{RUN, RunFolder, SCENARIO, Written};
+pub use info::{CalibrationInfo, HostInfo, RunInfo};

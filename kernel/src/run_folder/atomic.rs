@@ -1,0 +1,130 @@
+//! Replacing a file as a whole: a reader sees the old content or the new one, never a part of either.
+//!
+//! The content is written beside the file under a name of its own, brought to the disk, and moved into place. The crate
+//! `tempfile` does the same, but its calls cannot be made to fail one by one, as [`Files`] can.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use super::files::Files;
+
+/// What the name of a file or folder ends in while it is being written.
+pub const PARTIAL: &str = ".partial";
+
+/// Writes `content` to `path`, in place of the file that is there.
+///
+/// # Errors
+/// The operating system refuses; the file at `path` is then as it was.
+pub fn write(files: &dyn Files, path: &Path, content: &[u8]) -> io::Result<()> {
+    let staging = staging_for(path);
+    let written = write_and_move(files, &staging, path, content);
+    if written.is_err() {
+        // The first error is the one to report; a file that cannot be removed either is found by `is_staging_of`.
+        let _ = files.remove_file(&staging);
+    }
+    written
+}
+
+fn write_and_move(files: &dyn Files, staging: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = files.create(staging)?;
+    file.write_all(content)?;
+    // Before the move: otherwise a power failure may leave the new name with no content.
+    file.sync()?;
+    drop(file);
+    files.rename(staging, path)?;
+    files.sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
+/// Returns a path beside `path` that no other write uses, in this process or another.
+fn staging_for(path: &Path) -> PathBuf {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}-{number}{PARTIAL}", process::id()));
+    path.with_file_name(name)
+}
+
+/// Returns whether an interrupted [`write`] to a file called `file` may have left a file called `name`.
+pub fn is_staging_of(name: &OsStr, file: &str) -> bool {
+    let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(file)) else { return false };
+    let Some(writer) = rest.strip_suffix(PARTIAL) else { return false };
+    // Earlier versions wrote without a number.
+    writer.is_empty() || writer.strip_prefix('.').is_some_and(is_writer)
+}
+
+/// Returns whether `text` is a process id and the number of a write.
+fn is_writer(text: &str) -> bool {
+    let Some((process, number)) = text.split_once('-') else { return false };
+    [process, number].iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Removes what interrupted writes to the files called `names` left in `folder`.
+///
+/// Only for a folder that no other process is writing to.
+///
+/// # Errors
+/// The operating system refuses.
+pub fn remove_abandoned(files: &dyn Files, folder: &Path, names: &[&str]) -> io::Result<()> {
+    let found: Vec<OsString> = files.list(folder)?;
+    let abandoned = found.iter().filter(|found| names.iter().any(|name| is_staging_of(found, name)));
+    abandoned.into_iter().try_for_each(|name| files.remove_file(&folder.join(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{super::files::OsFiles, *};
+
+    #[test]
+    fn a_write_replaces_the_file_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        for content in ["1\n", "2\n"] {
+            write(&OsFiles, &path, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        assert_eq!(OsFiles.list(folder.path()).unwrap(), ["rows.jsonl"]);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_file_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        // A file cannot be moved over a folder.
+        write(&OsFiles, &path, b"1\n").unwrap_err();
+        assert!(path.is_dir());
+        assert_eq!(OsFiles.list(folder.path()).unwrap(), ["taken"]);
+    }
+
+    #[test]
+    fn staging_names_are_unique_and_recognised() {
+        let path = Path::new("folder/rows.jsonl");
+        let first = staging_for(path);
+        assert_ne!(first, staging_for(path));
+        assert_eq!(first.parent(), path.parent());
+        assert!(is_staging_of(first.file_name().unwrap(), "rows.jsonl"));
+        assert!(is_staging_of(OsStr::new("rows.jsonl.partial"), "rows.jsonl"));
+        for foreign in ["rows.jsonl", "rows.jsonl.1-.partial", "rows.jsonl.old.partial", "other.jsonl.1-2.partial"] {
+            assert!(!is_staging_of(OsStr::new(foreign), "rows.jsonl"), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn only_files_of_interrupted_writes_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["rows.jsonl", "rows.jsonl.12-3.partial", "rows.jsonl.partial", "thesis.partial"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        remove_abandoned(&OsFiles, folder.path(), &["rows.jsonl"]).unwrap();
+        let mut left = OsFiles.list(folder.path()).unwrap();
+        left.sort();
+        assert_eq!(left, ["rows.jsonl", "thesis.partial"]);
+    }
+}

@@ -1,0 +1,60 @@
+//! Digests: of a run's records, and of the content of a file.
+
+use sha2::{Digest, Sha256};
+
+use super::lines::for_each_line;
+use crate::record::Records;
+
+/// The digest of a run: SHA-256 over the bytes of its requests, attempts and events, in that order.
+///
+/// Nothing else of a run folder counts, so that the same run has the same digest wherever and whenever it is run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RecordsDigest(Sha256);
+
+impl RecordsDigest {
+    /// Adds a line of one of the three files.
+    pub(super) fn add(&mut self, line: &[u8]) {
+        self.0.update(line);
+    }
+
+    /// Returns the digest in hexadecimal.
+    pub(super) fn finish(self) -> String {
+        hexadecimal(&self.0.finalize())
+    }
+}
+
+impl Records {
+    /// Returns the digest that [`RunFolder::write`](super::RunFolder::write) reports, without writing anything.
+    pub fn digest(&self) -> String {
+        let mut digest = RecordsDigest::default();
+        let mut add = |line: &[u8]| {
+            digest.add(line);
+            Ok(())
+        };
+        for_each_line(&self.requests, &mut add)
+            .and_then(|()| for_each_line(&self.attempts, &mut add))
+            .and_then(|()| for_each_line(&self.events, &mut add))
+            .expect("rows are plain data, and nothing is written anywhere");
+        digest.finish()
+    }
+}
+
+/// Returns the SHA-256 of `content`, in hexadecimal.
+pub fn sha256(content: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(content))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_that_of_the_standard() {
+        assert_eq!(sha256(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(Records::default().digest(), sha256(b""));
+    }
+}

@@ -1,0 +1,162 @@
+//! The file operations that change a folder, behind a trait.
+//!
+//! A test replaces them by operations that fail or stop at a chosen call, to see what a crash leaves. Questions that
+//! change nothing, such as whether a path exists, go to the file system directly.
+
+use std::{
+    ffi::OsString,
+    fmt,
+    fs::{self, File, TryLockError},
+    io::{self, Read, Write},
+    path::Path,
+};
+
+/// The file operations that run folders are made of.
+pub trait Files: fmt::Debug + Send + Sync {
+    /// Creates the file at `path` for writing.
+    ///
+    /// # Errors
+    /// Fails with `AlreadyExists` if there is one: nothing is overwritten in place.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn OpenFile>>;
+
+    /// Opens the file at `path` to write behind its end; creates it if there is none.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    fn append(&self, path: &Path) -> io::Result<Box<dyn OpenFile>>;
+
+    /// Opens the file at `path` for reading.
+    ///
+    /// # Errors
+    /// There is no such file, or the operating system refuses.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+
+    /// Moves `from` to `to`; a file at `to` is replaced in one step.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Waits until the names in the folder at `path` are on the disk, so that they survive a power failure.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    fn sync_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Creates the folder at `path` and those above it, unless they exist.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    fn create_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes the file at `path`.
+    ///
+    /// # Errors
+    /// There is no such file, or the operating system refuses.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes the folder at `path` with everything in it.
+    ///
+    /// # Errors
+    /// There is no such folder, or the operating system refuses.
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes the folder at `path`, which must be empty.
+    ///
+    /// # Errors
+    /// It is not empty, does not exist, or the operating system refuses.
+    fn remove_empty_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Returns the names of everything in the folder at `path`, in no particular order.
+    ///
+    /// # Errors
+    /// There is no such folder, or the operating system refuses.
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
+}
+
+/// A file that is open for writing.
+pub trait OpenFile: Write + fmt::Debug + Send {
+    /// Waits until the content is on the disk.
+    ///
+    /// # Errors
+    /// The operating system refuses, or the disk failed.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Cuts the file off behind `length` bytes.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
+
+    /// Locks the file against other processes until it is closed.
+    ///
+    /// # Errors
+    /// Another process holds the lock, or the operating system refuses.
+    fn try_lock(&self) -> Result<(), TryLockError>;
+}
+
+/// The files of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsFiles;
+
+impl Files for OsFiles {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn OpenFile>> {
+        Ok(Box::new(File::create_new(path)?))
+    }
+
+    fn append(&self, path: &Path) -> io::Result<Box<dyn OpenFile>> {
+        Ok(Box::new(File::options().append(true).create(true).open(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        // The parent of a relative path of one name is written as an empty path, which the system does not open.
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        match File::open(path)?.sync_all() {
+            // Some network file systems do not synchronise folders; there is nothing better to do on them.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    fn remove_empty_folder(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+}
+
+impl OpenFile for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn try_lock(&self) -> Result<(), TryLockError> {
+        File::try_lock(self)
+    }
+}

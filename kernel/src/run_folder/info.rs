@@ -1,0 +1,105 @@
+//! `run.json`: how a run came about.
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+
+/// The version of the format of `run.json`, raised when a field changes its meaning or is removed.
+pub const SCHEMA: u32 = 1;
+
+/// The content of `run.json`: how the run came about.
+///
+/// Reading one of a newer [`SCHEMA`] is an error; one without a schema is from before there were numbers, and is read as
+/// the first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The version of the format. It is the first key, so that a newer file is refused before anything in it is read.
+    #[serde(default = "first_schema", deserialize_with = "supported_schema")]
+    pub schema: u32,
+    /// The world that the run took place in: `sim` or `real`.
+    pub world: String,
+    /// The root seed.
+    pub seed: u64,
+    /// The version of the program that wrote the folder.
+    pub version: String,
+    /// The calibration that a simulated run used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationInfo>,
+    /// The machine of a real run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostInfo>,
+    /// When a real run began: RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+}
+
+/// What a real run depends on and no seed determines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// Name and version of the operating system's kernel.
+    pub kernel: String,
+    /// Number of processors that the run could use.
+    pub cores: usize,
+    /// Load averages of the last 1, 5 and 15 minutes when the run began, where the host reports them.
+    pub load_average: Option<[f64; 3]>,
+}
+
+/// Which calibration a simulated run used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationInfo {
+    /// The calibration's name.
+    pub name: String,
+    /// SHA-256 of its file, in hexadecimal.
+    pub sha256: String,
+}
+
+impl RunInfo {
+    /// Creates the description of a run by this version of the program.
+    pub fn new(world: &str, seed: u64) -> Self {
+        Self {
+            schema: SCHEMA,
+            world: world.to_owned(),
+            seed,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            calibration: None,
+            host: None,
+            started: None,
+        }
+    }
+}
+
+fn first_schema() -> u32 {
+    1
+}
+
+fn supported_schema<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let schema = u32::deserialize(deserializer)?;
+    if schema > SCHEMA {
+        return Err(D::Error::custom(format_args!(
+            "its schema is {schema}, and this version of the program reads up to {SCHEMA}"
+        )));
+    }
+    Ok(schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_the_first_key() {
+        let text = serde_json::to_string(&RunInfo::new("sim", 7)).unwrap();
+        assert!(text.starts_with(r#"{"schema":1,"world":"sim","seed":7,"#), "{text}");
+        assert_eq!(serde_json::from_str::<RunInfo>(&text).unwrap(), RunInfo::new("sim", 7));
+    }
+
+    #[test]
+    fn a_file_without_a_schema_is_of_the_first() {
+        let info: RunInfo = serde_json::from_str(r#"{"world":"sim","seed":7,"version":"0.1.0"}"#).unwrap();
+        assert_eq!(info.schema, 1);
+    }
+
+    #[test]
+    fn a_file_of_a_newer_schema_is_refused_whatever_else_it_says() {
+        let error = serde_json::from_str::<RunInfo>(r#"{"schema":2,"world":["sim"]}"#).unwrap_err().to_string();
+        assert!(error.starts_with("its schema is 2, and this version of the program reads up to 1"), "{error}");
+    }
+}

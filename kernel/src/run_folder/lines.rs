@@ -1,0 +1,185 @@
+//! Files with a JSON value a line: writing and reading them.
+
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    error::{FolderError, RowKind},
+    files::Files,
+};
+
+/// Returns a row as its line of a file.
+pub fn line(row: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(row).expect("rows are plain data");
+    line.push(b'\n');
+    line
+}
+
+/// Calls `take` with each row as its line of a file, one after another.
+///
+/// # Errors
+/// The first error of `take` ends it.
+pub fn for_each_line<T: Serialize>(rows: &[T], mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    // One buffer for all: a run has millions of rows.
+    let mut line = Vec::new();
+    for row in rows {
+        line.clear();
+        serde_json::to_writer(&mut line, row)?;
+        line.push(b'\n');
+        take(&line)?;
+    }
+    Ok(())
+}
+
+/// What a last line without a line break counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnfinishedLine {
+    /// The rest of a write that was interrupted: it is left out.
+    Skip,
+    /// A line like every other.
+    Read,
+}
+
+/// The rows of a file, read one by one. An error names the file and the line.
+pub struct JsonLines<T> {
+    input: BufReader<Box<dyn Read + Send>>,
+    path: PathBuf,
+    kind: &'static RowKind,
+    unfinished: UnfinishedLine,
+    buffer: Vec<u8>,
+    /// The number of the last line that was read, from 1.
+    line: usize,
+    row: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> JsonLines<T> {
+    /// Opens the file of rows at `path`.
+    ///
+    /// # Errors
+    /// There is no such file, or the operating system refuses.
+    pub fn open(
+        files: &dyn Files,
+        path: &Path,
+        kind: &'static RowKind,
+        unfinished: UnfinishedLine,
+    ) -> Result<Self, FolderError> {
+        let file = files.open(path).map_err(kind.folder.missing_or_unreadable(path))?;
+        let input = BufReader::new(file);
+        Ok(Self { input, path: path.to_owned(), kind, unfinished, buffer: Vec::new(), line: 0, row: PhantomData })
+    }
+
+    /// Returns the error of the row that was read last, which contradicts what else is known.
+    pub fn contradiction(&self, reason: &str) -> FolderError {
+        self.malformed(reason)
+    }
+
+    fn malformed(&self, reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FolderError {
+        FolderError::Malformed { path: self.path.clone(), line: self.line, kind: self.kind, reason: reason.into() }
+    }
+
+    /// Reads the next line into the buffer, without its line break; false at the end of the rows.
+    fn read_line(&mut self) -> Result<bool, FolderError> {
+        self.buffer.clear();
+        let read = self.input.read_until(b'\n', &mut self.buffer).map_err(FolderError::unreadable(&self.path))?;
+        if read == 0 {
+            return Ok(false);
+        }
+        self.line += 1;
+        if self.buffer.last() == Some(&b'\n') {
+            self.buffer.pop();
+            return Ok(true);
+        }
+        Ok(self.unfinished == UnfinishedLine::Read)
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for JsonLines<T> {
+    type Item = Result<T, FolderError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.read_line() {
+            Ok(false) => None,
+            Ok(true) => Some(serde_json::from_slice(&self.buffer).map_err(|reason| self.malformed(reason))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{
+        super::{error::FolderKind, files::OsFiles},
+        *,
+    };
+
+    static KIND: RowKind = RowKind {
+        folder: &FolderKind {
+            not_one: "not a folder of numbers",
+            cannot: "write ",
+            other_version: "is of another version",
+            other_version_remedy: "count again",
+            damaged_remedy: "count again",
+        },
+        not_one: "not a number",
+    };
+
+    fn read(text: &str, unfinished: UnfinishedLine) -> Result<Vec<u64>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers.jsonl");
+        fs::write(&path, text).unwrap();
+        let rows = JsonLines::open(&OsFiles, &path, &KIND, unfinished).unwrap();
+        rows.collect::<Result<_, _>>()
+            .map_err(|error: FolderError| error.to_string().split_once("numbers.jsonl").unwrap().1.to_owned())
+    }
+
+    #[test]
+    fn rows_are_read_back_as_they_were_written() {
+        let mut text = Vec::new();
+        for_each_line(&[1_u64, 22], |line| {
+            text.extend_from_slice(line);
+            Ok(())
+        })
+        .unwrap();
+        text.extend(line(&333_u64));
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text, "1\n22\n333\n");
+        assert_eq!(read(&text, UnfinishedLine::Skip).unwrap(), [1, 22, 333]);
+        assert!(read("", UnfinishedLine::Skip).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_unfinished_last_line_is_skipped_or_read() {
+        assert_eq!(read("1\n2", UnfinishedLine::Skip).unwrap(), [1]);
+        assert_eq!(read("1\n2", UnfinishedLine::Read).unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn a_damaged_line_is_named_with_file_and_number() {
+        let message = read("1\n2\nthree\n", UnfinishedLine::Skip).unwrap_err();
+        assert_eq!(message, ":3 is not a number: expected ident at line 1 column 2; count again");
+    }
+
+    #[test]
+    fn a_row_that_contradicts_others_is_named_like_a_damaged_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers.jsonl");
+        fs::write(&path, "1\n0\n").unwrap();
+        let mut rows = JsonLines::<u64>::open(&OsFiles, &path, &KIND, UnfinishedLine::Read).unwrap();
+        assert_eq!(rows.by_ref().map(Result::unwrap).nth(1), Some(0));
+        let message = rows.contradiction("it is smaller").to_string();
+        assert!(message.ends_with("numbers.jsonl:2 is not a number: it is smaller; count again"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = JsonLines::<u64>::open(&OsFiles, Path::new("none"), &KIND, UnfinishedLine::Skip).err().unwrap();
+        assert_eq!(error.to_string(), "none is missing; count again");
+    }
+}
