@@ -9,9 +9,10 @@
 //! * [`policy`](crate::policy): what else has a say, in its order, at each seam from here to the attempt;
 //! * [`candidates`]: which servers may be asked: healthy and connected ones, another than the one that failed;
 //! * [`balancer`]: which of those is asked;
-//! * [`attempt`]: one RPC within its timeout, and why it failed; [`rpc`]: the messages of each workload;
+//! * [`attempt`]: one RPC within its timeout; [`rpc`]: the messages of each workload;
+//! * [`channel`]: a connection as tonic's clients take it; [`failure`]: why something failed;
 //! * [`connection`]: one pooled connection per server, with gRPC's states and backoff;
-//! * [`health`]: what the client believes of each server, from answers, failures and active checks;
+//! * [`health`]: which servers are healthy, by answers, failures and [`health_check`]s;
 //! * [`cancellation`]: the end of every call that is under way.
 //!
 //! Every decision is an event in the record.
@@ -21,8 +22,11 @@ mod balancer;
 mod call;
 mod cancellation;
 mod candidates;
+mod channel;
 mod connection;
+mod failure;
 mod health;
+mod health_check;
 mod hedge;
 mod probe;
 mod retry;
@@ -53,8 +57,9 @@ use health::Health;
 use retry::RetryPolicy;
 use rpc::Timeouts;
 
-pub(crate) use attempt::{CANCELLED, OUTRUN};
-pub use attempt::{Cause, Channel, Failure};
+pub use channel::Channel;
+pub(crate) use failure::{CANCELLED, OUTRUN};
+pub use failure::{Cause, Failure};
 pub use probe::probe;
 
 /// A client of a replicated service. Clones share connections and beliefs.
@@ -147,7 +152,7 @@ impl Client {
             cancellation: Cancellation::default(),
         });
         for index in 0..links.len() {
-            shared.world.spawn(Box::pin(health::check_regularly(shared.clone(), index)));
+            shared.world.spawn(Box::pin(health_check::check_regularly(shared.clone(), index)));
         }
         Self { shared }
     }

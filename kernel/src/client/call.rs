@@ -8,8 +8,8 @@ use std::{
 use futures_util::future::{Either, select};
 
 use super::{
-    Request, Response, Shared,
-    attempt::{self, Cause, Failure},
+    Request, Response, Shared, attempt,
+    failure::{Cause, Failure},
 };
 use crate::{
     policy::{Extra, FallbackKind, Lookup, Pass, Pushback, Rejection, Servers},

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tonic::body::Body;
 
 use super::{
-    attempt::{Cause, Failure},
+    failure::{Cause, Failure},
     health::Belief,
 };
 use crate::{
@@ -158,7 +158,7 @@ impl Keeper {
         let give_up = retry_at.max(self.world.now() + MIN_CONNECT_TIMEOUT);
         let stream = match timeout_at(&*self.world, give_up, self.link.connect()).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(Cause::of_io(&error)),
+            Ok(Err(error)) => return Err(Cause::from_io(&error)),
             Err(_) => return Err(Cause::ConnectTimeout),
         };
         let (sender, connection) = handshake(&self.world, stream).await?;
@@ -206,7 +206,7 @@ pub(super) async fn handshake<S: Stream + 'static>(
         .initial_max_send_streams(transport::STREAMS_MAX as usize)
         .handshake(io)
         .await;
-    let (http2, connection) = handshake.map_err(|error| Cause::of_hyper(&error))?;
-    let lost = async move { connection.await.err().map_or(Cause::ConnectionClosed, |error| Cause::of_hyper(&error)) };
+    let (http2, connection) = handshake.map_err(|error| Cause::from_hyper(&error))?;
+    let lost = async move { connection.await.err().map_or(Cause::ConnectionClosed, |error| Cause::from_hyper(&error)) };
     Ok((Sender { http2, payloads }, lost))
 }

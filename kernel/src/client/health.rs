@@ -7,12 +7,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::select;
-
-use super::{
-    Shared,
-    attempt::{self, Cause, Failure},
-};
+use super::failure::{Cause, Failure};
 use crate::{
     policy::Servers,
     record::{Event, Recorder},
@@ -90,23 +85,4 @@ impl Belief {
 
 fn tells_of_ill_health(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Internal)
-}
-
-/// Checks on one server for as long as the client lives.
-pub(super) async fn check_regularly(client: Arc<Shared>, server: usize) {
-    let settings = client.settings.health_check;
-    let mut connection = client.servers[server].connection.watcher();
-    let mut due = client.world.now() + settings.interval;
-    loop {
-        // A new connection is checked at once: what was believed is about the one before.
-        select(client.world.sleep_until(due), std::pin::pin!(connection.becomes_ready())).await;
-        let started = client.world.now();
-        due = started + settings.interval;
-        // While it cannot even be connected, the connection says so itself.
-        if client.servers[server].connection.is_failing() {
-            continue;
-        }
-        let failure = attempt::check_health(&client, server, started + settings.timeout).await.err();
-        client.health.observe(server, failure.as_ref());
-    }
 }

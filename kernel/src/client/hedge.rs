@@ -3,8 +3,8 @@
 use std::{future::poll_fn, task::Poll};
 
 use super::{
-    attempt::Cause,
     call::{Answered, CANCELLED, Call, Lost},
+    failure::Cause,
 };
 use crate::{
     policy::{Extra, Hedges, Hedging, Verdict},

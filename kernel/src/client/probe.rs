@@ -3,8 +3,9 @@
 use futures_util::future::{Either, select};
 
 use super::{
-    attempt::{Cause, Failure, ask_health},
     connection::handshake,
+    failure::{Cause, Failure},
+    health_check::ask_health,
 };
 use crate::{
     status::Code,
@@ -16,7 +17,7 @@ use crate::{
 pub async fn probe(world: &SharedWorld, server: &str, timeout: Instant) -> Result<(), Failure> {
     let unavailable = |cause| Failure::new(Code::Unavailable, cause);
     let ask = async {
-        let stream = world.connect(server).await.map_err(|error| unavailable(Cause::of_io(&error)))?;
+        let stream = world.connect(server).await.map_err(|error| unavailable(Cause::from_io(&error)))?;
         let (sender, connection) = handshake(world, stream).await.map_err(unavailable)?;
         let health = std::pin::pin!(ask_health(sender, timeout.since(world.now())));
         match select(health, std::pin::pin!(connection)).await {

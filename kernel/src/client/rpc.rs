@@ -7,7 +7,10 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
 };
 
-use super::attempt::{Cause, Channel, Failure, failure};
+use super::{
+    channel::{Channel, failure},
+    failure::{Cause, Failure},
+};
 use crate::{
     proto::rehearsal::{
         GetDataRequest, Graph, Image, ProcessImageRequest, SearchGraphRequest, rehearsal_client::RehearsalClient,

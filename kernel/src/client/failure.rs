@@ -1,0 +1,161 @@
+//! Why an attempt, a health check or a connection failed, and how errors of the network map to that.
+
+use std::{error::Error as StdError, io};
+
+use crate::{policy::Pushback, status::Code};
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The attempt's status.
+    pub code: Code,
+    /// What lies behind it.
+    pub cause: Cause,
+    /// What the server asks of its caller's next attempt, if it says so.
+    pub pushback: Option<Pushback>,
+}
+
+/// The recorded cause of an attempt that another attempt of its call made needless.
+pub(crate) const OUTRUN: &str = "another attempt was faster";
+
+/// The recorded cause of an attempt whose call was cancelled.
+pub(crate) const CANCELLED: &str = "cancelled";
+
+/// What lies behind a failure. Its text is what the record holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// No process listens at the server's address.
+    #[error("connection refused")]
+    ConnectionRefused,
+    /// The connection broke.
+    #[error("connection reset")]
+    ConnectionReset,
+    /// The connection was closed by the other side.
+    #[error("connection closed")]
+    ConnectionClosed,
+    /// Opening the connection took too long.
+    #[error("connect timeout")]
+    ConnectTimeout,
+    /// The network failed otherwise.
+    #[error("{0}")]
+    Network(String),
+    /// The server reset the stream.
+    #[error("stream reset: {0}")]
+    StreamReset(String),
+    /// No answer arrived within the attempt's timeout.
+    #[error("attempt timeout")]
+    AttemptTimeout,
+    /// No answer arrived within an active check's timeout.
+    #[error("health check timeout")]
+    HealthCheckTimeout,
+    /// No answer arrived before the call's deadline.
+    #[error("call deadline")]
+    CallDeadline,
+    /// The client's owner cancelled the call.
+    #[error("{CANCELLED}")]
+    Cancelled,
+    /// Another attempt of the call ended it first.
+    #[error("{OUTRUN}")]
+    Outrun,
+    /// The server answered with this status message.
+    #[error("{0}")]
+    Answer(String),
+    /// The server's answer does not match the request.
+    #[error("the reply is not the answer: {0}")]
+    WrongReply(String),
+}
+
+impl Failure {
+    pub(super) fn new(code: Code, cause: Cause) -> Self {
+        Self { code, cause, pushback: None }
+    }
+
+    /// Returns true if a server sent this status, rather than the network failing or time running out.
+    pub fn is_answer(&self) -> bool {
+        matches!(self.cause, Cause::Answer(_))
+    }
+}
+
+impl Cause {
+    pub(super) fn from_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::ConnectionRefused,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::ConnectionReset,
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::NotConnected => Self::ConnectionClosed,
+            kind => Self::Network(kind.to_string()),
+        }
+    }
+
+    pub(super) fn from_hyper(error: &hyper::Error) -> Self {
+        if let Some(reason) = stream_reset(error) {
+            return Self::StreamReset(reason.to_string());
+        }
+        match sources(error).find_map(|source| source.downcast_ref::<h2::Error>()) {
+            Some(error) => error.get_io().map_or(Self::ConnectionClosed, Self::from_io),
+            None => {
+                sources(error).find_map(|source| source.downcast_ref()).map_or(Self::ConnectionClosed, Self::from_io)
+            }
+        }
+    }
+}
+
+/// The status of an attempt whose request could not be sent, or whose reply was cut off, with `error`.
+pub(super) fn code_of(error: &hyper::Error) -> Code {
+    stream_reset(error).map_or(Code::Unavailable, code_of_reset)
+}
+
+fn stream_reset(error: &hyper::Error) -> Option<h2::Reason> {
+    let error = sources(error).find_map(|source| source.downcast_ref::<h2::Error>())?;
+    error.is_reset().then(|| error.reason()).flatten()
+}
+
+fn sources(error: &hyper::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |error| (*error).source())
+}
+
+/// The table "HTTP2 Transport Mapping, Errors" of the gRPC over HTTP/2 specification.
+fn code_of_reset(reason: h2::Reason) -> Code {
+    match reason {
+        h2::Reason::REFUSED_STREAM => Code::Unavailable,
+        h2::Reason::CANCEL => Code::Cancelled,
+        h2::Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        h2::Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+        _ => Code::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_io_error_has_its_cause() {
+        let cases = [
+            (io::ErrorKind::ConnectionRefused, Cause::ConnectionRefused),
+            (io::ErrorKind::ConnectionReset, Cause::ConnectionReset),
+            (io::ErrorKind::BrokenPipe, Cause::ConnectionReset),
+            (io::ErrorKind::UnexpectedEof, Cause::ConnectionClosed),
+            (io::ErrorKind::NotConnected, Cause::ConnectionClosed),
+            (io::ErrorKind::TimedOut, Cause::Network("timed out".to_owned())),
+        ];
+        for (kind, cause) in cases {
+            assert_eq!(Cause::from_io(&kind.into()), cause, "{kind}");
+        }
+    }
+
+    /// The specification's table.
+    #[test]
+    fn each_reason_of_a_stream_reset_has_its_status() {
+        let cases = [
+            (h2::Reason::NO_ERROR, Code::Internal),
+            (h2::Reason::PROTOCOL_ERROR, Code::Internal),
+            (h2::Reason::REFUSED_STREAM, Code::Unavailable),
+            (h2::Reason::CANCEL, Code::Cancelled),
+            (h2::Reason::ENHANCE_YOUR_CALM, Code::ResourceExhausted),
+            (h2::Reason::INADEQUATE_SECURITY, Code::PermissionDenied),
+        ];
+        for (reason, code) in cases {
+            assert_eq!(code_of_reset(reason), code, "{reason}");
+        }
+    }
+}
