@@ -23,6 +23,9 @@
 //! privilege and the loopback device only. A child never outlives its orchestrator: it is killed on every way out, and
 //! by the kernel if there was none. What is started by hand has no orchestrator, and is ended by hand.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("`real` runs and signals Linux processes: build and run it in a Linux container or virtual machine");
+
 pub mod calibrate;
 mod caller;
 mod clock;

@@ -24,11 +24,16 @@
 //!
 //! It knows nothing of requests, policies, faults or metrics: that is `kernel`, and the same in the real world.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("`sim` replaces Linux's clock and randomness: build and run it in a Linux container or virtual machine");
+
 // rustdoc, which builds nothing that runs, does not get the flag.
 #[cfg(not(any(tokio_unstable, doc)))]
 compile_error!(
-    "build with `--cfg tokio_unstable`, as `.cargo/config.toml` does (a RUSTFLAGS variable replaces it): \
-     without it tokio's `select!` takes its branches in an order that no seed decides"
+    "tokio's `select!` takes its branches in an order that no seed decides, unless the flag `tokio_unstable` is set. \
+     The repository's `.cargo/config.toml` sets it, but cargo ignores that file in `cargo install --git` and outside \
+     of the repository, and a RUSTFLAGS variable replaces it. The remedy is \
+     `cargo --config 'build.rustflags=[\"--cfg\", \"tokio_unstable\"]' install …`, or RUSTFLAGS=\"--cfg tokio_unstable\""
 );
 
 pub mod calibration;
