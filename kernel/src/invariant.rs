@@ -112,7 +112,7 @@ impl fmt::Display for Invariant {
 
 /// Where an invariant is broken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Broken {
+pub struct Violation {
     pub invariant: Invariant,
     /// The request it concerns, if it concerns one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +123,7 @@ pub struct Broken {
     pub what: String,
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\" is broken at {}", self.invariant, Instant::START + Duration::from_micros(self.at_us))?;
         if let Some(request) = self.request {
@@ -146,7 +146,7 @@ pub struct Evidence<'a> {
 }
 
 /// Every place where the run breaks an invariant, by invariant, then time. It takes O(n log n) of the rows.
-pub fn check(evidence: &Evidence<'_>) -> Vec<Broken> {
+pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
     let mut findings = Findings { is_virtual: evidence.is_virtual(), broken: Vec::new() };
     calls::check(evidence, &mut findings);
     told::check(evidence, &mut findings);
@@ -180,13 +180,13 @@ impl Evidence<'_> {
 /// What was found so far.
 struct Findings {
     is_virtual: bool,
-    broken: Vec<Broken>,
+    broken: Vec<Violation>,
 }
 
 impl Findings {
     fn add(&mut self, invariant: Invariant, request: Option<u64>, at_us: u64, what: impl Into<String>) {
         if self.is_virtual || !invariant.is_of_time() {
-            self.broken.push(Broken { invariant, request, at_us, what: what.into() });
+            self.broken.push(Violation { invariant, request, at_us, what: what.into() });
         }
     }
 }

@@ -19,7 +19,7 @@ use futures_util::future::try_join_all;
 use crate::{
     link::Shape,
     planted::planted,
-    record::{Draft, Event, Recorder},
+    record::{Event, EventBuilder, Recorder},
     scenario::{Direction, Fault, FaultKind, Scenario, server_name},
     server::{Errors, Injection},
     sync::lock,
@@ -236,7 +236,7 @@ impl Nemesis {
         Ok(effect)
     }
 
-    fn event(&self, event: Event, index: usize, target: usize) -> Draft<'_> {
+    fn event(&self, event: Event, index: usize, target: usize) -> EventBuilder<'_> {
         self.recorder.event(event).target(server_name(target)).fault(index)
     }
 

@@ -16,7 +16,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use crate::{
     entropy::Entropy,
-    record::{Draft, Event, Recorder},
+    record::{Event, EventBuilder, Recorder},
     scenario,
     status::Code,
     time::Instant,
@@ -257,7 +257,7 @@ pub(crate) enum Ending {
 }
 
 /// An event about `server`, or about the service as a whole.
-fn about<'a>(recorder: &'a Recorder, event: Event, server: Option<&str>) -> Draft<'a> {
+fn about<'a>(recorder: &'a Recorder, event: Event, server: Option<&str>) -> EventBuilder<'a> {
     let draft = recorder.event(event);
     match server {
         Some(server) => draft.target(server),

@@ -5,5 +5,5 @@ mod recorder;
 mod rows;
 
 pub use name::Name;
-pub use recorder::{Draft, Recorder, Records, Sink};
+pub use recorder::{EventBuilder, Recorder, Records, Sink};
 pub use rows::{Answer, AttemptRow, Event, EventRow, RequestRow, Row};

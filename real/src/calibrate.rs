@@ -73,7 +73,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let (host, started) = (facts::host(), facts::now());
     let course = Course::new(&args.sizes).map_err(Failure::wrong_input)?;
     let bar = progress(course.seconds());
-    let processes = processes::measure().map_err(|error| Failure::not_carried_out(format!("{error}")))?;
+    let processes = processes::measure().map_err(|error| Failure::run_failed(format!("{error}")))?;
     let observed = course.play(|seconds| bar.inc(seconds)).map_err(failed)?;
     bar.finish_and_clear();
 
@@ -83,7 +83,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let verdict = findings.verdict(NOISE_WORTH_A_WARNING, NOISE_MAX);
     let _ = io::stdout().write_all(findings.table().as_bytes());
     if noise > NOISE_MAX && !args.anyway {
-        return Err(Failure::not_carried_out(format!(
+        return Err(Failure::run_failed(format!(
             "{verdict}; nothing was written. Stop what else runs on this machine and try again, or write it with --anyway"
         )));
     }
@@ -105,7 +105,7 @@ fn unwritable(path: &Path, reason: &io::Error) -> Failure {
 fn failed(error: Interrupted) -> Failure {
     match error {
         Interrupted::Rehearsal(error @ RehearsalError::Pictures(_)) => Failure::wrong_input(error),
-        error => Failure::not_carried_out(error),
+        error => Failure::run_failed(error),
     }
 }
 

@@ -106,16 +106,16 @@ fn main() -> ExitCode {
 }
 
 fn examine() -> Result<Exit, Failure> {
-    let findings = doctor::examine().map_err(Failure::not_carried_out)?;
+    let findings = doctor::examine().map_err(Failure::run_failed)?;
     let lines: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
     // Whoever reads may have read enough.
     let _ = io::stdout().write_all(lines.as_bytes());
     let bad = findings.iter().any(|finding| matches!(finding.verdict, Verdict::Bad(_)));
-    if bad { Err(Failure::not_carried_out("this host cannot play scenarios")) } else { Ok(Exit::Passed) }
+    if bad { Err(Failure::run_failed("this host cannot play scenarios")) } else { Ok(Exit::Passed) }
 }
 
 fn play_role(played: Result<(), RoleError>) -> Result<Exit, Failure> {
-    played.map(|()| Exit::Passed).map_err(Failure::not_carried_out)
+    played.map(|()| Exit::Passed).map_err(Failure::run_failed)
 }
 
 /// A dashboard for someone who watches, on a terminal that can show it.
@@ -134,13 +134,13 @@ fn run(args: &RunArgs, view: View) -> Result<Exit, Failure> {
     let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, logs, view };
     let played = real::play(&plan).map_err(|error| match error {
         RehearsalError::Pictures(_) => Failure::wrong_input(error),
-        error => Failure::not_carried_out(error),
+        error => Failure::run_failed(error),
     })?;
     let replay = args.replay("cargo run -p real --", &[]);
     let exit = session.conclude(&info, &played.records, played.duration, None, replay)?;
     if played.interrupted {
         let at = played.duration.as_secs_f64();
-        return Err(Failure::not_carried_out(format!("interrupted at {at:.1} s; what was recorded is in the folder")));
+        return Err(Failure::run_failed(format!("interrupted at {at:.1} s; what was recorded is in the folder")));
     }
     Ok(exit)
 }

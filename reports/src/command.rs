@@ -88,8 +88,7 @@ fn report_place(place: &Path) -> PathBuf {
 
 fn export(run: &Run, output: &Output) -> Result<(), Failure> {
     let records = &run.records;
-    let frames =
-        Frames::of(&records.requests, &records.attempts, &records.events, 0).map_err(Failure::not_carried_out)?;
+    let frames = Frames::of(&records.requests, &records.attempts, &records.events, 0).map_err(Failure::run_failed)?;
     let path = output.path("joined.parquet");
     write_parquet(&frames, &records.requests, &path).map_err(|error| unwritable(&path, error))
 }
@@ -151,7 +150,7 @@ fn write_many(many: &Many, place: &Path, json: bool) -> Result<Done, Failure> {
     output.plots(&figures)?;
     output.write("report.html", page::many(many, &account, &figures).as_bytes())?;
     let exit = match (account.breaks(), account.pass()) {
-        (true, _) => Exit::InvariantBroken,
+        (true, _) => Exit::InvariantViolated,
         (false, true) => Exit::Passed,
         (false, false) => Exit::Failed,
     };

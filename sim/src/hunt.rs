@@ -105,7 +105,7 @@ pub(crate) fn run(args: &HuntArgs) -> Result<Exit, Failure> {
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(match find {
         None => Exit::Passed,
-        Some(find) if find.goal.is_a_bug() => Exit::InvariantBroken,
+        Some(find) if find.goal.is_a_bug() => Exit::InvariantViolated,
         Some(_) => Exit::Failed,
     })
 }
@@ -193,7 +193,7 @@ impl Hunt<'_> {
         write().map_err(|reason: io::Error| {
             let place = place.display();
             let remedy = format!("choose another folder with --out, and go on with --from-seed {seed}");
-            Failure::not_carried_out(format!("cannot write {place}: {reason}; {remedy}"))
+            Failure::run_failed(format!("cannot write {place}: {reason}; {remedy}"))
         })?;
         Ok(place)
     }

@@ -144,7 +144,7 @@ fn calibration_info(calibration: &Calibration) -> CalibrationInfo {
 fn failed(error: SimulationError) -> Failure {
     match error {
         SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. } => Failure::wrong_input(error),
-        error => Failure::not_carried_out(error),
+        error => Failure::run_failed(error),
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options, args: &RunArgs, seeds: Seeds, calibration: 
     let folder = SweepFolder::open(&place, &identity, &base).map_err(refused)?;
     folder.spot_check(&sweep).map_err(refused)?;
 
-    let stop = interruptible().map_err(Failure::not_carried_out)?;
+    let stop = interruptible().map_err(Failure::run_failed)?;
     let jobs = many.jobs.count()?;
     let mut arrivals = Arrivals::new(folder, &sweep);
     let missing: Vec<Task> = sweep.tasks().filter(|&task| !arrivals.folder.has(task)).collect();
@@ -80,10 +80,10 @@ pub(crate) fn run(options: &Options, args: &RunArgs, seeds: Seeds, calibration: 
     let account = Account { scenario, world: WORLD, seeds, shard, variants, rows: &rows, planned, replay: &replay };
     print(&account, &place, args.json);
     if rows.len() < planned {
-        return Err(Failure::not_carried_out(why_missing(&unplayed, rows.len(), planned)));
+        return Err(Failure::run_failed(why_missing(&unplayed, rows.len(), planned)));
     }
     Ok(match account.pass() {
-        _ if account.breaks() => Exit::InvariantBroken,
+        _ if account.breaks() => Exit::InvariantViolated,
         true => Exit::Passed,
         false => Exit::Failed,
     })
@@ -179,7 +179,7 @@ fn refused(error: SweepFolderError) -> Failure {
 fn interruptible() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        flag::register_conditional_shutdown(signal, Exit::NotCarriedOut as i32, stop.clone())?;
+        flag::register_conditional_shutdown(signal, Exit::RunFailed as i32, stop.clone())?;
         flag::register(signal, stop.clone())?;
     }
     Ok(stop)
@@ -226,7 +226,7 @@ impl Arrivals {
         }
         match self.folder.keep(row) {
             Ok(()) => ControlFlow::Continue(()),
-            Err(error) => self.break_off(Failure::not_carried_out(error)),
+            Err(error) => self.break_off(Failure::run_failed(error)),
         }
     }
 
@@ -238,7 +238,7 @@ impl Arrivals {
     /// All rows, in order, and the runs that there are none of.
     fn end(self) -> Result<(Vec<RunRow>, Unplayed), Failure> {
         self.bar.finish_and_clear();
-        let rows = self.folder.close().map_err(Failure::not_carried_out)?;
+        let rows = self.folder.close().map_err(Failure::run_failed)?;
         let mut unplayed = self.unplayed;
         unplayed.sort_by_key(|(task, _)| *task);
         self.fatal.map_or(Ok((rows, unplayed)), Err)

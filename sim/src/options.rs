@@ -38,6 +38,6 @@ pub(crate) struct Jobs {
 impl Jobs {
     /// As many as are asked for, or one a core.
     pub(crate) fn count(self) -> Result<NonZeroUsize, Failure> {
-        self.jobs.map_or_else(thread::available_parallelism, Ok).map_err(Failure::not_carried_out)
+        self.jobs.map_or_else(thread::available_parallelism, Ok).map_err(Failure::run_failed)
     }
 }

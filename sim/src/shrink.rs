@@ -64,7 +64,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
     let replay = format!("cargo run -p sim -- {}", arguments(&out, seed, args.conditions.times.as_deref()));
     let lines = story(&scenario, &reduced);
     write(&out, &file(&plan, &reduced, &lines, &replay)).map_err(|reason| {
-        Failure::not_carried_out(format!("cannot write {}: {reason}; choose another file with --out", out.display()))
+        Failure::run_failed(format!("cannot write {}: {reason}; choose another file with --out", out.display()))
     })?;
     // Whoever reads may have read enough.
     let _ = io::stdout().write_all(account(&plan, &reduced, &lines, &out, &replay).as_bytes());

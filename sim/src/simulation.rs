@@ -13,7 +13,7 @@ use futures_util::future::{Either, select};
 use kernel::{
     client::Client,
     entropy::Entropy,
-    invariant::{self, Broken, Evidence},
+    invariant::{self, Evidence, Violation},
     link::Link,
     load::Load,
     measure::{Label, Run, Summary},
@@ -68,7 +68,7 @@ pub struct Played {
 
 impl Played {
     /// The invariants that it breaks, being what came of `plan`.
-    pub fn broken(&self, plan: &Plan) -> Vec<Broken> {
+    pub fn broken(&self, plan: &Plan) -> Vec<Violation> {
         let Plan { scenario, seed, calibration } = plan;
         let scenario = &scenario.explicit(*seed);
         let (duration, late) = (scenario.duration, Some(calibration.timers_late_max()));

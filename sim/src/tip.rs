@@ -136,7 +136,7 @@ pub(crate) fn run(args: &TipArgs) -> Result<Exit, Failure> {
     let tip = Tip { identity, scenario: base.to_toml(), points, crossings };
     tip.write(&place).map_err(|error| match error {
         TipError::Occupied { .. } => Failure::wrong_input(error),
-        error => Failure::not_carried_out(error),
+        error => Failure::run_failed(error),
     })?;
     let text = format!("{}\n  folder  {}\n", tip.render(), place.display());
     // Whoever reads may have read enough.
@@ -256,7 +256,7 @@ impl Survey<'_> {
             if let Some(broken) = &row.broken {
                 let settings = sweep.variants[0].settings.join(" ");
                 let message = format!("an invariant is broken, with seed {} and {settings}: {broken}", row.seed);
-                wrong = Some(Failure { exit: Exit::InvariantBroken, message });
+                wrong = Some(Failure { exit: Exit::InvariantViolated, message });
                 return ControlFlow::Break(());
             }
             rows.push(row);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     policy::{Extra, FallbackKind, Lookup, Pass, Pushback, Rejection, Servers},
-    record::{Answer, AttemptRow, Draft, Event},
+    record::{Answer, AttemptRow, Event, EventBuilder},
     status::{Code, Outcome},
     time::Instant,
     workload::Output,
@@ -353,11 +353,11 @@ impl<'a> Call<'a> {
         if loses { self.request.input.blank() } else { output }
     }
 
-    pub(super) fn event(&self, event: Event) -> Draft<'a> {
+    pub(super) fn event(&self, event: Event) -> EventBuilder<'a> {
         self.client.recorder.event(event).request(self.request.id)
     }
 
-    fn event_at(&self, event: Event, at: Instant) -> Draft<'a> {
+    fn event_at(&self, event: Event, at: Instant) -> EventBuilder<'a> {
         self.client.recorder.event_at(event, at).request(self.request.id)
     }
 

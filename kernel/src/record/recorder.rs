@@ -73,13 +73,13 @@ impl Recorder {
         self.world.now()
     }
 
-    /// Starts an event that happens now; complete it with the builder's methods and [`Draft::record`] it.
-    pub fn event(&self, event: Event) -> Draft<'_> {
+    /// Starts an event that happens now; complete it with the builder's methods and [`EventBuilder::record`] it.
+    pub fn event(&self, event: Event) -> EventBuilder<'_> {
         self.event_at(event, self.world.now())
     }
 
     /// Starts an event that has just happened, at a time that is known already.
-    pub fn event_at(&self, event: Event, at: Instant) -> Draft<'_> {
+    pub fn event_at(&self, event: Event, at: Instant) -> EventBuilder<'_> {
         let row = EventRow {
             at_us: at.as_micros(),
             source: self.source.clone(),
@@ -91,7 +91,7 @@ impl Recorder {
             attempt: None,
             duration_us: None,
         };
-        Draft { recorder: self, row }
+        EventBuilder { recorder: self, row }
     }
 
     /// Records a finished or dropped request.
@@ -107,12 +107,12 @@ impl Recorder {
 
 /// An event on its way into the record.
 #[must_use = "an event that is not recorded is lost"]
-pub struct Draft<'a> {
+pub struct EventBuilder<'a> {
     recorder: &'a Recorder,
     row: EventRow,
 }
 
-impl Draft<'_> {
+impl EventBuilder<'_> {
     /// The server it concerns.
     pub fn target(mut self, target: impl Into<Name>) -> Self {
         self.row.target = Some(target.into());

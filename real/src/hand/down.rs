@@ -45,8 +45,8 @@ pub fn run(args: &DownArgs) -> Result<Exit, Failure> {
         eprintln!("nothing runs");
         return Ok(Exit::Passed);
     }
-    Runtime::new().map_err(Failure::not_carried_out)?.block_on(async {
-        let world = Host::new(Clock::MACHINE, Timer::start().map_err(Failure::not_carried_out)?);
+    Runtime::new().map_err(Failure::run_failed)?.block_on(async {
+        let world = Host::new(Clock::MACHINE, Timer::start().map_err(Failure::run_failed)?);
         try_join_all(targets.iter().map(|target| end(&world, target))).await
     })?;
     // Those that were killed have left their entries.
@@ -56,7 +56,7 @@ pub fn run(args: &DownArgs) -> Result<Exit, Failure> {
 
 async fn end(world: &Host, target: &Entry) -> Result<(), Failure> {
     let id = &target.id;
-    let failed = |error| Failure::not_carried_out(format!("cannot end {id}: {error}"));
+    let failed = |error| Failure::run_failed(format!("cannot end {id}: {error}"));
     let Some(process) = target.process.hold().map_err(failed)? else {
         println!("{id} had ended");
         return Ok(());
@@ -73,7 +73,7 @@ async fn end(world: &Host, target: &Entry) -> Result<(), Failure> {
         println!("{id} did not end by itself and was killed");
         return Ok(());
     }
-    Err(Failure::not_carried_out(format!("{id} (pid {}) cannot be killed", target.process.pid)))
+    Err(Failure::run_failed(format!("{id} (pid {}) cannot be killed", target.process.pid)))
 }
 
 /// Whether it ends within that time.

@@ -228,14 +228,14 @@ pub fn run(args: &InjectArgs) -> Result<Exit, Failure> {
     let registry = Registry::of_user()?;
     let (on, duration) = args.fault.reach();
     let targets = target::find_all(&registry.entries()?, &on.targets)?;
-    let runtime = Runtime::new().map_err(Failure::not_carried_out)?;
+    let runtime = Runtime::new().map_err(Failure::run_failed)?;
     runtime.block_on(async {
-        let mut interrupt = Interrupt::listen().map_err(Failure::not_carried_out)?;
-        let world = Host::new(Clock::MACHINE, Timer::start().map_err(Failure::not_carried_out)?).shared();
+        let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
+        let world = Host::new(Clock::MACHINE, Timer::start().map_err(Failure::run_failed)?).shared();
         if let Some(delay) = on.delay {
             say(format!("in {}: {} {}", duration::text(delay), args.fault.deed().name(), on.targets.join(", ")));
             if waits(&world, delay, &mut interrupt).await.is_interrupted() {
-                return Err(Failure::not_carried_out("interrupted before anything was injected"));
+                return Err(Failure::run_failed("interrupted before anything was injected"));
             }
         }
         let mut lifts = Vec::new();
@@ -301,7 +301,7 @@ async fn inject(
     duration: Option<Duration>,
 ) -> Result<Option<Lift>, Failure> {
     let id = &target.id;
-    let failed = |error: String| Failure::not_carried_out(format!("cannot {} {id}: {error}", deed.name()));
+    let failed = |error: String| Failure::run_failed(format!("cannot {} {id}: {error}", deed.name()));
     let process = target.process.hold().map_err(|error| failed(error.to_string()))?;
     let process = process.ok_or_else(|| failed("it has ended".to_owned()))?;
     let until = duration.map_or_else(String::new, |time| format!(" for {}", duration::text(time)));
@@ -374,7 +374,7 @@ impl Lift {
         match self {
             Self::Resume(id, process) => {
                 let lives = process.signal(Signal::CONT);
-                let lives = lives.map_err(|error| Failure::not_carried_out(format!("cannot resume {id}: {error}")))?;
+                let lives = lives.map_err(|error| Failure::run_failed(format!("cannot resume {id}: {error}")))?;
                 say(format!("{id}: {}", if lives { "resume" } else { "it has ended meanwhile" }));
             }
             Self::LetGo(id, what, control) => {

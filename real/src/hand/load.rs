@@ -103,7 +103,7 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let entropy = Entropy::new(args.seed);
     let inputs = Inputs::of(&scenario.workload, entropy).map_err(Failure::wrong_input)?;
     let watcher = Watcher::start(args)?;
-    let runtime = Runtime::new().map_err(Failure::not_carried_out)?;
+    let runtime = Runtime::new().map_err(Failure::run_failed)?;
     let offered = runtime.block_on(offer(&scenario, entropy, inputs, &servers, watcher.feed()));
     // The connections are of no more use.
     runtime.shutdown_background();
@@ -123,7 +123,7 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let _ = io::stdout().write_all(text.as_bytes());
     if let (Err(error), Some(log)) = (logged, &args.log) {
         let log = log.display();
-        return Err(Failure::not_carried_out(format!("cannot write all of the log: {log}: {error}")));
+        return Err(Failure::run_failed(format!("cannot write all of the log: {log}: {error}")));
     }
     Ok(if summary.pass { Exit::Passed } else { Exit::Failed })
 }
@@ -187,14 +187,14 @@ async fn offer(
     servers: &[(String, SocketAddr)],
     feed: Arc<Feed>,
 ) -> Result<Duration, Failure> {
-    let mut interrupt = Interrupt::listen().map_err(Failure::not_carried_out)?;
+    let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     let (rate, time) = (scenario.load.rate, duration::text(scenario.duration));
     let named: Vec<_> = servers.iter().map(|(name, address)| format!("{name} ({address})")).collect();
     say(format!("{rate} requests/s for {time} to {}; Ctrl-C ends it with the summary", named.join(", ")));
     let oracle = Oracle::learned(&inputs);
     let addresses: BTreeMap<_, _> = servers.iter().cloned().collect();
     let names: Vec<_> = servers.iter().map(|(name, _)| name.clone()).collect();
-    let timer = Timer::start().map_err(Failure::not_carried_out)?;
+    let timer = Timer::start().map_err(Failure::run_failed)?;
     let world = Host::new(Clock::since(machine_ns()), timer).knowing(addresses).shared();
     let caller = Caller::new(scenario.clone(), entropy, world.clone(), &names);
     let cancelled = Notify::new();
@@ -207,7 +207,7 @@ async fn offer(
     cancelled.notify_one();
     match select(load, world.sleep_until(world.now() + CANCEL_TIMEOUT)).await {
         Either::Left(_) => Ok(offered),
-        Either::Right(_) => Err(Failure::not_carried_out("the calls under way could not be put to an end")),
+        Either::Right(_) => Err(Failure::run_failed("the calls under way could not be put to an end")),
     }
 }
 
@@ -240,7 +240,7 @@ impl Watcher {
         let thread = thread::Builder::new()
             .name("watcher".to_owned())
             .spawn(move || watch(&rows, lines, log))
-            .map_err(Failure::not_carried_out)?;
+            .map_err(Failure::run_failed)?;
         Ok(Self { feed: Arc::new(Feed(sender)), thread })
     }
 
@@ -251,7 +251,7 @@ impl Watcher {
     /// All rows, and whether they could be logged.
     fn end(self) -> Result<(Records, io::Result<()>), Failure> {
         let _ = self.feed.0.send(None);
-        self.thread.join().map_err(|_| Failure::not_carried_out("the thread that shows requests has ended"))
+        self.thread.join().map_err(|_| Failure::run_failed("the thread that shows requests has ended"))
     }
 }
 

@@ -58,7 +58,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Passes connections on until it is asked to end.
 pub fn run(args: &ProxyArgs) -> Result<Exit, Failure> {
     let upstream = upstream(&args.upstream)?;
-    let runtime = Runtime::new().map_err(Failure::not_carried_out)?;
+    let runtime = Runtime::new().map_err(Failure::run_failed)?;
     let done = runtime.block_on(proxy(args, upstream));
     // What is under way is broken off.
     runtime.shutdown_background();
@@ -74,7 +74,7 @@ fn upstream(text: &str) -> Result<SocketAddr, Failure> {
 }
 
 async fn proxy(args: &ProxyArgs, upstream: SocketAddr) -> Result<Exit, Failure> {
-    let mut interrupt = Interrupt::listen().map_err(Failure::not_carried_out)?;
+    let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     let kind = Kind::Proxy { upstream: args.upstream.clone() };
     let Station { world, door, entered, .. } = Station::open(args.listen, args.id.as_deref(), kind, None)?;
     announce(entered.entry());
@@ -92,7 +92,7 @@ async fn pass_on(world: SharedWorld, mut door: Door, upstream: Arc<Upstream>) ->
     loop {
         match door.accept().await {
             Ok(near) => world.spawn(Box::pin(upstream.clone().serve(near))),
-            Err(error) => return Failure::not_carried_out(format!("cannot accept connections any more: {error}")),
+            Err(error) => return Failure::run_failed(format!("cannot accept connections any more: {error}")),
         }
     }
 }

@@ -52,7 +52,7 @@ pub(crate) enum RegistryError {
 
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
-        Self::not_carried_out(error)
+        Self::run_failed(error)
     }
 }
 

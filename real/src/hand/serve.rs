@@ -60,9 +60,9 @@ impl ServeArgs {
 pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     let settings = args.capacity.settings(args.backend.settings().map_err(Failure::wrong_input)?);
     if args.detached {
-        rustix::process::setsid().map_err(Failure::not_carried_out)?;
+        rustix::process::setsid().map_err(Failure::run_failed)?;
     }
-    let runtime = Runtime::new().map_err(Failure::not_carried_out)?;
+    let runtime = Runtime::new().map_err(Failure::run_failed)?;
     let served = runtime.block_on(serve(args, settings));
     // Of calls that do not come to an end, nobody waits for one.
     runtime.shutdown_background();
@@ -70,7 +70,7 @@ pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
 }
 
 async fn serve(args: &ServeArgs, settings: Settings) -> Result<Exit, Failure> {
-    let mut interrupt = Interrupt::listen().map_err(Failure::not_carried_out)?;
+    let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     // What fails is of consequence to nobody who would repeat it.
     let injector = Arc::new(Injector::new(Entropy::new(0)));
     let address = (Ipv4Addr::LOCALHOST, args.port).into();
@@ -84,9 +84,7 @@ async fn serve(args: &ServeArgs, settings: Settings) -> Result<Exit, Failure> {
         pin!(server::serve(host.listening(door).shared(), recorder, id, settings, injector, stop.notified()));
     announce(entered.entry());
     if let Either::Left((ended, _)) = select(serving.as_mut(), pin!(interrupt.next())).await {
-        return ended
-            .map(|()| Exit::Passed)
-            .map_err(|error| Failure::not_carried_out(format!("cannot go on: {error}")));
+        return ended.map(|()| Exit::Passed).map_err(|error| Failure::run_failed(format!("cannot go on: {error}")));
     }
     say(format!("{id}: stops when it has finished what it has begun; ask again, and it stops at once"));
     stop.notify_one();

@@ -37,20 +37,19 @@ impl Station {
     ) -> Result<Self, Failure> {
         let registry = Registry::of_user()?;
         let backlog = listen(address, &registry)?;
-        let address = backlog.address().map_err(Failure::not_carried_out)?;
+        let address = backlog.address().map_err(Failure::run_failed)?;
         let noun = if kind == Kind::Server { "server" } else { "proxy" };
         let id = id.map_or_else(|| format!("{noun}-{}", address.port()), str::to_owned);
         let process = Identity::of(std::process::id());
-        let process = process.ok_or_else(|| Failure::not_carried_out("/proc does not tell of this process"))?;
+        let process = process.ok_or_else(|| Failure::run_failed("/proc does not tell of this process"))?;
         let entered = registry.enter(Entry { id: id.clone(), kind, address, process })?;
-        let timer = Timer::start().map_err(Failure::not_carried_out)?;
+        let timer = Timer::start().map_err(Failure::run_failed)?;
         let world = Host::new(Clock::MACHINE, timer.clone()).shared();
         // Which segments are lost is of no consequence here.
         let link = Link::new(world.clone(), Entropy::new(0), &id);
         let socket = entered.socket();
         let steered = Faults::on(link.clone(), injector).listen(&world, &socket);
-        steered
-            .map_err(|error| Failure::not_carried_out(format!("cannot be steered: {}: {error}", socket.display())))?;
+        steered.map_err(|error| Failure::run_failed(format!("cannot be steered: {}: {error}", socket.display())))?;
         let host = Host::new(Clock::MACHINE, timer);
         Ok(Self { host, world, door: Door::new(backlog, link), entered })
     }
@@ -69,5 +68,5 @@ fn listen(address: SocketAddr, registry: &Registry) -> Result<Backlog, Failure> 
         _ => error.to_string(),
     };
     tcp::listen_at(address)
-        .map_err(|error| Failure::not_carried_out(format!("cannot listen at {address}: {}", remedy(error))))
+        .map_err(|error| Failure::run_failed(format!("cannot listen at {address}: {}", remedy(error))))
 }

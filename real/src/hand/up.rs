@@ -75,15 +75,15 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
             Some(entry) if port == 0 || entry.address.port() == port => announce(entry),
             Some(entry) => {
                 let remedy = format!("end it with `real down {id}`, or start from its port");
-                return Err(Failure::not_carried_out(format!("{}; {remedy}", entry.is())));
+                return Err(Failure::run_failed(format!("{}; {remedy}", entry.is())));
             }
         }
     }
     if wanted.is_empty() {
         return Ok(Exit::Passed);
     }
-    Runtime::new().map_err(Failure::not_carried_out)?.block_on(async {
-        let timer = Timer::start().map_err(Failure::not_carried_out)?;
+    Runtime::new().map_err(Failure::run_failed)?.block_on(async {
+        let timer = Timer::start().map_err(Failure::run_failed)?;
         let mut started: Vec<Started> = Vec::new();
         for (id, port) in &wanted {
             started.push(Started::spawn(&registry, id, *port, args)?);
@@ -126,7 +126,7 @@ impl Started {
                 .current_dir("/")
                 .spawn()
         };
-        let child = spawn().map_err(|error| Failure::not_carried_out(format!("{id} could not be started: {error}")))?;
+        let child = spawn().map_err(|error| Failure::run_failed(format!("{id} could not be started: {error}")))?;
         Ok(Self { id: id.to_owned(), child, stays: false })
     }
 
@@ -135,7 +135,7 @@ impl Started {
         let world = Host::new(Clock::MACHINE, timer.clone());
         let give_up = world.now() + START_TIMEOUT;
         loop {
-            let ended = self.child.try_wait().map_err(Failure::not_carried_out)?;
+            let ended = self.child.try_wait().map_err(Failure::run_failed)?;
             if let Some(status) = ended {
                 return Err(self.failed(registry, &format!("ended with {status}")));
             }
@@ -158,7 +158,7 @@ impl Started {
 
     fn failed(&self, registry: &Registry, what: &str) -> Failure {
         let said: Vec<_> = last_words(&registry.log(&self.id)).iter().map(|line| format!("\n  | {line}")).collect();
-        Failure::not_carried_out(format!("{} {what}; the end of its log:{}", self.id, said.concat()))
+        Failure::run_failed(format!("{} {what}; the end of its log:{}", self.id, said.concat()))
     }
 }
 

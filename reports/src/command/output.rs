@@ -36,7 +36,7 @@ impl Output {
     pub(super) fn plots(&self, figures: &[Figure]) -> Result<(), Failure> {
         let plot = |figure: &Figure| {
             let drawing = svg(figure, Room::Wide);
-            let picture = png(&drawing).map_err(Failure::not_carried_out)?;
+            let picture = png(&drawing).map_err(Failure::run_failed)?;
             self.write(&format!("{}.svg", figure.name), drawing.as_bytes())?;
             self.write(&format!("{}.png", figure.name), &picture)
         };

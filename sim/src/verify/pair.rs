@@ -44,9 +44,9 @@ pub(super) struct Difference {
 impl Pair<'_> {
     /// Plays both and compares as they go.
     pub(super) fn compare(&self) -> Result<Compared, Failure> {
-        let folder = TempDir::with_prefix("rehearsal-verify-").map_err(Failure::not_carried_out)?;
-        let mut first = Side::start(self.plain(folder.path())?).map_err(Failure::not_carried_out)?;
-        let mut second = Side::start(self.disturbed(folder.path())?).map_err(Failure::not_carried_out)?;
+        let folder = TempDir::with_prefix("rehearsal-verify-").map_err(Failure::run_failed)?;
+        let mut first = Side::start(self.plain(folder.path())?).map_err(Failure::run_failed)?;
+        let mut second = Side::start(self.disturbed(folder.path())?).map_err(Failure::run_failed)?;
         let mut event = 0;
         loop {
             match (first.next()?, second.next()?) {
@@ -73,7 +73,7 @@ impl Pair<'_> {
     fn disturbed(&self, folder: &Path) -> Result<Command, Failure> {
         let seed = self.seed;
         let deeper = folder.join("a folder/with a longer name");
-        fs::create_dir_all(&deeper).map_err(Failure::not_carried_out)?;
+        fs::create_dir_all(&deeper).map_err(Failure::run_failed)?;
         let mut command = self.command()?;
         command.arg(side::DISTURBED);
         if seed.is_multiple_of(BUSY_EVERY) {
@@ -93,13 +93,13 @@ impl Pair<'_> {
         let absolute = |path: &Path| -> Result<PathBuf, Failure> {
             path.canonicalize().map_err(|error| Failure::wrong_input(format!("{}: {error}", path.display())))
         };
-        let mut command = Command::new(env::current_exe().map_err(Failure::not_carried_out)?);
+        let mut command = Command::new(env::current_exe().map_err(Failure::run_failed)?);
         command.arg(side::NAME).arg(absolute(self.path)?).args(["--seed", &self.seed.to_string()]);
         for setting in &self.args.conditions.overrides {
             command.args(["--set", setting]);
         }
         if let Workload::Sobel(Pictures::Files(pattern)) = &self.scenario.workload {
-            let here = env::current_dir().map_err(Failure::not_carried_out)?;
+            let here = env::current_dir().map_err(Failure::run_failed)?;
             command.args(["--set", &format!("workload.images={}", here.join(pattern).display())]);
         }
         if let Some(calibration) = &self.args.conditions.times {
@@ -166,8 +166,8 @@ impl Side {
             self.questions.flush()?;
             self.answers.read_line(&mut answer)
         };
-        ask().map_err(Failure::not_carried_out)?;
-        serde_json::from_str(&answer).map_err(Failure::not_carried_out)
+        ask().map_err(Failure::run_failed)?;
+        serde_json::from_str(&answer).map_err(Failure::run_failed)
     }
 
     /// It has ended before its run did: why, in its own words.
@@ -177,8 +177,8 @@ impl Side {
         let words = words.trim().trim_start_matches("error: ");
         match self.child.wait().ok().and_then(|status| status.code()) {
             Some(2) => Failure::wrong_input(words),
-            _ if words.is_empty() => Failure::not_carried_out("a process of the proof ended without a word"),
-            _ => Failure::not_carried_out(words),
+            _ if words.is_empty() => Failure::run_failed("a process of the proof ended without a word"),
+            _ => Failure::run_failed(words),
         }
     }
 }

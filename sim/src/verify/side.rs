@@ -79,7 +79,7 @@ pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
     let what = format!("the run ends with the records {records} after {steps} steps and {instants} instants");
     let at_ns = log.last_ns;
     log.add(&Entry { at_ns, host: "driver".to_owned(), what });
-    log.answer().map_err(Failure::not_carried_out)?;
+    log.answer().map_err(Failure::run_failed)?;
     Ok(Exit::Passed)
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kernel::{
-    invariant::{self, Broken, Evidence, Invariant},
+    invariant::{self, Evidence, Invariant, Violation},
     policy::{Policies, RetryBudget, RetryThrottling},
     record::{Event, EventRow, Records},
     status::{Code, Outcome},
@@ -18,14 +18,14 @@ pub(crate) fn check(story: &Story) {
     assert!(broken.is_empty(), "{told}{}", story.account());
 }
 
-fn broken(story: &Story, records: &Records) -> Vec<Broken> {
+fn broken(story: &Story, records: &Records) -> Vec<Violation> {
     let Story { scenario, seed, .. } = story;
     let late = Some(Duration::ZERO);
     invariant::check(&Evidence { scenario, seed: *seed, duration: scenario.duration, late, records })
 }
 
 /// What is found in the record of `story` once `doctor` has been at it.
-fn found(story: &Story, doctor: impl FnOnce(&mut Records)) -> Vec<Broken> {
+fn found(story: &Story, doctor: impl FnOnce(&mut Records)) -> Vec<Violation> {
     check(story);
     let mut records = story.records.clone();
     doctor(&mut records);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    invariant::Broken,
+    invariant::Violation,
     measure::{Checked, Metrics, Summary},
 };
 
@@ -27,7 +27,7 @@ pub struct RunRow {
     pub expectations: Vec<Checked>,
     /// The first of the invariants that the run breaks, by which this project has a bug; left out if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub broken: Option<Broken>,
+    pub broken: Option<Violation>,
 }
 
 impl RunRow {
@@ -37,7 +37,7 @@ impl RunRow {
         settings: Vec<String>,
         digest: String,
         summary: Summary,
-        broken: Option<Broken>,
+        broken: Option<Violation>,
     ) -> Self {
         let Summary { seed, pass, end_us, overall, expectations, .. } = summary;
         Self { variant, seed, settings, digest, pass, end_us, overall, expectations, broken }

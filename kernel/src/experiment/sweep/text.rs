@@ -386,7 +386,7 @@ fn figures(metric: Option<Metric>, spread: Option<Spread>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::{
-        invariant::{Broken, Invariant},
+        invariant::{Invariant, Violation},
         measure::Metrics,
     };
 
@@ -471,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_broken_invariant_is_told_with_its_seed_and_its_replay() {
-        let broken = Broken {
+        let broken = Violation {
             invariant: Invariant::InTime,
             request: Some(7),
             at_us: 1_500_000,

@@ -1,0 +1,81 @@
+//! The options of a run, and the command that repeats it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Options of a run.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The scenario file
+    pub scenario: PathBuf,
+
+    /// Decides everything that is drawn: arrivals, inputs, delays, jitter
+    #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
+    pub seed: u64,
+
+    /// Where to put the run folder [default: runs/SCENARIO/WORLD-seedN]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Overrides a setting of the scenario, such as client.retry.max_attempts=1; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+
+    /// Prints the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
+}
+
+impl RunArgs {
+    /// Returns the command that repeats this run: `command`, these options, and `more` of the command's own.
+    pub fn replay(&self, command: &str, more: &[String]) -> String {
+        let mut words = vec![self.scenario.display().to_string(), "--seed".to_owned(), self.seed.to_string()];
+        if let Some(out) = &self.out {
+            words.extend(["--out".to_owned(), out.display().to_string()]);
+        }
+        for setting in &self.overrides {
+            words.extend(["--set".to_owned(), setting.clone()]);
+        }
+        words.extend_from_slice(more);
+        let words: Vec<_> = words.iter().map(|word| quoted(word)).collect();
+        format!("{command} {}", words.join(" "))
+    }
+}
+
+/// Returns `word` as it is written in a POSIX shell, in quotes if it needs them.
+pub fn quoted(word: &str) -> String {
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Returns whether `char` means itself in a shell, wherever in a word it is.
+fn is_plain(char: char) -> bool {
+    char.is_ascii_alphanumeric() || "-_./=:,+@%".contains(char)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_replay_command_survives_a_shell() {
+        let args = RunArgs {
+            scenario: "my scenarios/it's.toml".into(),
+            seed: 7,
+            out: None,
+            overrides: vec!["workload.sizes=[\"8x8\"]".to_owned(), "load.rate=2".to_owned()],
+            json: false,
+        };
+        assert_eq!(
+            args.replay("sim", &[]),
+            r#"sim 'my scenarios/it'\''s.toml' --seed 7 --set 'workload.sizes=["8x8"]' --set load.rate=2"#
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! Exit codes, and failures that end a command early.
+
+use std::process::ExitCode;
+
+/// How a command ended, with its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Every expectation holds.
+    Passed = 0,
+    /// An expectation does not hold.
+    Failed = 1,
+    /// The command line, the scenario or the place for the run folder is wrong.
+    WrongInput = 2,
+    /// The command could not be completed, such as a run that was interrupted.
+    RunFailed = 3,
+    /// An invariant is violated: a bug of this project, not of the scenario.
+    InvariantViolated = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command ended without a report.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What was wrong, and what would be right.
+    pub message: String,
+}
+
+impl Failure {
+    /// Creates the failure of a command that asks for something impossible.
+    pub fn wrong_input(error: impl ToString) -> Self {
+        Self { exit: Exit::WrongInput, message: error.to_string() }
+    }
+
+    /// Creates the failure of a command that asks for something possible, which could not be completed.
+    pub fn run_failed(error: impl ToString) -> Self {
+        Self { exit: Exit::RunFailed, message: error.to_string() }
+    }
+}
