@@ -24,7 +24,7 @@ use kernel::{
     scenario::Scenario,
 };
 use rounds::{compare, fastest, medians_of_turns};
-use sim::{Plan, Played, play};
+use sim::{CompletedRun, Plan, run};
 
 /// A part by its name, such as `cargo bench -p sim -- request`; all without one.
 fn main() {
@@ -68,7 +68,7 @@ fn invariants() {
     let plan = plan("crash_then_freeze.toml", &[]);
     let played = play_now(&plan);
     let rows = played.records.requests.len() + played.records.attempts.len() + played.records.events.len();
-    let (check, play) = compare(15, || assert!(played.broken(&plan).is_empty()), || drop(play_now(&plan)));
+    let (check, play) = compare(15, || assert!(played.violations(&plan).is_empty()), || drop(play_now(&plan)));
     println!("the invariants of crash_then_freeze, {rows} rows");
     println!("  wall time                              {:8.2} ms", millis(check));
     println!("  of that of the run                     {:8.1} %\n", check.as_secs_f64() / play.as_secs_f64() * 100.0);
@@ -133,13 +133,13 @@ fn plan(file: &str, overrides: &[&str]) -> Plan {
     Plan { scenario, seed: 42, calibration: sim::calibration::Calibration::default() }
 }
 
-fn play_now(plan: &Plan) -> Played {
-    play(plan, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{error}"))
+fn play_now(plan: &Plan) -> CompletedRun {
+    run(plan, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// As the command does.
-fn write(plan: &Plan, played: &Played, folder: &Path) {
-    assert!(played.broken(plan).is_empty());
+fn write(plan: &Plan, played: &CompletedRun, folder: &Path) {
+    assert!(played.violations(plan).is_empty());
     let Plan { scenario, seed, .. } = plan;
     let folder = RunFolder::prepare(&folder.join("run")).unwrap_or_else(|error| panic!("{error}"));
     let written = folder.write(scenario, &RunInfo::new("sim", *seed), &played.records, scenario.duration);

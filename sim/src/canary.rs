@@ -68,7 +68,7 @@ pub(crate) fn outside<T: Send>(ask: impl FnOnce() -> T + Send) -> T {
 
 /// turmoil's seed and epoch, or what it would take without them.
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what leaks is what is planted")]
-pub(crate) fn of_turmoil(seed: u64, epoch: std::time::SystemTime) -> (u64, std::time::SystemTime) {
+pub(crate) fn turmoil_seed_and_epoch(seed: u64, epoch: std::time::SystemTime) -> (u64, std::time::SystemTime) {
     if is(Canary::TurmoilSeed) {
         (outside(keyed), epoch)
     } else if is(Canary::TurmoilEpoch) {

@@ -12,74 +12,58 @@ use std::{
 
 use kernel::{time::Instant, world::Sleep};
 
-use crate::{interpose, trace};
+use crate::{host_id::HostId, trace, virtual_time};
 
-/// A host of the simulation, by its place in the order of turns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HostId(pub(crate) usize);
-
-impl HostId {
-    /// First in every step.
-    pub(crate) const CLIENT: Self = Self(0);
-
-    /// The host of `server-{index}`.
-    pub(crate) fn server(index: usize) -> Self {
-        Self(index + 1)
-    }
-
-    /// As records call it.
-    pub(crate) fn name(self) -> String {
-        self.0.checked_sub(1).map_or_else(|| "client".to_owned(), kernel::scenario::server_name)
-    }
-}
-
-/// Every sleep, deadline, arrival, service time, link delay and fault of a simulation is a timer in here. Timers due at
-/// one instant fire in the order they were set in, so ties are no matter of chance.
+/// Holds the virtual time and every timer of a simulation: each sleep, deadline, arrival, service time, link delay and
+/// fault is one. Timers with the same deadline fire in the order in which they were set, so ties are no matter of chance.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
-    /// In nanoseconds. Moved on under the lock; read without, as hosts look at it many times a request.
+    /// Virtual time in nanoseconds. It is stored under the lock, and read without it, as hosts read it many times for
+    /// each request.
     now: AtomicU64,
     timers: Mutex<Timers>,
 }
 
 #[derive(Debug, Default)]
 struct Timers {
-    /// By deadline, then by the order they were set in.
-    pending: BTreeMap<(Instant, u64), Due>,
+    /// Timers by deadline, then by the order in which they were set.
+    pending: BTreeMap<(Instant, u64), PendingTimer>,
+    /// Timers set so far.
     set: u64,
-    /// The hosts that have yet to come to rest at this instant. `None` if any may have to: then no host may go on by
-    /// itself until the driver has moved the clock.
+    /// The hosts that are not yet idle at this instant. `None` if the instant is dirty, that is, any host may have
+    /// something to do: then no host may move the clock by itself until the driver has moved it.
     busy: Option<Vec<HostId>>,
-    /// Woken when a host may go on, by host.
+    /// The wakers to wake when a host may move the clock, by host.
     watchers: Vec<Option<Waker>>,
 }
 
 #[derive(Debug)]
-struct Due {
-    /// On whose behalf.
+struct PendingTimer {
+    /// The host whose timer it is.
     host: HostId,
     waker: Waker,
 }
 
 impl Clock {
+    /// Returns the virtual time.
     pub(crate) fn now(&self) -> Instant {
         Instant::from_nanos(self.now.load(Ordering::Relaxed))
     }
 
-    /// Completes once the clock has reached `at`, for a task of `host`.
+    /// Returns a future for a task of `host` that completes once the clock has reached `at`.
     pub(crate) fn sleep_until(self: &Arc<Self>, host: HostId, at: Instant) -> Sleep {
         Box::pin(Timer { clock: self.clone(), host, at, key: None })
     }
 
-    /// Has `waker`, of `host`, woken at `at`, whatever becomes of its task until then.
+    /// Sets a timer of `host` that wakes `waker` at `at`. It cannot be cancelled.
     pub(crate) fn wake_at(&self, host: HostId, at: Instant, waker: Waker) {
         let mut timers = self.timers();
         timers.set += 1;
         let key = (at, timers.set);
-        timers.pending.insert(key, Due { host, waker });
+        timers.pending.insert(key, PendingTimer { host, waker });
     }
 
-    /// Has `waker` woken the next time that `host` may go on by itself.
+    /// Wakes `waker` the next time that `host` may move the clock by itself.
     pub(crate) fn watch(&self, host: HostId, waker: &Waker) {
         let watchers = &mut self.timers().watchers;
         if watchers.len() <= host.0 {
@@ -88,20 +72,20 @@ impl Clock {
         watchers[host.0] = Some(waker.clone());
     }
 
-    /// Moves on to the next deadline and fires its timers, between two steps. False if no timer is set.
+    /// Moves to the next deadline and fires its timers, between two steps. Returns false if no timer is set.
     pub(crate) fn advance(&self) -> bool {
         let mut timers = self.timers();
         timers.busy = Some(Vec::new());
         self.fire(timers)
     }
 
-    /// Says that any host may have something to do at this instant.
-    pub(crate) fn disturb(&self) {
+    /// Marks this instant as dirty: any host may have something to do, so only the driver may move the clock.
+    pub(crate) fn mark_dirty(&self) {
         self.timers().busy = None;
     }
 
-    /// Moves on to the next deadline and fires its timers, in the turn of `host`, which has come to rest. False if
-    /// another host has not, or has a timer of its own at that deadline.
+    /// Moves to the next deadline and fires its timers, in the turn of `host`, which is idle. Returns false, and does
+    /// not move, if another host is not idle or has a timer at that deadline.
     pub(crate) fn go_on(&self, host: HostId) -> bool {
         let mut timers = self.timers();
         let Some(busy) = &mut timers.busy else { return false };
@@ -110,31 +94,30 @@ impl Clock {
             return false;
         }
         let Some((&(deadline, _), first)) = timers.pending.first_key_value() else { return false };
-        let others = |((at, _), due): (&(Instant, u64), &Due)| *at == deadline && due.host != host;
         if first.host != host {
-            // Its turn may yet come in this step.
+            // The turn of the next timer's host may still come in this step; it can then move the clock itself.
             let next = first.host;
             let watcher = timers.watchers.get_mut(next.0).and_then(Option::take);
             drop(timers);
             watcher.into_iter().for_each(Waker::wake);
             return false;
         }
-        if timers.pending.iter().take_while(|((at, _), _)| *at == deadline).any(others) {
+        if timers.pending.iter().take_while(|((at, _), _)| *at == deadline).any(|(_, timer)| timer.host != host) {
             return false;
         }
         self.fire(timers)
     }
 
-    /// Fires the timers of the next deadline, and has their hosts watched. False if there is none.
+    /// Fires the timers of the next deadline, and wakes the watchers of their hosts. Returns false if no timer is set.
     fn fire(&self, mut timers: MutexGuard<'_, Timers>) -> bool {
         let Some((&(deadline, _), _)) = timers.pending.first_key_value() else { return false };
         self.now.store(deadline.as_nanos(), Ordering::Relaxed);
-        interpose::set_now(deadline);
+        virtual_time::set(deadline);
         let mut due = Vec::new();
         #[cfg(feature = "canaries")]
         timers.tie_by_address(deadline);
         while let Some(entry) = timers.pending.first_entry().filter(|entry| entry.key().0 == deadline) {
-            let Due { host, waker } = entry.remove();
+            let PendingTimer { host, waker } = entry.remove();
             trace::note(Some(host), || "a timer fires".to_owned());
             due.push(waker);
             let Timers { busy: Some(busy), watchers, .. } = &mut *timers else { continue };
@@ -143,7 +126,7 @@ impl Clock {
                 due.extend(watchers.get_mut(host.0).and_then(Option::take));
             }
         }
-        // A waker may drop a task, and with it a timer, which takes the lock.
+        // A waker may drop a task, and with it a timer, whose drop takes the lock.
         drop(timers);
         due.into_iter().for_each(Waker::wake);
         true
@@ -156,23 +139,24 @@ impl Clock {
 
 #[cfg(feature = "canaries")]
 impl Timers {
-    /// Puts what is due at `deadline` into the order of addresses, if that leak is planted.
+    /// Sorts the timers of `deadline` by the addresses of their wakers, if that leak is planted.
     fn tie_by_address(&mut self, deadline: Instant) {
         if !crate::canary::is(crate::canary::Canary::TimerTies) {
             return;
         }
         let keys: Vec<_> = self.pending.keys().take_while(|(at, _)| *at == deadline).copied().collect();
-        let mut due: Vec<Due> = keys.iter().filter_map(|key| self.pending.remove(key)).collect();
+        let mut due: Vec<PendingTimer> = keys.iter().filter_map(|key| self.pending.remove(key)).collect();
         due.sort_by_key(|due| due.waker.data().addr());
         self.pending.extend(keys.into_iter().zip(due));
     }
 }
 
+/// The future of a sleep.
 struct Timer {
     clock: Arc<Clock>,
     host: HostId,
     at: Instant,
-    /// Its place in the queue, while it is in there.
+    /// Key of its entry in the queue, if it has been polled before its deadline.
     key: Option<(Instant, u64)>,
 }
 
@@ -183,10 +167,14 @@ impl Future for Timer {
         let this = &mut *self;
         let mut timers = this.clock.timers();
         if this.clock.now() >= this.at {
-            // What fired is gone from the queue; what was never due is not.
-            this.key.take().map(|key| timers.pending.remove(&key));
+            // A timer that fired has left the queue already. Any other must not stay there when its task is done with it.
+            if let Some(key) = this.key.take() {
+                timers.pending.remove(&key);
+            }
             return Poll::Ready(());
         }
+        // A timer that never fires would have the driver move the clock to the end of time instead of reporting a
+        // standstill.
         if this.at == Instant::NEVER {
             return Poll::Pending;
         }
@@ -194,8 +182,9 @@ impl Future for Timer {
             timers.set += 1;
             (this.at, timers.set)
         });
-        let due = || Due { host: this.host, waker: cx.waker().clone() };
-        timers.pending.entry(key).or_insert_with(due).waker.clone_from(cx.waker());
+        let entry = timers.pending.entry(key);
+        let pending = entry.or_insert_with(|| PendingTimer { host: this.host, waker: cx.waker().clone() });
+        pending.waker.clone_from(cx.waker());
         Poll::Pending
     }
 }
@@ -204,7 +193,7 @@ impl Drop for Timer {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             let waker = self.clock.timers().pending.remove(&key);
-            // Dropped after the lock: it may hold the last reference to a task with timers of its own.
+            // The waker is dropped after the lock: it may hold the last reference to a task with timers of its own.
             drop(waker);
         }
     }
@@ -216,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// Notes the order in which wakers fire.
+    /// A waker that adds its number to a list when it is woken.
     struct Note(usize, Arc<Mutex<Vec<usize>>>);
 
     impl Wake for Note {
@@ -230,8 +219,9 @@ mod tests {
     }
 
     #[test]
-    fn timers_fire_by_deadline_and_ties_in_the_order_they_were_set_in() {
-        let (clock, order) = (Arc::new(Clock::default()), Arc::default());
+    fn timers_fire_by_deadline_and_ties_fire_in_the_order_in_which_they_were_set() {
+        let clock = Arc::new(Clock::default());
+        let order = Arc::default();
         let mut sleeps: Vec<_> = [30, 10, 20, 10].map(|millis| clock.sleep_until(HostId::CLIENT, at(millis))).into();
         for (number, sleep) in sleeps.iter_mut().enumerate() {
             let waker = Waker::from(Arc::new(Note(number, Arc::clone(&order))));
@@ -246,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_timer_does_not_hold_up_the_clock() {
+    fn a_dropped_timer_does_not_fire() {
         let clock = Arc::new(Clock::default());
         let mut sleep = clock.sleep_until(HostId::CLIENT, at(10));
         assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());

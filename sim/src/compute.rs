@@ -1,4 +1,4 @@
-//! Computing: the kernel really runs, and holds its worker for a modelled time.
+//! Computing: the workload function really runs, and occupies its worker for a time that is drawn.
 
 use std::{
     collections::BTreeMap,
@@ -14,34 +14,34 @@ use twox_hash::XxHash3_128;
 
 use crate::calibration::Calibration;
 
-/// Results kept at most, by their bytes.
-const MEMORY_BYTES: usize = 64 * 1024 * 1024;
+/// Most bytes of results that are kept.
+const RESULTS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// All machines' computing power.
+/// The processors of all hosts.
 #[derive(Debug)]
 pub(crate) struct Compute {
     calibration: Calibration,
     entropy: Entropy,
-    known: Mutex<Known>,
+    results: Mutex<Results>,
 }
 
-/// Results by workload and input, so that no kernel runs twice on the same bytes.
+/// Results by workload and input, so that no workload function runs twice on the same bytes.
 #[derive(Debug, Default)]
-struct Known {
-    outputs: BTreeMap<(&'static str, Key), Output>,
+struct Results {
+    outputs: BTreeMap<(&'static str, InputKey), Output>,
     bytes: usize,
 }
 
-/// An input, small enough to be kept and compared.
+/// Identifies an input. Of an image it has only a digest, which is small enough to be kept and compared.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+enum InputKey {
     Image { width: u32, height: u32, digest: u128 },
     Search(Search),
     Data,
 }
 
-impl Key {
-    fn of(input: &Input) -> Self {
+impl InputKey {
+    fn new(input: &Input) -> Self {
         match input {
             Input::Image(picture) => Self::Image {
                 width: picture.width,
@@ -56,34 +56,35 @@ impl Key {
 
 impl Compute {
     pub(crate) fn new(calibration: Calibration, entropy: Entropy) -> Self {
-        Self { calibration, entropy, known: Mutex::default() }
+        Self { calibration, entropy, results: Mutex::default() }
     }
 
-    /// The job's result.
+    /// Computes the job's result, or returns the one that was computed before for the same input.
     pub(crate) fn run(&self, job: &Job) -> Output {
-        let key = (job.workload.name(), Key::of(&job.input));
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(output) = known.outputs.get(&key) {
+        let key = (job.workload.name(), InputKey::new(&job.input));
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(output) = results.outputs.get(&key) {
             return output.clone();
         }
         let output = job.run();
         let bytes = output.byte_count();
-        if known.bytes + bytes > MEMORY_BYTES {
-            *known = Known::default();
+        // Dropping all results is rare and simple. Which ones are kept makes no difference to a run.
+        if results.bytes + bytes > RESULTS_BYTES_MAX {
+            *results = Results::default();
         }
-        known.bytes += bytes;
-        known.outputs.insert(key, output.clone());
+        results.bytes += bytes;
+        results.outputs.insert(key, output.clone());
         output
     }
 
-    /// How long the job holds its worker. It depends on the seed, the request and the attempt only: variants of a
-    /// scenario and other servers would have drawn the same.
+    /// Draws how long the job occupies its worker. The draw depends on the seed, the request and the attempt only, so it
+    /// is the same in every variant of a scenario and on every server.
     pub(crate) fn service_time(&self, job: &Job) -> Duration {
         let mut rng = self.entropy.stream_of("compute.service_time", &[job.request, u64::from(job.attempt)]);
         self.calibration.service_time(job, &mut rng)
     }
 
-    /// A draw of how long the `start`-th process of `server` takes until it listens.
+    /// Draws how long the `start`-th process of `server` takes until it listens.
     pub(crate) fn exec_to_listen(&self, server: usize, start: u64) -> Duration {
         let mut rng = self.entropy.stream_of("process.exec_to_listen", &[server as u64, start]);
         self.calibration.process.exec_to_listen_us.sample(&mut rng)

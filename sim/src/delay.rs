@@ -1,38 +1,51 @@
-//! How long what a process sends takes until another process has it.
+//! The time from a process's write until another process has read it.
 
 use std::{num::NonZeroU64, time::Duration};
 
 use kernel::distribution::Distribution;
 
-/// The time of what is sent at one instant, one way.
+/// The one-way delay of the bytes that are sent at one instant.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Delay {
-    /// The same for all sizes: what the network takes.
+    /// One distribution for all sizes: the time of the network alone.
     Plain(Distribution),
-    /// By bytes, ascending and at least one: what the network and both processes take.
+    /// Distributions by size in bytes, ascending, at least one: the time of the network and of both processes.
     BySize(Vec<(NonZeroU64, Distribution)>),
 }
 
 impl Delay {
-    /// The time of `bytes` at `probability`. Up to the smallest calibrated size it is that size's, as most of it has
-    /// nothing to do with the size; between two it is linear in the size, and beyond the largest it goes on as between
-    /// the last two.
+    /// Returns the delay of `bytes` at `probability`. Up to the smallest calibrated size it is the delay of that size, as
+    /// most of it does not depend on the size. Between two sizes it is linear in the size, and beyond the largest it
+    /// continues the line through the last two.
     pub(crate) fn quantile(&self, bytes: u64, probability: f64) -> Duration {
         let sizes = match self {
             Self::Plain(distribution) => return distribution.quantile(probability),
             Self::BySize(sizes) => sizes,
         };
-        let at = |(_, distribution): &(NonZeroU64, Distribution)| distribution.quantile(probability).as_secs_f64();
         let (below, above) = match sizes.partition_point(|(size, _)| size.get() <= bytes) {
-            0 => return sizes.first().map_or(Duration::ZERO, |smallest| Duration::from_secs_f64(at(smallest))),
-            _ if sizes.len() == 1 => return Duration::from_secs_f64(at(&sizes[0])),
+            0 => {
+                return sizes
+                    .first()
+                    .map_or(Duration::ZERO, |smallest| Duration::from_secs_f64(seconds(smallest, probability)));
+            }
+            _ if sizes.len() == 1 => return Duration::from_secs_f64(seconds(&sizes[0], probability)),
             place => (&sizes[place.min(sizes.len() - 1) - 1], &sizes[place.min(sizes.len() - 1)]),
         };
-        let (from, to) = (below.0.get() as f64, above.0.get() as f64);
-        let seconds = at(below) + (at(above) - at(below)) * (bytes as f64 - from) / (to - from);
-        // A larger size that was measured to be faster says no more than that size does not matter.
-        Duration::from_secs_f64(if bytes >= above.0.get() { seconds.max(at(above)) } else { seconds })
+        let size_below = below.0.get() as f64;
+        let size_above = above.0.get() as f64;
+        let seconds_below = seconds(below, probability);
+        let seconds_above = seconds(above, probability);
+        let delay =
+            seconds_below + (seconds_above - seconds_below) * (bytes as f64 - size_below) / (size_above - size_below);
+        // If the largest size was measured to be faster than the one before it, size does not matter, and a line down
+        // would end below zero.
+        Duration::from_secs_f64(if bytes >= above.0.get() { delay.max(seconds_above) } else { delay })
     }
+}
+
+/// Returns the delay of a calibrated size at `probability`, in seconds.
+fn seconds((_, distribution): &(NonZeroU64, Distribution), probability: f64) -> f64 {
+    distribution.quantile(probability).as_secs_f64()
 }
 
 #[cfg(test)]
@@ -52,13 +65,13 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_of_one_size_is_that_of_all() {
+    fn a_delay_with_one_size_is_the_same_for_all_sizes() {
         let delay = Delay::BySize(vec![(NonZeroU64::new(1_000).unwrap(), Distribution::constant(us(100)))]);
         assert_eq!([0, 1_000, 1 << 30].map(|bytes| delay.quantile(bytes, 0.5)), [us(100); 3]);
     }
 
     #[test]
-    fn a_plain_delay_knows_no_sizes() {
+    fn a_plain_delay_does_not_depend_on_the_size() {
         let delay = Delay::Plain(Distribution::constant(us(50)));
         assert_eq!([1, 1 << 30].map(|bytes| delay.quantile(bytes, 0.9)), [us(50); 2]);
     }

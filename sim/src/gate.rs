@@ -1,8 +1,8 @@
-//! SIGSTOP and SIGCONT for a host: while its gate is shut, none of its tasks runs.
+//! SIGSTOP and SIGCONT for a host: while its gate is shut, none of its process's tasks runs.
 //!
-//! What the kernel of a stopped machine does goes on outside the gate: connections complete and bytes arrive in the
-//! socket's buffer. A task that is woken meanwhile, by a timer or by data, runs when the gate opens, in the order of
-//! the wakes.
+//! The work of the operating system goes on outside of the gate: connections complete, and bytes arrive in the socket's
+//! buffer. A task that is woken meanwhile, by a timer or by data, runs when the gate opens; tasks run in the order in
+//! which they were woken.
 
 use std::{
     pin::Pin,
@@ -16,54 +16,54 @@ use kernel::{time::Instant, world::BoxFuture};
 /// The gate of one process.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    state: Mutex<State>,
+    state: Mutex<GateState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Since when it is shut.
+struct GateState {
+    /// The instant at which it was shut, while it is.
     shut: Option<Instant>,
-    /// How long it was shut before.
-    stood_still: Duration,
-    /// Tasks that wanted to run since.
+    /// The time for which it was shut before.
+    stopped_before: Duration,
+    /// The tasks that were woken since.
     waiting: Vec<Waker>,
 }
 
 impl Gate {
-    /// SIGSTOP; nothing if it is stopped.
+    /// Shuts the gate, as SIGSTOP does. A gate that is shut stays as it is.
     pub(crate) fn shut(&self, now: Instant) {
         self.state().shut.get_or_insert(now);
     }
 
-    /// SIGCONT; nothing if it runs.
+    /// Opens the gate, as SIGCONT does. A gate that is open stays as it is.
     pub(crate) fn open(&self, now: Instant) {
         let waiting = {
             let mut state = self.state();
             let Some(since) = state.shut.take() else { return };
-            state.stood_still += now.since(since);
+            state.stopped_before += now.since(since);
             std::mem::take(&mut state.waiting)
         };
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Open, for a new process. The tasks of the one before are gone.
+    /// Opens the gate for a new process. The tasks of the process before it were dropped.
     pub(crate) fn reset(&self) {
-        *self.state() = State::default();
+        *self.state() = GateState::default();
     }
 
-    /// The time the process has had to run by `now`.
+    /// Returns the time that the process has had to run by `now`.
     pub(crate) fn running_time(&self, now: Instant) -> Duration {
         let state = self.state();
-        let stands_still = state.shut.map_or(Duration::ZERO, |since| now.since(since));
-        now.since(Instant::START) - state.stood_still - stands_still
+        let stopped = state.shut.map_or(Duration::ZERO, |since| now.since(since));
+        now.since(Instant::START) - state.stopped_before - stopped
     }
 
-    /// `task`, behind this gate.
+    /// Puts `task` behind this gate.
     pub(crate) fn guard<T>(self: &Arc<Self>, task: BoxFuture<'static, T>) -> Gated<T> {
         Gated { gate: self.clone(), task }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, GateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

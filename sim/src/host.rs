@@ -1,4 +1,4 @@
-//! A simulated host: the World that its software sees.
+//! A simulated host, which is the World of its software.
 
 use std::{
     collections::BTreeMap,
@@ -15,16 +15,9 @@ use kernel::{
 };
 use tokio::{runtime::Handle, sync::watch};
 
-use crate::{
-    clock::{Clock, HostId},
-    compute::Compute,
-    gate::Gate,
-    net::Net,
-    system::System,
-    turn::Turn,
-};
+use crate::{clock::Clock, compute::Compute, gate::Gate, host_id::HostId, net::Net, system::System, turn::Turn};
 
-/// How a host's software ends.
+/// The result of a host's software.
 pub(crate) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// What the hosts of a simulation share.
@@ -41,18 +34,18 @@ pub(crate) struct Shared {
 pub(crate) struct Host {
     pub(crate) shared: Arc<Shared>,
     pub(crate) turn: Arc<Turn>,
-    /// Stops all that runs on it.
+    /// The gate that stops every task of its process.
     pub(crate) gate: Arc<Gate>,
-    /// The one process that runs on it.
+    /// The state of its one process.
     pub(crate) process: watch::Sender<Process>,
 }
 
-/// What a host's process is doing. Down → Starting → Up, and back to Down by a crash.
+/// The state of a host's process: Down → Starting → Up, and back to Down by a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Process {
     Down,
     Starting,
-    /// It listens.
+    /// The process listens.
     Up,
 }
 
@@ -65,7 +58,8 @@ impl Host {
 }
 
 impl Host {
-    /// Runs the host's software: as a task like those that it spawns, so that tasks run in the order they are woken in.
+    /// Runs the host's software. It is a task like those that it spawns, so that all tasks run in the order in which they
+    /// are woken.
     #[expect(clippy::disallowed_methods, reason = "turns are not behind the gate")]
     pub(crate) async fn run(&self, software: impl Future<Output = Ended> + Send + 'static) -> turmoil::Result {
         tokio::spawn(self.turn.clone().go_on());
@@ -79,14 +73,14 @@ impl World for Host {
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {
-        // What is past does not sleep, and what never comes is never late.
+        // A deadline that has passed does not sleep, so it is not late.
         let at = if at > self.now() { self.shared.system.wakes(self.turn.host, at) } else { at };
         self.shared.clock.sleep_until(self.turn.host, at)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is what all others are to go through")]
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        // Outside a host's runtime there is nobody to run it: the simulation is being taken down.
+        // Outside of a host's runtime the simulation is being dropped, and no task runs any more.
         if Handle::try_current().is_ok() {
             tokio::spawn(self.turn.clone().counted(self.gate.guard(task)));
         }
@@ -104,18 +98,20 @@ impl World for Host {
         Box::pin(async {
             let backlog = self.shared.net.listen(self.turn.clone()).await?;
             self.process.send_replace(Process::Up);
-            // Whoever started the process waits for this on another host.
+            // The operation that started the process waits for this on another host.
             self.shared.net.activity.happened();
             Ok(Box::new(backlog) as Box<dyn Listener>)
         })
     }
 
     fn compute(&self, job: Job) -> BoxFuture<'static, Output> {
-        let (clock, gate, host) = (self.shared.clock.clone(), self.gate.clone(), self.turn.host);
+        let clock = self.shared.clock.clone();
+        let gate = self.gate.clone();
+        let host = self.turn.host;
         let output = self.shared.compute.run(&job);
         let service_time = self.shared.compute.service_time(&job);
         Box::pin(async move {
-            // A process that stands still does not get on: what counts is the time it has had to run.
+            // A frozen process makes no progress: the service time is measured in the time that it has had to run.
             let done = gate.running_time(clock.now()) + service_time;
             loop {
                 let now = clock.now();

@@ -1,11 +1,11 @@
 //! The operating system's clock and randomness, replaced on simulation threads.
 //!
-//! Some of what the simulation runs asks the operating system behind our back: h2 expires reset streams by
+//! Some dependencies ask the operating system directly, without the World: h2 expires reset streams by
 //! `std::time::Instant`, hyper dates replies, `RandomState` seeds hash maps, tokio seeds its `select!`. This file
-//! defines the C functions that they end up in. On a thread that runs a simulation they answer from the virtual clock
-//! and from the simulation's seed; on any other they make the system call.
+//! defines the C functions that these calls end up in. On a thread that runs a simulation the functions answer from the
+//! virtual clock and from the simulation's seed; on any other thread they make the system call.
 //!
-//! The only unsafe code of the workspace.
+//! This is the only unsafe code of the workspace.
 
 #![allow(unsafe_code)]
 
@@ -19,33 +19,30 @@ use std::{
     time::Duration,
 };
 
-use kernel::time::Instant;
-
 #[cfg(feature = "canaries")]
 use crate::canary::{self, Canary};
-use crate::trace;
+use crate::{trace, virtual_time};
 
-/// 2020-01-01T00:00:00Z: what the wall clock shows when a simulation begins.
+/// The wall-clock time at which every simulation begins, in Unix time: 2020-01-01T00:00:00Z.
 pub(crate) const EPOCH_SECONDS: u64 = 1_577_836_800;
 
-/// The machine seems to have booted this long before, so that subtracting from an `Instant` cannot fail.
+/// The monotonic clock's value when a simulation begins. It is large, so that subtracting from an `Instant` cannot fail.
 const UPTIME_SECONDS: u64 = 1_000_000;
 
-/// Seconds that are added to the host's time of day, on threads that run no simulation.
+/// Seconds that are added to the host's wall-clock time, on threads that run no simulation.
 static DATE_SHIFT: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// Virtual nanoseconds; `None` on threads that run no simulation.
-    static NOW: Cell<Option<u64>> = const { Cell::new(None) };
+    /// State of the generator behind `getrandom`.
     static RANDOM: Cell<u64> = const { Cell::new(0) };
 }
 
-/// While it lives, this thread sees the virtual clock and the simulation's randomness.
+/// Makes the present thread see the virtual clock and the simulation's randomness, until it is dropped.
 pub(crate) struct Interposed(PhantomData<*const ()>);
 
 impl Interposed {
     pub(crate) fn enter(seed: u64) -> Self {
-        NOW.set(Some(0));
+        virtual_time::begin();
         RANDOM.set(seed);
         Self(PhantomData)
     }
@@ -53,28 +50,17 @@ impl Interposed {
 
 impl Drop for Interposed {
     fn drop(&mut self) {
-        NOW.set(None);
+        virtual_time::end();
     }
 }
 
-/// Moves this thread's clocks, if it runs a simulation.
-pub(crate) fn set_now(now: Instant) {
-    if NOW.get().is_some() {
-        NOW.set(Some(now.as_nanos()));
-    }
-}
-
-/// The virtual time, on threads that run a simulation.
-pub(crate) fn now() -> Option<Instant> {
-    NOW.get().map(Instant::from_nanos)
-}
-
-/// Has this process see another date than the host's, as if it ran `by` later. Simulations are not to notice.
+/// Moves the date that this process sees by `by` into the future. Simulations must not be affected by it, which is what
+/// `sim verify` checks.
 pub fn shift_date(by: Duration) {
     DATE_SHIFT.store(by.as_secs(), Relaxed);
 }
 
-/// SplitMix64: what asks here wants distinct bytes, not good ones.
+/// Returns the next number of SplitMix64. Its callers, such as hash maps, need distinct values rather than good ones.
 fn next_random() -> u64 {
     let state = RANDOM.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
     RANDOM.set(state);
@@ -85,7 +71,7 @@ fn next_random() -> u64 {
 
 type ClockGettime = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
 
-/// libc's `clock_gettime`, which need not enter the system as the bare system call does.
+/// Returns libc's `clock_gettime`, which usually answers without entering the kernel, as the bare system call does not.
 fn real_clock_gettime() -> ClockGettime {
     static REAL: OnceLock<ClockGettime> = OnceLock::new();
     *REAL.get_or_init(|| {
@@ -97,7 +83,7 @@ fn real_clock_gettime() -> ClockGettime {
     })
 }
 
-/// Where libc is linked in statically and so has no second `clock_gettime`.
+/// Makes the system call. It is used when libc is linked statically and so has no second `clock_gettime`.
 unsafe extern "C" fn by_system_call(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
     // SAFETY: the arguments are the caller's, for the system call they were meant for.
     unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) as libc::c_int }
@@ -111,7 +97,7 @@ unsafe extern "C" fn by_system_call(clock: libc::clockid_t, time: *mut libc::tim
 #[unsafe(no_mangle)]
 unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
     let is_date = matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE);
-    let virtual_nanos = NOW.get();
+    let virtual_nanos = virtual_time::nanos();
     #[cfg(feature = "canaries")]
     let virtual_nanos =
         virtual_nanos.filter(|_| !canary::is(if is_date { Canary::WallClock } else { Canary::Monotonic }));
@@ -138,7 +124,7 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::time
 /// `buffer` points to `length` writable bytes, as for the original.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getrandom(buffer: *mut libc::c_void, length: libc::size_t, flags: libc::c_uint) -> libc::ssize_t {
-    let is_simulated = NOW.get().is_some();
+    let is_simulated = virtual_time::nanos().is_some();
     #[cfg(feature = "canaries")]
     let is_simulated = is_simulated && !canary::is(Canary::RandomState) && !canary::is(Canary::MapField);
     if !is_simulated {
@@ -163,14 +149,17 @@ mod tests {
         time::{Duration, SystemTime},
     };
 
+    use kernel::time::Instant;
+
     use super::*;
 
     fn hash_on_a_thread(seed: Option<u64>) -> u64 {
-        let hash = move || {
+        thread::spawn(move || {
             let _interposed = seed.map(Interposed::enter);
             RandomState::new().hash_one("key")
-        };
-        thread::spawn(hash).join().unwrap()
+        })
+        .join()
+        .unwrap()
     }
 
     #[test]
@@ -182,17 +171,19 @@ mod tests {
 
     #[test]
     fn the_clocks_of_a_simulation_thread_are_virtual() {
-        let check = || {
+        thread::spawn(|| {
             let _interposed = Interposed::enter(1);
-            let (monotonic, wall) = (std::time::Instant::now(), SystemTime::now());
+            let monotonic = std::time::Instant::now();
+            let wall = SystemTime::now();
             assert_eq!(monotonic.elapsed(), Duration::ZERO);
-            set_now(Instant::START + Duration::from_millis(1_500));
+            virtual_time::set(Instant::START + Duration::from_millis(1_500));
             assert_eq!(monotonic.elapsed(), Duration::from_millis(1_500));
             assert_eq!(wall.elapsed().unwrap(), Duration::from_millis(1_500));
             let epoch = SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS);
             assert_eq!(wall, epoch);
-        };
-        thread::spawn(check).join().unwrap();
+        })
+        .join()
+        .unwrap();
         let outside = std::time::Instant::now();
         thread::sleep(Duration::from_millis(2));
         assert!(outside.elapsed() >= Duration::from_millis(2));

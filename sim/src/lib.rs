@@ -1,33 +1,47 @@
-//! The simulated world: plays a scenario on turmoil's hosts and sockets, on a clock of its own.
+//! The simulated world: runs a scenario on simulated hosts, under a virtual clock.
 //!
-//! turmoil provides hosts, sockets, and crashes; time is ours. Everything that takes time is a timer of one virtual
-//! clock, and turmoil's steps are rounds of turns: the driver steps while anything is under way, then moves the
-//! clock to the next timer. Idle time costs nothing, and a microsecond is a microsecond.
+//! The client, the servers, the load and the faults are `kernel`'s, and run unchanged. This crate gives them hosts,
+//! sockets, time, randomness and computing, and drives them from one instant to the next. A run depends on its [`Plan`]
+//! only: the same scenario, seed and calibration give the same records, byte for byte.
 //!
-//! | module | what is in it |
+//! turmoil provides hosts, sockets and crashes, but not time. Everything that takes time is a timer of one virtual clock,
+//! and a step of turmoil takes none: the driver takes steps while anything is under way at an instant, then moves the
+//! clock to the next timer. Idle time costs nothing, and times are exact to the nanosecond.
+//!
+//! # What it does not do
+//!
+//! * It has no requests, policies, faults or metrics of its own: those are `kernel`, and the same in the real world.
+//! * It does no I/O while it simulates, except to read a workload's pictures. Writing run folders is `kernel`'s,
+//!   and sweep folders are written by [`sweep`].
+//! * It does not model processors that tasks compete for, packets, or congestion; how long anything takes is drawn from a
+//!   [`calibration`], which was measured on a real host.
+//! * It never reads the host's clock, random numbers or environment: on a simulation's thread the system's clock and
+//!   random numbers are replaced.
+//!
+//! # Map
+//!
+//! | module | content |
 //! | --- | --- |
-//! | `simulation` | [`play`]: hosts, network and clock put together, and the driver |
-//! | `clock` | the virtual clock and its timers |
-//! | `host` | a host's `kernel::world::World` |
-//! | `replica` | the processes of a replica: crash, start, freeze, resume |
-//! | `turn` | what a host does in a step, and when it goes on to the next instant by itself |
-//! | `gate` | what a frozen process cannot do |
-//! | `net`, `pipe`, `delay` | turmoil's sockets as the World's, and how long messages take |
-//! | `compute`, `system`, [`calibration`] | results and how long they take, what the operating system takes |
+//! | `plan`, `run`, `error` | [`Plan`], [`run()`](run()), [`CompletedRun`]; what a run is asked for, and what it returns |
+//! | `simulation` | hosts, network and clock put together, and the driver that steps them |
+//! | `clock`, `virtual_time` | the virtual clock and its timers; its time as the present thread sees it |
+//! | `host`, `host_id` | a host's `kernel::world::World`, and its number |
+//! | `turn`, `activity` | a host's turn in a step; what keeps the driver at the present instant |
+//! | `replica`, `gate` | the processes of a server: start, crash, freeze, resume |
+//! | `operations` | the operations that faults are made of |
+//! | `net`, `stream`, `pipe`, `delay` | the network, connections, chunks on their way, and how long they take |
+//! | `compute`, `system`, [`calibration`] | results and service times; the operating system's times; where times come from |
+//! | `limits` | the bounds at which a simulation is aborted |
+//! | `thread`, `interpose` | a simulation's own thread, and the system clock and randomness replaced on it |
+//! | [`trace`] | everything that a simulation does, for comparing two |
 //! | [`sweep`] | many simulations on all cores, into one folder |
-//! | [`reduction`] | from a scenario that fails to the least one that does |
-//! | [`trace`] | everything that a simulation does, for those who compare two |
+//! | [`reduction`] | minimises a scenario that fails |
 //! | `canary` | leaks planted on purpose; only with the feature `canaries` |
-//! | `limits` | what ends a simulation that would not end well |
-//! | `operations` | what the nemesis can do |
-//! | `interpose` | the operating system's clock and randomness, replaced |
-//!
-//! It knows nothing of requests, policies, faults or metrics: that is `kernel`, and the same in the real world.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("`sim` replaces Linux's clock and randomness: build and run it in a Linux container or virtual machine");
 
-// rustdoc, which builds nothing that runs, does not get the flag.
+// rustdoc builds nothing that runs, and does not get the flag.
 #[cfg(not(any(tokio_unstable, doc)))]
 compile_error!(
     "tokio's `select!` takes its branches in an order that no seed decides, unless the flag `tokio_unstable` is set. \
@@ -36,29 +50,39 @@ compile_error!(
      `cargo --config 'build.rustflags=[\"--cfg\", \"tokio_unstable\"]' install …`, or RUSTFLAGS=\"--cfg tokio_unstable\""
 );
 
+mod activity;
 pub mod calibration;
 #[cfg(feature = "canaries")]
 pub mod canary;
 mod clock;
 mod compute;
 mod delay;
+mod error;
 mod gate;
 mod host;
+mod host_id;
 mod interpose;
 mod limits;
 mod net;
 mod operations;
 mod pipe;
+mod plan;
 pub mod reduction;
 mod replica;
+mod run;
 #[cfg(test)]
 mod semantics;
 mod simulation;
+mod stream;
 pub mod sweep;
 mod system;
+mod thread;
 pub mod trace;
 mod turn;
+mod virtual_time;
 
+pub use error::SimulationError;
 pub use interpose::shift_date;
 pub use limits::Limit;
-pub use simulation::{Plan, Played, SimulationError, play, play_told};
+pub use plan::Plan;
+pub use run::{CompletedRun, run, run_with_listener};

@@ -1,33 +1,33 @@
-//! What ends a simulation that would not end well.
+//! The bounds at which a simulation is aborted.
 
 use std::time::Duration;
 
 use kernel::{scenario::Scenario, time::Instant};
 
-/// How long after the last call's deadline a run may go on.
+/// How long a run may go on after the deadline of its last possible call.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Bounds of one simulation. Who hits one is told which, when, and with what seed.
+/// The bounds of one simulation. The error of a run that exceeds one says which, when, and with what seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Requests, attempts and events on record. They are kept in memory, at about 250 bytes each.
+    /// Most requests, attempts and events on record. They are kept in memory, at about 250 bytes each.
     pub(crate) events: usize,
-    /// Virtual time.
+    /// The virtual time beyond which the run may not go.
     pub(crate) until: Instant,
-    /// Turns of the driver in which the clock does not move.
+    /// Most steps of the driver at one instant.
     pub(crate) idle_steps: u64,
 }
 
-/// The bound that was hit.
+/// The bound that a run has exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Limit {
-    /// More was recorded than memory is meant for.
+    /// More rows were recorded than are kept in memory.
     #[error("{0} recorded events; lower load.rate or duration")]
     Events(usize),
-    /// Every call has ended by its deadline, so what goes on is none of them.
+    /// The run goes on although every call has passed its deadline.
     #[error("{0} of virtual time, when every call should long have ended, which is a bug of this program")]
     VirtualTime(Instant),
-    /// Something happens again and again without taking time.
+    /// Something happens over and over without taking time.
     #[error("{0} steps at one instant, which is a bug of this program")]
     Steps(u64),
 }
@@ -39,12 +39,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Of a run of `scenario`.
-    pub(crate) fn of(scenario: &Scenario) -> Self {
+    /// The limits of a run of `scenario`: it must end soon after the deadline of the last call that it can make.
+    pub(crate) fn for_scenario(scenario: &Scenario) -> Self {
         Self { until: Instant::START + scenario.duration + scenario.client.deadline + GRACE, ..Self::default() }
     }
 
-    /// The bound that is hit with so many `events` on record, at `now`, where the driver has taken `steps`.
+    /// Returns the bound that is exceeded with `events` rows on record, at `now`, after `steps` steps at this instant.
     pub(crate) fn hit(&self, events: usize, now: Instant, steps: u64) -> Option<Limit> {
         if events > self.events {
             Some(Limit::Events(self.events))

@@ -121,7 +121,7 @@ fn run_once(options: &Options, args: &RunArgs, calibration: Calibration) -> Resu
     let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, calibration };
     let (duration, late) = (plan.scenario.duration, plan.calibration.timers_late_max());
     let now = Arc::new(AtomicU64::new(0));
-    let played = progress::shown(duration, &now, || sim::play(&plan, &now)).map_err(failed)?;
+    let played = progress::shown(duration, &now, || sim::run(&plan, &now)).map_err(failed)?;
     session.conclude(&info, &played.records, duration, Some(late), replay(options, args))
 }
 

@@ -1,4 +1,4 @@
-//! The nemesis's operations in the simulation.
+//! The fault operations on simulated hosts and links.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,23 +11,24 @@ use kernel::{
     world::BoxFuture,
 };
 
-use crate::{clock::HostId, host::Shared, net::Activity, replica::Replica};
+use crate::{activity::Activity, host::Shared, host_id::HostId, replica::Replica};
 
-/// Does to simulated hosts and links what the nemesis says.
+/// Applies the operations of the nemesis to simulated hosts and links.
 pub(crate) struct SimOperations {
     pub(crate) replicas: Vec<Arc<Replica>>,
     pub(crate) links: Vec<Arc<Link>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) activity: Activity,
-    pub(crate) morgue: Morgue,
+    pub(crate) exited: ExitedProcesses,
 }
 
-/// Replicas that were killed and whose tasks and sockets the driver has yet to take away: turmoil cannot do it while it
-/// runs a host.
+/// Replicas whose process was killed and whose tasks and sockets the driver has yet to drop: turmoil cannot do that
+/// while it runs a host.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Morgue(Arc<Mutex<Vec<usize>>>);
+pub(crate) struct ExitedProcesses(Arc<Mutex<Vec<usize>>>);
 
-impl Morgue {
+impl ExitedProcesses {
+    /// Returns the replicas that were added since the last call.
     pub(crate) fn take(&self) -> Vec<usize> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -38,8 +39,9 @@ impl Morgue {
 }
 
 impl SimOperations {
-    /// Waits for the operating system, which is none of the nemesis's host's.
-    async fn pass(&self, time: Duration) {
+    /// Waits for the operating system of a server. The wait is a timer of the client's host, where the nemesis runs, but
+    /// a plain one: the client's late timers do not delay it.
+    async fn wait(&self, time: Duration) {
         if !time.is_zero() {
             let clock = &self.shared.clock;
             clock.sleep_until(HostId::CLIENT, clock.now() + time).await;
@@ -56,8 +58,8 @@ impl Operations for SimOperations {
                 Operation::Crash(server) => {
                     let effect = self.replicas[server].crash();
                     if effect == Effect::Applied {
-                        self.pass(self.shared.system.exit(server, self.shared.clock.now())).await;
-                        self.morgue.add(server);
+                        self.wait(self.shared.system.exit(server, self.shared.clock.now())).await;
+                        self.exited.add(server);
                     }
                     effect
                 }

@@ -1,8 +1,8 @@
 //! One direction of a simulated connection: chunks of bytes on their way, each with its time of arrival.
 //!
-//! turmoil's socket carries a token for each chunk, and the chunk itself waits here: so it is never copied, order and
-//! closing and crashes are turmoil's, and the delay of the network is a timer of the virtual clock that wakes whoever
-//! reads. No turn of the driver is spent on what has been sent and has yet to arrive.
+//! turmoil's socket carries a token for each chunk, and the chunk itself waits here. So chunks are never copied; order,
+//! closing and crashes are turmoil's; and the delay of the network is a timer of the virtual clock that wakes the reader.
+//! The driver takes no steps for chunks that are on their way.
 
 use std::{
     collections::VecDeque,
@@ -15,29 +15,25 @@ use kernel::{entropy::unit, time::Instant};
 use rand_chacha::ChaCha8Rng;
 use twox_hash::XxHash3_128;
 
-use crate::{
-    clock::{Clock, HostId},
-    delay::Delay,
-    trace,
-};
+use crate::{clock::Clock, delay::Delay, host_id::HostId, trace};
 
-/// Both ends share it.
+/// One direction of a connection. Both ends share it.
 #[derive(Debug)]
 pub(crate) struct Pipe {
     clock: Arc<Clock>,
-    /// Who reads.
+    /// The host that reads.
     to: HostId,
     delay: Delay,
-    state: Mutex<State>,
+    state: Mutex<PipeState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct PipeState {
     rng: ChaCha8Rng,
     chunks: VecDeque<Chunk>,
-    /// When the end of the stream arrives, once it is on its way.
+    /// The time at which the end of the stream arrives, once it is on its way.
     end: Option<Instant>,
-    /// What was sent last. Nothing overtakes it.
+    /// The last burst that was sent. Nothing overtakes it.
     last: Option<Burst>,
     reader: Option<Waker>,
 }
@@ -46,43 +42,45 @@ struct State {
 struct Chunk {
     arrives: Instant,
     bytes: Bytes,
-    /// It goes with the one before it, whose token is for both.
+    /// True if it travels with the chunk before it, whose token is for both.
     joined: bool,
 }
 
-/// What was sent at one instant. It arrives at one instant, as segments that leave back to back do, but what makes it
-/// larger may make it later.
+/// The chunks that are sent at one instant. They arrive at one instant, as segments that leave back to back do, except
+/// that a chunk which makes the burst larger may arrive later than those before it.
 #[derive(Debug, Clone, Copy)]
 struct Burst {
     sent: Instant,
     arrives: Instant,
     bytes: u64,
-    /// Where in the distribution of its delay it is.
+    /// Position in the distribution of its delay, from 0 to 1.
     probability: f64,
 }
 
-/// What a reader finds.
+/// The next thing that a reader finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// A chunk has arrived; there is a token for it.
+    /// A chunk that has arrived, with a token.
     Chunk,
-    /// A chunk has arrived for which there is none.
+    /// A chunk that has arrived, without a token of its own.
     Joined,
-    /// One is on its way; the reader is woken when it arrives.
+    /// A chunk that is on its way; the reader is woken when it arrives.
     OnItsWay,
-    /// Nothing is on its way.
+    /// No chunk at all.
     Nothing,
 }
 
 impl Pipe {
     pub(crate) fn new(clock: Arc<Clock>, to: HostId, delay: Delay, rng: ChaCha8Rng) -> Arc<Self> {
-        let state = State { rng, chunks: VecDeque::new(), end: None, last: None, reader: None };
+        let state = PipeState { rng, chunks: VecDeque::new(), end: None, last: None, reader: None };
         Arc::new(Self { clock, to, delay, state: Mutex::new(state) })
     }
 
-    /// Sends a chunk off with what was sent before it at this instant, or hands it back if that was nothing or has arrived.
+    /// Sends a chunk with the chunks that were sent before it at this instant and have yet to arrive. Returns it as an
+    /// error if there are none.
     pub(crate) fn join(self: &Arc<Self>, chunk: Bytes) -> Result<(), Bytes> {
-        let (mut state, now) = (self.state(), self.clock.now());
+        let mut state = self.state();
+        let now = self.clock.now();
         let is_under_way = state.last.is_some_and(|burst| burst.sent == now && burst.arrives > now);
         if !is_under_way || state.chunks.is_empty() || state.end.is_some() {
             return Err(chunk);
@@ -91,12 +89,12 @@ impl Pipe {
         Ok(())
     }
 
-    /// Sends a chunk off, with a token. True if it arrives at once.
+    /// Sends a chunk, with a token. Returns true if it arrives at once.
     pub(crate) fn push(self: &Arc<Self>, chunk: Bytes) -> bool {
         self.add(&mut self.state(), chunk, false)
     }
 
-    fn add(self: &Arc<Self>, state: &mut State, bytes: Bytes, joined: bool) -> bool {
+    fn add(self: &Arc<Self>, state: &mut PipeState, bytes: Bytes, joined: bool) -> bool {
         trace::note(None, || {
             format!("sends {} bytes, {:032x}, to {}", bytes.len(), XxHash3_128::oneshot(&bytes), self.to.name())
         });
@@ -105,7 +103,7 @@ impl Pipe {
         at_once
     }
 
-    /// Sends the end of the stream off; nothing if it has been.
+    /// Sends the end of the stream, unless it has been sent.
     pub(crate) fn end(self: &Arc<Self>) {
         let mut state = self.state();
         if state.end.is_none() {
@@ -114,7 +112,7 @@ impl Pipe {
         }
     }
 
-    /// What there is to read. Unless it is a chunk, `reader` is woken when something arrives.
+    /// Returns what there is to read. If no chunk has arrived, `reader` is woken when something arrives.
     pub(crate) fn head(&self, reader: &Waker) -> Head {
         let mut state = self.state();
         let head = match state.chunks.front() {
@@ -131,27 +129,30 @@ impl Pipe {
         head
     }
 
-    /// Whether the end of the stream has arrived, supposing that turmoil has it.
+    /// Returns true if the end of the stream has arrived, for a stream that turmoil reports as ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.state().end.is_none_or(|arrives| arrives <= self.clock.now())
     }
 
-    /// Whether what turmoil has to say of it is later than what it carries: it takes a step, and time none.
+    /// Returns true if a chunk or the end has arrived while turmoil's token or end has not: that takes another step, and
+    /// no time.
     pub(crate) fn waits_for_turmoil(&self) -> bool {
-        let (state, now) = (self.state(), self.clock.now());
+        let state = self.state();
+        let now = self.clock.now();
         match state.chunks.front() {
             Some(chunk) => chunk.arrives <= now,
             None => state.end.is_some_and(|arrives| arrives <= now),
         }
     }
 
-    /// The chunk at the head.
+    /// Removes and returns the first chunk.
     pub(crate) fn pop(&self) -> Option<Bytes> {
         self.state().chunks.pop_front().map(|chunk| chunk.bytes)
     }
 
-    /// Draws when `bytes` sent now arrive, and has the reader woken then.
-    fn send(self: &Arc<Self>, state: &mut State, bytes: u64) -> (Instant, bool) {
+    /// Draws when `bytes` that are sent now arrive, and sets a timer that wakes the reader then. Returns the time of
+    /// arrival, and true if that is now.
+    fn send(self: &Arc<Self>, state: &mut PipeState, bytes: u64) -> (Instant, bool) {
         let now = self.clock.now();
         let (bytes, probability) = match state.last {
             Some(burst) if burst.sent == now => (burst.bytes + bytes, burst.probability),
@@ -159,6 +160,7 @@ impl Pipe {
         };
         let before = state.last.map_or(now, |burst| burst.arrives);
         let arrives = before.max(now + self.delay.quantile(bytes, probability));
+        // One timer is enough for a burst.
         let is_awaited = state.last.is_some_and(|burst| burst.sent == now && burst.arrives == arrives);
         state.last = Some(Burst { sent: now, arrives, bytes, probability });
         if arrives > now && !is_awaited {
@@ -167,13 +169,13 @@ impl Pipe {
         (arrives, arrives == now)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PipeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What was sent has arrived.
 impl Wake for Pipe {
+    /// Wakes the reader when a chunk or the end arrives.
     fn wake(self: Arc<Self>) {
         let reader = self.state().reader.take();
         if let Some(reader) = reader {

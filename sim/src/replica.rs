@@ -1,4 +1,4 @@
-//! The process of a simulated replica: down, starting or up, over and over.
+//! A simulated replica: the processes that it runs one after another, each starting, up, then down.
 
 use std::{
     io,
@@ -14,15 +14,15 @@ use kernel::{
 };
 
 use crate::{
-    clock::HostId,
     host::{Host, Process, Shared},
+    host_id::HostId,
 };
 
-/// What a replica's process runs, given its host, its recorder, its name and what steers its faults.
+/// The software of a replica's process, given its host, its recorder, its name and the injector of its faults.
 pub(crate) type Software =
     Arc<dyn Fn(SharedWorld, Recorder, &str, Arc<Injector>) -> BoxFuture<'static, io::Result<()>> + Send + Sync>;
 
-/// One replica, over all its processes.
+/// One replica, through all its processes.
 pub(crate) struct Replica {
     index: usize,
     name: String,
@@ -50,12 +50,13 @@ impl Replica {
         Arc::new(Self { index, name, host, recorder, software, injector, starts: Mutex::new(0) })
     }
 
+    /// Returns the server's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The host's software: waits until it is started, then serves until it is killed. A host without a process is
-    /// still there, and refuses connections; so this runs from the moment of the crash.
+    /// The host's software: waits until a process is started, then serves until it is killed. It runs from the moment of
+    /// the crash, because a host without a process still refuses connections.
     pub(crate) async fn software(self: Arc<Self>) -> turmoil::Result {
         let host = self.host.clone();
         host.run(async move {
@@ -75,7 +76,7 @@ impl Replica {
             *starts += 1;
             *starts
         };
-        // The first process was up before the run began.
+        // The first process was started before the run begins, so that it listens at time zero.
         if start > 1 {
             let delay = self.host.shared.compute.exec_to_listen(self.index, start);
             self.host.shared.clock.sleep_until(self.host.turn.host, self.host.now() + delay).await;
@@ -83,23 +84,24 @@ impl Replica {
         (self.software)(self.host.clone(), self.recorder.clone(), &self.name, self.injector.clone()).await
     }
 
-    /// SIGKILL, from this instant on. The driver then takes the process's tasks and sockets away.
+    /// Kills the process (SIGKILL): none of its tasks runs from this instant on. The driver then drops its tasks and
+    /// sockets.
     pub(crate) fn crash(&self) -> Effect {
         if self.host.process.send_replace(Process::Down) == Process::Down {
             return Effect::ServerIsDown;
         }
         self.host.gate.shut(self.host.now());
-        // What it injected is gone with it.
+        // A restarted process injects nothing.
         self.injector.set(Injection::default());
         Effect::Applied
     }
 
-    /// The dead process is gone; a new one may be started.
-    pub(crate) fn bury(&self) {
+    /// Makes the replica ready for a new process, after the tasks and sockets of the killed one were dropped.
+    pub(crate) fn reap(&self) {
         self.host.gate.reset();
     }
 
-    /// Starts a process, unless there is one; done when it listens or is killed.
+    /// Starts a process, unless there is one. Completes when it listens or is killed.
     pub(crate) async fn start(&self) -> Effect {
         let mut process = self.host.process.subscribe();
         self.host.process.send_if_modified(|process| {
@@ -116,6 +118,7 @@ impl Replica {
         }
     }
 
+    /// Stops the process (SIGSTOP).
     pub(crate) fn freeze(&self) -> Effect {
         if *self.host.process.borrow() == Process::Down {
             return Effect::ServerIsDown;
@@ -124,7 +127,7 @@ impl Replica {
         Effect::Applied
     }
 
-    /// Has its process inject this from now on, or once it goes on if it stands still.
+    /// Makes the process inject `injection` into its work from now on; a frozen process does so once it continues.
     pub(crate) fn inject(&self, injection: Injection) -> Effect {
         if *self.host.process.borrow() == Process::Down {
             return Effect::ServerIsDown;
@@ -133,6 +136,7 @@ impl Replica {
         Effect::Applied
     }
 
+    /// Lets a stopped process continue (SIGCONT).
     pub(crate) fn resume(&self) -> Effect {
         if *self.host.process.borrow() == Process::Down {
             return Effect::ServerIsDown;

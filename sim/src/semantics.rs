@@ -40,7 +40,9 @@ use crate::{
     Plan,
     calibration::Calibration,
     replica::Software,
-    simulation::{Cast, Simulation, on_a_thread, play},
+    run,
+    simulation::{Hosts, Simulation},
+    thread::on_own_thread,
 };
 
 /// What a byte takes, each way.
@@ -105,7 +107,7 @@ fn received(log: &Log) -> Vec<u8> {
 }
 
 /// What `client` returns, played against `server-0` running `software`.
-fn simulate<T, F>(software: &Software, client: impl FnOnce(Cast) -> F + Send) -> T
+fn simulate<T, F>(software: &Software, client: impl FnOnce(Hosts) -> F + Send) -> T
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
@@ -114,22 +116,22 @@ where
 }
 
 /// The same with a seed, and with the records that are left.
-fn simulate_seeded<T, F>(seed: u64, software: &Software, client: impl FnOnce(Cast) -> F + Send) -> (T, Records)
+fn simulate_seeded<T, F>(seed: u64, software: &Software, client: impl FnOnce(Hosts) -> F + Send) -> (T, Records)
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
     let outcome = Arc::new(Mutex::new(None));
     let told = outcome.clone();
-    let client = |cast| {
-        let client = client(cast);
+    let client = |hosts| {
+        let client = client(hosts);
         async move {
             *told.lock().unwrap() = Some(client.await);
             Ok(())
         }
     };
     let run = || Simulation::new(1, seed, &calibration(), software, client).run(&Default::default());
-    let played = on_a_thread(seed, run).unwrap();
+    let played = on_own_thread(seed, run).unwrap();
     let outcome = outcome.lock().unwrap().take().unwrap();
     (outcome, played.records)
 }
@@ -151,7 +153,7 @@ fn records_of_images(scenario: &str, size: &str) -> Records {
 fn records_on(calibration: Calibration, scenario: &str, size: &str) -> Records {
     let scenario = format!("name = 'semantics'\nworkload.sizes = ['{size}']\n{scenario}");
     let scenario = Scenario::parse("semantics.toml", &scenario, &[]).unwrap();
-    play(&Plan { scenario, seed: 1, calibration }, &Default::default()).unwrap().records
+    run(&Plan { scenario, seed: 1, calibration }, &Default::default()).unwrap().records
 }
 
 fn events(records: &Records, event: Event) -> impl Iterator<Item = &EventRow> {
@@ -251,8 +253,8 @@ struct Conversation {
 }
 
 impl Conversation {
-    async fn open(cast: &Cast) -> Self {
-        Self::over(&cast.world, &cast.links[0]).await
+    async fn open(hosts: &Hosts) -> Self {
+        Self::over(&hosts.world, &hosts.links[0]).await
     }
 
     async fn over(world: &SharedWorld, link: &Arc<Link>) -> Self {
@@ -290,7 +292,7 @@ impl Conversation {
     }
 }
 
-impl Cast {
+impl Hosts {
     /// Does `operation` to what it befalls, at `time`.
     async fn apply(&self, time: Duration, operation: Operation) -> Effect {
         self.world.sleep_until(at(time)).await;

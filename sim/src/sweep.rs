@@ -18,7 +18,7 @@ use kernel::{
 pub use folder::{SweepFolder, SweepFolderError};
 pub use pool::{Outcome, Pool};
 
-use crate::{Plan, SimulationError, calibration::Calibration, play};
+use crate::{Plan, SimulationError, calibration::Calibration, run};
 
 /// Which runs there are to be.
 #[derive(Debug, Clone)]
@@ -66,9 +66,9 @@ impl Sweep {
     pub fn play(&self, task: Task) -> Result<RunRow, SimulationError> {
         let Variant { settings, scenario } = &self.variants[task.variant];
         let plan = Plan { scenario: scenario.clone(), seed: task.seed, calibration: self.calibration.clone() };
-        let played = play(&plan, &AtomicU64::new(0))?;
+        let played = run(&plan, &AtomicU64::new(0))?;
         let summary = played.summary(&plan);
-        let broken = played.broken(&plan).into_iter().next();
+        let broken = played.violations(&plan).into_iter().next();
         Ok(RunRow::new(task.variant, settings.clone(), played.records.digest(), summary, broken))
     }
 }

@@ -1,43 +1,41 @@
-//! What a simulation does, one thing after the other, for those who compare two of them.
+//! Everything that a simulation does, in order, for comparing two simulations of one plan.
 //!
-//! Finer than the records: every turn of a task, timer, segment, row, and draw of what is random in dependencies. What
-//! differs here will sooner or later make a difference there. Where nobody listens it costs a look at a flag.
+//! The trace is finer than the records: it has every turn of a task, timer, segment, row, and every draw of random bytes
+//! by a dependency. A difference here will sooner or later make a difference in the records. Without a listener, an
+//! entry costs one read of a flag.
 
 use std::{
     cell::{Cell, RefCell},
     sync::{Arc, Mutex},
 };
 
-use kernel::{
-    record::{Records, Row, Sink},
-    time::Instant,
-};
+use kernel::record::{Records, Row, Sink};
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::HostId, interpose};
+use crate::{host_id::HostId, virtual_time};
 
 /// One thing that a simulation did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Virtual time, in nanoseconds.
     pub at_ns: u64,
-    /// On whose behalf: `client`, a server's name, or `driver`.
+    /// The host that did it: `client`, the name of a server, or `driver`.
     pub host: String,
-    /// In a few words, or a row as the record has it.
+    /// A short description, or a row of the records as JSON.
     pub what: String,
 }
 
-/// Takes entries in the order in which things happen, on the simulation's thread.
+/// Receives the entries in the order in which they happen, on the simulation's thread.
 pub type Listener = Box<dyn FnMut(Entry) + Send>;
 
 thread_local! {
     static LISTENING: Cell<bool> = const { Cell::new(false) };
     static LISTENER: RefCell<Option<Listener>> = const { RefCell::new(None) };
-    /// Whose turn it is.
+    /// The host whose turn it is.
     static HOST: Cell<Option<HostId>> = const { Cell::new(None) };
 }
 
-/// While it lives, this thread's simulation is listened to.
+/// Calls a listener for everything that this thread's simulation does, until it is dropped.
 pub(crate) struct Listening;
 
 impl Listening {
@@ -55,19 +53,19 @@ impl Drop for Listening {
     }
 }
 
-/// The run is over: what is taken down after it, in whatever order, is no part of it.
+/// Ends the trace with the run. What is dropped after it, in an order that nothing decides, is no part of the run.
 pub(crate) fn end() {
     LISTENING.set(false);
 }
 
-/// Tells of something that happens now on behalf of `host`, or of the host whose turn it is.
+/// Reports to the listener that `host`, or without one the host whose turn it is, does `what` now.
 pub(crate) fn note(host: Option<HostId>, what: impl FnOnce() -> String) {
     if !LISTENING.get() {
         return;
     }
     let host = host.or_else(|| HOST.get()).map_or_else(|| "driver".to_owned(), HostId::name);
-    let entry = Entry { at_ns: interpose::now().map_or(0, Instant::as_nanos), host, what: what() };
-    // Who listens may itself ask for something that is noted.
+    let entry = Entry { at_ns: virtual_time::nanos().unwrap_or(0), host, what: what() };
+    // The listener may itself do something that is reported, such as asking for random bytes: that is no part of the run.
     let _ = LISTENER.try_with(|listener| {
         if let Ok(mut listener) = listener.try_borrow_mut()
             && let Some(listener) = &mut *listener
@@ -77,7 +75,7 @@ pub(crate) fn note(host: Option<HostId>, what: impl FnOnce() -> String) {
     });
 }
 
-/// Does `turn` as a turn of a task of `host`.
+/// Runs `turn` as a turn of a task of `host`.
 pub(crate) fn turn<T>(host: HostId, turn: impl FnOnce() -> T) -> T {
     if !LISTENING.get() {
         return turn();
@@ -89,10 +87,10 @@ pub(crate) fn turn<T>(host: HostId, turn: impl FnOnce() -> T) -> T {
     result
 }
 
-/// A record whose rows are told of as they come.
-pub(crate) struct Told(pub(crate) Arc<Mutex<Records>>);
+/// A sink that keeps the rows, and reports each to the listener as it is recorded.
+pub(crate) struct TraceSink(pub(crate) Arc<Mutex<Records>>);
 
-impl Sink for Told {
+impl Sink for TraceSink {
     fn take(&self, row: Row) {
         note(None, || serde_json::to_string(&row).expect("plain data is always written"));
         self.0.take(row);

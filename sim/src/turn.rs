@@ -1,12 +1,13 @@
 //! A host's turn in a step of turmoil, and how it goes on to later instants by itself.
 //!
-//! A step visits every host, which costs about a microsecond each, whether it has something to do or not. But what
-//! happens at an instant mostly happens on one host, and what comes next often concerns nobody else either: a server
-//! computes and is done, a client gets an answer and next sends a request. So when a host comes to rest and nobody else
-//! has anything left to do at this instant, the clock may move on within its turn, as long as only its own timers fire.
-//! What is next on another host's list, that host goes on with when its turn comes in the same step, or the driver does.
+//! A step visits every host, which costs about a microsecond each, whether it has something to do or not. But the events
+//! of one instant mostly happen on one host, and the next timer is often one of that host too: a server computes and
+//! completes, a client receives a response and sends the next request. So when a host is idle and no other host has
+//! anything left to do at this instant, the clock may move on within this host's turn, as long as only its own timers
+//! fire. When the next timer belongs to another host, that host continues when its turn comes in the same step, or the
+//! driver moves the clock.
 //!
-//! Order and time of what happens are the same as if the driver had taken a step for every instant.
+//! The order and the times of all events are the same as if the driver had taken a step for every instant.
 
 use std::{
     future::poll_fn,
@@ -21,11 +22,7 @@ use std::{
 
 use tokio::task::yield_now;
 
-use crate::{
-    clock::{Clock, HostId},
-    net::Activity,
-    trace,
-};
+use crate::{activity::Activity, clock::Clock, host_id::HostId, trace};
 
 /// The turns of one host.
 #[derive(Debug)]
@@ -33,7 +30,7 @@ pub(crate) struct Turn {
     pub(crate) host: HostId,
     clock: Arc<Clock>,
     activity: Activity,
-    /// Of this host's tasks, so far.
+    /// Polls of this host's tasks, so far.
     polls: AtomicU64,
 }
 
@@ -42,10 +39,11 @@ impl Turn {
         Arc::new(Self { host, clock, activity, polls: AtomicU64::new(0) })
     }
 
-    /// `task`, whose polls show that this host is not at rest. Every task of a host is to be run through this.
+    /// Runs `task`, and counts its polls, which show that this host is not idle. Every task of a host must be run
+    /// through this.
     ///
-    /// One that panics ends the simulation, and does not come to tokio: in unwinding that takes down the runtime's other
-    /// tasks while it is borrowed by this one, which panics again and ends the process, and all simulations in it.
+    /// A panic ends the simulation, and does not reach tokio: unwinding there drops the runtime's other tasks while the
+    /// runtime is borrowed by this one, which panics again and ends the process, with all simulations in it.
     pub(crate) async fn counted<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
         let mut task = pin!(task);
         let mut has_panicked = false;
@@ -54,8 +52,8 @@ impl Turn {
             if has_panicked {
                 return Poll::Pending;
             }
-            let turn = || trace::turn(self.host, || task.as_mut().poll(cx));
-            catch_unwind(AssertUnwindSafe(turn)).unwrap_or_else(|_| {
+            let polled = catch_unwind(AssertUnwindSafe(|| trace::turn(self.host, || task.as_mut().poll(cx))));
+            polled.unwrap_or_else(|_| {
                 has_panicked = true;
                 self.activity.panicked();
                 Poll::Pending
@@ -64,7 +62,7 @@ impl Turn {
         .await
     }
 
-    /// Goes on whenever it may. A task of the host that it serves, for as long as that runs.
+    /// Moves the clock whenever this host may. It runs as a task of the host, for as long as the host runs.
     pub(crate) async fn go_on(self: Arc<Self>) {
         loop {
             self.woken().await;
@@ -75,7 +73,7 @@ impl Turn {
         }
     }
 
-    /// Completes when the clock has had this host's timers fire, or would have next.
+    /// Completes when the clock has fired timers of this host, or when the next timer is one of this host.
     async fn woken(&self) {
         let mut waited = false;
         poll_fn(|cx| {
@@ -88,8 +86,8 @@ impl Turn {
         .await;
     }
 
-    /// Completes when no other task of this host wants to run. tokio wakes who has yielded when its queue is empty, but
-    /// also now and then before.
+    /// Completes when no other task of this host is ready to run. tokio continues a task that has yielded when the queue
+    /// of ready tasks is empty, but sometimes earlier too; so this yields until no poll comes between.
     async fn rest(&self) {
         loop {
             let before = self.polls.load(Relaxed);

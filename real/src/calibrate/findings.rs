@@ -258,7 +258,7 @@ mod tests {
                     [servers]\nservice_time_min = '10ms'\n";
         let text = text.replace("servers.replicas = 1\n[servers]", "[servers]\nreplicas = 1");
         let scenario = kernel::scenario::Scenario::parse("s", &text, &[]).unwrap();
-        let played = sim::play(&Plan { scenario, seed: 1, calibration }, &Default::default()).unwrap();
+        let played = sim::run(&Plan { scenario, seed: 1, calibration }, &Default::default()).unwrap();
         let again = Observed::of(&played.records, Duration::from_millis(10));
         let way = Way { to_server: vec![200.0; 2], held: vec![70.0; 2], to_client: vec![300.0; 2] };
         assert_eq!(again.client_late, [30.0; 2]);

@@ -85,7 +85,7 @@ fn play(fault: &str) -> [Story; 2] {
 
 fn simulated(scenario: Scenario) -> Records {
     let plan = sim::Plan { scenario, seed: SEED, calibration: Default::default() };
-    sim::play(&plan, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{error}")).records
+    sim::run(&plan, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{error}")).records
 }
 
 fn real(text: &str) -> Records {

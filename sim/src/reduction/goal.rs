@@ -4,7 +4,7 @@ use std::{fmt, sync::atomic::AtomicU64};
 
 use kernel::{invariant::Invariant, measure::Checked, scenario::Expectation};
 
-use crate::{Plan, SimulationError, play};
+use crate::{Plan, SimulationError, run};
 
 /// How a run fails.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,11 +68,11 @@ impl Goal {
     /// # Errors
     /// It cannot be played, for a reason that is none of this program's.
     pub fn of(plan: &Plan) -> Result<Option<Self>, SimulationError> {
-        let played = match play(plan, &AtomicU64::new(0)) {
+        let played = match run(plan, &AtomicU64::new(0)) {
             Ok(played) => played,
             Err(error) => return Stop::of(&error).map(|stop| Some(Self::Stopped(stop))).ok_or(error),
         };
-        if let Some(broken) = played.broken(plan).first() {
+        if let Some(broken) = played.violations(plan).first() {
             return Ok(Some(Self::Invariant(broken.invariant)));
         }
         let summary = played.summary(plan);
@@ -103,13 +103,13 @@ impl Goal {
 
     /// Whether `plan`, which expects nothing else, fails so.
     pub fn is_met_by(&self, plan: &Plan) -> bool {
-        let played = match play(plan, &AtomicU64::new(0)) {
+        let played = match run(plan, &AtomicU64::new(0)) {
             Ok(played) => played,
             Err(error) => return Stop::of(&error).is_some_and(|stop| *self == Self::Stopped(stop)),
         };
         match self {
             Self::Stopped(_) => false,
-            Self::Invariant(invariant) => played.broken(plan).iter().any(|broken| broken.invariant == *invariant),
+            Self::Invariant(invariant) => played.violations(plan).iter().any(|broken| broken.invariant == *invariant),
             Self::Expectation(_, side) => {
                 played.summary(plan).expectations.first().is_some_and(|checked| Side::of(checked) == Some(*side))
             }

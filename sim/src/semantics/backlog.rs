@@ -8,37 +8,37 @@ use super::*;
 const BACKLOG: usize = 4_096;
 
 /// When each of `count` connections, all begun now, was open; `None` for those that are not at `until`.
-async fn open_many(cast: &Cast, count: usize, until: Duration) -> Vec<Option<Instant>> {
+async fn open_many(hosts: &Hosts, count: usize, until: Duration) -> Vec<Option<Instant>> {
     let open = async || {
-        let opened = timeout_at(&*cast.world, at(until), cast.links[0].connect()).await.ok()?;
+        let opened = timeout_at(&*hosts.world, at(until), hosts.links[0].connect()).await.ok()?;
         // Stays open.
         std::mem::forget(opened.unwrap());
-        Some(cast.world.now())
+        Some(hosts.world.now())
     };
     join_all((0..count).map(|_| open())).await
 }
 
 #[test]
 fn a_thousand_connections_open_at_once() {
-    let opened = simulate(&echo(), |cast| async move { open_many(&cast, 1_000, secs(1)).await });
+    let opened = simulate(&echo(), |hosts| async move { open_many(&hosts, 1_000, secs(1)).await });
     assert_eq!(opened, vec![Some(at(LINK * 2)); 1_000]);
 }
 
 #[test]
 fn a_thousand_connections_to_a_frozen_server_open_at_once() {
-    let opened = simulate(&echo(), |cast| async move {
-        cast.apply(ms(1), Operation::Freeze(0)).await;
-        open_many(&cast, 1_000, secs(1)).await
+    let opened = simulate(&echo(), |hosts| async move {
+        hosts.apply(ms(1), Operation::Freeze(0)).await;
+        open_many(&hosts, 1_000, secs(1)).await
     });
     assert_eq!(opened, vec![Some(at(ms(1) + LINK * 2)); 1_000]);
 }
 
 #[test]
 fn beyond_the_backlog_connections_wait_for_an_accept() {
-    let opened = simulate(&echo(), |cast| async move {
-        cast.apply(ms(1), Operation::Freeze(0)).await;
-        let opened = open_many(&cast, BACKLOG + 10, secs(1));
-        futures_util::future::join(opened, cast.apply(ms(500), Operation::Resume(0))).await.0
+    let opened = simulate(&echo(), |hosts| async move {
+        hosts.apply(ms(1), Operation::Freeze(0)).await;
+        let opened = open_many(&hosts, BACKLOG + 10, secs(1));
+        futures_util::future::join(opened, hosts.apply(ms(500), Operation::Resume(0))).await.0
     });
     let (in_time, late) = opened.split_at(BACKLOG);
     assert!(in_time.iter().all(|opened| *opened == Some(at(ms(1) + LINK * 2))));

@@ -50,9 +50,9 @@ struct Caller {
 }
 
 impl Caller {
-    async fn connect(cast: &Cast) -> Self {
-        let stream = cast.links[0].connect().await.unwrap();
-        Self { world: cast.world.clone(), channel: Channel::over(cast.world.clone(), stream).await.unwrap() }
+    async fn connect(hosts: &Hosts) -> Self {
+        let stream = hosts.links[0].connect().await.unwrap();
+        Self { world: hosts.world.clone(), channel: Channel::over(hosts.world.clone(), stream).await.unwrap() }
     }
 
     fn origin() -> tonic::codegen::http::Uri {
@@ -100,8 +100,8 @@ fn within(timeout: Duration, request: ProcessImageRequest) -> Request<ProcessIma
 
 #[test]
 fn images_that_make_no_sense_are_invalid_arguments_that_say_why() {
-    let messages = simulate(&serving(), |cast| async move {
-        let caller = Caller::connect(&cast).await;
+    let messages = simulate(&serving(), |hosts| async move {
+        let caller = Caller::connect(&hosts).await;
         let mut messages = Vec::new();
         for request in [image(3, 2, 5), image(0, 5, 0), ProcessImageRequest::default()] {
             let status = caller.process(Request::new(request)).await.0.unwrap_err();
@@ -122,8 +122,8 @@ fn images_that_make_no_sense_are_invalid_arguments_that_say_why() {
 
 #[test]
 fn a_message_over_the_limit_is_refused_and_the_connection_lives() {
-    simulate(&serving(), |cast| async move {
-        let caller = Caller::connect(&cast).await;
+    simulate(&serving(), |hosts| async move {
+        let caller = Caller::connect(&hosts).await;
         let status = caller.process(Request::new(image(4096, 4096, MESSAGE_BYTES_MAX))).await.0.unwrap_err();
         assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
         assert!(status.message().contains("limit"), "{status:?}");
@@ -133,9 +133,9 @@ fn a_message_over_the_limit_is_refused_and_the_connection_lives() {
 
 #[test]
 fn beyond_workers_and_queue_a_request_is_refused_at_once() {
-    let answers = simulate(&serving(), |cast| async move {
-        let caller = Caller::connect(&cast).await;
-        cast.sleep(ms(1)).await;
+    let answers = simulate(&serving(), |hosts| async move {
+        let caller = Caller::connect(&hosts).await;
+        hosts.sleep(ms(1)).await;
         join_all((0..4).map(|_| caller.code_of(good()))).await
     });
     let answered = |code, wait: Duration| (code, at(ms(1) + LINK * 2 + wait));
@@ -146,9 +146,9 @@ fn beyond_workers_and_queue_a_request_is_refused_at_once() {
 
 #[test]
 fn metrics_add_up() {
-    let (busy, idle) = simulate(&serving(), |cast| async move {
-        let caller = Caller::connect(&cast).await;
-        cast.sleep(ms(1)).await;
+    let (busy, idle) = simulate(&serving(), |hosts| async move {
+        let caller = Caller::connect(&hosts).await;
+        hosts.sleep(ms(1)).await;
         let hurried = caller.process(within(us(500), good()));
         let calls = async {
             // One runs, one is given up while it waits, one waits, one is refused, one is invalid.
@@ -157,7 +157,7 @@ fn metrics_add_up() {
             let (_hurried, _rest) = join(join(first, hurried), join(rest, caller.code_of(image(1, 1, 2)))).await;
         };
         let look = async {
-            cast.sleep(us(1_100)).await;
+            hosts.sleep(us(1_100)).await;
             caller.metrics().await
         };
         let busy = join(calls, look).await.1;
@@ -176,13 +176,13 @@ fn metrics_add_up() {
 
 #[test]
 fn a_deadline_is_honoured_to_the_instant_and_late_work_is_not_begun() {
-    let ((answers, metrics), records) = simulate_seeded(1, &serving(), |cast| async move {
-        let caller = Caller::connect(&cast).await;
-        cast.sleep(ms(1)).await;
+    let ((answers, metrics), records) = simulate_seeded(1, &serving(), |hosts| async move {
+        let caller = Caller::connect(&hosts).await;
+        hosts.sleep(ms(1)).await;
         let busy = caller.code_of(good());
         let late = caller.process(within(us(300), good()));
         let (busy, late) = join(busy, late).await;
-        cast.sleep(ms(10)).await;
+        hosts.sleep(ms(10)).await;
         ((busy, (late.0.unwrap_err().code(), late.1)), caller.metrics().await)
     });
     let (busy, late) = answers;
@@ -196,8 +196,8 @@ fn a_deadline_is_honoured_to_the_instant_and_late_work_is_not_begun() {
 
 #[test]
 fn a_malformed_timeout_is_an_invalid_argument() {
-    simulate(&serving(), |cast| async move {
-        let caller = Caller::connect(&cast).await;
+    simulate(&serving(), |hosts| async move {
+        let caller = Caller::connect(&hosts).await;
         let mut request = Request::new(good());
         request.metadata_mut().insert("grpc-timeout", "soon".parse().unwrap());
         let status = caller.process(request).await.0.unwrap_err();
@@ -208,8 +208,8 @@ fn a_malformed_timeout_is_an_invalid_argument() {
 
 #[test]
 fn a_check_tells_known_services_from_unknown_ones() {
-    simulate(&serving(), |cast| async move {
-        let mut health = Caller::connect(&cast).await.health();
+    simulate(&serving(), |hosts| async move {
+        let mut health = Caller::connect(&hosts).await.health();
         for known in ["", "rehearsal.v1.Rehearsal"] {
             let reply = health.check(HealthCheckRequest { service: known.to_owned() }).await.unwrap();
             assert_eq!(reply.into_inner().status(), ServingStatus::Serving);
@@ -224,16 +224,16 @@ fn a_check_tells_known_services_from_unknown_ones() {
 #[test]
 fn a_graceful_stop_finishes_what_it_has_begun_and_refuses_what_is_new() {
     let stop = us(1_500);
-    let ((begun, queued, refused), records) = simulate_seeded(1, &serving_until(stop), |cast| async move {
-        let caller = Caller::connect(&cast).await;
-        cast.sleep(ms(1)).await;
+    let ((begun, queued, refused), records) = simulate_seeded(1, &serving_until(stop), |hosts| async move {
+        let caller = Caller::connect(&hosts).await;
+        hosts.sleep(ms(1)).await;
         let calls = join(caller.code_of(good()), caller.code_of(good()));
         let connect = async {
-            cast.sleep(stop + us(100)).await;
-            cast.links[0].connect().await.map(drop).map_err(|error| error.kind())
+            hosts.sleep(stop + us(100)).await;
+            hosts.links[0].connect().await.map(drop).map_err(|error| error.kind())
         };
         let ((begun, queued), refused) = join(calls, connect).await;
-        cast.sleep(secs(1)).await;
+        hosts.sleep(secs(1)).await;
         (begun, queued, refused)
     });
     assert_eq!(begun, (Code::Ok, at(ms(1) + LINK * 2 + SERVICE)));
@@ -245,10 +245,10 @@ fn a_graceful_stop_finishes_what_it_has_begun_and_refuses_what_is_new() {
 
 #[test]
 fn a_call_on_an_open_connection_after_the_stop_is_unavailable() {
-    let code = simulate(&serving_until(ms(2)), |cast| async move {
-        let caller = Caller::connect(&cast).await;
+    let code = simulate(&serving_until(ms(2)), |hosts| async move {
+        let caller = Caller::connect(&hosts).await;
         assert_eq!(caller.code_of(good()).await.0, Code::Ok);
-        cast.sleep(ms(3)).await;
+        hosts.sleep(ms(3)).await;
         caller.code_of(good()).await.0
     });
     assert_eq!(code, Code::Unavailable);
@@ -256,17 +256,17 @@ fn a_call_on_an_open_connection_after_the_stop_is_unavailable() {
 
 #[test]
 fn watchers_are_told_of_the_stop_and_do_not_hold_it_up() {
-    let (seen, records) = simulate_seeded(1, &serving_until(ms(5)), |cast| async move {
-        let mut health = Caller::connect(&cast).await.health();
+    let (seen, records) = simulate_seeded(1, &serving_until(ms(5)), |hosts| async move {
+        let mut health = Caller::connect(&hosts).await.health();
         let mut unknown =
             health.watch(HealthCheckRequest { service: "payments".to_owned() }).await.unwrap().into_inner();
         let mut watched = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
         let mut seen = Vec::new();
         while let Ok(Some(update)) = watched.message().await {
-            seen.push((cast.world.now(), update.status()));
+            seen.push((hosts.world.now(), update.status()));
         }
         while let Ok(Some(_)) = unknown.message().await {}
-        cast.sleep(secs(1)).await;
+        hosts.sleep(secs(1)).await;
         seen
     });
     assert_eq!(
@@ -281,8 +281,8 @@ fn watchers_are_told_of_the_stop_and_do_not_hold_it_up() {
 #[test]
 fn a_graph_is_searched_as_the_workload_does_it() {
     let graph = |nodes, edges| Some(Graph { nodes, edges, seed: 5 });
-    let (order, messages) = simulate(&serving(), |cast| async move {
-        let mut stub = Caller::connect(&cast).await.rehearsal();
+    let (order, messages) = simulate(&serving(), |hosts| async move {
+        let mut stub = Caller::connect(&hosts).await.rehearsal();
         let mut messages = Vec::new();
         for (graph, start) in [(None, 0), (graph(10, 3), 0), (graph(10, 20), 10)] {
             let status = stub.search_graph(SearchGraphRequest { request_id: 0, graph, start }).await.unwrap_err();
@@ -304,13 +304,13 @@ fn a_graph_is_searched_as_the_workload_does_it() {
 /// The only worker is its own until then, and the next one's afterwards.
 #[test]
 fn a_call_that_hangs_keeps_its_worker_until_its_caller_gives_up() {
-    let (answers, metrics) = simulate(&serving(), |cast| async move {
-        let caller = Caller::connect(&cast).await;
-        cast.sleep(ms(1)).await;
+    let (answers, metrics) = simulate(&serving(), |hosts| async move {
+        let caller = Caller::connect(&hosts).await;
+        hosts.sleep(ms(1)).await;
         let mut stub = caller.rehearsal();
         let mut hanging = Request::new(GetDataRequest { request_id: 1 });
         hanging.set_timeout(ms(50));
-        let hung = async { (stub.get_data(hanging).await.unwrap_err().code(), cast.world.now()) };
+        let hung = async { (stub.get_data(hanging).await.unwrap_err().code(), hosts.world.now()) };
         (join(hung, caller.code_of(good())).await, caller.metrics().await)
     });
     let gives_up = ms(1) + LINK + ms(50);

@@ -72,7 +72,7 @@ pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
 
     let log = Arc::new(Mutex::new(Log::default()));
     let told = log.clone();
-    let play = || sim::play_told(&plan, &AtomicU64::new(0), Box::new(move |entry| locked(&told).add(&entry)));
+    let play = || sim::run_with_listener(&plan, &AtomicU64::new(0), Box::new(move |entry| locked(&told).add(&entry)));
     let played = if args.busy { beside_a_busy_thread(play) } else { play() }.map_err(failed)?;
     let mut log = locked(&log);
     let (records, steps, instants) = (played.records.digest(), played.steps, played.instants);
@@ -99,7 +99,7 @@ fn past(plan: &Plan) -> Vec<Vec<u8>> {
     other.scenario.duration = other.scenario.duration.min(Duration::from_secs(1));
     other.scenario.faults.clear();
     // What becomes of it is no matter; if it cannot be played the run itself will say so.
-    let _ = sim::play(&other, &AtomicU64::new(0));
+    let _ = sim::run(&other, &AtomicU64::new(0));
     blocks
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use kernel::run_folder::sha256;
-use sim::{Plan, Played, calibration::Calibration};
+use sim::{CompletedRun, Plan, calibration::Calibration};
 use tempfile::TempDir;
 
 use self::comparison::assert_same;
@@ -81,12 +81,12 @@ fn plan(name: &str, seed: u64) -> Plan {
     Plan { scenario: play::scenario(name), seed, calibration: Calibration::default() }
 }
 
-fn play(plan: &Plan) -> Played {
-    sim::play(plan, &AtomicU64::new(0)).unwrap()
+fn play(plan: &Plan) -> CompletedRun {
+    sim::run(plan, &AtomicU64::new(0)).unwrap()
 }
 
 #[track_caller]
-fn assert_same_play(left: &Played, right: &Played) {
+fn assert_same_play(left: &CompletedRun, right: &CompletedRun) {
     // Not `assert_eq!`, which would print every record of both.
     assert!(left.records.requests == right.records.requests, "the requests differ");
     assert!(left.records.attempts == right.records.attempts, "the attempts differ");

@@ -255,7 +255,7 @@ fn variants_of_a_seed_see_the_same_arrivals_inputs_and_service_times() {
         let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
         let scenario = Scenario::parse("story.toml", STORY, &settings).unwrap();
         let plan = Plan { scenario, seed, calibration: Calibration::default() };
-        sim::play(&plan, &Default::default()).unwrap().records
+        sim::run(&plan, &Default::default()).unwrap().records
     };
     let asked = |requests: &[RequestRow]| -> BTreeMap<_, _> {
         requests.iter().map(|row| (row.id, (row.intended_us, row.size.clone()))).collect()

@@ -54,7 +54,7 @@ fn folder() -> PathBuf {
 
 pub(crate) fn play(scenario: Scenario, seed: u64) -> Story {
     let plan = Plan { scenario, seed, calibration: Default::default() };
-    let played = sim::play(&plan, &AtomicU64::new(0));
+    let played = sim::run(&plan, &AtomicU64::new(0));
     let records = played.unwrap_or_else(|error| panic!("{}, seed {seed}: {error}", plan.scenario.name)).records;
     let scenario = plan.scenario;
     let run = Run::of(&scenario, scenario.duration, &records);

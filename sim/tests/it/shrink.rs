@@ -121,7 +121,7 @@ fn the_failure_that_is_kept_is_the_first_and_on_its_side() {
     let plan = plan(&format!("{STORY}{bounds}"));
     let reduced = reduced(&plan);
     assert_eq!(reduced.goal.to_string(), "retries is over its max");
-    let played = sim::play(&Plan { scenario: reduced.scenario.clone(), ..plan }, &AtomicU64::new(0)).unwrap();
+    let played = sim::run(&Plan { scenario: reduced.scenario.clone(), ..plan }, &AtomicU64::new(0)).unwrap();
     let retries = played.records.requests.iter().map(|row| row.attempts.saturating_sub(1)).sum::<u32>();
     assert!(retries > 1, "no retry at all would fail the expectation, too, and in another way");
 }

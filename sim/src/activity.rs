@@ -1,0 +1,43 @@
+//! What keeps the driver at the present instant.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// Reports to the driver that something has happened at this instant that a host has yet to see, so that the driver
+/// takes another step before it moves the clock. Messages that cross the network are not reported: their arrival is a
+/// timer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Activity {
+    happened: Arc<AtomicBool>,
+    panicked: Arc<AtomicBool>,
+}
+
+impl Activity {
+    /// Reports that something has happened.
+    pub(crate) fn happened(&self) {
+        self.happened.store(true, Ordering::Relaxed);
+    }
+
+    /// Reports that a task of a host has panicked: the driver ends the simulation.
+    pub(crate) fn panicked(&self) {
+        self.panicked.store(true, Ordering::Relaxed);
+        self.happened();
+    }
+
+    /// Returns true once a task has panicked.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::Relaxed)
+    }
+
+    /// Returns true if something has happened since the driver last took notice with [`Self::take`].
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.happened.load(Ordering::Relaxed)
+    }
+
+    /// Returns true if something has happened since the last call.
+    pub(crate) fn take(&self) -> bool {
+        self.happened.swap(false, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,49 @@
+//! Why a simulation did not complete.
+
+use kernel::workload::pictures::PictureFileError;
+
+use crate::limits::Limit;
+
+/// A simulation that cannot begin, or that does not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// The workload's pictures cannot be read.
+    #[error(transparent)]
+    Pictures(#[from] PictureFileError),
+    /// The calibration has no service time for the workload.
+    #[error("the calibration `{calibration}` has no service_time for the workload `{workload}`; use one that has")]
+    NotCalibrated {
+        /// Name of the calibration.
+        calibration: String,
+        /// Name of the scenario's workload.
+        workload: &'static str,
+    },
+    /// No timer is set, but the load has not ended: a bug of this program.
+    #[error("the simulation came to a standstill at {at}, {steps} steps in")]
+    Standstill {
+        /// Virtual time of the standstill.
+        at: String,
+        /// Steps taken by the driver so far.
+        steps: u64,
+    },
+    /// The run exceeded a bound on its memory or on its time.
+    #[error("the run with seed {seed} was stopped at {at}: it hit the limit of {limit}")]
+    Limit {
+        /// Seed of the run.
+        seed: u64,
+        /// Virtual time at which it was stopped.
+        at: String,
+        /// The bound.
+        limit: Limit,
+    },
+    /// The software of a host, or a fault operation, failed.
+    #[error("the simulation failed: {0}")]
+    Failed(String),
+}
+
+impl SimulationError {
+    /// A panic. The panic hook has already printed where it happened and why.
+    pub(crate) fn panicked() -> Self {
+        Self::Failed("it panicked, which is a bug of this program".to_owned())
+    }
+}
