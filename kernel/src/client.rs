@@ -42,7 +42,7 @@ use futures_util::future::select_all;
 use crate::{
     entropy::Entropy,
     link::Link,
-    policy::{Answers, Chain, Kit, OPEN, Pass, Rejection, Servers},
+    policy::{Answers, AttemptPermit, CIRCUIT_OPEN, Chain, PolicyContext, Rejection, Servers},
     record::{Answer, Name, Recorder},
     scenario,
     status::Outcome,
@@ -135,8 +135,8 @@ impl Client {
         };
         let servers = links.iter().enumerate().map(open).collect();
         let names = links.iter().map(|link| link.server().to_owned()).collect();
-        let kit = Kit { world: &world, entropy, recorder: &recorder, servers: names, client: &settings };
-        let chain = Chain::new(&settings.policies, &kit);
+        let context = PolicyContext { world: &world, entropy, recorder: &recorder, servers: names, client: &settings };
+        let chain = Chain::new(&settings.policies, &context);
         let shared = Arc::new(Shared {
             balancer: Mutex::new(balancer::of(settings.load_balancing, links.len())),
             retry: RetryPolicy::new(settings.retry.clone()),
@@ -175,20 +175,25 @@ impl Client {
 
 impl Shared {
     /// Chooses a server for an attempt of a request, and takes the attempt for sent.
-    fn pick(&self, tried: Servers, (request, attempt): (u64, u32), pass: &mut Pass<'_>) -> Result<usize, Rejection> {
-        let now = pass.now();
+    fn pick(
+        &self,
+        tried: Servers,
+        (request, attempt): (u64, u32),
+        permit: &mut AttemptPermit<'_>,
+    ) -> Result<usize, Rejection> {
+        let now = permit.now();
         // Held throughout, so that what the policies said of a server is still so when it is picked.
         let mut balancer = self.balancer();
         let pool = candidates::of(&self.servers, &self.health, &self.chain, now);
         if pool.is_empty() {
-            return Err(OPEN);
+            return Err(CIRCUIT_OPEN);
         }
-        self.chain.sees(pool, now);
+        self.chain.on_candidates(pool, now);
         let candidates = candidates::others(pool, tried);
         let mut turn = Turn::new(now, self.entropy, request, attempt);
-        let picked = self.chain.weighed(candidates, now, &mut turn, |turn| balancer.pick(candidates, turn));
+        let picked = self.chain.pick_by_weight(candidates, now, &mut turn, |turn| balancer.pick(candidates, turn));
         balancer.sent(picked);
-        pass.picked(picked);
+        permit.on_pick(picked);
         Ok(picked)
     }
 

@@ -1,22 +1,21 @@
-//! The resilience policies of the client that a scenario switches on, a file each: its TOML table, its state machine with
-//! the transitions written down, its tests.
+//! The resilience policies of the client, which a scenario switches on. Each is a file with its TOML table, its state machine
+//! with the transitions written down, and its tests.
 //!
-//! A policy that is not in the scenario does not exist at run time. One that is has a say at the seams of a call that
-//! [`Policy`] lists; the order in which policies are asked is that of `each_policy!`, which is also the one place where a new
-//! one is entered:
+//! A policy that is not in the scenario does not exist at run time. One that is takes part in a call at the hooks that
+//! [`Policy`] lists. `each_policy!` enters every policy, in the order in which they are asked:
 //!
 //! ```text
 //! Fallback(Cache(Retry(CircuitBreaker(RateLimit(Timeout(Bulkhead(attempt)))))))
 //! ```
 //!
-//! Machines know no connection and no message: they see servers by index, status codes, and the time they are told. What
-//! they decide is an event in the record.
+//! A policy knows no connection, no message and no clock: it sees servers by index, status codes, and the time that it is
+//! given. Its decisions are events in the record.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     entropy::Entropy,
-    record::{Event, EventBuilder, Recorder},
+    record::{EventBuilder, Event, Recorder},
     scenario,
     status::Code,
     time::Instant,
@@ -50,18 +49,18 @@ pub use retry_throttling::RetryThrottling;
 pub use slow_start::SlowStart;
 
 pub(crate) use cache::{Answers, Lookup};
-pub(crate) use chain::{Chain, Draw, Extra, Pass};
-pub(crate) use circuit_breaker::OPEN;
+pub(crate) use chain::{AttemptPermit, Chain, Draw, RetryPermit};
+pub(crate) use circuit_breaker::CIRCUIT_OPEN;
 pub(crate) use hedging::{Hedges, Verdict};
 pub(crate) use pushback::PUSHBACK;
 pub(crate) use servers::Servers;
 
-/// Every policy with a table of its own in `[client]`, in the order in which they are asked. `$do!` is given its own words
-/// first.
+/// Expands `$callback!` once, with every policy as `key: Table,` in the order in which they are asked. Tokens after the
+/// callback's name come first.
 macro_rules! each_policy {
-    ($do:ident $($word:tt)*) => {
-        $do! {
-            $($word)*
+    ($callback:ident $($argument:tt)*) => {
+        $callback! {
+            $($argument)*
             fallback: Fallback,
             cache: Cache,
             retry_throttling: RetryThrottling,
@@ -80,19 +79,19 @@ pub(crate) use each_policy;
 
 macro_rules! policies {
     ($($key:ident: $table:ident,)*) => {
-        /// The policies of `[client]` that are off unless their table is in the file.
+        /// The policies of `[client]`, each off unless its table is in the file.
         #[derive(Debug, Clone, PartialEq, Default)]
         pub struct Policies {
             $(
-                #[doc = concat!("`[client.", stringify!($key), "]`")]
+                #[doc = concat!("The table `[client.", stringify!($key), "]`.")]
                 pub $key: Option<$table>,
             )*
         }
 
         impl Policies {
-            /// The state machines of those that have one.
-            fn machines(&self, kit: &Kit<'_>) -> Machines {
-                Machines { $( $key: self.$key.as_ref().and_then(|settings| settings.machine(kit)), )* }
+            /// Builds the policies that are on, except those that act around attempts.
+            fn build(&self, context: &PolicyContext<'_>) -> ActivePolicies {
+                ActivePolicies { $( $key: self.$key.as_ref().and_then(|settings| settings.build(context)), )* }
             }
 
             pub(crate) fn write(&self, page: &mut crate::scenario::keys::Page) {
@@ -104,17 +103,17 @@ macro_rules! policies {
             }
         }
 
-        /// The state machines of the policies that are on. Each has a field of its own type: what a policy has no say in
-        /// costs nothing, and what it has is beside that of the others. Between two calls other work has had the
-        /// processor's caches, and each jump and pointer is one more wait for memory.
-        struct Machines {
-            $( $key: Option<<$table as Machine>::Policy>, )*
+        /// The policies that are on. Each has a field of its own type, so that hooks are called without dynamic dispatch, a
+        /// hook that a policy does not override costs nothing, and the states lie side by side in memory: other work has
+        /// replaced the processor's caches between two calls, and each pointer to follow is one more wait for memory.
+        struct ActivePolicies {
+            $( $key: Option<<$table as PolicyConfig>::Policy>, )*
         }
 
-        /// The place of a policy in the order.
+        /// Identifies a policy by its place in the order.
         #[expect(non_camel_case_types, reason = "they are the keys")]
         #[derive(Clone, Copy)]
-        enum Place {
+        enum PolicyId {
             $( $key, )*
         }
     };
@@ -122,141 +121,153 @@ macro_rules! policies {
 
 each_policy!(policies);
 
-/// What a policy's table says, made into a state machine.
-pub(crate) trait Machine {
-    /// [`Infallible`], which there is none of, if it acts around calls instead of at the seams of an attempt, as a cache does.
+/// The settings of a policy, from which its state machine is built.
+pub(crate) trait PolicyConfig {
+    /// The state machine. It is [`AroundAttempts`] if the policy has no hooks in an attempt.
     type Policy: Policy;
 
-    fn machine(&self, kit: &Kit<'_>) -> Option<Self::Policy> {
-        let _ = kit;
+    /// Builds the state machine, in its initial state.
+    fn build(&self, context: &PolicyContext<'_>) -> Option<Self::Policy> {
+        let _ = context;
         None
     }
 }
 
-impl Policy for Infallible {}
+/// The type of a policy that acts around a call's attempts instead of at the hooks of [`Policy`]: the call itself consults a
+/// cache, a fallback or a hedging policy.
+///
+/// It has no value, so the compiler removes the hooks of such a policy.
+pub(crate) enum AroundAttempts {}
 
-/// What machines are built from.
-pub(crate) struct Kit<'a> {
+impl Policy for AroundAttempts {}
+
+/// What a policy can use to build its state machine.
+pub(crate) struct PolicyContext<'a> {
     pub(crate) world: &'a SharedWorld,
     pub(crate) entropy: Entropy,
     pub(crate) recorder: &'a Recorder,
+    /// The servers' names, by index.
     pub(crate) servers: Arc<[String]>,
     pub(crate) client: &'a scenario::Client,
 }
 
-/// The seams at which a policy has a say. Each has a default that lets everything pass.
+/// The hooks of a policy in a call. The default of each lets everything pass.
 pub(crate) trait Policy {
-    /// Whether the attempt's timeout runs while it is admitted: whether the policy is inside of the timeout.
-    const IS_WITHIN_TIMEOUT: bool = false;
+    /// Returns true if the attempt's timeout runs while this policy admits it.
+    fn is_within_timeout(&self) -> bool {
+        false
+    }
 
     /// A call begins.
-    fn called(&self, now: Instant) {
+    fn on_call_start(&self, now: Instant) {
         let _ = now;
     }
 
-    /// Whether a call may make another attempt, by retry or by hedge. For each that it lets pass,
-    /// [`extra_ended`](Self::extra_ended) follows exactly once.
-    fn allows_extra(&self, now: Instant) -> Result<(), Rejection> {
+    /// Permits another attempt of a call, by retry or by hedge, or rejects it. Each permit is followed by exactly one
+    /// [`on_retry_end`](Self::on_retry_end).
+    fn permit_retry(&self, now: Instant) -> Result<(), Rejection> {
         let _ = now;
         Ok(())
     }
 
-    /// The other attempt is over, or was not made.
-    fn extra_ended(&self) {}
+    /// A permitted retry or hedge has ended, or was not made.
+    fn on_retry_end(&self) {}
 
-    /// Whether an attempt may be made at all; it may have to wait for that, at most until `until`. For each attempt that
-    /// it lets pass, [`ended`](Self::ended) follows exactly once.
+    /// Admits an attempt, at once or after a wait that ends at `until` at the latest, or rejects it. Each admission is
+    /// followed by exactly one [`on_attempt_end`](Self::on_attempt_end).
     fn admit(&self, now: Instant, until: Instant) -> Admission<'_> {
         let _ = (now, until);
         Admission::Granted
     }
 
-    /// Servers that must not be asked.
+    /// Returns the servers that must not be asked.
     fn blocked(&self, now: Instant) -> Servers {
         let _ = now;
         Servers::NONE
     }
 
-    /// Servers that are to be asked only if nobody else is left.
+    /// Returns the servers that are asked only if no other is left.
     fn ejected(&self) -> Servers {
         Servers::NONE
     }
 
-    /// Which servers are good to ask, now that one is about to be picked.
-    fn sees(&self, candidates: Servers, now: Instant) {
+    /// A server is about to be picked, and `candidates` are the servers that can be asked.
+    fn on_candidates(&self, candidates: Servers, now: Instant) {
         let _ = (candidates, now);
     }
 
-    /// Servers that are to get less traffic than one in full service does.
-    fn light(&self, now: Instant) -> Servers {
+    /// Returns the servers that get less traffic than one in full service.
+    fn warming_up(&self, now: Instant) -> Servers {
         let _ = now;
         Servers::NONE
     }
 
-    /// The share of that traffic that `server` is to get, over 0 and up to 1.
-    fn weighs(&self, server: usize, now: Instant) -> f64 {
+    /// Returns the traffic of `server` as a share of what a server in full service gets, over 0 and up to 1.
+    fn weight(&self, server: usize, now: Instant) -> f64 {
         let _ = (server, now);
         1.0
     }
 
-    /// `server` is what the balancer has picked for an attempt that was admitted.
-    fn picked(&self, server: usize, now: Instant) {
+    /// The balancer has picked `server` for an attempt that was admitted.
+    fn on_pick(&self, server: usize, now: Instant) {
         let _ = (server, now);
     }
 
-    /// An attempt that was admitted is over.
-    fn ended(&self, end: &End) {
+    /// An attempt that was admitted has ended.
+    fn on_attempt_end(&self, end: &AttemptEnd) {
         let _ = end;
     }
 }
 
-/// What becomes of an attempt before it has a server.
+/// A policy's answer to an attempt that has no server yet.
 pub(crate) enum Admission<'a> {
     Granted,
-    Refused(Rejection),
-    /// It is not known yet.
+    Rejected(Rejection),
+    /// The attempt has to wait for the answer.
     Waits(BoxFuture<'a, Result<(), Rejection>>),
 }
 
-/// Why a policy of the client's own turned something down. Nothing was sent.
+/// The reason why a policy rejected an attempt, which was not sent then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
 pub struct Rejection {
-    /// What the caller is told.
+    /// The status that the caller gets.
     pub code: Code,
-    /// The policy, in a few words.
+    /// The policy and its reason, in a few words, as the record has them.
     pub cause: &'static str,
 }
 
 /// The end of an attempt that was admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct End {
-    /// Whom it was sent to; `None` if another policy turned it down first.
+pub(crate) struct AttemptEnd {
+    /// The server that it was sent to; `None` if another policy rejected it first.
     pub(crate) server: Option<usize>,
     /// When the first policy was asked.
-    pub(crate) admitted: Instant,
+    pub(crate) entered: Instant,
+    /// When it ended.
     pub(crate) now: Instant,
-    /// Since it was sent.
+    /// The time since it was sent.
     pub(crate) took: Duration,
     pub(crate) ending: Ending,
 }
 
-impl End {
-    /// When it was sent.
+impl AttemptEnd {
+    /// Returns when it was sent.
     fn sent(&self) -> Instant {
         self.now - self.took
     }
 }
 
+/// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It came to this, be it an answer or a failure to get one.
+    /// It ended with this status, which the server or the network gave it.
     Status(Code, Option<Pushback>),
-    /// Nobody waited for it any longer, or it was not sent.
+    /// It was abandoned on its way, or was not sent.
     Abandoned,
 }
 
-/// An event about `server`, or about the service as a whole.
+/// Starts an event about `server`, or about the service as a whole.
 fn about<'a>(recorder: &'a Recorder, event: Event, server: Option<&str>) -> EventBuilder<'a> {
     let draft = recorder.event(event);
     match server {

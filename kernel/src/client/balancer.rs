@@ -77,7 +77,7 @@ impl Turn {
 }
 
 impl Draw for Turn {
-    fn share(&mut self) -> f64 {
+    fn draw_unit(&mut self) -> f64 {
         unit(self.rng())
     }
 }

@@ -12,7 +12,7 @@ use super::{
     failure::{Cause, Failure},
 };
 use crate::{
-    policy::{Extra, FallbackKind, Lookup, Pass, Pushback, Rejection, Servers},
+    policy::{AttemptPermit, FallbackKind, Lookup, Pushback, Rejection, RetryPermit, Servers},
     record::{Answer, AttemptRow, Event, EventBuilder},
     status::{Code, Outcome},
     time::Instant,
@@ -42,7 +42,7 @@ struct Progress {
     rejected: bool,
     /// The last attempt's server.
     last: Option<usize>,
-    /// Servers to leave alone while there are others.
+    /// Servers to avoid while there are others.
     tried: Servers,
     /// Those that are out, if the call hedges.
     out: Vec<Sent>,
@@ -114,7 +114,7 @@ impl<'a> Call<'a> {
 
     /// Past the cache and short of the fallback.
     pub(super) async fn make(&self) -> Result<Answered, Lost> {
-        self.client.chain.called(self.begun);
+        self.client.chain.on_call_start(self.begun);
         match &self.client.settings.policies.hedging {
             None => self.retried().await,
             Some(hedging) => self.hedged(hedging).await,
@@ -122,33 +122,33 @@ impl<'a> Call<'a> {
     }
 
     async fn retried(&self) -> Result<Answered, Lost> {
-        let (mut leave, mut backoffs) = (None, 0);
+        let (mut permit, mut backoffs) = (None, 0);
         loop {
             let lost = match self.attempt(false).await {
                 Ok(answered) => return Ok(answered),
                 Err(lost) => lost,
             };
-            drop(leave.take());
+            drop(permit.take());
             let Lost::Failed(failure, server) = &lost else { return Err(lost) };
             if self.client.settings.retry.prefer_other_server {
                 self.progress().tried.set(*server, true);
             }
-            leave = self.another(failure, &mut backoffs).await;
-            if leave.is_none() {
+            permit = self.another(failure, &mut backoffs).await;
+            if permit.is_none() {
                 return Err(lost);
             }
         }
     }
 
-    /// Leave for another attempt, once it is time for it. `backoffs` counts those since the server last said when.
-    async fn another(&self, failure: &Failure, backoffs: &mut u32) -> Option<Extra<'a>> {
+    /// Waits until it is time for another attempt, and returns a permit for it if there is to be one. `backoffs` counts those since the server last said when.
+    async fn another(&self, failure: &Failure, backoffs: &mut u32) -> Option<RetryPermit<'a>> {
         let attempts = self.progress().attempts;
         let client = self.client;
         let refused = failure.cause == Cause::Cancelled || failure.pushback == Some(Pushback::Never);
         if refused || !client.retry.allows(attempts, failure.code) {
             return None;
         }
-        let leave = self.extra()?;
+        let permit = self.permit_retry()?;
         let backoff = match failure.pushback {
             Some(Pushback::After(wait)) => {
                 *backoffs = 0;
@@ -168,13 +168,13 @@ impl<'a> Call<'a> {
         if !backoff.is_zero() {
             select(client.world.sleep_until(until), pin!(client.cancellation.wait())).await;
         }
-        Some(leave)
+        Some(permit)
     }
 
-    /// Leave of the policies that bound retries and hedges.
-    pub(super) fn extra(&self) -> Option<Extra<'a>> {
-        let leave = self.client.chain.extra();
-        leave.inspect_err(|rejection| self.event(Event::Throttled).cause(rejection.cause).record()).ok()
+    /// Asks the policies that limit retries and hedges.
+    pub(super) fn permit_retry(&self) -> Option<RetryPermit<'a>> {
+        let permit = self.client.chain.permit_retry();
+        permit.inspect_err(|rejection| self.event(Event::Throttled).cause(rejection.cause).record()).ok()
     }
 
     /// One attempt behind the policies, wherever the balancer sends it.
@@ -183,14 +183,14 @@ impl<'a> Call<'a> {
         if client.settings.wait_for_ready {
             self.until_ready().await?;
         }
-        let mut pass = client.chain.enter(client.world.now());
-        self.admitted(pass.outside(self.deadline)).await?;
-        let own = pass.now() + client.settings.attempt_timeout;
+        let mut permit = client.chain.begin_attempt(client.world.now());
+        self.admitted(permit.admit_before_timeout(self.deadline)).await?;
+        let own = permit.now() + client.settings.attempt_timeout;
         let timeout = own.min(self.deadline);
         #[cfg(feature = "canaries")]
         let timeout = if crate::bug::is(crate::bug::Bug::ForgottenDeadline) { own } else { timeout };
-        self.admitted(pass.inside(timeout)).await?;
-        let sent = self.pick(hedge, &mut pass)?;
+        self.admitted(permit.admit_within_timeout(timeout)).await?;
+        let sent = self.pick(hedge, &mut permit)?;
         let Sent { server, number, .. } = sent;
         let mut in_flight = client.in_flight(server);
 
@@ -211,7 +211,7 @@ impl<'a> Call<'a> {
         // Whoever gives a call up learns nothing of the server.
         if failure.is_none_or(|failure| failure.cause != Cause::Cancelled) {
             in_flight.ended = Some((now.since(sent.at), now));
-            pass.end(
+            permit.finish(
                 now,
                 failure.map_or(Code::Ok, |failure| failure.code),
                 failure.and_then(|failure| failure.pushback),
@@ -249,11 +249,11 @@ impl<'a> Call<'a> {
     }
 
     /// Chooses a server, and counts the attempt as begun.
-    fn pick(&self, hedge: bool, pass: &mut Pass<'_>) -> Result<Sent, Lost> {
+    fn pick(&self, hedge: bool, permit: &mut AttemptPermit<'_>) -> Result<Sent, Lost> {
         let client = self.client;
         let mut progress = self.progress();
         let number = progress.attempts + 1;
-        let server = match client.pick(progress.tried, (self.request.id, number), pass) {
+        let server = match client.pick(progress.tried, (self.request.id, number), permit) {
             Ok(server) => server,
             Err(rejection) => {
                 drop(progress);
@@ -269,7 +269,7 @@ impl<'a> Call<'a> {
         #[cfg(not(feature = "canaries"))]
         let counts = moves;
         progress.failovers += u32::from(counts);
-        let sent = Sent { number, server, at: pass.now() };
+        let sent = Sent { number, server, at: permit.now() };
         if client.settings.policies.hedging.is_some() {
             progress.tried.set(server, true);
             progress.out.push(sent);

@@ -7,15 +7,15 @@ use super::{
     failure::Cause,
 };
 use crate::{
-    policy::{Extra, Hedges, Hedging, Verdict},
+    policy::{Hedges, Hedging, RetryPermit, Verdict},
     world::BoxFuture,
 };
 
 /// An attempt that is out.
 struct Out<'c> {
     attempt: BoxFuture<'c, Result<Answered, Lost>>,
-    /// The leave for it, if it is not the first. It ends with the attempt.
-    _leave: Option<Extra<'c>>,
+    /// The permit for it, if it is not the first. It ends with the attempt.
+    _permit: Option<RetryPermit<'c>>,
 }
 
 impl Call<'_> {
@@ -59,17 +59,17 @@ impl Call<'_> {
         }
     }
 
-    /// Sends every attempt whose time has come. The first one of a call needs no leave.
+    /// Sends every attempt whose time has come. The first one of a call needs no permit.
     fn send_due<'c>(&'c self, hedges: &mut Hedges<'_>, out: &mut Vec<Out<'c>>, none_failed: bool) {
         let now = self.client.world.now();
         while hedges.due().is_some_and(|due| due <= now) {
             let is_first = none_failed && out.is_empty();
-            let leave = if is_first { None } else { self.extra() };
-            if !is_first && leave.is_none() {
+            let permit = if is_first { None } else { self.permit_retry() };
+            if !is_first && permit.is_none() {
                 return hedges.stop();
             }
             hedges.sent(now);
-            out.push(Out { attempt: Box::pin(self.attempt(!is_first)), _leave: leave });
+            out.push(Out { attempt: Box::pin(self.attempt(!is_first)), _permit: permit });
         }
     }
 

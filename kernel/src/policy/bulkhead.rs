@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::{Admission, End, Kit, Machine, Policy, Rejection, chain};
+use super::{Admission, AttemptEnd, Policy, PolicyConfig, PolicyContext, Rejection, chain};
 use crate::{
     scenario::keys::{limits, table},
     status::Code,
@@ -27,15 +27,15 @@ table! {
 
 const FULL: Rejection = Rejection { code: Code::ResourceExhausted, cause: "bulkhead full" };
 
-impl Machine for Bulkhead {
+impl PolicyConfig for Bulkhead {
     type Policy = Slots;
 
-    fn machine(&self, kit: &Kit<'_>) -> Option<Slots> {
+    fn build(&self, context: &PolicyContext<'_>) -> Option<Slots> {
         let slots = self.max_concurrent_calls;
         #[cfg(feature = "canaries")]
         let slots = slots + usize::from(crate::bug::is(crate::bug::Bug::WideBulkhead));
         let slots = Semaphore::new(slots);
-        Some(Slots { world: kit.world.clone(), slots, max_wait: self.max_wait })
+        Some(Slots { world: context.world.clone(), slots, max_wait: self.max_wait })
     }
 }
 
@@ -46,7 +46,9 @@ pub(crate) struct Slots {
 }
 
 impl Policy for Slots {
-    const IS_WITHIN_TIMEOUT: bool = true;
+    fn is_within_timeout(&self) -> bool {
+        true
+    }
 
     fn admit(&self, now: Instant, until: Instant) -> Admission<'_> {
         if let Ok(slot) = self.slots.try_acquire() {
@@ -54,7 +56,7 @@ impl Policy for Slots {
             return Admission::Granted;
         }
         if self.max_wait.is_zero() {
-            return Admission::Refused(FULL);
+            return Admission::Rejected(FULL);
         }
         Admission::Waits(Box::pin(async move {
             match chain::wait(&self.world, until.min(now + self.max_wait), self.slots.acquire()).await {
@@ -67,7 +69,7 @@ impl Policy for Slots {
         }))
     }
 
-    fn ended(&self, _: &End) {
+    fn on_attempt_end(&self, _: &AttemptEnd) {
         self.slots.add_permits(1);
     }
 }

@@ -5,9 +5,9 @@
 //! degraded, and one call in the background renews it. When the cache is full, the answer that was used least recently
 //! makes room.
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use super::Machine;
+use super::{AroundAttempts, PolicyConfig};
 use crate::{
     scenario::keys::{limits, table},
     time::Instant,
@@ -26,8 +26,8 @@ table! {
     }
 }
 
-impl Machine for Cache {
-    type Policy = Infallible;
+impl PolicyConfig for Cache {
+    type Policy = AroundAttempts;
 }
 
 /// The answers that are kept.

@@ -1,9 +1,10 @@
-//! The policies of a client, asked in their order, and the way of one attempt through them.
+//! The policies of a client, asked in their order, and an attempt's way through them.
 
 use futures_util::future::{Either, select};
 
 use super::{
-    Admission, End, Ending, Kit, Machines, Place, Policies, Policy, Pushback, Rejection, Servers, each_policy,
+    ActivePolicies, Admission, AttemptEnd, Ending, Policies, Policy, PolicyContext, PolicyId, Pushback, Rejection,
+    Servers, each_policy,
 };
 use crate::{
     status::Code,
@@ -11,239 +12,253 @@ use crate::{
     world::{BoxFuture, SharedWorld},
 };
 
-/// How often a pick is put back: with a weight of a hundredth each, it ends before that in all but one of a hundred.
-const PUT_BACK_MAX: usize = 500;
+/// The maximum number of picks that are discarded because of a server's weight. With a weight of a hundredth for every
+/// candidate, a pick is accepted before that in all but one of a hundred cases.
+const DISCARDED_PICKS_MAX: usize = 500;
 
-/// Draws shares from 0 to 1.
+/// A source of random numbers for one pick.
 pub(crate) trait Draw {
-    fn share(&mut self) -> f64;
+    /// Draws a number from 0 to 1, without 1.
+    fn draw_unit(&mut self) -> f64;
 }
 
-/// Has `$act` done with each machine that there is, in the order of the policies.
-macro_rules! each_machine {
-    ($machines:expr, |$machine:ident, $place:ident| $act:expr) => {
-        each_policy!(each_machine [$machines, $machine, $place, $act])
+/// Evaluates `$action` for each policy that is on, in their order. It sees the policy as `$policy`, and its id as `$id`.
+macro_rules! for_each_policy {
+    ($policies:expr, |$policy:ident, $id:ident| $action:expr) => {
+        each_policy!(for_each_policy [$policies, $policy, $id, $action])
     };
-    ($machines:expr, |$machine:ident| $act:expr) => {
-        each_policy!(each_machine [$machines, $machine, _place, $act])
+    ($policies:expr, |$policy:ident| $action:expr) => {
+        each_policy!(for_each_policy [$policies, $policy, _id, $action])
     };
-    ([$machines:expr, $machine:ident, $place:tt, $act:expr] $($key:ident: $table:ident,)*) => {
+    ([$policies:expr, $policy:ident, $id:tt, $action:expr] $($key:ident: $table:ident,)*) => {
         $(
-            if let Some($machine) = &$machines.$key {
-                let $place = Place::$key;
-                $act;
+            if let Some($policy) = &$policies.$key {
+                let $id = PolicyId::$key;
+                $action;
             }
         )*
     };
 }
 
-/// The policies that are on.
+/// The policies that are on, in their order.
 pub(crate) struct Chain {
     world: SharedWorld,
-    machines: Machines,
+    policies: ActivePolicies,
 }
 
 impl Chain {
-    pub(crate) fn new(policies: &Policies, kit: &Kit<'_>) -> Self {
-        Self { world: kit.world.clone(), machines: policies.machines(kit) }
+    pub(crate) fn new(policies: &Policies, context: &PolicyContext<'_>) -> Self {
+        Self { world: context.world.clone(), policies: policies.build(context) }
     }
 
+    /// Returns the servers that must not be asked.
     pub(crate) fn blocked(&self, now: Instant) -> Servers {
         let mut blocked = Servers::NONE;
-        each_machine!(self.machines, |machine| blocked = blocked.or(machine.blocked(now)));
+        for_each_policy!(self.policies, |policy| blocked = blocked.or(policy.blocked(now)));
         blocked
     }
 
+    /// Returns the servers that are asked only if no other is left.
     pub(crate) fn ejected(&self) -> Servers {
         let mut ejected = Servers::NONE;
-        each_machine!(self.machines, |machine| ejected = ejected.or(machine.ejected()));
+        for_each_policy!(self.policies, |policy| ejected = ejected.or(policy.ejected()));
         ejected
     }
 
-    pub(crate) fn sees(&self, candidates: Servers, now: Instant) {
-        each_machine!(self.machines, |machine| machine.sees(candidates, now));
+    pub(crate) fn on_candidates(&self, candidates: Servers, now: Instant) {
+        for_each_policy!(self.policies, |policy| policy.on_candidates(candidates, now));
     }
 
-    /// What `pick` picks of `candidates`, as often as their weights have it: a pick of a light one is put back, and
-    /// another made, in proportion. So it is whatever the balancer does.
-    pub(crate) fn weighed<T: Draw>(
+    /// Returns what `pick` picks of `candidates`, with servers picked in proportion to their weights.
+    ///
+    /// A pick of a server is accepted with a probability of its weight over the largest weight, and repeated otherwise. This
+    /// works with any balancer, as it does not look into it.
+    pub(crate) fn pick_by_weight<T: Draw>(
         &self,
         candidates: Servers,
         now: Instant,
-        turn: &mut T,
+        draw: &mut T,
         mut pick: impl FnMut(&mut T) -> usize,
     ) -> usize {
-        let mut picked = pick(turn);
-        let mut light = Servers::NONE;
-        each_machine!(self.machines, |machine| light = light.or(machine.light(now)));
-        if light.and(candidates).is_empty() {
+        let mut picked = pick(draw);
+        let mut warming_up = Servers::NONE;
+        for_each_policy!(self.policies, |policy| warming_up = warming_up.or(policy.warming_up(now)));
+        // All candidates weigh the same most of the time: nothing is drawn then.
+        if warming_up.and(candidates).is_empty() {
             return picked;
         }
         let heaviest = candidates.iter().map(|server| self.weight(server, now)).fold(0.0, f64::max);
-        for _ in 0..PUT_BACK_MAX {
+        for _ in 0..DISCARDED_PICKS_MAX {
             let share = self.weight(picked, now) / heaviest;
-            if share >= 1.0 || turn.share() < share {
+            if share >= 1.0 || draw.draw_unit() < share {
                 break;
             }
-            picked = pick(turn);
+            picked = pick(draw);
         }
         picked
     }
 
     fn weight(&self, server: usize, now: Instant) -> f64 {
         let mut weight = 1.0;
-        each_machine!(self.machines, |machine| weight *= machine.weighs(server, now));
+        for_each_policy!(self.policies, |policy| weight *= policy.weight(server, now));
         weight
     }
 
-    pub(crate) fn called(&self, now: Instant) {
-        each_machine!(self.machines, |machine| machine.called(now));
+    pub(crate) fn on_call_start(&self, now: Instant) {
+        for_each_policy!(self.policies, |policy| policy.on_call_start(now));
     }
 
-    /// Asks for another attempt of a call.
-    pub(crate) fn extra(&self) -> Result<Extra<'_>, Rejection> {
+    /// Asks every policy for a permit for another attempt of a call, by retry or by hedge.
+    pub(crate) fn permit_retry(&self) -> Result<RetryPermit<'_>, Rejection> {
         let now = self.world.now();
-        let mut extra = Extra { chain: self, allowed: Places::default() };
-        each_machine!(self.machines, |machine, place| {
-            machine.allows_extra(now)?;
-            extra.allowed.add(place);
+        let mut permit = RetryPermit { chain: self, granted_by: PolicySet::default() };
+        // If a policy rejects, the permit is dropped, and those that have granted it already get it back.
+        for_each_policy!(self.policies, |policy, id| {
+            policy.permit_retry(now)?;
+            permit.granted_by.add(id);
         });
-        Ok(extra)
+        Ok(permit)
     }
 
-    /// An attempt at the head of the chain, `now`.
-    pub(crate) fn enter(&self, now: Instant) -> Pass<'_> {
-        let admitted = Places::default();
-        Pass { chain: self, admitted, entered: now, now, server: None, sent: now, ended: false }
+    /// Starts the way of an attempt through the policies, `now`.
+    pub(crate) fn begin_attempt(&self, now: Instant) -> AttemptPermit<'_> {
+        let admitted_by = PolicySet::default();
+        AttemptPermit { chain: self, admitted_by, entered: now, now, server: None, sent: now, has_ended: false }
     }
 }
 
-/// Some policies.
+/// A set of policies.
 #[derive(Debug, Clone, Copy, Default)]
-struct Places(u32);
+struct PolicySet(u32);
 
-impl Places {
-    fn add(&mut self, place: Place) {
-        self.0 |= 1 << place as u32;
+impl PolicySet {
+    fn add(&mut self, id: PolicyId) {
+        self.0 |= 1 << id as u32;
     }
 
-    fn has(self, place: Place) -> bool {
-        self.0 & 1 << place as u32 != 0
+    fn contains(self, id: PolicyId) -> bool {
+        self.0 & 1 << id as u32 != 0
     }
 }
 
-/// The leave for an attempt beyond a call's first, which lasts until that is over.
-pub(crate) struct Extra<'a> {
+/// A permit for an attempt beyond the first of its call. It lasts until it is dropped, when that attempt has ended.
+pub(crate) struct RetryPermit<'a> {
     chain: &'a Chain,
-    /// By these policies.
-    allowed: Places,
+    granted_by: PolicySet,
 }
 
-impl Drop for Extra<'_> {
+impl Drop for RetryPermit<'_> {
     fn drop(&mut self) {
-        each_machine!(self.chain.machines, |machine, place| if self.allowed.has(place) {
-            machine.extra_ended();
+        for_each_policy!(self.chain.policies, |policy, id| if self.granted_by.contains(id) {
+            policy.on_retry_end();
         });
     }
 }
 
-/// One attempt's way through the chain. Wherever it is dropped, every policy that admitted it is told of its end, once.
-pub(crate) struct Pass<'a> {
+/// The admission of one attempt by the policies. Every policy that has admitted it hears once that it has ended: at
+/// [`finish`](Self::finish), or that it was abandoned if the permit is dropped before.
+pub(crate) struct AttemptPermit<'a> {
     chain: &'a Chain,
-    /// By these policies.
-    admitted: Places,
-    /// When it entered. The leave may begin a state of a policy then, and the attempt is of that.
+    admitted_by: PolicySet,
+    /// When the first policy was asked. A policy whose state begins with this attempt begins it then, so that the attempt
+    /// counts in the new state.
     entered: Instant,
-    /// When it entered, or last had waited.
+    /// When the first policy was asked, or when the last wait ended: the clock is read only if time has passed.
     now: Instant,
     server: Option<usize>,
     sent: Instant,
-    ended: bool,
+    has_ended: bool,
 }
 
-/// Where an attempt has to wait.
-type Gate<'a> = (Place, BoxFuture<'a, Result<(), Rejection>>);
+/// The admission of an attempt by one policy, for which it has to wait.
+struct PendingAdmission<'a> {
+    policy: PolicyId,
+    admission: BoxFuture<'a, Result<(), Rejection>>,
+}
 
-impl<'a> Pass<'a> {
-    /// Past the policies outside of the attempt's timeout.
-    pub(crate) async fn outside(&mut self, until: Instant) -> Result<(), Rejection> {
-        while let Some(gate) = self.gate::<false>(until)? {
-            self.wait(gate).await?;
+/// The policies that admit an attempt before its timeout starts, or while it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    BeforeTimeout,
+    WithinTimeout,
+}
+
+impl<'a> AttemptPermit<'a> {
+    /// Waits for admission by the policies outside of the attempt's timeout, which wait `until` then at the latest.
+    pub(crate) async fn admit_before_timeout(&mut self, until: Instant) -> Result<(), Rejection> {
+        while let Some(pending) = self.ask(Side::BeforeTimeout, until)? {
+            self.wait(pending).await?;
         }
         Ok(())
     }
 
-    /// Past the policies inside of it, which is `until`.
-    pub(crate) async fn inside(&mut self, until: Instant) -> Result<(), Rejection> {
-        while let Some(gate) = self.gate::<true>(until)? {
-            self.wait(gate).await?;
+    /// Waits for admission by the policies inside of the attempt's timeout, which ends at `until`.
+    pub(crate) async fn admit_within_timeout(&mut self, until: Instant) -> Result<(), Rejection> {
+        while let Some(pending) = self.ask(Side::WithinTimeout, until)? {
+            self.wait(pending).await?;
         }
         Ok(())
     }
 
-    /// Past the policies on one side of the timeout, up to the next gate.
-    fn gate<const IS_WITHIN_TIMEOUT: bool>(&mut self, until: Instant) -> Result<Option<Gate<'a>>, Rejection> {
-        each_machine!(self.chain.machines, |machine, place| {
-            if side(machine) == IS_WITHIN_TIMEOUT && !self.admitted.has(place) {
-                match machine.admit(self.now, until) {
-                    Admission::Granted => self.admitted.add(place),
-                    Admission::Refused(rejection) => return Err(rejection),
-                    Admission::Waits(admitted) => return Ok(Some((place, admitted))),
+    /// Asks the policies on one side of the timeout that have not admitted the attempt yet, up to the first that has it wait.
+    // Each of the two callers gets a copy of its own, with the policies of the other side left out by the compiler.
+    #[inline(always)]
+    fn ask(&mut self, side: Side, until: Instant) -> Result<Option<PendingAdmission<'a>>, Rejection> {
+        for_each_policy!(self.chain.policies, |policy, id| {
+            let is_asked = policy.is_within_timeout() == (side == Side::WithinTimeout);
+            if is_asked && !self.admitted_by.contains(id) {
+                match policy.admit(self.now, until) {
+                    Admission::Granted => self.admitted_by.add(id),
+                    Admission::Rejected(rejection) => return Err(rejection),
+                    Admission::Waits(admission) => return Ok(Some(PendingAdmission { policy: id, admission })),
                 }
             }
         });
         Ok(None)
     }
 
-    async fn wait(&mut self, (place, admitted): Gate<'a>) -> Result<(), Rejection> {
-        admitted.await?;
-        self.admitted.add(place);
+    async fn wait(&mut self, pending: PendingAdmission<'a>) -> Result<(), Rejection> {
+        pending.admission.await?;
+        self.admitted_by.add(pending.policy);
         self.now = self.chain.world.now();
         Ok(())
     }
 
-    /// The time on the way: policies that had it wait took some, others none.
+    /// Returns the time at which the attempt has come this far.
     pub(crate) fn now(&self) -> Instant {
         self.now
     }
 
-    /// The attempt goes to `server`, now.
-    pub(crate) fn picked(&mut self, server: usize) {
+    /// The attempt is sent to `server`, now.
+    pub(crate) fn on_pick(&mut self, server: usize) {
         self.sent = self.now;
         self.server = Some(server);
-        each_machine!(self.chain.machines, |machine| machine.picked(server, self.now));
+        for_each_policy!(self.chain.policies, |policy| policy.on_pick(server, self.now));
     }
 
-    /// The attempt came to `code`, `now`.
-    pub(crate) fn end(mut self, now: Instant, code: Code, pushback: Option<Pushback>) {
-        self.tell(now, Ending::Status(code, pushback));
+    /// The attempt has ended with `code`, `now`.
+    pub(crate) fn finish(mut self, now: Instant, code: Code, pushback: Option<Pushback>) {
+        self.end(now, Ending::Status(code, pushback));
     }
 
-    fn tell(&mut self, now: Instant, ending: Ending) {
-        if std::mem::replace(&mut self.ended, true) {
-            return;
-        }
-        let end = End { server: self.server, admitted: self.entered, now, took: now.since(self.sent), ending };
-        each_machine!(self.chain.machines, |machine, place| if self.admitted.has(place) {
-            machine.ended(&end);
+    fn end(&mut self, now: Instant, ending: Ending) {
+        self.has_ended = true;
+        let end = AttemptEnd { server: self.server, entered: self.entered, now, took: now.since(self.sent), ending };
+        for_each_policy!(self.chain.policies, |policy, id| if self.admitted_by.contains(id) {
+            policy.on_attempt_end(&end);
         });
     }
 }
 
-/// Whether a policy is inside of the timeout.
-const fn side<P: Policy>(_: &P) -> bool {
-    P::IS_WITHIN_TIMEOUT
-}
-
-impl Drop for Pass<'_> {
+impl Drop for AttemptPermit<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.tell(self.chain.world.now(), Ending::Abandoned);
+        if !self.has_ended {
+            self.end(self.chain.world.now(), Ending::Abandoned);
         }
     }
 }
 
-/// Waits for `work` until `until` at the latest. For policies that queue.
+/// Waits for `work` until `until` at the latest, for policies that queue. Returns `None` if the time is up first.
 pub(super) async fn wait<T>(world: &SharedWorld, until: Instant, work: impl Future<Output = T>) -> Option<T> {
     match select(std::pin::pin!(work), world.sleep_until(until)).await {
         Either::Left((value, _)) => Some(value),
@@ -256,11 +271,13 @@ mod tests {
     use std::{
         io,
         sync::{
-            Arc, Mutex,
+            Arc, Mutex, PoisonError,
             atomic::{AtomicU64, Ordering},
         },
         time::Duration,
     };
+
+    use futures_util::FutureExt;
 
     use super::*;
     use crate::{
@@ -272,11 +289,11 @@ mod tests {
         world::{BoxFuture, BoxStream, Listener, Sleep, World},
     };
 
-    /// A clock that goes on by a microsecond whenever someone looks, as that of a machine does.
+    /// A world whose clock advances by a microsecond at every read, as a real clock does.
     #[derive(Default)]
-    struct Ticking(AtomicU64);
+    struct TickingWorld(AtomicU64);
 
-    impl World for Ticking {
+    impl World for TickingWorld {
         fn now(&self) -> Instant {
             Instant::START + Duration::from_micros(self.0.fetch_add(1, Ordering::Relaxed))
         }
@@ -300,10 +317,19 @@ mod tests {
         }
     }
 
-    /// The call that half-opens a breaker enters the chain before the breaker changes its state.
+    /// Sends an attempt through `chain` to the only server, where it ends with `code`.
+    fn attempt(chain: &Chain, code: Code) {
+        let mut permit = chain.begin_attempt(chain.world.now());
+        let admitted = permit.admit_before_timeout(Instant::NEVER).now_or_never();
+        assert_eq!(admitted, Some(Ok(())));
+        permit.on_pick(0);
+        permit.finish(chain.world.now(), code, None);
+    }
+
+    /// The call that half-opens a breaker reads the clock before the breaker changes its state.
     #[test]
-    fn the_call_that_half_opens_a_breaker_closes_it_though_the_clock_goes_on_meanwhile() {
-        let world: SharedWorld = Arc::new(Ticking::default());
+    fn the_call_that_half_opens_a_breaker_closes_it_although_the_clock_advances_meanwhile() {
+        let world: SharedWorld = Arc::new(TickingWorld::default());
         let records = Arc::<Mutex<Records>>::default();
         let recorder = Recorder::new(world.clone(), "client", records.clone());
         let breaker = CircuitBreaker {
@@ -313,20 +339,18 @@ mod tests {
             ..CircuitBreaker::default()
         };
         let policies = Policies { circuit_breaker: Some(breaker), ..Policies::default() };
-        let (entropy, servers) = (Entropy::new(1), ["server-0".to_owned()].into());
-        let kit = Kit { world: &world, entropy, recorder: &recorder, servers, client: &scenario::Client::default() };
-        let chain = Chain::new(&policies, &kit);
-        let attempt = |code| {
-            let mut pass = chain.enter(world.now());
-            let admitted = futures_util::FutureExt::now_or_never(pass.outside(Instant::NEVER));
-            assert_eq!(admitted, Some(Ok(())));
-            pass.picked(0);
-            pass.end(world.now(), code, None);
+        let context = PolicyContext {
+            world: &world,
+            entropy: Entropy::new(1),
+            recorder: &recorder,
+            servers: ["server-0".to_owned()].into(),
+            client: &scenario::Client::default(),
         };
-        attempt(Code::Unavailable);
-        attempt(Code::Ok);
-        attempt(Code::Ok);
-        let records = records.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let chain = Chain::new(&policies, &context);
+        attempt(&chain, Code::Unavailable);
+        attempt(&chain, Code::Ok);
+        attempt(&chain, Code::Ok);
+        let records = records.lock().unwrap_or_else(PoisonError::into_inner);
         let events: Vec<_> = records.events.iter().map(|row| row.event).collect();
         assert_eq!(events, [Event::BreakerOpened, Event::BreakerHalfOpened, Event::BreakerClosed]);
     }

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Admission, End, Ending, Kit, Machine, Policy, Rejection, Servers, about};
+use super::{Admission, AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, Rejection, Servers, about};
 use crate::{
     record::{Event, Recorder},
     scenario::keys::{KeyTable, Named, Problem, limits, ordered, table},
@@ -100,16 +100,21 @@ impl Named for Scope {
 }
 
 /// What a call that met an open breaker is told.
-pub(crate) const OPEN: Rejection = Rejection { code: Code::Unavailable, cause: "circuit breaker open" };
+pub(crate) const CIRCUIT_OPEN: Rejection = Rejection { code: Code::Unavailable, cause: "circuit breaker open" };
 
-impl Machine for CircuitBreaker {
+impl PolicyConfig for CircuitBreaker {
     type Policy = Breakers;
 
-    fn machine(&self, kit: &Kit<'_>) -> Option<Breakers> {
-        let count = if self.scope == Scope::Server { kit.servers.len() } else { 1 };
+    fn build(&self, context: &PolicyContext<'_>) -> Option<Breakers> {
+        let count = if self.scope == Scope::Server { context.servers.len() } else { 1 };
         let breakers = (0..count).map(|_| Breaker::new(self.clone())).collect();
         let group = Mutex::new(Group { breakers, not_closed: Servers::NONE });
-        Some(Breakers { scope: self.scope, recorder: kit.recorder.clone(), servers: kit.servers.clone(), group })
+        Some(Breakers {
+            scope: self.scope,
+            recorder: context.recorder.clone(),
+            servers: context.servers.clone(),
+            group,
+        })
     }
 }
 
@@ -135,7 +140,7 @@ impl Group {
         self.breakers[server].admit(now)
     }
 
-    fn end(&mut self, server: usize, began: Instant, end: &End) -> Option<Change> {
+    fn end(&mut self, server: usize, began: Instant, end: &AttemptEnd) -> Option<Change> {
         let breaker = &mut self.breakers[server];
         let change = match end.ending {
             Ending::Status(code, _) => breaker.record(began, end.now, code, end.took),
@@ -188,7 +193,7 @@ impl Policy for Breakers {
         if self.scope == Scope::Server || Self::admit(self, 0, now) {
             return Admission::Granted;
         }
-        Admission::Refused(OPEN)
+        Admission::Rejected(CIRCUIT_OPEN)
     }
 
     fn blocked(&self, now: Instant) -> Servers {
@@ -203,17 +208,17 @@ impl Policy for Breakers {
         group.not_closed.iter().filter(|server| !group.breakers[*server].would_admit(now)).collect()
     }
 
-    fn picked(&self, server: usize, now: Instant) {
+    fn on_pick(&self, server: usize, now: Instant) {
         if self.scope == Scope::Server {
             // It does not block, or it would not have been picked.
             Self::admit(self, server, now);
         }
     }
 
-    fn ended(&self, end: &End) {
+    fn on_attempt_end(&self, end: &AttemptEnd) {
         // To a breaker of a server it began when it was sent; the same instant is in the same state.
         let (breaker, began) = match (self.scope, end.server) {
-            (Scope::Service, _) => (0, end.admitted),
+            (Scope::Service, _) => (0, end.entered),
             (Scope::Server, Some(server)) => (server, end.sent()),
             (Scope::Server, None) => return,
         };

@@ -4,9 +4,7 @@
 //! of less use instead: a blank one (`default`), or the last one known for this input, however old (`stale`, RFC 5861's
 //! stale-if-error, which needs a cache). It is marked in the record and is no success, unless `counts_as_success` says so.
 
-use std::convert::Infallible;
-
-use super::Machine;
+use super::{AroundAttempts, PolicyConfig};
 use crate::{
     scenario::keys::{Named, table},
     status::Code,
@@ -43,6 +41,6 @@ impl Named for FallbackKind {
     const NAMES: &'static [(Self, &'static str)] = &[(Self::Default, "default"), (Self::Stale, "stale")];
 }
 
-impl Machine for Fallback {
-    type Policy = Infallible;
+impl PolicyConfig for Fallback {
+    type Policy = AroundAttempts;
 }

@@ -14,9 +14,9 @@
 //! A call whose attempts have all failed is over. Throttling, budgets, and policies that turn an attempt down end the
 //! sending, not the attempts under way.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
-use super::{Machine, Pushback};
+use super::{AroundAttempts, PolicyConfig, Pushback};
 use crate::{
     scenario::keys::{limits, table},
     status::Code,
@@ -36,8 +36,8 @@ table! {
     }
 }
 
-impl Machine for Hedging {
-    type Policy = Infallible;
+impl PolicyConfig for Hedging {
+    type Policy = AroundAttempts;
 }
 
 /// When a call sends its attempts.

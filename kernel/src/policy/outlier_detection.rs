@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use super::{End, Ending, Kit, Machine, Policy, Servers};
+use super::{AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, Servers};
 use crate::{
     entropy::{Entropy, unit},
     record::{Event, Recorder},
@@ -101,17 +101,17 @@ impl OutlierDetection {
     }
 }
 
-impl Machine for OutlierDetection {
+impl PolicyConfig for OutlierDetection {
     type Policy = Arc<Detector>;
 
-    fn machine(&self, kit: &Kit<'_>) -> Option<Arc<Detector>> {
+    fn build(&self, context: &PolicyContext<'_>) -> Option<Arc<Detector>> {
         let detector = Arc::new(Detector {
-            recorder: kit.recorder.clone(),
-            servers: kit.servers.clone(),
-            hosts: Mutex::new(Hosts::new(self.clone(), kit.servers.len(), kit.entropy)),
+            recorder: context.recorder.clone(),
+            servers: context.servers.clone(),
+            hosts: Mutex::new(Hosts::new(self.clone(), context.servers.len(), context.entropy)),
         });
-        let (world, sweeper, interval) = (kit.world.clone(), detector.clone(), self.interval);
-        kit.world.spawn(Box::pin(async move {
+        let (world, sweeper, interval) = (context.world.clone(), detector.clone(), self.interval);
+        context.world.spawn(Box::pin(async move {
             let mut due = world.now() + interval;
             loop {
                 world.sleep_until(due).await;
@@ -153,7 +153,7 @@ impl Policy for Arc<Detector> {
         self.hosts().ejected
     }
 
-    fn ended(&self, end: &End) {
+    fn on_attempt_end(&self, end: &AttemptEnd) {
         let (Some(server), Ending::Status(code, _)) = (end.server, end.ending) else { return };
         let mut hosts = self.hosts();
         if let Some(change) = hosts.observe(server, code == Code::Ok, end.now) {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Admission, Kit, Machine, Policy, Rejection};
+use super::{Admission, Policy, PolicyConfig, PolicyContext, Rejection};
 use crate::{
     scenario::keys::{limits, table},
     status::Code,
@@ -34,11 +34,11 @@ table! {
 
 const LIMITED: Rejection = Rejection { code: Code::ResourceExhausted, cause: "rate limited" };
 
-impl Machine for RateLimit {
+impl PolicyConfig for RateLimit {
     type Policy = Limiter;
 
-    fn machine(&self, kit: &Kit<'_>) -> Option<Limiter> {
-        Some(Limiter { world: kit.world.clone(), bucket: Mutex::new(Bucket::new(self)) })
+    fn build(&self, context: &PolicyContext<'_>) -> Option<Limiter> {
+        Some(Limiter { world: context.world.clone(), bucket: Mutex::new(Bucket::new(self)) })
     }
 }
 
@@ -51,7 +51,7 @@ impl Policy for Limiter {
     fn admit(&self, now: Instant, until: Instant) -> Admission<'_> {
         let turn = self.bucket.lock().unwrap_or_else(PoisonError::into_inner).reserve(now, until);
         match turn {
-            None => Admission::Refused(LIMITED),
+            None => Admission::Rejected(LIMITED),
             Some(at) if at <= now => Admission::Granted,
             Some(at) => Admission::Waits(Box::pin(async move {
                 self.world.sleep_until(at).await;

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Admission, End, Kit, Machine, Policy, Rejection};
+use super::{Admission, AttemptEnd, Policy, PolicyConfig, PolicyContext, Rejection};
 use crate::{
     scenario::keys::{KeyTable, Problem, excluded, limits, table},
     status::Code,
@@ -55,10 +55,10 @@ fn settle(budget: RetryBudget, raw: &<RetryBudget as KeyTable>::Raw) -> Result<R
 
 const SPENT: Rejection = Rejection { code: Code::Unavailable, cause: "retry budget spent" };
 
-impl Machine for RetryBudget {
+impl PolicyConfig for RetryBudget {
     type Policy = Budget;
 
-    fn machine(&self, _: &Kit<'_>) -> Option<Budget> {
+    fn build(&self, _: &PolicyContext<'_>) -> Option<Budget> {
         Some(match (self.ttl, self.min_per_second) {
             (Some(ttl), Some(min_per_second)) => {
                 Budget::Finagle(Mutex::new(Window::new(self.percent, ttl, min_per_second)))
@@ -87,19 +87,19 @@ impl Budget {
 }
 
 impl Policy for Budget {
-    fn called(&self, now: Instant) {
+    fn on_call_start(&self, now: Instant) {
         if let Some(mut window) = self.finagle() {
             window.deposit(now);
         }
     }
 
-    fn allows_extra(&self, now: Instant) -> Result<(), Rejection> {
+    fn permit_retry(&self, now: Instant) -> Result<(), Rejection> {
         let allowed = self.envoy().is_some_and(|mut under_way| under_way.begin_retry())
             || self.finagle().is_some_and(|mut window| window.withdraw(now));
         if allowed { Ok(()) } else { Err(SPENT) }
     }
 
-    fn extra_ended(&self) {
+    fn on_retry_end(&self) {
         if let Some(mut under_way) = self.envoy() {
             under_way.retries -= 1;
         }
@@ -112,7 +112,7 @@ impl Policy for Budget {
         Admission::Granted
     }
 
-    fn ended(&self, _: &End) {
+    fn on_attempt_end(&self, _: &AttemptEnd) {
         if let Some(mut under_way) = self.envoy() {
             under_way.attempts -= 1;
         }
@@ -253,14 +253,14 @@ mod tests {
     #[test]
     fn retries_under_way_are_a_share_of_the_attempts_under_way_but_never_less_than_the_minimum() {
         let budget = Budget::Envoy(Mutex::new(UnderWay::new(20.0, 1)));
-        assert!(budget.allows_extra(at(0)).is_ok(), "the minimum");
-        assert_eq!(budget.allows_extra(at(0)), Err(SPENT));
+        assert!(budget.permit_retry(at(0)).is_ok(), "the minimum");
+        assert_eq!(budget.permit_retry(at(0)), Err(SPENT));
         (0..9).for_each(|_| assert!(matches!(budget.admit(at(0), at(0)), Admission::Granted)));
-        assert_eq!(budget.allows_extra(at(0)), Err(SPENT), "20 % of 9 is not 2");
+        assert_eq!(budget.permit_retry(at(0)), Err(SPENT), "20 % of 9 is not 2");
         budget.admit(at(0), at(0));
-        assert!(budget.allows_extra(at(0)).is_ok(), "20 % of 10 is");
-        budget.extra_ended();
-        assert!(budget.allows_extra(at(0)).is_ok(), "what is over makes room");
+        assert!(budget.permit_retry(at(0)).is_ok(), "20 % of 10 is");
+        budget.on_retry_end();
+        assert!(budget.permit_retry(at(0)).is_ok(), "what is over makes room");
     }
 
     proptest! {

@@ -7,7 +7,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{End, Ending, Kit, Machine, Policy, Pushback, Rejection};
+use super::{AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, Pushback, Rejection};
 use crate::{
     scenario::keys::{limits, table},
     status::Code,
@@ -26,11 +26,11 @@ table! {
 
 const THROTTLED: Rejection = Rejection { code: Code::Unavailable, cause: "retry throttled" };
 
-impl Machine for RetryThrottling {
+impl PolicyConfig for RetryThrottling {
     type Policy = Throttle;
 
-    fn machine(&self, kit: &Kit<'_>) -> Option<Throttle> {
-        let client = kit.client;
+    fn build(&self, context: &PolicyContext<'_>) -> Option<Throttle> {
+        let client = context.client;
         let codes = client.policies.hedging.as_ref().map(|hedging| &hedging.non_fatal_status_codes);
         let counted = codes.unwrap_or(&client.retry.retryable_status_codes).clone();
         Some(Throttle { tokens: Mutex::new(Tokens::new(self)), counted })
@@ -44,7 +44,7 @@ pub(crate) struct Throttle {
 }
 
 impl Policy for Throttle {
-    fn ended(&self, end: &End) {
+    fn on_attempt_end(&self, end: &AttemptEnd) {
         let Ending::Status(code, pushback) = end.ending else { return };
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if code == Code::Ok {
@@ -54,7 +54,7 @@ impl Policy for Throttle {
         }
     }
 
-    fn allows_extra(&self, _: Instant) -> Result<(), Rejection> {
+    fn permit_retry(&self, _: Instant) -> Result<(), Rejection> {
         let allowed = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).allow();
         if allowed { Ok(()) } else { Err(THROTTLED) }
     }

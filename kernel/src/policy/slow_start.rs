@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Kit, Machine, Policy, Servers};
+use super::{Policy, PolicyConfig, PolicyContext, Servers};
 use crate::{
     record::{Event, Recorder},
     scenario::keys::{limits, table},
@@ -39,13 +39,13 @@ impl SlowStart {
     }
 }
 
-impl Machine for SlowStart {
+impl PolicyConfig for SlowStart {
     type Policy = Starting;
 
-    fn machine(&self, kit: &Kit<'_>) -> Option<Starting> {
-        let good = Servers::below(kit.servers.len());
-        let starts = Starts { good, starting: Servers::NONE, since: vec![Instant::START; kit.servers.len()] };
-        let (recorder, servers) = (kit.recorder.clone(), kit.servers.clone());
+    fn build(&self, context: &PolicyContext<'_>) -> Option<Starting> {
+        let good = Servers::below(context.servers.len());
+        let starts = Starts { good, starting: Servers::NONE, since: vec![Instant::START; context.servers.len()] };
+        let (recorder, servers) = (context.recorder.clone(), context.servers.clone());
         Some(Starting { settings: self.clone(), recorder, servers, starts: Mutex::new(starts) })
     }
 }
@@ -83,7 +83,7 @@ impl Starting {
 }
 
 impl Policy for Starting {
-    fn sees(&self, candidates: Servers, now: Instant) {
+    fn on_candidates(&self, candidates: Servers, now: Instant) {
         let mut starts = self.starts();
         let back = candidates.without(starts.good);
         starts.good = candidates;
@@ -92,7 +92,7 @@ impl Policy for Starting {
         }
     }
 
-    fn light(&self, now: Instant) -> Servers {
+    fn warming_up(&self, now: Instant) -> Servers {
         let mut starts = self.starts();
         if !starts.starting.is_empty() {
             let is_light = |server: &usize| now.since(starts.since[*server]) < self.settings.slow_start_window;
@@ -101,7 +101,7 @@ impl Policy for Starting {
         starts.starting
     }
 
-    fn weighs(&self, server: usize, now: Instant) -> f64 {
+    fn weight(&self, server: usize, now: Instant) -> f64 {
         let starts = self.starts();
         if starts.starting.contains(server) { self.settings.weight(now.since(starts.since[server])) } else { 1.0 }
     }
