@@ -30,7 +30,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::{CANCELLED, OUTRUN},
+    client::{CANCELLED, SUPERSEDED},
     policy::Policies,
     record::Records,
     scenario::Scenario,
@@ -199,7 +199,7 @@ fn place(records: &Records, id: u64) -> Option<usize> {
 
 /// Whether this is the cause of an attempt that its caller gave up.
 fn is_given_up(cause: Option<&str>) -> bool {
-    cause.is_some_and(|cause| cause == OUTRUN || cause == CANCELLED)
+    cause.is_some_and(|cause| cause == SUPERSEDED || cause == CANCELLED)
 }
 
 /// Whether an attempt may have to wait between a breaker's leave and being sent.

@@ -308,8 +308,8 @@ impl<'a> Call<'a> {
     /// The attempts that are still out are given up.
     pub(super) fn give_up_the_others(&self) {
         let out = self.progress().out.clone();
-        let (outrun, now) = (Failure::new(Code::Cancelled, Cause::Outrun), self.client.world.now());
-        out.into_iter().for_each(|sent| self.record(sent, Some(&outrun), now));
+        let (superseded, now) = (Failure::new(Code::Cancelled, Cause::Superseded), self.client.world.now());
+        out.into_iter().for_each(|sent| self.record(sent, Some(&superseded), now));
     }
 
     /// The cache's answer, if it has one that will do.

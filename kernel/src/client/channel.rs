@@ -96,28 +96,28 @@ impl HttpBody for Reply {
 
 /// A [`Failure`] of the network, carried through tonic as the source of a status.
 #[derive(Debug)]
-struct OnTheWay(Failure);
+struct TransportError(Failure);
 
-impl fmt::Display for OnTheWay {
+impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.cause.fmt(f)
     }
 }
 
-impl StdError for OnTheWay {}
+impl StdError for TransportError {}
 
 fn network_status(error: &hyper::Error) -> Status {
     let cause = Cause::from_hyper(error);
     let code = code_of(error);
     let mut status = Status::new(code.into(), cause.to_string());
-    status.set_source(Arc::new(OnTheWay(Failure::new(code, cause))));
+    status.set_source(Arc::new(TransportError(Failure::new(code, cause))));
     status
 }
 
 /// Returns the failure of the network that `status` carries, or else the server's answer that it is.
-pub(super) fn failure(status: &Status) -> Failure {
-    match status.source().and_then(|source| source.downcast_ref::<OnTheWay>()) {
-        Some(OnTheWay(failure)) => failure.clone(),
+pub(super) fn failure_from_status(status: &Status) -> Failure {
+    match status.source().and_then(|source| source.downcast_ref::<TransportError>()) {
+        Some(TransportError(failure)) => failure.clone(),
         None => Failure {
             code: status.code().into(),
             cause: Cause::Answer(status.message().to_owned()),

@@ -16,7 +16,7 @@ pub struct Failure {
 }
 
 /// The recorded cause of an attempt that another attempt of its call made needless.
-pub(crate) const OUTRUN: &str = "another attempt was faster";
+pub(crate) const SUPERSEDED: &str = "another attempt was faster";
 
 /// The recorded cause of an attempt whose call was cancelled.
 pub(crate) const CANCELLED: &str = "cancelled";
@@ -55,8 +55,8 @@ pub enum Cause {
     #[error("{CANCELLED}")]
     Cancelled,
     /// Another attempt of the call ended it first.
-    #[error("{OUTRUN}")]
-    Outrun,
+    #[error("{SUPERSEDED}")]
+    Superseded,
     /// The server answered with this status message.
     #[error("{0}")]
     Answer(String),

@@ -6,7 +6,7 @@ use futures_util::future::select;
 
 use super::{
     Shared,
-    channel::{Channel, failure, origin, within},
+    channel::{Channel, failure_from_status, origin, within},
     connection::Sender,
     failure::{Cause, Failure},
 };
@@ -52,7 +52,7 @@ pub(super) async fn ask_health(sender: Sender, timeout: Duration) -> Result<(), 
     let mut message = tonic::Request::new(HealthCheckRequest { service: rehearsal_server::SERVICE_NAME.to_owned() });
     message.set_timeout(timeout);
     let reply = HealthClient::with_origin(Channel::new(sender), origin()).check(message).await;
-    let status = reply.map_err(|status| failure(&status))?.into_inner().status();
+    let status = reply.map_err(|status| failure_from_status(&status))?.into_inner().status();
     match status {
         ServingStatus::Serving => Ok(()),
         other => Err(Failure::new(Code::Unavailable, Cause::Answer(other.as_str_name().to_owned()))),

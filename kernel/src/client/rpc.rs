@@ -8,7 +8,7 @@ use tonic::{
 };
 
 use super::{
-    channel::{Channel, failure},
+    channel::{Channel, failure_from_status},
     failure::{Cause, Failure},
 };
 use crate::{
@@ -97,7 +97,7 @@ pub(super) async fn ask(
 }
 
 fn reply<T>(answered: Result<Response<T>, Status>) -> Result<T, Failure> {
-    answered.map(Response::into_inner).map_err(|status| failure(&status))
+    answered.map(Response::into_inner).map_err(|status| failure_from_status(&status))
 }
 
 fn image_of(picture: &Picture, image: Image) -> Result<Output, Failure> {

@@ -2,7 +2,7 @@
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
-    client::OUTRUN,
+    client::SUPERSEDED,
     entropy::Entropy,
     load::Schedule,
     record::{Answer, AttemptRow, Event, RequestRow},
@@ -245,10 +245,10 @@ impl Call<'_> {
         }
         let wrong = match &policies.hedging {
             Some(_) => self.attempts.iter().find(|row| {
-                let was_outrun = row.cause.as_deref() == Some(OUTRUN);
+                let was_superseded = row.cause.as_deref() == Some(SUPERSEDED);
                 // A fatal one is the last word, if no fallback has another; the others are given up.
                 let is_last_word = self.request.answer.is_some() || self.request.status == Outcome::Status(row.status);
-                !(was_outrun || is_last_word || row.status == Code::Ok || go_on.contains(&row.status))
+                !(was_superseded || is_last_word || row.status == Code::Ok || go_on.contains(&row.status))
             }),
             None => {
                 let retried = self.attempts.split_last().map_or(&[][..], |(_, retried)| retried);
