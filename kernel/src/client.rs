@@ -62,7 +62,7 @@ pub(crate) use failure::{CANCELLED, SUPERSEDED};
 pub use failure::{Cause, Failure};
 pub use probe::probe;
 
-/// A client of a replicated service. Clones share connections and beliefs.
+/// A client of a replicated service. Clones share connections and all state.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -131,7 +131,7 @@ impl Client {
         let health = Health::new(recorder.clone(), links.iter().map(|link| link.server().to_owned()).collect());
         let open = |(index, link): (usize, &Arc<Link>)| Server {
             name: link.server().into(),
-            connection: Connection::start(world.clone(), entropy, recorder.clone(), link.clone(), health.of(index)),
+            connection: Connection::start(world.clone(), entropy, recorder.clone(), link.clone(), health.server(index)),
         };
         let servers = links.iter().enumerate().map(open).collect();
         let names = links.iter().map(|link| link.server().to_owned()).collect();

@@ -8,10 +8,10 @@ use crate::{
 
 /// The servers to choose among; none only if policies block all of them.
 ///
-/// Those connected, believed healthy and not ejected: a call to one that is still being connected would wait for it, which
-/// may take as long as a partition does. If there are none, such that may yet be connected; if there are none, those
-/// believed unhealthy, too; if there are none, ejected ones, too; if there are none, all: with nobody good left, asking
-/// somebody beats asking nobody.
+/// They are those connected, healthy and not ejected: an attempt to a server that is still being connected would wait for
+/// that, which can take as long as a partition does. If there are none, servers that may yet be connected are candidates, too;
+/// if there are none, unhealthy ones; if there are none, ejected ones; if there are none, all: asking a server that is likely
+/// to fail is better than asking none.
 pub(super) fn of(servers: &[Server], health: &Health, chain: &Chain, now: Instant) -> Servers {
     let open = Servers::below(servers.len()).without(chain.blocked(now));
     let kept = open.without(chain.ejected());

@@ -14,7 +14,7 @@ use tonic::body::Body;
 
 use super::{
     failure::{Cause, Failure},
-    health::Belief,
+    health::ServerHealth,
 };
 use crate::{
     entropy::{Entropy, unit},
@@ -54,10 +54,10 @@ impl Connection {
         entropy: Entropy,
         recorder: Recorder,
         link: Arc<Link>,
-        belief: Belief,
+        health: ServerHealth,
     ) -> Self {
         let (state, watcher) = watch::channel(State::Pending);
-        let keeper = Keeper { world: world.clone(), entropy, recorder, link, belief, state };
+        let keeper = Keeper { world: world.clone(), entropy, recorder, link, health, state };
         world.spawn(Box::pin(keeper.run()));
         Self { state: watcher }
     }
@@ -120,7 +120,7 @@ struct Keeper {
     entropy: Entropy,
     recorder: Recorder,
     link: Arc<Link>,
-    belief: Belief,
+    health: ServerHealth,
     state: watch::Sender<State>,
 }
 
@@ -143,7 +143,7 @@ impl Keeper {
                     let wait = retry_at.since(self.world.now());
                     let event = self.recorder.event(Event::TransientFailure).target(self.link.server());
                     event.cause(cause.to_string()).duration(wait).record();
-                    self.belief.is_unhealthy(&cause);
+                    self.health.mark_unhealthy(&cause);
                     self.state.send_replace(State::Failing(cause));
                     self.world.sleep_until(retry_at).await;
                     backoff = backoff.mul_f64(MULTIPLIER).min(MAX_BACKOFF);

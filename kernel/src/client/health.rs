@@ -1,88 +1,103 @@
-//! What the client believes of each server.
+//! The health of each server, as far as the client knows.
 //!
-//! HEALTHY → UNHEALTHY when an attempt or an active check fails with UNAVAILABLE, DEADLINE_EXCEEDED or INTERNAL, or
-//! a connection cannot be opened. UNHEALTHY → HEALTHY when an active check or an attempt succeeds. Servers start out
-//! healthy. An active check runs every interval and as soon as a connection is ready; its result is believed until
-//! the next one.
+//! HEALTHY → UNHEALTHY when an attempt or an active check fails with UNAVAILABLE, DEADLINE_EXCEEDED or INTERNAL, or a
+//! connection cannot be opened. UNHEALTHY → HEALTHY when an active check or an attempt succeeds. Servers start out healthy. An
+//! active check runs every interval and as soon as a connection is ready; its result is valid until the next one.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::failure::{Cause, Failure};
 use crate::{
+    planted::planted,
     policy::Servers,
     record::{Event, Recorder},
     status::Code,
+    sync::lock,
 };
 
-/// Beliefs about all servers. Clones share them.
+/// The health of all servers. Clones share it.
 #[derive(Clone)]
 pub(super) struct Health {
     recorder: Recorder,
-    servers: Arc<[String]>,
+    names: Arc<[String]>,
     healthy: Arc<Mutex<Servers>>,
 }
 
-/// The belief about one server.
+/// The health of one server.
 #[derive(Clone)]
-pub(super) struct Belief {
+pub(super) struct ServerHealth {
     health: Health,
     server: usize,
 }
 
 impl Health {
-    pub(super) fn new(recorder: Recorder, servers: Vec<String>) -> Self {
-        let healthy = Arc::new(Mutex::new(Servers::below(servers.len())));
-        Self { recorder, servers: servers.into(), healthy }
+    pub(super) fn new(recorder: Recorder, names: Vec<String>) -> Self {
+        let healthy = Arc::new(Mutex::new(Servers::below(names.len())));
+        Self { recorder, names: names.into(), healthy }
     }
 
-    pub(super) fn of(&self, server: usize) -> Belief {
-        Belief { health: self.clone(), server }
+    /// Returns a handle to the health of `server`.
+    pub(super) fn server(&self, server: usize) -> ServerHealth {
+        ServerHealth { health: self.clone(), server }
     }
 
-    /// Those believed healthy.
+    /// Returns the servers that are healthy.
     pub(super) fn healthy(&self) -> Servers {
-        *self.beliefs()
+        *lock(&self.healthy)
     }
 
-    /// Draws the consequence of an attempt or a check: `None` says that it succeeded.
+    /// Updates the health of `server` after an attempt or a check that succeeded, if `failure` is `None`, or failed.
     pub(super) fn observe(&self, server: usize, failure: Option<&Failure>) {
         match failure {
-            None => self.is_well(server),
-            Some(failure) if tells_of_ill_health(failure.code) => self.is_ill(server, &failure.cause),
+            None => self.mark_healthy(server),
+            Some(failure) if indicates_unhealthy(failure.code) => self.mark_unhealthy(server, &failure.cause),
+            // Any other status says that the server works: it has understood the request and has answered it.
             Some(_) => {}
         }
     }
 
-    fn is_well(&self, server: usize) {
-        #[cfg(feature = "canaries")]
-        if crate::bug::is(crate::bug::Bug::Grudge) {
+    fn mark_healthy(&self, server: usize) {
+        if planted!(Bug::Grudge) {
             return;
         }
-        let was_healthy = self.beliefs().set(server, true);
+        let was_healthy = lock(&self.healthy).set(server, true);
         if !was_healthy {
-            self.recorder.event(Event::Healthy).target(&self.servers[server]).record();
+            self.recorder.event(Event::Healthy).target(&self.names[server]).record();
         }
     }
 
-    fn is_ill(&self, server: usize, cause: &Cause) {
-        let was_healthy = self.beliefs().set(server, false);
+    fn mark_unhealthy(&self, server: usize, cause: &Cause) {
+        let was_healthy = lock(&self.healthy).set(server, false);
         if was_healthy {
-            let event = self.recorder.event(Event::Unhealthy).target(&self.servers[server]);
+            let event = self.recorder.event(Event::Unhealthy).target(&self.names[server]);
             event.cause(cause.to_string()).record();
         }
     }
+}
 
-    fn beliefs(&self) -> MutexGuard<'_, Servers> {
-        self.healthy.lock().unwrap_or_else(PoisonError::into_inner)
+impl ServerHealth {
+    /// Marks the server as unhealthy because of `cause`.
+    pub(super) fn mark_unhealthy(&self, cause: &Cause) {
+        self.health.mark_unhealthy(self.server, cause);
     }
 }
 
-impl Belief {
-    pub(super) fn is_unhealthy(&self, cause: &Cause) {
-        self.health.is_ill(self.server, cause);
-    }
-}
-
-fn tells_of_ill_health(code: Code) -> bool {
+/// Returns true if an attempt that failed with `code` says that its server does not work.
+fn indicates_unhealthy(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_statuses_of_a_server_that_does_not_work_indicate_unhealthy() {
+        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Internal] {
+            assert!(indicates_unhealthy(code), "{code}");
+        }
+        for code in [Code::Ok, Code::Cancelled, Code::InvalidArgument, Code::ResourceExhausted] {
+            assert!(!indicates_unhealthy(code), "{code}");
+        }
+    }
 }
