@@ -1,19 +1,18 @@
 //! The resilient client.
 //!
-//! A call runs through the stages below, each in a file of its own; a policy that is added slots in as one more.
+//! A call runs through these stages, each a file of its own:
 //!
-//! * [`call`]: from the cache, or by attempts, one after another, until one succeeds, none is left or the deadline passes;
-//!   then the fallback;
+//! * [`call`]: the whole call: from the cache, or by attempts one after another, then the fallback;
 //! * [`hedge`]: attempts side by side instead;
-//! * [`retry`]: whether there is another attempt, and after what backoff;
-//! * [`policy`](crate::policy): what else has a say, in its order, at each seam from here to the attempt;
-//! * [`candidates`]: which servers may be asked: healthy and connected ones, another than the one that failed;
-//! * [`balancer`]: which of those is asked;
+//! * [`retry`]: the decision for another attempt, and the backoff before it;
+//! * [`policy`](crate::policy): the other policies, in their order, at hooks from here to the attempt;
+//! * [`candidates`]: the servers that can be asked: healthy and connected ones, other than the one that failed;
+//! * [`balancer`]: the choice among them;
 //! * [`attempt`]: one RPC within its timeout; [`rpc`]: the messages of each workload;
 //! * [`channel`]: a connection as tonic's clients take it; [`failure`]: why something failed;
 //! * [`connection`]: one pooled connection per server, with gRPC's states and backoff;
 //! * [`health`]: which servers are healthy, by answers, failures and [`health_check`]s;
-//! * [`cancellation`]: the end of every call that is under way.
+//! * [`cancellation`]: the end of every call under way.
 //!
 //! Every decision is an event in the record.
 
@@ -33,7 +32,7 @@ mod retry;
 mod rpc;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -43,14 +42,15 @@ use crate::{
     entropy::Entropy,
     link::Link,
     policy::{Answers, AttemptPermit, CIRCUIT_OPEN, Chain, PolicyContext, Rejection, Servers},
-    record::{Answer, Name, Recorder},
+    record::{Answer, AttemptId, Name, Recorder},
     scenario,
     status::Outcome,
+    sync::lock,
     time::Instant,
     workload::{Input, Output},
     world::SharedWorld,
 };
-use balancer::{Balancer, Turn};
+use balancer::{Balancer, PickContext};
 use cancellation::Cancellation;
 use connection::Connection;
 use health::Health;
@@ -62,7 +62,7 @@ pub(crate) use failure::{CANCELLED, SUPERSEDED};
 pub use failure::{Cause, Failure};
 pub use probe::probe;
 
-/// A client of a replicated service. Clones share connections and all state.
+/// A client of a replicated service. Clones share its connections and its state.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -79,7 +79,7 @@ struct Shared {
     retry: RetryPolicy,
     timeouts: Timeouts,
     chain: Chain,
-    /// If there is a cache.
+    /// The cache, if it is on.
     answers: Option<Mutex<Answers>>,
     cancellation: Cancellation,
 }
@@ -89,38 +89,38 @@ struct Server {
     connection: Connection,
 }
 
-/// What a call asks for.
+/// A request of a caller.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Unique within the run; names the call's random draws.
+    /// Identifies the request within the run, and names the random draws of its call.
     pub id: u64,
-    /// What to compute on.
+    /// The input of the computation.
     pub input: Input,
 }
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
-    /// OK, or the last attempt's status, or that the answer is a degraded one.
+    /// OK, the status of the last attempt, or degraded if the answer is a substitute.
     pub outcome: Outcome,
-    /// The result, if there is one.
+    /// The output, if there is one.
     pub output: Option<Output>,
     /// The server that gave the final answer, if one did.
     pub server: Option<Name>,
-    /// Attempts made.
+    /// Number of attempts that were sent.
     pub attempts: u32,
-    /// Attempts that went to another server than the one before.
+    /// Number of attempts that went to another server than the one before.
     pub failovers: u32,
-    /// Attempts that were hedges.
+    /// Number of attempts that were hedges.
     pub hedges: u32,
-    /// Whether a policy of the client's own turned an attempt down.
+    /// True if a policy of the client rejected an attempt.
     pub rejected: bool,
-    /// Where the result is from, if no server has just given it.
+    /// Where the output comes from, if no server has just given it.
     pub answer: Option<Answer>,
 }
 
 impl Client {
-    /// A client that connects to the servers behind `links` at once and keeps checking on them.
+    /// Starts a client that connects to the servers behind `links` at once and keeps checking their health.
     pub fn start(
         world: SharedWorld,
         entropy: Entropy,
@@ -129,16 +129,17 @@ impl Client {
         links: &[Arc<Link>],
     ) -> Self {
         let health = Health::new(recorder.clone(), links.iter().map(|link| link.server().to_owned()).collect());
-        let open = |(index, link): (usize, &Arc<Link>)| Server {
-            name: link.server().into(),
-            connection: Connection::start(world.clone(), entropy, recorder.clone(), link.clone(), health.server(index)),
-        };
-        let servers = links.iter().enumerate().map(open).collect();
+        let mut servers = Vec::new();
+        for (index, link) in links.iter().enumerate() {
+            let health = health.server(index);
+            let connection = Connection::start(world.clone(), entropy, recorder.clone(), link.clone(), health);
+            servers.push(Server { name: link.server().into(), connection });
+        }
         let names = links.iter().map(|link| link.server().to_owned()).collect();
         let context = PolicyContext { world: &world, entropy, recorder: &recorder, servers: names, client: &settings };
         let chain = Chain::new(&settings.policies, &context);
         let shared = Arc::new(Shared {
-            balancer: Mutex::new(balancer::of(settings.load_balancing, links.len())),
+            balancer: Mutex::new(balancer::build(settings.load_balancing, links.len())),
             retry: RetryPolicy::new(settings.retry.clone()),
             timeouts: Timeouts::new(settings.attempt_timeout.min(settings.deadline)),
             chain,
@@ -157,12 +158,12 @@ impl Client {
         Self { shared }
     }
 
-    /// Calls until an attempt succeeds, the policy gives up or the deadline passes.
+    /// Makes a call, which lasts until an attempt succeeds, the policies give up or the deadline passes.
     pub async fn call(&self, request: Request) -> Response {
         call::Call::new(&self.shared, &request).run().await
     }
 
-    /// Ends every call under way, and every later one at once, with CANCELLED.
+    /// Ends every call under way, and every later one as it starts, with CANCELLED.
     pub fn cancel(&self) {
         self.shared.cancellation.cancel();
     }
@@ -174,34 +175,30 @@ impl Client {
 }
 
 impl Shared {
-    /// Chooses a server for an attempt of a request, and takes the attempt for sent.
-    fn pick(
-        &self,
-        tried: Servers,
-        (request, attempt): (u64, u32),
-        permit: &mut AttemptPermit<'_>,
-    ) -> Result<usize, Rejection> {
+    /// Picks a server for `attempt`, which counts as sent from here on. Servers in `tried` are avoided while there are others.
+    ///
+    /// # Errors
+    ///
+    /// Fails if circuit breakers block every server.
+    fn pick(&self, tried: Servers, attempt: AttemptId, permit: &mut AttemptPermit<'_>) -> Result<usize, Rejection> {
         let now = permit.now();
-        // Held throughout, so that what the policies said of a server is still so when it is picked.
-        let mut balancer = self.balancer();
-        let pool = candidates::of(&self.servers, &self.health, &self.chain, now);
+        // The lock is held throughout, so that no other attempt changes what the policies said of a server before it is picked.
+        let mut balancer = lock(&self.balancer);
+        let pool = candidates::pool(&self.servers, &self.health, &self.chain, now);
         if pool.is_empty() {
             return Err(CIRCUIT_OPEN);
         }
         self.chain.on_candidates(pool, now);
-        let candidates = candidates::others(pool, tried);
-        let mut turn = Turn::new(now, self.entropy, request, attempt);
-        let picked = self.chain.pick_by_weight(candidates, now, &mut turn, |turn| balancer.pick(candidates, turn));
-        balancer.sent(picked);
+        let candidates = candidates::prefer_untried(pool, tried);
+        let mut context = PickContext::new(now, self.entropy, attempt);
+        let picked =
+            self.chain.pick_by_weight(candidates, now, &mut context, |context| balancer.pick(candidates, context));
+        balancer.on_sent(picked);
         permit.on_pick(picked);
         Ok(picked)
     }
 
-    fn balancer(&self) -> MutexGuard<'_, Box<dyn Balancer>> {
-        self.balancer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// An attempt that has been sent to `server`.
+    /// Returns a guard that keeps count of an attempt that has been sent to `server`.
     fn in_flight(&self, server: usize) -> InFlight<'_> {
         InFlight { client: self, server, ended: None }
     }
@@ -211,7 +208,7 @@ impl Shared {
     }
 
     fn answers(&self) -> Option<MutexGuard<'_, Answers>> {
-        self.answers.as_ref().map(|answers| answers.lock().unwrap_or_else(PoisonError::into_inner))
+        self.answers.as_ref().map(lock)
     }
 
     fn keep(&self, input: &Input, output: &Output) {
@@ -220,29 +217,42 @@ impl Shared {
         }
     }
 
-    /// Renews the cache's answer to a request, in the background. The attempts are recorded as the request's.
+    /// Renews the cache's answer to `request` in the background. The attempts are recorded under the request's id.
     fn renew(self: &Arc<Self>, request: Request) {
         let client = self.clone();
         self.world.spawn(Box::pin(async move {
-            match call::Call::new(&client, &request).make().await {
-                Ok((output, _)) => client.keep(&request.input, &output),
-                Err(_) => client.answers().into_iter().for_each(|mut answers| answers.not_renewed(&request.input)),
+            match call::Call::new(&client, &request).send_attempts().await {
+                Ok(answered) => client.keep(&request.input, &answered.output),
+                Err(_) => {
+                    if let Some(mut answers) = client.answers() {
+                        answers.on_renewal_failed(&request.input);
+                    }
+                }
             }
         }));
     }
 }
 
-/// Tells the balancer when an attempt is over, whichever way it ends.
+/// An attempt under way. When it is dropped, the balancer stops counting it, whether the attempt ended or was abandoned.
 struct InFlight<'a> {
     client: &'a Shared,
     server: usize,
-    /// How long it took, and when it was over; `None` if nobody waited for it to come to something.
-    ended: Option<(Duration, Instant)>,
+    /// `None` if the attempt was abandoned.
+    ended: Option<Ended>,
+}
+
+/// The end of an attempt that was not abandoned.
+struct Ended {
+    took: Duration,
+    now: Instant,
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        let (took, now) = self.ended.map_or_else(|| (None, self.client.world.now()), |(took, now)| (Some(took), now));
-        self.client.balancer().ended(self.server, took, now);
+        let (took, now) = match self.ended {
+            Some(Ended { took, now }) => (Some(took), now),
+            None => (None, self.client.world.now()),
+        };
+        lock(&self.client.balancer).on_end(self.server, took, now);
     }
 }

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     entropy::Entropy,
-    record::{EventBuilder, Event, Recorder},
+    record::{Event, EventBuilder, Recorder},
     scenario,
     status::Code,
     time::Instant,

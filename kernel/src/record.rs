@@ -1,9 +1,11 @@
 //! What a run records: rows of requests, attempts and events.
 
+mod attempt_id;
 mod name;
 mod recorder;
 mod rows;
 
+pub use attempt_id::AttemptId;
 pub use name::Name;
 pub use recorder::{EventBuilder, Recorder, Records, Sink};
 pub use rows::{Answer, AttemptRow, Event, EventRow, RequestRow, Row};

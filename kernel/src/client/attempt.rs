@@ -10,25 +10,35 @@ use super::{
 };
 use crate::{
     proto::rehearsal::rehearsal_client::RehearsalClient,
+    record::AttemptId,
     server::MESSAGE_BYTES_MAX,
     time::Instant,
     workload::{Input, Output},
 };
 
-/// Sends `input`, now, as attempt `number` of `request` to `server` and waits until `timeout`.
+/// An attempt that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SentAttempt {
+    pub(super) id: AttemptId,
+    pub(super) server: usize,
+    /// When it was sent.
+    pub(super) at: Instant,
+}
+
+/// Carries `input` to the server of `attempt` and waits for the output until `timeout`.
 pub(super) async fn process(
     client: &Shared,
-    server: usize,
-    (request, number): (u64, u32),
+    attempt: SentAttempt,
     input: &Input,
-    (now, timeout): (Instant, Instant),
+    timeout: Instant,
 ) -> Result<Output, Failure> {
-    let envelope = Envelope { request, attempt: number, timeout: client.timeouts.write(timeout.since(now)) };
+    let SentAttempt { id, server, at } = attempt;
+    let envelope = Envelope { attempt: id, timeout: client.timeouts.header(timeout.since(at)) };
     let rpc = pin!(async {
-        let stub =
-            RehearsalClient::with_origin(Channel::new(client.servers[server].connection.ready().await?), origin())
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let channel = Channel::new(client.servers[server].connection.ready().await?);
+        let stub = RehearsalClient::with_origin(channel, origin())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
         rpc::ask(stub, envelope, input).await
     });
     within(&client.world, timeout, Cause::AttemptTimeout, rpc).await

@@ -1,4 +1,4 @@
-//! Load balancing: which candidate is asked.
+//! Load balancing: the choice of a server among the candidates.
 
 mod least_request;
 mod peak_ewma;
@@ -14,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::{
     entropy::{Entropy, unit},
     policy::{Draw, Servers},
+    record::AttemptId,
     scenario::Balancing,
     time::Instant,
 };
@@ -23,24 +24,24 @@ use pick_first::PickFirst;
 use random::Random;
 use round_robin::RoundRobin;
 
-/// Chooses among servers.
+/// A load balancing algorithm with its state.
 pub(super) trait Balancer: Send {
-    /// One of `candidates`, which are some.
-    fn pick(&mut self, candidates: Servers, turn: &mut Turn) -> usize;
+    /// Picks one of `candidates`, of which there is at least one.
+    fn pick(&mut self, candidates: Servers, context: &mut PickContext) -> usize;
 
     /// An attempt is sent to `server`.
-    fn sent(&mut self, server: usize) {
+    fn on_sent(&mut self, server: usize) {
         let _ = server;
     }
 
-    /// It is over. `took` is `None` if nobody waited for it to come to something.
-    fn ended(&mut self, server: usize, took: Option<Duration>, now: Instant) {
+    /// An attempt sent to `server` has ended. `took` is `None` if it was abandoned.
+    fn on_end(&mut self, server: usize, took: Option<Duration>, now: Instant) {
         let _ = (server, took, now);
     }
 }
 
-/// The balancer of a policy, for as many servers.
-pub(super) fn of(policy: Balancing, servers: usize) -> Box<dyn Balancer> {
+/// Builds the balancer of `policy` for this number of servers.
+pub(super) fn build(policy: Balancing, servers: usize) -> Box<dyn Balancer> {
     match policy {
         Balancing::PickFirst => Box::new(PickFirst::default()),
         Balancing::RoundRobin => Box::new(RoundRobin::default()),
@@ -50,52 +51,52 @@ pub(super) fn of(policy: Balancing, servers: usize) -> Box<dyn Balancer> {
     }
 }
 
-/// The occasion of one pick: its time, and its draws, which are the same whatever was drawn for others.
-pub(super) struct Turn {
+/// The time and the random draws of one pick. The draws depend on the attempt alone, not on what was drawn for others.
+pub(super) struct PickContext {
     pub(super) now: Instant,
     entropy: Entropy,
-    /// The request and the attempt.
-    ids: [u64; 2],
-    /// Made at the first draw: most policies draw nothing.
+    attempt: AttemptId,
+    /// Created at the first draw, as most algorithms draw nothing.
     rng: Option<ChaCha8Rng>,
 }
 
-impl Turn {
-    pub(super) fn new(now: Instant, entropy: Entropy, request: u64, attempt: u32) -> Self {
-        Self { now, entropy, ids: [request, attempt.into()], rng: None }
+impl PickContext {
+    pub(super) fn new(now: Instant, entropy: Entropy, attempt: AttemptId) -> Self {
+        Self { now, entropy, attempt, rng: None }
     }
 
-    /// One of `choices` numbers from 0, each as likely as the others.
-    pub(super) fn below(&mut self, choices: usize) -> usize {
-        // Off by less than 2^-50 of a share, as there are no more than 64 servers.
-        (self.rng().next_u64() % choices as u64) as usize
+    /// Draws a number below `count`, each with the same probability.
+    pub(super) fn draw_below(&mut self, count: usize) -> usize {
+        // The remainder favours small numbers by less than 2^-50 of a share, as there are no more than 64 servers.
+        (self.rng().next_u64() % count as u64) as usize
     }
 
     fn rng(&mut self) -> &mut ChaCha8Rng {
-        self.rng.get_or_insert_with(|| self.entropy.stream_of("balancer.pick", &self.ids))
+        let AttemptId { request, number } = self.attempt;
+        self.rng.get_or_insert_with(|| self.entropy.stream_of("balancer.pick", &[request, number.into()]))
     }
 }
 
-impl Draw for Turn {
+impl Draw for PickContext {
     fn draw_unit(&mut self) -> f64 {
         unit(self.rng())
     }
 }
 
 #[cfg(test)]
-impl Turn {
-    /// For tests: the turn of that request, at that time.
-    fn of(request: u64, now: Instant) -> Self {
-        Self::new(now, Entropy::new(1), request, 1)
+impl PickContext {
+    /// The context of the first attempt of `request`, at `now`.
+    fn for_request(request: u64, now: Instant) -> Self {
+        Self::new(now, Entropy::new(1), AttemptId { request, number: 1 })
     }
 }
 
-/// How often each of three servers is picked in as many turns.
+/// Counts how often each of three servers is picked in `picks` picks.
 #[cfg(test)]
-fn counts(balancer: &mut dyn Balancer, turns: u64) -> [u64; 3] {
+fn counts(balancer: &mut dyn Balancer, picks: u64) -> [u64; 3] {
     let mut counts = [0; 3];
-    for request in 0..turns {
-        counts[balancer.pick([0, 1, 2].into(), &mut Turn::of(request, Instant::START))] += 1;
+    for request in 0..picks {
+        counts[balancer.pick([0, 1, 2].into(), &mut PickContext::for_request(request, Instant::START))] += 1;
     }
     counts
 }

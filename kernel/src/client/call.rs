@@ -1,20 +1,23 @@
-//! A call: from the cache, or by attempts until one succeeds, or a fallback.
+//! A call: answered from the cache, by attempts until one succeeds, or by a fallback.
 
 use std::{
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use futures_util::future::{Either, select};
 
 use super::{
-    Request, Response, Shared, attempt,
+    Ended, Request, Response, Shared,
+    attempt::{self, SentAttempt},
     failure::{Cause, Failure},
 };
 use crate::{
+    planted::planted,
     policy::{AttemptPermit, FallbackKind, Lookup, Pushback, Rejection, RetryPermit, Servers},
-    record::{Answer, AttemptRow, Event, EventBuilder},
+    record::{Answer, AttemptId, AttemptRow, Event, EventBuilder},
     status::{Code, Outcome},
+    sync::lock,
     time::Instant,
     workload::Output,
     world::timeout_at,
@@ -26,62 +29,64 @@ pub(super) struct Call<'a> {
     request: &'a Request,
     begun: Instant,
     pub(super) deadline: Instant,
-    /// Attempts that hedge share it.
+    /// Shared by the attempts of a call that hedges.
     progress: Mutex<Progress>,
 }
 
 /// How far a call has come.
 #[derive(Default)]
 struct Progress {
-    /// Begun.
+    /// Number of attempts that were sent.
     attempts: u32,
+    /// Number of attempts that went to another server than the one before.
     failovers: u32,
-    /// Attempts that were hedges.
+    /// Number of attempts that were hedges.
     hedges: u32,
-    /// Whether a policy has turned an attempt down.
+    /// True if a policy has rejected an attempt.
     rejected: bool,
-    /// The last attempt's server.
+    /// The server of the last attempt.
     last: Option<usize>,
     /// Servers to avoid while there are others.
     tried: Servers,
-    /// Those that are out, if the call hedges.
-    out: Vec<Sent>,
+    /// The attempts under way, if the call hedges.
+    pending: Vec<SentAttempt>,
 }
 
-/// An attempt that was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sent {
-    number: u32,
-    server: usize,
-    at: Instant,
+/// The output of an attempt that succeeded.
+pub(super) struct Answered {
+    pub(super) output: Output,
+    pub(super) server: usize,
 }
 
-/// An attempt that came to an answer: that, and whose it is.
-pub(super) type Answered = (Output, usize);
-
-/// An attempt that did not.
-pub(super) enum Lost {
-    /// It was not sent.
+/// Why an attempt did not succeed.
+pub(super) enum AttemptError {
+    /// A policy rejected it, and it was not sent.
     Rejected(Rejection),
-    /// It was, to this server.
-    Failed(Failure, usize),
+    /// It was sent to `server` and failed.
+    Failed { failure: Failure, server: usize },
 }
 
-impl Lost {
+impl AttemptError {
     fn code(&self) -> Code {
         match self {
             Self::Rejected(rejection) => rejection.code,
-            Self::Failed(failure, _) => failure.code,
+            Self::Failed { failure, .. } => failure.code,
         }
     }
 
-    /// The server whose answer it is.
+    /// Returns the server that answered with this error, if one did.
     fn answered_by(&self) -> Option<usize> {
         match self {
-            Self::Failed(failure, server) if failure.is_answer() => Some(*server),
+            Self::Failed { failure, server } if failure.is_answer() => Some(*server),
             _ => None,
         }
     }
+}
+
+/// A degraded answer, which no server has just given.
+struct Substitute {
+    output: Output,
+    kind: Answer,
 }
 
 pub(super) const CANCELLED: Rejection = Rejection { code: Code::Cancelled, cause: "cancelled" };
@@ -93,59 +98,64 @@ impl<'a> Call<'a> {
         Self { client, request, begun, deadline: begun + client.settings.deadline, progress: Mutex::default() }
     }
 
+    /// Runs the whole call.
     pub(super) async fn run(self) -> Response {
-        if let Some(known) = self.look_up() {
-            return known;
+        if let Some(cached) = self.look_up() {
+            return cached;
         }
-        match self.make().await {
-            Ok((output, server)) => {
-                #[cfg(feature = "canaries")]
-                let output = self.lost(output);
+        match self.send_attempts().await {
+            Ok(Answered { output, server }) => {
+                let is_lost = planted!(Bug::WrongAnswer) && self.progress().attempts > 1;
+                let output = if is_lost { self.request.input.blank() } else { output };
                 self.client.keep(&self.request.input, &output);
                 self.response(Outcome::OK, Some(output), Some(server), None)
             }
-            Err(lost) => {
-                self.event(Event::GiveUp).cause(lost.code().name()).record();
-                self.fall_back(&lost)
-                    .unwrap_or_else(|| self.response(Outcome::Status(lost.code()), None, lost.answered_by(), None))
+            Err(error) => {
+                self.event(Event::GiveUp).cause(error.code().name()).record();
+                self.fall_back(&error)
+                    .unwrap_or_else(|| self.response(Outcome::Status(error.code()), None, error.answered_by(), None))
             }
         }
     }
 
-    /// Past the cache and short of the fallback.
-    pub(super) async fn make(&self) -> Result<Answered, Lost> {
+    /// Runs the attempts of the call: the part between the cache and the fallback.
+    pub(super) async fn send_attempts(&self) -> Result<Answered, AttemptError> {
         self.client.chain.on_call_start(self.begun);
         match &self.client.settings.policies.hedging {
-            None => self.retried().await,
-            Some(hedging) => self.hedged(hedging).await,
+            None => self.with_retries().await,
+            Some(hedging) => self.with_hedges(hedging).await,
         }
     }
 
-    async fn retried(&self) -> Result<Answered, Lost> {
-        let (mut permit, mut backoffs) = (None, 0);
+    async fn with_retries(&self) -> Result<Answered, AttemptError> {
+        let mut permit = None;
+        let mut backoffs = 0;
         loop {
-            let lost = match self.attempt(false).await {
+            let error = match self.attempt(false).await {
                 Ok(answered) => return Ok(answered),
-                Err(lost) => lost,
+                Err(error) => error,
             };
+            // The permit is for the attempt that has just ended. It is given back before another one is asked for, so that a
+            // call holds one at a time.
             drop(permit.take());
-            let Lost::Failed(failure, server) = &lost else { return Err(lost) };
+            let AttemptError::Failed { failure, server } = &error else { return Err(error) };
             if self.client.settings.retry.prefer_other_server {
                 self.progress().tried.set(*server, true);
             }
-            permit = self.another(failure, &mut backoffs).await;
+            permit = self.next_retry(failure, &mut backoffs).await;
             if permit.is_none() {
-                return Err(lost);
+                return Err(error);
             }
         }
     }
 
-    /// Waits until it is time for another attempt, and returns a permit for it if there is to be one. `backoffs` counts those since the server last said when.
-    async fn another(&self, failure: &Failure, backoffs: &mut u32) -> Option<RetryPermit<'a>> {
+    /// Waits for the backoff before the next attempt and returns the permit for it, or `None` if there is no next attempt.
+    /// `backoffs` counts the backoffs since a server last said how long to wait.
+    async fn next_retry(&self, failure: &Failure, backoffs: &mut u32) -> Option<RetryPermit<'a>> {
         let attempts = self.progress().attempts;
         let client = self.client;
-        let refused = failure.cause == Cause::Cancelled || failure.pushback == Some(Pushback::Never);
-        if refused || !client.retry.allows(attempts, failure.code) {
+        let is_final = failure.cause == Cause::Cancelled || failure.pushback == Some(Pushback::Never);
+        if is_final || !client.retry.allows(attempts, failure.code) {
             return None;
         }
         let permit = self.permit_retry()?;
@@ -161,6 +171,7 @@ impl<'a> Call<'a> {
             }
         };
         let until = client.world.now() + backoff;
+        // An attempt that starts at the deadline could not be answered before it.
         if until >= self.deadline {
             return None;
         }
@@ -171,31 +182,27 @@ impl<'a> Call<'a> {
         Some(permit)
     }
 
-    /// Asks the policies that limit retries and hedges.
+    /// Asks the policies that limit retries and hedges for a permit.
     pub(super) fn permit_retry(&self) -> Option<RetryPermit<'a>> {
         let permit = self.client.chain.permit_retry();
         permit.inspect_err(|rejection| self.event(Event::Throttled).cause(rejection.cause).record()).ok()
     }
 
-    /// One attempt behind the policies, wherever the balancer sends it.
-    pub(super) async fn attempt(&self, hedge: bool) -> Result<Answered, Lost> {
+    /// Makes one attempt, behind the policies, at the server that the balancer picks.
+    pub(super) async fn attempt(&self, is_hedge: bool) -> Result<Answered, AttemptError> {
         let client = self.client;
         if client.settings.wait_for_ready {
             self.until_ready().await?;
         }
         let mut permit = client.chain.begin_attempt(client.world.now());
         self.admitted(permit.admit_before_timeout(self.deadline)).await?;
-        let own = permit.now() + client.settings.attempt_timeout;
-        let timeout = own.min(self.deadline);
-        #[cfg(feature = "canaries")]
-        let timeout = if crate::bug::is(crate::bug::Bug::ForgottenDeadline) { own } else { timeout };
+        let attempt_timeout = permit.now() + client.settings.attempt_timeout;
+        let timeout = planted!(Bug::ForgottenDeadline, attempt_timeout, else attempt_timeout.min(self.deadline));
         self.admitted(permit.admit_within_timeout(timeout)).await?;
-        let sent = self.pick(hedge, &mut permit)?;
-        let Sent { server, number, .. } = sent;
-        let mut in_flight = client.in_flight(server);
+        let sent = self.pick(is_hedge, &mut permit)?;
+        let mut in_flight = client.in_flight(sent.server);
 
-        let id = (self.request.id, number);
-        let rpc = pin!(attempt::process(client, server, id, &self.request.input, (sent.at, timeout)));
+        let rpc = pin!(attempt::process(client, sent, &self.request.input, timeout));
         let mut result = match select(rpc, pin!(client.cancellation.wait())).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(Failure::new(Code::Cancelled, Cause::Cancelled)),
@@ -205,12 +212,13 @@ impl<'a> Call<'a> {
         {
             *cause = Cause::CallDeadline;
         }
-        let (failure, now) = (result.as_ref().err(), client.world.now());
+        let failure = result.as_ref().err();
+        let now = client.world.now();
         self.record(sent, failure, now);
-        client.health.observe(server, failure);
-        // Whoever gives a call up learns nothing of the server.
+        client.health.observe(sent.server, failure);
+        // An attempt that the caller cancelled says nothing about the server: neither balancer nor policies count it.
         if failure.is_none_or(|failure| failure.cause != Cause::Cancelled) {
-            in_flight.ended = Some((now.since(sent.at), now));
+            in_flight.ended = Some(Ended { took: now.since(sent.at), now });
             permit.finish(
                 now,
                 failure.map_or(Code::Ok, |failure| failure.code),
@@ -218,27 +226,28 @@ impl<'a> Call<'a> {
             );
         }
         match result {
-            Ok(output) => Ok((output, server)),
-            Err(failure) => Err(Lost::Failed(failure, server)),
+            Ok(output) => Ok(Answered { output, server: sent.server }),
+            Err(failure) => Err(AttemptError::Failed { failure, server: sent.server }),
         }
     }
 
-    async fn admitted(&self, admission: impl Future<Output = Result<(), Rejection>>) -> Result<(), Lost> {
+    /// Waits for `admission`, or until the call is cancelled. A rejection is recorded.
+    async fn admitted(&self, admission: impl Future<Output = Result<(), Rejection>>) -> Result<(), AttemptError> {
         let cancelled = pin!(self.client.cancellation.wait());
         match select(pin!(admission), cancelled).await {
             Either::Left((admitted, _)) => admitted.map_err(|rejection| self.reject(rejection)),
-            Either::Right(_) => Err(Lost::Rejected(CANCELLED)),
+            Either::Right(_) => Err(AttemptError::Rejected(CANCELLED)),
         }
     }
 
-    fn reject(&self, rejection: Rejection) -> Lost {
+    fn reject(&self, rejection: Rejection) -> AttemptError {
         self.progress().rejected = true;
         self.event(Event::Rejected).cause(rejection.cause).record();
-        Lost::Rejected(rejection)
+        AttemptError::Rejected(rejection)
     }
 
     /// Waits until a server is connected, as gRPC's wait_for_ready does.
-    async fn until_ready(&self) -> Result<(), Lost> {
+    async fn until_ready(&self) -> Result<(), AttemptError> {
         let client = self.client;
         if client.servers.iter().any(|server| server.connection.is_ready()) {
             return Ok(());
@@ -248,55 +257,52 @@ impl<'a> Call<'a> {
         self.admitted(async { ready.await.map_err(|_| NOT_READY) }).await
     }
 
-    /// Chooses a server, and counts the attempt as begun.
-    fn pick(&self, hedge: bool, permit: &mut AttemptPermit<'_>) -> Result<Sent, Lost> {
+    /// Picks a server, and counts the attempt as sent.
+    fn pick(&self, is_hedge: bool, permit: &mut AttemptPermit<'_>) -> Result<SentAttempt, AttemptError> {
         let client = self.client;
         let mut progress = self.progress();
-        let number = progress.attempts + 1;
-        let server = match client.pick(progress.tried, (self.request.id, number), permit) {
+        let id = AttemptId { request: self.request.id, number: progress.attempts + 1 };
+        let server = match client.pick(progress.tried, id, permit) {
             Ok(server) => server,
             Err(rejection) => {
+                // `reject` locks it again.
                 drop(progress);
                 return Err(self.reject(rejection));
             }
         };
-        let moves = !hedge && progress.last.is_some_and(|last| last != server);
-        progress.attempts = number;
+        let is_failover = !is_hedge && progress.last.is_some_and(|last| last != server);
+        progress.attempts = id.number;
         progress.last = Some(server);
-        progress.hedges += u32::from(hedge);
-        #[cfg(feature = "canaries")]
-        let counts = moves && !crate::bug::is(crate::bug::Bug::UncountedFailover);
-        #[cfg(not(feature = "canaries"))]
-        let counts = moves;
-        progress.failovers += u32::from(counts);
-        let sent = Sent { number, server, at: permit.now() };
+        progress.hedges += u32::from(is_hedge);
+        progress.failovers += u32::from(is_failover && !planted!(Bug::UncountedFailover));
+        let sent = SentAttempt { id, server, at: permit.now() };
         if client.settings.policies.hedging.is_some() {
             progress.tried.set(server, true);
-            progress.out.push(sent);
+            progress.pending.push(sent);
         }
         drop(progress);
         let name = &client.servers[server].name;
-        if hedge || moves {
-            let event = if hedge { Event::Hedge } else { Event::Failover };
-            self.event_at(event, sent.at).attempt(number).target(name).record();
+        if is_hedge || is_failover {
+            let event = if is_hedge { Event::Hedge } else { Event::Failover };
+            self.event_at(event, sent.at).attempt(id.number).target(name).record();
         }
-        self.event_at(Event::Pick, sent.at).attempt(number).target(name).record();
+        self.event_at(Event::Pick, sent.at).attempt(id.number).target(name).record();
         Ok(sent)
     }
 
-    fn record(&self, sent: Sent, failure: Option<&Failure>, now: Instant) {
-        let Sent { number, server, at } = sent;
+    fn record(&self, sent: SentAttempt, failure: Option<&Failure>, now: Instant) {
+        let SentAttempt { id, server, at } = sent;
         if self.client.settings.policies.hedging.is_some() {
-            self.progress().out.retain(|out| *out != sent);
+            self.progress().pending.retain(|pending| *pending != sent);
         }
         let name = &self.client.servers[server].name;
         let cause = failure.map(|failure| failure.cause.to_string());
         if let Some(cause) = &cause {
-            self.event_at(Event::AttemptFailed, now).attempt(number).target(name).cause(cause).record();
+            self.event_at(Event::AttemptFailed, now).attempt(id.number).target(name).cause(cause).record();
         }
         self.client.recorder.attempt(AttemptRow {
-            request: self.request.id,
-            attempt: number,
+            request: id.request,
+            attempt: id.number,
             server: name.clone(),
             start_us: at.as_micros(),
             end_us: now.as_micros(),
@@ -305,52 +311,53 @@ impl<'a> Call<'a> {
         });
     }
 
-    /// The attempts that are still out are given up.
-    pub(super) fn give_up_the_others(&self) {
-        let out = self.progress().out.clone();
-        let (superseded, now) = (Failure::new(Code::Cancelled, Cause::Superseded), self.client.world.now());
-        out.into_iter().for_each(|sent| self.record(sent, Some(&superseded), now));
+    /// Records the attempts still under way as superseded. Their futures are dropped with the call.
+    pub(super) fn supersede_pending(&self) {
+        let pending = self.progress().pending.clone();
+        let superseded = Failure::new(Code::Cancelled, Cause::Superseded);
+        let now = self.client.world.now();
+        pending.into_iter().for_each(|sent| self.record(sent, Some(&superseded), now));
     }
 
-    /// The cache's answer, if it has one that will do.
+    /// Answers the call from the cache, if it has an answer that is fresh, or stale and still accepted.
     fn look_up(&self) -> Option<Response> {
         let found = self.client.answers()?.look_up(&self.request.input, self.begun);
-        let (output, kind, renew) = match found {
+        let (substitute, renew) = match found {
             Lookup::Miss => return None,
-            Lookup::Fresh(output) => (output, Answer::Cached, false),
-            Lookup::Stale { output, renew } => (output, Answer::Stale, renew),
+            Lookup::Fresh(output) => (Substitute { output, kind: Answer::Cached }, false),
+            Lookup::Stale { output, renew } => (Substitute { output, kind: Answer::Stale }, renew),
         };
-        self.event(Event::CacheHit).cause(if kind == Answer::Stale { "stale" } else { "fresh" }).record();
+        let cause = if substitute.kind == Answer::Stale { "stale" } else { "fresh" };
+        self.event(Event::CacheHit).cause(cause).record();
         if renew {
             self.client.renew(self.request.clone());
         }
-        Some(self.degraded(output, kind))
+        Some(self.substituted(substitute))
     }
 
-    /// The fallback's answer, if there is one to such a failure.
-    fn fall_back(&self, lost: &Lost) -> Option<Response> {
+    /// Answers the call with the fallback, if it has an answer for calls that fail with `error`.
+    fn fall_back(&self, error: &AttemptError) -> Option<Response> {
         let fallback = self.client.settings.policies.fallback.as_ref()?;
-        if !fallback.status_codes.contains(&lost.code()) {
+        if !fallback.status_codes.contains(&error.code()) {
             return None;
         }
-        let (output, kind, name) = match fallback.kind {
-            FallbackKind::Default => (self.request.input.blank(), Answer::Fallback, "default"),
-            FallbackKind::Stale => (self.client.answers()?.last_known(&self.request.input)?, Answer::Stale, "stale"),
+        let (substitute, name) = match fallback.kind {
+            FallbackKind::Default => {
+                (Substitute { output: self.request.input.blank(), kind: Answer::Fallback }, "default")
+            }
+            FallbackKind::Stale => {
+                let output = self.client.answers()?.last_known(&self.request.input)?;
+                (Substitute { output, kind: Answer::Stale }, "stale")
+            }
         };
         self.event(Event::Fallback).cause(name).record();
-        Some(self.degraded(output, kind))
+        Some(self.substituted(substitute))
     }
 
-    fn degraded(&self, output: Output, kind: Answer) -> Response {
+    fn substituted(&self, Substitute { output, kind }: Substitute) -> Response {
         let fallback = self.client.settings.policies.fallback.as_ref();
-        let counts = kind == Answer::Cached || fallback.is_some_and(|fallback| fallback.counts_as_success);
-        self.response(if counts { Outcome::OK } else { Outcome::Degraded }, Some(output), None, Some(kind))
-    }
-
-    #[cfg(feature = "canaries")]
-    fn lost(&self, output: Output) -> Output {
-        let loses = crate::bug::is(crate::bug::Bug::WrongAnswer) && self.progress().attempts > 1;
-        if loses { self.request.input.blank() } else { output }
+        let is_success = kind == Answer::Cached || fallback.is_some_and(|fallback| fallback.counts_as_success);
+        self.response(if is_success { Outcome::OK } else { Outcome::Degraded }, Some(output), None, Some(kind))
     }
 
     pub(super) fn event(&self, event: Event) -> EventBuilder<'a> {
@@ -362,7 +369,7 @@ impl<'a> Call<'a> {
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.progress)
     }
 
     fn response(
@@ -372,14 +379,9 @@ impl<'a> Call<'a> {
         server: Option<usize>,
         answer: Option<Answer>,
     ) -> Response {
-        let Progress { attempts, failovers, hedges, rejected, .. } = *self.progress();
-        #[cfg(feature = "canaries")]
-        let server = match server {
-            Some(_) if failovers > 0 && crate::bug::is(crate::bug::Bug::WrongServer) => {
-                self.progress().tried.iter().next()
-            }
-            server => server,
-        };
+        let Progress { attempts, failovers, hedges, rejected, tried, .. } = *self.progress();
+        let is_wrong = planted!(Bug::WrongServer) && failovers > 0;
+        let server = if is_wrong { server.and_then(|_| tried.iter().next()) } else { server };
         let server = server.map(|server| self.client.servers[server].name.clone());
         Response { outcome, output, server, attempts, failovers, hedges, rejected, answer }
     }

@@ -1,10 +1,10 @@
-//! The end of every call of a client, asked for by its owner.
+//! The cancellation of every call of a client, by its owner.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-/// Not yet, then for good.
+/// A flag that is set once, and can be waited for.
 #[derive(Debug, Default)]
 pub(super) struct Cancellation {
     cancelled: AtomicBool,
@@ -12,6 +12,7 @@ pub(super) struct Cancellation {
 }
 
 impl Cancellation {
+    /// Sets the flag, for good.
     pub(super) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
         self.changed.notify_waiters();
@@ -21,8 +22,9 @@ impl Cancellation {
         self.cancelled.load(Ordering::Acquire)
     }
 
+    /// Completes when the flag is set.
     pub(super) async fn wait(&self) {
-        // Made before the look at the flag, it is told of every change after that.
+        // It is created before the flag is read, so that it sees every change after that.
         let changed = self.changed.notified();
         if !self.is_cancelled() {
             changed.await;

@@ -1,35 +1,38 @@
-//! Which servers may be asked.
+//! The servers that an attempt can be sent to.
 
 use super::{Server, health::Health};
 use crate::{
+    planted::planted,
     policy::{Chain, Servers},
     time::Instant,
 };
 
-/// The servers to choose among; none only if policies block all of them.
+/// Returns the servers that an attempt of a call can be sent to. There is none only if policies block all servers.
 ///
 /// They are those connected, healthy and not ejected: an attempt to a server that is still being connected would wait for
 /// that, which can take as long as a partition does. If there are none, servers that may yet be connected are candidates, too;
 /// if there are none, unhealthy ones; if there are none, ejected ones; if there are none, all: asking a server that is likely
 /// to fail is better than asking none.
-pub(super) fn of(servers: &[Server], health: &Health, chain: &Chain, now: Instant) -> Servers {
+pub(super) fn pool(servers: &[Server], health: &Health, chain: &Chain, now: Instant) -> Servers {
     let open = Servers::below(servers.len()).without(chain.blocked(now));
     let kept = open.without(chain.ejected());
-    #[cfg(feature = "canaries")]
-    let kept = if crate::bug::is(crate::bug::Bug::BlindBalancer) { open } else { kept };
+    let kept = planted!(Bug::BlindBalancer, open, else kept);
     let healthy = kept.and(health.healthy());
     let ready: Servers = healthy.iter().filter(|server| servers[*server].connection.is_ready()).collect();
     if !ready.is_empty() {
         return ready;
     }
-    let not_failing =
-        |pool: Servers| pool.iter().filter(|server| !servers[*server].connection.is_failing()).collect::<Servers>();
-    let pools = [healthy, kept, open].into_iter().map(not_failing);
-    pools.into_iter().find(|pool| !pool.is_empty()).unwrap_or(open)
+    for pool in [healthy, kept, open] {
+        let not_failing: Servers = pool.iter().filter(|server| !servers[*server].connection.is_failing()).collect();
+        if !not_failing.is_empty() {
+            return not_failing;
+        }
+    }
+    open
 }
 
-/// Of `pool` those that are not in `tried`, if there are any.
-pub(super) fn others(pool: Servers, tried: Servers) -> Servers {
-    let others = pool.without(tried);
-    if others.is_empty() { pool } else { others }
+/// Returns the servers of `pool` that are not in `tried`, or all of `pool` if each is.
+pub(super) fn prefer_untried(pool: Servers, tried: Servers) -> Servers {
+    let untried = pool.without(tried);
+    if untried.is_empty() { pool } else { untried }
 }

@@ -1,7 +1,7 @@
 //! The pooled connection to one server, with the states and the backoff of gRPC's connection-backoff document.
 //!
-//! IDLE → CONNECTING → READY → IDLE …, and CONNECTING → TRANSIENT_FAILURE → CONNECTING after a backoff. It connects
-//! at once and reconnects as soon as it is lost. After a failure it counts as failing until it is ready again.
+//! IDLE → CONNECTING → READY → IDLE …, and CONNECTING → TRANSIENT_FAILURE → CONNECTING after a backoff. The client connects at
+//! once, and reconnects as soon as the connection is lost. After a failure the connection counts as failing until it is ready.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,29 +26,31 @@ use crate::{
     world::{SharedWorld, Stream, timeout_at},
 };
 
-/// Defaults of the connection-backoff document.
+// The defaults of the connection-backoff document.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 const MULTIPLIER: f64 = 1.6;
 const JITTER: f64 = 0.2;
 const MAX_BACKOFF: Duration = Duration::from_secs(120);
 const MIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A handle to the connection, which a task of its own keeps up.
+/// A handle to the connection, which a task of its own maintains.
 pub(super) struct Connection {
-    state: watch::Receiver<State>,
+    state: watch::Receiver<ConnectionState>,
 }
 
+/// The state of the connection as calls see it.
 #[derive(Clone)]
-enum State {
-    /// Not connected, and never failed since it last was: about to be.
+enum ConnectionState {
+    /// It is being opened for the first time since it was last ready.
     Pending,
-    /// Can carry calls.
+    /// It can carry calls.
     Ready(Sender),
-    /// Could not be opened when last tried.
+    /// It could not be opened at the last attempt.
     Failing(Cause),
 }
 
 impl Connection {
+    /// Starts to connect, in a task that lasts as long as the host.
     pub(super) fn start(
         world: SharedWorld,
         entropy: Entropy,
@@ -56,57 +58,59 @@ impl Connection {
         link: Arc<Link>,
         health: ServerHealth,
     ) -> Self {
-        let (state, watcher) = watch::channel(State::Pending);
+        let (state, watcher) = watch::channel(ConnectionState::Pending);
         let keeper = Keeper { world: world.clone(), entropy, recorder, link, health, state };
         world.spawn(Box::pin(keeper.run()));
         Self { state: watcher }
     }
 
-    /// Whether it can carry calls.
+    /// Returns true if it can carry calls.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(*self.state.borrow(), State::Ready(_))
+        matches!(*self.state.borrow(), ConnectionState::Ready(_))
     }
 
-    /// Whether the last try to connect failed.
+    /// Returns true if the last attempt to connect failed.
     pub(super) fn is_failing(&self) -> bool {
-        matches!(*self.state.borrow(), State::Failing(_))
+        matches!(*self.state.borrow(), ConnectionState::Failing(_))
     }
 
-    /// The means to send a request: waits while it is being connected, and fails at once while it is failing.
+    /// Returns the means to send a request. It waits while the connection is being opened, and fails at once while it is failing.
     pub(super) async fn ready(&self) -> Result<Sender, Failure> {
-        if let State::Ready(sender) = &*self.state.borrow() {
+        // The usual case needs no watcher of its own.
+        if let ConnectionState::Ready(sender) = &*self.state.borrow() {
             return Ok(sender.clone());
         }
         let mut state = self.state.clone();
-        let settled = state.wait_for(|state| !matches!(state, State::Pending)).await;
+        let settled = state.wait_for(|state| !matches!(state, ConnectionState::Pending)).await;
         match settled.as_deref() {
-            Ok(State::Ready(sender)) => Ok(sender.clone()),
-            Ok(State::Failing(cause)) => Err(Failure::new(Code::Unavailable, cause.clone())),
-            Ok(State::Pending) | Err(_) => Err(Failure::new(Code::Unavailable, Cause::ConnectionClosed)),
+            Ok(ConnectionState::Ready(sender)) => Ok(sender.clone()),
+            Ok(ConnectionState::Failing(cause)) => Err(Failure::new(Code::Unavailable, cause.clone())),
+            Ok(ConnectionState::Pending) | Err(_) => Err(Failure::new(Code::Unavailable, Cause::ConnectionClosed)),
         }
     }
 
     /// Completes when the connection can carry calls.
     pub(super) async fn is_or_becomes_ready(&self) {
         let mut state = self.state.clone();
-        if state.wait_for(|state| matches!(state, State::Ready(_))).await.is_err() {
+        if state.wait_for(|state| matches!(state, ConnectionState::Ready(_))).await.is_err() {
             std::future::pending().await
         }
     }
 
-    /// Completes when the connection becomes ready anew.
+    /// Completes when the connection becomes ready the next time.
     pub(super) async fn becomes_ready(&mut self) {
         loop {
             if self.state.changed().await.is_err() {
                 return std::future::pending().await;
             }
-            if matches!(*self.state.borrow_and_update(), State::Ready(_)) {
+            if matches!(*self.state.borrow_and_update(), ConnectionState::Ready(_)) {
                 return;
             }
         }
     }
 
-    /// A handle that has not seen the present state.
+    /// Returns a handle that has not seen the present state, so that [`becomes_ready`](Self::becomes_ready) completes at once
+    /// if the connection is ready.
     pub(super) fn watcher(&self) -> Self {
         let mut state = self.state.clone();
         state.mark_changed();
@@ -114,14 +118,14 @@ impl Connection {
     }
 }
 
-/// Keeps a connection up.
+/// The task that maintains a connection.
 struct Keeper {
     world: SharedWorld,
     entropy: Entropy,
     recorder: Recorder,
     link: Arc<Link>,
     health: ServerHealth,
-    state: watch::Sender<State>,
+    state: watch::Sender<ConnectionState>,
 }
 
 impl Keeper {
@@ -134,7 +138,7 @@ impl Keeper {
             match self.connect(retry_at).await {
                 Ok(connection) => {
                     let lost = connection.await;
-                    self.state.send_replace(State::Pending);
+                    self.state.send_replace(ConnectionState::Pending);
                     self.event(Event::Idle, Some(&lost));
                     backoff = INITIAL_BACKOFF;
                     retry_at = self.world.now() + backoff;
@@ -144,7 +148,7 @@ impl Keeper {
                     let event = self.recorder.event(Event::TransientFailure).target(self.link.server());
                     event.cause(cause.to_string()).duration(wait).record();
                     self.health.mark_unhealthy(&cause);
-                    self.state.send_replace(State::Failing(cause));
+                    self.state.send_replace(ConnectionState::Failing(cause));
                     self.world.sleep_until(retry_at).await;
                     backoff = backoff.mul_f64(MULTIPLIER).min(MAX_BACKOFF);
                     retry_at = self.world.now() + backoff.mul_f64(1.0 + JITTER * (2.0 * unit(&mut rng) - 1.0));
@@ -153,7 +157,7 @@ impl Keeper {
         }
     }
 
-    /// Opens the connection. What it returns completes when the connection is lost, saying how.
+    /// Opens the connection. The returned future drives it, and completes with the cause when the connection is lost.
     async fn connect(&self, retry_at: Instant) -> Result<impl Future<Output = Cause>, Cause> {
         let give_up = retry_at.max(self.world.now() + MIN_CONNECT_TIMEOUT);
         let stream = match timeout_at(&*self.world, give_up, self.link.connect()).await {
@@ -162,7 +166,7 @@ impl Keeper {
             Err(_) => return Err(Cause::ConnectTimeout),
         };
         let (sender, connection) = handshake(&self.world, stream).await?;
-        self.state.send_replace(State::Ready(sender));
+        self.state.send_replace(ConnectionState::Ready(sender));
         self.event(Event::Ready, None);
         Ok(connection)
     }
@@ -192,7 +196,8 @@ impl Sender {
     }
 }
 
-/// HTTP/2 over `stream`: the means to send requests, and what carries them, which completes when the connection is lost.
+/// Starts HTTP/2 over `stream`. Returns the means to send requests, and the future that carries them, which completes with the
+/// cause when the connection is lost.
 pub(super) async fn handshake<S: Stream + 'static>(
     world: &SharedWorld,
     stream: S,

@@ -1,4 +1,4 @@
-//! One health check on a connection of its own: whether a server has come up.
+//! A probe: one health check on a connection of its own, to see that a server has come up.
 
 use futures_util::future::{Either, select};
 
@@ -13,9 +13,12 @@ use crate::{
     world::{SharedWorld, timeout_at},
 };
 
-/// Whether `server` answers until `timeout` that it serves. It goes past every link: faults do not touch it.
+/// Asks `server` once for its health. The probe does not use the client's links, so faults do not affect it.
+///
+/// # Errors
+///
+/// Fails if the server does not answer until `timeout` that it serves.
 pub async fn probe(world: &SharedWorld, server: &str, timeout: Instant) -> Result<(), Failure> {
-    let unavailable = |cause| Failure::new(Code::Unavailable, cause);
     let ask = async {
         let stream = world.connect(server).await.map_err(|error| unavailable(Cause::from_io(&error)))?;
         let (sender, connection) = handshake(world, stream).await.map_err(unavailable)?;
@@ -25,6 +28,12 @@ pub async fn probe(world: &SharedWorld, server: &str, timeout: Instant) -> Resul
             Either::Right((lost, _)) => Err(unavailable(lost)),
         }
     };
-    let late = |_| Err(Failure::new(Code::DeadlineExceeded, Cause::HealthCheckTimeout));
-    timeout_at(&**world, timeout, ask).await.unwrap_or_else(late)
+    match timeout_at(&**world, timeout, ask).await {
+        Ok(health) => health,
+        Err(_) => Err(Failure::new(Code::DeadlineExceeded, Cause::HealthCheckTimeout)),
+    }
+}
+
+fn unavailable(cause: Cause) -> Failure {
+    Failure::new(Code::Unavailable, cause)
 }

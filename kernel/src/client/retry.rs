@@ -1,4 +1,4 @@
-//! Whether a failed call is tried again, and after what backoff: gRPC A6.
+//! The decision to retry a failed call, and the backoff before the retry: gRPC A6.
 
 use std::time::Duration;
 
@@ -6,11 +6,12 @@ use rand::Rng;
 
 use crate::{
     entropy::unit,
+    planted::planted,
     scenario::{Jitter, Retry},
     status::Code,
 };
 
-/// The retry policy of a client. It has no state: what it says depends on the call alone.
+/// The retry policy of a client. It has no state, as its decisions depend on the call alone.
 #[derive(Debug, Clone)]
 pub(super) struct RetryPolicy {
     settings: Retry,
@@ -21,22 +22,21 @@ impl RetryPolicy {
         Self { settings }
     }
 
-    /// Whether another attempt follows the `attempts`-th, which failed with `code`.
+    /// Returns true if another attempt may follow attempt number `attempts`, which failed with `code`.
     pub(super) fn allows(&self, attempts: u32, code: Code) -> bool {
-        let most = self.settings.max_attempts;
-        #[cfg(feature = "canaries")]
-        let most = most + u32::from(crate::bug::is(crate::bug::Bug::AttemptTooMany));
-        attempts < most && self.settings.retryable_status_codes.contains(&code)
+        let max_attempts = self.settings.max_attempts;
+        let max_attempts = planted!(Bug::AttemptTooMany, max_attempts + 1, else max_attempts);
+        attempts < max_attempts && self.settings.retryable_status_codes.contains(&code)
     }
 
-    /// A draw of the wait after the `attempts`-th attempt, counted from 1: the initial backoff times the multiplier
-    /// for each attempt before it, at most the maximum, then jittered.
+    /// Draws the backoff after attempt number `attempts`, counted from 1: the initial backoff, times the multiplier for each
+    /// attempt before it, limited to the maximum, then jittered.
     pub(super) fn backoff(&self, attempts: u32, rng: &mut impl Rng) -> Duration {
         let settings = &self.settings;
+        // The exponent is limited, as a longer power is infinite or 0 anyway and has to fit into an i32.
         let factor = settings.backoff_multiplier.powi(attempts.saturating_sub(1).min(1_000) as i32);
         let raw = (settings.initial_backoff.as_secs_f64() * factor).min(settings.max_backoff.as_secs_f64());
-        #[cfg(feature = "canaries")]
-        let raw = if crate::bug::is(crate::bug::Bug::ShortBackoff) { raw / 2.0 } else { raw };
+        let raw = planted!(Bug::ShortBackoff, raw / 2.0, else raw);
         Duration::from_secs_f64(match settings.jitter {
             Jitter::None => raw,
             Jitter::Proportional => raw * (0.8 + 0.4 * unit(rng)),
@@ -90,7 +90,8 @@ mod tests {
         for (jitter, low, high) in [(Jitter::Proportional, 80, 120), (Jitter::Full, 0, 100), (Jitter::Equal, 50, 100)] {
             let policy = policy(jitter);
             let draws: Vec<_> = (0..1_000).map(|_| policy.backoff(1, &mut rng).as_micros()).collect();
-            let (least, most) = (*draws.iter().min().unwrap(), *draws.iter().max().unwrap());
+            let least = *draws.iter().min().unwrap();
+            let most = *draws.iter().max().unwrap();
             let width = (high - low) * 1_000;
             assert!(least >= low * 1_000 && most <= high * 1_000, "{jitter:?}: {least} to {most}");
             assert!(least < low * 1_000 + width / 20 && most > high * 1_000 - width / 20, "{jitter:?}");

@@ -134,7 +134,7 @@ impl Answers {
     }
 
     /// The call that was to renew the answer has failed; another one may try.
-    pub(crate) fn not_renewed(&mut self, input: &Input) {
+    pub(crate) fn on_renewal_failed(&mut self, input: &Input) {
         if let Some(entry) = self.entry_mut(input) {
             entry.renewing = false;
         }
@@ -186,7 +186,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!([renew(&mut answers), renew(&mut answers)], [true, false]);
-        answers.not_renewed(&input(1));
+        answers.on_renewal_failed(&input(1));
         assert!(renew(&mut answers));
         answers.keep(&input(1), &output(2), at(11));
         assert_eq!(answers.look_up(&input(1), at(20)), Lookup::Fresh(output(2)));

@@ -69,7 +69,7 @@ impl<'a> Hedges<'a> {
         self.due
     }
 
-    pub(crate) fn sent(&mut self, now: Instant) {
+    pub(crate) fn on_sent(&mut self, now: Instant) {
         self.sent += 1;
         let delay = self.settings.hedging_delay;
         #[cfg(feature = "canaries")]
@@ -77,7 +77,7 @@ impl<'a> Hedges<'a> {
         self.due = (self.sent < self.settings.max_attempts).then(|| now + delay);
     }
 
-    pub(crate) fn failed(&mut self, now: Instant, code: Code, pushback: Option<Pushback>) -> Verdict {
+    pub(crate) fn on_failure(&mut self, now: Instant, code: Code, pushback: Option<Pushback>) -> Verdict {
         if !self.settings.non_fatal_status_codes.contains(&code) {
             return Verdict::Fatal;
         }
@@ -120,7 +120,7 @@ mod tests {
         let mut hedges = Hedges::new(settings, at(0));
         let count = |time: &u64| {
             while let Some(due) = hedges.due().filter(|due| *due <= at(*time)) {
-                hedges.sent(due);
+                hedges.on_sent(due);
             }
             hedges.sent
         };
@@ -144,10 +144,10 @@ mod tests {
     fn a_non_fatal_failure_sends_the_next_now_and_the_one_after_it_at_the_delay() {
         let settings = settings();
         let mut hedges = Hedges::new(&settings, at(0));
-        hedges.sent(at(0));
-        assert_eq!(hedges.failed(at(120), Code::Unavailable, None), Verdict::GoesOn);
+        hedges.on_sent(at(0));
+        assert_eq!(hedges.on_failure(at(120), Code::Unavailable, None), Verdict::GoesOn);
         assert_eq!(hedges.due(), Some(at(120)));
-        hedges.sent(at(120));
+        hedges.on_sent(at(120));
         assert_eq!(hedges.due(), Some(at(620)));
     }
 
@@ -155,8 +155,8 @@ mod tests {
     fn any_other_failure_is_the_calls() {
         let settings = settings();
         let mut hedges = Hedges::new(&settings, at(0));
-        hedges.sent(at(0));
-        assert_eq!(hedges.failed(at(1), Code::InvalidArgument, None), Verdict::Fatal);
+        hedges.on_sent(at(0));
+        assert_eq!(hedges.on_failure(at(1), Code::InvalidArgument, None), Verdict::Fatal);
     }
 
     /// A6: "Send next hedged request in n ms. Subsequent hedged requests will resume at n + hedgingDelay".
@@ -164,14 +164,14 @@ mod tests {
     fn pushback_puts_the_next_off_or_ends_the_sending() {
         let settings = settings();
         let mut hedges = Hedges::new(&settings, at(0));
-        hedges.sent(at(0));
-        hedges.failed(at(100), Code::Unavailable, Some(Pushback::After(Duration::from_millis(900))));
+        hedges.on_sent(at(0));
+        hedges.on_failure(at(100), Code::Unavailable, Some(Pushback::After(Duration::from_millis(900))));
         assert_eq!(hedges.due(), Some(at(1_000)));
-        hedges.sent(at(1_000));
+        hedges.on_sent(at(1_000));
         assert_eq!(hedges.due(), Some(at(1_500)));
-        assert_eq!(hedges.failed(at(1_100), Code::Internal, Some(Pushback::Never)), Verdict::GoesOn);
+        assert_eq!(hedges.on_failure(at(1_100), Code::Internal, Some(Pushback::Never)), Verdict::GoesOn);
         assert_eq!(hedges.due(), None);
-        assert_eq!(hedges.failed(at(1_200), Code::Internal, None), Verdict::GoesOn);
+        assert_eq!(hedges.on_failure(at(1_200), Code::Internal, None), Verdict::GoesOn);
         assert_eq!(hedges.due(), None, "it stays so");
     }
 
@@ -185,11 +185,11 @@ mod tests {
             for (gap, what) in steps {
                 now += gap;
                 while hedges.due().is_some_and(|due| due <= at(now)) {
-                    hedges.sent(at(now));
+                    hedges.on_sent(at(now));
                 }
                 let wait = Pushback::After(Duration::from_millis(gap));
                 let pushback = [None, Some(wait), Some(Pushback::Never), None][usize::from(what)];
-                hedges.failed(at(now), Code::Unavailable, pushback);
+                hedges.on_failure(at(now), Code::Unavailable, pushback);
                 prop_assert!(hedges.sent <= max_attempts);
                 prop_assert!(hedges.sent < max_attempts || hedges.due().is_none());
             }

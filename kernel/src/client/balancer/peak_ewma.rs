@@ -1,26 +1,27 @@
-//! Finagle's, Linkerd's and tower's `peak_ewma`: of two drawn candidates the one that is likely to answer first.
+//! Finagle's, Linkerd's and tower's `peak_ewma`: draws two candidates and picks the one that is likely to answer first.
 //!
-//! A server's cost is its latency times the attempts that would be under way. Its latency is a moving average that jumps to
-//! any higher one it sees and comes down slowly: after an attempt that took less, by `exp(-elapsed / decay)`. While nothing
-//! is seen it decays towards 0 likewise, so that a slow server is tried again. It starts at `default_rtt`.
+//! A server's cost is its latency times the number of attempts that would be under way. Its latency is a moving average that
+//! jumps to any higher measurement and falls slowly: a lower measurement moves it by the share `1 - exp(-elapsed / decay)`.
+//! Without measurements it decays towards 0 in the same way, so that a slow server is tried again. It starts at `default_rtt`.
 //!
-//! A failure has a latency, too; one that comes fast makes a server look fast, as in tower: health and outlier detection are
-//! there for that.
+//! A failure has a latency, too: one that comes fast makes a server look fast, as in tower. Health and outlier detection exist
+//! for such servers.
 
 use std::time::Duration;
 
-use super::{Balancer, Turn};
+use super::{Balancer, PickContext};
 use crate::{policy::Servers, time::Instant};
 
 #[derive(Debug)]
 pub(super) struct PeakEwma {
     decay: Duration,
-    loads: Vec<Load>,
+    servers: Vec<ServerLatency>,
 }
 
+/// The latency of one server.
 #[derive(Debug, Clone)]
-struct Load {
-    /// Seconds.
+struct ServerLatency {
+    /// The moving average, in seconds.
     rtt: f64,
     updated: Instant,
     pending: u32,
@@ -28,19 +29,19 @@ struct Load {
 
 impl PeakEwma {
     pub(super) fn new(decay: Duration, default_rtt: Duration, servers: usize) -> Self {
-        let load = Load { rtt: default_rtt.as_secs_f64(), updated: Instant::START, pending: 0 };
-        Self { decay, loads: vec![load; servers] }
+        let initial = ServerLatency { rtt: default_rtt.as_secs_f64(), updated: Instant::START, pending: 0 };
+        Self { decay, servers: vec![initial; servers] }
     }
 
-    /// Seconds, until an attempt that is sent now would be answered.
+    /// Returns the cost of `server`: the expected time until an attempt sent `now` is answered, in seconds.
     fn cost(&self, server: usize, now: Instant) -> f64 {
-        let load = &self.loads[server];
-        load.decayed(self.decay, now, 0.0) * f64::from(load.pending + 1)
+        let latency = &self.servers[server];
+        latency.decayed(self.decay, now, 0.0) * f64::from(latency.pending + 1)
     }
 }
 
-impl Load {
-    /// The average after `rtt` was seen.
+impl ServerLatency {
+    /// Returns the average after a measurement of `rtt`, in seconds.
     fn decayed(&self, decay: Duration, now: Instant, rtt: f64) -> f64 {
         if rtt > self.rtt {
             return rtt;
@@ -51,28 +52,30 @@ impl Load {
 }
 
 impl Balancer for PeakEwma {
-    fn pick(&mut self, candidates: Servers, turn: &mut Turn) -> usize {
+    fn pick(&mut self, candidates: Servers, context: &mut PickContext) -> usize {
         let count = candidates.len();
         if count == 1 {
             return candidates.nth(0);
         }
-        // Two that differ.
-        let first = turn.below(count);
-        let second = (first + 1 + turn.below(count - 1)) % count;
-        let (first, second) = (candidates.nth(first), candidates.nth(second));
-        if self.cost(second, turn.now) < self.cost(first, turn.now) { second } else { first }
+        let first = context.draw_below(count);
+        // The second draw is of the other positions, so that two different candidates are compared.
+        let second = (first + 1 + context.draw_below(count - 1)) % count;
+        let first = candidates.nth(first);
+        let second = candidates.nth(second);
+        if self.cost(second, context.now) < self.cost(first, context.now) { second } else { first }
     }
 
-    fn sent(&mut self, server: usize) {
-        self.loads[server].pending += 1;
+    fn on_sent(&mut self, server: usize) {
+        self.servers[server].pending += 1;
     }
 
-    fn ended(&mut self, server: usize, took: Option<Duration>, now: Instant) {
-        let load = &mut self.loads[server];
-        load.pending -= 1;
+    fn on_end(&mut self, server: usize, took: Option<Duration>, now: Instant) {
+        let latency = &mut self.servers[server];
+        latency.pending -= 1;
+        // An abandoned attempt has no latency.
         if let Some(took) = took {
-            load.rtt = load.decayed(self.decay, now, took.as_secs_f64());
-            load.updated = now;
+            latency.rtt = latency.decayed(self.decay, now, took.as_secs_f64());
+            latency.updated = now;
         }
     }
 }
@@ -96,36 +99,37 @@ mod tests {
     fn the_default_decays_over_time() {
         let balancer = balancer(10, 1_000);
         assert_eq!(balancer.cost(0, at(0)), 10.0 * MS);
-        let (first, second) = (balancer.cost(0, at(100)), balancer.cost(0, at(200)));
+        let first = balancer.cost(0, at(100));
+        let second = balancer.cost(0, at(200));
         assert!(9.0 * MS < first && first < 10.0 * MS, "{first}");
         assert!(8.0 * MS < second && second < 9.0 * MS, "{second}");
     }
 
-    /// tower's test `compound_decay`: a latency that is a peak is taken as it is, times what is under way, and decays.
+    /// tower's test `compound_decay`: a peak is the latency at once, is multiplied by the attempts under way, and decays.
     #[test]
-    fn a_peak_is_taken_at_once_and_left_slowly() {
-        let took = |millis| Some(Duration::from_millis(millis));
+    fn the_latency_rises_to_a_peak_at_once_and_falls_slowly() {
+        let took = Some(Duration::from_millis(200));
         let mut balancer = balancer(20, 1_000);
-        balancer.sent(0);
-        balancer.sent(0);
+        balancer.on_sent(0);
+        balancer.on_sent(0);
         assert!(balancer.cost(0, at(200)) > 40.0 * MS);
-        balancer.ended(0, took(200), at(300));
+        balancer.on_end(0, took, at(300));
         assert_eq!(balancer.cost(0, at(300)), 400.0 * MS, "one is still under way");
-        balancer.ended(0, took(200), at(400));
+        balancer.on_end(0, took, at(400));
         assert!((balancer.cost(0, at(400)) - 200.0 * MS).abs() < 1e-9);
         assert!(balancer.cost(0, at(1_400)) < 100.0 * MS);
         assert!(balancer.cost(0, at(11_400)) < MS);
     }
 
     #[test]
-    fn the_cheaper_of_two_is_asked_and_what_nobody_waited_for_is_not_seen() {
+    fn the_cheaper_of_two_is_picked_and_an_abandoned_attempt_is_not_measured() {
         let mut balancer = balancer(30, 10_000);
-        balancer.sent(0);
-        balancer.ended(0, Some(Duration::from_secs(2)), at(10));
-        balancer.sent(1);
-        balancer.ended(1, None, at(10));
-        let picks = (0..50).map(|request| balancer.pick([0, 1].into(), &mut Turn::of(request, at(10))));
+        balancer.on_sent(0);
+        balancer.on_end(0, Some(Duration::from_secs(2)), at(10));
+        balancer.on_sent(1);
+        balancer.on_end(1, None, at(10));
+        let picks = (0..50).map(|request| balancer.pick([0, 1].into(), &mut PickContext::for_request(request, at(10))));
         assert!(picks.collect::<Vec<_>>().iter().all(|server| *server == 1));
-        assert_eq!(balancer.pick([0].into(), &mut Turn::of(0, at(10))), 0);
+        assert_eq!(balancer.pick([0].into(), &mut PickContext::for_request(0, at(10))), 0);
     }
 }

@@ -1,19 +1,19 @@
-//! gRPC's `pick_first`: one server for everything, for as long as it is good to ask.
+//! gRPC's `pick_first`: sends everything to one server for as long as that is a candidate.
 //!
-//! The first in order, then whichever is first when that is none of the candidates any more. It does not go back by itself:
-//! gRPC's keeps the connection it has, too. All servers stay connected here, so a change costs no handshake.
+//! It starts with the first server, and changes to the first candidate when its server is none any more. It does not change
+//! back by itself: gRPC's keeps the connection it has, too. All servers stay connected here, so a change costs no handshake.
 
-use super::{Balancer, Turn};
+use super::{Balancer, PickContext};
 use crate::policy::Servers;
 
-/// Remembers its choice.
+/// The algorithm, with the server that it has chosen.
 #[derive(Debug, Default)]
 pub(super) struct PickFirst {
     chosen: usize,
 }
 
 impl Balancer for PickFirst {
-    fn pick(&mut self, candidates: Servers, _: &mut Turn) -> usize {
+    fn pick(&mut self, candidates: Servers, _: &mut PickContext) -> usize {
         if !candidates.contains(self.chosen) {
             self.chosen = candidates.nth(0);
         }
@@ -27,11 +27,11 @@ mod tests {
     use crate::time::Instant;
 
     #[test]
-    fn it_stays_with_its_choice_until_that_is_gone_and_does_not_go_back() {
+    fn it_keeps_its_server_until_that_is_no_candidate_and_does_not_change_back() {
         let mut balancer = PickFirst::default();
-        let (all, last, outer) = (Servers::below(3), [1, 2].into(), [0, 2].into());
-        let pools: [Servers; 5] = [all, all, last, all, outer];
-        let picks = pools.map(|pool| balancer.pick(pool, &mut Turn::of(0, Instant::START)));
+        let pools: [&[usize]; 5] = [&[0, 1, 2], &[0, 1, 2], &[1, 2], &[0, 1, 2], &[0, 2]];
+        let pools = pools.map(|pool| pool.iter().copied().collect::<Servers>());
+        let picks = pools.map(|pool| balancer.pick(pool, &mut PickContext::for_request(0, Instant::START)));
         assert_eq!(picks, [0, 0, 1, 1, 0]);
     }
 }

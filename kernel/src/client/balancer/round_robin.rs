@@ -1,17 +1,17 @@
-//! gRPC's `round_robin`: every candidate in turn.
+//! gRPC's `round_robin`: picks every candidate in turn.
 
-use super::{Balancer, Turn};
+use super::{Balancer, PickContext};
 use crate::policy::Servers;
 
-/// Remembers whose turn it is.
+/// The algorithm, with its position in the round.
 #[derive(Debug, Default)]
 pub(super) struct RoundRobin {
-    /// The lowest index that has not had its turn.
+    /// The lowest index that has not been picked in this round.
     next: usize,
 }
 
 impl Balancer for RoundRobin {
-    fn pick(&mut self, candidates: Servers, _: &mut Turn) -> usize {
+    fn pick(&mut self, candidates: Servers, _: &mut PickContext) -> usize {
         let picked = candidates.iter().find(|server| *server >= self.next).unwrap_or_else(|| candidates.nth(0));
         self.next = picked + 1;
         picked
@@ -24,11 +24,11 @@ mod tests {
     use crate::time::Instant;
 
     fn pick<const COUNT: usize>(balancer: &mut RoundRobin, candidates: [usize; COUNT]) -> usize {
-        balancer.pick(candidates.into(), &mut Turn::of(0, Instant::START))
+        balancer.pick(candidates.into(), &mut PickContext::for_request(0, Instant::START))
     }
 
     #[test]
-    fn every_candidate_has_its_turn() {
+    fn every_candidate_is_picked_in_turn() {
         let mut balancer = RoundRobin::default();
         let picks: Vec<_> = (0..6).map(|_| pick(&mut balancer, [0, 1, 2])).collect();
         assert_eq!(picks, [0, 1, 2, 0, 1, 2]);
