@@ -141,7 +141,7 @@ pub(crate) enum AroundAttempts {}
 
 impl Policy for AroundAttempts {}
 
-/// What a policy can use to build its state machine.
+/// The parts of a client that a policy can use to build its state machine.
 pub(crate) struct PolicyContext<'a> {
     pub(crate) world: &'a SharedWorld,
     pub(crate) entropy: Entropy,

@@ -13,7 +13,7 @@ use tonic::{Status, body::Body};
 
 use super::{
     connection::{self, Sender},
-    failure::{Cause, Failure, code_of},
+    failure::{Cause, Failure, code_from_hyper},
 };
 use crate::{
     policy::{PUSHBACK, Pushback},
@@ -106,9 +106,10 @@ impl fmt::Display for TransportError {
 
 impl StdError for TransportError {}
 
+/// Returns a status that carries the failure behind `error`.
 fn network_status(error: &hyper::Error) -> Status {
     let cause = Cause::from_hyper(error);
-    let code = code_of(error);
+    let code = code_from_hyper(error);
     let mut status = Status::new(code.into(), cause.to_string());
     status.set_source(Arc::new(TransportError(Failure::new(code, cause))));
     status

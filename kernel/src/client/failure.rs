@@ -9,9 +9,9 @@ use crate::{policy::Pushback, status::Code};
 pub struct Failure {
     /// The attempt's status.
     pub code: Code,
-    /// What lies behind it.
+    /// The cause behind the status.
     pub cause: Cause,
-    /// What the server asks of its caller's next attempt, if it says so.
+    /// The server's request about the next attempt, if it makes one.
     pub pushback: Option<Pushback>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) const SUPERSEDED: &str = "another attempt was faster";
 /// The recorded cause of an attempt whose call was cancelled.
 pub(crate) const CANCELLED: &str = "cancelled";
 
-/// What lies behind a failure. Its text is what the record holds.
+/// The cause of a failure. The record holds its text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
     /// No process listens at the server's address.
@@ -99,22 +99,24 @@ impl Cause {
     }
 }
 
-/// The status of an attempt whose request could not be sent, or whose reply was cut off, with `error`.
-pub(super) fn code_of(error: &hyper::Error) -> Code {
-    stream_reset(error).map_or(Code::Unavailable, code_of_reset)
+/// Returns the status of an attempt that hyper failed with `error`.
+pub(super) fn code_from_hyper(error: &hyper::Error) -> Code {
+    stream_reset(error).map_or(Code::Unavailable, code_from_reset)
 }
 
+/// Returns the reason of a stream reset, if `error` is one.
 fn stream_reset(error: &hyper::Error) -> Option<h2::Reason> {
     let error = sources(error).find_map(|source| source.downcast_ref::<h2::Error>())?;
     error.is_reset().then(|| error.reason()).flatten()
 }
 
+/// Iterates over the chain of errors below `error`.
 fn sources(error: &hyper::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     std::iter::successors(error.source(), |error| (*error).source())
 }
 
-/// The table "HTTP2 Transport Mapping, Errors" of the gRPC over HTTP/2 specification.
-fn code_of_reset(reason: h2::Reason) -> Code {
+/// Maps the reason of a stream reset to a status, by the table "HTTP2 Transport Mapping, Errors" of the gRPC over HTTP/2 specification.
+fn code_from_reset(reason: h2::Reason) -> Code {
     match reason {
         h2::Reason::REFUSED_STREAM => Code::Unavailable,
         h2::Reason::CANCEL => Code::Cancelled,
@@ -155,7 +157,7 @@ mod tests {
             (h2::Reason::INADEQUATE_SECURITY, Code::PermissionDenied),
         ];
         for (reason, code) in cases {
-            assert_eq!(code_of_reset(reason), code, "{reason}");
+            assert_eq!(code_from_reset(reason), code, "{reason}");
         }
     }
 }

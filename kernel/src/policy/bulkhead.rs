@@ -1,7 +1,7 @@
-//! Resilience4j's semaphore bulkhead, which Envoy calls a circuit breaker: a cap on attempts under way.
+//! Resilience4j's semaphore bulkhead, which Envoy calls a circuit breaker: a limit on the attempts under way.
 //!
-//! An attempt takes one of `max_concurrent_calls` slots and gives it back when it is over, however it ends. If none is free
-//! it waits, first come first served, for at most `max_wait`, and is turned down with RESOURCE_EXHAUSTED after that.
+//! An attempt takes one of `max_concurrent_calls` slots and gives it back at its end, however it ends. If none is free, it waits
+//! for at most `max_wait`, in order of arrival, and is rejected with RESOURCE_EXHAUSTED after that.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::{Admission, AttemptEnd, Policy, PolicyConfig, PolicyContext, Rejection, chain};
 use crate::{
+    planted::planted,
     scenario::keys::{limits, table},
     status::Code,
     time::Instant,
@@ -31,14 +32,12 @@ impl PolicyConfig for Bulkhead {
     type Policy = Slots;
 
     fn build(&self, context: &PolicyContext<'_>) -> Option<Slots> {
-        let slots = self.max_concurrent_calls;
-        #[cfg(feature = "canaries")]
-        let slots = slots + usize::from(crate::bug::is(crate::bug::Bug::WideBulkhead));
-        let slots = Semaphore::new(slots);
-        Some(Slots { world: context.world.clone(), slots, max_wait: self.max_wait })
+        let slots = planted!(Bug::WideBulkhead, self.max_concurrent_calls + 1, else self.max_concurrent_calls);
+        Some(Slots { world: context.world.clone(), slots: Semaphore::new(slots), max_wait: self.max_wait })
     }
 }
 
+/// The state of the bulkhead: its slots.
 pub(crate) struct Slots {
     world: SharedWorld,
     slots: Semaphore,
@@ -52,6 +51,7 @@ impl Policy for Slots {
 
     fn admit(&self, now: Instant, until: Instant) -> Admission<'_> {
         if let Ok(slot) = self.slots.try_acquire() {
+            // `on_attempt_end` gives the slot back: an admission has no place for the semaphore's guard.
             slot.forget();
             return Admission::Granted;
         }

@@ -1,14 +1,14 @@
-//! The response cache: answers by input, as many as it may hold. RFC 5861's stale-while-revalidate.
+//! The response cache: a limited number of answers, by input. RFC 5861's stale-while-revalidate.
 //!
 //! An answer is FRESH for `ttl` after it arrived, then STALE for `stale_while_revalidate`, and then kept only for a fallback
-//! to stale answers. FRESH: it is the call's answer, and nothing is sent. STALE: it is the call's answer, too, marked as
-//! degraded, and one call in the background renews it. When the cache is full, the answer that was used least recently
-//! makes room.
+//! to stale answers. A FRESH answer ends the call, and nothing is sent. A STALE answer ends the call, too, but it is marked as
+//! degraded, and one call in the background renews it. When the cache is full, the least recently used answer is evicted.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{AroundAttempts, PolicyConfig};
 use crate::{
+    planted::planted,
     scenario::keys::{limits, table},
     time::Instant,
     workload::{Input, Output},
@@ -30,14 +30,14 @@ impl PolicyConfig for Cache {
     type Policy = AroundAttempts;
 }
 
-/// The answers that are kept.
+/// The cached answers.
 #[derive(Debug)]
 pub(crate) struct Answers {
     settings: Cache,
-    /// By [`Input::mark`]; those of inputs that look alike in it are few.
+    /// The entries by [`Input::mark`]. Few inputs have the same mark.
     entries: BTreeMap<u64, Vec<Entry>>,
     count: usize,
-    /// Uses so far, the clock of the least recent one.
+    /// Number of uses so far, by which the least recently used entry is found.
     uses: u64,
 }
 
@@ -46,23 +46,25 @@ struct Entry {
     input: Input,
     output: Output,
     arrived: Instant,
+    /// The value of `uses` at its last use.
     used: u64,
-    /// Whether a call to renew it is under way.
+    /// True if a call to renew it is under way.
     renewing: bool,
 }
 
 impl Entry {
     fn answers(&self, input: &Input) -> bool {
+        // Requests for the same picture share its pixels, which saves their comparison.
         self.input.is_shared_with(input) || self.input == *input
     }
 }
 
-/// What the cache has to say of an input.
+/// The result of a look-up.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Lookup {
     Miss,
     Fresh(Output),
-    /// `renew` asks whoever looked to have it renewed.
+    /// The answer is stale. If `renew` is true, the caller has to renew it.
     Stale {
         output: Output,
         renew: bool,
@@ -82,14 +84,15 @@ impl Answers {
         self.entries.get_mut(&input.mark())?.iter_mut().find(|entry| entry.answers(input))
     }
 
+    /// Looks up the answer to `input`, `now`.
     pub(crate) fn look_up(&mut self, input: &Input, now: Instant) -> Lookup {
         self.uses += 1;
-        let (uses, ttl, stale) = (self.uses, self.settings.ttl, self.settings.stale_while_revalidate);
+        let uses = self.uses;
+        let ttl = self.settings.ttl;
+        let stale = self.settings.stale_while_revalidate;
         let Some(entry) = self.entry_mut(input) else { return Lookup::Miss };
         let age = now.since(entry.arrived);
-        let fresh = ttl;
-        #[cfg(feature = "canaries")]
-        let fresh = if crate::bug::is(crate::bug::Bug::OldAnswers) { ttl * 2 } else { fresh };
+        let fresh = planted!(Bug::OldAnswers, ttl * 2, else ttl);
         if age < fresh {
             entry.used = uses;
             return Lookup::Fresh(entry.output.clone());
@@ -102,11 +105,12 @@ impl Answers {
         Lookup::Miss
     }
 
-    /// The last answer known for `input`, however old.
+    /// Returns the last known answer to `input`, however old.
     pub(crate) fn last_known(&self, input: &Input) -> Option<Output> {
         self.entry(input).map(|entry| entry.output.clone())
     }
 
+    /// Keeps `output` as the answer to `input`.
     pub(crate) fn keep(&mut self, input: &Input, output: &Output, now: Instant) {
         self.uses += 1;
         let entry =
@@ -116,13 +120,13 @@ impl Answers {
             return;
         }
         if self.count >= self.settings.size {
-            self.make_room();
+            self.evict();
         }
         self.count += 1;
         self.entries.entry(input.mark()).or_default().push(entry);
     }
 
-    fn make_room(&mut self) {
+    fn evict(&mut self) {
         let uses = self.entries.iter().flat_map(|(mark, alike)| alike.iter().map(|entry| (entry.used, *mark)));
         let Some((used, mark)) = uses.min() else { return };
         let alike = self.entries.entry(mark).or_default();
@@ -133,7 +137,7 @@ impl Answers {
         self.count -= 1;
     }
 
-    /// The call that was to renew the answer has failed; another one may try.
+    /// The call that renews the answer to `input` has failed. The next look-up asks for another one.
     pub(crate) fn on_renewal_failed(&mut self, input: &Input) {
         if let Some(entry) = self.entry_mut(input) {
             entry.renewing = false;
@@ -161,12 +165,11 @@ mod tests {
     }
 
     fn answers(size: usize) -> Answers {
-        let (ttl, stale_while_revalidate) = (Duration::from_secs(10), Duration::from_secs(5));
-        Answers::new(Cache { size, ttl, stale_while_revalidate })
+        Answers::new(Cache { size, ttl: Duration::from_secs(10), stale_while_revalidate: Duration::from_secs(5) })
     }
 
     #[test]
-    fn an_answer_is_fresh_then_stale_then_only_for_an_emergency() {
+    fn an_answer_is_fresh_then_stale_then_only_for_a_fallback() {
         let mut answers = answers(2);
         assert_eq!(answers.look_up(&input(1), at(0)), Lookup::Miss);
         answers.keep(&input(1), &output(9), at(0));
@@ -177,23 +180,27 @@ mod tests {
         assert_eq!(answers.last_known(&input(2)), None);
     }
 
+    /// Looks up a stale answer and returns true if it has to be renewed.
+    fn look_up_stale(answers: &mut Answers) -> bool {
+        match answers.look_up(&input(1), at(11)) {
+            Lookup::Stale { renew, .. } => renew,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn one_call_at_a_time_renews_an_answer() {
         let mut answers = answers(2);
         answers.keep(&input(1), &output(1), at(0));
-        let renew = |answers: &mut Answers| match answers.look_up(&input(1), at(11)) {
-            Lookup::Stale { renew, .. } => renew,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!([renew(&mut answers), renew(&mut answers)], [true, false]);
+        assert_eq!([look_up_stale(&mut answers), look_up_stale(&mut answers)], [true, false]);
         answers.on_renewal_failed(&input(1));
-        assert!(renew(&mut answers));
+        assert!(look_up_stale(&mut answers));
         answers.keep(&input(1), &output(2), at(11));
         assert_eq!(answers.look_up(&input(1), at(20)), Lookup::Fresh(output(2)));
     }
 
     #[test]
-    fn the_answer_used_least_recently_makes_room() {
+    fn the_least_recently_used_answer_is_evicted() {
         let mut answers = answers(2);
         answers.keep(&input(1), &output(1), at(0));
         answers.keep(&input(2), &output(2), at(0));
@@ -203,13 +210,16 @@ mod tests {
         assert_eq!(known, [true, false, true]);
     }
 
+    /// An input whose mark does not depend on `corner`.
+    fn input_with_equal_mark(corner: u8) -> Input {
+        let mut pixels = vec![7; 32];
+        pixels[0] = corner;
+        Input::Image(Picture { width: 32, height: 1, pixels: pixels.into() })
+    }
+
     #[test]
-    fn inputs_that_look_alike_have_answers_of_their_own() {
-        let input = |corner: u8| {
-            let mut pixels = vec![7; 32];
-            pixels[0] = corner;
-            Input::Image(Picture { width: 32, height: 1, pixels: pixels.into() })
-        };
+    fn inputs_with_the_same_mark_have_answers_of_their_own() {
+        let input = input_with_equal_mark;
         assert_eq!(input(1).mark(), input(2).mark());
         let mut answers = answers(2);
         (1..=3).for_each(|corner| answers.keep(&input(corner), &output(corner), at(corner.into())));
@@ -219,7 +229,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_never_holds_more_than_its_size_nor_an_answer_to_something_else(
+        fn it_never_holds_more_than_its_size_nor_an_answer_to_another_input(
             size in 1..5_usize, steps in proptest::collection::vec((any::<bool>(), 0..8_u8), 1..200),
         ) {
             let mut answers = answers(size);

@@ -271,7 +271,7 @@ mod tests {
     use std::{
         io,
         sync::{
-            Arc, Mutex, PoisonError,
+            Arc, Mutex,
             atomic::{AtomicU64, Ordering},
         },
         time::Duration,
@@ -285,6 +285,7 @@ mod tests {
         policy::CircuitBreaker,
         record::{Event, Recorder, Records},
         scenario,
+        sync::lock,
         workload::{Job, Output},
         world::{BoxFuture, BoxStream, Listener, Sleep, World},
     };
@@ -350,7 +351,7 @@ mod tests {
         attempt(&chain, Code::Unavailable);
         attempt(&chain, Code::Ok);
         attempt(&chain, Code::Ok);
-        let records = records.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = lock(&records);
         let events: Vec<_> = records.events.iter().map(|row| row.event).collect();
         assert_eq!(events, [Event::BreakerOpened, Event::BreakerHalfOpened, Event::BreakerClosed]);
     }

@@ -1,8 +1,8 @@
-//! Fallback: a degraded answer instead of a failure. Lab 3's graceful degradation, Resilience4j's fallback method.
+//! Fallback: a degraded answer instead of a failure. It is Lab 3's graceful degradation and Resilience4j's fallback method.
 //!
-//! When a call has failed with one of `status_codes`, after all that its other policies could do, the caller gets an answer
-//! of less use instead: a blank one (`default`), or the last one known for this input, however old (`stale`, RFC 5861's
-//! stale-if-error, which needs a cache). It is marked in the record and is no success, unless `counts_as_success` says so.
+//! When a call has failed with one of `status_codes`, in spite of its other policies, the caller gets a degraded answer instead:
+//! a blank one (`default`), or the last known one for this input, however old (`stale`, RFC 5861's stale-if-error, which needs a
+//! cache). The answer is marked in the record and is not a success, unless `counts_as_success` is set.
 
 use super::{AroundAttempts, PolicyConfig};
 use crate::{
@@ -27,12 +27,12 @@ table! {
     }
 }
 
-/// Where a degraded answer comes from.
+/// The source of a degraded answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FallbackKind {
-    /// It is blank.
+    /// A blank answer.
     Default,
-    /// It is the last one known for the input; without one the call fails.
+    /// The last known answer for the input. Without one the call fails.
     Stale,
 }
 

@@ -1,23 +1,24 @@
-//! Hedging: another attempt while the one before it is still out. gRPC A6.
+//! Hedging: further attempts while the first is still under way. gRPC A6.
 //!
 //! The first attempt is sent at once, and another one every `hedging_delay`, to a server that the call has not asked yet,
-//! until there is an answer or `max_attempts` were sent. What an attempt comes to decides:
+//! until there is an answer or `max_attempts` were sent. The result of an attempt decides:
 //!
-//! | it comes to | then |
+//! | result | consequence |
 //! | --- | --- |
-//! | OK | it is the call's answer; the others are given up |
-//! | a status of `non_fatal_status_codes` | the next one is sent now, and the others follow at `hedging_delay` again |
-//! | any other status | it is the call's; the others are given up |
-//! | a non-fatal status, and the server asks not to retry | no further one is sent |
-//! | a non-fatal status, and the server asks to wait | the next one is sent after that |
+//! | OK | the call succeeds with it; the other attempts are cancelled |
+//! | a status of `non_fatal_status_codes` | the next attempt is sent now, and further ones every `hedging_delay` again |
+//! | any other status | the call fails with it; the other attempts are cancelled |
+//! | a non-fatal status, and the server asks not to retry | no further attempt is sent |
+//! | a non-fatal status, and the server asks to wait | the next attempt is sent after that wait |
 //!
-//! A call whose attempts have all failed is over. Throttling, budgets, and policies that turn an attempt down end the
-//! sending, not the attempts under way.
+//! The call fails when all attempts have failed. Throttling, budgets, and policies that reject an attempt stop further attempts,
+//! but not those under way.
 
 use std::time::Duration;
 
 use super::{AroundAttempts, PolicyConfig, Pushback};
 use crate::{
+    planted::planted,
     scenario::keys::{limits, table},
     status::Code,
     time::Instant,
@@ -40,57 +41,60 @@ impl PolicyConfig for Hedging {
     type Policy = AroundAttempts;
 }
 
-/// When a call sends its attempts.
+/// The times at which one call sends its attempts.
 #[derive(Debug)]
 pub(crate) struct Hedges<'a> {
     settings: &'a Hedging,
+    /// Number of attempts sent.
     sent: usize,
-    /// When the next one is due; `None` if there is none.
+    /// When the next attempt is due; `None` if there is no next one.
     due: Option<Instant>,
 }
 
-/// What a failed attempt means to its call.
+/// The consequence of a failed attempt for its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The call has failed with it.
+    /// The call fails with it.
     Fatal,
-    /// The call goes on with the attempts that are out and those that follow.
-    GoesOn,
+    /// The call continues with the attempts under way and those that follow.
+    Continue,
 }
 
 impl<'a> Hedges<'a> {
-    /// A call that begins `now`.
+    /// The first attempt of a call that begins `now` is due at once.
     pub(crate) fn new(settings: &'a Hedging, now: Instant) -> Self {
         Self { settings, sent: 0, due: Some(now) }
     }
 
-    /// When to send the next attempt, if there is to be one.
+    /// Returns when the next attempt is due, if there is one.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due
     }
 
+    /// An attempt was sent, `now`.
     pub(crate) fn on_sent(&mut self, now: Instant) {
         self.sent += 1;
         let delay = self.settings.hedging_delay;
-        #[cfg(feature = "canaries")]
-        let delay = if crate::bug::is(crate::bug::Bug::EarlyHedge) { delay / 2 } else { delay };
+        let delay = planted!(Bug::EarlyHedge, delay / 2, else delay);
         self.due = (self.sent < self.settings.max_attempts).then(|| now + delay);
     }
 
+    /// An attempt has failed with `code`.
     pub(crate) fn on_failure(&mut self, now: Instant, code: Code, pushback: Option<Pushback>) -> Verdict {
         if !self.settings.non_fatal_status_codes.contains(&code) {
             return Verdict::Fatal;
         }
         self.due = match pushback {
+            // Once the sending has stopped, no failure resumes it.
             _ if self.due.is_none() => None,
             None => Some(now),
             Some(Pushback::After(wait)) => Some(now + wait),
             Some(Pushback::Never) => None,
         };
-        Verdict::GoesOn
+        Verdict::Continue
     }
 
-    /// No more are sent.
+    /// Stops the sending: no further attempt is due.
     pub(crate) fn stop(&mut self) {
         self.due = None;
     }
@@ -106,7 +110,7 @@ mod tests {
         Instant::START + Duration::from_millis(millis)
     }
 
-    /// A6's example.
+    /// The settings of A6's example.
     fn settings() -> Hedging {
         Hedging {
             max_attempts: 4,
@@ -115,44 +119,45 @@ mod tests {
         }
     }
 
-    /// How many attempts are out at each of those times, if none comes to anything.
+    /// Returns the number of attempts under way at each of `times`, in milliseconds, if none ends.
     fn outstanding(settings: &Hedging, times: &[u64]) -> Vec<usize> {
         let mut hedges = Hedges::new(settings, at(0));
-        let count = |time: &u64| {
+        let mut counts = Vec::new();
+        for time in times {
             while let Some(due) = hedges.due().filter(|due| *due <= at(*time)) {
                 hedges.on_sent(due);
             }
-            hedges.sent
-        };
-        times.iter().map(count).collect()
+            counts.push(hedges.sent);
+        }
+        counts
     }
 
     /// A6: "after 1ms there would be one outstanding RPC, after 501ms there would be two, after 1001ms there would be three,
     /// and after 1501ms there would be four".
     #[test]
-    fn the_specifications_example_sends_one_every_half_second_up_to_four() {
+    fn the_example_of_the_specification_sends_an_attempt_every_half_second_up_to_four() {
         assert_eq!(outstanding(&settings(), &[1, 501, 1_001, 1_501, 60_000]), [1, 2, 3, 4, 4]);
     }
 
     /// A6: "The following example issues four RPCs simultaneously".
     #[test]
-    fn without_a_delay_all_are_sent_at_once() {
+    fn without_a_delay_all_attempts_are_sent_at_once() {
         assert_eq!(outstanding(&Hedging { hedging_delay: Duration::ZERO, ..settings() }, &[0]), [4]);
     }
 
     #[test]
-    fn a_non_fatal_failure_sends_the_next_now_and_the_one_after_it_at_the_delay() {
+    fn a_non_fatal_failure_sends_the_next_attempt_now_and_the_one_after_it_after_the_delay() {
         let settings = settings();
         let mut hedges = Hedges::new(&settings, at(0));
         hedges.on_sent(at(0));
-        assert_eq!(hedges.on_failure(at(120), Code::Unavailable, None), Verdict::GoesOn);
+        assert_eq!(hedges.on_failure(at(120), Code::Unavailable, None), Verdict::Continue);
         assert_eq!(hedges.due(), Some(at(120)));
         hedges.on_sent(at(120));
         assert_eq!(hedges.due(), Some(at(620)));
     }
 
     #[test]
-    fn any_other_failure_is_the_calls() {
+    fn any_other_failure_ends_the_call() {
         let settings = settings();
         let mut hedges = Hedges::new(&settings, at(0));
         hedges.on_sent(at(0));
@@ -161,7 +166,7 @@ mod tests {
 
     /// A6: "Send next hedged request in n ms. Subsequent hedged requests will resume at n + hedgingDelay".
     #[test]
-    fn pushback_puts_the_next_off_or_ends_the_sending() {
+    fn pushback_delays_the_next_attempt_or_stops_the_sending() {
         let settings = settings();
         let mut hedges = Hedges::new(&settings, at(0));
         hedges.on_sent(at(0));
@@ -169,10 +174,10 @@ mod tests {
         assert_eq!(hedges.due(), Some(at(1_000)));
         hedges.on_sent(at(1_000));
         assert_eq!(hedges.due(), Some(at(1_500)));
-        assert_eq!(hedges.on_failure(at(1_100), Code::Internal, Some(Pushback::Never)), Verdict::GoesOn);
+        assert_eq!(hedges.on_failure(at(1_100), Code::Internal, Some(Pushback::Never)), Verdict::Continue);
         assert_eq!(hedges.due(), None);
-        assert_eq!(hedges.on_failure(at(1_200), Code::Internal, None), Verdict::GoesOn);
-        assert_eq!(hedges.due(), None, "it stays so");
+        assert_eq!(hedges.on_failure(at(1_200), Code::Internal, None), Verdict::Continue);
+        assert_eq!(hedges.due(), None, "the sending stays stopped");
     }
 
     proptest! {
@@ -181,7 +186,8 @@ mod tests {
             max_attempts in 2..9_usize, steps in proptest::collection::vec((0..900_u64, 0..4_u8), 0..100),
         ) {
             let settings = Hedging { max_attempts, ..settings() };
-            let (mut hedges, mut now) = (Hedges::new(&settings, at(0)), 0);
+            let mut hedges = Hedges::new(&settings, at(0));
+            let mut now = 0;
             for (gap, what) in steps {
                 now += gap;
                 while hedges.due().is_some_and(|due| due <= at(now)) {

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-/// The header, of a reply's trailers.
+/// The name of the header, in the trailers of a reply.
 pub(crate) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// What a server asks of a client whose attempt has failed.
+/// A server's request to a client whose attempt has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushback {
-    /// To wait this long before the next attempt.
+    /// Wait this long before the next attempt.
     After(Duration),
-    /// Not to make another.
+    /// Do not make another attempt.
     Never,
 }
 
 impl Pushback {
-    /// "An ASCII encoded signed 32-bit integer with no unnecessary leading zeros"; what is negative or cannot be read
-    /// asks not to retry.
+    /// Parses the header's value: "an ASCII encoded signed 32-bit integer with no unnecessary leading zeros", in milliseconds. A
+    /// negative value, or one that is not such a number, asks not to retry.
     pub(crate) fn parse(value: &[u8]) -> Self {
         let text = std::str::from_utf8(value).unwrap_or_default();
         let number = text.parse::<i32>().ok().filter(|number| number.to_string() == text);
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_of_milliseconds_asks_to_wait_and_anything_else_not_to_retry() {
+    fn a_number_of_milliseconds_asks_to_wait_and_any_other_value_not_to_retry() {
         assert_eq!(Pushback::parse(b"0"), Pushback::After(Duration::ZERO));
         assert_eq!(Pushback::parse(b"1500"), Pushback::After(Duration::from_millis(1_500)));
         for value in [&b"-1"[..], b"", b"soon", b"007", b"+5", b"1.5", b"99999999999", b"\xff"] {

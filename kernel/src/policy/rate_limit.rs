@@ -1,19 +1,18 @@
-//! A token bucket: at most `burst` attempts at once, and `limit` a `refresh_period` in the long run.
+//! A token bucket: at most `burst` attempts at once, and `limit` attempts per `refresh_period` in the long run.
 //!
-//! Resilience4j's `limitForPeriod`, `limitRefreshPeriod` and `timeoutDuration`, refilled without steps as tower and Envoy do
-//! it. An attempt takes a token. If there is none it reserves the next one, so that attempts go on in the order in which
-//! they came, and waits for it; if that would take longer than `max_wait` it is turned down with RESOURCE_EXHAUSTED and
-//! leaves the bucket as it was.
+//! The settings are Resilience4j's `limitForPeriod`, `limitRefreshPeriod` and `timeoutDuration`; the bucket is refilled
+//! continuously, as tower and Envoy do. An attempt takes a token. If there is none, it reserves the next one, so that attempts
+//! are served in order of arrival, and waits for it. If that would take longer than `max_wait`, it is rejected with
+//! RESOURCE_EXHAUSTED and leaves the bucket unchanged.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Mutex, time::Duration};
 
 use super::{Admission, Policy, PolicyConfig, PolicyContext, Rejection};
 use crate::{
+    planted::planted,
     scenario::keys::{limits, table},
     status::Code,
+    sync::lock,
     time::Instant,
     world::SharedWorld,
 };
@@ -32,7 +31,7 @@ table! {
     }
 }
 
-const LIMITED: Rejection = Rejection { code: Code::ResourceExhausted, cause: "rate limited" };
+const RATE_LIMITED: Rejection = Rejection { code: Code::ResourceExhausted, cause: "rate limited" };
 
 impl PolicyConfig for RateLimit {
     type Policy = Limiter;
@@ -42,6 +41,7 @@ impl PolicyConfig for RateLimit {
     }
 }
 
+/// The state of the rate limit.
 pub(crate) struct Limiter {
     world: SharedWorld,
     bucket: Mutex<Bucket>,
@@ -49,9 +49,9 @@ pub(crate) struct Limiter {
 
 impl Policy for Limiter {
     fn admit(&self, now: Instant, until: Instant) -> Admission<'_> {
-        let turn = self.bucket.lock().unwrap_or_else(PoisonError::into_inner).reserve(now, until);
-        match turn {
-            None => Admission::Rejected(LIMITED),
+        let reserved = lock(&self.bucket).reserve(now, until);
+        match reserved {
+            None => Admission::Rejected(RATE_LIMITED),
             Some(at) if at <= now => Admission::Granted,
             Some(at) => Admission::Waits(Box::pin(async move {
                 self.world.sleep_until(at).await;
@@ -61,35 +61,42 @@ impl Policy for Limiter {
     }
 }
 
-/// In units of a nanosecond's refill divided by `limit`, so that a token is a whole number of them, and nothing is rounded.
+/// The token bucket, as a clock (a generic cell rate algorithm).
+///
+/// Its unit of time is a nanosecond divided by `limit`, so that the time in which a token refills is a whole number of units,
+/// and nothing is rounded.
 struct Bucket {
-    /// When the bucket was, or will be, empty; less `capacity` it is full.
+    /// The time at which the bucket was, or will be, empty. `capacity` later it is full.
     empty_at: u128,
-    /// What refills in a nanosecond.
+    /// Number of units in a nanosecond.
     per_nano: u128,
+    /// The time in which a token refills.
     token: u128,
+    /// The time in which the whole bucket refills.
     capacity: u128,
     max_wait: u128,
 }
 
 impl Bucket {
     fn new(settings: &RateLimit) -> Self {
-        let (per_nano, token) = (settings.limit as u128, settings.refresh_period.as_nanos());
-        let capacity = settings.burst.unwrap_or(settings.limit) as u128 * token;
-        #[cfg(feature = "canaries")]
-        let capacity = if crate::bug::is(crate::bug::Bug::WideBucket) { capacity + token } else { capacity };
+        let per_nano = settings.limit as u128;
+        let token = settings.refresh_period.as_nanos();
+        let burst = settings.burst.unwrap_or(settings.limit) as u128;
+        let burst = planted!(Bug::WideBucket, burst + 1, else burst);
+        let capacity = burst * token;
         Self { empty_at: 0, per_nano, token, capacity, max_wait: settings.max_wait.as_nanos() * per_nano }
     }
 
-    /// Takes a token; from when on it may be used. `None` if that is too late.
+    /// Reserves a token and returns when it can be used. Returns `None`, and reserves none, if that is after `until` or takes longer
+    /// than the maximum wait.
     fn reserve(&mut self, now: Instant, until: Instant) -> Option<Instant> {
-        // A time is shifted by the capacity, so that a bucket that is full at the start needs no negative ones.
+        // Times are shifted by the capacity, so that a bucket that is full at the start needs no negative time.
         let clock = u128::from(now.as_nanos()) * self.per_nano + self.capacity;
-        // No fuller than full.
+        // A bucket that has been full for a while holds no more than its capacity.
         let empty_at = self.empty_at.max(clock - self.capacity);
         let after = empty_at + self.token;
         let wait = after.saturating_sub(clock);
-        // Dividing takes long.
+        // The usual case avoids the division, which is slow for 128 bits.
         let nanos = if wait == 0 { 0 } else { u64::try_from(wait.div_ceil(self.per_nano)).ok()? };
         let at = Instant::from_nanos(now.as_nanos().saturating_add(nanos));
         if wait > self.max_wait || at > until {
@@ -116,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rested_bucket_lets_its_burst_pass_and_then_a_token_at_a_time() {
+    fn a_full_bucket_admits_its_burst_and_then_one_attempt_per_token() {
         let mut bucket = bucket(10, Some(3), 0);
         for _ in 0..3 {
             assert_eq!(bucket.reserve(at(1_000), Instant::NEVER), Some(at(1_000)));
@@ -128,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_served_in_order_and_who_would_wait_too_long_takes_nothing() {
+    fn attempts_wait_in_order_and_one_that_would_wait_too_long_reserves_nothing() {
         let mut bucket = bucket(10, Some(1), 250);
         let turns: Vec<_> = (0..4).map(|_| bucket.reserve(at(0), Instant::NEVER)).collect();
         assert_eq!(turns, [Some(at(0)), Some(at(100)), Some(at(200)), None]);
@@ -137,9 +144,9 @@ mod tests {
     }
 
     proptest! {
-        /// A sliding window of any length holds the burst and what refills in it, and no more.
+        /// A sliding window of any length admits at most the burst and the tokens that refill in it.
         #[test]
-        fn no_window_holds_more_than_the_burst_and_the_refill(
+        fn no_window_admits_more_than_the_burst_and_the_refill(
             limit in 1..50_usize, burst in 1..20_usize, gaps in proptest::collection::vec(0..200_u64, 1..200),
         ) {
             let mut bucket = bucket(limit, Some(burst), 1_000);

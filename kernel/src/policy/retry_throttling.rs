@@ -1,16 +1,18 @@
 //! gRPC A6's retry throttling: no more retries and hedges while failures outweigh successes.
 //!
-//! A count of tokens starts at `max_tokens` and stays between 0 and that. An attempt that fails with a status worth another
-//! attempt, or whose server asks not to retry, takes one; one that succeeds adds `token_ratio`. While no more than half of
-//! `max_tokens` is left, neither retries nor hedges are made: the failure is the caller's. Tokens are kept in thousandths,
-//! the precision that A6 asks for.
+//! A count of tokens starts at `max_tokens` and stays between 0 and that. An attempt that fails with a retryable status, or whose
+//! server asks not to retry, takes a token; one that succeeds adds `token_ratio`. While no more than half of `max_tokens` is
+//! left, neither retries nor hedges are made, and the caller gets the failure. Tokens are counted in thousandths, the precision
+//! that A6 asks for.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::{AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, Pushback, Rejection};
 use crate::{
+    planted::planted,
     scenario::keys::{limits, table},
     status::Code,
+    sync::lock,
     time::Instant,
 };
 
@@ -31,36 +33,37 @@ impl PolicyConfig for RetryThrottling {
 
     fn build(&self, context: &PolicyContext<'_>) -> Option<Throttle> {
         let client = context.client;
+        // The statuses that count are those that lead to another attempt, by hedge if the client hedges, or else by retry.
         let codes = client.policies.hedging.as_ref().map(|hedging| &hedging.non_fatal_status_codes);
         let counted = codes.unwrap_or(&client.retry.retryable_status_codes).clone();
         Some(Throttle { tokens: Mutex::new(Tokens::new(self)), counted })
     }
 }
 
+/// The state of retry throttling.
 pub(crate) struct Throttle {
     tokens: Mutex<Tokens>,
-    /// The statuses that are failures.
+    /// The statuses that take a token.
     counted: Vec<Code>,
 }
 
 impl Policy for Throttle {
     fn on_attempt_end(&self, end: &AttemptEnd) {
         let Ending::Status(code, pushback) = end.ending else { return };
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = lock(&self.tokens);
         if code == Code::Ok {
-            tokens.succeeded();
+            tokens.on_success();
         } else if self.counted.contains(&code) || pushback == Some(Pushback::Never) {
-            tokens.failed();
+            tokens.on_failure();
         }
     }
 
     fn permit_retry(&self, _: Instant) -> Result<(), Rejection> {
-        let allowed = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).allow();
-        if allowed { Ok(()) } else { Err(THROTTLED) }
+        if lock(&self.tokens).allow_retry() { Ok(()) } else { Err(THROTTLED) }
     }
 }
 
-/// In thousandths.
+/// The tokens, in thousandths.
 #[derive(Debug, Clone, Copy)]
 struct Tokens {
     count: u64,
@@ -70,26 +73,26 @@ struct Tokens {
 
 impl Tokens {
     fn new(settings: &RetryThrottling) -> Self {
-        let thousandths = |tokens: f64| (tokens * 1_000.0).round() as u64;
         let max = thousandths(settings.max_tokens);
         Self { count: max, max, ratio: thousandths(settings.token_ratio) }
     }
 
-    fn failed(&mut self) {
+    /// Takes a token, or what is left of it.
+    fn on_failure(&mut self) {
         self.count = self.count.saturating_sub(1_000);
     }
 
-    fn succeeded(&mut self) {
+    fn on_success(&mut self) {
         self.count = (self.count + self.ratio).min(self.max);
     }
 
-    fn allow(self) -> bool {
-        #[cfg(feature = "canaries")]
-        if crate::bug::is(crate::bug::Bug::DeafThrottle) {
-            return true;
-        }
-        2 * self.count > self.max
+    fn allow_retry(self) -> bool {
+        planted!(Bug::DeafThrottle) || 2 * self.count > self.max
     }
+}
+
+fn thousandths(tokens: f64) -> u64 {
+    (tokens * 1_000.0).round() as u64
 }
 
 #[cfg(test)]
@@ -100,20 +103,20 @@ mod tests {
 
     /// A6's example: "when the client's ratio of failures to successes exceeds ~10 %".
     #[test]
-    fn the_specifications_example_throttles_after_five_failures_and_needs_ten_successes_a_failure() {
+    fn the_example_of_the_specification_throttles_after_five_failures_and_needs_ten_successes_per_failure() {
         let mut tokens = Tokens::new(&RetryThrottling::default());
         for failures in 0..5 {
-            assert!(tokens.allow(), "after {failures}");
-            tokens.failed();
+            assert!(tokens.allow_retry(), "after {failures}");
+            tokens.on_failure();
         }
-        assert!(!tokens.allow(), "5 of 10 are the threshold, which has to be exceeded");
-        tokens.succeeded();
-        assert!(tokens.allow(), "5.1 do");
-        tokens.failed();
-        (0..9).for_each(|_| tokens.succeeded());
-        assert!(!tokens.allow(), "a failure outweighs nine successes");
-        tokens.succeeded();
-        assert!(tokens.allow());
+        assert!(!tokens.allow_retry(), "5 of 10 are the threshold, which has to be exceeded");
+        tokens.on_success();
+        assert!(tokens.allow_retry(), "5.1 do");
+        tokens.on_failure();
+        (0..9).for_each(|_| tokens.on_success());
+        assert!(!tokens.allow_retry(), "a failure outweighs nine successes");
+        tokens.on_success();
+        assert!(tokens.allow_retry());
     }
 
     proptest! {
@@ -124,7 +127,7 @@ mod tests {
             let mut tokens = Tokens::new(&RetryThrottling { max_tokens: max, token_ratio: ratio });
             let full = tokens.count;
             for succeeded in outcomes {
-                if succeeded { tokens.succeeded() } else { tokens.failed() }
+                if succeeded { tokens.on_success() } else { tokens.on_failure() }
                 prop_assert!(tokens.count <= full);
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::scenario::limits;
 
-/// Servers by index: as many as a scenario may have, at most.
+/// A set of servers, by index. It has room for as many servers as a scenario may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Servers(u64);
 
@@ -11,7 +11,7 @@ const _: () = assert!(*limits::REPLICAS.end() <= u64::BITS as usize, "a server i
 impl Servers {
     pub(crate) const NONE: Self = Self(0);
 
-    /// Those from 0 to `count`, without that.
+    /// Returns the servers with an index below `count`.
     pub(crate) fn below(count: usize) -> Self {
         (0..count).collect()
     }
@@ -28,7 +28,7 @@ impl Servers {
         self.0.count_ones() as usize
     }
 
-    /// With `server` in it, or not. Returns whether it was.
+    /// Adds `server` to the set, or removes it. Returns true if it was in the set.
     pub(crate) fn set(&mut self, server: usize, is_in: bool) -> bool {
         let was_in = self.contains(server);
         let bit = 1 << server;
@@ -36,33 +36,34 @@ impl Servers {
         was_in
     }
 
-    /// Those that are in `others`, too.
+    /// Returns the servers that are in both sets.
     pub(crate) fn and(self, others: Self) -> Self {
         Self(self.0 & others.0)
     }
 
-    /// Those that are not in `others`.
+    /// Returns the servers of this set that are not in `others`.
     pub(crate) fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
-    /// These and `others`.
+    /// Returns the servers that are in either set.
     pub(crate) fn or(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    /// Ascending.
+    /// Iterates over the servers, in ascending order.
     pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
+        // `left & (left - 1)` clears the lowest bit.
         std::iter::successors(Some(self.0), |left| Some(left & (left - 1)))
             .take(self.len())
             .map(|left| left.trailing_zeros() as usize)
     }
 
-    /// The one with `position` others before it.
+    /// Returns the server with `position` others before it.
     ///
     /// # Panics
     ///
-    /// If there are not as many.
+    /// Panics if there is no such server.
     pub(crate) fn nth(self, position: usize) -> usize {
         self.iter().nth(position).expect("a position within the set")
     }
@@ -89,28 +90,29 @@ mod tests {
 
     use super::*;
 
-    fn of(servers: &BTreeSet<usize>) -> Servers {
+    fn to_servers(servers: &BTreeSet<usize>) -> Servers {
         servers.iter().copied().collect()
     }
 
     proptest! {
         #[test]
-        fn they_are_a_set(
+        fn it_behaves_as_a_set(
             some in prop::collection::btree_set(0..64_usize, 0..64),
             others in prop::collection::btree_set(0..64_usize, 0..64),
             server in 0..64_usize,
         ) {
-            let set = of(&some);
+            let set = to_servers(&some);
             prop_assert_eq!(set.iter().collect::<BTreeSet<_>>(), some.clone());
             prop_assert!(set.iter().is_sorted());
             prop_assert_eq!((set.len(), set.is_empty()), (some.len(), some.is_empty()));
             prop_assert_eq!(set.contains(server), some.contains(&server));
             prop_assert!((0..set.len()).map(|position| set.nth(position)).eq(set.iter()));
-            prop_assert_eq!(set.and(of(&others)), of(&(&some & &others)));
-            prop_assert_eq!(set.or(of(&others)), of(&(&some | &others)));
-            prop_assert_eq!(set.without(of(&others)), of(&(&some - &others)));
+            prop_assert_eq!(set.and(to_servers(&others)), to_servers(&(&some & &others)));
+            prop_assert_eq!(set.or(to_servers(&others)), to_servers(&(&some | &others)));
+            prop_assert_eq!(set.without(to_servers(&others)), to_servers(&(&some - &others)));
             prop_assert_eq!(Servers::below(server), (0..server).collect());
-            let (mut with, mut less) = (set, set);
+            let mut with = set;
+            let mut less = set;
             prop_assert_eq!([with.set(server, true), less.set(server, false)], [some.contains(&server); 2]);
             prop_assert_eq!((with, less), (set.or(Servers::from([server])), set.without(Servers::from([server]))));
         }

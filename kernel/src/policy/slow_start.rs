@@ -1,12 +1,12 @@
-//! Envoy's slow start: a server that comes back gets its share of the traffic little by little.
+//! Envoy's slow start: the traffic of a server that has come back grows gradually.
 //!
-//! FULL → STARTING when it is good to ask again after it was not: it was unhealthy, not connected, or ejected. STARTING →
-//! FULL after `slow_start_window`. Meanwhile its weight is `max(min_weight_percent, time_factor ^ (1 / aggression))`, where
-//! `time_factor` is the time since, a second at least, over the window. Servers are in full service when the run begins:
-//! where all are new, Envoy's documentation says, slow start changes nothing.
+//! FULL → STARTING when the server becomes a candidate again after it was none: it was unhealthy, not connected, or ejected.
+//! STARTING → FULL after `slow_start_window`. Meanwhile its weight is `max(min_weight_percent, time_factor ^ (1 / aggression))`,
+//! where `time_factor` is the time since it came back, at least a second, over the window. Servers are FULL when the run begins:
+//! slow start changes nothing while all servers are new, as Envoy's documentation says.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use super::{Policy, PolicyConfig, PolicyContext, Servers};
 use crate::{
     record::{Event, Recorder},
     scenario::keys::{limits, table},
+    sync::lock,
     time::Instant,
 };
 
@@ -30,6 +31,7 @@ table! {
 }
 
 impl SlowStart {
+    /// Returns the weight of a server that came back this long ago.
     fn weight(&self, since: Duration) -> f64 {
         if since >= self.slow_start_window {
             return 1.0;
@@ -40,70 +42,76 @@ impl SlowStart {
 }
 
 impl PolicyConfig for SlowStart {
-    type Policy = Starting;
+    type Policy = WarmUp;
 
-    fn build(&self, context: &PolicyContext<'_>) -> Option<Starting> {
-        let good = Servers::below(context.servers.len());
-        let starts = Starts { good, starting: Servers::NONE, since: vec![Instant::START; context.servers.len()] };
-        let (recorder, servers) = (context.recorder.clone(), context.servers.clone());
-        Some(Starting { settings: self.clone(), recorder, servers, starts: Mutex::new(starts) })
+    fn build(&self, context: &PolicyContext<'_>) -> Option<WarmUp> {
+        let count = context.servers.len();
+        let state = WarmUpState {
+            candidates: Servers::below(count),
+            starting: Servers::NONE,
+            since: vec![Instant::START; count],
+        };
+        Some(WarmUp {
+            settings: self.clone(),
+            recorder: context.recorder.clone(),
+            servers: context.servers.clone(),
+            state: Mutex::new(state),
+        })
     }
 }
 
-pub(crate) struct Starting {
+/// Slow start with its state.
+pub(crate) struct WarmUp {
     settings: SlowStart,
     recorder: Recorder,
     servers: Arc<[String]>,
-    starts: Mutex<Starts>,
+    state: Mutex<WarmUpState>,
 }
 
-struct Starts {
-    /// Those that were good to ask when last looked at.
-    good: Servers,
-    /// Those that have come back, and had not been back for the whole window when last looked at.
+struct WarmUpState {
+    /// The candidates of the last pick.
+    candidates: Servers,
+    /// The servers that were STARTING when they were last examined.
     starting: Servers,
-    /// When they came back.
+    /// When each server came back.
     since: Vec<Instant>,
 }
 
-impl Starting {
-    fn starts(&self) -> MutexGuard<'_, Starts> {
-        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl WarmUp {
     #[cold]
-    fn begin(&self, starts: &mut Starts, back: Servers, now: Instant) {
+    fn begin(&self, state: &mut WarmUpState, back: Servers, now: Instant) {
         for server in back.iter() {
-            starts.starting.set(server, true);
-            starts.since[server] = now;
+            state.starting.set(server, true);
+            state.since[server] = now;
             let event = self.recorder.event(Event::SlowStart).target(&self.servers[server]);
             event.duration(self.settings.slow_start_window).record();
         }
     }
 }
 
-impl Policy for Starting {
+impl Policy for WarmUp {
     fn on_candidates(&self, candidates: Servers, now: Instant) {
-        let mut starts = self.starts();
-        let back = candidates.without(starts.good);
-        starts.good = candidates;
+        let mut state = lock(&self.state);
+        let back = candidates.without(state.candidates);
+        state.candidates = candidates;
         if !back.is_empty() {
-            self.begin(&mut starts, back, now);
+            self.begin(&mut state, back, now);
         }
     }
 
     fn warming_up(&self, now: Instant) -> Servers {
-        let mut starts = self.starts();
-        if !starts.starting.is_empty() {
-            let is_light = |server: &usize| now.since(starts.since[*server]) < self.settings.slow_start_window;
-            starts.starting = starts.starting.iter().filter(is_light).collect();
+        let mut state = lock(&self.state);
+        if !state.starting.is_empty() {
+            let window = self.settings.slow_start_window;
+            let starting = state.starting.iter().filter(|server| now.since(state.since[*server]) < window);
+            state.starting = starting.collect();
         }
-        starts.starting
+        state.starting
     }
 
     fn weight(&self, server: usize, now: Instant) -> f64 {
-        let starts = self.starts();
-        if starts.starting.contains(server) { self.settings.weight(now.since(starts.since[server])) } else { 1.0 }
+        let state = lock(&self.state);
+        if state.starting.contains(server) { self.settings.weight(now.since(state.since[server])) } else { 1.0 }
     }
 }
 
@@ -116,18 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn the_weight_grows_with_time_from_its_minimum_to_a_whole_share() {
+    fn the_weight_grows_from_its_minimum_to_a_full_share() {
         let settings = SlowStart { slow_start_window: Duration::from_secs(10), ..SlowStart::default() };
         assert_eq!(weights(&settings, &[0, 1, 5, 9, 10, 99]), [0.1, 0.1, 0.5, 0.9, 1.0, 1.0]);
     }
 
-    /// Envoy's documentation: with an aggression over 1 traffic grows fast at first, and slowly at first under 1.
+    /// Envoy's documentation: traffic grows fast at first with an aggression over 1, and slowly at first with one under 1.
     #[test]
     fn aggression_bends_the_ramp() {
-        let window = Duration::from_secs(100);
-        let bent = |aggression| SlowStart { slow_start_window: window, aggression, min_weight_percent: 1.0 };
-        assert_eq!(weights(&bent(2.0), &[25]), [0.5]);
-        assert_eq!(weights(&bent(0.5), &[50]), [0.25]);
+        let linear =
+            SlowStart { slow_start_window: Duration::from_secs(100), aggression: 1.0, min_weight_percent: 1.0 };
+        assert_eq!(weights(&SlowStart { aggression: 2.0, ..linear.clone() }, &[25]), [0.5]);
+        assert_eq!(weights(&SlowStart { aggression: 0.5, ..linear }, &[50]), [0.25]);
     }
 
     #[test]

@@ -1,0 +1,407 @@
+//! The state machine of one circuit breaker.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::CircuitBreaker;
+use crate::{planted::planted, status::Code, time::Instant};
+
+/// One breaker.
+pub(super) struct Breaker {
+    settings: CircuitBreaker,
+    state: BreakerState,
+    /// When the state began. A call that began earlier does not count in it.
+    since: Instant,
+    window: CallWindow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BreakerState {
+    Closed,
+    Open,
+    /// `permits` is the number of calls that may still be made.
+    HalfOpen {
+        permits: usize,
+    },
+}
+
+/// A change of state.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Transition {
+    Opened { cause: String, reset_timeout: Duration },
+    HalfOpened,
+    Closed,
+}
+
+/// A call that has ended.
+#[derive(Debug, Clone, Copy)]
+struct CallResult {
+    failed: bool,
+    slow: bool,
+}
+
+/// The last calls in a state.
+#[derive(Debug, Default)]
+struct CallWindow {
+    calls: VecDeque<CallResult>,
+    /// Number of `calls` that failed.
+    failed: usize,
+    /// Number of `calls` that were slow.
+    slow: usize,
+    failed_in_a_row: usize,
+}
+
+impl CallWindow {
+    /// Adds a call, and removes the oldest one if there are `size` calls already.
+    fn add(&mut self, call: CallResult, size: usize) {
+        self.failed_in_a_row = if call.failed { self.failed_in_a_row + 1 } else { 0 };
+        if self.calls.len() == size
+            && let Some(oldest) = self.calls.pop_front()
+        {
+            self.failed -= usize::from(oldest.failed);
+            self.slow -= usize::from(oldest.slow);
+        }
+        self.calls.push_back(call);
+        self.failed += usize::from(call.failed);
+        self.slow += usize::from(call.slow);
+    }
+}
+
+impl Breaker {
+    pub(super) fn new(settings: CircuitBreaker) -> Self {
+        Self { settings, state: BreakerState::Closed, since: Instant::START, window: CallWindow::default() }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == BreakerState::Closed
+    }
+
+    /// Returns true if [`admit`](Self::admit) would admit a call, `now`.
+    pub(super) fn would_admit(&self, now: Instant) -> bool {
+        let reset_timeout = self.settings.reset_timeout;
+        let reset_timeout = planted!(Bug::HastyBreaker, reset_timeout / 2, else reset_timeout);
+        match self.state {
+            BreakerState::Closed => true,
+            BreakerState::Open => now >= self.since + reset_timeout,
+            BreakerState::HalfOpen { permits } => permits > 0,
+        }
+    }
+
+    /// Admits a call that begins `now`, or not, and returns the transition that it causes.
+    pub(super) fn admit(&mut self, now: Instant) -> (bool, Option<Transition>) {
+        if !self.would_admit(now) {
+            return (false, None);
+        }
+        match &mut self.state {
+            BreakerState::Closed => (true, None),
+            BreakerState::HalfOpen { permits } => {
+                *permits -= 1;
+                // Of two threads, the one that read the clock first may get here second. Its call has to count in this state,
+                // too, or its permit would never be given back. No other call can be that old: none began while it was open.
+                self.since = self.since.min(now);
+                (true, None)
+            }
+            BreakerState::Open => {
+                // The call that half-opens the breaker uses the first permit.
+                let permits = self.settings.permitted_calls_in_half_open - 1;
+                let permits = planted!(Bug::ManyProbes, permits + 1, else permits);
+                self.enter(BreakerState::HalfOpen { permits }, now);
+                (true, Some(Transition::HalfOpened))
+            }
+        }
+    }
+
+    /// Counts a call that was admitted when it `began` and has ended with `code` after `took`. Returns the transition that it
+    /// causes.
+    pub(super) fn record(&mut self, began: Instant, now: Instant, code: Code, took: Duration) -> Option<Transition> {
+        if began < self.since || self.state == BreakerState::Open {
+            return None;
+        }
+        let failed = self.settings.failure_status_codes.contains(&code);
+        let slow = self.settings.slow_call_duration_threshold.is_some_and(|threshold| took > threshold);
+        let probing = matches!(self.state, BreakerState::HalfOpen { .. });
+        let permitted = self.settings.permitted_calls_in_half_open;
+        let size = if probing { permitted } else { self.settings.sliding_window_size };
+        self.window.add(CallResult { failed, slow }, size);
+        let cause = if probing { self.reason_to_reopen() } else { self.reason_to_open() };
+        if let Some(cause) = cause {
+            self.enter(BreakerState::Open, now);
+            return Some(Transition::Opened { cause, reset_timeout: self.settings.reset_timeout });
+        }
+        if probing && self.window.calls.len() == permitted {
+            self.enter(BreakerState::Closed, now);
+            return Some(Transition::Closed);
+        }
+        None
+    }
+
+    /// A call that was admitted when it `began` was abandoned: its permit is for another call.
+    pub(super) fn withdraw(&mut self, began: Instant) {
+        if let BreakerState::HalfOpen { permits } = &mut self.state
+            && began >= self.since
+        {
+            *permits += 1;
+        }
+    }
+
+    fn enter(&mut self, state: BreakerState, now: Instant) {
+        self.state = state;
+        self.since = now;
+        self.window = CallWindow::default();
+    }
+
+    /// Returns why it has to open while it is closed, if it has to.
+    fn reason_to_open(&self) -> Option<String> {
+        let in_a_row = self.window.failed_in_a_row;
+        if self.settings.consecutive_failures.is_some_and(|most| in_a_row >= most) {
+            return Some(format!("{in_a_row} failures in a row"));
+        }
+        self.rate_over_threshold(self.settings.minimum_number_of_calls)
+    }
+
+    /// Returns why it has to open again while it is half open, if it has to.
+    fn reason_to_reopen(&self) -> Option<String> {
+        let CircuitBreaker { failure_rate_threshold: rate, slow_call_duration_threshold: slow, .. } = self.settings;
+        // Without a threshold for a rate, one failure is enough.
+        if rate.is_none() && slow.is_none() {
+            return (self.window.failed > 0).then(|| "it still fails".to_owned());
+        }
+        // A threshold for slow calls alone does not replace the limit of failures in a row.
+        if rate.is_none() && self.window.failed > 0 && self.settings.consecutive_failures.is_some() {
+            return Some("it still fails".to_owned());
+        }
+        self.rate_over_threshold(self.settings.permitted_calls_in_half_open)
+    }
+
+    /// Describes the rate of failed or slow calls that has reached its threshold, if one has, and there are `minimum` calls.
+    fn rate_over_threshold(&self, minimum: usize) -> Option<String> {
+        let calls = self.window.calls.len();
+        // The usual case needs no division.
+        let all_succeeded = self.window.failed == 0 && self.window.slow == 0;
+        if all_succeeded || calls < minimum {
+            return None;
+        }
+        let failed = percent(self.window.failed, calls);
+        if self.settings.failure_rate_threshold.is_some_and(|threshold| failed >= threshold) {
+            return Some(format!("{failed:.0} % of {calls} calls failed"));
+        }
+        let slow = percent(self.window.slow, calls);
+        if self.settings.slow_call_rate_threshold.is_some_and(|threshold| slow >= threshold) {
+            return Some(format!("{slow:.0} % of {calls} calls were slow"));
+        }
+        None
+    }
+}
+
+fn percent(count: usize, total: usize) -> f64 {
+    count as f64 * 100.0 / total as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const QUICK: Duration = Duration::from_millis(1);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::START + Duration::from_secs(seconds)
+    }
+
+    fn breaker(settings: CircuitBreaker) -> Breaker {
+        Breaker::new(settings)
+    }
+
+    /// The breaker of Lab 3: five failures in a row, thirty seconds, one call while half open.
+    fn lab_3() -> Breaker {
+        breaker(CircuitBreaker {
+            consecutive_failures: Some(5),
+            permitted_calls_in_half_open: 1,
+            ..CircuitBreaker::default()
+        })
+    }
+
+    #[test]
+    fn a_call_that_read_the_clock_before_the_breaker_half_opened_counts() {
+        let mut breaker = breaker(CircuitBreaker {
+            consecutive_failures: Some(1),
+            permitted_calls_in_half_open: 2,
+            ..CircuitBreaker::default()
+        });
+        breaker.record(at(0), at(0), Code::Unavailable, QUICK);
+        assert_eq!(breaker.admit(at(41)), (true, Some(Transition::HalfOpened)));
+        assert_eq!(breaker.admit(at(40)), (true, None));
+        assert_eq!(breaker.record(at(40), at(42), Code::Ok, QUICK), None);
+        assert_eq!(breaker.record(at(41), at(42), Code::Ok, QUICK), Some(Transition::Closed));
+    }
+
+    fn by_rate(window: usize, minimum: usize) -> CircuitBreaker {
+        CircuitBreaker {
+            failure_rate_threshold: Some(50.0),
+            sliding_window_size: window,
+            minimum_number_of_calls: minimum,
+            permitted_calls_in_half_open: 4,
+            ..CircuitBreaker::default()
+        }
+    }
+
+    impl Breaker {
+        /// Makes a call that ends with `code` at once, if it is admitted. Returns true if it was.
+        fn call(&mut self, second: u64, code: Code) -> bool {
+            let admitted = self.admit(at(second)).0;
+            if admitted {
+                self.record(at(second), at(second), code, QUICK);
+            }
+            admitted
+        }
+
+        /// Makes a call that succeeds after `seconds`.
+        fn slow_call(&mut self, seconds: u64) -> Option<Transition> {
+            self.admit(at(0));
+            self.record(at(0), at(0), OK, Duration::from_secs(seconds))
+        }
+
+        fn calls(&mut self, second: u64, codes: &[Code]) {
+            for code in codes {
+                assert!(self.call(second, *code), "it is open before {code}");
+            }
+        }
+    }
+
+    const OK: Code = Code::Ok;
+    const BAD: Code = Code::Unavailable;
+
+    #[test]
+    fn five_failures_in_a_row_open_it_for_thirty_seconds_and_a_success_closes_it() {
+        let mut breaker = lab_3();
+        breaker.calls(0, &[BAD, BAD, BAD, BAD, OK, BAD, BAD, BAD, BAD]);
+        assert_eq!(breaker.state, BreakerState::Closed, "a success restarts the row");
+        breaker.calls(1, &[BAD]);
+        assert_eq!(breaker.state, BreakerState::Open);
+        assert!(!breaker.call(30, OK));
+        assert!(breaker.call(31, OK));
+        assert_eq!(breaker.state, BreakerState::Closed);
+    }
+
+    #[test]
+    fn a_failure_while_half_open_opens_it_for_as_long_again() {
+        let mut breaker = lab_3();
+        breaker.calls(0, &[BAD; 5]);
+        breaker.calls(30, &[BAD]);
+        assert_eq!((breaker.state, breaker.since), (BreakerState::Open, at(30)));
+        assert!(!breaker.call(59, OK) && breaker.call(60, OK));
+    }
+
+    #[test]
+    fn half_open_admits_the_permitted_calls_only_and_reuses_the_permit_of_an_abandoned_call() {
+        let mut breaker = breaker(CircuitBreaker { permitted_calls_in_half_open: 2, ..lab_3().settings });
+        breaker.calls(0, &[BAD; 5]);
+        assert_eq!(breaker.admit(at(30)), (true, Some(Transition::HalfOpened)));
+        assert_eq!([breaker.admit(at(30)).0, breaker.admit(at(30)).0], [true, false]);
+        breaker.withdraw(at(30));
+        assert!(breaker.admit(at(31)).0, "the permit of the abandoned call");
+        assert_eq!(breaker.record(at(30), at(32), OK, QUICK), None);
+        assert_eq!(breaker.record(at(31), at(32), OK, QUICK), Some(Transition::Closed));
+    }
+
+    #[test]
+    fn a_call_that_began_in_another_state_does_not_count() {
+        let mut breaker = lab_3();
+        breaker.calls(0, &[BAD; 5]);
+        assert!(breaker.admit(at(30)).0);
+        assert_eq!(breaker.record(at(0), at(30), BAD, QUICK), None, "a call from before it opened");
+        assert_eq!(breaker.state, BreakerState::HalfOpen { permits: 0 });
+    }
+
+    /// Resilience4j's documentation: "if the failure rate is equal or greater than the threshold", once there is the
+    /// minimum number of calls: with a minimum of 10, nine failures do not open it.
+    #[test]
+    fn a_rate_does_not_count_before_the_minimum_number_of_calls() {
+        let mut breaker = breaker(by_rate(100, 10));
+        breaker.calls(0, &[BAD; 9]);
+        assert_eq!(breaker.state, BreakerState::Closed);
+        breaker.calls(0, &[OK]);
+        assert_eq!(breaker.state, BreakerState::Open, "9 of 10 failed");
+    }
+
+    #[test]
+    fn the_window_slides() {
+        let mut breaker = breaker(by_rate(4, 4));
+        breaker.calls(0, &[OK, OK, OK, BAD, OK, OK, OK, BAD]);
+        assert_eq!(breaker.state, BreakerState::Closed, "never two of four");
+        breaker.calls(0, &[OK, OK, OK, BAD]);
+        assert_eq!(breaker.state, BreakerState::Closed);
+        breaker.calls(0, &[BAD]);
+        assert_eq!(breaker.state, BreakerState::Open, "OK, OK, BAD, BAD");
+    }
+
+    #[test]
+    fn slow_calls_that_succeed_open_it_too() {
+        let settings = CircuitBreaker {
+            failure_rate_threshold: None,
+            slow_call_duration_threshold: Some(Duration::from_secs(2)),
+            slow_call_rate_threshold: Some(100.0),
+            ..by_rate(3, 3)
+        };
+        let mut breaker = breaker(settings);
+        for seconds in [3, 2, 3] {
+            assert_eq!(breaker.slow_call(seconds), None);
+        }
+        breaker.slow_call(3);
+        let opened = breaker.slow_call(3);
+        let cause = "100 % of 3 calls were slow".to_owned();
+        assert_eq!(opened, Some(Transition::Opened { cause, reset_timeout: Duration::from_secs(30) }));
+    }
+
+    #[test]
+    fn half_open_with_a_rate_waits_for_all_permitted_calls() {
+        let mut breaker = breaker(by_rate(2, 2));
+        breaker.calls(0, &[BAD, BAD]);
+        breaker.calls(30, &[BAD, OK, OK]);
+        assert_eq!(breaker.state, BreakerState::HalfOpen { permits: 1 });
+        breaker.calls(30, &[OK]);
+        assert_eq!(breaker.state, BreakerState::Closed, "a quarter failed");
+        breaker.calls(31, &[BAD, BAD]);
+        breaker.calls(61, &[BAD, OK, OK, BAD]);
+        assert_eq!(breaker.state, BreakerState::Open, "half failed");
+    }
+
+    proptest! {
+        /// A breaker follows the diagram in any sequence of steps, and never admits more calls than are permitted while half open.
+        #[test]
+        fn it_follows_the_diagram(
+            steps in proptest::collection::vec((0..20_u64, 0..3_u8, 0..4_usize), 1..300), permitted in 1..4_usize,
+        ) {
+            let mut breaker = breaker(CircuitBreaker { permitted_calls_in_half_open: permitted, ..lab_3().settings });
+            let mut second = 0;
+            let mut under_way = Vec::new();
+            for (gap, what, which) in steps {
+                second += gap;
+                let before = breaker.state;
+                match what {
+                    0 => {
+                        if breaker.admit(at(second)).0 {
+                            under_way.push(at(second));
+                        }
+                    }
+                    _ if under_way.is_empty() => {}
+                    1 => {
+                        let began = under_way.remove(which % under_way.len());
+                        let code = if which == 0 { OK } else { BAD };
+                        breaker.record(began, at(second), code, QUICK);
+                    }
+                    _ => {
+                        let began = under_way.remove(which % under_way.len());
+                        breaker.withdraw(began);
+                    }
+                }
+                let allowed = match (before, breaker.state) {
+                    (BreakerState::Closed, BreakerState::HalfOpen { .. }) | (BreakerState::Open, BreakerState::Closed) => false,
+                    (_, BreakerState::HalfOpen { permits }) => permits < permitted + under_way.len() + 1 && permits <= permitted,
+                    _ => true,
+                };
+                prop_assert!(allowed, "{before:?} to {:?}", breaker.state);
+            }
+        }
+    }
+}

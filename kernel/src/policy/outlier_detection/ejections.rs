@@ -1,0 +1,390 @@
+//! The statistics of the servers, and which of them are ejected.
+
+use std::time::Duration;
+
+use super::{FailurePercentage, OutlierDetection, SuccessRate};
+use crate::{
+    entropy::{Entropy, unit},
+    planted::planted,
+    policy::Servers,
+    time::Instant,
+};
+
+/// The ejection of a server, or its end.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct EjectionChange {
+    pub(super) server: usize,
+    /// `None` if the server serves again.
+    pub(super) ejection: Option<Ejection>,
+}
+
+/// The ejection of a server.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ejection {
+    pub(super) cause: String,
+    pub(super) time: Duration,
+}
+
+/// The state of outlier detection.
+pub(super) struct Ejections {
+    settings: OutlierDetection,
+    entropy: Entropy,
+    stats: Vec<ServerStats>,
+    ejected: Servers,
+    /// Number of sweeps so far. It names their draws.
+    sweeps: u64,
+}
+
+/// The attempts of one server since the last sweep, and its ejections.
+#[derive(Debug, Clone, Default)]
+struct ServerStats {
+    successes: usize,
+    failures: usize,
+    failures_in_a_row: usize,
+    /// When it was last ejected.
+    ejected_at: Instant,
+    /// The multiplier of its ejection time.
+    multiplier: u32,
+}
+
+impl ServerStats {
+    /// Returns the number of attempts.
+    fn volume(&self) -> usize {
+        self.successes + self.failures
+    }
+
+    fn success_rate(&self) -> f64 {
+        self.successes as f64 / self.volume() as f64
+    }
+
+    fn failure_rate(&self) -> f64 {
+        self.failures as f64 / self.volume() as f64
+    }
+}
+
+/// A server that an algorithm has found to be an outlier.
+struct Outlier {
+    server: usize,
+    cause: String,
+}
+
+impl Ejections {
+    pub(super) fn new(settings: OutlierDetection, servers: usize, entropy: Entropy) -> Self {
+        Self { settings, entropy, stats: vec![ServerStats::default(); servers], ejected: Servers::NONE, sweeps: 0 }
+    }
+
+    /// Returns the servers that are ejected.
+    pub(super) fn ejected(&self) -> Servers {
+        self.ejected
+    }
+
+    /// Counts an attempt of `server`, and ejects the server if it has failed too often in a row.
+    pub(super) fn observe(&mut self, server: usize, succeeded: bool, now: Instant) -> Option<EjectionChange> {
+        let stats = &mut self.stats[server];
+        if succeeded {
+            stats.successes += 1;
+            stats.failures_in_a_row = 0;
+            return None;
+        }
+        self.observe_failure(server, now)
+    }
+
+    #[cold]
+    fn observe_failure(&mut self, server: usize, now: Instant) -> Option<EjectionChange> {
+        let stats = &mut self.stats[server];
+        stats.failures += 1;
+        stats.failures_in_a_row += 1;
+        let in_a_row = stats.failures_in_a_row;
+        let limit = self.settings.consecutive_errors;
+        // A limit of 0 switches this condition off.
+        if limit == 0 || in_a_row < limit || self.ejected.contains(server) || !self.may_eject() {
+            return None;
+        }
+        self.stats[server].failures_in_a_row = 0;
+        Some(self.eject(server, now, format!("{in_a_row} errors in a row")))
+    }
+
+    /// Ends an interval: ejects the outliers among the servers, and ends the ejections that have lasted long enough.
+    pub(super) fn sweep(&mut self, now: Instant) -> Vec<EjectionChange> {
+        self.sweeps += 1;
+        // The counts of the interval are taken and restart at zero, as A50 swaps its buckets.
+        let interval = self.stats.clone();
+        for stats in &mut self.stats {
+            stats.successes = 0;
+            stats.failures = 0;
+        }
+        let mut changes = Vec::new();
+        if let Some(settings) = self.settings.success_rate.clone() {
+            for outlier in success_rate_outliers(&settings, &interval) {
+                changes.extend(self.enforce("success_rate", settings.enforcement_percentage, outlier, now));
+            }
+        }
+        if let Some(settings) = self.settings.failure_percentage.clone() {
+            for outlier in failure_percentage_outliers(&settings, &interval) {
+                changes.extend(self.enforce("failure_percentage", settings.enforcement_percentage, outlier, now));
+            }
+        }
+        for (server, stats) in self.stats.iter_mut().enumerate() {
+            if !self.ejected.contains(server) {
+                stats.multiplier = stats.multiplier.saturating_sub(1);
+            } else if now > stats.ejected_at + time_before_return(&self.settings, stats.multiplier) {
+                self.ejected.set(server, false);
+                changes.push(EjectionChange { server, ejection: None });
+            }
+        }
+        changes
+    }
+
+    /// Ejects `outlier`, which `algorithm` has found, with a probability of `percentage`.
+    fn enforce(&mut self, algorithm: &str, percentage: f64, outlier: Outlier, now: Instant) -> Option<EjectionChange> {
+        let Outlier { server, cause } = outlier;
+        if self.ejected.contains(server) || !self.may_eject() {
+            return None;
+        }
+        let stream = format!("outlier_detection.{algorithm}");
+        let is_enforced = percentage >= 100.0
+            || 100.0 * unit(&mut self.entropy.stream_of(&stream, &[self.sweeps, server as u64])) < percentage;
+        is_enforced.then(|| self.eject(server, now, cause))
+    }
+
+    /// Returns true if one more server may be ejected. The first one always may, however few servers there are.
+    fn may_eject(&self) -> bool {
+        let ejected = self.ejected.len();
+        let percent = self.settings.max_ejection_percent;
+        planted!(Bug::ManyEjections) || ejected == 0 || (ejected as f64) * 100.0 < percent * self.stats.len() as f64
+    }
+
+    fn eject(&mut self, server: usize, now: Instant, cause: String) -> EjectionChange {
+        let stats = &mut self.stats[server];
+        stats.ejected_at = now;
+        self.ejected.set(server, true);
+        stats.multiplier += 1;
+        let time = self.settings.ejection_time(stats.multiplier);
+        EjectionChange { server, ejection: Some(Ejection { cause, time }) }
+    }
+}
+
+/// Returns how long a server with this multiplier stays ejected.
+fn time_before_return(settings: &OutlierDetection, multiplier: u32) -> Duration {
+    planted!(Bug::ShortEjection, Duration::ZERO, else settings.ejection_time(multiplier))
+}
+
+/// Returns the servers whose success rate is far below that of the others in the interval.
+fn success_rate_outliers(settings: &SuccessRate, interval: &[ServerStats]) -> Vec<Outlier> {
+    let measured = measured(interval, settings.request_volume);
+    if measured.len() < settings.minimum_hosts || measured.is_empty() {
+        return Vec::new();
+    }
+    let rates: Vec<f64> = measured.iter().map(|server| interval[*server].success_rate()).collect();
+    let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+    let variance = rates.iter().map(|rate| (rate - mean).powi(2)).sum::<f64>() / rates.len() as f64;
+    let threshold = mean - variance.sqrt() * settings.stdev_factor as f64 / 1_000.0;
+    let outliers = measured.into_iter().zip(rates).filter(|(_, rate)| *rate < threshold);
+    outliers
+        .map(|(server, rate)| Outlier {
+            server,
+            cause: format!("success rate {:.1} %, under {:.1} %", rate * 100.0, threshold * 100.0),
+        })
+        .collect()
+}
+
+/// Returns the servers whose percentage of failures in the interval is over the threshold.
+fn failure_percentage_outliers(settings: &FailurePercentage, interval: &[ServerStats]) -> Vec<Outlier> {
+    if interval.len() < settings.minimum_hosts {
+        return Vec::new();
+    }
+    let mut outliers = Vec::new();
+    for server in measured(interval, settings.request_volume) {
+        let percent = interval[server].failure_rate() * 100.0;
+        if percent > settings.threshold {
+            outliers.push(Outlier { server, cause: format!("{percent:.1} % failed") });
+        }
+    }
+    outliers
+}
+
+/// Returns the servers with at least `request_volume` attempts in the interval, and at least one.
+fn measured(interval: &[ServerStats], request_volume: usize) -> Vec<usize> {
+    (0..interval.len()).filter(|server| interval[*server].volume() >= request_volume.max(1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::START + Duration::from_secs(seconds)
+    }
+
+    fn ejections(settings: OutlierDetection, servers: usize) -> Ejections {
+        Ejections::new(settings, servers, Entropy::new(1))
+    }
+
+    /// Settings that eject by the given statistics alone.
+    fn by_statistics(
+        success_rate: Option<SuccessRate>,
+        failure_percentage: Option<FailurePercentage>,
+    ) -> OutlierDetection {
+        OutlierDetection { consecutive_errors: 0, success_rate, failure_percentage, ..OutlierDetection::default() }
+    }
+
+    impl Ejections {
+        fn observe_all(&mut self, server: usize, successes: usize, failures: usize) {
+            (0..successes).for_each(|_| assert_eq!(self.observe(server, true, at(0)), None));
+            (0..failures).for_each(|_| assert_eq!(self.observe(server, false, at(0)), None));
+        }
+
+        fn ejected_indices(&self) -> Vec<usize> {
+            self.ejected.iter().collect()
+        }
+
+        /// Fails the first server until it is ejected, and returns the time of the ejection.
+        fn fail_until_ejected(&mut self, second: u64) -> Duration {
+            let mut changes = (0..5).filter_map(|_| self.observe(0, false, at(second)));
+            changes.next().and_then(|change| change.ejection).unwrap().time
+        }
+    }
+
+    #[test]
+    fn errors_in_a_row_eject_at_once_and_a_success_restarts_the_row() {
+        let mut ejections = ejections(OutlierDetection::default(), 3);
+        ejections.observe_all(1, 0, 4);
+        ejections.observe_all(1, 1, 4);
+        let change = ejections.observe(1, false, at(7)).unwrap();
+        let ejection = Ejection { cause: "5 errors in a row".to_owned(), time: Duration::from_secs(30) };
+        assert_eq!(change.ejection, Some(ejection));
+        assert_eq!(ejections.ejected_indices(), [1]);
+    }
+
+    /// Four servers without a failure and one that fails 100 of 200: mean 0.9, standard deviation 0.2, threshold 0.9 -
+    /// 1.9 x 0.2 = 0.52, and 0.5 is below it. A second such server lowers the mean and raises the deviation: 0.8 - 1.9 x
+    /// 0.245 = 0.335, and neither is below it.
+    #[test]
+    fn a_success_rate_far_below_the_others_ejects() {
+        let settings = by_statistics(Some(SuccessRate::default()), None);
+        let mut one = ejections(settings.clone(), 5);
+        let mut two = ejections(settings, 5);
+        for server in 0..5 {
+            one.observe_all(server, if server == 3 { 100 } else { 200 }, if server == 3 { 100 } else { 0 });
+            two.observe_all(server, if server >= 3 { 100 } else { 200 }, if server >= 3 { 100 } else { 0 });
+        }
+        let changes = one.sweep(at(10));
+        assert_eq!(changes.len(), 1);
+        let ejection = changes[0].ejection.clone().unwrap();
+        assert_eq!(ejection.cause, "success rate 50.0 %, under 52.0 %");
+        assert_eq!(ejection.time, Duration::from_secs(30));
+        assert_eq!(one.ejected_indices(), [3]);
+        assert_eq!(two.sweep(at(10)), []);
+    }
+
+    #[test]
+    fn too_few_servers_or_too_few_requests_eject_no_server() {
+        let settings = by_statistics(Some(SuccessRate::default()), Some(FailurePercentage::default()));
+        let mut few_servers = ejections(settings.clone(), 4);
+        let mut few_requests = ejections(settings.clone(), 5);
+        for server in 0..4 {
+            few_servers.observe_all(server, 0, 200);
+        }
+        for server in 0..5 {
+            few_requests.observe_all(server, if server == 0 { 0 } else { 49 }, if server == 0 { 49 } else { 0 });
+        }
+        assert_eq!((few_servers.sweep(at(10)), few_requests.sweep(at(10))), (vec![], vec![]));
+        assert_eq!(settings.warnings(4).len(), 2);
+        assert_eq!(settings.warnings(5).len(), 0);
+    }
+
+    #[test]
+    fn failures_over_the_threshold_eject_and_failures_at_the_threshold_do_not() {
+        let settings = by_statistics(None, Some(FailurePercentage { threshold: 50.0, ..FailurePercentage::default() }));
+        let mut ejections = ejections(settings, 5);
+        ejections.observe_all(0, 50, 50);
+        ejections.observe_all(1, 49, 51);
+        let changes = ejections.sweep(at(10));
+        assert_eq!((changes.len(), changes[0].server), (1, 1));
+    }
+
+    #[test]
+    fn the_counts_restart_with_every_interval() {
+        let mut ejections = ejections(by_statistics(None, Some(FailurePercentage::default())), 5);
+        ejections.observe_all(0, 0, 49);
+        assert_eq!(ejections.sweep(at(10)), []);
+        ejections.observe_all(0, 0, 1);
+        assert_eq!(ejections.sweep(at(20)), []);
+    }
+
+    /// Returns how many of five servers that all fail are ejected.
+    fn ejected_of_five(max_ejection_percent: f64) -> usize {
+        let mut ejections = ejections(OutlierDetection { max_ejection_percent, ..OutlierDetection::default() }, 5);
+        for server in 0..5 {
+            for _ in 0..5 {
+                ejections.observe(server, false, at(0));
+            }
+        }
+        ejections.ejected_indices().len()
+    }
+
+    #[test]
+    fn one_server_may_always_be_ejected_and_a_second_only_within_the_percentage() {
+        assert_eq!([0.0, 10.0, 20.0, 40.0, 41.0].map(ejected_of_five), [1, 1, 1, 2, 3]);
+    }
+
+    #[test]
+    fn each_ejection_lasts_longer_and_each_sweep_without_one_shortens_the_next() {
+        let mut ejections = ejections(OutlierDetection::default(), 2);
+        assert_eq!(ejections.fail_until_ejected(5), Duration::from_secs(30));
+        let back: Vec<_> = (1..=5).filter(|sweep| !ejections.sweep(at(sweep * 10)).is_empty()).collect();
+        assert_eq!(back, [4], "the ejection ends at 35 s, so the sweep at 40 s ends it");
+        assert_eq!(
+            ejections.fail_until_ejected(51),
+            Duration::from_secs(30),
+            "the sweep at 50 s lowered the multiplier"
+        );
+        for sweep in 6..=9 {
+            ejections.sweep(at(sweep * 10));
+        }
+        assert!(ejections.ejected_indices().is_empty());
+        assert_eq!(ejections.fail_until_ejected(91), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn no_ejection_is_longer_than_the_maximum() {
+        let settings = OutlierDetection { max_ejection_time: Duration::from_secs(70), ..OutlierDetection::default() };
+        let times: Vec<_> = (1..=4).map(|multiplier| settings.ejection_time(multiplier).as_secs()).collect();
+        assert_eq!(times, [30, 60, 70, 70]);
+    }
+
+    #[test]
+    fn the_enforcement_percentage_is_the_share_of_outliers_that_are_ejected() {
+        let settings = FailurePercentage { enforcement_percentage: 30.0, ..FailurePercentage::default() };
+        let mut ejections = ejections(by_statistics(None, Some(settings)), 5);
+        let mut count = 0;
+        for sweep in 1..=1_000 {
+            ejections.observe_all(2, 0, 50);
+            count += ejections.sweep(at(sweep)).iter().filter(|change| change.ejection.is_some()).count();
+            // The next sweep finds the server serving.
+            ejections.stats[2] = ServerStats::default();
+        }
+        // Binomial: 300, with a tolerance of five times sqrt(1000 x 0.3 x 0.7) = 14.5.
+        assert!((228..=372).contains(&count), "{count}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_servers_are_ejected_than_allowed(
+            steps in proptest::collection::vec((0..6_usize, any::<bool>()), 1..400), percent in 0.0..100.0,
+        ) {
+            let mut ejections = ejections(OutlierDetection { max_ejection_percent: percent, ..OutlierDetection::default() }, 6);
+            for (step, (server, succeeded)) in (0..).zip(steps) {
+                ejections.observe(server, succeeded, at(step));
+                if step % 10 == 0 {
+                    ejections.sweep(at(step));
+                }
+                // The last ejection may have exceeded the limit, but it began below it.
+                let ejected = ejections.ejected_indices().len() as f64;
+                prop_assert!(ejected <= 1.0 || (ejected - 1.0) * 100.0 < percent * 6.0);
+            }
+        }
+    }
+}
