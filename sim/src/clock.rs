@@ -4,15 +4,15 @@ use std::{
     collections::BTreeMap,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
 };
 
-use kernel::{time::Instant, world::Sleep};
+use kernel::{sync::lock, time::Instant, world::Sleep};
 
-use crate::{host_id::HostId, trace, virtual_time};
+use crate::{host_id::HostId, planted::planted, trace, virtual_time};
 
 /// Holds the virtual time and every timer of a simulation: each sleep, deadline, arrival, service time, link delay and
 /// fault is one. Timers with the same deadline fire in the order in which they were set, so ties are no matter of chance.
@@ -114,8 +114,9 @@ impl Clock {
         self.now.store(deadline.as_nanos(), Ordering::Relaxed);
         virtual_time::set(deadline);
         let mut due = Vec::new();
-        #[cfg(feature = "canaries")]
-        timers.tie_by_address(deadline);
+        if planted!(Canary::TimerTies) {
+            timers.sort_ties_by_address(deadline);
+        }
         while let Some(entry) = timers.pending.first_entry().filter(|entry| entry.key().0 == deadline) {
             let PendingTimer { host, waker } = entry.remove();
             trace::note(Some(host), || "a timer fires".to_owned());
@@ -133,17 +134,13 @@ impl Clock {
     }
 
     fn timers(&self) -> MutexGuard<'_, Timers> {
-        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.timers)
     }
 }
 
-#[cfg(feature = "canaries")]
 impl Timers {
-    /// Sorts the timers of `deadline` by the addresses of their wakers, if that leak is planted.
-    fn tie_by_address(&mut self, deadline: Instant) {
-        if !crate::canary::is(crate::canary::Canary::TimerTies) {
-            return;
-        }
+    /// Sorts the timers of `deadline` by the addresses of their wakers: a planted leak.
+    fn sort_ties_by_address(&mut self, deadline: Instant) {
         let keys: Vec<_> = self.pending.keys().take_while(|(at, _)| *at == deadline).copied().collect();
         let mut due: Vec<PendingTimer> = keys.iter().filter_map(|key| self.pending.remove(key)).collect();
         due.sort_by_key(|due| due.waker.data().addr());

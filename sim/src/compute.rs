@@ -1,13 +1,10 @@
 //! Computing: the workload function really runs, and occupies its worker for a time that is drawn.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use kernel::{
     entropy::Entropy,
+    sync::lock,
     workload::{Input, Job, Output, dfs::Search},
 };
 use twox_hash::XxHash3_128;
@@ -62,7 +59,7 @@ impl Compute {
     /// Computes the job's result, or returns the one that was computed before for the same input.
     pub(crate) fn run(&self, job: &Job) -> Output {
         let key = (job.workload.name(), InputKey::new(&job.input));
-        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut results = lock(&self.results);
         if let Some(output) = results.outputs.get(&key) {
             return output.clone();
         }

@@ -6,12 +6,12 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use kernel::{time::Instant, world::BoxFuture};
+use kernel::{sync::lock, time::Instant, world::BoxFuture};
 
 /// The gate of one process.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ impl Gate {
     }
 
     fn state(&self) -> MutexGuard<'_, GateState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

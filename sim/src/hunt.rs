@@ -26,8 +26,9 @@ use sim::{
 };
 
 use crate::{
-    arguments, failed,
+    failed,
     options::{Conditions, Jobs},
+    replay::arguments,
 };
 
 /// Options of a hunt.
@@ -163,7 +164,7 @@ impl Hunt<'_> {
         if self.args.keep {
             self.write(seed, &plan.scenario)?;
         }
-        let goal = Goal::of(&plan).map_err(failed)?;
+        let goal = Goal::find(&plan).map_err(failed)?;
         Ok(goal.map(|goal| Find { seed, settings, scenario: plan.scenario, goal }))
     }
 

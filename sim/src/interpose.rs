@@ -19,9 +19,7 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "canaries")]
-use crate::canary::{self, Canary};
-use crate::{trace, virtual_time};
+use crate::{planted::planted, trace, virtual_time};
 
 /// The wall-clock time at which every simulation begins, in Unix time: 2020-01-01T00:00:00Z.
 pub(crate) const EPOCH_SECONDS: u64 = 1_577_836_800;
@@ -98,10 +96,8 @@ unsafe extern "C" fn by_system_call(clock: libc::clockid_t, time: *mut libc::tim
 unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
     let is_date = matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE);
     let virtual_nanos = virtual_time::nanos();
-    #[cfg(feature = "canaries")]
-    let virtual_nanos =
-        virtual_nanos.filter(|_| !canary::is(if is_date { Canary::WallClock } else { Canary::Monotonic }));
-    let Some(nanos) = virtual_nanos else {
+    let leaks = (is_date && planted!(Canary::WallClock)) || (!is_date && planted!(Canary::Monotonic));
+    let Some(nanos) = virtual_nanos.filter(|_| !leaks) else {
         // SAFETY: the arguments are the caller's, for the function they were meant for.
         let result = unsafe { real_clock_gettime()(clock, time) };
         if is_date && result == 0 {
@@ -125,9 +121,7 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::time
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getrandom(buffer: *mut libc::c_void, length: libc::size_t, flags: libc::c_uint) -> libc::ssize_t {
     let is_simulated = virtual_time::nanos().is_some();
-    #[cfg(feature = "canaries")]
-    let is_simulated = is_simulated && !canary::is(Canary::RandomState) && !canary::is(Canary::MapField);
-    if !is_simulated {
+    if !is_simulated || planted!(Canary::RandomState) || planted!(Canary::MapField) {
         // SAFETY: the arguments are the caller's, for the system call they were meant for.
         return unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) as libc::ssize_t };
     }

@@ -36,7 +36,7 @@
 //! | [`trace`] | everything that a simulation does, for comparing two |
 //! | [`sweep`] | many simulations on all cores, into one folder |
 //! | [`reduction`] | minimises a scenario that fails |
-//! | `canary` | leaks planted on purpose; only with the feature `canaries` |
+//! | `canary`, `planted` | leaks planted on purpose; only with the feature `canaries` |
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("`sim` replaces Linux's clock and randomness: build and run it in a Linux container or virtual machine");
@@ -67,6 +67,7 @@ mod net;
 mod operations;
 mod pipe;
 mod plan;
+mod planted;
 pub mod reduction;
 mod replica;
 mod run;

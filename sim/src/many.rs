@@ -26,7 +26,10 @@ use sim::{
     sweep::{Outcome, Pool, Sweep, SweepFolder, SweepFolderError, Task, Variant},
 };
 
-use crate::{Options, WORLD, calibration_info, failed, options::Jobs};
+use crate::{
+    failed,
+    options::{Jobs, Options, WORLD, calibration_info},
+};
 
 /// Rows are kept in memory, about 2 kB each.
 const RUNS_MAX: u64 = 1_000_000;

@@ -5,7 +5,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use futures_util::future::{Either, select};
 use kernel::{
     distribution::Distribution,
     entropy::Entropy,
+    sync::lock,
     world::{BoxFuture, BoxStream, Listener},
 };
 use rand_chacha::ChaCha8Rng;
@@ -120,7 +121,7 @@ impl Net {
     }
 
     fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connections)
     }
 }
 

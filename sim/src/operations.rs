@@ -1,13 +1,14 @@
 //! The fault operations on simulated hosts and links.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use kernel::{
     link::Link,
     nemesis::{Effect, Operation, OperationFailed, Operations},
+    sync::lock,
     world::BoxFuture,
 };
 
@@ -30,11 +31,11 @@ pub(crate) struct ExitedProcesses(Arc<Mutex<Vec<usize>>>);
 impl ExitedProcesses {
     /// Returns the replicas that were added since the last call.
     pub(crate) fn take(&self) -> Vec<usize> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut lock(&self.0))
     }
 
     fn add(&self, replica: usize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(replica);
+        lock(&self.0).push(replica);
     }
 }
 

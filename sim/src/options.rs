@@ -1,14 +1,72 @@
-//! Options that several commands have.
+//! The options of `sim`, and those that several of its commands have.
 
-use std::{num::NonZeroUsize, path::PathBuf, thread};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    thread,
+};
 
-use clap::Args;
-use kernel::cli::Failure;
+use clap::{Args, Parser, Subcommand};
+use kernel::{
+    cli::{Failure, RunArgs},
+    run_folder::CalibrationInfo,
+};
 use sim::calibration::Calibration;
 
-use crate::calibrated;
+use crate::{
+    hunt::HuntArgs,
+    many::ManyArgs,
+    shrink::ShrinkArgs,
+    tip::TipArgs,
+    verify::{VerifyArgs, side::SideArgs},
+};
 
-/// What is played instead of what the scenario says, and at whose speed.
+/// Name of this world in run folders and reports.
+pub(crate) const WORLD: &str = "sim";
+
+/// Plays a scenario in a deterministic simulation: same file, same seed, same bytes.
+#[derive(Debug, Parser)]
+#[command(name = "sim", version, subcommand_negates_reqs = true)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub(crate) run: Option<RunArgs>,
+
+    #[command(flatten)]
+    pub(crate) many: ManyArgs,
+
+    /// The host's times; the built-in ones unless given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration: Option<PathBuf>,
+
+    /// Plants a bug, which is to be found
+    #[cfg(feature = "canaries")]
+    #[arg(long, global = true)]
+    pub(crate) bug: Option<kernel::bug::Bug>,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Plays every run twice, in processes as different as can be arranged, and compares all that happens
+    Verify(VerifyArgs),
+
+    /// Takes away from a scenario that fails what is not needed for it to fail
+    Shrink(ShrinkArgs),
+
+    /// Draws faults until a run fails
+    Hunt(HuntArgs),
+
+    /// Finds where runs tip: from holding what is expected to failing it, or from recovery to none
+    Tip(TipArgs),
+
+    /// One of those processes
+    #[command(hide = true)]
+    Side(SideArgs),
+}
+
+/// The settings and the calibration that a command runs a scenario with.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Conditions {
     /// Overrides a setting of the scenario, such as client.retry.max_attempts=1; may be repeated
@@ -21,13 +79,13 @@ pub(crate) struct Conditions {
 }
 
 impl Conditions {
-    /// Of the file, or the built-in one.
+    /// Returns the calibration of the file, or the built-in one.
     pub(crate) fn calibration(&self) -> Result<Calibration, Failure> {
         calibrated(self.times.as_deref())
     }
 }
 
-/// How many runs are played at once.
+/// The number of runs that are simulated at once.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Jobs {
     /// Runs, or pairs of them, at a time [default: one a core]
@@ -36,8 +94,21 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// As many as are asked for, or one a core.
+    /// Returns the number that was given, or the number of cores.
+    ///
+    /// # Errors
+    /// The number of cores is not known.
     pub(crate) fn count(self) -> Result<NonZeroUsize, Failure> {
         self.jobs.map_or_else(thread::available_parallelism, Ok).map_err(Failure::run_failed)
     }
+}
+
+/// Returns the calibration of this file, or the built-in one.
+pub(crate) fn calibrated(path: Option<&Path>) -> Result<Calibration, Failure> {
+    path.map_or_else(|| Ok(Calibration::default()), Calibration::load).map_err(Failure::wrong_input)
+}
+
+/// Returns what run folders say about a calibration.
+pub(crate) fn calibration_info(calibration: &Calibration) -> CalibrationInfo {
+    CalibrationInfo { name: calibration.name.clone(), sha256: calibration.sha256().to_owned() }
 }

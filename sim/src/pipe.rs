@@ -6,12 +6,12 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Wake, Waker},
 };
 
 use bytes::Bytes;
-use kernel::{entropy::unit, time::Instant};
+use kernel::{entropy::unit, sync::lock, time::Instant};
 use rand_chacha::ChaCha8Rng;
 use twox_hash::XxHash3_128;
 
@@ -170,7 +170,7 @@ impl Pipe {
     }
 
     fn state(&self) -> MutexGuard<'_, PipeState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,84 +1,92 @@
-//! From a scenario that fails to the least one that fails in the same way.
+//! Minimises a scenario that fails, so that it still fails in the same way.
 //!
-//! Delta debugging (Zeller and Hildebrandt, 2002) over the faults, then one number after another: the load, the duration,
-//! the replicas, how long faults last and when they begin. The settings are what is judged, and stay as they are, unless the
-//! failure is a bug of this program: then they go back to their defaults, one by one. It goes
-//! on until the scenario is 1-minimal: none of the changes in [`step::every`] leaves the failure as it is.
+//! The algorithm is delta debugging (Zeller and Hildebrandt, 2002) over the faults, then one number after another: the load,
+//! the duration, the replicas, how long faults last and when they begin. The settings are what the failure is about, so they
+//! stay as they are, unless the failure is a bug of this program: then they are reset to their defaults, one by one. It ends
+//! when the scenario is 1-minimal, that is, none of the changes in [`step::every`] keeps the failure.
 //!
-//! | module | what is in it |
+//! | module | content |
 //! | --- | --- |
-//! | `goal` | [`Goal`], the failure that is to stay |
-//! | [`step`] | what can be taken away at once |
-//! | `story` | what was taken away, in words, and the scenario as a short file |
+//! | `goal` | [`Goal`], the failure to keep |
+//! | [`step`] | one change that makes a scenario smaller |
+//! | `removed` | [`removed()`], a description of what was removed |
+//! | `short_toml` | [`short_toml()`], a scenario as a short file |
 
 mod goal;
+mod removed;
+mod short_toml;
 pub mod step;
-mod story;
 
 use std::collections::BTreeSet;
 
 use kernel::scenario::Scenario;
 
-pub use goal::{Goal, Side, Stop};
-pub use story::{short_toml, story};
+pub use goal::{Deviation, Goal, Stop};
+pub use removed::removed;
+pub use short_toml::short_toml;
 
 use crate::{Plan, SimulationError};
 use step::{Number, Step};
 
-/// Runs at most: who has not come to the end by then is told so.
+/// Most runs of one reduction. [`Reduced::is_minimal`] is false if they were not enough.
 const TRIALS_MAX: u64 = 20_000;
 
-/// What came of a reduction.
+/// The result of a reduction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reduced {
-    /// It has the failure as its only expectation, if that is one.
+    /// The smallest scenario that was found. Its only expectation is the one that fails; it has none if an invariant is
+    /// violated.
     pub scenario: Scenario,
-    /// Which faults of the original those of the scenario are.
+    /// For each fault of the scenario, its index in the original one.
     pub origins: Vec<usize>,
-    /// The failure.
+    /// The failure that it keeps.
     pub goal: Goal,
-    /// Runs that it took.
+    /// Number of runs that the reduction took.
     pub trials: u64,
-    /// Whether nothing more can be taken away; not so if the limit on runs was hit.
+    /// True if no single change keeps the failure; false if the limit on runs was hit before that was known.
     pub is_minimal: bool,
 }
 
 /// A scenario that cannot be reduced.
 #[derive(Debug, thiserror::Error)]
 pub enum ReductionError {
-    /// There is no failure to keep.
+    /// The run passes, so there is no failure to keep.
     #[error(
         "`{name}` passes with seed {seed}, so there is nothing to shrink; find a seed that fails with --seeds 0..1000"
     )]
     Passes {
-        /// The scenario's.
+        /// Name of the scenario.
         name: String,
-        /// Of the run.
+        /// Seed of the run.
         seed: u64,
     },
-    /// It cannot even be played once.
+    /// The original scenario cannot be simulated.
     #[error(transparent)]
     Simulation(#[from] SimulationError),
 }
 
-/// Reduces `plan`, whose scenario leaves nothing to be drawn. `tell` hears how many runs there were and what is left, after each.
-pub fn reduce(plan: &Plan, tell: &mut dyn FnMut(u64, &Scenario)) -> Result<Reduced, ReductionError> {
+/// Minimises the scenario of `plan`, which must have no settings that are still to be drawn. After each run, `report` is
+/// called with the number of runs and the smallest scenario so far.
+///
+/// # Errors
+/// The run of `plan` passes, or it cannot be simulated.
+pub fn reduce(plan: &Plan, report: &mut dyn FnMut(u64, &Scenario)) -> Result<Reduced, ReductionError> {
     let Plan { scenario, seed, .. } = plan;
-    let goal = Goal::of(plan)?.ok_or_else(|| ReductionError::Passes { name: scenario.name.clone(), seed: *seed })?;
+    let goal = Goal::find(plan)?.ok_or_else(|| ReductionError::Passes { name: scenario.name.clone(), seed: *seed })?;
     let focused = Scenario { expectations: goal.expectation().into_iter().collect(), ..scenario.clone() };
     let origins = (0..focused.faults.len()).collect();
-    let state = State { scenario: focused, origins };
-    let mut search = Search { plan, goal, state, seen: BTreeSet::new(), trials: 1, tell };
+    let best = Candidate { scenario: focused, origins };
+    let mut search = Search { plan, goal, best, seen: BTreeSet::new(), trials: 1, report };
     let is_minimal = search.run();
-    let Search { goal, state: State { scenario, origins }, trials, .. } = search;
-    // A phase of a fault has another number where faults before it are gone.
+    let Search { goal, best: Candidate { scenario, origins }, trials, .. } = search;
+    // The expectation may name a phase by the index of its fault, which changes when faults before it are removed.
     let goal = goal.expecting(scenario.expectations.first());
     Ok(Reduced { scenario, origins, goal, trials, is_minimal })
 }
 
-/// A scenario on the way, and where its faults are from.
+/// A scenario that has the failure, and the original indices of its faults.
 #[derive(Debug, Clone, PartialEq)]
-struct State {
+struct Candidate {
     scenario: Scenario,
     origins: Vec<usize>,
 }
@@ -86,18 +94,19 @@ struct State {
 struct Search<'a> {
     plan: &'a Plan,
     goal: Goal,
-    state: State,
-    /// Files that were played, and did not fail as they should.
+    /// The smallest scenario so far.
+    best: Candidate,
+    /// Scenarios that were tried, as files. None is tried twice.
     seen: BTreeSet<String>,
     trials: u64,
-    tell: &'a mut dyn FnMut(u64, &Scenario),
+    report: &'a mut dyn FnMut(u64, &Scenario),
 }
 
 impl Search<'_> {
-    /// Whether it came to its end.
+    /// Tries all changes until none keeps the failure. Returns false if the limit on runs was hit first.
     fn run(&mut self) -> bool {
         loop {
-            let before = self.state.clone();
+            let before = self.best.clone();
             self.reduce_faults();
             self.reduce_targets();
             for number in [Number::Rate, Number::Duration] {
@@ -105,24 +114,24 @@ impl Search<'_> {
             }
             self.reduce_replicas();
             self.reduce_settings();
-            for index in 0..self.state.scenario.faults.len() {
+            for index in 0..self.best.scenario.faults.len() {
                 self.reduce_number(Number::Lasts(index));
                 self.reduce_number(Number::At(index));
             }
             if self.trials >= TRIALS_MAX {
                 return false;
             }
-            if self.state == before {
+            if self.best == before {
                 return true;
             }
         }
     }
 
-    /// Delta debugging: half of them at once, then quarters, down to each alone.
+    /// Removes faults by delta debugging: half of them at once, then quarters, down to each alone.
     fn reduce_faults(&mut self) {
         let mut parts = 2;
         loop {
-            let count = self.state.scenario.faults.len();
+            let count = self.best.scenario.faults.len();
             let size = count.div_ceil(parts.min(count.max(1)));
             let removed = (0..count).step_by(size.max(1)).any(|from| {
                 let chunk = (from..(from + size).min(count)).collect();
@@ -138,9 +147,10 @@ impl Search<'_> {
         }
     }
 
+    /// Removes single targets of faults that have several.
     fn reduce_targets(&mut self) {
-        for fault in 0..self.state.scenario.faults.len() {
-            let mut place = self.state.scenario.faults[fault].targets.len();
+        for fault in 0..self.best.scenario.faults.len() {
+            let mut place = self.best.scenario.faults[fault].targets.len();
             while place > 0 {
                 place -= 1;
                 self.try_step(&Step::WithoutTarget { fault, place });
@@ -148,13 +158,14 @@ impl Search<'_> {
         }
     }
 
+    /// Removes servers that no fault targets.
     fn reduce_replicas(&mut self) {
-        for server in (0..self.state.scenario.servers.replicas).rev() {
+        for server in (0..self.best.scenario.servers.replicas).rev() {
             self.try_step(&Step::WithoutServer(server));
         }
     }
 
-    /// To what they are by default, if what is wrong is wrong with this program.
+    /// Resets settings to their defaults, if the failure is a bug of this program.
     fn reduce_settings(&mut self) {
         if self.goal.is_a_bug() {
             for (key, _) in step::ALL_PLAIN.iter().chain(step::PLAIN) {
@@ -163,15 +174,15 @@ impl Search<'_> {
         }
     }
 
-    /// To the least value that will do.
+    /// Lowers a number to the least value that keeps the failure.
     fn reduce_number(&mut self, number: Number) {
-        let rungs = number.rungs_below(&self.state.scenario);
+        let rungs = number.rungs_below(&self.best.scenario);
         rungs.into_iter().any(|value| self.try_step(&Step::Lower(number, value)));
     }
 
-    /// Goes that step if the failure is still there behind it.
+    /// Applies a change if the failure is still there after it. Returns true if it was applied.
     fn try_step(&mut self, step: &Step) -> bool {
-        let Some(scenario) = step.apply(&self.state.scenario) else { return false };
+        let Some(scenario) = step.apply(&self.best.scenario) else { return false };
         if self.trials >= TRIALS_MAX || !self.seen.insert(scenario.to_toml()) {
             return false;
         }
@@ -179,12 +190,12 @@ impl Search<'_> {
         let fails = self.goal.is_met_by(&Plan { scenario: scenario.clone(), ..self.plan.clone() });
         if fails {
             if let Step::WithoutFaults(faults) = step {
-                let mut index = 0;
-                self.state.origins.retain(|_| (!faults.contains(&index), index += 1).0);
+                let kept = self.best.origins.iter().enumerate().filter(|(index, _)| !faults.contains(index));
+                self.best.origins = kept.map(|(_, origin)| *origin).collect();
             }
-            self.state.scenario = scenario;
+            self.best.scenario = scenario;
         }
-        (self.tell)(self.trials, &self.state.scenario);
+        (self.report)(self.trials, &self.best.scenario);
         fails
     }
 }

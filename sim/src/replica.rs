@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use kernel::{
@@ -10,6 +10,7 @@ use kernel::{
     nemesis::Effect,
     record::Recorder,
     server::{Injection, Injector},
+    sync::lock,
     world::{BoxFuture, SharedWorld, World},
 };
 
@@ -72,7 +73,7 @@ impl Replica {
 
     async fn serve(&self) -> io::Result<()> {
         let start = {
-            let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut starts = lock(&self.starts);
             *starts += 1;
             *starts
         };

@@ -1,27 +1,24 @@
-//! `sim shrink`: the least scenario that fails as this one does.
+//! `sim shrink`: minimises a scenario that fails.
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
-    cli::{Exit, Failure},
+    cli::{Exit, Failure, print, progress},
     run_folder::{RUN, RunInfo, SCENARIO},
-    scenario::Scenario,
+    scenario::{Scenario, duration},
 };
 use sim::{
     Plan,
-    reduction::{Reduced, ReductionError, reduce, short_toml, story},
+    reduction::{Reduced, ReductionError, reduce, removed, short_toml},
 };
 
-use crate::{arguments, failed, options::Conditions};
+use crate::{failed, options::Conditions, replay::arguments};
 
-/// Options of a reduction.
+/// Options of `sim shrink`.
 #[derive(Debug, Args)]
 pub(crate) struct ShrinkArgs {
     /// The scenario file that fails, or the folder of a run that did
@@ -39,18 +36,18 @@ pub(crate) struct ShrinkArgs {
     out: Option<PathBuf>,
 }
 
-/// Takes away what is not needed for the failure, and writes what is left.
+/// Minimises the scenario, and writes the result.
 pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
-    let (path, seed) = what(args)?;
+    let (path, seed) = scenario_and_seed(args)?;
     let calibration = args.conditions.calibration()?;
     let scenario = Scenario::load(&path, &args.conditions.overrides).map_err(Failure::wrong_input)?.explicit(seed);
-    let place = || PathBuf::from(format!("runs/{}/shrunk-seed{seed}.toml", scenario.name));
-    let out = args.out.clone().unwrap_or_else(place);
+    let out = args.out.clone();
+    let out = out.unwrap_or_else(|| PathBuf::from(format!("runs/{}/shrunk-seed{seed}.toml", scenario.name)));
     if out.is_dir() {
         return Err(Failure::wrong_input(format!("{} is a folder; name a file with --out", out.display())));
     }
     let plan = Plan { scenario: scenario.clone(), seed, calibration };
-    let bar = bar();
+    let bar = progress::spinner("{spinner} {pos} runs, {msg} left");
     let reduced = reduce(&plan, &mut |trials, left| {
         bar.set_position(trials);
         bar.set_message(size(left));
@@ -62,46 +59,42 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
     })?;
 
     let replay = format!("cargo run -p sim -- {}", arguments(&out, seed, args.conditions.times.as_deref()));
-    let lines = story(&scenario, &reduced);
+    let lines = removed(&scenario, &reduced);
     write(&out, &file(&plan, &reduced, &lines, &replay)).map_err(|reason| {
         Failure::run_failed(format!("cannot write {}: {reason}; choose another file with --out", out.display()))
     })?;
-    // Whoever reads may have read enough.
-    let _ = io::stdout().write_all(account(&plan, &reduced, &lines, &out, &replay).as_bytes());
+    print(&report(&plan, &reduced, &lines, &out, &replay));
     Ok(Exit::Passed)
 }
 
-/// The scenario's file and the seed.
-fn what(args: &ShrinkArgs) -> Result<(PathBuf, u64), Failure> {
+/// Returns the scenario's file and the seed: those of the run, if a run folder is given.
+fn scenario_and_seed(args: &ShrinkArgs) -> Result<(PathBuf, u64), Failure> {
     let folder = &args.scenario;
     if !folder.is_dir() {
         return Ok((folder.clone(), args.seed.unwrap_or_default()));
     }
-    let path = folder.join(RUN);
-    let refused = |reason: String| {
-        Failure::wrong_input(format!("{} is no run folder: {}: {reason}", folder.display(), path.display()))
-    };
-    let text = fs::read_to_string(&path).map_err(|error| refused(error.to_string()))?;
-    let info: RunInfo = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    let info = read_run_info(&folder.join(RUN)).map_err(|error| {
+        Failure::wrong_input(format!("{} is no run folder: {}: {error}", folder.display(), folder.join(RUN).display()))
+    })?;
     Ok((folder.join(SCENARIO), args.seed.unwrap_or(info.seed)))
 }
 
-/// It draws nothing where standard error is no terminal.
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {pos} runs, {msg} left").expect("the template is well-formed");
-    let bar = ProgressBar::new_spinner().with_style(style);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
+fn read_run_info(path: &Path) -> Result<RunInfo, io::Error> {
+    Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
 }
 
+/// Describes how large a scenario is, such as `2 faults, 10 requests/s for 5s, 3 replicas`.
 fn size(scenario: &Scenario) -> String {
-    let Scenario { faults, load, duration, servers, .. } = scenario;
-    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let (faults, replicas) = (counted(faults.len(), "fault"), counted(servers.replicas, "replica"));
-    let (rate, time) = (load.rate, kernel::scenario::duration::text(*duration));
-    format!("{faults}, {rate} requests/s for {time}, {replicas}")
+    let faults = counted(scenario.faults.len(), "fault");
+    let replicas = counted(scenario.servers.replicas, "replica");
+    format!("{faults}, {} requests/s for {}, {replicas}", scenario.load.rate, duration::text(scenario.duration))
 }
 
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Describes why the reduction ended.
 fn limit(reduced: &Reduced) -> &'static str {
     match reduced.is_minimal {
         true => "taking away one more thing, or lowering one number by one rung, ends the failure",
@@ -109,6 +102,7 @@ fn limit(reduced: &Reduced) -> &'static str {
     }
 }
 
+/// The content of the file that is written: how the scenario came about, as comments, and the scenario.
 fn file(plan: &Plan, reduced: &Reduced, lines: &[String], replay: &str) -> String {
     let mut text = format!("# What is left of `{}`, seed {}: {}.\n", plan.scenario.name, plan.seed, reduced.goal);
     text += &format!("# replay: {replay}\n#\n");
@@ -118,7 +112,8 @@ fn file(plan: &Plan, reduced: &Reduced, lines: &[String], replay: &str) -> Strin
     text + &format!("# After {} runs, {}.\n\n", reduced.trials, limit(reduced)) + &short_toml(&reduced.scenario)
 }
 
-fn account(plan: &Plan, reduced: &Reduced, lines: &[String], out: &Path, replay: &str) -> String {
+/// The text that is printed.
+fn report(plan: &Plan, reduced: &Reduced, lines: &[String], out: &Path, replay: &str) -> String {
     let Plan { scenario, seed, .. } = plan;
     let mut text = format!("SHRUNK  {} (sim, seed {seed}): {}\n\n", scenario.name, reduced.goal);
     text += &format!("  from  {}\n  to    {}\n\n", size(scenario), size(&reduced.scenario));
@@ -127,6 +122,7 @@ fn account(plan: &Plan, reduced: &Reduced, lines: &[String], out: &Path, replay:
     text + &format!("\n  scenario  {}\n  replay    {replay}\n", out.display())
 }
 
+/// Writes `text` to `out`, and creates its folder.
 fn write(out: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder)?;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,6 +13,7 @@ use kernel::{
     link::Link,
     nemesis::Operations,
     record::{Recorder, Records},
+    sync::lock,
     world::SharedWorld,
 };
 
@@ -142,7 +143,7 @@ impl Simulation {
             steps_at_advance = steps;
             progress.store(self.clock.now().as_nanos(), Ordering::Relaxed);
         }
-        let mut records = std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut records = std::mem::take(&mut *lock(&self.records));
         records.sort();
         Ok(CompletedRun { records, steps, instants })
     }
@@ -150,7 +151,7 @@ impl Simulation {
     /// Returns the error of the limit that is exceeded, if one is. `steps` have been taken since the clock was moved.
     fn check_limits(&self, steps: u64) -> Result<(), SimulationError> {
         let events = {
-            let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+            let records = lock(&self.records);
             records.requests.len() + records.attempts.len() + records.events.len()
         };
         let now = self.clock.now();

@@ -4,7 +4,7 @@ use std::thread;
 
 use kernel::memory;
 
-use crate::{error::SimulationError, interpose::Interposed};
+use crate::{error::SimulationError, interpose::Interposed, planted::planted};
 
 /// Runs `simulate` on a new thread that sees the virtual clock and the randomness of `seed`.
 ///
@@ -13,8 +13,7 @@ pub(crate) fn on_own_thread<T: Send>(
     seed: u64,
     simulate: impl FnOnce() -> Result<T, SimulationError> + Send,
 ) -> Result<T, SimulationError> {
-    #[cfg(feature = "canaries")]
-    if crate::canary::is(crate::canary::Canary::SharedThread) {
+    if planted!(Canary::SharedThread) {
         let _interposed = Interposed::enter(seed);
         return simulate();
     }

@@ -28,8 +28,8 @@ use sim::{
 };
 
 use crate::{
-    WORLD, calibration_info, failed,
-    options::{Conditions, Jobs},
+    failed,
+    options::{Conditions, Jobs, WORLD, calibration_info},
 };
 
 /// Options of the search for boundaries.

@@ -1,27 +1,26 @@
-//! `sim verify`: proof of determinism.
+//! `sim verify`: checks that simulations are deterministic.
 //!
-//! Every run is played twice, in two processes that have as little in common as can be arranged (see [`side`]), and
-//! everything that happens in them is compared: each event of the trace by a running digest, as it happens, and what the
-//! two did where that first differs.
+//! Every run is simulated twice, in two processes that have as little in common as can be arranged (see [`side`]). The
+//! processes send a running digest for each entry of the trace, as it happens. Where the digests first differ, the two
+//! entries are reported.
 
 mod pair;
 pub(crate) mod side;
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
     path::PathBuf,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Mutex, mpsc},
     thread,
 };
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
-    cli::{Exit, Failure},
+    cli::{Exit, Failure, print, progress},
     experiment::sweep::Seeds,
     measure::text::table::{Align, Table},
     scenario::Scenario,
+    sync::lock,
 };
 
 use crate::{
@@ -29,10 +28,10 @@ use crate::{
     verify::pair::{Compared, Difference, Pair},
 };
 
-/// Differences that are told in full, of each scenario.
-const TOLD_MAX: usize = 3;
+/// Most differences of one scenario that are printed in full.
+const DIFFERENCES_SHOWN_MAX: usize = 3;
 
-/// Options of the proof.
+/// Options of `sim verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The scenario files
@@ -55,15 +54,17 @@ pub(crate) struct VerifyArgs {
     canary: Option<sim::canary::Canary>,
 }
 
-/// What came of a scenario's pairs.
+/// The pairs of one scenario that have been compared.
 #[derive(Default)]
-struct Tally {
+struct ComparedPairs {
     pairs: u64,
+    /// Trace entries of all pairs that are the same.
     events: u64,
+    /// The first difference of each pair that is not, by seed.
     differences: BTreeMap<u64, Difference>,
 }
 
-/// Plays every scenario with every seed twice.
+/// Simulates every scenario with every seed twice, and compares.
 pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
     let scenarios = args.scenarios.iter().map(|path| Scenario::load(path, &args.conditions.overrides));
     let scenarios = scenarios.collect::<Result<Vec<_>, _>>().map_err(Failure::wrong_input)?;
@@ -71,13 +72,15 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
     let pairs = (0..scenarios.len()).flat_map(|index| args.seeds.iter().map(move |seed| (index, seed)));
     let pairs = Mutex::new(pairs);
     let (done, incoming) = mpsc::sync_channel(jobs.get());
-    let mut tallies: Vec<Tally> = scenarios.iter().map(|_| Tally::default()).collect();
+    let mut compared_pairs: Vec<ComparedPairs> = scenarios.iter().map(|_| ComparedPairs::default()).collect();
     thread::scope(|scope| {
         for _ in 0..jobs.get() {
-            let (done, pairs, scenarios) = (done.clone(), &pairs, &scenarios);
+            let done = done.clone();
+            let pairs = &pairs;
+            let scenarios = &scenarios;
             scope.spawn(move || {
                 loop {
-                    let next = pairs.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let next = lock(pairs).next();
                     let Some((index, seed)) = next else { return };
                     let pair = Pair { path: &args.scenarios[index], scenario: &scenarios[index], seed, args };
                     if done.send((index, seed, pair.compare())).is_err() {
@@ -86,36 +89,33 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
                 }
             });
         }
+        // The loop below ends when the last worker drops its sender.
         drop(done);
-        let bar = bar(args.seeds.count() * scenarios.len() as u64);
+        let pairs_total = args.seeds.count() * scenarios.len() as u64;
+        let bar = progress::bar(pairs_total, "{bar:40} {pos} of {len} pairs, {per_sec}, {eta} left");
         for (index, seed, compared) in incoming {
             bar.inc(1);
-            let tally = &mut tallies[index];
-            tally.pairs += 1;
+            let scenario_pairs = &mut compared_pairs[index];
+            scenario_pairs.pairs += 1;
             match compared? {
-                Compared::Same { events } => tally.events += events,
-                Compared::Different(difference) => drop(tally.differences.insert(seed, *difference)),
+                Compared::Same { events } => scenario_pairs.events += events,
+                Compared::Different(difference) => {
+                    scenario_pairs.differences.insert(seed, *difference);
+                }
             }
         }
         bar.finish_and_clear();
         Ok(())
     })?;
-    // Whoever reads may have read enough.
-    let _ = io::stdout().write_all(account(args, &scenarios, &tallies).as_bytes());
-    let same = tallies.iter().all(|tally| tally.differences.is_empty());
+    print(&report(args, &scenarios, &compared_pairs));
+    let same = compared_pairs.iter().all(|scenario_pairs| scenario_pairs.differences.is_empty());
     Ok(if same { Exit::Passed } else { Exit::Failed })
 }
 
-/// It draws nothing where standard error is no terminal.
-fn bar(pairs: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} pairs, {per_sec}, {eta} left")
-        .expect("the template is well-formed");
-    ProgressBar::new(pairs).with_style(style)
-}
-
-fn account(args: &VerifyArgs, scenarios: &[Scenario], tallies: &[Tally]) -> String {
-    let different: usize = tallies.iter().map(|tally| tally.differences.len()).sum();
-    let pairs: u64 = tallies.iter().map(|tally| tally.pairs).sum();
+/// Describes the result: a table with a line for each scenario, then the differences.
+fn report(args: &VerifyArgs, scenarios: &[Scenario], compared_pairs: &[ComparedPairs]) -> String {
+    let different: usize = compared_pairs.iter().map(|scenario_pairs| scenario_pairs.differences.len()).sum();
+    let pairs: u64 = compared_pairs.iter().map(|scenario_pairs| scenario_pairs.pairs).sum();
     let mut text = match different {
         0 => format!("SAME  {pairs} pairs of runs, each in two processes (seeds {}): no difference\n\n", args.seeds),
         _ => format!("DIFFERENT  {different} of {pairs} pairs of runs (seeds {})\n\n", args.seeds),
@@ -123,14 +123,18 @@ fn account(args: &VerifyArgs, scenarios: &[Scenario], tallies: &[Tally]) -> Stri
     let columns =
         [("scenario", Align::Left), ("pairs", Align::Right), ("events", Align::Right), ("same", Align::Right)];
     let mut table = Table::new(&columns);
-    for (scenario, tally) in scenarios.iter().zip(tallies) {
-        let same = tally.pairs - tally.differences.len() as u64;
-        let (pairs, events) = (tally.pairs.to_string(), tally.events.to_string());
-        table.row(vec![scenario.name.clone(), pairs, events, same.to_string()]);
+    for (scenario, scenario_pairs) in scenarios.iter().zip(compared_pairs) {
+        let same = scenario_pairs.pairs - scenario_pairs.differences.len() as u64;
+        table.row(vec![
+            scenario.name.clone(),
+            scenario_pairs.pairs.to_string(),
+            scenario_pairs.events.to_string(),
+            same.to_string(),
+        ]);
     }
     text += &table.render();
-    for (scenario, tally) in scenarios.iter().zip(tallies) {
-        for (seed, difference) in tally.differences.iter().take(TOLD_MAX) {
+    for (scenario, scenario_pairs) in scenarios.iter().zip(compared_pairs) {
+        for (seed, difference) in scenario_pairs.differences.iter().take(DIFFERENCES_SHOWN_MAX) {
             text += &format!("\n  {} with seed {seed}: {difference}\n", scenario.name);
         }
     }

@@ -6,31 +6,32 @@ use kernel::{invariant::Invariant, measure::Checked, scenario::Expectation};
 
 use crate::{Plan, SimulationError, run};
 
-/// How a run fails.
+/// The way in which a run fails.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Goal {
-    /// It does not come to its end.
+    /// The run does not come to its end.
     Stopped(Stop),
-    /// It breaks this invariant, wherever.
+    /// The run violates this invariant, at whatever place.
     Invariant(Invariant),
-    /// It fails this expectation, on this side.
-    Expectation(Expectation, Side),
+    /// The run fails this expectation, in this way.
+    Expectation(Expectation, Deviation),
 }
 
-/// What ends a run that does not come to its end. Each is a bug of this program, unless it is asked for too much.
+/// The reason why a run does not come to its end. Each is a bug of this program, except a limit that a scenario exceeds by
+/// its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Nothing is left to happen.
+    /// No timer is set, but the load has not ended.
     Standstill,
-    /// A limit.
+    /// A limit was exceeded.
     Limit,
-    /// A panic, or what a host's software or the nemesis could not do.
+    /// A panic, or an error of a host's software or of a fault operation.
     Failure,
 }
 
 impl Stop {
-    /// `None` if it is the user who asks for what cannot be.
-    fn of(error: &SimulationError) -> Option<Self> {
+    /// Returns the reason behind `error`, or `None` if the input is wrong.
+    fn from_error(error: &SimulationError) -> Option<Self> {
         match error {
             SimulationError::Standstill { .. } => Some(Self::Standstill),
             SimulationError::Limit { .. } => Some(Self::Limit),
@@ -40,19 +41,20 @@ impl Stop {
     }
 }
 
-/// What is wrong with a metric.
+/// The way in which a metric fails its expectation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// Less than its `min`.
+pub enum Deviation {
+    /// The value is below `min`.
     Low,
-    /// More than its `max`.
+    /// The value is above `max`.
     High,
-    /// There is none.
+    /// The metric has no value.
     Missing,
 }
 
-impl Side {
-    fn of(checked: &Checked) -> Option<Self> {
+impl Deviation {
+    /// Returns how an expectation fails, or `None` if it passes.
+    fn from_checked(checked: &Checked) -> Option<Self> {
         match checked.actual {
             _ if checked.pass => None,
             None => Some(Self::Missing),
@@ -63,29 +65,32 @@ impl Side {
 }
 
 impl Goal {
-    /// The first failure of what comes of `plan`: an invariant before an expectation. `None` if it passes.
+    /// Runs `plan` and returns its first failure: a violated invariant before a failed expectation. Returns `None` if the
+    /// run passes.
     ///
     /// # Errors
-    /// It cannot be played, for a reason that is none of this program's.
-    pub fn of(plan: &Plan) -> Result<Option<Self>, SimulationError> {
-        let played = match run(plan, &AtomicU64::new(0)) {
-            Ok(played) => played,
-            Err(error) => return Stop::of(&error).map(|stop| Some(Self::Stopped(stop))).ok_or(error),
+    /// The input is wrong: the workload's pictures cannot be read, or the calibration does not have the workload.
+    pub fn find(plan: &Plan) -> Result<Option<Self>, SimulationError> {
+        let completed = match run(plan, &AtomicU64::new(0)) {
+            Ok(completed) => completed,
+            Err(error) => return Stop::from_error(&error).map(|stop| Some(Self::Stopped(stop))).ok_or(error),
         };
-        if let Some(broken) = played.violations(plan).first() {
+        if let Some(broken) = completed.violations(plan).first() {
             return Ok(Some(Self::Invariant(broken.invariant)));
         }
-        let summary = played.summary(plan);
+        let summary = completed.summary(plan);
         let mut checked = summary.expectations.iter().zip(&plan.scenario.expectations);
-        Ok(checked.find_map(|(checked, expected)| Some(Self::Expectation(expected.clone(), Side::of(checked)?))))
+        Ok(checked.find_map(|(checked, expected)| {
+            Some(Self::Expectation(expected.clone(), Deviation::from_checked(checked)?))
+        }))
     }
 
-    /// Whether that is for this project to mend, whatever the scenario.
+    /// Returns true if this failure is a bug of this program, whatever the scenario.
     pub fn is_a_bug(&self) -> bool {
         !matches!(self, Self::Expectation(..))
     }
 
-    /// What a scenario has to expect to fail so.
+    /// Returns the expectation that a scenario needs to fail in this way, if it needs one.
     pub fn expectation(&self) -> Option<Expectation> {
         match self {
             Self::Stopped(_) | Self::Invariant(_) => None,
@@ -93,26 +98,30 @@ impl Goal {
         }
     }
 
-    /// The same, of this expectation.
+    /// Replaces the expectation that fails by `expectation`.
     pub(super) fn expecting(self, expectation: Option<&Expectation>) -> Self {
         match (self, expectation) {
-            (Self::Expectation(_, side), Some(expectation)) => Self::Expectation(expectation.clone(), side),
+            (Self::Expectation(_, deviation), Some(expectation)) => Self::Expectation(expectation.clone(), deviation),
             (goal, _) => goal,
         }
     }
 
-    /// Whether `plan`, which expects nothing else, fails so.
+    /// Runs `plan`, which has no other expectation, and returns true if it fails in this way.
     pub fn is_met_by(&self, plan: &Plan) -> bool {
-        let played = match run(plan, &AtomicU64::new(0)) {
-            Ok(played) => played,
-            Err(error) => return Stop::of(&error).is_some_and(|stop| *self == Self::Stopped(stop)),
+        let completed = match run(plan, &AtomicU64::new(0)) {
+            Ok(completed) => completed,
+            Err(error) => return Stop::from_error(&error).is_some_and(|stop| *self == Self::Stopped(stop)),
         };
         match self {
             Self::Stopped(_) => false,
-            Self::Invariant(invariant) => played.violations(plan).iter().any(|broken| broken.invariant == *invariant),
-            Self::Expectation(_, side) => {
-                played.summary(plan).expectations.first().is_some_and(|checked| Side::of(checked) == Some(*side))
+            Self::Invariant(invariant) => {
+                completed.violations(plan).iter().any(|broken| broken.invariant == *invariant)
             }
+            Self::Expectation(_, deviation) => completed
+                .summary(plan)
+                .expectations
+                .first()
+                .is_some_and(|checked| Deviation::from_checked(checked) == Some(*deviation)),
         }
     }
 }
@@ -124,11 +133,11 @@ impl fmt::Display for Goal {
             Self::Stopped(Stop::Limit) => f.write_str("the simulation hits a limit"),
             Self::Stopped(Stop::Failure) => f.write_str("the simulation fails"),
             Self::Invariant(invariant) => write!(f, "the invariant \"{invariant}\" is broken"),
-            Self::Expectation(Expectation { metric, during, .. }, side) => {
-                let wrong = match side {
-                    Side::Low => "is below its min",
-                    Side::High => "is over its max",
-                    Side::Missing => "has no value",
+            Self::Expectation(Expectation { metric, during, .. }, deviation) => {
+                let wrong = match deviation {
+                    Deviation::Low => "is below its min",
+                    Deviation::High => "is over its max",
+                    Deviation::Missing => "has no value",
                 };
                 let phase = during.map(|phase| format!(" during {phase}")).unwrap_or_default();
                 write!(f, "{}{phase} {wrong}", metric.name())

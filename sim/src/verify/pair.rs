@@ -1,4 +1,4 @@
-//! A run played in two processes, and the first thing in which they differ.
+//! One run in two processes, and the first difference between them.
 
 use std::{
     env, fmt, fs,
@@ -17,10 +17,10 @@ use tempfile::TempDir;
 
 use super::{VerifyArgs, side};
 
-/// Every so many seeds, one process has a thread that does nothing but keep a core busy.
+/// Every so many seeds, one process has a thread that only keeps a core busy.
 const BUSY_EVERY: u64 = 8;
 
-/// The run to play twice.
+/// The run to simulate twice.
 pub(super) struct Pair<'a> {
     pub(super) path: &'a Path,
     pub(super) scenario: &'a Scenario,
@@ -28,13 +28,15 @@ pub(super) struct Pair<'a> {
     pub(super) args: &'a VerifyArgs,
 }
 
-/// What came of it.
+/// The result of a comparison.
 pub(super) enum Compared {
+    /// Both processes have the same trace, with this number of entries.
     Same { events: u64 },
+    /// The traces differ.
     Different(Box<Difference>),
 }
 
-/// The first event that differs, as each side has it; `None` if it has ended.
+/// The first trace entry that differs, as each process has it; `None` if its trace has ended.
 pub(super) struct Difference {
     event: u64,
     first: Option<Entry>,
@@ -42,11 +44,11 @@ pub(super) struct Difference {
 }
 
 impl Pair<'_> {
-    /// Plays both and compares as they go.
+    /// Runs both processes, and compares their digests as they arrive.
     pub(super) fn compare(&self) -> Result<Compared, Failure> {
         let folder = TempDir::with_prefix("rehearsal-verify-").map_err(Failure::run_failed)?;
-        let mut first = Side::start(self.plain(folder.path())?).map_err(Failure::run_failed)?;
-        let mut second = Side::start(self.disturbed(folder.path())?).map_err(Failure::run_failed)?;
+        let mut first = TracedProcess::start(self.plain(folder.path())?).map_err(Failure::run_failed)?;
+        let mut second = TracedProcess::start(self.disturbed(folder.path())?).map_err(Failure::run_failed)?;
         let mut event = 0;
         loop {
             match (first.next()?, second.next()?) {
@@ -61,15 +63,15 @@ impl Pair<'_> {
         }
     }
 
-    /// With nothing around it.
+    /// Returns the command of the first process: this program with an empty environment.
     fn plain(&self, folder: &Path) -> Result<Command, Failure> {
         let mut command = self.command()?;
         command.env_clear().current_dir(folder);
         Ok(command)
     }
 
-    /// With everything different that may not matter. The paddings' sizes move the stack; malloc fills what it hands
-    /// out, from one arena; threads get other stacks.
+    /// Returns the command of the second process, in which everything is different that must not matter. The sizes of the
+    /// paddings move the stack; malloc uses one arena and fills the memory that it returns; threads get larger stacks.
     fn disturbed(&self, folder: &Path) -> Result<Command, Failure> {
         let seed = self.seed;
         let deeper = folder.join("a folder/with a longer name");
@@ -88,11 +90,8 @@ impl Pair<'_> {
         Ok(command)
     }
 
-    /// This program as one side. It runs in another folder, so paths are absolute.
+    /// Returns the command that both have in common. It runs in another folder, so paths are absolute.
     fn command(&self) -> Result<Command, Failure> {
-        let absolute = |path: &Path| -> Result<PathBuf, Failure> {
-            path.canonicalize().map_err(|error| Failure::wrong_input(format!("{}: {error}", path.display())))
-        };
         let mut command = Command::new(env::current_exe().map_err(Failure::run_failed)?);
         command.arg(side::NAME).arg(absolute(self.path)?).args(["--seed", &self.seed.to_string()]);
         for setting in &self.args.conditions.overrides {
@@ -111,6 +110,10 @@ impl Pair<'_> {
         }
         Ok(command)
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    path.canonicalize().map_err(|error| Failure::wrong_input(format!("{}: {error}", path.display())))
 }
 
 impl fmt::Display for Difference {
@@ -133,14 +136,14 @@ impl fmt::Display for Difference {
     }
 }
 
-/// One of the two processes; killed when dropped.
-struct Side {
+/// One of the two processes. It is killed when this is dropped.
+struct TracedProcess {
     child: Child,
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
-impl Side {
+impl TracedProcess {
     fn start(mut command: Command) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let questions = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
@@ -148,7 +151,7 @@ impl Side {
         Ok(Self { child, questions, answers })
     }
 
-    /// The running digest with its next event; `None` at the end.
+    /// Returns the running digest after its next entry, or `None` at the end.
     fn next(&mut self) -> Result<Option<u64>, Failure> {
         let mut digest = [0; 8];
         match self.answers.read_exact(&mut digest) {
@@ -157,33 +160,38 @@ impl Side {
         }
     }
 
-    /// The event by its number, of the very run that was compared. `goes_on` unless the end has been read.
-    fn entry(&mut self, event: u64, goes_on: bool) -> Result<Option<Entry>, Failure> {
-        while goes_on && self.next()?.is_some() {}
-        let mut answer = String::new();
-        let mut ask = || -> io::Result<usize> {
-            writeln!(self.questions, "{event}")?;
-            self.questions.flush()?;
-            self.answers.read_line(&mut answer)
-        };
-        ask().map_err(Failure::run_failed)?;
+    /// Returns the entry with this number, of the very run that was compared. `is_running` is true unless the end has been
+    /// read.
+    fn entry(&mut self, event: u64, is_running: bool) -> Result<Option<Entry>, Failure> {
+        while is_running && self.next()?.is_some() {}
+        let answer = self.ask(event).map_err(Failure::run_failed)?;
         serde_json::from_str(&answer).map_err(Failure::run_failed)
     }
 
-    /// It has ended before its run did: why, in its own words.
+    /// Sends the number of an entry, and reads the line that the process returns for it.
+    fn ask(&mut self, event: u64) -> io::Result<String> {
+        writeln!(self.questions, "{event}")?;
+        self.questions.flush()?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Returns the failure of a process that has ended before its run did, with the message that it has printed.
     fn failure(&mut self) -> Failure {
-        let mut words = String::new();
-        let _ = self.child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut words));
-        let words = words.trim().trim_start_matches("error: ");
+        let mut message = String::new();
+        // A message that cannot be read is as good as none.
+        let _ = self.child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut message));
+        let message = message.trim().trim_start_matches("error: ");
         match self.child.wait().ok().and_then(|status| status.code()) {
-            Some(2) => Failure::wrong_input(words),
-            _ if words.is_empty() => Failure::run_failed("a process of the proof ended without a word"),
-            _ => Failure::run_failed(words),
+            Some(2) => Failure::wrong_input(message),
+            _ if message.is_empty() => Failure::run_failed("a process of the proof ended without a word"),
+            _ => Failure::run_failed(message),
         }
     }
 }
 
-impl Drop for Side {
+impl Drop for TracedProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,15 +1,16 @@
-//! One of the two processes of a proof: plays a run, tells the digest of each event as it happens, and then what any of
-//! them was.
+//! One of the two processes of `sim verify`: simulates a run, and writes a digest for each trace entry as it happens. Then it
+//! answers questions for single entries.
 //!
-//! On standard output: eight bytes for each event, the running digest in little-endian order, then [`END`]. Then, for
-//! each line on standard input with the number of an event, a line of JSON: the event, or null beyond the last.
+//! It writes to standard output eight bytes for each entry, the running digest in little-endian order, then [`END`]. Then it
+//! reads the number of an entry from each line of standard input, and writes a line of JSON: the entry, or null beyond
+//! the last one.
 
 use std::{
     hint,
     io::{self, BufRead, BufWriter, Stdout, Write},
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
@@ -20,23 +21,29 @@ use clap::Args;
 use kernel::{
     cli::{Exit, Failure},
     scenario::Scenario,
+    sync::lock,
 };
-use sim::{Plan, trace::Entry};
+use sim::{
+    CompletedRun, Plan,
+    trace::{Entry, Listener},
+};
 use twox_hash::XxHash3_128;
 
 use crate::{failed, options::Conditions};
 
-/// Of the hidden command.
+/// Name of the hidden subcommand.
 pub(super) const NAME: &str = "side";
+/// Option of the process that differs in everything that must not matter.
 pub(super) const DISTURBED: &str = "--disturbed";
+/// Option of a process that also keeps a core busy.
 pub(super) const BUSY: &str = "--busy";
-/// Behind the last digest; none is like it.
+/// Follows the last digest. No digest is equal to it.
 pub(super) const END: u64 = 0;
 
-/// How far from today the clock of a disturbed process is: a thousand days, and a bit.
-const OTHER_DAY: Duration = Duration::from_secs(86_400 * 1_000 + 12_345);
+/// How far the wall clock of a disturbed process is ahead: a thousand days and some hours.
+const DATE_SHIFT: Duration = Duration::from_secs(86_400 * 1_000 + 12_345);
 
-/// What to play, and how.
+/// Options of one of the two processes.
 #[derive(Debug, Args)]
 pub(crate) struct SideArgs {
     scenario: PathBuf,
@@ -60,7 +67,7 @@ pub(crate) struct SideArgs {
     canary: Option<sim::canary::Canary>,
 }
 
-/// Plays the part.
+/// Simulates the run and answers the questions.
 pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
     let scenario = Scenario::load(&args.scenario, &args.conditions.overrides).map_err(Failure::wrong_input)?;
     let plan = Plan { scenario, seed: args.seed, calibration: args.conditions.calibration()? };
@@ -68,14 +75,21 @@ pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
     if let Some(canary) = args.canary {
         sim::canary::plant(canary);
     }
-    let _past = args.disturbed.then(|| past(&plan));
+    let _blocks = args.disturbed.then(|| disturb(&plan));
 
-    let log = Arc::new(Mutex::new(Log::default()));
-    let told = log.clone();
-    let play = || sim::run_with_listener(&plan, &AtomicU64::new(0), Box::new(move |entry| locked(&told).add(&entry)));
-    let played = if args.busy { beside_a_busy_thread(play) } else { play() }.map_err(failed)?;
-    let mut log = locked(&log);
-    let (records, steps, instants) = (played.records.digest(), played.steps, played.instants);
+    let log = Arc::new(Mutex::new(TraceLog::default()));
+    let listening = log.clone();
+    let listener: Listener = Box::new(move |entry| lock(&listening).add(&entry));
+    let now = AtomicU64::new(0);
+    let completed = if args.busy {
+        beside_a_busy_thread(|| sim::run_with_listener(&plan, &now, listener))
+    } else {
+        sim::run_with_listener(&plan, &now, listener)
+    };
+    let completed = completed.map_err(failed)?;
+    let mut log = lock(&log);
+    let records = completed.records.digest();
+    let CompletedRun { steps, instants, .. } = completed;
     let what = format!("the run ends with the records {records} after {steps} steps and {instants} instants");
     let at_ns = log.last_ns;
     log.add(&Entry { at_ns, host: "driver".to_owned(), what });
@@ -83,10 +97,10 @@ pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
-/// What another process would not have behind it: freed and kept memory, simulations, another date. What is returned
-/// is to be kept.
-fn past(plan: &Plan) -> Vec<Vec<u8>> {
-    sim::shift_date(OTHER_DAY);
+/// Gives this process a past that the other one does not have: freed memory, memory that is still in use, a simulation
+/// before this one, another date. The returned blocks must be kept for as long as the run lasts.
+fn disturb(plan: &Plan) -> Vec<Vec<u8>> {
+    sim::shift_date(DATE_SHIFT);
     let sizes = (0..2_000_usize).map(|number| 16 + (number * 7_919 + plan.seed as usize % 1_000) % 9_973);
     let mut blocks: Vec<Vec<u8>> = sizes.map(|size| vec![1; size]).collect();
     let mut kept = false;
@@ -98,11 +112,12 @@ fn past(plan: &Plan) -> Vec<Vec<u8>> {
     other.seed = plan.seed.wrapping_add(1);
     other.scenario.duration = other.scenario.duration.min(Duration::from_secs(1));
     other.scenario.faults.clear();
-    // What becomes of it is no matter; if it cannot be played the run itself will say so.
+    // Its result does not matter. If it cannot be simulated, the run itself reports that.
     let _ = sim::run(&other, &AtomicU64::new(0));
     blocks
 }
 
+/// Does `work` while another thread keeps a core busy.
 fn beside_a_busy_thread<T>(work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -117,28 +132,27 @@ fn beside_a_busy_thread<T>(work: impl FnOnce() -> T) -> T {
     })
 }
 
-fn locked(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
-    log.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Everything that happened.
-struct Log {
+/// All entries of the trace.
+struct TraceLog {
+    /// The running digest of all entries.
     digest: u64,
-    /// JSON, one behind the other.
+    /// The entries as JSON, without anything between them.
     lines: String,
+    /// The end of each entry in `lines`, in bytes.
     ends: Vec<usize>,
-    /// Of the last event.
+    /// Virtual time of the last entry, in nanoseconds.
     last_ns: u64,
     out: BufWriter<Stdout>,
 }
 
-impl Default for Log {
+impl Default for TraceLog {
     fn default() -> Self {
         Self { digest: 0, lines: String::new(), ends: Vec::new(), last_ns: 0, out: BufWriter::new(io::stdout()) }
     }
 }
 
-impl Log {
+impl TraceLog {
+    /// Keeps an entry and writes the digest.
     fn add(&mut self, entry: &Entry) {
         let line = serde_json::to_string(entry).expect("plain data is always written");
         let running = XxHash3_128::oneshot_with_seed(self.digest, line.as_bytes()) as u64;
@@ -146,10 +160,11 @@ impl Log {
         self.last_ns = entry.at_ns;
         self.lines += &line;
         self.ends.push(self.lines.len());
-        // Once nobody compares any more there is nothing left to do, and `answer` ends the process.
+        // An error means that the comparing process is gone. `answer` then fails too, and ends this one.
         let _ = self.out.write_all(&self.digest.to_le_bytes());
     }
 
+    /// Ends the digests, then answers questions until standard input ends.
     fn answer(&mut self) -> io::Result<()> {
         self.out.write_all(&END.to_le_bytes())?;
         self.out.flush()?;

@@ -1,0 +1,60 @@
+//! A description of what a reduction has removed.
+
+use kernel::scenario::{Fault, Scenario, duration::text as time, server_name};
+
+use super::{Reduced, step::PLAIN};
+
+/// Returns a line for each expectation, fault and setting that was removed from `original`, then for each number that was
+/// lowered.
+pub fn removed(original: &Scenario, reduced: &Reduced) -> Vec<String> {
+    let Reduced { scenario, origins, .. } = reduced;
+    let mut lines = Vec::new();
+    let gone = original.expectations.len() - scenario.expectations.len();
+    if gone > 0 {
+        lines.push(format!("{gone} of {} expectations, which are not about it", original.expectations.len()));
+    }
+    for (index, fault) in original.faults.iter().enumerate().filter(|(index, _)| !origins.contains(index)) {
+        lines.push(format!("fault {index}, the {}", about(fault)));
+    }
+    for (key, make_plain) in PLAIN {
+        if !is_plain(original, *make_plain) && is_plain(scenario, *make_plain) {
+            lines.push(format!("{key}, now as it is by default"));
+        }
+    }
+    lines.extend(changed("load.rate", &original.load.rate.to_string(), &scenario.load.rate.to_string()));
+    lines.extend(changed("duration", &time(original.duration), &time(scenario.duration)));
+    let replicas_before = original.servers.replicas.to_string();
+    lines.extend(changed("replicas", &replicas_before, &scenario.servers.replicas.to_string()));
+    for (index, (fault, origin)) in scenario.faults.iter().zip(origins).enumerate() {
+        let before = &original.faults[*origin];
+        let name = if index == *origin { format!("fault {index}") } else { format!("fault {origin}, now {index}") };
+        let targets_before = before.targets.len().to_string();
+        lines.extend(changed(&format!("{name}, targets"), &targets_before, &fault.targets.len().to_string()));
+        lines.extend(changed(&format!("{name}, lasts"), &lasts(before), &lasts(fault)));
+        lines.extend(changed(&format!("{name}, at"), &time(before.at), &time(fault.at)));
+    }
+    lines
+}
+
+/// Returns the line of a value that was changed, if it was.
+fn changed(name: &str, before: &str, now: &str) -> Option<String> {
+    (before != now).then(|| format!("{name}: {before}, now {now}"))
+}
+
+/// Returns true if a setting has its default in `scenario`: `make_plain`, which resets it, changes nothing.
+fn is_plain(scenario: &Scenario, make_plain: fn(&mut Scenario)) -> bool {
+    let mut plain = scenario.clone();
+    make_plain(&mut plain);
+    plain == *scenario
+}
+
+/// Describes a fault by its kind, its targets and its time.
+fn about(fault: &Fault) -> String {
+    let targets: Vec<_> = fault.targets.iter().map(|target| server_name(*target)).collect();
+    format!("{} of {} at {}", fault.kind.name(), targets.join(", "), time(fault.at))
+}
+
+/// Returns how long a fault lasts.
+fn lasts(fault: &Fault) -> String {
+    fault.kind.lasts().map_or_else(|| "to the end".to_owned(), time)
+}

@@ -1,0 +1,37 @@
+//! The bare command: one run of one scenario.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use kernel::{
+    cli::{Exit, Failure, RunArgs, Session, progress},
+    run_folder::RunInfo,
+};
+use sim::{Plan, calibration::Calibration};
+
+use crate::{
+    failed,
+    options::{Options, WORLD, calibration_info},
+    replay::replay,
+};
+
+/// Runs the scenario, writes its folder, and prints its report.
+pub(crate) fn run(options: &Options, args: &RunArgs, calibration: Calibration) -> Result<Exit, Failure> {
+    let session = Session::open(args, WORLD)?;
+    let mut info = RunInfo::new(WORLD, args.seed);
+    info.calibration = Some(calibration_info(&calibration));
+
+    let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, calibration };
+    let duration = plan.scenario.duration;
+    let late = plan.calibration.timers_late_max();
+    let now = Arc::new(AtomicU64::new(0));
+    let completed = progress::while_working(
+        || progress::bar(duration.as_secs(), "{bar:40} {pos} of {len} s simulated, {eta} left"),
+        |bar| bar.set_position(now.load(Relaxed) / 1_000_000_000),
+        || sim::run(&plan, &now),
+    );
+    let completed = completed.map_err(failed)?;
+    session.conclude(&info, &completed.records, duration, Some(late), replay(options, args))
+}
