@@ -1,29 +1,29 @@
-//! What holds of every run, whatever the scenario and the seed. A run of which something here does not hold has found a
-//! bug of this project, not of the scenario.
+//! Invariants checked on every run, whatever its scenario and seed. A violation is a bug of this project, not of the
+//! scenario.
 //!
 //! [`check`] reads the rows as both worlds record them. Real processes are stopped, started and woken some time after
-//! they were to be, so that what depends on the instant is held against virtual time only; see [`Invariant::is_of_time`].
-//! There a timer is as late as the calibration has it, and no later.
+//! the planned instant, so that what depends on the instant is checked against virtual time only; see
+//! [`Invariant::needs_exact_time`]. There a timer is late by what the calibration says at most.
 //!
-//! | module | holds |
+//! | module | what is checked |
 //! | --- | --- |
-//! | `calls` | requests against the schedule, their attempts and the policies' limits |
-//! | `told` | requests and attempts against the client's events |
-//! | `limits` | what the policies allow all calls together |
-//! | `breakers` | the states of circuit breakers, and what they let pass |
-//! | `servers` | what servers did, against what was done to them and what they were asked |
-//! | `faults` | what was done, against the scenario, and links that are cut |
-//! | `view` | whom the client asks, against what it knows of servers |
-//! | `belief` | what the client believes of servers, against how they are |
+//! | `calls` | requests against the schedule, and their attempts against the limits of policies |
+//! | `event_counts` | requests and attempts against the client's events |
+//! | `limits` | the limits that policies set for all calls together |
+//! | `breakers` | the states of circuit breakers, and the attempts that they let pass |
+//! | `servers` | what servers did, against the faults on them and the attempts sent to them |
+//! | `faults` | faults against the scenario, and messages against partitions |
+//! | `selection` | the server that the client picks, against what it knows of servers |
+//! | `health` | the client's view of servers' health, against their state |
 
-mod belief;
 mod breakers;
 mod calls;
+mod event_counts;
 mod faults;
+mod health;
 mod limits;
+mod selection;
 mod servers;
-mod told;
-mod view;
 
 use std::{fmt, time::Duration};
 
@@ -32,57 +32,65 @@ use serde::{Deserialize, Serialize};
 use crate::{
     client::{CANCELLED, SUPERSEDED},
     policy::Policies,
-    record::Records,
+    record::{AttemptRow, Records},
     scenario::Scenario,
     time::Instant,
 };
 
-/// Times are rounded down to microseconds; a difference of two is off by one.
+/// The most by which a difference of two times is off: times are rounded down to microseconds.
 const ROUNDING_US: u64 = 1;
 
-/// What always holds.
+/// A property of every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Invariant {
     /// Every intended request has one outcome.
     OneOutcome,
-    /// Requests, attempts and events tell one story.
-    OneStory,
-    /// No attempt beyond the policy's limits.
+    /// Requests, attempts and events are consistent with one another.
+    #[serde(rename = "one_story")]
+    ConsistentLog,
+    /// No attempt exceeds the limits of a policy.
     WithinLimits,
-    /// Deadlines hold.
-    InTime,
-    /// Breakers, ejections, beliefs and connections go from state to state as they are to.
-    FollowsItsStates,
-    /// No server is asked while the client knows a better one.
-    AsksTheBest,
-    /// Faults begin and end as the scenario has them.
-    AsScripted,
-    /// Nothing passes a link that is cut.
-    NothingPassesACut,
-    /// Nothing is answered by a dead or frozen server.
-    AnsweredByTheLiving,
-    /// No server works on more at once than it has workers, nor for less time than it is to.
+    /// Calls and attempts end by their deadlines.
+    #[serde(rename = "in_time")]
+    DeadlinesHold,
+    /// Breakers, ejections, health ratings and connections make only valid state transitions.
+    #[serde(rename = "follows_its_states")]
+    ValidStateTransitions,
+    /// No server is picked while the client knows a better one.
+    #[serde(rename = "asks_the_best")]
+    PicksBestServer,
+    /// Faults begin and end when the scenario says.
+    #[serde(rename = "as_scripted")]
+    FaultsFollowSchedule,
+    /// Nothing passes a partitioned link.
+    #[serde(rename = "nothing_passes_a_cut")]
+    PartitionHolds,
+    /// No response comes from a dead or frozen server.
+    #[serde(rename = "answered_by_the_living")]
+    NoResponseFromDeadServer,
+    /// No server works on more attempts at once than it has workers, nor on one for less than the minimum service time.
     Capacity,
     /// The client's view of health converges after the last fault.
     HealthConverges,
-    /// Work in progress drains.
+    /// All work in progress ends.
     Drains,
-    /// The result of every OK is the kernel's.
-    RightResult,
+    /// The result of every OK is that of the workload function.
+    #[serde(rename = "right_result")]
+    CorrectResult,
 }
 
 impl Invariant {
-    /// Whether it is a matter of instants, which only virtual time keeps exactly.
-    pub fn is_of_time(self) -> bool {
+    /// Returns whether the invariant depends on exact instants, which only virtual time has.
+    pub fn needs_exact_time(self) -> bool {
         match self {
-            Self::OneOutcome | Self::OneStory | Self::WithinLimits | Self::Drains | Self::RightResult => false,
-            Self::InTime
-            | Self::FollowsItsStates
-            | Self::AsksTheBest
-            | Self::AsScripted
-            | Self::NothingPassesACut
-            | Self::AnsweredByTheLiving
+            Self::OneOutcome | Self::ConsistentLog | Self::WithinLimits | Self::Drains | Self::CorrectResult => false,
+            Self::DeadlinesHold
+            | Self::ValidStateTransitions
+            | Self::PicksBestServer
+            | Self::FaultsFollowSchedule
+            | Self::PartitionHolds
+            | Self::NoResponseFromDeadServer
             | Self::Capacity
             | Self::HealthConverges => true,
         }
@@ -90,36 +98,37 @@ impl Invariant {
 }
 
 impl fmt::Display for Invariant {
-    /// A sentence.
+    /// Writes the invariant as a sentence.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OneOutcome => "every intended request has one outcome",
-            Self::OneStory => "requests, attempts and events tell one story",
+            Self::ConsistentLog => "requests, attempts and events tell one story",
             Self::WithinLimits => "no attempt is beyond the policy's limits",
-            Self::InTime => "deadlines hold",
-            Self::FollowsItsStates => "breakers, ejections, beliefs and connections follow their states",
-            Self::AsksTheBest => "no server is asked while the client knows a better one",
-            Self::AsScripted => "faults begin and end as the scenario has them",
-            Self::NothingPassesACut => "nothing passes a link that is cut",
-            Self::AnsweredByTheLiving => "nothing is answered by a dead or frozen server",
+            Self::DeadlinesHold => "deadlines hold",
+            Self::ValidStateTransitions => "breakers, ejections, beliefs and connections follow their states",
+            Self::PicksBestServer => "no server is asked while the client knows a better one",
+            Self::FaultsFollowSchedule => "faults begin and end as the scenario has them",
+            Self::PartitionHolds => "nothing passes a link that is cut",
+            Self::NoResponseFromDeadServer => "nothing is answered by a dead or frozen server",
             Self::Capacity => "no server does more at once than it has workers",
             Self::HealthConverges => "the client's view of health converges after the last fault",
             Self::Drains => "work in progress drains",
-            Self::RightResult => "the result of every OK is the kernel's",
+            Self::CorrectResult => "the result of every OK is the kernel's",
         })
     }
 }
 
-/// Where an invariant is broken.
+/// A place where a run violates an invariant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
+    /// The invariant.
     pub invariant: Invariant,
-    /// The request it concerns, if it concerns one.
+    /// The id of the request, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<u64>,
     /// When, in microseconds since the run began.
     pub at_us: u64,
-    /// What is not as it should be.
+    /// What was found, and what would be right.
     pub what: String,
 }
 
@@ -133,33 +142,36 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A run to be judged. Its rows are in the order of [`Records::sort`].
+/// A run to be checked. Its rows are in the order of [`Records::sort`].
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
+    /// The scenario, with nothing left to draw.
     pub scenario: &'a Scenario,
+    /// The root seed.
     pub seed: u64,
-    /// For how long load was offered: less than the scenario's duration if the run was interrupted.
+    /// How long load was offered: less than the scenario's duration if the run was interrupted.
     pub duration: Duration,
-    /// By how much the client's timers are late at most, in virtual time; `None` in real time, where nobody knows.
+    /// The most by which the client's timers are late, in virtual time; none in real time, which has no such bound.
     pub late: Option<Duration>,
+    /// The rows of the run.
     pub records: &'a Records,
 }
 
-/// Every place where the run breaks an invariant, by invariant, then time. It takes O(n log n) of the rows.
+/// Returns every place where the run violates an invariant, by invariant, then time. It takes O(n log n) of the rows.
 pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
-    let mut findings = Findings { is_virtual: evidence.is_virtual(), broken: Vec::new() };
+    let mut findings = Findings { is_virtual: evidence.is_virtual(), violations: Vec::new() };
     calls::check(evidence, &mut findings);
-    told::check(evidence, &mut findings);
+    event_counts::check(evidence, &mut findings);
     limits::check(evidence, &mut findings);
     if evidence.is_virtual() {
         breakers::check(evidence, &mut findings);
-        view::check(evidence, &mut findings);
+        selection::check(evidence, &mut findings);
         servers::check(evidence, &mut findings);
         faults::check(evidence, &mut findings);
-        belief::check(evidence, &mut findings);
+        health::check(evidence, &mut findings);
     }
-    findings.broken.sort_by_key(|broken| (broken.invariant, broken.at_us));
-    findings.broken
+    findings.violations.sort_by_key(|violation| (violation.invariant, violation.at_us));
+    findings.violations
 }
 
 impl Evidence<'_> {
@@ -171,44 +183,79 @@ impl Evidence<'_> {
         self.duration == self.scenario.duration
     }
 
-    /// When the last call had ended and the load, too.
+    /// Returns when the run ended: after the load, and after the last call.
     fn end_us(&self) -> u64 {
         self.records.requests.iter().filter_map(|row| row.done_us).fold(us(self.duration), u64::max)
     }
 }
 
-/// What was found so far.
+/// The violations found so far.
 struct Findings {
     is_virtual: bool,
-    broken: Vec<Violation>,
+    violations: Vec<Violation>,
 }
 
 impl Findings {
     fn add(&mut self, invariant: Invariant, request: Option<u64>, at_us: u64, what: impl Into<String>) {
-        if self.is_virtual || !invariant.is_of_time() {
-            self.broken.push(Violation { invariant, request, at_us, what: what.into() });
+        // In real time an instant that is off is nothing but a busy machine.
+        if self.is_virtual || !invariant.needs_exact_time() {
+            self.violations.push(Violation { invariant, request, at_us, what: what.into() });
         }
     }
 }
 
-/// Where the row of a request is: at its id, as long as none is missing.
-fn place(records: &Records, id: u64) -> Option<usize> {
+/// Returns the position of a request's row, which is its id unless a row is missing.
+fn position(records: &Records, id: u64) -> Option<usize> {
     let at = usize::try_from(id).ok().filter(|at| records.requests.get(*at).is_some_and(|row| row.id == id));
     at.or_else(|| records.requests.binary_search_by_key(&id, |row| row.id).ok())
 }
 
-/// Whether this is the cause of an attempt that its caller gave up.
+/// Returns the row of an attempt.
+fn find_attempt(records: &Records, request: u64, attempt: u32) -> Option<&AttemptRow> {
+    let found = records.attempts.binary_search_by_key(&(request, attempt), |row| (row.request, row.attempt));
+    found.ok().map(|at| &records.attempts[at])
+}
+
+/// Returns whether an attempt with this cause was given up by its caller.
 fn is_given_up(cause: Option<&str>) -> bool {
     cause.is_some_and(|cause| cause == SUPERSEDED || cause == CANCELLED)
 }
 
-/// Whether an attempt may have to wait between a breaker's leave and being sent.
+/// Returns whether an attempt may have to wait between passing a breaker and being sent.
 fn waits(policies: &Policies) -> bool {
     policies.rate_limit.as_ref().is_some_and(|limit| !limit.max_wait.is_zero())
         || policies.bulkhead.as_ref().is_some_and(|bulkhead| !bulkhead.max_wait.is_zero())
 }
 
-/// In the unit of the rows.
+/// Returns a duration in microseconds, the unit of the rows.
 fn us(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invariants_keep_the_names_that_are_written_to_files() {
+        let names = [
+            (Invariant::OneOutcome, "one_outcome"),
+            (Invariant::ConsistentLog, "one_story"),
+            (Invariant::WithinLimits, "within_limits"),
+            (Invariant::DeadlinesHold, "in_time"),
+            (Invariant::ValidStateTransitions, "follows_its_states"),
+            (Invariant::PicksBestServer, "asks_the_best"),
+            (Invariant::FaultsFollowSchedule, "as_scripted"),
+            (Invariant::PartitionHolds, "nothing_passes_a_cut"),
+            (Invariant::NoResponseFromDeadServer, "answered_by_the_living"),
+            (Invariant::Capacity, "capacity"),
+            (Invariant::HealthConverges, "health_converges"),
+            (Invariant::Drains, "drains"),
+            (Invariant::CorrectResult, "right_result"),
+        ];
+        for (invariant, name) in names {
+            assert_eq!(serde_json::to_value(invariant).unwrap(), name);
+        }
+        assert!(names.is_sorted(), "violations are sorted by it");
+    }
 }

@@ -1,28 +1,25 @@
-//! What a run's rows add up to: metrics, phases and the verdict, defined here once for both worlds and for `reports`.
+//! Metrics, phases and the verdict of a run, computed from its rows; defined here once for both worlds and for `reports`.
 //!
-//! [`Summary::of`] reads the rows as both worlds record them and nothing else; no clock, file or scenario file is
-//! looked at, and which faults there were is read from the events. Every figure is a sum of integers divided once, or a
-//! rank among integers, so the order of the rows does not matter and a summary is the same bytes on every machine.
-//! What cannot be computed is null, never 0.
+//! [`Summary::compute`] reads the rows as both worlds record them and nothing else: no clock, no file, no scenario file;
+//! it finds the faults in the events. Every figure is a sum of integers divided once, or a rank among integers, so that
+//! the order of the rows does not matter and a summary is the same bytes on every machine. What cannot be computed is
+//! null, never 0.
 //!
-//! | module | holds |
+//! | module | what is in it |
 //! | --- | --- |
 //! | `summary` | [`Summary`], the content of `summary.json`, and how it is put together |
 //! | `metrics` | [`Metrics`], the figures of one stretch of the run |
-//! | `phase` | which stretches there are: before, each fault, after |
+//! | `span`, `phase` | a stretch of the run, and which there are: before, each fault, after |
 //! | `fault` | the faults, as the nemesis recorded them |
-//! | `recovery`, `detection` | how a fault's `recovery_time` and `time_to_detect` come about |
-//! | `requests`, `window`, `latency` | rows by intended time, by second, their percentiles |
-//! | `duplicate`, `ejection` | wasted work, servers taken out of the traffic |
-//! | `verdict` | [`Checked`], an expectation held against its metric |
-//! | [`text`] | [`Summary::render`], what a run prints when it ends, and how figures and tables read |
+//! | `recovery`, `detection` | how a fault's `recovery_time` and `time_to_detect` are computed |
+//! | `requests`, `window`, `latency` | rows by intended time, by second, and their percentiles |
+//! | `duplicate`, `ejection` | work that was wasted, servers that were ejected |
+//! | `verdict` | [`CheckedExpectation`], an expectation compared with its metric |
+//! | [`text`] | [`Summary::render`], what a run prints when it ends, and how figures and tables are written |
 
 use std::time::Duration;
 
-use crate::{
-    record::{AttemptRow, EventRow, Records, RequestRow},
-    scenario::Scenario,
-};
+use crate::record::{AttemptRow, EventRow, Records, RequestRow};
 
 mod detection;
 mod duplicate;
@@ -37,6 +34,7 @@ mod recovery;
 mod requests;
 #[cfg(test)]
 mod sample;
+mod span;
 mod summary;
 pub mod text;
 mod verdict;
@@ -44,34 +42,37 @@ mod window;
 
 pub use latency::{Latencies, LatencyCounts};
 pub use metrics::Metrics;
-pub use summary::{FaultSummary, Label, PhaseSummary, Summary};
+pub use summary::{FaultSummary, PhaseSummary, RunLabel, Summary};
 pub use text::quantity;
-pub use verdict::Checked;
+pub use verdict::CheckedExpectation;
 
 /// The recorded rows of one run, in any order.
 #[derive(Debug, Clone, Copy)]
-pub struct Run<'a> {
-    /// Load is offered from 0 to here.
+pub struct RunRows<'a> {
+    /// How long load was offered, from the start of the run.
     pub duration: Duration,
-    /// `server-0` to `server-{servers - 1}` took part.
+    /// Number of servers that took part: `server-0` to `server-{servers - 1}`.
     pub servers: usize,
+    /// The rows of the requests.
     pub requests: &'a [RequestRow],
+    /// The rows of their attempts.
     pub attempts: &'a [AttemptRow],
+    /// The rows of all events.
     pub events: &'a [EventRow],
 }
 
-impl<'a> Run<'a> {
-    /// What was recorded of `scenario` while load was offered for `duration`.
-    pub fn of(scenario: &Scenario, duration: Duration, records: &'a Records) -> Self {
+impl<'a> RunRows<'a> {
+    /// Returns what was recorded of a run with this number of servers, to which load was offered for `duration`.
+    pub fn new(servers: usize, duration: Duration, records: &'a Records) -> Self {
         let Records { requests, attempts, events } = records;
-        Self { duration, servers: scenario.servers.replicas, requests, attempts, events }
+        Self { duration, servers, requests, attempts, events }
     }
 
     fn duration_us(&self) -> u64 {
         u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// When the run is over: the load has ended and the last call too.
+    /// Returns when the run ends: after the load, and after the last call.
     fn end_us(&self) -> u64 {
         self.requests.iter().filter_map(|row| row.done_us).fold(self.duration_us(), u64::max)
     }
@@ -80,12 +81,12 @@ impl<'a> Run<'a> {
 /// A second, in the unit of the rows.
 const SECOND_US: u64 = 1_000_000;
 
-/// Microseconds as seconds, rounded once.
+/// Returns microseconds as seconds, rounded once.
 fn seconds(us: u64) -> f64 {
     us as f64 / SECOND_US as f64
 }
 
-/// `part / whole`, or `None` of nothing.
+/// Returns `part / whole`; none if `whole` is 0.
 fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }

@@ -10,7 +10,7 @@ mod single;
 mod style;
 mod tipping;
 
-use kernel::measure::text::table::{Align, Table};
+use kernel::measure::text::table::{Align, TextTable};
 
 use crate::{
     draw::{self, Room},
@@ -66,7 +66,7 @@ fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// A table that is printed, too; nothing if it has no rows.
-fn aligned(table: &Table) -> String {
+fn aligned(table: &TextTable) -> String {
     if table.rows().is_empty() {
         return String::new();
     }
@@ -79,7 +79,7 @@ fn aligned(table: &Table) -> String {
     )
 }
 
-fn cells<'a>(tag: &str, table: &Table, texts: impl Iterator<Item = &'a str>) -> String {
+fn cells<'a>(tag: &str, table: &TextTable, texts: impl Iterator<Item = &'a str>) -> String {
     let cell = |(text, (_, align)): (&str, (&str, Align))| {
         let class = if align == Align::Left { " class=\"text\"" } else { "" };
         format!("<{tag}{class}>{}</{tag}>", escaped(text))

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use kernel::{
-    measure::{Label, Run as Measured, Summary},
+    measure::{RunLabel, RunRows, Summary},
     record::Records,
     run_folder::RunInfo,
     scenario::Scenario,
@@ -46,16 +46,16 @@ impl Run {
 
     /// The metrics, by their one definition.
     pub fn summary(&self) -> Summary {
-        let rows = Measured {
+        let rows = RunRows {
             duration: self.duration,
             servers: self.servers,
             requests: &self.records.requests,
             attempts: &self.records.attempts,
             events: &self.records.events,
         };
-        let label = Label { scenario: &self.scenario_name, seed: self.seed, world: &self.world };
+        let label = RunLabel { scenario: &self.scenario_name, seed: self.seed, world: &self.world };
         let expectations = self.scenario.as_ref().map(|scenario| scenario.expectations.as_slice());
-        Summary::of(label, &rows, expectations.unwrap_or_default())
+        Summary::compute(label, &rows, expectations.unwrap_or_default())
     }
 
     /// The command that plays it again, if it was played from a scenario.

@@ -12,7 +12,7 @@ use kernel::{
     entropy::Entropy,
     invariant::{self, Evidence, Violation},
     load::Load,
-    measure::{Label, Run, Summary},
+    measure::{RunLabel, RunRows, Summary},
     nemesis::Nemesis,
     record::Records,
     scenario::Scenario,
@@ -60,8 +60,8 @@ impl CompletedRun {
     /// Computes the metrics of this run of `plan`, and compares them with what the scenario expects.
     pub fn summary(&self, plan: &Plan) -> Summary {
         let Plan { scenario, seed, .. } = plan;
-        let run = Run::of(scenario, scenario.duration, &self.records);
-        Summary::of(Label { scenario: &scenario.name, seed: *seed, world: "sim" }, &run, &scenario.expectations)
+        let run = RunRows::new(scenario.servers.replicas, scenario.duration, &self.records);
+        Summary::compute(RunLabel { scenario: &scenario.name, seed: *seed, world: "sim" }, &run, &scenario.expectations)
     }
 }
 

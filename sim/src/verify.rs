@@ -18,7 +18,7 @@ use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, progress},
     experiment::sweep::Seeds,
-    measure::text::table::{Align, Table},
+    measure::text::table::{Align, TextTable},
     scenario::Scenario,
     sync::lock,
 };
@@ -122,7 +122,7 @@ fn report(args: &VerifyArgs, scenarios: &[Scenario], compared_pairs: &[ComparedP
     };
     let columns =
         [("scenario", Align::Left), ("pairs", Align::Right), ("events", Align::Right), ("same", Align::Right)];
-    let mut table = Table::new(&columns);
+    let mut table = TextTable::new(&columns);
     for (scenario, scenario_pairs) in scenarios.iter().zip(compared_pairs) {
         let same = scenario_pairs.pairs - scenario_pairs.differences.len() as u64;
         table.row(vec![

@@ -35,7 +35,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             Event::BreakerOpened | Event::BreakerHalfOpened | Event::BreakerClosed => {
                 let state = states.entry(row.target.as_deref()).or_default();
                 if let Some(what) = state.follow(row, settings) {
-                    findings.add(Invariant::FollowsItsStates, None, row.at_us, what);
+                    findings.add(Invariant::ValidStateTransitions, None, row.at_us, what);
                 }
             }
             Event::Pick if tells => {

@@ -31,7 +31,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     attempts.iter().for_each(|row| of_no_request(row, findings));
     attempts_at_once(evidence, findings);
     for row in records.events.iter().filter(|row| row.event == Event::WrongResult) {
-        findings.add(Invariant::RightResult, row.request, row.at_us, "the answer is another than the kernel's");
+        findings.add(Invariant::CorrectResult, row.request, row.at_us, "the answer is another than the kernel's");
     }
 }
 
@@ -58,7 +58,7 @@ fn rows_follow_the_schedule(evidence: &Evidence<'_>, findings: &mut Findings) {
 
 fn of_no_request(row: &AttemptRow, findings: &mut Findings) {
     let what = format!("attempt {} is of no request", row.attempt);
-    findings.add(Invariant::OneStory, Some(row.request), row.start_us, what);
+    findings.add(Invariant::ConsistentLog, Some(row.request), row.start_us, what);
 }
 
 /// As the bulkhead counts them.
@@ -143,17 +143,17 @@ impl Call<'_> {
         let expected = 1..=self.request.attempts;
         if !self.attempts.iter().map(|row| row.attempt).eq(expected) {
             let what = format!("it has {} attempts and {} rows of them", self.request.attempts, self.attempts.len());
-            return self.add(Invariant::OneStory, what);
+            return self.add(Invariant::ConsistentLog, what);
         }
         if let Some(row) = self.attempts.iter().find(|row| row.cause.is_none() != (row.status == Code::Ok)) {
             let what = format!("attempt {} is {} with the cause {:?}", row.attempt, row.status, row.cause);
-            self.add(Invariant::OneStory, what);
+            self.add(Invariant::ConsistentLog, what);
         }
         let answered = self.attempts.iter().filter(|row| row.status == Code::Ok).count();
         let wanted = usize::from(self.request.status == Outcome::OK && self.request.answer.is_none());
         if answered != wanted {
             let what = format!("it is {}, with {answered} attempts that are OK", self.request.status.name());
-            self.add(Invariant::OneStory, what);
+            self.add(Invariant::ConsistentLog, what);
         }
         if self.client.policies.hedging.is_none() {
             self.has_retried();
@@ -171,7 +171,7 @@ impl Call<'_> {
             Some(Answer::Stale | Answer::Fallback) => *status == degraded,
         };
         if !fits {
-            self.add(Invariant::OneStory, format!("it is {}, and its answer {answer:?}", status.name()));
+            self.add(Invariant::ConsistentLog, format!("it is {}, and its answer {answer:?}", status.name()));
         }
         let is_whose =
             |row: &&AttemptRow| Some(&row.server) == server.as_ref() && Outcome::Status(row.status) == *status;
@@ -181,12 +181,12 @@ impl Call<'_> {
             (None, answer) => *status != Outcome::OK || answer.is_some(),
         };
         if !fits {
-            self.add(Invariant::OneStory, format!("its answer is said to be of {server:?}"));
+            self.add(Invariant::ConsistentLog, format!("its answer is said to be of {server:?}"));
         }
         // The first attempt is none, if no policy turned it down.
         let most = if self.client.policies.hedging.is_none() { 0 } else { *attempts };
         if *hedges > most || (most > 0 && *hedges + 1 < most) {
-            self.add(Invariant::OneStory, format!("{attempts} attempts, and {hedges} hedges"));
+            self.add(Invariant::ConsistentLog, format!("{attempts} attempts, and {hedges} hedges"));
         }
     }
 
@@ -201,14 +201,14 @@ impl Call<'_> {
         if let Some(row) = self.attempts.iter().find(strays) {
             let (start_us, end_us) = (row.start_us, row.end_us);
             let what = format!("attempt {} is from {start_us} to {end_us} µs, and it from {from_us}", row.attempt);
-            self.add(Invariant::OneStory, what);
+            self.add(Invariant::ConsistentLog, what);
         }
         let overlap = |pair: &&[AttemptRow]| pair[1].start_us < pair[0].end_us;
         if self.client.policies.hedging.is_none()
             && let Some([_, row]) = self.attempts.windows(2).find(overlap)
         {
             let what = format!("attempt {} begins before the one before it has ended", row.attempt);
-            self.add(Invariant::OneStory, what);
+            self.add(Invariant::ConsistentLog, what);
         }
     }
 
@@ -217,7 +217,7 @@ impl Call<'_> {
         let moves = self.attempts.windows(2).filter(|pair| pair[0].server != pair[1].server).count();
         if moves != self.request.failovers as usize {
             let what = format!("its attempts moved on {moves} times, and it counts {}", self.request.failovers);
-            self.add(Invariant::OneStory, what);
+            self.add(Invariant::ConsistentLog, what);
         }
         if !self.ends_with_an_attempt() {
             return;
@@ -226,10 +226,10 @@ impl Call<'_> {
         let status = last.map_or(Outcome::Dropped, |row| Outcome::Status(row.status));
         if status != self.request.status {
             let what = format!("it is {}, and its last attempt {}", self.request.status.name(), status.name());
-            self.add(Invariant::OneStory, what);
+            self.add(Invariant::ConsistentLog, what);
         }
         if self.findings.is_virtual && last.map(|row| row.end_us) != self.request.done_us {
-            self.add(Invariant::OneStory, "it did not end with its last attempt");
+            self.add(Invariant::ConsistentLog, "it did not end with its last attempt");
         }
     }
 
@@ -266,17 +266,17 @@ impl Call<'_> {
         let took = self.request.done_us.zip(self.request.sent_us).map(|(done, sent)| done.saturating_sub(sent));
         let slack_us = self.late_us + ROUNDING_US;
         if self.request.sent_us.is_some_and(|sent_us| sent_us > self.request.intended_us + slack_us) {
-            self.add(Invariant::InTime, "it is sent later than intended");
+            self.add(Invariant::DeadlinesHold, "it is sent later than intended");
         }
         if took.is_some_and(|took_us| took_us > deadline_us + slack_us) {
             let what = format!("it took {} µs with a deadline of {deadline_us} µs", took.unwrap_or_default());
-            self.add(Invariant::InTime, what);
+            self.add(Invariant::DeadlinesHold, what);
         }
         let is_late = |row: &&AttemptRow| row.end_us.saturating_sub(row.start_us) > timeout_us + slack_us;
         if let Some(row) = self.attempts.iter().find(is_late) {
             let took_us = row.end_us - row.start_us;
             let what = format!("attempt {} took {took_us} µs with a timeout of {timeout_us} µs", row.attempt);
-            self.add(Invariant::InTime, what);
+            self.add(Invariant::DeadlinesHold, what);
         }
     }
 }

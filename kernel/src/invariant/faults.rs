@@ -20,7 +20,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
                 Course { starts: of(Event::FaultStart), ends: of(Event::FaultEnd), nothings: of(Event::NoEffect) };
             if let Some(what) = course.wrong(fault, end_us, late_us) {
                 let what = format!("fault {index} on {target}: {what}");
-                findings.add(Invariant::AsScripted, None, us(fault.at), what);
+                findings.add(Invariant::FaultsFollowSchedule, None, us(fault.at), what);
             }
             if let FaultKind::Partition { direction, .. } = fault.kind
                 && let Some(start_us) = course.starts.first()
@@ -114,7 +114,7 @@ impl Cut<'_> {
             if there || back {
                 let way = if there { "to" } else { "from" };
                 let what = format!("attempt {} passes the link {way} {} while that is cut", key.1, self.server);
-                findings.add(Invariant::NothingPassesACut, Some(key.0), done_us, what);
+                findings.add(Invariant::PartitionHolds, Some(key.0), done_us, what);
             }
         }
     }

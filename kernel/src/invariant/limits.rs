@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
 };
 
-use super::{Evidence, Findings, Invariant, ROUNDING_US, is_given_up, us, waits};
+use super::{Evidence, Findings, Invariant, ROUNDING_US, find_attempt, is_given_up, us, waits};
 use crate::{
     entropy::Entropy,
     policy::{RateLimit, RetryBudget, RetryThrottling},
@@ -129,11 +129,6 @@ fn cached(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-fn find(records: &Records, request: u64, attempt: u32) -> Option<&AttemptRow> {
-    let at = records.attempts.binary_search_by_key(&(request, attempt), |row| (row.request, row.attempt));
-    at.ok().map(|at| &records.attempts[at])
-}
-
 /// Leave for another attempt, which was given at this event: the decision to retry, or a hedge.
 struct Leave<'a> {
     row: &'a EventRow,
@@ -149,7 +144,7 @@ fn leaves<'a>(records: &'a Records) -> impl Iterator<Item = Leave<'a>> {
         let (request, attempt) = (row.request?, row.attempt?);
         match row.event {
             Event::Backoff => {
-                Some(Leave { row, request, attempt: attempt + 1, failed: find(records, request, attempt) })
+                Some(Leave { row, request, attempt: attempt + 1, failed: find_attempt(records, request, attempt) })
             }
             Event::Hedge => Some(Leave { row, request, attempt, failed: None }),
             _ => None,
@@ -163,7 +158,7 @@ fn hedges(evidence: &Evidence<'_>, findings: &mut Findings) {
     let delay_us = us(hedging.hedging_delay);
     for row in evidence.records.events.iter().filter(|row| row.event == Event::Hedge) {
         let (Some(request), Some(attempt)) = (row.request, row.attempt) else { continue };
-        let Some(before) = find(evidence.records, request, attempt - 1) else { continue };
+        let Some(before) = find_attempt(evidence.records, request, attempt - 1) else { continue };
         let first = evidence.records.attempts.partition_point(|row| row.request < request);
         let own = evidence.records.attempts[first..].iter().take_while(|row| row.request == request);
         let mut failed = own.filter(|row| row.status != Code::Ok && row.end_us >= before.start_us);
@@ -219,7 +214,7 @@ fn under_way(evidence: &Evidence<'_>, percent: f64, min: usize, findings: &mut F
     let picks = records.events.iter().filter(|row| row.event == Event::Pick);
     // What has no end yet is under way until the end.
     let spans = picks.filter_map(|row| {
-        let end = find(records, row.request?, row.attempt?).map_or(u64::MAX, |attempt| attempt.end_us);
+        let end = find_attempt(records, row.request?, row.attempt?).map_or(u64::MAX, |attempt| attempt.end_us);
         Some((row.at_us, end))
     });
     let (mut begun, mut over): (Vec<u64>, Vec<u64>) = spans.unzip();
@@ -243,7 +238,7 @@ fn under_way(evidence: &Evidence<'_>, percent: f64, min: usize, findings: &mut F
             findings.add(Invariant::WithinLimits, Some(leave.request), at_us, what);
         }
         let unsent_us = at_us.saturating_add(leave.row.duration_us.unwrap_or_default());
-        let end_us = find(records, leave.request, leave.attempt).map_or(unsent_us, |attempt| attempt.end_us);
+        let end_us = find_attempt(records, leave.request, leave.attempt).map_or(unsent_us, |attempt| attempt.end_us);
         retries.push(Reverse(end_us));
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         if let Some(why) = lives.forbid(row) {
             let did: &str = row.event.into();
             let what = format!("{} says `{did}`, but {why}", row.source);
-            findings.add(Invariant::AnsweredByTheLiving, row.request, row.at_us, what);
+            findings.add(Invariant::NoResponseFromDeadServer, row.request, row.at_us, what);
         }
         lives.note(row);
     }
@@ -102,7 +102,7 @@ fn answers_are_finished_work(records: &Records, findings: &mut Findings) {
         let mut same = finished[from..].iter().take_while(|(finished, ..)| *finished == key);
         if !same.any(|(_, at_us, server)| row.server == **server && *at_us <= row.end_us) {
             let what = format!("attempt {} is OK, but {} had not finished it", row.attempt, row.server);
-            findings.add(Invariant::AnsweredByTheLiving, Some(row.request), row.end_us, what);
+            findings.add(Invariant::NoResponseFromDeadServer, Some(row.request), row.end_us, what);
         }
     }
 }
@@ -130,7 +130,7 @@ fn work_is_asked_for(records: &Records, findings: &mut Findings) {
             Some(at) if std::mem::replace(&mut handled[at], true) => format!("{} worked on it twice", row.source),
             Some(_) => continue,
         };
-        findings.add(Invariant::OneStory, row.request, row.at_us, what);
+        findings.add(Invariant::ConsistentLog, row.request, row.at_us, what);
     }
 }
 

@@ -1,54 +1,46 @@
-//! How long until the client notices a fault.
+//! How long it takes until the client detects a fault.
 
-use super::{fault::Fault, phase::Span};
+use super::{fault::RecordedFault, span::Span};
 use crate::record::{Event, EventRow};
 
-/// What the events tell of the servers' health: what the client came to believe, and who came back from a crash. They
-/// are few among a run's events, so they are picked out once.
-pub(super) struct Health<'a>(Vec<&'a EventRow>);
+/// The events on the health of servers: how the client rates them, and which of them come back from a crash. They are few
+/// among a run's events, and so are picked out once.
+pub(super) struct HealthEvents<'a>(Vec<&'a EventRow>);
 
-impl<'a> Health<'a> {
-    pub(super) fn of(events: &'a [EventRow]) -> Self {
-        let telling = |row: &&EventRow| match row.event {
-            Event::Unhealthy | Event::Healthy | Event::Ejected | Event::BreakerOpened => row.source == "client",
-            Event::Listening | Event::Restart => true,
-            _ => false,
-        };
-        Self(events.iter().filter(telling).collect())
+impl<'a> HealthEvents<'a> {
+    pub(super) fn collect(events: &'a [EventRow]) -> Self {
+        Self(events.iter().filter(|row| is_about_health(row)).collect())
     }
 
-    /// From the fault's start until the client first marks one of its targets unhealthy, ejects it or opens a breaker to it
-    /// (that of the service is one to all), in microseconds; 0 if it
-    /// believed one of them unhealthy already, `None` if it does not happen within the fault's phase `span`.
+    /// Returns the time in microseconds from the fault's start until the client first marks one of its targets unhealthy,
+    /// ejects it, or opens a breaker to it, where the breaker of the service is one to all targets. It is 0 if the client
+    /// rates one of the targets unhealthy already, and none if nothing happens within the fault's phase `span`.
     ///
-    /// Beyond its phase a mark is not the fault's doing. But a server that crashed and that nothing started again is
-    /// still gone after the phase, which is over once the client fares well without it: there, a mark counts until the
-    /// run ends.
-    pub(super) fn time_to_detect(&self, fault: &Fault, span: Span, run_end_us: u64) -> Option<u64> {
-        if fault.targets.iter().any(|target| self.believed_unhealthy(target, fault.start_us)) {
+    /// Behind the phase a mark does not count: the fault does not cause it. But a server that crashed and that nothing
+    /// started again is still gone after the phase, which is over once the client copes without it: there, a mark counts
+    /// until the run ends.
+    pub(super) fn time_to_detect(&self, fault: &RecordedFault, span: Span, run_end_us: u64) -> Option<u64> {
+        if fault.targets.iter().any(|target| self.is_unhealthy(target, fault.start_us)) {
             return Some(0);
         }
-        let open_ended = span.end_us >= run_end_us || self.stays_gone(fault);
-        let until_us = if open_ended { u64::MAX } else { span.end_us };
-        let marks = self.0.iter().filter(|row| match row.event {
-            Event::Unhealthy | Event::Ejected => concerns(row, &fault.targets),
-            Event::BreakerOpened => row.target.is_none() || concerns(row, &fault.targets),
-            _ => false,
-        });
+        let is_open_ended = span.end_us >= run_end_us || self.stays_gone(fault);
+        let until_us = if is_open_ended { u64::MAX } else { span.end_us };
+        let marks = self.0.iter().filter(|row| is_mark(row, &fault.targets));
         let first_us = marks.map(|row| row.at_us).filter(|at_us| (fault.start_us..until_us).contains(at_us)).min()?;
         Some(first_us - fault.start_us)
     }
 
-    /// What the client last came to believe of `target` until `at_us`. Of two beliefs at the same microsecond the
-    /// healthy one is taken for the later.
-    fn believed_unhealthy(&self, target: &str, at_us: u64) -> bool {
-        let beliefs = self.0.iter().filter(|row| matches!(row.event, Event::Unhealthy | Event::Healthy));
-        let until = beliefs.filter(|row| row.at_us <= at_us && row.target.as_deref() == Some(target));
-        until.map(|row| (row.at_us, row.event)).max().is_some_and(|(_, belief)| belief == Event::Unhealthy)
+    /// Returns whether the client rates `target` unhealthy at `at_us`. The events of one microsecond are not in order:
+    /// `healthy` counts as the later one.
+    fn is_unhealthy(&self, target: &str, at_us: u64) -> bool {
+        let ratings = self.0.iter().filter(|row| matches!(row.event, Event::Unhealthy | Event::Healthy));
+        let until = ratings.filter(|row| row.at_us <= at_us && row.target.as_deref() == Some(target));
+        // `Healthy` is declared behind `Unhealthy`, and so is the greater.
+        until.map(|row| (row.at_us, row.event)).max().is_some_and(|(_, rating)| rating == Event::Unhealthy)
     }
 
-    /// Whether the fault is a crash of which one target never came back.
-    fn stays_gone(&self, fault: &Fault) -> bool {
+    /// Returns whether the fault is a crash from which one target never comes back.
+    fn stays_gone(&self, fault: &RecordedFault) -> bool {
         fault.kind == "crash" && fault.targets.iter().any(|target| !self.comes_back(target, fault.start_us))
     }
 
@@ -61,8 +53,26 @@ impl<'a> Health<'a> {
     }
 }
 
+fn is_about_health(row: &EventRow) -> bool {
+    match row.event {
+        // Detection is the client's: other sources, such as a foreign log's, have no part in it.
+        Event::Unhealthy | Event::Healthy | Event::Ejected | Event::BreakerOpened => row.source == "client",
+        Event::Listening | Event::Restart => true,
+        _ => false,
+    }
+}
+
 fn concerns(row: &EventRow, targets: &[String]) -> bool {
     row.target.as_ref().is_some_and(|target| targets.iter().any(|known| target == known))
+}
+
+/// Returns whether the client detects with this event that one of `targets` fails.
+fn is_mark(row: &EventRow, targets: &[String]) -> bool {
+    match row.event {
+        Event::Unhealthy | Event::Ejected => concerns(row, targets),
+        Event::BreakerOpened => row.target.is_none() || concerns(row, targets),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -76,8 +86,8 @@ mod tests {
     /// A fault at 10 s on server-0 and server-1 with a phase until 20 s.
     fn detected(kind: &str, events: &[EventRow]) -> Option<u64> {
         let targets = vec!["server-0".into(), "server-1".into()];
-        let fault = Fault { index: 0, kind: kind.into(), targets, start_us: 10 * S, lifted_us: Some(12 * S) };
-        Health::of(events).time_to_detect(&fault, Span { start_us: 10 * S, end_us: 20 * S }, RUN_END)
+        let fault = RecordedFault { index: 0, kind: kind.into(), targets, start_us: 10 * S, lifted_us: Some(12 * S) };
+        HealthEvents::collect(events).time_to_detect(&fault, Span { start_us: 10 * S, end_us: 20 * S }, RUN_END)
     }
 
     #[test]
@@ -101,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_outside_the_phase_is_not_this_faults() {
+    fn a_mark_outside_the_phase_does_not_count() {
         let recovered = [unhealthy("server-0", 8 * S), healthy("server-0", 9 * S)];
         assert_eq!(detected("freeze", &recovered), None);
         assert_eq!(detected("freeze", &[unhealthy("server-0", 20 * S)]), None);
@@ -109,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_already_believed_unhealthy_is_detected_at_once() {
+    fn a_target_rated_unhealthy_already_is_detected_at_once() {
         let events = [healthy("server-0", 7 * S), unhealthy("server-0", 8 * S), healthy("server-0", 11 * S)];
         assert_eq!(detected("freeze", &events), Some(0));
     }

@@ -1,22 +1,29 @@
-//! Work that servers finished for nobody.
+//! Work that servers finished for nothing.
 
-use super::{Run, phase::Span};
-use crate::record::{AttemptRow, Event, EventRow};
-use crate::status::Code;
+use std::iter;
 
-/// The intended times of the requests that duplicates were made for, ascending; a request is there once a duplicate.
+use super::{RunRows, span::Span};
+use crate::{
+    record::{AttemptRow, Event, EventRow},
+    status::Code,
+};
+
+/// The intended times of the requests that were worked on in vain, ascending; a request is in it once for each
+/// duplicate.
 pub(super) struct Duplicates(Vec<u64>);
 
 impl Duplicates {
-    /// A server's `finished` event is a duplicate when its attempt has no row, did not end OK, or had ended before the
-    /// server did. One whose request has no row, as in a file cut off by a crash, cannot be judged and is left out.
-    pub(super) fn of(run: &Run<'_>) -> Self {
+    /// Finds the duplicates of a run.
+    ///
+    /// A server's `finished` event is a duplicate if its attempt has no row, did not end OK, or had ended before the
+    /// server did. One whose request has no row, as in a file that a crash cut off, cannot be judged and is left out.
+    pub(super) fn count(run: &RunRows<'_>) -> Self {
         let wasted = wasted_requests(run);
         let mut intended = Vec::with_capacity(wasted.len());
         for row in run.requests {
             let first = wasted.partition_point(|id| *id < row.id);
             let times = wasted[first..].iter().take_while(|id| **id == row.id).count();
-            intended.extend(std::iter::repeat_n(row.intended_us, times));
+            intended.extend(iter::repeat_n(row.intended_us, times));
         }
         intended.sort_unstable();
         Self(intended)
@@ -26,16 +33,14 @@ impl Duplicates {
         self.0.len() as u64
     }
 
-    /// Those of the requests that `span` of a run that ends at `run_end_us` holds, as `Requests::within` has it.
+    /// Counts those whose requests belong to `span` of a run that ends at `run_end_us`.
     pub(super) fn within(&self, span: Span, run_end_us: u64) -> u64 {
-        let position = |at_us| self.0.partition_point(|intended_us| *intended_us < at_us);
-        let to = if span.end_us >= run_end_us { self.0.len() } else { position(span.end_us) };
-        to.saturating_sub(position(span.start_us)) as u64
+        span.count(&self.0, run_end_us)
     }
 }
 
-/// The ids of the requests that duplicates were made for, ascending.
-fn wasted_requests(run: &Run<'_>) -> Vec<u64> {
+/// Returns the ids of the requests that duplicates were made for, ascending.
+fn wasted_requests(run: &RunRows<'_>) -> Vec<u64> {
     let mut attempts: Vec<&AttemptRow> = run.attempts.iter().collect();
     attempts.sort_unstable_by_key(|row| (row.request, row.attempt));
     let finished = run.events.iter().filter(|row| row.event == Event::Finished);
@@ -44,12 +49,13 @@ fn wasted_requests(run: &Run<'_>) -> Vec<u64> {
     wasted
 }
 
-/// The request of a `finished` event that is a duplicate.
+/// Returns the request of a `finished` event that is a duplicate.
 fn wasted_request(finished: &EventRow, attempts: &[&AttemptRow]) -> Option<u64> {
-    let (request, attempt) = (finished.request?, finished.attempt?);
-    let found = attempts.binary_search_by_key(&(request, attempt), |row| (row.request, row.attempt));
-    let used = found.is_ok_and(|at| attempts[at].status == Code::Ok && finished.at_us <= attempts[at].end_us);
-    (!used).then_some(request)
+    let request = finished.request?;
+    let key = (request, finished.attempt?);
+    let found = attempts.binary_search_by_key(&key, |row| (row.request, row.attempt));
+    let is_used = found.is_ok_and(|at| attempts[at].status == Code::Ok && finished.at_us <= attempts[at].end_us);
+    (!is_used).then_some(request)
 }
 
 #[cfg(test)]
@@ -69,7 +75,7 @@ mod tests {
                 attempt(1, 1, 800, Code::Ok),
             ])
             .events([finished(0, 1, 700), finished(0, 2, 1000), finished(1, 1, 801), finished(1, 2, 750)]);
-        let duplicates = Duplicates::of(&sample.run());
+        let duplicates = Duplicates::count(&sample.run());
         assert_eq!(duplicates.total(), 3);
         // A duplicate belongs where its request was intended: one at 100, two at 200.
         assert_eq!(duplicates.within(Span { start_us: 0, end_us: 200 }, 1_000_000), 1);
@@ -79,6 +85,6 @@ mod tests {
     #[test]
     fn work_for_a_request_without_a_row_is_not_judged() {
         let sample = Sample::of_seconds(1).requests([ok(100, 900)]).events([finished(7, 1, 700)]);
-        assert_eq!(Duplicates::of(&sample.run()).total(), 0);
+        assert_eq!(Duplicates::count(&sample.run()).total(), 0);
     }
 }

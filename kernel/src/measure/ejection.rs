@@ -1,13 +1,13 @@
-//! Servers that the client took out of its traffic.
+//! Ejections: servers that the client took out of its traffic.
 
-use super::{Run, phase::Span};
+use super::{RunRows, span::Span};
 use crate::record::Event;
 
-/// When, ascending.
+/// The times of the ejections of a run, ascending.
 pub(super) struct Ejections(Vec<u64>);
 
 impl Ejections {
-    pub(super) fn of(run: &Run<'_>) -> Self {
+    pub(super) fn collect(run: &RunRows<'_>) -> Self {
         let ejected = run.events.iter().filter(|row| row.event == Event::Ejected);
         let mut times: Vec<u64> = ejected.map(|row| row.at_us).collect();
         times.sort_unstable();
@@ -18,11 +18,9 @@ impl Ejections {
         self.0.len() as u64
     }
 
-    /// From the start of `span` to just before its end, or to its very end if the run of `run_end_us` is over then.
+    /// Counts those in `span` of a run that ends at `run_end_us`.
     pub(super) fn within(&self, span: Span, run_end_us: u64) -> u64 {
-        let position = |at_us| self.0.partition_point(|time| *time < at_us);
-        let to = if span.end_us >= run_end_us { self.0.len() } else { position(span.end_us) };
-        to.saturating_sub(position(span.start_us)) as u64
+        span.count(&self.0, run_end_us)
     }
 }
 
@@ -36,7 +34,7 @@ mod tests {
         let ejected = |at_us| event(at_us, "client", Event::Ejected, Some("server-0"));
         let sample =
             Sample::of_seconds(9).events([ejected(300), ejected(100), event(200, "client", Event::Unejected, None)]);
-        let ejections = Ejections::of(&sample.run());
+        let ejections = Ejections::collect(&sample.run());
         let within = |start_us, end_us| ejections.within(Span { start_us, end_us }, 300);
         assert_eq!((ejections.total(), within(0, 100), within(100, 200), within(100, 300)), (2, 0, 1, 2));
     }

@@ -4,24 +4,24 @@ use std::collections::BTreeMap;
 
 use crate::record::{Event, EventRow};
 
-/// One fault that began.
+/// A fault that began.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    /// Its place in the scenario file, from 0.
+pub(super) struct RecordedFault {
+    /// The fault's index in the scenario file, from 0.
     pub(super) index: usize,
-    /// Its kind as a scenario writes it, such as `crash`.
+    /// The fault's kind as a scenario writes it, such as `crash`.
     pub(super) kind: String,
-    /// The servers it began on, ascending by name.
+    /// The servers that it began on, ascending by name.
     pub(super) targets: Vec<String>,
     /// When it began on the first of its targets.
     pub(super) start_us: u64,
-    /// When it was lifted from the last of them; `None` if one still had it when the run ended.
+    /// When it was lifted from the last of them; none if one still had it when the run ended.
     pub(super) lifted_us: Option<u64>,
 }
 
-/// Every fault that began, ascending by index. An event that names no fault is not looked at, nor is the end of a
-/// fault that never began.
-pub(super) fn faults(events: &[EventRow]) -> Vec<Fault> {
+/// Returns every fault that began, ascending by index. Events without a fault are skipped, and so is the end of a fault
+/// that never began.
+pub(super) fn faults(events: &[EventRow]) -> Vec<RecordedFault> {
     let mut sightings: BTreeMap<usize, Sighting<'_>> = BTreeMap::new();
     for row in events {
         if let Some(index) = row.fault {
@@ -34,14 +34,14 @@ pub(super) fn faults(events: &[EventRow]) -> Vec<Fault> {
 /// What the events say of one fault, target by target.
 #[derive(Default)]
 struct Sighting<'a> {
-    /// The least of the causes, should they differ, so that their order does not matter.
+    /// The least of the causes, if they differ, so that their order does not matter.
     kind: Option<&'a str>,
-    targets: BTreeMap<&'a str, Hold>,
+    targets: BTreeMap<&'a str, OnTarget>,
 }
 
-/// When a fault took hold of one target and when it let go.
+/// When a fault began and ended on one target.
 #[derive(Default)]
-struct Hold {
+struct OnTarget {
     start_us: Option<u64>,
     end_us: Option<u64>,
 }
@@ -51,20 +51,21 @@ impl<'a> Sighting<'a> {
         if !matches!(row.event, Event::FaultStart | Event::FaultEnd) {
             return;
         }
-        let hold = self.targets.entry(row.target.as_deref().unwrap_or("*")).or_default();
+        // A foreign log may leave out the target: then all count as one.
+        let target = self.targets.entry(row.target.as_deref().unwrap_or("*")).or_default();
         if row.event == Event::FaultStart {
-            hold.start_us = Some(hold.start_us.map_or(row.at_us, |at| at.min(row.at_us)));
+            target.start_us = Some(target.start_us.map_or(row.at_us, |at| at.min(row.at_us)));
             self.kind = self.kind.into_iter().chain(row.cause.as_deref()).min();
         } else {
-            hold.end_us = hold.end_us.max(Some(row.at_us));
+            target.end_us = target.end_us.max(Some(row.at_us));
         }
     }
 
-    fn into_fault(mut self, index: usize) -> Option<Fault> {
-        self.targets.retain(|_, hold| hold.start_us.is_some());
-        let start_us = self.targets.values().filter_map(|hold| hold.start_us).min()?;
-        let lifted_us = self.targets.values().map(|hold| hold.end_us).collect::<Option<Vec<_>>>();
-        Some(Fault {
+    fn into_fault(mut self, index: usize) -> Option<RecordedFault> {
+        self.targets.retain(|_, target| target.start_us.is_some());
+        let start_us = self.targets.values().filter_map(|target| target.start_us).min()?;
+        let lifted_us = self.targets.values().map(|target| target.end_us).collect::<Option<Vec<_>>>();
+        Some(RecordedFault {
             index,
             kind: self.kind.unwrap_or("unknown").to_owned(),
             targets: self.targets.into_keys().map(str::to_owned).collect(),
@@ -87,7 +88,7 @@ mod tests {
             fault_start(0, "partition", "server-0", 5_000_000),
             fault_end(0, "server-1", 7_000_003),
         ];
-        let expected = Fault {
+        let expected = RecordedFault {
             index: 0,
             kind: "partition".into(),
             targets: vec!["server-0".into(), "server-1".into()],

@@ -3,55 +3,58 @@
 use std::collections::BTreeMap;
 
 /// The latencies of some requests, in microseconds, ascending.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Latencies(Vec<u64>);
 
 impl Latencies {
-    /// In any order.
-    pub fn of(latencies_us: impl Iterator<Item = u64>) -> Self {
+    /// Sorts latencies that come in any order.
+    pub fn new(latencies_us: impl Iterator<Item = u64>) -> Self {
         let mut sorted: Vec<u64> = latencies_us.collect();
         sorted.sort_unstable();
         Self(sorted)
     }
 
-    /// The nearest-rank percentile: the smallest latency that at least `per_mille` thousandths of them do not exceed,
-    /// which is the one at rank `ceil(n * per_mille / 1000)` counted from 1. Always one of the recorded values, without
-    /// interpolation, so it is exact. `per_mille` is 1 to 1000; of nothing it is `None`.
+    /// Returns the nearest-rank percentile: the smallest latency that at least `per_mille` thousandths of them do not
+    /// exceed, which is the one at rank `ceil(n * per_mille / 1000)`, counted from 1.
+    ///
+    /// It is always one of the recorded values, without interpolation, and so exact. `per_mille` is 1 to 1000. There is
+    /// no percentile of no latencies.
     pub fn percentile(&self, per_mille: usize) -> Option<u64> {
         let rank = nearest_rank(self.0.len() as u64, per_mille);
         self.0.get(usize::try_from(rank.checked_sub(1)?).ok()?).copied()
     }
 
-    /// The longest.
+    /// Returns the longest latency; none if there is no latency.
     pub fn max(&self) -> Option<u64> {
         self.0.last().copied()
     }
 }
 
-/// Counted from 1; 0 of nothing.
+/// Returns the rank of a percentile of `count` values, counted from 1; 0 if there is no value.
 fn nearest_rank(count: u64, per_mille: usize) -> u64 {
     (count * per_mille as u64).div_ceil(1000)
 }
 
-/// Leading binary digits that a counted latency keeps.
+/// Number of leading binary digits of a latency that are kept when it is counted.
 const DIGITS: u32 = 8;
 
-/// The latencies of a run that goes on, in microseconds and in bounded memory: counted by their eight leading binary
-/// digits. A percentile is that of [`Latencies`] or up to 1/128 above it.
+/// The latencies of a run that still goes on, in microseconds and in bounded memory: they are counted by their eight
+/// leading binary digits. A percentile is that of [`Latencies`] or up to 1/128 above it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LatencyCounts {
-    /// By the longest latency with the same leading digits; at most 7,424 of them.
+    /// Counts by the longest latency with the same leading digits; at most 7,424 of them.
     counts: BTreeMap<u64, u64>,
     all: u64,
 }
 
 impl LatencyCounts {
-    /// Counts one.
+    /// Counts a latency.
     pub fn add(&mut self, latency_us: u64) {
         *self.counts.entry(longest_alike(latency_us)).or_default() += 1;
         self.all += 1;
     }
 
-    /// Counts all that `other` has counted.
+    /// Counts all latencies that `other` has counted.
     pub fn merge(&mut self, other: &Self) {
         for (latency_us, count) in &other.counts {
             *self.counts.entry(*latency_us).or_default() += count;
@@ -59,24 +62,26 @@ impl LatencyCounts {
         self.all += other.all;
     }
 
-    /// The nearest-rank percentile, as [`Latencies::percentile`] defines it.
+    /// Returns the nearest-rank percentile, as [`Latencies::percentile`] defines it.
     pub fn percentile(&self, per_mille: usize) -> Option<u64> {
         let rank = nearest_rank(self.all, per_mille);
         let mut passed = 0;
-        let reached = |(_, count): &(&u64, &u64)| {
-            passed += **count;
-            passed >= rank
-        };
-        self.counts.iter().find(reached).map(|(latency_us, _)| *latency_us)
+        for (latency_us, count) in &self.counts {
+            passed += count;
+            if passed >= rank {
+                return Some(*latency_us);
+            }
+        }
+        None
     }
 
-    /// The longest.
+    /// Returns the longest latency; none if no latency was counted.
     pub fn max(&self) -> Option<u64> {
         self.counts.last_key_value().map(|(latency_us, _)| *latency_us)
     }
 }
 
-/// `us` with ones for the digits that are not kept.
+/// Returns the longest latency with the same leading digits as `us`: `us` with ones for the digits that are not kept.
 fn longest_alike(us: u64) -> u64 {
     let dropped = (u64::BITS - us.leading_zeros()).saturating_sub(DIGITS);
     us | ((1 << dropped) - 1)
@@ -87,7 +92,7 @@ mod tests {
     use super::*;
 
     fn latencies(values: impl IntoIterator<Item = u64>) -> Latencies {
-        Latencies::of(values.into_iter())
+        Latencies::new(values.into_iter())
     }
 
     #[test]

@@ -2,67 +2,79 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{SECOND_US, latency::Latencies, phase::Span, ratio, seconds, window::Uptime};
+use super::{SECOND_US, latency::Latencies, ratio, seconds, span::Span, window::Uptime};
 use crate::{record::RequestRow, scenario::Metric, status::Outcome};
 
-/// The metrics of the whole run or of one phase, under the names that expectations use. Shares are 0 to 1, times are
-/// seconds, rates are per second. A request belongs to the phase that holds its intended time, whenever it ended; its
-/// attempts, failovers and duplicates follow it. `None`, null in JSON, is what cannot be computed.
+/// The metrics of the whole run or of one phase, under the names that expectations use.
+///
+/// Shares are 0 to 1, times are seconds, rates are per second. A request belongs to the phase that holds its intended
+/// time, whenever it ended, together with its attempts, failovers and duplicates. Null, which is `None`, is what cannot
+/// be computed.
+///
+/// Latencies are those of every request that was not dropped, whatever its status, from when it was intended to be sent,
+/// so that a stalled client does not hide its stall, to when its call ended. Their percentiles are nearest-rank.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Intended, dropped ones included.
+    /// Number of intended requests, dropped ones included.
     pub requests: u64,
-    /// Ended with a status, whatever it is.
+    /// Number of requests that ended with a status, whatever it is.
     pub completed: u64,
-    /// Ended OK. The client enforces the deadline, so OK is within it.
+    /// Number of requests that ended OK. The client enforces the deadline, so that OK is within it.
     pub succeeded: u64,
-    /// `succeeded / requests`: a dropped request is no success.
+    /// Share of requests that succeeded: `succeeded / requests`. A dropped request is no success.
     pub success_rate: Option<f64>,
-    /// The share of the 1 s windows with offered load that hold at least one success.
+    /// Share of the 1 s windows with offered load that hold at least one success.
     pub availability: Option<f64>,
-    /// `completed` per second of the phase; of the run, whose length includes the drain.
+    /// Completed requests per second of the phase or of the run, whose length includes the drain.
     pub throughput: Option<f64>,
-    /// `succeeded` per second, likewise.
+    /// Succeeded requests per second, of the same length.
     pub goodput: Option<f64>,
-    /// The latencies are of every request that was not dropped, whatever its status, from when it was intended to be
-    /// sent (so a stalled client does not hide its stall) to when its call ended. Nearest rank.
+    /// 50th percentile of the latency.
     pub latency_p50: Option<f64>,
+    /// 75th percentile of the latency.
     pub latency_p75: Option<f64>,
+    /// 90th percentile of the latency.
     pub latency_p90: Option<f64>,
+    /// 95th percentile of the latency.
     pub latency_p95: Option<f64>,
+    /// 99th percentile of the latency.
     pub latency_p99: Option<f64>,
+    /// 99.9th percentile of the latency.
     pub latency_p999: Option<f64>,
+    /// The longest latency.
     pub latency_max: Option<f64>,
-    /// The same from when the call began, as a closed-loop client would have it; for comparison only.
+    /// 50th percentile of the latency from when the call began, as a closed-loop client measures it; for comparison only.
     pub uncorrected_p50: Option<f64>,
+    /// 95th percentile of the same.
     pub uncorrected_p95: Option<f64>,
+    /// 99th percentile of the same.
     pub uncorrected_p99: Option<f64>,
-    /// The mean over the requests that were not dropped.
+    /// Mean number of attempts of the requests that were not dropped.
     pub attempts_per_call: Option<f64>,
-    /// Attempts beyond a call's first that followed a failed one; `grpc.client.call.retries`.
+    /// Number of attempts beyond a call's first that followed a failed one; `grpc.client.call.retries`.
     pub retries: u64,
-    /// Attempts sent to another server than the call's previous attempt.
+    /// Number of attempts that were sent to another server than the call's previous attempt.
     pub failovers: u64,
-    /// Of the phase of a fault, its own. Of the run, the longest; null if one fault has none, since that one may have
-    /// been the worst. Null elsewhere.
+    /// Recovery time of the phase's fault; for the run, the longest. It is null for the run if one fault has none, since
+    /// that one may have been the worst, and null for other phases.
     pub recovery_time: Option<f64>,
-    /// Treated like `recovery_time`: an undetected fault makes the run's null.
+    /// Time until the client detected the phase's fault; for the run, the longest, and null if one was not detected.
     pub time_to_detect: Option<f64>,
-    /// The time in 1 s windows with offered load and no success; of a window that the phase cuts, the part inside. Null
-    /// without offered load, which tells nothing.
+    /// Time in 1 s windows with offered load and no success; of a window that the phase cuts, the part inside. It is null
+    /// without offered load, which shows nothing.
     pub unavailable_for: Option<f64>,
-    /// Never sent because too many were in flight.
+    /// Number of requests that were never sent because too many were in flight.
     pub dropped: u64,
-    /// Attempts whose work a server finished though the call had already ended or moved on.
+    /// Number of attempts whose work a server finished though the call had ended or moved on.
     pub duplicates: u64,
-    /// Attempts beyond a call's first that did not wait for the one before them; `grpc.client.call.hedges`. This and the
-    /// next two are left out where they are 0: most clients have no such policy.
+    /// Number of attempts beyond a call's first that did not wait for the one before them; `grpc.client.call.hedges`.
+    /// This and the next two are left out where they are 0: most clients have no such policy.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hedges: u64,
-    /// Calls of which a policy of the client's own turned an attempt down.
+    /// Number of calls of which a policy of the client rejected an attempt.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rejected: u64,
-    /// Servers taken out of the traffic within the phase, whatever the requests in it came to;
+    /// Number of ejections of servers within the phase, whichever requests they affected;
     /// `grpc.lb.outlier_detection.ejections_enforced`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ejections: u64,
@@ -74,57 +86,55 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Metrics {
-    /// Of the requests `rows`, ascending by `intended_us`, that are the offered load of `span`. What is not of requests
-    /// (`duplicates`, `ejections`, `recovery_time`, `time_to_detect`) is for the caller to add.
-    pub(super) fn of(rows: &[&RequestRow], span: Span) -> Self {
-        let tally = Tally::of(rows);
-        let uptime = Uptime::of(rows, span);
+    /// Computes the metrics of `rows`, ascending by `intended_us`, which are the offered load of `span`. What requests do
+    /// not determine is left for the caller to add: `duplicates`, `ejections`, `recovery_time`, `time_to_detect`.
+    pub(super) fn compute(rows: &[&RequestRow], span: Span) -> Self {
+        let sums = RequestSums::add_up(rows);
+        let uptime = Uptime::count(rows, span);
         Self {
-            requests: tally.requests,
-            completed: tally.completed,
-            succeeded: tally.succeeded,
-            success_rate: ratio(tally.succeeded, tally.requests),
+            requests: sums.requests,
+            completed: sums.completed,
+            succeeded: sums.succeeded,
+            success_rate: ratio(sums.succeeded, sums.requests),
             availability: ratio(uptime.available, uptime.offered),
-            throughput: per_second(tally.completed, span),
-            goodput: per_second(tally.succeeded, span),
-            attempts_per_call: ratio(tally.attempts, tally.requests - tally.dropped),
-            retries: tally.retries,
-            failovers: tally.failovers,
+            throughput: per_second(sums.completed, span),
+            goodput: per_second(sums.succeeded, span),
+            attempts_per_call: ratio(sums.attempts, sums.requests - sums.dropped),
+            retries: sums.retries,
+            failovers: sums.failovers,
             unavailable_for: (uptime.offered > 0).then(|| seconds(uptime.unavailable_us)),
-            dropped: tally.dropped,
-            hedges: tally.hedges,
-            rejected: tally.rejected,
+            dropped: sums.dropped,
+            hedges: sums.hedges,
+            rejected: sums.rejected,
             ..Self::default()
         }
-        .with_latencies(&Latencies::of(rows.iter().filter_map(|row| row.latency_us)))
-        .with_uncorrected(&Latencies::of(rows.iter().filter_map(|row| since_sent(row))))
+        .with_latencies(&Latencies::new(rows.iter().filter_map(|row| row.latency_us)))
+        .with_uncorrected(&Latencies::new(rows.iter().filter_map(|row| since_sent(row))))
     }
 
     fn with_latencies(self, latencies: &Latencies) -> Self {
-        let percentile = |per_mille| latencies.percentile(per_mille).map(seconds);
         Self {
-            latency_p50: percentile(500),
-            latency_p75: percentile(750),
-            latency_p90: percentile(900),
-            latency_p95: percentile(950),
-            latency_p99: percentile(990),
-            latency_p999: percentile(999),
+            latency_p50: latencies.percentile(500).map(seconds),
+            latency_p75: latencies.percentile(750).map(seconds),
+            latency_p90: latencies.percentile(900).map(seconds),
+            latency_p95: latencies.percentile(950).map(seconds),
+            latency_p99: latencies.percentile(990).map(seconds),
+            latency_p999: latencies.percentile(999).map(seconds),
             latency_max: latencies.max().map(seconds),
             ..self
         }
     }
 
     fn with_uncorrected(self, latencies: &Latencies) -> Self {
-        let percentile = |per_mille| latencies.percentile(per_mille).map(seconds);
         Self {
-            uncorrected_p50: percentile(500),
-            uncorrected_p95: percentile(950),
-            uncorrected_p99: percentile(990),
+            uncorrected_p50: latencies.percentile(500).map(seconds),
+            uncorrected_p95: latencies.percentile(950).map(seconds),
+            uncorrected_p99: latencies.percentile(990).map(seconds),
             ..self
         }
     }
 
-    /// The figure that an expectation names, in the metric's base unit.
+    /// Returns the figure that an expectation names, in the metric's base unit; none if it could not be computed.
     pub fn get(&self, metric: Metric) -> Option<f64> {
         match metric {
             Metric::SuccessRate => self.success_rate,
@@ -154,7 +164,7 @@ impl Metrics {
 
 /// Sums over requests.
 #[derive(Default)]
-struct Tally {
+struct RequestSums {
     requests: u64,
     completed: u64,
     succeeded: u64,
@@ -166,9 +176,9 @@ struct Tally {
     rejected: u64,
 }
 
-impl Tally {
-    fn of(rows: &[&RequestRow]) -> Self {
-        rows.iter().fold(Self::default(), |tally, row| tally.and(row))
+impl RequestSums {
+    fn add_up(rows: &[&RequestRow]) -> Self {
+        rows.iter().fold(Self::default(), |sums, row| sums.and(row))
     }
 
     fn and(self, row: &RequestRow) -> Self {
@@ -190,7 +200,7 @@ fn since_sent(row: &RequestRow) -> Option<u64> {
     Some(row.done_us?.saturating_sub(row.sent_us?))
 }
 
-/// Null of no time at all. Up to 9 thousand million of anything are counted exactly.
+/// Returns how many there are per second of `span`; none if it takes no time. Up to nine thousand million are exact.
 fn per_second(count: u64, span: Span) -> Option<f64> {
     ratio(count * SECOND_US, span.length_us())
 }
@@ -204,7 +214,7 @@ mod tests {
     const S: u64 = 1_000_000;
 
     fn metrics(rows: &[RequestRow], seconds: u64) -> Metrics {
-        Metrics::of(&rows.iter().collect::<Vec<_>>(), Span { start_us: 0, end_us: seconds * S })
+        Metrics::compute(&rows.iter().collect::<Vec<_>>(), Span { start_us: 0, end_us: seconds * S })
     }
 
     #[test]

@@ -1,36 +1,23 @@
-//! The stretches of a run: before the faults, each fault, after them.
+//! The phases of a run: before the faults, each fault, after them.
 
 use super::{
-    Run,
-    detection::Health,
-    fault::{Fault, faults},
+    RunRows,
+    detection::HealthEvents,
+    fault::{RecordedFault, faults},
     recovery::{Baseline, HOLD_US, Recovery},
     requests::Requests,
+    span::Span,
 };
 use crate::record::RequestRow;
 
-/// From `start_us` to just before `end_us`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) start_us: u64,
-    /// Not before `start_us`.
-    pub(super) end_us: u64,
-}
-
-impl Span {
-    pub(super) fn length_us(self) -> u64 {
-        self.end_us - self.start_us
-    }
-}
-
-/// A fault, the phase it makes and what became of the client in it.
+/// A fault, its phase, and how the client got through it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Episode {
-    pub(super) fault: Fault,
+    pub(super) fault: RecordedFault,
     pub(super) span: Span,
     pub(super) baseline: Option<Baseline>,
     pub(super) recovery: Recovery,
-    /// From the fault's start until the client noticed.
+    /// Time from the fault's start until the client detected it.
     pub(super) detected_us: Option<u64>,
 }
 
@@ -38,17 +25,17 @@ pub(super) struct Episode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Timeline {
     pub(super) run: Span,
-    /// From 0 to the first fault, the whole run without any; `None` if a fault begins at 0.
+    /// The phase from 0 to the first fault, or the whole run if there is no fault; none if a fault begins at 0.
     pub(super) before: Option<Span>,
-    /// In order of the fault's index.
+    /// The faults in order of their index.
     pub(super) episodes: Vec<Episode>,
-    /// From where the last phase of a fault ends to the end of the run; `None` without faults, or if one of their phases
-    /// lasts until the end.
+    /// The phase from the end of the last fault's phase to the end of the run; none if there is no fault, or if the phase
+    /// of one lasts until the end.
     pub(super) after: Option<Span>,
 }
 
 impl Timeline {
-    pub(super) fn of(run: &Run<'_>, requests: &Requests<'_>) -> Self {
+    pub(super) fn compute(run: &RunRows<'_>, requests: &Requests<'_>) -> Self {
         let whole = Span { start_us: 0, end_us: requests.end_us() };
         let episodes = episodes(run, requests);
         let first_us = episodes.iter().map(|episode| episode.span.start_us).min();
@@ -62,11 +49,10 @@ impl Timeline {
     }
 }
 
-/// Every fault's episode. They are worked out in the order in which the faults began, since a fault's baseline leaves
-/// out the phases of the earlier ones.
-fn episodes(run: &Run<'_>, requests: &Requests<'_>) -> Vec<Episode> {
+fn episodes(run: &RunRows<'_>, requests: &Requests<'_>) -> Vec<Episode> {
     let mut faults = faults(run.events);
-    let health = Health::of(run.events);
+    let health = HealthEvents::collect(run.events);
+    // In order of their start, since the baseline of a fault leaves out the phases of the earlier ones.
     faults.sort_by_key(|fault| (fault.start_us, fault.index));
     let mut episodes: Vec<Episode> = Vec::with_capacity(faults.len());
     for fault in faults {
@@ -77,15 +63,22 @@ fn episodes(run: &Run<'_>, requests: &Requests<'_>) -> Vec<Episode> {
     episodes
 }
 
-fn episode(fault: Fault, earlier: &[Episode], run: &Run<'_>, requests: &Requests<'_>, health: &Health<'_>) -> Episode {
-    let baseline = Baseline::of(undisturbed(fault.start_us, earlier, requests));
-    let recovery = Recovery::from(&fault, baseline.as_ref(), requests, run.duration_us());
+fn episode(
+    fault: RecordedFault,
+    earlier: &[Episode],
+    run: &RunRows<'_>,
+    requests: &Requests<'_>,
+    health: &HealthEvents<'_>,
+) -> Episode {
+    let baseline = Baseline::compute(undisturbed(fault.start_us, earlier, requests));
+    let recovery = Recovery::measure(&fault, baseline.as_ref(), requests, run.duration_us());
     let span = span(&fault, recovery, requests.end_us());
     let detected_us = health.time_to_detect(&fault, span, requests.end_us());
     Episode { fault, span, baseline, recovery, detected_us }
 }
 
-/// The requests intended before `until_us` and in no phase of `earlier` faults, which are in order of their start.
+/// Returns the requests that are intended before `until_us` and in no phase of the `earlier` faults, which are in order
+/// of their start.
 fn undisturbed<'s, 'a>(
     until_us: u64,
     earlier: &[Episode],
@@ -95,6 +88,7 @@ fn undisturbed<'s, 'a>(
     let mut calm_since_us = 0;
     for span in earlier.iter().map(|episode| episode.span) {
         calm.push(before(requests.since(calm_since_us), span.start_us));
+        // Phases may overlap: an earlier one may end later.
         calm_since_us = calm_since_us.max(span.end_us);
     }
     calm.push(before(requests.since(calm_since_us), until_us));
@@ -105,10 +99,13 @@ fn before<'s, 'a>(rows: &'s [&'a RequestRow], until_us: u64) -> &'s [&'a Request
     &rows[..rows.partition_point(|row| row.intended_us < until_us)]
 }
 
-/// A fault's phase: from its start until it is lifted and the client has recovered, and for 3 s at least, the time a
-/// recovery needs to be seen, so that a fault which is over at once has requests to show. Never lifted, or never
-/// recovered, it lasts until the run ends; if no recovery can be told, until it is lifted. Cut to the run.
-fn span(fault: &Fault, recovery: Recovery, run_end_us: u64) -> Span {
+/// Returns the phase of a fault, cut to the run.
+///
+/// It lasts from the fault's start until the fault is lifted and the client has recovered. A fault that is never lifted,
+/// or that the client never recovers from, lasts until the run ends; if recovery cannot be determined, until it is
+/// lifted. A phase lasts for 3 s at least, the time in which a recovery can be seen, so that a fault which is over at once
+/// has requests to show.
+fn span(fault: &RecordedFault, recovery: Recovery, run_end_us: u64) -> Span {
     let recovered_us = match recovery {
         Recovery::Unknown => Some(fault.start_us),
         Recovery::Never => None,
@@ -138,7 +135,7 @@ mod tests {
     }
 
     fn timeline(sample: &Sample) -> Timeline {
-        Timeline::of(&sample.run(), &Requests::of(&sample.run()))
+        Timeline::compute(&sample.run(), &Requests::sorted(&sample.run()))
     }
 
     fn spans(timeline: &Timeline) -> Vec<Span> {

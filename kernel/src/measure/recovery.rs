@@ -1,77 +1,90 @@
-//! How long a fault is felt.
+//! How long it takes the client to recover from a fault.
 
-use super::{SECOND_US, fault::Fault, latency::Latencies, requests::Requests, window::Window, window::windows};
+use super::{
+    SECOND_US,
+    fault::RecordedFault,
+    latency::Latencies,
+    requests::Requests,
+    window::{Window, windows},
+};
 use crate::record::RequestRow;
 
-/// Recovered is who fares well for this long.
+/// How long the service must stay as good as before a fault to count as recovered.
 pub(super) const HOLD_US: u64 = 3 * SECOND_US;
 
-/// How requests fared before a fault, undisturbed by others.
+/// How requests went before a fault, undisturbed by other faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Baseline {
-    /// At least 1.
+    /// Number of requests, at least 1.
     pub(super) requests: u64,
     pub(super) successes: u64,
     pub(super) p95_us: u64,
 }
 
 impl Baseline {
-    /// `None` when there is nothing to compare with: no request, or not one that was sent.
-    pub(super) fn of<'a>(rows: impl Iterator<Item = &'a RequestRow> + Clone) -> Option<Self> {
+    /// Returns the baseline from these requests; none if there is no request that was sent, and so nothing to compare
+    /// with.
+    pub(super) fn compute<'a>(rows: impl Iterator<Item = &'a RequestRow> + Clone) -> Option<Self> {
         Some(Self {
             requests: rows.clone().count() as u64,
             successes: rows.clone().filter(|row| row.status.is_success()).count() as u64,
-            p95_us: Latencies::of(rows.filter_map(|row| row.latency_us)).percentile(950)?,
+            p95_us: Latencies::new(rows.filter_map(|row| row.latency_us)).percentile(950)?,
         })
     }
 
-    /// Whether a window is as good as before: its success rate at least 99 % of the baseline's and its p95 at most
-    /// twice the baseline's. Cross-multiplied, so no rounding decides. A window of which nothing was sent is not.
+    /// Returns whether a window is as good as before the fault: its success rate is at least 99 % of the baseline's, and
+    /// its p95 at most twice the baseline's. A window in which nothing was sent is not.
     fn is_met_by(&self, window: Window<'_, '_>) -> bool {
-        let p95 = Latencies::of(window.rows.iter().filter_map(|row| row.latency_us)).percentile(950);
+        let p95 = Latencies::new(window.rows.iter().filter_map(|row| row.latency_us)).percentile(950);
+        // Multiplied crosswise, so that no rounding decides.
         let rate = 100 * u128::from(window.successes()) * u128::from(self.requests);
         let wanted = 99 * u128::from(self.successes) * window.rows.len() as u128;
         rate >= wanted && p95.is_some_and(|p95_us| p95_us <= self.p95_us.saturating_mul(2))
     }
 }
 
-/// What became of the client after a fault began.
+/// Whether and when the client recovers from a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recovery {
-    /// There is no baseline, or no request after the fault began, to tell by.
+    /// There is no baseline to compare with, or no request after the fault began.
     Unknown,
-    /// It was disturbed and did not fare well for 3 s on end before the load ended.
+    /// The client was disturbed, and there are no 3 s without a disturbance before the load ends.
     Never,
-    /// It fares as before from this long after the fault began, in microseconds; 0 if it was never disturbed.
+    /// The client is as good as before after this many microseconds from the fault's start; 0 if it was never disturbed.
     After(u64),
 }
 
 impl Recovery {
-    /// The recovery from `fault`, with load offered until `load_end_us`.
+    /// Measures the recovery from `fault`, with load offered until `load_end_us`.
     ///
     /// The windows are the whole seconds of the run; the one that holds the fault's start is judged by the requests
-    /// from that start on. The client was disturbed if a window that starts until the fault is lifted, and until 3 s
-    /// after its start at least, is worse than the baseline. It has then recovered at the start of the first run of
-    /// good windows after that bad one which spans 3 s, from the start of its first window to the end of its last. A
-    /// second without load neither ends such a run nor is a first or last window of it; nor is a window that the end of
+    /// from that start on. The client is disturbed if a window that starts until the fault is lifted, and until 3 s
+    /// after its start at least, is worse than the baseline. It has then recovered at the start of the first row of
+    /// good windows behind that bad one which spans 3 s, from the start of its first window to the end of its last. A
+    /// second without load neither ends such a row nor is a first or last window of it; nor is a window that the end of
     /// the load cuts short.
-    pub(super) fn from(fault: &Fault, baseline: Option<&Baseline>, requests: &Requests<'_>, load_end_us: u64) -> Self {
+    pub(super) fn measure(
+        fault: &RecordedFault,
+        baseline: Option<&Baseline>,
+        requests: &Requests<'_>,
+        load_end_us: u64,
+    ) -> Self {
         let rows = requests.since(fault.start_us);
         let Some(baseline) = baseline.filter(|_| !rows.is_empty()) else { return Self::Unknown };
         let watched_until = fault.lifted_us.map_or(u64::MAX, |at| at.max(fault.start_us.saturating_add(HOLD_US)));
         let mut windows = windows(rows);
-        let disturbed = windows
+        let is_disturbed = windows
             .by_ref()
             .take_while(|window| window.start_us <= watched_until)
             .any(|window| !baseline.is_met_by(window));
-        if !disturbed {
+        if !is_disturbed {
             return Self::After(0);
         }
         let whole = windows.take_while(|window| window.end_us() <= load_end_us);
         first_hold(whole, baseline).map_or(Self::Never, |at| Self::After(at - fault.start_us))
     }
 
-    /// In microseconds from the fault's start.
+    /// Returns the time from the fault's start, in microseconds.
     pub(super) fn time_us(self) -> Option<u64> {
         match self {
             Self::After(us) => Some(us),
@@ -79,7 +92,7 @@ impl Recovery {
         }
     }
 
-    /// `None` when it cannot be told.
+    /// Returns whether the client recovers; none if that cannot be determined.
     pub(super) fn recovered(self) -> Option<bool> {
         match self {
             Self::Unknown => None,
@@ -89,15 +102,15 @@ impl Recovery {
     }
 }
 
-/// The start of the first run of good windows that spans [`HOLD_US`].
+/// Returns the start of the first row of good windows that spans [`HOLD_US`].
 fn first_hold<'s, 'a: 's>(windows: impl Iterator<Item = Window<'s, 'a>>, baseline: &Baseline) -> Option<u64> {
-    let mut run_start_us = None;
+    let mut good_since_us = None;
     for window in windows {
         if !baseline.is_met_by(window) {
-            run_start_us = None;
+            good_since_us = None;
             continue;
         }
-        let start_us = *run_start_us.get_or_insert(window.start_us);
+        let start_us = *good_since_us.get_or_insert(window.start_us);
         if window.end_us() - start_us >= HOLD_US {
             return Some(start_us);
         }
@@ -116,13 +129,13 @@ mod tests {
     /// All of 100 requests well, at 10 ms.
     const WELL: Baseline = Baseline { requests: 100, successes: 100, p95_us: 10 * MS };
 
-    fn fault(start_us: u64, lifted_us: Option<u64>) -> Fault {
-        Fault { index: 0, kind: "crash".into(), targets: vec!["server-0".into()], start_us, lifted_us }
+    fn fault(start_us: u64, lifted_us: Option<u64>) -> RecordedFault {
+        RecordedFault { index: 0, kind: "crash".into(), targets: vec!["server-0".into()], start_us, lifted_us }
     }
 
     /// One request in the middle of each second: `.` good, `x` failed, `s` slow (21 ms, over twice 10), `2` at twice
     /// the baseline, ` ` none.
-    fn recovery_in(seconds: &str, fault: Fault) -> Recovery {
+    fn recovery_in(seconds: &str, fault: RecordedFault) -> Recovery {
         let rows = seconds.chars().zip(0..).filter_map(|(what, second)| {
             let at = second * S + 500 * MS;
             match what {
@@ -134,7 +147,7 @@ mod tests {
             }
         });
         let sample = Sample::of_seconds(seconds.len() as u64).requests(rows);
-        Recovery::from(&fault, Some(&WELL), &Requests::of(&sample.run()), sample.run().duration_us())
+        Recovery::measure(&fault, Some(&WELL), &Requests::sorted(&sample.run()), sample.run().duration_us())
     }
 
     #[test]
@@ -185,8 +198,8 @@ mod tests {
     fn a_last_second_cut_by_the_end_of_the_load_does_not_count() {
         // Good from 3 s on and the load ends at 5.75 s: only 3 s to 5 s are whole.
         let sample = Sample::of_seconds(6).requests([failed(2 * S, MS), ok(3 * S, MS), ok(4 * S, MS), ok(5 * S, MS)]);
-        let requests = Requests::of(&sample.run());
-        let until = |load_end_us| Recovery::from(&fault(2 * S, Some(2 * S)), Some(&WELL), &requests, load_end_us);
+        let requests = Requests::sorted(&sample.run());
+        let until = |load_end_us| Recovery::measure(&fault(2 * S, Some(2 * S)), Some(&WELL), &requests, load_end_us);
         assert_eq!(until(5_750 * MS), Recovery::Never);
         assert_eq!(until(6 * S), Recovery::After(S));
     }
@@ -196,17 +209,17 @@ mod tests {
         // A failure at 2.1 s precedes the fault at 2.2 s.
         let rows = [failed(2_100 * MS, MS), ok(2_500 * MS, MS), ok(3 * S, MS)];
         let sample = Sample::of_seconds(4).requests(rows);
-        let requests = Requests::of(&sample.run());
-        let recovery = Recovery::from(&fault(2_200 * MS, Some(2_200 * MS)), Some(&WELL), &requests, 4 * S);
+        let requests = Requests::sorted(&sample.run());
+        let recovery = Recovery::measure(&fault(2_200 * MS, Some(2_200 * MS)), Some(&WELL), &requests, 4 * S);
         assert_eq!(recovery, Recovery::After(0));
     }
 
     #[test]
     fn without_a_baseline_or_later_requests_it_is_unknown() {
         let sample = Sample::of_seconds(4).requests([ok(S, MS)]);
-        let requests = Requests::of(&sample.run());
-        assert_eq!(Recovery::from(&fault(0, Some(S)), None, &requests, 4 * S), Recovery::Unknown);
-        assert_eq!(Recovery::from(&fault(2 * S, Some(2 * S)), Some(&WELL), &requests, 4 * S), Recovery::Unknown);
+        let requests = Requests::sorted(&sample.run());
+        assert_eq!(Recovery::measure(&fault(0, Some(S)), None, &requests, 4 * S), Recovery::Unknown);
+        assert_eq!(Recovery::measure(&fault(2 * S, Some(2 * S)), Some(&WELL), &requests, 4 * S), Recovery::Unknown);
         assert_eq!(Recovery::Unknown.recovered(), None);
     }
 

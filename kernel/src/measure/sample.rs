@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Label, Run, Summary};
+use super::{RunLabel, RunRows, Summary};
 use crate::{
     record::{AttemptRow, Event, EventRow, Name, RequestRow},
     scenario::{Expectation, Metric, Phase},
     status::{Code, Outcome},
 };
 
-pub(super) const LABEL: Label<'static> = Label { scenario: "crash_then_freeze", seed: 42, world: "sim" };
+pub(super) const LABEL: RunLabel<'static> = RunLabel { scenario: "crash_then_freeze", seed: 42, world: "sim" };
 
 /// The rows of a run of two servers, owned.
 #[derive(Debug, Clone, Default)]
@@ -41,8 +41,8 @@ impl Sample {
         self
     }
 
-    pub(super) fn run(&self) -> Run<'_> {
-        Run {
+    pub(super) fn run(&self) -> RunRows<'_> {
+        RunRows {
             duration: self.duration,
             servers: 2,
             requests: &self.requests,
@@ -52,7 +52,7 @@ impl Sample {
     }
 
     pub(super) fn summary(&self, expectations: &[Expectation]) -> Summary {
-        Summary::of(LABEL, &self.run(), expectations)
+        Summary::compute(LABEL, &self.run(), expectations)
     }
 
     /// The same rows in the order that `pick` chooses them: given how many are left, the next one's place.

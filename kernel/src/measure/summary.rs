@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Checked, Metrics, Run,
+    CheckedExpectation, Metrics, RunRows,
     duplicate::Duplicates,
     ejection::Ejections,
-    phase::{Episode, Span, Timeline},
+    phase::{Episode, Timeline},
     ratio,
     requests::Requests,
     seconds,
+    span::Span,
 };
 use crate::{
     record::RequestRow,
@@ -19,84 +20,98 @@ use crate::{
     status::Outcome,
 };
 
-/// Which run it was.
+/// Which run a summary is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Label<'a> {
+pub struct RunLabel<'a> {
+    /// The scenario's name.
     pub scenario: &'a str,
+    /// The root seed.
     pub seed: u64,
-    /// `sim` or `real`.
+    /// The world: `sim` or `real`.
     pub world: &'a str,
 }
 
-/// What a run came to. Times named `_us` are microseconds since the run began, those named `_s` are seconds.
+/// The metrics and the verdict of a run. Times named `_us` are microseconds since the run began, those named `_s` are
+/// seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
+    /// The scenario's name.
     pub scenario: String,
+    /// The root seed.
     pub seed: u64,
-    /// `sim` or `real`.
+    /// The world: `sim` or `real`.
     pub world: String,
     /// When the load ended.
     pub duration_us: u64,
-    /// When the run was over: the load had ended and the last call too.
+    /// When the run ended: after the load, and after the last call.
     pub end_us: u64,
+    /// The metrics of the whole run.
     pub overall: Metrics,
-    /// `before`, then the faults by index, then `after`. A phase that the run does not have is left out.
+    /// The phases: `before`, then the faults by index, then `after`. A phase that the run does not have is left out.
     pub phases: Vec<PhaseSummary>,
-    /// By index. A fault that never began is left out.
+    /// The faults by index. A fault that never began is left out.
     pub faults: Vec<FaultSummary>,
-    /// How many requests ended with which status, `DROPPED` among them.
+    /// Number of requests by the status that they ended with, `DROPPED` among them.
     pub statuses: BTreeMap<String, u64>,
-    /// How many requests each server gave the final answer to, whatever it was; 0 for one that gave none.
+    /// Number of requests by the server that gave the final answer, whatever it was; 0 for one that gave none.
     pub servers: BTreeMap<String, u64>,
-    /// In the scenario's order.
-    pub expectations: Vec<Checked>,
+    /// The expectations in the scenario's order.
+    pub expectations: Vec<CheckedExpectation>,
     /// Whether every expectation holds.
     pub pass: bool,
 }
 
-/// A stretch of the run and its figures. It holds the requests intended from its start to just before its end.
+/// A stretch of the run and its figures. It holds the requests that are intended from its start to just before its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseSummary {
-    /// `before`, `fault-N` or `after`.
+    /// The phase's name: `before`, `fault-N` or `after`.
     pub phase: String,
+    /// When the phase starts.
     pub start_us: u64,
+    /// When the phase ends.
     pub end_us: u64,
+    /// The metrics of the phase.
     pub metrics: Metrics,
 }
 
-/// What one fault did.
+/// One fault and its effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FaultSummary {
-    /// Its place in the scenario, from 0.
+    /// The fault's index in the scenario, from 0.
     pub index: usize,
+    /// The fault's kind as a scenario writes it, such as `crash`.
     pub kind: String,
+    /// The servers that it began on.
     pub targets: Vec<String>,
+    /// When it began on the first of its targets.
     pub start_us: u64,
-    /// When the last of its targets was rid of it; null if the run ended first.
+    /// When it was lifted from the last of its targets; null if the run ended first.
     pub lifted_us: Option<u64>,
-    /// Whether the client fared as before again; null if there is nothing to compare, before or since.
+    /// Whether the client recovered; null if there is nothing to compare with, before the fault or since.
     pub recovered: Option<bool>,
-    /// From its start; 0 if it was never felt, null unless `recovered` is true.
+    /// Time from the fault's start to recovery; 0 if it had no effect, null unless `recovered` is true.
     pub recovery_time_s: Option<f64>,
-    /// From its start; null if the client never noticed.
+    /// Time from the fault's start until the client detected it; null if it never did.
     pub time_to_detect_s: Option<f64>,
-    /// What recovery is measured by: the requests before it and outside the phases of other faults.
+    /// Success rate that recovery is measured by: that of the requests before the fault and outside of the phases of
+    /// others.
     pub baseline_success_rate: Option<f64>,
+    /// 95th percentile of the latency that recovery is measured by, from the same requests.
     pub baseline_latency_p95_s: Option<f64>,
 }
 
 impl Summary {
-    /// Works out everything in O(n log n) of the rows, without an allocation a row.
-    pub fn of(label: Label<'_>, run: &Run<'_>, expectations: &[Expectation]) -> Self {
-        let requests = Requests::of(run);
-        let timeline = Timeline::of(run, &requests);
-        let duplicates = Duplicates::of(run);
-        let ejections = Ejections::of(run);
+    /// Computes everything from the rows, in O(n log n) and without an allocation for each row.
+    pub fn compute(label: RunLabel<'_>, run: &RunRows<'_>, expectations: &[Expectation]) -> Self {
+        let requests = Requests::sorted(run);
+        let timeline = Timeline::compute(run, &requests);
+        let duplicates = Duplicates::count(run);
+        let ejections = Ejections::collect(run);
         let overall = Metrics { ejections: ejections.total(), ..overall(&requests, &duplicates, &timeline) };
         let phases = phases(&requests, &duplicates, &ejections, &timeline);
-        let faults: Vec<FaultSummary> = timeline.episodes.iter().map(FaultSummary::of).collect();
-        let expectations: Vec<Checked> =
-            expectations.iter().map(|expected| Checked::of(expected, &overall, &phases, &faults)).collect();
+        let faults: Vec<FaultSummary> = timeline.episodes.iter().map(FaultSummary::new).collect();
+        let expectations: Vec<CheckedExpectation> =
+            expectations.iter().map(|expected| CheckedExpectation::new(expected, &overall, &phases, &faults)).collect();
         Self {
             scenario: label.scenario.to_owned(),
             seed: label.seed,
@@ -115,7 +130,7 @@ impl Summary {
 }
 
 impl FaultSummary {
-    fn of(episode: &Episode) -> Self {
+    fn new(episode: &Episode) -> Self {
         let fault = &episode.fault;
         let baseline = episode.baseline;
         Self {
@@ -138,11 +153,11 @@ fn overall(requests: &Requests<'_>, duplicates: &Duplicates, timeline: &Timeline
         duplicates: duplicates.total(),
         recovery_time: worst(timeline.episodes.iter().map(|episode| episode.recovery.time_us())).map(seconds),
         time_to_detect: worst(timeline.episodes.iter().map(|episode| episode.detected_us)).map(seconds),
-        ..Metrics::of(requests.all(), timeline.run)
+        ..Metrics::compute(requests.all(), timeline.run)
     }
 }
 
-/// The longest of the faults' times; `None` without faults, or if one of them has none.
+/// Returns the longest of the faults' times; none without faults, or if one of them has none.
 fn worst(times_us: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     times_us.collect::<Option<Vec<u64>>>()?.into_iter().max()
 }
@@ -153,25 +168,26 @@ fn phases(
     ejections: &Ejections,
     timeline: &Timeline,
 ) -> Vec<PhaseSummary> {
-    let plain = |phase: Phase, span: Span| PhaseSummary {
+    let summarize = |phase: Phase, span: Span| PhaseSummary {
         phase: phase.to_string(),
         start_us: span.start_us,
         end_us: span.end_us,
         metrics: Metrics {
             duplicates: duplicates.within(span, requests.end_us()),
             ejections: ejections.within(span, requests.end_us()),
-            ..Metrics::of(requests.within(span), span)
+            ..Metrics::compute(requests.within(span), span)
         },
     };
-    let of_fault = |episode: &Episode| {
-        let mut summary = plain(Phase::Fault(episode.fault.index), episode.span);
-        summary.metrics.recovery_time = episode.recovery.time_us().map(seconds);
-        summary.metrics.time_to_detect = episode.detected_us.map(seconds);
-        summary
-    };
-    let before = timeline.before.map(|span| plain(Phase::Before, span));
-    let after = timeline.after.map(|span| plain(Phase::After, span));
-    before.into_iter().chain(timeline.episodes.iter().map(of_fault)).chain(after).collect()
+    let mut phases = Vec::with_capacity(timeline.episodes.len() + 2);
+    phases.extend(timeline.before.map(|span| summarize(Phase::Before, span)));
+    for episode in &timeline.episodes {
+        let mut phase = summarize(Phase::Fault(episode.fault.index), episode.span);
+        phase.metrics.recovery_time = episode.recovery.time_us().map(seconds);
+        phase.metrics.time_to_detect = episode.detected_us.map(seconds);
+        phases.push(phase);
+    }
+    phases.extend(timeline.after.map(|span| summarize(Phase::After, span)));
+    phases
 }
 
 fn statuses(rows: &[RequestRow]) -> BTreeMap<String, u64> {
@@ -182,7 +198,7 @@ fn statuses(rows: &[RequestRow]) -> BTreeMap<String, u64> {
     counts.into_iter().map(|(outcome, count)| (outcome.name().to_owned(), count)).collect()
 }
 
-fn servers(run: &Run<'_>) -> BTreeMap<String, u64> {
+fn servers(run: &RunRows<'_>) -> BTreeMap<String, u64> {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for server in run.requests.iter().filter_map(|row| row.server.as_deref()) {
         *counts.entry(server).or_default() += 1;

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 
 use self::{
     quantity::{count, duration, moment, percent, quantity, rate, trimmed},
-    table::{Align, Table},
+    table::{Align, TextTable},
 };
-use super::{Checked, FaultSummary, Metrics, Summary, seconds};
+use super::{CheckedExpectation, FaultSummary, Metrics, Summary, seconds};
 use crate::scenario::Metric;
 
 pub mod quantity;
@@ -78,7 +78,7 @@ impl Summary {
     }
 
     fn phases_and_run(&self) -> String {
-        let mut table = Table::new(&[
+        let mut table = TextTable::new(&[
             ("phase", Align::Left),
             ("requests", Align::Right),
             ("success", Align::Right),
@@ -111,32 +111,32 @@ fn figures(name: &str, metrics: &Metrics) -> Vec<String> {
     ]
 }
 
-fn expectations(expectations: &[Checked]) -> String {
+fn expectations(expectations: &[CheckedExpectation]) -> String {
     if expectations.is_empty() {
         return String::new();
     }
     let columns = [("expectation", Align::Left), ("actual", Align::Right), ("wanted", Align::Left), ("", Align::Left)];
-    let mut table = Table::new(&columns);
+    let mut table = TextTable::new(&columns);
     for checked in expectations {
         table.row(judged(checked));
     }
     table.render()
 }
 
-fn judged(checked: &Checked) -> Vec<String> {
+fn judged(checked: &CheckedExpectation) -> Vec<String> {
     let mark = if checked.pass { '✓' } else { '✗' };
     let reason = checked.text.as_ref().map(|text| format!("({text})")).unwrap_or_default();
     vec![format!("{mark} {}", expectation(checked)), actual(checked), wanted(checked), reason]
 }
 
 /// What it is about.
-pub(crate) fn expectation(checked: &Checked) -> String {
+pub(crate) fn expectation(checked: &CheckedExpectation) -> String {
     let during = checked.during.as_ref().map(|phase| format!(" during {phase}")).unwrap_or_default();
     format!("{}{during}", checked.metric)
 }
 
 /// The metric. Where rounding makes it look like the bound that it misses, a `<` or `>` tells them apart.
-pub(crate) fn actual(checked: &Checked) -> String {
+pub(crate) fn actual(checked: &CheckedExpectation) -> String {
     let Some(actual) = checked.actual else { return MISSING.to_owned() };
     let text = quantity(metric(checked), actual);
     let reads_the_same = |bound: &f64| quantity(metric(checked), *bound) == text;
@@ -150,7 +150,7 @@ pub(crate) fn actual(checked: &Checked) -> String {
 }
 
 /// Its bounds.
-pub(crate) fn wanted(checked: &Checked) -> String {
+pub(crate) fn wanted(checked: &CheckedExpectation) -> String {
     let bound = |value| trimmed(&quantity(metric(checked), value));
     match (checked.min, checked.max) {
         (Some(min), Some(max)) => format!("{} to {}", bound(min), bound(max)),
@@ -161,7 +161,7 @@ pub(crate) fn wanted(checked: &Checked) -> String {
 }
 
 /// `None` if a newer writer named a metric that this reader does not know.
-fn metric(checked: &Checked) -> Option<Metric> {
+fn metric(checked: &CheckedExpectation) -> Option<Metric> {
     checked.metric.parse().ok()
 }
 
@@ -169,7 +169,7 @@ fn faults(faults: &[FaultSummary]) -> String {
     if faults.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("fault", Align::Left),
         ("kind", Align::Left),
         ("target", Align::Left),

@@ -1,19 +1,20 @@
-//! The verdict: every expectation held against its metric.
+//! The verdict: every expectation compared with its metric.
 
 use serde::{Deserialize, Serialize};
 
 use super::{FaultSummary, Metrics, PhaseSummary};
 use crate::scenario::{Expectation, Metric, Phase};
 
-/// An expectation and what came of it.
+/// An expectation, the metric that it is about, and whether it holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Checked {
-    /// As the scenario names it.
+pub struct CheckedExpectation {
+    /// The metric's name, as the scenario writes it.
     pub metric: String,
-    /// `before`, `fault-N` or `after`; null for the whole run.
+    /// The phase: `before`, `fault-N` or `after`; null for the whole run.
     pub during: Option<String>,
-    /// The bounds, inclusive, in the metric's base unit.
+    /// The lower bound, inclusive, in the metric's base unit.
     pub min: Option<f64>,
+    /// The upper bound, inclusive, in the metric's base unit.
     pub max: Option<f64>,
     /// The metric; null if it could not be computed.
     pub actual: Option<f64>,
@@ -23,10 +24,12 @@ pub struct Checked {
     pub text: Option<String>,
 }
 
-impl Checked {
-    /// Without `during`, a metric is that of the whole run; of a time per fault, the worst. What could not be computed
-    /// does not pass: nothing shows that the expectation holds.
-    pub(super) fn of(
+impl CheckedExpectation {
+    /// Compares an expectation with its metric.
+    ///
+    /// Without `during`, the metric is that of the whole run; for a time that each fault has, it is the longest. A metric
+    /// that could not be computed does not pass: nothing shows that the expectation holds.
+    pub(super) fn new(
         expected: &Expectation,
         overall: &Metrics,
         phases: &[PhaseSummary],
@@ -54,6 +57,7 @@ fn holds(expected: &Expectation, actual: f64) -> bool {
     expected.min.is_none_or(|min| actual >= min) && expected.max.is_none_or(|max| actual <= max)
 }
 
+/// Returns why a metric could not be computed. `metrics` are those of the phase, if the run has that phase.
 fn why_missing(expected: &Expectation, metrics: Option<&Metrics>, faults: &[FaultSummary]) -> String {
     match (expected.metric, expected.during, metrics) {
         (_, Some(phase), None) => why_no_phase(phase, faults),
@@ -79,9 +83,10 @@ fn why_no_phase(phase: Phase, faults: &[FaultSummary]) -> String {
 }
 
 fn why_no_recovery(during: Option<Phase>, faults: &[FaultSummary]) -> String {
-    let missing = || concerned(during, faults).filter(|fault| fault.recovery_time_s.is_none());
-    // A fault that was never recovered from says more than one that could not be judged.
-    match missing().find(|fault| fault.recovered == Some(false)).or_else(|| missing().next()) {
+    let missing: Vec<_> = concerned(during, faults).filter(|fault| fault.recovery_time_s.is_none()).collect();
+    // A fault that the client never recovers from says more than one that could not be judged.
+    let worst = missing.iter().find(|fault| fault.recovered == Some(false)).or(missing.first());
+    match worst {
         Some(fault) if fault.recovered == Some(false) => format!("fault-{} never recovered", fault.index),
         Some(fault) if fault.baseline_latency_p95_s.is_some() => format!("no request since fault-{}", fault.index),
         Some(fault) => format!("no data before fault-{}", fault.index),
@@ -96,6 +101,7 @@ fn why_not_detected(during: Option<Phase>, faults: &[FaultSummary]) -> String {
     }
 }
 
+/// Returns the fault whose phase `during` is, or all faults for the whole run.
 fn concerned(during: Option<Phase>, faults: &[FaultSummary]) -> impl Iterator<Item = &FaultSummary> {
     faults.iter().filter(move |fault| during.is_none_or(|phase| phase == Phase::Fault(fault.index)))
 }
@@ -107,7 +113,7 @@ mod tests {
 
     const S: u64 = 1_000_000;
 
-    fn check(sample: &Sample, expected: Expectation) -> Checked {
+    fn check(sample: &Sample, expected: Expectation) -> CheckedExpectation {
         sample.summary(&[expected]).expectations.remove(0)
     }
 

@@ -1,23 +1,26 @@
 //! The 1 s windows of a run.
 
-use super::{SECOND_US, phase::Span};
+use super::{SECOND_US, span::Span};
 use crate::record::RequestRow;
 
-/// A whole second of the run, counted from its start, with the offered load that is looked at. A second without load
-/// has no window.
+/// A whole second of the run, counted from its start, with the requests that are intended in it. A second without
+/// requests has no window.
 #[derive(Clone, Copy)]
 pub(super) struct Window<'s, 'a> {
     pub(super) start_us: u64,
-    /// At least one.
+    /// The requests, of which there is at least one.
     pub(super) rows: &'s [&'a RequestRow],
 }
 
-/// The windows of `rows`, which are ascending by `intended_us`; a request belongs to the window of that time. Rows of a
-/// phase that begins or ends inside a second make a window there that holds only the phase's own.
+/// Returns the windows of `rows`, which are ascending by `intended_us`; a request belongs to the window of that time. The
+/// rows of a phase that begins or ends inside of a second make a window there that holds only the phase's own.
 pub(super) fn windows<'s, 'a>(rows: &'s [&'a RequestRow]) -> impl Iterator<Item = Window<'s, 'a>> {
-    let second = |row: &RequestRow| row.intended_us / SECOND_US;
-    rows.chunk_by(move |a, b| second(a) == second(b))
-        .map(move |rows| Window { start_us: second(rows[0]) * SECOND_US, rows })
+    rows.chunk_by(|a, b| second(a) == second(b)).map(|rows| Window { start_us: second(rows[0]) * SECOND_US, rows })
+}
+
+/// Returns the whole seconds that pass until `row` is intended.
+fn second(row: &RequestRow) -> u64 {
+    row.intended_us / SECOND_US
 }
 
 impl Window<'_, '_> {
@@ -29,26 +32,26 @@ impl Window<'_, '_> {
         self.rows.iter().filter(|row| row.status.is_success()).count() as u64
     }
 
-    /// How much of the window lies in `span`, in microseconds.
+    /// Returns how much of the window lies in `span`, in microseconds.
     pub(super) fn length_within(&self, span: Span) -> u64 {
         self.end_us().min(span.end_us).saturating_sub(self.start_us.max(span.start_us))
     }
 }
 
-/// How the windows of a phase fared.
+/// In how many windows of a phase the service was available.
 #[derive(Default)]
 pub(super) struct Uptime {
-    /// Windows with offered load.
+    /// Number of windows with offered load.
     pub(super) offered: u64,
-    /// Those of them with at least one success.
+    /// Number of those with at least one success.
     pub(super) available: u64,
-    /// Time inside the phase of those without any, in microseconds.
+    /// Time inside of the phase of those without any success, in microseconds.
     pub(super) unavailable_us: u64,
 }
 
 impl Uptime {
-    /// Of the phase `span` with the offered load `rows`.
-    pub(super) fn of(rows: &[&RequestRow], span: Span) -> Self {
+    /// Counts the windows of the phase `span`, whose offered load is `rows`.
+    pub(super) fn count(rows: &[&RequestRow], span: Span) -> Self {
         windows(rows).fold(Self::default(), |uptime, window| uptime.and(window, span))
     }
 
@@ -81,7 +84,7 @@ mod tests {
         // Second 0: a failure and a success. Second 1: two failures. Second 2: nothing. Second 3: a failure.
         let rows = [failed(0, 1), ok(900_000, 1), failed(1_000_000, 1), failed(1_500_000, 1), failed(3_000_000, 1)];
         let rows: Vec<&RequestRow> = rows.iter().collect();
-        let uptime = Uptime::of(&rows, Span { start_us: 0, end_us: 4_000_000 });
+        let uptime = Uptime::count(&rows, Span { start_us: 0, end_us: 4_000_000 });
         assert_eq!((uptime.offered, uptime.available, uptime.unavailable_us), (3, 1, 2_000_000));
     }
 
@@ -90,7 +93,7 @@ mod tests {
         // The phase is 0.7 s to 2.2 s: 0.3 s of second 0, all of second 1, 0.2 s of second 2.
         let rows = [failed(800_000, 1), failed(1_500_000, 1), failed(2_100_000, 1)];
         let rows: Vec<&RequestRow> = rows.iter().collect();
-        let uptime = Uptime::of(&rows, Span { start_us: 700_000, end_us: 2_200_000 });
+        let uptime = Uptime::count(&rows, Span { start_us: 700_000, end_us: 2_200_000 });
         assert_eq!((uptime.offered, uptime.available, uptime.unavailable_us), (3, 0, 1_500_000));
     }
 }

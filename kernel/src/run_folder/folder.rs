@@ -22,7 +22,7 @@ use super::{
     lines::for_each_line,
 };
 use crate::{
-    measure::{Label, Run, Summary},
+    measure::{RunLabel, RunRows, Summary},
     record::Records,
     scenario::Scenario,
 };
@@ -134,8 +134,12 @@ impl RunFolder {
         records: &Records,
         duration: Duration,
     ) -> Result<Written, FolderError> {
-        let label = Label { scenario: &scenario.name, seed: info.seed, world: &info.world };
-        let summary = Summary::of(label, &Run::of(scenario, duration, records), &scenario.expectations);
+        let label = RunLabel { scenario: &scenario.name, seed: info.seed, world: &info.world };
+        let summary = Summary::compute(
+            label,
+            &RunRows::new(scenario.servers.replicas, duration, records),
+            &scenario.expectations,
+        );
         let mut digest = RecordsDigest::default();
         self.write_file(SCENARIO, scenario.to_toml().as_bytes())?;
         self.write_file(RUN, pretty(info).as_bytes())?;

@@ -134,7 +134,7 @@ impl Rounds {
 
     /// A percentile over all rounds, in microseconds.
     pub(crate) fn latency_us(&self, per_mille: usize) -> f64 {
-        let all = Latencies::of(self.rounds.iter().flat_map(|round| round.latencies.iter().copied()));
+        let all = Latencies::new(self.rounds.iter().flat_map(|round| round.latencies.iter().copied()));
         all.percentile(per_mille).expect("there are calls") as f64 / 1e3
     }
 }

@@ -61,7 +61,7 @@ async fn link(delay: Duration, samples: usize) -> Latencies {
         futures_util::future::select(std::pin::pin!(read), moved).await;
         late_ns.push(world.now().since(sent + delay).as_nanos() as u64);
     }
-    Latencies::of(late_ns.into_iter())
+    Latencies::new(late_ns.into_iter())
 }
 
 #[expect(clippy::disallowed_methods, reason = "it is the baseline")]
@@ -73,5 +73,5 @@ async fn tokio_sleep(delay: Duration, samples: usize) -> Latencies {
         tokio::time::sleep(delay).await;
         late_ns.push(world.now().since(start + delay).as_nanos() as u64);
     }
-    Latencies::of(late_ns.into_iter())
+    Latencies::new(late_ns.into_iter())
 }

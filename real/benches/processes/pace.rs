@@ -21,7 +21,7 @@ pub(crate) fn accuracy() {
     assert!(ended.success(), "the run ended with {ended}");
     let text = fs::read_to_string(run.join("requests.jsonl")).expect("a run leaves its requests");
     let rows = text.lines().map(|line| serde_json::from_str::<RequestRow>(line).expect("every line is a request"));
-    let late = Latencies::of(rows.map(|row| row.sent_us.expect("it was sent") - row.intended_us));
+    let late = Latencies::new(rows.map(|row| row.sent_us.expect("it was sent") - row.intended_us));
     let us = |per_mille| late.percentile(per_mille).expect("there are requests");
     println!("sent later than intended, at 1,000 requests/s of 16x16");
     println!("  p50 {} µs, p99 {} µs, at most {} µs\n", us(500), us(990), us(1000));

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use kernel::{
     measure::text::{
         quantity::{duration, percent},
-        table::{Align, Table},
+        table::{Align, TextTable},
     },
     run_folder::HostInfo,
     scenario::Size,
@@ -70,7 +70,7 @@ impl Findings {
 
     /// Every quantity with its number of samples, quantiles, and what its median moved by between rounds.
     pub(super) fn table(&self) -> String {
-        let mut table = Table::new(&[
+        let mut table = TextTable::new(&[
             ("quantity", Align::Left),
             ("samples", Align::Right),
             ("p10", Align::Right),

@@ -20,7 +20,7 @@ use futures_util::future::{Either, select};
 use kernel::{
     cli::{Exit, Failure},
     entropy::Entropy,
-    measure::{Label, Run, Summary},
+    measure::{RunLabel, RunRows, Summary},
     record::{Records, Row, Sink},
     scenario::{Expectation, Metric, Pictures, Scenario, Size, Workload, duration, limits},
     workload::{Inputs, Oracle},
@@ -111,9 +111,9 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let (records, logged) = watcher.end()?;
 
     // They have names of their own; those that answered are in the rows.
-    let run = Run { servers: 0, ..Run::of(&scenario, duration, &records) };
-    let label = Label { scenario: &scenario.name, seed: args.seed, world: "real" };
-    let summary = Summary::of(label, &run, &scenario.expectations);
+    let run = RunRows::new(0, duration, &records);
+    let label = RunLabel { scenario: &scenario.name, seed: args.seed, world: "real" };
+    let summary = Summary::compute(label, &run, &scenario.expectations);
     let text = if args.json {
         serde_json::to_string_pretty(&summary).expect("plain data is always written") + "\n"
     } else {

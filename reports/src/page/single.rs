@@ -1,7 +1,7 @@
 //! The page of one run.
 
 use kernel::measure::{
-    Checked, Metrics,
+    CheckedExpectation, Metrics,
     text::{
         MISSING,
         quantity::{count, moment, quantity, rate},
@@ -59,11 +59,11 @@ fn numbers(overall: &Metrics) -> String {
     format!("<dl class=\"numbers\">\n{}</dl>\n", items.concat())
 }
 
-fn expectations(expectations: &[Checked]) -> String {
+fn expectations(expectations: &[CheckedExpectation]) -> String {
     if expectations.is_empty() {
         return String::new();
     }
-    let row = |checked: &Checked| {
+    let row = |checked: &CheckedExpectation| {
         let metric = checked.metric.parse().ok();
         let bound = |value: Option<f64>| value.map(|value| quantity(metric, value)).unwrap_or_default();
         let during = checked.during.as_ref().map(|phase| format!(" during {phase}")).unwrap_or_default();

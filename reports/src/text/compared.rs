@@ -5,7 +5,7 @@ use kernel::{
         MISSING,
         quantity::{count, quantity},
         shown,
-        table::{Align, Table},
+        table::{Align, TextTable},
     },
     scenario::{Metric, Unit},
 };
@@ -58,8 +58,8 @@ fn series(pair: SeriesPair) -> String {
     )
 }
 
-fn metrics(pair: &Pair) -> Table {
-    let mut table = Table::new(&[
+fn metrics(pair: &Pair) -> TextTable {
+    let mut table = TextTable::new(&[
         ("phase", Align::Left),
         ("metric", Align::Left),
         (pair.reference.as_str(), Align::Right),
@@ -94,8 +94,8 @@ pub(crate) fn metric_rows(phase: &PhasePair) -> Vec<Vec<String>> {
     phase.metrics.iter().map(row).collect()
 }
 
-fn distances(pair: &Pair) -> Table {
-    let mut table = Table::new(&[
+fn distances(pair: &Pair) -> TextTable {
+    let mut table = TextTable::new(&[
         ("phase", Align::Left),
         ("Wasserstein-1", Align::Right),
         ("Kolmogorov-Smirnov", Align::Right),

@@ -4,7 +4,7 @@ use kernel::measure::text::{
     MISSING,
     quantity::{duration, percent, rate},
     shown,
-    table::{Align, Table},
+    table::{Align, TextTable},
 };
 
 use super::{optional_duration, optional_percent, sections, signed_duration};
@@ -59,7 +59,7 @@ fn heading(fidelity: &Fidelity) -> String {
 fn scenario(scenario: &ScenarioFidelity) -> String {
     let [real, sim] = scenario.runs;
     let busy = optional_percent(scenario.utilisation);
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("phase", Align::Left),
         ("measure", Align::Left),
         ("real", Align::Right),
@@ -123,7 +123,7 @@ pub(crate) fn ratio(ratio: f64) -> String {
 
 fn onset(onset: &Onset) -> String {
     let mut table =
-        Table::new(&[("offered", Align::Right), ("real follows", Align::Right), ("sim follows", Align::Right)]);
+        TextTable::new(&[("offered", Align::Right), ("real follows", Align::Right), ("sim follows", Align::Right)]);
     for point in &onset.points {
         table.row(vec![rate(point.rate), percent(point.real), percent(point.sim)]);
     }

@@ -5,7 +5,7 @@ use kernel::measure::{
     text::{
         quantity::{count, rate},
         shown,
-        table::{Align, Table},
+        table::{Align, TextTable},
     },
 };
 
@@ -16,14 +16,14 @@ pub(super) fn question(analysis: &Analysis) -> String {
     analysis.question.as_ref().map(|question| format!("  {question}\n")).unwrap_or_default()
 }
 
-fn headed(title: &str, table: &Table) -> String {
+fn headed(title: &str, table: &TextTable) -> String {
     format!("{title}\n\n{}", table.render())
 }
 
 /// Corrected and uncorrected, phase by phase.
 pub(super) fn latency(analysis: &Analysis) -> String {
     let summary = &analysis.summary;
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("phase", Align::Left),
         ("goodput", Align::Right),
         ("available", Align::Right),
@@ -64,7 +64,7 @@ pub(super) fn faults(analysis: &Analysis) -> String {
     if analysis.faults.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("fault", Align::Left),
         ("kind", Align::Left),
         ("target", Align::Left),
@@ -104,7 +104,7 @@ pub(super) fn requests_around_faults(analysis: &Analysis) -> String {
     if analysis.faults.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("fault", Align::Left),
         ("", Align::Left),
         ("requests", Align::Right),
@@ -153,8 +153,8 @@ pub(super) fn detection(analysis: &Analysis) -> String {
     text
 }
 
-fn episodes(analysis: &Analysis) -> Table {
-    let mut table = Table::new(&[
+fn episodes(analysis: &Analysis) -> TextTable {
+    let mut table = TextTable::new(&[
         ("episode", Align::Left),
         ("from", Align::Right),
         ("to", Align::Right),
@@ -181,8 +181,8 @@ fn episodes(analysis: &Analysis) -> Table {
     table
 }
 
-fn sightings(analysis: &Analysis) -> Table {
-    let mut table = Table::new(&[
+fn sightings(analysis: &Analysis) -> TextTable {
+    let mut table = TextTable::new(&[
         ("fault", Align::Left),
         ("really from", Align::Right),
         ("seen as", Align::Left),
@@ -210,7 +210,7 @@ pub(super) fn answers(analysis: &Analysis) -> String {
     if summary.overall.requests == 0 {
         return String::new();
     }
-    let mut table = Table::new(&[("outcome", Align::Left), ("requests", Align::Right), ("share", Align::Right)]);
+    let mut table = TextTable::new(&[("outcome", Align::Left), ("requests", Align::Right), ("share", Align::Right)]);
     let share = |part: u64| optional_percent(Some(part as f64 / summary.overall.requests as f64));
     for (status, requests) in &summary.statuses {
         table.row(vec![status.clone(), requests.to_string(), share(*requests)]);
@@ -226,7 +226,7 @@ pub(super) fn attempts(analysis: &Analysis) -> String {
         return String::new();
     }
     let columns = [("server", Align::Left), ("status", Align::Left), ("attempts", Align::Right)];
-    let mut table = Table::new(&columns);
+    let mut table = TextTable::new(&columns);
     for tally in &analysis.servers {
         table.row(vec![tally.server.clone(), tally.status.clone(), tally.attempts.to_string()]);
     }

@@ -61,7 +61,7 @@ fn rows(drawn: Vec<(u64, u64, u8)>) -> Vec<RequestRow> {
 
 fn measured(requests: &[RequestRow]) -> Summary {
     let run = Run { duration: Duration::from_secs(20), servers: 2, requests, attempts: &[], events: &[] };
-    Summary::of(Label { scenario: "any", seed: 0, world: "sim" }, &run, &[])
+    Summary::compute(Label { scenario: "any", seed: 0, world: "sim" }, &run, &[])
 }
 
 proptest! {

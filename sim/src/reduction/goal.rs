@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::atomic::AtomicU64};
 
-use kernel::{invariant::Invariant, measure::Checked, scenario::Expectation};
+use kernel::{invariant::Invariant, measure::CheckedExpectation, scenario::Expectation};
 
 use crate::{Plan, SimulationError, run};
 
@@ -54,7 +54,7 @@ pub enum Deviation {
 
 impl Deviation {
     /// Returns how an expectation fails, or `None` if it passes.
-    fn from_checked(checked: &Checked) -> Option<Self> {
+    fn from_checked(checked: &CheckedExpectation) -> Option<Self> {
         match checked.actual {
             _ if checked.pass => None,
             None => Some(Self::Missing),

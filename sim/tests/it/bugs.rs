@@ -49,9 +49,9 @@ fn breaks(bug: Bug) -> (Invariant, &'static [&'static str]) {
     match bug {
         Bug::AttemptTooMany => (Invariant::WithinLimits, &["client.retry.max_attempts=1"]),
         Bug::ShortBackoff => (Invariant::WithinLimits, &["client.retry.initial_backoff=200ms"]),
-        Bug::ForgottenDeadline => (Invariant::InTime, &["client.deadline=300ms"]),
+        Bug::ForgottenDeadline => (Invariant::DeadlinesHold, &["client.deadline=300ms"]),
         Bug::LeakyBreaker => (Invariant::WithinLimits, &[BREAKER]),
-        Bug::HastyBreaker => (Invariant::FollowsItsStates, &[BREAKER]),
+        Bug::HastyBreaker => (Invariant::ValidStateTransitions, &[BREAKER]),
         Bug::ManyProbes => (
             Invariant::WithinLimits,
             &[
@@ -72,14 +72,16 @@ fn breaks(bug: Bug) -> (Invariant, &'static [&'static str]) {
         Bug::EarlyHedge => (Invariant::WithinLimits, &["client.hedging=100ms"]),
         Bug::OldAnswers => (Invariant::WithinLimits, &["client.cache={ ttl = \"100ms\" }"]),
         Bug::ManyEjections => (Invariant::WithinLimits, &[EJECTED_AT_ONCE]),
-        Bug::ShortEjection => (Invariant::FollowsItsStates, &[EJECTED_AT_ONCE]),
-        Bug::BlindBalancer => (Invariant::AsksTheBest, &[EJECTED_AT_ONCE]),
+        Bug::ShortEjection => (Invariant::ValidStateTransitions, &[EJECTED_AT_ONCE]),
+        Bug::BlindBalancer => (Invariant::PicksBestServer, &[EJECTED_AT_ONCE]),
         Bug::CallTooMany => (Invariant::WithinLimits, &["load.max_in_flight=1"]),
-        Bug::ShortFault => (Invariant::AsScripted, &[]),
-        Bug::LeakyCut => (Invariant::NothingPassesACut, &["fault.1.kind=partition"]),
+        Bug::ShortFault => (Invariant::FaultsFollowSchedule, &[]),
+        Bug::LeakyCut => (Invariant::PartitionHolds, &["fault.1.kind=partition"]),
         Bug::Grudge => (Invariant::HealthConverges, &["duration=50s"]),
-        Bug::UncountedFailover | Bug::WrongServer | Bug::TwiceDone => (Invariant::OneStory, &["load.arrivals=poisson"]),
-        Bug::WrongAnswer => (Invariant::RightResult, &["load.arrivals=poisson"]),
+        Bug::UncountedFailover | Bug::WrongServer | Bug::TwiceDone => {
+            (Invariant::ConsistentLog, &["load.arrivals=poisson"])
+        }
+        Bug::WrongAnswer => (Invariant::CorrectResult, &["load.arrivals=poisson"]),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use kernel::{
-    measure::{Label, Run, Summary},
+    measure::{RunLabel, RunRows, Summary},
     record::{AttemptRow, Event, EventRow, Records, RequestRow},
     scenario::Scenario,
     status::Code,
@@ -57,9 +57,9 @@ pub(crate) fn play(scenario: Scenario, seed: u64) -> Story {
     let played = sim::run(&plan, &AtomicU64::new(0));
     let records = played.unwrap_or_else(|error| panic!("{}, seed {seed}: {error}", plan.scenario.name)).records;
     let scenario = plan.scenario;
-    let run = Run::of(&scenario, scenario.duration, &records);
-    let label = Label { scenario: &scenario.name, seed, world: "sim" };
-    let summary = Summary::of(label, &run, &scenario.expectations);
+    let run = RunRows::new(scenario.servers.replicas, scenario.duration, &records);
+    let label = RunLabel { scenario: &scenario.name, seed, world: "sim" };
+    let summary = Summary::compute(label, &run, &scenario.expectations);
     Story { scenario, seed, records, summary }
 }
 

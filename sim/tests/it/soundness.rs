@@ -95,16 +95,16 @@ fn an_interrupted_run_may_lack_the_rest_of_its_requests_and_none_before() {
 #[test]
 fn a_call_and_its_attempts_that_differ_are_found() {
     let story = crash_then_freeze();
-    assert_breaks(&story, Invariant::OneStory, Some(9), |records| records.requests[9].failovers = 1);
-    assert_breaks(&story, Invariant::OneStory, Some(9), |records| {
+    assert_breaks(&story, Invariant::ConsistentLog, Some(9), |records| records.requests[9].failovers = 1);
+    assert_breaks(&story, Invariant::ConsistentLog, Some(9), |records| {
         records.requests[9].status = Outcome::Status(Code::Internal);
     });
-    assert_breaks(&story, Invariant::OneStory, Some(9), |records| {
+    assert_breaks(&story, Invariant::ConsistentLog, Some(9), |records| {
         records.attempts.retain(|row| row.request != 9);
         records.events.retain(|row| row.event != Event::Pick || row.request != Some(9));
     });
     let retried = story.records.requests.iter().find(|row| row.attempts > 1).unwrap().id;
-    assert_breaks(&story, Invariant::OneStory, Some(retried), |records| {
+    assert_breaks(&story, Invariant::ConsistentLog, Some(retried), |records| {
         records.events.retain(|row| row.event != Event::Backoff || row.request != Some(retried));
     });
 }
@@ -150,11 +150,11 @@ fn a_deadline_and_a_timeout_that_do_not_hold_are_found() {
     let found = broken(&story, &story.records);
     assert_eq!(
         found.iter().map(|row| (row.invariant, row.request)).collect::<Vec<_>>(),
-        [(Invariant::InTime, Some(id))]
+        [(Invariant::DeadlinesHold, Some(id))]
     );
     let mut story = crash_then_freeze();
     story.scenario.client.attempt_timeout = Duration::from_millis(1);
-    assert!(broken(&story, &story.records).iter().any(|broken| broken.invariant == Invariant::InTime));
+    assert!(broken(&story, &story.records).iter().any(|broken| broken.invariant == Invariant::DeadlinesHold));
 }
 
 #[test]
@@ -162,13 +162,13 @@ fn an_answer_of_a_dead_or_frozen_server_or_of_none_is_found() {
     let story = crash_then_freeze();
     let (crash, freeze) = (story.fault(0).0, story.fault(1).0);
     for (server, at) in [("server-0", crash + S), ("server-1", freeze + S)] {
-        assert_breaks_also(&story, Invariant::AnsweredByTheLiving, Some(4), |records| {
+        assert_breaks_also(&story, Invariant::NoResponseFromDeadServer, Some(4), |records| {
             let is_it = |row: &EventRow| row.event == Event::Finished && row.request == Some(4);
             let row = records.events.iter().find(|row| is_it(row)).unwrap().clone();
             records.events.push(EventRow { at_us: at, source: server.into(), ..row });
         });
     }
-    assert_breaks(&story, Invariant::AnsweredByTheLiving, Some(4), |records| {
+    assert_breaks(&story, Invariant::NoResponseFromDeadServer, Some(4), |records| {
         records.events.retain(|row| row.event != Event::Finished || row.request != Some(4));
     });
 }
@@ -217,7 +217,7 @@ fn an_attempt_and_a_call_that_never_end_are_found() {
 #[test]
 fn an_answer_that_is_not_the_kernels_is_found() {
     let story = crash_then_freeze();
-    assert_breaks(&story, Invariant::RightResult, Some(2), |records| {
+    assert_breaks(&story, Invariant::CorrectResult, Some(2), |records| {
         add(records, Event::Pick, |row| (row.event, row.request) = (Event::WrongResult, Some(2)));
     });
 }
@@ -225,16 +225,16 @@ fn an_answer_that_is_not_the_kernels_is_found() {
 #[test]
 fn attempts_outside_of_their_call_and_ends_that_were_not_told_are_found() {
     let story = crash_then_freeze();
-    assert_breaks(&story, Invariant::OneStory, Some(9), |records| {
+    assert_breaks(&story, Invariant::ConsistentLog, Some(9), |records| {
         let row = records.attempts.iter_mut().find(|row| row.request == 9).unwrap();
         row.start_us = row.end_us + 1;
     });
-    assert_breaks(&story, Invariant::OneStory, Some(9), |records| records.requests[9].server = None);
-    assert_breaks(&story, Invariant::OneStory, Some(9), |records| records.requests[9].hedges = 1);
-    assert_breaks(&story, Invariant::OneStory, Some(9), |records| {
+    assert_breaks(&story, Invariant::ConsistentLog, Some(9), |records| records.requests[9].server = None);
+    assert_breaks(&story, Invariant::ConsistentLog, Some(9), |records| records.requests[9].hedges = 1);
+    assert_breaks(&story, Invariant::ConsistentLog, Some(9), |records| {
         add(records, Event::Pick, |row| (row.event, row.request, row.attempt) = (Event::GiveUp, Some(9), None));
     });
-    assert_breaks(&story, Invariant::OneStory, Some(9), |records| {
+    assert_breaks(&story, Invariant::ConsistentLog, Some(9), |records| {
         let is_it = |row: &EventRow| row.event == Event::Pick && row.request == Some(9);
         event(records, is_it).target = Some("server-7".into());
         records.events.retain(|row| row.event != Event::Finished || row.request != Some(9));
@@ -245,7 +245,7 @@ fn attempts_outside_of_their_call_and_ends_that_were_not_told_are_found() {
 #[test]
 fn a_request_that_is_sent_late_or_dropped_for_nothing_is_found() {
     let story = crash_then_freeze();
-    assert_breaks_also(&story, Invariant::InTime, Some(9), |records| {
+    assert_breaks_also(&story, Invariant::DeadlinesHold, Some(9), |records| {
         records.requests[9].sent_us = records.requests[9].sent_us.map(|at| at + 10);
     });
     assert_breaks(&story, Invariant::WithinLimits, Some(9), |records| {
@@ -291,21 +291,21 @@ fn retries_beyond_either_kind_of_budget_and_beyond_throttling_are_found() {
 fn states_that_do_not_follow_each_other_are_found() {
     let story = crash_then_freeze();
     for twice in [Event::Connecting, Event::Ready, Event::Idle, Event::Unhealthy, Event::Healthy] {
-        assert_breaks_also(&story, Invariant::FollowsItsStates, None, |records| add(records, twice, |_| {}));
+        assert_breaks_also(&story, Invariant::ValidStateTransitions, None, |records| add(records, twice, |_| {}));
     }
     let story = play(scenario("breaker"), 42);
     for twice in [Event::BreakerOpened, Event::BreakerHalfOpened, Event::BreakerClosed] {
-        assert_breaks_also(&story, Invariant::FollowsItsStates, None, |records| add(records, twice, |_| {}));
+        assert_breaks_also(&story, Invariant::ValidStateTransitions, None, |records| add(records, twice, |_| {}));
     }
     let story = play(scenario("ejection"), 42);
-    assert_breaks_also(&story, Invariant::FollowsItsStates, None, |records| add(records, Event::Ejected, |_| {}));
+    assert_breaks_also(&story, Invariant::ValidStateTransitions, None, |records| add(records, Event::Ejected, |_| {}));
 }
 
 #[test]
 fn a_server_that_is_asked_although_a_better_one_is_known_is_found() {
     let story = crash_then_freeze();
     let (crash, _) = story.fault(0);
-    assert_breaks_also(&story, Invariant::AsksTheBest, Some(7), |records| {
+    assert_breaks_also(&story, Invariant::PicksBestServer, Some(7), |records| {
         let to_the_dead = |row: &mut EventRow| {
             (row.at_us, row.request, row.attempt) = (crash + 3 * S, Some(7), Some(2));
             row.target = Some("server-0".into());
@@ -318,8 +318,8 @@ fn a_server_that_is_asked_although_a_better_one_is_known_is_found() {
 fn faults_that_do_not_go_as_scripted_are_found() {
     let story = crash_then_freeze();
     for event in [Event::FaultStart, Event::FaultEnd] {
-        assert_breaks_also(&story, Invariant::AsScripted, None, |records| add(records, event, |_| {}));
-        assert_breaks_also(&story, Invariant::AsScripted, None, |records| {
+        assert_breaks_also(&story, Invariant::FaultsFollowSchedule, None, |records| add(records, event, |_| {}));
+        assert_breaks_also(&story, Invariant::FaultsFollowSchedule, None, |records| {
             records.events.retain(|row| row.event != event || row.fault != Some(1));
         });
     }
@@ -339,6 +339,9 @@ fn in_real_time_no_instant_is_held_against_another() {
         invariant::check(&evidence).into_iter().map(|broken| broken.invariant).collect::<Vec<_>>()
     };
     assert_eq!(judge(None), []);
-    assert!(judge(Some(Duration::ZERO)).contains(&Invariant::InTime));
-    assert!(!judge(Some(Duration::from_micros(late_us))).contains(&Invariant::InTime), "a timer may be that late");
+    assert!(judge(Some(Duration::ZERO)).contains(&Invariant::DeadlinesHold));
+    assert!(
+        !judge(Some(Duration::from_micros(late_us))).contains(&Invariant::DeadlinesHold),
+        "a timer may be that late"
+    );
 }

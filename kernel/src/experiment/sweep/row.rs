@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     invariant::Violation,
-    measure::{Checked, Metrics, Summary},
+    measure::{CheckedExpectation, Metrics, Summary},
 };
 
 /// What one run of many came to: a line of `runs.jsonl`. Its figures are those of the run's `summary.json`.
@@ -24,7 +24,7 @@ pub struct RunRow {
     /// The metrics of the whole run.
     pub overall: Metrics,
     /// In the scenario's order.
-    pub expectations: Vec<Checked>,
+    pub expectations: Vec<CheckedExpectation>,
     /// The first of the invariants that the run breaks, by which this project has a bug; left out if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<Violation>,

@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::{Paired, RunRow, Seeds, Shard, Spread};
 use crate::{
     measure::{
-        Checked,
+        CheckedExpectation,
         text::{
             MISSING, actual, expectation,
             quantity::{difference, quantity},
-            table::{Align, Table},
+            table::{Align, TextTable},
             wanted,
         },
     },
@@ -82,7 +82,7 @@ pub struct Worst {
 impl Account<'_> {
     /// For people. Ends with a line break.
     pub fn render(&self) -> String {
-        let filled = |table: Table| if table.rows().is_empty() { String::new() } else { table.render() };
+        let filled = |table: TextTable| if table.rows().is_empty() { String::new() } else { table.render() };
         let mut paragraphs = vec![self.verdict()];
         if self.variants.len() > 1 {
             paragraphs.extend([filled(self.settings()), filled(self.differences()), self.remarks()]);
@@ -164,7 +164,7 @@ impl Account<'_> {
     }
 
     /// Each expectation over all runs.
-    pub fn expectations(&self) -> Table {
+    pub fn expectations(&self) -> TextTable {
         let mut table =
             with_figures(&[("expectation", Align::Left), ("wanted", Align::Left), ("held in", Align::Right)]);
         for (index, expected) in self.rows.first().into_iter().flat_map(|row| &row.expectations).enumerate() {
@@ -173,7 +173,7 @@ impl Account<'_> {
         table
     }
 
-    fn expectation(&self, index: usize, expected: &Checked) -> Vec<String> {
+    fn expectation(&self, index: usize, expected: &CheckedExpectation) -> Vec<String> {
         let checked = || self.rows.iter().filter_map(|row| Some((row.expectations.get(index)?, row.seed)));
         let held = checked().filter(|(checked, _)| checked.pass).count();
         let metric: Option<Metric> = expected.metric.parse().ok();
@@ -196,7 +196,7 @@ impl Account<'_> {
     }
 
     /// Each metric over all runs.
-    pub fn spreads(&self) -> Table {
+    pub fn spreads(&self) -> TextTable {
         let mut table = with_figures(&[("metric", Align::Left), ("runs", Align::Right)]);
         for metric in Metric::ALL {
             let Some(spread) = Spread::of(metric, self.rows) else { continue };
@@ -208,7 +208,7 @@ impl Account<'_> {
     }
 
     /// Each metric that differs between variants, over the runs of each.
-    pub fn spreads_by_variant(&self) -> Table {
+    pub fn spreads_by_variant(&self) -> TextTable {
         let mut table = with_figures(&[("metric", Align::Left), ("variant", Align::Right), ("runs", Align::Right)]);
         for metric in self.differing() {
             for variant in 0..self.variants.len() {
@@ -224,9 +224,9 @@ impl Account<'_> {
     }
 
     /// What the variants are.
-    pub fn settings(&self) -> Table {
+    pub fn settings(&self) -> TextTable {
         let columns = [("variant", Align::Right), ("settings", Align::Left), ("pass", Align::Right)];
-        let mut table = Table::new(&columns);
+        let mut table = TextTable::new(&columns);
         for (variant, settings) in self.variants.iter().enumerate() {
             let rows = self.of_variant(variant);
             table.row(vec![variant.to_string(), settings.join(" "), format!("{} of {}", passed(rows), rows.len())]);
@@ -235,8 +235,8 @@ impl Account<'_> {
     }
 
     /// The metrics that differ between variants, against the first.
-    pub fn differences(&self) -> Table {
-        let mut table = Table::new(&[
+    pub fn differences(&self) -> TextTable {
+        let mut table = TextTable::new(&[
             ("metric", Align::Left),
             ("variant", Align::Right),
             ("runs", Align::Right),
@@ -333,7 +333,7 @@ impl Account<'_> {
 
     fn worst_run(&self, row: &RunRow) -> Worst {
         let failed = row.expectations.iter().filter(|checked| !checked.pass);
-        let reason = |checked: &Checked| match &checked.text {
+        let reason = |checked: &CheckedExpectation| match &checked.text {
             Some(text) => format!("{} ({text})", expectation(checked)),
             None => format!("{} {}, not {}", expectation(checked), actual(checked), wanted(checked)),
         };
@@ -368,9 +368,9 @@ fn passed(rows: &[RunRow]) -> usize {
 }
 
 /// A table with columns for what [`figures`] says behind those given.
-fn with_figures(columns: &[(&str, Align)]) -> Table {
+fn with_figures(columns: &[(&str, Align)]) -> TextTable {
     let figures = ["5 %", "median", "95 %", "worst", "seed"].map(|name| (name, Align::Right));
-    Table::new(&[columns, &figures].concat())
+    TextTable::new(&[columns, &figures].concat())
 }
 
 /// 5 %, median, 95 %, worst and its seed.
@@ -391,7 +391,7 @@ mod tests {
     };
 
     fn row(variant: usize, seed: u64, success_rate: f64, p99: f64) -> RunRow {
-        let expected = Checked {
+        let expected = CheckedExpectation {
             metric: "success_rate".to_owned(),
             during: None,
             min: Some(0.95),
@@ -472,7 +472,7 @@ mod tests {
     #[test]
     fn a_broken_invariant_is_told_with_its_seed_and_its_replay() {
         let broken = Violation {
-            invariant: Invariant::InTime,
+            invariant: Invariant::DeadlinesHold,
             request: Some(7),
             at_us: 1_500_000,
             what: "it took long".to_owned(),

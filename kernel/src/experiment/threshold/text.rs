@@ -1,7 +1,7 @@
 //! What is said of a search for boundaries.
 
 use super::{Crossing, Identity, Point, Scale, Side, Spacing, Tip};
-use crate::measure::text::table::{Align, Table};
+use crate::measure::text::table::{Align, TextTable};
 
 impl Tip {
     /// For people. Ends with a line break.
@@ -30,12 +30,12 @@ impl Tip {
     }
 
     /// A line a value that was asked, in order.
-    pub fn values(&self) -> Table {
+    pub fn values(&self) -> TextTable {
         let (along, and) = (&self.identity.along, self.identity.and.as_ref());
         let mut columns: Vec<(&str, Align)> = and.map(|and| (&*and.key, Align::Right)).into_iter().collect();
         columns.extend([(&*along.key, Align::Right), ("runs", Align::Right), ("well", Align::Right)]);
         columns.extend([("95 % interval", Align::Right), ("", Align::Left)]);
-        let mut table = Table::new(&columns);
+        let mut table = TextTable::new(&columns);
         for point in self.points_in_order() {
             let (from, to) = point.ballot().interval();
             let interval = format!("{:.0} % to {:.0} %", from * 100.0, to * 100.0);
@@ -59,11 +59,11 @@ impl Tip {
     }
 
     /// A line a value of the other setting; without one, one line.
-    pub fn boundaries(&self) -> Table {
+    pub fn boundaries(&self) -> TextTable {
         let (along, and) = (&self.identity.along, self.identity.and.as_ref());
         let mut columns: Vec<(&str, Align)> = and.map(|and| (&*and.key, Align::Right)).into_iter().collect();
         columns.push((&*along.key, Align::Left));
-        let mut table = Table::new(&columns);
+        let mut table = TextTable::new(&columns);
         let tip = |Crossing { side, low, high, .. }: &Crossing| match low.zip(*high) {
             Some((low, high)) => {
                 let (low, high) = (along.text(low), along.text(high));

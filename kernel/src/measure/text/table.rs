@@ -9,12 +9,12 @@ pub enum Align {
 
 /// Headings and rows, each row with a cell a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
+pub struct TextTable {
     aligns: Vec<Align>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// A table with these headings and no rows.
     pub fn new(columns: &[(&str, Align)]) -> Self {
         let headings = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_in_characters() {
-        let mut table = Table::new(&[("name", Align::Left), ("n", Align::Right), ("", Align::Left)]);
+        let mut table = TextTable::new(&[("name", Align::Left), ("n", Align::Right), ("", Align::Left)]);
         table.row(vec!["✓ a".into(), "100".into(), String::new()]);
         table.row(vec!["✗ bcd".into(), "2".into(), "(why)".into()]);
         let expected = "  name     n\n  -----  ---\n  ✓ a    100\n  ✗ bcd    2  (why)\n";

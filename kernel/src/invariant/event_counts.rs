@@ -1,6 +1,6 @@
 //! What the client told of its decisions, against the requests and attempts that came of them.
 
-use super::{Evidence, Findings, Invariant, ROUNDING_US, place};
+use super::{Evidence, Findings, Invariant, ROUNDING_US, position};
 use crate::{
     record::{Answer, AttemptRow, Event, RequestRow},
     scenario::{Jitter, Retry},
@@ -37,9 +37,9 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             Event::Fallback => |told| &mut told.fallbacks,
             _ => continue,
         };
-        match row.request.and_then(|id| place(records, id)) {
+        match row.request.and_then(|id| position(records, id)) {
             Some(at) => *counter(&mut told[at]) += 1,
-            None => findings.add(Invariant::OneStory, row.request, row.at_us, "an event is of no request"),
+            None => findings.add(Invariant::ConsistentLog, row.request, row.at_us, "an event is of no request"),
         }
     }
     let mut attempts = &records.attempts[..];
@@ -65,7 +65,7 @@ fn agrees(request: &RequestRow, attempts: &[AttemptRow], told: Told, findings: &
     if told.picks > ended {
         add(Invariant::Drains, format!("{} attempts were sent, and {ended} ended", told.picks));
     } else if told.picks < ended {
-        add(Invariant::OneStory, format!("{ended} attempts ended, and {} were sent", told.picks));
+        add(Invariant::ConsistentLog, format!("{ended} attempts ended, and {} were sent", told.picks));
     }
     let failed = attempts.iter().filter(|row| row.status != Code::Ok).count() as u32;
     for (name, told, counted) in [
@@ -74,21 +74,21 @@ fn agrees(request: &RequestRow, attempts: &[AttemptRow], told: Told, findings: &
         ("hedges", told.hedges, request.hedges),
     ] {
         if told != counted {
-            add(Invariant::OneStory, format!("{counted} {name}, and {told} events of them"));
+            add(Invariant::ConsistentLog, format!("{counted} {name}, and {told} events of them"));
         }
     }
     // What is turned down or cancelled after its backoff is no retry.
     let more = u32::from(request.rejected || request.status == Outcome::Status(Code::Cancelled));
     let retries = request.attempts.saturating_sub(1).saturating_sub(request.hedges);
     if !(retries..=retries + more).contains(&told.backoffs) {
-        add(Invariant::OneStory, format!("{retries} retries, and {} backoffs", told.backoffs));
+        add(Invariant::ConsistentLog, format!("{retries} retries, and {} backoffs", told.backoffs));
     }
 }
 
 /// Where its answer is from, and whether it was given up before that.
 fn ends_as_told(request: &RequestRow, told: Told, findings: &mut Findings) {
     let mut add = |what: String| {
-        findings.add(Invariant::OneStory, Some(request.id), request.done_us.unwrap_or(request.intended_us), what);
+        findings.add(Invariant::ConsistentLog, Some(request.id), request.done_us.unwrap_or(request.intended_us), what);
     };
     let is_degraded = request.answer.is_some();
     if told.hits + told.fallbacks != u32::from(is_degraded) {
@@ -123,7 +123,7 @@ fn attempts_are_as_told(evidence: &Evidence<'_>, findings: &mut Findings) {
         if row.target.as_ref() != Some(&found.server) || row.cause.as_deref() != cause || !is_then {
             let told: &str = row.event.into();
             let what = format!("its attempt {attempt} is not as `{told}` of {:?} has it", row.target);
-            findings.add(Invariant::OneStory, Some(request), row.at_us, what);
+            findings.add(Invariant::ConsistentLog, Some(request), row.at_us, what);
         }
     }
 }
@@ -138,7 +138,12 @@ fn backoffs(evidence: &Evidence<'_>, findings: &mut Findings) {
     let retry = &evidence.scenario.client.retry;
     for row in evidence.records.events.iter().filter(|row| row.event == Event::Backoff) {
         let (Some(request), Some(attempt), Some(waits_us)) = (row.request, row.attempt, row.duration_us) else {
-            findings.add(Invariant::OneStory, row.request, row.at_us, "a backoff does not say of which attempt it is");
+            findings.add(
+                Invariant::ConsistentLog,
+                row.request,
+                row.at_us,
+                "a backoff does not say of which attempt it is",
+            );
             continue;
         };
         let bounds = bounds_us(retry, attempt);

@@ -51,7 +51,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         if row.event == Event::Pick {
             if let Some(better) = better(&views, server) {
                 let what = format!("{} is asked, although {} is better: {:?}", names[server], names[better], views);
-                findings.add(Invariant::AsksTheBest, row.request, row.at_us, what);
+                findings.add(Invariant::PicksBestServer, row.request, row.at_us, what);
             }
             continue;
         }
@@ -60,7 +60,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         }
         if !views[server].follow(row, by_server) {
             let what = format!("`{}` of {}, which is {:?}", <&str>::from(row.event), names[server], views[server]);
-            findings.add(Invariant::FollowsItsStates, row.request, row.at_us, what);
+            findings.add(Invariant::ValidStateTransitions, row.request, row.at_us, what);
         }
     }
     if let Some(settings) = &policies.outlier_detection {
@@ -104,7 +104,7 @@ fn ejections_end(evidence: &Evidence<'_>, settings: &OutlierDetection, findings:
         let is_late = ends_us.unwrap_or(end_us) > due_us + most_us;
         if is_late || ends_us.is_some_and(|ends_us| ends_us < due_us) {
             let what = format!("it is ejected until {due_us} µs, and serves again at {ends_us:?} µs");
-            findings.add(Invariant::FollowsItsStates, None, row.at_us, what);
+            findings.add(Invariant::ValidStateTransitions, None, row.at_us, what);
         }
     }
 }
