@@ -1,7 +1,7 @@
-//! How fast the simulation is, as ratios to baselines measured in the same run.
+//! The speed of the simulation, as ratios to baselines that are measured in the same run of `cargo bench -p sim`.
 //!
-//! `cargo bench -p sim`. Each figure and its baseline take turns, and the ratio is that of the fastest rounds, so that
-//! a busy machine slows both alike. A simulation runs on one thread; `sweep` and `grid` play several at a time.
+//! Each figure and its baseline take turns, and the ratio is that of the fastest rounds, so that a busy machine slows both
+//! alike. A simulation runs on one thread; `sweep` and `grid` run several at a time.
 
 #[path = "simulation/all_policies.rs"]
 mod all_policies;
@@ -26,7 +26,7 @@ use kernel::{
 use rounds::{compare, fastest, medians_of_turns};
 use sim::{CompletedRun, Plan, run};
 
-/// A part by its name, such as `cargo bench -p sim -- request`; all without one.
+/// Runs the parts that are named, as in `cargo bench -p sim -- request`, or all.
 fn main() {
     let parts: [(&str, fn()); 7] = [
         ("demo", demo),
@@ -45,14 +45,14 @@ fn main() {
     }
 }
 
-/// The README's scenario, records written, against real time and against hosts that merely idle on 1 ms ticks.
+/// Compares the README's scenario, with its records written, to real time and to hosts that idle on ticks of 1 ms.
 fn demo() {
     let plan = plan("crash_then_freeze.toml", &[]);
     let virtual_time = plan.scenario.duration;
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let (ours, ticks) = compare(
         15,
-        || write(&plan, &play_now(&plan), folder.path()),
+        || write(&plan, &run_now(&plan), folder.path()),
         || idle::tick_for(virtual_time, plan.scenario.servers.replicas),
     );
     println!("crash_then_freeze, {} s, records written", virtual_time.as_secs());
@@ -62,19 +62,22 @@ fn demo() {
     println!("  times faster than that                 {:8.1} x\n", ticks.as_secs_f64() / ours.as_secs_f64());
 }
 
-/// What it takes to look whether what always holds does, against playing the run. Answers are compared while it is
-/// played, which is not in this.
+/// Compares the check of the invariants to the run itself. Responses are checked during the run, which is not part of this.
 fn invariants() {
     let plan = plan("crash_then_freeze.toml", &[]);
-    let played = play_now(&plan);
-    let rows = played.records.requests.len() + played.records.attempts.len() + played.records.events.len();
-    let (check, play) = compare(15, || assert!(played.violations(&plan).is_empty()), || drop(play_now(&plan)));
+    let completed = run_now(&plan);
+    let records = &completed.records;
+    let rows = records.requests.len() + records.attempts.len() + records.events.len();
+    let (check, simulated) = compare(15, || assert!(completed.violations(&plan).is_empty()), || drop(run_now(&plan)));
     println!("the invariants of crash_then_freeze, {rows} rows");
     println!("  wall time                              {:8.2} ms", millis(check));
-    println!("  of that of the run                     {:8.1} %\n", check.as_secs_f64() / play.as_secs_f64() * 100.0);
+    println!(
+        "  of that of the run                     {:8.1} %\n",
+        check.as_secs_f64() / simulated.as_secs_f64() * 100.0
+    );
 }
 
-/// A request through the simulated network against the same call over a pipe in memory.
+/// Compares a request through the simulated network to the same call over a pipe in memory.
 fn per_request() {
     println!("wall time per request                     simulated   over duplex     ratio");
     for (size, requests) in [("16x16", 2_000), ("256x256", 1_000), ("512x512", 500)] {
@@ -82,20 +85,19 @@ fn per_request() {
         let sizes = format!("workload.sizes=[\"{size}\"]");
         let plan = plan("baseline.toml", &[&seconds, &sizes, "load.rate=5", "servers.service_time_min=\"0ms\""]);
         let bench = duplex::Duplex::new(size.parse().expect("a size"));
-        let (simulated, direct) = compare(9, || drop(play_now(&plan)), || bench.call(requests));
-        let steps = play_now(&plan).steps as f64 / requests as f64;
-        let micros = |time: Duration| time.as_secs_f64() * 1e6 / requests as f64;
+        let (simulated, direct) = compare(9, || drop(run_now(&plan)), || bench.call(requests));
+        let steps = run_now(&plan).steps as f64 / requests as f64;
         println!(
             "  {size:<36}  {:8.1} µs   {:8.1} µs  {:7.2} x   {steps:.1} steps",
-            micros(simulated),
-            micros(direct),
+            micros_each(simulated.as_secs_f64(), requests),
+            micros_each(direct.as_secs_f64(), requests),
             simulated.as_secs_f64() / direct.as_secs_f64()
         );
     }
     println!();
 }
 
-/// What every policy at once adds to a call, against the same call over a pipe in memory.
+/// Compares the time that all policies together add to a call to the same call over a pipe in memory.
 fn policies() {
     const REQUESTS: u64 = 500;
     const TURNS: usize = 400;
@@ -103,26 +105,25 @@ fn policies() {
     let calls = [&*seconds, "workload.sizes=[\"256x256\"]"];
     let [none, others, all] = [&[][..], &OTHERS, &[&OTHERS[..], &CACHE].concat()]
         .map(|policies: &[&str]| plan("baseline.toml", &[&calls[..], policies].concat()));
-    let [mut none, mut others, mut all] = [&none, &others, &all].map(|plan| move || drop(play_now(plan)));
+    let [mut none, mut others, mut all] = [&none, &others, &all].map(|plan| move || drop(run_now(plan)));
     let duplex = duplex::Duplex::new("256x256".parse().expect("a size"));
-    let mut bare = || duplex.call(REQUESTS);
-    let figures =
-        medians_of_turns(TURNS, [&mut none, &mut others, &mut all, &mut bare], |[none, others, all, bare]| {
-            [bare, all - none, (all - none) / bare * 100.0, (all - others) / bare * 100.0]
-        });
+    let figures = medians_of_turns(
+        TURNS,
+        [&mut none, &mut others, &mut all, &mut || duplex.call(REQUESTS)],
+        |[none, others, all, bare]| [bare, all - none, (all - none) / bare * 100.0, (all - others) / bare * 100.0],
+    );
     let [bare, added, share, cache] = figures;
-    let micros = |seconds: f64| seconds * 1e6 / REQUESTS as f64;
     println!("a call with all policies on, 256x256");
-    println!("  the bare call over a pipe in memory    {:8.1} µs", micros(bare));
-    println!("  added by the policies                  {:8.1} µs", micros(added));
+    println!("  the bare call over a pipe in memory    {:8.1} µs", micros_each(bare, REQUESTS));
+    println!("  added by the policies                  {:8.1} µs", micros_each(added, REQUESTS));
     println!("  of the bare call                       {share:8.1} %");
     println!("  and of that by the cache's answers     {cache:8.1} %\n");
 }
 
-/// An hour in which nothing but health checks happens.
+/// Measures an hour in which only health checks happen.
 fn idle_hour() {
     let plan = plan("baseline.toml", &["duration=\"1h\"", "load.rate=0.001", "workload.sizes=[\"16x16\"]"]);
-    let wall = fastest(5, || drop(play_now(&plan)));
+    let wall = fastest(5, || drop(run_now(&plan)));
     println!("an hour of health checks only             {:8.1} ms", millis(wall));
 }
 
@@ -133,17 +134,22 @@ fn plan(file: &str, overrides: &[&str]) -> Plan {
     Plan { scenario, seed: 42, calibration: sim::calibration::Calibration::default() }
 }
 
-fn play_now(plan: &Plan) -> CompletedRun {
+fn run_now(plan: &Plan) -> CompletedRun {
     run(plan, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// As the command does.
-fn write(plan: &Plan, played: &CompletedRun, folder: &Path) {
-    assert!(played.violations(plan).is_empty());
+/// Checks the invariants and writes the run folder, as the command does.
+fn write(plan: &Plan, completed: &CompletedRun, folder: &Path) {
+    assert!(completed.violations(plan).is_empty());
     let Plan { scenario, seed, .. } = plan;
     let folder = RunFolder::prepare(&folder.join("run")).unwrap_or_else(|error| panic!("{error}"));
-    let written = folder.write(scenario, &RunInfo::new("sim", *seed), &played.records, scenario.duration);
+    let written = folder.write(scenario, &RunInfo::new("sim", *seed), &completed.records, scenario.duration);
     written.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Returns the microseconds of each of `requests` that take `seconds` together.
+fn micros_each(seconds: f64, requests: u64) -> f64 {
+    seconds * 1e6 / requests as f64
 }
 
 fn millis(time: Duration) -> f64 {

@@ -1,4 +1,4 @@
-//! What keeps the driver at the present instant.
+//! The flag that keeps the driver at the present instant.
 
 use std::sync::{
     Arc,

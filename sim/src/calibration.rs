@@ -1,4 +1,4 @@
-//! What a simulated host takes its times from: distributions measured on real ones.
+//! The durations of a simulated host: distributions that were measured on a real one.
 
 use std::{fs, num::NonZeroU64, path::Path, time::Duration};
 
@@ -8,14 +8,14 @@ use serde::Deserialize;
 
 use crate::delay::Delay;
 
-/// The calibration that is used when none is asked for.
+/// The built-in calibration, which is used unless another one is given.
 const DEFAULT: &str = include_str!("../calibration.toml");
 
-/// The times of a host. All distributions are (probability, microseconds) pairs.
+/// The durations of a host, as distributions. In the file a distribution is a list of pairs (probability, microseconds).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Says where it was measured.
+    /// Name of the calibration, which says where it was measured.
     pub name: String,
     pub(crate) link: LinkTimes,
     pub(crate) process: ProcessTimes,
@@ -23,57 +23,57 @@ pub struct Calibration {
     timer: TimerTimes,
     #[serde(rename = "service_time")]
     service_times: Vec<ServiceTime>,
-    /// Without them, messages of all sizes take `link.one_way_us`.
+    /// Durations by message size. If there are none, messages of all sizes take `link.one_way_us`.
     #[serde(default, rename = "message")]
     messages: Vec<MessageTimes>,
-    /// Of the text it was read from.
+    /// SHA-256 of the text that it was read from, in hexadecimal.
     #[serde(skip)]
     sha256: String,
 }
 
-/// The network between two processes of the host.
+/// Durations of the network between two processes of the host.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LinkTimes {
-    /// From a write on one side until the other side's read, for one segment.
+    /// Time from a write on one side until the read on the other side, for one segment.
     pub(crate) one_way_us: Distribution,
-    /// From a process's wish for a connection until it has it; without it, one way there and one back.
+    /// Time from a process's call to connect until it returns. Without it, a handshake takes one way there and one back.
     pub(crate) connect_us: Option<Distribution>,
 }
 
-/// Processes of the host.
+/// Durations of the processes of the host.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProcessTimes {
-    /// From the start of a replica's process until it listens.
+    /// Time from the start of a replica's process until it listens.
     pub(crate) exec_to_listen_us: Distribution,
-    /// From SIGKILL until the process's connections break; at once without it.
+    /// Time from SIGKILL until the process's connections break. Without it, they break at once.
     exit_us: Option<Distribution>,
 }
 
-/// From the end of a sleep until the task that slept goes on; on time without it. It differs by what the process has
-/// to wake up.
+/// Lateness of timers: the time from the end of a sleep until the task continues. Without it, timers are on time. It
+/// differs between the client and the servers, as more or fewer threads have to wake up.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TimerTimes {
-    /// In the client's process.
+    /// Lateness in the client's process.
     client_late_us: Option<Distribution>,
-    /// In a replica's.
+    /// Lateness in a replica's process.
     server_late_us: Option<Distribution>,
 }
 
-/// What a message takes that carries an image of one size.
+/// Durations of a message that carries an image of one size.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MessageTimes {
     bytes: NonZeroU64,
-    /// From the start of an attempt until a worker has its work: encoding, framing, the network, waking up, decoding.
+    /// Time from the start of an attempt until a worker has its work: encoding, framing, the network, waking up, decoding.
     to_server_us: Distribution,
-    /// From the end of the work until the attempt has its answer.
+    /// Time from the end of the work until the attempt has its response.
     to_client_us: Distribution,
 }
 
-/// What the operating system takes; nothing where it is not known.
+/// Durations of the operating system; `None` stands for zero.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SystemTimes {
     pub(crate) client_late_us: Option<Distribution>,
@@ -81,12 +81,12 @@ pub(crate) struct SystemTimes {
     pub(crate) exit_us: Option<Distribution>,
 }
 
-/// How long a worker is held by an input of one size.
+/// The time that an input of one size occupies a worker.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ServiceTime {
     workload: String,
-    /// The size in the workload's unit: pixels, or nodes and edges.
+    /// Size of the input in the workload's unit: pixels, or nodes and edges.
     units: NonZeroU64,
     us: Distribution,
 }
@@ -99,16 +99,20 @@ pub enum CalibrationError {
     Unreadable {
         /// The file.
         path: String,
-        /// The operating system's words.
+        /// The operating system's error.
+        #[source]
         reason: std::io::Error,
     },
-    /// The file is no calibration.
+    /// The content of the file is not a calibration.
     #[error(transparent)]
     Malformed(#[from] Box<Mistake>),
 }
 
 impl Calibration {
     /// Reads a calibration file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not a calibration.
     pub fn load(path: &Path) -> Result<Self, CalibrationError> {
         let origin = path.display().to_string();
         let text =
@@ -116,49 +120,48 @@ impl Calibration {
         Ok(Self::parse(&origin, &text)?)
     }
 
-    /// `origin` is what errors call the text.
+    /// Reads a calibration from its text. `origin` is the name that errors have for the text.
     pub(crate) fn parse(origin: &str, text: &str) -> Result<Self, Box<Mistake>> {
-        let mistake = |error| {
-            let help = "for an example see sim/calibration.toml, the built-in one";
-            Mistake::in_toml("a calibration", origin, text, &error, help)
-        };
-        let mut calibration: Self = toml::from_str(text).map_err(mistake)?;
+        let mut calibration: Self = toml::from_str(text).map_err(|error| malformed(origin, text, &error))?;
         calibration.service_times.sort_by_key(|time| time.units);
         calibration.messages.sort_by_key(|message| message.bytes);
         if let Some(same) = calibration.messages.windows(2).find(|pair| pair[0].bytes == pair[1].bytes) {
             let twice = format!("two [[message]] tables are of {} bytes; keep one of them", same[0].bytes);
-            return Err(Box::new(mistake(serde::de::Error::custom(twice))));
+            return Err(Box::new(malformed(origin, text, &serde::de::Error::custom(twice))));
         }
         calibration.sha256 = sha256(text.as_bytes());
         Ok(calibration)
     }
 
-    /// SHA-256 of its file, in hexadecimal.
+    /// Returns the SHA-256 of its file, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// Whether it knows how long `workload` takes.
+    /// Returns true if it has service times for the workload of this name.
     pub fn knows(&self, workload: &str) -> bool {
         self.service_times.iter().any(|time| time.workload == workload)
     }
 
-    /// What something sent to a server takes, and to the client.
+    /// Returns the delay of messages to a server, and of those to the client.
     pub(crate) fn delays(&self) -> [Delay; 2] {
         if self.messages.is_empty() {
             return [0, 1].map(|_| Delay::Plain(self.link.one_way_us.clone()));
         }
-        let by_size = |time: fn(&MessageTimes) -> &Distribution| {
-            Delay::BySize(self.messages.iter().map(|message| (message.bytes, time(message).clone())).collect())
-        };
-        [by_size(|message| &message.to_server_us), by_size(|message| &message.to_client_us)]
+        [self.delay_by_size(|message| &message.to_server_us), self.delay_by_size(|message| &message.to_client_us)]
     }
 
-    /// By how much a timer in the client's process is late at most.
+    /// Builds a delay from one of the two durations of each message size.
+    fn delay_by_size(&self, time: fn(&MessageTimes) -> &Distribution) -> Delay {
+        Delay::BySize(self.messages.iter().map(|message| (message.bytes, time(message).clone())).collect())
+    }
+
+    /// Returns the largest lateness of a timer in the client's process.
     pub fn timers_late_max(&self) -> Duration {
         self.timer.client_late_us.as_ref().map_or(Duration::ZERO, |late| late.quantile(1.0))
     }
 
+    /// Returns the durations of the operating system.
     pub(crate) fn system(&self) -> SystemTimes {
         SystemTimes {
             client_late_us: self.timer.client_late_us.clone(),
@@ -167,10 +170,11 @@ impl Calibration {
         }
     }
 
-    /// A draw of how long `job` holds its worker. Between two calibrated sizes it is linear in the size, beyond them
-    /// proportional to it.
+    /// Draws how long `job` occupies its worker. Between two calibrated sizes the time is linear in the size; below the
+    /// smallest and above the largest it is proportional to it.
     ///
-    /// Panics on a workload that it does not know.
+    /// # Panics
+    /// It has no service times for the job's workload.
     pub(crate) fn service_time(&self, job: &Job, rng: &mut impl Rng) -> Duration {
         let units = job.input.units();
         let known = self.service_times.iter().filter(|time| time.workload == job.workload.name());
@@ -178,8 +182,8 @@ impl Calibration {
         let above = known.clone().find(|time| time.units.get() >= units);
         match (below, above) {
             (Some(below), Some(above)) if below.units < above.units => {
-                let (from, to) = (below.units.get(), above.units.get());
-                let share = (units - from) as f64 / (to - from) as f64;
+                let above_smaller = (units - below.units.get()) as f64;
+                let share = above_smaller / (above.units.get() - below.units.get()) as f64;
                 below.us.interpolate(&above.us, share).sample(rng)
             }
             (Some(nearest), _) | (None, Some(nearest)) => {
@@ -190,8 +194,14 @@ impl Calibration {
     }
 }
 
+/// Returns the error about the text of a calibration.
+fn malformed(origin: &str, text: &str, error: &toml::de::Error) -> Mistake {
+    let help = "for an example see sim/calibration.toml, the built-in one";
+    Mistake::in_toml("a calibration", origin, text, error, help)
+}
+
 impl Default for Calibration {
-    /// The one in `sim/calibration.toml`.
+    /// Returns the built-in calibration, `sim/calibration.toml`.
     fn default() -> Self {
         Self::parse("sim/calibration.toml", DEFAULT).expect("the default calibration is tested")
     }
@@ -201,7 +211,7 @@ impl Default for Calibration {
 mod tests {
     use super::*;
 
-    /// The built-in calibration with `more` tables.
+    /// Returns the error of the built-in calibration with `more` tables.
     fn refused(more: &str) -> String {
         Calibration::parse("calibration.toml", &format!("{DEFAULT}\n{more}")).unwrap_err().to_string()
     }
@@ -209,7 +219,7 @@ mod tests {
     const MESSAGE: &str = "[[message]]\nbytes = 64\nto_server_us = [[0.0, 1.0]]\nto_client_us = [[0.0, 1.0]]\n";
 
     #[test]
-    fn what_cannot_be_is_said_with_its_place() {
+    fn a_wrong_table_is_an_error_with_its_place() {
         assert!(refused(&MESSAGE.repeat(2)).contains("two [[message]] tables are of 64 bytes; keep one of them"));
         assert!(refused("[timer]\nclient_late = 1\n").contains("unknown field `client_late`"));
         assert!(refused(&MESSAGE.replace("64", "0")).contains("expected a nonzero"));
@@ -218,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_calibrated_takes_no_time() {
+    fn a_duration_that_is_not_calibrated_is_zero() {
         let system = Calibration::default().system();
         assert!([system.client_late_us, system.server_late_us, system.exit_us].iter().all(Option::is_none));
         assert!(Calibration::default().delays().iter().all(|delay| matches!(delay, Delay::Plain(_))));

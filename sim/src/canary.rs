@@ -1,7 +1,8 @@
-//! Leaks planted on purpose, to see that `verify` catches them. Only in builds with the feature `canaries`.
+//! Leaks planted on purpose, to test that `sim verify` catches them. Only in builds with the feature `canaries`.
 //!
-//! A canary takes away one remedy, or does what a careless dependency would. Where nothing in the stack depends on what
-//! leaks at present, a task on the client's host does: how long it sleeps depends on it.
+//! A leak lets something of the host process into the simulation. A canary removes one protection, or does what a careless
+//! dependency would. Where no dependency uses what leaks at present, a task on the client's host does: the length of its
+//! sleeps depends on it.
 
 use std::{
     env,
@@ -15,18 +16,18 @@ use clap::ValueEnum;
 use futures_util::future::ready;
 use kernel::world::SharedWorld;
 
-/// A leak.
+/// A leak that can be planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Canary {
     /// turmoil is seeded by the operating system.
     TurmoilSeed,
-    /// turmoil begins at the real time of day.
+    /// turmoil begins at the real wall-clock time.
     TurmoilEpoch,
-    /// The branch order of a `select!` in a runtime that nobody seeded.
+    /// The branch order of a `select!` in a runtime without a seed.
     SelectOrder,
     /// `getrandom` is the operating system's, and with it the order of hash maps.
     RandomState,
-    /// The time of day is real, to the second: what hyper's `date` header would say if it were on, and log lines.
+    /// The wall clock is real, to the second: hyper's `date` header would show it if it were on, and log lines.
     WallClock,
     /// `std::time::Instant` is real, as h2 sees it.
     Monotonic,
@@ -34,13 +35,13 @@ pub enum Canary {
     Addresses,
     /// A prost `map<>` field that is a hash map with random keys.
     MapField,
-    /// Numbers that count through the process, such as tokio's task ids.
+    /// Numbers that are counted for the whole process, such as tokio's task ids.
     TaskIds,
     /// Work on a thread of the operating system.
     SpawnBlocking,
-    /// Simulations that share a thread, and so its thread-local variables.
+    /// Simulations share a thread, and so its thread-local variables.
     SharedThread,
-    /// Timers due at one instant fire in the order of addresses.
+    /// Timers with the same deadline fire in the order of addresses.
     TimerTies,
     /// The environment and the working directory.
     Environment,
@@ -48,25 +49,25 @@ pub enum Canary {
 
 static PLANTED: OnceLock<Canary> = OnceLock::new();
 
-/// Plants it, for all simulations of this process.
+/// Plants `canary` in all simulations of this process.
 ///
 /// # Panics
-/// There is one.
+/// A canary has been planted before.
 pub fn plant(canary: Canary) {
     PLANTED.set(canary).expect("one canary a process");
 }
 
-/// Whether it is planted.
+/// Returns true if `canary` is planted.
 pub(crate) fn is(canary: Canary) -> bool {
     PLANTED.get() == Some(&canary)
 }
 
-/// From outside of any simulation.
+/// Calls `ask` on a thread that runs no simulation.
 pub(crate) fn outside<T: Send>(ask: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(ask).join().expect("it does not panic"))
 }
 
-/// turmoil's seed and epoch, or what it would take without them.
+/// Returns turmoil's seed and epoch, or those that it would use by default if that leak is planted.
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what leaks is what is planted")]
 pub(crate) fn turmoil_seed_and_epoch(seed: u64, epoch: std::time::SystemTime) -> (u64, std::time::SystemTime) {
     if is(Canary::TurmoilSeed) {
@@ -78,7 +79,7 @@ pub(crate) fn turmoil_seed_and_epoch(seed: u64, epoch: std::time::SystemTime) ->
     }
 }
 
-/// Depends on what is planted, in virtual time.
+/// Sleeps over and over, for virtual times that depend on the planted leak.
 pub(crate) async fn depend(world: SharedWorld) {
     loop {
         let leak = leak().await % 1_000;
@@ -86,6 +87,7 @@ pub(crate) async fn depend(world: SharedWorld) {
     }
 }
 
+/// Returns a number that the planted leak decides.
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what leaks is what is planted")]
 async fn leak() -> u64 {
     let Some(canary) = PLANTED.get() else { return 0 };
@@ -116,19 +118,19 @@ async fn leak() -> u64 {
     }
 }
 
-/// What a hash map's order comes from.
+/// Returns a hash with the random keys that decide the order of a hash map.
 fn keyed() -> u64 {
     std::collections::hash_map::RandomState::new().hash_one("key")
 }
 
-/// The same in every process.
+/// Returns a hash that is the same in every process.
 fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Which of two branches `select!` takes, sixteen times.
+/// Returns which of two branches `select!` takes, sixteen times, as bits.
 async fn branches() -> u64 {
     let mut taken = 0;
     for _ in 0..16 {
@@ -141,7 +143,7 @@ async fn branches() -> u64 {
     taken
 }
 
-/// The encoding of a map with more than one order.
+/// Returns a hash of an encoded map, whose order is not decided.
 #[expect(clippy::disallowed_types, reason = "prost's own default is what is planted")]
 fn map_field() -> u64 {
     use prost::encoding::{hash_map, uint64};

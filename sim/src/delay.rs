@@ -56,9 +56,13 @@ mod tests {
         Duration::from_micros(micros)
     }
 
+    /// A size whose delay is constant.
+    fn size(bytes: u64, micros: u64) -> (NonZeroU64, Distribution) {
+        (NonZeroU64::new(bytes).unwrap(), Distribution::constant(us(micros)))
+    }
+
     #[test]
     fn a_delay_is_linear_between_sizes_and_beyond_the_largest() {
-        let size = |bytes, micros| (NonZeroU64::new(bytes).unwrap(), Distribution::constant(us(micros)));
         let delay = Delay::BySize(vec![size(1_000, 100), size(3_000, 200)]);
         let micros = [0, 999, 1_000, 2_000, 3_000, 6_000].map(|bytes| delay.quantile(bytes, 0.5));
         assert_eq!(micros, [100, 100, 100, 150, 200, 350].map(us));
@@ -66,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_delay_with_one_size_is_the_same_for_all_sizes() {
-        let delay = Delay::BySize(vec![(NonZeroU64::new(1_000).unwrap(), Distribution::constant(us(100)))]);
+        let delay = Delay::BySize(vec![size(1_000, 100)]);
         assert_eq!([0, 1_000, 1 << 30].map(|bytes| delay.quantile(bytes, 0.5)), [us(100); 3]);
     }
 

@@ -20,7 +20,7 @@ use crate::{clock::Clock, compute::Compute, gate::Gate, host_id::HostId, net::Ne
 /// The result of a host's software.
 pub(crate) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// What the hosts of a simulation share.
+/// The parts that all hosts of a simulation share.
 pub(crate) struct Shared {
     pub(crate) clock: Arc<Clock>,
     pub(crate) compute: Compute,
@@ -89,8 +89,9 @@ impl World for Host {
     fn connect<'a>(&'a self, server: &'a str) -> BoxFuture<'a, io::Result<BoxStream>> {
         let address = self.shared.addresses.get().and_then(|addresses| addresses.get(server)).copied();
         Box::pin(async move {
-            let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("there is no host `{server}`"));
-            self.shared.net.connect(address.ok_or_else(unknown)?).await
+            let address = address
+                .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no host `{server}`")))?;
+            self.shared.net.connect(address).await
         })
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kernel::{scenario::Scenario, time::Instant};
 
-/// How long a run may go on after the deadline of its last possible call.
+/// The time that a run may go on after the deadline of its last possible call.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// The bounds of one simulation. The error of a run that exceeds one says which, when, and with what seed.

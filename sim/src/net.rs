@@ -40,7 +40,7 @@ pub(crate) struct Net {
     connections: Arc<Mutex<Connections>>,
 }
 
-/// How long the network takes.
+/// The delays of the network.
 #[derive(Debug, Clone)]
 pub(crate) struct Times {
     /// Time of a handshake, one way. Used if `connect` is not known.
@@ -69,12 +69,11 @@ impl Net {
     pub(crate) async fn connect(&self, address: IpAddr) -> io::Result<BoxStream> {
         let mut rng = self.stream("net.handshake");
         let half = self.times.connect.as_ref().map(|connect| connect.sample(&mut rng) / 2);
-        let mut way = || half.unwrap_or_else(|| self.times.one_way.sample(&mut rng));
-        self.cross(way()).await;
+        self.cross(half.unwrap_or_else(|| self.times.one_way.sample(&mut rng))).await;
         // The server's operating system accepts or refuses. Either takes turmoil another step at this instant.
         self.activity.happened();
         let socket = TcpStream::connect((address, PORT)).await;
-        self.cross(way()).await;
+        self.cross(half.unwrap_or_else(|| self.times.one_way.sample(&mut rng))).await;
         let socket = socket?;
         let accepted = self.connections().accepted.remove(&socket.local_addr()?);
         let [to_server, to_client] = accepted.expect("a connection is accepted before the client learns of it");

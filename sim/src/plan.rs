@@ -1,4 +1,4 @@
-//! What a simulation is asked for.
+//! The input of a simulation.
 
 use kernel::scenario::Scenario;
 

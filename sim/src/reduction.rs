@@ -37,7 +37,7 @@ pub struct Reduced {
     /// The smallest scenario that was found. Its only expectation is the one that fails; it has none if an invariant is
     /// violated.
     pub scenario: Scenario,
-    /// For each fault of the scenario, its index in the original one.
+    /// The index in the original scenario of each fault of this one.
     pub origins: Vec<usize>,
     /// The failure that it keeps.
     pub goal: Goal,

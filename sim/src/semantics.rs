@@ -1,7 +1,7 @@
-//! What TCP and signals mean in the simulated world, pinned.
+//! Tests that pin the semantics of TCP and of signals in the simulated world.
 //!
-//! Each test runs software of its own on simulated hosts: mostly raw byte streams, here and there the whole server and
-//! client. The host's times are constants, so every time in here is exact and compared for equality. One topic a file.
+//! Each test runs software of its own on simulated hosts: mostly raw byte streams, sometimes the whole server and client.
+//! The host's durations are constants, so every time here is exact and compared for equality. Each file has one topic.
 
 mod backlog;
 mod bandwidth;
@@ -45,13 +45,13 @@ use crate::{
     thread::on_own_thread,
 };
 
-/// What a byte takes, each way.
+/// The one-way delay of the network.
 const LINK: Duration = us(50);
 
-/// What a new process takes until it listens.
+/// The time that a new process takes until it listens.
 const EXEC_TO_LISTEN: Duration = ms(10);
 
-/// What an image of 64x64 takes.
+/// The service time of an image of 64x64.
 const SERVICE: Duration = us(820);
 
 const CALIBRATION: &str = r#"
@@ -81,7 +81,7 @@ fn at(span: Duration) -> Instant {
     Instant::START + span
 }
 
-/// What one end of a connection saw, and when.
+/// The events that one end of a connection saw, with their times.
 type Log = Vec<(Instant, Seen)>;
 
 /// A log that several hosts or connections write to.
@@ -98,7 +98,7 @@ fn bytes(text: &str) -> Seen {
     Seen::Bytes(text.into())
 }
 
-/// All bytes of a log, whenever they came.
+/// Returns all bytes of a log in order.
 fn received(log: &Log) -> Vec<u8> {
     log.iter()
         .filter_map(|(_, seen)| if let Seen::Bytes(bytes) = seen { Some(&bytes[..]) } else { None })
@@ -106,7 +106,7 @@ fn received(log: &Log) -> Vec<u8> {
         .concat()
 }
 
-/// What `client` returns, played against `server-0` running `software`.
+/// Runs `client` against `server-0`, which runs `software`, and returns the client's result.
 fn simulate<T, F>(software: &Software, client: impl FnOnce(Hosts) -> F + Send) -> T
 where
     T: Send + 'static,
@@ -115,32 +115,34 @@ where
     simulate_seeded(1, software, client).0
 }
 
-/// The same with a seed, and with the records that are left.
+/// Does the same with a seed, and returns the records too.
 fn simulate_seeded<T, F>(seed: u64, software: &Software, client: impl FnOnce(Hosts) -> F + Send) -> (T, Records)
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
     let outcome = Arc::new(Mutex::new(None));
-    let told = outcome.clone();
-    let client = |hosts| {
-        let client = client(hosts);
-        async move {
-            *told.lock().unwrap() = Some(client.await);
-            Ok(())
-        }
-    };
-    let run = || Simulation::new(1, seed, &calibration(), software, client).run(&Default::default());
-    let played = on_own_thread(seed, run).unwrap();
+    let result = outcome.clone();
+    let completed = on_own_thread(seed, || {
+        let simulation = Simulation::new(1, seed, &calibration(), software, |hosts| {
+            let client = client(hosts);
+            async move {
+                *result.lock().unwrap() = Some(client.await);
+                Ok(())
+            }
+        });
+        simulation.run(&Default::default())
+    });
+    let records = completed.unwrap().records;
     let outcome = outcome.lock().unwrap().take().unwrap();
-    (outcome, played.records)
+    (outcome, records)
 }
 
 fn calibration() -> Calibration {
     Calibration::parse("calibration.toml", CALIBRATION).unwrap()
 }
 
-/// What is recorded of a scenario, of requests for images of 64x64.
+/// Runs a scenario whose requests carry images of 64x64, and returns the records.
 fn records_of(scenario: &str) -> Records {
     records_of_images(scenario, "64x64")
 }
@@ -149,7 +151,7 @@ fn records_of_images(scenario: &str, size: &str) -> Records {
     records_on(calibration(), scenario, size)
 }
 
-/// The same on a host with other times.
+/// Does the same on a host with another calibration, and with images of this size.
 fn records_on(calibration: Calibration, scenario: &str, size: &str) -> Records {
     let scenario = format!("name = 'semantics'\nworkload.sizes = ['{size}']\n{scenario}");
     let scenario = Scenario::parse("semantics.toml", &scenario, &[]).unwrap();
@@ -167,7 +169,7 @@ where
     Arc::new(move |world, _, _, _| Box::pin(serve(world)))
 }
 
-/// Runs `serve` for each connection, at once.
+/// Software that runs `serve` for each connection, all at the same time.
 fn on_each_connection<F>(serve: impl Fn(SharedWorld, BoxStream) -> F + Copy + Send + Sync + 'static) -> Software
 where
     F: Future<Output = ()> + Send + 'static,
@@ -181,7 +183,7 @@ where
     })
 }
 
-/// Sends everything back.
+/// Software that sends back what it receives.
 fn echo() -> Software {
     on_each_connection(|_, mut stream| async move {
         let mut buffer = [0; 64 * 1024];
@@ -193,7 +195,7 @@ fn echo() -> Software {
     })
 }
 
-/// Only listens, to one connection at a time.
+/// Software that only reads, one connection at a time, and the log of what it reads.
 fn sink() -> (Software, SharedLog) {
     let log = SharedLog::default();
     let heard = log.clone();
@@ -217,7 +219,7 @@ fn sink() -> (Software, SharedLog) {
     (software, log)
 }
 
-/// Says each of `lines` at its time, and never reads.
+/// Software that sends each of `lines` at its time, and never reads.
 fn speaker<const LINES: usize>(lines: [(Duration, &'static str); LINES]) -> Software {
     on_each_connection(move |world, mut stream| async move {
         for (time, line) in lines {
@@ -228,7 +230,7 @@ fn speaker<const LINES: usize>(lines: [(Duration, &'static str); LINES]) -> Soft
     })
 }
 
-/// Notes `seen`, as one with what came at the same instant.
+/// Adds `seen` to the log, joined with what came at the same instant.
 fn note(log: &mut Log, now: Instant, seen: Seen) {
     match (log.last_mut(), seen) {
         (Some((time, Seen::Bytes(before))), Seen::Bytes(more)) if *time == now => before.extend(more),
@@ -245,7 +247,7 @@ async fn see(stream: &mut (impl AsyncRead + Unpin)) -> Seen {
     }
 }
 
-/// A [`Link`]'s connection that notes what comes out of it.
+/// A connection over a [`Link`], with a log of what it receives.
 struct Conversation {
     world: SharedWorld,
     stream: ShapedStream,
@@ -261,13 +263,13 @@ impl Conversation {
         Self { world: world.clone(), stream: link.connect().await.unwrap(), heard: Log::new() }
     }
 
-    /// Listens until `time`, then says `line`.
+    /// Reads until `time`, then sends `line`.
     async fn say(&mut self, time: Duration, line: &[u8]) {
         self.listen(time).await;
         self.stream.write_all(line).await.unwrap();
     }
 
-    /// Listens until `time`, inclusive.
+    /// Reads until `time`, inclusive.
     async fn listen(&mut self, time: Duration) {
         let Self { world, stream, heard } = self;
         let listen = async {
@@ -285,7 +287,7 @@ impl Conversation {
         let _: Result<(), _> = timeout_at(&**world, at(time), listen).await;
     }
 
-    /// All that was heard until `time`.
+    /// Reads until `time`, and returns all that was received.
     async fn until(mut self, time: Duration) -> Log {
         self.listen(time).await;
         self.heard
@@ -293,7 +295,7 @@ impl Conversation {
 }
 
 impl Hosts {
-    /// Does `operation` to what it befalls, at `time`.
+    /// Applies `operation` to its target, at `time`.
     async fn apply(&self, time: Duration, operation: Operation) -> Effect {
         self.world.sleep_until(at(time)).await;
         self.operations.apply(operation).await.unwrap()

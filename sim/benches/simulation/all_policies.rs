@@ -1,8 +1,10 @@
-//! Every policy at once. None of them decides anything: the cache knows nothing for longer than a nanosecond, the limits are
-//! high.
+//! The settings of all policies at once. None of them changes a call: the cache keeps nothing for longer than a nanosecond,
+//! and the limits are high.
 
+/// Settings of the cache and the fallback.
 pub(crate) const CACHE: [&str; 2] = ["client.cache.ttl=1ns", "client.fallback.kind=stale"];
 
+/// Settings of all other policies.
 pub(crate) const OTHERS: [&str; 14] = [
     "client.wait_for_ready=true",
     "client.load_balancing.policy=peak_ewma",

@@ -19,15 +19,15 @@ use tokio::runtime::{Builder, Runtime};
 use tonic::{Request, Response, Status, body::Body};
 use tower_service::Service;
 
-/// As both ends of a simulated connection have it.
+/// HTTP/2's flow-control window at both ends, as in the simulation.
 const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const FRAME_BYTES: u32 = 1024 * 1024;
 
-/// As many images of a size as the simulation's load draws from.
+/// Number of images of one size, as many as the simulation's load draws from.
 const IMAGES: usize = kernel::workload::pictures::VARIANTS;
 
-/// A runtime, the images to send and, as many again, those to answer with: as much memory as a simulation moves, in
-/// which a processor's cache makes a difference.
+/// A runtime, the images of the requests, and as many images of the responses. This is as much memory as a simulation
+/// moves, so that the processor's caches help both alike.
 pub(crate) struct Duplex {
     runtime: Runtime,
     requests: Vec<Image>,
@@ -36,14 +36,10 @@ pub(crate) struct Duplex {
 
 impl Duplex {
     pub(crate) fn new(size: Size) -> Self {
-        let image = |shade| {
-            let pixels = Bytes::from(vec![shade; size.width as usize * size.height as usize]);
-            Image { width: size.width, height: size.height, pixels }
-        };
         Self {
             runtime: Builder::new_current_thread().build().expect("a runtime can be made"),
-            requests: (0..IMAGES).map(|shade| image(shade as u8)).collect(),
-            replies: (0..IMAGES).map(|shade| image(shade as u8 + 100)).collect(),
+            requests: (0..IMAGES).map(|shade| image(size, shade as u8)).collect(),
+            replies: (0..IMAGES).map(|shade| image(size, shade as u8 + 100)).collect(),
         }
     }
 
@@ -72,6 +68,11 @@ impl Duplex {
     }
 }
 
+fn image(size: Size, shade: u8) -> Image {
+    let pixels = Bytes::from(vec![shade; size.width as usize * size.height as usize]);
+    Image { width: size.width, height: size.height, pixels }
+}
+
 async fn serve(pipe: tokio::io::DuplexStream, echo: Echo) {
     let service = service_fn(|request| {
         let mut echo = RehearsalServer::new(echo.clone());
@@ -82,11 +83,11 @@ async fn serve(pipe: tokio::io::DuplexStream, echo: Echo) {
         .initial_connection_window_size(WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES)
         .serve_connection(TokioIo::new(pipe), service);
-    // Ends with the pipe.
+    // The connection ends with the pipe, by an error or without one.
     let _ = connection.await;
 }
 
-/// Answers each image with one of its own.
+/// Answers each image with one of the prepared images.
 #[derive(Clone)]
 struct Echo(Arc<[Image]>);
 

@@ -1,4 +1,4 @@
-//! The baseline of time: turmoil as it comes, with hosts that do nothing on its 1 ms ticks.
+//! The baseline of time: unmodified turmoil, with hosts that do nothing on its ticks of 1 ms.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Many connections at once, and more of them than a server that does not accept has room for.
+//! Many connections at once, and more than fit into the backlog of a server that does not accept.
 
 use futures_util::future::join_all;
 
@@ -7,7 +7,7 @@ use super::*;
 /// Linux's `somaxconn`.
 const BACKLOG: usize = 4_096;
 
-/// When each of `count` connections, all begun now, was open; `None` for those that are not at `until`.
+/// Opens `count` connections at once. Returns the time at which each was open, or `None` if it was not by `until`.
 async fn open_many(hosts: &Hosts, count: usize, until: Duration) -> Vec<Option<Instant>> {
     let open = async || {
         let opened = timeout_at(&*hosts.world, at(until), hosts.links[0].connect()).await.ok()?;

@@ -21,9 +21,9 @@ fn last(log: &Log) -> Instant {
 #[test]
 fn a_hundred_kilobytes_take_a_tenth_of_a_second_at_a_byte_a_microsecond() {
     let (sink, log) = sink();
-    simulate(&sink, |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
-        cast.shape(ms(1), RATE).await;
+    simulate(&sink, |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.shape(ms(1), RATE).await;
         conversation.say(ms(10), &[7; BYTES]).await;
         conversation.listen(secs(1)).await;
     });
@@ -36,9 +36,9 @@ fn a_hundred_kilobytes_take_a_tenth_of_a_second_at_a_byte_a_microsecond() {
 
 #[test]
 fn each_way_has_the_bandwidth_for_itself() {
-    let heard = simulate(&echo(), |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
-        cast.shape(ms(1), RATE).await;
+    let heard = simulate(&echo(), |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.shape(ms(1), RATE).await;
         conversation.say(ms(10), &[7; BYTES]).await;
         conversation.until(secs(1)).await
     });
@@ -51,10 +51,10 @@ fn each_way_has_the_bandwidth_for_itself() {
 
 #[test]
 fn the_connections_of_a_link_share_its_bandwidth() {
-    let (first, second) = simulate(&echo(), |cast| async move {
-        let mut first = Conversation::open(&cast).await;
-        let mut second = Conversation::open(&cast).await;
-        cast.shape(ms(1), RATE).await;
+    let (first, second) = simulate(&echo(), |hosts| async move {
+        let mut first = Conversation::open(&hosts).await;
+        let mut second = Conversation::open(&hosts).await;
+        hosts.shape(ms(1), RATE).await;
         first.say(ms(10), &[1; 1_000]).await;
         second.say(ms(10), &[2; 1_000]).await;
         let (first, second) = futures_util::future::join(first.until(secs(1)), second.until(secs(1))).await;
@@ -67,9 +67,9 @@ fn the_connections_of_a_link_share_its_bandwidth() {
 #[test]
 fn an_idle_link_saves_no_bandwidth_up() {
     let (sink, log) = sink();
-    simulate(&sink, |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
-        cast.shape(ms(1), RATE).await;
+    simulate(&sink, |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.shape(ms(1), RATE).await;
         conversation.say(ms(10), &[1; 1_000]).await;
         conversation.say(ms(500), &[1; 1_000]).await;
         conversation.listen(secs(1)).await;

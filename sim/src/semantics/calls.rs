@@ -11,7 +11,7 @@ fn attempt(records: &Records, request: u64, attempt: u32) -> &AttemptRow {
     records.attempts.iter().find(|row| (row.request, row.attempt) == (request, attempt)).unwrap()
 }
 
-/// (request, attempt) of each event of that kind.
+/// Returns the request and the attempt of each event of that kind.
 fn attempts_of(records: &Records, event: Event) -> Vec<(u64, u32)> {
     events(records, event).map(|row| (row.request.unwrap(), row.attempt.unwrap())).collect()
 }
@@ -38,7 +38,7 @@ fn a_call_with_a_large_image_takes_as_many_round_trips() {
 
 /// Requests at 1.0, 1.1, …, 1.9 s reach a server that is frozen from 0.95 to 1.95 s; they are given 500 ms each.
 #[test]
-fn a_resumed_server_answers_what_is_wanted_and_skips_what_is_not() {
+fn a_resumed_server_answers_pending_calls_and_skips_abandoned_ones() {
     let records = records_of(
         "duration = '3s'\nload.rate = 10\nservers.replicas = 1\nclient.attempt_timeout = '500ms'\n\
          client.retry.max_attempts = 1\n\
@@ -59,7 +59,7 @@ fn a_resumed_server_answers_what_is_wanted_and_skips_what_is_not() {
 }
 
 /// Two hundred calls a second that are given up after 100 ms, to a server that is frozen for a second. HTTP/2 takes more than
-/// twenty streams that were reset before anybody took them for an attack (CVE-2023-44487), as it does of real processes.
+/// twenty streams that were reset before it treats them as an attack (CVE-2023-44487), as it does of real processes.
 #[test]
 fn a_resumed_server_closes_a_connection_full_of_abandoned_calls() {
     let records = records_of(
@@ -83,7 +83,8 @@ fn a_call_whose_connection_is_reset_is_retried_elsewhere() {
         "duration = '3s'\nload.rate = 1\nservers.replicas = 2\n\
          [[fault]]\nat = '1.0003s'\nkind = 'reset'\ntarget = '*'",
     );
-    let (first, second) = (attempt(&records, 1, 1), attempt(&records, 1, 2));
+    let first = attempt(&records, 1, 1);
+    let second = attempt(&records, 1, 2);
     assert_eq!((first.status, first.cause.as_deref()), (Code::Unavailable, Some("connection reset")));
     assert_eq!((first.server.as_str(), first.end_us), ("server-1", 1_000_300));
     assert_eq!((second.server.as_str(), second.status), ("server-0", Code::Ok));

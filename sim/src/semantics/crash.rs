@@ -1,4 +1,4 @@
-//! SIGKILL: what was sent still arrives, and then nobody is there until the restart.
+//! SIGKILL: bytes that were sent still arrive, and then the server is down until the restart.
 
 use std::io::ErrorKind;
 
@@ -8,35 +8,35 @@ use super::*;
 
 #[test]
 fn what_a_killed_server_sent_still_arrives_and_then_the_end() {
-    let heard = simulate(&speaker([(ms(1), "last words")]), |cast| async move {
-        let conversation = Conversation::open(&cast).await;
-        join(conversation.until(ms(10)), cast.apply(us(1_010), Operation::Crash(0))).await.0
+    let heard = simulate(&speaker([(ms(1), "last words")]), |hosts| async move {
+        let conversation = Conversation::open(&hosts).await;
+        join(conversation.until(ms(10)), hosts.apply(us(1_010), Operation::Crash(0))).await.0
     });
     assert_eq!(heard, [(at(ms(1) + LINK), bytes("last words")), (at(us(1_010) + LINK), Seen::End)]);
 }
 
 #[test]
 fn a_killed_server_that_left_bytes_unread_resets_the_connection() {
-    let heard = simulate(&speaker([(ms(1), "last words")]), |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
+    let heard = simulate(&speaker([(ms(1), "last words")]), |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
         conversation.say(us(500), b"unheard").await;
-        join(conversation.until(ms(10)), cast.apply(us(1_010), Operation::Crash(0))).await.0
+        join(conversation.until(ms(10)), hosts.apply(us(1_010), Operation::Crash(0))).await.0
     });
     let reset = Seen::Failure(ErrorKind::ConnectionReset);
     assert_eq!(heard, [(at(ms(1) + LINK), bytes("last words")), (at(us(1_010) + LINK), reset)]);
 }
 
-/// What is written comes to a socket that is gone, before its owner's last words have come through the link.
+/// The client's bytes reach a closed socket before the server's last bytes have come through the link.
 #[test]
 fn writing_to_a_killed_server_does_not_take_back_what_it_sent() {
-    let heard = simulate(&speaker([(ms(1), "last words")]), |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
+    let heard = simulate(&speaker([(ms(1), "last words")]), |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
         let talk = async {
-            conversation.say(us(970), b"to the living").await;
-            conversation.say(us(990), b"to the dead").await;
+            conversation.say(us(970), b"to the running process").await;
+            conversation.say(us(990), b"to the killed process").await;
             conversation.until(ms(10)).await
         };
-        join(talk, cast.apply(us(1_030), Operation::Crash(0))).await.0
+        join(talk, hosts.apply(us(1_030), Operation::Crash(0))).await.0
     });
     let reset = Seen::Failure(ErrorKind::ConnectionReset);
     assert_eq!(heard, [(at(ms(1) + LINK), bytes("last words")), (at(us(1_030) + LINK), reset)]);
@@ -44,9 +44,9 @@ fn writing_to_a_killed_server_does_not_take_back_what_it_sent() {
 
 #[test]
 fn the_first_write_after_the_end_is_lost_and_the_next_one_fails() {
-    let (heard, written) = simulate(&speaker([]), |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
-        cast.apply(ms(1), Operation::Crash(0)).await;
+    let (heard, written) = simulate(&speaker([]), |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.apply(ms(1), Operation::Crash(0)).await;
         conversation.say(ms(2), b"anybody?").await;
         conversation.listen(ms(3)).await;
         (conversation.heard, conversation.stream.write_all(b"nobody").await.map_err(|error| error.kind()))
@@ -57,11 +57,11 @@ fn the_first_write_after_the_end_is_lost_and_the_next_one_fails() {
 
 #[test]
 fn connecting_to_a_killed_server_is_refused_after_a_round_trip() {
-    let (refused, time) = simulate(&echo(), |cast| async move {
-        cast.apply(ms(1), Operation::Crash(0)).await;
-        cast.sleep(ms(2)).await;
-        let refused = cast.links[0].connect().await.map(drop).map_err(|error| error.kind());
-        (refused, cast.world.now())
+    let (refused, time) = simulate(&echo(), |hosts| async move {
+        hosts.apply(ms(1), Operation::Crash(0)).await;
+        hosts.sleep(ms(2)).await;
+        let refused = hosts.links[0].connect().await.map(drop).map_err(|error| error.kind());
+        (refused, hosts.world.now())
     });
     assert_eq!(refused, Err(ErrorKind::ConnectionRefused));
     assert_eq!(time, at(ms(2) + LINK * 2));
@@ -69,13 +69,13 @@ fn connecting_to_a_killed_server_is_refused_after_a_round_trip() {
 
 #[test]
 fn a_connection_that_is_being_opened_when_the_server_is_killed_is_refused() {
-    let (refused, time) = simulate(&echo(), |cast| async move {
-        cast.sleep(ms(1)).await;
+    let (refused, time) = simulate(&echo(), |hosts| async move {
+        hosts.sleep(ms(1)).await;
         let opening = async {
-            let refused = cast.links[0].connect().await.map(drop).map_err(|error| error.kind());
-            (refused, cast.world.now())
+            let refused = hosts.links[0].connect().await.map(drop).map_err(|error| error.kind());
+            (refused, hosts.world.now())
         };
-        join(opening, cast.apply(us(1_040), Operation::Crash(0))).await.0
+        join(opening, hosts.apply(us(1_040), Operation::Crash(0))).await.0
     });
     assert_eq!(refused, Err(ErrorKind::ConnectionRefused));
     assert_eq!(time, at(ms(1) + LINK * 2));
@@ -83,18 +83,18 @@ fn a_connection_that_is_being_opened_when_the_server_is_killed_is_refused() {
 
 #[test]
 fn a_killed_server_that_is_started_listens_once_its_process_does() {
-    let (early, listening, heard) = simulate(&echo(), |cast| async move {
-        cast.apply(ms(1), Operation::Crash(0)).await;
+    let (early, listening, heard) = simulate(&echo(), |hosts| async move {
+        hosts.apply(ms(1), Operation::Crash(0)).await;
         let connect_while_it_starts = async {
-            cast.sleep(ms(5) + EXEC_TO_LISTEN - LINK * 2).await;
-            cast.links[0].connect().await.map(drop).map_err(|error| error.kind())
+            hosts.sleep(ms(5) + EXEC_TO_LISTEN - LINK * 2).await;
+            hosts.links[0].connect().await.map(drop).map_err(|error| error.kind())
         };
         let start = async {
-            assert_eq!(cast.apply(ms(5), Operation::Start(0)).await, Effect::Applied);
-            cast.world.now()
+            assert_eq!(hosts.apply(ms(5), Operation::Start(0)).await, Effect::Applied);
+            hosts.world.now()
         };
         let (early, listening) = join(connect_while_it_starts, start).await;
-        let mut conversation = Conversation::open(&cast).await;
+        let mut conversation = Conversation::open(&hosts).await;
         conversation.say(ms(20), b"again").await;
         (early, listening, conversation.until(ms(30)).await)
     });
@@ -105,26 +105,26 @@ fn a_killed_server_that_is_started_listens_once_its_process_does() {
 
 #[test]
 fn a_server_may_be_started_at_the_instant_it_is_killed() {
-    let (heard, listening) = simulate(&echo(), |cast| async move {
-        let conversation = Conversation::open(&cast).await;
-        cast.apply(ms(1), Operation::Crash(0)).await;
-        cast.apply(ms(1), Operation::Start(0)).await;
-        let listening = cast.world.now();
+    let (heard, listening) = simulate(&echo(), |hosts| async move {
+        let conversation = Conversation::open(&hosts).await;
+        hosts.apply(ms(1), Operation::Crash(0)).await;
+        hosts.apply(ms(1), Operation::Start(0)).await;
+        let listening = hosts.world.now();
         (conversation.until(ms(20)).await, listening)
     });
-    // The conversation was overheard late: nobody polled it before.
+    // The log has one late entry: nothing polled the conversation before.
     assert_eq!(heard.len(), 1);
     assert_eq!(listening, at(ms(1) + EXEC_TO_LISTEN));
 }
 
 #[test]
 fn a_server_killed_while_it_starts_stays_down() {
-    let (start, second_crash, refused) = simulate(&echo(), |cast| async move {
-        cast.apply(ms(1), Operation::Crash(0)).await;
-        let start = cast.apply(ms(2), Operation::Start(0));
-        let (start, crash) = join(start, cast.apply(ms(5), Operation::Crash(0))).await;
-        cast.sleep(ms(50)).await;
-        (start, crash, cast.links[0].connect().await.map(drop).map_err(|error| error.kind()))
+    let (start, second_crash, refused) = simulate(&echo(), |hosts| async move {
+        hosts.apply(ms(1), Operation::Crash(0)).await;
+        let start = hosts.apply(ms(2), Operation::Start(0));
+        let (start, crash) = join(start, hosts.apply(ms(5), Operation::Crash(0))).await;
+        hosts.sleep(ms(50)).await;
+        (start, crash, hosts.links[0].connect().await.map(drop).map_err(|error| error.kind()))
     });
     assert_eq!((start, second_crash), (Effect::ServerIsDown, Effect::Applied));
     assert_eq!(refused, Err(ErrorKind::ConnectionRefused));

@@ -8,10 +8,10 @@ fn slow(latency: Duration, jitter: Duration) -> Shape {
 
 #[test]
 fn latency_adds_to_the_links_own_each_way() {
-    let (heard, opened) = simulate(&echo(), |cast| async move {
-        cast.shape(ms(1), slow(ms(5), Duration::ZERO)).await;
-        let mut conversation = Conversation::open(&cast).await;
-        let opened = cast.world.now();
+    let (heard, opened) = simulate(&echo(), |hosts| async move {
+        hosts.shape(ms(1), slow(ms(5), Duration::ZERO)).await;
+        let mut conversation = Conversation::open(&hosts).await;
+        let opened = hosts.world.now();
         conversation.say(ms(100), b"ping").await;
         (conversation.until(ms(200)).await, opened)
     });
@@ -22,32 +22,33 @@ fn latency_adds_to_the_links_own_each_way() {
 #[test]
 fn bytes_under_way_keep_their_delay_and_are_not_overtaken() {
     let (sink, log) = sink();
-    simulate(&sink, |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
-        cast.shape(ms(1), slow(ms(10), Duration::ZERO)).await;
+    simulate(&sink, |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.shape(ms(1), slow(ms(10), Duration::ZERO)).await;
         conversation.say(ms(2), b"slow ").await;
-        cast.shape(ms(3), Shape::default()).await;
+        hosts.shape(ms(3), Shape::default()).await;
         conversation.say(ms(4), b"fast ").await;
         conversation.say(ms(20), b"faster ").await;
-        cast.shape(us(20_010), slow(ms(10), Duration::ZERO)).await;
+        hosts.shape(us(20_010), slow(ms(10), Duration::ZERO)).await;
         conversation.listen(ms(50)).await;
     });
     let expected = [(at(ms(12) + LINK), bytes("slow fast ")), (at(ms(20) + LINK), bytes("faster "))];
     assert_eq!(log.lock().unwrap()[..2], expected);
 }
 
-/// Jitter a hundred times the gaps. Each line is one segment, and says when it was sent.
+/// The jitter is a hundred times the gaps. Each line is one segment, and holds the time at which it was sent.
 #[test]
 fn jitter_neither_reorders_nor_leaves_its_bounds() {
     const LINES: u64 = 300;
-    let (latency, jitter) = (ms(20), ms(15));
+    let latency = ms(20);
+    let jitter = ms(15);
     for seed in 0..10 {
         let (sink, log) = sink();
         let mut sent = Vec::new();
-        let (said, _) = simulate_seeded(seed, &sink, |cast| async move {
-            let mut rng = cast.entropy.stream("gaps");
-            cast.shape(Duration::ZERO, slow(latency, jitter)).await;
-            let mut conversation = Conversation::open(&cast).await;
+        let (said, _) = simulate_seeded(seed, &sink, |hosts| async move {
+            let mut rng = hosts.entropy.stream("gaps");
+            hosts.shape(Duration::ZERO, slow(latency, jitter)).await;
+            let mut conversation = Conversation::open(&hosts).await;
             let mut time = secs(1);
             for _ in 0..LINES {
                 time += us(unit_micros(&mut rng, 300));
@@ -60,7 +61,8 @@ fn jitter_neither_reorders_nor_leaves_its_bounds() {
         });
         let log = log.lock().unwrap();
         assert_eq!(received(&log), said, "seed {seed}");
-        let (mut last_arrival, mut held_back) = (Instant::START, 0);
+        let mut last_arrival = Instant::START;
+        let mut held_back = 0;
         for (arrival, line) in arrivals_of_lines(&log) {
             let delay = arrival.since(at(us(line)));
             assert!(delay >= latency - jitter + LINK, "seed {seed}: {line} took {delay:?}");
@@ -79,13 +81,14 @@ fn unit_micros(rng: &mut impl rand::Rng, below: u64) -> u64 {
     rng.next_u64() % below
 }
 
-/// When each line of ten characters came, and the number it holds.
+/// Returns the time at which each line of ten characters arrived, and the number that it holds.
 fn arrivals_of_lines(log: &Log) -> Vec<(Instant, u64)> {
-    let lines = |text: &[u8]| -> Vec<u64> {
-        text.chunks(10).map(|line| str::from_utf8(line).unwrap().trim().parse().unwrap()).collect()
-    };
     log.iter()
-        .filter_map(|(time, seen)| if let Seen::Bytes(text) = seen { Some((*time, lines(text))) } else { None })
-        .flat_map(|(time, lines)| lines.into_iter().map(move |line| (time, line)))
+        .filter_map(|(time, seen)| if let Seen::Bytes(text) = seen { Some((*time, numbers(text))) } else { None })
+        .flat_map(|(time, numbers)| numbers.into_iter().map(move |number| (time, number)))
         .collect()
+}
+
+fn numbers(text: &[u8]) -> Vec<u64> {
+    text.chunks(10).map(|line| str::from_utf8(line).unwrap().trim().parse().unwrap()).collect()
 }

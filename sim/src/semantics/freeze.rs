@@ -1,29 +1,29 @@
-//! SIGSTOP and SIGCONT: the process stands still, its kernel does not.
+//! SIGSTOP and SIGCONT: the process stops, the operating system does not.
 
 use super::*;
 
 #[test]
 fn connecting_to_a_frozen_server_takes_a_round_trip() {
-    let opened = simulate(&echo(), |cast| async move {
-        cast.apply(ms(1), Operation::Freeze(0)).await;
-        cast.sleep(ms(2)).await;
-        let _stream = cast.links[0].connect().await.unwrap();
-        cast.world.now()
+    let opened = simulate(&echo(), |hosts| async move {
+        hosts.apply(ms(1), Operation::Freeze(0)).await;
+        hosts.sleep(ms(2)).await;
+        let _stream = hosts.links[0].connect().await.unwrap();
+        hosts.world.now()
     });
     assert_eq!(opened, at(ms(2) + LINK * 2));
 }
 
 #[test]
 fn a_frozen_server_answers_when_it_is_resumed() {
-    let (before, new) = simulate(&echo(), |cast| async move {
-        let mut before = Conversation::open(&cast).await;
-        cast.apply(ms(1), Operation::Freeze(0)).await;
-        let mut new = Conversation::open(&cast).await;
+    let (before, new) = simulate(&echo(), |hosts| async move {
+        let mut before = Conversation::open(&hosts).await;
+        hosts.apply(ms(1), Operation::Freeze(0)).await;
+        let mut new = Conversation::open(&hosts).await;
         before.say(ms(2), b"one ").await;
         new.say(ms(2), b"three").await;
         before.say(ms(3), b"two").await;
         before.listen(ms(10)).await;
-        cast.apply(ms(10), Operation::Resume(0)).await;
+        hosts.apply(ms(10), Operation::Resume(0)).await;
         before.listen(ms(11)).await;
         (before.heard, new.until(ms(12)).await)
     });
@@ -31,18 +31,18 @@ fn a_frozen_server_answers_when_it_is_resumed() {
     assert_eq!(received(&new), b"three");
 }
 
-/// A connection that nobody reads from: what goes to the server is written by whoever polls it, so it is polled.
+/// The link moves bytes to the server while it is polled, so the test polls a connection that receives nothing.
 #[test]
-fn a_frozen_servers_kernel_takes_megabytes() {
+fn a_frozen_servers_operating_system_accepts_megabytes() {
     const BYTES: usize = 3 * 1024 * 1024;
     let (sink, log) = sink();
-    let written = simulate(&sink, |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
-        cast.apply(ms(1), Operation::Freeze(0)).await;
+    let written = simulate(&sink, |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.apply(ms(1), Operation::Freeze(0)).await;
         conversation.say(ms(1), &vec![7; BYTES]).await;
-        let written = cast.world.now();
+        let written = hosts.world.now();
         conversation.listen(ms(10)).await;
-        cast.apply(ms(10), Operation::Resume(0)).await;
+        hosts.apply(ms(10), Operation::Resume(0)).await;
         conversation.listen(ms(11)).await;
         written
     });
@@ -66,17 +66,17 @@ fn timers_that_expire_during_a_freeze_fire_at_the_resume() {
             pending().await
         }
     });
-    simulate(&ticking, |cast| async move {
-        cast.apply(us(1_500), Operation::Freeze(0)).await;
-        cast.apply(ms(10), Operation::Resume(0)).await;
-        cast.sleep(ms(30)).await;
+    simulate(&ticking, |hosts| async move {
+        hosts.apply(us(1_500), Operation::Freeze(0)).await;
+        hosts.apply(ms(10), Operation::Resume(0)).await;
+        hosts.sleep(ms(30)).await;
     });
     assert_eq!(*times.lock().unwrap(), [1, 10, 10, 20].map(|millis| at(ms(millis))));
 }
 
 /// The first request opens the connection; the second is 300 µs old when its server freezes for 10 ms.
 #[test]
-fn computing_goes_on_where_it_stood_still() {
+fn computing_continues_where_it_was_stopped() {
     let records = records_of(
         "duration = '2s'\nload.rate = 1\nservers.replicas = 1\n\
          [[fault]]\nat = '1.0003s'\nkind = 'freeze'\ntarget = 'server-0'\nduration = '10ms'",
@@ -96,11 +96,11 @@ fn computing_interrupted_twice_takes_its_own_time_in_all() {
 
 #[test]
 fn a_frozen_server_can_be_killed_and_the_next_process_is_not_frozen() {
-    let (killed, heard) = simulate(&echo(), |cast| async move {
-        cast.apply(ms(1), Operation::Freeze(0)).await;
-        let killed = cast.apply(ms(2), Operation::Crash(0)).await;
-        cast.apply(ms(3), Operation::Start(0)).await;
-        let mut conversation = Conversation::open(&cast).await;
+    let (killed, heard) = simulate(&echo(), |hosts| async move {
+        hosts.apply(ms(1), Operation::Freeze(0)).await;
+        let killed = hosts.apply(ms(2), Operation::Crash(0)).await;
+        hosts.apply(ms(3), Operation::Start(0)).await;
+        let mut conversation = Conversation::open(&hosts).await;
         conversation.say(ms(20), b"alive").await;
         (killed, conversation.until(ms(30)).await)
     });
@@ -110,23 +110,23 @@ fn a_frozen_server_can_be_killed_and_the_next_process_is_not_frozen() {
 
 #[test]
 fn a_connection_that_a_frozen_server_never_accepted_ends_when_it_is_killed() {
-    let heard = simulate(&echo(), |cast| async move {
-        cast.apply(ms(1), Operation::Freeze(0)).await;
-        let mut conversation = Conversation::open(&cast).await;
+    let heard = simulate(&echo(), |hosts| async move {
+        hosts.apply(ms(1), Operation::Freeze(0)).await;
+        let mut conversation = Conversation::open(&hosts).await;
         conversation.say(ms(2), b"unheard").await;
         conversation.listen(ms(3)).await;
-        cast.apply(ms(3), Operation::Crash(0)).await;
+        hosts.apply(ms(3), Operation::Crash(0)).await;
         conversation.until(ms(10)).await
     });
     assert_eq!(heard, [(at(ms(3) + LINK), Seen::Failure(io::ErrorKind::ConnectionReset))]);
 }
 
 #[test]
-fn what_is_down_can_be_neither_frozen_nor_resumed() {
-    let effects = simulate(&echo(), |cast| async move {
-        let mut effects = vec![cast.apply(ms(1), Operation::Crash(0)).await];
+fn a_server_that_is_down_can_be_neither_frozen_nor_resumed() {
+    let effects = simulate(&echo(), |hosts| async move {
+        let mut effects = vec![hosts.apply(ms(1), Operation::Crash(0)).await];
         for operation in [Operation::Freeze(0), Operation::Resume(0), Operation::Crash(0)] {
-            effects.push(cast.apply(ms(2), operation).await);
+            effects.push(hosts.apply(ms(2), operation).await);
         }
         effects
     });

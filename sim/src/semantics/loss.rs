@@ -1,17 +1,17 @@
-//! Loss: a lost segment is sent again, and what is behind it waits.
+//! Loss: a lost segment is sent again, and the segments behind it wait.
 
 use super::*;
 
 const SEGMENTS: u64 = 3_000;
 
-/// A segment every ten minutes, so that none waits for the one before, whatever it takes.
+/// A segment is sent every ten minutes, so that none waits for the one before it.
 #[test]
 fn a_lost_segment_is_late_by_retransmission_timeouts() {
     let (sink, log) = sink();
     let rate = 0.2;
-    simulate(&sink, |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
-        cast.shape(ms(1), Shape { loss: rate, ..Shape::default() }).await;
+    simulate(&sink, |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.shape(ms(1), Shape { loss: rate, ..Shape::default() }).await;
         for segment in 1..=SEGMENTS {
             conversation.say(secs(600 * segment), &segment.to_be_bytes()).await;
         }
@@ -26,19 +26,19 @@ fn a_lost_segment_is_late_by_retransmission_timeouts() {
     }
     let steps = [0, 200, 600, 1_400, 3_000, 6_200, 12_600, 25_400, 51_000];
     assert!(delays.keys().all(|delay| steps.contains(delay)), "{delays:?}");
-    let share = |delay: u128| delays[&delay] as f64 / SEGMENTS as f64;
     for (delay, expected) in [(0, 0.8), (200, 0.16), (600, 0.032)] {
+        let share = delays[&delay] as f64 / SEGMENTS as f64;
         // Four standard deviations.
         let tolerance = 4.0 * (expected * (1.0 - expected) / SEGMENTS as f64).sqrt();
-        assert!((share(delay) - expected).abs() < tolerance, "{} of {delay} ms, of {expected}", share(delay));
+        assert!((share - expected).abs() < tolerance, "{share} of {delay} ms, of {expected}");
     }
 }
 
 #[test]
 fn no_byte_is_lost_or_reordered_however_lossy_the_link() {
-    let heard = simulate(&echo(), |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
-        cast.shape(ms(1), Shape { loss: 0.5, jitter: ms(3), ..Shape::default() }).await;
+    let heard = simulate(&echo(), |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.shape(ms(1), Shape { loss: 0.5, jitter: ms(3), ..Shape::default() }).await;
         for segment in 1..=SEGMENTS {
             conversation.say(ms(segment), &segment.to_be_bytes()).await;
         }
@@ -48,11 +48,11 @@ fn no_byte_is_lost_or_reordered_however_lossy_the_link() {
 }
 
 #[test]
-fn a_link_that_loses_everything_gives_way_in_the_end() {
+fn a_link_that_loses_everything_delivers_the_last_retransmission() {
     let (sink, log) = sink();
-    simulate(&sink, |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
-        cast.shape(ms(1), Shape { loss: 1.0, ..Shape::default() }).await;
+    simulate(&sink, |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.shape(ms(1), Shape { loss: 1.0, ..Shape::default() }).await;
         conversation.say(secs(1), b"stubborn").await;
         conversation.listen(secs(2_000)).await;
     });
@@ -65,10 +65,10 @@ fn a_lost_handshake_is_tried_again_after_a_second() {
     let steps: [u64; 7] = [0, 1, 3, 7, 15, 31, 63];
     let mut retried = 0;
     for seed in 0..40 {
-        let (opened, _) = simulate_seeded(seed, &echo(), |cast| async move {
-            cast.shape(Duration::ZERO, Shape { loss: 0.3, ..Shape::default() }).await;
-            let _stream = cast.links[0].connect().await.unwrap();
-            cast.world.now()
+        let (opened, _) = simulate_seeded(seed, &echo(), |hosts| async move {
+            hosts.shape(Duration::ZERO, Shape { loss: 0.3, ..Shape::default() }).await;
+            let _stream = hosts.links[0].connect().await.unwrap();
+            hosts.world.now()
         });
         let late = opened.since(at(LINK * 2));
         let sums = steps.iter().flat_map(|there| steps.map(|back| secs(there + back)));

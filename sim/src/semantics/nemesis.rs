@@ -1,4 +1,4 @@
-//! Faults that overlap: they compose, and each is lifted by itself.
+//! Faults that overlap: they add up, and each is lifted by itself.
 
 use kernel::{nemesis::Nemesis, scenario::Fault, status::Code};
 
@@ -13,25 +13,26 @@ fn fault(at: &str, rest: &str) -> String {
     format!("[[fault]]\nat = '{at}'\ntarget = 'server-0'\n{rest}\n")
 }
 
-/// How long an echo takes when it is asked for at each of `times`, while the nemesis plays `scenario`; and the record.
+/// Applies the faults of `scenario`, and returns how long an echo takes at each of `times`, and the records.
 fn echo_times<const TIMES: usize>(scenario: &Scenario, times: [Duration; TIMES]) -> ([Duration; TIMES], Records) {
-    let (nemesis_plan, faults): (_, Vec<Fault>) = (scenario.clone(), scenario.faults.clone());
-    simulate_seeded(1, &echo(), |cast| async move {
-        let nemesis = Nemesis::new(cast.world.clone(), &cast.recorder, cast.operations.clone(), &nemesis_plan);
+    let nemesis_plan = scenario.clone();
+    let faults: Vec<Fault> = scenario.faults.clone();
+    simulate_seeded(1, &echo(), |hosts| async move {
+        let nemesis = Nemesis::new(hosts.world.clone(), &hosts.recorder, hosts.operations.clone(), &nemesis_plan);
         let ask = async {
             let mut taken = [Duration::ZERO; TIMES];
             for (taken, time) in taken.iter_mut().zip(times) {
-                cast.sleep(time).await;
-                let mut conversation = Conversation::open(&cast).await;
-                let asked = cast.world.now();
+                hosts.sleep(time).await;
+                let mut conversation = Conversation::open(&hosts).await;
+                let asked = hosts.world.now();
                 conversation.stream.write_all(b"?").await.unwrap();
                 assert_eq!(see(&mut conversation.stream).await, bytes("?"));
-                *taken = cast.world.now().since(asked);
+                *taken = hosts.world.now().since(asked);
             }
             taken
         };
-        let (taken, played) = futures_util::future::join(ask, nemesis.play(&faults)).await;
-        played.unwrap();
+        let (taken, applied) = futures_util::future::join(ask, nemesis.play(&faults)).await;
+        applied.unwrap();
         taken
     })
 }
@@ -86,12 +87,12 @@ fn a_crash_ends_a_freeze() {
     );
     let (taken, records) = echo_times(&scenario, [ms(3_500)]);
     assert_eq!(taken, [LINK * 2]);
-    // Once its process listens.
+    // The crash ends once the new process listens.
     assert_eq!(when(&records, Event::FaultEnd), [(1, 3_010_000), (0, 11_000_000)]);
 }
 
 #[test]
-fn a_freeze_of_a_new_process_outlasts_that_of_the_one_before() {
+fn a_freeze_of_a_new_process_outlasts_the_freeze_of_the_one_before() {
     let scenario = faults(
         &(fault("1s", "kind = 'freeze'\nduration = '5s'")
             + &fault("2s", "kind = 'crash'\nrestart_after = '1s'")
@@ -136,8 +137,8 @@ fn calls(faults: &str) -> Records {
     ))
 }
 
-/// What the calls from `from` to just before `to`, in milliseconds, came to and what they took at the server; the first of all
-/// opens the connection.
+/// Returns the status of the calls from `from` to just before `to`, in milliseconds, and the time that they took at the
+/// server. The first call of all is not exact, as it opens the connection.
 fn outcomes(records: &Records, from: u64, to: u64) -> Vec<(Code, u64)> {
     let sent = records.attempts.iter().filter(|row| (from * 1_000..to * 1_000).contains(&row.start_us));
     let mut outcomes: Vec<_> = sent.map(|row| (row.status, row.end_us - row.start_us - 100)).collect();
@@ -162,16 +163,16 @@ fn errors_are_answered_on_arrival_and_lift_separately() {
         &(fault("1.05s", "kind = 'errors'\nrate = 1.0\nstatus = 'INTERNAL'\nduration = '2s'")
             + &fault("2.05s", "kind = 'errors'\nrate = 1.0\nstatus = 'ABORTED'\nduration = '2s'")),
     );
-    let told = [(50, 1_050), (1_050, 3_050), (3_050, 4_050), (4_050, 6_000)];
-    let told = told.map(|(from, to)| outcomes(&records, from, to));
+    let spans = [(50, 1_050), (1_050, 3_050), (3_050, 4_050), (4_050, 6_000)];
+    let found = spans.map(|(from, to)| outcomes(&records, from, to));
     let wanted = [(Code::Ok, 1_000), (Code::Internal, 0), (Code::Aborted, 0), (Code::Ok, 1_000)];
-    assert_eq!(told, wanted.map(|outcome| vec![outcome]));
+    assert_eq!(found, wanted.map(|outcome| vec![outcome]));
     assert_eq!(events(&records, Event::Aborted).count(), 30);
     assert_eq!(when(&records, Event::FaultEnd), [(0, 3_050_000), (1, 4_050_000)]);
 }
 
 #[test]
-fn what_is_injected_ends_with_the_process() {
+fn an_injection_ends_with_the_process() {
     let records = calls(
         &(fault("1.05s", "kind = 'errors'\nrate = 1.0")
             + &fault("1.05s", "kind = 'slow'\nfactor = 9")
@@ -184,12 +185,11 @@ fn what_is_injected_ends_with_the_process() {
 }
 
 #[test]
-fn a_frozen_server_injects_once_it_goes_on() {
+fn a_frozen_server_injects_once_it_is_resumed() {
     let records = calls(
         &(fault("1.05s", "kind = 'freeze'\nduration = '500ms'")
             + &fault("1.25s", "kind = 'errors'\nrate = 1.0\nduration = '1s'")),
     );
-    let codes = |from, to| outcomes(&records, from, to).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
-    assert!(codes(1_050, 2_250).iter().all(|code| *code == Code::Unavailable));
+    assert!(outcomes(&records, 1_050, 2_250).iter().all(|(code, _)| *code == Code::Unavailable));
     assert_eq!(outcomes(&records, 2_250, 6_000), [(Code::Ok, 1_000)]);
 }

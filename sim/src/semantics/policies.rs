@@ -1,4 +1,4 @@
-//! The client's policies, in whole calls to the whole server: one test for what each comes to.
+//! The client's policies, in whole calls to the whole server: one test for each.
 
 use kernel::{
     record::{Answer, RequestRow},
@@ -28,7 +28,7 @@ fn outage(more: &str) -> Records {
 }
 
 #[test]
-fn a_hedge_answers_for_a_server_that_stands_still() {
+fn a_hedge_answers_for_a_frozen_server() {
     let records = records_of(
         "duration = '3s'\nload.rate = 10\nservers.replicas = 2\nclient.hedging.hedging_delay = '50ms'\n\
          [[fault]]\nat = '1.05s'\nkind = 'freeze'\ntarget = 'server-1'\nduration = '930ms'",
@@ -46,7 +46,7 @@ fn a_hedge_answers_for_a_server_that_stands_still() {
 }
 
 #[test]
-fn a_breaker_opens_tries_and_closes_by_the_clock() {
+fn a_breaker_opens_half_opens_and_closes_on_time() {
     let records = records_of(&format!(
         "duration = '3s'\nload.rate = 100\nservers.replicas = 1\nclient.attempt_timeout = '20ms'\n{ONE_TRY}\
          [client.circuit_breaker]\nconsecutive_failures = 3\nreset_timeout = '300ms'\npermitted_calls_in_half_open = 1\n\
@@ -62,7 +62,7 @@ fn a_breaker_opens_tries_and_closes_by_the_clock() {
 }
 
 #[test]
-fn breakers_of_servers_turn_a_call_down_only_when_none_is_left() {
+fn breakers_of_servers_reject_a_call_only_when_all_are_open() {
     let records = records_of(&format!(
         "duration = '3s'\nload.rate = 10\nservers.replicas = 2\nclient.attempt_timeout = '20ms'\n{ONE_TRY}\
          [client.circuit_breaker]\nscope = 'server'\nconsecutive_failures = 1\nreset_timeout = '10s'\n\
@@ -71,14 +71,13 @@ fn breakers_of_servers_turn_a_call_down_only_when_none_is_left() {
     ));
     let opened: Vec<_> = events(&records, Event::BreakerOpened).map(|row| row.target.clone().unwrap()).collect();
     assert_eq!(opened, ["server-0", "server-1"]);
-    let asked = |row: &RequestRow| row.attempts == 1;
-    assert!(records.requests[..20].iter().all(asked));
+    assert!(records.requests[..20].iter().all(|row| row.attempts == 1));
     assert_eq!(records.requests.iter().filter(|row| row.status == Outcome::Status(Code::DeadlineExceeded)).count(), 2);
     assert!(records.requests[21..].iter().all(|row| refused(row, Code::Unavailable)));
 }
 
 #[test]
-fn a_bulkhead_lets_as_many_attempts_pass_as_it_has_slots() {
+fn a_bulkhead_admits_as_many_attempts_as_it_has_slots() {
     // A call takes 100.1 ms, and one comes every 50 ms.
     let load = "duration = '3s'\nload.rate = 20\nservers.replicas = 1\nservers.service_time_min = '100ms'\n";
     let full = records_of(&format!("{load}{ONE_TRY}[client.bulkhead]\nmax_concurrent_calls = 1"));
@@ -93,7 +92,7 @@ fn a_bulkhead_lets_as_many_attempts_pass_as_it_has_slots() {
 }
 
 #[test]
-fn a_rate_limit_passes_a_token_at_a_time() {
+fn a_rate_limit_admits_a_call_for_each_token() {
     let load = "duration = '2s'\nload.rate = 20\nservers.replicas = 1\n[client.rate_limit]\nlimit = 10\nburst = 1\n";
     let limited = records_of(&format!("{load}max_wait = '0s'"));
     assert!(limited.requests.iter().all(|row| (row.status == Outcome::OK) == (row.id % 2 == 0)));
@@ -116,7 +115,7 @@ fn throttled_calls_are_not_retried() {
 }
 
 #[test]
-fn a_spent_budget_leaves_calls_with_their_failure() {
+fn a_spent_retry_budget_ends_calls_with_their_failure() {
     let budget =
         "client.retry.initial_backoff = '0s'\n[client.retry_budget]\nttl = '10s'\nmin_per_second = 0\npercent = 50";
     let records = outage(budget);
@@ -128,7 +127,7 @@ fn a_spent_budget_leaves_calls_with_their_failure() {
 }
 
 #[test]
-fn a_server_that_pushes_back_is_asked_again_when_it_says() {
+fn a_retry_waits_for_the_servers_pushback() {
     let records = records_of(
         "duration = '200ms'\nload.rate = 10\nclient.retry.retryable_status_codes = ['RESOURCE_EXHAUSTED']\n\
          [servers]\nreplicas = 1\nworkers = 1\nqueue = 0\nservice_time_min = '300ms'\n\
@@ -139,14 +138,16 @@ fn a_server_that_pushes_back_is_asked_again_when_it_says() {
     assert_eq!(records.requests[1].latency_us, Some(100 + 250_000 + 300_000 + 100));
 }
 
+/// One replica that is killed at 545 ms and restarted 500 ms later, called ten times a second.
+fn restarted(more: &str) -> Records {
+    records_of(&format!(
+        "duration = '3s'\nload.rate = 10\nservers.replicas = 1\n{ONE_TRY}{more}\n\
+         [[fault]]\nat = '545ms'\nkind = 'crash'\ntarget = 'server-0'\nrestart_after = '500ms'"
+    ))
+}
+
 #[test]
-fn a_call_that_waits_for_ready_outlasts_an_outage_of_connections() {
-    let restarted = |more: &str| {
-        records_of(&format!(
-            "duration = '3s'\nload.rate = 10\nservers.replicas = 1\n{ONE_TRY}{more}\n\
-             [[fault]]\nat = '545ms'\nkind = 'crash'\ntarget = 'server-0'\nrestart_after = '500ms'"
-        ))
-    };
+fn a_call_that_waits_for_ready_survives_an_outage_of_connections() {
     let waiting = restarted("client.wait_for_ready = true");
     assert!(waiting.requests.iter().all(|row| row.status == Outcome::OK && row.attempts == 1));
     // The first call is there before the first connection; then those of 0.6 to 1.5 s, as the connection is tried again 1 s
@@ -171,7 +172,7 @@ fn a_fallback_answers_for_a_failure_and_is_marked() {
 }
 
 #[test]
-fn a_cache_answers_what_it_knows_without_asking() {
+fn a_cached_answer_needs_no_attempt() {
     let records = records_of("duration = '20s'\nload.rate = 10\nservers.replicas = 1\n[client.cache]\nttl = '60s'");
     let asked = records.requests.iter().filter(|row| row.answer.is_none()).count();
     assert!(asked < 50 && asked == records.attempts.len(), "{asked}");
@@ -181,7 +182,7 @@ fn a_cache_answers_what_it_knows_without_asking() {
 }
 
 #[test]
-fn a_stale_answer_is_given_at_once_while_one_call_renews_it() {
+fn a_stale_answer_is_returned_at_once_while_one_call_revalidates_it() {
     let records = records_of(
         "duration = '20s'\nload.rate = 10\nservers.replicas = 1\n\
          [client.cache]\nttl = '2s'\nstale_while_revalidate = '1m'",
@@ -195,7 +196,7 @@ fn a_stale_answer_is_given_at_once_while_one_call_renews_it() {
 }
 
 #[test]
-fn a_stale_fallback_gives_the_last_answer_known() {
+fn a_stale_fallback_returns_the_last_known_answer() {
     let records = outage(&format!(
         "{ONE_TRY}[client.cache]\nttl = '1ms'\n[client.fallback]\nkind = 'stale'\ncounts_as_success = true"
     ));
@@ -205,57 +206,60 @@ fn a_stale_fallback_gives_the_last_answer_known() {
     assert!(!known.is_empty() && !unknown.is_empty());
 }
 
+/// Returns the share of `server-1` in the attempts of the second that begins at `from_us`.
+fn share_of_server_1(records: &Records, from_us: u64) -> f64 {
+    let span = from_us..from_us + 1_000_000;
+    let attempts: Vec<_> = records.attempts.iter().filter(|row| span.contains(&row.start_us)).collect();
+    attempts.iter().filter(|row| row.server == "server-1").count() as f64 / attempts.len() as f64
+}
+
 #[test]
-fn a_server_that_comes_back_gets_its_share_little_by_little() {
+fn a_server_that_comes_back_gets_its_share_gradually() {
     let records = records_of(
         "duration = '20s'\nload.rate = 200\nservers.replicas = 2\n[client.slow_start]\nslow_start_window = '10s'\n\
          [[fault]]\nat = '1s'\nkind = 'crash'\ntarget = 'server-1'\nrestart_after = '100ms'",
     );
     let back = events(&records, Event::SlowStart).map(|row| row.at_us).next().unwrap();
-    let share = |second: u64| {
-        let from = back + second * 1_000_000;
-        let calls: Vec<_> =
-            records.attempts.iter().filter(|row| (from..from + 1_000_000).contains(&row.start_us)).collect();
-        calls.iter().filter(|row| row.server == "server-1").count() as f64 / calls.len() as f64
-    };
-    // w / (1 + w) of two: 9 % at a tenth, 35 % at 0.55 on average, a half. Five deviations of 200 draws at most are 17 %.
-    assert!((share(0) - 0.09).abs() < 0.11, "{}", share(0));
-    assert!((share(5) - 0.35).abs() < 0.17, "{}", share(5));
-    assert!((share(12) - 0.5).abs() < 0.01, "{}", share(12));
+    let shares = [0, 5, 12].map(|second| share_of_server_1(&records, back + second * 1_000_000));
+    // Its share is w / (1 + w) at a weight of w: 9 % at 0.1, 35 % at 0.55 on average, 50 % at 1. Five standard deviations
+    // of 200 draws are at most 17 %.
+    assert!((shares[0] - 0.09).abs() < 0.11, "{shares:?}");
+    assert!((shares[1] - 0.35).abs() < 0.17, "{shares:?}");
+    assert!((shares[2] - 0.5).abs() < 0.01, "{shares:?}");
+}
+
+/// One worker that is called twice as often as it can compute, with this admission control.
+fn overload(admission: &str) -> Records {
+    records_of(&format!(
+        "duration = '3s'\nload.rate = 20\n\
+         [servers]\nreplicas = 1\nworkers = 1\nqueue = 10\nservice_time_min = '100ms'\n[servers.admission]\n{admission}"
+    ))
+}
+
+/// Returns the causes of all refusals, without repetitions in a row.
+fn refusal_causes(records: &Records) -> Vec<String> {
+    let mut causes: Vec<_> = events(records, Event::Refused).map(|row| row.cause.clone().unwrap()).collect();
+    causes.dedup();
+    causes
+}
+
+fn longest_success_us(records: &Records) -> u64 {
+    let successes = records.requests.iter().filter(|row| row.status == Outcome::OK);
+    successes.map(|row| row.latency_us.unwrap()).max().unwrap()
 }
 
 #[test]
-fn a_replica_sheds_what_has_waited_too_long_and_admits_no_more_than_it_may() {
-    let overload = |admission: &str| {
-        records_of(&format!(
-            "duration = '3s'\nload.rate = 20\n\
-             [servers]\nreplicas = 1\nworkers = 1\nqueue = 10\nservice_time_min = '100ms'\n[servers.admission]\n{admission}"
-        ))
-    };
-    let causes = |records: &Records| {
-        let mut causes: Vec<_> = events(records, Event::Refused).map(|row| row.cause.clone().unwrap()).collect();
-        causes.dedup();
-        causes
-    };
-    let longest = |records: &Records| {
-        records
-            .requests
-            .iter()
-            .filter(|row| row.status == Outcome::OK)
-            .map(|row| row.latency_us.unwrap())
-            .max()
-            .unwrap()
-    };
+fn a_replica_sheds_requests_that_waited_too_long_and_admits_no_more_than_its_limit() {
     let shed = overload("max_queue_time = '150ms'");
-    assert_eq!(causes(&shed), ["the request waited for a worker too long"]);
-    assert!(longest(&shed) <= 150_000 + 100_000 + 200);
+    assert_eq!(refusal_causes(&shed), ["the request waited for a worker too long"]);
+    assert!(longest_success_us(&shed) <= 150_000 + 100_000 + 200);
     let limited = overload("max_concurrent_requests = 2");
-    assert_eq!(causes(&limited), ["2 requests are in progress, as many as are admitted"]);
-    assert!(longest(&limited) <= 200_000 + 200);
+    assert_eq!(refusal_causes(&limited), ["2 requests are in progress, as many as are admitted"]);
+    assert!(longest_success_us(&limited) <= 200_000 + 200);
 }
 
 #[test]
-fn a_server_that_errs_is_ejected_for_a_while() {
+fn a_failing_server_is_ejected_for_a_while() {
     let records = records_of(
         "duration = '3s'\nload.rate = 100\nservers.replicas = 3\nclient.attempt_timeout = '20ms'\n\
          [client.outlier_detection]\nconsecutive_errors = 1\ninterval = '200ms'\nbase_ejection_time = '500ms'\n\

@@ -7,12 +7,12 @@ use super::*;
 #[test]
 fn both_ends_of_a_reset_connection_notice() {
     let (sink, log) = sink();
-    let (heard, written) = simulate(&sink, |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
+    let (heard, written) = simulate(&sink, |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
         conversation.say(ms(1), b"heard").await;
         conversation.listen(ms(2)).await;
         let listen = conversation.listen(ms(3));
-        futures_util::future::join(listen, cast.apply(ms(2), Operation::Reset(0))).await;
+        futures_util::future::join(listen, hosts.apply(ms(2), Operation::Reset(0))).await;
         let written = conversation.stream.write_all(b"unheard").await.map_err(|error| error.kind());
         (conversation.heard, written)
     });
@@ -22,13 +22,13 @@ fn both_ends_of_a_reset_connection_notice() {
 }
 
 #[test]
-fn a_reset_destroys_what_is_under_way() {
+fn a_reset_destroys_bytes_that_are_under_way() {
     let (sink, log) = sink();
-    simulate(&sink, |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
-        cast.shape(ms(1), Shape { latency: ms(1), ..Shape::default() }).await;
+    simulate(&sink, |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.shape(ms(1), Shape { latency: ms(1), ..Shape::default() }).await;
         conversation.say(us(1_960), b"lost").await;
-        cast.apply(ms(2), Operation::Reset(0)).await;
+        hosts.apply(ms(2), Operation::Reset(0)).await;
         conversation.listen(ms(3)).await;
     });
     assert_eq!(*log.lock().unwrap(), [(at(ms(2) + LINK), Seen::End)]);
@@ -37,23 +37,23 @@ fn a_reset_destroys_what_is_under_way() {
 #[test]
 fn a_reset_reaches_a_connection_that_was_dropped_but_is_still_being_drained() {
     let (sink, log) = sink();
-    simulate(&sink, |cast| async move {
-        let mut conversation = Conversation::open(&cast).await;
-        cast.shape(ms(1), Shape { latency: ms(1), ..Shape::default() }).await;
+    simulate(&sink, |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.shape(ms(1), Shape { latency: ms(1), ..Shape::default() }).await;
         conversation.say(us(1_960), b"lost").await;
         drop(conversation);
-        cast.apply(ms(2), Operation::Reset(0)).await;
-        cast.sleep(ms(3)).await;
+        hosts.apply(ms(2), Operation::Reset(0)).await;
+        hosts.sleep(ms(3)).await;
     });
     assert_eq!(*log.lock().unwrap(), [(at(ms(2) + LINK), Seen::End)]);
 }
 
 #[test]
 fn a_reset_leaves_new_connections_alone() {
-    let heard = simulate(&echo(), |cast| async move {
-        let old = Conversation::open(&cast).await;
-        cast.apply(ms(2), Operation::Reset(0)).await;
-        let mut new = Conversation::open(&cast).await;
+    let heard = simulate(&echo(), |hosts| async move {
+        let old = Conversation::open(&hosts).await;
+        hosts.apply(ms(2), Operation::Reset(0)).await;
+        let mut new = Conversation::open(&hosts).await;
         new.say(ms(3), b"works").await;
         futures_util::future::join(old.until(ms(4)), new.until(ms(4))).await.1
     });

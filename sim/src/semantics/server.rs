@@ -1,4 +1,4 @@
-//! The whole server, called without the client's policies: what it refuses, and how it stops.
+//! The whole server, called without the client's policies: requests that it refuses, and its graceful stop.
 
 use futures_util::future::{join, join_all};
 use kernel::{
@@ -24,14 +24,15 @@ fn settings() -> Settings {
     Settings::of(&servers, &scenario::Workload::Backend(backend))
 }
 
-/// The server, stopped gracefully at `stop`.
+/// The whole server, stopped gracefully at `stop`.
 fn serving_until(stop: Duration) -> Software {
     Arc::new(move |world, recorder, name, injector| {
         let name = name.to_owned();
         Box::pin(async move {
             let stopped = world.sleep_until(at(stop));
             server::serve(world.clone(), recorder.clone(), &name, settings(), injector, stopped).await?;
-            // Tells when it was done; a process that ends without a kill is not what the simulation is about.
+            // The event shows when it was done. The process must not end, as the simulation has only processes that are
+            // killed.
             recorder.event(Event::Healthy).record();
             pending().await
         })
@@ -42,7 +43,7 @@ fn serving() -> Software {
     serving_until(secs(1_000))
 }
 
-/// Someone who calls at will, over one connection.
+/// A client without policies, over one connection.
 #[derive(Clone)]
 struct Caller {
     world: SharedWorld,
@@ -67,7 +68,7 @@ impl Caller {
         HealthClient::with_origin(self.channel.clone(), Self::origin())
     }
 
-    /// What a call for an image says, and when.
+    /// Calls for an image, and returns the reply and its time.
     async fn process(&self, request: Request<ProcessImageRequest>) -> (Result<ProcessImageReply, Status>, Instant) {
         let reply = self.rehearsal().process_image(request).await;
         (reply.map(tonic::Response::into_inner), self.world.now())
@@ -99,7 +100,7 @@ fn within(timeout: Duration, request: ProcessImageRequest) -> Request<ProcessIma
 }
 
 #[test]
-fn images_that_make_no_sense_are_invalid_arguments_that_say_why() {
+fn malformed_images_are_invalid_arguments_that_say_why() {
     let messages = simulate(&serving(), |hosts| async move {
         let caller = Caller::connect(&hosts).await;
         let mut messages = Vec::new();
@@ -138,10 +139,10 @@ fn beyond_workers_and_queue_a_request_is_refused_at_once() {
         hosts.sleep(ms(1)).await;
         join_all((0..4).map(|_| caller.code_of(good()))).await
     });
-    let answered = |code, wait: Duration| (code, at(ms(1) + LINK * 2 + wait));
-    let expected = [1, 2, 3].map(|turn| answered(Code::Ok, SERVICE * turn));
+    let round_trip = ms(1) + LINK * 2;
+    let expected = [1, 2, 3].map(|turn| (Code::Ok, at(round_trip + SERVICE * turn)));
     assert_eq!(answers[..3], expected);
-    assert_eq!(answers[3], answered(Code::ResourceExhausted, Duration::ZERO));
+    assert_eq!(answers[3], (Code::ResourceExhausted, at(round_trip)));
 }
 
 #[test]
@@ -207,7 +208,7 @@ fn a_malformed_timeout_is_an_invalid_argument() {
 }
 
 #[test]
-fn a_check_tells_known_services_from_unknown_ones() {
+fn a_health_check_distinguishes_known_services_from_unknown_ones() {
     simulate(&serving(), |hosts| async move {
         let mut health = Caller::connect(&hosts).await.health();
         for known in ["", "rehearsal.v1.Rehearsal"] {
@@ -255,7 +256,7 @@ fn a_call_on_an_open_connection_after_the_stop_is_unavailable() {
 }
 
 #[test]
-fn watchers_are_told_of_the_stop_and_do_not_hold_it_up() {
+fn watchers_are_notified_of_the_stop_and_do_not_delay_it() {
     let (seen, records) = simulate_seeded(1, &serving_until(ms(5)), |hosts| async move {
         let mut health = Caller::connect(&hosts).await.health();
         let mut unknown =
@@ -278,9 +279,12 @@ fn watchers_are_told_of_the_stop_and_do_not_hold_it_up() {
     assert!(stopped.len() == 1 && (5_000..5_300).contains(&stopped[0]), "{stopped:?}");
 }
 
+fn graph(nodes: u32, edges: u32) -> Option<Graph> {
+    Some(Graph { nodes, edges, seed: 5 })
+}
+
 #[test]
 fn a_graph_is_searched_as_the_workload_does_it() {
-    let graph = |nodes, edges| Some(Graph { nodes, edges, seed: 5 });
     let (order, messages) = simulate(&serving(), |hosts| async move {
         let mut stub = Caller::connect(&hosts).await.rehearsal();
         let mut messages = Vec::new();
@@ -301,7 +305,7 @@ fn a_graph_is_searched_as_the_workload_does_it() {
     assert_eq!(messages, expected);
 }
 
-/// The only worker is its own until then, and the next one's afterwards.
+/// The call occupies the only worker until then, and the next call runs afterwards.
 #[test]
 fn a_call_that_hangs_keeps_its_worker_until_its_caller_gives_up() {
     let (answers, metrics) = simulate(&serving(), |hosts| async move {

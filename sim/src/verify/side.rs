@@ -40,7 +40,7 @@ pub(super) const BUSY: &str = "--busy";
 /// Follows the last digest. No digest is equal to it.
 pub(super) const END: u64 = 0;
 
-/// How far the wall clock of a disturbed process is ahead: a thousand days and some hours.
+/// The time by which the wall clock of a disturbed process is ahead: a thousand days and some hours.
 const DATE_SHIFT: Duration = Duration::from_secs(86_400 * 1_000 + 12_345);
 
 /// Options of one of the two processes.
