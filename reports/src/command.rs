@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use kernel::{
     cli::{Exit, Failure},
     experiment::{
-        sweep::{RunRow, Runs, merge},
+        sweep::{RunRow, SweepRecord, merge},
         threshold::Tip,
     },
 };
@@ -49,7 +49,7 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     }
     let mapping = options.mapping();
     match options.runs.as_slice() {
-        [place] if Runs::are_at(place) => report_many(place, options),
+        [place] if SweepRecord::is_at(place) => report_many(place, options),
         [place] if Tip::is_at(place) => report_tip(place, options),
         [place] => report(place, &mapping, options),
         places => compare(places, &mapping, options),
@@ -96,7 +96,7 @@ fn export(run: &Run, output: &Output) -> Result<(), Failure> {
 /// The report of a folder of many runs. Its exit code is 0 if all of them pass.
 fn report_many(place: &Path, options: &Options) -> Result<Done, Failure> {
     refuse_parquet(place, options)?;
-    let many = Many::of(Runs::read(place).map_err(Failure::wrong_input)?);
+    let many = Many::of(SweepRecord::read(place).map_err(Failure::wrong_input)?);
     write_many(&many, &options.out.clone().unwrap_or_else(|| place.join("report")), options.json)
 }
 
@@ -126,7 +126,7 @@ fn report_tip(place: &Path, options: &Options) -> Result<Done, Failure> {
 
 /// The folder of all that shards have, and its report.
 fn put_together(options: &MergeOptions) -> Result<Done, Failure> {
-    let shards = options.shards.iter().map(|place| Runs::read(place).map(|runs| (place.clone(), runs)));
+    let shards = options.shards.iter().map(|place| SweepRecord::read(place).map(|runs| (place.clone(), runs)));
     let shards = shards.collect::<Result<Vec<_>, _>>().map_err(Failure::wrong_input)?;
     let runs = merge(shards).map_err(Failure::wrong_input)?;
     let place = options.out.clone().unwrap_or_else(|| runs.identity.default_place());
@@ -141,7 +141,7 @@ fn put_together(options: &MergeOptions) -> Result<Done, Failure> {
 fn write_many(many: &Many, place: &Path, json: bool) -> Result<Done, Failure> {
     let output = Output::prepare(place)?;
     let replay = |row: &RunRow| many.runs.identity.replay(row);
-    let account = many.runs.account(&replay);
+    let account = many.runs.report(&replay);
     let figures = figure::many::figures(many, &account);
     let text = text::many::report(many, &account);
     let for_programs = pretty(&many.json(&account));
@@ -149,7 +149,7 @@ fn write_many(many: &Many, place: &Path, json: bool) -> Result<Done, Failure> {
     output.write("report.json", for_programs.as_bytes())?;
     output.plots(&figures)?;
     output.write("report.html", page::many(many, &account, &figures).as_bytes())?;
-    let exit = match (account.breaks(), account.pass()) {
+    let exit = match (account.breaks_invariant(), account.pass()) {
         (true, _) => Exit::InvariantViolated,
         (false, true) => Exit::Passed,
         (false, false) => Exit::Failed,
@@ -160,7 +160,7 @@ fn write_many(many: &Many, place: &Path, json: bool) -> Result<Done, Failure> {
 
 /// The comparison of several runs. It has no verdict.
 fn compare(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<Done, Failure> {
-    if let Some(many) = places.iter().find(|place| Runs::are_at(place)) {
+    if let Some(many) = places.iter().find(|place| SweepRecord::is_at(place)) {
         let reason = format!(
             "{} is a folder of many runs, which is reported alone; `reports merge` puts the shards of a sweep together",
             many.display()

@@ -6,7 +6,7 @@
 mod layout;
 
 use kernel::{
-    experiment::sweep::{Account, Runs, Shard},
+    experiment::sweep::{Shard, SweepRecord, SweepReport},
     scenario::Scenario,
 };
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const OF_ARRIVALS: [&str; 4] = ["duration", "load.arrivals", "load.rate", "workl
 /// Many runs, and what is to be said of them beside their figures.
 #[derive(Debug, Clone)]
 pub struct Many {
-    pub runs: Runs,
+    pub runs: SweepRecord,
     /// What the scenario asks.
     pub question: Option<String>,
     /// `None` where nothing is varied.
@@ -32,7 +32,7 @@ pub struct Many {
 }
 
 impl Many {
-    pub fn of(runs: Runs) -> Self {
+    pub fn of(runs: SweepRecord) -> Self {
         let scenario = Scenario::parse("scenario.toml", &runs.scenario, &[]).ok();
         let question = scenario.and_then(|scenario| scenario.question);
         let (layout, mut notes) = (Layout::of(&runs.identity), notes(&runs));
@@ -58,7 +58,7 @@ impl Many {
     }
 
     /// The report for programs: what `sim --seeds --json` prints, the notes, and a schema.
-    pub fn json(&self, account: &Account<'_>) -> Value {
+    pub fn json(&self, account: &SweepReport<'_>) -> Value {
         let mut value = json!({ "schema": SCHEMA });
         if let (Value::Object(fields), Ok(Value::Object(overview))) =
             (&mut value, serde_json::to_value(account.overview()))
@@ -70,7 +70,7 @@ impl Many {
     }
 }
 
-fn notes(runs: &Runs) -> Vec<String> {
+fn notes(runs: &SweepRecord) -> Vec<String> {
     let identity = &runs.identity;
     let mut notes = Vec::new();
     let missing = identity.runs().saturating_sub(runs.rows.len() as u64);

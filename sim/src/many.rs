@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
     cli::{Exit, Failure, RunArgs},
-    experiment::sweep::{Account, Axis, Identity, Origin, Overview, RunRow, Seeds, Shard, grid},
+    experiment::sweep::{Axis, Origin, RunRow, Seeds, Shard, SweepIdentity, SweepOverview, SweepReport, grid},
     run_folder::sha256,
     scenario::{Scenario, ScenarioError},
 };
@@ -80,13 +80,13 @@ pub(crate) fn run(options: &Options, args: &RunArgs, seeds: Seeds, calibration: 
     let planned = usize::try_from(sweep.count()).expect("there are not that many");
     let replay = |row: &RunRow| identity.replay(row);
     let (scenario, variants) = (&*base.name, &*identity.variants);
-    let account = Account { scenario, world: WORLD, seeds, shard, variants, rows: &rows, planned, replay: &replay };
+    let account = SweepReport { scenario, world: WORLD, seeds, shard, variants, rows: &rows, planned, replay: &replay };
     print(&account, &place, args.json);
     if rows.len() < planned {
         return Err(Failure::run_failed(why_missing(&unplayed, rows.len(), planned)));
     }
     Ok(match account.pass() {
-        _ if account.breaks() => Exit::InvariantViolated,
+        _ if account.breaks_invariant() => Exit::InvariantViolated,
         true => Exit::Passed,
         false => Exit::Failed,
     })
@@ -148,8 +148,8 @@ fn warn_of_other_arrivals(variants: &[Variant]) {
     }
 }
 
-fn identity(sweep: &Sweep, base: &Scenario, axes: &[Axis], origin: Origin) -> Identity {
-    Identity {
+fn identity(sweep: &Sweep, base: &Scenario, axes: &[Axis], origin: Origin) -> SweepIdentity {
+    SweepIdentity {
         world: WORLD.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         scenario: base.name.clone(),
@@ -266,10 +266,10 @@ fn why_missing(unplayed: &[(Task, SimulationError)], played: usize, planned: usi
 struct Json<'a> {
     folder: &'a Path,
     #[serde(flatten)]
-    overview: Overview,
+    overview: SweepOverview,
 }
 
-fn print(account: &Account<'_>, folder: &Path, json: bool) {
+fn print(account: &SweepReport<'_>, folder: &Path, json: bool) {
     let text = if json {
         let json = Json { folder, overview: account.overview() };
         serde_json::to_string_pretty(&json).expect("plain data is always written") + "\n"

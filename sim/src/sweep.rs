@@ -55,7 +55,7 @@ impl Sweep {
     /// Every run, the variants of a seed one after the other: wherever it is interrupted, they can be compared.
     pub fn tasks(&self) -> impl Iterator<Item = Task> {
         let variants = self.variants.len();
-        let seeds = self.seeds.iter().zip(0..).filter(|(_, index)| self.shard.holds(*index)).map(|(seed, _)| seed);
+        let seeds = self.seeds.iter().zip(0..).filter(|(_, index)| self.shard.contains(*index)).map(|(seed, _)| seed);
         seeds.flat_map(move |seed| (0..variants).map(move |variant| Task { variant, seed }))
     }
 

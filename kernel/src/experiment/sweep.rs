@@ -1,41 +1,44 @@
-//! Many runs of a scenario: which there are, a row for each, and what the rows add up to.
+//! Sweeps: many runs of one scenario, a row for each, and statistics over the rows.
 //!
-//! Runs are numbered by variant and seed. A variant is the scenario with some settings varied; without any there is the
-//! one variant 0. Runs of one seed see the same arrivals, inputs and draws in every variant, so differences between
-//! variants are taken seed by seed.
+//! Runs are numbered by variant and seed. A variant is the scenario with some settings varied; if nothing is varied,
+//! there is the one variant 0. Runs of one seed see the same arrivals, inputs and draws in every variant, so variants
+//! are compared seed by seed.
 //!
-//! | module | holds |
+//! | module | what is in it |
 //! | --- | --- |
-//! | `seeds`, `shard` | which runs: [`Seeds`], and the part of them that is this machine's: [`Shard`] |
-//! | `axis` | [`Axis`], a setting and the values it takes; [`grid`], the settings of every variant |
-//! | `identity` | [`Identity`], which runs belong together |
+//! | `seeds`, `shard` | which runs there are: [`Seeds`], and the part of them that one machine runs: [`Shard`] |
+//! | `axis` | [`Axis`], a setting and the values that it takes; [`grid`], the settings of every variant |
+//! | `identity` | [`SweepIdentity`], which runs belong together |
 //! | `row` | [`RunRow`], a line of `runs.jsonl` |
-//! | [`runs`] | [`Runs`], the folder |
-//! | `merge` | [`merge`], shards put together |
+//! | [`folder`] | [`SweepRecord`], what the folder of a sweep holds; how it is read and written |
+//! | `merge` | [`merge`], which makes one sweep of its shards |
 //! | `spread` | [`Spread`], a metric over the runs of a variant |
-//! | `paired` | [`Paired`], how much a metric differs between two variants |
-//! | `text` | [`Account`], what is said of them in the end |
+//! | `paired` | [`PairedDifference`], how much a metric differs between two variants |
+//! | `report`, `tables`, `overview` | [`SweepReport`], what a sweep prints when it ends, for people and for programs |
 
 mod axis;
+pub mod folder;
 mod identity;
 mod merge;
+mod overview;
 mod paired;
+mod report;
 mod row;
-pub mod runs;
 #[cfg(test)]
 mod sample;
 mod seeds;
 mod shard;
 mod spread;
-mod text;
+mod tables;
 
 pub use axis::{Axis, AxisError, grid};
-pub use identity::{Identity, Origin};
+pub use folder::{SweepError, SweepRecord};
+pub use identity::{Origin, SweepIdentity};
 pub use merge::{MergeError, merge};
-pub use paired::{CONFIDENCE, Paired};
+pub use overview::{SweepOverview, WorstRun};
+pub use paired::{CONFIDENCE, PairedDifference};
+pub use report::SweepReport;
 pub use row::RunRow;
-pub use runs::{Runs, RunsError};
 pub use seeds::{Seeds, SeedsError};
 pub use shard::{Shard, ShardError};
 pub use spread::Spread;
-pub use text::{Account, Overview, Worst};

@@ -4,7 +4,7 @@ mod grid;
 mod sweep;
 
 use kernel::{
-    experiment::sweep::Account,
+    experiment::sweep::SweepReport,
     scenario::{Metric, Unit},
 };
 
@@ -12,7 +12,7 @@ use super::{Axis, Figure, Ticks};
 use crate::many::Many;
 
 /// How metrics spread over the seeds or, where something is varied, what they make of it.
-pub fn figures(many: &Many, account: &Account<'_>) -> Vec<Figure> {
+pub fn figures(many: &Many, account: &SweepReport<'_>) -> Vec<Figure> {
     match &many.layout {
         Some(layout) => grid::figures(many, layout, account),
         None => sweep::figures(many, account),

@@ -2,7 +2,7 @@
 //! combination of the others.
 
 use kernel::{
-    experiment::sweep::{Axis, Identity},
+    experiment::sweep::{Axis, SweepIdentity},
     scenario::duration,
 };
 
@@ -52,7 +52,7 @@ pub struct Line {
 
 impl Layout {
     /// `None` where nothing is varied.
-    pub fn of(identity: &Identity) -> Option<Self> {
+    pub fn of(identity: &SweepIdentity) -> Option<Self> {
         let settings: Vec<Setting> = identity.vary.iter().map(Setting::of).collect();
         let numeric = settings.iter().position(|setting| setting.numbers.is_some());
         let along = numeric.or_else(|| settings.iter().position(|setting| setting.values.len() > 1))?;
@@ -127,8 +127,8 @@ mod tests {
         vary.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    fn identity(vary: Vec<Axis>, variants: Vec<Vec<String>>) -> Identity {
-        Identity {
+    fn identity(vary: Vec<Axis>, variants: Vec<Vec<String>>) -> SweepIdentity {
+        SweepIdentity {
             world: "sim".to_owned(),
             version: String::new(),
             scenario: "story".to_owned(),

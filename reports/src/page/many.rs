@@ -1,12 +1,12 @@
 //! The page of many runs.
 
-use kernel::experiment::sweep::Account;
+use kernel::experiment::sweep::SweepReport;
 
 use super::{aligned, document, escaped, notes, plots};
 use crate::{figure::Figure, many::Many};
 
 /// The page of many runs with its plots. The same runs give the same bytes.
-pub fn many(many: &Many, account: &Account<'_>, figures: &[Figure]) -> String {
+pub fn many(many: &Many, account: &SweepReport<'_>, figures: &[Figure]) -> String {
     let grid = many.layout.is_some();
     let tables = if grid {
         [
@@ -34,13 +34,13 @@ pub fn many(many: &Many, account: &Account<'_>, figures: &[Figure]) -> String {
     document(&many.title(), &body.concat())
 }
 
-fn head(many: &Many, account: &Account<'_>) -> String {
+fn head(many: &Many, account: &SweepReport<'_>) -> String {
     let (class, verdict) = if account.pass() { ("pass", "PASS") } else { ("fail", "FAIL") };
     let question = many.question.as_ref().map(|text| format!("<p>{}</p>\n", escaped(text))).unwrap_or_default();
     format!("<div class=\"verdict {class}\">{verdict}</div>\n<h1>{}</h1>\n{question}", escaped(&many.title()))
 }
 
-fn numbers(many: &Many, account: &Account<'_>) -> String {
+fn numbers(many: &Many, account: &SweepReport<'_>) -> String {
     let identity = &many.runs.identity;
     let passed = account.rows.iter().filter(|row| row.pass).count();
     let numbers = [
@@ -57,8 +57,8 @@ fn headed(title: &str, content: &str) -> String {
     if content.is_empty() { String::new() } else { format!("<h2>{title}</h2>\n{content}") }
 }
 
-fn worst(many: &Many, account: &Account<'_>) -> String {
-    let run = |worst: kernel::experiment::sweep::Worst| {
+fn worst(many: &Many, account: &SweepReport<'_>) -> String {
+    let run = |worst: kernel::experiment::sweep::WorstRun| {
         let variant = match many.layout {
             Some(_) => format!("variant {}, ", worst.variant),
             None => String::new(),

@@ -1,12 +1,12 @@
 //! The report of many runs as plain text: for `report.txt` and the terminal.
 
-use kernel::experiment::sweep::Account;
+use kernel::experiment::sweep::SweepReport;
 
 use super::sections;
 use crate::many::Many;
 
 /// The report: what `sim` prints of them, how metrics spread in each variant, and remarks. Ends with a line break.
-pub fn report(many: &Many, account: &Account<'_>) -> String {
+pub fn report(many: &Many, account: &SweepReport<'_>) -> String {
     let mut sections = vec![account.render()];
     sections.extend(many.question.as_ref().map(|question| format!("  {question}\n")));
     let spreads = account.spreads_by_variant();

@@ -7,7 +7,7 @@ use std::{
 
 use kernel::{
     cli::Exit,
-    experiment::sweep::{Axis, Identity, Origin, RunRow, Runs, Seeds, Shard, grid},
+    experiment::sweep::{Axis, Origin, RunRow, Seeds, Shard, SweepIdentity, SweepRecord, grid},
     measure::Metrics,
     run_folder::CalibrationInfo,
     scenario::Scenario,
@@ -21,12 +21,12 @@ const ATTEMPTS: &str = "client.retry.max_attempts=1,2,3";
 const HEDGING: &str = "client.hedging=off,50ms";
 
 /// As many runs of the story as there are of `seeds`, in every combination of what is varied.
-fn runs(vary: &[&str], seeds: u64) -> Runs {
+fn runs(vary: &[&str], seeds: u64) -> SweepRecord {
     let vary: Vec<Axis> = vary.iter().map(|text| text.parse().unwrap()).collect();
     let variants = grid(&vary).unwrap();
     let keys = (0..variants.len()).flat_map(|variant| (0..seeds).map(move |seed| (variant, seed)));
     let rows = keys.map(|(variant, seed)| row(variant, &variants[variant], seed)).collect();
-    let identity = Identity {
+    let identity = SweepIdentity {
         world: "sim".to_owned(),
         version: "0.1.0".to_owned(),
         scenario: "story".to_owned(),
@@ -39,7 +39,7 @@ fn runs(vary: &[&str], seeds: u64) -> Runs {
         origin: Origin { scenario: "scenarios/story.toml".to_owned(), overrides: Vec::new(), calibration: None },
     };
     let scenario = Scenario::parse("story.toml", SCENARIO, &[]).unwrap().to_toml();
-    Runs { identity, scenario, rows }
+    SweepRecord { identity, scenario, rows }
 }
 
 /// The later the variant, the more succeeds, and the longer the last percent takes.
@@ -68,7 +68,7 @@ fn row(variant: usize, settings: &[String], seed: u64) -> RunRow {
 }
 
 /// The folder of `runs`, and where it is.
-fn written(runs: &Runs) -> (TempDir, PathBuf) {
+fn written(runs: &SweepRecord) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("sweep");
     runs.write(&place).unwrap();
@@ -191,20 +191,20 @@ fn what_is_missing_is_noted_and_does_not_pass() {
 
 #[test]
 fn a_sweep_of_which_nothing_was_played_is_told_without_figures() {
-    let (_directory, place) = written(&Runs { rows: Vec::new(), ..runs(&[], 4) });
+    let (_directory, place) = written(&SweepRecord { rows: Vec::new(), ..runs(&[], 4) });
     let done = reports(&[word(&place)]).unwrap();
     assert!(done.text.starts_with("FAIL  story (sim, seeds 0..4): 0 of 0 runs pass; 4 of 4 were not played\n"));
     assert_eq!(files(&place.join("report")), ["report.html", "report.json", "report.txt"]);
 }
 
 /// The folders of the shards of `whole`, in no order.
-fn shards(whole: &Runs, of: u64, directory: &Path) -> Vec<PathBuf> {
+fn shards(whole: &SweepRecord, of: u64, directory: &Path) -> Vec<PathBuf> {
     let folder = |number| {
         let shard = Shard { number, of };
-        let identity = Identity { shard, ..whole.identity.clone() };
-        let rows = whole.rows.iter().filter(|row| identity.holds(row)).cloned().collect();
+        let identity = SweepIdentity { shard, ..whole.identity.clone() };
+        let rows = whole.rows.iter().filter(|row| identity.contains(row)).cloned().collect();
         let place = directory.join(format!("shard{number}"));
-        Runs { identity, rows, ..whole.clone() }.write(&place).unwrap();
+        SweepRecord { identity, rows, ..whole.clone() }.write(&place).unwrap();
         place
     };
     (1..=of).rev().map(folder).collect()
@@ -254,9 +254,9 @@ fn what_is_not_all_of_one_sweep_is_not_put_together() {
     };
     assert!(message(&shards[1..]).starts_with("shard 4/4 is missing; name the folders of all 4 shards"));
     assert!(message(&[shards.clone(), shards[..1].to_vec()].concat()).contains("are both shard 4/4; name one of them"));
-    let other = Identity { version: "0.2.0".to_owned(), ..Runs::read(&shards[0]).unwrap().identity };
+    let other = SweepIdentity { version: "0.2.0".to_owned(), ..SweepRecord::read(&shards[0]).unwrap().identity };
     let place = directory.path().join("other");
-    Runs { identity: other, ..Runs::read(&shards[0]).unwrap() }.write(&place).unwrap();
+    SweepRecord { identity: other, ..SweepRecord::read(&shards[0]).unwrap() }.write(&place).unwrap();
     let mixed = message(&[vec![place], shards[1..].to_vec()].concat());
     assert!(mixed.contains("its program's version is 0.1.0, not 0.2.0"), "{mixed}");
     let run = folder(directory.path(), "sim", 1, 1);

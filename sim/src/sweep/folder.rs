@@ -13,8 +13,8 @@ use std::{
 
 use kernel::{
     experiment::sweep::{
-        Identity, RunRow, RunsError,
-        runs::{PROGRESS, RUNS, line, prepare, read_rows, write_rows},
+        RunRow, SweepError, SweepIdentity,
+        folder::{PROGRESS, RUNS, line, prepare, read_rows, write_rows},
     },
     scenario::Scenario,
 };
@@ -27,7 +27,7 @@ use crate::SimulationError;
 pub enum SweepFolderError {
     /// Its files are not what they should be.
     #[error(transparent)]
-    Runs(#[from] RunsError),
+    Runs(#[from] SweepError),
     /// A run that is in it comes out differently now.
     #[error(
         "{path} was begun by another build of this program or with other pictures: seed {seed} now comes out differently \
@@ -68,7 +68,7 @@ impl SweepFolder {
     ///
     /// # Errors
     /// There is something else, it holds other runs, another process is at it, or the operating system refuses.
-    pub fn open(place: &Path, identity: &Identity, scenario: &Scenario) -> Result<Self, SweepFolderError> {
+    pub fn open(place: &Path, identity: &SweepIdentity, scenario: &Scenario) -> Result<Self, SweepFolderError> {
         prepare(place, identity, &scenario.to_toml())?;
         let path = place.join(PROGRESS);
         let progress = File::options().read(true).append(true).create(true).open(&path).map_err(system(&path))?;
@@ -137,9 +137,9 @@ fn task_of(row: &RunRow) -> Task {
     Task { variant: row.variant, seed: row.seed }
 }
 
-fn system(path: &Path) -> impl FnOnce(io::Error) -> RunsError {
+fn system(path: &Path) -> impl FnOnce(io::Error) -> SweepError {
     let path = path.to_owned();
-    move |reason| RunsError::System { path, reason }
+    move |reason| SweepError::System { path, reason }
 }
 
 #[cfg(test)]
@@ -157,8 +157,8 @@ mod tests {
         Scenario::parse("short.toml", "name = \"short\"\nduration = \"1s\"\n[load]\nrate = 3\n", &[]).unwrap()
     }
 
-    fn identity() -> Identity {
-        Identity {
+    fn identity() -> SweepIdentity {
+        SweepIdentity {
             world: "sim".to_owned(),
             version: "1".to_owned(),
             scenario: "short".to_owned(),
@@ -230,9 +230,9 @@ mod tests {
     fn a_folder_of_other_runs_is_refused() {
         let folder = TempDir::new().unwrap();
         open(folder.path()).unwrap().close().unwrap();
-        let other = Identity { seeds: Seeds { start: 0, end: 20 }, ..identity() };
+        let other = SweepIdentity { seeds: Seeds { start: 0, end: 20 }, ..identity() };
         let refused = SweepFolder::open(folder.path(), &other, &scenario());
-        assert!(matches!(refused, Err(SweepFolderError::Runs(RunsError::OtherRuns { .. }))));
+        assert!(matches!(refused, Err(SweepFolderError::Runs(SweepError::OtherRuns { .. }))));
     }
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
     fn what_is_no_folder_of_runs_is_left_alone() {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
-        assert!(matches!(open(folder.path()), Err(SweepFolderError::Runs(RunsError::Occupied { .. }))));
+        assert!(matches!(open(folder.path()), Err(SweepFolderError::Runs(SweepError::Occupied { .. }))));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use kernel::{
-    experiment::sweep::{RunRow, Runs, merge},
+    experiment::sweep::{RunRow, SweepRecord, merge},
     record::RequestRow,
     scenario::Scenario,
 };
@@ -94,7 +94,7 @@ fn sixteen_shards_put_together_are_one_sweep() {
         let ended = run(&folder, &[&sweep[..], &["--shard", &format!("{number}/16")]].concat());
         let place = folder.path().join(ended.account("folder"));
         assert!(place.to_str().unwrap().ends_with(&format!("-shard{number}of16")), "{ended:?}");
-        (place.clone(), Runs::read(&place).unwrap())
+        (place.clone(), SweepRecord::read(&place).unwrap())
     };
     let merged = folder.path().join("merged");
     merge((1..=16).map(shard).collect()).unwrap().write(&merged).unwrap();

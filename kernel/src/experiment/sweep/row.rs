@@ -1,4 +1,4 @@
-//! A row a run.
+//! The row of one run of a sweep.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,31 +7,32 @@ use crate::{
     measure::{CheckedExpectation, Metrics, Summary},
 };
 
-/// What one run of many came to: a line of `runs.jsonl`. Its figures are those of the run's `summary.json`.
+/// Result of one run of a sweep: a line of `runs.jsonl`. Its figures are those of the run's `summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRow {
-    /// Which variant it is of, from 0; the lines are in order of variant, then seed.
+    /// Index of the run's variant, from 0; the lines are in order of variant, then seed.
     pub variant: usize,
+    /// Seed of the run.
     pub seed: u64,
-    /// What is varied, each a `key=value` as `--set` takes it.
+    /// Settings of the variant, each a `key=value` as `--set` takes it.
     pub settings: Vec<String>,
-    /// Of the records, as the run alone prints it.
+    /// Digest of the run's records, the one that the run alone prints.
     pub digest: String,
-    /// Whether every expectation holds.
+    /// True if every expectation holds.
     pub pass: bool,
-    /// When the run was over, in microseconds.
+    /// End of the run, in microseconds from its start.
     pub end_us: u64,
-    /// The metrics of the whole run.
+    /// Metrics over the whole run.
     pub overall: Metrics,
-    /// In the scenario's order.
+    /// Results of the expectations, in the scenario's order.
     pub expectations: Vec<CheckedExpectation>,
-    /// The first of the invariants that the run breaks, by which this project has a bug; left out if there are none.
+    /// First invariant that the run violates, which is a bug of Rehearsal; left out if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<Violation>,
 }
 
 impl RunRow {
-    /// The row of a run of `variant`, whose settings are `settings`.
+    /// Creates the row of a run of `variant`, whose settings are `settings`.
     pub fn new(
         variant: usize,
         settings: Vec<String>,
@@ -43,7 +44,7 @@ impl RunRow {
         Self { variant, seed, settings, digest, pass, end_us, overall, expectations, broken }
     }
 
-    /// What places its line.
+    /// Variant and seed, which identify the run and order the lines.
     pub fn key(&self) -> (usize, u64) {
         (self.variant, self.seed)
     }

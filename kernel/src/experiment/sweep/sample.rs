@@ -1,13 +1,13 @@
-//! Runs to test with.
+//! Sample runs for tests.
 
 use serde_json::json;
 
-use super::{Identity, Origin, RunRow, Seeds, Shard};
+use super::{Origin, RunRow, Seeds, Shard, SweepIdentity};
 use crate::{measure::Metrics, run_folder::CalibrationInfo};
 
 /// Ten runs of one variant.
-pub(super) fn identity() -> Identity {
-    Identity {
+pub(super) fn identity() -> SweepIdentity {
+    SweepIdentity {
         world: "sim".to_owned(),
         version: "1".to_owned(),
         scenario: "short".to_owned(),
@@ -21,8 +21,8 @@ pub(super) fn identity() -> Identity {
     }
 }
 
-/// A run that no decimal fraction tells exactly.
-pub(super) fn row(identity: &Identity, variant: usize, seed: u64) -> RunRow {
+/// A run whose success rate no decimal fraction expresses exactly.
+pub(super) fn row(identity: &SweepIdentity, variant: usize, seed: u64) -> RunRow {
     let overall = Metrics { success_rate: Some(1.0 / (seed + 3) as f64), ..Metrics::default() };
     let row = json!({
         "variant": variant,

@@ -1,4 +1,4 @@
-//! A part of many runs, for one machine of several.
+//! Shards of a sweep: the part of the seeds that one of several machines runs.
 
 use std::{fmt, str::FromStr};
 
@@ -9,30 +9,38 @@ use super::Seeds;
 /// Every `of`-th seed, from the `number`-th. All variants of a seed are in the same shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
-    /// From 1.
+    /// Number of this shard, from 1 to `of`.
     pub number: u64,
+    /// Number of all shards; at least 1.
     pub of: u64,
 }
 
-/// Why a text is no shard.
+/// Reason why a text is no shard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShardError {
+    /// The text is not two whole numbers with `/` between them, or the second one is 0.
     #[error("a shard is its number and how many there are, such as 3/16")]
     NotAShard,
+    /// The number is 0, or above the number of shards.
     #[error("there is no shard {number} of {of}; they go from 1/{of} to {of}/{of}{}", if *number == 0 { ": to an index from 0 add one" } else { "" })]
-    OutOfRange { number: u64, of: u64 },
+    OutOfRange {
+        /// Number of the shard as given.
+        number: u64,
+        /// Number of all shards as given.
+        of: u64,
+    },
 }
 
 impl Shard {
-    /// All there is.
+    /// The only shard of one, which has all seeds.
     pub const WHOLE: Self = Self { number: 1, of: 1 };
 
-    /// Whether the `index`-th seed, from 0, is in it.
-    pub fn holds(self, index: u64) -> bool {
+    /// Returns true if the seed at `index` of the range, from 0, is in this shard.
+    pub fn contains(self, index: u64) -> bool {
         index % self.of == self.number - 1
     }
 
-    /// How many of `seeds` are in it.
+    /// Number of `seeds` that are in this shard.
     pub fn count(self, seeds: Seeds) -> u64 {
         // Every `of`-th from the `number`-th.
         seeds.count().saturating_sub(self.number - 1).div_ceil(self.of)
@@ -44,13 +52,21 @@ impl FromStr for Shard {
 
     fn from_str(text: &str) -> Result<Self, ShardError> {
         let (number, of) = text.split_once('/').ok_or(ShardError::NotAShard)?;
-        let parse = |text: &str| text.trim().parse::<u64>().map_err(|_| ShardError::NotAShard);
-        match (parse(number)?, parse(of)?) {
-            (_, 0) => Err(ShardError::NotAShard),
-            (number, of) if number == 0 || number > of => Err(ShardError::OutOfRange { number, of }),
-            (number, of) => Ok(Self { number, of }),
+        let number = whole_number(number)?;
+        let of = whole_number(of)?;
+        if of == 0 {
+            return Err(ShardError::NotAShard);
         }
+        // `0/16` is a text of the right form by someone who counts from 0, so it gets another message than `x/16`.
+        if number == 0 || number > of {
+            return Err(ShardError::OutOfRange { number, of });
+        }
+        Ok(Self { number, of })
     }
+}
+
+fn whole_number(text: &str) -> Result<u64, ShardError> {
+    text.trim().parse().map_err(|_| ShardError::NotAShard)
 }
 
 impl fmt::Display for Shard {
@@ -63,31 +79,34 @@ impl fmt::Display for Shard {
 mod tests {
     use super::*;
 
+    fn message(text: &str) -> String {
+        text.parse::<Shard>().unwrap_err().to_string()
+    }
+
     #[test]
     fn every_seed_is_in_exactly_one_shard() {
         for of in 1..20 {
             for index in 0..100 {
-                let holders = (1..=of).filter(|&number| Shard { number, of }.holds(index)).count();
-                assert_eq!(holders, 1, "seed {index} of {of} shards");
+                let shards = (1..=of).filter(|&number| Shard { number, of }.contains(index)).count();
+                assert_eq!(shards, 1, "seed {index} of {of} shards");
             }
         }
     }
 
     #[test]
-    fn the_seeds_of_a_shard_are_counted_without_listing_them() {
+    fn the_count_of_a_shard_is_the_number_of_seeds_that_it_contains() {
         let seeds = Seeds { start: 5, end: 15 };
         for of in 1..=12 {
             for shard in (1..=of).map(|number| Shard { number, of }) {
-                let held = (0..seeds.count()).filter(|&index| shard.holds(index)).count();
-                assert_eq!(shard.count(seeds), held as u64, "{shard}");
+                let contained = (0..seeds.count()).filter(|&index| shard.contains(index)).count();
+                assert_eq!(shard.count(seeds), contained as u64, "{shard}");
             }
         }
     }
 
     #[test]
-    fn shards_count_from_one() {
+    fn shards_are_numbered_from_one() {
         assert_eq!("16/16".parse(), Ok(Shard { number: 16, of: 16 }));
-        let message = |text: &str| text.parse::<Shard>().unwrap_err().to_string();
         assert_eq!(message("17/16"), "there is no shard 17 of 16; they go from 1/16 to 16/16");
         assert_eq!(
             message("0/16"),

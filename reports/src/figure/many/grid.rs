@@ -1,7 +1,7 @@
 //! The plots of a grid: each metric that a setting makes a difference to, against that setting.
 
 use kernel::{
-    experiment::sweep::{Account, Spread},
+    experiment::sweep::{Spread, SweepReport},
     scenario::Metric,
 };
 
@@ -47,7 +47,7 @@ struct Row {
 }
 
 /// For each group a figure a plot of the layout, with a panel for each metric that differs.
-pub(super) fn figures(many: &Many, layout: &Layout, account: &Account<'_>) -> Vec<Figure> {
+pub(super) fn figures(many: &Many, layout: &Layout, account: &SweepReport<'_>) -> Vec<Figure> {
     let differing = account.differing();
     let mut figures = Vec::new();
     for group in &GROUPS {
@@ -62,8 +62,8 @@ pub(super) fn figures(many: &Many, layout: &Layout, account: &Account<'_>) -> Ve
 }
 
 impl Row {
-    fn of(metric: Metric, account: &Account<'_>) -> Self {
-        let spread = |variant| Spread::of(metric, account.of_variant(variant));
+    fn of(metric: Metric, account: &SweepReport<'_>) -> Self {
+        let spread = |variant| Spread::new(metric, account.variant_rows(variant));
         Self { metric, spreads: (0..account.variants.len()).map(spread).collect() }
     }
 

@@ -1,7 +1,7 @@
 //! The plots of a sweep over seeds: how each metric is distributed over the runs.
 
 use kernel::{
-    experiment::sweep::{Account, Spread},
+    experiment::sweep::{Spread, SweepReport},
     measure::text::quantity::quantity,
     scenario::Metric,
 };
@@ -39,7 +39,7 @@ const GROUPS: [Group; 6] = [
 ];
 
 /// A plot for each group of which a metric differs from run to run.
-pub(super) fn figures(many: &Many, account: &Account<'_>) -> Vec<Figure> {
+pub(super) fn figures(many: &Many, account: &SweepReport<'_>) -> Vec<Figure> {
     GROUPS.iter().filter_map(|group| figure(many, account, group)).collect()
 }
 
@@ -53,10 +53,10 @@ struct Sample {
 
 impl Sample {
     /// `None` if no run has it.
-    fn of(metric: Metric, account: &Account<'_>) -> Option<Self> {
+    fn of(metric: Metric, account: &SweepReport<'_>) -> Option<Self> {
         let mut values: Vec<f64> = account.rows.iter().filter_map(|row| row.overall.get(metric)).collect();
         values.sort_by(f64::total_cmp);
-        Some(Self { metric, values, spread: Spread::of(metric, account.rows)? })
+        Some(Self { metric, values, spread: Spread::new(metric, account.rows)? })
     }
 
     fn varies(&self) -> bool {
@@ -64,7 +64,7 @@ impl Sample {
     }
 }
 
-fn figure(many: &Many, account: &Account<'_>, group: &Group) -> Option<Figure> {
+fn figure(many: &Many, account: &SweepReport<'_>, group: &Group) -> Option<Figure> {
     let samples = group.metrics.iter().filter_map(|metric| Sample::of(*metric, account));
     let (varying, constant): (Vec<Sample>, Vec<Sample>) = samples.partition(Sample::varies);
     let first = varying.first()?;

@@ -2,7 +2,7 @@
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `sweep.json` | [`Identity`]: which runs these are |
+//! | `sweep.json` | [`SweepIdentity`]: which runs these are |
 //! | `scenario.toml` | the scenario that is varied, with every default filled in |
 //! | `runs.jsonl` | [`RunRow`]s, by variant, then seed |
 //! | `progress.jsonl` | rows in the order in which runs ended, while there are more to come |
@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Account, Identity, RunRow};
+use super::{RunRow, SweepIdentity, SweepReport};
 
 const SCENARIO: &str = "scenario.toml";
 const IDENTITY: &str = "sweep.json";
@@ -27,10 +27,10 @@ const FILES: [&str; 4] = [SCENARIO, IDENTITY, RUNS, PROGRESS];
 /// Behind the name of a file that is being written.
 const PARTIAL: &str = ".partial";
 
-/// Runs that belong together, or as many of them as there are yet.
+/// SweepRecord that belong together, or as many of them as there are yet.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Runs {
-    pub identity: Identity,
+pub struct SweepRecord {
+    pub identity: SweepIdentity,
     /// The text of `scenario.toml`.
     pub scenario: String,
     /// In order of variant, then seed.
@@ -39,7 +39,7 @@ pub struct Runs {
 
 /// Why a folder of many runs cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum RunsError {
+pub enum SweepError {
     /// There is something that is not a folder of many runs.
     #[error("{path} exists and is not a folder of many runs; move it away, or choose another with --out", path = path.display())]
     Occupied {
@@ -106,9 +106,9 @@ pub enum RunsError {
     },
 }
 
-impl Runs {
+impl SweepRecord {
     /// Whether `place` is a folder of many runs.
-    pub fn are_at(place: &Path) -> bool {
+    pub fn is_at(place: &Path) -> bool {
         place.join(IDENTITY).is_file()
     }
 
@@ -116,15 +116,15 @@ impl Runs {
     ///
     /// # Errors
     /// It is no folder of many runs, or not all of it can be read and belongs together.
-    pub fn read(place: &Path) -> Result<Self, RunsError> {
-        let identity = read_identity(place)?.ok_or_else(|| RunsError::NotMany { path: place.to_owned() })?;
+    pub fn read(place: &Path) -> Result<Self, SweepError> {
+        let identity = read_identity(place)?.ok_or_else(|| SweepError::NotMany { path: place.to_owned() })?;
         let path = place.join(SCENARIO);
         let scenario = fs::read_to_string(&path).map_err(unreadable(&path))?;
         let mut rows = BTreeMap::new();
         for path in [RUNS, PROGRESS].map(|file| place.join(file)) {
             for row in read_rows(&path)? {
-                if !identity.holds(&row) {
-                    return Err(RunsError::Stray { path, variant: row.variant, seed: row.seed });
+                if !identity.contains(&row) {
+                    return Err(SweepError::Stray { path, variant: row.variant, seed: row.seed });
                 }
                 rows.insert(row.key(), row);
             }
@@ -136,15 +136,15 @@ impl Runs {
     ///
     /// # Errors
     /// There is something else, or the operating system refuses.
-    pub fn write(&self, place: &Path) -> Result<(), RunsError> {
+    pub fn write(&self, place: &Path) -> Result<(), SweepError> {
         prepare(place, &self.identity, &self.scenario)?;
         write_rows(place, &self.rows)
     }
 
     /// What they come to. `replay` is the command that plays a run alone.
-    pub fn account<'a>(&'a self, replay: &'a dyn Fn(&RunRow) -> String) -> Account<'a> {
-        let Identity { scenario, world, seeds, shard, variants, .. } = &self.identity;
-        Account {
+    pub fn report<'a>(&'a self, replay: &'a dyn Fn(&RunRow) -> String) -> SweepReport<'a> {
+        let SweepIdentity { scenario, world, seeds, shard, variants, .. } = &self.identity;
+        SweepReport {
             scenario,
             world,
             seeds: *seeds,
@@ -161,15 +161,15 @@ impl Runs {
 ///
 /// # Errors
 /// There is something else, or the operating system refuses.
-pub fn prepare(place: &Path, identity: &Identity, scenario: &str) -> Result<(), RunsError> {
+pub fn prepare(place: &Path, identity: &SweepIdentity, scenario: &str) -> Result<(), SweepError> {
     if !is_ours(place) {
-        return Err(RunsError::Occupied { path: place.to_owned() });
+        return Err(SweepError::Occupied { path: place.to_owned() });
     }
     match read_identity(place)? {
         None => begin(place, identity, scenario),
         Some(found) => found
             .difference(identity)
-            .map_or(Ok(()), |difference| Err(RunsError::OtherRuns { path: place.to_owned(), difference })),
+            .map_or(Ok(()), |difference| Err(SweepError::OtherRuns { path: place.to_owned(), difference })),
     }
 }
 
@@ -185,22 +185,22 @@ fn is_ours(place: &Path) -> bool {
             .any(|&file| name == file || name.to_str().and_then(|name| name.strip_suffix(PARTIAL)) == Some(file))
     };
     // A run folder has a scenario too, and more.
-    fs::read_dir(place).is_ok_and(|mut entries| Runs::are_at(place) || entries.all(|entry| entry.is_ok_and(ours)))
+    fs::read_dir(place).is_ok_and(|mut entries| SweepRecord::is_at(place) || entries.all(|entry| entry.is_ok_and(ours)))
 }
 
-fn read_identity(place: &Path) -> Result<Option<Identity>, RunsError> {
+fn read_identity(place: &Path) -> Result<Option<SweepIdentity>, SweepError> {
     let path = place.join(IDENTITY);
     match fs::read(&path) {
         Ok(content) => {
-            serde_json::from_slice(&content).map(Some).map_err(|reason| RunsError::OtherVersion { path, reason })
+            serde_json::from_slice(&content).map(Some).map_err(|reason| SweepError::OtherVersion { path, reason })
         }
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(reason) => Err(RunsError::Unreadable { path, reason }),
+        Err(reason) => Err(SweepError::Unreadable { path, reason }),
     }
 }
 
 /// Writes what the folder is for, the identity last: with it the folder is begun.
-fn begin(place: &Path, identity: &Identity, scenario: &str) -> Result<(), RunsError> {
+fn begin(place: &Path, identity: &SweepIdentity, scenario: &str) -> Result<(), SweepError> {
     fs::create_dir_all(place).map_err(system(place))?;
     replace(&place.join(SCENARIO), scenario.as_bytes())?;
     let mut content = serde_json::to_vec_pretty(identity).expect("plain data is always written");
@@ -212,14 +212,14 @@ fn begin(place: &Path, identity: &Identity, scenario: &str) -> Result<(), RunsEr
 ///
 /// # Errors
 /// A line is no row, or the operating system refuses.
-pub fn read_rows(path: &Path) -> Result<Vec<RunRow>, RunsError> {
+pub fn read_rows(path: &Path) -> Result<Vec<RunRow>, SweepError> {
     let content = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         content => content.map_err(unreadable(path))?,
     };
     let whole = content.split_inclusive(|&byte| byte == b'\n').take_while(|line| line.last() == Some(&b'\n'));
     let row = |(line, text): (usize, &[u8])| {
-        serde_json::from_slice(text).map_err(|reason| RunsError::Malformed { path: path.to_owned(), line, reason })
+        serde_json::from_slice(text).map_err(|reason| SweepError::Malformed { path: path.to_owned(), line, reason })
     };
     (1..).zip(whole).map(row).collect()
 }
@@ -228,7 +228,7 @@ pub fn read_rows(path: &Path) -> Result<Vec<RunRow>, RunsError> {
 ///
 /// # Errors
 /// The operating system refuses.
-pub fn write_rows<'a>(place: &Path, rows: impl IntoIterator<Item = &'a RunRow>) -> Result<(), RunsError> {
+pub fn write_rows<'a>(place: &Path, rows: impl IntoIterator<Item = &'a RunRow>) -> Result<(), SweepError> {
     let lines: Vec<u8> = rows.into_iter().flat_map(line).collect();
     replace(&place.join(RUNS), &lines)
 }
@@ -241,7 +241,7 @@ pub fn line(row: &RunRow) -> Vec<u8> {
 }
 
 /// Puts a whole file in the place of another.
-fn replace(path: &Path, content: &[u8]) -> Result<(), RunsError> {
+fn replace(path: &Path, content: &[u8]) -> Result<(), SweepError> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(PARTIAL);
     let partial = PathBuf::from(partial);
@@ -249,14 +249,14 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), RunsError> {
     fs::rename(&partial, path).map_err(system(path))
 }
 
-fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> RunsError {
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> SweepError {
     let path = path.to_owned();
-    move |reason| RunsError::Unreadable { path, reason }
+    move |reason| SweepError::Unreadable { path, reason }
 }
 
-fn system(path: &Path) -> impl FnOnce(io::Error) -> RunsError {
+fn system(path: &Path) -> impl FnOnce(io::Error) -> SweepError {
     let path = path.to_owned();
-    move |reason| RunsError::System { path, reason }
+    move |reason| SweepError::System { path, reason }
 }
 
 #[cfg(test)]
@@ -269,19 +269,19 @@ mod tests {
         sample::{identity, row},
     };
 
-    fn runs(seeds: impl IntoIterator<Item = u64>) -> Runs {
+    fn runs(seeds: impl IntoIterator<Item = u64>) -> SweepRecord {
         let rows = seeds.into_iter().map(|seed| row(&identity(), 0, seed)).collect();
-        Runs { identity: identity(), scenario: "name = \"short\"\n".to_owned(), rows }
+        SweepRecord { identity: identity(), scenario: "name = \"short\"\n".to_owned(), rows }
     }
 
     #[test]
     fn a_folder_is_read_back_exactly() {
         let folder = TempDir::new().unwrap();
         let place = folder.path().join("runs/short");
-        assert!(!Runs::are_at(&place));
+        assert!(!SweepRecord::is_at(&place));
         runs(0..10).write(&place).unwrap();
-        assert!(Runs::are_at(&place));
-        assert_eq!(Runs::read(&place).unwrap(), runs(0..10));
+        assert!(SweepRecord::is_at(&place));
+        assert_eq!(SweepRecord::read(&place).unwrap(), runs(0..10));
         assert_eq!(fs::read_dir(&place).unwrap().count(), 3);
     }
 
@@ -291,7 +291,7 @@ mod tests {
         runs([1, 4]).write(folder.path()).unwrap();
         let progress = [line(&row(&identity(), 0, 7)), line(&row(&identity(), 0, 2)), b"{\"variant\":0,\"se".to_vec()];
         fs::write(folder.path().join(PROGRESS), progress.concat()).unwrap();
-        assert_eq!(Runs::read(folder.path()).unwrap(), runs([1, 2, 4, 7]));
+        assert_eq!(SweepRecord::read(folder.path()).unwrap(), runs([1, 2, 4, 7]));
     }
 
     #[test]
@@ -300,23 +300,23 @@ mod tests {
         let place = folder.path().join("sweep");
         runs(0..3).write(&place).unwrap();
         runs(0..10).write(&place).unwrap();
-        assert_eq!(Runs::read(&place).unwrap().rows.len(), 10);
-        let others = Identity { seeds: Seeds { start: 0, end: 5 }, ..identity() };
-        let error = Runs { identity: others, ..runs(0..5) }.write(&place).unwrap_err().to_string();
+        assert_eq!(SweepRecord::read(&place).unwrap().rows.len(), 10);
+        let others = SweepIdentity { seeds: Seeds { start: 0, end: 5 }, ..identity() };
+        let error = SweepRecord { identity: others, ..runs(0..5) }.write(&place).unwrap_err().to_string();
         assert!(error.contains("holds other runs: its range of seeds is 0..10, not 0..5;"), "{error}");
 
         let thesis = folder.path().join("thesis.txt");
         fs::write(&thesis, "years of work").unwrap();
         for precious in [folder.path(), &thesis] {
-            assert!(matches!(runs(0..3).write(precious), Err(RunsError::Occupied { .. })));
+            assert!(matches!(runs(0..3).write(precious), Err(SweepError::Occupied { .. })));
         }
-        assert!(matches!(runs(0..3).write(&thesis.join("runs")), Err(RunsError::System { .. })));
+        assert!(matches!(runs(0..3).write(&thesis.join("runs")), Err(SweepError::System { .. })));
     }
 
     #[test]
     fn what_cannot_be_read_is_named_with_its_remedy() {
         let folder = TempDir::new().unwrap();
-        let message = || Runs::read(folder.path()).unwrap_err().to_string();
+        let message = || SweepRecord::read(folder.path()).unwrap_err().to_string();
         assert!(message().contains("it has no sweep.json; name one that `sim SCENARIO --seeds 0..100` wrote"));
         runs(0..3).write(folder.path()).unwrap();
         fs::write(folder.path().join(RUNS), line(&row(&identity(), 0, 10))).unwrap();

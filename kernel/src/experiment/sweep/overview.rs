@@ -1,0 +1,101 @@
+//! The report of a sweep for programs: what `--json` prints.
+
+use serde::Serialize;
+
+use super::{PairedDifference, Seeds, Shard, Spread, SweepReport, report::passed};
+use crate::scenario::Metric;
+
+/// The figures of a [`SweepReport`], to be serialised.
+#[derive(Debug, Serialize)]
+pub struct SweepOverview {
+    scenario: String,
+    world: String,
+    seeds: Seeds,
+    shard: Shard,
+    planned: usize,
+    runs: usize,
+    passed: usize,
+    variants: Vec<VariantOverview>,
+    worst: Vec<WorstRun>,
+}
+
+#[derive(Debug, Serialize)]
+struct VariantOverview {
+    settings: Vec<String>,
+    runs: usize,
+    passed: usize,
+    metrics: Vec<MetricOverview>,
+}
+
+#[derive(Debug, Serialize)]
+struct MetricOverview {
+    metric: &'static str,
+    spread: Spread,
+    /// Difference to the first variant; null for the first variant itself.
+    to_first: Option<PairedDifference>,
+}
+
+/// One of the worst runs of a sweep.
+#[derive(Debug, Serialize)]
+pub struct WorstRun {
+    /// Index of the run's variant, from 0.
+    pub variant: usize,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Expectations that fail, or the figures by which it is one of the worst.
+    pub why: String,
+    /// The command that repeats the run alone.
+    pub replay: String,
+}
+
+impl SweepReport<'_> {
+    /// The report for programs.
+    pub fn overview(&self) -> SweepOverview {
+        SweepOverview {
+            scenario: self.scenario.to_owned(),
+            world: self.world.to_owned(),
+            seeds: self.seeds,
+            shard: self.shard,
+            planned: self.planned,
+            runs: self.rows.len(),
+            passed: passed(self.rows),
+            variants: (0..self.variants.len()).map(|variant| self.variant_overview(variant)).collect(),
+            worst: self.worst(),
+        }
+    }
+
+    fn variant_overview(&self, variant: usize) -> VariantOverview {
+        let rows = self.variant_rows(variant);
+        VariantOverview {
+            settings: self.variants[variant].clone(),
+            runs: rows.len(),
+            passed: passed(rows),
+            metrics: Metric::ALL.into_iter().filter_map(|metric| self.metric_overview(metric, variant)).collect(),
+        }
+    }
+
+    /// `None` if no run of the variant has the metric.
+    fn metric_overview(&self, metric: Metric, variant: usize) -> Option<MetricOverview> {
+        let spread = Spread::new(metric, self.variant_rows(variant))?;
+        Some(MetricOverview { metric: metric.name(), spread, to_first: self.to_first(metric, variant) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::report::tests::{report, row},
+        *,
+    };
+
+    #[test]
+    fn the_overview_has_the_figures_of_the_report() {
+        let rows = [row(0, 0, 1.0, 0.2), row(0, 1, 0.9, 0.3)];
+        let overview = serde_json::to_value(report(&[Vec::new()], &rows, 2).overview()).unwrap();
+        assert_eq!((&overview["runs"], &overview["passed"]), (&2.into(), &1.into()));
+        assert_eq!(overview["worst"][0]["seed"], 1);
+        let metrics = overview["variants"][0]["metrics"].as_array().unwrap();
+        let success_rate = metrics.iter().find(|entry| entry["metric"] == Metric::SuccessRate.name()).unwrap();
+        assert_eq!(success_rate["spread"]["worst"], 0.9);
+    }
+}
