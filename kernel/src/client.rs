@@ -141,6 +141,7 @@ impl Client {
         let shared = Arc::new(Shared {
             balancer: Mutex::new(balancer::build(settings.load_balancing, links.len())),
             retry: RetryPolicy::new(settings.retry.clone()),
+            // The timeout of an attempt that starts with its call, as most do.
             timeouts: Timeouts::new(settings.attempt_timeout.min(settings.deadline)),
             chain,
             answers: settings.policies.cache.clone().map(Answers::new).map(Mutex::new),
@@ -223,6 +224,7 @@ impl Shared {
         self.world.spawn(Box::pin(async move {
             match call::Call::new(&client, &request).send_attempts().await {
                 Ok(answered) => client.keep(&request.input, &answered.output),
+                // The stale answer stays in use, and the next call that finds it renews it.
                 Err(_) => {
                     if let Some(mut answers) = client.answers() {
                         answers.on_renewal_failed(&request.input);

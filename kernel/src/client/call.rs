@@ -138,6 +138,7 @@ impl<'a> Call<'a> {
             // The permit is for the attempt that has just ended. It is given back before another one is asked for, so that a
             // call holds one at a time.
             drop(permit.take());
+            // A rejection ends the call: another attempt would only add to the load that the policy limits.
             let AttemptError::Failed { failure, server } = &error else { return Err(error) };
             if self.client.settings.retry.prefer_other_server {
                 self.progress().tried.set(*server, true);
@@ -160,6 +161,7 @@ impl<'a> Call<'a> {
         }
         let permit = self.permit_retry()?;
         let backoff = match failure.pushback {
+            // gRPC A6: the server's wait replaces the backoff, and the backoffs after it start again at the initial one.
             Some(Pushback::After(wait)) => {
                 *backoffs = 0;
                 wait
@@ -196,6 +198,7 @@ impl<'a> Call<'a> {
         }
         let mut permit = client.chain.begin_attempt(client.world.now());
         self.admitted(permit.admit_before_timeout(self.deadline)).await?;
+        // The timeout starts now, so that waits at the policies outside of it do not shorten it.
         let attempt_timeout = permit.now() + client.settings.attempt_timeout;
         let timeout = planted!(Bug::ForgottenDeadline, attempt_timeout, else attempt_timeout.min(self.deadline));
         self.admitted(permit.admit_within_timeout(timeout)).await?;
@@ -207,6 +210,7 @@ impl<'a> Call<'a> {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(Failure::new(Code::Cancelled, Cause::Cancelled)),
         };
+        // The timeout was cut to the deadline, so it is the deadline that has passed.
         if let Err(Failure { cause: cause @ Cause::AttemptTimeout, .. }) = &mut result
             && timeout == self.deadline
         {
@@ -233,6 +237,7 @@ impl<'a> Call<'a> {
 
     /// Waits for `admission`, or until the call is cancelled. A rejection is recorded.
     async fn admitted(&self, admission: impl Future<Output = Result<(), Rejection>>) -> Result<(), AttemptError> {
+        // A cancelled call must not stay in a policy's queue.
         let cancelled = pin!(self.client.cancellation.wait());
         match select(pin!(admission), cancelled).await {
             Either::Left((admitted, _)) => admitted.map_err(|rejection| self.reject(rejection)),
@@ -270,12 +275,14 @@ impl<'a> Call<'a> {
                 return Err(self.reject(rejection));
             }
         };
+        // A hedge goes elsewhere by design, and is counted as a hedge.
         let is_failover = !is_hedge && progress.last.is_some_and(|last| last != server);
         progress.attempts = id.number;
         progress.last = Some(server);
         progress.hedges += u32::from(is_hedge);
         progress.failovers += u32::from(is_failover && !planted!(Bug::UncountedFailover));
         let sent = SentAttempt { id, server, at: permit.now() };
+        // The next hedge goes to a server that the call has not asked yet.
         if client.settings.policies.hedging.is_some() {
             progress.tried.set(server, true);
             progress.pending.push(sent);
@@ -329,6 +336,7 @@ impl<'a> Call<'a> {
         };
         let cause = if substitute.kind == Answer::Stale { "stale" } else { "fresh" };
         self.event(Event::CacheHit).cause(cause).record();
+        // The call has its answer already: the renewal is for later calls.
         if renew {
             self.client.renew(self.request.clone());
         }

@@ -31,3 +31,22 @@ impl Cancellation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn waits_before_and_after_the_cancellation_complete() {
+        let cancellation = Cancellation::default();
+        let mut before = pin!(cancellation.wait());
+        assert_eq!(before.as_mut().now_or_never(), None);
+        cancellation.cancel();
+        assert_eq!(before.now_or_never(), Some(()));
+        assert_eq!(cancellation.wait().now_or_never(), Some(()));
+    }
+}

@@ -17,6 +17,7 @@ pub(super) fn pool(servers: &[Server], health: &Health, chain: &Chain, now: Inst
     let open = Servers::below(servers.len()).without(chain.blocked(now));
     let kept = open.without(chain.ejected());
     let kept = planted!(Bug::BlindBalancer, open, else kept);
+    // The usual case: connected servers, so that no attempt waits for a connection.
     let healthy = kept.and(health.healthy());
     let ready: Servers = healthy.iter().filter(|server| servers[*server].connection.is_ready()).collect();
     if !ready.is_empty() {

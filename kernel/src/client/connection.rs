@@ -85,6 +85,7 @@ impl Connection {
         match settled.as_deref() {
             Ok(ConnectionState::Ready(sender)) => Ok(sender.clone()),
             Ok(ConnectionState::Failing(cause)) => Err(Failure::new(Code::Unavailable, cause.clone())),
+            // The task that maintains the connection has ended, with its host.
             Ok(ConnectionState::Pending) | Err(_) => Err(Failure::new(Code::Unavailable, Cause::ConnectionClosed)),
         }
     }
@@ -93,6 +94,7 @@ impl Connection {
     pub(super) async fn is_or_becomes_ready(&self) {
         let mut state = self.state.clone();
         if state.wait_for(|state| matches!(state, ConnectionState::Ready(_))).await.is_err() {
+            // The connection never becomes ready any more. Callers have a deadline of their own.
             std::future::pending().await
         }
     }
@@ -103,6 +105,7 @@ impl Connection {
             if self.state.changed().await.is_err() {
                 return std::future::pending().await;
             }
+            // The state is marked as seen, or the next `changed` would complete for the same change.
             if matches!(*self.state.borrow_and_update(), ConnectionState::Ready(_)) {
                 return;
             }
@@ -132,6 +135,7 @@ impl Keeper {
     async fn run(self) {
         let mut rng = self.entropy.stream(&format!("connection.{}", self.link.server()));
         let mut backoff = INITIAL_BACKOFF;
+        // The backoff counts from the start of an attempt to connect, as in the document: a slow failure is not punished twice.
         let mut retry_at = self.world.now() + backoff;
         loop {
             self.event(Event::Connecting, None);
@@ -140,6 +144,7 @@ impl Keeper {
                     let lost = connection.await;
                     self.state.send_replace(ConnectionState::Pending);
                     self.event(Event::Idle, Some(&lost));
+                    // A connection that was ready resets the backoff.
                     backoff = INITIAL_BACKOFF;
                     retry_at = self.world.now() + backoff;
                 }
@@ -147,6 +152,7 @@ impl Keeper {
                     let wait = retry_at.since(self.world.now());
                     let event = self.recorder.event(Event::TransientFailure).target(self.link.server());
                     event.cause(cause.to_string()).duration(wait).record();
+                    // No health check can report a server that cannot be connected to.
                     self.health.mark_unhealthy(&cause);
                     self.state.send_replace(ConnectionState::Failing(cause));
                     self.world.sleep_until(retry_at).await;
@@ -159,6 +165,7 @@ impl Keeper {
 
     /// Opens the connection. The returned future drives it, and completes with the cause when the connection is lost.
     async fn connect(&self, retry_at: Instant) -> Result<impl Future<Output = Cause>, Cause> {
+        // Early backoffs are shorter than a connection may take to open over a slow network.
         let give_up = retry_at.max(self.world.now() + MIN_CONNECT_TIMEOUT);
         let stream = match timeout_at(&*self.world, give_up, self.link.connect()).await {
             Ok(Ok(stream)) => stream,
@@ -188,6 +195,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
+    /// Sends `request`. The returned future completes with the head of the reply.
     pub(super) fn send(
         &mut self,
         request: http::Request<Body>,
@@ -208,6 +216,7 @@ pub(super) async fn handshake<S: Stream + 'static>(
         .initial_stream_window_size(transport::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(transport::CONNECTION_WINDOW_BYTES)
         .max_frame_size(transport::FRAME_BYTES_MAX)
+        // Until the server's settings have arrived, hyper would queue calls beyond a default of its own.
         .initial_max_send_streams(transport::STREAMS_MAX as usize)
         .handshake(io)
         .await;

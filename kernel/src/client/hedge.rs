@@ -70,6 +70,7 @@ impl Call<'_> {
         while hedges.due().is_some_and(|due| due <= now) {
             let is_first = none_failed && pending.is_empty();
             let permit = if is_first { None } else { self.permit_retry() };
+            // A call without a permit waits for the attempts that it has under way.
             if !is_first && permit.is_none() {
                 return hedges.stop();
             }
@@ -90,6 +91,7 @@ impl Call<'_> {
         poll_fn(|cx| {
             for index in 0..pending.len() {
                 if let Poll::Ready(result) = pending[index].attempt.as_mut().poll(cx) {
+                    // `swap_remove` would change the order in which attempts are polled, and so the run.
                     pending.remove(index);
                     return Poll::Ready(Some(result));
                 }

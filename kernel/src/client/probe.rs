@@ -23,6 +23,7 @@ pub async fn probe(world: &SharedWorld, server: &str, timeout: Instant) -> Resul
         let stream = world.connect(server).await.map_err(|error| unavailable(Cause::from_io(&error)))?;
         let (sender, connection) = handshake(world, stream).await.map_err(unavailable)?;
         let health = std::pin::pin!(ask_health(sender, timeout.since(world.now())));
+        // Nothing else polls the connection, which carries the request.
         match select(health, std::pin::pin!(connection)).await {
             Either::Left((health, _)) => health,
             Either::Right((lost, _)) => Err(unavailable(lost)),

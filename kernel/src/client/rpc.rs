@@ -34,6 +34,7 @@ impl Envelope {
         let mut request = Request::new(message);
         request.metadata_mut().insert(TIMEOUT, self.timeout);
         let attempts_before = self.attempt.number - 1;
+        // A6: the first attempt does not have the header.
         if attempts_before > 0 {
             request.metadata_mut().insert(ATTEMPTS_BEFORE, MetadataValue::from(attempts_before));
         }
@@ -102,6 +103,7 @@ fn unwrap_reply<T>(answered: Result<Response<T>, Status>) -> Result<T, Failure> 
     answered.map(Response::into_inner).map_err(|status| failure_from_status(&status))
 }
 
+/// Checks the size of the image. The load generator compares the pixels.
 fn check_image(picture: &Picture, image: Image) -> Result<Output, Failure> {
     if (image.width, image.height) != (picture.width, picture.height) || image.pixels.len() != picture.pixels.len() {
         return Err(wrong_reply(format!("an image of {}x{}", image.width, image.height)));
@@ -109,7 +111,7 @@ fn check_image(picture: &Picture, image: Image) -> Result<Output, Failure> {
     Ok(Output::Image(image.pixels))
 }
 
-/// A search of the graph, which is connected, reaches every node.
+/// Checks that the order has every node, as the graph is connected. The load generator compares the order itself.
 fn check_order(search: &Search, order: Vec<u32>) -> Result<Output, Failure> {
     if order.first() != Some(&search.start) || order.len() != search.graph.nodes as usize {
         return Err(wrong_reply(format!("an order of {} nodes", order.len())));
@@ -119,4 +121,46 @@ fn check_order(search: &Search, order: Vec<u32>) -> Result<Output, Failure> {
 
 fn wrong_reply(what: String) -> Failure {
     Failure::new(Code::Internal, Cause::WrongReply(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(micros: u64) -> TimeoutHeader {
+        timeout_header(Duration::from_micros(micros))
+    }
+
+    /// The header of attempt `number` with the number of attempts before it.
+    fn attempts_before(number: u32) -> Option<TimeoutHeader> {
+        let envelope = Envelope { attempt: AttemptId { request: 7, number }, timeout: header(1) };
+        envelope.wrap(()).metadata().get(ATTEMPTS_BEFORE).cloned()
+    }
+
+    fn image(width: u32, pixels: &'static [u8]) -> Image {
+        Image { width, height: 1, pixels: pixels.into() }
+    }
+
+    #[test]
+    fn a_timeout_is_rounded_up_to_the_next_millisecond() {
+        assert_eq!(header(1_500_000), header(1_499_001));
+        assert_ne!(header(1_500_000), header(1_500_001));
+    }
+
+    #[test]
+    fn an_attempt_after_the_first_says_how_many_came_before() {
+        assert_eq!(attempts_before(1), None);
+        assert_eq!(attempts_before(3), Some(MetadataValue::from(2_u32)));
+    }
+
+    #[test]
+    fn a_reply_of_another_size_than_the_request_is_wrong() {
+        let picture = Picture { width: 2, height: 1, pixels: vec![1, 2].into() };
+        assert!(check_image(&picture, image(2, &[3, 4])).is_ok());
+        for image in [image(1, &[3]), image(2, &[3])] {
+            let failure = check_image(&picture, image).unwrap_err();
+            assert_eq!(failure.code, Code::Internal);
+            assert!(!failure.is_answer());
+        }
+    }
 }

@@ -55,6 +55,7 @@ impl Policy for Slots {
             slot.forget();
             return Admission::Granted;
         }
+        // Without a queue there is nothing to wait for, not even for an instant.
         if self.max_wait.is_zero() {
             return Admission::Rejected(FULL);
         }

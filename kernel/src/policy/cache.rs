@@ -127,9 +127,11 @@ impl Answers {
     }
 
     fn evict(&mut self) {
+        // A scan of all entries is fast enough for the caches that a scenario may have, and needs no list in order of use.
         let uses = self.entries.iter().flat_map(|(mark, alike)| alike.iter().map(|entry| (entry.used, *mark)));
         let Some((used, mark)) = uses.min() else { return };
         let alike = self.entries.entry(mark).or_default();
+        // Every use has a number of its own, so exactly one entry is removed.
         alike.retain(|entry| entry.used != used);
         if alike.is_empty() {
             self.entries.remove(&mark);

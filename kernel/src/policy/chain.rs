@@ -282,7 +282,7 @@ mod tests {
     use super::*;
     use crate::{
         entropy::Entropy,
-        policy::CircuitBreaker,
+        policy::{Bulkhead, CircuitBreaker, RetryBudget},
         record::{Event, Recorder, Records},
         scenario,
         sync::lock,
@@ -318,6 +318,18 @@ mod tests {
         }
     }
 
+    fn chain(world: &SharedWorld, policies: &Policies, sink: Arc<Mutex<Records>>) -> Chain {
+        let recorder = Recorder::new(world.clone(), "client", sink);
+        let context = PolicyContext {
+            world,
+            entropy: Entropy::new(1),
+            recorder: &recorder,
+            servers: ["server-0".to_owned()].into(),
+            client: &scenario::Client::default(),
+        };
+        Chain::new(policies, &context)
+    }
+
     /// Sends an attempt through `chain` to the only server, where it ends with `code`.
     fn attempt(chain: &Chain, code: Code) {
         let mut permit = chain.begin_attempt(chain.world.now());
@@ -332,7 +344,6 @@ mod tests {
     fn the_call_that_half_opens_a_breaker_closes_it_although_the_clock_advances_meanwhile() {
         let world: SharedWorld = Arc::new(TickingWorld::default());
         let records = Arc::<Mutex<Records>>::default();
-        let recorder = Recorder::new(world.clone(), "client", records.clone());
         let breaker = CircuitBreaker {
             consecutive_failures: Some(1),
             reset_timeout: Duration::from_nanos(1),
@@ -340,19 +351,38 @@ mod tests {
             ..CircuitBreaker::default()
         };
         let policies = Policies { circuit_breaker: Some(breaker), ..Policies::default() };
-        let context = PolicyContext {
-            world: &world,
-            entropy: Entropy::new(1),
-            recorder: &recorder,
-            servers: ["server-0".to_owned()].into(),
-            client: &scenario::Client::default(),
-        };
-        let chain = Chain::new(&policies, &context);
+        let chain = chain(&world, &policies, records.clone());
         attempt(&chain, Code::Unavailable);
         attempt(&chain, Code::Ok);
         attempt(&chain, Code::Ok);
         let records = lock(&records);
         let events: Vec<_> = records.events.iter().map(|row| row.event).collect();
         assert_eq!(events, [Event::BreakerOpened, Event::BreakerHalfOpened, Event::BreakerClosed]);
+    }
+
+    #[test]
+    fn an_attempt_that_is_abandoned_gives_its_slot_back() {
+        let world: SharedWorld = Arc::new(TickingWorld::default());
+        let bulkhead = Bulkhead { max_concurrent_calls: 1, ..Bulkhead::default() };
+        let policies = Policies { bulkhead: Some(bulkhead), ..Policies::default() };
+        let chain = chain(&world, &policies, Arc::default());
+        let mut first = chain.begin_attempt(world.now());
+        let mut second = chain.begin_attempt(world.now());
+        assert_eq!(first.admit_within_timeout(Instant::NEVER).now_or_never(), Some(Ok(())));
+        assert!(matches!(second.admit_within_timeout(Instant::NEVER).now_or_never(), Some(Err(_))));
+        drop(first);
+        assert_eq!(second.admit_within_timeout(Instant::NEVER).now_or_never(), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_retry_holds_its_share_of_the_budget_until_its_permit_is_dropped() {
+        let world: SharedWorld = Arc::new(TickingWorld::default());
+        let budget = RetryBudget { min_retry_concurrency: Some(1), ..RetryBudget::default() };
+        let policies = Policies { retry_budget: Some(budget), ..Policies::default() };
+        let chain = chain(&world, &policies, Arc::default());
+        let permit = chain.permit_retry();
+        assert!(permit.is_ok() && chain.permit_retry().is_err());
+        drop(permit);
+        assert!(chain.permit_retry().is_ok());
     }
 }

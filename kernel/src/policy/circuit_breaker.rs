@@ -149,6 +149,7 @@ impl Group {
         let breaker = &mut self.breakers[server];
         let transition = match end.ending {
             Ending::Status(code, _) => breaker.record(began, end.now, code, end.took),
+            // An abandoned call says nothing about the service.
             Ending::Abandoned => {
                 breaker.withdraw(began);
                 None
@@ -176,6 +177,7 @@ impl Breakers {
         }
     }
 
+    // Out of line, so that the usual path of an attempt stays short.
     #[cold]
     fn record_transition(&self, server: usize, transition: Transition) {
         let name = (self.scope == Scope::Server).then(|| &*self.servers[server]);
@@ -217,6 +219,7 @@ impl Policy for Breakers {
         let (breaker, began) = match (self.scope, end.server) {
             (Scope::Service, _) => (0, end.entered),
             (Scope::Server, Some(server)) => (server, end.sent()),
+            // It was rejected before it had a server.
             (Scope::Server, None) => return,
         };
         let mut group = lock(&self.group);

@@ -100,6 +100,7 @@ impl OutlierDetection {
 
     /// Returns how long an ejection with this multiplier lasts.
     fn ejection_time(&self, multiplier: u32) -> Duration {
+        // A maximum below the base would shorten even the first ejection, so the base takes precedence, as in A50.
         (self.base_ejection_time * multiplier).min(self.max_ejection_time.max(self.base_ejection_time))
     }
 }
@@ -120,6 +121,7 @@ impl PolicyConfig for OutlierDetection {
             let mut due = world.now() + interval;
             loop {
                 world.sleep_until(due).await;
+                // Sweeps keep to a fixed schedule, however late the task runs.
                 due += interval;
                 let mut ejections = lock(&sweeper.ejections);
                 ejections.sweep(world.now()).into_iter().for_each(|change| sweeper.record(change));

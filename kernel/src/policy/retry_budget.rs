@@ -157,6 +157,7 @@ const SLOTS: u64 = 10;
 
 impl FinagleBudget {
     fn new(percent: f64, ttl: Duration, min_per_second: f64) -> Self {
+        // A slot is a nanosecond at least, so that the number of a slot can be computed by division.
         let slot_nanos = (ttl.as_nanos() as u64 / SLOTS).max(1);
         let reserve = min_per_second * ttl.as_secs_f64();
         Self { share: percent / 100.0, reserve, slot_nanos, slots: VecDeque::new() }

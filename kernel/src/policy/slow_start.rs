@@ -36,6 +36,7 @@ impl SlowStart {
         if since >= self.slow_start_window {
             return 1.0;
         }
+        // Envoy counts the first second as passed, or a new server would get no traffic.
         let factor = since.max(Duration::from_secs(1)).as_secs_f64() / self.slow_start_window.as_secs_f64();
         factor.powf(1.0 / self.aggression).max(self.min_weight_percent / 100.0).min(1.0)
     }
@@ -101,6 +102,7 @@ impl Policy for WarmUp {
 
     fn warming_up(&self, now: Instant) -> Servers {
         let mut state = lock(&self.state);
+        // All servers are in full service most of the time.
         if !state.starting.is_empty() {
             let window = self.settings.slow_start_window;
             let starting = state.starting.iter().filter(|server| now.since(state.since[*server]) < window);

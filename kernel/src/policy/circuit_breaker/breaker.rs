@@ -113,6 +113,7 @@ impl Breaker {
     /// Counts a call that was admitted when it `began` and has ended with `code` after `took`. Returns the transition that it
     /// causes.
     pub(super) fn record(&mut self, began: Instant, now: Instant, code: Code, took: Duration) -> Option<Transition> {
+        // A call that began in an earlier state says nothing about this one, and OPEN ends by time alone.
         if began < self.since || self.state == BreakerState::Open {
             return None;
         }
@@ -136,6 +137,7 @@ impl Breaker {
 
     /// A call that was admitted when it `began` was abandoned: its permit is for another call.
     pub(super) fn withdraw(&mut self, began: Instant) {
+        // Only a call of this state has taken one of its permits.
         if let BreakerState::HalfOpen { permits } = &mut self.state
             && began >= self.since
         {

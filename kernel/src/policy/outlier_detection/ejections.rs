@@ -100,6 +100,7 @@ impl Ejections {
         if limit == 0 || in_a_row < limit || self.ejected.contains(server) || !self.may_eject() {
             return None;
         }
+        // The same failures must not eject the server again when it returns.
         self.stats[server].failures_in_a_row = 0;
         Some(self.eject(server, now, format!("{in_a_row} errors in a row")))
     }
@@ -127,6 +128,7 @@ impl Ejections {
         for (server, stats) in self.stats.iter_mut().enumerate() {
             if !self.ejected.contains(server) {
                 stats.multiplier = stats.multiplier.saturating_sub(1);
+            // A50 asks for a time after the end of the ejection: a sweep at that very instant does not end it.
             } else if now > stats.ejected_at + time_before_return(&self.settings, stats.multiplier) {
                 self.ejected.set(server, false);
                 changes.push(EjectionChange { server, ejection: None });
@@ -142,6 +144,7 @@ impl Ejections {
             return None;
         }
         let stream = format!("outlier_detection.{algorithm}");
+        // Nothing is drawn in the usual case.
         let is_enforced = percentage >= 100.0
             || 100.0 * unit(&mut self.entropy.stream_of(&stream, &[self.sweeps, server as u64])) < percentage;
         is_enforced.then(|| self.eject(server, now, cause))
