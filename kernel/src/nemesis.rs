@@ -1,15 +1,15 @@
-//! Plays the fault timeline of a scenario through the World's fault operations, and supervises crashed servers.
+//! The nemesis: runs the fault timeline of a scenario through the World's operations, and restarts crashed servers.
 //!
-//! Faults may overlap. What acts on a link composes (see [`Shape::and`]); a server stands still while any freeze
-//! lasts; what is injected into it adds up (see [`Injection::and`]); a crash ends the freezes and the injections of the
-//! process it kills. To add a fault kind, give it a variant in
-//! `scenario::FaultKind`, an arm in [`Nemesis::play_one`], and, if it is not made of the operations there are, an
-//! [`Operation`]. What seeds draw faults from is in [`menu`].
+//! Faults may overlap. Shapes of a link compose (see [`Shape::and`]); a server is frozen while any freeze lasts; injections
+//! add up (see [`Injection::and`]); a crash ends the freezes and the injections of the process that it kills. To add a fault
+//! kind, give it a variant in `scenario::FaultKind`, an arm in [`Nemesis::play_one`], and, if the present operations are not
+//! enough, an [`Operation`]. Module [`menu`] draws random faults.
 
+mod active_faults;
 mod menu;
+mod operation;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -21,79 +21,31 @@ use crate::{
     planted::planted,
     record::{Event, EventBuilder, Recorder},
     scenario::{Direction, Fault, FaultKind, Scenario, server_name},
-    server::{Errors, Injection},
+    server::{InjectedErrors, Injection},
     sync::lock,
     time::Instant,
-    world::{BoxFuture, SharedWorld},
+    world::SharedWorld,
 };
 
+use active_faults::ActiveFaults;
+
 pub use menu::{Menu, Reach};
+pub use operation::{Effect, Operation, OperationFailed, Operations};
 
-/// What a world can do to a server, by its index.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Operation {
-    /// Kill the process: SIGKILL.
-    Crash(usize),
-    /// Start it again. Done when it listens.
-    Start(usize),
-    /// Stop it: SIGSTOP.
-    Freeze(usize),
-    /// Let it go on: SIGCONT.
-    Resume(usize),
-    /// Give its link this shape, in place of the one before.
-    Shape(usize, Shape),
-    /// Reset the connections to it.
-    Reset(usize),
-    /// Have it inject this, in place of what it did before.
-    Inject(usize, Injection),
-}
-
-/// What an operation did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// What it says.
-    Applied,
-    /// Nothing, because the process was not running.
-    ServerIsDown,
-}
-
-/// A world could not do what it was told; the run has failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{operation:?} failed: {reason}", operation = .operation)]
-pub struct OperationFailed {
-    /// What was told.
-    pub operation: String,
-    /// Why it could not be done.
-    pub reason: String,
-}
-
-/// A world's fault operations.
-pub trait Operations: Send + Sync {
-    /// Does it, as soon as it can.
-    fn apply(&self, operation: Operation) -> BoxFuture<'_, Result<Effect, OperationFailed>>;
-}
-
-/// The player.
+/// Runs the faults of one scenario.
 pub struct Nemesis {
     world: SharedWorld,
     recorder: Recorder,
     supervisor: Recorder,
     operations: Arc<dyn Operations>,
-    /// What the scenario's network does to every link, faults or not.
+    /// Shape of every link without faults, from the scenario's `[network]`.
     network: Shape,
-    servers: Vec<Mutex<Afflictions>>,
-}
-
-/// The faults that a server suffers now, by index.
-#[derive(Default)]
-struct Afflictions {
-    freezes: BTreeSet<usize>,
-    shapes: BTreeMap<usize, Shape>,
-    injections: BTreeMap<usize, Injection>,
+    /// The active faults of each server.
+    servers: Vec<Mutex<ActiveFaults>>,
 }
 
 impl Nemesis {
-    /// A nemesis whose events and whose supervisor's go to the rows of `recorder`.
+    /// Creates a nemesis for the servers of `scenario`. Its own events and those of the supervisor go to `recorder`.
     pub fn new(world: SharedWorld, recorder: &Recorder, operations: Arc<dyn Operations>, scenario: &Scenario) -> Self {
         Self {
             recorder: recorder.of(world.clone(), "nemesis"),
@@ -110,8 +62,12 @@ impl Nemesis {
         }
     }
 
-    /// Gives every link the scenario's network, then plays `faults`, each at its time. Returns once the last has been
-    /// lifted; the run may end before.
+    /// Gives every link the scenario's network, then applies `faults`, each at its time. Returns when the last fault has
+    /// ended; the run may end before.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error of an operation.
     pub async fn play(&self, faults: &[Fault]) -> Result<(), OperationFailed> {
         for server in 0..self.servers.len() {
             self.reshape(server).await?;
@@ -123,6 +79,7 @@ impl Nemesis {
         try_join_all(plays).await.map(drop)
     }
 
+    /// Runs one fault on one of its targets, from its start to its end.
     async fn play_one(&self, index: usize, fault: &Fault, target: usize) -> Result<(), OperationFailed> {
         self.world.sleep_until(Instant::START + fault.at).await;
         self.event(Event::FaultStart, index, target).cause(fault.kind.name()).record();
@@ -133,14 +90,14 @@ impl Nemesis {
                 self.apply(index, Operation::Reset(target), target).await?;
             }
             FaultKind::Errors { rate, status, duration } => {
-                let errors = vec![Errors { fault: index, rate: *rate, status: *status }];
+                let errors = vec![InjectedErrors { fault: index, rate: *rate, status: *status }];
                 self.inject(index, target, Injection { errors, ..Injection::default() }, *duration).await?;
             }
             FaultKind::Slow { factor, duration } => {
                 let injection = Injection { slow: *factor, ..Injection::default() };
                 self.inject(index, target, injection, *duration).await?;
             }
-            link_fault => self.afflict_link(index, target, link_fault).await?,
+            link_fault => self.disturb_link(index, target, link_fault).await?,
         }
         self.event(Event::FaultEnd, index, target).cause(fault.kind.name()).record();
         Ok(())
@@ -149,12 +106,8 @@ impl Nemesis {
     async fn crash(&self, index: usize, target: usize, restart_after: Option<Duration>) -> Result<(), OperationFailed> {
         let crashed = self.world.now();
         let effect = self.apply(index, Operation::Crash(target), target).await?;
-        {
-            let mut afflictions = self.afflictions(target);
-            afflictions.freezes.clear();
-            afflictions.injections.clear();
-        }
-        // One that was down already has whoever crashed it first to start it again.
+        self.active_faults(target).end_with_process();
+        // A server that was down already is restarted by the fault that crashed it.
         if let Some(restart_after) = restart_after.filter(|_| effect == Effect::Applied) {
             self.world.sleep_until(crashed + restart_after).await;
             self.supervisor.event(Event::Restart).target(server_name(target)).fault(index).record();
@@ -167,14 +120,11 @@ impl Nemesis {
         if self.apply(index, Operation::Freeze(target), target).await? == Effect::ServerIsDown {
             return Ok(());
         }
-        self.afflictions(target).freezes.insert(index);
-        self.last(duration).await;
-        let thawed = {
-            let mut afflictions = self.afflictions(target);
-            // A crash meanwhile has ended the freeze with the process.
-            afflictions.freezes.remove(&index) && afflictions.freezes.is_empty()
-        };
-        if thawed {
+        self.active_faults(target).add_freeze(index);
+        self.hold_for(duration).await;
+        // A statement of its own, so that the lock is not held during the operation.
+        let thaws = self.active_faults(target).remove_freeze(index);
+        if thaws {
             self.apply(index, Operation::Resume(target), target).await?;
         }
         Ok(())
@@ -187,47 +137,49 @@ impl Nemesis {
         injection: Injection,
         duration: Option<Duration>,
     ) -> Result<(), OperationFailed> {
-        self.afflictions(target).injections.insert(index, injection);
-        if self.apply(index, self.injected(target), target).await? == Effect::ServerIsDown {
-            self.afflictions(target).injections.remove(&index);
+        self.active_faults(target).add_injection(index, injection);
+        if self.apply(index, self.injection(target), target).await? == Effect::ServerIsDown {
+            // The server starts without injections later, so this fault must not come back with the next one.
+            self.active_faults(target).remove_injection(index);
             return Ok(());
         }
-        self.last(duration).await;
-        // A crash meanwhile has ended the injection with the process.
-        let lasted = self.afflictions(target).injections.remove(&index).is_some();
-        if lasted {
-            self.apply(index, self.injected(target), target).await?;
+        self.hold_for(duration).await;
+        // A crash in the meantime has ended the injection with the process; the new process has nothing to end.
+        let was_active = self.active_faults(target).remove_injection(index);
+        if was_active {
+            self.apply(index, self.injection(target), target).await?;
         }
         Ok(())
     }
 
-    /// What has the server inject all that it is to.
-    fn injected(&self, target: usize) -> Operation {
-        let afflictions = self.afflictions(target);
-        Operation::Inject(target, afflictions.injections.values().fold(Injection::default(), Injection::and))
+    /// Returns the operation that makes the server inject all its active faults.
+    fn injection(&self, target: usize) -> Operation {
+        Operation::Inject(target, self.active_faults(target).injection())
     }
 
-    async fn afflict_link(&self, index: usize, target: usize, kind: &FaultKind) -> Result<(), OperationFailed> {
-        let (shape, duration) = shape_of(kind);
-        self.afflictions(target).shapes.insert(index, shape);
+    async fn disturb_link(&self, index: usize, target: usize, kind: &FaultKind) -> Result<(), OperationFailed> {
+        let (shape, duration) = link_shape(kind);
+        self.active_faults(target).add_shape(index, shape);
         self.reshape(target).await?;
-        self.last(duration).await;
-        self.afflictions(target).shapes.remove(&index);
+        self.hold_for(duration).await;
+        self.active_faults(target).remove_shape(index);
         self.reshape(target).await
     }
 
-    /// Waits until a fault that begins now is over; for ever if it has no end.
-    async fn last(&self, duration: Option<Duration>) {
+    /// Waits for the duration of a fault that begins now; for ever if it has none.
+    async fn hold_for(&self, duration: Option<Duration>) {
         let duration = planted!(Bug::ShortFault, duration.map(|duration| duration / 2), else duration);
         let end = duration.map_or(Instant::NEVER, |duration| self.world.now() + duration);
         self.world.sleep_until(end).await;
     }
 
+    /// Gives the link the shape of the network and all active faults.
     async fn reshape(&self, target: usize) -> Result<(), OperationFailed> {
-        let shape = self.afflictions(target).shapes.values().fold(self.network, |all, shape| all.and(*shape));
+        let shape = self.active_faults(target).shape(self.network);
         self.operations.apply(Operation::Shape(target, shape)).await.map(drop)
     }
 
+    /// Carries out `operation` for the fault `index`, and records it if it has no effect.
     async fn apply(&self, index: usize, operation: Operation, target: usize) -> Result<Effect, OperationFailed> {
         let effect = self.operations.apply(operation).await?;
         if effect == Effect::ServerIsDown {
@@ -240,13 +192,13 @@ impl Nemesis {
         self.recorder.event(event).target(server_name(target)).fault(index)
     }
 
-    fn afflictions(&self, target: usize) -> MutexGuard<'_, Afflictions> {
+    fn active_faults(&self, target: usize) -> MutexGuard<'_, ActiveFaults> {
         lock(&self.servers[target])
     }
 }
 
-/// What a link fault does to the link, and for how long.
-fn shape_of(kind: &FaultKind) -> (Shape, Option<Duration>) {
+/// Returns the shape of a link under a link fault, and the fault's duration. Other kinds do nothing to the link.
+fn link_shape(kind: &FaultKind) -> (Shape, Option<Duration>) {
     let none = Shape::default();
     match *kind {
         FaultKind::Delay { latency, jitter, duration } => (Shape { latency, jitter, ..none }, duration),

@@ -2,12 +2,13 @@
 //!
 //! A request is checked, queued, and run by one of the workers:
 //!
-//! * an input that makes no sense is answered INVALID_ARGUMENT, saying what is wrong;
-//! * one that a fault has fail is answered so, whatever else is the matter (see `injector`);
-//! * beyond `workers` running and `queue` waiting ones it is answered RESOURCE_EXHAUSTED, and what else `admission` refuses;
-//! * when a worker gets to it and its deadline has passed or its caller has left, it is dropped unstarted;
-//! * a kernel that has begun runs to its end, whoever still waits for it;
-//! * a workload that fails on purpose then has it fail, or keeps the worker until the caller gives up.
+//! * a request that a fault fails is answered with the fault's status, before any other check (see `injector`);
+//! * an invalid input is answered with INVALID_ARGUMENT and a message that says what is wrong;
+//! * a request beyond `workers` running and `queue` waiting ones is answered with RESOURCE_EXHAUSTED, as is one that
+//!   `admission` refuses;
+//! * a request whose deadline has passed, or whose caller has left, when a worker takes it is dropped without being started;
+//! * a workload function that has begun runs to its end, even if no caller waits for it any more;
+//! * a workload that fails on purpose then fails the request, or occupies the worker until the caller gives up.
 //!
 //! `grpc-timeout` is enforced here, on the World's clock.
 
@@ -17,6 +18,7 @@ mod counters;
 mod deadline;
 mod health;
 mod injector;
+mod routes;
 mod service;
 mod workers;
 
@@ -31,32 +33,32 @@ use crate::{
     world::SharedWorld,
 };
 use connection::Connections;
-use health::Health;
+use health::HealthService;
 use service::{Replica, Workloads};
 use workers::Workers;
 
 pub use admission::Admission;
-pub use injector::{Errors, Injection, Injector};
+pub use injector::{InjectedErrors, Injection, Injector};
 pub use service::MESSAGE_BYTES_MAX;
 
-/// How a replica is set up.
+/// Settings of one replica.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
-    /// Kernels running at once, at least 1.
+pub struct ReplicaSettings {
+    /// Number of requests processed at once, at least 1.
     pub workers: usize,
-    /// Requests waiting beyond those.
+    /// Number of requests that may wait for a worker.
     pub queue: usize,
-    /// A request holds its worker at least this long.
+    /// Shortest time for which a request occupies its worker.
     pub service_time_min: Duration,
-    /// What it refuses beyond that.
+    /// Load shedding beyond the limits of workers and queue; `None` is none.
     pub admission: Option<Admission>,
-    /// How it behaves as a backend, if it is asked as one.
+    /// Failures, hangs and delays of the `backend` workload.
     pub backend: scenario::Backend,
 }
 
-impl Settings {
-    /// Those of a scenario's servers.
-    pub fn of(servers: &scenario::Servers, workload: &scenario::Workload) -> Self {
+impl ReplicaSettings {
+    /// Combines a scenario's `servers` and `workload` into the settings of one replica.
+    pub fn new(servers: &scenario::Servers, workload: &scenario::Workload) -> Self {
         Self {
             workers: servers.workers,
             queue: servers.queue,
@@ -70,15 +72,17 @@ impl Settings {
     }
 }
 
-/// Serves as `name` until `stop` completes; then finishes what it has begun, takes nothing new, and returns. What is
-/// done wrong on purpose is up to `injector`.
+/// Serves as `name` until `stop` completes, then refuses new connections and requests, finishes those that it has begun,
+/// and returns. `injector` injects faults into the replica.
 ///
-/// Returns early with an error if it cannot listen or accept.
+/// # Errors
+///
+/// Returns an error early if the world cannot listen or accept.
 pub async fn serve(
     world: SharedWorld,
     recorder: Recorder,
     name: &str,
-    settings: Settings,
+    settings: ReplicaSettings,
     injector: Arc<Injector>,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
@@ -86,7 +90,7 @@ pub async fn serve(
     recorder.event(Event::Listening).target(name).record();
     let workloads = Workloads::new(&settings, injector.entropy());
     let workers = Workers::start(world.clone(), recorder.clone(), settings, injector.clone());
-    let health = Health::serving();
+    let health = HealthService::serving();
     let (stopping, stopped) = watch::channel(false);
     let (busy, mut idle) = mpsc::channel(1);
     let connections = Connections {
@@ -103,12 +107,12 @@ pub async fn serve(
             Either::Right((stream, _)) => connections.serve(stream?),
         }
     }
-    // From here on connections are refused.
+    // Dropped first, so that new connections are refused while the open ones end.
     drop(listener);
     health.stop();
     stopping.send_replace(true);
     drop(connections);
-    // Every connection holds a sender; none is left once all have ended.
+    // Every connection holds a sender, so the channel closes when the last one has ended.
     let _ = idle.recv().await;
     Ok(())
 }

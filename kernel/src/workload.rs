@@ -1,7 +1,7 @@
-//! Workloads: what a server computes for a request.
+//! Workloads: the functions that a server computes for requests.
 //!
-//! A workload is one file that implements [`Workload`], a variant each of [`Input`], [`Output`] and [`Inputs`], and an RPC
-//! in `proto/rehearsal.proto` that carries them, which `client::rpc` sends and `server::service` answers.
+//! A workload consists of one file that implements [`Workload`], of a variant each of [`Input`], [`Output`] and [`Inputs`],
+//! and of an RPC in `proto/rehearsal.proto` that carries them, which `client::rpc` sends and `server::service` answers.
 
 pub mod backend;
 pub mod dfs;
@@ -22,59 +22,66 @@ pub(crate) use inputs::Identities;
 pub use inputs::Inputs;
 pub use oracle::Oracle;
 
-/// A kernel that servers run.
+/// A workload function that servers run, and the way in which it may fail on purpose.
 pub trait Workload: Send + Sync + fmt::Debug {
-    /// Its name in scenarios and calibrations.
+    /// Returns the workload's name in scenarios and calibrations.
     fn name(&self) -> &'static str;
 
-    /// Why the input cannot be computed on: what is wrong and what would be right.
+    /// Checks that the input is one that [`Workload::run`] accepts.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message that says what is wrong and what would be right.
     fn check(&self, input: &Input) -> Result<(), String>;
 
-    /// Computes. The same input gives the same output everywhere.
+    /// Computes the output of `input`. The same input has the same output on every machine.
     ///
-    /// Panics on an input that [`Workload::check`] refuses.
+    /// # Panics
+    ///
+    /// Panics on an input that [`Workload::check`] rejects.
     fn run(&self, input: &Input) -> Output;
 
-    /// What else becomes of an attempt: nothing, unless the workload fails on purpose.
-    fn conduct(&self, request: u64, attempt: u32) -> Conduct {
+    /// Returns how the server treats one attempt of a request. By default it answers without delay; a workload that fails on
+    /// purpose returns something else.
+    fn behavior(&self, request: u64, attempt: u32) -> AttemptBehavior {
         let _ = (request, attempt);
-        Conduct { delay: Duration::ZERO, ending: Ending::Answer }
+        AttemptBehavior { delay: Duration::ZERO, ending: AttemptEnding::Answer }
     }
 }
 
-/// How a server deals with one attempt.
+/// The treatment of one attempt by the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conduct {
-    /// It holds its worker at least this long.
+pub struct AttemptBehavior {
+    /// Shortest time for which the attempt occupies its worker.
     pub delay: Duration,
-    /// And then?
-    pub ending: Ending,
+    /// The end of the attempt after that time.
+    pub ending: AttemptEnding,
 }
 
-/// What an attempt comes to at the server.
+/// The end of an attempt at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// It is answered.
+pub enum AttemptEnding {
+    /// Answered with the output.
     Answer,
-    /// It is told this instead.
+    /// Answered with this status.
     Fail(Code),
-    /// It hears nothing, and holds its worker until it gives up.
+    /// Never answered; occupies a worker until the client cancels.
     Hang,
 }
 
-/// What a request asks to compute on.
+/// The input of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// For `sobel`.
+    /// Input of `sobel`.
     Image(Picture),
-    /// For `dfs`.
+    /// Input of `dfs`.
     Search(Search),
-    /// For `backend`, which is asked for one thing only.
+    /// Input of `backend`, which has only one piece of data to ask for.
     Data,
 }
 
 impl Input {
-    /// Its size as the record writes it: `256x256` pixels, `20000+60000` nodes and edges.
+    /// Returns the size of the input as the record writes it: `256x256` pixels, `20000+60000` nodes and edges.
     pub fn size(&self) -> String {
         match self {
             Self::Image(picture) => format!("{}x{}", picture.width, picture.height),
@@ -83,7 +90,7 @@ impl Input {
         }
     }
 
-    /// An answer of its size that says nothing, as a fallback has one.
+    /// Returns an output of the right kind and size without content, for a fallback response.
     pub fn blank(&self) -> Output {
         match self {
             Self::Image(picture) => Output::Image(vec![0; picture.pixels.len()].into()),
@@ -92,7 +99,8 @@ impl Input {
         }
     }
 
-    /// A few bytes of it: inputs that differ in them differ. To look at a picture in one place is cheap.
+    /// Returns a few bytes of the input. Inputs with different marks are different. A picture is read in one place only, so
+    /// the cost does not depend on its size.
     pub(crate) fn mark(&self) -> u64 {
         match self {
             Self::Image(picture) => picture.mark(),
@@ -101,8 +109,8 @@ impl Input {
         }
     }
 
-    /// Whether the two are alike because they share what they are made of, as requests for the same picture do: no pixel need
-    /// be looked at for that.
+    /// Returns true if the two inputs are equal because they share their pixels, as requests for the same picture do.
+    /// Pictures are compared by address, so no pixel is read.
     pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Image(picture), Self::Image(other)) => picture.is_shared_with(other),
@@ -110,7 +118,7 @@ impl Input {
         }
     }
 
-    /// How much work it is, in the workload's own unit (pixels; nodes and edges); service times grow with it.
+    /// Returns the amount of work in the workload's own unit (pixels; nodes plus edges). Service times grow with it.
     pub fn units(&self) -> u64 {
         match self {
             Self::Image(picture) => u64::from(picture.width) * u64::from(picture.height),
@@ -120,19 +128,19 @@ impl Input {
     }
 }
 
-/// What came of it.
+/// The output of a workload function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Gradient magnitudes, row-major, of the size of the input.
     Image(Bytes),
-    /// The nodes of a graph, in the order in which a search came to them.
+    /// The nodes of a graph, in the order in which the search reached them.
     Order(Arc<[u32]>),
-    /// What a backend has.
+    /// The data of a backend.
     Data(Bytes),
 }
 
 impl Output {
-    /// What it takes to keep it.
+    /// Returns the memory that the output occupies, in bytes.
     pub fn byte_count(&self) -> usize {
         match self {
             Self::Image(bytes) | Self::Data(bytes) => bytes.len(),
@@ -141,21 +149,21 @@ impl Output {
     }
 }
 
-/// One run of a kernel, on behalf of one attempt of one request.
+/// One run of a workload function for one attempt of one request.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// What to run.
+    /// The workload whose function runs.
     pub workload: Arc<dyn Workload>,
-    /// What on.
+    /// The input of the function.
     pub input: Input,
-    /// The request's id.
+    /// Id of the request.
     pub request: u64,
-    /// From 1 within the request's call.
+    /// Number of the attempt within the request's call, from 1.
     pub attempt: u32,
 }
 
 impl Job {
-    /// Runs the kernel, now and here.
+    /// Runs the workload function on the calling thread.
     pub fn run(&self) -> Output {
         self.workload.run(&self.input)
     }

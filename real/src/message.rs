@@ -84,7 +84,7 @@ impl Sink for ToOrchestrator {
 mod tests {
     use std::time::Duration;
 
-    use kernel::{server::Errors, status::Code};
+    use kernel::{server::InjectedErrors, status::Code};
 
     use super::*;
 
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn an_injection_survives_the_way() {
-        let errors = vec![Errors { fault: 3, rate: 0.25, status: Code::Unavailable }];
+        let errors = vec![InjectedErrors { fault: 3, rate: 0.25, status: Code::Unavailable }];
         let order = ReplicaOrder::Inject(Injection { errors, slow: 1.5 });
         assert_eq!(serde_json::from_str::<ReplicaOrder>(&line(&order)).unwrap(), order);
     }

@@ -7,7 +7,7 @@ use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 use clap::Args;
 use kernel::{
     scenario::{Backend, Servers, Size, bandwidth, duration, limits},
-    server::{Admission, Settings},
+    server::{Admission, ReplicaSettings},
 };
 
 pub(crate) use backend::{BackendArgs, failure_status};
@@ -72,13 +72,13 @@ impl Capacity {
     }
 
     /// What a server is set up with.
-    pub(crate) fn settings(&self, backend: Backend) -> Settings {
+    pub(crate) fn settings(&self, backend: Backend) -> ReplicaSettings {
         let admission = Admission {
             max_concurrent_requests: self.max_concurrent_requests,
             max_queue_time: self.max_queue_time,
             retry_pushback: self.retry_pushback,
         };
-        Settings {
+        ReplicaSettings {
             workers: self.workers,
             queue: self.queue,
             service_time_min: self.service_time_min.unwrap_or(Servers::default().service_time_min),
@@ -205,7 +205,7 @@ mod tests {
         let servers = Servers { admission: Some(admission), ..servers };
         let words = ["x".to_owned()].into_iter().chain(Capacity::of(&servers).to_words());
         let settings = |line: Line| line.capacity.settings(Backend::default());
-        let of = |servers: &Servers| Settings::of(servers, &Workload::default());
+        let of = |servers: &Servers| ReplicaSettings::new(servers, &Workload::default());
         assert_eq!(settings(Line::parse_from(words)), of(&servers));
         assert_eq!(settings(Line::parse_from(["x"])), of(&Servers::default()));
     }

@@ -16,7 +16,7 @@ use kernel::{
     nemesis::Nemesis,
     record::Records,
     scenario::Scenario,
-    server::{self, Settings},
+    server::{self, ReplicaSettings},
     workload::{Inputs, Oracle},
 };
 
@@ -93,7 +93,7 @@ pub fn run_with_listener(
 fn simulate(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<CompletedRun, SimulationError> {
     let scenario = plan.scenario.explicit(plan.seed);
     let inputs = inputs(plan)?;
-    let server = server_software(Settings::of(&scenario.servers, &scenario.workload));
+    let server = server_software(ReplicaSettings::new(&scenario.servers, &scenario.workload));
     let replicas = scenario.servers.replicas;
     Simulation::new(replicas, plan.seed, &plan.calibration, &server, |hosts| run_client(hosts, scenario, inputs))
         .within(limits)
@@ -111,7 +111,7 @@ fn inputs(plan: &Plan) -> Result<Inputs, SimulationError> {
 }
 
 /// Returns the software of every replica: a server with these settings, which runs until its process is killed.
-fn server_software(settings: Settings) -> Software {
+fn server_software(settings: ReplicaSettings) -> Software {
     Arc::new(move |world, recorder, name, injector| {
         let name = name.to_owned();
         let settings = settings.clone();
@@ -184,7 +184,7 @@ mod tests {
     fn a_panic_ends_its_simulation() {
         let scenario =
             Scenario::parse("story.toml", "name = \"story\"\nduration = \"5s\"\n[load]\nrate = 10\n", &[]).unwrap();
-        let server = server_software(Settings::of(&scenario.servers, &scenario.workload));
+        let server = server_software(ReplicaSettings::new(&scenario.servers, &scenario.workload));
         let failed = on_own_thread(7, || {
             Simulation::new(2, 7, &Calibration::default(), &server, panicking_client).run(&AtomicU64::new(0))
         });

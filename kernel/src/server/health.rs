@@ -1,4 +1,4 @@
-//! gRPC's standard health service.
+//! gRPC's standard health service (`grpc.health.v1`).
 
 use std::{pin::Pin, sync::Arc};
 
@@ -7,33 +7,33 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use crate::proto::{
-    health::{
-        HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health as Service,
-    },
+    health::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health},
     rehearsal::rehearsal_server,
 };
 
-/// Whether the replica serves, for all who ask or watch.
+/// The health service of one replica. Clones share its status.
 #[derive(Debug, Clone)]
-pub(super) struct Health {
+pub(super) struct HealthService {
     serving: Arc<watch::Sender<bool>>,
 }
 
-impl Health {
+impl HealthService {
+    /// Creates a service that reports SERVING.
     pub(super) fn serving() -> Self {
         Self { serving: Arc::new(watch::channel(true).0) }
     }
 
-    /// From now on NOT_SERVING, which watchers are told.
+    /// Reports NOT_SERVING from now on, to checks and to open watches.
     pub(super) fn stop(&self) {
         self.serving.send_replace(false);
     }
 }
 
+/// The status updates of one watch.
 type Updates = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl Service for Health {
+impl Health for HealthService {
     type WatchStream = Updates;
 
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
@@ -46,25 +46,27 @@ impl Service for Health {
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Updates>, Status> {
         if !is_known(&request.get_ref().service) {
-            // The protocol keeps the stream open, in case the service comes to be known.
+            // The protocol keeps the stream open, because the service could be registered later.
             let unknown = stream::iter([ServingStatus::ServiceUnknown]);
-            let stop = stream::once(stops(self.serving.subscribe())).filter_map(|_| ready(None));
+            let stop = stream::once(stopped(self.serving.subscribe())).filter_map(|_| ready(None));
             return Ok(Response::new(Box::pin(unknown.chain(stop).map(|status| Ok(response(status))))));
         }
         let is_serving = *self.serving.borrow();
         let now = stream::iter(is_serving.then_some(ServingStatus::Serving));
-        let stop = stream::once(stops(self.serving.subscribe()));
+        let stop = stream::once(stopped(self.serving.subscribe()));
         Ok(Response::new(Box::pin(now.chain(stop).map(|status| Ok(response(status))))))
     }
 }
 
-/// Completes when the replica stops. Watches end with it: they would hold up a graceful stop for ever.
-async fn stops(mut serving: watch::Receiver<bool>) -> ServingStatus {
-    // A sender that is gone has stopped, too.
+/// Completes when the replica stops. A watch ends after this update, because an open stream would delay a graceful stop
+/// for ever.
+async fn stopped(mut serving: watch::Receiver<bool>) -> ServingStatus {
+    // An error means that the replica is gone, which is a stop too.
     let _ = serving.wait_for(|serving| !serving).await;
     ServingStatus::NotServing
 }
 
+/// Returns true if `service` names a service of this server. The empty name stands for the server as a whole.
 fn is_known(service: &str) -> bool {
     service.is_empty() || service == rehearsal_server::SERVICE_NAME
 }

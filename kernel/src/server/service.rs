@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Injector, Settings,
+    Injector, ReplicaSettings,
     admission::refusal,
     counters::Counters,
     deadline::Deadline,
@@ -32,10 +32,10 @@ use crate::{
     world::SharedWorld,
 };
 
-/// The largest message either way: an image of 16 megapixels and some room.
+/// Largest message in either direction, in bytes: an image of 16 megapixels and 64 KiB of room for the other fields.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024 + 64 * 1024;
 
-/// One replica's answers.
+/// The Rehearsal service of one replica.
 pub(super) struct Replica {
     world: SharedWorld,
     recorder: Recorder,
@@ -46,7 +46,7 @@ pub(super) struct Replica {
     injector: Arc<Injector>,
 }
 
-/// One of each.
+/// The workloads that a replica serves, one of each kind.
 pub(super) struct Workloads {
     sobel: Arc<dyn Workload>,
     dfs: Arc<dyn Workload>,
@@ -54,7 +54,8 @@ pub(super) struct Workloads {
 }
 
 impl Workloads {
-    pub(super) fn new(settings: &Settings, entropy: Entropy) -> Self {
+    /// Creates the workloads of a replica with `settings`; `entropy` decides the failures of the backend.
+    pub(super) fn new(settings: &ReplicaSettings, entropy: Entropy) -> Self {
         Self {
             sobel: Arc::new(Sobel),
             dfs: Arc::new(Dfs::default()),
@@ -63,24 +64,28 @@ impl Workloads {
     }
 }
 
-/// What a request says of itself, whatever it asks for.
-struct Asked {
+/// The parts of a request that all methods have in common.
+struct AttemptContext {
+    /// Id of the request, which all attempts of a call share.
     request: u64,
+    /// Number of the attempt within its call, from 1.
     attempt: u32,
+    /// Time at which the caller gives up; [`Instant::NEVER`] without a `grpc-timeout`.
     deadline: Instant,
 }
 
-impl Asked {
-    /// And the message.
-    fn of<T>(request: Request<T>, id: impl Fn(&T) -> u64) -> (Self, T) {
+impl AttemptContext {
+    /// Splits `request` into its context and its message, whose field `id` reads.
+    fn split<T>(request: Request<T>, id: impl Fn(&T) -> u64) -> (Self, T) {
         let deadline = request.extensions().get::<Deadline>().map_or(Instant::NEVER, |deadline| deadline.0);
-        let attempt = attempt(&request);
+        let attempt = attempt_number(&request);
         let message = request.into_inner();
         (Self { request: id(&message), attempt, deadline }, message)
     }
 }
 
 impl Replica {
+    /// Creates the replica `name`, which has been listening since now.
     pub(super) fn new(
         world: SharedWorld,
         recorder: Recorder,
@@ -93,26 +98,28 @@ impl Replica {
         Self { world, recorder, name: name.to_owned(), listening_since, workers, workloads, injector }
     }
 
-    async fn run(
+    /// Processes `input` as one attempt, from its arrival to its result.
+    async fn process(
         &self,
-        asked: Asked,
+        context: AttemptContext,
         workload: &Arc<dyn Workload>,
         input: Input,
     ) -> Result<(Output, ServedBy), Status> {
-        let Asked { request, attempt, deadline } = asked;
+        let AttemptContext { request, attempt, deadline } = context;
         let counters = self.workers.counters();
         Counters::count(&counters.received);
-        if let Some(code) = self.injector.aborts(request, attempt) {
+        // An injected error comes before all other checks: gRPC A33 fails a call before it reaches the service.
+        if let Some(code) = self.injector.injected_error(request, attempt) {
             return Err(self.abort(request, attempt, code, "fault injected"));
         }
         if let Err(wrong) = workload.check(&input) {
-            return Err(self.invalid(request, attempt, &wrong));
+            return Err(self.reject_input(request, attempt, &wrong));
         }
         let job = Job { workload: workload.clone(), input, request, attempt };
         let done = self.workers.run(job, deadline).await.map_err(|not_done| match not_done {
             NotDone::QueueFull(_) | NotDone::TooMany(_) | NotDone::Shed => {
                 Counters::count(&counters.refused);
-                self.refuse(request, attempt, &not_done.to_string());
+                self.record_refusal(request, attempt, &not_done.to_string());
                 refusal(self.workers.admission(), not_done.to_string())
             }
             NotDone::Late => Status::deadline_exceeded(not_done.to_string()),
@@ -126,25 +133,27 @@ impl Replica {
         Ok((done.output, served_by))
     }
 
-    /// A request without the part that says what it is about.
-    fn lacks(&self, asked: &Asked, what: &str) -> Status {
+    /// Rejects a request whose message lacks the field `what`.
+    fn reject_without(&self, context: &AttemptContext, what: &str) -> Status {
         Counters::count(&self.workers.counters().received);
-        self.invalid(asked.request, asked.attempt, &format!("the request holds no {what}"))
+        self.reject_input(context.request, context.attempt, &format!("the request holds no {what}"))
     }
 
-    fn invalid(&self, request: u64, attempt: u32, wrong: &str) -> Status {
+    /// Records that the input is invalid, and returns the status that says so.
+    fn reject_input(&self, request: u64, attempt: u32, wrong: &str) -> Status {
         Counters::count(&self.workers.counters().invalid);
-        self.refuse(request, attempt, wrong);
+        self.record_refusal(request, attempt, wrong);
         Status::invalid_argument(wrong)
     }
 
+    /// Records that a fault fails the attempt with `code`, and returns that status.
     fn abort(&self, request: u64, attempt: u32, code: Code, cause: &str) -> Status {
         Counters::count(&self.workers.counters().aborted);
         self.recorder.event(Event::Aborted).request(request).attempt(attempt).cause(code.name()).record();
         Status::new(code.into(), cause)
     }
 
-    fn refuse(&self, request: u64, attempt: u32, cause: &str) {
+    fn record_refusal(&self, request: u64, attempt: u32, cause: &str) {
         self.recorder.event(Event::Refused).request(request).attempt(attempt).cause(cause).record();
     }
 }
@@ -155,30 +164,30 @@ impl Rehearsal for Replica {
         &self,
         request: Request<ProcessImageRequest>,
     ) -> Result<Response<ProcessImageReply>, Status> {
-        let (asked, message) = Asked::of(request, |message| message.request_id);
-        let Some(image) = message.image else { return Err(self.lacks(&asked, "image")) };
-        let (width, height) = (image.width, image.height);
-        let input = Input::Image(Picture { width, height, pixels: image.pixels });
-        let (output, served_by) = self.run(asked, &self.workloads.sobel, input).await?;
-        let Output::Image(pixels) = output else { return Err(stranger()) };
-        let (image, served_by) = (Some(Image { width, height, pixels }), Some(served_by));
-        Ok(Response::new(ProcessImageReply { image, served_by }))
+        let (context, message) = AttemptContext::split(request, |message| message.request_id);
+        let Some(image) = message.image else { return Err(self.reject_without(&context, "image")) };
+        let Image { width, height, pixels } = image;
+        let input = Input::Image(Picture { width, height, pixels });
+        let (output, served_by) = self.process(context, &self.workloads.sobel, input).await?;
+        let Output::Image(pixels) = output else { return Err(mismatched_output()) };
+        let image = Image { width, height, pixels };
+        Ok(Response::new(ProcessImageReply { image: Some(image), served_by: Some(served_by) }))
     }
 
     async fn search_graph(&self, request: Request<SearchGraphRequest>) -> Result<Response<SearchGraphReply>, Status> {
-        let (asked, message) = Asked::of(request, |message| message.request_id);
-        let Some(graph) = message.graph else { return Err(self.lacks(&asked, "graph")) };
+        let (context, message) = AttemptContext::split(request, |message| message.request_id);
+        let Some(graph) = message.graph else { return Err(self.reject_without(&context, "graph")) };
         let graph = GraphSpec { nodes: graph.nodes, edges: graph.edges, seed: graph.seed };
         let input = Input::Search(Search { graph, start: message.start });
-        let (output, served_by) = self.run(asked, &self.workloads.dfs, input).await?;
-        let Output::Order(order) = output else { return Err(stranger()) };
+        let (output, served_by) = self.process(context, &self.workloads.dfs, input).await?;
+        let Output::Order(order) = output else { return Err(mismatched_output()) };
         Ok(Response::new(SearchGraphReply { served_by: Some(served_by), order: order.to_vec() }))
     }
 
     async fn get_data(&self, request: Request<GetDataRequest>) -> Result<Response<GetDataReply>, Status> {
-        let (asked, _) = Asked::of(request, |message| message.request_id);
-        let (output, served_by) = self.run(asked, &self.workloads.backend, Input::Data).await?;
-        let Output::Data(data) = output else { return Err(stranger()) };
+        let (context, _) = AttemptContext::split(request, |message| message.request_id);
+        let (output, served_by) = self.process(context, &self.workloads.backend, Input::Data).await?;
+        let Output::Data(data) = output else { return Err(mismatched_output()) };
         Ok(Response::new(GetDataReply { served_by: Some(served_by), data }))
     }
 
@@ -211,13 +220,14 @@ impl Rehearsal for Replica {
     }
 }
 
-/// A workload answered in another's terms, which is a bug of this program.
-fn stranger() -> Status {
+/// Returns the status for an output of another kind than the method returns, which is a bug of this program.
+fn mismatched_output() -> Status {
     Status::internal("the workload's output is of another kind")
 }
 
-/// The attempt's number within its call, from 1, by gRPC A6's header.
-fn attempt<T>(request: &Request<T>) -> u32 {
+/// Returns the attempt's number within its call, from 1, by gRPC A6's header. A request without the header, or with a
+/// malformed one, counts as the first attempt.
+fn attempt_number<T>(request: &Request<T>) -> u32 {
     let before = request.metadata().get(ATTEMPTS_BEFORE).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
     before.unwrap_or(0).saturating_add(1)
 }

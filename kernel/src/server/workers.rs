@@ -1,4 +1,4 @@
-//! The workers of a replica and the queue before them.
+//! The workers of a replica and the queue in front of them.
 
 use std::{
     sync::{
@@ -10,13 +10,13 @@ use std::{
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{Admission, Injector, Settings, counters::Counters};
+use super::{Admission, Injector, ReplicaSettings, counters::Counters};
 use crate::{
     planted::planted,
     record::{Event, Recorder},
     status::Code,
     time::Instant,
-    workload::{Ending, Job, Output},
+    workload::{AttemptEnding, Job, Output},
     world::SharedWorld,
 };
 
@@ -25,35 +25,42 @@ pub(super) struct Workers {
     world: SharedWorld,
     counters: Arc<Counters>,
     work: mpsc::UnboundedSender<Work>,
-    /// Running or waiting; bounds the channel, which is not bounded itself.
+    /// Number of requests that run or wait. It bounds the channel, which is not bounded itself.
     admitted: Arc<AtomicUsize>,
-    settings: Settings,
+    settings: ReplicaSettings,
 }
 
-/// A finished kernel run.
+/// Result of a job that a worker has completed.
 pub(super) struct Done {
+    /// Output of the workload function.
     pub(super) output: Output,
-    /// Waiting for a worker.
+    /// Time for which the job waited for a worker.
     pub(super) queued: Duration,
-    /// Holding one.
+    /// Time for which the job occupied its worker.
     pub(super) service: Duration,
 }
 
-/// Why work was not done.
+/// Reason why a job has no result. Its text is the message of the response's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotDone {
+    /// The queue, of this many places, is full.
     #[error("all workers are busy and the queue of {0} is full")]
     QueueFull(usize),
+    /// The deadline passed before a worker took the job.
     #[error("the deadline passed while the request waited for a worker")]
     Late,
+    /// As many requests are in progress as `admission` allows, which is this many.
     #[error("{0} requests are in progress, as many as are admitted")]
     TooMany(usize),
+    /// The job waited longer than `admission` allows.
     #[error("the request waited for a worker too long")]
     Shed,
+    /// The workload fails on purpose, with this status.
     #[error("the backend fails on purpose")]
     Failed(Code),
 }
 
+/// A job in the queue.
 struct Work {
     job: Job,
     arrived: Instant,
@@ -62,7 +69,13 @@ struct Work {
 }
 
 impl Workers {
-    pub(super) fn start(world: SharedWorld, recorder: Recorder, settings: Settings, injector: Arc<Injector>) -> Self {
+    /// Starts the workers of a replica with `settings`, each as a task of `world`.
+    pub(super) fn start(
+        world: SharedWorld,
+        recorder: Recorder,
+        settings: ReplicaSettings,
+        injector: Arc<Injector>,
+    ) -> Self {
         let counters = Arc::new(Counters::default());
         let admitted = Arc::new(AtomicUsize::new(0));
         let (work, queue) = mpsc::unbounded_channel();
@@ -83,21 +96,23 @@ impl Workers {
         Self { world, counters, work, admitted, settings }
     }
 
+    /// Returns the replica's counters.
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }
 
+    /// Returns the settings of load shedding, if it is on.
     pub(super) fn admission(&self) -> Option<&Admission> {
         self.settings.admission.as_ref()
     }
 
-    /// Has `job` done, if there is room. Dropping the future tells the workers that nobody waits any more.
+    /// Queues `job`, if there is room, and waits for its result. Dropping the future signals that the caller has left: the
+    /// job is then dropped if no worker has taken it yet.
     pub(super) async fn run(&self, job: Job, deadline: Instant) -> Result<Done, NotDone> {
-        let most = self.admission().and_then(|admission| admission.max_concurrent_requests);
-        let room = most.unwrap_or(self.settings.workers + self.settings.queue);
-        let admit = |admitted| (admitted < room).then_some(admitted + 1);
-        if self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).is_err() {
-            return Err(most.map_or(NotDone::QueueFull(self.settings.queue), NotDone::TooMany));
+        let concurrent_max = self.admission().and_then(|admission| admission.max_concurrent_requests);
+        let room = concurrent_max.unwrap_or(self.settings.workers + self.settings.queue);
+        if !self.admit(room) {
+            return Err(concurrent_max.map_or(NotDone::QueueFull(self.settings.queue), NotDone::TooMany));
         }
         Counters::count(&self.counters.queued);
         let (reply, done) = oneshot::channel();
@@ -105,8 +120,17 @@ impl Workers {
         self.work.send(work).map_err(|_| ()).expect("workers outlive the connections they serve");
         done.await.expect("a worker answers whatever it takes")
     }
+
+    /// Counts one more request in progress, unless there are `room` already. Returns true if it did.
+    fn admit(&self, room: usize) -> bool {
+        // One atomic step, so that two requests that arrive together do not both take the last place.
+        self.admitted
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |admitted| (admitted < room).then_some(admitted + 1))
+            .is_ok()
+    }
 }
 
+/// One worker, which processes one job at a time.
 struct Worker {
     world: SharedWorld,
     recorder: Recorder,
@@ -119,6 +143,7 @@ struct Worker {
 }
 
 impl Worker {
+    /// Processes jobs until the replica is gone.
     async fn run(self) {
         while let Some(work) = self.next().await {
             self.counters.queued.fetch_sub(1, Ordering::Relaxed);
@@ -133,6 +158,7 @@ impl Worker {
         self.queue.lock().await.recv().await
     }
 
+    /// Processes one job and sends its result to the caller.
     async fn handle(&self, mut work: Work) {
         let started = self.world.now();
         if work.reply.is_closed() {
@@ -147,32 +173,34 @@ impl Worker {
             let _ = work.reply.send(Err(NotDone::Shed));
             return;
         }
-        let (request, attempt) = (work.job.request, work.job.attempt);
-        let slow = self.injector.slow();
-        let conduct = work.job.workload.conduct(request, attempt);
+        let Job { request, attempt, .. } = work.job;
+        // Read before the job runs: a fault that begins during the job must not change its service time.
+        let slow_factor = self.injector.slow_factor();
+        let behavior = work.job.workload.behavior(request, attempt);
         let output = self.world.compute(work.job).await;
-        let least = self.service_time_min.max(conduct.delay);
-        let service_time = times(self.world.now().since(started).max(least), slow);
+        let least = self.service_time_min.max(behavior.delay);
+        let service_time = multiplied(self.world.now().since(started).max(least), slow_factor);
         self.hold_until(started + service_time).await;
-        match conduct.ending {
-            Ending::Answer => {}
-            Ending::Fail(code) => {
+        match behavior.ending {
+            AttemptEnding::Answer => {}
+            AttemptEnding::Fail(code) => {
                 self.abort(request, attempt, code.name());
                 let _ = work.reply.send(Err(NotDone::Failed(code)));
                 return;
             }
-            Ending::Hang => {
+            AttemptEnding::Hang => {
                 self.abort(request, attempt, "hangs");
                 return work.reply.closed().await;
             }
         }
-        let (queued, service) = (started.since(work.arrived), self.world.now().since(started));
+        let queued = started.since(work.arrived);
+        let service = self.world.now().since(started);
         self.counters.finish(queued, service);
         self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
         if planted!(Bug::TwiceDone) {
             self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
         }
-        // Nobody may be waiting any more; the work is done all the same.
+        // An error means that the caller left while the job ran; the job is finished and counted all the same.
         let _ = work.reply.send(Ok(Done { output, queued, service }));
     }
 
@@ -181,7 +209,7 @@ impl Worker {
         self.recorder.event(Event::Aborted).request(request).attempt(attempt).cause(cause).record();
     }
 
-    /// Keeps the worker busy. A past time costs nothing, not even a look at the clock's queue.
+    /// Occupies the worker until `at`. A time that has passed costs nothing: no timer is created for it.
     async fn hold_until(&self, at: Instant) {
         if at > self.world.now() {
             self.world.sleep_until(at).await;
@@ -194,7 +222,7 @@ impl Worker {
     }
 }
 
-/// As long as there is, if that is not enough: many faults that overlap slow a server down beyond that.
-fn times(span: Duration, factor: f64) -> Duration {
+/// Returns `span * factor`, or the longest duration if the product is longer, as many overlapping faults can make it.
+fn multiplied(span: Duration, factor: f64) -> Duration {
     Duration::try_from_secs_f64(span.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }

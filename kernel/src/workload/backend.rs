@@ -1,18 +1,18 @@
-//! The backend of Lab 3: it has one piece of data, and fails or hangs as often as it is set up to.
+//! The backend workload of Lab 3: a service with one piece of data that fails or hangs at configured rates.
 //!
-//! Which attempts fail or hang depends on the seed, the request and the attempt only, so that every replica and both worlds
-//! agree, and so do variants of a scenario. Of the others nothing is changed.
+//! The attempts that fail or hang depend only on the seed, the request and the attempt. So every replica, both worlds and
+//! all variants of a scenario agree on them, and a change of one rate leaves the other attempts as they are.
 
-use super::{Conduct, Ending, Input, Output, Workload};
+use super::{AttemptBehavior, AttemptEnding, Input, Output, Workload};
 use crate::{
     entropy::{Entropy, unit},
     scenario,
 };
 
-/// What is asked for.
+/// The backend's data.
 const DATA: &[u8] = b"data of the backend";
 
-/// What it answers if it does.
+/// Returns the output of every attempt that is answered.
 pub(super) fn answer() -> Output {
     Output::Data(DATA.into())
 }
@@ -25,7 +25,7 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// One whose failures are drawn from `entropy`.
+    /// Creates a backend that draws its failures from `entropy`.
     pub fn new(settings: scenario::Backend, entropy: Entropy) -> Self {
         Self { settings, entropy }
     }
@@ -44,18 +44,18 @@ impl Workload for Backend {
         answer()
     }
 
-    fn conduct(&self, request: u64, attempt: u32) -> Conduct {
+    fn behavior(&self, request: u64, attempt: u32) -> AttemptBehavior {
         let scenario::Backend { failure_rate, failure_status, hang_rate, delay } = self.settings;
         let draw = unit(&mut self.entropy.stream_of("backend.conduct", &[request, u64::from(attempt)]));
-        // One draw for both, so that a share of hangs takes nothing from that of failures.
+        // One draw decides both: with two draws, some attempts would both fail and hang, and the rates would not add up.
         let ending = if draw < failure_rate {
-            Ending::Fail(failure_status)
+            AttemptEnding::Fail(failure_status)
         } else if draw < failure_rate + hang_rate {
-            Ending::Hang
+            AttemptEnding::Hang
         } else {
-            Ending::Answer
+            AttemptEnding::Answer
         };
-        Conduct { delay, ending }
+        AttemptBehavior { delay, ending }
     }
 }
 
@@ -76,33 +76,37 @@ mod tests {
         Backend::new(settings, Entropy::new(42))
     }
 
-    fn count(backend: &Backend, ending: Ending) -> usize {
-        (0..10_000).filter(|request| backend.conduct(*request, 1).ending == ending).count()
+    fn endings(attempt: u32) -> Vec<AttemptEnding> {
+        let backend = backend(0.5, 0.0);
+        (0..64).map(|request| backend.behavior(request, attempt).ending).collect()
+    }
+
+    fn count(backend: &Backend, ending: AttemptEnding) -> usize {
+        (0..10_000).filter(|request| backend.behavior(*request, 1).ending == ending).count()
     }
 
     #[test]
-    fn failures_and_hangs_have_their_shares_and_all_the_delay() {
+    fn failures_and_hangs_occur_at_their_rates_and_every_attempt_is_delayed() {
         let backend = backend(0.3, 0.2);
         // Five standard deviations of the binomial distribution: 5 * sqrt(10000 * 0.3 * 0.7) = 229, and 200, and 250.
-        let failed = count(&backend, Ending::Fail(Code::Internal));
+        let failed = count(&backend, AttemptEnding::Fail(Code::Internal));
         assert!((2_771..=3_229).contains(&failed), "{failed}");
-        let hung = count(&backend, Ending::Hang);
+        let hung = count(&backend, AttemptEnding::Hang);
         assert!((1_800..=2_200).contains(&hung), "{hung}");
-        assert_eq!(failed + hung + count(&backend, Ending::Answer), 10_000);
-        assert!((0..100).all(|request| backend.conduct(request, 1).delay == Duration::from_millis(20)));
+        assert_eq!(failed + hung + count(&backend, AttemptEnding::Answer), 10_000);
+        assert!((0..100).all(|request| backend.behavior(request, 1).delay == Duration::from_millis(20)));
     }
 
     #[test]
-    fn nothing_or_everything_goes_wrong_at_the_ends_of_the_scale() {
-        assert_eq!(count(&backend(0.0, 0.0), Ending::Answer), 10_000);
-        assert_eq!(count(&backend(1.0, 0.0), Ending::Fail(Code::Internal)), 10_000);
-        assert_eq!(count(&backend(0.0, 1.0), Ending::Hang), 10_000);
+    fn a_rate_of_0_affects_no_attempt_and_a_rate_of_1_all() {
+        assert_eq!(count(&backend(0.0, 0.0), AttemptEnding::Answer), 10_000);
+        assert_eq!(count(&backend(1.0, 0.0), AttemptEnding::Fail(Code::Internal)), 10_000);
+        assert_eq!(count(&backend(0.0, 1.0), AttemptEnding::Hang), 10_000);
     }
 
     #[test]
-    fn each_attempt_draws_for_itself_and_the_same_again() {
-        let endings = |attempt| (0..64).map(move |request| backend(0.5, 0.0).conduct(request, attempt).ending);
-        assert!(endings(1).eq(endings(1)));
-        assert!(endings(1).ne(endings(2)));
+    fn draws_of_attempts_are_independent_and_repeatable() {
+        assert_eq!(endings(1), endings(1));
+        assert_ne!(endings(1), endings(2));
     }
 }

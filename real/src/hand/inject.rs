@@ -8,7 +8,7 @@ use kernel::{
     cli::{Exit, Failure},
     link::Shape,
     scenario::{Direction, bandwidth, duration},
-    server::{Errors, Injection},
+    server::{InjectedErrors, Injection},
     status::Code,
     world::SharedWorld,
 };
@@ -211,7 +211,7 @@ impl Fault {
             }
             Self::Errors { rate, status, .. } => {
                 // By hand there is one of them at a time, mostly; two draw alike.
-                let errors = vec![Errors { fault: 0, rate, status }];
+                let errors = vec![InjectedErrors { fault: 0, rate, status }];
                 let what = format!("{status} for {} % of the calls", rate * 100.0);
                 Affliction::of_server("errors", Injection { errors, ..Injection::default() }, what)
             }
@@ -429,7 +429,7 @@ mod tests {
             Deed::Afflict(Affliction { shape, injection, .. }) if shape == Shape::default() => injection,
             deed => panic!("{deed:?}"),
         };
-        let errors = vec![Errors { fault: 0, rate: 0.5, status: Code::Internal }];
+        let errors = vec![InjectedErrors { fault: 0, rate: 0.5, status: Code::Internal }];
         assert_eq!(injection("errors a --rate 0.5 --status INTERNAL"), Injection { errors, slow: 1.0 });
         assert_eq!(injection("slow a --factor 4 --duration 1s"), Injection { errors: Vec::new(), slow: 4.0 });
     }

@@ -8,7 +8,7 @@ use kernel::{
     cli::{Exit, Failure},
     entropy::Entropy,
     record::Recorder,
-    server::{self, Injector, Settings},
+    server::{self, Injector, ReplicaSettings},
 };
 use tokio::{runtime::Runtime, sync::Notify};
 
@@ -69,7 +69,7 @@ pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     served
 }
 
-async fn serve(args: &ServeArgs, settings: Settings) -> Result<Exit, Failure> {
+async fn serve(args: &ServeArgs, settings: ReplicaSettings) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     // What fails is of consequence to nobody who would repeat it.
     let injector = Arc::new(Injector::new(Entropy::new(0)));

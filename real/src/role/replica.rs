@@ -13,7 +13,7 @@ use kernel::{
     entropy::Entropy,
     record::Recorder,
     scenario::Scenario,
-    server::{self, Injector, Settings},
+    server::{self, Injector, ReplicaSettings},
 };
 use tokio::runtime::Runtime;
 
@@ -56,7 +56,7 @@ pub struct ReplicaArgs {
 impl ReplicaArgs {
     /// A replica of this process.
     pub(crate) fn new(id: &str, port: u16, scenario: &Scenario, seed: u64) -> Self {
-        let Settings { backend, .. } = Settings::of(&scenario.servers, &scenario.workload);
+        let ReplicaSettings { backend, .. } = ReplicaSettings::new(&scenario.servers, &scenario.workload);
         Self {
             id: id.to_owned(),
             port,

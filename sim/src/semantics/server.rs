@@ -11,17 +11,17 @@ use kernel::{
         },
     },
     scenario,
-    server::{self, MESSAGE_BYTES_MAX, Settings},
+    server::{self, MESSAGE_BYTES_MAX, ReplicaSettings},
     workload::dfs::{self, GraphSpec},
 };
 use tonic::{Code, Request, Status};
 
 use super::*;
 
-fn settings() -> Settings {
+fn settings() -> ReplicaSettings {
     let servers = scenario::Servers { workers: 1, queue: 2, ..Default::default() };
     let backend = scenario::Backend { failure_rate: 0.0, hang_rate: 1.0, ..Default::default() };
-    Settings::of(&servers, &scenario::Workload::Backend(backend))
+    ReplicaSettings::new(&servers, &scenario::Workload::Backend(backend))
 }
 
 /// The whole server, stopped gracefully at `stop`.

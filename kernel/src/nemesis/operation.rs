@@ -1,0 +1,51 @@
+//! Operations: the interface between the nemesis and the world that carries out its faults.
+
+use crate::{link::Shape, server::Injection, world::BoxFuture};
+
+/// An operation on one server, which its index names.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// Kills the process (SIGKILL).
+    Crash(usize),
+    /// Starts the process again. Complete when the server listens.
+    Start(usize),
+    /// Stops the process (SIGSTOP).
+    Freeze(usize),
+    /// Continues the process (SIGCONT).
+    Resume(usize),
+    /// Gives the link to the server this shape, in place of the one before.
+    Shape(usize, Shape),
+    /// Resets the connections to the server.
+    Reset(usize),
+    /// Makes the server inject these faults, in place of the ones before.
+    Inject(usize, Injection),
+}
+
+/// The effect of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The operation was carried out.
+    Applied,
+    /// Nothing happened, because the process was not running.
+    ServerIsDown,
+}
+
+/// The error of a world that could not carry out an operation. The run has failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{operation:?} failed: {reason}", operation = .operation)]
+pub struct OperationFailed {
+    /// Name of the operation.
+    pub operation: String,
+    /// Reason of the failure.
+    pub reason: String,
+}
+
+/// The operations of a world.
+pub trait Operations: Send + Sync {
+    /// Carries out `operation` as soon as it is possible.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`OperationFailed`] if the world cannot do it. A server that is down is no error but an [`Effect`].
+    fn apply(&self, operation: Operation) -> BoxFuture<'_, Result<Effect, OperationFailed>>;
+}
