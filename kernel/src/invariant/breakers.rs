@@ -1,4 +1,4 @@
-//! Circuit breakers: their states follow one another as they are to, and nothing is sent past them.
+//! Checks that circuit breakers make only valid state transitions, and that nothing is sent past them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,27 +8,27 @@ use crate::{
     record::{Event, EventRow},
 };
 
-/// What a breaker is.
+/// The state of a circuit breaker.
 #[derive(Debug, Default)]
-enum State {
+enum BreakerState {
     #[default]
     Closed,
-    /// Since when.
+    /// The breaker has been open since this time.
     Open(u64),
-    /// With the attempts that were let pass, and not given up.
+    /// The breaker is half open; these attempts were let pass and not given up.
     HalfOpen(BTreeSet<(u64, u32)>),
 }
 
-/// Only virtual time orders the events of several tasks as they happened.
-///
-/// What has passed the breaker of the service and then waits, for a rate limit or a bulkhead, is sent whatever becomes of
-/// the breaker meanwhile; when it passed is not on record. The breaker of a server is asked as the attempt is sent.
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let policies = &evidence.scenario.client.policies;
+    // The order of events is what is checked: only virtual time orders those of several tasks as they happened.
     let Some(settings) = policies.circuit_breaker.as_ref().filter(|_| evidence.is_virtual()) else { return };
-    let tells = settings.scope == Scope::Server || !waits(policies);
+    // An attempt that has passed the breaker of the service and then waits, for a rate limit or a bulkhead, is sent
+    // whatever happens to the breaker meanwhile; when it passed is not recorded. The breaker of a server is asked when
+    // the attempt is sent.
+    let is_asked_when_sent = settings.scope == Scope::Server || !waits(policies);
     // `None` is the breaker of the service.
-    let mut states: BTreeMap<Option<&str>, State> = BTreeMap::new();
+    let mut states: BTreeMap<Option<&str>, BreakerState> = BTreeMap::new();
     for row in &evidence.records.events {
         let target = row.target.as_deref().filter(|_| settings.scope == Scope::Server);
         match row.event {
@@ -38,16 +38,16 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
                     findings.add(Invariant::ValidStateTransitions, None, row.at_us, what);
                 }
             }
-            Event::Pick if tells => {
+            Event::Pick if is_asked_when_sent => {
                 let state = states.entry(target).or_default();
                 if let Some(what) = state.pass(row, settings.permitted_calls_in_half_open) {
                     findings.add(Invariant::WithinLimits, row.request, row.at_us, what);
                 }
             }
-            // Whoever gives a probe up makes room for another.
+            // A probe that is given up makes room for another.
             Event::AttemptFailed if is_given_up(row.cause.as_deref()) => {
-                if let Some(State::HalfOpen(probes)) = states.get_mut(&target) {
-                    probes.remove(&key(row));
+                if let Some(BreakerState::HalfOpen(probes)) = states.get_mut(&target) {
+                    probes.remove(&attempt_key(row));
                 }
             }
             _ => {}
@@ -55,12 +55,12 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-fn key(row: &EventRow) -> (u64, u32) {
+fn attempt_key(row: &EventRow) -> (u64, u32) {
     (row.request.unwrap_or_default(), row.attempt.unwrap_or_default())
 }
 
-impl State {
-    /// Goes to the state that `row` tells of; what is wrong with that.
+impl BreakerState {
+    /// Changes to the state that `row` records, and returns what is wrong with that.
     fn follow(&mut self, row: &EventRow, settings: &CircuitBreaker) -> Option<String> {
         let reset_us = us(settings.reset_timeout);
         let (next, wrong) = match (row.event, &*self) {
@@ -69,8 +69,9 @@ impl State {
                 (Self::Open(row.at_us), other.map(|us| format!("it opens for {us} µs instead of {reset_us} µs")))
             }
             (Event::BreakerHalfOpened, Self::Open(since_us)) => {
-                let early = row.at_us + ROUNDING_US < since_us.saturating_add(reset_us);
-                let wrong = early.then(|| format!("it opened at {since_us} µs, for {reset_us} µs, and is half open"));
+                let is_early = row.at_us + ROUNDING_US < since_us.saturating_add(reset_us);
+                let wrong =
+                    is_early.then(|| format!("it opened at {since_us} µs, for {reset_us} µs, and is half open"));
                 (Self::HalfOpen(BTreeSet::new()), wrong)
             }
             (Event::BreakerClosed, Self::HalfOpen(_)) => (Self::Closed, None),
@@ -87,16 +88,17 @@ impl State {
         wrong
     }
 
-    /// Lets the attempt of `row` pass; why it was not to.
+    /// Counts the attempt of `row`, and returns why it should not have passed.
     fn pass(&mut self, row: &EventRow, permitted: usize) -> Option<String> {
         let attempt = row.attempt.unwrap_or_default();
         match self {
             Self::Closed => None,
             Self::Open(_) => Some(format!("attempt {attempt} is sent through an open breaker")),
             Self::HalfOpen(probes) => {
-                probes.insert(key(row));
-                let many = probes.len() > permitted;
-                many.then(|| format!("attempt {attempt} is sent through a half-open breaker that permits {permitted}"))
+                probes.insert(attempt_key(row));
+                let is_too_many = probes.len() > permitted;
+                is_too_many
+                    .then(|| format!("attempt {attempt} is sent through a half-open breaker that permits {permitted}"))
             }
         }
     }

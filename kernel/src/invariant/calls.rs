@@ -1,4 +1,4 @@
-//! Requests against the schedule, and their attempts against what the policies allow.
+//! Checks requests against the schedule, and their attempts against the limits of policies.
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
@@ -12,43 +12,46 @@ use crate::{
 
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let records = evidence.records;
-    rows_follow_the_schedule(evidence, findings);
+    check_schedule(evidence, findings);
     let mut attempts = &records.attempts[..];
     for request in &records.requests {
-        let (strange, rest) = attempts.split_at(attempts.partition_point(|row| row.request < request.id));
+        let (orphans, rest) = attempts.split_at(attempts.partition_point(|row| row.request < request.id));
         let (own, rest) = rest.split_at(rest.partition_point(|row| row.request == request.id));
         attempts = rest;
-        strange.iter().for_each(|row| of_no_request(row, findings));
+        orphans.iter().for_each(|row| add_orphan(row, findings));
         let late_us = evidence.late.map_or(0, us);
         let mut call = Call { client: &evidence.scenario.client, request, attempts: own, late_us, findings };
-        call.has_an_end();
-        call.has_its_attempts();
-        call.has_its_answer();
-        call.has_its_times();
-        call.is_within_limits();
-        call.is_in_time();
+        call.check_end();
+        call.check_attempts();
+        call.check_answer();
+        call.check_times();
+        call.check_limits();
+        call.check_deadlines();
     }
-    attempts.iter().for_each(|row| of_no_request(row, findings));
-    attempts_at_once(evidence, findings);
+    attempts.iter().for_each(|row| add_orphan(row, findings));
+    check_bulkhead(evidence, findings);
     for row in records.events.iter().filter(|row| row.event == Event::WrongResult) {
         findings.add(Invariant::CorrectResult, row.request, row.at_us, "the answer is another than the kernel's");
     }
 }
 
-fn rows_follow_the_schedule(evidence: &Evidence<'_>, findings: &mut Findings) {
+/// Checks that there is a row for every scheduled request, and no other.
+fn check_schedule(evidence: &Evidence<'_>, findings: &mut Findings) {
     let scenario = evidence.scenario;
     let schedule = Schedule::new(&scenario.load, scenario.duration, Entropy::new(evidence.seed));
     let mut scheduled = (0..).zip(schedule.map(|at| at.as_micros()));
     for row in &evidence.records.requests {
-        let due = scheduled.next();
-        if due != Some((row.id, row.intended_us)) {
-            let what = match due {
+        let expected = scheduled.next();
+        if expected != Some((row.id, row.intended_us)) {
+            let what = match expected {
                 Some((id, at_us)) => format!("the next row was to be of request {id}, intended at {at_us} µs"),
                 None => "the schedule holds no such request".to_owned(),
             };
+            // All that follow would be found, too: they are off by one.
             return findings.add(Invariant::OneOutcome, Some(row.id), row.intended_us, what);
         }
     }
+    // An interrupted run has rows for what it came to only.
     if evidence.is_complete()
         && let Some((id, at_us)) = scheduled.next()
     {
@@ -56,13 +59,14 @@ fn rows_follow_the_schedule(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-fn of_no_request(row: &AttemptRow, findings: &mut Findings) {
+/// Adds an attempt whose request has no row.
+fn add_orphan(row: &AttemptRow, findings: &mut Findings) {
     let what = format!("attempt {} is of no request", row.attempt);
     findings.add(Invariant::ConsistentLog, Some(row.request), row.start_us, what);
 }
 
-/// As the bulkhead counts them.
-fn attempts_at_once(evidence: &Evidence<'_>, findings: &mut Findings) {
+/// Checks that no more attempts are under way at once than the bulkhead allows.
+fn check_bulkhead(evidence: &Evidence<'_>, findings: &mut Findings) {
     let Some(bulkhead) = &evidence.scenario.client.policies.bulkhead else { return };
     let attempts = evidence.records.attempts.iter().map(|row| (row.start_us, row.end_us));
     let (most, at_us) = most_at_once(attempts);
@@ -72,13 +76,15 @@ fn attempts_at_once(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-/// The largest number of `spans`, from a start to just before an end, that hold one instant, and the first such.
+/// Returns the largest number of `spans`, from a start to just before an end, that hold one instant, and the first such
+/// instant.
 pub(super) fn most_at_once(spans: impl Iterator<Item = (u64, u64)>) -> (usize, u64) {
-    // An end comes before the starts of its instant; what took no time holds none.
+    // An end comes before the starts of its instant; a span of no time holds no instant.
     let spans = spans.filter(|(start, end)| start < end);
     let mut changes: Vec<(u64, bool)> = spans.flat_map(|(start, end)| [(start, true), (end, false)]).collect();
     changes.sort_unstable();
-    let (mut level, mut most) = (0_usize, (0, 0));
+    let mut level = 0_usize;
+    let mut most = (0, 0);
     for (at, begins) in changes {
         level = if begins { level + 1 } else { level - 1 };
         if level > most.0 {
@@ -103,22 +109,24 @@ impl Call<'_> {
         self.findings.add(invariant, Some(self.request.id), at_us, what);
     }
 
-    /// The cache renews stale answers in the background, with attempts in the name of a call that has ended.
+    /// Returns whether the call was answered from a stale cache entry. The cache renews it in the background, by attempts
+    /// that carry the id of the call, which has ended.
     fn is_renewed(&self) -> bool {
         self.request.answer == Some(Answer::Stale) && self.request.attempts == 0
     }
 
-    /// It was answered by attempts of its own, or failed with the last of them.
+    /// Returns whether the call ends as its last attempt does.
     fn ends_with_an_attempt(&self) -> bool {
         !self.request.rejected && self.request.answer.is_none() && !self.is_cancelled()
     }
 
-    /// Someone interrupted the run.
+    /// Returns whether the call was cancelled, as all are that are under way when a run is interrupted.
     fn is_cancelled(&self) -> bool {
         self.request.status == Outcome::Status(Code::Cancelled)
     }
 
-    fn has_an_end(&mut self) {
+    /// Checks that a dropped call was not sent, and that the times of every other one fit.
+    fn check_end(&mut self) {
         let RequestRow { intended_us, sent_us, done_us, latency_us, status, .. } = *self.request;
         let times = (sent_us, done_us, latency_us);
         if status == Outcome::Dropped {
@@ -136,7 +144,8 @@ impl Call<'_> {
         }
     }
 
-    fn has_its_attempts(&mut self) {
+    /// Checks that there is a row for every attempt, and that attempts and call have statuses that fit.
+    fn check_attempts(&mut self) {
         if self.is_renewed() {
             return;
         }
@@ -156,12 +165,12 @@ impl Call<'_> {
             self.add(Invariant::ConsistentLog, what);
         }
         if self.client.policies.hedging.is_none() {
-            self.has_retried();
+            self.check_sequence();
         }
     }
 
-    /// Where it is from, and how good it is.
-    fn has_its_answer(&mut self) {
+    /// Checks that the source of the answer fits the status, the server and the attempts.
+    fn check_answer(&mut self) {
         let RequestRow { status, server, attempts, hedges, answer, .. } = self.request;
         let counts = self.client.policies.fallback.as_ref().is_some_and(|fallback| fallback.counts_as_success);
         let degraded = if counts { Outcome::OK } else { Outcome::Degraded };
@@ -173,47 +182,48 @@ impl Call<'_> {
         if !fits {
             self.add(Invariant::ConsistentLog, format!("it is {}, and its answer {answer:?}", status.name()));
         }
-        let is_whose =
-            |row: &&AttemptRow| Some(&row.server) == server.as_ref() && Outcome::Status(row.status) == *status;
         let fits = match (server, answer) {
-            (Some(_), None) => self.attempts.iter().any(|row| is_whose(&row)),
+            (Some(server), None) => {
+                self.attempts.iter().any(|row| row.server == *server && Outcome::Status(row.status) == *status)
+            }
             (Some(_), Some(_)) => false,
             (None, answer) => *status != Outcome::OK || answer.is_some(),
         };
         if !fits {
             self.add(Invariant::ConsistentLog, format!("its answer is said to be of {server:?}"));
         }
-        // The first attempt is none, if no policy turned it down.
+        // The first attempt is no hedge, unless a policy rejected the one that was.
         let most = if self.client.policies.hedging.is_none() { 0 } else { *attempts };
         if *hedges > most || (most > 0 && *hedges + 1 < most) {
             self.add(Invariant::ConsistentLog, format!("{attempts} attempts, and {hedges} hedges"));
         }
     }
 
-    /// Attempts are within their call and, if there are no hedges, one after another.
-    fn has_its_times(&mut self) {
+    /// Checks that attempts are within their call and, if there are no hedges, one after another.
+    fn check_times(&mut self) {
         let is_renewed = self.is_renewed();
         let (from_us, to_us) = match (self.request.sent_us, self.request.done_us) {
             (Some(sent_us), Some(done_us)) if !is_renewed => (sent_us, done_us),
             _ => (0, u64::MAX),
         };
-        let strays = |row: &&AttemptRow| row.start_us < from_us || row.end_us < row.start_us || row.end_us > to_us;
-        if let Some(row) = self.attempts.iter().find(strays) {
+        let mut attempts = self.attempts.iter();
+        if let Some(row) =
+            attempts.find(|row| row.start_us < from_us || row.end_us < row.start_us || row.end_us > to_us)
+        {
             let (start_us, end_us) = (row.start_us, row.end_us);
             let what = format!("attempt {} is from {start_us} to {end_us} µs, and it from {from_us}", row.attempt);
             self.add(Invariant::ConsistentLog, what);
         }
-        let overlap = |pair: &&[AttemptRow]| pair[1].start_us < pair[0].end_us;
         if self.client.policies.hedging.is_none()
-            && let Some([_, row]) = self.attempts.windows(2).find(overlap)
+            && let Some([_, row]) = self.attempts.windows(2).find(|pair| pair[1].start_us < pair[0].end_us)
         {
             let what = format!("attempt {} begins before the one before it has ended", row.attempt);
             self.add(Invariant::ConsistentLog, what);
         }
     }
 
-    /// One attempt after another.
-    fn has_retried(&mut self) {
+    /// Checks a call whose attempts follow one another: its failovers, and that it ends with the last attempt.
+    fn check_sequence(&mut self) {
         let moves = self.attempts.windows(2).filter(|pair| pair[0].server != pair[1].server).count();
         if moves != self.request.failovers as usize {
             let what = format!("its attempts moved on {moves} times, and it counts {}", self.request.failovers);
@@ -228,14 +238,16 @@ impl Call<'_> {
             let what = format!("it is {}, and its last attempt {}", self.request.status.name(), status.name());
             self.add(Invariant::ConsistentLog, what);
         }
+        // In real time a moment passes between the end of an attempt and the end of its call.
         if self.findings.is_virtual && last.map(|row| row.end_us) != self.request.done_us {
             self.add(Invariant::ConsistentLog, "it did not end with its last attempt");
         }
     }
 
-    fn is_within_limits(&mut self) {
+    /// Checks that there are no more attempts than allowed, and none behind a status that is not retried.
+    fn check_limits(&mut self) {
         let Client { retry, policies, .. } = self.client;
-        let (most, go_on) = match &policies.hedging {
+        let (most, retried_codes) = match &policies.hedging {
             Some(hedging) => (hedging.max_attempts, &hedging.non_fatal_status_codes),
             None => (retry.max_attempts as usize, &retry.retryable_status_codes),
         };
@@ -246,13 +258,13 @@ impl Call<'_> {
         let wrong = match &policies.hedging {
             Some(_) => self.attempts.iter().find(|row| {
                 let was_superseded = row.cause.as_deref() == Some(SUPERSEDED);
-                // A fatal one is the last word, if no fallback has another; the others are given up.
-                let is_last_word = self.request.answer.is_some() || self.request.status == Outcome::Status(row.status);
-                !(was_superseded || is_last_word || row.status == Code::Ok || go_on.contains(&row.status))
+                // A fatal status ends the call, unless a fallback answers it; the other attempts are given up.
+                let ends_call = self.request.answer.is_some() || self.request.status == Outcome::Status(row.status);
+                !(was_superseded || ends_call || row.status == Code::Ok || retried_codes.contains(&row.status))
             }),
             None => {
                 let retried = self.attempts.split_last().map_or(&[][..], |(_, retried)| retried);
-                retried.iter().find(|row| !go_on.contains(&row.status))
+                retried.iter().find(|row| !retried_codes.contains(&row.status))
             }
         };
         if let Some(row) = wrong.filter(|row| row.status != Code::Cancelled) {
@@ -261,8 +273,10 @@ impl Call<'_> {
         }
     }
 
-    fn is_in_time(&mut self) {
-        let (deadline_us, timeout_us) = (us(self.client.deadline), us(self.client.attempt_timeout));
+    /// Checks that the call and its attempts end by their deadlines, and that it was sent when intended.
+    fn check_deadlines(&mut self) {
+        let deadline_us = us(self.client.deadline);
+        let timeout_us = us(self.client.attempt_timeout);
         let took = self.request.done_us.zip(self.request.sent_us).map(|(done, sent)| done.saturating_sub(sent));
         let slack_us = self.late_us + ROUNDING_US;
         if self.request.sent_us.is_some_and(|sent_us| sent_us > self.request.intended_us + slack_us) {
@@ -272,8 +286,8 @@ impl Call<'_> {
             let what = format!("it took {} µs with a deadline of {deadline_us} µs", took.unwrap_or_default());
             self.add(Invariant::DeadlinesHold, what);
         }
-        let is_late = |row: &&AttemptRow| row.end_us.saturating_sub(row.start_us) > timeout_us + slack_us;
-        if let Some(row) = self.attempts.iter().find(is_late) {
+        let mut attempts = self.attempts.iter();
+        if let Some(row) = attempts.find(|row| row.end_us.saturating_sub(row.start_us) > timeout_us + slack_us) {
             let took_us = row.end_us - row.start_us;
             let what = format!("attempt {} took {took_us} µs with a timeout of {timeout_us} µs", row.attempt);
             self.add(Invariant::DeadlinesHold, what);

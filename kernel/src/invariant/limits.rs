@@ -1,9 +1,9 @@
-//! What the policies allow all calls together, from the attempts and events: the rate limit, retry throttling, the retry
-//! budget, the delay between hedges, the age of cached answers, and the calls in flight. What they decide by is on no
-//! record, but it follows from what is.
+//! Checks the limits that policies set for all calls together: the rate limit, retry throttling, the retry budget, the
+//! delay between hedges, the age of cached answers, and the calls in flight. The state by which policies decide is not
+//! recorded; it is recomputed from attempts and events.
 //!
-//! Several things may be told of one microsecond, and not in which order they happened; where that matters, the policy has
-//! the benefit of the doubt. When an attempt asked for leave is known only where nothing has it wait between that and being
+//! Several events may carry the same microsecond, in no particular order; where the order matters, it is resolved in the
+//! policy's favour. When an attempt asked for its permit is known only if nothing makes it wait between that and being
 //! sent.
 
 use std::{
@@ -21,42 +21,42 @@ use crate::{
     workload::Identities,
 };
 
-/// That a budget's `ttl` is divided into.
+/// Number of slots that a budget's `ttl` is divided into.
 const SLOTS: u64 = 10;
 
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
-    calls_in_flight(evidence, findings);
+    check_in_flight(evidence, findings);
     if !evidence.is_virtual() {
         return;
     }
     let policies = &evidence.scenario.client.policies;
     if let Some(limit) = &policies.rate_limit {
-        rate(evidence, limit, findings);
+        check_rate(evidence, limit, findings);
     }
     if policies.cache.is_some() {
-        cached(evidence, findings);
+        check_cached(evidence, findings);
     }
     if waits(policies) || evidence.scenario.client.wait_for_ready {
         return;
     }
-    hedges(evidence, findings);
+    check_hedges(evidence, findings);
     if let Some(throttling) = &policies.retry_throttling {
-        throttled(evidence, throttling, findings);
+        check_throttling(evidence, throttling, findings);
     }
     match &policies.retry_budget {
         Some(RetryBudget { percent, min_retry_concurrency: Some(min), .. }) => {
-            under_way(evidence, *percent, *min, findings);
+            check_concurrent_retries(evidence, *percent, *min, findings);
         }
-        Some(budget) => of_late(evidence, budget, findings),
+        Some(budget) => check_recent_retries(evidence, budget, findings),
         None => {}
     }
 }
 
-/// A request is sent while there is room among those in flight, and dropped while there is none.
-fn calls_in_flight(evidence: &Evidence<'_>, findings: &mut Findings) {
+/// Checks that a request is sent while fewer are in flight than allowed, and dropped otherwise.
+fn check_in_flight(evidence: &Evidence<'_>, findings: &mut Findings) {
     let most = evidence.scenario.load.max_in_flight;
     let requests = &evidence.records.requests;
-    // Ascending, but for timers that are late.
+    // The rows are in order of when they were intended; late timers may send them in another.
     let mut sent: Vec<u64> = requests.iter().filter_map(|row| row.sent_us).collect();
     let mut done: Vec<u64> = requests.iter().filter_map(|row| row.done_us).collect();
     sent.sort_unstable();
@@ -80,12 +80,14 @@ fn calls_in_flight(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-/// A token each. An attempt that has its token may be late by what timers are, and wait for the bulkhead.
-fn rate(evidence: &Evidence<'_>, limit: &RateLimit, findings: &mut Findings) {
+/// Checks the rate limit, a token bucket from which every attempt takes a token. An attempt that has its token may be sent
+/// later, as timers are late and as it waits for the bulkhead.
+fn check_rate(evidence: &Evidence<'_>, limit: &RateLimit, findings: &mut Findings) {
     let bulkhead = evidence.scenario.client.policies.bulkhead.as_ref();
     let late = evidence.late.unwrap_or_default() * 2 + bulkhead.map(|bulkhead| bulkhead.max_wait).unwrap_or_default();
-    // In nanoseconds times `limit`, so that nothing is rounded: when the bucket would be full again.
-    let (per_nano, token) = (limit.limit as u128, limit.refresh_period.as_nanos());
+    // The time when the bucket would be full again, in nanoseconds times `limit`, so that nothing is rounded.
+    let per_nano = limit.limit as u128;
+    let token = limit.refresh_period.as_nanos();
     let capacity = limit.burst.unwrap_or(limit.limit) as u128 * token;
     let slack = (late.as_nanos() + u128::from(ROUNDING_US) * 1_000) * per_nano;
     let mut full_at = 0;
@@ -100,8 +102,9 @@ fn rate(evidence: &Evidence<'_>, limit: &RateLimit, findings: &mut Findings) {
     }
 }
 
-/// Nothing is older than it may be: an attempt was answered with the same input not longer ago than that.
-fn cached(evidence: &Evidence<'_>, findings: &mut Findings) {
+/// Checks that no cached answer is older than allowed: an attempt with the same input was answered not longer ago than
+/// that.
+fn check_cached(evidence: &Evidence<'_>, findings: &mut Findings) {
     let Some(cache) = &evidence.scenario.client.policies.cache else { return };
     let entropy = Entropy::new(evidence.seed);
     let Some(identities) = Identities::of(&evidence.scenario.workload, entropy) else { return };
@@ -129,31 +132,32 @@ fn cached(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-/// Leave for another attempt, which was given at this event: the decision to retry, or a hedge.
-struct Leave<'a> {
+/// A permit for another attempt, granted at this event: the decision to retry, or a hedge.
+struct Permit<'a> {
     row: &'a EventRow,
     request: u64,
-    /// The attempt that it is for.
+    /// The attempt that is permitted.
     attempt: u32,
-    /// The attempt that failed and is to be made good, if it is no hedge.
+    /// The failed attempt that is retried; none for a hedge.
     failed: Option<&'a AttemptRow>,
 }
 
-fn leaves<'a>(records: &'a Records) -> impl Iterator<Item = Leave<'a>> {
+/// Returns the permits for other attempts, in order of time.
+fn permits<'a>(records: &'a Records) -> impl Iterator<Item = Permit<'a>> {
     records.events.iter().filter_map(|row| {
         let (request, attempt) = (row.request?, row.attempt?);
         match row.event {
             Event::Backoff => {
-                Some(Leave { row, request, attempt: attempt + 1, failed: find_attempt(records, request, attempt) })
+                Some(Permit { row, request, attempt: attempt + 1, failed: find_attempt(records, request, attempt) })
             }
-            Event::Hedge => Some(Leave { row, request, attempt, failed: None }),
+            Event::Hedge => Some(Permit { row, request, attempt, failed: None }),
             _ => None,
         }
     })
 }
 
-/// Each follows the attempt before it after the delay, or the failure of one at once.
-fn hedges(evidence: &Evidence<'_>, findings: &mut Findings) {
+/// Checks that each hedge follows the attempt before it after the delay, or the failure of an attempt at once.
+fn check_hedges(evidence: &Evidence<'_>, findings: &mut Findings) {
     let Some(hedging) = &evidence.scenario.client.policies.hedging else { return };
     let delay_us = us(hedging.hedging_delay);
     for row in evidence.records.events.iter().filter(|row| row.event == Event::Hedge) {
@@ -170,49 +174,65 @@ fn hedges(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-/// gRPC A6's tokens: as many as there can have been.
-fn throttled(evidence: &Evidence<'_>, throttling: &RetryThrottling, findings: &mut Findings) {
+/// Checks retry throttling (gRPC A6) with as many tokens as there can have been.
+fn check_throttling(evidence: &Evidence<'_>, throttling: &RetryThrottling, findings: &mut Findings) {
     let client = &evidence.scenario.client;
-    let thousandths = |tokens: f64| (tokens * 1_000.0).round() as u64;
-    let (max, ratio) = (thousandths(throttling.max_tokens), thousandths(throttling.token_ratio));
+    let max = thousandths(throttling.max_tokens);
+    let ratio = thousandths(throttling.token_ratio);
     let ends = ends(evidence.records, client);
-    let (mut tokens, mut seen) = (max, 0);
-    for leave in leaves(evidence.records) {
-        let at_us = leave.row.at_us;
-        while let Some((end_us, is_ok)) = ends.get(seen).filter(|(end_us, _)| *end_us < at_us) {
-            let _ = end_us;
-            tokens = if *is_ok { (tokens + ratio).min(max) } else { tokens.saturating_sub(1_000) };
+    let mut tokens = max;
+    let mut seen = 0;
+    for permit in permits(evidence.records) {
+        let at_us = permit.row.at_us;
+        while let Some(end) = ends.get(seen).filter(|end| end.at_us < at_us) {
+            tokens = if end.is_ok { (tokens + ratio).min(max) } else { tokens.saturating_sub(1_000) };
             seen += 1;
         }
-        let now = ends[seen..].iter().take_while(|(end_us, _)| *end_us == at_us);
-        let successes = now.filter(|(_, is_ok)| *is_ok).count() as u64;
-        let taken = if leave.failed.is_some() { 1_000 } else { 0 };
+        // Those of this very instant may come before or after: successes before permit the most tokens.
+        let now = ends[seen..].iter().take_while(|end| end.at_us == at_us);
+        let successes = now.filter(|end| end.is_ok).count() as u64;
+        let taken = if permit.failed.is_some() { 1_000 } else { 0 };
         let most = (tokens.saturating_sub(taken) + ratio * successes).min(max);
         if 2 * most <= max {
-            let what = format!("attempt {} is made with {most} thousandths of {max} left", leave.attempt);
-            findings.add(Invariant::WithinLimits, Some(leave.request), at_us, what);
+            let what = format!("attempt {} is made with {most} thousandths of {max} left", permit.attempt);
+            findings.add(Invariant::WithinLimits, Some(permit.request), at_us, what);
         }
     }
 }
 
-/// When attempts that count ended, and whether well. Of one instant failures come first: that leaves the most tokens.
-fn ends(records: &Records, client: &Client) -> Vec<(u64, bool)> {
+/// Returns a number of tokens in thousandths, as gRPC counts them.
+fn thousandths(tokens: f64) -> u64 {
+    (tokens * 1_000.0).round() as u64
+}
+
+/// When an attempt ended, and whether it was OK.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct AttemptEnd {
+    at_us: u64,
+    is_ok: bool,
+}
+
+/// Returns the ends of the attempts that count for throttling, in order of time. Those of one instant are ordered with the
+/// failures first, which leaves the most tokens.
+fn ends(records: &Records, client: &Client) -> Vec<AttemptEnd> {
     let hedging = client.policies.hedging.as_ref();
     let codes = hedging.map_or(&client.retry.retryable_status_codes, |hedging| &hedging.non_fatal_status_codes);
-    let counts = |row: &&AttemptRow| {
-        row.status == Code::Ok || (codes.contains(&row.status) && !is_given_up(row.cause.as_deref()))
-    };
-    let mut ends: Vec<_> =
-        records.attempts.iter().filter(counts).map(|row| (row.end_us, row.status == Code::Ok)).collect();
+    let mut ends: Vec<_> = records
+        .attempts
+        .iter()
+        .map(|row| (row, row.status == Code::Ok))
+        .filter(|(row, is_ok)| *is_ok || (codes.contains(&row.status) && !is_given_up(row.cause.as_deref())))
+        .map(|(row, is_ok)| AttemptEnd { at_us: row.end_us, is_ok })
+        .collect();
     ends.sort_unstable();
     ends
 }
 
-/// Envoy's budget: retries at once, by the attempts at once.
-fn under_way(evidence: &Evidence<'_>, percent: f64, min: usize, findings: &mut Findings) {
+/// Checks Envoy's retry budget, which limits the retries under way by the attempts under way.
+fn check_concurrent_retries(evidence: &Evidence<'_>, percent: f64, min: usize, findings: &mut Findings) {
     let records = evidence.records;
     let picks = records.events.iter().filter(|row| row.event == Event::Pick);
-    // What has no end yet is under way until the end.
+    // An attempt without an end is under way until the end of the run.
     let spans = picks.filter_map(|row| {
         let end = find_attempt(records, row.request?, row.attempt?).map_or(u64::MAX, |attempt| attempt.end_us);
         Some((row.at_us, end))
@@ -220,50 +240,60 @@ fn under_way(evidence: &Evidence<'_>, percent: f64, min: usize, findings: &mut F
     let (mut begun, mut over): (Vec<u64>, Vec<u64>) = spans.unzip();
     begun.sort_unstable();
     over.sort_unstable();
-    // Ends of the retries that were allowed.
+    // The ends of the retries that were permitted.
     let mut retries: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
-    for leave in leaves(records) {
-        let at_us = leave.row.at_us;
+    for permit in permits(records) {
+        let at_us = permit.row.at_us;
         while retries.peek().is_some_and(|Reverse(end_us)| *end_us <= at_us) {
             retries.pop();
         }
         let begun = begun.partition_point(|start_us| *start_us <= at_us);
         let attempts = begun - over.partition_point(|end_us| *end_us < at_us);
-        // Whichever attempt it is made good for has just ended, and a hedge is not under way yet.
+        // The attempt that is retried has just ended, and a hedge is not under way yet.
         let attempts = attempts.saturating_sub(1);
         let most = (attempts as f64 * percent / 100.0).max(min as f64);
         if retries.len() as f64 + 1.0 > most + 1e-9 {
             let what =
                 format!("{} retries at once beside {attempts} attempts, and {most} are allowed", retries.len() + 1);
-            findings.add(Invariant::WithinLimits, Some(leave.request), at_us, what);
+            findings.add(Invariant::WithinLimits, Some(permit.request), at_us, what);
         }
-        let unsent_us = at_us.saturating_add(leave.row.duration_us.unwrap_or_default());
-        let end_us = find_attempt(records, leave.request, leave.attempt).map_or(unsent_us, |attempt| attempt.end_us);
+        let unsent_us = at_us.saturating_add(permit.row.duration_us.unwrap_or_default());
+        let end_us = find_attempt(records, permit.request, permit.attempt).map_or(unsent_us, |attempt| attempt.end_us);
         retries.push(Reverse(end_us));
     }
 }
 
-/// Finagle's budget: retries of late, by the calls of late.
-fn of_late(evidence: &Evidence<'_>, budget: &RetryBudget, findings: &mut Findings) {
+/// Checks Finagle's retry budget, which limits the recent retries by the recent calls.
+fn check_recent_retries(evidence: &Evidence<'_>, budget: &RetryBudget, findings: &mut Findings) {
     let (Some(ttl), Some(min_per_second)) = (budget.ttl, budget.min_per_second) else { return };
     let slot_nanos = (ttl.as_nanos() as u64 / SLOTS).max(1);
     let reserve = min_per_second * ttl.as_secs_f64();
-    let earliest = |at_us: u64| at_us * 1_000 / slot_nanos;
-    let latest = |at_us: u64| (at_us * 1_000 + 999) / slot_nanos;
     let mut calls: Vec<u64> = evidence.records.requests.iter().filter_map(|row| row.sent_us).collect();
     calls.sort_unstable();
     let mut retries: Vec<u64> = Vec::new();
-    for leave in leaves(evidence.records) {
-        let at_us = leave.row.at_us;
-        let old = calls.partition_point(|call_us| latest(*call_us) + SLOTS <= earliest(at_us));
+    for permit in permits(evidence.records) {
+        let at_us = permit.row.at_us;
+        let old = calls
+            .partition_point(|call_us| latest_slot(*call_us, slot_nanos) + SLOTS <= earliest_slot(at_us, slot_nanos));
         let deposits = calls.partition_point(|call_us| *call_us <= at_us) - old;
-        let gone = retries.partition_point(|retry_us| earliest(*retry_us) + SLOTS <= latest(at_us));
+        let gone = retries
+            .partition_point(|retry_us| earliest_slot(*retry_us, slot_nanos) + SLOTS <= latest_slot(at_us, slot_nanos));
         let withdrawals = retries.len() - gone;
         let balance = deposits as f64 * budget.percent / 100.0 + reserve - withdrawals as f64;
         if balance + 1e-6 < 1.0 {
             let what = format!("{} retries to {deposits} calls in {ttl:?}", withdrawals + 1);
-            findings.add(Invariant::WithinLimits, Some(leave.request), at_us, what);
+            findings.add(Invariant::WithinLimits, Some(permit.request), at_us, what);
         }
         retries.push(at_us);
     }
+}
+
+/// Returns the first slot that a time, which is rounded down to microseconds, may lie in.
+fn earliest_slot(at_us: u64, slot_nanos: u64) -> u64 {
+    at_us * 1_000 / slot_nanos
+}
+
+/// Returns the last slot that a time, which is rounded down to microseconds, may lie in.
+fn latest_slot(at_us: u64, slot_nanos: u64) -> u64 {
+    (at_us * 1_000 + 999) / slot_nanos
 }

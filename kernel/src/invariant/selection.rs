@@ -1,5 +1,5 @@
-//! What the client knows of servers as it picks one: it asks nobody while it knows a better one. And how it comes to know
-//! that: connections, beliefs and ejections follow their states.
+//! Checks that the client picks no server while it knows a better one, and that what it knows of servers, which is their
+//! connections, health ratings and ejections, makes only valid state transitions.
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
@@ -8,14 +8,14 @@ use crate::{
     scenario::server_name,
 };
 
-/// What the client's events have told of a server.
+/// What the client knows of a server, from its events.
 #[derive(Debug)]
 struct View {
     is_healthy: bool,
     connection: Connection,
-    /// Whether it could not be connected when that was last tried.
+    /// Whether the last attempt to connect to it failed.
     is_failing: bool,
-    /// Since when, and for how long at least.
+    /// When it was ejected and for how long at least.
     ejected: Option<(u64, u64)>,
     breaker: Breaker,
 }
@@ -25,25 +25,25 @@ enum Connection {
     Idle,
     Connecting,
     Ready,
-    /// Until when.
+    /// The connection failed, and is not tried again before this time.
     Failed(u64),
 }
 
-/// As far as events tell.
+/// Which attempts the breaker of a server lets pass, as far as events show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Breaker {
     Passes,
-    /// It lets a few pass; whether there is room is not told.
+    /// The breaker is half open and lets a few pass; whether there is room is not recorded.
     MayPass,
     Blocks,
 }
 
-/// Only virtual time orders the events of several tasks as they happened.
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let names: Vec<String> = (0..evidence.scenario.servers.replicas).map(server_name).collect();
     let mut views: Vec<View> = names.iter().map(|_| View::new()).collect();
     let policies = &evidence.scenario.client.policies;
     let by_server = policies.circuit_breaker.as_ref().is_some_and(|breaker| breaker.scope == Scope::Server);
+    // The order of events is what is checked: only virtual time orders those of several tasks as they happened.
     for row in evidence.records.events.iter().filter(|row| row.source == "client") {
         let Some(server) = row.target.as_deref().and_then(|name| names.iter().position(|known| known == name)) else {
             continue;
@@ -56,7 +56,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             continue;
         }
         if let (Event::Ejected, Some(settings)) = (row.event, &policies.outlier_detection) {
-            limits_ejections(&views, row, settings, findings);
+            check_ejection(&views, row, settings, findings);
         }
         if !views[server].follow(row, by_server) {
             let what = format!("`{}` of {}, which is {:?}", <&str>::from(row.event), names[server], views[server]);
@@ -64,26 +64,29 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         }
     }
     if let Some(settings) = &policies.outlier_detection {
-        ejections_end(evidence, settings, findings);
+        check_ejection_ends(evidence, settings, findings);
     }
 }
 
-/// A server that the client would have asked rather than `asked`.
-fn better(views: &[View], asked: usize) -> Option<usize> {
-    let tier = views[asked].tier();
+/// Returns a server that the client knows to be better than `picked`.
+fn better(views: &[View], picked: usize) -> Option<usize> {
+    let tier = views[picked].tier();
     views.iter().position(|view| view.breaker == Breaker::Passes && view.tier() < tier)
 }
 
-/// As many as the policy has it, and for a time that is some multiple of the base, or the longest.
-fn limits_ejections(views: &[View], row: &EventRow, settings: &OutlierDetection, findings: &mut Findings) {
+/// Checks that an ejection leaves as many servers as the policy says, and that it is for a multiple of the base time or for
+/// the longest time.
+fn check_ejection(views: &[View], row: &EventRow, settings: &OutlierDetection, findings: &mut Findings) {
     let ejected = views.iter().filter(|view| view.ejected.is_some()).count();
     let percent = settings.max_ejection_percent;
     if ejected > 0 && ejected as f64 * 100.0 >= percent * views.len() as f64 {
         let what = format!("{ejected} of {} servers are ejected, and another one with {percent} %", views.len());
         findings.add(Invariant::WithinLimits, None, row.at_us, what);
     }
-    let (base, long) = (settings.base_ejection_time, settings.max_ejection_time.max(settings.base_ejection_time));
-    let (base_us, long_us, time_us) = (us(base), us(long), row.duration_us.unwrap_or_default());
+    let base = settings.base_ejection_time;
+    let base_us = us(base);
+    let long_us = us(settings.max_ejection_time.max(base));
+    let time_us = row.duration_us.unwrap_or_default();
     // A base of less than a microsecond is rounded.
     let is_multiple = base.subsec_nanos() % 1_000 != 0 || time_us.checked_rem(base_us) == Some(0) || time_us == long_us;
     if time_us < base_us || time_us > long_us || !is_multiple {
@@ -92,15 +95,15 @@ fn limits_ejections(views: &[View], row: &EventRow, settings: &OutlierDetection,
     }
 }
 
-/// At the first sweep after its time.
-fn ejections_end(evidence: &Evidence<'_>, settings: &OutlierDetection, findings: &mut Findings) {
+/// Checks that every ejection ends at the first sweep after its time.
+fn check_ejection_ends(evidence: &Evidence<'_>, settings: &OutlierDetection, findings: &mut Findings) {
     let most_us = us(settings.interval) + evidence.late.map_or(0, us) + ROUNDING_US;
-    let rows = || evidence.records.events.iter();
-    let end_us = rows().map(|row| row.at_us).max().unwrap_or_default();
-    for (at, row) in rows().enumerate().filter(|(_, row)| row.event == Event::Ejected) {
+    let rows = &evidence.records.events;
+    let end_us = rows.iter().map(|row| row.at_us).max().unwrap_or_default();
+    for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.event == Event::Ejected) {
         let due_us = row.at_us + row.duration_us.unwrap_or_default();
-        let is_end = |later: &&EventRow| later.event == Event::Unejected && later.target == row.target;
-        let ends_us = evidence.records.events[at..].iter().find(is_end).map(|row| row.at_us);
+        let end = rows[at..].iter().find(|later| later.event == Event::Unejected && later.target == row.target);
+        let ends_us = end.map(|row| row.at_us);
         let is_late = ends_us.unwrap_or(end_us) > due_us + most_us;
         if is_late || ends_us.is_some_and(|ends_us| ends_us < due_us) {
             let what = format!("it is ejected until {due_us} µs, and serves again at {ends_us:?} µs");
@@ -120,7 +123,7 @@ impl View {
         }
     }
 
-    /// The lower, the better; see `client::candidates`.
+    /// Returns the tier of the server, of which the lower is the better; see `client::candidates`.
     fn tier(&self) -> u8 {
         let is_ready = self.connection == Connection::Ready;
         match (self.ejected.is_some(), self.is_failing) {
@@ -132,7 +135,7 @@ impl View {
         }
     }
 
-    /// Takes `row` in; whether that can follow what was.
+    /// Makes the transition of `row`, and returns whether it is valid.
     fn follow(&mut self, row: &EventRow, by_server: bool) -> bool {
         let at_us = row.at_us;
         match row.event {

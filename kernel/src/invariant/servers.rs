@@ -1,100 +1,117 @@
-//! What servers did, against what was done to them.
+//! Checks what servers did against the faults on them and the attempts that were sent to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, calls::most_at_once, us};
 use crate::{
     record::{Event, EventRow, Records},
+    scenario::{Fault, FaultKind},
     status::Code,
 };
 
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
-    let mut lives = Lives::default();
+    let mut servers = ServerStates::new(&evidence.scenario.faults);
     for row in &evidence.records.events {
-        if let Some(why) = lives.forbid(row) {
+        if let Some(why) = servers.forbid(row) {
             let did: &str = row.event.into();
             let what = format!("{} says `{did}`, but {why}", row.source);
             findings.add(Invariant::NoResponseFromDeadServer, row.request, row.at_us, what);
         }
-        lives.note(row);
+        servers.note(row);
     }
-    answers_are_finished_work(evidence.records, findings);
-    work_is_asked_for(evidence.records, findings);
-    workers(evidence, findings);
+    check_answers(evidence.records, findings);
+    check_work(evidence.records, findings);
+    check_workers(evidence, findings);
 }
 
-/// How servers are, by name. One that nothing was done to is well.
-#[derive(Default)]
-pub(super) struct Lives<'a>(BTreeMap<&'a str, Life>);
+/// The states of servers, by name. A server without a fault is not in it.
+pub(super) struct ServerStates<'a> {
+    faults: &'a [Fault],
+    states: BTreeMap<&'a str, ServerState>,
+}
 
-/// How a server is.
+/// The state of a server's process.
 #[derive(Debug, Default)]
-struct Life {
-    /// Since when it is dead; it lives again once it listens.
+struct ServerState {
+    /// When it was killed; none once it listens again.
     dead_us: Option<u64>,
-    /// The freezes it suffers, and since when the first of them.
+    /// The indexes of the faults that freeze it.
     freezes: BTreeSet<usize>,
+    /// When the first of them began.
     frozen_us: u64,
 }
 
-impl<'a> Lives<'a> {
-    /// Takes in what was done to a server, or that it listens.
+impl<'a> ServerStates<'a> {
+    /// Creates the states at the start of a run with these faults.
+    pub(super) fn new(faults: &'a [Fault]) -> Self {
+        Self { faults, states: BTreeMap::new() }
+    }
+
+    /// Updates the state of the server whose fault begins or ends, or that listens.
     pub(super) fn note(&mut self, row: &'a EventRow) {
         match (row.event, row.target.as_deref(), row.fault) {
             (Event::Listening, ..) => {
-                if let Some(life) = self.0.get_mut(&*row.source) {
-                    life.dead_us = None;
+                if let Some(state) = self.states.get_mut(&*row.source) {
+                    state.dead_us = None;
                 }
             }
-            (Event::FaultStart, Some(server), Some(fault)) => match row.cause.as_deref() {
-                Some("crash") => {
-                    let life = self.0.entry(server).or_default();
-                    life.dead_us.get_or_insert(row.at_us);
-                    life.freezes.clear();
-                }
-                Some("freeze") => {
-                    let life = self.0.entry(server).or_default();
-                    if life.freezes.is_empty() {
-                        life.frozen_us = row.at_us;
-                    }
-                    life.freezes.insert(fault);
-                }
-                _ => {}
-            },
+            (Event::FaultStart, Some(server), Some(fault)) => self.begin(server, fault, row.at_us),
             (Event::FaultEnd | Event::NoEffect, Some(server), Some(fault)) => {
-                if let Some(life) = self.0.get_mut(server) {
-                    life.freezes.remove(&fault);
+                if let Some(state) = self.states.get_mut(server) {
+                    state.freezes.remove(&fault);
                 }
             }
             _ => {}
         }
     }
 
-    /// Since when a server is dead.
-    pub(super) fn is_dead(&self, server: &str) -> bool {
-        self.0.get(server).is_some_and(|life| life.dead_us.is_some())
+    fn begin(&mut self, server: &'a str, fault: usize, at_us: u64) {
+        match self.faults.get(fault).map(|fault| &fault.kind) {
+            Some(FaultKind::Crash { .. }) => {
+                let state = self.states.entry(server).or_default();
+                state.dead_us.get_or_insert(at_us);
+                // A process that is killed is no longer frozen; the one that replaces it never was.
+                state.freezes.clear();
+            }
+            Some(FaultKind::Freeze { .. }) => {
+                let state = self.states.entry(server).or_default();
+                if state.freezes.is_empty() {
+                    state.frozen_us = at_us;
+                }
+                state.freezes.insert(fault);
+            }
+            // The other kinds leave the process alone.
+            _ => {}
+        }
     }
 
-    /// Why the source of this row cannot have recorded it. What happens at the instant of a fault may happen before it.
+    /// Returns whether a server is dead.
+    pub(super) fn is_dead(&self, server: &str) -> bool {
+        self.states.get(server).is_some_and(|state| state.dead_us.is_some())
+    }
+
+    /// Returns why the source of this row cannot have recorded it. Events at the instant of a fault may precede it.
     fn forbid(&self, row: &EventRow) -> Option<String> {
-        let life = self.0.get(&*row.source)?;
-        match life.dead_us {
+        let state = self.states.get(&*row.source)?;
+        match state.dead_us {
             Some(dead_us) if row.event != Event::Listening && dead_us < row.at_us => {
                 Some(format!("it was killed at {dead_us} µs"))
             }
-            _ if !life.freezes.is_empty() && life.frozen_us < row.at_us => {
-                Some(format!("it stands still since {} µs", life.frozen_us))
+            _ if !state.freezes.is_empty() && state.frozen_us < row.at_us => {
+                Some(format!("it stands still since {} µs", state.frozen_us))
             }
             _ => None,
         }
     }
 }
 
-/// What a server has answered OK, it has finished before.
-fn answers_are_finished_work(records: &Records, findings: &mut Findings) {
-    let of = |row: &EventRow| Some((row.request?, row.attempt?));
+/// Checks that a server finished the work of every attempt that it answered OK, and did so before it answered.
+fn check_answers(records: &Records, findings: &mut Findings) {
     let finished = records.events.iter().filter(|row| row.event == Event::Finished);
-    let mut finished: Vec<_> = finished.filter_map(|row| Some((of(row)?, row.at_us, &*row.source))).collect();
+    let mut finished: Vec<_> = finished.filter_map(|row| Some((attempt_key(row)?, row.at_us, &*row.source))).collect();
     finished.sort_unstable();
     for row in records.attempts.iter().filter(|row| row.status == Code::Ok) {
         let key = (row.request, row.attempt);
@@ -107,35 +124,53 @@ fn answers_are_finished_work(records: &Records, findings: &mut Findings) {
     }
 }
 
-/// Nobody works on what was not sent to him, nor before it was, nor twice.
-fn work_is_asked_for(records: &Records, findings: &mut Findings) {
-    type Sent<'a> = ((u64, u32), &'a str, u64);
-    let of = |row: &EventRow| Some((row.request?, row.attempt?));
+/// An attempt that was sent to a server.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct SentAttempt<'a> {
+    key: (u64, u32),
+    server: &'a str,
+    at_us: u64,
+}
+
+/// Checks that each attempt is processed at most once, by the server that it was sent to, and only after it was sent.
+fn check_work(records: &Records, findings: &mut Findings) {
     let picks = records.events.iter().filter(|row| row.event == Event::Pick);
-    let mut sent: Vec<Sent<'_>> = picks.filter_map(|row| Some((of(row)?, row.target.as_deref()?, row.at_us))).collect();
+    let sent = picks.filter_map(|row| {
+        Some(SentAttempt { key: attempt_key(row)?, server: row.target.as_deref()?, at_us: row.at_us })
+    });
+    let mut sent: Vec<_> = sent.collect();
     sent.sort_unstable();
-    let is_work = |row: &&EventRow| {
-        matches!(row.event, Event::Finished | Event::Aborted | Event::Skipped | Event::Refused) && row.request.is_some()
-    };
-    let mut handled = vec![false; sent.len()];
-    for row in records.events.iter().filter(is_work) {
+    let mut is_handled = vec![false; sent.len()];
+    for row in records.events.iter().filter(|row| is_work(row)) {
         let began_us = row.at_us.saturating_sub(row.duration_us.unwrap_or_default());
-        let at =
-            of(row).and_then(|key| sent.binary_search_by_key(&(key, &*row.source), |(key, to, _)| (*key, to)).ok());
-        let what = match at {
+        let found = attempt_key(row).and_then(|key| {
+            sent.binary_search_by_key(&(key, &*row.source), |attempt| (attempt.key, attempt.server)).ok()
+        });
+        let what = match found {
             None => format!("{} was not asked for it", row.source),
-            Some(at) if began_us + ROUNDING_US < sent[at].2 => {
+            Some(at) if began_us + ROUNDING_US < sent[at].at_us => {
                 format!("{} worked on it before it was sent", row.source)
             }
-            Some(at) if std::mem::replace(&mut handled[at], true) => format!("{} worked on it twice", row.source),
+            Some(at) if mem::replace(&mut is_handled[at], true) => format!("{} worked on it twice", row.source),
             Some(_) => continue,
         };
         findings.add(Invariant::ConsistentLog, row.request, row.at_us, what);
     }
 }
 
+/// Returns whether a server ends the processing of an attempt with this event.
+fn is_work(row: &EventRow) -> bool {
+    matches!(row.event, Event::Finished | Event::Aborted | Event::Skipped | Event::Refused) && row.request.is_some()
+}
+
+/// Returns the request and the number of the attempt that an event is about.
+fn attempt_key(row: &EventRow) -> Option<(u64, u32)> {
+    Some((row.request?, row.attempt?))
+}
+
+/// Checks that no server works on more attempts at once than it has workers for, nor on one for less than the minimum.
 /// Work that ends as other work begins does not overlap with it.
-fn workers(evidence: &Evidence<'_>, findings: &mut Findings) {
+fn check_workers(evidence: &Evidence<'_>, findings: &mut Findings) {
     let servers = &evidence.scenario.servers;
     let least_us = us(servers.service_time_min).saturating_sub(ROUNDING_US);
     let mut spans: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
@@ -145,6 +180,7 @@ fn workers(evidence: &Evidence<'_>, findings: &mut Findings) {
             let what = format!("{} worked {took_us} µs on it, and each takes {least_us} µs at least", row.source);
             findings.add(Invariant::Capacity, row.request, row.at_us, what);
         }
+        // Both times are rounded down, so that the difference may be too long.
         let start_us = (row.at_us + ROUNDING_US).saturating_sub(took_us).min(row.at_us);
         spans.entry(&row.source).or_default().push((start_us, row.at_us));
     }

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use kernel::{
-    measure::{Label, Run, Summary},
+    measure::{RunLabel, RunRows, Summary},
     record::{Records, RequestRow},
     status::{Code, Outcome},
 };
@@ -60,8 +60,8 @@ fn rows(drawn: Vec<(u64, u64, u8)>) -> Vec<RequestRow> {
 }
 
 fn measured(requests: &[RequestRow]) -> Summary {
-    let run = Run { duration: Duration::from_secs(20), servers: 2, requests, attempts: &[], events: &[] };
-    Summary::compute(Label { scenario: "any", seed: 0, world: "sim" }, &run, &[])
+    let run = RunRows { duration: Duration::from_secs(20), servers: 2, requests, attempts: &[], events: &[] };
+    Summary::compute(RunLabel { scenario: "any", seed: 0, world: "sim" }, &run, &[])
 }
 
 proptest! {
