@@ -1,11 +1,11 @@
-//! What the programs of this workspace share at the command line: options, exit codes, the report of a run, output.
+//! The parts of a command line that all programs share: options, exit codes, the report of a run, output.
 //!
 //! | module | what is in it |
 //! | --- | --- |
 //! | `arguments` | [`RunArgs`], the options of a run, and the command that repeats it |
 //! | `exit` | [`Exit`] codes, and the [`Failure`] that ends a command early |
 //! | `session` | [`Session`], a run from its options to its report |
-//! | `report` | [`RunReport`], what is printed when a run ends |
+//! | `report` | [`RunReport`], the report that is printed when a run ends |
 //! | `output` | [`print()`], which writes to standard output |
 //! | [`progress`] | progress bars on standard error |
 

@@ -128,7 +128,7 @@ pub struct Violation {
     pub request: Option<u64>,
     /// When, in microseconds since the run began.
     pub at_us: u64,
-    /// What was found, and what would be right.
+    /// The finding, and what would be right.
     pub what: String,
 }
 

@@ -48,8 +48,8 @@ impl Nemesis {
     /// Creates a nemesis for the servers of `scenario`. Its own events and those of the supervisor go to `recorder`.
     pub fn new(world: SharedWorld, recorder: &Recorder, operations: Arc<dyn Operations>, scenario: &Scenario) -> Self {
         Self {
-            recorder: recorder.of(world.clone(), "nemesis"),
-            supervisor: recorder.of(world.clone(), "supervisor"),
+            recorder: recorder.with_source(world.clone(), "nemesis"),
+            supervisor: recorder.with_source(world.clone(), "supervisor"),
             world,
             operations,
             network: Shape {

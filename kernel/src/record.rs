@@ -1,4 +1,4 @@
-//! What a run records: rows of requests, attempts and events.
+//! The record of a run: rows of requests, attempts and events.
 
 mod attempt_id;
 mod name;

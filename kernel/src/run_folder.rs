@@ -1,4 +1,4 @@
-//! What a run leaves on disk: its folder, and how files are written and read so that a failure never leaves half of one.
+//! Run folders: the files that a run leaves on disk, written so that a failure never leaves half of them.
 //!
 //! | module | what is in it |
 //! | --- | --- |
@@ -8,7 +8,7 @@
 //! | [`files`] | the file operations that all of this is made of, replaceable in tests |
 //! | [`atomic`] | replacing one file as a whole |
 //! | [`lines`] | files with a JSON value a line: writing and reading them |
-//! | [`error`] | what goes wrong with a folder, whichever kind it is |
+//! | [`error`] | errors of a folder, whichever kind it is |
 //! | [`digest`] | the digest of a run's records |
 //!
 //! This module stands above [`record`](crate::record) and [`measure`](crate::measure): rows do not know how they are

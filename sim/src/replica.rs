@@ -46,7 +46,7 @@ impl Replica {
     ) -> Arc<Self> {
         let name = kernel::scenario::server_name(index);
         let host = Arc::new(Host::new(HostId::server(index), shared.clone()));
-        let recorder = recorder.of(host.clone(), &name);
+        let recorder = recorder.with_source(host.clone(), &name);
         let injector = Arc::new(Injector::new(entropy));
         Arc::new(Self { index, name, host, recorder, software, injector, starts: Mutex::new(0) })
     }

@@ -28,7 +28,7 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// What was wrong, and what would be right.
+    /// The message: what was wrong, and what would be right.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! What is printed when a run ends.
+//! The report that is printed when a run ends.
 
 use std::path::Path;
 

@@ -210,8 +210,8 @@ impl Call<'_> {
         if let Some(row) =
             attempts.find(|row| row.start_us < from_us || row.end_us < row.start_us || row.end_us > to_us)
         {
-            let (start_us, end_us) = (row.start_us, row.end_us);
-            let what = format!("attempt {} is from {start_us} to {end_us} µs, and it from {from_us}", row.attempt);
+            let AttemptRow { attempt, start_us, end_us, .. } = row;
+            let what = format!("attempt {attempt} is from {start_us} to {end_us} µs, and it from {from_us}");
             self.add(Invariant::ConsistentLog, what);
         }
         if self.client.policies.hedging.is_none()

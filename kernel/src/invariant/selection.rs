@@ -8,12 +8,12 @@ use crate::{
     scenario::server_name,
 };
 
-/// What the client knows of a server, from its events.
+/// A server as the client knows it, from the client's events.
 #[derive(Debug)]
 struct View {
     is_healthy: bool,
     connection: Connection,
-    /// Whether the last attempt to connect to it failed.
+    /// True if the last attempt to connect to it failed.
     is_failing: bool,
     /// When it was ejected and for how long at least.
     ejected: Option<(u64, u64)>,

@@ -31,7 +31,7 @@ pub(super) fn faults(events: &[EventRow]) -> Vec<RecordedFault> {
     sightings.into_iter().filter_map(|(index, sighting)| sighting.into_fault(index)).collect()
 }
 
-/// What the events say of one fault, target by target.
+/// The events of one fault, target by target.
 #[derive(Default)]
 struct Sighting<'a> {
     /// The least of the causes, if they differ, so that their order does not matter.

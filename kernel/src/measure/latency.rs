@@ -134,7 +134,8 @@ mod tests {
         counted.merge(&odd);
         let exact = latencies(values);
         for per_mille in [1, 10, 500, 900, 990, 999, 1000] {
-            let (counted, exact) = (counted.percentile(per_mille).unwrap(), exact.percentile(per_mille).unwrap());
+            let counted = counted.percentile(per_mille).unwrap();
+            let exact = exact.percentile(per_mille).unwrap();
             assert!((exact..=exact + exact / 128).contains(&counted), "{per_mille}: {counted} for {exact}");
         }
         assert_eq!(counted.percentile(1000), counted.max());

@@ -1,4 +1,4 @@
-//! What holds of the summary of any run.
+//! Properties of the summary of any run.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -17,27 +17,6 @@ use crate::{
 const S: u64 = 1_000_000;
 const RUN_S: u64 = 20;
 const SERVERS: [&str; 2] = ["server-0", "server-1"];
-const METRICS: [Metric; 18] = [
-    Metric::SuccessRate,
-    Metric::Availability,
-    Metric::Throughput,
-    Metric::Goodput,
-    Metric::LatencyP50,
-    Metric::LatencyP90,
-    Metric::LatencyP95,
-    Metric::LatencyP99,
-    Metric::LatencyP999,
-    Metric::LatencyMax,
-    Metric::AttemptsPerCall,
-    Metric::Retries,
-    Metric::Failovers,
-    Metric::RecoveryTime,
-    Metric::TimeToDetect,
-    Metric::UnavailableFor,
-    Metric::Dropped,
-    Metric::Duplicates,
-];
-
 /// Half a second is as fine as times need to be to fall on and beside every boundary.
 fn time() -> impl Strategy<Value = u64> {
     (0..2 * RUN_S).prop_map(|half_seconds| half_seconds * S / 2)
@@ -75,8 +54,10 @@ fn sample(faults: usize) -> impl Strategy<Value = Sample> {
     let faults: Vec<_> = (0..faults).map(fault).collect();
     let ends = vec((time(), any::<bool>()), 0..60);
     (vec(request(), 0..80), faults, vec(other_event(), 0..40), ends).prop_map(|(requests, faults, others, ends)| {
-        let code = |ok| if ok { Code::Ok } else { Code::Unavailable };
-        let attempts = ends.into_iter().zip(0..).map(|((end, ok), request)| attempt(request, 1, end, code(ok)));
+        let attempts = ends
+            .into_iter()
+            .zip(0..)
+            .map(|((end, is_ok), request)| attempt(request, 1, end, if is_ok { Code::Ok } else { Code::Unavailable }));
         let events = faults.into_iter().flatten().chain(others);
         Sample::of_seconds(RUN_S).requests(requests).attempts(attempts).events(events)
     })
@@ -85,9 +66,12 @@ fn sample(faults: usize) -> impl Strategy<Value = Sample> {
 /// Every metric, of the run and of every phase there may be.
 fn every_expectation() -> Vec<Expectation> {
     let phases = [None, Some(Phase::Before), Some(Phase::Fault(0)), Some(Phase::Fault(1)), Some(Phase::After)];
-    let of =
-        |during| METRICS.map(move |metric| Expectation { during, ..expect(metric, Some(0.123_456), Some(98.765)) });
-    phases.into_iter().flat_map(of).collect()
+    phases
+        .into_iter()
+        .flat_map(|during| {
+            Metric::ALL.map(move |metric| Expectation { during, ..expect(metric, Some(0.123_456), Some(98.765)) })
+        })
+        .collect()
 }
 
 fn every_metrics(summary: &Summary) -> impl Iterator<Item = &Metrics> {
@@ -114,7 +98,7 @@ proptest! {
     fn every_figure_is_finite_and_in_range(sample in (0..3usize).prop_flat_map(sample)) {
         let summary = sample.summary(&[]);
         for metrics in every_metrics(&summary) {
-            for value in METRICS.iter().filter_map(|metric| metrics.get(*metric)) {
+            for value in Metric::ALL.into_iter().filter_map(|metric| metrics.get(metric)) {
                 prop_assert!(value.is_finite() && value >= 0.0);
             }
             for share in [metrics.success_rate, metrics.availability].into_iter().flatten() {
@@ -138,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn one_fault_parts_the_run_in_three(sample in sample(1)) {
+    fn one_fault_divides_the_run_in_three(sample in sample(1)) {
         let summary = sample.summary(&[]);
         let mut at_us = 0;
         for phase in &summary.phases {
@@ -146,11 +130,16 @@ proptest! {
             at_us = phase.end_us;
         }
         prop_assert_eq!(at_us, summary.end_us);
-        let sum = |count: fn(&Metrics) -> u64| summary.phases.iter().map(|phase| count(&phase.metrics)).sum::<u64>();
-        prop_assert_eq!(sum(|metrics| metrics.requests), summary.overall.requests);
-        prop_assert_eq!(sum(|metrics| metrics.retries), summary.overall.retries);
-        prop_assert_eq!(sum(|metrics| metrics.failovers), summary.overall.failovers);
-        prop_assert_eq!(sum(|metrics| metrics.duplicates), summary.overall.duplicates);
+        let counts: [fn(&Metrics) -> u64; 4] = [
+            |metrics| metrics.requests,
+            |metrics| metrics.retries,
+            |metrics| metrics.failovers,
+            |metrics| metrics.duplicates,
+        ];
+        for count in counts {
+            let sum: u64 = summary.phases.iter().map(|phase| count(&phase.metrics)).sum();
+            prop_assert_eq!(sum, count(&summary.overall));
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Baseline {
     }
 }
 
-/// Whether and when the client recovers from a fault.
+/// How the client recovers from a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recovery {
     /// There is no baseline to compare with, or no request after the fault began.

@@ -1,4 +1,4 @@
-//! Rows for tests: short ways to write them, and one whole story.
+//! Rows for tests: short ways to write them, and one complete example.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ fn shuffle<T>(rows: &mut [T], pick: &mut impl FnMut(usize) -> usize) {
     }
 }
 
-/// Answered OK by server-0, on the first attempt.
+/// Returns a request that server-0 answers OK on the first attempt.
 pub(super) fn ok(intended_us: u64, latency_us: u64) -> RequestRow {
     RequestRow {
         id: 0,
@@ -89,7 +89,7 @@ pub(super) fn ok(intended_us: u64, latency_us: u64) -> RequestRow {
     }
 }
 
-/// UNAVAILABLE after one attempt.
+/// Returns a request that fails with UNAVAILABLE after one attempt.
 pub(super) fn failed(intended_us: u64, latency_us: u64) -> RequestRow {
     RequestRow { status: Outcome::Status(Code::Unavailable), server: None, ..ok(intended_us, latency_us) }
 }
@@ -150,7 +150,7 @@ pub(super) fn expect(metric: Metric, min: Option<f64>, max: Option<f64>) -> Expe
 /// on it wait 9.9 s for an attempt to time out, then three are answered by server-0 and two give up; the mark
 /// comes after 3 s, and server-0 serves alone until the end.
 pub(super) fn crash_then_freeze() -> Sample {
-    Sample::of_seconds(90).requests((0..450).map(story_request)).events([
+    Sample::of_seconds(90).requests((0..450).map(example_request)).events([
         fault_start(0, "crash", "server-0", 25_000_000),
         unhealthy("server-0", 25_400_000),
         fault_end(0, "server-0", 27_400_000),
@@ -161,22 +161,28 @@ pub(super) fn crash_then_freeze() -> Sample {
     ])
 }
 
-fn story_request(id: u64) -> RequestRow {
+fn example_request(id: u64) -> RequestRow {
     let at_us = id * 200_000;
-    let retried = |latency_us| RequestRow { attempts: 2, failovers: 1, ..ok(at_us, latency_us) };
-    let on_server_1 = |row| RequestRow { server: Some("server-1".into()), ..row };
     match (id % 2, at_us / 1_000_000) {
-        (0, 25) => on_server_1(retried(102_250)),
+        (0, 25) => on_server_1(retried(at_us, 102_250)),
         (0, 26..30) => on_server_1(ok(at_us, 5_250)),
         (1, 45..47) if id % 5 < 2 => RequestRow { attempts: 2, failovers: 1, ..failed(at_us, 10_003_750) },
-        (1, 45..47) => retried(9_941_500),
+        (1, 45..47) => retried(at_us, 9_941_500),
         (1, 47..) | (0, _) => ok(at_us, 1_500),
         _ => on_server_1(ok(at_us, 5_250)),
     }
 }
 
-/// What a scenario of this story would expect.
-pub(super) fn story_expectations() -> [Expectation; 3] {
+fn retried(at_us: u64, latency_us: u64) -> RequestRow {
+    RequestRow { attempts: 2, failovers: 1, ..ok(at_us, latency_us) }
+}
+
+fn on_server_1(row: RequestRow) -> RequestRow {
+    RequestRow { server: Some("server-1".into()), ..row }
+}
+
+/// The expectations that a scenario of this run could have.
+pub(super) fn example_expectations() -> [Expectation; 3] {
     let recovery =
         |index, max| Expectation { during: Some(Phase::Fault(index)), ..expect(Metric::RecoveryTime, None, Some(max)) };
     [expect(Metric::SuccessRate, Some(0.98), None), recovery(0, 5.0), recovery(1, 15.0)]

@@ -57,7 +57,7 @@ pub struct Summary {
     pub servers: BTreeMap<String, u64>,
     /// The expectations in the scenario's order.
     pub expectations: Vec<CheckedExpectation>,
-    /// Whether every expectation holds.
+    /// True if every expectation holds.
     pub pass: bool,
 }
 
@@ -87,7 +87,7 @@ pub struct FaultSummary {
     pub start_us: u64,
     /// When it was lifted from the last of its targets; null if the run ended first.
     pub lifted_us: Option<u64>,
-    /// Whether the client recovered; null if there is nothing to compare with, before the fault or since.
+    /// True if the client recovered; null if there is nothing to compare with, before the fault or since.
     pub recovered: Option<bool>,
     /// Time from the fault's start to recovery; 0 if it had no effect, null unless `recovered` is true.
     pub recovery_time_s: Option<f64>,
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_run_has_no_figures_and_passes_what_nobody_expects() {
+    fn an_empty_run_has_no_figures_and_passes_without_expectations() {
         let summary = Sample::of_seconds(1).summary(&[]);
         assert_eq!((summary.overall.success_rate, summary.overall.latency_max), (None, None));
         assert_eq!(phase_names(&summary), ["before"]);
@@ -268,9 +268,9 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_then_a_freeze_is_told_apart_phase_by_phase() {
+    fn a_crash_then_a_freeze_is_summarized_phase_by_phase() {
         let summary = crash_then_freeze().summary(&[]);
-        // The story is in `crash_then_freeze`: 5 requests a second, 25 s = 125 before; the crash is felt in its first
+        // The run is in `crash_then_freeze`: 5 requests a second, 25 s = 125 before; the crash is felt in its first
         // second and lifted at 27.4 s, but a phase lasts 3 s at least (15 requests: 25.0, 25.2 … 27.8 s); the freeze
         // from 45 s to 55 s is felt in its first two seconds but lasts 10 s (50 requests); after it 175 of 35 s
         // remain. Between 28 s and 45 s there is no phase: 450 - 125 - 15 - 50 - 175 = 85 = 17 s of requests.

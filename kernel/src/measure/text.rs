@@ -1,4 +1,4 @@
-//! What a run prints when it ends: the verdict, then the figures behind it.
+//! The text that a run prints when it ends: the verdict, then the figures behind it.
 
 use std::cmp::Reverse;
 
@@ -12,15 +12,17 @@ use crate::scenario::Metric;
 pub mod quantity;
 pub mod table;
 
-/// What stands for a figure that could not be computed.
+/// Text of a figure that could not be computed.
 pub const MISSING: &str = "n/a";
-/// Statuses named in the second paragraph; the rest are counted together.
+/// Text of a time that never came.
+const NEVER: &str = "never";
+/// Statuses that the second paragraph names; the others are counted together.
 const STATUSES_MAX: usize = 4;
-/// Characters for the names of a fault's targets.
+/// Width of the column with the targets of a fault, in characters.
 const TARGETS_WIDTH_MAX: usize = 22;
 
 impl Summary {
-    /// A short account for people, in at most 100 columns but for very long scenario names. Ends with a line break.
+    /// Returns a short report in at most 100 columns, unless the scenario's name is very long. It ends with a line break.
     pub fn render(&self) -> String {
         let paragraphs = [
             self.verdict(),
@@ -65,7 +67,7 @@ impl Summary {
         )
     }
 
-    /// The most frequent statuses first.
+    /// Returns the statuses and their counts, the most frequent first.
     fn outcomes(&self) -> String {
         let mut statuses: Vec<(&String, &u64)> = self.statuses.iter().collect();
         statuses.sort_by_key(|(name, count)| (Reverse(**count), *name));
@@ -129,38 +131,42 @@ fn judged(checked: &CheckedExpectation) -> Vec<String> {
     vec![format!("{mark} {}", expectation(checked)), actual(checked), wanted(checked), reason]
 }
 
-/// What it is about.
+/// Returns what an expectation is about: its metric and its phase.
 pub(crate) fn expectation(checked: &CheckedExpectation) -> String {
     let during = checked.during.as_ref().map(|phase| format!(" during {phase}")).unwrap_or_default();
     format!("{}{during}", checked.metric)
 }
 
-/// The metric. Where rounding makes it look like the bound that it misses, a `<` or `>` tells them apart.
+/// Returns the metric of an expectation. Where rounding makes it look like the bound that it misses, a `<` or `>` shows
+/// the difference.
 pub(crate) fn actual(checked: &CheckedExpectation) -> String {
     let Some(actual) = checked.actual else { return MISSING.to_owned() };
     let text = quantity(metric(checked), actual);
-    let reads_the_same = |bound: &f64| quantity(metric(checked), *bound) == text;
-    if checked.min.filter(reads_the_same).is_some_and(|min| actual < min) {
+    if checked.min.is_some_and(|min| actual < min && quantity(metric(checked), min) == text) {
         format!("<{text}")
-    } else if checked.max.filter(reads_the_same).is_some_and(|max| actual > max) {
+    } else if checked.max.is_some_and(|max| actual > max && quantity(metric(checked), max) == text) {
         format!(">{text}")
     } else {
         text
     }
 }
 
-/// Its bounds.
+/// Returns the bounds of an expectation.
 pub(crate) fn wanted(checked: &CheckedExpectation) -> String {
-    let bound = |value| trimmed(&quantity(metric(checked), value));
+    let metric = metric(checked);
     match (checked.min, checked.max) {
-        (Some(min), Some(max)) => format!("{} to {}", bound(min), bound(max)),
-        (Some(min), None) => format!("at least {}", bound(min)),
-        (None, Some(max)) => format!("at most {}", bound(max)),
+        (Some(min), Some(max)) => format!("{} to {}", bound(metric, min), bound(metric, max)),
+        (Some(min), None) => format!("at least {}", bound(metric, min)),
+        (None, Some(max)) => format!("at most {}", bound(metric, max)),
         (None, None) => "anything".to_owned(),
     }
 }
 
-/// `None` if a newer writer named a metric that this reader does not know.
+fn bound(metric: Option<Metric>, value: f64) -> String {
+    trimmed(&quantity(metric, value))
+}
+
+/// Returns the metric of an expectation; none if a newer version wrote a metric that this one does not know.
 fn metric(checked: &CheckedExpectation) -> Option<Metric> {
     checked.metric.parse().ok()
 }
@@ -185,15 +191,14 @@ fn faults(faults: &[FaultSummary]) -> String {
 }
 
 fn fault_figures(fault: &FaultSummary) -> Vec<String> {
-    let never = || "never".to_owned();
-    let unrecovered = if fault.recovered == Some(false) { "never" } else { MISSING };
+    let unrecovered = if fault.recovered == Some(false) { NEVER } else { MISSING };
     vec![
         format!("fault-{}", fault.index),
         fault.kind.clone(),
         targets(&fault.targets),
         moment(fault.start_us),
-        fault.lifted_us.map_or_else(never, moment),
-        fault.time_to_detect_s.map_or_else(never, duration),
+        fault.lifted_us.map_or_else(|| NEVER.to_owned(), moment),
+        fault.time_to_detect_s.map_or_else(|| NEVER.to_owned(), duration),
         fault.recovery_time_s.map_or_else(|| unrecovered.to_owned(), duration),
     ]
 }
@@ -208,7 +213,7 @@ fn targets(names: &[String]) -> String {
     }
 }
 
-/// The value as `show` writes it, or that there is none.
+/// Returns the value as `show` writes it; if there is none, that it could not be computed.
 pub fn shown(value: Option<f64>, show: fn(f64) -> String) -> String {
     value.map_or_else(|| MISSING.to_owned(), show)
 }
@@ -217,7 +222,7 @@ pub fn shown(value: Option<f64>, show: fn(f64) -> String) -> String {
 mod tests {
     use super::*;
     use crate::measure::sample::{
-        Sample, crash_then_freeze, dropped, expect, failed, fault_start, ok, story_expectations,
+        Sample, crash_then_freeze, dropped, example_expectations, expect, failed, fault_start, ok,
     };
     use crate::scenario::{Expectation, Phase};
 
@@ -225,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_crash_then_a_freeze_reads_well() {
-        insta::assert_snapshot!(crash_then_freeze().summary(&story_expectations()).render());
+        insta::assert_snapshot!(crash_then_freeze().summary(&example_expectations()).render());
     }
 
     #[test]
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_run_is_told_without_figures() {
+    fn an_empty_run_has_no_figures() {
         insta::assert_snapshot!(Sample::of_seconds(1).summary(&[]).render());
     }
 

@@ -18,7 +18,7 @@ pub struct CheckedExpectation {
     pub max: Option<f64>,
     /// The metric; null if it could not be computed.
     pub actual: Option<f64>,
-    /// Whether there is an `actual` and both bounds hold.
+    /// True if there is an `actual` and both bounds hold.
     pub pass: bool,
     /// Why there is no `actual`, in a few words.
     pub text: Option<String>,
@@ -133,9 +133,15 @@ mod tests {
     #[test]
     fn bounds_are_inclusive() {
         let sample = Sample::of_seconds(2).requests([ok(0, 1), failed(S, 1)]);
-        let passes = |min, max| check(&sample, expect(Metric::SuccessRate, min, max)).pass;
-        assert!(passes(Some(0.5), None) && passes(None, Some(0.5)) && passes(Some(0.5), Some(0.5)));
-        assert!(!passes(Some(0.500_001), None) && !passes(None, Some(0.499_999)));
+        for (min, max, pass) in [
+            (Some(0.5), None, true),
+            (None, Some(0.5), true),
+            (Some(0.5), Some(0.5), true),
+            (Some(0.500_001), None, false),
+            (None, Some(0.499_999), false),
+        ] {
+            assert_eq!(check(&sample, expect(Metric::SuccessRate, min, max)).pass, pass, "{min:?} to {max:?}");
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Window<'_, '_> {
     }
 }
 
-/// In how many windows of a phase the service was available.
+/// The windows of a phase, counted by whether the service was available in them.
 #[derive(Default)]
 pub(super) struct Uptime {
     /// Number of windows with offered load.

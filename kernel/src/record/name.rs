@@ -1,15 +1,15 @@
-//! Names in rows.
+//! Names of servers and of sources of events, in rows.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
-/// Who did something, or whom it concerns: text of which there are few, in many rows. Clones share it.
+/// The name of a server, or of a source of events: one of few texts, in many rows. Clones share it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// The text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -43,7 +43,7 @@ impl Serialize for Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// A whole file of rows is read by this: it makes no string first.
+        /// Reads the name without making a `String` first, as whole files of rows are read by it.
         struct Text;
 
         impl Visitor<'_> for Text {

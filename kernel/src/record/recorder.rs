@@ -1,4 +1,4 @@
-//! Takes down rows while a run goes on: in memory, or on their way to somewhere else.
+//! Records rows while a run goes on: to memory, or to another process.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,19 +8,19 @@ use super::{
 };
 use crate::{time::Instant, world::SharedWorld};
 
-/// Everything recorded of a run.
+/// All rows of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Records {
-    /// In order of id.
+    /// The requests, in order of id.
     pub requests: Vec<RequestRow>,
-    /// In order of request, then attempt.
+    /// Their attempts, in order of request, then attempt.
     pub attempts: Vec<AttemptRow>,
-    /// In order of time; what happened at one instant stays in the order it was recorded in.
+    /// All events, in order of time; those of one instant stay in the order in which they were recorded.
     pub events: Vec<EventRow>,
 }
 
 impl Records {
-    /// Adds a row, behind those of its kind.
+    /// Adds a row behind those of its kind.
     pub fn push(&mut self, row: Row) {
         match row {
             Row::Request(row) => self.requests.push(row),
@@ -29,7 +29,7 @@ impl Records {
         }
     }
 
-    /// Puts the rows into their order.
+    /// Sorts the rows into the order of the run folder's files.
     pub fn sort(&mut self) {
         self.requests.sort_by_key(|row| row.id);
         self.attempts.sort_by_key(|row| (row.request, row.attempt));
@@ -37,9 +37,9 @@ impl Records {
     }
 }
 
-/// Takes rows as they are recorded.
+/// A place that rows are recorded to.
 pub trait Sink: Send + Sync {
-    /// Takes one. Whoever recorded it waits meanwhile.
+    /// Takes a row. The host that records it waits until this returns.
     fn take(&self, row: Row);
 }
 
@@ -49,7 +49,7 @@ impl Sink for Mutex<Records> {
     }
 }
 
-/// Where a host's rows go. Clones share it; each writes events under its own source.
+/// Records the rows of one source of events on one host. Clones share the sink.
 #[derive(Clone)]
 pub struct Recorder {
     world: SharedWorld,
@@ -58,27 +58,28 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder whose events come from `source` and whose rows go to `sink`.
+    /// Creates a recorder whose events come from `source` and whose rows go to `sink`.
     pub fn new(world: SharedWorld, source: &str, sink: Arc<dyn Sink>) -> Self {
         Self { world, source: source.into(), sink }
     }
 
-    /// Writes to the same place, from another source on another host.
-    pub fn of(&self, world: SharedWorld, source: &str) -> Self {
+    /// Returns a recorder to the same sink, for another source on another host.
+    pub fn with_source(&self, world: SharedWorld, source: &str) -> Self {
         Self::new(world, source, self.sink.clone())
     }
 
-    /// The time on this recorder's host.
+    /// Returns the time on this recorder's host.
     pub fn now(&self) -> Instant {
         self.world.now()
     }
 
-    /// Starts an event that happens now; complete it with the builder's methods and [`EventBuilder::record`] it.
+    /// Starts an event that happens now. It is completed by the builder's methods, and lost without
+    /// [`EventBuilder::record`].
     pub fn event(&self, event: Event) -> EventBuilder<'_> {
         self.event_at(event, self.world.now())
     }
 
-    /// Starts an event that has just happened, at a time that is known already.
+    /// Starts an event that happened at a time that was read before.
     pub fn event_at(&self, event: Event, at: Instant) -> EventBuilder<'_> {
         let row = EventRow {
             at_us: at.as_micros(),
@@ -105,7 +106,7 @@ impl Recorder {
     }
 }
 
-/// An event on its way into the record.
+/// An event that is being put together.
 #[must_use = "an event that is not recorded is lost"]
 pub struct EventBuilder<'a> {
     recorder: &'a Recorder,
@@ -113,43 +114,43 @@ pub struct EventBuilder<'a> {
 }
 
 impl EventBuilder<'_> {
-    /// The server it concerns.
+    /// Sets the server that it is about.
     pub fn target(mut self, target: impl Into<Name>) -> Self {
         self.row.target = Some(target.into());
         self
     }
 
-    /// Why it happened, in a few words.
+    /// Sets why it happened, in a few words.
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.row.cause = Some(cause.into());
         self
     }
 
-    /// The fault's index in the scenario.
+    /// Sets the fault, by its index in the scenario.
     pub fn fault(mut self, fault: usize) -> Self {
         self.row.fault = Some(fault);
         self
     }
 
-    /// The request's id.
+    /// Sets the request, by its id.
     pub fn request(mut self, request: u64) -> Self {
         self.row.request = Some(request);
         self
     }
 
-    /// The attempt's number within its call, from 1.
+    /// Sets the attempt, by its number within its call, from 1.
     pub fn attempt(mut self, attempt: u32) -> Self {
         self.row.attempt = Some(attempt);
         self
     }
 
-    /// How long it will take.
+    /// Sets how long it takes.
     pub fn duration(mut self, duration: std::time::Duration) -> Self {
         self.row.duration_us = Some(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
         self
     }
 
-    /// Puts it into the record.
+    /// Records the event.
     pub fn record(self) {
         self.recorder.sink.take(Row::Event(self.row));
     }

@@ -5,56 +5,61 @@ use serde::{Deserialize, Serialize};
 use super::Name;
 use crate::status::{Code, Outcome};
 
-/// A row of any of the three files, on its way to the record from another process.
+/// A row of any of the three files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Row {
+    /// A line of `requests.jsonl`.
     Request(RequestRow),
+    /// A line of `attempts.jsonl`.
     Attempt(AttemptRow),
+    /// A line of `events.jsonl`.
     Event(EventRow),
 }
 
-/// One intended request, whatever became of it: a line of `requests.jsonl`.
+/// An intended request, sent or dropped: a line of `requests.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestRow {
-    /// Position in the arrival schedule, from 0.
+    /// The request's position in the arrival schedule, from 0.
     pub id: u64,
-    /// When the schedule wanted it sent.
+    /// When it should be sent, by the schedule.
     pub intended_us: u64,
     /// When its call began; null if it was dropped.
     pub sent_us: Option<u64>,
     /// When its call ended; null if it was dropped.
     pub done_us: Option<u64>,
-    /// `done_us - intended_us`; null if it was dropped.
+    /// The latency, `done_us - intended_us`; null if it was dropped.
     pub latency_us: Option<u64>,
+    /// The status that the call ended with, or that it was dropped.
     pub status: Outcome,
-    /// Who gave the final answer, if a server did.
+    /// The server that gave the final answer; null if none did.
     pub server: Option<Name>,
+    /// Number of attempts.
     pub attempts: u32,
-    /// Attempts sent to another server than the call's previous attempt.
+    /// Number of attempts that were sent to another server than the call's previous attempt.
     pub failovers: u32,
     /// The input's size as the workload writes it, such as `256x256`.
     pub size: String,
-    /// Attempts that were hedges; left out if there were none.
+    /// Number of attempts that were hedges; left out if there were none.
     #[serde(default, skip_serializing_if = "is_none")]
     pub hedges: u32,
-    /// Whether a policy of the client turned an attempt down; left out if not.
+    /// True if a policy of the client rejected an attempt; left out if not.
     #[serde(default, skip_serializing_if = "is_not")]
     pub rejected: bool,
-    /// Where the answer is from, if no server has just given it.
+    /// The source of the answer, if it is not the response of a server; left out if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
 }
 
-/// An answer that no server has just given.
+/// The source of an answer that is not the response of a server to this call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// The cache's, as good as a new one.
+    /// A fresh cache entry, as good as a response.
     Cached,
-    /// An old one: degraded.
+    /// A stale cache entry: the answer is degraded.
     Stale,
-    /// A fallback's: degraded.
+    /// A fallback: the answer is degraded.
     Fallback,
 }
 
@@ -68,53 +73,63 @@ fn is_not(value: &bool) -> bool {
     !value
 }
 
-/// One attempt of a call: a line of `attempts.jsonl`.
+/// An attempt of a call: a line of `attempts.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRow {
     /// The request's id.
     pub request: u64,
-    /// From 1 within the call.
+    /// The attempt's number within the call, from 1.
     pub attempt: u32,
+    /// The server that it was sent to.
     pub server: Name,
+    /// When it was sent.
     pub start_us: u64,
+    /// When it ended.
     pub end_us: u64,
+    /// The status that it ended with.
     pub status: Code,
-    /// What made it fail, in a few words; null for OK.
+    /// Why it failed, in a few words; null for OK.
     pub cause: Option<String>,
 }
 
-/// One thing that happened: a line of `events.jsonl`. Fields that an event does not use are left out.
+/// An event: a line of `events.jsonl`. Fields that its kind does not use are left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventRow {
+    /// When it happened.
     pub at_us: u64,
-    /// `nemesis`, `client`, `supervisor` or a server's name.
+    /// The source of the event: `nemesis`, `client`, `supervisor` or a server's name.
     pub source: Name,
+    /// The kind of event.
     pub event: Event,
-    /// The server it concerns.
+    /// The server that it is about.
     pub target: Option<Name>,
+    /// Why it happened, in a few words; see [`Event`].
     pub cause: Option<String>,
+    /// The fault's index in the scenario, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<usize>,
+    /// The request's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<u64>,
+    /// The attempt's number within its call, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
+    /// How long it takes; see [`Event`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_us: Option<u64>,
 }
 
-/// What an [`EventRow`] tells of.
-///
-/// As text it is what `events.jsonl` calls it.
+/// The kind of an [`EventRow`]. As text it is the name in `events.jsonl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Event {
     /// nemesis: fault `fault` of kind `cause` begins on `target`; an event per target.
     FaultStart,
-    /// nemesis: it has been lifted from `target` (for a crash: the replica listens again, or nothing will restart it).
+    /// nemesis: it has been lifted from `target`. A crash is lifted when the replica listens again, or at once if
+    /// nothing will restart it.
     FaultEnd,
-    /// nemesis: fault `fault` could do nothing to `target`, because of `cause`.
+    /// nemesis: fault `fault` has no effect on `target`, because of `cause`.
     NoEffect,
     /// supervisor: a crashed replica was started again.
     Restart,
@@ -140,33 +155,33 @@ pub enum Event {
     GiveUp,
     /// client: `request`, `attempt` is a hedge, to `target`.
     Hedge,
-    /// client: a policy turned an attempt of `request` down, before it had a server; `cause` says which.
+    /// client: a policy rejected an attempt of `request` before a server was picked; `cause` says which policy.
     Rejected,
     /// client: `request` gets no other attempt, by retry or hedge; `cause` says which policy.
     Throttled,
-    /// client: `request` waits, for what is in `cause`.
+    /// client: `request` waits for the policy in `cause`.
     Queued,
     /// client: the breaker of `target`, or of the service, opens for `duration_us` because of `cause`.
     BreakerOpened,
-    /// client: it lets a few calls pass.
+    /// client: the breaker lets a few calls pass.
     BreakerHalfOpened,
-    /// client: it lets all pass again.
+    /// client: the breaker lets all calls pass again.
     BreakerClosed,
     /// client: `target` gets no more traffic for `duration_us`, because of `cause`.
     Ejected,
     /// client: `target` gets traffic again.
     Unejected,
-    /// client: `target` is back, and gets its traffic little by little for `duration_us`.
+    /// client: `target` is back, and its traffic increases gradually for `duration_us`.
     SlowStart,
     /// client: `request` is answered from the cache; `cause` is `fresh` or `stale`.
     CacheHit,
     /// client: `request` gets a degraded answer, of the kind in `cause`.
     Fallback,
-    /// client: the answer to `request` is not what the kernel makes of its input, which is a bug of this project.
+    /// client: the answer to `request` is not that of the workload function, which is a bug of this project.
     WrongResult,
-    /// client: it now believes `target` unhealthy.
+    /// client: it now rates `target` unhealthy.
     Unhealthy,
-    /// client: it now believes `target` healthy again.
+    /// client: it now rates `target` healthy again.
     Healthy,
     /// client: the connection to `target` is being opened.
     Connecting,

@@ -13,7 +13,7 @@ use std::{
 
 use super::files::Files;
 
-/// What the name of a file or folder ends in while it is being written.
+/// Suffix of the name of a file or folder while it is being written.
 pub const PARTIAL: &str = ".partial";
 
 /// Writes `content` to `path`, in place of the file that is there.

@@ -1,4 +1,4 @@
-//! What goes wrong with a folder of results, whichever kind it is.
+//! Errors of folders of results, whichever kind they are.
 
 use std::{
     error::Error,
@@ -9,15 +9,15 @@ use std::{
 /// The words in which errors speak of one kind of folder.
 #[derive(Debug)]
 pub struct FolderKind {
-    /// What something in the way is not, as in "exists and is *not a run folder*".
+    /// Says that something in the way is no such folder, as in "exists and is *not a run folder*".
     pub not_one: &'static str,
-    /// What fails if the operating system refuses, before the path, as in "cannot *write the run folder: *".
+    /// Says what the operating system refuses, before the path, as in "cannot *write the run folder: *".
     pub cannot: &'static str,
-    /// What is said of a file of another version, as in "*is of another version of this program*".
+    /// Says that a file is of another version, as in "*is of another version of this program*".
     pub other_version: &'static str,
-    /// What to do about a file of another version.
+    /// The remedy for a file of another version.
     pub other_version_remedy: &'static str,
-    /// What to do about a file that is missing or damaged.
+    /// The remedy for a file that is missing or damaged.
     pub damaged_remedy: &'static str,
 }
 
@@ -26,7 +26,7 @@ pub struct FolderKind {
 pub struct RowKind {
     /// The kind of folder that it is in.
     pub folder: &'static FolderKind,
-    /// What a damaged line is not, as in "is *not the row of a run*".
+    /// Says that a damaged line is no such row, as in "is *not the row of a run*".
     pub not_one: &'static str,
 }
 
@@ -41,7 +41,7 @@ pub enum FolderError {
         path = path.display(), not_one = kind.not_one
     )]
     Occupied {
-        /// What is in the way.
+        /// The path of it.
         path: PathBuf,
         /// The kind of folder that is not there.
         kind: &'static FolderKind,
@@ -95,7 +95,7 @@ pub enum FolderError {
         path: PathBuf,
         /// The kind of folder.
         kind: &'static FolderKind,
-        /// What the parser reports.
+        /// The parser's error.
         #[source]
         reason: serde_json::Error,
     },
@@ -111,7 +111,7 @@ pub enum FolderError {
         line: usize,
         /// The kind of row.
         kind: &'static RowKind,
-        /// What the parser reports, or what in the row contradicts what else is known.
+        /// The parser's error, or how the row contradicts what else is known.
         #[source]
         reason: Box<dyn Error + Send + Sync>,
     },
@@ -155,25 +155,25 @@ mod tests {
     };
     static ROWS: RowKind = RowKind { folder: &KIND, not_one: "not an item" };
 
+    fn refused() -> io::Error {
+        io::Error::new(io::ErrorKind::PermissionDenied, "refused")
+    }
+
     #[test]
     fn messages_name_the_file_the_cause_and_the_remedy() {
-        let path = || PathBuf::from("a/b");
-        let refused = || io::Error::new(io::ErrorKind::PermissionDenied, "refused");
+        let path = PathBuf::from("a/b");
         let errors = [
             (
-                FolderError::Occupied { path: path(), kind: &KIND },
+                FolderError::Occupied { path: path.clone(), kind: &KIND },
                 "a/b exists and is not a box; move it away, or choose another with --out",
             ),
+            (KIND.unwritable(&path)(refused()), "cannot fill the box: a/b: refused; choose another folder with --out"),
+            (FolderError::unreadable(&path)(refused()), "cannot read a/b: refused"),
+            (KIND.missing_or_unreadable(&path)(refused()), "cannot read a/b: refused"),
+            (KIND.missing_or_unreadable(&path)(io::ErrorKind::NotFound.into()), "a/b is missing; remove it"),
+            (FolderError::Empty { path: path.clone(), kind: &KIND }, "a/b is empty; remove it"),
             (
-                KIND.unwritable(&path())(refused()),
-                "cannot fill the box: a/b: refused; choose another folder with --out",
-            ),
-            (FolderError::unreadable(&path())(refused()), "cannot read a/b: refused"),
-            (KIND.missing_or_unreadable(&path())(refused()), "cannot read a/b: refused"),
-            (KIND.missing_or_unreadable(&path())(io::ErrorKind::NotFound.into()), "a/b is missing; remove it"),
-            (FolderError::Empty { path: path(), kind: &KIND }, "a/b is empty; remove it"),
-            (
-                FolderError::Malformed { path: path(), line: 2, kind: &ROWS, reason: "too heavy".into() },
+                FolderError::Malformed { path, line: 2, kind: &ROWS, reason: "too heavy".into() },
                 "a/b:2 is not an item: too heavy; remove it",
             ),
         ];

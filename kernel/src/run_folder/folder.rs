@@ -40,7 +40,7 @@ const FILES: [&str; 6] = [SCENARIO, RUN, REQUESTS, ATTEMPTS, EVENTS, SUMMARY];
 /// Name of the folder with what processes wrote to their standard error.
 const LOGS: &str = "logs";
 
-/// What the name of the former folder ends in while a new one takes its place.
+/// Suffix of the former folder's name while a new one takes its place.
 const REPLACED: &str = ".replaced";
 
 /// The words in which errors speak of a run folder.
@@ -52,7 +52,7 @@ static KIND: FolderKind = FolderKind {
     damaged_remedy: "run its scenario again",
 };
 
-/// What writing a run folder yields.
+/// The results of writing a run folder.
 #[derive(Debug)]
 pub struct Written {
     /// The metrics and the verdict.
@@ -217,8 +217,10 @@ fn may_be_replaced(files: &dyn Files, place: &Path) -> bool {
 
 /// Returns whether there is at most what a killed run left at `staging`.
 fn is_unfinished(files: &dyn Files, staging: &Path) -> bool {
-    let is_ours = |name| FILES.iter().chain([&LOGS]).any(|&ours| name == ours);
-    is_absent(staging) || files.list(staging).is_ok_and(|names| names.into_iter().all(is_ours))
+    is_absent(staging)
+        || files
+            .list(staging)
+            .is_ok_and(|names| names.iter().all(|name| FILES.iter().chain([&LOGS]).any(|&ours| name == ours)))
 }
 
 /// Returns whether there is nothing at `path`, not even a link to a path that does not exist.

@@ -31,7 +31,7 @@ pub struct RunInfo {
     pub started: Option<String>,
 }
 
-/// What a real run depends on and no seed determines.
+/// The machine of a real run, on which its times depend.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HostInfo {
     /// Name and version of the operating system's kernel.

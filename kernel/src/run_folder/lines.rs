@@ -36,7 +36,7 @@ pub fn for_each_line<T: Serialize>(rows: &[T], mut take: impl FnMut(&[u8]) -> io
     Ok(())
 }
 
-/// What a last line without a line break counts as.
+/// The meaning of a last line without a line break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnfinishedLine {
     /// The rest of a write that was interrupted: it is left out.

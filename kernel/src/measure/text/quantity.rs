@@ -5,37 +5,18 @@ use crate::{
     scenario::{Metric, Unit},
 };
 
-/// A value of `metric`, in its base unit; a plain number if the metric is not known.
+/// Returns a value of `metric`, in its base unit, with three significant digits; a plain number if the metric is not
+/// known.
 pub fn quantity(metric: Option<Metric>, value: f64) -> String {
-    match metric {
-        Some(Metric::SuccessRate | Metric::Availability) => percent(value),
-        Some(Metric::Throughput | Metric::Goodput) => rate(value),
-        Some(
-            Metric::LatencyP50
-            | Metric::LatencyP90
-            | Metric::LatencyP95
-            | Metric::LatencyP99
-            | Metric::LatencyP999
-            | Metric::LatencyMax
-            | Metric::RecoveryTime
-            | Metric::TimeToDetect
-            | Metric::UnavailableFor,
-        ) => duration(value),
-        Some(
-            Metric::AttemptsPerCall
-            | Metric::Retries
-            | Metric::Failovers
-            | Metric::Dropped
-            | Metric::Duplicates
-            | Metric::Hedges
-            | Metric::Rejected
-            | Metric::Ejections,
-        )
-        | None => count(value),
+    match metric.map(Metric::unit) {
+        Some(Unit::Share) => percent(value),
+        Some(Unit::PerSecond) => rate(value),
+        Some(Unit::Seconds) => duration(value),
+        Some(Unit::Count) | None => count(value),
     }
 }
 
-/// A difference between two values of `metric`, with its sign; of shares in percentage points.
+/// Returns a difference between two values of `metric`, with its sign; between shares, in percentage points.
 pub fn difference(metric: Metric, value: f64) -> String {
     let sign = if value < 0.0 { "-" } else { "+" };
     let size = value.abs();
@@ -48,7 +29,8 @@ pub fn difference(metric: Metric, value: f64) -> String {
     }
 }
 
-/// `9.94 s`, `512 ms`, `0.92 ms`, `7 us`, from seconds. A value that rounds to 1000 of a unit moves to the next.
+/// Returns a time in seconds as `9.94 s`, `512 ms`, `0.92 ms` or `7 us`. A value that rounds to 1000 of a unit is written
+/// in the next.
 pub fn duration(seconds: f64) -> String {
     if seconds == 0.0 {
         "0 s".to_owned()
@@ -61,12 +43,13 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A time of the run, in seconds to the hundredth, so that the moments of a column compare.
+/// Returns a time of the run in seconds, to the hundredth, so that those of a column are easy to compare.
 pub fn moment(at_us: u64) -> String {
     format!("{:.2} s", seconds(at_us))
 }
 
-/// `98.67 %`. Only all is 100 % and only nothing is 0 %: rounding does not make one failure of a million disappear.
+/// Returns a share as `98.67 %`. Only all is 100 % and only nothing is 0 %: one failure in a million does not disappear
+/// by rounding.
 pub fn percent(share: f64) -> String {
     if share == 0.0 || share == 1.0 {
         return format!("{:.0} %", share * 100.0);
@@ -76,17 +59,17 @@ pub fn percent(share: f64) -> String {
     format!("{kept:.2} %")
 }
 
-/// `4.90/s`.
+/// Returns a rate as `4.90/s`.
 pub fn rate(per_second: f64) -> String {
     format!("{}/s", significant(per_second))
 }
 
-/// A number of things, or a mean of such numbers.
+/// Returns a count, or the mean of counts.
 pub fn count(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { significant(value) }
 }
 
-/// `5 s` of `5.00 s`.
+/// Removes zeros behind the point: `5.00 s` becomes `5 s`.
 pub fn trimmed(text: &str) -> String {
     let unit_at = text.find([' ', '/']).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
@@ -94,7 +77,7 @@ pub fn trimmed(text: &str) -> String {
     format!("{number}{unit}")
 }
 
-/// Three significant digits, and every digit before the point.
+/// Returns a number with three significant digits, and with every digit before the point.
 fn significant(value: f64) -> String {
     let decimals = match value.abs() {
         small if small < 9.995 => 2,
@@ -107,6 +90,21 @@ fn significant(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantity_has_the_unit_of_its_metric() {
+        for metric in Metric::ALL {
+            let text = quantity(Some(metric), 0.5);
+            let expected = match metric.unit() {
+                Unit::Share => "50.00 %",
+                Unit::PerSecond => "0.50/s",
+                Unit::Seconds => "500 ms",
+                Unit::Count => "0.50",
+            };
+            assert_eq!(text, expected, "{metric:?}");
+        }
+        assert_eq!(quantity(None, 0.5), "0.50");
+    }
 
     #[test]
     fn durations_keep_three_digits_and_pick_their_unit() {
@@ -138,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_have_a_sign_and_shares_are_told_in_points() {
+    fn differences_have_a_sign_and_shares_are_in_percentage_points() {
         assert_eq!(difference(Metric::SuccessRate, -0.0133), "-1.33 pp");
         assert_eq!(difference(Metric::LatencyP99, 0.25), "+250 ms");
         assert_eq!(difference(Metric::Goodput, -1.5), "-1.50/s");

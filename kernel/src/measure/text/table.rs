@@ -1,13 +1,15 @@
 //! A table of plain text whose columns are as wide as they need to be.
 
-/// Where a column's cells and its heading stand.
+/// How a column's cells and its heading are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
+    /// Aligned to the left, as text is.
     Left,
+    /// Aligned to the right, as numbers are.
     Right,
 }
 
-/// Headings and rows, each row with a cell a column.
+/// A table of headings and rows; each row has a cell for every column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextTable {
     aligns: Vec<Align>,
@@ -15,41 +17,46 @@ pub struct TextTable {
 }
 
 impl TextTable {
-    /// A table with these headings and no rows.
+    /// Creates a table with these headings and no rows.
     pub fn new(columns: &[(&str, Align)]) -> Self {
         let headings = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
         Self { aligns: columns.iter().map(|(_, align)| *align).collect(), rows: vec![headings] }
     }
 
-    /// Adds a row, a cell a column.
+    /// Adds a row, which has a cell for every column.
     pub fn row(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.aligns.len());
         self.rows.push(cells);
     }
 
-    /// Each column's heading, and where its cells stand.
+    /// Returns each column's heading and alignment.
     pub fn columns(&self) -> impl Iterator<Item = (&str, Align)> {
         self.rows[0].iter().map(String::as_str).zip(self.aligns.iter().copied())
     }
 
-    /// The rows below the headings.
+    /// Returns the rows below the headings.
     pub fn rows(&self) -> &[Vec<String>] {
         &self.rows[1..]
     }
 
-    /// A line a row, indented, with two spaces between columns and a rule under each heading that is not empty.
+    /// Returns the table as text: each row is a line, indented, with two spaces between columns and a rule under each
+    /// heading that is not empty.
     pub fn render(&self) -> String {
         let widths = self.widths();
         let (headings, rows) = self.rows.split_at(1);
-        let ruled = |(heading, width): (&String, &usize)| "-".repeat(if heading.is_empty() { 0 } else { *width });
-        let rule: Vec<String> = self.rows[0].iter().zip(&widths).map(ruled).collect();
+        let rule: Vec<String> = self.rows[0]
+            .iter()
+            .zip(&widths)
+            .map(|(heading, width)| "-".repeat(if heading.is_empty() { 0 } else { *width }))
+            .collect();
         let lines = headings.iter().chain([&rule]).chain(rows);
         lines.map(|cells| self.line(cells, &widths)).collect()
     }
 
     fn widths(&self) -> Vec<usize> {
-        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        (0..self.aligns.len()).map(width).collect()
+        (0..self.aligns.len())
+            .map(|column| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+            .collect()
     }
 
     fn line(&self, cells: &[String], widths: &[usize]) -> String {
