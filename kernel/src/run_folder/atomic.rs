@@ -79,7 +79,10 @@ pub fn remove_abandoned(files: &dyn Files, folder: &Path, names: &[&str]) -> io:
 mod tests {
     use std::fs;
 
-    use super::{super::files::OsFiles, *};
+    use super::{
+        super::files::{OsFiles, failing::FailingFiles},
+        *,
+    };
 
     #[test]
     fn a_write_replaces_the_file_and_leaves_nothing_beside_it() {
@@ -101,6 +104,25 @@ mod tests {
         write(&OsFiles, &path, b"1\n").unwrap_err();
         assert!(path.is_dir());
         assert_eq!(OsFiles.list(folder.path()).unwrap(), ["taken"]);
+    }
+
+    #[test]
+    fn a_process_that_stops_at_any_call_leaves_the_old_content_or_the_new() {
+        for calls in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("rows.jsonl");
+            write(&OsFiles, &path, b"old").unwrap();
+            let files = FailingFiles::stopping_at(calls);
+            let written = write(&*files, &path, b"new");
+            let content = fs::read_to_string(&path).unwrap();
+            assert!(content == "new" || (content == "old" && written.is_err()), "stopped at call {calls}: {content}");
+            remove_abandoned(&OsFiles, folder.path(), &["rows.jsonl"]).unwrap();
+            assert_eq!(OsFiles.list(folder.path()).unwrap(), ["rows.jsonl"]);
+            if !files.has_stopped() {
+                assert_eq!(content, "new");
+                break;
+            }
+        }
     }
 
     #[test]

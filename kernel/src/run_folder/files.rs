@@ -160,3 +160,147 @@ impl OpenFile for File {
         File::try_lock(self)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod failing {
+    //! Files whose operations fail from a chosen call on, as if the process had been stopped there, or at one call only.
+
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    /// The operating system's files, until a call fails.
+    #[derive(Debug, Clone)]
+    pub(crate) struct FailingFiles(Arc<Plan>);
+
+    #[derive(Debug)]
+    struct Plan {
+        /// Calls that succeed before the one that fails.
+        calls: AtomicUsize,
+        /// True if the calls behind the one that fails fail, too.
+        stops: bool,
+        has_failed: AtomicBool,
+    }
+
+    impl FailingFiles {
+        /// Returns files of which this many calls succeed, and all others fail.
+        pub(crate) fn stopping_at(calls: usize) -> Arc<Self> {
+            Self::planned(calls, true)
+        }
+
+        /// Returns files of which the call behind this many fails, and no other.
+        pub(crate) fn failing_at(calls: usize) -> Arc<Self> {
+            Self::planned(calls, false)
+        }
+
+        fn planned(calls: usize, stops: bool) -> Arc<Self> {
+            let plan = Plan { calls: AtomicUsize::new(calls), stops, has_failed: AtomicBool::new(false) };
+            Arc::new(Self(Arc::new(plan)))
+        }
+
+        /// Returns whether a call has failed.
+        pub(crate) fn has_stopped(&self) -> bool {
+            self.0.has_failed.load(Ordering::Relaxed)
+        }
+    }
+
+    impl Plan {
+        fn call(&self) -> io::Result<()> {
+            if self.has_failed.load(Ordering::Relaxed) {
+                return if self.stops { Err(io::Error::other("stopped")) } else { Ok(()) };
+            }
+            if self.calls.load(Ordering::Relaxed) == 0 {
+                self.has_failed.store(true, Ordering::Relaxed);
+                return Err(io::Error::other("failed"));
+            }
+            self.calls.fetch_sub(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    impl Files for FailingFiles {
+        fn create(&self, path: &Path) -> io::Result<Box<dyn OpenFile>> {
+            self.0.call()?;
+            Ok(Box::new(FailingFile { file: OsFiles.create(path)?, plan: self.0.clone() }))
+        }
+
+        fn append(&self, path: &Path) -> io::Result<Box<dyn OpenFile>> {
+            self.0.call()?;
+            Ok(Box::new(FailingFile { file: OsFiles.append(path)?, plan: self.0.clone() }))
+        }
+
+        fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+            OsFiles.open(path)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.0.call()?;
+            OsFiles.rename(from, to)
+        }
+
+        fn sync_folder(&self, path: &Path) -> io::Result<()> {
+            self.0.call()?;
+            OsFiles.sync_folder(path)
+        }
+
+        fn create_folder(&self, path: &Path) -> io::Result<()> {
+            self.0.call()?;
+            OsFiles.create_folder(path)
+        }
+
+        fn remove_file(&self, path: &Path) -> io::Result<()> {
+            self.0.call()?;
+            OsFiles.remove_file(path)
+        }
+
+        fn remove_folder(&self, path: &Path) -> io::Result<()> {
+            self.0.call()?;
+            OsFiles.remove_folder(path)
+        }
+
+        fn remove_empty_folder(&self, path: &Path) -> io::Result<()> {
+            self.0.call()?;
+            OsFiles.remove_empty_folder(path)
+        }
+
+        fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+            OsFiles.list(path)
+        }
+    }
+
+    #[derive(Debug)]
+    struct FailingFile {
+        file: Box<dyn OpenFile>,
+        plan: Arc<Plan>,
+    }
+
+    impl Write for FailingFile {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.plan.call()?;
+            self.file.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.file.flush()
+        }
+    }
+
+    impl OpenFile for FailingFile {
+        fn sync(&mut self) -> io::Result<()> {
+            self.plan.call()?;
+            self.file.sync()
+        }
+
+        fn truncate(&mut self, length: u64) -> io::Result<()> {
+            self.plan.call()?;
+            self.file.truncate(length)
+        }
+
+        fn try_lock(&self) -> Result<(), TryLockError> {
+            self.file.try_lock()
+        }
+    }
+}

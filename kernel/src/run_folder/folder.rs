@@ -179,10 +179,17 @@ impl RunFolder {
         }
         remove(files, &former)?;
         files.sync_folder(&self.staging).map_err(KIND.unwritable(&self.staging))?;
-        if self.place.exists() {
+        let replaces = self.place.exists();
+        if replaces {
             files.rename(&self.place, &former).map_err(KIND.unwritable(&self.place))?;
         }
-        files.rename(&self.staging, &self.place).map_err(KIND.unwritable(&self.place))?;
+        if let Err(reason) = files.rename(&self.staging, &self.place) {
+            if replaces {
+                // The earlier run must not be lost to a run that is not there. Only the first error is reported.
+                let _ = files.rename(&former, &self.place);
+            }
+            return Err(KIND.unwritable(&self.place)(reason));
+        }
         let parent = self.place.parent().unwrap_or(Path::new(""));
         files.sync_folder(parent).map_err(KIND.unwritable(parent))?;
         remove(files, &former)
@@ -252,7 +259,7 @@ fn pretty(value: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::files::failing::FailingFiles, *};
     use crate::{record::RequestRow, status::Outcome};
 
     fn records() -> Records {
@@ -275,9 +282,13 @@ mod tests {
     }
 
     fn write(place: &Path, records: &Records) -> Result<String, FolderError> {
+        write_with(Arc::new(OsFiles), place, records)
+    }
+
+    fn write_with(files: Arc<dyn Files>, place: &Path, records: &Records) -> Result<String, FolderError> {
         let text = "name = \"short\"\nduration = \"1s\"\n[load]\nrate = 3\n";
         let scenario = Scenario::parse("short.toml", text, &[]).unwrap();
-        let folder = RunFolder::prepare(place)?;
+        let folder = RunFolder::prepare_with(files, place)?;
         Ok(folder.write(&scenario, &RunInfo::new("sim", 1), records, scenario.duration)?.digest)
     }
 
@@ -356,6 +367,55 @@ mod tests {
             fs::remove_dir_all(&precious).unwrap();
         }
         assert!(place.join(RUN).is_file());
+    }
+
+    /// Returns how many requests the complete run folder at `place` holds; none if there is no complete one.
+    fn requests_at(place: &Path) -> Option<usize> {
+        FILES.iter().all(|file| place.join(file).is_file()).then_some(())?;
+        Some(fs::read_to_string(place.join(REQUESTS)).ok()?.lines().count())
+    }
+
+    #[test]
+    fn a_process_that_stops_at_any_call_leaves_the_earlier_run_or_the_new_one() {
+        let mut calls = 0;
+        loop {
+            let directory = tempfile::tempdir().unwrap();
+            let place = directory.path().join("run");
+            write(&place, &Records::default()).unwrap();
+            let files = FailingFiles::stopping_at(calls);
+            let written = write_with(files.clone(), &place, &records());
+            // Between the two moves there is none under the run's own name.
+            let kept = requests_at(&place).or_else(|| requests_at(&beside(&place, REPLACED)));
+            assert!(matches!(kept, Some(0 | 3)), "stopped at call {calls}: {kept:?}");
+            // Whatever was left, the next run writes its folder.
+            write(&place, &records()).unwrap();
+            assert_eq!(requests_at(&place), Some(3));
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+            if !files.has_stopped() {
+                written.unwrap();
+                break;
+            }
+            calls += 1;
+        }
+        assert!(calls > 20, "only {calls} calls");
+    }
+
+    #[test]
+    fn an_error_at_any_call_leaves_the_earlier_run_or_the_new_one_in_its_place() {
+        let mut calls = 0;
+        loop {
+            let directory = tempfile::tempdir().unwrap();
+            let place = directory.path().join("run");
+            write(&place, &Records::default()).unwrap();
+            let files = FailingFiles::failing_at(calls);
+            let written = write_with(files.clone(), &place, &records());
+            assert!(matches!(requests_at(&place), Some(0 | 3)), "failed at call {calls}");
+            if !files.has_stopped() {
+                written.unwrap();
+                break;
+            }
+            calls += 1;
+        }
     }
 
     #[cfg(unix)]
