@@ -12,7 +12,7 @@ const DAY_S: i64 = 24 * 60 * 60;
 pub fn host() -> HostInfo {
     let name = uname();
     HostInfo {
-        kernel: format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
+        operating_system: format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         load_average: load_average(&std::fs::read_to_string("/proc/loadavg").unwrap_or_default()),
     }

@@ -26,7 +26,7 @@ pub mod permutation;
 
 use std::{path::Path, time::Duration};
 
-use kernel::run_folder::campaign::Manifest;
+use kernel::run_folder::campaign::CampaignManifest;
 use polars::error::PolarsResult;
 
 pub use self::{
@@ -45,7 +45,7 @@ pub const TRUSTED_UTILISATION: f64 = 0.5;
 /// A campaign, worked out.
 #[derive(Debug, Clone)]
 pub struct Fidelity {
-    pub manifest: Manifest,
+    pub manifest: CampaignManifest,
     pub scenarios: Vec<ScenarioFidelity>,
     /// Of scenarios that were played at several rates.
     pub onsets: Vec<Onset>,

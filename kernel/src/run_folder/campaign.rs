@@ -1,7 +1,7 @@
 //! A campaign: runs of several scenarios in both worlds, below one folder, to measure how far apart the worlds are.
 //!
 //! `real fidelity` writes it and `reports fidelity` reads it. The folder holds [`MANIFEST`], a copy of the
-//! [`CALIBRATION`], and the run folders at [`place`].
+//! [`CALIBRATION`], and the run folders at [`run_place`].
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::info::{CalibrationInfo, HostInfo};
 
-/// Name of the file with the [`Manifest`].
+/// Name of the file with the [`CampaignManifest`].
 pub const MANIFEST: &str = "manifest.json";
 
 /// Name of the file with the calibration of the simulated runs.
@@ -21,9 +21,9 @@ pub const SCHEMA: u32 = 1;
 /// The worlds, in the order in which each seed is run.
 pub const WORLDS: [&str; 2] = ["sim", "real"];
 
-/// The content of `manifest.json`.
+/// The content of `manifest.json`: the scenarios of a campaign, and how they were run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
+pub struct CampaignManifest {
     /// The version of the format: [`SCHEMA`].
     pub schema: u32,
     /// The version of the programs that ran it.
@@ -39,24 +39,24 @@ pub struct Manifest {
     /// Number of runs of each scenario in each world, with seeds from 0.
     pub runs: u64,
     /// The scenarios in the order in which they were given.
-    pub scenarios: Vec<Part>,
+    pub scenarios: Vec<CampaignScenario>,
 }
 
-/// One scenario of a campaign.
+/// A scenario of a campaign.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Part {
+pub struct CampaignScenario {
     /// The scenario's name, and that of its folder.
     pub name: String,
     /// SHA-256 of its `scenario.toml`, in hexadecimal.
     pub sha256: String,
     /// The scenario and the rate that it was derived from, if it is a scenario at another rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<Variant>,
+    pub variant: Option<RateVariant>,
 }
 
 /// A scenario at a rate of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Variant {
+pub struct RateVariant {
     /// The name of the scenario that it was derived from.
     pub of: String,
     /// Requests per second.
@@ -64,6 +64,6 @@ pub struct Variant {
 }
 
 /// Returns where the run of `scenario` in `world` with `seed` is, below the campaign's folder.
-pub fn place(campaign: &Path, scenario: &str, world: &str, seed: u64) -> PathBuf {
+pub fn run_place(campaign: &Path, scenario: &str, world: &str, seed: u64) -> PathBuf {
     campaign.join(scenario).join(format!("{world}-seed{seed}"))
 }

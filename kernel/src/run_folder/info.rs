@@ -34,8 +34,9 @@ pub struct RunInfo {
 /// The machine of a real run, on which its times depend.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HostInfo {
-    /// Name and version of the operating system's kernel.
-    pub kernel: String,
+    /// Name and version of the operating system, such as `Linux 6.8.0`.
+    #[serde(rename = "kernel")]
+    pub operating_system: String,
     /// Number of processors that the run could use.
     pub cores: usize,
     /// Load averages of the last 1, 5 and 15 minutes when the run began, where the host reports them.
@@ -89,6 +90,13 @@ mod tests {
         let text = serde_json::to_string(&RunInfo::new("sim", 7)).unwrap();
         assert!(text.starts_with(r#"{"schema":1,"world":"sim","seed":7,"#), "{text}");
         assert_eq!(serde_json::from_str::<RunInfo>(&text).unwrap(), RunInfo::new("sim", 7));
+    }
+
+    #[test]
+    fn the_operating_system_keeps_the_key_of_earlier_files() {
+        let host = HostInfo { operating_system: "Linux 6".to_owned(), cores: 2, load_average: None };
+        let text = r#"{"kernel":"Linux 6","cores":2,"load_average":null}"#;
+        assert_eq!(serde_json::to_string(&host).unwrap(), text);
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Findings {
     /// The calibration. What the simulation does not read is in comments.
     pub(super) fn to_toml(&self) -> String {
         let mut text = String::new();
-        let HostInfo { kernel, cores, load_average } = &self.host;
+        let HostInfo { operating_system, cores, load_average } = &self.host;
         let load = load_average.map_or("unknown".to_owned(), |load| format!("{load:?}"));
         let mut line = |line: &str| writeln!(text, "{line}").expect("a string takes everything");
         line("# Times of a host, as (probability, microseconds) pairs between which they are linear.");
@@ -132,7 +132,7 @@ impl Findings {
             "# Load averages when it began: {load}. Between rounds a median moved by {} at most.",
             percent(self.noise())
         ));
-        line(&format!("name = \"{kernel}, {cores} cores, {}\"\n", self.started));
+        line(&format!("name = \"{operating_system}, {cores} cores, {}\"\n", self.started));
 
         line("[link]");
         line(&format!("# A health check there and back, halved. {}", about(&self.processes.round_trip)));
@@ -239,7 +239,7 @@ mod tests {
             exit: Samples::of(vec![900.0]),
             round_trip: Samples::of(vec![100.0; 9]),
         };
-        let host = HostInfo { kernel: "Linux 6".to_owned(), cores: 2, load_average: Some([0.5, 0.25, 0.0]) };
+        let host = HostInfo { operating_system: "Linux 6".to_owned(), cores: 2, load_average: Some([0.5, 0.25, 0.0]) };
         Findings::of(&host, "2026-01-01T00:00:00Z", processes, told)
     }
 

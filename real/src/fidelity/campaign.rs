@@ -9,7 +9,7 @@ use kernel::{
     cli::Failure,
     run_folder::{
         CalibrationInfo, RunInfo,
-        campaign::{CALIBRATION, MANIFEST, Manifest, Part, SCHEMA, Variant, WORLDS, place},
+        campaign::{CALIBRATION, CampaignManifest, CampaignScenario, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
         sha256,
     },
     scenario::Scenario,
@@ -21,7 +21,7 @@ use crate::facts;
 /// A campaign that can go on.
 pub(super) struct Campaign {
     place: PathBuf,
-    manifest: Manifest,
+    manifest: CampaignManifest,
     /// The calibration's text.
     calibration: String,
     stories: Vec<Story>,
@@ -107,7 +107,7 @@ impl Campaign {
     pub(super) fn runs(&self) -> impl Iterator<Item = Run<'_>> {
         let of_story = |seed, story: &'_ Story| {
             let (place, name) = (self.place.clone(), story.scenario.name.clone());
-            WORLDS.map(move |world| (world, seed, self::place(&place, &name, world, seed)))
+            WORLDS.map(move |world| (world, seed, run_place(&place, &name, world, seed)))
         };
         (0..self.manifest.runs).flat_map(move |seed| {
             self.stories.iter().flat_map(move |story| {
@@ -185,18 +185,23 @@ fn variant_name(name: &str, rate: f64) -> String {
     format!("{name}-at-{}", rate.to_string().replace('.', "_"))
 }
 
-fn part(story: &Story, args: &FidelityArgs) -> Part {
+fn part(story: &Story, args: &FidelityArgs) -> CampaignScenario {
     let rate = story.scenario.load.rate;
     let name = story.scenario.name.clone();
     let of = name.strip_suffix(&variant_name("", rate)).map(str::to_owned);
-    let variant = of.filter(|_| !args.rates.is_empty()).map(|of| Variant { of, rate });
-    Part { sha256: sha256(story.scenario.to_toml().as_bytes()), name, variant }
+    let variant = of.filter(|_| !args.rates.is_empty()).map(|of| RateVariant { of, rate });
+    CampaignScenario { sha256: sha256(story.scenario.to_toml().as_bytes()), name, variant }
 }
 
 /// What is to be said of the campaign; scenarios that were played before stay in it.
-fn manifest(before: Option<Manifest>, calibration: CalibrationInfo, parts: Vec<Part>, runs: u64) -> Manifest {
+fn manifest(
+    before: Option<CampaignManifest>,
+    calibration: CalibrationInfo,
+    parts: Vec<CampaignScenario>,
+    runs: u64,
+) -> CampaignManifest {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let mut manifest = before.unwrap_or_else(|| Manifest {
+    let mut manifest = before.unwrap_or_else(|| CampaignManifest {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         profile: profile.to_owned(),
@@ -216,7 +221,7 @@ fn manifest(before: Option<Manifest>, calibration: CalibrationInfo, parts: Vec<P
     manifest
 }
 
-fn read_manifest(place: &Path) -> Result<Option<Manifest>, Failure> {
+fn read_manifest(place: &Path) -> Result<Option<CampaignManifest>, Failure> {
     let path = place.join(MANIFEST);
     let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|error| {

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use kernel::run_folder::campaign::Manifest;
+use kernel::run_folder::campaign::CampaignManifest;
 use tempfile::TempDir;
 
 /// One second, so that four real runs of it are soon over.
@@ -72,7 +72,7 @@ fn a_campaign_plays_what_is_missing_and_keeps_what_is_there() {
         ["real-seed0", "real-seed1", "sim-seed0", "sim-seed1"].map(|run| campaign.join("story").join(run)).into();
     let requests = |run: &PathBuf| fs::read_to_string(run.join("requests.jsonl")).unwrap();
     assert!(runs.iter().all(|run| requests(run).lines().count() == 20));
-    let manifest: Manifest =
+    let manifest: CampaignManifest =
         serde_json::from_str(&fs::read_to_string(campaign.join("manifest.json")).unwrap()).unwrap();
     assert_eq!((manifest.runs, manifest.calibration.name.as_str()), (2, "test"));
     assert_eq!(fs::read_to_string(campaign.join("calibration.toml")).unwrap(), CALIBRATION);

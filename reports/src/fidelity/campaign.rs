@@ -9,7 +9,7 @@ use std::{
 
 use kernel::{
     record::Event,
-    run_folder::campaign::{MANIFEST, Manifest, SCHEMA, Variant, WORLDS, place},
+    run_folder::campaign::{CampaignManifest, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
 };
 use polars::error::PolarsResult;
 
@@ -25,7 +25,7 @@ const RUNS_MIN: usize = 2;
 /// A campaign as it was found.
 #[derive(Debug, Clone)]
 pub struct Campaign {
-    pub manifest: Manifest,
+    pub manifest: CampaignManifest,
     pub(super) parts: Vec<PartRuns>,
     /// What is missing or odd.
     pub(super) notes: Vec<String>,
@@ -35,7 +35,7 @@ pub struct Campaign {
 #[derive(Debug, Clone)]
 pub(super) struct PartRuns {
     pub(super) name: String,
-    pub(super) variant: Option<Variant>,
+    pub(super) variant: Option<RateVariant>,
     real: Vec<Run>,
     sim: Vec<Run>,
 }
@@ -64,7 +64,7 @@ impl Campaign {
         let text = fs::read_to_string(&path)
             .map_err(|reason| CampaignError::NoCampaign { path: folder.to_owned(), reason })?;
         let malformed = |reason: String| CampaignError::Malformed { path: path.clone(), reason };
-        let manifest: Manifest = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        let manifest: CampaignManifest = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         if manifest.schema != SCHEMA {
             return Err(malformed(format!("its schema is {}, not {SCHEMA}", manifest.schema)));
         }
@@ -92,10 +92,10 @@ impl Campaign {
 }
 
 /// What is finished of a scenario in a world, by seed.
-fn runs(folder: &Path, manifest: &Manifest, scenario: &str, world: &str) -> Result<Vec<Run>, CampaignError> {
+fn runs(folder: &Path, manifest: &CampaignManifest, scenario: &str, world: &str) -> Result<Vec<Run>, CampaignError> {
     let mut runs = Vec::new();
     for seed in 0..manifest.runs {
-        let place = place(folder, scenario, world, seed);
+        let place = run_place(folder, scenario, world, seed);
         if !place.join("run.json").is_file() {
             continue;
         }
@@ -114,7 +114,7 @@ fn runs(folder: &Path, manifest: &Manifest, scenario: &str, world: &str) -> Resu
 }
 
 /// A note if the machine was not to itself.
-fn of_host(manifest: &Manifest) -> Option<String> {
+fn of_host(manifest: &CampaignManifest) -> Option<String> {
     let host = &manifest.host;
     let load = host.load_average?[0];
     (load > host.cores as f64 / 2.0).then(|| {

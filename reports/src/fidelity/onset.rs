@@ -1,6 +1,6 @@
 //! The rate at which goodput stops following.
 
-use kernel::run_folder::campaign::Variant;
+use kernel::run_folder::campaign::RateVariant;
 
 use crate::compare::Member;
 
@@ -49,7 +49,7 @@ fn success(members: &[Member]) -> f64 {
 }
 
 /// Of each scenario that was played at two rates at least.
-pub(super) fn onsets(points: &[(Variant, Point)]) -> Vec<Onset> {
+pub(super) fn onsets(points: &[(RateVariant, Point)]) -> Vec<Onset> {
     let mut names: Vec<&String> = points.iter().map(|(variant, _)| &variant.of).collect();
     names.sort();
     names.dedup();

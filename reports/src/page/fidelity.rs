@@ -12,7 +12,7 @@ pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
         ["at most the floor".to_owned(), format!("{} of {}", tally.within, tally.cells)],
         ["at most twice the floor".to_owned(), format!("{} of {}", tally.close, tally.cells)],
         ["goals reached".to_owned(), format!("{reached} of {goals}, by far {beyond}")],
-        ["host".to_owned(), format!("{}, {} cores", manifest.host.kernel, manifest.host.cores)],
+        ["host".to_owned(), format!("{}, {} cores", manifest.host.operating_system, manifest.host.cores)],
         ["begun".to_owned(), format!("{}, a {} build", manifest.started, manifest.profile)],
         ["calibration".to_owned(), manifest.calibration.sha256.clone()],
     ];

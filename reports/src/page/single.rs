@@ -203,7 +203,8 @@ fn origin(analysis: &Analysis) -> String {
     if let Some(info) = &analysis.info {
         let calibration =
             info.calibration.as_ref().map(|found| format!(", calibration {} ({})", found.name, found.sha256));
-        let host = info.host.as_ref().map(|host| format!(", on {} with {} processors", host.kernel, host.cores));
+        let host =
+            info.host.as_ref().map(|host| format!(", on {} with {} processors", host.operating_system, host.cores));
         let started = info.started.as_ref().map(|at| format!(", begun {at}"));
         text.push_str(&format!(
             "<p class=\"muted\">Written by version {}{}{}{}.</p>\n",

@@ -47,7 +47,7 @@ fn heading(fidelity: &Fidelity) -> String {
         of(tally.within, tally.cells),
         of(tally.close, tally.cells),
         of(reached, goals),
-        manifest.host.kernel,
+        manifest.host.operating_system,
         manifest.host.cores,
         manifest.started,
         manifest.profile,

@@ -244,7 +244,7 @@ pub(super) fn origin(analysis: &Analysis) -> String {
         text.push_str(&format!("  times   calibration {}, sha256 {}\n", calibration.name, calibration.sha256));
     }
     if let Some(host) = analysis.info.as_ref().and_then(|info| info.host.as_ref()) {
-        text.push_str(&format!("  host    {}, {} processors\n", host.kernel, host.cores));
+        text.push_str(&format!("  host    {}, {} processors\n", host.operating_system, host.cores));
     }
     if let Some(replay) = &analysis.replay {
         text.push_str(&format!("  replay  {replay}\n"));

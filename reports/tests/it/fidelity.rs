@@ -9,7 +9,7 @@ use kernel::{
     cli::Exit,
     run_folder::{
         CalibrationInfo, HostInfo,
-        campaign::{MANIFEST, Manifest, Part, SCHEMA, Variant},
+        campaign::{CampaignManifest, CampaignScenario, MANIFEST, RateVariant, SCHEMA},
     },
 };
 use serde_json::{Value, json};
@@ -17,24 +17,24 @@ use tempfile::TempDir;
 
 use crate::story::{SCENARIO, folder, reports, word, write};
 
-fn manifest(runs: u64, scenarios: Vec<Part>) -> Manifest {
-    Manifest {
+fn manifest(runs: u64, scenarios: Vec<CampaignScenario>) -> CampaignManifest {
+    CampaignManifest {
         schema: SCHEMA,
         version: "0.1.0".to_owned(),
         profile: "release".to_owned(),
         started: "2026-01-01T00:00:00Z".to_owned(),
-        host: HostInfo { kernel: "Linux 6".to_owned(), cores: 2, load_average: Some([0.1, 0.1, 0.1]) },
+        host: HostInfo { operating_system: "Linux 6".to_owned(), cores: 2, load_average: Some([0.1, 0.1, 0.1]) },
         calibration: CalibrationInfo { name: "here".to_owned(), sha256: "abc".to_owned() },
         runs,
         scenarios,
     }
 }
 
-fn part(name: &str, variant: Option<Variant>) -> Part {
-    Part { name: name.to_owned(), sha256: String::new(), variant }
+fn part(name: &str, variant: Option<RateVariant>) -> CampaignScenario {
+    CampaignScenario { name: name.to_owned(), sha256: String::new(), variant }
 }
 
-fn write_manifest(campaign: &Path, manifest: &Manifest) {
+fn write_manifest(campaign: &Path, manifest: &CampaignManifest) {
     fs::write(campaign.join(MANIFEST), serde_json::to_string(manifest).unwrap()).unwrap();
 }
 
@@ -117,7 +117,7 @@ fn what_is_no_campaign_is_refused_with_what_would_be_one() {
     assert!(refused(directory.path()).ends_with("name a folder that `real fidelity` wrote, such as runs/fidelity"));
     fs::write(directory.path().join(MANIFEST), "{\"schema\": 1").unwrap();
     assert!(refused(directory.path()).contains("manifest.json: EOF while parsing"));
-    write_manifest(directory.path(), &Manifest { schema: 99, ..manifest(2, Vec::new()) });
+    write_manifest(directory.path(), &CampaignManifest { schema: 99, ..manifest(2, Vec::new()) });
     assert!(refused(directory.path()).contains("its schema is 99, not 1"));
 }
 
@@ -171,7 +171,7 @@ fn where_goodput_stops_following_is_compared() {
     let mut parts = Vec::new();
     for rate in [10.0, 20.0] {
         let name = format!("story-at-{rate}");
-        let variant = Variant { of: "story".to_owned(), rate };
+        let variant = RateVariant { of: "story".to_owned(), rate };
         parts.push(part(&name, Some(variant)));
         for (world, seed) in [("real", 0), ("real", 1), ("sim", 0), ("sim", 1)] {
             let place = directory.path().join(&name).join(format!("{world}-seed{seed}"));
