@@ -1,10 +1,10 @@
-//! Timing by rounds.
+//! Measurements of code that takes turns with other code.
 
 use std::time::Duration;
 
 use crate::turns::{order, processor_time};
 
-/// The fastest of `rounds` runs of each of two, taking turns.
+/// Returns the times of the fastest of `rounds` runs of each of two functions, which take turns.
 pub(crate) fn compare(rounds: usize, mut ours: impl FnMut(), mut baseline: impl FnMut()) -> (Duration, Duration) {
     let mut best = (Duration::MAX, Duration::MAX);
     for _ in 0..rounds {
@@ -14,36 +14,37 @@ pub(crate) fn compare(rounds: usize, mut ours: impl FnMut(), mut baseline: impl 
     best
 }
 
-/// The medians of `figures` over `turns` turns: they are given the seconds of processor time of one run of each of `runs`. A
-/// machine that is slow for a while slows all runs of a turn, so short turns tell apart what the fastest rounds do not.
+/// Returns the medians of `figures` over `turns` turns. `figures` gets the processor time in seconds of one run of each of
+/// `runs`. A machine that is slow for a while slows all runs of a turn, so short turns show differences that the fastest
+/// rounds do not.
 pub(crate) fn medians_of_turns<const RUNS: usize, const FIGURES: usize>(
     turns: usize,
     mut runs: [&mut dyn FnMut(); RUNS],
     figures: impl Fn([f64; RUNS]) -> [f64; FIGURES],
 ) -> [f64; FIGURES] {
-    let mut turn = |turn: usize| {
+    let mut figures_of_turns = Vec::with_capacity(turns);
+    for turn in 0..turns {
         let mut seconds = [0.0; RUNS];
         for run in order(RUNS, turn) {
             seconds[run] = processor_time_of(&mut runs[run]).as_secs_f64();
         }
-        figures(seconds)
-    };
-    let turns: Vec<_> = (0..turns).map(&mut turn).collect();
+        figures_of_turns.push(figures(seconds));
+    }
     std::array::from_fn(|figure| {
-        let mut values: Vec<_> = turns.iter().map(|turn| turn[figure]).collect();
+        let mut values: Vec<_> = figures_of_turns.iter().map(|figures| figures[figure]).collect();
         values.sort_unstable_by(f64::total_cmp);
         values[values.len() / 2]
     })
 }
 
-/// What this process takes for `work`.
+/// Returns the processor time that this process takes for `work`.
 pub(crate) fn processor_time_of(work: impl FnOnce()) -> Duration {
     let start = processor_time();
     work();
     processor_time() - start
 }
 
-/// The fastest of `rounds` runs.
+/// Returns the time of the fastest of `rounds` runs.
 pub(crate) fn fastest(rounds: usize, mut run: impl FnMut()) -> Duration {
     (0..rounds).map(|_| time(&mut run)).min().expect("there is at least one round")
 }

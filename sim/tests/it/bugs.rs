@@ -1,4 +1,4 @@
-//! Bugs that are planted break an invariant, whatever the scenario expects, and the command says so.
+//! Planted bugs violate an invariant, whatever the scenario expects, and the command reports it.
 
 use std::{fs, path::Path};
 
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::command::{Ended, sim};
 
-const STORY: &str = r#"name = "story"
+const SCENARIO: &str = r#"name = "story"
 duration = "20s"
 
 [servers]
@@ -41,7 +41,7 @@ target = "server-1"
 duration = "2s"
 "#;
 
-/// What each breaks, and with which settings.
+/// Returns the invariant that each bug violates, and the settings under which it does.
 fn breaks(bug: Bug) -> (Invariant, &'static [&'static str]) {
     const EJECTED_AT_ONCE: &str = "client.outlier_detection={ consecutive_errors = 1, interval = \"1s\" }";
     const BREAKER: &str =
@@ -85,18 +85,18 @@ fn breaks(bug: Bug) -> (Invariant, &'static [&'static str]) {
     }
 }
 
-/// `--set` for each.
+/// Returns the settings as `--set` arguments.
 fn set(settings: &[&'static str]) -> Vec<&'static str> {
     settings.iter().flat_map(|setting| ["--set", setting]).collect()
 }
 
 fn run(folder: &TempDir, arguments: &[&str]) -> Ended {
-    Ended::of(sim(folder.path()).args(arguments))
+    Ended::after(sim(folder.path()).args(arguments))
 }
 
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join("story.toml"), STORY).unwrap();
+    fs::write(folder.path().join("story.toml"), SCENARIO).unwrap();
     folder
 }
 
@@ -105,23 +105,23 @@ fn name(bug: Bug) -> String {
 }
 
 #[test]
-fn every_bug_breaks_its_invariant_and_ends_in_4() {
+fn every_bug_violates_its_invariant_and_ends_in_4() {
     let folder = folder();
     for bug in Bug::value_variants() {
         let (invariant, settings) = breaks(*bug);
-        let story = [&["story.toml"][..], &set(settings)].concat();
-        let without = run(&folder, &story);
+        let arguments = [&["story.toml"][..], &set(settings)].concat();
+        let without = run(&folder, &arguments);
         assert_eq!((without.code, &*without.stderr), (Some(0), ""), "{without:?}");
-        let with = run(&folder, &[&story[..], &["--bug", &name(*bug)]].concat());
+        let with = run(&folder, &[&arguments[..], &["--bug", &name(*bug)]].concat());
         assert_eq!((with.code, &*with.stderr), (Some(4), ""), "{bug:?} was not found: {with:?}");
-        let told = format!(
+        let expected = format!(
             "\n  An invariant is broken (seed 0): a bug of this program, not of the scenario.\n  ✗ \"{invariant}\""
         );
-        assert!(with.stdout.contains(&told), "{with:?}");
+        assert!(with.stdout.contains(&expected), "{with:?}");
     }
 }
 
-/// What was found once is in the corpus, and what is found by design, too.
+/// The corpus has the bugs that were found, and those that are planted.
 #[test]
 fn every_bug_has_its_scenario_in_the_corpus() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -134,24 +134,25 @@ fn every_bug_has_its_scenario_in_the_corpus() {
         let arguments: Vec<_> = command.split(' ').collect();
         let folder = TempDir::new().unwrap();
         let out = folder.path().join("run");
-        let broken = Ended::of(sim(&root).args(arguments).arg("--out").arg(out));
+        let broken = Ended::after(sim(&root).args(arguments).arg("--out").arg(out));
         let (invariant, _) = breaks(*bug);
         assert_eq!(broken.code, Some(4), "{broken:?}");
         assert!(broken.stdout.contains(&format!("✗ \"{invariant}\"")), "{broken:?}");
     }
 }
 
-/// Hardly a fault, and a request or two: with `--nocapture` it prints how small each gets.
+/// A minimal scenario has hardly a fault, and a request or two. With `--nocapture` the test prints each.
 #[test]
-fn what_a_bug_breaks_shrinks_to_what_still_breaks() {
+fn a_scenario_that_shows_a_bug_shrinks_to_one_that_still_shows_it() {
     let folder = folder();
     for bug in Bug::value_variants() {
         let (invariant, settings) = breaks(*bug);
-        let (settings, name) = (set(settings), name(*bug));
+        let settings = set(settings);
+        let name = name(*bug);
         let arguments = [&["shrink", "story.toml", "--out", "small.toml", "--bug", &name][..], &settings].concat();
         let shrunk = run(&folder, &arguments);
-        let told = format!("SHRUNK  story (sim, seed 0): the invariant \"{invariant}\" is broken\n");
-        assert!(shrunk.code == Some(0) && shrunk.stdout.starts_with(&told), "{shrunk:?}");
+        let expected = format!("SHRUNK  story (sim, seed 0): the invariant \"{invariant}\" is broken\n");
+        assert!(shrunk.code == Some(0) && shrunk.stdout.starts_with(&expected), "{shrunk:?}");
         let small = Scenario::load(&folder.path().join("small.toml"), &[]).unwrap();
         let targets: Vec<_> = small.faults.iter().map(|fault| fault.targets.len()).collect();
         // Two servers have to fail for one ejection too many. For a probe too many one would do, with more requests: each
@@ -165,7 +166,7 @@ fn what_a_bug_breaks_shrinks_to_what_still_breaks() {
     }
 }
 
-/// The settings that a seed draws are told, and stand in the file, which shrinks to what matters.
+/// The drawn settings are printed and written to the file, which shrinks to the policy with the bug.
 #[test]
 fn a_hunt_among_policies_finds_a_bug_and_the_policy_that_has_it() {
     let folder = folder();
@@ -174,9 +175,9 @@ fn a_hunt_among_policies_finds_a_bug_and_the_policy_that_has_it() {
     let found = run(&folder, &[&arguments[..], &bug].concat());
     assert_eq!(found.code, Some(4), "{found:?}");
     assert!(found.stdout.contains("\n  client.bulkhead={"), "{found:?}");
-    let scenario = Scenario::load(&folder.path().join(found.account("scenario")), &[]).unwrap();
+    let scenario = Scenario::load(&folder.path().join(found.reported("scenario")), &[]).unwrap();
     assert!(scenario.nemesis.is_none() && scenario.client.policies.bulkhead.is_some());
-    let shrink = found.account("shrink").trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
+    let shrink = found.reported("shrink").trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
     let shrink: Vec<_> = shrink.split(' ').chain(["--out", "small.toml"]).chain(bug).collect();
     let shrunk = run(&folder, &shrink);
     let small = Scenario::load(&folder.path().join("small.toml"), &[]).unwrap();
@@ -187,13 +188,13 @@ fn a_hunt_among_policies_finds_a_bug_and_the_policy_that_has_it() {
 }
 
 #[test]
-fn a_bug_is_told_to_programs_and_of_every_seed_of_a_sweep() {
+fn a_bug_is_reported_as_json_and_for_every_seed_of_a_sweep() {
     let folder = folder();
     let bug = ["--bug", "wrong-answer"];
     let json = run(&folder, &[&["story.toml", "--json"][..], &bug].concat());
-    let account: Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!((json.code, &account["pass"]), (Some(4), &Value::Bool(true)));
-    let broken = &account["broken_invariants"][0];
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((json.code, &report["pass"]), (Some(4), &Value::Bool(true)));
+    let broken = &report["broken_invariants"][0];
     assert_eq!(broken["invariant"], "right_result");
     assert!(broken["request"].is_u64() && broken["at_us"].is_u64() && broken["what"].is_string(), "{broken}");
     let sweep = run(&folder, &[&["story.toml", "--seeds", "0..3"][..], &bug].concat());

@@ -1,4 +1,4 @@
-//! What the command does with its options: exit codes, messages, and what it leaves on disk.
+//! The command's options: exit codes, messages, and the files that it writes.
 
 use std::{
     fs,
@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use crate::command::{Ended, sim};
 
-/// A run that takes no time worth mentioning, and passes.
-const STORY: &str = r#"name = "story"
+/// A scenario that passes, and whose run takes hardly any time.
+const SCENARIO: &str = r#"name = "story"
 duration = "2s"
 
 [workload]
@@ -38,19 +38,19 @@ metric = "latency_max"
 max = "1s"
 "#;
 
-/// A folder with `story.toml` in it.
+/// Returns a folder with `story.toml` in it.
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join("story.toml"), STORY).unwrap();
+    fs::write(folder.path().join("story.toml"), SCENARIO).unwrap();
     folder
 }
 
-/// Runs it in `folder`.
+/// Runs the command in `folder`.
 fn run(folder: &TempDir, arguments: &[&str]) -> Ended {
-    Ended::of(sim(folder.path()).args(arguments))
+    Ended::after(sim(folder.path()).args(arguments))
 }
 
-/// Everything below `folder`.
+/// Returns everything below `folder`.
 fn content(folder: &Path) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -169,12 +169,12 @@ fn folder_of_traps() -> TempDir {
 }
 
 #[test]
-fn wrong_input_is_told_in_a_few_lines_and_leaves_nothing() {
+fn wrong_input_is_reported_in_a_few_lines_and_writes_nothing() {
     let folder = folder_of_traps();
     let before = content(folder.path());
     let mut messages = String::new();
     for arguments in WRONG {
-        let ended = Ended::of(sim(folder.path()).args(*arguments).env("RUST_BACKTRACE", "1"));
+        let ended = Ended::after(sim(folder.path()).args(*arguments).env("RUST_BACKTRACE", "1"));
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         assert_eq!(ended.stdout, "", "{arguments:?}");
         assert!(ended.stderr.starts_with("error: "), "{arguments:?}: {ended:?}");
@@ -183,15 +183,15 @@ fn wrong_input_is_told_in_a_few_lines_and_leaves_nothing() {
         assert_eq!(content(folder.path()), before, "{arguments:?} left something, or took it away");
         messages += &format!("$ sim {}\n{}\n", arguments.join(" "), ended.stderr);
     }
-    // To be read as a user would.
+    // The snapshot is read as a user would read the messages.
     insta::assert_snapshot!("wrong_input", messages);
 }
 
 #[test]
-fn an_error_that_nobody_reads_has_its_exit_code_all_the_same() {
+fn an_error_without_a_reader_has_its_exit_code() {
     let folder = folder();
     let script = r#"{ "$0" missing.toml; echo $? >code; } 2>&1 >/dev/null | true"#;
-    // The reader may win, then the message is written before it is gone: a few tries make it likely to have been late.
+    // The message may be written before the reader has exited. A few tries make it likely that it is written after.
     for _ in 0..5 {
         let sh = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_sim")]).current_dir(&folder).status();
         assert!(sh.unwrap().success());
@@ -205,7 +205,7 @@ fn a_run_whose_expectations_hold_ends_in_0() {
     let ended = run(&folder, &["story.toml"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout.starts_with("PASS  story (sim, seed 0)"), "{ended:?}");
-    assert_eq!(ended.account("folder"), "runs/story/sim-seed0");
+    assert_eq!(ended.reported("folder"), "runs/story/sim-seed0");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_failed_expectation_ends_in_1_with_the_run_kept() {
 }
 
 #[test]
-fn a_run_may_come_to_no_request_at_all() {
+fn a_run_may_have_no_requests() {
     let folder = folder();
     let none = ["story.toml", "--set", "load.rate=0.001", "--set", "fault=[]", "--set", "expect=[]", "--json"];
     let ended = run(&folder, &none);
@@ -232,26 +232,26 @@ fn a_run_may_come_to_no_request_at_all() {
 }
 
 #[test]
-fn json_says_what_the_account_says() {
+fn json_has_the_fields_of_the_report() {
     let folder = folder();
     let plain = run(&folder, &["story.toml", "--seed", "7"]);
     let json = run(&folder, &["story.toml", "--seed", "7", "--json"]);
     assert_eq!((json.code, json.stderr.as_str()), (Some(0), ""));
-    let account: Value = serde_json::from_str(&json.stdout).unwrap();
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
     for label in ["folder", "digest", "replay"] {
-        assert_eq!(account[label], plain.account(label));
+        assert_eq!(report[label], plain.reported(label));
     }
     let summary = fs::read_to_string(folder.path().join("runs/story/sim-seed7/summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
     assert!(summary.as_object().unwrap().len() > 5);
     for (key, value) in summary.as_object().unwrap() {
-        assert_eq!(&account[key], value, "{key}");
+        assert_eq!(&report[key], value, "{key}");
     }
-    assert_eq!(account["pass"], true);
+    assert_eq!(report["pass"], true);
 }
 
 #[test]
-fn the_replay_command_plays_the_run_again() {
+fn the_replay_command_repeats_the_run() {
     let folder = folder();
     fs::rename(folder.path().join("story.toml"), folder.path().join("the crew's story.toml")).unwrap();
     fs::write(folder.path().join("slow link.toml"), include_str!("../../calibration.toml").replace("18.0", "21.0"))
@@ -266,14 +266,14 @@ fn the_replay_command_plays_the_run_again() {
         "--set",
         "workload.sizes=[\"9x9\", \"8x8\"]",
     ]);
-    let first = Ended::of(command.args(["--set", "load.rate=30", "--calibration", "slow link.toml"]));
-    assert_ne!(first.account("digest"), run(&folder, &["the crew's story.toml", "--seed", "9"]).account("digest"));
+    let first = Ended::after(command.args(["--set", "load.rate=30", "--calibration", "slow link.toml"]));
+    assert_ne!(first.reported("digest"), run(&folder, &["the crew's story.toml", "--seed", "9"]).reported("digest"));
 
     fs::remove_dir_all(folder.path().join("my run")).unwrap();
-    let arguments = first.account("replay").strip_prefix("cargo run -p sim -- ").unwrap();
+    let arguments = first.reported("replay").strip_prefix("cargo run -p sim -- ").unwrap();
     let script = format!("exec \"$0\" {arguments}");
     let mut sh = Command::new("sh");
-    let again = Ended::of(sh.args(["-c", &script, env!("CARGO_BIN_EXE_sim")]).current_dir(&folder));
+    let again = Ended::after(sh.args(["-c", &script, env!("CARGO_BIN_EXE_sim")]).current_dir(&folder));
     assert_eq!(again, first);
     assert!(folder.path().join("my run/run.json").is_file());
 }
@@ -297,7 +297,7 @@ fn a_killed_run_leaves_no_folder_under_its_own_name() {
     kill_a_run(&folder);
     assert!(!folder.path().join("run").exists());
 
-    // Whatever it left is in nobody's way, and the run before a killed one stays.
+    // The remains of a killed run do not disturb the next one, and a killed run leaves the one before it.
     run(&folder, &["story.toml", "--out", "run"]);
     assert!(!folder.path().join("run.partial").exists());
     let before = fs::read(folder.path().join("run/requests.jsonl")).unwrap();
@@ -305,7 +305,7 @@ fn a_killed_run_leaves_no_folder_under_its_own_name() {
     assert_eq!(fs::read(folder.path().join("run/requests.jsonl")).unwrap(), before);
 }
 
-/// Starts a run that would take hours and go to `run`, and kills it in its midst.
+/// Starts a run that would take hours and be written to `run`, and kills it.
 #[expect(clippy::disallowed_methods, reason = "waits for another process")]
 fn kill_a_run(folder: &TempDir) {
     let mut command = sim(folder.path());

@@ -1,15 +1,15 @@
-//! Scenarios that once broke an invariant or an expectation, as small as they could be made.
+//! Scenarios that once violated an invariant or failed an expectation, minimised.
 
 use std::{fs, path::Path};
 
 use crate::{
-    play::{load, play},
+    simulated::{load, simulate},
     soundness,
 };
 
-/// Each says in its head what it once broke, and which command plays it.
+/// Each file begins with what it once violated, and with the command that runs it.
 #[test]
-fn nothing_that_was_found_once_breaks_again() {
+fn every_scenario_of_the_corpus_passes() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/corpus");
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -18,11 +18,11 @@ fn nothing_that_was_found_once_breaks_again() {
         let text = fs::read_to_string(&file).unwrap();
         let command = text.lines().find_map(|line| line.strip_prefix("# cargo run -p sim -- ")).unwrap();
         let (path, seed) = command.split_once(" --seed ").unwrap();
-        assert!(file.ends_with(path), "{command} does not play {}", file.display());
+        assert!(file.ends_with(path), "{command} does not run {}", file.display());
         let scenario = load(&file);
         assert_eq!(file.file_stem().and_then(|stem| stem.to_str()), Some(&*scenario.name));
-        let story = play(scenario, seed.parse().unwrap());
-        soundness::check(&story);
-        assert!(story.summary.pass, "{}", story.account());
+        let run = simulate(scenario, seed.parse().unwrap());
+        soundness::check(&run);
+        assert!(run.summary.pass, "{}", run.report());
     }
 }

@@ -11,9 +11,10 @@ mod corpus;
 mod determinism;
 mod many;
 mod pinned;
-mod play;
+
 mod scenarios;
 mod shrink;
+mod simulated;
 mod soundness;
 mod tip;
 mod verify;

@@ -11,7 +11,6 @@ use std::{
 
 use kernel::{
     experiment::sweep::{RunRow, SweepRecord, merge},
-    record::RequestRow,
     scenario::Scenario,
 };
 use sim::{Plan, calibration::Calibration};
@@ -19,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::command::{Ended, sim};
 
-const STORY: &str = r#"name = "story"
+const SCENARIO: &str = r#"name = "story"
 duration = "2s"
 
 [workload]
@@ -42,12 +41,12 @@ min = 0.9
 
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join("story.toml"), STORY).unwrap();
+    fs::write(folder.path().join("story.toml"), SCENARIO).unwrap();
     folder
 }
 
 fn run(folder: &TempDir, arguments: &[&str]) -> Ended {
-    Ended::of(sim(folder.path()).arg("story.toml").args(arguments))
+    Ended::after(sim(folder.path()).arg("story.toml").args(arguments))
 }
 
 fn rows(folder: &Path) -> Vec<RunRow> {
@@ -61,12 +60,12 @@ fn a_sweep_has_the_row_of_every_seed_alone() {
     let ended = run(&folder, &["--seeds", "3..9"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout.starts_with("PASS  story (sim, seeds 3..9): 6 of 6 runs pass\n"), "{ended:?}");
-    assert_eq!(ended.account("folder"), "runs/story/sim-seeds3-9");
+    assert_eq!(ended.reported("folder"), "runs/story/sim-seeds3-9");
     let rows = rows(&folder.path().join("runs/story/sim-seeds3-9"));
     assert_eq!(rows.iter().map(|row| row.seed).collect::<Vec<_>>(), [3, 4, 5, 6, 7, 8]);
     for row in rows {
         let alone = run(&folder, &["--seed", &row.seed.to_string(), "--out", "alone"]);
-        assert_eq!(alone.account("digest"), row.digest);
+        assert_eq!(alone.reported("digest"), row.digest);
         let summary = fs::read_to_string(folder.path().join("alone/summary.json")).unwrap();
         let summary: kernel::measure::Summary = serde_json::from_str(&summary).unwrap();
         assert_eq!((summary.overall, summary.expectations, summary.pass), (row.overall, row.expectations, row.pass));
@@ -74,7 +73,7 @@ fn a_sweep_has_the_row_of_every_seed_alone() {
 }
 
 #[test]
-fn the_order_in_which_runs_end_is_not_seen() {
+fn the_order_in_which_runs_end_makes_no_difference() {
     let folder = folder();
     run(&folder, &["--seeds", "0..12", "--jobs", "1", "--out", "one"]);
     run(&folder, &["--seeds", "0..12", "--jobs", "5", "--out", "five"]);
@@ -86,13 +85,13 @@ fn the_order_in_which_runs_end_is_not_seen() {
 }
 
 #[test]
-fn sixteen_shards_put_together_are_one_sweep() {
+fn sixteen_merged_shards_are_one_sweep() {
     let folder = folder();
     let sweep = ["--seeds", "0..20", "--vary", "client.retry.max_attempts=1,2"];
     run(&folder, &[&sweep[..], &["--out", "whole"]].concat());
     let shard = |number: u64| {
         let ended = run(&folder, &[&sweep[..], &["--shard", &format!("{number}/16")]].concat());
-        let place = folder.path().join(ended.account("folder"));
+        let place = folder.path().join(ended.reported("folder"));
         assert!(place.to_str().unwrap().ends_with(&format!("-shard{number}of16")), "{ended:?}");
         (place.clone(), SweepRecord::read(&place).unwrap())
     };
@@ -102,20 +101,20 @@ fn sixteen_shards_put_together_are_one_sweep() {
         let read = |place: &Path| fs::read(place.join(file)).unwrap();
         assert!(read(&merged) == read(&folder.path().join("whole")), "{file} is not that of the sweep");
     }
-    // The command that plays it goes on from there, and finds nothing left to play.
+    // The command continues from the merged folder, and finds no run that is missing.
     let again = run(&folder, &[&sweep[..], &["--out", "merged"]].concat());
     assert!(again.stdout.contains("(sim, seeds 0..20, 2 variants)"), "{again:?}");
 }
 
 #[test]
-fn the_worst_runs_are_told_with_the_command_that_plays_them() {
+fn the_worst_runs_are_printed_with_the_command_that_repeats_them() {
     let folder = folder();
     let ended = run(&folder, &["--seeds", "0..8", "--set", "expect.0={metric=\"latency_max\",max=\"1us\"}"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let replay = ended.stdout.lines().find_map(|line| line.strip_prefix("    cargo run -p sim -- ")).unwrap();
     let mut sh = Command::new("sh");
     let script = format!("exec \"$0\" {replay}");
-    let alone = Ended::of(sh.args(["-c", &script, env!("CARGO_BIN_EXE_sim")]).current_dir(&folder));
+    let alone = Ended::after(sh.args(["-c", &script, env!("CARGO_BIN_EXE_sim")]).current_dir(&folder));
     assert_eq!(alone.code, Some(1), "{alone:?}");
     assert!(alone.stdout.starts_with("FAIL"));
 }
@@ -141,7 +140,7 @@ fn interrupted(folder: &TempDir, signal: &str) -> (Option<i32>, String, usize) {
 }
 
 #[test]
-fn an_interrupted_sweep_goes_on_where_it_stopped() {
+fn an_interrupted_sweep_continues_where_it_stopped() {
     let folder = folder();
     let (code, stderr, at_least) = interrupted(&folder, "INT");
     assert_eq!(code, Some(3));
@@ -149,7 +148,7 @@ fn an_interrupted_sweep_goes_on_where_it_stopped() {
     let kept = rows(&folder.path().join("sweep"));
     assert!((at_least..200).contains(&kept.len()), "{} rows of {at_least}", kept.len());
 
-    // Killed, it says nothing, but keeps its runs all the same.
+    // A sweep that is killed prints nothing, but keeps its runs too.
     let (code, ..) = interrupted(&folder, "KILL");
     assert_eq!(code, None);
 
@@ -165,11 +164,11 @@ fn an_interrupted_sweep_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_finished_sweep_is_told_again_without_being_played() {
+fn a_finished_sweep_is_reported_again_without_new_runs() {
     let folder = folder();
     let first = run(&folder, &["--seeds", "0..5"]);
     let runs = folder.path().join("runs/story/sim-seeds0-5/runs.jsonl");
-    // A row that no run comes to, but the first, which is played again to see that the program is the same.
+    // The changed row shows that no run was repeated. Only the first one is, to check that the program is the same.
     let mut lines: Vec<_> = fs::read_to_string(&runs).unwrap().lines().map(str::to_owned).collect();
     assert_eq!(run(&folder, &["--seeds", "0..5"]), first);
     lines[3] = lines[3].replace("\"pass\":true", "\"pass\":false");
@@ -199,7 +198,7 @@ fn the_folder_of_another_scenario_is_refused() {
 }
 
 #[test]
-fn json_tells_of_many_runs_what_the_table_tells() {
+fn json_has_the_figures_of_the_table() {
     let folder = folder();
     let ended = run(&folder, &["--seeds", "0..3", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -220,11 +219,11 @@ fn a_grid_compares_variants_seed_by_seed() {
     let keys: Vec<_> = rows.iter().map(|row| row.key()).collect();
     assert_eq!(keys, (0..4).flat_map(|variant| (0..4).map(move |seed| (variant, seed))).collect::<Vec<_>>());
     assert_eq!(rows[4].settings, ["client.retry.max_attempts=1", "client.attempt_timeout=1s"]);
-    // Each is the run alone.
+    // Each row is that of the run alone.
     let row = &rows[13];
     let settings: Vec<_> = row.settings.iter().flat_map(|setting| ["--set", setting]).collect();
     let alone = run(&folder, &[&["--seed", &row.seed.to_string()], &settings[..]].concat());
-    assert_eq!(alone.account("digest"), row.digest);
+    assert_eq!(alone.reported("digest"), row.digest);
 }
 
 #[test]
@@ -239,7 +238,7 @@ fn combinations_that_exclude_each_other_are_left_out_of_a_grid() {
     assert!(ended.stdout.contains("(sim, seeds 0..3, 5 variants)"), "{ended:?}");
     let rows = rows(&folder.path().join("grid"));
     assert_eq!(rows.len(), 15);
-    // So it is where the file hedges: what goes with nothing else is an error, what goes with something is not.
+    // The same holds if the file hedges: a value that fits no combination is an error.
     let wrong =
         run(&folder, &["--seeds", "0..3", "--vary", "client.retry.max_attempts=1,2", "--set", "client.hedging=50ms"]);
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
@@ -248,18 +247,9 @@ fn combinations_that_exclude_each_other_are_left_out_of_a_grid() {
     assert_eq!(hedged.settings, ["client.retry.max_attempts=1", "client.hedging=50ms"]);
 }
 
-/// What common random numbers are about: whatever the client does about it, it is asked the same.
+/// Common random numbers: the requests do not depend on what the client does.
 #[test]
 fn variants_of_a_seed_see_the_same_arrivals_inputs_and_service_times() {
-    let of = |settings: &[&str], seed| {
-        let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
-        let scenario = Scenario::parse("story.toml", STORY, &settings).unwrap();
-        let plan = Plan { scenario, seed, calibration: Calibration::default() };
-        sim::run(&plan, &Default::default()).unwrap().records
-    };
-    let asked = |requests: &[RequestRow]| -> BTreeMap<_, _> {
-        requests.iter().map(|row| (row.id, (row.intended_us, row.size.clone()))).collect()
-    };
     let variants: [&[&str]; 4] = [
         &[],
         &["client.retry.max_attempts=1"],
@@ -267,16 +257,25 @@ fn variants_of_a_seed_see_the_same_arrivals_inputs_and_service_times() {
         &["servers.replicas=3", "servers.workers=1", "fault=[]", "load.max_in_flight=3"],
     ];
     for seed in 0..5 {
-        let base = asked(&of(variants[0], seed).requests);
+        let base = arrivals(variants[0], seed);
         assert!(base.len() > 20);
         for variant in &variants[1..] {
-            assert_eq!(asked(&of(variant, seed).requests), base, "{variant:?} with seed {seed}");
+            assert_eq!(arrivals(variant, seed), base, "{variant:?} with seed {seed}");
         }
     }
-    assert_ne!(asked(&of(&[], 0).requests), asked(&of(&[], 1).requests));
+    assert_ne!(arrivals(&[], 0), arrivals(&[], 1));
 }
 
-/// Loss is drawn for each byte that crosses: a variant that sends the same sees the same.
+/// Returns the time and the input of each request of a run, by its id.
+fn arrivals(settings: &[&str], seed: u64) -> BTreeMap<u64, (u64, String)> {
+    let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
+    let scenario = Scenario::parse("story.toml", SCENARIO, &settings).unwrap();
+    let plan = Plan { scenario, seed, calibration: Calibration::default() };
+    let requests = sim::run(&plan, &Default::default()).unwrap().records.requests;
+    requests.into_iter().map(|row| (row.id, (row.intended_us, row.size.to_string()))).collect()
+}
+
+/// Loss is drawn for each byte that is sent, so variants that send the same bytes have the same losses.
 #[test]
 fn a_setting_that_never_matters_changes_nothing() {
     let folder = folder();

@@ -1,8 +1,8 @@
-//! A reduction keeps the failure and takes away all else, and a hunt finds what there is to find.
+//! A reduction keeps the failure and removes all else, and a hunt finds failures.
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, iter,
     path::Path,
     sync::{Mutex, atomic::AtomicU64},
     thread,
@@ -17,8 +17,8 @@ use tempfile::TempDir;
 
 use crate::command::{Ended, sim};
 
-/// Three faults, of which each bound below needs one or none.
-const STORY: &str = r#"
+/// A scenario with three faults, of which each expectation below needs one or none to fail.
+const SCENARIO: &str = r#"
 name = "story"
 duration = "40s"
 
@@ -60,7 +60,7 @@ min = 0.5
 
 "#;
 
-/// Too tight for the story, and the faults that the least scenario keeps of it.
+/// Expectations that fail, and the faults that the minimal scenario keeps for each.
 const PLANTED: &[(&str, &[usize])] = &[
     ("metric = \"retries\"\nmax = 0", &[1]),
     ("metric = \"failovers\"\nmax = 0", &[1]),
@@ -83,70 +83,73 @@ fn reduced(plan: &Plan) -> Reduced {
     reduce(plan, &mut |_, _| {}).unwrap()
 }
 
-/// With `--nocapture` it prints how small each gets.
+/// Prints every minimal scenario, with `--nocapture`.
 #[test]
-fn planted_failures_shrink_until_nothing_more_can_be_taken_away() {
+fn planted_failures_shrink_until_nothing_more_can_be_removed() {
     for_each_planted(|bound, faults| {
-        let plan = plan(&format!("{STORY}[[expect]]\n{bound}\n"));
+        let plan = plan(&format!("{SCENARIO}[[expect]]\n{bound}\n"));
         let reduced = reduced(&plan);
-        let told = || format!("{bound}\n{} runs\n{}", reduced.trials, short_toml(&reduced.scenario));
+        let shown = format!("{bound}\n{} runs\n{}", reduced.trials, short_toml(&reduced.scenario));
         let fails = |scenario: &Scenario| reduced.goal.is_met_by(&Plan { scenario: scenario.clone(), ..plan.clone() });
-        assert!(fails(&reduced.scenario), "{}", told());
+        assert!(fails(&reduced.scenario), "{shown}");
         for step in step::every(&reduced.scenario, false) {
             if let Some(less) = step.apply(&reduced.scenario) {
-                assert!(!fails(&less), "{step:?} could be taken away\n{}", told());
+                assert!(!fails(&less), "{step:?} could be removed\n{shown}");
             }
         }
-        assert!(reduced.is_minimal, "{}", told());
-        println!("{}\n", told());
-        assert_eq!(reduced.origins.len(), faults.len(), "{}", told());
-        assert!(reduced.scenario.expectations.len() == 1 && reduced.scenario.servers.replicas < 3, "{}", told());
-        assert!(reduced.scenario.load.rate < 20.0 && reduced.scenario.duration < plan.scenario.duration, "{}", told());
+        assert!(reduced.is_minimal, "{shown}");
+        println!("{shown}\n");
+        assert_eq!(reduced.origins.len(), faults.len(), "{shown}");
+        assert!(reduced.scenario.expectations.len() == 1 && reduced.scenario.servers.replicas < 3, "{shown}");
+        assert!(reduced.scenario.load.rate < 20.0 && reduced.scenario.duration < plan.scenario.duration, "{shown}");
     });
 }
 
-/// On a few threads.
+/// Checks each of [`PLANTED`], on all cores.
 fn for_each_planted(check: impl Fn(&str, &[usize]) + Sync) {
     let planted = Mutex::new(PLANTED.iter());
-    let next = || planted.lock().expect("taking the next one does not panic").next();
-    let work = || std::iter::from_fn(next).for_each(|&(bound, faults)| check(bound, faults));
     thread::scope(|scope| {
-        (0..thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work)));
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                let next = iter::from_fn(|| planted.lock().expect("taking the next one does not panic").next());
+                next.for_each(|&(bound, faults)| check(bound, faults));
+            });
+        }
     });
 }
 
 #[test]
-fn the_failure_that_is_kept_is_the_first_and_on_its_side() {
+fn the_failure_that_is_kept_is_the_first_with_its_bound() {
     let bounds = "[[expect]]\nmetric = \"retries\"\nmin = 1\nmax = 1\n[[expect]]\nmetric = \"goodput\"\nmin = 1000\n";
-    let plan = plan(&format!("{STORY}{bounds}"));
+    let plan = plan(&format!("{SCENARIO}{bounds}"));
     let reduced = reduced(&plan);
     assert_eq!(reduced.goal.to_string(), "retries is over its max");
-    let played = sim::run(&Plan { scenario: reduced.scenario.clone(), ..plan }, &AtomicU64::new(0)).unwrap();
-    let retries = played.records.requests.iter().map(|row| row.attempts.saturating_sub(1)).sum::<u32>();
+    let completed = sim::run(&Plan { scenario: reduced.scenario.clone(), ..plan }, &AtomicU64::new(0)).unwrap();
+    let retries = completed.records.requests.iter().map(|row| row.attempts.saturating_sub(1)).sum::<u32>();
     assert!(retries > 1, "no retry at all would fail the expectation, too, and in another way");
 }
 
 #[test]
-fn what_passes_is_not_shrunk() {
-    let refused = reduce(&plan(STORY), &mut |_, _| {}).unwrap_err();
+fn a_scenario_that_passes_is_not_shrunk() {
+    let refused = reduce(&plan(SCENARIO), &mut |_, _| {}).unwrap_err();
     assert!(matches!(refused, ReductionError::Passes { seed: 1, .. }));
 }
 
-/// A folder with the story in it, which expects that nothing is retried.
+/// Returns a folder with the scenario, which expects no retries, and with `calm.toml`, which passes.
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
-    let text = format!("{STORY}[[expect]]\nmetric = \"retries\"\nmax = 0\n");
+    let text = format!("{SCENARIO}[[expect]]\nmetric = \"retries\"\nmax = 0\n");
     fs::write(folder.path().join("story.toml"), text).unwrap();
-    fs::write(folder.path().join("calm.toml"), STORY).unwrap();
+    fs::write(folder.path().join("calm.toml"), SCENARIO).unwrap();
     folder
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> Ended {
-    Ended::of(sim(folder).args(arguments))
+    Ended::after(sim(folder).args(arguments))
 }
 
 #[test]
-fn a_run_folder_and_its_scenario_shrink_to_the_same_file_which_fails_so_as_it_is() {
+fn a_run_folder_and_its_scenario_shrink_to_the_same_file_which_fails_alone() {
     let folder = folder();
     let place = folder.path();
     let failed = run(place, &["story.toml", "--seed", "1", "--out", "run"]);
@@ -156,11 +159,7 @@ fn a_run_folder_and_its_scenario_shrink_to_the_same_file_which_fails_so_as_it_is
     assert!(of_file.stdout.starts_with("SHRUNK  story (sim, seed 1): retries is over its max\n"), "{of_file:?}");
     let of_run = run(place, &["shrink", "run", "--out", "small.toml"]);
     assert_eq!(of_run.code, Some(0), "{of_run:?}");
-    let rules = |name: &str| {
-        let text = fs::read_to_string(place.join(name)).unwrap();
-        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert_eq!(rules("small.toml"), rules("file/small.toml"));
+    assert_eq!(without_comments(&place.join("small.toml")), without_comments(&place.join("file/small.toml")));
     assert!(fs::read_to_string(place.join("small.toml")).unwrap().contains("#   fault 2, the delay of "));
     let again = run(place, &["small.toml", "--seed", "1"]);
     assert_eq!(again.code, Some(1), "{again:?}");
@@ -169,9 +168,15 @@ fn a_run_folder_and_its_scenario_shrink_to_the_same_file_which_fails_so_as_it_is
     assert!(calm.stderr.starts_with("error: `story` passes with seed 1, so there is nothing to shrink"), "{calm:?}");
 }
 
-/// What a command of an account does, run again.
+/// Returns the lines of a file that are not comments.
+fn without_comments(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// Runs the command behind `label` in the report.
 fn again(folder: &Path, ended: &Ended, label: &str) -> Ended {
-    let command = ended.account(label).trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
+    let command = ended.reported(label).trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
     run(folder, &command.split(' ').collect::<Vec<_>>())
 }
 
@@ -183,25 +188,25 @@ fn a_hunt_finds_a_scenario_that_fails_by_itself() {
     let found = run(place, &arguments);
     assert_eq!(found.code, Some(1), "{found:?}");
     assert!(found.stdout.contains(": retries is over its max\n"), "{found:?}");
-    let scenario = Scenario::load(&place.join(found.account("scenario")), &[]).unwrap();
+    let scenario = Scenario::load(&place.join(found.reported("scenario")), &[]).unwrap();
     assert!(scenario.nemesis.is_none() && !scenario.faults.is_empty());
     assert!(scenario.faults.iter().all(|fault| found.stdout.contains(&format!("\n  {fault}\n"))), "{found:?}");
     assert_eq!(again(place, &found, "replay").code, Some(1));
     let shrunk = again(place, &found, "shrink");
     assert_eq!(shrunk.code, Some(0), "{shrunk:?}");
-    // On however many cores: the first of all that fail.
+    // The first failure by its seed is found, on however many cores.
     let one = run(place, &[&arguments[..], &["--jobs", "1"]].concat());
-    let head = |ended: &Ended| ended.stdout.split(" after ").next().unwrap().to_owned();
-    assert_eq!((head(&one), one.account("scenario")), (head(&found), found.account("scenario")));
+    assert_eq!(one.stdout.split(" after ").next(), found.stdout.split(" after ").next());
+    assert_eq!(one.reported("scenario"), found.reported("scenario"));
 }
 
 #[test]
-fn a_hunt_that_finds_nothing_says_so_and_keeps_what_it_is_asked_to() {
+fn a_hunt_that_finds_nothing_says_so_and_keeps_the_scenarios_if_asked() {
     let folder = folder();
     let place = folder.path();
     let none = run(place, &["hunt", "calm.toml", "--runs", "3", "--invariants", "--keep", "--out", "kept"]);
-    let told = "NOTHING  story (sim, from seed 0): no run of 3 fails\n";
-    assert_eq!((none.code, &*none.stdout), (Some(0), told), "{none:?}");
+    let expected = "NOTHING  story (sim, from seed 0): no run of 3 fails\n";
+    assert_eq!((none.code, &*none.stdout), (Some(0), expected), "{none:?}");
     assert_eq!(fs::read_dir(place.join("kept")).unwrap().count(), 3);
     let policies = ["hunt", "calm.toml", "--runs", "12", "--policies", "--keep", "--out", "drawn"];
     let none = run(place, &policies);
@@ -214,19 +219,19 @@ fn a_hunt_that_finds_nothing_says_so_and_keeps_what_it_is_asked_to() {
 }
 
 #[test]
-fn what_a_seed_draws_is_told_and_written_and_is_the_same_as_a_file() {
+fn drawn_faults_are_printed_and_written_and_run_as_those_of_a_file() {
     let folder = folder();
     let place = folder.path();
     let drawn = run(place, &["calm.toml", "--set", "nemesis={}", "--seed", "5", "--out", "run"]);
     let written = Scenario::load(&place.join("run/scenario.toml"), &[]).unwrap();
     assert!(written.nemesis.is_none() && written.faults.len() > 3, "behind those of the file");
     assert!(drawn.stderr.starts_with("note: seed 5 draws these faults"), "{drawn:?}");
-    let told: Vec<_> = drawn.stderr.lines().skip(1).map(|line| line.trim().to_owned()).collect();
-    assert_eq!(told, written.faults[3..].iter().map(ToString::to_string).collect::<Vec<_>>());
+    let printed: Vec<_> = drawn.stderr.lines().skip(1).map(|line| line.trim().to_owned()).collect();
+    assert_eq!(printed, written.faults[3..].iter().map(ToString::to_string).collect::<Vec<_>>());
     let as_it_is = run(place, &["run/scenario.toml", "--seed", "5", "--out", "again"]);
-    assert_eq!(as_it_is.account("digest"), drawn.account("digest"));
+    assert_eq!(as_it_is.reported("digest"), drawn.reported("digest"));
     let sweep = run(place, &["calm.toml", "--set", "nemesis={}", "--seeds", "5..6", "--out", "sweep"]);
     assert_eq!(sweep.stderr, "", "{sweep:?}");
     let row = fs::read_to_string(place.join("sweep/runs.jsonl")).unwrap();
-    assert!(row.contains(drawn.account("digest")), "{row}");
+    assert!(row.contains(drawn.reported("digest")), "{row}");
 }

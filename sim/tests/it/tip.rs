@@ -1,4 +1,4 @@
-//! Where runs tip is found, told and written.
+//! `sim tip` finds, prints and writes thresholds.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::command::{Ended, sim};
 
 /// One replica with one worker that takes 50 ms: it follows up to 20 requests a second.
-const STORY: &str = r#"name = "story"
+const SCENARIO: &str = r#"name = "story"
 duration = "20s"
 
 [servers]
@@ -35,12 +35,12 @@ max = "300ms"
 "#;
 
 fn tip(folder: &TempDir, arguments: &[&str]) -> Ended {
-    tip_of(STORY, folder, arguments)
+    tip_along(SCENARIO, folder, arguments)
 }
 
-fn tip_of(story: &str, folder: &TempDir, arguments: &[&str]) -> Ended {
-    fs::write(folder.path().join("story.toml"), story).unwrap();
-    Ended::of(sim(folder.path()).args(["tip", "story.toml"]).args(arguments))
+fn tip_along(scenario: &str, folder: &TempDir, arguments: &[&str]) -> Ended {
+    fs::write(folder.path().join("story.toml"), scenario).unwrap();
+    Ended::after(sim(folder.path()).args(["tip", "story.toml"]).args(arguments))
 }
 
 fn rows(folder: &TempDir, file: &str) -> Vec<Value> {
@@ -57,12 +57,12 @@ fn a_service_tips_where_it_is_asked_for_more_than_it_can_do() {
     assert_eq!(boundary.len(), 1, "{boundary:?}");
     let (low, high) = (boundary[0]["low"].as_f64().unwrap(), boundary[0]["high"].as_f64().unwrap());
     assert!((15.0..=20.0).contains(&low) && high == low + 1.0, "{boundary:?}");
-    let told =
+    let expected =
         format!("TIPS  story (sim): what the scenario expects holds with load.rate={low} and fails with {high}\n");
-    assert!(found.stdout.starts_with(&told), "{found:?}");
+    assert!(found.stdout.starts_with(&expected), "{found:?}");
     for (side, code) in [("holds", 0), ("fails", 1)] {
-        let command = found.account(side).trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
-        let replayed = Ended::of(sim(folder.path()).args(command.split(' ')));
+        let command = found.reported(side).trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
+        let replayed = Ended::after(sim(folder.path()).args(command.split(' ')));
         assert_eq!(replayed.code, Some(code), "{replayed:?}");
     }
     let points = rows(&folder, "runs/story/tip-load-rate/points.jsonl");
@@ -75,9 +75,9 @@ fn a_service_tips_where_it_is_asked_for_more_than_it_can_do() {
 fn runs_that_fail_and_hold_and_fail_again_have_two_boundaries() {
     let folder = TempDir::new().unwrap();
     // With few requests goodput is too low, with many latency is too high.
-    let story = format!("{STORY}\n[[expect]]\nmetric = \"goodput\"\nmin = 8.0\n");
+    let story = format!("{SCENARIO}\n[[expect]]\nmetric = \"goodput\"\nmin = 8.0\n");
     let along = ["--along", "load.rate=1..40"];
-    let found = tip_of(&story, &folder, &along);
+    let found = tip_along(&story, &folder, &along);
     assert_eq!((found.code, &*found.stderr), (Some(0), ""), "{found:?}");
     let boundary = rows(&folder, "runs/story/tip-load-rate/boundary.jsonl");
     let sides: Vec<_> = boundary.iter().map(|row| row["side"].as_str().unwrap()).collect();
@@ -87,17 +87,17 @@ fn runs_that_fail_and_hold_and_fail_again_have_two_boundaries() {
         assert_eq!(high, low + 1.0);
     }
     let [first, second] = [0, 1].map(|index| boundary[index]["low"].as_f64().unwrap());
-    let told = format!(
+    let expected = format!(
         "fails with load.rate={first} and holds with {}, holds with {second} and fails with {}\n",
         first + 1.0,
         second + 1.0
     );
-    assert!(found.stdout.contains(&told), "{found:?}");
+    assert!(found.stdout.contains(&expected), "{found:?}");
     assert!((6.0..=10.0).contains(&first) && (15.0..=20.0).contains(&second), "{boundary:?}");
     let unseen = "9 values were asked first, up to 5 apart: what tips and tips back between two of them is not seen";
     assert!(found.stdout.contains(unseen), "{found:?}");
-    // Both ends fail: who asks only them is told that there may be more between.
-    let ends = tip_of(&story, &folder, &[&along[..], &["--samples", "2", "--out", "ends"]].concat());
+    // Both ends fail: with only two samples the error says that there may be more between them.
+    let ends = tip_along(&story, &folder, &[&along[..], &["--samples", "2", "--out", "ends"]].concat());
     assert_eq!(ends.code, Some(2), "{ends:?}");
     assert!(
         ends.stderr.contains("of 2 values asked, what the scenario expects fails at all; widen the range, or look"),

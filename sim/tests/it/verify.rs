@@ -1,4 +1,4 @@
-//! `sim verify`: what repeats passes, and what leaks is caught.
+//! `sim verify` passes runs that repeat, and catches leaks.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::command::{Ended, sim};
 
-const STORY: &str = r#"name = "story"
+const SCENARIO: &str = r#"name = "story"
 duration = "3s"
 
 [servers]
@@ -36,8 +36,8 @@ target = "server-0"
 
 fn verify(arguments: &[&str]) -> Ended {
     let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join("story.toml"), STORY).unwrap();
-    Ended::of(sim(folder.path()).arg("verify").args(arguments))
+    fs::write(folder.path().join("story.toml"), SCENARIO).unwrap();
+    Ended::after(sim(folder.path()).arg("verify").args(arguments))
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn runs_that_repeat_are_the_same() {
 }
 
 #[test]
-fn what_cannot_be_played_is_wrong_input() {
+fn a_scenario_that_cannot_be_run_is_wrong_input() {
     for arguments in [
         &["missing.toml"][..],
         &["story.toml", "--seeds", "4..4"],
@@ -68,7 +68,7 @@ fn what_cannot_be_played_is_wrong_input() {
     }
 }
 
-/// A checker that cannot fail is worth nothing.
+/// Tests that the check can fail.
 #[cfg(feature = "canaries")]
 mod canaries {
     use clap::ValueEnum;
@@ -76,19 +76,19 @@ mod canaries {
 
     use super::verify;
 
-    /// With `--nocapture` it prints the README's table.
+    /// Prints the README's table, with `--nocapture`.
     #[test]
     fn every_leak_is_caught() {
         for canary in Canary::value_variants() {
             let name = canary.to_possible_value().unwrap().get_name().to_owned();
             let ended = verify(&["story.toml", "--seeds", "0..10", "--canary", &name]);
             assert_eq!(ended.code, Some(1), "{name} was not caught: {ended:?}");
-            let told: Vec<_> =
+            let shown: Vec<_> =
                 ended.stdout.lines().skip_while(|line| !line.contains(" differs, at ")).take(3).collect();
-            assert!(told[0].starts_with("  story with seed ") && told[0].contains(" on "), "{ended:?}");
-            assert!(told[1].starts_with("    first ") && told[2].starts_with("    second"), "{ended:?}");
+            assert!(shown[0].starts_with("  story with seed ") && shown[0].contains(" on "), "{ended:?}");
+            assert!(shown[1].starts_with("    first ") && shown[2].starts_with("    second"), "{ended:?}");
             let same = ended.stdout.lines().find(|line| line.starts_with("  story ")).unwrap();
-            println!("{name:16} {same}\n{}\n", told.join("\n"));
+            println!("{name:16} {same}\n{}\n", shown.join("\n"));
         }
     }
 }

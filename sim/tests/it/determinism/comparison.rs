@@ -15,9 +15,10 @@ pub(crate) fn assert_same(left: &Path, right: &Path, what: &str) {
     }
 }
 
-/// The first file and line, by the file's path, in which two folders differ.
+/// Returns the first file and line, by the file's path, in which two folders differ.
 fn first_difference(left: &Path, right: &Path) -> Option<String> {
-    let (left, right) = (files(left), files(right));
+    let left = files(left);
+    let right = files(right);
     let mut paths: Vec<_> = left.keys().chain(right.keys()).collect();
     paths.sort();
     paths.dedup();
@@ -36,17 +37,20 @@ fn differing_line(left: &[u8], right: &[u8]) -> Option<String> {
         return None;
     }
     let mut lines = [left, right].map(|content| content.split_inclusive(|&byte| byte == b'\n'));
-    let show = |line: Option<&[u8]>| line.map_or("(no such line)".into(), String::from_utf8_lossy).into_owned();
     for number in 1.. {
         let [left, right] = lines.each_mut().map(Iterator::next);
         if left != right {
-            return Some(format!(":{number}\n first: {:?}\nsecond: {:?}", show(left), show(right)));
+            return Some(format!(":{number}\n first: {:?}\nsecond: {:?}", shown(left), shown(right)));
         }
     }
     None
 }
 
-/// The content of every file below `folder`, by its path from there.
+fn shown(line: Option<&[u8]>) -> String {
+    line.map_or("(no such line)".into(), String::from_utf8_lossy).into_owned()
+}
+
+/// Returns the content of every file below `folder`, by its path from there.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -111,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_file_on_one_side_only_is_a_difference() {
-        let (less, more) = ([("run/a", "")], [("run/a", ""), ("run/b", "")]);
+        let less = [("run/a", "")];
+        let more = [("run/a", ""), ("run/b", "")];
         assert_eq!(difference(&less, &more).as_deref(), Some("only the second has run/b"));
         assert_eq!(difference(&more, &less).as_deref(), Some("only the first has run/b"));
     }
