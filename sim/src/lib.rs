@@ -22,7 +22,7 @@
 //!
 //! | module | content |
 //! | --- | --- |
-//! | `plan`, `run`, `error` | [`Plan`], [`run()`](run()), [`CompletedRun`]; what a run is asked for, and what it returns |
+//! | `plan`, `run`, `completed_run`, `error` | [`Plan`], [`run()`], [`CompletedRun`], [`SimulationError`]: the input, the function and its results |
 //! | `simulation` | hosts, network and clock put together, and the driver that steps them |
 //! | `clock`, `virtual_time` | the virtual clock and its timers; its time as the present thread sees it |
 //! | `host`, `host_id` | a host's `kernel::world::World`, and its number |
@@ -55,6 +55,7 @@ pub mod calibration;
 #[cfg(feature = "canaries")]
 pub mod canary;
 mod clock;
+mod completed_run;
 mod compute;
 mod delay;
 mod error;
@@ -82,8 +83,9 @@ pub mod trace;
 mod turn;
 mod virtual_time;
 
+pub use completed_run::CompletedRun;
 pub use error::SimulationError;
 pub use interpose::shift_date;
 pub use limits::Limit;
 pub use plan::Plan;
-pub use run::{CompletedRun, run, run_with_listener};
+pub use run::{run, run_with_listener};

@@ -1,5 +1,6 @@
 //! `sim`: runs a scenario in the deterministic simulation.
 
+mod command;
 mod hunt;
 mod many;
 mod options;
@@ -18,7 +19,10 @@ use clap::Parser;
 use kernel::cli::{Exit, Failure, RunArgs};
 use sim::SimulationError;
 
-use crate::options::{Command, Options, calibrated};
+use crate::{
+    command::{Command, Options},
+    options::calibrated,
+};
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -54,10 +58,11 @@ fn run(options: &Options) -> Result<Exit, Failure> {
 
 /// Runs a scenario once, or with each of `--seeds`.
 fn run_scenario(options: &Options, args: &RunArgs) -> Result<Exit, Failure> {
-    let calibration = calibrated(options.calibration.as_deref())?;
+    let file = options.calibration.as_deref();
+    let calibration = calibrated(file)?;
     match options.many.seeds {
-        Some(seeds) => many::run(options, args, seeds, calibration),
-        None => single::run(options, args, calibration),
+        Some(seeds) => many::run(&options.many, args, seeds, calibration, file),
+        None => single::run(args, calibration, file),
     }
 }
 

@@ -28,7 +28,7 @@ use sim::{
 
 use crate::{
     failed,
-    options::{Jobs, Options, WORLD, calibration_info},
+    options::{Jobs, WORLD, calibration_info},
 };
 
 /// Rows are kept in memory, about 2 kB each.
@@ -57,15 +57,20 @@ pub(crate) struct ManyArgs {
 }
 
 /// Plays all runs that are not in the folder yet, and prints what they add up to.
-pub(crate) fn run(options: &Options, args: &RunArgs, seeds: Seeds, calibration: Calibration) -> Result<Exit, Failure> {
-    let many = &options.many;
+pub(crate) fn run(
+    many: &ManyArgs,
+    args: &RunArgs,
+    seeds: Seeds,
+    calibration: Calibration,
+    calibration_file: Option<&Path>,
+) -> Result<Exit, Failure> {
     let base = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
     let shard = many.shard.unwrap_or(Shard::WHOLE);
     let sweep = Sweep { variants: variants(args, &many.vary)?, seeds, shard, calibration };
     check_count(&sweep)?;
     warn_of_other_arrivals(&sweep.variants);
 
-    let identity = identity(&sweep, &base, &many.vary, origin(options, args));
+    let identity = identity(&sweep, &base, &many.vary, origin(args, calibration_file));
     let place = args.out.clone().unwrap_or_else(|| identity.default_place());
     let folder = SweepFolder::open(&place, &identity, &base).map_err(refused)?;
     folder.spot_check(&sweep).map_err(refused)?;
@@ -163,11 +168,11 @@ fn identity(sweep: &Sweep, base: &Scenario, axes: &[Axis], origin: Origin) -> Sw
     }
 }
 
-fn origin(options: &Options, args: &RunArgs) -> Origin {
+fn origin(args: &RunArgs, calibration_file: Option<&Path>) -> Origin {
     Origin {
         scenario: args.scenario.display().to_string(),
         overrides: args.overrides.clone(),
-        calibration: options.calibration.as_ref().map(|path| path.display().to_string()),
+        calibration: calibration_file.map(|path| path.display().to_string()),
     }
 }
 

@@ -4,12 +4,10 @@ use std::path::Path;
 
 use kernel::cli::{RunArgs, quoted};
 
-use crate::options::Options;
-
 /// Returns the command that repeats the run of `args` alone.
-pub(crate) fn replay(options: &Options, args: &RunArgs) -> String {
-    let calibration = options.calibration.iter();
-    let more: Vec<_> = calibration.flat_map(|path| ["--calibration".to_owned(), path.display().to_string()]).collect();
+pub(crate) fn replay(args: &RunArgs, calibration: Option<&Path>) -> String {
+    let more: Vec<_> =
+        calibration.iter().flat_map(|path| ["--calibration".to_owned(), path.display().to_string()]).collect();
     args.replay("cargo run -p sim --", &more)
 }
 

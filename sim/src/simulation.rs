@@ -21,6 +21,7 @@ use crate::{
     activity::Activity,
     calibration::{Calibration, LinkTimes},
     clock::Clock,
+    completed_run::CompletedRun,
     compute::Compute,
     error::SimulationError,
     host::{Ended, Host, Shared},
@@ -30,7 +31,6 @@ use crate::{
     net::{Net, Times},
     operations::{ExitedProcesses, SimOperations},
     replica::{Replica, Software},
-    run::CompletedRun,
     system::System,
     trace::{self, TraceSink},
 };
