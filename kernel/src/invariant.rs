@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     client::{CANCELLED, SUPERSEDED},
     policy::Policies,
-    record::{AttemptRow, Records},
+    record::{AttemptRow, Records, RequestRow},
     scenario::Scenario,
     time::Instant,
 };
@@ -201,6 +201,11 @@ impl Findings {
         if self.is_virtual || !invariant.needs_exact_time() {
             self.violations.push(Violation { invariant, request, at_us, what: what.into() });
         }
+    }
+
+    /// Adds a violation by a request, at its end.
+    fn add_to(&mut self, request: &RequestRow, invariant: Invariant, what: impl Into<String>) {
+        self.add(invariant, Some(request.id), request.done_us.unwrap_or(request.intended_us), what);
     }
 }
 

@@ -105,8 +105,7 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn add(&mut self, invariant: Invariant, what: impl Into<String>) {
-        let at_us = self.request.done_us.unwrap_or(self.request.intended_us);
-        self.findings.add(invariant, Some(self.request.id), at_us, what);
+        self.findings.add_to(self.request, invariant, what);
     }
 
     /// Returns whether the call was answered from a stale cache entry. The cache renews it in the background, by attempts

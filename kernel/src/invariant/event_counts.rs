@@ -61,14 +61,15 @@ fn check_counts(request: &RequestRow, attempts: &[AttemptRow], counts: EventCoun
     if request.answer == Some(Answer::Stale) && request.attempts == 0 {
         return;
     }
-    let mut add = |invariant, what: String| {
-        findings.add(invariant, Some(request.id), request.done_us.unwrap_or(request.intended_us), what);
-    };
     let ended = attempts.len() as u32;
     if counts.picks > ended {
-        add(Invariant::Drains, format!("{} attempts were sent, and {ended} ended", counts.picks));
+        findings.add_to(request, Invariant::Drains, format!("{} attempts were sent, and {ended} ended", counts.picks));
     } else if counts.picks < ended {
-        add(Invariant::ConsistentLog, format!("{ended} attempts ended, and {} were sent", counts.picks));
+        findings.add_to(
+            request,
+            Invariant::ConsistentLog,
+            format!("{ended} attempts ended, and {} were sent", counts.picks),
+        );
     }
     let failed = attempts.iter().filter(|row| row.status != Code::Ok).count() as u32;
     for (name, events, rows) in [
@@ -77,35 +78,48 @@ fn check_counts(request: &RequestRow, attempts: &[AttemptRow], counts: EventCoun
         ("hedges", counts.hedges, request.hedges),
     ] {
         if events != rows {
-            add(Invariant::ConsistentLog, format!("{rows} {name}, and {events} events of them"));
+            findings.add_to(request, Invariant::ConsistentLog, format!("{rows} {name}, and {events} events of them"));
         }
     }
     // An attempt that is rejected or cancelled after its backoff is no retry.
     let more = u32::from(request.rejected || request.status == Outcome::Status(Code::Cancelled));
     let retries = request.attempts.saturating_sub(1).saturating_sub(request.hedges);
     if !(retries..=retries + more).contains(&counts.backoffs) {
-        add(Invariant::ConsistentLog, format!("{retries} retries, and {} backoffs", counts.backoffs));
+        findings.add_to(
+            request,
+            Invariant::ConsistentLog,
+            format!("{retries} retries, and {} backoffs", counts.backoffs),
+        );
     }
 }
 
 /// Checks that the end of the call fits the events of its answer.
 fn check_end(request: &RequestRow, counts: EventCounts, findings: &mut Findings) {
-    let mut add = |what: String| {
-        findings.add(Invariant::ConsistentLog, Some(request.id), request.done_us.unwrap_or(request.intended_us), what);
-    };
     let is_degraded = request.answer.is_some();
     if counts.hits + counts.fallbacks != u32::from(is_degraded) {
         let answer = request.answer;
-        add(format!("its answer is {answer:?}, with {} cache hits and {} fallbacks", counts.hits, counts.fallbacks));
+        findings.add_to(
+            request,
+            Invariant::ConsistentLog,
+            format!("its answer is {answer:?}, with {} cache hits and {} fallbacks", counts.hits, counts.fallbacks),
+        );
     }
     let fails =
         counts.hits == 0 && request.status != Outcome::Dropped && (is_degraded || request.status != Outcome::OK);
     if counts.given_up != u32::from(fails) {
-        add(format!("it is {}, and {} times given up", request.status.name(), counts.given_up));
+        findings.add_to(
+            request,
+            Invariant::ConsistentLog,
+            format!("it is {}, and {} times given up", request.status.name(), counts.given_up),
+        );
     }
     // The attempts that renew a stale answer may be rejected, too, which does not concern the call.
     if counts.hits == 0 && request.rejected != (counts.rejections > 0) {
-        add(format!("{} attempts are turned down, and it says {}", counts.rejections, request.rejected));
+        findings.add_to(
+            request,
+            Invariant::ConsistentLog,
+            format!("{} attempts are turned down, and it says {}", counts.rejections, request.rejected),
+        );
     }
 }
 

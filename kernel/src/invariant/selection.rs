@@ -88,7 +88,8 @@ fn check_ejection(views: &[View], row: &EventRow, settings: &OutlierDetection, f
     let long_us = us(settings.max_ejection_time.max(base));
     let time_us = row.duration_us.unwrap_or_default();
     // A base of less than a microsecond is rounded.
-    let is_multiple = base.subsec_nanos() % 1_000 != 0 || time_us.checked_rem(base_us) == Some(0) || time_us == long_us;
+    let is_multiple =
+        !base.subsec_nanos().is_multiple_of(1_000) || time_us.checked_rem(base_us) == Some(0) || time_us == long_us;
     if time_us < base_us || time_us > long_us || !is_multiple {
         let what = format!("it is ejected for {time_us} µs, with a base of {base_us} µs and {long_us} µs at most");
         findings.add(Invariant::WithinLimits, None, row.at_us, what);

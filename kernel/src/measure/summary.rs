@@ -108,7 +108,8 @@ impl Summary {
         let duplicates = Duplicates::count(run);
         let ejections = Ejections::collect(run);
         let overall = Metrics { ejections: ejections.total(), ..overall(&requests, &duplicates, &timeline) };
-        let phases = phases(&requests, &duplicates, &ejections, &timeline);
+        let source = PhaseSource { requests: &requests, duplicates: &duplicates, ejections: &ejections };
+        let phases = source.phases(&timeline);
         let faults: Vec<FaultSummary> = timeline.episodes.iter().map(FaultSummary::new).collect();
         let expectations: Vec<CheckedExpectation> =
             expectations.iter().map(|expected| CheckedExpectation::new(expected, &overall, &phases, &faults)).collect();
@@ -162,32 +163,40 @@ fn worst(times_us: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     times_us.collect::<Option<Vec<u64>>>()?.into_iter().max()
 }
 
-fn phases(
-    requests: &Requests<'_>,
-    duplicates: &Duplicates,
-    ejections: &Ejections,
-    timeline: &Timeline,
-) -> Vec<PhaseSummary> {
-    let summarize = |phase: Phase, span: Span| PhaseSummary {
-        phase: phase.to_string(),
-        start_us: span.start_us,
-        end_us: span.end_us,
-        metrics: Metrics {
-            duplicates: duplicates.within(span, requests.end_us()),
-            ejections: ejections.within(span, requests.end_us()),
-            ..Metrics::compute(requests.within(span), span)
-        },
-    };
-    let mut phases = Vec::with_capacity(timeline.episodes.len() + 2);
-    phases.extend(timeline.before.map(|span| summarize(Phase::Before, span)));
-    for episode in &timeline.episodes {
-        let mut phase = summarize(Phase::Fault(episode.fault.index), episode.span);
-        phase.metrics.recovery_time = episode.recovery.time_us().map(seconds);
-        phase.metrics.time_to_detect = episode.detected_us.map(seconds);
-        phases.push(phase);
+/// The parts of a run from which its phases are summarized.
+struct PhaseSource<'a> {
+    requests: &'a Requests<'a>,
+    duplicates: &'a Duplicates,
+    ejections: &'a Ejections,
+}
+
+impl PhaseSource<'_> {
+    fn summarize(&self, phase: Phase, span: Span) -> PhaseSummary {
+        let run_end_us = self.requests.end_us();
+        PhaseSummary {
+            phase: phase.to_string(),
+            start_us: span.start_us,
+            end_us: span.end_us,
+            metrics: Metrics {
+                duplicates: self.duplicates.within(span, run_end_us),
+                ejections: self.ejections.within(span, run_end_us),
+                ..Metrics::compute(self.requests.within(span), span)
+            },
+        }
     }
-    phases.extend(timeline.after.map(|span| summarize(Phase::After, span)));
-    phases
+
+    fn phases(&self, timeline: &Timeline) -> Vec<PhaseSummary> {
+        let mut phases = Vec::with_capacity(timeline.episodes.len() + 2);
+        phases.extend(timeline.before.map(|span| self.summarize(Phase::Before, span)));
+        for episode in &timeline.episodes {
+            let mut phase = self.summarize(Phase::Fault(episode.fault.index), episode.span);
+            phase.metrics.recovery_time = episode.recovery.time_us().map(seconds);
+            phase.metrics.time_to_detect = episode.detected_us.map(seconds);
+            phases.push(phase);
+        }
+        phases.extend(timeline.after.map(|span| self.summarize(Phase::After, span)));
+        phases
+    }
 }
 
 fn statuses(rows: &[RequestRow]) -> BTreeMap<String, u64> {

@@ -1,5 +1,6 @@
 //! Digests: of a run's records, and of the content of a file.
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::lines::for_each_line;
@@ -17,6 +18,14 @@ impl RecordsDigest {
         self.0.update(line);
     }
 
+    fn add_rows<T: Serialize>(&mut self, rows: &[T]) {
+        let added = for_each_line(rows, |line| {
+            self.add(line);
+            Ok(())
+        });
+        added.expect("rows are plain data, and nothing is written anywhere");
+    }
+
     /// Returns the digest in hexadecimal.
     pub(super) fn finish(self) -> String {
         hexadecimal(&self.0.finalize())
@@ -27,14 +36,9 @@ impl Records {
     /// Returns the digest that [`RunFolder::write`](super::RunFolder::write) reports, without writing anything.
     pub fn digest(&self) -> String {
         let mut digest = RecordsDigest::default();
-        let mut add = |line: &[u8]| {
-            digest.add(line);
-            Ok(())
-        };
-        for_each_line(&self.requests, &mut add)
-            .and_then(|()| for_each_line(&self.attempts, &mut add))
-            .and_then(|()| for_each_line(&self.events, &mut add))
-            .expect("rows are plain data, and nothing is written anywhere");
+        digest.add_rows(&self.requests);
+        digest.add_rows(&self.attempts);
+        digest.add_rows(&self.events);
         digest.finish()
     }
 }
