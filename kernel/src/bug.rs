@@ -10,49 +10,49 @@ use clap::ValueEnum;
 pub enum Bug {
     /// A call makes one attempt more than its policy allows.
     AttemptTooMany,
-    /// Backoffs are half as long as they are to be.
+    /// Backoffs are half as long as configured.
     ShortBackoff,
-    /// An attempt heeds its own timeout, and not the call's deadline.
+    /// An attempt uses its own timeout and ignores the call's deadline.
     ForgottenDeadline,
-    /// An open breaker of a server does not take it out of the balancer's sight.
+    /// An open breaker of a server does not exclude the server from balancing.
     LeakyBreaker,
-    /// The bulkhead has a slot too many.
+    /// The bulkhead has one slot too many.
     WideBulkhead,
-    /// An open breaker is half open after half of its time.
+    /// An open breaker becomes half-open after half of its time.
     HastyBreaker,
-    /// A half-open breaker lets a call too many pass.
+    /// A half-open breaker permits one call too many.
     ManyProbes,
-    /// The bucket of the rate limit holds a token too many.
+    /// The bucket of the rate limit holds one token too many.
     WideBucket,
-    /// Retry throttling throttles nobody.
+    /// Retry throttling never throttles.
     DeafThrottle,
-    /// The retry budget has a retry too many.
+    /// The retry budget permits one retry too many.
     LargeBudget,
     /// A hedge is sent after half of its delay.
     EarlyHedge,
-    /// Cached answers are fresh for twice as long as they are to be.
+    /// Cached responses are fresh for twice as long as configured.
     OldAnswers,
-    /// A server is ejected however many are.
+    /// A server is ejected even if too many servers are.
     ManyEjections,
-    /// Ejected servers serve again at the next sweep.
+    /// An ejected server is available again at the next sweep.
     ShortEjection,
-    /// The balancer does not see who is ejected.
+    /// The balancer ignores ejections.
     BlindBalancer,
-    /// A call is sent although as many are in flight as may be.
+    /// One call more than allowed is in flight.
     CallTooMany,
-    /// Faults are lifted after half of their time.
+    /// Faults end after half of their duration.
     ShortFault,
-    /// A link that is cut lets pass what is sent to the server.
+    /// A link that is cut still passes bytes to the server.
     LeakyCut,
-    /// A call that had a failover names another server than the one that answered.
+    /// A call with a failover names another server than the one that answered.
     WrongServer,
-    /// A worker records what it has done twice.
+    /// A worker records a finished request twice.
     TwiceDone,
-    /// Whoever was unhealthy once is believed to be so for ever.
+    /// A server that was unhealthy once stays unhealthy for ever.
     Grudge,
     /// Failovers are not counted.
     UncountedFailover,
-    /// What a retry came to is lost on its way to the caller.
+    /// The output of a retry is lost on its way to the caller.
     WrongAnswer,
 }
 

@@ -1,4 +1,4 @@
-//! Distributions of durations, as measured.
+//! Measured distributions of durations.
 
 use std::time::Duration;
 
@@ -7,38 +7,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::entropy::unit;
 
-/// A distribution of durations by its quantiles: `[[0.0, 40.0], [0.5, 52.0], [1.0, 300.0]]`, in microseconds.
+/// A distribution of durations, given by its quantiles: `[[0.0, 40.0], [0.5, 52.0], [1.0, 300.0]]`, in microseconds.
 ///
-/// Between two quantiles it is linear, which is what is known of a distribution known by its quantiles. A single
-/// point is a constant.
+/// Between two quantiles it is linear, because nothing else is known there. A single point is a constant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(f64, f64)>", into = "Vec<(f64, f64)>")]
 pub struct Distribution {
-    /// (probability, microseconds), both ascending, the first at 0 and the last at 1; or one point.
+    /// Pairs (probability, microseconds), both ascending. The first probability is 0 and the last is 1, or there is one pair.
     quantiles: Vec<(f64, f64)>,
 }
 
-/// Why a list of quantiles is no distribution.
+/// The error of a list of quantiles that is no distribution.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidDistribution {
-    /// Nothing to draw from.
+    /// The list is empty.
     #[error("a distribution needs at least one [probability, microseconds] pair")]
     Empty,
-    /// More than one point, but not over all of 0 to 1.
+    /// The list has several points, but they do not range from 0 to 1.
     #[error("the probabilities of a distribution run from 0.0 to 1.0, not from {0} to {1}")]
     Incomplete(f64, f64),
-    /// A probability or a value below the one before it, negative or not finite.
+    /// A probability or a value is below the one before it, negative or not finite.
     #[error("quantile {0} of a distribution is below the one before it, negative or not a number")]
     Descending(usize),
 }
 
 impl Distribution {
-    /// Always `value`.
+    /// Creates the distribution whose only value is `value`.
     pub fn constant(value: Duration) -> Self {
         Self { quantiles: vec![(0.0, value.as_secs_f64() * 1e6)] }
     }
 
-    /// From (probability, microseconds) pairs.
+    /// Creates a distribution from pairs (probability, microseconds).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InvalidDistribution`] if the pairs do not ascend or do not range from probability 0 to 1.
     pub fn new(quantiles: Vec<(f64, f64)>) -> Result<Self, InvalidDistribution> {
         let (Some(first), Some(last)) = (quantiles.first(), quantiles.last()) else {
             return Err(InvalidDistribution::Empty);
@@ -57,17 +60,17 @@ impl Distribution {
         Ok(Self { quantiles })
     }
 
-    /// The value at `probability`, of 0 to 1.
+    /// Returns the value at `probability`, from 0 to 1.
     pub fn quantile(&self, probability: f64) -> Duration {
         micros(self.micros_at(probability))
     }
 
-    /// A draw.
+    /// Draws a value.
     pub fn sample(&self, rng: &mut impl Rng) -> Duration {
         self.quantile(unit(rng))
     }
 
-    /// The distribution between this one and `other`: its quantiles are at `share` of the way.
+    /// Returns the distribution whose quantiles are at `share` of the way from this one's to those of `other`.
     pub fn interpolate(&self, other: &Self, share: f64) -> Self {
         let mut probabilities: Vec<f64> = self.quantiles.iter().chain(&other.quantiles).map(|point| point.0).collect();
         probabilities.sort_by(f64::total_cmp);
@@ -79,11 +82,12 @@ impl Distribution {
         Self { quantiles }
     }
 
-    /// This distribution with every value times `factor`, at least 0.
+    /// Returns this distribution with every value multiplied by `factor`, which is at least 0.
     pub fn scaled(&self, factor: f64) -> Self {
         Self { quantiles: self.quantiles.iter().map(|(p, value)| (*p, value * factor)).collect() }
     }
 
+    /// Returns the value at `probability`, in microseconds.
     fn micros_at(&self, probability: f64) -> f64 {
         let above = self.quantiles.partition_point(|(p, _)| *p <= probability);
         let low = self.quantiles[above.saturating_sub(1)];
@@ -152,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_no_distribution_is_refused() {
+    fn an_invalid_table_is_rejected() {
         assert_eq!(Distribution::new(vec![]), Err(InvalidDistribution::Empty));
         assert_eq!(Distribution::new(vec![(0.1, 1.0), (1.0, 2.0)]), Err(InvalidDistribution::Incomplete(0.1, 1.0)));
         assert_eq!(Distribution::new(vec![(0.0, 2.0), (1.0, 1.0)]), Err(InvalidDistribution::Descending(1)));

@@ -1,34 +1,34 @@
-//! Randomness that a seed replays.
+//! Random streams that depend only on the seed of a run.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// The root seed of a run, from which every random stream is derived.
 ///
-/// A stream depends on the seed and its own name and numbers only, never on who drew before: two variants of a
-/// scenario, or its simulated and its real run, see the same draws wherever they ask the same question.
+/// A stream depends only on the seed and on its own name and numbers, never on other draws. So two variants of a scenario,
+/// or its simulated and its real run, have the same draws wherever they use the same stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entropy {
     seed: u64,
 }
 
 impl Entropy {
-    /// All randomness of the run with this `--seed`.
+    /// Creates the randomness of the run with this `--seed`.
     pub const fn new(seed: u64) -> Self {
         Self { seed }
     }
 
-    /// The root seed.
+    /// Returns the root seed.
     pub const fn seed(self) -> u64 {
         self.seed
     }
 
-    /// The stream called `name`.
+    /// Returns the stream called `name`.
     pub fn stream(self, name: &str) -> ChaCha8Rng {
         self.stream_of(name, &[])
     }
 
-    /// The stream called `name` for one thing among many, such as a request and an attempt.
+    /// Returns the stream called `name` for one of many objects, which `numbers` name: for example a request and an attempt.
     pub fn stream_of(self, name: &str, numbers: &[u64]) -> ChaCha8Rng {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(fingerprint(name, numbers));
@@ -36,12 +36,12 @@ impl Entropy {
     }
 }
 
-/// A draw from `[0, 1)`, of 53 bits.
+/// Draws a number from `[0, 1)`, of 53 bits.
 pub fn unit(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// FNV-1a: short, and the same on every machine, which is all that naming a stream needs.
+/// Computes the number of a stream: FNV-1a, because it is short and the same on every machine.
 fn fingerprint(name: &str, numbers: &[u64]) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
@@ -54,9 +54,12 @@ fn fingerprint(name: &str, numbers: &[u64]) -> u64 {
 mod tests {
     use super::*;
 
+    fn draw(seed: u64, name: &str, numbers: &[u64]) -> u64 {
+        Entropy::new(seed).stream_of(name, numbers).next_u64()
+    }
+
     #[test]
     fn a_stream_depends_on_seed_name_and_numbers() {
-        let draw = |seed, name, numbers: &[u64]| Entropy::new(seed).stream_of(name, numbers).next_u64();
         let first = draw(1, "jitter", &[7]);
         assert_eq!(first, draw(1, "jitter", &[7]));
         assert_ne!(first, draw(2, "jitter", &[7]));

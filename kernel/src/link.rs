@@ -1,18 +1,18 @@
-//! The network between a client and a server: one layer between the client's transport and its socket.
+//! The network between a client and a server, as a layer between the client's transport and its socket.
 //!
-//! A server that people inject faults into by hand, for whatever clients, has the layer on its own end; see
-//! [`Link::accept`]. All else is about the client's.
+//! A server with manual fault injection, which serves any client, has the layer at its own end; see [`Link::accept`]. The
+//! rest of this page describes the client's end.
 //!
-//! A [`Link`] belongs to a client and a server and carries all connections between them. Both ways it delays,
-//! jitters, paces, holds and resets what passes: outgoing bytes before they are written to the socket, incoming
-//! ones after they are read from it. It adds the scenario's part to the World's own network, which is a loopback
-//! device or a model of one. So a fault means the same in both worlds: what a crashed server sent still arrives, a
-//! frozen server's kernel still receives, and nothing terminates TCP in between.
+//! A [`Link`] belongs to a client and a server and carries all connections between them. In both directions it delays,
+//! jitters, paces, holds and resets bytes: outgoing bytes before they are written to the socket, incoming bytes after they
+//! are read from it. It adds the scenario's network to the World's own, which is a loopback device or a model of one. So a
+//! fault has the same meaning in both worlds: bytes that a crashed server has sent still arrive, the operating system of a
+//! frozen server still receives, and nothing terminates TCP in between.
 //!
-//! * [`Shape`] says what a link does to bytes, and composes what network and faults ask for.
+//! * [`Shape`] describes what a link does to bytes, and composes the network with the faults.
 //! * `lane` is one direction of one connection: the queue of segments on their way.
-//! * [`ShapedStream`] is a connection: a lane each way around the socket.
-//! * `retransmission` knows when TCP tries again.
+//! * [`ShapedStream`] is a connection: one lane in each direction around the socket.
+//! * `retransmission` computes the times at which TCP tries again.
 
 mod lane;
 mod retransmission;
@@ -48,27 +48,28 @@ pub struct Link {
     entropy: Entropy,
     server: String,
     state: Mutex<State>,
-    /// Whether the state's shape does nothing, to be known without the lock: bytes ask it all the time.
+    /// True while the shape does nothing. It is kept beside the lock because every read and write of a connection checks it.
     idle: AtomicBool,
-    /// Told of every change of the shape.
+    /// Notified of every change of the shape.
     changed: Notify,
 }
 
+/// The mutable part of a link. Arrays have one element for each [`Way`].
 struct State {
     shape: Shape,
-    /// When each way was last cut.
+    /// Time at which the last cut began.
     cut: [Instant; 2],
-    /// When the last cut of each way was lifted.
+    /// Time at which the last cut ended.
     healed: [Instant; 2],
-    /// When the last byte accepted each way will have left, at the link's bandwidth.
+    /// Time at which the last accepted byte has left, at the link's bandwidth.
     busy_until: [Instant; 2],
     connections: Vec<Weak<Connection>>,
-    /// Connections ever opened; numbers their random streams.
+    /// Number of connections ever opened, which numbers their random streams.
     opened: u64,
 }
 
 impl Link {
-    /// A link to `server` that does nothing until it is given a shape.
+    /// Creates a link to `server` that does nothing until [`Self::set_shape`] gives it a shape.
     pub fn new(world: SharedWorld, entropy: Entropy, server: &str) -> Arc<Self> {
         let state = State {
             shape: Shape::default(),
@@ -88,13 +89,13 @@ impl Link {
         })
     }
 
-    /// The server at the other end.
+    /// Returns the name of the server at the other end.
     pub fn server(&self) -> &str {
         &self.server
     }
 
-    /// From now on the link does `shape`. What is on its way keeps the delay it got; what was held flows again at
-    /// TCP's next retransmission, if this lifts the cut.
+    /// Applies `shape` from now on, in place of the shape before. Segments on their way keep their delay. If this ends a cut,
+    /// the segments that it held continue at TCP's next retransmission.
     pub fn set_shape(&self, shape: Shape) {
         let now = self.world.now();
         let mut state = self.state();
@@ -119,8 +120,12 @@ impl Link {
         self.wake(state);
     }
 
-    /// Opens a connection, which takes a round trip: a handshake that is cut off or lost is tried again when TCP
-    /// would, from one second on.
+    /// Opens a connection, which takes one round trip. A handshake that is lost, or that falls into a cut, is repeated at the
+    /// times of TCP's retransmissions, the first after one second.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of [`World::connect`](crate::world::World::connect).
     pub async fn connect(self: &Arc<Self>) -> io::Result<ShapedStream> {
         let number = self.count_connection();
         let mut rng = self.entropy.stream_of("link.handshake", &[self.fingerprint(), number]);
@@ -132,8 +137,8 @@ impl Link {
         Ok(ShapedStream::new(self.clone(), connection, number, Way::To, opened?))
     }
 
-    /// Carries a connection that the server has accepted, on the server's end of it. The operating system has completed
-    /// its handshake before, so opening it takes no longer than it does, and a cut holds what is sent on it only.
+    /// Carries a connection that the server has accepted, at the server's end. The operating system has completed the
+    /// handshake before, so the link does not delay the opening, and a cut holds only bytes that are sent later.
     pub fn accept(self: &Arc<Self>, socket: BoxStream) -> ShapedStream {
         let number = self.count_connection();
         let connection = Connection::new();
@@ -141,12 +146,13 @@ impl Link {
         ShapedStream::new(self.clone(), connection, number, Way::From, socket)
     }
 
+    /// Waits until one half of a handshake has passed the link.
     async fn pass_handshake(&self, rng: &mut ChaCha8Rng) {
         let sent = self.world.now();
-        // Each try is in vain if it falls into a cut.
+        // A loop, because the retransmission after a cut may fall into the next cut.
         while self.cuts_handshakes() {
-            let healed = self.heal().await;
-            self.world.sleep_until(Retransmission::of(SYN_TIMEOUT).first_at_or_after(sent, healed)).await;
+            let healed = self.wait_for_heal().await;
+            self.world.sleep_until(Retransmission::new(SYN_TIMEOUT).first_at_or_after(sent, healed)).await;
         }
         let delay = {
             let state = self.state();
@@ -157,9 +163,10 @@ impl Link {
         }
     }
 
-    /// Waits until handshakes pass, and says since when.
-    async fn heal(&self) -> Instant {
+    /// Waits until handshakes pass, and returns that time.
+    async fn wait_for_heal(&self) -> Instant {
         loop {
+            // Registered before the check, so that a change between the check and the wait is not missed.
             let changed = self.changed.notified();
             if !self.cuts_handshakes() {
                 return self.world.now();
@@ -168,14 +175,16 @@ impl Link {
         }
     }
 
-    /// A server that is cut off either way completes no handshake.
+    /// Returns true if no handshake completes. A cut in one direction is enough, because a handshake needs both.
     fn cuts_handshakes(&self) -> bool {
         let shape = self.state().shape;
         shape.cuts(Way::To) || shape.cuts(Way::From)
     }
 
+    /// Counts a new connection and returns its number, from 1.
     fn count_connection(&self) -> u64 {
         let mut state = self.state();
+        // Here and not on drop, so that the list stays as short as the number of open connections.
         state.connections.retain(|connection| connection.strong_count() > 0);
         state.opened += 1;
         state.opened
@@ -185,14 +194,15 @@ impl Link {
         self.idle.load(Ordering::Acquire)
     }
 
-    /// Tells this link's random streams from those of the others.
+    /// Returns a number that keeps this link's random streams apart from those of other links.
     fn fingerprint(&self) -> u64 {
         self.server.bytes().fold(0, |hash, byte| u64::from(byte) ^ u64::rotate_left(hash, 8))
     }
 
+    /// Wakes the tasks of all connections and handshakes after a change of `state`.
     fn wake(&self, state: MutexGuard<'_, State>) {
         let connections: Vec<_> = state.connections.iter().filter_map(Weak::upgrade).collect();
-        // A woken connection takes this lock at once if it runs on another thread.
+        // A woken connection on another thread takes this lock at once, so it must be free before.
         drop(state);
         for connection in connections {
             connection.wake();

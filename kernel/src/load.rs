@@ -1,4 +1,4 @@
-//! The load generator: an open loop that follows one arrival schedule and never waits for replies.
+//! The load generator: an open loop that follows one arrival schedule and never waits for responses.
 
 mod schedule;
 
@@ -21,28 +21,28 @@ use crate::{
 
 pub use schedule::Schedule;
 
-/// Offers load to a client.
-pub struct Load {
-    /// Where and when it does so.
+/// Sends the requests of a run through a client.
+pub struct LoadGenerator {
+    /// The host of the load generator.
     pub world: SharedWorld,
-    /// Where arrivals and inputs are drawn from.
+    /// Randomness of arrivals and inputs.
     pub entropy: Entropy,
-    /// Where a row per intended request goes.
+    /// Recorder of one row for each intended request.
     pub recorder: Recorder,
-    /// Who makes the calls.
+    /// The client that makes the calls.
     pub client: Client,
-    /// What requests ask for.
+    /// Inputs of the requests.
     pub inputs: Inputs,
-    /// Who knows the right answers.
+    /// Checker of the outputs.
     pub oracle: Arc<Oracle>,
-    /// Rate, arrivals and bounds.
+    /// Rate, kind of arrivals, and the largest number of requests in flight.
     pub settings: scenario::Load,
-    /// Requests are intended from the start of the run to before here.
+    /// Length of the schedule. The last request is intended before this time.
     pub duration: Duration,
 }
 
-impl Load {
-    /// Follows the schedule until its end or until the client is cancelled, then waits until every call has ended.
+impl LoadGenerator {
+    /// Follows the schedule to its end or until the client is cancelled, then waits until every call has ended.
     pub async fn run(self) {
         let max_in_flight = self.settings.max_in_flight;
         let max_in_flight = planted!(Bug::CallTooMany, max_in_flight + 1, else max_in_flight);
@@ -60,18 +60,21 @@ impl Load {
             }
         }
         drop(busy);
-        // Every call in flight holds a sender.
+        // Every call in flight holds a sender, so the channel closes when the last one has ended.
         let _ = idle.recv().await;
     }
 
+    /// Makes one call in a task of its own, and records its request.
     fn send(&self, id: u64, intended: Instant, input: Input, permit: OwnedSemaphorePermit, busy: mpsc::Sender<()>) {
-        let (recorder, client, size) = (self.recorder.clone(), self.client.clone(), input.size());
+        let recorder = self.recorder.clone();
+        let client = self.client.clone();
+        let size = input.size();
         let oracle = self.oracle.clone();
         let call = async move {
             let sent = recorder.now();
             let response = client.call(client::Request { id, input: input.clone() }).await;
             let done = recorder.now();
-            if !is_right(&oracle, &input, &response) {
+            if !has_right_output(&oracle, &input, &response) {
                 recorder.event(Event::WrongResult).request(id).record();
             }
             recorder.request(RequestRow {
@@ -95,12 +98,13 @@ impl Load {
     }
 }
 
-/// Whether what the call came to, if that is a result and no stand-in for one, is the kernel's.
-fn is_right(oracle: &Oracle, input: &Input, response: &client::Response) -> bool {
+/// Returns true unless the response has a wrong output. A fallback response stands in for an output, so it is not checked.
+fn has_right_output(oracle: &Oracle, input: &Input, response: &client::Response) -> bool {
     let result = response.output.as_ref().filter(|_| response.answer != Some(Answer::Fallback));
     result.is_none_or(|output| oracle.confirms(input, output))
 }
 
+/// Returns the row of a request that was not sent, because as many as allowed were in flight.
 fn dropped(id: u64, intended: Instant, input: &Input) -> RequestRow {
     RequestRow {
         id,

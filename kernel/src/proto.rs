@@ -2,12 +2,12 @@
 
 #![allow(missing_docs, unreachable_pub, clippy::all)]
 
-/// `proto/rehearsal.proto`
+/// The Rehearsal service and its messages: `proto/rehearsal.proto`.
 pub mod rehearsal {
     tonic::include_proto!("rehearsal.v1");
 }
 
-/// `proto/health.proto`, gRPC's standard health protocol
+/// gRPC's standard health protocol: `proto/health.proto`.
 pub mod health {
     tonic::include_proto!("grpc.health.v1");
 }

@@ -11,27 +11,27 @@ use std::{
 pub struct Instant(u64);
 
 impl Instant {
-    /// When the run began.
+    /// The start of the run.
     pub const START: Self = Self(0);
-    /// Later than anything that happens; 584 years.
+    /// A time after the end of every run, 584 years from the start.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// `nanos` after the start.
+    /// Returns the instant `nanos` nanoseconds after the start.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the start.
+    /// Returns the nanoseconds since the start.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// Whole microseconds since the start, as the record writes them.
+    /// Returns the whole microseconds since the start, as the record writes them.
     pub const fn as_micros(self) -> u64 {
         self.0 / 1_000
     }
 
-    /// The time since `earlier`, or zero if that is later.
+    /// Returns the time since `earlier`, or zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

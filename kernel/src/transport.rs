@@ -1,10 +1,10 @@
-//! HTTP/2 as both ends of a connection set it up: hyper on the World's tasks and network.
+//! HTTP/2 settings of both ends of a connection, and hyper on the World's tasks and network.
 //!
-//! tonic's own transport is not used: its timeouts sleep on tokio's clock. hyper's own timer is not needed either,
-//! because deadlines and connection attempts are timed by server and client, and keepalive is off.
+//! tonic's own transport is not used, because its timeouts sleep on tokio's clock. hyper's own timer is not needed either:
+//! server and client time their deadlines and connection attempts themselves, and keepalive is off.
 //!
-//! * [`HeaderFirst`] saves a copy of what comes from the network;
-//! * [`Io`] and [`Noted`] save one of what goes there.
+//! * [`HeaderFirst`] saves one copy of each message that is received;
+//! * [`Io`] and [`Noted`] save one copy of each message that is sent.
 
 mod header_first;
 mod payload;
@@ -18,22 +18,23 @@ pub(crate) use payload::{Io, Noted, Payloads};
 
 use crate::world::SharedWorld;
 
-/// Bytes of one stream that may be under way unacknowledged.
+/// Flow-control window of one stream, in bytes.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
-/// Bytes of one connection that may be under way unacknowledged.
+/// Flow-control window of one connection, in bytes.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
-/// The largest DATA frame: an image of up to a megapixel goes in one, and is put together again without a copy.
+/// Largest DATA frame, in bytes. An image of up to one megapixel fits into one frame, so it is received without a copy.
 pub(crate) const FRAME_BYTES_MAX: u32 = 1024 * 1024;
 
-/// Calls at once on one connection, both as offered by the server and as assumed by the client before it knows.
+/// Largest number of concurrent calls on one connection. The server offers it, and the client assumes it until the
+/// server's settings arrive.
 pub(crate) const STREAMS_MAX: u32 = 1024;
 
-/// gRPC A6's header: how many attempts of this call came before this one.
+/// gRPC A6's header with the number of attempts of the call before this one.
 pub(crate) const ATTEMPTS_BEFORE: &str = "grpc-previous-rpc-attempts";
 
-/// The header that says how long the caller waits.
+/// gRPC's header with the time for which the caller waits.
 pub(crate) const TIMEOUT: &str = "grpc-timeout";
 
 /// Runs hyper's tasks on a World.
@@ -42,7 +43,7 @@ pub(crate) struct Executor(pub(crate) SharedWorld);
 
 impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Executor {
     fn execute(&self, task: F) {
-        // An async block that awaits it would have room for it twice.
+        // `map`, because an async block that awaits the task would reserve memory for it twice.
         self.0.spawn(Box::pin(task.map(drop)));
     }
 }

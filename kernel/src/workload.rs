@@ -18,7 +18,7 @@ use pictures::Picture;
 
 use crate::status::Code;
 
-pub(crate) use inputs::Identities;
+pub(crate) use inputs::InputIdentities;
 pub use inputs::Inputs;
 pub use oracle::Oracle;
 

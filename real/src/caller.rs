@@ -7,7 +7,7 @@ use kernel::{
     client::Client,
     entropy::Entropy,
     link::Link,
-    load::Load,
+    load::LoadGenerator,
     record::{Recorder, Sink},
     scenario::Scenario,
     time::Instant,
@@ -49,7 +49,7 @@ impl Caller {
         world.sleep_until(Instant::START).await;
         let recorder = Recorder::new(world.clone(), "client", sink);
         let client = Client::start(world.clone(), *entropy, recorder.clone(), scenario.client.clone(), links);
-        let load = Load {
+        let load = LoadGenerator {
             world: world.clone(),
             entropy: *entropy,
             recorder,

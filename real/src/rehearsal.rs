@@ -104,7 +104,7 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> RehearsalError {
 /// Plays `plan`. Whichever way it returns, no process is left.
 pub fn play(plan: &Plan) -> Result<Played, RehearsalError> {
     // What cannot be played says so before anything starts.
-    Inputs::of(&plan.scenario.workload, Entropy::new(plan.seed))?;
+    Inputs::for_workload(&plan.scenario.workload, Entropy::new(plan.seed))?;
     let runtime = Runtime::new().map_err(system("cannot start a runtime"))?;
     runtime.block_on(async {
         let mut interrupt = Interrupt::listen().map_err(system("cannot listen to signals"))?;

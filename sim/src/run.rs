@@ -10,7 +10,7 @@ use futures_util::future::{Either, select};
 use kernel::{
     client::Client,
     entropy::Entropy,
-    load::Load,
+    load::LoadGenerator,
     nemesis::Nemesis,
     scenario::Scenario,
     server::{self, ReplicaSettings},
@@ -71,7 +71,7 @@ fn inputs(plan: &Plan) -> Result<Inputs, SimulationError> {
         let calibration = plan.calibration.name.clone();
         return Err(SimulationError::NotCalibrated { calibration, workload: workload.name() });
     }
-    Ok(Inputs::of(workload, Entropy::new(plan.seed))?)
+    Ok(Inputs::for_workload(workload, Entropy::new(plan.seed))?)
 }
 
 /// Returns the software of every replica: a server with these settings, which runs until its process is killed.
@@ -90,7 +90,7 @@ async fn run_client(hosts: Hosts, scenario: Scenario, inputs: Inputs) -> Ended {
     world.spawn(Box::pin(crate::canary::depend(world.clone())));
     let nemesis = Nemesis::new(world.clone(), &recorder, operations, &scenario);
     let client = Client::start(world.clone(), entropy, recorder.clone(), scenario.client, &links);
-    let load = Load {
+    let load = LoadGenerator {
         world,
         entropy,
         recorder,

@@ -18,7 +18,7 @@ use crate::{
     record::{AttemptRow, Event, EventRow, Records},
     scenario::Client,
     status::{Code, Outcome},
-    workload::Identities,
+    workload::InputIdentities,
 };
 
 /// Number of slots that a budget's `ttl` is divided into.
@@ -107,7 +107,7 @@ fn check_rate(evidence: &Evidence<'_>, limit: &RateLimit, findings: &mut Finding
 fn check_cached(evidence: &Evidence<'_>, findings: &mut Findings) {
     let Some(cache) = &evidence.scenario.client.policies.cache else { return };
     let entropy = Entropy::new(evidence.seed);
-    let Some(identities) = Identities::of(&evidence.scenario.workload, entropy) else { return };
+    let Some(identities) = InputIdentities::for_workload(&evidence.scenario.workload, entropy) else { return };
     let fresh_us = us(cache.ttl) + ROUNDING_US;
     let stale_us = fresh_us.saturating_add(us(cache.stale_while_revalidate));
     let mut answered: BTreeMap<u64, Vec<u64>> = BTreeMap::new();

@@ -17,46 +17,51 @@ use super::{
 };
 use crate::{time::Instant, world::Sleep};
 
-/// The largest piece that is lost or paced as one: a full segment on the loopback device, whose MTU is 64 KiB.
+/// Largest piece of data that is lost or paced as one: a full segment on the loopback device, whose MTU is 64 KiB.
 const SEGMENT_BYTES: usize = 64 * 1024;
 
-/// The queue of one direction. What enters gets its time of arrival at once and never overtakes.
+/// The queue of one direction. A segment gets its time of arrival when it enters, and never overtakes the one ahead.
+///
+/// A segment that enters during a cut is held: it has no time of arrival until TCP retransmits it after the cut.
 pub(super) struct Lane {
     way: Way,
     rng: ChaCha8Rng,
     queue: VecDeque<Segment>,
-    /// Data bytes in `queue`.
+    /// Number of data bytes in `queue`.
     queued: usize,
-    /// No segment arrives before the one ahead of it.
+    /// Latest time of arrival so far. The next segment does not arrive before it.
     last_arrival: Instant,
-    /// What was sent last.
+    /// The segments that were sent last, at one instant.
     burst: Option<Burst>,
-    /// While something is held: when TCP first sent it in vain.
+    /// Time at which TCP first sent the held segments; `None` while no segment is held.
     stuck_since: Option<Instant>,
-    /// While something is held and the way is not cut: when TCP tries again.
+    /// Time of TCP's next retransmission of the held segments; `None` during a cut and while no segment is held.
     retry_at: Option<Instant>,
-    /// The timer of the segment at the head, and the time it arrives or is tried again.
+    /// The timer of the segment at the head, with the time at which that arrives or is retransmitted.
     timer: Option<(Instant, Sleep)>,
 }
 
-/// What is sent at one instant travels together, as segments that leave back to back do.
+/// Segments sent at one instant. They share one delay, as segments that leave back to back do.
 struct Burst {
     sent: Instant,
     shape: Shape,
     delay: Duration,
 }
 
+/// A segment in the queue.
 struct Segment {
     payload: Payload,
-    /// `None` while a cut holds it, and then until TCP tries again.
+    /// Time of arrival; `None` from a cut until TCP's next retransmission after it.
     arrival: Option<Instant>,
 }
 
-/// What travels.
+/// The content of a segment.
 pub(super) enum Payload {
+    /// Bytes of the stream.
     Data(Bytes),
     /// The end of the stream.
     End,
+    /// The failure of the connection.
     Failure(io::Error),
 }
 
@@ -70,6 +75,7 @@ impl Payload {
 }
 
 impl Lane {
+    /// Creates an empty lane in the direction `way`, which draws delays and losses from `rng`.
     pub(super) fn new(way: Way, rng: ChaCha8Rng) -> Self {
         Self {
             way,
@@ -84,27 +90,31 @@ impl Lane {
         }
     }
 
-    /// Data bytes on their way.
+    /// Returns the number of data bytes on their way.
     pub(super) fn queued(&self) -> usize {
         self.queued
     }
 
+    /// Returns true if no segment is on its way.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Whether the last of what was sent off has arrived.
+    /// Returns true if every segment has arrived.
     pub(super) fn has_arrived(&self, now: Instant) -> bool {
         self.queue.back().is_none_or(|segment| segment.arrival.is_some_and(|arrival| arrival <= now))
     }
 
-    /// Takes back all that is on its way.
+    /// Removes all segments.
     pub(super) fn clear(&mut self) {
         self.queue.clear();
-        (self.queued, self.stuck_since, self.retry_at, self.timer) = (0, None, None, None);
+        self.queued = 0;
+        self.stuck_since = None;
+        self.retry_at = None;
+        self.timer = None;
     }
 
-    /// Sends `payload` off.
+    /// Sends `payload`, in segments if their size matters.
     pub(super) fn push(&mut self, link: &Link, payload: Payload) {
         let splits = link.state().shape.splits();
         match payload {
@@ -119,7 +129,7 @@ impl Lane {
         }
     }
 
-    /// The payload at the head, once it has arrived.
+    /// Returns the payload at the head when it has arrived.
     pub(super) fn poll_arrival(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<&mut Payload> {
         loop {
             self.release_if_healed(link);
@@ -144,7 +154,8 @@ impl Lane {
         }
     }
 
-    /// `bytes` have been taken off the head, which is done with once it is empty.
+    /// Counts `bytes` as consumed, which the caller has taken from the payload at the head, and removes the payload if it is
+    /// empty.
     pub(super) fn consumed(&mut self, bytes: usize) {
         self.queued -= bytes;
         if self.queue.front().is_some_and(|segment| segment.payload.len() == 0) {
@@ -152,6 +163,7 @@ impl Lane {
         }
     }
 
+    /// Sends one segment.
     fn push_segment(&mut self, link: &Link, payload: Payload) {
         self.release_if_healed(link);
         let now = link.world.now();
@@ -159,27 +171,32 @@ impl Lane {
             self.stuck_since.get_or_insert(now);
             None
         } else {
-            // What is stuck ahead goes first, at a time that is not known yet.
+            // Segments that are held leave first, at a time that is not known yet, so this one waits behind them.
             self.stuck_since.is_none().then(|| self.arrival(link, now, payload.len()))
         };
         self.queued += payload.len();
         self.queue.push_back(Segment { payload, arrival });
     }
 
-    /// What was held leaves with TCP's first retransmission since the cut was lifted, unless that falls into another.
+    /// Gives held segments their times of arrival, once TCP has retransmitted them. That is its first retransmission after the
+    /// end of the cut, unless it falls into the next cut.
     fn release_if_healed(&mut self, link: &Link) {
         let Some(stuck_since) = self.stuck_since else { return };
-        let (is_cut, cut, healed) = {
-            let (state, way) = (link.state(), self.way);
-            (state.shape.cuts(way), state.cut[way as usize], state.healed[way as usize])
-        };
-        let sent = Retransmission::of(RTO).first_at_or_after(stuck_since, healed);
+        let state = link.state();
+        let is_cut = state.shape.cuts(self.way);
+        let cut = state.cut[self.way as usize];
+        let healed = state.healed[self.way as usize];
+        // Released here, because `arrival` takes the lock again.
+        drop(state);
+        let sent = Retransmission::new(RTO).first_at_or_after(stuck_since, healed);
         self.retry_at = (!is_cut).then_some(sent);
+        // During a cut, a retransmission before its beginning has passed: this lane was not polled in between.
         let leaves = if is_cut { sent < cut } else { sent <= link.world.now() };
         if !leaves {
             return;
         }
-        (self.stuck_since, self.retry_at) = (None, None);
+        self.stuck_since = None;
+        self.retry_at = None;
         let first_held = self.queue.partition_point(|segment| segment.arrival.is_some());
         for position in first_held..self.queue.len() {
             let arrival = self.arrival(link, sent, self.queue[position].payload.len());
@@ -187,12 +204,13 @@ impl Lane {
         }
     }
 
-    /// When `bytes` sent at `sent` arrive.
+    /// Computes the time at which a segment of `bytes`, sent at `sent`, arrives.
     fn arrival(&mut self, link: &Link, sent: Instant, bytes: usize) -> Instant {
         let mut state = link.state();
         let shape = state.shape;
         let mut left = sent;
         if shape.bandwidth.is_some() {
+            // All connections of the link share its bandwidth, so a segment leaves after those of the others.
             left = sent.max(state.busy_until[self.way as usize]) + shape.serialization(bytes);
             state.busy_until[self.way as usize] = left;
         }

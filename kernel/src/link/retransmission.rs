@@ -1,32 +1,32 @@
-//! When TCP sends again what was not acknowledged (RFC 6298, with Linux's constants).
+//! The times of TCP's retransmissions (RFC 6298, with Linux's constants).
 
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// The timeout of an established connection on a short link: Linux's minimum, `TCP_RTO_MIN`.
+/// Retransmission timeout of an established connection on a short link: Linux's minimum, `TCP_RTO_MIN`.
 pub(super) const RTO: Duration = Duration::from_millis(200);
 
-/// The first timeout of a handshake: Linux's `TCP_TIMEOUT_INIT`.
+/// First timeout of a handshake: Linux's `TCP_TIMEOUT_INIT`.
 pub(super) const SYN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The longest timeout: Linux's `TCP_RTO_MAX`.
+/// Longest timeout: Linux's `TCP_RTO_MAX`.
 const RTO_MAX: Duration = Duration::from_secs(120);
 
-/// The spans from a lost transmission to each of its retransmissions: `t`, `3t`, `7t`, …, the timeout doubling from
-/// one try to the next up to two minutes.
+/// Iterator over the spans from a lost transmission to each of its retransmissions: `t`, `3t`, `7t`, …. The timeout doubles
+/// from one try to the next, up to two minutes.
 pub(super) struct Retransmission {
     timeout: Duration,
     after: Duration,
 }
 
 impl Retransmission {
-    /// A first timeout of `timeout`, over 0.
-    pub(super) fn of(timeout: Duration) -> Self {
+    /// Creates the iterator for a first timeout of `timeout`, which must be over 0.
+    pub(super) fn new(timeout: Duration) -> Self {
         Self { timeout, after: Duration::ZERO }
     }
 
-    /// The first retransmission of something sent at `sent` that does not fall before `at`.
+    /// Returns the time of the first retransmission at or after `at` of a segment sent at `sent`.
     pub(super) fn first_at_or_after(self, sent: Instant, at: Instant) -> Instant {
         self.map(|after| sent + after).find(|try_at| *try_at >= at).unwrap_or(Instant::NEVER)
     }
@@ -47,19 +47,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tries_double_up_to_two_minutes() {
-        let millis: Vec<_> = Retransmission::of(RTO).map(|after| after.as_millis()).take(12).collect();
+    fn timeouts_double_up_to_two_minutes() {
+        let millis: Vec<_> = Retransmission::new(RTO).map(|after| after.as_millis()).take(12).collect();
         let expected =
             [200, 600, 1_400, 3_000, 6_200, 12_600, 25_400, 51_000, 102_200, 204_600, 204_600 + 120_000, 444_600];
         assert_eq!(millis, expected);
     }
 
     #[test]
-    fn a_heal_is_noticed_at_the_next_try() {
+    fn the_end_of_a_cut_takes_effect_at_the_next_retransmission() {
         let sent = Instant::START + Duration::from_secs(10);
-        let at = |millis| sent + Duration::from_millis(millis);
         for (healed, released) in [(0, 200), (200, 200), (201, 600), (5_000, 6_200)] {
-            assert_eq!(Retransmission::of(RTO).first_at_or_after(sent, at(healed)), at(released));
+            let healed = sent + Duration::from_millis(healed);
+            let released = sent + Duration::from_millis(released);
+            assert_eq!(Retransmission::new(RTO).first_at_or_after(sent, healed), released);
         }
     }
 }

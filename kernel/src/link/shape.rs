@@ -1,4 +1,4 @@
-//! What a link does to the bytes that pass.
+//! The shape of a link: what it does to the bytes that pass.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::retransmission::Retransmission;
 use crate::entropy::unit;
 
-/// A direction, seen from the server.
+/// A direction of a link, as seen from the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// Client to server.
@@ -18,7 +18,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// The other one.
+    /// Returns the opposite direction.
     pub(super) fn back(self) -> Self {
         match self {
             Self::To => Self::From,
@@ -27,28 +27,30 @@ impl Way {
     }
 }
 
-/// What a link does, each way. The default does nothing.
+/// The effect of a link on the bytes that pass, in each direction. The default does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Shape {
-    /// Every segment takes this much longer.
+    /// Delay that is added to every segment.
     pub latency: Duration,
-    /// … give or take this much, uniformly, and never less than nothing. Segments stay in order all the same.
+    /// Largest deviation from `latency`, drawn uniformly in both directions. A delay is never negative, and segments stay in
+    /// order.
     pub jitter: Duration,
-    /// Bits per second; `None` is unlimited.
+    /// Bandwidth in bits per second; `None` is unlimited.
     pub bandwidth: Option<u64>,
-    /// The probability that a segment is lost, so that it comes a retransmission timeout later.
+    /// Probability that a segment is lost, so that it arrives one or more retransmission timeouts later.
     pub loss: f64,
-    /// Nothing passes to the server.
+    /// True if no byte passes to the server.
     pub cut_to: bool,
-    /// Nothing passes from the server.
+    /// True if no byte passes from the server.
     pub cut_from: bool,
 }
 
-/// Losses in a row after which a segment is taken to arrive: Linux gives up at `tcp_retries2`.
+/// Largest number of losses of one segment; the next try arrives. Linux's `tcp_retries2`, where TCP gives up.
 const TRIES_MAX: usize = 15;
 
 impl Shape {
-    /// Both shapes at once: delays add up, the narrower bandwidth rules, losses are independent, cuts join.
+    /// Returns the composition of two shapes: delays add up, the narrower bandwidth applies, losses are independent, and
+    /// either shape can cut a direction.
     pub fn and(self, other: Self) -> Self {
         Self {
             latency: self.latency + other.latency,
@@ -60,12 +62,12 @@ impl Shape {
         }
     }
 
-    /// Whether it leaves everything as it is.
+    /// Returns true if the shape does nothing.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether nothing passes that way.
+    /// Returns true if no byte passes in the direction `way`.
     pub fn cuts(&self, way: Way) -> bool {
         match way {
             Way::To => self.cut_to,
@@ -73,13 +75,14 @@ impl Shape {
         }
     }
 
-    /// Whether the size of a segment matters.
+    /// Returns true if data has to be split into segments, because a segment's size matters.
     pub(super) fn splits(&self) -> bool {
         self.bandwidth.is_some() || self.loss > 0.0
     }
 
-    /// A draw of the delay it adds to one segment.
+    /// Draws the delay of one segment.
     pub(super) fn delay(&self, rng: &mut impl Rng) -> Duration {
+        // Without jitter nothing is drawn, so that the other draws of the stream stay the same.
         if self.jitter.is_zero() {
             return self.latency;
         }
@@ -87,19 +90,22 @@ impl Shape {
         Duration::from_nanos((self.latency.as_nanos() as f64 + jitter).max(0.0) as u64)
     }
 
-    /// A draw of the time it takes until a try is not lost, `timeout` being that of the first retransmission.
+    /// Draws the time until a try is not lost, where `timeout` is that of the first retransmission.
     pub(super) fn retransmissions(&self, timeout: Duration, rng: &mut impl Rng) -> Duration {
+        // Without loss nothing is drawn, so that the other draws of the stream stay the same.
         if self.loss <= 0.0 {
             return Duration::ZERO;
         }
         let losses = (0..TRIES_MAX).take_while(|_| unit(rng) < self.loss).count();
-        Retransmission::of(timeout).take(losses).last().unwrap_or_default()
+        Retransmission::new(timeout).take(losses).last().unwrap_or_default()
     }
 
-    /// How long `bytes` take to leave at its bandwidth.
+    /// Returns the time in which `bytes` leave at the link's bandwidth.
     pub(super) fn serialization(&self, bytes: usize) -> Duration {
-        let nanos = |rate: u64| bytes as u128 * 8 * 1_000_000_000 / u128::from(rate.max(1));
-        self.bandwidth.map_or(Duration::ZERO, |rate| Duration::from_nanos(nanos(rate).try_into().unwrap_or(u64::MAX)))
+        let Some(rate) = self.bandwidth else { return Duration::ZERO };
+        // 128 bits: the product overflows 64 bits from about 2 GB on.
+        let nanos = bytes as u128 * 8 * 1_000_000_000 / u128::from(rate.max(1));
+        Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX))
     }
 }
 
@@ -126,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_stays_within_its_bounds_and_never_goes_back_in_time() {
+    fn a_jittered_delay_stays_within_its_bounds_and_is_never_negative() {
         let mut rng = Entropy::new(1).stream("jitter");
         let shape = Shape { latency: Duration::from_millis(1), jitter: Duration::from_millis(3), ..Shape::default() };
         let draws: Vec<_> = (0..1_000).map(|_| shape.delay(&mut rng)).collect();
@@ -135,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_segment_comes_a_timeout_later_and_one_lost_twice_three() {
+    fn a_segment_lost_once_arrives_one_timeout_later_and_one_lost_twice_three() {
         let mut rng = Entropy::new(1).stream("loss");
         let shape = Shape { loss: 0.5, ..Shape::default() };
         let draws: Vec<_> = (0..1_000).map(|_| shape.retransmissions(RTO, &mut rng)).collect();
-        let share = |delay: Duration| draws.iter().filter(|draw| **draw == delay).count();
-        assert!((450..550).contains(&share(Duration::ZERO)));
-        assert!((200..300).contains(&share(RTO)));
-        assert!((80..170).contains(&share(RTO * 3)));
+        for (delay, expected) in [(Duration::ZERO, 450..550), (RTO, 200..300), (RTO * 3, 80..170)] {
+            let count = draws.iter().filter(|draw| **draw == delay).count();
+            assert!(expected.contains(&count), "{count} segments have a delay of {delay:?}");
+        }
     }
 }

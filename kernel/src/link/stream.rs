@@ -1,4 +1,4 @@
-//! A connection through a link: a lane each way around a socket.
+//! A connection through a link: one lane in each direction around a socket.
 
 use std::{
     io,
@@ -23,48 +23,51 @@ use crate::{
     world::{BoxStream, Stream, gather},
 };
 
-/// Bytes that wait to be written before `poll_write` waits too: Linux's largest send buffer, `tcp_wmem[2]`.
+/// Number of bytes on their way from which `poll_write` waits: Linux's largest send buffer, `tcp_wmem[2]`.
 const SEND_BUFFER: usize = 4 * 1024 * 1024;
 
-/// Bytes read ahead before the socket is left to fill: Linux's largest receive buffer, `tcp_rmem[2]`.
+/// Number of bytes on their way from which the socket is not read: Linux's largest receive buffer, `tcp_rmem[2]`.
 const RECEIVE_BUFFER: usize = 6 * 1024 * 1024;
 
 /// A stream whose bytes go through a [`Link`].
 ///
-/// Outgoing bytes wait in this object and are written as they become due, which its reader sees to: it must be
-/// polled for reading as long as writes are to make progress, as every HTTP/2 connection is, or else for flushing.
+/// Outgoing bytes wait in this object until they have passed the link. Polls write them to the socket, so writes make
+/// progress only while the stream is polled for reading, as every HTTP/2 connection is, or for flushing.
 pub struct ShapedStream {
     link: Arc<Link>,
     connection: Arc<Connection>,
-    /// `None` once it has been reset or handed to the task that drains it.
+    /// The socket and its lanes; `None` after a reset, and after the stream was dropped.
     wire: Option<Wire>,
 }
 
+/// A socket and the lanes around it.
 struct Wire {
     socket: BoxStream,
     outgoing: Lane,
     incoming: Lane,
-    /// The socket has said its last.
+    /// True when the socket has returned its end or an error.
     read_all: bool,
-    /// The socket takes no more bytes, because the peer is gone.
+    /// True when the socket takes no more bytes, because the peer is gone.
     broken: bool,
-    /// The end of our stream is on its way or through.
+    /// True when the end of the outgoing stream was sent.
     ending: bool,
+    /// True when the end of the outgoing stream has passed the link.
     ended: bool,
 }
 
-/// What the link knows of a connection.
+/// The part of a connection that the link holds, to reset and to wake it.
 pub(super) struct Connection {
     reset: AtomicBool,
     reader: Mutex<Option<Waker>>,
 }
 
 impl Connection {
+    /// Creates the shared part of an open connection.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self { reset: AtomicBool::new(false), reader: Mutex::new(None) })
     }
 
-    /// From its next poll on the stream fails.
+    /// Makes the stream fail from its next poll on.
     pub(super) fn reset(&self) {
         self.reset.store(true, Ordering::Release);
     }
@@ -73,13 +76,16 @@ impl Connection {
         self.reset.load(Ordering::Acquire)
     }
 
+    /// Wakes the task that polled the stream last.
     pub(super) fn wake(&self) {
+        // Taken before it is called, so that the lock is free when the woken task polls.
         let reader = lock(&self.reader).take();
         if let Some(reader) = reader {
             reader.wake();
         }
     }
 
+    /// Remembers the task of `cx` as the one to wake.
     fn register(&self, cx: &Context<'_>) {
         let mut reader = lock(&self.reader);
         if !reader.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
@@ -89,13 +95,13 @@ impl Connection {
 }
 
 impl ShapedStream {
-    /// What is written goes `out`: to the server on a client's end, from it on its own.
+    /// Creates the stream of connection `number` around `socket`. Written bytes go in the direction `out`, which is to the
+    /// server at a client's end and from the server at its own.
     pub(super) fn new(link: Arc<Link>, connection: Arc<Connection>, number: u64, out: Way, socket: BoxStream) -> Self {
-        let rng = |way: Way| link.entropy.stream_of("link.lane", &[link.fingerprint(), number, way as u64]);
         let wire = Wire {
             socket,
-            outgoing: Lane::new(out, rng(out)),
-            incoming: Lane::new(out.back(), rng(out.back())),
+            outgoing: new_lane(&link, number, out),
+            incoming: new_lane(&link, number, out.back()),
             read_all: false,
             broken: false,
             ending: false,
@@ -104,10 +110,10 @@ impl ShapedStream {
         Self { link, connection, wire: Some(wire) }
     }
 
-    /// The wire, unless the connection has been reset.
+    /// Returns the link and the wire, or an error if the connection has been reset.
     fn wire(&mut self) -> io::Result<(&Link, &mut Wire)> {
         if self.connection.is_reset() {
-            // Closes the socket, which tells the other end.
+            // Dropping the socket closes it, so that the other end sees the reset too.
             if let Some(mut wire) = self.wire.take() {
                 wire.socket.abort();
             }
@@ -142,7 +148,7 @@ impl AsyncWrite for ShapedStream {
     ) -> Poll<io::Result<usize>> {
         let (link, wire) = self.wire()?;
         wire.drive_outgoing(link, cx);
-        if wire.ending || wire.knows_that_it_is_broken(link) {
+        if wire.ending || wire.has_reported_failure(link) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if wire.passes_straight(link, &wire.outgoing) {
@@ -162,7 +168,7 @@ impl AsyncWrite for ShapedStream {
         true
     }
 
-    /// What waits for the link is in the network already, so there is nothing to flush but the socket.
+    /// Flushes the socket. Bytes on their way through the link count as sent.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.register(cx);
         let (link, wire) = self.wire()?;
@@ -170,7 +176,7 @@ impl AsyncWrite for ShapedStream {
         Pin::new(&mut wire.socket).poll_flush(cx)
     }
 
-    /// Done once the end is on its way, as `shutdown` of a socket is; what still waits is sent in the background.
+    /// Completes when the end of the stream was sent, as the `shutdown` of a socket does. Bytes on their way are written later.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.register(cx);
         let (link, wire) = self.wire()?;
@@ -195,7 +201,7 @@ impl Stream for ShapedStream {
     fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
         let (link, wire) = self.wire()?;
         wire.drive_outgoing(link, cx);
-        if wire.ending || wire.knows_that_it_is_broken(link) {
+        if wire.ending || wire.has_reported_failure(link) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if wire.passes_straight(link, &wire.outgoing) {
@@ -209,14 +215,15 @@ impl Stream for ShapedStream {
         Poll::Ready(Ok(()))
     }
 
-    /// As its socket does. While the link does something it wants slices: what is written at once is to be lost or held at
-    /// once, whatever the socket.
+    /// Returns the socket's answer while the link does nothing. Otherwise it returns false: bytes that are written together
+    /// have to be lost or held together, whatever the socket is.
     fn keeps_chunks(&self) -> bool {
-        let straight = |wire: &&Wire| wire.passes_straight(&self.link, &wire.outgoing);
-        self.wire.as_ref().filter(straight).is_some_and(|wire| wire.socket.keeps_chunks())
+        self.wire
+            .as_ref()
+            .is_some_and(|wire| wire.passes_straight(&self.link, &wire.outgoing) && wire.socket.keeps_chunks())
     }
 
-    /// The reset goes through the link, behind what was written before.
+    /// Sends a reset through the link, behind the bytes that were written before.
     fn abort(&mut self) {
         if let Ok((link, wire)) = self.wire() {
             wire.ending = true;
@@ -226,16 +233,21 @@ impl Stream for ShapedStream {
     }
 }
 
+/// Creates the lane of connection `number` in the direction `way`, with a random stream of its own.
+fn new_lane(link: &Link, number: u64, way: Way) -> Lane {
+    Lane::new(way, link.entropy.stream_of("link.lane", &[link.fingerprint(), number, way as u64]))
+}
+
 impl Wire {
-    /// Whether the link does nothing, so that bytes need not stop here.
+    /// Returns true if the link does nothing and `lane` is empty, so that bytes bypass the lane.
     fn passes_straight(&self, link: &Link, lane: &Lane) -> bool {
         lane.is_empty() && link.is_idle()
     }
 
-    /// Writes what has come through the link to the socket.
+    /// Writes the bytes that have passed the link to the socket.
     ///
-    /// A failure is no news to this end yet: it comes back through the link, behind what the peer sent before it went,
-    /// because a socket that takes nothing any more soon says its last.
+    /// A failed write is not reported to this end at once. A socket that takes no more bytes soon returns its end or an
+    /// error to the reader, and that comes back through the link, behind the bytes that the peer sent before.
     fn drive_outgoing(&mut self, link: &Link, cx: &mut Context<'_>) {
         if self.outgoing.is_empty() {
             return;
@@ -266,12 +278,12 @@ impl Wire {
         }
     }
 
-    /// Whether word of the broken connection has come through the link.
-    fn knows_that_it_is_broken(&self, link: &Link) -> bool {
+    /// Returns true if the failure of the connection has come back through the link.
+    fn has_reported_failure(&self, link: &Link) -> bool {
         self.broken && self.read_all && self.incoming.has_arrived(link.world.now())
     }
 
-    /// Sends off what the socket holds.
+    /// Moves the bytes that the socket holds into the incoming lane.
     fn fill_incoming(&mut self, link: &Link, cx: &mut Context<'_>) {
         while !self.read_all && self.incoming.queued() < RECEIVE_BUFFER {
             let Poll::Ready(read) = self.socket.poll_read_chunk(cx) else { return };
@@ -285,7 +297,7 @@ impl Wire {
         }
     }
 
-    /// Hands over what has come through the link.
+    /// Copies the bytes that have passed the link into `buf`.
     fn deliver(&mut self, link: &Link, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut delivered = false;
         while buf.remaining() > 0 {
@@ -297,7 +309,7 @@ impl Wire {
                     bytes.advance(taken);
                     self.incoming.consumed(taken);
                 }
-                // Stays at the head: every later read says so again.
+                // Not consumed, so that every later read returns the end again.
                 Poll::Ready(Payload::End) => return Poll::Ready(Ok(())),
                 Poll::Ready(Payload::Failure(_)) if delivered => break,
                 Poll::Ready(Payload::Failure(error)) => return Poll::Ready(Err(error.kind().into())),
@@ -307,7 +319,7 @@ impl Wire {
         if delivered { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    /// As [`Self::deliver`], as a whole piece. Nothing is the end of the stream.
+    /// Returns the next chunk that has passed the link. An empty chunk is the end of the stream.
     fn deliver_chunk(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let chunk = match self.incoming.poll_arrival(link, cx) {
             Poll::Pending => return Poll::Pending,
@@ -319,6 +331,7 @@ impl Wire {
         Poll::Ready(Ok(chunk))
     }
 
+    /// Sends the end of the outgoing stream, once.
     fn send_end(&mut self, link: &Link) {
         if !self.ending {
             self.ending = true;
@@ -326,7 +339,7 @@ impl Wire {
         }
     }
 
-    /// Completes when all that was sent has gone through the link, or never will.
+    /// Completes when everything that was sent has passed the link, or when the peer is gone.
     fn poll_drained(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<()> {
         self.drive_outgoing(link, cx);
         if self.ended || self.broken { Poll::Ready(()) } else { Poll::Pending }
@@ -334,18 +347,20 @@ impl Wire {
 }
 
 impl Drop for ShapedStream {
-    /// Closing a socket does not take back what was sent: it and the end of the stream still go through the link.
+    /// Hands the wire to a task that writes the rest. Closing a socket does not take back what was sent: those bytes and the
+    /// end of the stream still pass the link.
     fn drop(&mut self) {
         let Some(mut wire) =
             self.wire.take().filter(|wire| !wire.ended && !wire.passes_straight(&self.link, &wire.outgoing))
         else {
             return;
         };
-        let (link, connection) = (self.link.clone(), self.connection.clone());
+        let link = self.link.clone();
+        let connection = self.connection.clone();
         wire.send_end(&link);
         let drain = std::future::poll_fn(move |cx| {
             connection.register(cx);
-            // The peer may be gone, and nobody is left to be told.
+            // A reset connection has nothing left to write.
             if connection.is_reset() { Poll::Ready(()) } else { wire.poll_drained(&link, cx) }
         });
         self.link.world.spawn(Box::pin(drain));

@@ -1,4 +1,4 @@
-//! When requests are intended to be sent.
+//! The arrival schedule: the times at which requests are intended to be sent.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::{
     time::Instant,
 };
 
-/// The arrivals of a run, in order. It depends on rate, duration and seed only, so both worlds and all variants of a
-/// scenario replay the same one.
+/// Iterator over the arrivals of a run, in order. It depends only on rate, duration and seed, so both worlds and all
+/// variants of a scenario have the same schedule.
 pub struct Schedule {
     rate: f64,
     end: Duration,
     arrivals: Arrivals,
     rng: ChaCha8Rng,
-    /// Arrivals so far.
+    /// Number of arrivals so far.
     count: u64,
-    /// Seconds to the last Poisson arrival.
+    /// Time of the last Poisson arrival, in seconds since the start of the run.
     elapsed: f64,
 }
 
 impl Schedule {
-    /// Arrivals from 0 to before `duration`.
+    /// Creates the schedule of the arrivals from the start of the run to before `duration`.
     pub fn new(settings: &scenario::Load, duration: Duration, entropy: Entropy) -> Self {
         Self {
             rate: settings.rate,
@@ -36,6 +36,7 @@ impl Schedule {
         }
     }
 
+    /// Returns the time of the next arrival, in seconds since the start of the run.
     fn next_seconds(&mut self) -> f64 {
         match self.arrivals {
             Arrivals::Constant => self.count as f64 / self.rate,

@@ -1,4 +1,4 @@
-//! A body whose first frame is a message's header.
+//! A request or response body whose first frame is the header of a gRPC message.
 
 use std::{
     pin::Pin,
@@ -9,21 +9,23 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-/// A body that comes from the network, whose first frame is split after gRPC's five-byte message header.
+/// A received body whose first frame is split after gRPC's five-byte message header.
 ///
-/// tonic gathers a message in a buffer and makes room for it when it has seen the header: for all of it, even if all of
-/// it is there already, which copies it once more. Given the header alone it makes room first.
+/// tonic gathers a message in a buffer, and reserves memory for the whole message when it has read the header. If the bytes
+/// behind the header are in the buffer already, the growth copies them once more. Given the header alone, tonic reserves
+/// the memory before the rest arrives.
 pub(crate) struct HeaderFirst {
     body: Incoming,
-    /// What came with the header.
+    /// Bytes that arrived in one frame with the header.
     rest: Option<Bytes>,
     started: bool,
 }
 
-/// A compression flag and a length.
+/// Length of the message header: a compression flag and four bytes of length.
 const MESSAGE_HEADER_BYTES: usize = 5;
 
 impl HeaderFirst {
+    /// Wraps `body`.
     pub(crate) fn new(body: Incoming) -> Self {
         Self { body, rest: None, started: false }
     }
@@ -42,6 +44,7 @@ impl HttpBody for HeaderFirst {
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?;
         let Some(frame) = frame else { return Poll::Ready(None) };
+        // Only the first frame is split: tonic has reserved memory for the message by then.
         if std::mem::replace(&mut self.started, true) {
             return Poll::Ready(Some(Ok(frame)));
         }

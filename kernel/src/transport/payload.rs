@@ -1,8 +1,8 @@
-//! The way of large payloads from the body of a message to the stream, without a copy.
+//! Large payloads pass from the body of a message to the stream without a copy.
 //!
-//! HTTP/2 hands a stream slices of bytes that are its own. A stream that keeps what is written, as a simulated one does until
-//! it has arrived, has to copy them. But large slices are of bodies that came past here before: so they are noted on their
-//! way in, and known by their address on their way out.
+//! HTTP/2 gives a stream borrowed slices of bytes. A stream that keeps the bytes it was given, as a simulated one does until
+//! they have arrived, has to copy them. But large slices are parts of bodies that passed this module before. So bodies are
+//! noted when HTTP/2 reads them, and their slices are found again by their address when HTTP/2 writes them.
 
 use std::{
     io,
@@ -19,35 +19,37 @@ use tonic::{Status, body::Body};
 
 use crate::{sync::lock, world::Stream};
 
-/// What is smaller is copied, which takes less than to pass by itself.
+/// Smallest slice that passes without a copy, in bytes. Copying a smaller one is cheaper than a write of its own.
 const LARGE: usize = 32 * 1024;
 
-/// Large pieces of bodies that are on their way to one connection's stream. Clones share them.
+/// Large pieces of bodies that were read and not yet written, of one connection. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Payloads(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the stream had a use for them when it was last asked.
+    /// True if the stream kept chunks when it was last asked.
     wanted: bool,
     pieces: Vec<Bytes>,
 }
 
 impl Payloads {
-    /// `body`, whose large pieces are noted when they are read.
+    /// Wraps `body` so that its large pieces are noted when they are read.
     pub(crate) fn noted(&self, body: Body) -> Noted {
         Noted { body, payloads: self.clone() }
     }
 
+    /// Notes `data`, if it is large and the stream keeps chunks.
     fn note(&self, data: &Bytes) {
         let mut state = self.state();
         if state.wanted && data.len() >= LARGE {
-            // Those that nobody else has any more were given up on their way, or went in small slices.
+            // Pieces without another owner were dropped by HTTP/2, or were written in small slices.
             state.pieces.retain(|piece| !piece.is_unique());
             state.pieces.push(data.clone());
         }
     }
 
+    /// Sets whether the stream keeps chunks. Pieces are forgotten when that changes.
     fn set_wanted(&self, wanted: bool) {
         let mut state = self.state();
         if state.wanted != wanted {
@@ -55,16 +57,12 @@ impl Payloads {
         }
     }
 
-    /// `slice`, if it is of a noted piece.
+    /// Returns `slice` as a part of the noted piece that contains it, or `None` if no piece does.
     fn find(&self, slice: &[u8]) -> Option<Bytes> {
-        let contains = |piece: &&Bytes| {
-            let (piece, slice) = (piece.as_ptr_range(), slice.as_ptr_range());
-            piece.start <= slice.start && slice.end <= piece.end
-        };
-        self.state().pieces.iter().find(contains).map(|piece| piece.slice_ref(slice))
+        self.state().pieces.iter().find(|piece| contains(piece, slice)).map(|piece| piece.slice_ref(slice))
     }
 
-    /// `slice` has been written, and with it all of its piece if it is the end of that.
+    /// Forgets the piece that `slice`, which was written, is the end of.
     fn forget(&self, slice: &[u8]) {
         self.state().pieces.retain(|piece| piece.as_ptr_range().end != slice.as_ptr_range().end);
     }
@@ -74,7 +72,14 @@ impl Payloads {
     }
 }
 
-/// A body on its way out.
+/// Returns true if `slice` lies in the memory of `piece`.
+fn contains(piece: &[u8], slice: &[u8]) -> bool {
+    let piece = piece.as_ptr_range();
+    let slice = slice.as_ptr_range();
+    piece.start <= slice.start && slice.end <= piece.end
+}
+
+/// A body whose large pieces are noted when they are read.
 pub(crate) struct Noted {
     body: Body,
     payloads: Payloads,
@@ -106,20 +111,21 @@ impl HttpBody for Noted {
     }
 }
 
-/// A stream as hyper wants it.
+/// A stream with hyper's traits, which finds noted pieces in what is written.
 pub(crate) struct Io<S> {
     stream: TokioIo<S>,
     payloads: Payloads,
 }
 
 impl<S: Stream> Io<S> {
+    /// Wraps `stream`.
     pub(crate) fn new(stream: S) -> Self {
         let payloads = Payloads::default();
         payloads.set_wanted(stream.keeps_chunks());
         Self { stream: TokioIo::new(stream), payloads }
     }
 
-    /// What bodies are to be noted with.
+    /// Returns the pieces of this connection, to note bodies with.
     pub(crate) fn payloads(&self) -> Payloads {
         self.payloads.clone()
     }
@@ -136,7 +142,7 @@ impl<S: Stream> Write for Io<S> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
-    /// Up to the next large slice, or that one.
+    /// Writes the slices before the first large one of a noted piece, or that one if it is the first.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -179,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes down what it is given, and how.
+    /// A stream that records what was written to it, and in which way.
     #[derive(Default)]
     struct Keeper {
         chunks: Vec<Bytes>,
@@ -212,7 +218,7 @@ mod tests {
             Poll::Pending
         }
 
-        /// A part of it at a time.
+        /// Takes one part of the chunk at a time.
         fn poll_write_chunk(&mut self, _: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
             self.chunks.push(chunk.split_to(LARGE.min(chunk.len())));
             Poll::Ready(Ok(()))
@@ -231,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_and_known_passes_without_a_copy_and_is_forgotten() {
+    fn a_large_noted_slice_passes_without_a_copy_and_is_forgotten() {
         let mut io = Io::new(Keeper::default());
         let payload = Bytes::from(vec![7; 2 * LARGE]);
         io.payloads().note(&payload);
@@ -246,9 +252,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_or_small_is_copied() {
+    fn an_unknown_or_small_slice_is_copied() {
         let mut io = Io::new(Keeper::default());
-        let (known, unknown) = (Bytes::from(vec![1; 2 * LARGE]), Bytes::from(vec![2; LARGE]));
+        let known = Bytes::from(vec![1; 2 * LARGE]);
+        let unknown = Bytes::from(vec![2; LARGE]);
         io.payloads().note(&known);
         assert_eq!(write(&mut io, &[&unknown]), LARGE);
         assert_eq!(write(&mut io, &[&known[..100]]), 100);
@@ -257,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_is_not_kept() {
+    fn a_piece_that_http2_dropped_is_not_kept() {
         let io = Io::new(Keeper::default());
         io.payloads().note(&Bytes::from(vec![1; LARGE]));
         let other = Bytes::from(vec![2; LARGE]);

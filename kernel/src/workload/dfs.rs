@@ -1,4 +1,4 @@
-//! The graph workload of Task 2: a generated graph searched depth first, the order of its nodes out.
+//! The graph workload of Task 2: a depth-first search of a generated graph, whose output is the order of the nodes.
 
 mod graph;
 
@@ -9,17 +9,17 @@ pub use graph::{Graph, GraphSpec};
 use super::{Input, Output, Workload};
 use crate::{scenario::limits, sync::lock};
 
-/// What a request asks to search.
+/// A search of a graph, as a request asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Search {
     /// The graph.
     pub graph: GraphSpec,
-    /// The node to begin with, from 0.
+    /// Node at which the search begins, counted from 0.
     pub start: u32,
 }
 
 impl Search {
-    /// Why it cannot be done: what is wrong and what would be right.
+    /// Checks sizes and start. The error says what is wrong and what would be right.
     fn validate(self) -> Result<(), String> {
         let GraphSpec { nodes, edges, .. } = self.graph;
         if !limits::NODES.contains(&(nodes as usize)) {
@@ -37,15 +37,16 @@ impl Search {
     }
 }
 
-/// Depth-first search. The last graph is kept, as the requests of a run are all about one.
+/// Depth-first search. It keeps the last graph, because all requests of a run search the same one.
 #[derive(Debug, Default)]
 pub struct Dfs {
     last: Mutex<Option<(GraphSpec, Arc<Graph>)>>,
 }
 
 impl Dfs {
+    /// Returns the graph of `spec`, which is generated unless it is the last one.
     fn graph(&self, spec: GraphSpec) -> Arc<Graph> {
-        // Held while it is generated: whoever wants the same one waits for it instead of generating another.
+        // The lock is held during the generation, so that a second search of the same graph waits instead of generating it too.
         let mut last = lock(&self.last);
         match &*last {
             Some((known, graph)) if *known == spec => graph.clone(),
@@ -84,9 +85,12 @@ mod tests {
         Input::Search(Search { graph: GraphSpec { nodes, edges, seed: 1 }, start })
     }
 
+    fn message(nodes: u32, edges: u32, start: u32) -> String {
+        Dfs::default().check(&search(nodes, edges, start)).unwrap_err()
+    }
+
     #[test]
-    fn a_search_that_makes_no_sense_is_refused_with_the_reason() {
-        let message = |nodes, edges, start| Dfs::default().check(&search(nodes, edges, start)).unwrap_err();
+    fn an_invalid_search_is_rejected_with_the_reason() {
         assert_eq!(message(0, 0, 0), "graph has 0 nodes: 2 to 1000000 are accepted");
         assert_eq!(message(u32::MAX, u32::MAX, 0), "graph has 4294967295 nodes: 2 to 1000000 are accepted");
         assert_eq!(message(10, 8, 0), "graph of 10 nodes has 8 edges: 9 to 8000000 are accepted");
@@ -96,11 +100,10 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_that_is_kept_is_searched_as_one_that_is_not() {
+    fn a_kept_graph_has_the_same_output_as_a_new_one() {
         let dfs = Dfs::default();
-        let alone = |input: &Input| Dfs::default().run(input);
         for input in [search(50, 80, 3), search(50, 80, 4), search(40, 80, 3), search(50, 80, 3)] {
-            assert_eq!(dfs.run(&input), alone(&input));
+            assert_eq!(dfs.run(&input), Dfs::default().run(&input));
         }
     }
 }

@@ -1,22 +1,23 @@
-//! What a kernel makes of an input, known without asking a server.
+//! The oracle: computes the right output of an input without a server.
 
 use std::sync::Mutex;
 
 use super::{Input, Inputs, Output, Workload, backend, dfs::Dfs, sobel::Sobel};
 use crate::sync::{ignore_poison, lock};
 
-/// Results kept at most, by their bytes.
+/// Largest size of all kept results, in bytes.
 const MEMORY_BYTES: usize = 64 << 20;
 
-/// Compares answers to what the kernel itself computes.
+/// Compares outputs with those that the workload function has here.
 #[derive(Debug)]
 pub struct Oracle {
     dfs: Dfs,
     known: Mutex<Known>,
-    /// Whether it computes, when asked, what it does not know.
+    /// True if the oracle computes unknown results when it is asked.
     learns: bool,
 }
 
+/// The results that the oracle keeps.
 #[derive(Debug, Default)]
 struct Known {
     results: Vec<(Input, Output)>,
@@ -24,12 +25,14 @@ struct Known {
 }
 
 impl Oracle {
-    /// One that computes a result when it is first asked about the input: where that takes no time, as in a simulation.
+    /// Creates an oracle that computes a result when it is first asked about an input. It fits a simulation, where that takes
+    /// no simulated time.
     pub fn learning() -> Self {
         Self { dfs: Dfs::default(), known: Mutex::default(), learns: true }
     }
 
-    /// One that has computed on `inputs` in advance, as far as there is memory for, and takes the rest for right.
+    /// Creates an oracle that has computed the results of `inputs` in advance, as far as its memory allows. It confirms every
+    /// output of other inputs: in a real run, computing during the run would disturb what is measured.
     pub fn learned(inputs: &Inputs) -> Self {
         let mut oracle = Self::learning();
         for input in inputs.all() {
@@ -44,7 +47,7 @@ impl Oracle {
         oracle
     }
 
-    /// Whether `output` is what the kernel makes of `input`.
+    /// Returns true if `output` is the output of `input`, or if the oracle does not know it and does not learn.
     pub fn confirms(&self, input: &Input, output: &Output) -> bool {
         let mut known = lock(&self.known);
         if let Some((_, result)) = known.results.iter().find(|(known, _)| known.is_shared_with(input)) {
@@ -56,6 +59,7 @@ impl Oracle {
         let result = self.compute(input);
         let is_right = result == *output;
         if !known.has_room_for(&result) {
+            // All results are forgotten instead of the oldest: the order of inputs is random, so no choice is better.
             *known = Known::default();
         }
         known.keep(input.clone(), result);
@@ -87,19 +91,22 @@ mod tests {
     use super::*;
     use crate::{
         entropy::Entropy,
-        scenario::{GraphSize, Pictures, Size, Workload as Asked},
+        scenario::{GraphSize, Pictures, Size, Workload as WorkloadSettings},
     };
 
-    fn inputs(workload: &Asked) -> Inputs {
-        Inputs::of(workload, Entropy::new(1)).unwrap()
+    fn inputs(workload: &WorkloadSettings) -> Inputs {
+        Inputs::for_workload(workload, Entropy::new(1)).unwrap()
     }
 
     fn pictures() -> Inputs {
-        inputs(&Asked::Sobel(Pictures::Synthetic(vec![Size { width: 16, height: 8 }, Size { width: 9, height: 9 }])))
+        inputs(&WorkloadSettings::Sobel(Pictures::Synthetic(vec![
+            Size { width: 16, height: 8 },
+            Size { width: 9, height: 9 },
+        ])))
     }
 
     #[test]
-    fn an_image_is_right_if_it_is_the_kernels_and_wrong_with_one_bit_flipped() {
+    fn an_image_is_right_as_computed_and_wrong_with_one_bit_flipped() {
         let pictures = pictures();
         for oracle in [Oracle::learning(), Oracle::learned(&pictures)] {
             for input in pictures.all() {
@@ -113,8 +120,8 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_right_only_as_the_search_came_to_the_nodes() {
-        let searches = inputs(&Asked::Dfs(GraphSize { nodes: 20, edges: 30 }));
+    fn an_order_is_right_as_computed_and_wrong_in_reverse() {
+        let searches = inputs(&WorkloadSettings::Dfs(GraphSize { nodes: 20, edges: 30 }));
         for oracle in [Oracle::learning(), Oracle::learned(&searches)] {
             let search = searches.all().next().unwrap();
             let Output::Order(order) = Dfs::default().run(&search) else { panic!("no order") };
@@ -133,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_learned_in_advance_is_taken_for_right() {
+    fn an_oracle_that_does_not_learn_confirms_unknown_outputs() {
         let oracle = Oracle::learned(&Inputs::Data);
         let input = pictures().all().next().unwrap();
         assert!(oracle.confirms(&input, &input.blank()));

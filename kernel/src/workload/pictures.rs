@@ -1,4 +1,4 @@
-//! The pictures that requests carry: where they come from, and what a server accepts.
+//! The pictures of requests: their sources, and the limits that a server checks.
 
 mod files;
 mod gallery;
@@ -13,51 +13,55 @@ pub use gallery::{Gallery, VARIANTS};
 /// An 8-bit grayscale picture. Clones share the pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// Pixels in a row.
+    /// Number of pixels in a row.
     pub width: u32,
-    /// Rows.
+    /// Number of rows.
     pub height: u32,
     /// `width * height` bytes, row after row from the top, each row from the left; 0 is black, 255 white.
     pub pixels: Bytes,
 }
 
-/// Why what arrived is no picture.
+/// The error of data that are no acceptable picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidPicture {
+    /// A side is 0.
     #[error("picture is {width}x{height}: width and height must be at least 1")]
     Empty { width: u32, height: u32 },
+    /// A side is longer than [`Picture::SIDE_MAX`].
     #[error("picture is {width}x{height}: width and height must be at most {}", Picture::SIDE_MAX)]
     SideTooLong { width: u32, height: u32 },
+    /// The picture has more pixels than [`Picture::PIXELS_MAX`].
     #[error("picture is {width}x{height} = {pixels} pixels: at most {} are accepted", Picture::PIXELS_MAX)]
     TooManyPixels { width: u32, height: u32, pixels: u64 },
+    /// The number of bytes is not that of the pixels.
     #[error("picture is {width}x{height} = {expected} pixels of one byte each, but {got} bytes arrived")]
     WrongLength { width: u32, height: u32, expected: u64, got: usize },
 }
 
 impl Picture {
-    /// The longest side, in pixels.
+    /// Longest side, in pixels.
     pub const SIDE_MAX: u32 = 16_384;
 
-    /// The largest picture, in pixels: 16 Mpixel, which is 4096x4096 and as many mebibytes on the wire.
+    /// Largest picture, in pixels: 16 Mpixel, which is 4096x4096 and 16 MiB on the network.
     pub const PIXELS_MAX: u64 = 16 << 20;
 
-    /// Eight pixels from its middle, or what there is of them.
+    /// Returns eight pixels from the middle as one number, or fewer if there are fewer.
     pub(crate) fn mark(&self) -> u64 {
         let middle = &self.pixels[self.pixels.len() / 2..];
         middle.iter().take(8).fold(0, |mark, pixel| mark << 8 | u64::from(*pixel))
     }
 
-    /// Whether the two share their pixels, and so are the same.
+    /// Returns true if the two pictures share their pixels and so are equal.
     pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
         self.width == other.width && self.pixels.as_ptr_range() == other.pixels.as_ptr_range()
     }
 
-    /// Whether `pixels` are a picture of `width` times `height` that a server works on.
+    /// Checks that `pixels` are a picture of `width` times `height` that a server accepts.
     ///
     /// # Errors
     ///
-    /// The first that holds: a side of 0, a side over [`Self::SIDE_MAX`], more pixels than [`Self::PIXELS_MAX`],
-    /// a number of bytes other than that of the pixels.
+    /// Returns the first error of these: a side of 0, a side over [`Self::SIDE_MAX`], more pixels than
+    /// [`Self::PIXELS_MAX`], a number of bytes other than that of the pixels.
     pub fn validate(width: u32, height: u32, pixels: &[u8]) -> Result<(), InvalidPicture> {
         let expected = Self::pixel_count(width, height)?;
         if pixels.len() as u64 != expected {
@@ -66,7 +70,7 @@ impl Picture {
         Ok(())
     }
 
-    /// `width * height`, if a picture may be that large.
+    /// Returns `width * height`, or an error if no picture may be that large.
     pub(crate) fn pixel_count(width: u32, height: u32) -> Result<u64, InvalidPicture> {
         let pixels = u64::from(width) * u64::from(height);
         if pixels == 0 {
@@ -91,16 +95,20 @@ mod tests {
         Picture::validate(width, height, pixels).expect_err("no picture").to_string()
     }
 
+    fn two_pixels(pixels: [u8; 2]) -> Picture {
+        Picture { width: 2, height: 1, pixels: Bytes::copy_from_slice(&pixels) }
+    }
+
     #[test]
-    fn pictures_that_share_their_pixels_are_the_same_and_others_may_be() {
-        let picture = |width, height, pixels: &[u8]| Picture { width, height, pixels: Bytes::copy_from_slice(pixels) };
-        let (one, same) = (picture(2, 1, &[0, 1]), picture(2, 1, &[0, 1]));
+    fn equal_pictures_are_shared_only_if_they_have_the_same_memory() {
+        let one = two_pixels([0, 1]);
+        let same = two_pixels([0, 1]);
         assert!(one.is_shared_with(&one.clone()) && !one.is_shared_with(&same) && one == same);
         // A part of the pixels is another picture, and so are all of them in another shape.
         let part = Picture { width: 2, height: 1, pixels: one.pixels.slice(..1) };
         assert!(!one.is_shared_with(&part) && !one.is_shared_with(&Picture { width: 1, height: 2, ..one.clone() }));
         assert_eq!(one.mark(), same.mark());
-        assert_ne!(one.mark(), picture(2, 1, &[0, 2]).mark());
+        assert_ne!(one.mark(), two_pixels([0, 2]).mark());
     }
 
     #[test]
@@ -111,13 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn a_side_of_zero_is_refused() {
+    fn a_side_of_zero_is_rejected() {
         assert_eq!(message(0, 5, &[]), "picture is 0x5: width and height must be at least 1");
         assert_eq!(message(u32::MAX, 0, &[]), "picture is 4294967295x0: width and height must be at least 1");
     }
 
     #[test]
-    fn an_absurd_side_is_refused() {
+    fn a_side_that_is_too_long_is_rejected() {
         assert_eq!(message(16_385, 1, &[]), "picture is 16385x1: width and height must be at most 16384");
         assert_eq!(
             message(u32::MAX, u32::MAX, &[]),
@@ -126,12 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_area_is_refused() {
+    fn an_area_that_is_too_large_is_rejected() {
         assert_eq!(message(4096, 4097, &[]), "picture is 4096x4097 = 16781312 pixels: at most 16777216 are accepted");
     }
 
     #[test]
-    fn a_length_that_disagrees_is_refused() {
+    fn a_wrong_number_of_bytes_is_rejected() {
         assert_eq!(message(3, 2, &[0; 5]), "picture is 3x2 = 6 pixels of one byte each, but 5 bytes arrived");
         assert_eq!(message(3, 2, &[0; 7]), "picture is 3x2 = 6 pixels of one byte each, but 7 bytes arrived");
     }

@@ -1,4 +1,4 @@
-//! The edge-detection workload: one grayscale picture in, its gradient magnitude out.
+//! The edge-detection workload: the input is a grayscale picture, the output its gradient magnitude.
 
 mod gradient;
 
@@ -8,7 +8,7 @@ use super::{Input, Output, Workload, pictures::Picture};
 
 const NO_PICTURE: &str = "the input is no picture";
 
-/// Edge detection on one image.
+/// Edge detection in one picture.
 #[derive(Debug, Clone, Copy)]
 pub struct Sobel;
 

@@ -101,7 +101,7 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let scenario = args.scenario()?;
     let servers = args.servers()?;
     let entropy = Entropy::new(args.seed);
-    let inputs = Inputs::of(&scenario.workload, entropy).map_err(Failure::wrong_input)?;
+    let inputs = Inputs::for_workload(&scenario.workload, entropy).map_err(Failure::wrong_input)?;
     let watcher = Watcher::start(args)?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
     let offered = runtime.block_on(offer(&scenario, entropy, inputs, &servers, watcher.feed()));

@@ -1,32 +1,34 @@
-//! Generated graphs, and the depth-first search of them.
+//! Generated graphs and their depth-first search.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// All that a graph is generated from.
+/// The parameters of a generated graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GraphSpec {
-    /// At least 2.
+    /// Number of nodes, at least 2.
     pub nodes: u32,
-    /// At least one less than the nodes, so that all hang together.
+    /// Number of edges, at least one less than the nodes, so that the graph is connected.
     pub edges: u32,
-    /// Decides which.
+    /// Seed of the edges.
     pub seed: u64,
 }
 
-/// A connected, undirected graph. Two nodes may have several edges between them, and none has one to itself.
+/// A connected, undirected graph. There may be several edges between two nodes, and no edge from a node to itself.
 ///
 /// Each node's neighbours lie side by side, in the order of the edges (compressed sparse rows).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
-    /// Where each node's neighbours begin in `neighbours`; one more entry than there are nodes.
+    /// Index in `neighbours` of each node's first neighbour, and the length of `neighbours` as the last entry.
     offsets: Vec<u32>,
     neighbours: Vec<u32>,
 }
 
 impl Graph {
-    /// The graph of `spec`, the same on every machine and in every build: first a tree, in which each node hangs on any of
-    /// those before it, then edges between any two nodes.
+    /// Generates the graph of `spec`, which is the same on every machine and in every build. First comes a tree, in which
+    /// each node is connected to a random node before it, then edges between random pairs of nodes.
+    ///
+    /// # Panics
     ///
     /// Panics on fewer than 2 nodes.
     pub fn generate(spec: GraphSpec) -> Self {
@@ -35,33 +37,40 @@ impl Graph {
         let edges: Vec<_> = (0..spec.edges)
             .map(|edge| if edge < tree { (edge + 1, rng.random_range(0..=edge)) } else { pair(spec.nodes, &mut rng) })
             .collect();
-        Self::of_edges(spec.nodes, &edges)
+        Self::from_edges(spec.nodes, &edges)
     }
 
-    fn of_edges(nodes: u32, edges: &[(u32, u32)]) -> Self {
+    /// Builds the graph with `nodes` nodes and `edges`.
+    fn from_edges(nodes: u32, edges: &[(u32, u32)]) -> Self {
         let mut offsets = vec![0; nodes as usize + 1];
-        let arcs = || edges.iter().flat_map(|&(a, b)| [(a, b), (b, a)]);
-        arcs().for_each(|(from, _)| offsets[from as usize + 1] += 1);
+        arcs(edges).for_each(|(from, _)| offsets[from as usize + 1] += 1);
         for node in 0..nodes as usize {
             offsets[node + 1] += offsets[node];
         }
-        let (mut free, mut neighbours) = (offsets.clone(), vec![0; 2 * edges.len()]);
-        for (from, to) in arcs() {
+        // The next free place of each node.
+        let mut free = offsets.clone();
+        let mut neighbours = vec![0; 2 * edges.len()];
+        for (from, to) in arcs(edges) {
             neighbours[free[from as usize] as usize] = to;
             free[from as usize] += 1;
         }
         Self { offsets, neighbours }
     }
 
-    /// Every node once, in the order in which a depth-first search from `start` comes to them that looks at neighbours in
-    /// their order. Iterative: a path through a million nodes is no deeper on the stack than one through two.
+    /// Returns every node once, in the order in which a depth-first search from `start` reaches them. Neighbours are visited
+    /// in their order. The search is iterative, so that a path through a million nodes does not overflow the stack.
+    ///
+    /// # Panics
     ///
     /// Panics if there is no node `start`.
     pub fn depth_first(&self, start: u32) -> Vec<u32> {
         let nodes = self.offsets.len() - 1;
-        let (mut order, mut reached) = (Vec::with_capacity(nodes), vec![false; nodes]);
-        // Where each node's next unseen neighbour is, and the nodes between the start and where the search is.
-        let (mut next, mut path) = (self.offsets.clone(), vec![start]);
+        let mut order = Vec::with_capacity(nodes);
+        let mut reached = vec![false; nodes];
+        // Index of the neighbour to visit next, for each node.
+        let mut next = self.offsets.clone();
+        // Nodes from the start to the present one.
+        let mut path = vec![start];
         reached[start as usize] = true;
         order.push(start);
         while let Some(&node) = path.last() {
@@ -81,9 +90,16 @@ impl Graph {
     }
 }
 
-/// Any two of the nodes.
+/// Returns both directions of each of `edges`.
+fn arcs(edges: &[(u32, u32)]) -> impl Iterator<Item = (u32, u32)> {
+    edges.iter().flat_map(|&(a, b)| [(a, b), (b, a)])
+}
+
+/// Draws two different nodes of `nodes`.
 fn pair(nodes: u32, rng: &mut impl Rng) -> (u32, u32) {
-    let (one, other) = (rng.random_range(0..nodes), rng.random_range(0..nodes - 1));
+    let one = rng.random_range(0..nodes);
+    // One value less, and the values from `one` on moved up by one, so that the two always differ.
+    let other = rng.random_range(0..nodes - 1);
     (one, other + u32::from(other >= one))
 }
 

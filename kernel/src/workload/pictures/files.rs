@@ -1,4 +1,4 @@
-//! The user's own pictures, read from files.
+//! Pictures that are read from the user's files.
 
 use std::{
     fs::File,
@@ -12,22 +12,27 @@ use thiserror::Error;
 
 use super::{InvalidPicture, Picture};
 
-/// Why a pattern yields no pictures.
+/// The error of a pattern of files that yields no pictures.
 #[derive(Debug, Error)]
 pub enum PictureFileError {
+    /// The pattern is malformed.
     #[error("images pattern '{pattern}' is malformed at character {}: {}", source.pos, source.msg)]
     Pattern { pattern: String, source: glob::PatternError },
+    /// No file matches the pattern.
     #[error("no file matches images pattern '{pattern}': check its spelling and the folder it starts from")]
     NoMatch { pattern: String },
+    /// A file cannot be read.
     #[error("cannot read picture '{}': {source}; make it readable or narrow the images pattern", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
+    /// A file is no picture of a known format, or is damaged.
     #[error("cannot decode picture '{}': {source}; convert it to PNG, JPEG, BMP or PNM", path.display())]
     Undecodable { path: PathBuf, source: ImageError },
+    /// A picture is larger than a server accepts.
     #[error("cannot use '{}': {source}; scale it down or leave it out", path.display())]
     TooLarge { path: PathBuf, source: InvalidPicture },
 }
 
-/// The files that the glob `pattern` matches, at least one, sorted by path.
+/// Returns the files that the glob `pattern` matches, at least one, sorted by path.
 pub(super) fn matching(pattern: &str) -> Result<Vec<PathBuf>, PictureFileError> {
     let matches =
         glob::glob(pattern).map_err(|source| PictureFileError::Pattern { pattern: pattern.to_owned(), source })?;
@@ -39,30 +44,33 @@ pub(super) fn matching(pattern: &str) -> Result<Vec<PathBuf>, PictureFileError> 
     if paths.is_empty() {
         return Err(PictureFileError::NoMatch { pattern: pattern.to_owned() });
     }
-    // `glob` sorts within a folder only.
+    // Needed because `glob` sorts within each folder only.
     paths.sort();
     Ok(paths)
 }
 
-/// The picture in the file at `path`, as 8-bit luma.
+/// Reads the picture in the file at `path`, as 8-bit luma.
 pub(super) fn picture(path: &Path) -> Result<Picture, PictureFileError> {
-    let unreadable = |source| PictureFileError::Unreadable { path: path.to_owned(), source };
-    let undecodable = |source| decoding_failed(path, source);
-    let file = File::open(path).map_err(unreadable)?;
-    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(unreadable)?;
-    let decoder = reader.into_decoder().map_err(undecodable)?;
-    // Before decoding: what is too large would be refused only after it took the memory.
+    let file = File::open(path).map_err(|source| reading_failed(path, source))?;
+    let reader = ImageReader::new(BufReader::new(file));
+    let reader = reader.with_guessed_format().map_err(|source| reading_failed(path, source))?;
+    let decoder = reader.into_decoder().map_err(|source| decoding_failed(path, source))?;
+    // Checked before decoding, so that a picture that is too large does not take the memory first.
     let (width, height) = decoder.dimensions();
     Picture::pixel_count(width, height)
         .map_err(|source| PictureFileError::TooLarge { path: path.to_owned(), source })?;
-    let luma = DynamicImage::from_decoder(decoder).map_err(undecodable)?.into_luma8();
+    let luma = DynamicImage::from_decoder(decoder).map_err(|source| decoding_failed(path, source))?.into_luma8();
     Ok(Picture { width, height, pixels: Bytes::from(luma.into_raw()) })
+}
+
+fn reading_failed(path: &Path, source: io::Error) -> PictureFileError {
+    PictureFileError::Unreadable { path: path.to_owned(), source }
 }
 
 fn decoding_failed(path: &Path, source: ImageError) -> PictureFileError {
     let path = path.to_owned();
     match source {
-        // A truncated file ends early: the disk is fine, the picture is not.
+        // The early end of a truncated file is an I/O error too, but the fault is the picture's and not the disk's.
         ImageError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
             PictureFileError::Unreadable { path, source }
         }
@@ -88,7 +96,7 @@ mod tests {
         folder.path().join(files).display().to_string()
     }
 
-    /// The message of the error that `files` in `folder` gives, the folder's own path left out.
+    /// Returns the error message for `files` in `folder`, without the path of the folder.
     #[track_caller]
     fn message(folder: &TempDir, files: &str) -> String {
         let error = Gallery::from_files(&pattern(folder, files)).expect_err("no gallery");
@@ -181,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_too_large_is_refused_before_it_is_decoded() {
+    fn a_picture_that_is_too_large_is_rejected_before_it_is_decoded() {
         let folder = folder();
         // Headers only: decoding either would fail.
         fs::write(folder.path().join("area.pgm"), "P5 5000 4000 255\n").expect("written");

@@ -1,4 +1,4 @@
-//! The pool of pictures that a load generator's requests draw from.
+//! The pictures that the requests of a run are drawn from.
 
 use rand::{Rng, RngExt};
 
@@ -8,62 +8,63 @@ use crate::{
     scenario::{Pictures, Size},
 };
 
-/// Synthetic pictures a size: enough that neighbouring requests differ, few enough to make before every run.
+/// Number of synthetic pictures of each size: enough that consecutive requests differ, and few enough to generate before
+/// every run.
 pub const VARIANTS: usize = 8;
 
-/// At least one picture, all in memory before the first request.
+/// A set of at least one picture. All are in memory before the first request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gallery {
     pictures: Vec<Picture>,
 }
 
 impl Gallery {
-    /// The pictures that a scenario asks for, in a run with `entropy`.
+    /// Creates the gallery that a scenario's `pictures` describe, in a run with `entropy`.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::from_files`].
-    pub fn of(pictures: &Pictures, entropy: Entropy) -> Result<Self, PictureFileError> {
+    /// Returns the errors of [`Self::from_files`].
+    pub fn for_pictures(pictures: &Pictures, entropy: Entropy) -> Result<Self, PictureFileError> {
         match pictures {
             Pictures::Synthetic(sizes) => Ok(Self::synthetic(sizes, &mut entropy.stream("workload.pictures"))),
             Pictures::Files(pattern) => Self::from_files(pattern),
         }
     }
 
-    /// [`VARIANTS`] synthetic pictures of each of `sizes`, in that order: shaded, with a few shapes and some noise.
+    /// Generates [`VARIANTS`] synthetic pictures of each of `sizes`, in that order: shaded, with a few shapes and some noise.
     ///
     /// The same `rng` state gives the same bytes on every machine and in every build.
     ///
     /// # Panics
     ///
-    /// If `sizes` is empty or holds one that [`Picture::validate`] would refuse; a scenario is checked for both.
+    /// Panics if `sizes` is empty or contains a size that [`Picture::validate`] rejects; a scenario is checked for both.
     pub fn synthetic(sizes: &[Size], rng: &mut impl Rng) -> Self {
         assert!(!sizes.is_empty(), "a gallery has at least one size");
         let pictures = sizes.iter().flat_map(|&size| [size; VARIANTS]).map(|size| synthetic::picture(size, rng));
         Self { pictures: pictures.collect() }
     }
 
-    /// The files that the glob `pattern` matches, as 8-bit luma (ITU-R BT.709 weights), sorted by path.
+    /// Reads the files that the glob `pattern` matches, as 8-bit luma (ITU-R BT.709 weights), sorted by path.
     ///
-    /// The format (PNG, JPEG, BMP, PNM) is told by a file's content, not its name. Folders that match are skipped.
+    /// The format (PNG, JPEG, BMP, PNM) is detected from a file's content, not from its name. Folders that match are skipped.
     ///
     /// # Errors
     ///
-    /// The pattern is malformed or matches no file, or a file cannot be read, cannot be decoded, or is too large.
+    /// Returns an error if the pattern is malformed or matches no file, or if a file cannot be read, cannot be decoded, or is too large.
     pub fn from_files(pattern: &str) -> Result<Self, PictureFileError> {
         let paths = files::matching(pattern)?;
         let pictures = paths.iter().map(|path| files::picture(path));
         Ok(Self { pictures: pictures.collect::<Result<_, _>>()? })
     }
 
-    /// Any of the pictures, each as likely.
+    /// Draws one picture, each with the same probability.
     pub fn draw(&self, rng: &mut impl Rng) -> &Picture {
-        // Not `usize`: what is drawn from a seed must not depend on the machine's word.
+        // `u64` and not `usize`: a draw must not depend on the word size of the machine.
         let index = rng.random_range(0..self.pictures.len() as u64);
         &self.pictures[index as usize]
     }
 
-    /// Every picture, in the order of the sizes or of the paths.
+    /// Returns every picture, in the order of the sizes or of the paths.
     pub fn pictures(&self) -> &[Picture] {
         &self.pictures
     }
@@ -84,7 +85,7 @@ mod tests {
         Gallery::synthetic(&SIZES, &mut ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// FNV-1a over all pixels.
+    /// Returns the FNV-1a hash of all pixels.
     fn checksum(gallery: &Gallery) -> u64 {
         let pixels = gallery.pictures().iter().flat_map(|picture| &picture.pixels);
         pixels.fold(0xcbf2_9ce4_8422_2325, |hash, &pixel| (hash ^ u64::from(pixel)).wrapping_mul(0x0100_0000_01b3))
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_picture_is_drawn_sooner_or_later() {
+    fn every_picture_can_be_drawn() {
         let gallery = gallery(5);
         let mut rng = ChaCha8Rng::seed_from_u64(6);
         let drawn: BTreeSet<_> = (0..1000).map(|_| std::ptr::from_ref(gallery.draw(&mut rng))).collect();

@@ -1,8 +1,8 @@
-//! Pictures out of a random number generator: a shaded background, some flat shapes, and noise over all of it, so
-//! that a gradient finds slopes, edges and grain.
+//! Random pictures: a shaded background, some flat shapes, and noise over all of it, so that a gradient finds slopes, edges
+//! and grain.
 //!
-//! Integer arithmetic only, and no draw of a word-sized number: the bytes are the same on every machine and in every
-//! build. A row is shaded, covered by its part of each shape, and grained in three passes that vectorise.
+//! Only integer arithmetic is used, and no word-sized number is drawn, so the bytes are the same on every machine and in
+//! every build. Each row is painted in three passes that vectorise: shade, shapes, noise.
 
 use std::ops::Range;
 
@@ -12,16 +12,16 @@ use rand::{Rng, RngExt};
 use super::Picture;
 use crate::scenario::Size;
 
-/// Shapes in a picture, discs and boxes by turns.
-const SHAPES: u32 = 6;
+/// Number of shapes in a picture. Discs and boxes alternate.
+const FIGURES: u32 = 6;
 
-/// Noise is below this: grain that shows in the gradient but drowns no edge. A power of two.
+/// Number of noise levels, a power of two. The noise shows in the gradient but hides no edge.
 const NOISE_LEVELS: u8 = 8;
 
-/// Brightest before noise, so that noise never wraps around.
+/// Brightest shade without noise. Shade plus noise never overflows a byte.
 const SHADE_MAX: u8 = 255 - NOISE_LEVELS;
 
-/// A picture of `size`.
+/// Generates a picture of `size`.
 pub(super) fn picture(size: Size, rng: &mut impl Rng) -> Picture {
     let Size { width, height } = size;
     let count = Picture::pixel_count(width, height).expect("sizes were checked with the scenario");
@@ -33,36 +33,42 @@ pub(super) fn picture(size: Size, rng: &mut impl Rng) -> Picture {
     Picture { width, height, pixels: Bytes::from(pixels) }
 }
 
-/// All that is random about a picture.
+/// The random parts of a picture.
 struct Scene {
-    /// What the background's shade owes to the column and to the row, each at most half of [`SHADE_MAX`].
+    /// Part of the background's shade that depends on the column, at most half of [`SHADE_MAX`].
     across: Vec<u8>,
+    /// Part of the background's shade that depends on the row, at most half of [`SHADE_MAX`].
     down: Vec<u8>,
-    shapes: Vec<Shape>,
-    /// Noise for a row, with 255 bytes to spare: each row begins at an offset of its own, which is cheaper than noise
-    /// for every pixel and, under shapes and shading, looks the same.
+    /// The shapes, from the lowest to the topmost.
+    figures: Vec<Figure>,
+    /// Noise of a row, and 255 bytes more. Each row begins at an offset of its own, which is cheaper than noise for every
+    /// pixel and looks the same over shapes and shades.
     noise: Vec<u8>,
+    /// Offset in `noise` of each row.
     noise_offsets: Vec<u8>,
 }
 
 impl Scene {
+    /// Draws the scene of a picture of the given size.
     fn draw(Size { width, height }: Size, rng: &mut impl Rng) -> Self {
         Self {
             across: ramp(width, rng),
             down: ramp(height, rng),
-            shapes: (0..SHAPES).map(|index| Shape::draw(index, width, height, rng)).collect(),
+            figures: (0..FIGURES).map(|index| Figure::draw(index, width, height, rng)).collect(),
             noise: random_bytes(width as usize + 255, rng).iter().map(|byte| byte % NOISE_LEVELS).collect(),
             noise_offsets: random_bytes(height as usize, rng),
         }
     }
 
+    /// Paints row `y` into `row`.
     fn paint(&self, y: usize, row: &mut [u8]) {
-        let (shade, width) = (self.down[y], row.len() as i32);
+        let shade = self.down[y];
+        let width = row.len() as i32;
         for (pixel, across) in row.iter_mut().zip(&self.across) {
             *pixel = across + shade;
         }
-        for shape in &self.shapes {
-            row[shape.span(y as i32, width)].fill(shape.shade);
+        for figure in &self.figures {
+            row[figure.span(y as i32, width)].fill(figure.shade);
         }
         let noise = &self.noise[usize::from(self.noise_offsets[y])..];
         for (pixel, noise) in row.iter_mut().zip(noise) {
@@ -71,7 +77,7 @@ impl Scene {
     }
 }
 
-/// `len` shades from one random level evenly to another.
+/// Draws two levels and returns `len` shades that go evenly from one to the other.
 fn ramp(len: u32, rng: &mut impl Rng) -> Vec<u8> {
     let [from, to] = [0, 0].map(|_: u32| rng.random_range(0..=u32::from(SHADE_MAX / 2)));
     (0..len).map(|at| ((from * (len - at) + to * at) / len) as u8).collect()
@@ -83,8 +89,8 @@ fn random_bytes(len: usize, rng: &mut impl Rng) -> Vec<u8> {
     bytes
 }
 
-/// A disc or an upright box of one shade, partly outside the picture maybe. Lengths in pixels.
-struct Shape {
+/// A disc or an upright box of one shade, which may lie partly outside the picture. Lengths are in pixels.
+struct Figure {
     centre_x: i32,
     centre_y: i32,
     half_width: i32,
@@ -93,7 +99,8 @@ struct Shape {
     shade: u8,
 }
 
-impl Shape {
+impl Figure {
+    /// Draws the figure `index` of a picture of the given size.
     fn draw(index: u32, width: u32, height: u32, rng: &mut impl Rng) -> Self {
         let reach = (width.min(height) / 4).max(1) as i32;
         let round = index.is_multiple_of(2);
@@ -108,7 +115,7 @@ impl Shape {
         }
     }
 
-    /// The columns that it covers in row `y` of a picture `width` wide.
+    /// Returns the columns that the figure covers in row `y` of a picture `width` wide.
     fn span(&self, y: i32, width: i32) -> Range<usize> {
         let above = (y - self.centre_y).abs();
         if above > self.half_height {
@@ -123,7 +130,7 @@ impl Shape {
 mod tests {
     use super::*;
 
-    const DISC: Shape = Shape { centre_x: 10, centre_y: 20, half_width: 5, half_height: 5, round: true, shade: 0 };
+    const DISC: Figure = Figure { centre_x: 10, centre_y: 20, half_width: 5, half_height: 5, round: true, shade: 0 };
 
     #[test]
     fn a_disc_is_widest_at_its_centre_and_ends_at_its_radius() {
@@ -133,8 +140,8 @@ mod tests {
     #[test]
     fn a_shape_is_cut_at_the_border() {
         assert_eq!(DISC.span(20, 12), 5..12);
-        assert_eq!(Shape { centre_x: 2, ..DISC }.span(20, 100), 0..8);
-        assert_eq!(Shape { round: false, ..DISC }.span(25, 100), 5..16);
+        assert_eq!(Figure { centre_x: 2, ..DISC }.span(20, 100), 0..8);
+        assert_eq!(Figure { round: false, ..DISC }.span(25, 100), 5..16);
     }
 
     #[test]

@@ -11,18 +11,18 @@
 //! (Sobel and Feldman, 1968; the layout is that of OpenCV's `Sobel` with `ksize = 3`). Beyond the border the nearest
 //! pixel repeats, OpenCV's `BORDER_REPLICATE`, so the result has the size of the image.
 //!
-//! A block of a row is squared in 16-bit lanes and then rooted in 32-bit ones, while it is still in registers or the
-//! first cache. One loop over both would make the compiler use the wider lanes throughout.
+//! A block of a row is squared in 16-bit lanes, and then its roots are taken in 32-bit lanes, while it is still in registers
+//! or the first cache. One loop over both steps would make the compiler use the wider lanes for both.
 
 use ndarray::{Array2, ArrayView2};
 
-/// Pixels a step of the inner loop handles: two AVX2 registers of 16-bit lanes, four of NEON or SSE2.
+/// Number of pixels in a step of the inner loop: two AVX2 registers of 16-bit lanes, four of NEON or SSE2.
 const BLOCK: usize = 32;
 
-/// A block and its neighbours on the left and the right.
-type Window = [u8; BLOCK + 2];
+/// A block with its neighbours on the left and the right.
+type BlockWindow = [u8; BLOCK + 2];
 
-/// The Sobel gradient magnitude of `image` (rows, columns), as large as `image` itself.
+/// Returns the Sobel gradient magnitude of `image` (rows, columns), which has the size of `image`.
 ///
 /// A view whose rows are not contiguous (a transposed or strided one) is copied first.
 pub fn sobel(image: ArrayView2<'_, u8>) -> Array2<u8> {
@@ -40,7 +40,7 @@ pub fn sobel(image: ArrayView2<'_, u8>) -> Array2<u8> {
 ///
 /// # Panics
 ///
-/// If `src` is not whole rows of `width` pixels, or `dst` is not as long as `src`.
+/// Panics if `src` is not whole rows of `width` pixels, or if `dst` is not as long as `src`.
 pub fn sobel_into(src: &[u8], width: usize, dst: &mut [u8]) {
     assert_eq!(src.len(), dst.len(), "source and destination hold the same number of pixels");
     if src.is_empty() {
@@ -50,8 +50,8 @@ pub fn sobel_into(src: &[u8], width: usize, dst: &mut [u8]) {
     pulp::Arch::new().dispatch(Dispatched { src, width, dst });
 }
 
-/// The work, to be compiled once for every instruction set that it may meet. Not a closure: calling one goes through a
-/// shim that is not inlined, and the work would be compiled for the baseline alone.
+/// The computation as a type, so that it is compiled once for every instruction set. It is not a closure, because a closure
+/// is called through a shim that is not inlined, and the computation would be compiled for the baseline only.
 struct Dispatched<'a> {
     src: &'a [u8],
     width: usize,
@@ -67,7 +67,7 @@ impl pulp::WithSimd for Dispatched<'_> {
     }
 }
 
-// From here down every function must be inlined into `with_simd`: the instruction set is its alone.
+// Every function below must be inlined into `with_simd`, because only that one is compiled for the instruction set.
 
 #[inline(always)]
 fn image_magnitudes(src: &[u8], width: usize, dst: &mut [u8]) {
@@ -86,7 +86,7 @@ fn row_magnitudes(above: &[u8], here: &[u8], below: &[u8], magnitudes: &mut [u8]
     let blocks_end = if width >= BLOCK + 2 { width - 1 } else { 1 };
     let mut start = 1;
     while start < blocks_end {
-        // The last block moves back to end at the border: some pixels are written twice, with the same value.
+        // The last block moves back so that it ends at the border. Some pixels are written twice, with the same value.
         start = start.min(blocks_end - BLOCK);
         let block = magnitudes[start..].first_chunk_mut().expect("a block ends before the row does");
         block_magnitudes(window(above, start), window(here, start), window(below, start), block);
@@ -98,14 +98,14 @@ fn row_magnitudes(above: &[u8], here: &[u8], below: &[u8], magnitudes: &mut [u8]
     }
 }
 
-/// The block that begins at column `start`, with its neighbours.
+/// Returns the block that begins at column `start`, with its neighbours.
 #[inline(always)]
-fn window(row: &[u8], start: usize) -> &Window {
+fn window(row: &[u8], start: usize) -> &BlockWindow {
     row[start - 1..].first_chunk().expect("a block has a neighbour on either side")
 }
 
 #[inline(always)]
-fn block_magnitudes(above: &Window, here: &Window, below: &Window, magnitudes: &mut [u8; BLOCK]) {
+fn block_magnitudes(above: &BlockWindow, here: &BlockWindow, below: &BlockWindow, magnitudes: &mut [u8; BLOCK]) {
     let mut squares = [0; BLOCK];
     for (x, square) in squares.iter_mut().enumerate() {
         *square = squared_magnitude(
@@ -119,10 +119,11 @@ fn block_magnitudes(above: &Window, here: &Window, below: &Window, magnitudes: &
     }
 }
 
-/// One pixel at a time: the borders, and images narrower than a block.
+/// Computes one pixel. It serves the borders, and images narrower than a block.
 #[inline(always)]
 fn pixel_magnitude(above: &[u8], here: &[u8], below: &[u8], x: usize, magnitudes: &mut [u8]) {
-    let (left, right) = (x.saturating_sub(1), (x + 1).min(magnitudes.len() - 1));
+    let left = x.saturating_sub(1);
+    let right = (x + 1).min(magnitudes.len() - 1);
     magnitudes[x] = integer_root(squared_magnitude(
         [above[left], above[x], above[right]],
         [here[left], here[right]],
@@ -130,24 +131,26 @@ fn pixel_magnitude(above: &[u8], here: &[u8], below: &[u8], x: usize, magnitudes
     ));
 }
 
-/// `gx² + gy²`, or some value of at least `255²` where it is more than that.
+/// Returns `gx² + gy²`, or some value of at least `255²` where it is more than that.
 ///
-/// Either gradient is at most 1020 away from 0, so 16 bits hold it. One beyond 255 already makes the magnitude 255:
-/// clamped to 255 its square is the largest that 16 bits need to hold, and the sum may saturate.
+/// Each gradient is at most 1020 away from 0, so 16 bits hold it. A gradient beyond 255 already makes the magnitude 255, so
+/// it is clamped to 255: its square then fits into 16 bits, and the sum may saturate.
 #[inline(always)]
 fn squared_magnitude(above: [u8; 3], here: [u8; 2], below: [u8; 3]) -> u16 {
     let [a0, a1, a2] = [i16::from(above[0]), i16::from(above[1]), i16::from(above[2])];
     let [b0, b2] = [i16::from(here[0]), i16::from(here[1])];
     let [c0, c1, c2] = [i16::from(below[0]), i16::from(below[1]), i16::from(below[2])];
-    // The diagonals are shared: gx adds them, gy takes their difference.
-    let (falling, rising) = (c2 - a0, a2 - c0);
+    // Both gradients need the diagonals: gx adds them, and gy takes their difference.
+    let falling = c2 - a0;
+    let rising = a2 - c0;
     let gx = falling + rising + 2 * (b2 - b0);
     let gy = falling - rising + 2 * (c1 - a1);
-    let (gx, gy) = (gx.abs().min(255) as u16, gy.abs().min(255) as u16);
+    let gx = gx.abs().min(255) as u16;
+    let gy = gy.abs().min(255) as u16;
     (gx * gx).saturating_add(gy * gy)
 }
 
-/// `floor(sqrt(square))`, exactly.
+/// Returns `floor(sqrt(square))`, exactly.
 ///
 /// Let `k` be that root, at most 255. `square + 0.5` is exact in an `f32` and at least 0.5 away from both `k²` and
 /// `(k + 1)²`, so its root is at least 0.5 / 512 = 2⁻¹⁰ away from `k` and from `k + 1`. IEEE 754 rounds a square root
@@ -156,7 +159,7 @@ fn squared_magnitude(above: [u8; 3], here: [u8; 2], below: [u8; 3]) -> u16 {
 /// 2²³ + k, whose lowest byte is `k`. (Just under 2²³ an `f32` has halves, but only `k = 0` could land there and its
 /// one square, 0, gives 2²³ + 0.2.)
 ///
-/// `sqrt() as u8` would say the same, but a cast that saturates costs more than the root itself.
+/// `sqrt() as u8` has the same result, but its saturating cast costs more than the root itself.
 #[inline(always)]
 fn integer_root(square: u16) -> u8 {
     const TWO_POW_23_LESS_HALF: f32 = 8_388_607.5;

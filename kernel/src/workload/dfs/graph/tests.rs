@@ -14,7 +14,7 @@ impl Graph {
         &self.neighbours[self.offsets[node] as usize..self.offsets[node + 1] as usize]
     }
 
-    /// The same in petgraph's adjacency lists, which keep the order of each node's neighbours.
+    /// Returns the graph in petgraph's adjacency lists, which keep the order of each node's neighbours.
     fn in_petgraph(&self, reversed: bool) -> List<(), u32> {
         let mut list = List::new();
         let nodes = 0..self.offsets.len() as u32 - 1;
@@ -33,7 +33,7 @@ impl Graph {
     }
 }
 
-/// A small graph, and a node of it.
+/// Generates a small graph and one of its nodes.
 fn small() -> impl Strategy<Value = (GraphSpec, u32)> {
     (2..200_u32, any::<u64>())
         .prop_flat_map(|(nodes, seed)| (Just(nodes), nodes - 1..4 * nodes, Just(seed), 0..nodes))
@@ -72,7 +72,7 @@ proptest! {
     }
 }
 
-/// petgraph's own iterative search pops the last neighbour first, so it is shown them in reverse.
+/// petgraph's iterative search takes the last neighbour first, so it gets them in reverse.
 #[test]
 fn the_order_of_a_large_graph_is_that_of_petgraphs_iterative_search() {
     let graph = Graph::generate(GraphSpec { nodes: 20_000, edges: 60_000, seed: 7 });
@@ -85,14 +85,14 @@ fn the_order_of_a_large_graph_is_that_of_petgraphs_iterative_search() {
 #[test]
 fn a_path_of_a_million_nodes_does_not_overflow_the_stack() {
     let edges: Vec<_> = (1..1_000_000).map(|node| (node - 1, node)).collect();
-    let graph = Graph::of_edges(1_000_000, &edges);
+    let graph = Graph::from_edges(1_000_000, &edges);
     assert!(graph.depth_first(0).into_iter().eq(0..1_000_000));
 }
 
 #[test]
-fn a_small_graph_is_searched_by_hand() {
+fn a_small_graph_has_the_order_worked_out_by_hand() {
     // 0 - 1, 0 - 2, 1 - 3, 2 - 3: to 1, from there to 3, from there to 2.
-    let graph = Graph::of_edges(4, &[(0, 1), (0, 2), (1, 3), (2, 3)]);
+    let graph = Graph::from_edges(4, &[(0, 1), (0, 2), (1, 3), (2, 3)]);
     assert_eq!(graph.depth_first(0), [0, 1, 3, 2]);
     assert_eq!(graph.depth_first(3), [3, 1, 0, 2]);
 }

@@ -3,22 +3,27 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{BLOCK, image_magnitudes, integer_root, sobel, sobel_into};
 
-/// The definition, one pixel at a time: signed 64-bit sums over the two kernels, coordinates clamped to the image.
+/// The definition, one pixel at a time: signed 64-bit sums over the two Sobel operators, coordinates clamped to the image.
 fn reference(image: ArrayView2<'_, u8>) -> Array2<u8> {
-    const KERNEL: [[i64; 3]; 3] = [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]];
+    const OPERATOR: [[i64; 3]; 3] = [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]];
     let (height, width) = image.dim();
-    let near = |at: usize, offset: usize, len: usize| (at + offset).saturating_sub(1).min(len - 1);
     Array2::from_shape_fn((height, width), |(y, x)| {
-        let (mut gx, mut gy) = (0, 0);
+        let mut gx = 0;
+        let mut gy = 0;
         for dy in 0..3 {
             for dx in 0..3 {
                 let pixel = i64::from(image[(near(y, dy, height), near(x, dx, width))]);
-                gx += KERNEL[dy][dx] * pixel;
-                gy += KERNEL[dx][dy] * pixel;
+                gx += OPERATOR[dy][dx] * pixel;
+                gy += OPERATOR[dx][dy] * pixel;
             }
         }
         (gx * gx + gy * gy).isqrt().min(255) as u8
     })
+}
+
+/// Returns the coordinate `at + offset - 1`, clamped to the image.
+fn near(at: usize, offset: usize, len: usize) -> usize {
+    (at + offset).saturating_sub(1).min(len - 1)
 }
 
 #[track_caller]
@@ -30,7 +35,7 @@ fn assert_matches(image: ArrayView2<'_, u8>) {
 const SIDES: [usize; 15] =
     [1, 2, 3, 4, 7, 16, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + 2, BLOCK + 3, 65, 66, 67, 2 * BLOCK + 35];
 
-/// Pixels of every contrast: with full contrast alone nearly all magnitudes would be 255.
+/// Generates images of every contrast, because with full contrast alone nearly all magnitudes would be 255.
 fn image() -> impl Strategy<Value = Array2<u8>> {
     (1..80_usize, 1..120_usize, 1..=255_u8).prop_flat_map(|(height, width, contrast)| {
         vec(0..=contrast, height * width)
@@ -100,7 +105,7 @@ fn a_checkerboard_cancels_everywhere_but_in_the_corners() {
 }
 
 #[test]
-fn a_bright_pixel_is_ringed() {
+fn a_bright_pixel_has_a_ring_around_it() {
     let mut image = Array2::zeros((5, 5));
     image[(2, 2)] = 100;
     let ring = [[0; 5], [0, 141, 200, 141, 0], [0, 200, 0, 200, 0], [0, 141, 200, 141, 0], [0; 5]];
@@ -130,6 +135,6 @@ fn an_empty_image_stays_empty() {
 
 #[test]
 #[should_panic(expected = "10 pixels are not rows of 3")]
-fn a_ragged_last_row_is_refused() {
+fn an_incomplete_last_row_is_rejected() {
     sobel_into(&[0; 10], 3, &mut [0; 10]);
 }
