@@ -98,7 +98,7 @@ impl LoadGenerator {
     }
 }
 
-/// Returns true unless the response has a wrong output. A fallback response stands in for an output, so it is not checked.
+/// Returns true unless the response has a wrong output. A fallback response has no computed output, so it is not checked.
 fn has_right_output(oracle: &Oracle, input: &Input, response: &client::Response) -> bool {
     let result = response.output.as_ref().filter(|_| response.answer != Some(Answer::Fallback));
     result.is_none_or(|output| oracle.confirms(input, output))

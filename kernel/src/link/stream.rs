@@ -216,7 +216,7 @@ impl Stream for ShapedStream {
     }
 
     /// Returns the socket's answer while the link does nothing. Otherwise it returns false: bytes that are written together
-    /// have to be lost or held together, whatever the socket is.
+    /// have to be lost or held together, with any socket.
     fn keeps_chunks(&self) -> bool {
         self.wire
             .as_ref()

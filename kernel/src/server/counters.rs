@@ -8,7 +8,7 @@ use std::{
 /// Counters since the replica began to listen.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    /// Requests that arrived, whatever the response.
+    /// Requests that arrived, with any response.
     pub(super) received: AtomicU64,
     /// Requests that a worker completed with a result.
     pub(super) finished: AtomicU64,

@@ -49,7 +49,7 @@ pub(super) enum NotDone {
     /// The deadline passed before a worker took the job.
     #[error("the deadline passed while the request waited for a worker")]
     Late,
-    /// As many requests are in progress as `admission` allows, which is this many.
+    /// The number of requests in progress is the one that `admission` allows, which is this.
     #[error("{0} requests are in progress, as many as are admitted")]
     TooMany(usize),
     /// The job waited longer than `admission` allows.

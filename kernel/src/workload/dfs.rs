@@ -23,11 +23,13 @@ impl Search {
     fn validate(self) -> Result<(), String> {
         let GraphSpec { nodes, edges, .. } = self.graph;
         if !limits::NODES.contains(&(nodes as usize)) {
-            let (min, max) = (limits::NODES.start(), limits::NODES.end());
+            let min = limits::NODES.start();
+            let max = limits::NODES.end();
             return Err(format!("graph has {nodes} nodes: {min} to {max} are accepted"));
         }
         if edges < nodes - 1 || edges as usize > *limits::EDGES.end() {
-            let (min, max) = (nodes - 1, limits::EDGES.end());
+            let min = nodes - 1;
+            let max = limits::EDGES.end();
             return Err(format!("graph of {nodes} nodes has {edges} edges: {min} to {max} are accepted"));
         }
         if self.start >= nodes {
