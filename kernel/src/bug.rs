@@ -68,6 +68,6 @@ pub fn plant(bug: Bug) {
 }
 
 /// Returns true if `bug` is planted in this process.
-pub(crate) fn is(bug: Bug) -> bool {
+pub(crate) fn is_planted(bug: Bug) -> bool {
     PLANTED.get() == Some(&bug)
 }

@@ -11,10 +11,10 @@
 #[cfg(feature = "canaries")]
 macro_rules! planted {
     (Bug::$bug:ident) => {
-        $crate::bug::is($crate::bug::Bug::$bug)
+        $crate::bug::is_planted($crate::bug::Bug::$bug)
     };
     (Bug::$bug:ident, $wrong:expr, else $right:expr) => {
-        if $crate::bug::is($crate::bug::Bug::$bug) { $wrong } else { $right }
+        if $crate::bug::is_planted($crate::bug::Bug::$bug) { $wrong } else { $right }
     };
 }
 
