@@ -1,62 +1,52 @@
-//! `--seeds`: many runs from one command.
+//! `--seeds`: a sweep, many runs from one command.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | `arguments` | [`ManyArgs`], the options |
+//! | `variants` | the scenario with every combination of `--vary` |
+//! | `collector` | `Collector`, which takes the results as they come in |
+//! | `output` | what is printed in the end |
+
+mod arguments;
+mod collector;
+mod output;
+mod variants;
 
 use std::{
-    io::{self, Write},
-    ops::ControlFlow,
+    io,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
 
-use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
     cli::{Exit, Failure, RunArgs},
-    experiment::sweep::{Axis, Origin, RunRow, Seeds, Shard, SweepIdentity, SweepOverview, SweepReport, grid},
+    experiment::sweep::{Axis, OpenSweepFolder, Origin, Seeds, Shard, SweepIdentity, SweepReport},
     run_folder::sha256,
-    scenario::{Scenario, ScenarioError},
+    scenario::Scenario,
 };
-use serde::Serialize;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
 };
 use sim::{
-    SimulationError,
     calibration::Calibration,
-    sweep::{Outcome, Pool, Sweep, SweepFolder, SweepFolderError, Task, Variant},
+    sweep::{Pool, SpotCheckError, Sweep, Task, spot_check},
 };
 
+pub(crate) use self::arguments::ManyArgs;
+use self::{
+    collector::Collector,
+    variants::{variants, warn_of_other_arrivals},
+};
 use crate::{
     failed,
-    options::{Jobs, WORLD, calibration_info},
+    options::{WORLD, calibration_info},
 };
 
-/// Rows are kept in memory, about 2 kB each.
+/// Most runs of one folder, as their rows are kept in memory, about 2 kB each.
 const RUNS_MAX: u64 = 1_000_000;
-/// Runs that could not be played are named up to here.
-const NAMED_MAX: usize = 3;
 
-/// Options of many runs.
-#[derive(Debug, Args)]
-#[command(mut_arg("jobs", |jobs| jobs.requires("seeds")))]
-pub(crate) struct ManyArgs {
-    /// Plays every seed from the first to before the second, on all cores, into one folder
-    #[arg(long, value_name = "FROM..TO", conflicts_with = "seed")]
-    pub(crate) seeds: Option<Seeds>,
-
-    /// Plays with each of these values, on the same arrivals, and compares; may be repeated for a grid
-    #[arg(long, value_name = "KEY=VALUE,VALUE", requires = "seeds")]
-    vary: Vec<Axis>,
-
-    /// Plays a part of the seeds: 3/16 is the part of the third of sixteen machines
-    #[arg(long, value_name = "N/OF", requires = "seeds")]
-    shard: Option<Shard>,
-
-    #[command(flatten)]
-    jobs: Jobs,
-}
-
-/// Plays all runs that are not in the folder yet, and prints what they add up to.
+/// Runs all tasks that have no row in the folder yet, and prints the report over all rows.
 pub(crate) fn run(
     many: &ManyArgs,
     args: &RunArgs,
@@ -72,54 +62,43 @@ pub(crate) fn run(
 
     let identity = identity(&sweep, &base, &many.vary, origin(args, calibration_file));
     let place = args.out.clone().unwrap_or_else(|| identity.default_place());
-    let folder = SweepFolder::open(&place, &identity, &base).map_err(refused)?;
-    folder.spot_check(&sweep).map_err(refused)?;
+    let folder = OpenSweepFolder::open(&place, &identity, &base.to_toml()).map_err(Failure::wrong_input)?;
+    spot_check(&folder, &sweep).map_err(cannot_continue)?;
 
     let stop = interruptible().map_err(Failure::run_failed)?;
     let jobs = many.jobs.count()?;
-    let mut arrivals = Arrivals::new(folder, &sweep);
-    let missing: Vec<Task> = sweep.tasks().filter(|&task| !arrivals.folder.has(task)).collect();
-    Pool { sweep: &sweep, jobs, stop: &stop }.play(missing.into_iter(), |task, outcome| arrivals.take(task, outcome));
-    let (rows, unplayed) = arrivals.end()?;
+    let mut collector = Collector::new(folder, &sweep);
+    let missing: Vec<Task> = sweep.tasks().filter(|&task| !collector.has(task)).collect();
+    Pool { sweep: &sweep, jobs, stop: &stop }.run(missing.into_iter(), |task, result| collector.take(task, result));
+    let (rows, unplayed) = collector.finish()?;
 
     let planned = usize::try_from(sweep.count()).expect("there are not that many");
-    let replay = |row: &RunRow| identity.replay(row);
-    let (scenario, variants) = (&*base.name, &*identity.variants);
-    let account = SweepReport { scenario, world: WORLD, seeds, shard, variants, rows: &rows, planned, replay: &replay };
-    print(&account, &place, args.json);
+    let report = SweepReport {
+        scenario: &base.name,
+        world: WORLD,
+        seeds,
+        shard,
+        variants: &identity.variants,
+        rows: &rows,
+        planned,
+        replay: &|row| identity.replay(row),
+    };
+    output::print(&report, &place, args.json);
     if rows.len() < planned {
-        return Err(Failure::run_failed(why_missing(&unplayed, rows.len(), planned)));
+        return Err(Failure::run_failed(unplayed.why_missing(rows.len(), planned)));
     }
-    Ok(match account.pass() {
-        _ if account.breaks_invariant() => Exit::InvariantViolated,
-        true => Exit::Passed,
-        false => Exit::Failed,
-    })
+    Ok(exit(&report))
 }
 
-/// The scenario with every combination of values. Combinations that exclude each other, as hedging and retries do, are left
-/// out of the grid; a value that goes with none is an error.
-fn variants(args: &RunArgs, axes: &[Axis]) -> Result<Vec<Variant>, Failure> {
-    let (mut variants, mut left_out) = (Vec::<Variant>::new(), Vec::new());
-    for settings in grid(axes).map_err(Failure::wrong_input)? {
-        let overrides: Vec<_> = args.overrides.iter().chain(&settings).cloned().collect();
-        match Scenario::load(&args.scenario, &overrides) {
-            Ok(scenario) => variants.push(Variant { settings, scenario }),
-            Err(error) => left_out.push((settings, error)),
-        }
+fn exit(report: &SweepReport<'_>) -> Exit {
+    // A violated invariant makes every other result doubtful, so it comes first.
+    if report.breaks_invariant() {
+        Exit::InvariantViolated
+    } else if report.pass() {
+        Exit::Passed
+    } else {
+        Exit::Failed
     }
-    let goes = |setting: &String| variants.iter().any(|variant| variant.settings.contains(setting));
-    let useless = |(settings, _): &&(Vec<String>, ScenarioError)| settings.is_empty() || !settings.iter().all(goes);
-    if let Some((settings, error)) = left_out.iter().find(useless) {
-        let whose = format!("\n= in the variant {}", settings.join(" "));
-        return Err(Failure::wrong_input(format!("{error}{}", if settings.is_empty() { "" } else { &whose })));
-    }
-    for (settings, error) in left_out {
-        let why = error.to_string();
-        let why = why.lines().next().unwrap_or_default();
-        let _ = writeln!(io::stderr(), "note: left out {}: {why}", settings.join(" "));
-    }
-    Ok(variants)
 }
 
 fn check_count(sweep: &Sweep) -> Result<(), Failure> {
@@ -135,21 +114,6 @@ fn check_count(sweep: &Sweep) -> Result<(), Failure> {
             count.div_ceil(RUNS_MAX)
         ))),
         _ => Ok(()),
-    }
-}
-
-/// Who varies what arrivals are drawn from compares other arrivals.
-fn warn_of_other_arrivals(variants: &[Variant]) {
-    let differ = variants.windows(2).any(|pair| {
-        let of = |variant: &Variant| {
-            let Scenario { load, duration, workload, .. } = &variant.scenario;
-            (load.rate.to_bits(), load.arrivals, *duration, workload.clone())
-        };
-        of(&pair[0]) != of(&pair[1])
-    });
-    if differ {
-        let note = "note: load or workload is varied, so runs of one seed do not see the same requests in all variants";
-        let _ = writeln!(io::stderr(), "{note}");
     }
 }
 
@@ -176,14 +140,14 @@ fn origin(args: &RunArgs, calibration_file: Option<&Path>) -> Origin {
     }
 }
 
-fn refused(error: SweepFolderError) -> Failure {
+fn cannot_continue(error: SpotCheckError) -> Failure {
     match error {
-        SweepFolderError::Simulation(error) => failed(error),
+        SpotCheckError::Simulation(error) => failed(error),
         error => Failure::wrong_input(error),
     }
 }
 
-/// A flag that Ctrl-C sets, and what ends jobs on clusters. A second one ends the process.
+/// Returns a flag that Ctrl-C sets, and the signals by which clusters end jobs. A second signal ends the process.
 fn interruptible() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -191,96 +155,4 @@ fn interruptible() -> io::Result<Arc<AtomicBool>> {
         flag::register(signal, stop.clone())?;
     }
     Ok(stop)
-}
-
-/// The runs that could not be played, and why.
-type Unplayed = Vec<(Task, SimulationError)>;
-
-/// Takes in what becomes of runs.
-struct Arrivals {
-    folder: SweepFolder,
-    bar: ProgressBar,
-    failing: u64,
-    unplayed: Unplayed,
-    /// What keeps all others from being played, too.
-    fatal: Option<Failure>,
-}
-
-impl Arrivals {
-    fn new(folder: SweepFolder, sweep: &Sweep) -> Self {
-        let style = ProgressStyle::with_template("{bar:40} {pos} of {len} runs, {per_sec}, {eta} left{msg}")
-            .expect("the template is well-formed");
-        // It draws nothing where standard error is no terminal.
-        let bar = ProgressBar::new(sweep.count()).with_style(style).with_position(folder.count() as u64);
-        bar.reset_eta();
-        Self { folder, bar, failing: 0, unplayed: Vec::new(), fatal: None }
-    }
-
-    fn take(&mut self, task: Task, outcome: Outcome) -> ControlFlow<()> {
-        self.bar.inc(1);
-        let row = match outcome {
-            Ok(row) => row,
-            Err(error @ (SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. })) => {
-                return self.break_off(failed(error));
-            }
-            Err(error) => {
-                self.unplayed.push((task, error));
-                return ControlFlow::Continue(());
-            }
-        };
-        if !row.pass {
-            self.failing += 1;
-            self.bar.set_message(format!(", {} fail", self.failing));
-        }
-        match self.folder.keep(row) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => self.break_off(Failure::run_failed(error)),
-        }
-    }
-
-    fn break_off(&mut self, failure: Failure) -> ControlFlow<()> {
-        self.fatal = Some(failure);
-        ControlFlow::Break(())
-    }
-
-    /// All rows, in order, and the runs that there are none of.
-    fn end(self) -> Result<(Vec<RunRow>, Unplayed), Failure> {
-        self.bar.finish_and_clear();
-        let rows = self.folder.close().map_err(Failure::run_failed)?;
-        let mut unplayed = self.unplayed;
-        unplayed.sort_by_key(|(task, _)| *task);
-        self.fatal.map_or(Ok((rows, unplayed)), Err)
-    }
-}
-
-fn why_missing(unplayed: &[(Task, SimulationError)], played: usize, planned: usize) -> String {
-    if unplayed.is_empty() {
-        return format!("interrupted after {played} of {planned} runs; the same command goes on from there");
-    }
-    let named = unplayed.iter().take(NAMED_MAX);
-    let named: String = named.map(|(task, error)| format!("\nseed {}: {error}", task.seed)).collect();
-    let more = match unplayed.len().saturating_sub(NAMED_MAX) {
-        0 => String::new(),
-        more => format!("\nand {more} more"),
-    };
-    format!("{} of {planned} runs could not be played{named}{more}", planned - played)
-}
-
-/// The account for programs.
-#[derive(Serialize)]
-struct Json<'a> {
-    folder: &'a Path,
-    #[serde(flatten)]
-    overview: SweepOverview,
-}
-
-fn print(account: &SweepReport<'_>, folder: &Path, json: bool) {
-    let text = if json {
-        let json = Json { folder, overview: account.overview() };
-        serde_json::to_string_pretty(&json).expect("plain data is always written") + "\n"
-    } else {
-        format!("{}\n  folder  {}\n", account.render(), folder.display())
-    };
-    // Whoever reads may have read enough.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
 }

@@ -1,12 +1,12 @@
-//! Many runs: every variant of a scenario with every seed, on all cores, into one folder.
+//! Sweeps: every variant of a scenario with every seed, run on all cores into one folder.
 //!
 //! | module | what is in it |
 //! | --- | --- |
-//! | `pool` | [`Pool`], threads that play tasks |
-//! | `folder` | [`SweepFolder`], what is kept of runs while they come in and when all are there |
+//! | `pool` | [`Pool`], the threads that run the tasks of a sweep |
+//! | `spot_check` | [`spot_check`], which shows that an unfinished sweep may be continued |
 
-mod folder;
 mod pool;
+mod spot_check;
 
 use std::sync::atomic::AtomicU64;
 
@@ -15,55 +15,61 @@ use kernel::{
     scenario::Scenario,
 };
 
-pub use folder::{SweepFolder, SweepFolderError};
-pub use pool::{Outcome, Pool};
+pub use pool::{Pool, TaskResult};
+pub use spot_check::{SpotCheckError, spot_check};
 
-use crate::{Plan, SimulationError, calibration::Calibration, run};
+use crate::{Plan, calibration::Calibration, run};
 
-/// Which runs there are to be.
+/// The runs of a sweep.
 #[derive(Debug, Clone)]
 pub struct Sweep {
-    /// At least one.
+    /// Variants of the scenario; at least one.
     pub variants: Vec<Variant>,
+    /// Seeds of the whole sweep, all shards together.
     pub seeds: Seeds,
+    /// Shard of the seeds that is run.
     pub shard: Shard,
+    /// Calibration of the simulated hosts.
     pub calibration: Calibration,
 }
 
-/// A scenario, and how it was varied to be this one.
+/// A scenario, and the settings by which it was varied.
 #[derive(Debug, Clone)]
 pub struct Variant {
-    /// Each a `key=value` as `--set` takes it.
+    /// Settings, each a `key=value` as `--set` takes it.
     pub settings: Vec<String>,
+    /// The scenario with these settings.
     pub scenario: Scenario,
 }
 
-/// One run.
+/// One run of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Task {
-    /// From 0.
+    /// Index of the variant, from 0.
     pub variant: usize,
+    /// Seed of the run.
     pub seed: u64,
 }
 
 impl Sweep {
-    /// How many runs there are.
+    /// Number of runs.
     pub fn count(&self) -> u64 {
         self.shard.count(self.seeds).saturating_mul(self.variants.len() as u64)
     }
 
-    /// Every run, the variants of a seed one after the other: wherever it is interrupted, they can be compared.
+    /// All runs, the variants of a seed one after the other: if a sweep is interrupted, the variants of nearly all seeds
+    /// can still be compared.
     pub fn tasks(&self) -> impl Iterator<Item = Task> {
         let variants = self.variants.len();
         let seeds = self.seeds.iter().zip(0..).filter(|(_, index)| self.shard.contains(*index)).map(|(seed, _)| seed);
         seeds.flat_map(move |seed| (0..variants).map(move |variant| Task { variant, seed }))
     }
 
-    /// Plays one run, as if it were the only one.
+    /// Runs one task. The result does not depend on other runs.
     ///
     /// # Errors
-    /// It cannot be played, alone neither.
-    pub fn play(&self, task: Task) -> Result<RunRow, SimulationError> {
+    /// The simulation fails; it fails even when run alone.
+    pub fn run(&self, task: Task) -> TaskResult {
         let Variant { settings, scenario } = &self.variants[task.variant];
         let plan = Plan { scenario: scenario.clone(), seed: task.seed, calibration: self.calibration.clone() };
         let played = run(&plan, &AtomicU64::new(0))?;
@@ -85,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn variants_of_a_seed_follow_each_other() {
+    fn the_variants_of_a_seed_are_run_one_after_the_other() {
         let tasks: Vec<_> = sweep(2, Shard::WHOLE).tasks().map(|task| (task.seed, task.variant)).collect();
         assert_eq!(tasks[..4], [(5, 0), (5, 1), (6, 0), (6, 1)]);
         assert_eq!(tasks.len(), 20);
     }
 
     #[test]
-    fn there_are_as_many_tasks_as_counted() {
+    fn the_count_is_the_number_of_tasks() {
         for number in 1..=3 {
             let sweep = sweep(3, Shard { number, of: 3 });
             assert_eq!(sweep.count(), sweep.tasks().count() as u64, "{number}/3");

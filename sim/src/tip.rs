@@ -244,7 +244,7 @@ impl Survey<'_> {
         let sweep = Sweep { variants: vec![variant], seeds, shard: Shard::WHOLE, calibration };
         let (mut rows, mut wrong) = (Vec::new(), None);
         let stop = AtomicBool::new(false);
-        Pool { sweep: &sweep, jobs: self.jobs, stop: &stop }.play(sweep.tasks(), |_, outcome| {
+        Pool { sweep: &sweep, jobs: self.jobs, stop: &stop }.run(sweep.tasks(), |_, outcome| {
             self.bar.inc(1);
             let row = match outcome {
                 Ok(row) => row,

@@ -10,7 +10,8 @@
 //! | `axis` | [`Axis`], a setting and the values that it takes; [`grid`], the settings of every variant |
 //! | `identity` | [`SweepIdentity`], which runs belong together |
 //! | `row` | [`RunRow`], a line of `runs.jsonl` |
-//! | [`folder`] | [`SweepRecord`], what the folder of a sweep holds; how it is read and written |
+//! | [`folder`] | [`SweepRecord`], the content of a sweep's folder, which can be read and written |
+//! | `progress` | [`OpenSweepFolder`], the folder while its runs come in |
 //! | `merge` | [`merge`], which makes one sweep of its shards |
 //! | `spread` | [`Spread`], a metric over the runs of a variant |
 //! | `paired` | [`PairedDifference`], how much a metric differs between two variants |
@@ -22,6 +23,7 @@ mod identity;
 mod merge;
 mod overview;
 mod paired;
+mod progress;
 mod report;
 mod row;
 #[cfg(test)]
@@ -37,6 +39,7 @@ pub use identity::{Origin, SweepIdentity};
 pub use merge::{MergeError, merge};
 pub use overview::{SweepOverview, WorstRun};
 pub use paired::{CONFIDENCE, PairedDifference};
+pub use progress::OpenSweepFolder;
 pub use report::SweepReport;
 pub use row::RunRow;
 pub use seeds::{Seeds, SeedsError};

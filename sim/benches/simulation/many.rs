@@ -66,7 +66,7 @@ fn variant(settings: &[&str], varied: Vec<String>) -> Variant {
 /// Runs the whole sweep on this number of threads.
 fn run(sweep: &Sweep, jobs: usize) {
     let jobs = NonZeroUsize::new(jobs).expect("at least one");
-    Pool { sweep, jobs, stop: &AtomicBool::new(false) }.play(sweep.tasks(), |_, outcome| {
+    Pool { sweep, jobs, stop: &AtomicBool::new(false) }.run(sweep.tasks(), |_, outcome| {
         outcome.unwrap_or_else(|error| panic!("{error}"));
         ControlFlow::Continue(())
     });

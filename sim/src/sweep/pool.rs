@@ -1,60 +1,63 @@
-//! Threads that play tasks, as many at a time as there are cores for.
+//! Threads that run the tasks of a sweep, several at a time.
 
 use std::{
     num::NonZeroUsize,
     ops::ControlFlow,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc,
     },
     thread,
 };
 
-use kernel::experiment::sweep::RunRow;
+use kernel::{experiment::sweep::RunRow, sync::lock};
 
 use super::{Sweep, Task};
 use crate::SimulationError;
 
-/// What came of a task.
-pub type Outcome = Result<RunRow, SimulationError>;
+/// Result of a task: the row of its run.
+pub type TaskResult = Result<RunRow, SimulationError>;
 
-/// Plays the tasks of a sweep.
+/// Threads that run the tasks of a sweep.
 #[derive(Debug)]
 pub struct Pool<'a> {
+    /// The sweep whose tasks are run.
     pub sweep: &'a Sweep,
-    /// Simulations at a time.
+    /// Number of simulations at a time.
     pub jobs: NonZeroUsize,
-    /// Once set, no task is begun any more.
+    /// Flag that, once set, keeps further tasks from being started.
     pub stop: &'a AtomicBool,
 }
 
 impl Pool<'_> {
-    /// Plays `tasks` and hands what came of each to `take`, on this thread, in the order in which they end. Returns
-    /// when all have, or `stop` was set or `take` broke off and those under way have ended.
-    pub fn play(
+    /// Runs `tasks` and passes the result of each to `take`, on this thread, in the order in which they end. Returns
+    /// when all have ended; if `stop` is set or `take` breaks, when those that were started have ended.
+    pub fn run(
         &self,
         tasks: impl Iterator<Item = Task> + Send,
-        mut take: impl FnMut(Task, Outcome) -> ControlFlow<()>,
+        mut take: impl FnMut(Task, TaskResult) -> ControlFlow<()>,
     ) {
         let tasks = Mutex::new(tasks);
-        // A rendezvous for each: whoever takes slowly is waited for.
+        // The bound makes the threads wait for a slow `take`, so results do not pile up.
         let (ended, incoming) = mpsc::sync_channel(self.jobs.get());
         thread::scope(|scope| {
             for _ in 0..self.jobs.get() {
-                let (ended, tasks) = (ended.clone(), &tasks);
+                let ended = ended.clone();
+                let tasks = &tasks;
                 scope.spawn(move || self.work(tasks, &ended));
             }
+            // The receiver ends once no thread has a sender any more; this one would keep it waiting.
             drop(ended);
-            // Once this is broken off nobody receives any more, and the threads end.
-            let _ = incoming.into_iter().try_for_each(|(task, outcome)| take(task, outcome));
+            // A break drops the receiver, by which the threads end: their next result cannot be sent.
+            let _ = incoming.into_iter().try_for_each(|(task, result)| take(task, result));
         });
     }
 
-    fn work(&self, tasks: &Mutex<impl Iterator<Item = Task>>, ended: &mpsc::SyncSender<(Task, Outcome)>) {
+    fn work(&self, tasks: &Mutex<impl Iterator<Item = Task>>, ended: &mpsc::SyncSender<(Task, TaskResult)>) {
         while !self.stop.load(Relaxed) {
-            let Some(task) = tasks.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
-            if ended.send((task, self.sweep.play(task))).is_err() {
+            let Some(task) = lock(tasks).next() else { return };
+            if ended.send((task, self.sweep.run(task))).is_err() {
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! Many runs as their folder keeps them.
+//! The folder of a sweep.
 //!
 //! | file | content |
 //! | --- | --- |
@@ -7,7 +7,7 @@
 //! | `runs.jsonl` | [`RunRow`]s, by variant, then seed |
 //! | `progress.jsonl` | rows in the order in which runs ended, while there are more to come |
 //!
-//! A folder with a `sweep.json` is begun. Rows that are in both files are the same.
+//! A folder with a `sweep.json` has been started. Rows that are in both files are the same.
 
 use std::{
     collections::BTreeMap,
@@ -16,113 +16,96 @@ use std::{
 };
 
 use super::{RunRow, SweepIdentity, SweepReport};
+use crate::run_folder::{
+    Files, FolderError, FolderKind, OsFiles, RowKind, SCENARIO,
+    atomic::{self, is_staging_of},
+    lines::{JsonLines, UnfinishedLine, line},
+};
 
-const SCENARIO: &str = "scenario.toml";
 const IDENTITY: &str = "sweep.json";
-/// The rows, in order.
-pub const RUNS: &str = "runs.jsonl";
-/// The rows, as they come.
-pub const PROGRESS: &str = "progress.jsonl";
-const FILES: [&str; 4] = [SCENARIO, IDENTITY, RUNS, PROGRESS];
-/// Behind the name of a file that is being written.
-const PARTIAL: &str = ".partial";
+/// Name of the file with the rows in order.
+pub(super) const RUNS: &str = "runs.jsonl";
+/// Name of the file with the rows of an unfinished sweep, in the order in which runs ended.
+pub(super) const PROGRESS: &str = "progress.jsonl";
+pub(super) const FILES: [&str; 4] = [SCENARIO, IDENTITY, RUNS, PROGRESS];
 
-/// SweepRecord that belong together, or as many of them as there are yet.
+/// The words in which errors speak of the folder of a sweep.
+pub(super) static KIND: FolderKind = FolderKind {
+    not_one: "not a folder of many runs",
+    cannot: "use the folder of runs: ",
+    other_version: "is of another version of this program",
+    other_version_remedy: "play its runs again into another folder",
+    damaged_remedy: "remove the file, and its runs are played again",
+};
+static ROW: RowKind = RowKind { folder: &KIND, not_one: "not the row of a run" };
+
+/// The content of a sweep's folder: as many of its runs as there are yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweepRecord {
+    /// Runs that the folder is for.
     pub identity: SweepIdentity,
-    /// The text of `scenario.toml`.
+    /// Text of `scenario.toml`.
     pub scenario: String,
-    /// In order of variant, then seed.
+    /// Rows in order of variant, then seed.
     pub rows: Vec<RunRow>,
 }
 
-/// Why a folder of many runs cannot be read or written.
+/// Reason why the folder of a sweep cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// There is something that is not a folder of many runs.
-    #[error("{path} exists and is not a folder of many runs; move it away, or choose another with --out", path = path.display())]
-    Occupied {
-        /// What is in the way.
-        path: PathBuf,
-    },
-    /// It is not for these runs.
+    /// The folder or one of its files is wrong, or the operating system refuses.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The folder is of another sweep.
     #[error("{path} holds other runs: {difference}; move it away, or choose another folder with --out", path = path.display())]
     OtherRuns {
         /// The folder.
         path: PathBuf,
-        /// What is not the same.
+        /// What is not the same, in words.
         difference: String,
     },
-    /// Nothing says which runs it holds.
+    /// The folder has no file that says which runs it holds.
     #[error("{path} is not a folder of many runs: it has no {IDENTITY}; name one that `sim SCENARIO --seeds 0..100` wrote", path = path.display())]
-    NotMany {
+    NotASweep {
         /// The folder.
         path: PathBuf,
-    },
-    /// Another version of the program wrote it.
-    #[error("{path} is of another version of this program ({reason}); play its runs again into another folder", path = path.display())]
-    OtherVersion {
-        /// The file.
-        path: PathBuf,
-        /// What the parser says.
-        reason: serde_json::Error,
-    },
-    /// A line is not what it should be.
-    #[error("{path}:{line} is not the row of a run: {reason}; remove the file, and its runs are played again", path = path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// What the parser says.
-        reason: serde_json::Error,
     },
     /// A row is of a run that the folder is not for.
     #[error("{path} has a run that is not of its sweep, variant {variant} with seed {seed}; remove the file, and its runs are played again", path = path.display())]
     Stray {
         /// The file.
         path: PathBuf,
-        /// Of the row.
+        /// Variant of the row.
         variant: usize,
-        /// Of the row.
+        /// Seed of the row.
         seed: u64,
     },
-    /// The operating system does not let it be read.
-    #[error("cannot read {path}: {reason}", path = path.display())]
-    Unreadable {
-        /// The file.
+    /// Another process is writing to the folder.
+    #[error("{path} is being filled by another process; wait for it, or choose another folder with --out", path = path.display())]
+    InUse {
+        /// The folder.
         path: PathBuf,
-        /// The operating system's words.
-        reason: io::Error,
-    },
-    /// The operating system does not let it be used.
-    #[error("cannot use the folder of runs: {path}: {reason}; choose another folder with --out", path = path.display())]
-    System {
-        /// The file or folder it was about.
-        path: PathBuf,
-        /// The operating system's words.
-        reason: io::Error,
     },
 }
 
 impl SweepRecord {
-    /// Whether `place` is a folder of many runs.
+    /// Returns true if `place` is the folder of a sweep.
     pub fn is_at(place: &Path) -> bool {
         place.join(IDENTITY).is_file()
     }
 
-    /// What is in the folder at `place`.
+    /// Reads the folder at `place`.
     ///
     /// # Errors
-    /// It is no folder of many runs, or not all of it can be read and belongs together.
+    /// It is no folder of a sweep, a file cannot be read, or a row is of another sweep.
     pub fn read(place: &Path) -> Result<Self, SweepError> {
-        let identity = read_identity(place)?.ok_or_else(|| SweepError::NotMany { path: place.to_owned() })?;
+        let identity = read_identity(place)?.ok_or_else(|| SweepError::NotASweep { path: place.to_owned() })?;
         let path = place.join(SCENARIO);
-        let scenario = fs::read_to_string(&path).map_err(unreadable(&path))?;
+        let scenario = fs::read_to_string(&path).map_err(FolderError::unreadable(&path))?;
         let mut rows = BTreeMap::new();
         for path in [RUNS, PROGRESS].map(|file| place.join(file)) {
-            for row in read_rows(&path)? {
+            for row in read_rows(&OsFiles, &path)? {
+                // The rows of another sweep would change the statistics without anyone noticing.
                 if !identity.contains(&row) {
                     return Err(SweepError::Stray { path, variant: row.variant, seed: row.seed });
                 }
@@ -137,11 +120,11 @@ impl SweepRecord {
     /// # Errors
     /// There is something else, or the operating system refuses.
     pub fn write(&self, place: &Path) -> Result<(), SweepError> {
-        prepare(place, &self.identity, &self.scenario)?;
-        write_rows(place, &self.rows)
+        prepare(&OsFiles, place, &self.identity, &self.scenario)?;
+        Ok(write_rows(&OsFiles, place, &self.rows)?)
     }
 
-    /// What they come to. `replay` is the command that plays a run alone.
+    /// The report of the runs. `replay` returns the command that repeats a run alone.
     pub fn report<'a>(&'a self, replay: &'a dyn Fn(&RunRow) -> String) -> SweepReport<'a> {
         let SweepIdentity { scenario, world, seeds, shard, variants, .. } = &self.identity;
         SweepReport {
@@ -157,106 +140,91 @@ impl SweepRecord {
     }
 }
 
-/// Makes the folder at `place` one for the runs of `identity`, whose scenario reads `scenario`, unless it is already.
+/// Creates the folder at `place` for the runs of `identity`, unless it exists already; `scenario` is the text of its
+/// scenario.
 ///
 /// # Errors
 /// There is something else, or the operating system refuses.
-pub fn prepare(place: &Path, identity: &SweepIdentity, scenario: &str) -> Result<(), SweepError> {
-    if !is_ours(place) {
-        return Err(SweepError::Occupied { path: place.to_owned() });
+pub(super) fn prepare(
+    files: &dyn Files,
+    place: &Path,
+    identity: &SweepIdentity,
+    scenario: &str,
+) -> Result<(), SweepError> {
+    if !may_be_used(files, place) {
+        return Err(FolderError::Occupied { path: place.to_owned(), kind: &KIND }.into());
     }
     match read_identity(place)? {
-        None => begin(place, identity, scenario),
+        None => Ok(start(files, place, identity, scenario)?),
         Some(found) => found
             .difference(identity)
             .map_or(Ok(()), |difference| Err(SweepError::OtherRuns { path: place.to_owned(), difference })),
     }
 }
 
-/// Whether there is nothing, or a folder with nothing but what belongs in it.
-fn is_ours(place: &Path) -> bool {
+/// Returns true if nothing is there, or a folder with nothing but the files of a sweep.
+fn may_be_used(files: &dyn Files, place: &Path) -> bool {
+    // Nothing can be lost where nothing is. A link to nowhere is something.
     if fs::symlink_metadata(place).is_err() {
         return true;
     }
-    let ours = |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        FILES
-            .iter()
-            .any(|&file| name == file || name.to_str().and_then(|name| name.strip_suffix(PARTIAL)) == Some(file))
-    };
-    // A run folder has a scenario too, and more.
-    fs::read_dir(place).is_ok_and(|mut entries| SweepRecord::is_at(place) || entries.all(|entry| entry.is_ok_and(ours)))
+    // The folder of a single run has a scenario, too, and other files.
+    SweepRecord::is_at(place)
+        || files.list(place).is_ok_and(|names| {
+            names.iter().all(|name| FILES.iter().any(|file| name == file || is_staging_of(name, file)))
+        })
 }
 
-fn read_identity(place: &Path) -> Result<Option<SweepIdentity>, SweepError> {
+/// `None` if there is no folder, or none of a sweep.
+fn read_identity(place: &Path) -> Result<Option<SweepIdentity>, FolderError> {
     let path = place.join(IDENTITY);
     match fs::read(&path) {
-        Ok(content) => {
-            serde_json::from_slice(&content).map(Some).map_err(|reason| SweepError::OtherVersion { path, reason })
-        }
+        Ok(content) => serde_json::from_slice(&content).map(Some).map_err(|reason| FolderError::OtherVersion {
+            path,
+            kind: &KIND,
+            reason,
+        }),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(reason) => Err(SweepError::Unreadable { path, reason }),
+        Err(reason) => Err(FolderError::Unreadable { path, reason }),
     }
 }
 
-/// Writes what the folder is for, the identity last: with it the folder is begun.
-fn begin(place: &Path, identity: &SweepIdentity, scenario: &str) -> Result<(), SweepError> {
-    fs::create_dir_all(place).map_err(system(place))?;
-    replace(&place.join(SCENARIO), scenario.as_bytes())?;
+/// Writes what the folder is for. The identity is last, as a folder that has one is complete but for its rows.
+fn start(files: &dyn Files, place: &Path, identity: &SweepIdentity, scenario: &str) -> Result<(), FolderError> {
+    files.create_folder(place).map_err(KIND.unwritable(place))?;
+    replace(files, &place.join(SCENARIO), scenario.as_bytes())?;
     let mut content = serde_json::to_vec_pretty(identity).expect("plain data is always written");
     content.push(b'\n');
-    replace(&place.join(IDENTITY), &content)
+    replace(files, &place.join(IDENTITY), &content)
 }
 
-/// The rows of a file, but for a last line that was cut off; none if there is no file.
+/// The rows of a file without a last line that was cut off; none if there is no file.
 ///
 /// # Errors
 /// A line is no row, or the operating system refuses.
-pub fn read_rows(path: &Path) -> Result<Vec<RunRow>, SweepError> {
-    let content = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        content => content.map_err(unreadable(path))?,
-    };
-    let whole = content.split_inclusive(|&byte| byte == b'\n').take_while(|line| line.last() == Some(&b'\n'));
-    let row = |(line, text): (usize, &[u8])| {
-        serde_json::from_slice(text).map_err(|reason| SweepError::Malformed { path: path.to_owned(), line, reason })
-    };
-    (1..).zip(whole).map(row).collect()
+pub(super) fn read_rows(files: &dyn Files, path: &Path) -> Result<Vec<RunRow>, FolderError> {
+    match JsonLines::open(files, path, &ROW, UnfinishedLine::Skip) {
+        // A sweep that has just started has no rows, and one that has ended no progress.
+        Err(FolderError::Missing { .. }) => Ok(Vec::new()),
+        rows => rows?.collect(),
+    }
 }
 
 /// Writes `rows`, which are in order, as those of the folder at `place`.
 ///
 /// # Errors
 /// The operating system refuses.
-pub fn write_rows<'a>(place: &Path, rows: impl IntoIterator<Item = &'a RunRow>) -> Result<(), SweepError> {
+pub(super) fn write_rows<'a>(
+    files: &dyn Files,
+    place: &Path,
+    rows: impl IntoIterator<Item = &'a RunRow>,
+) -> Result<(), FolderError> {
     let lines: Vec<u8> = rows.into_iter().flat_map(line).collect();
-    replace(&place.join(RUNS), &lines)
+    replace(files, &place.join(RUNS), &lines)
 }
 
-/// A row as its line of a file.
-pub fn line(row: &RunRow) -> Vec<u8> {
-    let mut line = serde_json::to_vec(row).expect("plain data is always written");
-    line.push(b'\n');
-    line
-}
-
-/// Puts a whole file in the place of another.
-fn replace(path: &Path, content: &[u8]) -> Result<(), SweepError> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(PARTIAL);
-    let partial = PathBuf::from(partial);
-    fs::write(&partial, content).map_err(system(&partial))?;
-    fs::rename(&partial, path).map_err(system(path))
-}
-
-fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> SweepError {
-    let path = path.to_owned();
-    move |reason| SweepError::Unreadable { path, reason }
-}
-
-fn system(path: &Path) -> impl FnOnce(io::Error) -> SweepError {
-    let path = path.to_owned();
-    move |reason| SweepError::System { path, reason }
+fn replace(files: &dyn Files, path: &Path, content: &[u8]) -> Result<(), FolderError> {
+    atomic::write(files, path, content).map_err(KIND.unwritable(path))
 }
 
 #[cfg(test)]
@@ -274,6 +242,10 @@ mod tests {
         SweepRecord { identity: identity(), scenario: "name = \"short\"\n".to_owned(), rows }
     }
 
+    fn message(folder: &TempDir) -> String {
+        SweepRecord::read(folder.path()).unwrap_err().to_string()
+    }
+
     #[test]
     fn a_folder_is_read_back_exactly() {
         let folder = TempDir::new().unwrap();
@@ -286,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_still_coming_in_counts_but_for_a_line_that_is_cut_off() {
+    fn rows_of_the_progress_are_read_but_for_a_line_that_is_cut_off() {
         let folder = TempDir::new().unwrap();
         runs([1, 4]).write(folder.path()).unwrap();
         let progress = [line(&row(&identity(), 0, 7)), line(&row(&identity(), 0, 2)), b"{\"variant\":0,\"se".to_vec()];
@@ -295,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_runs_are_written_over() {
+    fn only_a_folder_of_the_same_runs_is_replaced() {
         let folder = TempDir::new().unwrap();
         let place = folder.path().join("sweep");
         runs(0..3).write(&place).unwrap();
@@ -308,22 +280,24 @@ mod tests {
         let thesis = folder.path().join("thesis.txt");
         fs::write(&thesis, "years of work").unwrap();
         for precious in [folder.path(), &thesis] {
-            assert!(matches!(runs(0..3).write(precious), Err(SweepError::Occupied { .. })));
+            assert!(matches!(runs(0..3).write(precious), Err(SweepError::Folder(FolderError::Occupied { .. }))));
         }
-        assert!(matches!(runs(0..3).write(&thesis.join("runs")), Err(SweepError::System { .. })));
+        assert!(matches!(
+            runs(0..3).write(&thesis.join("runs")),
+            Err(SweepError::Folder(FolderError::Unwritable { .. }))
+        ));
     }
 
     #[test]
-    fn what_cannot_be_read_is_named_with_its_remedy() {
+    fn an_error_names_the_file_and_the_remedy() {
         let folder = TempDir::new().unwrap();
-        let message = || SweepRecord::read(folder.path()).unwrap_err().to_string();
-        assert!(message().contains("it has no sweep.json; name one that `sim SCENARIO --seeds 0..100` wrote"));
+        assert!(message(&folder).contains("it has no sweep.json; name one that `sim SCENARIO --seeds 0..100` wrote"));
         runs(0..3).write(folder.path()).unwrap();
         fs::write(folder.path().join(RUNS), line(&row(&identity(), 0, 10))).unwrap();
-        assert!(message().contains("runs.jsonl has a run that is not of its sweep, variant 0 with seed 10;"));
+        assert!(message(&folder).contains("runs.jsonl has a run that is not of its sweep, variant 0 with seed 10;"));
         fs::write(folder.path().join(RUNS), [line(&row(&identity(), 0, 1)), b"{}\n".to_vec()].concat()).unwrap();
-        assert!(message().contains("runs.jsonl:2 is not the row of a run: missing field"));
+        assert!(message(&folder).contains("runs.jsonl:2 is not the row of a run: missing field"));
         fs::write(folder.path().join(IDENTITY), "{}").unwrap();
-        assert!(message().contains("sweep.json is of another version of this program (missing field"));
+        assert!(message(&folder).contains("sweep.json is of another version of this program (missing field"));
     }
 }

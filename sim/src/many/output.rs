@@ -1,0 +1,27 @@
+//! What a sweep prints when it ends.
+
+use std::path::Path;
+
+use kernel::{
+    cli,
+    experiment::sweep::{SweepOverview, SweepReport},
+};
+use serde::Serialize;
+
+/// The report for programs.
+#[derive(Serialize)]
+struct JsonReport<'a> {
+    folder: &'a Path,
+    #[serde(flatten)]
+    overview: SweepOverview,
+}
+
+/// Prints `report` and the path of the folder, as text or as JSON.
+pub(super) fn print(report: &SweepReport<'_>, folder: &Path, json: bool) {
+    if json {
+        let json = JsonReport { folder, overview: report.overview() };
+        cli::print(&(serde_json::to_string_pretty(&json).expect("plain data is always written") + "\n"));
+    } else {
+        cli::print(&format!("{}\n  folder  {}\n", report.render(), folder.display()));
+    }
+}

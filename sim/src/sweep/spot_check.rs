@@ -1,0 +1,45 @@
+//! The check that an unfinished sweep may be continued: a run of it still has the same result.
+
+use std::path::PathBuf;
+
+use kernel::experiment::sweep::OpenSweepFolder;
+
+use super::{Sweep, Task};
+use crate::SimulationError;
+
+/// Reason why a sweep cannot be continued in its folder.
+#[derive(Debug, thiserror::Error)]
+pub enum SpotCheckError {
+    /// A run of the folder has another result now.
+    #[error(
+        "{path} was begun by another build of this program or with other pictures: seed {seed} now comes out differently \
+         (digest {now}, not {then}); move it away, or choose another folder with --out", path = path.display()
+    )]
+    Changed {
+        /// The folder.
+        path: PathBuf,
+        /// Seed of the run.
+        seed: u64,
+        /// Digest of the run now.
+        now: String,
+        /// Digest of the run in the folder.
+        then: String,
+    },
+    /// The run could not be repeated.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+}
+
+/// Repeats the first run of `folder`, if it has any: rows of another build must not be mixed with those of this one.
+///
+/// # Errors
+/// The run has another result, or fails.
+pub fn spot_check(folder: &OpenSweepFolder, sweep: &Sweep) -> Result<(), SpotCheckError> {
+    let Some(then) = folder.first() else { return Ok(()) };
+    let now = sweep.run(Task { variant: then.variant, seed: then.seed })?;
+    if now == *then {
+        return Ok(());
+    }
+    let path = folder.place().to_owned();
+    Err(SpotCheckError::Changed { path, seed: then.seed, now: now.digest, then: then.digest.clone() })
+}
