@@ -9,7 +9,7 @@ use kernel::{
     cli::{Exit, Failure},
     experiment::{
         sweep::{RunRow, SweepRecord, merge},
-        threshold::Tip,
+        threshold::ThresholdRecord,
     },
 };
 
@@ -50,7 +50,7 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     let mapping = options.mapping();
     match options.runs.as_slice() {
         [place] if SweepRecord::is_at(place) => report_many(place, options),
-        [place] if Tip::is_at(place) => report_tip(place, options),
+        [place] if ThresholdRecord::is_at(place) => report_tip(place, options),
         [place] => report(place, &mapping, options),
         places => compare(places, &mapping, options),
     }
@@ -111,7 +111,7 @@ fn refuse_parquet(place: &Path, options: &Options) -> Result<(), Failure> {
 /// The report of a search for boundaries. It has no verdict.
 fn report_tip(place: &Path, options: &Options) -> Result<Done, Failure> {
     refuse_parquet(place, options)?;
-    let tipping = Tipping::of(Tip::read(place).map_err(Failure::wrong_input)?);
+    let tipping = Tipping::of(ThresholdRecord::read(place).map_err(Failure::wrong_input)?);
     let output = Output::prepare(&options.out.clone().unwrap_or_else(|| place.join("report")))?;
     let figures = figure::tipping::figures(&tipping);
     let text = text::tipping::report(&tipping);
@@ -167,7 +167,7 @@ fn compare(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<D
         );
         return Err(Failure::wrong_input(reason));
     }
-    if let Some(tip) = places.iter().find(|place| Tip::is_at(place)) {
+    if let Some(tip) = places.iter().find(|place| ThresholdRecord::is_at(place)) {
         let reason = format!("{} is a search for a boundary, which is reported alone", tip.display());
         return Err(Failure::wrong_input(reason));
     }

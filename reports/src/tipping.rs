@@ -3,7 +3,7 @@
 //! What was found is `kernel::experiment::threshold`'s to say. Here is what goes with it into a report.
 
 use kernel::{
-    experiment::threshold::{Crossing, Point, Tip},
+    experiment::threshold::{Boundary, Point, ThresholdRecord},
     scenario::Scenario,
 };
 use serde_json::{Value, json};
@@ -14,13 +14,13 @@ const SCHEMA: u32 = 1;
 /// A search, and what is to be said of it beside its figures.
 #[derive(Debug, Clone)]
 pub struct Tipping {
-    pub tip: Tip,
+    pub tip: ThresholdRecord,
     /// What the scenario asks.
     pub question: Option<String>,
 }
 
 impl Tipping {
-    pub fn of(tip: Tip) -> Self {
+    pub fn of(tip: ThresholdRecord) -> Self {
         let scenario = Scenario::parse("scenario.toml", &tip.scenario, &[]).ok();
         Self { question: scenario.and_then(|scenario| scenario.question), tip }
     }
@@ -33,14 +33,14 @@ impl Tipping {
     }
 
     /// The boundaries, without the values that have none.
-    pub fn boundaries(&self) -> impl Iterator<Item = (&Crossing, (f64, f64))> {
-        self.tip.crossings.iter().filter_map(|crossing| Some((crossing, crossing.between()?)))
+    pub fn boundaries(&self) -> impl Iterator<Item = (&Boundary, (f64, f64))> {
+        self.tip.boundaries.iter().filter_map(|crossing| Some((crossing, crossing.between()?)))
     }
 
     /// The report for programs.
     pub fn json(&self) -> Value {
         let point = |point: &&Point| {
-            let (share, interval) = (point.ballot().share(), point.ballot().interval());
+            let (share, interval) = (point.test().share(), point.test().interval());
             let mut value = json!(point);
             value["share"] = json!(share);
             value["interval_95"] = json!([interval.0, interval.1]);
@@ -50,7 +50,7 @@ impl Tipping {
             "schema": SCHEMA,
             "tip": self.tip.identity,
             "question": self.question,
-            "boundaries": self.tip.crossings,
+            "boundaries": self.tip.boundaries,
             "points": self.tip.points_in_order().iter().map(point).collect::<Vec<_>>(),
             "notes": self.tip.remarks(),
             "replays": self.tip.replays().iter().map(|(side, replay)| json!({ "side": side, "command": replay })).collect::<Vec<_>>(),

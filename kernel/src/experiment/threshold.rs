@@ -1,20 +1,31 @@
-//! Where runs tip: neighbouring values of a setting with which they go one way and the other.
+//! Threshold searches: neighbouring values of a setting of which one lets runs pass and the other does not.
 //!
-//! | module | holds |
+//! | module | what is in it |
 //! | --- | --- |
-//! | `range` | [`Range`], a setting and the values among which to look, and its [`Ladder`] |
-//! | [`ballot`] | on which [`Side`] a value is, as its runs have it, and by which [`Rule`] |
-//! | `search` | which values to ask: [`search`] |
-//! | [`folder`] | [`Tip`], what a search leaves on disk |
-//! | `text` | what is said of it |
+//! | `setting_range` | [`SettingRange`], a setting and the range of values in which to search |
+//! | `value_grid` | [`ValueGrid`], the values of a range that may be tested |
+//! | [`sequential_test`] | [`SequentialTest`] of one value, its [`TestOutcome`] and the [`StoppingRule`] |
+//! | `search` | [`search`], which decides which values are tested |
+//! | `identity` | [`ThresholdIdentity`], which search it is, and its [`Criterion`] |
+//! | `boundary` | [`Point`] and [`Boundary`], the results |
+//! | [`folder`] | [`ThresholdRecord`], the content of a search's folder, which can be read and written |
+//! | `report` | what a search prints when it ends |
 
-pub mod ballot;
+mod boundary;
 pub mod folder;
-mod range;
+mod identity;
+mod report;
+#[cfg(test)]
+mod sample;
 mod search;
-mod text;
+pub mod sequential_test;
+mod setting_range;
+mod value_grid;
 
-pub use ballot::{Ballot, Rule, Side};
-pub use folder::{Crossing, Identity, Judged, Point, Tip, TipError};
-pub use range::{Ladder, Range, RangeError, Scale, Spacing};
-pub use search::{Sides, decisions, search};
+pub use boundary::{Boundary, Point};
+pub use folder::ThresholdRecord;
+pub use identity::{Criterion, ThresholdIdentity};
+pub use search::{Outcomes, decisions_max, search};
+pub use sequential_test::{SequentialTest, StoppingRule, TestOutcome};
+pub use setting_range::{RangeError, SettingRange, Spacing, ValueKind};
+pub use value_grid::ValueGrid;

@@ -1,6 +1,6 @@
 //! The plot of a search for boundaries: the share of runs that go well along a setting, or the plane of two settings.
 
-use kernel::experiment::threshold::{Point, Range, Scale as Values, Side, Spacing};
+use kernel::experiment::threshold::{Point, SettingRange, Spacing, TestOutcome, ValueKind};
 
 use super::{Axis, Band, Colour, Figure, Layer, Mark, Panel, Scale, Shape, Ticks};
 use crate::tipping::Tipping;
@@ -17,18 +17,18 @@ pub fn figures(tipping: &Tipping) -> Vec<Figure> {
 }
 
 /// The share of runs that go well at each value, and where it tips.
-fn line(tipping: &Tipping, along: &Range) -> Figure {
+fn line(tipping: &Tipping, along: &SettingRange) -> Figure {
     let points = tipping.tip.points_in_order();
     let interval = points.iter().map(|point| {
-        let (from, to) = point.ballot().interval();
+        let (from, to) = point.test().interval();
         (point.along, from, to)
     });
-    let at = |point: &Point| (point.along, point.ballot().share().unwrap_or(f64::NAN));
+    let at = |point: &Point| (point.along, point.test().share().unwrap_or(f64::NAN));
     let interval = Layer { name: "95 % interval".into(), colour: Colour::Grey, shape: Shape::Area(interval.collect()) };
     let shares = Layer::line("", Colour::Grey, points.iter().map(|point| at(point)).collect());
     let y =
         Axis { label: "share of runs".into(), scale: Scale::Linear, range: (-EDGE, 1.0 + EDGE), ticks: Ticks::Percent };
-    let what = tipping.tip.identity.judged.what();
+    let what = tipping.tip.identity.criterion.what();
     Figure {
         name: "tip".into(),
         title: "Where runs tip".into(),
@@ -44,12 +44,12 @@ fn line(tipping: &Tipping, along: &Range) -> Figure {
             weight: 1.5,
             layers: [interval, shares].into_iter().chain(marks(&points, at)).collect(),
         }],
-        bands: tipping.boundaries().map(|(crossing, neighbours)| band(crossing.side, neighbours, along)).collect(),
+        bands: tipping.boundaries().map(|(crossing, neighbours)| band(crossing.outcome, neighbours, along)).collect(),
     }
 }
 
 /// Every value that was asked at its place in the plane, and the boundary.
-fn plane(tipping: &Tipping, along: &Range, and: &Range) -> Figure {
+fn plane(tipping: &Tipping, along: &SettingRange, and: &SettingRange) -> Figure {
     let points = tipping.tip.points_in_order();
     let lines = lines(tipping);
     let area = |line: &Vec<Bracket>| Layer {
@@ -66,7 +66,7 @@ fn plane(tipping: &Tipping, along: &Range, and: &Range) -> Figure {
     let boundary = Layer::line("boundary, between the neighbours that differ", Colour::Ink, strokes);
     let marks = marks(&points, |point| (point.and.unwrap_or(f64::NAN), point.along));
     let layers = lines.iter().map(area).chain([boundary]).chain(marks);
-    let what = tipping.tip.identity.judged.what();
+    let what = tipping.tip.identity.criterion.what();
     Figure {
         name: "tip".into(),
         title: "Where runs tip".into(),
@@ -85,22 +85,22 @@ fn plane(tipping: &Tipping, along: &Range, and: &Range) -> Figure {
 /// A layer a side, decided or open; those that have no value are left out.
 fn marks(points: &[&Point], at: impl Fn(&Point) -> (f64, f64)) -> Vec<Layer> {
     let kinds = [
-        ("holds", Side::Holds, true),
-        ("fails", Side::Fails, true),
-        ("holds by majority, open", Side::Holds, false),
-        ("fails by majority, open", Side::Fails, false),
+        ("holds", TestOutcome::Holds, true),
+        ("fails", TestOutcome::Fails, true),
+        ("holds by majority, open", TestOutcome::Holds, false),
+        ("fails by majority, open", TestOutcome::Fails, false),
     ];
-    let layer = |(name, side, decided): (&str, Side, bool)| {
-        let of_kind = points.iter().filter(|point| point.side == side && point.decided == decided);
+    let layer = |(name, side, decided): (&str, TestOutcome, bool)| {
+        let of_kind = points.iter().filter(|point| point.outcome == side && point.decided == decided);
         let places: Vec<(f64, f64)> = of_kind.map(|point| at(point)).collect();
-        let colour = if side == Side::Holds { Colour::Blue } else { Colour::Vermillion };
+        let colour = if side == TestOutcome::Holds { Colour::Blue } else { Colour::Vermillion };
         let mark = if decided { Mark::Disc } else { Mark::Ring };
         (!places.is_empty()).then(|| Layer::points(name, colour, mark, places))
     };
     kinds.into_iter().filter_map(layer).collect()
 }
 
-fn band(side: Side, (low, high): (f64, f64), along: &Range) -> Band {
+fn band(side: TestOutcome, (low, high): (f64, f64), along: &SettingRange) -> Band {
     let (from, to) = (along.text(low), along.text(high));
     Band {
         from: low,
@@ -111,9 +111,9 @@ fn band(side: Side, (low, high): (f64, f64), along: &Range) -> Band {
 }
 
 /// All of the range, and a bit of room beside it.
-fn axis(range: &Range) -> Axis {
+fn axis(range: &SettingRange) -> Axis {
     let (low, high) = (range.low, range.high);
-    let ticks = if range.scale == Values::Seconds { Ticks::Duration } else { Ticks::Number };
+    let ticks = if range.kind == ValueKind::Seconds { Ticks::Duration } else { Ticks::Number };
     let label = range.key.clone();
     match range.spacing {
         Spacing::Linear => {
@@ -147,13 +147,13 @@ impl Bracket {
 /// The boundaries of neighbouring values of the other setting, put together where there are as many of them on the same
 /// sides. Where their number changes, nobody knows which belong together, and new lines begin.
 fn lines(tipping: &Tipping) -> Vec<Vec<Bracket>> {
-    let (mut lines, mut ends): (Vec<Vec<Bracket>>, Vec<(usize, Side)>) = (Vec::new(), Vec::new());
-    for of_one in tipping.tip.crossings.chunk_by(|left, right| left.and == right.and) {
+    let (mut lines, mut ends): (Vec<Vec<Bracket>>, Vec<(usize, TestOutcome)>) = (Vec::new(), Vec::new());
+    for of_one in tipping.tip.boundaries.chunk_by(|left, right| left.and == right.and) {
         let brackets = of_one.iter().filter_map(|crossing| {
             let ((low, high), and) = (crossing.between()?, crossing.and?);
-            Some((Bracket { and, low, high }, crossing.side))
+            Some((Bracket { and, low, high }, crossing.outcome))
         });
-        let brackets: Vec<(Bracket, Side)> = brackets.collect();
+        let brackets: Vec<(Bracket, TestOutcome)> = brackets.collect();
         let sides = brackets.iter().map(|(_, side)| side);
         if !ends.iter().map(|(_, side)| side).eq(sides) {
             ends = (lines.len()..).zip(&brackets).map(|(line, (_, side))| (line, *side)).collect();
@@ -171,7 +171,7 @@ mod tests {
     use kernel::{
         experiment::{
             sweep::Origin,
-            threshold::{Crossing, Identity, Judged, Rule, Tip},
+            threshold::{Boundary, Criterion, StoppingRule, ThresholdIdentity, ThresholdRecord},
         },
         run_folder::CalibrationInfo,
     };
@@ -181,33 +181,33 @@ mod tests {
     /// Boundaries, a list for each value of the other setting from 1 on.
     fn tipping(boundaries: &[&[f64]]) -> Tipping {
         let crossings = boundaries.iter().zip(1_u8..).flat_map(|(of_one, and)| {
-            let side = |index: usize| if index.is_multiple_of(2) { Side::Holds } else { Side::Fails };
+            let side = |index: usize| if index.is_multiple_of(2) { TestOutcome::Holds } else { TestOutcome::Fails };
             let and = Some(f64::from(and));
-            let none = Crossing { and, low: None, high: None, side: Side::Holds };
-            let some = of_one.iter().enumerate().map(|(index, low)| Crossing {
+            let none = Boundary { and, low: None, high: None, outcome: TestOutcome::Holds };
+            let some = of_one.iter().enumerate().map(|(index, low)| Boundary {
                 and,
                 low: Some(*low),
                 high: Some(low + 1.0),
-                side: side(index),
+                outcome: side(index),
             });
             if of_one.is_empty() { vec![none] } else { some.collect() }
         });
-        let identity = Identity {
+        let identity = ThresholdIdentity {
             world: "sim".to_owned(),
             version: String::new(),
             scenario: "story".to_owned(),
-            judged: Judged::Expectations,
+            criterion: Criterion::Expectations,
             along: "load.rate=1..100".parse().unwrap(),
             and: Some("servers.workers=1..9".parse().unwrap()),
             samples: 9,
             confidence: 0.95,
-            rule: Rule { lead: 5, runs_max: 50 },
+            rule: StoppingRule { lead: 5, runs_max: 50 },
             from_seed: 0,
             calibration: CalibrationInfo { name: String::new(), sha256: String::new() },
             origin: Origin { scenario: String::new(), overrides: Vec::new(), calibration: None },
         };
         let crossings = crossings.collect();
-        Tipping::of(Tip { identity, scenario: String::new(), points: Vec::new(), crossings })
+        Tipping::of(ThresholdRecord { identity, scenario: String::new(), points: Vec::new(), boundaries: crossings })
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn an_axis_is_spaced_as_its_range_is() {
-        let range: Range = "fault.0.duration=1s..100s".parse().unwrap();
+        let range: SettingRange = "fault.0.duration=1s..100s".parse().unwrap();
         assert_eq!((axis(&range).scale, axis(&range).ticks), (Scale::Linear, Ticks::Duration));
         let logarithmic = axis(&range.logarithmic().unwrap());
         assert_eq!(logarithmic.scale, Scale::Logarithmic);

@@ -10,7 +10,7 @@ pub fn tipping(tipping: &Tipping, figures: &[Figure]) -> String {
         head(tipping),
         numbers(tipping),
         plots(figures),
-        format!("<h2>Where it tips</h2>\n{}", aligned(&tip.boundaries())),
+        format!("<h2>Where it tips</h2>\n{}", aligned(&tip.boundary_table())),
         replays(tipping),
         format!("<h2>Every value that was asked</h2>\n{}", aligned(&tip.values())),
         notes(&tip.remarks()),
@@ -40,7 +40,7 @@ fn numbers(tipping: &Tipping) -> String {
 
 /// A run on each side.
 fn replays(tipping: &Tipping) -> String {
-    let replay = |(side, replay): &(kernel::experiment::threshold::Side, String)| {
+    let replay = |(side, replay): &(kernel::experiment::threshold::TestOutcome, String)| {
         format!("<p>a run that {}</p>\n<pre>{}</pre>\n", side.name(), escaped(replay))
     };
     tipping.tip.replays().iter().map(replay).collect()

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kernel::{
-    experiment::{sweep::SweepRecord, threshold::Tip},
+    experiment::{sweep::SweepRecord, threshold::ThresholdRecord},
     measure::Summary,
     record::{Records, RequestRow},
     run_folder::RunInfo,
@@ -63,7 +63,7 @@ fn remedy(place: &Path) -> String {
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     let mut runs: Vec<PathBuf> = entries
         .map(|entry| entry.path())
-        .filter(|path| path.join(REQUESTS).is_file() || SweepRecord::is_at(path) || Tip::is_at(path))
+        .filter(|path| path.join(REQUESTS).is_file() || SweepRecord::is_at(path) || ThresholdRecord::is_at(path))
         .collect();
     runs.sort();
     match runs.as_slice() {

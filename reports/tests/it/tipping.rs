@@ -6,7 +6,9 @@ use kernel::{
     cli::Exit,
     experiment::{
         sweep::Origin,
-        threshold::{Crossing, Identity, Judged, Point, Range, Rule, Side, Tip},
+        threshold::{
+            Boundary, Criterion, Point, SettingRange, StoppingRule, TestOutcome, ThresholdIdentity, ThresholdRecord,
+        },
     },
     run_folder::CalibrationInfo,
     scenario::Scenario,
@@ -16,52 +18,52 @@ use tempfile::TempDir;
 
 use crate::story::{SCENARIO, reports, word};
 
-fn range(text: &str) -> Range {
+fn range(text: &str) -> SettingRange {
     text.parse().unwrap()
 }
 
-fn identity(along: Range, and: Option<Range>) -> Identity {
-    Identity {
+fn identity(along: SettingRange, and: Option<SettingRange>) -> ThresholdIdentity {
+    ThresholdIdentity {
         world: "sim".to_owned(),
         version: "0.1.0".to_owned(),
         scenario: "story".to_owned(),
-        judged: Judged::Expectations,
+        criterion: Criterion::Expectations,
         along,
         and,
         samples: 5,
         confidence: 0.95,
-        rule: Rule { lead: 6, runs_max: 20 },
+        rule: StoppingRule { lead: 6, runs_max: 20 },
         from_seed: 0,
         calibration: CalibrationInfo { name: "default".to_owned(), sha256: "def".to_owned() },
         origin: Origin { scenario: "scenarios/story.toml".to_owned(), overrides: Vec::new(), calibration: None },
     }
 }
 
-fn tip(identity: Identity, points: Vec<Point>, crossings: Vec<Crossing>) -> Tip {
+fn tip(identity: ThresholdIdentity, points: Vec<Point>, crossings: Vec<Boundary>) -> ThresholdRecord {
     let scenario = Scenario::parse("story.toml", SCENARIO, &[]).unwrap().to_toml();
-    Tip { identity, scenario, points, crossings }
+    ThresholdRecord { identity, scenario, points, boundaries: crossings }
 }
 
 fn point(settings: Vec<String>, (along, and): (f64, Option<f64>), (runs, passes): (u64, u64)) -> Point {
-    let side = if 2 * passes >= runs { Side::Holds } else { Side::Fails };
+    let side = if 2 * passes >= runs { TestOutcome::Holds } else { TestOutcome::Fails };
     let decided = (2 * passes).abs_diff(runs) >= 6;
-    Point { along, and, settings, runs, passes, side, decided, seed: 0 }
+    Point { along, and, settings, runs, passes, outcome: side, decided, seed: 0 }
 }
 
 /// Runs fail with little load and with much of it.
-fn along_one() -> Tip {
+fn along_one() -> ThresholdRecord {
     let along = range("load.rate=10..40");
     let ballots = [(10.0, 6, 0), (18.0, 10, 8), (25.0, 6, 6), (32.0, 6, 0), (40.0, 6, 0)];
     let halves = [(14.0, 6, 0), (16.0, 8, 1), (17.0, 20, 9), (28.0, 6, 6), (30.0, 20, 12), (31.0, 8, 1)];
     let points = ballots.into_iter().chain(halves);
     let points = points.map(|(value, runs, passes)| point(vec![along.setting(value)], (value, None), (runs, passes)));
-    let crossing = |low, high, side| Crossing { and: None, low: Some(low), high: Some(high), side };
-    let crossings = vec![crossing(17.0, 18.0, Side::Fails), crossing(30.0, 31.0, Side::Holds)];
+    let crossing = |low, high, side| Boundary { and: None, low: Some(low), high: Some(high), outcome: side };
+    let crossings = vec![crossing(17.0, 18.0, TestOutcome::Fails), crossing(30.0, 31.0, TestOutcome::Holds)];
     tip(identity(along.clone(), None), points.collect(), crossings)
 }
 
 /// The more attempts, the less time they may take.
-fn along_two() -> Tip {
+fn along_two() -> ThresholdRecord {
     let along = range("client.attempt_timeout=10ms..1s").logarithmic().unwrap();
     let and = range("client.retry.max_attempts=1..4");
     let (mut points, mut crossings) = (Vec::new(), Vec::new());
@@ -74,13 +76,13 @@ fn along_two() -> Tip {
         let next = |value: f64| if value == 0.125 { (0.12, 0.13) } else { (value, value * 1.04) };
         let neighbours = (boundary > 0.0).then(|| next(boundary));
         let (low, high) = (neighbours.map(|(low, _)| low), neighbours.map(|(_, high)| high));
-        let side = if neighbours.is_some() { Side::Fails } else { Side::Holds };
-        crossings.push(Crossing { and: Some(attempts), low, high, side });
+        let side = if neighbours.is_some() { TestOutcome::Fails } else { TestOutcome::Holds };
+        crossings.push(Boundary { and: Some(attempts), low, high, outcome: side });
     }
     tip(identity(along, Some(and)), points, crossings)
 }
 
-fn written(tip: &Tip) -> (TempDir, PathBuf) {
+fn written(tip: &ThresholdRecord) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("tip");
     tip.write(&place).unwrap();

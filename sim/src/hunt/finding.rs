@@ -1,0 +1,41 @@
+//! The scenario file and the report of a finding.
+
+use std::{fs, io, path::PathBuf};
+
+use kernel::{cli::Failure, scenario::Scenario};
+use sim::reduction::short_toml;
+
+use super::search::{Finding, Hunt};
+use crate::replay::arguments;
+
+/// Writes the scenario of a seed, with everything that the seed draws. Returns the path.
+///
+/// # Errors
+/// The operating system refuses.
+pub(super) fn write(hunt: &Hunt<'_>, seed: u64, scenario: &Scenario) -> Result<PathBuf, Failure> {
+    let place = hunt.folder.join(format!("seed{seed}.toml"));
+    let what = if hunt.args.policies { "settings and faults" } else { "faults" };
+    let head = format!("# `{}` with the {what} that seed {seed} draws.\n\n", scenario.name);
+    let written = fs::create_dir_all(hunt.folder).and_then(|()| fs::write(&place, head + &short_toml(scenario)));
+    written.map_err(|reason: io::Error| {
+        let place = place.display();
+        let remedy = format!("choose another folder with --out, and go on with --from-seed {seed}");
+        Failure::run_failed(format!("cannot write {place}: {reason}; {remedy}"))
+    })?;
+    Ok(place)
+}
+
+/// Writes the scenario of a finding. Returns the report, with the commands that repeat and minimise it.
+///
+/// # Errors
+/// The scenario cannot be written.
+pub(super) fn report(hunt: &Hunt<'_>, finding: &Finding, played: u64) -> Result<String, Failure> {
+    let Finding { seed, settings, scenario, goal } = finding;
+    let place = write(hunt, *seed, scenario)?;
+    let again = arguments(&place, *seed, hunt.args.conditions.times.as_deref());
+    let mut text = format!("FOUND  {} (sim, seed {seed}) after {played} runs: {goal}\n\n", scenario.name);
+    settings.iter().for_each(|setting| text += &format!("  {setting}\n"));
+    scenario.faults.iter().for_each(|fault| text += &format!("  {fault}\n"));
+    text += &format!("\n  scenario  {}\n", place.display());
+    Ok(text + &format!("  replay    cargo run -p sim -- {again}\n  shrink    cargo run -p sim -- shrink {again}\n"))
+}

@@ -1,0 +1,118 @@
+//! Options of a threshold search.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kernel::{
+    cli::Failure,
+    experiment::threshold::{Criterion, RangeError, SettingRange},
+    scenario::Scenario,
+};
+
+use crate::options::{Conditions, Jobs};
+
+/// Options of the search for boundaries.
+#[derive(Debug, Args)]
+pub(crate) struct TipArgs {
+    /// The scenario file
+    pub(super) scenario: PathBuf,
+
+    /// The setting to change, and between which values; times have a unit, and whole numbers stay whole
+    #[arg(long, value_name = "KEY=LOW..HIGH")]
+    pub(super) along: SettingRange,
+
+    /// Another setting: boundaries are looked for with each of several values of it
+    #[arg(long, value_name = "KEY=LOW..HIGH")]
+    pub(super) and: Option<SettingRange>,
+
+    /// Values of the other setting, its ends included
+    #[arg(long, value_name = "N", default_value_t = 7, requires = "and", value_parser = clap::value_parser!(u64).range(2..=1_000))]
+    pub(super) values: u64,
+
+    /// Spaces the values of this setting by their ratio instead of their difference; may be repeated
+    #[arg(long, value_name = "KEY")]
+    pub(super) log: Vec<String>,
+
+    /// Values along the range that are asked first, its ends included; between two that differ a boundary is looked for
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u64).range(2..=1_000))]
+    pub(super) samples: u64,
+
+    /// Asks whether runs recover from every fault, whatever the scenario expects
+    #[arg(long)]
+    pub(super) recovery: bool,
+
+    /// How sure to be that every value is on its side, where runs go one way three times of four
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95, value_parser = confidence)]
+    pub(super) confidence: f64,
+
+    /// Runs of one value at most; where they leave it open, the majority has it
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(super) runs: u64,
+
+    /// The seed of the first run of each value; the next one has the next
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) from_seed: u64,
+
+    #[command(flatten)]
+    pub(super) conditions: Conditions,
+
+    #[command(flatten)]
+    pub(super) jobs: Jobs,
+
+    /// Where to write what was found [default: runs/SCENARIO/tip-KEY]
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+/// Parses a confidence.
+fn confidence(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.5..1.0).contains(share));
+    share.ok_or_else(|| "how sure to be is a share from 0.5 to below 1, such as 0.95".to_owned())
+}
+
+impl TipArgs {
+    /// The criterion by which a run of `base` passes.
+    ///
+    /// # Errors
+    /// The scenario has nothing that the criterion could be about, so all values would have the same outcome.
+    pub(super) fn criterion(&self, base: &Scenario) -> Result<Criterion, Failure> {
+        if !self.recovery {
+            if base.expectations.is_empty() {
+                let nothing = "the scenario expects nothing; add an [[expect]], or give --recovery";
+                return Err(Failure::wrong_input(nothing));
+            }
+            return Ok(Criterion::Expectations);
+        }
+        if base.faults.is_empty() && base.nemesis.is_none() {
+            let nothing = "the scenario has no fault to recover from; add a [[fault]], or leave out --recovery";
+            return Err(Failure::wrong_input(nothing));
+        }
+        Ok(Criterion::Recovery)
+    }
+
+    /// The ranges of the first and the second setting, spaced by ratio where `--log` names them.
+    ///
+    /// # Errors
+    /// Both are of the same setting, or `--log` names another one or one that cannot be spaced by ratio.
+    pub(super) fn ranges(&self) -> Result<(SettingRange, Option<SettingRange>), Failure> {
+        let key = &self.along.key;
+        if self.and.as_ref().is_some_and(|and| and.key == *key) {
+            return Err(Failure::wrong_input(format!("`{key}` is behind both --along and --and; leave one out")));
+        }
+        if let Some(unknown) = self.log.iter().find(|log| !self.is_varied(log)) {
+            let message =
+                format!("--log {unknown} is of neither --along nor --and; write `--log {key}`, or leave it out");
+            return Err(Failure::wrong_input(message));
+        }
+        let and = self.and.as_ref().map(|and| self.spaced(and)).transpose().map_err(Failure::wrong_input)?;
+        Ok((self.spaced(&self.along).map_err(Failure::wrong_input)?, and))
+    }
+
+    fn is_varied(&self, key: &str) -> bool {
+        self.along.key == key || self.and.as_ref().is_some_and(|and| and.key == key)
+    }
+
+    fn spaced(&self, range: &SettingRange) -> Result<SettingRange, RangeError> {
+        if self.log.contains(&range.key) { range.clone().logarithmic() } else { Ok(range.clone()) }
+    }
+}
