@@ -32,12 +32,14 @@ impl<'a> Session<'a> {
             eprintln!("warning: {warning}");
         }
         let explicit = scenario.explicit(args.seed);
+        // The faults that the seed draws come behind those of the file.
         let drawn = &explicit.faults[scenario.faults.len()..];
         if !drawn.is_empty() {
             eprintln!("note: seed {} draws these faults; the run folder's scenario.toml has them, too", args.seed);
             drawn.iter().for_each(|fault| eprintln!("  {fault}"));
         }
         let place = args.out.clone().unwrap_or_else(|| RunFolder::default_place(&explicit.name, world, args.seed));
+        // Prepared before the run, so that a run is not lost to a place that cannot be written.
         let folder = RunFolder::prepare(&place).map_err(Failure::wrong_input)?;
         Ok(Self { args, scenario: explicit, folder, place })
     }

@@ -62,6 +62,7 @@ fn check_counts(request: &RequestRow, attempts: &[AttemptRow], counts: EventCoun
         return;
     }
     let ended = attempts.len() as u32;
+    // Attempts that are never ended are a leak; ended ones that were never sent are a wrong log.
     if counts.picks > ended {
         findings.add_to(request, Invariant::Drains, format!("{} attempts were sent, and {ended} ended", counts.picks));
     } else if counts.picks < ended {

@@ -36,6 +36,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     if policies.cache.is_some() {
         check_cached(evidence, findings);
     }
+    // When an attempt asked for its permit is not known where it may wait before it is sent.
     if waits(policies) || evidence.scenario.client.wait_for_ready {
         return;
     }
@@ -65,9 +66,11 @@ fn check_in_flight(evidence: &Evidence<'_>, findings: &mut Findings) {
         let over = done.partition_point(|done_us| done_us <= at_us);
         if begun + 1 > over + most {
             let what = format!("{} calls are in flight, and {most} are allowed", begun + 1 - over);
+            // One violation is enough: until enough calls end, every other one follows from it.
             return findings.add(Invariant::WithinLimits, None, *at_us, what);
         }
     }
+    // What was in flight when a request was dropped is known to within the lateness of timers; real time has no such bound.
     let Some(late) = evidence.late else { return };
     for row in requests.iter().filter(|row| row.status == Outcome::Dropped) {
         let last_us = row.intended_us + us(late) + ROUNDING_US;
@@ -97,6 +100,7 @@ fn check_rate(evidence: &Evidence<'_>, limit: &RateLimit, findings: &mut Finding
         if full_at > now + capacity + slack {
             let per = limit.refresh_period;
             let what = format!("more attempts than {} at once and {} every {per:?}", capacity / token, limit.limit);
+            // One violation is enough: the debt that it leaves makes the following attempts violate the limit, too.
             return findings.add(Invariant::WithinLimits, row.request, row.at_us, what);
         }
     }

@@ -71,6 +71,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
 /// Returns a server that the client knows to be better than `picked`.
 fn better(views: &[View], picked: usize) -> Option<usize> {
     let tier = views[picked].tier();
+    // A breaker that is half open may have no room left, which is not recorded: its server is never held to be better.
     views.iter().position(|view| view.breaker == Breaker::Passes && view.tier() < tier)
 }
 
@@ -79,6 +80,7 @@ fn better(views: &[View], picked: usize) -> Option<usize> {
 fn check_ejection(views: &[View], row: &EventRow, settings: &OutlierDetection, findings: &mut Findings) {
     let ejected = views.iter().filter(|view| view.ejected.is_some()).count();
     let percent = settings.max_ejection_percent;
+    // One server may always be ejected, whatever the percentage (Envoy, gRPC A50).
     if ejected > 0 && ejected as f64 * 100.0 >= percent * views.len() as f64 {
         let what = format!("{ejected} of {} servers are ejected, and another one with {percent} %", views.len());
         findings.add(Invariant::WithinLimits, None, row.at_us, what);

@@ -31,6 +31,7 @@ impl Records {
 
     /// Sorts the rows into the order of the run folder's files.
     pub fn sort(&mut self) {
+        // Stable sorts: events of one instant keep the order in which they were recorded, which the digest covers.
         self.requests.sort_by_key(|row| row.id);
         self.attempts.sort_by_key(|row| (row.request, row.attempt));
         self.events.sort_by_key(|row| row.at_us);
