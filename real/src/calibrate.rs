@@ -1,21 +1,23 @@
-//! `real calibrate`: measures what the simulation has to know of this host, and writes it as a calibration.
+//! `real calibrate`: measures the times of this host that the simulation needs, and writes them as a calibration.
 //!
-//! What it measures it measures on runs like any other: the same processes, started the same way, with the same server
-//! and client code, and a load that meets no fault. A request's way is told apart from the rows of both ends, which go
-//! by one clock. Only what happens to processes as such is measured without a run: how long one takes until it listens,
-//! and how long after SIGKILL its connections break, of replicas that nobody has sent a request to.
+//! It measures on ordinary runs: the same processes, started the same way, with the same server and client code, and a
+//! load without faults. The parts of a request's path are computed from the rows of both ends, which share one clock.
+//! Only the times of processes themselves are measured without a run: the time until a replica listens, and the time
+//! between SIGKILL and the end of its connections.
 //!
-//! | module | what is in it |
+//! | module | contents |
 //! | --- | --- |
-//! | `course` | the runs, in rounds |
-//! | `observed` | what the rows of a run tell |
+//! | `plan` | the runs, in rounds |
+//! | `observed` | the times in the rows of one run |
+//! | `measurement` | the times of all runs |
 //! | `processes` | starts and ends of processes, and the bare round trip |
-//! | `samples` | many observations of one time, and how far they can be trusted |
-//! | `findings` | all of it as a table and as a calibration file |
+//! | `samples` | many samples of one time, and their spread between rounds |
+//! | `findings` | everything as a table and as a calibration file |
 
-mod course;
 mod findings;
+mod measurement;
 mod observed;
+mod plan;
 mod processes;
 mod samples;
 
@@ -34,19 +36,20 @@ use kernel::{
 };
 
 use crate::{facts, rehearsal::RehearsalError};
-use course::{Course, Interrupted};
 use findings::Findings;
+use measurement::CalibrationError;
+use plan::CalibrationPlan;
 
-/// Where the calibration goes, and where `real fidelity` looks for it.
+/// Default path of the calibration, here and in `real fidelity`.
 pub(crate) const DEFAULT_PLACE: &str = "runs/calibration.toml";
 
-/// A median that moves by more than this share of itself from round to round is worth a word.
+/// Share of itself by which a median may differ between rounds without a warning.
 const NOISE_WORTH_A_WARNING: f64 = 0.25;
 
-/// One that moves by more than all of itself says nothing of the host.
+/// Share of itself by which a median may differ between rounds; beyond it the calibration does not describe the host.
 const NOISE_MAX: f64 = 1.0;
 
-/// How the host is measured.
+/// Options of `real calibrate`.
 #[derive(Debug, Clone, Args)]
 pub struct CalibrateArgs {
     /// Where to write the calibration
@@ -62,22 +65,24 @@ pub struct CalibrateArgs {
     anyway: bool,
 }
 
-/// Measures this host for two minutes, and writes what it found.
+/// Measures this host for about two minutes, prints the result and writes the calibration.
 pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
-    // What cannot be written should be known before it is measured.
+    // A path that cannot be written should fail before two minutes of measurement, not after.
     let parent = args.out.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(parent).map_err(|error| unwritable(&args.out, &error))?;
     if args.out.is_dir() {
         return Err(Failure::wrong_input(format!("{} is a folder; name a file with --out", args.out.display())));
     }
-    let (host, started) = (facts::host(), facts::now());
-    let course = Course::new(&args.sizes).map_err(Failure::wrong_input)?;
-    let bar = progress(course.seconds());
+    // Before the first process starts: the load average is that of the host alone.
+    let host = facts::host();
+    let started = facts::now();
+    let plan = CalibrationPlan::new(&args.sizes).map_err(Failure::wrong_input)?;
+    let bar = progress(plan.seconds());
     let processes = processes::measure().map_err(|error| Failure::run_failed(format!("{error}")))?;
-    let observed = course.play(|seconds| bar.inc(seconds)).map_err(failed)?;
+    let measurement = plan.play(|seconds| bar.inc(seconds)).map_err(failed)?;
     bar.finish_and_clear();
 
-    let findings = Findings::of(&host, &started, processes, observed);
+    let findings = Findings::new(&host, &started, processes, measurement);
     let text = findings.to_toml();
     let noise = findings.noise();
     let verdict = findings.verdict(NOISE_WORTH_A_WARNING, NOISE_MAX);
@@ -102,14 +107,14 @@ fn unwritable(path: &Path, reason: &io::Error) -> Failure {
     Failure::wrong_input(format!("cannot write {}: {reason}; choose another file with --out", path.display()))
 }
 
-fn failed(error: Interrupted) -> Failure {
+fn failed(error: CalibrationError) -> Failure {
     match error {
-        Interrupted::Rehearsal(error @ RehearsalError::Pictures(_)) => Failure::wrong_input(error),
+        CalibrationError::Rehearsal(error @ RehearsalError::Pictures(_)) => Failure::wrong_input(error),
         error => Failure::run_failed(error),
     }
 }
 
-/// A bar over the seconds of the runs, on a terminal.
+/// A progress bar over the seconds of the runs; hidden unless standard error is a terminal.
 fn progress(seconds: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -1,4 +1,4 @@
-//! The client's process: links, the resilient client on them, and the load that it is offered.
+//! The client of a run: links, the resilient client on them, and the load that it sends.
 
 use std::{future::pending, pin::pin, sync::Arc};
 
@@ -15,7 +15,7 @@ use kernel::{
     world::SharedWorld,
 };
 
-/// Who calls servers, as a scenario says.
+/// The client's end of a run, with the settings of a scenario.
 pub(crate) struct Caller {
     scenario: Scenario,
     entropy: Entropy,
@@ -24,7 +24,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// One that calls `servers`, which `world` knows by these names.
+    /// A caller of `servers`, which `world` knows by these names.
     pub(crate) fn new(scenario: Scenario, entropy: Entropy, world: SharedWorld, servers: &[String]) -> Self {
         let links = servers.iter().map(|name| Link::new(world.clone(), entropy, name)).collect();
         Self { scenario, entropy, world, links }
@@ -35,9 +35,10 @@ impl Caller {
         &self.links[index]
     }
 
-    /// Offers the load, from the start of the run until the scenario's end or until `cancelled`, which puts an end to
-    /// the calls under way. All that happens goes to `sink`.
-    /// What takes time of the processor and is not part of the load, `oracle` has done before.
+    /// Offers the load from the start of the run to the end of the scenario, or until `cancelled` completes, which cancels
+    /// the calls under way. The rows go to `sink`.
+    ///
+    /// `oracle` has computed the expected results before, so that this takes no processor time during the run.
     pub(crate) async fn offer(
         &self,
         inputs: Inputs,

@@ -1,4 +1,4 @@
-//! Brings the rows of all processes together.
+//! Collects the rows of all processes.
 
 use std::{
     io,
@@ -10,32 +10,32 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 
 use crate::{
     generator::Reports,
-    live::{Live, Sight},
+    live::{Live, LiveUpdate},
     message::Report,
     replica::NewProcess,
 };
 
-/// The rows so far.
+/// The rows of a run so far.
 pub(crate) struct Collector {
     records: Mutex<Records>,
     live: Live,
 }
 
-/// How the load process ended.
+/// The end of the load process's output.
 pub(crate) enum LoadEnded {
-    /// As it should, at this time of the run.
+    /// The load ended, at this time of the run.
     Done { at_us: u64 },
-    /// Without a word.
+    /// The output ended without `Done`: the process has failed.
     Silently,
 }
 
 impl Collector {
-    /// No rows yet. `live` is shown each.
+    /// A collector without rows. It passes each row to `live`.
     pub(crate) fn new(live: Live) -> Arc<Self> {
         Arc::new(Self { records: Mutex::default(), live })
     }
 
-    /// Collects what the load process says until its end.
+    /// Collects the rows of the load process, until the load ends.
     pub(crate) async fn collect_load(&self, mut reports: Reports) -> LoadEnded {
         while let Some(report) = next(&mut reports).await {
             match report {
@@ -47,10 +47,10 @@ impl Collector {
         LoadEnded::Silently
     }
 
-    /// Collects what a replica's process says until its end, and says whether that is a failure. Its rows are timed
-    /// from the start of the machine, the run's from `epoch_us` on.
+    /// Collects the rows of a replica's process until its output ends. Returns true if the end of the process was not
+    /// expected. The times of its rows are relative to the start of the machine; those of the run start at `epoch_us`.
     pub(crate) async fn collect_replica(&self, process: NewProcess, epoch_us: u64) -> bool {
-        self.live.show(Sight::Process { server: process.name.clone(), pid: process.pid });
+        self.live.show(LiveUpdate::Process { server: process.name.clone(), pid: process.pid });
         let mut reports = BufReader::new(process.reports).lines();
         while let Some(report) = next(&mut reports).await {
             if let Report::Row(Row::Event(row)) = report {
@@ -60,12 +60,12 @@ impl Collector {
         !process.ending.load(Ordering::Acquire)
     }
 
-    /// Shows that someone wants the run to end.
+    /// Shows that a signal has asked the run to end.
     pub(crate) fn interrupted(&self) {
-        self.live.show(Sight::Interrupted);
+        self.live.show(LiveUpdate::Interrupted);
     }
 
-    /// Takes the rows out, but those of what happened after `end_us`.
+    /// Takes the rows out, without events after `end_us`, which belong to the end of the processes and not to the run.
     pub(crate) fn take_until(&self, end_us: u64) -> Records {
         let mut records = std::mem::take(&mut *self.records());
         records.events.retain(|row| row.at_us <= end_us);
@@ -85,7 +85,7 @@ impl Sink for Collector {
     }
 }
 
-/// The next report. A line that is none is the last one of a process that was killed in the middle of it.
+/// The next report. An invalid line is the last one of a process that was killed while it wrote.
 async fn next(reports: &mut Lines<BufReader<impl AsyncRead + Unpin>>) -> Option<Report> {
     let line: io::Result<Option<String>> = reports.next_line().await;
     serde_json::from_str(&line.ok()??).ok()

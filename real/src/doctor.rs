@@ -1,4 +1,4 @@
-//! What this host permits: whether a scenario can be played here, and what to do if not.
+//! `real doctor`: checks if this host can play scenarios, and proposes remedies.
 
 use std::{fmt, io, os::unix::process::ExitStatusExt, path::Path, process::Stdio};
 
@@ -7,38 +7,38 @@ use tokio::{process::Command, runtime::Runtime};
 
 use crate::{
     process::PROGRAM,
-    role::load::{LoadArgs, ROLE},
+    role::generator::{GeneratorArgs, ROLE},
     tcp::{self, ReservedPort},
 };
 
-/// Open files that a replica may come to need: each connection is one.
+/// Number of open files that a replica can need, as each connection is one.
 const FILES_MIN: u64 = 256;
 
-/// Processes and threads of a run with two replicas, and room for others of the same user.
+/// Number of processes and threads of a run with two replicas, with room for others of the same user.
 const PROCESSES_MIN: u64 = 256;
 
-/// Below this the servers and the load take each other's time.
+/// Number of cores below which the servers and the load compete for processor time.
 const CORES_MIN: usize = 2;
 
-/// What was found out about one thing.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at.
+    /// Name of the check.
     pub subject: &'static str,
-    /// Whether it is as it should be.
+    /// The verdict, with a remedy.
     pub verdict: Verdict,
-    /// What it is.
+    /// The observed state of the host.
     pub found: String,
 }
 
-/// Whether something is as it should be.
+/// The verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is.
+    /// The host is fit for runs.
     Good,
-    /// Runs go ahead, with the restriction that it says; what would lift it.
+    /// Runs are possible with a restriction. The text describes it and its remedy.
     Restricted(&'static str),
-    /// No run goes ahead; what would help.
+    /// Runs are not possible. The text is a remedy.
     Bad(&'static str),
 }
 
@@ -54,30 +54,30 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks at everything.
+/// Runs all checks. Fails only if the checks themselves cannot run.
 pub fn examine() -> io::Result<Vec<Finding>> {
     let runtime = Runtime::new()?;
     runtime.block_on(async {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(vec![
-            of_result("signals", signals().await, "run it where a process may stop and kill its own children"),
-            of_result("loopback", loopback().await, "bring the loopback device up: ip link set lo up"),
+            result("signals", signals().await, "run it where a process may stop and kill its own children"),
+            result("loopback", loopback().await, "bring the loopback device up: ip link set lo up"),
             at_least("open files", getrlimit(Resource::Nofile).current, FILES_MIN, "raise it: ulimit -n 4096"),
             at_least("processes", getrlimit(Resource::Nproc).current, PROCESSES_MIN, "raise it: ulimit -u 4096"),
-            of_cores(cores),
-            of_netem(Path::new("/sys/module/sch_netem").exists()),
+            cores_finding(cores),
+            netem_finding(Path::new("/sys/module/sch_netem").exists()),
         ])
     })
 }
 
-fn of_result(subject: &'static str, result: io::Result<String>, remedy: &'static str) -> Finding {
+fn result(subject: &'static str, result: io::Result<String>, remedy: &'static str) -> Finding {
     match result {
         Ok(found) => Finding { subject, verdict: Verdict::Good, found },
         Err(error) => Finding { subject, verdict: Verdict::Bad(remedy), found: error.to_string() },
     }
 }
 
-/// `limit` is `None` where there is none.
+/// Checks that `limit` is `min` at least; `None` is no limit.
 fn at_least(subject: &'static str, limit: Option<u64>, min: u64, remedy: &'static str) -> Finding {
     let Some(limit) = limit else {
         return Finding { subject, verdict: Verdict::Good, found: "no limit".to_owned() };
@@ -87,20 +87,20 @@ fn at_least(subject: &'static str, limit: Option<u64>, min: u64, remedy: &'stati
     Finding { subject, verdict, found: format!("at most {limit}{wanted}") }
 }
 
-fn of_cores(cores: usize) -> Finding {
+fn cores_finding(cores: usize) -> Finding {
     let restricted = Verdict::Restricted("latencies will be longer than the servers make them: use more cores");
     let verdict = if cores >= CORES_MIN { Verdict::Good } else { restricted };
     Finding { subject: "cores", verdict, found: cores.to_string() }
 }
 
-fn of_netem(present: bool) -> Finding {
+fn netem_finding(present: bool) -> Finding {
     let found = if present { "loaded" } else { "not loaded; link faults do without it" };
     Finding { subject: "tc netem", verdict: Verdict::Good, found: found.to_owned() }
 }
 
-/// Stops, continues and kills a child, as faults do.
+/// Stops, continues and kills a child, as the faults of a run do.
 async fn signals() -> io::Result<String> {
-    let words = [ROLE.to_owned()].into_iter().chain(LoadArgs::words());
+    let words = [ROLE.to_owned()].into_iter().chain(GeneratorArgs::words());
     let mut child = Command::new(PROGRAM).args(words).stdin(Stdio::piped()).kill_on_drop(true).spawn()?;
     for signal in [Signal::STOP, Signal::CONT, Signal::STOP, Signal::KILL] {
         let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
@@ -114,7 +114,7 @@ async fn signals() -> io::Result<String> {
     }
 }
 
-/// Listens and connects, as a replica and its client do.
+/// Listens at the loopback device and connects, as a replica and its client do.
 async fn loopback() -> io::Result<String> {
     let port = ReservedPort::any()?;
     let _listening = tcp::listen(port.address().port())?;
@@ -127,13 +127,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_shows_its_remedy_under_what_was_found() {
+    fn a_finding_shows_its_remedy_below_the_state_of_the_host() {
         let finding = at_least("open files", Some(10), FILES_MIN, "raise it: ulimit -n 4096");
         assert_eq!(
             finding.to_string(),
             "✗ open files     at most 10, 256 are needed\n                 raise it: ulimit -n 4096"
         );
         assert_eq!(at_least("open files", None, FILES_MIN, "").to_string(), "✓ open files     no limit");
-        assert!(matches!(of_cores(1).verdict, Verdict::Restricted(_)));
+        assert!(matches!(cores_finding(1).verdict, Verdict::Restricted(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! What a real run depends on and no seed decides.
+//! Properties of this machine that affect a real run and do not follow from its seed.
 
 use kernel::run_folder::HostInfo;
 use rustix::{
@@ -8,7 +8,7 @@ use rustix::{
 
 const DAY_S: i64 = 24 * 60 * 60;
 
-/// The machine, now.
+/// The machine: its operating system, number of cores and current load averages.
 pub fn host() -> HostInfo {
     let name = uname();
     HostInfo {
@@ -18,7 +18,7 @@ pub fn host() -> HostInfo {
     }
 }
 
-/// The date and the time, as RFC 3339 writes them, in UTC.
+/// The current date and time in UTC, in the format of RFC 3339.
 pub fn now() -> String {
     rfc3339(clock_gettime(ClockId::Realtime).tv_sec)
 }
@@ -28,18 +28,19 @@ fn load_average(text: &str) -> Option<[f64; 3]> {
     averages.try_into().ok()
 }
 
-/// `seconds` since 1970.
+/// The date and time `seconds` after the start of 1970.
 fn rfc3339(seconds: i64) -> String {
-    let (day, second) = (seconds.div_euclid(DAY_S), seconds.rem_euclid(DAY_S));
-    let (year, month, day) = civil(day);
+    let second = seconds.rem_euclid(DAY_S);
+    let (year, month, day) = civil(seconds.div_euclid(DAY_S));
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
 /// Year, month and day of the Gregorian calendar, by Howard Hinnant's `civil_from_days`.
 fn civil(days: i64) -> (i64, i64, i64) {
-    // Years begin in March here, so that a leap day is a year's last; eras have 400 of them.
+    // Years start in March here, so that a leap day is the last day of a year; an era has 400 years.
     let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;

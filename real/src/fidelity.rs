@@ -1,16 +1,16 @@
 //! `real fidelity`: plays scenarios in both worlds, several times each, for `reports fidelity` to compare.
 //!
-//! Simulated and real runs take turns, and so do the scenarios, so that a host that changes during the campaign changes
-//! for all of them. The calibration is copied at the beginning and never touched. A campaign that was interrupted goes
-//! on where it stopped: what is finished is kept, if it is of the same scenario and calibration.
+//! Simulated and real runs take turns, and so do the scenarios: a change of the host during the campaign affects all of
+//! them alike. The calibration is copied at the start and does not change after that. A campaign that was interrupted
+//! continues where it stopped: finished runs of the same scenario and calibration are kept.
 //!
-//! | module | what is in it |
+//! | module | contents |
 //! | --- | --- |
-//! | `campaign` | the folder: what is to be played, and what has been |
-//! | `stage` | one run in one world |
+//! | `campaign` | the folder: runs to play, and finished runs |
+//! | `runner` | plays one run in one world |
 
 mod campaign;
-mod stage;
+mod runner;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -26,9 +26,9 @@ use kernel::{
 
 use crate::{calibrate::DEFAULT_PLACE, option::rate};
 use campaign::Campaign;
-use stage::Stage;
+use runner::Runner;
 
-/// What to play.
+/// Options of `real fidelity`.
 #[derive(Debug, Clone, Args)]
 pub struct FidelityArgs {
     /// The scenario files
@@ -56,38 +56,37 @@ pub struct FidelityArgs {
     rates: Vec<f64>,
 }
 
-/// Plays what has not been played.
+/// Plays the runs that are not finished yet, and prints how many there were.
 pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
     let campaign = Campaign::open(args)?;
-    let stage = Stage::find(&campaign)?;
-    // Before anything is left behind that a better calibration would not fit.
-    stage.try_calibration(&args.calibration, campaign.stories())?;
+    let runner = Runner::find(&campaign)?;
+    // Before `begin` writes the calibration: a campaign cannot change it later.
+    runner.try_calibration(&args.calibration, campaign.scenarios())?;
     campaign.begin()?;
     let due: Vec<_> =
         campaign.runs().map(|run| Ok((campaign.is_finished(&run)?, run))).collect::<Result<_, Failure>>()?;
-    let seconds = |done: bool| {
-        let of = |(finished, run): &(bool, campaign::Run<'_>)| if *finished == done { run.seconds() } else { 0 };
-        due.iter().map(of).sum::<u64>()
-    };
-    let bar = progress(seconds(true) + seconds(false));
-    bar.inc(seconds(true));
+    let finished_seconds = due.iter().filter(|(finished, _)| *finished).map(|(_, run)| run.seconds()).sum();
+    let bar = progress(due.iter().map(|(_, run)| run.seconds()).sum());
+    bar.inc(finished_seconds);
+    // The finished runs took no time now, and would make the estimate for the others too short.
     bar.reset_eta();
     let mut played = 0;
     for (_, run) in due.iter().filter(|(finished, _)| !finished) {
         bar.set_message(format!("{} {} seed {}", run.scenario.name, run.world, run.seed));
-        stage.play(run)?;
+        runner.play(run)?;
         bar.inc(run.seconds());
         played += 1;
     }
     bar.finish_and_clear();
-    let (kept, all) = (due.len() - played, due.len());
+    let all = due.len();
+    let kept = all - played;
     let place = campaign.place().display();
-    // Whoever reads may have read enough.
+    // A reader that has closed its end has read enough.
     let _ = writeln!(
         io::stdout(),
         "{all} runs: {} scenarios x {} worlds x {} seeds; {played} played, {kept} kept\n\n  folder       {place}\n  \
          calibration  {}\n  compare      cargo run -p reports -- fidelity {place}",
-        campaign.stories().len(),
+        campaign.scenarios().len(),
         WORLDS.len(),
         args.runs,
         campaign.calibration().sha256,
@@ -95,7 +94,7 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
-/// A bar over the seconds of the real runs, on a terminal.
+/// A progress bar over the seconds of the real runs; hidden unless standard error is a terminal.
 fn progress(seconds: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -1,4 +1,4 @@
-//! The load process as the orchestrator has it.
+//! The orchestrator's view of the load process.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, path::Path};
 
@@ -10,26 +10,26 @@ use tokio::{
 };
 
 use crate::{
-    message::{Order, Report, line},
+    message::{LoadCommand, Report, line},
     process::{Process, ProcessFailed},
-    role::load::{LoadArgs, ROLE},
+    role::generator::{GeneratorArgs, ROLE},
     timer::Timer,
 };
 
 const NAME: &str = "load";
 
-/// The process that offers the load. Everything it is told, it is told in order.
+/// The process that offers the load. It carries commands out in the order in which they are sent.
 pub(crate) struct Generator {
     process: Mutex<Process>,
-    orders: Mutex<ChildStdin>,
+    commands: Mutex<ChildStdin>,
     timer: Timer,
 }
 
-/// What it says, line by line.
+/// The output of the load process, line by line.
 pub(crate) type Reports = Lines<BufReader<ChildStdout>>;
 
 impl Generator {
-    /// Starts it; done when it awaits the beginning.
+    /// Starts the process, and waits until it is ready to begin.
     pub(crate) async fn start(
         scenario: &Scenario,
         seed: u64,
@@ -37,11 +37,11 @@ impl Generator {
         logs: &Path,
         timer: Timer,
     ) -> Result<(Self, Reports), ProcessFailed> {
-        let words: Vec<_> = [ROLE.to_owned()].into_iter().chain(LoadArgs::words()).collect();
+        let words: Vec<_> = [ROLE.to_owned()].into_iter().chain(GeneratorArgs::words()).collect();
         let (process, streams) = Process::start(NAME, &words, logs)?;
         let mut reports = BufReader::new(streams.reports).lines();
-        let generator = Self { process: Mutex::new(process), orders: Mutex::new(streams.orders), timer };
-        generator.tell(&Order::Prepare { scenario: scenario.to_toml(), seed, servers }).await?;
+        let generator = Self { process: Mutex::new(process), commands: Mutex::new(streams.commands), timer };
+        generator.send(&LoadCommand::Prepare { scenario: scenario.to_toml(), seed, servers }).await?;
         let ready = reports.next_line().await.ok().flatten();
         match ready.as_deref().map(serde_json::from_str::<Report>) {
             Some(Ok(Report::Ready)) => Ok((generator, reports)),
@@ -49,21 +49,21 @@ impl Generator {
         }
     }
 
-    /// Gives it an order.
-    pub(crate) async fn tell(&self, order: &Order) -> Result<(), ProcessFailed> {
-        let told = self.orders.lock().await.write_all((line(order) + "\n").as_bytes()).await;
-        match told {
+    /// Sends a command. Fails if the process has ended.
+    pub(crate) async fn send(&self, command: &LoadCommand) -> Result<(), ProcessFailed> {
+        let sent = self.commands.lock().await.write_all((line(command) + "\n").as_bytes()).await;
+        match sent {
             Ok(()) => Ok(()),
             Err(_) => Err(self.failure().await),
         }
     }
 
-    /// What to say of it if it has ended too early.
+    /// The failure of a process that has ended too early.
     pub(crate) async fn failure(&self) -> ProcessFailed {
         self.process.lock().await.end(&self.timer).await
     }
 
-    /// Kills it, whatever it is doing.
+    /// Kills the process.
     pub(crate) async fn kill(&self) -> io::Result<()> {
         self.process.lock().await.kill().await
     }

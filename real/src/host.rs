@@ -1,4 +1,4 @@
-//! This process's World.
+//! The `World` of this process.
 
 use std::{
     collections::BTreeMap,
@@ -21,49 +21,51 @@ use crate::{
     timer::Timer,
 };
 
-/// A process on a machine, as its software sees it.
+/// A process on this machine, with its clock, timers, tasks and sockets.
 pub(crate) struct Host {
     clock: Clock,
     timer: Timer,
     runtime: Handle,
-    /// By server name.
+    /// Addresses by server name.
     addresses: BTreeMap<String, SocketAddr>,
-    /// Where it listens; taken once.
+    /// The listening socket, until `listen` takes it.
     backlog: Mutex<Option<Box<dyn Listener>>>,
 }
 
 impl Host {
-    /// A process of tokio's present runtime that knows no servers and cannot listen.
+    /// A process whose tasks run on tokio's current runtime. It knows no servers and does not listen.
     pub(crate) fn new(clock: Clock, timer: Timer) -> Self {
         memory::keep();
         let runtime = Handle::current();
         Self { clock, timer, runtime, addresses: BTreeMap::new(), backlog: Mutex::new(None) }
     }
 
-    /// One that can connect to servers.
-    pub(crate) fn knowing(self, addresses: BTreeMap<String, SocketAddr>) -> Self {
+    /// The same process, which can connect to the servers at `addresses`.
+    pub(crate) fn with_servers(self, addresses: BTreeMap<String, SocketAddr>) -> Self {
         Self { addresses, ..self }
     }
 
-    /// One that can be connected to.
-    pub(crate) fn listening(self, backlog: impl Listener + 'static) -> Self {
+    /// The same process, which accepts connections from `backlog`.
+    pub(crate) fn with_listener(self, backlog: impl Listener + 'static) -> Self {
         Self { backlog: Mutex::new(Some(Box::new(backlog))), ..self }
     }
 
-    /// Shared, as software wants it.
+    /// The process as the client and the server use it.
     pub(crate) fn shared(self) -> Arc<dyn World> {
         Arc::new(self)
     }
 }
 
-/// A World of this process, which it may do with as it likes: its time begins now, its tasks run on tokio's present
-/// runtime, and `addresses` says where servers listen, by name. It cannot be connected to.
+/// The `World` of this process, for programs that use Rehearsal's client: its time starts now, its tasks run on tokio's
+/// current runtime, and `addresses` contains the addresses of servers by name. It does not listen.
+///
+/// Fails if the thread of the timers cannot be started.
 ///
 /// # Panics
 ///
-/// Outside of a runtime.
+/// Panics outside of a tokio runtime.
 pub fn world(addresses: BTreeMap<String, SocketAddr>) -> io::Result<SharedWorld> {
-    Ok(Host::new(Clock::since(machine_ns()), Timer::start()?).knowing(addresses).shared())
+    Ok(Host::new(Clock::since(machine_ns()), Timer::start()?).with_servers(addresses).shared())
 }
 
 impl World for Host {
@@ -81,15 +83,22 @@ impl World for Host {
 
     fn connect<'a>(&'a self, server: &'a str) -> BoxFuture<'a, io::Result<BoxStream>> {
         Box::pin(async move {
-            let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("there is no server `{server}`"));
-            tcp::connect(*self.addresses.get(server).ok_or_else(unknown)?).await
+            let address = self
+                .addresses
+                .get(server)
+                .copied()
+                .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no server `{server}`")))?;
+            tcp::connect(address).await
         })
     }
 
     fn listen(&self) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         let backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let none = || io::Error::new(io::ErrorKind::AddrNotAvailable, "this process has no address to listen at");
-        Box::pin(async move { backlog.ok_or_else(none) })
+        Box::pin(async move {
+            backlog.ok_or_else(|| {
+                io::Error::new(io::ErrorKind::AddrNotAvailable, "this process has no address to listen at")
+            })
+        })
     }
 
     fn compute(&self, job: Job) -> BoxFuture<'static, Output> {

@@ -1,23 +1,23 @@
-//! Whoever asks this process to end.
+//! Signals that ask this process to end.
 
 use std::io;
 
 use futures_util::future::select_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ctrl-C, a request to terminate, or a terminal that is gone.
+/// Listens to SIGINT (Ctrl-C), SIGTERM and SIGHUP (a closed terminal).
 pub(crate) struct Interrupt {
     signals: Vec<Signal>,
 }
 
 impl Interrupt {
-    /// From now on these signals end nothing by themselves.
+    /// Listens from now on; the signals do not end the process by themselves any more.
     pub(crate) fn listen() -> io::Result<Self> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         Ok(Self { signals: kinds.into_iter().map(signal).collect::<io::Result<_>>()? })
     }
 
-    /// Completes when the next of them comes.
+    /// Completes at the next signal.
     pub(crate) async fn next(&mut self) {
         select_all(self.signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
     }

@@ -9,7 +9,7 @@
 //! | `replica`, `generator`, `process` | the children as the orchestrator has them |
 //! | [`role`] | the children as they are themselves |
 //! | `caller` | the client's end: links, the resilient client, the load |
-//! | [`hand`] | servers, load and faults started one by one, in several terminals |
+//! | [`manual`] | servers, load and faults started one by one, in several terminals |
 //! | [`calibrate`] | what the simulation has to know of this host, measured |
 //! | [`fidelity`] | campaigns of runs in both worlds |
 //! | `message` | what both tell each other |
@@ -34,10 +34,11 @@ pub mod doctor;
 pub mod facts;
 pub mod fidelity;
 mod generator;
-pub mod hand;
+
 mod host;
 mod interrupt;
 mod live;
+pub mod manual;
 mod message;
 mod operations;
 mod option;

@@ -1,12 +1,12 @@
-//! What there is to see on standard error while a run goes on: a dashboard on a terminal, lines elsewhere.
+//! The view of a run on standard error while it is under way: a dashboard on a terminal, lines elsewhere.
 //!
-//! | module | what is in it |
+//! | module | contents |
 //! | --- | --- |
-//! | `board` | all that the dashboard shows, fed with rows: `servers`, `tally`, `timeline` |
-//! | `draw` | the board on a terminal's cells: `chart` |
-//! | `dashboard`, `screen` | the dashboard's thread, and the terminal that it takes and gives back |
+//! | `board` | the state behind the dashboard, which rows update: `servers`, `tally`, `timeline` |
+//! | `draw` | the board on a terminal's cells: `chart`, `style` |
+//! | `dashboard`, `screen` | the thread of the dashboard, and the terminal that it takes over and restores |
 //! | `lines` | the lines |
-//! | `news` | what an event says to someone who watches, on both |
+//! | `news` | the line about an event, for both |
 
 mod board;
 mod chart;
@@ -16,6 +16,7 @@ mod lines;
 mod news;
 mod screen;
 mod servers;
+mod style;
 mod tally;
 mod timeline;
 
@@ -33,97 +34,98 @@ use board::Board;
 use dashboard::Dashboard;
 use screen::Screen;
 
-/// How a run is shown.
+/// The view of a run on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// On the whole terminal, with figures and charts; lines if it cannot be taken.
+    /// A dashboard on the whole terminal, with figures and charts; lines if the terminal cannot be taken over.
     Dashboard,
-    /// A line for each thing that happens, and one every few seconds for how it goes.
+    /// A line for each event, and a line with figures every few seconds.
     Lines,
-    /// Not at all.
+    /// No output.
     Nothing,
 }
 
-/// The run that is shown.
+/// The run to show.
 #[derive(Debug, Clone)]
-pub(crate) struct About {
+pub(crate) struct RunOverview {
+    /// Name of the scenario.
     pub(crate) name: String,
+    /// Seed of the run.
     pub(crate) seed: u64,
-    /// For how long load is offered.
+    /// Duration of the load.
     pub(crate) duration: Duration,
+    /// Names of the servers.
     pub(crate) servers: Vec<String>,
 }
 
-/// What there is to be seen.
+/// A change of the run that the view can show.
 #[derive(Debug, Clone)]
-pub(crate) enum Sight {
-    /// This was recorded.
+pub(crate) enum LiveUpdate {
+    /// A new row.
     Row(Row),
-    /// This replica has a new process.
+    /// A new process of a replica.
     Process { server: String, pid: Option<u32> },
-    /// Someone wants the run to end.
+    /// A signal has asked the run to end.
     Interrupted,
 }
 
-/// What may wait to be shown; an overloaded run says some thousand things a second.
+/// Number of updates that can wait to be shown; an overloaded run has some thousands per second.
 const WAITING_MAX: usize = 64 * 1024;
 
-/// Shows a run on a thread of its own: a terminal that is stopped must not stop the run. What comes while too much
-/// waits already is not shown.
+/// Shows a run on a thread of its own: a stopped terminal must not stop the run. Updates are dropped while too many wait.
 pub(crate) struct Live {
-    /// `None` once it has ended.
-    sights: Option<SyncSender<Sight>>,
+    /// `None` after the end of the run.
+    updates: Option<SyncSender<LiveUpdate>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Live {
-    /// Begins to show a run whose time is `clock`'s.
-    pub(crate) fn start(clock: Clock, about: &About, view: View) -> io::Result<Self> {
-        let (sights, shown) = mpsc::sync_channel(WAITING_MAX);
+    /// Starts to show a run with the time of `clock`. Fails if the thread cannot be started.
+    pub(crate) fn start(clock: Clock, overview: &RunOverview, view: View) -> io::Result<Self> {
+        let (updates, shown) = mpsc::sync_channel(WAITING_MAX);
         let screen = if view == View::Dashboard { Screen::take().ok() } else { None };
-        let board = Board::new(about);
-        let show = move || match view {
+        let board = Board::new(overview);
+        let thread = thread::Builder::new().name("live".to_owned()).spawn(move || match view {
             View::Nothing => shown.iter().for_each(drop),
             View::Dashboard | View::Lines => show(clock, screen, board, &shown),
-        };
-        let thread = thread::Builder::new().name("live".to_owned()).spawn(show)?;
-        Ok(Self { sights: Some(sights), thread: Some(thread) })
+        })?;
+        Ok(Self { updates: Some(updates), thread: Some(thread) })
     }
 
-    /// Shows a row, if it is of those that are shown.
+    /// Shows a row, if it belongs to those that are shown.
     pub(crate) fn row(&self, row: &Row) {
         let shown = match row {
             Row::Request(_) => true,
-            Row::Event(row) => news::of(row).is_some() || row.event == Event::Backoff,
+            Row::Event(row) => news::news(row).is_some() || row.event == Event::Backoff,
             Row::Attempt(_) => false,
         };
         if shown {
-            self.show(Sight::Row(row.clone()));
+            self.show(LiveUpdate::Row(row.clone()));
         }
     }
 
-    /// Shows something.
-    pub(crate) fn show(&self, sight: Sight) {
-        if let Some(sights) = &self.sights {
-            // Never waits.
-            let _ = sights.try_send(sight);
+    /// Shows an update.
+    pub(crate) fn show(&self, update: LiveUpdate) {
+        if let Some(updates) = &self.updates {
+            // Never waits: the caller is the run, which a slow terminal must not delay.
+            let _ = updates.try_send(update);
         }
     }
 }
 
 impl Drop for Live {
-    /// Shows what there is to show first, and gives the terminal back.
+    /// Shows the updates that wait, and restores the terminal.
     fn drop(&mut self) {
-        self.sights = None;
+        self.updates = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn show(clock: Clock, screen: Option<Screen>, board: Board, sights: &Receiver<Sight>) {
+fn show(clock: Clock, screen: Option<Screen>, board: Board, updates: &Receiver<LiveUpdate>) {
     match screen {
-        Some(screen) => Dashboard { clock, screen, board }.show(sights),
-        None => lines::show(clock, sights),
+        Some(screen) => Dashboard { clock, screen, board }.show(updates),
+        None => lines::show(clock, updates),
     }
 }

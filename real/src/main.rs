@@ -16,7 +16,9 @@ use real::{
     doctor::{self, Verdict},
     facts,
     fidelity::{self, FidelityArgs},
-    hand::{self, down::DownArgs, inject::InjectArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs, up::UpArgs},
+    manual::{
+        self, down::DownArgs, inject::InjectArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs, up::UpArgs,
+    },
     role::{self, RoleError, replica::ReplicaArgs},
 };
 
@@ -74,24 +76,24 @@ enum Command {
     Replica(ReplicaArgs),
 
     /// The load generator of an orchestrated run
-    #[command(hide = true, name = role::load::ROLE)]
-    Generator(role::load::LoadArgs),
+    #[command(hide = true, name = role::generator::ROLE)]
+    Generator(role::generator::GeneratorArgs),
 }
 
 fn main() -> ExitCode {
     let ended = match Options::parse() {
         Options { command: Some(Command::Doctor), .. } => examine(),
         Options { command: Some(Command::Replica(args)), .. } => play_role(role::replica::run(&args)),
-        Options { command: Some(Command::Generator(args)), .. } => play_role(role::load::run(&args)),
+        Options { command: Some(Command::Generator(args)), .. } => play_role(role::generator::run(&args)),
         Options { command: Some(Command::Calibrate(args)), .. } => calibrate::run(&args),
         Options { command: Some(Command::Fidelity(args)), .. } => fidelity::run(&args),
-        Options { command: Some(Command::Up(args)), .. } => hand::up::run(&args),
-        Options { command: Some(Command::Down(args)), .. } => hand::down::run(&args),
-        Options { command: Some(Command::List), .. } => hand::list::run(),
-        Options { command: Some(Command::Serve(args)), .. } => hand::serve::run(&args),
-        Options { command: Some(Command::Load(args)), .. } => hand::load::run(&args),
-        Options { command: Some(Command::Inject(args)), .. } => hand::inject::run(&args),
-        Options { command: Some(Command::Proxy(args)), .. } => hand::proxy::run(&args),
+        Options { command: Some(Command::Up(args)), .. } => manual::up::run(&args),
+        Options { command: Some(Command::Down(args)), .. } => manual::down::run(&args),
+        Options { command: Some(Command::List), .. } => manual::list::run(),
+        Options { command: Some(Command::Serve(args)), .. } => manual::serve::run(&args),
+        Options { command: Some(Command::Load(args)), .. } => manual::load::run(&args),
+        Options { command: Some(Command::Inject(args)), .. } => manual::inject::run(&args),
+        Options { command: Some(Command::Proxy(args)), .. } => manual::proxy::run(&args),
         Options { run: Some(args), plain, .. } => run(&args, view(plain)),
         Options { .. } => Err(Failure::wrong_input("there is no scenario to play; see --help")),
     };

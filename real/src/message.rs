@@ -1,4 +1,4 @@
-//! What the orchestrator and its processes tell each other: lines of JSON, over standard input and output.
+//! Messages between the orchestrator and its processes: lines of JSON, over standard input and output.
 
 use std::{
     collections::BTreeMap,
@@ -13,60 +13,60 @@ use kernel::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What the load process is told, in this order: prepare, begin, then the others as they come.
+/// A command to the load process. The first one is `Prepare`, the second one `Begin`; the others follow in any order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Order {
-    /// Get ready; answer with [`Report::Ready`].
+pub(crate) enum LoadCommand {
+    /// Prepares the run. The response is [`Report::Ready`].
     Prepare {
         /// The resolved scenario, as TOML.
         scenario: String,
         seed: u64,
-        /// Where the servers listen, by name.
+        /// Addresses of the servers, by name.
         servers: BTreeMap<String, SocketAddr>,
     },
-    /// The run begins at this nanosecond of the machine.
+    /// Starts the run, `epoch_ns` nanoseconds after the start of the machine.
     Begin { epoch_ns: u64 },
-    /// The link to this server has this shape from now on.
+    /// Sets the shape of the link to a server.
     Shape { server: usize, shape: Shape },
-    /// Reset the connections to this server.
+    /// Resets the connections to a server.
     Reset { server: usize },
-    /// End every call and offer no more load.
+    /// Cancels every call and ends the load.
     Cancel,
 }
 
-/// What a replica is told.
+/// A command to a replica.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum ReplicaOrder {
-    /// Inject this from now on.
+pub(crate) enum ReplicaCommand {
+    /// Sets the faults that the server injects into calls.
     Inject(Injection),
 }
 
-/// What the orchestrator is told.
+/// A report to the orchestrator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report {
-    /// The load process awaits the beginning.
+    /// The load process is ready for `Begin`.
     Ready,
-    /// This happened. The load process times its rows from the beginning of the run, a replica from the start of the
-    /// machine: it may be up before the run is.
+    /// A row. Its time is relative to the start of the run in the load process, and to the start of the machine in a
+    /// replica, which starts before the run.
     Row(Row),
-    /// The load has ended and the last call too.
+    /// The load and the last call have ended.
     Done { at_us: u64 },
 }
 
 impl Report {
-    /// Sends it to the orchestrator, past every buffer: whoever is killed after this has said it.
+    /// Sends the report without any buffer: a process that is killed after this has sent it.
     pub(crate) fn send(&self) {
         let mut line = line(self);
         line.push('\n');
-        // Without an orchestrator there is nobody to tell, and this process is about to be killed.
+        // An error means that the orchestrator has ended, and the operating system is about to kill this process.
         let _ = io::stdout().lock().write_all(line.as_bytes());
     }
 }
 
-/// A message as a line, without its end.
+/// A message as JSON, without the end of the line.
 pub(crate) fn line(message: &impl Serialize) -> String {
     serde_json::to_string(message).expect("plain data is always written")
 }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shape_survives_the_way() {
+    fn a_shape_is_the_same_after_a_round_trip() {
         let shape = Shape {
             latency: Duration::from_nanos(300_001),
             bandwidth: Some(10_000_000),
@@ -97,14 +97,14 @@ mod tests {
             cut_from: true,
             ..Shape::default()
         };
-        let order = Order::Shape { server: 1, shape };
-        assert_eq!(serde_json::from_str::<Order>(&line(&order)).unwrap(), order);
+        let command = LoadCommand::Shape { server: 1, shape };
+        assert_eq!(serde_json::from_str::<LoadCommand>(&line(&command)).unwrap(), command);
     }
 
     #[test]
-    fn an_injection_survives_the_way() {
+    fn an_injection_is_the_same_after_a_round_trip() {
         let errors = vec![InjectedErrors { fault: 3, rate: 0.25, status: Code::Unavailable }];
-        let order = ReplicaOrder::Inject(Injection { errors, slow: 1.5 });
-        assert_eq!(serde_json::from_str::<ReplicaOrder>(&line(&order)).unwrap(), order);
+        let command = ReplicaCommand::Inject(Injection { errors, slow: 1.5 });
+        assert_eq!(serde_json::from_str::<ReplicaCommand>(&line(&command)).unwrap(), command);
     }
 }

@@ -1,4 +1,4 @@
-//! The nemesis's operations on real processes: signals, and orders to the process that has the links.
+//! The nemesis's operations on real processes: signals, and commands to the load process, which has the links.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -7,13 +7,17 @@ use kernel::{
     world::{BoxFuture, SharedWorld},
 };
 
-use crate::{generator::Generator, message::Order, replica::Replica};
+use crate::{generator::Generator, message::LoadCommand, replica::Replica};
 
-/// Does to processes and links what the nemesis says.
+/// Applies operations to processes and links.
 pub(crate) struct RealOperations {
+    /// The orchestrator's `World`.
     pub(crate) world: SharedWorld,
+    /// The replicas, by index.
     pub(crate) replicas: Vec<Arc<Replica>>,
+    /// The load process.
     pub(crate) generator: Arc<Generator>,
+    /// Folder for the logs of processes that are started.
     pub(crate) logs: PathBuf,
 }
 
@@ -28,8 +32,8 @@ impl Operations for RealOperations {
                 }
                 Operation::Freeze(server) => self.replicas[server].freeze().map_err(|error| error.to_string()),
                 Operation::Resume(server) => self.replicas[server].resume().map_err(|error| error.to_string()),
-                Operation::Shape(server, shape) => self.order(Order::Shape { server, shape }).await,
-                Operation::Reset(server) => self.order(Order::Reset { server }).await,
+                Operation::Shape(server, shape) => self.send(LoadCommand::Shape { server, shape }).await,
+                Operation::Reset(server) => self.send(LoadCommand::Reset { server }).await,
                 Operation::Inject(server, injection) => {
                     self.replicas[server].inject(injection).await.map_err(|error| error.to_string())
                 }
@@ -40,7 +44,7 @@ impl Operations for RealOperations {
 }
 
 impl RealOperations {
-    async fn order(&self, order: Order) -> Result<Effect, String> {
-        self.generator.tell(&order).await.map(|()| Effect::Applied).map_err(|error| error.to_string())
+    async fn send(&self, command: LoadCommand) -> Result<Effect, String> {
+        self.generator.send(&command).await.map(|()| Effect::Applied).map_err(|error| error.to_string())
     }
 }

@@ -1,4 +1,4 @@
-//! What options hold, as scenario files write it and within the same bounds.
+//! Values of command-line options, in the notation of scenario files and within the same bounds.
 
 mod backend;
 
@@ -12,7 +12,7 @@ use kernel::{
 
 pub(crate) use backend::{BackendArgs, failure_status};
 
-/// How much a server can do at once. The defaults are those of `[servers]` in scenarios.
+/// Options for the capacity of a server. The defaults are those of `[servers]` in scenarios.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Capacity {
     /// Kernels running at once; the other requests wait
@@ -41,8 +41,8 @@ pub(crate) struct Capacity {
 }
 
 impl Capacity {
-    /// That of a scenario's servers.
-    pub(crate) fn of(servers: &Servers) -> Self {
+    /// The options for the servers of a scenario.
+    pub(crate) fn from_settings(servers: &Servers) -> Self {
         let Servers { workers, queue, service_time_min, .. } = *servers;
         let Admission { max_concurrent_requests, max_queue_time, retry_pushback } =
             servers.admission.clone().unwrap_or_default();
@@ -56,22 +56,21 @@ impl Capacity {
         }
     }
 
-    /// As a command line gives it.
+    /// The words of a command line with these options.
     pub(crate) fn to_words(&self) -> Vec<String> {
-        let time = |time: Option<Duration>| time.map(duration::text);
         let options = [
             ("--workers", Some(self.workers.to_string())),
             ("--queue", Some(self.queue.to_string())),
-            ("--service-time-min", time(self.service_time_min)),
+            ("--service-time-min", self.service_time_min.map(duration::text)),
             ("--max-concurrent-requests", self.max_concurrent_requests.map(|most| most.to_string())),
-            ("--max-queue-time", time(self.max_queue_time)),
-            ("--retry-pushback", time(self.retry_pushback)),
+            ("--max-queue-time", self.max_queue_time.map(duration::text)),
+            ("--retry-pushback", self.retry_pushback.map(duration::text)),
         ];
         let given = options.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value?]));
         given.flatten().collect()
     }
 
-    /// What a server is set up with.
+    /// The settings of a server with these options and this backend.
     pub(crate) fn settings(&self, backend: Backend) -> ReplicaSettings {
         let admission = Admission {
             max_concurrent_requests: self.max_concurrent_requests,
@@ -100,51 +99,51 @@ fn count(text: &str) -> Result<usize, String> {
     within(text, &limits::COUNT_SOME)
 }
 
-/// Requests per second.
+/// Parses a number of requests per second.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     within(text, &limits::RATE)
 }
 
-/// A probability.
+/// Parses a probability.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
     within(text, &limits::SHARE)
 }
 
-/// What service times are multiplied by.
+/// Parses a factor of service times.
 pub(crate) fn slow_factor(text: &str) -> Result<f64, String> {
     within(text, &limits::SLOW_FACTOR)
 }
 
-/// Bits per second.
+/// Parses a number of bits per second.
 pub(crate) fn bit_rate(text: &str) -> Result<u64, String> {
     let rate = bandwidth::parse(text).map_err(|error| error.to_string())?;
     if limits::BANDWIDTH.contains(&rate) { Ok(rate) } else { Err("nothing would pass; see `partition`".to_owned()) }
 }
 
-/// A time that may be zero.
+/// Parses a time that can be zero.
 pub(crate) fn wait(text: &str) -> Result<Duration, String> {
     time_within(text, &limits::WAIT)
 }
 
-/// A time that may not.
+/// Parses a time longer than zero.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
     time_within(text, &limits::DURATION)
 }
 
-/// A picture's size.
+/// Parses the size of an image.
 pub(crate) fn size(text: &str) -> Result<Size, String> {
     let size: Size = text.parse().map_err(|error: kernel::scenario::SizeError| error.to_string())?;
-    let fits = |side| limits::SIDE.contains(&side);
-    if fits(size.width) && fits(size.height) && size.pixels() <= limits::PIXELS_MAX {
+    let fits = [size.width, size.height].iter().all(|side| limits::SIDE.contains(side));
+    if fits && size.pixels() <= limits::PIXELS_MAX {
         return Ok(size);
     }
     Err(format!("a side has {} to {} pixels, all of it at most 4096x4096", limits::SIDE.start(), limits::SIDE.end()))
 }
 
-/// What a server or proxy is called: what a file's name may be, and no port.
+/// Parses the id of a server or proxy. It becomes part of file names, and must differ from every port.
 pub(crate) fn id(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    if text.is_empty() || text.len() > limits::NAME_LEN_MAX || !text.chars().all(is_plain) {
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    if text.is_empty() || text.len() > limits::NAME_LEN_MAX || !is_plain {
         return Err(format!("1 to {} letters, digits, `-` and `_`, such as server-0", limits::NAME_LEN_MAX));
     }
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -172,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_meet_the_bounds_of_scenario_files() {
+    fn values_have_the_bounds_of_scenario_files() {
         assert_eq!(wait("0s"), Ok(Duration::ZERO));
         assert_eq!(span("0s"), Err("it must be longer than 0s".to_owned()));
         assert_eq!(span("25h"), Err("it is 24h at most".to_owned()));
@@ -203,10 +202,10 @@ mod tests {
             Servers { workers: 3, queue: 0, service_time_min: Duration::from_micros(1_500), ..Default::default() };
         let admission = Admission { max_queue_time: Some(Duration::from_millis(80)), ..Default::default() };
         let servers = Servers { admission: Some(admission), ..servers };
-        let words = ["x".to_owned()].into_iter().chain(Capacity::of(&servers).to_words());
-        let settings = |line: Line| line.capacity.settings(Backend::default());
-        let of = |servers: &Servers| ReplicaSettings::new(servers, &Workload::default());
-        assert_eq!(settings(Line::parse_from(words)), of(&servers));
-        assert_eq!(settings(Line::parse_from(["x"])), of(&Servers::default()));
+        let words = ["x".to_owned()].into_iter().chain(Capacity::from_settings(&servers).to_words());
+        let parsed = Line::parse_from(words).capacity.settings(Backend::default());
+        assert_eq!(parsed, ReplicaSettings::new(&servers, &Workload::default()));
+        let defaults = Line::parse_from(["x"]).capacity.settings(Backend::default());
+        assert_eq!(defaults, ReplicaSettings::new(&Servers::default(), &Workload::default()));
     }
 }

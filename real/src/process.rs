@@ -1,4 +1,4 @@
-//! A child process: this program in another role.
+//! A child process, which runs this program in another role.
 
 use std::{
     fs::OpenOptions,
@@ -19,63 +19,68 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::{clock::machine_ns, timer::Timer};
 
-/// This program, even if its file has been replaced since it was started.
+/// Path of this program, also after a build has replaced its file.
 pub(crate) const PROGRAM: &str = "/proc/self/exe";
 
-/// How long a process that has closed its streams may take to end.
+/// Time that a process may take to end after it has closed its streams.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Lines of a process's log that its end is explained with.
-const LAST_WORDS: usize = 10;
+/// Number of log lines in the error about a process that has ended.
+const LOG_TAIL_LINES: usize = 10;
 
-/// A running child. Dropped, it is killed, frozen or not.
+/// A running child. It is killed when this is dropped, even if it is frozen.
 ///
-/// It ties itself to this process as well (see `role`), in case this process is killed before it can drop anything.
+/// The child also asks the operating system to kill it when this process ends (see `role`), in case this process is
+/// killed and drops nothing.
 pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
-    /// Whether it is meant to end.
+    /// The end of the process is expected, and no failure.
     ending: Arc<AtomicBool>,
 }
 
-/// The ends of a child's standard streams that are ours.
+/// This process's ends of a child's standard streams.
 pub(crate) struct Streams {
-    pub(crate) orders: ChildStdin,
+    /// Standard input, for commands.
+    pub(crate) commands: ChildStdin,
+    /// Standard output, for rows and answers.
     pub(crate) reports: ChildStdout,
 }
 
-/// What a child did that it should not have, and what it said about it.
+/// The failure of a child, with the end of its log.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} {what}{said}", said = said(.last_words))]
+#[error("{name} {what}{quoted}", quoted = quoted(.log_tail))]
 pub struct ProcessFailed {
-    /// Which one it was.
+    /// Name of the process, such as `server-0`.
     pub name: String,
-    /// What it did.
+    /// What happened, as the rest of a sentence.
     pub what: String,
     /// The last lines of its log.
-    pub last_words: Vec<String>,
+    pub log_tail: Vec<String>,
 }
 
-fn said(last_words: &[String]) -> String {
-    let lines = last_words.iter().map(|line| format!("\n  | {line}"));
-    if last_words.is_empty() { String::new() } else { format!("; the end of its log:{}", lines.collect::<String>()) }
+/// The quotation of a log in a message.
+fn quoted(log_tail: &[String]) -> String {
+    let lines = log_tail.iter().map(|line| format!("\n  | {line}"));
+    if log_tail.is_empty() { String::new() } else { format!("; the end of its log:{}", lines.collect::<String>()) }
 }
 
 impl Process {
-    /// Starts `name` with the command line `words`; what it says on its standard error goes to a file in `logs`.
+    /// Starts `name` with the command line `words`. Its standard error is appended to a file in `logs`.
     pub(crate) fn start(name: &str, words: &[String], logs: &Path) -> Result<(Self, Streams), ProcessFailed> {
         let log = logs.join(name).with_extension("log");
-        let (mut child, ending) = (Self::spawn(words, &log), Arc::default());
+        let mut child = Self::spawn(words, &log);
+        let ending = Arc::default();
         let streams = child.as_mut().ok().and_then(|child| child.stdin.take().zip(child.stdout.take()));
         match (child, streams) {
-            (Ok(child), Some((orders, reports))) => {
-                Ok((Self { name: name.to_owned(), child, log, ending }, Streams { orders, reports }))
+            (Ok(child), Some((commands, reports))) => {
+                Ok((Self { name: name.to_owned(), child, log, ending }, Streams { commands, reports }))
             }
             (child, _) => {
                 let reason = child.err().map_or_else(|| "its streams are gone".to_owned(), |error| error.to_string());
                 let what = format!("could not be started: {reason}");
-                Err(ProcessFailed { name: name.to_owned(), what, last_words: Vec::new() })
+                Err(ProcessFailed { name: name.to_owned(), what, log_tail: Vec::new() })
             }
         }
     }
@@ -88,65 +93,65 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
-            // Of its own, so that a terminal's Ctrl-C reaches this process only, which then ends the run in order.
+            // In a process group of its own, so that Ctrl-C reaches the orchestrator only, which then ends the run in order.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
     }
 
-    /// Its number, unless it has been waited for.
+    /// Process id; `None` after the process has ended and was waited for.
     pub(crate) fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Sends it a signal. A process that has died but was not waited for takes any.
+    /// Sends a signal. It succeeds also on a process that has ended but was not waited for.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal)?;
         Ok(())
     }
 
-    /// SIGKILL; done when nothing is left of it.
+    /// Kills the process, and waits until it has ended.
     pub(crate) async fn kill(&mut self) -> io::Result<()> {
-        self.may_end();
+        self.expect_end();
         self.child.kill().await
     }
 
-    /// Its end is no failure from now on.
-    pub(crate) fn may_end(&self) {
+    /// Declares that the end of the process is no failure from now on.
+    pub(crate) fn expect_end(&self) {
         self.ending.store(true, Ordering::Release);
     }
 
-    /// Whether its end is no failure, for whoever finds out that it has ended.
+    /// A flag that is set when the end of the process is expected, for the task that reads its output.
     pub(crate) fn ending(&self) -> Arc<AtomicBool> {
         self.ending.clone()
     }
 
-    /// How it ended, if it has ended.
+    /// The failure, if the process has ended.
     pub(crate) fn ended(&mut self) -> Option<ProcessFailed> {
         let status = self.child.try_wait().ok()??;
         Some(self.failed(format!("ended with {status}")))
     }
 
-    /// How it ended, of one that is about to end or does no more of what it should.
+    /// The failure of a process that is about to end, or that does not respond as it should.
     pub(crate) async fn end(&mut self, timer: &Timer) -> ProcessFailed {
         let patience = timer.sleep_until(machine_ns() + END_TIMEOUT.as_nanos() as u64);
-        // What matters is what it is asked next.
+        // Either result is fine: `ended` finds out if the process has ended.
         let _ = select(pin!(self.child.wait()), patience).await;
         self.ended().unwrap_or_else(|| self.failed("does not do what it is told"))
     }
 
-    /// It did `what`.
+    /// A failure of this process, described by `what`.
     pub(crate) fn failed(&self, what: impl Into<String>) -> ProcessFailed {
-        ProcessFailed { name: self.name.clone(), what: what.into(), last_words: last_words(&self.log) }
+        ProcessFailed { name: self.name.clone(), what: what.into(), log_tail: log_tail(&self.log) }
     }
 }
 
-/// The end of a log.
-pub(crate) fn last_words(log: &Path) -> Vec<String> {
+/// The last lines of a log; none if it cannot be read.
+pub(crate) fn log_tail(log: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    lines[lines.len().saturating_sub(LAST_WORDS)..].to_vec()
+    lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].to_vec()
 }
 
 #[cfg(test)]
@@ -158,17 +163,17 @@ mod tests {
 
     use super::*;
 
-    /// What the child of the test below does: this program knows tests only.
+    /// The child of the test below, as the program of this process can only run tests.
     #[test]
     #[ignore = "it is no test, and ends with its standard input"]
-    fn waits_for_the_end_of_its_orders() {
+    fn waits_for_the_end_of_its_input() {
         io::read_to_string(io::stdin()).expect("it can be read");
     }
 
     #[test]
-    fn a_panic_kills_a_child_even_one_that_stands_still() {
+    fn a_panic_kills_even_a_frozen_child() {
         let logs = tempfile::tempdir().expect("there is room for a folder");
-        let words = ["--ignored", "--exact", "process::tests::waits_for_the_end_of_its_orders"].map(str::to_owned);
+        let words = ["--ignored", "--exact", "process::tests::waits_for_the_end_of_its_input"].map(str::to_owned);
         let runtime = Runtime::new().expect("a runtime can be made");
         let mut pid = None;
         let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -183,7 +188,7 @@ mod tests {
         }));
         assert!(panicked.is_err());
         let pid = pid.and_then(|pid| Pid::from_raw(pid.try_into().ok()?)).expect("it was started");
-        // A frozen process does not end of itself. What was killed is gone once it has been waited for, here or by tokio.
+        // A frozen process cannot end by itself. A killed one has ended once it was waited for, here or by tokio.
         let looks = 2_000;
         let gone = (0..looks).any(|_| {
             let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);

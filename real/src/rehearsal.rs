@@ -1,4 +1,4 @@
-//! The orchestrated run: starts the processes, plays the faults, collects the rows, and leaves nothing behind.
+//! An orchestrated run: starts the processes, plays the faults, collects the rows, and stops every process.
 
 use std::{future::pending, io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
@@ -27,8 +27,8 @@ use crate::{
     generator::{Generator, Reports},
     host::Host,
     interrupt::Interrupt,
-    live::{About, Live, View},
-    message::Order,
+    live::{Live, RunOverview, View},
+    message::LoadCommand,
     operations::RealOperations,
     process::ProcessFailed,
     replica::{NewProcess, Replica},
@@ -36,63 +36,64 @@ use crate::{
     timer::Timer,
 };
 
-/// From when everything is ready until the run begins: time for the load process to learn of it.
+/// Time between the end of the preparations and the start of the run, for the load process to receive the start time.
 const LEAD: Duration = Duration::from_millis(100);
 
-/// How long an interrupted load process may take to put its calls to an end.
+/// Time that the load process may take to cancel its calls after an interrupt.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the rows of killed processes may take to arrive.
+/// Time that the rows of killed processes may take to arrive.
 const COLLECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What to play.
+/// A run to play.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The story.
+    /// The scenario to play.
     pub scenario: Scenario,
-    /// Decides all that is drawn.
+    /// Seed of all random draws.
     pub seed: u64,
-    /// Where the logs of the processes go.
+    /// Folder for the logs of the processes, which must exist.
     pub logs: PathBuf,
-    /// How it is shown while it goes on.
+    /// The view of the run on standard error.
     pub view: View,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Played {
-    /// Every request, attempt and event.
+    /// Every request, attempt and event, sorted by time.
     pub records: Records,
-    /// For how long load was offered.
+    /// Duration of the load.
     pub duration: Duration,
-    /// Whether it ended because someone wanted it to.
+    /// A signal ended the run before the end of its scenario.
     pub interrupted: bool,
 }
 
-/// A run that could not be played.
+/// An error that ends a run without a result.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearsalError {
-    /// The workload's pictures cannot be had.
+    /// The images of the workload cannot be read.
     #[error(transparent)]
     Pictures(#[from] PictureFileError),
     /// A process did not start, or ended by itself.
     #[error(transparent)]
     Process(#[from] ProcessFailed),
-    /// A fault could not be played.
+    /// A fault could not be applied or reverted.
     #[error(transparent)]
     Fault(#[from] OperationFailed),
-    /// The operating system refused.
+    /// A call to the operating system failed.
     #[error("{what}: {reason}")]
     System {
-        /// What was tried.
+        /// Description of the failed action.
         what: &'static str,
-        /// Its words.
+        /// The error of the operating system.
+        #[source]
         reason: io::Error,
     },
-    /// Someone wanted it to end before it had begun.
+    /// A signal arrived before the start of the run.
     #[error("interrupted before the run began")]
     Interrupted,
-    /// Someone wanted it to end, and a process did not.
+    /// A signal arrived, and the load process did not end its calls in time.
     #[error("interrupted, but the calls under way could not be put to an end")]
     NotEnded,
 }
@@ -101,23 +102,31 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> RehearsalError {
     move |reason| RehearsalError::System { what, reason }
 }
 
-/// Plays `plan`. Whichever way it returns, no process is left.
+/// Plays `plan` to the end of its scenario, or until a signal asks this process to end. No process of the run is left
+/// when it returns, also after an error.
+///
+/// The processes run the program of this process with the arguments `replica` and `generator`, so that only `real` itself
+/// can call it.
+///
+/// # Errors
+///
+/// Fails if a process cannot start or ends by itself, or if a fault cannot be applied.
 pub fn play(plan: &Plan) -> Result<Played, RehearsalError> {
-    // What cannot be played says so before anything starts.
+    // Images that cannot be read should fail here, and not in a process that has already started.
     Inputs::for_workload(&plan.scenario.workload, Entropy::new(plan.seed))?;
     let runtime = Runtime::new().map_err(system("cannot start a runtime"))?;
     runtime.block_on(async {
         let mut interrupt = Interrupt::listen().map_err(system("cannot listen to signals"))?;
-        let stage = match select(pin!(Stage::set(plan)), pin!(interrupt.next())).await {
-            Either::Left((stage, _)) => stage?,
+        let ready = match select(pin!(ReadyProcesses::start(plan)), pin!(interrupt.next())).await {
+            Either::Left((ready, _)) => ready?,
             Either::Right(_) => return Err(RehearsalError::Interrupted),
         };
-        stage.play(plan, interrupt).await
+        ready.play(plan, interrupt).await
     })
 }
 
-/// All processes, ready to begin.
-struct Stage {
+/// All processes of a run, ready to begin.
+struct ReadyProcesses {
     timer: Timer,
     replicas: Vec<Arc<Replica>>,
     /// The output of every process that a replica starts.
@@ -126,18 +135,15 @@ struct Stage {
     reports: Reports,
 }
 
-impl Stage {
-    async fn set(plan: &Plan) -> Result<Self, RehearsalError> {
-        let servers = &plan.scenario.servers;
+impl ReadyProcesses {
+    async fn start(plan: &Plan) -> Result<Self, RehearsalError> {
         let timer = Timer::start().map_err(system("cannot start the timer's thread"))?;
         let (sender, outputs) = mpsc::unbounded_channel();
-        let new = |index| -> io::Result<_> {
-            Ok(Arc::new(Replica::new(index, ReservedPort::any()?, &plan.scenario, plan.seed, sender.clone())))
-        };
-        let replicas: Vec<_> = (0..servers.replicas)
-            .map(new)
-            .collect::<io::Result<_>>()
-            .map_err(system("cannot reserve a port on the loopback device"))?;
+        let mut replicas = Vec::new();
+        for index in 0..plan.scenario.servers.replicas {
+            let port = ReservedPort::any().map_err(system("cannot reserve a port on the loopback device"))?;
+            replicas.push(Arc::new(Replica::new(index, port, &plan.scenario, plan.seed, sender.clone())));
+        }
         let world = world(&replicas, Clock::MACHINE, &timer);
         let starts = replicas.iter().map(|replica| replica.start(&world, &plan.logs));
         try_join_all(starts).await?;
@@ -147,19 +153,20 @@ impl Stage {
         Ok(Self { timer, replicas, outputs, generator, reports })
     }
 
-    /// Plays, then stops everything, whatever came of it.
+    /// Plays the run, then stops every process, also after an error.
     async fn play(self, plan: &Plan, interrupt: Interrupt) -> Result<Played, RehearsalError> {
         let Self { timer, replicas, outputs, generator, reports } = self;
         let generator = Arc::new(generator);
-        // A whole microsecond, so that the rows of all processes round alike.
+        // A whole microsecond: rows have microseconds, and those of all processes then round in the same way.
         let epoch_us = (machine_ns() + LEAD.as_nanos() as u64) / 1_000;
         let clock = Clock::since(epoch_us * 1_000);
         let world = world(&replicas, clock, &timer);
-        let live = Live::start(clock, &about(plan), plan.view).map_err(system("cannot start a thread"))?;
+        let live = Live::start(clock, &overview(plan), plan.view).map_err(system("cannot start a thread"))?;
         let collector = Collector::new(live);
-        let run = Run { plan, world, replicas, generator, collector, timer };
-        let mut outputs = Outputs { new: outputs, epoch_us, collections: FuturesUnordered::new() };
+        let run = ActiveRun { plan, world, replicas, generator, collector, timer };
+        let mut outputs = ReplicaOutputs { new: outputs, epoch_us, collections: FuturesUnordered::new() };
         let played = run.play(epoch_us, reports, &mut outputs, interrupt).await;
+        // Before `played?`: a failed run must stop its processes as well.
         let stopped = run.stop_everything().await.map_err(system("cannot stop a process"));
         let (end_us, interrupted) = played?;
         stopped?;
@@ -173,8 +180,8 @@ impl Stage {
     }
 }
 
-/// A run that goes on.
-struct Run<'a> {
+/// A run under way.
+struct ActiveRun<'a> {
     plan: &'a Plan,
     world: SharedWorld,
     replicas: Vec<Arc<Replica>>,
@@ -183,28 +190,30 @@ struct Run<'a> {
     timer: Timer,
 }
 
-impl Run<'_> {
-    /// From the first order to the end of the load. When that was, in microseconds, and whether it was interrupted.
+impl ActiveRun<'_> {
+    /// Plays the run to the end of the load. Returns the time of the end in microseconds, and if a signal was the reason.
     async fn play(
         &self,
         epoch_us: u64,
         reports: Reports,
-        outputs: &mut Outputs,
+        outputs: &mut ReplicaOutputs,
         mut interrupt: Interrupt,
     ) -> Result<(u64, bool), RehearsalError> {
-        self.generator.tell(&Order::Begin { epoch_ns: epoch_us * 1_000 }).await?;
+        self.generator.send(&LoadCommand::Begin { epoch_ns: epoch_us * 1_000 }).await?;
         let recorder = Recorder::new(self.world.clone(), "nemesis", self.collector.clone());
         let nemesis = Nemesis::new(self.world.clone(), &recorder, self.operations(), &self.plan.scenario);
         let mut faults = pin!(async {
             match nemesis.play(&self.plan.scenario.faults).await {
+                // The load decides when the run ends, not the last fault.
                 Ok(()) => pending().await,
                 Err(failed) => failed,
             }
         });
         let mut load = pin!(self.collector.collect_load(reports));
         let mut interrupted = false;
-        let mut patience = Instant::NEVER;
+        let mut give_up = Instant::NEVER;
         loop {
+            // In this order: if the load has ended, what happens to a process afterwards is no failure.
             tokio::select! {
                 biased;
                 ended = &mut load => return match ended {
@@ -216,10 +225,10 @@ impl Run<'_> {
                 () = interrupt.next(), if !interrupted => {
                     interrupted = true;
                     self.collector.interrupted();
-                    patience = self.world.now() + CANCEL_TIMEOUT;
-                    self.generator.tell(&Order::Cancel).await?;
+                    give_up = self.world.now() + CANCEL_TIMEOUT;
+                    self.generator.send(&LoadCommand::Cancel).await?;
                 }
-                () = self.world.sleep_until(patience) => return Err(RehearsalError::NotEnded),
+                () = self.world.sleep_until(give_up) => return Err(RehearsalError::NotEnded),
             }
         }
     }
@@ -250,16 +259,16 @@ impl Run<'_> {
     }
 }
 
-/// What the processes of the replicas say.
-struct Outputs {
+/// The output of the replicas' processes.
+struct ReplicaOutputs {
     new: UnboundedReceiver<NewProcess>,
     epoch_us: u64,
-    /// Each completes with the process, and says whose it was and whether it failed.
+    /// One future per process. It completes when the process ends, with its name and true if that is a failure.
     collections: FuturesUnordered<BoxFuture<'static, (String, bool)>>,
 }
 
-impl Outputs {
-    /// Collects until a process ends that should not.
+impl ReplicaOutputs {
+    /// Collects rows until a process ends that should not. Returns its name.
     async fn failed(&mut self, collector: &Arc<Collector>) -> String {
         loop {
             tokio::select! {
@@ -273,7 +282,7 @@ impl Outputs {
         }
     }
 
-    /// Collects until all processes have ended; no more will be started.
+    /// Collects rows until all processes have ended. No process is started any more.
     async fn drain(mut self, collector: &Arc<Collector>) {
         self.new.close();
         while let Some(process) = self.new.recv().await {
@@ -283,7 +292,8 @@ impl Outputs {
     }
 
     fn add(&self, process: NewProcess, collector: &Arc<Collector>) {
-        let (collector, epoch_us) = (collector.clone(), self.epoch_us);
+        let collector = collector.clone();
+        let epoch_us = self.epoch_us;
         self.collections.push(Box::pin(async move {
             let name = process.name.clone();
             let failed = collector.collect_replica(process, epoch_us).await;
@@ -292,9 +302,9 @@ impl Outputs {
     }
 }
 
-fn about(plan: &Plan) -> About {
+fn overview(plan: &Plan) -> RunOverview {
     let Plan { scenario, seed, .. } = plan;
-    About {
+    RunOverview {
         name: scenario.name.clone(),
         seed: *seed,
         duration: scenario.duration,
@@ -302,8 +312,8 @@ fn about(plan: &Plan) -> About {
     }
 }
 
-/// This process's World at a time of the run, or before it.
+/// The `World` of this process, with the clock of the run or, before it starts, of the machine.
 fn world(replicas: &[Arc<Replica>], clock: Clock, timer: &Timer) -> SharedWorld {
     let addresses = replicas.iter().map(|replica| (replica.name().to_owned(), replica.address())).collect();
-    Host::new(clock, timer.clone()).knowing(addresses).shared()
+    Host::new(clock, timer.clone()).with_servers(addresses).shared()
 }

@@ -1,4 +1,4 @@
-//! A replica as the orchestrator has it: a port that is its own, and one process after another.
+//! The orchestrator's view of a replica: a reserved port, and one process after another.
 
 use std::{
     io,
@@ -23,52 +23,56 @@ use tokio::{
 };
 
 use crate::{
-    message::{ReplicaOrder, line},
+    message::{ReplicaCommand, line},
     process::{Process, ProcessFailed},
     role::replica::ReplicaArgs,
     tcp::ReservedPort,
     timer::Timer,
 };
 
-/// How long a process that runs may take until it serves.
+/// Time that a process which is not frozen may take until it serves.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Between two looks at one that is starting.
+/// Time between two health checks of a process that is starting.
 const PROBE_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long one look may take.
+/// Time that one health check may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// One replica, over all its processes.
+/// A replica, over all its processes.
 pub(crate) struct Replica {
     name: String,
     port: ReservedPort,
     words: Vec<String>,
-    state: Mutex<State>,
-    /// Where the output of each new process goes.
+    state: Mutex<ReplicaState>,
+    /// Receiver of the output of each new process.
     reports: UnboundedSender<NewProcess>,
 }
 
-/// The output of a process, for whoever collects it.
+/// A new process of a replica, with its output.
 pub(crate) struct NewProcess {
+    /// Name of the replica.
     pub(crate) name: String,
+    /// Process id.
     pub(crate) pid: Option<u32>,
+    /// Standard output of the process.
     pub(crate) reports: ChildStdout,
-    /// Set when its end is no failure.
+    /// Set when the end of the process is expected.
     pub(crate) ending: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
-struct State {
+struct ReplicaState {
     process: Option<Process>,
-    /// Where the process takes orders from.
-    orders: Option<Arc<AsyncMutex<ChildStdin>>>,
+    /// Standard input of the process.
+    commands: Option<Arc<AsyncMutex<ChildStdin>>>,
     frozen: bool,
-    /// Processes ever started.
+    /// Number of processes started so far.
     started: u64,
 }
 
 impl Replica {
+    /// A replica without a process, at a reserved port. `reports` receives the output of its processes.
     pub(crate) fn new(
         index: usize,
         port: ReservedPort,
@@ -82,15 +86,17 @@ impl Replica {
         Self { name, port, words, state: Mutex::default(), reports }
     }
 
+    /// Name of the replica, such as `server-0`.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
+    /// Address at which its processes listen.
     pub(crate) fn address(&self) -> SocketAddr {
         self.port.address()
     }
 
-    /// Starts a process, unless there is one; done when it answers a health check or is killed.
+    /// Starts a process unless there is one, and waits until it answers a health check or is killed by a fault.
     pub(crate) async fn start(&self, world: &SharedWorld, logs: &Path) -> Result<Effect, ProcessFailed> {
         let number = self.spawn(logs)?;
         let mut give_up = world.now() + START_TIMEOUT;
@@ -98,7 +104,9 @@ impl Replica {
             let probe = client::probe(world, &self.name, world.now() + PROBE_TIMEOUT).await;
             {
                 let mut state = self.state();
-                let (frozen, same) = (state.frozen, state.started == number);
+                let frozen = state.frozen;
+                let same = state.started == number;
+                // A fault can kill this process, and another one can start another, while the health check is under way.
                 let Some(process) = state.process.as_mut().filter(|_| same) else {
                     return Ok(Effect::ServerIsDown);
                 };
@@ -107,6 +115,7 @@ impl Replica {
                     return Err(failed);
                 }
                 if frozen {
+                    // A frozen process cannot serve, which is no failure.
                     give_up = world.now() + START_TIMEOUT;
                 } else if world.now() > give_up {
                     let what = format!("does not serve after {} s: {}", START_TIMEOUT.as_secs(), failure.cause);
@@ -117,25 +126,29 @@ impl Replica {
         }
     }
 
-    /// The number of the process that there is now.
+    /// Starts a process unless there is one. Returns the number of the current process.
     fn spawn(&self, logs: &Path) -> Result<u64, ProcessFailed> {
         let mut state = self.state();
         if state.process.is_none() {
             let (process, streams) = Process::start(&self.name, &self.words, logs)?;
-            let (name, pid, ending) = (self.name.clone(), process.id(), process.ending());
-            // Whoever collects ends after all replicas have.
-            let _ = self.reports.send(NewProcess { name, pid, reports: streams.reports, ending });
-            let orders = Some(Arc::new(AsyncMutex::new(streams.orders)));
-            *state = State { process: Some(process), orders, frozen: false, started: state.started + 1 };
+            // The receiver lives until all replicas have been stopped.
+            let _ = self.reports.send(NewProcess {
+                name: self.name.clone(),
+                pid: process.id(),
+                reports: streams.reports,
+                ending: process.ending(),
+            });
+            let commands = Some(Arc::new(AsyncMutex::new(streams.commands)));
+            *state = ReplicaState { process: Some(process), commands, frozen: false, started: state.started + 1 };
         }
         Ok(state.started)
     }
 
-    /// SIGKILL.
+    /// Kills the process (SIGKILL).
     pub(crate) async fn crash(&self) -> io::Result<Effect> {
         let process = {
             let mut state = self.state();
-            state.orders = None;
+            state.commands = None;
             state.process.take()
         };
         match process {
@@ -144,24 +157,25 @@ impl Replica {
         }
     }
 
-    /// SIGSTOP.
+    /// Stops the process (SIGSTOP).
     pub(crate) fn freeze(&self) -> io::Result<Effect> {
         self.signal(Signal::STOP, true)
     }
 
-    /// SIGCONT.
+    /// Continues the process (SIGCONT).
     pub(crate) fn resume(&self) -> io::Result<Effect> {
         self.signal(Signal::CONT, false)
     }
 
-    /// Has its process inject this from now on, or once it goes on if it stands still.
+    /// Sends the faults that the process injects into calls from now on. A frozen process reads them when it is resumed.
     pub(crate) async fn inject(&self, injection: Injection) -> io::Result<Effect> {
-        let orders = self.state().orders.clone();
-        let Some(orders) = orders else { return Ok(Effect::ServerIsDown) };
-        let order = line(&ReplicaOrder::Inject(injection)) + "\n";
-        match orders.lock().await.write_all(order.as_bytes()).await {
+        let commands = self.state().commands.clone();
+        let Some(commands) = commands else { return Ok(Effect::ServerIsDown) };
+        let command = line(&ReplicaCommand::Inject(injection)) + "\n";
+        match commands.lock().await.write_all(command.as_bytes()).await {
+            // A process that has just been killed and not been waited for yet.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Effect::ServerIsDown),
-            told => told.map(|()| Effect::Applied),
+            sent => sent.map(|()| Effect::Applied),
         }
     }
 
@@ -173,13 +187,13 @@ impl Replica {
         Ok(Effect::Applied)
     }
 
-    /// What to say of its process, which has ended by itself; `None` if there is none any more.
+    /// The failure of a process that has ended by itself; `None` if the replica has no process any more.
     pub(crate) async fn failure(&self, timer: &Timer) -> Option<ProcessFailed> {
         let mut process = self.state().process.take()?;
         Some(process.end(timer).await)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ReplicaState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -191,16 +205,16 @@ mod tests {
     use super::*;
     use crate::{clock::Clock, host::Host};
 
-    /// A child is this program in another role, and the program of this test knows no roles: it complains and ends.
+    /// A child runs the program of this process, and the test's program rejects the options of a replica.
     #[test]
-    fn a_process_that_ends_at_its_start_is_quoted() {
+    fn the_log_of_a_process_that_ends_at_its_start_is_quoted() {
         let scenario = Scenario::parse("s", "name = \"s\"\nduration = \"1s\"\n[load]\nrate = 1\n", &[]);
         let logs = tempfile::tempdir().unwrap();
         let failed = Runtime::new().unwrap().block_on(async {
             let (reports, _outputs) = mpsc::unbounded_channel();
             let replica = Replica::new(0, ReservedPort::any().unwrap(), &scenario.unwrap(), 42, reports);
             let addresses = [("server-0".to_owned(), replica.address())].into();
-            let world = Host::new(Clock::MACHINE, Timer::start().unwrap()).knowing(addresses).shared();
+            let world = Host::new(Clock::MACHINE, Timer::start().unwrap()).with_servers(addresses).shared();
             replica.start(&world, logs.path()).await.unwrap_err().to_string()
         });
         assert!(failed.starts_with("server-0 ended with exit status: 101; the end of its log:\n  | "), "{failed}");

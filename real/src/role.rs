@@ -1,25 +1,26 @@
-//! What the processes do that an orchestrator starts: one is a replica, another offers the load.
+//! The roles of the processes that an orchestrator starts: replicas, and the load generator.
 
-pub mod load;
+pub mod generator;
 pub mod replica;
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
-/// Why a process could not play its role.
+/// An error that ends a process of a run.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
-    /// The orchestrator was gone before this process had begun.
+    /// The orchestrator with this process id ended before this process was tied to it.
     #[error("process {0} is not the parent any more")]
     Orphaned(u32),
-    /// The operating system refused.
+    /// A call to the operating system failed.
     #[error("{what}: {reason}")]
     System {
-        /// What was tried.
+        /// Description of the failed action.
         what: String,
-        /// Its words.
+        /// The error of the operating system.
+        #[source]
         reason: std::io::Error,
     },
-    /// What came from the orchestrator makes no sense.
+    /// A command of the orchestrator is invalid, or comes at the wrong time.
     #[error("{0}")]
     Order(String),
 }
@@ -31,11 +32,11 @@ impl RoleError {
     }
 }
 
-/// From now on the kernel kills this process when the thread of `parent` that started it ends, whatever ends it.
+/// Has Linux kill this process when the thread of `parent` that started it ends, for any reason. Fails if it has ended.
 fn die_with(parent: u32) -> Result<(), RoleError> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| RoleError::system("cannot tie this process to its parent")(error.into()))?;
-    // It may have ended before.
-    let is_parent = |pid: Pid| u32::try_from(pid.as_raw_nonzero().get()) == Ok(parent);
-    if getppid().is_some_and(is_parent) { Ok(()) } else { Err(RoleError::Orphaned(parent)) }
+    // The parent can have ended before the call above, and then no signal comes.
+    let actual = getppid().and_then(|pid: Pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+    if actual == Some(parent) { Ok(()) } else { Err(RoleError::Orphaned(parent)) }
 }

@@ -1,4 +1,4 @@
-//! TCP on the loopback device as the World's network.
+//! TCP on the loopback device, as the network of the `World`.
 
 use std::{
     io,
@@ -14,16 +14,16 @@ use tokio::{
     net::TcpSocket,
 };
 
-/// Room for one read.
+/// Size of the buffer of one read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Connections that may wait to be accepted.
+/// Number of connections that can wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// A port of the loopback device that nobody else is given while this lives.
+/// A port of the loopback device that the operating system assigns to no other process while this lives.
 ///
-/// It is bound and does not listen: connections to it are refused, and whoever reuses the address may listen there. So
-/// a replica that was killed finds its port again.
+/// It is bound and does not listen: connections are refused, and a process that sets SO_REUSEADDR can listen there. A
+/// replica that was killed therefore finds its port free again.
 pub(crate) struct ReservedPort {
     address: SocketAddr,
     /// Holds the port.
@@ -31,12 +31,13 @@ pub(crate) struct ReservedPort {
 }
 
 impl ReservedPort {
-    /// Any free one.
+    /// Reserves a free port.
     pub(crate) fn any() -> io::Result<Self> {
         let socket = bound(0)?;
         Ok(Self { address: socket.local_addr()?, _socket: socket })
     }
 
+    /// The address with the reserved port.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -60,16 +61,17 @@ fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
 /// Opens a connection.
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<BoxStream> {
     let socket = socket_for(address)?;
+    // Nagle's algorithm would hold small frames back until earlier ones are acknowledged.
     socket.set_nodelay(true)?;
     Ok(Box::new(Tcp { socket: socket.connect(address).await?, read: BytesMut::new() }))
 }
 
-/// Listens at `port`, or at any free one if that is 0.
+/// Listens at `port` of the loopback device, or at a free port if it is 0.
 pub(crate) fn listen(port: u16) -> io::Result<Backlog> {
     Ok(Backlog { listener: bound(port)?.listen(BACKLOG)? })
 }
 
-/// Listens at `address`, or at any free port of its host if its port is 0.
+/// Listens at `address`, or at a free port of its host if its port is 0.
 pub(crate) fn listen_at(address: SocketAddr) -> io::Result<Backlog> {
     Ok(Backlog { listener: bound_at(address)?.listen(BACKLOG)? })
 }
@@ -81,7 +83,7 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
-    /// Where it listens.
+    /// Address at which the socket listens.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -101,14 +103,14 @@ impl Listener for Backlog {
 struct Tcp {
     #[expect(clippy::disallowed_types, reason = "what the World's stream is made of")]
     socket: tokio::net::TcpStream,
-    /// Where the next chunk is read to.
+    /// Buffer of the next chunk.
     read: BytesMut,
 }
 
 impl Stream for Tcp {
     fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         self.read.reserve(READ_BYTES);
-        // Without state of its own: it may be dropped and made anew at every poll.
+        // The future has no state of its own, so that a new one at every poll loses nothing.
         let read = pin!(self.socket.read_buf(&mut self.read)).poll(cx);
         read.map_ok(|_| self.read.split().freeze())
     }
@@ -118,7 +120,7 @@ impl Stream for Tcp {
     }
 
     fn abort(&mut self) {
-        // What fails here has no connection any more.
+        // An error means that the connection has ended already.
         let _ = self.socket.set_zero_linger();
     }
 }
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_port_refuses_until_someone_listens_there() {
+    fn a_reserved_port_refuses_connections_until_a_process_listens_there() {
         Runtime::new().unwrap().block_on(async {
             let port = ReservedPort::any().unwrap();
             let refused = connect(port.address()).await.err().map(|error| error.kind());

@@ -1,7 +1,7 @@
-//! Timers that are exact to some ten microseconds.
+//! Timers with an accuracy of about ten microseconds.
 //!
-//! tokio's timers round up to whole milliseconds, which is more than a request takes. These are a queue and a thread
-//! that waits for its head.
+//! tokio's timers round up to whole milliseconds, which is longer than a request takes. These are a queue, and a thread
+//! that waits for its first entry.
 
 use std::{
     collections::BTreeMap,
@@ -16,41 +16,41 @@ use std::{
 
 use crate::clock::machine_ns;
 
-/// All timers of a process. Clones share them; the thread ends with the last clone and the last sleep.
+/// All timers of a process. Clones share them; the thread ends after the last clone and the last sleep are dropped.
 #[derive(Clone)]
 pub(crate) struct Timer {
     owner: Arc<Owner>,
 }
 
-/// Tells the thread when nobody is left to wake.
+/// Ends the thread when it is dropped.
 struct Owner {
     queue: Arc<Queue>,
 }
 
 #[derive(Default)]
 struct Queue {
-    state: Mutex<State>,
-    /// Told when the thread would be late, or there is no owner any more. Most timers are timeouts that are dropped long
-    /// before they are due; to wake the thread for each would cost more than the rest of a short call.
+    state: Mutex<QueueState>,
+    /// Wakes the thread if it would be late, or to end. Most timers are timeouts that are dropped long before they expire;
+    /// to wake the thread for each of them would cost more than the rest of a short call.
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    /// By time, then in the order in which they were set.
-    wakers: BTreeMap<Key, Waker>,
-    /// Timers ever set.
+struct QueueState {
+    /// Wakers by time, then in the order in which they were set.
+    wakers: BTreeMap<TimerKey, Waker>,
+    /// Number of timers set so far.
     set: u64,
-    /// When the thread looks at the queue again by itself; 0 while it does.
+    /// Time at which the thread checks the queue next; 0 while it does.
     looks_at: u64,
     orphaned: bool,
 }
 
-/// Nanosecond of the machine, and a number of its own.
-type Key = (u64, u64);
+/// Expiry in nanoseconds since the machine started, and the number of the timer.
+type TimerKey = (u64, u64);
 
 impl Timer {
-    /// No timers yet, and a thread that waits for some.
+    /// Starts the thread. Fails if the operating system allows no more threads.
     pub(crate) fn start() -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let waiting = queue.clone();
@@ -58,18 +58,18 @@ impl Timer {
         Ok(Self { owner: Arc::new(Owner { queue }) })
     }
 
-    /// Completes at the machine's nanosecond `at`, at once if that is past.
+    /// Completes `at` nanoseconds after the machine started; at once if that time has passed.
     pub(crate) fn sleep_until(&self, at: u64) -> Sleep {
         Sleep { timer: self.clone(), at, key: None }
     }
 }
 
-/// A timer.
+/// A timer as a future.
 pub(crate) struct Sleep {
     timer: Timer,
     at: u64,
-    /// Its place in the queue, once it has been polled.
-    key: Option<Key>,
+    /// Key of its entry in the queue, after the first poll.
+    key: Option<TimerKey>,
 }
 
 impl Future for Sleep {
@@ -80,12 +80,12 @@ impl Future for Sleep {
         let queue = self.timer.owner.queue.clone();
         let mut state = queue.state();
         if let Some(key) = self.key {
-            // The thread takes out whoever is due.
+            // The thread has removed the entry: the timer has expired.
             let Some(waker) = state.wakers.get_mut(&key) else { return Poll::Ready(()) };
             waker.clone_from(cx.waker());
             return Poll::Pending;
         }
-        // Past what the thread waits for, it is not due.
+        // A timer that expires after the thread's next check cannot have expired: no look at the clock, no wake-up.
         if at < state.looks_at {
             if machine_ns() >= at {
                 return Poll::Ready(());
@@ -117,18 +117,19 @@ impl Drop for Owner {
 }
 
 impl Queue {
-    /// The thread: wakes whoever is due, and waits for the next.
+    /// Runs the thread: it wakes the tasks of expired timers, and waits for the next one.
     fn wake_in_time(&self) {
-        // By default the system may let a thread wait 50 µs longer than it asked, to save power.
+        // By default Linux lets a thread wait up to 50 µs longer than it asked for, to save power.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         let mut state = self.state();
         while !state.orphaned {
             let now = machine_ns();
             let later = state.wakers.split_off(&(now + 1, 0));
-            let due = std::mem::replace(&mut state.wakers, later);
-            if !due.is_empty() {
+            let expired = std::mem::replace(&mut state.wakers, later);
+            if !expired.is_empty() {
+                // Not under the lock: a waker can run code that sets a timer.
                 drop(state);
-                due.into_values().for_each(Waker::wake);
+                expired.into_values().for_each(Waker::wake);
                 state = self.state();
                 continue;
             }
@@ -144,7 +145,7 @@ impl Queue {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -159,13 +160,13 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// Notes its place when it is woken.
-    struct Noting {
+    /// A waker that records the order in which wakers are called.
+    struct RecordingWaker {
         place: u64,
         order: Arc<Mutex<Vec<u64>>>,
     }
 
-    impl Wake for Noting {
+    impl Wake for RecordingWaker {
         fn wake(self: Arc<Self>) {
             self.order.lock().unwrap().push(self.place);
         }
@@ -173,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_timer_is_never_early_and_hardly_late() {
-        let (timer, runtime) = (Timer::start().unwrap(), Runtime::new().unwrap());
+        let timer = Timer::start().unwrap();
+        let runtime = Runtime::new().unwrap();
         let mut late: Vec<_> = (0..200)
             .map(|_| {
                 let at = machine_ns() + MS / 3;
@@ -182,19 +184,21 @@ mod tests {
             })
             .collect();
         late.sort_unstable();
-        // Other tests run meanwhile; tokio's timers would be 0.67 ms late at the least.
+        // Loose, as other tests run at the same time. tokio's timers would be 0.67 ms late at least.
         assert!(late[100] < MS / 2, "a median of {} ns", late[100]);
     }
 
     #[test]
-    fn timers_complete_in_order_whatever_the_order_they_were_set_in() {
-        let (timer, runtime) = (Timer::start().unwrap(), Runtime::new().unwrap());
-        // Long enough for all to be set before the first is due. Only who is woken when is the timer's doing.
+    fn timers_complete_in_the_order_of_their_times() {
+        let timer = Timer::start().unwrap();
+        let runtime = Runtime::new().unwrap();
+        // Long enough for all to be set before the first expires. The order of the wake-ups is the timer's; the runtime
+        // chooses the order in which it polls the tasks.
         let start = machine_ns() + 300 * MS;
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut sleeps = [3, 1, 2, 0].map(|place| (place, Box::pin(timer.sleep_until(start + place * 2 * MS))));
         for (place, sleep) in &mut sleeps {
-            let waker = Arc::new(Noting { place: *place, order: order.clone() }).into();
+            let waker = Arc::new(RecordingWaker { place: *place, order: order.clone() }).into();
             assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         }
         runtime.block_on(timer.sleep_until(start + 8 * MS));
@@ -202,8 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_timer_leaves_nothing_and_a_past_one_does_not_wait() {
-        let (timer, runtime) = (Timer::start().unwrap(), Runtime::new().unwrap());
+    fn a_dropped_timer_leaves_no_entry_and_a_past_one_does_not_wait() {
+        let timer = Timer::start().unwrap();
+        let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
             let mut sleep = Box::pin(timer.sleep_until(u64::MAX));
             let pending = poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_pending())).await;

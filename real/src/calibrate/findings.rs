@@ -1,4 +1,4 @@
-//! What was measured, as a table for people and as a calibration file for the simulation.
+//! The result of a calibration, as a table for people and as a calibration file for the simulation.
 
 use std::fmt::Write;
 
@@ -12,8 +12,9 @@ use kernel::{
 };
 
 use super::{
-    course::{Merged, SHAPED_US, Told},
-    processes::Processes,
+    measurement::{Measurement, RunSamples},
+    plan::SHAPED_US,
+    processes::ProcessTimes,
     samples::Samples,
 };
 
@@ -22,41 +23,50 @@ use super::{
 pub(super) struct Findings {
     host: HostInfo,
     started: String,
-    processes: Processes,
-    told: Told,
-    /// Of requests whose worker waits, for all sizes: by how much it goes on late.
+    processes: ProcessTimes,
+    measurement: Measurement,
+    /// Lateness of a waiting worker, over all sizes.
     server_late: Samples,
-    /// Of these over a slower link: by how much longer a round trip took than the link was told.
+    /// Time that a round trip over a slower link took beyond the configured latency.
     shaped_beyond: Samples,
-    /// Of connections, whatever the run.
+    /// Time that a connection takes to open, over all runs.
     connect: Samples,
 }
 
-/// A line of the table.
-struct Line<'a> {
+/// A row of the table.
+struct TableRow<'a> {
     what: String,
     samples: &'a Samples,
-    /// Whether the file is of no use if this is not steady.
+    /// The calibration is of no use if this quantity differs much between rounds.
     matters: bool,
 }
 
 impl Findings {
-    pub(super) fn of(host: &HostInfo, started: &str, processes: Processes, told: Told) -> Self {
+    /// Combines the times of processes and of runs, measured on `host` from the time `started` on.
+    pub(super) fn new(host: &HostInfo, started: &str, processes: ProcessTimes, measurement: Measurement) -> Self {
         let mut server_late = Samples::default();
-        told.waiting.by_size.values().for_each(|way| server_late.join(&way.held));
-        let mut connect = told.computing.connect.clone();
-        connect.join(&told.waiting.connect);
-        let shaped_beyond = beyond(&told.shaped);
-        Self { host: host.clone(), started: started.to_owned(), processes, told, server_late, shaped_beyond, connect }
+        measurement.waiting.by_size.values().for_each(|way| server_late.join(&way.held));
+        let mut connect = measurement.computing.connect.clone();
+        connect.join(&measurement.waiting.connect);
+        let shaped_beyond = beyond(&measurement.shaped);
+        Self {
+            host: host.clone(),
+            started: started.to_owned(),
+            processes,
+            measurement,
+            server_late,
+            shaped_beyond,
+            connect,
+        }
     }
 
-    /// How unsteady the host was: the most that a median of what matters moved by between rounds, as a share of itself.
+    /// The largest difference of a median between rounds, as a share of that median, over the quantities that matter.
     pub(super) fn noise(&self) -> f64 {
-        let lines = self.lines();
-        lines.iter().filter(|line| line.matters).map(|line| line.samples.noise()).fold(0.0, f64::max)
+        let rows = self.rows();
+        rows.iter().filter(|row| row.matters).map(|row| row.samples.noise()).fold(0.0, f64::max)
     }
 
-    /// A sentence on it.
+    /// A sentence about the noise: a warning beyond `warning`, too busy beyond `max`.
     pub(super) fn verdict(&self, warning: f64, max: f64) -> String {
         let noise = percent(self.noise());
         match self.noise() {
@@ -68,7 +78,7 @@ impl Findings {
         }
     }
 
-    /// Every quantity with its number of samples, quantiles, and what its median moved by between rounds.
+    /// A table of every quantity: number of samples, quantiles, and the difference of its median between rounds.
     pub(super) fn table(&self) -> String {
         let mut table = TextTable::new(&[
             ("quantity", Align::Left),
@@ -79,111 +89,123 @@ impl Findings {
             ("p99", Align::Right),
             ("between rounds", Align::Right),
         ]);
-        for line in self.lines() {
-            let at = |probability| line.samples.quantile(probability).map_or("n/a".to_owned(), |us| duration(us / 1e6));
-            let noise = if line.matters { percent(line.samples.noise()) } else { String::new() };
-            let cells = [at(0.1), at(0.5), at(0.9), at(0.99)];
-            table.row([vec![line.what, line.samples.count().to_string()], cells.to_vec(), vec![noise]].concat());
+        for TableRow { what, samples, matters } in self.rows() {
+            let noise = if matters { percent(samples.noise()) } else { String::new() };
+            let quantiles = [0.1, 0.5, 0.9, 0.99]
+                .map(|share| samples.quantile(share).map_or("n/a".to_owned(), |us| duration(us / 1e6)));
+            table.row([vec![what, samples.count().to_string()], quantiles.to_vec(), vec![noise]].concat());
         }
         table.render()
     }
 
-    /// How long workers are held by a workload, and by what size of it.
+    /// Service times, with the workload and the size of its input.
     fn services(&self) -> impl Iterator<Item = (&str, &str, &Samples)> {
-        let others = self.told.others.iter().map(|(workload, merged)| (*workload, merged));
-        [("sobel", &self.told.computing)].into_iter().chain(others).flat_map(|(workload, merged)| {
+        let others = self.measurement.others.iter().map(|(workload, merged)| (*workload, merged));
+        [("sobel", &self.measurement.computing)].into_iter().chain(others).flat_map(|(workload, merged)| {
             merged.by_size.iter().map(move |(size, way)| (workload, size.as_str(), &way.held))
         })
     }
 
-    fn lines(&self) -> Vec<Line<'_>> {
-        let Processes { exec_to_listen, exit, round_trip } = &self.processes;
-        let plain = |what: &str, samples| Line { what: what.to_owned(), samples, matters: false };
-        let mut lines = vec![
-            plain("start of a process, until it listens", exec_to_listen),
-            plain("end of a process, until connections break", exit),
-            plain("bare round trip", round_trip),
-            plain("connection set-up", &self.connect),
-            plain("shaped round trip, beyond the 2 x 5 ms", &self.shaped_beyond),
-            plain("client's timers, late by", &self.told.waiting.client_late),
-            Line { what: "servers' timers, late by".to_owned(), samples: &self.server_late, matters: true },
+    fn rows(&self) -> Vec<TableRow<'_>> {
+        let ProcessTimes { exec_to_listen, exit, round_trip } = &self.processes;
+        let mut rows = vec![
+            TableRow::minor("start of a process, until it listens", exec_to_listen),
+            TableRow::minor("end of a process, until connections break", exit),
+            TableRow::minor("bare round trip", round_trip),
+            TableRow::minor("connection set-up", &self.connect),
+            TableRow::minor("shaped round trip, beyond the 2 x 5 ms", &self.shaped_beyond),
+            TableRow::minor("client's timers, late by", &self.measurement.waiting.client_late),
+            TableRow { what: "servers' timers, late by".to_owned(), samples: &self.server_late, matters: true },
         ];
         for (workload, size, samples) in self.services() {
-            // Answering with data is a matter of a few microseconds, whichever way they go.
-            lines.push(Line { what: format!("{size}: service"), samples, matters: workload != "backend" });
+            // A backend answers within a few microseconds: noise of that size changes no simulated result.
+            rows.push(TableRow { what: format!("{size}: service"), samples, matters: workload != "backend" });
         }
-        for (size, way) in &self.told.waiting.by_size {
-            let line = |what, samples| Line { what: format!("{size}: {what}"), samples, matters: true };
-            lines.push(line("client to worker", &way.to_server));
-            lines.push(line("worker to client", &way.to_client));
+        for (size, path) in &self.measurement.waiting.by_size {
+            for (what, samples) in [("client to worker", &path.to_server), ("worker to client", &path.to_client)] {
+                rows.push(TableRow { what: format!("{size}: {what}"), samples, matters: true });
+            }
         }
-        lines
+        rows
     }
 
-    /// The calibration. What the simulation does not read is in comments.
+    /// The calibration as TOML. Values that the simulation does not read are in comments.
     pub(super) fn to_toml(&self) -> String {
         let mut text = String::new();
         let HostInfo { operating_system, cores, load_average } = &self.host;
         let load = load_average.map_or("unknown".to_owned(), |load| format!("{load:?}"));
-        let mut line = |line: &str| writeln!(text, "{line}").expect("a string takes everything");
-        line("# Times of a host, as (probability, microseconds) pairs between which they are linear.");
-        line("# Measured by `real calibrate`, on runs without faults and on processes that served nobody.");
-        line(&format!(
-            "# Load averages when it began: {load}. Between rounds a median moved by {} at most.",
-            percent(self.noise())
-        ));
-        line(&format!("name = \"{operating_system}, {cores} cores, {}\"\n", self.started));
+        let noise = percent(self.noise());
+        let mut toml = CalibrationText(&mut text);
+        toml.line("# Times of a host, as (probability, microseconds) pairs between which they are linear.");
+        toml.line("# Measured by `real calibrate`, on runs without faults and on processes that served nobody.");
+        toml.line(&format!("# Load averages when it began: {load}. Between rounds a median moved by {noise} at most."));
+        toml.line(&format!("name = \"{operating_system}, {cores} cores, {}\"\n", self.started));
 
-        line("[link]");
-        line(&format!("# A health check there and back, halved. {}", about(&self.processes.round_trip)));
-        line(&format!("one_way_us = {}", written(&self.processes.round_trip.map(|us| us / 2.0))));
-        line(&format!("# {}", about(&self.connect)));
-        line(&format!("connect_us = {}", written(&self.connect)));
+        let round_trip = &self.processes.round_trip;
+        toml.line("[link]");
+        toml.line(&format!("# A health check there and back, halved. {}", about(round_trip)));
+        toml.line(&format!("one_way_us = {}", written(&round_trip.map(|us| us / 2.0))));
+        toml.samples("connect_us", &self.connect);
         let beyond = &self.shaped_beyond;
-        line(&format!("# Over links of 5 ms each way a round trip took longer, by {}", quartiles(beyond)));
+        toml.line(&format!("# Over links of 5 ms each way a round trip took longer, by {}", quartiles(beyond)));
 
-        line("\n[process]");
-        line(&format!("# {}", about(&self.processes.exec_to_listen)));
-        line(&format!("exec_to_listen_us = {}", written(&self.processes.exec_to_listen)));
-        line(&format!("# {}", about(&self.processes.exit)));
-        line(&format!("exit_us = {}", written(&self.processes.exit)));
+        toml.line("\n[process]");
+        toml.samples("exec_to_listen_us", &self.processes.exec_to_listen);
+        toml.samples("exit_us", &self.processes.exit);
 
-        line("\n[timer]");
-        line(&format!("# {}", about(&self.told.waiting.client_late)));
-        line(&format!("client_late_us = {}", written(&self.told.waiting.client_late)));
-        line(&format!("# {}", about(&self.server_late)));
-        line(&format!("server_late_us = {}", written(&self.server_late)));
+        toml.line("\n[timer]");
+        toml.samples("client_late_us", &self.measurement.waiting.client_late);
+        toml.samples("server_late_us", &self.server_late);
 
         for (workload, size, samples) in self.services() {
-            line("\n[[service_time]]");
-            line(&format!("workload = \"{workload}\""));
-            line(&format!("units = {}        # {size}", units(size)));
-            line(&format!("# {}", about(samples)));
-            line(&format!("us = {}", written(samples)));
+            toml.line("\n[[service_time]]");
+            toml.line(&format!("workload = \"{workload}\""));
+            toml.line(&format!("units = {}        # {size}", units(size)));
+            toml.samples("us", samples);
         }
-        for (size, way) in &self.told.waiting.by_size {
-            line("\n[[message]]");
-            // An image has a byte a pixel, and is as large on its way back.
-            line(&format!("bytes = {}        # {size}", units(size)));
-            line(&format!("# {}", about(&way.to_server)));
-            line(&format!("to_server_us = {}", written(&way.to_server)));
-            line(&format!("# {}", about(&way.to_client)));
-            line(&format!("to_client_us = {}", written(&way.to_client)));
+        for (size, path) in &self.measurement.waiting.by_size {
+            toml.line("\n[[message]]");
+            // An image has one byte per pixel, and the reply is as large as the request.
+            toml.line(&format!("bytes = {}        # {size}", units(size)));
+            toml.samples("to_server_us", &path.to_server);
+            toml.samples("to_client_us", &path.to_client);
         }
         text
     }
 }
 
-/// By how much longer requests of `shaped` runs took on their way than the links were told, both ways together.
-fn beyond(shaped: &Merged) -> Samples {
+impl<'a> TableRow<'a> {
+    /// A row that does not decide whether the host is too busy.
+    fn minor(what: &str, samples: &'a Samples) -> Self {
+        Self { what: what.to_owned(), samples, matters: false }
+    }
+}
+
+/// Writes a calibration line by line.
+struct CalibrationText<'a>(&'a mut String);
+
+impl CalibrationText<'_> {
+    fn line(&mut self, line: &str) {
+        writeln!(self.0, "{line}").expect("a string takes everything");
+    }
+
+    /// Writes a distribution under its comment.
+    fn samples(&mut self, key: &str, samples: &Samples) {
+        self.line(&format!("# {}", about(samples)));
+        self.line(&format!("{key} = {}", written(samples)));
+    }
+}
+
+/// The time that requests of `shaped` runs took beyond the configured latency, both directions together.
+fn beyond(shaped: &RunSamples) -> Samples {
     let mut beyond = Samples::default();
-    for way in shaped.by_size.values() {
-        beyond.join(&way.to_server.plus(&way.to_client).map(|us| us - 2.0 * SHAPED_US));
+    for path in shaped.by_size.values() {
+        beyond.join(&path.to_server.plus(&path.to_client).map(|us| us - 2.0 * SHAPED_US));
     }
     beyond
 }
 
-/// How much work an input is by what rows call its size: the pixels of `64x64`, the nodes and edges of `2000+6000`, or one.
+/// The amount of work of an input, from its size in a row: the pixels of `64x64`, the nodes and edges of `2000+6000`, or 1.
 fn units(size: &str) -> u64 {
     if let Ok(Size { width, height }) = size.parse() {
         return u64::from(width) * u64::from(height);
@@ -200,8 +222,9 @@ fn about(samples: &Samples) -> String {
 }
 
 fn quartiles(samples: &Samples) -> String {
-    let at = |probability| samples.quantile(probability).map_or("n/a".to_owned(), |us| format!("{us:.0} µs"));
-    format!("{} to {} in half the cases, {} in the middle; {} samples.", at(0.25), at(0.75), at(0.5), samples.count())
+    let [low, middle, high] =
+        [0.25, 0.5, 0.75].map(|share| samples.quantile(share).map_or("n/a".to_owned(), |us| format!("{us:.0} µs")));
+    format!("{low} to {high} in half the cases, {middle} in the middle; {} samples.", samples.count())
 }
 
 fn written(samples: &Samples) -> String {
@@ -216,31 +239,31 @@ mod tests {
     use sim::{Plan, calibration::Calibration};
 
     use super::*;
-    use crate::calibrate::observed::{Observed, Way};
+    use crate::calibrate::observed::{Observed, RequestPath};
 
     fn observed(held: f64) -> Observed {
-        let way = Way { to_server: vec![200.0; 5], held: vec![held; 5], to_client: vec![300.0; 5] };
-        let by_size = BTreeMap::from([("16x16".to_owned(), way.clone()), ("64x64".to_owned(), way)]);
+        let path = RequestPath { to_server: vec![200.0; 5], held: vec![held; 5], to_client: vec![300.0; 5] };
+        let by_size = BTreeMap::from([("16x16".to_owned(), path.clone()), ("64x64".to_owned(), path)]);
         Observed { client_late: vec![30.0; 5], connect: vec![250.0; 2], by_size }
     }
 
     fn findings(second_round: f64) -> Findings {
-        let mut told = Told::default();
+        let mut measurement = Measurement::default();
         for held in [100.0, second_round] {
-            told.computing.add(observed(held));
-            told.waiting.add(observed(70.0));
-            told.shaped.add(observed(70.0));
-            let way = Way { to_server: vec![200.0; 5], held: vec![7.0; 5], to_client: vec![300.0; 5] };
-            let by_size = BTreeMap::from([("data".to_owned(), way)]);
-            told.others.entry("backend").or_default().add(Observed { by_size, ..Observed::default() });
+            measurement.computing.add(observed(held));
+            measurement.waiting.add(observed(70.0));
+            measurement.shaped.add(observed(70.0));
+            let path = RequestPath { to_server: vec![200.0; 5], held: vec![7.0; 5], to_client: vec![300.0; 5] };
+            let by_size = BTreeMap::from([("data".to_owned(), path)]);
+            measurement.others.entry("backend").or_default().add(Observed { by_size, ..Observed::default() });
         }
-        let processes = Processes {
-            exec_to_listen: Samples::of(vec![4_000.0, 5_000.0]),
-            exit: Samples::of(vec![900.0]),
-            round_trip: Samples::of(vec![100.0; 9]),
+        let processes = ProcessTimes {
+            exec_to_listen: Samples::from_round(vec![4_000.0, 5_000.0]),
+            exit: Samples::from_round(vec![900.0]),
+            round_trip: Samples::from_round(vec![100.0; 9]),
         };
         let host = HostInfo { operating_system: "Linux 6".to_owned(), cores: 2, load_average: Some([0.5, 0.25, 0.0]) };
-        Findings::of(&host, "2026-01-01T00:00:00Z", processes, told)
+        Findings::new(&host, "2026-01-01T00:00:00Z", processes, measurement)
     }
 
     fn read(text: &str) -> Calibration {
@@ -250,22 +273,22 @@ mod tests {
         Calibration::load(&file).unwrap()
     }
 
-    /// What is written is read by the program it is written for, and says there what was measured.
+    /// The simulation reads the file, and a simulated run takes the times in it.
     #[test]
-    fn the_simulation_reads_the_calibration_and_takes_the_times_that_were_measured() {
+    fn the_simulation_reads_the_calibration_and_uses_the_measured_times() {
         let calibration = read(&findings(100.0).to_toml());
         let text = "name = 's'\nduration = '3s'\nworkload.sizes = ['64x64']\nload.rate = 1\nservers.replicas = 1\n\
                     [servers]\nservice_time_min = '10ms'\n";
         let text = text.replace("servers.replicas = 1\n[servers]", "[servers]\nreplicas = 1");
         let scenario = kernel::scenario::Scenario::parse("s", &text, &[]).unwrap();
         let played = sim::run(&Plan { scenario, seed: 1, calibration }, &Default::default()).unwrap();
-        let again = Observed::of(&played.records, Duration::from_millis(10));
-        let way = Way { to_server: vec![200.0; 2], held: vec![70.0; 2], to_client: vec![300.0; 2] };
+        let again = Observed::from_records(&played.records, Duration::from_millis(10));
+        let path = RequestPath { to_server: vec![200.0; 2], held: vec![70.0; 2], to_client: vec![300.0; 2] };
         assert_eq!(again.client_late, [30.0; 2]);
-        assert_eq!(again.by_size["64x64"], way);
+        assert_eq!(again.by_size["64x64"], path);
     }
 
-    /// So that scenarios of every workload can be played with it.
+    /// Scenarios of every workload can be simulated with the calibration.
     #[test]
     fn other_workloads_are_in_the_calibration_with_their_units() {
         let text = findings(100.0).to_toml();
@@ -276,11 +299,11 @@ mod tests {
     }
 
     #[test]
-    fn a_host_whose_rounds_differ_is_called_noisy_and_one_that_changes_altogether_too_busy() {
-        let verdict = |second| findings(second).verdict(0.25, 1.0);
-        assert_eq!(verdict(101.0), "this host is steady: no median moved by more than 1.00 % between rounds");
-        assert!(verdict(150.0).starts_with("warning: this host is noisy"), "{}", verdict(150.0));
-        assert!(verdict(900.0).starts_with("this host is too busy"), "{}", verdict(900.0));
+    fn a_host_whose_rounds_differ_is_noisy_and_one_whose_rounds_differ_much_is_too_busy() {
+        let [steady, noisy, busy] = [101.0, 150.0, 900.0].map(|second| findings(second).verdict(0.25, 1.0));
+        assert_eq!(steady, "this host is steady: no median moved by more than 1.00 % between rounds");
+        assert!(noisy.starts_with("warning: this host is noisy"), "{noisy}");
+        assert!(busy.starts_with("this host is too busy"), "{busy}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the rows of a run tell of the host.
+//! The times of the host in the rows of one run.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,32 +7,34 @@ use kernel::{
     status::Outcome,
 };
 
-/// Times of one run without faults, in microseconds. All processes of a run go by one clock.
+/// Times of one run without faults, in microseconds. All processes of a run share one clock.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Observed {
-    /// From when a request was meant to be sent until it was.
+    /// Time between the intended and the actual sending of a request.
     pub(super) client_late: Vec<f64>,
-    /// From when a connection was wanted until there was one.
+    /// Time that a connection took to open.
     pub(super) connect: Vec<f64>,
-    /// By size, such as `64x64`.
-    pub(super) by_size: BTreeMap<String, Way>,
+    /// Times of requests, by the size of their input, such as `64x64`.
+    pub(super) by_size: BTreeMap<String, RequestPath>,
 }
 
-/// The way of requests of one size.
+/// Times of the parts of a request's path, for requests of one size.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Way {
-    /// From when the call began until a worker began with it.
+pub(super) struct RequestPath {
+    /// Time between the call and the start of its worker.
     pub(super) to_server: Vec<f64>,
-    /// For how long it held the worker, beyond the least that the server was told to.
+    /// Time that the request occupied its worker, without the configured minimum.
     pub(super) held: Vec<f64>,
-    /// From when the worker was done until the call was.
+    /// Time between the end of the worker and the end of the call.
     pub(super) to_client: Vec<f64>,
 }
 
 impl Observed {
-    /// Of a run whose servers hold a worker for `service_time_min` at least. Requests that were not answered at once
-    /// tell nothing; the first one of each connection waits for it, and tells of that.
-    pub(super) fn of(records: &Records, service_time_min: Duration) -> Self {
+    /// Reads the times of a run whose servers occupy a worker for `service_time_min` at least.
+    ///
+    /// Requests with more than one attempt are left out, and those that were sent before all connections were open: they
+    /// waited for a connection.
+    pub(super) fn from_records(records: &Records, service_time_min: Duration) -> Self {
         let mut observed = Self { connect: connects(records), ..Self::default() };
         let events = records.events.iter();
         let opened = events.filter(|row| row.event == Event::Ready).map(|row| row.at_us).max().unwrap_or(0);
@@ -50,22 +52,24 @@ impl Observed {
                 continue;
             }
             observed.client_late.push(micros(sent, row.intended_us));
-            let way = observed.by_size.entry(row.size.clone()).or_default();
-            way.to_server.push(micros(end.saturating_sub(held), sent));
-            way.held.push((held as f64 - min).max(0.0));
-            way.to_client.push(micros(done, end));
+            let path = observed.by_size.entry(row.size.clone()).or_default();
+            path.to_server.push(micros(end.saturating_sub(held), sent));
+            path.held.push((held as f64 - min).max(0.0));
+            path.to_client.push(micros(done, end));
         }
         observed
     }
 }
 
-/// From each `connecting` to the `ready` of the same server after it.
+/// Time between each `connecting` event and the next `ready` event of the same server.
 fn connects(records: &Records) -> Vec<f64> {
     let mut begun = BTreeMap::new();
     let mut times = Vec::new();
     for row in &records.events {
         match row.event {
-            Event::Connecting => drop(begun.insert(&row.target, row.at_us)),
+            Event::Connecting => {
+                begun.insert(&row.target, row.at_us);
+            }
             Event::Ready => times.extend(begun.remove(&row.target).map(|since| micros(row.at_us, since))),
             _ => {}
         }
@@ -73,7 +77,7 @@ fn connects(records: &Records) -> Vec<f64> {
     times
 }
 
-/// From one time to another; rows of different processes round to whole microseconds each for itself.
+/// Time between two rows. Each process rounds to whole microseconds, so that an effect can seem to precede its cause: 0 then.
 fn micros(until: u64, since: u64) -> f64 {
     until.saturating_sub(since) as f64
 }
@@ -98,7 +102,8 @@ mod tests {
         }
     }
 
-    /// Meant at 1 s, sent 30 µs later; a worker had it from 200 µs on for 10,150 µs; it ended 300 µs after that.
+    /// A request that was intended at 1 s and sent 30 µs later; 200 µs after that a worker took it for 10,150 µs, and the
+    /// response took 300 µs.
     fn records(attempts: u32) -> Records {
         let request = RequestRow {
             id: 7,
@@ -121,22 +126,22 @@ mod tests {
     }
 
     #[test]
-    fn the_way_of_a_request_is_told_apart() {
-        let observed = Observed::of(&records(1), Duration::from_millis(10));
-        let way = Way { to_server: vec![200.0], held: vec![150.0], to_client: vec![300.0] };
+    fn the_parts_of_a_request_s_path_are_computed_from_its_rows() {
+        let observed = Observed::from_records(&records(1), Duration::from_millis(10));
+        let path = RequestPath { to_server: vec![200.0], held: vec![150.0], to_client: vec![300.0] };
         assert_eq!((observed.client_late, observed.connect), (vec![30.0], vec![350.0]));
-        assert_eq!(observed.by_size, BTreeMap::from([("64x64".to_owned(), way)]));
+        assert_eq!(observed.by_size, BTreeMap::from([("64x64".to_owned(), path)]));
     }
 
     #[test]
-    fn what_was_retried_tells_nothing() {
-        assert!(Observed::of(&records(2), Duration::ZERO).by_size.is_empty());
+    fn a_request_that_was_retried_is_left_out() {
+        assert!(Observed::from_records(&records(2), Duration::ZERO).by_size.is_empty());
     }
 
     #[test]
-    fn a_request_that_waited_for_its_connection_tells_nothing_of_the_way() {
+    fn a_request_that_waited_for_its_connection_is_left_out() {
         let mut records = records(1);
         records.events[1].at_us = 1_000_040;
-        assert!(Observed::of(&records, Duration::ZERO).by_size.is_empty());
+        assert!(Observed::from_records(&records, Duration::ZERO).by_size.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Processes as such: how long they take to come and to go, and what a round trip to one takes.
+//! The times of processes without a run: until one listens, until its connections break, and a bare round trip.
 
 use std::{collections::BTreeMap, future::poll_fn, io, time::Duration};
 
@@ -27,33 +27,35 @@ use crate::{
     timer::Timer,
 };
 
-/// A scenario that leaves servers as they are by default.
+/// A scenario with the default servers.
 const DEFAULTS: &str = "name = \"calibration\"\nduration = \"1s\"\n[load]\nrate = 1\n";
 
-/// Processes that are started and ended.
+/// Number of processes that are started and killed.
 const PROCESSES: usize = 24;
 
-/// Round trips to each of them, the first of which are not counted.
+/// Number of round trips to each process.
 const ROUND_TRIPS: usize = 12;
+
+/// Number of the first round trips to each process that are not counted, as caches and connections are cold.
 const WARM_UP: usize = 4;
 
-/// Between two round trips, so that each finds an idle machine as a request of a run does.
+/// Pause between two round trips, so that each meets an idle machine, as a request of a run does.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What was found out.
+/// The measured times.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Processes {
-    /// From the start of a replica's process until it listens.
+pub(super) struct ProcessTimes {
+    /// Time between the start of a replica's process and its first `listening`.
     pub(super) exec_to_listen: Samples,
-    /// From SIGKILL until the other end of a connection learns of it.
+    /// Time between SIGKILL and the end of a connection at its other end.
     pub(super) exit: Samples,
-    /// A health check on an open connection, there and back.
+    /// Round-trip time of a health check on an open connection.
     pub(super) round_trip: Samples,
 }
 
-/// What went wrong.
+/// An error that ends the measurement.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotMeasured {
+pub(super) enum ProcessMeasurementError {
     #[error(transparent)]
     Process(#[from] ProcessFailed),
     #[error(transparent)]
@@ -64,16 +66,18 @@ pub(super) enum NotMeasured {
     NoAnswer(String),
 }
 
-/// Starts replicas one after another, calls each a few times, and ends it.
-pub(super) fn measure() -> Result<Processes, NotMeasured> {
+/// Starts replicas one after another, calls each a few times, and kills it.
+pub(super) fn measure() -> Result<ProcessTimes, ProcessMeasurementError> {
     Runtime::new()?.block_on(async {
         let logs = tempfile::tempdir()?;
         let (sender, mut outputs) = mpsc::unbounded_channel();
         let scenario = Scenario::parse("calibration", DEFAULTS, &[])?;
         let replica = Replica::new(0, ReservedPort::any()?, &scenario, 0, sender);
         let addresses = BTreeMap::from([(replica.name().to_owned(), replica.address())]);
-        let world = Host::new(Clock::MACHINE, Timer::start()?).knowing(addresses).shared();
-        let (mut exec_to_listen, mut exit, mut round_trip) = (Vec::new(), Vec::new(), Vec::new());
+        let world = Host::new(Clock::MACHINE, Timer::start()?).with_servers(addresses).shared();
+        let mut exec_to_listen = Vec::new();
+        let mut exit = Vec::new();
+        let mut round_trip = Vec::new();
         for _ in 0..PROCESSES {
             let started = machine_ns();
             replica.start(&world, logs.path()).await?;
@@ -82,14 +86,15 @@ pub(super) fn measure() -> Result<Processes, NotMeasured> {
             round_trip.extend(round_trips(&world, replica.name()).await?);
             exit.push(until_broken(&world, &replica).await?);
         }
-        let [exec_to_listen, exit, round_trip] = [exec_to_listen, exit, round_trip].map(Samples::of);
-        Ok(Processes { exec_to_listen, exit, round_trip })
+        let [exec_to_listen, exit, round_trip] = [exec_to_listen, exit, round_trip].map(Samples::from_round);
+        Ok(ProcessTimes { exec_to_listen, exit, round_trip })
     })
 }
 
-/// When the newest process listened, in microseconds of the machine.
-async fn listening(outputs: &mut UnboundedReceiver<NewProcess>) -> Result<u64, NotMeasured> {
-    let process = outputs.recv().await.ok_or_else(|| NotMeasured::NoAnswer("it was never started".to_owned()))?;
+/// The time at which the newest process listened, in microseconds since the machine started.
+async fn listening(outputs: &mut UnboundedReceiver<NewProcess>) -> Result<u64, ProcessMeasurementError> {
+    let process =
+        outputs.recv().await.ok_or_else(|| ProcessMeasurementError::NoAnswer("it was never started".to_owned()))?;
     let mut lines = BufReader::new(process.reports).lines();
     while let Some(line) = lines.next_line().await? {
         if let Ok(Report::Row(Row::Event(row))) = serde_json::from_str(&line)
@@ -98,11 +103,11 @@ async fn listening(outputs: &mut UnboundedReceiver<NewProcess>) -> Result<u64, N
             return Ok(row.at_us);
         }
     }
-    Err(NotMeasured::NoAnswer("it never listened".to_owned()))
+    Err(ProcessMeasurementError::NoAnswer("it never listened".to_owned()))
 }
 
-async fn round_trips(world: &SharedWorld, server: &str) -> Result<Vec<f64>, NotMeasured> {
-    let no_answer = |failure: Failure| NotMeasured::NoAnswer(failure.cause.to_string());
+async fn round_trips(world: &SharedWorld, server: &str) -> Result<Vec<f64>, ProcessMeasurementError> {
+    let no_answer = |failure: Failure| ProcessMeasurementError::NoAnswer(failure.cause.to_string());
     let channel = Channel::over(world.clone(), world.connect(server).await?).await.map_err(no_answer)?;
     let mut stub = HealthClient::with_origin(channel, http::Uri::from_static("http://rehearsal"));
     let mut times = Vec::new();
@@ -110,7 +115,7 @@ async fn round_trips(world: &SharedWorld, server: &str) -> Result<Vec<f64>, NotM
         world.sleep_until(world.now() + PAUSE).await;
         let begun = world.now();
         let answer = stub.check(HealthCheckRequest::default()).await;
-        answer.map_err(|status| NotMeasured::NoAnswer(status.to_string()))?;
+        answer.map_err(|status| ProcessMeasurementError::NoAnswer(status.to_string()))?;
         if number >= WARM_UP {
             times.push(world.now().since(begun).as_secs_f64() * 1e6);
         }
@@ -119,11 +124,12 @@ async fn round_trips(world: &SharedWorld, server: &str) -> Result<Vec<f64>, NotM
 }
 
 /// Kills the replica's process and waits until a connection to it is gone.
-async fn until_broken(world: &SharedWorld, replica: &Replica) -> Result<f64, NotMeasured> {
+async fn until_broken(world: &SharedWorld, replica: &Replica) -> Result<f64, ProcessMeasurementError> {
     let mut stream = world.connect(replica.name()).await?;
     let killed = world.now();
     let broken = async {
-        // The end of the stream or an error: what was accepted ends with one, what was not with the other.
+        // Until the end of the stream, for a connection that the process had accepted, or an error, for one that still
+        // waited to be accepted.
         while poll_fn(|cx| stream.poll_read_chunk(cx)).await.is_ok_and(|chunk| !chunk.is_empty()) {}
         world.now()
     };

@@ -1,4 +1,4 @@
-//! The campaign's folder: what is to be played, and what has been.
+//! The folder of a campaign: the runs to play, and those that are finished.
 
 use std::{
     fs, io,
@@ -18,43 +18,50 @@ use kernel::{
 use super::FidelityArgs;
 use crate::facts;
 
-/// A campaign that can go on.
+/// A campaign that can start or continue.
 pub(super) struct Campaign {
     place: PathBuf,
     manifest: CampaignManifest,
-    /// The calibration's text.
+    /// Text of the calibration.
     calibration: String,
-    stories: Vec<Story>,
+    scenarios: Vec<CampaignInput>,
 }
 
-/// A scenario of it.
-pub(super) struct Story {
-    /// The file that it is in, and what overrides settings there.
+/// A scenario of a campaign, with its origin.
+pub(super) struct CampaignInput {
+    /// File of the scenario.
     pub(super) file: PathBuf,
+    /// Overrides of its settings, as `--set` takes them.
     pub(super) overrides: Vec<String>,
+    /// The resolved scenario.
     pub(super) scenario: Scenario,
 }
 
-/// One run of it.
-pub(super) struct Run<'a> {
-    pub(super) story: &'a Story,
+/// A run of a campaign.
+pub(super) struct CampaignRun<'a> {
+    /// Origin of the scenario.
+    pub(super) origin: &'a CampaignInput,
+    /// The resolved scenario.
     pub(super) scenario: &'a Scenario,
+    /// `sim` or `real`.
     pub(super) world: &'static str,
+    /// Seed of the run.
     pub(super) seed: u64,
+    /// Folder of the run.
     pub(super) place: PathBuf,
 }
 
-impl Run<'_> {
-    /// How long it takes; a simulated one takes no time worth mentioning.
+impl CampaignRun<'_> {
+    /// Duration of the run; 0 for a simulated one, which takes almost no time.
     pub(super) fn seconds(&self) -> u64 {
         if self.world == "real" { self.scenario.duration.as_secs() } else { 0 }
     }
 }
 
 impl Campaign {
-    /// Checks everything that can be wrong here; writes nothing.
+    /// Opens the campaign, and checks its arguments and its folder. Writes nothing.
     pub(super) fn open(args: &FidelityArgs) -> Result<Self, Failure> {
-        let stories = stories(args)?;
+        let scenarios = scenarios(args)?;
         let place = args.out.clone();
         let text = fs::read_to_string(&args.calibration).map_err(|error| no_calibration(&args.calibration, &error))?;
         let calibration = CalibrationInfo { name: name_of(&text), sha256: sha256(text.as_bytes()) };
@@ -76,12 +83,12 @@ impl Campaign {
                 place.join(CALIBRATION).display(),
             )));
         }
-        let parts = stories.iter().map(|story| part(story, args)).collect();
+        let parts = scenarios.iter().map(|scenario| part(scenario, args)).collect();
         let manifest = manifest(before, calibration, parts, args.runs);
-        Ok(Self { place, manifest, calibration: text, stories })
+        Ok(Self { place, manifest, calibration: text, scenarios })
     }
 
-    /// Writes the manifest and the copy of the calibration.
+    /// Writes the manifest and a copy of the calibration.
     pub(super) fn begin(&self) -> Result<(), Failure> {
         let place = &self.place;
         fs::create_dir_all(place).map_err(|error| unwritable(place, &error))?;
@@ -90,110 +97,113 @@ impl Campaign {
         write(&place.join(MANIFEST), &(json + "\n"))
     }
 
+    /// Folder of the campaign.
     pub(super) fn place(&self) -> &Path {
         &self.place
     }
 
+    /// Calibration of the simulated runs.
     pub(super) fn calibration(&self) -> &CalibrationInfo {
         &self.manifest.calibration
     }
 
-    /// The scenarios it plays.
-    pub(super) fn stories(&self) -> &[Story] {
-        &self.stories
+    /// The scenarios of the campaign.
+    pub(super) fn scenarios(&self) -> &[CampaignInput] {
+        &self.scenarios
     }
 
-    /// All its runs, in order: seed by seed, and of each seed every scenario in both worlds.
-    pub(super) fn runs(&self) -> impl Iterator<Item = Run<'_>> {
-        let of_story = |seed, story: &'_ Story| {
-            let (place, name) = (self.place.clone(), story.scenario.name.clone());
-            WORLDS.map(move |world| (world, seed, run_place(&place, &name, world, seed)))
-        };
-        (0..self.manifest.runs).flat_map(move |seed| {
-            self.stories.iter().flat_map(move |story| {
-                of_story(seed, story).map(|(world, seed, place)| Run {
-                    story,
-                    scenario: &story.scenario,
-                    world,
-                    seed,
-                    place,
-                })
+    /// All runs in order: for each seed every scenario, and each scenario in both worlds.
+    pub(super) fn runs(&self) -> impl Iterator<Item = CampaignRun<'_>> {
+        let origins = (0..self.manifest.runs).flat_map(|seed| self.scenarios.iter().map(move |origin| (seed, origin)));
+        origins.flat_map(|(seed, origin)| {
+            WORLDS.map(|world| CampaignRun {
+                origin,
+                scenario: &origin.scenario,
+                world,
+                seed,
+                place: run_place(&self.place, &origin.scenario.name, world, seed),
             })
         })
     }
 
-    /// Whether there is nothing left to do for it.
-    pub(super) fn is_finished(&self, run: &Run<'_>) -> Result<bool, Failure> {
-        // A folder under its own name is a whole run.
+    /// Tells if the run is finished. Fails if its folder contains a run of another scenario or calibration.
+    pub(super) fn is_finished(&self, run: &CampaignRun<'_>) -> Result<bool, Failure> {
+        // A folder gets its final name only when the run in it is complete.
         let Ok(text) = fs::read_to_string(run.place.join("run.json")) else { return Ok(false) };
-        let other = |what: &str| {
-            let place = run.place.display();
-            Failure::wrong_input(format!("{place} is a run of {what}; remove it, or choose another folder with --out"))
-        };
-        let info: RunInfo = serde_json::from_str(&text).map_err(|error| other(&format!("something else ({error})")))?;
+        let info: RunInfo =
+            serde_json::from_str(&text).map_err(|error| other_run(&run.place, &format!("something else ({error})")))?;
         let scenario = fs::read_to_string(run.place.join("scenario.toml")).unwrap_or_default();
         if scenario != run.scenario.to_toml() {
-            return Err(other("another version of the scenario"));
+            return Err(other_run(&run.place, "another version of the scenario"));
         }
-        let foreign = |used: &CalibrationInfo| used.sha256 != self.manifest.calibration.sha256;
-        if info.calibration.as_ref().is_some_and(foreign) {
-            return Err(other("another calibration"));
+        if info.calibration.is_some_and(|used| used.sha256 != self.manifest.calibration.sha256) {
+            return Err(other_run(&run.place, "another calibration"));
         }
         Ok(true)
     }
 }
 
-/// Every scenario, at every rate that is asked for.
-fn stories(args: &FidelityArgs) -> Result<Vec<Story>, Failure> {
-    let mut stories: Vec<Story> = Vec::new();
+fn other_run(place: &Path, what: &str) -> Failure {
+    let place = place.display();
+    Failure::wrong_input(format!("{place} is a run of {what}; remove it, or choose another folder with --out"))
+}
+
+impl CampaignInput {
+    fn load(file: &Path, overrides: Vec<String>) -> Result<Self, Failure> {
+        let scenario = Scenario::load(file, &overrides).map_err(Failure::wrong_input)?;
+        // Runs of several seeds would differ in their faults, and their distances would say nothing of the worlds.
+        if scenario.nemesis.is_some() {
+            return Err(Failure::wrong_input(format!(
+                "{} draws its faults with [nemesis], and a campaign plays the same ones with every seed; play it \
+                 once and take the scenario.toml of the run folder",
+                file.display()
+            )));
+        }
+        Ok(Self { file: file.to_owned(), overrides, scenario })
+    }
+}
+
+/// Every scenario file, at every rate of the command line.
+fn scenarios(args: &FidelityArgs) -> Result<Vec<CampaignInput>, Failure> {
+    let mut scenarios: Vec<CampaignInput> = Vec::new();
     for file in &args.scenarios {
-        let load = |overrides: Vec<String>| -> Result<_, Failure> {
-            let scenario = Scenario::load(file, &overrides).map_err(Failure::wrong_input)?;
-            if scenario.nemesis.is_some() {
-                return Err(Failure::wrong_input(format!(
-                    "{} draws its faults with [nemesis], and a campaign plays the same ones with every seed; play it \
-                     once and take the scenario.toml of the run folder",
-                    file.display()
-                )));
-            }
-            Ok(Story { file: file.clone(), overrides, scenario })
-        };
-        let plain = load(args.overrides.clone())?;
+        let plain = CampaignInput::load(file, args.overrides.clone())?;
         if args.rates.is_empty() {
-            stories.push(plain);
+            scenarios.push(plain);
             continue;
         }
         for rate in &args.rates {
             let name = format!("name=\"{}\"", variant_name(&plain.scenario.name, *rate));
             let more = [format!("load.rate={rate:?}"), name];
-            stories.push(load(args.overrides.iter().cloned().chain(more).collect())?);
+            let overrides = args.overrides.iter().cloned().chain(more).collect();
+            scenarios.push(CampaignInput::load(file, overrides)?);
         }
     }
-    for (index, story) in stories.iter().enumerate() {
-        let name = &story.scenario.name;
-        if stories[..index].iter().any(|other| other.scenario.name == *name) {
+    for (index, scenario) in scenarios.iter().enumerate() {
+        let name = &scenario.scenario.name;
+        if scenarios[..index].iter().any(|other| other.scenario.name == *name) {
             return Err(Failure::wrong_input(format!(
                 "two scenarios are called `{name}`; their runs would be mixed up"
             )));
         }
     }
-    Ok(stories)
+    Ok(scenarios)
 }
 
-/// Names have no dots.
+/// Name of a scenario at another rate. Names cannot contain dots.
 fn variant_name(name: &str, rate: f64) -> String {
     format!("{name}-at-{}", rate.to_string().replace('.', "_"))
 }
 
-fn part(story: &Story, args: &FidelityArgs) -> CampaignScenario {
-    let rate = story.scenario.load.rate;
-    let name = story.scenario.name.clone();
+fn part(scenario: &CampaignInput, args: &FidelityArgs) -> CampaignScenario {
+    let rate = scenario.scenario.load.rate;
+    let name = scenario.scenario.name.clone();
     let of = name.strip_suffix(&variant_name("", rate)).map(str::to_owned);
     let variant = of.filter(|_| !args.rates.is_empty()).map(|of| RateVariant { of, rate });
-    CampaignScenario { sha256: sha256(story.scenario.to_toml().as_bytes()), name, variant }
+    CampaignScenario { sha256: sha256(scenario.scenario.to_toml().as_bytes()), name, variant }
 }
 
-/// What is to be said of the campaign; scenarios that were played before stay in it.
+/// The manifest of the campaign. Scenarios of an earlier call stay in it.
 fn manifest(
     before: Option<CampaignManifest>,
     calibration: CalibrationInfo,
@@ -230,7 +240,7 @@ fn read_manifest(place: &Path) -> Result<Option<CampaignManifest>, Failure> {
     })
 }
 
-/// What the calibration calls itself; whether it is one, the simulation says.
+/// Name of a calibration. Only the simulation checks that the text is a valid one.
 fn name_of(text: &str) -> String {
     let table: Option<toml::Table> = toml::from_str(text).ok();
     let name = table.and_then(|table| Some(table.get("name")?.as_str()?.to_owned()));

@@ -1,59 +1,70 @@
-//! All that the dashboard shows, as rows tell it. Bounded, however long the run.
+//! The state behind the dashboard, which rows update. Its size has a bound for runs of any duration.
 
 use std::collections::VecDeque;
 
 use kernel::record::{Event, EventRow, Name, RequestRow, Row};
 
 use super::{
-    About, Sight,
+    LiveUpdate, RunOverview,
     news::{self, News},
     servers::Server,
-    tally::{Recent, Tally},
+    tally::{Recent, RequestTally},
     timeline::Timeline,
 };
 
-/// News that are kept: as many as a tall terminal has lines.
+/// Number of news that are kept: as many as a tall terminal has lines.
 const NEWS_MAX: usize = 100;
 
-/// The state of a run, for someone who watches.
+/// The state of a run, as the dashboard shows it.
 #[derive(Debug, Clone)]
 pub(super) struct Board {
+    /// Name of the scenario.
     pub(super) name: String,
+    /// Seed of the run.
     pub(super) seed: u64,
+    /// Duration of the load.
     pub(super) duration_us: u64,
+    /// The replicas, by index.
     pub(super) servers: Vec<Server>,
-    pub(super) overall: Tally,
+    /// Requests of the whole run.
+    pub(super) overall: RequestTally,
+    /// Requests of the last seconds.
     pub(super) recent: Recent,
+    /// Requests over time.
     pub(super) timeline: Timeline,
+    /// Number of retries.
     pub(super) retries: u64,
-    /// In the order in which they began.
-    pub(super) faults: Vec<Fault>,
-    /// The latest last.
+    /// Faults in the order in which they started.
+    pub(super) faults: Vec<FaultSpan>,
+    /// News in the order of their times.
     pub(super) news: VecDeque<News>,
-    /// Someone wants the run to end.
+    /// A signal has asked the run to end.
     pub(super) interrupted: bool,
 }
 
-/// A fault that has begun.
+/// The time span of a fault that has started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct FaultSpan {
     index: usize,
+    /// Kind of the fault, such as `crash`.
     pub(super) kind: String,
+    /// Time of its start.
     pub(super) start_us: u64,
-    /// When it was last lifted from a target; `None` as long as it lasts on all.
+    /// Time of its latest end on a target; `None` while it lasts on all targets.
     pub(super) end_us: Option<u64>,
 }
 
 impl Board {
-    pub(super) fn new(about: &About) -> Self {
-        let duration_us = u64::try_from(about.duration.as_micros()).unwrap_or(u64::MAX);
+    /// The state before the first update.
+    pub(super) fn new(overview: &RunOverview) -> Self {
+        let duration_us = u64::try_from(overview.duration.as_micros()).unwrap_or(u64::MAX);
         Self {
-            name: about.name.clone(),
-            seed: about.seed,
+            name: overview.name.clone(),
+            seed: overview.seed,
             duration_us,
-            servers: about.servers.iter().map(|name| Server::new(name)).collect(),
-            overall: Tally::default(),
-            recent: Recent::new(about.servers.len()),
+            servers: overview.servers.iter().map(|name| Server::new(name)).collect(),
+            overall: RequestTally::default(),
+            recent: Recent::new(overview.servers.len()),
             timeline: Timeline::new(duration_us),
             retries: 0,
             faults: Vec::new(),
@@ -62,26 +73,25 @@ impl Board {
         }
     }
 
-    /// Takes in what there is to be seen.
-    pub(super) fn see(&mut self, sight: Sight) {
-        match sight {
-            Sight::Row(Row::Request(row)) => self.request(&row),
-            Sight::Row(Row::Event(row)) => self.event(&row),
-            Sight::Row(Row::Attempt(_)) => {}
-            Sight::Process { server, pid } => {
+    /// Applies an update.
+    pub(super) fn update(&mut self, update: LiveUpdate) {
+        match update {
+            LiveUpdate::Row(Row::Request(row)) => self.request(&row),
+            LiveUpdate::Row(Row::Event(row)) => self.event(&row),
+            LiveUpdate::Row(Row::Attempt(_)) => {}
+            LiveUpdate::Process { server, pid } => {
                 if let Some(server) = self.server(&server) {
                     server.pid = pid;
                 }
             }
-            Sight::Interrupted => self.interrupted = true,
+            LiveUpdate::Interrupted => self.interrupted = true,
         }
     }
 
     fn request(&mut self, row: &RequestRow) {
-        // A dropped request ends when it is intended.
+        // A dropped request has no end of its own: it ends at its intended time.
         let at_us = row.done_us.unwrap_or(row.intended_us);
-        let answered = |name: &Name| self.servers.iter().position(|server| *name == server.name);
-        let server = row.server.as_ref().and_then(answered);
+        let server = row.server.as_ref().and_then(|name: &Name| self.servers.iter().position(|s| *name == s.name));
         self.overall.add(row);
         self.recent.add(at_us, row, server);
         self.timeline.add(at_us, row);
@@ -101,17 +111,17 @@ impl Board {
             }
             _ => {}
         }
-        if let Some(news) = news::of(row) {
+        if let Some(news) = news::news(row) {
             self.news.push_back(news);
             self.news.drain(..self.news.len().saturating_sub(NEWS_MAX));
         }
     }
 
-    /// One fault, however many its targets.
+    /// Adds a fault. Every target has a row of its own, and only the first one adds the fault.
     fn begin(&mut self, index: usize, row: &EventRow) {
         if !self.faults.iter().any(|fault| fault.index == index) {
             let kind = row.cause.clone().unwrap_or_default();
-            self.faults.push(Fault { index, kind, start_us: row.at_us, end_us: None });
+            self.faults.push(FaultSpan { index, kind, start_us: row.at_us, end_us: None });
         }
     }
 
@@ -120,7 +130,7 @@ impl Board {
     }
 }
 
-/// Rows for tests, and a story.
+/// Rows for tests, and a sample run.
 #[cfg(test)]
 pub(super) mod sample {
     use std::time::Duration;
@@ -147,7 +157,7 @@ pub(super) mod sample {
         EventRow { fault: Some(index), ..event(at_us, "nemesis", kind, target, cause) }
     }
 
-    /// An answer of `server-1`.
+    /// A successful request to `server-1`.
     pub(in crate::live) fn request(id: u64, intended_us: u64, latency_us: u64) -> RequestRow {
         RequestRow {
             id,
@@ -166,25 +176,25 @@ pub(super) mod sample {
         }
     }
 
-    /// 47 s of a run of 90 s: of two replicas one has been killed at 25 s, and the other stands still since 45 s.
-    pub(in crate::live) fn story() -> (Board, u64) {
+    /// The first 47 s of a run of 90 s with two replicas: one was killed at 25 s, and the other is frozen since 45 s.
+    pub(in crate::live) fn sample_run() -> (Board, u64) {
         const S: u64 = 1_000_000;
         let servers = ["server-0", "server-1"].map(str::to_owned);
-        let about = About {
+        let overview = RunOverview {
             name: "crash_then_freeze".to_owned(),
             seed: 42,
             duration: Duration::from_secs(90),
             servers: servers.to_vec(),
         };
-        let mut board = Board::new(&about);
+        let mut board = Board::new(&overview);
         for (server, pid) in servers.into_iter().zip([4_711, 4_712]) {
-            board.see(Sight::Process { server, pid: Some(pid) });
+            board.update(LiveUpdate::Process { server, pid: Some(pid) });
         }
         for id in 0..45 * 5 {
-            let (slow, failed) = (id % 50 == 49, id == 130);
-            let row = request(id, id * S / 5, if slow { 900_000 } else { 250_000 + id * 50 });
-            let status = if failed { Outcome::Status(Code::Unavailable) } else { row.status };
-            board.see(Sight::Row(Row::Request(RequestRow { status, ..row })));
+            let is_slow = id % 50 == 49;
+            let row = request(id, id * S / 5, if is_slow { 900_000 } else { 250_000 + id * 50 });
+            let status = if id == 130 { Outcome::Status(Code::Unavailable) } else { row.status };
+            board.update(LiveUpdate::Row(Row::Request(RequestRow { status, ..row })));
         }
         let rows = [
             fault(25 * S, Event::FaultStart, 0, "server-0", "crash"),
@@ -195,7 +205,7 @@ pub(super) mod sample {
             fault(45 * S, Event::FaultStart, 1, "server-1", "freeze"),
             event(46 * S + 2_000, "client", Event::Unhealthy, "server-1", "health check timeout"),
         ];
-        rows.into_iter().for_each(|row| board.see(Sight::Row(Row::Event(row))));
+        rows.into_iter().for_each(|row| board.update(LiveUpdate::Row(Row::Event(row))));
         (board, 47 * S + 300_000)
     }
 }
@@ -203,11 +213,11 @@ pub(super) mod sample {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::{board::sample::story, servers::Condition};
+    use crate::live::{board::sample::sample_run, servers::Condition};
 
     #[test]
-    fn a_story_leaves_its_servers_and_faults_as_they_are() {
-        let (board, _) = story();
+    fn rows_update_the_servers_and_the_faults() {
+        let (board, _) = sample_run();
         assert_eq!([0, 1].map(|server| board.servers[server].condition()), [Condition::Crashed, Condition::Frozen]);
         assert_eq!([0, 1].map(|server| board.servers[server].pid), [None, Some(4_712)]);
         let faults: Vec<_> = board.faults.iter().map(|fault| (&*fault.kind, fault.start_us, fault.end_us)).collect();
@@ -216,10 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn news_are_the_latest_only() {
-        let (mut board, _) = story();
+    fn only_the_latest_news_are_kept() {
+        let (mut board, _) = sample_run();
         for at_us in 0..1_000 {
-            board.see(Sight::Row(Row::Event(sample::event(at_us, "client", Event::Healthy, "server-0", ""))));
+            board.update(LiveUpdate::Row(Row::Event(sample::event(at_us, "client", Event::Healthy, "server-0", ""))));
         }
         assert_eq!((board.news.len(), board.news[NEWS_MAX - 1].at_us), (NEWS_MAX, 999));
     }

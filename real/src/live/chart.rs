@@ -1,4 +1,4 @@
-//! Latency and throughput over the run, under the faults' marks.
+//! Charts of latency and throughput over the run, below the marks of the faults.
 
 use kernel::measure::quantity;
 use ratatui::{
@@ -9,30 +9,32 @@ use ratatui::{
 };
 
 use super::{
-    board::{Board, Fault},
-    draw::HEADING,
+    board::{Board, FaultSpan},
+    style::HEADING,
     tally,
 };
 
-/// Columns before a chart: what it shows, and how much its highest bar stands for.
+/// Number of columns before a chart, for its name and the value of its highest bar.
 const LABEL_COLUMNS: u16 = 12;
 
-/// Rows of the marks.
+/// Number of rows of the marks.
 const MARK_ROWS: u16 = 1;
 
-/// The charts of a run, which end at the present.
+/// The charts of a run up to the current time.
 pub(super) struct Charts<'a> {
+    /// The state of the run.
     pub(super) board: &'a Board,
+    /// The current time of the run.
     pub(super) now_us: u64,
 }
 
-/// Names a line of `value`s.
-struct Line {
+/// The values of one chart.
+struct Series {
     name: &'static str,
     color: Color,
-    /// `None` where there is nothing to tell.
+    /// Values by column; `None` in columns without requests.
     values: Vec<Option<u64>>,
-    /// The text of a value.
+    /// Formats a value.
     text: fn(u64) -> String,
 }
 
@@ -42,29 +44,29 @@ impl Widget for Charts<'_> {
         if width == 0 || area.height <= MARK_ROWS {
             return;
         }
-        let [latency, throughput] = self.lines(width);
+        let [latency, throughput] = self.series(width);
         let rows = area.height - MARK_ROWS;
         let upper = rows.div_ceil(2);
         self.marks(Rect { height: MARK_ROWS, ..area }, width, buffer);
-        self.line(&latency, Rect { y: area.y + MARK_ROWS, height: upper, ..area }, buffer);
-        self.line(&throughput, Rect { y: area.y + MARK_ROWS + upper, height: rows - upper, ..area }, buffer);
+        self.chart(&latency, Rect { y: area.y + MARK_ROWS, height: upper, ..area }, buffer);
+        self.chart(&throughput, Rect { y: area.y + MARK_ROWS + upper, height: rows - upper, ..area }, buffer);
     }
 }
 
 impl Charts<'_> {
-    /// The run as it was meant to be, or as long as it has become.
+    /// The width of the time axis: the duration of the run, or more while it waits for the last calls.
     fn axis_us(&self) -> u64 {
         self.board.duration_us.max(self.now_us).max(1)
     }
 
-    fn lines(&self, width: u16) -> [Line; 2] {
+    fn series(&self, width: u16) -> [Series; 2] {
         let columns = self.board.timeline.columns(self.axis_us(), u64::from(width), self.now_us);
         let latency = columns.iter().map(|(tally, _)| tally.latencies.percentile(950)).collect();
-        // In thousandths, because bars are whole numbers.
+        // In thousandths, as the values of bars are whole numbers.
         let rate = columns.iter().map(|(tally, seconds)| Some((tally.ended as f64 / seconds * 1e3).round() as u64));
         [
-            Line { name: "p95", color: Color::Cyan, values: latency, text: |us| tally::shown(Some(us)) },
-            Line {
+            Series { name: "p95", color: Color::Cyan, values: latency, text: |us| tally::shown(Some(us)) },
+            Series {
                 name: "answers",
                 color: Color::Green,
                 values: rate.collect(),
@@ -73,23 +75,23 @@ impl Charts<'_> {
         ]
     }
 
-    fn line(&self, line: &Line, area: Rect, buffer: &mut Buffer) {
-        let max = line.values.iter().flatten().max().copied();
-        buffer.set_stringn(area.x, area.y, line.name, usize::from(LABEL_COLUMNS), HEADING);
+    fn chart(&self, series: &Series, area: Rect, buffer: &mut Buffer) {
+        let max = series.values.iter().flatten().max().copied();
+        buffer.set_stringn(area.x, area.y, series.name, usize::from(LABEL_COLUMNS), HEADING);
         if let (Some(max), true) = (max, area.height > 1) {
-            buffer.set_stringn(area.x, area.y + 1, (line.text)(max), usize::from(LABEL_COLUMNS), HEADING);
+            buffer.set_stringn(area.x, area.y + 1, (series.text)(max), usize::from(LABEL_COLUMNS), HEADING);
         }
         let chart = Rect { x: area.x + LABEL_COLUMNS, width: area.width - LABEL_COLUMNS, ..area };
-        let bars = line.values.iter().zip(0..).map(|(value, column)| {
+        let bars = series.values.iter().zip(0..).map(|(value, column)| {
             let faulty = self.board.faults.iter().any(|fault| self.covers(fault, column, chart.width));
-            let color = if faulty { Color::Red } else { line.color };
+            let color = if faulty { Color::Red } else { series.color };
             SparklineBar::from(*value).style(Style::new().fg(color))
         });
         Sparkline::default().data(bars.collect::<Vec<_>>()).max(max.unwrap_or(1).max(1)).render(chart, buffer);
     }
 
-    /// Whether the fault lasted in `column` of `width`.
-    fn covers(&self, fault: &Fault, column: u16, width: u16) -> bool {
+    /// Tells if the fault was active in a column of a chart of this width.
+    fn covers(&self, fault: &FaultSpan, column: u16, width: u16) -> bool {
         let end_us = fault.end_us.unwrap_or(self.now_us);
         (self.column(fault.start_us, width)..=self.column(end_us, width)).contains(&column)
     }
@@ -99,7 +101,7 @@ impl Charts<'_> {
         u16::try_from(column).unwrap_or(u16::MAX).min(width - 1)
     }
 
-    /// `▼crash` where a fault begins and, if it lasts, `┄┄▲` to where it is lifted. A name that has no room is left out.
+    /// Draws `▼crash` at the start of a fault and, if it lasts, `┄┄▲` up to its end. A name without room is left out.
     fn marks(&self, area: Rect, width: u16, buffer: &mut Buffer) {
         buffer.set_stringn(area.x, area.y, "faults", usize::from(LABEL_COLUMNS), HEADING);
         let mut cells: Vec<Option<char>> = vec![None; usize::from(width)];
@@ -122,7 +124,7 @@ impl Charts<'_> {
         buffer.set_string(area.x + LABEL_COLUMNS, area.y, marks, Style::new().red().bold());
     }
 
-    /// Where each fault's name has to end: at the next fault's mark, or at the chart's end.
+    /// The columns at which the names of the faults must end: the mark of the next fault, or the end of the chart.
     fn next_starts(&self, width: u16) -> impl Iterator<Item = usize> {
         let starts = self.board.faults.iter().skip(1).map(move |fault| usize::from(self.column(fault.start_us, width)));
         starts.chain([usize::from(width)])

@@ -1,4 +1,4 @@
-//! The dashboard's thread: takes in what there is to be seen, draws ten times a second, listens to the keys.
+//! The thread of the dashboard: applies updates, draws ten times per second, and reads keys.
 
 use std::{
     io,
@@ -9,27 +9,30 @@ use std::{
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::{
-    Sight,
+    LiveUpdate,
     board::Board,
     draw::draw,
     screen::{Screen, asked_to_end},
 };
 use crate::clock::Clock;
 
-/// Between two frames.
+/// Time between two frames.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A run on the whole terminal.
+/// The view of a run on the whole terminal.
 pub(super) struct Dashboard {
+    /// The time of the run.
     pub(super) clock: Clock,
+    /// The terminal.
     pub(super) screen: Screen,
+    /// The state to draw.
     pub(super) board: Board,
 }
 
 impl Dashboard {
-    /// Shows the run until its end, or until the terminal is gone.
-    pub(super) fn show(mut self, sights: &Receiver<Sight>) {
-        while self.take_in(sights) {
+    /// Shows the run until its end, or until the terminal is closed.
+    pub(super) fn show(mut self, updates: &Receiver<LiveUpdate>) {
+        while self.apply(updates) {
             let now = self.clock.now();
             let drawn = self.screen.draw(|frame| draw(frame, &self.board, now.as_micros()));
             if drawn.and_then(|()| self.listen()).is_err() {
@@ -38,18 +41,18 @@ impl Dashboard {
         }
     }
 
-    /// Takes in all that there is; false once there will be no more.
-    fn take_in(&mut self, sights: &Receiver<Sight>) -> bool {
+    /// Applies the updates that wait. Returns false after the last one.
+    fn apply(&mut self, updates: &Receiver<LiveUpdate>) -> bool {
         loop {
-            match sights.try_recv() {
-                Ok(sight) => self.board.see(sight),
+            match updates.try_recv() {
+                Ok(update) => self.board.update(update),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
     }
 
-    /// Listens to the keys until the next frame is due.
+    /// Reads keys until it is time for the next frame.
     fn listen(&self) -> io::Result<()> {
         let due = self.clock.now() + FRAME_INTERVAL;
         loop {
@@ -58,7 +61,7 @@ impl Dashboard {
                 return Ok(());
             }
             if asked_to_end(left)? {
-                // As Ctrl-C does.
+                // The same way as Ctrl-C, so that there is one way to end a run.
                 kill_process(getpid(), Signal::INT)?;
             }
         }

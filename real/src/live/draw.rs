@@ -1,12 +1,12 @@
-//! The board on a terminal's cells. A pure function of the board and the time.
+//! Draws the board on a terminal's cells, as a pure function of the board and the time.
 //!
-//! What colours say, words say too: a terminal may have none.
+//! Words repeat the meaning of colours, as a terminal can have none.
 
 use kernel::measure::quantity;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
-    style::{Color, Modifier, Style, Stylize},
+    style::{Color, Style, Stylize},
     text::{Line, Span},
     widgets::{LineGauge, Paragraph},
 };
@@ -14,25 +14,25 @@ use ratatui::{
 use super::{
     board::Board,
     chart::Charts,
-    news::Tone,
+    news::{News, Severity},
     servers::{Condition, Server},
-    tally::{Recent, SECOND_US, Tally},
+    style::HEADING,
+    tally::{Recent, RequestTally, SECOND_US},
 };
 
-/// What a figure is called.
-pub(super) const HEADING: Style = Style::new().add_modifier(Modifier::DIM);
-
-/// Replicas that have a row of their own; the rest are counted.
+/// Number of replicas with a row of their own; the others are counted in one row.
 const SERVER_ROWS_MAX: usize = 8;
 
-/// Rows of the charts, the faults' marks included: with room for all, and at the least.
+/// Number of rows of the charts with the marks of the faults, if there is room.
 const CHART_ROWS: u16 = 6;
+
+/// Least number of rows of the charts; with fewer they are left out.
 const CHART_ROWS_MIN: u16 = 3;
 
-/// Rows of news without which there are neither empty rows between the parts nor charts of full height.
+/// Number of rows that the news get before empty rows between the parts and before charts of full height.
 const NEWS_ROWS_MIN: u16 = 3;
 
-/// Draws all of it.
+/// Draws the whole dashboard.
 pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, now_us: u64) {
     let servers = 1 + board.servers.len().min(SERVER_ROWS_MAX + 1) as u16;
     let [head, servers, figures, charts, news, foot] = parts(frame.area(), servers);
@@ -45,23 +45,33 @@ pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, now_us: u64) {
     frame.render_widget(Paragraph::new(hint(board)), foot);
 }
 
-/// From the top: progress, servers, figures, charts, news, the hint. Without room for all, empty rows go first, then
-/// rows of the charts, then the charts.
+/// The areas of progress, servers, figures, charts, news and the hint, from top to bottom. If there is no room for all,
+/// empty rows are left out first, then rows of the charts, then the charts.
 fn parts(area: Rect, servers: u16) -> [Rect; 6] {
     let left = area.height.saturating_sub(2 + servers + 3 + 1);
     let gap = u16::from(left >= CHART_ROWS + 4 + NEWS_ROWS_MIN);
     let charts = if gap > 0 { CHART_ROWS } else { left.saturating_sub(NEWS_ROWS_MIN).min(CHART_ROWS) };
     let charts = if charts < CHART_ROWS_MIN { 0 } else { charts };
-    let mut top = area.y;
-    let mut next = |height: u16, gap: u16| {
-        let height = height.min(area.bottom().saturating_sub(top));
-        let part = Rect { y: top, height, ..area };
-        top = (top + height + gap).min(area.bottom());
+    let mut rows = Rows { area, top: area.y };
+    let [head, servers, figures, charts] = [2, servers, 3, charts].map(|height| rows.take(height, gap));
+    let news = rows.take(left.saturating_sub(charts.height + 4 * gap), 0);
+    [head, servers, figures, charts, news, rows.take(1, 0)]
+}
+
+/// The rows of an area that are still free.
+struct Rows {
+    area: Rect,
+    top: u16,
+}
+
+impl Rows {
+    /// Takes `height` rows from the top and skips `gap` rows after them; fewer if the area ends.
+    fn take(&mut self, height: u16, gap: u16) -> Rect {
+        let height = height.min(self.area.bottom().saturating_sub(self.top));
+        let part = Rect { y: self.top, height, ..self.area };
+        self.top = (self.top + height + gap).min(self.area.bottom());
         part
-    };
-    let [head, servers, figures, charts] = [2, servers, 3, charts].map(|height| next(height, gap));
-    let news = next(left.saturating_sub(charts.height + 4 * gap), 0);
-    [head, servers, figures, charts, news, next(1, 0)]
+    }
 }
 
 fn progress(frame: &mut Frame<'_>, area: Rect, board: &Board, now_us: u64) {
@@ -69,7 +79,7 @@ fn progress(frame: &mut Frame<'_>, area: Rect, board: &Board, now_us: u64) {
     let name = Line::from(vec![board.name.as_str().bold(), format!("  seed {}", board.seed).into()]);
     let time = Line::from(time_left(board.duration_us, now_us)).right_aligned();
     frame.render_widget(Paragraph::new(name), title);
-    // Over the name, should they meet: it is known to whoever started the run.
+    // On a narrow terminal the time covers the name, which the user knows.
     let width = (time.width() as u16).min(title.width);
     frame.render_widget(Paragraph::new(time), Rect { x: title.right() - width, width, ..title });
     let done = (now_us as f64 / board.duration_us.max(1) as f64).clamp(0.0, 1.0);
@@ -82,11 +92,10 @@ fn progress(frame: &mut Frame<'_>, area: Rect, board: &Board, now_us: u64) {
 }
 
 fn time_left(duration_us: u64, now_us: u64) -> String {
-    let seconds = |us: u64| us as f64 / SECOND_US as f64;
-    let of = format!("{:.1} of {} s", seconds(now_us), seconds(duration_us));
+    let elapsed = format!("{:.1} of {} s", now_us as f64 / SECOND_US as f64, duration_us as f64 / SECOND_US as f64);
     match duration_us.checked_sub(now_us) {
-        Some(left) => format!("{of}, {:.1} s left", seconds(left)),
-        None => format!("{of}, waiting for the last calls"),
+        Some(left) => format!("{elapsed}, {:.1} s left", left as f64 / SECOND_US as f64),
+        None => format!("{elapsed}, waiting for the last calls"),
     }
 }
 
@@ -123,12 +132,12 @@ fn style_of(condition: Condition) -> Style {
     }
 }
 
-/// A dash before there has been any time.
+/// A rate as text; a dash at the start of the run.
 fn per_second(count: u64, seconds: f64) -> String {
     if seconds > 0.0 { quantity::rate(count as f64 / seconds) } else { "-".to_owned() }
 }
 
-fn figure_lines<'a>(board: &Board, recent: &Tally, now_us: u64, seconds: f64) -> Vec<Line<'a>> {
+fn figure_lines<'a>(board: &Board, recent: &RequestTally, now_us: u64, seconds: f64) -> Vec<Line<'a>> {
     let heading = ["answers", "success", "p50", "p95", "p99", "max"].map(|name| format!("{name:>9}")).concat();
     let recent_name = format!("last {} s", Recent::SECONDS);
     vec![
@@ -140,28 +149,29 @@ fn figure_lines<'a>(board: &Board, recent: &Tally, now_us: u64, seconds: f64) ->
     ]
 }
 
-fn figures(name: &str, tally: &Tally, seconds: f64) -> String {
+fn figures(name: &str, tally: &RequestTally, seconds: f64) -> String {
     let latencies = [500, 950, 990, 1000].map(|per_mille| tally.latency(per_mille));
     let figures = [per_second(tally.ended, seconds), tally.success()].into_iter().chain(latencies);
     format!("{name:<12}{}", figures.map(|figure| format!("{figure:>9}")).collect::<String>())
 }
 
-/// The latest that have room, the latest last.
+/// The latest news that have room, the latest at the bottom.
 fn news_lines(board: &Board, area: Rect) -> Vec<Line<'_>> {
     let skipped = board.news.len().saturating_sub(usize::from(area.height));
-    let line = |news: &super::news::News| {
-        let at = format!("{:9.3} s  ", news.at_us as f64 / SECOND_US as f64);
-        Line::from(vec![Span::styled(at, HEADING), Span::styled(news.line.clone(), color_of(news.tone))])
-    };
-    board.news.iter().skip(skipped).map(line).collect()
+    board.news.iter().skip(skipped).map(news_line).collect()
 }
 
-fn color_of(tone: Tone) -> Color {
-    match tone {
-        Tone::Fault => Color::Red,
-        Tone::Relief => Color::Green,
-        Tone::Trouble => Color::Yellow,
-        Tone::Remedy => Color::Cyan,
+fn news_line(news: &News) -> Line<'_> {
+    let at = format!("{:9.3} s  ", news.at_us as f64 / SECOND_US as f64);
+    Line::from(vec![Span::styled(at, HEADING), Span::styled(news.line.clone(), color_of(news.severity))])
+}
+
+fn color_of(severity: Severity) -> Color {
+    match severity {
+        Severity::Fault => Color::Red,
+        Severity::Recovered => Color::Green,
+        Severity::Degraded => Color::Yellow,
+        Severity::Action => Color::Cyan,
     }
 }
 
@@ -178,10 +188,10 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     use super::*;
-    use crate::live::board::sample::story;
+    use crate::live::board::sample::sample_run;
 
     fn drawn(width: u16, height: u16) -> Terminal<TestBackend> {
-        let (board, now_us) = story();
+        let (board, now_us) = sample_run();
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, &board, now_us)).unwrap();
         terminal
@@ -203,29 +213,27 @@ mod tests {
     }
 
     #[test]
-    fn no_size_is_too_small_to_draw_on() {
+    fn a_terminal_of_any_size_can_be_drawn() {
         for (width, height) in [(0, 0), (1, 1), (5, 3), (12, 24), (13, 10), (80, 2), (300, 100)] {
             drawn(width, height);
         }
     }
 
     #[test]
-    fn a_crashed_server_is_red_and_what_is_said_of_a_fault_too() {
+    fn crashed_servers_and_faults_are_red_and_frozen_servers_blue() {
         let terminal = drawn(80, 24);
         let buffer = terminal.backend().buffer();
-        let color_at = |text: &str| {
+        let colors = ["crashed", "frozen", "nemesis: freeze"].map(|text| {
             let rows = (0..24).map(|y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<Vec<_>>());
             let found = rows.zip(0..).find_map(|(row, y)| Some((row.concat().find(text)?, y)));
             let (x, y) = found.expect("it is shown");
             buffer[(x as u16, y)].fg
-        };
-        assert_eq!(color_at("crashed"), Color::Red);
-        assert_eq!(color_at("frozen"), Color::Blue);
-        assert_eq!(color_at("nemesis: freeze"), Color::Red);
+        });
+        assert_eq!(colors, [Color::Red, Color::Blue, Color::Red]);
     }
 
     #[test]
-    fn a_run_that_is_over_waits_for_its_last_calls() {
+    fn after_the_end_of_the_load_the_run_waits_for_its_last_calls() {
         assert_eq!(time_left(90_000_000, 47_300_000), "47.3 of 90 s, 42.7 s left");
         assert_eq!(time_left(90_000_000, 91_000_000), "91.0 of 90 s, waiting for the last calls");
     }

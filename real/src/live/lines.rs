@@ -1,4 +1,4 @@
-//! A line for each thing that happens, and one every few seconds for how it goes.
+//! The view of a run as lines: one for each event, and one with figures every few seconds.
 
 use std::{
     io::{self, Write},
@@ -12,59 +12,61 @@ use kernel::{
     time::Instant,
 };
 
-use super::{Sight, news, tally::Tally};
+use super::{LiveUpdate, news, tally::RequestTally};
 use crate::clock::Clock;
 
-/// Between two lines on how it goes.
+/// Time between two lines with figures.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Lines about single requests within that time; an overload has thousands.
+/// Number of lines about single requests within that time; an overload would have thousands.
 const REQUEST_LINES: usize = 20;
 
 /// Shows the run until its end.
-pub(super) fn show(clock: Clock, sights: &Receiver<Sight>) {
+pub(super) fn show(clock: Clock, updates: &Receiver<LiveUpdate>) {
     let mut status = Status::default();
     let mut due = Instant::START + STATUS_INTERVAL;
     loop {
         let left = due.since(clock.now());
         if left.is_zero() {
-            say(due.as_micros(), &status.line(STATUS_INTERVAL));
+            print_line(due.as_micros(), &status.line(STATUS_INTERVAL));
             status = Status::default();
             due += STATUS_INTERVAL;
             continue;
         }
-        match sights.recv_timeout(left) {
-            Ok(Sight::Row(Row::Request(row))) => status.tally.add(&row),
-            Ok(Sight::Row(Row::Event(row))) => {
+        match updates.recv_timeout(left) {
+            Ok(LiveUpdate::Row(Row::Request(row))) => status.tally.add(&row),
+            Ok(LiveUpdate::Row(Row::Event(row))) => {
                 if let Some(line) = status.line_of(&row) {
-                    say(row.at_us, &line);
+                    print_line(row.at_us, &line);
                 }
             }
-            Ok(Sight::Interrupted) => say(clock.now().as_micros(), "interrupted: the calls under way are cancelled"),
-            Ok(Sight::Row(Row::Attempt(_)) | Sight::Process { .. }) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(LiveUpdate::Interrupted) => {
+                say(clock.now().as_micros(), "interrupted: the calls under way are cancelled")
+            }
+            Ok(LiveUpdate::Row(Row::Attempt(_)) | LiveUpdate::Process { .. }) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-fn say(at_us: u64, line: &str) {
-    // Nobody may be watching.
+fn print_line(at_us: u64, line: &str) {
+    // A closed standard error must not end the run.
     let _ = writeln!(io::stderr(), "[{:7.3} s] {line}", at_us as f64 / 1e6);
 }
 
-/// How it has gone since the last line that said so.
+/// Figures since the last line with figures.
 #[derive(Default)]
 struct Status {
-    tally: Tally,
+    tally: RequestTally,
     retries: usize,
     request_lines: usize,
 }
 
 impl Status {
-    /// The line about an event, if it has one and there is room for it.
+    /// The line about an event, if it has one and the limit for lines about requests allows it.
     fn line_of(&mut self, row: &EventRow) -> Option<String> {
         self.retries += usize::from(row.event == Event::Backoff);
-        let news = news::of(row)?;
+        let news = news::news(row)?;
         self.request_lines += usize::from(row.request.is_some());
         (row.request.is_none() || self.request_lines <= REQUEST_LINES).then_some(news.line)
     }
@@ -74,8 +76,8 @@ impl Status {
         let rate = quantity::rate(tally.ended as f64 / interval.as_secs_f64());
         let failed = tally.ended - tally.succeeded;
         let [p50, p95] = [500, 950].map(|per_mille| tally.latency(per_mille));
-        let unsaid = self.request_lines.saturating_sub(REQUEST_LINES);
-        let more = if unsaid > 0 { format!(", {unsaid} lines left out") } else { String::new() };
+        let omitted = self.request_lines.saturating_sub(REQUEST_LINES);
+        let more = if omitted > 0 { format!(", {omitted} lines left out") } else { String::new() };
         format!("{rate} answered, {failed} failed, {retries} retries, p50 {p50}, p95 {p95}{more}")
     }
 }
@@ -86,7 +88,7 @@ mod tests {
     use crate::live::board::sample::{event, request};
 
     #[test]
-    fn a_status_says_what_has_ended_and_how_long_it_took() {
+    fn a_status_line_has_the_number_and_the_latencies_of_requests() {
         let mut status = Status::default();
         (0..10).for_each(|id| status.tally.add(&request(id, 0, 50_000 + id)));
         assert_eq!(
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overload_has_only_so_many_lines_about_requests() {
+    fn an_overload_has_a_limited_number_of_lines_about_requests() {
         let mut status = Status::default();
         let give_up = EventRow { request: Some(1), ..event(0, "client", Event::GiveUp, "", "UNAVAILABLE") };
         let said = (0..50).filter(|_| status.line_of(&give_up).is_some()).count();

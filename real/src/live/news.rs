@@ -1,53 +1,58 @@
-//! What an event says to someone who watches.
+//! The line about an event, for the dashboard and for plain output.
 
 use kernel::record::{Event, EventRow};
 
-/// A thing that happened, in a line.
+/// An event of a run as a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct News {
+    /// Time of the run.
     pub(super) at_us: u64,
-    pub(super) tone: Tone,
+    /// Kind of the event, which decides its colour.
+    pub(super) severity: Severity,
+    /// Text without the time.
     pub(super) line: String,
 }
 
-/// What kind of news it is.
+/// The kind of an event, from a user's view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(super) enum Severity {
     /// A fault begins.
     Fault,
-    /// Something is as it was again.
-    Relief,
-    /// The client thinks ill of a server, or has given up on a request.
-    Trouble,
-    /// A decision that is meant to help.
-    Remedy,
+    /// A fault ends, or a part works again.
+    Recovered,
+    /// A server is unhealthy, or a request has failed.
+    Degraded,
+    /// A server is restarted, or a request moves to another server.
+    Action,
 }
 
-/// `None` if it is a detail.
-pub(super) fn of(row: &EventRow) -> Option<News> {
+/// The line about an event; `None` if the event is a detail.
+pub(super) fn news(row: &EventRow) -> Option<News> {
     let source = &row.source;
     let target = row.target.as_deref().unwrap_or_default();
     let cause = row.cause.as_deref().unwrap_or_default();
     let request = row.request.unwrap_or_default();
-    let (tone, line) = match row.event {
-        Event::FaultStart => (Tone::Fault, format!("{source}: {cause} {target}")),
-        Event::FaultEnd => (Tone::Relief, format!("{source}: {cause} {target} is over")),
-        Event::NoEffect => (Tone::Trouble, format!("{source}: no effect on {target}: {cause}")),
-        Event::Restart => (Tone::Remedy, format!("{source}: restart {target}")),
-        Event::Listening => (Tone::Relief, format!("{source}: listens")),
-        Event::Unhealthy => (Tone::Trouble, format!("{source}: {target} is unhealthy: {cause}")),
-        Event::Healthy => (Tone::Relief, format!("{source}: {target} is healthy")),
-        Event::Failover => (Tone::Remedy, format!("{source}: request {request} fails over to {target}")),
-        Event::BreakerOpened if target.is_empty() => (Tone::Trouble, format!("{source}: the breaker opens: {cause}")),
-        Event::BreakerOpened => (Tone::Trouble, format!("{source}: the breaker to {target} opens: {cause}")),
-        Event::BreakerClosed if target.is_empty() => (Tone::Relief, format!("{source}: the breaker closes")),
-        Event::BreakerClosed => (Tone::Relief, format!("{source}: the breaker to {target} closes")),
-        Event::Ejected => (Tone::Trouble, format!("{source}: {target} is ejected: {cause}")),
-        Event::Unejected => (Tone::Relief, format!("{source}: {target} is let in again")),
-        Event::GiveUp => (Tone::Trouble, format!("{source}: request {request} is given up: {cause}")),
+    let (severity, line) = match row.event {
+        Event::FaultStart => (Severity::Fault, format!("{source}: {cause} {target}")),
+        Event::FaultEnd => (Severity::Recovered, format!("{source}: {cause} {target} is over")),
+        Event::NoEffect => (Severity::Degraded, format!("{source}: no effect on {target}: {cause}")),
+        Event::Restart => (Severity::Action, format!("{source}: restart {target}")),
+        Event::Listening => (Severity::Recovered, format!("{source}: listens")),
+        Event::Unhealthy => (Severity::Degraded, format!("{source}: {target} is unhealthy: {cause}")),
+        Event::Healthy => (Severity::Recovered, format!("{source}: {target} is healthy")),
+        Event::Failover => (Severity::Action, format!("{source}: request {request} fails over to {target}")),
+        Event::BreakerOpened if target.is_empty() => {
+            (Severity::Degraded, format!("{source}: the breaker opens: {cause}"))
+        }
+        Event::BreakerOpened => (Severity::Degraded, format!("{source}: the breaker to {target} opens: {cause}")),
+        Event::BreakerClosed if target.is_empty() => (Severity::Recovered, format!("{source}: the breaker closes")),
+        Event::BreakerClosed => (Severity::Recovered, format!("{source}: the breaker to {target} closes")),
+        Event::Ejected => (Severity::Degraded, format!("{source}: {target} is ejected: {cause}")),
+        Event::Unejected => (Severity::Recovered, format!("{source}: {target} is let in again")),
+        Event::GiveUp => (Severity::Degraded, format!("{source}: request {request} is given up: {cause}")),
         _ => return None,
     };
-    Some(News { at_us: row.at_us, tone, line })
+    Some(News { at_us: row.at_us, severity, line })
 }
 
 #[cfg(test)]
@@ -56,13 +61,15 @@ mod tests {
     use crate::live::board::sample::event;
 
     #[test]
-    fn faults_and_beliefs_are_news_and_picks_are_not() {
-        let said = |source, kind, cause| of(&event(0, source, kind, "server-0", cause)).map(|news| news.line);
-        assert_eq!(said("nemesis", Event::FaultStart, "crash").as_deref(), Some("nemesis: crash server-0"));
-        assert_eq!(
-            said("client", Event::Unhealthy, "connection reset").as_deref(),
-            Some("client: server-0 is unhealthy: connection reset")
-        );
-        assert_eq!(said("client", Event::Pick, ""), None);
+    fn faults_and_health_are_news_and_picks_are_not() {
+        let rows = [
+            event(0, "nemesis", Event::FaultStart, "server-0", "crash"),
+            event(0, "client", Event::Unhealthy, "server-0", "connection reset"),
+            event(0, "client", Event::Pick, "server-0", ""),
+        ];
+        let [fault, unhealthy, pick] = rows.each_ref().map(|row| news(row).map(|news| news.line));
+        assert_eq!(fault.as_deref(), Some("nemesis: crash server-0"));
+        assert_eq!(unhealthy.as_deref(), Some("client: server-0 is unhealthy: connection reset"));
+        assert_eq!(pick, None);
     }
 }

@@ -1,7 +1,7 @@
-//! The terminal that standard error goes to, taken over as a whole and given back whatever happens.
+//! The terminal of standard error, taken over as a whole and always restored.
 //!
-//! Ctrl-C goes on to be a signal, so that it works whatever this program is at. Keys are read here and not with
-//! crossterm's events, which turn in circles for ever once the terminal has been closed.
+//! Ctrl-C stays a signal, so that it works at any time. Keys are read here and not with crossterm's events, which loop
+//! forever after the terminal has been closed.
 
 use std::{
     io::{self, BufWriter, IsTerminal, Stderr, stderr, stdin},
@@ -28,19 +28,20 @@ use rustix::{
     time::Timespec,
 };
 
-/// The terminal as it was, while this process has it.
+/// Settings of the terminal before this process took it over; `None` while it has not.
 static TAKEN: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// A special character that there is not, `_POSIX_VDISABLE`.
+/// The value that disables a special character, `_POSIX_VDISABLE`.
 const NO_CHARACTER: u8 = 0;
 
-/// The terminal while it is taken. Dropped, or when any thread panics, it is given back.
+/// The terminal while it is taken over. It is restored when this is dropped or any thread panics.
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<Stderr>>>,
 }
 
 impl Screen {
-    /// Takes the terminal, if there is one and this process may: one in the background would be stopped by it.
+    /// Takes the terminal over. Fails without a terminal, and in the background, where the operating system would stop this
+    /// process.
     pub(super) fn take() -> io::Result<Self> {
         if tcgetpgrp(stderr())? != getpgrp() {
             return Err(io::Error::other("this process is in the background"));
@@ -54,7 +55,7 @@ impl Screen {
         terminal.map(|terminal| Self { terminal }).inspect_err(|_| give_back())
     }
 
-    /// Draws a frame, unless the terminal has been given back.
+    /// Draws a frame, unless a panic has restored the terminal.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         if taken().is_some() {
             self.terminal.draw(draw)?;
@@ -69,7 +70,8 @@ impl Drop for Screen {
     }
 }
 
-/// `terminal`, but that keys come at once and are not echoed, and none stops this process with the screen taken.
+/// The settings of `terminal`, changed so that keys arrive at once without echo, and no key stops this process while it has
+/// the terminal.
 fn key_by_key(mut terminal: Termios) -> Termios {
     terminal.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
     for index in [SpecialCodeIndex::VSUSP, SpecialCodeIndex::VQUIT] {
@@ -78,10 +80,10 @@ fn key_by_key(mut terminal: Termios) -> Termios {
     terminal
 }
 
-/// Waits up to `patience` for a key, and says whether it means that the run should end. An error if the terminal has
-/// been closed.
+/// Waits for a key up to `patience`. Returns true if it asks the run to end. Fails if the terminal has been closed.
 pub(super) fn asked_to_end(patience: Duration) -> io::Result<bool> {
-    let (keys, screen) = (stdin(), stderr());
+    let keys = stdin();
+    let screen = stderr();
     let closed = PollFd::new(&screen, PollFlags::empty());
     let typed = PollFd::new(&keys, PollFlags::IN);
     let mut awaited = if keys.is_terminal() { vec![closed, typed] } else { vec![closed] };
@@ -102,22 +104,22 @@ pub(super) fn asked_to_end(patience: Duration) -> io::Result<bool> {
 
 fn give_back() {
     if let Some(before) = taken().take() {
-        // Without a terminal there is nothing to give back.
+        // An error means that the terminal has been closed, and there is nothing to restore.
         let _ = execute!(stderr(), Show, LeaveAlternateScreen);
-        // What was typed meanwhile was not meant for whoever reads next.
+        // Keys that were typed during the run are not meant for the shell.
         let _ = tcflush(stderr(), QueueSelector::IFlush);
         let _ = tcsetattr(stderr(), OptionalActions::Now, &before);
     }
 }
 
-/// What a panic says is to be read on the terminal as it was.
+/// Restores the terminal before the message of a panic, so that it can be read.
 fn give_back_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let say = panic::take_hook();
+        let print = panic::take_hook();
         panic::set_hook(Box::new(move |panicked| {
             give_back();
-            say(panicked);
+            print(panicked);
         }));
     });
 }

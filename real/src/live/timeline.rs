@@ -1,53 +1,75 @@
-//! How a run has gone from its start on, in a bounded number of slots.
+//! The requests of a run over time, in a limited number of slots.
 
-use super::tally::{SECOND_US, Tally};
+use super::tally::{RequestTally, SECOND_US};
 use kernel::record::RequestRow;
 
-/// More than a terminal has columns for.
+/// Number of slots, which is more than the number of columns of a terminal.
 const SLOTS: u64 = 240;
 
-/// What ended in each slot of a run. A slot is a second, or more seconds of a long run.
+/// The requests that ended in each slot of a run. A slot is one second, or several seconds of a long run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Timeline {
     slot_us: u64,
-    slots: Vec<Tally>,
+    slots: Vec<RequestTally>,
 }
 
 impl Timeline {
-    /// Of a run that is meant to take `duration_us`.
+    /// The timeline of a run with this duration.
     pub(super) fn new(duration_us: u64) -> Self {
         let seconds = duration_us.div_ceil(SECOND_US).div_ceil(SLOTS).max(1);
         Self { slot_us: seconds * SECOND_US, slots: Vec::new() }
     }
 
-    /// Counts a request that ended at `at_us`. What ends later than twice the duration has no slot.
+    /// Counts a request that ended at `at_us`. A request that ends after twice the duration is not counted.
     pub(super) fn add(&mut self, at_us: u64, row: &RequestRow) {
         let slot = at_us / self.slot_us;
         if slot < 2 * SLOTS {
             let slot = slot as usize;
-            self.slots.resize_with(self.slots.len().max(slot + 1), Tally::default);
+            self.slots.resize_with(self.slots.len().max(slot + 1), RequestTally::default);
             self.slots[slot].add(row);
         }
     }
 
-    /// The time to `now_us` as columns, of which `columns` make `axis_us`: what ended in the slots that begin in a
-    /// column's time, or in the slot that it is part of, and for how many seconds that was. The slot that is not over
-    /// yet is left out.
-    pub(super) fn columns(&self, axis_us: u64, columns: u64, now_us: u64) -> Vec<(Tally, f64)> {
-        let over = now_us / self.slot_us;
-        let slot_at = |column: u64| (axis_us * column).div_ceil(columns.max(1)).div_ceil(self.slot_us);
-        let part_of = |column: u64| axis_us * column / columns.max(1) / self.slot_us;
-        let slots = (0..columns).map(|column| {
-            let (from, to) = (slot_at(column), slot_at(column + 1));
-            if from < to { (from, to) } else { (part_of(column), part_of(column) + 1) }
-        });
-        slots.take_while(|(from, _)| *from < over).map(|(from, to)| self.between(from, to.min(over))).collect()
+    /// The columns of a chart up to `now_us`, where `columns` columns are `axis_us` wide. Each column has the requests of
+    /// the slots that start in it, or of the slot that contains it, and the duration of these slots in seconds. The
+    /// current slot is left out, as it is not complete.
+    pub(super) fn columns(&self, axis_us: u64, columns: u64, now_us: u64) -> Vec<(RequestTally, f64)> {
+        let complete = now_us / self.slot_us;
+        let axis = Axis { axis_us, columns: columns.max(1), slot_us: self.slot_us };
+        let slots = (0..columns).map(|column| axis.slots(column)).take_while(|(from, _)| *from < complete);
+        slots.map(|(from, to)| self.between(from, to.min(complete))).collect()
     }
 
-    fn between(&self, from: u64, to: u64) -> (Tally, f64) {
-        let mut tally = Tally::default();
+    fn between(&self, from: u64, to: u64) -> (RequestTally, f64) {
+        let mut tally = RequestTally::default();
         self.slots.iter().take(to as usize).skip(from as usize).for_each(|slot| tally.merge(slot));
         (tally, ((to - from) * self.slot_us) as f64 / SECOND_US as f64)
+    }
+}
+
+/// The axis of a chart over the slots of a timeline.
+struct Axis {
+    axis_us: u64,
+    columns: u64,
+    slot_us: u64,
+}
+
+impl Axis {
+    /// The slots of a column, as a half-open range.
+    fn slots(&self, column: u64) -> (u64, u64) {
+        let from = self.first_slot(column);
+        let to = self.first_slot(column + 1);
+        if from < to {
+            return (from, to);
+        }
+        // No slot starts in a column that is narrower than a slot: it shows the slot that contains it.
+        let slot = self.axis_us * column / self.columns / self.slot_us;
+        (slot, slot + 1)
+    }
+
+    /// The first slot that starts at or after the start of a column.
+    fn first_slot(&self, column: u64) -> u64 {
+        (self.axis_us * column).div_ceil(self.columns).div_ceil(self.slot_us)
     }
 }
 
@@ -61,7 +83,7 @@ mod tests {
         columns.iter().map(|(tally, _)| tally.ended).collect()
     }
 
-    /// As many requests in each second as its number.
+    /// A timeline where second N has N requests.
     fn ramp(seconds: u64) -> Timeline {
         let mut timeline = Timeline::new(seconds * SECOND_US);
         for second in 0..seconds {
@@ -71,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_hold_every_second_that_is_over_once() {
+    fn columns_contain_every_complete_second_once() {
         assert_eq!(ended(&ramp(10), 10, 10, 10), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(ended(&ramp(10), 10, 5, 10), [1, 5, 9, 13, 17]);
         assert_eq!(ended(&ramp(10), 10, 10, 4), [0, 1, 2, 3]);
@@ -86,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_and_its_drain_have_a_bounded_number_of_slots() {
+    fn a_long_run_has_a_limited_number_of_slots() {
         let day_us = 86_400 * SECOND_US;
         let mut timeline = Timeline::new(day_us);
         for at_us in [0, day_us, 3 * day_us] {

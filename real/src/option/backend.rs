@@ -1,4 +1,4 @@
-//! How a server behaves that is asked as a backend.
+//! Options for the behavior of a server with the workload `backend`.
 
 use std::time::Duration;
 
@@ -32,12 +32,13 @@ pub(crate) struct BackendArgs {
 }
 
 impl BackendArgs {
-    pub(crate) fn of(backend: &Backend) -> Self {
+    /// The options for a backend of a scenario.
+    pub(crate) fn from_settings(backend: &Backend) -> Self {
         let Backend { failure_rate, failure_status, hang_rate, delay } = *backend;
         Self { failure_rate, failure_status, hang_rate, backend_delay: Some(delay) }
     }
 
-    /// As a command line gives it.
+    /// The words of a command line with these options.
     pub(crate) fn to_words(&self) -> Vec<String> {
         let options = [
             ("--failure-rate", Some(self.failure_rate.to_string())),
@@ -49,7 +50,7 @@ impl BackendArgs {
         given.flatten().collect()
     }
 
-    /// What a server is set up with; or what is wrong with the options together.
+    /// The settings of a server with these options. Fails if the rates are over 1 together.
     pub(crate) fn settings(&self) -> Result<Backend, String> {
         let Self { failure_rate, failure_status, hang_rate, backend_delay } = *self;
         if failure_rate + hang_rate > 1.0 {
@@ -62,7 +63,7 @@ impl BackendArgs {
     }
 }
 
-/// What a call that fails is told.
+/// Parses a status other than OK.
 pub(crate) fn failure_status(text: &str) -> Result<Code, String> {
     match text.parse() {
         Ok(Code::Ok) => Err("OK is no failure".to_owned()),
@@ -91,13 +92,13 @@ mod tests {
             hang_rate: 0.25,
             delay: Duration::from_micros(1_500),
         };
-        let words = ["x".to_owned()].into_iter().chain(BackendArgs::of(&backend).to_words());
+        let words = ["x".to_owned()].into_iter().chain(BackendArgs::from_settings(&backend).to_words());
         assert_eq!(Line::parse_from(words).backend.settings(), Ok(backend));
         assert_eq!(Line::parse_from(["x"]).backend.settings(), Ok(Backend::default()));
     }
 
     #[test]
-    fn what_cannot_be_is_turned_down() {
+    fn impossible_options_are_rejected() {
         let together = Line::parse_from(["x", "--hang-rate", "0.5"]).backend.settings().unwrap_err();
         assert!(together.starts_with("--failure-rate 0.6 and --hang-rate 0.5 are over 1 together"), "{together}");
         for words in [["--failure-rate", "60"], ["--failure-status", "OK"], ["--failure-status", "503"]] {

@@ -21,7 +21,7 @@ use super::{RoleError, die_with};
 use crate::{
     clock::Clock,
     host::Host,
-    message::{ReplicaOrder, ToOrchestrator},
+    message::{ReplicaCommand, ToOrchestrator},
     option::{BackendArgs, Capacity},
     tcp,
     timer::Timer,
@@ -60,8 +60,8 @@ impl ReplicaArgs {
         Self {
             id: id.to_owned(),
             port,
-            capacity: Capacity::of(&scenario.servers),
-            backend: BackendArgs::of(&backend),
+            capacity: Capacity::from_settings(&scenario.servers),
+            backend: BackendArgs::from_settings(&backend),
             seed,
             parent: std::process::id(),
         }
@@ -93,7 +93,7 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     let backlog =
         tcp::listen(*port).map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
-    let world = Host::new(Clock::MACHINE, timer).listening(backlog).shared();
+    let world = Host::new(Clock::MACHINE, timer).with_listener(backlog).shared();
     let recorder = Recorder::new(world.clone(), id, Arc::new(ToOrchestrator));
     let injector = Arc::new(Injector::new(Entropy::new(args.seed)));
     let orders = injector.clone();
@@ -110,7 +110,7 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
 fn obey(injector: &Injector) {
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         match serde_json::from_str(&line) {
-            Ok(ReplicaOrder::Inject(injection)) => injector.set(injection),
+            Ok(ReplicaCommand::Inject(injection)) => injector.set(injection),
             Err(error) => {
                 // Without a log there is nobody to tell.
                 let _ = writeln!(io::stderr(), "`{line}` is no order: {error}");

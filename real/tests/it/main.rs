@@ -4,6 +4,6 @@ mod child;
 mod clean_up;
 mod doctor;
 mod fidelity;
-mod hand;
+mod manual;
 mod mishap;
 mod parity;

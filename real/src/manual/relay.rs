@@ -1,4 +1,4 @@
-//! Passes bytes on between two connections, as if there were one.
+//! Joins two connections, so that they behave as a single one.
 
 use std::{
     future::poll_fn,
@@ -11,21 +11,23 @@ use bytes::Bytes;
 use kernel::world::BoxStream;
 use tokio::io::AsyncWrite as _;
 
-/// Passes on what each side sends until both have said their last, or one has reset. An end of one direction is passed
-/// on and leaves the other open; a reset is passed on as one, behind what was sent before it.
+/// Passes bytes on in both directions, until both have ended or one side has reset. The end of one direction is passed on
+/// and leaves the other direction open. A reset is passed on as a reset, after the bytes that were sent before it.
 pub(super) async fn relay(mut near: BoxStream, mut far: BoxStream) {
-    let (mut there, mut back) = (Pump::default(), Pump::default());
+    let mut there = Pump::default();
+    let mut back = Pump::default();
     poll_fn(|cx| {
-        let (near, far) = (&mut near, &mut far);
+        let near = &mut near;
+        let far = &mut far;
         if there.poll(cx, near, far).is_err() || back.poll(cx, far, near).is_err() {
-            // The one that has reset does not mind.
+            // One of them has reset, and another reset does not affect it.
             near.abort();
             far.abort();
             return Poll::Ready(());
         }
         match (there.state, back.state) {
             (State::Done, State::Done) => Poll::Ready(()),
-            // Whoever takes no more has reset, and has had its say.
+            // A side that accepts no more bytes has reset, and everything that it sent before has been passed on.
             (State::Refused, State::Done) | (State::Done, State::Refused) | (State::Refused, State::Refused) => {
                 near.abort();
                 far.abort();
@@ -37,10 +39,10 @@ pub(super) async fn relay(mut near: BoxStream, mut far: BoxStream) {
     .await;
 }
 
-/// One direction.
+/// One direction of a relay.
 #[derive(Default)]
 struct Pump {
-    /// Read, and not written yet.
+    /// Bytes that were read and not written yet.
     chunk: Bytes,
     state: State,
 }
@@ -49,29 +51,29 @@ struct Pump {
 enum State {
     #[default]
     Open,
-    /// The end has been read, and is being passed on.
+    /// The end was read, and is being passed on.
     Ending,
-    /// The end has been passed on.
+    /// The end was passed on.
     Done,
-    /// The other side takes no more. What it said before, it says in the other direction.
+    /// The destination accepts no more bytes. Bytes that it sent before can still arrive in the other direction.
     Refused,
 }
 
 impl Pump {
-    /// Passes on what there is. An error is the source's.
+    /// Passes on the available bytes. An error is one of the source.
     fn poll(&mut self, cx: &mut Context<'_>, from: &mut BoxStream, to: &mut BoxStream) -> io::Result<()> {
         while let Poll::Ready(moved) = self.poll_step(cx, from, to) {
             if !moved? {
                 break;
             }
         }
-        // A link carries what it holds as it is polled, even if there is nothing more to write. A failure of the
-        // socket shows when it is written to or read from.
+        // A link moves its delayed bytes only when it is polled, even if there is nothing more to write. An error of the
+        // socket shows at the next read or write.
         let _ = Pin::new(to).poll_flush(cx);
         Ok(())
     }
 
-    /// Whether there may be more to do at once.
+    /// Makes one step. Returns false if there are no more steps.
     fn poll_step(&mut self, cx: &mut Context<'_>, from: &mut BoxStream, to: &mut BoxStream) -> Poll<io::Result<bool>> {
         match self.state {
             State::Open if self.chunk.is_empty() => {

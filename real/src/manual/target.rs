@@ -1,24 +1,25 @@
-//! What users call a server: its id, its port, or where it listens.
+//! The names that users give to servers: an id, a port or an address.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use kernel::cli::Failure;
 
-use super::registry::Entry;
+use super::registry::RegistryEntry;
 
-/// The one of `entries` that `text` names.
-pub(super) fn find<'a>(entries: &'a [Entry], text: &str) -> Result<&'a Entry, Failure> {
+/// The entry that `text` names. Fails, with the list of entries, if there is none.
+pub(super) fn find<'a>(entries: &'a [RegistryEntry], text: &str) -> Result<&'a RegistryEntry, Failure> {
     let by_id = entries.iter().find(|entry| entry.id == text);
-    let by_address = || {
-        let port = address(text)?.port();
-        entries.iter().find(|entry| entry.address.port() == port)
-    };
-    by_id.or_else(by_address).ok_or_else(|| unknown(entries, text))
+    by_id.or_else(|| find_by_address(entries, text)).ok_or_else(|| unknown(entries, text))
 }
 
-/// All that `texts` name, each once.
-pub(super) fn find_all(entries: &[Entry], texts: &[String]) -> Result<Vec<Entry>, Failure> {
-    let mut found: Vec<Entry> = Vec::new();
+fn find_by_address<'a>(entries: &'a [RegistryEntry], text: &str) -> Option<&'a RegistryEntry> {
+    let port = address(text)?.port();
+    entries.iter().find(|entry| entry.address.port() == port)
+}
+
+/// The entries that `texts` name, each once.
+pub(super) fn find_all(entries: &[RegistryEntry], texts: &[String]) -> Result<Vec<RegistryEntry>, Failure> {
+    let mut found: Vec<RegistryEntry> = Vec::new();
     for text in texts {
         let entry = find(entries, text)?;
         if !found.contains(entry) {
@@ -28,8 +29,8 @@ pub(super) fn find_all(entries: &[Entry], texts: &[String]) -> Result<Vec<Entry>
     Ok(found)
 }
 
-/// Where to connect to for `text`, which need not be one of `entries` if it is an address.
-pub(super) fn resolve(entries: &[Entry], text: &str) -> Result<SocketAddr, Failure> {
+/// The address that `text` names. An address of this machine need not belong to one of `entries`.
+pub(super) fn resolve(entries: &[RegistryEntry], text: &str) -> Result<SocketAddr, Failure> {
     match (entries.iter().find(|entry| entry.id == text), address(text)) {
         (Some(entry), _) => Ok(entry.address),
         (None, Some(address)) => Ok(address),
@@ -40,7 +41,7 @@ pub(super) fn resolve(entries: &[Entry], text: &str) -> Result<SocketAddr, Failu
     }
 }
 
-/// `50051`, `:50051`, `localhost:50051` or an address of the loopback device.
+/// Parses `50051`, `:50051`, `localhost:50051` or an address of the loopback device.
 fn address(text: &str) -> Option<SocketAddr> {
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
     let port = port.parse().ok().filter(|port| *port != 0)?;
@@ -48,7 +49,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     host.is_loopback().then_some((host, port).into())
 }
 
-fn unknown(entries: &[Entry], text: &str) -> Failure {
+fn unknown(entries: &[RegistryEntry], text: &str) -> Failure {
     if entries.is_empty() {
         return Failure::wrong_input(format!("there is no `{text}`: nothing runs; start servers with `real up 2`"));
     }
@@ -59,19 +60,20 @@ fn unknown(entries: &[Entry], text: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{identity::Identity, registry::Kind},
+        super::{identity::ProcessIdentity, registry::EntryKind},
         *,
     };
 
-    fn entries() -> Vec<Entry> {
-        let process = Identity::of(std::process::id()).expect("this lives");
-        let entry = |id: &str, port| Entry {
-            id: id.to_owned(),
-            kind: Kind::Server,
-            address: (Ipv4Addr::LOCALHOST, port).into(),
-            process: process.clone(),
-        };
-        vec![entry("a", 1), entry("b", 2)]
+    fn entries() -> Vec<RegistryEntry> {
+        let process = ProcessIdentity::for_pid(std::process::id()).expect("this lives");
+        [("a", 1), ("b", 2)]
+            .map(|(id, port)| RegistryEntry {
+                id: id.to_owned(),
+                kind: EntryKind::Server,
+                address: (Ipv4Addr::LOCALHOST, port).into(),
+                process: process.clone(),
+            })
+            .into()
     }
 
     #[test]
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_one_is_answered_with_those_that_run() {
+    fn the_error_about_an_unknown_server_lists_the_running_ones() {
         let failure = find(&entries(), "c").unwrap_err();
         assert!(failure.message.starts_with("there is no `c`; what runs is\n  a  "), "{}", failure.message);
         assert_eq!(failure.message.lines().count(), 3);
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn load_goes_to_addresses_of_this_machine_whether_or_not_they_are_known() {
+    fn load_goes_to_any_address_of_this_machine() {
         assert_eq!(resolve(&entries(), "b").unwrap().port(), 2);
         assert_eq!(resolve(&entries(), "localhost:9").unwrap().port(), 9);
         assert!(resolve(&entries(), "example.org:9").unwrap_err().message.contains("no address of this machine"));

@@ -1,4 +1,4 @@
-//! Lines for people on standard error, each with the time of day.
+//! Lines for people on standard error, with the time of day.
 
 use std::{
     fmt::Display,
@@ -12,21 +12,21 @@ use kernel::{
     time::Instant,
 };
 
-/// Of requests that a server did not do, a line in this time.
+/// Least time between two lines about requests that a server did not process; an overloaded server has thousands.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Says `line`. Colours are left out where nobody would see them, or `NO_COLOR` wants none.
-pub(super) fn say(line: impl Display) {
-    // Nobody may be watching.
+/// Prints `line`. Colours are left out unless standard error is a terminal, or if `NO_COLOR` is set.
+pub(super) fn log_line(line: impl Display) {
+    // A closed terminal must not end a server.
     let _ = writeln!(anstream::stderr().lock(), "[{}] {line}", time_of_day());
 }
 
-/// Such as `21:35:00`, where the user is.
+/// The local time, such as `21:35:00`.
 pub(super) fn time_of_day() -> impl Display {
     jiff::Zoned::now().strftime("%H:%M:%S")
 }
 
-/// A server's log: what it does with requests, counted, and what goes wrong with them, now and then.
+/// The log of a server: it counts requests by outcome, and prints a line about failed ones once a second at most.
 #[derive(Default)]
 pub(super) struct ServerLog {
     counts: Mutex<Counts>,
@@ -37,13 +37,13 @@ struct Counts {
     finished: u64,
     refused: u64,
     skipped: u64,
-    /// When the last complaint was made, and the refused and skipped until then.
+    /// Time of the last line, and the number of refused and skipped requests up to it.
     complained: Option<(Instant, u64)>,
 }
 
 impl ServerLog {
-    /// What it has done.
-    pub(super) fn account(&self) -> String {
+    /// A summary of all requests.
+    pub(super) fn report(&self) -> String {
         let Counts { finished, refused, skipped, .. } = *self.counts();
         format!("{finished} requests done, {refused} refused, {skipped} dropped because nobody waited any more")
     }
@@ -58,13 +58,13 @@ impl Sink for ServerLog {
         if let Row::Event(row) = row
             && let Some(line) = self.counts().count(&row)
         {
-            say(line);
+            log_line(line);
         }
     }
 }
 
 impl Counts {
-    /// Counts what the row tells of, and says what is to be said about it.
+    /// Counts the row. Returns the line about it, if it is about a failed request and the last line is old enough.
     fn count(&mut self, row: &EventRow) -> Option<String> {
         let what = match row.event {
             Event::Finished => {
@@ -81,15 +81,17 @@ impl Counts {
             }
             _ => return None,
         };
-        let (now, undone) = (Instant::from_nanos(row.at_us * 1_000), self.refused + self.skipped);
-        let unsaid = match self.complained {
+        let now = Instant::from_nanos(row.at_us * 1_000);
+        let failed = self.refused + self.skipped;
+        let omitted = match self.complained {
             Some((last, _)) if now.since(last) < COMPLAINT_INTERVAL => return None,
-            Some((_, said)) => undone - said - 1,
+            Some((_, until_then)) => failed - until_then - 1,
             None => 0,
         };
-        self.complained = Some((now, undone));
-        let (request, cause) = (row.request.unwrap_or_default(), row.cause.as_deref().unwrap_or_default());
-        let more = if unsaid > 0 { format!(" (and {unsaid} more since the last line)") } else { String::new() };
+        self.complained = Some((now, failed));
+        let request = row.request.unwrap_or_default();
+        let cause = row.cause.as_deref().unwrap_or_default();
+        let more = if omitted > 0 { format!(" (and {omitted} more since the last line)") } else { String::new() };
         Some(format!("{} {what} request #{request}: {cause}{more}", row.source))
     }
 }
@@ -98,9 +100,8 @@ impl Counts {
 mod tests {
     use super::*;
 
-    #[test]
-    fn complaints_come_once_a_second_and_count_those_that_were_not_said() {
-        let row = |at_us, event| EventRow {
+    fn row(at_us: u64, event: Event) -> EventRow {
+        EventRow {
             at_us,
             source: "server-0".into(),
             event,
@@ -110,7 +111,11 @@ mod tests {
             request: Some(7),
             attempt: None,
             duration_us: None,
-        };
+        }
+    }
+
+    #[test]
+    fn failed_requests_have_a_line_once_a_second_which_counts_those_without_one() {
         let mut counts = Counts::default();
         assert_eq!(counts.count(&row(0, Event::Finished)), None);
         assert_eq!(counts.count(&row(0, Event::Refused)).as_deref(), Some("server-0 refused request #7: full"));

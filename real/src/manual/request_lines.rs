@@ -1,4 +1,4 @@
-//! What a load that is started by hand shows: a line for each attempt that failed and each request that ended.
+//! The output of `real load`: a line for each attempt that failed and each request that ended.
 
 use std::collections::BTreeMap;
 
@@ -13,22 +13,22 @@ const BAD: Style = AnsiColor::Red.on_default();
 const BETTER: Style = AnsiColor::Yellow.on_default();
 const NEWS: Style = AnsiColor::Cyan.on_default();
 
-/// Makes lines of rows.
+/// Turns rows into lines.
 #[derive(Debug)]
-pub(super) struct Lines {
-    /// Attempts that failed, by request, until it is known what follows.
+pub(super) struct RequestLines {
+    /// Attempts that failed, by request, until the next row tells if a retry follows.
     failed: BTreeMap<u64, AttemptRow>,
-    /// Requests that went well at once are not shown.
+    /// Requests that succeeded at the first attempt have no line.
     quiet: bool,
 }
 
-impl Lines {
-    /// Of every request; if it is to be `quiet`, only of those that did not go well at once.
+impl RequestLines {
+    /// Lines about every request; with `quiet`, only about those that did not succeed at the first attempt.
     pub(super) fn new(quiet: bool) -> Self {
         Self { failed: BTreeMap::new(), quiet }
     }
 
-    /// The line to show for `row`, which comes after the rows of what happened before.
+    /// The line for `row`, if it has one. Rows must come in the order of their times.
     pub(super) fn line(&mut self, row: &Row) -> Option<String> {
         match row {
             Row::Attempt(row) => {
@@ -47,7 +47,8 @@ impl Lines {
     }
 
     fn event(&mut self, row: &EventRow) -> Option<String> {
-        let (target, cause) = (row.target.as_deref().unwrap_or_default(), row.cause.as_deref().unwrap_or_default());
+        let target = row.target.as_deref().unwrap_or_default();
+        let cause = row.cause.as_deref().unwrap_or_default();
         match row.event {
             Event::Backoff => {
                 let failed = self.failed.remove(&row.request?)?;
@@ -144,12 +145,12 @@ mod tests {
     }
 
     fn lines(quiet: bool, rows: &[Row]) -> Vec<String> {
-        let mut lines = Lines::new(quiet);
+        let mut lines = RequestLines::new(quiet);
         rows.iter().filter_map(|row| lines.line(row)).map(|line| strip_str(&line).to_string()).collect()
     }
 
     #[test]
-    fn a_retry_shows_the_failure_and_then_the_success() {
+    fn a_request_with_a_retry_shows_the_failure_and_then_the_success() {
         let rows = [
             attempt("a", Code::Unavailable, "connection refused"),
             event(Event::Unhealthy, Some("a"), Some("connection refused")),
@@ -167,14 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_well_at_once_is_a_line_unless_it_is_to_be_quiet() {
+    fn a_success_at_the_first_attempt_has_a_line_unless_quiet() {
         let rows = [attempt("a", Code::Ok, ""), ended(Outcome::OK, Some("a"), 1)];
         assert_eq!(lines(false, &rows), ["✓ Request #50 → a OK (latency: 4.67 ms)"]);
         assert_eq!(lines(true, &rows), [""; 0]);
     }
 
     #[test]
-    fn the_last_failure_says_that_it_was_the_last() {
+    fn the_last_failure_of_a_request_says_that_no_attempt_follows() {
         let rows = [
             attempt("a", Code::DeadlineExceeded, "attempt timeout"),
             event(Event::GiveUp, None, Some("DEADLINE_EXCEEDED")),

@@ -1,12 +1,12 @@
-//! `real list`: what runs.
+//! `real list`: lists the running servers and proxies.
 
 use kernel::cli::{Exit, Failure};
 
 use super::{announce, registry::Registry};
 
-/// Prints a line for each server and proxy.
+/// Prints a line for each running server and proxy.
 pub fn run() -> Result<Exit, Failure> {
-    let entries = Registry::of_user()?.entries()?;
+    let entries = Registry::for_user()?.entries()?;
     if entries.is_empty() {
         eprintln!("nothing runs; start servers with `real up 2`");
     }

@@ -14,19 +14,19 @@ use tokio::{runtime::Runtime, sync::Notify};
 
 use super::{
     announce,
-    log::{ServerLog, say},
-    registry::Kind,
-    station::Station,
+    log::{ServerLog, log_line},
+    registry::EntryKind,
+    session::ManualSession,
 };
 use crate::{
     interrupt::Interrupt,
     option::{self, BackendArgs, Capacity},
 };
 
-/// How long what has begun may take to end once the server is to stop.
+/// Time that requests under way may take to end after the server was asked to stop.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Options of a server.
+/// Options of `real serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     /// Where to listen on the loopback device; 0 is any free port
@@ -56,7 +56,7 @@ impl ServeArgs {
     }
 }
 
-/// Serves until it is asked to end.
+/// Serves until a signal asks it to end, then finishes the requests under way.
 pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     let settings = args.capacity.settings(args.backend.settings().map_err(Failure::wrong_input)?);
     if args.detached {
@@ -64,34 +64,34 @@ pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     }
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
     let served = runtime.block_on(serve(args, settings));
-    // Of calls that do not come to an end, nobody waits for one.
+    // Calls that outlast STOP_TIMEOUT may never end, and dropping the runtime would wait for them.
     runtime.shutdown_background();
     served
 }
 
 async fn serve(args: &ServeArgs, settings: ReplicaSettings) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
-    // What fails is of consequence to nobody who would repeat it.
+    // A fixed seed: nobody repeats a manual session, so that it does not matter which calls fail.
     let injector = Arc::new(Injector::new(Entropy::new(0)));
     let address = (Ipv4Addr::LOCALHOST, args.port).into();
-    let station = Station::open(address, args.id.as_deref(), Kind::Server, Some(injector.clone()))?;
-    let Station { host, world, door, entered } = station;
-    let id = &entered.entry().id;
+    let session = ManualSession::open(address, args.id.as_deref(), EntryKind::Server, Some(injector.clone()))?;
+    let ManualSession { host, world, listener, registration } = session;
+    let id = &registration.entry().id;
     let log = Arc::new(ServerLog::default());
     let recorder = Recorder::new(world.clone(), id, log.clone());
     let stop = Notify::new();
     let mut serving =
-        pin!(server::serve(host.listening(door).shared(), recorder, id, settings, injector, stop.notified()));
-    announce(entered.entry());
+        pin!(server::serve(host.with_listener(listener).shared(), recorder, id, settings, injector, stop.notified()));
+    announce(registration.entry());
     if let Either::Left((ended, _)) = select(serving.as_mut(), pin!(interrupt.next())).await {
         return ended.map(|()| Exit::Passed).map_err(|error| Failure::run_failed(format!("cannot go on: {error}")));
     }
-    say(format!("{id}: stops when it has finished what it has begun; ask again, and it stops at once"));
+    log_line(format!("{id}: stops when it has finished what it has begun; ask again, and it stops at once"));
     stop.notify_one();
     let again = pin!(interrupt.next());
     if let Either::Right(_) = select(serving, select(world.sleep_until(world.now() + STOP_TIMEOUT), again)).await {
-        say(format!("{id}: calls are broken off"));
+        log_line(format!("{id}: calls are broken off"));
     }
-    say(format!("{id}: {}", log.account()));
+    log_line(format!("{id}: {}", log.report()));
     Ok(Exit::Passed)
 }

@@ -1,9 +1,10 @@
-//! `real up`: servers in the background.
+//! `real up`: starts servers in the background.
 
 use std::{
     fs::OpenOptions,
     io,
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -19,27 +20,27 @@ use tokio::runtime::Runtime;
 
 use super::{
     announce,
-    registry::{Entry, Registry},
+    registry::{Registry, RegistryEntry},
     serve::ServeArgs,
 };
 use crate::{
     clock::Clock,
     host::Host,
     option::{BackendArgs, Capacity},
-    process::{PROGRAM, last_words},
+    process::{PROGRAM, log_tail},
     timer::Timer,
 };
 
-/// How long a server may take until it serves.
+/// Time that a server may take until it serves.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Between two looks at one that is starting.
+/// Time between two checks of a server that is starting.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long one look may take.
+/// Time that one check may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Options of servers in the background.
+/// Options of `real up`.
 #[derive(Debug, Clone, Args)]
 pub struct UpArgs {
     /// How many there are to be: server-0, server-1, …; those that run already are left as they are
@@ -62,20 +63,21 @@ fn count(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("a number from {} to {} is wanted", limits::REPLICAS.start(), limits::REPLICAS.end()))
 }
 
-/// Starts what is missing; done when all of them serve. If one does not, none that it started is left.
+/// Starts the servers that do not run yet, and waits until all of them serve. If one fails, it ends all that it started.
 pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
     args.backend.settings().map_err(Failure::wrong_input)?;
-    let registry = Registry::of_user()?;
+    let registry = Registry::for_user()?;
     let running = registry.entries()?;
     let mut wanted = Vec::new();
     for index in 0..args.servers {
-        let (id, port) = (server_name(index), port(args.start_port, index)?);
+        let id = server_name(index);
+        let port = port(args.start_port, index)?;
         match running.iter().find(|entry| entry.id == id) {
             None => wanted.push((id, port)),
             Some(entry) if port == 0 || entry.address.port() == port => announce(entry),
             Some(entry) => {
                 let remedy = format!("end it with `real down {id}`, or start from its port");
-                return Err(Failure::run_failed(format!("{}; {remedy}", entry.is())));
+                return Err(Failure::run_failed(format!("{}; {remedy}", entry.running())));
             }
         }
     }
@@ -91,6 +93,7 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
         for server in &mut started {
             announce(&server.serves(&registry, &timer).await?);
         }
+        // Only now that all serve: an error above drops `started`, which ends the servers.
         started.iter_mut().for_each(|server| server.stays = true);
         Ok::<_, Failure>(())
     })?;
@@ -99,13 +102,18 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
+/// The port of the server at `index`; 0, which is any free port, if the first one is 0.
 fn port(start: u16, index: usize) -> Result<u16, Failure> {
+    if start == 0 {
+        return Ok(0);
+    }
     let port = u16::try_from(index).ok().and_then(|index| start.checked_add(index));
-    let beyond = || Failure::wrong_input(format!("ports from {start} on go beyond {}; choose a lower one", u16::MAX));
-    if start == 0 { Ok(0) } else { port.ok_or_else(beyond) }
+    port.ok_or_else(|| {
+        Failure::wrong_input(format!("ports from {start} on go beyond {}; choose a lower one", u16::MAX))
+    })
 }
 
-/// A server that has been started. Dropped, it is killed, unless it stays.
+/// A server that has been started. It is killed when this is dropped, unless it stays.
 struct Started {
     id: String,
     child: Child,
@@ -114,24 +122,14 @@ struct Started {
 
 impl Started {
     fn spawn(registry: &Registry, id: &str, port: u16, args: &UpArgs) -> Result<Self, Failure> {
-        let spawn = || -> io::Result<Child> {
-            let log = OpenOptions::new().create(true).append(true).open(registry.log(id))?;
-            Command::new(PROGRAM)
-                .arg0("real")
-                .args(ServeArgs::words(port, id, &args.capacity, &args.backend))
-                .stdin(Stdio::null())
-                .stdout(log.try_clone()?)
-                .stderr(log)
-                // It keeps no folder from being removed.
-                .current_dir("/")
-                .spawn()
-        };
-        let child = spawn().map_err(|error| Failure::run_failed(format!("{id} could not be started: {error}")))?;
+        let words = ServeArgs::words(port, id, &args.capacity, &args.backend);
+        let child = spawn(&words, &registry.log(id))
+            .map_err(|error| Failure::run_failed(format!("{id} could not be started: {error}")))?;
         Ok(Self { id: id.to_owned(), child, stays: false })
     }
 
-    /// Its entry, once it answers a health check.
-    async fn serves(&mut self, registry: &Registry, timer: &Timer) -> Result<Entry, Failure> {
+    /// Waits until the server answers a health check, and returns its entry.
+    async fn serves(&mut self, registry: &Registry, timer: &Timer) -> Result<RegistryEntry, Failure> {
         let world = Host::new(Clock::MACHINE, timer.clone());
         let give_up = world.now() + START_TIMEOUT;
         loop {
@@ -140,10 +138,10 @@ impl Started {
                 return Err(self.failed(registry, &format!("ended with {status}")));
             }
             let entries = registry.entries()?;
-            // By its process: another may have been given the name meanwhile.
+            // By process and not by id: another server may have taken the id meanwhile.
             if let Some(entry) = entries.into_iter().find(|entry| entry.process.pid == self.child.id()) {
                 let addresses = [(entry.id.clone(), entry.address)].into();
-                let asker = Host::new(Clock::MACHINE, timer.clone()).knowing(addresses).shared();
+                let asker = Host::new(Clock::MACHINE, timer.clone()).with_servers(addresses).shared();
                 if client::probe(&asker, &entry.id, asker.now() + PROBE_TIMEOUT).await.is_ok() {
                     return Ok(entry);
                 }
@@ -157,9 +155,22 @@ impl Started {
     }
 
     fn failed(&self, registry: &Registry, what: &str) -> Failure {
-        let said: Vec<_> = last_words(&registry.log(&self.id)).iter().map(|line| format!("\n  | {line}")).collect();
+        let said: Vec<_> = log_tail(&registry.log(&self.id)).iter().map(|line| format!("\n  | {line}")).collect();
         Failure::run_failed(format!("{} {what}; the end of its log:{}", self.id, said.concat()))
     }
+}
+
+fn spawn(words: &[String], log: &Path) -> io::Result<Child> {
+    let log = OpenOptions::new().create(true).append(true).open(log)?;
+    Command::new(PROGRAM)
+        .arg0("real")
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        // A process in the background must not keep a file system from being unmounted.
+        .current_dir("/")
+        .spawn()
 }
 
 impl Drop for Started {

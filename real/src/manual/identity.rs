@@ -1,64 +1,65 @@
-//! Which process it is: not its id alone, which the system gives to another once it has ended.
+//! The identity of a process. Its id alone is not enough: the operating system reuses the id of a process that has ended.
 
 use std::{fs, io, os::fd::OwnedFd};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
-/// A process, for good: no other one ever equals it.
+/// The identity of a process. No other process ever has an equal one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Identity {
-    /// Its id, while it lives.
+pub(crate) struct ProcessIdentity {
+    /// Process id, valid while the process lives.
     pub(crate) pid: u32,
-    /// When it was started, in clock ticks since the machine was.
+    /// Start time, in clock ticks since the machine started.
     started: u64,
-    /// Which start of the machine that was.
+    /// Id of the machine's boot, as the other two repeat after a restart.
     boot: String,
 }
 
-/// What a process that lives is doing.
+/// The state of a process that lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum ProcessState {
+    /// It is not stopped.
     Running,
-    /// Stopped by a signal.
+    /// A signal has stopped it.
     Frozen,
 }
 
-/// A hold on a process that lived when it was taken. Signals reach this process or nobody.
-pub(crate) struct Hold {
+/// A handle of a process that lived when it was made. Signals reach this process or none.
+pub(crate) struct ProcessHandle {
     process: OwnedFd,
-    identity: Identity,
+    identity: ProcessIdentity,
 }
 
-impl Identity {
-    /// The process `pid`, if it lives.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
+impl ProcessIdentity {
+    /// The identity of the process `pid`, if it lives.
+    pub(crate) fn for_pid(pid: u32) -> Option<Self> {
         let (_, started) = stat(pid)?;
         Some(Self { pid, started, boot: boot() })
     }
 
-    /// What it is doing, if it lives.
-    pub(crate) fn state(&self) -> Option<State> {
+    /// The state of the process, if it lives.
+    pub(crate) fn state(&self) -> Option<ProcessState> {
         let (state, started) = stat(self.pid)?;
         let same = started == self.started && boot() == self.boot;
-        same.then_some(if state == 'T' { State::Frozen } else { State::Running })
+        same.then_some(if state == 'T' { ProcessState::Frozen } else { ProcessState::Running })
     }
 
-    /// A hold on it, if it lives.
-    pub(crate) fn hold(&self) -> io::Result<Option<Hold>> {
+    /// A handle of the process, if it lives.
+    pub(crate) fn hold(&self) -> io::Result<Option<ProcessHandle>> {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         let process = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(process) => process,
             Err(rustix::io::Errno::SRCH) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        // Looked at only now: what is held keeps its id to itself.
-        Ok(self.state().map(|_| Hold { process, identity: self.clone() }))
+        // Only now: the id cannot be reused while the handle is open, so that the check cannot meet another process.
+        Ok(self.state().map(|_| ProcessHandle { process, identity: self.clone() }))
     }
 }
 
-impl Hold {
-    /// Sends it a signal. False if it has ended.
+impl ProcessHandle {
+    /// Sends a signal. Returns false if the process has ended.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
         match pidfd_send_signal(&self.process, signal) {
             Ok(()) => Ok(true),
@@ -67,13 +68,14 @@ impl Hold {
         }
     }
 
-    pub(crate) fn state(&self) -> Option<State> {
+    /// The state of the process, if it lives.
+    pub(crate) fn state(&self) -> Option<ProcessState> {
         self.identity.state()
     }
 }
 
-/// State and start of a process that lives, from `/proc/PID/stat`: `PID (NAME) STATE PARENT …`, where the name may hold
-/// anything, and the start is the 22nd field. A dead one that nobody has waited for does not live.
+/// The state and the start time of a process that lives, from `/proc/PID/stat`: `PID (NAME) STATE PARENT …`. The name can
+/// contain any character, and the start time is the 22nd field. A zombie does not live.
 fn stat(pid: u32) -> Option<(char, u64)> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -94,12 +96,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_told_from_another_of_its_id() {
-        let this = Identity::of(std::process::id()).expect("this lives");
-        assert_eq!(this.state(), Some(State::Running));
+    fn another_process_with_the_same_id_has_another_identity() {
+        let this = ProcessIdentity::for_pid(std::process::id()).expect("this lives");
+        assert_eq!(this.state(), Some(ProcessState::Running));
         assert!(this.hold().unwrap().is_some());
-        let earlier = Identity { started: this.started - 1, ..this.clone() };
-        let other_boot = Identity { boot: "another".to_owned(), ..this };
+        let earlier = ProcessIdentity { started: this.started - 1, ..this.clone() };
+        let other_boot = ProcessIdentity { boot: "another".to_owned(), ..this };
         for other in [earlier, other_boot] {
             assert_eq!(other.state(), None);
             assert!(other.hold().unwrap().is_none());
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_start_is_found_whatever_the_name() {
+    fn the_start_time_is_found_after_any_process_name() {
         let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
         assert_eq!(parse_stat(&format!("12 (a) b) ({rest}) {rest}")), Some(('S', 4711)));
         assert_eq!(parse_stat(&format!("12 (x) {}", rest.replace('S', "Z"))), None);

@@ -1,4 +1,4 @@
-//! Where a server or proxy that is steered by hand is entered: a listening socket whose connections go through a link.
+//! A listening socket whose connections pass through a link.
 
 use std::{io, sync::Arc};
 
@@ -9,19 +9,20 @@ use kernel::{
 
 use crate::tcp::Backlog;
 
-/// Accepts connections and puts them on the link.
-pub(super) struct Door {
+/// Accepts connections and puts them on the link, so that its faults apply to every client.
+pub(super) struct LinkListener {
     backlog: Backlog,
     link: Arc<Link>,
 }
 
-impl Door {
+impl LinkListener {
+    /// Listens at the socket of `backlog`.
     pub(super) fn new(backlog: Backlog, link: Arc<Link>) -> Self {
         Self { backlog, link }
     }
 }
 
-impl Listener for Door {
+impl Listener for LinkListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>> {
         Box::pin(async {
             let socket = self.backlog.accept().await?;

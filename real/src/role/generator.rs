@@ -27,7 +27,7 @@ use crate::{
     caller::Caller,
     clock::Clock,
     host::Host,
-    message::{Order, Report, ToOrchestrator},
+    message::{LoadCommand, Report, ToOrchestrator},
     timer::Timer,
 };
 
@@ -36,13 +36,13 @@ pub const ROLE: &str = "generator";
 
 /// How the process is set up; the rest comes as orders.
 #[derive(Debug, Clone, Args)]
-pub struct LoadArgs {
+pub struct GeneratorArgs {
     /// The process that must go on
     #[arg(long)]
     parent: u32,
 }
 
-impl LoadArgs {
+impl GeneratorArgs {
     /// A load generator of this process, as a command line gives its options.
     pub(crate) fn words() -> Vec<String> {
         vec!["--parent".to_owned(), std::process::id().to_string()]
@@ -50,7 +50,7 @@ impl LoadArgs {
 }
 
 /// Obeys until the load has ended.
-pub fn run(args: &LoadArgs) -> Result<(), RoleError> {
+pub fn run(args: &GeneratorArgs) -> Result<(), RoleError> {
     die_with(args.parent)?;
     let runtime = Runtime::new().map_err(RoleError::system("cannot start a runtime"))?;
     let (sender, orders) = mpsc::unbounded_channel();
@@ -65,7 +65,7 @@ pub fn run(args: &LoadArgs) -> Result<(), RoleError> {
 }
 
 /// Ends with standard input, which the orchestrator holds open as long as it lives.
-fn read_orders(orders: &UnboundedSender<Result<Order, RoleError>>) {
+fn read_orders(orders: &UnboundedSender<Result<LoadCommand, RoleError>>) {
     for line in io::stdin().lock().lines() {
         let order = line.map_err(RoleError::system("cannot read orders")).and_then(|line| {
             serde_json::from_str(&line).map_err(|error| RoleError::Order(format!("`{line}` is no order: {error}")))
@@ -76,8 +76,8 @@ fn read_orders(orders: &UnboundedSender<Result<Order, RoleError>>) {
     }
 }
 
-async fn offer_load(mut orders: UnboundedReceiver<Result<Order, RoleError>>) -> Result<(), RoleError> {
-    let Order::Prepare { scenario, seed, servers } = next(&mut orders).await? else {
+async fn offer_load(mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>>) -> Result<(), RoleError> {
+    let LoadCommand::Prepare { scenario, seed, servers } = next(&mut orders).await? else {
         return Err(RoleError::Order("the first order is to prepare".to_owned()));
     };
     let scenario = Scenario::parse("scenario", &scenario, &[]).map_err(|error| RoleError::Order(error.to_string()))?;
@@ -88,11 +88,11 @@ async fn offer_load(mut orders: UnboundedReceiver<Result<Order, RoleError>>) -> 
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     Report::Ready.send();
 
-    let Order::Begin { epoch_ns } = next(&mut orders).await? else {
+    let LoadCommand::Begin { epoch_ns } = next(&mut orders).await? else {
         return Err(RoleError::Order("the second order is to begin".to_owned()));
     };
     let names: Vec<_> = scenario.server_names().collect();
-    let world = Host::new(Clock::since(epoch_ns), timer).knowing(servers).shared();
+    let world = Host::new(Clock::since(epoch_ns), timer).with_servers(servers).shared();
     let caller = Caller::new(scenario, entropy, world.clone(), &names);
     let cancelled = Notify::new();
     let load = caller.offer(inputs, oracle, Arc::new(ToOrchestrator), cancelled.notified());
@@ -103,21 +103,21 @@ async fn offer_load(mut orders: UnboundedReceiver<Result<Order, RoleError>>) -> 
     Ok(())
 }
 
-async fn next(orders: &mut UnboundedReceiver<Result<Order, RoleError>>) -> Result<Order, RoleError> {
+async fn next(orders: &mut UnboundedReceiver<Result<LoadCommand, RoleError>>) -> Result<LoadCommand, RoleError> {
     orders.recv().await.unwrap_or_else(|| Err(RoleError::Order("the orchestrator has gone silent".to_owned())))
 }
 
 /// Does what it is told. Completes if it cannot.
 async fn obey(
     caller: &Caller,
-    orders: &mut UnboundedReceiver<Result<Order, RoleError>>,
+    orders: &mut UnboundedReceiver<Result<LoadCommand, RoleError>>,
     cancelled: &Notify,
 ) -> RoleError {
     loop {
         match next(orders).await {
-            Ok(Order::Shape { server, shape }) => caller.link(server).set_shape(shape),
-            Ok(Order::Reset { server }) => caller.link(server).reset(),
-            Ok(Order::Cancel) => cancelled.notify_one(),
+            Ok(LoadCommand::Shape { server, shape }) => caller.link(server).set_shape(shape),
+            Ok(LoadCommand::Reset { server }) => caller.link(server).reset(),
+            Ok(LoadCommand::Cancel) => cancelled.notify_one(),
             Ok(order) => return RoleError::Order(format!("it has begun already, and cannot {order:?}")),
             Err(failed) => return failed,
         }

@@ -1,4 +1,4 @@
-//! `real proxy`: the link of a server, in front of any TCP server.
+//! `real proxy`: a link with a control socket, in front of any TCP server.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
@@ -19,15 +19,15 @@ use tokio::runtime::Runtime;
 
 use super::{
     announce,
-    door::Door,
-    log::say,
-    registry::{Kind, Registry},
+    link_listener::LinkListener,
+    log::log_line,
+    registry::{EntryKind, Registry},
     relay::relay,
-    station::Station,
+    session::ManualSession,
 };
 use crate::{interrupt::Interrupt, option, tcp};
 
-/// Options of a proxy.
+/// Options of `real proxy`.
 #[derive(Debug, Clone, Args)]
 pub struct ProxyArgs {
     /// Where to listen: a port of the loopback device, or HOST:PORT; port 0 is any free one
@@ -43,30 +43,30 @@ pub struct ProxyArgs {
     id: Option<String>,
 }
 
-/// A port of the loopback device, or a host and a port.
+/// Parses a port of the loopback device, or a host and a port.
 fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
     let found = text.to_socket_addrs().map(|found| found.collect::<Vec<_>>());
     let found = found.map_err(|error| format!("{error}; write PORT or HOST:PORT, such as localhost:8080"))?;
-    // `localhost` may be both, and most servers listen at the one of IPv4.
+    // `localhost` can have addresses of both versions, and most servers listen at the one of IPv4.
     let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
     first.copied().ok_or_else(|| "the host has no address".to_owned())
 }
 
-/// Passes connections on until it is asked to end.
+/// Passes connections on until a signal asks it to end.
 pub fn run(args: &ProxyArgs) -> Result<Exit, Failure> {
     let upstream = upstream(&args.upstream)?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
     let done = runtime.block_on(proxy(args, upstream));
-    // What is under way is broken off.
+    // The connections under way have no end of their own, and dropping the runtime would wait for them.
     runtime.shutdown_background();
     done
 }
 
 fn upstream(text: &str) -> Result<SocketAddr, Failure> {
-    let entries = Registry::of_user()?.entries()?;
+    let entries = Registry::for_user()?.entries()?;
     if let Some(entry) = entries.iter().find(|entry| entry.id == text) {
         return Ok(entry.address);
     }
@@ -75,32 +75,33 @@ fn upstream(text: &str) -> Result<SocketAddr, Failure> {
 
 async fn proxy(args: &ProxyArgs, upstream: SocketAddr) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
-    let kind = Kind::Proxy { upstream: args.upstream.clone() };
-    let Station { world, door, entered, .. } = Station::open(args.listen, args.id.as_deref(), kind, None)?;
-    announce(entered.entry());
+    let kind = EntryKind::Proxy { upstream: args.upstream.clone() };
+    let session = ManualSession::open(args.listen, args.id.as_deref(), kind, None)?;
+    let ManualSession { world, listener, registration, .. } = session;
+    announce(registration.entry());
     let upstream = Arc::new(Upstream { address: upstream, answers: AtomicBool::new(true) });
-    match select(pin!(pass_on(world, door, upstream)), pin!(interrupt.next())).await {
+    match select(pin!(pass_on(world, listener, upstream)), pin!(interrupt.next())).await {
         Either::Left((failed, _)) => Err(failed),
         Either::Right(_) => {
-            say(format!("{}: stops", entered.entry().id));
+            log_line(format!("{}: stops", registration.entry().id));
             Ok(Exit::Passed)
         }
     }
 }
 
-async fn pass_on(world: SharedWorld, mut door: Door, upstream: Arc<Upstream>) -> Failure {
+async fn pass_on(world: SharedWorld, mut listener: LinkListener, upstream: Arc<Upstream>) -> Failure {
     loop {
-        match door.accept().await {
+        match listener.accept().await {
             Ok(near) => world.spawn(Box::pin(upstream.clone().serve(near))),
             Err(error) => return Failure::run_failed(format!("cannot accept connections any more: {error}")),
         }
     }
 }
 
-/// The server behind.
+/// The server behind the proxy.
 struct Upstream {
     address: SocketAddr,
-    /// Whether it took the last connection.
+    /// The last connection succeeded. Only changes are logged, as a dead server refuses every connection.
     answers: AtomicBool,
 }
 
@@ -111,15 +112,15 @@ impl Upstream {
         match far {
             Ok(far) => {
                 if !answered {
-                    say(format!("{}: takes connections again", self.address));
+                    log_line(format!("{}: takes connections again", self.address));
                 }
                 relay(near, far).await;
             }
             Err(error) => {
                 if answered {
-                    say(format!("{}: {error}; connections are reset", self.address));
+                    log_line(format!("{}: {error}; connections are reset", self.address));
                 }
-                // The handshake is over, so that is what comes closest to a refusal.
+                // The client's handshake is over, so that its connection cannot be refused any more; a reset is closest.
                 near.abort();
             }
         }

@@ -1,4 +1,4 @@
-//! One run in one world.
+//! Plays one run in one world.
 
 use std::{
     env,
@@ -11,23 +11,23 @@ use kernel::{
     run_folder::{RunFolder, RunInfo, campaign::CALIBRATION},
 };
 
-use super::campaign::{Campaign, Run, Story};
+use super::campaign::{Campaign, CampaignInput, CampaignRun};
 use crate::{
     facts,
     live::View,
     rehearsal::{Plan, RehearsalError, play},
 };
 
-/// Where runs are played.
-pub(super) struct Stage {
-    /// The other program of this workspace.
+/// Plays the runs of a campaign.
+pub(super) struct Runner {
+    /// The simulation's program.
     sim: PathBuf,
-    /// Never touched once the campaign has begun.
+    /// The campaign's copy of the calibration, so that all runs use the same one.
     calibration: PathBuf,
 }
 
-impl Stage {
-    /// Finds the simulation, which is built into the same folder as this program.
+impl Runner {
+    /// Finds the simulation's program, which cargo builds into the same folder as this one. Fails if it is missing.
     pub(super) fn find(campaign: &Campaign) -> Result<Self, Failure> {
         let program = env::current_exe().map_err(Failure::run_failed)?;
         let sim = program.with_file_name("sim");
@@ -38,32 +38,32 @@ impl Stage {
         Ok(Self { sim, calibration: campaign.place().join(CALIBRATION) })
     }
 
-    /// Plays `run` and leaves its folder.
-    pub(super) fn play(&self, run: &Run<'_>) -> Result<(), Failure> {
+    /// Plays `run` and writes its folder.
+    pub(super) fn play(&self, run: &CampaignRun<'_>) -> Result<(), Failure> {
         if run.world == "real" {
-            return really(run);
+            return run_real(run);
         }
-        self.simulate(run.story, run.seed, &self.calibration, &run.place)
+        self.simulate(run.origin, run.seed, &self.calibration, &run.place)
     }
 
-    /// Plays the first of `stories` by `calibration` and throws it away: whatever is wrong with either, the simulation
-    /// says before any time is spent on real runs.
-    pub(super) fn try_calibration(&self, calibration: &Path, stories: &[Story]) -> Result<(), Failure> {
+    /// Simulates the first of `scenarios` with `calibration`, and discards the result: an error in either should be found
+    /// before any time is spent on real runs.
+    pub(super) fn try_calibration(&self, calibration: &Path, scenarios: &[CampaignInput]) -> Result<(), Failure> {
         let place = tempfile::tempdir().map_err(Failure::run_failed)?;
-        let Some(story) = stories.first() else { return Ok(()) };
-        self.simulate(story, 0, calibration, &place.path().join("run"))
+        let Some(scenario) = scenarios.first() else { return Ok(()) };
+        self.simulate(scenario, 0, calibration, &place.path().join("run"))
     }
 
-    fn simulate(&self, story: &Story, seed: u64, calibration: &Path, place: &Path) -> Result<(), Failure> {
+    fn simulate(&self, scenario: &CampaignInput, seed: u64, calibration: &Path, place: &Path) -> Result<(), Failure> {
         let mut command = Command::new(&self.sim);
-        command.arg(&story.file).args(["--seed", &seed.to_string()]);
+        command.arg(&scenario.file).args(["--seed", &seed.to_string()]);
         command.arg("--calibration").arg(calibration).arg("--out").arg(place);
-        command.args(story.overrides.iter().flat_map(|setting| ["--set", setting]));
+        command.args(scenario.overrides.iter().flat_map(|setting| ["--set", setting]));
         let ended = command.stdin(Stdio::null()).output();
         let ended = ended.map_err(|error| Failure::run_failed(format!("{}: {error}", self.sim.display())))?;
         let said = String::from_utf8_lossy(&ended.stderr);
         let said = said.trim().strip_prefix("error: ").unwrap_or(said.trim());
-        // Whether the run's own expectations hold is not the question.
+        // Exit code 1 means that an expectation of the scenario failed. A campaign only compares the worlds.
         match ended.status.code() {
             Some(0 | 1) if place.join("run.json").is_file() => Ok(()),
             Some(2) => Err(Failure { exit: Exit::WrongInput, message: format!("the simulation: {said}") }),
@@ -72,7 +72,7 @@ impl Stage {
     }
 }
 
-fn really(run: &Run<'_>) -> Result<(), Failure> {
+fn run_real(run: &CampaignRun<'_>) -> Result<(), Failure> {
     let folder = RunFolder::prepare(&run.place).map_err(Failure::wrong_input)?;
     let logs = folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(run.world, run.seed);
@@ -84,7 +84,7 @@ fn really(run: &Run<'_>) -> Result<(), Failure> {
         error => Failure::run_failed(format!("{}: {error}", run.place.display())),
     })?;
     if played.interrupted {
-        // An unfinished run leaves no folder.
+        // Without a folder the next call plays the run again.
         return Err(Failure::run_failed("interrupted; the same command goes on where it stopped"));
     }
     folder.write(run.scenario, &info, &played.records, played.duration).map_err(Failure::run_failed)?;

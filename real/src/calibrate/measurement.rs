@@ -1,0 +1,81 @@
+//! Everything that the runs of a calibration measured.
+
+use std::{collections::BTreeMap, io};
+
+use super::{observed::Observed, plan::Measures, samples::Samples};
+use crate::rehearsal::RehearsalError;
+
+/// The samples of all runs, by the quantity that a run measures.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Measurement {
+    /// Runs whose workers compute all the time.
+    pub(super) computing: RunSamples,
+    /// Runs whose workers wait most of the time.
+    pub(super) waiting: RunSamples,
+    /// Runs like `waiting`, over slower links.
+    pub(super) shaped: RunSamples,
+    /// Runs of other workloads, by the workload's name.
+    pub(super) others: BTreeMap<&'static str, RunSamples>,
+}
+
+/// The samples of one kind of run.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct RunSamples {
+    /// Lateness of the client's timers.
+    pub(super) client_late: Samples,
+    /// Time that a connection takes to open.
+    pub(super) connect: Samples,
+    /// Times of requests, by the size of their input, such as `64x64`.
+    pub(super) by_size: BTreeMap<String, PathSamples>,
+}
+
+/// The samples of the parts of a request's path.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct PathSamples {
+    /// Time between the call and the start of its worker.
+    pub(super) to_server: Samples,
+    /// Time that the request occupied its worker, without the configured minimum.
+    pub(super) held: Samples,
+    /// Time between the end of the worker and the end of the call.
+    pub(super) to_client: Samples,
+}
+
+/// An error that ends a calibration without a result.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CalibrationError {
+    /// A run failed.
+    #[error(transparent)]
+    Rehearsal(#[from] RehearsalError),
+    /// There is no folder for the logs of the processes.
+    #[error("cannot make a folder for logs: {0}")]
+    Logs(#[from] io::Error),
+    /// A signal asked this process to end.
+    #[error("interrupted; nothing was written")]
+    Signal,
+}
+
+impl Measurement {
+    /// The samples of `quantity`, which a run adds to.
+    pub(super) fn samples_mut(&mut self, quantity: Measures) -> &mut RunSamples {
+        match quantity {
+            Measures::Computing => &mut self.computing,
+            Measures::Waiting => &mut self.waiting,
+            Measures::Shaped => &mut self.shaped,
+            Measures::Other(workload) => self.others.entry(workload).or_default(),
+        }
+    }
+}
+
+impl RunSamples {
+    /// Adds the times of another run as a round of their own.
+    pub(super) fn add(&mut self, observed: Observed) {
+        self.client_late.add_round(observed.client_late);
+        self.connect.add_round(observed.connect);
+        for (size, path) in observed.by_size {
+            let samples = self.by_size.entry(size).or_default();
+            samples.to_server.add_round(path.to_server);
+            samples.held.add_round(path.held);
+            samples.to_client.add_round(path.to_client);
+        }
+    }
+}

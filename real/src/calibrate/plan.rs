@@ -1,0 +1,168 @@
+//! The runs that a calibration measures.
+
+use std::time::Duration;
+
+use kernel::scenario::{Scenario, ScenarioError, Size};
+
+use super::{
+    measurement::{CalibrationError, Measurement},
+    observed::Observed,
+};
+use crate::{
+    live::View,
+    rehearsal::{Plan, play},
+};
+
+/// Number of rounds; each round plays every kind of run once. What differs between rounds is a property of the moment
+/// and not of the host.
+const ROUNDS: u64 = 4;
+
+/// The runs of one round.
+const KINDS: [RunKind; 6] = [
+    RunKind { name: "computing", ..RunKind::PICTURES },
+    RunKind { name: "waiting", service_time_min_ms: 50, ..RunKind::PICTURES },
+    RunKind { name: "shaped", seconds: 4, service_time_min_ms: 50, latency_ms: 5, ..RunKind::PICTURES },
+    RunKind { name: "searching-few", work: Work::Other("dfs", "nodes = 2000\nedges = 6000"), ..RunKind::OTHER },
+    RunKind { name: "searching", work: Work::Other("dfs", "nodes = 20000\nedges = 60000"), ..RunKind::OTHER },
+    RunKind { name: "answering", work: Work::Other("backend", PROMPT), ..RunKind::OTHER },
+];
+
+/// Settings of a backend without failures and delays: those come from the scenario in either world, not from the host.
+const PROMPT: &str = "failure_rate = 0.0\nhang_rate = 0.0\ndelay = '0ms'";
+
+/// Approximate time that the processes of a run take to start and to end.
+const OVERHEAD_SECONDS: u64 = 1;
+
+/// Latency that the links of `shaped` runs add to one direction, in microseconds.
+pub(super) const SHAPED_US: f64 = 5_000.0;
+
+/// One of the runs of a round.
+pub(super) struct RunKind {
+    name: &'static str,
+    work: Work,
+    seconds: u64,
+    /// Requests per second.
+    rate: u64,
+    service_time_min_ms: u64,
+    latency_ms: u64,
+}
+
+/// The workload of a run.
+enum Work {
+    /// Images of the sizes on the command line.
+    Pictures,
+    /// Another workload and its settings. Only its service time is used, as message delays are measured with images.
+    Other(&'static str, &'static str),
+}
+
+/// The quantity that a kind of run measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measures {
+    /// The service time of images.
+    Computing,
+    /// The delays of requests whose worker waits most of its time.
+    Waiting,
+    /// The same delays over slower links.
+    Shaped,
+    /// The service time of another workload, by its name.
+    Other(&'static str),
+}
+
+impl RunKind {
+    const PICTURES: Self =
+        Self { name: "", work: Work::Pictures, seconds: 8, rate: 24, service_time_min_ms: 0, latency_ms: 0 };
+    const OTHER: Self = Self { seconds: 2, rate: 40, ..Self::PICTURES };
+
+    fn workload(&self, sizes: &str) -> String {
+        match self.work {
+            Work::Pictures => format!("sizes = [{sizes}]"),
+            Work::Other(kind, keys) => format!("kind = '{kind}'\n{keys}"),
+        }
+    }
+
+    fn measures(&self) -> Measures {
+        match (&self.work, self.service_time_min_ms, self.latency_ms) {
+            (Work::Other(workload, _), ..) => Measures::Other(workload),
+            (Work::Pictures, 0, _) => Measures::Computing,
+            (Work::Pictures, _, 0) => Measures::Waiting,
+            (Work::Pictures, ..) => Measures::Shaped,
+        }
+    }
+
+    fn scenario(&self, sizes: &str) -> Result<Scenario, ScenarioError> {
+        let text = format!(
+            "name = 'calibration-{}'\nduration = '{}s'\n[servers]\nworkers = 16\nservice_time_min = '{}ms'\n\
+             [workload]\n{}\n[load]\nrate = {}\narrivals = 'poisson'\n[network]\nlatency = '{}ms'\n",
+            self.name,
+            self.seconds,
+            self.service_time_min_ms,
+            self.workload(sizes),
+            self.rate,
+            self.latency_ms,
+        );
+        Scenario::parse("calibration", &text, &[])
+    }
+}
+
+/// The runs of a calibration, with their scenarios.
+pub(super) struct CalibrationPlan {
+    runs: Vec<(Scenario, &'static RunKind)>,
+}
+
+impl CalibrationPlan {
+    /// Builds the runs for images of `sizes`. Fails if the scenario format does not allow one of them.
+    pub(super) fn new(sizes: &[Size]) -> Result<Self, ScenarioError> {
+        let sizes = sizes.iter().map(|size| format!("'{size}'")).collect::<Vec<_>>().join(", ");
+        let runs = KINDS.iter().map(|kind| Ok((kind.scenario(&sizes)?, kind))).collect::<Result<_, ScenarioError>>()?;
+        Ok(Self { runs })
+    }
+
+    /// Approximate duration of all runs.
+    pub(super) fn seconds(&self) -> u64 {
+        ROUNDS * self.runs.iter().map(|(_, kind)| kind.seconds + OVERHEAD_SECONDS).sum::<u64>()
+    }
+
+    /// Plays all runs. Calls `progress` after each run with the seconds that it took.
+    pub(super) fn play(&self, progress: impl Fn(u64)) -> Result<Measurement, CalibrationError> {
+        let logs = tempfile::tempdir()?;
+        let mut measurement = Measurement::default();
+        for round in 0..ROUNDS {
+            for (scenario, kind) in &self.runs {
+                let plan =
+                    Plan { scenario: scenario.clone(), seed: round, logs: logs.path().to_owned(), view: View::Nothing };
+                let played = play(&plan)?;
+                if played.interrupted {
+                    return Err(CalibrationError::Signal);
+                }
+                let service_time_min = Duration::from_millis(kind.service_time_min_ms);
+                let observed = Observed::from_records(&played.records, service_time_min);
+                measurement.samples_mut(kind.measures()).add(observed);
+                progress(kind.seconds + OVERHEAD_SECONDS);
+            }
+        }
+        Ok(measurement)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use kernel::scenario::Workload;
+
+    use super::*;
+
+    #[test]
+    fn a_calibration_takes_about_two_minutes_and_plays_no_fault() {
+        let plan = CalibrationPlan::new(&["64x64".parse().unwrap()]).unwrap();
+        assert!(plan.seconds() < 130, "{} s", plan.seconds());
+        assert!(plan.runs.iter().all(|(scenario, _)| scenario.faults.is_empty()));
+    }
+
+    #[test]
+    fn every_workload_is_measured() {
+        let plan = CalibrationPlan::new(&["64x64".parse().unwrap()]).unwrap();
+        let measured: BTreeSet<_> = plan.runs.iter().map(|(scenario, _)| scenario.workload.name()).collect();
+        assert_eq!(measured, Workload::names().collect());
+    }
+}

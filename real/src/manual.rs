@@ -1,0 +1,44 @@
+//! Manual sessions: servers, load and faults that a user starts one by one in several terminals.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | [`serve`], [`proxy`] | a server; a proxy in front of any server |
+//! | [`up`], [`down`], [`list`] | servers in the background: start, end and list them |
+//! | [`load`] | the resilient client under open-loop load, live on the terminal |
+//! | [`inject`] | faults on running servers and proxies |
+//! | `registry`, `identity`, `target` | running servers and proxies; the identity of a process; names that users give |
+//! | `session`, `link_listener` | the parts that servers and proxies share; the link in front of their socket |
+//! | `control`, `active_faults` | the control socket, and the faults that it adds and ends |
+//! | `relay` | a pair of connections that a proxy joins |
+//! | `log`, `request_lines` | lines for people |
+//!
+//! There is no supervisor: a server that crashed stays down until a user starts it again. A server in the background
+//! outlives the shell that started it, and ends with `real down`.
+
+mod active_faults;
+mod control;
+pub mod down;
+mod identity;
+pub mod inject;
+mod link_listener;
+pub mod list;
+pub mod load;
+mod log;
+pub mod proxy;
+mod registry;
+mod relay;
+mod request_lines;
+pub mod serve;
+mod session;
+mod target;
+pub mod up;
+
+use std::io::{self, Write};
+
+use registry::RegistryEntry;
+
+/// Prints an entry of the registry on standard output, for people and scripts.
+fn announce(entry: &RegistryEntry) {
+    // A reader that has closed its end has read enough.
+    let _ = writeln!(io::stdout(), "{}", entry.line());
+}

@@ -1,0 +1,109 @@
+//! The faults that are active on the link and in the server of a process.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kernel::{
+    link::{Link, Shape},
+    server::{Injection, Injector},
+};
+
+/// The active faults, with the link and the server that they apply to.
+pub(super) struct ActiveFaults {
+    link: Arc<Link>,
+    /// `None` for a proxy.
+    injector: Option<Arc<Injector>>,
+    state: Mutex<FaultState>,
+}
+
+#[derive(Default)]
+struct FaultState {
+    /// Faults by kind and by the connection that holds them; `None` for faults that stay.
+    faults: BTreeMap<(String, Option<u64>), ActiveFault>,
+    /// Number of connections accepted so far.
+    connections: u64,
+}
+
+/// A fault that is active.
+pub(super) struct ActiveFault {
+    /// Effect on the link.
+    pub(super) shape: Shape,
+    /// Effect on the server.
+    pub(super) injection: Injection,
+    /// Description for logs.
+    pub(super) text: String,
+}
+
+impl ActiveFaults {
+    /// No faults yet on `link` and in the server of `injector`.
+    pub(super) fn new(link: Arc<Link>, injector: Option<Arc<Injector>>) -> Self {
+        Self { link, injector, state: Mutex::default() }
+    }
+
+    /// Name of the server or proxy.
+    pub(super) fn server(&self) -> &str {
+        self.link.server()
+    }
+
+    /// Number of a new connection, which can hold faults.
+    pub(super) fn new_connection(&self) -> u64 {
+        self.change(|state| {
+            state.connections += 1;
+            state.connections
+        })
+    }
+
+    /// Ends the faults that `connection` holds, and returns their descriptions.
+    pub(super) fn end_connection(&self, connection: u64) -> Vec<String> {
+        self.change(|state| {
+            let (ended, active) =
+                mem::take(&mut state.faults).into_iter().partition(|((_, holder), _)| *holder == Some(connection));
+            state.faults = active;
+            let ended: BTreeMap<_, ActiveFault> = ended;
+            ended.into_values().map(|fault| fault.text).collect()
+        })
+    }
+
+    /// Adds a fault, in place of the one of its kind and holder. Returns the descriptions of the faults before.
+    pub(super) fn add(&self, kind: String, holder: Option<u64>, fault: ActiveFault) -> Vec<String> {
+        self.change(|state| {
+            let before = state.texts();
+            state.faults.insert((kind, holder), fault);
+            before
+        })
+    }
+
+    /// Resets all connections, and returns the descriptions of the faults, which stay.
+    pub(super) fn reset_connections(&self) -> Vec<String> {
+        self.link.reset();
+        self.change(|state| state.texts())
+    }
+
+    /// Ends all faults, and returns their descriptions.
+    pub(super) fn clear(&self) -> Vec<String> {
+        self.change(|state| mem::take(&mut state.faults).into_values().map(|fault| fault.text).collect())
+    }
+
+    /// Changes the faults, and applies the combination of all to the link and the server.
+    fn change<T>(&self, change: impl FnOnce(&mut FaultState) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut state);
+        let shape = state.faults.values().fold(Shape::default(), |all, fault| all.and(fault.shape));
+        let injection = state.faults.values().fold(Injection::default(), |all, fault| all.and(&fault.injection));
+        // Still under the lock: without it, the earlier of two concurrent changes could be applied last.
+        self.link.set_shape(shape);
+        if let Some(injector) = &self.injector {
+            injector.set(injection);
+        }
+        changed
+    }
+}
+
+impl FaultState {
+    fn texts(&self) -> Vec<String> {
+        self.faults.values().map(|fault| fault.text.clone()).collect()
+    }
+}

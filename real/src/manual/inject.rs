@@ -1,0 +1,80 @@
+//! `real inject`: injects faults into running servers and proxies.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `args` | the command line |
+//! | `command` | the action on one target |
+//! | `revert` | the end of a fault that has a duration |
+
+mod args;
+mod command;
+mod revert;
+
+use std::{pin::pin, time::Duration};
+
+use futures_util::future::{Either, select};
+use kernel::{
+    cli::{Exit, Failure},
+    scenario::duration,
+    world::SharedWorld,
+};
+use tokio::runtime::Runtime;
+
+use super::{log::log_line, registry::Registry, target};
+use crate::{clock::Clock, host::Host, interrupt::Interrupt, timer::Timer};
+pub use args::InjectArgs;
+use revert::Revert;
+
+/// Injects a fault into every target. With a duration, returns after the fault has been reverted.
+///
+/// Fails if a target is unknown, has ended or does not answer; the targets before it then keep a fault without a duration.
+pub fn run(args: &InjectArgs) -> Result<Exit, Failure> {
+    let registry = Registry::for_user()?;
+    let request = args.request();
+    let targets = target::find_all(&registry.entries()?, &request.targets)?;
+    let runtime = Runtime::new().map_err(Failure::run_failed)?;
+    runtime.block_on(async {
+        let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
+        let world = Host::new(Clock::MACHINE, Timer::start().map_err(Failure::run_failed)?).shared();
+        if let Some(delay) = request.delay {
+            let name = request.command.name();
+            log_line(format!("in {}: {name} {}", duration::text(delay), request.targets.join(", ")));
+            if wait(&world, delay, &mut interrupt).await == Waited::Interrupted {
+                return Err(Failure::run_failed("interrupted before anything was injected"));
+            }
+        }
+        let mut reverts = Vec::new();
+        let mut injected = Ok(());
+        for target in &targets {
+            match request.command.apply(&world, target, &registry.socket(&target.id), request.duration).await {
+                Ok(revert) => reverts.extend(revert),
+                Err(failure) => {
+                    injected = Err(failure);
+                    break;
+                }
+            }
+        }
+        if let (Ok(()), Some(duration)) = (&injected, request.duration) {
+            // Ctrl-C only shortens the wait: either way the faults are reverted now.
+            wait(&world, duration, &mut interrupt).await;
+        }
+        // Also after a failure: a fault with a duration must not outlive this process on the targets that have it.
+        reverts.into_iter().try_for_each(Revert::now)?;
+        injected?;
+        Ok(Exit::Passed)
+    })
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    Elapsed,
+    Interrupted,
+}
+
+async fn wait(world: &SharedWorld, duration: Duration, interrupt: &mut Interrupt) -> Waited {
+    match select(world.sleep_until(world.now() + duration), pin!(interrupt.next())).await {
+        Either::Left(_) => Waited::Elapsed,
+        Either::Right(_) => Waited::Interrupted,
+    }
+}

@@ -1,0 +1,169 @@
+//! The action of `real inject` on one target.
+
+use std::{path::Path, time::Duration};
+
+use kernel::{cli::Failure, link::Shape, scenario::duration, server::Injection, world::SharedWorld};
+use rustix::process::Signal;
+
+use super::{
+    super::{
+        control::{ControlClient, ControlError, ControlRequest, ControlResponse},
+        down::ends_within,
+        identity::{ProcessHandle, ProcessState},
+        log::log_line,
+        registry::{EntryKind, RegistryEntry},
+    },
+    revert::Revert,
+};
+
+/// Time that a killed process may take to end.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An action on a running server or proxy.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Command {
+    /// Sends SIGKILL.
+    Crash,
+    /// Sends SIGSTOP.
+    Freeze,
+    /// Sends SIGCONT.
+    Resume,
+    /// Resets all connections.
+    Reset,
+    /// Ends all faults of the link and the server.
+    Heal,
+    /// Adds a fault.
+    Inject(InjectedFault),
+}
+
+/// A fault of a link or a server.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct InjectedFault {
+    /// Kind of the fault. A new one without a duration replaces the earlier one of its kind.
+    pub(super) kind: &'static str,
+    /// Effect on the link.
+    pub(super) shape: Shape,
+    /// Effect on the server.
+    pub(super) injection: Injection,
+    /// Description for logs.
+    pub(super) text: String,
+}
+
+impl InjectedFault {
+    /// A fault that affects the link only.
+    pub(super) fn on_link(kind: &'static str, shape: Shape, text: String) -> Self {
+        Self { kind, shape, injection: Injection::default(), text }
+    }
+
+    /// A fault that affects the server only.
+    pub(super) fn on_server(kind: &'static str, injection: Injection, text: String) -> Self {
+        Self { kind, shape: Shape::default(), injection, text }
+    }
+}
+
+impl Command {
+    /// Description for logs and messages.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Crash => "crash",
+            Self::Freeze => "freeze",
+            Self::Resume => "resume",
+            Self::Reset => "reset",
+            Self::Heal => "heal",
+            Self::Inject(fault) => &fault.text,
+        }
+    }
+
+    /// Applies the command to `target`, whose control socket is `socket`. Returns how to revert it, for a fault with a
+    /// `duration`.
+    pub(super) async fn apply(
+        &self,
+        world: &SharedWorld,
+        target: &RegistryEntry,
+        socket: &Path,
+        duration: Option<Duration>,
+    ) -> Result<Option<Revert>, Failure> {
+        let id = &target.id;
+        let process = target.process.hold().map_err(|error| self.failed(id, error.to_string()))?;
+        let process = process.ok_or_else(|| self.failed(id, "it has ended"))?;
+        let until = duration.map_or_else(String::new, |time| format!(" for {}", duration::text(time)));
+        let done = format!("{id} (pid {}): {}{until}", target.process.pid, self.name());
+        match self {
+            Self::Crash => {
+                self.signal(id, &process, Signal::KILL)?;
+                if !ends_within(&**world, &process, KILL_TIMEOUT).await {
+                    return Err(self.failed(id, "it does not end"));
+                }
+                log_line(done);
+            }
+            Self::Freeze => {
+                self.signal(id, &process, Signal::STOP)?;
+                log_line(done + &remedy(duration, "resume", id));
+                return Ok(duration.map(|_| Revert::Resume(id.clone(), process)));
+            }
+            Self::Resume => {
+                let was_frozen = process.state() == Some(ProcessState::Frozen);
+                self.signal(id, &process, Signal::CONT)?;
+                log_line(if was_frozen { done } else { format!("{done}; it was not frozen") });
+            }
+            Self::Reset => {
+                self.send(world, id, socket, &ControlRequest::Reset).await?;
+                log_line(done);
+            }
+            Self::Heal => {
+                let (before, _) = self.send(world, id, socket, &ControlRequest::Heal).await?;
+                let healed = if before.is_empty() { "it had no fault".to_owned() } else { before.join(", ") };
+                log_line(format!("{done} ({healed})"));
+            }
+            Self::Inject(InjectedFault { kind, shape, injection, text }) => {
+                // A proxy does not understand the calls in its byte streams, so that it cannot fail single ones.
+                if target.kind != EntryKind::Server && *injection != Injection::default() {
+                    return Err(Failure::wrong_input(format!(
+                        "`{kind}` befalls calls at a server, and {id} is a proxy"
+                    )));
+                }
+                let request = ControlRequest::Inject {
+                    kind: (*kind).to_owned(),
+                    shape: *shape,
+                    injection: injection.clone(),
+                    text: text.clone(),
+                    held: duration.is_some(),
+                };
+                let (_, control) = self.send(world, id, socket, &request).await?;
+                log_line(done + &remedy(duration, "heal", id));
+                return Ok(duration.map(|_| Revert::Disconnect(id.clone(), text.clone(), control)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn signal(&self, id: &str, process: &ProcessHandle, signal: Signal) -> Result<bool, Failure> {
+        process.signal(signal).map_err(|error| self.failed(id, error.to_string()))
+    }
+
+    /// Sends a request. Returns the faults that the target had before, and the connection, which holds the new fault.
+    async fn send(
+        &self,
+        world: &SharedWorld,
+        id: &str,
+        socket: &Path,
+        request: &ControlRequest,
+    ) -> Result<(Vec<String>, ControlClient), Failure> {
+        let sent: Result<_, ControlError> = async {
+            let mut control = ControlClient::connect(socket).await?;
+            let ControlResponse::Done { before } = control.send(world, request).await?;
+            Ok((before, control))
+        }
+        .await;
+        sent.map_err(|error| self.failed(id, error.to_string()))
+    }
+
+    fn failed(&self, id: &str, reason: impl Into<String>) -> Failure {
+        Failure::run_failed(format!("cannot {} {id}: {}", self.name(), reason.into()))
+    }
+}
+
+/// The hint how to end a fault that has no duration.
+fn remedy(duration: Option<Duration>, command: &str, id: &str) -> String {
+    if duration.is_none() { format!("; `real inject {command} {id}` lifts it") } else { String::new() }
+}

@@ -1,0 +1,167 @@
+//! The command line of `real load`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+use kernel::{
+    cli::Failure,
+    scenario::{Expectation, Metric, Pictures, Scenario, Size, Workload, limits},
+};
+
+use super::super::{
+    registry::{EntryKind, Registry},
+    target,
+};
+use crate::option;
+
+/// The scenario that options and `--set` override when there is no `--scenario`.
+const DEFAULTS: &str = "name = \"load\"\nduration = \"60s\"\n[load]\nrate = 10.0\n";
+
+/// Options of `real load`.
+#[derive(Debug, Clone, Args)]
+pub struct LoadArgs {
+    /// Ids, ports or addresses, separated by commas [default: all servers that run]
+    #[arg(long, value_delimiter = ',', value_name = "SERVERS")]
+    pub(super) servers: Vec<String>,
+
+    /// For how long requests are sent [default: 60s]
+    #[arg(long, value_parser = option::span, value_name = "TIME")]
+    pub(super) duration: Option<Duration>,
+
+    /// Requests per second, whether or not they are answered [default: 10]
+    #[arg(long, value_parser = option::rate)]
+    pub(super) rate: Option<f64>,
+
+    /// What is asked for: sobel, dfs or backend [default: sobel]
+    #[arg(long, value_name = "KIND")]
+    pub(super) workload: Option<String>,
+
+    /// Sizes of the images, drawn per request, separated by commas [default: 256x256]
+    #[arg(long, value_delimiter = ',', value_parser = option::size)]
+    pub(super) sizes: Vec<Size>,
+
+    /// Where to write a line of JSON for each request as it ends
+    #[arg(long, value_name = "FILE")]
+    pub(super) log: Option<PathBuf>,
+
+    /// Decides everything that is drawn: arrivals, images, backoffs
+    #[arg(long, default_value_t = 0)]
+    pub(super) seed: u64,
+
+    /// A scenario whose [client], [load], [workload] and expectations hold; its faults are for you to inject
+    #[arg(long, value_name = "FILE")]
+    pub(super) scenario: Option<PathBuf>,
+
+    /// Overrides a setting of scenarios, such as client.attempt_timeout=2s; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) overrides: Vec<String>,
+
+    /// Shows no requests that went well at once
+    #[arg(long)]
+    pub(super) quiet: bool,
+
+    /// Prints the summary as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl LoadArgs {
+    /// The scenario that the options and the file describe, without expectations that need recorded faults.
+    pub(super) fn scenario(&self) -> Result<Scenario, Failure> {
+        let kind = self.workload.iter().map(|kind| format!("workload.kind={kind}"));
+        let overrides: Vec<_> = kind.chain(self.overrides.iter().cloned()).collect();
+        let read = match &self.scenario {
+            Some(path) => Scenario::load(path, &overrides),
+            None => Scenario::parse("the settings of load", DEFAULTS, &overrides),
+        };
+        let mut scenario = read.map_err(Failure::wrong_input)?;
+        scenario.duration = self.duration.unwrap_or(scenario.duration);
+        scenario.load.rate = self.rate.unwrap_or(scenario.load.rate);
+        if !self.sizes.is_empty() {
+            if !matches!(scenario.workload, Workload::Sobel(_)) {
+                let kind = scenario.workload.name();
+                return Err(Failure::wrong_input(format!("--sizes are of images, and the workload is `{kind}`")));
+            }
+            scenario.workload = Workload::Sobel(Pictures::Synthetic(self.sizes.clone()));
+        }
+        scenario.expectations.retain(holds_without_faults);
+        Ok(scenario)
+    }
+
+    /// The servers with their addresses, under the names and in the order of the command line.
+    pub(super) fn servers(&self) -> Result<Vec<(String, SocketAddr)>, Failure> {
+        let running = Registry::for_user()?.entries()?;
+        let mut servers: Vec<(String, SocketAddr)> = Vec::new();
+        for name in &self.servers {
+            let address = target::resolve(&running, name)?;
+            if let Some((other, _)) = servers.iter().find(|(_, known)| *known == address) {
+                return Err(Failure::wrong_input(format!("`{other}` and `{name}` are the same server")));
+            }
+            servers.push((name.clone(), address));
+        }
+        if self.servers.is_empty() {
+            let all = running.iter().filter(|entry| entry.kind == EntryKind::Server);
+            servers.extend(all.map(|entry| (entry.id.clone(), entry.address)));
+        }
+        match servers.len() {
+            0 => Err(Failure::wrong_input("no server runs; start some with `real up 2`, or name some with --servers")),
+            count if limits::REPLICAS.contains(&count) => Ok(servers),
+            count => Err(Failure::wrong_input(format!("{count} are too many; {} at most", limits::REPLICAS.end()))),
+        }
+    }
+}
+
+/// Tells if an expectation can be checked without the faults: those are injected by hand and not recorded.
+fn holds_without_faults(expected: &Expectation) -> bool {
+    expected.during.is_none() && !matches!(expected.metric, Metric::RecoveryTime | Metric::TimeToDetect)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use kernel::scenario::GraphSize;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        load: LoadArgs,
+    }
+
+    fn scenario(words: &[&str]) -> Result<Scenario, Failure> {
+        Line::parse_from([&["load"], words].concat()).load.scenario()
+    }
+
+    #[test]
+    fn options_override_settings_and_settings_override_the_defaults() {
+        let plain = scenario(&[]).unwrap();
+        assert_eq!((plain.duration, plain.load.rate), (Duration::from_secs(60), 10.0));
+        let set = scenario(&["--set", "load.rate=20", "--set", "client.retry.max_attempts=1"]).unwrap();
+        assert_eq!((set.load.rate, set.client.retry.max_attempts), (20.0, 1));
+        let both = scenario(&["--set", "load.rate=20", "--rate", "5", "--duration", "1m", "--sizes", "8x8,16x16"]);
+        let both = both.unwrap();
+        assert_eq!((both.load.rate, both.duration), (5.0, Duration::from_secs(60)));
+        let sizes = [8, 16].map(|side| Size { width: side, height: side });
+        assert_eq!(both.workload, Workload::Sobel(Pictures::Synthetic(sizes.to_vec())));
+        let dfs = scenario(&["--workload", "dfs", "--set", "workload.nodes=50"]).unwrap();
+        assert_eq!(dfs.workload, Workload::Dfs(GraphSize { nodes: 50, edges: 60_000 }));
+        let sizes = scenario(&["--workload", "dfs", "--sizes", "8x8"]);
+        assert!(sizes.is_err_and(|f| f.message == "--sizes are of images, and the workload is `dfs`"));
+        assert!(scenario(&["--workload", "dsf"]).is_err_and(|f| f.message.contains("`dsf` is not a workload kind")));
+        assert!(scenario(&["--set", "client.retry.max_attemps=1"]).is_err_and(|f| f.message.contains("max_attempts")));
+    }
+
+    #[test]
+    fn expectations_about_faults_are_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("s.toml");
+        let text = "name = \"s\"\nduration = \"9s\"\n[load]\nrate = 1\n[[expect]]\nmetric = \"success_rate\"\nmin = 0.9\n\
+                    [[expect]]\nmetric = \"recovery_time\"\nmax = \"5s\"\n[[fault]]\nat = \"1s\"\nkind = \"reset\"\n\
+                    target = \"*\"\n[[expect]]\nmetric = \"latency_p95\"\nduring = \"fault-0\"\nmax = \"5s\"\n";
+        std::fs::write(&file, text).unwrap();
+        let scenario = scenario(&["--scenario", file.to_str().unwrap()]).unwrap();
+        let metrics: Vec<_> = scenario.expectations.iter().map(|expected| expected.metric).collect();
+        assert_eq!(metrics, [Metric::SuccessRate]);
+    }
+}

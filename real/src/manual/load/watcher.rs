@@ -1,0 +1,86 @@
+//! The thread that prints, logs and keeps the rows of a load.
+
+use std::{
+    fs::File,
+    io::{self, LineWriter, Write},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+};
+
+use kernel::{
+    cli::Failure,
+    record::{Records, Row, Sink},
+};
+
+use super::{
+    super::{log::log_line, request_lines::RequestLines},
+    LoadArgs,
+};
+
+/// Prints, logs and keeps rows on a thread of its own: a stopped terminal or a slow disk must not delay the load.
+pub(super) struct Watcher {
+    feed: Arc<Feed>,
+    thread: thread::JoinHandle<(Records, io::Result<()>)>,
+}
+
+/// The sink for rows. `None` ends the thread.
+pub(super) struct Feed(Sender<Option<Row>>);
+
+impl Sink for Feed {
+    fn take(&self, row: Row) {
+        // A row of a call that ends after the load: the thread has ended.
+        let _ = self.0.send(Some(row));
+    }
+}
+
+impl Watcher {
+    /// Starts the thread. Fails if the log cannot be created.
+    pub(super) fn start(args: &LoadArgs) -> Result<Self, Failure> {
+        let log = match &args.log {
+            None => None,
+            Some(path) => Some(File::create(path).map_err(|error| {
+                Failure::wrong_input(format!("cannot write the log: {}: {error}; choose another --log", path.display()))
+            })?),
+        };
+        let lines = RequestLines::new(args.quiet);
+        let (sender, rows) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("watcher".to_owned())
+            .spawn(move || watch(&rows, lines, log))
+            .map_err(Failure::run_failed)?;
+        Ok(Self { feed: Arc::new(Feed(sender)), thread })
+    }
+
+    /// The sink of this thread.
+    pub(super) fn feed(&self) -> Arc<Feed> {
+        self.feed.clone()
+    }
+
+    /// Ends the thread. Returns all rows, and the first error of the log.
+    pub(super) fn end(self) -> Result<(Records, io::Result<()>), Failure> {
+        let _ = self.feed.0.send(None);
+        self.thread.join().map_err(|_| Failure::run_failed("the thread that shows requests has ended"))
+    }
+}
+
+/// Runs the thread. After an error of the log, rows are still printed and kept.
+fn watch(rows: &Receiver<Option<Row>>, mut lines: RequestLines, log: Option<File>) -> (Records, io::Result<()>) {
+    let mut records = Records::default();
+    let mut log = log.map(LineWriter::new);
+    let mut logged = Ok(());
+    while let Ok(Some(row)) = rows.recv() {
+        if let Some(line) = lines.line(&row) {
+            log_line(line);
+        }
+        if let (Row::Request(row), Some(file), Ok(())) = (&row, &mut log, &logged) {
+            let line = serde_json::to_string(row).expect("plain data is always written");
+            logged = file.write_all((line + "\n").as_bytes());
+        }
+        records.push(row);
+    }
+    records.sort();
+    (records, logged)
+}

@@ -1,0 +1,86 @@
+//! The parts that a manually started server and a proxy share: an address, an entry in the registry, and a link with a
+//! control socket.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use kernel::{cli::Failure, entropy::Entropy, link::Link, server::Injector, world::SharedWorld};
+
+use super::{
+    active_faults::ActiveFaults,
+    control::ControlSocket,
+    identity::ProcessIdentity,
+    link_listener::LinkListener,
+    registry::{EntryKind, Registration, Registry, RegistryEntry},
+};
+use crate::{
+    clock::Clock,
+    host::Host,
+    tcp::{self, Backlog},
+    timer::Timer,
+};
+
+/// A manually started server or proxy, ready to accept connections.
+pub(super) struct ManualSession {
+    /// This process; it does not listen yet.
+    pub(super) host: Host,
+    /// The same process, for its other tasks.
+    pub(super) world: SharedWorld,
+    /// Accepts the connections.
+    pub(super) listener: LinkListener,
+    /// Its entry in the registry.
+    pub(super) registration: Registration,
+}
+
+impl ManualSession {
+    /// Listens at `address` and enters itself in the registry as `id`; by default the id contains the port. Other processes
+    /// can then inject faults into its link and into `injector`.
+    ///
+    /// Fails if the address or the id is taken.
+    pub(super) fn open(
+        address: SocketAddr,
+        id: Option<&str>,
+        kind: EntryKind,
+        injector: Option<Arc<Injector>>,
+    ) -> Result<Self, Failure> {
+        let registry = Registry::for_user()?;
+        let backlog = listen(address, &registry)?;
+        let address = backlog.address().map_err(Failure::run_failed)?;
+        let noun = if kind == EntryKind::Server { "server" } else { "proxy" };
+        let id = id.map_or_else(|| format!("{noun}-{}", address.port()), str::to_owned);
+        let process = ProcessIdentity::for_pid(std::process::id());
+        let process = process.ok_or_else(|| Failure::run_failed("/proc does not tell of this process"))?;
+        let registration = registry.register(RegistryEntry { id: id.clone(), kind, address, process })?;
+        let timer = Timer::start().map_err(Failure::run_failed)?;
+        let world = Host::new(Clock::MACHINE, timer.clone()).shared();
+        // A fixed seed: nobody repeats a manual session, so that it does not matter which segments are lost.
+        let link = Link::new(world.clone(), Entropy::new(0), &id);
+        let socket = registration.socket();
+        let listens = ControlSocket::listen(ActiveFaults::new(link.clone(), injector), &world, &socket);
+        listens.map_err(|error| Failure::run_failed(format!("cannot be steered: {}: {error}", socket.display())))?;
+        let host = Host::new(Clock::MACHINE, timer);
+        Ok(Self { host, world, listener: LinkListener::new(backlog, link), registration })
+    }
+}
+
+fn listen(address: SocketAddr, registry: &Registry) -> Result<Backlog, Failure> {
+    tcp::listen_at(address).map_err(|error| {
+        let reason = reason(&error, address.port(), registry);
+        Failure::run_failed(format!("cannot listen at {address}: {reason}"))
+    })
+}
+
+/// The reason why `port` cannot be listened at, with a remedy where one is known.
+fn reason(error: &io::Error, port: u16, registry: &Registry) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            match registry.entries().unwrap_or_default().iter().find(|entry| entry.address.port() == port) {
+                Some(entry) => {
+                    format!("{}; end it with `real down {}`, or choose another port", entry.running(), entry.id)
+                }
+                None => format!("the port is in use; `ss -ltnp 'sport = :{port}'` says by what, or choose another"),
+            }
+        }
+        io::ErrorKind::PermissionDenied => "ports below 1024 are the system's; choose another".to_owned(),
+        _ => error.to_string(),
+    }
+}
