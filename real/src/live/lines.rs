@@ -41,7 +41,7 @@ pub(super) fn show(clock: Clock, updates: &Receiver<LiveUpdate>) {
                 }
             }
             Ok(LiveUpdate::Interrupted) => {
-                say(clock.now().as_micros(), "interrupted: the calls under way are cancelled")
+                print_line(clock.now().as_micros(), "interrupted: the calls under way are cancelled")
             }
             Ok(LiveUpdate::Row(Row::Attempt(_)) | LiveUpdate::Process { .. }) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
