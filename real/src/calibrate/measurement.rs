@@ -2,8 +2,21 @@
 
 use std::{collections::BTreeMap, io};
 
-use super::{observed::Observed, plan::Measures, samples::Samples};
+use super::{observed::Observed, samples::Samples};
 use crate::rehearsal::RehearsalError;
+
+/// The quantity that a kind of run measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measures {
+    /// The service time of images.
+    Computing,
+    /// The delays of requests whose worker waits most of its time.
+    Waiting,
+    /// The same delays over slower links.
+    Shaped,
+    /// The service time of another workload, by its name.
+    Other(&'static str),
+}
 
 /// The samples of all runs, by the quantity that a run measures.
 #[derive(Debug, Default, PartialEq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kernel::scenario::{Scenario, ScenarioError, Size};
 
 use super::{
-    measurement::{CalibrationError, Measurement},
+    measurement::{CalibrationError, Measurement, Measures},
     observed::Observed,
 };
 use crate::{
@@ -53,19 +53,6 @@ enum Work {
     Pictures,
     /// Another workload and its settings. Only its service time is used, as message delays are measured with images.
     Other(&'static str, &'static str),
-}
-
-/// The quantity that a kind of run measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Measures {
-    /// The service time of images.
-    Computing,
-    /// The delays of requests whose worker waits most of its time.
-    Waiting,
-    /// The same delays over slower links.
-    Shaped,
-    /// The service time of another workload, by its name.
-    Other(&'static str),
 }
 
 impl RunKind {
