@@ -30,6 +30,7 @@ mod hedge;
 mod probe;
 mod retry;
 mod rpc;
+pub mod settings;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
@@ -43,7 +44,6 @@ use crate::{
     link::Link,
     policy::{Answers, AttemptPermit, CIRCUIT_OPEN, Chain, PolicyContext, Rejection, Servers},
     record::{Answer, AttemptId, Name, Recorder},
-    scenario,
     status::Outcome,
     sync::lock,
     time::Instant,
@@ -72,7 +72,7 @@ struct Shared {
     world: SharedWorld,
     entropy: Entropy,
     recorder: Recorder,
-    settings: scenario::Client,
+    settings: crate::client::settings::Client,
     servers: Vec<Server>,
     health: Health,
     balancer: Mutex<Box<dyn Balancer>>,
@@ -125,7 +125,7 @@ impl Client {
         world: SharedWorld,
         entropy: Entropy,
         recorder: Recorder,
-        settings: scenario::Client,
+        settings: crate::client::settings::Client,
         links: &[Arc<Link>],
     ) -> Self {
         let health = Health::new(recorder.clone(), links.iter().map(|link| link.server().to_owned()).collect());

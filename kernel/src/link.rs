@@ -16,6 +16,7 @@
 
 mod lane;
 mod retransmission;
+pub mod settings;
 mod shape;
 mod stream;
 

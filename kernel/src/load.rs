@@ -1,6 +1,7 @@
 //! The load generator: an open loop that follows one arrival schedule and never waits for responses.
 
 mod schedule;
+pub mod settings;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,6 @@ use crate::{
     entropy::Entropy,
     planted::planted,
     record::{Answer, Event, Recorder, RequestRow},
-    scenario,
     status::Outcome,
     time::Instant,
     workload::{Input, Inputs, Oracle},
@@ -36,7 +36,7 @@ pub struct LoadGenerator {
     /// Checker of the outputs.
     pub oracle: Arc<Oracle>,
     /// Rate, kind of arrivals, and the largest number of requests in flight.
-    pub settings: scenario::Load,
+    pub settings: crate::load::settings::Load,
     /// Length of the schedule. The last request is intended before this time.
     pub duration: Duration,
 }

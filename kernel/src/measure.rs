@@ -24,8 +24,10 @@ use crate::record::{AttemptRow, EventRow, Records, RequestRow};
 mod detection;
 mod duplicate;
 mod ejection;
+pub mod expectation;
 mod fault;
 mod latency;
+pub mod metric;
 mod metrics;
 mod phase;
 #[cfg(test)]

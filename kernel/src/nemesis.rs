@@ -2,11 +2,10 @@
 //!
 //! Faults may overlap. Shapes of a link compose (see [`Shape::and`]); a server is frozen while any freeze lasts; injections
 //! add up (see [`Injection::and`]); a crash ends the freezes and the injections of the process that it kills. To add a fault
-//! kind, give it a variant in `scenario::FaultKind`, an arm in [`Nemesis::play_one`], and, if the present operations are not
-//! enough, an [`Operation`]. Module [`menu`] draws random faults.
+//! kind, give it a variant in `fault::FaultKind`, an arm in [`Nemesis::play_one`], and, if the present operations are not
+//! enough, an [`Operation`]. Module [`fault`](crate::fault) declares and draws faults.
 
 mod active_faults;
-mod menu;
 mod operation;
 
 use std::{
@@ -17,10 +16,12 @@ use std::{
 use futures_util::future::try_join_all;
 
 use crate::{
+    fault::{Direction, Fault, FaultKind},
     link::Shape,
     planted::planted,
     record::{Event, EventBuilder, Recorder},
-    scenario::{Direction, Fault, FaultKind, Scenario, server_name},
+    scenario::Scenario,
+    server::settings::server_name,
     server::{InjectedErrors, Injection},
     sync::lock,
     time::Instant,
@@ -29,7 +30,6 @@ use crate::{
 
 use active_faults::ActiveFaults;
 
-pub use menu::{Menu, Reach};
 pub use operation::{Effect, Operation, OperationFailed, Operations};
 
 /// Runs the faults of one scenario.

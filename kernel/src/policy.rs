@@ -14,9 +14,14 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    client::settings::Client,
     entropy::Entropy,
     record::{Event, EventBuilder, Recorder},
-    scenario,
+    settings::{
+        error::Problem,
+        table::{Settings, TableReader},
+        toml_writer::TomlWriter,
+    },
     status::Code,
     time::Instant,
     world::{BoxFuture, SharedWorld},
@@ -94,12 +99,19 @@ macro_rules! policies {
                 ActivePolicies { $( $key: self.$key.as_ref().and_then(|settings| settings.build(context)), )* }
             }
 
-            pub(crate) fn write(&self, page: &mut crate::scenario::keys::Page) {
-                $(
-                    if let Some(settings) = &self.$key {
-                        crate::scenario::keys::KeyTable::write(settings, page, concat!("client.", stringify!($key)));
-                    }
-                )*
+            /// Reads the tables in `[client]`.
+            pub(crate) fn read(client: &TableReader<'_, '_>) -> Result<Self, Problem> {
+                Ok(Self { $( $key: match client.table_if_any(stringify!($key)) {
+                    Some(table) => Some($table::read(&table)?),
+                    None => None,
+                }, )* })
+            }
+
+            /// Writes the tables in `[client]`, which is at `path`.
+            pub(crate) fn write(&self, toml: &mut TomlWriter, path: &str) {
+                $( if let Some(settings) = &self.$key {
+                    settings.write(toml, &format!("{path}.{}", stringify!($key)));
+                } )*
             }
         }
 
@@ -148,7 +160,7 @@ pub(crate) struct PolicyContext<'a> {
     pub(crate) recorder: &'a Recorder,
     /// The servers' names, by index.
     pub(crate) servers: Arc<[String]>,
-    pub(crate) client: &'a scenario::Client,
+    pub(crate) client: &'a Client,
 }
 
 /// The hooks of a policy in a call. The default of each lets everything pass.

@@ -5,45 +5,86 @@
 //! key's path and what would be right. [`Scenario::to_toml`] writes it back, defaults included; reading that gives an
 //! equal scenario.
 //!
-//! The way of a file, each step a module:
-//!
-//! 1. `source` and `overrides`: text to a TOML tree in which every value knows where it was written.
-//! 2. `raw`: serde's structs, the schema. `schema` puts serde's complaints in this module's words.
-//! 3. `resolve`: types, bounds, defaults and rules between keys, to the types in `model`.
-//!
-//! Nothing outside this module sees a raw struct, a span or a TOML value. This module opens the scenario file, and
-//! the service config that it names, and nothing else: a workload's `images` are looked for by whoever runs it.
+//! This module composes the tables that the parts of the kernel declare by [`settings`](crate::settings), in [`TABLE`],
+//! and has the rules between them. It opens the scenario file, and the service config that it names, and nothing else: a
+//! workload's `images` are looked for by the world that runs it.
 
-pub mod bandwidth;
-mod defaults;
-pub mod duration;
-mod error;
-pub(crate) mod keys;
-mod loose;
-mod metric;
-mod model;
-mod names;
-mod nearest;
-mod overrides;
-mod quantity;
-mod raw;
+mod contradictions;
 mod read;
-mod resolve;
-mod schema;
 mod service_config;
-mod setting;
+pub mod setting_generator;
 mod shorthand;
-mod size;
-mod source;
-pub mod swarm;
-mod table;
 mod write;
 
-pub use self::{
-    error::{Mistake, Place, ScenarioError},
-    metric::Unit,
-    model::*,
-    names::{FaultName, UnknownName},
-    resolve::limits,
-    size::SizeError,
+use std::time::Duration;
+
+pub use crate::{
+    client::settings::{Balancing, Client, HealthCheck, Jitter, Retry},
+    fault::{Affects, Direction, Fault, FaultGenerator, FaultKind, FaultName, TargetCount},
+    link::settings::Network,
+    load::settings::{Arrivals, Load},
+    measure::{
+        expectation::{Expectation, Phase},
+        metric::{Metric, Unit},
+    },
+    server::settings::{Admission, Servers, server_name},
+    settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},
+    workload::{
+        settings::{Backend, GraphSize, Pictures, Workload, WorkloadName},
+        size::{Size, SizeError},
+    },
 };
+
+pub use read::TABLE;
+
+/// An experiment: servers, load, a network, a client, faults, and what is expected of it all.
+///
+/// Every value is present, in range and consistent with the others. Bounds are in [`limits`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// The name, which is the run folder's, too: letters, digits, `-` and `_`.
+    pub name: String,
+    /// The question that the scenario answers, in a sentence.
+    pub question: Option<String>,
+    /// The time during which load is offered; the run then drains.
+    pub duration: Duration,
+    /// The replicas that serve.
+    pub servers: Servers,
+    /// What a request asks for.
+    pub workload: Workload,
+    /// When requests are sent.
+    pub load: Load,
+    /// What lies between client and servers.
+    pub network: Network,
+    /// How a call is made of attempts.
+    pub client: Client,
+    /// How the seed draws more faults; see [`Scenario::explicit`].
+    pub nemesis: Option<FaultGenerator>,
+    /// The faults in file order; `fault-N` names the one at index N.
+    pub faults: Vec<Fault>,
+    /// The expectations in file order.
+    pub expectations: Vec<Expectation>,
+}
+
+impl Scenario {
+    /// Returns a sentence for each setting that is valid and has no effect.
+    pub fn warnings(&self) -> Vec<String> {
+        let detection = self.client.policies.outlier_detection.iter();
+        detection.flat_map(|detection| detection.warnings(self.servers.replicas)).collect()
+    }
+
+    /// Returns the names of the servers, in the order of their indices.
+    pub fn server_names(&self) -> impl Iterator<Item = String> + use<> {
+        (0..self.servers.replicas).map(server_name)
+    }
+
+    /// Returns the scenario that a run with this seed plays: the faults that its `[nemesis]` draws, if it has one, take its
+    /// place.
+    pub fn explicit(&self, seed: u64) -> Self {
+        let mut explicit = self.clone();
+        if let Some(generator) = explicit.nemesis.take() {
+            explicit.faults.extend(generator.draw(self.duration, self.servers.replicas, seed));
+        }
+        explicit
+    }
+}

@@ -20,6 +20,7 @@ mod health;
 mod injector;
 mod routes;
 mod service;
+pub mod settings;
 mod workers;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
@@ -29,7 +30,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     record::{Event, Recorder},
-    scenario,
     world::SharedWorld,
 };
 use connection::Connections;
@@ -37,9 +37,9 @@ use health::HealthService;
 use service::{Replica, Workloads};
 use workers::Workers;
 
-pub use admission::Admission;
 pub use injector::{InjectedErrors, Injection, Injector};
 pub use service::MESSAGE_BYTES_MAX;
+pub use settings::Admission;
 
 /// Settings of one replica.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,20 +53,20 @@ pub struct ReplicaSettings {
     /// Load shedding beyond the limits of workers and queue; `None` is none.
     pub admission: Option<Admission>,
     /// Failures, hangs and delays of the `backend` workload.
-    pub backend: scenario::Backend,
+    pub backend: crate::workload::settings::Backend,
 }
 
 impl ReplicaSettings {
     /// Combines a scenario's `servers` and `workload` into the settings of one replica.
-    pub fn new(servers: &scenario::Servers, workload: &scenario::Workload) -> Self {
+    pub fn new(servers: &crate::server::settings::Servers, workload: &crate::workload::settings::Workload) -> Self {
         Self {
             workers: servers.workers,
             queue: servers.queue,
             service_time_min: servers.service_time_min,
             admission: servers.admission.clone(),
             backend: match workload {
-                scenario::Workload::Backend(backend) => *backend,
-                _ => scenario::Backend::default(),
+                crate::workload::settings::Workload::Backend(backend) => *backend,
+                _ => crate::workload::settings::Backend::default(),
             },
         }
     }

@@ -8,6 +8,8 @@ pub mod dfs;
 mod inputs;
 mod oracle;
 pub mod pictures;
+pub mod settings;
+pub mod size;
 pub mod sobel;
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -168,8 +168,11 @@ impl Search<'_> {
     /// Resets settings to their defaults, if the failure is a bug of this program.
     fn reduce_settings(&mut self) {
         if self.goal.is_a_bug() {
-            for (key, _) in step::ALL_PLAIN.iter().chain(step::PLAIN) {
-                self.try_step(&Step::Plain(key));
+            for (name, _) in step::RESET_ALL {
+                self.try_step(&Step::ResetAll(name));
+            }
+            for path in Scenario::resettable() {
+                self.try_step(&Step::Reset(path));
             }
         }
     }

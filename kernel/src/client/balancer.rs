@@ -12,10 +12,10 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
+    client::settings::Balancing,
     entropy::{Entropy, unit},
     policy::{Draw, Servers},
     record::AttemptId,
-    scenario::Balancing,
     time::Instant,
 };
 use least_request::LeastRequest;

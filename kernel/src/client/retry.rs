@@ -5,9 +5,9 @@ use std::time::Duration;
 use rand::Rng;
 
 use crate::{
+    client::settings::{Jitter, Retry},
     entropy::unit,
     planted::planted,
-    scenario::{Jitter, Retry},
     status::Code,
 };
 

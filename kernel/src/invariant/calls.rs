@@ -3,10 +3,10 @@
 use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
     client::SUPERSEDED,
+    client::settings::Client,
     entropy::Entropy,
     load::Schedule,
     record::{Answer, AttemptRow, Event, RequestRow},
-    scenario::Client,
     status::{Code, Outcome},
 };
 

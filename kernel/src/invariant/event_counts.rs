@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, find_attempt, position};
 use crate::{
+    client::settings::{Jitter, Retry},
     record::{Answer, AttemptRow, Event, RequestRow},
-    scenario::{Jitter, Retry},
     status::{Code, Outcome},
 };
 

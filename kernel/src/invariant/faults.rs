@@ -2,8 +2,9 @@
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, find_attempt, us};
 use crate::{
+    fault::{Direction, Fault, FaultKind},
     record::{Event, EventRow},
-    scenario::{Direction, Fault, FaultKind, server_name},
+    server::settings::server_name,
     status::Code,
 };
 

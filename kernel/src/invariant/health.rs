@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Evidence, Findings, Invariant, servers::ServerStates, us};
 use crate::{
-    record::Event,
-    scenario::{FaultKind, Network, Scenario, server_name},
+    fault::FaultKind, link::settings::Network, record::Event, scenario::Scenario, server::settings::server_name,
     transport::CONNECTION_WINDOW_BYTES,
 };
 

@@ -13,10 +13,10 @@ use std::{
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, find_attempt, is_given_up, us, waits};
 use crate::{
+    client::settings::Client,
     entropy::Entropy,
     policy::{RateLimit, RetryBudget, RetryThrottling},
     record::{AttemptRow, Event, EventRow, Records},
-    scenario::Client,
     status::{Code, Outcome},
     workload::InputIdentities,
 };

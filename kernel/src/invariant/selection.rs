@@ -5,7 +5,7 @@ use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
     policy::{OutlierDetection, Scope},
     record::{Event, EventRow},
-    scenario::server_name,
+    server::settings::server_name,
 };
 
 /// A server as the client knows it, from the client's events.

@@ -7,8 +7,8 @@ use std::{
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, calls::most_at_once, us};
 use crate::{
+    fault::{Fault, FaultKind},
     record::{Event, EventRow, Records},
-    scenario::{Fault, FaultKind},
     status::Code,
 };
 

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     entropy::{Entropy, unit},
-    scenario::{self, Arrivals},
+    load::settings::Arrivals,
     time::Instant,
 };
 
@@ -25,7 +25,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// Creates the schedule of the arrivals from the start of the run to before `duration`.
-    pub fn new(settings: &scenario::Load, duration: Duration, entropy: Entropy) -> Self {
+    pub fn new(settings: &crate::load::settings::Load, duration: Duration, entropy: Entropy) -> Self {
         Self {
             rate: settings.rate,
             end: duration,
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn arrivals(rate: f64, arrivals: Arrivals, seconds: u64, seed: u64) -> Vec<Instant> {
-        let settings = scenario::Load { rate, arrivals, max_in_flight: 1 };
+        let settings = crate::load::settings::Load { rate, arrivals, max_in_flight: 1 };
         Schedule::new(&settings, Duration::from_secs(seconds), Entropy::new(seed)).collect()
     }
 

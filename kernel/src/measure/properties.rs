@@ -9,8 +9,9 @@ use super::{
     },
 };
 use crate::{
+    measure::expectation::{Expectation, Phase},
+    measure::metric::Metric,
     record::{Event, EventRow, RequestRow},
-    scenario::{Expectation, Metric, Phase},
     status::Code,
 };
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{RunLabel, RunRows, Summary};
 use crate::{
+    measure::expectation::{Expectation, Phase},
+    measure::metric::Metric,
     record::{AttemptRow, Event, EventRow, Name, RequestRow},
-    scenario::{Expectation, Metric, Phase},
     status::{Code, Outcome},
 };
 

@@ -15,8 +15,8 @@ use super::{
     span::Span,
 };
 use crate::{
+    measure::expectation::{Expectation, Phase},
     record::RequestRow,
-    scenario::{Expectation, Phase},
     status::Outcome,
 };
 

@@ -7,7 +7,7 @@ use self::{
     table::{Align, TextTable},
 };
 use super::{CheckedExpectation, FaultSummary, Metrics, Summary, seconds};
-use crate::scenario::Metric;
+use crate::measure::metric::Metric;
 
 pub mod quantity;
 pub mod table;
@@ -221,10 +221,10 @@ pub fn shown(value: Option<f64>, show: fn(f64) -> String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::expectation::{Expectation, Phase};
     use crate::measure::sample::{
         Sample, crash_then_freeze, dropped, example_expectations, expect, failed, fault_start, ok,
     };
-    use crate::scenario::{Expectation, Phase};
 
     const S: u64 = 1_000_000;
 

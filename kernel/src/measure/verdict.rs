@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FaultSummary, Metrics, PhaseSummary};
-use crate::scenario::{Expectation, Metric, Phase};
+use crate::measure::expectation::{Expectation, Phase};
+use crate::measure::metric::Metric;
 
 /// An expectation, the metric that it is about, and whether it holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

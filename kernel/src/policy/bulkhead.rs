@@ -10,19 +10,19 @@ use tokio::sync::Semaphore;
 use super::{Admission, AttemptEnd, Policy, PolicyConfig, PolicyContext, Rejection, chain};
 use crate::{
     planted::planted,
-    scenario::keys::{limits, table},
+    settings::{limits, samples, table_macro::table},
     status::Code,
     time::Instant,
     world::SharedWorld,
 };
 
 table! {
-    /// `[client.bulkhead]`: a cap on the attempts under way.
+    /// `[client.bulkhead]`: a cap on the attempts under way (Resilience4j).
     Bulkhead {
-        /// Attempts at once.
-        max_concurrent_calls: usize = 25, limits::MAX_IN_FLIGHT;
-        /// For a slot; part of the attempt's timeout.
-        max_wait: Duration = Duration::ZERO, limits::WAIT;
+        /// Attempts under way at once.
+        max_concurrent_calls: usize = 25, limits::MAX_IN_FLIGHT, &["1", "3", "25"];
+        /// Time that an attempt waits for a slot, as a part of its timeout.
+        max_wait: Duration = Duration::ZERO, limits::WAIT, samples::WAITS;
     }
 }
 

@@ -9,20 +9,20 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{AroundAttempts, PolicyConfig};
 use crate::{
     planted::planted,
-    scenario::keys::{limits, table},
+    settings::{limits, samples, table_macro::table},
     time::Instant,
     workload::{Input, Output},
 };
 
 table! {
-    /// `[client.cache]`: answers by input.
+    /// `[client.cache]`: answers that are used again for equal inputs.
     Cache {
-        /// Answers at most.
-        size: usize = 100, limits::CACHE_SIZE;
-        /// How long an answer is as good as a new one.
-        ttl: Duration = Duration::from_secs(60), limits::DURATION;
-        /// How long after that it will do while it is renewed.
-        stale_while_revalidate: Duration = Duration::ZERO, limits::WAIT;
+        /// Number of answers.
+        size: usize = 100, limits::CACHE_SIZE, &["1", "2", "100"];
+        /// Time for which an answer is fresh.
+        ttl: Duration = Duration::from_secs(60), limits::DURATION, samples::TIMES;
+        /// Time after that for which an answer is used while it is renewed.
+        stale_while_revalidate: Duration = Duration::ZERO, limits::WAIT, samples::WAITS;
     }
 }
 

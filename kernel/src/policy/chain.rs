@@ -284,7 +284,6 @@ mod tests {
         entropy::Entropy,
         policy::{Bulkhead, CircuitBreaker, RetryBudget},
         record::{Event, Recorder, Records},
-        scenario,
         sync::lock,
         workload::{Job, Output},
         world::{BoxFuture, BoxStream, Listener, Sleep, World},
@@ -325,7 +324,7 @@ mod tests {
             entropy: Entropy::new(1),
             recorder: &recorder,
             servers: ["server-0".to_owned()].into(),
-            client: &scenario::Client::default(),
+            client: &crate::client::settings::Client::default(),
         };
         Chain::new(policies, &context)
     }

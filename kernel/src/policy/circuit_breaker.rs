@@ -28,7 +28,14 @@ use super::{Admission, AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, 
 use crate::{
     planted::planted,
     record::{Event, Recorder},
-    scenario::keys::{KeyTable, Named, Problem, limits, ordered, table},
+    settings::{
+        error::Problem,
+        limits,
+        named::named,
+        samples,
+        table::TableReader,
+        table_macro::{NOT_DRAWN, table},
+    },
     status::Code,
     sync::lock,
     time::Instant,
@@ -36,48 +43,57 @@ use crate::{
 use breaker::{Breaker, Transition};
 
 table! {
-    /// `[client.circuit_breaker]`: pybreaker's and Resilience4j's.
+    /// `[client.circuit_breaker]`: pybreaker's and Resilience4j's circuit breaker.
     CircuitBreaker {
-        /// Whether each server has one or the service as a whole.
-        scope: Scope = Scope::Service, ();
-        /// In a row.
-        consecutive_failures: Option<usize> = None, limits::COUNT_SOME;
-        /// Percent of the window.
-        failure_rate_threshold: Option<f64> = None, limits::PERCENT_SOME;
-        /// Calls that the rates are of.
-        sliding_window_size: usize = 100, limits::WINDOW;
-        /// Before a rate means something.
-        minimum_number_of_calls: usize = 100, limits::WINDOW;
-        /// From here on a call is slow, whatever it comes to.
-        slow_call_duration_threshold: Option<Duration> = None, limits::DURATION;
-        /// Percent of the window; 100 if only the duration is given.
-        slow_call_rate_threshold: Option<f64> = None, limits::PERCENT_SOME;
-        /// In the state OPEN.
-        reset_timeout: Duration = Duration::from_secs(30), limits::DURATION;
-        /// Calls that decide what comes after HALF_OPEN.
-        permitted_calls_in_half_open: usize = 10, limits::COUNT_SOME;
-        /// What is a failure; anything else counts as a success.
+        /// Each server has a breaker, or the service as a whole has one.
+        scope: Scope = Scope::Service, (), &["\"server\"", "\"service\""];
+        /// Failures in a row that open the breaker; 5 if no rate is given.
+        consecutive_failures: Option<usize> = None, limits::COUNT_SOME, &["1", "2", "5"];
+        /// Percent of failures in the window that opens the breaker.
+        failure_rate_threshold: Option<f64> = None, limits::PERCENT_SOME, samples::SOME_PERCENTS;
+        /// Number of calls that the rates are computed of.
+        sliding_window_size: usize = 100, limits::WINDOW, &["10", "50"];
+        /// Number of calls before a rate has a meaning; at most the window's size, which it follows unless given.
+        minimum_number_of_calls: usize = 100, limits::WINDOW, &["1", "5", "10"];
+        /// Duration from which on a call is slow, whatever its status.
+        slow_call_duration_threshold: Option<Duration> = None, limits::DURATION, samples::TIMES;
+        /// Percent of slow calls in the window that opens the breaker; 100 if only the duration is given.
+        slow_call_rate_threshold: Option<f64> = None, limits::PERCENT_SOME, NOT_DRAWN;
+        /// Time in the state OPEN.
+        reset_timeout: Duration = Duration::from_secs(30), limits::DURATION, samples::TIMES;
+        /// Calls that decide what follows HALF_OPEN.
+        permitted_calls_in_half_open: usize = 10, limits::COUNT_SOME, &["1", "2", "10"];
+        /// Statuses that are failures; anything else counts as a success.
         failure_status_codes: Vec<Code> = vec![Code::Unavailable, Code::DeadlineExceeded, Code::Internal],
-            "to have no breaker, leave the table out";
+            "to have no breaker, leave the table out", samples::CODES;
     }
+    draw = &[
+        &["scope", "consecutive_failures", "reset_timeout", "permitted_calls_in_half_open", "failure_status_codes"],
+        &[
+            "scope",
+            "failure_rate_threshold",
+            "sliding_window_size",
+            "minimum_number_of_calls",
+            "slow_call_duration_threshold",
+            "reset_timeout",
+            "permitted_calls_in_half_open",
+        ],
+    ];
     settle = settle;
 }
 
-fn settle(breaker: CircuitBreaker, raw: &<CircuitBreaker as KeyTable>::Raw) -> Result<CircuitBreaker, Problem> {
-    if let (Some(setting), None) = (&raw.slow_call_rate_threshold, &raw.slow_call_duration_threshold) {
+fn settle(breaker: CircuitBreaker, table: &TableReader<'_, '_>) -> Result<CircuitBreaker, Problem> {
+    if let (Some(span), None) = (table.span("slow_call_rate_threshold"), table.span("slow_call_duration_threshold")) {
         let message = "`slow_call_rate_threshold` needs `slow_call_duration_threshold` to say which calls are slow";
-        return Err(
-            Problem::at(setting.span(), message).help("write, for example: slow_call_duration_threshold = \"2s\"")
-        );
+        return Err(Problem::at(span, message).help("write, for example: slow_call_duration_threshold = \"2s\""));
     }
     let window = breaker.sliding_window_size;
-    // A small window without a minimum lowers the minimum, so that it can be reached at all.
-    let minimum = match &raw.minimum_number_of_calls {
+    // Whichever of the two is left out follows the other.
+    let minimum = match table.span("minimum_number_of_calls") {
         Some(_) => breaker.minimum_number_of_calls,
         None => breaker.minimum_number_of_calls.min(window),
     };
-    let written = (raw.minimum_number_of_calls.as_ref(), raw.sliding_window_size.as_ref());
-    ordered(("minimum_number_of_calls", minimum, written.0), ("sliding_window_size", window, written.1))?;
+    table.ordered(("minimum_number_of_calls", minimum), ("sliding_window_size", window))?;
     let by_rate = breaker.failure_rate_threshold.is_some() || breaker.slow_call_duration_threshold.is_some();
     Ok(CircuitBreaker {
         minimum_number_of_calls: minimum,
@@ -90,7 +106,8 @@ fn settle(breaker: CircuitBreaker, raw: &<CircuitBreaker as KeyTable>::Raw) -> R
 }
 
 /// The scope of a circuit breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Scope {
     /// Each server has a breaker of its own.
     Server,
@@ -98,10 +115,7 @@ pub enum Scope {
     Service,
 }
 
-impl Named for Scope {
-    const WHAT: &'static str = "a scope of a circuit breaker";
-    const NAMES: &'static [(Self, &'static str)] = &[(Self::Server, "server"), (Self::Service, "service")];
-}
+named!(Scope, "a scope of a circuit breaker");
 
 /// The rejection of a call by an open breaker.
 pub(crate) const CIRCUIT_OPEN: Rejection = Rejection { code: Code::Unavailable, cause: "circuit breaker open" };

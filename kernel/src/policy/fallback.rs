@@ -6,29 +6,30 @@
 
 use super::{AroundAttempts, PolicyConfig};
 use crate::{
-    scenario::keys::{Named, table},
+    settings::{named::named, samples, table_macro::table},
     status::Code,
 };
 
 table! {
     /// `[client.fallback]`: a degraded answer instead of a failure.
     Fallback {
-        /// What the answer is.
-        kind: FallbackKind = FallbackKind::Default, ();
-        /// Failures to stand in for.
+        /// Source of the answer.
+        kind: FallbackKind = FallbackKind::Default, (), &["\"default\"", "\"stale\""];
+        /// Failures that the answer replaces.
         status_codes: Vec<Code> = vec![
             Code::Unavailable,
             Code::DeadlineExceeded,
             Code::Internal,
             Code::ResourceExhausted,
-        ], "to have no fallback, leave the table out";
-        /// Whether a degraded answer, a stale one of the cache included, is a success.
-        counts_as_success: bool = false, ();
+        ], "to have no fallback, leave the table out", samples::CODES;
+        /// A degraded answer, a stale one of the cache included, counts as a success.
+        counts_as_success: bool = false, (), samples::FLAGS;
     }
 }
 
 /// The source of a degraded answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum FallbackKind {
     /// A blank answer.
     Default,
@@ -36,10 +37,7 @@ pub enum FallbackKind {
     Stale,
 }
 
-impl Named for FallbackKind {
-    const WHAT: &'static str = "a kind of fallback";
-    const NAMES: &'static [(Self, &'static str)] = &[(Self::Default, "default"), (Self::Stale, "stale")];
-}
+named!(FallbackKind, "a kind of fallback");
 
 impl PolicyConfig for Fallback {
     type Policy = AroundAttempts;

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::{AroundAttempts, PolicyConfig, Pushback};
 use crate::{
     planted::planted,
-    scenario::keys::{limits, table},
+    settings::{limits, samples, table_macro::table},
     status::Code,
     time::Instant,
 };
@@ -27,13 +27,13 @@ use crate::{
 table! {
     /// `[client.hedging]`: gRPC A6's hedging policy, in place of its retry policy.
     Hedging {
-        /// Counts the first; at least 2.
-        max_attempts: usize = 2, limits::HEDGED_ATTEMPTS;
-        /// Between two attempts; 0 sends all of them at once.
-        hedging_delay: Duration = Duration::from_millis(500), limits::WAIT;
+        /// Attempts of a call, the first one included.
+        max_attempts: usize = 2, limits::HEDGED_ATTEMPTS, &["2", "3", "5", "100"];
+        /// Time between two attempts; 0 sends all of them at once.
+        hedging_delay: Duration = Duration::from_millis(500), limits::WAIT, &["\"0ms\"", "\"1ms\"", "\"50ms\"", "\"500ms\""];
         /// Failures that do not end the call.
         non_fatal_status_codes: Vec<Code> = vec![Code::Unavailable, Code::DeadlineExceeded, Code::Internal],
-            "give at least one, such as [\"UNAVAILABLE\"]";
+            "give at least one, such as [\"UNAVAILABLE\"]", samples::CODES;
     }
 }
 

@@ -24,59 +24,68 @@ use std::{
 use super::{AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, Servers};
 use crate::{
     record::{Event, Recorder},
-    scenario::keys::{limits, table},
+    settings::{
+        limits, samples,
+        table_macro::{NOT_DRAWN, table},
+    },
     status::Code,
     sync::lock,
 };
 use ejections::{Ejection, EjectionChange, Ejections};
 
 table! {
-    /// `[client.outlier_detection]`: passive ejection of single servers.
+    /// `[client.outlier_detection]`: passive ejection of single servers (gRPC A50, Envoy).
     OutlierDetection {
-        /// Between two sweeps.
-        interval: Duration = Duration::from_secs(10), limits::DURATION;
-        /// Of the first ejection.
-        base_ejection_time: Duration = Duration::from_secs(30), limits::DURATION;
-        /// Of any ejection, unless the base is longer.
-        max_ejection_time: Duration = Duration::from_secs(300), limits::DURATION;
-        /// Of all servers.
-        max_ejection_percent: f64 = 10.0, limits::PERCENT;
-        /// In a row; 0 ejects none for that.
-        consecutive_errors: usize = 5, limits::COUNT;
+        /// Time between two sweeps.
+        interval: Duration = Duration::from_secs(10), limits::DURATION, &["\"20ms\"", "\"200ms\"", "\"1s\"", "\"10s\""];
+        /// Time of the first ejection.
+        base_ejection_time: Duration = Duration::from_secs(30), limits::DURATION, samples::TIMES;
+        /// The longest time of an ejection, unless the base is longer.
+        max_ejection_time: Duration = Duration::from_secs(300), limits::DURATION, samples::TIMES;
+        /// Percent of all servers that may be ejected at once.
+        max_ejection_percent: f64 = 10.0, limits::PERCENT, samples::PERCENTS;
+        /// Errors in a row that eject a server; 0 ejects none for that.
+        consecutive_errors: usize = 5, limits::COUNT, &["0", "1", "3"];
         + tables {
-            /// Ejects by success rate, if it is there.
-            success_rate: SuccessRate;
-            /// Ejects by failure percentage, if it is there.
-            failure_percentage: FailurePercentage;
+            /// Ejection by success rate.
+            success_rate: SuccessRate, &[
+                "{ minimum_hosts = 1, request_volume = 1 }",
+                "{ stdev_factor = 0, minimum_hosts = 2, request_volume = 3 }",
+            ];
+            /// Ejection by failure percentage.
+            failure_percentage: FailurePercentage, &[
+                "{ threshold = 0.0, minimum_hosts = 1, request_volume = 1 }",
+                "{ threshold = 50.0, enforcement_percentage = 50.0, minimum_hosts = 2, request_volume = 5 }",
+            ];
         }
     }
 }
 
 table! {
-    /// `[client.outlier_detection.success_rate]`: worse than the others.
+    /// `[client.outlier_detection.success_rate]`: ejects servers with a success rate far below that of the others.
     SuccessRate {
-        /// Standard deviations below the mean, in thousandths.
-        stdev_factor: usize = 1_900, limits::COUNT;
-        /// Of those that are to be ejected.
-        enforcement_percentage: f64 = 100.0, limits::PERCENT;
-        /// Servers with enough requests, for the statistics to mean something.
-        minimum_hosts: usize = 5, limits::COUNT;
-        /// Requests in an interval, for a server to be judged.
-        request_volume: usize = 100, limits::COUNT;
+        /// Distance from the mean in thousandths of a standard deviation.
+        stdev_factor: usize = 1_900, limits::COUNT, NOT_DRAWN;
+        /// Percent of the servers to be ejected that are ejected.
+        enforcement_percentage: f64 = 100.0, limits::PERCENT, NOT_DRAWN;
+        /// Number of servers with enough requests, below which there is no ejection.
+        minimum_hosts: usize = 5, limits::COUNT, NOT_DRAWN;
+        /// Requests in an interval, below which a server is not judged.
+        request_volume: usize = 100, limits::COUNT, NOT_DRAWN;
     }
 }
 
 table! {
-    /// `[client.outlier_detection.failure_percentage]`: bad, whatever the others do.
+    /// `[client.outlier_detection.failure_percentage]`: ejects servers with many failures, whatever the others do.
     FailurePercentage {
-        /// Percent of failures, beyond which a server is ejected.
-        threshold: f64 = 85.0, limits::PERCENT;
-        /// Of those that are to be ejected.
-        enforcement_percentage: f64 = 100.0, limits::PERCENT;
-        /// Servers there have to be.
-        minimum_hosts: usize = 5, limits::COUNT;
-        /// Requests in an interval, for a server to be judged.
-        request_volume: usize = 50, limits::COUNT;
+        /// Percent of failures beyond which a server is ejected.
+        threshold: f64 = 85.0, limits::PERCENT, NOT_DRAWN;
+        /// Percent of the servers to be ejected that are ejected.
+        enforcement_percentage: f64 = 100.0, limits::PERCENT, NOT_DRAWN;
+        /// Number of servers, below which there is no ejection.
+        minimum_hosts: usize = 5, limits::COUNT, NOT_DRAWN;
+        /// Requests in an interval, below which a server is not judged.
+        request_volume: usize = 50, limits::COUNT, NOT_DRAWN;
     }
 }
 

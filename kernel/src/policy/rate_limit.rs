@@ -10,7 +10,7 @@ use std::{sync::Mutex, time::Duration};
 use super::{Admission, Policy, PolicyConfig, PolicyContext, Rejection};
 use crate::{
     planted::planted,
-    scenario::keys::{limits, table},
+    settings::{limits, samples, table_macro::table},
     status::Code,
     sync::lock,
     time::Instant,
@@ -18,16 +18,16 @@ use crate::{
 };
 
 table! {
-    /// `[client.rate_limit]`: attempts per time.
+    /// `[client.rate_limit]`: a token bucket for attempts (Resilience4j, tower).
     RateLimit {
-        /// Attempts a period.
-        limit: usize = 50, limits::MAX_IN_FLIGHT;
-        /// How long a period is.
-        refresh_period: Duration = Duration::from_secs(1), limits::DURATION;
-        /// Attempts at once after a rest; as many as a period has if it is left out.
-        burst: Option<usize> = None, limits::MAX_IN_FLIGHT;
-        /// For a token.
-        max_wait: Duration = Duration::from_secs(5), limits::WAIT;
+        /// Attempts in a period.
+        limit: usize = 50, limits::MAX_IN_FLIGHT, &["1", "5", "50"];
+        /// Length of a period.
+        refresh_period: Duration = Duration::from_secs(1), limits::DURATION, samples::TIMES;
+        /// Attempts at once after a rest; without it, as many as a period has.
+        burst: Option<usize> = None, limits::MAX_IN_FLIGHT, &["1", "2", "100"];
+        /// Time that an attempt waits for a token.
+        max_wait: Duration = Duration::from_secs(5), limits::WAIT, samples::WAITS;
     }
 }
 

@@ -12,33 +12,33 @@ use std::{collections::VecDeque, sync::Mutex, time::Duration};
 use super::{Admission, AttemptEnd, Policy, PolicyConfig, PolicyContext, Rejection};
 use crate::{
     planted::planted,
-    scenario::keys::{KeyTable, Problem, excluded, limits, table},
+    settings::{error::Problem, limits, samples, table::TableReader, table_macro::table},
     status::Code,
     sync::lock,
     time::Instant,
 };
 
 table! {
-    /// `[client.retry_budget]`: Envoy's by default, Finagle's if one of its keys is there.
+    /// `[client.retry_budget]`: a bound on retries, Envoy's by default, Finagle's if one of its keys is there.
     RetryBudget {
-        /// Of the attempts under way (Envoy), or of the calls in `ttl` (Finagle).
-        percent: f64 = 20.0, limits::BUDGET_PERCENT;
-        /// Envoy: retries that may be under way in any case.
-        min_retry_concurrency: Option<usize> = None, limits::COUNT;
-        /// Finagle: how long a call counts.
-        ttl: Option<Duration> = None, limits::DURATION;
-        /// Finagle: retries that may be made in any case.
-        min_per_second: Option<f64> = None, limits::AMOUNT;
+        /// Retries in percent of the attempts under way (Envoy), or of the calls in `ttl` (Finagle).
+        percent: f64 = 20.0, limits::BUDGET_PERCENT, &["0.0", "20.0", "200.0"];
+        /// Envoy: retries that may be under way in any case; 3 unless given.
+        min_retry_concurrency: Option<usize> = None, limits::COUNT, &["0", "1", "3"];
+        /// Finagle: time for which a call counts; 10s unless given.
+        ttl: Option<Duration> = None, limits::DURATION, samples::TIMES;
+        /// Finagle: retries that may be made in any case; 10 unless given.
+        min_per_second: Option<f64> = None, limits::AMOUNT, &["0.0", "0.3", "10.0"];
     }
+    draw = &[&["percent", "min_retry_concurrency"], &["percent", "ttl", "min_per_second"]];
     settle = settle;
 }
 
-fn settle(budget: RetryBudget, raw: &<RetryBudget as KeyTable>::Raw) -> Result<RetryBudget, Problem> {
+fn settle(budget: RetryBudget, table: &TableReader<'_, '_>) -> Result<RetryBudget, Problem> {
     const HELP: &str =
         "`min_retry_concurrency` is of Envoy's budget, `ttl` and `min_per_second` are of Finagle's: keep one";
-    let envoy = ("min_retry_concurrency", raw.min_retry_concurrency.as_ref());
-    excluded(envoy, ("ttl", raw.ttl.as_ref()), HELP)?;
-    excluded(envoy, ("min_per_second", raw.min_per_second.as_ref()), HELP)?;
+    table.excludes("min_retry_concurrency", "ttl", HELP)?;
+    table.excludes("min_retry_concurrency", "min_per_second", HELP)?;
     if budget.ttl.is_none() && budget.min_per_second.is_none() {
         let min_retry_concurrency = budget.min_retry_concurrency.or(Some(3));
         return Ok(RetryBudget { min_retry_concurrency, ..budget });

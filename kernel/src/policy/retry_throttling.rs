@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use super::{AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, Pushback, Rejection};
 use crate::{
     planted::planted,
-    scenario::keys::{limits, table},
+    settings::{limits, table_macro::table},
     status::Code,
     sync::lock,
     time::Instant,
@@ -19,10 +19,10 @@ use crate::{
 table! {
     /// `[client.retry_throttling]`: gRPC A6's token count.
     RetryThrottling {
-        /// At the start, and at most.
-        max_tokens: f64 = 10.0, limits::TOKENS;
-        /// What a success adds.
-        token_ratio: f64 = 0.1, limits::TOKEN_RATIO;
+        /// Tokens at the start, and at most.
+        max_tokens: f64 = 10.0, limits::TOKENS, &["0.001", "1.0", "10.0"];
+        /// Tokens that a success adds.
+        token_ratio: f64 = 0.1, limits::TOKEN_RATIO, &["0.001", "0.1", "5.0"];
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sets of servers.
 
-use crate::scenario::limits;
+use crate::settings::limits;
 
 /// A set of servers, by index. It has room for as many servers as a scenario may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

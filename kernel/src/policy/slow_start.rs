@@ -13,20 +13,20 @@ use std::{
 use super::{Policy, PolicyConfig, PolicyContext, Servers};
 use crate::{
     record::{Event, Recorder},
-    scenario::keys::{limits, table},
+    settings::{limits, samples, table_macro::table},
     sync::lock,
     time::Instant,
 };
 
 table! {
-    /// `[client.slow_start]`: traffic for a server that has come back.
+    /// `[client.slow_start]`: less traffic for a server that has just come back (Envoy).
     SlowStart {
-        /// Until it gets its whole share.
-        slow_start_window: Duration = Duration::from_secs(30), limits::DURATION;
-        /// Over 1 it gets more early, under 1 it gets less.
-        aggression: f64 = 1.0, limits::AGGRESSION;
-        /// The least share, of that of a server in full service.
-        min_weight_percent: f64 = 10.0, limits::PERCENT_SOME;
+        /// Time until the server gets its whole share.
+        slow_start_window: Duration = Duration::from_secs(30), limits::DURATION, samples::TIMES;
+        /// Curve of the share: over 1 the server gets more early, under 1 it gets less.
+        aggression: f64 = 1.0, limits::AGGRESSION, &["0.01", "1.0", "100.0"];
+        /// The least share, in percent of that of a server in full service.
+        min_weight_percent: f64 = 10.0, limits::PERCENT_SOME, samples::SOME_PERCENTS;
     }
 }
 

@@ -1,14 +1,65 @@
 //! From a path or a text to a [`Scenario`]: the steps, in order.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::Duration};
 
-use serde::Deserialize;
+use toml::de::DeValue;
 
 use super::{
-    Scenario, ScenarioError,
+    Client, Expectation, Fault, FaultGenerator, Load, Network, Scenario, ScenarioError, Servers, Workload,
+    contradictions, service_config, shorthand,
+};
+use crate::settings::{
     error::Problem,
-    overrides, raw, resolve, schema, shorthand,
+    limits, overrides, shape,
     source::{Source, Tree},
+    table::{Key, Presence, Settings, TableInfo, TableReader},
+    table_macro::NOT_DRAWN,
+    value::{Codec, Item},
+};
+
+pub(super) const NAME: Key<Name> = Key {
+    name: "name",
+    doc: "The name, which is the run folder's, too: letters, digits, `-` and `_`.",
+    is_required: true,
+    default: || "crash_then_freeze".to_owned(),
+    limits: (),
+    samples: NOT_DRAWN,
+};
+
+pub(super) const QUESTION: Key<Option<String>> = Key {
+    name: "question",
+    doc: "The question that the scenario answers, in a sentence.",
+    is_required: false,
+    default: || None,
+    limits: (),
+    samples: NOT_DRAWN,
+};
+
+pub(super) const DURATION: Key<Duration> = Key {
+    name: "duration",
+    doc: "The time during which load is offered; the run then drains.",
+    is_required: true,
+    default: || Duration::from_secs(90),
+    limits: limits::DURATION,
+    samples: NOT_DRAWN,
+};
+
+/// The declaration of a whole scenario file: every table and key, from which messages, the reference, random settings and
+/// tests of the format are derived.
+pub const TABLE: &TableInfo = &TableInfo {
+    doc: "The top of the file.",
+    keys: &[&NAME, &QUESTION, &DURATION],
+    tables: &[
+        ("servers", Presence::Always, Servers::TABLE),
+        ("workload", Presence::Always, Workload::TABLE),
+        ("load", Presence::Always, Load::TABLE),
+        ("network", Presence::Always, Network::TABLE),
+        ("client", Presence::Always, Client::TABLE),
+        ("nemesis", Presence::Optional, FaultGenerator::TABLE),
+        ("fault", Presence::List, Fault::TABLE),
+        ("expect", Presence::List, Expectation::TABLE),
+    ],
+    ..TableInfo::EMPTY
 };
 
 impl Scenario {
@@ -50,13 +101,138 @@ impl Scenario {
     }
 }
 
+impl Scenario {
+    /// The paths of the settings that [`Scenario::reset`] can take away: optional tables and tables of the client as a
+    /// whole, keys of the other tables. Load, servers and faults as such are not among them.
+    pub fn resettable() -> Vec<String> {
+        let mut paths = Vec::new();
+        for (name, _, table) in TABLE.tables {
+            if ["client", "servers", "load", "network"].contains(name) {
+                paths.extend(table.tables.iter().map(|(inner, ..)| format!("{name}.{inner}")));
+                let keys = table.keys.iter().filter(|key| !key.is_required()).map(|key| key.name());
+                paths.extend(keys.filter(|key| *key != "replicas").map(|key| format!("{name}.{key}")));
+            }
+        }
+        paths
+    }
+
+    /// Returns the scenario without the setting at `path`, which then has its default; `None` if that changes nothing or
+    /// is no valid scenario.
+    pub fn reset(&self, path: &str) -> Option<Self> {
+        self.without(path)?.ok().filter(|less| less != self)
+    }
+
+    /// Returns whether the setting at `path` has its default.
+    pub fn is_default(&self, path: &str) -> bool {
+        match self.without(path) {
+            None => true,
+            Some(less) => less.is_ok_and(|less| less == *self),
+        }
+    }
+
+    /// Reads the scenario again as it is written, without the key or table at `path`; `None` if it is not written.
+    fn without(&self, path: &str) -> Option<Result<Self, Problem>> {
+        let text = self.to_toml();
+        let source = Source::new("reset", &text, &[]);
+        let mut file = source.parse().ok()?;
+        let (tables, key) = path.rsplit_once('.')?;
+        let mut table = file.get_mut();
+        for name in tables.split('.') {
+            match table.get_mut(name)?.get_mut() {
+                DeValue::Table(inner) => table = inner,
+                _ => return None,
+            }
+        }
+        table.remove(key)?;
+        Some(scenario(&TableReader::file(file.get_ref()), Path::new("")))
+    }
+}
+
 /// `tree` is handed in so that it is there to look key paths up in, however far the reading gets.
 fn read(source: &Source, overrides: &[String], base: &Path, tree: &mut Tree) -> Result<Scenario, Problem> {
     let mut table = source.parse()?;
     overrides::apply(&mut table, source, overrides)?;
     shorthand::expand(&mut table);
     *tree = Tree::of(&table);
-    let raw = raw::Scenario::deserialize(toml::de::Deserializer::from(table))
-        .map_err(|error| schema::explain(&error, tree))?;
-    resolve::scenario(&raw, base)
+    // The shape of the whole file first, so that a misspelt key is reported before what its absence leads to.
+    shape::check(table.get_ref(), TABLE, "", TABLE)?;
+    scenario(&TableReader::file(table.get_ref()), base)
+}
+
+/// Reads the tables in order. Files that the scenario names are looked for in `base`.
+fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem> {
+    let name = NAME.read(file)?;
+    let duration = DURATION.read(file)?;
+    let servers = Servers::read(&file.table("servers"))?;
+    let mut faults = Vec::new();
+    for fault in file.list("fault") {
+        faults.push(Fault::read(&fault, duration, &servers)?);
+    }
+    let question = QUESTION.read(file)?;
+    let workload = Workload::read(&file.table("workload"))?;
+    let load = load(file)?;
+    let network = Network::read(&file.table("network"))?;
+    let client = client(&file.table("client"), base)?;
+    let nemesis = file.table_if_any("nemesis").map(|table| FaultGenerator::read(&table)).transpose()?;
+    let mut expectations = Vec::new();
+    for expectation in file.list("expect") {
+        expectations.push(Expectation::read(&expectation, faults.len())?);
+    }
+    Ok(Scenario { name, question, duration, servers, workload, load, network, client, nemesis, faults, expectations })
+}
+
+/// The one table without which there is no scenario, as its rate has no sensible default.
+fn load(file: &TableReader<'_, '_>) -> Result<Load, Problem> {
+    match file.table_if_any("load") {
+        Some(table) => Load::read(&table),
+        None => Err(Problem::new(None, "missing table [load] with the key `rate`")
+            .help("write, for example: [load], and below it: rate = 5.0")),
+    }
+}
+
+/// Reads `[client]`, with the service config that it names.
+fn client(table: &TableReader<'_, '_>, base: &Path) -> Result<Client, Problem> {
+    let mut client = Client::read(table)?;
+    contradictions::settle_retry(table, &mut client.retry)?;
+    contradictions::refuse(table, &client)?;
+    service_config::apply(table, base, &mut client)?;
+    Ok(client)
+}
+
+/// The name of a run folder, kept to what every file system and shell takes as it is.
+pub(super) struct Name;
+
+impl Codec for Name {
+    type Target = String;
+    type Limits = ();
+
+    fn type_name() -> String {
+        "name".into()
+    }
+
+    fn read(item: &Item<'_>, (): &()) -> Result<String, Problem> {
+        let name = String::read(item, &())?;
+        let wrong = if name.is_empty() {
+            "the name is empty".to_owned()
+        } else if let Some(other) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')) {
+            format!("{other:?} cannot be in a name")
+        } else if name.len() > limits::NAME_LEN_MAX {
+            format!("the name has {} characters", name.len())
+        } else {
+            return Ok(name);
+        };
+        let help = format!(
+            "it names the run folder: 1 to {} letters, digits, `-` and `_`, such as \"crash_then_freeze\"",
+            limits::NAME_LEN_MAX
+        );
+        Err(Problem::at(item.span(), wrong).help(help))
+    }
+
+    fn written(value: &String) -> Option<String> {
+        String::written(value)
+    }
+
+    fn limits_text((): &()) -> Option<String> {
+        Some(format!("1 to {} letters, digits, `-` and `_`", limits::NAME_LEN_MAX))
+    }
 }

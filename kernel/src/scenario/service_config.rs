@@ -12,34 +12,32 @@ mod json;
 
 use std::{fs, path::Path};
 
-use super::{
-    error::Problem,
-    model::{Balancing, Client, Jitter, Retry},
-    raw,
-    setting::Setting,
-    source::Span,
+use super::{Balancing, Client, Jitter, Retry};
+use crate::{
+    client::settings::{SERVICE_CONFIG, SERVICE_CONFIG_METHOD},
+    policy::{FailurePercentage, Hedging, OutlierDetection, RetryThrottling, SuccessRate},
+    settings::{error::Problem, table::TableReader},
 };
-use crate::policy::{FailurePercentage, Hedging, OutlierDetection, RetryThrottling, SuccessRate};
 use json::{Fault, Node};
 
 /// gRPC A6's cap, which a client takes higher values for.
 const MAX_ATTEMPTS: usize = 5;
 
-/// Has the file that `raw` names, if it does, settle what it settles. The name is relative to `base`.
-pub(super) fn apply(raw: &raw::Client, base: &Path, client: &mut Client) -> Result<(), Problem> {
-    let Some(setting) = &raw.service_config else {
-        return match &raw.service_config_method {
+/// Applies the service config that `[client]` names, if it does. The name is relative to `base`.
+pub(super) fn apply(table: &TableReader<'_, '_>, base: &Path, client: &mut Client) -> Result<(), Problem> {
+    let Some(span) = table.span(SERVICE_CONFIG.name) else {
+        return match table.span(SERVICE_CONFIG_METHOD.name) {
             None => Ok(()),
-            Some(method) => Err(Problem::at(
-                method.span(),
+            Some(span) => Err(Problem::at(
+                span,
                 "`service_config_method` chooses among the methods of a \
                 `service_config`, and there is none",
             )
             .help("add service_config = \"file.json\", or leave this out")),
         };
     };
-    let (name, span) = (setting.read()?, setting.span());
-    let method = raw.service_config_method.as_ref().map(Setting::read).transpose()?;
+    let name = SERVICE_CONFIG.read(table)?.unwrap_or_default();
+    let method = SERVICE_CONFIG_METHOD.read(table)?;
     let wrong = |what: String| Problem::at(span.clone(), format!("service config {name}: {what}"));
     let path = base.join(&name);
     let text = fs::read_to_string(&path).map_err(|error| {
@@ -47,8 +45,8 @@ pub(super) fn apply(raw: &raw::Client, base: &Path, client: &mut Client) -> Resu
     })?;
     let document = serde_json::from_str(&text).map_err(|error| wrong(format!("not JSON: {error}")))?;
     let config = ServiceConfig::of(&Node::root(&document), method.as_deref()).map_err(|fault| wrong(fault.0))?;
-    refuse_double(raw, &config, &name)?;
-    config.settle(raw, client);
+    refuse_double(table, &config, &name)?;
+    config.settle(table, client);
     Ok(())
 }
 
@@ -100,14 +98,14 @@ impl ServiceConfig {
     }
 
     /// The client with what the file says, and with gRPC's defaults for what it does not.
-    fn settle(self, raw: &raw::Client, client: &mut Client) {
-        let has_retries = raw.retry.is_given();
+    fn settle(self, table: &TableReader<'_, '_>, client: &mut Client) {
+        let has_retries = table.table("retry").first_key().is_some();
         client.deadline = self.timeout.unwrap_or(client.deadline);
-        if raw.attempt_timeout.is_none() {
+        if table.span("attempt_timeout").is_none() {
             client.attempt_timeout = client.deadline;
         }
         client.wait_for_ready = self.wait_for_ready.unwrap_or(client.wait_for_ready);
-        if raw.load_balancing.policy.is_none() {
+        if table.table("load_balancing").span("policy").is_none() {
             client.load_balancing = self.balancing.unwrap_or(Balancing::PickFirst);
         }
         if let Some(retry) = self.retry {
@@ -123,46 +121,28 @@ impl ServiceConfig {
 }
 
 /// What both the file and the scenario say is said by one too many.
-fn refuse_double(raw: &raw::Client, config: &ServiceConfig, name: &str) -> Result<(), Problem> {
-    let of_table = |given: bool, span: Option<Span>| if given { span } else { None };
-    let double: [(&str, &str, Option<Span>); 7] = [
-        (
-            "timeout",
-            "`deadline` in [client]",
-            of_table(config.timeout.is_some(), raw.deadline.as_ref().map(Setting::span)),
-        ),
+fn refuse_double(table: &TableReader<'_, '_>, config: &ServiceConfig, name: &str) -> Result<(), Problem> {
+    let retries = config.retry.is_some() || config.hedging.is_some();
+    let policy = table.table("load_balancing").span("policy");
+    let double = [
+        ("timeout", "`deadline` in [client]", table.span("deadline").filter(|_| config.timeout.is_some())),
         (
             "waitForReady",
             "`wait_for_ready` in [client]",
-            of_table(config.wait_for_ready.is_some(), raw.wait_for_ready.as_ref().map(Setting::span)),
+            table.span("wait_for_ready").filter(|_| config.wait_for_ready.is_some()),
         ),
-        (
-            "loadBalancingConfig",
-            "`policy` in [client.load_balancing]",
-            of_table(config.balancing.is_some(), raw.load_balancing.policy.as_ref().map(Setting::span)),
-        ),
-        (
-            "its retryPolicy or hedgingPolicy",
-            "[client.retry]",
-            of_table(config.retry.is_some() || config.hedging.is_some(), raw.retry.first_given()),
-        ),
-        (
-            "its retryPolicy or hedgingPolicy",
-            "[client.hedging]",
-            of_table(
-                config.retry.is_some() || config.hedging.is_some(),
-                raw.hedging.as_ref().map(|table| table.span()),
-            ),
-        ),
+        ("loadBalancingConfig", "`policy` in [client.load_balancing]", policy.filter(|_| config.balancing.is_some())),
+        ("its retryPolicy or hedgingPolicy", "[client.retry]", table.table("retry").first_key().filter(|_| retries)),
+        ("its retryPolicy or hedgingPolicy", "[client.hedging]", table.span("hedging").filter(|_| retries)),
         (
             "retryThrottling",
             "[client.retry_throttling]",
-            of_table(config.throttling.is_some(), raw.retry_throttling.as_ref().map(|table| table.span())),
+            table.span("retry_throttling").filter(|_| config.throttling.is_some()),
         ),
         (
             "outlier_detection_experimental",
             "[client.outlier_detection]",
-            of_table(config.outlier_detection.is_some(), raw.outlier_detection.as_ref().map(|table| table.span())),
+            table.span("outlier_detection").filter(|_| config.outlier_detection.is_some()),
         ),
     ];
     for (theirs, ours, span) in double {

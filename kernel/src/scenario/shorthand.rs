@@ -1,32 +1,18 @@
-//! Short ways to write a policy, so that one `--set` switches it: `client.hedging = "off"` is as if its table were not there,
-//! and so is `servers.admission = "off"`; `client.hedging = "50ms"` is the table with that delay.
+//! Short ways to write an optional table, so that one `--set` switches it: `client.hedging = "off"` is as if its table were
+//! not there, `client.hedging = "on"` is an empty table, and so for every optional table; `client.hedging = "50ms"` is the
+//! table with that delay.
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use crate::policy::each_policy;
-
-macro_rules! keys {
-    ($($key:ident: $table:ident,)*) => {
-        /// The tables that can be off, by the table that they are in.
-        const SWITCHED: &[(&str, &[&str])] = &[("client", &[$( stringify!($key), )*]), ("servers", &["admission"])];
-    };
-}
-
-each_policy!(keys);
+use super::TABLE;
+use crate::settings::{Presence, TableInfo};
 
 /// Writes the short forms out.
 pub(super) fn expand(document: &mut Spanned<DeTable<'_>>) {
-    for (table, keys) in SWITCHED {
-        let Some(table) = table_mut(document, table) else { continue };
-        for key in *keys {
-            if table.get(*key).and_then(|value| value.get_ref().as_str()) == Some("off") {
-                table.remove(*key);
-            }
-        }
-    }
+    switch(document.get_mut(), TABLE);
     if let Some(hedging) = table_mut(document, "client").and_then(|client| client.get_mut("hedging"))
         && hedging.get_ref().is_str()
     {
@@ -34,6 +20,24 @@ pub(super) fn expand(document: &mut Spanned<DeTable<'_>>) {
         let delay = std::mem::replace(hedging.get_mut(), DeValue::Table(DeTable::new()));
         if let DeValue::Table(table) = hedging.get_mut() {
             table.insert(Spanned::new(span.clone(), "hedging_delay".into()), Spanned::new(span, delay));
+        }
+    }
+}
+
+/// Takes `"off"` and `"on"` in place of optional tables for no table and an empty one.
+fn switch(table: &mut DeTable<'_>, info: &TableInfo) {
+    for (name, presence, inner) in info.tables {
+        let Some(value) = table.get_mut(*name) else { continue };
+        match value.get_ref().as_str() {
+            Some("off") if *presence == Presence::Optional => {
+                table.remove(*name);
+            }
+            Some("on") if *presence == Presence::Optional => *value.get_mut() = DeValue::Table(DeTable::new()),
+            _ => {
+                if let DeValue::Table(table) = value.get_mut() {
+                    switch(table, inner);
+                }
+            }
         }
     }
 }
@@ -47,22 +51,38 @@ fn table_mut<'a, 'source>(document: &'a mut Spanned<DeTable<'source>>, key: &str
 
 #[cfg(test)]
 mod tests {
-    use crate::{policy::Policies, scenario::Scenario};
+    use crate::{
+        policy::Policies,
+        scenario::{Scenario, TABLE},
+        settings::{Presence, TableInfo},
+    };
+
+    /// The paths of the optional tables that are in tables which are always there.
+    fn optional_tables(info: &TableInfo, path: &str, paths: &mut Vec<String>) {
+        for (name, presence, inner) in info.tables {
+            let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
+            match presence {
+                Presence::Always => optional_tables(inner, &path, paths),
+                Presence::Optional => paths.push(path),
+                Presence::List => {}
+            }
+        }
+    }
 
     #[test]
     fn what_is_off_is_as_if_its_table_were_not_there() {
         let text = include_str!("../../tests/example.toml");
         let parse = |settings: &[String]| Scenario::parse("story.toml", text, settings).unwrap();
-        let keys: Vec<_> = super::SWITCHED
-            .iter()
-            .flat_map(|(table, keys)| keys.iter().map(move |key| format!("{table}.{key}")))
-            .collect();
+        let mut keys = Vec::new();
+        optional_tables(TABLE, "", &mut keys);
+        assert!(keys.len() > 10, "{keys:?}");
         let with = |value: &'static str| keys.iter().map(move |key| format!("{key}={value}"));
-        let on: Vec<_> = ["client.retry.max_attempts=1".to_owned()].into_iter().chain(with("{}")).collect();
+        let on: Vec<_> = ["client.retry.max_attempts=1".to_owned()].into_iter().chain(with("on")).collect();
         let as_written = parse(&on);
         assert!(as_written.servers.admission.is_some() && as_written.client.policies.slow_start.is_some());
         let off: Vec<_> = on.into_iter().chain(with("off")).collect();
         let switched = parse(&off);
         assert_eq!((switched.servers.admission, switched.client.policies), (None, Policies::default()));
+        assert_eq!((as_written.nemesis.is_some(), switched.nemesis), (true, None));
     }
 }

@@ -1,32 +1,16 @@
 //! Admission: what a replica refuses although its queue has room. The SRE book's load shedding, with gRPC A6's pushback.
 //!
 //! A request that arrives while `max_concurrent_requests` are in progress, waiting ones included, is refused; so is one that
-//! has waited longer than `max_queue_time` when a worker gets to it, as whoever sent it has likely given up or soon will
+//! has waited longer than `max_queue_time` when a worker gets to it, as its caller has likely given up or soon will
 //! (CoDel's idea). The answer is RESOURCE_EXHAUSTED. With `retry_pushback` it asks the caller to wait that long before it
 //! tries again, and so does the answer that the queue is full.
 
-use std::time::Duration;
-
 use tonic::{Status, metadata::MetadataValue};
 
-use crate::{
-    policy::PUSHBACK,
-    scenario::keys::{limits, table},
-};
+use super::settings::Admission;
+use crate::policy::PUSHBACK;
 
-table! {
-    /// `[servers.admission]`: what a replica refuses although its queue has room.
-    Admission {
-        /// Running and waiting ones in one replica.
-        max_concurrent_requests: Option<usize> = None, limits::COUNT_SOME;
-        /// In the queue.
-        max_queue_time: Option<Duration> = None, limits::DURATION;
-        /// What a refusal asks its caller to wait; in whole milliseconds, rounded up.
-        retry_pushback: Option<Duration> = None, limits::WAIT;
-    }
-}
-
-/// A refusal in those words.
+/// Returns the status of a refusal with this message.
 pub(super) fn refusal(admission: Option<&Admission>, message: impl Into<String>) -> Status {
     let mut status = Status::resource_exhausted(message);
     if let Some(wait) = admission.and_then(|admission| admission.retry_pushback) {

@@ -4,10 +4,7 @@
 //! all variants of a scenario agree on them, and a change of one rate leaves the other attempts as they are.
 
 use super::{AttemptBehavior, AttemptEnding, Input, Output, Workload};
-use crate::{
-    entropy::{Entropy, unit},
-    scenario,
-};
+use crate::entropy::{Entropy, unit};
 
 /// The backend's data.
 const DATA: &[u8] = b"data of the backend";
@@ -20,13 +17,13 @@ pub(super) fn answer() -> Output {
 /// A service that fails on purpose.
 #[derive(Debug, Clone)]
 pub struct Backend {
-    settings: scenario::Backend,
+    settings: crate::workload::settings::Backend,
     entropy: Entropy,
 }
 
 impl Backend {
     /// Creates a backend that draws its failures from `entropy`.
-    pub fn new(settings: scenario::Backend, entropy: Entropy) -> Self {
+    pub fn new(settings: crate::workload::settings::Backend, entropy: Entropy) -> Self {
         Self { settings, entropy }
     }
 }
@@ -45,7 +42,7 @@ impl Workload for Backend {
     }
 
     fn behavior(&self, request: u64, attempt: u32) -> AttemptBehavior {
-        let scenario::Backend { failure_rate, failure_status, hang_rate, delay } = self.settings;
+        let crate::workload::settings::Backend { failure_rate, failure_status, hang_rate, delay } = self.settings;
         let draw = unit(&mut self.entropy.stream_of("backend.conduct", &[request, u64::from(attempt)]));
         // One draw decides both: with two draws, some attempts would both fail and hang, and the rates would not add up.
         let ending = if draw < failure_rate {
@@ -67,7 +64,7 @@ mod tests {
     use crate::status::Code;
 
     fn backend(failure_rate: f64, hang_rate: f64) -> Backend {
-        let settings = scenario::Backend {
+        let settings = crate::workload::settings::Backend {
             failure_rate,
             hang_rate,
             failure_status: Code::Internal,

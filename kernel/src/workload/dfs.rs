@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 pub use graph::{Graph, GraphSpec};
 
 use super::{Input, Output, Workload};
-use crate::{scenario::limits, sync::lock};
+use crate::{settings::limits, sync::lock};
 
 /// A search of a graph, as a request asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,12 +22,12 @@ impl Search {
     /// Checks sizes and start. The error says what is wrong and what would be right.
     fn validate(self) -> Result<(), String> {
         let GraphSpec { nodes, edges, .. } = self.graph;
-        if !limits::NODES.contains(&(nodes as usize)) {
+        if !limits::NODES.contains(&nodes) {
             let min = limits::NODES.start();
             let max = limits::NODES.end();
             return Err(format!("graph has {nodes} nodes: {min} to {max} are accepted"));
         }
-        if edges < nodes - 1 || edges as usize > *limits::EDGES.end() {
+        if edges < nodes - 1 || edges > *limits::EDGES.end() {
             let min = nodes - 1;
             let max = limits::EDGES.end();
             return Err(format!("graph of {nodes} nodes has {edges} edges: {min} to {max} are accepted"));

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     entropy::Entropy,
-    scenario::{GraphSize, Pictures, Workload},
+    workload::settings::{GraphSize, Pictures, Workload},
 };
 
 /// The inputs that requests are drawn from. They are in memory before the first request.

@@ -91,7 +91,8 @@ mod tests {
     use super::*;
     use crate::{
         entropy::Entropy,
-        scenario::{GraphSize, Pictures, Size, Workload as WorkloadSettings},
+        workload::settings::{GraphSize, Pictures, Workload as WorkloadSettings},
+        workload::size::Size,
     };
 
     fn inputs(workload: &WorkloadSettings) -> Inputs {

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use kernel::{
-    nemesis::Menu,
     policy::{
         Bulkhead, Cache, CircuitBreaker, FailurePercentage, Fallback, FallbackKind, Hedging, OutlierDetection,
         Policies, RateLimit, RetryBudget, RetryThrottling, Scope, SlowStart, SuccessRate,
     },
     scenario::{
-        Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultKind, GraphSize, HealthCheck, Jitter,
-        Load, Metric, Network, Phase, Pictures, Retry, Scenario, Servers, Size, Unit, Workload,
+        Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind, GraphSize,
+        HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, Retry, Scenario, Servers, Size, TABLE, Unit,
+        Workload,
     },
     server::Admission,
+    settings::{KeyInfo, Presence, TableInfo},
     status::Code,
 };
 use proptest::{collection::vec, option, prelude::*, sample::subsequence, strategy::Union};
@@ -333,12 +334,12 @@ fn expectation(faults: usize) -> impl Strategy<Value = Expectation> {
     )
 }
 
-fn menu() -> impl Strategy<Value = Menu> {
-    let Menu { kinds, targets, .. } = Menu::default();
+fn generator() -> impl Strategy<Value = FaultGenerator> {
+    let FaultGenerator { kinds, targets, .. } = FaultGenerator::default();
     let lists = (subsequence(kinds, 1..=9).prop_shuffle(), subsequence(targets, 1..=4).prop_shuffle());
     let faults = [1..=64_usize, 1..=64_usize];
     (lists, faults, (from(1), option::of(from(1))), any::<[bool; 2]>()).prop_map(
-        |((kinds, targets), [a, b], (low, high), [overlap, swarm])| Menu {
+        |((kinds, targets), [a, b], (low, high), [overlap, swarm])| FaultGenerator {
             kinds,
             targets,
             faults_min: a.min(b),
@@ -353,7 +354,7 @@ fn menu() -> impl Strategy<Value = Menu> {
 
 fn scenario() -> impl Strategy<Value = Scenario> {
     // Boxed: as one value, the state of all of them does not fit on a test's stack.
-    let client = (client().boxed(), option::of(menu()).boxed());
+    let client = (client().boxed(), option::of(generator()).boxed());
     let parts = (servers().boxed(), workload().boxed(), load(), network(), client);
     ("[a-zA-Z0-9_-]{1,64}", option::of(any::<String>()), from(1), parts, 0..4_usize)
         .prop_flat_map(|(name, question, duration, parts, faults)| {
@@ -448,4 +449,62 @@ fn targets_are_a_name_a_list_or_every_link() {
     assert_eq!(targets("'server-1'"), [1]);
     assert_eq!(targets("['server-2', 'server-0']"), [0, 2]);
     assert_eq!(targets("'*'"), [0, 1, 2]);
+}
+
+/// Calls `visit` with the path of every key that a file may have, its declaration, and what has to be set beside it.
+fn for_each_key(
+    table: &TableInfo,
+    path: &str,
+    beside: &[String],
+    visit: &mut impl FnMut(&str, &dyn KeyInfo, &[String]),
+) {
+    let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
+    for key in table.keys {
+        visit(&format!("{prefix}{}", key.name()), *key, beside);
+    }
+    if let Some(kinds) = table.kinds {
+        for (name, kind) in kinds.variants {
+            let mut beside = beside.to_vec();
+            beside.push(format!("{prefix}{}={name}", kinds.key));
+            let required = kind.keys.iter().filter(|key| key.is_required());
+            beside.extend(required.map(|key| format!("{prefix}{}={}", key.name(), key.example())));
+            kind.keys.iter().for_each(|key| visit(&format!("{prefix}{}", key.name()), *key, &beside));
+        }
+    }
+    for (name, presence, inner) in table.tables {
+        let inner_path = format!("{prefix}{name}");
+        match presence {
+            Presence::List => for_each_key(inner, &format!("{inner_path}.0"), beside, visit),
+            Presence::Always | Presence::Optional => for_each_key(inner, &inner_path, beside, visit),
+        }
+    }
+}
+
+#[test]
+fn every_key_is_read_back_with_its_default_its_example_and_its_samples() {
+    let file = "name = \"keys\"\nduration = \"1m\"\n[load]\nrate = 5\n[[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"server-0\"\n";
+    let mut keys = 0;
+    for_each_key(TABLE, "", &[], &mut |path, key, beside| {
+        // An expectation's bounds depend on its metric, and a service config is a file; both have tests of their own.
+        if path.starts_with("expect") || path.starts_with("client.service_config") {
+            return;
+        }
+        keys += 1;
+        let values = key.samples().iter().map(|sample| (*sample).to_owned());
+        for value in values.chain(key.default_text()).chain(Some(key.example()).filter(|text| !text.is_empty())) {
+            let mut overrides = beside.to_vec();
+            // What single keys need beside them.
+            if path.starts_with("client.hedging") {
+                overrides.push("client.retry.max_attempts=1".into());
+            }
+            if path == "client.fallback.kind" {
+                overrides.push("client.cache=on".into());
+            }
+            overrides.push(format!("{path}={value}"));
+            let scenario =
+                Scenario::parse("keys.toml", file, &overrides).unwrap_or_else(|error| panic!("{overrides:?}\n{error}"));
+            assert_eq!(Scenario::parse("written.toml", &scenario.to_toml(), &[]).unwrap(), scenario, "{overrides:?}");
+        }
+    });
+    assert!(keys > 80, "{keys}");
 }

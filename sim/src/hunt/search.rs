@@ -12,7 +12,7 @@ use std::{
 
 use kernel::{
     cli::{Failure, progress},
-    scenario::{Scenario, swarm},
+    scenario::{Scenario, setting_generator},
     sync::{ignore_poison, lock},
 };
 use sim::{Plan, calibration::Calibration, reduction::Goal};
@@ -103,7 +103,7 @@ impl Hunt<'_> {
         if !self.args.policies {
             return Ok((Vec::new(), self.base.explicit(seed)));
         }
-        let settings = swarm::settings(self.base, seed);
+        let settings = setting_generator::settings(self.base, seed);
         // The command line comes last and so applies. Its settings may go with those of the file, and not with drawn ones.
         let mut all = [&settings[..], &self.args.conditions.overrides].concat();
         all.push(NOTHING_EXPECTED.to_owned());

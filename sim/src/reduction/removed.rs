@@ -2,7 +2,7 @@
 
 use kernel::scenario::{Fault, Scenario, duration::text as time, server_name};
 
-use super::{Reduced, step::PLAIN};
+use super::Reduced;
 
 /// Returns a line for each expectation, fault and setting that was removed from `original`, then for each number that was
 /// lowered.
@@ -16,9 +16,9 @@ pub fn removed(original: &Scenario, reduced: &Reduced) -> Vec<String> {
     for (index, fault) in original.faults.iter().enumerate().filter(|(index, _)| !origins.contains(index)) {
         lines.push(format!("fault {index}, the {}", about(fault)));
     }
-    for (key, make_plain) in PLAIN {
-        if !is_plain(original, *make_plain) && is_plain(scenario, *make_plain) {
-            lines.push(format!("{key}, now as it is by default"));
+    for path in Scenario::resettable() {
+        if !original.is_default(&path) && scenario.is_default(&path) {
+            lines.push(format!("{path}, now as it is by default"));
         }
     }
     lines.extend(changed("load.rate", &original.load.rate.to_string(), &scenario.load.rate.to_string()));
@@ -39,13 +39,6 @@ pub fn removed(original: &Scenario, reduced: &Reduced) -> Vec<String> {
 /// Returns the line of a value that was changed, if it was.
 fn changed(name: &str, before: &str, now: &str) -> Option<String> {
     (before != now).then(|| format!("{name}: {before}, now {now}"))
-}
-
-/// Returns true if a setting has its default in `scenario`: `make_plain`, which resets it, changes nothing.
-fn is_plain(scenario: &Scenario, make_plain: fn(&mut Scenario)) -> bool {
-    let mut plain = scenario.clone();
-    make_plain(&mut plain);
-    plain == *scenario
 }
 
 /// Describes a fault by its kind, its targets and its time.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kernel::{
     policy::Policies,
-    scenario::{Arrivals, Client, Fault, HealthCheck, Load, Network, Phase, Retry, Scenario, Servers},
+    scenario::{Client, Fault, Network, Phase, Scenario},
 };
 
 /// A change that makes a scenario less.
@@ -18,48 +18,17 @@ pub enum Step {
     WithoutServer(usize),
     /// A number, lower.
     Lower(Number, u64),
-    /// What this names in [`PLAIN`] or [`ALL_PLAIN`], as it is where a file does not say.
-    Plain(&'static str),
+    /// A setting at its default, by its path. See [`Scenario::resettable`].
+    Reset(String),
+    /// Several settings at their defaults, by their name in [`RESET_ALL`].
+    ResetAll(&'static str),
 }
 
-/// A setting by its key, and what makes it what it is by default.
-pub type Plain = (&'static str, fn(&mut Scenario));
-
-/// Several of [`PLAIN`] at once.
-pub const ALL_PLAIN: &[Plain] = &[
+/// Groups of settings, and the function that gives them their defaults.
+pub const RESET_ALL: &[(&str, fn(&mut Scenario))] = &[
     ("all policies", |scenario| scenario.client.policies = Policies::default()),
     ("the client", |scenario| scenario.client = Client::default()),
     ("the network", |scenario| scenario.network = Network::default()),
-];
-
-/// What need not be as it is for this program to have a bug. Where an expectation fails, these are what is judged.
-pub const PLAIN: &[Plain] = &[
-    ("client.cache", |scenario| scenario.client.policies.cache = None),
-    ("client.fallback", |scenario| scenario.client.policies.fallback = None),
-    ("client.retry_throttling", |scenario| scenario.client.policies.retry_throttling = None),
-    ("client.retry_budget", |scenario| scenario.client.policies.retry_budget = None),
-    ("client.hedging", |scenario| scenario.client.policies.hedging = None),
-    ("client.circuit_breaker", |scenario| scenario.client.policies.circuit_breaker = None),
-    ("client.rate_limit", |scenario| scenario.client.policies.rate_limit = None),
-    ("client.bulkhead", |scenario| scenario.client.policies.bulkhead = None),
-    ("client.outlier_detection", |scenario| scenario.client.policies.outlier_detection = None),
-    ("client.slow_start", |scenario| scenario.client.policies.slow_start = None),
-    ("client.retry", |scenario| scenario.client.retry = Retry::default()),
-    ("client.load_balancing", |scenario| scenario.client.load_balancing = Client::default().load_balancing),
-    ("client.wait_for_ready", |scenario| scenario.client.wait_for_ready = Client::default().wait_for_ready),
-    ("client.health_check", |scenario| scenario.client.health_check = HealthCheck::default()),
-    ("client.attempt_timeout", |scenario| scenario.client.attempt_timeout = Client::default().attempt_timeout),
-    ("client.deadline", |scenario| scenario.client.deadline = Client::default().deadline),
-    ("servers.admission", |scenario| scenario.servers.admission = None),
-    ("servers.service_time_min", |scenario| scenario.servers.service_time_min = Servers::default().service_time_min),
-    ("servers.queue", |scenario| scenario.servers.queue = Servers::default().queue),
-    ("servers.workers", |scenario| scenario.servers.workers = Servers::default().workers),
-    ("servers.restart_after", |scenario| scenario.servers.restart_after = None),
-    ("load.max_in_flight", |scenario| scenario.load.max_in_flight = Load::at(1.0).max_in_flight),
-    ("load.arrivals", |scenario| scenario.load.arrivals = Arrivals::Constant),
-    ("network.latency", |scenario| scenario.network.latency = Network::default().latency),
-    ("network.jitter", |scenario| scenario.network.jitter = Network::default().jitter),
-    ("network.bandwidth", |scenario| scenario.network.bandwidth = Network::default().bandwidth),
 ];
 
 /// A number that can be lowered, to a rung of a ladder: 1, 2, 5, 10, 20, 50 and so on.
@@ -87,7 +56,9 @@ pub fn every(scenario: &Scenario, is_a_bug: bool) -> Vec<Step> {
     for number in [Number::Rate, Number::Duration].into_iter().chain(of_faults) {
         steps.extend(number.rungs_below(scenario).last().map(|value| Step::Lower(number, *value)));
     }
-    steps.extend(PLAIN.iter().filter(|_| is_a_bug).map(|(key, _)| Step::Plain(key)));
+    if is_a_bug {
+        steps.extend(Scenario::resettable().into_iter().map(Step::Reset));
+    }
     steps
 }
 
@@ -106,8 +77,9 @@ impl Step {
             }
             Self::WithoutServer(server) => without_server(&mut less, *server)?,
             Self::Lower(number, value) => number.set(&mut less, *value),
-            Self::Plain(key) => {
-                PLAIN.iter().chain(ALL_PLAIN).find(|(known, _)| known == key)?.1(&mut less);
+            Self::Reset(path) => return scenario.reset(path),
+            Self::ResetAll(name) => {
+                RESET_ALL.iter().find(|(known, _)| known == name)?.1(&mut less);
                 if less == *scenario {
                     return None;
                 }
@@ -176,7 +148,7 @@ impl Number {
             Self::Rate => scenario.load.rate = value as f64 / 1e3,
             Self::Duration => scenario.duration = time,
             Self::At(fault) => scenario.faults[fault].at = time,
-            Self::Lasts(fault) => scenario.faults[fault].kind.last(time),
+            Self::Lasts(fault) => scenario.faults[fault].kind.hold_for(time),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use kernel::{
     run_folder::sha256,
-    scenario::{Scenario, swarm},
+    scenario::{Scenario, setting_generator},
 };
 use sim::{Plan, SimulationError, calibration::Calibration};
 
@@ -107,7 +107,7 @@ fn pinned_text_of_every_resolved_scenario_file() {
 
 /// The settings that `hunt --policies` draws for `file` with `seed`, and what the file is with them.
 fn drawn(file: &str, seed: u64) -> (Vec<String>, Scenario) {
-    let settings = swarm::settings(&load(file, &[]), seed);
+    let settings = setting_generator::settings(&load(file, &[]), seed);
     let overrides = [&settings[..], &["expect=[]".to_owned()]].concat();
     let mut scenario = load(file, &overrides);
     scenario.nemesis.get_or_insert_default();

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{PairedDifference, Seeds, Shard, Spread, SweepReport, report::passed};
-use crate::scenario::Metric;
+use crate::measure::metric::Metric;
 
 /// The figures of a [`SweepReport`], to be serialised.
 #[derive(Debug, Serialize)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::RunRow;
-use crate::scenario::Metric;
+use crate::measure::metric::Metric;
 
 /// Confidence level of the intervals.
 pub const CONFIDENCE: f64 = 0.95;

@@ -4,11 +4,11 @@ use std::{cmp::Reverse, fmt::Write};
 
 use super::{PairedDifference, RunRow, Seeds, Shard, Spread, overview::WorstRun};
 use crate::{
+    measure::metric::Metric,
     measure::{
         CheckedExpectation,
         text::{MISSING, actual, expectation, quantity::quantity, table::TextTable, wanted},
     },
-    scenario::Metric,
 };
 
 /// Number of runs that are shown as the worst.

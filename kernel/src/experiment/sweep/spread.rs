@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::RunRow;
-use crate::scenario::Metric;
+use crate::measure::metric::Metric;
 
 /// Statistics of a metric over the runs that have it. Percentiles are nearest rank, so each is a value of some run. All
 /// figures are in the unit of the metric.

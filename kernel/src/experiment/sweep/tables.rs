@@ -2,6 +2,7 @@
 
 use super::{Spread, SweepReport, report::passed};
 use crate::{
+    measure::metric::Metric,
     measure::{
         CheckedExpectation,
         text::{
@@ -11,7 +12,6 @@ use crate::{
             wanted,
         },
     },
-    scenario::Metric,
 };
 
 impl SweepReport<'_> {

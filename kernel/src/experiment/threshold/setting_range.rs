@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::ValueGrid;
-use crate::scenario::duration;
+use crate::settings::duration;
 
 /// Most steps of a range of times or decimals, and of one that is spaced by ratio. Whole numbers are not limited.
 const STEPS_MAX: u64 = 128;

@@ -1,8 +1,8 @@
 //! Figures as people read them: three significant digits and a unit.
 
 use crate::{
+    measure::metric::{Metric, Unit},
     measure::seconds,
-    scenario::{Metric, Unit},
 };
 
 /// Returns a value of `metric`, in its base unit, with three significant digits; a plain number if the metric is not

@@ -3,10 +3,7 @@
 use rand::{Rng, RngExt};
 
 use super::{Picture, PictureFileError, files, synthetic};
-use crate::{
-    entropy::Entropy,
-    scenario::{Pictures, Size},
-};
+use crate::{entropy::Entropy, workload::settings::Pictures, workload::size::Size};
 
 /// Number of synthetic pictures of each size: enough that consecutive requests differ, and few enough to generate before
 /// every run.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rand::{Rng, RngExt};
 
 use super::Picture;
-use crate::scenario::Size;
+use crate::workload::size::Size;
 
 /// Number of shapes in a picture. Discs and boxes alternate.
 const FIGURES: u32 = 6;

@@ -2,7 +2,7 @@
 //! nothing is rounded on the way.
 
 /// Takes the leading number and the unit behind it off `text`: `1m30s` gives `1`, `m` and `30s`.
-pub(super) fn split(text: &str) -> (&str, &str, &str) {
+pub(crate) fn split(text: &str) -> (&str, &str, &str) {
     let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, rest) = text.split_at(number_end);
     let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
@@ -11,7 +11,7 @@ pub(super) fn split(text: &str) -> (&str, &str, &str) {
 }
 
 /// `number`, such as `12` or `1.5`, times `scale`, if that is a whole number.
-pub(super) fn scaled(number: &str, scale: u128) -> Result<u128, NotWhole> {
+pub(crate) fn scaled(number: &str, scale: u128) -> Result<u128, NotWhole> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty();
     if !digits(whole) || !digits(fraction) {
@@ -27,7 +27,7 @@ pub(super) fn scaled(number: &str, scale: u128) -> Result<u128, NotWhole> {
 }
 
 /// `value / scale` with as many decimals as it takes.
-pub(super) fn decimal(value: u128, scale: u128) -> String {
+pub(crate) fn decimal(value: u128, scale: u128) -> String {
     let digits = scale.ilog10() as usize;
     let text = format!("{}.{:0digits$}", value / scale, value % scale);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -35,7 +35,7 @@ pub(super) fn decimal(value: u128, scale: u128) -> String {
 
 /// Why a number and its unit make no whole number of the base unit.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NotWhole {
+pub(crate) enum NotWhole {
     Malformed,
     TooFine,
     TooLarge,

@@ -1,4 +1,4 @@
-//! Faults that a seed draws: what `[nemesis]` says of them, and the draw.
+//! The generator of random faults: its table `[nemesis]`, and the draw.
 //!
 //! Swarm testing (Groce and others, 2012): each run allows itself a random half of the kinds, and a pace of its own, so
 //! that some are all crashes and others mix everything. How many servers a fault hits is drawn by Jepsen's names. What is
@@ -9,72 +9,75 @@ use std::time::Duration;
 
 use rand::Rng;
 
+use super::{Direction, Fault, FaultKind, FaultName};
 use crate::{
     entropy::{Entropy, unit},
-    scenario::{
-        Direction, Fault, FaultKind, FaultName, Scenario,
-        keys::{KeyTable, Named, Problem, limits, ordered, table},
+    settings::{
+        error::Problem,
+        limits,
+        named::named,
+        samples,
+        table::TableReader,
+        table_macro::{NOT_DRAWN, table},
     },
     status::Code,
 };
 
 table! {
-    /// `[nemesis]`: faults that the seed draws, behind those of the file.
-    Menu {
-        /// Of faults.
-        kinds: Vec<FaultName> = FaultName::NAMES.iter().map(|(kind, _)| *kind).collect(),
-            "to draw no faults, leave the table out";
-        /// Of numbers of servers that one fault hits.
-        targets: Vec<Reach> = Reach::NAMES.iter().map(|(reach, _)| *reach).collect(),
-            "to draw any of them, leave the key out";
-        /// In one run.
-        faults_min: usize = 1, limits::FAULTS;
-        faults_max: usize = 6, limits::FAULTS;
-        /// Of one fault; of a crash, until the restart.
-        duration_min: Duration = Duration::from_millis(100), limits::DURATION;
-        /// A third of the run unless given.
-        duration_max: Option<Duration> = None, limits::DURATION;
-        /// Whether a fault may begin before the last one is over.
-        overlap: bool = true, ();
-        /// Whether each run draws from a random half of the kinds, at a pace of its own.
-        swarm: bool = true, ();
+    /// `[nemesis]`: faults that the seed draws, in addition to those of the file.
+    FaultGenerator {
+        /// Kinds of faults that may be drawn.
+        kinds: Vec<FaultName> = FaultName::all().collect(), "to draw no faults, leave the table out", NOT_DRAWN;
+        /// Numbers of servers that one fault hits.
+        targets: Vec<TargetCount> = <TargetCount as strum::VariantArray>::VARIANTS.to_vec(),
+            "to draw any of them, leave the key out", NOT_DRAWN;
+        /// The least number of faults in one run.
+        faults_min: usize = 1, limits::FAULTS, NOT_DRAWN;
+        /// The largest number of faults in one run.
+        faults_max: usize = 6, limits::FAULTS, &["1", "6", "20", "64"];
+        /// The shortest time of one fault; of a crash, until the restart.
+        duration_min: Duration = Duration::from_millis(100), limits::DURATION, &["\"1ms\"", "\"100ms\""];
+        /// The longest time of one fault; a third of the run unless given.
+        duration_max: Option<Duration> = None, limits::DURATION, &["\"200ms\"", "\"2s\"", "\"30s\""];
+        /// A fault may begin before the last one is over.
+        overlap: bool = true, (), samples::FLAGS;
+        /// Each run draws from a random half of the kinds, at a pace of its own.
+        swarm: bool = true, (), NOT_DRAWN;
     }
     settle = settle;
 }
 
-fn settle(menu: Menu, raw: &<Menu as KeyTable>::Raw) -> Result<Menu, Problem> {
-    let (least, most) = (raw.faults_min.as_ref(), raw.faults_max.as_ref());
-    // Who gives one of the two need not think of the other.
-    let faults_max = if most.is_none() { menu.faults_max.max(menu.faults_min) } else { menu.faults_max };
-    ordered(("faults_min", menu.faults_min, least), ("faults_max", faults_max, most))?;
-    if let Some(longest) = menu.duration_max {
-        let (low, high) = (raw.duration_min.as_ref(), raw.duration_max.as_ref());
-        ordered(("duration_min", menu.duration_min, low), ("duration_max", longest, high))?;
+fn settle(generator: FaultGenerator, table: &TableReader<'_, '_>) -> Result<FaultGenerator, Problem> {
+    let FaultGenerator { faults_min, mut faults_max, duration_min, duration_max, .. } = generator;
+    // A file that gives one of the two need not care about the default of the other.
+    if table.span("faults_max").is_none() {
+        faults_max = faults_max.max(faults_min);
     }
-    Ok(Menu { faults_max, ..menu })
+    table.ordered(("faults_min", faults_min), ("faults_max", faults_max))?;
+    if let Some(longest) = duration_max {
+        table.ordered(("duration_min", duration_min), ("duration_max", longest))?;
+    }
+    Ok(FaultGenerator { faults_max, ..generator })
 }
 
-/// How many servers a fault hits, as Jepsen names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// One.
+/// The number of servers that a fault hits, in Jepsen's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum TargetCount {
+    /// One server.
     One,
-    /// Less than half, and one at least.
+    /// Less than half of the servers, and at least one.
     Minority,
-    /// More than half.
+    /// More than half of the servers.
     Majority,
-    /// All.
+    /// All servers.
     All,
 }
 
-impl Named for Reach {
-    const WHAT: &'static str = "a number of targets";
-    const NAMES: &'static [(Self, &'static str)] =
-        &[(Self::One, "one"), (Self::Minority, "minority"), (Self::Majority, "majority"), (Self::All, "all")];
-}
+named!(TargetCount, "a number of targets");
 
-impl Reach {
-    fn of(self, replicas: usize) -> usize {
+impl TargetCount {
+    fn among(self, replicas: usize) -> usize {
         match self {
             Self::One => 1,
             Self::Minority => (replicas.saturating_sub(1) / 2).max(1),
@@ -84,22 +87,9 @@ impl Reach {
     }
 }
 
-impl Scenario {
-    /// The scenario that a run with this seed plays: with the faults that its `[nemesis]` draws, if it has one, in place
-    /// of it.
-    pub fn explicit(&self, seed: u64) -> Self {
-        let mut explicit = self.clone();
-        if let Some(menu) = explicit.nemesis.take() {
-            explicit.faults.extend(menu.draw(self, seed));
-        }
-        explicit
-    }
-}
-
-impl Menu {
-    /// Faults for a run of `scenario`, by their begin. They depend on the seed, the menu, and the scenario's duration and
-    /// replicas only.
-    fn draw(&self, scenario: &Scenario, seed: u64) -> Vec<Fault> {
+impl FaultGenerator {
+    /// Draws the faults of a run of this duration with that many replicas, by their start.
+    pub(crate) fn draw(&self, run: Duration, replicas: usize, seed: u64) -> Vec<Fault> {
         let mut rng = Entropy::new(seed).stream("nemesis.menu");
         let mut kinds: Vec<FaultName> = self.kinds.iter().copied().filter(|_| unit(&mut rng) < 0.5).collect();
         if kinds.is_empty() {
@@ -107,38 +97,38 @@ impl Menu {
         }
         // From half as long as usual to double.
         let mut pace = 2.0_f64.powf(2.0 * unit(&mut rng) - 1.0);
+        // Drawn all the same, so that the faults of a seed do not depend on it.
         if !self.swarm {
-            (kinds, pace) = (self.kinds.clone(), 1.0);
+            kinds.clone_from(&self.kinds);
+            pace = 1.0;
         }
         let count = self.faults_min + below(self.faults_max - self.faults_min + 1, &mut rng);
-        let mut faults: Vec<Fault> = (0..count).map(|_| self.fault(scenario, &kinds, pace, &mut rng)).collect();
+        let mut faults: Vec<Fault> = (0..count).map(|_| self.fault(run, replicas, &kinds, pace, &mut rng)).collect();
         faults.sort_by_key(|fault| fault.at);
         if self.overlap { faults } else { one_after_the_other(faults) }
     }
 
-    /// It begins after the first tenth of the run and before the last fifth.
-    fn fault(&self, scenario: &Scenario, kinds: &[FaultName], pace: f64, rng: &mut impl Rng) -> Fault {
+    /// Draws a fault that begins after the first tenth of the run and before the last fifth.
+    fn fault(&self, run: Duration, replicas: usize, kinds: &[FaultName], pace: f64, rng: &mut impl Rng) -> Fault {
         let kind = *any(kinds, rng);
-        let run = scenario.duration;
         let at = millis(run.as_secs_f64() * (0.1 + 0.7 * unit(rng))).min(run);
         let shortest = self.duration_min;
         let longest = self.duration_max.unwrap_or(run / 3).max(shortest);
         let lasts = spread(shortest.as_secs_f64(), longest.as_secs_f64(), rng) * pace;
         let lasts = millis(lasts).clamp(shortest, longest);
-        let replicas = scenario.servers.replicas;
-        let targets = targets(any(&self.targets, rng).of(replicas), replicas, rng);
-        Fault { at, targets, kind: of_kind(kind, lasts, rng) }
+        let targets = targets(any(&self.targets, rng).among(replicas), replicas, rng);
+        Fault { at, targets, kind: random_kind(kind, lasts, rng) }
     }
 }
 
-/// Each ends before the next begins; of several that begin at once, the first is left.
+/// Shortens faults so that each ends before the next begins; of several that begin at once, the first is left.
 fn one_after_the_other(mut faults: Vec<Fault>) -> Vec<Fault> {
     faults.dedup_by_key(|fault| fault.at);
     let ends: Vec<Duration> = faults.iter().skip(1).map(|fault| fault.at).collect();
     for (fault, end) in faults.iter_mut().zip(ends) {
         let room = end - fault.at;
         if fault.kind.lasts().is_some_and(|lasts| lasts > room) {
-            fault.kind.last(room);
+            fault.kind.hold_for(room);
         }
     }
     faults
@@ -151,7 +141,7 @@ fn targets(count: usize, replicas: usize, rng: &mut impl Rng) -> Vec<usize> {
     targets
 }
 
-fn of_kind(kind: FaultName, lasts: Duration, rng: &mut impl Rng) -> FaultKind {
+fn random_kind(kind: FaultName, lasts: Duration, rng: &mut impl Rng) -> FaultKind {
     let duration = Some(lasts);
     match kind {
         FaultName::Crash => FaultKind::Crash { restart_after: duration },
@@ -175,7 +165,7 @@ fn of_kind(kind: FaultName, lasts: Duration, rng: &mut impl Rng) -> FaultKind {
     }
 }
 
-/// From `low` to `high`, each magnitude as likely.
+/// Draws a number from `low` to `high`, each magnitude as likely.
 fn spread(low: f64, high: f64, rng: &mut impl Rng) -> f64 {
     low * (high / low).powf(unit(rng))
 }
@@ -184,9 +174,9 @@ fn below(bound: usize, rng: &mut impl Rng) -> usize {
     (unit(rng) * bound as f64) as usize
 }
 
-/// `of` is not empty.
-fn any<'a, T>(of: &'a [T], rng: &mut impl Rng) -> &'a T {
-    &of[below(of.len(), rng)]
+/// Draws one of `values`, which is not empty.
+fn any<'a, T>(values: &'a [T], rng: &mut impl Rng) -> &'a T {
+    &values[below(values.len(), rng)]
 }
 
 fn millis(seconds: f64) -> Duration {
@@ -202,6 +192,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::scenario::Scenario;
 
     fn scenario(nemesis: &str) -> Scenario {
         let text = format!(
@@ -236,7 +227,7 @@ mod tests {
         let kinds: BTreeSet<_> = faults().map(|fault| fault.kind.name()).collect();
         let targets: BTreeSet<_> = faults().map(|fault| fault.targets.len()).collect();
         let counts: BTreeSet<_> = drawn.iter().map(Vec::len).collect();
-        assert_eq!(kinds.len(), FaultName::NAMES.len());
+        assert_eq!(kinds.len(), FaultName::all().count());
         assert_eq!(targets, BTreeSet::from([1, 2, 3, 5]), "one, a minority, a majority, all");
         assert_eq!(counts, (1..=6).collect());
         let swarms = |faults: &&Vec<Fault>| faults.iter().all(|fault| fault.kind.name() == faults[0].kind.name());

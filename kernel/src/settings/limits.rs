@@ -24,13 +24,13 @@ pub const SIDE: RangeInclusive<u32> = 1..=16_384;
 /// Pixels of a whole picture, that is 4096x4096.
 pub const PIXELS_MAX: u64 = 16 * 1_024 * 1_024;
 /// Of the graph that `dfs` searches: its answer, 4 bytes a node, is well below the largest message.
-pub const NODES: RangeInclusive<usize> = 2..=1_000_000;
+pub const NODES: RangeInclusive<u32> = 2..=1_000_000;
 /// Of the same, which are held in memory twice while it is generated.
-pub const EDGES: RangeInclusive<usize> = 1..=8_000_000;
+pub const EDGES: RangeInclusive<u32> = 1..=8_000_000;
 /// Bits per second, where bandwidth is limited at all.
 pub const BANDWIDTH: RangeInclusive<u64> = 1..=1_000_000_000_000;
 /// Of one call, the first included. gRPC A6 caps this at 5; a rehearsal may want to see what the cap prevents.
-pub const MAX_ATTEMPTS: RangeInclusive<usize> = 1..=100;
+pub const MAX_ATTEMPTS: RangeInclusive<u32> = 1..=100;
 /// Of one call that hedges. One would be none.
 pub const HEDGED_ATTEMPTS: RangeInclusive<usize> = 2..=100;
 /// Of anything that is counted, where none is a sensible number of it.

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Puts each override into `table`, in order: a later one wins.
-pub(super) fn apply<'a>(
+pub(crate) fn apply<'a>(
     table: &mut Spanned<DeTable<'a>>,
     source: &Source,
     overrides: &'a [String],

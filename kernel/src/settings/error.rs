@@ -56,12 +56,12 @@ pub enum Place {
 
 /// A line of the file or an override, and the part of it to mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Snippet {
-    pub(super) number: Option<usize>,
-    pub(super) line: String,
+pub(crate) struct Snippet {
+    pub(crate) number: Option<usize>,
+    pub(crate) line: String,
     /// From 1, in characters, as is `width`.
-    pub(super) column: usize,
-    pub(super) width: usize,
+    pub(crate) column: usize,
+    pub(crate) width: usize,
 }
 
 impl fmt::Display for Mistake {
@@ -115,7 +115,7 @@ impl Problem {
         Self { help: Some(help.into()), ..self }
     }
 
-    pub(super) fn shown_in(self, source: &Source, tree: &Tree) -> Mistake {
+    pub(crate) fn shown_in(self, source: &Source, tree: &Tree) -> Mistake {
         Mistake {
             place: source.place(self.span.as_ref()),
             key: self.span.as_ref().and_then(|span| tree.at(span)).map(|node| node.path.clone()),

@@ -17,7 +17,7 @@ const SET: &str = "--set ";
 
 /// The file's text, then a line per override, in one buffer: a span says which of them it belongs to, and a value from
 /// the command line is shown as one from the file is.
-pub(super) struct Source {
+pub(crate) struct Source {
     origin: String,
     buffer: String,
     file_len: usize,
@@ -26,7 +26,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(origin: &str, text: &str, overrides: &[String]) -> Self {
+    pub(crate) fn new(origin: &str, text: &str, overrides: &[String]) -> Self {
         // An editor's byte order mark is no part of the TOML; without this it is an invisible unknown key.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut source =
@@ -42,17 +42,17 @@ impl Source {
     }
 
     /// The file's tree, without the overrides.
-    pub(super) fn parse(&self) -> Result<Spanned<DeTable<'_>>, Problem> {
+    pub(crate) fn parse(&self) -> Result<Spanned<DeTable<'_>>, Problem> {
         DeTable::parse(&self.buffer[..self.file_len])
             .map_err(|error| Problem::new(error.span(), format!("not valid TOML: {}", error.message())))
     }
 
     /// The bytes of override number `index`.
-    pub(super) fn override_span(&self, index: usize) -> Span {
+    pub(crate) fn override_span(&self, index: usize) -> Span {
         self.overrides[index].clone()
     }
 
-    pub(super) fn place(&self, span: Option<&Span>) -> Place {
+    pub(crate) fn place(&self, span: Option<&Span>) -> Place {
         match span {
             Some(span) if span.start > self.file_len => {
                 let text = self.overrides.iter().find(|place| span.start <= place.end);
@@ -66,7 +66,7 @@ impl Source {
     }
 
     /// The line that holds the start of `span`. A line break and what is behind it are not marked.
-    pub(super) fn snippet(&self, span: &Span) -> Snippet {
+    pub(crate) fn snippet(&self, span: &Span) -> Snippet {
         let start = self.line_start(span);
         let line = self.buffer[start..].lines().next().unwrap_or_default();
         let end = span.end.min(start + line.len()).max(span.start);
@@ -102,20 +102,19 @@ impl Source {
 
 /// Every key and list item of the document, to find out what an error's span is the span of.
 #[derive(Default)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     nodes: Vec<Node>,
 }
 
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Dotted, list items by number: `fault.0.kind`.
-    pub(super) path: String,
+    pub(crate) path: String,
     key: Span,
-    pub(super) value: Span,
-    pub(super) is_table: bool,
+    pub(crate) value: Span,
 }
 
 impl Tree {
-    pub(super) fn of(table: &Spanned<DeTable<'_>>) -> Self {
+    pub(crate) fn of(table: &Spanned<DeTable<'_>>) -> Self {
         let mut tree = Self::default();
         tree.add_table("", table.get_ref());
         tree
@@ -123,7 +122,7 @@ impl Tree {
 
     /// The node whose key or value is `span`, or else the smallest whose value encloses it. The last one, because a
     /// list of tables has the span of its first header.
-    pub(super) fn at(&self, span: &Span) -> Option<&Node> {
+    pub(crate) fn at(&self, span: &Span) -> Option<&Node> {
         let exact = self.nodes.iter().rev().find(|node| node.key == *span || node.value == *span);
         exact.or_else(|| self.nodes.iter().filter(|node| encloses(&node.value, span)).min_by_key(|n| n.value.len()))
     }
@@ -136,8 +135,7 @@ impl Tree {
     }
 
     fn add(&mut self, path: String, key: Span, value: &Spanned<DeValue<'_>>) {
-        let is_table = value.get_ref().is_table();
-        self.nodes.push(Node { path: path.clone(), key, value: value.span(), is_table });
+        self.nodes.push(Node { path: path.clone(), key, value: value.span() });
         match value.get_ref() {
             DeValue::Table(table) => self.add_table(&path, table),
             DeValue::Array(items) => {
@@ -150,7 +148,7 @@ impl Tree {
     }
 }
 
-fn join(path: &str, key: &str) -> String {
+pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 

@@ -1,15 +1,23 @@
-//! Picture sizes as text: `256x256`.
+//! Picture sizes.
 
 use std::{fmt, str::FromStr};
 
-use super::model::Size;
+/// The size of a picture, written `256x256`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Size {
+    /// Width in pixels, at least 1.
+    pub width: u32,
+    /// Height in pixels, at least 1.
+    pub height: u32,
+}
 
-/// The text is no picture size.
+/// The error for a text that is no picture size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a picture size; write width x height in pixels, such as \"256x256\"")]
 pub struct SizeError(String);
 
 impl Size {
+    /// Returns the number of pixels.
     pub fn pixels(self) -> u64 {
         u64::from(self.width) * u64::from(self.height)
     }

@@ -1,7 +1,7 @@
 //! The name that was probably meant by a misspelt one, and lists of names for messages.
 
 /// The name most like `text`, if one is so like it that it was probably meant.
-pub(super) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase();
     let likeness = |name: &str| strsim::jaro_winkler(&text, &name.to_lowercase());
     names.filter(|name| is_near(&text, &name.to_lowercase())).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
@@ -15,11 +15,11 @@ fn is_near(text: &str, name: &str) -> bool {
 }
 
 /// Whether the two differ in one character, or in two that changed places.
-pub(super) fn is_a_slip(text: &str, name: &str) -> bool {
+pub(crate) fn is_a_slip(text: &str, name: &str) -> bool {
     strsim::damerau_levenshtein(text, name) == 1
 }
 
-pub(super) fn backticked<S: AsRef<str>>(names: &[S]) -> String {
+pub(crate) fn backticked<S: AsRef<str>>(names: &[S]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 

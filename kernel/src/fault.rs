@@ -1,0 +1,174 @@
+//! Faults: what can go wrong in a run, when and where, and the generator that draws faults from a seed.
+//!
+//! [`kind`] declares the kinds and their keys; adding one there makes the compiler ask for its effect.
+
+pub mod generator;
+pub mod kind;
+
+use std::{fmt, time::Duration};
+
+use toml::Spanned;
+
+pub use generator::{FaultGenerator, TargetCount};
+pub use kind::{Affects, Direction, FaultKind, FaultName};
+
+use crate::{
+    server::settings::{Servers, server_name},
+    settings::{
+        duration,
+        error::Problem,
+        limits,
+        nearest::{backticked, nearest},
+        table::{Key, KeyInfo, Settings, TableInfo, TableReader},
+        table_macro::NOT_DRAWN,
+        toml_writer::{TomlWriter, list, string},
+        value::{Codec, Item, is_string, one_or_more},
+    },
+};
+
+/// `[[fault]]`: a fault at its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fault {
+    /// Start, from the start of the run, no later than the scenario's duration.
+    pub at: Duration,
+    /// Indices of the servers it hits, ascending, without repeats, at least one.
+    pub targets: Vec<usize>,
+    /// What goes wrong, and for how long.
+    pub kind: FaultKind,
+}
+
+const AT: Key<Duration> = Key {
+    name: "at",
+    doc: "When the fault starts, from the start of the run; no later than the scenario's `duration`.",
+    is_required: true,
+    default: || Duration::from_secs(25),
+    limits: limits::WAIT,
+    samples: NOT_DRAWN,
+};
+
+/// The target names servers, which only the whole scenario knows, so that it is read by [`targets`].
+const TARGET: Key<Target> = Key {
+    name: "target",
+    doc: "A server, such as `\"server-0\"`, a list of servers, or `\"*\"`: every link, for a fault of links.",
+    is_required: true,
+    default: || vec![0],
+    limits: (),
+    samples: NOT_DRAWN,
+};
+
+struct Target;
+
+impl Codec for Target {
+    type Target = Vec<usize>;
+    type Limits = ();
+
+    fn type_name() -> String {
+        "server, list of servers, or `\"*\"`".into()
+    }
+
+    fn read(item: &Item<'_>, (): &()) -> Result<Vec<usize>, Problem> {
+        targets(item, FaultName::Reset, *limits::REPLICAS.end())
+    }
+
+    fn written(value: &Vec<usize>) -> Option<String> {
+        Some(match value.as_slice() {
+            [one] => string(&server_name(*one)),
+            several => list(&several.iter().map(|index| server_name(*index)).collect::<Vec<_>>()),
+        })
+    }
+}
+
+impl Fault {
+    /// The declaration of `[[fault]]`.
+    pub(crate) const TABLE: &'static TableInfo = &TableInfo {
+        doc: "`[[fault]]`: something that goes wrong.",
+        keys: &[&AT as &dyn KeyInfo, &TARGET],
+        ..*<FaultKind as Settings>::TABLE
+    };
+
+    /// Reads one item of `[[fault]]` in a scenario of this duration with these servers.
+    pub(crate) fn read(table: &TableReader<'_, '_>, end: Duration, servers: &Servers) -> Result<Self, Problem> {
+        let mut kind = FaultKind::read(table)?;
+        if let FaultKind::Crash { restart_after: restart_after @ None } = &mut kind {
+            *restart_after = servers.restart_after;
+        }
+        let at = AT.read(table)?;
+        if let Some(span) = table.span(AT.name).filter(|_| at > end) {
+            let end = duration::text(end);
+            return Err(Problem::at(span, format!("the scenario is over after {end}, before this fault starts"))
+                .help("start it earlier, or lengthen the scenario's `duration`"));
+        }
+        let targets = match table.get(TARGET.name) {
+            Some(item) => targets(item, FaultName::from(&kind), servers.replicas)?,
+            None => TARGET.read(table)?,
+        };
+        Ok(Self { at, targets, kind })
+    }
+
+    /// Writes the keys of one item of `[[fault]]`.
+    pub(crate) fn write_keys(&self, toml: &mut TomlWriter) {
+        AT.write(toml, &self.at);
+        toml.key("kind", string(self.kind.name()));
+        TARGET.write(toml, &self.targets);
+        self.kind.write_keys_of_kind(toml, "");
+    }
+}
+
+impl fmt::Display for Fault {
+    /// Writes the fault as an inline table.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut toml = TomlWriter::default();
+        self.write_keys(&mut toml);
+        f.write_str(&toml.into_inline_table())
+    }
+}
+
+/// The indices of the servers that `item` names, for a fault of this kind in a scenario of that many replicas.
+fn targets(item: &Item<'_>, kind: FaultName, replicas: usize) -> Result<Vec<usize>, Problem> {
+    if is_string(item, "*") {
+        return match kind.affects() {
+            Affects::Link => Ok((0..replicas).collect()),
+            Affects::Process | Affects::Work => Err(not_every_server(item, kind)),
+        };
+    }
+    let mut targets = Vec::new();
+    for name in one_or_more(item)? {
+        let index = server(&name, replicas)?;
+        if targets.contains(&index) {
+            let message = format!("`{}` is in the list already; leave one out", name.get_ref());
+            return Err(Problem::at(name.span(), message));
+        }
+        targets.push(index);
+    }
+    if targets.is_empty() {
+        return Err(Problem::at(item.span(), "the list is empty; a fault hits at least one server"));
+    }
+    targets.sort_unstable();
+    Ok(targets)
+}
+
+fn not_every_server(item: &Item<'_>, kind: FaultName) -> Problem {
+    let links: Vec<_> = FaultName::all().filter(|kind| kind.affects() == Affects::Link).map(FaultName::name).collect();
+    let message = format!("a `{kind}` fault cannot have the target `*`; list the servers instead");
+    Problem::at(item.span(), message).help(format!("`*` is every link, for {}", backticked(&links)))
+}
+
+fn server(name: &Spanned<String>, replicas: usize) -> Result<usize, Problem> {
+    let text = name.get_ref();
+    let servers: Vec<_> = (0..replicas).map(server_name).collect();
+    if let Some(index) = servers.iter().position(|server| server == text) {
+        return Ok(index);
+    }
+    if text == "*" {
+        return Err(Problem::at(name.span(), "`*` stands for all and cannot be in a list; write target = \"*\""));
+    }
+    let message = format!("there is no server `{text}`");
+    // Another number is as near as any: only a misspelt word is worth a guess.
+    let guess = nearest(text, servers.iter().map(String::as_str)).filter(|_| !text.starts_with("server-"));
+    let message = guess.map_or(message.clone(), |guess| format!("{message}; did you mean `{guess}`?"));
+    Err(Problem::at(name.span(), message).help(match servers.as_slice() {
+        [only] => format!("[servers] replicas = 1 makes `{only}` the only one"),
+        [.., last] if servers.len() > 8 => format!("[servers] replicas = {replicas} makes `server-0` to `{last}`"),
+        _ => format!("[servers] replicas = {replicas} makes {}", backticked(&servers)),
+    }))
+}

@@ -1,0 +1,111 @@
+//! Metrics: their names, as files and summaries write them, and their units, in one table.
+
+use crate::settings::named::named;
+
+/// The base unit of a metric's values and bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A share from 0 to 1.
+    Share,
+    /// Seconds. Expectations write a duration, such as `"5s"`.
+    Seconds,
+    /// Events per second of run time.
+    PerSecond,
+    /// A number of events, from 0.
+    Count,
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])* $metric:ident = $name:literal: $unit:ident,)+) => {
+        /// A metric of a run or of a phase, in the order of reports. Shares are 0 to 1, times are seconds, rates are per
+        /// second, the rest are counts.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray, strum::IntoStaticStr)]
+        pub enum Metric {
+            $( $(#[doc = $doc])* #[strum(serialize = $name)] $metric, )+
+        }
+
+        impl Metric {
+            /// Every metric, in the order of reports.
+            pub const ALL: [Self; [$( stringify!($metric) ),+].len()] = [$( Self::$metric, )+];
+
+            /// Returns the base unit of its values and bounds.
+            pub fn unit(self) -> Unit {
+                match self {
+                    $( Self::$metric => Unit::$unit, )+
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Share of requests answered OK within the deadline.
+    SuccessRate = "success_rate": Share,
+    /// Share of the windows of 1 s with offered load that have at least one success.
+    Availability = "availability": Share,
+    /// Completed requests per second of run, whatever their status.
+    Throughput = "throughput": PerSecond,
+    /// Successes per second of run.
+    Goodput = "goodput": PerSecond,
+    /// Median latency from the intended send time.
+    LatencyP50 = "latency_p50": Seconds,
+    /// 90th percentile of the latency from the intended send time.
+    LatencyP90 = "latency_p90": Seconds,
+    /// 95th percentile of the latency from the intended send time.
+    LatencyP95 = "latency_p95": Seconds,
+    /// 99th percentile of the latency from the intended send time.
+    LatencyP99 = "latency_p99": Seconds,
+    /// 99.9th percentile of the latency from the intended send time.
+    LatencyP999 = "latency_p999": Seconds,
+    /// Highest latency from the intended send time.
+    LatencyMax = "latency_max": Seconds,
+    /// Mean number of attempts, the first one included.
+    AttemptsPerCall = "attempts_per_call": Count,
+    /// Attempts beyond a call's first one that followed a failed attempt.
+    Retries = "retries": Count,
+    /// Attempts sent to another server than the call's previous attempt.
+    Failovers = "failovers": Count,
+    /// Time from a fault's start until the service is as good as before it, and stays so for 3 s.
+    RecoveryTime = "recovery_time": Seconds,
+    /// Time from a fault's start until the client first marks its target unhealthy.
+    TimeToDetect = "time_to_detect": Seconds,
+    /// Total time in windows with offered load and no success.
+    UnavailableFor = "unavailable_for": Seconds,
+    /// Arrivals that were not sent because too many calls were in flight.
+    Dropped = "dropped": Count,
+    /// Attempts whose work a server finished though the call had ended or moved on.
+    Duplicates = "duplicates": Count,
+    /// Attempts beyond a call's first one that did not wait for the one before them.
+    Hedges = "hedges": Count,
+    /// Calls of which a policy of the client refused an attempt.
+    Rejected = "rejected": Count,
+    /// Servers that outlier detection took out of the traffic.
+    Ejections = "ejections": Count,
+}
+
+named!(Metric, "a metric");
+
+impl Metric {
+    /// Returns whether a higher value is better.
+    pub fn higher_is_better(self) -> bool {
+        matches!(self.unit(), Unit::Share | Unit::PerSecond)
+    }
+
+    /// Returns whether the metric is measured from a fault's start, and so has no value `before` or `after` the faults.
+    pub fn is_of_a_fault(self) -> bool {
+        matches!(self, Self::RecoveryTime | Self::TimeToDetect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_one_name_that_leads_back_to_it() {
+        for metric in Metric::ALL {
+            assert_eq!(metric.name().parse(), Ok(metric));
+        }
+        assert!("latency".parse::<Metric>().is_err());
+    }
+}

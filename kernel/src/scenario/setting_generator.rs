@@ -1,0 +1,305 @@
+//! The generator of random settings, so that thousands of runs meet policies in combinations that nobody thinks of.
+//!
+//! Swarm testing (Groce and others, 2012), as of the faults in [`fault`](crate::fault): each run leaves every policy out or
+//! draws it, at odds of its own, so that some runs have one policy alone and others nearly all of them. Tables, keys and
+//! values come from the declarations ([`TABLE`]): the samples of each key are the values where behavior changes.
+//!
+//! The result is a list of `KEY=VALUE` as `--set` takes it, so that a reader can take a setting away.
+
+use rand::Rng;
+
+use super::{Balancing, Scenario, TABLE, Workload};
+use crate::{
+    entropy::{Entropy, unit},
+    settings::{Presence, TableInfo, table::Settings},
+};
+
+/// The largest number of requests of a run, so that many runs can be had.
+const REQUESTS_MAX: f64 = 1_500.0;
+
+/// Tables of the client that bound retries and hedges, and contradict a client that makes neither.
+const BOUNDS: [&str; 2] = ["retry_throttling", "retry_budget"];
+
+/// Tables of the client that are drawn after the others. The order of draws decides what a seed draws, so it stays.
+const DRAWN_LAST: [&str; 2] = ["cache", "fallback"];
+
+/// A key or an inline table, and the values that it may be drawn with, as TOML.
+type Samples = (&'static str, &'static [&'static str]);
+
+/// The keys of a table that may be drawn together, in the order of its declaration: one list for each set that the table
+/// declares.
+fn sample_sets(table: &TableInfo) -> Vec<Vec<Samples>> {
+    let keys = table.keys.iter().map(|key| (key.name(), key.samples()));
+    let all = keys.chain(table.tables.iter().map(|(name, _, inner)| (*name, inner.samples)));
+    let drawn: Vec<Samples> = all.filter(|(_, samples)| !samples.is_empty()).collect();
+    if table.draw.is_empty() {
+        return vec![drawn];
+    }
+    let sets = table.draw.iter();
+    sets.map(|set| drawn.iter().copied().filter(|(key, _)| set.contains(key)).collect()).collect()
+}
+
+/// The table at `path`, which is declared.
+fn table_at(path: &str) -> &'static TableInfo {
+    path.split('.').fold(TABLE, |table, part| {
+        let found = table.tables.iter().find(|(name, ..)| *name == part);
+        found.map(|(.., inner)| *inner).expect("the table is declared")
+    })
+}
+
+/// The optional tables of `[client]` as their paths with the keys to draw, a row for each set of keys.
+fn client_tables(is_wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<Samples>)> {
+    let tables = table_at("client").tables.iter().filter(|(_, presence, _)| *presence == Presence::Optional);
+    let mut tables: Vec<_> = tables.filter(|(name, ..)| is_wanted(name)).collect();
+    tables.sort_by_key(|(name, ..)| DRAWN_LAST.iter().position(|last| last == name).map_or(0, |place| place + 1));
+    let rows = tables
+        .into_iter()
+        .flat_map(|(name, _, table)| sample_sets(table).into_iter().map(move |set| (format!("client.{name}"), set)));
+    rows.collect()
+}
+
+/// The keys that a run sets or leaves to the file one by one: those of tables that are always there, and of `[nemesis]`.
+/// `[client.retry]` is drawn as a whole.
+fn single_keys(table: &TableInfo, path: &str, keys: &mut Vec<(String, &'static [&'static str])>) {
+    for (name, presence, inner) in table.tables {
+        let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
+        if *presence == Presence::List
+            || (*presence == Presence::Optional && path != "nemesis")
+            || path == "client.retry"
+        {
+            continue;
+        }
+        let drawn = inner.keys.iter().filter(|key| !key.samples().is_empty());
+        keys.extend(drawn.map(|key| (format!("{path}.{}", key.name()), key.samples())));
+        single_keys(inner, &path, keys);
+    }
+}
+
+/// Draws the settings of a run of `scenario` from `seed`: overrides, none of which contradict each other.
+pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
+    let mut rng = Entropy::new(seed).stream("scenario.swarm");
+    // The odds of a policy are from one in ten to nine in ten.
+    let odds = 0.1 + 0.8 * unit(&mut rng);
+    let mut draw = Draw { rng, odds, settings: Vec::new() };
+    draw.run(scenario);
+    draw.client();
+    draw.settings
+}
+
+struct Draw<R> {
+    rng: R,
+    odds: f64,
+    settings: Vec<String>,
+}
+
+impl<R: Rng> Draw<R> {
+    /// Draws the run's length, load, servers and single keys.
+    fn run(&mut self, scenario: &Scenario) {
+        let last = scenario.faults.iter().map(|fault| fault.at.as_secs_f64()).fold(0.0, f64::max);
+        let more: f64 = self.any(&[0.05, 1.0, 5.0, 10.0, 15.0]);
+        let seconds = (last + more).min(scenario.duration.as_secs_f64());
+        self.set("duration", &format!("{}ms", (seconds * 1e3).ceil()));
+        let rates: Vec<f64> =
+            [0.5, 5.0, 20.0, 50.0, 100.0, 500.0].into_iter().filter(|rate| rate * seconds <= REQUESTS_MAX).collect();
+        let rate = self.any(&rates);
+        self.set("load.rate", &format!("{rate:?}"));
+        let least = scenario.faults.iter().flat_map(|fault| &fault.targets).max().map_or(1, |last| last + 1);
+        let replicas: Vec<usize> = [1, 2, 3, 5, 20].into_iter().filter(|replicas| *replicas >= least).collect();
+        let replicas = self.any(&replicas);
+        self.set("servers.replicas", &replicas.to_string());
+        if matches!(scenario.workload, Workload::Sobel(_)) {
+            let sizes = self.any(&["[\"8x8\"]", "[\"8x8\", \"16x16\", \"64x64\"]", "[\"256x256\"]"]);
+            self.set("workload.sizes", sizes);
+        }
+        let mut keys = Vec::new();
+        single_keys(TABLE, "", &mut keys);
+        for (key, values) in keys {
+            if self.is_on() {
+                let value = self.any(values).trim_matches('"');
+                self.set(&key, value);
+            }
+        }
+        for set in sample_sets(table_at("servers.admission")) {
+            self.maybe("servers.admission", &set);
+        }
+        self.off_unless_drawn("servers.admission");
+        // A limit of admission has an effect only if there is room for more.
+        if self.settings.iter().any(|set| set.contains("max_concurrent_requests")) {
+            self.replace("servers.queue", "64");
+        }
+    }
+
+    fn client(&mut self) {
+        let hedges = self.is_on();
+        let attempts = if hedges { "1" } else { self.any(&["1", "2", "3", "5", "100"]) };
+        for set in sample_sets(table_at("client.retry")) {
+            let retry = self.table(&set, &format!("max_attempts = {attempts}"));
+            self.set("client.retry", &retry);
+        }
+        for (key, set) in client_tables(|name| name == "hedging") {
+            let hedging = if hedges { self.table(&set, "") } else { "off".to_owned() };
+            self.set(&key, &hedging);
+        }
+        let bounds = client_tables(|name| BOUNDS.contains(&name));
+        if hedges || attempts != "1" {
+            bounds.iter().for_each(|(key, set)| self.maybe(key, set));
+        }
+        bounds.iter().for_each(|(key, _)| self.off_unless_drawn(key));
+        let others = client_tables(|name| name != "hedging" && !BOUNDS.contains(&name));
+        others.iter().for_each(|(key, set)| self.maybe(key, set));
+        others.iter().for_each(|(key, _)| self.off_unless_drawn(key));
+        self.balancing();
+        let is_stale = self.settings.iter().any(|set| set.starts_with("client.fallback=") && set.contains("\"stale\""));
+        if is_stale && self.settings.iter().any(|set| set == "client.cache=off") {
+            self.replace("client.fallback", "off");
+        }
+    }
+
+    fn balancing(&mut self) {
+        let policies = Balancing::TABLE.kinds.map_or(&[][..], |kinds| kinds.variants);
+        let (policy, table) = self.any(policies);
+        // A client that sends everything to one server has no server to warm up.
+        if policy == "pick_first" {
+            self.replace("client.slow_start", "off");
+        }
+        for set in sample_sets(table) {
+            let table = self.table(&set, &format!("policy = \"{policy}\""));
+            self.set("client.load_balancing", &table);
+        }
+    }
+
+    /// Draws the table, or not. It replaces one of the same name.
+    fn maybe(&mut self, key: &str, keys: &[Samples]) {
+        if self.is_on() {
+            let table = self.table(keys, "");
+            self.replace(key, &table);
+        }
+    }
+
+    /// Draws an inline table with a random half of its keys, after `first`.
+    fn table(&mut self, keys: &[Samples], first: &str) -> String {
+        let mut entries = vec![first.to_owned()];
+        for (key, values) in keys {
+            if unit(&mut self.rng) < 0.5 {
+                entries.push(format!("{key} = {}", self.any(values)));
+            }
+        }
+        entries.retain(|entry| !entry.is_empty());
+        if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
+    }
+
+    fn is_on(&mut self) -> bool {
+        unit(&mut self.rng) < self.odds
+    }
+
+    /// Draws one of `values`, which is not empty.
+    fn any<T: Copy>(&mut self, values: &[T]) -> T {
+        values[(unit(&mut self.rng) * values.len() as f64) as usize]
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        self.settings.push(format!("{key}={value}"));
+    }
+
+    fn replace(&mut self, key: &str, value: &str) {
+        self.settings.retain(|set| !sets(set, key));
+        self.set(key, value);
+    }
+
+    fn off_unless_drawn(&mut self, key: &str) {
+        if !self.settings.iter().any(|set| sets(set, key)) {
+            self.set(key, "off");
+        }
+    }
+}
+
+/// Returns whether the setting is of `key`.
+fn sets(setting: &str, key: &str) -> bool {
+    setting.strip_prefix(key).is_some_and(|rest| rest.starts_with('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs};
+
+    use super::*;
+
+    /// Every scenario there is, by what is drawn of it.
+    fn scenarios() -> Vec<(String, Scenario)> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let texts = files.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap());
+        texts.map(|text| (text.clone(), Scenario::parse("story.toml", &text, &[]).unwrap())).collect()
+    }
+
+    #[test]
+    fn whatever_is_drawn_of_whatever_scenario_is_right_and_the_same_again() {
+        for (text, scenario) in scenarios() {
+            for seed in 0..40 {
+                let mut drawn = settings(&scenario, seed);
+                assert_eq!(drawn, settings(&scenario, seed));
+                // The phases that it expects something of may be gone.
+                drawn.push("expect=[]".to_owned());
+                let run =
+                    Scenario::parse("story.toml", &text, &drawn).unwrap_or_else(|wrong| panic!("{drawn:#?}\n{wrong}"));
+                assert!(run.load.rate * run.duration.as_secs_f64() <= REQUESTS_MAX, "{drawn:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_table_with_a_role_of_its_own_is_declared() {
+        let optional = client_tables(|_| true);
+        for name in BOUNDS.iter().chain(&DRAWN_LAST).chain(&["hedging", "slow_start"]) {
+            assert!(optional.iter().any(|(path, _)| *path == format!("client.{name}")), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_optional_table_and_every_key_with_samples_can_be_drawn() {
+        fn assert_drawn(table: &TableInfo, path: &str) {
+            let drawn: BTreeSet<&str> = sample_sets(table).into_iter().flatten().map(|(key, _)| key).collect();
+            let sampled = table.keys.iter().filter(|key| !key.samples().is_empty());
+            sampled.for_each(|key| assert!(drawn.contains(key.name()), "{path}.{} is in no set", key.name()));
+            for set in table.draw.iter().flat_map(|set| set.iter()) {
+                assert!(table.names().contains(set), "{path} has no {set}");
+            }
+            table.tables.iter().for_each(|(name, _, inner)| assert_drawn(inner, &format!("{path}.{name}")));
+        }
+        assert_drawn(TABLE, "");
+        client_tables(|_| true).iter().for_each(|(path, set)| assert!(!set.is_empty(), "{path} is never drawn"));
+    }
+
+    #[test]
+    fn every_two_policies_meet_unless_they_exclude_each_other() {
+        let (_, scenario) = scenarios().remove(0);
+        let drawn: Vec<BTreeSet<String>> =
+            (0..1_000).map(|seed| settings(&scenario, seed).iter().filter_map(|set| name(set)).collect()).collect();
+        let all: Vec<&String> = drawn.iter().flatten().collect::<BTreeSet<_>>().into_iter().collect();
+        assert!(all.len() > 15, "{all:?}");
+        let is_balancing = |name: &str| name.starts_with("client.load_balancing");
+        for (at, one) in all.iter().enumerate() {
+            for other in &all[at + 1..] {
+                let excluded = match (one.as_str(), other.as_str()) {
+                    ("client.hedging", "client.retry") | ("client.load_balancing pick_first", "client.slow_start") => {
+                        true
+                    }
+                    (one, other) => is_balancing(one) && is_balancing(other),
+                };
+                let meet = drawn.iter().any(|on| on.contains(*one) && on.contains(*other));
+                assert_eq!(meet, !excluded, "{one} and {other}");
+            }
+        }
+    }
+
+    /// What is on by this setting, if something is.
+    fn name(setting: &str) -> Option<String> {
+        let (key, value) = setting.split_once('=')?;
+        let is_one_try = value.contains("max_attempts = 1,") || value.contains("max_attempts = 1 ");
+        if !value.starts_with('{') || (key == "client.retry" && is_one_try) {
+            return None;
+        }
+        let policy = value.split_once("policy = \"").and_then(|(_, rest)| rest.split('"').next());
+        Some(policy.map_or_else(|| key.to_owned(), |policy| format!("{key} {policy}")))
+    }
+}

@@ -1,0 +1,64 @@
+//! `[servers]`: the replicas that serve.
+
+use std::time::Duration;
+
+use crate::settings::{
+    error::Problem,
+    limits,
+    table::TableReader,
+    table_macro::{NOT_DRAWN, table},
+};
+
+table! {
+    /// `[servers]`: identical replicas.
+    Servers {
+        /// Number of replicas, which are called `server-0`, `server-1` and so on.
+        replicas: usize = 2, limits::REPLICAS, NOT_DRAWN;
+        /// Requests that one replica computes at once.
+        workers: usize = 2, limits::WORKERS, &["1", "2", "8"];
+        /// Requests that wait for a worker in one replica; one more is answered RESOURCE_EXHAUSTED.
+        queue: usize = 64, limits::QUEUE, &["0", "1", "8", "1000"];
+        /// Time from a crash until a supervisor starts the replica again; without it, a crashed replica stays down.
+        restart_after: Option<Duration> = None, limits::WAIT, NOT_DRAWN;
+        /// The least time that a request holds its worker.
+        service_time_min: Duration = Duration::ZERO, limits::WAIT, &["\"0ms\"", "\"1ms\"", "\"20ms\"", "\"200ms\""];
+        + tables {
+            /// What a replica refuses although its queue has room.
+            admission: Admission, NOT_DRAWN;
+        }
+    }
+    settle = admission_fits;
+}
+
+table! {
+    /// `[servers.admission]`: what a replica refuses although its queue has room (the SRE book's load shedding).
+    Admission {
+        /// Requests running and waiting in one replica.
+        max_concurrent_requests: Option<usize> = None, limits::COUNT_SOME, &["1", "2", "10"];
+        /// Time in the queue after which a request is refused when a worker gets to it.
+        max_queue_time: Option<Duration> = None, limits::DURATION, &["\"1ms\"", "\"50ms\"", "\"1s\""];
+        /// Time that a refusal asks its caller to wait, in whole milliseconds, rounded up (gRPC A6's pushback).
+        retry_pushback: Option<Duration> = None, limits::WAIT, &["\"0ms\"", "\"1ms\"", "\"300ms\"", "\"10s\""];
+    }
+}
+
+/// An admission limit beyond the room of a replica would limit nothing.
+fn admission_fits(servers: Servers, table: &TableReader<'_, '_>) -> Result<Servers, Problem> {
+    let limit = servers.admission.as_ref().and_then(|admission| admission.max_concurrent_requests);
+    let room = servers.workers + servers.queue;
+    match (table.table("admission").span("max_concurrent_requests"), limit) {
+        (Some(span), Some(limit)) if limit > room => {
+            let message = format!(
+                "`max_concurrent_requests` of {limit} limits nothing: [servers] workers = {} and queue = {} have room for {room}",
+                servers.workers, servers.queue
+            );
+            Err(Problem::at(span, message).help("lower it, or raise `queue`"))
+        }
+        _ => Ok(servers),
+    }
+}
+
+/// Returns the name of the server at `index`, in scenario files and in records.
+pub fn server_name(index: usize) -> String {
+    format!("server-{index}")
+}

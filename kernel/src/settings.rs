@@ -1,0 +1,40 @@
+//! The language of scenario files: how a table declares its keys, and how files are read, checked and written by these
+//! declarations. It knows no table: each part of the kernel declares the one that configures it, and
+//! [`scenario`](crate::scenario) puts them together.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`table`] | what a table and a key are: [`TableInfo`] and [`KeyInfo`], reading, writing |
+//! | `table_macro`, `kinds_macro` | `table!` declares a table, `kinds!` one whose keys depend on its kind |
+//! | `value` | the types of values: from TOML, within limits, to TOML |
+//! | `samples` | values that several keys are tried with |
+//! | `named` | enumerations by their names |
+//! | [`limits`] | the bounds of values |
+//! | [`duration`], [`bandwidth`], `quantity` | numbers with units |
+//! | `shape` | unknown keys and values in place of tables, for a whole file |
+//! | `source`, `overrides`, `error` | where values were written, `--set`, and messages that show the place |
+//! | `nearest` | the name that a misspelt one was probably meant to be |
+//! | `toml_writer` | scenario files as text |
+
+pub mod bandwidth;
+pub mod duration;
+pub(crate) mod error;
+pub(crate) mod kinds_macro;
+pub mod limits;
+pub(crate) mod named;
+pub(crate) mod nearest;
+pub(crate) mod overrides;
+mod quantity;
+pub(crate) mod samples;
+pub(crate) mod shape;
+pub(crate) mod source;
+pub mod table;
+pub(crate) mod table_macro;
+pub(crate) mod toml_writer;
+pub(crate) mod value;
+
+pub use self::{
+    error::{Mistake, Place, ScenarioError},
+    named::UnknownName,
+    table::{KeyInfo, Kinds, Presence, TableInfo},
+};

@@ -1,0 +1,98 @@
+//! The shape of a file: unknown keys, values where tables are wanted, and the other way round. It is checked for the whole
+//! file before any value is read.
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    error::Problem,
+    nearest::{backticked, is_a_slip, nearest},
+    source::join,
+    table::{Presence, TableInfo},
+    value::Item,
+};
+
+/// Checks the table at `path` against `info`, which is a part of `root`. Stops at the first problem.
+pub(crate) fn check(table: &DeTable<'_>, info: &TableInfo, path: &str, root: &TableInfo) -> Result<(), Problem> {
+    for (key, value) in table {
+        let name: &str = key.get_ref();
+        let path = join(path, name);
+        match info.tables.iter().find(|(table, ..)| *table == name) {
+            Some((_, Presence::List, inner)) => check_list(value, inner, &path, root)?,
+            Some((_, _, inner)) => check_table(value, inner, &path, root)?,
+            None if info.names().contains(&name) => {}
+            None => return Err(unknown_key(key.span(), name, info, &path, root)),
+        }
+    }
+    Ok(())
+}
+
+fn check_list(value: &Item<'_>, info: &TableInfo, path: &str, root: &TableInfo) -> Result<(), Problem> {
+    let DeValue::Array(items) = value.get_ref() else {
+        return Err(Problem::at(value.span(), format!("`{path}` is not a list"))
+            .help(format!("write [[{path}]], in two pairs of brackets, above the keys of each")));
+    };
+    items
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, item)| check_table(item, info, &join(path, &index.to_string()), root))
+}
+
+fn check_table(value: &Item<'_>, info: &TableInfo, path: &str, root: &TableInfo) -> Result<(), Problem> {
+    let Some(table) = value.get_ref().as_table() else {
+        let help = format!("write {} on a line of its own, and its keys below", header(path));
+        return Err(Problem::at(value.span(), format!("`{path}` is not a table")).help(help));
+    };
+    check(table, info, path, root)
+}
+
+fn unknown_key(span: super::source::Span, key: &str, info: &TableInfo, path: &str, root: &TableInfo) -> Problem {
+    let table = path.rsplit_once('.').map_or("", |(table, _)| table);
+    let allowed = info.names();
+    let guess = nearest(key, allowed.iter().copied());
+    let did_you_mean = guess.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    let problem = Problem::at(span, format!("unknown key `{key}` {}{did_you_mean}", place(table)));
+    let homes = homes(key, root, "");
+    match guess {
+        // A slip that happens to be a key of another table is a slip.
+        Some(name) if is_a_slip(key, name) => problem,
+        _ if !homes.is_empty() => problem.help(format!("`{key}` belongs {}", homes.join(" or "))),
+        Some(_) => problem,
+        None => problem.help(format!("allowed there: {}", backticked(&allowed))),
+    }
+}
+
+/// Where the keys of a table are in the file; the table with the path `""` is the file itself.
+fn place(table: &str) -> String {
+    match table.rsplit_once('.') {
+        None if table.is_empty() => "at the top of the file".into(),
+        Some((_, number)) if is_number(number) => format!("in {} number {number}", header(table)),
+        _ => format!("in {}", header(table)),
+    }
+}
+
+fn header(table: &str) -> String {
+    match table.rsplit_once('.') {
+        Some((list, number)) if is_number(number) => format!("[[{list}]]"),
+        _ => format!("[{table}]"),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<usize>().is_ok()
+}
+
+/// The tables below `path` that know `key`, as places.
+fn homes(key: &str, info: &TableInfo, path: &str) -> Vec<String> {
+    let mut homes = Vec::new();
+    if info.names().contains(&key) {
+        homes.push(place(path));
+    }
+    for (name, presence, inner) in info.tables {
+        match presence {
+            Presence::List if inner.names().contains(&key) => homes.push(format!("in [[{}]]", join(path, name))),
+            Presence::List => {}
+            _ => homes.extend(self::homes(key, inner, &join(path, name))),
+        }
+    }
+    homes
+}

@@ -1,0 +1,266 @@
+//! Tables of the scenario file: what a key is, what a table is, and how both are read and written.
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    error::Problem,
+    source::Span,
+    toml_writer::TomlWriter,
+    value::{Codec, Item},
+};
+
+/// A table of the scenario file, declared by the part that it configures.
+pub(crate) trait Settings: Sized {
+    /// The one declaration of the table, which everything that lists keys is derived from.
+    const TABLE: &'static TableInfo;
+
+    /// Reads the table; keys that it lacks have their defaults. Unknown keys are refused before, for the whole file.
+    fn read(table: &TableReader<'_, '_>) -> Result<Self, Problem>;
+
+    /// Writes the keys of the table at `path`, then the tables in it. Reading them gives an equal value.
+    fn write_keys(&self, toml: &mut TomlWriter, path: &str);
+
+    /// Writes the header of the table at `path`, and the table.
+    fn write(&self, toml: &mut TomlWriter, path: &str) {
+        toml.table(path);
+        self.write_keys(toml, path);
+    }
+}
+
+/// The declaration of a table: everything that a reference, a generator or a test of the format needs.
+#[derive(Clone, Copy)]
+pub struct TableInfo {
+    /// What the table configures, in Markdown.
+    pub doc: &'static str,
+    /// Its keys, in the order in which they are written.
+    pub keys: &'static [&'static dyn KeyInfo],
+    /// The tables in it, in the order in which they are written.
+    pub tables: &'static [(&'static str, Presence, &'static TableInfo)],
+    /// The further keys of each of its kinds, if it has kinds.
+    pub kinds: Option<&'static Kinds>,
+    /// Sets of keys that may be drawn together; empty if all may.
+    pub draw: &'static [&'static [&'static str]],
+    /// Inline tables that random settings draw for the table as a whole, where it is in another table.
+    pub samples: &'static [&'static str],
+}
+
+impl TableInfo {
+    /// A table of which nothing is declared yet.
+    pub(crate) const EMPTY: Self = Self { doc: "", keys: &[], tables: &[], kinds: None, draw: &[], samples: &[] };
+
+    /// Every key that may be in the table, those of each kind and the names of its tables among them, without repeats.
+    pub fn names(&self) -> Vec<&'static str> {
+        let choosing = self.kinds.iter().map(|kinds| kinds.key);
+        let of_kinds = self.kinds.iter().flat_map(|kinds| kinds.variants).flat_map(|(_, table)| table.keys);
+        let keys = self.keys.iter().chain(of_kinds).map(|key| key.name());
+        let mut names = Vec::new();
+        for name in choosing.chain(keys).chain(self.tables.iter().map(|(name, ..)| *name)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
+/// When a table is in effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Always: a file that lacks it has its defaults.
+    Always,
+    /// Only if the file has it. `"off"` in its place is as if it were not there, `"on"` is an empty table.
+    Optional,
+    /// Any number of times, as `[[table]]`.
+    List,
+}
+
+/// The kinds of a table whose keys depend on one of them.
+pub struct Kinds {
+    /// The key that chooses the kind, such as `kind` or `policy`.
+    pub key: &'static str,
+    /// Each kind's name, and what it adds to the table.
+    pub variants: &'static [(&'static str, &'static TableInfo)],
+}
+
+impl Kinds {
+    /// Returns the keys that the kind called `name` adds to the table.
+    pub fn keys_of(&self, name: &str) -> Vec<&'static str> {
+        let variant = self.variants.iter().find(|(variant, _)| *variant == name);
+        variant.map(|(_, table)| table.names()).unwrap_or_default()
+    }
+}
+
+/// A key, whatever its type.
+pub trait KeyInfo {
+    /// The key.
+    fn name(&self) -> &'static str;
+    /// What it means, its unit and its source, in Markdown.
+    fn doc(&self) -> &'static str;
+    /// The type of its value.
+    fn type_name(&self) -> String;
+    /// Its default as TOML; `None` if it is required, or without effect while it is left out.
+    fn default_text(&self) -> Option<String>;
+    /// A value that a file may have, as TOML: the default or, of a required key, an example; empty if there is none.
+    fn example(&self) -> String;
+    /// What its value has to be within.
+    fn limits_text(&self) -> Option<String>;
+    /// Whether a file must have it.
+    fn is_required(&self) -> bool;
+    /// Values as TOML, where behavior changes; the random settings of `hunt --policies` draw from them. A value that is
+    /// there twice is drawn twice as often. Empty if the key is never drawn.
+    fn samples(&self) -> &'static [&'static str];
+}
+
+/// A key of a table, with the codec of its value.
+pub(crate) struct Key<C: Codec> {
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+    pub(crate) is_required: bool,
+    /// The value where the file has none; of a required key, the example of a message.
+    pub(crate) default: fn() -> C::Target,
+    pub(crate) limits: C::Limits,
+    pub(crate) samples: &'static [&'static str],
+}
+
+impl<C: Codec> Key<C> {
+    /// Reads the key of `table`, or returns its default.
+    pub(crate) fn read(&self, table: &TableReader<'_, '_>) -> Result<C::Target, Problem> {
+        match table.get(self.name) {
+            Some(item) => C::read(item, &self.limits),
+            None if self.is_required => Err(table.missing(self.name, &self.example())),
+            None => Ok((self.default)()),
+        }
+    }
+
+    /// Writes the key, unless it is left out.
+    pub(crate) fn write(&self, toml: &mut TomlWriter, value: &C::Target) {
+        if let Some(text) = C::written(value) {
+            toml.key(self.name, text);
+        }
+    }
+}
+
+impl<C: Codec> KeyInfo for Key<C> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn doc(&self) -> &'static str {
+        self.doc
+    }
+
+    fn type_name(&self) -> String {
+        C::type_name()
+    }
+
+    fn default_text(&self) -> Option<String> {
+        C::written(&(self.default)()).filter(|_| !self.is_required)
+    }
+
+    fn example(&self) -> String {
+        C::written(&(self.default)()).unwrap_or_default()
+    }
+
+    fn limits_text(&self) -> Option<String> {
+        C::limits_text(&self.limits)
+    }
+
+    fn is_required(&self) -> bool {
+        self.is_required
+    }
+
+    fn samples(&self) -> &'static [&'static str] {
+        self.samples
+    }
+}
+
+/// A table of the file that is being read; an absent one reads as an empty one.
+#[derive(Clone, Copy)]
+pub(crate) struct TableReader<'v, 't> {
+    item: Option<&'v Item<'t>>,
+    table: Option<&'v DeTable<'t>>,
+}
+
+impl<'v, 't> TableReader<'v, 't> {
+    /// The whole file.
+    pub(crate) fn file(table: &'v DeTable<'t>) -> Self {
+        Self { item: None, table: Some(table) }
+    }
+
+    fn within(item: Option<&'v Item<'t>>) -> Self {
+        Self { item, table: item.and_then(|item| item.get_ref().as_table()) }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&'v Item<'t>> {
+        self.table?.get(key)
+    }
+
+    /// The place of the key's value, if the file has the key.
+    pub(crate) fn span(&self, key: &str) -> Option<Span> {
+        self.get(key).map(Item::span)
+    }
+
+    /// The place of the table itself.
+    pub(crate) fn own_span(&self) -> Option<Span> {
+        self.item.map(Item::span)
+    }
+
+    /// The first of `keys` that the file has.
+    pub(crate) fn first_of(&self, keys: &[&'static str]) -> Option<(&'static str, Span)> {
+        keys.iter().find_map(|key| Some((*key, self.span(key)?)))
+    }
+
+    /// The place of the value of the table's first key, if it has one.
+    pub(crate) fn first_key(&self) -> Option<Span> {
+        self.table?.values().next().map(Item::span)
+    }
+
+    /// The table called `name`; an empty one if there is none.
+    pub(crate) fn table(&self, name: &str) -> Self {
+        Self::within(self.get(name))
+    }
+
+    /// The table called `name`, if there is one.
+    pub(crate) fn table_if_any(&self, name: &str) -> Option<Self> {
+        Some(Self::within(Some(self.get(name)?)))
+    }
+
+    /// The tables of the list called `name`.
+    pub(crate) fn list(&self, name: &str) -> Vec<Self> {
+        let items = match self.get(name).map(Item::get_ref) {
+            Some(DeValue::Array(items)) => items.iter().collect(),
+            _ => Vec::new(),
+        };
+        items.into_iter().map(|item| Self::within(Some(item))).collect()
+    }
+
+    /// The error for a required key that the table lacks, with a line to write.
+    pub(crate) fn missing(&self, key: &str, example: &str) -> Problem {
+        Problem::new(self.own_span(), format!("missing key `{key}`"))
+            .help(format!("write, for example: {key} = {example}"))
+    }
+
+    /// Refuses the second of two keys that exclude each other; the first is marked.
+    pub(crate) fn excludes(&self, first: &str, second: &str, help: &str) -> Result<(), Problem> {
+        match (self.span(first), self.span(second)) {
+            (Some(span), Some(_)) => {
+                Err(Problem::at(span, format!("`{first}` and `{second}` exclude each other")).help(help))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a value of `low` over that of `high`, at whichever of the two was written.
+    pub(crate) fn ordered<T: PartialOrd + super::value::Shown>(
+        &self,
+        low: (&str, T),
+        high: (&str, T),
+    ) -> Result<(), Problem> {
+        if low.1 <= high.1 {
+            return Ok(());
+        }
+        let span = self.span(low.0).or(self.span(high.0));
+        let message = format!("`{}` of {} is over `{}` of {}", low.0, low.1.shown(), high.0, high.1.shown());
+        Err(Problem::new(span, message).help(format!("lower `{}`, or raise `{}`", low.0, high.0)))
+    }
+}
