@@ -170,6 +170,7 @@ kinds! {
     }
 }
 
+#[expect(clippy::derivable_impls, reason = "`kinds!` declares the enumeration")]
 impl Default for Balancing {
     fn default() -> Self {
         Self::RoundRobin
