@@ -25,7 +25,7 @@ pub use crate::{
     load::settings::{Arrivals, Load},
     measure::{
         expectation::{Expectation, Phase},
-        metric::{Metric, Unit},
+        metric::{Metric, MetricGroup, Unit},
     },
     server::settings::{Admission, Servers, server_name},
     settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},

@@ -15,8 +15,25 @@ pub enum Unit {
     Count,
 }
 
+/// Metrics that a report shows together. All metrics of a group have the same unit, so they can share an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricGroup {
+    /// Shares of requests, and of time, that went well.
+    Success,
+    /// Requests per second.
+    Throughput,
+    /// Latencies from the intended send time.
+    Latency,
+    /// Times that a fault costs.
+    Recovery,
+    /// Attempts per call.
+    Attempts,
+    /// Counts of extra work and of requests that were turned away.
+    Waste,
+}
+
 macro_rules! metrics {
-    ($($(#[doc = $doc:literal])* $metric:ident = $name:literal: $unit:ident,)+) => {
+    ($($(#[doc = $doc:literal])* $metric:ident = $name:literal: $unit:ident $(in $group:ident)?,)+) => {
         /// A metric of a run or of a phase, in the order of reports. Shares are 0 to 1, times are seconds, rates are per
         /// second, the rest are counts.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray, strum::IntoStaticStr)]
@@ -34,53 +51,63 @@ macro_rules! metrics {
                     $( Self::$metric => Unit::$unit, )+
                 }
             }
+
+            /// Returns the group in which plots show the metric; `None` if plots leave it out, because its neighbours
+            /// show the same.
+            pub fn group(self) -> Option<MetricGroup> {
+                match self {
+                    $( $(Self::$metric => Some(MetricGroup::$group),)? )+
+                    #[allow(unreachable_patterns, reason = "every metric may have a group")]
+                    _ => None,
+                }
+            }
         }
     };
 }
 
 metrics! {
     /// Share of requests answered OK within the deadline.
-    SuccessRate = "success_rate": Share,
+    SuccessRate = "success_rate": Share in Success,
     /// Share of the windows of 1 s with offered load that have at least one success.
-    Availability = "availability": Share,
+    Availability = "availability": Share in Success,
     /// Completed requests per second of run, whatever their status.
-    Throughput = "throughput": PerSecond,
+    Throughput = "throughput": PerSecond in Throughput,
     /// Successes per second of run.
-    Goodput = "goodput": PerSecond,
+    Goodput = "goodput": PerSecond in Throughput,
     /// Median latency from the intended send time.
-    LatencyP50 = "latency_p50": Seconds,
+    LatencyP50 = "latency_p50": Seconds in Latency,
     /// 90th percentile of the latency from the intended send time.
     LatencyP90 = "latency_p90": Seconds,
     /// 95th percentile of the latency from the intended send time.
-    LatencyP95 = "latency_p95": Seconds,
+    LatencyP95 = "latency_p95": Seconds in Latency,
     /// 99th percentile of the latency from the intended send time.
-    LatencyP99 = "latency_p99": Seconds,
+    LatencyP99 = "latency_p99": Seconds in Latency,
     /// 99.9th percentile of the latency from the intended send time.
     LatencyP999 = "latency_p999": Seconds,
     /// Highest latency from the intended send time.
-    LatencyMax = "latency_max": Seconds,
+    LatencyMax = "latency_max": Seconds in Latency,
     /// Mean number of attempts, the first one included.
-    AttemptsPerCall = "attempts_per_call": Count,
+    AttemptsPerCall = "attempts_per_call": Count in Attempts,
     /// Attempts beyond a call's first one that followed a failed attempt.
-    Retries = "retries": Count,
+    Retries = "retries": Count in Waste,
     /// Attempts sent to another server than the call's previous attempt.
-    Failovers = "failovers": Count,
+    Failovers = "failovers": Count in Waste,
     /// Time from a fault's start until the service is as good as before it, and stays so for 3 s.
-    RecoveryTime = "recovery_time": Seconds,
+    RecoveryTime = "recovery_time": Seconds in Recovery,
     /// Time from a fault's start until the client first marks its target unhealthy.
-    TimeToDetect = "time_to_detect": Seconds,
+    TimeToDetect = "time_to_detect": Seconds in Recovery,
     /// Total time in windows with offered load and no success.
-    UnavailableFor = "unavailable_for": Seconds,
+    UnavailableFor = "unavailable_for": Seconds in Recovery,
     /// Arrivals that were not sent because too many calls were in flight.
-    Dropped = "dropped": Count,
+    Dropped = "dropped": Count in Waste,
     /// Attempts whose work a server finished though the call had ended or moved on.
-    Duplicates = "duplicates": Count,
+    Duplicates = "duplicates": Count in Waste,
     /// Attempts beyond a call's first one that did not wait for the one before them.
-    Hedges = "hedges": Count,
+    Hedges = "hedges": Count in Waste,
     /// Calls of which a policy of the client refused an attempt.
-    Rejected = "rejected": Count,
+    Rejected = "rejected": Count in Waste,
     /// Servers that outlier detection took out of the traffic.
-    Ejections = "ejections": Count,
+    Ejections = "ejections": Count in Waste,
 }
 
 named!(Metric, "a metric");
@@ -107,5 +134,13 @@ mod tests {
             assert_eq!(metric.name().parse(), Ok(metric));
         }
         assert!("latency".parse::<Metric>().is_err());
+    }
+
+    #[test]
+    fn metrics_of_one_group_have_one_unit() {
+        for (a, b) in Metric::ALL.into_iter().flat_map(|a| Metric::ALL.map(|b| (a, b))) {
+            let together = a.group().is_some() && a.group() == b.group();
+            assert!(!together || a.unit() == b.unit(), "{} and {}", a.name(), b.name());
+        }
     }
 }
