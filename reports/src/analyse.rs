@@ -19,14 +19,14 @@ use polars::error::PolarsResult;
 
 pub use self::{
     episode::Episode,
-    fault::FaultAccount,
+    fault::FaultImpact,
     lane::{Lane, Lanes, Stretch},
     matching::Sighting,
-    points::{Class, Points},
+    points::{RequestClass, RequestPoints},
 };
 use crate::{
     frame::{Frames, ServerTally, Windows},
-    run::Run,
+    run::RecordedRun,
 };
 
 /// The length of the windows that faults are looked for in, at least; `recovery_time` has the same.
@@ -36,7 +36,7 @@ const WATCHED_MAX: u64 = 3600;
 
 /// Everything about one run.
 #[derive(Debug, Clone)]
-pub struct Analysis {
+pub struct RunAnalysis {
     pub title: String,
     pub place: PathBuf,
     pub question: Option<String>,
@@ -46,7 +46,7 @@ pub struct Analysis {
     pub summary: Summary,
     pub windows: Windows,
     /// In order of their index.
-    pub faults: Vec<FaultAccount>,
+    pub faults: Vec<FaultImpact>,
     /// What the request log alone gives away, in order of time.
     pub episodes: Vec<Episode>,
     /// What of it belongs to which fault; an entry a fault, in the order of `faults`.
@@ -54,25 +54,25 @@ pub struct Analysis {
     /// Attempts by server and status.
     pub servers: Vec<ServerTally>,
     pub lanes: Lanes,
-    pub points: Points,
+    pub points: RequestPoints,
     /// What is missing or odd.
     pub notes: Vec<String>,
 }
 
-impl Analysis {
+impl RunAnalysis {
     /// Analyses `run` in windows of `window`. Takes its request rows: beside the frames they would not fit in memory.
     ///
     /// # Errors
     /// The windows are too many; polars' own are passed on.
-    pub fn of(run: &mut Run, window: Duration) -> PolarsResult<Self> {
+    pub fn from_run(run: &mut RecordedRun, window: Duration) -> PolarsResult<Self> {
         let mut notes = std::mem::take(&mut run.notes);
         let summary = run.summary();
         notes.extend(disagreement(run, &summary));
         let records = &run.records;
-        let frames = Frames::of(&records.requests, &records.attempts, &records.events, summary.end_us)?;
-        let points = Points::of(&records.requests, summary.end_us);
+        let frames = Frames::from_rows(&records.requests, &records.attempts, &records.events, summary.end_us)?;
+        let points = RequestPoints::from_rows(&records.requests, summary.end_us);
         let names: Vec<String> = summary.servers.keys().cloned().collect();
-        let lanes = Lanes::of(&names, records, summary.end_us);
+        let lanes = Lanes::from_records(&names, records, summary.end_us);
         let watched = frames.windows(watched(summary.end_us))?;
         let episodes = episode::episodes(&watched, &records.requests);
         run.records.requests = Vec::new();
@@ -106,7 +106,7 @@ fn same_length(windows: &Windows, length: Duration) -> bool {
 }
 
 /// A sentence if the run itself measured something else.
-fn disagreement(run: &Run, summary: &Summary) -> Option<String> {
+fn disagreement(run: &RecordedRun, summary: &Summary) -> Option<String> {
     let stored = run.stored.as_ref()?;
     (stored != summary).then(|| {
         let version = run.info.as_ref().map_or("another", |info| &info.version);

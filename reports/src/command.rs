@@ -1,83 +1,87 @@
-//! The command: reads what it is given, works out one report or a comparison, and puts it on disk.
+//! The command: reads what it is given, analyses it, and writes the report.
 
 mod options;
-mod output;
+mod report;
 
 use std::path::{Path, PathBuf};
 
 use kernel::{
     cli::{Exit, Failure},
     experiment::{
-        sweep::{RunRow, SweepRecord, merge},
+        sweep::{RunRow, SweepRecord, SweepReport, merge},
         threshold::ThresholdRecord,
     },
 };
 
 pub use self::options::{Command, FidelityOptions, MergeOptions, Options};
-use self::output::{Output, unwritable};
+use self::report::{Report, ReportFolder, Shown, unwritable};
 use crate::{
-    analyse::Analysis,
+    analyse::RunAnalysis,
     compare::Comparison,
     fidelity::{self, Fidelity},
-    figure::{self, compared, single},
-    frame::{Frames, write_parquet},
-    many::Many,
-    page,
+    figure, page,
     read::{self, Mapping},
-    run::Run,
+    run::RecordedRun,
+    sweep::SweepAnalysis,
     text,
-    tipping::Tipping,
+    threshold::ThresholdAnalysis,
 };
 
-/// What the command came to.
+/// What a command that did not fail leaves to the program.
 #[derive(Debug)]
-pub struct Done {
+pub struct CommandOutput {
+    /// The exit code.
     pub exit: Exit,
-    /// For the terminal.
+    /// What the terminal shows.
     pub text: String,
 }
 
 /// Does what `options` ask for.
 ///
 /// # Errors
-/// With exit code 2 if there is nothing to read or it cannot be understood, with 3 if the report cannot be written.
-pub fn run(options: &Options) -> Result<Done, Failure> {
+/// The exit code is 2 if there is nothing to read or it cannot be understood, or if the report cannot be written, and 3 if
+/// a plot cannot be drawn.
+pub fn run(options: &Options) -> Result<CommandOutput, Failure> {
     match &options.command {
-        Some(Command::Fidelity(options)) => return fidelity(options),
-        Some(Command::Merge(options)) => return put_together(options),
+        Some(Command::Fidelity(options)) => return report_fidelity(options),
+        Some(Command::Merge(options)) => return merge_shards(options),
         None => {}
     }
     let mapping = options.mapping();
     match options.runs.as_slice() {
-        [place] if SweepRecord::is_at(place) => report_many(place, options),
-        [place] if ThresholdRecord::is_at(place) => report_tip(place, options),
-        [place] => report(place, &mapping, options),
-        places => compare(places, &mapping, options),
+        [place] if SweepRecord::is_at(place) => report_sweep(place, options),
+        [place] if ThresholdRecord::is_at(place) => report_threshold(place, options),
+        [place] => report_run(place, &mapping, options),
+        places => report_comparison(places, &mapping, options),
     }
 }
 
-/// The report of one run. Its exit code is the run's verdict.
-fn report(place: &Path, mapping: &Mapping, options: &Options) -> Result<Done, Failure> {
+fn shown(as_json: bool) -> Shown {
+    if as_json { Shown::Json } else { Shown::Text }
+}
+
+/// Reports one run. The exit code is the verdict of the run.
+fn report_run(place: &Path, mapping: &Mapping, options: &Options) -> Result<CommandOutput, Failure> {
     let mut run = read::run(place, mapping).map_err(Failure::wrong_input)?;
-    let output = Output::prepare(&options.out.clone().unwrap_or_else(|| report_place(place)))?;
-    if options.parquet {
-        export(&run, &output)?;
-    }
-    let analysis = Analysis::of(&mut run, options.window).map_err(Failure::wrong_input)?;
-    let figures = single::figures(&analysis);
-    let text = text::report(&analysis);
-    let json = pretty(&analysis.json());
-    output.write("report.txt", text.as_bytes())?;
-    output.write("report.json", json.as_bytes())?;
-    output.plots(&figures)?;
-    output.write("report.html", page::report(&analysis, &figures).as_bytes())?;
+    let folder = ReportFolder::prepare(&options.out.clone().unwrap_or_else(|| run_report_place(place)))?;
+    // The analysis takes the request rows, so exporters come first.
+    export(&run, &folder, options)?;
+    let analysis = RunAnalysis::from_run(&mut run, options.window).map_err(Failure::wrong_input)?;
+    let figures = figure::single::figures(&analysis);
+    let report = Report {
+        name: "report",
+        text: text::report(&analysis),
+        json: analysis.json(),
+        html: page::report(&analysis, &figures),
+        figures,
+    };
     let exit = if analysis.summary.pass { Exit::Passed } else { Exit::Failed };
-    let shown = if options.json { json } else { format!("{text}{}", output.account()) };
-    Ok(Done { exit, text: shown })
+    Ok(CommandOutput { exit, text: report.write(&folder, shown(options.json))? })
 }
 
-/// A folder in the run's own, whose files stay as they are; beside a log.
-fn report_place(place: &Path) -> PathBuf {
+/// Returns the default place of the report of a run: a folder below the folder of the run, whose own files stay as they
+/// are, or a folder beside a log.
+fn run_report_place(place: &Path) -> PathBuf {
     if place.is_dir() {
         return place.join("report");
     }
@@ -86,128 +90,130 @@ fn report_place(place: &Path) -> PathBuf {
     place.with_file_name(name)
 }
 
-fn export(run: &Run, output: &Output) -> Result<(), Failure> {
-    let records = &run.records;
-    let frames = Frames::of(&records.requests, &records.attempts, &records.events, 0).map_err(Failure::run_failed)?;
-    let path = output.path("joined.parquet");
-    write_parquet(&frames, &records.requests, &path).map_err(|error| unwritable(&path, error))
-}
-
-/// The report of a folder of many runs. Its exit code is 0 if all of them pass.
-fn report_many(place: &Path, options: &Options) -> Result<Done, Failure> {
-    refuse_parquet(place, options)?;
-    let many = Many::of(SweepRecord::read(place).map_err(Failure::wrong_input)?);
-    write_many(&many, &options.out.clone().unwrap_or_else(|| place.join("report")), options.json)
-}
-
-fn refuse_parquet(place: &Path, options: &Options) -> Result<(), Failure> {
-    if !options.parquet {
-        return Ok(());
+fn export(run: &RecordedRun, folder: &ReportFolder, options: &Options) -> Result<(), Failure> {
+    for exporter in options.exports.selected() {
+        let path = folder.path(exporter.file);
+        (exporter.write)(run, &path).map_err(|error| unwritable(&path, error))?;
     }
-    let reason = format!("--parquet has nothing to write of {}, which keeps no requests", place.display());
+    Ok(())
+}
+
+/// Reports a folder of many runs. The exit code is 0 if all of them pass.
+fn report_sweep(place: &Path, options: &Options) -> Result<CommandOutput, Failure> {
+    reject_exports(place, options)?;
+    let sweep = SweepAnalysis::from_runs(SweepRecord::read(place).map_err(Failure::wrong_input)?);
+    write_sweep(&sweep, &options.out.clone().unwrap_or_else(|| place.join("report")), options.json)
+}
+
+/// Fails if an exporter is selected for a folder that holds no rows of requests.
+fn reject_exports(place: &Path, options: &Options) -> Result<(), Failure> {
+    let Some(exporter) = options.exports.selected().next() else { return Ok(()) };
+    let reason = format!("{} has nothing to write of {}, which keeps no requests", exporter.option, place.display());
     Err(Failure::wrong_input(reason))
 }
 
-/// The report of a search for boundaries. It has no verdict.
-fn report_tip(place: &Path, options: &Options) -> Result<Done, Failure> {
-    refuse_parquet(place, options)?;
-    let tipping = Tipping::of(ThresholdRecord::read(place).map_err(Failure::wrong_input)?);
-    let output = Output::prepare(&options.out.clone().unwrap_or_else(|| place.join("report")))?;
-    let figures = figure::tipping::figures(&tipping);
-    let text = text::tipping::report(&tipping);
-    let json = pretty(&tipping.json());
-    output.write("report.txt", text.as_bytes())?;
-    output.write("report.json", json.as_bytes())?;
-    output.plots(&figures)?;
-    output.write("report.html", page::tipping(&tipping, &figures).as_bytes())?;
-    let shown = if options.json { json } else { format!("{text}{}", output.account()) };
-    Ok(Done { exit: Exit::Passed, text: shown })
+/// Reports a search for a threshold. It has no verdict.
+fn report_threshold(place: &Path, options: &Options) -> Result<CommandOutput, Failure> {
+    reject_exports(place, options)?;
+    let threshold = ThresholdAnalysis::from_search(ThresholdRecord::read(place).map_err(Failure::wrong_input)?);
+    let folder = ReportFolder::prepare(&options.out.clone().unwrap_or_else(|| place.join("report")))?;
+    let figures = figure::threshold::figures(&threshold);
+    let report = Report {
+        name: "report",
+        text: text::threshold::report(&threshold),
+        json: threshold.json(),
+        html: page::threshold(&threshold, &figures),
+        figures,
+    };
+    Ok(CommandOutput { exit: Exit::Passed, text: report.write(&folder, shown(options.json))? })
 }
 
-/// The folder of all that shards have, and its report.
-fn put_together(options: &MergeOptions) -> Result<Done, Failure> {
+/// Merges the shards of a sweep into one folder, and reports it.
+fn merge_shards(options: &MergeOptions) -> Result<CommandOutput, Failure> {
     let shards = options.shards.iter().map(|place| SweepRecord::read(place).map(|runs| (place.clone(), runs)));
     let shards = shards.collect::<Result<Vec<_>, _>>().map_err(Failure::wrong_input)?;
     let runs = merge(shards).map_err(Failure::wrong_input)?;
     let place = options.out.clone().unwrap_or_else(|| runs.identity.default_place());
     runs.write(&place).map_err(Failure::wrong_input)?;
-    let mut done = write_many(&Many::of(runs), &place.join("report"), options.json)?;
+    let mut output = write_sweep(&SweepAnalysis::from_runs(runs), &place.join("report"), options.json)?;
     if !options.json {
-        done.text.push_str(&format!("  folder  {}\n", place.display()));
+        output.text.push_str(&format!("  folder  {}\n", place.display()));
     }
-    Ok(done)
+    Ok(output)
 }
 
-fn write_many(many: &Many, place: &Path, json: bool) -> Result<Done, Failure> {
-    let output = Output::prepare(place)?;
-    let replay = |row: &RunRow| many.runs.identity.replay(row);
-    let account = many.runs.report(&replay);
-    let figures = figure::many::figures(many, &account);
-    let text = text::many::report(many, &account);
-    let for_programs = pretty(&many.json(&account));
-    output.write("report.txt", text.as_bytes())?;
-    output.write("report.json", for_programs.as_bytes())?;
-    output.plots(&figures)?;
-    output.write("report.html", page::many(many, &account, &figures).as_bytes())?;
-    let exit = match (account.breaks_invariant(), account.pass()) {
-        (true, _) => Exit::InvariantViolated,
-        (false, true) => Exit::Passed,
-        (false, false) => Exit::Failed,
+fn write_sweep(sweep: &SweepAnalysis, place: &Path, as_json: bool) -> Result<CommandOutput, Failure> {
+    let folder = ReportFolder::prepare(place)?;
+    let identity = &sweep.runs.identity;
+    let replay = |row: &RunRow| identity.replay(row);
+    let report_of_runs = sweep.runs.report(&replay);
+    let figures = figure::sweep::figures(sweep, &report_of_runs);
+    let report = Report {
+        name: "report",
+        text: text::sweep::report(sweep, &report_of_runs),
+        json: sweep.json(&report_of_runs),
+        html: page::sweep(sweep, &report_of_runs, &figures),
+        figures,
     };
-    let shown = if json { for_programs } else { format!("{text}{}", output.account()) };
-    Ok(Done { exit, text: shown })
+    Ok(CommandOutput { exit: sweep_exit(&report_of_runs), text: report.write(&folder, shown(as_json))? })
 }
 
-/// The comparison of several runs. It has no verdict.
-fn compare(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<Done, Failure> {
-    if let Some(many) = places.iter().find(|place| SweepRecord::is_at(place)) {
+/// Returns the exit code of many runs. A broken invariant is worse than a failed expectation.
+fn sweep_exit(report_of_runs: &SweepReport<'_>) -> Exit {
+    if report_of_runs.breaks_invariant() {
+        Exit::InvariantViolated
+    } else if report_of_runs.pass() {
+        Exit::Passed
+    } else {
+        Exit::Failed
+    }
+}
+
+/// Compares several runs. A comparison has no verdict.
+fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<CommandOutput, Failure> {
+    if let Some(sweep) = places.iter().find(|place| SweepRecord::is_at(place)) {
         let reason = format!(
             "{} is a folder of many runs, which is reported alone; `reports merge` puts the shards of a sweep together",
-            many.display()
+            sweep.display()
         );
         return Err(Failure::wrong_input(reason));
     }
-    if let Some(tip) = places.iter().find(|place| ThresholdRecord::is_at(place)) {
-        let reason = format!("{} is a search for a boundary, which is reported alone", tip.display());
+    if let Some(search) = places.iter().find(|place| ThresholdRecord::is_at(place)) {
+        let reason = format!("{} is a search for a boundary, which is reported alone", search.display());
         return Err(Failure::wrong_input(reason));
     }
-    let runs = places.iter().map(|place| read::run(place, mapping)).collect::<Result<Vec<Run>, _>>();
-    let comparison =
-        Comparison::of(runs.map_err(Failure::wrong_input)?, options.window).map_err(Failure::wrong_input)?;
+    let runs = places.iter().map(|place| read::run(place, mapping)).collect::<Result<Vec<RecordedRun>, _>>();
+    let runs = runs.map_err(Failure::wrong_input)?;
+    let comparison = Comparison::from_runs(runs, options.window).map_err(Failure::wrong_input)?;
     let place = options.out.clone().unwrap_or_else(|| Path::new("runs/compare").join(comparison.name()));
-    let output = Output::prepare(&place)?;
-    let text = text::compared::comparison(&comparison);
-    let json = pretty(&comparison.json());
+    let folder = ReportFolder::prepare(&place)?;
     let mut figures = Vec::new();
     for scenario in &comparison.scenarios {
-        figures.extend(compared::figures(scenario, comparison.scenarios.len() > 1));
+        figures.extend(figure::compared::figures(scenario, comparison.scenarios.len() > 1));
     }
-    output.write("comparison.txt", text.as_bytes())?;
-    output.write("comparison.json", json.as_bytes())?;
-    output.plots(&figures)?;
-    output.write("report.html", page::comparison(&comparison, &figures).as_bytes())?;
-    let shown = if options.json { json } else { format!("{text}{}", output.account()) };
-    Ok(Done { exit: Exit::Passed, text: shown })
+    let report = Report {
+        name: "comparison",
+        text: text::compared::comparison(&comparison),
+        json: comparison.json(),
+        html: page::comparison(&comparison, &figures),
+        figures,
+    };
+    Ok(CommandOutput { exit: Exit::Passed, text: report.write(&folder, shown(options.json))? })
 }
 
-/// How far the worlds of a campaign are apart. It has no verdict either: how far is too far is for people to say.
-fn fidelity(options: &FidelityOptions) -> Result<Done, Failure> {
+/// Reports how far the worlds of a campaign are apart. It has no verdict, as people decide how far is too far.
+fn report_fidelity(options: &FidelityOptions) -> Result<CommandOutput, Failure> {
     let campaign = fidelity::read(&options.campaign).map_err(Failure::wrong_input)?;
-    let fidelity = Fidelity::of(campaign, options.window).map_err(Failure::wrong_input)?;
-    let output = Output::prepare(&options.out.clone().unwrap_or_else(|| options.campaign.join("report")))?;
-    let text = text::fidelity::report(&fidelity);
-    let json = pretty(&fidelity.json());
+    let fidelity = Fidelity::from_campaign(campaign, options.window).map_err(Failure::wrong_input)?;
+    let folder = ReportFolder::prepare(&options.out.clone().unwrap_or_else(|| options.campaign.join("report")))?;
     let figures = figure::fidelity::figures(&fidelity);
-    output.write("fidelity.txt", text.as_bytes())?;
-    output.write("fidelity.json", json.as_bytes())?;
-    output.plots(&figures)?;
-    output.write("report.html", page::fidelity(&fidelity, &figures).as_bytes())?;
-    let shown = if options.json { json } else { format!("{text}\n{}", output.account()) };
-    Ok(Done { exit: Exit::Passed, text: shown })
-}
-
-fn pretty(value: &serde_json::Value) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("plain data is always written");
-    text.push('\n');
-    text
+    let report = Report {
+        name: "fidelity",
+        text: text::fidelity::report(&fidelity),
+        json: fidelity.json(),
+        html: page::fidelity(&fidelity, &figures),
+        figures,
+    };
+    let shown = if options.json { Shown::Json } else { Shown::SpacedText };
+    Ok(CommandOutput { exit: Exit::Passed, text: report.write(&folder, shown)? })
 }

@@ -15,11 +15,11 @@ use std::{path::PathBuf, time::Duration};
 use polars::error::PolarsResult;
 
 pub use self::{
-    pair::{Distances, Pair, PhasePair, SeriesPair, Spread, Values},
+    pair::{MedianRange, MetricPair, PhaseDistances, PhasePair, SeriesPair, SidePair},
     series::Series,
-    side::{Member, Side, WHOLE},
+    side::{ComparisonSide, Member, WHOLE},
 };
-use crate::run::Run;
+use crate::run::RecordedRun;
 
 /// Several runs beside each other.
 #[derive(Debug, Clone)]
@@ -35,9 +35,9 @@ pub struct Comparison {
 pub struct ScenarioComparison {
     pub scenario: String,
     /// The reference first.
-    pub sides: Vec<Side>,
+    pub sides: Vec<ComparisonSide>,
     /// Each other side against the reference, in the order of `sides`.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<SidePair>,
 }
 
 impl Comparison {
@@ -45,12 +45,12 @@ impl Comparison {
     ///
     /// # Errors
     /// The windows are too many; polars' own are passed on.
-    pub fn of(runs: Vec<Run>, window: Duration) -> PolarsResult<Self> {
+    pub fn from_runs(runs: Vec<RecordedRun>, window: Duration) -> PolarsResult<Self> {
         let mut notes: Vec<String> = Vec::new();
         let mut members: Vec<Member> = Vec::with_capacity(runs.len());
         for run in runs {
             notes.extend(run.notes.iter().map(|note| format!("{}: {note}", run.place.display())));
-            members.push(Member::of(run, window)?);
+            members.push(Member::from_run(run, window)?);
         }
         let mut names: Vec<String> = members.iter().map(|member| member.summary.scenario.clone()).collect();
         names.sort();
@@ -68,7 +68,7 @@ impl Comparison {
             if sides.len() == 1 {
                 notes.push(format!("there is nothing to compare the one run of {name} with"));
             }
-            let pairs = sides.iter().skip(1).map(|side| Pair::of(&sides[0], side)).collect();
+            let pairs = sides.iter().skip(1).map(|side| SidePair::compare(&sides[0], side)).collect();
             scenarios.push(ScenarioComparison { scenario: name, sides, pairs });
         }
         Ok(Self { scenarios, notes })

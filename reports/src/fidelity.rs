@@ -31,12 +31,12 @@ use polars::error::PolarsResult;
 
 pub use self::{
     campaign::{Campaign, CampaignError},
-    cell::{Cell, Distances, Verdict},
+    cell::{Cell, PairDistances, Verdict},
     goal::Goal,
     measure::Measure,
-    onset::{Onset, Point},
+    onset::{Onset, RatePoint},
 };
-use crate::compare::{Member, ScenarioComparison, Side, WHOLE};
+use crate::compare::{ComparisonSide, Member, ScenarioComparison, WHOLE};
 
 /// Workers that are busy for more than this share of the time queue what comes, and a queue enlarges every error in the
 /// service times: beyond it nothing is promised.
@@ -69,7 +69,7 @@ pub struct ScenarioFidelity {
 
 /// How many cells there are, and how many of them are good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
+pub struct FidelityTally {
     /// That have a ratio.
     pub cells: usize,
     /// At most the noise floor.
@@ -83,7 +83,7 @@ impl Fidelity {
     ///
     /// # Errors
     /// Polars' own.
-    pub fn of(campaign: Campaign, window: Duration) -> PolarsResult<Self> {
+    pub fn from_campaign(campaign: Campaign, window: Duration) -> PolarsResult<Self> {
         let Campaign { manifest, parts, mut notes } = campaign;
         let (mut scenarios, mut points) = (Vec::new(), Vec::new());
         for part in parts {
@@ -98,17 +98,17 @@ impl Fidelity {
             }
             let [real, sim] = part.members(window)?;
             if let Some(variant) = &part.variant {
-                points.push((variant.clone(), Point::of(variant.rate, &real, &sim)));
+                points.push((variant.clone(), RatePoint::from_runs(variant.rate, &real, &sim)));
             }
-            scenarios.push(ScenarioFidelity::of(part.name, utilisation, real, sim));
+            scenarios.push(ScenarioFidelity::compare(part.name, utilisation, real, sim));
         }
         Ok(Self { manifest, scenarios, onsets: onset::onsets(&points), notes })
     }
 
     /// Over all scenarios.
-    pub fn tally(&self) -> Tally {
+    pub fn tally(&self) -> FidelityTally {
         let ratios = self.scenarios.iter().flat_map(|scenario| &scenario.cells).filter_map(|cell| cell.verdict);
-        ratios.fold(Tally::default(), |tally, verdict| Tally {
+        ratios.fold(FidelityTally::default(), |tally, verdict| FidelityTally {
             cells: tally.cells + 1,
             within: tally.within + usize::from(verdict == Verdict::Within),
             close: tally.close + usize::from(verdict != Verdict::Apart),
@@ -125,14 +125,15 @@ impl Fidelity {
 }
 
 impl ScenarioFidelity {
-    fn of(name: String, utilisation: Option<f64>, real: Vec<Member>, sim: Vec<Member>) -> Self {
+    fn compare(name: String, utilisation: Option<f64>, real: Vec<Member>, sim: Vec<Member>) -> Self {
         let phases = phases(&real);
         let mut cells = Vec::new();
         for phase in &phases {
             let measures = Measure::ALL.into_iter().filter(|measure| measure.applies_to(phase));
-            cells.extend(measures.filter_map(|measure| Cell::of(measure, phase, &real, &sim)));
+            cells.extend(measures.filter_map(|measure| Cell::compare(measure, phase, &real, &sim)));
         }
-        let side = |world: &str, members: Vec<Member>| Side { name: format!("{world} x{}", members.len()), members };
+        let side =
+            |world: &str, members: Vec<Member>| ComparisonSide { name: format!("{world} x{}", members.len()), members };
         let runs = [real.len(), sim.len()];
         let sides = vec![side("real", real), side("sim", sim)];
         let sides = ScenarioComparison { scenario: name.clone(), sides, pairs: Vec::new() };

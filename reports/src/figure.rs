@@ -6,9 +6,9 @@
 pub mod compared;
 pub mod density;
 pub mod fidelity;
-pub mod many;
 pub mod single;
-pub mod tipping;
+pub mod sweep;
+pub mod threshold;
 
 /// A plot, and the name of its files.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,11 +88,11 @@ pub struct Panel {
 pub struct Layer {
     pub name: String,
     pub colour: Colour,
-    pub shape: Shape,
+    pub shape: LayerShape,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Shape {
+pub enum LayerShape {
     /// Lines through points; a point that is no number interrupts it.
     Line {
         points: Vec<(f64, f64)>,
@@ -105,7 +105,7 @@ pub enum Shape {
         mark: Mark,
     },
     /// Cells of a grid by how much is in them.
-    Cells(Vec<Cell>),
+    Cells(Vec<GridCell>),
     /// Bars along the x axis.
     Bars(Vec<Bar>),
 }
@@ -123,7 +123,7 @@ pub enum Mark {
 
 /// A rectangle of the plane, as dark as `weight`, from 0 (excluded) to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cell {
+pub struct GridCell {
     pub x: (f64, f64),
     pub y: (f64, f64),
     pub weight: f64,
@@ -218,19 +218,19 @@ impl Axis {
 
 impl Layer {
     pub fn line(name: &str, colour: Colour, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.into(), colour, shape: Shape::Line { points, dashed: false } }
+        Self { name: name.into(), colour, shape: LayerShape::Line { points, dashed: false } }
     }
 
     pub fn dashed(name: &str, colour: Colour, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.into(), colour, shape: Shape::Line { points, dashed: true } }
+        Self { name: name.into(), colour, shape: LayerShape::Line { points, dashed: true } }
     }
 
     pub fn points(name: &str, colour: Colour, mark: Mark, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.into(), colour, shape: Shape::Points { points, mark } }
+        Self { name: name.into(), colour, shape: LayerShape::Points { points, mark } }
     }
 
     pub fn bars(name: &str, colour: Colour, bars: Vec<Bar>) -> Self {
-        Self { name: name.into(), colour, shape: Shape::Bars(bars) }
+        Self { name: name.into(), colour, shape: LayerShape::Bars(bars) }
     }
 }
 

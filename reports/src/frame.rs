@@ -15,7 +15,7 @@ use kernel::{
 };
 use polars::prelude::*;
 
-pub use self::{joined::write_parquet, latencies::Latency, servers::ServerTally, windows::Windows};
+pub use self::{latencies::Latency, servers::ServerTally, windows::Windows};
 
 /// The three tables of a run.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct Frames {
 impl Frames {
     /// # Errors
     /// None that the rows could bring about; polars' own are passed on.
-    pub fn of(
+    pub fn from_rows(
         requests: &[RequestRow],
         attempts: &[AttemptRow],
         events: &[EventRow],

@@ -1,100 +1,181 @@
 //! Reports as one HTML file that needs nothing else: no network, no script, no font.
 //!
-//! Plots are in the page as SVG, drawn twice, for wide and for narrow screens; style sheets choose, and turn their
-//! colours dark with the page.
+//! Plots are in the page as SVG, drawn twice, for wide and for narrow screens. The style sheet shows one of the two, and
+//! darkens its colors with the page. Templates are `maud`'s, so what a scenario says is escaped by construction.
 
 mod compared;
 mod fidelity;
-mod many;
 mod single;
 mod style;
-mod tipping;
+mod sweep;
+mod threshold;
 
 use kernel::measure::text::table::{Align, TextTable};
+use maud::{Markup, PreEscaped, html};
 
 use crate::{
     draw::{self, Room},
     figure::Figure,
 };
 
-pub use self::{compared::comparison, fidelity::fidelity, many::many, single::report, tipping::tipping};
+pub use self::{compared::comparison, fidelity::fidelity, single::report, sweep::sweep, threshold::threshold};
 
-/// The whole document around `body`.
-fn document(title: &str, body: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n\
-         <main>\n{body}</main>\n</body>\n</html>\n",
-        escaped(title),
-        style::sheet(),
-    )
-}
-
-fn plots(figures: &[Figure]) -> String {
-    figures.iter().map(plot).collect()
-}
-
-fn plot(figure: &Figure) -> String {
-    let inline = |room| {
-        let svg = draw::svg(figure, room);
-        // A label for those who cannot see the plot.
-        svg.replacen(
-            "<svg ",
-            &format!("<svg role=\"img\" aria-label=\"{}\" ", escaped(&format!("{}, {}", figure.title, figure.subject))),
-            1,
-        )
+/// Returns the whole document around `body`.
+fn document(title: &str, body: &Markup) -> String {
+    let document = html! {
+        (PreEscaped("<!doctype html>\n"))
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(style::sheet())) }
+            }
+            body {
+                main { (body) }
+            }
+        }
+        (PreEscaped("\n"))
     };
-    format!(
-        "<figure id=\"{name}\">\n<div class=\"wide\">{}</div>\n<div class=\"narrow\">{}</div>\n</figure>\n",
-        inline(Room::Wide),
-        inline(Room::Narrow),
-        name = figure.name,
-    )
+    document.into_string()
 }
 
-/// A table whose first column is text and whose others are figures.
-fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let heading: String = headings.iter().map(|heading| format!("<th>{}</th>", escaped(heading))).collect();
-    let row = |cells: &Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
-        format!("<tr>{cells}</tr>\n")
-    };
-    let rows: String = rows.iter().map(row).collect();
-    format!(
-        "<div class=\"scroll\"><table>\n<thead><tr>{heading}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
-    )
+/// How a run or a sweep ended, as the head of a page shows it.
+#[derive(Debug, Clone, Copy)]
+struct Verdict {
+    /// The class of the style sheet: `pass`, `fail` or `none`.
+    class: &'static str,
+    text: &'static str,
 }
 
-/// A table that is printed, too; nothing if it has no rows.
-fn aligned(table: &TextTable) -> String {
-    if table.rows().is_empty() {
-        return String::new();
+const PASS: Verdict = Verdict { class: "pass", text: "PASS" };
+const FAIL: Verdict = Verdict { class: "fail", text: "FAIL" };
+
+/// Returns the head of a page: the verdict, the title, and what the scenario asks.
+fn head(verdict: Verdict, title: &str, question: Option<&str>) -> Markup {
+    html! {
+        div class={ "verdict " (verdict.class) } { (verdict.text) }
+        h1 { (title) }
+        @if let Some(question) = question {
+            p { (question) }
+        }
     }
-    let headings = table.columns().map(|(heading, _)| heading);
-    let row = |row: &Vec<String>| format!("<tr>{}</tr>\n", cells("td", table, row.iter().map(String::as_str)));
-    let (heading, rows) = (cells("th", table, headings), table.rows().iter().map(row).collect::<String>());
-    format!(
-        "<div class=\"scroll\"><table class=\"aligned\">\n<thead><tr>{heading}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
-         </table></div>\n"
-    )
 }
 
-fn cells<'a>(tag: &str, table: &TextTable, texts: impl Iterator<Item = &'a str>) -> String {
-    let cell = |(text, (_, align)): (&str, (&str, Align))| {
-        let class = if align == Align::Left { " class=\"text\"" } else { "" };
-        format!("<{tag}{class}>{}</{tag}>", escaped(text))
-    };
-    texts.zip(table.columns()).map(cell).collect()
+/// Returns the most important figures, each with its name.
+fn numbers(numbers: &[(&str, String)]) -> Markup {
+    html! {
+        dl class="numbers" {
+            @for (name, value) in numbers {
+                div {
+                    dt { (name) }
+                    dd { (value) }
+                }
+            }
+        }
+    }
 }
 
-fn notes(notes: &[String]) -> String {
-    let items: String = notes.iter().map(|note| format!("<li>{}</li>\n", escaped(note))).collect();
-    if notes.is_empty() { items } else { format!("<h2>Notes</h2>\n<ul class=\"notes\">\n{items}</ul>\n") }
+fn plots(figures: &[Figure]) -> Markup {
+    html! {
+        @for figure in figures {
+            figure id=(figure.name) {
+                div class="wide" { (inline(figure, Room::Wide)) }
+                div class="narrow" { (inline(figure, Room::Narrow)) }
+            }
+        }
+    }
 }
 
-/// `text` as HTML text or in an attribute.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// Returns the plot as an element of the page, with a label for screen readers.
+fn inline(figure: &Figure, room: Room) -> PreEscaped<String> {
+    let label = format!("{}, {}", figure.title, figure.subject);
+    let label = html! { (label) }.into_string();
+    PreEscaped(draw::svg(figure, room).replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1))
+}
+
+/// Returns a table whose first column is text and whose other columns are figures.
+fn table(headings: &[&str], rows: &[Vec<String>]) -> Markup {
+    html! {
+        div class="scroll" {
+            table {
+                thead {
+                    tr {
+                        @for heading in headings { th { (heading) } }
+                    }
+                }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            @for cell in row { td { (cell) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns a table that the terminal shows, too, under a heading. Returns nothing if it has no rows.
+fn headed_table(heading: &str, table: &TextTable) -> Markup {
+    html! {
+        @if !table.rows().is_empty() {
+            h2 { (heading) }
+            (aligned(table))
+        }
+    }
+}
+
+/// Returns a table that the terminal shows, too. Returns nothing if it has no rows.
+fn aligned(table: &TextTable) -> Markup {
+    html! {
+        @if !table.rows().is_empty() {
+            div class="scroll" {
+                table class="aligned" {
+                    thead {
+                        tr {
+                            @for (heading, align) in table.columns() {
+                                th class=[text_class(align)] { (heading) }
+                            }
+                        }
+                    }
+                    tbody {
+                        @for row in table.rows() {
+                            tr {
+                                @for (cell, (_, align)) in row.iter().zip(table.columns()) {
+                                    td class=[text_class(align)] { (cell) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns the class of a cell that is text. Figures need none.
+fn text_class(align: Align) -> Option<&'static str> {
+    (align == Align::Left).then_some("text")
+}
+
+fn notes(notes: &[String]) -> Markup {
+    html! {
+        @if !notes.is_empty() {
+            h2 { "Notes" }
+            ul class="notes" {
+                @for note in notes { li { (note) } }
+            }
+        }
+    }
+}
+
+/// Returns the text of a scenario, as it was played.
+fn scenario(text: &str) -> Markup {
+    html! {
+        h2 { "The scenario, every default filled in" }
+        pre { (text) }
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +183,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_scenario_says_cannot_become_markup() {
-        assert_eq!(escaped("<script>\"a\" & b"), "&lt;script&gt;&quot;a&quot; &amp; b");
+    fn the_text_of_a_scenario_cannot_become_markup() {
+        let page = scenario("<script>\"a\" & b").into_string();
+        assert!(page.ends_with("<pre>&lt;script&gt;&quot;a&quot; &amp; b</pre>"), "{page}");
     }
 }

@@ -1,4 +1,4 @@
-//! From folders and files to [`Run`]s.
+//! From folders and files to [`RecordedRun`]s.
 //!
 //! A run folder is read as it is written (`folder`), a line a row (`lines`); what another program wrote is read by a
 //! mapping of its columns (`foreign`). What is damaged at a line is an error that names it; what is missing but can be
@@ -18,13 +18,13 @@ pub use self::{
     columns::{Columns, Mapping, only},
     error::ReadError,
 };
-use crate::run::Run;
+use crate::run::RecordedRun;
 
 /// Reads the run folder or, if it is a file, the log at `place`; `mapping` says how a log is to be understood.
 ///
 /// # Errors
 /// There is nothing to read, or what there is cannot be understood; see [`ReadError`].
-pub fn run(place: &Path, mapping: &Mapping) -> Result<Run, ReadError> {
+pub fn run(place: &Path, mapping: &Mapping) -> Result<RecordedRun, ReadError> {
     let run = if place.is_file() { foreign::run(place, mapping) } else { folder::run(place) };
     run.map(sanity::checked)
 }

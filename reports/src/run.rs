@@ -11,7 +11,7 @@ use kernel::{
 
 /// One run, read from a run folder or from a log of some other program.
 #[derive(Debug, Clone)]
-pub struct Run {
+pub struct RecordedRun {
     /// The folder or file.
     pub place: PathBuf,
     /// The scenario's name, or the file's.
@@ -35,7 +35,7 @@ pub struct Run {
     pub notes: Vec<String>,
 }
 
-impl Run {
+impl RecordedRun {
     /// What people call it: `crash, sim, seed 42`.
     pub fn title(&self) -> String {
         match self.world.as_str() {

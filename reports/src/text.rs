@@ -2,9 +2,9 @@
 
 pub mod compared;
 pub mod fidelity;
-pub mod many;
 mod sections;
-pub mod tipping;
+pub mod sweep;
+pub mod threshold;
 
 use kernel::measure::text::{
     MISSING,
@@ -12,12 +12,12 @@ use kernel::measure::text::{
     shown,
 };
 
-use crate::analyse::Analysis;
+use crate::analyse::RunAnalysis;
 
 pub(crate) use self::sections::recovery;
 
 /// The report of one run. Ends with a line break.
-pub fn report(analysis: &Analysis) -> String {
+pub fn report(analysis: &RunAnalysis) -> String {
     let sections = [
         analysis.summary.render(),
         sections::question(analysis),

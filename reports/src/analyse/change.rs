@@ -11,7 +11,7 @@ use crate::compare::distance;
 
 /// One window of the series.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample {
+pub struct WindowSample {
     /// Requests in the window, and how many of them succeeded.
     pub trials: u64,
     pub successes: u64,
@@ -25,8 +25,8 @@ const NOISE_MIN: f64 = 0.02;
 const PARAMETERS: f64 = 4.0;
 
 /// Where segments begin, ascending: the first is 0, if there is any sample.
-pub fn segments(samples: &[Sample]) -> Vec<usize> {
-    let sums = Sums::of(samples);
+pub fn segments(samples: &[WindowSample]) -> Vec<usize> {
+    let sums = Sums::from_samples(samples);
     let price = PARAMETERS * (samples.len().max(2) as f64).ln();
     // `best[t]` is the least cost of the first t samples, and `last[t]` where its last segment begins.
     let (mut best, mut last) = (vec![-price], vec![0]);
@@ -71,12 +71,13 @@ struct Level {
 }
 
 impl Sums {
-    fn of(samples: &[Sample]) -> Self {
+    fn from_samples(samples: &[WindowSample]) -> Self {
         Self {
             trials: cumulated(samples.iter().map(|sample| sample.trials as f64)),
             successes: cumulated(samples.iter().map(|sample| sample.successes as f64)),
-            levels: [0, 1]
-                .map(|index| Level::of(&samples.iter().map(|sample| sample.levels[index]).collect::<Vec<_>>())),
+            levels: [0, 1].map(|index| {
+                Level::from_values(&samples.iter().map(|sample| sample.levels[index]).collect::<Vec<_>>())
+            }),
         }
     }
 
@@ -91,7 +92,7 @@ impl Sums {
 
 impl Level {
     /// In units of the noise, around the median, so that squares stay exact enough.
-    fn of(values: &[Option<f64>]) -> Self {
+    fn from_values(values: &[Option<f64>]) -> Self {
         let present: Vec<f64> = values.iter().copied().flatten().collect();
         let centre = median(present.clone()).unwrap_or(0.0);
         let noise = noise(&present);
@@ -143,8 +144,8 @@ mod tests {
 
     use super::*;
 
-    fn sample(successes: u64, latency_s: f64) -> Sample {
-        Sample { trials: 10, successes, levels: [Some(latency_s.log10()), Some((latency_s * 1.2).log10())] }
+    fn sample(successes: u64, latency_s: f64) -> WindowSample {
+        WindowSample { trials: 10, successes, levels: [Some(latency_s.log10()), Some((latency_s * 1.2).log10())] }
     }
 
     /// A latency of 100 ms, give or take.
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_steady_series_is_one_segment() {
-        let samples: Vec<Sample> = (0..90).map(|index| sample(10, usual(index))).collect();
+        let samples: Vec<WindowSample> = (0..90).map(|index| sample(10, usual(index))).collect();
         assert_eq!(segments(&samples), [0]);
         assert!(segments(&[]).is_empty());
         assert_eq!(segments(&samples[..1]), [0]);
@@ -162,27 +163,27 @@ mod tests {
 
     #[test]
     fn a_step_in_latency_is_found_where_it_is() {
-        let samples: Vec<Sample> =
+        let samples: Vec<WindowSample> =
             (0..90).map(|index| sample(10, usual(index) * if (30..50).contains(&index) { 4.0 } else { 1.0 })).collect();
         assert_eq!(segments(&samples), [0, 30, 50]);
     }
 
     #[test]
     fn a_fall_of_the_success_rate_is_found_where_it_is() {
-        let samples: Vec<Sample> =
+        let samples: Vec<WindowSample> =
             (0..90).map(|index| sample(if (60..63).contains(&index) { 3 } else { 10 }, usual(index))).collect();
         assert_eq!(segments(&samples), [0, 60, 63]);
     }
 
     #[test]
     fn a_single_bad_window_is_a_segment() {
-        let samples: Vec<Sample> = (0..90).map(|index| sample(10, if index == 24 { 0.3 } else { 0.1 })).collect();
+        let samples: Vec<WindowSample> = (0..90).map(|index| sample(10, if index == 24 { 0.3 } else { 0.1 })).collect();
         assert_eq!(segments(&samples), [0, 24, 25]);
     }
 
     /// The least sum by trying every way to cut.
-    fn exhaustive(samples: &[Sample]) -> f64 {
-        let sums = Sums::of(samples);
+    fn exhaustive(samples: &[WindowSample]) -> f64 {
+        let sums = Sums::from_samples(samples);
         let price = PARAMETERS * (samples.len().max(2) as f64).ln();
         let mut best = vec![-price];
         for end in 1..=samples.len() {
@@ -194,8 +195,8 @@ mod tests {
     proptest! {
         #[test]
         fn pruning_loses_nothing(windows in prop::collection::vec((0_u64..=10, 0.01_f64..10.0), 1..60)) {
-            let samples: Vec<Sample> = windows.into_iter().map(|(successes, latency)| sample(successes, latency)).collect();
-            let sums = Sums::of(&samples);
+            let samples: Vec<WindowSample> = windows.into_iter().map(|(successes, latency)| sample(successes, latency)).collect();
+            let sums = Sums::from_samples(&samples);
             let price = PARAMETERS * (samples.len().max(2) as f64).ln();
             let cuts = segments(&samples);
             let ends = cuts.iter().copied().skip(1).chain([samples.len()]);

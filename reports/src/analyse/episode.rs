@@ -7,7 +7,7 @@
 use kernel::record::RequestRow;
 use serde::Serialize;
 
-use super::change::{Sample, quantile, segments};
+use super::change::{WindowSample, quantile, segments};
 use crate::frame::Windows;
 
 /// Shorter pauses within an episode do not end it; `recovery_time` asks for the same.
@@ -44,7 +44,7 @@ struct Usual {
 /// The episodes of a run, in order of time. `requests` are its rows, in any order.
 pub(super) fn episodes(windows: &Windows, requests: &[RequestRow]) -> Vec<Episode> {
     let loaded: Vec<usize> = (0..windows.count()).filter(|window| windows.offered[*window] > 0).collect();
-    let samples: Vec<Sample> = loaded.iter().map(|window| sample(windows, *window)).collect();
+    let samples: Vec<WindowSample> = loaded.iter().map(|window| sample(windows, *window)).collect();
     let Some(usual) = usual(windows, &loaded) else { return Vec::new() };
     let starts = segments(&samples);
     let ends = starts.iter().copied().skip(1).chain([samples.len()]);
@@ -60,9 +60,9 @@ pub(super) fn episodes(windows: &Windows, requests: &[RequestRow]) -> Vec<Episod
     merged.into_iter().map(|span| episode(span, windows, usual, requests)).collect()
 }
 
-fn sample(windows: &Windows, window: usize) -> Sample {
+fn sample(windows: &Windows, window: usize) -> WindowSample {
     let level = |latency: Option<f64>| latency.filter(|seconds| *seconds > 0.0).map(f64::log10);
-    Sample {
+    WindowSample {
         trials: windows.offered[window],
         successes: windows.succeeded[window],
         levels: [level(windows.p50[window]), level(windows.p95[window])],
@@ -80,7 +80,7 @@ fn usual(windows: &Windows, loaded: &[usize]) -> Option<Usual> {
 
 impl Usual {
     /// Whether a segment as a whole is worse: its rate of successes, or the mean level of its p95.
-    fn is_missed(self, segment: &[Sample]) -> bool {
+    fn is_missed(self, segment: &[WindowSample]) -> bool {
         let trials: u64 = segment.iter().map(|sample| sample.trials).sum();
         let successes: u64 = segment.iter().map(|sample| sample.successes).sum();
         let levels: Vec<f64> = segment.iter().filter_map(|sample| sample.levels[1]).collect();

@@ -9,7 +9,7 @@ use crate::frame::{Frames, Latency, Windows};
 /// A fault, and the requests before, during and after it. During is its phase, as `kernel::measure` has it; before and
 /// after are as long, or as long as the run allows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FaultAccount {
+pub struct FaultImpact {
     #[serde(flatten)]
     pub fault: FaultSummary,
     /// When its phase ended.
@@ -28,7 +28,7 @@ pub struct FaultAccount {
 }
 
 /// An account of each fault of `summary`. `seconds` are the run's windows of a second or so.
-pub(super) fn accounts(summary: &Summary, frames: &Frames, seconds: &Windows) -> PolarsResult<Vec<FaultAccount>> {
+pub(super) fn accounts(summary: &Summary, frames: &Frames, seconds: &Windows) -> PolarsResult<Vec<FaultImpact>> {
     let phase = |index: usize| summary.phases.iter().find(|phase| phase.phase == format!("fault-{index}"));
     let with_phase = summary.faults.iter().filter_map(|fault| Some((fault, phase(fault.index)?)));
     with_phase.map(|(fault, phase)| account(fault, phase, frames, seconds)).collect()
@@ -39,10 +39,10 @@ fn account(
     phase: &PhaseSummary,
     frames: &Frames,
     seconds: &Windows,
-) -> PolarsResult<FaultAccount> {
+) -> PolarsResult<FaultImpact> {
     let (start_us, end_us) = (phase.start_us, phase.end_us);
     let length_us = end_us - start_us;
-    Ok(FaultAccount {
+    Ok(FaultImpact {
         phase_end_us: end_us,
         before: frames.latency(start_us.saturating_sub(length_us), start_us)?,
         during: frames.latency(start_us, end_us)?,

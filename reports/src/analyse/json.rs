@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::Analysis;
+use super::RunAnalysis;
 
 /// Raised when a field changes its meaning or goes away.
 const SCHEMA: u32 = 1;
 
-impl Analysis {
+impl RunAnalysis {
     /// The figures of the report, for programs. `summary` is what `summary.json` has.
     pub fn json(&self) -> Value {
         json!({

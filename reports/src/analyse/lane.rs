@@ -36,9 +36,9 @@ pub struct Stretch {
 }
 
 impl Lanes {
-    pub(super) fn of(names: &[String], records: &Records, end_us: u64) -> Self {
+    pub(super) fn from_records(names: &[String], records: &Records, end_us: u64) -> Self {
         let events = &records.events;
-        let lane = |server: &String| Lane::of(server, records, end_us);
+        let lane = |server: &String| Lane::from_records(server, records, end_us);
         Self {
             servers: names.iter().map(lane).collect(),
             given_up: events.iter().filter(|row| row.event == Event::GiveUp).map(at).collect(),
@@ -53,7 +53,7 @@ impl Lanes {
 }
 
 impl Lane {
-    fn of(server: &str, records: &Records, end_us: u64) -> Self {
+    fn from_records(server: &str, records: &Records, end_us: u64) -> Self {
         let concerning: Vec<&EventRow> =
             records.events.iter().filter(|row| row.target.as_deref() == Some(server) || row.source == server).collect();
         let moments = |event: Event| {

@@ -7,12 +7,12 @@ use kernel::{
 
 use crate::figure::density::Grid;
 
-/// Points that are drawn one by one; of more, how many there are in each cell of a grid.
+/// RequestPoints that are drawn one by one; of more, how many there are in each cell of a grid.
 pub const POINTS_MAX: usize = 3000;
 
 /// What became of a request, as far as colours tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
+pub enum RequestClass {
     /// With its first attempt.
     Ok,
     OkAfterRetry,
@@ -26,7 +26,7 @@ pub enum Class {
     Dropped,
 }
 
-impl Class {
+impl RequestClass {
     pub const ALL: [Self; 7] = [
         Self::Ok,
         Self::OkAfterRetry,
@@ -37,7 +37,7 @@ impl Class {
         Self::Dropped,
     ];
 
-    fn of(row: &RequestRow) -> Self {
+    fn from_row(row: &RequestRow) -> Self {
         match row.status {
             Outcome::OK if row.attempts > 1 => Self::OkAfterRetry,
             Outcome::OK => Self::Ok,
@@ -52,10 +52,10 @@ impl Class {
 
 /// The requests of each class, as points or as a grid.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Points {
+pub struct RequestPoints {
     /// From the lowest to the highest positive latency, in seconds; `None` without any.
     pub range_s: Option<(f64, f64)>,
-    pub classes: Vec<(Class, Cloud)>,
+    pub classes: Vec<(RequestClass, Cloud)>,
 }
 
 /// Seconds of the run, and seconds of latency; of dropped requests NaN.
@@ -65,9 +65,9 @@ pub enum Cloud {
     Many { count: u64, grid: Grid },
 }
 
-impl Points {
+impl RequestPoints {
     /// Of the rows of a run that was over at `end_us`.
-    pub fn of(rows: &[RequestRow], end_us: u64) -> Self {
+    pub fn from_rows(rows: &[RequestRow], end_us: u64) -> Self {
         let range_s = range(rows);
         let empty = || {
             if rows.len() <= POINTS_MAX {
@@ -76,11 +76,11 @@ impl Points {
                 Cloud::Many { count: 0, grid: Grid::new(end_us as f64 / 1e6, range_s) }
             }
         };
-        let mut clouds: Vec<Cloud> = Class::ALL.iter().map(|_| empty()).collect();
+        let mut clouds: Vec<Cloud> = RequestClass::ALL.iter().map(|_| empty()).collect();
         for row in rows {
-            clouds[Class::of(row) as usize].add((row.intended_us as f64 / 1e6, latency_s(row)));
+            clouds[RequestClass::from_row(row) as usize].add((row.intended_us as f64 / 1e6, latency_s(row)));
         }
-        let mut classes: Vec<(Class, Cloud)> = Class::ALL.into_iter().zip(clouds).collect();
+        let mut classes: Vec<(RequestClass, Cloud)> = RequestClass::ALL.into_iter().zip(clouds).collect();
         classes.retain(|(_, cloud)| cloud.count() > 0);
         Self { range_s, classes }
     }

@@ -1,11 +1,14 @@
-//! The command line.
+//! Arguments of the command line.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use kernel::scenario::duration;
 
-use crate::read::{Columns, Mapping, only};
+use crate::{
+    export::ExportOptions,
+    read::{Columns, Mapping, only},
+};
 
 /// Turns run folders into reports: one run, one folder of many runs, or one search for a boundary is analysed, several runs
 /// are compared.
@@ -27,9 +30,8 @@ pub struct Options {
     #[arg(long, default_value = "1s", value_parser = window)]
     pub window: Duration,
 
-    /// Also writes joined.parquet: requests, attempts and events in one table
-    #[arg(long)]
-    pub parquet: bool,
+    #[command(flatten)]
+    pub exports: ExportOptions,
 
     /// Prints the report as JSON
     #[arg(long)]
@@ -48,7 +50,7 @@ pub struct Options {
     pub rate: Option<f64>,
 }
 
-/// What else there is to do.
+/// The subcommands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Says how far simulated runs are from real ones, and real ones from each other
@@ -58,7 +60,7 @@ pub enum Command {
     Merge(MergeOptions),
 }
 
-/// Of `reports fidelity`.
+/// Arguments of `reports fidelity`.
 #[derive(Debug, Clone, Args)]
 pub struct FidelityOptions {
     /// A folder that `real fidelity` wrote
@@ -78,7 +80,7 @@ pub struct FidelityOptions {
     pub json: bool,
 }
 
-/// Of `reports merge`.
+/// Arguments of `reports merge`.
 #[derive(Debug, Clone, Args)]
 pub struct MergeOptions {
     /// The folders of all shards, as `sim --shard` wrote them
@@ -95,12 +97,13 @@ pub struct MergeOptions {
 }
 
 impl Options {
+    /// Returns how to read a log that another program wrote.
     pub(super) fn mapping(&self) -> Mapping {
         Mapping { columns: self.columns.clone().unwrap_or_default(), only: self.only.clone(), rate: self.rate }
     }
 }
 
-/// At least a millisecond: a shorter one has hardly ever a request in it.
+/// Parses the length of a window. It is at least a millisecond, as a shorter window rarely holds a request.
 fn window(text: &str) -> Result<Duration, String> {
     match duration::parse(text) {
         Ok(length) if length >= Duration::from_millis(1) => Ok(length),
@@ -109,6 +112,7 @@ fn window(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses a number of requests per second.
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
     rate.ok_or_else(|| "a rate is a number over 0".to_owned())

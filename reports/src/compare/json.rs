@@ -3,7 +3,7 @@
 use kernel::scenario::{Metric, Unit};
 use serde_json::{Value, json};
 
-use super::{Comparison, Pair, PhasePair, ScenarioComparison, Side};
+use super::{Comparison, ComparisonSide, PhasePair, ScenarioComparison, SidePair};
 
 /// Raised when a field changes its meaning or goes away.
 const SCHEMA: u32 = 1;
@@ -29,14 +29,14 @@ fn scenario(scenario: &ScenarioComparison) -> Value {
     })
 }
 
-fn side(side: &Side) -> Value {
+fn side(side: &ComparisonSide) -> Value {
     let runs = side.members.iter().map(|member| {
         json!({ "run": member.place, "world": member.world, "seed": member.seed, "pass": member.summary.pass })
     });
     json!({ "name": side.name, "runs": runs.collect::<Vec<_>>() })
 }
 
-fn pair(pair: &Pair) -> Value {
+fn pair(pair: &SidePair) -> Value {
     json!({
         "reference": pair.reference,
         "side": pair.side,

@@ -5,7 +5,7 @@ use kernel::{measure::Metrics, scenario::Metric};
 use super::{
     distance::{kolmogorov_smirnov, lag, nrmse, quantile, relative, total_variation, wasserstein_1},
     series::mean,
-    side::{Member, Side, WHOLE},
+    side::{ComparisonSide, Member, WHOLE},
 };
 
 /// How far series are moved against each other to find their lag.
@@ -13,7 +13,7 @@ const REACH_S: f64 = 15.0;
 
 /// A side against the reference.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pair {
+pub struct SidePair {
     /// The names of the two.
     pub reference: String,
     pub side: String,
@@ -28,15 +28,15 @@ pub struct Pair {
 pub struct PhasePair {
     pub phase: String,
     /// Every metric that one of them has, in the order of reports.
-    pub metrics: Vec<(Metric, Values)>,
-    pub distances: Distances,
+    pub metrics: Vec<(Metric, MetricPair)>,
+    pub distances: PhaseDistances,
 }
 
 /// A metric of both sides: the median over the runs that have it, and its range.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Values {
-    pub reference: Option<Spread>,
-    pub side: Option<Spread>,
+pub struct MetricPair {
+    pub reference: Option<MedianRange>,
+    pub side: Option<MedianRange>,
     /// Of the medians.
     pub difference: Option<f64>,
     /// As a share of the reference.
@@ -45,7 +45,7 @@ pub struct Values {
 
 /// Over the runs of a side.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Spread {
+pub struct MedianRange {
     pub median: f64,
     pub min: f64,
     pub max: f64,
@@ -53,7 +53,7 @@ pub struct Spread {
 
 /// How far the latencies and the statuses of a phase are apart, all runs of a side taken together.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Distances {
+pub struct PhaseDistances {
     /// In seconds.
     pub wasserstein_1_s: Option<f64>,
     pub kolmogorov_smirnov: Option<f64>,
@@ -76,16 +76,17 @@ pub struct SeriesPair {
     pub window_s: f64,
 }
 
-impl Pair {
-    pub(super) fn of(reference: &Side, side: &Side) -> Self {
-        let has = |side: &Side, phase: &str| side.members.iter().any(|member| member.latencies.contains_key(phase));
+impl SidePair {
+    pub(super) fn compare(reference: &ComparisonSide, side: &ComparisonSide) -> Self {
+        let has =
+            |side: &ComparisonSide, phase: &str| side.members.iter().any(|member| member.latencies.contains_key(phase));
         let phases = reference.members[0].summary.phases.iter().map(|phase| phase.phase.as_str());
         let common = phases.filter(|phase| has(side, phase)).chain([WHOLE]);
-        let series = |pick: fn(&Member) -> &Vec<Option<f64>>| SeriesPair::of(reference, side, pick);
+        let series = |pick: fn(&Member) -> &Vec<Option<f64>>| SeriesPair::compare(reference, side, pick);
         Self {
             reference: reference.name.clone(),
             side: side.name.clone(),
-            phases: common.map(|phase| PhasePair::of(phase, reference, side)).collect(),
+            phases: common.map(|phase| PhasePair::compare(phase, reference, side)).collect(),
             goodput: series(|member| &member.series.goodput),
             latency_p95: series(|member| &member.series.latency_p95),
         }
@@ -93,21 +94,21 @@ impl Pair {
 }
 
 impl PhasePair {
-    fn of(phase: &str, reference: &Side, side: &Side) -> Self {
-        let values = |metric| (metric, Values::of(metric, phase, reference, side));
-        let present = |(_, values): &(Metric, Values)| values.reference.is_some() || values.side.is_some();
+    fn compare(phase: &str, reference: &ComparisonSide, side: &ComparisonSide) -> Self {
+        let values = |metric| (metric, MetricPair::compare(metric, phase, reference, side));
+        let present = |(_, values): &(Metric, MetricPair)| values.reference.is_some() || values.side.is_some();
         Self {
             phase: phase.to_owned(),
             metrics: Metric::ALL.into_iter().map(values).filter(present).collect(),
-            distances: Distances::of(phase, reference, side),
+            distances: PhaseDistances::measure(phase, reference, side),
         }
     }
 }
 
-impl Values {
-    fn of(metric: Metric, phase: &str, reference: &Side, side: &Side) -> Self {
-        let reference = Spread::of(metric, phase, reference);
-        let side = Spread::of(metric, phase, side);
+impl MetricPair {
+    fn compare(metric: Metric, phase: &str, reference: &ComparisonSide, side: &ComparisonSide) -> Self {
+        let reference = MedianRange::of_metric(metric, phase, reference);
+        let side = MedianRange::of_metric(metric, phase, side);
         let both = reference.zip(side).map(|(reference, side)| (reference.median, side.median));
         Self {
             reference,
@@ -118,8 +119,8 @@ impl Values {
     }
 }
 
-impl Spread {
-    fn of(metric: Metric, phase: &str, side: &Side) -> Option<Self> {
+impl MedianRange {
+    fn of_metric(metric: Metric, phase: &str, side: &ComparisonSide) -> Option<Self> {
         let of_member = |member: &Member| metrics(member, phase)?.get(metric);
         Self::over(side.members.iter().filter_map(of_member).collect())
     }
@@ -144,8 +145,8 @@ fn metrics<'a>(member: &'a Member, phase: &str) -> Option<&'a Metrics> {
     member.summary.phases.iter().find(|found| found.phase == phase).map(|found| &found.metrics)
 }
 
-impl Distances {
-    fn of(phase: &str, reference: &Side, side: &Side) -> Self {
+impl PhaseDistances {
+    fn measure(phase: &str, reference: &ComparisonSide, side: &ComparisonSide) -> Self {
         let (a, b) = (reference.latencies(phase), side.latencies(phase));
         let at = |share| relative(quantile(&a, share)?, quantile(&b, share)?);
         let (mix_a, mix_b) = (reference.statuses(phase), side.statuses(phase));
@@ -167,8 +168,8 @@ impl Distances {
 }
 
 impl SeriesPair {
-    fn of(reference: &Side, side: &Side, pick: fn(&Member) -> &Vec<Option<f64>>) -> Self {
-        let series = |side: &Side| mean(side.members.iter().map(pick));
+    fn compare(reference: &ComparisonSide, side: &ComparisonSide, pick: fn(&Member) -> &Vec<Option<f64>>) -> Self {
+        let series = |side: &ComparisonSide| mean(side.members.iter().map(pick));
         let (a, b) = (series(reference), series(side));
         let window_s = reference.members[0].series.length_s;
         let comparable = side.members.iter().chain(&reference.members).all(|member| member.series.length_s == window_s);

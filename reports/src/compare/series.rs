@@ -18,7 +18,7 @@ pub struct Series {
 }
 
 impl Series {
-    pub(super) fn of(windows: &Windows) -> Self {
+    pub(super) fn from_windows(windows: &Windows) -> Self {
         let rate = |count: &u64| Some(*count as f64 / windows.length_s);
         Self {
             length_s: windows.length_s,

@@ -8,7 +8,7 @@ use polars::error::PolarsResult;
 use super::series::{LENGTH, Series};
 use crate::{
     frame::{Frames, Windows},
-    run::Run,
+    run::RecordedRun,
 };
 
 /// Places of a series, at most: correlating longer ones takes too long.
@@ -35,10 +35,10 @@ pub struct Member {
 pub const WHOLE: &str = "whole run";
 
 impl Member {
-    pub(crate) fn of(run: Run, window: Duration) -> PolarsResult<Self> {
+    pub(crate) fn from_run(run: RecordedRun, window: Duration) -> PolarsResult<Self> {
         let summary = run.summary();
         let records = &run.records;
-        let frames = Frames::of(&records.requests, &[], &[], summary.end_us)?;
+        let frames = Frames::from_rows(&records.requests, &[], &[], summary.end_us)?;
         let factor = summary.end_us.div_ceil(100_000).div_ceil(PLACES_MAX);
         let length = LENGTH * u32::try_from(factor).unwrap_or(u32::MAX).max(1);
         let mut spans: Vec<(String, u64, u64)> =
@@ -61,7 +61,7 @@ impl Member {
         }
         Ok(Self {
             windows: frames.windows(window)?,
-            series: Series::of(&frames.windows(length)?),
+            series: Series::from_windows(&frames.windows(length)?),
             place: run.place,
             world: run.world,
             seed: run.seed,
@@ -75,14 +75,14 @@ impl Member {
 
 /// Runs that are taken together.
 #[derive(Debug, Clone)]
-pub struct Side {
+pub struct ComparisonSide {
     /// The world, with the number of runs if there are several, or what tells the run from the others.
     pub name: String,
     /// In the order in which they were named; at least one.
     pub members: Vec<Member>,
 }
 
-impl Side {
+impl ComparisonSide {
     /// All latencies of a phase, ascending; empty if no run has the phase.
     pub fn latencies(&self, phase: &str) -> Vec<f64> {
         let of_members = self.members.iter().filter_map(|member| member.latencies.get(phase));
@@ -102,7 +102,7 @@ impl Side {
 }
 
 /// The members as sides, the reference first: by world, the real one first, if there are several; else each by itself.
-pub(super) fn sides(members: Vec<Member>) -> Vec<Side> {
+pub(super) fn sides(members: Vec<Member>) -> Vec<ComparisonSide> {
     let mut worlds: Vec<String> = members.iter().map(|member| member.world.clone()).collect();
     worlds.sort();
     worlds.dedup();
@@ -113,17 +113,21 @@ pub(super) fn sides(members: Vec<Member>) -> Vec<Side> {
     let of_world = |world: &String| {
         let members: Vec<Member> = members.iter().filter(|member| member.world == *world).cloned().collect();
         let name = if members.len() > 1 { format!("{world} x{}", members.len()) } else { world.clone() };
-        Side { name, members }
+        ComparisonSide { name, members }
     };
     worlds.iter().map(of_world).collect()
 }
 
-fn each_by_itself(members: Vec<Member>) -> Vec<Side> {
+fn each_by_itself(members: Vec<Member>) -> Vec<ComparisonSide> {
     let folder = |member: &Member| member.place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let folders: Vec<String> = members.iter().map(folder).collect();
     let alone = |name: &String| folders.iter().filter(|other| *other == name).count() == 1;
     let name = |index: usize| {
         if alone(&folders[index]) { folders[index].clone() } else { format!("{} {}", folders[index], index + 1) }
     };
-    members.into_iter().enumerate().map(|(index, member)| Side { name: name(index), members: vec![member] }).collect()
+    members
+        .into_iter()
+        .enumerate()
+        .map(|(index, member)| ComparisonSide { name: name(index), members: vec![member] })
+        .collect()
 }

@@ -35,7 +35,7 @@ impl Paint {
         format!("#{:02X}{:02X}{:02X}", self.0, self.1, self.2)
     }
 
-    pub(super) fn of(colour: Colour) -> Self {
+    pub(super) fn for_colour(colour: Colour) -> Self {
         match colour {
             Colour::Ink => Self::INK,
             Colour::Grey => Self(0x9A, 0xA1, 0xA9),

@@ -1,7 +1,7 @@
 //! A panel's legend: above the data, never on it.
 
 use super::canvas::{Anchor, Canvas, Paint, Style, text_width};
-use crate::figure::{Layer, Mark, Panel, Shape};
+use crate::figure::{Layer, LayerShape, Mark, Panel};
 
 const SIZE: f64 = 11.5;
 const ROW: f64 = 17.0;
@@ -23,7 +23,7 @@ pub(super) struct Legend<'a> {
 
 impl<'a> Legend<'a> {
     /// In rows of at most `width` pixels, the title first.
-    pub(super) fn of(panel: &'a Panel, width: f64) -> Self {
+    pub(super) fn new(panel: &'a Panel, width: f64) -> Self {
         let title_width = if panel.title.is_empty() { 0.0 } else { text_width(&panel.title, SIZE) * 1.08 + GAP };
         let (mut x, mut y) = (title_width, 0.0);
         let mut entries: Vec<(&Layer, (f64, f64))> = Vec::new();
@@ -51,17 +51,17 @@ impl<'a> Legend<'a> {
 
 /// `at` is the middle of the sample's left edge.
 fn sample(canvas: &mut Canvas<'_>, layer: &Layer, at: (f64, f64)) {
-    let paint = Paint::of(layer.colour);
+    let paint = Paint::for_colour(layer.colour);
     let ends = [at, (at.0 + SAMPLE, at.1)];
     let centre = (at.0 + SAMPLE / 2.0, at.1);
     let (upper, lower) = ((at.0 + 2.0, at.1 - 4.5), (at.0 + SAMPLE - 2.0, at.1 + 4.5));
     match &layer.shape {
-        Shape::Line { dashed: false, .. } => canvas.line(&ends, paint, 2.2, 1.0),
-        Shape::Line { dashed: true, .. } => canvas.dashes(&ends, paint, 1.8),
-        Shape::Area(_) => canvas.rectangle(upper, lower, paint, 0.25),
-        Shape::Bars(_) => canvas.rectangle(upper, lower, paint, 1.0),
-        Shape::Cells(_) => canvas.rectangle(upper, lower, paint, 0.8),
-        Shape::Points { mark, .. } => draw_mark(canvas, *mark, centre, paint, 1.0),
+        LayerShape::Line { dashed: false, .. } => canvas.line(&ends, paint, 2.2, 1.0),
+        LayerShape::Line { dashed: true, .. } => canvas.dashes(&ends, paint, 1.8),
+        LayerShape::Area(_) => canvas.rectangle(upper, lower, paint, 0.25),
+        LayerShape::Bars(_) => canvas.rectangle(upper, lower, paint, 1.0),
+        LayerShape::Cells(_) => canvas.rectangle(upper, lower, paint, 0.8),
+        LayerShape::Points { mark, .. } => draw_mark(canvas, *mark, centre, paint, 1.0),
     }
 }
 

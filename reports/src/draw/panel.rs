@@ -7,7 +7,7 @@ use super::{
     names,
     tick::ticks,
 };
-use crate::figure::{Axis, Band, Bar, Cell, Figure, Layer, Panel, Shape, Ticks};
+use crate::figure::{Axis, Band, Bar, Figure, GridCell, Layer, LayerShape, Panel, Ticks};
 
 const TICK_SIZE: f64 = 11.5;
 const BAND_SIZE: f64 = 11.0;
@@ -38,7 +38,7 @@ pub(super) struct Frame {
 impl Frame {
     /// The frame of `panel`, below `y`, with `bands` rows of band names.
     pub(super) fn below(y: f64, panel: &Panel, bands: usize, room: Room, area: (f64, f64)) -> Self {
-        let legend_height = Legend::of(panel, area.1 - 12.0).height;
+        let legend_height = Legend::new(panel, area.1 - 12.0).height;
         let top = y + legend_height + bands as f64 * BAND_ROW + 4.0;
         let bottom = top + room.height(panel.weight);
         Self { head: y, top, bottom, left: area.0, right: area.1, legend_height }
@@ -99,7 +99,7 @@ pub(super) fn draw_panel(
     labels: Option<&BandLabels>,
     last: bool,
 ) {
-    Legend::of(panel, frame.right - 12.0).draw(canvas, (12.0, frame.head));
+    Legend::new(panel, frame.right - 12.0).draw(canvas, (12.0, frame.head));
     if let Some(labels) = labels {
         for (name, x, row) in &labels.labels {
             let at = (*x, frame.head + frame.legend_height + *row as f64 * BAND_ROW);
@@ -111,7 +111,7 @@ pub(super) fn draw_panel(
     for (index, layer) in panel.layers.iter().enumerate() {
         // What is drawn over stays visible beside what covers it.
         let above = &panel.layers[index + 1..];
-        let lines = above.iter().filter(|layer| matches!(layer.shape, Shape::Line { .. })).count();
+        let lines = above.iter().filter(|layer| matches!(layer.shape, LayerShape::Line { .. })).count();
         let width = LINE + LINE_STEP * lines.min(3) as f64;
         draw_layer(canvas, layer, width, &figure.x, &panel.y, frame);
     }
@@ -178,9 +178,9 @@ fn draw_foot(canvas: &mut Canvas<'_>, axis: &Axis, frame: &Frame) {
 }
 
 fn draw_layer(canvas: &mut Canvas<'_>, layer: &Layer, width: f64, x: &Axis, y: &Axis, frame: &Frame) {
-    let paint = Paint::of(layer.colour);
+    let paint = Paint::for_colour(layer.colour);
     match &layer.shape {
-        Shape::Line { points, dashed } => {
+        LayerShape::Line { points, dashed } => {
             for stretch in stretches(points, |point| frame.at(x, y, *point)) {
                 match stretch.as_slice() {
                     [alone] => canvas.disc(*alone, 1.6, paint, 1.0),
@@ -189,7 +189,7 @@ fn draw_layer(canvas: &mut Canvas<'_>, layer: &Layer, width: f64, x: &Axis, y: &
                 }
             }
         }
-        Shape::Area(points) => {
+        LayerShape::Area(points) => {
             let both = |&(at, lower, upper): &(f64, f64, f64)| {
                 Some((frame.at(x, y, (at, lower))?, frame.at(x, y, (at, upper))?))
             };
@@ -199,17 +199,17 @@ fn draw_layer(canvas: &mut Canvas<'_>, layer: &Layer, width: f64, x: &Axis, y: &
                 canvas.polygon(&outline.collect::<Vec<_>>(), paint, 0.22);
             }
         }
-        Shape::Points { points, mark } => {
+        LayerShape::Points { points, mark } => {
             for at in points.iter().filter_map(|point| frame.at(x, y, *point)) {
                 draw_mark(canvas, *mark, at, paint, 0.75);
             }
         }
-        Shape::Cells(cells) => cells.iter().for_each(|cell| draw_cell(canvas, cell, paint, x, y, frame)),
-        Shape::Bars(bars) => bars.iter().for_each(|bar| draw_bar(canvas, bar, paint, x, y, frame)),
+        LayerShape::Cells(cells) => cells.iter().for_each(|cell| draw_cell(canvas, cell, paint, x, y, frame)),
+        LayerShape::Bars(bars) => bars.iter().for_each(|bar| draw_bar(canvas, bar, paint, x, y, frame)),
     }
 }
 
-fn draw_cell(canvas: &mut Canvas<'_>, cell: &Cell, paint: Paint, x: &Axis, y: &Axis, frame: &Frame) {
+fn draw_cell(canvas: &mut Canvas<'_>, cell: &GridCell, paint: Paint, x: &Axis, y: &Axis, frame: &Frame) {
     let lower = frame.at(x, y, (cell.x.0, cell.y.0));
     let upper = frame.at(x, y, (cell.x.1, cell.y.1));
     if let (Some(lower), Some(upper)) = (lower, upper) {

@@ -16,7 +16,7 @@ use polars::error::PolarsResult;
 use crate::{
     compare::Member,
     read::{self, Mapping, ReadError},
-    run::Run,
+    run::RecordedRun,
 };
 
 /// Distances between runs of different seeds need two of them.
@@ -36,8 +36,8 @@ pub struct Campaign {
 pub(super) struct PartRuns {
     pub(super) name: String,
     pub(super) variant: Option<RateVariant>,
-    real: Vec<Run>,
-    sim: Vec<Run>,
+    real: Vec<RecordedRun>,
+    sim: Vec<RecordedRun>,
 }
 
 /// Why a campaign cannot be read. Each message says what would be right.
@@ -82,7 +82,8 @@ impl Campaign {
                     notes.push(format!("{}: {missing} of {} {world} runs are missing", part.name, manifest.runs));
                 }
             }
-            let of_run = |run: &Run| run.notes.iter().map(|note| format!("{}: {note}", run.place.display())).collect();
+            let of_run =
+                |run: &RecordedRun| run.notes.iter().map(|note| format!("{}: {note}", run.place.display())).collect();
             notes.extend(real.iter().chain(&sim).flat_map::<Vec<String>, _>(of_run));
             parts.push(PartRuns { name: part.name.clone(), variant: part.variant.clone(), real, sim });
         }
@@ -92,7 +93,12 @@ impl Campaign {
 }
 
 /// What is finished of a scenario in a world, by seed.
-fn runs(folder: &Path, manifest: &CampaignManifest, scenario: &str, world: &str) -> Result<Vec<Run>, CampaignError> {
+fn runs(
+    folder: &Path,
+    manifest: &CampaignManifest,
+    scenario: &str,
+    world: &str,
+) -> Result<Vec<RecordedRun>, CampaignError> {
     let mut runs = Vec::new();
     for seed in 0..manifest.runs {
         let place = run_place(folder, scenario, world, seed);
@@ -125,7 +131,7 @@ fn of_host(manifest: &CampaignManifest) -> Option<String> {
 impl PartRuns {
     /// Real runs and simulated ones, as they are compared.
     pub(super) fn members(&self, window: Duration) -> PolarsResult<[Vec<Member>; 2]> {
-        let members = |runs: &[Run]| runs.iter().map(|run| Member::of(run.clone(), window)).collect();
+        let members = |runs: &[RecordedRun]| runs.iter().map(|run| Member::from_run(run.clone(), window)).collect();
         let (real, sim): (PolarsResult<_>, PolarsResult<_>) = (members(&self.real), members(&self.sim));
         Ok([real?, sim?])
     }
@@ -138,7 +144,7 @@ impl PartRuns {
     }
 }
 
-fn utilisation(run: &Run) -> Option<f64> {
+fn utilisation(run: &RecordedRun) -> Option<f64> {
     let workers = run.scenario.as_ref()?.servers.workers;
     let mut busy_us: BTreeMap<&str, u64> = BTreeMap::new();
     for row in run.records.events.iter().filter(|row| row.event == Event::Finished) {

@@ -5,7 +5,7 @@ use super::{
     measure::{Measure, mix},
     permutation,
 };
-use crate::compare::{Member, Spread, distance::quantile};
+use crate::compare::{MedianRange, Member, distance::quantile};
 
 /// What one measure of one phase comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,15 +13,15 @@ pub struct Cell {
     pub measure: Measure,
     pub phase: String,
     /// Over the real runs, in seconds; `None` if a single run has no such value.
-    pub real: Option<Spread>,
-    pub sim: Option<Spread>,
+    pub real: Option<MedianRange>,
+    pub sim: Option<MedianRange>,
     /// How far the simulation is off: of the medians, as a share of the real one, for latencies; in seconds for the times
     /// of faults; the total variation of all runs together for statuses.
     pub error: Option<f64>,
     /// Real against real: the noise floor.
-    pub real_real: Option<Distances>,
+    pub real_real: Option<PairDistances>,
     /// Simulated against real.
-    pub sim_real: Option<Distances>,
+    pub sim_real: Option<PairDistances>,
     /// The median of the second over the 95th percentile of the first; infinite over a floor of 0.
     pub ratio: Option<f64>,
     pub verdict: Option<Verdict>,
@@ -31,9 +31,9 @@ pub struct Cell {
     pub goal: Option<Goal>,
 }
 
-/// Distances between pairs of runs.
+/// PairDistances between pairs of runs.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Distances {
+pub struct PairDistances {
     pub pairs: usize,
     pub median: f64,
     pub p95: f64,
@@ -60,7 +60,7 @@ impl Verdict {
         }
     }
 
-    fn of(ratio: f64) -> Self {
+    fn from_ratio(ratio: f64) -> Self {
         match ratio {
             small if small <= 1.0 => Self::Within,
             middle if middle <= 2.0 => Self::Close,
@@ -71,13 +71,13 @@ impl Verdict {
 
 impl Cell {
     /// `None` if there is nothing to say of it: the phase does not have it in either world.
-    pub(super) fn of(measure: Measure, phase: &str, real: &[Member], sim: &[Member]) -> Option<Self> {
+    pub(super) fn compare(measure: Measure, phase: &str, real: &[Member], sim: &[Member]) -> Option<Self> {
         let values = |side: &[Member]| side.iter().filter_map(|member| measure.value(member, phase)).collect();
-        let (of_real, of_sim) = (Spread::over(values(real)), Spread::over(values(sim)));
+        let (of_real, of_sim) = (MedianRange::over(values(real)), MedianRange::over(values(sim)));
         let scale = of_real.map_or(1.0, |spread| spread.median);
         let distance = |a: &Member, b: &Member| measure.distance(a, b, phase, scale);
-        let real_real = Distances::over(pairs(real, real, true).filter_map(|(a, b)| distance(a, b)).collect());
-        let sim_real = Distances::over(pairs(sim, real, false).filter_map(|(a, b)| distance(a, b)).collect());
+        let real_real = PairDistances::over(pairs(real, real, true).filter_map(|(a, b)| distance(a, b)).collect());
+        let sim_real = PairDistances::over(pairs(sim, real, false).filter_map(|(a, b)| distance(a, b)).collect());
         let ratio = sim_real.zip(real_real).map(|(ours, floor)| ratio(ours.median, floor.p95));
         let error = error(measure, phase, real, sim, of_real.zip(of_sim));
         sim_real.or(real_real)?;
@@ -90,9 +90,9 @@ impl Cell {
             real_real,
             sim_real,
             ratio,
-            verdict: ratio.map(Verdict::of),
+            verdict: ratio.map(Verdict::from_ratio),
             p: permutation::p(&both(real, sim), distance),
-            goal: error.and_then(|error| Goal::of(measure, error, of_real.map(|spread| spread.median))),
+            goal: error.and_then(|error| Goal::for_error(measure, error, of_real.map(|spread| spread.median))),
         })
     }
 }
@@ -119,7 +119,7 @@ fn error(
     phase: &str,
     real: &[Member],
     sim: &[Member],
-    medians: Option<(Spread, Spread)>,
+    medians: Option<(MedianRange, MedianRange)>,
 ) -> Option<f64> {
     match (measure, medians) {
         (Measure::Mix, _) => mix(&real.iter().collect::<Vec<_>>(), &sim.iter().collect::<Vec<_>>(), phase),
@@ -129,7 +129,7 @@ fn error(
     }
 }
 
-impl Distances {
+impl PairDistances {
     fn over(mut distances: Vec<f64>) -> Option<Self> {
         distances.sort_by(f64::total_cmp);
         let (median, p95) = (quantile(&distances, 0.5)?, quantile(&distances, 0.95)?);

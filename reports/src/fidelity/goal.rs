@@ -24,7 +24,7 @@ struct Bounds {
 
 impl Goal {
     /// Of an error of `measure`, whose real value is `real`; `None` if the measure has no goal of its own.
-    pub(super) fn of(measure: Measure, error: f64, real: Option<f64>) -> Option<Self> {
+    pub(super) fn for_error(measure: Measure, error: f64, real: Option<f64>) -> Option<Self> {
         let none = [0.0; 2];
         let Bounds { share, seconds } = match measure {
             Measure::P50 => Bounds { share: [0.10, 0.02], seconds: none },
@@ -64,12 +64,12 @@ mod tests {
     #[test]
     fn latencies_may_be_off_by_a_share_and_recoveries_by_a_share_or_a_time() {
         use Goal::{Beyond, Missed, Reached};
-        let p50 = [0.02, -0.1, 0.11].map(|error| Goal::of(Measure::P50, error, Some(1.0)).unwrap());
+        let p50 = [0.02, -0.1, 0.11].map(|error| Goal::for_error(Measure::P50, error, Some(1.0)).unwrap());
         assert_eq!(p50, [Beyond, Reached, Missed]);
         // 12 s: 5 % are 0.6 s and 20 % are 2.4 s; of 1 s, 250 ms are more than 20 %; of none there is no share.
         let recovery = [(0.6, 12.0), (-2.0, 12.0), (3.0, 12.0), (0.25, 1.0), (0.1, 0.0), (1.0, 0.0)];
-        let recovery = recovery.map(|(error, real)| Goal::of(Measure::Recovery, error, Some(real)).unwrap());
+        let recovery = recovery.map(|(error, real)| Goal::for_error(Measure::Recovery, error, Some(real)).unwrap());
         assert_eq!(recovery, [Beyond, Reached, Missed, Reached, Beyond, Missed]);
-        assert_eq!(Goal::of(Measure::P90, 0.0, Some(1.0)), None);
+        assert_eq!(Goal::for_error(Measure::P90, 0.0, Some(1.0)), None);
     }
 }

@@ -13,7 +13,7 @@ pub struct Onset {
     /// The scenario.
     pub scenario: String,
     /// Ascending by rate.
-    pub points: Vec<Point>,
+    pub points: Vec<RatePoint>,
     /// In requests per second; `None` if it lies outside the rates that were played.
     pub real: Option<f64>,
     pub sim: Option<f64>,
@@ -21,7 +21,7 @@ pub struct Onset {
 
 /// One rate.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Point {
+pub struct RatePoint {
     /// Requests per second.
     pub rate: f64,
     /// The share of the requests that succeed, at the median of the runs.
@@ -29,8 +29,8 @@ pub struct Point {
     pub sim: f64,
 }
 
-impl Point {
-    pub(super) fn of(rate: f64, real: &[Member], sim: &[Member]) -> Self {
+impl RatePoint {
+    pub(super) fn from_runs(rate: f64, real: &[Member], sim: &[Member]) -> Self {
         Self { rate, real: success(real), sim: success(sim) }
     }
 }
@@ -49,15 +49,16 @@ fn success(members: &[Member]) -> f64 {
 }
 
 /// Of each scenario that was played at two rates at least.
-pub(super) fn onsets(points: &[(RateVariant, Point)]) -> Vec<Onset> {
+pub(super) fn onsets(points: &[(RateVariant, RatePoint)]) -> Vec<Onset> {
     let mut names: Vec<&String> = points.iter().map(|(variant, _)| &variant.of).collect();
     names.sort();
     names.dedup();
     let of_scenario = |name: &String| {
-        let mut points: Vec<Point> =
+        let mut points: Vec<RatePoint> =
             points.iter().filter(|(variant, _)| variant.of == *name).map(|(_, at)| *at).collect();
         points.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-        let onset = |share: fn(&Point) -> f64| onset(&points.iter().map(|at| (at.rate, share(at))).collect::<Vec<_>>());
+        let onset =
+            |share: fn(&RatePoint) -> f64| onset(&points.iter().map(|at| (at.rate, share(at))).collect::<Vec<_>>());
         let (real, sim) = (onset(|at| at.real), onset(|at| at.sim));
         (points.len() > 1).then(|| Onset { scenario: name.clone(), real, sim, points })
     };

@@ -19,7 +19,7 @@ const SAMPLE: usize = 4_095;
 pub fn p<T>(seeds: &[[&T; 2]], distance: impl Fn(&T, &T) -> Option<f64>) -> Option<f64> {
     let count = seeds.len();
     let runs: Vec<&T> = seeds.iter().flatten().copied().collect();
-    let table = Table::of(&runs, distance).filter(|_| count >= 2)?;
+    let table = DistanceMatrix::measure(&runs, distance).filter(|_| count >= 2)?;
     let observed = table.apart(&vec![false; count]);
     // Sums of the same numbers in another order.
     let tolerance = 1e-9 * (1.0 + observed.abs());
@@ -37,13 +37,13 @@ pub fn p<T>(seeds: &[[&T; 2]], distance: impl Fn(&T, &T) -> Option<f64>) -> Opti
 }
 
 /// All distances: run 2k is one world's of seed k, run 2k + 1 the other's.
-struct Table {
+struct DistanceMatrix {
     distances: Vec<f64>,
     runs: usize,
 }
 
-impl Table {
-    fn of<T>(runs: &[&T], distance: impl Fn(&T, &T) -> Option<f64>) -> Option<Self> {
+impl DistanceMatrix {
+    fn measure<T>(runs: &[&T], distance: impl Fn(&T, &T) -> Option<f64>) -> Option<Self> {
         let mut distances = vec![0.0; runs.len() * runs.len()];
         for (i, a) in runs.iter().enumerate() {
             for (j, b) in runs.iter().enumerate().skip(i + 1).filter(|(j, _)| i / 2 != j / 2) {

@@ -1,9 +1,9 @@
 //! The plots of several runs of one scenario.
 
-use super::{Axis, Band, Colour, Figure, Layer, Mark, Panel, Scale, Shape, Ticks};
+use super::{Axis, Band, Colour, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks};
 use crate::{
     compare::{
-        ScenarioComparison, Side, WHOLE,
+        ComparisonSide, ScenarioComparison, WHOLE,
         distance::quantile,
         series::{fold, mean},
     },
@@ -74,7 +74,7 @@ fn over_time(scenario: &ScenarioComparison, pick: impl Fn(&Windows) -> Vec<Optio
         let points = line.iter().enumerate().map(|(place, value)| (middle(place), value.unwrap_or(f64::NAN)));
         all.extend(series.iter().flatten().flatten());
         // What is drawn last must not hide what is below.
-        let shape = Shape::Line { points: points.collect(), dashed: index > 0 };
+        let shape = LayerShape::Line { points: points.collect(), dashed: index > 0 };
         lines.push(Layer { name: side.name.clone(), colour: colour(index), shape });
         if side.members.len() > 1 {
             let low = fold(series.iter(), |values| values.iter().copied().fold(f64::INFINITY, f64::min));
@@ -82,7 +82,7 @@ fn over_time(scenario: &ScenarioComparison, pick: impl Fn(&Windows) -> Vec<Optio
             let range = low.iter().zip(&high).enumerate();
             let points =
                 range.map(|(place, (low, high))| (middle(place), low.unwrap_or(f64::NAN), high.unwrap_or(f64::NAN)));
-            areas.push(Layer { name: String::new(), colour: colour(index), shape: Shape::Area(points.collect()) });
+            areas.push(Layer { name: String::new(), colour: colour(index), shape: LayerShape::Area(points.collect()) });
         }
     }
     areas.extend(lines);
@@ -117,7 +117,7 @@ fn cdf(scenario: &ScenarioComparison) -> Figure {
         };
         let points: Vec<(f64, f64)> = (1..=STEPS).filter_map(at).collect();
         all.extend(points.iter().map(|(value, _)| *value));
-        let shape = Shape::Line { points, dashed: index > 0 };
+        let shape = LayerShape::Line { points, dashed: index > 0 };
         layers.push(Layer { name: side.name.clone(), colour: colour(index), shape });
     }
     let mut x = Axis::latency("latency, from the intended start", all.into_iter());
@@ -137,7 +137,7 @@ fn cdf(scenario: &ScenarioComparison) -> Figure {
 /// Quantiles of each side against those of the reference, phase by phase; a plot a side.
 fn quantile_quantile(scenario: &ScenarioComparison) -> Vec<Figure> {
     let Some((reference, others)) = scenario.sides.split_first() else { return Vec::new() };
-    let plot = |(index, side): (usize, &Side)| {
+    let plot = |(index, side): (usize, &ComparisonSide)| {
         let phases: Vec<String> = reference.members[0].summary.phases.iter().map(|phase| phase.phase.clone()).collect();
         let mut layers = Vec::new();
         let mut all = Vec::new();

@@ -1,6 +1,6 @@
 //! More points than a plot can show, counted in the cells of a grid.
 
-use super::Cell;
+use super::GridCell;
 
 /// Cells along the time axis and along the latency axis.
 const COLUMNS: usize = 220;
@@ -39,7 +39,7 @@ impl Grid {
 
     /// The cells that hold a point, as dark as the logarithm of how many. Neighbours along the time axis that look the
     /// same are one cell.
-    pub fn cells(&self) -> Vec<Cell> {
+    pub fn cells(&self) -> Vec<GridCell> {
         let most = f64::from(self.counts.iter().copied().max().unwrap_or(0)).max(2.0).ln();
         // Eight shades are as many as can be told apart.
         let shade = |count: u32| ((f64::from(count).ln() / most) * 7.0).round() as u8 + 1;
@@ -58,11 +58,11 @@ impl Grid {
         cells
     }
 
-    fn cell(&self, row: usize, column: usize, columns: usize, shade: u8) -> Cell {
+    fn cell(&self, row: usize, column: usize, columns: usize, shade: u8) -> GridCell {
         let at = |column: usize| column as f64 / COLUMNS as f64 * self.end_s;
         let level = |row: usize| self.range_s.0 * (self.range_s.1 / self.range_s.0).powf(row as f64 / ROWS as f64);
         let weight = WEIGHT_MIN + (1.0 - WEIGHT_MIN) * f64::from(shade - 1) / 7.0;
-        Cell { x: (at(column), at(column + columns)), y: (level(row), level(row + 1)), weight }
+        GridCell { x: (at(column), at(column + columns)), y: (level(row), level(row + 1)), weight }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The plots of a campaign: a matrix of everything that was compared, and each scenario's runs over time.
 
-use super::{Axis, Cell as Square, Colour, Figure, Layer, Panel, Scale, Shape, Ticks, compared::overlay};
+use super::{Axis, Colour, Figure, GridCell as Square, Layer, LayerShape, Panel, Scale, Ticks, compared::overlay};
 use crate::fidelity::{Cell, Fidelity, Measure, ScenarioFidelity, Verdict};
 
 /// The matrix, then an overlay a scenario.
@@ -51,7 +51,7 @@ fn panel(scenario: &ScenarioFidelity, first: bool) -> Panel {
     let layer = |name: &str, colour, verdict| Layer {
         name: if first { name.to_owned() } else { String::new() },
         colour,
-        shape: Shape::Cells(squares(verdict)),
+        shape: LayerShape::Cells(squares(verdict)),
     };
     let names = phases.iter().map(|phase| (*phase).to_owned()).collect();
     let rows = phases.len().max(1) as f64;

@@ -1,23 +1,23 @@
 //! The plots of one run.
 
-use super::{Axis, Band, Bar, Colour, Figure, Layer, Mark, Panel, Scale, Shape, Ticks};
+use super::{Axis, Band, Bar, Colour, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks};
 use crate::{
-    analyse::{Analysis, Class, FaultAccount, Lane, Stretch, points::Cloud},
+    analyse::{FaultImpact, Lane, RequestClass, RunAnalysis, Stretch, points::Cloud},
     frame::Windows,
 };
 
 /// The plots of a run, in the order in which they are best looked at.
-pub fn figures(analysis: &Analysis) -> Vec<Figure> {
+pub fn figures(analysis: &RunAnalysis) -> Vec<Figure> {
     let plots = [timeseries, throughput, latency_raw, latency_quantiles, attempts, decisions];
     plots.iter().map(|plot| plot(analysis)).collect()
 }
 
 /// How long a run was, in seconds.
-fn end_s(analysis: &Analysis) -> f64 {
+fn end_s(analysis: &RunAnalysis) -> f64 {
     analysis.summary.end_us as f64 / 1e6
 }
 
-fn figure(analysis: &Analysis, name: &str, what: &str, caption: &str, panels: Vec<Panel>) -> Figure {
+fn figure(analysis: &RunAnalysis, name: &str, what: &str, caption: &str, panels: Vec<Panel>) -> Figure {
     Figure {
         name: name.into(),
         title: what.into(),
@@ -30,8 +30,8 @@ fn figure(analysis: &Analysis, name: &str, what: &str, caption: &str, panels: Ve
 }
 
 /// A band a fault: from its start until it was lifted.
-pub(super) fn bands(faults: &[FaultAccount], end_s: f64) -> Vec<Band> {
-    let band = |account: &FaultAccount| {
+pub(super) fn bands(faults: &[FaultImpact], end_s: f64) -> Vec<Band> {
+    let band = |account: &FaultImpact| {
         let fault = &account.fault;
         let from = fault.start_us as f64 / 1e6;
         Band {
@@ -90,7 +90,7 @@ fn success_panel(windows: &Windows, weight: f64) -> Panel {
 }
 
 /// Throughput, latency and success together.
-fn timeseries(analysis: &Analysis) -> Figure {
+fn timeseries(analysis: &RunAnalysis) -> Figure {
     let windows = &analysis.windows;
     let latency = Panel {
         title: "Latency".into(),
@@ -111,7 +111,7 @@ fn timeseries(analysis: &Analysis) -> Figure {
     )
 }
 
-fn throughput(analysis: &Analysis) -> Figure {
+fn throughput(analysis: &RunAnalysis) -> Figure {
     figure(
         analysis,
         "throughput",
@@ -121,18 +121,18 @@ fn throughput(analysis: &Analysis) -> Figure {
     )
 }
 
-fn latency_raw(analysis: &Analysis) -> Figure {
+fn latency_raw(analysis: &RunAnalysis) -> Figure {
     let points = &analysis.points;
     let y = Axis::latency("latency", points.range_s.into_iter().flat_map(|(low, high)| [low, high]));
     let floor = y.range.0 * 1.01;
-    let look = |class: Class| match class {
-        Class::Ok => ("OK", Colour::Blue, Mark::Dot),
-        Class::OkAfterRetry => ("OK after retries", Colour::Orange, Mark::Dot),
-        Class::Degraded => ("degraded", Colour::Sky, Mark::Dot),
-        Class::DeadlineExceeded => ("DEADLINE_EXCEEDED", Colour::Vermillion, Mark::Cross),
-        Class::Unavailable => ("UNAVAILABLE", Colour::Purple, Mark::Cross),
-        Class::OtherError => ("other errors", Colour::Ink, Mark::Cross),
-        Class::Dropped => ("dropped (at the foot)", Colour::Grey, Mark::Triangle),
+    let look = |class: RequestClass| match class {
+        RequestClass::Ok => ("OK", Colour::Blue, Mark::Dot),
+        RequestClass::OkAfterRetry => ("OK after retries", Colour::Orange, Mark::Dot),
+        RequestClass::Degraded => ("degraded", Colour::Sky, Mark::Dot),
+        RequestClass::DeadlineExceeded => ("DEADLINE_EXCEEDED", Colour::Vermillion, Mark::Cross),
+        RequestClass::Unavailable => ("UNAVAILABLE", Colour::Purple, Mark::Cross),
+        RequestClass::OtherError => ("other errors", Colour::Ink, Mark::Cross),
+        RequestClass::Dropped => ("dropped (at the foot)", Colour::Grey, Mark::Triangle),
     };
     let layers = points.classes.iter().map(|(class, cloud)| {
         let (name, colour, mark) = look(*class);
@@ -142,7 +142,7 @@ fn latency_raw(analysis: &Analysis) -> Figure {
                 Layer::points(&format!("{name}: {}", points.len()), colour, mark, points.iter().map(seen).collect())
             }
             Cloud::Many { count, grid } => {
-                Layer { name: format!("{name}: {count}"), colour, shape: Shape::Cells(grid.cells()) }
+                Layer { name: format!("{name}: {count}"), colour, shape: LayerShape::Cells(grid.cells()) }
             }
         }
     });
@@ -156,7 +156,7 @@ fn latency_raw(analysis: &Analysis) -> Figure {
     figure(analysis, "latency_raw", "Latency of every request", caption, vec![panel])
 }
 
-fn latency_quantiles(analysis: &Analysis) -> Figure {
+fn latency_quantiles(analysis: &RunAnalysis) -> Figure {
     let windows = &analysis.windows;
     let quantiles = [
         ("max", Colour::Ink, &windows.max),
@@ -208,7 +208,7 @@ fn dashed(windows: &Windows, name: &str, colour: Colour, values: &[Option<f64>])
     Layer::dashed(name, colour, at_middles(windows, values.iter().copied()))
 }
 
-fn attempts(analysis: &Analysis) -> Figure {
+fn attempts(analysis: &RunAnalysis) -> Figure {
     let windows = &analysis.windows;
     let per_call = windows.attempts_per_call();
     let highest = per_call.iter().flatten().copied().fold(1.0, f64::max);
@@ -250,7 +250,7 @@ fn attempts(analysis: &Analysis) -> Figure {
 }
 
 /// Half a lane is how the server was, half what the client believed.
-fn decisions(analysis: &Analysis) -> Figure {
+fn decisions(analysis: &RunAnalysis) -> Figure {
     let lanes = &analysis.lanes;
     let rows = lanes.servers.len();
     let mut names: Vec<String> = lanes.servers.iter().map(|lane| lane.server.clone()).collect();
@@ -295,8 +295,8 @@ fn decisions(analysis: &Analysis) -> Figure {
         Layer::points("gave up", Colour::Ink, Mark::Cross, given_up),
     ];
     layers.retain(|layer| match &layer.shape {
-        Shape::Bars(bars) => !bars.is_empty(),
-        Shape::Points { points, .. } => !points.is_empty(),
+        LayerShape::Bars(bars) => !bars.is_empty(),
+        LayerShape::Points { points, .. } => !points.is_empty(),
         _ => true,
     });
     let panel = Panel { title: String::new(), y, weight: 0.2 + 0.4 * names.len() as f64, layers };

@@ -1,26 +1,14 @@
-//! One table of everything, for other tools: a row an attempt, with its request and what the events tell of it.
-
-use std::{fs::File, path::Path};
+//! One table of everything, for other tools: a row per attempt, with its request and its events.
 
 use kernel::record::RequestRow;
 use polars::prelude::*;
-use polars_io::parquet::write::ParquetWriter;
 
 use super::{Frames, texts};
 
-/// Writes the joined table of `frames`, whose requests are `rows`, to `path`.
-///
-/// # Errors
-/// The file cannot be written; polars' own are passed on.
-pub fn write_parquet(frames: &Frames, rows: &[RequestRow], path: &Path) -> PolarsResult<()> {
-    let mut table = frames.joined(rows)?;
-    let file = File::create(path)?;
-    ParquetWriter::new(file).finish(&mut table).map(|_| ())
-}
-
 impl Frames {
-    /// Requests with their attempts, and of each attempt when a server finished its work and how long the client then
-    /// backed off. A request without attempts has one row. In order of request and attempt.
+    /// Returns the requests with their attempts, in order of request and attempt. A request without attempts has one row.
+    /// `finished_us` says when a server finished the work of an attempt, and `backoff_us` how long the client then
+    /// backed off.
     pub(crate) fn joined(&self, rows: &[RequestRow]) -> PolarsResult<DataFrame> {
         let mut requests = self.requests.clone();
         requests.with_column(texts("status", rows.iter().map(|row| Some(row.status.name()))))?;
@@ -41,10 +29,10 @@ impl Frames {
             .collect()
     }
 
-    /// The first value that events of a kind have for each attempt.
+    /// Returns the smallest value in `column` that events of a kind have for each attempt, as a column called `name`.
     fn moments(&self, event: &'static str, column: &str, name: &str) -> LazyFrame {
-        let of_kind = col("event").eq(lit(event)).and(col("attempt").is_not_null());
-        let values = self.events.clone().lazy().filter(of_kind);
+        let is_wanted = col("event").eq(lit(event)).and(col("attempt").is_not_null());
+        let values = self.events.clone().lazy().filter(is_wanted);
         values.group_by([col("request"), col("attempt")]).agg([col(column).min().alias(name)])
     }
 }

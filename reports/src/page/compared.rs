@@ -1,8 +1,10 @@
 //! The page of a comparison.
 
-use super::{document, escaped, notes, plots, table};
+use maud::{Markup, html};
+
+use super::{document, notes, plots, table};
 use crate::{
-    compare::{Comparison, Pair, ScenarioComparison, SeriesPair},
+    compare::{Comparison, ScenarioComparison, SeriesPair, SidePair},
     figure::Figure,
     text::{
         compared::{distance_cells, metric_rows, share},
@@ -10,17 +12,24 @@ use crate::{
     },
 };
 
-/// The page of a comparison with its plots. The same comparison gives the same bytes.
+const DISTANCES: [&str; 7] = ["phase", "Wasserstein-1", "Kolmogorov–Smirnov", "p50", "p90", "p99", "status mix"];
+
+/// Returns the page of a comparison with its plots. The same comparison gives the same bytes.
 pub fn comparison(comparison: &Comparison, figures: &[Figure]) -> String {
     let names: Vec<&str> = comparison.scenarios.iter().map(|scenario| scenario.scenario.as_str()).collect();
     let title = format!("Comparison: {}", names.join(", "));
-    let scenarios: String = comparison.scenarios.iter().map(sides).collect();
-    let tables: String = comparison.scenarios.iter().flat_map(|scenario| &scenario.pairs).map(pair).collect();
-    let body = [format!("<h1>{}</h1>\n", escaped(&title)), scenarios, plots(figures), tables, notes(&comparison.notes)];
-    document(&title, &body.concat())
+    let body = html! {
+        h1 { (title) }
+        @for scenario in &comparison.scenarios { (sides(scenario)) }
+        (plots(figures))
+        @for pair in comparison.scenarios.iter().flat_map(|scenario| &scenario.pairs) { (pair_tables(pair)) }
+        (notes(&comparison.notes))
+    };
+    document(&title, &body)
 }
 
-fn sides(scenario: &ScenarioComparison) -> String {
+/// Returns the table of the runs of each side.
+fn sides(scenario: &ScenarioComparison) -> Markup {
     let mut rows = Vec::new();
     for (index, side) in scenario.sides.iter().enumerate() {
         for member in &side.members {
@@ -36,25 +45,23 @@ fn sides(scenario: &ScenarioComparison) -> String {
     table(&["side", "", "seed", "verdict", "run"], &rows)
 }
 
-fn pair(pair: &Pair) -> String {
-    let headings = ["phase", "Wasserstein-1", "Kolmogorov–Smirnov", "p50", "p90", "p99", "status mix"];
-    let distances: Vec<Vec<String>> =
-        pair.phases.iter().map(|phase| [vec![phase.phase.clone()], distance_cells(phase)].concat()).collect();
-    let series = [("goodput", pair.goodput), ("latency p95", pair.latency_p95)];
-    let series: Vec<Vec<String>> = series.into_iter().map(|(name, pair)| series_row(name, pair)).collect();
+fn pair_tables(pair: &SidePair) -> Markup {
+    let mut distances = Vec::new();
     let mut metrics = Vec::new();
     for phase in &pair.phases {
+        distances.push([vec![phase.phase.clone()], distance_cells(phase)].concat());
         metrics.extend(metric_rows(phase).into_iter().map(|row| [vec![phase.phase.clone()], row].concat()));
     }
-    format!(
-        "<h2>{} against {}</h2>\n<p class=\"muted\">Distances of latencies and statuses</p>\n{}\
-         <p class=\"muted\">Series over time</p>\n{}<p class=\"muted\">Metrics</p>\n{}",
-        escaped(&pair.side),
-        escaped(&pair.reference),
-        table(&headings, &distances),
-        table(&["series", "nRMSE", "late by", "window"], &series),
-        table(&["phase", "metric", &pair.reference, &pair.side, "difference", "relative"], &metrics),
-    )
+    let series = [series_row("goodput", pair.goodput), series_row("latency p95", pair.latency_p95)];
+    html! {
+        h2 { (pair.side) " against " (pair.reference) }
+        p class="muted" { "Distances of latencies and statuses" }
+        (table(&DISTANCES, &distances))
+        p class="muted" { "Series over time" }
+        (table(&["series", "nRMSE", "late by", "window"], &series))
+        p class="muted" { "Metrics" }
+        (table(&["phase", "metric", &pair.reference, &pair.side, "difference", "relative"], &metrics))
+    }
 }
 
 fn series_row(name: &str, pair: SeriesPair) -> Vec<String> {

@@ -8,44 +8,45 @@ use kernel::measure::{
         shown,
     },
 };
+use maud::{Markup, html};
 
-use super::{document, escaped, notes, plots, table};
+use super::{FAIL, PASS, Verdict, document, head, notes, numbers, plots, scenario, table};
 use crate::{
-    analyse::Analysis,
+    analyse::{Episode, FaultImpact, RunAnalysis, Sighting},
     figure::Figure,
     text::{moment_s, optional_duration, optional_percent, recovery, signed_duration},
 };
 
-/// The page of a run with its plots. The same analysis gives the same bytes.
-pub fn report(analysis: &Analysis, figures: &[Figure]) -> String {
-    let body = [
-        head(analysis),
-        numbers(&analysis.summary.overall),
-        expectations(&analysis.summary.expectations),
-        plots(figures),
-        phases(analysis),
-        faults(analysis),
-        detection(analysis),
-        attempts(analysis),
-        notes(&analysis.notes),
-        origin(analysis),
-    ];
-    document(&analysis.title, &body.concat())
-}
-
-fn head(analysis: &Analysis) -> String {
-    let summary = &analysis.summary;
-    let (class, verdict) = match (summary.expectations.is_empty(), summary.pass) {
-        (true, _) => ("none", "nothing expected"),
-        (_, true) => ("pass", "PASS"),
-        (_, false) => ("fail", "FAIL"),
+/// Returns the page of a run with its plots. The same analysis gives the same bytes.
+pub fn report(analysis: &RunAnalysis, figures: &[Figure]) -> String {
+    let body = html! {
+        (head(verdict(analysis), &analysis.title, analysis.question.as_deref()))
+        (numbers(&overview(&analysis.summary.overall)))
+        (expectations(&analysis.summary.expectations))
+        (plots(figures))
+        (phases(analysis))
+        (faults(analysis))
+        (detection(analysis))
+        (attempts(analysis))
+        (notes(&analysis.notes))
+        (origin(analysis))
     };
-    let question = analysis.question.as_ref().map(|text| format!("<p>{}</p>\n", escaped(text))).unwrap_or_default();
-    format!("<div class=\"verdict {class}\">{verdict}</div>\n<h1>{}</h1>\n{question}", escaped(&analysis.title))
+    document(&analysis.title, &body)
 }
 
-fn numbers(overall: &Metrics) -> String {
-    let numbers = [
+/// A run without expectations passes, but its page does not say so: nothing was checked.
+fn verdict(analysis: &RunAnalysis) -> Verdict {
+    if analysis.summary.expectations.is_empty() {
+        Verdict { class: "none", text: "nothing expected" }
+    } else if analysis.summary.pass {
+        PASS
+    } else {
+        FAIL
+    }
+}
+
+fn overview(overall: &Metrics) -> [(&'static str, String); 8] {
+    [
         ("requests", overall.requests.to_string()),
         ("success rate", optional_percent(overall.success_rate)),
         ("availability", optional_percent(overall.availability)),
@@ -54,55 +55,48 @@ fn numbers(overall: &Metrics) -> String {
         ("latency p99", optional_duration(overall.latency_p99)),
         ("attempts a call", shown(overall.attempts_per_call, count)),
         ("slowest recovery", optional_duration(overall.recovery_time)),
-    ];
-    let items = numbers.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(&value)));
-    format!("<dl class=\"numbers\">\n{}</dl>\n", items.concat())
+    ]
 }
 
-fn expectations(expectations: &[CheckedExpectation]) -> String {
-    if expectations.is_empty() {
-        return String::new();
+fn expectations(expectations: &[CheckedExpectation]) -> Markup {
+    html! {
+        @if !expectations.is_empty() {
+            div class="scroll" {
+                table {
+                    thead {
+                        tr { th { "expectation" } th { "actual" } th { "at least" } th { "at most" } }
+                    }
+                    tbody {
+                        @for checked in expectations { (expectation(checked)) }
+                    }
+                }
+            }
+        }
     }
-    let row = |checked: &CheckedExpectation| {
-        let metric = checked.metric.parse().ok();
-        let bound = |value: Option<f64>| value.map(|value| quantity(metric, value)).unwrap_or_default();
-        let during = checked.during.as_ref().map(|phase| format!(" during {phase}")).unwrap_or_default();
-        let (class, mark) = if checked.pass { ("ok", "✓") } else { ("bad", "✗") };
-        format!(
-            "<tr><td class=\"{class}\">{mark} {}{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-            escaped(&checked.metric),
-            escaped(&during),
-            checked.actual.map_or_else(|| MISSING.to_owned(), |value| quantity(metric, value)),
-            bound(checked.min),
-            bound(checked.max),
-        )
-    };
-    let rows: String = expectations.iter().map(row).collect();
-    format!(
-        "<div class=\"scroll\"><table>\n<thead><tr><th>expectation</th><th>actual</th><th>at least</th><th>at most</th>\
-         </tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
-    )
 }
 
-fn phases(analysis: &Analysis) -> String {
-    let row = |name: &str, metrics: &Metrics| {
-        vec![
-            name.to_owned(),
-            metrics.requests.to_string(),
-            optional_percent(metrics.success_rate),
-            shown(metrics.goodput, rate),
-            optional_duration(metrics.latency_p50),
-            optional_duration(metrics.latency_p95),
-            optional_duration(metrics.latency_p99),
-            optional_duration(metrics.latency_max),
-            optional_duration(metrics.uncorrected_p99),
-            shown(metrics.attempts_per_call, count),
-            metrics.failovers.to_string(),
-            metrics.dropped.to_string(),
-        ]
-    };
-    let phases = analysis.summary.phases.iter().map(|phase| row(&phase.phase, &phase.metrics));
-    let rows: Vec<Vec<String>> = phases.chain([row("whole run", &analysis.summary.overall)]).collect();
+fn expectation(checked: &CheckedExpectation) -> Markup {
+    html! {
+        tr {
+            td class=(if checked.pass { "ok" } else { "bad" }) {
+                (if checked.pass { "✓ " } else { "✗ " }) (checked.metric)
+                @if let Some(phase) = &checked.during { " during " (phase) }
+            }
+            td { (expected(checked, checked.actual).unwrap_or_else(|| MISSING.to_owned())) }
+            td { (expected(checked, checked.min).unwrap_or_default()) }
+            td { (expected(checked, checked.max).unwrap_or_default()) }
+        }
+    }
+}
+
+/// Returns a value or a bound of an expectation with the unit of its metric.
+fn expected(checked: &CheckedExpectation, value: Option<f64>) -> Option<String> {
+    value.map(|value| quantity(checked.metric.parse().ok(), value))
+}
+
+fn phases(analysis: &RunAnalysis) -> Markup {
+    let phases = analysis.summary.phases.iter().map(|phase| phase_row(&phase.phase, &phase.metrics));
+    let rows: Vec<Vec<String>> = phases.chain([phase_row("whole run", &analysis.summary.overall)]).collect();
     let headings = [
         "phase",
         "requests",
@@ -117,29 +111,31 @@ fn phases(analysis: &Analysis) -> String {
         "failovers",
         "dropped",
     ];
-    format!("<h2>By phase</h2>\n{}", table(&headings, &rows))
+    html! {
+        h2 { "By phase" }
+        (table(&headings, &rows))
+    }
 }
 
-fn faults(analysis: &Analysis) -> String {
-    if analysis.faults.is_empty() {
-        return String::new();
-    }
-    let row = |account: &crate::analyse::FaultAccount| {
-        let fault = &account.fault;
-        vec![
-            format!("fault-{} {} {}", fault.index, fault.kind, fault.targets.join(", ")),
-            moment(fault.start_us),
-            fault.lifted_us.map_or("never".to_owned(), moment),
-            fault.time_to_detect_s.map_or("never".to_owned(), |seconds| optional_duration(Some(seconds))),
-            recovery(fault),
-            account.goodput_lost.to_string(),
-            account.goodput_behind_max.to_string(),
-            optional_duration(account.before.p95_s),
-            optional_duration(account.during.p95_s),
-            optional_duration(account.after.p95_s),
-        ]
-    };
-    let rows: Vec<Vec<String>> = analysis.faults.iter().map(row).collect();
+fn phase_row(name: &str, metrics: &Metrics) -> Vec<String> {
+    vec![
+        name.to_owned(),
+        metrics.requests.to_string(),
+        optional_percent(metrics.success_rate),
+        shown(metrics.goodput, rate),
+        optional_duration(metrics.latency_p50),
+        optional_duration(metrics.latency_p95),
+        optional_duration(metrics.latency_p99),
+        optional_duration(metrics.latency_max),
+        optional_duration(metrics.uncorrected_p99),
+        shown(metrics.attempts_per_call, count),
+        metrics.failovers.to_string(),
+        metrics.dropped.to_string(),
+    ]
+}
+
+fn faults(analysis: &RunAnalysis) -> Markup {
+    let rows: Vec<Vec<String>> = analysis.faults.iter().map(fault_row).collect();
     let headings = [
         "fault",
         "at",
@@ -152,70 +148,90 @@ fn faults(analysis: &Analysis) -> String {
         "during",
         "after",
     ];
-    format!("<h2>Faults</h2>\n{}", table(&headings, &rows))
+    html! {
+        @if !rows.is_empty() {
+            h2 { "Faults" }
+            (table(&headings, &rows))
+        }
+    }
 }
 
-fn detection(analysis: &Analysis) -> String {
-    let title = "<h2>Seen in the request log alone</h2>\n";
-    if analysis.episodes.is_empty() {
-        return format!("{title}<p>Nothing unusual.</p>\n");
-    }
-    let row = |(index, episode): (usize, &crate::analyse::Episode)| {
-        let belonging = analysis.sightings.iter().filter(|sighting| sighting.episode == Some(index));
-        let (faults, errors): (Vec<String>, Vec<String>) = belonging
-            .map(|sighting| (format!("fault-{}", sighting.fault), signed_duration(sighting.start_error_s)))
-            .unzip();
-        vec![
-            format!("seen-{index}"),
-            moment_s(episode.start_s),
-            moment_s(episode.end_s),
-            optional_percent(Some(episode.success_rate_min)),
-            optional_duration(episode.latency_p95_max_s),
-            if faults.is_empty() { "none that is known".into() } else { faults.join(", ") },
-            errors.join(", "),
-        ]
-    };
-    let rows: Vec<Vec<String>> = analysis.episodes.iter().enumerate().map(row).collect();
+fn fault_row(impact: &FaultImpact) -> Vec<String> {
+    let fault = &impact.fault;
+    vec![
+        format!("fault-{} {} {}", fault.index, fault.kind, fault.targets.join(", ")),
+        moment(fault.start_us),
+        fault.lifted_us.map_or("never".to_owned(), moment),
+        fault.time_to_detect_s.map_or("never".to_owned(), |seconds| optional_duration(Some(seconds))),
+        recovery(fault),
+        impact.goodput_lost.to_string(),
+        impact.goodput_behind_max.to_string(),
+        optional_duration(impact.before.p95_s),
+        optional_duration(impact.during.p95_s),
+        optional_duration(impact.after.p95_s),
+    ]
+}
+
+fn detection(analysis: &RunAnalysis) -> Markup {
+    let episodes = analysis.episodes.iter().enumerate();
+    let rows: Vec<Vec<String>> =
+        episodes.map(|(index, episode)| episode_row(index, episode, &analysis.sightings)).collect();
     let headings = ["episode", "from", "to", "success at worst", "p95 at worst", "fault", "start error"];
-    format!("{title}{}", table(&headings, &rows))
+    html! {
+        h2 { "Seen in the request log alone" }
+        @if rows.is_empty() {
+            p { "Nothing unusual." }
+        } @else {
+            (table(&headings, &rows))
+        }
+    }
 }
 
-fn attempts(analysis: &Analysis) -> String {
-    if analysis.servers.is_empty() {
-        return String::new();
-    }
-    let answered = |server: &str| analysis.summary.servers.get(server).copied().unwrap_or(0).to_string();
-    let row = |tally: &crate::frame::ServerTally| {
-        vec![tally.server.clone(), tally.status.clone(), tally.attempts.to_string(), answered(&tally.server)]
-    };
-    let rows: Vec<Vec<String>> = analysis.servers.iter().map(row).collect();
-    format!(
-        "<h2>Who answered what</h2>\n{}",
-        table(&["server", "attempts that ended", "attempts", "final answers of the server"], &rows)
-    )
+fn episode_row(index: usize, episode: &Episode, sightings: &[Sighting]) -> Vec<String> {
+    let matching = sightings.iter().filter(|sighting| sighting.episode == Some(index));
+    let (faults, errors): (Vec<String>, Vec<String>) =
+        matching.map(|sighting| (format!("fault-{}", sighting.fault), signed_duration(sighting.start_error_s))).unzip();
+    vec![
+        format!("seen-{index}"),
+        moment_s(episode.start_s),
+        moment_s(episode.end_s),
+        optional_percent(Some(episode.success_rate_min)),
+        optional_duration(episode.latency_p95_max_s),
+        if faults.is_empty() { "none that is known".into() } else { faults.join(", ") },
+        errors.join(", "),
+    ]
 }
 
-fn origin(analysis: &Analysis) -> String {
-    let mut text = String::new();
-    if let Some(replay) = &analysis.replay {
-        text.push_str(&format!("<h2>Play it again</h2>\n<pre>{}</pre>\n", escaped(replay)));
+fn attempts(analysis: &RunAnalysis) -> Markup {
+    let answers = &analysis.summary.servers;
+    let rows = analysis.servers.iter().map(|tally| {
+        let answered = answers.get(&tally.server).copied().unwrap_or(0).to_string();
+        vec![tally.server.clone(), tally.status.clone(), tally.attempts.to_string(), answered]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    html! {
+        @if !rows.is_empty() {
+            h2 { "Who answered what" }
+            (table(&["server", "attempts that ended", "attempts", "final answers of the server"], &rows))
+        }
     }
-    if let Some(info) = &analysis.info {
-        let calibration =
-            info.calibration.as_ref().map(|found| format!(", calibration {} ({})", found.name, found.sha256));
-        let host =
-            info.host.as_ref().map(|host| format!(", on {} with {} processors", host.operating_system, host.cores));
-        let started = info.started.as_ref().map(|at| format!(", begun {at}"));
-        text.push_str(&format!(
-            "<p class=\"muted\">Written by version {}{}{}{}.</p>\n",
-            escaped(&info.version),
-            escaped(&calibration.unwrap_or_default()),
-            escaped(&host.unwrap_or_default()),
-            escaped(&started.unwrap_or_default()),
-        ));
+}
+
+fn origin(analysis: &RunAnalysis) -> Markup {
+    html! {
+        @if let Some(replay) = &analysis.replay {
+            h2 { "Play it again" }
+            pre { (replay) }
+        }
+        @if let Some(info) = &analysis.info {
+            p class="muted" {
+                "Written by version " (info.version)
+                @if let Some(found) = &info.calibration { ", calibration " (found.name) " (" (found.sha256) ")" }
+                @if let Some(host) = &info.host { ", on " (host.operating_system) " with " (host.cores) " processors" }
+                @if let Some(at) = &info.started { ", begun " (at) }
+                "."
+            }
+        }
+        @if let Some(text) = &analysis.scenario_text { (scenario(text)) }
     }
-    if let Some(scenario) = &analysis.scenario_text {
-        text.push_str(&format!("<h2>The scenario, every default filled in</h2>\n<pre>{}</pre>\n", escaped(scenario)));
-    }
-    text
 }

@@ -1,24 +1,27 @@
-//! The style sheet.
+//! The style sheet of a page.
 
 use crate::draw::Paint;
 
-/// Light, and dark for who asks for it. The colours of plots are attributes, which weigh less than any rule.
+/// Returns the style sheet: light, and dark for readers who ask for it. The colors of plots are attributes, which weigh
+/// less than any rule.
 pub(super) fn sheet() -> String {
-    let repaint = |from: Paint, to: &str| {
-        let from = from.hexadecimal();
-        format!("  figure [fill=\"{from}\"] {{ fill: {to}; }}\n  figure [stroke=\"{from}\"] {{ stroke: {to}; }}\n")
-    };
     let dark = [
-        repaint(Paint::PAPER, "#16191d"),
-        repaint(Paint::INK, "#e8eaed"),
-        repaint(Paint::MUTED, "#a4adb7"),
-        repaint(Paint::GRID, "#2b3138"),
-        repaint(Paint::PALE, "#4a5a68"),
-        repaint(Paint::BAND, "#e0b040"),
+        repainted(Paint::PAPER, "#16191d"),
+        repainted(Paint::INK, "#e8eaed"),
+        repainted(Paint::MUTED, "#a4adb7"),
+        repainted(Paint::GRID, "#2b3138"),
+        repainted(Paint::PALE, "#4a5a68"),
+        repainted(Paint::BAND, "#e0b040"),
         // Blue is too dark for a dark ground.
-        repaint(Paint(0x00, 0x72, 0xB2), "#4aa3dc"),
+        repainted(Paint(0x00, 0x72, 0xB2), "#4aa3dc"),
     ];
     format!("{LIGHT}@media (prefers-color-scheme: dark) {{\n{DARK}{}}}\n", dark.concat())
+}
+
+/// Returns the rules that give another color to what is painted in `from`.
+fn repainted(from: Paint, to: &str) -> String {
+    let from = from.hexadecimal();
+    format!("  figure [fill=\"{from}\"] {{ fill: {to}; }}\n  figure [stroke=\"{from}\"] {{ stroke: {to}; }}\n")
 }
 
 const LIGHT: &str = "\

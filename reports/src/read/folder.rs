@@ -19,12 +19,12 @@ use super::{
     ReadError,
     lines::{self, Rows},
 };
-use crate::run::Run;
+use crate::run::RecordedRun;
 
 const REQUESTS: &str = "requests.jsonl";
 
 /// Reads the run folder at `place`. Only its requests are indispensable.
-pub(super) fn run(place: &Path) -> Result<Run, ReadError> {
+pub(super) fn run(place: &Path) -> Result<RecordedRun, ReadError> {
     if !place.exists() {
         return Err(ReadError::Missing(place.to_owned()));
     }
@@ -42,7 +42,7 @@ pub(super) fn run(place: &Path) -> Result<Run, ReadError> {
     let info: Option<RunInfo> = json(place, "run.json", "the seed and the world are not known", &mut notes)?;
     let stored: Option<Summary> = json(place, "summary.json", "the figures are from the rows alone", &mut notes)?;
     let duration = duration(scenario.as_ref(), stored.as_ref(), &records.requests, &mut notes);
-    Ok(Run {
+    Ok(RecordedRun {
         scenario_name: name(place, scenario.as_ref(), stored.as_ref()),
         world: info.as_ref().map_or_else(|| "log".to_owned(), |info| info.world.clone()),
         seed: info.as_ref().map_or(0, |info| info.seed),

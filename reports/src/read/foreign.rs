@@ -16,18 +16,18 @@ use super::{
     folder::until_last,
     outcome::{Numbers, outcome},
 };
-use crate::run::Run;
+use crate::run::RecordedRun;
 
 /// The cells of a row, by the column's name.
 type Cells = BTreeMap<String, String>;
 
 /// A row of the log and the number of its line.
-struct Line {
+struct LogLine {
     number: usize,
     cells: Cells,
 }
 
-pub(super) fn run(path: &Path, mapping: &Mapping) -> Result<Run, ReadError> {
+pub(super) fn run(path: &Path, mapping: &Mapping) -> Result<RecordedRun, ReadError> {
     let text = fs::read_to_string(path).map_err(ReadError::unreadable(path))?;
     let mut notes = Vec::new();
     let mut lines = if text.trim_start().starts_with('{') { json(path, &text, &mut notes)? } else { csv(path, &text)? };
@@ -39,7 +39,7 @@ pub(super) fn run(path: &Path, mapping: &Mapping) -> Result<Run, ReadError> {
         lines.retain(|line| line.cells.get(column) == Some(value));
     }
     let requests = requests(path, &lines, mapping, &mut notes)?;
-    Ok(Run {
+    Ok(RecordedRun {
         scenario_name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         place: path.to_owned(),
         world: "log".to_owned(),
@@ -55,14 +55,14 @@ pub(super) fn run(path: &Path, mapping: &Mapping) -> Result<Run, ReadError> {
     })
 }
 
-fn json(path: &Path, text: &str, notes: &mut Vec<String>) -> Result<Vec<Line>, ReadError> {
+fn json(path: &Path, text: &str, notes: &mut Vec<String>) -> Result<Vec<LogLine>, ReadError> {
     let mut lines = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let last = !text.ends_with('\n') && index + 1 == text.lines().count();
         match serde_json::from_str::<BTreeMap<String, serde_json::Value>>(line) {
             Ok(row) => {
                 let cells = row.into_iter().filter(|(_, value)| !value.is_null());
-                lines.push(Line {
+                lines.push(LogLine {
                     number: index + 1,
                     cells: cells.map(|(name, value)| (name, plain(&value))).collect(),
                 });
@@ -82,7 +82,7 @@ fn plain(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn csv(path: &Path, text: &str) -> Result<Vec<Line>, ReadError> {
+fn csv(path: &Path, text: &str) -> Result<Vec<LogLine>, ReadError> {
     let broken = |error: csv::Error| ReadError::Content { path: path.to_owned(), reason: error.to_string() };
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let names: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
@@ -91,19 +91,19 @@ fn csv(path: &Path, text: &str) -> Result<Vec<Line>, ReadError> {
         let record = record.map_err(broken)?;
         let number = record.position().map_or(0, csv::Position::line) as usize;
         let cells = names.iter().cloned().zip(record.iter().map(str::to_owned));
-        lines.push(Line { number, cells: cells.filter(|(_, value)| !value.is_empty()).collect() });
+        lines.push(LogLine { number, cells: cells.filter(|(_, value)| !value.is_empty()).collect() });
     }
     Ok(lines)
 }
 
 /// Refuses a column that no row has.
-fn require(path: &Path, lines: &[Line], what: &'static str, column: &str) -> Result<(), ReadError> {
+fn require(path: &Path, lines: &[LogLine], what: &'static str, column: &str) -> Result<(), ReadError> {
     let refusal = |present| ReadError::NoColumn { path: path.to_owned(), what, column: column.to_owned(), present };
     missing(lines, column).map_or(Ok(()), |present| Err(refusal(present)))
 }
 
 /// The columns that there are, if `column` is none of them.
-fn missing(lines: &[Line], column: &str) -> Option<String> {
+fn missing(lines: &[LogLine], column: &str) -> Option<String> {
     if lines.is_empty() || lines.iter().any(|line| line.cells.contains_key(column)) {
         return None;
     }
@@ -116,7 +116,7 @@ fn missing(lines: &[Line], column: &str) -> Option<String> {
 
 fn requests(
     path: &Path,
-    lines: &[Line],
+    lines: &[LogLine],
     mapping: &Mapping,
     notes: &mut Vec<String>,
 ) -> Result<Vec<RequestRow>, ReadError> {
@@ -125,7 +125,7 @@ fn requests(
     }
     let columns = mapping.columns.clone().or_our_own(|name| lines.iter().any(|line| line.cells.contains_key(name)));
     let status = needed(path, lines, &columns, "status")?;
-    let times = Times::of(path, lines, &columns, mapping.rate, notes)?;
+    let times = Times::choose(path, lines, &columns, mapping.rate, notes)?;
     let numbers = status.numbers.unwrap_or_else(|| guess(lines, &status.name));
     let parsed = lines.iter().enumerate().map(|(index, line)| {
         let wrong = |reason| ReadError::Line { path: path.to_owned(), line: line.number, reason };
@@ -176,12 +176,17 @@ fn since_the_first(parsed: Vec<(RequestRow, f64, f64, Option<f64>)>) -> Vec<Requ
 }
 
 /// HTTP's numbers, unless all of them could be gRPC's.
-fn guess(lines: &[Line], column: &str) -> Numbers {
+fn guess(lines: &[LogLine], column: &str) -> Numbers {
     let numbers = lines.iter().filter_map(|line| line.cells.get(column)?.parse::<u32>().ok());
     if numbers.max().is_some_and(|highest| highest > 16) { Numbers::Http } else { Numbers::Grpc }
 }
 
-fn needed<'a>(path: &Path, lines: &[Line], columns: &'a Columns, field: &'static str) -> Result<&'a Column, ReadError> {
+fn needed<'a>(
+    path: &Path,
+    lines: &[LogLine],
+    columns: &'a Columns,
+    field: &'static str,
+) -> Result<&'a Column, ReadError> {
     let nothing = || ReadError::Content {
         path: path.to_owned(),
         reason: "it holds no request; write CSV with a line of names, or JSON lines".into(),
@@ -202,9 +207,9 @@ struct Times<'a> {
 }
 
 impl<'a> Times<'a> {
-    fn of(
+    fn choose(
         path: &Path,
-        lines: &[Line],
+        lines: &[LogLine],
         columns: &'a Columns,
         rate: Option<f64>,
         notes: &mut Vec<String>,
@@ -237,7 +242,7 @@ impl<'a> Times<'a> {
     }
 
     /// When the row's request was intended, sent and done, in microseconds; it is not done if it was dropped.
-    fn of_row(&self, index: usize, line: &Line, outcome: Outcome) -> Result<(f64, f64, Option<f64>), String> {
+    fn of_row(&self, index: usize, line: &LogLine, outcome: Outcome) -> Result<(f64, f64, Option<f64>), String> {
         let intended = self.intended.map(|column| time(column, line)).transpose()?.flatten();
         let sent = self.sent.map(|column| time(column, line)).transpose()?.flatten();
         let done = self.done.map(|column| time(column, line)).transpose()?.flatten();
@@ -255,7 +260,7 @@ impl<'a> Times<'a> {
 }
 
 /// In microseconds; `None` of an empty cell.
-fn time(column: &Column, line: &Line) -> Result<Option<f64>, String> {
+fn time(column: &Column, line: &LogLine) -> Result<Option<f64>, String> {
     let Some(text) = line.cells.get(&column.name) else { return Ok(None) };
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(Some(value * column.unit_us.unwrap_or(1.0))),

@@ -2,11 +2,11 @@
 
 use kernel::record::RequestRow;
 
-use crate::run::Run;
+use crate::run::RecordedRun;
 
 /// Takes the times of rows that contradict themselves out of the latencies, and compares with what the run itself
 /// measured; the notes tell.
-pub(super) fn checked(mut run: Run) -> Run {
+pub(super) fn checked(mut run: RecordedRun) -> RecordedRun {
     let mut strange: Vec<u64> = Vec::new();
     for row in &mut run.records.requests {
         if !is_consistent(row) {
@@ -39,7 +39,7 @@ fn is_consistent(row: &RequestRow) -> bool {
 }
 
 /// One more than the highest number of a server in the rows.
-fn servers(run: &Run) -> usize {
+fn servers(run: &RecordedRun) -> usize {
     let names = run.records.requests.iter().filter_map(|row| row.server.as_deref());
     let number = |name: &str| name.strip_prefix("server-").and_then(|number| number.parse::<usize>().ok());
     names.filter_map(number).max().map_or(0, |highest| highest.saturating_add(1))

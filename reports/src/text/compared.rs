@@ -11,7 +11,7 @@ use kernel::{
 };
 
 use super::{optional_duration, sections, signed_duration};
-use crate::compare::{Comparison, Pair, PhasePair, ScenarioComparison, SeriesPair, Values};
+use crate::compare::{Comparison, MetricPair, PhasePair, ScenarioComparison, SeriesPair, SidePair};
 
 /// The comparison. Ends with a line break.
 pub fn comparison(comparison: &Comparison) -> String {
@@ -38,7 +38,7 @@ fn scenario(scenario: &ScenarioComparison) -> String {
     text
 }
 
-fn pair(pair: &Pair) -> String {
+fn pair(pair: &SidePair) -> String {
     let mut text = format!("{} against {}: metrics\n\n{}", pair.side, pair.reference, metrics(pair).render());
     text.push_str(&format!("\nDistances of latencies and statuses\n\n{}", distances(pair).render()));
     text.push_str(&format!(
@@ -58,7 +58,7 @@ fn series(pair: SeriesPair) -> String {
     )
 }
 
-fn metrics(pair: &Pair) -> TextTable {
+fn metrics(pair: &SidePair) -> TextTable {
     let mut table = TextTable::new(&[
         ("phase", Align::Left),
         ("metric", Align::Left),
@@ -78,8 +78,8 @@ fn metrics(pair: &Pair) -> TextTable {
 
 /// Metric, reference, side, difference, relative difference.
 pub(crate) fn metric_rows(phase: &PhasePair) -> Vec<Vec<String>> {
-    let row = |(metric, values): &(Metric, Values)| {
-        let side = |spread: Option<crate::compare::Spread>| match spread {
+    let row = |(metric, values): &(Metric, MetricPair)| {
+        let side = |spread: Option<crate::compare::MedianRange>| match spread {
             None => MISSING.to_owned(),
             Some(spread) => quantity(Some(*metric), spread.median),
         };
@@ -94,7 +94,7 @@ pub(crate) fn metric_rows(phase: &PhasePair) -> Vec<Vec<String>> {
     phase.metrics.iter().map(row).collect()
 }
 
-fn distances(pair: &Pair) -> TextTable {
+fn distances(pair: &SidePair) -> TextTable {
     let mut table = TextTable::new(&[
         ("phase", Align::Left),
         ("Wasserstein-1", Align::Right),

@@ -8,7 +8,7 @@ use kernel::measure::text::{
 };
 
 use super::{optional_duration, optional_percent, sections, signed_duration};
-use crate::fidelity::{Cell, Distances, Fidelity, Onset, ScenarioFidelity};
+use crate::fidelity::{Cell, Fidelity, Onset, PairDistances, ScenarioFidelity};
 
 /// What the columns say.
 const LEGEND: &str = "\
@@ -83,8 +83,8 @@ fn scenario(scenario: &ScenarioFidelity) -> String {
 
 /// A cell, without its phase.
 pub(crate) fn row(cell: &Cell) -> Vec<String> {
-    let value = |spread: Option<crate::compare::Spread>| optional_duration(spread.map(|spread| spread.median));
-    let distance = |distances: Option<Distances>, pick: fn(Distances) -> f64| {
+    let value = |spread: Option<crate::compare::MedianRange>| optional_duration(spread.map(|spread| spread.median));
+    let distance = |distances: Option<PairDistances>, pick: fn(PairDistances) -> f64| {
         distances.map_or(MISSING.to_owned(), |distances| self::distance(cell, pick(distances)))
     };
     vec![

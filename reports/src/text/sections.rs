@@ -10,9 +10,9 @@ use kernel::measure::{
 };
 
 use super::{moment_s, optional_duration, optional_percent, signed_duration};
-use crate::{analyse::Analysis, frame::Latency};
+use crate::{analyse::RunAnalysis, frame::Latency};
 
-pub(super) fn question(analysis: &Analysis) -> String {
+pub(super) fn question(analysis: &RunAnalysis) -> String {
     analysis.question.as_ref().map(|question| format!("  {question}\n")).unwrap_or_default()
 }
 
@@ -21,7 +21,7 @@ fn headed(title: &str, table: &TextTable) -> String {
 }
 
 /// Corrected and uncorrected, phase by phase.
-pub(super) fn latency(analysis: &Analysis) -> String {
+pub(super) fn latency(analysis: &RunAnalysis) -> String {
     let summary = &analysis.summary;
     let mut table = TextTable::new(&[
         ("phase", Align::Left),
@@ -60,7 +60,7 @@ pub(super) fn latency(analysis: &Analysis) -> String {
     headed("More by phase; \"sent\" counts from when the call began, not from when it was meant to", &table)
 }
 
-pub(super) fn faults(analysis: &Analysis) -> String {
+pub(super) fn faults(analysis: &RunAnalysis) -> String {
     if analysis.faults.is_empty() {
         return String::new();
     }
@@ -100,7 +100,7 @@ pub(crate) fn recovery(fault: &FaultSummary) -> String {
     }
 }
 
-pub(super) fn requests_around_faults(analysis: &Analysis) -> String {
+pub(super) fn requests_around_faults(analysis: &RunAnalysis) -> String {
     if analysis.faults.is_empty() {
         return String::new();
     }
@@ -137,7 +137,7 @@ fn latency_cells(latency: &Latency) -> [String; 5] {
 }
 
 /// What was found without looking at the events, and what the nemesis did.
-pub(super) fn detection(analysis: &Analysis) -> String {
+pub(super) fn detection(analysis: &RunAnalysis) -> String {
     let found = match analysis.episodes.len() {
         0 => "nothing unusual".to_owned(),
         1 => "1 episode".to_owned(),
@@ -153,7 +153,7 @@ pub(super) fn detection(analysis: &Analysis) -> String {
     text
 }
 
-fn episodes(analysis: &Analysis) -> TextTable {
+fn episodes(analysis: &RunAnalysis) -> TextTable {
     let mut table = TextTable::new(&[
         ("episode", Align::Left),
         ("from", Align::Right),
@@ -181,7 +181,7 @@ fn episodes(analysis: &Analysis) -> TextTable {
     table
 }
 
-fn sightings(analysis: &Analysis) -> TextTable {
+fn sightings(analysis: &RunAnalysis) -> TextTable {
     let mut table = TextTable::new(&[
         ("fault", Align::Left),
         ("really from", Align::Right),
@@ -205,7 +205,7 @@ fn sightings(analysis: &Analysis) -> TextTable {
     table
 }
 
-pub(super) fn answers(analysis: &Analysis) -> String {
+pub(super) fn answers(analysis: &RunAnalysis) -> String {
     let summary = &analysis.summary;
     if summary.overall.requests == 0 {
         return String::new();
@@ -221,7 +221,7 @@ pub(super) fn answers(analysis: &Analysis) -> String {
     headed("How requests ended, and who gave the final answer", &table)
 }
 
-pub(super) fn attempts(analysis: &Analysis) -> String {
+pub(super) fn attempts(analysis: &RunAnalysis) -> String {
     if analysis.servers.is_empty() {
         return String::new();
     }
@@ -238,7 +238,7 @@ pub(super) fn notes(notes: &[String]) -> String {
     lines
 }
 
-pub(super) fn origin(analysis: &Analysis) -> String {
+pub(super) fn origin(analysis: &RunAnalysis) -> String {
     let mut text = format!("  run     {}\n", analysis.place.display());
     if let Some(calibration) = analysis.info.as_ref().and_then(|info| info.calibration.as_ref()) {
         text.push_str(&format!("  times   calibration {}, sha256 {}\n", calibration.name, calibration.sha256));

@@ -9,19 +9,19 @@ use kernel::{
 };
 use proptest::prelude::*;
 use reports::{
-    analyse::Analysis,
+    analyse::RunAnalysis,
     frame::Frames,
     read::{self, Mapping},
 };
 
-use crate::story::{S, SCENARIO, folder, write};
+use crate::example_run::{S, SCENARIO, folder, write};
 
 #[test]
 fn the_report_has_the_summary_that_the_run_left() {
     let directory = tempfile::tempdir().unwrap();
     let place = folder(directory.path(), "sim", 42, 1);
     let mut run = read::run(&place, &Mapping::default()).unwrap();
-    let analysis = Analysis::of(&mut run, Duration::from_secs(1)).unwrap();
+    let analysis = RunAnalysis::from_run(&mut run, Duration::from_secs(1)).unwrap();
     let stored: Summary = serde_json::from_str(&fs::read_to_string(place.join("summary.json")).unwrap()).unwrap();
     assert_eq!(analysis.summary, stored);
     assert_eq!(analysis.json()["summary"], serde_json::to_value(&stored).unwrap());
@@ -81,7 +81,7 @@ proptest! {
     fn windows_agree_with_the_metrics(drawn in prop::collection::vec(row(), 0..300)) {
         let rows = rows(drawn);
         let end_us = measured(&rows).end_us;
-        let frames = Frames::of(&rows, &[], &[], end_us).unwrap();
+        let frames = Frames::from_rows(&rows, &[], &[], end_us).unwrap();
         let windows = frames.windows(Duration::from_secs(1)).unwrap();
         for (window, rate) in windows.success_rate().into_iter().enumerate() {
             let of_window: Vec<RequestRow> =

@@ -12,7 +12,7 @@ use kernel::{
     status::{Code, Outcome},
 };
 
-use crate::story::{SCENARIO, folder, reports, word, write};
+use crate::example_run::{SCENARIO, folder, reports, word, write};
 
 fn refused(words: &[&str]) -> String {
     let failure = reports(words).expect_err("it is refused");

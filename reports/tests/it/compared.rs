@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::story::{folder, reports, word};
+use crate::example_run::{folder, reports, word};
 
 fn compare(scales: [u64; 2]) -> (Value, String) {
     let directory = tempfile::tempdir().unwrap();

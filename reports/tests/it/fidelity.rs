@@ -15,7 +15,7 @@ use kernel::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::story::{SCENARIO, folder, reports, word, write};
+use crate::example_run::{SCENARIO, folder, reports, word, write};
 
 fn manifest(runs: u64, scenarios: Vec<CampaignScenario>) -> CampaignManifest {
     CampaignManifest {

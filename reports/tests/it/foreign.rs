@@ -5,16 +5,16 @@ use std::{fs, path::Path};
 use kernel::cli::Exit;
 use reports::{
     read::{self, Mapping},
-    run::Run,
+    run::RecordedRun,
 };
 
-use crate::story::{reports, word};
+use crate::example_run::{reports, word};
 
 fn log(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/logs").join(name)
 }
 
-fn read(path: &Path, columns: &str, only: &[(&str, &str)], rate: Option<f64>) -> Run {
+fn read(path: &Path, columns: &str, only: &[(&str, &str)], rate: Option<f64>) -> RecordedRun {
     let only = only.iter().map(|(column, value)| ((*column).to_owned(), (*value).to_owned())).collect();
     read::run(path, &Mapping { columns: columns.parse().unwrap(), only, rate }).unwrap()
 }
@@ -78,7 +78,7 @@ fn json_lines_with_names_of_their_own_are_read() {
 #[test]
 fn our_own_rows_need_no_mapping() {
     let directory = tempfile::tempdir().unwrap();
-    let place = crate::story::folder(directory.path(), "sim", 1, 1);
+    let place = crate::example_run::folder(directory.path(), "sim", 1, 1);
     let run = read(&place.join("requests.jsonl"), "", &[], None);
     assert_eq!(run.records.requests.len(), 120);
     assert!(run.notes.is_empty(), "{:?}", run.notes);

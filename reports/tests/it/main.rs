@@ -1,13 +1,13 @@
-//! The reports command on folders and logs, good and bad.
+//! Tests of the `reports` command on folders and logs, good and bad.
 
 #![allow(clippy::unwrap_used, reason = "clippy knows the test functions, not what they call")]
 
 mod agreement;
 mod bad_input;
 mod compared;
+mod example_run;
 mod fidelity;
 mod foreign;
-mod many;
 mod single;
-mod story;
-mod tipping;
+mod sweep;
+mod threshold;

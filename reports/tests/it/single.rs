@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::story::{folder, reports, word};
+use crate::example_run::{folder, reports, word};
 
 #[test]
 fn a_report_has_its_text_plots_and_page_and_leaves_the_run_alone() {

@@ -16,7 +16,7 @@ use kernel::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::story::{SCENARIO, reports, word};
+use crate::example_run::{SCENARIO, reports, word};
 
 fn range(text: &str) -> SettingRange {
     text.parse().unwrap()
@@ -96,7 +96,7 @@ fn refused(words: &[&str]) -> String {
 }
 
 #[test]
-fn a_search_along_one_setting_is_told_with_every_value() {
+fn a_search_along_one_setting_is_reported_with_every_value() {
     let (directory, place) = written(&along_one());
     let done = reports(&[word(&place)]).unwrap();
     assert_eq!(done.exit, Exit::Passed);
@@ -104,7 +104,7 @@ fn a_search_along_one_setting_is_told_with_every_value() {
 }
 
 #[test]
-fn a_search_along_two_settings_is_told_by_the_second() {
+fn a_search_along_two_settings_is_reported_by_the_second() {
     let (directory, place) = written(&along_two());
     let done = reports(&[word(&place)]).unwrap();
     insta::assert_snapshot!(done.text.replace(word(directory.path()), "runs/story"));

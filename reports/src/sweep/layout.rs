@@ -14,19 +14,19 @@ const PLOTS_MAX: usize = 12;
 
 /// Where every variant is drawn.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Layout {
+pub struct GridLayout {
     /// The first setting whose values are numbers or, if there is none, the first that has several values.
-    pub x: Setting,
+    pub x: VariedSetting,
     /// The key of the setting that has a line for each value: the first of the others.
     pub lines: Option<String>,
-    pub plots: Vec<Plot>,
+    pub plots: Vec<GridPlot>,
     /// Plots that would be too many.
     pub undrawn: usize,
 }
 
 /// A setting, and where its values are on an axis.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Setting {
+pub struct VariedSetting {
     pub key: String,
     /// As the command line has them.
     pub values: Vec<String>,
@@ -36,29 +36,29 @@ pub struct Setting {
 
 /// The variants that are drawn together.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plot {
+pub struct GridPlot {
     /// The settings they have in common, each a `key=value`.
     pub common: Vec<String>,
-    pub lines: Vec<Line>,
+    pub lines: Vec<GridLine>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Line {
+pub struct GridLine {
     /// The setting that makes it, a `key=value`; `None` if only one setting is varied.
     pub setting: Option<String>,
     /// The variant at each of the values along the x axis; `None` where it was left out.
     pub variants: Vec<Option<usize>>,
 }
 
-impl Layout {
+impl GridLayout {
     /// `None` where nothing is varied.
-    pub fn of(identity: &SweepIdentity) -> Option<Self> {
-        let settings: Vec<Setting> = identity.vary.iter().map(Setting::of).collect();
+    pub fn from_identity(identity: &SweepIdentity) -> Option<Self> {
+        let settings: Vec<VariedSetting> = identity.vary.iter().map(VariedSetting::from_axis).collect();
         let numeric = settings.iter().position(|setting| setting.numbers.is_some());
         let along = numeric.or_else(|| settings.iter().position(|setting| setting.values.len() > 1))?;
         let x = settings[along].clone();
         let others: Vec<usize> = (0..settings.len()).filter(|axis| *axis != along).collect();
-        let mut plots: Vec<Plot> = Vec::new();
+        let mut plots: Vec<GridPlot> = Vec::new();
         for (variant, chosen) in identity.variants.iter().enumerate() {
             let Some(place) = chosen.get(along).and_then(|setting| x.place(setting)) else { continue };
             let mut rest = others.iter().filter_map(|axis| chosen.get(*axis)).cloned();
@@ -66,28 +66,28 @@ impl Layout {
             let plot = found_or(
                 &mut plots,
                 |plot| plot.common == common,
-                || Plot { common: common.clone(), lines: Vec::new() },
+                || GridPlot { common: common.clone(), lines: Vec::new() },
             );
-            let empty = || Line { setting: setting.clone(), variants: vec![None; x.values.len()] };
+            let empty = || GridLine { setting: setting.clone(), variants: vec![None; x.values.len()] };
             found_or(&mut plot.lines, |line| line.setting == setting, empty).variants[place] = Some(variant);
         }
         let lines = others.first().map(|axis| settings[*axis].key.clone());
-        let mut plots: Vec<Plot> = plots.into_iter().flat_map(Plot::readable).collect();
+        let mut plots: Vec<GridPlot> = plots.into_iter().flat_map(GridPlot::readable).collect();
         let undrawn = plots.split_off(plots.len().min(PLOTS_MAX)).len();
         Some(Self { x, lines, plots, undrawn })
     }
 }
 
-impl Plot {
+impl GridPlot {
     /// With no more lines than can be told apart.
     fn readable(self) -> Vec<Self> {
-        let part = |lines: &[Line]| Self { common: self.common.clone(), lines: lines.to_vec() };
+        let part = |lines: &[GridLine]| Self { common: self.common.clone(), lines: lines.to_vec() };
         self.lines.chunks(LINES_MAX).map(part).collect()
     }
 }
 
-impl Setting {
-    fn of(axis: &Axis) -> Self {
+impl VariedSetting {
+    fn from_axis(axis: &Axis) -> Self {
         let number = |value: &String| value.parse::<f64>().ok().filter(|number| number.is_finite());
         let seconds = |value: &String| {
             let text = value.trim_matches(['"', '\'']);
@@ -142,10 +142,10 @@ mod tests {
         }
     }
 
-    fn layout(vary: &[&str]) -> Option<Layout> {
+    fn layout(vary: &[&str]) -> Option<GridLayout> {
         let axes = axes(vary);
         let variants = grid(&axes).unwrap();
-        Layout::of(&identity(axes, variants))
+        GridLayout::from_identity(&identity(axes, variants))
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
         let axes = axes(&["client.retry.max_attempts=1,2,3", "client.hedging=off,50ms"]);
         let mut variants = grid(&axes).unwrap();
         variants.retain(|settings| settings[0].ends_with("=1") || settings[1].ends_with("=off"));
-        let lines = Layout::of(&identity(axes, variants)).unwrap().plots.remove(0).lines;
+        let lines = GridLayout::from_identity(&identity(axes, variants)).unwrap().plots.remove(0).lines;
         assert_eq!(lines[0].variants, [Some(0), Some(2), Some(3)]);
         assert_eq!(lines[1].variants, [Some(1), None, None]);
     }

@@ -3,57 +3,45 @@
 use kernel::{
     experiment::sweep::{Spread, SweepReport},
     measure::text::quantity::quantity,
-    scenario::Metric,
+    scenario::{Metric, MetricGroup},
 };
 
-use super::{Group, LATENCY, RECOVERY, axis};
+use super::{GroupPlot, LATENCY, RECOVERY, axis};
 use crate::{
     compare::distance::quantile,
     figure::{Axis, Colour, Figure, Layer, Mark, Panel, Scale, Ticks},
-    many::Many,
+    sweep::SweepAnalysis,
 };
 
 /// Steps of a curve, at most.
 const STEPS_MAX: usize = 400;
 
-/// By unit, since the metrics of a plot have an axis in common.
-const GROUPS: [Group; 6] = [
-    Group { name: "success", title: "Success", metrics: &[Metric::SuccessRate, Metric::Availability] },
+/// A plot for each group, since the metrics of a plot share an axis.
+const PLOTS: [GroupPlot; 6] = [
+    GroupPlot { name: "success", title: "Success", groups: &[MetricGroup::Success] },
     LATENCY,
     RECOVERY,
-    Group {
-        name: "counts",
-        title: "Effort and waste",
-        metrics: &[
-            Metric::Retries,
-            Metric::Failovers,
-            Metric::Duplicates,
-            Metric::Hedges,
-            Metric::Rejected,
-            Metric::Dropped,
-            Metric::Ejections,
-        ],
-    },
-    Group { name: "attempts", title: "Attempts", metrics: &[Metric::AttemptsPerCall] },
-    Group { name: "throughput", title: "Throughput", metrics: &[Metric::Throughput, Metric::Goodput] },
+    GroupPlot { name: "counts", title: "Effort and waste", groups: &[MetricGroup::Waste] },
+    GroupPlot { name: "attempts", title: "Attempts", groups: &[MetricGroup::Attempts] },
+    GroupPlot { name: "throughput", title: "Throughput", groups: &[MetricGroup::Throughput] },
 ];
 
 /// A plot for each group of which a metric differs from run to run.
-pub(super) fn figures(many: &Many, account: &SweepReport<'_>) -> Vec<Figure> {
-    GROUPS.iter().filter_map(|group| figure(many, account, group)).collect()
+pub(super) fn figures(sweep: &SweepAnalysis, account: &SweepReport<'_>) -> Vec<Figure> {
+    PLOTS.iter().filter_map(|group| figure(sweep, account, group)).collect()
 }
 
 /// A metric over the runs.
-struct Sample {
+struct MetricSample {
     metric: Metric,
     /// Ascending.
     values: Vec<f64>,
     spread: Spread,
 }
 
-impl Sample {
+impl MetricSample {
     /// `None` if no run has it.
-    fn of(metric: Metric, account: &SweepReport<'_>) -> Option<Self> {
+    fn new(metric: Metric, account: &SweepReport<'_>) -> Option<Self> {
         let mut values: Vec<f64> = account.rows.iter().filter_map(|row| row.overall.get(metric)).collect();
         values.sort_by(f64::total_cmp);
         Some(Self { metric, values, spread: Spread::new(metric, account.rows)? })
@@ -64,9 +52,9 @@ impl Sample {
     }
 }
 
-fn figure(many: &Many, account: &SweepReport<'_>, group: &Group) -> Option<Figure> {
-    let samples = group.metrics.iter().filter_map(|metric| Sample::of(*metric, account));
-    let (varying, constant): (Vec<Sample>, Vec<Sample>) = samples.partition(Sample::varies);
+fn figure(sweep: &SweepAnalysis, account: &SweepReport<'_>, group: &GroupPlot) -> Option<Figure> {
+    let samples = group.metrics().filter_map(|metric| MetricSample::new(metric, account));
+    let (varying, constant): (Vec<MetricSample>, Vec<MetricSample>) = samples.partition(MetricSample::varies);
     let first = varying.first()?;
     let x = axis(first.metric, varying.iter().flat_map(|sample| &sample.values).copied());
     let mut layers: Vec<Layer> = varying.iter().enumerate().map(|(index, sample)| curve(sample, index)).collect();
@@ -75,7 +63,7 @@ fn figure(many: &Many, account: &SweepReport<'_>, group: &Group) -> Option<Figur
     Some(Figure {
         name: group.name.to_owned(),
         title: group.title.to_owned(),
-        subject: many.title(),
+        subject: sweep.title(),
         caption: caption(&constant),
         x,
         panels: vec![Panel { title: String::new(), y, weight: 1.4, layers }],
@@ -83,7 +71,7 @@ fn figure(many: &Many, account: &SweepReport<'_>, group: &Group) -> Option<Figur
     })
 }
 
-fn caption(constant: &[Sample]) -> String {
+fn caption(constant: &[MetricSample]) -> String {
     let mut caption = "The share of runs that come to at most so much. A cross is the worst run.".to_owned();
     if !constant.is_empty() {
         let same = constant
@@ -99,7 +87,7 @@ fn colour(index: usize) -> Colour {
 }
 
 /// The share of runs at or below each value, in steps.
-fn curve(sample: &Sample, index: usize) -> Layer {
+fn curve(sample: &MetricSample, index: usize) -> Layer {
     let steps = sample.values.len().min(STEPS_MAX);
     let share = |step: usize| step as f64 / steps as f64;
     let stair = |step: usize| {
@@ -113,7 +101,7 @@ fn curve(sample: &Sample, index: usize) -> Layer {
 }
 
 /// Where the curve has the worst run.
-fn worst(sample: &Sample, index: usize) -> Layer {
+fn worst(sample: &MetricSample, index: usize) -> Layer {
     let worst = sample.spread.worst;
     let below = sample.values.partition_point(|value| *value <= worst);
     let share = below as f64 / sample.values.len() as f64;

@@ -15,7 +15,7 @@ use kernel::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::story::{SCENARIO, folder, reports, word};
+use crate::example_run::{SCENARIO, folder, reports, word};
 
 const ATTEMPTS: &str = "client.retry.max_attempts=1,2,3";
 const HEDGING: &str = "client.hedging=off,50ms";
@@ -89,7 +89,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_sweep_is_told_with_its_spreads_and_its_worst_runs() {
+fn a_sweep_is_reported_with_its_spreads_and_its_worst_runs() {
     let (directory, place) = written(&runs(&[], 40));
     let done = reports(&[word(&place)]).unwrap();
     assert_eq!(done.exit, Exit::Failed);
@@ -114,7 +114,7 @@ fn the_plots_of_a_sweep_are_distributions_of_what_varies() {
 }
 
 #[test]
-fn a_grid_is_told_by_variant_and_against_the_first() {
+fn a_grid_is_reported_by_variant_and_against_the_first() {
     let (directory, place) = written(&runs(&[HEDGING, ATTEMPTS], 40));
     let done = reports(&[word(&place)]).unwrap();
     insta::assert_snapshot!(done.text.replace(word(directory.path()), "runs/story"));

@@ -3,24 +3,24 @@
 use kernel::experiment::sweep::SweepReport;
 
 use super::sections;
-use crate::many::Many;
+use crate::sweep::SweepAnalysis;
 
 /// The report: what `sim` prints of them, how metrics spread in each variant, and remarks. Ends with a line break.
-pub fn report(many: &Many, account: &SweepReport<'_>) -> String {
+pub fn report(sweep: &SweepAnalysis, account: &SweepReport<'_>) -> String {
     let mut sections = vec![account.render()];
-    sections.extend(many.question.as_ref().map(|question| format!("  {question}\n")));
+    sections.extend(sweep.question.as_ref().map(|question| format!("  {question}\n")));
     let spreads = account.spreads_by_variant();
     if !spreads.rows().is_empty() {
         sections.push(format!("Over the seeds of each variant\n\n{}", spreads.render()));
     }
-    sections.push(sections::notes(&many.notes));
-    sections.push(origin(many));
+    sections.push(sections::notes(&sweep.notes));
+    sections.push(origin(sweep));
     sections.retain(|section| !section.is_empty());
     sections.join("\n")
 }
 
-fn origin(many: &Many) -> String {
-    let identity = &many.runs.identity;
+fn origin(sweep: &SweepAnalysis) -> String {
+    let identity = &sweep.runs.identity;
     let calibration = &identity.calibration;
     format!(
         "  played  by version {}\n  times   calibration {}, sha256 {}\n",

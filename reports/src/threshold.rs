@@ -13,28 +13,29 @@ const SCHEMA: u32 = 1;
 
 /// A search, and what is to be said of it beside its figures.
 #[derive(Debug, Clone)]
-pub struct Tipping {
-    pub tip: ThresholdRecord,
+pub struct ThresholdAnalysis {
+    /// The search as its folder has it.
+    pub search: ThresholdRecord,
     /// What the scenario asks.
     pub question: Option<String>,
 }
 
-impl Tipping {
-    pub fn of(tip: ThresholdRecord) -> Self {
-        let scenario = Scenario::parse("scenario.toml", &tip.scenario, &[]).ok();
-        Self { question: scenario.and_then(|scenario| scenario.question), tip }
+impl ThresholdAnalysis {
+    pub fn from_search(search: ThresholdRecord) -> Self {
+        let scenario = Scenario::parse("scenario.toml", &search.scenario, &[]).ok();
+        Self { question: scenario.and_then(|scenario| scenario.question), search }
     }
 
     /// What people call it: `crash, sim, along load.rate and servers.workers`.
     pub fn title(&self) -> String {
-        let identity = &self.tip.identity;
+        let identity = &self.search.identity;
         let and = identity.and.as_ref().map(|and| format!(" and {}", and.key)).unwrap_or_default();
         format!("{}, {}, along {}{and}", identity.scenario, identity.world, identity.along.key)
     }
 
     /// The boundaries, without the values that have none.
     pub fn boundaries(&self) -> impl Iterator<Item = (&Boundary, (f64, f64))> {
-        self.tip.boundaries.iter().filter_map(|crossing| Some((crossing, crossing.between()?)))
+        self.search.boundaries.iter().filter_map(|crossing| Some((crossing, crossing.between()?)))
     }
 
     /// The report for programs.
@@ -48,12 +49,12 @@ impl Tipping {
         };
         json!({
             "schema": SCHEMA,
-            "tip": self.tip.identity,
+            "tip": self.search.identity,
             "question": self.question,
-            "boundaries": self.tip.boundaries,
-            "points": self.tip.points_in_order().iter().map(point).collect::<Vec<_>>(),
-            "notes": self.tip.remarks(),
-            "replays": self.tip.replays().iter().map(|(side, replay)| json!({ "side": side, "command": replay })).collect::<Vec<_>>(),
+            "boundaries": self.search.boundaries,
+            "points": self.search.points_in_order().iter().map(point).collect::<Vec<_>>(),
+            "notes": self.search.remarks(),
+            "replays": self.search.replays().iter().map(|(side, replay)| json!({ "side": side, "command": replay })).collect::<Vec<_>>(),
         })
     }
 }

@@ -11,7 +11,7 @@ use kernel::{
 };
 use serde_json::{Value, json};
 
-pub use self::layout::{Layout, Line, Plot, Setting};
+pub use self::layout::{GridLayout, GridLine, GridPlot, VariedSetting};
 
 /// Raised when a field changes its meaning or goes away.
 const SCHEMA: u32 = 1;
@@ -21,22 +21,22 @@ const OF_ARRIVALS: [&str; 4] = ["duration", "load.arrivals", "load.rate", "workl
 
 /// Many runs, and what is to be said of them beside their figures.
 #[derive(Debug, Clone)]
-pub struct Many {
+pub struct SweepAnalysis {
     pub runs: SweepRecord,
     /// What the scenario asks.
     pub question: Option<String>,
     /// `None` where nothing is varied.
-    pub layout: Option<Layout>,
+    pub layout: Option<GridLayout>,
     /// What is missing or odd, a sentence each.
     pub notes: Vec<String>,
 }
 
-impl Many {
-    pub fn of(runs: SweepRecord) -> Self {
+impl SweepAnalysis {
+    pub fn from_runs(runs: SweepRecord) -> Self {
         let scenario = Scenario::parse("scenario.toml", &runs.scenario, &[]).ok();
         let question = scenario.and_then(|scenario| scenario.question);
-        let (layout, mut notes) = (Layout::of(&runs.identity), notes(&runs));
-        if let Some(Layout { plots, undrawn, .. }) = layout.as_ref().filter(|layout| layout.undrawn > 0) {
+        let (layout, mut notes) = (GridLayout::from_identity(&runs.identity), notes(&runs));
+        if let Some(GridLayout { plots, undrawn, .. }) = layout.as_ref().filter(|layout| layout.undrawn > 0) {
             let all = plots.len() + undrawn;
             notes.push(format!(
                 "of {all} plots a metric the first {} are drawn; the tables have all variants",

@@ -2,42 +2,25 @@
 
 use kernel::{
     experiment::sweep::{Spread, SweepReport},
-    scenario::Metric,
+    scenario::{Metric, MetricGroup},
 };
 
-use super::{Group, LATENCY, RECOVERY, axis};
+use super::{GroupPlot, LATENCY, RECOVERY, axis};
 use crate::{
-    figure::{Axis, Colour, Figure, Layer, Mark, Panel, Scale, Shape, Ticks},
-    many::{Layout, Line, Many, Plot, Setting},
+    figure::{Axis, Colour, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks},
+    sweep::{GridLayout, GridLine, GridPlot, SweepAnalysis, VariedSetting},
 };
 
 /// Between the lines at one value of a setting that is not a number, in values; and half the width of a box there.
 const STEP: f64 = 0.12;
 const HALF_BOX: f64 = 0.045;
 
-/// By what they tell of.
-const GROUPS: [Group; 4] = [
-    Group {
-        name: "success",
-        title: "Success",
-        metrics: &[Metric::SuccessRate, Metric::Availability, Metric::Throughput, Metric::Goodput],
-    },
+/// Each metric has a panel of its own here, so that a plot can show groups of different units.
+const PLOTS: [GroupPlot; 4] = [
+    GroupPlot { name: "success", title: "Success", groups: &[MetricGroup::Success, MetricGroup::Throughput] },
     LATENCY,
     RECOVERY,
-    Group {
-        name: "effort",
-        title: "Effort and waste",
-        metrics: &[
-            Metric::AttemptsPerCall,
-            Metric::Retries,
-            Metric::Failovers,
-            Metric::Hedges,
-            Metric::Duplicates,
-            Metric::Rejected,
-            Metric::Dropped,
-            Metric::Ejections,
-        ],
-    },
+    GroupPlot { name: "effort", title: "Effort and waste", groups: &[MetricGroup::Attempts, MetricGroup::Waste] },
 ];
 
 /// A metric over the seeds of each variant.
@@ -47,22 +30,22 @@ struct Row {
 }
 
 /// For each group a figure a plot of the layout, with a panel for each metric that differs.
-pub(super) fn figures(many: &Many, layout: &Layout, account: &SweepReport<'_>) -> Vec<Figure> {
+pub(super) fn figures(sweep: &SweepAnalysis, layout: &GridLayout, account: &SweepReport<'_>) -> Vec<Figure> {
     let differing = account.differing();
     let mut figures = Vec::new();
-    for group in &GROUPS {
-        let metrics = group.metrics.iter().filter(|metric| differing.contains(metric));
-        let rows: Vec<Row> = metrics.map(|metric| Row::of(*metric, account)).collect();
+    for group in &PLOTS {
+        let metrics = group.metrics().filter(|metric| differing.contains(metric));
+        let rows: Vec<Row> = metrics.map(|metric| Row::new(metric, account)).collect();
         if !rows.is_empty() {
             let plots = layout.plots.iter().enumerate();
-            figures.extend(plots.map(|(index, plot)| figure(many, layout, group, &rows, (index, plot))));
+            figures.extend(plots.map(|(index, plot)| figure(sweep, layout, group, &rows, (index, plot))));
         }
     }
     figures
 }
 
 impl Row {
-    fn of(metric: Metric, account: &SweepReport<'_>) -> Self {
+    fn new(metric: Metric, account: &SweepReport<'_>) -> Self {
         let spread = |variant| Spread::new(metric, account.variant_rows(variant));
         Self { metric, spreads: (0..account.variants.len()).map(spread).collect() }
     }
@@ -73,12 +56,18 @@ impl Row {
     }
 
     /// The spread at each value along the x axis; `None` where there is none.
-    fn along(&self, line: &Line) -> Vec<Option<Spread>> {
+    fn along(&self, line: &GridLine) -> Vec<Option<Spread>> {
         line.variants.iter().map(|variant| self.spreads.get((*variant)?).copied().flatten()).collect()
     }
 }
 
-fn figure(many: &Many, layout: &Layout, group: &Group, rows: &[Row], (index, plot): (usize, &Plot)) -> Figure {
+fn figure(
+    sweep: &SweepAnalysis,
+    layout: &GridLayout,
+    group: &GroupPlot,
+    rows: &[Row],
+    (index, plot): (usize, &GridPlot),
+) -> Figure {
     let alone = layout.plots.len() == 1;
     let panel = |(place, row): (usize, &Row)| Panel {
         title: row.metric.name().to_owned(),
@@ -90,7 +79,7 @@ fn figure(many: &Many, layout: &Layout, group: &Group, rows: &[Row], (index, plo
     Figure {
         name: if alone { group.name.to_owned() } else { format!("{}-{}", group.name, index + 1) },
         title: group.title.to_owned(),
-        subject: many.title(),
+        subject: sweep.title(),
         caption: caption(layout, plot),
         x: x_axis(&layout.x),
         panels: rows.iter().enumerate().map(panel).collect(),
@@ -98,7 +87,7 @@ fn figure(many: &Many, layout: &Layout, group: &Group, rows: &[Row], (index, plo
     }
 }
 
-fn caption(layout: &Layout, plot: &Plot) -> String {
+fn caption(layout: &GridLayout, plot: &GridPlot) -> String {
     let mut caption = "Medians over the seeds, and the stretch from the 5th to the 95th percentile".to_owned();
     if let Some(key) = &layout.lines {
         caption.push_str(&format!(", by {key}"));
@@ -110,7 +99,7 @@ fn caption(layout: &Layout, plot: &Plot) -> String {
 }
 
 /// Numbers are where they are on the axis, and other values side by side.
-fn x_axis(setting: &Setting) -> Axis {
+fn x_axis(setting: &VariedSetting) -> Axis {
     match &setting.numbers {
         Some(numbers) => {
             let named =
@@ -135,7 +124,7 @@ fn x_axis(setting: &Setting) -> Axis {
     }
 }
 
-fn layers(x: &Setting, row: &Row, plot: &Plot, named: bool) -> Vec<Layer> {
+fn layers(x: &VariedSetting, row: &Row, plot: &GridPlot, named: bool) -> Vec<Layer> {
     let (mut bands, mut lines, mut dots) = (Vec::new(), Vec::new(), Vec::new());
     for (index, line) in plot.lines.iter().enumerate() {
         let colour = Colour::CYCLE[index % Colour::CYCLE.len()];
@@ -146,7 +135,7 @@ fn layers(x: &Setting, row: &Row, plot: &Plot, named: bool) -> Vec<Layer> {
         let median = |(at, spread): &(f64, Option<Spread>)| (*at, spread.map_or(f64::NAN, |spread| spread.median));
         let medians: Vec<(f64, f64)> = along.iter().map(median).collect();
         let band_name = if named && line.setting.is_none() { "5th to 95th percentile" } else { "" };
-        bands.push(Layer { name: band_name.into(), colour, shape: Shape::Area(band(x, &along)) });
+        bands.push(Layer { name: band_name.into(), colour, shape: LayerShape::Area(band(x, &along)) });
         dots.push(Layer::points("", colour, Mark::Dot, medians.clone()));
         lines.push(Layer::line(name, colour, medians));
     }
@@ -154,14 +143,14 @@ fn layers(x: &Setting, row: &Row, plot: &Plot, named: bool) -> Vec<Layer> {
 }
 
 /// Where each value is for the line at `index` of `lines`. Lines stand side by side where values have no numbers.
-fn places(x: &Setting, index: usize, lines: usize) -> Vec<f64> {
+fn places(x: &VariedSetting, index: usize, lines: usize) -> Vec<f64> {
     let aside = (index as f64 - (lines as f64 - 1.0) / 2.0) * STEP;
     let ordered = || (0..x.values.len()).map(|place| place as f64 + aside).collect();
     x.numbers.clone().unwrap_or_else(ordered)
 }
 
 /// From the 5th to the 95th percentile: an area along numbers, else a box at each value.
-fn band(x: &Setting, along: &[(f64, Option<Spread>)]) -> Vec<(f64, f64, f64)> {
+fn band(x: &VariedSetting, along: &[(f64, Option<Spread>)]) -> Vec<(f64, f64, f64)> {
     let gap = (f64::NAN, f64::NAN, f64::NAN);
     let stretch = |(at, spread): &(f64, Option<Spread>)| match (spread, &x.numbers) {
         (None, _) => vec![gap],
@@ -190,10 +179,11 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_distances_and_words_stand_side_by_side() {
-        let attempts = Setting { key: "a".into(), values: vec!["4".into(), "1".into()], numbers: Some(vec![4.0, 1.0]) };
+        let attempts =
+            VariedSetting { key: "a".into(), values: vec!["4".into(), "1".into()], numbers: Some(vec![4.0, 1.0]) };
         assert_eq!(places(&attempts, 1, 2), [4.0, 1.0]);
         assert_eq!(x_axis(&attempts).ticks, Ticks::Places(vec![(1.0, "1".into()), (4.0, "4".into())]));
-        let words = Setting { key: "a".into(), values: vec!["off".into(), "50ms".into()], numbers: None };
+        let words = VariedSetting { key: "a".into(), values: vec!["off".into(), "50ms".into()], numbers: None };
         assert_eq!(places(&words, 0, 1), [0.0, 1.0]);
         assert!(places(&words, 0, 2)[1] < places(&words, 1, 2)[1]);
     }

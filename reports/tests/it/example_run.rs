@@ -10,7 +10,7 @@ use kernel::{
     scenario::Scenario,
     status::{Code, Outcome},
 };
-use reports::command::{Done, Options, run};
+use reports::command::{CommandOutput, Options, run};
 
 pub(crate) const S: u64 = 1_000_000;
 
@@ -145,7 +145,7 @@ pub(crate) fn event(at_us: u64, event: Event, target: &str) -> EventRow {
 }
 
 /// The command with these words behind its name.
-pub(crate) fn reports(words: &[&str]) -> Result<Done, Failure> {
+pub(crate) fn reports(words: &[&str]) -> Result<CommandOutput, Failure> {
     run(&Options::try_parse_from([&["reports"], words].concat()).unwrap())
 }
 

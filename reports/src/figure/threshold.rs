@@ -2,37 +2,38 @@
 
 use kernel::experiment::threshold::{Point, SettingRange, Spacing, TestOutcome, ValueKind};
 
-use super::{Axis, Band, Colour, Figure, Layer, Mark, Panel, Scale, Shape, Ticks};
-use crate::tipping::Tipping;
+use super::{Axis, Band, Colour, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks};
+use crate::threshold::ThresholdAnalysis;
 
 /// Free on either side of the range, in shares of it.
 const EDGE: f64 = 0.04;
 
-pub fn figures(tipping: &Tipping) -> Vec<Figure> {
-    let identity = &tipping.tip.identity;
+pub fn figures(threshold: &ThresholdAnalysis) -> Vec<Figure> {
+    let identity = &threshold.search.identity;
     vec![match &identity.and {
-        None => line(tipping, &identity.along),
-        Some(and) => plane(tipping, &identity.along, and),
+        None => line(threshold, &identity.along),
+        Some(and) => plane(threshold, &identity.along, and),
     }]
 }
 
 /// The share of runs that go well at each value, and where it tips.
-fn line(tipping: &Tipping, along: &SettingRange) -> Figure {
-    let points = tipping.tip.points_in_order();
+fn line(threshold: &ThresholdAnalysis, along: &SettingRange) -> Figure {
+    let points = threshold.search.points_in_order();
     let interval = points.iter().map(|point| {
         let (from, to) = point.test().interval();
         (point.along, from, to)
     });
     let at = |point: &Point| (point.along, point.test().share().unwrap_or(f64::NAN));
-    let interval = Layer { name: "95 % interval".into(), colour: Colour::Grey, shape: Shape::Area(interval.collect()) };
+    let interval =
+        Layer { name: "95 % interval".into(), colour: Colour::Grey, shape: LayerShape::Area(interval.collect()) };
     let shares = Layer::line("", Colour::Grey, points.iter().map(|point| at(point)).collect());
     let y =
         Axis { label: "share of runs".into(), scale: Scale::Linear, range: (-EDGE, 1.0 + EDGE), ticks: Ticks::Percent };
-    let what = tipping.tip.identity.criterion.what();
+    let what = threshold.search.identity.criterion.what();
     Figure {
         name: "tip".into(),
         title: "Where runs tip".into(),
-        subject: tipping.title(),
+        subject: threshold.title(),
         caption: format!(
             "The share of runs in which {what} holds at each value that was asked, with Wilson's interval. Between the \
              neighbours that differ, runs tip."
@@ -44,18 +45,18 @@ fn line(tipping: &Tipping, along: &SettingRange) -> Figure {
             weight: 1.5,
             layers: [interval, shares].into_iter().chain(marks(&points, at)).collect(),
         }],
-        bands: tipping.boundaries().map(|(crossing, neighbours)| band(crossing.outcome, neighbours, along)).collect(),
+        bands: threshold.boundaries().map(|(crossing, neighbours)| band(crossing.outcome, neighbours, along)).collect(),
     }
 }
 
 /// Every value that was asked at its place in the plane, and the boundary.
-fn plane(tipping: &Tipping, along: &SettingRange, and: &SettingRange) -> Figure {
-    let points = tipping.tip.points_in_order();
-    let lines = lines(tipping);
+fn plane(threshold: &ThresholdAnalysis, along: &SettingRange, and: &SettingRange) -> Figure {
+    let points = threshold.search.points_in_order();
+    let lines = lines(threshold);
     let area = |line: &Vec<Bracket>| Layer {
         name: String::new(),
         colour: Colour::Ink,
-        shape: Shape::Area(line.iter().map(|bracket| (bracket.and, bracket.low, bracket.high)).collect()),
+        shape: LayerShape::Area(line.iter().map(|bracket| (bracket.and, bracket.low, bracket.high)).collect()),
     };
     let gap = [(f64::NAN, f64::NAN)];
     let middles = |line: &Vec<Bracket>| {
@@ -66,11 +67,11 @@ fn plane(tipping: &Tipping, along: &SettingRange, and: &SettingRange) -> Figure 
     let boundary = Layer::line("boundary, between the neighbours that differ", Colour::Ink, strokes);
     let marks = marks(&points, |point| (point.and.unwrap_or(f64::NAN), point.along));
     let layers = lines.iter().map(area).chain([boundary]).chain(marks);
-    let what = tipping.tip.identity.criterion.what();
+    let what = threshold.search.identity.criterion.what();
     Figure {
         name: "tip".into(),
         title: "Where runs tip".into(),
-        subject: tipping.title(),
+        subject: threshold.title(),
         caption: format!(
             "Where {what} holds and fails, at every pair of values that was asked. Between values of {} boundaries \
              are drawn through, unless their number changes.",
@@ -146,9 +147,9 @@ impl Bracket {
 
 /// The boundaries of neighbouring values of the other setting, put together where there are as many of them on the same
 /// sides. Where their number changes, nobody knows which belong together, and new lines begin.
-fn lines(tipping: &Tipping) -> Vec<Vec<Bracket>> {
+fn lines(threshold: &ThresholdAnalysis) -> Vec<Vec<Bracket>> {
     let (mut lines, mut ends): (Vec<Vec<Bracket>>, Vec<(usize, TestOutcome)>) = (Vec::new(), Vec::new());
-    for of_one in tipping.tip.boundaries.chunk_by(|left, right| left.and == right.and) {
+    for of_one in threshold.search.boundaries.chunk_by(|left, right| left.and == right.and) {
         let brackets = of_one.iter().filter_map(|crossing| {
             let ((low, high), and) = (crossing.between()?, crossing.and?);
             Some((Bracket { and, low, high }, crossing.outcome))
@@ -179,7 +180,7 @@ mod tests {
     use super::*;
 
     /// Boundaries, a list for each value of the other setting from 1 on.
-    fn tipping(boundaries: &[&[f64]]) -> Tipping {
+    fn threshold(boundaries: &[&[f64]]) -> ThresholdAnalysis {
         let crossings = boundaries.iter().zip(1_u8..).flat_map(|(of_one, and)| {
             let side = |index: usize| if index.is_multiple_of(2) { TestOutcome::Holds } else { TestOutcome::Fails };
             let and = Some(f64::from(and));
@@ -207,13 +208,18 @@ mod tests {
             origin: Origin { scenario: String::new(), overrides: Vec::new(), calibration: None },
         };
         let crossings = crossings.collect();
-        Tipping::of(ThresholdRecord { identity, scenario: String::new(), points: Vec::new(), boundaries: crossings })
+        ThresholdAnalysis::from_search(ThresholdRecord {
+            identity,
+            scenario: String::new(),
+            points: Vec::new(),
+            boundaries: crossings,
+        })
     }
 
     #[test]
     fn boundaries_are_one_line_while_there_are_as_many() {
         let drawn = |boundaries: &[&[f64]]| -> Vec<Vec<(f64, f64)>> {
-            let lines = lines(&tipping(boundaries));
+            let lines = lines(&threshold(boundaries));
             lines.iter().map(|line| line.iter().map(|bracket| (bracket.and, bracket.low)).collect()).collect()
         };
         assert_eq!(drawn(&[&[5.0], &[6.0], &[8.0]]), [[(1.0, 5.0), (2.0, 6.0), (3.0, 8.0)]]);

@@ -1,42 +1,41 @@
 //! The plots of many runs.
 
+mod distribution;
 mod grid;
-mod sweep;
 
 use kernel::{
     experiment::sweep::SweepReport,
-    scenario::{Metric, Unit},
+    scenario::{Metric, MetricGroup, Unit},
 };
 
 use super::{Axis, Figure, Ticks};
-use crate::many::Many;
+use crate::sweep::SweepAnalysis;
 
 /// How metrics spread over the seeds or, where something is varied, what they make of it.
-pub fn figures(many: &Many, account: &SweepReport<'_>) -> Vec<Figure> {
-    match &many.layout {
-        Some(layout) => grid::figures(many, layout, account),
-        None => sweep::figures(many, account),
+pub fn figures(sweep: &SweepAnalysis, account: &SweepReport<'_>) -> Vec<Figure> {
+    match &sweep.layout {
+        Some(layout) => grid::figures(sweep, layout, account),
+        None => distribution::figures(sweep, account),
     }
 }
 
-/// Metrics that are shown together.
-struct Group {
+/// A plot, and the groups of metrics that it shows.
+struct GroupPlot {
     name: &'static str,
     title: &'static str,
-    metrics: &'static [Metric],
+    groups: &'static [MetricGroup],
 }
 
-const LATENCY: Group = Group {
-    name: "latency",
-    title: "Latency",
-    metrics: &[Metric::LatencyP50, Metric::LatencyP95, Metric::LatencyP99, Metric::LatencyMax],
-};
+impl GroupPlot {
+    /// Returns the metrics of the plot, in the order of reports.
+    fn metrics(&self) -> impl Iterator<Item = Metric> + '_ {
+        Metric::ALL.into_iter().filter(|metric| metric.group().is_some_and(|group| self.groups.contains(&group)))
+    }
+}
 
-const RECOVERY: Group = Group {
-    name: "recovery",
-    title: "Recovery",
-    metrics: &[Metric::RecoveryTime, Metric::TimeToDetect, Metric::UnavailableFor],
-};
+const LATENCY: GroupPlot = GroupPlot { name: "latency", title: "Latency", groups: &[MetricGroup::Latency] };
+
+const RECOVERY: GroupPlot = GroupPlot { name: "recovery", title: "Recovery", groups: &[MetricGroup::Recovery] };
 
 /// An axis for values of `metric`. Times are on a logarithmic one if they differ much, shares and rates on one that begins
 /// near the lowest of them.

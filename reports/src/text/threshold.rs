@@ -1,12 +1,12 @@
 //! The report of a search for boundaries as plain text: for `report.txt` and the terminal.
 
-use crate::tipping::Tipping;
+use crate::threshold::ThresholdAnalysis;
 
 /// The report: what `sim tip` prints, every value that was asked, and where it is from. Ends with a line break.
-pub fn report(tipping: &Tipping) -> String {
-    let tip = &tipping.tip;
+pub fn report(threshold: &ThresholdAnalysis) -> String {
+    let tip = &threshold.search;
     let mut sections = vec![tip.render()];
-    sections.extend(tipping.question.as_ref().map(|question| format!("  {question}\n")));
+    sections.extend(threshold.question.as_ref().map(|question| format!("  {question}\n")));
     if tip.identity.and.is_some() {
         sections.push(format!("Every value that was asked\n\n{}", tip.values().render()));
     }

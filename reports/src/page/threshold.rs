@@ -1,0 +1,58 @@
+//! The page of a search for boundaries.
+
+use maud::{Markup, html};
+
+use super::{Verdict, aligned, document, head, notes, numbers, plots, scenario};
+use crate::{figure::Figure, threshold::ThresholdAnalysis};
+
+const TIPS: Verdict = Verdict { class: "none", text: "TIPS" };
+
+/// Returns the page of a search with its plot. The same folder gives the same bytes.
+pub fn threshold(threshold: &ThresholdAnalysis, figures: &[Figure]) -> String {
+    let search = &threshold.search;
+    let body = html! {
+        (head(TIPS, &threshold.title(), threshold.question.as_deref()))
+        p { (search.verdict().trim_start_matches("TIPS").trim()) }
+        (numbers(&overview(threshold)))
+        (plots(figures))
+        h2 { "Where it tips" }
+        (aligned(&search.boundary_table()))
+        (replays(threshold))
+        h2 { "Every value that was asked" }
+        (aligned(&search.values()))
+        (notes(&search.remarks()))
+        (origin(threshold))
+    };
+    document(&threshold.title(), &body)
+}
+
+fn overview(threshold: &ThresholdAnalysis) -> [(&'static str, String); 4] {
+    let points = &threshold.search.points;
+    [
+        ("boundaries", threshold.boundaries().count().to_string()),
+        ("values", points.len().to_string()),
+        ("of which open", points.iter().filter(|point| !point.decided).count().to_string()),
+        ("runs", points.iter().map(|point| point.runs).sum::<u64>().to_string()),
+    ]
+}
+
+/// Returns the command that plays a run of each side of each boundary.
+fn replays(threshold: &ThresholdAnalysis) -> Markup {
+    html! {
+        @for (side, command) in threshold.search.replays() {
+            p { "a run that " (side.name()) }
+            pre { (command) }
+        }
+    }
+}
+
+fn origin(threshold: &ThresholdAnalysis) -> Markup {
+    let identity = &threshold.search.identity;
+    let calibration = &identity.calibration;
+    html! {
+        p class="muted" {
+            "Played by version " (identity.version) ", calibration " (calibration.name) " (" (calibration.sha256) ")."
+        }
+        (scenario(&threshold.search.scenario))
+    }
+}
