@@ -24,8 +24,11 @@ pub enum Step {
     ResetAll(&'static str),
 }
 
-/// Groups of settings, and the function that gives them their defaults.
-pub const RESET_ALL: &[(&str, fn(&mut Scenario))] = &[
+/// A group of settings by its name, and the function that gives them their defaults.
+pub type Reset = (&'static str, fn(&mut Scenario));
+
+/// The groups of settings that are reset together, before they are reset one by one.
+pub const RESET_ALL: &[Reset] = &[
     ("all policies", |scenario| scenario.client.policies = Policies::default()),
     ("the client", |scenario| scenario.client = Client::default()),
     ("the network", |scenario| scenario.network = Network::default()),
