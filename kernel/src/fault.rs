@@ -33,7 +33,7 @@ pub struct Fault {
     pub at: Duration,
     /// Indices of the servers it hits, ascending, without repeats, at least one.
     pub targets: Vec<usize>,
-    /// What goes wrong, and for how long.
+    /// The failure, and how long it lasts.
     pub kind: FaultKind,
 }
 

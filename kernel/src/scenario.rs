@@ -50,11 +50,11 @@ pub struct Scenario {
     pub duration: Duration,
     /// The replicas that serve.
     pub servers: Servers,
-    /// What a request asks for.
+    /// The computation that a request asks for.
     pub workload: Workload,
     /// When requests are sent.
     pub load: Load,
-    /// What lies between client and servers.
+    /// The network between client and servers.
     pub network: Network,
     /// How a call is made of attempts.
     pub client: Client,

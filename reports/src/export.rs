@@ -19,6 +19,9 @@ pub struct ExportOptions {
     pub parquet: bool,
 }
 
+/// A function that writes the rows of a run to a path.
+type WriteRows = fn(&RecordedRun, &Path) -> Result<(), Box<dyn Error>>;
+
 /// A file format that the rows of one run can be written in.
 #[derive(Debug)]
 pub(crate) struct Exporter {
@@ -27,7 +30,7 @@ pub(crate) struct Exporter {
     /// The name of the file in the folder of the report.
     pub(crate) file: &'static str,
     /// Writes the rows of a run to a path.
-    pub(crate) write: fn(&RecordedRun, &Path) -> Result<(), Box<dyn Error>>,
+    pub(crate) write: WriteRows,
 }
 
 impl ExportOptions {

@@ -28,7 +28,7 @@ pub struct Client {
     pub wait_for_ready: bool,
     /// How the server of the next attempt is chosen.
     pub load_balancing: Balancing,
-    /// What follows a failed attempt.
+    /// The retries after a failed attempt.
     pub retry: Retry,
     /// How the client watches its servers between calls.
     pub health_check: HealthCheck,

@@ -17,7 +17,7 @@ const SHARE_OF_SEGMENTS: &str = "the `rate` of a loss is the share of segments t
 const SHARE_OF_CALLS: &str = "the `rate` of errors is the share of calls that fail: for 50 % write 0.5";
 
 kinds! {
-    /// What goes wrong at a target. A fault without a `duration` lasts until the run ends.
+    /// A failure of a target. A fault without a `duration` lasts until the run ends.
     FaultKind, FaultName by "kind": "a fault kind" {
         /// SIGKILL.
         Crash = "crash" {
@@ -159,9 +159,9 @@ impl FaultKind {
 pub enum Direction {
     /// Nothing passes.
     Both,
-    /// What goes to the server is held; its answers still arrive.
+    /// Bytes to the server are held; its answers still arrive.
     To,
-    /// What the server sends is held; requests still reach it.
+    /// Bytes from the server are held; requests still reach it.
     From,
 }
 

@@ -1,4 +1,4 @@
-//! From a path or a text to a [`Scenario`]: the steps, in order.
+//! The reader: the steps from a path or a text to a [`Scenario`], in order, and the declaration of the whole file.
 
 use std::{fs, io, path::Path, time::Duration};
 
@@ -153,7 +153,7 @@ fn read(source: &Source, overrides: &[String], base: &Path, tree: &mut Tree) -> 
     let mut table = source.parse()?;
     overrides::apply(&mut table, source, overrides)?;
     shorthand::expand(&mut table);
-    *tree = Tree::of(&table);
+    *tree = Tree::new(&table);
     // The shape of the whole file first, so that a misspelt key is reported before what its absence leads to.
     shape::check(table.get_ref(), TABLE, "", TABLE)?;
     scenario(&TableReader::file(table.get_ref()), base)

@@ -1,6 +1,6 @@
 //! gRPC's service config: `client.service_config = "file.json"`, a production client's own file.
 //!
-//! What the file says of one method becomes the client's settings, with gRPC's defaults for what it leaves out, not this
+//! The file's entry of one method becomes the client's settings, with gRPC's defaults for what it leaves out, not this
 //! format's: no retry without a retryPolicy, `pick_first` without a loadBalancingConfig, and, since gRPC has none, no timeout
 //! of an attempt but the call's. The resolved scenario spells them out and names no file. Whatever the scenario sets too is a
 //! contradiction; what is not supported is an error that names it.
@@ -44,13 +44,13 @@ pub(super) fn apply(table: &TableReader<'_, '_>, base: &Path, client: &mut Clien
         wrong(format!("cannot be read: {error}")).help(format!("it is looked for at {}", path.display()))
     })?;
     let document = serde_json::from_str(&text).map_err(|error| wrong(format!("not JSON: {error}")))?;
-    let config = ServiceConfig::of(&Node::root(&document), method.as_deref()).map_err(|fault| wrong(fault.0))?;
+    let config = ServiceConfig::from_json(&Node::root(&document), method.as_deref()).map_err(|fault| wrong(fault.0))?;
     refuse_double(table, &config, &name)?;
     config.settle(table, client);
     Ok(())
 }
 
-/// What the file says of the method.
+/// The settings of the method.
 #[derive(Debug, Default, PartialEq)]
 struct ServiceConfig {
     retry: Option<Retry>,
@@ -63,7 +63,7 @@ struct ServiceConfig {
 }
 
 impl ServiceConfig {
-    fn of(root: &Node<'_>, method: Option<&str>) -> Result<Self, Fault> {
+    fn from_json(root: &Node<'_>, method: Option<&str>) -> Result<Self, Fault> {
         let known =
             ["methodConfig", "retryThrottling", "loadBalancingConfig", "loadBalancingPolicy", "healthCheckConfig"];
         root.keys(&known, &[])?;
@@ -120,7 +120,7 @@ impl ServiceConfig {
     }
 }
 
-/// What both the file and the scenario say is said by one too many.
+/// Refuses a setting that both the service config and the scenario have.
 fn refuse_double(table: &TableReader<'_, '_>, config: &ServiceConfig, name: &str) -> Result<(), Problem> {
     let retries = config.retry.is_some() || config.hedging.is_some();
     let policy = table.table("load_balancing").span("policy");
@@ -161,7 +161,8 @@ fn choose<'a>(entries: &[Node<'a>], method: Option<&str>) -> Result<Node<'a>, Fa
         for name in entry.required("name")?.items()? {
             name.keys(&["service", "method"], &[])?;
             let part = |key| name.get(key).map(|part| part.text()).transpose();
-            let (service, method) = (part("service")?.unwrap_or_default(), part("method")?.unwrap_or_default());
+            let service = part("service")?.unwrap_or_default();
+            let method = part("method")?.unwrap_or_default();
             names.push((if method.is_empty() { service } else { format!("{service}/{method}") }, entry));
         }
     }

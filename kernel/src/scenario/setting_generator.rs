@@ -1,4 +1,4 @@
-//! The generator of random settings, so that thousands of runs meet policies in combinations that nobody thinks of.
+//! The generator of random settings, so that thousands of runs meet policies in combinations that no test author thinks of.
 //!
 //! Swarm testing (Groce and others, 2012), as of the faults in [`fault`](crate::fault): each run leaves every policy out or
 //! draws it, at odds of its own, so that some runs have one policy alone and others nearly all of them. Tables, keys and
@@ -292,7 +292,7 @@ mod tests {
         }
     }
 
-    /// What is on by this setting, if something is.
+    /// The policy that this setting switches on, if it does.
     fn name(setting: &str) -> Option<String> {
         let (key, value) = setting.split_once('=')?;
         let is_one_try = value.contains("max_attempts = 1,") || value.contains("max_attempts = 1 ");

@@ -23,7 +23,7 @@ table! {
         /// The least time that a request holds its worker.
         service_time_min: Duration = Duration::ZERO, limits::WAIT, &["\"0ms\"", "\"1ms\"", "\"20ms\"", "\"200ms\""];
         + tables {
-            /// What a replica refuses although its queue has room.
+            /// Limits beyond which a replica refuses requests although its queue has room.
             admission: Admission, NOT_DRAWN;
         }
     }

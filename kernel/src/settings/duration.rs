@@ -39,7 +39,9 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if text.starts_with('-') {
         return Err(DurationError::Negative(text.into()));
     }
-    let (mut total, mut rest, mut below) = (0_u128, text, u128::MAX);
+    let mut total = 0_u128;
+    let mut rest = text;
+    let mut below = u128::MAX;
     loop {
         let (number, unit, tail) = split(rest);
         let scale = scale(text, number, unit)?;

@@ -1,4 +1,4 @@
-//! What is wrong with a scenario, and how it is shown: the message, the place and key, the line with a mark under it.
+//! Mistakes in a scenario file and their messages: the message, the place and key, the line with a mark under it.
 
 use std::{fmt, path::PathBuf};
 
@@ -24,7 +24,7 @@ impl From<Mistake> for ScenarioError {
 /// The first thing found wrong with a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// What is wrong and, where it can be said in a clause, what would be right.
+    /// The mistake and, if it fits into a clause, the remedy.
     pub message: String,
     /// Further remedy, such as every allowed name.
     pub help: Option<String>,
@@ -37,7 +37,7 @@ pub struct Mistake {
 impl std::error::Error for Mistake {}
 
 impl Mistake {
-    /// What `error` says is wrong with another of our TOML files: `text`, which the message calls `origin`. `kind` is
+    /// The mistake that `error` reports in another TOML file of this project: `text`, which the message calls `origin`. `kind` is
     /// what the file should be, such as `a calibration`.
     pub fn in_toml(kind: &str, origin: &str, text: &str, error: &toml::de::Error, help: &str) -> Self {
         let problem = Problem::new(error.span(), format!("not {kind}: {}", error.message())).help(help);
@@ -59,7 +59,7 @@ pub enum Place {
 pub(crate) struct Snippet {
     pub(crate) number: Option<usize>,
     pub(crate) line: String,
-    /// From 1, in characters, as is `width`.
+    /// The column from 1, in characters, as is `width`.
     pub(crate) column: usize,
     pub(crate) width: usize,
 }

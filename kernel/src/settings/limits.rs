@@ -1,51 +1,54 @@
-//! The bounds of every number and duration in a scenario file. Beyond them lies a slip of the hand, or more memory
+//! The bounds of every number and duration in a scenario file. A value beyond them is a typing error, or needs more memory
 //! than a run can have; none is a limit of a protocol.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Characters of `name`.
+/// The largest number of characters of `name`.
 pub const NAME_LEN_MAX: usize = 64;
-/// Of durations that may not be zero: the scenario's, a fault's, deadlines, timeouts and the health interval.
+/// Durations that may not be zero: the scenario's, a fault's, deadlines, timeouts and the health interval.
 pub const DURATION: RangeInclusive<Duration> = Duration::from_nanos(1)..=DAY;
-/// Of durations that may be zero: latencies, jitters, backoffs, `at`, `restart_after`, `service_time_min`, and the
+/// Durations that may be zero: latencies, jitters, backoffs, `at`, `restart_after`, `service_time_min`, and the
 /// bounds of an expectation on a time.
 pub const WAIT: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+/// Replicas of the service.
 pub const REPLICAS: RangeInclusive<usize> = 1..=64;
+/// Workers of one replica.
 pub const WORKERS: RangeInclusive<usize> = 1..=1_024;
-/// 0 refuses whatever finds no free worker.
+/// Places in the queue of one replica; 0 refuses a request that finds no free worker.
 pub const QUEUE: RangeInclusive<usize> = 0..=1_000_000;
 /// Requests per second.
 pub const RATE: RangeInclusive<f64> = 0.001..=1_000_000.0;
+/// Calls or attempts under way at once.
 pub const MAX_IN_FLIGHT: RangeInclusive<usize> = 1..=1_000_000;
 /// Pixels of a picture's width and of its height.
 pub const SIDE: RangeInclusive<u32> = 1..=16_384;
 /// Pixels of a whole picture, that is 4096x4096.
 pub const PIXELS_MAX: u64 = 16 * 1_024 * 1_024;
-/// Of the graph that `dfs` searches: its answer, 4 bytes a node, is well below the largest message.
+/// Nodes of the graph that `dfs` searches: its answer, 4 bytes a node, is well below the largest message.
 pub const NODES: RangeInclusive<u32> = 2..=1_000_000;
-/// Of the same, which are held in memory twice while it is generated.
+/// Edges of that graph, which are held in memory twice while it is generated.
 pub const EDGES: RangeInclusive<u32> = 1..=8_000_000;
 /// Bits per second, where bandwidth is limited at all.
 pub const BANDWIDTH: RangeInclusive<u64> = 1..=1_000_000_000_000;
-/// Of one call, the first included. gRPC A6 caps this at 5; a rehearsal may want to see what the cap prevents.
+/// Attempts of one call, the first one included. gRPC A6 caps this at 5; a rehearsal may want to see what the cap prevents.
 pub const MAX_ATTEMPTS: RangeInclusive<u32> = 1..=100;
-/// Of one call that hedges. One would be none.
+/// Attempts of one call that hedges; with one there would be no hedging.
 pub const HEDGED_ATTEMPTS: RangeInclusive<usize> = 2..=100;
-/// Of anything that is counted, where none is a sensible number of it.
+/// A count that may be zero.
 pub const COUNT: RangeInclusive<usize> = 0..=1_000_000;
-/// Likewise where it is not.
+/// A count that may not be zero.
 pub const COUNT_SOME: RangeInclusive<usize> = 1..=1_000_000;
 /// Calls of a breaker's window, which are kept.
 pub const WINDOW: RangeInclusive<usize> = 1..=100_000;
 /// Answers of a cache.
 pub const CACHE_SIZE: RangeInclusive<usize> = 1..=10_000;
-/// Of a whole.
+/// A percentage of a whole.
 pub const PERCENT: RangeInclusive<f64> = 0.0..=100.0;
-/// Of a whole, where nothing of it makes no sense.
+/// A percentage of a whole that may not be zero.
 pub const PERCENT_SOME: RangeInclusive<f64> = 0.001..=100.0;
-/// Of a retry budget: 200 allows two retries a call. tower's bound.
+/// Percentage of a retry budget: 200 allows two retries a call. The bound is tower's.
 pub const BUDGET_PERCENT: RangeInclusive<f64> = 0.0..=100_000.0;
 /// gRPC A6's `maxTokens`: over 0, up to 1000.
 pub const TOKENS: RangeInclusive<f64> = 0.001..=1_000.0;
@@ -55,10 +58,11 @@ pub const TOKEN_RATIO: RangeInclusive<f64> = 0.001..=1_000.0;
 pub const AGGRESSION: RangeInclusive<f64> = 0.01..=100.0;
 /// gRPC A48's choices of a least_request pick.
 pub const CHOICE_COUNT: RangeInclusive<usize> = 2..=100;
+/// Ratio of each backoff to the one before it.
 pub const BACKOFF_MULTIPLIER: RangeInclusive<f64> = 1.0..=1_000.0;
-/// Of a service time; a fault makes no server faster.
+/// Factor of service times; a fault makes no server faster.
 pub const SLOW_FACTOR: RangeInclusive<f64> = 1.0..=10_000.0;
-/// Drawn for one run.
+/// Faults drawn for one run.
 pub const FAULTS: RangeInclusive<usize> = 1..=64;
 /// A probability, or a metric that is a share.
 pub const SHARE: RangeInclusive<f64> = 0.0..=1.0;

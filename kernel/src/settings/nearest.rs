@@ -14,7 +14,7 @@ fn is_near(text: &str, name: &str) -> bool {
     slips <= text.len().max(name.len()) / 4 || strsim::jaro_winkler(text, name) >= 0.88 || part
 }
 
-/// Whether the two differ in one character, or in two that changed places.
+/// Returns whether the two differ in one character, or in two that changed places.
 pub(crate) fn is_a_slip(text: &str, name: &str) -> bool {
     strsim::damerau_levenshtein(text, name) == 1
 }

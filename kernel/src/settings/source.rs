@@ -12,7 +12,7 @@ use super::error::{Place, Problem, Snippet};
 /// Bytes of a [`Source`].
 pub(crate) type Span = Range<usize>;
 
-/// What an override's line starts with.
+/// The start of an override's line.
 const SET: &str = "--set ";
 
 /// The file's text, then a line per override, in one buffer: a span says which of them it belongs to, and a value from
@@ -83,12 +83,12 @@ impl Source {
         self.before(span).rfind('\n').map_or(0, |newline| newline + 1)
     }
 
-    /// From 1.
+    /// The number of the line with the start of `span`, from 1.
     fn line_number(&self, span: &Span) -> usize {
         self.before(span).matches('\n').count() + 1
     }
 
-    /// In characters, from 1.
+    /// The column of the start of `span` in characters, from 1.
     fn column(&self, span: &Span) -> usize {
         self.buffer[self.line_start(span)..].chars().count() - self.buffer[self.before(span).len()..].chars().count()
             + 1
@@ -114,7 +114,7 @@ pub(crate) struct Node {
 }
 
 impl Tree {
-    pub(crate) fn of(table: &Spanned<DeTable<'_>>) -> Self {
+    pub(crate) fn new(table: &Spanned<DeTable<'_>>) -> Self {
         let mut tree = Self::default();
         tree.add_table("", table.get_ref());
         tree

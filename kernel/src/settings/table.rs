@@ -30,7 +30,7 @@ pub(crate) trait Settings: Sized {
 /// The declaration of a table: everything that a reference, a generator or a test of the format needs.
 #[derive(Clone, Copy)]
 pub struct TableInfo {
-    /// What the table configures, in Markdown.
+    /// The documentation of the table, in Markdown.
     pub doc: &'static str,
     /// Its keys, in the order in which they are written.
     pub keys: &'static [&'static dyn KeyInfo],
@@ -94,7 +94,7 @@ impl Kinds {
 pub trait KeyInfo {
     /// The key.
     fn name(&self) -> &'static str;
-    /// What it means, its unit and its source, in Markdown.
+    /// The documentation of the key: meaning, unit and source, in Markdown.
     fn doc(&self) -> &'static str;
     /// The type of its value.
     fn type_name(&self) -> String;
@@ -102,9 +102,9 @@ pub trait KeyInfo {
     fn default_text(&self) -> Option<String>;
     /// A value that a file may have, as TOML: the default or, of a required key, an example; empty if there is none.
     fn example(&self) -> String;
-    /// What its value has to be within.
+    /// The bounds of its value.
     fn limits_text(&self) -> Option<String>;
-    /// Whether a file must have it.
+    /// Returns whether a file must have it.
     fn is_required(&self) -> bool;
     /// Values as TOML, where behavior changes; the random settings of `hunt --policies` draw from them. A value that is
     /// there twice is drawn twice as often. Empty if the key is never drawn.

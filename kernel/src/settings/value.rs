@@ -23,10 +23,10 @@ pub(crate) type Item<'t> = Spanned<DeValue<'t>>;
 pub(crate) trait Codec {
     /// The type of the value in the settings.
     type Target;
-    /// What the value has to be within; `()` if every value of the type is allowed.
+    /// The bounds of the value; `()` if every value of the type is allowed.
     type Limits: 'static;
 
-    /// What a user writes, for the reference.
+    /// The name of the type in the reference.
     fn type_name() -> String;
 
     /// Reads the value and checks its limits.
@@ -276,7 +276,8 @@ impl Codec for BitRate {
         if limits::BANDWIDTH.contains(&rate) {
             return Ok(rate);
         }
-        let (shown, limits) = (bandwidth::text(rate), Self::limits_text(&()).unwrap_or_default());
+        let limits = Self::limits_text(&()).unwrap_or_default();
+        let shown = bandwidth::text(rate);
         Err(Problem::at(item.span(), format!("{shown} is out of range; allowed is {limits}")))
     }
 

@@ -121,7 +121,8 @@ impl Codec for Sizes {
     }
 
     fn limits_text((): &()) -> Option<String> {
-        let (min, max) = (limits::SIDE.start(), limits::SIDE.end());
+        let min = limits::SIDE.start();
+        let max = limits::SIDE.end();
         Some(format!("sides of {min} to {max} pixels, {} pixels a picture", limits::PIXELS_MAX))
     }
 }
@@ -135,7 +136,8 @@ fn any_size(item: &Item<'_>) -> Result<Size, Problem> {
 
 fn within_limits(item: &Item<'_>, size: Size) -> Result<Size, Problem> {
     if !limits::SIDE.contains(&size.width) || !limits::SIDE.contains(&size.height) {
-        let (min, max) = (limits::SIDE.start(), limits::SIDE.end());
+        let min = limits::SIDE.start();
+        let max = limits::SIDE.end();
         let message = format!("a side of {size} is out of range; allowed is {min} to {max} pixels");
         return Err(Problem::at(item.span(), message));
     }

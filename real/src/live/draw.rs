@@ -101,7 +101,7 @@ fn time_left(duration_us: u64, now_us: u64) -> String {
 
 fn server_lines<'a>(board: &'a Board, answers: &[u64], seconds: f64) -> Vec<Line<'a>> {
     let heading =
-        format!("{:<12}{:<11}{:<14}{:>9}  {:>8}  {}", "server", "state", "to the client", "answers", "pid", "link");
+        format!("{:<12}{:<11}{:<14}{:>9}  {:>8}  {}", "server", "state", "to the client", "answers", "pid", "faults");
     let mut lines = vec![Line::styled(heading, HEADING)];
     let servers = board.servers.iter().zip(answers).take(SERVER_ROWS_MAX);
     lines.extend(servers.map(|(server, answers)| server_line(server, per_second(*answers, seconds))));

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kernel::record::{Event, EventRow};
+use kernel::{
+    record::{Event, EventRow},
+    scenario::{Affects, FaultName},
+};
 
 /// A replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +16,8 @@ pub(super) struct Server {
     life: Life,
     /// The freezes that last, by fault.
     freezes: BTreeSet<usize>,
-    /// Other faults that last: their kind by fault.
-    faults: BTreeMap<usize, String>,
+    /// The kinds of other active faults, by fault.
+    faults: BTreeMap<usize, FaultName>,
     /// Whether the client believes it healthy.
     pub(super) believed: bool,
 }
@@ -76,9 +79,14 @@ impl Server {
         }
     }
 
-    /// What lasts beside crashes and freezes, such as `delay`.
+    /// Returns the active faults besides crashes and freezes, by what they apply to, such as `link: delay, loss`.
     pub(super) fn faults(&self) -> String {
-        self.faults.values().map(String::as_str).collect::<Vec<_>>().join(", ")
+        let groups = [(Affects::Link, "link"), (Affects::Work, "work")].map(|(affects, label)| {
+            let kinds = self.faults.values().filter(|kind| kind.affects() == affects).map(|kind| kind.name());
+            let kinds = kinds.collect::<Vec<_>>().join(", ");
+            if kinds.is_empty() { kinds } else { format!("{label}: {kinds}") }
+        });
+        groups.into_iter().filter(|group| !group.is_empty()).collect::<Vec<_>>().join("; ")
     }
 
     /// Draws the consequence of an event that concerns it.
@@ -99,20 +107,20 @@ impl Server {
     }
 
     fn begin(&mut self, fault: usize, kind: &str) {
-        match kind {
-            "crash" => {
+        match kind.parse() {
+            Ok(FaultName::Crash) => {
                 self.life = Life::Crashed;
                 self.pid = None;
                 // They end with the process.
                 self.freezes.clear();
             }
-            "freeze" => {
+            Ok(FaultName::Freeze) => {
                 self.freezes.insert(fault);
             }
-            // Over as soon as it has begun.
-            "reset" => {}
-            other => {
-                self.faults.insert(fault, other.to_owned());
+            // A reset is over as soon as it has begun; an unknown kind is of a later version.
+            Ok(FaultName::Reset) | Err(_) => {}
+            Ok(kind) => {
+                self.faults.insert(fault, kind);
             }
         }
     }
@@ -169,13 +177,25 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_the_link_are_named_while_they_last() {
+    fn active_faults_are_named_by_what_they_apply_to() {
         let rows = [
             fault(0, Event::FaultStart, 0, "server-0", "delay"),
-            fault(0, Event::FaultStart, 1, "server-0", "loss"),
-            fault(0, Event::FaultStart, 2, "server-0", "reset"),
+            fault(0, Event::FaultStart, 1, "server-0", "slow"),
+            fault(0, Event::FaultStart, 2, "server-0", "loss"),
+            fault(0, Event::FaultStart, 3, "server-0", "reset"),
+            fault(0, Event::FaultStart, 4, "server-0", "errors"),
             fault(2, Event::FaultEnd, 0, "server-0", "delay"),
+            fault(3, Event::FaultEnd, 2, "server-0", "loss"),
         ];
-        assert_eq!([3, 4].map(|seen| after(&rows[..seen]).faults()), ["delay, loss", "loss"]);
+        let shown = [1, 5, 6, 7].map(|seen| after(&rows[..seen]).faults());
+        assert_eq!(
+            shown,
+            [
+                "link: delay",
+                "link: delay, loss; work: slow, errors",
+                "link: loss; work: slow, errors",
+                "work: slow, errors"
+            ]
+        );
     }
 }

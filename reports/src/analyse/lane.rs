@@ -1,6 +1,9 @@
 //! Each server's lane: how it really was, what the client believed of it, and what the client did about it.
 
-use kernel::record::{Event, EventRow, Records};
+use kernel::{
+    record::{Event, EventRow, Records},
+    scenario::{Affects, FaultName},
+};
 
 /// The lanes of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +22,10 @@ pub struct Lane {
     /// From a crash until it listens again.
     pub down: Vec<Stretch>,
     pub frozen: Vec<Stretch>,
-    /// Its link is delayed, cut, lossy or slow.
-    pub impaired: Vec<Stretch>,
+    /// Stretches in which its link is delayed, cut, lossy or narrow.
+    pub link_impaired: Vec<Stretch>,
+    /// Stretches in which it computes more slowly or fails calls.
+    pub work_impaired: Vec<Stretch>,
     /// The client believes it unhealthy.
     pub unhealthy: Vec<Stretch>,
     /// An attempt on it failed.
@@ -72,8 +77,12 @@ impl Lane {
                 Event::Listening => Some(false),
                 _ => None,
             }),
-            frozen: of_faults(&concerning, end_us, |kind| kind == "freeze"),
-            impaired: of_faults(&concerning, end_us, |kind| !matches!(kind, "crash" | "freeze" | "reset")),
+            frozen: fault_stretches(&concerning, end_us, |kind| kind == FaultName::Freeze),
+            // A reset is over as soon as it has begun.
+            link_impaired: fault_stretches(&concerning, end_us, |kind| {
+                kind.affects() == Affects::Link && kind != FaultName::Reset
+            }),
+            work_impaired: fault_stretches(&concerning, end_us, |kind| kind.affects() == Affects::Work),
             unhealthy: stretches(&concerning, end_us, |row| match row.event {
                 Event::Unhealthy => Some(true),
                 Event::Healthy => Some(false),
@@ -85,9 +94,12 @@ impl Lane {
     }
 }
 
-/// While a fault of a kind has hold of the server, fault by fault.
-fn of_faults(rows: &[&EventRow], end_us: u64, kind: impl Fn(&str) -> bool) -> Vec<Stretch> {
-    let starts = rows.iter().filter(|row| row.event == Event::FaultStart && row.cause.as_deref().is_some_and(&kind));
+/// Returns the stretches in which a fault of a wanted kind is active, fault by fault.
+fn fault_stretches(rows: &[&EventRow], end_us: u64, is_wanted: impl Fn(FaultName) -> bool) -> Vec<Stretch> {
+    let starts = rows.iter().filter(|row| {
+        let kind = row.cause.as_deref().and_then(|cause| cause.parse().ok());
+        row.event == Event::FaultStart && kind.is_some_and(&is_wanted)
+    });
     let end = |start: &EventRow| {
         let ends = rows.iter().filter(|row| row.event == Event::FaultEnd && row.fault == start.fault);
         ends.map(|row| row.at_us).find(|at_us| *at_us >= start.at_us).unwrap_or(end_us)
@@ -119,4 +131,34 @@ fn at(row: &EventRow) -> f64 {
 
 fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(at_s: u64, event: &str, fault: usize, kind: &str) -> EventRow {
+        let row = format!(
+            r#"{{"at_us":{},"source":"nemesis","event":"{event}","target":"server-0","cause":"{kind}","fault":{fault}}}"#,
+            at_s * 1_000_000
+        );
+        serde_json::from_str(&row).unwrap()
+    }
+
+    #[test]
+    fn faults_of_the_link_and_of_the_work_are_bars_of_their_own() {
+        let mut records = Records::default();
+        for (fault, kind) in ["slow", "errors", "delay", "reset", "freeze", "crash"].into_iter().enumerate() {
+            let start = fault as u64;
+            records.events.push(row(start, "fault_start", fault, kind));
+            records.events.push(row(start + 2, "fault_end", fault, kind));
+        }
+        let lanes = Lanes::from_records(&["server-0".to_owned()], &records, 10_000_000);
+        let starts = |stretches: &[Stretch]| stretches.iter().map(|stretch| stretch.from_s).collect::<Vec<_>>();
+        let lane = &lanes.servers[0];
+        assert_eq!(starts(&lane.work_impaired), [0.0, 1.0]);
+        assert_eq!(starts(&lane.link_impaired), [2.0]);
+        assert_eq!(starts(&lane.frozen), [4.0]);
+        assert_eq!(starts(&lane.down), [5.0]);
+    }
 }

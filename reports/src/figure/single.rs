@@ -285,7 +285,8 @@ fn decisions(analysis: &RunAnalysis) -> Figure {
     let given_up = thinned(&lanes.given_up, lanes.end_s).into_iter().map(|at| (at, rows as f64)).collect();
     let mut layers = vec![
         Layer::bars("up", Colour::Pale, always(was, 0.26)),
-        Layer::bars("link impaired", Colour::Purple, bars(|lane| &lane.impaired, was, 0.26)),
+        Layer::bars("link impaired", Colour::Purple, bars(|lane| &lane.link_impaired, was, 0.26)),
+        Layer::bars("slow or failing", Colour::Sky, bars(|lane| &lane.work_impaired, was, 0.26)),
         Layer::bars("frozen", Colour::Blue, bars(|lane| &lane.frozen, was, 0.26)),
         Layer::bars("down", Colour::Ink, bars(|lane| &lane.down, was, 0.26)),
         Layer::bars("believed healthy", Colour::Green, always(believed, 0.16)),

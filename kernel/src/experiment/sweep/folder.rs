@@ -61,7 +61,7 @@ pub enum SweepError {
     OtherRuns {
         /// The folder.
         path: PathBuf,
-        /// What is not the same, in words.
+        /// The difference, in words.
         difference: String,
     },
     /// The folder has no file that says which runs it holds.

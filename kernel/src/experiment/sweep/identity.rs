@@ -112,7 +112,7 @@ impl SweepIdentity {
         Path::new("runs").join(&self.scenario).join(name)
     }
 
-    /// What is varied, as the command line says it.
+    /// The varied settings, as on the command line.
     fn variation(&self) -> String {
         let axes: Vec<_> =
             self.vary.iter().map(|axis| format!("--vary {}={}", axis.key, axis.values.join(","))).collect();

@@ -26,7 +26,7 @@ pub enum MergeError {
         path: PathBuf,
         /// The first folder.
         first: PathBuf,
-        /// What is not the same, in words.
+        /// The difference, in words.
         difference: String,
     },
     /// Two folders are of the same shard.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::status::Code;
 
-/// What is wrong, and where.
+/// A mistake in the file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault(pub(super) String);
 
