@@ -40,11 +40,15 @@ pub(super) struct PartRuns {
     sim: Vec<RecordedRun>,
 }
 
-/// Why a campaign cannot be read. Each message says what would be right.
+/// The reason why a campaign cannot be read. Each message contains the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum CampaignError {
     #[error("{path} holds no campaign: {reason}; name a folder that `real fidelity` wrote, such as runs/fidelity", path = .path.display())]
-    NoCampaign { path: PathBuf, reason: io::Error },
+    NoCampaign {
+        path: PathBuf,
+        #[source]
+        reason: io::Error,
+    },
     #[error("{path}: {reason}; it was not written by this version of `real fidelity`", path = .path.display())]
     Malformed { path: PathBuf, reason: String },
     #[error("{path} has {real} real and {sim} simulated runs of {scenario}; comparing needs {RUNS_MIN} of each: go on with `real fidelity`", path = .path.display())]
