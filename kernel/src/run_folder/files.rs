@@ -93,6 +93,12 @@ pub trait OpenFile: Write + fmt::Debug + Send {
     /// # Errors
     /// Another process holds the lock, or the operating system refuses.
     fn try_lock(&self) -> Result<(), TryLockError>;
+
+    /// Releases the lock, also for copies of the file's descriptor.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    fn unlock(&self) -> io::Result<()>;
 }
 
 /// The files of the operating system.
@@ -158,6 +164,10 @@ impl OpenFile for File {
 
     fn try_lock(&self) -> Result<(), TryLockError> {
         File::try_lock(self)
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        File::unlock(self)
     }
 }
 
@@ -301,6 +311,10 @@ pub(crate) mod failing {
 
         fn try_lock(&self) -> Result<(), TryLockError> {
             self.file.try_lock()
+        }
+
+        fn unlock(&self) -> io::Result<()> {
+            self.file.unlock()
         }
     }
 }

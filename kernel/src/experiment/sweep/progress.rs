@@ -91,11 +91,19 @@ impl OpenSweepFolder {
     ///
     /// # Errors
     /// The operating system refuses.
-    pub fn close(self) -> Result<Vec<RunRow>, FolderError> {
+    pub fn close(mut self) -> Result<Vec<RunRow>, FolderError> {
         write_rows(&*self.files, &self.place, self.rows.values())?;
         let path = self.place.join(PROGRESS);
         self.files.remove_file(&path).map_err(KIND.unwritable(&path))?;
-        Ok(self.rows.into_values().collect())
+        Ok(std::mem::take(&mut self.rows).into_values().collect())
+    }
+}
+
+impl Drop for OpenSweepFolder {
+    /// Releases the lock. Closing the file is not enough: a child process that is starting has a copy of the descriptor until it
+    /// executes its program, and the copy would hold the lock until then.
+    fn drop(&mut self) {
+        let _ = self.progress.unlock();
     }
 }
 
