@@ -11,6 +11,7 @@
 
 mod contradictions;
 mod read;
+pub mod reference;
 mod service_config;
 pub mod setting_generator;
 mod shorthand;

@@ -7,6 +7,7 @@ use kernel::cli::RunArgs;
 
 use crate::{
     hunt::HuntArgs,
+    keys::KeysArgs,
     many::ManyArgs,
     shrink::ShrinkArgs,
     tip::TipArgs,
@@ -49,6 +50,9 @@ pub(crate) enum Command {
 
     /// Finds where runs tip: from holding what is expected to failing it, or from recovery to none
     Tip(TipArgs),
+
+    /// Prints the keys of scenario files: defaults, types, bounds and meaning
+    Keys(KeysArgs),
 
     /// One of those processes
     #[command(hide = true)]

@@ -2,6 +2,7 @@
 
 mod command;
 mod hunt;
+mod keys;
 mod many;
 mod options;
 mod replay;
@@ -47,6 +48,7 @@ fn run(options: &Options) -> Result<Exit, Failure> {
         (Some(Command::Shrink(args)), None) => shrink::run(args),
         (Some(Command::Hunt(args)), None) => hunt::run(args),
         (Some(Command::Tip(args)), None) => tip::run(args),
+        (Some(Command::Keys(args)), None) => keys::run(args),
         (Some(Command::Side(args)), None) => verify::side::run(args),
         (Some(_), Some(_)) => {
             Err(Failure::wrong_input("options go behind the command: sim verify SCENARIO --seeds 0..20"))

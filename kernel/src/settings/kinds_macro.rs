@@ -89,7 +89,7 @@ macro_rules! kinds {
             #[allow(unused_imports, reason = "a kind has a table of its own, keys, or neither")]
             use $crate::settings::{
                 error::Problem,
-                kinds_macro::{base, field, kind_of},
+                kinds_macro::{base, default_name, field, kind_of},
                 table::{Kinds, Settings, TableInfo, TableReader},
                 table_macro::key,
                 toml_writer::{TomlWriter, string},
@@ -97,6 +97,7 @@ macro_rules! kinds {
 
             const KINDS: &Kinds = &Kinds {
                 key: $key,
+                default: default_name!($name_only $(, $default_kind)?),
                 variants: &[$( ($variant_name, &TableInfo {
                     doc: concat!($($variant_doc, "\n",)*),
                     $( keys: &[$( &key!(
@@ -165,4 +166,14 @@ macro_rules! base {
     };
 }
 
-pub(crate) use {base, field, kinds};
+/// The name of the kind of a table that does not say.
+macro_rules! default_name {
+    ($names:ident) => {
+        None
+    };
+    ($names:ident, $kind:ident) => {
+        Some(|| $names::$kind.name())
+    };
+}
+
+pub(crate) use {base, default_name, field, kinds};

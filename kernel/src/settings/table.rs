@@ -78,6 +78,8 @@ pub enum Presence {
 pub struct Kinds {
     /// The key that chooses the kind, such as `kind` or `policy`.
     pub key: &'static str,
+    /// The kind of a table that does not say; `None` if it has to.
+    pub default: Option<fn() -> &'static str>,
     /// Each kind's name, and what it adds to the table.
     pub variants: &'static [(&'static str, &'static TableInfo)],
 }

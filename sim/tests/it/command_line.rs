@@ -319,3 +319,14 @@ fn kill_a_run(folder: &TempDir) {
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().code(), None, "the signal ended it");
 }
+
+#[test]
+fn keys_prints_the_reference_of_a_table() {
+    let folder = TempDir::new().unwrap();
+    let retry = Ended::after(sim(folder.path()).args(["keys", "client.retry."]));
+    assert_eq!(retry.code, Some(0), "{retry:?}");
+    assert!(retry.stdout.starts_with("client.retry.max_attempts = 3\n    integer, 1 to 100\n"), "{}", retry.stdout);
+    let unknown = Ended::after(sim(folder.path()).args(["keys", "client.retires"]));
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.stderr.contains("no key starts with `client.retires`"), "{}", unknown.stderr);
+}
