@@ -15,7 +15,7 @@
 //! | `message` | what both tell each other |
 //! | `operations` | what the nemesis can do |
 //! | `collector`, `live` | the rows of all processes, and what there is to see of them |
-//! | `option`, `interrupt` | what command lines hold; whoever asks a process to end |
+//! | `option`, `interrupt` | the options of command lines; requests to end a process |
 //! | `host`, `tcp`, `timer`, `clock` | a process's `kernel::world::World`: [`world()`] |
 //! | [`facts`], [`doctor`] | what `run.json` says of the machine, and whether it can play at all |
 //!

@@ -110,7 +110,7 @@ fn main() -> ExitCode {
 fn examine() -> Result<Exit, Failure> {
     let findings = doctor::examine().map_err(Failure::run_failed)?;
     let lines: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
-    // Whoever reads may have read enough.
+    // A reader such as `head` closes the pipe once it has what it needs.
     let _ = io::stdout().write_all(lines.as_bytes());
     let bad = findings.iter().any(|finding| matches!(finding.verdict, Verdict::Bad(_)));
     if bad { Err(Failure::run_failed("this host cannot play scenarios")) } else { Ok(Exit::Passed) }

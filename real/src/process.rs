@@ -54,7 +54,7 @@ pub(crate) struct Streams {
 pub struct ProcessFailed {
     /// Name of the process, such as `server-0`.
     pub name: String,
-    /// What happened, as the rest of a sentence.
+    /// The event, as the rest of a sentence.
     pub what: String,
     /// The last lines of its log.
     pub log_tail: Vec<String>,

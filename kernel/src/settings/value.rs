@@ -497,7 +497,7 @@ impl Shown for Duration {
 
     fn shown_limits(limits: &RangeInclusive<Self>) -> String {
         let max = limits.end().shown();
-        // A limit of one nanosecond says that zero is not allowed; nobody wants to read the nanosecond.
+        // A limit of one nanosecond says that zero is not allowed; the nanosecond itself has no meaning to a reader.
         if limits.start().as_nanos() == 1 {
             return format!("more than 0s, up to {max}");
         }

@@ -113,12 +113,12 @@ fn server_lines<'a>(board: &'a Board, answers: &[u64], seconds: f64) -> Vec<Line
 
 fn server_line(server: &Server, rate: String) -> Line<'_> {
     let condition = server.condition();
-    let believed = if server.believed { "healthy" } else { "unhealthy" };
+    let to_client = if server.healthy_to_client { "healthy" } else { "unhealthy" };
     let pid = server.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
     Line::from(vec![
         Span::raw(format!("{:<12}", server.name)),
         Span::styled(format!("{:<11}", condition.name()), style_of(condition)),
-        Span::raw(format!("{believed:<14}{rate:>9}  {pid:>8}  ")),
+        Span::raw(format!("{to_client:<14}{rate:>9}  {pid:>8}  ")),
         Span::styled(server.faults(), Color::Red),
     ])
 }

@@ -1,4 +1,4 @@
-//! What is known of each replica, from the faults, the supervisor and the client.
+//! The state of each replica, as the events of the faults, the supervisor and the client show it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +18,8 @@ pub(super) struct Server {
     freezes: BTreeSet<usize>,
     /// The kinds of other active faults, by fault.
     faults: BTreeMap<usize, FaultName>,
-    /// Whether the client believes it healthy.
-    pub(super) believed: bool,
+    /// True while the client regards it as healthy.
+    pub(super) healthy_to_client: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +29,12 @@ enum Life {
     Listening,
 }
 
-/// What a replica is like.
+/// The condition of a replica, as the dashboard shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// It runs, and the client believes so.
+    /// It runs, and the client regards it as healthy.
     Healthy,
-    /// It runs, and the client thinks ill of it.
+    /// It runs, and the client regards it as unhealthy.
     Unhealthy,
     /// Its process has been stopped.
     Frozen,
@@ -65,7 +65,7 @@ impl Server {
             life: Life::Listening,
             freezes: BTreeSet::new(),
             faults: BTreeMap::new(),
-            believed: true,
+            healthy_to_client: true,
         }
     }
 
@@ -74,7 +74,7 @@ impl Server {
             Life::Crashed => Condition::Crashed,
             Life::Starting => Condition::Starting,
             Life::Listening if !self.freezes.is_empty() => Condition::Frozen,
-            Life::Listening if self.believed => Condition::Healthy,
+            Life::Listening if self.healthy_to_client => Condition::Healthy,
             Life::Listening => Condition::Unhealthy,
         }
     }
@@ -100,8 +100,8 @@ impl Server {
             }
             (Event::Restart, _) => self.life = Life::Starting,
             (Event::Listening, _) => self.life = Life::Listening,
-            (Event::Healthy, _) => self.believed = true,
-            (Event::Unhealthy, _) => self.believed = false,
+            (Event::Healthy, _) => self.healthy_to_client = true,
+            (Event::Unhealthy, _) => self.healthy_to_client = false,
             _ => {}
         }
     }

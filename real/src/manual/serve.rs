@@ -71,7 +71,7 @@ pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
 
 async fn serve(args: &ServeArgs, settings: ReplicaSettings) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
-    // A fixed seed: nobody repeats a manual session, so that it does not matter which calls fail.
+    // A fixed seed: a manual session is not repeated, so it does not matter which calls fail.
     let injector = Arc::new(Injector::new(Entropy::new(0)));
     let address = (Ipv4Addr::LOCALHOST, args.port).into();
     let session = ManualSession::open(address, args.id.as_deref(), EntryKind::Server, Some(injector.clone()))?;

@@ -52,7 +52,7 @@ impl ManualSession {
         let registration = registry.register(RegistryEntry { id: id.clone(), kind, address, process })?;
         let timer = Timer::start().map_err(Failure::run_failed)?;
         let world = Host::new(Clock::MACHINE, timer.clone()).shared();
-        // A fixed seed: nobody repeats a manual session, so that it does not matter which segments are lost.
+        // A fixed seed: a manual session is not repeated, so it does not matter which segments are lost.
         let link = Link::new(world.clone(), Entropy::new(0), &id);
         let socket = registration.socket();
         let listens = ControlSocket::listen(ActiveFaults::new(link.clone(), injector), &world, &socket);

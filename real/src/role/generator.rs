@@ -107,7 +107,7 @@ async fn next(orders: &mut UnboundedReceiver<Result<LoadCommand, RoleError>>) ->
     orders.recv().await.unwrap_or_else(|| Err(RoleError::Order("the orchestrator has gone silent".to_owned())))
 }
 
-/// Does what it is told. Completes if it cannot.
+/// Carries out the orchestrator's commands. Completes if it cannot.
 async fn obey(
     caller: &Caller,
     orders: &mut UnboundedReceiver<Result<LoadCommand, RoleError>>,

@@ -67,7 +67,7 @@ impl ReplicaArgs {
         }
     }
 
-    /// As a command line gives them.
+    /// The arguments as a command line has them.
     pub(crate) fn to_words(&self) -> Vec<String> {
         let own = [
             ("--id", self.id.clone()),
@@ -112,7 +112,7 @@ fn obey(injector: &Injector) {
         match serde_json::from_str(&line) {
             Ok(ReplicaCommand::Inject(injection)) => injector.set(injection),
             Err(error) => {
-                // Without a log there is nobody to tell.
+                // Without a log there is no place to report it.
                 let _ = writeln!(io::stderr(), "`{line}` is no order: {error}");
             }
         }

@@ -26,7 +26,7 @@ pub(super) struct Finding {
     /// Settings that the seed draws, each a `key=value` as `--set` takes it.
     pub(super) settings: Vec<String>,
     pub(super) scenario: Scenario,
-    /// What fails.
+    /// The failure.
     pub(super) goal: Goal,
 }
 

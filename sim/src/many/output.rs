@@ -1,4 +1,4 @@
-//! What a sweep prints when it ends.
+//! The output of a sweep when it ends.
 
 use std::path::Path;
 

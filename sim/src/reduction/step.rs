@@ -1,4 +1,4 @@
-//! What can be taken away from a scenario at once.
+//! The steps of a reduction: what one of them takes away from a scenario.
 
 use std::time::Duration;
 
@@ -37,9 +37,9 @@ pub const RESET_ALL: &[Reset] = &[
 /// A number that can be lowered, to a rung of a ladder: 1, 2, 5, 10, 20, 50 and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Number {
-    /// Of the load, in requests per 1,000 s.
+    /// The rate of the load, in requests per 1,000 s.
     Rate,
-    /// Of the run, in milliseconds, as the others.
+    /// The duration of the run, in milliseconds, as the others.
     Duration,
     /// How long a fault lasts; of a crash, until the restart.
     Lasts(usize),
