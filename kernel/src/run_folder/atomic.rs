@@ -49,7 +49,7 @@ fn staging_for(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Returns whether an interrupted [`write`] to a file called `file` may have left a file called `name`.
+/// Returns whether an interrupted [`write()`] to a file called `file` may have left a file called `name`.
 pub fn is_staging_of(name: &OsStr, file: &str) -> bool {
     let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(file)) else { return false };
     let Some(writer) = rest.strip_suffix(PARTIAL) else { return false };
