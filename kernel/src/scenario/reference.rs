@@ -1,7 +1,7 @@
 //! The reference of the scenario format: every key of every table, from the declarations.
 
 use super::TABLE;
-use crate::settings::{KeyInfo, Presence, TableInfo, nearest::backticked};
+use crate::settings::{KeyInfo, Presence, TableInfo, nearest::backticked, source::join};
 
 /// A key of the scenario format.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,10 +79,6 @@ fn add(key: ReferenceKey, keys: &mut Vec<ReferenceKey>) {
         Some(other) => other.kinds.extend(key.kinds),
         None => keys.push(key),
     }
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 #[cfg(test)]

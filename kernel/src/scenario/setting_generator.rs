@@ -11,7 +11,8 @@ use rand::Rng;
 use super::{Balancing, Scenario, TABLE, Workload};
 use crate::{
     entropy::{Entropy, unit},
-    settings::{Presence, TableInfo, table::Settings},
+    settings::{Presence, TableInfo, source::join, table::Settings},
+    workload::settings::SIZES,
 };
 
 /// The largest number of requests of a run, so that many runs can be had.
@@ -62,7 +63,7 @@ fn client_tables(is_wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<Samples>)
 /// `[client.retry]` is drawn as a whole.
 fn single_keys(table: &TableInfo, path: &str, keys: &mut Vec<(String, &'static [&'static str])>) {
     for (name, presence, inner) in table.tables {
-        let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
+        let path = join(path, name);
         if *presence == Presence::List
             || (*presence == Presence::Optional && path != "nemesis")
             || path == "client.retry"
@@ -108,7 +109,7 @@ impl<R: Rng> Draw<R> {
         let replicas = self.any(&replicas);
         self.set("servers.replicas", &replicas.to_string());
         if matches!(scenario.workload, Workload::Sobel(_)) {
-            let sizes = self.any(&["[\"8x8\"]", "[\"8x8\", \"16x16\", \"64x64\"]", "[\"256x256\"]"]);
+            let sizes = self.any(SIZES.samples);
             self.set("workload.sizes", sizes);
         }
         let mut keys = Vec::new();

@@ -54,13 +54,13 @@ mod tests {
     use crate::{
         policy::Policies,
         scenario::{Scenario, TABLE},
-        settings::{Presence, TableInfo},
+        settings::{Presence, TableInfo, source::join},
     };
 
     /// The paths of the optional tables that are in tables which are always there.
     fn optional_tables(info: &TableInfo, path: &str, paths: &mut Vec<String>) {
         for (name, presence, inner) in info.tables {
-            let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
+            let path = join(path, name);
             match presence {
                 Presence::Always => optional_tables(inner, &path, paths),
                 Presence::Optional => paths.push(path),

@@ -57,7 +57,7 @@ impl Default for Pictures {
     }
 }
 
-const SIZES: Key<Option<Sizes>> = Key {
+pub(crate) const SIZES: Key<Option<Sizes>> = Key {
     name: "sizes",
     doc: "Sizes of the generated images, one of which is drawn for each request; `[\"256x256\"]` without `images`.",
     is_required: false,
@@ -96,7 +96,7 @@ impl Settings for Pictures {
 }
 
 /// A list of picture sizes, at least one.
-struct Sizes;
+pub(crate) struct Sizes;
 
 impl Codec for Sizes {
     type Target = Vec<Size>;
