@@ -22,15 +22,13 @@ mod processes;
 mod samples;
 
 use std::{
-    fs,
-    io::{self, IsTerminal, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
-    cli::{Exit, Failure},
+    cli::{Exit, Failure, print, progress},
     run_folder::sha256,
     scenario::Size,
 };
@@ -77,7 +75,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let host = facts::host();
     let started = facts::now();
     let plan = CalibrationPlan::new(&args.sizes).map_err(Failure::wrong_input)?;
-    let bar = progress(plan.seconds());
+    let bar = progress::bar(plan.seconds(), "{bar:40} measuring this host, {eta} left; let it be");
     let processes = processes::measure().map_err(|error| Failure::run_failed(format!("{error}")))?;
     let measurement = plan.play(|seconds| bar.inc(seconds)).map_err(failed)?;
     bar.finish_and_clear();
@@ -86,20 +84,19 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let text = findings.to_toml();
     let noise = findings.noise();
     let verdict = findings.verdict(NOISE_WORTH_A_WARNING, NOISE_MAX);
-    let _ = io::stdout().write_all(findings.table().as_bytes());
+    print(&findings.table());
     if noise > NOISE_MAX && !args.anyway {
         return Err(Failure::run_failed(format!(
             "{verdict}; nothing was written. Stop what else runs on this machine and try again, or write it with --anyway"
         )));
     }
     fs::write(&args.out, &text).map_err(|error| unwritable(&args.out, &error))?;
-    let _ = writeln!(
-        io::stdout(),
-        "\n  {verdict}\n\n  calibration  {}\n  sha256       {}\n  use          cargo run -p sim -- SCENARIO --calibration {}",
+    print(&format!(
+        "\n  {verdict}\n\n  calibration  {}\n  sha256       {}\n  use          cargo run -p sim -- SCENARIO --calibration {}\n",
         args.out.display(),
         sha256(text.as_bytes()),
         args.out.display(),
-    );
+    ));
     Ok(Exit::Passed)
 }
 
@@ -112,14 +109,4 @@ fn failed(error: CalibrationError) -> Failure {
         CalibrationError::Rehearsal(error @ RehearsalError::Pictures(_)) => Failure::wrong_input(error),
         error => Failure::run_failed(error),
     }
-}
-
-/// A progress bar over the seconds of the runs; hidden unless standard error is a terminal.
-fn progress(seconds: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} measuring this host, {eta} left; let it be")
-        .expect("the template is well-formed");
-    ProgressBar::new(seconds).with_style(style)
 }

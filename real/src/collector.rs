@@ -2,10 +2,13 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
 };
 
-use kernel::record::{EventRow, Records, Row, Sink};
+use kernel::{
+    record::{EventRow, Records, Row, Sink},
+    sync::lock,
+};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 
 use crate::{
@@ -74,7 +77,7 @@ impl Collector {
     }
 
     fn records(&self) -> MutexGuard<'_, Records> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.records)
     }
 }
 

@@ -12,15 +12,14 @@
 mod campaign;
 mod runner;
 
-use std::{
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
-};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use kernel::{
-    cli::{Exit, Failure},
+    cli::{
+        Exit, Failure, print,
+        progress::{self, ProgressBar},
+    },
     run_folder::campaign::WORLDS,
 };
 
@@ -66,7 +65,7 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
     let due: Vec<_> =
         campaign.runs().map(|run| Ok((campaign.is_finished(&run)?, run))).collect::<Result<_, Failure>>()?;
     let finished_seconds = due.iter().filter(|(finished, _)| *finished).map(|(_, run)| run.seconds()).sum();
-    let bar = progress(due.iter().map(|(_, run)| run.seconds()).sum());
+    let bar = progress_bar(due.iter().map(|(_, run)| run.seconds()).sum());
     bar.inc(finished_seconds);
     // The finished runs took no time now, and would make the estimate for the others too short.
     bar.reset_eta();
@@ -81,27 +80,20 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
     let all = due.len();
     let kept = all - played;
     let place = campaign.place().display();
-    // A reader that has closed its end has read enough.
-    let _ = writeln!(
-        io::stdout(),
+    print(&format!(
         "{all} runs: {} scenarios x {} worlds x {} seeds; {played} played, {kept} kept\n\n  folder       {place}\n  \
-         calibration  {}\n  compare      cargo run -p reports -- fidelity {place}",
+         calibration  {}\n  compare      cargo run -p reports -- fidelity {place}\n",
         campaign.scenarios().len(),
         WORLDS.len(),
         args.runs,
         campaign.calibration().sha256,
-    );
+    ));
     Ok(Exit::Passed)
 }
 
-/// A progress bar over the seconds of the real runs; hidden unless standard error is a terminal.
-fn progress(seconds: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style =
-        ProgressStyle::with_template("{bar:40} {percent} %, {eta} left: {msg}").expect("the template is well-formed");
-    let bar = ProgressBar::new(seconds).with_style(style);
-    bar.enable_steady_tick(std::time::Duration::from_millis(500));
+/// Returns a progress bar over the seconds of the real runs.
+fn progress_bar(seconds: u64) -> ProgressBar {
+    let bar = progress::bar(seconds, "{bar:40} {percent} %, {eta} left: {msg}");
+    bar.enable_steady_tick(Duration::from_millis(500));
     bar
 }

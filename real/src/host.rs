@@ -4,11 +4,12 @@ use std::{
     collections::BTreeMap,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use kernel::{
     memory,
+    sync::lock,
     time::Instant,
     workload::{Job, Output},
     world::{BoxFuture, BoxStream, Listener, SharedWorld, Sleep, World},
@@ -93,7 +94,7 @@ impl World for Host {
     }
 
     fn listen(&self) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
-        let backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let backlog = lock(&self.backlog).take();
         Box::pin(async move {
             backlog.ok_or_else(|| {
                 io::Error::new(io::ErrorKind::AddrNotAvailable, "this process has no address to listen at")

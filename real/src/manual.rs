@@ -33,12 +33,10 @@ mod session;
 mod target;
 pub mod up;
 
-use std::io::{self, Write};
-
+use kernel::cli::print;
 use registry::RegistryEntry;
 
 /// Prints an entry of the registry on standard output, for people and scripts.
 fn announce(entry: &RegistryEntry) {
-    // A reader that has closed its end has read enough.
-    let _ = writeln!(io::stdout(), "{}", entry.line());
+    print(&format!("{}\n", entry.line()));
 }

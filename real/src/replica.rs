@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use kernel::{
     nemesis::Effect,
     scenario::{Scenario, server_name},
     server::Injection,
+    sync::lock,
     world::SharedWorld,
 };
 use rustix::process::Signal;
@@ -194,7 +195,7 @@ impl Replica {
     }
 
     fn state(&self) -> MutexGuard<'_, ReplicaState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -8,11 +8,13 @@ use std::{
     io,
     num::NonZeroU64,
     pin::Pin,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
     thread,
     time::Duration,
 };
+
+use kernel::sync::{ignore_poison, lock};
 
 use crate::clock::machine_ns;
 
@@ -135,10 +137,10 @@ impl Queue {
             }
             state.looks_at = state.wakers.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
             state = match state.looks_at {
-                u64::MAX => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                u64::MAX => ignore_poison(self.changed.wait(state)),
                 at => {
                     let wait = Duration::from_nanos(at - now);
-                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                    ignore_poison(self.changed.wait_timeout(state, wait)).0
                 }
             };
             state.looks_at = 0;
@@ -146,7 +148,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

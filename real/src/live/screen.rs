@@ -6,10 +6,11 @@
 use std::{
     io::{self, BufWriter, IsTerminal, Stderr, stderr, stdin},
     panic,
-    sync::{Mutex, MutexGuard, Once, PoisonError},
+    sync::{Mutex, MutexGuard, Once},
     time::Duration,
 };
 
+use kernel::sync::lock;
 use ratatui::{
     Frame, Terminal,
     backend::CrosstermBackend,
@@ -125,5 +126,5 @@ fn give_back_on_panic() {
 }
 
 fn taken() -> MutexGuard<'static, Option<Termios>> {
-    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&TAKEN)
 }

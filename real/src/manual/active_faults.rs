@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeMap,
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use kernel::{
     link::{Link, Shape},
     server::{Injection, Injector},
+    sync::lock,
 };
 
 /// The active faults, with the link and the server that they apply to.
@@ -89,7 +90,7 @@ impl ActiveFaults {
 
     /// Changes the faults, and applies the combination of all to the link and the server.
     fn change<T>(&self, change: impl FnOnce(&mut FaultState) -> T) -> T {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let changed = change(&mut state);
         let shape = state.faults.values().fold(Shape::default(), |all, fault| all.and(fault.shape));
         let injection = state.faults.values().fold(Injection::default(), |all, fault| all.and(&fault.injection));

@@ -8,18 +8,11 @@
 mod args;
 mod watcher;
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write},
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use kernel::{
-    cli::{Exit, Failure},
+    cli::{Exit, Failure, print},
     entropy::Entropy,
     measure::{RunLabel, RunRows, Summary},
     scenario::{Scenario, duration},
@@ -64,8 +57,7 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     } else {
         summary.render()
     };
-    // A reader that has closed its end has read enough.
-    let _ = io::stdout().write_all(text.as_bytes());
+    print(&text);
     if let (Err(error), Some(log)) = (logged, &args.log) {
         let log = log.display();
         return Err(Failure::run_failed(format!("cannot write all of the log: {log}: {error}")));

@@ -3,12 +3,13 @@
 use std::{
     fmt::Display,
     io::Write,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use kernel::{
     record::{Event, EventRow, Row, Sink},
+    sync::lock,
     time::Instant,
 };
 
@@ -49,7 +50,7 @@ impl ServerLog {
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.counts)
     }
 }
 
