@@ -15,12 +15,11 @@ pub use kind::{Affects, Direction, FaultKind, FaultName};
 use crate::{
     server::settings::{Servers, server_name},
     settings::{
-        duration,
-        error::Problem,
-        limits,
+        duration, limits,
         nearest::{backticked, nearest},
-        table::{Key, KeyInfo, Settings, TableInfo, TableReader},
-        table_macro::NOT_DRAWN,
+        problem::{Problem, Problems},
+        table::{KeyInfo, Settings, TableInfo, TableReader},
+        table_macro::{NOT_DRAWN, keys},
         toml_writer::{TomlWriter, list, string},
         value::{Codec, Item, is_string, one_or_more},
     },
@@ -37,24 +36,13 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-const AT: Key<Duration> = Key {
-    name: "at",
-    doc: "When the fault starts, from the start of the run; no later than the scenario's `duration`.",
-    is_required: true,
-    default: || Duration::from_secs(25),
-    limits: limits::WAIT,
-    samples: NOT_DRAWN,
-};
-
-/// The target names servers, which only the whole scenario knows, so that it is read by [`targets`].
-const TARGET: Key<Target> = Key {
-    name: "target",
-    doc: "A server, such as `\"server-0\"`, a list of servers, or `\"*\"`: every link, for a fault of links.",
-    is_required: true,
-    default: || vec![0],
-    limits: (),
-    samples: NOT_DRAWN,
-};
+keys! {
+    /// When the fault starts, from the start of the run; no later than the scenario's `duration`.
+    const AT = at: Duration [required] = Duration::from_secs(25), limits::WAIT, NOT_DRAWN;
+    // It names servers, which only the whole scenario knows, so that `targets` reads it.
+    /// A server, such as `"server-0"`, a list of servers, or `"*"`: every link, for a fault of links.
+    const TARGET = target: Target [required] = vec![0], (), NOT_DRAWN;
+}
 
 struct Target;
 
@@ -86,22 +74,30 @@ impl Fault {
         ..*<FaultKind as Settings>::TABLE
     };
 
-    /// Reads one item of `[[fault]]` in a scenario of this duration with these servers.
-    pub(crate) fn read(table: &TableReader<'_, '_>, end: Duration, servers: &Servers) -> Result<Self, Problem> {
-        let mut kind = FaultKind::read(table)?;
+    /// Reads one item of `[[fault]]` in a scenario of this duration with these servers. What depends on a duration or on
+    /// servers that are wrong themselves is not checked.
+    ///
+    /// # Errors
+    /// Returns every problem of the item, and none only if duration and servers are given.
+    pub(crate) fn read(
+        table: &TableReader<'_, '_>,
+        end: Option<Duration>,
+        servers: Option<&Servers>,
+    ) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let kind = problems.keep(FaultKind::read(table));
+        let at = problems.keep(AT.read(table).and_then(|at| starts_before(table, at, end)));
+        let name = kind.as_ref().map_or(FaultName::Reset, FaultName::from);
+        let targets = problems.keep(match (table.get(TARGET.name), &kind, servers) {
+            (Some(item), Some(_), Some(servers)) => targets(item, name, servers.replicas),
+            // Neither the number of servers nor, for `*`, the kind is known.
+            (Some(_), ..) => Ok(Vec::new()),
+            (None, ..) => TARGET.read(table),
+        });
+        let (Some(mut kind), Some(at), Some(targets)) = (kind, at, targets) else { return Err(problems) };
         if let FaultKind::Crash { restart_after: restart_after @ None } = &mut kind {
-            *restart_after = servers.restart_after;
+            *restart_after = servers.and_then(|servers| servers.restart_after);
         }
-        let at = AT.read(table)?;
-        if let Some(span) = table.span(AT.name).filter(|_| at > end) {
-            let end = duration::text(end);
-            return Err(Problem::at(span, format!("the scenario is over after {end}, before this fault starts"))
-                .help("start it earlier, or lengthen the scenario's `duration`"));
-        }
-        let targets = match table.get(TARGET.name) {
-            Some(item) => targets(item, FaultName::from(&kind), servers.replicas)?,
-            None => TARGET.read(table)?,
-        };
         Ok(Self { at, targets, kind })
     }
 
@@ -120,6 +116,18 @@ impl fmt::Display for Fault {
         let mut toml = TomlWriter::default();
         self.write_keys(&mut toml);
         f.write_str(&toml.into_inline_table())
+    }
+}
+
+/// Checks that a fault at `at` starts before the scenario's `end`, if that is known.
+fn starts_before(table: &TableReader<'_, '_>, at: Duration, end: Option<Duration>) -> Result<Duration, Problem> {
+    match (table.span(AT.name), end) {
+        (Some(span), Some(end)) if at > end => {
+            let end = duration::text(end);
+            Err(Problem::at(span, format!("the scenario is over after {end}, before this fault starts"))
+                .help("start it earlier, or lengthen the scenario's `duration`"))
+        }
+        _ => Ok(at),
     }
 }
 

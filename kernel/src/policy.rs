@@ -18,7 +18,7 @@ use crate::{
     entropy::Entropy,
     record::{Event, EventBuilder, Recorder},
     settings::{
-        error::Problem,
+        problem::Problems,
         table::{Settings, TableReader},
         toml_writer::TomlWriter,
     },
@@ -100,11 +100,13 @@ macro_rules! policies {
             }
 
             /// Reads the tables in `[client]`.
-            pub(crate) fn read(client: &TableReader<'_, '_>) -> Result<Self, Problem> {
-                Ok(Self { $( $key: match client.table_if_any(stringify!($key)) {
-                    Some(table) => Some($table::read(&table)?),
-                    None => None,
-                }, )* })
+            pub(crate) fn read(client: &TableReader<'_, '_>) -> Result<Self, Problems> {
+                let mut problems = Problems::default();
+                $( let $key = problems.keep(client.optional::<$table>(stringify!($key))); )*
+                match ($($key,)*) {
+                    ($(Some($key),)*) => Ok(Self { $($key,)* }),
+                    _ => Err(problems),
+                }
             }
 
             /// Writes the tables in `[client]`, which is at `path`.

@@ -12,7 +12,8 @@
 //! | [`limits`] | the bounds of values |
 //! | [`duration`], [`bandwidth`], `quantity` | numbers with units |
 //! | `shape` | unknown keys and values in place of tables, for a whole file |
-//! | `source`, `overrides`, `error` | where values were written, `--set`, and messages that show the place |
+//! | `source`, `overrides` | where values were written, and `--set` |
+//! | `problem`, `error` | what is wrong, while a file is read, and as a message that shows the place |
 //! | `nearest` | the name that a misspelt one was probably meant to be |
 //! | `toml_writer` | scenario files as text |
 
@@ -24,6 +25,7 @@ pub mod limits;
 pub(crate) mod named;
 pub(crate) mod nearest;
 pub(crate) mod overrides;
+pub(crate) mod problem;
 mod quantity;
 pub(crate) mod samples;
 pub(crate) mod shape;

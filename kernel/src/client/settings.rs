@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::{
     policy::{self, Policies},
     settings::{
-        error::Problem,
         kinds_macro::kinds,
         limits,
         named::named,
+        problem::Problems,
         samples,
-        table::{Key, Presence, Settings, TableInfo, TableReader},
-        table_macro::{NOT_DRAWN, table},
+        table::{Presence, Settings, TableInfo, TableReader},
+        table_macro::{NOT_DRAWN, keys, table},
         toml_writer::TomlWriter,
     },
     status::Code,
@@ -36,51 +36,21 @@ pub struct Client {
     pub policies: Policies,
 }
 
-const DEADLINE: Key<Duration> = Key {
-    name: "deadline",
-    doc: "Limit of the whole call, every attempt included.",
-    is_required: false,
-    default: || Duration::from_secs(30),
-    limits: limits::DURATION,
-    samples: &["\"1ms\"", "\"50ms\"", "\"500ms\"", "\"2s\"", "\"2s\"", "\"5s\"", "\"30s\""],
-};
-
-const ATTEMPT_TIMEOUT: Key<Duration> = Key {
-    name: "attempt_timeout",
-    doc: "Limit of one attempt, which never outlives the call's deadline.",
-    is_required: false,
-    default: || Duration::from_secs(10),
-    limits: limits::DURATION,
-    samples: &["\"1ms\"", "\"30ms\"", "\"300ms\"", "\"300ms\"", "\"1s\"", "\"1s\"", "\"10s\""],
-};
-
-const WAIT_FOR_READY: Key<bool> = Key {
-    name: "wait_for_ready",
-    doc: "A call waits for a server to be ready instead of failing while none is (gRPC).",
-    is_required: false,
-    default: || false,
-    limits: (),
-    samples: &["true", "false"],
-};
-
-/// The file is read by [`scenario`](crate::scenario), which knows where it is looked for.
-pub(crate) const SERVICE_CONFIG: Key<Option<String>> = Key {
-    name: "service_config",
-    doc: "A gRPC service config in JSON, relative to the scenario file, whose settings the client takes over.",
-    is_required: false,
-    default: || None,
-    limits: (),
-    samples: NOT_DRAWN,
-};
-
-pub(crate) const SERVICE_CONFIG_METHOD: Key<Option<String>> = Key {
-    name: "service_config_method",
-    doc: "The method of the service config that is rehearsed, as `package.Service/Method`.",
-    is_required: false,
-    default: || None,
-    limits: (),
-    samples: NOT_DRAWN,
-};
+keys! {
+    /// Limit of the whole call, every attempt included.
+    const DEADLINE = deadline: Duration = Duration::from_secs(30), limits::DURATION,
+        &["\"1ms\"", "\"50ms\"", "\"500ms\"", "\"2s\"", "\"2s\"", "\"5s\"", "\"30s\""];
+    /// Limit of one attempt, which never outlives the call's deadline.
+    const ATTEMPT_TIMEOUT = attempt_timeout: Duration = Duration::from_secs(10), limits::DURATION,
+        &["\"1ms\"", "\"30ms\"", "\"300ms\"", "\"300ms\"", "\"1s\"", "\"1s\"", "\"10s\""];
+    /// A call waits for a server to be ready instead of failing while none is (gRPC).
+    const WAIT_FOR_READY = wait_for_ready: bool = false, (), &["true", "false"];
+    // The file is read by `scenario`, which knows the folder that it is relative to.
+    /// A gRPC service config in JSON, relative to the scenario file, whose settings the client takes over.
+    pub(crate) const SERVICE_CONFIG = service_config: Option<String> = None, (), NOT_DRAWN;
+    /// The method of the service config that is rehearsed, as `package.Service/Method`.
+    pub(crate) const SERVICE_CONFIG_METHOD = service_config_method: Option<String> = None, (), NOT_DRAWN;
+}
 
 impl Default for Client {
     /// 30 s a call, 10 s an attempt, and the defaults of the other tables.
@@ -118,16 +88,27 @@ policy::each_policy!(client_table);
 impl Settings for Client {
     const TABLE: &'static TableInfo = TABLE;
 
-    fn read(table: &TableReader<'_, '_>) -> Result<Self, Problem> {
-        Ok(Self {
-            policies: Policies::read(table)?,
-            load_balancing: Balancing::read(&table.table("load_balancing"))?,
-            retry: Retry::read(&table.table("retry"))?,
-            deadline: DEADLINE.read(table)?,
-            attempt_timeout: ATTEMPT_TIMEOUT.read(table)?,
-            wait_for_ready: WAIT_FOR_READY.read(table)?,
-            health_check: HealthCheck::read(&table.table("health_check"))?,
-        })
+    fn read(table: &TableReader<'_, '_>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let policies = problems.keep(Policies::read(table));
+        let load_balancing = problems.keep(Balancing::read(&table.table("load_balancing")));
+        let retry = problems.keep(Retry::read(&table.table("retry")));
+        let deadline = problems.keep(DEADLINE.read(table));
+        let attempt_timeout = problems.keep(ATTEMPT_TIMEOUT.read(table));
+        let wait_for_ready = problems.keep(WAIT_FOR_READY.read(table));
+        let health_check = problems.keep(HealthCheck::read(&table.table("health_check")));
+        match (policies, load_balancing, retry, deadline, attempt_timeout, wait_for_ready, health_check) {
+            (
+                Some(policies),
+                Some(load_balancing),
+                Some(retry),
+                Some(deadline),
+                Some(attempt_timeout),
+                Some(wait_for_ready),
+                Some(health_check),
+            ) => Ok(Self { deadline, attempt_timeout, wait_for_ready, load_balancing, retry, health_check, policies }),
+            _ => Err(problems),
+        }
     }
 
     fn write_keys(&self, toml: &mut TomlWriter, path: &str) {

@@ -13,9 +13,9 @@ use super::{Direction, Fault, FaultKind, FaultName};
 use crate::{
     entropy::{Entropy, unit},
     settings::{
-        error::Problem,
         limits,
         named::named,
+        problem::Problem,
         samples,
         table::TableReader,
         table_macro::{NOT_DRAWN, table},

@@ -4,12 +4,12 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use super::metric::{Metric, Unit};
 use crate::settings::{
-    error::Problem,
     limits,
     named::UnknownName,
     nearest::{backticked, nearest},
-    table::{Key, TableInfo, TableReader},
-    table_macro::NOT_DRAWN,
+    problem::{Problem, Problems},
+    table::{TableInfo, TableReader},
+    table_macro::{NOT_DRAWN, keys},
     toml_writer::TomlWriter,
     value::{Codec, Item},
 };
@@ -38,34 +38,16 @@ pub enum Phase {
     After,
 }
 
-const METRIC: Key<Metric> = Key {
-    name: "metric",
-    doc: "The metric with the bounds.",
-    is_required: true,
-    default: || Metric::SuccessRate,
-    limits: (),
-    samples: NOT_DRAWN,
-};
-
-const DURING: Key<Option<String>> = Key {
-    name: "during",
-    doc: "The phase: `before`, `after`, or `fault-N`; without it the whole run, or every fault for a metric of faults.",
-    is_required: false,
-    default: || None,
-    limits: (),
-    samples: NOT_DRAWN,
-};
-
-const MIN: Key<Option<Bound>> = Key {
-    name: "min",
-    doc: "The lower bound; at least one of the two is needed.",
-    is_required: false,
-    default: || None,
-    limits: (),
-    samples: NOT_DRAWN,
-};
-
-const MAX: Key<Option<Bound>> = Key { name: "max", doc: "The upper bound, no less than `min`.", ..MIN };
+keys! {
+    /// The metric with the bounds.
+    const METRIC = metric: Metric [required] = Metric::SuccessRate, (), NOT_DRAWN;
+    /// The phase: `before`, `after`, or `fault-N`; without it the whole run, or every fault for a metric of faults.
+    const DURING = during: Option<String> = None, (), NOT_DRAWN;
+    /// The lower bound; at least one of the two is needed.
+    const MIN = min: Option<Bound> = None, (), NOT_DRAWN;
+    /// The upper bound, no less than `min`.
+    const MAX = max: Option<Bound> = None, (), NOT_DRAWN;
+}
 
 /// A duration or a number, as the metric has it: read as one of the two only when the metric is known.
 struct Bound;
@@ -96,22 +78,18 @@ impl Expectation {
     };
 
     /// Reads one item of `[[expect]]` in a scenario of that many faults.
-    pub(crate) fn read(table: &TableReader<'_, '_>, faults: usize) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    /// Returns every problem of the item. Without a valid metric, nothing else is checked, as the unit is unknown.
+    pub(crate) fn read(table: &TableReader<'_, '_>, faults: usize) -> Result<Self, Problems> {
         let metric = METRIC.read(table)?;
-        let min = bound(table, MIN.name, metric)?;
-        let max = bound(table, MAX.name, metric)?;
-        match (table.span(MIN.name), min, max) {
-            (_, None, None) => {
-                let message = format!("nothing is expected of `{metric}`; give it `min`, `max` or both");
-                return Err(Problem::new(table.own_span(), message));
-            }
-            (Some(span), Some(min), Some(max)) if min > max => {
-                return Err(Problem::at(span, "`min` is over `max`, so that no value can hold; swap them?"));
-            }
-            _ => {}
+        let mut problems = Problems::default();
+        let bounds = problems.keep(bounds(table, metric));
+        let during = table.get(DURING.name).map(|item| phase(item, metric, faults)).transpose();
+        match (bounds, problems.keep(during)) {
+            (Some((min, max)), Some(during)) => Ok(Self { metric, during, min, max }),
+            _ => Err(problems),
         }
-        let during = table.get(DURING.name).map(|item| phase(item, metric, faults)).transpose()?;
-        Ok(Self { metric, during, min, max })
     }
 
     /// Writes the keys of one item of `[[expect]]`.
@@ -128,6 +106,24 @@ impl Expectation {
                 toml.key(key, written);
             }
         }
+    }
+}
+
+/// Reads `min` and `max`, of which at least one is given, in the metric's base unit.
+fn bounds(table: &TableReader<'_, '_>, metric: Metric) -> Result<(Option<f64>, Option<f64>), Problems> {
+    let mut problems = Problems::default();
+    let min = problems.keep(bound(table, MIN.name, metric));
+    let max = problems.keep(bound(table, MAX.name, metric));
+    let (Some(min), Some(max)) = (min, max) else { return Err(problems) };
+    match (table.span(MIN.name), min, max) {
+        (_, None, None) => {
+            let message = format!("nothing is expected of `{metric}`; give it `min`, `max` or both");
+            Err(Problem::new(table.own_span(), message).missing(MIN.name).into())
+        }
+        (Some(span), Some(min), Some(max)) if min > max => {
+            Err(Problem::at(span, "`min` is over `max`, so that no value can hold; swap them?").into())
+        }
+        _ => Ok((min, max)),
     }
 }
 

@@ -29,9 +29,9 @@ use crate::{
     planted::planted,
     record::{Event, Recorder},
     settings::{
-        error::Problem,
         limits,
         named::named,
+        problem::Problem,
         samples,
         table::TableReader,
         table_macro::{NOT_DRAWN, table},

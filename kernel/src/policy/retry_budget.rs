@@ -12,7 +12,7 @@ use std::{collections::VecDeque, sync::Mutex, time::Duration};
 use super::{Admission, AttemptEnd, Policy, PolicyConfig, PolicyContext, Rejection};
 use crate::{
     planted::planted,
-    settings::{error::Problem, limits, samples, table::TableReader, table_macro::table},
+    settings::{limits, problem::Problem, samples, table::TableReader, table_macro::table},
     status::Code,
     sync::lock,
     time::Instant,

@@ -3,7 +3,7 @@
 use super::{Balancing, Client, Retry};
 use crate::{
     policy::FallbackKind,
-    settings::{error::Problem, source::Span, table::TableReader},
+    settings::{problem::Problem, source::Span, table::TableReader},
 };
 
 /// Turns retries off where calls hedge and the file says nothing of retries; refuses a file that wants both.

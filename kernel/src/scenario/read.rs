@@ -5,44 +5,27 @@ use std::{fs, io, path::Path, time::Duration};
 use toml::de::DeValue;
 
 use super::{
-    Client, Expectation, Fault, FaultGenerator, Load, Network, Scenario, ScenarioError, Servers, Workload,
+    Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, Scenario, ScenarioError, Servers, Workload,
     contradictions, service_config, shorthand,
 };
 use crate::settings::{
-    error::Problem,
-    limits, overrides, shape,
+    limits, overrides,
+    problem::{Problem, Problems},
+    shape,
     source::{Source, Tree},
-    table::{Key, Presence, Settings, TableInfo, TableReader},
-    table_macro::NOT_DRAWN,
+    table::{Presence, Settings, TableInfo, TableReader},
+    table_macro::{NOT_DRAWN, keys},
     value::{Codec, Item},
 };
 
-pub(super) const NAME: Key<Name> = Key {
-    name: "name",
-    doc: "The name, which is the run folder's, too: letters, digits, `-` and `_`.",
-    is_required: true,
-    default: || "crash_then_freeze".to_owned(),
-    limits: (),
-    samples: NOT_DRAWN,
-};
-
-pub(super) const QUESTION: Key<Option<String>> = Key {
-    name: "question",
-    doc: "The question that the scenario answers, in a sentence.",
-    is_required: false,
-    default: || None,
-    limits: (),
-    samples: NOT_DRAWN,
-};
-
-pub(super) const DURATION: Key<Duration> = Key {
-    name: "duration",
-    doc: "The time during which load is offered; the run then drains.",
-    is_required: true,
-    default: || Duration::from_secs(90),
-    limits: limits::DURATION,
-    samples: NOT_DRAWN,
-};
+keys! {
+    /// The name, which is the run folder's, too: letters, digits, `-` and `_`.
+    pub(super) const NAME = name: Name [required] = "crash_then_freeze".to_owned(), (), NOT_DRAWN;
+    /// The question that the scenario answers, in a sentence.
+    pub(super) const QUESTION = question: Option<String> = None, (), NOT_DRAWN;
+    /// The time during which load is offered; the run then drains.
+    pub(super) const DURATION = duration: Duration [required] = Duration::from_secs(90), limits::DURATION, NOT_DRAWN;
+}
 
 /// The declaration of a whole scenario file: every table and key, from which messages, the reference, random settings and
 /// tests of the format are derived.
@@ -68,21 +51,8 @@ impl Scenario {
     /// # Errors
     /// The file cannot be read or is not UTF-8, or it or an override is wrong; see [`ScenarioError`].
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ScenarioError> {
-        let unreadable = |reason: String| ScenarioError::Unreadable { path: path.to_owned(), reason };
-        // Asked first, because what the OS says of reading a directory differs from system to system.
-        if path.is_dir() {
-            return Err(unreadable("it is a directory; name a scenario file in it".into()));
-        }
-        let bytes = fs::read(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => unreadable(format!("{error}; check its spelling and the folder it starts from")),
-            _ => unreadable(error.to_string()),
-        })?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let position = error.utf8_error().valid_up_to();
-            unreadable(format!("not UTF-8 text at byte {position}; save it as UTF-8"))
-        })?;
-        let base = path.parent().unwrap_or(Path::new(""));
-        Self::parse_in(base, &path.display().to_string(), &text, overrides)
+        let text = text_of(path)?;
+        Self::parse_in(folder_of(path), &path.display().to_string(), &text, overrides)
     }
 
     /// Like [`Scenario::load`], for `text` that is already in memory. `origin` is what errors call it. Files that it names
@@ -95,10 +65,51 @@ impl Scenario {
     }
 
     fn parse_in(base: &Path, origin: &str, text: &str, overrides: &[String]) -> Result<Self, ScenarioError> {
+        Self::check_in(base, origin, text, overrides).map_err(|mut mistakes| mistakes.swap_remove(0).into())
+    }
+
+    /// Like [`Scenario::load`], and finds everything that is wrong.
+    ///
+    /// # Errors
+    /// Returns each mistake in the file and the overrides, in the order of the file, or the one reason why the file cannot be
+    /// read. A mistake that only follows from another one, such as a missing key whose misspelt name is in the file, is
+    /// not among them.
+    pub fn check(path: &Path, overrides: &[String]) -> Result<Self, Vec<ScenarioError>> {
+        let text = text_of(path).map_err(|error| vec![error])?;
+        Self::check_in(folder_of(path), &path.display().to_string(), &text, overrides).map_err(|mut mistakes| {
+            mistakes.sort_by_key(|mistake| mistake.order());
+            mistakes.into_iter().map(ScenarioError::from).collect()
+        })
+    }
+
+    fn check_in(base: &Path, origin: &str, text: &str, overrides: &[String]) -> Result<Self, Vec<Mistake>> {
         let source = Source::new(origin, text, overrides);
         let mut tree = Tree::default();
-        read(&source, overrides, base, &mut tree).map_err(|problem| problem.shown_in(&source, &tree).into())
+        read(&source, overrides, base, &mut tree).map_err(|problems| {
+            problems.into_vec().into_iter().map(|problem| problem.shown_in(&source, &tree)).collect()
+        })
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+/// Reads the file at `path` as UTF-8.
+fn text_of(path: &Path) -> Result<String, ScenarioError> {
+    let unreadable = |reason: String| ScenarioError::Unreadable { path: path.to_owned(), reason };
+    // Asked first, because what the OS says of reading a directory differs from system to system.
+    if path.is_dir() {
+        return Err(unreadable("it is a directory; name a scenario file in it".into()));
+    }
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => unreadable(format!("{error}; check its spelling and the folder it starts from")),
+        _ => unreadable(error.to_string()),
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let position = error.utf8_error().valid_up_to();
+        unreadable(format!("not UTF-8 text at byte {position}; save it as UTF-8"))
+    })
 }
 
 impl Scenario {
@@ -131,7 +142,7 @@ impl Scenario {
     }
 
     /// Reads the scenario again as it is written, without the key or table at `path`; `None` if it is not written.
-    fn without(&self, path: &str) -> Option<Result<Self, Problem>> {
+    fn without(&self, path: &str) -> Option<Result<Self, Problems>> {
         let text = self.to_toml();
         let source = Source::new("reset", &text, &[]);
         let mut file = source.parse().ok()?;
@@ -149,54 +160,94 @@ impl Scenario {
 }
 
 /// `tree` is handed in so that it is there to look key paths up in, however far the reading gets.
-fn read(source: &Source, overrides: &[String], base: &Path, tree: &mut Tree) -> Result<Scenario, Problem> {
+fn read(source: &Source, overrides: &[String], base: &Path, tree: &mut Tree) -> Result<Scenario, Problems> {
     let mut table = source.parse()?;
-    overrides::apply(&mut table, source, overrides)?;
+    let mut problems = overrides::apply(&mut table, source, overrides);
     shorthand::expand(&mut table);
     *tree = Tree::new(&table);
     // The shape of the whole file first, so that a misspelt key is reported before what its absence leads to.
-    shape::check(table.get_ref(), TABLE, "", TABLE)?;
-    scenario(&TableReader::file(table.get_ref()), base)
+    shape::check(table.get_ref(), TABLE, "", TABLE, &mut problems);
+    match scenario(&TableReader::file(table.get_ref()), base) {
+        Ok(scenario) if problems.is_empty() => return Ok(scenario),
+        Ok(_) => {}
+        Err(later) => problems.add_later(later),
+    }
+    Err(problems)
 }
 
 /// Reads the tables in order. Files that the scenario names are looked for in `base`.
-fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem> {
-    let name = NAME.read(file)?;
-    let duration = DURATION.read(file)?;
-    let servers = Servers::read(&file.table("servers"))?;
-    let mut faults = Vec::new();
-    for fault in file.list("fault") {
-        faults.push(Fault::read(&fault, duration, &servers)?);
+fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problems> {
+    let mut problems = Problems::default();
+    let name = problems.keep(NAME.read(file));
+    let duration = problems.keep(DURATION.read(file));
+    let servers = problems.keep(Servers::read(&file.table("servers")));
+    let list = file.list("fault");
+    let faults = problems.keep_all(list.iter().map(|fault| Fault::read(fault, duration, servers.as_ref())));
+    let question = problems.keep(QUESTION.read(file));
+    let workload = problems.keep(Workload::read(&file.table("workload")));
+    let load = problems.keep(load(file));
+    let network = problems.keep(Network::read(&file.table("network")));
+    let client = problems.keep(client(&file.table("client"), base));
+    let nemesis = problems.keep(file.optional("nemesis"));
+    let expectations = file.list("expect");
+    let expectations = problems.keep_all(expectations.iter().map(|item| Expectation::read(item, list.len())));
+    let all =
+        Parts { name, question, duration, servers, workload, load, network, client, nemesis, faults, expectations };
+    all.whole().ok_or(problems)
+}
+
+/// What has been read of a scenario; `None` in place of what is wrong.
+struct Parts {
+    name: Option<String>,
+    question: Option<Option<String>>,
+    duration: Option<Duration>,
+    servers: Option<Servers>,
+    workload: Option<Workload>,
+    load: Option<Load>,
+    network: Option<Network>,
+    client: Option<Client>,
+    nemesis: Option<Option<FaultGenerator>>,
+    faults: Option<Vec<Fault>>,
+    expectations: Option<Vec<Expectation>>,
+}
+
+impl Parts {
+    fn whole(self) -> Option<Scenario> {
+        Some(Scenario {
+            name: self.name?,
+            question: self.question?,
+            duration: self.duration?,
+            servers: self.servers?,
+            workload: self.workload?,
+            load: self.load?,
+            network: self.network?,
+            client: self.client?,
+            nemesis: self.nemesis?,
+            faults: self.faults?,
+            expectations: self.expectations?,
+        })
     }
-    let question = QUESTION.read(file)?;
-    let workload = Workload::read(&file.table("workload"))?;
-    let load = load(file)?;
-    let network = Network::read(&file.table("network"))?;
-    let client = client(&file.table("client"), base)?;
-    let nemesis = file.table_if_any("nemesis").map(|table| FaultGenerator::read(&table)).transpose()?;
-    let mut expectations = Vec::new();
-    for expectation in file.list("expect") {
-        expectations.push(Expectation::read(&expectation, faults.len())?);
-    }
-    Ok(Scenario { name, question, duration, servers, workload, load, network, client, nemesis, faults, expectations })
 }
 
 /// The one table without which there is no scenario, as its rate has no sensible default.
-fn load(file: &TableReader<'_, '_>) -> Result<Load, Problem> {
+fn load(file: &TableReader<'_, '_>) -> Result<Load, Problems> {
     match file.table_if_any("load") {
         Some(table) => Load::read(&table),
         None => Err(Problem::new(None, "missing table [load] with the key `rate`")
-            .help("write, for example: [load], and below it: rate = 5.0")),
+            .missing("load")
+            .help("write, for example: [load], and below it: rate = 5.0")
+            .into()),
     }
 }
 
 /// Reads `[client]`, with the service config that it names.
-fn client(table: &TableReader<'_, '_>, base: &Path) -> Result<Client, Problem> {
+fn client(table: &TableReader<'_, '_>, base: &Path) -> Result<Client, Problems> {
     let mut client = Client::read(table)?;
-    contradictions::settle_retry(table, &mut client.retry)?;
-    contradictions::refuse(table, &client)?;
-    service_config::apply(table, base, &mut client)?;
-    Ok(client)
+    let mut problems = Problems::default();
+    problems.keep(contradictions::settle_retry(table, &mut client.retry));
+    problems.keep(contradictions::refuse(table, &client));
+    problems.keep(service_config::apply(table, base, &mut client));
+    if problems.is_empty() { Ok(client) } else { Err(problems) }
 }
 
 /// The name of a run folder, kept to what every file system and shell takes as it is.

@@ -16,7 +16,7 @@ use super::{Balancing, Client, Jitter, Retry};
 use crate::{
     client::settings::{SERVICE_CONFIG, SERVICE_CONFIG_METHOD},
     policy::{FailurePercentage, Hedging, OutlierDetection, RetryThrottling, SuccessRate},
-    settings::{error::Problem, table::TableReader},
+    settings::{problem::Problem, table::TableReader},
 };
 use json::{Fault, Node};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::settings::{
-    error::Problem,
     limits,
+    problem::Problem,
     table::TableReader,
     table_macro::{NOT_DRAWN, table},
 };

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::source::{Source, Span, Tree};
+use super::{
+    problem::Problem,
+    source::{Source, Tree},
+};
 
 /// Why there is no scenario. `Display` is ready for a terminal: a few lines, without a line break at the end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +24,7 @@ impl From<Mistake> for ScenarioError {
     }
 }
 
-/// The first thing found wrong with a scenario.
+/// Something that is wrong with a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// The mistake and, if it fits into a clause, the remedy.
@@ -31,12 +34,20 @@ pub struct Mistake {
     pub place: Place,
     /// The key at fault, dotted, list items by number, such as `fault.0.duration`.
     pub key: Option<String>,
-    snippet: Option<Snippet>,
+    pub(super) snippet: Option<Snippet>,
 }
 
 impl std::error::Error for Mistake {}
 
 impl Mistake {
+    /// Sorts mistakes by their place: those in the file first, what is missing from the whole file before all.
+    pub(crate) fn order(&self) -> (bool, Option<(usize, usize)>) {
+        match self.place {
+            Place::File { position, .. } => (false, position),
+            Place::Override(_) => (true, None),
+        }
+    }
+
     /// The mistake that `error` reports in another TOML file of this project: `text`, which the message calls `origin`. `kind` is
     /// what the file should be, such as `a calibration`.
     pub fn in_toml(kind: &str, origin: &str, text: &str, error: &toml::de::Error, help: &str) -> Self {
@@ -90,38 +101,6 @@ impl fmt::Display for Place {
             Self::File { origin, position: Some((line, column)) } => write!(f, "{origin}:{line}:{column}"),
             Self::File { origin, position: None } => f.write_str(origin),
             Self::Override(_) => f.write_str("the command line"),
-        }
-    }
-}
-
-/// A mistake before it is known where its bytes are.
-#[derive(Debug)]
-pub(crate) struct Problem {
-    span: Option<Span>,
-    message: String,
-    help: Option<String>,
-}
-
-impl Problem {
-    pub(crate) fn new(span: Option<Span>, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), help: None }
-    }
-
-    pub(crate) fn at(span: Span, message: impl Into<String>) -> Self {
-        Self::new(Some(span), message)
-    }
-
-    pub(crate) fn help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
-    }
-
-    pub(crate) fn shown_in(self, source: &Source, tree: &Tree) -> Mistake {
-        Mistake {
-            place: source.place(self.span.as_ref()),
-            key: self.span.as_ref().and_then(|span| tree.at(span)).map(|node| node.path.clone()),
-            snippet: self.span.as_ref().map(|span| source.snippet(span)),
-            message: self.message,
-            help: self.help,
         }
     }
 }

@@ -1,42 +1,47 @@
 //! `kinds!`: a table whose keys depend on one of them, declared once.
 
 use super::{
-    error::Problem,
     named::Named,
     nearest::backticked,
+    problem::{Problem, Problems},
     table::{Kinds, TableReader},
     value::Codec,
 };
 
-/// Reads the kind of `table` and refuses the keys of other kinds. `default` is the kind of a table that does not say.
+/// Reads the kind of `table`. `default` is the kind of a table that does not have the key.
 pub(crate) fn kind_of<T: Named>(table: &TableReader<'_, '_>, kinds: &Kinds, default: Option<T>) -> Result<T, Problem> {
-    let kind = match (table.get(kinds.key), default) {
-        (Some(item), _) => T::read(item, &())?,
-        (None, Some(default)) => default,
+    match (table.get(kinds.key), default) {
+        (Some(item), _) => T::read(item, &()),
+        (None, Some(default)) => Ok(default),
         (None, None) => {
             let example = kinds.variants.first().map_or("", |(name, _)| *name);
-            return Err(table.missing(kinds.key, &format!("\"{example}\"")));
+            Err(table.missing(kinds.key, &format!("\"{example}\"")))
         }
-    };
-    refuse_foreign_keys(table, kinds, kind.to_name())?;
-    Ok(kind)
+    }
 }
 
-/// Refuses a key that belongs to other kinds than `kind`, and says to which.
-fn refuse_foreign_keys(table: &TableReader<'_, '_>, kinds: &Kinds, kind: &str) -> Result<(), Problem> {
+/// Returns a problem for each key of `table` that only other kinds than `kind` have; it names those kinds.
+pub(crate) fn foreign_keys(table: &TableReader<'_, '_>, kinds: &Kinds, kind: &str) -> Problems {
+    let mut problems = Problems::default();
+    let mut seen = Vec::new();
     let taken = kinds.keys_of(kind);
     let all = kinds.variants.iter().flat_map(|(name, _)| kinds.keys_of(name));
     for key in all.filter(|key| !taken.contains(key)) {
         let Some(span) = table.span(key) else { continue };
+        // Several kinds may have the key.
+        if seen.contains(&key) {
+            continue;
+        }
+        seen.push(key);
         let owners = kinds.variants.iter().filter(|(name, _)| kinds.keys_of(name).contains(&key));
         let owners: Vec<_> = owners.map(|(name, _)| format!("\"{name}\"")).collect();
         let message = format!("`{key}` belongs to {} = {}, and this is \"{kind}\"", kinds.key, owners.join(", "));
-        return Err(Problem::at(span, message).help(match &taken[..] {
+        problems.push(Problem::at(span, message).help(match &taken[..] {
             [] => format!("remove it; \"{kind}\" has no key of its own"),
             _ => format!("remove it; \"{kind}\" has {}", backticked(&taken)),
         }));
     }
-    Ok(())
+    problems
 }
 
 /// Declares an enumeration that is a table of the file: `kind: "what" { … }`, each variant with its name in the file and
@@ -88,8 +93,8 @@ macro_rules! kinds {
         const _: () = {
             #[allow(unused_imports, reason = "a kind has a table of its own, keys, or neither")]
             use $crate::settings::{
-                error::Problem,
-                kinds_macro::{base, default_name, field, kind_of},
+                problem::Problems,
+                kinds_macro::{base, default_name, field, foreign_keys, kind_of},
                 table::{Kinds, Settings, TableInfo, TableReader},
                 table_macro::key,
                 toml_writer::{TomlWriter, string},
@@ -111,18 +116,26 @@ macro_rules! kinds {
                 const TABLE: &'static TableInfo =
                     &TableInfo { doc: concat!($($doc, "\n",)*), kinds: Some(KINDS), ..TableInfo::EMPTY };
 
-                fn read(reader: &TableReader<'_, '_>) -> Result<Self, Problem> {
+                #[allow(unused_labels, reason = "only a kind with keys ends its block early")]
+                fn read(reader: &TableReader<'_, '_>) -> Result<Self, Problems> {
                     #[allow(unused_mut, unused_assignments, reason = "only some tables have a default kind")]
                     let mut default = None;
                     $( default = Some($name_only::$default_kind); )?
-                    Ok(match kind_of::<$name_only>(reader, KINDS, default)? {
-                        $( $name_only::$variant => Self::$variant
-                            $( (<$inner as Settings>::read(reader)?) )?
-                            $( { $( $field: key!(
-                                [$($key_doc)*] $field: $type $(as $codec)? $([$required])? = $default, $limits, $samples
-                            ).read(reader)?, )* } )?,
-                        )*
-                    })
+                    let kind = kind_of::<$name_only>(reader, KINDS, default)?;
+                    let mut problems = foreign_keys(reader, KINDS, kind.name());
+                    let value = match kind {
+                        $( $name_only::$variant => 'kind: {
+                            $( let Some(inner) = problems.keep(<$inner as Settings>::read(reader)) else { break 'kind None }; )?
+                            $(
+                                $( let $field = problems.keep(key!(
+                                    [$($key_doc)*] $field: $type $(as $codec)? $([$required])? = $default, $limits, $samples
+                                ).read(reader)); )*
+                                let ($(Some($field),)*) = ($($field,)*) else { break 'kind None };
+                            )?
+                            Some(Self::$variant $( (field!(inner, $inner)) )? $( { $( $field, )* } )?)
+                        } )*
+                    };
+                    value.filter(|_| problems.is_empty()).ok_or(problems)
                 }
 
                 fn write_keys(&self, toml: &mut TomlWriter, path: &str) {

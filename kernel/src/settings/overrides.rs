@@ -1,5 +1,5 @@
 //! `--set key=value`: values from the command line put into the file's tree before anything is checked, so that they
-//! meet the same schema and the same rules.
+//! meet the same schema and the same rules. An override that cannot be put there is a problem, and leaves the tree as it was.
 
 use toml::{
     Spanned,
@@ -7,25 +7,26 @@ use toml::{
 };
 
 use super::{
-    error::Problem,
+    problem::{Problem, Problems},
     source::{Source, Span},
 };
 
 /// Puts each override into `table`, in order: a later one wins.
-pub(crate) fn apply<'a>(
-    table: &mut Spanned<DeTable<'a>>,
-    source: &Source,
-    overrides: &'a [String],
-) -> Result<(), Problem> {
+pub(crate) fn apply<'a>(table: &mut Spanned<DeTable<'a>>, source: &Source, overrides: &'a [String]) -> Problems {
+    let mut problems = Problems::default();
     for (index, text) in overrides.iter().enumerate() {
-        let span = source.override_span(index);
-        let Some((path, value)) = text.split_once('=') else {
-            return Err(Problem::at(span, "`--set` needs a key and a value, such as `--set load.rate=20`"));
-        };
-        let keys = keys(path, span.start)?;
-        set_in_table(table.get_mut(), &keys, parse_value(value, span.end - value.len()))?;
+        problems.keep(apply_one(table.get_mut(), source.override_span(index), text));
     }
-    Ok(())
+    problems
+}
+
+/// Puts the override `text`, which is at `span`, into `table`.
+fn apply_one<'a>(table: &mut DeTable<'a>, span: Span, text: &'a str) -> Result<(), Problem> {
+    let Some((path, value)) = text.split_once('=') else {
+        return Err(Problem::at(span, "`--set` needs a key and a value, such as `--set load.rate=20`"));
+    };
+    let keys = keys(path, span.start)?;
+    set_in_table(table, &keys, parse_value(value, span.end - value.len()))
 }
 
 /// One part of a dotted path, and the bytes it was written in.

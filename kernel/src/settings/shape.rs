@@ -4,45 +4,47 @@
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    error::Problem,
     nearest::{backticked, is_a_slip, nearest},
+    problem::{Problem, Problems},
     source::join,
     table::{Presence, TableInfo},
     value::Item,
 };
 
-/// Checks the table at `path` against `info`, which is a part of `root`. Stops at the first problem.
-pub(crate) fn check(table: &DeTable<'_>, info: &TableInfo, path: &str, root: &TableInfo) -> Result<(), Problem> {
+/// Checks the table at `path` against `info`, which is a part of `root`, and adds each problem to `problems`.
+pub(crate) fn check(table: &DeTable<'_>, info: &TableInfo, path: &str, root: &TableInfo, problems: &mut Problems) {
     for (key, value) in table {
         let name: &str = key.get_ref();
         let path = join(path, name);
         match info.tables.iter().find(|(table, ..)| *table == name) {
-            Some((_, Presence::List, inner)) => check_list(value, inner, &path, root)?,
-            Some((_, _, inner)) => check_table(value, inner, &path, root)?,
+            Some((_, Presence::List, inner)) => check_list(value, inner, &path, root, problems),
+            Some((_, _, inner)) => check_table(value, inner, &path, root, problems),
             None if info.names().contains(&name) => {}
-            None => return Err(unknown_key(key.span(), name, info, &path, root)),
+            None => problems.push(unknown_key(key.span(), name, info, &path, root)),
         }
     }
-    Ok(())
 }
 
-fn check_list(value: &Item<'_>, info: &TableInfo, path: &str, root: &TableInfo) -> Result<(), Problem> {
+fn check_list(value: &Item<'_>, info: &TableInfo, path: &str, root: &TableInfo, problems: &mut Problems) {
     let DeValue::Array(items) = value.get_ref() else {
-        return Err(Problem::at(value.span(), format!("`{path}` is not a list"))
-            .help(format!("write [[{path}]], in two pairs of brackets, above the keys of each")));
+        problems.push(
+            Problem::at(value.span(), format!("`{path}` is not a list"))
+                .help(format!("write [[{path}]], in two pairs of brackets, above the keys of each")),
+        );
+        return;
     };
-    items
-        .iter()
-        .enumerate()
-        .try_for_each(|(index, item)| check_table(item, info, &join(path, &index.to_string()), root))
+    for (index, item) in items.iter().enumerate() {
+        check_table(item, info, &join(path, &index.to_string()), root, problems);
+    }
 }
 
-fn check_table(value: &Item<'_>, info: &TableInfo, path: &str, root: &TableInfo) -> Result<(), Problem> {
+fn check_table(value: &Item<'_>, info: &TableInfo, path: &str, root: &TableInfo, problems: &mut Problems) {
     let Some(table) = value.get_ref().as_table() else {
         let help = format!("write {} on a line of its own, and its keys below", header(path));
-        return Err(Problem::at(value.span(), format!("`{path}` is not a table")).help(help));
+        problems.push(Problem::at(value.span(), format!("`{path}` is not a table")).help(help));
+        return;
     };
-    check(table, info, path, root)
+    check(table, info, path, root, problems);
 }
 
 fn unknown_key(span: super::source::Span, key: &str, info: &TableInfo, path: &str, root: &TableInfo) -> Problem {
@@ -50,7 +52,10 @@ fn unknown_key(span: super::source::Span, key: &str, info: &TableInfo, path: &st
     let allowed = info.names();
     let guess = nearest(key, allowed.iter().copied());
     let did_you_mean = guess.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-    let problem = Problem::at(span, format!("unknown key `{key}` {}{did_you_mean}", place(table)));
+    let mut problem = Problem::at(span, format!("unknown key `{key}` {}{did_you_mean}", place(table)));
+    if let Some(name) = guess {
+        problem = problem.meant(name);
+    }
     let homes = homes(key, root, "");
     match guess {
         // A slip that happens to be a key of another table is a slip.

@@ -7,7 +7,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::error::{Place, Problem, Snippet};
+use super::{
+    error::{Place, Snippet},
+    problem::Problem,
+};
 
 /// Bytes of a [`Source`].
 pub(crate) type Span = Range<usize>;

@@ -3,7 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    error::Problem,
+    problem::{Problem, Problems},
     source::Span,
     toml_writer::TomlWriter,
     value::{Codec, Item},
@@ -15,7 +15,10 @@ pub(crate) trait Settings: Sized {
     const TABLE: &'static TableInfo;
 
     /// Reads the table; keys that it lacks have their defaults. Unknown keys are refused before, for the whole file.
-    fn read(table: &TableReader<'_, '_>) -> Result<Self, Problem>;
+    ///
+    /// # Errors
+    /// Returns the problem of each wrong value or, if all values are right, the first problem between them.
+    fn read(table: &TableReader<'_, '_>) -> Result<Self, Problems>;
 
     /// Writes the keys of the table at `path`, then the tables in it. Reading them gives an equal value.
     fn write_keys(&self, toml: &mut TomlWriter, path: &str);
@@ -227,6 +230,11 @@ impl<'v, 't> TableReader<'v, 't> {
         Some(Self::within(Some(self.get(name)?)))
     }
 
+    /// Reads the optional table called `name`.
+    pub(crate) fn optional<T: Settings>(&self, name: &str) -> Result<Option<T>, Problems> {
+        self.table_if_any(name).map(|table| T::read(&table)).transpose()
+    }
+
     /// The tables of the list called `name`.
     pub(crate) fn list(&self, name: &str) -> Vec<Self> {
         let items = match self.get(name).map(Item::get_ref) {
@@ -239,6 +247,7 @@ impl<'v, 't> TableReader<'v, 't> {
     /// The error for a required key that the table lacks, with a line to write.
     pub(crate) fn missing(&self, key: &str, example: &str) -> Problem {
         Problem::new(self.own_span(), format!("missing key `{key}`"))
+            .missing(key)
             .help(format!("write, for example: {key} = {example}"))
     }
 

@@ -1,4 +1,4 @@
-//! `table!`: a table of the format declared once, as a list of keys.
+//! `table!` declares a table of the format once, as a list of keys; `keys!` declares single keys.
 
 /// Samples of a key that random settings never draw.
 pub(crate) const NOT_DRAWN: &[&str] = &[];
@@ -11,7 +11,7 @@ pub(crate) const NOT_DRAWN: &[&str] = &[];
 /// * Below `+ tables` come the optional tables in it, each `name: type, samples;`.
 /// * `draw = [...]` lists the sets of keys that may be drawn together.
 /// * `settle = function` names a function of the read table and its [`TableReader`] that checks and completes what is
-///   between the keys.
+///   between the keys. It is not called for a table with a wrong value.
 ///
 /// [`TableReader`]: super::table::TableReader
 macro_rules! table {
@@ -47,7 +47,7 @@ macro_rules! table {
         const _: () = {
             #[allow(unused_imports, reason = "most tables have no table in them")]
             use $crate::settings::{
-                error::Problem,
+                problem::Problems,
                 table::{Presence, Settings, TableInfo, TableReader},
                 table_macro::key,
                 toml_writer::TomlWriter,
@@ -68,16 +68,16 @@ macro_rules! table {
                     ..TableInfo::EMPTY
                 };
 
-                fn read(reader: &TableReader<'_, '_>) -> Result<Self, Problem> {
-                    let table = Self {
-                        $( $key: key!(
-                            [$($key_doc)*] $key: $type $(as $codec)? $([$required])? = $default, $limits, $samples
-                        ).read(reader)?, )*
-                        $($( $table: match reader.table_if_any(stringify!($table)) {
-                            Some(inner) => Some(<$table_type>::read(&inner)?),
-                            None => None,
-                        }, )*)?
+                fn read(reader: &TableReader<'_, '_>) -> Result<Self, Problems> {
+                    let mut problems = Problems::default();
+                    $( let $key = problems.keep(key!(
+                        [$($key_doc)*] $key: $type $(as $codec)? $([$required])? = $default, $limits, $samples
+                    ).read(reader)); )*
+                    $($( let $table = problems.keep(reader.optional::<$table_type>(stringify!($table))); )*)?
+                    let ($(Some($key),)* $($(Some($table),)*)?) = ($($key,)* $($($table,)*)?) else {
+                        return Err(problems);
                     };
+                    let table = Self { $($key,)* $($($table,)*)? };
                     $( let table = $settle(table, reader)?; )?
                     Ok(table)
                 }
@@ -94,6 +94,20 @@ macro_rules! table {
             }
         };
     };
+}
+
+/// Declares keys of a table that is read by hand: constants, each `const NAME = key: type = default, limits, samples;` as in
+/// [`table!`].
+macro_rules! keys {
+    ($(
+        $(#[doc = $doc:literal])*
+        $visibility:vis const $constant:ident = $key:ident: $codec:ty $([$required:ident])? = $default:expr, $limits:expr, $samples:expr;
+    )*) => { $(
+        $(#[doc = $doc])*
+        $visibility const $constant: $crate::settings::table::Key<$codec> = $crate::settings::table_macro::key!(
+            [$($doc)*] $key: $codec as $codec $([$required])? = $default, $limits, $samples
+        );
+    )* };
 }
 
 /// The [`Key`](super::table::Key) of one line of a declaration.
@@ -122,4 +136,4 @@ macro_rules! is_required {
     };
 }
 
-pub(crate) use {is_required, key, table};
+pub(crate) use {is_required, key, keys, table};

@@ -5,11 +5,10 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    bandwidth, duration,
-    error::Problem,
-    limits,
+    bandwidth, duration, limits,
     named::{Named, listed},
     nearest::{backticked, nearest},
+    problem::Problem,
     source::Span,
     toml_writer::{list, number, string},
 };

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::size::Size;
 use crate::{
     settings::{
-        error::Problem,
         kinds_macro::kinds,
         limits,
-        table::{Key, Settings, TableInfo, TableReader},
-        table_macro::{NOT_DRAWN, table},
+        problem::{Problem, Problems},
+        table::{Settings, TableInfo, TableReader},
+        table_macro::{NOT_DRAWN, keys, table},
         toml_writer::{TomlWriter, list},
         value::{Codec, Item, Share, items, wrong_type},
     },
@@ -57,31 +57,21 @@ impl Default for Pictures {
     }
 }
 
-pub(crate) const SIZES: Key<Option<Sizes>> = Key {
-    name: "sizes",
-    doc: "Sizes of the generated images, one of which is drawn for each request; `[\"256x256\"]` without `images`.",
-    is_required: false,
-    default: || None,
-    limits: (),
-    samples: &["[\"8x8\"]", "[\"8x8\", \"16x16\", \"64x64\"]", "[\"256x256\"]"],
-};
-
-const IMAGES: Key<Option<Pattern>> = Key {
-    name: "images",
-    doc: "A glob of picture files instead, one of which is drawn for each request.",
-    is_required: false,
-    default: || None,
-    limits: (),
-    samples: NOT_DRAWN,
-};
+keys! {
+    /// Sizes of the generated images, one of which is drawn for each request; `["256x256"]` without `images`.
+    pub(crate) const SIZES = sizes: Option<Sizes> = None, (), &["[\"8x8\"]", "[\"8x8\", \"16x16\", \"64x64\"]", "[\"256x256\"]"];
+    /// A glob of picture files instead, one of which is drawn for each request.
+    const IMAGES = images: Option<Pattern> = None, (), NOT_DRAWN;
+}
 
 impl Settings for Pictures {
     const TABLE: &'static TableInfo = &TableInfo { keys: &[&SIZES, &IMAGES], ..TableInfo::EMPTY };
 
-    fn read(table: &TableReader<'_, '_>) -> Result<Self, Problem> {
+    fn read(table: &TableReader<'_, '_>) -> Result<Self, Problems> {
         if let (Some(_), Some(span)) = (table.span("sizes"), table.span("images")) {
             return Err(Problem::at(span, "`images` and `sizes` exclude each other")
-                .help("keep `sizes` for synthetic images, or `images` for pictures of your own"));
+                .help("keep `sizes` for synthetic images, or `images` for pictures of your own")
+                .into());
         }
         let files = IMAGES.read(table)?.map(Self::Files);
         Ok(files.or(SIZES.read(table)?.map(Self::Synthetic)).unwrap_or_default())

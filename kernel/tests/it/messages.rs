@@ -150,3 +150,107 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
     assert_eq!(Scenario::load(&valid, &[]).unwrap(), parse(&[]).unwrap());
     fs::remove_dir_all(&folder).unwrap();
 }
+
+/// Writes `text` to a file in a folder of its own and returns all its mistakes, as a user reads them.
+fn all_mistakes(text: &str, overrides: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("story.toml");
+    fs::write(&path, text).unwrap();
+    let overrides: Vec<_> = overrides.iter().map(|&text| text.to_owned()).collect();
+    let mistakes = Scenario::check(&path, &overrides).expect_err(text);
+    let folder = format!("{}/", folder.path().display());
+    mistakes.iter().map(|mistake| format!("{mistake}\n\n").replace(&folder, "")).collect()
+}
+
+#[test]
+fn a_check_reports_every_mistake_of_a_file_in_its_order() {
+    let text = r#"
+name = "a story"
+duration = "60"
+wait = true
+
+[servers]
+replicas = 2
+workers = 0
+queue = "many"
+
+[load]
+rte = 5.0
+
+[client]
+deadline = "1x"
+hedging = 3
+
+[client.retry]
+max_attempts = 1000
+jitter = "ful"
+
+[client.circuit_breaker]
+scop = "call"
+
+[[fault]]
+at = "25s"
+kind = "freeze"
+factor = 2.0
+rate = 0.5
+target = "server-0"
+
+[[fault]]
+at = "never"
+kind = "slow"
+target = "sever-1"
+
+[[expect]]
+metric = "success_rate"
+min = 2.0
+during = "fault-7"
+
+[[expect]]
+metric = "p98"
+"#;
+    insta::assert_snapshot!(all_mistakes(text, &["load.rate=x", "client.retry"]));
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_a_mistake_of_its_own() {
+    // The fault's time and target are checked only against a duration and servers that are right themselves.
+    let late = r#"
+name = "late"
+duration = "1 minute"
+servers = { replicas = 0 }
+load = { rate = 5.0 }
+fault = [{ at = "90s", kind = "crash", target = "server-3" }]
+"#;
+    assert_eq!(all_mistakes(late, &[]).matches("-->").count(), 2);
+    for follows in [
+        "nam = 'x'\nduration = '5s'\n[load]\nrate = 5.0\n",
+        "name = 'x'\nduration = '5s'\nload = 3\n",
+        "name = 'x'\nduration = '5s'\n[laod]\nrate = 5.0\n",
+    ] {
+        assert_eq!(all_mistakes(follows, &[]).matches("-->").count(), 1, "{follows}");
+    }
+}
+
+#[test]
+fn the_first_mistake_of_a_check_of_an_invalid_file_is_among_all() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/invalid");
+    let mut several = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path();
+        let first = Scenario::load(&file, &[]).unwrap_err();
+        let all = Scenario::check(&file, &[]).unwrap_err();
+        assert!(all.contains(&first), "{}: {first}\nis not among {all:?}", file.display());
+        if all.len() > 1 {
+            several.push(format!("{} {}", file.file_stem().unwrap().display(), all.len()));
+        }
+    }
+    several.sort();
+    // An empty file lacks three keys, and no guess says that `maximum` was meant to be `max`.
+    assert_eq!(several, ["empty_file 3", "unknown_key_in_an_expectation 2"], "one mistake each");
+}
+
+#[test]
+fn a_check_of_a_file_that_cannot_be_read_has_one_reason() {
+    let errors = Scenario::check(Path::new("no/such/file.toml"), &[]).unwrap_err();
+    assert!(matches!(&errors[..], [ScenarioError::Unreadable { .. }]), "{errors:?}");
+}

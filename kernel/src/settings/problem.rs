@@ -1,0 +1,109 @@
+//! Problems found while a file is read, before it is known what is at their bytes.
+//!
+//! Reading continues behind a problem where the rest does not depend on it, so that one reading finds all of them.
+
+use super::{
+    error::Mistake,
+    source::{Source, Span, Tree},
+};
+
+/// Something that is wrong, and the bytes where it was written.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    span: Option<Span>,
+    message: String,
+    help: Option<String>,
+    /// The required key or table that is missing, which may follow from another problem: it may be there, misspelt.
+    missing: Option<String>,
+    /// The key that was probably meant by an unknown one.
+    meant: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(span: Option<Span>, message: impl Into<String>) -> Self {
+        Self { span, message: message.into(), help: None, missing: None, meant: None }
+    }
+
+    pub(crate) fn at(span: Span, message: impl Into<String>) -> Self {
+        Self::new(Some(span), message)
+    }
+
+    /// Marks the problem as the absence of `key` from the table at its bytes.
+    pub(crate) fn missing(self, key: &str) -> Self {
+        Self { missing: Some(key.to_owned()), ..self }
+    }
+
+    /// Marks the problem as a key that was probably meant to be `key`.
+    pub(crate) fn meant(self, key: &str) -> Self {
+        Self { meant: Some(key.to_owned()), ..self }
+    }
+
+    /// Returns true if this is an absence that follows from `cause`: from the same key under a misspelt name, or from
+    /// something else in the place of the whole table.
+    fn follows_from(&self, cause: &Self) -> bool {
+        self.missing.is_some() && (cause.meant == self.missing || self.span.is_some() && cause.span == self.span)
+    }
+
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// Looks up what was written at the bytes of the problem.
+    pub(crate) fn shown_in(self, source: &Source, tree: &Tree) -> Mistake {
+        Mistake {
+            place: source.place(self.span.as_ref()),
+            key: self.span.as_ref().and_then(|span| tree.at(span)).map(|node| node.path.clone()),
+            snippet: self.span.as_ref().map(|span| source.snippet(span)),
+            message: self.message,
+            help: self.help,
+        }
+    }
+}
+
+/// All problems of a file or a part of it, in the order in which they were found.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<Problem>);
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl Problems {
+    /// Returns the value of `result`, or keeps its problems.
+    pub(crate) fn keep<T>(&mut self, result: Result<T, impl Into<Self>>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(problems) => {
+                self.0.extend(problems.into().0);
+                None
+            }
+        }
+    }
+
+    /// Returns all values, or keeps the problems of each that has some.
+    pub(crate) fn keep_all<T>(&mut self, results: impl Iterator<Item = Result<T, Self>>) -> Option<Vec<T>> {
+        let kept: Vec<_> = results.map(|result| self.keep(result)).collect();
+        kept.into_iter().collect()
+    }
+
+    pub(crate) fn push(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds the problems that were found later, without those that only follow from problems that are there.
+    pub(crate) fn add_later(&mut self, later: Self) {
+        let new = later.0.into_iter().filter(|problem| !self.0.iter().any(|cause| problem.follows_from(cause)));
+        let new: Vec<_> = new.collect();
+        self.0.extend(new);
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Problem> {
+        self.0
+    }
+}
