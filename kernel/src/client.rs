@@ -58,7 +58,6 @@ use retry::RetryPolicy;
 use rpc::Timeouts;
 
 pub use channel::Channel;
-pub(crate) use failure::{CANCELLED, SUPERSEDED};
 pub use failure::{Cause, Failure};
 pub use probe::probe;
 

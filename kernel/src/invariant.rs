@@ -30,9 +30,8 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::{CANCELLED, SUPERSEDED},
     policy::Policies,
-    record::{AttemptRow, Records, RequestRow},
+    record::{AttemptRow, CANCELLED, Records, RequestRow, SUPERSEDED},
     scenario::Scenario,
     time::Instant,
 };

@@ -24,33 +24,56 @@
 //! | [`memory`] | what becomes of memory that is freed |
 //! | [`sync`] | locks that ignore poisoning |
 //! | [`cli`] | options, exit codes and the closing account of both commands |
+//! | [`http2`] | flow control and limits of connections |
 //! | `bug`, `planted` | bugs planted on purpose, and the macro at their places; only with the feature `canaries` |
+//!
+//! Without the feature `service`, which is on by default, the crate has no client, server, nemesis, load generator or gRPC, and
+//! needs neither hyper nor tonic. Scenarios, records, measures and experiments are left: what a program needs that only reads runs.
 
 #[cfg(feature = "canaries")]
 pub mod bug;
 pub mod cli;
+#[cfg(feature = "service")]
 pub mod client;
 pub mod distribution;
 pub mod entropy;
 pub mod experiment;
 pub mod fault;
+pub mod http2;
 pub mod invariant;
 pub mod link;
 pub mod load;
 pub mod measure;
 pub mod memory;
+#[cfg(feature = "service")]
 pub mod nemesis;
 mod planted;
+#[cfg_attr(not(feature = "service"), expect(dead_code, unused_imports, reason = "only the client consults policies"))]
 pub mod policy;
+#[cfg(feature = "service")]
 pub mod proto;
 pub mod record;
 pub mod run_folder;
 pub mod scenario;
+#[cfg(feature = "service")]
 pub mod server;
 pub mod settings;
 pub mod status;
 pub mod sync;
 pub mod time;
+#[cfg(feature = "service")]
 mod transport;
 pub mod workload;
 pub mod world;
+
+/// The settings of the client. The client itself needs the feature `service`.
+#[cfg(not(feature = "service"))]
+pub mod client {
+    pub mod settings;
+}
+
+/// The settings of the servers. The servers themselves need the feature `service`.
+#[cfg(not(feature = "service"))]
+pub mod server {
+    pub mod settings;
+}

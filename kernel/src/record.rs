@@ -1,11 +1,13 @@
 //! The record of a run: rows of requests, attempts and events.
 
 mod attempt_id;
+mod cause;
 mod name;
 mod recorder;
 mod rows;
 
 pub use attempt_id::AttemptId;
+pub(crate) use cause::{CANCELLED, SUPERSEDED};
 pub use name::Name;
 pub use recorder::{EventBuilder, Recorder, Records, Sink};
 pub use rows::{Answer, AttemptRow, Event, EventRow, RequestRow, Row};

@@ -1,4 +1,4 @@
-//! HTTP/2 settings of both ends of a connection, and hyper on the World's tasks and network.
+//! hyper on the World's tasks and network, at both ends of a connection, and the headers of gRPC.
 //!
 //! tonic's own transport is not used, because its timeouts sleep on tokio's clock. hyper's own timer is not needed either:
 //! server and client time their deadlines and connection attempts themselves, and keepalive is off.
@@ -17,19 +17,6 @@ pub(crate) use header_first::HeaderFirst;
 pub(crate) use payload::{Io, Noted, Payloads};
 
 use crate::world::SharedWorld;
-
-/// Flow-control window of one stream, in bytes.
-pub(crate) const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-
-/// Flow-control window of one connection, in bytes.
-pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-
-/// Largest DATA frame, in bytes. An image of up to one megapixel fits into one frame, so it is received without a copy.
-pub(crate) const FRAME_BYTES_MAX: u32 = 1024 * 1024;
-
-/// Largest number of concurrent calls on one connection. The server offers it, and the client assumes it until the
-/// server's settings arrive.
-pub(crate) const STREAMS_MAX: u32 = 1024;
 
 /// gRPC A6's header with the number of attempts of the call before this one.
 pub(crate) const ATTEMPTS_BEFORE: &str = "grpc-previous-rpc-attempts";

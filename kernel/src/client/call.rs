@@ -15,7 +15,7 @@ use super::{
 use crate::{
     planted::planted,
     policy::{AttemptPermit, FallbackKind, Lookup, Pushback, Rejection, RetryPermit, Servers},
-    record::{Answer, AttemptId, AttemptRow, Event, EventBuilder},
+    record::{self, Answer, AttemptId, AttemptRow, Event, EventBuilder},
     status::{Code, Outcome},
     sync::lock,
     time::Instant,
@@ -89,7 +89,7 @@ struct Substitute {
     kind: Answer,
 }
 
-pub(super) const CANCELLED: Rejection = Rejection { code: Code::Cancelled, cause: "cancelled" };
+pub(super) const CANCELLED: Rejection = Rejection { code: Code::Cancelled, cause: record::CANCELLED };
 const NOT_READY: Rejection = Rejection { code: Code::DeadlineExceeded, cause: "no server was ready" };
 
 impl<'a> Call<'a> {

@@ -18,11 +18,12 @@ use super::{
 };
 use crate::{
     entropy::{Entropy, unit},
+    http2::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX},
     link::Link,
     record::{Event, Recorder},
     status::Code,
     time::Instant,
-    transport::{self, Executor, Io, Noted, Payloads},
+    transport::{Executor, Io, Noted, Payloads},
     world::{SharedWorld, Stream, timeout_at},
 };
 
@@ -213,11 +214,11 @@ pub(super) async fn handshake<S: Stream + 'static>(
     let io = Io::new(stream);
     let payloads = io.payloads();
     let handshake = http2::Builder::new(Executor(world.clone()))
-        .initial_stream_window_size(transport::STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(transport::CONNECTION_WINDOW_BYTES)
-        .max_frame_size(transport::FRAME_BYTES_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
         // Until the server's settings have arrived, hyper would queue calls beyond a default of its own.
-        .initial_max_send_streams(transport::STREAMS_MAX as usize)
+        .initial_max_send_streams(STREAMS_MAX as usize)
         .handshake(io)
         .await;
     let (http2, connection) = handshake.map_err(|error| Cause::from_hyper(&error))?;

@@ -2,7 +2,11 @@
 
 use std::{error::Error as StdError, io};
 
-use crate::{policy::Pushback, status::Code};
+use crate::{
+    policy::Pushback,
+    record::{CANCELLED, SUPERSEDED},
+    status::Code,
+};
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,12 +18,6 @@ pub struct Failure {
     /// The server's request about the next attempt, if it makes one.
     pub pushback: Option<Pushback>,
 }
-
-/// The recorded cause of an attempt that another attempt of its call made needless.
-pub(crate) const SUPERSEDED: &str = "another attempt was faster";
-
-/// The recorded cause of an attempt whose call was cancelled.
-pub(crate) const CANCELLED: &str = "cancelled";
 
 /// The cause of a failure. The record holds its text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

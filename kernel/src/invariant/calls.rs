@@ -2,11 +2,10 @@
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
-    client::SUPERSEDED,
     client::settings::Client,
     entropy::Entropy,
     load::Schedule,
-    record::{Answer, AttemptRow, Event, RequestRow},
+    record::{Answer, AttemptRow, Event, RequestRow, SUPERSEDED},
     status::{Code, Outcome},
 };
 

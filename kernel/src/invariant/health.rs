@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Evidence, Findings, Invariant, servers::ServerStates, us};
 use crate::{
-    fault::FaultKind, link::settings::Network, record::Event, scenario::Scenario, server::settings::server_name,
-    transport::CONNECTION_WINDOW_BYTES,
+    fault::FaultKind, http2::CONNECTION_WINDOW_BYTES, link::settings::Network, record::Event, scenario::Scenario,
+    server::settings::server_name,
 };
 
 /// How long an attempt to connect may take; from gRPC's connection-backoff document.

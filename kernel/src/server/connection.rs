@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::{health::HealthService, routes::Routes, service::Replica};
 use crate::{
-    transport::{self, Executor, Io},
+    http2::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX},
+    transport::{Executor, Io},
     world::{BoxStream, SharedWorld},
 };
 
@@ -44,10 +45,10 @@ impl Connections {
         let connection = http2::Builder::new(Executor(self.world.clone()))
             // The header's compressed length varies with the wall clock, which would make runs differ; gRPC does not use it.
             .auto_date_header(false)
-            .initial_stream_window_size(transport::STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(transport::CONNECTION_WINDOW_BYTES)
-            .max_frame_size(transport::FRAME_BYTES_MAX)
-            .max_concurrent_streams(transport::STREAMS_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES_MAX)
+            .max_concurrent_streams(STREAMS_MAX)
             .serve_connection(io, service);
         let mut stopped = self.stopped.clone();
         let busy = self.busy.clone();

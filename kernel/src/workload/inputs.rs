@@ -48,7 +48,7 @@ impl Inputs {
     }
 
     /// Returns the input of request `id`.
-    pub(crate) fn of_request(&self, entropy: Entropy, id: u64) -> Input {
+    pub fn of_request(&self, entropy: Entropy, id: u64) -> Input {
         self.draw(&mut stream(entropy, id))
     }
 

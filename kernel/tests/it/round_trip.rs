@@ -12,7 +12,7 @@ use kernel::{
         HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, Retry, Scenario, Servers, Size, TABLE, Unit,
         Workload,
     },
-    server::Admission,
+    server::settings::Admission,
     settings::{KeyInfo, Presence, TableInfo},
     status::Code,
 };
