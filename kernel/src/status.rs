@@ -4,26 +4,43 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A gRPC status code. `Display` and `FromStr` use the specification's names, `UNAVAILABLE` and so on.
+/// A gRPC status code, with the meaning that the [gRPC documentation](https://grpc.io/docs/guides/status-codes/) gives it. `Display` and `FromStr` use the specification's names, `UNAVAILABLE` and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Code {
+    /// The call succeeded.
     Ok = 0,
+    /// The caller cancelled the call.
     Cancelled = 1,
+    /// The server answered with an error that says no more, or with a status that is not in this list.
     Unknown = 2,
+    /// The request is invalid whatever the state of the server, such as a picture without pixels.
     InvalidArgument = 3,
+    /// The deadline passed before the call was complete.
     DeadlineExceeded = 4,
+    /// What the request names does not exist.
     NotFound = 5,
+    /// What the request would create exists.
     AlreadyExists = 6,
+    /// The caller may not do this.
     PermissionDenied = 7,
+    /// A resource is used up. A server answers so when its queue is full, and a client policy when a limit is reached.
     ResourceExhausted = 8,
+    /// The server is not in the state that the request needs.
     FailedPrecondition = 9,
+    /// The operation was aborted, typically by a conflict with another one.
     Aborted = 10,
+    /// The request goes past the valid range.
     OutOfRange = 11,
+    /// The server does not have the method.
     Unimplemented = 12,
+    /// An invariant of the server or of the protocol is broken.
     Internal = 13,
+    /// The server cannot be reached or does not serve now; the call may be retried.
     Unavailable = 14,
+    /// Data are lost or corrupted beyond recovery.
     DataLoss = 15,
+    /// The request has no valid credentials.
     Unauthenticated = 16,
 }
 
@@ -54,6 +71,7 @@ impl Code {
         NAMES.iter().map(|(_, name)| *name)
     }
 
+    /// Returns the specification's name of the code, such as `UNAVAILABLE`.
     pub fn name(self) -> &'static str {
         NAMES[self as usize].1
     }
@@ -65,7 +83,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// The text is no gRPC status code.
+/// The error of a text that is not the name of a gRPC status code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a gRPC status code")]
 pub struct UnknownCode(String);
@@ -92,22 +110,27 @@ impl From<Code> for tonic::Code {
     }
 }
 
-/// How a request ended: a status, or `DROPPED` because too many were in flight to send it, or `DEGRADED` because what it
-/// got is an answer of less use, stale or a fallback's, that the scenario does not count as a success.
+/// The way in which a request ended. Records and reports write it by [`name`](Self::name).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
+    /// The call ended with this status.
     Status(Code),
+    /// The request was not sent, because as many calls as allowed were in flight.
     Dropped,
+    /// The call got a stale answer or a fallback's, which the scenario does not count as a success.
     Degraded,
 }
 
 impl Outcome {
+    /// The outcome of a successful request.
     pub const OK: Self = Self::Status(Code::Ok);
 
+    /// Returns true if the request succeeded: its status is OK.
     pub fn is_success(self) -> bool {
         self == Self::OK
     }
 
+    /// Returns the name of the status, or `DROPPED` or `DEGRADED`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Status(code) => code.name(),

@@ -2,28 +2,44 @@
 
 use super::quantity::{NotWhole, decimal, scaled, split};
 
-/// Bits per second, from large to small.
+/// The units and their bits per second, from large to small.
 const UNITS: [(&str, u128); 4] = [("gbit", 1_000_000_000), ("mbit", 1_000_000), ("kbit", 1_000), ("bit", 1)];
 
-/// Why a text is no bandwidth.
+/// The error of a text that is not a bandwidth. Each variant has the text, for the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BandwidthError {
+    /// The text is not a number with a unit behind it.
     #[error("{0:?} is not a bandwidth; write a number and a unit, such as \"100mbit\" or \"512kbit\"")]
     Malformed(String),
+    /// The text is a number alone.
     #[error("the bandwidth {text:?} has no unit; write \"{number}kbit\" or \"{number}mbit\"")]
-    NoUnit { text: String, number: String },
+    NoUnit {
+        /// The whole text.
+        text: String,
+        /// Its number, which the message repeats with units that would be accepted.
+        number: String,
+    },
+    /// The text has a unit that is none of bandwidth, such as `mbps`.
     #[error("{unit:?} in {text:?} is not a unit of bandwidth; the units are bit, kbit, mbit and gbit per second")]
-    UnknownUnit { text: String, unit: String },
+    UnknownUnit {
+        /// The whole text.
+        text: String,
+        /// The part of it behind the number.
+        unit: String,
+    },
+    /// The text has more decimals than the unit has bits per second, such as `1.5bit`.
     #[error("{0:?} is not a whole number of bits per second")]
     TooFine(String),
+    /// The bandwidth is over `u64::MAX` bits per second.
     #[error("{0:?} is too much to be counted")]
     TooLarge(String),
 }
 
-/// Bits per second of a number with a unit, decimals allowed; a bare `0` is 0.
+/// Returns the bits per second of a text such as `1.5mbit`: a number, which may have decimals, and a unit. `0` needs no unit.
 ///
 /// # Errors
-/// The text is anything else, has no unit, or is no whole number of bits.
+///
+/// Returns an error if the text is anything else, or is not a whole number of bits per second that fits into 64 bits.
 pub fn parse(text: &str) -> Result<u64, BandwidthError> {
     if text == "0" {
         return Ok(0);
@@ -45,8 +61,8 @@ pub fn parse(text: &str) -> Result<u64, BandwidthError> {
     u64::try_from(bits).map_err(|_| BandwidthError::TooLarge(text.into()))
 }
 
-/// The one canonical text of a bandwidth, which [`parse`] reads back exactly: the largest unit that gives at least 1
-/// (`1.5mbit`); `0` for nothing.
+/// Returns the canonical text of a bandwidth of `bits` per second, which [`parse`] reads back exactly. It has the largest unit
+/// that gives at least 1, such as `1.5mbit`; a bandwidth of 0 is `0`.
 pub fn text(bits: u64) -> String {
     let bits = u128::from(bits);
     match UNITS.into_iter().find(|(_, scale)| bits >= *scale) {

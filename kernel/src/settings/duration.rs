@@ -8,33 +8,52 @@ const SECOND: u128 = 1_000_000_000;
 const MINUTE: u128 = 60 * SECOND;
 const HOUR: u128 = 60 * MINUTE;
 
-/// Nanoseconds, from large to small. `µs` is another spelling of `us`.
+/// The units and their nanoseconds, from large to small. `µs` is another spelling of `us`.
 const UNITS: [(&str, u128); 7] =
     [("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", 1_000_000), ("us", 1_000), ("µs", 1_000), ("ns", 1)];
 
-/// Why a text is no duration.
+/// The error of a text that is not a duration. Each variant has the text, for the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
+    /// The text is not a sequence of numbers with units.
     #[error("{0:?} is not a duration; write a number and a unit, such as \"250ms\" or \"1m30s\"")]
     Malformed(String),
+    /// The text begins with a minus sign.
     #[error("{0:?} is negative; a duration is 0s or longer")]
     Negative(String),
+    /// A number in the text has no unit.
     #[error("the duration {text:?} has no unit; write \"{number}s\" or \"{number}ms\"")]
-    NoUnit { text: String, number: String },
+    NoUnit {
+        /// The whole text.
+        text: String,
+        /// The number, which the message repeats with units that would be accepted.
+        number: String,
+    },
+    /// The text has a unit that is none of time, such as `min`.
     #[error("{unit:?} in {text:?} is not a unit of time; the units are h, m, s, ms, us and ns")]
-    UnknownUnit { text: String, unit: String },
+    UnknownUnit {
+        /// The whole text.
+        text: String,
+        /// The unit in it.
+        unit: String,
+    },
+    /// A unit comes twice or after a smaller one.
     #[error("the units in {0:?} are out of order; write large before small and each once, such as \"1m30s\"")]
     Order(String),
+    /// The duration is not a whole number of nanoseconds.
     #[error("{0:?} is finer than a nanosecond")]
     TooFine(String),
+    /// The duration is over `u64::MAX` nanoseconds, which are 584 years.
     #[error("{0:?} is too long to be counted")]
     TooLong(String),
 }
 
-/// Reads numbers, each with a unit of h, m, s, ms, us (or µs) and ns, large before small, decimals allowed.
+/// Returns the duration that a text such as `1m30s` describes: numbers, which may have decimals, each with one of the units h,
+/// m, s, ms, us (or µs) and ns, large before small.
 ///
 /// # Errors
-/// The text is anything else, has no unit, is finer than 1 ns or beyond 584 years.
+///
+/// Returns an error if the text is anything else, is finer than 1 ns or is longer than 584 years.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if text.starts_with('-') {
         return Err(DurationError::Negative(text.into()));
@@ -74,8 +93,8 @@ fn not_whole(error: &NotWhole, text: &str) -> DurationError {
     }
 }
 
-/// The one canonical text of a duration, which [`parse`] reads back exactly: hours, minutes and seconds from a second
-/// up (`1m30.5s`), else the largest unit that gives at least 1 (`1.5ms`); `0s` for nothing.
+/// Returns the canonical text of a duration, which [`parse`] reads back exactly. From one second up it has hours, minutes and
+/// seconds, such as `1m30.5s`; below that it has the largest unit that gives at least 1, such as `1.5ms`. A duration of 0 is `0s`.
 pub fn text(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     if nanos == 0 {

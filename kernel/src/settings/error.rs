@@ -7,12 +7,17 @@ use super::{
     source::{Source, Tree},
 };
 
-/// Why there is no scenario. `Display` is ready for a terminal: a few lines, without a line break at the end.
+/// The error of a scenario that cannot be used. `Display` is ready for a terminal: a few lines, without a line break at the end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScenarioError {
-    /// The file could not be read as text; `reason` is the operating system's, or says what it is instead.
+    /// The file could not be read as text.
     #[error("cannot read {}: {reason}", path.display())]
-    Unreadable { path: PathBuf, reason: String },
+    Unreadable {
+        /// The path of the file, as the user gave it.
+        path: PathBuf,
+        /// The message of the operating system, or what the file is instead of text.
+        reason: String,
+    },
     /// The file or an override is wrong.
     #[error(transparent)]
     Invalid(#[from] Box<Mistake>),
@@ -31,6 +36,7 @@ pub struct Mistake {
     pub message: String,
     /// Further remedy, such as every allowed name.
     pub help: Option<String>,
+    /// The place of the wrong value.
     pub place: Place,
     /// The key at fault, dotted, list items by number, such as `fault.0.duration`.
     pub key: Option<String>,
@@ -56,11 +62,16 @@ impl Mistake {
     }
 }
 
-/// Where a wrong value was written.
+/// The place where a wrong value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Line and column count from 1, the column in characters; `None` when something is missing from the whole file.
-    File { origin: String, position: Option<(usize, usize)> },
+    /// A file.
+    File {
+        /// The path of the file, as the message shows it.
+        origin: String,
+        /// The line and the column, in characters, both from 1; `None` if something is missing from the whole file.
+        position: Option<(usize, usize)>,
+    },
     /// The `key=value` of a `--set`.
     Override(String),
 }

@@ -26,16 +26,42 @@ pub struct Picture {
 pub enum InvalidPicture {
     /// A side is 0.
     #[error("picture is {width}x{height}: width and height must be at least 1")]
-    Empty { width: u32, height: u32 },
+    Empty {
+        /// The width of the picture, in pixels.
+        width: u32,
+        /// The height of the picture, in pixels.
+        height: u32,
+    },
     /// A side is longer than [`Picture::SIDE_MAX`].
     #[error("picture is {width}x{height}: width and height must be at most {}", Picture::SIDE_MAX)]
-    SideTooLong { width: u32, height: u32 },
+    SideTooLong {
+        /// The width of the picture, in pixels.
+        width: u32,
+        /// The height of the picture, in pixels.
+        height: u32,
+    },
     /// The picture has more pixels than [`Picture::PIXELS_MAX`].
     #[error("picture is {width}x{height} = {pixels} pixels: at most {} are accepted", Picture::PIXELS_MAX)]
-    TooManyPixels { width: u32, height: u32, pixels: u64 },
+    TooManyPixels {
+        /// The width of the picture, in pixels.
+        width: u32,
+        /// The height of the picture, in pixels.
+        height: u32,
+        /// The number of pixels, width times height.
+        pixels: u64,
+    },
     /// The number of bytes is not that of the pixels.
     #[error("picture is {width}x{height} = {expected} pixels of one byte each, but {got} bytes arrived")]
-    WrongLength { width: u32, height: u32, expected: u64, got: usize },
+    WrongLength {
+        /// The width of the picture, in pixels.
+        width: u32,
+        /// The height of the picture, in pixels.
+        height: u32,
+        /// The number of pixels, and so of bytes.
+        expected: u64,
+        /// The number of bytes that arrived.
+        got: usize,
+    },
 }
 
 impl Picture {

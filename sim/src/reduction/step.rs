@@ -13,7 +13,12 @@ pub enum Step {
     /// Without the faults at these places, ascending.
     WithoutFaults(Vec<usize>),
     /// A fault of several targets, without the one at this place.
-    WithoutTarget { fault: usize, place: usize },
+    WithoutTarget {
+        /// The position of the fault in the scenario, from 0.
+        fault: usize,
+        /// The position of the target in the fault, from 0.
+        place: usize,
+    },
     /// Without a server that no fault hits; those behind it move up.
     WithoutServer(usize),
     /// A number, lower.

@@ -17,19 +17,42 @@ use super::{InvalidPicture, Picture};
 pub enum PictureFileError {
     /// The pattern is malformed.
     #[error("images pattern '{pattern}' is malformed at character {}: {}", source.pos, source.msg)]
-    Pattern { pattern: String, source: glob::PatternError },
+    Pattern {
+        /// The pattern, as the scenario has it.
+        pattern: String,
+        /// The mistake and its position.
+        source: glob::PatternError,
+    },
     /// No file matches the pattern.
     #[error("no file matches images pattern '{pattern}': check its spelling and the folder it starts from")]
-    NoMatch { pattern: String },
+    NoMatch {
+        /// The pattern, as the scenario has it.
+        pattern: String,
+    },
     /// A file cannot be read.
     #[error("cannot read picture '{}': {source}; make it readable or narrow the images pattern", path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
+    Unreadable {
+        /// The path of the file.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: io::Error,
+    },
     /// A file is no picture of a known format, or is damaged.
     #[error("cannot decode picture '{}': {source}; convert it to PNG, JPEG, BMP or PNM", path.display())]
-    Undecodable { path: PathBuf, source: ImageError },
+    Undecodable {
+        /// The path of the file.
+        path: PathBuf,
+        /// The error of the decoder.
+        source: ImageError,
+    },
     /// A picture is larger than a server accepts.
     #[error("cannot use '{}': {source}; scale it down or leave it out", path.display())]
-    TooLarge { path: PathBuf, source: InvalidPicture },
+    TooLarge {
+        /// The path of the file.
+        path: PathBuf,
+        /// The limit that the picture exceeds.
+        source: InvalidPicture,
+    },
 }
 
 /// Returns the files that the glob `pattern` matches, at least one, sorted by path.
