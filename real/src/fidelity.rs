@@ -38,7 +38,7 @@ pub struct FidelityArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1_000))]
     runs: u64,
 
-    /// What the simulated runs go by, as `real calibrate` wrote it
+    /// The calibration of the simulated runs, written by `real calibrate`
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PLACE)]
     calibration: PathBuf,
 

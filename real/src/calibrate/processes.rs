@@ -106,8 +106,11 @@ async fn listening(outputs: &mut UnboundedReceiver<NewProcess>) -> Result<u64, P
     Err(ProcessMeasurementError::NoAnswer("it never listened".to_owned()))
 }
 
+fn no_answer(failure: Failure) -> ProcessMeasurementError {
+    ProcessMeasurementError::NoAnswer(failure.cause.to_string())
+}
+
 async fn round_trips(world: &SharedWorld, server: &str) -> Result<Vec<f64>, ProcessMeasurementError> {
-    let no_answer = |failure: Failure| ProcessMeasurementError::NoAnswer(failure.cause.to_string());
     let channel = Channel::over(world.clone(), world.connect(server).await?).await.map_err(no_answer)?;
     let mut stub = HealthClient::with_origin(channel, http::Uri::from_static("http://rehearsal"));
     let mut times = Vec::new();

@@ -74,7 +74,8 @@ async fn offer(
     feed: Arc<Feed>,
 ) -> Result<Duration, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
-    let (rate, time) = (scenario.load.rate, duration::text(scenario.duration));
+    let rate = scenario.load.rate;
+    let time = duration::text(scenario.duration);
     let named: Vec<_> = servers.iter().map(|(name, address)| format!("{name} ({address})")).collect();
     log_line(format!("{rate} requests/s for {time} to {}; Ctrl-C ends it with the summary", named.join(", ")));
     let oracle = Oracle::learned(&inputs);

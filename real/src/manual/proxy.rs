@@ -38,7 +38,7 @@ pub struct ProxyArgs {
     #[arg(long, value_name = "ADDR")]
     upstream: String,
 
-    /// What it is called [default: proxy-PORT]
+    /// Name of the proxy [default: proxy-PORT]
     #[arg(long, value_parser = option::id, value_name = "NAME")]
     id: Option<String>,
 }

@@ -131,10 +131,9 @@ impl Registry {
 
     /// All running servers and proxies, sorted by address. Removes the files of those that have ended.
     pub(crate) fn entries(&self) -> Result<Vec<RegistryEntry>, RegistryError> {
-        let unusable = |reason| RegistryError::Unusable { path: self.folder.clone(), reason };
         let mut entries = Vec::new();
-        for file in fs::read_dir(&self.folder).map_err(unusable)? {
-            let path = file.map_err(unusable)?.path();
+        for file in fs::read_dir(&self.folder).map_err(|reason| self.unusable(reason))? {
+            let path = file.map_err(|reason| self.unusable(reason))?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
@@ -145,6 +144,10 @@ impl Registry {
         }
         entries.sort_by(|a, b| (a.address, &a.id).cmp(&(b.address, &b.id)));
         Ok(entries)
+    }
+
+    fn unusable(&self, reason: io::Error) -> RegistryError {
+        RegistryError::Unusable { path: self.folder.clone(), reason }
     }
 }
 

@@ -33,7 +33,7 @@ pub struct ServeArgs {
     #[arg(long)]
     port: u16,
 
-    /// What it is called [default: server-PORT]
+    /// Name of the server [default: server-PORT]
     #[arg(long, value_parser = option::id, value_name = "NAME")]
     id: Option<String>,
 
@@ -43,7 +43,7 @@ pub struct ServeArgs {
     #[command(flatten)]
     backend: BackendArgs,
 
-    /// In a session of its own, so that no terminal's end is its own
+    /// Runs in a session of its own, so that the end of a terminal does not end it
     #[arg(long, hide = true)]
     detached: bool,
 }

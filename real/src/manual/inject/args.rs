@@ -80,7 +80,7 @@ enum FaultArgs {
         #[arg(long, value_parser = option::share)]
         rate: f64,
 
-        /// What they are told
+        /// The status of those calls
         #[arg(long, value_parser = option::failure_status, default_value_t = Code::Unavailable)]
         status: Code,
     },

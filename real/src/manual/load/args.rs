@@ -24,7 +24,7 @@ pub struct LoadArgs {
     #[arg(long, value_delimiter = ',', value_name = "SERVERS")]
     pub(super) servers: Vec<String>,
 
-    /// For how long requests are sent [default: 60s]
+    /// Duration of the load [default: 60s]
     #[arg(long, value_parser = option::span, value_name = "TIME")]
     pub(super) duration: Option<Duration>,
 
@@ -32,7 +32,7 @@ pub struct LoadArgs {
     #[arg(long, value_parser = option::rate)]
     pub(super) rate: Option<f64>,
 
-    /// What is asked for: sobel, dfs or backend [default: sobel]
+    /// The workload: sobel, dfs or backend [default: sobel]
     #[arg(long, value_name = "KIND")]
     pub(super) workload: Option<String>,
 
