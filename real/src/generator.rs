@@ -8,6 +8,7 @@ use tokio::{
     process::{ChildStdin, ChildStdout},
     sync::Mutex,
 };
+use tracing::debug;
 
 use crate::{
     message::{LoadCommand, Report, line},
@@ -51,6 +52,7 @@ impl Generator {
 
     /// Sends a command. Fails if the process has ended.
     pub(crate) async fn send(&self, command: &LoadCommand) -> Result<(), ProcessFailed> {
+        debug!(?command, "command to the load generator");
         let sent = self.commands.lock().await.write_all((line(command) + "\n").as_bytes()).await;
         match sent {
             Ok(()) => Ok(()),

@@ -15,6 +15,7 @@ use kernel::{
     world::{BoxFuture, BoxStream, Listener, SharedWorld, Sleep, World},
 };
 use tokio::runtime::Handle;
+use tracing::debug;
 
 use crate::{
     clock::{Clock, machine_ns},
@@ -69,6 +70,23 @@ pub fn world(addresses: BTreeMap<String, SocketAddr>) -> io::Result<SharedWorld>
     Ok(Host::new(Clock::since(machine_ns()), Timer::start()?).with_servers(addresses).shared())
 }
 
+/// Returns the `World` of this process, as [`world`] does, of a server: it listens at `address`, or at a free port of its
+/// host if its port is 0. The address at which it listens comes with it.
+///
+/// # Errors
+///
+/// Returns an error if the address cannot be used, or if the thread of the timers cannot be started.
+///
+/// # Panics
+///
+/// Panics outside of a tokio runtime.
+pub fn listening_world(address: SocketAddr) -> io::Result<(SharedWorld, SocketAddr)> {
+    let backlog = tcp::listen_at(address)?;
+    let address = backlog.address()?;
+    let host = Host::new(Clock::since(machine_ns()), Timer::start()?).with_listener(backlog);
+    Ok((host.shared(), address))
+}
+
 impl World for Host {
     fn now(&self) -> Instant {
         self.clock.now()
@@ -89,7 +107,7 @@ impl World for Host {
                 .get(server)
                 .copied()
                 .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no server `{server}`")))?;
-            tcp::connect(address).await
+            tcp::connect(address).await.inspect_err(|error| debug!(server, %address, %error, "cannot connect"))
         })
     }
 

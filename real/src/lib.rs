@@ -13,6 +13,7 @@
 //! | [`calibrate`] | what the simulation has to know of this host, measured |
 //! | [`fidelity`] | campaigns of runs in both worlds |
 //! | `message` | what both tell each other |
+//! | [`diagnostics`] | what a process logs on standard error: `REHEARSAL_LOG` |
 //! | `operations` | what the nemesis can do |
 //! | `collector`, `live` | the rows of all processes, and what there is to see of them |
 //! | `option`, `interrupt` | the options of command lines; requests to end a process |
@@ -30,11 +31,11 @@ pub mod calibrate;
 mod caller;
 mod clock;
 mod collector;
+pub mod diagnostics;
 pub mod doctor;
 pub mod facts;
 pub mod fidelity;
 mod generator;
-
 mod host;
 mod interrupt;
 mod live;
@@ -49,6 +50,6 @@ pub mod role;
 mod tcp;
 mod timer;
 
-pub use host::world;
+pub use host::{listening_world, world};
 pub use live::View;
 pub use rehearsal::{Plan, Played, RehearsalError, play};

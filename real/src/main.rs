@@ -7,19 +7,20 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use kernel::{
-    cli::{Exit, Failure, RunArgs, Session},
+    cli::{Exit, Failure, RunArgs, Session, print},
     run_folder::RunInfo,
 };
 use real::{
     Plan, RehearsalError, View,
     calibrate::{self, CalibrateArgs},
+    diagnostics,
     doctor::{self, Verdict},
     facts,
     fidelity::{self, FidelityArgs},
     manual::{
         self, down::DownArgs, inject::InjectArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs, up::UpArgs,
     },
-    role::{self, RoleError, replica::ReplicaArgs},
+    role::Role,
 };
 
 const WORLD: &str = "real";
@@ -71,20 +72,27 @@ enum Command {
     /// Passes connections on to any TCP server, with a link that takes faults
     Proxy(ProxyArgs),
 
-    /// A replica of an orchestrated run
-    #[command(hide = true)]
-    Replica(ReplicaArgs),
-
-    /// The load generator of an orchestrated run
-    #[command(hide = true, name = role::generator::ROLE)]
-    Generator(role::generator::GeneratorArgs),
+    #[command(flatten)]
+    Role(Role),
 }
 
 fn main() -> ExitCode {
-    let ended = match Options::parse() {
+    let options = Options::parse();
+    let ended = diagnostics::start().map_err(Failure::wrong_input).and_then(|()| carry_out(options));
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(Failure { exit, message }) => {
+            // What cannot be said is still in the exit code.
+            let _ = writeln!(io::stderr(), "error: {message}");
+            exit.into()
+        }
+    }
+}
+
+fn carry_out(options: Options) -> Result<Exit, Failure> {
+    match options {
         Options { command: Some(Command::Doctor), .. } => examine(),
-        Options { command: Some(Command::Replica(args)), .. } => play_role(role::replica::run(&args)),
-        Options { command: Some(Command::Generator(args)), .. } => play_role(role::generator::run(&args)),
+        Options { command: Some(Command::Role(role)), .. } => play_role(&role),
         Options { command: Some(Command::Calibrate(args)), .. } => calibrate::run(&args),
         Options { command: Some(Command::Fidelity(args)), .. } => fidelity::run(&args),
         Options { command: Some(Command::Up(args)), .. } => manual::up::run(&args),
@@ -96,34 +104,25 @@ fn main() -> ExitCode {
         Options { command: Some(Command::Proxy(args)), .. } => manual::proxy::run(&args),
         Options { run: Some(args), plain, .. } => run(&args, view(plain)),
         Options { .. } => Err(Failure::wrong_input("there is no scenario to play; see --help")),
-    };
-    match ended {
-        Ok(exit) => exit.into(),
-        Err(Failure { exit, message }) => {
-            // What cannot be said is still in the exit code.
-            let _ = writeln!(io::stderr(), "error: {message}");
-            exit.into()
-        }
     }
 }
 
 fn examine() -> Result<Exit, Failure> {
     let findings = doctor::examine().map_err(Failure::run_failed)?;
     let lines: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
-    // A reader such as `head` closes the pipe once it has what it needs.
-    let _ = io::stdout().write_all(lines.as_bytes());
+    print(&lines);
     let bad = findings.iter().any(|finding| matches!(finding.verdict, Verdict::Bad(_)));
     if bad { Err(Failure::run_failed("this host cannot play scenarios")) } else { Ok(Exit::Passed) }
 }
 
-fn play_role(played: Result<(), RoleError>) -> Result<Exit, Failure> {
-    played.map(|()| Exit::Passed).map_err(Failure::run_failed)
+fn play_role(role: &Role) -> Result<Exit, Failure> {
+    role.play().map(|()| Exit::Passed).map_err(Failure::run_failed)
 }
 
-/// A dashboard for someone who watches, on a terminal that can show it.
+/// Returns the dashboard for someone who watches, on a terminal that can show it and shows no diagnostics.
 fn view(plain: bool) -> View {
     let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-    if plain || dumb || !io::stderr().is_terminal() { View::Lines } else { View::Dashboard }
+    if plain || dumb || diagnostics::are_on() || !io::stderr().is_terminal() { View::Lines } else { View::Dashboard }
 }
 
 fn run(args: &RunArgs, view: View) -> Result<Exit, Failure> {

@@ -17,6 +17,8 @@ use futures_util::future::select;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use tracing::info;
+
 use crate::{clock::machine_ns, timer::Timer};
 
 /// Path of this program, also after a build has replaced its file.
@@ -75,6 +77,7 @@ impl Process {
         let streams = child.as_mut().ok().and_then(|child| child.stdin.take().zip(child.stdout.take()));
         match (child, streams) {
             (Ok(child), Some((commands, reports))) => {
+                info!(name, pid = child.id(), log = %log.display(), "process started");
                 Ok((Self { name: name.to_owned(), child, log, ending }, Streams { commands, reports }))
             }
             (child, _) => {
@@ -107,6 +110,7 @@ impl Process {
     /// Sends a signal. It succeeds also on a process that has ended but was not waited for.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        info!(name = self.name, pid = self.child.id(), ?signal, "process gets a signal");
         kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal)?;
         Ok(())
     }
@@ -114,6 +118,7 @@ impl Process {
     /// Kills the process, and waits until it has ended.
     pub(crate) async fn kill(&mut self) -> io::Result<()> {
         self.expect_end();
+        info!(name = self.name, pid = self.child.id(), "process is killed");
         self.child.kill().await
     }
 

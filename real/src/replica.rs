@@ -22,11 +22,12 @@ use tokio::{
     process::{ChildStdin, ChildStdout},
     sync::{Mutex as AsyncMutex, mpsc::UnboundedSender},
 };
+use tracing::debug;
 
 use crate::{
     message::{ReplicaCommand, line},
     process::{Process, ProcessFailed},
-    role::replica::ReplicaArgs,
+    role::replica::{ROLE, ReplicaArgs},
     tcp::ReservedPort,
     timer::Timer,
 };
@@ -83,7 +84,7 @@ impl Replica {
     ) -> Self {
         let name = server_name(index);
         let args = ReplicaArgs::new(&name, port.address().port(), scenario, seed);
-        let words = ["replica".to_owned()].into_iter().chain(args.to_words()).collect();
+        let words = [ROLE.to_owned()].into_iter().chain(args.to_words()).collect();
         Self { name, port, words, state: Mutex::default(), reports }
     }
 
@@ -172,6 +173,7 @@ impl Replica {
     pub(crate) async fn inject(&self, injection: Injection) -> io::Result<Effect> {
         let commands = self.state().commands.clone();
         let Some(commands) = commands else { return Ok(Effect::ServerIsDown) };
+        debug!(name = self.name, ?injection, "command to a replica");
         let command = line(&ReplicaCommand::Inject(injection)) + "\n";
         match commands.lock().await.write_all(command.as_bytes()).await {
             // A process that has just been killed and not been waited for yet.

@@ -3,7 +3,58 @@
 pub mod generator;
 pub mod replica;
 
+use std::{env, io};
+
+use clap::{Parser, Subcommand};
+use kernel::world::SharedWorld;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::warn;
+
+use crate::diagnostics::InvalidFilter;
+
+/// The role of a process in a run.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Role {
+    /// A replica of an orchestrated run
+    #[command(hide = true, name = replica::ROLE)]
+    Replica(replica::ReplicaArgs),
+
+    /// The load generator of an orchestrated run
+    #[command(hide = true, name = generator::ROLE)]
+    Generator(generator::GeneratorArgs),
+}
+
+/// A command line that consists of a role.
+#[derive(Debug, Parser)]
+struct RoleLine {
+    #[command(subcommand)]
+    role: Role,
+}
+
+impl Role {
+    /// Returns the role with which an orchestrator has started this process, or `None` if it has not. Ends the process if
+    /// the options of the role are invalid.
+    ///
+    /// [`play`](crate::play) starts the program that calls it once for each process of the run. That program therefore
+    /// plays this role, if there is one, before it does anything else.
+    pub fn from_command_line() -> Option<Self> {
+        let name = env::args().nth(1)?;
+        [replica::ROLE, generator::ROLE].contains(&name.as_str()).then(|| RoleLine::parse().role)
+    }
+
+    /// Plays the role. A replica serves until it is killed; the load generator returns when the load has ended.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the operating system refuses a call, or if the orchestrator ends or sends an invalid command.
+    pub fn play(&self) -> Result<(), RoleError> {
+        match self {
+            Self::Replica(args) => replica::run(args),
+            Self::Generator(args) => generator::run(args),
+        }
+    }
+}
 
 /// An error that ends a process of a run.
 #[derive(Debug, thiserror::Error)]
@@ -18,15 +69,18 @@ pub enum RoleError {
         what: String,
         /// The error of the operating system.
         #[source]
-        reason: std::io::Error,
+        reason: io::Error,
     },
+    /// The value of `REHEARSAL_LOG` is invalid.
+    #[error(transparent)]
+    Log(#[from] InvalidFilter),
     /// A command of the orchestrator is invalid, or comes at the wrong time.
     #[error("{0}")]
     Order(String),
 }
 
 impl RoleError {
-    fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+    fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         |reason| Self::System { what, reason }
     }
@@ -39,4 +93,30 @@ fn die_with(parent: u32) -> Result<(), RoleError> {
     // The parent can have ended before the call above, and then no signal comes.
     let actual = getppid().and_then(|pid: Pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
     if actual == Some(parent) { Ok(()) } else { Err(RoleError::Orphaned(parent)) }
+}
+
+/// Logs every SIGCONT from now on, as a task of `world`. A process cannot see that it is stopped, only that it runs again.
+fn log_resumes(world: &SharedWorld) -> io::Result<()> {
+    let mut resumed = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
+    world.spawn(Box::pin(async move {
+        while resumed.recv().await.is_some() {
+            warn!("runs again after a stop (SIGCONT)");
+        }
+    }));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_operating_system_is_the_source_of_the_error_that_quotes_it() {
+        let refused = RoleError::system("cannot listen at 127.0.0.1:1")(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(refused.to_string(), "cannot listen at 127.0.0.1:1: permission denied");
+        let source = refused.source().and_then(|source| source.downcast_ref::<io::Error>());
+        assert_eq!(source.map(io::Error::kind), Some(io::ErrorKind::PermissionDenied));
+    }
 }

@@ -4,7 +4,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,6 +13,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpSocket,
 };
+use tracing::info;
 
 /// Size of the buffer of one read.
 const READ_BYTES: usize = 64 * 1024;
@@ -63,7 +64,9 @@ pub(crate) async fn connect(address: SocketAddr) -> io::Result<BoxStream> {
     let socket = socket_for(address)?;
     // Nagle's algorithm would hold small frames back until earlier ones are acknowledged.
     socket.set_nodelay(true)?;
-    Ok(Box::new(Tcp { socket: socket.connect(address).await?, read: BytesMut::new() }))
+    let socket = socket.connect(address).await?;
+    info!(peer = %address, "connection opened");
+    Ok(Box::new(Tcp::new(socket, address)))
 }
 
 /// Listens at `port` of the loopback device, or at a free port if it is 0.
@@ -92,9 +95,10 @@ impl Backlog {
 impl Listener for Backlog {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>> {
         Box::pin(async {
-            let (socket, _) = self.listener.accept().await?;
+            let (socket, peer) = self.listener.accept().await?;
             socket.set_nodelay(true)?;
-            Ok(Box::new(Tcp { socket, read: BytesMut::new() }) as BoxStream)
+            info!(%peer, "connection accepted");
+            Ok(Box::new(Tcp::new(socket, peer)) as BoxStream)
         })
     }
 }
@@ -103,16 +107,43 @@ impl Listener for Backlog {
 struct Tcp {
     #[expect(clippy::disallowed_types, reason = "what the World's stream is made of")]
     socket: tokio::net::TcpStream,
+    peer: SocketAddr,
     /// Buffer of the next chunk.
     read: BytesMut,
+    /// The reason why the connection ended, for the log; `None` until it is known.
+    end: Option<String>,
+}
+
+impl Tcp {
+    #[expect(clippy::disallowed_types, reason = "what the World's stream is made of")]
+    fn new(socket: tokio::net::TcpStream, peer: SocketAddr) -> Self {
+        Self { socket, peer, read: BytesMut::new(), end: None }
+    }
+
+    fn ended(&mut self, reason: impl ToString) {
+        // The first reason: what follows is a consequence of it.
+        self.end.get_or_insert_with(|| reason.to_string());
+    }
+}
+
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        let reason = self.end.as_deref().unwrap_or("closed by this process");
+        info!(peer = %self.peer, reason, "connection closed");
+    }
 }
 
 impl Stream for Tcp {
     fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         self.read.reserve(READ_BYTES);
         // The future has no state of its own, so that a new one at every poll loses nothing.
-        let read = pin!(self.socket.read_buf(&mut self.read)).poll(cx);
-        read.map_ok(|_| self.read.split().freeze())
+        let read = ready!(pin!(self.socket.read_buf(&mut self.read)).poll(cx));
+        match &read {
+            Ok(0) => self.ended("closed by the peer"),
+            Ok(_) => {}
+            Err(error) => self.ended(error),
+        }
+        Poll::Ready(read.map(|_| self.read.split().freeze()))
     }
 
     fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
@@ -120,6 +151,7 @@ impl Stream for Tcp {
     }
 
     fn abort(&mut self) {
+        self.ended("reset by this process");
         // An error means that the connection has ended already.
         let _ = self.socket.set_zero_linger();
     }

@@ -21,11 +21,13 @@ use tokio::{
         mpsc::{self, UnboundedReceiver, UnboundedSender},
     },
 };
+use tracing::info;
 
-use super::{RoleError, die_with};
+use super::{RoleError, die_with, log_resumes};
 use crate::{
     caller::Caller,
     clock::Clock,
+    diagnostics,
     host::Host,
     message::{LoadCommand, Report, ToOrchestrator},
     timer::Timer,
@@ -34,10 +36,10 @@ use crate::{
 /// The subcommand of the process.
 pub const ROLE: &str = "generator";
 
-/// How the process is set up; the rest comes as orders.
+/// The options of the load generator; it gets everything else as commands.
 #[derive(Debug, Clone, Args)]
 pub struct GeneratorArgs {
-    /// The process that must go on
+    /// Id of the orchestrator, with which this process ends
     #[arg(long)]
     parent: u32,
 }
@@ -51,6 +53,9 @@ impl GeneratorArgs {
 
 /// Obeys until the load has ended.
 pub fn run(args: &GeneratorArgs) -> Result<(), RoleError> {
+    diagnostics::start_in_run()?;
+    let pid = std::process::id();
+    info!(version = env!("CARGO_PKG_VERSION"), pid, parent = args.parent, "load generator starts");
     die_with(args.parent)?;
     let runtime = Runtime::new().map_err(RoleError::system("cannot start a runtime"))?;
     let (sender, orders) = mpsc::unbounded_channel();
@@ -86,6 +91,7 @@ async fn offer_load(mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>
         Inputs::for_workload(&scenario.workload, entropy).map_err(|error| RoleError::Order(error.to_string()))?;
     let oracle = Oracle::learned(&inputs);
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
+    info!(scenario = scenario.name, seed, ?servers, "ready");
     Report::Ready.send();
 
     let LoadCommand::Begin { epoch_ns } = next(&mut orders).await? else {
@@ -93,11 +99,17 @@ async fn offer_load(mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>
     };
     let names: Vec<_> = scenario.server_names().collect();
     let world = Host::new(Clock::since(epoch_ns), timer).with_servers(servers).shared();
+    log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
+    info!(epoch_ns, "load begins");
     let caller = Caller::new(scenario, entropy, world.clone(), &names);
     let cancelled = Notify::new();
     let load = caller.offer(inputs, oracle, Arc::new(ToOrchestrator), cancelled.notified());
     match select(pin!(load), pin!(obey(&caller, &mut orders, &cancelled))).await {
-        Either::Left(_) => Report::Done { at_us: world.now().as_micros() }.send(),
+        Either::Left(_) => {
+            let at_us = world.now().as_micros();
+            info!(at_us, "load has ended");
+            Report::Done { at_us }.send();
+        }
         Either::Right((failed, _)) => return Err(failed),
     }
     Ok(())
@@ -115,9 +127,20 @@ async fn obey(
 ) -> RoleError {
     loop {
         match next(orders).await {
-            Ok(LoadCommand::Shape { server, shape }) => caller.link(server).set_shape(shape),
-            Ok(LoadCommand::Reset { server }) => caller.link(server).reset(),
-            Ok(LoadCommand::Cancel) => cancelled.notify_one(),
+            Ok(LoadCommand::Shape { server, shape }) => {
+                let link = caller.link(server);
+                info!(server = link.server(), ?shape, "link changes");
+                link.set_shape(shape);
+            }
+            Ok(LoadCommand::Reset { server }) => {
+                let link = caller.link(server);
+                info!(server = link.server(), "link resets its connections");
+                link.reset();
+            }
+            Ok(LoadCommand::Cancel) => {
+                info!("load is cancelled");
+                cancelled.notify_one();
+            }
             Ok(order) => return RoleError::Order(format!("it has begun already, and cannot {order:?}")),
             Err(failed) => return failed,
         }

@@ -2,7 +2,7 @@
 
 use std::{
     future::pending,
-    io::{self, BufRead, Write},
+    io::{self, BufRead},
     net::Ipv4Addr,
     sync::Arc,
     thread,
@@ -16,10 +16,12 @@ use kernel::{
     server::{self, Injector, ReplicaSettings},
 };
 use tokio::runtime::Runtime;
+use tracing::{error, info};
 
-use super::{RoleError, die_with};
+use super::{RoleError, die_with, log_resumes};
 use crate::{
     clock::Clock,
+    diagnostics,
     host::Host,
     message::{ReplicaCommand, ToOrchestrator},
     option::{BackendArgs, Capacity},
@@ -27,14 +29,17 @@ use crate::{
     timer::Timer,
 };
 
-/// How a replica is set up.
+/// The subcommand of the process.
+pub const ROLE: &str = "replica";
+
+/// The options of a replica.
 #[derive(Debug, Clone, Args)]
 pub struct ReplicaArgs {
-    /// What the replica is called
+    /// Name of the replica
     #[arg(long)]
     id: String,
 
-    /// Where it listens on the loopback device
+    /// Port of the loopback device at which it listens
     #[arg(long)]
     port: u16,
 
@@ -44,11 +49,11 @@ pub struct ReplicaArgs {
     #[command(flatten)]
     backend: BackendArgs,
 
-    /// Decides all that is drawn
+    /// Seed of all random draws
     #[arg(long)]
     seed: u64,
 
-    /// The process that must go on
+    /// Id of the orchestrator, with which this process ends
     #[arg(long)]
     parent: u32,
 }
@@ -82,6 +87,11 @@ impl ReplicaArgs {
 
 /// Serves until it is killed.
 pub fn run(args: &ReplicaArgs) -> Result<(), RoleError> {
+    diagnostics::start_in_run()?;
+    let options = [args.capacity.to_words(), args.backend.to_words()].concat().join(" ");
+    let pid = std::process::id();
+    let version = env!("CARGO_PKG_VERSION");
+    info!(version, pid, parent = args.parent, id = args.id, seed = args.seed, options, "replica starts");
     die_with(args.parent)?;
     let runtime = Runtime::new().map_err(RoleError::system("cannot start a runtime"))?;
     runtime.block_on(serve(args))
@@ -92,8 +102,11 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     let settings = capacity.settings(backend.settings().map_err(RoleError::Order)?);
     let backlog =
         tcp::listen(*port).map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
+    let address = backlog.address().map_err(RoleError::system("cannot read the address of the socket"))?;
+    info!(%address, "listening");
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     let world = Host::new(Clock::MACHINE, timer).with_listener(backlog).shared();
+    log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
     let recorder = Recorder::new(world.clone(), id, Arc::new(ToOrchestrator));
     let injector = Arc::new(Injector::new(Entropy::new(args.seed)));
     let orders = injector.clone();
@@ -110,11 +123,11 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
 fn obey(injector: &Injector) {
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         match serde_json::from_str(&line) {
-            Ok(ReplicaCommand::Inject(injection)) => injector.set(injection),
-            Err(error) => {
-                // Without a log there is no place to report it.
-                let _ = writeln!(io::stderr(), "`{line}` is no order: {error}");
+            Ok(ReplicaCommand::Inject(injection)) => {
+                info!(slow = injection.slow, errors = ?injection.errors, "injected faults change");
+                injector.set(injection);
             }
+            Err(error) => error!(line, %error, "invalid command"),
         }
     }
 }

@@ -4,6 +4,7 @@ mod child;
 mod clean_up;
 mod doctor;
 mod fidelity;
+mod logs;
 mod manual;
 mod mishap;
 mod parity;

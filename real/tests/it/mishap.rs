@@ -95,5 +95,8 @@ fn a_replica_whose_port_is_taken_says_so_and_ends() {
         .expect("the program starts");
     let said = said(&output);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.starts_with(&format!("error: cannot listen at {address}: Address")), "{said}");
+    let lines: Vec<_> = said.lines().collect();
+    assert!(lines[0].contains(" INFO real::role::replica: replica starts "), "{said}");
+    assert!(lines[1].starts_with(&format!("error: cannot listen at {address}: Address")), "{said}");
+    assert_eq!(lines.len(), 2, "{said}");
 }
