@@ -172,7 +172,7 @@ pub(crate) trait Policy {
         false
     }
 
-    /// A call begins.
+    /// Notes that a call begins.
     fn on_call_start(&self, now: Instant) {
         let _ = now;
     }
@@ -184,7 +184,7 @@ pub(crate) trait Policy {
         Ok(())
     }
 
-    /// A permitted retry or hedge has ended, or was not made.
+    /// Notes that a permitted retry or hedge has ended, or was not made.
     fn on_retry_end(&self) {}
 
     /// Admits an attempt, at once or after a wait that ends at `until` at the latest, or rejects it. Each admission is
@@ -205,7 +205,7 @@ pub(crate) trait Policy {
         Servers::NONE
     }
 
-    /// A server is about to be picked, and `candidates` are the servers that can be asked.
+    /// Notes that a server is about to be picked. `candidates` are the servers that can be asked.
     fn on_candidates(&self, candidates: Servers, now: Instant) {
         let _ = (candidates, now);
     }
@@ -222,12 +222,12 @@ pub(crate) trait Policy {
         1.0
     }
 
-    /// The balancer has picked `server` for an attempt that was admitted.
+    /// Notes that the balancer has picked `server` for an attempt that was admitted.
     fn on_pick(&self, server: usize, now: Instant) {
         let _ = (server, now);
     }
 
-    /// An attempt that was admitted has ended.
+    /// Notes that an attempt that was admitted has ended.
     fn on_attempt_end(&self, end: &AttemptEnd) {
         let _ = end;
     }

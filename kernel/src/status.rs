@@ -4,7 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A gRPC status code, with the meaning that the [gRPC documentation](https://grpc.io/docs/guides/status-codes/) gives it. `Display` and `FromStr` use the specification's names, `UNAVAILABLE` and so on.
+/// A gRPC status code, with the meaning that the [gRPC documentation](https://grpc.io/docs/guides/status-codes/) gives it.
+/// `Display` and `FromStr` use the specification's names, `UNAVAILABLE` and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Code {
@@ -66,7 +67,7 @@ const NAMES: [(Code, &str); 17] = [
 ];
 
 impl Code {
-    /// Every code's name, in numeric order.
+    /// Returns every code's name, in numeric order.
     pub fn names() -> impl Iterator<Item = &'static str> {
         NAMES.iter().map(|(_, name)| *name)
     }

@@ -112,7 +112,8 @@ impl Calibration {
     /// Reads a calibration file.
     ///
     /// # Errors
-    /// The file cannot be read, or is not a calibration.
+    ///
+    /// Returns an error if the file cannot be read, or is not a calibration.
     pub fn load(path: &Path) -> Result<Self, CalibrationError> {
         let origin = path.display().to_string();
         let text =

@@ -56,7 +56,7 @@ mod tests {
         Duration::from_micros(micros)
     }
 
-    /// A size whose delay is constant.
+    /// Returns a size whose delay is constant.
     fn size(bytes: u64, micros: u64) -> (NonZeroU64, Distribution) {
         (NonZeroU64::new(bytes).unwrap(), Distribution::constant(us(micros)))
     }

@@ -42,7 +42,7 @@ pub enum SimulationError {
 }
 
 impl SimulationError {
-    /// A panic. The panic hook has already printed where it happened and why.
+    /// Returns the error of a panic. The panic hook has already printed where it happened and why.
     pub(crate) fn panicked() -> Self {
         Self::Failed("it panicked, which is a bug of this program".to_owned())
     }

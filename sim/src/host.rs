@@ -50,7 +50,7 @@ pub(crate) enum Process {
 }
 
 impl Host {
-    /// A host whose process is being started.
+    /// Creates a host whose process is being started.
     pub(crate) fn new(id: HostId, shared: Arc<Shared>) -> Self {
         let turn = Turn::new(id, shared.clock.clone(), shared.net.activity.clone());
         Self { shared, turn, gate: Arc::default(), process: watch::channel(Process::Starting).0 }

@@ -8,12 +8,12 @@ impl HostId {
     /// The client's host, which is first in every step.
     pub(crate) const CLIENT: Self = Self(0);
 
-    /// The host of `server-{index}`.
+    /// Returns the host of `server-{index}`.
     pub(crate) fn server(index: usize) -> Self {
         Self(index + 1)
     }
 
-    /// The name that records have for this host.
+    /// Returns the name that records have for this host.
     pub(crate) fn name(self) -> String {
         self.0.checked_sub(1).map_or_else(|| "client".to_owned(), kernel::scenario::server_name)
     }

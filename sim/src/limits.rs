@@ -39,7 +39,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits of a run of `scenario`: it must end soon after the deadline of the last call that it can make.
+    /// Returns the limits of a run of `scenario`: it must end soon after the deadline of the last call that it can make.
     pub(crate) fn for_scenario(scenario: &Scenario) -> Self {
         Self { until: Instant::START + scenario.duration + scenario.client.deadline + GRACE, ..Self::default() }
     }

@@ -80,7 +80,7 @@ impl Net {
         Ok(Box::new(SimStream::new(socket, to_server, to_client, &self.activity)))
     }
 
-    /// The operating system's part of listening: it completes connections even while the process is frozen.
+    /// Does the operating system's part of listening: it completes connections even while the process is frozen.
     #[expect(clippy::disallowed_methods, reason = "the operating system is not behind its processes' gate")]
     pub(crate) async fn listen(&self, turn: Arc<Turn>) -> io::Result<Backlog> {
         let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;

@@ -69,7 +69,8 @@ pub enum ReductionError {
 /// called with the number of runs and the smallest scenario so far.
 ///
 /// # Errors
-/// The run of `plan` passes, or it cannot be simulated.
+///
+/// Returns an error if the run of `plan` passes, or it cannot be simulated.
 pub fn reduce(plan: &Plan, report: &mut dyn FnMut(u64, &Scenario)) -> Result<Reduced, ReductionError> {
     let Plan { scenario, seed, .. } = plan;
     let goal = Goal::find(plan)?.ok_or_else(|| ReductionError::Passes { name: scenario.name.clone(), seed: *seed })?;

@@ -36,7 +36,7 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// A replica whose first process is about to listen when the run begins.
+    /// Creates a replica whose first process is about to listen when the run begins.
     pub(crate) fn new(
         index: usize,
         shared: &Arc<Shared>,

@@ -32,8 +32,9 @@ use crate::{
 /// Runs `plan` to its end, on a thread of its own. `progress` is kept at the virtual time, in nanoseconds.
 ///
 /// # Errors
-/// The workload's pictures cannot be read, the calibration does not have the workload, or the run does not come to its
-/// end; see [`SimulationError`].
+///
+/// Returns an error if the workload's pictures cannot be read, the calibration does not have the workload, or the run does
+/// not come to its end; see [`SimulationError`].
 pub fn run(plan: &Plan, progress: &AtomicU64) -> Result<CompletedRun, SimulationError> {
     on_own_thread(plan.seed, || simulate(plan, Limits::for_scenario(&plan.scenario), progress))
 }
@@ -41,7 +42,8 @@ pub fn run(plan: &Plan, progress: &AtomicU64) -> Result<CompletedRun, Simulation
 /// Runs `plan` as [`run`] does, and calls `listener` for everything that happens.
 ///
 /// # Errors
-/// The same as those of [`run`].
+///
+/// Returns the errors of [`run`].
 pub fn run_with_listener(
     plan: &Plan,
     progress: &AtomicU64,

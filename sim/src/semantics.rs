@@ -169,7 +169,7 @@ where
     Arc::new(move |world, _, _, _| Box::pin(serve(world)))
 }
 
-/// Software that runs `serve` for each connection, all at the same time.
+/// Returns software that runs `serve` for each connection, all at the same time.
 fn on_each_connection<F>(serve: impl Fn(SharedWorld, BoxStream) -> F + Copy + Send + Sync + 'static) -> Software
 where
     F: Future<Output = ()> + Send + 'static,
@@ -183,7 +183,7 @@ where
     })
 }
 
-/// Software that sends back what it receives.
+/// Returns software that sends back what it receives.
 fn echo() -> Software {
     on_each_connection(|_, mut stream| async move {
         let mut buffer = [0; 64 * 1024];
@@ -195,7 +195,7 @@ fn echo() -> Software {
     })
 }
 
-/// Software that only reads, one connection at a time, and the log of what it reads.
+/// Returns software that only reads, one connection at a time, and the log of what it reads.
 fn sink() -> (Software, SharedLog) {
     let log = SharedLog::default();
     let heard = log.clone();
@@ -219,7 +219,7 @@ fn sink() -> (Software, SharedLog) {
     (software, log)
 }
 
-/// Software that sends each of `lines` at its time, and never reads.
+/// Returns software that sends each of `lines` at its time, and never reads.
 fn speaker<const LINES: usize>(lines: [(Duration, &'static str); LINES]) -> Software {
     on_each_connection(move |world, mut stream| async move {
         for (time, line) in lines {

@@ -102,7 +102,7 @@ fn limit(reduced: &Reduced) -> &'static str {
     }
 }
 
-/// The content of the file that is written: how the scenario came about, as comments, and the scenario.
+/// Returns the content of the file that is written: how the scenario came about, as comments, and the scenario.
 fn file(plan: &Plan, reduced: &Reduced, lines: &[String], replay: &str) -> String {
     let mut text = format!("# What is left of `{}`, seed {}: {}.\n", plan.scenario.name, plan.seed, reduced.goal);
     text += &format!("# replay: {replay}\n#\n");
@@ -112,7 +112,7 @@ fn file(plan: &Plan, reduced: &Reduced, lines: &[String], replay: &str) -> Strin
     text + &format!("# After {} runs, {}.\n\n", reduced.trials, limit(reduced)) + &short_toml(&reduced.scenario)
 }
 
-/// The text that is printed.
+/// Returns the text that is printed.
 fn report(plan: &Plan, reduced: &Reduced, lines: &[String], out: &Path, replay: &str) -> String {
     let Plan { scenario, seed, .. } = plan;
     let mut text = format!("SHRUNK  {} (sim, seed {seed}): {}\n\n", scenario.name, reduced.goal);

@@ -52,13 +52,13 @@ pub struct Task {
 }
 
 impl Sweep {
-    /// Number of runs.
+    /// Returns the number of runs.
     pub fn count(&self) -> u64 {
         self.shard.count(self.seeds).saturating_mul(self.variants.len() as u64)
     }
 
-    /// All runs, the variants of a seed one after the other: if a sweep is interrupted, the variants of nearly all seeds
-    /// can still be compared.
+    /// Returns all runs, the variants of a seed one after the other: if a sweep is interrupted, the variants of nearly all
+    /// seeds can still be compared.
     pub fn tasks(&self) -> impl Iterator<Item = Task> {
         let variants = self.variants.len();
         let seeds = self.seeds.iter().zip(0..).filter(|(_, index)| self.shard.contains(*index)).map(|(seed, _)| seed);
@@ -68,7 +68,8 @@ impl Sweep {
     /// Runs one task. The result does not depend on other runs.
     ///
     /// # Errors
-    /// The simulation fails; it fails even when run alone.
+    ///
+    /// Returns an error if the simulation fails, even when it is run alone.
     pub fn run(&self, task: Task) -> TaskResult {
         let Variant { settings, scenario } = &self.variants[task.variant];
         let plan = Plan { scenario: scenario.clone(), seed: task.seed, calibration: self.calibration.clone() };

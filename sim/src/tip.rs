@@ -68,7 +68,7 @@ pub(crate) fn run(args: &TipArgs) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
-/// The values of the second setting; a single `None` if there is none.
+/// Returns the values of the second setting; a single `None` if there is none.
 fn second_values(args: &TipArgs, and: Option<&SettingRange>) -> Vec<Option<f64>> {
     // A range of whole numbers may have fewer values than were asked for.
     and.map_or_else(|| vec![None], |and| and.spaced(args.values).into_iter().map(Some).collect())
@@ -82,7 +82,7 @@ fn origin(args: &TipArgs) -> Origin {
     }
 }
 
-/// The message of a search that found no boundary.
+/// Returns the message of a search that found no boundary.
 fn no_boundary(identity: &ThresholdIdentity, boundaries: &[Boundary]) -> String {
     let along = &identity.along;
     let key = &along.key;

@@ -29,12 +29,12 @@ pub(super) trait Balancer: Send {
     /// Picks one of `candidates`, of which there is at least one.
     fn pick(&mut self, candidates: Servers, context: &mut PickContext) -> usize;
 
-    /// An attempt is sent to `server`.
+    /// Notes that an attempt is sent to `server`.
     fn on_sent(&mut self, server: usize) {
         let _ = server;
     }
 
-    /// An attempt sent to `server` has ended. `took` is `None` if it was abandoned.
+    /// Notes that an attempt that was sent to `server` has ended. `took` is `None` if it was abandoned.
     fn on_end(&mut self, server: usize, took: Option<Duration>, now: Instant) {
         let _ = (server, took, now);
     }
@@ -85,7 +85,7 @@ impl Draw for PickContext {
 
 #[cfg(test)]
 impl PickContext {
-    /// The context of the first attempt of `request`, at `now`.
+    /// Returns the context of the first attempt of `request`, at `now`.
     fn for_request(request: u64, now: Instant) -> Self {
         Self::new(now, Entropy::new(1), AttemptId { request, number: 1 })
     }

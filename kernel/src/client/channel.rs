@@ -55,7 +55,8 @@ impl tower_service::Service<http::Request<Body>> for Channel {
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
 
-    /// Is always ready. A closed connection fails in `call`, with its cause; tonic would turn an error from here into UNKNOWN.
+    /// Returns that the channel is ready, always. A closed connection fails in `call`, with its cause; tonic would turn an
+    /// error from here into UNKNOWN.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
     }

@@ -131,7 +131,7 @@ mod tests {
         timeout_header(Duration::from_micros(micros))
     }
 
-    /// The header of attempt `number` with the number of attempts before it.
+    /// Returns the header of attempt `number` with the number of attempts before it.
     fn attempts_before(number: u32) -> Option<TimeoutHeader> {
         let envelope = Envelope { attempt: AttemptId { request: 7, number }, timeout: header(1) };
         envelope.wrap(()).metadata().get(ATTEMPTS_BEFORE).cloned()

@@ -53,7 +53,7 @@ keys! {
 }
 
 impl Default for Client {
-    /// 30 s a call, 10 s an attempt, and the defaults of the other tables.
+    /// Returns 30 s for a call, 10 s for an attempt, and the defaults of the other tables.
     fn default() -> Self {
         Self {
             deadline: (DEADLINE.default)(),

@@ -19,7 +19,7 @@ table! {
 }
 
 impl Load {
-    /// Constant arrivals at `rate` per second, with the other defaults.
+    /// Returns constant arrivals at `rate` per second, with the other defaults.
     pub fn at(rate: f64) -> Self {
         Self { rate, ..Self::default() }
     }

@@ -83,7 +83,7 @@ mod tests {
     const S: u64 = 1_000_000;
     const RUN_END: u64 = 90 * S;
 
-    /// A fault at 10 s on server-0 and server-1 with a phase until 20 s.
+    /// Returns a fault at 10 s on server-0 and server-1 with a phase until 20 s.
     fn detected(kind: &str, events: &[EventRow]) -> Option<u64> {
         let targets = vec!["server-0".into(), "server-1".into()];
         let fault = RecordedFault { index: 0, kind: kind.into(), targets, start_us: 10 * S, lifted_us: Some(12 * S) };

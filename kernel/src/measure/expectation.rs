@@ -80,6 +80,7 @@ impl Expectation {
     /// Reads one item of `[[expect]]` in a scenario of that many faults.
     ///
     /// # Errors
+    ///
     /// Returns every problem of the item. Without a valid metric, nothing else is checked, as the unit is unknown.
     pub(crate) fn read(table: &TableReader<'_, '_>, faults: usize) -> Result<Self, Problems> {
         let metric = METRIC.read(table)?;

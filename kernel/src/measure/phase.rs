@@ -128,7 +128,7 @@ mod tests {
         Span { start_us: start_s * S, end_us: end_s * S }
     }
 
-    /// A request a second, good for `.` and failed for `x`.
+    /// Returns a request a second, good for `.` and failed for `x`.
     fn seconds(what: &str) -> Sample {
         let rows = what.chars().zip(0..).map(|(c, at)| if c == '.' { ok(at * S, 10) } else { failed(at * S, 10) });
         Sample::of_seconds(what.len() as u64).requests(rows)

@@ -18,7 +18,7 @@ use crate::{
 const S: u64 = 1_000_000;
 const RUN_S: u64 = 20;
 const SERVERS: [&str; 2] = ["server-0", "server-1"];
-/// Half a second is as fine as times need to be to fall on and beside every boundary.
+/// Returns times in steps of half a second, which is as fine as they need to be to fall on and beside every boundary.
 fn time() -> impl Strategy<Value = u64> {
     (0..2 * RUN_S).prop_map(|half_seconds| half_seconds * S / 2)
 }
@@ -32,7 +32,7 @@ fn request() -> impl Strategy<Value = RequestRow> {
     prop_oneof![12 => sent, 1 => time().prop_map(dropped)]
 }
 
-/// A fault's start and, usually, its end.
+/// Returns a fault's start and, usually, its end.
 fn fault(index: usize) -> impl Strategy<Value = Vec<EventRow>> {
     (time(), 0..10u64, 0..4u8, 0..2usize).prop_map(move |(at, seconds, kind, server)| {
         let kind_name = if kind == 0 { "crash" } else { "freeze" };
@@ -64,7 +64,7 @@ fn sample(faults: usize) -> impl Strategy<Value = Sample> {
     })
 }
 
-/// Every metric, of the run and of every phase there may be.
+/// Returns an expectation on every metric, of the run and of every phase that there may be.
 fn every_expectation() -> Vec<Expectation> {
     let phases = [None, Some(Phase::Before), Some(Phase::Fault(0)), Some(Phase::Fault(1)), Some(Phase::After)];
     phases

@@ -133,7 +133,7 @@ mod tests {
         RecordedFault { index: 0, kind: "crash".into(), targets: vec!["server-0".into()], start_us, lifted_us }
     }
 
-    /// One request in the middle of each second: `.` good, `x` failed, `s` slow (21 ms, over twice 10), `2` at twice
+    /// Returns one request in the middle of each second: `.` good, `x` failed, `s` slow (21 ms, over twice 10), `2` at twice
     /// the baseline, ` ` none.
     fn recovery_in(seconds: &str, fault: RecordedFault) -> Recovery {
         let rows = seconds.chars().zip(0..).filter_map(|(what, second)| {

@@ -56,7 +56,7 @@ impl Sample {
         Summary::compute(LABEL, &self.run(), expectations)
     }
 
-    /// The same rows in the order that `pick` chooses them: given how many are left, the next one's place.
+    /// Returns the same rows in the order that `pick` chooses them: given how many are left, the next one's place.
     pub(super) fn shuffled(mut self, mut pick: impl FnMut(usize) -> usize) -> Self {
         shuffle(&mut self.requests, &mut pick);
         shuffle(&mut self.attempts, &mut pick);
@@ -182,7 +182,7 @@ fn on_server_1(row: RequestRow) -> RequestRow {
     RequestRow { server: Some("server-1".into()), ..row }
 }
 
-/// The expectations that a scenario of this run could have.
+/// Returns the expectations that a scenario of this run could have.
 pub(super) fn example_expectations() -> [Expectation; 3] {
     let recovery =
         |index, max| Expectation { during: Some(Phase::Fault(index)), ..expect(Metric::RecoveryTime, None, Some(max)) };

@@ -124,7 +124,7 @@ mod tests {
         checked.text.expect("a missing metric is explained")
     }
 
-    /// A request a second for 10 s that fails from `from_s` to `to_s`, with a fault over that time.
+    /// Returns a request a second for 10 s that fails from `from_s` to `to_s`, with a fault over that time.
     fn outage(from_s: u64, to_s: u64) -> Sample {
         let rows = (0..10).map(|s| if (from_s..to_s).contains(&s) { failed(s * S, 1) } else { ok(s * S, 1) });
         let events = [fault_start(0, "crash", "server-0", from_s * S), fault_end(0, "server-0", to_s * S)];

@@ -139,7 +139,7 @@ impl Answers {
         self.count -= 1;
     }
 
-    /// The call that renews the answer to `input` has failed. The next look-up asks for another one.
+    /// Notes that the call that renews the answer to `input` has failed. The next look-up asks for another one.
     pub(crate) fn on_renewal_failed(&mut self, input: &Input) {
         if let Some(entry) = self.entry_mut(input) {
             entry.renewing = false;
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(known, [true, false, true]);
     }
 
-    /// An input whose mark does not depend on `corner`.
+    /// Returns an input whose mark does not depend on `corner`.
     fn input_with_equal_mark(corner: u8) -> Input {
         let mut pixels = vec![7; 32];
         pixels[0] = corner;

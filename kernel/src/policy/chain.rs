@@ -229,14 +229,14 @@ impl<'a> AttemptPermit<'a> {
         self.now
     }
 
-    /// The attempt is sent to `server`, now.
+    /// Notes that the attempt is sent to `server`, now.
     pub(crate) fn on_pick(&mut self, server: usize) {
         self.sent = self.now;
         self.server = Some(server);
         for_each_policy!(self.chain.policies, |policy| policy.on_pick(server, self.now));
     }
 
-    /// The attempt has ended with `code`, `now`.
+    /// Notes that the attempt has ended with `code`, `now`.
     pub(crate) fn finish(mut self, now: Instant, code: Code, pushback: Option<Pushback>) {
         self.end(now, Ending::Status(code, pushback));
     }

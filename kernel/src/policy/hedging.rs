@@ -61,7 +61,7 @@ pub(crate) enum Verdict {
 }
 
 impl<'a> Hedges<'a> {
-    /// The first attempt of a call that begins `now` is due at once.
+    /// Creates the schedule of a call that begins `now`, whose first attempt is due at once.
     pub(crate) fn new(settings: &'a Hedging, now: Instant) -> Self {
         Self { settings, sent: 0, due: Some(now) }
     }
@@ -71,7 +71,7 @@ impl<'a> Hedges<'a> {
         self.due
     }
 
-    /// An attempt was sent, `now`.
+    /// Notes that an attempt was sent, `now`.
     pub(crate) fn on_sent(&mut self, now: Instant) {
         self.sent += 1;
         let delay = self.settings.hedging_delay;
@@ -79,7 +79,7 @@ impl<'a> Hedges<'a> {
         self.due = (self.sent < self.settings.max_attempts).then(|| now + delay);
     }
 
-    /// An attempt has failed with `code`.
+    /// Notes that an attempt has failed with `code`.
     pub(crate) fn on_failure(&mut self, now: Instant, code: Code, pushback: Option<Pushback>) -> Verdict {
         if !self.settings.non_fatal_status_codes.contains(&code) {
             return Verdict::Fatal;
@@ -110,7 +110,7 @@ mod tests {
         Instant::START + Duration::from_millis(millis)
     }
 
-    /// The settings of A6's example.
+    /// Returns the settings of A6's example.
     fn settings() -> Hedging {
         Hedging {
             max_attempts: 4,

@@ -204,7 +204,7 @@ mod tests {
         Instant::START + Duration::from_millis(millis)
     }
 
-    /// A budget with a time to live of a second.
+    /// Returns a budget with a time to live of a second.
     fn finagle(percent: f64, min_per_second: f64) -> FinagleBudget {
         FinagleBudget::new(percent, Duration::from_secs(1), min_per_second)
     }

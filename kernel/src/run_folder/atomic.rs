@@ -19,7 +19,8 @@ pub const PARTIAL: &str = ".partial";
 /// Writes `content` to `path`, in place of the file that is there.
 ///
 /// # Errors
-/// The operating system refuses; the file at `path` is then as it was.
+///
+/// Returns an error if the operating system refuses; the file at `path` is then as it was.
 pub fn write(files: &dyn Files, path: &Path, content: &[u8]) -> io::Result<()> {
     let staging = staging_for(path);
     let written = write_and_move(files, &staging, path, content);
@@ -68,7 +69,8 @@ fn is_writer(text: &str) -> bool {
 /// Only for a folder that no other process is writing to.
 ///
 /// # Errors
-/// The operating system refuses.
+///
+/// Returns an error if the operating system refuses.
 pub fn remove_abandoned(files: &dyn Files, folder: &Path, names: &[&str]) -> io::Result<()> {
     let found: Vec<OsString> = files.list(folder)?;
     let abandoned = found.iter().filter(|found| names.iter().any(|name| is_staging_of(found, name)));

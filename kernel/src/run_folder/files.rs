@@ -16,61 +16,71 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// Creates the file at `path` for writing.
     ///
     /// # Errors
+    ///
     /// Fails with `AlreadyExists` if there is one: nothing is overwritten in place.
     fn create(&self, path: &Path) -> io::Result<Box<dyn OpenFile>>;
 
     /// Opens the file at `path` to write behind its end; creates it if there is none.
     ///
     /// # Errors
-    /// The operating system refuses.
+    ///
+    /// Returns an error if the operating system refuses.
     fn append(&self, path: &Path) -> io::Result<Box<dyn OpenFile>>;
 
     /// Opens the file at `path` for reading.
     ///
     /// # Errors
-    /// There is no such file, or the operating system refuses.
+    ///
+    /// Returns an error if there is no such file, or the operating system refuses.
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
 
     /// Moves `from` to `to`; a file at `to` is replaced in one step.
     ///
     /// # Errors
-    /// The operating system refuses.
+    ///
+    /// Returns an error if the operating system refuses.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Waits until the names in the folder at `path` are on the disk, so that they survive a power failure.
     ///
     /// # Errors
-    /// The operating system refuses.
+    ///
+    /// Returns an error if the operating system refuses.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
 
     /// Creates the folder at `path` and those above it, unless they exist.
     ///
     /// # Errors
-    /// The operating system refuses.
+    ///
+    /// Returns an error if the operating system refuses.
     fn create_folder(&self, path: &Path) -> io::Result<()>;
 
     /// Removes the file at `path`.
     ///
     /// # Errors
-    /// There is no such file, or the operating system refuses.
+    ///
+    /// Returns an error if there is no such file, or the operating system refuses.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
     /// Removes the folder at `path` with everything in it.
     ///
     /// # Errors
-    /// There is no such folder, or the operating system refuses.
+    ///
+    /// Returns an error if there is no such folder, or the operating system refuses.
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
 
     /// Removes the folder at `path`, which must be empty.
     ///
     /// # Errors
-    /// It is not empty, does not exist, or the operating system refuses.
+    ///
+    /// Returns an error if it is not empty, does not exist, or the operating system refuses.
     fn remove_empty_folder(&self, path: &Path) -> io::Result<()>;
 
     /// Returns the names of everything in the folder at `path`, in no particular order.
     ///
     /// # Errors
-    /// There is no such folder, or the operating system refuses.
+    ///
+    /// Returns an error if there is no such folder, or the operating system refuses.
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
 }
 
@@ -79,25 +89,29 @@ pub trait OpenFile: Write + fmt::Debug + Send {
     /// Waits until the content is on the disk.
     ///
     /// # Errors
-    /// The operating system refuses, or the disk failed.
+    ///
+    /// Returns an error if the operating system refuses, or the disk failed.
     fn sync(&mut self) -> io::Result<()>;
 
     /// Cuts the file off behind `length` bytes.
     ///
     /// # Errors
-    /// The operating system refuses.
+    ///
+    /// Returns an error if the operating system refuses.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 
     /// Locks the file against other processes until it is closed.
     ///
     /// # Errors
-    /// Another process holds the lock, or the operating system refuses.
+    ///
+    /// Returns an error if another process holds the lock, or the operating system refuses.
     fn try_lock(&self) -> Result<(), TryLockError>;
 
     /// Releases the lock, also for copies of the file's descriptor.
     ///
     /// # Errors
-    /// The operating system refuses.
+    ///
+    /// Returns an error if the operating system refuses.
     fn unlock(&self) -> io::Result<()>;
 }
 

@@ -80,7 +80,8 @@ impl RunFolder {
     /// Prepares to write a run folder at `place`: what could go wrong after the run is found out before it.
     ///
     /// # Errors
-    /// There is something that is not a run folder, or the operating system refuses.
+    ///
+    /// Returns an error if there is something that is not a run folder, or the operating system refuses.
     pub fn prepare(place: &Path) -> Result<Self, FolderError> {
         Self::prepare_with(Arc::new(OsFiles), place)
     }
@@ -88,7 +89,8 @@ impl RunFolder {
     /// Does the same as [`prepare`](Self::prepare), and changes the folder through `files`.
     ///
     /// # Errors
-    /// There is something that is not a run folder, or the operating system refuses.
+    ///
+    /// Returns an error if there is something that is not a run folder, or the operating system refuses.
     pub fn prepare_with(files: Arc<dyn Files>, place: &Path) -> Result<Self, FolderError> {
         if !may_be_replaced(&*files, place) {
             return Err(FolderError::Occupied { path: place.to_owned(), kind: &KIND });
@@ -115,7 +117,8 @@ impl RunFolder {
     /// Creates a folder within it for the logs of the run's processes, which write to it during the run.
     ///
     /// # Errors
-    /// The operating system refuses.
+    ///
+    /// Returns an error if the operating system refuses.
     pub fn logs(&self) -> Result<PathBuf, FolderError> {
         let logs = self.staging.join(LOGS);
         self.files.create_folder(&logs).map_err(KIND.unwritable(&logs))?;
@@ -126,7 +129,8 @@ impl RunFolder {
     /// moves the folder into its place, where it replaces an earlier run.
     ///
     /// # Errors
-    /// Something else has come into its place, or the operating system refuses.
+    ///
+    /// Returns an error if something else has come into its place, or the operating system refuses.
     pub fn write(
         self,
         scenario: &Scenario,

@@ -23,7 +23,8 @@ pub fn line(row: &impl Serialize) -> Vec<u8> {
 /// Calls `take` with each row as its line of a file, one after another.
 ///
 /// # Errors
-/// The first error of `take` ends it.
+///
+/// Returns the first error of `take`, after which no row is passed on.
 pub fn for_each_line<T: Serialize>(rows: &[T], mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     // One buffer for all: a run has millions of rows.
     let mut line = Vec::new();
@@ -61,7 +62,8 @@ impl<T: DeserializeOwned> JsonLines<T> {
     /// Opens the file of rows at `path`.
     ///
     /// # Errors
-    /// There is no such file, or the operating system refuses.
+    ///
+    /// Returns an error if there is no such file, or the operating system refuses.
     pub fn open(
         files: &dyn Files,
         path: &Path,

@@ -111,7 +111,7 @@ mod tests {
         InjectedErrors { fault, rate, status }
     }
 
-    /// Which of 64 requests fail in their `attempt`-th attempt, by the fault `fault` that fails half of them.
+    /// Returns which of 64 requests fail in their `attempt`-th attempt, by the fault `fault` that fails half of them.
     fn drawn(fault: usize, attempt: u32) -> Vec<bool> {
         let injector = injecting(vec![errors(fault, 0.5, Code::Unavailable)]);
         (0..64).map(|request| injector.injected_error(request, attempt).is_some()).collect()

@@ -42,7 +42,7 @@ table! {
     }
 }
 
-/// An admission limit beyond the room of a replica would limit nothing.
+/// Checks that the admission limits are within the room of a replica: beyond it they would limit nothing.
 fn admission_fits(servers: Servers, table: &TableReader<'_, '_>) -> Result<Servers, Problem> {
     let limit = servers.admission.as_ref().and_then(|admission| admission.max_concurrent_requests);
     let room = servers.workers + servers.queue;

@@ -29,14 +29,14 @@ kinds! {
 }
 
 impl Default for Workload {
-    /// Sobel on synthetic images of 256x256.
+    /// Returns Sobel on synthetic images of 256x256.
     fn default() -> Self {
         Self::Sobel(Pictures::default())
     }
 }
 
 impl Workload {
-    /// The names of all workloads.
+    /// Returns the names of all workloads.
     pub fn names() -> impl Iterator<Item = &'static str> {
         <WorkloadName as crate::settings::named::Named>::names().into_iter()
     }

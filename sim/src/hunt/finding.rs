@@ -11,7 +11,8 @@ use crate::replay::arguments;
 /// Writes the scenario of a seed, with everything that the seed draws. Returns the path.
 ///
 /// # Errors
-/// The operating system refuses.
+///
+/// Returns an error if the operating system refuses.
 pub(super) fn write(hunt: &Hunt<'_>, seed: u64, scenario: &Scenario) -> Result<PathBuf, Failure> {
     let place = hunt.folder.join(format!("seed{seed}.toml"));
     let what = if hunt.args.policies { "settings and faults" } else { "faults" };
@@ -28,7 +29,8 @@ pub(super) fn write(hunt: &Hunt<'_>, seed: u64, scenario: &Scenario) -> Result<P
 /// Writes the scenario of a finding. Returns the report, with the commands that repeat and minimise it.
 ///
 /// # Errors
-/// The scenario cannot be written.
+///
+/// Returns an error if the scenario cannot be written.
 pub(super) fn report(hunt: &Hunt<'_>, finding: &Finding, played: u64) -> Result<String, Failure> {
     let Finding { seed, settings, scenario, goal } = finding;
     let place = write(hunt, *seed, scenario)?;

@@ -86,7 +86,7 @@ impl Collector {
 pub(super) struct UnplayedRuns(Vec<(Task, SimulationError)>);
 
 impl UnplayedRuns {
-    /// The reason why only `played` of the `planned` runs have a row.
+    /// Returns the reason why only `played` of the `planned` runs have a row.
     pub(super) fn why_missing(&self, played: usize, planned: usize) -> String {
         if self.0.is_empty() {
             return format!("interrupted after {played} of {planned} runs; the same command goes on from there");

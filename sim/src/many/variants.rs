@@ -13,7 +13,8 @@ use sim::sweep::Variant;
 /// do, are left out of the grid.
 ///
 /// # Errors
-/// The axes form no grid, or there is a value that no combination allows.
+///
+/// Returns an error if the axes form no grid, or there is a value that no combination allows.
 pub(super) fn variants(args: &RunArgs, axes: &[Axis]) -> Result<Vec<Variant>, Failure> {
     let mut variants = Vec::<Variant>::new();
     let mut left_out = Vec::new();
@@ -57,7 +58,7 @@ pub(super) fn warn_of_other_arrivals(variants: &[Variant]) {
     }
 }
 
-/// The settings from which arrivals and inputs are drawn.
+/// Returns the settings from which arrivals and inputs are drawn.
 fn arrivals(variant: &Variant) -> impl PartialEq + use<> {
     let Scenario { load, duration, workload, .. } = &variant.scenario;
     (load.rate.to_bits(), load.arrivals, *duration, workload.clone())

@@ -69,7 +69,9 @@ impl Goal {
     /// run passes.
     ///
     /// # Errors
-    /// The input is wrong: the workload's pictures cannot be read, or the calibration does not have the workload.
+    ///
+    /// Returns an error if the input is wrong: the workload's pictures cannot be read, or the calibration does not have the
+    /// workload.
     pub fn find(plan: &Plan) -> Result<Option<Self>, SimulationError> {
         let completed = match run(plan, &AtomicU64::new(0)) {
             Ok(completed) => completed,

@@ -52,7 +52,7 @@ pub enum Number {
     At(usize),
 }
 
-/// Every change that takes away one thing, or lowers one number by one rung; settings only if the failure is a bug.
+/// Returns every change that takes away one thing, or lowers one number by one rung; settings only if the failure is a bug.
 pub fn every(scenario: &Scenario, is_a_bug: bool) -> Vec<Step> {
     let faults = 0..scenario.faults.len();
     let mut steps: Vec<Step> = faults.clone().map(|fault| Step::WithoutFaults(vec![fault])).collect();
@@ -71,7 +71,7 @@ pub fn every(scenario: &Scenario, is_a_bug: bool) -> Vec<Step> {
 }
 
 impl Step {
-    /// `scenario` after it; `None` if that is none.
+    /// Returns `scenario` after the step; `None` if it has nothing to take away or would not be valid.
     pub fn apply(&self, scenario: &Scenario) -> Option<Scenario> {
         let mut less = scenario.clone();
         match self {
@@ -98,7 +98,7 @@ impl Step {
     }
 }
 
-/// `None` if an expectation is about one of them.
+/// Removes the faults; returns `None` if an expectation is about one of them.
 fn without_faults(scenario: &mut Scenario, removed: &[usize]) -> Option<()> {
     for expectation in &mut scenario.expectations {
         if let Some(Phase::Fault(index)) = &mut expectation.during {
@@ -126,7 +126,7 @@ fn without_server(scenario: &mut Scenario, server: usize) -> Option<()> {
 }
 
 impl Number {
-    /// Those below its value, ascending; none if the scenario does not have it.
+    /// Returns the rungs below the value of the number, ascending; none if the scenario does not have it.
     pub fn rungs_below(self, scenario: &Scenario) -> Vec<u64> {
         let Some(value) = self.get(scenario) else { return Vec::new() };
         let (least, zero) = match self {
@@ -161,7 +161,7 @@ impl Number {
     }
 }
 
-/// Rounded up: no rung below it is lost.
+/// Returns the milliseconds of `time`, rounded up, so that no rung below it is lost.
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

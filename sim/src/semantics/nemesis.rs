@@ -129,7 +129,7 @@ fn a_crash_of_a_starting_server_restarts_it_anew() {
     assert_eq!(when(&records, Event::FaultEnd), [(0, 2_005_000), (1, 3_015_000)]);
 }
 
-/// One replica, called ten times a second for six seconds, one attempt a call.
+/// Plays one replica that is called ten times a second for six seconds, one attempt a call.
 fn calls(faults: &str) -> Records {
     records_of(&format!(
         "duration = '6s'\nload.rate = 10\nservers.replicas = 1\nservers.service_time_min = '1ms'\n\

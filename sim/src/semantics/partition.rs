@@ -66,7 +66,7 @@ fn what_the_server_sends_into_a_partition_is_late_as_well() {
     assert_eq!(heard, [(at(ms(999) + LINK), bytes("before ")), (at(ms(1_600) + LINK), bytes("one two"))]);
 }
 
-/// Software that sends something on its own, then sends back what it receives.
+/// Returns software that sends something on its own, then sends back what it receives.
 fn talkative() -> Software {
     on_each_connection(|world, mut stream| async move {
         world.sleep_until(at(ms(1_100))).await;

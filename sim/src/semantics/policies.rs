@@ -17,7 +17,7 @@ fn refused(row: &RequestRow, code: Code) -> bool {
     row.status == Outcome::Status(code) && row.rejected && row.attempts == 0
 }
 
-/// One replica that is killed at 545 ms, called ten times a second.
+/// Plays one replica that is killed at 545 ms and called ten times a second.
 fn outage(more: &str) -> Records {
     let records = records_of(&format!(
         "duration = '3s'\nload.rate = 10\nservers.replicas = 1\n{more}\n\
@@ -138,7 +138,7 @@ fn a_retry_waits_for_the_servers_pushback() {
     assert_eq!(records.requests[1].latency_us, Some(100 + 250_000 + 300_000 + 100));
 }
 
-/// One replica that is killed at 545 ms and restarted 500 ms later, called ten times a second.
+/// Plays one replica that is killed at 545 ms, restarted 500 ms later and called ten times a second.
 fn restarted(more: &str) -> Records {
     records_of(&format!(
         "duration = '3s'\nload.rate = 10\nservers.replicas = 1\n{ONE_TRY}{more}\n\
@@ -228,7 +228,7 @@ fn a_server_that_comes_back_gets_its_share_gradually() {
     assert!((shares[2] - 0.5).abs() < 0.01, "{shares:?}");
 }
 
-/// One worker that is called twice as often as it can compute, with this admission control.
+/// Plays one worker that is called twice as often as it can compute, with this admission control.
 fn overload(admission: &str) -> Records {
     records_of(&format!(
         "duration = '3s'\nload.rate = 20\n\

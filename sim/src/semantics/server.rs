@@ -24,7 +24,7 @@ fn settings() -> ReplicaSettings {
     ReplicaSettings::new(&servers, &scenario::Workload::Backend(backend))
 }
 
-/// The whole server, stopped gracefully at `stop`.
+/// Returns the whole server, stopped gracefully at `stop`.
 fn serving_until(stop: Duration) -> Software {
     Arc::new(move |world, recorder, name, injector| {
         let name = name.to_owned();

@@ -33,7 +33,8 @@ pub enum SpotCheckError {
 /// Repeats the first run of `folder`, if it has any: rows of another build must not be mixed with those of this one.
 ///
 /// # Errors
-/// The run has another result, or fails.
+///
+/// Returns an error if the run has another result, or fails.
 pub fn spot_check(folder: &OpenSweepFolder, sweep: &Sweep) -> Result<(), SpotCheckError> {
     let Some(then) = folder.first() else { return Ok(()) };
     let now = sweep.run(Task { variant: then.variant, seed: then.seed })?;

@@ -71,10 +71,12 @@ fn confidence(text: &str) -> Result<f64, String> {
 }
 
 impl TipArgs {
-    /// The criterion by which a run of `base` passes.
+    /// Returns the criterion by which a run of `base` passes.
     ///
     /// # Errors
-    /// The scenario has nothing that the criterion could be about, so all values would have the same outcome.
+    ///
+    /// Returns an error if the scenario has nothing that the criterion could be about, so all values would have the same
+    /// outcome.
     pub(super) fn criterion(&self, base: &Scenario) -> Result<Criterion, Failure> {
         if !self.recovery {
             if base.expectations.is_empty() {
@@ -90,10 +92,11 @@ impl TipArgs {
         Ok(Criterion::Recovery)
     }
 
-    /// The ranges of the first and the second setting, spaced by ratio where `--log` names them.
+    /// Returns the ranges of the first and the second setting, spaced by ratio where `--log` names them.
     ///
     /// # Errors
-    /// Both are of the same setting, or `--log` names another one or one that cannot be spaced by ratio.
+    ///
+    /// Returns an error if both are of the same setting, or `--log` names another one or one that cannot be spaced by ratio.
     pub(super) fn ranges(&self) -> Result<(SettingRange, Option<SettingRange>), Failure> {
         let key = &self.along.key;
         if self.and.as_ref().is_some_and(|and| and.key == *key) {

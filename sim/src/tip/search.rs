@@ -101,7 +101,7 @@ impl<'a> ThresholdSearch<'a> {
         Ok(outcome)
     }
 
-    /// The scenario with these values.
+    /// Returns the scenario with these values.
     fn variant(&self, along: f64, and: Option<f64>) -> Result<Variant, Failure> {
         let mut settings = vec![self.identity.along.setting(along)];
         settings.extend(self.identity.and.iter().zip(and).map(|(range, value)| range.setting(value)));
@@ -110,7 +110,7 @@ impl<'a> ThresholdSearch<'a> {
         Ok(Variant { settings, scenario })
     }
 
-    /// The rows of `seeds`, in their order.
+    /// Returns the rows of `seeds`, in their order.
     fn run(&self, variant: Variant, seeds: Seeds) -> Result<Vec<RunRow>, Failure> {
         let calibration = self.calibration.clone();
         let sweep = Sweep { variants: vec![variant], seeds, shard: Shard::WHOLE, calibration };
@@ -134,7 +134,7 @@ impl<'a> ThresholdSearch<'a> {
     }
 }
 
-/// The row of a run, unless it failed or violates an invariant, after which its figures mean nothing.
+/// Returns the row of a run, unless it failed or violates an invariant, after which its figures mean nothing.
 fn valid(result: TaskResult, variant: &Variant) -> Result<RunRow, Failure> {
     let row = result.map_err(failed)?;
     let Some(broken) = &row.broken else { return Ok(row) };

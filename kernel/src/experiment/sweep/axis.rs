@@ -105,17 +105,18 @@ fn split(text: &str) -> Option<Vec<String>> {
     (depth == 0 && quote.is_none()).then_some(values)
 }
 
-/// The first of `items` that equals an earlier one; `None` if all are different.
+/// Returns the first of `items` that equals an earlier one; `None` if all are different.
 fn repeated<T: Ord + Copy>(items: impl IntoIterator<Item = T>) -> Option<T> {
     let mut seen = BTreeSet::new();
     items.into_iter().find(|item| !seen.insert(*item))
 }
 
-/// The settings of every variant, each a `key=value` as `--set` takes it: the axes' values in every combination, the
+/// Returns the settings of every variant, each a `key=value` as `--set` takes it: the axes' values in every combination, the
 /// last axis changing fastest. Without axes there is one variant without settings.
 ///
 /// # Errors
-/// A key is on two axes, or there are more than 10,000 variants.
+///
+/// Returns an error if a key is on two axes, or there are more than 10,000 variants.
 pub fn grid(axes: &[Axis]) -> Result<Vec<Vec<String>>, AxisError> {
     if let Some(key) = repeated(axes.iter().map(|axis| &axis.key)) {
         return Err(AxisError::KeyTwice { key: key.clone() });
@@ -128,7 +129,7 @@ pub fn grid(axes: &[Axis]) -> Result<Vec<Vec<String>>, AxisError> {
     Ok(axes.iter().fold(vec![Vec::new()], |variants, axis| extended(&variants, axis)))
 }
 
-/// Every variant with every value of `axis` added.
+/// Returns every variant with every value of `axis` added.
 fn extended(variants: &[Vec<String>], axis: &Axis) -> Vec<Vec<String>> {
     let mut all = Vec::with_capacity(variants.len() * axis.values.len());
     for variant in variants {

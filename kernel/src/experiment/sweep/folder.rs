@@ -97,7 +97,8 @@ impl SweepRecord {
     /// Reads the folder at `place`.
     ///
     /// # Errors
-    /// It is no folder of a sweep, a file cannot be read, or a row is of another sweep.
+    ///
+    /// Returns an error if `place` is not the folder of a sweep, a file cannot be read, or a row is of another sweep.
     pub fn read(place: &Path) -> Result<Self, SweepError> {
         let identity = read_identity(place)?.ok_or_else(|| SweepError::NotASweep { path: place.to_owned() })?;
         let path = place.join(SCENARIO);
@@ -118,13 +119,14 @@ impl SweepRecord {
     /// Writes the folder, in place of one of the same runs.
     ///
     /// # Errors
-    /// There is something else, or the operating system refuses.
+    ///
+    /// Returns an error if `place` has something else, or the operating system refuses.
     pub fn write(&self, place: &Path) -> Result<(), SweepError> {
         prepare(&OsFiles, place, &self.identity, &self.scenario)?;
         Ok(write_rows(&OsFiles, place, &self.rows)?)
     }
 
-    /// The report of the runs. `replay` returns the command that repeats a run alone.
+    /// Returns the report of the runs. `replay` returns the command that repeats a run alone.
     pub fn report<'a>(&'a self, replay: &'a dyn Fn(&RunRow) -> String) -> SweepReport<'a> {
         let SweepIdentity { scenario, world, seeds, shard, variants, .. } = &self.identity;
         SweepReport {
@@ -144,7 +146,8 @@ impl SweepRecord {
 /// scenario.
 ///
 /// # Errors
-/// There is something else, or the operating system refuses.
+///
+/// Returns an error if `place` has something else, or the operating system refuses.
 pub(super) fn prepare(
     files: &dyn Files,
     place: &Path,
@@ -175,7 +178,7 @@ fn may_be_used(files: &dyn Files, place: &Path) -> bool {
         })
 }
 
-/// `None` if there is no folder, or none of a sweep.
+/// Returns the identity of the sweep in `place`; `None` if there is no folder, or none of a sweep.
 fn read_identity(place: &Path) -> Result<Option<SweepIdentity>, FolderError> {
     let path = place.join(IDENTITY);
     match fs::read(&path) {
@@ -198,10 +201,11 @@ fn start(files: &dyn Files, place: &Path, identity: &SweepIdentity, scenario: &s
     replace(files, &place.join(IDENTITY), &content)
 }
 
-/// The rows of a file without a last line that was cut off; none if there is no file.
+/// Returns the rows of a file without a last line that was cut off; none if there is no file.
 ///
 /// # Errors
-/// A line is no row, or the operating system refuses.
+///
+/// Returns an error if a line is no row, or the operating system refuses.
 pub(super) fn read_rows(files: &dyn Files, path: &Path) -> Result<Vec<RunRow>, FolderError> {
     match JsonLines::open(files, path, &ROW, UnfinishedLine::Skip) {
         // A sweep that has just started has no rows, and one that has ended no progress.
@@ -213,7 +217,8 @@ pub(super) fn read_rows(files: &dyn Files, path: &Path) -> Result<Vec<RunRow>, F
 /// Writes `rows`, which are in order, as those of the folder at `place`.
 ///
 /// # Errors
-/// The operating system refuses.
+///
+/// Returns an error if the operating system refuses.
 pub(super) fn write_rows<'a>(
     files: &dyn Files,
     place: &Path,

@@ -49,7 +49,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The command that repeats the run of `seed` with `settings` alone; `world` is the program that runs it. The
+    /// Returns the command that repeats the run of `seed` with `settings` alone; `world` is the program that runs it. The
     /// settings follow those of the origin, as the last one of a key applies.
     pub fn replay(&self, world: &str, seed: u64, settings: &[String]) -> String {
         let args = RunArgs {
@@ -65,7 +65,7 @@ impl Origin {
 }
 
 impl SweepIdentity {
-    /// Number of runs of the shard.
+    /// Returns the number of runs of the shard.
     pub fn runs(&self) -> u64 {
         self.shard.count(self.seeds).saturating_mul(self.variants.len() as u64)
     }
@@ -77,12 +77,12 @@ impl SweepIdentity {
             && self.variants.get(row.variant).is_some_and(|settings| *settings == row.settings)
     }
 
-    /// The command that repeats the run of `row` alone.
+    /// Returns the command that repeats the run of `row` alone.
     pub fn replay(&self, row: &RunRow) -> String {
         self.origin.replay(&self.world, row.seed, &row.settings)
     }
 
-    /// The first difference to the `wanted` runs, in words; `None` if they are the same.
+    /// Returns the first difference to the `wanted` runs, in words; `None` if they are the same.
     pub fn difference(&self, wanted: &Self) -> Option<String> {
         named_difference("scenario", &self.scenario, &wanted.scenario)
             .or_else(|| named_difference("world", &self.world, &wanted.world))
@@ -97,8 +97,8 @@ impl SweepIdentity {
             .or_else(|| difference("choice of variants", self.variants == wanted.variants))
     }
 
-    /// The folder that a sweep is written to unless the command line names one. What is varied becomes part of the name
-    /// as a fingerprint.
+    /// Returns the folder that a sweep is written to unless the command line names one. What is varied becomes part of the
+    /// name as a fingerprint.
     pub fn default_place(&self) -> PathBuf {
         let Seeds { start, end } = self.seeds;
         let mut name = format!("{}-seeds{start}-{end}", self.world);
@@ -112,7 +112,7 @@ impl SweepIdentity {
         Path::new("runs").join(&self.scenario).join(name)
     }
 
-    /// The varied settings, as on the command line.
+    /// Returns the varied settings, as on the command line.
     fn variation(&self) -> String {
         let axes: Vec<_> =
             self.vary.iter().map(|axis| format!("--vary {}={}", axis.key, axis.values.join(","))).collect();
@@ -120,12 +120,12 @@ impl SweepIdentity {
     }
 }
 
-/// The sentence that says how `what` differs; `None` if it does not.
+/// Returns the sentence that says how `what` differs; `None` if it does not.
 fn named_difference(what: &str, found: &str, wanted: &str) -> Option<String> {
     (found != wanted).then(|| format!("its {what} is {found}, not {wanted}"))
 }
 
-/// The sentence that says that `what` differs; `None` if it is `same`.
+/// Returns the sentence that says that `what` differs; `None` if it is `same`.
 fn difference(what: &str, same: bool) -> Option<String> {
     (!same).then(|| format!("its {what} is not the same"))
 }

@@ -65,7 +65,8 @@ fn missing(numbers: &[u64], of: u64) -> String {
 /// written. Runs that a shard does not have yet are missing in the result, too.
 ///
 /// # Errors
-/// The folders are not all shards of one sweep, each once.
+///
+/// Returns an error if the folders are not all shards of one sweep, each once.
 pub fn merge(shards: Vec<(PathBuf, SweepRecord)>) -> Result<SweepRecord, MergeError> {
     let (first, first_record) = shards.first().ok_or(MergeError::Nothing)?;
     let of = first_record.identity.shard.of;
@@ -105,7 +106,7 @@ fn other_runs(path: &Path, first: &Path, difference: String) -> MergeError {
     MergeError::OtherRuns { path: path.to_owned(), first: first.to_owned(), difference }
 }
 
-/// The identity of the sweep that a shard of `identity` is a part of.
+/// Returns the identity of the sweep that a shard of `identity` is a part of.
 fn unsharded(identity: &SweepIdentity) -> SweepIdentity {
     SweepIdentity { shard: Shard::WHOLE, ..identity.clone() }
 }
@@ -118,7 +119,7 @@ mod tests {
         run_folder::CalibrationInfo,
     };
 
-    /// The record of a shard of `whole`, with all its runs.
+    /// Returns the record of a shard of `whole`, with all its runs.
     fn shard(whole: &SweepIdentity, number: u64, of: u64) -> (PathBuf, SweepRecord) {
         let shard = Shard { number, of };
         let identity = SweepIdentity { shard, ..whole.clone() };
@@ -137,7 +138,7 @@ mod tests {
         merge(shards).unwrap_err().to_string()
     }
 
-    /// The message about two shards, the second of which was changed.
+    /// Returns the message about two shards, the second of which was changed.
     fn rejected_pair(change: fn(&mut SweepIdentity)) -> String {
         let mut second = shard(&identity(), 2, 2);
         change(&mut second.1.identity);

@@ -49,7 +49,7 @@ pub struct WorstRun {
 }
 
 impl SweepReport<'_> {
-    /// The report for programs.
+    /// Returns the report for programs.
     pub fn overview(&self) -> SweepOverview {
         SweepOverview {
             scenario: self.scenario.to_owned(),
@@ -74,7 +74,7 @@ impl SweepReport<'_> {
         }
     }
 
-    /// `None` if no run of the variant has the metric.
+    /// Returns the overview of a metric in the runs of a variant; `None` if none of them has the metric.
     fn metric_overview(&self, metric: Metric, variant: usize) -> Option<MetricOverview> {
         let spread = Spread::new(metric, self.variant_rows(variant))?;
         Some(MetricOverview { metric: metric.name(), spread, to_first: self.to_first(metric, variant) })

@@ -52,12 +52,12 @@ impl PairedDifference {
     }
 }
 
-/// The seed and the metric's value of every row that has the metric.
+/// Returns the seed and the metric's value of every row that has the metric.
 fn values<'a>(metric: Metric, rows: impl IntoIterator<Item = &'a RunRow>) -> impl Iterator<Item = (u64, f64)> {
     rows.into_iter().filter_map(move |row| Some((row.seed, row.overall.get(metric)?)))
 }
 
-/// The quantile of Student's t that has half of 1 − [`CONFIDENCE`] above it.
+/// Returns the quantile of Student's t that has half of 1 − [`CONFIDENCE`] above it.
 fn student(degrees_of_freedom: f64) -> f64 {
     let distribution = StudentsT::new(0.0, 1.0, degrees_of_freedom).expect("there is at least one degree of freedom");
     distribution.inverse_cdf(1.0 - (1.0 - CONFIDENCE) / 2.0)

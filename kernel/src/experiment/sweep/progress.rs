@@ -32,8 +32,9 @@ impl OpenSweepFolder {
     /// Opens the folder at `place` with the rows that are in it, or creates it. `scenario` is the text of its scenario.
     ///
     /// # Errors
-    /// There is something else, the folder is of other runs, another process writes to it, or the operating system
-    /// refuses.
+    ///
+    /// Returns an error if `place` has something else, the folder is of other runs, another process writes to it, or the
+    /// operating system refuses.
     pub fn open(place: &Path, identity: &SweepIdentity, scenario: &str) -> Result<Self, SweepError> {
         let files: Arc<dyn Files> = Arc::new(OsFiles);
         prepare(&*files, place, identity, scenario)?;
@@ -56,12 +57,12 @@ impl OpenSweepFolder {
         Ok(folder)
     }
 
-    /// Path of the folder.
+    /// Returns the path of the folder.
     pub fn place(&self) -> &Path {
         &self.place
     }
 
-    /// The first row in order of variant, then seed; `None` if there are no rows yet.
+    /// Returns the first row in order of variant, then seed; `None` if there are no rows yet.
     pub fn first(&self) -> Option<&RunRow> {
         self.rows.values().next()
     }
@@ -71,7 +72,7 @@ impl OpenSweepFolder {
         self.rows.contains_key(&(variant, seed))
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn count(&self) -> usize {
         self.rows.len()
     }
@@ -79,7 +80,8 @@ impl OpenSweepFolder {
     /// Appends a row. It outlives this process from then on.
     ///
     /// # Errors
-    /// The operating system refuses.
+    ///
+    /// Returns an error if the operating system refuses.
     pub fn append(&mut self, row: RunRow) -> Result<(), FolderError> {
         // In one write, so that only the last line can be cut off.
         self.progress.write_all(&line(&row)).map_err(KIND.unwritable(&self.place.join(PROGRESS)))?;
@@ -90,7 +92,8 @@ impl OpenSweepFolder {
     /// Writes all rows in order, and returns them.
     ///
     /// # Errors
-    /// The operating system refuses.
+    ///
+    /// Returns an error if the operating system refuses.
     pub fn close(mut self) -> Result<Vec<RunRow>, FolderError> {
         write_rows(&*self.files, &self.place, self.rows.values())?;
         let path = self.place.join(PROGRESS);

@@ -35,7 +35,7 @@ pub struct SweepReport<'a> {
 }
 
 impl SweepReport<'_> {
-    /// The report for people. Ends with a line break.
+    /// Returns the report for people. Ends with a line break.
     pub fn render(&self) -> String {
         let mut paragraphs = vec![self.verdict()];
         if self.variants.len() > 1 {
@@ -59,7 +59,7 @@ impl SweepReport<'_> {
         self.rows.iter().any(|row| row.broken.is_some())
     }
 
-    /// The first runs that violate an invariant; empty if there are none.
+    /// Returns the first runs that violate an invariant; empty if there are none.
     fn violations(&self) -> String {
         let count = self.rows.iter().filter(|row| row.broken.is_some()).count();
         if count == 0 {
@@ -76,7 +76,7 @@ impl SweepReport<'_> {
         text
     }
 
-    /// The verdict over all runs, in a line.
+    /// Returns the verdict over all runs, in a line.
     pub fn verdict(&self) -> String {
         let verdict = if self.pass() { "PASS" } else { "FAIL" };
         let passed = passed(self.rows);
@@ -96,7 +96,7 @@ impl SweepReport<'_> {
         )
     }
 
-    /// The rows of a variant.
+    /// Returns the rows of a variant.
     pub fn variant_rows(&self, variant: usize) -> &[RunRow] {
         let start = self.rows.partition_point(|row| row.variant < variant);
         let end = self.rows.partition_point(|row| row.variant <= variant);
@@ -123,7 +123,7 @@ impl SweepReport<'_> {
         text
     }
 
-    /// The metrics that differ between variants for at least one seed.
+    /// Returns the metrics that differ between variants for at least one seed.
     pub fn differing(&self) -> Vec<Metric> {
         Metric::ALL.into_iter().filter(|&metric| self.differs(metric)).collect()
     }
@@ -137,7 +137,7 @@ impl SweepReport<'_> {
         self.variant_rows(variant).iter().map(|row| (row.seed, row.overall.get(metric))).collect()
     }
 
-    /// The difference of a variant to the first one; `None` for the first one itself, or if no seed has the metric in
+    /// Returns the difference of a variant to the first one; `None` for the first one itself, or if no seed has the metric in
     /// both.
     pub(super) fn to_first(&self, metric: Metric, variant: usize) -> Option<PairedDifference> {
         if variant == 0 {
@@ -155,7 +155,7 @@ impl SweepReport<'_> {
         if text.is_empty() { text } else { format!("  worst runs\n{text}") }
     }
 
-    /// The three worst runs, by failed expectations, then success rate, then p99.
+    /// Returns the three worst runs, by failed expectations, then success rate, then p99.
     pub fn worst(&self) -> Vec<WorstRun> {
         let mut rows: Vec<&RunRow> = self.rows.iter().collect();
         rows.sort_by_cached_key(|row| badness(row));
@@ -172,7 +172,7 @@ impl SweepReport<'_> {
     }
 }
 
-/// The key that sorts the worst run first. Rates and times are not negative, so they are in the order of their bits.
+/// Returns the key that sorts the worst run first. Rates and times are not negative, so they are in the order of their bits.
 fn badness(row: &RunRow) -> (Reverse<usize>, u64, Reverse<u64>, (usize, u64)) {
     let failed = row.expectations.iter().filter(|checked| !checked.pass).count();
     // A run without a figure had no requests, which is better than any that had.
@@ -181,7 +181,7 @@ fn badness(row: &RunRow) -> (Reverse<usize>, u64, Reverse<u64>, (usize, u64)) {
     (Reverse(failed), success_rate, Reverse(latency_p99), row.key())
 }
 
-/// The text of an expectation that fails.
+/// Returns the text of an expectation that fails.
 fn failure(checked: &CheckedExpectation) -> String {
     match &checked.text {
         Some(text) => format!("{} ({text})", expectation(checked)),
@@ -189,18 +189,18 @@ fn failure(checked: &CheckedExpectation) -> String {
     }
 }
 
-/// The name of `metric` and its value in the run of `row`.
+/// Returns the name of `metric` and its value in the run of `row`.
 fn figure(row: &RunRow, metric: Metric) -> String {
     let value = row.overall.get(metric).map(|value| quantity(Some(metric), value));
     format!("{} {}", metric.name(), value.as_deref().unwrap_or(MISSING))
 }
 
-/// The table as text; nothing, not even its heading, if it has no rows.
+/// Returns the table as text; nothing, not even its heading, if it has no rows.
 fn filled(table: &TextTable) -> String {
     if table.rows().is_empty() { String::new() } else { table.render() }
 }
 
-/// Number of `rows` whose runs pass.
+/// Returns the number of `rows` whose runs pass.
 pub(super) fn passed(rows: &[RunRow]) -> usize {
     rows.iter().filter(|row| row.pass).count()
 }

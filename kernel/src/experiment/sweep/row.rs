@@ -44,7 +44,7 @@ impl RunRow {
         Self { variant, seed, settings, digest, pass, end_us, overall, expectations, broken }
     }
 
-    /// Variant and seed, which identify the run and order the lines.
+    /// Returns the variant and seed, which identify the run and order the lines.
     pub fn key(&self) -> (usize, u64) {
         (self.variant, self.seed)
     }

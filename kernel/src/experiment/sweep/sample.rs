@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Origin, RunRow, Seeds, Shard, SweepIdentity};
 use crate::{measure::Metrics, run_folder::CalibrationInfo};
 
-/// Ten runs of one variant.
+/// Returns the identity of a sweep of ten runs of one variant.
 pub(super) fn identity() -> SweepIdentity {
     SweepIdentity {
         world: "sim".to_owned(),
@@ -21,7 +21,7 @@ pub(super) fn identity() -> SweepIdentity {
     }
 }
 
-/// A run whose success rate no decimal fraction expresses exactly.
+/// Returns the row of a run whose success rate no decimal fraction expresses exactly.
 pub(super) fn row(identity: &SweepIdentity, variant: usize, seed: u64) -> RunRow {
     let overall = Metrics { success_rate: Some(1.0 / (seed + 3) as f64), ..Metrics::default() };
     let row = json!({

@@ -40,12 +40,12 @@ fn remedy(start: u64, end: u64) -> String {
 }
 
 impl Seeds {
-    /// Number of seeds in the range.
+    /// Returns the number of seeds in the range.
     pub fn count(self) -> u64 {
         self.end - self.start
     }
 
-    /// The seeds, ascending.
+    /// Returns the seeds, ascending.
     pub fn iter(self) -> impl Iterator<Item = u64> {
         self.start..self.end
     }

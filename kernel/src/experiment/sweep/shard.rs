@@ -40,7 +40,7 @@ impl Shard {
         index % self.of == self.number - 1
     }
 
-    /// Number of `seeds` that are in this shard.
+    /// Returns the number of `seeds` that are in this shard.
     pub fn count(self, seeds: Seeds) -> u64 {
         // Every `of`-th from the `number`-th.
         seeds.count().saturating_sub(self.number - 1).div_ceil(self.of)

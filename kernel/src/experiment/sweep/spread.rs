@@ -53,7 +53,7 @@ impl Spread {
     }
 }
 
-/// The percentile of `values`, which are ascending and at least one.
+/// Returns the percentile of `values`, which are ascending and at least one.
 fn nearest_rank(values: &[(f64, u64)], percent: usize) -> f64 {
     values[(values.len() * percent).div_ceil(100).max(1) - 1].0
 }

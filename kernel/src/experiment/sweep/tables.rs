@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl SweepReport<'_> {
-    /// The expectations, a line for each, over all runs.
+    /// Returns the expectations, a line for each, over all runs.
     pub fn expectations(&self) -> TextTable {
         let mut table =
             with_figures(&[("expectation", Align::Left), ("wanted", Align::Left), ("held in", Align::Right)]);
@@ -51,7 +51,7 @@ impl SweepReport<'_> {
         cells
     }
 
-    /// The metrics, a line for each, over all runs.
+    /// Returns the metrics, a line for each, over all runs.
     pub fn spreads(&self) -> TextTable {
         let mut table = with_figures(&[("metric", Align::Left), ("runs", Align::Right)]);
         for metric in Metric::ALL {
@@ -63,7 +63,7 @@ impl SweepReport<'_> {
         table
     }
 
-    /// The metrics that differ between variants, a line for each variant, over its runs.
+    /// Returns the metrics that differ between variants, a line for each variant, over its runs.
     pub fn spreads_by_variant(&self) -> TextTable {
         let mut table = with_figures(&[("metric", Align::Left), ("variant", Align::Right), ("runs", Align::Right)]);
         for metric in self.differing() {
@@ -78,7 +78,7 @@ impl SweepReport<'_> {
         table
     }
 
-    /// The variants, a line for each: its settings and how many of its runs pass.
+    /// Returns the variants, a line for each: its settings and how many of its runs pass.
     pub fn settings(&self) -> TextTable {
         let columns = [("variant", Align::Right), ("settings", Align::Left), ("pass", Align::Right)];
         let mut table = TextTable::new(&columns);
@@ -89,7 +89,7 @@ impl SweepReport<'_> {
         table
     }
 
-    /// The metrics that differ between variants, a line for each variant, compared with the first one.
+    /// Returns the metrics that differ between variants, a line for each variant, compared with the first one.
     pub fn differences(&self) -> TextTable {
         let mut table = TextTable::new(&[
             ("metric", Align::Left),
@@ -126,7 +126,7 @@ impl SweepReport<'_> {
     }
 }
 
-/// The metric's name in the line of its first variant, nothing in the lines below.
+/// Returns the metric's name in the line of its first variant, nothing in the lines below.
 fn name_once(metric: Metric, variant: usize) -> String {
     if variant == 0 { metric.name().to_owned() } else { String::new() }
 }
@@ -137,7 +137,7 @@ fn with_figures(columns: &[(&str, Align)]) -> TextTable {
     TextTable::new(&[columns, &figures].concat())
 }
 
-/// 5th percentile, median, 95th percentile, worst value and its seed.
+/// Returns the 5th percentile, the median, the 95th percentile, the worst value and its seed, as text.
 fn figures(metric: Option<Metric>, spread: Option<Spread>) -> Vec<String> {
     let Some(spread) = spread else { return vec![MISSING.to_owned(); 5] };
     let mut cells: Vec<_> =

@@ -27,12 +27,12 @@ pub struct Point {
 }
 
 impl Point {
-    /// The test of the value after its last run.
+    /// Returns the test of the value after its last run.
     pub fn test(&self) -> SequentialTest {
         SequentialTest { runs: self.runs, passes: self.passes }
     }
 
-    /// The contradiction in a point that was read from a file; `None` if there is none.
+    /// Returns the contradiction in a point that was read from a file; `None` if there is none.
     pub(super) fn contradiction(&self, identity: &ThresholdIdentity) -> Option<&'static str> {
         if self.and.is_some() != identity.and.is_some() {
             return Some("`and` is there if there is a second setting, and only then");
@@ -57,12 +57,12 @@ pub struct Boundary {
 }
 
 impl Boundary {
-    /// The two neighbours; `None` if there is no boundary.
+    /// Returns the two neighbours; `None` if there is no boundary.
     pub fn between(&self) -> Option<(f64, f64)> {
         self.low.zip(self.high)
     }
 
-    /// The contradiction in a boundary that was read from a file; `None` if there is none.
+    /// Returns the contradiction in a boundary that was read from a file; `None` if there is none.
     pub(super) fn contradiction(&self, identity: &ThresholdIdentity) -> Option<&'static str> {
         if self.and.is_some() != identity.and.is_some() {
             return Some("`and` is there if there is a second setting, and only then");

@@ -58,7 +58,8 @@ impl ThresholdRecord {
     /// Checks that a search may be written to `place`: there is nothing, or another search.
     ///
     /// # Errors
-    /// There is something else.
+    ///
+    /// Returns an error if `place` has something else.
     pub fn prepare(place: &Path) -> Result<(), FolderError> {
         // A link to nowhere is something. The folder of a single run has a scenario, too, and other files.
         if fs::symlink_metadata(place).is_err() || Self::is_at(place) || holds_only_ours(place) {
@@ -70,7 +71,8 @@ impl ThresholdRecord {
     /// Reads the folder at `place`.
     ///
     /// # Errors
-    /// A file is missing, cannot be read, or contradicts another.
+    ///
+    /// Returns an error if a file is missing, cannot be read, or contradicts another.
     pub fn read(place: &Path) -> Result<Self, FolderError> {
         let path = place.join(IDENTITY);
         let identity: ThresholdIdentity = serde_json::from_str(&text(&path)?)
@@ -85,7 +87,8 @@ impl ThresholdRecord {
     /// Writes the folder at `place`, in place of another search.
     ///
     /// # Errors
-    /// There is something else, or the operating system refuses.
+    ///
+    /// Returns an error if `place` has something else, or the operating system refuses.
     pub fn write(&self, place: &Path) -> Result<(), FolderError> {
         Self::prepare(place)?;
         let files = &OsFiles;
@@ -115,7 +118,7 @@ fn text(path: &Path) -> Result<String, FolderError> {
     fs::read_to_string(path).map_err(KIND.missing_or_unreadable(path))
 }
 
-/// The rows of a file, at least one. `contradiction` returns what is wrong with a row beside its form.
+/// Returns the rows of a file, at least one. `contradiction` returns what is wrong with a row beside its form.
 fn rows<T: DeserializeOwned>(
     path: &Path,
     kind: &'static RowKind,
@@ -155,7 +158,7 @@ mod tests {
         place
     }
 
-    /// The message about a folder one of whose files has other content, or is missing.
+    /// Returns the message about a folder one of whose files has other content, or is missing.
     fn damaged(folder: &TempDir, file: &str, content: Option<&str>) -> String {
         let place = written(folder);
         match content {

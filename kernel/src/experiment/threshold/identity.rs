@@ -48,7 +48,7 @@ pub enum Criterion {
 }
 
 impl Criterion {
-    /// The subject of "holds" and "fails" in reports.
+    /// Returns the subject of "holds" and "fails" in reports.
     pub fn what(self) -> &'static str {
         match self {
             Self::Expectations => "what the scenario expects",
@@ -58,13 +58,13 @@ impl Criterion {
 }
 
 impl ThresholdIdentity {
-    /// The folder that a search is written to unless the command line names one.
+    /// Returns the folder that a search is written to unless the command line names one.
     pub fn default_place(scenario: &str, along: &SettingRange, and: Option<&SettingRange>) -> PathBuf {
         let keys: Vec<_> = [along].into_iter().chain(and).map(|range| range.key.replace('.', "-")).collect();
         Path::new("runs").join(scenario).join(format!("tip-{}", keys.join("-and-")))
     }
 
-    /// The command that repeats a run with the outcome of `point`.
+    /// Returns the command that repeats a run with the outcome of `point`.
     pub fn replay(&self, point: &Point) -> String {
         self.origin.replay(&self.world, point.seed, &point.settings)
     }

@@ -4,7 +4,7 @@ use super::{Boundary, Point, SettingRange, Spacing, TestOutcome, ThresholdIdenti
 use crate::measure::text::table::{Align, TextTable};
 
 impl ThresholdRecord {
-    /// The report for people. Ends with a line break.
+    /// Returns the report for people. Ends with a line break.
     pub fn render(&self) -> String {
         let table = if self.identity.and.is_some() { self.boundary_table() } else { self.values() };
         let remarks: String = self.remarks().iter().map(|remark| format!("  {remark}\n")).collect();
@@ -13,7 +13,7 @@ impl ThresholdRecord {
         [self.verdict(), table.render(), remarks, replays].join("\n")
     }
 
-    /// The thresholds, in a line.
+    /// Returns the thresholds, in a line.
     pub fn verdict(&self) -> String {
         let identity = &self.identity;
         let along = &identity.along;
@@ -38,7 +38,7 @@ impl ThresholdRecord {
         format!("{head} {what} {}\n", thresholds.join(", "))
     }
 
-    /// The values that were tested, a line for each, by the second setting, then along the first.
+    /// Returns the values that were tested, a line for each, by the second setting, then along the first.
     pub fn values(&self) -> TextTable {
         let along = &self.identity.along;
         let and = self.identity.and.as_ref();
@@ -58,7 +58,7 @@ impl ThresholdRecord {
         table
     }
 
-    /// The points by the second setting, then along the first.
+    /// Returns the points by the second setting, then along the first.
     pub fn points_in_order(&self) -> Vec<&Point> {
         let mut points: Vec<&Point> = self.points.iter().collect();
         points.sort_by(|left, right| {
@@ -68,7 +68,7 @@ impl ThresholdRecord {
         points
     }
 
-    /// The boundaries, a line for each value of the second setting; one line if there is none.
+    /// Returns the boundaries, a line for each value of the second setting; one line if there is none.
     pub fn boundary_table(&self) -> TextTable {
         let along = &self.identity.along;
         let and = self.identity.and.as_ref();
@@ -121,7 +121,7 @@ impl ThresholdRecord {
     }
 }
 
-/// The text of a boundary along `along`.
+/// Returns the text of a boundary along `along`.
 fn boundary_text(boundary: &Boundary, along: &SettingRange) -> String {
     let outcome = boundary.outcome;
     match boundary.between() {
@@ -133,7 +133,7 @@ fn boundary_text(boundary: &Boundary, along: &SettingRange) -> String {
 }
 
 impl ThresholdIdentity {
-    /// The remark on what the search cannot see; `None` if it tests all values.
+    /// Returns the remark on what the search cannot see; `None` if it tests all values.
     pub fn unseen(&self) -> Option<String> {
         let along = &self.along;
         let grid = along.grid();
@@ -157,7 +157,7 @@ impl ThresholdIdentity {
     }
 }
 
-/// The greatest `gap` between two neighbours of `values`.
+/// Returns the greatest `gap` between two neighbours of `values`.
 fn widest(values: &[f64], gap: impl Fn(f64, f64) -> f64) -> f64 {
     values.windows(2).map(|pair| gap(pair[0], pair[1])).fold(0.0, f64::max)
 }
@@ -166,7 +166,7 @@ fn widest(values: &[f64], gap: impl Fn(f64, f64) -> f64) -> f64 {
 mod tests {
     use super::{super::sample::record, *};
 
-    /// The last remark on a search with `samples` first values of `range`.
+    /// Returns the last remark on a search with `samples` first values of `range`.
     fn remark(range: &str, samples: u64, logarithmic: bool) -> String {
         let mut record = record(None);
         record.identity.along = range.parse().unwrap();

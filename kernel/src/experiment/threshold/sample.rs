@@ -3,7 +3,7 @@
 use super::{Boundary, Criterion, Point, SettingRange, StoppingRule, TestOutcome, ThresholdIdentity, ThresholdRecord};
 use crate::{experiment::sweep::Origin, run_folder::CalibrationInfo};
 
-/// A search along the load, for one and two workers if the second setting is given.
+/// Returns the record of a search along the load, for one and two workers if the second setting is given.
 pub(super) fn record(and: Option<&str>) -> ThresholdRecord {
     let others = if and.is_some() { vec![Some(1.0), Some(2.0)] } else { vec![None] };
     ThresholdRecord {

@@ -16,7 +16,8 @@ pub struct Outcomes {
     pub changes: Vec<u64>,
 }
 
-/// Most values that a search tests: all of `samples`, and all halves of every gap, as each gap may have a threshold.
+/// Returns the largest number of values that a search can test: all of `samples`, and all halves of every gap, as each gap
+/// may have a threshold.
 pub fn decisions_max(samples: &[u64]) -> u64 {
     let halves = samples.windows(2).map(|gap| u64::from((gap[1] - gap[0]).next_power_of_two().ilog2()));
     samples.len() as u64 + halves.sum::<u64>()
@@ -26,7 +27,8 @@ pub fn decisions_max(samples: &[u64]) -> u64 {
 /// returns the outcome of a step.
 ///
 /// # Errors
-/// `test` fails.
+///
+/// Returns the first error of `test`.
 pub fn search<E>(samples: &[u64], mut test: impl FnMut(u64) -> Result<TestOutcome, E>) -> Result<Outcomes, E> {
     let tested = samples.iter().map(|step| Ok((*step, test(*step)?))).collect::<Result<Vec<_>, _>>()?;
     let mut changes = Vec::new();
@@ -65,7 +67,7 @@ mod tests {
         Outcomes { first, changes: changes.to_vec() }
     }
 
-    /// The steps from 0 to `last`, each `gap` above the one before.
+    /// Returns the steps from 0 to `last`, each `gap` above the one before.
     fn every(gap: usize, last: u64) -> Vec<u64> {
         (0..=last).step_by(gap).collect()
     }

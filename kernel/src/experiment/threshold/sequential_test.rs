@@ -23,7 +23,7 @@ pub enum TestOutcome {
 }
 
 impl TestOutcome {
-    /// Name of the outcome in records and reports.
+    /// Returns the name of the outcome in records and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Holds => "holds",
@@ -83,7 +83,7 @@ impl SequentialTest {
         }
     }
 
-    /// Number of runs by which one outcome leads.
+    /// Returns the number of runs by which one outcome leads.
     fn lead(self) -> u64 {
         (2 * self.passes).abs_diff(self.runs)
     }
@@ -93,24 +93,24 @@ impl SequentialTest {
         self.lead() >= rule.lead
     }
 
-    /// Least number of further runs that can end the test; 0 if it has ended.
+    /// Returns the least number of further runs that can end the test; 0 if it has ended.
     pub fn missing(self, rule: StoppingRule) -> u64 {
         rule.lead.saturating_sub(self.lead()).min(rule.runs_max.saturating_sub(self.runs))
     }
 
-    /// Outcome of the majority of runs.
+    /// Returns the outcome of the majority of runs.
     pub fn outcome(self) -> TestOutcome {
         if 2 * self.passes >= self.runs { TestOutcome::Holds } else { TestOutcome::Fails }
     }
 
-    /// Share of runs that pass; `None` before the first.
+    /// Returns the share of runs that pass; `None` before the first.
     pub fn share(self) -> Option<f64> {
         (self.runs > 0).then(|| self.passes as f64 / self.runs as f64)
     }
 
-    /// Wilson's interval (1927) of 95 % for the share of all runs that would pass, its lower and upper end, from 0 to 1.
-    /// It assumes that the number of runs was fixed beforehand. Here the runs themselves end the test, so the interval is
-    /// a rough guide, and the decision is Wald's.
+    /// Returns Wilson's interval (1927) of 95 % for the share of all runs that would pass: its lower and its upper end, from
+    /// 0 to 1. It assumes that the number of runs was fixed beforehand. Here the runs themselves end the test, so the interval
+    /// is a rough guide, and the decision is Wald's.
     pub fn interval(self) -> (f64, f64) {
         let Some(share) = self.share() else { return (0.0, 1.0) };
         let runs = self.runs as f64;
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::entropy::{Entropy, unit};
 
-    /// Runs, outcome, decision and missing runs after `runs`, each `+` or `-`, with a lead of 3 and 7 runs at most.
+    /// Returns runs, outcome, decision and missing runs after `runs`, each `+` or `-`, with a lead of 3 and 7 runs at most.
     fn state(runs: &str) -> (u64, TestOutcome, bool, u64) {
         let rule = StoppingRule { lead: 3, runs_max: 7 };
         let mut test = SequentialTest::default();

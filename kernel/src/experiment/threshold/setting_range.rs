@@ -111,7 +111,7 @@ impl FromStr for SettingRange {
     }
 }
 
-/// The value of `text` and its kind.
+/// Returns the value of `text` and its kind.
 fn value(text: &str) -> Result<(f64, ValueKind), RangeError> {
     if let Ok(whole) = text.parse::<u32>() {
         return Ok((f64::from(whole), ValueKind::Whole));
@@ -124,10 +124,11 @@ fn value(text: &str) -> Result<(f64, ValueKind), RangeError> {
 }
 
 impl SettingRange {
-    /// The same range, spaced by ratio.
+    /// Returns the same range, spaced by ratio.
     ///
     /// # Errors
-    /// The low end is not above 0.
+    ///
+    /// Returns an error if the low end is not above 0.
     pub fn logarithmic(self) -> Result<Self, RangeError> {
         if self.rounded(self.low) > 0.0 {
             return Ok(Self { spacing: Spacing::Logarithmic, ..self });
@@ -136,7 +137,7 @@ impl SettingRange {
         Err(RangeError::NoRatio { key: self.key, low })
     }
 
-    /// `count` values of the range, at least two, its ends included; fewer if it does not have as many.
+    /// Returns `count` values of the range, at least two, its ends included; fewer if it does not have as many.
     pub fn spaced(&self, count: u64) -> Vec<f64> {
         let last = count.max(2) - 1;
         let mut values: Vec<f64> = (0..=last).map(|index| self.at(index as f64 / last as f64)).collect();
@@ -144,7 +145,7 @@ impl SettingRange {
         values
     }
 
-    /// All values that may be tested.
+    /// Returns the grid of all values that may be tested.
     pub fn grid(&self) -> ValueGrid {
         let width = self.high - self.low;
         match (self.kind, self.spacing) {
@@ -157,8 +158,8 @@ impl SettingRange {
         }
     }
 
-    /// The steps of the grid whose values are tested first: `count` steps spread over all of it, its ends included; fewer
-    /// if the grid does not have as many.
+    /// Returns the steps of the grid whose values are tested first: `count` steps spread over all of it, its ends included;
+    /// fewer if the grid does not have as many.
     pub fn samples(&self, count: u64) -> Vec<u64> {
         let grid = self.grid();
         let mut steps: Vec<u64> = self.spaced(count).into_iter().map(|value| grid.nearest(value)).collect();
@@ -166,7 +167,7 @@ impl SettingRange {
         steps
     }
 
-    /// The value at `share` of the range, from 0 to 1.
+    /// Returns the value at `share` of the range, from 0 to 1.
     fn at(&self, share: f64) -> f64 {
         let value = match self.spacing {
             Spacing::Linear => self.low + (self.high - self.low) * share,
@@ -184,7 +185,7 @@ impl SettingRange {
         }
     }
 
-    /// The text of a value, as `--set` takes it.
+    /// Returns the text of a value, as `--set` takes it.
     pub fn text(&self, value: f64) -> String {
         match self.kind {
             ValueKind::Whole => value.to_string(),
@@ -199,7 +200,7 @@ impl SettingRange {
         }
     }
 
-    /// Number of digits after the point by which two neighbours differ.
+    /// Returns the number of digits after the point by which two neighbours differ.
     fn digits(&self, value: f64) -> usize {
         let width = four_significant(self.high - self.low);
         let digits = match self.spacing {
@@ -209,13 +210,14 @@ impl SettingRange {
         digits.clamp(1.0, 12.0) as usize
     }
 
-    /// The setting of a value, a `key=value` as `--set` takes it.
+    /// Returns the setting of a value, a `key=value` as `--set` takes it.
     pub fn setting(&self, value: f64) -> String {
         format!("{}={}", self.key, self.text(value))
     }
 }
 
-/// Number of digits after the point with which `number` has four significant digits; negative for a number of more.
+/// Returns the number of digits after the point with which `number` has four significant digits; negative for a number of
+/// more.
 fn four_significant(number: f64) -> f64 {
     3.0 - number.abs().log10().floor()
 }
@@ -245,7 +247,7 @@ mod tests {
         range.samples(count).into_iter().map(|step| range.text(grid.value(step))).collect::<Vec<_>>().join(" ")
     }
 
-    /// The text of the lowest value, the next one, the middle and the highest.
+    /// Returns the text of the lowest value, the next one, the middle and the highest.
     fn settings(range: &SettingRange) -> [String; 4] {
         let grid = range.grid();
         let steps = grid.steps();

@@ -15,7 +15,7 @@ pub enum ValueGrid {
 }
 
 impl ValueGrid {
-    /// Number of steps from the lowest value to the highest.
+    /// Returns the number of steps from the lowest value to the highest.
     pub fn steps(&self) -> u64 {
         match self {
             Self::Whole { steps, .. } => *steps,
@@ -23,7 +23,7 @@ impl ValueGrid {
         }
     }
 
-    /// The value that is `step` steps above the lowest; `step` is at most [`steps`](Self::steps).
+    /// Returns the value that is `step` steps above the lowest; `step` is at most [`steps`](Self::steps).
     pub fn value(&self, step: u64) -> f64 {
         match self {
             Self::Whole { low, .. } => low + step as f64,
@@ -31,7 +31,7 @@ impl ValueGrid {
         }
     }
 
-    /// The step whose value is the nearest to `value`, which is within the range.
+    /// Returns the step whose value is the nearest to `value`, which is within the range.
     pub(super) fn nearest(&self, value: f64) -> u64 {
         match self {
             Self::Whole { low, .. } => (value - low).round() as u64,

@@ -135,7 +135,7 @@ impl Breaker {
         None
     }
 
-    /// A call that was admitted when it `began` was abandoned: its permit is for another call.
+    /// Withdraws a call that was admitted when it `began` and then abandoned: its permit is for another call.
     pub(super) fn withdraw(&mut self, began: Instant) {
         // Only a call of this state has taken one of its permits.
         if let BreakerState::HalfOpen { permits } = &mut self.state
@@ -214,7 +214,7 @@ mod tests {
         Breaker::new(settings)
     }
 
-    /// The breaker of Lab 3: five failures in a row, thirty seconds, one call while half open.
+    /// Returns the breaker of Lab 3: five failures in a row, thirty seconds, one call while half open.
     fn lab_3() -> Breaker {
         breaker(CircuitBreaker {
             consecutive_failures: Some(5),

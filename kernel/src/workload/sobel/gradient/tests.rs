@@ -3,7 +3,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{BLOCK, image_magnitudes, integer_root, sobel, sobel_into};
 
-/// The definition, one pixel at a time: signed 64-bit sums over the two Sobel operators, coordinates clamped to the image.
+/// Computes the definition, one pixel at a time: signed 64-bit sums over the two Sobel operators, coordinates clamped to the
+/// image.
 fn reference(image: ArrayView2<'_, u8>) -> Array2<u8> {
     const OPERATOR: [[i64; 3]; 3] = [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]];
     let (height, width) = image.dim();
