@@ -78,6 +78,7 @@ impl Fault {
     /// servers that are wrong themselves is not checked.
     ///
     /// # Errors
+    ///
     /// Returns every problem of the item, and none only if duration and servers are given.
     pub(crate) fn read(
         table: &TableReader<'_, '_>,
@@ -131,7 +132,7 @@ fn starts_before(table: &TableReader<'_, '_>, at: Duration, end: Option<Duration
     }
 }
 
-/// The indices of the servers that `item` names, for a fault of this kind in a scenario of that many replicas.
+/// Returns the indices of the servers that `item` names, for a fault of this kind in a scenario of that many replicas.
 fn targets(item: &Item<'_>, kind: FaultName, replicas: usize) -> Result<Vec<usize>, Problem> {
     if is_string(item, "*") {
         return match kind.affects() {

@@ -23,12 +23,13 @@
 //! | [`invariant`] | what holds of every run, whatever its scenario |
 //! | [`memory`] | what becomes of memory that is freed |
 //! | [`sync`] | locks that ignore poisoning |
-//! | [`cli`] | options, exit codes and the closing account of both commands |
+//! | [`cli`] | options, exit codes and the report that is printed when a run ends |
 //! | [`http2`] | flow control and limits of connections |
 //! | `bug`, `planted` | bugs planted on purpose, and the macro at their places; only with the feature `canaries` |
 //!
 //! Without the feature `service`, which is on by default, the crate has no client, server, nemesis, load generator or gRPC, and
-//! needs neither hyper nor tonic. Scenarios, records, measures and experiments are left: what a program needs that only reads runs.
+//! needs neither hyper nor tonic. It keeps scenarios, records, measures and experiments, which is what a program needs that only
+//! reads runs.
 
 #[cfg(feature = "canaries")]
 pub mod bug;

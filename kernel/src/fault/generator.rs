@@ -202,7 +202,7 @@ mod tests {
         Scenario::parse("base.toml", &text, &[]).unwrap()
     }
 
-    /// The faults that 300 seeds draw, without the fault of the file.
+    /// Returns the faults that 300 seeds draw, without the fault of the file.
     fn drawn(nemesis: &str) -> Vec<Vec<Fault>> {
         let scenario = scenario(nemesis);
         (0..300).map(|seed| scenario.explicit(seed).faults.split_off(1)).collect()

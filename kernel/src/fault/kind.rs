@@ -92,7 +92,7 @@ pub enum Affects {
 }
 
 impl FaultName {
-    /// Every kind, in the order of the reference.
+    /// Returns every kind, in the order of the reference.
     pub fn all() -> impl Iterator<Item = Self> {
         <Self as strum::VariantArray>::VARIANTS.iter().copied()
     }

@@ -49,7 +49,8 @@ impl Scenario {
     /// Reads the scenario file at `path` and applies `overrides`, each a `key=value` as `--set` takes it.
     ///
     /// # Errors
-    /// The file cannot be read or is not UTF-8, or it or an override is wrong; see [`ScenarioError`].
+    ///
+    /// Returns an error if the file cannot be read or is not UTF-8, or it or an override is wrong; see [`ScenarioError`].
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ScenarioError> {
         let text = text_of(path)?;
         Self::parse_in(folder_of(path), &path.display().to_string(), &text, overrides)
@@ -59,7 +60,8 @@ impl Scenario {
     /// are looked for in the working directory.
     ///
     /// # Errors
-    /// The text or an override is wrong.
+    ///
+    /// Returns an error if the text or an override is wrong.
     pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self, ScenarioError> {
         Self::parse_in(Path::new(""), origin, text, overrides)
     }
@@ -71,6 +73,7 @@ impl Scenario {
     /// Like [`Scenario::load`], and finds everything that is wrong.
     ///
     /// # Errors
+    ///
     /// Returns each mistake in the file and the overrides, in the order of the file, or the one reason why the file cannot be
     /// read. A mistake that only follows from another one, such as a missing key whose misspelt name is in the file, is
     /// not among them.
@@ -113,8 +116,8 @@ fn text_of(path: &Path) -> Result<String, ScenarioError> {
 }
 
 impl Scenario {
-    /// The paths of the settings that [`Scenario::reset`] can take away: optional tables and tables of the client as a
-    /// whole, keys of the other tables. Load, servers and faults as such are not among them.
+    /// Returns the paths of the settings that [`Scenario::reset`] can take away: optional tables and tables of the client as
+    /// a whole, keys of the other tables. Load, servers and faults as such are not among them.
     pub fn resettable() -> Vec<String> {
         let mut paths = Vec::new();
         for (name, _, table) in TABLE.tables {
@@ -159,7 +162,7 @@ impl Scenario {
     }
 }
 
-/// `tree` is handed in so that it is there to look key paths up in, however far the reading gets.
+/// Reads the scenario. The caller passes `tree` so that key paths can be looked up in it, however far the reading gets.
 fn read(source: &Source, overrides: &[String], base: &Path, tree: &mut Tree) -> Result<Scenario, Problems> {
     let mut table = source.parse()?;
     let mut problems = overrides::apply(&mut table, source, overrides);
@@ -229,7 +232,7 @@ impl Parts {
     }
 }
 
-/// The one table without which there is no scenario, as its rate has no sensible default.
+/// Reads `[load]`, the one table that every scenario needs, as its rate has no sensible default.
 fn load(file: &TableReader<'_, '_>) -> Result<Load, Problems> {
     match file.table_if_any("load") {
         Some(table) => Load::read(&table),

@@ -97,7 +97,7 @@ impl ServiceConfig {
         Ok(config)
     }
 
-    /// The client with what the file says, and with gRPC's defaults for what it does not.
+    /// Returns the client with what the file says, and with gRPC's defaults for what it does not.
     fn settle(self, table: &TableReader<'_, '_>, client: &mut Client) {
         let has_retries = table.table("retry").first_key().is_some();
         client.deadline = self.timeout.unwrap_or(client.deadline);
@@ -154,7 +154,8 @@ fn refuse_double(table: &TableReader<'_, '_>, config: &ServiceConfig, name: &str
     Ok(())
 }
 
-/// The entry of `methodConfig` for `method`, written `package.Service/Method` or `package.Service`; the only one without.
+/// Returns the entry of `methodConfig` for `method`, written `package.Service/Method` or `package.Service`; the only one
+/// without.
 fn choose<'a>(entries: &[Node<'a>], method: Option<&str>) -> Result<Node<'a>, Fault> {
     let mut names = Vec::new();
     for entry in entries {
@@ -230,7 +231,7 @@ fn hedging(policy: &Node<'_>) -> Result<Hedging, Fault> {
     })
 }
 
-/// The first policy of the list that is supported, as gRPC takes it.
+/// Returns the first policy of the list that is supported, as gRPC takes it.
 fn balancing(policies: &Node<'_>) -> Result<(Balancing, Option<OutlierDetection>), Fault> {
     let mut unsupported = Vec::new();
     for entry in policies.items()? {

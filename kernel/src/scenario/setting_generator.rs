@@ -27,8 +27,8 @@ const DRAWN_LAST: [&str; 2] = ["cache", "fallback"];
 /// A key or an inline table, and the values that it may be drawn with, as TOML.
 type Samples = (&'static str, &'static [&'static str]);
 
-/// The keys of a table that may be drawn together, in the order of its declaration: one list for each set that the table
-/// declares.
+/// Returns the keys of a table that may be drawn together, in the order of its declaration: one list for each set that the
+/// table declares.
 fn sample_sets(table: &TableInfo) -> Vec<Vec<Samples>> {
     let keys = table.keys.iter().map(|key| (key.name(), key.samples()));
     let all = keys.chain(table.tables.iter().map(|(name, _, inner)| (*name, inner.samples)));
@@ -40,7 +40,7 @@ fn sample_sets(table: &TableInfo) -> Vec<Vec<Samples>> {
     sets.map(|set| drawn.iter().copied().filter(|(key, _)| set.contains(key)).collect()).collect()
 }
 
-/// The table at `path`, which is declared.
+/// Returns the table at `path`, which is declared.
 fn table_at(path: &str) -> &'static TableInfo {
     path.split('.').fold(TABLE, |table, part| {
         let found = table.tables.iter().find(|(name, ..)| *name == part);
@@ -48,7 +48,7 @@ fn table_at(path: &str) -> &'static TableInfo {
     })
 }
 
-/// The optional tables of `[client]` as their paths with the keys to draw, a row for each set of keys.
+/// Returns the optional tables of `[client]` as their paths with the keys to draw, a row for each set of keys.
 fn client_tables(is_wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<Samples>)> {
     let tables = table_at("client").tables.iter().filter(|(_, presence, _)| *presence == Presence::Optional);
     let mut tables: Vec<_> = tables.filter(|(name, ..)| is_wanted(name)).collect();
@@ -59,8 +59,8 @@ fn client_tables(is_wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<Samples>)
     rows.collect()
 }
 
-/// The keys that a run sets or leaves to the file one by one: those of tables that are always there, and of `[nemesis]`.
-/// `[client.retry]` is drawn as a whole.
+/// Returns the keys that a run sets or leaves to the file one by one: those of tables that are always there, and of
+/// `[nemesis]`. `[client.retry]` is drawn as a whole.
 fn single_keys(table: &TableInfo, path: &str, keys: &mut Vec<(String, &'static [&'static str])>) {
     for (name, presence, inner) in table.tables {
         let path = join(path, name);
@@ -225,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    /// Every scenario there is, by what is drawn of it.
+    /// Returns every scenario there is, by what is drawn of it.
     fn scenarios() -> Vec<(String, Scenario)> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -293,7 +293,7 @@ mod tests {
         }
     }
 
-    /// The policy that this setting switches on, if it does.
+    /// Returns the policy that this setting switches on, if it does.
     fn name(setting: &str) -> Option<String> {
         let (key, value) = setting.split_once('=')?;
         let is_one_try = value.contains("max_attempts = 1,") || value.contains("max_attempts = 1 ");

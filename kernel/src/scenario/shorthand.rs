@@ -57,7 +57,7 @@ mod tests {
         settings::{Presence, TableInfo, source::join},
     };
 
-    /// The paths of the optional tables that are in tables which are always there.
+    /// Returns the paths of the optional tables that are in tables which are always there.
     fn optional_tables(info: &TableInfo, path: &str, paths: &mut Vec<String>) {
         for (name, presence, inner) in info.tables {
             let path = join(path, name);

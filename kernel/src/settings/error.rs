@@ -54,8 +54,8 @@ impl Mistake {
         }
     }
 
-    /// The mistake that `error` reports in another TOML file of this project: `text`, which the message calls `origin`. `kind` is
-    /// what the file should be, such as `a calibration`.
+    /// Returns the mistake that `error` reports in another TOML file of this project: `text`, which the message calls
+    /// `origin`. `kind` is what the file should be, such as `a calibration`.
     pub fn in_toml(kind: &str, origin: &str, text: &str, error: &toml::de::Error, help: &str) -> Self {
         let problem = Problem::new(error.span(), format!("not {kind}: {}", error.message())).help(help);
         problem.shown_in(&Source::new(origin, text, &[]), &Tree::default())

@@ -40,7 +40,7 @@ impl UnknownName {
         Self { text: text.to_owned(), what, allowed: allowed.to_string() }
     }
 
-    /// The error for a `text` that is no name of a `T`.
+    /// Returns the error for a `text` that is no name of a `T`.
     pub(crate) fn among<T: Named>(text: &str) -> Self {
         Self::new(text, T::WHAT, listed::<T>())
     }

@@ -1,13 +1,14 @@
 //! The name that was probably meant by a misspelt one, and lists of names for messages.
 
-/// The name most like `text`, if one is so like it that it was probably meant.
+/// Returns the name most like `text`, if one is so like it that it was probably meant.
 pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase();
     let likeness = |name: &str| strsim::jaro_winkler(&text, &name.to_lowercase());
     names.filter(|name| is_near(&text, &name.to_lowercase())).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
-/// A slip or two of the keyboard, another ending of the same word, or a part of a longer name.
+/// Returns true if the two differ by a slip or two of the keyboard or by the ending of a word, or if one is a part of the
+/// other.
 fn is_near(text: &str, name: &str) -> bool {
     let slips = strsim::damerau_levenshtein(text, name);
     let part = text.len() >= 4 && name.contains(text) || name.len() >= 4 && text.contains(name);

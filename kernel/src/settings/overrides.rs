@@ -58,7 +58,7 @@ fn keys(path: &str, start: usize) -> Result<Vec<Key<'_>>, Problem> {
         .collect()
 }
 
-/// A TOML value, or else the text itself, so that strings need no quotes within the shell's quotes.
+/// Reads a TOML value, or else the text itself, so that strings need no quotes within the shell's quotes.
 fn parse_value(text: &str, start: usize) -> Spanned<DeValue<'_>> {
     let trimmed = text.trim();
     let start = start + text.len() - text.trim_start().len();
@@ -68,7 +68,7 @@ fn parse_value(text: &str, start: usize) -> Spanned<DeValue<'_>> {
     }
 }
 
-/// The value with each span in it moved `by` bytes, from its own text's into the source's.
+/// Returns the value with each span in it moved `by` bytes, from its own text's into the source's.
 fn moved(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
     let shift = |span: Span| span.start + by..span.end + by;
     let span = shift(value.span());
@@ -106,7 +106,7 @@ fn set_in_table<'a>(table: &mut DeTable<'a>, keys: &[Key<'a>], value: Spanned<De
     }
 }
 
-/// `parent` is the key that holds `inner`, for messages.
+/// Sets the key below `inner`, which is a table or a list. `parent` is the key that holds `inner`, for messages.
 fn set_in_value<'a>(
     inner: &mut DeValue<'a>,
     parent: &Key<'a>,

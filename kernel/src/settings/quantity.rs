@@ -10,7 +10,7 @@ pub(crate) fn split(text: &str) -> (&str, &str, &str) {
     (number, unit, rest)
 }
 
-/// `number`, such as `12` or `1.5`, times `scale`, if that is a whole number.
+/// Returns `number`, such as `12` or `1.5`, times `scale`, or an error if that is not a whole number of 128 bits.
 pub(crate) fn scaled(number: &str, scale: u128) -> Result<u128, NotWhole> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty();
@@ -26,7 +26,7 @@ pub(crate) fn scaled(number: &str, scale: u128) -> Result<u128, NotWhole> {
     whole.checked_add(parts / power).ok_or(NotWhole::TooLarge)
 }
 
-/// `value / scale` with as many decimals as it takes.
+/// Returns `value / scale` with as many decimals as it takes.
 pub(crate) fn decimal(value: u128, scale: u128) -> String {
     let digits = scale.ilog10() as usize;
     let text = format!("{}.{:0digits$}", value / scale, value % scale);

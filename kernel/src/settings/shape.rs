@@ -66,7 +66,7 @@ fn unknown_key(span: super::source::Span, key: &str, info: &TableInfo, path: &st
     }
 }
 
-/// Where the keys of a table are in the file; the table with the path `""` is the file itself.
+/// Returns the place of the keys of a table, in words; the table with the path `""` is the file itself.
 fn place(table: &str) -> String {
     match table.rsplit_once('.') {
         None if table.is_empty() => "at the top of the file".into(),
@@ -86,7 +86,7 @@ fn is_number(text: &str) -> bool {
     text.parse::<usize>().is_ok()
 }
 
-/// The tables below `path` that know `key`, as places.
+/// Returns the tables below `path` that know `key`, as places.
 fn homes(key: &str, info: &TableInfo, path: &str) -> Vec<String> {
     let mut homes = Vec::new();
     if info.names().contains(&key) {

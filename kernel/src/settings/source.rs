@@ -44,13 +44,13 @@ impl Source {
         source
     }
 
-    /// The file's tree, without the overrides.
+    /// Returns the file's tree, without the overrides.
     pub(crate) fn parse(&self) -> Result<Spanned<DeTable<'_>>, Problem> {
         DeTable::parse(&self.buffer[..self.file_len])
             .map_err(|error| Problem::new(error.span(), format!("not valid TOML: {}", error.message())))
     }
 
-    /// The bytes of override number `index`.
+    /// Returns the bytes of override number `index`.
     pub(crate) fn override_span(&self, index: usize) -> Span {
         self.overrides[index].clone()
     }
@@ -68,7 +68,7 @@ impl Source {
         }
     }
 
-    /// The line that holds the start of `span`. A line break and what is behind it are not marked.
+    /// Returns the line that holds the start of `span`. A line break and what is behind it are not marked.
     pub(crate) fn snippet(&self, span: &Span) -> Snippet {
         let start = self.line_start(span);
         let line = self.buffer[start..].lines().next().unwrap_or_default();
@@ -86,18 +86,18 @@ impl Source {
         self.before(span).rfind('\n').map_or(0, |newline| newline + 1)
     }
 
-    /// The number of the line with the start of `span`, from 1.
+    /// Returns the number of the line with the start of `span`, from 1.
     fn line_number(&self, span: &Span) -> usize {
         self.before(span).matches('\n').count() + 1
     }
 
-    /// The column of the start of `span` in characters, from 1.
+    /// Returns the column of the start of `span` in characters, from 1.
     fn column(&self, span: &Span) -> usize {
         self.buffer[self.line_start(span)..].chars().count() - self.buffer[self.before(span).len()..].chars().count()
             + 1
     }
 
-    /// The text before `span`; all of it should `span` lie outside of it or within a character.
+    /// Returns the text before `span`, or all of it if `span` is outside of it or within a character.
     fn before(&self, span: &Span) -> &str {
         self.buffer.get(..span.start).unwrap_or(&self.buffer)
     }
@@ -123,7 +123,7 @@ impl Tree {
         tree
     }
 
-    /// The node whose key or value is `span`, or else the smallest whose value encloses it. The last one, because a
+    /// Returns the node whose key or value is `span`, or else the smallest whose value encloses it. The last one, because a
     /// list of tables has the span of its first header.
     pub(crate) fn at(&self, span: &Span) -> Option<&Node> {
         let exact = self.nodes.iter().rev().find(|node| node.key == *span || node.value == *span);

@@ -17,6 +17,7 @@ pub(crate) trait Settings: Sized {
     /// Reads the table; keys that it lacks have their defaults. Unknown keys are refused before, for the whole file.
     ///
     /// # Errors
+    ///
     /// Returns the problem of each wrong value or, if all values are right, the first problem between them.
     fn read(table: &TableReader<'_, '_>) -> Result<Self, Problems>;
 
@@ -51,7 +52,8 @@ impl TableInfo {
     /// A table of which nothing is declared yet.
     pub(crate) const EMPTY: Self = Self { doc: "", keys: &[], tables: &[], kinds: None, draw: &[], samples: &[] };
 
-    /// Every key that may be in the table, those of each kind and the names of its tables among them, without repeats.
+    /// Returns every key that may be in the table, those of each kind and the names of its tables among them, without
+    /// repeats.
     pub fn names(&self) -> Vec<&'static str> {
         let choosing = self.kinds.iter().map(|kinds| kinds.key);
         let of_kinds = self.kinds.iter().flat_map(|kinds| kinds.variants).flat_map(|(_, table)| table.keys);
@@ -97,17 +99,18 @@ impl Kinds {
 
 /// A key, whatever its type.
 pub trait KeyInfo {
-    /// The key.
+    /// Returns the name of the key.
     fn name(&self) -> &'static str;
-    /// The documentation of the key: meaning, unit and source, in Markdown.
+    /// Returns the documentation of the key: meaning, unit and source, in Markdown.
     fn doc(&self) -> &'static str;
-    /// The type of its value.
+    /// Returns the type of its value, as the reference names it.
     fn type_name(&self) -> String;
-    /// Its default as TOML; `None` if it is required, or without effect while it is left out.
+    /// Returns its default as TOML; `None` if the key is required, or has no effect while it is left out.
     fn default_text(&self) -> Option<String>;
-    /// A value that a file may have, as TOML: the default or, of a required key, an example; empty if there is none.
+    /// Returns a value that a file may have, as TOML: the default or, for a required key, an example. The text is empty if there
+    /// is neither.
     fn example(&self) -> String;
-    /// The bounds of its value.
+    /// Returns the bounds of its value, in words; `None` if its type has no narrower ones.
     fn limits_text(&self) -> Option<String>;
     /// Returns whether a file must have it.
     fn is_required(&self) -> bool;
@@ -187,7 +190,7 @@ pub(crate) struct TableReader<'v, 't> {
 }
 
 impl<'v, 't> TableReader<'v, 't> {
-    /// The whole file.
+    /// Returns the whole file.
     pub(crate) fn file(table: &'v DeTable<'t>) -> Self {
         Self { item: None, table: Some(table) }
     }
@@ -200,32 +203,32 @@ impl<'v, 't> TableReader<'v, 't> {
         self.table?.get(key)
     }
 
-    /// The place of the key's value, if the file has the key.
+    /// Returns the place of the key's value, if the file has the key.
     pub(crate) fn span(&self, key: &str) -> Option<Span> {
         self.get(key).map(Item::span)
     }
 
-    /// The place of the table itself.
+    /// Returns the place of the table itself.
     pub(crate) fn own_span(&self) -> Option<Span> {
         self.item.map(Item::span)
     }
 
-    /// The first of `keys` that the file has.
+    /// Returns the first of `keys` that the file has.
     pub(crate) fn first_of(&self, keys: &[&'static str]) -> Option<(&'static str, Span)> {
         keys.iter().find_map(|key| Some((*key, self.span(key)?)))
     }
 
-    /// The place of the value of the table's first key, if it has one.
+    /// Returns the place of the value of the table's first key, if it has one.
     pub(crate) fn first_key(&self) -> Option<Span> {
         self.table?.values().next().map(Item::span)
     }
 
-    /// The table called `name`; an empty one if there is none.
+    /// Returns the table called `name`; an empty one if there is none.
     pub(crate) fn table(&self, name: &str) -> Self {
         Self::within(self.get(name))
     }
 
-    /// The table called `name`, if there is one.
+    /// Returns the table called `name`, if there is one.
     pub(crate) fn table_if_any(&self, name: &str) -> Option<Self> {
         Some(Self::within(Some(self.get(name)?)))
     }
@@ -235,7 +238,7 @@ impl<'v, 't> TableReader<'v, 't> {
         self.table_if_any(name).map(|table| T::read(&table)).transpose()
     }
 
-    /// The tables of the list called `name`.
+    /// Returns the tables of the list called `name`.
     pub(crate) fn list(&self, name: &str) -> Vec<Self> {
         let items = match self.get(name).map(Item::get_ref) {
             Some(DeValue::Array(items)) => items.iter().collect(),
@@ -244,7 +247,7 @@ impl<'v, 't> TableReader<'v, 't> {
         items.into_iter().map(|item| Self::within(Some(item))).collect()
     }
 
-    /// The error for a required key that the table lacks, with a line to write.
+    /// Returns the error for a required key that the table lacks, with a line to write.
     pub(crate) fn missing(&self, key: &str, example: &str) -> Problem {
         Problem::new(self.own_span(), format!("missing key `{key}`"))
             .missing(key)

@@ -25,7 +25,7 @@ pub(crate) trait Codec {
     /// The bounds of the value; `()` if every value of the type is allowed.
     type Limits: 'static;
 
-    /// The name of the type in the reference.
+    /// Returns the name of the type in the reference.
     fn type_name() -> String;
 
     /// Reads the value and checks its limits.
@@ -82,7 +82,7 @@ impl fmt::Display for View<'_, '_> {
     }
 }
 
-/// The error for a value of another type than the expected one.
+/// Returns the error for a value of another type than the expected one.
 pub(crate) fn wrong_type<T>(item: &Item<'_>, expected: &str) -> Result<T, Problem> {
     Err(Problem::at(item.span(), format!("expected {expected}, not {}", View::new(item))))
 }
@@ -92,7 +92,7 @@ pub(crate) fn is_string(item: &Item<'_>, text: &str) -> bool {
     item.get_ref().as_str() == Some(text)
 }
 
-/// The items of a list.
+/// Returns the items of a list.
 pub(crate) fn items<'v, 't>(item: &'v Item<'t>) -> Result<&'v [Item<'t>], Problem> {
     match View::new(item) {
         View::List(items) => Ok(items),
@@ -100,7 +100,7 @@ pub(crate) fn items<'v, 't>(item: &'v Item<'t>) -> Result<&'v [Item<'t>], Proble
     }
 }
 
-/// The strings of a list, or the one string that the item is.
+/// Returns the strings of a list, or the one string that the item is.
 pub(crate) fn one_or_more(item: &Item<'_>) -> Result<Vec<Spanned<String>>, Problem> {
     match View::new(item) {
         View::Text(text) => Ok(vec![Spanned::new(item.span(), text.to_owned())]),
@@ -118,7 +118,7 @@ fn within<T: PartialOrd + Shown>(span: Span, value: T, limits: &RangeInclusive<T
     Err(Problem::at(span, message))
 }
 
-/// The error for a `text` that is none of `names`.
+/// Returns the error for a `text` that is none of `names`.
 pub(crate) fn no_such_name(span: Span, text: &str, what: &str, names: &[&str]) -> Problem {
     let guess = nearest(text, names.iter().copied()).map(|name| format!("; did you mean `{name}`?"));
     Problem::at(span, format!("`{text}` is not {what}{}", guess.unwrap_or_default()))
@@ -165,7 +165,7 @@ impl Codec for bool {
     }
 }
 
-/// The whole number of the item; what is beyond 64 bits is as good as the largest, as it is beyond every limit.
+/// Returns the whole number of the item; what is beyond 64 bits is as good as the largest, as it is beyond every limit.
 fn whole_number(item: &Item<'_>) -> Result<u64, Problem> {
     match View::new(item) {
         View::Integer(number) if number < 0 => wrong_type(item, "a whole number of 0 or more"),
@@ -253,7 +253,7 @@ impl Codec for Share {
 /// Bits per second, with a unit.
 pub(crate) struct BitRate;
 
-/// Bits per second of the item; 0 without quotes too, since `--set network.bandwidth=0` arrives as a number.
+/// Returns the bits per second of the item; 0 needs no quotes, since `--set network.bandwidth=0` arrives as a number.
 fn bits_per_second(item: &Item<'_>) -> Result<u64, Problem> {
     match View::new(item) {
         View::Text(text) => bandwidth::parse(text).map_err(|error| Problem::at(item.span(), error.to_string())),
@@ -350,7 +350,7 @@ impl Codec for Code {
     }
 }
 
-/// A list of values without repeats, at least one. The limits say what to write instead of an empty list.
+/// Reads a list of values without repeats, at least one. The limits say what to write instead of an empty list.
 fn distinct<T: PartialEq>(
     item: &Item<'_>,
     instead: &str,

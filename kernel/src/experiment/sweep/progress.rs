@@ -51,7 +51,7 @@ impl OpenSweepFolder {
             let rows = read_rows(&*folder.files, &place.join(file))?;
             folder.rows.extend(rows.into_iter().map(|row| (row.key(), row)));
         }
-        // The progress is moved to the other file and starts anew, as nothing may be appended to a line that was cut off.
+        // The progress is moved to the other file and starts again, as nothing may be appended to a line that was cut off.
         write_rows(&*folder.files, place, folder.rows.values())?;
         folder.progress.truncate(0).map_err(KIND.unwritable(&path))?;
         Ok(folder)

@@ -54,7 +54,7 @@ impl<'a> Node<'a> {
         Ok(())
     }
 
-    /// The key and the value of an object with one.
+    /// Returns the key and the value of an object with one.
     pub(super) fn only_key(&self) -> Result<(&'a str, Self), Fault> {
         let object = self.value.as_object().ok_or_else(|| self.wrong_type("an object"))?;
         let mut entries = object.iter();
@@ -111,7 +111,7 @@ impl<'a> Node<'a> {
         self.get(key).map_or(Ok(default), |node| node.count(0, 100).map(|percent| percent as f64))
     }
 
-    /// proto3's JSON form of a Duration: decimal seconds with an `s`, such as `"0.5s"`.
+    /// Reads proto3's JSON form of a Duration: decimal seconds with an `s`, such as `"0.5s"`.
     pub(super) fn duration(&self, zero: bool) -> Result<Duration, Fault> {
         let wrong = || self.wrong_type("a duration in seconds, such as \"0.5s\"");
         let text = self.value.as_str().ok_or_else(wrong)?;
