@@ -1,35 +1,4 @@
-//! Everything of a rehearsal that runs in both worlds.
-//!
-//! The same server and client run under a simulated network or as real processes; this crate is that code, and knows
-//! neither turmoil nor processes. It never asks the operating system for time, randomness, threads or sockets: it asks
-//! the [`World`](world::World) it was given.
-//!
-//! | module | what is in it |
-//! | --- | --- |
-//! | [`scenario`] | scenario files: schema, validation, error messages |
-//! | [`world`], [`time`], [`entropy`] | the seam: clock, network, computing, tasks; seeded randomness |
-//! | [`proto`] | the gRPC services and their messages |
-//! | [`workload`] | what servers compute |
-//! | [`server`] | a replica: workers, queue, deadlines, health, metrics |
-//! | [`client`] | the resilient client: connections, health, balancing, retries |
-//! | [`policy`] | the policies that a scenario switches on: tables, state machines, their order |
-//! | [`load`] | the arrival schedule and the open loop that follows it |
-//! | [`link`] | the shaping layer: delay, loss, bandwidth, partitions, resets |
-//! | [`nemesis`] | plays the fault timeline |
-//! | [`record`] | rows of requests, attempts and events |
-//! | [`measure`] | metrics, phases, recovery, the verdict |
-//! | [`run_folder`] | what a run leaves on disk, written so that a failure never leaves half of it |
-//! | [`experiment`] | experiments of many runs: a sweep of seeds and settings, the threshold of a setting |
-//! | [`invariant`] | what holds of every run, whatever its scenario |
-//! | [`memory`] | what becomes of memory that is freed |
-//! | [`sync`] | locks that ignore poisoning |
-//! | [`cli`] | options, exit codes and the report that is printed when a run ends |
-//! | [`http2`] | flow control and limits of connections |
-//! | `bug`, `planted` | bugs planted on purpose, and the macro at their places; only with the feature `canaries` |
-//!
-//! Without the feature `service`, which is on by default, the crate has no client, server, nemesis, load generator or gRPC, and
-//! needs neither hyper nor tonic. It keeps scenarios, records, measures and experiments, which is what a program needs that only
-//! reads runs.
+#![doc = include_str!("../README.md")]
 
 #[cfg(feature = "canaries")]
 pub mod bug;

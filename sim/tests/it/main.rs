@@ -9,6 +9,7 @@ mod command;
 mod command_line;
 mod corpus;
 mod determinism;
+mod documentation;
 mod many;
 mod pinned;
 

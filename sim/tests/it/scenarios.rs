@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kernel::{
     record::Event,
-    scenario::{Direction, Fault, FaultKind, Scenario},
+    scenario::{Direction, Fault, FaultKind},
     status::Code,
 };
 
@@ -364,25 +364,4 @@ fn most_at_once(spans: impl Iterator<Item = (u64, u64)>) -> usize {
         Some(*level)
     });
     levels.max().unwrap_or(0).try_into().unwrap()
-}
-
-#[test]
-fn the_readme_shows_what_other_settings_would_change() {
-    let readme = include_str!("../../../README.md");
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/crash_then_freeze.toml");
-    let run = |setting: &str| {
-        assert!(readme.contains(&format!("--seed 42 --set {setting}\n")), "{setting}");
-        let scenario = Scenario::load(path.as_ref(), &[setting.to_owned()]).unwrap();
-        simulate(scenario, 42)
-    };
-    let failed = |run: &SimulatedRun| run.records.requests.iter().filter(|row| !row.status.is_success()).count();
-    let one_attempt = run("client.retry.max_attempts=1");
-    let errors = failed(&one_attempt);
-    assert!(readme.contains(&format!("With one attempt, {errors} callers get an error.")), "{errors}");
-    let short_timeout = run("client.attempt_timeout=2s");
-    let errors = failed(&short_timeout);
-    let share = 100.0 * (1.0 - errors as f64 / short_timeout.records.requests.len() as f64);
-    let sentence = format!("{errors} callers do: `success_rate` is {share:.2} %.");
-    assert!(readme.contains(&sentence), "{sentence}");
-    assert!(!one_attempt.succeeded() && !short_timeout.succeeded());
 }

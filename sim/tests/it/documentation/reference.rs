@@ -1,0 +1,85 @@
+//! The generated part of the reference of the scenario format: a table of keys for each table of a scenario file.
+
+use kernel::{
+    scenario::{
+        TABLE,
+        reference::{ReferenceKey, reference},
+    },
+    settings::{Presence, TableInfo},
+};
+
+const START: &str = "<!-- generated from the declarations -->\n";
+const END: &str = "<!-- end of the generated part -->\n";
+
+/// A table of the format.
+struct Table {
+    /// Its path in `--set`, such as `client.retry`; empty for the top of the file.
+    path: String,
+    /// Its header in a file, such as `[client.retry]`.
+    header: String,
+    doc: &'static str,
+}
+
+/// Returns the document with the generated part as the declarations have it now.
+pub(crate) fn with_generated(markdown: &str) -> String {
+    let (before, rest) = markdown.split_once(START).expect("the document has a place for the reference");
+    let (_, after) = rest.split_once(END).expect("the generated part has an end");
+    format!("{before}{START}\n{}{END}{after}", generated())
+}
+
+fn generated() -> String {
+    let mut tables = vec![Table { path: String::new(), header: "Top of the file".to_owned(), doc: "" }];
+    add_tables(TABLE, "", "", &mut tables);
+    let keys = reference();
+    tables.iter().filter_map(|table| section(table, &keys)).collect()
+}
+
+/// Adds the tables in `table`, which is at `path` in `--set` and at `name` in a file.
+fn add_tables(table: &TableInfo, path: &str, name: &str, tables: &mut Vec<Table>) {
+    for (inner_name, presence, inner) in table.tables {
+        let path = joined(path, inner_name);
+        let name = joined(name, inner_name);
+        let is_list = *presence == Presence::List;
+        let path = if is_list { joined(&path, "N") } else { path };
+        let header = if is_list { format!("`[[{name}]]`") } else { format!("`[{name}]`") };
+        let header = if *presence == Presence::Optional { format!("{header} (off by default)") } else { header };
+        tables.push(Table { path: path.clone(), header, doc: inner.doc });
+        add_tables(inner, &path, &name, tables);
+    }
+}
+
+fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// Returns the section of a table; `None` if it has no keys of its own.
+fn section(table: &Table, keys: &[ReferenceKey]) -> Option<String> {
+    let rows: String = keys.iter().filter_map(|key| row(key, &table.path)).collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let doc: Vec<_> = table.doc.split_whitespace().collect();
+    let doc = if doc.is_empty() { String::new() } else { format!("{}\n\n", doc.join(" ")) };
+    Some(format!(
+        "### {}\n\n{doc}| key | default | type and bounds | meaning |\n| --- | --- | --- | --- |\n{rows}\n",
+        table.header
+    ))
+}
+
+/// Returns the row of a key in the table at `path`; `None` if the key is of another table.
+fn row(key: &ReferenceKey, path: &str) -> Option<String> {
+    let (key_path, name) = key.path.rsplit_once('.').unwrap_or(("", &key.path));
+    if key_path != path {
+        return None;
+    }
+    let default = match &key.default {
+        Some(default) => format!("`{default}`"),
+        None if key.is_required => "required".to_owned(),
+        None => "–".to_owned(),
+    };
+    let limits = key.limits.as_ref().map(|limits| format!(", {limits}")).unwrap_or_default();
+    let kinds: Vec<_> = key.kinds.iter().map(|kind| format!("`{kind}`")).collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!("With {}. ", kinds.join(", ")) };
+    let cells = [format!("`{name}`"), default, format!("{}{limits}", key.type_name), format!("{kinds}{}", key.doc)];
+    Some(format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | ")))
+}
