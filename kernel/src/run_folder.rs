@@ -8,6 +8,7 @@
 //! | [`files`] | the file operations that all of this is made of, replaceable in tests |
 //! | [`atomic`] | replacing one file as a whole |
 //! | [`lines`] | files with a JSON value a line: writing and reading them |
+//! | [`blocks`] | reading all rows of a large file at once |
 //! | [`error`] | errors of a folder, whichever kind it is |
 //! | [`digest`] | the digest of a run's records |
 //!
@@ -16,6 +17,7 @@
 //! [`experiment`](crate::experiment).
 
 pub mod atomic;
+pub mod blocks;
 pub mod campaign;
 pub mod digest;
 pub mod error;
@@ -24,8 +26,9 @@ pub mod folder;
 pub mod info;
 pub mod lines;
 
+pub use blocks::AllRows;
 pub use digest::sha256;
 pub use error::{FolderError, FolderKind, RowKind};
 pub use files::{Files, OpenFile, OsFiles};
-pub use folder::{RUN, RunFolder, SCENARIO, Written};
+pub use folder::{ATTEMPTS, EVENTS, REQUESTS, RUN, RowFile, RunFolder, SCENARIO, SUMMARY, Written};
 pub use info::{CalibrationInfo, HostInfo, RunInfo};

@@ -1,26 +1,27 @@
 //! `reports`: turns run folders into reports, plots and comparisons.
 
-mod progress;
-
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
 use clap::Parser;
-use kernel::cli::Failure;
+use kernel::cli::{
+    Failure, print,
+    progress::{spinner, while_working},
+};
 use reports::command::{Options, run};
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match progress::shown(|| run(&options)) {
+    let result = while_working(|| spinner("{spinner} reading and drawing, {elapsed}"), |_| {}, || run(&options));
+    match result {
         Ok(done) => {
-            // Whoever reads may have read enough.
-            let _ = io::stdout().lock().write_all(done.text.as_bytes());
+            print(&done.text);
             done.exit.into()
         }
         Err(Failure { exit, message }) => {
-            // Not `eprintln!`: it panics when nobody reads any more.
+            // The macro `eprintln!` panics if the reader has closed the pipe.
             let _ = writeln!(io::stderr(), "error: {message}");
             exit.into()
         }

@@ -1,14 +1,13 @@
 //! From folders and files to [`RecordedRun`]s.
 //!
-//! A run folder is read as it is written (`folder`), a line a row (`lines`); what another program wrote is read by a
-//! mapping of its columns (`foreign`). What is damaged at a line is an error that names it; what is missing but can be
-//! done without becomes a note of the run.
+//! A run folder is read as it was written (`folder`). A log of another program is read by a mapping of its columns
+//! (`foreign`). A damaged line is an error that names it. A file that is missing but not required becomes a note of the
+//! run.
 
 mod columns;
 mod error;
 mod folder;
 mod foreign;
-mod lines;
 mod outcome;
 mod sanity;
 

@@ -117,6 +117,20 @@ pub enum FolderError {
     },
 }
 
+/// The parser's error of one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", without_line_number(.0))]
+pub(super) struct LineError(#[source] pub(super) serde_json::Error);
+
+/// Returns the parser's words without its line number. It counts from the line that it was given, so it is always 1.
+fn without_line_number(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" at line 1 column ") {
+        Some((what, column)) => format!("{what} (column {column})"),
+        None => text,
+    }
+}
+
 impl FolderKind {
     /// Returns the error of an operation that writes to `path`, to be made of the operating system's.
     pub fn unwritable(&'static self, path: &Path) -> impl FnOnce(io::Error) -> FolderError + use<> {

@@ -6,24 +6,26 @@
 use std::{
     fs,
     io::{self, BufWriter, Write},
+    marker::PhantomData,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     atomic::PARTIAL,
+    blocks::{AllRows, read_all},
     digest::RecordsDigest,
-    error::{FolderError, FolderKind},
+    error::{FolderError, FolderKind, RowKind},
     files::{Files, OsFiles},
     info::RunInfo,
     lines::for_each_line,
 };
 use crate::{
     measure::{RunLabel, RunRows, Summary},
-    record::Records,
+    record::{AttemptRow, EventRow, Records, RequestRow},
     scenario::Scenario,
 };
 
@@ -31,11 +33,16 @@ use crate::{
 pub const SCENARIO: &str = "scenario.toml";
 /// Name of the file with the [`RunInfo`].
 pub const RUN: &str = "run.json";
-const REQUESTS: &str = "requests.jsonl";
-const ATTEMPTS: &str = "attempts.jsonl";
-const EVENTS: &str = "events.jsonl";
-const SUMMARY: &str = "summary.json";
-const FILES: [&str; 6] = [SCENARIO, RUN, REQUESTS, ATTEMPTS, EVENTS, SUMMARY];
+/// Name of the file with the [`Summary`].
+pub const SUMMARY: &str = "summary.json";
+/// The file of requests.
+pub static REQUESTS: RowFile<RequestRow> = RowFile::new("requests.jsonl", "not the row of a request");
+/// The file of attempts.
+pub static ATTEMPTS: RowFile<AttemptRow> = RowFile::new("attempts.jsonl", "not the row of an attempt");
+/// The file of events.
+pub static EVENTS: RowFile<EventRow> = RowFile::new("events.jsonl", "not the row of an event");
+
+static FILES: [&str; 6] = [SCENARIO, RUN, REQUESTS.name, ATTEMPTS.name, EVENTS.name, SUMMARY];
 
 /// Name of the folder with what processes wrote to their standard error.
 const LOGS: &str = "logs";
@@ -51,6 +58,31 @@ static KIND: FolderKind = FolderKind {
     other_version_remedy: "run its scenario again into another folder",
     damaged_remedy: "run its scenario again",
 };
+
+/// A file with a row a line, of which a run folder has three.
+#[derive(Debug)]
+pub struct RowFile<T> {
+    /// The name of the file in the folder.
+    pub name: &'static str,
+    kind: RowKind,
+    row: PhantomData<fn() -> T>,
+}
+
+impl<T> RowFile<T> {
+    const fn new(name: &'static str, not_one: &'static str) -> Self {
+        Self { name, kind: RowKind { folder: &KIND, not_one }, row: PhantomData }
+    }
+}
+
+impl<T: DeserializeOwned + Send> RowFile<T> {
+    /// Reads all rows of this file in the run folder at `place`.
+    ///
+    /// # Errors
+    /// The file is missing or cannot be read, or a line with a line break is not a row.
+    pub fn read(&'static self, place: &Path) -> Result<AllRows<T>, FolderError> {
+        read_all(&place.join(self.name), &self.kind)
+    }
+}
 
 /// The results of writing a run folder.
 #[derive(Debug)]
@@ -147,9 +179,9 @@ impl RunFolder {
         let mut digest = RecordsDigest::default();
         self.write_file(SCENARIO, scenario.to_toml().as_bytes())?;
         self.write_file(RUN, pretty(info).as_bytes())?;
-        self.write_rows(REQUESTS, &records.requests, &mut digest)?;
-        self.write_rows(ATTEMPTS, &records.attempts, &mut digest)?;
-        self.write_rows(EVENTS, &records.events, &mut digest)?;
+        self.write_rows(REQUESTS.name, &records.requests, &mut digest)?;
+        self.write_rows(ATTEMPTS.name, &records.attempts, &mut digest)?;
+        self.write_rows(EVENTS.name, &records.events, &mut digest)?;
         self.write_file(SUMMARY, pretty(&summary).as_bytes())?;
         self.put_in_place()?;
         Ok(Written { summary, digest: digest.finish() })
@@ -304,7 +336,7 @@ mod tests {
         for file in FILES {
             assert!(place.join(file).is_file(), "{file} is missing");
         }
-        assert_eq!(fs::read_to_string(place.join(REQUESTS)).unwrap().lines().count(), 3);
+        assert_eq!(fs::read_to_string(place.join(REQUESTS.name)).unwrap().lines().count(), 3);
         assert_eq!(fs::read_dir(place.parent().unwrap()).unwrap().count(), 1);
     }
 
@@ -325,7 +357,7 @@ mod tests {
         let place = directory.path().join("run");
         write(&place, &records()).unwrap();
         write(&place, &Records::default()).unwrap();
-        assert_eq!(fs::read_to_string(place.join(REQUESTS)).unwrap(), "");
+        assert_eq!(fs::read_to_string(place.join(REQUESTS.name)).unwrap(), "");
 
         let precious = directory.path().join("precious");
         fs::create_dir(&precious).unwrap();
@@ -357,7 +389,7 @@ mod tests {
         let place = directory.path().join("run");
         write(&beside(&place, REPLACED), &records()).unwrap();
         fs::create_dir(beside(&place, PARTIAL)).unwrap();
-        fs::write(beside(&place, PARTIAL).join(EVENTS), "{\"at_us").unwrap();
+        fs::write(beside(&place, PARTIAL).join(EVENTS.name), "{\"at_us").unwrap();
         fs::create_dir(beside(&place, PARTIAL).join(LOGS)).unwrap();
         write(&place, &records()).unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -376,7 +408,7 @@ mod tests {
     /// Returns how many requests the complete run folder at `place` holds; none if there is no complete one.
     fn requests_at(place: &Path) -> Option<usize> {
         FILES.iter().all(|file| place.join(file).is_file()).then_some(())?;
-        Some(fs::read_to_string(place.join(REQUESTS)).ok()?.lines().count())
+        Some(fs::read_to_string(place.join(REQUESTS.name)).ok()?.lines().count())
     }
 
     #[test]
@@ -432,7 +464,7 @@ mod tests {
         std::os::unix::fs::symlink(&place, &link).unwrap();
         write(&link, &Records::default()).unwrap();
         assert!(link.is_symlink());
-        assert_eq!(fs::read_to_string(place.join(REQUESTS)).unwrap(), "");
+        assert_eq!(fs::read_to_string(place.join(REQUESTS.name)).unwrap(), "");
 
         let nowhere = directory.path().join("nowhere");
         std::os::unix::fs::symlink("gone", &nowhere).unwrap();

@@ -9,7 +9,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    error::{FolderError, RowKind},
+    error::{FolderError, LineError, RowKind},
     files::Files,
 };
 
@@ -106,7 +106,7 @@ impl<T: DeserializeOwned> Iterator for JsonLines<T> {
     fn next(&mut self) -> Option<Self::Item> {
         match self.read_line() {
             Ok(false) => None,
-            Ok(true) => Some(serde_json::from_slice(&self.buffer).map_err(|reason| self.malformed(reason))),
+            Ok(true) => Some(serde_json::from_slice(&self.buffer).map_err(|error| self.malformed(LineError(error)))),
             Err(error) => Some(Err(error)),
         }
     }
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_damaged_line_is_named_with_file_and_number() {
         let message = read("1\n2\nthree\n", UnfinishedLine::Skip).unwrap_err();
-        assert_eq!(message, ":3 is not a number: expected ident at line 1 column 2; count again");
+        assert_eq!(message, ":3 is not a number: expected ident (column 2); count again");
     }
 
     #[test]

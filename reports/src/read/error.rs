@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use kernel::run_folder::FolderError;
+
 /// The reason why a run cannot be read. Each message contains the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -23,6 +25,8 @@ pub enum ReadError {
     NoColumn { path: PathBuf, what: &'static str, column: String, present: String },
     #[error("--columns {0}")]
     Mapping(String),
+    #[error(transparent)]
+    Rows(#[from] FolderError),
 }
 
 impl ReadError {

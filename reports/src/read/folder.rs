@@ -10,37 +10,32 @@ use kernel::{
     experiment::{sweep::SweepRecord, threshold::ThresholdRecord},
     measure::Summary,
     record::{Records, RequestRow},
-    run_folder::RunInfo,
+    run_folder::{ATTEMPTS, AllRows, EVENTS, REQUESTS, RUN, RowFile, RunInfo, SCENARIO, SUMMARY},
     scenario::Scenario,
 };
 use serde::de::DeserializeOwned;
 
-use super::{
-    ReadError,
-    lines::{self, Rows},
-};
+use super::ReadError;
 use crate::run::RecordedRun;
-
-const REQUESTS: &str = "requests.jsonl";
 
 /// Reads the run folder at `place`. Only its requests are indispensable.
 pub(super) fn run(place: &Path) -> Result<RecordedRun, ReadError> {
     if !place.exists() {
         return Err(ReadError::Missing(place.to_owned()));
     }
-    if !place.join(REQUESTS).is_file() {
+    if !place.join(REQUESTS.name).is_file() {
         return Err(ReadError::NoRun { path: place.to_owned(), remedy: remedy(place) });
     }
     let mut notes = Vec::new();
     let records = Records {
-        requests: whole(lines::rows(&place.join(REQUESTS))?, REQUESTS, &mut notes),
-        attempts: optional(place, "attempts.jsonl", "what each attempt did is not known", &mut notes)?,
-        events: optional(place, "events.jsonl", "which faults there were is not known", &mut notes)?,
+        requests: complete(REQUESTS.read(place)?, REQUESTS.name, &mut notes),
+        attempts: optional(place, &ATTEMPTS, "what each attempt did is not known", &mut notes)?,
+        events: optional(place, &EVENTS, "which faults there were is not known", &mut notes)?,
     };
-    let scenario_text = fs::read_to_string(place.join("scenario.toml")).ok();
+    let scenario_text = fs::read_to_string(place.join(SCENARIO)).ok();
     let scenario = scenario(place, scenario_text.as_deref(), &mut notes);
-    let info: Option<RunInfo> = json(place, "run.json", "the seed and the world are not known", &mut notes)?;
-    let stored: Option<Summary> = json(place, "summary.json", "the figures are from the rows alone", &mut notes)?;
+    let info: Option<RunInfo> = json(place, RUN, "the seed and the world are not known", &mut notes)?;
+    let stored: Option<Summary> = json(place, SUMMARY, "the figures are from the rows alone", &mut notes)?;
     let duration = duration(scenario.as_ref(), stored.as_ref(), &records.requests, &mut notes);
     Ok(RecordedRun {
         scenario_name: name(place, scenario.as_ref(), stored.as_ref()),
@@ -63,7 +58,7 @@ fn remedy(place: &Path) -> String {
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     let mut runs: Vec<PathBuf> = entries
         .map(|entry| entry.path())
-        .filter(|path| path.join(REQUESTS).is_file() || SweepRecord::is_at(path) || ThresholdRecord::is_at(path))
+        .filter(|path| path.join(REQUESTS.name).is_file() || SweepRecord::is_at(path) || ThresholdRecord::is_at(path))
         .collect();
     runs.sort();
     match runs.as_slice() {
@@ -73,8 +68,9 @@ fn remedy(place: &Path) -> String {
     }
 }
 
-fn whole<T>(read: Rows<T>, file: &str, notes: &mut Vec<String>) -> Vec<T> {
-    if read.cut_off {
+/// Returns the rows of all complete lines, and adds a note if the last line of the file is not complete.
+fn complete<T>(read: AllRows<T>, file: &str, notes: &mut Vec<String>) -> Vec<T> {
+    if read.is_cut_off {
         notes.push(format!("{file} ends in the middle of line {}; the lines before it are used", read.rows.len() + 1));
     }
     read.rows
@@ -82,16 +78,15 @@ fn whole<T>(read: Rows<T>, file: &str, notes: &mut Vec<String>) -> Vec<T> {
 
 fn optional<T: DeserializeOwned + Send>(
     place: &Path,
-    file: &str,
+    file: &'static RowFile<T>,
     loss: &str,
     notes: &mut Vec<String>,
 ) -> Result<Vec<T>, ReadError> {
-    let path = place.join(file);
-    if !path.is_file() {
-        notes.push(format!("{file} is missing: {loss}"));
+    if !place.join(file.name).is_file() {
+        notes.push(format!("{} is missing: {loss}", file.name));
         return Ok(Vec::new());
     }
-    Ok(whole(lines::rows(&path)?, file, notes))
+    Ok(complete(file.read(place)?, file.name, notes))
 }
 
 fn json<T: DeserializeOwned>(
@@ -113,7 +108,7 @@ fn scenario(place: &Path, text: Option<&str>, notes: &mut Vec<String>) -> Option
         notes.push("scenario.toml is missing: nothing is known of what was expected".to_owned());
         return None;
     };
-    let origin = place.join("scenario.toml").display().to_string();
+    let origin = place.join(SCENARIO).display().to_string();
     match Scenario::parse(&origin, text, &[]) {
         Ok(scenario) => Some(scenario),
         Err(error) => {
