@@ -1,8 +1,8 @@
-//! What there is to know of one run, in figures.
+//! The analysis of one run.
 //!
-//! Metrics are `kernel::measure`'s, worked out from the rows and never anew; this module adds what they leave open: the
-//! run over time, each fault with the requests before, during and after it, what the request log alone gives away, and
-//! who did what when.
+//! The metrics are those of `kernel::measure`, computed from the rows. This module adds the run over time, each fault with
+//! the requests before, during and after it, the episodes that the request log shows by itself, and the state of each
+//! server beside the decisions of the client.
 
 pub mod change;
 mod episode;
@@ -29,33 +29,44 @@ use crate::{
     run::RecordedRun,
 };
 
-/// The length of the windows that faults are looked for in, at least; `recovery_time` has the same.
+/// The shortest length of the windows that are searched for faults. The metric `recovery_time` uses the same.
 const SECOND: Duration = Duration::from_secs(1);
-/// Windows that faults are looked for in, at most: longer runs have longer windows.
+
+/// The greatest number of windows that are searched for faults. Longer runs have longer windows.
 const WATCHED_MAX: u64 = 3600;
 
-/// Everything about one run.
+/// The analysis of one run.
 #[derive(Debug, Clone)]
 pub struct RunAnalysis {
+    /// The title of the report, such as `crash, sim, seed 42`.
     pub title: String,
+    /// The folder or file that the run was read from.
     pub place: PathBuf,
+    /// The question that the scenario asks.
     pub question: Option<String>,
+    /// The command that repeats the run; `None` for a log of another program.
     pub replay: Option<String>,
+    /// The text of `scenario.toml`.
     pub scenario_text: Option<String>,
+    /// The content of `run.json`.
     pub info: Option<RunInfo>,
+    /// The metrics and the verdict, computed from the rows.
     pub summary: Summary,
+    /// The run in windows of the length that was asked for.
     pub windows: Windows,
-    /// In order of their index.
+    /// The faults, in order of their index.
     pub faults: Vec<FaultImpact>,
-    /// What the request log alone gives away, in order of time.
+    /// The episodes that the request log shows by itself, in order of time.
     pub episodes: Vec<Episode>,
-    /// What of it belongs to which fault; an entry a fault, in the order of `faults`.
+    /// The matching of episodes and faults: one entry for each fault, in the order of `faults`.
     pub sightings: Vec<Sighting>,
-    /// Attempts by server and status.
+    /// The number of attempts by server and status.
     pub servers: Vec<ServerTally>,
+    /// The state of each server over time.
     pub lanes: Lanes,
+    /// The requests as points of a plot.
     pub points: RequestPoints,
-    /// What is missing or odd.
+    /// Notes on missing or inconsistent data, each a sentence.
     pub notes: Vec<String>,
 }
 
@@ -63,7 +74,7 @@ impl RunAnalysis {
     /// Analyses `run` in windows of `window`. Takes its request rows: beside the frames they would not fit in memory.
     ///
     /// # Errors
-    /// The windows are too many; polars' own are passed on.
+    /// There are too many windows. Errors of polars are passed on.
     pub fn from_run(run: &mut RecordedRun, window: Duration) -> PolarsResult<Self> {
         let mut notes = std::mem::take(&mut run.notes);
         let summary = run.summary();
@@ -73,10 +84,10 @@ impl RunAnalysis {
         let points = RequestPoints::from_rows(&records.requests, summary.end_us);
         let names: Vec<String> = summary.servers.keys().cloned().collect();
         let lanes = Lanes::from_records(&names, records, summary.end_us);
-        let watched = frames.windows(watched(summary.end_us))?;
+        let watched = frames.windows(watched_length(summary.end_us))?;
         let episodes = episode::episodes(&watched, &records.requests);
         run.records.requests = Vec::new();
-        let faults = fault::accounts(&summary, &frames, &watched)?;
+        let faults = fault::impacts(&summary, &frames, &watched)?;
         Ok(Self {
             title: run.title(),
             place: run.place.clone(),
@@ -84,7 +95,7 @@ impl RunAnalysis {
             replay: run.replay(),
             scenario_text: run.scenario_text.clone(),
             info: run.info.clone(),
-            windows: if same_length(&watched, window) { watched.clone() } else { frames.windows(window)? },
+            windows: if has_length(&watched, window) { watched.clone() } else { frames.windows(window)? },
             sightings: matching::sightings(&summary.faults, &episodes, watched.length_s),
             faults,
             episodes,
@@ -97,17 +108,19 @@ impl RunAnalysis {
     }
 }
 
-fn watched(end_us: u64) -> Duration {
+/// Returns the length of the windows that are searched for faults: whole seconds, so many that there are not too many windows.
+fn watched_length(end_us: u64) -> Duration {
     SECOND * u32::try_from(end_us.div_ceil(1_000_000).div_ceil(WATCHED_MAX)).unwrap_or(u32::MAX).max(1)
 }
 
-fn same_length(windows: &Windows, length: Duration) -> bool {
+fn has_length(windows: &Windows, length: Duration) -> bool {
     Duration::from_secs_f64(windows.length_s) == length
 }
 
-/// A sentence if the run itself measured something else.
+/// Returns a note if `summary` is not the one that the run itself stored.
 fn disagreement(run: &RecordedRun, summary: &Summary) -> Option<String> {
     let stored = run.stored.as_ref()?;
+    // An older version may have measured differently. The rows are the evidence, so the report uses them.
     (stored != summary).then(|| {
         let version = run.info.as_ref().map_or("another", |info| &info.version);
         format!(

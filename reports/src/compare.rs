@@ -1,8 +1,8 @@
-//! How far runs are apart: grouped by scenario and, within it, by world.
+//! Compares runs: grouped by scenario and, within it, by world.
 //!
-//! A scenario's runs make two or more sides: its worlds or, if there is only one, its runs. The first is the reference:
-//! the real world, if it is there, else the first run named. Each other side is compared with it: every metric of every
-//! phase, the latency distributions, the mix of statuses and the series over time.
+//! The runs of a scenario make two or more sides: its worlds or, if there is only one, its runs. The first side is the
+//! reference: the real world if there are real runs, otherwise the first run named. Each other side is compared with the
+//! reference: every metric of every phase, the latency distributions, the mix of statuses and the series over time.
 
 pub mod distance;
 mod json;
@@ -21,20 +21,21 @@ pub use self::{
 };
 use crate::run::RecordedRun;
 
-/// Several runs beside each other.
+/// The comparison of several runs.
 #[derive(Debug, Clone)]
 pub struct Comparison {
-    /// In order of their names.
+    /// The scenarios, in order of their names.
     pub scenarios: Vec<ScenarioComparison>,
-    /// What is missing or odd.
+    /// Notes on missing or inconsistent data, each a sentence.
     pub notes: Vec<String>,
 }
 
 /// The runs of one scenario.
 #[derive(Debug, Clone)]
 pub struct ScenarioComparison {
+    /// The name of the scenario.
     pub scenario: String,
-    /// The reference first.
+    /// The sides, the reference first.
     pub sides: Vec<ComparisonSide>,
     /// Each other side against the reference, in the order of `sides`.
     pub pairs: Vec<SidePair>,
@@ -44,7 +45,7 @@ impl Comparison {
     /// Compares `runs`, with plots in windows of `window`.
     ///
     /// # Errors
-    /// The windows are too many; polars' own are passed on.
+    /// There are too many windows. Errors of polars are passed on.
     pub fn from_runs(runs: Vec<RecordedRun>, window: Duration) -> PolarsResult<Self> {
         let mut notes: Vec<String> = Vec::new();
         let mut members: Vec<Member> = Vec::with_capacity(runs.len());
@@ -74,19 +75,14 @@ impl Comparison {
         Ok(Self { scenarios, notes })
     }
 
-    /// What the comparison's folder is called: the scenarios and the sides.
+    /// Returns the name of the comparison's folder: the scenarios and the sides, at most 100 characters.
     pub fn name(&self) -> String {
-        let of_scenario = |scenario: &ScenarioComparison| {
-            let sides: Vec<String> =
-                scenario.sides.iter().map(|side| side.name.replace([' ', '/', ','], "-")).collect();
-            format!("{}-{}", scenario.scenario, sides.join("-"))
-        };
-        let name = self.scenarios.iter().map(of_scenario).collect::<Vec<_>>().join("-");
+        let name = self.scenarios.iter().map(ScenarioComparison::name).collect::<Vec<_>>().join("-");
         // Names of files are 255 bytes at most.
         name.chars().take(100).collect()
     }
 
-    /// Every run, as it was named.
+    /// Returns the path of each run as it was given.
     pub fn places(&self) -> impl Iterator<Item = &PathBuf> {
         self.scenarios
             .iter()
@@ -96,7 +92,16 @@ impl Comparison {
     }
 }
 
-/// A sentence if runs of one name were played from different scenarios.
+impl ScenarioComparison {
+    /// Returns the part of the folder's name that stands for this scenario and its sides.
+    fn name(&self) -> String {
+        // These characters separate paths or have a meaning in a shell.
+        let sides: Vec<String> = self.sides.iter().map(|side| side.name.replace([' ', '/', ','], "-")).collect();
+        format!("{}-{}", self.scenario, sides.join("-"))
+    }
+}
+
+/// Returns a note if runs of one name were played from different scenarios.
 fn unlike(name: &str, members: &[Member]) -> Option<String> {
     let mut texts = members.iter().filter_map(|member| member.scenario_text.as_ref());
     let first = texts.next()?;

@@ -1,8 +1,8 @@
-//! A run's rows as polars frames, and what is asked of them: windows, joins, percentiles.
+//! The rows of a run as polars frames, and the queries on them: windows, joins, percentiles.
 //!
-//! Every result is in an order that is part of the question (ascending windows, ids, names) and made of integers or of
-//! values picked from among them, so that the same rows give the same figures however polars spreads the work.
-//! A percentile is `kernel::measure`'s, the nearest rank; polars calls it equiprobable.
+//! Every result has an order that the query demands (ascending windows, ids, names), and consists of integers or of values
+//! of the rows. So the same rows give the same figures, however polars distributes the work. A percentile is the nearest
+//! rank, as in `kernel::measure`; polars calls it equiprobable.
 
 mod joined;
 mod latencies;
@@ -17,19 +17,21 @@ use polars::prelude::*;
 
 pub use self::{latencies::Latency, servers::ServerTally, windows::Windows};
 
-/// The three tables of a run.
+/// The three tables of a run, as polars frames.
 #[derive(Debug, Clone)]
 pub struct Frames {
     pub(crate) requests: DataFrame,
     pub(crate) attempts: DataFrame,
     pub(crate) events: DataFrame,
-    /// When the run was over, in microseconds.
+    /// The end of the run, in microseconds.
     pub(crate) end_us: u64,
 }
 
 impl Frames {
+    /// Returns the frames of a run that ended at `end_us`.
+    ///
     /// # Errors
-    /// None that the rows could bring about; polars' own are passed on.
+    /// Errors of polars are passed on. The rows cannot cause any.
     pub fn from_rows(
         requests: &[RequestRow],
         attempts: &[AttemptRow],
@@ -45,14 +47,13 @@ impl Frames {
     }
 }
 
-/// In one pass: of millions of rows, each pass takes a while.
+/// Returns the frame of the requests. It is filled in one pass, because each pass over millions of rows takes seconds.
 fn request_frame(rows: &[RequestRow]) -> PolarsResult<DataFrame> {
-    let number = |name: &str| PrimitiveChunkedBuilder::<UInt64Type>::new(name.into(), rows.len());
-    let count = |name: &str| PrimitiveChunkedBuilder::<UInt32Type>::new(name.into(), rows.len());
-    let flag = |name: &str| BooleanChunkedBuilder::new(name.into(), rows.len());
-    let mut numbers = ["id", "intended_us", "sent_us", "done_us", "latency_us", "uncorrected_us"].map(number);
-    let mut counts = ["attempts", "failovers"].map(count);
-    let mut flags = ["ok", "dropped"].map(flag);
+    let mut numbers = ["id", "intended_us", "sent_us", "done_us", "latency_us", "uncorrected_us"]
+        .map(|name| PrimitiveChunkedBuilder::<UInt64Type>::new(name.into(), rows.len()));
+    let mut counts =
+        ["attempts", "failovers"].map(|name| PrimitiveChunkedBuilder::<UInt32Type>::new(name.into(), rows.len()));
+    let mut flags = ["ok", "dropped"].map(|name| BooleanChunkedBuilder::new(name.into(), rows.len()));
     for row in rows {
         let uncorrected_us = row.done_us.zip(row.sent_us).map(|(done_us, sent_us)| done_us.saturating_sub(sent_us));
         let values = [Some(row.id), Some(row.intended_us), row.sent_us, row.done_us, row.latency_us, uncorrected_us];
@@ -112,18 +113,18 @@ fn texts<'a>(name: &str, values: impl Iterator<Item = Option<&'a str>>) -> Colum
     StringChunked::from_iter_options(name.into(), values).into_series().into()
 }
 
-/// The nearest-rank percentile of a column, `per_mille` as `kernel::measure` has it.
+/// Returns the nearest-rank percentile of a column, in thousandths as in `kernel::measure`.
 fn percentile(column: &str, per_mille: u32) -> Expr {
     col(column).quantile(lit(f64::from(per_mille) / 1000.0), QuantileMethod::Equiprobable)
 }
 
-/// A column as whole numbers; nothing is 0.
+/// Returns a column as whole numbers. A missing value is 0.
 fn whole(frame: &DataFrame, column: &str) -> PolarsResult<Vec<u64>> {
     let column = frame.column(column)?.cast(&DataType::UInt64)?;
     Ok(column.u64()?.iter().map(Option::unwrap_or_default).collect())
 }
 
-/// A column of microseconds as seconds.
+/// Returns a column of microseconds as seconds.
 fn seconds(frame: &DataFrame, column: &str) -> PolarsResult<Vec<Option<f64>>> {
     let column = frame.column(column)?.cast(&DataType::Float64)?;
     Ok(column.f64()?.iter().map(|value| value.map(|us| us / 1e6)).collect())

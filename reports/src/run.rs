@@ -1,4 +1,4 @@
-//! A run as it was found: its rows, what is known of it, and what is missing.
+//! A run as it was read: its rows, its scenario, and notes on missing data.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,34 +9,37 @@ use kernel::{
     scenario::Scenario,
 };
 
-/// One run, read from a run folder or from a log of some other program.
+/// One run, read from a run folder or from a log of another program.
 #[derive(Debug, Clone)]
 pub struct RecordedRun {
-    /// The folder or file.
+    /// The folder or file that it was read from.
     pub place: PathBuf,
-    /// The scenario's name, or the file's.
+    /// The name of the scenario, or of the file.
     pub scenario_name: String,
-    /// `sim`, `real`, or `log` for what another program wrote.
+    /// The world: `sim`, `real`, or `log` for a log of another program.
     pub world: String,
+    /// The seed; 0 for a log.
     pub seed: u64,
-    /// Load was offered from 0 to here.
+    /// The time for which load was offered, from the start of the run.
     pub duration: Duration,
-    /// How many servers took part.
+    /// The number of servers.
     pub servers: usize,
+    /// The rows of requests, attempts and events.
     pub records: Records,
-    /// What is in the folder beside the rows; `None` where it is missing.
+    /// The scenario; `None` if it is missing or not valid.
     pub scenario: Option<Scenario>,
     /// The text of `scenario.toml`.
     pub scenario_text: Option<String>,
+    /// The content of `run.json`.
     pub info: Option<RunInfo>,
-    /// `summary.json`, as the run itself left it.
+    /// The content of `summary.json`, as the run itself wrote it.
     pub stored: Option<Summary>,
-    /// What is missing or odd, a sentence each, for the reader of the report.
+    /// Notes on missing or inconsistent data, each a sentence.
     pub notes: Vec<String>,
 }
 
 impl RecordedRun {
-    /// What people call it: `crash, sim, seed 42`.
+    /// Returns the title of its report, such as `crash, sim, seed 42`.
     pub fn title(&self) -> String {
         match self.world.as_str() {
             "log" => self.scenario_name.clone(),
@@ -44,7 +47,7 @@ impl RecordedRun {
         }
     }
 
-    /// The metrics, by their one definition.
+    /// Returns the metrics and the verdict, computed from the rows.
     pub fn summary(&self) -> Summary {
         let rows = RunRows {
             duration: self.duration,
@@ -58,7 +61,7 @@ impl RecordedRun {
         Summary::compute(label, &rows, expectations.unwrap_or_default())
     }
 
-    /// The command that plays it again, if it was played from a scenario.
+    /// Returns the command that repeats the run; `None` if it was not run from a scenario.
     pub fn replay(&self) -> Option<String> {
         let known = matches!(self.world.as_str(), "sim" | "real") && self.scenario.is_some();
         let file = self.place.join("scenario.toml");

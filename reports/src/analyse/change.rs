@@ -1,48 +1,46 @@
-//! Change points: where a series of windows begins to behave differently.
+//! Change points: the windows at which a series begins to behave differently.
 //!
 //! The method is PELT (Killick, Fearnhead and Eckley, "Optimal detection of changepoints with a linear computational
-//! cost", JASA 107, 2012): of all ways to cut the series into segments, the one with the least sum of costs, where
-//! every cut has a price; exact, and faster than trying them all because starts that can never be best again are
-//! dropped. A segment's cost is twice its negative log-likelihood under one success rate (binomial) and one level each
+//! cost", JASA 107, 2012): of all ways to cut the series into segments, it finds the one with the least sum of costs, where
+//! every cut has a price. It is exact, and faster than trying all ways, because it drops starts that can never be best
+//! again. The cost of a segment is twice its negative log-likelihood under one success rate (binomial) and one level each
 //! of the logarithms of median and p95 latency (normal, with the noise of the whole series: the median absolute
-//! difference of neighbours, which change points hardly touch). A cut costs four parameters by BIC.
+//! difference of neighbours, which change points hardly affect). A cut costs four parameters by BIC.
 
 use crate::compare::distance;
 
 /// One window of the series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WindowSample {
-    /// Requests in the window, and how many of them succeeded.
+    /// The number of requests in the window.
     pub trials: u64,
+    /// The number of these requests that succeeded.
     pub successes: u64,
-    /// Decimal logarithms of the window's median and p95 latency; `None` if it has none.
+    /// The decimal logarithms of the window's median and p95 latency; `None` if it has none.
     pub levels: [Option<f64>; 2],
 }
 
-/// Noise of a latency's logarithm, at least: 5 %. Simulated latencies may not vary at all.
+/// The smallest noise of the logarithm of a latency, 5 %. Simulated latencies may not vary at all.
 const NOISE_MIN: f64 = 0.02;
-/// Position, success rate and two levels.
+
+/// The number of parameters that a cut adds: its position, a success rate and two levels.
 const PARAMETERS: f64 = 4.0;
 
-/// Where segments begin, ascending: the first is 0, if there is any sample.
+/// Returns the indexes at which segments begin, ascending. The first is 0, unless there are no samples.
 pub fn segments(samples: &[WindowSample]) -> Vec<usize> {
     let sums = Sums::from_samples(samples);
     let price = PARAMETERS * (samples.len().max(2) as f64).ln();
-    // `best[t]` is the least cost of the first t samples, and `last[t]` where its last segment begins.
-    let (mut best, mut last) = (vec![-price], vec![0]);
+    // `best[t]` is the least cost of the first t samples, and `last[t]` the beginning of their last segment.
+    let mut best = vec![-price];
+    let mut last = vec![0];
     let mut starts = vec![0];
     for end in 1..=samples.len() {
-        let through = |start: usize| best[start] + sums.cost(start, end) + price;
-        let costs: Vec<f64> = starts.iter().map(|start| through(*start)).collect();
-        let (cheapest, least) =
-            costs.iter().enumerate().fold(
-                (0, f64::INFINITY),
-                |(at, least), (index, cost)| {
-                    if *cost < least { (index, *cost) } else { (at, least) }
-                },
-            );
+        let costs: Vec<f64> = starts.iter().map(|start| best[*start] + sums.cost(*start, end) + price).collect();
+        let cheapest = index_of_least(&costs);
+        let least = costs.get(cheapest).copied().unwrap_or(f64::INFINITY);
         last.push(starts.get(cheapest).copied().unwrap_or(0));
         best.push(least);
+        // A start that is more expensive than a cut at `end` stays so for every later end, and is dropped.
         let mut kept = costs.iter().map(|cost| cost - price <= least);
         starts.retain(|_| kept.next().unwrap_or(true));
         starts.push(end);
@@ -57,13 +55,25 @@ pub fn segments(samples: &[WindowSample]) -> Vec<usize> {
     cuts
 }
 
-/// Sums from the beginning, so that the cost of any segment takes a few subtractions.
+/// Returns the index of the first of the least values; 0 if there are none.
+fn index_of_least(values: &[f64]) -> usize {
+    let mut least = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value < values[least] {
+            least = index;
+        }
+    }
+    least
+}
+
+/// Cumulative sums, from which the cost of any segment is computed by a few subtractions.
 struct Sums {
     trials: Vec<f64>,
     successes: Vec<f64>,
     levels: [Level; 2],
 }
 
+/// The cumulative sums of one level.
 struct Level {
     count: Vec<f64>,
     sum: Vec<f64>,
@@ -73,8 +83,8 @@ struct Level {
 impl Sums {
     fn from_samples(samples: &[WindowSample]) -> Self {
         Self {
-            trials: cumulated(samples.iter().map(|sample| sample.trials as f64)),
-            successes: cumulated(samples.iter().map(|sample| sample.successes as f64)),
+            trials: cumulative(samples.iter().map(|sample| sample.trials as f64)),
+            successes: cumulative(samples.iter().map(|sample| sample.successes as f64)),
             levels: [0, 1].map(|index| {
                 Level::from_values(&samples.iter().map(|sample| sample.levels[index]).collect::<Vec<_>>())
             }),
@@ -84,23 +94,27 @@ impl Sums {
     fn cost(&self, start: usize, end: usize) -> f64 {
         let trials = self.trials[end] - self.trials[start];
         let successes = self.successes[end] - self.successes[start];
-        let entropy = |part: f64| if part > 0.0 { -part * (part / trials).ln() } else { 0.0 };
-        2.0 * (entropy(successes) + entropy(trials - successes))
+        2.0 * (entropy(successes, trials) + entropy(trials - successes, trials))
             + self.levels.iter().map(|level| level.cost(start, end)).sum::<f64>()
     }
 }
 
+/// Returns the negative log-likelihood of `part` outcomes of one kind among `trials`.
+fn entropy(part: f64, trials: f64) -> f64 {
+    if part > 0.0 { -part * (part / trials).ln() } else { 0.0 }
+}
+
 impl Level {
-    /// In units of the noise, around the median, so that squares stay exact enough.
+    /// Returns the sums of `values` in units of the noise around the median. So the squares stay small and exact.
     fn from_values(values: &[Option<f64>]) -> Self {
         let present: Vec<f64> = values.iter().copied().flatten().collect();
         let centre = median(present.clone()).unwrap_or(0.0);
         let noise = noise(&present);
         let scaled: Vec<Option<f64>> = values.iter().map(|value| value.map(|value| (value - centre) / noise)).collect();
         Self {
-            count: cumulated(scaled.iter().map(|value| f64::from(u8::from(value.is_some())))),
-            sum: cumulated(scaled.iter().map(|value| value.unwrap_or(0.0))),
-            squares: cumulated(scaled.iter().map(|value| value.map_or(0.0, |value| value * value))),
+            count: cumulative(scaled.iter().map(|value| f64::from(u8::from(value.is_some())))),
+            sum: cumulative(scaled.iter().map(|value| value.unwrap_or(0.0))),
+            squares: cumulative(scaled.iter().map(|value| value.map_or(0.0, |value| value * value))),
         }
     }
 
@@ -112,19 +126,21 @@ impl Level {
     }
 }
 
-fn cumulated(values: impl Iterator<Item = f64>) -> Vec<f64> {
+/// Returns 0 and the sums of the first value, the first two, and so on.
+fn cumulative(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut sums = vec![0.0];
-    sums.extend(values.scan(0.0, |sum, value| {
-        *sum += value;
-        Some(*sum)
-    }));
+    let mut sum = 0.0;
+    for value in values {
+        sum += value;
+        sums.push(sum);
+    }
     sums
 }
 
-/// The standard deviation that the median difference of neighbours tells of.
+/// Returns the standard deviation, estimated from the median absolute difference of neighbours.
 fn noise(values: &[f64]) -> f64 {
     let differences = values.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
-    // Of a normal distribution, the median absolute difference of two is 0.9539 standard deviations.
+    // The median absolute difference of two values of a normal distribution is 0.9539 standard deviations.
     median(differences).map_or(NOISE_MIN, |median| (median / 0.9539).max(NOISE_MIN))
 }
 
@@ -132,7 +148,7 @@ pub(super) fn median(values: Vec<f64>) -> Option<f64> {
     quantile(values, 0.5)
 }
 
-/// The nearest-rank quantile of values in any order; `None` of nothing.
+/// Returns the nearest-rank quantile of values in any order; `None` if there are none.
 pub(super) fn quantile(mut values: Vec<f64>, share: f64) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     distance::quantile(&values, share)

@@ -1,4 +1,4 @@
-//! One fault and what it did to the requests.
+//! One fault and its effect on the requests.
 
 use kernel::measure::{FaultSummary, PhaseSummary, Summary};
 use polars::error::PolarsResult;
@@ -6,41 +6,54 @@ use serde::Serialize;
 
 use crate::frame::{Frames, Latency, Windows};
 
-/// A fault, and the requests before, during and after it. During is its phase, as `kernel::measure` has it; before and
-/// after are as long, or as long as the run allows.
+/// A fault, and the requests before, during and after it.
+///
+/// The time during the fault is its phase, as `kernel::measure` defines it. The times before and after are as long, or as
+/// long as the run allows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FaultImpact {
+    /// The fault with its times.
     #[serde(flatten)]
     pub fault: FaultSummary,
-    /// When its phase ended.
+    /// The end of its phase, in microseconds.
     pub phase_end_us: u64,
+    /// The latencies before the fault.
     pub before: Latency,
+    /// The latencies during the fault.
     pub during: Latency,
+    /// The latencies after the fault.
     pub after: Latency,
-    /// Requests of its phase that did not succeed at all.
+    /// The number of requests of its phase that did not succeed.
     pub goodput_lost: u64,
-    /// By how many successes the client was at worst behind the load in its phase, compared with its beginning.
+    /// The greatest number of successes that the client was behind the load in its phase, compared with its beginning.
     pub goodput_behind_max: u64,
+    /// The number of retries in its phase.
     pub retries: u64,
+    /// The number of failovers in its phase.
     pub failovers: u64,
-    /// Of its phase.
+    /// The mean number of attempts per call in its phase.
     pub attempts_per_call: Option<f64>,
 }
 
-/// An account of each fault of `summary`. `seconds` are the run's windows of a second or so.
-pub(super) fn accounts(summary: &Summary, frames: &Frames, seconds: &Windows) -> PolarsResult<Vec<FaultImpact>> {
-    let phase = |index: usize| summary.phases.iter().find(|phase| phase.phase == format!("fault-{index}"));
-    let with_phase = summary.faults.iter().filter_map(|fault| Some((fault, phase(fault.index)?)));
-    with_phase.map(|(fault, phase)| account(fault, phase, frames, seconds)).collect()
+/// Returns the impact of each fault of `summary` that has a phase. `windows` are about a second long.
+pub(super) fn impacts(summary: &Summary, frames: &Frames, windows: &Windows) -> PolarsResult<Vec<FaultImpact>> {
+    let mut impacts = Vec::new();
+    for fault in &summary.faults {
+        if let Some(phase) = phase_of(fault, summary) {
+            impacts.push(impact(fault, phase, frames, windows)?);
+        }
+    }
+    Ok(impacts)
 }
 
-fn account(
-    fault: &FaultSummary,
-    phase: &PhaseSummary,
-    frames: &Frames,
-    seconds: &Windows,
-) -> PolarsResult<FaultImpact> {
-    let (start_us, end_us) = (phase.start_us, phase.end_us);
+fn phase_of<'a>(fault: &FaultSummary, summary: &'a Summary) -> Option<&'a PhaseSummary> {
+    let name = format!("fault-{}", fault.index);
+    summary.phases.iter().find(|phase| phase.phase == name)
+}
+
+fn impact(fault: &FaultSummary, phase: &PhaseSummary, frames: &Frames, windows: &Windows) -> PolarsResult<FaultImpact> {
+    let start_us = phase.start_us;
+    let end_us = phase.end_us;
     let length_us = end_us - start_us;
     Ok(FaultImpact {
         phase_end_us: end_us,
@@ -48,7 +61,7 @@ fn account(
         during: frames.latency(start_us, end_us)?,
         after: frames.latency(end_us, end_us + length_us)?,
         goodput_lost: phase.metrics.requests - phase.metrics.succeeded,
-        goodput_behind_max: behind_max(seconds, start_us, end_us),
+        goodput_behind_max: behind_max(windows, start_us, end_us),
         retries: phase.metrics.retries,
         failovers: phase.metrics.failovers,
         attempts_per_call: phase.metrics.attempts_per_call,
@@ -56,15 +69,18 @@ fn account(
     })
 }
 
-/// Requests intended less successes come in, summed from the window in which the phase begins: its maximum.
+/// Returns the maximum over the phase of the requests intended less the successes received, both counted from its
+/// beginning.
 fn behind_max(windows: &Windows, start_us: u64, end_us: u64) -> u64 {
-    let window = |at_us: u64| (at_us as f64 / 1e6 / windows.length_s) as usize;
-    let phase = windows.offered.iter().zip(&windows.completed_ok).take(window(end_us) + 1).skip(window(start_us));
-    let behind = phase.scan(0_i64, |sum, (offered, completed)| {
-        *sum += *offered as i64 - *completed as i64;
-        Some(*sum)
-    });
-    behind.max().unwrap_or(0).max(0) as u64
+    let first = windows.index_at(start_us);
+    let last = windows.index_at(end_us);
+    let mut behind = 0_i64;
+    let mut behind_max = 0_i64;
+    for (offered, completed) in windows.offered.iter().zip(&windows.completed_ok).take(last + 1).skip(first) {
+        behind += *offered as i64 - *completed as i64;
+        behind_max = behind_max.max(behind);
+    }
+    behind_max as u64
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::RunAnalysis;
 
-/// Raised when a field changes its meaning or goes away.
+/// The version of the document. It is raised when a field changes its meaning or is removed.
 const SCHEMA: u32 = 1;
 
 impl RunAnalysis {
-    /// The figures of the report, for programs. `summary` is what `summary.json` has.
+    /// Returns the report for programs. Its `summary` is that of `summary.json`.
     pub fn json(&self) -> Value {
         json!({
             "schema": SCHEMA,

@@ -1,57 +1,63 @@
-//! Each server's lane: how it really was, what the client believed of it, and what the client did about it.
+//! The state of each server, the client's view of it, and the client's decisions.
 
 use kernel::{
-    record::{Event, EventRow, Records},
+    record::{AttemptRow, Event, EventRow, Records},
     scenario::{Affects, FaultName},
+    status::Code,
 };
 
 /// The lanes of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lanes {
-    /// In order of the servers' names.
+    /// The lanes of the servers, in order of their names.
     pub servers: Vec<Lane>,
-    /// When the client gave up on a request, in seconds.
+    /// The times at which the client gave up on a request, in seconds.
     pub given_up: Vec<f64>,
+    /// The end of the run, in seconds.
     pub end_s: f64,
 }
 
-/// What befell one server. Times are in seconds.
+/// The lane of one server. Times are in seconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lane {
+    /// The name of the server.
     pub server: String,
-    /// From a crash until it listens again.
+    /// The stretches from a crash until the server listens again.
     pub down: Vec<Stretch>,
+    /// The stretches in which its process is frozen.
     pub frozen: Vec<Stretch>,
-    /// Stretches in which its link is delayed, cut, lossy or narrow.
+    /// The stretches in which its link is delayed, cut, lossy or narrow.
     pub link_impaired: Vec<Stretch>,
-    /// Stretches in which it computes more slowly or fails calls.
+    /// The stretches in which it computes more slowly or fails calls.
     pub work_impaired: Vec<Stretch>,
-    /// The client believes it unhealthy.
+    /// The stretches in which the client considers it unhealthy.
     pub unhealthy: Vec<Stretch>,
-    /// An attempt on it failed.
+    /// The times at which an attempt on it failed.
     pub failures: Vec<f64>,
-    /// A call was sent to it after an attempt on another server.
+    /// The times at which a call was sent to it after an attempt on another server.
     pub failovers: Vec<f64>,
 }
 
+/// A stretch of time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stretch {
+    /// The beginning, in seconds since the run began.
     pub from_s: f64,
+    /// The end, in seconds since the run began; not before the beginning.
     pub to_s: f64,
 }
 
 impl Lanes {
     pub(super) fn from_records(names: &[String], records: &Records, end_us: u64) -> Self {
-        let events = &records.events;
-        let lane = |server: &String| Lane::from_records(server, records, end_us);
+        let given_up = records.events.iter().filter(|row| row.event == Event::GiveUp);
         Self {
-            servers: names.iter().map(lane).collect(),
-            given_up: events.iter().filter(|row| row.event == Event::GiveUp).map(at).collect(),
+            servers: names.iter().map(|server| Lane::from_records(server, records, end_us)).collect(),
+            given_up: given_up.map(at).collect(),
             end_s: seconds(end_us),
         }
     }
 
-    /// Whether there is anything to show.
+    /// Returns true if there is nothing to show.
     pub fn is_empty(&self) -> bool {
         self.servers.is_empty()
     }
@@ -59,38 +65,55 @@ impl Lanes {
 
 impl Lane {
     fn from_records(server: &str, records: &Records, end_us: u64) -> Self {
-        let concerning: Vec<&EventRow> =
+        let events: Vec<&EventRow> =
             records.events.iter().filter(|row| row.target.as_deref() == Some(server) || row.source == server).collect();
-        let moments = |event: Event| {
-            let rows = concerning.iter().filter(move |row| row.event == event && row.target.as_deref() == Some(server));
-            rows.map(|row| at(row)).collect::<Vec<f64>>()
-        };
-        let failed = |row: &&kernel::record::AttemptRow| row.server == server && row.status != kernel::status::Code::Ok;
-        let mut failures = moments(Event::AttemptFailed);
+        let mut failures = times_of(Event::AttemptFailed, server, &events);
+        // A run without events may still have attempts, which have their statuses.
         if failures.is_empty() {
-            failures = records.attempts.iter().filter(failed).map(|row| seconds(row.end_us)).collect();
+            failures = failed_attempts(server, &records.attempts);
         }
         Self {
             server: server.to_owned(),
-            down: stretches(&concerning, end_us, |row| match row.event {
-                Event::FaultStart if row.cause.as_deref() == Some("crash") => Some(true),
-                Event::Listening => Some(false),
-                _ => None,
-            }),
-            frozen: fault_stretches(&concerning, end_us, |kind| kind == FaultName::Freeze),
-            // A reset is over as soon as it has begun.
-            link_impaired: fault_stretches(&concerning, end_us, |kind| {
+            down: stretches(&events, end_us, is_down),
+            frozen: fault_stretches(&events, end_us, |kind| kind == FaultName::Freeze),
+            // A reset ends as soon as it has begun.
+            link_impaired: fault_stretches(&events, end_us, |kind| {
                 kind.affects() == Affects::Link && kind != FaultName::Reset
             }),
-            work_impaired: fault_stretches(&concerning, end_us, |kind| kind.affects() == Affects::Work),
-            unhealthy: stretches(&concerning, end_us, |row| match row.event {
-                Event::Unhealthy => Some(true),
-                Event::Healthy => Some(false),
-                _ => None,
-            }),
+            work_impaired: fault_stretches(&events, end_us, |kind| kind.affects() == Affects::Work),
+            unhealthy: stretches(&events, end_us, is_unhealthy),
             failures,
-            failovers: moments(Event::Failover),
+            failovers: times_of(Event::Failover, server, &events),
         }
+    }
+}
+
+/// Returns the times of the events of one kind whose target is `server`.
+fn times_of(event: Event, server: &str, events: &[&EventRow]) -> Vec<f64> {
+    let wanted = events.iter().filter(|row| row.event == event && row.target.as_deref() == Some(server));
+    wanted.map(|row| at(row)).collect()
+}
+
+fn failed_attempts(server: &str, attempts: &[AttemptRow]) -> Vec<f64> {
+    let failed = attempts.iter().filter(|row| row.server == server && row.status != Code::Ok);
+    failed.map(|row| seconds(row.end_us)).collect()
+}
+
+/// Returns whether the server is down from this event on; `None` if the event does not change it.
+fn is_down(row: &EventRow) -> Option<bool> {
+    match row.event {
+        Event::FaultStart if row.cause.as_deref() == Some("crash") => Some(true),
+        Event::Listening => Some(false),
+        _ => None,
+    }
+}
+
+/// Returns whether the client considers the server unhealthy from this event on; `None` if the event does not change it.
+fn is_unhealthy(row: &EventRow) -> Option<bool> {
+    match row.event {
+        Event::Unhealthy => Some(true),
+        Event::Healthy => Some(false),
+        _ => None,
     }
 }
 
@@ -100,14 +123,16 @@ fn fault_stretches(rows: &[&EventRow], end_us: u64, is_wanted: impl Fn(FaultName
         let kind = row.cause.as_deref().and_then(|cause| cause.parse().ok());
         row.event == Event::FaultStart && kind.is_some_and(&is_wanted)
     });
-    let end = |start: &EventRow| {
-        let ends = rows.iter().filter(|row| row.event == Event::FaultEnd && row.fault == start.fault);
-        ends.map(|row| row.at_us).find(|at_us| *at_us >= start.at_us).unwrap_or(end_us)
-    };
-    starts.map(|start| Stretch { from_s: at(start), to_s: seconds(end(start)) }).collect()
+    starts.map(|start| Stretch { from_s: at(start), to_s: seconds(fault_end(start, rows, end_us)) }).collect()
 }
 
-/// From where `state` turns true to where it turns false, or to the end of the run.
+/// Returns when the fault that began with `start` ended, in microseconds; the end of the run if it did not end.
+fn fault_end(start: &EventRow, rows: &[&EventRow], end_us: u64) -> u64 {
+    let ends = rows.iter().filter(|row| row.event == Event::FaultEnd && row.fault == start.fault);
+    ends.map(|row| row.at_us).find(|at_us| *at_us >= start.at_us).unwrap_or(end_us)
+}
+
+/// Returns the stretches from where `state` becomes true to where it becomes false, or to the end of the run.
 fn stretches(rows: &[&EventRow], end_us: u64, state: impl Fn(&EventRow) -> Option<bool>) -> Vec<Stretch> {
     let mut stretches = Vec::new();
     let mut since: Option<f64> = None;

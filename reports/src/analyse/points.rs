@@ -1,4 +1,4 @@
-//! Every request as a point: when it was intended, how long it took, what became of it.
+//! Each request as a point: its intended start, its latency, and its outcome.
 
 use kernel::{
     record::RequestRow,
@@ -7,26 +7,30 @@ use kernel::{
 
 use crate::figure::density::Grid;
 
-/// RequestPoints that are drawn one by one; of more, how many there are in each cell of a grid.
+/// The greatest number of requests that are drawn one by one. Beyond it, a plot shows the number in each cell of a grid.
 pub const POINTS_MAX: usize = 3000;
 
-/// What became of a request, as far as colours tell it.
+/// The outcome of a request, as far as a plot distinguishes outcomes by color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestClass {
-    /// With its first attempt.
+    /// The first attempt succeeded.
     Ok,
+    /// A later attempt succeeded.
     OkAfterRetry,
-    /// A stale answer or a fallback's.
+    /// The client returned a stale answer or that of a fallback.
     Degraded,
+    /// The request ended with the status `DEADLINE_EXCEEDED`.
     DeadlineExceeded,
+    /// The request ended with the status `UNAVAILABLE`.
     Unavailable,
-    /// Ended with any other status.
+    /// The request ended with another status.
     OtherError,
-    /// Never sent; it has no latency.
+    /// The request was never sent, so it has no latency.
     Dropped,
 }
 
 impl RequestClass {
+    /// All classes, in the order of legends.
     pub const ALL: [Self; 7] = [
         Self::Ok,
         Self::OkAfterRetry,
@@ -53,30 +57,36 @@ impl RequestClass {
 /// The requests of each class, as points or as a grid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestPoints {
-    /// From the lowest to the highest positive latency, in seconds; `None` without any.
+    /// The lowest and the highest positive latency, in seconds; `None` if there is none.
     pub range_s: Option<(f64, f64)>,
+    /// The classes that have requests, in the order of legends.
     pub classes: Vec<(RequestClass, Cloud)>,
 }
 
-/// Seconds of the run, and seconds of latency; of dropped requests NaN.
+/// Points with the intended start and the latency in seconds. The latency of a dropped request is NaN.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cloud {
+    /// So few points that each is drawn.
     Few(Vec<(f64, f64)>),
-    Many { count: u64, grid: Grid },
+    /// So many points that only their number in each cell is drawn.
+    Many {
+        /// The number of points.
+        count: u64,
+        /// The number of points in each cell.
+        grid: Grid,
+    },
 }
 
 impl RequestPoints {
-    /// Of the rows of a run that was over at `end_us`.
+    /// Returns the points of the rows of a run that ended at `end_us`.
     pub fn from_rows(rows: &[RequestRow], end_us: u64) -> Self {
         let range_s = range(rows);
-        let empty = || {
-            if rows.len() <= POINTS_MAX {
-                Cloud::Few(Vec::new())
-            } else {
-                Cloud::Many { count: 0, grid: Grid::new(end_us as f64 / 1e6, range_s) }
-            }
+        let empty = if rows.len() <= POINTS_MAX {
+            Cloud::Few(Vec::new())
+        } else {
+            Cloud::Many { count: 0, grid: Grid::new(end_us as f64 / 1e6, range_s) }
         };
-        let mut clouds: Vec<Cloud> = RequestClass::ALL.iter().map(|_| empty()).collect();
+        let mut clouds = RequestClass::ALL.map(|_| empty.clone());
         for row in rows {
             clouds[RequestClass::from_row(row) as usize].add((row.intended_us as f64 / 1e6, latency_s(row)));
         }
@@ -87,6 +97,7 @@ impl RequestPoints {
 }
 
 impl Cloud {
+    /// Returns the number of points.
     pub fn count(&self) -> u64 {
         match self {
             Self::Few(points) => points.len() as u64,
@@ -110,7 +121,11 @@ fn latency_s(row: &RequestRow) -> f64 {
 }
 
 fn range(rows: &[RequestRow]) -> Option<(f64, f64)> {
-    let positive = rows.iter().filter_map(|row| row.latency_us).filter(|us| *us > 0);
-    let (low, high) = positive.fold((u64::MAX, 0), |(low, high), us| (low.min(us), high.max(us)));
-    (low <= high).then_some((low as f64 / 1e6, high as f64 / 1e6))
+    let mut low_us = u64::MAX;
+    let mut high_us = 0;
+    for us in rows.iter().filter_map(|row| row.latency_us).filter(|us| *us > 0) {
+        low_us = low_us.min(us);
+        high_us = high_us.max(us);
+    }
+    (low_us <= high_us).then_some((low_us as f64 / 1e6, high_us as f64 / 1e6))
 }

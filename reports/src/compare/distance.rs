@@ -1,28 +1,29 @@
-//! How far two samples are apart, and two mixes, and two series: pure functions on slices.
+//! Distances of two samples, of two mixes, and of two series: pure functions on slices.
 //!
-//! All are symmetric but for [`relative`] and [`nrmse`], which measure against a reference, and 0 of a sample and
-//! itself. Of nothing there is no distance: `None`.
+//! All are symmetric except [`relative`] and [`nrmse`], which measure against a reference. The distance of a sample from
+//! itself is 0. Where one of the two is empty there is no distance, and the result is `None`.
 
-/// The Wasserstein-1 distance of two samples, in their unit: how far mass has to be moved on average to make one
-/// distribution of the other; the area between the two distribution functions. `a` and `b` are ascending.
+/// Returns the Wasserstein-1 distance of two samples, in their unit: the area between the two distribution functions, which
+/// is the mean distance that mass has to be moved to turn one distribution into the other. `a` and `b` are ascending.
 pub fn wasserstein_1(a: &[f64], b: &[f64]) -> Option<f64> {
     let mut area = 0.0;
     sweep(a, b, |from, to, share_a, share_b| area += (to - from) * (share_a - share_b).abs())?;
     Some(area)
 }
 
-/// The Kolmogorov–Smirnov distance, 0 to 1: the greatest difference of the two distribution functions. `a` and `b` are
-/// ascending.
+/// Returns the Kolmogorov–Smirnov distance, 0 to 1: the greatest difference of the two distribution functions. `a` and `b`
+/// are ascending.
 pub fn kolmogorov_smirnov(a: &[f64], b: &[f64]) -> Option<f64> {
     let mut greatest = 0.0_f64;
     sweep(a, b, |_, _, share_a, share_b| greatest = greatest.max((share_a - share_b).abs()))?;
     Some(greatest)
 }
 
-/// Passes every stretch between neighbouring values of either sample, with the share of each sample that lies at or
-/// below it. `None` if one is empty.
+/// Visits every stretch between neighbouring values of either sample, with the share of each sample that lies at or below
+/// its beginning. Returns `None` if a sample is empty.
 fn sweep(a: &[f64], b: &[f64], mut visit: impl FnMut(f64, f64, f64, f64)) -> Option<()> {
-    let (mut i, mut j) = (0, 0);
+    let mut i = 0;
+    let mut j = 0;
     let mut at = a.first()?.min(*b.first()?);
     while i < a.len() || j < b.len() {
         while i < a.len() && a[i] <= at {
@@ -39,18 +40,20 @@ fn sweep(a: &[f64], b: &[f64], mut visit: impl FnMut(f64, f64, f64, f64)) -> Opt
     Some(())
 }
 
-/// Half the sum of the differences of shares, 0 to 1: the part of one mix that would have to be something else to make
-/// the other. Counts of the same kinds in the same order.
+/// Returns the total variation distance of two mixes, 0 to 1: half the sum of the differences of shares. `a` and `b` are
+/// counts of the same kinds in the same order.
 pub fn total_variation(a: &[u64], b: &[u64]) -> Option<f64> {
-    let (all_a, all_b) = (a.iter().sum::<u64>(), b.iter().sum::<u64>());
-    if all_a == 0 || all_b == 0 || a.len() != b.len() {
+    let total_a: u64 = a.iter().sum();
+    let total_b: u64 = b.iter().sum();
+    if total_a == 0 || total_b == 0 || a.len() != b.len() {
         return None;
     }
-    let difference = |(a, b): (&u64, &u64)| (*a as f64 / all_a as f64 - *b as f64 / all_b as f64).abs();
-    Some(a.iter().zip(b).map(difference).sum::<f64>() / 2.0)
+    let differences = a.iter().zip(b).map(|(a, b)| (*a as f64 / total_a as f64 - *b as f64 / total_b as f64).abs());
+    Some(differences.sum::<f64>() / 2.0)
 }
 
-/// How much more `value` is than `reference`, as a share of it; `None` of a reference of 0, unless both are.
+/// Returns how much more `value` is than `reference`, as a share of the reference; `None` for a reference of 0, unless
+/// both are 0.
 pub fn relative(reference: f64, value: f64) -> Option<f64> {
     match reference {
         _ if reference == value => Some(0.0),
@@ -59,28 +62,32 @@ pub fn relative(reference: f64, value: f64) -> Option<f64> {
     }
 }
 
-/// The nearest-rank quantile of an ascending sample: the least value that at least `share` of it does not exceed.
+/// Returns the nearest-rank quantile of an ascending sample: the least value that at least `share` of the sample does not
+/// exceed.
 pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied()
 }
 
-/// The root of the mean squared difference where both series have a value, as a share of the reference's range there
-/// or, if it does not vary, of its mean. `None` without such places or against a reference of 0 throughout.
+/// Returns the normalised root of the mean squared difference where both series have a value.
+///
+/// It is a share of the reference's range there or, if the reference does not vary, of its mean. It is `None` if there is
+/// no such place or the reference is 0 throughout.
 pub fn nrmse(reference: &[Option<f64>], other: &[Option<f64>]) -> Option<f64> {
     let both: Vec<(f64, f64)> = reference.iter().zip(other).filter_map(|(a, b)| Some(((*a)?, (*b)?))).collect();
     let squares: f64 = both.iter().map(|(a, b)| (a - b).powi(2)).sum();
     let rmse = (squares / both.len() as f64).sqrt();
-    let (low, high) =
-        both.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (a, _)| (low.min(*a), high.max(*a)));
+    let low = both.iter().map(|(a, _)| *a).fold(f64::INFINITY, f64::min);
+    let high = both.iter().map(|(a, _)| *a).fold(f64::NEG_INFINITY, f64::max);
     let mean = both.iter().map(|(a, _)| a).sum::<f64>() / both.len() as f64;
     let scale = if high > low { high - low } else { mean.abs() };
     (!both.is_empty() && scale > 0.0).then(|| rmse / scale)
 }
 
-/// By how many places `other` has to be moved back to resemble `reference` most, by correlation; positive if it is
-/// late, 0 if neither varies. At most `reach` places are tried; of equals, the least is taken. `None` if the series
-/// overlap in fewer than three places with a value in both.
+/// Returns the number of places by which `other` has to be moved back to correlate most with `reference`.
+///
+/// It is positive if `other` is late, and 0 if neither varies. At most `reach` places are tried; of equals, the least is
+/// returned. It is `None` if the series overlap in fewer than three places with a value in both.
 pub fn lag(reference: &[Option<f64>], other: &[Option<f64>], reach: usize) -> Option<isize> {
     let reach = isize::try_from(reach).ok()?;
     // From 0 outwards, so that the first of equals is the least.
@@ -95,22 +102,27 @@ pub fn lag(reference: &[Option<f64>], other: &[Option<f64>], reach: usize) -> Op
     best.map(|(_, shift)| shift)
 }
 
-/// Pearson's correlation of `reference` at i with `other` at i + shift; 0 if one of them does not vary. Overlaps of less
-/// than half the series say little of it.
+/// Returns Pearson's correlation of `reference` at i with `other` at i + shift; 0 if one of them does not vary.
 fn correlation(reference: &[Option<f64>], other: &[Option<f64>], shift: isize) -> Option<f64> {
-    let moved =
-        |index: usize| usize::try_from(isize::try_from(index).ok()? + shift).ok().and_then(|at| *other.get(at)?);
+    let places = reference.iter().enumerate();
     let pairs: Vec<(f64, f64)> =
-        reference.iter().enumerate().filter_map(|(index, value)| Some(((*value)?, moved(index)?))).collect();
+        places.filter_map(|(index, value)| Some(((*value)?, value_at(other, index, shift)?))).collect();
+    // An overlap of less than half the series would decide by chance.
     if pairs.len() < 3 || pairs.len() * 2 < reference.iter().flatten().count() {
         return None;
     }
     let count = pairs.len() as f64;
     let mean_a = pairs.iter().map(|(a, _)| a).sum::<f64>() / count;
     let mean_b = pairs.iter().map(|(_, b)| b).sum::<f64>() / count;
-    let sum = |of: &dyn Fn(f64, f64) -> f64| pairs.iter().map(|(a, b)| of(a - mean_a, b - mean_b)).sum::<f64>();
-    let (both, a, b) = (sum(&|a, b| a * b), sum(&|a, _| a * a), sum(&|_, b| b * b));
-    Some(if a > 0.0 && b > 0.0 { both / (a * b).sqrt() } else { 0.0 })
+    let covariance: f64 = pairs.iter().map(|(a, b)| (a - mean_a) * (b - mean_b)).sum();
+    let variance_a: f64 = pairs.iter().map(|(a, _)| (a - mean_a) * (a - mean_a)).sum();
+    let variance_b: f64 = pairs.iter().map(|(_, b)| (b - mean_b) * (b - mean_b)).sum();
+    Some(if variance_a > 0.0 && variance_b > 0.0 { covariance / (variance_a * variance_b).sqrt() } else { 0.0 })
+}
+
+fn value_at(series: &[Option<f64>], index: usize, shift: isize) -> Option<f64> {
+    let place = isize::try_from(index).ok()?.checked_add(shift)?;
+    *series.get(usize::try_from(place).ok()?)?
 }
 
 #[cfg(test)]

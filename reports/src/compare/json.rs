@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::{Comparison, ComparisonSide, PhasePair, ScenarioComparison, SidePair};
 
-/// Raised when a field changes its meaning or goes away.
+/// The version of the document. It is raised when a field changes its meaning or is removed.
 const SCHEMA: u32 = 1;
 
 impl Comparison {
-    /// The comparison for programs: `scenarios`, each with its `sides` (the first is the reference) and its `pairs`, each
-    /// with its `phases` (metrics in base units, distances) and its `series`. What cannot be told is null.
+    /// Returns the comparison for programs: `scenarios`, each with its `sides` (the first is the reference) and its `pairs`,
+    /// each with its `phases` (metrics in base units, distances) and its `series`. Values that do not exist are null.
     pub fn json(&self) -> Value {
         json!({
             "schema": SCHEMA,

@@ -12,7 +12,7 @@ pub(super) const EXPORTER: Exporter = Exporter { option: "--parquet", file: "joi
 
 fn write(run: &RecordedRun, path: &Path) -> Result<(), Box<dyn Error>> {
     let records = &run.records;
-    // The joined table has no windows, so the end of the run is of no interest.
+    // The joined table has no windows, so the end of the run is not used.
     let frames = Frames::from_rows(&records.requests, &records.attempts, &records.events, 0)?;
     let mut table = frames.joined(&records.requests)?;
     ParquetWriter::new(File::create(path)?).finish(&mut table)?;

@@ -1,4 +1,4 @@
-//! One table of everything, for other tools: a row per attempt, with its request and its events.
+//! One table with everything, for other tools: a row for each attempt, with its request and its events.
 
 use kernel::record::RequestRow;
 use polars::prelude::*;

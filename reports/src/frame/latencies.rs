@@ -1,27 +1,31 @@
-//! Percentiles of any stretch of the run.
+//! Percentiles of a stretch of the run.
 
 use polars::prelude::*;
 
 use super::{Frames, percentile, seconds, whole};
 
-/// How long the requests of a stretch took, in seconds from their intended start; `None` of nothing.
+/// The latencies of the requests of a stretch, in seconds from their intended start; `None` if there are no requests.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Latency {
-    /// Intended in the stretch, dropped ones included.
+    /// The number of requests intended in the stretch, including dropped ones.
     pub requests: u64,
+    /// The median.
     pub p50_s: Option<f64>,
+    /// The 95th percentile.
     pub p95_s: Option<f64>,
+    /// The 99th percentile.
     pub p99_s: Option<f64>,
+    /// The greatest latency.
     pub max_s: Option<f64>,
 }
 
 impl Frames {
-    /// Of the requests intended from `from_us` to just before `to_us`.
+    /// Returns the latencies of the requests intended from `from_us` to just before `to_us`.
     ///
     /// # Errors
-    /// Polars' own.
+    /// Errors of polars are passed on.
     pub fn latency(&self, from_us: u64, to_us: u64) -> PolarsResult<Latency> {
-        // Polars' literals are signed.
+        // Literals of polars are signed.
         let to_us = to_us.min(i64::MAX as u64);
         let within = col("intended_us").gt_eq(lit(from_us)).and(col("intended_us").lt(lit(to_us)));
         let frame = self
@@ -37,13 +41,17 @@ impl Frames {
                 col("latency_us").max().alias("max"),
             ])
             .collect()?;
-        let first = |column: &str| Ok::<_, PolarsError>(seconds(&frame, column)?.first().copied().flatten());
         Ok(Latency {
             requests: whole(&frame, "requests")?.first().copied().unwrap_or_default(),
-            p50_s: first("p50")?,
-            p95_s: first("p95")?,
-            p99_s: first("p99")?,
-            max_s: first("max")?,
+            p50_s: first(&frame, "p50")?,
+            p95_s: first(&frame, "p95")?,
+            p99_s: first(&frame, "p99")?,
+            max_s: first(&frame, "max")?,
         })
     }
+}
+
+/// Returns the first value of a column of microseconds, in seconds.
+fn first(frame: &DataFrame, column: &str) -> PolarsResult<Option<f64>> {
+    Ok(seconds(frame, column)?.first().copied().flatten())
 }

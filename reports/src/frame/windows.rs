@@ -1,4 +1,4 @@
-//! The run in windows of equal length.
+//! A run in windows of equal length.
 
 use std::time::Duration;
 
@@ -6,79 +6,101 @@ use polars::prelude::*;
 
 use super::{Frames, percentile, seconds, whole};
 
-/// Windows in a run, at most: more than a plot has pixels and less than memory has room for.
+/// The greatest number of windows of a run. A plot has fewer pixels, and far more would not fit in memory.
 pub(super) const WINDOWS_MAX: u64 = 1_000_000;
 
-/// What happened in each window of the run, from its start to its end; one entry a window. Latencies are in seconds, of
-/// the requests that were intended in the window; `None` where there is none.
+/// The run in windows of equal length, from its start to its end.
+///
+/// Each vector has one entry for each window. Latencies are in seconds, those of the requests intended in the window; `None`
+/// where there are none.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Windows {
+    /// The length of a window, in seconds.
     pub length_s: f64,
-    /// When the run was over.
+    /// The end of the run, in seconds.
     pub end_s: f64,
-    /// Requests intended in the window, dropped ones included.
+    /// The number of requests intended in the window, including dropped ones.
     pub offered: Vec<u64>,
-    /// Those of them that ended OK, whenever they did.
+    /// The number of these requests that ended OK, in this window or a later one.
     pub succeeded: Vec<u64>,
+    /// The number of these requests that were dropped.
     pub dropped: Vec<u64>,
-    /// Attempts of the calls intended in the window.
+    /// The number of attempts of these requests.
     pub attempts: Vec<u64>,
-    /// From the intended start.
+    /// The median latency, from the intended start.
     pub p50: Vec<Option<f64>>,
+    /// The 95th percentile of latency, from the intended start.
     pub p95: Vec<Option<f64>>,
+    /// The 99th percentile of latency, from the intended start.
     pub p99: Vec<Option<f64>>,
+    /// The greatest latency, from the intended start.
     pub max: Vec<Option<f64>>,
-    /// From when the call began.
+    /// The median latency, from the actual start of the call.
     pub uncorrected_p50: Vec<Option<f64>>,
+    /// The 99th percentile of latency, from the actual start of the call.
     pub uncorrected_p99: Vec<Option<f64>>,
-    /// Calls that ended in the window, whatever their status.
+    /// The number of calls that ended in the window, with any status.
     pub completed: Vec<u64>,
-    /// Those of them that ended OK.
+    /// The number of calls that ended OK in the window.
     pub completed_ok: Vec<u64>,
-    /// Attempts that began in the window; empty without a record of attempts.
+    /// The number of attempts that began in the window; empty if the run has no attempts.
     pub attempts_begun: Vec<u64>,
-    /// Those that began in it and failed, whenever they did; empty likewise.
+    /// The number of attempts that began in the window and failed, in it or later; empty if the run has no attempts.
     pub attempts_failed: Vec<u64>,
 }
 
 impl Windows {
+    /// Returns the number of windows.
     pub fn count(&self) -> usize {
         self.offered.len()
     }
 
-    /// How many windows, from the first, the run fills; all of them if it does not even fill one.
+    /// Returns the number of windows that the run fills, from the first on; all of them if it does not fill any.
     pub fn whole(&self) -> usize {
         let filled = (self.end_s / self.length_s + 1e-9) as usize;
         if filled == 0 { self.count() } else { filled.min(self.count()) }
     }
 
-    /// Where each window begins, in seconds.
+    /// Returns the index of the window that contains a time. It may be beyond the last window.
+    pub fn index_at(&self, at_us: u64) -> usize {
+        (at_us as f64 / 1e6 / self.length_s) as usize
+    }
+
+    /// Returns the beginning of each window, in seconds.
     pub fn starts(&self) -> impl Iterator<Item = f64> + '_ {
         (0..self.count()).map(|index| index as f64 * self.length_s)
     }
 
-    /// The share of the requests intended in each window that succeeded; `None` where there was none.
+    /// Returns the share of the requests intended in each window that succeeded; `None` where there are no requests.
     pub fn success_rate(&self) -> Vec<Option<f64>> {
-        let share = |(part, whole): (&u64, &u64)| (*whole > 0).then(|| *part as f64 / *whole as f64);
-        self.succeeded.iter().zip(&self.offered).map(share).collect()
+        self.succeeded.iter().zip(&self.offered).map(|(part, whole)| ratio(*part, *whole)).collect()
     }
 
-    /// Mean number of attempts a call that was sent; `None` where there was none.
+    /// Returns the mean number of attempts per call that was sent; `None` where no call was sent.
     pub fn attempts_per_call(&self) -> Vec<Option<f64>> {
         let sent = self.offered.iter().zip(&self.dropped).map(|(offered, dropped)| offered - dropped);
-        self.attempts
-            .iter()
-            .zip(sent)
-            .map(|(attempts, sent)| (sent > 0).then(|| *attempts as f64 / sent as f64))
-            .collect()
+        self.attempts.iter().zip(sent).map(|(attempts, sent)| ratio(*attempts, sent)).collect()
+    }
+
+    /// Returns a number per second in each window that the run fills. The last window, which the end of the run cuts
+    /// short, has no rate.
+    pub fn rates(&self, counts: &[u64]) -> Vec<Option<f64>> {
+        let whole = self.whole();
+        let rates = counts.iter().enumerate();
+        rates.map(|(index, count)| (index < whole).then_some(*count as f64 / self.length_s)).collect()
     }
 }
 
+/// Returns the quotient; `None` for a denominator of 0.
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
 impl Frames {
-    /// The run in windows of `length`.
+    /// Returns the run in windows of `length`.
     ///
     /// # Errors
-    /// The windows are too many; polars' own are passed on.
+    /// There are too many windows. Errors of polars are passed on.
     pub fn windows(&self, length: Duration) -> PolarsResult<Windows> {
         let length_us = u64::try_from(length.as_micros()).unwrap_or(u64::MAX).max(1);
         let count = self.end_us.div_ceil(length_us).max(1);
@@ -94,11 +116,8 @@ impl Frames {
             .left_join(self.attempts_by_start(length_us), col("window"), col("window"))
             .sort(["window"], SortMultipleOptions::default())
             .collect()?;
-        let (begun, failed) = if self.attempts.height() > 0 {
-            (whole(&frame, "attempts_begun")?, whole(&frame, "attempts_failed")?)
-        } else {
-            Default::default()
-        };
+        // Without rows of attempts nothing is known of them, and zeros would say that there were none.
+        let has_attempts = self.attempts.height() > 0;
         Ok(Windows {
             length_s: length_us as f64 / 1e6,
             end_s: self.end_us as f64 / 1e6,
@@ -114,18 +133,17 @@ impl Frames {
             uncorrected_p99: seconds(&frame, "uncorrected_p99")?,
             completed: whole(&frame, "completed")?,
             completed_ok: whole(&frame, "completed_ok")?,
-            attempts_begun: begun,
-            attempts_failed: failed,
+            attempts_begun: if has_attempts { whole(&frame, "attempts_begun")? } else { Vec::new() },
+            attempts_failed: if has_attempts { whole(&frame, "attempts_failed")? } else { Vec::new() },
         })
     }
 
     fn by_intention(&self, length_us: u64) -> LazyFrame {
-        let count = |column: &str| col(column).cast(DataType::UInt64).sum();
         self.requests.clone().lazy().group_by([window_of("intended_us", length_us)]).agg([
             len().alias("offered"),
-            count("ok").alias("succeeded"),
-            count("dropped"),
-            count("attempts"),
+            total("ok").alias("succeeded"),
+            total("dropped"),
+            total("attempts"),
             percentile("latency_us", 500).alias("p50"),
             percentile("latency_us", 950).alias("p95"),
             percentile("latency_us", 990).alias("p99"),
@@ -151,7 +169,12 @@ impl Frames {
     }
 }
 
-/// Where the window begins that holds the time in `column`.
+/// Returns the sum of a column of counts or flags.
+fn total(column: &str) -> Expr {
+    col(column).cast(DataType::UInt64).sum()
+}
+
+/// Returns the beginning of the window that contains the time in `column`.
 fn window_of(column: &str, length_us: u64) -> Expr {
     (col(column) - col(column) % lit(length_us)).alias("window")
 }

@@ -1,24 +1,24 @@
-//! How other programs write the outcome of a request.
+//! The notations of outcomes in logs of other programs.
 
 use kernel::status::{Code, Outcome};
 
-/// What numbers in a status column mean.
+/// The meaning of numbers in a status column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Numbers {
-    /// gRPC's codes, 0 to 16.
+    /// Codes of gRPC, 0 to 16.
     Grpc,
-    /// HTTP's, with 0 for no answer at all, as k6 has it.
+    /// Statuses of HTTP; 0 stands for no answer, as in logs of k6.
     Http,
 }
 
-/// The outcome that `text` stands for: a name of a gRPC code however it is written (`UNAVAILABLE`, `Unavailable`), a
+/// Returns the outcome that `text` stands for: the name of a gRPC code in any notation (`UNAVAILABLE`, `Unavailable`), a
 /// number, `true` or `false`, or `DROPPED`.
 pub(super) fn outcome(text: &str, numbers: Numbers) -> Option<Outcome> {
     let text = text.trim();
     if let Ok(number) = text.parse::<u32>() {
         return match numbers {
             Numbers::Grpc => Code::names().nth(number as usize)?.parse().ok().map(Outcome::Status),
-            Numbers::Http => Some(Outcome::Status(of_http(number))),
+            Numbers::Http => Some(Outcome::Status(code_of_http(number))),
         };
     }
     let folded = folded(text);
@@ -26,18 +26,19 @@ pub(super) fn outcome(text: &str, numbers: Numbers) -> Option<Outcome> {
         "true" | "success" => Some(Outcome::OK),
         "false" | "error" | "failed" => Some(Outcome::Status(Code::Unknown)),
         "dropped" => Some(Outcome::Dropped),
-        // gRPC's specification has two Ls, Go's library one.
+        // The specification of gRPC has two Ls, the library for Go has one.
         "canceled" => Some(Outcome::Status(Code::Cancelled)),
         _ => Code::names().find(|name| self::folded(name) == folded)?.parse().ok().map(Outcome::Status),
     }
 }
 
+/// Returns `text` in lower case and without underscores.
 fn folded(text: &str) -> String {
     text.chars().filter(|character| *character != '_').collect::<String>().to_ascii_lowercase()
 }
 
-/// As gRPC's document on mapping HTTP statuses has it; a request without an answer is unavailable, too.
-fn of_http(status: u32) -> Code {
+/// Returns the code that gRPC's document on mapping HTTP statuses assigns. A request without an answer is unavailable, too.
+fn code_of_http(status: u32) -> Code {
     match status {
         200..=399 => Code::Ok,
         400 => Code::Internal,

@@ -1,25 +1,26 @@
-//! Rows that cannot be true.
+//! Rows that contradict themselves.
 
 use kernel::record::RequestRow;
 
 use crate::run::RecordedRun;
 
-/// Takes the times of rows that contradict themselves out of the latencies, and compares with what the run itself
-/// measured; the notes tell.
+/// Removes the latency of each row whose times contradict each other, and adds a note if there are such rows.
 pub(super) fn checked(mut run: RecordedRun) -> RecordedRun {
     let mut strange: Vec<u64> = Vec::new();
     for row in &mut run.records.requests {
         if !is_consistent(row) {
             strange.push(row.id);
-            // Counted as a request, but without a latency: none is better than a wrong one.
-            (row.sent_us, row.latency_us) = (None, None);
+            // It still counts as a request. A missing latency is better than a wrong one.
+            row.sent_us = None;
+            row.latency_us = None;
         }
     }
     if let Some(first) = strange.first() {
-        let (count, verb) = (strange.len(), if strange.len() == 1 { "request ends" } else { "requests end" });
+        let requests = if strange.len() == 1 { "request ends" } else { "requests end" };
         run.notes.push(format!(
-            "{count} {verb} before it begins or has a latency that is not from its intended start to its end, as if a \
-             clock went backwards (the first is request {first}); no latency is taken from there"
+            "{} {requests} before it begins or has a latency that is not from its intended start to its end, as if a \
+             clock went backwards (the first is request {first}); no latency is taken from there",
+            strange.len()
         ));
     }
     if run.scenario.is_none() {
@@ -28,6 +29,7 @@ pub(super) fn checked(mut run: RecordedRun) -> RecordedRun {
     run
 }
 
+/// Returns true if the times of the row are in order and its latency is the difference between intended start and end.
 fn is_consistent(row: &RequestRow) -> bool {
     match (row.sent_us, row.done_us) {
         (Some(sent), Some(done)) => {
@@ -38,9 +40,9 @@ fn is_consistent(row: &RequestRow) -> bool {
     }
 }
 
-/// One more than the highest number of a server in the rows.
+/// Returns the number of servers: one more than the highest number of a server in the rows.
 fn servers(run: &RecordedRun) -> usize {
     let names = run.records.requests.iter().filter_map(|row| row.server.as_deref());
-    let number = |name: &str| name.strip_prefix("server-").and_then(|number| number.parse::<usize>().ok());
-    names.filter_map(number).max().map_or(0, |highest| highest.saturating_add(1))
+    let numbers = names.filter_map(|name| name.strip_prefix("server-")?.parse::<usize>().ok());
+    numbers.max().map_or(0, |highest| highest.saturating_add(1))
 }

@@ -80,7 +80,10 @@ fn a_missing_column_is_named_with_its_line() {
     let path = place.join("requests.jsonl");
     let rows = fs::read_to_string(&path).unwrap().replacen("\"status\":\"OK\",", "", 1);
     fs::write(&path, rows).unwrap();
-    assert!(refused(&[word(&place)]).contains("requests.jsonl:1 is not the row of a request: missing field `status` (column "));
+    assert!(
+        refused(&[word(&place)])
+            .contains("requests.jsonl:1 is not the row of a request: missing field `status` (column ")
+    );
 }
 
 #[test]
