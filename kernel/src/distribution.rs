@@ -42,6 +42,16 @@ impl Distribution {
     /// # Errors
     ///
     /// Returns [`InvalidDistribution`] if the pairs do not ascend or do not range from probability 0 to 1.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kernel::distribution::Distribution;
+    ///
+    /// let service_time = Distribution::new(vec![(0.0, 40.0), (0.5, 50.0), (1.0, 300.0)])?;
+    /// assert_eq!(service_time.quantile(0.5), Duration::from_micros(50));
+    /// assert_eq!(service_time.scaled(2.0).quantile(0.25), Duration::from_micros(90));
+    /// # Ok::<(), kernel::distribution::InvalidDistribution>(())
+    /// ```
     pub fn new(quantiles: Vec<(f64, f64)>) -> Result<Self, InvalidDistribution> {
         let (Some(first), Some(last)) = (quantiles.first(), quantiles.last()) else {
             return Err(InvalidDistribution::Empty);

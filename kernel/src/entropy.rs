@@ -7,6 +7,15 @@ use rand_chacha::ChaCha8Rng;
 ///
 /// A stream depends only on the seed and on its own name and numbers, never on other draws. So two variants of a scenario,
 /// or its simulated and its real run, have the same draws wherever they use the same stream.
+///
+/// ```
+/// use kernel::entropy::{Entropy, unit};
+///
+/// let first = unit(&mut Entropy::new(7).stream("retry.backoff"));
+/// let again = unit(&mut Entropy::new(7).stream("retry.backoff"));
+/// let other = unit(&mut Entropy::new(7).stream("link.handshake"));
+/// assert!(first == again && first != other);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entropy {
     seed: u64,

@@ -85,6 +85,16 @@ pub(crate) use each_policy;
 macro_rules! policies {
     ($($key:ident: $table:ident,)*) => {
         /// The policies of `[client]`, each off unless its table is in the file.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// use kernel::{policy::Bulkhead, scenario::Scenario};
+        ///
+        /// let mut scenario = Scenario::load("../scenarios/baseline.toml".as_ref(), &[])?;
+        /// scenario.client.policies.bulkhead = Some(Bulkhead { max_concurrent_calls: 3, max_wait: Duration::ZERO });
+        /// assert!(scenario.to_toml().contains("[client.bulkhead]"));
+        /// # Ok::<(), kernel::scenario::ScenarioError>(())
+        /// ```
         #[derive(Debug, Clone, PartialEq, Default)]
         pub struct Policies {
             $(

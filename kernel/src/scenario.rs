@@ -81,6 +81,17 @@ impl Scenario {
 
     /// Returns the scenario that a run with this seed plays: the faults that its `[nemesis]` draws, if it has one, take its
     /// place.
+    ///
+    /// ```
+    /// use kernel::scenario::Scenario;
+    ///
+    /// let text = "name = \"short\"\nduration = \"10s\"\nload = { rate = 5 }\nnemesis = { faults_min = 2 }\n";
+    /// let scenario = Scenario::parse("short.toml", text, &[])?;
+    /// let drawn = scenario.explicit(7);
+    /// assert!(drawn.nemesis.is_none() && drawn.faults.len() >= 2);
+    /// assert_eq!(drawn, scenario.explicit(7), "a seed always draws the same faults");
+    /// # Ok::<(), kernel::scenario::ScenarioError>(())
+    /// ```
     pub fn explicit(&self, seed: u64) -> Self {
         let mut explicit = self.clone();
         if let Some(generator) = explicit.nemesis.take() {

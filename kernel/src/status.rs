@@ -112,6 +112,15 @@ impl From<Code> for tonic::Code {
 }
 
 /// The way in which a request ended. Records and reports write it by [`name`](Self::name).
+///
+/// ```
+/// use kernel::status::{Code, Outcome};
+///
+/// let code: Code = "UNAVAILABLE".parse()?;
+/// assert!(!Outcome::Status(code).is_success());
+/// assert_eq!(Outcome::Dropped.name(), "DROPPED");
+/// # Ok::<(), kernel::status::UnknownCode>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// The call ended with this status.

@@ -114,6 +114,14 @@ impl Calibration {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read, or is not a calibration.
+    ///
+    /// ```
+    /// use sim::calibration::Calibration;
+    ///
+    /// let calibration = Calibration::load("../reports/measured/calibration.toml".as_ref())?;
+    /// assert!(calibration.knows("sobel"));
+    /// # Ok::<(), sim::calibration::CalibrationError>(())
+    /// ```
     pub fn load(path: &Path) -> Result<Self, CalibrationError> {
         let origin = path.display().to_string();
         let text =

@@ -22,6 +22,23 @@ pub struct CompletedRun {
 
 impl CompletedRun {
     /// Returns the invariants that this run of `plan` violates.
+    ///
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use kernel::scenario::Scenario;
+    /// use sim::{Plan, calibration::Calibration};
+    ///
+    /// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nworkload = { sizes = [\"8x8\"] }\n";
+    /// let scenario = Scenario::parse("short.toml", text, &[])?;
+    /// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+    /// let run = sim::run(&plan, &AtomicU64::new(0))?;
+    /// assert_eq!(run.violations(&plan), []);
+    ///
+    /// let mut altered = run.clone();
+    /// altered.records.requests.pop();
+    /// assert!(!altered.violations(&plan).is_empty(), "a request without an outcome");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn violations(&self, plan: &Plan) -> Vec<Violation> {
         let Plan { scenario, seed, calibration } = plan;
         let scenario = &scenario.explicit(*seed);
@@ -35,6 +52,20 @@ impl CompletedRun {
     }
 
     /// Computes the metrics of this run of `plan`, and compares them with what the scenario expects.
+    ///
+    /// ```
+    /// use std::sync::atomic::AtomicU64;
+    /// use kernel::scenario::Scenario;
+    /// use sim::{Plan, calibration::Calibration};
+    ///
+    /// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nexpect = [{ metric = \"latency_max\", max = \"1s\" }]\nworkload = { sizes = [\"8x8\"] }\n";
+    /// let scenario = Scenario::parse("short.toml", text, &[])?;
+    /// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+    /// let summary = sim::run(&plan, &AtomicU64::new(0))?.summary(&plan);
+    /// assert!(summary.pass);
+    /// assert_eq!(summary.overall.success_rate, Some(1.0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn summary(&self, plan: &Plan) -> Summary {
         let Plan { scenario, seed, .. } = plan;
         let run = RunRows::new(scenario.servers.replicas, scenario.duration, &self.records);

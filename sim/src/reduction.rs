@@ -71,6 +71,19 @@ pub enum ReductionError {
 /// # Errors
 ///
 /// Returns an error if the run of `plan` passes, or it cannot be simulated.
+///
+/// ```
+/// use kernel::scenario::Scenario;
+/// use sim::{Plan, calibration::Calibration, reduction::reduce};
+///
+/// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nexpect = [{ metric = \"retries\", min = 1 }]\nworkload = { sizes = [\"8x8\"] }\n";
+/// let scenario = Scenario::parse("short.toml", text, &[])?;
+/// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+/// let reduced = reduce(&plan, &mut |_, _| {})?;
+/// assert!(reduced.is_minimal);
+/// assert!(reduced.scenario.load.rate < 5.0, "the expectation fails with less load, too");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn reduce(plan: &Plan, report: &mut dyn FnMut(u64, &Scenario)) -> Result<Reduced, ReductionError> {
     let Plan { scenario, seed, .. } = plan;
     let goal = Goal::find(plan)?.ok_or_else(|| ReductionError::Passes { name: scenario.name.clone(), seed: *seed })?;

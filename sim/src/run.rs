@@ -35,6 +35,20 @@ use crate::{
 ///
 /// Returns an error if the workload's pictures cannot be read, the calibration does not have the workload, or the run does
 /// not come to its end; see [`SimulationError`].
+///
+/// ```
+/// use std::sync::atomic::AtomicU64;
+/// use kernel::scenario::Scenario;
+/// use sim::{Plan, calibration::Calibration};
+///
+/// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nworkload = { sizes = [\"8x8\"] }\n";
+/// let scenario = Scenario::parse("short.toml", text, &[])?;
+/// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+/// let run = sim::run(&plan, &AtomicU64::new(0))?;
+/// assert_eq!(run.records.requests.len(), 5);
+/// assert_eq!(run, sim::run(&plan, &AtomicU64::new(0))?, "equal plans give equal runs");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn run(plan: &Plan, progress: &AtomicU64) -> Result<CompletedRun, SimulationError> {
     on_own_thread(plan.seed, || simulate(plan, Limits::for_scenario(&plan.scenario), progress))
 }
@@ -44,6 +58,24 @@ pub fn run(plan: &Plan, progress: &AtomicU64) -> Result<CompletedRun, Simulation
 /// # Errors
 ///
 /// Returns the errors of [`run`].
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+/// use kernel::scenario::Scenario;
+/// use sim::{Plan, calibration::Calibration};
+///
+/// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nworkload = { sizes = [\"8x8\"] }\n";
+/// let scenario = Scenario::parse("short.toml", text, &[])?;
+/// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+/// let entries = Arc::new(AtomicU64::new(0));
+/// let counted = entries.clone();
+/// let listener = Box::new(move |_| {
+///     counted.fetch_add(1, Ordering::Relaxed);
+/// });
+/// sim::run_with_listener(&plan, &AtomicU64::new(0), listener)?;
+/// assert!(entries.load(Ordering::Relaxed) > 100, "every turn, timer and segment");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn run_with_listener(
     plan: &Plan,
     progress: &AtomicU64,

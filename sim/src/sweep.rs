@@ -21,6 +21,26 @@ pub use spot_check::{SpotCheckError, spot_check};
 use crate::{Plan, calibration::Calibration, run};
 
 /// The runs of a sweep.
+///
+/// ```
+/// use kernel::{experiment::sweep::{Seeds, Shard}, scenario::Scenario};
+/// use sim::{calibration::Calibration, sweep::{Sweep, Variant}};
+///
+/// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nworkload = { sizes = [\"8x8\"] }\n";
+/// let settings = vec!["client.retry.max_attempts=1".to_owned()];
+/// let scenario = Scenario::parse("short.toml", text, &settings)?;
+/// let sweep = Sweep {
+///     variants: vec![Variant { settings, scenario }],
+///     seeds: Seeds { start: 0, end: 3 },
+///     shard: Shard::WHOLE,
+///     calibration: Calibration::default(),
+/// };
+/// for task in sweep.tasks() {
+///     let row = sweep.run(task)?;
+///     assert_eq!(row.seed, task.seed);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Sweep {
     /// Variants of the scenario; at least one.

@@ -12,6 +12,15 @@ use crate::{
 
 /// Iterator over the arrivals of a run, in order. It depends only on rate, duration and seed, so both worlds and all
 /// variants of a scenario have the same schedule.
+///
+/// ```
+/// use std::time::Duration;
+/// use kernel::{entropy::Entropy, load::{Schedule, settings::Load}, time::Instant};
+///
+/// let schedule = Schedule::new(&Load::at(4.0), Duration::from_secs(1), Entropy::new(7));
+/// let arrivals: Vec<_> = schedule.map(Instant::as_micros).collect();
+/// assert_eq!(arrivals, [0, 250_000, 500_000, 750_000]);
+/// ```
 pub struct Schedule {
     rate: f64,
     end: Duration,

@@ -3,6 +3,14 @@
 use std::collections::BTreeMap;
 
 /// The latencies of some requests, in microseconds, ascending.
+///
+/// ```
+/// use kernel::measure::Latencies;
+///
+/// let latencies = Latencies::new([250, 40, 60, 50].into_iter());
+/// assert_eq!(latencies.percentile(500), Some(50));
+/// assert_eq!(latencies.percentile(990), Some(250));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Latencies(Vec<u64>);
 
@@ -40,6 +48,18 @@ const DIGITS: u32 = 8;
 
 /// The latencies of a run that still goes on, in microseconds and in bounded memory: they are counted by their eight
 /// leading binary digits. A percentile is that of [`Latencies`] or up to 1/128 above it.
+///
+/// ```
+/// use kernel::measure::LatencyCounts;
+///
+/// let mut all = LatencyCounts::default();
+/// for shard in [[100, 90], [70, 80]] {
+///     let mut counts = LatencyCounts::default();
+///     shard.into_iter().for_each(|latency_us| counts.add(latency_us));
+///     all.merge(&counts);
+/// }
+/// assert_eq!(all.percentile(500), Some(80));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LatencyCounts {
     /// Counts by the longest latency with the same leading digits; at most 7,424 of them.

@@ -94,6 +94,19 @@ pub struct Written {
 }
 
 /// A run folder that is being written. Dropped before it is complete, it leaves nothing.
+///
+/// ```
+/// use std::time::Duration;
+/// use kernel::{record::Records, run_folder::{RunFolder, RunInfo}, scenario::Scenario};
+///
+/// let place = tempfile::tempdir()?;
+/// let scenario = Scenario::load("../scenarios/baseline.toml".as_ref(), &[])?;
+/// let folder = RunFolder::prepare(&place.path().join("run"))?;
+/// let written = folder.write(&scenario, &RunInfo::new("sim", 7), &Records::default(), Duration::from_secs(30))?;
+/// assert!(!written.summary.pass, "nothing was recorded, so nothing holds");
+/// assert!(place.path().join("run/requests.jsonl").exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct RunFolder {
     files: Arc<dyn Files>,

@@ -14,6 +14,12 @@ use super::{
 };
 
 /// Returns a row as its line of a file.
+///
+/// ```
+/// use kernel::run_folder::lines::line;
+///
+/// assert_eq!(line(&[1, 2]), b"[1,2]\n");
+/// ```
 pub fn line(row: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(row).expect("rows are plain data");
     line.push(b'\n');

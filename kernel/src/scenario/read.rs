@@ -51,6 +51,15 @@ impl Scenario {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read or is not UTF-8, or it or an override is wrong; see [`ScenarioError`].
+    ///
+    /// ```
+    /// use kernel::scenario::Scenario;
+    ///
+    /// let overrides = ["client.retry.max_attempts=1".to_owned()];
+    /// let scenario = Scenario::load("../scenarios/crash.toml".as_ref(), &overrides)?;
+    /// assert_eq!(scenario.client.retry.max_attempts, 1);
+    /// # Ok::<(), kernel::scenario::ScenarioError>(())
+    /// ```
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ScenarioError> {
         let text = text_of(path)?;
         Self::parse_in(folder_of(path), &path.display().to_string(), &text, overrides)
@@ -62,6 +71,13 @@ impl Scenario {
     /// # Errors
     ///
     /// Returns an error if the text or an override is wrong.
+    ///
+    /// ```
+    /// use kernel::scenario::Scenario;
+    ///
+    /// let mistake = Scenario::parse("short.toml", "name = \"short\"\nduraton = \"10s\"", &[]).unwrap_err();
+    /// assert!(mistake.to_string().contains("did you mean `duration`?"), "{mistake}");
+    /// ```
     pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self, ScenarioError> {
         Self::parse_in(Path::new(""), origin, text, overrides)
     }
@@ -132,6 +148,16 @@ impl Scenario {
 
     /// Returns the scenario without the setting at `path`, which then has its default; `None` if that changes nothing or
     /// is no valid scenario.
+    ///
+    /// ```
+    /// use kernel::scenario::Scenario;
+    ///
+    /// let text = "name = \"short\"\nduration = \"10s\"\nload = { rate = 5, max_in_flight = 9 }\n";
+    /// let scenario = Scenario::parse("short.toml", text, &[])?;
+    /// let less = scenario.reset("load.max_in_flight").expect("it is not the default");
+    /// assert!(less.is_default("load.max_in_flight") && less.load.rate == 5.0);
+    /// # Ok::<(), kernel::scenario::ScenarioError>(())
+    /// ```
     pub fn reset(&self, path: &str) -> Option<Self> {
         self.without(path)?.ok().filter(|less| less != self)
     }

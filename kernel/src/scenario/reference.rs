@@ -23,6 +23,14 @@ pub struct ReferenceKey {
 }
 
 /// Returns every key in the order in which a file is written.
+///
+/// ```
+/// use kernel::scenario::reference::reference;
+///
+/// let keys = reference();
+/// let rate = keys.iter().find(|key| key.path == "load.rate").expect("a scenario has a rate");
+/// assert!(rate.is_required);
+/// ```
 pub fn reference() -> Vec<ReferenceKey> {
     let mut keys = Vec::new();
     add_table(TABLE, "", &mut keys);

@@ -77,6 +77,17 @@ fn single_keys(table: &TableInfo, path: &str, keys: &mut Vec<(String, &'static [
 }
 
 /// Draws the settings of a run of `scenario` from `seed`: overrides, none of which contradict each other.
+///
+/// ```
+/// use kernel::scenario::{Scenario, setting_generator};
+///
+/// let file = "../scenarios/baseline.toml";
+/// let scenario = Scenario::load(file.as_ref(), &[])?;
+/// let settings = setting_generator::settings(&scenario, 7);
+/// assert!(settings.iter().any(|setting| setting.starts_with("load.rate=")));
+/// Scenario::load(file.as_ref(), &settings)?;
+/// # Ok::<(), kernel::scenario::ScenarioError>(())
+/// ```
 pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
     let mut rng = Entropy::new(seed).stream("scenario.swarm");
     // The odds of a policy are from one in ten to nine in ten.

@@ -9,6 +9,16 @@ use crate::settings::{table::Settings, toml_writer::TomlWriter};
 impl Scenario {
     /// Writes the resolved scenario as a file of its own: defaults are spelt out, durations and bandwidths are in their
     /// canonical form, and `"*"` has become the list of servers. Reading it gives an equal scenario.
+    ///
+    /// ```
+    /// use kernel::scenario::Scenario;
+    ///
+    /// let scenario = Scenario::load("../scenarios/crash.toml".as_ref(), &[])?;
+    /// let text = scenario.to_toml();
+    /// assert!(text.contains("attempt_timeout = "), "defaults are written, too");
+    /// assert_eq!(Scenario::parse("again.toml", &text, &[])?, scenario);
+    /// # Ok::<(), kernel::scenario::ScenarioError>(())
+    /// ```
     pub fn to_toml(&self) -> String {
         let mut toml = TomlWriter::default();
         NAME.write(&mut toml, &self.name);

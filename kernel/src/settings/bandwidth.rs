@@ -40,6 +40,14 @@ pub enum BandwidthError {
 /// # Errors
 ///
 /// Returns an error if the text is anything else, or is not a whole number of bits per second that fits into 64 bits.
+///
+/// ```
+/// use kernel::settings::bandwidth;
+///
+/// assert_eq!(bandwidth::parse("1.5mbit")?, 1_500_000);
+/// assert!(bandwidth::parse("100mbps").is_err(), "the units are those of tc");
+/// # Ok::<(), bandwidth::BandwidthError>(())
+/// ```
 pub fn parse(text: &str) -> Result<u64, BandwidthError> {
     if text == "0" {
         return Ok(0);
@@ -63,6 +71,13 @@ pub fn parse(text: &str) -> Result<u64, BandwidthError> {
 
 /// Returns the canonical text of a bandwidth of `bits` per second, which [`parse`] reads back exactly. It has the largest unit
 /// that gives at least 1, such as `1.5mbit`; a bandwidth of 0 is `0`.
+///
+/// ```
+/// use kernel::settings::bandwidth;
+///
+/// assert_eq!(bandwidth::text(512_000), "512kbit");
+/// assert_eq!(bandwidth::parse(&bandwidth::text(1_234_567)), Ok(1_234_567));
+/// ```
 pub fn text(bits: u64) -> String {
     let bits = u128::from(bits);
     match UNITS.into_iter().find(|(_, scale)| bits >= *scale) {

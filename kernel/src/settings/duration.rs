@@ -54,6 +54,15 @@ pub enum DurationError {
 /// # Errors
 ///
 /// Returns an error if the text is anything else, is finer than 1 ns or is longer than 584 years.
+///
+/// ```
+/// use std::time::Duration;
+/// use kernel::settings::duration;
+///
+/// assert_eq!(duration::parse("1m30.5s")?, Duration::from_millis(90_500));
+/// assert!(duration::parse("90").is_err(), "a duration has a unit");
+/// # Ok::<(), duration::DurationError>(())
+/// ```
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if text.starts_with('-') {
         return Err(DurationError::Negative(text.into()));
@@ -95,6 +104,14 @@ fn not_whole(error: &NotWhole, text: &str) -> DurationError {
 
 /// Returns the canonical text of a duration, which [`parse`] reads back exactly. From one second up it has hours, minutes and
 /// seconds, such as `1m30.5s`; below that it has the largest unit that gives at least 1, such as `1.5ms`. A duration of 0 is `0s`.
+///
+/// ```
+/// use std::time::Duration;
+/// use kernel::settings::duration;
+///
+/// assert_eq!(duration::text(Duration::from_secs(90)), "1m30s");
+/// assert_eq!(duration::text(Duration::from_micros(1_500)), "1.5ms");
+/// ```
 pub fn text(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     if nanos == 0 {

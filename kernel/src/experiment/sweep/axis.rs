@@ -117,6 +117,17 @@ fn repeated<T: Ord + Copy>(items: impl IntoIterator<Item = T>) -> Option<T> {
 /// # Errors
 ///
 /// Returns an error if a key is on two axes, or there are more than 10,000 variants.
+///
+/// ```
+/// use kernel::experiment::sweep::{Axis, grid};
+///
+/// let attempts: Axis = "client.retry.max_attempts=1,3".parse()?;
+/// let timeout: Axis = "client.attempt_timeout=300ms,1s".parse()?;
+/// let variants = grid(&[attempts, timeout])?;
+/// assert_eq!(variants.len(), 4);
+/// assert_eq!(variants[1], ["client.retry.max_attempts=1", "client.attempt_timeout=1s"]);
+/// # Ok::<(), kernel::experiment::sweep::AxisError>(())
+/// ```
 pub fn grid(axes: &[Axis]) -> Result<Vec<Vec<String>>, AxisError> {
     if let Some(key) = repeated(axes.iter().map(|axis| &axis.key)) {
         return Err(AxisError::KeyTwice { key: key.clone() });

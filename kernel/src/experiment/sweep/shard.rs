@@ -7,6 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::Seeds;
 
 /// Every `of`-th seed, from the `number`-th. All variants of a seed are in the same shard.
+///
+/// ```
+/// use kernel::experiment::sweep::{Seeds, Shard};
+///
+/// let seeds: Seeds = "0..10".parse().expect("a range");
+/// let shard: Shard = "3/4".parse().expect("a shard");
+/// assert_eq!(shard.count(seeds), 2);
+/// assert!(shard.contains(2) && shard.contains(6));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
     /// Number of this shard, from 1 to `of`.

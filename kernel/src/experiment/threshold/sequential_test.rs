@@ -65,6 +65,17 @@ impl StoppingRule {
 }
 
 /// The test of one value: its runs so far.
+///
+/// ```
+/// use kernel::experiment::threshold::{SequentialTest, StoppingRule, TestOutcome};
+///
+/// let rule = StoppingRule::new(0.95, 1, 100);
+/// let mut test = SequentialTest::default();
+/// while !test.is_decided(rule) {
+///     test.add(true, rule);
+/// }
+/// assert_eq!((test.runs, test.outcome()), (3, TestOutcome::Holds));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SequentialTest {
     /// Number of runs.

@@ -11,6 +11,14 @@ use crate::settings::duration;
 const STEPS_MAX: u64 = 128;
 
 /// A setting and two values, between which a search looks for thresholds.
+///
+/// ```
+/// use kernel::experiment::threshold::SettingRange;
+///
+/// let range: SettingRange = "client.attempt_timeout=100ms..1s".parse()?;
+/// assert_eq!(range.setting(0.25), "client.attempt_timeout=250ms");
+/// # Ok::<(), kernel::experiment::threshold::RangeError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettingRange {
     /// Dotted key of the setting, as `--set` takes it.

@@ -10,6 +10,14 @@ pub enum Align {
 }
 
 /// A table of headings and rows; each row has a cell for every column.
+///
+/// ```
+/// use kernel::measure::text::table::{Align, TextTable};
+///
+/// let mut table = TextTable::new(&[("phase", Align::Left), ("p95", Align::Right)]);
+/// table.row(vec!["before".to_owned(), "250 ms".to_owned()]);
+/// assert_eq!(table.render().lines().last(), Some("  before  250 ms"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextTable {
     aligns: Vec<Align>,
