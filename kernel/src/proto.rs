@@ -1,13 +1,16 @@
-//! The messages and services of `proto/`, generated when the crate is built.
+//! The messages and services of `proto/`, as Rust that is generated from there.
+//!
+//! The generated files are in the repository, so that a build does not have to compile a compiler of .proto files first. A
+//! test generates them again and compares.
 
 #![allow(missing_docs, unreachable_pub, clippy::all)]
 
 /// The Rehearsal service and its messages: `proto/rehearsal.proto`.
 pub mod rehearsal {
-    tonic::include_proto!("rehearsal.v1");
+    include!("../proto/generated/rehearsal.v1.rs");
 }
 
 /// gRPC's standard health protocol: `proto/health.proto`.
 pub mod health {
-    tonic::include_proto!("grpc.health.v1");
+    include!("../proto/generated/grpc.health.v1.rs");
 }

@@ -1,0 +1,49 @@
+//! The generated code in the repository is that of the .proto files.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+/// Set to any value, it makes the test write the generated code into the repository.
+const GENERATE: &str = "GENERATE";
+
+/// Returns the folder of the .proto files.
+fn proto() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("proto")
+}
+
+/// Generates messages, clients and servers of both .proto files in `folder`.
+fn generate(folder: &Path) {
+    let descriptors = protox::compile(["rehearsal.proto", "health.proto"], [proto()]).unwrap();
+    tonic_prost_build::configure()
+        .build_transport(false)
+        // Pixels arrive as a slice of the received message instead of a copy of it.
+        .bytes(".")
+        .btree_map(".")
+        .out_dir(folder)
+        .compile_fds(descriptors)
+        .unwrap();
+}
+
+#[test]
+fn the_generated_code_is_that_of_the_proto_files() {
+    let kept = proto().join("generated");
+    if env::var_os(GENERATE).is_some() {
+        generate(&kept);
+    }
+    let fresh = TempDir::new().unwrap();
+    generate(fresh.path());
+    let mut names: Vec<_> = fs::read_dir(fresh.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["grpc.health.v1.rs", "rehearsal.v1.rs"]);
+    for name in names {
+        assert!(
+            fs::read(fresh.path().join(&name)).unwrap() == fs::read(kept.join(&name)).unwrap_or_default(),
+            "{} is not what the .proto files say: GENERATE=1 cargo test -p kernel --test it generated",
+            kept.join(&name).display()
+        );
+    }
+}
