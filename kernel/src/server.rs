@@ -30,11 +30,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     record::{Event, Recorder},
+    workload::Workloads,
     world::SharedWorld,
 };
 use connection::Connections;
 use health::HealthService;
-use service::{Replica, Workloads};
+use service::Replica;
 use workers::Workers;
 
 pub use injector::{InjectedErrors, Injection, Injector};
@@ -88,7 +89,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let mut listener = world.listen().await?;
     recorder.event(Event::Listening).target(name).record();
-    let workloads = Workloads::new(&settings, injector.entropy());
+    let workloads = Workloads::new(settings.backend, injector.entropy());
     let workers = Workers::start(world.clone(), recorder.clone(), settings, injector.clone());
     let health = HealthService::serving();
     let (stopping, stopped) = watch::channel(false);

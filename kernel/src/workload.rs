@@ -1,7 +1,8 @@
 //! Workloads: the functions that a server computes for requests.
 //!
-//! A workload consists of one file that implements [`Workload`], of a variant each of [`Input`], [`Output`] and [`Inputs`],
-//! and of an RPC in `proto/rehearsal.proto` that carries them, which `client::rpc` sends and `server::service` answers.
+//! A workload consists of one file that implements [`Workload`] and creates its inputs, of its kind in [`settings`], of what
+//! this file says about it, and of an RPC in `proto/rehearsal.proto` that carries inputs and outputs, which `client::rpc`
+//! sends and `server::service` answers. Calibrations have its service times.
 
 pub mod backend;
 pub mod dfs;
@@ -16,9 +17,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dfs::Search;
-use pictures::Picture;
+use pictures::{Picture, PictureFileError};
 
-use crate::status::Code;
+use crate::{entropy::Entropy, status::Code};
 
 pub(crate) use inputs::InputIdentities;
 pub use inputs::Inputs;
@@ -120,12 +121,72 @@ impl Input {
         }
     }
 
+    /// Returns numbers and bytes that are the same exactly for equal inputs of one workload.
+    pub fn identity(&self) -> ([u64; 4], &[u8]) {
+        match self {
+            Self::Image(picture) => ([picture.width.into(), picture.height.into(), 0, 0], &picture.pixels),
+            Self::Search(Search { graph, start }) => {
+                ([graph.nodes.into(), graph.edges.into(), graph.seed, u64::from(*start)], &[])
+            }
+            Self::Data => ([0; 4], &[]),
+        }
+    }
+
     /// Returns the amount of work in the workload's own unit (pixels; nodes plus edges). Service times grow with it.
     pub fn units(&self) -> u64 {
         match self {
             Self::Image(picture) => u64::from(picture.width) * u64::from(picture.height),
             Self::Search(search) => u64::from(search.graph.nodes) + u64::from(search.graph.edges),
             Self::Data => 1,
+        }
+    }
+}
+
+impl settings::Workload {
+    /// Creates the different inputs of a run with `entropy`, at least one. Each request has one of them.
+    fn inputs(&self, entropy: Entropy) -> Result<Vec<Input>, PictureFileError> {
+        Ok(match self {
+            Self::Sobel(pictures) => sobel::inputs(pictures, entropy)?,
+            Self::Dfs(size) => dfs::inputs(*size, entropy),
+            Self::Backend(_) => vec![Input::Data],
+        })
+    }
+
+    /// Returns a number for each input, in their order, without creating pictures: inputs are equal exactly if their numbers
+    /// are. Returns `None` if that cannot be known in advance.
+    fn input_numbers(&self, entropy: Entropy) -> Option<Vec<u64>> {
+        match self {
+            Self::Sobel(pictures) => sobel::input_numbers(pictures),
+            Self::Dfs(size) => Some(dfs::input_numbers(*size, entropy)),
+            Self::Backend(_) => Some(vec![0]),
+        }
+    }
+}
+
+/// One workload of each kind.
+#[derive(Debug)]
+pub(crate) struct Workloads {
+    sobel: Arc<dyn Workload>,
+    dfs: Arc<dyn Workload>,
+    backend: Arc<dyn Workload>,
+}
+
+impl Workloads {
+    /// Creates the workloads. `entropy` decides the failures of a backend with the settings `backend`.
+    pub(crate) fn new(backend: settings::Backend, entropy: Entropy) -> Self {
+        Self {
+            sobel: Arc::new(sobel::Sobel),
+            dfs: Arc::new(dfs::Dfs::default()),
+            backend: Arc::new(backend::Backend::new(backend, entropy)),
+        }
+    }
+
+    /// Returns the workload whose function takes inputs of this kind.
+    pub(crate) fn for_input(&self, input: &Input) -> &Arc<dyn Workload> {
+        match input {
+            Input::Image(_) => &self.sobel,
+            Input::Search(_) => &self.dfs,
+            Input::Data => &self.backend,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 use kernel::{
     entropy::Entropy,
     sync::lock,
-    workload::{Input, Job, Output, dfs::Search},
+    workload::{Input, Job, Output},
 };
 use twox_hash::XxHash3_128;
 
@@ -29,25 +29,17 @@ struct Results {
     bytes: usize,
 }
 
-/// Identifies an input. Of an image it has only a digest, which is small enough to be kept and compared.
+/// Identifies an input. It has only a digest of the bytes, which is small enough to be kept and compared.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum InputKey {
-    Image { width: u32, height: u32, digest: u128 },
-    Search(Search),
-    Data,
+struct InputKey {
+    numbers: [u64; 4],
+    digest: u128,
 }
 
 impl InputKey {
     fn new(input: &Input) -> Self {
-        match input {
-            Input::Image(picture) => Self::Image {
-                width: picture.width,
-                height: picture.height,
-                digest: XxHash3_128::oneshot(&picture.pixels),
-            },
-            Input::Search(search) => Self::Search(*search),
-            Input::Data => Self::Data,
-        }
+        let (numbers, bytes) = input.identity();
+        Self { numbers, digest: XxHash3_128::oneshot(bytes) }
     }
 }
 

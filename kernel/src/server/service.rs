@@ -5,14 +5,13 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Injector, ReplicaSettings,
+    Injector,
     admission::refusal,
     counters::Counters,
     deadline::Deadline,
     workers::{NotDone, Workers},
 };
 use crate::{
-    entropy::Entropy,
     proto::rehearsal::{
         GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest, Image,
         ProcessImageReply, ProcessImageRequest, SearchGraphReply, SearchGraphRequest, ServedBy,
@@ -23,11 +22,9 @@ use crate::{
     time::Instant,
     transport::ATTEMPTS_BEFORE,
     workload::{
-        Input, Job, Output, Workload,
-        backend::Backend,
-        dfs::{Dfs, GraphSpec, Search},
+        Input, Job, Output, Workloads,
+        dfs::{GraphSpec, Search},
         pictures::Picture,
-        sobel::Sobel,
     },
     world::SharedWorld,
 };
@@ -44,24 +41,6 @@ pub(super) struct Replica {
     workers: Workers,
     workloads: Workloads,
     injector: Arc<Injector>,
-}
-
-/// The workloads that a replica serves, one of each kind.
-pub(super) struct Workloads {
-    sobel: Arc<dyn Workload>,
-    dfs: Arc<dyn Workload>,
-    backend: Arc<dyn Workload>,
-}
-
-impl Workloads {
-    /// Creates the workloads of a replica with `settings`; `entropy` decides the failures of the backend.
-    pub(super) fn new(settings: &ReplicaSettings, entropy: Entropy) -> Self {
-        Self {
-            sobel: Arc::new(Sobel),
-            dfs: Arc::new(Dfs::default()),
-            backend: Arc::new(Backend::new(settings.backend, entropy)),
-        }
-    }
 }
 
 /// The parts of a request that all methods have in common.
@@ -99,12 +78,7 @@ impl Replica {
     }
 
     /// Processes `input` as one attempt, from its arrival to its result.
-    async fn process(
-        &self,
-        context: AttemptContext,
-        workload: &Arc<dyn Workload>,
-        input: Input,
-    ) -> Result<(Output, ServedBy), Status> {
+    async fn process(&self, context: AttemptContext, input: Input) -> Result<(Output, ServedBy), Status> {
         let AttemptContext { request, attempt, deadline } = context;
         let counters = self.workers.counters();
         Counters::count(&counters.received);
@@ -112,6 +86,7 @@ impl Replica {
         if let Some(code) = self.injector.injected_error(request, attempt) {
             return Err(self.abort(request, attempt, code, "fault injected"));
         }
+        let workload = self.workloads.for_input(&input);
         if let Err(wrong) = workload.check(&input) {
             return Err(self.reject_input(request, attempt, &wrong));
         }
@@ -168,7 +143,7 @@ impl Rehearsal for Replica {
         let Some(image) = message.image else { return Err(self.reject_without(&context, "image")) };
         let Image { width, height, pixels } = image;
         let input = Input::Image(Picture { width, height, pixels });
-        let (output, served_by) = self.process(context, &self.workloads.sobel, input).await?;
+        let (output, served_by) = self.process(context, input).await?;
         let Output::Image(pixels) = output else { return Err(mismatched_output()) };
         let image = Image { width, height, pixels };
         Ok(Response::new(ProcessImageReply { image: Some(image), served_by: Some(served_by) }))
@@ -179,14 +154,14 @@ impl Rehearsal for Replica {
         let Some(graph) = message.graph else { return Err(self.reject_without(&context, "graph")) };
         let graph = GraphSpec { nodes: graph.nodes, edges: graph.edges, seed: graph.seed };
         let input = Input::Search(Search { graph, start: message.start });
-        let (output, served_by) = self.process(context, &self.workloads.dfs, input).await?;
+        let (output, served_by) = self.process(context, input).await?;
         let Output::Order(order) = output else { return Err(mismatched_output()) };
         Ok(Response::new(SearchGraphReply { served_by: Some(served_by), order: order.to_vec() }))
     }
 
     async fn get_data(&self, request: Request<GetDataRequest>) -> Result<Response<GetDataReply>, Status> {
         let (context, _) = AttemptContext::split(request, |message| message.request_id);
-        let (output, served_by) = self.process(context, &self.workloads.backend, Input::Data).await?;
+        let (output, served_by) = self.process(context, Input::Data).await?;
         let Output::Data(data) = output else { return Err(mismatched_output()) };
         Ok(Response::new(GetDataReply { served_by: Some(served_by), data }))
     }

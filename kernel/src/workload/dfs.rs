@@ -5,9 +5,10 @@ mod graph;
 use std::sync::{Arc, Mutex};
 
 pub use graph::{Graph, GraphSpec};
+use rand::{Rng, RngExt};
 
-use super::{Input, Output, Workload};
-use crate::{settings::limits, sync::lock};
+use super::{Input, Output, Workload, pictures::VARIANTS, settings::GraphSize};
+use crate::{entropy::Entropy, settings::limits, sync::lock};
 
 /// A search of a graph, as a request asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +38,23 @@ impl Search {
         }
         Ok(())
     }
+}
+
+/// Creates the inputs of a run: searches of one graph from different nodes.
+pub(super) fn inputs(size: GraphSize, entropy: Entropy) -> Vec<Input> {
+    searches(size, entropy).map(Input::Search).collect()
+}
+
+/// Returns a number for each search: its start, as all are of one graph.
+pub(super) fn input_numbers(size: GraphSize, entropy: Entropy) -> Vec<u64> {
+    searches(size, entropy).map(|search| search.start.into()).collect()
+}
+
+/// Draws [`VARIANTS`] searches of one graph.
+fn searches(size: GraphSize, entropy: Entropy) -> impl Iterator<Item = Search> {
+    let mut rng = entropy.stream("workload.graph");
+    let graph = GraphSpec { nodes: size.nodes, edges: size.edges, seed: rng.next_u64() };
+    (0..VARIANTS).map(move |_| Search { graph, start: rng.random_range(0..graph.nodes) })
 }
 
 /// Depth-first search. It keeps the last graph, because all requests of a run search the same one.
@@ -99,6 +117,19 @@ mod tests {
         assert_eq!(message(10, u32::MAX, 0), "graph of 10 nodes has 4294967295 edges: 9 to 8000000 are accepted");
         assert_eq!(message(10, 9, 10), "start is node 10, but the last one is 9");
         assert_eq!(Dfs::default().check(&search(10, 9, 9)), Ok(()));
+    }
+
+    fn searches_with(seed: u64) -> Vec<Search> {
+        searches(GraphSize { nodes: 1_000, edges: 2_000 }, Entropy::new(seed)).collect()
+    }
+
+    #[test]
+    fn a_seed_fixes_graph_and_starts_and_another_seed_changes_them() {
+        let first = searches_with(1);
+        assert_eq!(first, searches_with(1));
+        assert_ne!(first[0].graph.seed, searches_with(2)[0].graph.seed);
+        assert!(first.iter().all(|search| search.graph == first[0].graph && search.start < 1_000));
+        assert!(first.iter().any(|search| search.start != first[0].start));
     }
 
     #[test]

@@ -2,49 +2,26 @@
 
 use rand::{Rng, RngExt};
 
-use super::{
-    Input,
-    dfs::{GraphSpec, Search},
-    pictures::{Gallery, PictureFileError, VARIANTS},
-};
-use crate::{
-    entropy::Entropy,
-    workload::settings::{GraphSize, Pictures, Workload},
-};
+use super::{Input, pictures::PictureFileError, settings::Workload};
+use crate::entropy::Entropy;
 
-/// The inputs that requests are drawn from. They are in memory before the first request.
+/// The inputs that requests are drawn from, at least one. They are in memory before the first request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inputs {
-    /// Inputs of `sobel`.
-    Pictures(Gallery),
-    /// Inputs of `dfs`: searches of one graph from different nodes.
-    Searches(Vec<Search>),
-    /// The input of `backend`.
-    Data,
-}
+pub struct Inputs(Vec<Input>);
 
 impl Inputs {
     /// Creates the inputs of `workload` in a run with `entropy`.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Gallery::from_files`].
+    /// Returns an error if the pictures of the workload are files that cannot be found, read or decoded.
     pub fn for_workload(workload: &Workload, entropy: Entropy) -> Result<Self, PictureFileError> {
-        Ok(match workload {
-            Workload::Sobel(pictures) => Self::Pictures(Gallery::for_pictures(pictures, entropy)?),
-            Workload::Dfs(size) => Self::Searches(searches(*size, &mut entropy.stream("workload.graph"))),
-            Workload::Backend(_) => Self::Data,
-        })
+        workload.inputs(entropy).map(Self)
     }
 
     /// Draws one input, each with the same probability.
     pub fn draw(&self, rng: &mut impl Rng) -> Input {
-        match self {
-            Self::Pictures(gallery) => Input::Image(gallery.draw(rng).clone()),
-            // `u64` and not `usize`: a draw must not depend on the word size of the machine.
-            Self::Searches(searches) => Input::Search(searches[rng.random_range(0..searches.len() as u64) as usize]),
-            Self::Data => Input::Data,
-        }
+        any(&self.0, rng).clone()
     }
 
     /// Returns the input of request `id`.
@@ -54,14 +31,7 @@ impl Inputs {
 
     /// Returns every input once.
     pub fn all(&self) -> impl Iterator<Item = Input> {
-        // An iterator of one type for all kinds: only one of the three parts has elements.
-        let (pictures, searches, data) = match self {
-            Self::Pictures(gallery) => (gallery.pictures(), &[][..], None),
-            Self::Searches(searches) => (&[][..], &searches[..], None),
-            Self::Data => (&[][..], &[][..], Some(Input::Data)),
-        };
-        let pictures = pictures.iter().cloned().map(Input::Image);
-        pictures.chain(searches.iter().copied().map(Input::Search)).chain(data)
+        self.0.iter().cloned()
     }
 }
 
@@ -70,50 +40,27 @@ fn stream(entropy: Entropy, id: u64) -> impl Rng {
     entropy.stream_of("load.input", &[id])
 }
 
-/// The identities of a run's inputs, which say which requests have equal inputs without creating them.
-#[derive(Debug, Clone)]
-pub(crate) enum InputIdentities {
-    /// Inputs are drawn from this many different ones.
-    Numbered(u64),
-    /// Inputs are searches of one graph.
-    Searches(Vec<Search>),
-    /// All inputs are equal.
-    One,
+/// Draws one of `items`, each with the same probability.
+fn any<'a, T>(items: &'a [T], rng: &mut impl Rng) -> &'a T {
+    // `u64` and not `usize`: a draw must not depend on the word size of the machine.
+    &items[rng.random_range(0..items.len() as u64) as usize]
 }
 
-impl InputIdentities {
-    /// Number of pixels below which two random pictures may be equal by chance.
-    const PIXELS_MIN: u32 = 64;
+/// The identities of a run's inputs, which say which requests have equal inputs without creating them.
+#[derive(Debug, Clone)]
+pub(crate) struct InputIdentities(Vec<u64>);
 
+impl InputIdentities {
     /// Returns the identities of the inputs of `workload`, or `None` if they are files, or so small that two may be equal by
     /// chance.
     pub(crate) fn for_workload(workload: &Workload, entropy: Entropy) -> Option<Self> {
-        match workload {
-            Workload::Sobel(Pictures::Synthetic(sizes)) => {
-                let differ = sizes.iter().all(|size| size.width.saturating_mul(size.height) >= Self::PIXELS_MIN);
-                differ.then_some(Self::Numbered((sizes.len() * VARIANTS) as u64))
-            }
-            Workload::Sobel(Pictures::Files(_)) => None,
-            Workload::Dfs(size) => Some(Self::Searches(searches(*size, &mut entropy.stream("workload.graph")))),
-            Workload::Backend(_) => Some(Self::One),
-        }
+        workload.input_numbers(entropy).map(Self)
     }
 
     /// Returns the identity of the input of request `id`. Requests with the same identity have equal inputs.
     pub(crate) fn of_request(&self, entropy: Entropy, id: u64) -> u64 {
-        let mut rng = stream(entropy, id);
-        match self {
-            Self::Numbered(count) => rng.random_range(0..*count),
-            Self::Searches(searches) => searches[rng.random_range(0..searches.len() as u64) as usize].start.into(),
-            Self::One => 0,
-        }
+        *any(&self.0, &mut stream(entropy, id))
     }
-}
-
-/// Draws [`VARIANTS`] searches of one graph.
-fn searches(size: GraphSize, rng: &mut impl Rng) -> Vec<Search> {
-    let graph = GraphSpec { nodes: size.nodes, edges: size.edges, seed: rng.next_u64() };
-    (0..VARIANTS).map(|_| Search { graph, start: rng.random_range(0..graph.nodes) }).collect()
 }
 
 #[cfg(test)]
@@ -134,21 +81,5 @@ mod tests {
                 assert_eq!(identical, same, "{workload:?}: {one} and {other}");
             }
         }
-    }
-
-    fn searches_with(seed: u64) -> Vec<Search> {
-        let workload = Workload::Dfs(GraphSize { nodes: 1_000, edges: 2_000 });
-        let inputs = Inputs::for_workload(&workload, Entropy::new(seed));
-        let Ok(Inputs::Searches(searches)) = inputs else { panic!("no graph") };
-        searches
-    }
-
-    #[test]
-    fn a_seed_fixes_graph_and_starts_and_another_seed_changes_them() {
-        let first = searches_with(1);
-        assert_eq!(first, searches_with(1));
-        assert_ne!(first[0].graph.seed, searches_with(2)[0].graph.seed);
-        assert!(first.iter().all(|search| search.graph == first[0].graph && search.start < 1_000));
-        assert!(first.iter().any(|search| search.start != first[0].start));
     }
 }

@@ -2,8 +2,11 @@
 
 use std::sync::Mutex;
 
-use super::{Input, Inputs, Output, Workload, backend, dfs::Dfs, sobel::Sobel};
-use crate::sync::{ignore_poison, lock};
+use super::{Input, Inputs, Output, Workloads, settings::Backend};
+use crate::{
+    entropy::Entropy,
+    sync::{ignore_poison, lock},
+};
 
 /// Largest size of all kept results, in bytes.
 const MEMORY_BYTES: usize = 64 << 20;
@@ -11,7 +14,7 @@ const MEMORY_BYTES: usize = 64 << 20;
 /// Compares outputs with those that the workload function has here.
 #[derive(Debug)]
 pub struct Oracle {
-    dfs: Dfs,
+    workloads: Workloads,
     known: Mutex<Known>,
     /// True if the oracle computes unknown results when it is asked.
     learns: bool,
@@ -28,7 +31,9 @@ impl Oracle {
     /// Creates an oracle that computes a result when it is first asked about an input. It fits a simulation, where that takes
     /// no simulated time.
     pub fn learning() -> Self {
-        Self { dfs: Dfs::default(), known: Mutex::default(), learns: true }
+        // The settings of a backend decide whether it answers, but not what.
+        let workloads = Workloads::new(Backend::default(), Entropy::new(0));
+        Self { workloads, known: Mutex::default(), learns: true }
     }
 
     /// Creates an oracle that has computed the results of `inputs` in advance, as far as its memory allows. It confirms every
@@ -67,11 +72,7 @@ impl Oracle {
     }
 
     fn compute(&self, input: &Input) -> Output {
-        match input {
-            Input::Image(_) => Sobel.run(input),
-            Input::Search(_) => self.dfs.run(input),
-            Input::Data => backend::answer(),
-        }
+        self.workloads.for_input(input).run(input)
     }
 }
 
@@ -89,10 +90,12 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        entropy::Entropy,
-        workload::settings::{GraphSize, Pictures, Workload as WorkloadSettings},
-        workload::size::Size,
+    use crate::workload::{
+        Workload, backend,
+        dfs::Dfs,
+        settings::{GraphSize, Pictures, Workload as WorkloadSettings},
+        size::Size,
+        sobel::Sobel,
     };
 
     fn inputs(workload: &WorkloadSettings) -> Inputs {
@@ -132,9 +135,13 @@ mod tests {
         }
     }
 
+    fn data() -> Inputs {
+        inputs(&WorkloadSettings::Backend(Backend::default()))
+    }
+
     #[test]
     fn a_backends_data_are_known() {
-        for oracle in [Oracle::learning(), Oracle::learned(&Inputs::Data)] {
+        for oracle in [Oracle::learning(), Oracle::learned(&data())] {
             assert!(oracle.confirms(&Input::Data, &backend::answer()));
             assert!(!oracle.confirms(&Input::Data, &Output::Data("other data".into())));
         }
@@ -142,7 +149,7 @@ mod tests {
 
     #[test]
     fn an_oracle_that_does_not_learn_confirms_unknown_outputs() {
-        let oracle = Oracle::learned(&Inputs::Data);
+        let oracle = Oracle::learned(&data());
         let input = pictures().all().next().unwrap();
         assert!(oracle.confirms(&input, &input.blank()));
         assert!(!Oracle::learning().confirms(&input, &input.blank()));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kernel::scenario::{Scenario, ScenarioError, Size};
+use kernel::scenario::{Scenario, ScenarioError, Size, Workload, WorkloadName};
 
 use super::{
     measurement::{CalibrationError, Measurement, Measures},
@@ -17,7 +17,7 @@ use crate::{
 /// and not of the host.
 const ROUNDS: u64 = 4;
 
-/// The runs of one round.
+/// The runs of one round; workloads that have none here are measured with their default settings.
 const KINDS: [RunKind; 6] = [
     RunKind { name: "computing", ..RunKind::PICTURES },
     RunKind { name: "waiting", service_time_min_ms: 50, ..RunKind::PICTURES },
@@ -37,6 +37,7 @@ const OVERHEAD_SECONDS: u64 = 1;
 pub(super) const SHAPED_US: f64 = 5_000.0;
 
 /// One of the runs of a round.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct RunKind {
     name: &'static str,
     work: Work,
@@ -48,6 +49,7 @@ pub(super) struct RunKind {
 }
 
 /// The workload of a run.
+#[derive(Debug, Clone, Copy)]
 enum Work {
     /// Images of the sizes on the command line.
     Pictures,
@@ -59,6 +61,20 @@ impl RunKind {
     const PICTURES: Self =
         Self { name: "", work: Work::Pictures, seconds: 8, rate: 24, service_time_min_ms: 0, latency_ms: 0 };
     const OTHER: Self = Self { seconds: 2, rate: 40, ..Self::PICTURES };
+
+    /// A run of each workload that has no other run.
+    fn of_other_workloads() -> impl Iterator<Item = Self> {
+        let has_runs = KINDS.map(|kind| kind.workload_name());
+        let others = Workload::names().filter(move |name| !has_runs.contains(name));
+        others.map(|name| Self { name, work: Work::Other(name, ""), ..Self::OTHER })
+    }
+
+    fn workload_name(&self) -> &'static str {
+        match self.work {
+            Work::Pictures => WorkloadName::Sobel.name(),
+            Work::Other(name, _) => name,
+        }
+    }
 
     fn workload(&self, sizes: &str) -> String {
         match self.work {
@@ -93,14 +109,15 @@ impl RunKind {
 
 /// The runs of a calibration, with their scenarios.
 pub(super) struct CalibrationPlan {
-    runs: Vec<(Scenario, &'static RunKind)>,
+    runs: Vec<(Scenario, RunKind)>,
 }
 
 impl CalibrationPlan {
     /// Builds the runs for images of `sizes`. Fails if the scenario format does not allow one of them.
     pub(super) fn new(sizes: &[Size]) -> Result<Self, ScenarioError> {
         let sizes = sizes.iter().map(|size| format!("'{size}'")).collect::<Vec<_>>().join(", ");
-        let runs = KINDS.iter().map(|kind| Ok((kind.scenario(&sizes)?, kind))).collect::<Result<_, ScenarioError>>()?;
+        let kinds = KINDS.into_iter().chain(RunKind::of_other_workloads());
+        let runs = kinds.map(|kind| Ok((kind.scenario(&sizes)?, kind))).collect::<Result<_, ScenarioError>>()?;
         Ok(Self { runs })
     }
 
