@@ -27,9 +27,9 @@ use std::{
 
 use kernel::scenario::Scenario;
 
-use crate::{
-    command::{Ended, sim},
-    documentation::{blocks::blocks, console::Which},
+use crate::documentation::{
+    blocks::blocks,
+    console::{Start, Which},
 };
 
 /// The documents, relative to the root of the repository.
@@ -136,10 +136,10 @@ fn the_reference_of_the_scenario_format_is_that_of_the_declarations() {
 #[test]
 fn the_picture_of_the_terminal_is_that_of_the_run() {
     let folder = console::folder();
-    let arguments = ["scenarios/crash_then_freeze.toml", "--seed", "42"];
-    let ended = Ended::after(console::as_installed(&mut sim(folder.path())).args(arguments));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    compare(PICTURE, &picture::svg(&format!("sim {}", arguments.join(" ")), &ended.stdout));
+    let arguments = "scenarios/crash_then_freeze.toml --seed 42";
+    let output = console::output(Start::Installed, arguments, folder.path());
+    assert!(output[0].starts_with("PASS"), "{output:#?}");
+    compare(PICTURE, &picture::svg(&format!("sim {arguments}"), &output.join("\n")));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! `console,unchecked`. A block `console,slow` has commands that take long. All commands of a document are run in one folder,
 //! one after the other; a scenario that the document shows is there as `NAME.toml`.
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
+use std::{env, fs, ops::Range, os::unix::fs::symlink, path::Path, process::Command};
 
 use tempfile::TempDir;
 
@@ -39,9 +39,13 @@ pub(crate) fn folder() -> TempDir {
     folder
 }
 
-/// Makes a command see the environment of a program that is not started by cargo.
-pub(crate) fn as_installed(command: &mut Command) -> &mut Command {
-    command.env_remove("CARGO").env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME")
+/// How a document starts `sim`, which the commands that it prints depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// As an installed program.
+    Installed,
+    /// By `cargo run` in the repository.
+    ByCargo,
 }
 
 /// Returns the document with the outputs that the commands have now.
@@ -90,8 +94,8 @@ fn updated(step: &Step<'_>, folder: &Path, document: &str) -> String {
     let script = step.command.join("\n");
     let script = script.strip_prefix("$ ").unwrap();
     let actual = match (script.strip_prefix(BY_CARGO), script.strip_prefix("sim ")) {
-        (Some(arguments), _) => output(&mut Command::new("bash"), arguments, folder),
-        (None, Some(arguments)) => output(as_installed(&mut Command::new("bash")), arguments, folder),
+        (Some(arguments), _) => output(Start::ByCargo, arguments, folder),
+        (None, Some(arguments)) => output(Start::Installed, arguments, folder),
         (None, None) => step.shown.iter().map(|line| (*line).to_owned()).collect(),
     };
     let shown = with_elisions(&step.shown, &actual)
@@ -100,10 +104,18 @@ fn updated(step: &Step<'_>, folder: &Path, document: &str) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-/// Runs `sim` with the arguments, which a shell expands, and returns what it prints.
-fn output(shell: &mut Command, arguments: &str, folder: &Path) -> Vec<String> {
-    let script = format!("\"$0\" {arguments} 2>&1");
-    let output = shell.args(["-c", &script, env!("CARGO_BIN_EXE_sim")]).current_dir(folder).output().unwrap();
+/// Runs `sim` with the arguments, which a shell expands, and returns the lines that it prints.
+pub(crate) fn output(start: Start, arguments: &str, folder: &Path) -> Vec<String> {
+    let program = Path::new(env!("CARGO_BIN_EXE_sim"));
+    let programs = [program.parent().unwrap().to_owned()].into_iter();
+    let path = env::join_paths(programs.chain(env::split_paths(&env::var_os("PATH").unwrap()))).unwrap();
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &format!("sim {arguments} 2>&1")]).current_dir(folder).env("PATH", path);
+    match start {
+        Start::Installed => shell.env_remove("CARGO_PKG_NAME").env_remove("CARGO_MANIFEST_DIR"),
+        Start::ByCargo => shell.env("CARGO_PKG_NAME", "sim").env("CARGO_MANIFEST_DIR", folder.join("sim")),
+    };
+    let output = shell.output().unwrap();
     assert!(output.status.code().is_some(), "{arguments}: {:?}", output.status);
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
@@ -138,7 +150,7 @@ fn with_elisions(shown: &[&str], actual: &[String]) -> Result<Vec<String>, Strin
 }
 
 /// Returns where the lines from there on are most like `part`; `None` if no line is like one of it.
-fn most_alike(part: &[&str], actual: &[String], places: std::ops::Range<usize>) -> Option<usize> {
+fn most_alike(part: &[&str], actual: &[String], places: Range<usize>) -> Option<usize> {
     let alike = places.map(|place| {
         let pairs = part.iter().zip(&actual[place..]);
         let score: usize = pairs.map(|(shown, actual)| likeness(shown, actual)).sum();
