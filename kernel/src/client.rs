@@ -114,7 +114,7 @@ pub struct Response {
     pub hedges: u32,
     /// True if a policy of the client rejected an attempt.
     pub rejected: bool,
-    /// Where the output comes from, if no server has just given it.
+    /// The source of the output, if no server has just given it.
     pub answer: Option<Answer>,
 }
 

@@ -125,7 +125,7 @@ pub struct Violation {
     /// The id of the request, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<u64>,
-    /// When, in microseconds since the run began.
+    /// The time in microseconds since the run began.
     pub at_us: u64,
     /// The finding, and what would be right.
     pub what: String,
@@ -148,7 +148,7 @@ pub struct Evidence<'a> {
     pub scenario: &'a Scenario,
     /// The root seed.
     pub seed: u64,
-    /// How long load was offered: less than the scenario's duration if the run was interrupted.
+    /// The time for which load was offered: less than the scenario's duration if the run was interrupted.
     pub duration: Duration,
     /// The most by which the client's timers are late, in virtual time; none in real time, which has no such bound.
     pub late: Option<Duration>,

@@ -266,9 +266,9 @@ pub struct Rejection {
 pub(crate) struct AttemptEnd {
     /// The server that it was sent to; `None` if another policy rejected it first.
     pub(crate) server: Option<usize>,
-    /// When the first policy was asked.
+    /// The time at which the first policy was asked.
     pub(crate) entered: Instant,
-    /// When it ended.
+    /// The time at which it ended.
     pub(crate) now: Instant,
     /// The time since it was sent.
     pub(crate) took: Duration,
@@ -282,7 +282,7 @@ impl AttemptEnd {
     }
 }
 
-/// How an attempt ended.
+/// The end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// It ended with this status, which the server or the network gave it.

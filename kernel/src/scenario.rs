@@ -53,13 +53,13 @@ pub struct Scenario {
     pub servers: Servers,
     /// The computation that a request asks for.
     pub workload: Workload,
-    /// When requests are sent.
+    /// The times at which requests are sent.
     pub load: Load,
     /// The network between client and servers.
     pub network: Network,
-    /// How a call is made of attempts.
+    /// The settings of a call and of its attempts.
     pub client: Client,
-    /// How the seed draws more faults; see [`Scenario::explicit`].
+    /// The generator that draws more faults from the seed; see [`Scenario::explicit`].
     pub nemesis: Option<FaultGenerator>,
     /// The faults in file order; `fault-N` names the one at index N.
     pub faults: Vec<Fault>,

@@ -19,9 +19,9 @@ pub enum Code {
     InvalidArgument = 3,
     /// The deadline passed before the call was complete.
     DeadlineExceeded = 4,
-    /// What the request names does not exist.
+    /// The request names something that does not exist.
     NotFound = 5,
-    /// What the request would create exists.
+    /// The request would create something that exists.
     AlreadyExists = 6,
     /// The caller may not do this.
     PermissionDenied = 7,

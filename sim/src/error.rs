@@ -1,4 +1,4 @@
-//! Why a simulation did not complete.
+//! The reasons why a simulation does not complete.
 
 use kernel::workload::pictures::PictureFileError;
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// How a command ended, with its exit code.
+/// The end of a command, with its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Every expectation holds.
@@ -23,7 +23,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command ended without a report.
+/// The reason why a command ended without a report.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.

@@ -10,7 +10,7 @@ use std::{
 pub use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
 
-/// How long work may take before its progress is shown.
+/// The time that work may take before its progress is shown.
 const DELAY: Duration = Duration::from_secs(2);
 
 /// Time between two updates.

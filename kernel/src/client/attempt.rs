@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct SentAttempt {
     pub(super) id: AttemptId,
     pub(super) server: usize,
-    /// When it was sent.
+    /// The time at which it was sent.
     pub(super) at: Instant,
 }
 

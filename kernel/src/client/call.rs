@@ -33,7 +33,7 @@ pub(super) struct Call<'a> {
     progress: Mutex<Progress>,
 }
 
-/// How far a call has come.
+/// The progress of a call.
 #[derive(Default)]
 struct Progress {
     /// Number of attempts that were sent.
@@ -58,7 +58,7 @@ pub(super) struct Answered {
     pub(super) server: usize,
 }
 
-/// Why an attempt did not succeed.
+/// The reason why an attempt did not succeed.
 pub(super) enum AttemptError {
     /// A policy rejected it, and it was not sent.
     Rejected(Rejection),

@@ -1,4 +1,4 @@
-//! Why an attempt, a health check or a connection failed, and how errors of the network map to that.
+//! The reasons why attempts, health checks and connections fail, and the mapping of network errors to them.
 
 use std::{error::Error as StdError, io};
 
@@ -8,7 +8,7 @@ use crate::{
     status::Code,
 };
 
-/// Why an attempt failed.
+/// The failure of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The attempt's status.

@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Envelope {
     pub(super) attempt: AttemptId,
-    /// How long an answer is of use. The server stops working on the request after that.
+    /// The time for which an answer is of use. The server stops working on the request after that.
     pub(super) timeout: TimeoutHeader,
 }
 

@@ -26,11 +26,11 @@ pub struct Client {
     pub attempt_timeout: Duration,
     /// A call waits for a server to be ready instead of failing while none is.
     pub wait_for_ready: bool,
-    /// How the server of the next attempt is chosen.
+    /// The rule that chooses the server of the next attempt.
     pub load_balancing: Balancing,
     /// The retries after a failed attempt.
     pub retry: Retry,
-    /// How the client watches its servers between calls.
+    /// The checks by which the client watches its servers between calls.
     pub health_check: HealthCheck,
     /// Policies that are off unless their table is in the file.
     pub policies: Policies,
@@ -179,7 +179,7 @@ table! {
     }
 }
 
-/// How a computed backoff `x` is spread.
+/// The distribution that a computed backoff `x` is drawn from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Jitter {

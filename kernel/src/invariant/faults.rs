@@ -29,7 +29,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-/// When one fault began and ended on one target, and when it had no effect.
+/// The times at which one fault began and ended on one target, and at which it had no effect.
 struct FaultTimes {
     starts: Vec<u64>,
     ends: Vec<u64>,

@@ -8,10 +8,11 @@ use crate::{
     server::settings::server_name,
 };
 
-/// How long an attempt to connect may take; from gRPC's connection-backoff document.
+/// The time that an attempt to connect may take; from gRPC's connection-backoff document.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How many times as long as a server had faults the client may take to find out its state afterwards.
+/// The time that the client may take to find out the state of a server after its faults, as a multiple of the time that they
+/// lasted.
 ///
 /// The waits before connecting again and those of TCP before it sends again grow in proportion to how long they were in
 /// vain: by 1.6 and by 2. With their jitter one can be 3 times as long as all before it.
@@ -22,9 +23,9 @@ const PATIENCE: u32 = 3;
 struct ServerHealth {
     /// Number of faults that have begun and not ended.
     faults: usize,
-    /// When the first fault began.
+    /// The time at which the first fault began.
     first_us: Option<u64>,
-    /// When a fault last began or ended.
+    /// The time at which a fault last began or ended.
     last_us: u64,
     /// Since when the client rates it unhealthy; none while it rates it healthy.
     unhealthy_us: Option<u64>,

@@ -209,7 +209,7 @@ fn thousandths(tokens: f64) -> u64 {
     (tokens * 1_000.0).round() as u64
 }
 
-/// When an attempt ended, and whether it was OK.
+/// The time at which an attempt ended, and whether it was OK.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct AttemptEnd {
     at_us: u64,

@@ -15,7 +15,7 @@ struct View {
     connection: Connection,
     /// True if the last attempt to connect to it failed.
     is_failing: bool,
-    /// When it was ejected and for how long at least.
+    /// The time at which it was ejected, and the time for which it stays ejected at least.
     ejected: Option<(u64, u64)>,
     breaker: Breaker,
 }

@@ -36,11 +36,11 @@ pub(super) struct ServerStates<'a> {
 /// The state of a server's process.
 #[derive(Debug, Default)]
 struct ServerState {
-    /// When it was killed; none once it listens again.
+    /// The time at which it was killed; none once it listens again.
     dead_us: Option<u64>,
     /// The indexes of the faults that freeze it.
     freezes: BTreeSet<usize>,
-    /// When the first of them began.
+    /// The time at which the first of them began.
     frozen_us: u64,
 }
 

@@ -1,4 +1,4 @@
-//! How long it takes until the client detects a fault.
+//! The time until the client detects a fault.
 
 use super::{fault::RecordedFault, span::Span};
 use crate::record::{Event, EventRow};

@@ -13,9 +13,9 @@ pub(super) struct RecordedFault {
     pub(super) kind: String,
     /// The servers that it began on, ascending by name.
     pub(super) targets: Vec<String>,
-    /// When it began on the first of its targets.
+    /// The time at which it began on the first of its targets.
     pub(super) start_us: u64,
-    /// When it was lifted from the last of them; none if one still had it when the run ended.
+    /// The time at which it was lifted from the last of them; none if one still had it when the run ended.
     pub(super) lifted_us: Option<u64>,
 }
 
@@ -39,7 +39,7 @@ struct Sighting<'a> {
     targets: BTreeMap<&'a str, OnTarget>,
 }
 
-/// When a fault began and ended on one target.
+/// The time at which a fault began and ended on one target.
 #[derive(Default)]
 struct OnTarget {
     start_us: Option<u64>,

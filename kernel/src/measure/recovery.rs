@@ -1,4 +1,4 @@
-//! How long it takes the client to recover from a fault.
+//! The time that the client takes to recover from a fault.
 
 use super::{
     SECOND_US,
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::record::RequestRow;
 
-/// How long the service must stay as good as before a fault to count as recovered.
+/// The time for which the service must stay as good as before a fault to count as recovered.
 pub(super) const HOLD_US: u64 = 3 * SECOND_US;
 
-/// How requests went before a fault, undisturbed by other faults.
+/// The success rate and the latency of requests before a fault, undisturbed by other faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Baseline {
     /// Number of requests, at least 1.
@@ -43,7 +43,7 @@ impl Baseline {
     }
 }
 
-/// How the client recovers from a fault.
+/// The recovery of the client from a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recovery {
     /// There is no baseline to compare with, or no request after the fault began.

@@ -41,9 +41,9 @@ pub struct Summary {
     pub seed: u64,
     /// The world: `sim` or `real`.
     pub world: String,
-    /// When the load ended.
+    /// The time at which the load ended.
     pub duration_us: u64,
-    /// When the run ended: after the load, and after the last call.
+    /// The time at which the run ended: after the load, and after the last call.
     pub end_us: u64,
     /// The metrics of the whole run.
     pub overall: Metrics,
@@ -66,9 +66,9 @@ pub struct Summary {
 pub struct PhaseSummary {
     /// The phase's name: `before`, `fault-N` or `after`.
     pub phase: String,
-    /// When the phase starts.
+    /// The time at which the phase starts.
     pub start_us: u64,
-    /// When the phase ends.
+    /// The time at which the phase ends.
     pub end_us: u64,
     /// The metrics of the phase.
     pub metrics: Metrics,
@@ -83,9 +83,9 @@ pub struct FaultSummary {
     pub kind: String,
     /// The servers that it began on.
     pub targets: Vec<String>,
-    /// When it began on the first of its targets.
+    /// The time at which it began on the first of its targets.
     pub start_us: u64,
-    /// When it was lifted from the last of its targets; null if the run ended first.
+    /// The time at which it was lifted from the last of its targets; null if the run ended first.
     pub lifted_us: Option<u64>,
     /// True if the client recovered; null if there is nothing to compare with, before the fault or since.
     pub recovered: Option<bool>,

@@ -160,10 +160,10 @@ impl Drop for RetryPermit<'_> {
 pub(crate) struct AttemptPermit<'a> {
     chain: &'a Chain,
     admitted_by: PolicySet,
-    /// When the first policy was asked. A policy whose state begins with this attempt begins it then, so that the attempt
-    /// counts in the new state.
+    /// The time at which the first policy was asked. A policy whose state begins with this attempt begins it then, so that the
+    /// attempt counts in the new state.
     entered: Instant,
-    /// When the first policy was asked, or when the last wait ended: the clock is read only if time has passed.
+    /// The time at which the first policy was asked, or when the last wait ended: the clock is read only if time has passed.
     now: Instant,
     server: Option<usize>,
     sent: Instant,

@@ -47,7 +47,7 @@ pub(crate) struct Hedges<'a> {
     settings: &'a Hedging,
     /// Number of attempts sent.
     sent: usize,
-    /// When the next attempt is due; `None` if there is no next one.
+    /// The time at which the next attempt is due; `None` if there is no next one.
     due: Option<Instant>,
 }
 

@@ -74,7 +74,7 @@ struct WarmUpState {
     candidates: Servers,
     /// The servers that were STARTING when they were last examined.
     starting: Servers,
-    /// When each server came back.
+    /// The time at which each server came back.
     since: Vec<Instant>,
 }
 

@@ -22,11 +22,11 @@ pub enum Row {
 pub struct RequestRow {
     /// The request's position in the arrival schedule, from 0.
     pub id: u64,
-    /// When it should be sent, by the schedule.
+    /// The time at which it should be sent, by the schedule.
     pub intended_us: u64,
-    /// When its call began; null if it was dropped.
+    /// The time at which its call began; null if it was dropped.
     pub sent_us: Option<u64>,
-    /// When its call ended; null if it was dropped.
+    /// The time at which its call ended; null if it was dropped.
     pub done_us: Option<u64>,
     /// The latency, `done_us - intended_us`; null if it was dropped.
     pub latency_us: Option<u64>,
@@ -82,20 +82,20 @@ pub struct AttemptRow {
     pub attempt: u32,
     /// The server that it was sent to.
     pub server: Name,
-    /// When it was sent.
+    /// The time at which it was sent.
     pub start_us: u64,
-    /// When it ended.
+    /// The time at which it ended.
     pub end_us: u64,
     /// The status that it ended with.
     pub status: Code,
-    /// Why it failed, in a few words; null for OK.
+    /// The cause of its failure, in a few words; null for OK.
     pub cause: Option<String>,
 }
 
 /// An event: a line of `events.jsonl`. Fields that its kind does not use are left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventRow {
-    /// When it happened.
+    /// The time at which it happened.
     pub at_us: u64,
     /// The source of the event: `nemesis`, `client`, `supervisor` or a server's name.
     pub source: Name,
@@ -103,7 +103,7 @@ pub struct EventRow {
     pub event: Event,
     /// The server that it is about.
     pub target: Option<Name>,
-    /// Why it happened, in a few words; see [`Event`].
+    /// Its cause, in a few words; see [`Event`].
     pub cause: Option<String>,
     /// The fault's index in the scenario, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +114,7 @@ pub struct EventRow {
     /// The attempt's number within its call, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// How long it takes; see [`Event`].
+    /// The time that it takes; see [`Event`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_us: Option<u64>,
 }

@@ -28,9 +28,9 @@ pub struct CampaignManifest {
     pub schema: u32,
     /// The version of the programs that ran it.
     pub version: String,
-    /// How the programs were built, on which real times depend: `debug` or `release`.
+    /// The profile that the programs were built with, on which real times depend: `debug` or `release`.
     pub profile: String,
-    /// When it began: RFC 3339, UTC.
+    /// The time at which it began: RFC 3339, UTC.
     pub started: String,
     /// The machine, when it began.
     pub host: HostInfo,

@@ -30,7 +30,7 @@ pub struct RowKind {
     pub not_one: &'static str,
 }
 
-/// Why a folder cannot be read or written.
+/// The reason why a folder cannot be read or written.
 ///
 /// Each message says what was wrong and what would be right; [`Error::source`] is the cause below it.
 #[derive(Debug, thiserror::Error)]

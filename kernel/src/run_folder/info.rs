@@ -26,7 +26,7 @@ pub struct RunInfo {
     /// The machine of a real run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostInfo>,
-    /// When a real run began: RFC 3339, UTC.
+    /// The time at which a real run began: RFC 3339, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<String>,
 }

@@ -225,7 +225,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     all.whole().ok_or(problems)
 }
 
-/// What has been read of a scenario; `None` in place of what is wrong.
+/// The parts of a scenario that have been read; `None` in place of what is wrong.
 struct Parts {
     name: Option<String>,
     question: Option<Option<String>>,

@@ -33,7 +33,7 @@ pub(crate) fn decimal(value: u128, scale: u128) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Why a number and its unit make no whole number of the base unit.
+/// The reason why a number and its unit make no whole number of the base unit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NotWhole {
     Malformed,

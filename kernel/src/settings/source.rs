@@ -1,4 +1,4 @@
-//! Where values were written: the file's text with the overrides behind it, and the tree of keys found in them.
+//! The places of values: the file's text with the overrides behind it, and the tree of keys found in them.
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ pub(crate) struct Source {
     origin: String,
     buffer: String,
     file_len: usize,
-    /// Where in `buffer` each override's own text is, behind `--set `.
+    /// The span in `buffer` of each override's own text, behind `--set `.
     overrides: Vec<Span>,
 }
 

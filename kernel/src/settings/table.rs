@@ -68,7 +68,7 @@ impl TableInfo {
     }
 }
 
-/// When a table is in effect.
+/// The condition under which a table is in effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// Always: a file that lacks it has its defaults.

@@ -17,7 +17,7 @@ use crate::status::Code;
 /// A value where it was written.
 pub(crate) type Item<'t> = Spanned<DeValue<'t>>;
 
-/// How a key's value is read and written. Most types are their own codec; a codec of another type gives a plain type a
+/// The codec that reads and writes a key's value. Most types are their own codec; a codec of another type gives a plain type a
 /// meaning, such as [`BitRate`] to a `u64`.
 pub(crate) trait Codec {
     /// The type of the value in the settings.
@@ -457,7 +457,7 @@ impl<T: Codec> Codec for Option<T> {
     }
 }
 
-/// How a value and its limits are written in a message.
+/// The form in which a message shows a value and its limits.
 pub(crate) trait Shown {
     fn shown(&self) -> String;
 

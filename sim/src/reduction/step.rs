@@ -10,22 +10,22 @@ use kernel::{
 /// A change that makes a scenario less.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Without the faults at these places, ascending.
+    /// Removes the faults at these places, ascending.
     WithoutFaults(Vec<usize>),
-    /// A fault of several targets, without the one at this place.
+    /// Removes the target at this place from a fault of several.
     WithoutTarget {
         /// The position of the fault in the scenario, from 0.
         fault: usize,
         /// The position of the target in the fault, from 0.
         place: usize,
     },
-    /// Without a server that no fault hits; those behind it move up.
+    /// Removes a server that no fault hits; those behind it move up.
     WithoutServer(usize),
-    /// A number, lower.
+    /// Lowers a number.
     Lower(Number, u64),
-    /// A setting at its default, by its path. See [`Scenario::resettable`].
+    /// Gives a setting its default, by its path. See [`Scenario::resettable`].
     Reset(String),
-    /// Several settings at their defaults, by their name in [`RESET_ALL`].
+    /// Gives several settings their defaults, by their name in [`RESET_ALL`].
     ResetAll(&'static str),
 }
 
@@ -46,9 +46,9 @@ pub enum Number {
     Rate,
     /// The duration of the run, in milliseconds, as the others.
     Duration,
-    /// How long a fault lasts; of a crash, until the restart.
+    /// The time that a fault lasts; for a crash, the time until the restart.
     Lasts(usize),
-    /// When a fault begins. 0 is a rung, too.
+    /// The time at which a fault begins. 0 is a rung, too.
     At(usize),
 }
 

@@ -1,6 +1,6 @@
 //! A table of plain text whose columns are as wide as they need to be.
 
-/// How a column's cells and its heading are aligned.
+/// The alignment of a column's cells and of its heading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
     /// Aligned to the left, as text is.

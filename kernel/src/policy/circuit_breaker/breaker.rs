@@ -9,7 +9,7 @@ use crate::{planted::planted, status::Code, time::Instant};
 pub(super) struct Breaker {
     settings: CircuitBreaker,
     state: BreakerState,
-    /// When the state began. A call that began earlier does not count in it.
+    /// The time at which the state began. A call that began earlier does not count in it.
     since: Instant,
     window: CallWindow,
 }

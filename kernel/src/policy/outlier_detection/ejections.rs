@@ -41,7 +41,7 @@ struct ServerStats {
     successes: usize,
     failures: usize,
     failures_in_a_row: usize,
-    /// When it was last ejected.
+    /// The time at which it was last ejected.
     ejected_at: Instant,
     /// The multiplier of its ejection time.
     multiplier: u32,
