@@ -7,6 +7,7 @@ pub mod kind;
 
 use std::{fmt, time::Duration};
 
+use serde_json::{Value, json};
 use toml::Spanned;
 
 pub use generator::{FaultGenerator, TargetCount};
@@ -63,6 +64,12 @@ impl Codec for Target {
             [one] => string(&server_name(*one)),
             several => list(&several.iter().map(|index| server_name(*index)).collect::<Vec<_>>()),
         })
+    }
+
+    fn schema((): &()) -> Value {
+        let server = json!({ "type": "string", "pattern": "^server-[0-9]+$" });
+        let several = json!({ "type": "array", "items": server, "minItems": 1, "uniqueItems": true });
+        json!({ "anyOf": [server, { "const": "*" }, several] })
     }
 }
 

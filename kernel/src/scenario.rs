@@ -12,6 +12,7 @@
 mod contradictions;
 mod read;
 pub mod reference;
+mod schema;
 mod service_config;
 pub mod setting_generator;
 mod shorthand;
@@ -37,6 +38,7 @@ pub use crate::{
 };
 
 pub use read::TABLE;
+pub use schema::schema;
 
 /// An experiment: servers, load, a network, a client, faults, and what is expected of it all.
 ///

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use serde_json::{Value, json};
+
 use super::metric::{Metric, Unit};
 use crate::settings::{
     limits,
@@ -66,6 +68,10 @@ impl Codec for Bound {
 
     fn written(_: &f64) -> Option<String> {
         None
+    }
+
+    fn schema((): &()) -> Value {
+        json!({ "anyOf": [Duration::schema(&limits::WAIT), f64::schema(&limits::AMOUNT)] })
     }
 }
 

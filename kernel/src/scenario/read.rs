@@ -2,6 +2,7 @@
 
 use std::{fs, io, path::Path, time::Duration};
 
+use serde_json::{Value, json};
 use toml::de::DeValue;
 
 use super::{
@@ -310,6 +311,10 @@ impl Codec for Name {
 
     fn written(value: &String) -> Option<String> {
         String::written(value)
+    }
+
+    fn schema((): &()) -> Value {
+        json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": limits::NAME_LEN_MAX })
     }
 
     fn limits_text((): &()) -> Option<String> {

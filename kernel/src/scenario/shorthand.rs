@@ -2,13 +2,19 @@
 //! not there, `client.hedging = "on"` is an empty table, and so for every optional table; `client.hedging = "50ms"` is the
 //! table with that delay.
 
+use serde_json::{Value, json};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::TABLE;
-use crate::settings::{Presence, TableInfo};
+use crate::settings::{Presence, TableInfo, duration};
+
+/// Returns the schema of a further short form of the optional table at `path`, if it has one.
+pub(super) fn value_schema(path: &str) -> Option<Value> {
+    (path == "client.hedging").then(|| json!({ "type": "string", "pattern": duration::PATTERN }))
+}
 
 /// Writes the short forms out.
 pub(super) fn expand(document: &mut Spanned<DeTable<'_>>) {

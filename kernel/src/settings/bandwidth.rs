@@ -5,6 +5,9 @@ use super::quantity::{NotWhole, decimal, scaled, split};
 /// The units and their bits per second, from large to small.
 const UNITS: [(&str, u128); 4] = [("gbit", 1_000_000_000), ("mbit", 1_000_000), ("kbit", 1_000), ("bit", 1)];
 
+/// A regular expression that matches bandwidths with a unit.
+pub(crate) const PATTERN: &str = r"^[0-9]+(\.[0-9]+)?(bit|kbit|mbit|gbit)$";
+
 /// The error of a text that is not a bandwidth. Each variant has the text, for the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BandwidthError {

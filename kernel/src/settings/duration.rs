@@ -12,6 +12,9 @@ const HOUR: u128 = 60 * MINUTE;
 const UNITS: [(&str, u128); 7] =
     [("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", 1_000_000), ("us", 1_000), ("µs", 1_000), ("ns", 1)];
 
+/// A regular expression that matches durations, and texts that have a duration's units in another order.
+pub(crate) const PATTERN: &str = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms|us|µs|ns))+$";
+
 /// The error of a text that is not a duration. Each variant has the text, for the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {

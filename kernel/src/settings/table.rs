@@ -110,6 +110,8 @@ pub trait KeyInfo {
     /// Returns a value that a file may have, as TOML: the default or, for a required key, an example. The text is empty if there
     /// is neither.
     fn example(&self) -> String;
+    /// Returns the JSON Schema of its value.
+    fn schema(&self) -> serde_json::Value;
     /// Returns the bounds of its value, in words; `None` if its type has no narrower ones.
     fn limits_text(&self) -> Option<String>;
     /// Returns whether a file must have it.
@@ -167,6 +169,10 @@ impl<C: Codec> KeyInfo for Key<C> {
 
     fn example(&self) -> String {
         C::written(&(self.default)()).unwrap_or_default()
+    }
+
+    fn schema(&self) -> serde_json::Value {
+        C::schema(&self.limits)
     }
 
     fn limits_text(&self) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
+use serde_json::{Value, json};
 use toml::{Spanned, de::DeValue};
 
 use super::{
@@ -33,6 +34,9 @@ pub(crate) trait Codec {
 
     /// Writes the value as the file has it; `None` if the key is left out.
     fn written(value: &Self::Target) -> Option<String>;
+
+    /// Returns the JSON Schema of the value within the limits. What a schema cannot say is left to reading.
+    fn schema(limits: &Self::Limits) -> Value;
 
     /// Describes the limits for the reference.
     fn limits_text(_limits: &Self::Limits) -> Option<String> {
@@ -143,6 +147,10 @@ impl Codec for String {
     fn written(value: &Self) -> Option<String> {
         Some(string(value))
     }
+
+    fn schema((): &()) -> Value {
+        json!({ "type": "string" })
+    }
 }
 
 impl Codec for bool {
@@ -163,6 +171,10 @@ impl Codec for bool {
     fn written(value: &Self) -> Option<String> {
         Some(value.to_string())
     }
+
+    fn schema((): &()) -> Value {
+        json!({ "type": "boolean" })
+    }
 }
 
 /// Returns the whole number of the item; what is beyond 64 bits is as good as the largest, as it is beyond every limit.
@@ -175,7 +187,7 @@ fn whole_number(item: &Item<'_>) -> Result<u64, Problem> {
 }
 
 macro_rules! bounded {
-    ($($type:ty, $name:literal: $read:expr, $write:expr;)+) => {$(
+    ($($type:ty, $name:literal: $read:expr, $write:expr, $schema:expr;)+) => {$(
         impl Codec for $type {
             type Target = Self;
             type Limits = RangeInclusive<Self>;
@@ -192,6 +204,10 @@ macro_rules! bounded {
                 Some($write(*value))
             }
 
+            fn schema(limits: &Self::Limits) -> Value {
+                $schema(limits)
+            }
+
             fn limits_text(limits: &Self::Limits) -> Option<String> {
                 Some(Self::shown_limits(limits))
             }
@@ -200,10 +216,22 @@ macro_rules! bounded {
 }
 
 bounded! {
-    usize, "integer": |item| whole_number(item).map(|count| Self::try_from(count).unwrap_or(Self::MAX)), |count: Self| count.to_string();
-    u32, "integer": |item| whole_number(item).map(|count| Self::try_from(count).unwrap_or(Self::MAX)), |count: Self| count.to_string();
-    f64, "number": any_number, number;
-    Duration, "duration": any_duration, |time| string(&duration::text(time));
+    usize, "integer": |item| whole_number(item).map(|count| Self::try_from(count).unwrap_or(Self::MAX)), |count: Self| count.to_string(), whole_number_schema;
+    u32, "integer": |item| whole_number(item).map(|count| Self::try_from(count).unwrap_or(Self::MAX)), |count: Self| count.to_string(), whole_number_schema;
+    f64, "number": any_number, number, number_schema;
+    Duration, "duration": any_duration, |time| string(&duration::text(time)), duration_schema;
+}
+
+fn whole_number_schema<T: serde::Serialize>(limits: &RangeInclusive<T>) -> Value {
+    json!({ "type": "integer", "minimum": limits.start(), "maximum": limits.end() })
+}
+
+fn number_schema(limits: &RangeInclusive<f64>) -> Value {
+    json!({ "type": "number", "minimum": limits.start(), "maximum": limits.end() })
+}
+
+fn duration_schema(_: &RangeInclusive<Duration>) -> Value {
+    json!({ "type": "string", "pattern": duration::PATTERN })
 }
 
 fn any_number(item: &Item<'_>) -> Result<f64, Problem> {
@@ -245,6 +273,10 @@ impl Codec for Share {
         Some(number(*value))
     }
 
+    fn schema(_: &&'static str) -> Value {
+        f64::schema(&limits::SHARE)
+    }
+
     fn limits_text(_: &&'static str) -> Option<String> {
         f64::limits_text(&limits::SHARE)
     }
@@ -284,6 +316,10 @@ impl Codec for BitRate {
         Some(string(&bandwidth::text(*value)))
     }
 
+    fn schema((): &()) -> Value {
+        json!({ "type": "string", "pattern": bandwidth::PATTERN })
+    }
+
     fn limits_text((): &()) -> Option<String> {
         let [min, max] = [limits::BANDWIDTH.start(), limits::BANDWIDTH.end()].map(|rate| bandwidth::text(*rate));
         Some(format!("{min} to {max}"))
@@ -310,6 +346,10 @@ impl Codec for BitRateOrUnlimited {
 
     fn written(value: &Option<u64>) -> Option<String> {
         BitRate::written(&value.unwrap_or(0))
+    }
+
+    fn schema((): &()) -> Value {
+        json!({ "anyOf": [BitRate::schema(&()), { "enum": ["0", 0] }] })
     }
 
     fn limits_text((): &()) -> Option<String> {
@@ -348,6 +388,11 @@ impl Codec for Code {
     fn written(value: &Self) -> Option<String> {
         Some(string(value.name()))
     }
+
+    fn schema((): &()) -> Value {
+        let names: Vec<_> = Self::names().filter(|name| *name != Self::Ok.name()).collect();
+        json!({ "enum": names })
+    }
 }
 
 /// Reads a list of values without repeats, at least one. The limits say what to write instead of an empty list.
@@ -372,6 +417,11 @@ fn distinct<T: PartialEq>(
     Ok(values)
 }
 
+/// The schema of such a list of values.
+fn list_schema(value: Value) -> Value {
+    json!({ "type": "array", "items": value, "minItems": 1, "uniqueItems": true })
+}
+
 /// Codes without OK, which ends a call. gRPC A6 refuses an empty list, too.
 impl Codec for Vec<Code> {
     type Target = Self;
@@ -387,6 +437,10 @@ impl Codec for Vec<Code> {
 
     fn written(value: &Self) -> Option<String> {
         Some(list(value))
+    }
+
+    fn schema(_: &&'static str) -> Value {
+        list_schema(Code::schema(&()))
     }
 }
 
@@ -415,6 +469,10 @@ impl<T: Named> Codec for T {
     fn written(value: &Self) -> Option<String> {
         Some(string(value.to_name()))
     }
+
+    fn schema((): &()) -> Value {
+        json!({ "enum": T::names() })
+    }
 }
 
 impl<T: Named> Codec for Vec<T> {
@@ -433,6 +491,10 @@ impl<T: Named> Codec for Vec<T> {
         let names: Vec<_> = value.iter().map(|value| value.to_name()).collect();
         Some(list(&names))
     }
+
+    fn schema(_: &&'static str) -> Value {
+        list_schema(T::schema(&()))
+    }
 }
 
 /// A key that is left out if it has no value.
@@ -450,6 +512,10 @@ impl<T: Codec> Codec for Option<T> {
 
     fn written(value: &Self::Target) -> Option<String> {
         value.as_ref().and_then(T::written)
+    }
+
+    fn schema(limits: &T::Limits) -> Value {
+        T::schema(limits)
     }
 
     fn limits_text(limits: &T::Limits) -> Option<String> {

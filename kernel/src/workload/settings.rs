@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::size::Size;
 use crate::{
     settings::{
@@ -110,6 +112,10 @@ impl Codec for Sizes {
         Some(list(value))
     }
 
+    fn schema((): &()) -> Value {
+        json!({ "type": "array", "items": { "type": "string", "pattern": "^[0-9]+x[0-9]+$" }, "minItems": 1 })
+    }
+
     fn limits_text((): &()) -> Option<String> {
         let min = limits::SIDE.start();
         let max = limits::SIDE.end();
@@ -160,6 +166,10 @@ impl Codec for Pattern {
 
     fn written(value: &String) -> Option<String> {
         String::written(value)
+    }
+
+    fn schema((): &()) -> Value {
+        json!({ "type": "string", "minLength": 1 })
     }
 }
 

@@ -5,4 +5,5 @@
 mod generated;
 mod messages;
 mod round_trip;
+mod schema;
 mod service_config;
