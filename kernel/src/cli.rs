@@ -3,6 +3,10 @@
 //! | module | what is in it |
 //! | --- | --- |
 //! | `arguments` | [`RunArgs`], the options of a run, and the command that repeats it |
+//! | `default_command` | [`parse`], which reads a command line, with `run` as the subcommand unless it names one |
+//! | `program` | [`program()`], the command that starts a program of this project |
+//! | `help` | [`help_sections`], the examples and exit codes in the help of a command |
+//! | `completions`, `man` | completions of shells, and manual pages |
 //! | `exit` | [`Exit`] codes, and the [`Failure`] that ends a command early |
 //! | `session` | [`Session`], a run from its options to its report |
 //! | `report` | [`RunReport`], the report that is printed when a run ends |
@@ -10,14 +14,24 @@
 //! | [`progress`] | progress bars on standard error |
 
 mod arguments;
+mod completions;
+mod default_command;
 mod exit;
+pub mod help;
+mod man;
 mod output;
+mod program;
 pub mod progress;
 mod report;
 mod session;
 
 pub use arguments::{RunArgs, quoted};
+pub use completions::CompletionsArgs;
+pub use default_command::parse;
 pub use exit::{Exit, Failure};
+pub use help::help_sections;
+pub use man::ManArgs;
 pub use output::print;
+pub use program::program;
 pub use report::RunReport;
 pub use session::Session;

@@ -28,7 +28,7 @@ use std::{
 
 use clap::Args;
 use kernel::{
-    cli::{Exit, Failure, print, progress},
+    cli::{Exit, Failure, print, program, progress, quoted},
     run_folder::sha256,
     scenario::Size,
 };
@@ -50,15 +50,15 @@ const NOISE_MAX: f64 = 1.0;
 /// Options of `real calibrate`.
 #[derive(Debug, Clone, Args)]
 pub struct CalibrateArgs {
-    /// Where to write the calibration
+    /// The file to write the calibration to.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PLACE)]
     out: PathBuf,
 
-    /// Sizes of the images to measure with; the times of others are worked out from these
+    /// The sizes of the images to measure with; the times of other sizes are interpolated.
     #[arg(long, value_delimiter = ',', default_value = "64x64,256x256,512x512", value_name = "SIZE,…")]
     sizes: Vec<Size>,
 
-    /// Writes the calibration even if the host is too busy for it to mean anything
+    /// Writes the calibration even if the host is too busy for a reliable one.
     #[arg(long)]
     anyway: bool,
 }
@@ -92,10 +92,11 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     }
     fs::write(&args.out, &text).map_err(|error| unwritable(&args.out, &error))?;
     print(&format!(
-        "\n  {verdict}\n\n  calibration  {}\n  sha256       {}\n  use          cargo run -p sim -- SCENARIO --calibration {}\n",
+        "\n  {verdict}\n\n  calibration  {}\n  sha256       {}\n  use          {} run SCENARIO --calibration {}\n",
         args.out.display(),
         sha256(text.as_bytes()),
-        args.out.display(),
+        program("sim"),
+        quoted(&args.out.to_string_lossy()),
     ));
     Ok(Exit::Passed)
 }

@@ -17,8 +17,9 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use kernel::{
     cli::{
-        Exit, Failure, print,
+        Exit, Failure, print, program,
         progress::{self, ProgressBar},
+        quoted,
     },
     run_folder::campaign::WORLDS,
 };
@@ -30,27 +31,28 @@ use runner::Runner;
 /// Options of `real fidelity`.
 #[derive(Debug, Clone, Args)]
 pub struct FidelityArgs {
-    /// The scenario files
+    /// The scenario files.
     #[arg(required = true, value_name = "SCENARIO")]
     scenarios: Vec<PathBuf>,
 
-    /// Runs of each scenario in each world, with the seeds from 0; distances between real runs need two
+    /// The number of runs of each scenario in each world, with the seeds from 0; at least two, to compare real runs with each
+    /// other.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1_000))]
     runs: u64,
 
-    /// The calibration of the simulated runs, written by `real calibrate`
+    /// The calibration of the simulated runs, as `real calibrate` writes it.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PLACE)]
     calibration: PathBuf,
 
-    /// Where the runs go; those that are there already are not played again
+    /// The folder to write the runs to. Runs that it has already are kept.
     #[arg(long, value_name = "DIR", default_value = "runs/fidelity")]
     out: PathBuf,
 
-    /// Overrides a setting of every scenario, such as load.rate=20; may be repeated
+    /// Overrides a setting of every scenario, such as load.rate=20; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
 
-    /// Plays each scenario at each of these rates instead of its own, to find where its goodput stops following
+    /// Plays each scenario at each of these rates instead of its own, to find the rate at which its goodput stops growing.
     #[arg(long, value_name = "PER_SECOND,…", value_delimiter = ',', value_parser = rate)]
     rates: Vec<f64>,
 }
@@ -80,9 +82,11 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
     let all = due.len();
     let kept = all - played;
     let place = campaign.place().display();
+    let reports = program("reports");
+    let shown = quoted(&campaign.place().to_string_lossy());
     print(&format!(
         "{all} runs: {} scenarios x {} worlds x {} seeds; {played} played, {kept} kept\n\n  folder       {place}\n  \
-         calibration  {}\n  compare      cargo run -p reports -- fidelity {place}\n",
+         calibration  {}\n  compare      {reports} fidelity {shown}\n",
         campaign.scenarios().len(),
         WORLDS.len(),
         args.runs,

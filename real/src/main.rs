@@ -1,13 +1,18 @@
 //! `real`: plays a scenario on real processes.
 
 use std::{
+    env,
     io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use kernel::{
-    cli::{Exit, Failure, RunArgs, Session, print},
+    cli::{
+        self, CompletionsArgs, Exit, Failure, ManArgs, RunArgs, Session,
+        help::{NO_VERDICT, VERDICT},
+        help_sections, print, program,
+    },
     run_folder::RunInfo,
 };
 use real::{
@@ -25,85 +30,160 @@ use real::{
 
 const WORLD: &str = "real";
 
-/// Plays a scenario on real processes: the file that the simulation plays, with signals and sockets.
+/// Rehearses failures of a replicated service with real processes: plays the scenario files of `sim` with signals and sockets.
+///
+/// `real SCENARIO` is short for `real run SCENARIO`.
 #[derive(Debug, Parser)]
-#[command(name = "real", version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+#[command(
+    name = "real",
+    version,
+    override_usage = "real <COMMAND>\n       real <SCENARIO> [OPTIONS]",
+    after_long_help = help_sections(
+        &["real doctor", "real run scenarios/crash.toml --seed 42", "real up 2", "real load --duration 10s", "real down"],
+        VERDICT,
+    ),
+)]
 struct Options {
-    #[command(flatten)]
-    run: Option<RunArgs>,
+    #[command(subcommand)]
+    command: Command,
+}
 
-    /// Shows lines while the run goes on, not a dashboard; so it is without a terminal
+/// Options of `real run`.
+#[derive(Debug, Args)]
+struct RunOptions {
+    #[command(flatten)]
+    run: RunArgs,
+
+    /// Shows lines instead of the dashboard during the run, as without a terminal.
     #[arg(long)]
     plain: bool,
-
-    #[command(subcommand)]
-    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Says whether this host can play scenarios, and what to do if not
+    /// Plays a scenario once and reports whether its expectations hold.
+    #[command(after_long_help = help_sections(
+        &[
+            "real run scenarios/crash.toml --seed 42",
+            "real run scenarios/crash.toml --set client.retry.max_attempts=1 --plain",
+        ],
+        VERDICT,
+    ))]
+    Run(RunOptions),
+
+    /// Checks whether this host can play scenarios, and prints what to change if not.
+    #[command(after_long_help = help_sections(
+        &["real doctor"],
+        &[
+            (Exit::Passed, "this host can play scenarios"),
+            (Exit::WrongInput, "the command line is wrong"),
+            (Exit::RunFailed, "this host cannot play scenarios"),
+        ],
+    ))]
     Doctor,
 
-    /// Measures this host for the simulation: service times, the network, processes, timers
+    /// Measures this host for the simulation: service times, network, processes and timers. Takes about two minutes.
+    #[command(after_long_help = help_sections(&["real calibrate", "real calibrate --out host.toml"], NO_VERDICT))]
     Calibrate(CalibrateArgs),
 
-    /// Plays scenarios in both worlds, several times each, for `reports fidelity` to compare
+    /// Plays scenarios in both worlds, several times each, for `reports fidelity` to compare.
+    #[command(after_long_help = help_sections(
+        &[
+            "real fidelity scenarios/crash.toml scenarios/freeze.toml --runs 5",
+            "real fidelity scenarios/overload.toml --runs 2 --rates 10,20,40",
+        ],
+        NO_VERDICT,
+    ))]
     Fidelity(FidelityArgs),
 
-    /// Starts servers in the background, found by the commands below
+    /// Starts servers in the background, which the commands below find.
+    #[command(after_long_help = help_sections(&["real up 3", "real up 2 --start-port 0 --workers 4"], NO_VERDICT))]
     Up(UpArgs),
 
-    /// Ends servers and proxies, frozen or not
+    /// Ends servers and proxies, frozen ones too.
+    #[command(after_long_help = help_sections(&["real down", "real down server-0"], NO_VERDICT))]
     Down(DownArgs),
 
-    /// Shows what runs
+    /// Lists the servers and proxies that run.
+    #[command(after_long_help = help_sections(&["real list"], NO_VERDICT))]
     List,
 
-    /// One server in the foreground
+    /// Runs one server in the foreground.
+    #[command(after_long_help = help_sections(
+        &["real serve --port 50051", "real serve --port 0 --id server-9 --service-time-min 50ms"],
+        NO_VERDICT,
+    ))]
     Serve(ServeArgs),
 
-    /// Offers load to running servers with the resilient client, and shows what becomes of each request
+    /// Sends requests to running servers with the resilient client, and shows the result of each.
+    #[command(after_long_help = help_sections(
+        &["real load --rate 20 --duration 30s", "real load --scenario scenarios/crash.toml --servers server-0,server-1"],
+        &VERDICT[..4],
+    ))]
     Load(LoadArgs),
 
-    /// Crashes, freezes or cuts off running servers, or worsens their links
+    /// Crashes, freezes or cuts off running servers, or degrades their links.
+    #[command(after_long_help = help_sections(
+        &["real inject crash server-0", "real inject delay server-1 --latency 200ms --duration 10s", "real inject heal server-1"],
+        NO_VERDICT,
+    ))]
     Inject(InjectArgs),
 
-    /// Passes connections on to any TCP server, with a link that takes faults
+    /// Forwards connections to any TCP server over a link that takes faults.
+    #[command(after_long_help = help_sections(
+        &["real proxy --listen 60051 --upstream server-0", "real proxy --listen 8081 --upstream localhost:8080 --id web"],
+        NO_VERDICT,
+    ))]
     Proxy(ProxyArgs),
+
+    /// Prints a script with which a shell completes the options of this program.
+    #[command(after_long_help = help_sections(
+        &["real completions bash", "source <(real completions bash)"],
+        &[(Exit::Passed, "always"), (Exit::WrongInput, "there is no such shell")],
+    ))]
+    Completions(CompletionsArgs),
+
+    /// Writes manual pages of this program and its commands.
+    #[command(after_long_help = help_sections(
+        &["real man --out man"],
+        &[(Exit::Passed, "the pages have been written"), (Exit::WrongInput, "the folder cannot be written")],
+    ))]
+    Man(ManArgs),
 
     #[command(flatten)]
     Role(Role),
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let ended = diagnostics::start().map_err(Failure::wrong_input).and_then(|()| carry_out(options));
+    let Options { command } = cli::parse(env::args_os()).unwrap_or_else(|error| error.exit());
+    let ended = diagnostics::start().map_err(Failure::wrong_input).and_then(|()| run(&command));
     match ended {
         Ok(exit) => exit.into(),
         Err(Failure { exit, message }) => {
-            // What cannot be said is still in the exit code.
+            // What cannot be printed is still in the exit code.
             let _ = writeln!(io::stderr(), "error: {message}");
             exit.into()
         }
     }
 }
 
-fn carry_out(options: Options) -> Result<Exit, Failure> {
-    match options {
-        Options { command: Some(Command::Doctor), .. } => examine(),
-        Options { command: Some(Command::Role(role)), .. } => play_role(&role),
-        Options { command: Some(Command::Calibrate(args)), .. } => calibrate::run(&args),
-        Options { command: Some(Command::Fidelity(args)), .. } => fidelity::run(&args),
-        Options { command: Some(Command::Up(args)), .. } => manual::up::run(&args),
-        Options { command: Some(Command::Down(args)), .. } => manual::down::run(&args),
-        Options { command: Some(Command::List), .. } => manual::list::run(),
-        Options { command: Some(Command::Serve(args)), .. } => manual::serve::run(&args),
-        Options { command: Some(Command::Load(args)), .. } => manual::load::run(&args),
-        Options { command: Some(Command::Inject(args)), .. } => manual::inject::run(&args),
-        Options { command: Some(Command::Proxy(args)), .. } => manual::proxy::run(&args),
-        Options { run: Some(args), plain, .. } => run(&args, view(plain)),
-        Options { .. } => Err(Failure::wrong_input("there is no scenario to play; see --help")),
+/// Runs the command that the command line asks for.
+fn run(command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(options) => run_scenario(&options.run, view(options.plain)),
+        Command::Doctor => examine(),
+        Command::Calibrate(args) => calibrate::run(args),
+        Command::Fidelity(args) => fidelity::run(args),
+        Command::Up(args) => manual::up::run(args),
+        Command::Down(args) => manual::down::run(args),
+        Command::List => manual::list::run(),
+        Command::Serve(args) => manual::serve::run(args),
+        Command::Load(args) => manual::load::run(args),
+        Command::Inject(args) => manual::inject::run(args),
+        Command::Proxy(args) => manual::proxy::run(args),
+        Command::Completions(args) => Ok(args.run(Options::command())),
+        Command::Man(args) => args.run(Options::command()),
+        Command::Role(role) => play_role(role),
     }
 }
 
@@ -119,13 +199,13 @@ fn play_role(role: &Role) -> Result<Exit, Failure> {
     role.play().map(|()| Exit::Passed).map_err(Failure::run_failed)
 }
 
-/// Returns the dashboard for someone who watches, on a terminal that can show it and shows no diagnostics.
+/// Returns the dashboard on a terminal that can show it and shows no diagnostics, and lines otherwise.
 fn view(plain: bool) -> View {
-    let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+    let dumb = env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
     if plain || dumb || diagnostics::are_on() || !io::stderr().is_terminal() { View::Lines } else { View::Dashboard }
 }
 
-fn run(args: &RunArgs, view: View) -> Result<Exit, Failure> {
+fn run_scenario(args: &RunArgs, view: View) -> Result<Exit, Failure> {
     let session = Session::open(args, WORLD)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(WORLD, args.seed);
@@ -137,11 +217,21 @@ fn run(args: &RunArgs, view: View) -> Result<Exit, Failure> {
         RehearsalError::Pictures(_) => Failure::wrong_input(error),
         error => Failure::run_failed(error),
     })?;
-    let replay = args.replay("cargo run -p real --", &[]);
+    let replay = args.replay(&program(WORLD), &[]);
     let exit = session.conclude(&info, &played.records, played.duration, None, replay)?;
     if played.interrupted {
         let at = played.duration.as_secs_f64();
         return Err(Failure::run_failed(format!("interrupted at {at:.1} s; what was recorded is in the folder")));
     }
     Ok(exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_examples_and_exit_codes() {
+        assert_eq!(cli::help::commands_without_sections(&Options::command()), Vec::<String>::new());
+    }
 }

@@ -15,27 +15,27 @@ pub(crate) use backend::{BackendArgs, failure_status};
 /// Options for the capacity of a server. The defaults are those of `[servers]` in scenarios.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Capacity {
-    /// Kernels running at once; the other requests wait
+    /// The number of requests that the server works on at once; the others wait.
     #[arg(long, default_value_t = Servers::default().workers, value_parser = workers)]
     workers: usize,
 
-    /// Requests waiting beyond those; one more is answered RESOURCE_EXHAUSTED
+    /// The most requests that wait; a further one is answered RESOURCE_EXHAUSTED.
     #[arg(long, default_value_t = Servers::default().queue, value_parser = queue)]
     queue: usize,
 
-    /// A request holds its worker at least this long, such as 50ms
+    /// The least time that a request takes, such as 50ms.
     #[arg(long, value_parser = wait, value_name = "TIME")]
     service_time_min: Option<Duration>,
 
-    /// Requests running and waiting at most; one more is answered RESOURCE_EXHAUSTED
+    /// The most requests that run and wait; a further one is answered RESOURCE_EXHAUSTED.
     #[arg(long, value_parser = count)]
     max_concurrent_requests: Option<usize>,
 
-    /// A request that has waited longer for a worker is answered RESOURCE_EXHAUSTED
+    /// The longest time that a request waits; after it, it is answered RESOURCE_EXHAUSTED.
     #[arg(long, value_parser = span, value_name = "TIME")]
     max_queue_time: Option<Duration>,
 
-    /// What such an answer asks its caller to wait before another attempt
+    /// The time that such an answer asks the client to wait before another attempt.
     #[arg(long, value_parser = wait, value_name = "TIME")]
     retry_pushback: Option<Duration>,
 }

@@ -5,6 +5,7 @@ mod report;
 
 use std::path::{Path, PathBuf};
 
+use clap::CommandFactory;
 use kernel::{
     cli::{Exit, Failure},
     experiment::{
@@ -45,6 +46,8 @@ pub fn run(options: &Options) -> Result<CommandOutput, Failure> {
     match &options.command {
         Some(Command::Fidelity(options)) => return report_fidelity(options),
         Some(Command::Merge(options)) => return merge_shards(options),
+        Some(Command::Completions(args)) => return Ok(printed(args.run(Options::command()))),
+        Some(Command::Man(args)) => return args.run(Options::command()).map(printed),
         None => {}
     }
     let mapping = options.mapping();
@@ -54,6 +57,11 @@ pub fn run(options: &Options) -> Result<CommandOutput, Failure> {
         [place] => report_run(place, &mapping, options),
         places => report_comparison(places, &mapping, options),
     }
+}
+
+/// Returns the output of a command that has printed its text.
+fn printed(exit: Exit) -> CommandOutput {
+    CommandOutput { exit, text: String::new() }
 }
 
 fn shown(as_json: bool) -> Shown {

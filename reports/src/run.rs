@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use kernel::{
+    cli::{program, quoted},
     measure::{RunLabel, RunRows, Summary},
     record::Records,
     run_folder::RunInfo,
@@ -65,6 +66,6 @@ impl RecordedRun {
     pub fn replay(&self) -> Option<String> {
         let known = matches!(self.world.as_str(), "sim" | "real") && self.scenario.is_some();
         let file = self.place.join("scenario.toml");
-        known.then(|| format!("cargo run -p {} -- {} --seed {}", self.world, file.display(), self.seed))
+        known.then(|| format!("{} {} --seed {}", program(&self.world), quoted(&file.to_string_lossy()), self.seed))
     }
 }

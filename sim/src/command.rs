@@ -1,60 +1,192 @@
-//! The command line of `sim`: its options and its subcommands.
+//! The command line of `sim`: its subcommands, with their examples and exit codes.
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
-use kernel::cli::RunArgs;
+use clap::{Args, Parser, Subcommand};
+use kernel::cli::{
+    CompletionsArgs, Exit, ManArgs, RunArgs,
+    help::{NO_VERDICT, RUN_FAILED, VERDICT, WRONG_INPUT},
+    help_sections,
+};
 
 use crate::{
+    check::CheckArgs,
     hunt::HuntArgs,
     keys::KeysArgs,
+    list::ListArgs,
     many::ManyArgs,
+    new::NewArgs,
     shrink::ShrinkArgs,
     tip::TipArgs,
     verify::{VerifyArgs, side::SideArgs},
 };
 
-/// Plays a scenario in a deterministic simulation: same file, same seed, same bytes.
+/// Rehearses failures of a replicated service in a deterministic simulation: the same scenario and seed give the same bytes.
+///
+/// `sim SCENARIO` is short for `sim run SCENARIO`.
 #[derive(Debug, Parser)]
-#[command(name = "sim", version, subcommand_negates_reqs = true)]
+#[command(
+    name = "sim",
+    version,
+    override_usage = "sim <COMMAND>\n       sim <SCENARIO> [OPTIONS]",
+    after_long_help = help_sections(
+        &[
+            "sim new my_scenario",
+            "sim run scenarios/crash_then_freeze.toml --seed 42",
+            "sim scenarios/crash_then_freeze.toml --seeds 0..100",
+        ],
+        VERDICT,
+    ),
+)]
 pub(crate) struct Options {
-    #[command(flatten)]
-    pub(crate) run: Option<RunArgs>,
-
-    #[command(flatten)]
-    pub(crate) many: ManyArgs,
-
-    /// The host's times; the built-in ones unless given
-    #[arg(long, value_name = "FILE")]
-    pub(crate) calibration: Option<PathBuf>,
-
-    /// Plants a bug, which is to be found
+    /// Plants a bug that the invariants must find.
     #[cfg(feature = "canaries")]
     #[arg(long, global = true)]
     pub(crate) bug: Option<kernel::bug::Bug>,
 
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+    pub(crate) command: Command,
+}
+
+/// Options of `sim run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    #[command(flatten)]
+    pub(crate) many: ManyArgs,
+
+    /// A calibration: the service times and delays of a host, as `real calibrate` writes them; built in unless given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Plays every run twice, in processes as different as can be arranged, and compares all that happens
-    Verify(VerifyArgs),
+    /// Runs a scenario once, or with many seeds and settings, and reports whether its expectations hold.
+    #[command(after_long_help = help_sections(
+        &[
+            "sim run scenarios/crash_then_freeze.toml --seed 42",
+            "sim run scenarios/crash_then_freeze.toml --set client.retry.max_attempts=1 --json",
+            "sim run scenarios/crash.toml --seeds 0..100 --vary client.retry.max_attempts=1,3",
+        ],
+        VERDICT,
+    ))]
+    Run(RunOptions),
 
-    /// Takes away from a scenario that fails what is not needed for it to fail
-    Shrink(ShrinkArgs),
+    /// Writes a new scenario file to start from, with comments.
+    #[command(after_long_help = help_sections(&["sim new my_scenario", "sim new my_outage --workload backend"], NO_VERDICT))]
+    New(NewArgs),
 
-    /// Draws faults until a run fails
-    Hunt(HuntArgs),
+    /// Lists the scenario files in a folder: workload, replicas, duration, faults and what each is about.
+    #[command(after_long_help = help_sections(
+        &["sim list", "sim list scenarios --json"],
+        &[(Exit::Passed, "every file is a valid scenario"), (Exit::WrongInput, "a file is not valid, or there is no scenario")],
+    ))]
+    List(ListArgs),
 
-    /// Finds where runs tip: from holding what is expected to failing it, or from recovery to none
-    Tip(TipArgs),
+    /// Checks scenario files and reports every mistake in them.
+    #[command(after_long_help = help_sections(
+        &["sim check scenarios/crash.toml", "sim check scenarios/*.toml --json"],
+        &[(Exit::Passed, "every file is a valid scenario"), (Exit::WrongInput, "a file is not valid")],
+    ))]
+    Check(CheckArgs),
 
-    /// Prints the keys of scenario files: defaults, types, bounds and meaning
+    /// Prints the keys of scenario files: type, bounds, default and meaning.
+    #[command(after_long_help = help_sections(
+        &["sim keys", "sim keys client.retry"],
+        &[(Exit::Passed, "there is such a key"), (Exit::WrongInput, "no key starts like that")],
+    ))]
     Keys(KeysArgs),
 
-    /// One of those processes
+    /// Prints the JSON Schema of scenario files, with which an editor completes and checks them.
+    ///
+    /// Save the schema beside your scenarios, and begin each of them with the line `#:schema scenario.schema.json`, which
+    /// editors with Even Better TOML or Taplo read.
+    #[command(after_long_help = help_sections(
+        &["sim schema", "sim schema > scenario.schema.json"],
+        &[(Exit::Passed, "always"), (Exit::WrongInput, "the command line is wrong")],
+    ))]
+    Schema,
+
+    /// Draws faults from one seed after another until a run fails.
+    #[command(visible_alias = "search", after_long_help = help_sections(
+        &[
+            "sim hunt scenarios/baseline.toml --for 10m",
+            "sim hunt scenarios/baseline.toml --policies --runs 50",
+        ],
+        &[
+            (Exit::Passed, "no run fails"),
+            (Exit::Failed, "a run fails an expectation, and its scenario has been written"),
+            WRONG_INPUT,
+            RUN_FAILED,
+            (Exit::InvariantViolated, "a run violates an invariant, which is a bug of this program"),
+        ],
+    ))]
+    Hunt(HuntArgs),
+
+    /// Removes from a failing scenario everything that is not needed for the failure.
+    #[command(visible_alias = "minimize", after_long_help = help_sections(
+        &[
+            "sim shrink scenarios/crash.toml --set client.retry.max_attempts=1",
+            "sim shrink runs/crash/sim-seed0",
+        ],
+        &[(Exit::Passed, "the smaller scenario has been written"), WRONG_INPUT, RUN_FAILED],
+    ))]
+    Shrink(ShrinkArgs),
+
+    /// Finds the value of a setting at which runs begin to fail, or no longer recover.
+    #[command(visible_alias = "threshold", after_long_help = help_sections(
+        &[
+            "sim tip scenarios/overload.toml --along load.rate=5..60",
+            "sim tip scenarios/metastable.toml --along load.rate=10..39 --recovery",
+        ],
+        &[(Exit::Passed, "a boundary has been found"), WRONG_INPUT, RUN_FAILED],
+    ))]
+    Tip(TipArgs),
+
+    /// Checks that simulations are deterministic: runs each seed in two processes that differ as much as possible, and
+    /// compares all events.
+    #[command(after_long_help = help_sections(
+        &["sim verify scenarios/crash.toml --seeds 0..2", "sim verify scenarios/*.toml"],
+        &[
+            (Exit::Passed, "the runs of every pair are the same"),
+            (Exit::Failed, "the runs of a pair differ"),
+            WRONG_INPUT,
+            RUN_FAILED,
+        ],
+    ))]
+    Verify(VerifyArgs),
+
+    /// Prints a script with which a shell completes the options of this program.
+    #[command(after_long_help = help_sections(
+        &["sim completions bash", "source <(sim completions bash)"],
+        &[(Exit::Passed, "always"), (Exit::WrongInput, "there is no such shell")],
+    ))]
+    Completions(CompletionsArgs),
+
+    /// Writes manual pages of this program and its commands.
+    #[command(after_long_help = help_sections(
+        &["sim man --out man"],
+        &[(Exit::Passed, "the pages have been written"), (Exit::WrongInput, "the folder cannot be written")],
+    ))]
+    Man(ManArgs),
+
+    /// One of the two processes of `verify`.
     #[command(hide = true)]
     Side(SideArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use kernel::cli::help::commands_without_sections;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_examples_and_exit_codes() {
+        assert_eq!(commands_without_sections(&Options::command()), Vec::<String>::new());
+    }
 }

@@ -8,7 +8,7 @@ use kernel::{
 
 #[derive(Debug, Args)]
 pub(crate) struct KeysArgs {
-    /// Start of the keys to print, such as client.retry; all keys unless given
+    /// The start of the keys to print, such as client.retry [default: all keys].
     prefix: Option<String>,
 }
 

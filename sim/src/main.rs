@@ -1,32 +1,37 @@
 //! `sim`: runs a scenario in the deterministic simulation.
 
+mod check;
 mod command;
 mod hunt;
 mod keys;
+mod list;
 mod many;
+mod new;
 mod options;
 mod replay;
+mod schema;
 mod shrink;
 mod single;
 mod tip;
 mod verify;
 
 use std::{
+    env,
     io::{self, Write},
     process::ExitCode,
 };
 
-use clap::Parser;
-use kernel::cli::{Exit, Failure, RunArgs};
+use clap::CommandFactory;
+use kernel::cli::{self, Exit, Failure};
 use sim::SimulationError;
 
 use crate::{
-    command::{Command, Options},
+    command::{Command, Options, RunOptions},
     options::calibrated,
 };
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options: Options = cli::parse(env::args_os()).unwrap_or_else(|error| error.exit());
     match run(&options) {
         Ok(exit) => exit.into(),
         Err(Failure { exit, message }) => {
@@ -43,28 +48,30 @@ fn run(options: &Options) -> Result<Exit, Failure> {
     if let Some(bug) = options.bug {
         kernel::bug::plant(bug);
     }
-    match (&options.command, &options.run) {
-        (Some(Command::Verify(args)), None) => verify::run(args),
-        (Some(Command::Shrink(args)), None) => shrink::run(args),
-        (Some(Command::Hunt(args)), None) => hunt::run(args),
-        (Some(Command::Tip(args)), None) => tip::run(args),
-        (Some(Command::Keys(args)), None) => keys::run(args),
-        (Some(Command::Side(args)), None) => verify::side::run(args),
-        (Some(_), Some(_)) => {
-            Err(Failure::wrong_input("options go behind the command: sim verify SCENARIO --seeds 0..20"))
-        }
-        (None, Some(args)) => run_scenario(options, args),
-        (None, None) => Err(Failure::wrong_input("there is no scenario to play; see --help")),
+    match &options.command {
+        Command::Run(options) => run_scenario(options),
+        Command::New(args) => new::run(args),
+        Command::List(args) => list::run(args),
+        Command::Check(args) => Ok(check::run(args)),
+        Command::Keys(args) => keys::run(args),
+        Command::Schema => Ok(schema::run()),
+        Command::Hunt(args) => hunt::run(args),
+        Command::Shrink(args) => shrink::run(args),
+        Command::Tip(args) => tip::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Completions(args) => Ok(args.run(Options::command())),
+        Command::Man(args) => args.run(Options::command()),
+        Command::Side(args) => verify::side::run(args),
     }
 }
 
 /// Runs a scenario once, or with each of `--seeds`.
-fn run_scenario(options: &Options, args: &RunArgs) -> Result<Exit, Failure> {
+fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
     let file = options.calibration.as_deref();
     let calibration = calibrated(file)?;
     match options.many.seeds {
-        Some(seeds) => many::run(&options.many, args, seeds, calibration, file),
-        None => single::run(args, calibration, file),
+        Some(seeds) => many::run(&options.many, &options.run, seeds, calibration, file),
+        None => single::run(&options.run, calibration, file),
     }
 }
 

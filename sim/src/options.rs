@@ -13,14 +13,14 @@ use sim::calibration::Calibration;
 /// Name of this world in run folders and reports.
 pub(crate) const WORLD: &str = "sim";
 
-/// The settings and the calibration that a command runs a scenario with.
+/// The settings and the calibration with which a command runs a scenario.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Conditions {
-    /// Overrides a setting of the scenario, such as client.retry.max_attempts=1; may be repeated
+    /// Overrides a setting of the scenario, such as client.retry.max_attempts=1; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) overrides: Vec<String>,
 
-    /// The host's times; the built-in ones unless given
+    /// A calibration: the service times and delays of a host, as `real calibrate` writes them; built in unless given.
     #[arg(long = "calibration", value_name = "FILE")]
     pub(crate) times: Option<PathBuf>,
 }
@@ -35,7 +35,7 @@ impl Conditions {
 /// The number of runs that are simulated at once.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Jobs {
-    /// Runs, or pairs of them, at a time [default: one a core]
+    /// The number of runs that are simulated at once [default: the number of cores].
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 }

@@ -16,22 +16,22 @@ use sim::{
     reduction::{Reduced, ReductionError, reduce, removed, short_toml},
 };
 
-use crate::{failed, options::Conditions, replay::arguments};
+use crate::{failed, options::Conditions, replay::command};
 
 /// Options of `sim shrink`.
 #[derive(Debug, Args)]
 pub(crate) struct ShrinkArgs {
-    /// The scenario file that fails, or the folder of a run that did
+    /// The scenario file that fails, or the folder of a run that failed.
     scenario: PathBuf,
 
-    /// The seed that it fails with [default: the run's, or 0]
+    /// The seed with which it fails [default: that of the run, or 0].
     #[arg(long)]
     seed: Option<u64>,
 
     #[command(flatten)]
     conditions: Conditions,
 
-    /// Where to write the result [default: runs/SCENARIO/shrunk-seedN.toml]
+    /// The file to write the result to [default: runs/SCENARIO/shrunk-seedN.toml].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
         ReductionError::Simulation(error) => failed(error),
     })?;
 
-    let replay = format!("cargo run -p sim -- {}", arguments(&out, seed, args.conditions.times.as_deref()));
+    let replay = command(None, &out, seed, args.conditions.times.as_deref());
     let lines = removed(&scenario, &reduced);
     write(&out, &file(&plan, &reduced, &lines, &replay)).map_err(|reason| {
         Failure::run_failed(format!("cannot write {}: {reason}; choose another file with --out", out.display()))

@@ -1,4 +1,4 @@
-//! The bare command: one run of one scenario.
+//! `sim run` with one seed.
 
 use std::{
     path::Path,

@@ -34,11 +34,11 @@ const DIFFERENCES_SHOWN_MAX: usize = 3;
 /// Options of `sim verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The scenario files
+    /// The scenario files.
     #[arg(required = true)]
     scenarios: Vec<PathBuf>,
 
-    /// Every seed from the first to before the second
+    /// The seeds: every one from FROM up to TO, which is left out.
     #[arg(long, value_name = "FROM..TO", default_value = "0..20")]
     seeds: Seeds,
 
@@ -48,7 +48,7 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     jobs: Jobs,
 
-    /// Plants a leak, which is to be caught
+    /// Plants a leak that the comparison must find.
     #[cfg(feature = "canaries")]
     #[arg(long)]
     canary: Option<sim::canary::Canary>,

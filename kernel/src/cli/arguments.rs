@@ -1,28 +1,28 @@
 //! The options of a run, and the command that repeats it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 /// Options of a run.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// The scenario file
+    /// The scenario file.
     pub scenario: PathBuf,
 
-    /// Decides everything that is drawn: arrivals, inputs, delays, jitter
+    /// The number from which everything random is drawn: arrivals, inputs, delays, jitter.
     #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
 
-    /// Where to put the run folder [default: runs/SCENARIO/WORLD-seedN]
+    /// The folder to write the run to [default: runs/SCENARIO/WORLD-seedN].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Overrides a setting of the scenario, such as client.retry.max_attempts=1; may be repeated
+    /// Overrides a setting of the scenario, such as client.retry.max_attempts=1; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
 
-    /// Prints the summary as JSON
+    /// Prints the summary as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -32,9 +32,10 @@ fn seed(text: &str) -> Result<u64, String> {
 }
 
 impl RunArgs {
-    /// Returns the command that repeats this run: `command`, these options, and `more` of the command's own.
+    /// Returns the command that repeats this run, quoted for a POSIX shell: `command`, these options, and `more` of the
+    /// command's own.
     pub fn replay(&self, command: &str, more: &[String]) -> String {
-        let mut words = vec![self.scenario.display().to_string(), "--seed".to_owned(), self.seed.to_string()];
+        let mut words = vec![plain_path(&self.scenario), "--seed".to_owned(), self.seed.to_string()];
         if let Some(out) = &self.out {
             words.extend(["--out".to_owned(), out.display().to_string()]);
         }
@@ -45,6 +46,12 @@ impl RunArgs {
         let words: Vec<_> = words.iter().map(|word| quoted(word)).collect();
         format!("{command} {}", words.join(" "))
     }
+}
+
+/// Returns `path` as an argument that is neither an option nor a subcommand.
+fn plain_path(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.starts_with('-') || !text.contains(['/', '.']) { format!("./{text}") } else { text }
 }
 
 /// Returns `word` as it is written in a POSIX shell, in quotes if it needs them.
@@ -77,5 +84,12 @@ mod tests {
             args.replay("sim", &[]),
             r#"sim 'my scenarios/it'\''s.toml' --seed 7 --set 'workload.sizes=["8x8"]' --set load.rate=2"#
         );
+    }
+
+    #[test]
+    fn a_file_is_not_taken_for_an_option_or_a_subcommand() {
+        for (path, plain) in [("hunt", "./hunt"), ("-x.toml", "./-x.toml"), ("a.toml", "a.toml"), ("/hunt", "/hunt")] {
+            assert_eq!(plain_path(Path::new(path)), plain);
+        }
     }
 }

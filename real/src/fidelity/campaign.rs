@@ -6,7 +6,7 @@ use std::{
 };
 
 use kernel::{
-    cli::Failure,
+    cli::{Failure, program},
     run_folder::{
         CalibrationInfo, RunInfo,
         campaign::{CALIBRATION, CampaignManifest, CampaignScenario, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
@@ -249,8 +249,9 @@ fn name_of(text: &str) -> String {
 
 fn no_calibration(path: &Path, reason: &io::Error) -> Failure {
     Failure::wrong_input(format!(
-        "cannot read the calibration {}: {reason}; measure this host first: cargo run -p real -- calibrate",
-        path.display()
+        "cannot read the calibration {}: {reason}; measure this host first: {} calibrate",
+        path.display(),
+        program("real")
     ))
 }
 

@@ -31,7 +31,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// Options of `real down`.
 #[derive(Debug, Clone, Args)]
 pub struct DownArgs {
-    /// Ids or ports; all that run if there is none
+    /// The ids or ports of servers and proxies [default: all that run].
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
 }

@@ -30,15 +30,15 @@ use crate::{interrupt::Interrupt, option, tcp};
 /// Options of `real proxy`.
 #[derive(Debug, Clone, Args)]
 pub struct ProxyArgs {
-    /// Where to listen: a port of the loopback device, or HOST:PORT; port 0 is any free one
+    /// The address to listen on: a port of the loopback device, or HOST:PORT; port 0 chooses a free one.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: SocketAddr,
 
-    /// Where to connect to: a port of the loopback device, HOST:PORT, or the name of a running server
+    /// The address to connect to: a port of the loopback device, HOST:PORT, or the name of a running server.
     #[arg(long, value_name = "ADDR")]
     upstream: String,
 
-    /// Name of the proxy [default: proxy-PORT]
+    /// The name of the proxy [default: proxy-PORT].
     #[arg(long, value_parser = option::id, value_name = "NAME")]
     id: Option<String>,
 }

@@ -29,11 +29,11 @@ pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Options of `real serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// Where to listen on the loopback device; 0 is any free port
+    /// The port of the loopback device to listen on; 0 chooses a free one.
     #[arg(long)]
     port: u16,
 
-    /// Name of the server [default: server-PORT]
+    /// The name of the server [default: server-PORT].
     #[arg(long, value_parser = option::id, value_name = "NAME")]
     id: Option<String>,
 

@@ -43,11 +43,11 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Options of `real up`.
 #[derive(Debug, Clone, Args)]
 pub struct UpArgs {
-    /// How many there are to be: server-0, server-1, …; those that run already are left as they are
+    /// The number of servers: server-0, server-1, and so on. Those that already run are kept.
     #[arg(value_parser = count)]
     servers: usize,
 
-    /// Where the first listens, and the others behind it; 0 is any free ports
+    /// The port of the first server; the others listen on the ports after it. 0 chooses free ports.
     #[arg(long, default_value_t = 50_051, value_name = "PORT")]
     start_port: u16,
 

@@ -14,19 +14,19 @@ use super::{share, wait};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "As a backend")]
 pub(crate) struct BackendArgs {
-    /// The share of calls that fail
+    /// The share of calls that fail, from 0 to 1.
     #[arg(long, default_value_t = Backend::default().failure_rate, value_parser = share)]
     failure_rate: f64,
 
-    /// What those are answered
+    /// The status of the calls that fail.
     #[arg(long, default_value_t = Backend::default().failure_status, value_parser = failure_status, value_name = "STATUS")]
     failure_status: Code,
 
-    /// The share of calls that are never answered
+    /// The share of calls that are never answered, from 0 to 1.
     #[arg(long, default_value_t = Backend::default().hang_rate, value_parser = share)]
     hang_rate: f64,
 
-    /// A call holds its worker at least this long [default: 20ms]
+    /// The least time that a call takes [default: 20ms].
     #[arg(long, value_parser = wait, value_name = "TIME")]
     backend_delay: Option<Duration>,
 }

@@ -3,49 +3,70 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use kernel::scenario::duration;
+use kernel::{
+    cli::{
+        CompletionsArgs, Exit, ManArgs,
+        help::{NO_VERDICT, VERDICT},
+        help_sections,
+    },
+    scenario::duration,
+};
 
 use crate::{
     export::ExportOptions,
     read::{Columns, Mapping, only},
 };
 
-/// Turns run folders into reports: one run, one folder of many runs, or one search for a boundary is analysed, several runs
-/// are compared.
+/// Turns run folders into reports with plots: analyses one run, one sweep or one threshold search, and compares several runs.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "reports", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    name = "reports",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_long_help = help_sections(
+        &[
+            "reports runs/crash/sim-seed42",
+            "reports runs/crash/sim-seed42 runs/crash/real-seed42 --out compared",
+            "reports log.csv --columns intended=ts:ms,latency=dur_ms,status=code:http",
+        ],
+        VERDICT,
+    ),
+)]
 pub struct Options {
+    /// The subcommand, if there is one.
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Run folders, or request logs of other programs as CSV or JSON lines; or a folder of many runs, or of `sim tip`
+    /// Run folders, or request logs of other programs as CSV or JSON lines; or one folder of a sweep or of `sim tip`.
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
 
-    /// Where to put the report [default: RUN/report, or runs/compare/NAMES]
+    /// The folder to write the report to [default: RUN/report, or runs/compare/NAMES].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// The length of the windows in plots over time
+    /// The length of the windows in plots over time, at least 1ms.
     #[arg(long, default_value = "1s", value_parser = window)]
     pub window: Duration,
 
+    /// The exporters to run.
     #[command(flatten)]
     pub exports: ExportOptions,
 
-    /// Prints the report as JSON
+    /// Prints the report as JSON.
     #[arg(long)]
     pub json: bool,
 
-    /// Of a log: which column is what, such as intended=ts:ms,latency=dur_ms,status=code:http
+    /// The columns of a log and their meaning, such as intended=ts:ms,latency=dur_ms,status=code:http.
     #[arg(long, value_name = "FIELD=NAME[:UNIT],…")]
     pub columns: Option<Columns>,
 
-    /// Of a log: only rows with this value in this column are requests; may be repeated
+    /// Takes only the rows of a log with this value in this column as requests; may be repeated.
     #[arg(long, value_name = "COLUMN=VALUE", value_parser = only)]
     pub only: Vec<(String, String)>,
 
-    /// Of a log without times: requests a second
+    /// The requests per second of a log without times, more than 0.
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     pub rate: Option<f64>,
 }
@@ -53,29 +74,51 @@ pub struct Options {
 /// The subcommands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Says how far simulated runs are from real ones, and real ones from each other
+    /// Reports how far simulated runs are from real ones, and real ones from each other.
+    #[command(after_long_help = help_sections(
+        &["reports fidelity runs/fidelity", "reports fidelity runs/fidelity --window 500ms --json"],
+        NO_VERDICT,
+    ))]
     Fidelity(FidelityOptions),
 
-    /// Puts the shards of a sweep together into one folder of many runs, and reports it
+    /// Merges the shards of a sweep into one folder, and reports it.
+    #[command(after_long_help = help_sections(
+        &["reports merge shard-1 shard-2 shard-3 --out whole"],
+        VERDICT,
+    ))]
     Merge(MergeOptions),
+
+    /// Prints a script with which a shell completes the options of this program.
+    #[command(after_long_help = help_sections(
+        &["reports completions bash", "source <(reports completions bash)"],
+        &[(Exit::Passed, "always"), (Exit::WrongInput, "there is no such shell")],
+    ))]
+    Completions(CompletionsArgs),
+
+    /// Writes manual pages of this program and its commands.
+    #[command(after_long_help = help_sections(
+        &["reports man --out man"],
+        &[(Exit::Passed, "the pages have been written"), (Exit::WrongInput, "the folder cannot be written")],
+    ))]
+    Man(ManArgs),
 }
 
 /// Arguments of `reports fidelity`.
 #[derive(Debug, Clone, Args)]
 pub struct FidelityOptions {
-    /// A folder that `real fidelity` wrote
+    /// The folder of a campaign of `real fidelity`.
     #[arg(value_name = "DIR")]
     pub campaign: PathBuf,
 
-    /// Where to put the report [default: DIR/report]
+    /// The folder to write the report to [default: DIR/report].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// The length of the windows in plots over time
+    /// The length of the windows in plots over time, at least 1ms.
     #[arg(long, default_value = "1s", value_parser = window)]
     pub window: Duration,
 
-    /// Prints the report as JSON
+    /// Prints the report as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -83,15 +126,15 @@ pub struct FidelityOptions {
 /// Arguments of `reports merge`.
 #[derive(Debug, Clone, Args)]
 pub struct MergeOptions {
-    /// The folders of all shards, as `sim --shard` wrote them
+    /// The folders of all shards, as `sim run --shard` writes them.
     #[arg(required = true, value_name = "DIR")]
     pub shards: Vec<PathBuf>,
 
-    /// Where to put the whole [default: where `sim` puts a sweep without shards]
+    /// The folder to write the whole sweep to [default: that of `sim run` for a sweep without shards].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Prints the report as JSON
+    /// Prints the report as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -116,4 +159,17 @@ fn window(text: &str) -> Result<Duration, String> {
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
     rate.ok_or_else(|| "a rate is a number over 0".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use kernel::cli::help::commands_without_sections;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_examples_and_exit_codes() {
+        assert_eq!(commands_without_sections(&Options::command()), Vec::<String>::new());
+    }
 }

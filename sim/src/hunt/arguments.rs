@@ -10,38 +10,38 @@ use crate::options::{Conditions, Jobs};
 /// Options of a hunt.
 #[derive(Debug, Args)]
 pub(crate) struct HuntArgs {
-    /// The scenario file. What it draws from is its [nemesis], the default one if it has none
+    /// The scenario file. Faults are drawn as its [nemesis] says, or as the default one does.
     pub(super) scenario: PathBuf,
 
-    /// How long to hunt
+    /// The time after which the search ends without a finding.
     #[arg(long = "for", value_name = "TIME", default_value = "1m", value_parser = time)]
     pub(super) lasts: Duration,
 
-    /// Runs at most
+    /// The most runs.
     #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
     pub(super) runs: u64,
 
-    /// The seed of the first run; the next one has the next
+    /// The seed of the first run; each further run has the next seed.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) from_seed: u64,
 
-    /// Looks for broken invariants only, which are bugs of this program, whatever the scenario expects
+    /// Searches for violated invariants only, which are bugs of this program, and ignores the expectations.
     #[arg(long)]
     pub(super) invariants: bool,
 
-    /// Has each seed draw policies, servers, load and network, too, in place of the scenario's. It looks for broken
-    /// invariants only: what is expected of a scenario is expected of it as it stands
+    /// Draws policies, servers, load and network from each seed, too, in place of the scenario's settings. Searches for
+    /// violated invariants only, as the expectations are about the scenario as written.
     #[arg(long)]
     pub(super) policies: bool,
 
     #[command(flatten)]
     pub(super) conditions: Conditions,
 
-    /// Where to write what fails [default: runs/SCENARIO/hunt]
+    /// The folder to write the failing scenario to [default: runs/SCENARIO/hunt].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
 
-    /// Writes the scenario of every run, too
+    /// Writes the scenario of every run, not only of the failing one.
     #[arg(long)]
     pub(super) keep: bool,
 

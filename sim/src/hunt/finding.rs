@@ -6,7 +6,7 @@ use kernel::{cli::Failure, scenario::Scenario};
 use sim::reduction::short_toml;
 
 use super::search::{Finding, Hunt};
-use crate::replay::arguments;
+use crate::replay::command;
 
 /// Writes the scenario of a seed, with everything that the seed draws. Returns the path.
 ///
@@ -34,10 +34,12 @@ pub(super) fn write(hunt: &Hunt<'_>, seed: u64, scenario: &Scenario) -> Result<P
 pub(super) fn report(hunt: &Hunt<'_>, finding: &Finding, played: u64) -> Result<String, Failure> {
     let Finding { seed, settings, scenario, goal } = finding;
     let place = write(hunt, *seed, scenario)?;
-    let again = arguments(&place, *seed, hunt.args.conditions.times.as_deref());
+    let calibration = hunt.args.conditions.times.as_deref();
+    let replay = command(None, &place, *seed, calibration);
+    let shrink = command(Some("shrink"), &place, *seed, calibration);
     let mut text = format!("FOUND  {} (sim, seed {seed}) after {played} runs: {goal}\n\n", scenario.name);
     settings.iter().for_each(|setting| text += &format!("  {setting}\n"));
     scenario.faults.iter().for_each(|fault| text += &format!("  {fault}\n"));
     text += &format!("\n  scenario  {}\n", place.display());
-    Ok(text + &format!("  replay    cargo run -p sim -- {again}\n  shrink    cargo run -p sim -- shrink {again}\n"))
+    Ok(text + &format!("  replay    {replay}\n  shrink    {shrink}\n"))
 }

@@ -9,15 +9,15 @@ use crate::options::Jobs;
 #[derive(Debug, Args)]
 #[command(mut_arg("jobs", |jobs| jobs.requires("seeds")))]
 pub(crate) struct ManyArgs {
-    /// Plays every seed from the first to before the second, on all cores, into one folder
+    /// Runs every seed from FROM up to TO, which is left out, on all cores, and writes one folder.
     #[arg(long, value_name = "FROM..TO", conflicts_with = "seed")]
     pub(crate) seeds: Option<Seeds>,
 
-    /// Plays with each of these values, on the same arrivals, and compares; may be repeated for a grid
+    /// Runs each seed with each of these values of a setting, on the same arrivals, and compares; may be repeated for a grid.
     #[arg(long, value_name = "KEY=VALUE,VALUE", requires = "seeds")]
     pub(super) vary: Vec<Axis>,
 
-    /// Plays a part of the seeds: 3/16 is the part of the third of sixteen machines
+    /// Runs one part of the seeds, to share the work between machines: 3/16 is the third of sixteen parts.
     #[arg(long, value_name = "N/OF", requires = "seeds")]
     pub(super) shard: Option<Shard>,
 

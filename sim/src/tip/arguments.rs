@@ -14,42 +14,43 @@ use crate::options::{Conditions, Jobs};
 /// Options of the search for boundaries.
 #[derive(Debug, Args)]
 pub(crate) struct TipArgs {
-    /// The scenario file
+    /// The scenario file.
     pub(super) scenario: PathBuf,
 
-    /// The setting to change, and between which values; times have a unit, and whole numbers stay whole
+    /// The setting to vary, and its lowest and highest value. Times have a unit, and whole numbers stay whole.
     #[arg(long, value_name = "KEY=LOW..HIGH")]
     pub(super) along: SettingRange,
 
-    /// Another setting: boundaries are looked for with each of several values of it
+    /// A second setting: the boundaries are searched for with each of several values of it.
     #[arg(long, value_name = "KEY=LOW..HIGH")]
     pub(super) and: Option<SettingRange>,
 
-    /// Values of the other setting, its ends included
+    /// The number of values of the second setting, both ends included.
     #[arg(long, value_name = "N", default_value_t = 7, requires = "and", value_parser = clap::value_parser!(u64).range(2..=1_000))]
     pub(super) values: u64,
 
-    /// Spaces the values of this setting by their ratio instead of their difference; may be repeated
+    /// Spaces the values of this setting by equal ratios instead of equal differences; may be repeated.
     #[arg(long, value_name = "KEY")]
     pub(super) log: Vec<String>,
 
-    /// Values along the range that are asked first, its ends included; between two that differ a boundary is looked for
+    /// The number of values that are tested first, both ends included. A boundary is searched for between neighbours with
+    /// different outcomes.
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u64).range(2..=1_000))]
     pub(super) samples: u64,
 
-    /// Asks whether runs recover from every fault, whatever the scenario expects
+    /// Tests whether runs recover from every fault, instead of the scenario's expectations.
     #[arg(long)]
     pub(super) recovery: bool,
 
-    /// How sure to be that every value is on its side, where runs go one way three times of four
+    /// The probability that every value is put on the right side, if three of four of its runs agree.
     #[arg(long, value_name = "SHARE", default_value_t = 0.95, value_parser = confidence)]
     pub(super) confidence: f64,
 
-    /// Runs of one value at most; where they leave it open, the majority has it
+    /// The most runs of one value; if they do not decide, the majority does.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(super) runs: u64,
 
-    /// The seed of the first run of each value; the next one has the next
+    /// The seed of the first run of each value; each further run has the next seed.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) from_seed: u64,
 
@@ -59,7 +60,7 @@ pub(crate) struct TipArgs {
     #[command(flatten)]
     pub(super) jobs: Jobs,
 
-    /// Where to write what was found [default: runs/SCENARIO/tip-KEY]
+    /// The folder to write the result to [default: runs/SCENARIO/tip-KEY].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
 }

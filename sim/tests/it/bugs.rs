@@ -177,9 +177,8 @@ fn a_hunt_among_policies_finds_a_bug_and_the_policy_that_has_it() {
     assert!(found.stdout.contains("\n  client.bulkhead={"), "{found:?}");
     let scenario = Scenario::load(&folder.path().join(found.reported("scenario")), &[]).unwrap();
     assert!(scenario.nemesis.is_none() && scenario.client.policies.bulkhead.is_some());
-    let shrink = found.reported("shrink").trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
-    let shrink: Vec<_> = shrink.split(' ').chain(["--out", "small.toml"]).chain(bug).collect();
-    let shrunk = run(&folder, &shrink);
+    let shrink = format!("{} --out small.toml {}", found.reported("shrink"), bug.join(" "));
+    let shrunk = Ended::printed(folder.path(), &shrink);
     let small = Scenario::load(&folder.path().join("small.toml"), &[]).unwrap();
     let Policies { bulkhead, cache, circuit_breaker, rate_limit, outlier_detection, .. } = small.client.policies;
     assert!(bulkhead.is_some(), "{shrunk:?}");

@@ -34,6 +34,11 @@ impl Ended {
         }
     }
 
+    /// Runs the command line that a report printed, in the same folder, as a user would who copies it to a shell.
+    pub(crate) fn printed(folder: &Path, line: &str) -> Self {
+        Self::after(Command::new("sh").args(["-c", line]).current_dir(folder))
+    }
+
     /// Returns the text behind `label` in the report at the end, such as `folder`, `digest` or `replay`.
     #[track_caller]
     pub(crate) fn reported(&self, label: &str) -> &str {

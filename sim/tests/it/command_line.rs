@@ -69,10 +69,21 @@ fn content(folder: &Path) -> Vec<PathBuf> {
 
 /// Command lines with one mistake each, to be run where [`folder_of_traps`] is.
 const WRONG: &[&[&str]] = &[
-    &[],
     &["story.toml", "--sede", "42"],
     &["story.toml", "another.toml"],
     &["--seed", "1", "verify", "story.toml"],
+    &["verfy", "story.toml"],
+    &["run"],
+    &["run", "missing.toml"],
+    &["new", "two words"],
+    &["new", "story"],
+    &["new", "precious/thesis.txt/story"],
+    &["new", "other", "--workload", "sobl"],
+    &["check"],
+    &["list", "missing"],
+    &["list", "precious"],
+    &["completions", "tcsh"],
+    &["man", "--out", "precious/thesis.txt"],
     &["story.toml", "--seed", "abc"],
     &["story.toml", "--seed", "-1"],
     &["story.toml", "--seed", "18446744073709551616"],
@@ -270,11 +281,7 @@ fn the_replay_command_repeats_the_run() {
     assert_ne!(first.reported("digest"), run(&folder, &["the crew's story.toml", "--seed", "9"]).reported("digest"));
 
     fs::remove_dir_all(folder.path().join("my run")).unwrap();
-    let arguments = first.reported("replay").strip_prefix("cargo run -p sim -- ").unwrap();
-    let script = format!("exec \"$0\" {arguments}");
-    let mut sh = Command::new("sh");
-    let again = Ended::after(sh.args(["-c", &script, env!("CARGO_BIN_EXE_sim")]).current_dir(&folder));
-    assert_eq!(again, first);
+    assert_eq!(Ended::printed(folder.path(), first.reported("replay")), first);
     assert!(folder.path().join("my run/run.json").is_file());
 }
 
@@ -318,6 +325,22 @@ fn kill_a_run(folder: &TempDir) {
     thread::sleep(Duration::from_millis(20));
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().code(), None, "the signal ended it");
+}
+
+#[test]
+fn a_command_line_without_words_shows_the_commands() {
+    let folder = TempDir::new().unwrap();
+    let ended = run(&folder, &[]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+    assert!(ended.stderr.contains("\nUsage: sim <COMMAND>\n       sim <SCENARIO> [OPTIONS]\n"), "{ended:?}");
+}
+
+#[test]
+fn run_is_the_same_as_no_command() {
+    let folder = folder();
+    let short = run(&folder, &["story.toml", "--seed", "7"]);
+    assert_eq!(run(&folder, &["run", "story.toml", "--seed", "7"]), short);
+    assert_eq!(run(&folder, &["run", "--seed", "7", "story.toml"]), short);
 }
 
 #[test]

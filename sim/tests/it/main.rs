@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy knows the test functions, not what they call")]
 
+mod authoring;
 mod backend;
 #[cfg(feature = "canaries")]
 mod bugs;
@@ -10,6 +11,7 @@ mod command_line;
 mod corpus;
 mod determinism;
 mod documentation;
+mod help;
 mod many;
 mod pinned;
 

@@ -61,8 +61,7 @@ fn a_service_tips_where_it_is_asked_for_more_than_it_can_do() {
         format!("TIPS  story (sim): what the scenario expects holds with load.rate={low} and fails with {high}\n");
     assert!(found.stdout.starts_with(&expected), "{found:?}");
     for (side, code) in [("holds", 0), ("fails", 1)] {
-        let command = found.reported(side).trim_start().strip_prefix("cargo run -p sim -- ").unwrap();
-        let replayed = Ended::after(sim(folder.path()).args(command.split(' ')));
+        let replayed = Ended::printed(folder.path(), found.reported(side));
         assert_eq!(replayed.code, Some(code), "{replayed:?}");
     }
     let points = rows(&folder, "runs/story/tip-load-rate/points.jsonl");

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Axis, RunRow, Seeds, Shard};
 use crate::{
-    cli::RunArgs,
+    cli::{RunArgs, program},
     run_folder::{CalibrationInfo, sha256},
 };
 
@@ -60,7 +60,7 @@ impl Origin {
             json: false,
         };
         let calibration = self.calibration.iter().flat_map(|file| ["--calibration".to_owned(), file.clone()]);
-        args.replay(&format!("cargo run -p {world} --"), &calibration.collect::<Vec<_>>())
+        args.replay(&program(world), &calibration.collect::<Vec<_>>())
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
         let identity = SweepIdentity { origin, variants, ..identity() };
         assert_eq!(
             identity.replay(&row(&identity, 0, 7)),
-            "cargo run -p sim -- 'my stories/short.toml' --seed 7 --set load.rate=2 --set client.hedging=off --calibration here.toml"
+            "sim 'my stories/short.toml' --seed 7 --set load.rate=2 --set client.hedging=off --calibration here.toml"
         );
     }
 

@@ -79,7 +79,7 @@ mod tests {
         let record = record(None);
         assert_eq!(
             record.identity.replay(&record.points[0]),
-            "cargo run -p sim -- 'my stories/short.toml' --seed 3 --set load.arrivals=poisson --set load.rate=10 \
+            "sim 'my stories/short.toml' --seed 3 --set load.arrivals=poisson --set load.rate=10 \
              --calibration here.toml"
         );
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use kernel::{
+    cli::{help::NO_VERDICT, help_sections},
     link::Shape,
     scenario::{Direction, bandwidth, duration},
     server::{InjectedErrors, Injection},
@@ -23,87 +24,98 @@ pub struct InjectArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 enum FaultArgs {
-    /// Kill the process (SIGKILL); nothing starts it again
+    /// Kills the process (SIGKILL); nothing starts it again.
+    #[command(after_long_help = help_sections(&["real inject crash server-0"], NO_VERDICT))]
     Crash(TargetArgs),
-    /// Stop the process (SIGSTOP), until it is resumed
+    /// Stops the process (SIGSTOP) until it is resumed.
+    #[command(after_long_help = help_sections(&["real inject freeze server-0 --duration 5s"], NO_VERDICT))]
     Freeze(LastingArgs),
-    /// Let a frozen process go on (SIGCONT)
+    /// Continues a frozen process (SIGCONT).
+    #[command(after_long_help = help_sections(&["real inject resume server-0"], NO_VERDICT))]
     Resume(TargetArgs),
-    /// Every message takes longer, each way
+    /// Delays every message, each way.
+    #[command(after_long_help = help_sections(&["real inject delay server-0 --latency 200ms --jitter 50ms"], NO_VERDICT))]
     Delay {
         #[command(flatten)]
         lasting: LastingArgs,
 
-        /// How much longer; of a round trip, twice that
+        /// The delay in one direction; a round trip takes twice that.
         #[arg(long, value_parser = option::wait, value_name = "TIME", required_unless_present = "jitter")]
         latency: Option<Duration>,
 
-        /// How far that varies, up and down
+        /// How far the delay varies, up and down.
         #[arg(long, value_parser = option::wait, value_name = "TIME")]
         jitter: Option<Duration>,
     },
-    /// Nothing passes; what was sent meanwhile passes afterwards, as TCP would have it
+    /// Holds all messages; they pass once the fault is lifted, as with TCP.
+    #[command(after_long_help = help_sections(&["real inject partition server-0 --direction from --duration 10s"], NO_VERDICT))]
     Partition {
         #[command(flatten)]
         lasting: LastingArgs,
 
-        /// Which way: both, to the server, or from it
+        /// The direction that is cut: both, to the server, or from the server.
         #[arg(long, default_value_t = Direction::Both)]
         direction: Direction,
     },
-    /// Segments are lost, and come later
+    /// Loses segments, which arrive later.
+    #[command(after_long_help = help_sections(&["real inject loss server-0 --rate 0.05"], NO_VERDICT))]
     Loss {
         #[command(flatten)]
         lasting: LastingArgs,
 
-        /// The share of them, from 0 to 1
+        /// The share of the segments, from 0 to 1.
         #[arg(long, value_parser = option::share)]
         rate: f64,
     },
-    /// No more passes than so much, each way
+    /// Limits the bandwidth, each way.
+    #[command(after_long_help = help_sections(&["real inject bandwidth server-0 --rate 1mbit"], NO_VERDICT))]
     Bandwidth {
         #[command(flatten)]
         lasting: LastingArgs,
 
-        /// Per second, such as 10mbit
+        /// The bandwidth per second, such as 10mbit.
         #[arg(long, value_parser = option::bit_rate)]
         rate: u64,
     },
-    /// Reset all open connections
+    /// Resets all open connections.
+    #[command(after_long_help = help_sections(&["real inject reset server-0"], NO_VERDICT))]
     Reset(TargetArgs),
-    /// A server answers calls with a failure
+    /// Has a server answer calls with an error.
+    #[command(after_long_help = help_sections(&["real inject errors server-0 --rate 0.5 --status INTERNAL"], NO_VERDICT))]
     Errors {
         #[command(flatten)]
         lasting: LastingArgs,
 
-        /// The share of them, from 0 to 1
+        /// The share of the calls, from 0 to 1.
         #[arg(long, value_parser = option::share)]
         rate: f64,
 
-        /// The status of those calls
+        /// The status of these calls.
         #[arg(long, value_parser = option::failure_status, default_value_t = Code::Unavailable)]
         status: Code,
     },
-    /// A server takes several times as long
+    /// Multiplies the service times of a server.
+    #[command(after_long_help = help_sections(&["real inject slow server-0 --factor 10"], NO_VERDICT))]
     Slow {
         #[command(flatten)]
         lasting: LastingArgs,
 
-        /// How many times, at least 1
+        /// The factor, at least 1.
         #[arg(long, value_parser = option::slow_factor)]
         factor: f64,
     },
-    /// Lift all faults but a freeze, which ends with `resume`
+    /// Lifts all faults but a freeze, which ends with `resume`.
+    #[command(after_long_help = help_sections(&["real inject heal server-0"], NO_VERDICT))]
     Heal(TargetArgs),
 }
 
 #[derive(Debug, Clone, Args)]
 struct TargetArgs {
-    /// Ids or ports of servers or proxies
+    /// The ids or ports of servers or proxies.
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
 
-    /// Wait this long before
+    /// The time to wait before the fault.
     #[arg(long, value_parser = option::wait, value_name = "TIME")]
     delay: Option<Duration>,
 }
@@ -113,7 +125,7 @@ struct LastingArgs {
     #[command(flatten)]
     on: TargetArgs,
 
-    /// Stay and lift the fault after this long, or at Ctrl-C; without it, it lasts until `resume` or `heal`
+    /// The time after which the fault is lifted, or at Ctrl-C; without it, the fault lasts until `resume` or `heal`.
     #[arg(long, value_parser = option::span, value_name = "TIME")]
     duration: Option<Duration>,
 }

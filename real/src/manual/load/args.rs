@@ -20,47 +20,47 @@ const DEFAULTS: &str = "name = \"load\"\nduration = \"60s\"\n[load]\nrate = 10.0
 /// Options of `real load`.
 #[derive(Debug, Clone, Args)]
 pub struct LoadArgs {
-    /// Ids, ports or addresses, separated by commas [default: all servers that run]
+    /// The ids, ports or addresses of servers, separated by commas [default: all servers that run].
     #[arg(long, value_delimiter = ',', value_name = "SERVERS")]
     pub(super) servers: Vec<String>,
 
-    /// Duration of the load [default: 60s]
+    /// The time during which requests are sent [default: 60s].
     #[arg(long, value_parser = option::span, value_name = "TIME")]
     pub(super) duration: Option<Duration>,
 
-    /// Requests per second, whether or not they are answered [default: 10]
+    /// Requests per second, whether or not they are answered [default: 10].
     #[arg(long, value_parser = option::rate)]
     pub(super) rate: Option<f64>,
 
-    /// The workload: sobel, dfs or backend [default: sobel]
+    /// The workload: sobel, dfs or backend [default: sobel].
     #[arg(long, value_name = "KIND")]
     pub(super) workload: Option<String>,
 
-    /// Sizes of the images, drawn per request, separated by commas [default: 256x256]
+    /// The sizes of the images, one of which is drawn for each request, separated by commas [default: 256x256].
     #[arg(long, value_delimiter = ',', value_parser = option::size)]
     pub(super) sizes: Vec<Size>,
 
-    /// Where to write a line of JSON for each request as it ends
+    /// The file to write a line of JSON to for each request as it ends.
     #[arg(long, value_name = "FILE")]
     pub(super) log: Option<PathBuf>,
 
-    /// Decides everything that is drawn: arrivals, images, backoffs
+    /// The number from which everything random is drawn: arrivals, images, backoffs.
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
 
-    /// A scenario whose [client], [load], [workload] and expectations hold; its faults are for you to inject
+    /// A scenario whose [client], [load], [workload] and expectations apply. Its faults are not injected.
     #[arg(long, value_name = "FILE")]
     pub(super) scenario: Option<PathBuf>,
 
-    /// Overrides a setting of scenarios, such as client.attempt_timeout=2s; may be repeated
+    /// Overrides a setting of the scenario, such as client.attempt_timeout=2s; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(super) overrides: Vec<String>,
 
-    /// Shows no requests that went well at once
+    /// Shows only requests that fail or are retried.
     #[arg(long)]
     pub(super) quiet: bool,
 
-    /// Prints the summary as JSON
+    /// Prints the summary as JSON.
     #[arg(long)]
     pub(super) json: bool,
 }
