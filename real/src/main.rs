@@ -32,7 +32,8 @@ const WORLD: &str = "real";
 
 /// Rehearses failures of a replicated service with real processes: plays the scenario files of `sim` with signals and sockets.
 ///
-/// `real SCENARIO` is short for `real run SCENARIO`.
+/// `real SCENARIO` is short for `real run SCENARIO`. With `REHEARSAL_LOG=info` in the environment, the program logs what it does
+/// on standard error.
 #[derive(Debug, Parser)]
 #[command(
     name = "real",
