@@ -58,12 +58,25 @@ fn section(table: &Table, keys: &[ReferenceKey]) -> Option<String> {
     if rows.is_empty() {
         return None;
     }
-    let doc: Vec<_> = table.doc.split_whitespace().collect();
-    let doc = if doc.is_empty() { String::new() } else { format!("{}\n\n", doc.join(" ")) };
+    let doc = sentence(table.doc);
+    let doc = if doc.is_empty() { doc } else { format!("{doc}\n\n") };
     Some(format!(
         "### {}\n\n{doc}| key | default | type and bounds | meaning |\n| --- | --- | --- | --- |\n{rows}\n",
         table.header
     ))
+}
+
+/// Returns the documentation of a table without the header that rustdoc shows in front of it.
+fn sentence(doc: &str) -> String {
+    let words: Vec<_> = doc.split_whitespace().collect();
+    let text = words.join(" ");
+    let text = text.split_once("]`: ").map_or(text.as_str(), |(_, behind)| behind);
+    // A name, such as gRPC, keeps its letters.
+    if text.split(' ').next().is_some_and(|word| word.contains(char::is_uppercase)) {
+        return text.to_owned();
+    }
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Returns the row of a key in the table at `path`; `None` if the key is of another table.
