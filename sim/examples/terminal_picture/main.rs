@@ -2,7 +2,7 @@
 //! the command line that the picture shows. The picture of the README is made by
 //!
 //! ```console
-//! $ cargo run -q -p sim -- scenarios/crash_then_freeze.toml --seed 42 \
+//! $ sim scenarios/crash_then_freeze.toml --seed 42 \
 //!     | cargo run -q -p sim --example terminal_picture -- "sim scenarios/crash_then_freeze.toml --seed 42" \
 //!     > sim/pictures/terminal.svg
 //! ```
