@@ -14,6 +14,7 @@ use std::{path::PathBuf, time::Duration};
 
 use polars::error::PolarsResult;
 
+pub(crate) use self::side::{counts_of_both, statuses};
 pub use self::{
     pair::{MedianRange, MetricPair, PhaseDistances, PhasePair, SeriesPair, SidePair},
     series::Series,

@@ -1,8 +1,8 @@
-//! Draws figures. The only place that knows plotters, pixels and fonts.
+//! Draws figures. This is the only module that knows plotters, pixels and fonts.
 //!
-//! A figure is drawn once, as SVG; PNG is made from that, with a font that is part of the program. Texts carry CSS
-//! generic families only, so a page shows them in the reader's own font. Colours are written as plain attributes, which
-//! a page's style sheet may replace: that is how a plot gets dark with its page.
+//! A figure is drawn once, as SVG. PNG is made from that, with a font that is part of the program. Texts have generic font
+//! families of CSS only, so a page shows them in the reader's own font. Colours are plain attributes, which the style sheet
+//! of a page may replace: so a plot is dark in a dark page.
 
 mod canvas;
 mod legend;
@@ -19,12 +19,12 @@ use crate::figure::Figure;
 
 pub use self::{canvas::Paint, png::png};
 
-/// How much room there is.
+/// The size of the screen or paper that a figure is drawn for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
-    /// A desk's screen, or paper: 960 pixels.
+    /// The screen of a computer, or paper: 960 pixels.
     Wide,
-    /// A telephone held upright: 380 pixels.
+    /// The screen of a telephone in portrait mode: 380 pixels.
     Narrow,
 }
 
@@ -36,7 +36,7 @@ impl Room {
         }
     }
 
-    /// Of all panels together, but for what each needs for its legend.
+    /// Returns the height of a panel of this weight, without its legend.
     fn height(self, weight: f64) -> f64 {
         match self {
             Self::Wide => 190.0 * weight,
@@ -44,6 +44,7 @@ impl Room {
         }
     }
 
+    /// Returns the left edge of the data. The labels of the y axis are on its left.
     fn left(self) -> f64 {
         match self {
             Self::Wide => 78.0,
@@ -55,10 +56,10 @@ impl Room {
 const RIGHT: f64 = 16.0;
 const TITLE_SIZE: f64 = 15.0;
 const CAPTION_SIZE: f64 = 12.5;
-/// Between two panels.
+/// The distance between two panels.
 const GAP: f64 = 14.0;
 
-/// The figure as an SVG document. The same figure gives the same text.
+/// Returns the figure as an SVG document. The same figure gives the same text.
 pub fn svg(figure: &Figure, room: Room) -> String {
     let caption = wrapped(&figure.caption, ((room.width() - 24.0) / (CAPTION_SIZE * 0.52)) as usize);
     let head = 12.0 + TITLE_SIZE + 6.0 + caption.len() as f64 * (CAPTION_SIZE + 4.0) + 6.0;
@@ -91,7 +92,7 @@ pub fn svg(figure: &Figure, room: Room) -> String {
     })
 }
 
-/// Lines of at most `columns` characters, broken between words.
+/// Returns `text` in lines of at most `columns` characters, broken between words.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

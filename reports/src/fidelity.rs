@@ -1,19 +1,18 @@
-//! How far the simulation is from the real world, measured by how far the real world is from itself.
+//! The fidelity of the simulation: its distance from the real world, compared with the distances within the real world.
 //!
-//! Whole runs are the unit: the requests of a run have its scheduling, its caches and its neighbours in common, so that
-//! a thousand of them are not a thousand observations. A distance is between two runs. Those between real runs are the
-//! *noise floor* (A/A), and the simulation is as good as it can be seen to be when its runs are no further from real
-//! ones than that. Runs of one seed have the same arrivals and inputs, so only runs of different seeds are held against
-//! each other, in either kind of pair.
+//! Whole runs are the unit: the requests of a run share its scheduling, its caches and its neighbours, so that a thousand
+//! of them are not a thousand observations. A distance is between two runs. The distances between real runs are the *noise
+//! floor* (A/A). The simulation is as good as can be measured when its runs are no further from real runs than that. Runs
+//! of one seed have the same arrivals and inputs, so only runs of different seeds are compared, in either kind of pair.
 //!
 //! | module | what is in it |
 //! | --- | --- |
 //! | `campaign` | the folder that `real fidelity` writes |
-//! | `measure` | what is compared, and the distance of two runs in it |
+//! | `measure` | the measures, and the distance of two runs in each |
 //! | `cell` | one measure of one phase: distances, ratio, test, verdict |
-//! | `permutation` | whether the worlds can be told apart at all |
-//! | `goal` | how close is close enough |
-//! | `onset` | the rate at which goodput stops following |
+//! | `permutation` | the test of whether the worlds differ at all |
+//! | `goal` | the errors that are small enough |
+//! | `onset` | the rate at which goodput no longer follows the load |
 //! | `json` | `fidelity.json` |
 
 mod campaign;
@@ -38,61 +37,65 @@ pub use self::{
 };
 use crate::compare::{ComparisonSide, Member, ScenarioComparison, WHOLE};
 
-/// Workers that are busy for more than this share of the time queue what comes, and a queue enlarges every error in the
-/// service times: beyond it nothing is promised.
+/// The greatest utilisation of workers up to which predictions are promised. Beyond it requests queue, and a queue magnifies
+/// every error in the service times.
 pub const TRUSTED_UTILISATION: f64 = 0.5;
 
-/// A campaign, worked out.
+/// The analysis of a campaign.
 #[derive(Debug, Clone)]
 pub struct Fidelity {
+    /// The manifest of the campaign.
     pub manifest: CampaignManifest,
+    /// The scenarios, in the order of the manifest.
     pub scenarios: Vec<ScenarioFidelity>,
-    /// Of scenarios that were played at several rates.
+    /// The onsets of the scenarios that were run at several rates.
     pub onsets: Vec<Onset>,
-    /// What is missing, odd, or beyond what is promised.
+    /// Notes on data that are missing, inconsistent, or beyond what is promised, each a sentence.
     pub notes: Vec<String>,
 }
 
-/// One scenario of it.
+/// The analysis of one scenario of a campaign.
 #[derive(Debug, Clone)]
 pub struct ScenarioFidelity {
+    /// The name of the scenario.
     pub name: String,
-    /// Real runs, then simulated ones.
+    /// The number of real runs, and of simulated ones.
     pub runs: [usize; 2],
-    /// The share of the real run that the workers of the busiest server were busy, at the median.
+    /// The share of the run for which the workers of the busiest server were busy: the median over the real runs.
     pub utilisation: Option<f64>,
-    /// By phase, in order of time, then by measure.
+    /// The cells, by phase in order of time, then by measure.
     pub cells: Vec<Cell>,
-    /// Both sides, for plots.
+    /// The runs of both worlds, for plots.
     pub sides: ScenarioComparison,
 }
 
-/// How many cells there are, and how many of them are good.
+/// The number of cells, and of those within the noise floor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FidelityTally {
-    /// That have a ratio.
+    /// The number of cells that have a ratio.
     pub cells: usize,
-    /// At most the noise floor.
+    /// The number of cells with a ratio of at most 1.
     pub within: usize,
-    /// At most twice the noise floor.
+    /// The number of cells with a ratio of at most 2.
     pub close: usize,
 }
 
 impl Fidelity {
-    /// Works out `campaign`, with plots in windows of `window`.
+    /// Analyses `campaign`, with plots in windows of `window`.
     ///
     /// # Errors
-    /// Polars' own.
+    /// Errors of polars are passed on.
     pub fn from_campaign(campaign: Campaign, window: Duration) -> PolarsResult<Self> {
         let Campaign { manifest, parts, mut notes } = campaign;
-        let (mut scenarios, mut points) = (Vec::new(), Vec::new());
+        let mut scenarios = Vec::new();
+        let mut points = Vec::new();
         for part in parts {
             let utilisation = part.utilisation();
-            if utilisation.is_some_and(|share| share > TRUSTED_UTILISATION) {
-                let (name, percent) = (&part.name, utilisation.unwrap_or_default() * 100.0);
+            if let Some(share) = utilisation.filter(|share| *share > TRUSTED_UTILISATION) {
                 notes.push(format!(
-                    "{name}: the busiest server's workers were busy {percent:.0} % of the time; predictions are promised \
-                     up to {:.0} %",
+                    "{}: the busiest server's workers were busy {:.0} % of the time; predictions are promised up to {:.0} %",
+                    part.name,
+                    share * 100.0,
                     TRUSTED_UTILISATION * 100.0
                 ));
             }
@@ -105,7 +108,7 @@ impl Fidelity {
         Ok(Self { manifest, scenarios, onsets: onset::onsets(&points), notes })
     }
 
-    /// Over all scenarios.
+    /// Returns the number of cells over all scenarios.
     pub fn tally(&self) -> FidelityTally {
         let ratios = self.scenarios.iter().flat_map(|scenario| &scenario.cells).filter_map(|cell| cell.verdict);
         ratios.fold(FidelityTally::default(), |tally, verdict| FidelityTally {
@@ -115,7 +118,7 @@ impl Fidelity {
         })
     }
 
-    /// Cells that have a goal, and how many of them reach it and the higher one beyond it.
+    /// Returns the number of cells that have a goal, of those that reach it, and of those that reach the stricter goal.
     pub fn goals(&self) -> [usize; 3] {
         let goals = self.scenarios.iter().flat_map(|scenario| &scenario.cells).filter_map(|cell| cell.goal);
         goals.fold([0; 3], |[all, reached, beyond], goal| {
@@ -132,15 +135,16 @@ impl ScenarioFidelity {
             let measures = Measure::ALL.into_iter().filter(|measure| measure.applies_to(phase));
             cells.extend(measures.filter_map(|measure| Cell::compare(measure, phase, &real, &sim)));
         }
-        let side =
-            |world: &str, members: Vec<Member>| ComparisonSide { name: format!("{world} x{}", members.len()), members };
         let runs = [real.len(), sim.len()];
-        let sides = vec![side("real", real), side("sim", sim)];
+        let sides = vec![
+            ComparisonSide { name: format!("real x{}", real.len()), members: real },
+            ComparisonSide { name: format!("sim x{}", sim.len()), members: sim },
+        ];
         let sides = ScenarioComparison { scenario: name.clone(), sides, pairs: Vec::new() };
         Self { name, runs, utilisation, cells, sides }
     }
 
-    /// The phases of its cells, in their order.
+    /// Returns the phases of its cells, in their order.
     pub fn phases(&self) -> Vec<&str> {
         let mut phases: Vec<&str> = self.cells.iter().map(|cell| cell.phase.as_str()).collect();
         phases.dedup();
@@ -148,8 +152,8 @@ impl ScenarioFidelity {
     }
 }
 
-/// Those of any run, in the order of the first that has them, and the whole run. A run without faults has one phase, which
-/// is the whole run.
+/// Returns the phases of the run with most of them, then the whole run. A run without faults has one phase, which is the
+/// whole run.
 fn phases(members: &[Member]) -> Vec<String> {
     let longest = members.iter().max_by_key(|member| member.summary.phases.len());
     let names: Vec<String> = longest
@@ -159,10 +163,10 @@ fn phases(members: &[Member]) -> Vec<String> {
     names.into_iter().filter(|_| faults).chain([WHOLE.to_owned()]).collect()
 }
 
-/// Reads and works out the campaign at `place`.
+/// Reads the campaign at `place`.
 ///
 /// # Errors
-/// It is no campaign, or has too little to compare.
+/// There is no campaign, or it has too few runs to compare.
 pub fn read(place: &Path) -> Result<Campaign, CampaignError> {
     Campaign::read(place)
 }

@@ -1,7 +1,7 @@
-//! What a plot shows, without a word on how it is drawn: panels over a common x axis, layers in them, and bands that
-//! run through all of them. Whoever makes a figure knows nothing of pixels, and whoever draws one nothing of runs.
+//! Plots as data: panels over a common x axis, layers in them, and bands that run through all of them.
 //!
-//! Coordinates are in the axes' units: seconds, shares, counts. A coordinate that is no number is left out.
+//! The modules below make figures of runs and know nothing of pixels. [`draw`](crate::draw) draws figures and knows nothing
+//! of runs. Coordinates are in the units of the axes: seconds, shares, counts. A coordinate that is NaN is left out.
 
 pub mod compared;
 pub mod density;
@@ -10,18 +10,22 @@ pub mod single;
 pub mod sweep;
 pub mod threshold;
 
-/// A plot, and the name of its files.
+use kernel::measure::FaultSummary;
+
+/// A plot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
-    /// Names the files: `timeseries`.
+    /// The name of its files, without the ending.
     pub name: String,
+    /// The title.
     pub title: String,
-    /// What it is of: a run, or the sides of a comparison.
+    /// The run, or the sides of the comparison.
     pub subject: String,
-    /// What is shown, in a sentence; may be empty.
+    /// A sentence that explains the plot; may be empty.
     pub caption: String,
+    /// The x axis of all panels.
     pub x: Axis,
-    /// From top to bottom, at least one.
+    /// The panels from top to bottom, at least one.
     pub panels: Vec<Panel>,
     /// Stretches of the x axis, shaded in every panel and named in the first.
     pub bands: Vec<Band>,
@@ -30,137 +34,179 @@ pub struct Figure {
 /// A named stretch of the x axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Band {
+    /// The beginning.
     pub from: f64,
-    /// Not before `from`; a band without width is a line.
+    /// The end, not before `from`. A band without width is drawn as a line.
     pub to: f64,
+    /// The name.
     pub name: String,
-    /// What is left of the name where there is little room.
+    /// A shorter name, for narrow screens.
     pub short_name: String,
 }
 
-/// A direction of a panel.
+/// An axis of a panel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
-    /// With its unit, such as `latency`.
+    /// The quantity and its unit, unless the ticks have units.
     pub label: String,
+    /// The scale.
     pub scale: Scale,
-    /// From and to, ascending; of a logarithmic axis both positive.
+    /// The values at both ends, ascending; both are positive on a logarithmic axis.
     pub range: (f64, f64),
+    /// The notation of the values.
     pub ticks: Ticks,
 }
 
+/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
+    /// Equal distances are equal differences.
     Linear,
+    /// Equal distances are equal factors.
     Logarithmic,
 }
 
-/// How the values of an axis read.
+/// The notation of the values of an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ticks {
     /// Plain numbers.
     Number,
-    /// Whole seconds, the unit being in the axis's label.
+    /// Whole seconds. The label of the axis has the unit.
     Seconds,
-    /// Durations from seconds, each with its unit: `10 ms`.
+    /// Durations, each with its unit, such as `10 ms`. The values are seconds.
     Duration,
-    /// Percentages from shares.
+    /// Percentages. The values are shares.
     Percent,
     /// Names at 0, 1, 2 …, on a y axis from the top down.
     Names(Vec<String>),
-    /// These values, ascending, as they read; as many of them as there is room for.
+    /// These values with their labels, ascending. Only as many are drawn as there is room for.
     Places(Vec<(f64, String)>),
 }
 
-/// A rectangle with a y axis of its own.
+/// A part of a plot with a y axis of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Panel {
+    /// The title; may be empty.
     pub title: String,
+    /// The y axis.
     pub y: Axis,
-    /// Its share of the height among the panels.
+    /// The height, compared with that of other panels.
     pub weight: f64,
-    /// Later ones are drawn over earlier ones.
+    /// The layers. Later ones are drawn over earlier ones.
     pub layers: Vec<Layer>,
 }
 
-/// Something drawn in a panel. A layer with a name has an entry in the panel's legend.
+/// Data of one kind in a panel. A layer with a name has an entry in the legend of the panel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
+    /// The name in the legend; may be empty.
     pub name: String,
+    /// The colour.
     pub colour: Colour,
+    /// The data, and how they are drawn.
     pub shape: LayerShape,
 }
 
+/// The data of a layer, and how they are drawn.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LayerShape {
-    /// Lines through points; a point that is no number interrupts it.
+    /// A line through points. A point that is NaN interrupts it.
     Line {
+        /// The points: x, y.
         points: Vec<(f64, f64)>,
+        /// True for a dashed line.
         dashed: bool,
     },
     /// The area between a lower and an upper curve: x, lower, upper.
     Area(Vec<(f64, f64, f64)>),
+    /// A mark at each point.
     Points {
+        /// The points: x, y.
         points: Vec<(f64, f64)>,
+        /// The mark.
         mark: Mark,
     },
-    /// Cells of a grid by how much is in them.
+    /// Cells of a grid, the darker the more points are in them.
     Cells(Vec<GridCell>),
     /// Bars along the x axis.
     Bars(Vec<Bar>),
 }
 
+/// The mark of a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
+    /// A small dot.
     Dot,
     /// A large dot.
     Disc,
     /// A disc that is not filled.
     Ring,
+    /// A diagonal cross.
     Cross,
+    /// A triangle that points up.
     Triangle,
 }
 
-/// A rectangle of the plane, as dark as `weight`, from 0 (excluded) to 1.
+/// A rectangle of the plane.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GridCell {
+    /// The left and the right edge.
     pub x: (f64, f64),
+    /// The lower and the upper edge.
     pub y: (f64, f64),
+    /// The darkness, from 0 (excluded) to 1.
     pub weight: f64,
 }
 
-/// A stretch of a lane: `row` and `height` are in units of the y axis.
+/// A stretch of a lane.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bar {
+    /// The beginning on the x axis.
     pub from: f64,
+    /// The end on the x axis.
     pub to: f64,
+    /// The middle on the y axis.
     pub row: f64,
+    /// The height in units of the y axis.
     pub height: f64,
 }
 
-/// Okabe and Ito's palette (2008), told apart by people with any kind of colour vision, on light and dark ground.
+/// The palette of Okabe and Ito (2008). People with any kind of colour vision can distinguish its colours, on light and on
+/// dark ground.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Colour {
-    /// That of text.
+    /// The colour of text.
     Ink,
+    /// A grey, for what is not in the foreground.
     Grey,
-    /// For what is as it should be.
+    /// A pale blue, for the normal state.
     Pale,
+    /// A blue.
     Blue,
+    /// An orange.
     Orange,
+    /// A bluish green.
     Green,
+    /// A red that is close to orange.
     Vermillion,
+    /// A reddish purple.
     Purple,
+    /// A light blue.
     Sky,
 }
 
 impl Colour {
-    /// For things that have no colour of their own, in this order.
+    /// The colours of series that have no colour of their own, in this order.
     pub const CYCLE: [Self; 6] = [Self::Blue, Self::Orange, Self::Green, Self::Purple, Self::Sky, Self::Vermillion];
+
+    /// Returns the colour of the series at `index`. After the last colour the first one follows again.
+    pub fn of_series(index: usize) -> Self {
+        Self::CYCLE[index % Self::CYCLE.len()]
+    }
 }
 
 impl Axis {
-    /// Seconds of the run, from 0 to `end_s`.
+    /// Returns the axis of the seconds of a run, from 0 to `end_s`.
     pub fn time(end_s: f64) -> Self {
         Self {
             label: "seconds since the run began".into(),
@@ -170,40 +216,35 @@ impl Axis {
         }
     }
 
-    /// From 0 to somewhat above the largest of `values`.
+    /// Returns an axis from 0 to somewhat above the largest of `values`.
     pub fn from_zero(label: &str, ticks: Ticks, values: impl Iterator<Item = f64>) -> Self {
         let max = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
         let range = (0.0, if max > 0.0 { max * 1.08 } else { 1.0 });
         Self { label: label.into(), scale: Scale::Linear, range, ticks }
     }
 
-    /// From the lowest of `values`, which are not negative, to the highest, or from 0 if that is not much further; at
-    /// least `least` long.
+    /// Returns an axis from somewhat below the lowest of `values` to somewhat above the highest, at least `least` long. It
+    /// begins at 0 if that is not much further. The values must not be negative.
     pub fn fitted(ticks: Ticks, least: f64, values: impl Iterator<Item = f64>) -> Self {
-        let finite = values.filter(|value| value.is_finite());
-        let (low, high) =
-            finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-        let (low, high) = if low <= high { (low, high) } else { (0.0, least) };
+        let (low, high) = extent(values.filter(|value| value.is_finite())).unwrap_or((0.0, least));
         let middle = (low + high) / 2.0;
-        let (low, high) = (low.min(middle - least / 2.0), high.max(middle + least / 2.0));
+        let low = low.min(middle - least / 2.0);
+        let high = high.max(middle + least / 2.0);
         let edge = (high - low) * 0.08;
         let from = if low < high / 2.0 { 0.0 } else { low - edge };
         Self { label: String::new(), scale: Scale::Linear, range: (from, high + edge), ticks }
     }
 
-    /// Latencies on a logarithmic scale that holds all positive `values`, in seconds; a decade at least.
+    /// Returns a logarithmic axis of seconds that contains all positive `values` and is at least a decade long.
     pub fn latency(label: &str, values: impl Iterator<Item = f64>) -> Self {
-        let positive = values.filter(|value| value.is_finite() && *value > 0.0);
-        let (low, high) =
-            positive.fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), value| (low.min(value), high.max(value)));
-        let (low, high) = if low <= high { (low, high) } else { (1e-3, 1.0) };
+        let (low, high) = extent(values.filter(|value| value.is_finite() && *value > 0.0)).unwrap_or((1e-3, 1.0));
         let middle = (low * high).sqrt();
         let range = (low.min(middle / 3.2) / 1.15, high.max(middle * 3.2) * 1.15);
         Self { label: label.into(), scale: Scale::Logarithmic, range, ticks: Ticks::Duration }
     }
 
-    /// Where `value` lies, from 0 at the start of the range to 1 at its end; what lies outside is moved to the edge.
-    /// `None` of what has no place on it: no number or, on a logarithmic axis, nothing positive.
+    /// Returns the place of `value`, from 0 at the start of the range to 1 at its end. A value outside is moved to the edge.
+    /// It is `None` for NaN, for infinity and, on a logarithmic axis, for values that are not positive.
     pub fn position(&self, value: f64) -> Option<f64> {
         let (from, to) = self.range;
         let share = match self.scale {
@@ -216,19 +257,43 @@ impl Axis {
     }
 }
 
+/// Returns the least and the greatest of `values`; `None` if there are none.
+fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.fold(None, |extent: Option<(f64, f64)>, value| {
+        Some(extent.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
+    })
+}
+
+impl Band {
+    /// Returns the band of a fault: from its start until it was lifted, or until the end of the run.
+    fn for_fault(fault: &FaultSummary, end_s: f64) -> Self {
+        let from = fault.start_us as f64 / 1e6;
+        Self {
+            from,
+            to: fault.lifted_us.map_or(end_s, |us| us as f64 / 1e6).max(from),
+            name: format!("fault-{} {} {}", fault.index, fault.kind, fault.targets.join(", ")),
+            short_name: format!("{} {}", fault.index, fault.kind),
+        }
+    }
+}
+
 impl Layer {
+    /// Returns a layer with a solid line.
     pub fn line(name: &str, colour: Colour, points: Vec<(f64, f64)>) -> Self {
         Self { name: name.into(), colour, shape: LayerShape::Line { points, dashed: false } }
     }
 
+    /// Returns a layer with a dashed line.
     pub fn dashed(name: &str, colour: Colour, points: Vec<(f64, f64)>) -> Self {
         Self { name: name.into(), colour, shape: LayerShape::Line { points, dashed: true } }
     }
 
+    /// Returns a layer with a mark at each point.
     pub fn points(name: &str, colour: Colour, mark: Mark, points: Vec<(f64, f64)>) -> Self {
         Self { name: name.into(), colour, shape: LayerShape::Points { points, mark } }
     }
 
+    /// Returns a layer with bars.
     pub fn bars(name: &str, colour: Colour, bars: Vec<Bar>) -> Self {
         Self { name: name.into(), colour, shape: LayerShape::Bars(bars) }
     }

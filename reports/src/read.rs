@@ -1,4 +1,4 @@
-//! From folders and files to [`RecordedRun`]s.
+//! Reads folders and files as [`RecordedRun`]s.
 //!
 //! A run folder is read as it was written (`folder`). A log of another program is read by a mapping of its columns
 //! (`foreign`). A damaged line is an error that names it. A file that is missing but not required becomes a note of the
@@ -19,10 +19,10 @@ pub use self::{
 };
 use crate::run::RecordedRun;
 
-/// Reads the run folder or, if it is a file, the log at `place`; `mapping` says how a log is to be understood.
+/// Reads the run folder or, if it is a file, the log at `place`; `mapping` says what the columns of a log mean.
 ///
 /// # Errors
-/// There is nothing to read, or what there is cannot be understood; see [`ReadError`].
+/// There is no run, or it cannot be read; see [`ReadError`].
 pub fn run(place: &Path, mapping: &Mapping) -> Result<RecordedRun, ReadError> {
     let run = if place.is_file() { foreign::run(place, mapping) } else { folder::run(place) };
     run.map(sanity::checked)

@@ -1,4 +1,4 @@
-//! A sheet with coordinates in pixels, from the upper left corner.
+//! A canvas with coordinates in pixels, from the upper left corner.
 
 use plotters::{
     prelude::SVGBackend,
@@ -11,26 +11,34 @@ use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingBackend}
 
 use crate::figure::Colour;
 
-/// Backends take whole numbers, so a pixel is this many units.
+/// The number of units in a pixel. Backends take whole numbers, and a whole pixel would be too coarse.
 const UNITS: f64 = 10.0;
-/// By which plotters divides the size of a font before it writes it.
+
+/// The number by which plotters divides the size of a font before it writes it.
 const FONT_SCALE: f64 = 1.24;
-/// Of a character, on average, in shares of the font's size; rather too wide than too narrow.
+
+/// The mean width of a character, as a share of the size of the font. It is rather too wide than too narrow.
 const CHARACTER_WIDTH: f64 = 0.57;
 
-/// A colour on the sheet.
+/// A colour on the canvas: red, green, blue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paint(pub u8, pub u8, pub u8);
 
 impl Paint {
+    /// The background.
     pub const PAPER: Self = Self(0xFF, 0xFF, 0xFF);
+    /// Titles and the darkest data.
     pub const INK: Self = Self(0x1B, 0x1F, 0x24);
+    /// Axes and labels.
     pub const MUTED: Self = Self(0x5B, 0x63, 0x6C);
+    /// Grid lines.
     pub const GRID: Self = Self(0xE4, 0xE7, 0xEB);
+    /// The normal state in lanes.
     pub const PALE: Self = Self(0xC3, 0xD3, 0xDF);
+    /// The bands of faults.
     pub const BAND: Self = Self(0xB8, 0x86, 0x0B);
 
-    /// As SVG and CSS write it.
+    /// Returns the colour in the notation of SVG and CSS.
     pub fn hexadecimal(self) -> String {
         format!("#{:02X}{:02X}{:02X}", self.0, self.1, self.2)
     }
@@ -57,7 +65,7 @@ pub(super) enum Anchor {
     Right,
 }
 
-/// How a text looks. Its position is that of its anchor at its upper edge or, if it is `middle`, at half its height.
+/// The look of a text. Its position is that of its anchor at its upper edge or, if `middle` is true, at half its height.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Style {
     pub(super) size: f64,
@@ -65,7 +73,7 @@ pub(super) struct Style {
     pub(super) paint: Paint,
     pub(super) bold: bool,
     pub(super) middle: bool,
-    /// Read from bottom to top.
+    /// True for a text that is read from bottom to top.
     pub(super) upwards: bool,
 }
 
@@ -75,21 +83,21 @@ impl Style {
     }
 }
 
-/// How wide a text will be at most, roughly: readers' fonts differ.
+/// Returns roughly the greatest width of a text. It is not exact, because readers have different fonts.
 pub(super) fn text_width(text: &str, size: f64) -> f64 {
     text.chars().count() as f64 * size * CHARACTER_WIDTH
 }
 
-/// The sheet, and what has been drawn on it.
+/// A canvas, with everything that has been drawn on it.
 pub(super) struct Canvas<'a> {
     backend: SVGBackend<'a>,
 }
 
-/// A line's or area's colour and width, as plotters asks for it.
+/// The colour and the width of a line or an area, in the form that plotters needs.
 struct Pen {
     paint: Paint,
     alpha: f64,
-    /// In units.
+    /// The width in units.
     width: u32,
 }
 
@@ -104,7 +112,7 @@ impl BackendStyle for Pen {
 }
 
 impl Canvas<'_> {
-    /// An SVG document of `size` pixels, scalable, with what `draw` draws.
+    /// Returns a scalable SVG document of `size` pixels with everything that `draw` draws.
     pub(super) fn document(size: (f64, f64), draw: impl FnOnce(&mut Canvas<'_>)) -> String {
         let units = (units(size.0) as u32, units(size.1) as u32);
         let mut text = String::new();
@@ -129,12 +137,14 @@ impl Canvas<'_> {
         }
     }
 
-    /// Seven pixels of line, five of gap.
+    /// Draws a dashed line. The pattern continues across the corners.
     pub(super) fn dashes(&mut self, points: &[(f64, f64)], paint: Paint, width: f64) {
-        let (mut left, mut drawn) = (DASH, true);
+        let mut left = DASH;
+        let mut drawn = true;
         let mut dash: Vec<(f64, f64)> = points.first().copied().into_iter().collect();
         for pair in points.windows(2) {
-            let (mut from, to) = (pair[0], pair[1]);
+            let mut from = pair[0];
+            let to = pair[1];
             loop {
                 let distance = (to.0 - from.0).hypot(to.1 - from.1);
                 if distance <= left {
@@ -148,7 +158,8 @@ impl Canvas<'_> {
                 if drawn {
                     self.line(&dash, paint, width, 1.0);
                 }
-                (drawn, left) = (!drawn, if drawn { DASH_GAP } else { DASH });
+                left = if drawn { DASH_GAP } else { DASH };
+                drawn = !drawn;
                 dash = vec![from];
             }
         }
@@ -185,7 +196,10 @@ impl Canvas<'_> {
     }
 }
 
+/// The length of a dash, in pixels.
 const DASH: f64 = 7.0;
+
+/// The length of the gap between two dashes, in pixels.
 const DASH_GAP: f64 = 5.0;
 
 fn units(pixels: f64) -> i32 {

@@ -1,20 +1,27 @@
-//! A panel's legend: above the data, never on it.
+//! The legend of a panel. It is above the data, never on it.
 
 use super::canvas::{Anchor, Canvas, Paint, Style, text_width};
 use crate::figure::{Layer, LayerShape, Mark, Panel};
 
+/// The size of the font.
 const SIZE: f64 = 11.5;
+
+/// The distance from one row to the next.
 const ROW: f64 = 17.0;
-/// A sample of the layer.
+
+/// The width of a sample of the layer.
 const SAMPLE: f64 = 18.0;
-/// Between the sample and its name.
+
+/// The distance between the sample and its name.
 const SPACE: f64 = 5.0;
-/// Between two entries.
+
+/// The distance between two entries.
 const GAP: f64 = 16.0;
-/// Of a large dot.
+
+/// The radius of a large dot.
 const RADIUS: f64 = 3.8;
 
-/// Where the entries of a panel go, from the upper left corner of its header.
+/// The entries of a panel with their places, counted from the upper left corner of its header.
 pub(super) struct Legend<'a> {
     title: &'a str,
     entries: Vec<(&'a Layer, (f64, f64))>,
@@ -22,15 +29,17 @@ pub(super) struct Legend<'a> {
 }
 
 impl<'a> Legend<'a> {
-    /// In rows of at most `width` pixels, the title first.
+    /// Returns the legend in rows of at most `width` pixels, the title first.
     pub(super) fn new(panel: &'a Panel, width: f64) -> Self {
         let title_width = if panel.title.is_empty() { 0.0 } else { text_width(&panel.title, SIZE) * 1.08 + GAP };
-        let (mut x, mut y) = (title_width, 0.0);
+        let mut x = title_width;
+        let mut y = 0.0;
         let mut entries: Vec<(&Layer, (f64, f64))> = Vec::new();
         for layer in panel.layers.iter().filter(|layer| !layer.name.is_empty()) {
             let needed = SAMPLE + SPACE + text_width(&layer.name, SIZE);
             if x > 0.0 && x + needed > width {
-                (x, y) = (0.0, y + ROW);
+                x = 0.0;
+                y += ROW;
             }
             entries.push((layer, (x, y)));
             x += needed + GAP;
@@ -41,7 +50,8 @@ impl<'a> Legend<'a> {
     pub(super) fn draw(&self, canvas: &mut Canvas<'_>, corner: (f64, f64)) {
         canvas.text(self.title, corner, Style { bold: true, ..Style::new(SIZE, Anchor::Left) });
         for (layer, (x, y)) in &self.entries {
-            let (x, y) = (corner.0 + x, corner.1 + y);
+            let x = corner.0 + x;
+            let y = corner.1 + y;
             sample(canvas, layer, (x, y + SIZE * 0.45));
             let style = Style { paint: Paint::MUTED, ..Style::new(SIZE, Anchor::Left) };
             canvas.text(&layer.name, (x + SAMPLE + SPACE, y), style);
@@ -49,12 +59,13 @@ impl<'a> Legend<'a> {
     }
 }
 
-/// `at` is the middle of the sample's left edge.
+/// Draws a sample of the layer. `at` is the middle of its left edge.
 fn sample(canvas: &mut Canvas<'_>, layer: &Layer, at: (f64, f64)) {
     let paint = Paint::for_colour(layer.colour);
     let ends = [at, (at.0 + SAMPLE, at.1)];
     let centre = (at.0 + SAMPLE / 2.0, at.1);
-    let (upper, lower) = ((at.0 + 2.0, at.1 - 4.5), (at.0 + SAMPLE - 2.0, at.1 + 4.5));
+    let upper = (at.0 + 2.0, at.1 - 4.5);
+    let lower = (at.0 + SAMPLE - 2.0, at.1 + 4.5);
     match &layer.shape {
         LayerShape::Line { dashed: false, .. } => canvas.line(&ends, paint, 2.2, 1.0),
         LayerShape::Line { dashed: true, .. } => canvas.dashes(&ends, paint, 1.8),
@@ -65,14 +76,15 @@ fn sample(canvas: &mut Canvas<'_>, layer: &Layer, at: (f64, f64)) {
     }
 }
 
+/// Draws a mark with its centre at `at`.
 pub(super) fn draw_mark(canvas: &mut Canvas<'_>, mark: Mark, at: (f64, f64), paint: Paint, alpha: f64) {
     let (x, y) = at;
     match mark {
         Mark::Dot => canvas.disc(at, 2.3, paint, alpha),
         Mark::Disc => canvas.disc(at, RADIUS, paint, 1.0),
         Mark::Ring => {
-            let turn = |step: u32| f64::from(step) / 24.0 * std::f64::consts::TAU;
-            let circle = (0..=24).map(|step| (x + RADIUS * turn(step).cos(), y + RADIUS * turn(step).sin()));
+            let angles = (0..=24).map(|step| f64::from(step) / 24.0 * std::f64::consts::TAU);
+            let circle = angles.map(|angle| (x + RADIUS * angle.cos(), y + RADIUS * angle.sin()));
             canvas.line(&circle.collect::<Vec<_>>(), paint, 1.5, 1.0);
         }
         Mark::Cross => {

@@ -1,22 +1,25 @@
-//! Names along the x axis: in several rows where they would not fit beside each other.
+//! Names along the x axis, in several rows if they do not fit beside each other.
 
 use super::canvas::text_width;
 use crate::figure::{Axis, Ticks};
 
-/// From one row of names to the next.
+/// The distance from one row of names to the next.
 pub(super) const ROW: f64 = 14.0;
+
+/// The greatest number of rows.
 const ROWS_MAX: usize = 3;
-/// Between two names.
+
+/// The least distance between two names.
 const SPACE: f64 = 6.0;
 
-/// In how many rows the names of `axis`, `length` pixels long, have to stand; one if it has none.
+/// Returns the number of rows that the names of `axis` need if it is `length` pixels long; 1 if it has no names.
 pub(super) fn rows(axis: &Axis, length: f64, size: f64) -> usize {
     let Ticks::Names(names) = &axis.ticks else { return 1 };
     let widest = names.iter().map(|name| text_width(name, size)).fold(0.0, f64::max) + SPACE;
     (1..ROWS_MAX).find(|rows| widest <= slot(names, length) * *rows as f64).unwrap_or(ROWS_MAX)
 }
 
-/// What is written of `name`, one of `axis` in `rows` rows: all of it, if there is room.
+/// Returns `name`, one of `axis` in `rows` rows, shortened if there is not enough room for it.
 pub(super) fn cut(name: &str, axis: &Axis, length: f64, rows: usize, size: f64) -> String {
     let Ticks::Names(names) = &axis.ticks else { return name.to_owned() };
     let room = slot(names, length) * rows as f64 - SPACE;
@@ -28,7 +31,7 @@ pub(super) fn cut(name: &str, axis: &Axis, length: f64, rows: usize, size: f64) 
     format!("{kept}…")
 }
 
-/// A name's share of the axis.
+/// Returns the part of the axis that belongs to one name.
 fn slot(names: &[String], length: f64) -> f64 {
     length / names.len().max(1) as f64
 }
@@ -51,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_nowhere_is_cut() {
+    fn a_name_that_does_not_fit_is_shortened() {
         let axis = axis(&["[\"8x8\",\"9x9\"]", "[\"256x256\",\"512x512\"]"]);
         assert_eq!(cut("[\"8x8\",\"9x9\"]", &axis, 866.0, 1, 11.5), "[\"8x8\",\"9x9\"]");
         let short = cut("[\"256x256\",\"512x512\"]", &axis, 60.0, 3, 11.5);

@@ -9,24 +9,39 @@ use super::{
 };
 use crate::figure::{Axis, Band, Bar, Figure, GridCell, Layer, LayerShape, Panel, Ticks};
 
+/// The size of the font of ticks.
 const TICK_SIZE: f64 = 11.5;
+
+/// The size of the font of bands.
 const BAND_SIZE: f64 = 11.0;
+
+/// The distance from one row of band names to the next.
 const BAND_ROW: f64 = 15.0;
+
+/// The opacity of bands.
 const BAND_ALPHA: f64 = 0.14;
-/// How wide the topmost line is, and how much wider each below it.
+
+/// The width of the topmost line.
 const LINE: f64 = 1.7;
+
+/// The additional width of each line below another one.
 const LINE_STEP: f64 = 1.5;
-/// Pixels between two ticks, at least.
+
+/// The least distance of two ticks on the x axis.
 const X_TICK_ROOM: f64 = 56.0;
+
+/// The least distance of two ticks on the y axis.
 const Y_TICK_ROOM: f64 = 30.0;
-/// Between the labels of two ticks.
+
+/// The least distance between the labels of two ticks.
 const LABEL_SPACE: f64 = 8.0;
-/// Below the last panel: a row of tick labels and the label of the axis.
+
+/// The height below the last panel: a row of tick labels and the label of the axis.
 const FOOT: f64 = 44.0;
 
-/// Where a panel's data goes, in pixels.
+/// The place of a panel on the canvas, in pixels.
 pub(super) struct Frame {
-    /// Of the header: legend, then band names.
+    /// The upper edge of the header: legend, then band names.
     head: f64,
     top: f64,
     pub(super) bottom: f64,
@@ -36,7 +51,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The frame of `panel`, below `y`, with `bands` rows of band names.
+    /// Returns the frame of `panel`, below `y`, with `bands` rows of band names.
     pub(super) fn below(y: f64, panel: &Panel, bands: usize, room: Room, area: (f64, f64)) -> Self {
         let legend_height = Legend::new(panel, area.1 - 12.0).height;
         let top = y + legend_height + bands as f64 * BAND_ROW + 4.0;
@@ -48,7 +63,7 @@ impl Frame {
         axis.position(value).map(|share| self.left + share * (self.right - self.left))
     }
 
-    /// Names count from the top down, everything else from the bottom up.
+    /// Returns the place of a value. Names count from the top down, everything else from the bottom up.
     fn y(&self, axis: &Axis, value: f64) -> Option<f64> {
         let height = self.bottom - self.top;
         let down = matches!(axis.ticks, Ticks::Names(_));
@@ -60,19 +75,19 @@ impl Frame {
     }
 }
 
-/// The height of what is below the last panel.
+/// Returns the height of what is below the last panel.
 pub(super) fn foot(axis: &Axis, area: (f64, f64)) -> f64 {
     FOOT + (names::rows(axis, area.1 - area.0, TICK_SIZE) - 1) as f64 * names::ROW
 }
 
-/// The names of the bands and where they go.
+/// The names of the bands, and their places.
 pub(super) struct BandLabels {
-    /// Name, left edge in pixels, row.
+    /// The name, the left edge in pixels, and the row.
     labels: Vec<(String, f64, usize)>,
     pub(super) rows: usize,
 }
 
-/// Each name starts at its band, in the first row that has room there.
+/// Returns the places of the names of bands. Each starts at its band, in the first row that has room there.
 pub(super) fn labels_of(bands: &[Band], axis: &Axis, area: (f64, f64), room: Room) -> BandLabels {
     let mut ends: Vec<f64> = Vec::new();
     let mut labels = Vec::new();
@@ -91,6 +106,7 @@ pub(super) fn labels_of(bands: &[Band], axis: &Axis, area: (f64, f64), room: Roo
     BandLabels { labels, rows: ends.len() }
 }
 
+/// Draws a panel. `labels` are given for the first panel only, and `last` is true for the panel with the x axis.
 pub(super) fn draw_panel(
     canvas: &mut Canvas<'_>,
     figure: &Figure,
@@ -109,7 +125,7 @@ pub(super) fn draw_panel(
     draw_bands(canvas, &figure.bands, &figure.x, frame);
     draw_grid(canvas, figure, panel, frame, last);
     for (index, layer) in panel.layers.iter().enumerate() {
-        // What is drawn over stays visible beside what covers it.
+        // A line that is covered by others is wider, so that it stays visible beside them.
         let above = &panel.layers[index + 1..];
         let lines = above.iter().filter(|layer| matches!(layer.shape, LayerShape::Line { .. })).count();
         let width = LINE + LINE_STEP * lines.min(3) as f64;
@@ -125,6 +141,7 @@ fn draw_bands(canvas: &mut Canvas<'_>, bands: &[Band], axis: &Axis, frame: &Fram
         if to - from > 0.5 {
             canvas.rectangle((from, frame.top), (to, frame.bottom), Paint::BAND, BAND_ALPHA);
         }
+        // The two edges of a very narrow band would be one blurred line.
         for x in if to - from > 0.5 { vec![from, to] } else { vec![from] } {
             canvas.line(&[(x, frame.top), (x, frame.bottom)], Paint::BAND, 1.2, 0.9);
         }
@@ -153,7 +170,7 @@ fn draw_grid(canvas: &mut Canvas<'_>, figure: &Figure, panel: &Panel, frame: &Fr
     canvas.text(&panel.y.label, (11.0, (frame.top + frame.bottom) / 2.0), style);
 }
 
-/// What the x axis says.
+/// Draws the labels of the x axis.
 fn draw_foot(canvas: &mut Canvas<'_>, axis: &Axis, frame: &Frame) {
     let length = frame.right - frame.left;
     let rows = names::rows(axis, length, TICK_SIZE);
@@ -164,12 +181,12 @@ fn draw_foot(canvas: &mut Canvas<'_>, axis: &Axis, frame: &Frame) {
         canvas.line(&[(x, frame.bottom), (x, frame.bottom + 4.0)], Paint::MUTED, 1.0, 1.0);
         let label = names::cut(&label, axis, length, rows, TICK_SIZE);
         let half = text_width(&label, TICK_SIZE) / 2.0;
-        // Values that somebody chose may be close to each other.
+        // Values that a user chose may be close to each other.
         if matches!(axis.ticks, Ticks::Places(_)) && x - half < taken {
             continue;
         }
         taken = x + half + LABEL_SPACE;
-        // Within the sheet.
+        // A long name at the edge must not leave the canvas.
         let x = if rows > 1 { x.min(frame.right + RIGHT - half).max(half) } else { x };
         canvas.text(&label, (x, frame.bottom + 8.0 + (index % rows) as f64 * names::ROW), style);
     }
@@ -190,10 +207,9 @@ fn draw_layer(canvas: &mut Canvas<'_>, layer: &Layer, width: f64, x: &Axis, y: &
             }
         }
         LayerShape::Area(points) => {
-            let both = |&(at, lower, upper): &(f64, f64, f64)| {
+            for stretch in stretches(points, |&(at, lower, upper)| {
                 Some((frame.at(x, y, (at, lower))?, frame.at(x, y, (at, upper))?))
-            };
-            for stretch in stretches(points, both) {
+            }) {
                 let outline =
                     stretch.iter().map(|(lower, _)| *lower).chain(stretch.iter().rev().map(|(_, upper)| *upper));
                 canvas.polygon(&outline.collect::<Vec<_>>(), paint, 0.22);
@@ -217,7 +233,7 @@ fn draw_cell(canvas: &mut Canvas<'_>, cell: &GridCell, paint: Paint, x: &Axis, y
     }
 }
 
-/// A bar is seen however short it is.
+/// Draws a bar. It is at least a pixel wide, so that a short one is visible, too.
 fn draw_bar(canvas: &mut Canvas<'_>, bar: &Bar, paint: Paint, x: &Axis, y: &Axis, frame: &Frame) {
     let upper = frame.at(x, y, (bar.from, bar.row - bar.height / 2.0));
     let lower = frame.at(x, y, (bar.to, bar.row + bar.height / 2.0));
@@ -226,7 +242,7 @@ fn draw_bar(canvas: &mut Canvas<'_>, bar: &Bar, paint: Paint, x: &Axis, y: &Axis
     }
 }
 
-/// The points that have a place, in stretches that are interrupted where one has none.
+/// Returns the places of the points, in stretches that are interrupted where a point has no place.
 fn stretches<T, P>(points: &[T], place: impl Fn(&T) -> Option<P>) -> Vec<Vec<P>> {
     let mut stretches = vec![Vec::new()];
     for point in points {

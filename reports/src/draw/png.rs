@@ -1,4 +1,4 @@
-//! PNG from SVG, with a font that is part of the program: no picture depends on what a machine has installed.
+//! Renders SVG as PNG, with a font that is part of the program: no picture depends on the fonts of the machine.
 
 use std::sync::Arc;
 
@@ -7,24 +7,23 @@ use resvg::{
     usvg::{Options, Tree, fontdb::Database},
 };
 
-/// Pixels of the picture to one of the drawing, for screens of today.
+/// The number of pixels of the picture per pixel of the drawing, for screens with a high resolution.
 const ZOOM: f32 = 2.0;
 
-/// The drawing as PNG, at twice its size.
+/// Returns the drawing as PNG, at twice its size.
 ///
 /// # Errors
-/// `svg` is no drawing or has no size; what [`svg`](super::svg) writes is one.
+/// `svg` is not a drawing or has no size. Documents of [`svg`](super::svg()) never fail.
 pub fn png(svg: &str) -> Result<Vec<u8>, PngError> {
     let tree = Tree::from_str(svg, &options()).map_err(|error| PngError(error.to_string()))?;
     let size = tree.size().to_int_size();
-    let scale = |side: u32| (side as f32 * ZOOM).ceil() as u32;
-    let mut picture =
-        Pixmap::new(scale(size.width()), scale(size.height())).ok_or_else(|| PngError("it has no size".into()))?;
+    let [width, height] = [size.width(), size.height()].map(|side| (side as f32 * ZOOM).ceil() as u32);
+    let mut picture = Pixmap::new(width, height).ok_or_else(|| PngError("it has no size".into()))?;
     resvg::render(&tree, Transform::from_scale(ZOOM, ZOOM), &mut picture.as_mut());
     picture.encode_png().map_err(|error| PngError(error.to_string()))
 }
 
-/// The text is no SVG document that can be drawn.
+/// The error of a text that is not an SVG document, or cannot be drawn.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot draw a picture: {0}")]
 pub struct PngError(String);

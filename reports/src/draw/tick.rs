@@ -1,11 +1,11 @@
-//! Where an axis has ticks, and what is written there.
+//! The ticks of an axis, and their labels.
 
 use crate::figure::{Axis, Scale, Ticks};
 
 /// A value and its label.
 pub(super) type Tick = (f64, String);
 
-/// Ticks of `axis`, ascending; at most about `max` of them, unless the axis names them.
+/// Returns the ticks of `axis`, ascending. There are about `max` at most, unless the axis gives its ticks itself.
 pub(super) fn ticks(axis: &Axis, max: usize) -> Vec<Tick> {
     match (&axis.ticks, axis.scale) {
         (Ticks::Names(names), _) => names.iter().enumerate().map(|(row, name)| (row as f64, name.clone())).collect(),
@@ -23,7 +23,7 @@ fn linear(axis: &Axis, max: usize) -> Vec<Tick> {
     (first..=last).map(|index| index as f64 * step).map(|value| (value, label(value, step, &axis.ticks))).collect()
 }
 
-/// The smallest round number that is at least `least`. Of seconds, those that clocks have.
+/// Returns the smallest round number that is at least `least`. For seconds these are the usual steps of clocks.
 fn step(least: f64, ticks: &Ticks) -> f64 {
     const CLOCK: [f64; 13] = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0];
     if *ticks == Ticks::Seconds
@@ -35,20 +35,30 @@ fn step(least: f64, ticks: &Ticks) -> f64 {
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= least * 0.999).unwrap_or(power)
 }
 
-/// Powers of ten, and twice and five times them where there are few.
+/// Returns the powers of ten, with two and five times each power if there are few.
 fn logarithmic(axis: &Axis, max: usize) -> Vec<Tick> {
     let (from, to) = axis.range;
     let decades: Vec<i32> = (from.log10().floor() as i32..=to.log10().ceil() as i32).collect();
-    let among = |factors: &[f64], every: usize| -> Vec<f64> {
-        let powers = decades.iter().filter(|decade| decade.rem_euclid(every as i32) == 0);
-        let values = powers.flat_map(|decade| factors.iter().map(move |factor| factor * 10_f64.powi(*decade)));
-        values.filter(|value| (from..=to).contains(value)).collect()
-    };
-    let choices =
-        [among(&[1.0, 2.0, 5.0], 1), among(&[1.0, 3.0], 1), among(&[1.0], 1), among(&[1.0], 2), among(&[1.0], 3)];
-    let fits = |values: &Vec<f64>| values.len() <= max.max(2);
-    let values = choices.iter().find(|values| fits(values)).unwrap_or(&choices[4]);
-    values.iter().map(|value| (*value, label(*value, *value, &axis.ticks))).collect()
+    // From many ticks to few.
+    let choices: [(&[f64], i32); 5] = [(&[1.0, 2.0, 5.0], 1), (&[1.0, 3.0], 1), (&[1.0], 1), (&[1.0], 2), (&[1.0], 3)];
+    let mut values = Vec::new();
+    for (factors, every) in choices {
+        values = multiples(&decades, factors, every);
+        values.retain(|value| (from..=to).contains(value));
+        if values.len() <= max.max(2) {
+            break;
+        }
+    }
+    values.into_iter().map(|value| (value, label(value, value, &axis.ticks))).collect()
+}
+
+/// Returns the multiples of the powers of ten whose exponent is a multiple of `every`.
+fn multiples(decades: &[i32], factors: &[f64], every: i32) -> Vec<f64> {
+    let mut values = Vec::new();
+    for decade in decades.iter().filter(|decade| decade.rem_euclid(every) == 0) {
+        values.extend(factors.iter().map(|factor| factor * 10_f64.powi(*decade)));
+    }
+    values
 }
 
 fn label(value: f64, step: f64, ticks: &Ticks) -> String {
@@ -59,7 +69,7 @@ fn label(value: f64, step: f64, ticks: &Ticks) -> String {
     }
 }
 
-/// With as many decimals as the step has.
+/// Returns the number with as many decimals as the step has.
 fn number(value: f64, step: f64) -> String {
     let decimals = (-step.log10().floor()).max(0.0) as usize;
     let text = format!("{value:.decimals$}");

@@ -1,4 +1,4 @@
-//! The folder that `real fidelity` writes.
+//! Reads the folder that `real fidelity` writes.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,10 @@ use std::{
 
 use kernel::{
     record::Event,
-    run_folder::campaign::{CampaignManifest, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
+    run_folder::{
+        RUN,
+        campaign::{CampaignManifest, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
+    },
 };
 use polars::error::PolarsResult;
 
@@ -19,15 +22,16 @@ use crate::{
     run::RecordedRun,
 };
 
-/// Distances between runs of different seeds need two of them.
+/// The least number of runs of a scenario in each world: distances are between runs of different seeds.
 const RUNS_MIN: usize = 2;
 
-/// A campaign as it was found.
+/// A campaign as it was read.
 #[derive(Debug, Clone)]
 pub struct Campaign {
+    /// The manifest.
     pub manifest: CampaignManifest,
     pub(super) parts: Vec<PartRuns>,
-    /// What is missing or odd.
+    /// Notes on missing or inconsistent data, each a sentence.
     pub(super) notes: Vec<String>,
 }
 
@@ -43,42 +47,85 @@ pub(super) struct PartRuns {
 /// The reason why a campaign cannot be read. Each message contains the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum CampaignError {
+    /// The folder has no manifest that can be read.
     #[error("{path} holds no campaign: {reason}; name a folder that `real fidelity` wrote, such as runs/fidelity", path = .path.display())]
     NoCampaign {
+        /// The folder.
         path: PathBuf,
+        /// The error of the operating system.
         #[source]
         reason: io::Error,
     },
+    /// The manifest is not valid.
     #[error("{path}: {reason}; it was not written by this version of `real fidelity`", path = .path.display())]
-    Malformed { path: PathBuf, reason: String },
+    Malformed {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A scenario has too few runs in a world.
     #[error("{path} has {real} real and {sim} simulated runs of {scenario}; comparing needs {RUNS_MIN} of each: go on with `real fidelity`", path = .path.display())]
-    TooFew { path: PathBuf, scenario: String, real: usize, sim: usize },
+    TooFew {
+        /// The folder of the campaign.
+        path: PathBuf,
+        /// The name of the scenario.
+        scenario: String,
+        /// The number of its real runs.
+        real: usize,
+        /// The number of its simulated runs.
+        sim: usize,
+    },
+    /// A run was simulated with another calibration than the others.
     #[error("{path} was simulated with another calibration than the rest, {found}; remove it and go on with `real fidelity`", path = .path.display())]
-    OtherCalibration { path: PathBuf, found: String },
+    OtherCalibration {
+        /// The folder of the run.
+        path: PathBuf,
+        /// The digest of its calibration.
+        found: String,
+    },
+    /// A run is not the one that its folder is named for.
     #[error("{path} is a run of seed {seed} of `{scenario}` in the world {world}; remove it and go on with `real fidelity`", path = .path.display())]
-    OtherRun { path: PathBuf, seed: u64, scenario: String, world: String },
+    OtherRun {
+        /// The folder of the run.
+        path: PathBuf,
+        /// The seed of the run.
+        seed: u64,
+        /// The name of its scenario.
+        scenario: String,
+        /// Its world.
+        world: String,
+    },
+    /// A run cannot be read.
     #[error(transparent)]
     Run(#[from] ReadError),
 }
 
 impl Campaign {
-    /// Reads the manifest at `folder` and all runs that it speaks of.
+    /// Reads the manifest at `folder` and all runs that it lists.
     pub(super) fn read(folder: &Path) -> Result<Self, CampaignError> {
         let path = folder.join(MANIFEST);
         let text = fs::read_to_string(&path)
             .map_err(|reason| CampaignError::NoCampaign { path: folder.to_owned(), reason })?;
-        let malformed = |reason: String| CampaignError::Malformed { path: path.clone(), reason };
-        let manifest: CampaignManifest = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        let manifest: CampaignManifest = serde_json::from_str(&text)
+            .map_err(|error| CampaignError::Malformed { path: path.clone(), reason: error.to_string() })?;
         if manifest.schema != SCHEMA {
-            return Err(malformed(format!("its schema is {}, not {SCHEMA}", manifest.schema)));
+            let reason = format!("its schema is {}, not {SCHEMA}", manifest.schema);
+            return Err(CampaignError::Malformed { path, reason });
         }
-        let (mut parts, mut notes) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
+        let mut notes = Vec::new();
         for part in &manifest.scenarios {
             let [sim, real] = WORLDS.map(|world| runs(folder, &manifest, &part.name, world));
-            let (real, sim) = (real?, sim?);
+            let real = real?;
+            let sim = sim?;
             if real.len().min(sim.len()) < RUNS_MIN {
-                let (scenario, path) = (part.name.clone(), folder.to_owned());
-                return Err(CampaignError::TooFew { path, scenario, real: real.len(), sim: sim.len() });
+                return Err(CampaignError::TooFew {
+                    path: folder.to_owned(),
+                    scenario: part.name.clone(),
+                    real: real.len(),
+                    sim: sim.len(),
+                });
             }
             for (world, found) in [("real", &real), ("sim", &sim)] {
                 let missing = manifest.runs.saturating_sub(found.len() as u64);
@@ -86,17 +133,17 @@ impl Campaign {
                     notes.push(format!("{}: {missing} of {} {world} runs are missing", part.name, manifest.runs));
                 }
             }
-            let of_run =
-                |run: &RecordedRun| run.notes.iter().map(|note| format!("{}: {note}", run.place.display())).collect();
-            notes.extend(real.iter().chain(&sim).flat_map::<Vec<String>, _>(of_run));
+            for run in real.iter().chain(&sim) {
+                notes.extend(run.notes.iter().map(|note| format!("{}: {note}", run.place.display())));
+            }
             parts.push(PartRuns { name: part.name.clone(), variant: part.variant.clone(), real, sim });
         }
-        notes.extend(of_host(&manifest));
+        notes.extend(host_note(&manifest));
         Ok(Self { manifest, parts, notes })
     }
 }
 
-/// What is finished of a scenario in a world, by seed.
+/// Reads the finished runs of a scenario in a world, in order of their seeds.
 fn runs(
     folder: &Path,
     manifest: &CampaignManifest,
@@ -106,13 +153,18 @@ fn runs(
     let mut runs = Vec::new();
     for seed in 0..manifest.runs {
         let place = run_place(folder, scenario, world, seed);
-        if !place.join("run.json").is_file() {
+        // A campaign that was interrupted has no such folder, or an empty one.
+        if !place.join(RUN).is_file() {
             continue;
         }
         let run = read::run(&place, &Mapping::default())?;
         if (run.seed, run.world.as_str(), run.scenario_name.as_str()) != (seed, world, scenario) {
-            let (seed, scenario, world) = (run.seed, run.scenario_name, run.world);
-            return Err(CampaignError::OtherRun { path: place, seed, scenario, world });
+            return Err(CampaignError::OtherRun {
+                path: place,
+                seed: run.seed,
+                scenario: run.scenario_name,
+                world: run.world,
+            });
         }
         let used = run.info.as_ref().and_then(|info| info.calibration.as_ref());
         if let Some(used) = used.filter(|used| used.sha256 != manifest.calibration.sha256) {
@@ -123,8 +175,8 @@ fn runs(
     Ok(runs)
 }
 
-/// A note if the machine was not to itself.
-fn of_host(manifest: &CampaignManifest) -> Option<String> {
+/// Returns a note if other programs were running on the machine.
+fn host_note(manifest: &CampaignManifest) -> Option<String> {
     let host = &manifest.host;
     let load = host.load_average?[0];
     (load > host.cores as f64 / 2.0).then(|| {
@@ -133,14 +185,12 @@ fn of_host(manifest: &CampaignManifest) -> Option<String> {
 }
 
 impl PartRuns {
-    /// Real runs and simulated ones, as they are compared.
+    /// Returns the real runs and the simulated ones, in the form in which they are compared.
     pub(super) fn members(&self, window: Duration) -> PolarsResult<[Vec<Member>; 2]> {
-        let members = |runs: &[RecordedRun]| runs.iter().map(|run| Member::from_run(run.clone(), window)).collect();
-        let (real, sim): (PolarsResult<_>, PolarsResult<_>) = (members(&self.real), members(&self.sim));
-        Ok([real?, sim?])
+        Ok([members(&self.real, window)?, members(&self.sim, window)?])
     }
 
-    /// The share of the run that the workers of the busiest server were busy, at the median of the real runs.
+    /// Returns the share of the run for which the workers of the busiest server were busy: the median over the real runs.
     pub(super) fn utilisation(&self) -> Option<f64> {
         let mut shares: Vec<f64> = self.real.iter().filter_map(utilisation).collect();
         shares.sort_by(f64::total_cmp);
@@ -148,6 +198,11 @@ impl PartRuns {
     }
 }
 
+fn members(runs: &[RecordedRun], window: Duration) -> PolarsResult<Vec<Member>> {
+    runs.iter().map(|run| Member::from_run(run.clone(), window)).collect()
+}
+
+/// Returns the share of the run for which the workers of the busiest server were busy; `None` if it is not known.
 fn utilisation(run: &RecordedRun) -> Option<f64> {
     let workers = run.scenario.as_ref()?.servers.workers;
     let mut busy_us: BTreeMap<&str, u64> = BTreeMap::new();

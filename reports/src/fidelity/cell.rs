@@ -7,51 +7,59 @@ use super::{
 };
 use crate::compare::{MedianRange, Member, distance::quantile};
 
-/// What one measure of one phase comes to.
+/// The result of one measure of one phase.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
+    /// The measure.
     pub measure: Measure,
+    /// The name of the phase.
     pub phase: String,
-    /// Over the real runs, in seconds; `None` if a single run has no such value.
+    /// The value over the real runs, in seconds; `None` if a single run has no such value.
     pub real: Option<MedianRange>,
+    /// The value over the simulated runs, in seconds; `None` if a single run has no such value.
     pub sim: Option<MedianRange>,
-    /// How far the simulation is off: of the medians, as a share of the real one, for latencies; in seconds for the times
-    /// of faults; the total variation of all runs together for statuses.
+    /// The error of the simulation. For latencies it is the difference of the medians as a share of the real one, for the
+    /// times of faults the difference in seconds, for statuses the total variation over all runs together.
     pub error: Option<f64>,
-    /// Real against real: the noise floor.
+    /// The distances between real runs, which are the noise floor.
     pub real_real: Option<PairDistances>,
-    /// Simulated against real.
+    /// The distances between simulated and real runs.
     pub sim_real: Option<PairDistances>,
     /// The median of the second over the 95th percentile of the first; infinite over a floor of 0.
     pub ratio: Option<f64>,
+    /// The class of the ratio.
     pub verdict: Option<Verdict>,
     /// The probability of worlds this far apart if they were the same.
     pub p: Option<f64>,
-    /// `None` where there is no goal.
+    /// The goal that the error reaches; `None` for a measure without a goal.
     pub goal: Option<Goal>,
 }
 
-/// PairDistances between pairs of runs.
+/// The distances between the two runs of each of several pairs.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct PairDistances {
+    /// The number of pairs.
     pub pairs: usize,
+    /// The median of the distances.
     pub median: f64,
+    /// The 95th percentile of the distances.
     pub p95: f64,
 }
 
-/// How the simulation does against the noise floor.
+/// The distance of the simulation from reality, compared with the noise floor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// A simulated run is as close to real ones as they are to each other.
     Within,
-    /// At most twice as far.
+    /// A simulated run is at most twice as far from real ones as they are from each other.
     Close,
-    /// Further.
+    /// A simulated run is further from real ones.
     Apart,
 }
 
 impl Verdict {
+    /// Returns the name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Within => "within",
@@ -70,50 +78,60 @@ impl Verdict {
 }
 
 impl Cell {
-    /// `None` if there is nothing to say of it: the phase does not have it in either world.
+    /// Compares the worlds in one measure. Returns `None` if neither world has it in this phase.
     pub(super) fn compare(measure: Measure, phase: &str, real: &[Member], sim: &[Member]) -> Option<Self> {
-        let values = |side: &[Member]| side.iter().filter_map(|member| measure.value(member, phase)).collect();
-        let (of_real, of_sim) = (MedianRange::over(values(real)), MedianRange::over(values(sim)));
-        let scale = of_real.map_or(1.0, |spread| spread.median);
-        let distance = |a: &Member, b: &Member| measure.distance(a, b, phase, scale);
-        let real_real = PairDistances::over(pairs(real, real, true).filter_map(|(a, b)| distance(a, b)).collect());
-        let sim_real = PairDistances::over(pairs(sim, real, false).filter_map(|(a, b)| distance(a, b)).collect());
-        let ratio = sim_real.zip(real_real).map(|(ours, floor)| ratio(ours.median, floor.p95));
-        let error = error(measure, phase, real, sim, of_real.zip(of_sim));
+        let real_values = values(measure, phase, real);
+        let sim_values = values(measure, phase, sim);
+        let scale = real_values.map_or(1.0, |spread| spread.median);
+        let among_real = pairs(real, real).filter(|(a, b)| a.seed < b.seed);
+        let real_real = among_real.filter_map(|(a, b)| measure.distance(a, b, phase, scale)).collect();
+        let real_real = PairDistances::over(real_real);
+        let across = pairs(sim, real).filter(|(a, b)| a.seed != b.seed);
+        let sim_real = PairDistances::over(across.filter_map(|(a, b)| measure.distance(a, b, phase, scale)).collect());
+        let ratio = sim_real.zip(real_real).map(|(across, floor)| ratio(across.median, floor.p95));
+        let error = error(measure, phase, real, sim, real_values.zip(sim_values));
         sim_real.or(real_real)?;
         Some(Self {
             measure,
             phase: phase.to_owned(),
-            real: of_real,
-            sim: of_sim,
+            real: real_values,
+            sim: sim_values,
             error,
             real_real,
             sim_real,
             ratio,
             verdict: ratio.map(Verdict::from_ratio),
-            p: permutation::p(&both(real, sim), distance),
-            goal: error.and_then(|error| Goal::for_error(measure, error, of_real.map(|spread| spread.median))),
+            p: permutation::p(&both(real, sim), |a: &Member, b: &Member| measure.distance(a, b, phase, scale)),
+            goal: error.and_then(|error| Goal::for_error(measure, error, real_values.map(|spread| spread.median))),
         })
     }
 }
 
-/// Pairs of different seeds; of one side, each pair once.
-fn pairs<'a>(a: &'a [Member], b: &'a [Member], once: bool) -> impl Iterator<Item = (&'a Member, &'a Member)> {
-    let of_pair = move |(a, b): &(&Member, &Member)| if once { a.seed < b.seed } else { a.seed != b.seed };
-    a.iter().flat_map(|a| b.iter().map(move |b| (a, b))).filter(of_pair)
+/// Returns the median and the range of the values of single runs; `None` if they have none.
+fn values(measure: Measure, phase: &str, members: &[Member]) -> Option<MedianRange> {
+    MedianRange::over(members.iter().filter_map(|member| measure.value(member, phase)).collect())
 }
 
-/// The runs of each seed that both worlds have.
+/// Returns all pairs of a run of `a` and a run of `b`.
+fn pairs<'a>(a: &'a [Member], b: &'a [Member]) -> impl Iterator<Item = (&'a Member, &'a Member)> {
+    a.iter().flat_map(|a| b.iter().map(move |b| (a, b)))
+}
+
+/// Returns the real and the simulated run of each seed that both worlds have.
 fn both<'a>(real: &'a [Member], sim: &'a [Member]) -> Vec<[&'a Member; 2]> {
-    let of_seed = |one: &'a Member| Some([one, sim.iter().find(|other| other.seed == one.seed)?]);
-    real.iter().filter_map(of_seed).collect()
+    let mut both = Vec::new();
+    for member in real {
+        both.extend(sim.iter().find(|other| other.seed == member.seed).map(|other| [member, other]));
+    }
+    both
 }
 
-/// What is no distance at all is no more than any floor.
-fn ratio(ours: f64, floor: f64) -> f64 {
-    if ours == 0.0 { 0.0 } else { ours / floor }
+/// Returns the quotient. A distance of 0 is within any floor, even one of 0.
+fn ratio(distance: f64, floor: f64) -> f64 {
+    if distance == 0.0 { 0.0 } else { distance / floor }
 }
 
+/// Returns the error of the simulation, as [`Cell::error`] describes it.
 fn error(
     measure: Measure,
     phase: &str,
@@ -122,7 +140,7 @@ fn error(
     medians: Option<(MedianRange, MedianRange)>,
 ) -> Option<f64> {
     match (measure, medians) {
-        (Measure::Mix, _) => mix(&real.iter().collect::<Vec<_>>(), &sim.iter().collect::<Vec<_>>(), phase),
+        (Measure::Mix, _) => mix(real, sim, phase),
         (Measure::Recovery | Measure::Detection, Some((real, sim))) => Some(sim.median - real.median),
         (_, Some((real, sim))) => crate::compare::distance::relative(real.median, sim.median),
         (_, None) => None,
@@ -132,7 +150,6 @@ fn error(
 impl PairDistances {
     fn over(mut distances: Vec<f64>) -> Option<Self> {
         distances.sort_by(f64::total_cmp);
-        let (median, p95) = (quantile(&distances, 0.5)?, quantile(&distances, 0.95)?);
-        Some(Self { pairs: distances.len(), median, p95 })
+        Some(Self { pairs: distances.len(), median: quantile(&distances, 0.5)?, p95: quantile(&distances, 0.95)? })
     }
 }

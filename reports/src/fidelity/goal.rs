@@ -1,29 +1,29 @@
-//! How close is close enough.
+//! The errors that are small enough.
 
 use super::measure::Measure;
 
-/// Whether a cell's error is small enough.
+/// The goal that the error of a cell reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
-    /// It is not.
+    /// The error is too large.
     Missed,
-    /// It is.
+    /// The error is small enough.
     Reached,
-    /// It is by far.
+    /// The error is small enough for the stricter goal, too.
     Beyond,
 }
 
-/// The largest errors that reach the goal, and those that go beyond it.
+/// The largest errors that reach the goal, and those that reach the stricter goal.
 struct Bounds {
-    /// As a share of the real value.
+    /// The errors as a share of the real value.
     share: [f64; 2],
-    /// Or in seconds, for the times of faults.
+    /// The errors in seconds, for the times of faults; reaching one of both is enough.
     seconds: [f64; 2],
 }
 
 impl Goal {
-    /// Of an error of `measure`, whose real value is `real`; `None` if the measure has no goal of its own.
+    /// Returns the goal that an error of `measure` reaches. `real` is the real value. It is `None` if the measure has no goal.
     pub(super) fn for_error(measure: Measure, error: f64, real: Option<f64>) -> Option<Self> {
         let none = [0.0; 2];
         let Bounds { share, seconds } = match measure {
@@ -38,16 +38,17 @@ impl Goal {
             (Measure::Recovery, _) => f64::INFINITY,
             _ => error.abs(),
         };
-        let within =
-            |place: usize| relative <= share[place] || (measure == Measure::Recovery && error.abs() <= seconds[place]);
-        Some(match (within(0), within(1)) {
+        // The bounds in seconds are 0 for all measures but the recovery time.
+        let [reached, beyond] = [0, 1]
+            .map(|place| relative <= share[place] || (measure == Measure::Recovery && error.abs() <= seconds[place]));
+        Some(match (reached, beyond) {
             (_, true) => Self::Beyond,
             (true, false) => Self::Reached,
             (false, false) => Self::Missed,
         })
     }
 
-    /// A sign for tables.
+    /// Returns the sign for tables.
     pub fn sign(self) -> &'static str {
         match self {
             Self::Missed => "✗",

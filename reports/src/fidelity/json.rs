@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use super::{Cell, Fidelity, Onset, ScenarioFidelity};
 
-/// Raised when a field changes its meaning or goes away.
+/// The version of the document. It is raised when a field changes its meaning or is removed.
 const SCHEMA: u32 = 1;
 
 impl Fidelity {
-    /// For programs: the `manifest`, the tally, and of each of the `scenarios` its `cells`. Times are in seconds, what
-    /// cannot be told is null, and a ratio over a noise floor of 0 is null with the verdict `apart`.
+    /// Returns the report for programs: the `manifest`, the number of cells, and for each of the `scenarios` its `cells`.
+    /// Times are in seconds, and values that do not exist are null. A ratio over a noise floor of 0 is null, with the verdict
+    /// `apart`.
     pub fn json(&self) -> Value {
         let tally = self.tally();
         let [goals, reached, beyond] = self.goals();

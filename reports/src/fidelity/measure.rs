@@ -1,42 +1,45 @@
-//! What is compared of two runs.
+//! The measures in which two runs are compared.
 
-use std::collections::BTreeMap;
+use kernel::measure::FaultSummary;
 
 use crate::compare::{
-    Member, WHOLE,
+    Member, WHOLE, counts_of_both,
     distance::{lag, nrmse, quantile, total_variation, wasserstein_1},
+    statuses,
 };
 
-/// How far series are moved against each other to find their lag, in seconds.
+/// The greatest lag that is searched for, in seconds.
 const REACH_S: f64 = 5.0;
 
-/// One aspect of a run.
+/// One aspect of a run in which two runs are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Measure {
-    /// Latency, against the real runs' median: a share.
+    /// The median latency; its distance is a share of the real runs' median.
     P50,
+    /// The 90th percentile of latency; its distance is a share of the real runs' median.
     P90,
+    /// The 99th percentile of latency; its distance is a share of the real runs' median.
     P99,
-    /// Of all latencies, in seconds.
+    /// The Wasserstein-1 distance of all latencies, in seconds.
     Wasserstein,
-    /// Total variation of the statuses: a share.
+    /// The total variation distance of the statuses, a share.
     Mix,
-    /// In seconds.
+    /// The recovery time of a fault, in seconds.
     Recovery,
-    /// In seconds.
+    /// The time to detect a fault, in seconds.
     Detection,
-    /// nRMSE of goodput in windows of 100 ms.
+    /// The normalised error of goodput in windows of 100 ms.
     Goodput,
-    /// In seconds.
+    /// The lag of goodput, in seconds.
     GoodputLag,
-    /// nRMSE of the p95 in windows of 100 ms.
+    /// The normalised error of the p95 in windows of 100 ms.
     P95,
-    /// In seconds.
+    /// The lag of the p95, in seconds.
     P95Lag,
 }
 
 impl Measure {
-    /// In the order of reports.
+    /// All measures, in the order of reports.
     pub const ALL: [Self; 11] = [
         Self::P50,
         Self::P90,
@@ -51,7 +54,7 @@ impl Measure {
         Self::P95Lag,
     ];
 
-    /// In tables and in `fidelity.json`.
+    /// Returns the name in tables and in `fidelity.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::P50 => "latency_p50",
@@ -68,7 +71,7 @@ impl Measure {
         }
     }
 
-    /// Where there is little room.
+    /// Returns a short name, for plots.
     pub fn short_name(self) -> &'static str {
         match self {
             Self::P50 => "p50",
@@ -85,12 +88,12 @@ impl Measure {
         }
     }
 
-    /// Whether its distances are seconds; they are shares otherwise.
+    /// Returns true if its distances are in seconds; otherwise they are shares.
     pub fn is_seconds(self) -> bool {
         matches!(self, Self::Wasserstein | Self::Recovery | Self::Detection | Self::GoodputLag | Self::P95Lag)
     }
 
-    /// Faults have their times, and series are of the whole run.
+    /// Returns true if the phase has this measure. Only faults have their times, and only the whole run has series.
     pub(super) fn applies_to(self, phase: &str) -> bool {
         match self {
             Self::P50 | Self::P90 | Self::P99 | Self::Wasserstein | Self::Mix => true,
@@ -99,7 +102,7 @@ impl Measure {
         }
     }
 
-    /// The value that a single run has, in seconds; `None` if it takes two runs, or if this one has none.
+    /// Returns the value of a single run, in seconds; `None` if it takes two runs, or if this one has none.
     pub(super) fn value(self, member: &Member, phase: &str) -> Option<f64> {
         match self {
             Self::P50 => quantile(member.latencies.get(phase)?, 0.5),
@@ -111,7 +114,7 @@ impl Measure {
         }
     }
 
-    /// How far `a` is from `b`, symmetrically. Times are taken as a share of `scale`, unless the distance is in seconds.
+    /// Returns the distance of two runs, which is symmetric. Latencies are a share of `scale`.
     pub(super) fn distance(self, a: &Member, b: &Member, phase: &str, scale: f64) -> Option<f64> {
         match self {
             Self::P50 | Self::P90 | Self::P99 => {
@@ -120,7 +123,7 @@ impl Measure {
             }
             Self::Recovery | Self::Detection => Some((self.value(a, phase)? - self.value(b, phase)?).abs()),
             Self::Wasserstein => wasserstein_1(a.latencies.get(phase)?, b.latencies.get(phase)?),
-            Self::Mix => mix(&[a], &[b], phase),
+            Self::Mix => mix([a], [b], phase),
             Self::Goodput => shape(&a.series.goodput, &b.series.goodput),
             Self::P95 => shape(&a.series.latency_p95, &b.series.latency_p95),
             Self::GoodputLag => late(a, b, |member| &member.series.goodput),
@@ -129,42 +132,30 @@ impl Measure {
     }
 }
 
-/// A time of the fault whose phase it is. What never came is taken to have come when the run ended: no sooner.
-fn fault_time(
-    member: &Member,
-    phase: &str,
-    time: impl Fn(&kernel::measure::FaultSummary) -> Option<f64>,
-) -> Option<f64> {
+/// Returns a time of the fault that the phase belongs to, in seconds. A time that was not reached counts as the time until
+/// the run ended: it is no shorter.
+fn fault_time(member: &Member, phase: &str, time: fn(&FaultSummary) -> Option<f64>) -> Option<f64> {
     let index: usize = phase.strip_prefix("fault-")?.parse().ok()?;
     let fault = member.summary.faults.iter().find(|fault| fault.index == index)?;
     Some(time(fault).unwrap_or(member.summary.end_us.saturating_sub(fault.start_us) as f64 / 1e6))
 }
 
-/// The total variation of the statuses of all runs of two sides.
-pub(super) fn mix(a: &[&Member], b: &[&Member], phase: &str) -> Option<f64> {
-    let (a, b) = (statuses(a, phase), statuses(b, phase));
-    let mut kinds: Vec<&str> = a.keys().chain(b.keys()).copied().collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    let counts = |side: &BTreeMap<&str, u64>| -> Vec<u64> {
-        kinds.iter().map(|kind| side.get(kind).copied().unwrap_or(0)).collect()
-    };
-    total_variation(&counts(&a), &counts(&b))
+/// Returns the total variation distance of the statuses, over all runs of each side together.
+pub(super) fn mix<'a>(
+    a: impl IntoIterator<Item = &'a Member>,
+    b: impl IntoIterator<Item = &'a Member>,
+    phase: &str,
+) -> Option<f64> {
+    let [a, b] = counts_of_both(&statuses(a, phase), &statuses(b, phase));
+    total_variation(&a, &b)
 }
 
-fn statuses<'a>(side: &[&'a Member], phase: &str) -> BTreeMap<&'a str, u64> {
-    let mut all = BTreeMap::new();
-    for (status, count) in side.iter().filter_map(|member| member.statuses.get(phase)).flatten() {
-        *all.entry(status.as_str()).or_default() += count;
-    }
-    all
-}
-
-/// The normalised error both ways, halved: which of two runs is the reference is of no consequence.
+/// Returns the mean of the normalised errors both ways, since neither of the two runs is the reference.
 fn shape(a: &[Option<f64>], b: &[Option<f64>]) -> Option<f64> {
     Some((nrmse(a, b)? + nrmse(b, a)?) / 2.0)
 }
 
+/// Returns the size of the lag of two series, in seconds.
 fn late(a: &Member, b: &Member, series: fn(&Member) -> &Vec<Option<f64>>) -> Option<f64> {
     let length_s = a.series.length_s;
     if b.series.length_s != length_s {

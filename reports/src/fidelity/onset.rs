@@ -1,31 +1,33 @@
-//! The rate at which goodput stops following.
+//! The rate at which goodput no longer follows the load.
 
 use kernel::run_folder::campaign::RateVariant;
 
 use crate::compare::Member;
 
-/// Goodput that is less than this share of what is offered does not follow any more.
+/// The least share of the offered load with which goodput still follows it.
 const FOLLOWING: f64 = 0.95;
 
-/// How the two worlds take rising rates.
+/// The goodput of both worlds at rising rates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Onset {
-    /// The scenario.
+    /// The name of the scenario.
     pub scenario: String,
-    /// Ascending by rate.
+    /// The rates, ascending.
     pub points: Vec<RatePoint>,
-    /// In requests per second; `None` if it lies outside the rates that were played.
+    /// The onset in reality, in requests per second; `None` if it is outside the rates that were run.
     pub real: Option<f64>,
+    /// The onset in the simulation, in requests per second; `None` if it is outside the rates that were run.
     pub sim: Option<f64>,
 }
 
-/// One rate.
+/// The success at one rate.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct RatePoint {
-    /// Requests per second.
+    /// The rate in requests per second.
     pub rate: f64,
-    /// The share of the requests that succeed, at the median of the runs.
+    /// The share of the requests that succeed in reality: the median over the runs.
     pub real: f64,
+    /// The share of the requests that succeed in the simulation: the median over the runs.
     pub sim: f64,
 }
 
@@ -36,36 +38,42 @@ impl RatePoint {
 }
 
 impl Onset {
-    /// How far the simulation is off, as a share.
+    /// Returns the error of the simulation, as a share of the real onset.
     pub fn error(&self) -> Option<f64> {
         crate::compare::distance::relative(self.real?, self.sim?)
     }
 }
 
+/// Returns the median success rate of the runs.
 fn success(members: &[Member]) -> f64 {
     let mut rates: Vec<f64> = members.iter().filter_map(|member| member.summary.overall.success_rate).collect();
     rates.sort_by(f64::total_cmp);
     rates.get(rates.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// Of each scenario that was played at two rates at least.
+/// Returns the onset of each scenario that was run at two or more rates.
 pub(super) fn onsets(points: &[(RateVariant, RatePoint)]) -> Vec<Onset> {
     let mut names: Vec<&String> = points.iter().map(|(variant, _)| &variant.of).collect();
     names.sort();
     names.dedup();
-    let of_scenario = |name: &String| {
-        let mut points: Vec<RatePoint> =
-            points.iter().filter(|(variant, _)| variant.of == *name).map(|(_, at)| *at).collect();
+    let mut onsets = Vec::new();
+    for name in names {
+        let of_scenario = points.iter().filter(|(variant, _)| variant.of == *name);
+        let mut points: Vec<RatePoint> = of_scenario.map(|(_, point)| *point).collect();
         points.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-        let onset =
-            |share: fn(&RatePoint) -> f64| onset(&points.iter().map(|at| (at.rate, share(at))).collect::<Vec<_>>());
-        let (real, sim) = (onset(|at| at.real), onset(|at| at.sim));
-        (points.len() > 1).then(|| Onset { scenario: name.clone(), real, sim, points })
-    };
-    names.into_iter().filter_map(of_scenario).collect()
+        if points.len() > 1 {
+            onsets.push(Onset {
+                scenario: name.clone(),
+                real: onset(&points.iter().map(|point| (point.rate, point.real)).collect::<Vec<_>>()),
+                sim: onset(&points.iter().map(|point| (point.rate, point.sim)).collect::<Vec<_>>()),
+                points,
+            });
+        }
+    }
+    onsets
 }
 
-/// Where the line through `points`, rates and shares, first falls below what counts as following.
+/// Returns the rate at which the line through `points`, rates and shares, first falls below [`FOLLOWING`].
 fn onset(points: &[(f64, f64)]) -> Option<f64> {
     points.windows(2).find_map(|pair| {
         let [(from, high), (to, low)] = [pair[0], pair[1]];

@@ -1,42 +1,49 @@
-//! Whether two worlds can be told apart: an exact permutation test on the distances between their runs.
+//! An exact permutation test on the distances between runs: do two worlds differ?
 //!
-//! Each seed was played in both worlds, with the same arrivals and inputs. If the worlds are the same, then it makes no
-//! difference which of the two runs of a seed is called the real one. So the two runs of each seed change places in every
-//! combination, and it is counted how often the worlds come out as far apart as they really are. How far that is: the
-//! mean distance between runs of different worlds, less the mean distance between runs of one (Székely and Rizzo's
-//! energy distance), always of different seeds.
+//! Each seed was run in both worlds, with the same arrivals and inputs. If the worlds are the same, then it makes no
+//! difference which of the two runs of a seed is called the real one. So the two runs of each seed are swapped in every
+//! combination, and the test counts how often the worlds are as far apart as without swaps. Their distance is the mean
+//! distance between runs of different worlds, less the mean distance between runs of one world (the energy distance of
+//! Székely and Rizzo), always of different seeds.
 
 use kernel::entropy::{Entropy, unit};
 
-/// Seeds up to which all combinations are tried. With more, a sample of them is.
+/// The greatest number of seeds for which all combinations are tried. For more seeds a sample of them is tried.
 const EXACT_MAX: usize = 12;
 
-/// Combinations in a sample.
+/// The number of combinations in a sample.
 const SAMPLE: usize = 4_095;
 
-/// The probability that worlds are at least this far apart by chance: near 0 if they can be told apart. `None` with fewer
-/// than two seeds, or if a distance is not known. With n seeds it is at least 2 / 2^n.
+/// Returns the probability that worlds are at least this far apart by chance. It is near 0 if they differ, and at least
+/// 2 / 2^n for n seeds. It is `None` for fewer than two seeds, or if a distance is not known.
 pub fn p<T>(seeds: &[[&T; 2]], distance: impl Fn(&T, &T) -> Option<f64>) -> Option<f64> {
     let count = seeds.len();
     let runs: Vec<&T> = seeds.iter().flatten().copied().collect();
     let table = DistanceMatrix::measure(&runs, distance).filter(|_| count >= 2)?;
     let observed = table.apart(&vec![false; count]);
-    // Sums of the same numbers in another order.
-    let tolerance = 1e-9 * (1.0 + observed.abs());
-    let is_as_far = |swaps: &[bool]| usize::from(table.apart(swaps) >= observed - tolerance);
+    // The sums add the same numbers in another order, so equal ones differ by rounding.
+    let threshold = observed - 1e-9 * (1.0 + observed.abs());
     if count <= EXACT_MAX {
         let combinations = 1_usize << count;
-        let swaps = |bits: usize| (0..count).map(|seed| bits >> seed & 1 == 1).collect::<Vec<_>>();
-        let as_far: usize = (0..combinations).map(|bits| is_as_far(&swaps(bits))).sum();
+        let as_far = (0..combinations).filter(|bits| table.apart(&swaps_of(*bits, count)) >= threshold).count();
         return Some(as_far as f64 / combinations as f64);
     }
     let mut rng = Entropy::new(0).stream("permutation");
-    let mut draw = || (0..count).map(|_| unit(&mut rng) < 0.5).collect::<Vec<_>>();
-    let as_far: usize = (0..SAMPLE).map(|_| is_as_far(&draw())).sum();
+    let mut as_far = 0;
+    for _ in 0..SAMPLE {
+        let swaps: Vec<bool> = (0..count).map(|_| unit(&mut rng) < 0.5).collect();
+        as_far += usize::from(table.apart(&swaps) >= threshold);
+    }
+    // The combination that was observed is one of them. Without it the estimate could be 0, which no test can show.
     Some((1 + as_far) as f64 / (1 + SAMPLE) as f64)
 }
 
-/// All distances: run 2k is one world's of seed k, run 2k + 1 the other's.
+/// Returns the combination with the number `bits`: true for each seed whose runs are swapped.
+fn swaps_of(bits: usize, seeds: usize) -> Vec<bool> {
+    (0..seeds).map(|seed| bits >> seed & 1 == 1).collect()
+}
+
+/// All distances. Run 2k is the run of seed k in one world, and run 2k + 1 that in the other.
 struct DistanceMatrix {
     distances: Vec<f64>,
     runs: usize,
@@ -55,20 +62,31 @@ impl DistanceMatrix {
         Some(Self { distances, runs: runs.len() })
     }
 
-    /// How far the worlds are apart if the runs of the seeds in `swaps` change places.
+    /// Returns the distance of the worlds if the runs of the seeds in `swaps` are swapped.
     fn apart(&self, swaps: &[bool]) -> f64 {
         let seeds = swaps.len();
-        let run = |seed: usize, world: usize| seed * 2 + (world ^ usize::from(swaps[seed]));
-        let at = |a: usize, b: usize| self.distances[a * self.runs + b];
-        let (mut across, mut within) = (0.0, 0.0);
+        let mut across = 0.0;
+        let mut within = 0.0;
         for i in 0..seeds {
+            let [one_i, other_i] = runs_of(i, swaps);
             for j in (0..seeds).filter(|j| *j != i) {
-                across += at(run(i, 0), run(j, 1));
-                within += (at(run(i, 0), run(j, 0)) + at(run(i, 1), run(j, 1))) / 2.0;
+                let [one_j, other_j] = runs_of(j, swaps);
+                across += self.distance(one_i, other_j);
+                within += (self.distance(one_i, one_j) + self.distance(other_i, other_j)) / 2.0;
             }
         }
         (across - within) / (seeds * (seeds - 1)) as f64
     }
+
+    fn distance(&self, a: usize, b: usize) -> f64 {
+        self.distances[a * self.runs + b]
+    }
+}
+
+/// Returns the numbers of the runs of a seed in both worlds.
+fn runs_of(seed: usize, swaps: &[bool]) -> [usize; 2] {
+    let swapped = usize::from(swaps[seed]);
+    [seed * 2 + swapped, seed * 2 + 1 - swapped]
 }
 
 #[cfg(test)]
@@ -89,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn worlds_that_differ_throughout_are_told_apart_as_well_as_the_number_of_seeds_allows() {
+    fn worlds_that_always_differ_have_the_least_p_that_the_number_of_seeds_allows() {
         let pairs: Vec<[f64; 2]> = (0..10).map(|seed| [f64::from(seed) / 10.0, 5.0 + f64::from(seed) / 10.0]).collect();
         assert_eq!(p_of(&pairs), Some(2.0 / 1024.0));
         let many: Vec<[f64; 2]> = (0..20).map(|seed| [f64::from(seed) / 10.0, 50.0 + f64::from(seed) / 10.0]).collect();
@@ -97,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_seed_or_an_unknown_distance_nothing_can_be_said() {
+    fn one_seed_or_an_unknown_distance_gives_no_p() {
         assert_eq!(p_of(&[[1.0, 2.0]]), None);
         assert_eq!(p(&[[&1.0, &2.0], [&3.0, &4.0]], |_: &f64, _: &f64| None), None);
     }
@@ -117,12 +135,12 @@ mod tests {
         }
 
         #[test]
-        fn a_world_is_not_told_apart_from_itself(values in prop::collection::vec(0.0_f64..100.0, 2..8)) {
+        fn a_world_does_not_differ_from_itself(values in prop::collection::vec(0.0_f64..100.0, 2..8)) {
             let pairs: Vec<[f64; 2]> = values.iter().map(|value| [*value, *value]).collect();
             prop_assert_eq!(p_of(&pairs), Some(1.0));
         }
 
-        /// Among all ways to call the runs, at most a share of x comes out at x or less: so it is a test.
+        /// Among all combinations, at most a share of x has a p of x or less. This makes it a test.
         #[test]
         fn it_is_no_smaller_than_chance_allows(pairs in pairs()) {
             let combinations = 1_usize << pairs.len();

@@ -1,9 +1,16 @@
-//! The plots of a campaign: a matrix of everything that was compared, and each scenario's runs over time.
+//! The plots of a campaign: a matrix of all comparisons, and the runs of each scenario over time.
 
 use super::{Axis, Colour, Figure, GridCell as Square, Layer, LayerShape, Panel, Scale, Ticks, compared::overlay};
 use crate::fidelity::{Cell, Fidelity, Measure, ScenarioFidelity, Verdict};
 
-/// The matrix, then an overlay a scenario.
+/// The classes of the matrix, with their names in the legend.
+const CLASSES: [(&str, Colour, Verdict); 3] = [
+    ("ratio up to 1", Colour::Green, Verdict::Within),
+    ("up to 2", Colour::Orange, Verdict::Close),
+    ("over 2", Colour::Vermillion, Verdict::Apart),
+];
+
+/// Returns the matrix, then an overlay for each scenario.
 pub fn figures(fidelity: &Fidelity) -> Vec<Figure> {
     let overlays = fidelity.scenarios.iter().map(|scenario| {
         let mut figure = overlay(&scenario.sides);
@@ -18,7 +25,7 @@ pub fn figures(fidelity: &Fidelity) -> Vec<Figure> {
     [matrix(fidelity)].into_iter().chain(overlays).collect()
 }
 
-/// A square for each measure of each phase, a panel for each scenario.
+/// Returns the plot with a square for each measure of each phase, and a panel for each scenario.
 fn matrix(fidelity: &Fidelity) -> Figure {
     let columns = Measure::ALL.len() as f64;
     let measures = Measure::ALL.iter().map(|measure| measure.short_name().to_owned()).collect();
@@ -40,42 +47,45 @@ fn matrix(fidelity: &Fidelity) -> Figure {
     }
 }
 
-/// The squares of a scenario, a row a phase. Only the `first` panel says what colours mean.
+/// Returns the squares of a scenario, a row for each phase. Only the `first` panel has a legend.
 fn panel(scenario: &ScenarioFidelity, first: bool) -> Panel {
     let phases = scenario.phases();
-    let squares = |wanted: Verdict| -> Vec<Square> {
-        let cells = scenario.cells.iter().filter(|cell| cell.verdict == Some(wanted));
-        let place = |cell: &Cell| phases.iter().position(|phase| *phase == cell.phase);
-        cells.filter_map(|cell| Some(square(cell, place(cell)?))).collect()
-    };
-    let layer = |name: &str, colour, verdict| Layer {
-        name: if first { name.to_owned() } else { String::new() },
-        colour,
-        shape: LayerShape::Cells(squares(verdict)),
-    };
+    let mut layers = Vec::new();
+    for (name, colour, verdict) in CLASSES {
+        layers.push(Layer {
+            name: if first { name.to_owned() } else { String::new() },
+            colour,
+            shape: LayerShape::Cells(squares(scenario, &phases, verdict)),
+        });
+    }
     let names = phases.iter().map(|phase| (*phase).to_owned()).collect();
     let rows = phases.len().max(1) as f64;
     Panel {
         title: scenario.name.clone(),
         y: Axis { label: String::new(), scale: Scale::Linear, range: (-0.5, rows - 0.5), ticks: Ticks::Names(names) },
         weight: rows * 0.13,
-        layers: vec![
-            layer("ratio up to 1", Colour::Green, Verdict::Within),
-            layer("up to 2", Colour::Orange, Verdict::Close),
-            layer("over 2", Colour::Vermillion, Verdict::Apart),
-        ],
+        layers,
     }
 }
 
-/// The square of a cell in the row at `place`.
-fn square(cell: &Cell, place: usize) -> Square {
+/// Returns the squares of the cells with a verdict, in the rows of their phases.
+fn squares(scenario: &ScenarioFidelity, phases: &[&str], verdict: Verdict) -> Vec<Square> {
+    let mut squares = Vec::new();
+    for cell in scenario.cells.iter().filter(|cell| cell.verdict == Some(verdict)) {
+        squares.extend(phases.iter().position(|phase| *phase == cell.phase).map(|row| square(cell, row)));
+    }
+    squares
+}
+
+/// Returns the square of a cell.
+fn square(cell: &Cell, row: usize) -> Square {
     let column = Measure::ALL.iter().position(|measure| *measure == cell.measure).unwrap_or(0) as f64;
-    let (row, ratio) = (place as f64, cell.ratio.unwrap_or(0.0));
-    let weight = match ratio {
+    let weight = match cell.ratio.unwrap_or(0.0) {
         within if within <= 1.0 => 0.45 + 0.45 * within,
         close if close <= 2.0 => 0.45 + 0.45 * (close - 1.0),
         apart => (0.45 + 0.45 * (apart / 2.0).log10()).min(1.0),
     };
-    // Rows count from the top down.
-    Square { x: (column - 0.46, column + 0.46), y: (row + 0.42, row - 0.42), weight }
+    let middle = row as f64;
+    // Rows count from the top down, so the lower edge has the greater coordinate.
+    Square { x: (column - 0.46, column + 0.46), y: (middle + 0.42, middle - 0.42), weight }
 }

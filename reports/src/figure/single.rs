@@ -2,17 +2,17 @@
 
 use super::{Axis, Band, Bar, Colour, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks};
 use crate::{
-    analyse::{FaultImpact, Lane, RequestClass, RunAnalysis, Stretch, points::Cloud},
+    analyse::{Lane, Lanes, RequestClass, RunAnalysis, Stretch, points::Cloud},
     frame::Windows,
 };
 
-/// The plots of a run, in the order in which they are best looked at.
+/// Returns the plots of a run, the most important first.
 pub fn figures(analysis: &RunAnalysis) -> Vec<Figure> {
     let plots = [timeseries, throughput, latency_raw, latency_quantiles, attempts, decisions];
     plots.iter().map(|plot| plot(analysis)).collect()
 }
 
-/// How long a run was, in seconds.
+/// Returns the end of the run, in seconds.
 fn end_s(analysis: &RunAnalysis) -> f64 {
     analysis.summary.end_us as f64 / 1e6
 }
@@ -25,36 +25,18 @@ fn figure(analysis: &RunAnalysis, name: &str, what: &str, caption: &str, panels:
         caption: caption.into(),
         x: Axis::time(end_s(analysis)),
         panels,
-        bands: bands(&analysis.faults, end_s(analysis)),
+        bands: analysis.faults.iter().map(|impact| Band::for_fault(&impact.fault, end_s(analysis))).collect(),
     }
 }
 
-/// A band a fault: from its start until it was lifted.
-pub(super) fn bands(faults: &[FaultImpact], end_s: f64) -> Vec<Band> {
-    let band = |account: &FaultImpact| {
-        let fault = &account.fault;
-        let from = fault.start_us as f64 / 1e6;
-        Band {
-            from,
-            to: fault.lifted_us.map_or(end_s, |us| us as f64 / 1e6).max(from),
-            name: format!("fault-{} {} {}", fault.index, fault.kind, fault.targets.join(", ")),
-            short_name: format!("{} {}", fault.index, fault.kind),
-        }
-    };
-    faults.iter().map(band).collect()
-}
-
-/// The value of each window at its middle; NaN, which interrupts a line, where there is none.
+/// Returns the value of each window at its middle. A missing value is NaN, which interrupts a line.
 fn at_middles(windows: &Windows, values: impl Iterator<Item = Option<f64>>) -> Vec<(f64, f64)> {
     let half = windows.length_s / 2.0;
     windows.starts().map(|start| start + half).zip(values.map(|value| value.unwrap_or(f64::NAN))).collect()
 }
 
-/// Of whole windows: the last one, which the end of the run cuts short, has no rate.
 fn per_second(windows: &Windows, counts: &[u64]) -> Vec<(f64, f64)> {
-    let whole = windows.whole();
-    let rate = |(index, count): (usize, &u64)| (index < whole).then_some(*count as f64 / windows.length_s);
-    at_middles(windows, counts.iter().enumerate().map(rate))
+    at_middles(windows, windows.rates(counts).into_iter())
 }
 
 fn line(windows: &Windows, name: &str, colour: Colour, values: &[Option<f64>]) -> Layer {
@@ -89,7 +71,7 @@ fn success_panel(windows: &Windows, weight: f64) -> Panel {
     }
 }
 
-/// Throughput, latency and success together.
+/// Returns the plot of throughput, latency and success.
 fn timeseries(analysis: &RunAnalysis) -> Figure {
     let windows = &analysis.windows;
     let latency = Panel {
@@ -125,27 +107,7 @@ fn latency_raw(analysis: &RunAnalysis) -> Figure {
     let points = &analysis.points;
     let y = Axis::latency("latency", points.range_s.into_iter().flat_map(|(low, high)| [low, high]));
     let floor = y.range.0 * 1.01;
-    let look = |class: RequestClass| match class {
-        RequestClass::Ok => ("OK", Colour::Blue, Mark::Dot),
-        RequestClass::OkAfterRetry => ("OK after retries", Colour::Orange, Mark::Dot),
-        RequestClass::Degraded => ("degraded", Colour::Sky, Mark::Dot),
-        RequestClass::DeadlineExceeded => ("DEADLINE_EXCEEDED", Colour::Vermillion, Mark::Cross),
-        RequestClass::Unavailable => ("UNAVAILABLE", Colour::Purple, Mark::Cross),
-        RequestClass::OtherError => ("other errors", Colour::Ink, Mark::Cross),
-        RequestClass::Dropped => ("dropped (at the foot)", Colour::Grey, Mark::Triangle),
-    };
-    let layers = points.classes.iter().map(|(class, cloud)| {
-        let (name, colour, mark) = look(*class);
-        match cloud {
-            Cloud::Few(points) => {
-                let seen = |(at, latency): &(f64, f64)| (*at, if *latency > floor { *latency } else { floor });
-                Layer::points(&format!("{name}: {}", points.len()), colour, mark, points.iter().map(seen).collect())
-            }
-            Cloud::Many { count, grid } => {
-                Layer { name: format!("{name}: {count}"), colour, shape: LayerShape::Cells(grid.cells()) }
-            }
-        }
-    });
+    let layers = points.classes.iter().map(|(class, cloud)| class_layer(*class, cloud, floor));
     let dense = points.classes.iter().any(|(_, cloud)| matches!(cloud, Cloud::Many { .. }));
     let caption = if dense {
         "Every request, where it was meant to be sent; the darker, the more there are in a place."
@@ -154,6 +116,28 @@ fn latency_raw(analysis: &RunAnalysis) -> Figure {
     };
     let panel = Panel { title: String::new(), y, weight: 1.8, layers: layers.collect() };
     figure(analysis, "latency_raw", "Latency of every request", caption, vec![panel])
+}
+
+/// Returns the layer of the requests of a class. Those below `floor`, such as dropped ones, are drawn there.
+fn class_layer(class: RequestClass, cloud: &Cloud, floor: f64) -> Layer {
+    let (name, colour, mark) = match class {
+        RequestClass::Ok => ("OK", Colour::Blue, Mark::Dot),
+        RequestClass::OkAfterRetry => ("OK after retries", Colour::Orange, Mark::Dot),
+        RequestClass::Degraded => ("degraded", Colour::Sky, Mark::Dot),
+        RequestClass::DeadlineExceeded => ("DEADLINE_EXCEEDED", Colour::Vermillion, Mark::Cross),
+        RequestClass::Unavailable => ("UNAVAILABLE", Colour::Purple, Mark::Cross),
+        RequestClass::OtherError => ("other errors", Colour::Ink, Mark::Cross),
+        RequestClass::Dropped => ("dropped (at the foot)", Colour::Grey, Mark::Triangle),
+    };
+    let name = format!("{name}: {}", cloud.count());
+    match cloud {
+        Cloud::Few(points) => {
+            // The comparison is false for the NaN of dropped requests, so they are drawn at the floor, too.
+            let visible = points.iter().map(|(at, latency)| (*at, if *latency > floor { *latency } else { floor }));
+            Layer::points(&name, colour, mark, visible.collect())
+        }
+        Cloud::Many { grid, .. } => Layer { name, colour, shape: LayerShape::Cells(grid.cells()) },
+    }
 }
 
 fn latency_quantiles(analysis: &RunAnalysis) -> Figure {
@@ -181,27 +165,35 @@ fn latency_quantiles(analysis: &RunAnalysis) -> Figure {
             dashed(windows, "p50 uncorrected", Colour::Sky, &windows.uncorrected_p50),
         ],
     };
-    let difference = |a: &[Option<f64>], b: &[Option<f64>]| -> Vec<Option<f64>> {
-        a.iter().zip(b).map(|(a, b)| Some((a.as_ref()? - b.as_ref()?).max(0.0))).collect()
-    };
-    let gaps = [difference(&windows.p50, &windows.uncorrected_p50), difference(&windows.p99, &windows.uncorrected_p99)];
-    let highest = gaps.iter().flatten().flatten().copied().fold(0.001, f64::max);
-    let gap = Panel {
-        title: "What the uncorrected figure hides".into(),
-        y: Axis { label: "gap".into(), scale: Scale::Linear, range: (0.0, highest * 1.08), ticks: Ticks::Duration },
-        weight: 0.55,
-        layers: vec![
-            line(windows, "gap at p99", Colour::Vermillion, &gaps[1]),
-            line(windows, "gap at p50", Colour::Blue, &gaps[0]),
-        ],
-    };
     figure(
         analysis,
         "latency_quantiles",
         "Latency quantiles",
         "Of the requests meant to be sent in each window. The gap is time that a load generator which waits would not see.",
-        vec![above, beside, gap],
+        vec![above, beside, gap_panel(windows)],
     )
+}
+
+/// Returns the panel of the difference between latencies from the intended and from the actual start.
+fn gap_panel(windows: &Windows) -> Panel {
+    let p50 = gaps(&windows.p50, &windows.uncorrected_p50);
+    let p99 = gaps(&windows.p99, &windows.uncorrected_p99);
+    let highest = p50.iter().chain(&p99).flatten().copied().fold(0.001, f64::max);
+    Panel {
+        title: "What the uncorrected figure hides".into(),
+        y: Axis { label: "gap".into(), scale: Scale::Linear, range: (0.0, highest * 1.08), ticks: Ticks::Duration },
+        weight: 0.55,
+        layers: vec![
+            line(windows, "gap at p99", Colour::Vermillion, &p99),
+            line(windows, "gap at p50", Colour::Blue, &p50),
+        ],
+    }
+}
+
+/// Returns the differences of two series, at least 0.
+fn gaps(corrected: &[Option<f64>], uncorrected: &[Option<f64>]) -> Vec<Option<f64>> {
+    let pairs = corrected.iter().zip(uncorrected);
+    pairs.map(|(corrected, uncorrected)| Some((corrected.as_ref()? - uncorrected.as_ref()?).max(0.0))).collect()
 }
 
 fn dashed(windows: &Windows, name: &str, colour: Colour, values: &[Option<f64>]) -> Layer {
@@ -249,10 +241,24 @@ fn attempts(analysis: &RunAnalysis) -> Figure {
     )
 }
 
-/// Half a lane is how the server was, half what the client believed.
+/// The middle of the bar of a server's state, in lanes from the middle of its lane.
+const STATE_ROW: f64 = -0.22;
+
+/// The height of the bar of a server's state, in lanes.
+const STATE_HEIGHT: f64 = 0.26;
+
+/// The middle of the bar of the client's view, in lanes from the middle of the lane.
+const VIEW_ROW: f64 = 0.08;
+
+/// The height of the bar of the client's view, in lanes.
+const VIEW_HEIGHT: f64 = 0.16;
+
+/// The place of the marks of attempts, in lanes from the middle of the lane.
+const MARK_ROW: f64 = 0.3;
+
+/// Returns the plot of each server's state, the client's view of it, and the client's decisions.
 fn decisions(analysis: &RunAnalysis) -> Figure {
     let lanes = &analysis.lanes;
-    let rows = lanes.servers.len();
     let mut names: Vec<String> = lanes.servers.iter().map(|lane| lane.server.clone()).collect();
     if !lanes.given_up.is_empty() {
         names.push("client".into());
@@ -263,36 +269,19 @@ fn decisions(analysis: &RunAnalysis) -> Figure {
         range: (-0.6, names.len() as f64 - 0.4),
         ticks: Ticks::Names(names.clone()),
     };
-    let (was, believed) = (-0.22, 0.08);
-    let bars = |pick: fn(&Lane) -> &Vec<Stretch>, offset: f64, height: f64| -> Vec<Bar> {
-        let of_lane = |(row, lane): (usize, &Lane)| {
-            let bar =
-                |stretch: &Stretch| Bar { from: stretch.from_s, to: stretch.to_s, row: row as f64 + offset, height };
-            pick(lane).iter().map(bar).collect::<Vec<_>>()
-        };
-        lanes.servers.iter().enumerate().flat_map(of_lane).collect()
-    };
-    let whole = Stretch { from_s: 0.0, to_s: lanes.end_s };
-    let always = |offset: f64, height: f64| -> Vec<Bar> {
-        (0..rows).map(|row| Bar { from: whole.from_s, to: whole.to_s, row: row as f64 + offset, height }).collect()
-    };
-    let marks = |pick: fn(&Lane) -> &Vec<f64>| -> Vec<(f64, f64)> {
-        let of_lane = |(row, lane): (usize, &Lane)| {
-            thinned(pick(lane), lanes.end_s).into_iter().map(move |at| (at, row as f64 + 0.3)).collect::<Vec<_>>()
-        };
-        lanes.servers.iter().enumerate().flat_map(of_lane).collect()
-    };
-    let given_up = thinned(&lanes.given_up, lanes.end_s).into_iter().map(|at| (at, rows as f64)).collect();
+    let given_up =
+        thinned(&lanes.given_up, lanes.end_s).into_iter().map(|at| (at, lanes.servers.len() as f64)).collect();
+    // Later layers cover earlier ones, so the worst state comes last.
     let mut layers = vec![
-        Layer::bars("up", Colour::Pale, always(was, 0.26)),
-        Layer::bars("link impaired", Colour::Purple, bars(|lane| &lane.link_impaired, was, 0.26)),
-        Layer::bars("slow or failing", Colour::Sky, bars(|lane| &lane.work_impaired, was, 0.26)),
-        Layer::bars("frozen", Colour::Blue, bars(|lane| &lane.frozen, was, 0.26)),
-        Layer::bars("down", Colour::Ink, bars(|lane| &lane.down, was, 0.26)),
-        Layer::bars("believed healthy", Colour::Green, always(believed, 0.16)),
-        Layer::bars("believed unhealthy", Colour::Vermillion, bars(|lane| &lane.unhealthy, believed, 0.16)),
-        Layer::points("attempt failed", Colour::Vermillion, Mark::Cross, marks(|lane| &lane.failures)),
-        Layer::points("failover to here", Colour::Orange, Mark::Triangle, marks(|lane| &lane.failovers)),
+        Layer::bars("up", Colour::Pale, state_bars(lanes, whole_run)),
+        Layer::bars("link impaired", Colour::Purple, state_bars(lanes, |lane, _| lane.link_impaired.clone())),
+        Layer::bars("slow or failing", Colour::Sky, state_bars(lanes, |lane, _| lane.work_impaired.clone())),
+        Layer::bars("frozen", Colour::Blue, state_bars(lanes, |lane, _| lane.frozen.clone())),
+        Layer::bars("down", Colour::Ink, state_bars(lanes, |lane, _| lane.down.clone())),
+        Layer::bars("believed healthy", Colour::Green, view_bars(lanes, whole_run)),
+        Layer::bars("believed unhealthy", Colour::Vermillion, view_bars(lanes, |lane, _| lane.unhealthy.clone())),
+        Layer::points("attempt failed", Colour::Vermillion, Mark::Cross, marks(lanes, |lane| &lane.failures)),
+        Layer::points("failover to here", Colour::Orange, Mark::Triangle, marks(lanes, |lane| &lane.failovers)),
         Layer::points("gave up", Colour::Ink, Mark::Cross, given_up),
     ];
     layers.retain(|layer| match &layer.shape {
@@ -310,7 +299,42 @@ fn decisions(analysis: &RunAnalysis) -> Figure {
     )
 }
 
-/// Of marks that would lie on each other, the first.
+/// Returns the stretches of a lane; the end of the run is in seconds.
+type PickStretches = fn(&Lane, f64) -> Vec<Stretch>;
+
+fn whole_run(_: &Lane, end_s: f64) -> Vec<Stretch> {
+    vec![Stretch { from_s: 0.0, to_s: end_s }]
+}
+
+fn state_bars(lanes: &Lanes, pick: PickStretches) -> Vec<Bar> {
+    bars(lanes, pick, STATE_ROW, STATE_HEIGHT)
+}
+
+fn view_bars(lanes: &Lanes, pick: PickStretches) -> Vec<Bar> {
+    bars(lanes, pick, VIEW_ROW, VIEW_HEIGHT)
+}
+
+/// Returns a bar for each stretch of each lane, `offset` below the middle of the lane.
+fn bars(lanes: &Lanes, pick: PickStretches, offset: f64, height: f64) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    for (row, lane) in lanes.servers.iter().enumerate() {
+        for stretch in pick(lane, lanes.end_s) {
+            bars.push(Bar { from: stretch.from_s, to: stretch.to_s, row: row as f64 + offset, height });
+        }
+    }
+    bars
+}
+
+/// Returns a mark for each moment of each lane.
+fn marks(lanes: &Lanes, pick: fn(&Lane) -> &Vec<f64>) -> Vec<(f64, f64)> {
+    let mut marks = Vec::new();
+    for (row, lane) in lanes.servers.iter().enumerate() {
+        marks.extend(thinned(pick(lane), lanes.end_s).into_iter().map(|at| (at, row as f64 + MARK_ROW)));
+    }
+    marks
+}
+
+/// Returns the first of the moments that would be drawn at the same place.
 fn thinned(moments: &[f64], end_s: f64) -> Vec<f64> {
     const PLACES: f64 = 400.0;
     let mut taken = std::collections::BTreeSet::new();

@@ -1,4 +1,4 @@
-//! The plots of many runs.
+//! The plots of a sweep.
 
 mod distribution;
 mod grid;
@@ -11,7 +11,7 @@ use kernel::{
 use super::{Axis, Figure, Ticks};
 use crate::sweep::SweepAnalysis;
 
-/// How metrics spread over the seeds or, where something is varied, what they make of it.
+/// Returns the plots of how metrics spread over the seeds or, for a grid, how they depend on its settings.
 pub fn figures(sweep: &SweepAnalysis, account: &SweepReport<'_>) -> Vec<Figure> {
     match &sweep.layout {
         Some(layout) => grid::figures(sweep, layout, account),
@@ -37,14 +37,14 @@ const LATENCY: GroupPlot = GroupPlot { name: "latency", title: "Latency", groups
 
 const RECOVERY: GroupPlot = GroupPlot { name: "recovery", title: "Recovery", groups: &[MetricGroup::Recovery] };
 
-/// An axis for values of `metric`. Times are on a logarithmic one if they differ much, shares and rates on one that begins
-/// near the lowest of them.
+/// Returns an axis for values of `metric`. It is logarithmic for times that differ much, and begins near the lowest value for
+/// shares and rates.
 fn axis(metric: Metric, values: impl Iterator<Item = f64> + Clone) -> Axis {
     match metric.unit() {
         Unit::Share => {
             let axis = Axis::fitted(Ticks::Percent, 0.01, values);
             let (from, to) = axis.range;
-            // There is no more than all.
+            // No share is greater than 1.
             Axis { label: "share".into(), range: (from, to.min(1.0 + (1.0 - from) * 0.06)), ..axis }
         }
         Unit::PerSecond => Axis { label: "1 / s".into(), ..Axis::fitted(Ticks::Number, 0.1, values) },
@@ -55,8 +55,9 @@ fn axis(metric: Metric, values: impl Iterator<Item = f64> + Clone) -> Axis {
     }
 }
 
-/// Whether the lower ones would hardly be told from 0.
-fn differ_much(values: impl Iterator<Item = f64>) -> bool {
-    let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
+/// Returns true if the lower values would be too close to 0 on a linear axis.
+fn differ_much(values: impl Iterator<Item = f64> + Clone) -> bool {
+    let low = values.clone().fold(f64::INFINITY, f64::min);
+    let high = values.fold(0.0, f64::max);
     low > 0.0 && high > low * 20.0
 }

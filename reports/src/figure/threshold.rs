@@ -1,13 +1,22 @@
-//! The plot of a search for boundaries: the share of runs that go well along a setting, or the plane of two settings.
+//! The plot of a search for a threshold: the share of runs that pass along a setting, or the plane of two settings.
 
-use kernel::experiment::threshold::{Point, SettingRange, Spacing, TestOutcome, ValueKind};
+use kernel::experiment::threshold::{Boundary, Point, SettingRange, Spacing, TestOutcome, ValueKind};
 
 use super::{Axis, Band, Colour, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks};
 use crate::threshold::ThresholdAnalysis;
 
-/// Free on either side of the range, in shares of it.
+/// The margin at either end of an axis, as a share of its range.
 const EDGE: f64 = 0.04;
 
+/// The kinds of points, with their names in the legend: the outcome, and whether it is decided.
+const KINDS: [(&str, TestOutcome, bool); 4] = [
+    ("holds", TestOutcome::Holds, true),
+    ("fails", TestOutcome::Fails, true),
+    ("holds by majority, open", TestOutcome::Holds, false),
+    ("fails by majority, open", TestOutcome::Fails, false),
+];
+
+/// Returns the plot of a search: along one setting, or in the plane of two.
 pub fn figures(threshold: &ThresholdAnalysis) -> Vec<Figure> {
     let identity = &threshold.search.identity;
     vec![match &identity.and {
@@ -16,104 +25,118 @@ pub fn figures(threshold: &ThresholdAnalysis) -> Vec<Figure> {
     }]
 }
 
-/// The share of runs that go well at each value, and where it tips.
-fn line(threshold: &ThresholdAnalysis, along: &SettingRange) -> Figure {
-    let points = threshold.search.points_in_order();
-    let interval = points.iter().map(|point| {
-        let (from, to) = point.test().interval();
-        (point.along, from, to)
-    });
-    let at = |point: &Point| (point.along, point.test().share().unwrap_or(f64::NAN));
-    let interval =
-        Layer { name: "95 % interval".into(), colour: Colour::Grey, shape: LayerShape::Area(interval.collect()) };
-    let shares = Layer::line("", Colour::Grey, points.iter().map(|point| at(point)).collect());
-    let y =
-        Axis { label: "share of runs".into(), scale: Scale::Linear, range: (-EDGE, 1.0 + EDGE), ticks: Ticks::Percent };
-    let what = threshold.search.identity.criterion.what();
+/// Returns the figure that both kinds of plots fill with their panel.
+fn figure(threshold: &ThresholdAnalysis, caption: String, x: Axis, panel: Panel) -> Figure {
     Figure {
         name: "tip".into(),
         title: "Where runs tip".into(),
         subject: threshold.title(),
-        caption: format!(
-            "The share of runs in which {what} holds at each value that was asked, with Wilson's interval. Between the \
-             neighbours that differ, runs tip."
-        ),
-        x: axis(along),
-        panels: vec![Panel {
-            title: String::new(),
-            y,
-            weight: 1.5,
-            layers: [interval, shares].into_iter().chain(marks(&points, at)).collect(),
-        }],
-        bands: threshold.boundaries().map(|(crossing, neighbours)| band(crossing.outcome, neighbours, along)).collect(),
-    }
-}
-
-/// Every value that was asked at its place in the plane, and the boundary.
-fn plane(threshold: &ThresholdAnalysis, along: &SettingRange, and: &SettingRange) -> Figure {
-    let points = threshold.search.points_in_order();
-    let lines = lines(threshold);
-    let area = |line: &Vec<Bracket>| Layer {
-        name: String::new(),
-        colour: Colour::Ink,
-        shape: LayerShape::Area(line.iter().map(|bracket| (bracket.and, bracket.low, bracket.high)).collect()),
-    };
-    let gap = [(f64::NAN, f64::NAN)];
-    let middles = |line: &Vec<Bracket>| {
-        line.iter().map(|bracket| (bracket.and, bracket.middle(along.spacing))).chain(gap).collect::<Vec<_>>()
-    };
-    let bracket = |bracket: &Bracket| [(bracket.and, bracket.low), (bracket.and, bracket.high)].into_iter().chain(gap);
-    let strokes = lines.iter().flat_map(middles).chain(lines.iter().flatten().flat_map(bracket)).collect();
-    let boundary = Layer::line("boundary, between the neighbours that differ", Colour::Ink, strokes);
-    let marks = marks(&points, |point| (point.and.unwrap_or(f64::NAN), point.along));
-    let layers = lines.iter().map(area).chain([boundary]).chain(marks);
-    let what = threshold.search.identity.criterion.what();
-    Figure {
-        name: "tip".into(),
-        title: "Where runs tip".into(),
-        subject: threshold.title(),
-        caption: format!(
-            "Where {what} holds and fails, at every pair of values that was asked. Between values of {} boundaries \
-             are drawn through, unless their number changes.",
-            and.key
-        ),
-        x: axis(and),
-        panels: vec![Panel { title: String::new(), y: axis(along), weight: 2.0, layers: layers.collect() }],
+        caption,
+        x,
+        panels: vec![panel],
         bands: Vec::new(),
     }
 }
 
-/// A layer a side, decided or open; those that have no value are left out.
-fn marks(points: &[&Point], at: impl Fn(&Point) -> (f64, f64)) -> Vec<Layer> {
-    let kinds = [
-        ("holds", TestOutcome::Holds, true),
-        ("fails", TestOutcome::Fails, true),
-        ("holds by majority, open", TestOutcome::Holds, false),
-        ("fails by majority, open", TestOutcome::Fails, false),
-    ];
-    let layer = |(name, side, decided): (&str, TestOutcome, bool)| {
-        let of_kind = points.iter().filter(|point| point.outcome == side && point.decided == decided);
-        let places: Vec<(f64, f64)> = of_kind.map(|point| at(point)).collect();
-        let colour = if side == TestOutcome::Holds { Colour::Blue } else { Colour::Vermillion };
-        let mark = if decided { Mark::Disc } else { Mark::Ring };
-        (!places.is_empty()).then(|| Layer::points(name, colour, mark, places))
-    };
-    kinds.into_iter().filter_map(layer).collect()
+/// Returns the plot of the share of runs that pass at each value, with a band at each boundary.
+fn line(threshold: &ThresholdAnalysis, along: &SettingRange) -> Figure {
+    let points = threshold.search.points_in_order();
+    let mut intervals = Vec::with_capacity(points.len());
+    for point in &points {
+        let (from, to) = point.test().interval();
+        intervals.push((point.along, from, to));
+    }
+    let intervals = Layer { name: "95 % interval".into(), colour: Colour::Grey, shape: LayerShape::Area(intervals) };
+    let shares = Layer::line("", Colour::Grey, points.iter().map(|point| share_at(point)).collect());
+    let y =
+        Axis { label: "share of runs".into(), scale: Scale::Linear, range: (-EDGE, 1.0 + EDGE), ticks: Ticks::Percent };
+    let caption = format!(
+        "The share of runs in which {} holds at each value that was asked, with Wilson's interval. Between the \
+         neighbours that differ, runs tip.",
+        threshold.search.identity.criterion.what()
+    );
+    let layers = [intervals, shares].into_iter().chain(marks(&points, share_at)).collect();
+    let panel = Panel { title: String::new(), y, weight: 1.5, layers };
+    Figure {
+        bands: threshold.boundaries().map(|(boundary, between)| band(boundary.outcome, between, along)).collect(),
+        ..figure(threshold, caption, axis(along), panel)
+    }
 }
 
-fn band(side: TestOutcome, (low, high): (f64, f64), along: &SettingRange) -> Band {
-    let (from, to) = (along.text(low), along.text(high));
+fn share_at(point: &Point) -> (f64, f64) {
+    (point.along, point.test().share().unwrap_or(f64::NAN))
+}
+
+/// Returns the plot of every tested pair of values in the plane, with the boundary.
+fn plane(threshold: &ThresholdAnalysis, along: &SettingRange, and: &SettingRange) -> Figure {
+    let points = threshold.search.points_in_order();
+    let lines = lines(threshold);
+    let mut layers: Vec<Layer> = lines.iter().map(|line| bracket_area(line)).collect();
+    layers.push(boundary_layer(&lines, along.spacing));
+    layers.extend(marks(&points, |point| (point.and.unwrap_or(f64::NAN), point.along)));
+    let caption = format!(
+        "Where {} holds and fails, at every pair of values that was asked. Between values of {} boundaries are drawn \
+         through, unless their number changes.",
+        threshold.search.identity.criterion.what(),
+        and.key
+    );
+    let panel = Panel { title: String::new(), y: axis(along), weight: 2.0, layers };
+    figure(threshold, caption, axis(and), panel)
+}
+
+/// Returns the area between the neighbours along a boundary.
+fn bracket_area(line: &[Bracket]) -> Layer {
+    Layer {
+        name: String::new(),
+        colour: Colour::Ink,
+        shape: LayerShape::Area(line.iter().map(|bracket| (bracket.and, bracket.low, bracket.high)).collect()),
+    }
+}
+
+/// Returns the lines through the middles of the brackets, and a stroke across each bracket.
+fn boundary_layer(lines: &[Vec<Bracket>], spacing: Spacing) -> Layer {
+    let gap = (f64::NAN, f64::NAN);
+    let mut strokes = Vec::new();
+    for line in lines {
+        strokes.extend(line.iter().map(|bracket| (bracket.and, bracket.middle(spacing))));
+        strokes.push(gap);
+    }
+    for bracket in lines.iter().flatten() {
+        strokes.extend([(bracket.and, bracket.low), (bracket.and, bracket.high), gap]);
+    }
+    Layer::line("boundary, between the neighbours that differ", Colour::Ink, strokes)
+}
+
+/// Returns a layer for each kind of points that there are. `at` is the place of a point.
+fn marks(points: &[&Point], at: impl Fn(&Point) -> (f64, f64)) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    for (name, outcome, decided) in KINDS {
+        let of_kind = points.iter().filter(|point| point.outcome == outcome && point.decided == decided);
+        let places: Vec<(f64, f64)> = of_kind.map(|point| at(point)).collect();
+        let colour = if outcome == TestOutcome::Holds { Colour::Blue } else { Colour::Vermillion };
+        let mark = if decided { Mark::Disc } else { Mark::Ring };
+        if !places.is_empty() {
+            layers.push(Layer::points(name, colour, mark, places));
+        }
+    }
+    layers
+}
+
+/// Returns the band between the two neighbours of a boundary. `outcome` is that of the lower one.
+fn band(outcome: TestOutcome, (low, high): (f64, f64), along: &SettingRange) -> Band {
+    let from = along.text(low);
+    let to = along.text(high);
     Band {
         from: low,
         to: high,
-        name: format!("{} with {from}, {} with {to}", side.name(), (!side).name()),
+        name: format!("{} with {from}, {} with {to}", outcome.name(), (!outcome).name()),
         short_name: format!("{from} to {to}"),
     }
 }
 
-/// All of the range, and a bit of room beside it.
+/// Returns the axis of a setting: its range with a margin at either end.
 fn axis(range: &SettingRange) -> Axis {
-    let (low, high) = (range.low, range.high);
+    let SettingRange { low, high, .. } = *range;
     let ticks = if range.kind == ValueKind::Seconds { Ticks::Duration } else { Ticks::Number };
     let label = range.key.clone();
     match range.spacing {
@@ -128,9 +151,10 @@ fn axis(range: &SettingRange) -> Axis {
     }
 }
 
-/// A boundary at one value of the other setting.
+/// The two neighbours at a boundary, for one value of the other setting.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Bracket {
+    /// The value of the other setting.
     and: f64,
     low: f64,
     high: f64,
@@ -145,19 +169,19 @@ impl Bracket {
     }
 }
 
-/// The boundaries of neighbouring values of the other setting, put together where there are as many of them on the same
-/// sides. Where their number changes, nobody knows which belong together, and new lines begin.
+/// Returns the boundaries as lines along the other setting.
+///
+/// Neighbouring values continue the lines where they have as many boundaries with the same outcomes. Where the number
+/// changes, it is not known which boundaries belong together, and new lines begin.
 fn lines(threshold: &ThresholdAnalysis) -> Vec<Vec<Bracket>> {
-    let (mut lines, mut ends): (Vec<Vec<Bracket>>, Vec<(usize, TestOutcome)>) = (Vec::new(), Vec::new());
+    let mut lines: Vec<Vec<Bracket>> = Vec::new();
+    // The lines that may continue, with the outcome below each.
+    let mut ends: Vec<(usize, TestOutcome)> = Vec::new();
     for of_one in threshold.search.boundaries.chunk_by(|left, right| left.and == right.and) {
-        let brackets = of_one.iter().filter_map(|crossing| {
-            let ((low, high), and) = (crossing.between()?, crossing.and?);
-            Some((Bracket { and, low, high }, crossing.outcome))
-        });
-        let brackets: Vec<(Bracket, TestOutcome)> = brackets.collect();
-        let sides = brackets.iter().map(|(_, side)| side);
-        if !ends.iter().map(|(_, side)| side).eq(sides) {
-            ends = (lines.len()..).zip(&brackets).map(|(line, (_, side))| (line, *side)).collect();
+        let brackets: Vec<(Bracket, TestOutcome)> = of_one.iter().filter_map(bracket).collect();
+        let outcomes = brackets.iter().map(|(_, outcome)| outcome);
+        if !ends.iter().map(|(_, outcome)| outcome).eq(outcomes) {
+            ends = (lines.len()..).zip(&brackets).map(|(line, (_, outcome))| (line, *outcome)).collect();
             lines.extend(brackets.iter().map(|_| Vec::new()));
         }
         for ((line, _), (bracket, _)) in ends.iter().zip(brackets) {
@@ -167,12 +191,18 @@ fn lines(threshold: &ThresholdAnalysis) -> Vec<Vec<Bracket>> {
     lines
 }
 
+/// Returns the neighbours at a boundary, and the outcome at the lower one; `None` if the value has no boundary.
+fn bracket(boundary: &Boundary) -> Option<(Bracket, TestOutcome)> {
+    let (low, high) = boundary.between()?;
+    Some((Bracket { and: boundary.and?, low, high }, boundary.outcome))
+}
+
 #[cfg(test)]
 mod tests {
     use kernel::{
         experiment::{
             sweep::Origin,
-            threshold::{Boundary, Criterion, StoppingRule, ThresholdIdentity, ThresholdRecord},
+            threshold::{Criterion, StoppingRule, ThresholdIdentity, ThresholdRecord},
         },
         run_folder::CalibrationInfo,
     };

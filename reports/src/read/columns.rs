@@ -1,34 +1,35 @@
-//! `--columns`: which column of a log means what.
+//! `--columns`: the mapping of the columns of a log.
 
 use std::{collections::BTreeMap, str::FromStr};
 
 use super::{ReadError, outcome::Numbers};
 
-/// What a log can tell of a request; the names that `--columns` uses.
+/// The fields of a request that a log may have, by the names that `--columns` uses.
 pub(super) const FIELDS: [&str; 9] =
     ["intended", "sent", "done", "latency", "status", "server", "attempts", "failovers", "size"];
 
-/// How to understand a log that another program wrote.
+/// The way to read a log that another program wrote.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Mapping {
+    /// The column of each field.
     pub columns: Columns,
-    /// Only rows in which each of these columns has that value are requests.
+    /// Pairs of a column and a value. Only rows that have all these values are requests.
     pub only: Vec<(String, String)>,
-    /// Requests a second, for a log without times: its rows are taken to have been sent at this rate.
+    /// The number of requests per second. It gives the rows of a log without times their times.
     pub rate: Option<f64>,
 }
 
-/// From what is told, such as `latency`, to where it is.
+/// The column of each field, such as `latency`, that was mapped.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Columns(BTreeMap<&'static str, Column>);
 
-/// A column and how its values read.
+/// A column, and the meaning of its values.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Column {
     pub(super) name: String,
-    /// Microseconds of one, for times.
+    /// The number of microseconds in one unit, for times.
     pub(super) unit_us: Option<f64>,
-    /// For statuses; `None` if the values are to tell.
+    /// The meaning of numbers, for statuses; `None` if it is inferred from the values.
     pub(super) numbers: Option<Numbers>,
 }
 
@@ -41,7 +42,7 @@ impl Columns {
         self.0.iter().map(|(field, column)| (*field, column))
     }
 
-    /// The names of our own logs, for what has no mapping and is `present`.
+    /// Maps each field that has no mapping to the column that our own logs have for it, if that is `present`.
     pub(super) fn or_our_own(mut self, present: impl Fn(&str) -> bool) -> Self {
         for field in FIELDS {
             let names = [field.to_owned(), format!("{field}_us")];
@@ -56,8 +57,9 @@ impl Columns {
 impl FromStr for Columns {
     type Err = ReadError;
 
-    /// `intended=ts,latency=dur_ms,status=code`: what it is, and the column's name with an optional unit (`ts:ms`) or, of
-    /// a status, `http` or `grpc`. Without a unit the name's ending tells (`dur_ms`, `duration (ms)`), else it is `us`.
+    /// Parses `intended=ts,latency=dur_ms,status=code`: each part is a field and the name of its column, with an optional
+    /// unit (`ts:ms`) or, for a status, `http` or `grpc`. Without a unit, the ending of the name decides (`dur_ms`,
+    /// `duration (ms)`), and otherwise it is `us`.
     fn from_str(text: &str) -> Result<Self, ReadError> {
         let mut columns = BTreeMap::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -92,7 +94,7 @@ impl Column {
     }
 }
 
-/// Microseconds of one.
+/// Returns the number of microseconds in one unit.
 fn unit(text: &str) -> Option<f64> {
     match text {
         "s" => Some(1e6),
@@ -103,13 +105,16 @@ fn unit(text: &str) -> Option<f64> {
     }
 }
 
-/// The unit that a column's name ends with.
+/// Returns the unit that the name of a column ends with, in microseconds.
 fn unit_of_name(name: &str) -> Option<f64> {
     let ending = name.trim_end_matches(')').rsplit(['_', '(', ' ']).next()?;
     if ending == name { None } else { unit(ending) }
 }
 
-/// Reads one `COLUMN=VALUE` of `--only`.
+/// Parses a `COLUMN=VALUE` of `--only`.
+///
+/// # Errors
+/// There is no equals sign.
 pub fn only(text: &str) -> Result<(String, String), String> {
     let (column, value) = text.split_once('=').ok_or("write it as COLUMN=VALUE")?;
     Ok((column.to_owned(), value.to_owned()))

@@ -1,4 +1,4 @@
-//! The error of reading a run folder or a log.
+//! The errors of reading a run folder or a log.
 
 use std::{io, path::PathBuf};
 
@@ -7,29 +7,66 @@ use kernel::run_folder::FolderError;
 /// The reason why a run cannot be read. Each message contains the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// There is nothing at the path.
     #[error("{path} does not exist; name a run folder, such as runs/crash/sim-seed42, or a request log", path = .0.display())]
     Missing(PathBuf),
+    /// The folder has no requests.
     #[error("{path} holds no run: requests.jsonl is missing; {remedy}", path = path.display())]
-    NoRun { path: PathBuf, remedy: String },
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// What to do instead.
+        remedy: String,
+    },
+    /// The operating system refuses to read a file.
     #[error("cannot read {path}: {reason}", path = path.display())]
     Unreadable {
+        /// The file.
         path: PathBuf,
+        /// The error of the operating system.
         #[source]
         reason: io::Error,
     },
+    /// A line of a log is wrong.
     #[error("{path}, line {line}: {reason}", path = path.display())]
-    Line { path: PathBuf, line: usize, reason: String },
+    Line {
+        /// The log.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The content of a file as a whole is wrong.
     #[error("{path}: {reason}", path = path.display())]
-    Content { path: PathBuf, reason: String },
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A log does not have a column that the mapping names, or that is required.
     #[error("{path} has no column `{column}` for {what}; it has {present}; map it with --columns {what}=NAME", path = path.display())]
-    NoColumn { path: PathBuf, what: &'static str, column: String, present: String },
+    NoColumn {
+        /// The log.
+        path: PathBuf,
+        /// The field of a request that the column is for.
+        what: &'static str,
+        /// The name of the column.
+        column: String,
+        /// The names of the columns that it has.
+        present: String,
+    },
+    /// The mapping of columns is not valid.
     #[error("--columns {0}")]
     Mapping(String),
+    /// A file of a run folder cannot be read.
     #[error(transparent)]
     Rows(#[from] FolderError),
 }
 
 impl ReadError {
+    /// Returns the error of a file at `path` that cannot be read, as a function of the operating system's error.
     pub(super) fn unreadable(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |reason| Self::Unreadable { path, reason }

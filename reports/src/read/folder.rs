@@ -1,4 +1,4 @@
-//! A run folder, as `sim` and `real` write it.
+//! Reads run folders, as `sim` and `real` write them.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::ReadError;
 use crate::run::RecordedRun;
 
-/// Reads the run folder at `place`. Only its requests are indispensable.
+/// Reads the run folder at `place`. Only its requests are required.
 pub(super) fn run(place: &Path) -> Result<RecordedRun, ReadError> {
     if !place.exists() {
         return Err(ReadError::Missing(place.to_owned()));
@@ -53,7 +53,7 @@ pub(super) fn run(place: &Path) -> Result<RecordedRun, ReadError> {
     })
 }
 
-/// What to do instead of naming a folder without requests.
+/// Returns the advice for a folder without requests.
 fn remedy(place: &Path) -> String {
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     let mut runs: Vec<PathBuf> = entries
@@ -76,6 +76,7 @@ fn complete<T>(read: AllRows<T>, file: &str, notes: &mut Vec<String>) -> Vec<T> 
     read.rows
 }
 
+/// Reads a file of rows that may be missing, and adds a note with what is lost without it.
 fn optional<T: DeserializeOwned + Send>(
     place: &Path,
     file: &'static RowFile<T>,
@@ -89,6 +90,7 @@ fn optional<T: DeserializeOwned + Send>(
     Ok(complete(file.read(place)?, file.name, notes))
 }
 
+/// Reads a JSON file that may be missing, and adds a note with what is lost without it.
 fn json<T: DeserializeOwned>(
     place: &Path,
     file: &str,
@@ -103,6 +105,7 @@ fn json<T: DeserializeOwned>(
     serde_json::from_str(&text).map(Some).map_err(|error| ReadError::Content { path, reason: error.to_string() })
 }
 
+/// Returns the scenario, and adds a note if it is missing or not valid.
 fn scenario(place: &Path, text: Option<&str>, notes: &mut Vec<String>) -> Option<Scenario> {
     let Some(text) = text else {
         notes.push("scenario.toml is missing: nothing is known of what was expected".to_owned());
@@ -119,12 +122,14 @@ fn scenario(place: &Path, text: Option<&str>, notes: &mut Vec<String>) -> Option
     }
 }
 
+/// Returns the name of the scenario, or of the folder if the scenario is not known.
 fn name(place: &Path, scenario: Option<&Scenario>, stored: Option<&Summary>) -> String {
-    let told = scenario.map(|scenario| &scenario.name).or(stored.map(|summary| &summary.scenario));
-    told.cloned().unwrap_or_else(|| place.file_name().unwrap_or_default().to_string_lossy().into_owned())
+    let known = scenario.map(|scenario| &scenario.name).or(stored.map(|summary| &summary.scenario));
+    known.cloned().unwrap_or_else(|| place.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
-/// As the scenario says, else as the run measured it, else until the last request was intended.
+/// Returns the time for which load was offered: that of the scenario, otherwise that of the stored summary, otherwise the
+/// time until the last request was intended.
 fn duration(
     scenario: Option<&Scenario>,
     stored: Option<&Summary>,
@@ -141,7 +146,7 @@ fn duration(
     until_last(requests)
 }
 
-/// To the end of the second in which the last request was intended.
+/// Returns the time to the end of the second in which the last request was intended.
 pub(super) fn until_last(requests: &[RequestRow]) -> Duration {
     let last = requests.iter().map(|row| row.intended_us).max();
     Duration::from_secs(last.map_or(0, |at_us| at_us / 1_000_000 + 1))

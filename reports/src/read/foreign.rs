@@ -1,7 +1,7 @@
-//! A log of requests that another program wrote: CSV or JSON lines, with a mapping of its columns.
+//! Reads logs of requests that other programs wrote: CSV or JSON lines, with a mapping of the columns.
 //!
-//! Of the times, two of `intended` (or `sent`), `done` and `latency` are enough. A log that knows only when a request
-//! was sent cannot show how long it waited for the load generator; a note says so.
+//! Two of the times `intended` (or `sent`), `done` and `latency` are enough. A log without `intended` cannot show how long
+//! a request waited for the load generator; a note says so.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -18,13 +18,30 @@ use super::{
 };
 use crate::run::RecordedRun;
 
-/// The cells of a row, by the column's name.
+/// The cells of a row, by the name of the column.
 type Cells = BTreeMap<String, String>;
 
-/// A row of the log and the number of its line.
+/// A row of the log.
 struct LogLine {
+    /// The number of the line, from 1.
     number: usize,
     cells: Cells,
+}
+
+impl LogLine {
+    /// Returns the value in a column; `None` if the row has none.
+    fn cell(&self, column: Option<&Column>) -> Option<&String> {
+        self.cells.get(&column?.name)
+    }
+}
+
+/// A request whose times are as the log has them, in microseconds.
+struct TimedRow {
+    row: RequestRow,
+    intended: f64,
+    sent: f64,
+    /// The end; `None` for a dropped request.
+    done: Option<f64>,
 }
 
 pub(super) fn run(path: &Path, mapping: &Mapping) -> Result<RecordedRun, ReadError> {
@@ -83,12 +100,12 @@ fn plain(value: &serde_json::Value) -> String {
 }
 
 fn csv(path: &Path, text: &str) -> Result<Vec<LogLine>, ReadError> {
-    let broken = |error: csv::Error| ReadError::Content { path: path.to_owned(), reason: error.to_string() };
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
-    let names: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
+    let names: Vec<String> =
+        reader.headers().map_err(|error| not_csv(path, &error))?.iter().map(str::to_owned).collect();
     let mut lines = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(broken)?;
+        let record = record.map_err(|error| not_csv(path, &error))?;
         let number = record.position().map_or(0, csv::Position::line) as usize;
         let cells = names.iter().cloned().zip(record.iter().map(str::to_owned));
         lines.push(LogLine { number, cells: cells.filter(|(_, value)| !value.is_empty()).collect() });
@@ -96,13 +113,19 @@ fn csv(path: &Path, text: &str) -> Result<Vec<LogLine>, ReadError> {
     Ok(lines)
 }
 
-/// Refuses a column that no row has.
-fn require(path: &Path, lines: &[LogLine], what: &'static str, column: &str) -> Result<(), ReadError> {
-    let refusal = |present| ReadError::NoColumn { path: path.to_owned(), what, column: column.to_owned(), present };
-    missing(lines, column).map_or(Ok(()), |present| Err(refusal(present)))
+fn not_csv(path: &Path, error: &csv::Error) -> ReadError {
+    ReadError::Content { path: path.to_owned(), reason: error.to_string() }
 }
 
-/// The columns that there are, if `column` is none of them.
+/// Fails if no row has `column`, the one for `what`.
+fn require(path: &Path, lines: &[LogLine], what: &'static str, column: &str) -> Result<(), ReadError> {
+    match missing(lines, column) {
+        None => Ok(()),
+        Some(present) => Err(ReadError::NoColumn { path: path.to_owned(), what, column: column.to_owned(), present }),
+    }
+}
+
+/// Returns the names of all columns if `column` is not among them.
 fn missing(lines: &[LogLine], column: &str) -> Option<String> {
     if lines.is_empty() || lines.iter().any(|line| line.cells.contains_key(column)) {
         return None;
@@ -127,77 +150,104 @@ fn requests(
     let status = needed(path, lines, &columns, "status")?;
     let times = Times::choose(path, lines, &columns, mapping.rate, notes)?;
     let numbers = status.numbers.unwrap_or_else(|| guess(lines, &status.name));
-    let parsed = lines.iter().enumerate().map(|(index, line)| {
-        let wrong = |reason| ReadError::Line { path: path.to_owned(), line: line.number, reason };
-        let text = line.cells.get(&status.name).ok_or_else(|| wrong(format!("`{}` is empty", status.name)))?;
-        let outcome = outcome(text, numbers).ok_or_else(|| wrong(format!("`{text}` is no status that is known")))?;
-        let (intended, sent, done) = times.of_row(index, line, outcome).map_err(wrong)?;
-        let count = |field, otherwise| {
-            let cell = columns.get(field).and_then(|column: &Column| line.cells.get(&column.name));
-            cell.map_or(Ok(otherwise), |text| {
-                text.parse::<u32>().map_err(|_| wrong(format!("`{text}` is no count of {field}")))
-            })
-        };
-        let name = |field| columns.get(field).and_then(|column: &Column| line.cells.get(&column.name)).cloned();
-        let row = RequestRow {
-            id: index as u64,
-            intended_us: 0,
-            sent_us: None,
-            done_us: None,
-            latency_us: None,
-            status: outcome,
-            server: name("server").map(Into::into),
-            attempts: count("attempts", u32::from(outcome != Outcome::Dropped))?,
-            failovers: count("failovers", 0)?,
-            hedges: 0,
-            rejected: false,
-            answer: None,
-            size: name("size").unwrap_or_default(),
-        };
-        Ok((row, intended, sent, done))
-    });
-    let parsed: Vec<(RequestRow, f64, f64, Option<f64>)> = parsed.collect::<Result<_, ReadError>>()?;
-    Ok(since_the_first(parsed))
+    let mut rows = Vec::with_capacity(lines.len());
+    for (index, line) in lines.iter().enumerate() {
+        let row = timed_row(index, line, &columns, status, numbers, &times);
+        rows.push(row.map_err(|reason| ReadError::Line { path: path.to_owned(), line: line.number, reason })?);
+    }
+    Ok(since_first(rows))
 }
 
-/// Times count from the first request.
-fn since_the_first(parsed: Vec<(RequestRow, f64, f64, Option<f64>)>) -> Vec<RequestRow> {
-    let zero = parsed.iter().map(|(_, intended, ..)| *intended).fold(f64::INFINITY, f64::min);
-    let us = |at: f64| (at - zero).round().max(0.0) as u64;
-    let row = |(row, intended, sent, done): (RequestRow, f64, f64, Option<f64>)| {
-        let (intended_us, done_us) = (us(intended), done.map(us));
-        let latency_us =
-            done.map(|done| (done - intended).round()).filter(|latency| *latency >= 0.0).map(|us| us as u64);
-        // Rounding one by one could make the three disagree by a microsecond.
-        let done_us = latency_us.map(|latency_us| intended_us + latency_us).or(done_us);
-        RequestRow { intended_us, sent_us: done.map(|_| us(sent).max(intended_us)), done_us, latency_us, ..row }
+/// Returns the request of a line, the one at `index` in the log.
+fn timed_row(
+    index: usize,
+    line: &LogLine,
+    columns: &Columns,
+    status: &Column,
+    numbers: Numbers,
+    times: &Times<'_>,
+) -> Result<TimedRow, String> {
+    let text = line.cell(Some(status)).ok_or_else(|| format!("`{}` is empty", status.name))?;
+    let outcome = outcome(text, numbers).ok_or_else(|| format!("`{text}` is no status that is known"))?;
+    let [intended, sent] = times.start(index, line)?;
+    let row = RequestRow {
+        id: index as u64,
+        intended_us: 0,
+        sent_us: None,
+        done_us: None,
+        latency_us: None,
+        status: outcome,
+        server: line.cell(columns.get("server")).cloned().map(Into::into),
+        attempts: count(line, columns, "attempts", u32::from(outcome != Outcome::Dropped))?,
+        failovers: count(line, columns, "failovers", 0)?,
+        hedges: 0,
+        rejected: false,
+        answer: None,
+        size: line.cell(columns.get("size")).cloned().unwrap_or_default(),
     };
-    parsed.into_iter().map(row).collect()
+    if outcome == Outcome::Dropped {
+        return Ok(TimedRow { row, intended, sent: intended, done: None });
+    }
+    let done = times.end(line, intended)?.ok_or("it has neither a latency nor an end")?;
+    Ok(TimedRow { row, intended, sent, done: Some(done) })
 }
 
-/// HTTP's numbers, unless all of them could be gRPC's.
+/// Returns the number in the column of `field`, or `default` if there is none.
+fn count(line: &LogLine, columns: &Columns, field: &'static str, default: u32) -> Result<u32, String> {
+    let Some(text) = line.cell(columns.get(field)) else { return Ok(default) };
+    text.parse().map_err(|_| format!("`{text}` is no count of {field}"))
+}
+
+/// Returns the rows with times that count from the first request, in whole microseconds.
+fn since_first(rows: Vec<TimedRow>) -> Vec<RequestRow> {
+    let zero = rows.iter().map(|row| row.intended).fold(f64::INFINITY, f64::min);
+    rows.into_iter().map(|row| row.since(zero)).collect()
+}
+
+impl TimedRow {
+    fn since(self, zero: f64) -> RequestRow {
+        let intended_us = whole_us(self.intended - zero);
+        let latency = self.done.map(|done| (done - self.intended).round());
+        let latency_us = latency.filter(|latency| *latency >= 0.0).map(|latency| latency as u64);
+        // Rounding one by one could make the three disagree by a microsecond.
+        let done_us = latency_us.map(|us| intended_us + us).or_else(|| self.done.map(|done| whole_us(done - zero)));
+        RequestRow {
+            intended_us,
+            sent_us: self.done.map(|_| whole_us(self.sent - zero).max(intended_us)),
+            done_us,
+            latency_us,
+            ..self.row
+        }
+    }
+}
+
+fn whole_us(us: f64) -> u64 {
+    us.round().max(0.0) as u64
+}
+
+/// Returns the meaning of numbers in a column: statuses of HTTP, unless all of them could be codes of gRPC.
 fn guess(lines: &[LogLine], column: &str) -> Numbers {
     let numbers = lines.iter().filter_map(|line| line.cells.get(column)?.parse::<u32>().ok());
     if numbers.max().is_some_and(|highest| highest > 16) { Numbers::Http } else { Numbers::Grpc }
 }
 
+/// Returns the column of a field that is required.
 fn needed<'a>(
     path: &Path,
     lines: &[LogLine],
     columns: &'a Columns,
     field: &'static str,
 ) -> Result<&'a Column, ReadError> {
-    let nothing = || ReadError::Content {
-        path: path.to_owned(),
-        reason: "it holds no request; write CSV with a line of names, or JSON lines".into(),
+    let Some(column) = columns.get(field) else {
+        require(path, lines, field, field)?;
+        // The column is there under its own name, or there is no line at all: then no column is missing either.
+        let reason = "it holds no request; write CSV with a line of names, or JSON lines".to_owned();
+        return Err(ReadError::Content { path: path.to_owned(), reason });
     };
-    match columns.get(field) {
-        Some(column) => Ok(column),
-        None => Err(require(path, lines, field, field).err().unwrap_or_else(nothing)),
-    }
+    Ok(column)
 }
 
-/// Where a row's times are.
+/// The columns of the times.
 struct Times<'a> {
     intended: Option<&'a Column>,
     sent: Option<&'a Column>,
@@ -207,6 +257,10 @@ struct Times<'a> {
 }
 
 impl<'a> Times<'a> {
+    /// Returns the columns of the times, and adds notes on times that the log does not have.
+    ///
+    /// # Errors
+    /// The times of a request do not follow from the columns.
     fn choose(
         path: &Path,
         lines: &[LogLine],
@@ -214,9 +268,13 @@ impl<'a> Times<'a> {
         rate: Option<f64>,
         notes: &mut Vec<String>,
     ) -> Result<Self, ReadError> {
-        let get = |field| columns.get(field);
-        let times =
-            Self { intended: get("intended"), sent: get("sent"), done: get("done"), latency: get("latency"), rate };
+        let times = Self {
+            intended: columns.get("intended"),
+            sent: columns.get("sent"),
+            done: columns.get("done"),
+            latency: columns.get("latency"),
+            rate,
+        };
         let starts = times.intended.or(times.sent).is_some();
         match (starts, times.done.is_some(), times.latency.is_some()) {
             (true, true, _) | (true, _, true) | (_, true, true) => {}
@@ -241,27 +299,28 @@ impl<'a> Times<'a> {
         Ok(times)
     }
 
-    /// When the row's request was intended, sent and done, in microseconds; it is not done if it was dropped.
-    fn of_row(&self, index: usize, line: &LogLine, outcome: Outcome) -> Result<(f64, f64, Option<f64>), String> {
-        let intended = self.intended.map(|column| time(column, line)).transpose()?.flatten();
-        let sent = self.sent.map(|column| time(column, line)).transpose()?.flatten();
-        let done = self.done.map(|column| time(column, line)).transpose()?.flatten();
-        let latency = self.latency.map(|column| time(column, line)).transpose()?.flatten();
+    /// Returns when the request of a line was intended and sent, in microseconds. `index` is its place in the log.
+    fn start(&self, index: usize, line: &LogLine) -> Result<[f64; 2], String> {
+        let intended = time(self.intended, line)?;
+        let sent = time(self.sent, line)?;
+        let before_end = time(self.done, line)?.zip(time(self.latency, line)?).map(|(done, latency)| done - latency);
         let scheduled = self.rate.map(|rate| index as f64 * 1e6 / rate);
-        let start = intended.or(sent).or(done.zip(latency).map(|(done, latency)| done - latency)).or(scheduled);
-        let start = start.ok_or("there is no time in it")?;
-        let end = done.or(latency.map(|latency| start + latency));
-        match (outcome, end) {
-            (Outcome::Dropped, _) => Ok((start, start, None)),
-            (_, Some(end)) => Ok((start, sent.unwrap_or(start), Some(end))),
-            (_, None) => Err("it has neither a latency nor an end".to_owned()),
-        }
+        let start = intended.or(sent).or(before_end).or(scheduled).ok_or("there is no time in it")?;
+        Ok([start, sent.unwrap_or(start)])
+    }
+
+    /// Returns when the request of a line ended, in microseconds, or `None` if the line does not say. `start` is its
+    /// intended start.
+    fn end(&self, line: &LogLine, start: f64) -> Result<Option<f64>, String> {
+        Ok(time(self.done, line)?.or(time(self.latency, line)?.map(|latency| start + latency)))
     }
 }
 
-/// In microseconds; `None` of an empty cell.
-fn time(column: &Column, line: &LogLine) -> Result<Option<f64>, String> {
-    let Some(text) = line.cells.get(&column.name) else { return Ok(None) };
+/// Returns a time in microseconds; `None` if there is no such column or its cell is empty.
+fn time(column: Option<&Column>, line: &LogLine) -> Result<Option<f64>, String> {
+    let Some((column, text)) = column.and_then(|column| Some((column, line.cells.get(&column.name)?))) else {
+        return Ok(None);
+    };
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(Some(value * column.unit_us.unwrap_or(1.0))),
         _ => Err(format!("`{text}` in `{}` is no time; write a number, in the unit that --columns says", column.name)),

@@ -1,4 +1,4 @@
-//! The plots of a sweep over seeds: how each metric is distributed over the runs.
+//! The plots of a sweep over seeds: the distribution of each metric over the runs.
 
 use kernel::{
     experiment::sweep::{Spread, SweepReport},
@@ -13,7 +13,7 @@ use crate::{
     sweep::SweepAnalysis,
 };
 
-/// Steps of a curve, at most.
+/// The greatest number of steps of a curve.
 const STEPS_MAX: usize = 400;
 
 /// A plot for each group, since the metrics of a plot share an axis.
@@ -26,7 +26,7 @@ const PLOTS: [GroupPlot; 6] = [
     GroupPlot { name: "throughput", title: "Throughput", groups: &[MetricGroup::Throughput] },
 ];
 
-/// A plot for each group of which a metric differs from run to run.
+/// Returns a plot for each group that has a metric which differs from run to run.
 pub(super) fn figures(sweep: &SweepAnalysis, account: &SweepReport<'_>) -> Vec<Figure> {
     PLOTS.iter().filter_map(|group| figure(sweep, account, group)).collect()
 }
@@ -40,7 +40,7 @@ struct MetricSample {
 }
 
 impl MetricSample {
-    /// `None` if no run has it.
+    /// Returns the values of a metric; `None` if no run has it.
     fn new(metric: Metric, account: &SweepReport<'_>) -> Option<Self> {
         let mut values: Vec<f64> = account.rows.iter().filter_map(|row| row.overall.get(metric)).collect();
         values.sort_by(f64::total_cmp);
@@ -82,25 +82,26 @@ fn caption(constant: &[MetricSample]) -> String {
     caption
 }
 
+/// Returns the colour of a metric. Grey marks those beyond the colours that can be distinguished.
 fn colour(index: usize) -> Colour {
     Colour::CYCLE.get(index).copied().unwrap_or(Colour::Grey)
 }
 
-/// The share of runs at or below each value, in steps.
+/// Returns the curve of the share of runs at or below each value, in steps.
 fn curve(sample: &MetricSample, index: usize) -> Layer {
     let steps = sample.values.len().min(STEPS_MAX);
-    let share = |step: usize| step as f64 / steps as f64;
-    let stair = |step: usize| {
-        let value = quantile(&sample.values, share(step))?;
-        Some([(value, share(step - 1)), (value, share(step))])
-    };
-    let points = (1..=steps).filter_map(stair).flatten().collect();
+    let mut points = Vec::with_capacity(2 * steps);
+    for step in 1..=steps {
+        let below = (step - 1) as f64 / steps as f64;
+        let share = step as f64 / steps as f64;
+        points.extend(quantile(&sample.values, share).into_iter().flat_map(|value| [(value, below), (value, share)]));
+    }
     let Spread { worst, worst_seed, .. } = sample.spread;
     let worst = quantity(Some(sample.metric), worst);
     Layer::line(&format!("{}: worst {worst}, seed {worst_seed}", sample.metric.name()), colour(index), points)
 }
 
-/// Where the curve has the worst run.
+/// Returns the mark of the worst run on the curve.
 fn worst(sample: &MetricSample, index: usize) -> Layer {
     let worst = sample.spread.worst;
     let below = sample.values.partition_point(|value| *value <= worst);

@@ -1,4 +1,4 @@
-//! The plots of a grid: each metric that a setting makes a difference to, against that setting.
+//! The plots of a grid: each metric that a setting affects, against that setting.
 
 use kernel::{
     experiment::sweep::{Spread, SweepReport},
@@ -11,8 +11,10 @@ use crate::{
     sweep::{GridLayout, GridLine, GridPlot, SweepAnalysis, VariedSetting},
 };
 
-/// Between the lines at one value of a setting that is not a number, in values; and half the width of a box there.
+/// The distance between lines at one value of a setting that is not numeric, in values.
 const STEP: f64 = 0.12;
+
+/// Half the width of a box at such a value, in values.
 const HALF_BOX: f64 = 0.045;
 
 /// Each metric has a panel of its own here, so that a plot can show groups of different units.
@@ -29,7 +31,7 @@ struct Row {
     spreads: Vec<Option<Spread>>,
 }
 
-/// For each group a figure a plot of the layout, with a panel for each metric that differs.
+/// Returns, for each group and each plot of the layout, a figure with a panel for each metric that differs.
 pub(super) fn figures(sweep: &SweepAnalysis, layout: &GridLayout, account: &SweepReport<'_>) -> Vec<Figure> {
     let differing = account.differing();
     let mut figures = Vec::new();
@@ -37,8 +39,7 @@ pub(super) fn figures(sweep: &SweepAnalysis, layout: &GridLayout, account: &Swee
         let metrics = group.metrics().filter(|metric| differing.contains(metric));
         let rows: Vec<Row> = metrics.map(|metric| Row::new(metric, account)).collect();
         if !rows.is_empty() {
-            let plots = layout.plots.iter().enumerate();
-            figures.extend(plots.map(|(index, plot)| figure(sweep, layout, group, &rows, (index, plot))));
+            figures.extend((0..layout.plots.len()).map(|index| figure(sweep, layout, group, &rows, index)));
         }
     }
     figures
@@ -46,43 +47,42 @@ pub(super) fn figures(sweep: &SweepAnalysis, layout: &GridLayout, account: &Swee
 
 impl Row {
     fn new(metric: Metric, account: &SweepReport<'_>) -> Self {
-        let spread = |variant| Spread::new(metric, account.variant_rows(variant));
-        Self { metric, spreads: (0..account.variants.len()).map(spread).collect() }
+        let variants = 0..account.variants.len();
+        Self { metric, spreads: variants.map(|variant| Spread::new(metric, account.variant_rows(variant))).collect() }
     }
 
-    /// One for all plots, so that they can be compared.
+    /// Returns the axis of the metric. It is the same in all plots, so that they can be compared.
     fn axis(&self) -> Axis {
         axis(self.metric, self.spreads.iter().flatten().flat_map(|spread| [spread.p5, spread.median, spread.p95]))
     }
 
-    /// The spread at each value along the x axis; `None` where there is none.
+    /// Returns the spread at each value along the x axis; `None` where there is none.
     fn along(&self, line: &GridLine) -> Vec<Option<Spread>> {
         line.variants.iter().map(|variant| self.spreads.get((*variant)?).copied().flatten()).collect()
     }
 }
 
-fn figure(
-    sweep: &SweepAnalysis,
-    layout: &GridLayout,
-    group: &GroupPlot,
-    rows: &[Row],
-    (index, plot): (usize, &GridPlot),
-) -> Figure {
+/// Returns the figure of the plot at `index` of the layout.
+fn figure(sweep: &SweepAnalysis, layout: &GridLayout, group: &GroupPlot, rows: &[Row], index: usize) -> Figure {
+    let plot = &layout.plots[index];
     let alone = layout.plots.len() == 1;
-    let panel = |(place, row): (usize, &Row)| Panel {
-        title: row.metric.name().to_owned(),
-        y: row.axis(),
-        weight: if rows.len() == 1 { 1.2 } else { 0.8 },
-        // Only the first panel says which line is which.
-        layers: layers(&layout.x, row, plot, place == 0),
-    };
+    let mut panels = Vec::with_capacity(rows.len());
+    for (place, row) in rows.iter().enumerate() {
+        panels.push(Panel {
+            title: row.metric.name().to_owned(),
+            y: row.axis(),
+            weight: if rows.len() == 1 { 1.2 } else { 0.8 },
+            // The lines are the same in all panels, so one legend is enough.
+            layers: layers(&layout.x, row, plot, place == 0),
+        });
+    }
     Figure {
         name: if alone { group.name.to_owned() } else { format!("{}-{}", group.name, index + 1) },
         title: group.title.to_owned(),
         subject: sweep.title(),
         caption: caption(layout, plot),
         x: x_axis(&layout.x),
-        panels: rows.iter().enumerate().map(panel).collect(),
+        panels,
         bands: Vec::new(),
     }
 }
@@ -98,15 +98,15 @@ fn caption(layout: &GridLayout, plot: &GridPlot) -> String {
     caption + "."
 }
 
-/// Numbers are where they are on the axis, and other values side by side.
+/// Returns the axis of a setting. Numbers are at their places, and other values side by side.
 fn x_axis(setting: &VariedSetting) -> Axis {
     match &setting.numbers {
         Some(numbers) => {
-            let named =
-                numbers.iter().copied().zip(setting.values.iter().map(|value| value.trim_matches('"').to_owned()));
-            let mut places: Vec<(f64, String)> = named.collect();
+            let labels = setting.values.iter().map(|value| value.trim_matches('"').to_owned());
+            let mut places: Vec<(f64, String)> = numbers.iter().copied().zip(labels).collect();
             places.sort_by(|(left, _), (right, _)| left.total_cmp(right));
-            let (low, high) = (places[0].0, places[places.len() - 1].0);
+            let low = places[0].0;
+            let high = places[places.len() - 1].0;
             let edge = if high > low { (high - low) * 0.04 } else { 1.0 };
             Axis {
                 label: setting.key.clone(),
@@ -125,15 +125,17 @@ fn x_axis(setting: &VariedSetting) -> Axis {
 }
 
 fn layers(x: &VariedSetting, row: &Row, plot: &GridPlot, named: bool) -> Vec<Layer> {
-    let (mut bands, mut lines, mut dots) = (Vec::new(), Vec::new(), Vec::new());
+    let mut bands = Vec::new();
+    let mut lines = Vec::new();
+    let mut dots = Vec::new();
     for (index, line) in plot.lines.iter().enumerate() {
-        let colour = Colour::CYCLE[index % Colour::CYCLE.len()];
+        let colour = Colour::of_series(index);
         let places = places(x, index, plot.lines.len());
         let mut along: Vec<(f64, Option<Spread>)> = places.into_iter().zip(row.along(line)).collect();
         along.sort_by(|(left, _), (right, _)| left.total_cmp(right));
         let name = if named { line.setting.as_deref().map_or("median", short) } else { "" };
-        let median = |(at, spread): &(f64, Option<Spread>)| (*at, spread.map_or(f64::NAN, |spread| spread.median));
-        let medians: Vec<(f64, f64)> = along.iter().map(median).collect();
+        let medians: Vec<(f64, f64)> =
+            along.iter().map(|(at, spread)| (*at, spread.map_or(f64::NAN, |spread| spread.median))).collect();
         let band_name = if named && line.setting.is_none() { "5th to 95th percentile" } else { "" };
         bands.push(Layer { name: band_name.into(), colour, shape: LayerShape::Area(band(x, &along)) });
         dots.push(Layer::points("", colour, Mark::Dot, medians.clone()));
@@ -142,25 +144,29 @@ fn layers(x: &VariedSetting, row: &Row, plot: &GridPlot, named: bool) -> Vec<Lay
     bands.into_iter().chain(lines).chain(dots).collect()
 }
 
-/// Where each value is for the line at `index` of `lines`. Lines stand side by side where values have no numbers.
+/// Returns the place of each value for the line at `index` of `lines`. Lines stand side by side at values without numbers.
 fn places(x: &VariedSetting, index: usize, lines: usize) -> Vec<f64> {
     let aside = (index as f64 - (lines as f64 - 1.0) / 2.0) * STEP;
-    let ordered = || (0..x.values.len()).map(|place| place as f64 + aside).collect();
-    x.numbers.clone().unwrap_or_else(ordered)
+    x.numbers.clone().unwrap_or_else(|| (0..x.values.len()).map(|place| place as f64 + aside).collect())
 }
 
-/// From the 5th to the 95th percentile: an area along numbers, else a box at each value.
+/// Returns the area from the 5th to the 95th percentile: along numbers one area, otherwise a box at each value.
 fn band(x: &VariedSetting, along: &[(f64, Option<Spread>)]) -> Vec<(f64, f64, f64)> {
     let gap = (f64::NAN, f64::NAN, f64::NAN);
-    let stretch = |(at, spread): &(f64, Option<Spread>)| match (spread, &x.numbers) {
-        (None, _) => vec![gap],
-        (Some(Spread { p5, p95, .. }), Some(_)) => vec![(*at, *p5, *p95)],
-        (Some(Spread { p5, p95, .. }), None) => vec![(at - HALF_BOX, *p5, *p95), (at + HALF_BOX, *p5, *p95), gap],
-    };
-    along.iter().flat_map(stretch).collect()
+    let mut band = Vec::new();
+    for (at, spread) in along {
+        match (spread, &x.numbers) {
+            (None, _) => band.push(gap),
+            (Some(Spread { p5, p95, .. }), Some(_)) => band.push((*at, *p5, *p95)),
+            (Some(Spread { p5, p95, .. }), None) => {
+                band.extend([(at - HALF_BOX, *p5, *p95), (at + HALF_BOX, *p5, *p95), gap]);
+            }
+        }
+    }
+    band
 }
 
-/// `hedging=off` of `client.hedging=off`: the whole key is in the caption.
+/// Returns the last part of a setting, such as `hedging=off` for `client.hedging=off`. The caption has the whole key.
 fn short(setting: &str) -> &str {
     let key_end = setting.find('=').unwrap_or(setting.len());
     setting[..key_end].rfind('.').map_or(setting, |dot| &setting[dot + 1..])
