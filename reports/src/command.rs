@@ -1,4 +1,4 @@
-//! The command: reads what it is given, analyses it, and writes the report.
+//! The command: reads runs, analyses them, and writes the report.
 
 mod options;
 mod report;
@@ -28,20 +28,19 @@ use crate::{
     threshold::ThresholdAnalysis,
 };
 
-/// What a command that did not fail leaves to the program.
+/// The output of a command that did not fail.
 #[derive(Debug)]
 pub struct CommandOutput {
     /// The exit code.
     pub exit: Exit,
-    /// What the terminal shows.
+    /// The text for the terminal.
     pub text: String,
 }
 
-/// Does what `options` ask for.
+/// Runs the command that `options` select.
 ///
 /// # Errors
-/// The exit code is 2 if there is nothing to read or it cannot be understood, or if the report cannot be written, and 3 if
-/// a plot cannot be drawn.
+/// The exit code is 2 if an input cannot be read or the report cannot be written, and 3 if a plot cannot be drawn.
 pub fn run(options: &Options) -> Result<CommandOutput, Failure> {
     match &options.command {
         Some(Command::Fidelity(options)) => return report_fidelity(options),
@@ -64,6 +63,7 @@ fn printed(exit: Exit) -> CommandOutput {
     CommandOutput { exit, text: String::new() }
 }
 
+/// Returns the output for the terminal.
 fn shown(as_json: bool) -> Shown {
     if as_json { Shown::Json } else { Shown::Text }
 }
@@ -98,6 +98,7 @@ fn run_report_place(place: &Path) -> PathBuf {
     place.with_file_name(name)
 }
 
+/// Writes the files of the selected exporters.
 fn export(run: &RecordedRun, folder: &ReportFolder, options: &Options) -> Result<(), Failure> {
     for exporter in options.exports.selected() {
         let path = folder.path(exporter.file);
@@ -106,7 +107,7 @@ fn export(run: &RecordedRun, folder: &ReportFolder, options: &Options) -> Result
     Ok(())
 }
 
-/// Reports a folder of many runs. The exit code is 0 if all of them pass.
+/// Reports a sweep. The exit code is 0 if all runs pass.
 fn report_sweep(place: &Path, options: &Options) -> Result<CommandOutput, Failure> {
     reject_exports(place, options)?;
     let sweep = SweepAnalysis::from_runs(SweepRecord::read(place).map_err(Failure::wrong_input)?);
@@ -150,11 +151,12 @@ fn merge_shards(options: &MergeOptions) -> Result<CommandOutput, Failure> {
     Ok(output)
 }
 
+/// Writes the report of a sweep to the folder at `place`.
 fn write_sweep(sweep: &SweepAnalysis, place: &Path, as_json: bool) -> Result<CommandOutput, Failure> {
     let folder = ReportFolder::prepare(place)?;
     let identity = &sweep.runs.identity;
-    let replay = |row: &RunRow| identity.replay(row);
-    let report_of_runs = sweep.runs.report(&replay);
+    let replay: &dyn Fn(&RunRow) -> String = &|row| identity.replay(row);
+    let report_of_runs = sweep.runs.report(replay);
     let figures = figure::sweep::figures(sweep, &report_of_runs);
     let report = Report {
         name: "report",
@@ -166,7 +168,7 @@ fn write_sweep(sweep: &SweepAnalysis, place: &Path, as_json: bool) -> Result<Com
     Ok(CommandOutput { exit: sweep_exit(&report_of_runs), text: report.write(&folder, shown(as_json))? })
 }
 
-/// Returns the exit code of many runs. A broken invariant is worse than a failed expectation.
+/// Returns the exit code of a sweep. A violated invariant is worse than a failed expectation.
 fn sweep_exit(report_of_runs: &SweepReport<'_>) -> Exit {
     if report_of_runs.breaks_invariant() {
         Exit::InvariantViolated
@@ -209,7 +211,7 @@ fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -
     Ok(CommandOutput { exit: Exit::Passed, text: report.write(&folder, shown(options.json))? })
 }
 
-/// Reports how far the worlds of a campaign are apart. It has no verdict, as people decide how far is too far.
+/// Reports the distance of the worlds of a campaign. It has no verdict: people decide which distance is too great.
 fn report_fidelity(options: &FidelityOptions) -> Result<CommandOutput, Failure> {
     let campaign = fidelity::read(&options.campaign).map_err(Failure::wrong_input)?;
     let fidelity = Fidelity::from_campaign(campaign, options.window).map_err(Failure::wrong_input)?;

@@ -10,7 +10,10 @@ mod style;
 mod sweep;
 mod threshold;
 
-use kernel::measure::text::table::{Align, TextTable};
+use kernel::{
+    measure::text::table::{Align, TextTable},
+    run_folder::CalibrationInfo,
+};
 use maud::{Markup, PreEscaped, html};
 
 use crate::{
@@ -170,11 +173,21 @@ fn notes(notes: &[String]) -> Markup {
     }
 }
 
-/// Returns the text of a scenario, as it was played.
+/// Returns the text of a scenario, as it was run.
 fn scenario(text: &str) -> Markup {
     html! {
         h2 { "The scenario, every default filled in" }
         pre { (text) }
+    }
+}
+
+/// Returns the version, the calibration and the scenario that an experiment was run with.
+fn experiment_origin(version: &str, calibration: &CalibrationInfo, scenario: &str) -> Markup {
+    html! {
+        p class="muted" {
+            "Played by version " (version) ", calibration " (calibration.name) " (" (calibration.sha256) ")."
+        }
+        (self::scenario(scenario))
     }
 }
 

@@ -1,7 +1,7 @@
-//! Many runs of one scenario: a sweep over seeds, or a grid of settings.
+//! The analysis of a sweep: many runs of one scenario, over seeds or over a grid of settings.
 //!
-//! What they come to is `kernel::experiment::sweep`'s to say. Here is what is to be remarked on their folder, and how
-//! a grid goes onto plots.
+//! The statistics are those of `kernel::experiment::sweep`. This module adds notes on the folder, and the layout of the
+//! plots of a grid.
 
 mod layout;
 
@@ -13,29 +13,32 @@ use serde_json::{Value, json};
 
 pub use self::layout::{GridLayout, GridLine, GridPlot, VariedSetting};
 
-/// Raised when a field changes its meaning or goes away.
+/// The version of the document. It is raised when a field changes its meaning or is removed.
 const SCHEMA: u32 = 1;
 
-/// What decides which requests there are.
-const OF_ARRIVALS: [&str; 4] = ["duration", "load.arrivals", "load.rate", "workload"];
+/// The settings on which the arrivals and the inputs of requests depend.
+const ARRIVAL_SETTINGS: [&str; 4] = ["duration", "load.arrivals", "load.rate", "workload"];
 
-/// Many runs, and what is to be said of them beside their figures.
+/// A sweep with all that its report needs.
 #[derive(Debug, Clone)]
 pub struct SweepAnalysis {
+    /// The runs as their folder has them.
     pub runs: SweepRecord,
-    /// What the scenario asks.
+    /// The question that the scenario asks.
     pub question: Option<String>,
-    /// `None` where nothing is varied.
+    /// The layout of the plots of a grid; `None` if no setting is varied.
     pub layout: Option<GridLayout>,
-    /// What is missing or odd, a sentence each.
+    /// Notes on missing or inconsistent data, each a sentence.
     pub notes: Vec<String>,
 }
 
 impl SweepAnalysis {
+    /// Returns the analysis of the runs of a folder.
     pub fn from_runs(runs: SweepRecord) -> Self {
         let scenario = Scenario::parse("scenario.toml", &runs.scenario, &[]).ok();
         let question = scenario.and_then(|scenario| scenario.question);
-        let (layout, mut notes) = (GridLayout::from_identity(&runs.identity), notes(&runs));
+        let layout = GridLayout::from_identity(&runs.identity);
+        let mut notes = notes(&runs);
         if let Some(GridLayout { plots, undrawn, .. }) = layout.as_ref().filter(|layout| layout.undrawn > 0) {
             let all = plots.len() + undrawn;
             notes.push(format!(
@@ -46,7 +49,7 @@ impl SweepAnalysis {
         Self { question, layout, notes, runs }
     }
 
-    /// What people call them: `crash, sim, seeds 0..100, 4 variants`.
+    /// Returns the title of the report, such as `crash, sim, seeds 0..100, 4 variants`.
     pub fn title(&self) -> String {
         let identity = &self.runs.identity;
         let shard = if identity.shard == Shard::WHOLE { String::new() } else { format!(", shard {}", identity.shard) };
@@ -57,7 +60,7 @@ impl SweepAnalysis {
         format!("{}, {}, seeds {}{shard}{variants}", identity.scenario, identity.world, identity.seeds)
     }
 
-    /// The report for programs: what `sim --seeds --json` prints, the notes, and a schema.
+    /// Returns the report for programs: the output of `sim --seeds --json`, the notes, and a schema.
     pub fn json(&self, account: &SweepReport<'_>) -> Value {
         let mut value = json!({ "schema": SCHEMA });
         if let (Value::Object(fields), Ok(Value::Object(overview))) =
@@ -70,6 +73,7 @@ impl SweepAnalysis {
     }
 }
 
+/// Returns notes on runs that are missing or cannot be compared seed by seed.
 fn notes(runs: &SweepRecord) -> Vec<String> {
     let identity = &runs.identity;
     let mut notes = Vec::new();
@@ -91,12 +95,16 @@ fn notes(runs: &SweepRecord) -> Vec<String> {
             "{left_out} of {combinations} combinations of settings are left out: they exclude each other"
         ));
     }
-    let of_arrivals = |key: &str| {
-        OF_ARRIVALS.iter().any(|of| key.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
-    };
-    if let Some(axis) = identity.vary.iter().find(|axis| of_arrivals(&axis.key)) {
+    if let Some(axis) = identity.vary.iter().find(|axis| changes_arrivals(&axis.key)) {
         let key = &axis.key;
         notes.push(format!("{key} is varied, so runs of one seed do not see the same requests in all variants"));
     }
     notes
+}
+
+/// Returns true if the arrivals or inputs depend on the setting or, if it is a table, on one in it.
+fn changes_arrivals(key: &str) -> bool {
+    ARRIVAL_SETTINGS
+        .iter()
+        .any(|setting| key.strip_prefix(setting).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }

@@ -6,17 +6,20 @@ mod sections;
 pub mod sweep;
 pub mod threshold;
 
-use kernel::measure::text::{
-    MISSING,
-    quantity::{duration, moment, percent},
-    shown,
+use kernel::{
+    measure::text::{
+        MISSING,
+        quantity::{duration, moment, percent},
+        shown,
+    },
+    run_folder::CalibrationInfo,
 };
 
 use crate::analyse::RunAnalysis;
 
 pub(crate) use self::sections::recovery;
 
-/// The report of one run. Ends with a line break.
+/// Returns the report of one run. It ends with a line break.
 pub fn report(analysis: &RunAnalysis) -> String {
     let sections = [
         analysis.summary.render(),
@@ -34,6 +37,19 @@ pub fn report(analysis: &RunAnalysis) -> String {
     present.join("\n")
 }
 
+/// Returns the text for a value that does not exist.
+fn missing() -> String {
+    MISSING.to_owned()
+}
+
+/// Returns the version and the calibration that an experiment was run with.
+fn origin(version: &str, calibration: &CalibrationInfo) -> String {
+    format!(
+        "  played  by version {version}\n  times   calibration {}, sha256 {}\n",
+        calibration.name, calibration.sha256
+    )
+}
+
 pub(crate) fn optional_duration(seconds: Option<f64>) -> String {
     shown(seconds, duration)
 }
@@ -42,7 +58,7 @@ pub(crate) fn optional_percent(share: Option<f64>) -> String {
     shown(share, percent)
 }
 
-/// With a sign: `+0.20 s`.
+/// Returns a duration with a sign, such as `+0.20 s`.
 pub(crate) fn signed_duration(seconds: Option<f64>) -> String {
     match seconds {
         None => MISSING.to_owned(),
@@ -51,6 +67,7 @@ pub(crate) fn signed_duration(seconds: Option<f64>) -> String {
     }
 }
 
+/// Returns a time of the run in the notation of tables.
 pub(crate) fn moment_s(seconds: f64) -> String {
     moment((seconds * 1e6).round() as u64)
 }

@@ -12,10 +12,10 @@ use super::{Axis, Figure, Ticks};
 use crate::sweep::SweepAnalysis;
 
 /// Returns the plots of how metrics spread over the seeds or, for a grid, how they depend on its settings.
-pub fn figures(sweep: &SweepAnalysis, account: &SweepReport<'_>) -> Vec<Figure> {
+pub fn figures(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> Vec<Figure> {
     match &sweep.layout {
-        Some(layout) => grid::figures(sweep, layout, account),
-        None => distribution::figures(sweep, account),
+        Some(layout) => grid::figures(sweep, layout, report),
+        None => distribution::figures(sweep, report),
     }
 }
 

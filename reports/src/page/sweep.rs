@@ -1,53 +1,53 @@
-//! The page of many runs.
+//! The page of a sweep.
 
 use kernel::experiment::sweep::{SweepReport, WorstRun};
 use maud::{Markup, html};
 
-use super::{FAIL, PASS, aligned, document, head, headed_table, notes, numbers, plots, scenario};
+use super::{FAIL, PASS, aligned, document, experiment_origin, head, headed_table, notes, numbers, plots};
 use crate::{figure::Figure, sweep::SweepAnalysis};
 
-/// Returns the page of many runs with its plots. The same runs give the same bytes.
-pub fn sweep(sweep: &SweepAnalysis, account: &SweepReport<'_>, figures: &[Figure]) -> String {
+/// Returns the page of a sweep with its plots. The same runs give the same bytes.
+pub fn sweep(sweep: &SweepAnalysis, report: &SweepReport<'_>, figures: &[Figure]) -> String {
     let is_grid = sweep.layout.is_some();
     let body = html! {
-        (head(if account.pass() { PASS } else { FAIL }, &sweep.title(), sweep.question.as_deref()))
-        (numbers(&overview(sweep, account)))
-        @if !is_grid { (aligned(&account.expectations())) }
+        (head(if report.pass() { PASS } else { FAIL }, &sweep.title(), sweep.question.as_deref()))
+        (numbers(&overview(sweep, report)))
+        @if !is_grid { (aligned(&report.expectations())) }
         (plots(figures))
-        @if is_grid { (grid_tables(account)) } @else {
-            (headed_table("Every metric over the seeds", &account.spreads()))
+        @if is_grid { (grid_tables(report)) } @else {
+            (headed_table("Every metric over the seeds", &report.spreads()))
         }
-        (worst_runs(sweep, account))
+        (worst_runs(sweep, report))
         (notes(&sweep.notes))
-        (origin(sweep))
+        (experiment_origin(&sweep.runs.identity.version, &sweep.runs.identity.calibration, &sweep.runs.scenario))
     };
     document(&sweep.title(), &body)
 }
 
-fn overview(sweep: &SweepAnalysis, account: &SweepReport<'_>) -> [(&'static str, String); 4] {
+fn overview(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> [(&'static str, String); 4] {
     let identity = &sweep.runs.identity;
-    let passed = account.rows.iter().filter(|row| row.pass).count();
+    let passed = report.rows.iter().filter(|row| row.pass).count();
     [
-        ("runs", format!("{} of {}", account.rows.len(), account.planned)),
+        ("runs", format!("{} of {}", report.rows.len(), report.planned)),
         ("of which pass", passed.to_string()),
         ("seeds", identity.seeds.to_string()),
         ("variants", identity.variants.len().to_string()),
     ]
 }
 
-fn grid_tables(account: &SweepReport<'_>) -> Markup {
+fn grid_tables(report: &SweepReport<'_>) -> Markup {
     html! {
-        (headed_table("Settings", &account.settings()))
-        (headed_table("Against variant 0, seed by seed", &account.differences()))
-        (headed_table("Over the seeds of each variant", &account.spreads_by_variant()))
-        @for remark in account.remarks().lines() {
+        (headed_table("Settings", &report.settings()))
+        (headed_table("Against variant 0, seed by seed", &report.differences()))
+        (headed_table("Over the seeds of each variant", &report.spreads_by_variant()))
+        @for remark in report.remarks().lines() {
             p class="muted" { (remark.trim()) }
         }
     }
 }
 
-fn worst_runs(sweep: &SweepAnalysis, account: &SweepReport<'_>) -> Markup {
-    let runs: Vec<WorstRun> = account.worst();
+fn worst_runs(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> Markup {
+    let runs: Vec<WorstRun> = report.worst();
     html! {
         @if !runs.is_empty() {
             h2 { "WorstRun runs" }
@@ -59,16 +59,5 @@ fn worst_runs(sweep: &SweepAnalysis, account: &SweepReport<'_>) -> Markup {
                 pre { (run.replay) }
             }
         }
-    }
-}
-
-fn origin(sweep: &SweepAnalysis) -> Markup {
-    let identity = &sweep.runs.identity;
-    let calibration = &identity.calibration;
-    html! {
-        p class="muted" {
-            "Played by version " (identity.version) ", calibration " (calibration.name) " (" (calibration.sha256) ")."
-        }
-        (scenario(&sweep.runs.scenario))
     }
 }

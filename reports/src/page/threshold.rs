@@ -1,8 +1,8 @@
-//! The page of a search for boundaries.
+//! The page of a search for a threshold.
 
 use maud::{Markup, html};
 
-use super::{Verdict, aligned, document, head, notes, numbers, plots, scenario};
+use super::{Verdict, aligned, document, experiment_origin, head, notes, numbers, plots};
 use crate::{figure::Figure, threshold::ThresholdAnalysis};
 
 const TIPS: Verdict = Verdict { class: "none", text: "TIPS" };
@@ -21,7 +21,7 @@ pub fn threshold(threshold: &ThresholdAnalysis, figures: &[Figure]) -> String {
         h2 { "Every value that was asked" }
         (aligned(&search.values()))
         (notes(&search.remarks()))
-        (origin(threshold))
+        (experiment_origin(&search.identity.version, &search.identity.calibration, &search.scenario))
     };
     document(&threshold.title(), &body)
 }
@@ -36,23 +36,12 @@ fn overview(threshold: &ThresholdAnalysis) -> [(&'static str, String); 4] {
     ]
 }
 
-/// Returns the command that plays a run of each side of each boundary.
+/// Returns the command that repeats a run on each side of each boundary.
 fn replays(threshold: &ThresholdAnalysis) -> Markup {
     html! {
         @for (side, command) in threshold.search.replays() {
             p { "a run that " (side.name()) }
             pre { (command) }
         }
-    }
-}
-
-fn origin(threshold: &ThresholdAnalysis) -> Markup {
-    let identity = &threshold.search.identity;
-    let calibration = &identity.calibration;
-    html! {
-        p class="muted" {
-            "Played by version " (identity.version) ", calibration " (calibration.name) " (" (calibration.sha256) ")."
-        }
-        (scenario(&threshold.search.scenario))
     }
 }

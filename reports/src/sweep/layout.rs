@@ -1,36 +1,38 @@
-//! How a grid goes onto plots: one setting along the x axis, a line for each value of a second one, and a plot for each
-//! combination of the others.
+//! The layout of the plots of a grid: one setting along the x axis, a line for each value of a second one, and a plot for
+//! each combination of the others.
 
 use kernel::{
     experiment::sweep::{Axis, SweepIdentity},
     scenario::duration,
 };
 
-/// Lines that can be told apart in one plot; there are as many colours.
+/// The greatest number of lines in one plot. There are as many colours that can be distinguished.
 const LINES_MAX: usize = 6;
 
-/// Plots that anybody looks at.
+/// The greatest number of plots for one group of metrics. The tables have all variants.
 const PLOTS_MAX: usize = 12;
 
-/// Where every variant is drawn.
+/// The place of every variant in the plots.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GridLayout {
     /// The first setting whose values are numbers or, if there is none, the first that has several values.
     pub x: VariedSetting,
     /// The key of the setting that has a line for each value: the first of the others.
     pub lines: Option<String>,
+    /// The plots, at most twelve.
     pub plots: Vec<GridPlot>,
-    /// Plots that would be too many.
+    /// The number of plots beyond these.
     pub undrawn: usize,
 }
 
-/// A setting, and where its values are on an axis.
+/// A setting, and the places of its values on an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VariedSetting {
+    /// The key of the setting.
     pub key: String,
-    /// As the command line has them.
+    /// The values in the notation of the command line.
     pub values: Vec<String>,
-    /// What each value is as a number, in seconds if it is a duration; `None` if one of them is none.
+    /// The values as numbers, durations in seconds; `None` if a value is neither.
     pub numbers: Option<Vec<f64>>,
 }
 
@@ -39,19 +41,21 @@ pub struct VariedSetting {
 pub struct GridPlot {
     /// The settings they have in common, each a `key=value`.
     pub common: Vec<String>,
+    /// The lines, at most six.
     pub lines: Vec<GridLine>,
 }
 
+/// The variants that one line connects.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GridLine {
-    /// The setting that makes it, a `key=value`; `None` if only one setting is varied.
+    /// The setting that distinguishes it, a `key=value`; `None` if only one setting is varied.
     pub setting: Option<String>,
-    /// The variant at each of the values along the x axis; `None` where it was left out.
+    /// The variant at each value along the x axis; `None` for a combination that was left out.
     pub variants: Vec<Option<usize>>,
 }
 
 impl GridLayout {
-    /// `None` where nothing is varied.
+    /// Returns the layout for a sweep; `None` if no setting has several values.
     pub fn from_identity(identity: &SweepIdentity) -> Option<Self> {
         let settings: Vec<VariedSetting> = identity.vary.iter().map(VariedSetting::from_axis).collect();
         let numeric = settings.iter().position(|setting| setting.numbers.is_some());
@@ -62,14 +66,19 @@ impl GridLayout {
         for (variant, chosen) in identity.variants.iter().enumerate() {
             let Some(place) = chosen.get(along).and_then(|setting| x.place(setting)) else { continue };
             let mut rest = others.iter().filter_map(|axis| chosen.get(*axis)).cloned();
-            let (setting, common) = (rest.next(), rest.collect::<Vec<_>>());
+            let setting = rest.next();
+            let common: Vec<String> = rest.collect();
             let plot = found_or(
                 &mut plots,
                 |plot| plot.common == common,
                 || GridPlot { common: common.clone(), lines: Vec::new() },
             );
-            let empty = || GridLine { setting: setting.clone(), variants: vec![None; x.values.len()] };
-            found_or(&mut plot.lines, |line| line.setting == setting, empty).variants[place] = Some(variant);
+            let line = found_or(
+                &mut plot.lines,
+                |line| line.setting == setting,
+                || GridLine { setting: setting.clone(), variants: vec![None; x.values.len()] },
+            );
+            line.variants[place] = Some(variant);
         }
         let lines = others.first().map(|axis| settings[*axis].key.clone());
         let mut plots: Vec<GridPlot> = plots.into_iter().flat_map(GridPlot::readable).collect();
@@ -79,33 +88,39 @@ impl GridLayout {
 }
 
 impl GridPlot {
-    /// With no more lines than can be told apart.
+    /// Returns the plot, cut into several if it has more lines than can be distinguished.
     fn readable(self) -> Vec<Self> {
-        let part = |lines: &[GridLine]| Self { common: self.common.clone(), lines: lines.to_vec() };
-        self.lines.chunks(LINES_MAX).map(part).collect()
+        let parts = self.lines.chunks(LINES_MAX);
+        parts.map(|lines| Self { common: self.common.clone(), lines: lines.to_vec() }).collect()
     }
 }
 
 impl VariedSetting {
     fn from_axis(axis: &Axis) -> Self {
-        let number = |value: &String| value.parse::<f64>().ok().filter(|number| number.is_finite());
-        let seconds = |value: &String| {
-            let text = value.trim_matches(['"', '\'']);
-            duration::parse(text).ok().map(|duration| duration.as_secs_f64())
-        };
-        let all = |read: &dyn Fn(&String) -> Option<f64>| axis.values.iter().map(read).collect::<Option<Vec<f64>>>();
-        let numbers = all(&number).or_else(|| all(&seconds)).filter(|numbers| numbers.len() > 1);
+        // A mix of numbers and durations has no common unit, so all values must be of one kind.
+        let numbers: Option<Vec<f64>> = axis.values.iter().map(|value| number(value)).collect();
+        let seconds: Option<Vec<f64>> = axis.values.iter().map(|value| seconds(value)).collect();
+        let numbers = numbers.or(seconds).filter(|numbers| numbers.len() > 1);
         Self { key: axis.key.clone(), values: axis.values.clone(), numbers }
     }
 
-    /// Which of the values `setting`, a `key=value`, has.
+    /// Returns the index of the value that `setting`, a `key=value`, has.
     fn place(&self, setting: &str) -> Option<usize> {
         let value = setting.strip_prefix(&self.key)?.strip_prefix('=')?;
         self.values.iter().position(|other| other == value)
     }
 }
 
-/// The first item that `is_it`, or a new one at the end.
+fn number(value: &str) -> Option<f64> {
+    value.parse::<f64>().ok().filter(|number| number.is_finite())
+}
+
+/// Returns the seconds of a duration, with or without quotes.
+fn seconds(value: &str) -> Option<f64> {
+    duration::parse(value.trim_matches(['"', '\''])).ok().map(|duration| duration.as_secs_f64())
+}
+
+/// Returns the first item for which `is_it` returns true, or a new one at the end.
 fn found_or<T>(items: &mut Vec<T>, is_it: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> &mut T {
     let index = items.iter().position(is_it).unwrap_or_else(|| {
         items.push(new());

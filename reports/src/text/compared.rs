@@ -1,8 +1,7 @@
-//! A comparison as text.
+//! Comparisons as plain text, for `comparison.txt` and the terminal.
 
 use kernel::{
     measure::text::{
-        MISSING,
         quantity::{count, quantity},
         shown,
         table::{Align, TextTable},
@@ -10,10 +9,10 @@ use kernel::{
     scenario::{Metric, Unit},
 };
 
-use super::{optional_duration, sections, signed_duration};
-use crate::compare::{Comparison, MetricPair, PhasePair, ScenarioComparison, SeriesPair, SidePair};
+use super::{missing, optional_duration, sections, signed_duration};
+use crate::compare::{Comparison, MedianRange, MetricPair, PhasePair, ScenarioComparison, SeriesPair, SidePair};
 
-/// The comparison. Ends with a line break.
+/// Returns the comparison. It ends with a line break.
 pub fn comparison(comparison: &Comparison) -> String {
     let mut sections: Vec<String> = comparison.scenarios.iter().map(scenario).collect();
     let notes = sections::notes(&comparison.notes);
@@ -76,22 +75,23 @@ fn metrics(pair: &SidePair) -> TextTable {
     table
 }
 
-/// Metric, reference, side, difference, relative difference.
+/// Returns the rows of a phase: metric, reference, side, difference, relative difference.
 pub(crate) fn metric_rows(phase: &PhasePair) -> Vec<Vec<String>> {
-    let row = |(metric, values): &(Metric, MetricPair)| {
-        let side = |spread: Option<crate::compare::MedianRange>| match spread {
-            None => MISSING.to_owned(),
-            Some(spread) => quantity(Some(*metric), spread.median),
-        };
-        vec![
-            metric.name().to_owned(),
-            side(values.reference),
-            side(values.side),
-            values.difference.map_or(MISSING.to_owned(), |difference| signed(*metric, difference)),
-            values.relative.map_or(MISSING.to_owned(), signed_percent),
-        ]
-    };
-    phase.metrics.iter().map(row).collect()
+    phase.metrics.iter().map(|(metric, values)| metric_row(*metric, *values)).collect()
+}
+
+fn metric_row(metric: Metric, values: MetricPair) -> Vec<String> {
+    vec![
+        metric.name().to_owned(),
+        median(metric, values.reference),
+        median(metric, values.side),
+        values.difference.map_or_else(missing, |difference| signed(metric, difference)),
+        shown(values.relative, signed_percent),
+    ]
+}
+
+fn median(metric: Metric, values: Option<MedianRange>) -> String {
+    values.map_or_else(missing, |values| quantity(Some(metric), values.median))
 }
 
 fn distances(pair: &SidePair) -> TextTable {
@@ -110,15 +110,15 @@ fn distances(pair: &SidePair) -> TextTable {
     table
 }
 
+/// Returns the cells of the distances of a phase, without the name of the phase.
 pub(crate) fn distance_cells(phase: &PhasePair) -> Vec<String> {
     let distances = phase.distances;
-    let relative = |value: Option<f64>| value.map_or(MISSING.to_owned(), signed_percent);
     vec![
         optional_duration(distances.wasserstein_1_s),
         shown(distances.kolmogorov_smirnov, share),
-        relative(distances.p50_relative),
-        relative(distances.p90_relative),
-        relative(distances.p99_relative),
+        shown(distances.p50_relative, signed_percent),
+        shown(distances.p90_relative, signed_percent),
+        shown(distances.p99_relative, signed_percent),
         shown(distances.total_variation, share),
     ]
 }
@@ -131,6 +131,7 @@ fn signed_percent(share: f64) -> String {
     if share == 0.0 { "0 %".to_owned() } else { format!("{:+.1} %", share * 100.0) }
 }
 
+/// Returns a difference of a metric with a sign and a unit.
 fn signed(metric: Metric, difference: f64) -> String {
     let size = difference.abs();
     let text = match metric.unit() {

@@ -1,4 +1,4 @@
-//! The fidelity of a campaign as text.
+//! The fidelity of a campaign as plain text, for `fidelity.txt` and the terminal.
 
 use kernel::measure::text::{
     MISSING,
@@ -7,10 +7,10 @@ use kernel::measure::text::{
     table::{Align, TextTable},
 };
 
-use super::{optional_duration, optional_percent, sections, signed_duration};
-use crate::fidelity::{Cell, Fidelity, Onset, PairDistances, ScenarioFidelity};
+use super::{missing, optional_duration, optional_percent, sections, signed_duration};
+use crate::fidelity::{Cell, Fidelity, Measure, Onset, ScenarioFidelity};
 
-/// What the columns say.
+/// The meaning of the columns.
 const LEGEND: &str = "\
   error       how far the simulation's median run is from the real one's; of statuses, the total variation of the mix
   goal        p50 10 %, p99 20 %, statuses 2 points, recovery 20 % or 250 ms: ✓; p50 2 %, p99 5 %, statuses 0.5 points,
@@ -21,7 +21,7 @@ const LEGEND: &str = "\
   p           how probable worlds this far apart are if they are the same, by an exact permutation test
 ";
 
-/// The report. Ends with a line break.
+/// Returns the report. It ends with a line break.
 pub fn report(fidelity: &Fidelity) -> String {
     let mut sections = vec![heading(fidelity)];
     sections.extend(fidelity.scenarios.iter().map(scenario));
@@ -33,20 +33,17 @@ pub fn report(fidelity: &Fidelity) -> String {
 }
 
 fn heading(fidelity: &Fidelity) -> String {
-    let (tally, [goals, reached, beyond]) = (fidelity.tally(), fidelity.goals());
+    let tally = fidelity.tally();
+    let [goals, reached, beyond] = fidelity.goals();
     let manifest = &fidelity.manifest;
-    let of = |part: usize, whole: usize| {
-        let share = if whole > 0 { percent(part as f64 / whole as f64) } else { MISSING.to_owned() };
-        format!("{part} of {whole} ({share})")
-    };
     let load = manifest.host.load_average.map_or(MISSING.to_owned(), |load| format!("{load:?}"));
     format!(
         "Simulated against real, by the distances between real runs\n\n  at most the floor        {}\n  at most twice the floor  \
          {}\n  goals reached            {}, by far {beyond}\n\n  host         {}, {} cores, load averages {load}\n  begun        \
          {}, a {} build\n  calibration  {}\n  sha256       {}\n",
-        of(tally.within, tally.cells),
-        of(tally.close, tally.cells),
-        of(reached, goals),
+        part_of(tally.within, tally.cells),
+        part_of(tally.close, tally.cells),
+        part_of(reached, goals),
         manifest.host.operating_system,
         manifest.host.cores,
         manifest.started,
@@ -54,6 +51,12 @@ fn heading(fidelity: &Fidelity) -> String {
         manifest.calibration.name,
         manifest.calibration.sha256,
     )
+}
+
+/// Returns a count with its share of the whole, such as `3 of 4 (75 %)`.
+fn part_of(part: usize, whole: usize) -> String {
+    let share = if whole > 0 { percent(part as f64 / whole as f64) } else { MISSING.to_owned() };
+    format!("{part} of {whole} ({share})")
 }
 
 fn scenario(scenario: &ScenarioFidelity) -> String {
@@ -81,21 +84,17 @@ fn scenario(scenario: &ScenarioFidelity) -> String {
     format!("{}: {real} real runs, {sim} simulated; workers busy {busy}\n\n{}", scenario.name, table.render())
 }
 
-/// A cell, without its phase.
+/// Returns the row of a cell, without its phase.
 pub(crate) fn row(cell: &Cell) -> Vec<String> {
-    let value = |spread: Option<crate::compare::MedianRange>| optional_duration(spread.map(|spread| spread.median));
-    let distance = |distances: Option<PairDistances>, pick: fn(PairDistances) -> f64| {
-        distances.map_or(MISSING.to_owned(), |distances| self::distance(cell, pick(distances)))
-    };
     vec![
         cell.measure.name().to_owned(),
-        value(cell.real),
-        value(cell.sim),
-        cell.error.map_or(MISSING.to_owned(), |error| self::error(cell, error)),
+        optional_duration(cell.real.map(|values| values.median)),
+        optional_duration(cell.sim.map(|values| values.median)),
+        cell.error.map_or_else(missing, |error| self::error(cell, error)),
         cell.goal.map_or(String::new(), |goal| goal.sign().to_owned()),
-        distance(cell.real_real, |distances| distances.p95),
-        distance(cell.sim_real, |distances| distances.median),
-        cell.ratio.map_or(MISSING.to_owned(), ratio),
+        cell.real_real.map_or_else(missing, |distances| distance(cell, distances.p95)),
+        cell.sim_real.map_or_else(missing, |distances| distance(cell, distances.median)),
+        shown(cell.ratio, ratio),
         shown(cell.p, |p| format!("{p:.3}")),
         cell.verdict.map_or(String::new(), |verdict| verdict.name().to_owned()),
     ]
@@ -108,7 +107,7 @@ fn distance(cell: &Cell, distance: f64) -> String {
 fn error(cell: &Cell, error: f64) -> String {
     match cell.measure {
         measure if measure.is_seconds() => signed_duration(Some(error)),
-        crate::fidelity::Measure::Mix => percent(error),
+        Measure::Mix => percent(error),
         _ => format!("{:+.1} %", error * 100.0),
     }
 }
@@ -127,13 +126,16 @@ fn onset(onset: &Onset) -> String {
     for point in &onset.points {
         table.row(vec![rate(point.rate), percent(point.real), percent(point.sim)]);
     }
-    let at = |onset: Option<f64>| onset.map_or("beyond the rates played".to_owned(), rate);
     let error = onset.error().map_or(MISSING.to_owned(), |error| format!("{:+.1} %", error * 100.0));
     format!(
         "{}: goodput stops following at {} in reality, {} in the simulation, error {error}\n\n{}",
         onset.scenario,
-        at(onset.real),
-        at(onset.sim),
+        onset_rate(onset.real),
+        onset_rate(onset.sim),
         table.render()
     )
+}
+
+fn onset_rate(onset: Option<f64>) -> String {
+    onset.map_or_else(|| "beyond the rates played".to_owned(), rate)
 }

@@ -1,4 +1,4 @@
-//! The parts of a report; each is empty if there is nothing to say.
+//! The sections of the report of one run. A section without content is empty.
 
 use kernel::measure::{
     FaultSummary, Metrics,
@@ -12,15 +12,17 @@ use kernel::measure::{
 use super::{moment_s, optional_duration, optional_percent, signed_duration};
 use crate::{analyse::RunAnalysis, frame::Latency};
 
+/// Returns the question of the scenario.
 pub(super) fn question(analysis: &RunAnalysis) -> String {
     analysis.question.as_ref().map(|question| format!("  {question}\n")).unwrap_or_default()
 }
 
+/// Returns the table under a heading.
 fn headed(title: &str, table: &TextTable) -> String {
     format!("{title}\n\n{}", table.render())
 }
 
-/// Corrected and uncorrected, phase by phase.
+/// Returns the table of latencies and other metrics by phase.
 pub(super) fn latency(analysis: &RunAnalysis) -> String {
     let summary = &analysis.summary;
     let mut table = TextTable::new(&[
@@ -37,29 +39,31 @@ pub(super) fn latency(analysis: &RunAnalysis) -> String {
         ("dropped", Align::Right),
         ("duplicates", Align::Right),
     ]);
-    let mut row = |name: &str, metrics: &Metrics| {
-        table.row(vec![
-            name.to_owned(),
-            shown(metrics.goodput, rate),
-            optional_percent(metrics.availability),
-            optional_duration(metrics.latency_p50),
-            optional_duration(metrics.latency_p90),
-            optional_duration(metrics.latency_p99),
-            optional_duration(metrics.latency_p999),
-            optional_duration(metrics.uncorrected_p50),
-            optional_duration(metrics.uncorrected_p99),
-            shown(metrics.attempts_per_call, count),
-            metrics.dropped.to_string(),
-            metrics.duplicates.to_string(),
-        ]);
-    };
     for phase in &summary.phases {
-        row(&phase.phase, &phase.metrics);
+        table.row(latency_row(&phase.phase, &phase.metrics));
     }
-    row("whole run", &summary.overall);
+    table.row(latency_row("whole run", &summary.overall));
     headed("More by phase; \"sent\" counts from when the call began, not from when it was meant to", &table)
 }
 
+fn latency_row(name: &str, metrics: &Metrics) -> Vec<String> {
+    vec![
+        name.to_owned(),
+        shown(metrics.goodput, rate),
+        optional_percent(metrics.availability),
+        optional_duration(metrics.latency_p50),
+        optional_duration(metrics.latency_p90),
+        optional_duration(metrics.latency_p99),
+        optional_duration(metrics.latency_p999),
+        optional_duration(metrics.uncorrected_p50),
+        optional_duration(metrics.uncorrected_p99),
+        shown(metrics.attempts_per_call, count),
+        metrics.dropped.to_string(),
+        metrics.duplicates.to_string(),
+    ]
+}
+
+/// Returns the table of the impact of each fault.
 pub(super) fn faults(analysis: &RunAnalysis) -> String {
     if analysis.faults.is_empty() {
         return String::new();
@@ -76,23 +80,24 @@ pub(super) fn faults(analysis: &RunAnalysis) -> String {
         ("failovers", Align::Right),
         ("attempts/call", Align::Right),
     ]);
-    for account in &analysis.faults {
+    for impact in &analysis.faults {
         table.row(vec![
-            format!("fault-{}", account.fault.index),
-            account.fault.kind.clone(),
-            account.fault.targets.join(", "),
-            account.fault.time_to_detect_s.map_or("never".to_owned(), |seconds| optional_duration(Some(seconds))),
-            recovery(&account.fault),
-            account.goodput_lost.to_string(),
-            account.goodput_behind_max.to_string(),
-            account.retries.to_string(),
-            account.failovers.to_string(),
-            shown(account.attempts_per_call, count),
+            format!("fault-{}", impact.fault.index),
+            impact.fault.kind.clone(),
+            impact.fault.targets.join(", "),
+            impact.fault.time_to_detect_s.map_or("never".to_owned(), |seconds| optional_duration(Some(seconds))),
+            recovery(&impact.fault),
+            impact.goodput_lost.to_string(),
+            impact.goodput_behind_max.to_string(),
+            impact.retries.to_string(),
+            impact.failovers.to_string(),
+            shown(impact.attempts_per_call, count),
         ]);
     }
     headed("What each fault cost: successes lost for good, and behind the load at worst", &table)
 }
 
+/// Returns the recovery time of a fault, or `never`.
 pub(crate) fn recovery(fault: &FaultSummary) -> String {
     match (fault.recovery_time_s, fault.recovered) {
         (None, Some(false)) => "never".to_owned(),
@@ -100,6 +105,7 @@ pub(crate) fn recovery(fault: &FaultSummary) -> String {
     }
 }
 
+/// Returns the table of latencies before, during and after each fault.
 pub(super) fn requests_around_faults(analysis: &RunAnalysis) -> String {
     if analysis.faults.is_empty() {
         return String::new();
@@ -113,9 +119,9 @@ pub(super) fn requests_around_faults(analysis: &RunAnalysis) -> String {
         ("p99", Align::Right),
         ("max", Align::Right),
     ]);
-    for account in &analysis.faults {
-        let name = format!("fault-{}", account.fault.index);
-        let stretches = [("before", &account.before), ("during", &account.during), ("after", &account.after)];
+    for impact in &analysis.faults {
+        let name = format!("fault-{}", impact.fault.index);
+        let stretches = [("before", &impact.before), ("during", &impact.during), ("after", &impact.after)];
         for (index, (stretch, latency)) in stretches.into_iter().enumerate() {
             let name = if index == 0 { name.clone() } else { String::new() };
             let mut cells = vec![name, stretch.to_owned()];
@@ -136,7 +142,7 @@ fn latency_cells(latency: &Latency) -> [String; 5] {
     ]
 }
 
-/// What was found without looking at the events, and what the nemesis did.
+/// Returns the episodes that the request log shows by itself, beside the faults that were injected.
 pub(super) fn detection(analysis: &RunAnalysis) -> String {
     let found = match analysis.episodes.len() {
         0 => "nothing unusual".to_owned(),
@@ -189,14 +195,14 @@ fn sightings(analysis: &RunAnalysis) -> TextTable {
         ("start error", Align::Right),
         ("end after lifting", Align::Right),
     ]);
-    for (account, sighting) in analysis.faults.iter().zip(&analysis.sightings) {
-        let unseen = match account.fault.recovery_time_s {
+    for (impact, sighting) in analysis.faults.iter().zip(&analysis.sightings) {
+        let unseen = match impact.fault.recovery_time_s {
             Some(0.0) => "not seen: requests did not suffer",
             _ => "not seen",
         };
         table.row(vec![
-            format!("fault-{}", account.fault.index),
-            moment_s(account.fault.start_us as f64 / 1e6),
+            format!("fault-{}", impact.fault.index),
+            moment_s(impact.fault.start_us as f64 / 1e6),
             sighting.episode.map_or(unseen.to_owned(), |episode| format!("seen-{episode}")),
             signed_duration(sighting.start_error_s),
             signed_duration(sighting.end_error_s),
@@ -205,22 +211,23 @@ fn sightings(analysis: &RunAnalysis) -> TextTable {
     table
 }
 
+/// Returns the table of outcomes, and of the servers that gave final answers.
 pub(super) fn answers(analysis: &RunAnalysis) -> String {
     let summary = &analysis.summary;
     if summary.overall.requests == 0 {
         return String::new();
     }
     let mut table = TextTable::new(&[("outcome", Align::Left), ("requests", Align::Right), ("share", Align::Right)]);
-    let share = |part: u64| optional_percent(Some(part as f64 / summary.overall.requests as f64));
-    for (status, requests) in &summary.statuses {
-        table.row(vec![status.clone(), requests.to_string(), share(*requests)]);
-    }
-    for (server, requests) in &summary.servers {
-        table.row(vec![format!("answered by {server}"), requests.to_string(), share(*requests)]);
+    let statuses = summary.statuses.iter().map(|(status, requests)| (status.clone(), *requests));
+    let servers = summary.servers.iter().map(|(server, requests)| (format!("answered by {server}"), *requests));
+    for (outcome, requests) in statuses.chain(servers) {
+        let share = requests as f64 / summary.overall.requests as f64;
+        table.row(vec![outcome, requests.to_string(), optional_percent(Some(share))]);
     }
     headed("How requests ended, and who gave the final answer", &table)
 }
 
+/// Returns the table of attempts by server and status.
 pub(super) fn attempts(analysis: &RunAnalysis) -> String {
     if analysis.servers.is_empty() {
         return String::new();
@@ -233,11 +240,12 @@ pub(super) fn attempts(analysis: &RunAnalysis) -> String {
     headed("How attempts ended", &table)
 }
 
+/// Returns a line for each note.
 pub(super) fn notes(notes: &[String]) -> String {
-    let lines: String = notes.iter().map(|note| format!("  note: {note}\n")).collect();
-    lines
+    notes.iter().map(|note| format!("  note: {note}\n")).collect()
 }
 
+/// Returns the folder of the run, its calibration and host, and the command that repeats it.
 pub(super) fn origin(analysis: &RunAnalysis) -> String {
     let mut text = format!("  run     {}\n", analysis.place.display());
     if let Some(calibration) = analysis.info.as_ref().and_then(|info| info.calibration.as_ref()) {

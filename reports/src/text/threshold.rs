@@ -1,19 +1,15 @@
-//! The report of a search for boundaries as plain text: for `report.txt` and the terminal.
+//! The report of a search for a threshold as plain text, for `report.txt` and the terminal.
 
 use crate::threshold::ThresholdAnalysis;
 
-/// The report: what `sim tip` prints, every value that was asked, and where it is from. Ends with a line break.
+/// Returns the report: the output of `sim tip`, every tested value, and the origin. It ends with a line break.
 pub fn report(threshold: &ThresholdAnalysis) -> String {
-    let tip = &threshold.search;
-    let mut sections = vec![tip.render()];
+    let search = &threshold.search;
+    let mut sections = vec![search.render()];
     sections.extend(threshold.question.as_ref().map(|question| format!("  {question}\n")));
-    if tip.identity.and.is_some() {
-        sections.push(format!("Every value that was asked\n\n{}", tip.values().render()));
+    if search.identity.and.is_some() {
+        sections.push(format!("Every value that was asked\n\n{}", search.values().render()));
     }
-    let calibration = &tip.identity.calibration;
-    sections.push(format!(
-        "  played  by version {}\n  times   calibration {}, sha256 {}\n",
-        tip.identity.version, calibration.name, calibration.sha256
-    ));
+    sections.push(super::origin(&search.identity.version, &search.identity.calibration));
     sections.join("\n")
 }

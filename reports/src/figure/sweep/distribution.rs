@@ -27,8 +27,8 @@ const PLOTS: [GroupPlot; 6] = [
 ];
 
 /// Returns a plot for each group that has a metric which differs from run to run.
-pub(super) fn figures(sweep: &SweepAnalysis, account: &SweepReport<'_>) -> Vec<Figure> {
-    PLOTS.iter().filter_map(|group| figure(sweep, account, group)).collect()
+pub(super) fn figures(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> Vec<Figure> {
+    PLOTS.iter().filter_map(|group| figure(sweep, report, group)).collect()
 }
 
 /// A metric over the runs.
@@ -41,10 +41,10 @@ struct MetricSample {
 
 impl MetricSample {
     /// Returns the values of a metric; `None` if no run has it.
-    fn new(metric: Metric, account: &SweepReport<'_>) -> Option<Self> {
-        let mut values: Vec<f64> = account.rows.iter().filter_map(|row| row.overall.get(metric)).collect();
+    fn new(metric: Metric, report: &SweepReport<'_>) -> Option<Self> {
+        let mut values: Vec<f64> = report.rows.iter().filter_map(|row| row.overall.get(metric)).collect();
         values.sort_by(f64::total_cmp);
-        Some(Self { metric, values, spread: Spread::new(metric, account.rows)? })
+        Some(Self { metric, values, spread: Spread::new(metric, report.rows)? })
     }
 
     fn varies(&self) -> bool {
@@ -52,8 +52,8 @@ impl MetricSample {
     }
 }
 
-fn figure(sweep: &SweepAnalysis, account: &SweepReport<'_>, group: &GroupPlot) -> Option<Figure> {
-    let samples = group.metrics().filter_map(|metric| MetricSample::new(metric, account));
+fn figure(sweep: &SweepAnalysis, report: &SweepReport<'_>, group: &GroupPlot) -> Option<Figure> {
+    let samples = group.metrics().filter_map(|metric| MetricSample::new(metric, report));
     let (varying, constant): (Vec<MetricSample>, Vec<MetricSample>) = samples.partition(MetricSample::varies);
     let first = varying.first()?;
     let x = axis(first.metric, varying.iter().flat_map(|sample| &sample.values).copied());

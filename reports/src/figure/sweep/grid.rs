@@ -32,12 +32,12 @@ struct Row {
 }
 
 /// Returns, for each group and each plot of the layout, a figure with a panel for each metric that differs.
-pub(super) fn figures(sweep: &SweepAnalysis, layout: &GridLayout, account: &SweepReport<'_>) -> Vec<Figure> {
-    let differing = account.differing();
+pub(super) fn figures(sweep: &SweepAnalysis, layout: &GridLayout, report: &SweepReport<'_>) -> Vec<Figure> {
+    let differing = report.differing();
     let mut figures = Vec::new();
     for group in &PLOTS {
         let metrics = group.metrics().filter(|metric| differing.contains(metric));
-        let rows: Vec<Row> = metrics.map(|metric| Row::new(metric, account)).collect();
+        let rows: Vec<Row> = metrics.map(|metric| Row::new(metric, report)).collect();
         if !rows.is_empty() {
             figures.extend((0..layout.plots.len()).map(|index| figure(sweep, layout, group, &rows, index)));
         }
@@ -46,9 +46,9 @@ pub(super) fn figures(sweep: &SweepAnalysis, layout: &GridLayout, account: &Swee
 }
 
 impl Row {
-    fn new(metric: Metric, account: &SweepReport<'_>) -> Self {
-        let variants = 0..account.variants.len();
-        Self { metric, spreads: variants.map(|variant| Spread::new(metric, account.variant_rows(variant))).collect() }
+    fn new(metric: Metric, report: &SweepReport<'_>) -> Self {
+        let variants = 0..report.variants.len();
+        Self { metric, spreads: variants.map(|variant| Spread::new(metric, report.variant_rows(variant))).collect() }
     }
 
     /// Returns the axis of the metric. It is the same in all plots, so that they can be compared.
