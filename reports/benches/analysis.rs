@@ -25,7 +25,7 @@ mod environment;
 
 use environment::environment;
 
-/// How often a child's memory is looked at. It is the highest so far that is told, so only the last moment can be missed.
+/// The time between two looks at a child's memory. The operating system reports the peak, so only the last moment can be missed.
 const LOOK: Duration = Duration::from_millis(10);
 
 fn main() {

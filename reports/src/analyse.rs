@@ -124,7 +124,7 @@ fn disagreement(run: &RecordedRun, summary: &Summary) -> Option<String> {
     (stored != summary).then(|| {
         let version = run.info.as_ref().map_or("another", |info| &info.version);
         format!(
-            "summary.json, written by version {version}, differs from what the rows add up to; the figures here are of \
+            "summary.json, written by version {version}, differs from the metrics of the rows; this report uses \
              the rows"
         )
     })

@@ -117,7 +117,7 @@ fn report_sweep(place: &Path, options: &Options) -> Result<CommandOutput, Failur
 /// Fails if an exporter is selected for a folder that holds no rows of requests.
 fn reject_exports(place: &Path, options: &Options) -> Result<(), Failure> {
     let Some(exporter) = options.exports.selected().next() else { return Ok(()) };
-    let reason = format!("{} has nothing to write of {}, which keeps no requests", exporter.option, place.display());
+    let reason = format!("{} cannot export {}, which has no requests", exporter.option, place.display());
     Err(Failure::wrong_input(reason))
 }
 
@@ -183,13 +183,13 @@ fn sweep_exit(report_of_runs: &SweepReport<'_>) -> Exit {
 fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<CommandOutput, Failure> {
     if let Some(sweep) = places.iter().find(|place| SweepRecord::is_at(place)) {
         let reason = format!(
-            "{} is a folder of many runs, which is reported alone; `reports merge` puts the shards of a sweep together",
+            "{} is a sweep, which cannot be compared; report it alone, or merge the shards of a sweep with `reports merge`",
             sweep.display()
         );
         return Err(Failure::wrong_input(reason));
     }
     if let Some(search) = places.iter().find(|place| ThresholdRecord::is_at(place)) {
-        let reason = format!("{} is a search for a boundary, which is reported alone", search.display());
+        let reason = format!("{} is a threshold search, which cannot be compared; report it alone", search.display());
         return Err(Failure::wrong_input(reason));
     }
     let runs = places.iter().map(|place| read::run(place, mapping)).collect::<Result<Vec<RecordedRun>, _>>();

@@ -58,7 +58,7 @@ impl Comparison {
         names.sort();
         names.dedup();
         if names.len() > 1 {
-            notes.push(format!("{} scenarios are mixed; each is compared by itself", names.len()));
+            notes.push(format!("the runs are of {} scenarios; each scenario is compared separately", names.len()));
         }
         let mut scenarios = Vec::with_capacity(names.len());
         for name in names {
@@ -68,7 +68,7 @@ impl Comparison {
             notes.extend(unlike(&name, &of_scenario));
             let sides = side::sides(of_scenario);
             if sides.len() == 1 {
-                notes.push(format!("there is nothing to compare the one run of {name} with"));
+                notes.push(format!("{name} has only one run, so there is no comparison"));
             }
             let pairs = sides.iter().skip(1).map(|side| SidePair::compare(&sides[0], side)).collect();
             scenarios.push(ScenarioComparison { scenario: name, sides, pairs });
@@ -108,5 +108,5 @@ fn unlike(name: &str, members: &[Member]) -> Option<String> {
     let first = texts.next()?;
     texts
         .any(|text| text != first)
-        .then(|| format!("the runs called {name} do not have the same scenario.toml; differences may come from there"))
+        .then(|| format!("the runs of {name} have different scenario.toml files, which may explain differences"))
 }

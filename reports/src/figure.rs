@@ -209,7 +209,7 @@ impl Axis {
     /// Returns the axis of the seconds of a run, from 0 to `end_s`.
     pub fn time(end_s: f64) -> Self {
         Self {
-            label: "seconds since the run began".into(),
+            label: "seconds since the start of the run".into(),
             scale: Scale::Linear,
             range: (0.0, end_s.max(1.0)),
             ticks: Ticks::Seconds,

@@ -176,7 +176,7 @@ fn notes(notes: &[String]) -> Markup {
 /// Returns the text of a scenario, as it was run.
 fn scenario(text: &str) -> Markup {
     html! {
-        h2 { "The scenario, every default filled in" }
+        h2 { "The scenario with all defaults" }
         pre { (text) }
     }
 }
@@ -185,7 +185,7 @@ fn scenario(text: &str) -> Markup {
 fn experiment_origin(version: &str, calibration: &CalibrationInfo, scenario: &str) -> Markup {
     html! {
         p class="muted" {
-            "Played by version " (version) ", calibration " (calibration.name) " (" (calibration.sha256) ")."
+            "Run by version " (version) ", calibration " (calibration.name) " (" (calibration.sha256) ")."
         }
         (self::scenario(scenario))
     }

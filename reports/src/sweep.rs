@@ -42,7 +42,7 @@ impl SweepAnalysis {
         if let Some(GridLayout { plots, undrawn, .. }) = layout.as_ref().filter(|layout| layout.undrawn > 0) {
             let all = plots.len() + undrawn;
             notes.push(format!(
-                "of {all} plots a metric the first {} are drawn; the tables have all variants",
+                "only the first {} of {all} plots of each group of metrics are drawn; the tables have all variants",
                 plots.len()
             ));
         }
@@ -80,24 +80,22 @@ fn notes(runs: &SweepRecord) -> Vec<String> {
     let missing = identity.runs().saturating_sub(runs.rows.len() as u64);
     if missing > 0 {
         let planned = identity.runs();
-        notes.push(format!(
-            "{missing} of {planned} runs are missing; the command that plays them goes on where it stopped"
-        ));
+        notes.push(format!("{missing} of {planned} runs are missing; repeat the command of the sweep to continue it"));
     }
     if identity.shard != Shard::WHOLE {
         let shard = identity.shard;
-        notes.push(format!("this is shard {shard} only; `reports merge` puts the folders of all shards together"));
+        notes.push(format!("this is shard {shard} only; merge all shards with `reports merge`"));
     }
     let combinations: usize = identity.vary.iter().map(|axis| axis.values.len()).product();
     let left_out = combinations.saturating_sub(identity.variants.len());
     if left_out > 0 {
         notes.push(format!(
-            "{left_out} of {combinations} combinations of settings are left out: they exclude each other"
+            "{left_out} of {combinations} combinations of settings are left out: their settings are mutually exclusive"
         ));
     }
     if let Some(axis) = identity.vary.iter().find(|axis| changes_arrivals(&axis.key)) {
         let key = &axis.key;
-        notes.push(format!("{key} is varied, so runs of one seed do not see the same requests in all variants"));
+        notes.push(format!("{key} is varied, so runs of one seed do not have the same requests in all variants"));
     }
     notes
 }

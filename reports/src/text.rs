@@ -44,10 +44,7 @@ fn missing() -> String {
 
 /// Returns the version and the calibration that an experiment was run with.
 fn origin(version: &str, calibration: &CalibrationInfo) -> String {
-    format!(
-        "  played  by version {version}\n  times   calibration {}, sha256 {}\n",
-        calibration.name, calibration.sha256
-    )
+    format!("  run by  version {version}\n  times   calibration {}, sha256 {}\n", calibration.name, calibration.sha256)
 }
 
 pub(crate) fn optional_duration(seconds: Option<f64>) -> String {

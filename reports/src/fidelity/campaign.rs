@@ -61,11 +61,11 @@ pub enum CampaignError {
     Malformed {
         /// The manifest.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of the parser.
         reason: String,
     },
     /// A scenario has too few runs in a world.
-    #[error("{path} has {real} real and {sim} simulated runs of {scenario}; comparing needs {RUNS_MIN} of each: go on with `real fidelity`", path = .path.display())]
+    #[error("{path} has {real} real and {sim} simulated runs of {scenario}; comparing needs {RUNS_MIN} of each: continue with `real fidelity`", path = .path.display())]
     TooFew {
         /// The folder of the campaign.
         path: PathBuf,
@@ -77,7 +77,7 @@ pub enum CampaignError {
         sim: usize,
     },
     /// A run was simulated with another calibration than the others.
-    #[error("{path} was simulated with another calibration than the rest, {found}; remove it and go on with `real fidelity`", path = .path.display())]
+    #[error("{path} was simulated with another calibration than the rest, {found}; remove it and continue with `real fidelity`", path = .path.display())]
     OtherCalibration {
         /// The folder of the run.
         path: PathBuf,
@@ -85,7 +85,7 @@ pub enum CampaignError {
         found: String,
     },
     /// A run is not the one that its folder is named for.
-    #[error("{path} is a run of seed {seed} of `{scenario}` in the world {world}; remove it and go on with `real fidelity`", path = .path.display())]
+    #[error("{path} is a run of seed {seed} of `{scenario}` in the world {world}; remove it and continue with `real fidelity`", path = .path.display())]
     OtherRun {
         /// The folder of the run.
         path: PathBuf,
@@ -180,7 +180,7 @@ fn host_note(manifest: &CampaignManifest) -> Option<String> {
     let host = &manifest.host;
     let load = host.load_average?[0];
     (load > host.cores as f64 / 2.0).then(|| {
-        format!("the machine had a load average of {load} on {} cores when the campaign began: its noise is part of the floor", host.cores)
+        format!("the machine had a load average of {load} on {} cores when the campaign began, which raises the noise floor", host.cores)
     })
 }
 

@@ -41,7 +41,7 @@ pub(super) fn overlay(scenario: &ScenarioComparison) -> Figure {
         name: "overlay".into(),
         title: "Over time".into(),
         subject: String::new(),
-        caption: "Lines are means over the runs of a side, areas reach from the lowest run to the highest.".into(),
+        caption: "Lines are means over the runs of a side, areas show the range of its runs.".into(),
         x: Axis::time(end_us.unwrap_or(0) as f64 / 1e6),
         panels: vec![
             Panel {
@@ -139,7 +139,7 @@ fn cdf(scenario: &ScenarioComparison) -> Figure {
         name: "cdf".into(),
         title: "Distribution of latency".into(),
         subject: String::new(),
-        caption: "The share of all requests that took at most so long.".into(),
+        caption: "The share of requests with at most this latency.".into(),
         x: Axis::latency("latency, from the intended start", all.into_iter()),
         panels: vec![Panel { title: String::new(), y, weight: 1.7, layers }],
         bands: Vec::new(),
@@ -178,7 +178,7 @@ fn quantiles_of(side: &ComparisonSide, reference: &ComparisonSide, name: String)
         name,
         title: "Quantiles against quantiles".into(),
         subject: String::new(),
-        caption: "A point a percentile of a phase. On the line, both are as slow; above it, the second is slower."
+        caption: "One point for each percentile of a phase. On the line both are equally fast; above it the second is slower."
             .into(),
         x: Axis { label: format!("latency, {}", reference.name), ..axis.clone() },
         panels: vec![Panel {

@@ -17,8 +17,8 @@ pub fn figures(fidelity: &Fidelity) -> Vec<Figure> {
         figure.name = format!("{}-overlay", scenario.name);
         figure.subject =
             format!("{}, {} real and {} simulated runs", scenario.name, scenario.runs[0], scenario.runs[1]);
-        figure.caption = "Lines are means over runs. Areas reach from the lowest run to the highest: the real one is \
-                          what reality itself leaves open."
+        figure.caption = "Lines are means over runs. Areas show the range of the runs; that of the real runs is \
+                          the variation of reality itself."
             .into();
         figure
     });
@@ -31,10 +31,10 @@ fn matrix(fidelity: &Fidelity) -> Figure {
     let measures = Measure::ALL.iter().map(|measure| measure.short_name().to_owned()).collect();
     Figure {
         name: "matrix".into(),
-        title: "Simulated against real".into(),
+        title: "Simulated and real runs".into(),
         subject: format!("{} runs of each scenario in each world", fidelity.manifest.runs),
         caption: "Median distance of a simulated run from a real one, over the 95th percentile of the distances \
-                  between real runs. Darker is further within its class; a gap is nothing to compare."
+                  between real runs. Darker is greater within a class; a gap has nothing to compare."
             .into(),
         x: Axis {
             label: String::new(),

@@ -51,7 +51,7 @@ fn rate_panel(windows: &Windows, weight: f64) -> Panel {
     ];
     let highest = windows.offered.iter().chain(&windows.completed).map(|count| *count as f64 / windows.length_s);
     Panel {
-        title: "Requests a second".into(),
+        title: "Requests per second".into(),
         y: Axis::from_zero("requests / s", Ticks::Number, highest),
         weight,
         layers,
@@ -88,7 +88,7 @@ fn timeseries(analysis: &RunAnalysis) -> Figure {
         analysis,
         "timeseries",
         "Throughput and latency",
-        "Latency counts from when a request was meant to be sent, and is shown where it was meant to be sent.",
+        "Latency counts from the intended start of a request, and is shown at that time.",
         vec![rate_panel(windows, 1.0), latency, success_panel(windows, 0.55)],
     )
 }
@@ -98,7 +98,7 @@ fn throughput(analysis: &RunAnalysis) -> Figure {
         analysis,
         "throughput",
         "Throughput",
-        "What was asked for, what ended, and what ended well, each when it happened.",
+        "Requests offered, ended, and ended OK, each at the time of the event.",
         vec![rate_panel(&analysis.windows, 1.4)],
     )
 }
@@ -110,9 +110,9 @@ fn latency_raw(analysis: &RunAnalysis) -> Figure {
     let layers = points.classes.iter().map(|(class, cloud)| class_layer(*class, cloud, floor));
     let dense = points.classes.iter().any(|(_, cloud)| matches!(cloud, Cloud::Many { .. }));
     let caption = if dense {
-        "Every request, where it was meant to be sent; the darker, the more there are in a place."
+        "All requests at their intended start. Darker cells contain more requests."
     } else {
-        "A point for every request, where it was meant to be sent."
+        "Each request at its intended start."
     };
     let panel = Panel { title: String::new(), y, weight: 1.8, layers: layers.collect() };
     figure(analysis, "latency_raw", "Latency of every request", caption, vec![panel])
@@ -127,7 +127,7 @@ fn class_layer(class: RequestClass, cloud: &Cloud, floor: f64) -> Layer {
         RequestClass::DeadlineExceeded => ("DEADLINE_EXCEEDED", Colour::Vermillion, Mark::Cross),
         RequestClass::Unavailable => ("UNAVAILABLE", Colour::Purple, Mark::Cross),
         RequestClass::OtherError => ("other errors", Colour::Ink, Mark::Cross),
-        RequestClass::Dropped => ("dropped (at the foot)", Colour::Grey, Mark::Triangle),
+        RequestClass::Dropped => ("dropped (at the bottom)", Colour::Grey, Mark::Triangle),
     };
     let name = format!("{name}: {}", cloud.count());
     match cloud {
@@ -155,7 +155,7 @@ fn latency_quantiles(analysis: &RunAnalysis) -> Figure {
         layers: quantiles.iter().map(|(name, colour, values)| line(windows, name, *colour, values)).collect(),
     };
     let beside = Panel {
-        title: "Beside it, from when the call began".into(),
+        title: "For comparison, from the actual start of the call".into(),
         y: latency_axis([&windows.p99, &windows.p50, &windows.uncorrected_p50, &windows.uncorrected_p99]),
         weight: 0.9,
         layers: vec![
@@ -169,7 +169,7 @@ fn latency_quantiles(analysis: &RunAnalysis) -> Figure {
         analysis,
         "latency_quantiles",
         "Latency quantiles",
-        "Of the requests meant to be sent in each window. The gap is time that a load generator which waits would not see.",
+        "Requests by their intended start. The gap is waiting time that a closed-loop load generator does not measure.",
         vec![above, beside, gap_panel(windows)],
     )
 }
@@ -180,7 +180,7 @@ fn gap_panel(windows: &Windows) -> Panel {
     let p99 = gaps(&windows.p99, &windows.uncorrected_p99);
     let highest = p50.iter().chain(&p99).flatten().copied().fold(0.001, f64::max);
     Panel {
-        title: "What the uncorrected figure hides".into(),
+        title: "Latency that the uncorrected figures hide".into(),
         y: Axis { label: "gap".into(), scale: Scale::Linear, range: (0.0, highest * 1.08), ticks: Ticks::Duration },
         weight: 0.55,
         layers: vec![
@@ -213,12 +213,7 @@ fn attempts(analysis: &RunAnalysis) -> Figure {
             ticks: Ticks::Number,
         },
         weight: 0.8,
-        layers: vec![line(
-            windows,
-            "attempts a call, of the calls meant to begin in the window",
-            Colour::Purple,
-            &per_call,
-        )],
+        layers: vec![line(windows, "attempts per call, by intended start", Colour::Purple, &per_call)],
     };
     let begun = windows.offered.iter().chain(&windows.attempts_begun).map(|count| *count as f64 / windows.length_s);
     let mut layers = vec![Layer::line("requests offered", Colour::Grey, per_second(windows, &windows.offered))];
@@ -236,7 +231,7 @@ fn attempts(analysis: &RunAnalysis) -> Figure {
         analysis,
         "attempts",
         "Attempts",
-        "Retries multiply the load on the servers just when they can bear it least.",
+        "Retries multiply the load on the servers when they are least able to serve it.",
         vec![amplification, load],
     )
 }
@@ -278,8 +273,8 @@ fn decisions(analysis: &RunAnalysis) -> Figure {
         Layer::bars("slow or failing", Colour::Sky, state_bars(lanes, |lane, _| lane.work_impaired.clone())),
         Layer::bars("frozen", Colour::Blue, state_bars(lanes, |lane, _| lane.frozen.clone())),
         Layer::bars("down", Colour::Ink, state_bars(lanes, |lane, _| lane.down.clone())),
-        Layer::bars("believed healthy", Colour::Green, view_bars(lanes, whole_run)),
-        Layer::bars("believed unhealthy", Colour::Vermillion, view_bars(lanes, |lane, _| lane.unhealthy.clone())),
+        Layer::bars("considered healthy", Colour::Green, view_bars(lanes, whole_run)),
+        Layer::bars("considered unhealthy", Colour::Vermillion, view_bars(lanes, |lane, _| lane.unhealthy.clone())),
         Layer::points("attempt failed", Colour::Vermillion, Mark::Cross, marks(lanes, |lane| &lane.failures)),
         Layer::points("failover to here", Colour::Orange, Mark::Triangle, marks(lanes, |lane| &lane.failovers)),
         Layer::points("gave up", Colour::Ink, Mark::Cross, given_up),
@@ -293,8 +288,8 @@ fn decisions(analysis: &RunAnalysis) -> Figure {
     figure(
         analysis,
         "decisions",
-        "Who was how, and what the client made of it",
-        "Each server's lane: above how it was, below what the client believed of it, then what the client did.",
+        "Server state and client decisions",
+        "For each server, from top to bottom: its state, the client's view of it, and the client's decisions.",
         vec![panel],
     )
 }

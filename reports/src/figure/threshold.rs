@@ -12,8 +12,8 @@ const EDGE: f64 = 0.04;
 const KINDS: [(&str, TestOutcome, bool); 4] = [
     ("holds", TestOutcome::Holds, true),
     ("fails", TestOutcome::Fails, true),
-    ("holds by majority, open", TestOutcome::Holds, false),
-    ("fails by majority, open", TestOutcome::Fails, false),
+    ("holds by majority, undecided", TestOutcome::Holds, false),
+    ("fails by majority, undecided", TestOutcome::Fails, false),
 ];
 
 /// Returns the plot of a search: along one setting, or in the plane of two.
@@ -29,7 +29,7 @@ pub fn figures(threshold: &ThresholdAnalysis) -> Vec<Figure> {
 fn figure(threshold: &ThresholdAnalysis, caption: String, x: Axis, panel: Panel) -> Figure {
     Figure {
         name: "tip".into(),
-        title: "Where runs tip".into(),
+        title: "Threshold".into(),
         subject: threshold.title(),
         caption,
         x,
@@ -51,8 +51,8 @@ fn line(threshold: &ThresholdAnalysis, along: &SettingRange) -> Figure {
     let y =
         Axis { label: "share of runs".into(), scale: Scale::Linear, range: (-EDGE, 1.0 + EDGE), ticks: Ticks::Percent };
     let caption = format!(
-        "The share of runs in which {} holds at each value that was asked, with Wilson's interval. Between the \
-         neighbours that differ, runs tip.",
+        "The share of runs in which {} holds at each tested value, with Wilson's interval. The threshold lies \
+         between the neighbours that differ.",
         threshold.search.identity.criterion.what()
     );
     let layers = [intervals, shares].into_iter().chain(marks(&points, share_at)).collect();
@@ -75,8 +75,8 @@ fn plane(threshold: &ThresholdAnalysis, along: &SettingRange, and: &SettingRange
     layers.push(boundary_layer(&lines, along.spacing));
     layers.extend(marks(&points, |point| (point.and.unwrap_or(f64::NAN), point.along)));
     let caption = format!(
-        "Where {} holds and fails, at every pair of values that was asked. Between values of {} boundaries are drawn \
-         through, unless their number changes.",
+        "Where {} holds and fails, for each tested pair of values. Boundaries are connected across values of {}, \
+         unless their number changes.",
         threshold.search.identity.criterion.what(),
         and.key
     );

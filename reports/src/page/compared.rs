@@ -35,7 +35,7 @@ fn sides(scenario: &ScenarioComparison) -> Markup {
         for member in &side.members {
             rows.push(vec![
                 side.name.clone(),
-                if index == 0 { "reference" } else { "against it" }.to_owned(),
+                if index == 0 { "reference" } else { "compared" }.to_owned(),
                 member.seed.to_string(),
                 if member.summary.pass { "PASS" } else { "FAIL" }.to_owned(),
                 member.place.display().to_string(),

@@ -9,7 +9,7 @@ use crate::{
     text,
 };
 
-const TITLE: &str = "Fidelity: simulated against real";
+const TITLE: &str = "Fidelity: simulated and real runs";
 
 const HEADINGS: [&str; 11] =
     ["phase", "measure", "real", "sim", "error", "goal", "floor", "sim/real", "ratio", "p", "verdict"];
@@ -36,9 +36,9 @@ fn facts(fidelity: &Fidelity) -> Vec<Vec<String>> {
     vec![
         vec!["at most the floor".to_owned(), format!("{} of {}", tally.within, tally.cells)],
         vec!["at most twice the floor".to_owned(), format!("{} of {}", tally.close, tally.cells)],
-        vec!["goals reached".to_owned(), format!("{reached} of {goals}, by far {beyond}")],
+        vec!["goals reached".to_owned(), format!("{reached} of {goals}, strict goals {beyond}")],
         vec!["host".to_owned(), format!("{}, {} cores", manifest.host.operating_system, manifest.host.cores)],
-        vec!["begun".to_owned(), format!("{}, a {} build", manifest.started, manifest.profile)],
+        vec!["started".to_owned(), format!("{}, a {} build", manifest.started, manifest.profile)],
         vec!["calibration".to_owned(), manifest.calibration.sha256.clone()],
     ]
 }

@@ -37,7 +37,7 @@ pub fn report(analysis: &RunAnalysis, figures: &[Figure]) -> String {
 /// A run without expectations passes, but its page does not say so: nothing was checked.
 fn verdict(analysis: &RunAnalysis) -> Verdict {
     if analysis.summary.expectations.is_empty() {
-        Verdict { class: "none", text: "nothing expected" }
+        Verdict { class: "none", text: "no expectations" }
     } else if analysis.summary.pass {
         PASS
     } else {
@@ -53,7 +53,7 @@ fn overview(overall: &Metrics) -> [(&'static str, String); 8] {
         ("goodput", shown(overall.goodput, rate)),
         ("latency p50", optional_duration(overall.latency_p50)),
         ("latency p99", optional_duration(overall.latency_p99)),
-        ("attempts a call", shown(overall.attempts_per_call, count)),
+        ("attempts per call", shown(overall.attempts_per_call, count)),
         ("slowest recovery", optional_duration(overall.recovery_time)),
     ]
 }
@@ -106,7 +106,7 @@ fn phases(analysis: &RunAnalysis) -> Markup {
         "p95",
         "p99",
         "max",
-        "p99 from sending",
+        "p99 from actual start",
         "attempts/call",
         "failovers",
         "dropped",
@@ -142,8 +142,8 @@ fn faults(analysis: &RunAnalysis) -> Markup {
         "lifted",
         "detected in",
         "recovered in",
-        "successes lost",
-        "behind at worst",
+        "requests lost",
+        "max backlog",
         "p95 before",
         "during",
         "after",
@@ -176,9 +176,9 @@ fn detection(analysis: &RunAnalysis) -> Markup {
     let episodes = analysis.episodes.iter().enumerate();
     let rows: Vec<Vec<String>> =
         episodes.map(|(index, episode)| episode_row(index, episode, &analysis.sightings)).collect();
-    let headings = ["episode", "from", "to", "success at worst", "p95 at worst", "fault", "start error"];
+    let headings = ["episode", "from", "to", "min success", "max p95", "fault", "start error"];
     html! {
-        h2 { "Seen in the request log alone" }
+        h2 { "Detected from the request log alone" }
         @if rows.is_empty() {
             p { "Nothing unusual." }
         } @else {
@@ -192,12 +192,12 @@ fn episode_row(index: usize, episode: &Episode, sightings: &[Sighting]) -> Vec<S
     let (faults, errors): (Vec<String>, Vec<String>) =
         matching.map(|sighting| (format!("fault-{}", sighting.fault), signed_duration(sighting.start_error_s))).unzip();
     vec![
-        format!("seen-{index}"),
+        format!("episode-{index}"),
         moment_s(episode.start_s),
         moment_s(episode.end_s),
         optional_percent(Some(episode.success_rate_min)),
         optional_duration(episode.latency_p95_max_s),
-        if faults.is_empty() { "none that is known".into() } else { faults.join(", ") },
+        if faults.is_empty() { "no known fault".into() } else { faults.join(", ") },
         errors.join(", "),
     ]
 }
@@ -211,8 +211,8 @@ fn attempts(analysis: &RunAnalysis) -> Markup {
     let rows: Vec<Vec<String>> = rows.collect();
     html! {
         @if !rows.is_empty() {
-            h2 { "Who answered what" }
-            (table(&["server", "attempts that ended", "attempts", "final answers of the server"], &rows))
+            h2 { "Responses by server" }
+            (table(&["server", "status", "attempts", "final responses"], &rows))
         }
     }
 }
@@ -220,7 +220,7 @@ fn attempts(analysis: &RunAnalysis) -> Markup {
 fn origin(analysis: &RunAnalysis) -> Markup {
     html! {
         @if let Some(replay) = &analysis.replay {
-            h2 { "Play it again" }
+            h2 { "Repeat this run" }
             pre { (replay) }
         }
         @if let Some(info) = &analysis.info {
@@ -228,7 +228,7 @@ fn origin(analysis: &RunAnalysis) -> Markup {
                 "Written by version " (info.version)
                 @if let Some(found) = &info.calibration { ", calibration " (found.name) " (" (found.sha256) ")" }
                 @if let Some(host) = &info.host { ", on " (host.operating_system) " with " (host.cores) " processors" }
-                @if let Some(at) = &info.started { ", begun " (at) }
+                @if let Some(at) = &info.started { ", started " (at) }
                 "."
             }
         }

@@ -29,7 +29,7 @@ fn overview(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> [(&'static str, 
     let passed = report.rows.iter().filter(|row| row.pass).count();
     [
         ("runs", format!("{} of {}", report.rows.len(), report.planned)),
-        ("of which pass", passed.to_string()),
+        ("passed", passed.to_string()),
         ("seeds", identity.seeds.to_string()),
         ("variants", identity.variants.len().to_string()),
     ]
@@ -38,8 +38,8 @@ fn overview(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> [(&'static str, 
 fn grid_tables(report: &SweepReport<'_>) -> Markup {
     html! {
         (headed_table("Settings", &report.settings()))
-        (headed_table("Against variant 0, seed by seed", &report.differences()))
-        (headed_table("Over the seeds of each variant", &report.spreads_by_variant()))
+        (headed_table("Differences from variant 0, paired by seed", &report.differences()))
+        (headed_table("Spread over the seeds of each variant", &report.spreads_by_variant()))
         @for remark in report.remarks().lines() {
             p class="muted" { (remark.trim()) }
         }
@@ -50,7 +50,7 @@ fn worst_runs(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> Markup {
     let runs: Vec<WorstRun> = report.worst();
     html! {
         @if !runs.is_empty() {
-            h2 { "WorstRun runs" }
+            h2 { "Worst runs" }
             @for run in &runs {
                 p {
                     @if sweep.layout.is_some() { "variant " (run.variant) ", " }

@@ -15,10 +15,10 @@ pub fn threshold(threshold: &ThresholdAnalysis, figures: &[Figure]) -> String {
         p { (search.verdict().trim_start_matches("TIPS").trim()) }
         (numbers(&overview(threshold)))
         (plots(figures))
-        h2 { "Where it tips" }
+        h2 { "Boundaries" }
         (aligned(&search.boundary_table()))
         (replays(threshold))
-        h2 { "Every value that was asked" }
+        h2 { "All tested values" }
         (aligned(&search.values()))
         (notes(&search.remarks()))
         (experiment_origin(&search.identity.version, &search.identity.calibration, &search.scenario))
@@ -31,7 +31,7 @@ fn overview(threshold: &ThresholdAnalysis) -> [(&'static str, String); 4] {
     [
         ("boundaries", threshold.boundaries().count().to_string()),
         ("values", points.len().to_string()),
-        ("of which open", points.iter().filter(|point| !point.decided).count().to_string()),
+        ("undecided", points.iter().filter(|point| !point.decided).count().to_string()),
         ("runs", points.iter().map(|point| point.runs).sum::<u64>().to_string()),
     ]
 }

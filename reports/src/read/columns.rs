@@ -67,7 +67,10 @@ impl FromStr for Columns {
                 return Err(ReadError::Mapping(format!("`{part}`: write it as intended=NAME or latency=NAME:ms")));
             };
             let Some(field) = FIELDS.into_iter().find(|known| *known == field.trim()) else {
-                return Err(ReadError::Mapping(format!("`{field}` is not known; a request has {}", FIELDS.join(", "))));
+                return Err(ReadError::Mapping(format!(
+                    "`{field}` is not a field of a request; the fields are {}",
+                    FIELDS.join(", ")
+                )));
             };
             columns.insert(field, Column::parsed(field, value.trim())?);
         }
@@ -88,7 +91,7 @@ impl Column {
             ("grpc", _) => Ok(Self { numbers: Some(Numbers::Grpc), ..column }),
             (_, Some(unit_us)) => Ok(Self { unit_us: Some(unit_us), ..column }),
             _ => Err(ReadError::Mapping(format!(
-                "`{field}={text}`: `{suffix}` is no unit; the units are s, ms, us and ns, and http or grpc of a status"
+                "`{field}={text}`: `{suffix}` is not a unit; the units are s, ms, us and ns for times, and http and grpc for statuses"
             ))),
         }
     }
@@ -140,7 +143,10 @@ mod tests {
     fn a_wrong_mapping_says_what_would_be_right() {
         let error = |text: &str| text.parse::<Columns>().unwrap_err().to_string();
         assert_eq!(error("latency"), "--columns `latency`: write it as intended=NAME or latency=NAME:ms");
-        assert!(error("speed=x").starts_with("--columns `speed` is not known; a request has intended, sent,"));
-        assert!(error("latency=x:min").contains("`min` is no unit"));
+        assert!(
+            error("speed=x")
+                .starts_with("--columns `speed` is not a field of a request; the fields are intended, sent,")
+        );
+        assert!(error("latency=x:min").contains("`min` is not a unit"));
     }
 }

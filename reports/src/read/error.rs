@@ -15,7 +15,7 @@ pub enum ReadError {
     NoRun {
         /// The folder.
         path: PathBuf,
-        /// What to do instead.
+        /// The advice.
         remedy: String,
     },
     /// The operating system refuses to read a file.
@@ -34,7 +34,7 @@ pub enum ReadError {
         path: PathBuf,
         /// The number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The mistake.
         reason: String,
     },
     /// The content of a file as a whole is wrong.
@@ -42,7 +42,7 @@ pub enum ReadError {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The mistake.
         reason: String,
     },
     /// A log does not have a column that the mapping names, or that is required.

@@ -29,13 +29,13 @@ pub(super) fn run(place: &Path) -> Result<RecordedRun, ReadError> {
     let mut notes = Vec::new();
     let records = Records {
         requests: complete(REQUESTS.read(place)?, REQUESTS.name, &mut notes),
-        attempts: optional(place, &ATTEMPTS, "what each attempt did is not known", &mut notes)?,
-        events: optional(place, &EVENTS, "which faults there were is not known", &mut notes)?,
+        attempts: optional(place, &ATTEMPTS, "attempts are not known", &mut notes)?,
+        events: optional(place, &EVENTS, "faults are not known", &mut notes)?,
     };
     let scenario_text = fs::read_to_string(place.join(SCENARIO)).ok();
     let scenario = scenario(place, scenario_text.as_deref(), &mut notes);
     let info: Option<RunInfo> = json(place, RUN, "the seed and the world are not known", &mut notes)?;
-    let stored: Option<Summary> = json(place, SUMMARY, "the figures are from the rows alone", &mut notes)?;
+    let stored: Option<Summary> = json(place, SUMMARY, "there is nothing to compare the metrics with", &mut notes)?;
     let duration = duration(scenario.as_ref(), stored.as_ref(), &records.requests, &mut notes);
     Ok(RecordedRun {
         scenario_name: name(place, scenario.as_ref(), stored.as_ref()),
@@ -108,7 +108,7 @@ fn json<T: DeserializeOwned>(
 /// Returns the scenario, and adds a note if it is missing or not valid.
 fn scenario(place: &Path, text: Option<&str>, notes: &mut Vec<String>) -> Option<Scenario> {
     let Some(text) = text else {
-        notes.push("scenario.toml is missing: nothing is known of what was expected".to_owned());
+        notes.push("scenario.toml is missing: the expectations are not known".to_owned());
         return None;
     };
     let origin = place.join(SCENARIO).display().to_string();
@@ -116,7 +116,7 @@ fn scenario(place: &Path, text: Option<&str>, notes: &mut Vec<String>) -> Option
         Ok(scenario) => Some(scenario),
         Err(error) => {
             let first = error.to_string().lines().next().unwrap_or_default().to_owned();
-            notes.push(format!("scenario.toml cannot be used: {first}"));
+            notes.push(format!("scenario.toml is not valid: {first}"));
             None
         }
     }
@@ -142,7 +142,9 @@ fn duration(
     if let Some(stored) = stored {
         return Duration::from_micros(stored.duration_us);
     }
-    notes.push("how long load was offered is not known: until the last request was intended, it is taken".to_owned());
+    notes.push(
+        "the duration of the load is not known; the report assumes that it ended with the last request".to_owned(),
+    );
     until_last(requests)
 }
 

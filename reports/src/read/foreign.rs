@@ -168,7 +168,7 @@ fn timed_row(
     times: &Times<'_>,
 ) -> Result<TimedRow, String> {
     let text = line.cell(Some(status)).ok_or_else(|| format!("`{}` is empty", status.name))?;
-    let outcome = outcome(text, numbers).ok_or_else(|| format!("`{text}` is no status that is known"))?;
+    let outcome = outcome(text, numbers).ok_or_else(|| format!("`{text}` is not a known status"))?;
     let [intended, sent] = times.start(index, line)?;
     let row = RequestRow {
         id: index as u64,
@@ -195,7 +195,7 @@ fn timed_row(
 /// Returns the number in the column of `field`, or `default` if there is none.
 fn count(line: &LogLine, columns: &Columns, field: &'static str, default: u32) -> Result<u32, String> {
     let Some(text) = line.cell(columns.get(field)) else { return Ok(default) };
-    text.parse().map_err(|_| format!("`{text}` is no count of {field}"))
+    text.parse().map_err(|_| format!("`{text}` is not a number of {field}"))
 }
 
 /// Returns the rows with times that count from the first request, in whole microseconds.
@@ -241,7 +241,7 @@ fn needed<'a>(
     let Some(column) = columns.get(field) else {
         require(path, lines, field, field)?;
         // The column is there under its own name, or there is no line at all: then no column is missing either.
-        let reason = "it holds no request; write CSV with a line of names, or JSON lines".to_owned();
+        let reason = "it has no requests; the format is CSV with a header line, or JSON lines".to_owned();
         return Err(ReadError::Content { path: path.to_owned(), reason });
     };
     Ok(column)
@@ -279,8 +279,7 @@ impl<'a> Times<'a> {
         match (starts, times.done.is_some(), times.latency.is_some()) {
             (true, true, _) | (true, _, true) | (_, true, true) => {}
             (false, false, true) if rate.is_some() => notes.push(
-                "the log has no times: its rows are taken to have been sent one after another at the given rate"
-                    .to_owned(),
+                "the log has no times; the report assumes that the requests were sent at the given rate".to_owned(),
             ),
             (false, false, true) => {
                 let reason = "it has latencies but no times; map intended, sent or done with --columns, or give the rate \
@@ -291,8 +290,8 @@ impl<'a> Times<'a> {
         }
         if times.intended.is_none() {
             notes.push(
-                "the log does not say when a request was meant to be sent: latency counts from when it was sent, and a \
-                 load generator that stalls does not show"
+                "the log has no intended start times; latency counts from the actual start, so that a stalled load \
+                 generator is not visible"
                     .to_owned(),
             );
         }
@@ -305,7 +304,7 @@ impl<'a> Times<'a> {
         let sent = time(self.sent, line)?;
         let before_end = time(self.done, line)?.zip(time(self.latency, line)?).map(|(done, latency)| done - latency);
         let scheduled = self.rate.map(|rate| index as f64 * 1e6 / rate);
-        let start = intended.or(sent).or(before_end).or(scheduled).ok_or("there is no time in it")?;
+        let start = intended.or(sent).or(before_end).or(scheduled).ok_or("it has no time")?;
         Ok([start, sent.unwrap_or(start)])
     }
 
@@ -323,6 +322,8 @@ fn time(column: Option<&Column>, line: &LogLine) -> Result<Option<f64>, String> 
     };
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(Some(value * column.unit_us.unwrap_or(1.0))),
-        _ => Err(format!("`{text}` in `{}` is no time; write a number, in the unit that --columns says", column.name)),
+        _ => {
+            Err(format!("`{text}` in `{}` is not a time; write a number in the unit given with --columns", column.name))
+        }
     }
 }

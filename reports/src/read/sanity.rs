@@ -16,11 +16,13 @@ pub(super) fn checked(mut run: RecordedRun) -> RecordedRun {
         }
     }
     if let Some(first) = strange.first() {
-        let requests = if strange.len() == 1 { "request ends" } else { "requests end" };
+        let requests = match strange.len() {
+            1 => "1 request has".to_owned(),
+            count => format!("{count} requests have"),
+        };
         run.notes.push(format!(
-            "{} {requests} before it begins or has a latency that is not from its intended start to its end, as if a \
-             clock went backwards (the first is request {first}); no latency is taken from there",
-            strange.len()
+            "{requests} inconsistent times, as if a clock went backwards (the first is request {first}); such latencies \
+             are left out"
         ));
     }
     if run.scenario.is_none() {

@@ -25,7 +25,7 @@ pub fn comparison(comparison: &Comparison) -> String {
 fn scenario(scenario: &ScenarioComparison) -> String {
     let mut text = format!("{}\n\n", scenario.scenario);
     for (index, side) in scenario.sides.iter().enumerate() {
-        let role = if index == 0 { "reference" } else { "against it" };
+        let role = if index == 0 { "reference" } else { "compared" };
         for member in &side.members {
             let verdict = if member.summary.pass { "PASS" } else { "FAIL" };
             text.push_str(&format!("  {role:<10}  {}  {verdict}  {}\n", side.name, member.place.display()));

@@ -12,13 +12,13 @@ use crate::fidelity::{Cell, Fidelity, Measure, Onset, ScenarioFidelity};
 
 /// The meaning of the columns.
 const LEGEND: &str = "\
-  error       how far the simulation's median run is from the real one's; of statuses, the total variation of the mix
+  error       the difference of the medians of simulated and real runs; for statuses, the total variation
   goal        p50 10 %, p99 20 %, statuses 2 points, recovery 20 % or 250 ms: ✓; p50 2 %, p99 5 %, statuses 0.5 points,
               recovery 5 % or 100 ms: ✓✓
   floor       the 95th percentile of the distances between two real runs
   sim/real    the median of the distances between a simulated run and a real one
-  ratio       the second over the first: within the floor up to 1, close to it up to 2, else apart
-  p           how probable worlds this far apart are if they are the same, by an exact permutation test
+  ratio       sim/real divided by floor: within the floor up to 1, close to it up to 2, otherwise apart
+  p           the p-value of an exact permutation test: the probability of this distance between equal worlds
 ";
 
 /// Returns the report. It ends with a line break.
@@ -38,8 +38,8 @@ fn heading(fidelity: &Fidelity) -> String {
     let manifest = &fidelity.manifest;
     let load = manifest.host.load_average.map_or(MISSING.to_owned(), |load| format!("{load:?}"));
     format!(
-        "Simulated against real, by the distances between real runs\n\n  at most the floor        {}\n  at most twice the floor  \
-         {}\n  goals reached            {}, by far {beyond}\n\n  host         {}, {} cores, load averages {load}\n  begun        \
+        "Simulated and real runs, compared with the distances between real runs\n\n  at most the floor        {}\n  at most twice the floor  \
+         {}\n  goals reached            {}, strict goals {beyond}\n\n  host         {}, {} cores, load averages {load}\n  started      \
          {}, a {} build\n  calibration  {}\n  sha256       {}\n",
         part_of(tally.within, tally.cells),
         part_of(tally.close, tally.cells),
@@ -122,13 +122,13 @@ pub(crate) fn ratio(ratio: f64) -> String {
 
 fn onset(onset: &Onset) -> String {
     let mut table =
-        TextTable::new(&[("offered", Align::Right), ("real follows", Align::Right), ("sim follows", Align::Right)]);
+        TextTable::new(&[("offered", Align::Right), ("real success", Align::Right), ("sim success", Align::Right)]);
     for point in &onset.points {
         table.row(vec![rate(point.rate), percent(point.real), percent(point.sim)]);
     }
     let error = onset.error().map_or(MISSING.to_owned(), |error| format!("{:+.1} %", error * 100.0));
     format!(
-        "{}: goodput stops following at {} in reality, {} in the simulation, error {error}\n\n{}",
+        "{}: goodput falls behind the load at {} in reality, {} in the simulation, error {error}\n\n{}",
         onset.scenario,
         onset_rate(onset.real),
         onset_rate(onset.sim),
@@ -137,5 +137,5 @@ fn onset(onset: &Onset) -> String {
 }
 
 fn onset_rate(onset: Option<f64>) -> String {
-    onset.map_or_else(|| "beyond the rates played".to_owned(), rate)
+    onset.map_or_else(|| "outside the tested rates".to_owned(), rate)
 }

@@ -43,7 +43,10 @@ pub(super) fn latency(analysis: &RunAnalysis) -> String {
         table.row(latency_row(&phase.phase, &phase.metrics));
     }
     table.row(latency_row("whole run", &summary.overall));
-    headed("More by phase; \"sent\" counts from when the call began, not from when it was meant to", &table)
+    headed(
+        "Metrics by phase; \"sent\" latencies count from the actual start of the call, others from the intended start",
+        &table,
+    )
 }
 
 fn latency_row(name: &str, metrics: &Metrics) -> Vec<String> {
@@ -75,7 +78,7 @@ pub(super) fn faults(analysis: &RunAnalysis) -> String {
         ("detected in", Align::Right),
         ("recovered in", Align::Right),
         ("lost", Align::Right),
-        ("behind at worst", Align::Right),
+        ("max backlog", Align::Right),
         ("retries", Align::Right),
         ("failovers", Align::Right),
         ("attempts/call", Align::Right),
@@ -94,7 +97,7 @@ pub(super) fn faults(analysis: &RunAnalysis) -> String {
             shown(impact.attempts_per_call, count),
         ]);
     }
-    headed("What each fault cost: successes lost for good, and behind the load at worst", &table)
+    headed("Impact of each fault: requests lost, and the greatest backlog of successes", &table)
 }
 
 /// Returns the recovery time of a fault, or `never`.
@@ -129,7 +132,7 @@ pub(super) fn requests_around_faults(analysis: &RunAnalysis) -> String {
             table.row(cells);
         }
     }
-    headed("Latency in each fault's phase, and as long before and after it", &table)
+    headed("Latency before, during and after each fault", &table)
 }
 
 fn latency_cells(latency: &Latency) -> [String; 5] {
@@ -149,7 +152,7 @@ pub(super) fn detection(analysis: &RunAnalysis) -> String {
         1 => "1 episode".to_owned(),
         count => format!("{count} episodes"),
     };
-    let mut text = format!("Seen in the request log alone: {found}\n");
+    let mut text = format!("Detected from the request log alone: {found}\n");
     if !analysis.episodes.is_empty() {
         text.push_str(&format!("\n{}", episodes(analysis).render()));
     }
@@ -164,24 +167,24 @@ fn episodes(analysis: &RunAnalysis) -> TextTable {
         ("episode", Align::Left),
         ("from", Align::Right),
         ("to", Align::Right),
-        ("success at worst", Align::Right),
-        ("usually", Align::Right),
-        ("p95 at worst", Align::Right),
-        ("usually", Align::Right),
-        ("belongs to", Align::Left),
+        ("min success", Align::Right),
+        ("usual", Align::Right),
+        ("max p95", Align::Right),
+        ("usual", Align::Right),
+        ("fault", Align::Left),
     ]);
     for (index, episode) in analysis.episodes.iter().enumerate() {
         let of_episode = analysis.sightings.iter().filter(|sighting| sighting.episode == Some(index));
         let faults: Vec<String> = of_episode.map(|sighting| format!("fault-{}", sighting.fault)).collect();
         table.row(vec![
-            format!("seen-{index}"),
+            format!("episode-{index}"),
             moment_s(episode.start_s),
             moment_s(episode.end_s),
             optional_percent(Some(episode.success_rate_min)),
             optional_percent(Some(episode.usual_success_rate)),
             optional_duration(episode.latency_p95_max_s),
             optional_duration(Some(episode.usual_latency_p95_s)),
-            if faults.is_empty() { "no fault that is known".to_owned() } else { faults.join(", ") },
+            if faults.is_empty() { "no known fault".to_owned() } else { faults.join(", ") },
         ]);
     }
     table
@@ -190,20 +193,20 @@ fn episodes(analysis: &RunAnalysis) -> TextTable {
 fn sightings(analysis: &RunAnalysis) -> TextTable {
     let mut table = TextTable::new(&[
         ("fault", Align::Left),
-        ("really from", Align::Right),
-        ("seen as", Align::Left),
+        ("actual start", Align::Right),
+        ("detected as", Align::Left),
         ("start error", Align::Right),
-        ("end after lifting", Align::Right),
+        ("end error", Align::Right),
     ]);
     for (impact, sighting) in analysis.faults.iter().zip(&analysis.sightings) {
         let unseen = match impact.fault.recovery_time_s {
-            Some(0.0) => "not seen: requests did not suffer",
-            _ => "not seen",
+            Some(0.0) => "not detected: requests were not affected",
+            _ => "not detected",
         };
         table.row(vec![
             format!("fault-{}", impact.fault.index),
             moment_s(impact.fault.start_us as f64 / 1e6),
-            sighting.episode.map_or(unseen.to_owned(), |episode| format!("seen-{episode}")),
+            sighting.episode.map_or(unseen.to_owned(), |episode| format!("episode-{episode}")),
             signed_duration(sighting.start_error_s),
             signed_duration(sighting.end_error_s),
         ]);
@@ -224,7 +227,7 @@ pub(super) fn answers(analysis: &RunAnalysis) -> String {
         let share = requests as f64 / summary.overall.requests as f64;
         table.row(vec![outcome, requests.to_string(), optional_percent(Some(share))]);
     }
-    headed("How requests ended, and who gave the final answer", &table)
+    headed("Outcomes of requests, and final responses by server", &table)
 }
 
 /// Returns the table of attempts by server and status.
@@ -237,7 +240,7 @@ pub(super) fn attempts(analysis: &RunAnalysis) -> String {
     for tally in &analysis.servers {
         table.row(vec![tally.server.clone(), tally.status.clone(), tally.attempts.to_string()]);
     }
-    headed("How attempts ended", &table)
+    headed("Statuses of attempts by server", &table)
 }
 
 /// Returns a line for each note.

@@ -11,7 +11,7 @@ pub fn report(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> String {
     sections.extend(sweep.question.as_ref().map(|question| format!("  {question}\n")));
     let spreads = report.spreads_by_variant();
     if !spreads.rows().is_empty() {
-        sections.push(format!("Over the seeds of each variant\n\n{}", spreads.render()));
+        sections.push(format!("Spread over the seeds of each variant\n\n{}", spreads.render()));
     }
     sections.push(sections::notes(&sweep.notes));
     let identity = &sweep.runs.identity;

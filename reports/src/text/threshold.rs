@@ -8,7 +8,7 @@ pub fn report(threshold: &ThresholdAnalysis) -> String {
     let mut sections = vec![search.render()];
     sections.extend(threshold.question.as_ref().map(|question| format!("  {question}\n")));
     if search.identity.and.is_some() {
-        sections.push(format!("Every value that was asked\n\n{}", search.values().render()));
+        sections.push(format!("All tested values\n\n{}", search.values().render()));
     }
     sections.push(super::origin(&search.identity.version, &search.identity.calibration));
     sections.join("\n")

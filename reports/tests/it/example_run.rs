@@ -33,7 +33,7 @@ metric = "success_rate"
 min = 0.9
 "#;
 
-/// The folder of a run of the story in `world`, below `directory`. Latencies are `scale` times as long as told.
+/// The folder of a run of the story in `world`, below `directory`. Latencies are `scale` times as long.
 pub(crate) fn folder(directory: &Path, world: &str, seed: u64, scale: u64) -> PathBuf {
     let place = directory.join(format!("{world}-seed{seed}"));
     write(&place, world, seed, SCENARIO, &records(scale, seed));
@@ -47,7 +47,7 @@ pub(crate) fn write(place: &Path, world: &str, seed: u64, scenario: &str, record
 }
 
 /// Each request takes 20 to 26 ms. Those for server-0 in the first two seconds of its freeze time out after 2 s and
-/// are answered by server-1; one of them is not. server-0 is then believed unhealthy until 16 s.
+/// are answered by server-1; one of them is not. The client then considers server-0 unhealthy until 16 s.
 fn records(scale: u64, seed: u64) -> Records {
     let mut records = Records::default();
     for id in 0..120 {
@@ -144,12 +144,12 @@ pub(crate) fn event(at_us: u64, event: Event, target: &str) -> EventRow {
     }
 }
 
-/// The command with these words behind its name.
+/// Runs the command with these arguments.
 pub(crate) fn reports(words: &[&str]) -> Result<CommandOutput, Failure> {
     run(&Options::try_parse_from([&["reports"], words].concat()).unwrap())
 }
 
-/// Likewise, in the language of a path.
+/// Returns a path as an argument.
 pub(crate) fn word(path: &Path) -> &str {
     path.to_str().unwrap()
 }

@@ -84,7 +84,7 @@ fn a_simulation_that_is_reality_is_within_the_noise_floor_everywhere() {
 
 /// Medians over four seeds of requests of 20 to 26 ms, against the same times three.
 #[test]
-fn a_simulation_three_times_as_slow_is_apart_and_told_apart() {
+fn a_simulation_three_times_as_slow_is_apart_with_the_least_p() {
     let directory = campaign(4, 3);
     let (json, text) = read(directory.path());
     let p50 = cell(&json, "before", "latency_p50");
@@ -196,7 +196,7 @@ fn where_goodput_stops_following_is_compared() {
     let at = |low: f64| 10.0 + 10.0 * (119.0 / 120.0 - 0.95) / ((119.0 - low) / 120.0);
     let close = |value: &Value, wanted: f64| (value.as_f64().unwrap() - wanted).abs() < 1e-9;
     assert!(close(&onset["real_per_second"], at(107.0)) && close(&onset["sim_per_second"], at(95.0)), "{onset}");
-    assert!(text.contains("story: goodput stops following at"), "{text}");
+    assert!(text.contains("story: goodput falls behind the load at"), "{text}");
 }
 
 #[test]

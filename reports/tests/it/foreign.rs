@@ -29,7 +29,7 @@ fn k6_writes_a_row_a_metric_and_times_that_end() {
     // 12.4 ms before …000 is the start of everything; the next ended a second later and took 0.5 ms less.
     let times: Vec<(u64, Option<u64>)> = requests.iter().map(|row| (row.intended_us, row.latency_us)).collect();
     assert_eq!(times[..2], [(0, Some(12_400)), (1_000_500, Some(11_900))]);
-    assert!(run.notes.iter().any(|note| note.contains("does not say when a request was meant to be sent")));
+    assert!(run.notes.iter().any(|note| note.contains("has no intended start times")));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_missing_column_is_named_with_what_there_is() {
     let message = refused(&[word(&path), "--columns", "latency=duration (ms)"]);
     assert!(message.contains("give the rate at which requests were sent with --rate"), "{message}");
     let message = refused(&[word(&path), "--columns", "latency=status,status=status", "--rate", "1"]);
-    assert!(message.contains("line 2: `OK` in `status` is no time"), "{message}");
+    assert!(message.contains("line 2: `OK` in `status` is not a time"), "{message}");
     let message = refused(&[word(&path), "--columns", "latency=duration (ms)", "--only", "kind=x", "--rate", "1"]);
     assert!(message.contains("it has no column `kind` for --only; it has"), "{message}");
 }

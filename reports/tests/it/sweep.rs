@@ -167,7 +167,7 @@ fn a_page_of_many_runs_needs_nothing_else_and_is_the_same_every_time() {
 }
 
 #[test]
-fn programs_are_told_what_sim_tells_them() {
+fn the_json_is_that_of_sim_with_notes() {
     let (_directory, place) = written(&runs(&[ATTEMPTS], 10));
     let json: Value = serde_json::from_str(&reports(&[word(&place), "--json"]).unwrap().text).unwrap();
     assert_eq!((&json["schema"], &json["runs"], &json["planned"]), (&1.into(), &30.into(), &30.into()));
@@ -185,12 +185,12 @@ fn what_is_missing_is_noted_and_does_not_pass() {
     let (_directory, place) = written(&runs);
     let done = reports(&[word(&place)]).unwrap();
     assert_eq!(done.exit, Exit::Failed);
-    assert!(done.text.contains("note: 5 of 40 runs are missing; the command that plays them goes on"), "{}", done.text);
-    assert!(done.text.contains("note: load.rate is varied, so runs of one seed do not see the same requests"));
+    assert!(done.text.contains("note: 5 of 40 runs are missing; repeat the command of the sweep"), "{}", done.text);
+    assert!(done.text.contains("note: load.rate is varied, so runs of one seed do not have the same requests"));
 }
 
 #[test]
-fn a_sweep_of_which_nothing_was_played_is_told_without_figures() {
+fn a_sweep_without_runs_is_reported_without_plots() {
     let (_directory, place) = written(&SweepRecord { rows: Vec::new(), ..runs(&[], 4) });
     let done = reports(&[word(&place)]).unwrap();
     assert!(done.text.starts_with("FAIL  story (sim, seeds 0..4): 0 of 0 runs pass; 4 of 4 were not played\n"));
@@ -216,7 +216,7 @@ fn merge(shards: &[PathBuf], out: &Path) -> Vec<String> {
 }
 
 #[test]
-fn sixteen_shards_put_together_are_the_sweep_and_its_report() {
+fn sixteen_merged_shards_are_the_sweep_and_its_report() {
     let whole = runs(&[ATTEMPTS], 40);
     let (directory, place) = written(&whole);
     let alone = reports(&[word(&place)]).unwrap();
@@ -239,11 +239,11 @@ fn a_shard_alone_is_reported_as_what_it_is() {
     let shards = shards(&runs(&[], 40), 4, directory.path());
     let text = reports(&[word(&shards[1])]).unwrap().text;
     assert!(text.contains("(sim, seeds 0..40, shard 3/4): "), "{text}");
-    assert!(text.contains("note: this is shard 3/4 only; `reports merge` puts"), "{text}");
+    assert!(text.contains("note: this is shard 3/4 only; merge all shards with `reports merge`"), "{text}");
 }
 
 #[test]
-fn what_is_not_all_of_one_sweep_is_not_put_together() {
+fn shards_that_are_not_all_of_one_sweep_are_not_merged() {
     let directory = tempfile::tempdir().unwrap();
     let whole = runs(&[], 40);
     let shards = shards(&whole, 4, directory.path());
@@ -274,7 +274,7 @@ fn many_runs_are_not_compared_with_others() {
     let run = folder(directory.path(), "sim", 1, 1);
     for places in [[word(&run), word(&place)], [word(&place), word(&place)]] {
         let message = refused(&places);
-        assert!(message.contains("is a folder of many runs, which is reported alone; `reports merge`"), "{message}");
+        assert!(message.contains("is a sweep, which cannot be compared; report it alone"), "{message}");
     }
-    assert!(refused(&[word(&place), "--parquet"]).contains("which keeps no requests"));
+    assert!(refused(&[word(&place), "--parquet"]).contains("which has no requests"));
 }

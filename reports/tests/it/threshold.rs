@@ -119,8 +119,8 @@ fn the_plot_of_one_setting_has_shares_sides_and_boundaries() {
         "share of runs",
         "load.rate",
         "95 % interval",
-        "holds by majority, open",
-        "fails by majority, open",
+        "holds by majority, undecided",
+        "fails by majority, undecided",
         "fails with 17, holds with 18",
         "holds with 30, fails with 31",
     ];
@@ -139,11 +139,11 @@ fn the_plot_of_two_settings_is_their_plane_with_the_boundary() {
     for text in texts {
         assert!(svg.contains(text), "it does not say {text}");
     }
-    assert!(!svg.contains("open"), "every value is decided");
+    assert!(!svg.contains("undecided"), "every value is decided");
 }
 
 #[test]
-fn programs_are_told_all_of_it() {
+fn the_json_has_all_points_and_boundaries() {
     let (_directory, place) = written(&along_one());
     let json: Value = serde_json::from_str(&reports(&[word(&place), "--json"]).unwrap().text).unwrap();
     assert_eq!((&json["schema"], &json["tip"]["along"]["key"]), (&1.into(), &"load.rate".into()));
@@ -197,7 +197,10 @@ fn what_is_damaged_is_named_with_its_line_and_the_remedy() {
 #[test]
 fn a_search_is_not_compared_and_has_no_requests() {
     let (directory, place) = written(&along_one());
-    assert!(refused(&[word(&place), word(&place)]).ends_with("is a search for a boundary, which is reported alone"));
-    assert!(refused(&[word(&place), "--parquet"]).contains("which keeps no requests"));
+    assert!(
+        refused(&[word(&place), word(&place)])
+            .ends_with("is a threshold search, which cannot be compared; report it alone")
+    );
+    assert!(refused(&[word(&place), "--parquet"]).contains("which has no requests"));
     assert!(refused(&[word(directory.path())]).ends_with("tip?"), "the folder above leads to it");
 }

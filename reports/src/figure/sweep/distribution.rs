@@ -72,7 +72,7 @@ fn figure(sweep: &SweepAnalysis, report: &SweepReport<'_>, group: &GroupPlot) ->
 }
 
 fn caption(constant: &[MetricSample]) -> String {
-    let mut caption = "The share of runs that come to at most so much. A cross is the worst run.".to_owned();
+    let mut caption = "The share of runs with at most this value. A cross marks the worst run.".to_owned();
     if !constant.is_empty() {
         let same = constant
             .iter()

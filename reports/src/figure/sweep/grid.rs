@@ -88,7 +88,7 @@ fn figure(sweep: &SweepAnalysis, layout: &GridLayout, group: &GroupPlot, rows: &
 }
 
 fn caption(layout: &GridLayout, plot: &GridPlot) -> String {
-    let mut caption = "Medians over the seeds, and the stretch from the 5th to the 95th percentile".to_owned();
+    let mut caption = "Medians over the seeds, and the range from the 5th to the 95th percentile".to_owned();
     if let Some(key) = &layout.lines {
         caption.push_str(&format!(", by {key}"));
     }
