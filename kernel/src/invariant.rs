@@ -101,18 +101,20 @@ impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OneOutcome => "every intended request has one outcome",
-            Self::ConsistentLog => "requests, attempts and events tell one story",
+            Self::ConsistentLog => "requests, attempts and events are consistent",
             Self::WithinLimits => "no attempt is beyond the policy's limits",
             Self::DeadlinesHold => "deadlines hold",
-            Self::ValidStateTransitions => "breakers, ejections, beliefs and connections follow their states",
+            Self::ValidStateTransitions => {
+                "breakers, ejections, server health and connections make only valid state transitions"
+            }
             Self::PicksBestServer => "no server is asked while the client knows a better one",
-            Self::FaultsFollowSchedule => "faults begin and end as the scenario has them",
+            Self::FaultsFollowSchedule => "faults follow the schedule",
             Self::PartitionHolds => "nothing passes a link that is cut",
-            Self::NoResponseFromDeadServer => "nothing is answered by a dead or frozen server",
+            Self::NoResponseFromDeadServer => "no response comes from a dead or frozen server",
             Self::Capacity => "no server does more at once than it has workers",
             Self::HealthConverges => "the client's view of health converges after the last fault",
             Self::Drains => "work in progress drains",
-            Self::CorrectResult => "the result of every OK is the kernel's",
+            Self::CorrectResult => "the result of every OK is correct",
         })
     }
 }

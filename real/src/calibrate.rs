@@ -75,7 +75,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let host = facts::host();
     let started = facts::now();
     let plan = CalibrationPlan::new(&args.sizes).map_err(Failure::wrong_input)?;
-    let bar = progress::bar(plan.seconds(), "{bar:40} measuring this host, {eta} left; let it be");
+    let bar = progress::bar(plan.seconds(), "{bar:40} measuring this host, {eta} left; keep it idle");
     let processes = processes::measure().map_err(|error| Failure::run_failed(format!("{error}")))?;
     let measurement = plan.play(|seconds| bar.inc(seconds)).map_err(failed)?;
     bar.finish_and_clear();

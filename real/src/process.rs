@@ -110,7 +110,7 @@ impl Process {
     /// Sends a signal. It succeeds also on a process that has ended but was not waited for.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        info!(name = self.name, pid = self.child.id(), ?signal, "process gets a signal");
+        info!(name = self.name, pid = self.child.id(), ?signal, "process receives a signal");
         kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal)?;
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Process {
         let patience = timer.sleep_until(machine_ns() + END_TIMEOUT.as_nanos() as u64);
         // Either result is fine: `ended` finds out if the process has ended.
         let _ = select(pin!(self.child.wait()), patience).await;
-        self.ended().unwrap_or_else(|| self.failed("does not do what it is told"))
+        self.ended().unwrap_or_else(|| self.failed("does not follow its commands"))
     }
 
     /// A failure of this process, described by `what`.

@@ -94,7 +94,7 @@ pub enum RehearsalError {
     #[error("interrupted before the run began")]
     Interrupted,
     /// A signal arrived, and the load process did not end its calls in time.
-    #[error("interrupted, but the calls under way could not be put to an end")]
+    #[error("interrupted, but the calls in progress could not be completed")]
     NotEnded,
 }
 

@@ -40,8 +40,8 @@ pub(crate) fn run(args: &HuntArgs) -> Result<Exit, Failure> {
     let hunt = Hunt { args, base: &base, calibration: &calibration, folder: &folder };
     let (finding, played) = hunt.search(jobs)?;
     let Some(finding) = finding else {
-        let head = format!("NOTHING  {} (sim, from seed {}):", base.name, args.from_seed);
-        cli::print(&format!("{head} no run of {played} fails\n"));
+        let head = format!("NONE  {} (sim, from seed {}):", base.name, args.from_seed);
+        cli::print(&format!("{head} no failure in {played} runs\n"));
         return Ok(Exit::Passed);
     };
     cli::print(&finding::report(&hunt, &finding, played)?);

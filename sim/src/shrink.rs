@@ -97,16 +97,16 @@ fn counted(count: usize, noun: &str) -> String {
 /// Describes why the reduction ended.
 fn limit(reduced: &Reduced) -> &'static str {
     match reduced.is_minimal {
-        true => "taking away one more thing, or lowering one number by one rung, ends the failure",
-        false => "the limit on runs was hit, so there may be more to take away",
+        true => "removing one more item, or lowering one number by one step, ends the failure",
+        false => "the limit on runs was hit, so there may be more to remove",
     }
 }
 
 /// Returns the content of the file that is written: how the scenario came about, as comments, and the scenario.
 fn file(plan: &Plan, reduced: &Reduced, lines: &[String], replay: &str) -> String {
-    let mut text = format!("# What is left of `{}`, seed {}: {}.\n", plan.scenario.name, plan.seed, reduced.goal);
+    let mut text = format!("# Minimised from `{}`, seed {}: {}.\n", plan.scenario.name, plan.seed, reduced.goal);
     text += &format!("# replay: {replay}\n#\n");
-    let head = if lines.is_empty() { "# Nothing could be taken away.\n" } else { "# Taken away:\n" };
+    let head = if lines.is_empty() { "# Nothing could be removed.\n" } else { "# Removed:\n" };
     text += head;
     lines.iter().for_each(|line| text += &format!("#   {line}\n"));
     text + &format!("# After {} runs, {}.\n\n", reduced.trials, limit(reduced)) + &short_toml(&reduced.scenario)

@@ -205,7 +205,7 @@ async fn run_client(
 }
 
 /// Builds turmoil without time of its own: every message arrives in the step in which it is sent, or in the next.
-#[expect(clippy::disallowed_types, reason = "turmoil wants to be told what time it is")]
+#[expect(clippy::disallowed_types, reason = "turmoil takes the time as a parameter")]
 fn network(seed: u64) -> turmoil::Sim<'static> {
     let epoch = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS);
     #[cfg(feature = "canaries")]

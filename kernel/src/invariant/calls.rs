@@ -30,7 +30,12 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     attempts.iter().for_each(|row| add_orphan(row, findings));
     check_bulkhead(evidence, findings);
     for row in records.events.iter().filter(|row| row.event == Event::WrongResult) {
-        findings.add(Invariant::CorrectResult, row.request, row.at_us, "the answer is another than the kernel's");
+        findings.add(
+            Invariant::CorrectResult,
+            row.request,
+            row.at_us,
+            "the result is not that of the workload function",
+        );
     }
 }
 
@@ -43,7 +48,7 @@ fn check_schedule(evidence: &Evidence<'_>, findings: &mut Findings) {
         let expected = scheduled.next();
         if expected != Some((row.id, row.intended_us)) {
             let what = match expected {
-                Some((id, at_us)) => format!("the next row was to be of request {id}, intended at {at_us} µs"),
+                Some((id, at_us)) => format!("the next row should be of request {id}, intended at {at_us} µs"),
                 None => "the schedule holds no such request".to_owned(),
             };
             // All that follow would be found, too: they are off by one.
@@ -266,7 +271,7 @@ impl Call<'_> {
             }
         };
         if let Some(row) = wrong.filter(|row| row.status != Code::Cancelled) {
-            let what = format!("attempt {} ended {}, after which there is to be no other", row.attempt, row.status);
+            let what = format!("attempt {} ended {}, after which no other attempt may follow", row.attempt, row.status);
             self.add(Invariant::WithinLimits, what);
         }
     }

@@ -86,7 +86,7 @@ impl FaultTimes {
                 let is_wrong = is_early || *lifted_us > latest_us;
                 is_wrong.then(|| {
                     format!(
-                        "it begins at {start_us} µs, is to last {:?}, and ends at {lifted_us} µs",
+                        "it begins at {start_us} µs, should last {:?}, and ends at {lifted_us} µs",
                         fault.kind.lasts()
                     )
                 })

@@ -67,11 +67,11 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         let longest_us = us(settling_time(evidence.scenario, trouble));
         match (states.is_dead(&server), health.unhealthy_us) {
             (true, None) if end_us.saturating_sub(health.last_us) > longest_us => {
-                let what = format!("{server} is dead, and in the end believed healthy");
+                let what = format!("{server} is down, and the client counts it as healthy at the end");
                 findings.add(Invariant::HealthConverges, None, end_us, what);
             }
             (false, Some(since_us)) if end_us.saturating_sub(since_us.max(health.last_us)) > longest_us => {
-                let what = format!("{server} is well, and believed unhealthy since {since_us} µs");
+                let what = format!("{server} is up, and the client has counted it as unhealthy since {since_us} µs");
                 findings.add(Invariant::HealthConverges, None, end_us, what);
             }
             _ => {}

@@ -124,7 +124,7 @@ fn bounds(table: &TableReader<'_, '_>, metric: Metric) -> Result<(Option<f64>, O
     let (Some(min), Some(max)) = (min, max) else { return Err(problems) };
     match (table.span(MIN.name), min, max) {
         (_, None, None) => {
-            let message = format!("nothing is expected of `{metric}`; give it `min`, `max` or both");
+            let message = format!("`{metric}` has no bound; give it `min`, `max` or both");
             Err(Problem::new(table.own_span(), message).missing(MIN.name).into())
         }
         (Some(span), Some(min), Some(max)) if min > max => {

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_bandwidth_is_told_what_is_wrong_with_it() {
+    fn the_error_of_a_wrong_bandwidth_says_what_is_wrong() {
         assert!(matches!(parse("100"), Err(BandwidthError::NoUnit { .. })));
         assert!(matches!(parse("10mbps"), Err(BandwidthError::UnknownUnit { .. })));
         assert!(matches!(parse("1.5bit"), Err(BandwidthError::TooFine(_))));

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_duration_is_told_what_is_wrong_with_it() {
+    fn the_error_of_a_wrong_duration_says_what_is_wrong() {
         let is = |text: &str, wanted: fn(String) -> DurationError| assert_eq!(parse(text), Err(wanted(text.into())));
         for text in ["", "s", "ten seconds", ".s", "1.s", "1.2.3s", " 1s", "nan", "inf"] {
             is(text, DurationError::Malformed);

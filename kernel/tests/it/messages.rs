@@ -29,7 +29,7 @@ fn parse(overrides: &[&str]) -> Result<Scenario, ScenarioError> {
 }
 
 #[test]
-fn every_invalid_file_is_told_its_mistake_place_and_remedy() {
+fn the_error_of_every_invalid_file_has_a_mistake_a_place_and_a_remedy() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/invalid");
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -43,7 +43,7 @@ fn every_invalid_file_is_told_its_mistake_place_and_remedy() {
 }
 
 #[test]
-fn every_wrong_override_is_told_apart_from_the_file() {
+fn the_error_of_every_wrong_override_names_the_command_line() {
     let wrong = [
         "client.deadline",
         "=5",

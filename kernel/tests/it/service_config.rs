@@ -105,7 +105,7 @@ fn a_method_is_looked_up_as_grpc_does() {
 }
 
 #[test]
-fn a_wrong_config_is_told_its_mistake_place_and_remedy() {
+fn the_error_of_a_wrong_config_has_a_mistake_a_place_and_a_remedy() {
     let method = |inside: &str| format!(r#"{{ "methodConfig": [{{ "name": [{{}}], {inside} }}] }}"#);
     let retry = |inside: &str| {
         let rest = r#""initialBackoff": "1s", "maxBackoff": "1s", "retryableStatusCodes": [14]"#;

@@ -93,7 +93,7 @@ impl Resilient {
         };
         let round = round(world, callers, calls, call).await;
         // A run keeps its rows, but not those of the rounds before.
-        *self.records.lock().expect("nobody panicked with it") = Records::default();
+        *self.records.lock().expect("no thread panics while it holds the lock") = Records::default();
         round
     }
 }

@@ -34,7 +34,7 @@ impl Server {
         Self::start(command, address)
     }
 
-    /// A Python program that is told where to listen and with how many threads.
+    /// A Python program, started with its address and its number of threads.
     pub(crate) fn python(interpreter: &Path, program: &Path, proto: &Path) -> Self {
         let address = free_address();
         let mut command = Command::new(interpreter);
@@ -84,7 +84,7 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// One that nobody listens at now.
+/// Returns an address without a listener.
 #[expect(clippy::disallowed_types, reason = "asks the operating system for a port, and sends nothing")]
 fn free_address() -> SocketAddr {
     let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback device has free ports");

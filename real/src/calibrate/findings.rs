@@ -137,7 +137,7 @@ impl Findings {
         let noise = percent(self.noise());
         let mut toml = CalibrationText(&mut text);
         toml.line("# Times of a host, as (probability, microseconds) pairs between which they are linear.");
-        toml.line("# Measured by `real calibrate`, on runs without faults and on processes that served nobody.");
+        toml.line("# Measured by `real calibrate`, on runs without faults and on idle processes.");
         toml.line(&format!("# Load averages when it began: {load}. Between rounds a median moved by {noise} at most."));
         toml.line(&format!("name = \"{operating_system}, {cores} cores, {}\"\n", self.started));
 

@@ -76,7 +76,7 @@ impl Campaign {
             && before.calibration.sha256 != calibration.sha256
         {
             return Err(Failure::wrong_input(format!(
-                "{} was begun with another calibration, {} of {}; go on with --calibration {}, or begin anew with --out",
+                "{} was started with another calibration, {} of {}; continue with --calibration {}, or start another campaign with --out",
                 place.display(),
                 before.calibration.sha256,
                 before.calibration.name,

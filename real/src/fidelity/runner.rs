@@ -85,7 +85,7 @@ fn run_real(run: &CampaignRun<'_>) -> Result<(), Failure> {
     })?;
     if played.interrupted {
         // Without a folder the next call plays the run again.
-        return Err(Failure::run_failed("interrupted; the same command goes on where it stopped"));
+        return Err(Failure::run_failed("interrupted; the same command continues where it stopped"));
     }
     folder.write(run.scenario, &info, &played.records, played.duration).map_err(Failure::run_failed)?;
     Ok(())

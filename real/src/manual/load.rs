@@ -94,6 +94,6 @@ async fn offer(
     cancelled.notify_one();
     match select(load, world.sleep_until(world.now() + CANCEL_TIMEOUT)).await {
         Either::Left(_) => Ok(offered),
-        Either::Right(_) => Err(Failure::run_failed("the calls under way could not be put to an end")),
+        Either::Right(_) => Err(Failure::run_failed("the calls in progress could not be completed")),
     }
 }

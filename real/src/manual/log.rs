@@ -46,7 +46,7 @@ impl ServerLog {
     /// A summary of all requests.
     pub(super) fn report(&self) -> String {
         let Counts { finished, refused, skipped, .. } = *self.counts();
-        format!("{finished} requests done, {refused} refused, {skipped} dropped because nobody waited any more")
+        format!("{finished} requests done, {refused} refused, {skipped} dropped because the client had cancelled")
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {

@@ -64,7 +64,7 @@ impl RequestLines {
 
 fn request(row: &RequestRow, failed: Option<&AttemptRow>) -> String {
     let id = row.id;
-    let server = row.server.as_deref().unwrap_or("nobody");
+    let server = row.server.as_deref().unwrap_or("no server");
     let latency = ms(row.latency_us.unwrap_or_default());
     match (row.status, row.attempts) {
         (Outcome::OK, 1) => format!("{GOOD}✓{GOOD:#} Request #{id} → {server} OK (latency: {latency})"),

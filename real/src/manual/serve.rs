@@ -84,9 +84,9 @@ async fn serve(args: &ServeArgs, settings: ReplicaSettings) -> Result<Exit, Fail
         pin!(server::serve(host.with_listener(listener).shared(), recorder, id, settings, injector, stop.notified()));
     announce(registration.entry());
     if let Either::Left((ended, _)) = select(serving.as_mut(), pin!(interrupt.next())).await {
-        return ended.map(|()| Exit::Passed).map_err(|error| Failure::run_failed(format!("cannot go on: {error}")));
+        return ended.map(|()| Exit::Passed).map_err(|error| Failure::run_failed(format!("cannot continue: {error}")));
     }
-    log_line(format!("{id}: stops when it has finished what it has begun; ask again, and it stops at once"));
+    log_line(format!("{id}: stops after its requests in progress; a second signal stops it at once"));
     stop.notify_one();
     let again = pin!(interrupt.next());
     if let Either::Right(_) = select(serving, select(world.sleep_until(world.now() + STOP_TIMEOUT), again)).await {

@@ -48,7 +48,7 @@ impl ManualSession {
         let noun = if kind == EntryKind::Server { "server" } else { "proxy" };
         let id = id.map_or_else(|| format!("{noun}-{}", address.port()), str::to_owned);
         let process = ProcessIdentity::for_pid(std::process::id());
-        let process = process.ok_or_else(|| Failure::run_failed("/proc does not tell of this process"))?;
+        let process = process.ok_or_else(|| Failure::run_failed("/proc has no entry for this process"))?;
         let registration = registry.register(RegistryEntry { id: id.clone(), kind, address, process })?;
         let timer = Timer::start().map_err(Failure::run_failed)?;
         let world = Host::new(Clock::MACHINE, timer.clone()).shared();
@@ -56,7 +56,7 @@ impl ManualSession {
         let link = Link::new(world.clone(), Entropy::new(0), &id);
         let socket = registration.socket();
         let listens = ControlSocket::listen(ActiveFaults::new(link.clone(), injector), &world, &socket);
-        listens.map_err(|error| Failure::run_failed(format!("cannot be steered: {}: {error}", socket.display())))?;
+        listens.map_err(|error| Failure::run_failed(format!("cannot be controlled: {}: {error}", socket.display())))?;
         let host = Host::new(Clock::MACHINE, timer);
         Ok(Self { host, world, listener: LinkListener::new(backlog, link), registration })
     }

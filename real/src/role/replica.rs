@@ -116,7 +116,7 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         .map_err(RoleError::system("cannot start a thread"))?;
     server::serve(world, recorder, id, settings, injector, pending())
         .await
-        .map_err(RoleError::system("cannot go on serving"))
+        .map_err(RoleError::system("cannot continue serving"))
 }
 
 /// Does what the orchestrator says. Ends with standard input, which the orchestrator holds open as long as it lives.

@@ -104,7 +104,7 @@ pub(crate) fn pid(id: u32) -> Pid {
     Pid::from_raw(id.try_into().expect("ids are small")).expect("ids are not 0")
 }
 
-/// Whether there is such a process, and it is not a dead one that nobody has waited for.
+/// Returns whether the process exists and is no zombie.
 pub(crate) fn lives(id: u32) -> bool {
     parent_and_state(id).is_some_and(|(_, state)| state != 'Z' && state != 'X')
 }

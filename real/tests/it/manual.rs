@@ -134,7 +134,7 @@ fn servers_in_the_background_serve_are_crashed_under_load_and_end() {
     wait_until("it is under way", || log.exists() && rows(&log).len() >= 20);
     user.says(&["inject", "crash", "server-0"]);
     assert!(!lives(pids[0]) && lives(pids[1]));
-    assert_eq!(user.entries().len(), 2, "nobody has looked since");
+    assert_eq!(user.entries().len(), 2, "no command has looked since");
 
     let output = load.wait_with_output().expect("it ends");
     let (summary, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -170,14 +170,14 @@ fn a_frozen_server_is_resumed_by_hand_in_time_and_when_it_is_to_end() {
     let (code, said) = user.fails(&["inject", "delay", "server-0", "--latency", "1ms"]);
     assert!(code == Some(3) && said.contains("real inject resume"), "{said}");
     user.says(&["inject", "resume", "server-0"]);
-    wait_until("it goes on when it is told", || !is_stopped(id));
+    wait_until("it continues on command", || !is_stopped(id));
     user.says(&["inject", "freeze", "server-0"]);
     assert_eq!(user.says(&["down", "server-0"]), "server-0 has ended\n");
     assert!(!lives(id));
 }
 
 #[test]
-fn a_server_is_steered_whoever_its_clients_are() {
+fn a_server_takes_commands_with_any_clients() {
     let user = User::new();
     let _server = user.foreground(&["serve", "--port", "0", "--id", "mine"]);
     let median_s = || {
@@ -236,7 +236,7 @@ fn a_proxy_passes_bytes_ends_and_resets_on_as_they_are() {
     socket.write_all(&[1, 2, 3]).expect("it is taken");
     assert_eq!(socket.read(&mut [0]).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
     answering.expect("threads can be had").join().expect("the upstream is content");
-    // Now nobody listens there.
+    // Now there is no listener.
     let refused = connect(&user, "between").read(&mut [0]);
     assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
 }
@@ -263,7 +263,10 @@ fn a_graph_service_by_hand_fails_on_demand_and_a_proxy_does_not() {
     let upstream = user.address("mine").to_string();
     let _proxy = user.foreground(&["proxy", "--listen", "0", "--upstream", &upstream, "--id", "between"]);
     let (code, said) = user.fails(&["inject", "slow", "between", "--factor", "2"]);
-    assert_eq!((code, &*said), (Some(2), "error: `slow` befalls calls at a server, and between is a proxy\n"));
+    assert_eq!(
+        (code, &*said),
+        (Some(2), "error: `slow` is a fault of the calls of a server, and between is a proxy\n")
+    );
 }
 
 fn connect(user: &User, id: &str) -> Socket {

@@ -214,7 +214,7 @@ fn a_frozen_server_is_silent_until_it_goes_on() {
 }
 
 #[test]
-fn a_partitioned_server_works_on_and_nobody_hears_of_it() {
+fn a_partitioned_server_works_on_and_its_answers_are_held() {
     for story in
         play("kind = \"partition\"\ntarget = \"server-0\"\nduration = \"2s\"\n[client]\nattempt_timeout = \"800ms\"")
     {
@@ -270,7 +270,7 @@ fn a_reset_breaks_every_connection_and_no_server() {
     }
 }
 
-/// A refusal is neither retried nor a sign of ill health, so both arms send `server-0` every other request throughout, and
+/// A refusal is neither retried nor a sign of an unhealthy server, so both arms send `server-0` every other request throughout, and
 /// the seed decides which of them fail.
 #[test]
 fn a_server_fails_the_same_calls_in_both_worlds() {

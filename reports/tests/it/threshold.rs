@@ -183,7 +183,7 @@ fn what_is_damaged_is_named_with_its_line_and_the_remedy() {
     let points = fs::read_to_string(place.join("points.jsonl")).unwrap();
     fs::write(place.join("points.jsonl"), points.replacen("\"runs\":10", "\"runs\":\"ten\"", 1)).unwrap();
     let message = refused(&[word(&place)]);
-    assert!(message.contains("points.jsonl:2 is not what came of a value: invalid type: string"), "{message}");
+    assert!(message.contains("points.jsonl:2 is not the result of a value: invalid type: string"), "{message}");
     assert!(message.ends_with("search again with `sim tip`, which replaces the folder"), "{message}");
     for file in ["points.jsonl", "boundary.jsonl", "scenario.toml", "tip.json"] {
         let (_directory, place) = written(&along_one());

@@ -89,7 +89,7 @@ impl UnplayedRuns {
     /// Returns the reason why only `played` of the `planned` runs have a row.
     pub(super) fn why_missing(&self, played: usize, planned: usize) -> String {
         if self.0.is_empty() {
-            return format!("interrupted after {played} of {planned} runs; the same command goes on from there");
+            return format!("interrupted after {played} of {planned} runs; the same command continues from there");
         }
         let named = self.0.iter().take(NAMED_MAX);
         let named: String = named.map(|(task, error)| format!("\nseed {}: {error}", task.seed)).collect();

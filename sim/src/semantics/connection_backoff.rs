@@ -33,7 +33,7 @@ fn connecting_backs_off_by_the_grpc_document() {
 }
 
 #[test]
-fn backoff_starts_anew_after_a_connection() {
+fn backoff_starts_again_after_a_connection() {
     let records = records_of(
         "duration = '60s'\nload.rate = 1\nservers.replicas = 1\n\
          [[fault]]\nat = '1s'\nkind = 'crash'\ntarget = 'server-0'\nrestart_after = '20s'\n\

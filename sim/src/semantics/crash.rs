@@ -49,7 +49,7 @@ fn the_first_write_after_the_end_is_lost_and_the_next_one_fails() {
         hosts.apply(ms(1), Operation::Crash(0)).await;
         conversation.say(ms(2), b"anybody?").await;
         conversation.listen(ms(3)).await;
-        (conversation.heard, conversation.stream.write_all(b"nobody").await.map_err(|error| error.kind()))
+        (conversation.heard, conversation.stream.write_all(b"no one").await.map_err(|error| error.kind()))
     });
     assert_eq!(heard, [(at(ms(1) + LINK), Seen::End)]);
     assert_eq!(written, Err(ErrorKind::BrokenPipe));

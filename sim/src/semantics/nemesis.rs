@@ -118,7 +118,7 @@ fn faults_on_a_server_that_is_down_have_no_effect_and_say_so() {
 }
 
 #[test]
-fn a_crash_of_a_starting_server_restarts_it_anew() {
+fn a_crash_of_a_starting_server_restarts_it_again() {
     let scenario = faults(
         &(fault("1s", "kind = 'crash'\nrestart_after = '1s'")
             + &fault("2.005s", "kind = 'crash'\nrestart_after = '1s'")),

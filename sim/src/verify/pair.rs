@@ -185,7 +185,7 @@ impl TracedProcess {
         let message = message.trim().trim_start_matches("error: ");
         match self.child.wait().ok().and_then(|status| status.code()) {
             Some(2) => Failure::wrong_input(message),
-            _ if message.is_empty() => Failure::run_failed("a process of the proof ended without a word"),
+            _ if message.is_empty() => Failure::run_failed("a process of the check ended without output"),
             _ => Failure::run_failed(message),
         }
     }

@@ -33,7 +33,7 @@ static KIND: FolderKind = FolderKind {
     other_version_remedy: REMEDY,
     damaged_remedy: REMEDY,
 };
-static POINT: RowKind = RowKind { folder: &KIND, not_one: "not what came of a value" };
+static POINT: RowKind = RowKind { folder: &KIND, not_one: "not the result of a value" };
 static BOUNDARY_ROW: RowKind = RowKind { folder: &KIND, not_one: "not a boundary" };
 
 /// The content of a search's folder: the search, and what it found.
@@ -204,12 +204,12 @@ mod tests {
         let of_none = points.replacen("\"runs\":5,\"passes\":4", "\"runs\":0,\"passes\":0", 1);
         assert!(
             damaged(&folder, "points.jsonl", Some(&of_none))
-                .contains("points.jsonl:2 is not what came of a value: `passes`")
+                .contains("points.jsonl:2 is not the result of a value: `passes`")
         );
         let of_two = points.replacen("\"and\":null", "\"and\":1.0", 1);
         assert!(
             damaged(&folder, "points.jsonl", Some(&of_two))
-                .contains(":1 is not what came of a value: `and` is there if")
+                .contains(":1 is not the result of a value: `and` is there if")
         );
     }
 

@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(samples(range("a=0s..8s"), 9), "0s 1s 2s 3s 4s 5s 6s 7s 8s");
         assert_eq!(samples(range("load.rate=2..128").logarithmic().unwrap(), 7), "2 4 8 16 32 65 128");
         assert_eq!(samples(range("servers.workers=1..4"), 9), "1 2 3 4", "all that there are");
-        assert_eq!(range("a=0.0..1.0").samples(1_000).len(), 129, "all that are told apart");
+        assert_eq!(range("a=0.0..1.0").samples(1_000).len(), 129, "all that differ");
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Command {
                 // A proxy does not understand the calls in its byte streams, so that it cannot fail single ones.
                 if target.kind != EntryKind::Server && *injection != Injection::default() {
                     return Err(Failure::wrong_input(format!(
-                        "`{kind}` befalls calls at a server, and {id} is a proxy"
+                        "`{kind}` is a fault of the calls of a server, and {id} is a proxy"
                     )));
                 }
                 let request = ControlRequest::Inject {
