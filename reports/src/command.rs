@@ -145,6 +145,7 @@ fn merge_shards(options: &MergeOptions) -> Result<CommandOutput, Failure> {
     let place = options.out.clone().unwrap_or_else(|| runs.identity.default_place());
     runs.write(&place).map_err(Failure::wrong_input)?;
     let mut output = write_sweep(&SweepAnalysis::from_runs(runs), &place.join("report"), options.json)?;
+    // The output for programs is one JSON document and nothing else.
     if !options.json {
         output.text.push_str(&format!("  folder  {}\n", place.display()));
     }
@@ -181,6 +182,7 @@ fn sweep_exit(report_of_runs: &SweepReport<'_>) -> Exit {
 
 /// Compares several runs. A comparison has no verdict.
 fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<CommandOutput, Failure> {
+    // These folders have no requests. Reading them as runs would fail with a message that does not help.
     if let Some(sweep) = places.iter().find(|place| SweepRecord::is_at(place)) {
         let reason = format!(
             "{} is a sweep, which cannot be compared; report it alone, or merge the shards of a sweep with `reports merge`",

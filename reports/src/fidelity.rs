@@ -159,6 +159,7 @@ fn phases(members: &[Member]) -> Vec<String> {
     let names: Vec<String> = longest
         .map(|member| member.summary.phases.iter().map(|phase| phase.phase.clone()).collect())
         .unwrap_or_default();
+    // Without faults the only phase equals the whole run, and would be counted twice.
     let faults = names.len() > 1;
     names.into_iter().filter(|_| faults).chain([WHOLE.to_owned()]).collect()
 }

@@ -211,6 +211,7 @@ impl Axis {
         Self {
             label: "seconds since the start of the run".into(),
             scale: Scale::Linear,
+            // A run that ends at 0 still needs an axis with a length.
             range: (0.0, end_s.max(1.0)),
             ticks: Ticks::Seconds,
         }
@@ -231,6 +232,7 @@ impl Axis {
         let low = low.min(middle - least / 2.0);
         let high = high.max(middle + least / 2.0);
         let edge = (high - low) * 0.08;
+        // An axis that nearly reaches 0 is easier to read with 0 on it.
         let from = if low < high / 2.0 { 0.0 } else { low - edge };
         Self { label: String::new(), scale: Scale::Linear, range: (from, high + edge), ticks }
     }
@@ -238,6 +240,7 @@ impl Axis {
     /// Returns a logarithmic axis of seconds that contains all positive `values` and is at least a decade long.
     pub fn latency(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = extent(values.filter(|value| value.is_finite() && *value > 0.0)).unwrap_or((1e-3, 1.0));
+        // At least a decade, so that small differences do not look large.
         let middle = (low * high).sqrt();
         let range = (low.min(middle / 3.2) / 1.15, high.max(middle * 3.2) * 1.15);
         Self { label: label.into(), scale: Scale::Logarithmic, range, ticks: Ticks::Duration }

@@ -93,6 +93,7 @@ fn plots(figures: &[Figure]) -> Markup {
 /// Returns the plot as an element of the page, with a label for screen readers.
 fn inline(figure: &Figure, room: Room) -> PreEscaped<String> {
     let label = format!("{}, {}", figure.title, figure.subject);
+    // The label becomes an attribute of text that is not a template, so it is escaped here.
     let label = html! { (label) }.into_string();
     PreEscaped(draw::svg(figure, room).replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1))
 }

@@ -33,6 +33,7 @@ pub fn report(analysis: &RunAnalysis) -> String {
         sections::notes(&analysis.notes),
         sections::origin(analysis),
     ];
+    // Sections are separated by empty lines, so an empty section would leave two.
     let present: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
     present.join("\n")
 }

@@ -29,6 +29,7 @@ const PARAMETERS: f64 = 4.0;
 /// Returns the indexes at which segments begin, ascending. The first is 0, unless there are no samples.
 pub fn segments(samples: &[WindowSample]) -> Vec<usize> {
     let sums = Sums::from_samples(samples);
+    // The logarithm of a single sample would make cuts free.
     let price = PARAMETERS * (samples.len().max(2) as f64).ln();
     // `best[t]` is the least cost of the first t samples, and `last[t]` the beginning of their last segment.
     let mut best = vec![-price];

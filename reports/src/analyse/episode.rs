@@ -52,6 +52,7 @@ struct Usual {
 pub(super) fn episodes(windows: &Windows, requests: &[RequestRow]) -> Vec<Episode> {
     let loaded: Vec<usize> = (0..windows.count()).filter(|window| windows.offered[*window] > 0).collect();
     let samples: Vec<WindowSample> = loaded.iter().map(|window| sample(windows, *window)).collect();
+    // Without requests there is no usual value.
     let Some(usual) = Usual::of_windows(windows, &loaded) else { return Vec::new() };
     let starts = segments(&samples);
     let ends = starts.iter().copied().skip(1).chain([samples.len()]);

@@ -67,6 +67,7 @@ impl Lane {
     fn from_records(server: &str, records: &Records, end_us: u64) -> Self {
         let events: Vec<&EventRow> =
             records.events.iter().filter(|row| row.target.as_deref() == Some(server) || row.source == server).collect();
+        // Events have the time at which the client noticed the failure.
         let mut failures = times_of(Event::AttemptFailed, server, &events);
         // A run without events may still have attempts, which have their statuses.
         if failures.is_empty() {

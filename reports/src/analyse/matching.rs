@@ -31,6 +31,7 @@ pub(super) fn sightings(faults: &[FaultSummary], episodes: &[Episode], window_s:
 fn sighting(fault: &FaultSummary, episodes: &[Episode], window_s: f64) -> Sighting {
     let start_s = fault.start_us as f64 / 1e6;
     let lifted_s = fault.lifted_us.map(|us| us as f64 / 1e6);
+    // A fault that was never lifted lasts until the end of the run.
     let over_s = lifted_s.unwrap_or(f64::INFINITY).max(start_s + HOLD_S);
     let overlapping = episodes
         .iter()

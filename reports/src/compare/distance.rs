@@ -45,6 +45,7 @@ fn sweep(a: &[f64], b: &[f64], mut visit: impl FnMut(f64, f64, f64, f64)) -> Opt
 pub fn total_variation(a: &[u64], b: &[u64]) -> Option<f64> {
     let total_a: u64 = a.iter().sum();
     let total_b: u64 = b.iter().sum();
+    // A share of nothing is undefined.
     if total_a == 0 || total_b == 0 || a.len() != b.len() {
         return None;
     }
@@ -95,6 +96,7 @@ pub fn lag(reference: &[Option<f64>], other: &[Option<f64>], reach: usize) -> Op
     let mut best: Option<(f64, isize)> = None;
     for shift in shifts {
         let Some(correlation) = correlation(reference, other, shift) else { continue };
+        // Equal correlations may differ by rounding. The smaller shift, which comes first, must win.
         if best.is_none_or(|(highest, _)| correlation > highest + 1e-9) {
             best = Some((correlation, shift));
         }

@@ -156,6 +156,7 @@ pub(super) fn sides(members: Vec<Member>) -> Vec<ComparisonSide> {
     if worlds.len() < 2 {
         return each_by_itself(members);
     }
+    // Reality is the reference. The sort is stable, so other worlds keep their order.
     worlds.sort_by_key(|world| world != "real");
     worlds.iter().map(|world| side_of(world, &members)).collect()
 }

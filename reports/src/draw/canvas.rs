@@ -121,6 +121,7 @@ impl Canvas<'_> {
         // Ends the document; writing to a string cannot fail.
         let _ = canvas.backend.present();
         drop(canvas);
+        // Plotters writes the size in units. The reader's size is in pixels, and the view box scales between them.
         let natural = format!("<svg width=\"{:.0}\" height=\"{:.0}\"", size.0, size.1);
         text.replacen(&format!("<svg width=\"{}\" height=\"{}\"", units.0, units.1), &natural, 1)
     }
@@ -131,6 +132,7 @@ impl Canvas<'_> {
     }
 
     pub(super) fn line(&mut self, points: &[(f64, f64)], paint: Paint, width: f64, alpha: f64) {
+        // A width of 0 units would make a thin line invisible.
         let pen = Pen { paint, alpha, width: units(width).max(1) as u32 };
         if points.len() > 1 {
             let _ = self.backend.draw_path(points.iter().map(|at| point(*at)), &pen);

@@ -26,6 +26,7 @@ pub(super) fn cut(name: &str, axis: &Axis, length: f64, rows: usize, size: f64) 
     if text_width(name, size) <= room {
         return name.to_owned();
     }
+    // One character is replaced by the ellipsis, and at least one stays.
     let characters = (room / text_width("n", size)) as usize;
     let kept: String = name.chars().take(characters.saturating_sub(1).max(1)).collect();
     format!("{kept}…")

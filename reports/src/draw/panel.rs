@@ -149,6 +149,7 @@ fn draw_bands(canvas: &mut Canvas<'_>, bands: &[Band], axis: &Axis, frame: &Fram
 }
 
 fn draw_grid(canvas: &mut Canvas<'_>, figure: &Figure, panel: &Panel, frame: &Frame, last: bool) {
+    // Lanes have bars of their own, so lines between them would be in the way.
     let names = matches!(panel.y.ticks, Ticks::Names(_));
     for (value, label) in ticks(&panel.y, ((frame.bottom - frame.top) / Y_TICK_ROOM) as usize) {
         let Some(y) = frame.y(&panel.y, value) else { continue };

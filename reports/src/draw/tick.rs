@@ -19,6 +19,7 @@ fn linear(axis: &Axis, max: usize) -> Vec<Tick> {
     let (from, to) = axis.range;
     let step = step((to - from) / max.max(1) as f64, &axis.ticks);
     let first = (from / step).ceil() as i64;
+    // A last tick at the very end must not be lost by rounding.
     let last = (to / step + 1e-9).floor() as i64;
     (first..=last).map(|index| index as f64 * step).map(|value| (value, label(value, step, &axis.ticks))).collect()
 }
@@ -74,6 +75,7 @@ fn number(value: f64, step: f64) -> String {
     let decimals = (-step.log10().floor()).max(0.0) as usize;
     let text = format!("{value:.decimals$}");
     match text.as_str() {
+        // Rounding a small negative number leaves the sign.
         "-0" => "0".to_owned(),
         _ if value.abs() >= 1e6 && value % 1e5 == 0.0 => format!("{}M", value / 1e6),
         _ if value.abs() >= 1e4 && value % 100.0 == 0.0 => format!("{}k", value / 1e3),

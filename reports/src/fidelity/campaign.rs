@@ -109,6 +109,7 @@ impl Campaign {
             .map_err(|reason| CampaignError::NoCampaign { path: folder.to_owned(), reason })?;
         let manifest: CampaignManifest = serde_json::from_str(&text)
             .map_err(|error| CampaignError::Malformed { path: path.clone(), reason: error.to_string() })?;
+        // Another schema may parse and still mean something else.
         if manifest.schema != SCHEMA {
             let reason = format!("its schema is {}, not {SCHEMA}", manifest.schema);
             return Err(CampaignError::Malformed { path, reason });
@@ -153,7 +154,7 @@ fn runs(
     let mut runs = Vec::new();
     for seed in 0..manifest.runs {
         let place = run_place(folder, scenario, world, seed);
-        // A campaign that was interrupted has no such folder, or an empty one.
+        // A campaign that was interrupted does not have all runs.
         if !place.join(RUN).is_file() {
             continue;
         }

@@ -82,6 +82,7 @@ impl Cell {
     pub(super) fn compare(measure: Measure, phase: &str, real: &[Member], sim: &[Member]) -> Option<Self> {
         let real_values = values(measure, phase, real);
         let sim_values = values(measure, phase, sim);
+        // Measures without values of single runs do not use the scale.
         let scale = real_values.map_or(1.0, |spread| spread.median);
         let among_real = pairs(real, real).filter(|(a, b)| a.seed < b.seed);
         let real_real = among_real.filter_map(|(a, b)| measure.distance(a, b, phase, scale)).collect();
@@ -90,6 +91,7 @@ impl Cell {
         let sim_real = PairDistances::over(across.filter_map(|(a, b)| measure.distance(a, b, phase, scale)).collect());
         let ratio = sim_real.zip(real_real).map(|(across, floor)| ratio(across.median, floor.p95));
         let error = error(measure, phase, real, sim, real_values.zip(sim_values));
+        // A measure without any distance would be an empty row.
         sim_real.or(real_real)?;
         Some(Self {
             measure,

@@ -158,6 +158,7 @@ fn shape(a: &[Option<f64>], b: &[Option<f64>]) -> Option<f64> {
 /// Returns the size of the lag of two series, in seconds.
 fn late(a: &Member, b: &Member, series: fn(&Member) -> &Vec<Option<f64>>) -> Option<f64> {
     let length_s = a.series.length_s;
+    // Places of windows of different lengths are different times.
     if b.series.length_s != length_s {
         return None;
     }

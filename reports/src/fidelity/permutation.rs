@@ -19,6 +19,7 @@ const SAMPLE: usize = 4_095;
 pub fn p<T>(seeds: &[[&T; 2]], distance: impl Fn(&T, &T) -> Option<f64>) -> Option<f64> {
     let count = seeds.len();
     let runs: Vec<&T> = seeds.iter().flatten().copied().collect();
+    // One seed has two runs, which are never compared with each other.
     let table = DistanceMatrix::measure(&runs, distance).filter(|_| count >= 2)?;
     let observed = table.apart(&vec![false; count]);
     // The sums add the same numbers in another order, so equal ones differ by rounding.

@@ -18,6 +18,7 @@ pub fn figures(scenario: &ScenarioComparison, several: bool) -> Vec<Figure> {
     let mut figures = vec![overlay(scenario), cdf(scenario)];
     figures.extend(quantile_quantile(scenario));
     for figure in &mut figures {
+        // With one scenario the folder is named for it, and short names suffice.
         if several {
             figure.name = format!("{}-{}", scenario.scenario, figure.name);
         }
@@ -86,6 +87,7 @@ impl OverTime {
             // Dashes leave the line below visible.
             let shape = LayerShape::Line { points: mean_line(&series, length_s), dashed: index > 0 };
             lines.push(Layer { name: side.name.clone(), colour: Colour::of_series(index), shape });
+            // The range of a single run is its line.
             if side.members.len() > 1 {
                 let shape = LayerShape::Area(range_area(&series, length_s));
                 areas.push(Layer { name: String::new(), colour: Colour::of_series(index), shape });

@@ -28,10 +28,12 @@ pub struct Grid {
 impl Grid {
     /// Returns an empty grid for the seconds of a run up to `end_s`, and latencies in seconds within `range_s`.
     pub fn new(end_s: f64, range_s: Option<(f64, f64)>) -> Self {
+        // A run without latencies still has a grid, for the requests that were dropped.
         let (low, high) = range_s.unwrap_or((1e-3, 1.0));
         // One more row above, so that the highest value is inside.
         let range_s = (low, high * (high / low).max(1.01).powf(1.0 / ROWS as f64));
         let scale = ROWS as f64 / (range_s.1 / range_s.0).ln();
+        // The end is a divisor, and a run may end at 0.
         Self { end_s: end_s.max(1e-6), range_s, scale, counts: vec![0; COLUMNS * ROWS] }
     }
 
@@ -40,12 +42,14 @@ impl Grid {
         let column = (at / self.end_s * COLUMNS as f64) as usize;
         let row = if latency > 0.0 { ((latency / self.range_s.0).ln() * self.scale) as usize } else { 0 };
         let cell = &mut self.counts[row.min(ROWS - 1) * COLUMNS + column.min(COLUMNS - 1)];
+        // The shade of a full counter is no different from that of a greater one.
         *cell = cell.saturating_add(1);
     }
 
     /// Returns the cells that contain points. Their darkness follows the logarithm of the number of points. Neighbours along
     /// the time axis that have the same shade are one cell.
     pub fn cells(&self) -> Vec<GridCell> {
+        // The logarithm of 1 is 0, which cannot be a divisor.
         let most = f64::from(self.counts.iter().copied().max().unwrap_or(0)).max(2.0).ln();
         let mut cells = Vec::new();
         for row in 0..ROWS {

@@ -106,6 +106,7 @@ fn throughput(analysis: &RunAnalysis) -> Figure {
 fn latency_raw(analysis: &RunAnalysis) -> Figure {
     let points = &analysis.points;
     let y = Axis::latency("latency", points.range_s.into_iter().flat_map(|(low, high)| [low, high]));
+    // A little above the edge, so that half of a mark is not cut off.
     let floor = y.range.0 * 1.01;
     let layers = points.classes.iter().map(|(class, cloud)| class_layer(*class, cloud, floor));
     let dense = points.classes.iter().any(|(_, cloud)| matches!(cloud, Cloud::Many { .. }));
@@ -217,6 +218,7 @@ fn attempts(analysis: &RunAnalysis) -> Figure {
     };
     let begun = windows.offered.iter().chain(&windows.attempts_begun).map(|count| *count as f64 / windows.length_s);
     let mut layers = vec![Layer::line("requests offered", Colour::Grey, per_second(windows, &windows.offered))];
+    // Without rows of attempts their number is not known, and a line at 0 would be wrong.
     if !windows.attempts_begun.is_empty() {
         layers.push(Layer::line("attempts begun", Colour::Blue, per_second(windows, &windows.attempts_begun)));
         layers.push(Layer::line("of which failed", Colour::Vermillion, per_second(windows, &windows.attempts_failed)));
@@ -279,6 +281,7 @@ fn decisions(analysis: &RunAnalysis) -> Figure {
         Layer::points("failover to here", Colour::Orange, Mark::Triangle, marks(lanes, |lane| &lane.failovers)),
         Layer::points("gave up", Colour::Ink, Mark::Cross, given_up),
     ];
+    // A legend should have no entry for what did not happen.
     layers.retain(|layer| match &layer.shape {
         LayerShape::Bars(bars) => !bars.is_empty(),
         LayerShape::Points { points, .. } => !points.is_empty(),

@@ -180,6 +180,7 @@ fn lines(threshold: &ThresholdAnalysis) -> Vec<Vec<Bracket>> {
     for of_one in threshold.search.boundaries.chunk_by(|left, right| left.and == right.and) {
         let brackets: Vec<(Bracket, TestOutcome)> = of_one.iter().filter_map(bracket).collect();
         let outcomes = brackets.iter().map(|(_, outcome)| outcome);
+        // A line needs a boundary with the same outcome at both values.
         if !ends.iter().map(|(_, outcome)| outcome).eq(outcomes) {
             ends = (lines.len()..).zip(&brackets).map(|(line, (_, outcome))| (line, *outcome)).collect();
             lines.extend(brackets.iter().map(|_| Vec::new()));

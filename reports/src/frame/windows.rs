@@ -57,6 +57,7 @@ impl Windows {
 
     /// Returns the number of windows that the run fills, from the first on; all of them if it does not fill any.
     pub fn whole(&self) -> usize {
+        // The quotient of decimal fractions such as 0.1 may be just below a whole number.
         let filled = (self.end_s / self.length_s + 1e-9) as usize;
         if filled == 0 { self.count() } else { filled.min(self.count()) }
     }
@@ -102,12 +103,15 @@ impl Frames {
     /// # Errors
     /// There are too many windows. Errors of polars are passed on.
     pub fn windows(&self, length: Duration) -> PolarsResult<Windows> {
+        // Polars divides by the length.
         let length_us = u64::try_from(length.as_micros()).unwrap_or(u64::MAX).max(1);
+        // A run that ends at 0 still has a window, so that plots have something to draw.
         let count = self.end_us.div_ceil(length_us).max(1);
         polars_ensure!(
             count <= WINDOWS_MAX,
             ComputeError: "{count} windows are too many; choose a longer --window"
         );
+        // Windows without requests must be in the result, too.
         let every = every_window(count, length_us)?;
         let frame = every
             .lazy()

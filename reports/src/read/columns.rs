@@ -46,6 +46,7 @@ impl Columns {
     pub(super) fn or_our_own(mut self, present: impl Fn(&str) -> bool) -> Self {
         for field in FIELDS {
             let names = [field.to_owned(), format!("{field}_us")];
+            // The name without a unit comes first, as the user may have chosen it.
             if let Some(name) = names.into_iter().find(|name| present(name)) {
                 self.0.entry(field).or_insert_with(|| Column::named(&name));
             }
@@ -111,6 +112,7 @@ fn unit(text: &str) -> Option<f64> {
 /// Returns the unit that the name of a column ends with, in microseconds.
 fn unit_of_name(name: &str) -> Option<f64> {
     let ending = name.trim_end_matches(')').rsplit(['_', '(', ' ']).next()?;
+    // A column that is called `s` or `us` has no unit in its name: the name is all of it.
     if ending == name { None } else { unit(ending) }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn run(place: &Path) -> Result<RecordedRun, ReadError> {
         attempts: optional(place, &ATTEMPTS, "attempts are not known", &mut notes)?,
         events: optional(place, &EVENTS, "faults are not known", &mut notes)?,
     };
+    // A report is possible without the scenario, so an error of reading it is not fatal.
     let scenario_text = fs::read_to_string(place.join(SCENARIO)).ok();
     let scenario = scenario(place, scenario_text.as_deref(), &mut notes);
     let info: Option<RunInfo> = json(place, RUN, "the seed and the world are not known", &mut notes)?;

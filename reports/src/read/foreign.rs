@@ -75,6 +75,7 @@ pub(super) fn run(path: &Path, mapping: &Mapping) -> Result<RecordedRun, ReadErr
 fn json(path: &Path, text: &str, notes: &mut Vec<String>) -> Result<Vec<LogLine>, ReadError> {
     let mut lines = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        // A program that was killed leaves a last line without a line break.
         let last = !text.ends_with('\n') && index + 1 == text.lines().count();
         match serde_json::from_str::<BTreeMap<String, serde_json::Value>>(line) {
             Ok(row) => {
@@ -100,6 +101,7 @@ fn plain(value: &serde_json::Value) -> String {
 }
 
 fn csv(path: &Path, text: &str) -> Result<Vec<LogLine>, ReadError> {
+    // Other programs leave out empty cells at the end of a row.
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let names: Vec<String> =
         reader.headers().map_err(|error| not_csv(path, &error))?.iter().map(str::to_owned).collect();
@@ -147,6 +149,7 @@ fn requests(
         require(path, lines, field, &column.name)?;
     }
     let columns = mapping.columns.clone().or_our_own(|name| lines.iter().any(|line| line.cells.contains_key(name)));
+    // The status is checked before the times, since a log without it is probably not a log of requests.
     let status = needed(path, lines, &columns, "status")?;
     let times = Times::choose(path, lines, &columns, mapping.rate, notes)?;
     let numbers = status.numbers.unwrap_or_else(|| guess(lines, &status.name));

@@ -14,6 +14,7 @@ pub(super) enum Numbers {
 /// Returns the outcome that `text` stands for: the name of a gRPC code in any notation (`UNAVAILABLE`, `Unavailable`), a
 /// number, `true` or `false`, or `DROPPED`.
 pub(super) fn outcome(text: &str, numbers: Numbers) -> Option<Outcome> {
+    // Cells of JSON are not trimmed by the reader of CSV.
     let text = text.trim();
     if let Ok(number) = text.parse::<u32>() {
         return match numbers {

@@ -25,6 +25,7 @@ pub(super) fn checked(mut run: RecordedRun) -> RecordedRun {
              are left out"
         ));
     }
+    // The scenario knows servers that never answered, so it is preferred.
     if run.scenario.is_none() {
         run.servers = servers(&run);
     }
@@ -37,6 +38,7 @@ fn is_consistent(row: &RequestRow) -> bool {
         (Some(sent), Some(done)) => {
             row.intended_us <= sent && sent <= done && row.latency_us == Some(done - row.intended_us)
         }
+        // A dropped request has none of the three.
         (None, None) => row.latency_us.is_none(),
         _ => false,
     }

@@ -59,6 +59,7 @@ impl GridLayout {
     pub fn from_identity(identity: &SweepIdentity) -> Option<Self> {
         let settings: Vec<VariedSetting> = identity.vary.iter().map(VariedSetting::from_axis).collect();
         let numeric = settings.iter().position(|setting| setting.numbers.is_some());
+        // A setting with one value is the same in all variants, so it is of no use as an axis.
         let along = numeric.or_else(|| settings.iter().position(|setting| setting.values.len() > 1))?;
         let x = settings[along].clone();
         let others: Vec<usize> = (0..settings.len()).filter(|axis| *axis != along).collect();
@@ -100,6 +101,7 @@ impl VariedSetting {
         // A mix of numbers and durations has no common unit, so all values must be of one kind.
         let numbers: Option<Vec<f64>> = axis.values.iter().map(|value| number(value)).collect();
         let seconds: Option<Vec<f64>> = axis.values.iter().map(|value| seconds(value)).collect();
+        // A single value does not make an axis.
         let numbers = numbers.or(seconds).filter(|numbers| numbers.len() > 1);
         Self { key: axis.key.clone(), values: axis.values.clone(), numbers }
     }

@@ -55,6 +55,7 @@ impl MetricSample {
 fn figure(sweep: &SweepAnalysis, report: &SweepReport<'_>, group: &GroupPlot) -> Option<Figure> {
     let samples = group.metrics().filter_map(|metric| MetricSample::new(metric, report));
     let (varying, constant): (Vec<MetricSample>, Vec<MetricSample>) = samples.partition(MetricSample::varies);
+    // A metric that is the same in every run has no distribution to draw; the caption names it.
     let first = varying.first()?;
     let x = axis(first.metric, varying.iter().flat_map(|sample| &sample.values).copied());
     let mut layers: Vec<Layer> = varying.iter().enumerate().map(|(index, sample)| curve(sample, index)).collect();

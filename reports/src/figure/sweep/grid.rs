@@ -107,6 +107,7 @@ fn x_axis(setting: &VariedSetting) -> Axis {
             places.sort_by(|(left, _), (right, _)| left.total_cmp(right));
             let low = places[0].0;
             let high = places[places.len() - 1].0;
+            // A single value needs an axis with a length, too.
             let edge = if high > low { (high - low) * 0.04 } else { 1.0 };
             Axis {
                 label: setting.key.clone(),
