@@ -90,7 +90,7 @@ fn a_campaign_plays_what_is_missing_and_keeps_what_is_there() {
         "a run of another version of the scenario",
     );
     fs::write(directory.path().join("calibration.toml"), CALIBRATION.replace("5.0]", "6.0]")).unwrap();
-    fails(&play(directory.path(), &["--runs", "2"]), 2, "was begun with another calibration");
+    fails(&play(directory.path(), &["--runs", "2"]), 2, "was started with another calibration");
 }
 
 #[test]
