@@ -36,7 +36,8 @@ pub(crate) mod toml_writer;
 pub(crate) mod value;
 
 pub use self::{
-    error::{Mistake, Place, ScenarioError},
+    error::{Mistake, ScenarioError},
     named::UnknownName,
+    source::Place,
     table::{KeyInfo, Kinds, Presence, TableInfo},
 };

@@ -106,7 +106,7 @@ impl Scenario {
         let source = Source::new(origin, text, overrides);
         let mut tree = Tree::default();
         read(&source, overrides, base, &mut tree).map_err(|problems| {
-            problems.into_vec().into_iter().map(|problem| problem.shown_in(&source, &tree)).collect()
+            problems.into_vec().into_iter().map(|problem| Mistake::new(problem, &source, &tree)).collect()
         })
     }
 }
@@ -191,7 +191,7 @@ impl Scenario {
 
 /// Reads the scenario. The caller passes `tree` so that key paths can be looked up in it, however far the reading gets.
 fn read(source: &Source, overrides: &[String], base: &Path, tree: &mut Tree) -> Result<Scenario, Problems> {
-    let mut table = source.parse()?;
+    let mut table = source.parse().map_err(|error| Problem::syntax(&error))?;
     let mut problems = overrides::apply(&mut table, source, overrides);
     shorthand::expand(&mut table);
     *tree = Tree::new(&table);

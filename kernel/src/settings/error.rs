@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use super::{
     problem::Problem,
-    source::{Source, Tree},
+    source::{Place, Snippet, Source, Tree},
 };
 
 /// The error of a scenario that cannot be used. `Display` is ready for a terminal: a few lines, without a line break at the end.
@@ -40,12 +40,24 @@ pub struct Mistake {
     pub place: Place,
     /// The key at fault, dotted, list items by number, such as `fault.0.duration`.
     pub key: Option<String>,
-    pub(super) snippet: Option<Snippet>,
+    snippet: Option<Snippet>,
 }
 
 impl std::error::Error for Mistake {}
 
 impl Mistake {
+    /// Returns the mistake that `problem` is: the place of its bytes in `source`, and the key that `tree` has there.
+    pub(crate) fn new(problem: Problem, source: &Source, tree: &Tree) -> Self {
+        let span = problem.span.as_ref();
+        Self {
+            place: source.place(span),
+            key: span.and_then(|span| tree.at(span)).map(|node| node.path.clone()),
+            snippet: span.map(|span| source.snippet(span)),
+            message: problem.message,
+            help: problem.help,
+        }
+    }
+
     /// Sorts mistakes by their place: those in the file first, what is missing from the whole file before all.
     pub(crate) fn order(&self) -> (bool, Option<(usize, usize)>) {
         match self.place {
@@ -58,32 +70,8 @@ impl Mistake {
     /// `origin`. `kind` is what the file should be, such as `a calibration`.
     pub fn in_toml(kind: &str, origin: &str, text: &str, error: &toml::de::Error, help: &str) -> Self {
         let problem = Problem::new(error.span(), format!("not {kind}: {}", error.message())).help(help);
-        problem.shown_in(&Source::new(origin, text, &[]), &Tree::default())
+        Self::new(problem, &Source::new(origin, text, &[]), &Tree::default())
     }
-}
-
-/// The place where a wrong value was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// A file.
-    File {
-        /// The path of the file, as the message shows it.
-        origin: String,
-        /// The line and the column, in characters, both from 1; `None` if something is missing from the whole file.
-        position: Option<(usize, usize)>,
-    },
-    /// The `key=value` of a `--set`.
-    Override(String),
-}
-
-/// A line of the file or an override, and the part of it to mark.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Snippet {
-    pub(crate) number: Option<usize>,
-    pub(crate) line: String,
-    /// The column from 1, in characters, as is `width`.
-    pub(crate) column: usize,
-    pub(crate) width: usize,
 }
 
 impl fmt::Display for Mistake {
@@ -103,15 +91,5 @@ impl fmt::Display for Mistake {
             write!(f, "\n{margin} = {help}")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { origin, position: Some((line, column)) } => write!(f, "{origin}:{line}:{column}"),
-            Self::File { origin, position: None } => f.write_str(origin),
-            Self::Override(_) => f.write_str("the command line"),
-        }
     }
 }

@@ -2,17 +2,14 @@
 //!
 //! Reading continues behind a problem where the rest does not depend on it, so that one reading finds all of them.
 
-use super::{
-    error::Mistake,
-    source::{Source, Span, Tree},
-};
+use super::source::Span;
 
 /// Something that is wrong, and the bytes where it was written.
 #[derive(Debug)]
 pub(crate) struct Problem {
-    span: Option<Span>,
-    message: String,
-    help: Option<String>,
+    pub(super) span: Option<Span>,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
     /// The required key or table that is missing, which may follow from another problem: it may be there, misspelt.
     missing: Option<String>,
     /// The key that was probably meant by an unknown one.
@@ -26,6 +23,11 @@ impl Problem {
 
     pub(crate) fn at(span: Span, message: impl Into<String>) -> Self {
         Self::new(Some(span), message)
+    }
+
+    /// The problem of a text that is no TOML.
+    pub(crate) fn syntax(error: &toml::de::Error) -> Self {
+        Self::new(error.span(), format!("not valid TOML: {}", error.message()))
     }
 
     /// Marks the problem as the absence of `key` from the table at its bytes.
@@ -46,17 +48,6 @@ impl Problem {
 
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
-    }
-
-    /// Looks up what was written at the bytes of the problem.
-    pub(crate) fn shown_in(self, source: &Source, tree: &Tree) -> Mistake {
-        Mistake {
-            place: source.place(self.span.as_ref()),
-            key: self.span.as_ref().and_then(|span| tree.at(span)).map(|node| node.path.clone()),
-            snippet: self.span.as_ref().map(|span| source.snippet(span)),
-            message: self.message,
-            help: self.help,
-        }
     }
 }
 

@@ -1,15 +1,10 @@
 //! The places of values: the file's text with the overrides behind it, and the tree of keys found in them.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
-};
-
-use super::{
-    error::{Place, Snippet},
-    problem::Problem,
 };
 
 /// Bytes of a [`Source`].
@@ -45,9 +40,8 @@ impl Source {
     }
 
     /// Returns the file's tree, without the overrides.
-    pub(crate) fn parse(&self) -> Result<Spanned<DeTable<'_>>, Problem> {
+    pub(crate) fn parse(&self) -> Result<Spanned<DeTable<'_>>, toml::de::Error> {
         DeTable::parse(&self.buffer[..self.file_len])
-            .map_err(|error| Problem::new(error.span(), format!("not valid TOML: {}", error.message())))
     }
 
     /// Returns the bytes of override number `index`.
@@ -100,6 +94,40 @@ impl Source {
     /// Returns the text before `span`, or all of it if `span` is outside of it or within a character.
     fn before(&self, span: &Span) -> &str {
         self.buffer.get(..span.start).unwrap_or(&self.buffer)
+    }
+}
+
+/// The place where a wrong value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A file.
+    File {
+        /// The path of the file, as the message shows it.
+        origin: String,
+        /// The line and the column, in characters, both from 1; `None` if something is missing from the whole file.
+        position: Option<(usize, usize)>,
+    },
+    /// The `key=value` of a `--set`.
+    Override(String),
+}
+
+/// A line of the file or an override, and the part of it to mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snippet {
+    pub(crate) number: Option<usize>,
+    pub(crate) line: String,
+    /// The column from 1, in characters, as is `width`.
+    pub(crate) column: usize,
+    pub(crate) width: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { origin, position: Some((line, column)) } => write!(f, "{origin}:{line}:{column}"),
+            Self::File { origin, position: None } => f.write_str(origin),
+            Self::Override(_) => f.write_str("the command line"),
+        }
     }
 }
 
