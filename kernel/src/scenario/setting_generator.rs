@@ -240,7 +240,9 @@ mod tests {
     fn scenarios() -> Vec<(String, Scenario)> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let texts = files.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap());
+        let texts = files
+            .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+            .map(|path| fs::read_to_string(path).unwrap());
         texts.map(|text| (text.clone(), Scenario::parse("story.toml", &text, &[]).unwrap())).collect()
     }
 
