@@ -11,6 +11,7 @@ pub mod experiment;
 pub mod fault;
 pub mod http2;
 pub mod invariant;
+pub mod json;
 pub mod link;
 pub mod load;
 pub mod measure;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kernel::{
     cli::{Exit, print},
+    json::pretty,
     scenario::{Place, Scenario, ScenarioError},
 };
 use serde::Serialize;
@@ -105,7 +106,7 @@ impl<'a> CheckedFile<'a> {
 pub(crate) fn run(args: &CheckArgs) -> Exit {
     let files: Vec<_> = args.files.iter().map(|file| CheckedFile::check(file, &args.overrides)).collect();
     if args.json {
-        print(&(serde_json::to_string_pretty(&files).expect("plain data is always written") + "\n"));
+        print(&pretty(&files));
     } else {
         print(&files.iter().map(CheckedFile::text).collect::<String>());
     }

@@ -8,6 +8,7 @@ use std::{
 use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print},
+    json::pretty,
     measure::text::table::{Align, TextTable},
     scenario::{FaultName, Scenario, ScenarioError, duration},
 };
@@ -149,7 +150,7 @@ pub(crate) fn run(args: &ListArgs) -> Result<Exit, Failure> {
         return Err(Failure::wrong_input(message));
     }
     if args.json {
-        print(&(serde_json::to_string_pretty(&files).expect("plain data is always written") + "\n"));
+        print(&pretty(&files));
     } else {
         print(&text(&folder, &files));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Exit, print};
-use crate::{invariant::Violation, measure::Summary};
+use crate::{invariant::Violation, json::pretty, measure::Summary};
 
 /// Violations that the text of a report shows.
 const VIOLATIONS_SHOWN_MAX: usize = 10;
@@ -32,7 +32,7 @@ impl RunReport<'_> {
     /// Prints the report, as JSON if `json`, and returns the exit code of the run.
     pub fn print(&self, json: bool) -> Exit {
         if json {
-            print(&(serde_json::to_string_pretty(self).expect("plain data is always written") + "\n"));
+            print(&pretty(self));
         } else {
             print(&self.text());
         }

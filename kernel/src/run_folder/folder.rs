@@ -24,6 +24,7 @@ use super::{
     lines::for_each_line,
 };
 use crate::{
+    json::pretty,
     measure::{RunLabel, RunRows, Summary},
     record::{AttemptRow, EventRow, Records, RequestRow},
     scenario::Scenario,
@@ -298,12 +299,6 @@ fn remove(files: &dyn Files, path: &Path) -> Result<(), FolderError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(KIND.unwritable(path)(error)),
         _ => Ok(()),
     }
-}
-
-fn pretty(value: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("plain data is always written");
-    text.push('\n');
-    text
 }
 
 #[cfg(test)]

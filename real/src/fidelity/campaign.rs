@@ -7,6 +7,7 @@ use std::{
 
 use kernel::{
     cli::{Failure, program},
+    json::pretty,
     run_folder::{
         CalibrationInfo, RunInfo,
         campaign::{CALIBRATION, CampaignManifest, CampaignScenario, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
@@ -93,8 +94,7 @@ impl Campaign {
         let place = &self.place;
         fs::create_dir_all(place).map_err(|error| unwritable(place, &error))?;
         write(&place.join(CALIBRATION), &self.calibration)?;
-        let json = serde_json::to_string_pretty(&self.manifest).expect("plain data is always written");
-        write(&place.join(MANIFEST), &(json + "\n"))
+        write(&place.join(MANIFEST), &pretty(&self.manifest))
     }
 
     /// Folder of the campaign.

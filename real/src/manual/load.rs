@@ -14,6 +14,7 @@ use futures_util::future::{Either, select};
 use kernel::{
     cli::{Exit, Failure, print},
     entropy::Entropy,
+    json::pretty,
     measure::{RunLabel, RunRows, Summary},
     scenario::{Scenario, duration},
     workload::{Inputs, Oracle},
@@ -52,11 +53,7 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let run = RunRows::new(0, duration, &records);
     let label = RunLabel { scenario: &scenario.name, seed: args.seed, world: "real" };
     let summary = Summary::compute(label, &run, &scenario.expectations);
-    let text = if args.json {
-        serde_json::to_string_pretty(&summary).expect("plain data is always written") + "\n"
-    } else {
-        summary.render()
-    };
+    let text = if args.json { pretty(&summary) } else { summary.render() };
     print(&text);
     if let (Err(error), Some(log)) = (logged, &args.log) {
         let log = log.display();

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kernel::cli::Failure;
+use kernel::{cli::Failure, json::pretty};
 use serde_json::Value;
 
 use crate::{
@@ -61,12 +61,6 @@ impl Report {
 
 /// The name of the page. It is the same for all reports, as people bookmark it.
 const PAGE: &str = "report.html";
-
-fn pretty(value: &Value) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("plain data is always written");
-    text.push('\n');
-    text
-}
 
 /// A folder that a report is written to. Files in it that have other names stay.
 pub(super) struct ReportFolder {

@@ -5,6 +5,7 @@ use std::path::Path;
 use kernel::{
     cli,
     experiment::sweep::{SweepOverview, SweepReport},
+    json::pretty,
 };
 use serde::Serialize;
 
@@ -20,7 +21,7 @@ struct JsonReport<'a> {
 pub(super) fn print(report: &SweepReport<'_>, folder: &Path, json: bool) {
     if json {
         let json = JsonReport { folder, overview: report.overview() };
-        cli::print(&(serde_json::to_string_pretty(&json).expect("plain data is always written") + "\n"));
+        cli::print(&pretty(&json));
     } else {
         cli::print(&format!("{}\n  folder  {}\n", report.render(), folder.display()));
     }

@@ -16,10 +16,13 @@ use std::{
 };
 
 use super::{RunRow, SweepIdentity, SweepReport};
-use crate::run_folder::{
-    Files, FolderError, FolderKind, OsFiles, RowKind, SCENARIO,
-    atomic::{self, is_staging_of},
-    lines::{JsonLines, UnfinishedLine, line},
+use crate::{
+    json::pretty,
+    run_folder::{
+        Files, FolderError, FolderKind, OsFiles, RowKind, SCENARIO,
+        atomic::{self, is_staging_of},
+        lines::{JsonLines, UnfinishedLine, line},
+    },
 };
 
 const IDENTITY: &str = "sweep.json";
@@ -196,9 +199,7 @@ fn read_identity(place: &Path) -> Result<Option<SweepIdentity>, FolderError> {
 fn start(files: &dyn Files, place: &Path, identity: &SweepIdentity, scenario: &str) -> Result<(), FolderError> {
     files.create_folder(place).map_err(KIND.unwritable(place))?;
     replace(files, &place.join(SCENARIO), scenario.as_bytes())?;
-    let mut content = serde_json::to_vec_pretty(identity).expect("plain data is always written");
-    content.push(b'\n');
-    replace(files, &place.join(IDENTITY), &content)
+    replace(files, &place.join(IDENTITY), pretty(identity).as_bytes())
 }
 
 /// Returns the rows of a file without a last line that was cut off; none if there is no file.

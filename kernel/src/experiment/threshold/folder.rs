@@ -12,10 +12,13 @@ use std::{fs, path::Path};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Boundary, Point, ThresholdIdentity};
-use crate::run_folder::{
-    Files, FolderError, FolderKind, OsFiles, RowKind, SCENARIO,
-    atomic::{self, is_staging_of},
-    lines::{JsonLines, UnfinishedLine, line},
+use crate::{
+    json::pretty,
+    run_folder::{
+        Files, FolderError, FolderKind, OsFiles, RowKind, SCENARIO,
+        atomic::{self, is_staging_of},
+        lines::{JsonLines, UnfinishedLine, line},
+    },
 };
 
 const IDENTITY: &str = "tip.json";
@@ -102,8 +105,7 @@ impl ThresholdRecord {
         replace(files, &place.join(SCENARIO), self.scenario.as_bytes())?;
         replace(files, &place.join(POINTS), &lines(&self.points))?;
         replace(files, &place.join(BOUNDARY), &lines(&self.boundaries))?;
-        let content = serde_json::to_string_pretty(&self.identity).expect("plain data is always written") + "\n";
-        replace(files, &identity, content.as_bytes())
+        replace(files, &identity, pretty(&self.identity).as_bytes())
     }
 }
 
