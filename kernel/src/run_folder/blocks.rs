@@ -170,24 +170,13 @@ fn malformed(path: &Path, kind: &'static RowKind, file: &File, damage: Damage) -
 mod tests {
     use std::fs;
 
-    use super::{super::error::FolderKind, *};
-
-    static KIND: RowKind = RowKind {
-        folder: &FolderKind {
-            not_one: "not a folder of numbers",
-            cannot: "write ",
-            other_version: "is of another version",
-            other_version_remedy: "count again",
-            damaged_remedy: "count again",
-        },
-        not_one: "not a number",
-    };
+    use super::{super::error::sample::NUMBERS, *};
 
     fn read(text: &str) -> Result<AllRows<u64>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
         fs::write(&path, text).unwrap();
-        read_all(&path, &KIND).map_err(|error| error.to_string().split_once("rows.jsonl").unwrap().1.to_owned())
+        read_all(&path, &NUMBERS).map_err(|error| error.to_string().split_once("rows.jsonl").unwrap().1.to_owned())
     }
 
     #[test]
@@ -204,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = read_all::<u64>(Path::new("none"), &KIND).unwrap_err();
+        let error = read_all::<u64>(Path::new("none"), &NUMBERS).unwrap_err();
         assert_eq!(error.to_string(), "none is missing; count again");
     }
 

@@ -157,6 +157,24 @@ impl FolderError {
 }
 
 #[cfg(test)]
+pub(super) mod sample {
+    //! A kind of rows for tests.
+
+    use super::{FolderKind, RowKind};
+
+    pub(crate) static NUMBERS: RowKind = RowKind {
+        folder: &FolderKind {
+            not_one: "not a folder of numbers",
+            cannot: "write ",
+            other_version: "is of another version",
+            other_version_remedy: "count again",
+            damaged_remedy: "count again",
+        },
+        not_one: "not a number",
+    };
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -123,26 +123,15 @@ mod tests {
     use std::fs;
 
     use super::{
-        super::{error::FolderKind, files::OsFiles},
+        super::{error::sample::NUMBERS, files::OsFiles},
         *,
-    };
-
-    static KIND: RowKind = RowKind {
-        folder: &FolderKind {
-            not_one: "not a folder of numbers",
-            cannot: "write ",
-            other_version: "is of another version",
-            other_version_remedy: "count again",
-            damaged_remedy: "count again",
-        },
-        not_one: "not a number",
     };
 
     fn read(text: &str, unfinished: UnfinishedLine) -> Result<Vec<u64>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("numbers.jsonl");
         fs::write(&path, text).unwrap();
-        let rows = JsonLines::open(&OsFiles, &path, &KIND, unfinished).unwrap();
+        let rows = JsonLines::open(&OsFiles, &path, &NUMBERS, unfinished).unwrap();
         rows.collect::<Result<_, _>>()
             .map_err(|error: FolderError| error.to_string().split_once("numbers.jsonl").unwrap().1.to_owned())
     }
@@ -179,7 +168,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("numbers.jsonl");
         fs::write(&path, "1\n0\n").unwrap();
-        let mut rows = JsonLines::<u64>::open(&OsFiles, &path, &KIND, UnfinishedLine::Read).unwrap();
+        let mut rows = JsonLines::<u64>::open(&OsFiles, &path, &NUMBERS, UnfinishedLine::Read).unwrap();
         assert_eq!(rows.by_ref().map(Result::unwrap).nth(1), Some(0));
         let message = rows.contradiction("it is smaller").to_string();
         assert!(message.ends_with("numbers.jsonl:2 is not a number: it is smaller; count again"), "{message}");
@@ -187,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = JsonLines::<u64>::open(&OsFiles, Path::new("none"), &KIND, UnfinishedLine::Skip).err().unwrap();
+        let error = JsonLines::<u64>::open(&OsFiles, Path::new("none"), &NUMBERS, UnfinishedLine::Skip).err().unwrap();
         assert_eq!(error.to_string(), "none is missing; count again");
     }
 }
