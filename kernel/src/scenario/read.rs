@@ -221,42 +221,23 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     let nemesis = problems.keep(file.optional("nemesis"));
     let expectations = file.list("expect");
     let expectations = problems.keep_all(expectations.iter().map(|item| Expectation::read(item, list.len())));
-    let all =
-        Parts { name, question, duration, servers, workload, load, network, client, nemesis, faults, expectations };
-    all.whole().ok_or(problems)
-}
-
-/// The parts of a scenario that have been read; `None` in place of what is wrong.
-struct Parts {
-    name: Option<String>,
-    question: Option<Option<String>>,
-    duration: Option<Duration>,
-    servers: Option<Servers>,
-    workload: Option<Workload>,
-    load: Option<Load>,
-    network: Option<Network>,
-    client: Option<Client>,
-    nemesis: Option<Option<FaultGenerator>>,
-    faults: Option<Vec<Fault>>,
-    expectations: Option<Vec<Expectation>>,
-}
-
-impl Parts {
-    fn whole(self) -> Option<Scenario> {
-        Some(Scenario {
-            name: self.name?,
-            question: self.question?,
-            duration: self.duration?,
-            servers: self.servers?,
-            workload: self.workload?,
-            load: self.load?,
-            network: self.network?,
-            client: self.client?,
-            nemesis: self.nemesis?,
-            faults: self.faults?,
-            expectations: self.expectations?,
-        })
-    }
+    let (
+        Some(name),
+        Some(question),
+        Some(duration),
+        Some(servers),
+        Some(workload),
+        Some(load),
+        Some(network),
+        Some(client),
+        Some(nemesis),
+        Some(faults),
+        Some(expectations),
+    ) = (name, question, duration, servers, workload, load, network, client, nemesis, faults, expectations)
+    else {
+        return Err(problems);
+    };
+    Ok(Scenario { name, question, duration, servers, workload, load, network, client, nemesis, faults, expectations })
 }
 
 /// Reads `[load]`, the one table that every scenario needs, as its rate has no sensible default.

@@ -76,8 +76,13 @@ fn entry(key: &dyn KeyInfo, path: &str, kinds: Vec<String>) -> ReferenceKey {
         limits: key.limits_text(),
         default: key.default_text(),
         is_required: key.is_required(),
-        doc: key.doc().split_whitespace().collect::<Vec<_>>().join(" "),
+        doc: one_line(key.doc()),
     }
+}
+
+/// Returns documentation without its line breaks.
+pub(super) fn one_line(doc: &str) -> String {
+    doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Adds a key, or its kind to the same key of another kind.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{TABLE, shorthand};
+use super::{TABLE, reference::one_line, shorthand};
 use crate::settings::{KeyInfo, Kinds, Presence, TableInfo, nearest::backticked, source::join};
 
 /// The dialect of the schema. Nothing in it is newer than draft 7, which some editors are limited to.
@@ -36,7 +36,7 @@ fn table(info: &TableInfo, path: &str) -> Value {
         variant.keys.iter().for_each(|key| object.key(*key));
         object.schema(variant.doc)
     });
-    json!({ "type": "object", "description": plain(info.doc), "oneOf": variants.collect::<Vec<_>>() })
+    json!({ "type": "object", "description": one_line(info.doc), "oneOf": variants.collect::<Vec<_>>() })
 }
 
 /// The keys of a table.
@@ -88,9 +88,9 @@ impl Object {
             Presence::Optional => {
                 let mut forms = vec![inner, json!({ "enum": ["on", "off"] })];
                 forms.extend(shorthand::value_schema(path));
-                json!({ "description": plain(info.doc), "anyOf": forms })
+                json!({ "description": one_line(info.doc), "anyOf": forms })
             }
-            Presence::List => json!({ "type": "array", "description": plain(info.doc), "items": inner }),
+            Presence::List => json!({ "type": "array", "description": one_line(info.doc), "items": inner }),
         };
         self.properties.insert(name.into(), schema);
     }
@@ -98,7 +98,7 @@ impl Object {
     fn schema(self, doc: &str) -> Value {
         json!({
             "type": "object",
-            "description": plain(doc),
+            "description": one_line(doc),
             "properties": self.properties,
             "required": self.required,
             "additionalProperties": false,
@@ -109,13 +109,9 @@ impl Object {
 /// The documentation of a key, with its bounds, on one line.
 fn description(key: &dyn KeyInfo) -> String {
     match key.limits_text() {
-        Some(limits) => format!("{} Allowed: {limits}.", plain(key.doc())),
-        None => plain(key.doc()),
+        Some(limits) => format!("{} Allowed: {limits}.", one_line(key.doc())),
+        None => one_line(key.doc()),
     }
-}
-
-fn plain(doc: &str) -> String {
-    doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The TOML value `text` as JSON.
