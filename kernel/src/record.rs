@@ -3,11 +3,13 @@
 mod attempt_id;
 mod cause;
 mod name;
+mod pass;
 mod recorder;
 mod rows;
 
 pub use attempt_id::AttemptId;
 pub(crate) use cause::{CANCELLED, SUPERSEDED};
 pub use name::Name;
+pub use pass::{Pass, Rows};
 pub use recorder::{EventBuilder, Recorder, Records, Sink};
-pub use rows::{Answer, AttemptRow, Event, EventRow, RequestRow, Row};
+pub use rows::{Answer, AttemptRow, Event, EventRow, Ordered, Position, RequestRow, Row};

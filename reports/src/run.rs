@@ -50,13 +50,7 @@ impl RecordedRun {
 
     /// Returns the metrics and the verdict, computed from the rows.
     pub fn summary(&self) -> Summary {
-        let rows = RunRows {
-            duration: self.duration,
-            servers: self.servers,
-            requests: &self.records.requests,
-            attempts: &self.records.attempts,
-            events: &self.records.events,
-        };
+        let rows = RunRows::new(self.servers, self.duration, &self.records);
         let label = RunLabel { scenario: &self.scenario_name, seed: self.seed, world: &self.world };
         let expectations = self.scenario.as_ref().map(|scenario| scenario.expectations.as_slice());
         Summary::compute(label, &rows, expectations.unwrap_or_default())

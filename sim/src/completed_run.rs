@@ -47,7 +47,7 @@ impl CompletedRun {
             seed: *seed,
             duration: scenario.duration,
             late: Some(calibration.timers_late_max()),
-            records: &self.records,
+            rows: &self.records,
         })
     }
 

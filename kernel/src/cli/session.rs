@@ -62,7 +62,7 @@ impl<'a> Session<'a> {
     ) -> Result<Exit, Failure> {
         let written = self.folder.write(&self.scenario, info, records, duration);
         let Written { summary, digest } = written.map_err(Failure::run_failed)?;
-        let evidence = Evidence { scenario: &self.scenario, seed: self.args.seed, duration, late, records };
+        let evidence = Evidence { scenario: &self.scenario, seed: self.args.seed, duration, late, rows: records };
         let violations = invariant::check(&evidence);
         let report = RunReport {
             folder: &self.place,

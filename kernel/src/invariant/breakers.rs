@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Evidence, Findings, Invariant, ROUNDING_US, is_given_up, us, waits};
 use crate::{
     policy::{CircuitBreaker, Scope},
-    record::{Event, EventRow},
+    record::{Event, EventRow, Name},
 };
 
 /// The state of a circuit breaker.
@@ -28,26 +28,26 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     // the attempt is sent.
     let is_asked_when_sent = settings.scope == Scope::Server || !waits(policies);
     // `None` is the breaker of the service.
-    let mut states: BTreeMap<Option<&str>, BreakerState> = BTreeMap::new();
-    for row in &evidence.records.events {
-        let target = row.target.as_deref().filter(|_| settings.scope == Scope::Server);
+    let mut states: BTreeMap<Option<Name>, BreakerState> = BTreeMap::new();
+    for row in evidence.rows.events() {
+        let target = || row.target.clone().filter(|_| settings.scope == Scope::Server);
         match row.event {
             Event::BreakerOpened | Event::BreakerHalfOpened | Event::BreakerClosed => {
-                let state = states.entry(row.target.as_deref()).or_default();
-                if let Some(what) = state.follow(row, settings) {
+                let state = states.entry(row.target.clone()).or_default();
+                if let Some(what) = state.follow(&row, settings) {
                     findings.add(Invariant::ValidStateTransitions, None, row.at_us, what);
                 }
             }
             Event::Pick if is_asked_when_sent => {
-                let state = states.entry(target).or_default();
-                if let Some(what) = state.pass(row, settings.permitted_calls_in_half_open) {
+                let state = states.entry(target()).or_default();
+                if let Some(what) = state.pass(&row, settings.permitted_calls_in_half_open) {
                     findings.add(Invariant::WithinLimits, row.request, row.at_us, what);
                 }
             }
             // A probe that is given up makes room for another.
             Event::AttemptFailed if is_given_up(row.cause.as_deref()) => {
-                if let Some(BreakerState::HalfOpen(probes)) = states.get_mut(&target) {
-                    probes.remove(&attempt_key(row));
+                if let Some(BreakerState::HalfOpen(probes)) = states.get_mut(&target()) {
+                    probes.remove(&attempt_key(&row));
                 }
             }
             _ => {}

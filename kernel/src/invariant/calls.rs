@@ -1,25 +1,30 @@
 //! Checks requests against the schedule, and their attempts against the limits of policies.
 
+use std::borrow::Cow;
+
 use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
     client::settings::Client,
     entropy::Entropy,
     load::Schedule,
-    record::{Answer, AttemptRow, Event, RequestRow, SUPERSEDED},
+    record::{Answer, AttemptRow, RequestRow, SUPERSEDED},
     status::{Code, Outcome},
 };
 
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
-    let records = evidence.records;
     check_schedule(evidence, findings);
-    let mut attempts = &records.attempts[..];
-    for request in &records.requests {
-        let (orphans, rest) = attempts.split_at(attempts.partition_point(|row| row.request < request.id));
-        let (own, rest) = rest.split_at(rest.partition_point(|row| row.request == request.id));
-        attempts = rest;
-        orphans.iter().for_each(|row| add_orphan(row, findings));
-        let late_us = evidence.late.map_or(0, us);
-        let mut call = Call { client: &evidence.scenario.client, request, attempts: own, late_us, findings };
+    let late_us = evidence.late.map_or(0, us);
+    let mut attempts = evidence.rows.attempts().peekable();
+    let mut own = Vec::new();
+    for request in evidence.rows.requests() {
+        while let Some(orphan) = attempts.next_if(|row| row.request < request.id) {
+            add_orphan(&orphan, findings);
+        }
+        own.clear();
+        while let Some(row) = attempts.next_if(|row| row.request == request.id) {
+            own.push(row);
+        }
+        let mut call = Call { client: &evidence.scenario.client, request: &request, attempts: &own, late_us, findings };
         call.check_end();
         call.check_attempts();
         call.check_answer();
@@ -27,16 +32,8 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         call.check_limits();
         call.check_deadlines();
     }
-    attempts.iter().for_each(|row| add_orphan(row, findings));
+    attempts.for_each(|row| add_orphan(&row, findings));
     check_bulkhead(evidence, findings);
-    for row in records.events.iter().filter(|row| row.event == Event::WrongResult) {
-        findings.add(
-            Invariant::CorrectResult,
-            row.request,
-            row.at_us,
-            "the result is not that of the workload function",
-        );
-    }
 }
 
 /// Checks that there is a row for every scheduled request, and no other.
@@ -44,7 +41,7 @@ fn check_schedule(evidence: &Evidence<'_>, findings: &mut Findings) {
     let scenario = evidence.scenario;
     let schedule = Schedule::new(&scenario.load, scenario.duration, Entropy::new(evidence.seed));
     let mut scheduled = (0..).zip(schedule.map(|at| at.as_micros()));
-    for row in &evidence.records.requests {
+    for row in evidence.rows.requests() {
         let expected = scheduled.next();
         if expected != Some((row.id, row.intended_us)) {
             let what = match expected {
@@ -72,7 +69,7 @@ fn add_orphan(row: &AttemptRow, findings: &mut Findings) {
 /// Checks that no more attempts are under way at once than the bulkhead allows.
 fn check_bulkhead(evidence: &Evidence<'_>, findings: &mut Findings) {
     let Some(bulkhead) = &evidence.scenario.client.policies.bulkhead else { return };
-    let attempts = evidence.records.attempts.iter().map(|row| (row.start_us, row.end_us));
+    let attempts = evidence.rows.attempts().map(|row| (row.start_us, row.end_us));
     let (most, at_us) = most_at_once(attempts);
     if most > bulkhead.max_concurrent_calls {
         let what = format!("{most} attempts at once, and {} are allowed", bulkhead.max_concurrent_calls);
@@ -102,7 +99,7 @@ pub(super) fn most_at_once(spans: impl Iterator<Item = (u64, u64)>) -> (usize, u
 struct Call<'a> {
     client: &'a Client,
     request: &'a RequestRow,
-    attempts: &'a [AttemptRow],
+    attempts: &'a [Cow<'a, AttemptRow>],
     late_us: u64,
     findings: &'a mut Findings,
 }
@@ -213,7 +210,7 @@ impl Call<'_> {
         if let Some(row) =
             attempts.find(|row| row.start_us < from_us || row.end_us < row.start_us || row.end_us > to_us)
         {
-            let AttemptRow { attempt, start_us, end_us, .. } = row;
+            let AttemptRow { attempt, start_us, end_us, .. } = &**row;
             let what = format!("attempt {attempt} is from {start_us} to {end_us} µs, and it from {from_us}");
             self.add(Invariant::ConsistentLog, what);
         }

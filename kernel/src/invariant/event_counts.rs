@@ -2,10 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Evidence, Findings, Invariant, ROUNDING_US, find_attempt, position};
+use super::{
+    Evidence, Findings, Invariant, ROUNDING_US,
+    attempts::{Attempt, Attempts, RequestIds},
+};
 use crate::{
     client::settings::{Jitter, Retry},
-    record::{Answer, AttemptRow, Event, RequestRow},
+    record::{Answer, Event, EventRow, RequestRow},
     status::{Code, Outcome},
 };
 
@@ -23,11 +26,36 @@ struct EventCounts {
     fallbacks: u32,
 }
 
-pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
-    let records = evidence.records;
-    let mut counts = vec![EventCounts::default(); records.requests.len()];
-    for row in &records.events {
-        let counter: fn(&mut EventCounts) -> &mut u32 = match row.event {
+pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
+    let ids = RequestIds::collect(evidence.rows);
+    let mut counts = vec![EventCounts::default(); ids.len()];
+    for row in evidence.rows.events() {
+        if let Some(counter) = EventCounts::counter(row.event) {
+            match row.request.and_then(|id| ids.position(id)) {
+                Some(at) => *counter(&mut counts[at]) += 1,
+                None => findings.add(Invariant::ConsistentLog, row.request, row.at_us, "an event is of no request"),
+            }
+        }
+        match row.event {
+            Event::Backoff => check_backoff(evidence, attempts, &row, findings),
+            Event::Pick | Event::AttemptFailed => check_attempt(evidence, attempts, &row, findings),
+            Event::WrongResult => {
+                let what = "the result is not that of the workload function";
+                findings.add(Invariant::CorrectResult, row.request, row.at_us, what);
+            }
+            _ => {}
+        }
+    }
+    for (request, counts) in evidence.rows.requests().zip(counts) {
+        check_counts(&request, attempts.of_request(request.id), counts, findings);
+        check_end(&request, counts, findings);
+    }
+}
+
+impl EventCounts {
+    /// Returns the counter of a kind of event; none if the kind is not counted.
+    fn counter(event: Event) -> Option<fn(&mut Self) -> &mut u32> {
+        Some(match event {
             Event::Pick => |counts| &mut counts.picks,
             Event::AttemptFailed => |counts| &mut counts.failed,
             Event::Failover => |counts| &mut counts.failovers,
@@ -37,26 +65,13 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             Event::Rejected => |counts| &mut counts.rejections,
             Event::CacheHit => |counts| &mut counts.hits,
             Event::Fallback => |counts| &mut counts.fallbacks,
-            _ => continue,
-        };
-        match row.request.and_then(|id| position(records, id)) {
-            Some(at) => *counter(&mut counts[at]) += 1,
-            None => findings.add(Invariant::ConsistentLog, row.request, row.at_us, "an event is of no request"),
-        }
+            _ => return None,
+        })
     }
-    let mut attempts = &records.attempts[..];
-    for (request, counts) in records.requests.iter().zip(&counts) {
-        attempts = &attempts[attempts.partition_point(|row| row.request < request.id)..];
-        let own = attempts.partition_point(|row| row.request == request.id);
-        check_counts(request, &attempts[..own], *counts, findings);
-        check_end(request, *counts, findings);
-    }
-    check_backoffs(evidence, findings);
-    check_attempts(evidence, findings);
 }
 
 /// Checks that there are as many events as attempts, failovers, hedges and retries.
-fn check_counts(request: &RequestRow, attempts: &[AttemptRow], counts: EventCounts, findings: &mut Findings) {
+fn check_counts(request: &RequestRow, attempts: &[Attempt], counts: EventCounts, findings: &mut Findings) {
     // The attempts that renew a stale answer may still be under way when the run ends.
     if request.answer == Some(Answer::Stale) && request.attempts == 0 {
         return;
@@ -72,7 +87,7 @@ fn check_counts(request: &RequestRow, attempts: &[AttemptRow], counts: EventCoun
             format!("{ended} attempts ended, and {} were sent", counts.picks),
         );
     }
-    let failed = attempts.iter().filter(|row| row.status != Code::Ok).count() as u32;
+    let failed = attempts.iter().filter(|attempt| attempt.status != Code::Ok).count() as u32;
     for (name, events, rows) in [
         ("failed attempts", counts.failed, failed),
         ("failovers", counts.failovers, request.failovers),
@@ -124,56 +139,42 @@ fn check_end(request: &RequestRow, counts: EventCounts, findings: &mut Findings)
     }
 }
 
-/// Checks that each attempt was sent and failed when and where its row says; in real time, only where.
-fn check_attempts(evidence: &Evidence<'_>, findings: &mut Findings) {
-    for row in &evidence.records.events {
-        let (Event::Pick | Event::AttemptFailed, Some(request), Some(attempt)) = (row.event, row.request, row.attempt)
-        else {
-            continue;
-        };
-        let Some(found) = find_attempt(evidence.records, request, attempt) else { continue };
-        let (at_us, cause) = match row.event {
-            Event::Pick => (found.start_us, None),
-            _ => (found.end_us, found.cause.as_deref()),
-        };
-        let is_then = !evidence.is_virtual() || at_us == row.at_us;
-        if row.target.as_ref() != Some(&found.server) || row.cause.as_deref() != cause || !is_then {
-            let event: &str = row.event.into();
-            let what = format!("its attempt {attempt} is not as `{event}` of {:?} has it", row.target);
-            findings.add(Invariant::ConsistentLog, Some(request), row.at_us, what);
-        }
+/// Checks that the attempt of `row` was sent or failed when and where its own row says; in real time, only where.
+fn check_attempt(evidence: &Evidence<'_>, attempts: &Attempts, row: &EventRow, findings: &mut Findings) {
+    let (Some(request), Some(number)) = (row.request, row.attempt) else { return };
+    let Some(found) = attempts.find(request, number) else { return };
+    let (at_us, cause) = match row.event {
+        Event::Pick => (found.start_us, None),
+        _ => (found.end_us, attempts.cause(found)),
+    };
+    let is_then = !evidence.is_virtual() || at_us == row.at_us;
+    if row.target.as_deref() != Some(attempts.server(found)) || row.cause.as_deref() != cause || !is_then {
+        let event: &str = row.event.into();
+        let what = format!("its attempt {number} is not as `{event}` of {:?} has it", row.target);
+        findings.add(Invariant::ConsistentLog, Some(request), row.at_us, what);
     }
 }
 
-/// Checks that backoffs are as long as the policy says, and that no attempt begins before its backoff is over.
-fn check_backoffs(evidence: &Evidence<'_>, findings: &mut Findings) {
+/// Checks that the backoff of `row` is as long as the policy says, and that no attempt begins before it is over.
+fn check_backoff(evidence: &Evidence<'_>, attempts: &Attempts, row: &EventRow, findings: &mut Findings) {
     // A server with admission control may ask for another backoff (gRPC pushback), which is not recorded.
     if evidence.scenario.servers.admission.is_some() {
         return;
     }
-    let retry = &evidence.scenario.client.retry;
-    for row in evidence.records.events.iter().filter(|row| row.event == Event::Backoff) {
-        let (Some(request), Some(attempt), Some(waits_us)) = (row.request, row.attempt, row.duration_us) else {
-            findings.add(
-                Invariant::ConsistentLog,
-                row.request,
-                row.at_us,
-                "a backoff does not say of which attempt it is",
-            );
-            continue;
-        };
-        let bounds = bounds_us(retry, attempt);
-        if !bounds.contains(&waits_us) {
-            let what =
-                format!("a backoff of {waits_us} µs, and the policy has {} to {} µs", bounds.start(), bounds.end());
-            findings.add(Invariant::WithinLimits, Some(request), row.at_us, what);
-        }
-        // In real time a moment passes between the begin of a backoff and its event: only its length is known.
-        let next = find_attempt(evidence.records, request, attempt + 1).filter(|_| evidence.is_virtual());
-        if next.is_some_and(|next| next.start_us + ROUNDING_US < row.at_us + waits_us) {
-            let what = format!("attempt {} begins before its backoff is over", attempt + 1);
-            findings.add(Invariant::WithinLimits, Some(request), row.at_us, what);
-        }
+    let (Some(request), Some(attempt), Some(waits_us)) = (row.request, row.attempt, row.duration_us) else {
+        let what = "a backoff does not say of which attempt it is";
+        return findings.add(Invariant::ConsistentLog, row.request, row.at_us, what);
+    };
+    let bounds = bounds_us(&evidence.scenario.client.retry, attempt);
+    if !bounds.contains(&waits_us) {
+        let what = format!("a backoff of {waits_us} µs, and the policy has {} to {} µs", bounds.start(), bounds.end());
+        findings.add(Invariant::WithinLimits, Some(request), row.at_us, what);
+    }
+    // In real time a moment passes between the begin of a backoff and its event: only its length is known.
+    let next = attempts.find(request, attempt + 1).filter(|_| evidence.is_virtual());
+    if next.is_some_and(|next| next.start_us + ROUNDING_US < row.at_us + waits_us) {
+        let what = format!("attempt {} begins before its backoff is over", attempt + 1);
+        findings.add(Invariant::WithinLimits, Some(request), row.at_us, what);
     }
 }
 

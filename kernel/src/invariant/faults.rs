@@ -1,20 +1,23 @@
 //! Checks that faults begin and end when the scenario says, and that nothing passes a partitioned link.
 
-use super::{Evidence, Findings, Invariant, ROUNDING_US, find_attempt, us};
+use std::collections::BTreeMap;
+
+use super::{Evidence, Findings, Invariant, ROUNDING_US, attempts::Attempts, us};
 use crate::{
     fault::{Direction, Fault, FaultKind},
-    record::{Event, EventRow},
+    record::{Event, EventRow, Name, Rows},
     server::settings::server_name,
     status::Code,
 };
 
-pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
-    let end_us = evidence.records.events.last().map_or(0, |row| row.at_us);
+pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
+    let (times, end_us) = FaultTimes::collect(evidence.rows);
+    let none = FaultTimes::default();
     let late_us = evidence.late.map_or(0, us) * 2 + ROUNDING_US;
-    let rows: Vec<&EventRow> = evidence.records.events.iter().filter(|row| row.fault.is_some()).collect();
+    let mut partitioned: BTreeMap<Name, Vec<PartitionedLink>> = BTreeMap::new();
     for (index, fault) in evidence.scenario.faults.iter().enumerate() {
-        for target in fault.targets.iter().map(|target| server_name(*target)) {
-            let times = FaultTimes::collect(&rows, index, &target);
+        for target in fault.targets.iter().map(|target| Name::from(server_name(*target))) {
+            let times = times.get(&(index, target.clone())).unwrap_or(&none);
             if let Some(what) = times.wrong(fault, end_us, late_us) {
                 let what = format!("fault {index} on {target}: {what}");
                 findings.add(Invariant::FaultsFollowSchedule, None, us(fault.at), what);
@@ -23,13 +26,23 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
                 && let Some(start_us) = times.starts.first()
             {
                 let heals_us = times.ends.first().copied().unwrap_or(u64::MAX);
-                PartitionedLink { server: &target, direction, start_us: *start_us, heals_us }.check(evidence, findings);
+                let link = PartitionedLink { direction, start_us: *start_us, heals_us };
+                partitioned.entry(target).or_default().push(link);
             }
+        }
+    }
+    if partitioned.is_empty() {
+        return;
+    }
+    for row in evidence.rows.events() {
+        for link in partitioned.get(&row.source).into_iter().flatten() {
+            link.check(&row, attempts, findings);
         }
     }
 }
 
 /// The times at which one fault began and ended on one target, and at which it had no effect.
+#[derive(Debug, Default)]
 struct FaultTimes {
     starts: Vec<u64>,
     ends: Vec<u64>,
@@ -37,19 +50,22 @@ struct FaultTimes {
 }
 
 impl FaultTimes {
-    /// Collects the times from `rows`, which are those of all faults.
-    fn collect(rows: &[&EventRow], fault: usize, target: &str) -> Self {
-        let mut times = Self { starts: Vec::new(), ends: Vec::new(), no_effects: Vec::new() };
-        let own = rows.iter().filter(|row| row.fault == Some(fault) && row.target.as_deref() == Some(target));
-        for row in own {
+    /// Collects the times of all faults, by index and target, and the time of the last event of the run.
+    fn collect(rows: &dyn Rows) -> (BTreeMap<(usize, Name), Self>, u64) {
+        let mut times: BTreeMap<(usize, Name), Self> = BTreeMap::new();
+        let mut end_us = 0;
+        for row in rows.events() {
+            end_us = row.at_us;
+            let (Some(fault), Some(target)) = (row.fault, &row.target) else { continue };
+            let own = times.entry((fault, target.clone())).or_default();
             match row.event {
-                Event::FaultStart => times.starts.push(row.at_us),
-                Event::FaultEnd => times.ends.push(row.at_us),
-                Event::NoEffect => times.no_effects.push(row.at_us),
+                Event::FaultStart => own.starts.push(row.at_us),
+                Event::FaultEnd => own.ends.push(row.at_us),
+                Event::NoEffect => own.no_effects.push(row.at_us),
                 _ => {}
             }
         }
-        times
+        (times, end_us)
     }
 
     /// Returns in what these times differ from the scenario. `end_us` is the time of the last event of the run.
@@ -96,37 +112,35 @@ impl FaultTimes {
 }
 
 /// A link that is partitioned from `start_us` to `heals_us`.
-struct PartitionedLink<'a> {
-    server: &'a str,
+struct PartitionedLink {
     direction: Direction,
     start_us: u64,
     heals_us: u64,
 }
 
-impl PartitionedLink<'_> {
+impl PartitionedLink {
     /// Returns whether both times are within the partition. Events at its first and last instant may be outside.
     fn holds(&self, from_us: u64, to_us: u64) -> bool {
         self.start_us < from_us && to_us < self.heals_us
     }
 
-    /// Checks that no message is both sent and received during the partition.
-    fn check(&self, evidence: &Evidence<'_>, findings: &mut Findings) {
-        let records = evidence.records;
-        let from = records.events.partition_point(|row| row.at_us <= self.start_us);
-        let during = records.events[from..].iter().take_while(|row| row.at_us < self.heals_us);
-        for row in during.filter(|row| row.source == self.server) {
-            let (Some(request), Some(number)) = (row.request, row.attempt) else { continue };
-            let attempt = find_attempt(records, request, number).filter(|attempt| attempt.server == self.server);
-            let Some(attempt) = attempt else { continue };
-            let done_us = row.at_us;
-            let passes_there = self.direction != Direction::From && self.holds(attempt.start_us, done_us);
-            let is_answer = row.event == Event::Finished && attempt.status == Code::Ok;
-            let passes_back = self.direction != Direction::To && is_answer && self.holds(done_us, attempt.end_us);
-            if passes_there || passes_back {
-                let way = if passes_there { "to" } else { "from" };
-                let what = format!("attempt {number} passes the link {way} {} while that is cut", self.server);
-                findings.add(Invariant::PartitionHolds, Some(request), done_us, what);
-            }
+    /// Checks that the message which the link's server records with `row` is not both sent and received during the
+    /// partition.
+    fn check(&self, row: &EventRow, attempts: &Attempts, findings: &mut Findings) {
+        let done_us = row.at_us;
+        if !self.holds(done_us, done_us) {
+            return;
+        }
+        let (Some(request), Some(number)) = (row.request, row.attempt) else { return };
+        let attempt = attempts.find(request, number).filter(|attempt| row.source == *attempts.server(attempt));
+        let Some(attempt) = attempt else { return };
+        let passes_there = self.direction != Direction::From && self.holds(attempt.start_us, done_us);
+        let is_answer = row.event == Event::Finished && attempt.status == Code::Ok;
+        let passes_back = self.direction != Direction::To && is_answer && self.holds(done_us, attempt.end_us);
+        if passes_there || passes_back {
+            let way = if passes_there { "to" } else { "from" };
+            let what = format!("attempt {number} passes the link {way} {} while that is cut", row.source);
+            findings.add(Invariant::PartitionHolds, Some(request), done_us, what);
         }
     }
 }

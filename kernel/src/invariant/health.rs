@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Evidence, Findings, Invariant, servers::ServerStates, us};
 use crate::{
-    fault::FaultKind, http2::CONNECTION_WINDOW_BYTES, link::settings::Network, record::Event, scenario::Scenario,
+    fault::FaultKind,
+    http2::CONNECTION_WINDOW_BYTES,
+    link::settings::Network,
+    record::{Event, Name},
+    scenario::Scenario,
     server::settings::server_name,
 };
 
@@ -37,11 +41,11 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     if !is_observable(evidence.scenario) {
         return;
     }
-    let mut servers: BTreeMap<&str, ServerHealth> = BTreeMap::new();
+    let mut servers: BTreeMap<Name, ServerHealth> = BTreeMap::new();
     let mut states = ServerStates::new(&evidence.scenario.faults);
-    for row in &evidence.records.events {
-        states.note(row);
-        let Some(server) = row.target.as_deref() else { continue };
+    for row in evidence.rows.events() {
+        states.note(&row);
+        let Some(server) = row.target.clone() else { continue };
         let health = servers.entry(server).or_default();
         match row.event {
             Event::FaultStart => {
@@ -61,7 +65,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let end_us = evidence.end_us();
     for server in (0..evidence.scenario.servers.replicas).map(server_name) {
         // While a fault lasts, either rating may be right.
-        let Some(health) = servers.get(&*server).filter(|health| health.faults == 0) else { continue };
+        let Some(health) = servers.get(server.as_str()).filter(|health| health.faults == 0) else { continue };
         let trouble = Duration::from_micros(health.first_us.map_or(0, |first_us| health.last_us - first_us));
         // What lasts for longer than this is too long.
         let longest_us = us(settling_time(evidence.scenario, trouble));

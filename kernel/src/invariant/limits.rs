@@ -11,12 +11,16 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
 };
 
-use super::{Evidence, Findings, Invariant, ROUNDING_US, find_attempt, is_given_up, us, waits};
+use super::{
+    Evidence, Findings, Invariant, ROUNDING_US,
+    attempts::{Attempt, Attempts},
+    is_given_up, us, waits,
+};
 use crate::{
     client::settings::Client,
     entropy::Entropy,
     policy::{RateLimit, RetryBudget, RetryThrottling},
-    record::{AttemptRow, Event, EventRow, Records},
+    record::{Event, Rows},
     status::{Code, Outcome},
     workload::InputIdentities,
 };
@@ -24,7 +28,7 @@ use crate::{
 /// Number of slots that a budget's `ttl` is divided into.
 const SLOTS: u64 = 10;
 
-pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
+pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
     check_in_flight(evidence, findings);
     if !evidence.is_virtual() {
         return;
@@ -34,21 +38,21 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         check_rate(evidence, limit, findings);
     }
     if policies.cache.is_some() {
-        check_cached(evidence, findings);
+        check_cached(evidence, attempts, findings);
     }
     // When an attempt asked for its permit is not known where it may wait before it is sent.
     if waits(policies) || evidence.scenario.client.wait_for_ready {
         return;
     }
-    check_hedges(evidence, findings);
+    check_hedges(evidence, attempts, findings);
     if let Some(throttling) = &policies.retry_throttling {
-        check_throttling(evidence, throttling, findings);
+        check_throttling(evidence, attempts, throttling, findings);
     }
     match &policies.retry_budget {
         Some(RetryBudget { percent, min_retry_concurrency: Some(min), .. }) => {
-            check_concurrent_retries(evidence, *percent, *min, findings);
+            check_concurrent_retries(evidence, attempts, *percent, *min, findings);
         }
-        Some(budget) => check_recent_retries(evidence, budget, findings),
+        Some(budget) => check_recent_retries(evidence, attempts, budget, findings),
         None => {}
     }
 }
@@ -56,10 +60,13 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
 /// Checks that a request is sent while fewer are in flight than allowed, and dropped otherwise.
 fn check_in_flight(evidence: &Evidence<'_>, findings: &mut Findings) {
     let most = evidence.scenario.load.max_in_flight;
-    let requests = &evidence.records.requests;
+    let mut sent = Vec::new();
+    let mut done = Vec::new();
+    for row in evidence.rows.requests() {
+        sent.extend(row.sent_us);
+        done.extend(row.done_us);
+    }
     // The rows are in order of when they were intended; late timers may send them in another.
-    let mut sent: Vec<u64> = requests.iter().filter_map(|row| row.sent_us).collect();
-    let mut done: Vec<u64> = requests.iter().filter_map(|row| row.done_us).collect();
     sent.sort_unstable();
     done.sort_unstable();
     for (begun, at_us) in sent.iter().enumerate() {
@@ -72,7 +79,7 @@ fn check_in_flight(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
     // What was in flight when a request was dropped is known to within the lateness of timers; real time has no such bound.
     let Some(late) = evidence.late else { return };
-    for row in requests.iter().filter(|row| row.status == Outcome::Dropped) {
+    for row in evidence.rows.requests().filter(|row| row.status == Outcome::Dropped) {
         let last_us = row.intended_us + us(late) + ROUNDING_US;
         let begun = sent.partition_point(|sent_us| *sent_us <= last_us);
         let over = done.partition_point(|done_us| *done_us < row.intended_us);
@@ -94,7 +101,7 @@ fn check_rate(evidence: &Evidence<'_>, limit: &RateLimit, findings: &mut Finding
     let capacity = limit.burst.unwrap_or(limit.limit) as u128 * token;
     let slack = (late.as_nanos() + u128::from(ROUNDING_US) * 1_000) * per_nano;
     let mut full_at = 0;
-    for row in evidence.records.events.iter().filter(|row| row.event == Event::Pick) {
+    for row in evidence.rows.events().filter(|row| row.event == Event::Pick) {
         let now = u128::from(row.at_us) * 1_000 * per_nano;
         full_at = now.max(full_at) + token;
         if full_at > now + capacity + slack {
@@ -108,18 +115,18 @@ fn check_rate(evidence: &Evidence<'_>, limit: &RateLimit, findings: &mut Finding
 
 /// Checks that no cached answer is older than allowed: an attempt with the same input was answered not longer ago than
 /// that.
-fn check_cached(evidence: &Evidence<'_>, findings: &mut Findings) {
+fn check_cached(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
     let Some(cache) = &evidence.scenario.client.policies.cache else { return };
     let entropy = Entropy::new(evidence.seed);
     let Some(identities) = InputIdentities::for_workload(&evidence.scenario.workload, entropy) else { return };
     let fresh_us = us(cache.ttl) + ROUNDING_US;
     let stale_us = fresh_us.saturating_add(us(cache.stale_while_revalidate));
     let mut answered: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-    for row in evidence.records.attempts.iter().filter(|row| row.status == Code::Ok) {
-        answered.entry(identities.of_request(entropy, row.request)).or_default().push(row.end_us);
+    for attempt in attempts.all().iter().filter(|attempt| attempt.status == Code::Ok) {
+        answered.entry(identities.of_request(entropy, attempt.request)).or_default().push(attempt.end_us);
     }
     answered.values_mut().for_each(|ends| ends.sort_unstable());
-    for row in evidence.records.events.iter().filter(|row| matches!(row.event, Event::CacheHit | Event::Fallback)) {
+    for row in evidence.rows.events().filter(|row| matches!(row.event, Event::CacheHit | Event::Fallback)) {
         let oldest_us = match (row.event, row.cause.as_deref()) {
             (Event::CacheHit, Some("fresh")) => fresh_us,
             (Event::CacheHit, _) => stale_us,
@@ -136,39 +143,40 @@ fn check_cached(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-/// A permit for another attempt, granted at this event: the decision to retry, or a hedge.
-struct Permit<'a> {
-    row: &'a EventRow,
+/// A permit for another attempt, granted by an event: the decision to retry, or a hedge.
+struct Permit {
+    at_us: u64,
+    /// The time that the attempt waits before it is sent.
+    waits_us: u64,
     request: u64,
     /// The attempt that is permitted.
     attempt: u32,
-    /// The failed attempt that is retried; none for a hedge.
-    failed: Option<&'a AttemptRow>,
+    /// True if an attempt that failed is retried, and has a row; false for a hedge.
+    is_of_failed: bool,
 }
 
 /// Returns the permits for other attempts, in order of time.
-fn permits<'a>(records: &'a Records) -> impl Iterator<Item = Permit<'a>> {
-    records.events.iter().filter_map(|row| {
-        let (request, attempt) = (row.request?, row.attempt?);
-        match row.event {
-            Event::Backoff => {
-                Some(Permit { row, request, attempt: attempt + 1, failed: find_attempt(records, request, attempt) })
-            }
-            Event::Hedge => Some(Permit { row, request, attempt, failed: None }),
-            _ => None,
-        }
+fn permits<'a>(rows: &'a dyn Rows, attempts: &'a Attempts) -> impl Iterator<Item = Permit> + use<'a> {
+    rows.events().filter_map(|row| {
+        let (request, number) = (row.request?, row.attempt?);
+        let (attempt, is_of_failed) = match row.event {
+            Event::Backoff => (number + 1, attempts.find(request, number).is_some()),
+            Event::Hedge => (number, false),
+            _ => return None,
+        };
+        let waits_us = row.duration_us.unwrap_or_default();
+        Some(Permit { at_us: row.at_us, waits_us, request, attempt, is_of_failed })
     })
 }
 
 /// Checks that each hedge follows the attempt before it after the delay, or the failure of an attempt at once.
-fn check_hedges(evidence: &Evidence<'_>, findings: &mut Findings) {
+fn check_hedges(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
     let Some(hedging) = &evidence.scenario.client.policies.hedging else { return };
     let delay_us = us(hedging.hedging_delay);
-    for row in evidence.records.events.iter().filter(|row| row.event == Event::Hedge) {
+    for row in evidence.rows.events().filter(|row| row.event == Event::Hedge) {
         let (Some(request), Some(attempt)) = (row.request, row.attempt) else { continue };
-        let Some(before) = find_attempt(evidence.records, request, attempt - 1) else { continue };
-        let first = evidence.records.attempts.partition_point(|row| row.request < request);
-        let own = evidence.records.attempts[first..].iter().take_while(|row| row.request == request);
+        let Some(before) = attempts.find(request, attempt - 1) else { continue };
+        let own = attempts.of_request(request).iter();
         let mut failed = own.filter(|row| row.status != Code::Ok && row.end_us >= before.start_us);
         let is_early = row.at_us + ROUNDING_US < before.start_us.saturating_add(delay_us);
         if is_early && !failed.any(|failed| failed.end_us <= row.at_us) {
@@ -179,15 +187,20 @@ fn check_hedges(evidence: &Evidence<'_>, findings: &mut Findings) {
 }
 
 /// Checks retry throttling (gRPC A6) with as many tokens as there can have been.
-fn check_throttling(evidence: &Evidence<'_>, throttling: &RetryThrottling, findings: &mut Findings) {
+fn check_throttling(
+    evidence: &Evidence<'_>,
+    attempts: &Attempts,
+    throttling: &RetryThrottling,
+    findings: &mut Findings,
+) {
     let client = &evidence.scenario.client;
     let max = thousandths(throttling.max_tokens);
     let ratio = thousandths(throttling.token_ratio);
-    let ends = ends(evidence.records, client);
+    let ends = ends(attempts, client);
     let mut tokens = max;
     let mut seen = 0;
-    for permit in permits(evidence.records) {
-        let at_us = permit.row.at_us;
+    for permit in permits(evidence.rows, attempts) {
+        let at_us = permit.at_us;
         while let Some(end) = ends.get(seen).filter(|end| end.at_us < at_us) {
             tokens = if end.is_ok { (tokens + ratio).min(max) } else { tokens.saturating_sub(1_000) };
             seen += 1;
@@ -195,7 +208,7 @@ fn check_throttling(evidence: &Evidence<'_>, throttling: &RetryThrottling, findi
         // Those of this very instant may come before or after: successes before permit the most tokens.
         let now = ends[seen..].iter().take_while(|end| end.at_us == at_us);
         let successes = now.filter(|end| end.is_ok).count() as u64;
-        let taken = if permit.failed.is_some() { 1_000 } else { 0 };
+        let taken = if permit.is_of_failed { 1_000 } else { 0 };
         let most = (tokens.saturating_sub(taken) + ratio * successes).min(max);
         if 2 * most <= max {
             let what = format!("attempt {} is made with {most} thousandths of {max} left", permit.attempt);
@@ -218,27 +231,32 @@ struct AttemptEnd {
 
 /// Returns the ends of the attempts that count for throttling, in order of time. Those of one instant are ordered with the
 /// failures first, which leaves the most tokens.
-fn ends(records: &Records, client: &Client) -> Vec<AttemptEnd> {
+fn ends(attempts: &Attempts, client: &Client) -> Vec<AttemptEnd> {
     let hedging = client.policies.hedging.as_ref();
     let codes = hedging.map_or(&client.retry.retryable_status_codes, |hedging| &hedging.non_fatal_status_codes);
-    let mut ends: Vec<_> = records
-        .attempts
-        .iter()
-        .map(|row| (row, row.status == Code::Ok))
-        .filter(|(row, is_ok)| *is_ok || (codes.contains(&row.status) && !is_given_up(row.cause.as_deref())))
-        .map(|(row, is_ok)| AttemptEnd { at_us: row.end_us, is_ok })
-        .collect();
+    let counts = |attempt: &&Attempt| {
+        let is_given_up = is_given_up(attempts.cause(attempt));
+        attempt.status == Code::Ok || (codes.contains(&attempt.status) && !is_given_up)
+    };
+    let ended = attempts.all().iter().filter(counts);
+    let mut ends: Vec<_> =
+        ended.map(|attempt| AttemptEnd { at_us: attempt.end_us, is_ok: attempt.status == Code::Ok }).collect();
     ends.sort_unstable();
     ends
 }
 
 /// Checks Envoy's retry budget, which limits the retries under way by the attempts under way.
-fn check_concurrent_retries(evidence: &Evidence<'_>, percent: f64, min: usize, findings: &mut Findings) {
-    let records = evidence.records;
-    let picks = records.events.iter().filter(|row| row.event == Event::Pick);
+fn check_concurrent_retries(
+    evidence: &Evidence<'_>,
+    attempts: &Attempts,
+    percent: f64,
+    min: usize,
+    findings: &mut Findings,
+) {
+    let picks = evidence.rows.events().filter(|row| row.event == Event::Pick);
     // An attempt without an end is under way until the end of the run.
     let spans = picks.filter_map(|row| {
-        let end = find_attempt(records, row.request?, row.attempt?).map_or(u64::MAX, |attempt| attempt.end_us);
+        let end = attempts.find(row.request?, row.attempt?).map_or(u64::MAX, |attempt| attempt.end_us);
         Some((row.at_us, end))
     });
     let (mut begun, mut over): (Vec<u64>, Vec<u64>) = spans.unzip();
@@ -246,37 +264,37 @@ fn check_concurrent_retries(evidence: &Evidence<'_>, percent: f64, min: usize, f
     over.sort_unstable();
     // The ends of the retries that were permitted.
     let mut retries: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
-    for permit in permits(records) {
-        let at_us = permit.row.at_us;
+    for permit in permits(evidence.rows, attempts) {
+        let at_us = permit.at_us;
         while retries.peek().is_some_and(|Reverse(end_us)| *end_us <= at_us) {
             retries.pop();
         }
         let begun = begun.partition_point(|start_us| *start_us <= at_us);
-        let attempts = begun - over.partition_point(|end_us| *end_us < at_us);
+        let under_way = begun - over.partition_point(|end_us| *end_us < at_us);
         // The attempt that is retried has just ended, and a hedge is not under way yet.
-        let attempts = attempts.saturating_sub(1);
-        let most = (attempts as f64 * percent / 100.0).max(min as f64);
+        let under_way = under_way.saturating_sub(1);
+        let most = (under_way as f64 * percent / 100.0).max(min as f64);
         if retries.len() as f64 + 1.0 > most + 1e-9 {
             let what =
-                format!("{} retries at once beside {attempts} attempts, and {most} are allowed", retries.len() + 1);
+                format!("{} retries at once beside {under_way} attempts, and {most} are allowed", retries.len() + 1);
             findings.add(Invariant::WithinLimits, Some(permit.request), at_us, what);
         }
-        let unsent_us = at_us.saturating_add(permit.row.duration_us.unwrap_or_default());
-        let end_us = find_attempt(records, permit.request, permit.attempt).map_or(unsent_us, |attempt| attempt.end_us);
+        let unsent_us = at_us.saturating_add(permit.waits_us);
+        let end_us = attempts.find(permit.request, permit.attempt).map_or(unsent_us, |attempt| attempt.end_us);
         retries.push(Reverse(end_us));
     }
 }
 
 /// Checks Finagle's retry budget, which limits the recent retries by the recent calls.
-fn check_recent_retries(evidence: &Evidence<'_>, budget: &RetryBudget, findings: &mut Findings) {
+fn check_recent_retries(evidence: &Evidence<'_>, attempts: &Attempts, budget: &RetryBudget, findings: &mut Findings) {
     let (Some(ttl), Some(min_per_second)) = (budget.ttl, budget.min_per_second) else { return };
     let slot_nanos = (ttl.as_nanos() as u64 / SLOTS).max(1);
     let reserve = min_per_second * ttl.as_secs_f64();
-    let mut calls: Vec<u64> = evidence.records.requests.iter().filter_map(|row| row.sent_us).collect();
+    let mut calls: Vec<u64> = evidence.rows.requests().filter_map(|row| row.sent_us).collect();
     calls.sort_unstable();
     let mut retries: Vec<u64> = Vec::new();
-    for permit in permits(evidence.records) {
-        let at_us = permit.row.at_us;
+    for permit in permits(evidence.rows, attempts) {
+        let at_us = permit.at_us;
         let old = calls
             .partition_point(|call_us| latest_slot(*call_us, slot_nanos) + SLOTS <= earliest_slot(at_us, slot_nanos));
         let deposits = calls.partition_point(|call_us| *call_us <= at_us) - old;

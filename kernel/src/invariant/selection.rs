@@ -4,7 +4,7 @@
 use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
     policy::{OutlierDetection, Scope},
-    record::{Event, EventRow},
+    record::{Event, EventRow, Name},
     server::settings::server_name,
 };
 
@@ -44,7 +44,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let policies = &evidence.scenario.client.policies;
     let by_server = policies.circuit_breaker.as_ref().is_some_and(|breaker| breaker.scope == Scope::Server);
     // The order of events is what is checked: only virtual time orders those of several tasks as they happened.
-    for row in evidence.records.events.iter().filter(|row| row.source == "client") {
+    for row in evidence.rows.events().filter(|row| row.source == "client") {
         let Some(server) = row.target.as_deref().and_then(|name| names.iter().position(|known| known == name)) else {
             continue;
         };
@@ -56,9 +56,9 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             continue;
         }
         if let (Event::Ejected, Some(settings)) = (row.event, &policies.outlier_detection) {
-            check_ejection(&views, row, settings, findings);
+            check_ejection(&views, &row, settings, findings);
         }
-        if !views[server].follow(row, by_server) {
+        if !views[server].follow(&row, by_server) {
             let what = format!("`{}` of {}, which is {:?}", <&str>::from(row.event), names[server], views[server]);
             findings.add(Invariant::ValidStateTransitions, row.request, row.at_us, what);
         }
@@ -98,19 +98,40 @@ fn check_ejection(views: &[View], row: &EventRow, settings: &OutlierDetection, f
     }
 }
 
+/// An ejection of a server.
+struct Ejection {
+    target: Option<Name>,
+    at_us: u64,
+    due_us: u64,
+    /// The time at which it ended; none while it has not.
+    ends_us: Option<u64>,
+}
+
 /// Checks that every ejection ends at the first sweep after its time.
 fn check_ejection_ends(evidence: &Evidence<'_>, settings: &OutlierDetection, findings: &mut Findings) {
     let most_us = us(settings.interval) + evidence.late.map_or(0, us) + ROUNDING_US;
-    let rows = &evidence.records.events;
-    let end_us = rows.iter().map(|row| row.at_us).max().unwrap_or_default();
-    for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.event == Event::Ejected) {
-        let due_us = row.at_us + row.duration_us.unwrap_or_default();
-        let end = rows[at..].iter().find(|later| later.event == Event::Unejected && later.target == row.target);
-        let ends_us = end.map(|row| row.at_us);
+    let mut end_us = 0;
+    let mut ejections: Vec<Ejection> = Vec::new();
+    for row in evidence.rows.events() {
+        end_us = end_us.max(row.at_us);
+        match row.event {
+            Event::Ejected => {
+                let due_us = row.at_us + row.duration_us.unwrap_or_default();
+                ejections.push(Ejection { target: row.target.clone(), at_us: row.at_us, due_us, ends_us: None });
+            }
+            Event::Unejected => {
+                let open = ejections.iter_mut().rev().filter(|ejection| ejection.target == row.target);
+                open.take_while(|ejection| ejection.ends_us.is_none())
+                    .for_each(|ejection| ejection.ends_us = Some(row.at_us));
+            }
+            _ => {}
+        }
+    }
+    for Ejection { at_us, due_us, ends_us, .. } in ejections {
         let is_late = ends_us.unwrap_or(end_us) > due_us + most_us;
         if is_late || ends_us.is_some_and(|ends_us| ends_us < due_us) {
             let what = format!("it is ejected until {due_us} µs, and serves again at {ends_us:?} µs");
-            findings.add(Invariant::ValidStateTransitions, None, row.at_us, what);
+            findings.add(Invariant::ValidStateTransitions, None, at_us, what);
         }
     }
 }

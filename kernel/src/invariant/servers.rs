@@ -8,29 +8,29 @@ use std::{
 use super::{Evidence, Findings, Invariant, ROUNDING_US, calls::most_at_once, us};
 use crate::{
     fault::{Fault, FaultKind},
-    record::{Event, EventRow, Records},
+    record::{Event, EventRow, Name, Rows},
     status::Code,
 };
 
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let mut servers = ServerStates::new(&evidence.scenario.faults);
-    for row in &evidence.records.events {
-        if let Some(why) = servers.forbid(row) {
+    for row in evidence.rows.events() {
+        if let Some(why) = servers.forbid(&row) {
             let did: &str = row.event.into();
             let what = format!("{} says `{did}`, but {why}", row.source);
             findings.add(Invariant::NoResponseFromDeadServer, row.request, row.at_us, what);
         }
-        servers.note(row);
+        servers.note(&row);
     }
-    check_answers(evidence.records, findings);
-    check_work(evidence.records, findings);
+    check_answers(evidence.rows, findings);
+    check_work(evidence.rows, findings);
     check_workers(evidence, findings);
 }
 
 /// The states of servers, by name. A server without a fault is not in it.
 pub(super) struct ServerStates<'a> {
     faults: &'a [Fault],
-    states: BTreeMap<&'a str, ServerState>,
+    states: BTreeMap<Name, ServerState>,
 }
 
 /// The state of a server's process.
@@ -51,8 +51,8 @@ impl<'a> ServerStates<'a> {
     }
 
     /// Updates the state of the server whose fault begins or ends, or that listens.
-    pub(super) fn note(&mut self, row: &'a EventRow) {
-        match (row.event, row.target.as_deref(), row.fault) {
+    pub(super) fn note(&mut self, row: &EventRow) {
+        match (row.event, &row.target, row.fault) {
             (Event::Listening, ..) => {
                 if let Some(state) = self.states.get_mut(&*row.source) {
                     state.dead_us = None;
@@ -68,16 +68,16 @@ impl<'a> ServerStates<'a> {
         }
     }
 
-    fn begin(&mut self, server: &'a str, fault: usize, at_us: u64) {
+    fn begin(&mut self, server: &Name, fault: usize, at_us: u64) {
         match self.faults.get(fault).map(|fault| &fault.kind) {
             Some(FaultKind::Crash { .. }) => {
-                let state = self.states.entry(server).or_default();
+                let state = self.states.entry(server.clone()).or_default();
                 state.dead_us.get_or_insert(at_us);
                 // A process that is killed is no longer frozen; the one that replaces it never was.
                 state.freezes.clear();
             }
             Some(FaultKind::Freeze { .. }) => {
-                let state = self.states.entry(server).or_default();
+                let state = self.states.entry(server.clone()).or_default();
                 if state.freezes.is_empty() {
                     state.frozen_us = at_us;
                 }
@@ -109,15 +109,16 @@ impl<'a> ServerStates<'a> {
 }
 
 /// Checks that a server finished the work of every attempt that it answered OK, and did so before it answered.
-fn check_answers(records: &Records, findings: &mut Findings) {
-    let finished = records.events.iter().filter(|row| row.event == Event::Finished);
-    let mut finished: Vec<_> = finished.filter_map(|row| Some((attempt_key(row)?, row.at_us, &*row.source))).collect();
+fn check_answers(rows: &dyn Rows, findings: &mut Findings) {
+    let finished = rows.events().filter(|row| row.event == Event::Finished);
+    let finished = finished.filter_map(|row| Some((attempt_key(&row)?, row.at_us, row.source.clone())));
+    let mut finished: Vec<_> = finished.collect();
     finished.sort_unstable();
-    for row in records.attempts.iter().filter(|row| row.status == Code::Ok) {
+    for row in rows.attempts().filter(|row| row.status == Code::Ok) {
         let key = (row.request, row.attempt);
         let from = finished.partition_point(|(finished, ..)| *finished < key);
         let mut same = finished[from..].iter().take_while(|(finished, ..)| *finished == key);
-        if !same.any(|(_, at_us, server)| row.server == **server && *at_us <= row.end_us) {
+        if !same.any(|(_, at_us, server)| row.server == *server && *at_us <= row.end_us) {
             let what = format!("attempt {} is OK, but {} had not finished it", row.attempt, row.server);
             findings.add(Invariant::NoResponseFromDeadServer, Some(row.request), row.end_us, what);
         }
@@ -126,25 +127,24 @@ fn check_answers(records: &Records, findings: &mut Findings) {
 
 /// An attempt that was sent to a server.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct SentAttempt<'a> {
+struct SentAttempt {
     key: (u64, u32),
-    server: &'a str,
+    server: Name,
     at_us: u64,
 }
 
 /// Checks that each attempt is processed at most once, by the server that it was sent to, and only after it was sent.
-fn check_work(records: &Records, findings: &mut Findings) {
-    let picks = records.events.iter().filter(|row| row.event == Event::Pick);
-    let sent = picks.filter_map(|row| {
-        Some(SentAttempt { key: attempt_key(row)?, server: row.target.as_deref()?, at_us: row.at_us })
-    });
+fn check_work(rows: &dyn Rows, findings: &mut Findings) {
+    let picks = rows.events().filter(|row| row.event == Event::Pick);
+    let sent = picks
+        .filter_map(|row| Some(SentAttempt { key: attempt_key(&row)?, server: row.target.clone()?, at_us: row.at_us }));
     let mut sent: Vec<_> = sent.collect();
     sent.sort_unstable();
     let mut is_handled = vec![false; sent.len()];
-    for row in records.events.iter().filter(|row| is_work(row)) {
+    for row in rows.events().filter(|row| is_work(row)) {
         let began_us = row.at_us.saturating_sub(row.duration_us.unwrap_or_default());
-        let found = attempt_key(row).and_then(|key| {
-            sent.binary_search_by_key(&(key, &*row.source), |attempt| (attempt.key, attempt.server)).ok()
+        let found = attempt_key(&row).and_then(|key| {
+            sent.binary_search_by_key(&(key, &row.source), |attempt| (attempt.key, &attempt.server)).ok()
         });
         let what = match found {
             None => format!("{} was not asked for it", row.source),
@@ -173,8 +173,8 @@ fn attempt_key(row: &EventRow) -> Option<(u64, u32)> {
 fn check_workers(evidence: &Evidence<'_>, findings: &mut Findings) {
     let servers = &evidence.scenario.servers;
     let least_us = us(servers.service_time_min).saturating_sub(ROUNDING_US);
-    let mut spans: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
-    for row in evidence.records.events.iter().filter(|row| row.event == Event::Finished) {
+    let mut spans: BTreeMap<Name, Vec<(u64, u64)>> = BTreeMap::new();
+    for row in evidence.rows.events().filter(|row| row.event == Event::Finished) {
         let took_us = row.duration_us.unwrap_or_default();
         if took_us < least_us {
             let what = format!("{} worked {took_us} µs on it, and each takes {least_us} µs at least", row.source);
@@ -182,7 +182,7 @@ fn check_workers(evidence: &Evidence<'_>, findings: &mut Findings) {
         }
         // Both times are rounded down, so that the difference may be too long.
         let start_us = (row.at_us + ROUNDING_US).saturating_sub(took_us).min(row.at_us);
-        spans.entry(&row.source).or_default().push((start_us, row.at_us));
+        spans.entry(row.source.clone()).or_default().push((start_us, row.at_us));
     }
     for (server, spans) in spans {
         let (most, at_us) = most_at_once(spans.into_iter());

@@ -5,11 +5,15 @@ use crate::record::{Event, EventRow};
 
 /// The events on the health of servers: how the client rates them, and which of them come back from a crash. They are few
 /// among a run's events, and so are picked out once.
-pub(super) struct HealthEvents<'a>(Vec<&'a EventRow>);
+#[derive(Default)]
+pub(super) struct HealthEvents(Vec<EventRow>);
 
-impl<'a> HealthEvents<'a> {
-    pub(super) fn collect(events: &'a [EventRow]) -> Self {
-        Self(events.iter().filter(|row| is_about_health(row)).collect())
+impl HealthEvents {
+    /// Adds an event, if it is on the health of a server.
+    pub(super) fn note(&mut self, row: &EventRow) {
+        if is_about_health(row) {
+            self.0.push(row.clone());
+        }
     }
 
     /// Returns the time in microseconds from the fault's start until the client first marks one of its targets unhealthy,
@@ -87,7 +91,9 @@ mod tests {
     fn detected(kind: &str, events: &[EventRow]) -> Option<u64> {
         let targets = vec!["server-0".into(), "server-1".into()];
         let fault = RecordedFault { index: 0, kind: kind.into(), targets, start_us: 10 * S, lifted_us: Some(12 * S) };
-        HealthEvents::collect(events).time_to_detect(&fault, Span { start_us: 10 * S, end_us: 20 * S }, RUN_END)
+        let mut health = HealthEvents::default();
+        events.iter().for_each(|row| health.note(row));
+        health.time_to_detect(&fault, Span { start_us: 10 * S, end_us: 20 * S }, RUN_END)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::iter;
 
 use super::{RunRows, span::Span};
 use crate::{
-    record::{AttemptRow, Event, EventRow},
+    record::{AttemptRow, EventRow},
     status::Code,
 };
 
@@ -12,15 +12,36 @@ use crate::{
 /// duplicate.
 pub(super) struct Duplicates(Vec<u64>);
 
+/// Work that a server finished: a `finished` event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FinishedWork {
+    request: u64,
+    attempt: u32,
+    at_us: u64,
+}
+
+impl FinishedWork {
+    /// Returns the work of a `finished` event; none if it does not say of which attempt it is.
+    pub(super) fn of(row: &EventRow) -> Option<Self> {
+        Some(Self { request: row.request?, attempt: row.attempt?, at_us: row.at_us })
+    }
+
+    fn is_of(self, row: &AttemptRow) -> bool {
+        (self.request, self.attempt) == (row.request, row.attempt)
+    }
+}
+
 impl Duplicates {
-    /// Finds the duplicates of a run.
+    /// Finds the duplicates of a run in the work that its servers finished.
     ///
     /// A server's `finished` event is a duplicate if its attempt has no row, did not end OK, or had ended before the
     /// server did. One whose request has no row, as in a file that a crash cut off, cannot be judged and is left out.
-    pub(super) fn count(run: &RunRows<'_>) -> Self {
-        let wasted = wasted_requests(run);
+    pub(super) fn find(run: &RunRows<'_>, finished: Vec<FinishedWork>) -> Self {
+        let wasted = wasted_requests(run, finished);
         let mut intended = Vec::with_capacity(wasted.len());
-        for row in run.requests {
+        // Without a duplicate, a pass over all requests would find nothing.
+        let rows = (!wasted.is_empty()).then(|| run.rows.requests());
+        for row in rows.into_iter().flatten() {
             let first = wasted.partition_point(|id| *id < row.id);
             let times = wasted[first..].iter().take_while(|id| **id == row.id).count();
             intended.extend(iter::repeat_n(row.intended_us, times));
@@ -40,28 +61,30 @@ impl Duplicates {
 }
 
 /// Returns the ids of the requests that duplicates were made for, ascending.
-fn wasted_requests(run: &RunRows<'_>) -> Vec<u64> {
-    let mut attempts: Vec<&AttemptRow> = run.attempts.iter().collect();
-    attempts.sort_unstable_by_key(|row| (row.request, row.attempt));
-    let finished = run.events.iter().filter(|row| row.event == Event::Finished);
-    let mut wasted: Vec<u64> = finished.filter_map(|row| wasted_request(row, &attempts)).collect();
-    wasted.sort_unstable();
-    wasted
-}
-
-/// Returns the request of a `finished` event that is a duplicate.
-fn wasted_request(finished: &EventRow, attempts: &[&AttemptRow]) -> Option<u64> {
-    let request = finished.request?;
-    let key = (request, finished.attempt?);
-    let found = attempts.binary_search_by_key(&key, |row| (row.request, row.attempt));
-    let is_used = found.is_ok_and(|at| attempts[at].status == Code::Ok && finished.at_us <= attempts[at].end_us);
-    (!is_used).then_some(request)
+fn wasted_requests(run: &RunRows<'_>, mut finished: Vec<FinishedWork>) -> Vec<u64> {
+    finished.sort_unstable();
+    let mut is_used = vec![false; finished.len()];
+    for row in run.rows.attempts().filter(|row| row.status == Code::Ok) {
+        let first = finished.partition_point(|work| (work.request, work.attempt) < (row.request, row.attempt));
+        let own = finished[first..].iter().take_while(|work| work.is_of(&row) && work.at_us <= row.end_us).count();
+        is_used[first..first + own].fill(true);
+    }
+    let wasted = finished.into_iter().zip(is_used).filter(|(_, is_used)| !is_used);
+    wasted.map(|(work, _)| work.request).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::sample::{Sample, attempt, finished, ok};
+    use crate::measure::{
+        events::Events,
+        sample::{Sample, attempt, finished, ok},
+    };
+
+    fn duplicates(sample: &Sample) -> Duplicates {
+        let run = sample.run();
+        Duplicates::find(&run, Events::collect(run.rows).finished)
+    }
 
     #[test]
     fn work_is_wasted_when_the_attempt_failed_or_had_ended_or_has_no_row() {
@@ -75,7 +98,7 @@ mod tests {
                 attempt(1, 1, 800, Code::Ok),
             ])
             .events([finished(0, 1, 700), finished(0, 2, 1000), finished(1, 1, 801), finished(1, 2, 750)]);
-        let duplicates = Duplicates::count(&sample.run());
+        let duplicates = duplicates(&sample);
         assert_eq!(duplicates.total(), 3);
         // A duplicate belongs where its request was intended: one at 100, two at 200.
         assert_eq!(duplicates.within(Span { start_us: 0, end_us: 200 }, 1_000_000), 1);
@@ -85,6 +108,6 @@ mod tests {
     #[test]
     fn work_for_a_request_without_a_row_is_not_judged() {
         let sample = Sample::of_seconds(1).requests([ok(100, 900)]).events([finished(7, 1, 700)]);
-        assert_eq!(Duplicates::count(&sample.run()).total(), 0);
+        assert_eq!(duplicates(&sample).total(), 0);
     }
 }

@@ -1,17 +1,15 @@
 //! Ejections: servers that the client took out of its traffic.
 
-use super::{RunRows, span::Span};
-use crate::record::Event;
+use super::span::Span;
 
 /// The times of the ejections of a run, ascending.
 pub(super) struct Ejections(Vec<u64>);
 
 impl Ejections {
-    pub(super) fn collect(run: &RunRows<'_>) -> Self {
-        let ejected = run.events.iter().filter(|row| row.event == Event::Ejected);
-        let mut times: Vec<u64> = ejected.map(|row| row.at_us).collect();
-        times.sort_unstable();
-        Self(times)
+    /// Returns the ejections at these times, which may come in any order.
+    pub(super) fn at(mut times_us: Vec<u64>) -> Self {
+        times_us.sort_unstable();
+        Self(times_us)
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -27,14 +25,20 @@ impl Ejections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::sample::{Sample, event};
+    use crate::{
+        measure::{
+            events::Events,
+            sample::{Sample, event},
+        },
+        record::Event,
+    };
 
     #[test]
     fn an_ejection_belongs_to_the_phase_that_holds_its_time() {
         let ejected = |at_us| event(at_us, "client", Event::Ejected, Some("server-0"));
         let sample =
             Sample::of_seconds(9).events([ejected(300), ejected(100), event(200, "client", Event::Unejected, None)]);
-        let ejections = Ejections::collect(&sample.run());
+        let ejections = Events::collect(sample.run().rows).ejections;
         let within = |start_us, end_us| ejections.within(Span { start_us, end_us }, 300);
         assert_eq!((ejections.total(), within(0, 100), within(100, 200), within(100, 300)), (2, 0, 1, 2));
     }

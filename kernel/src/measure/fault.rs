@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{Event, EventRow};
+use crate::record::{Event, EventRow, Name};
 
 /// A fault that began.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,24 +19,30 @@ pub(super) struct RecordedFault {
     pub(super) lifted_us: Option<u64>,
 }
 
-/// Returns every fault that began, ascending by index. Events without a fault are skipped, and so is the end of a fault
-/// that never began.
-pub(super) fn faults(events: &[EventRow]) -> Vec<RecordedFault> {
-    let mut sightings: BTreeMap<usize, Sighting<'_>> = BTreeMap::new();
-    for row in events {
+/// What events say of faults, by the fault's index.
+#[derive(Default)]
+pub(super) struct FaultEvents(BTreeMap<usize, Sighting>);
+
+impl FaultEvents {
+    /// Adds an event. One without a fault is skipped.
+    pub(super) fn note(&mut self, row: &EventRow) {
         if let Some(index) = row.fault {
-            sightings.entry(index).or_default().note(row);
+            self.0.entry(index).or_default().note(row);
         }
     }
-    sightings.into_iter().filter_map(|(index, sighting)| sighting.into_fault(index)).collect()
+
+    /// Returns every fault that began, ascending by index. The end of a fault that never began is skipped.
+    pub(super) fn into_faults(self) -> Vec<RecordedFault> {
+        self.0.into_iter().filter_map(|(index, sighting)| sighting.into_fault(index)).collect()
+    }
 }
 
 /// The events of one fault, target by target.
 #[derive(Default)]
-struct Sighting<'a> {
+struct Sighting {
     /// The least of the causes, if they differ, so that their order does not matter.
-    kind: Option<&'a str>,
-    targets: BTreeMap<&'a str, OnTarget>,
+    kind: Option<String>,
+    targets: BTreeMap<Name, OnTarget>,
 }
 
 /// The time at which a fault began and ended on one target.
@@ -46,16 +52,16 @@ struct OnTarget {
     end_us: Option<u64>,
 }
 
-impl<'a> Sighting<'a> {
-    fn note(&mut self, row: &'a EventRow) {
+impl Sighting {
+    fn note(&mut self, row: &EventRow) {
         if !matches!(row.event, Event::FaultStart | Event::FaultEnd) {
             return;
         }
         // A foreign log may leave out the target: then all count as one.
-        let target = self.targets.entry(row.target.as_deref().unwrap_or("*")).or_default();
+        let target = self.targets.entry(row.target.clone().unwrap_or_else(|| "*".into())).or_default();
         if row.event == Event::FaultStart {
             target.start_us = Some(target.start_us.map_or(row.at_us, |at| at.min(row.at_us)));
-            self.kind = self.kind.into_iter().chain(row.cause.as_deref()).min();
+            self.kind = self.kind.take().into_iter().chain(row.cause.clone()).min();
         } else {
             target.end_us = target.end_us.max(Some(row.at_us));
         }
@@ -67,8 +73,8 @@ impl<'a> Sighting<'a> {
         let lifted_us = self.targets.values().map(|target| target.end_us).collect::<Option<Vec<_>>>();
         Some(RecordedFault {
             index,
-            kind: self.kind.unwrap_or("unknown").to_owned(),
-            targets: self.targets.into_keys().map(str::to_owned).collect(),
+            kind: self.kind.unwrap_or_else(|| "unknown".to_owned()),
+            targets: self.targets.into_keys().map(|target| target.as_str().to_owned()).collect(),
             start_us,
             lifted_us: lifted_us.and_then(|ends| ends.into_iter().max()),
         })
@@ -79,6 +85,12 @@ impl<'a> Sighting<'a> {
 mod tests {
     use super::*;
     use crate::measure::sample::{fault_end, fault_start};
+
+    fn faults(rows: &[EventRow]) -> Vec<RecordedFault> {
+        let mut events = FaultEvents::default();
+        rows.iter().for_each(|row| events.note(row));
+        events.into_faults()
+    }
 
     #[test]
     fn a_fault_spans_its_first_start_to_its_last_end() {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{SECOND_US, latency::Latencies, ratio, seconds, span::Span, window::Uptime};
-use crate::{record::RequestRow, scenario::Metric, status::Outcome};
+use super::{SECOND_US, latency::Latencies, ratio, requests::Request, seconds, span::Span, window::Uptime};
+use crate::scenario::Metric;
 
 /// The metrics of the whole run or of one phase, under the names that expectations use.
 ///
@@ -86,11 +86,11 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Metrics {
-    /// Computes the metrics of `rows`, ascending by `intended_us`, which are the offered load of `span`. What requests do
-    /// not determine is left for the caller to add: `duplicates`, `ejections`, `recovery_time`, `time_to_detect`.
-    pub(super) fn compute(rows: &[&RequestRow], span: Span) -> Self {
-        let sums = RequestSums::add_up(rows);
-        let uptime = Uptime::count(rows, span);
+    /// Computes the metrics of `requests`, ascending by `intended_us`, which are the offered load of `span`. What requests
+    /// do not determine is left for the caller to add: `duplicates`, `ejections`, `recovery_time`, `time_to_detect`.
+    pub(super) fn compute(requests: &[Request], span: Span) -> Self {
+        let sums = RequestSums::add_up(requests);
+        let uptime = Uptime::count(requests, span);
         Self {
             requests: sums.requests,
             completed: sums.completed,
@@ -108,8 +108,8 @@ impl Metrics {
             rejected: sums.rejected,
             ..Self::default()
         }
-        .with_latencies(&Latencies::new(rows.iter().filter_map(|row| row.latency_us)))
-        .with_uncorrected(&Latencies::new(rows.iter().filter_map(|row| since_sent(row))))
+        .with_latencies(&Latencies::new(requests.iter().filter_map(Request::latency_us)))
+        .with_uncorrected(&Latencies::new(requests.iter().filter_map(Request::since_sent_us)))
     }
 
     fn with_latencies(self, latencies: &Latencies) -> Self {
@@ -177,27 +177,23 @@ struct RequestSums {
 }
 
 impl RequestSums {
-    fn add_up(rows: &[&RequestRow]) -> Self {
-        rows.iter().fold(Self::default(), |sums, row| sums.and(row))
+    fn add_up(requests: &[Request]) -> Self {
+        requests.iter().fold(Self::default(), Self::and)
     }
 
-    fn and(self, row: &RequestRow) -> Self {
+    fn and(self, request: &Request) -> Self {
         Self {
             requests: self.requests + 1,
-            completed: self.completed + u64::from(row.done_us.is_some()),
-            succeeded: self.succeeded + u64::from(row.status.is_success()),
-            dropped: self.dropped + u64::from(row.status == Outcome::Dropped),
-            attempts: self.attempts + u64::from(row.attempts),
-            retries: self.retries + u64::from(row.attempts.saturating_sub(1 + row.hedges)),
-            failovers: self.failovers + u64::from(row.failovers),
-            hedges: self.hedges + u64::from(row.hedges),
-            rejected: self.rejected + u64::from(row.rejected),
+            completed: self.completed + u64::from(request.is_completed()),
+            succeeded: self.succeeded + u64::from(request.is_success()),
+            dropped: self.dropped + u64::from(request.is_dropped()),
+            attempts: self.attempts + u64::from(request.attempts),
+            retries: self.retries + u64::from(request.attempts.saturating_sub(1 + request.hedges)),
+            failovers: self.failovers + u64::from(request.failovers),
+            hedges: self.hedges + u64::from(request.hedges),
+            rejected: self.rejected + u64::from(request.is_rejected()),
         }
     }
-}
-
-fn since_sent(row: &RequestRow) -> Option<u64> {
-    Some(row.done_us?.saturating_sub(row.sent_us?))
 }
 
 /// Returns how many there are per second of `span`; none if it takes no time. Up to nine thousand million are exact.
@@ -208,13 +204,16 @@ fn per_second(count: u64, span: Span) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::sample::{dropped, failed, ok};
+    use crate::{
+        measure::sample::{dropped, failed, ok},
+        record::RequestRow,
+    };
 
     const MS: u64 = 1_000;
     const S: u64 = 1_000_000;
 
     fn metrics(rows: &[RequestRow], seconds: u64) -> Metrics {
-        Metrics::compute(&rows.iter().collect::<Vec<_>>(), Span { start_us: 0, end_us: seconds * S })
+        Metrics::compute(&rows.iter().map(Request::from).collect::<Vec<_>>(), Span { start_us: 0, end_us: seconds * S })
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! The phases of a run: before the faults, each fault, after them.
 
 use super::{
-    RunRows,
     detection::HealthEvents,
-    fault::{RecordedFault, faults},
+    events::Events,
+    fault::RecordedFault,
     recovery::{Baseline, HOLD_US, Recovery},
-    requests::Requests,
+    requests::{Request, Requests},
     span::Span,
 };
-use crate::record::RequestRow;
 
 /// A fault, its phase, and how the client got through it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +34,10 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    pub(super) fn compute(run: &RunRows<'_>, requests: &Requests<'_>) -> Self {
+    /// Computes the phases of a run with these events and requests, to which load was offered until `load_end_us`.
+    pub(super) fn compute(events: &Events, requests: &Requests, load_end_us: u64) -> Self {
         let whole = Span { start_us: 0, end_us: requests.end_us() };
-        let episodes = episodes(run, requests);
+        let episodes = episodes(events, requests, load_end_us);
         let first_us = episodes.iter().map(|episode| episode.span.start_us).min();
         let last_us = episodes.iter().map(|episode| episode.span.end_us).max();
         Self {
@@ -49,14 +49,13 @@ impl Timeline {
     }
 }
 
-fn episodes(run: &RunRows<'_>, requests: &Requests<'_>) -> Vec<Episode> {
-    let mut faults = faults(run.events);
-    let health = HealthEvents::collect(run.events);
+fn episodes(events: &Events, requests: &Requests, load_end_us: u64) -> Vec<Episode> {
+    let mut faults = events.faults.clone();
     // In order of their start, since the baseline of a fault leaves out the phases of the earlier ones.
     faults.sort_by_key(|fault| (fault.start_us, fault.index));
     let mut episodes: Vec<Episode> = Vec::with_capacity(faults.len());
     for fault in faults {
-        let episode = episode(fault, &episodes, run, requests, &health);
+        let episode = episode(fault, &episodes, requests, &events.health, load_end_us);
         episodes.push(episode);
     }
     episodes.sort_by_key(|episode| episode.fault.index);
@@ -66,12 +65,12 @@ fn episodes(run: &RunRows<'_>, requests: &Requests<'_>) -> Vec<Episode> {
 fn episode(
     fault: RecordedFault,
     earlier: &[Episode],
-    run: &RunRows<'_>,
-    requests: &Requests<'_>,
-    health: &HealthEvents<'_>,
+    requests: &Requests,
+    health: &HealthEvents,
+    load_end_us: u64,
 ) -> Episode {
     let baseline = Baseline::compute(undisturbed(fault.start_us, earlier, requests));
-    let recovery = Recovery::measure(&fault, baseline.as_ref(), requests, run.duration_us());
+    let recovery = Recovery::measure(&fault, baseline.as_ref(), requests, load_end_us);
     let span = span(&fault, recovery, requests.end_us());
     let detected_us = health.time_to_detect(&fault, span, requests.end_us());
     Episode { fault, span, baseline, recovery, detected_us }
@@ -79,12 +78,12 @@ fn episode(
 
 /// Returns the requests that are intended before `until_us` and in no phase of the `earlier` faults, which are in order
 /// of their start.
-fn undisturbed<'s, 'a>(
+fn undisturbed<'a>(
     until_us: u64,
     earlier: &[Episode],
-    requests: &'s Requests<'a>,
-) -> impl Iterator<Item = &'a RequestRow> + Clone + use<'s, 'a> {
-    let mut calm: Vec<&'s [&'a RequestRow]> = Vec::with_capacity(earlier.len() + 1);
+    requests: &'a Requests,
+) -> impl Iterator<Item = &'a Request> + Clone + use<'a> {
+    let mut calm: Vec<&'a [Request]> = Vec::with_capacity(earlier.len() + 1);
     let mut calm_since_us = 0;
     for span in earlier.iter().map(|episode| episode.span) {
         calm.push(before(requests.since(calm_since_us), span.start_us));
@@ -92,11 +91,11 @@ fn undisturbed<'s, 'a>(
         calm_since_us = calm_since_us.max(span.end_us);
     }
     calm.push(before(requests.since(calm_since_us), until_us));
-    calm.into_iter().flatten().copied()
+    calm.into_iter().flatten()
 }
 
-fn before<'s, 'a>(rows: &'s [&'a RequestRow], until_us: u64) -> &'s [&'a RequestRow] {
-    &rows[..rows.partition_point(|row| row.intended_us < until_us)]
+fn before(requests: &[Request], until_us: u64) -> &[Request] {
+    &requests[..requests.partition_point(|request| request.intended_us < until_us)]
 }
 
 /// Returns the phase of a fault, cut to the run.
@@ -135,7 +134,8 @@ mod tests {
     }
 
     fn timeline(sample: &Sample) -> Timeline {
-        Timeline::compute(&sample.run(), &Requests::sorted(&sample.run()))
+        let run = sample.run();
+        Timeline::compute(&Events::collect(run.rows), &Requests::sorted(&run), run.duration_us())
     }
 
     fn spans(timeline: &Timeline) -> Vec<Span> {

@@ -115,7 +115,7 @@ proptest! {
     fn counts_add_up(sample in (0..3usize).prop_flat_map(sample)) {
         let summary = sample.summary(&[]);
         let overall = &summary.overall;
-        prop_assert_eq!(overall.requests, sample.run().requests.len() as u64);
+        prop_assert_eq!(overall.requests, sample.records.requests.len() as u64);
         prop_assert_eq!(overall.requests, overall.completed + overall.dropped);
         prop_assert_eq!(overall.requests, summary.statuses.values().sum::<u64>());
         prop_assert_eq!(overall.succeeded, summary.statuses.get("OK").copied().unwrap_or(0));

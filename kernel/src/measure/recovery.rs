@@ -4,10 +4,9 @@ use super::{
     SECOND_US,
     fault::RecordedFault,
     latency::Latencies,
-    requests::Requests,
+    requests::{Request, Requests},
     window::{Window, windows},
 };
-use crate::record::RequestRow;
 
 /// The time for which the service must stay as good as before a fault to count as recovered.
 pub(super) const HOLD_US: u64 = 3 * SECOND_US;
@@ -24,21 +23,21 @@ pub(super) struct Baseline {
 impl Baseline {
     /// Returns the baseline from these requests; none if there is no request that was sent, and so nothing to compare
     /// with.
-    pub(super) fn compute<'a>(rows: impl Iterator<Item = &'a RequestRow> + Clone) -> Option<Self> {
+    pub(super) fn compute<'a>(requests: impl Iterator<Item = &'a Request> + Clone) -> Option<Self> {
         Some(Self {
-            requests: rows.clone().count() as u64,
-            successes: rows.clone().filter(|row| row.status.is_success()).count() as u64,
-            p95_us: Latencies::new(rows.filter_map(|row| row.latency_us)).percentile(950)?,
+            requests: requests.clone().count() as u64,
+            successes: requests.clone().filter(|request| request.is_success()).count() as u64,
+            p95_us: Latencies::new(requests.filter_map(Request::latency_us)).percentile(950)?,
         })
     }
 
     /// Returns whether a window is as good as before the fault: its success rate is at least 99 % of the baseline's, and
     /// its p95 at most twice the baseline's. A window in which nothing was sent is not.
-    fn is_met_by(&self, window: Window<'_, '_>) -> bool {
-        let p95 = Latencies::new(window.rows.iter().filter_map(|row| row.latency_us)).percentile(950);
+    fn is_met_by(&self, window: Window<'_>) -> bool {
+        let p95 = Latencies::new(window.requests.iter().filter_map(Request::latency_us)).percentile(950);
         // Multiplied crosswise, so that no rounding decides.
         let rate = 100 * u128::from(window.successes()) * u128::from(self.requests);
-        let wanted = 99 * u128::from(self.successes) * window.rows.len() as u128;
+        let wanted = 99 * u128::from(self.successes) * window.requests.len() as u128;
         rate >= wanted && p95.is_some_and(|p95_us| p95_us <= self.p95_us.saturating_mul(2))
     }
 }
@@ -66,13 +65,13 @@ impl Recovery {
     pub(super) fn measure(
         fault: &RecordedFault,
         baseline: Option<&Baseline>,
-        requests: &Requests<'_>,
+        requests: &Requests,
         load_end_us: u64,
     ) -> Self {
-        let rows = requests.since(fault.start_us);
-        let Some(baseline) = baseline.filter(|_| !rows.is_empty()) else { return Self::Unknown };
+        let since = requests.since(fault.start_us);
+        let Some(baseline) = baseline.filter(|_| !since.is_empty()) else { return Self::Unknown };
         let watched_until = fault.lifted_us.map_or(u64::MAX, |at| at.max(fault.start_us.saturating_add(HOLD_US)));
-        let mut windows = windows(rows);
+        let mut windows = windows(since);
         let is_disturbed = windows
             .by_ref()
             .take_while(|window| window.start_us <= watched_until)
@@ -103,7 +102,7 @@ impl Recovery {
 }
 
 /// Returns the start of the first row of good windows that spans [`HOLD_US`].
-fn first_hold<'s, 'a: 's>(windows: impl Iterator<Item = Window<'s, 'a>>, baseline: &Baseline) -> Option<u64> {
+fn first_hold<'a>(windows: impl Iterator<Item = Window<'a>>, baseline: &Baseline) -> Option<u64> {
     let mut good_since_us = None;
     for window in windows {
         if !baseline.is_met_by(window) {
@@ -228,9 +227,9 @@ mod tests {
         // 98 of 100 before; 99 % of that is 97.02 %. 98 of 101 is 97.03 %, 97 of 100 only 97 %.
         let baseline = Baseline { requests: 100, successes: 98, p95_us: 10 * MS };
         let is_met = |successes: u64, of: u64| {
-            let rows: Vec<_> = (0..of).map(|id| if id < successes { ok(id, MS) } else { failed(id, MS) }).collect();
-            let rows: Vec<&RequestRow> = rows.iter().collect();
-            baseline.is_met_by(Window { start_us: 0, rows: &rows })
+            let rows = (0..of).map(|id| if id < successes { ok(id, MS) } else { failed(id, MS) });
+            let requests: Vec<_> = rows.map(|row| Request::from(&row)).collect();
+            baseline.is_met_by(Window { start_us: 0, requests: &requests })
         };
         assert!(is_met(98, 101));
         assert!(!is_met(97, 100));

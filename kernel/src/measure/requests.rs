@@ -1,24 +1,129 @@
 //! The requests of a run in order of their intended time, so that any stretch of the run is a slice of them.
 
+use std::collections::BTreeMap;
+
 use super::{RunRows, span::Span};
-use crate::record::RequestRow;
+use crate::{
+    record::{Name, RequestRow},
+    status::Outcome,
+};
+
+/// What the figures need of a request: 40 bytes, where its row takes some hundred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) intended_us: u64,
+    latency_us: u64,
+    since_sent_us: u64,
+    pub(super) attempts: u32,
+    pub(super) failovers: u32,
+    pub(super) hedges: u32,
+    flags: u8,
+}
+
+impl Request {
+    const SUCCEEDED: u8 = 1;
+    const DROPPED: u8 = 1 << 1;
+    const COMPLETED: u8 = 1 << 2;
+    const REJECTED: u8 = 1 << 3;
+    const HAS_LATENCY: u8 = 1 << 4;
+    const WAS_SENT: u8 = 1 << 5;
+
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub(super) fn is_success(&self) -> bool {
+        self.has(Self::SUCCEEDED)
+    }
+
+    pub(super) fn is_dropped(&self) -> bool {
+        self.has(Self::DROPPED)
+    }
+
+    /// Returns whether it ended with a status, whatever it is.
+    pub(super) fn is_completed(&self) -> bool {
+        self.has(Self::COMPLETED)
+    }
+
+    /// Returns whether a policy rejected one of its attempts.
+    pub(super) fn is_rejected(&self) -> bool {
+        self.has(Self::REJECTED)
+    }
+
+    pub(super) fn latency_us(&self) -> Option<u64> {
+        self.has(Self::HAS_LATENCY).then_some(self.latency_us)
+    }
+
+    /// Returns the time from when its call began to when it ended.
+    pub(super) fn since_sent_us(&self) -> Option<u64> {
+        self.has(Self::WAS_SENT).then_some(self.since_sent_us)
+    }
+}
+
+impl From<&RequestRow> for Request {
+    fn from(row: &RequestRow) -> Self {
+        let since_sent_us = row.done_us.zip(row.sent_us).map(|(done_us, sent_us)| done_us.saturating_sub(sent_us));
+        let flags = [
+            (Self::SUCCEEDED, row.status.is_success()),
+            (Self::DROPPED, row.status == Outcome::Dropped),
+            (Self::COMPLETED, row.done_us.is_some()),
+            (Self::REJECTED, row.rejected),
+            (Self::HAS_LATENCY, row.latency_us.is_some()),
+            (Self::WAS_SENT, since_sent_us.is_some()),
+        ];
+        Self {
+            intended_us: row.intended_us,
+            latency_us: row.latency_us.unwrap_or_default(),
+            since_sent_us: since_sent_us.unwrap_or_default(),
+            attempts: row.attempts,
+            failovers: row.failovers,
+            hedges: row.hedges,
+            flags: flags.into_iter().filter(|(_, is_set)| *is_set).fold(0, |flags, (flag, _)| flags | flag),
+        }
+    }
+}
 
 /// Every request of a run, ascending by `intended_us`. No figure depends on the order of requests that are intended at
 /// the same microsecond.
-pub(super) struct Requests<'a> {
-    rows: Vec<&'a RequestRow>,
+pub(super) struct Requests {
+    requests: Vec<Request>,
     end_us: u64,
+    /// Number of requests by how they ended.
+    pub(super) statuses: BTreeMap<Outcome, u64>,
+    /// Number of requests by the server that gave the final answer.
+    pub(super) servers: BTreeMap<Name, u64>,
 }
 
-impl<'a> Requests<'a> {
-    pub(super) fn sorted(run: &RunRows<'a>) -> Self {
-        let mut rows: Vec<&RequestRow> = run.requests.iter().collect();
-        rows.sort_unstable_by_key(|row| row.intended_us);
-        Self { rows, end_us: run.end_us() }
+impl Requests {
+    pub(super) fn sorted(run: &RunRows<'_>) -> Self {
+        let mut sorted = Self {
+            requests: Vec::new(),
+            // The run ends after the load, and after the last call.
+            end_us: run.duration_us(),
+            statuses: BTreeMap::new(),
+            servers: BTreeMap::new(),
+        };
+        run.rows.requests().for_each(|row| sorted.add(&row));
+        sorted.requests.sort_unstable_by_key(|request| request.intended_us);
+        sorted
     }
 
-    pub(super) fn all(&self) -> &[&'a RequestRow] {
-        &self.rows
+    fn add(&mut self, row: &RequestRow) {
+        self.requests.push(row.into());
+        self.end_us = row.done_us.map_or(self.end_us, |done_us| done_us.max(self.end_us));
+        *self.statuses.entry(row.status).or_default() += 1;
+        // Looked up first: a name is one of few, and is in most rows.
+        match row.server.as_ref().map(|server| (server, self.servers.get_mut(server))) {
+            Some((_, Some(count))) => *count += 1,
+            Some((server, None)) => {
+                self.servers.insert(server.clone(), 1);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn all(&self) -> &[Request] {
+        &self.requests
     }
 
     /// Returns when the run ends.
@@ -27,20 +132,20 @@ impl<'a> Requests<'a> {
     }
 
     /// Returns the requests that are intended at `at_us` or later.
-    pub(super) fn since(&self, at_us: u64) -> &[&'a RequestRow] {
-        &self.rows[self.position(at_us)..]
+    pub(super) fn since(&self, at_us: u64) -> &[Request] {
+        &self.requests[self.position(at_us)..]
     }
 
     /// Returns the requests that are intended from the span's start to just before its end. A span that reaches the end
     /// of the run holds those at its very end, too, so that no request is lost between the phases.
-    pub(super) fn within(&self, span: Span) -> &[&'a RequestRow] {
+    pub(super) fn within(&self, span: Span) -> &[Request] {
         let from = self.position(span.start_us);
-        let to = if span.end_us >= self.end_us { self.rows.len() } else { self.position(span.end_us) };
-        &self.rows[from..to.max(from)]
+        let to = if span.end_us >= self.end_us { self.requests.len() } else { self.position(span.end_us) };
+        &self.requests[from..to.max(from)]
     }
 
     fn position(&self, at_us: u64) -> usize {
-        self.rows.partition_point(|row| row.intended_us < at_us)
+        self.requests.partition_point(|request| request.intended_us < at_us)
     }
 }
 

@@ -6,7 +6,7 @@ use super::{RunLabel, RunRows, Summary};
 use crate::{
     measure::expectation::{Expectation, Phase},
     measure::metric::Metric,
-    record::{AttemptRow, Event, EventRow, Name, RequestRow},
+    record::{AttemptRow, Event, EventRow, Name, Records, RequestRow},
     status::{Code, Outcome},
 };
 
@@ -16,9 +16,7 @@ pub(super) const LABEL: RunLabel<'static> = RunLabel { scenario: "crash_then_fre
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sample {
     duration: Duration,
-    requests: Vec<RequestRow>,
-    attempts: Vec<AttemptRow>,
-    events: Vec<EventRow>,
+    pub(super) records: Records,
 }
 
 impl Sample {
@@ -28,28 +26,22 @@ impl Sample {
 
     /// Adds the requests, with ids from 0 in the order given.
     pub(super) fn requests(mut self, rows: impl IntoIterator<Item = RequestRow>) -> Self {
-        self.requests = rows.into_iter().zip(0..).map(|(row, id)| RequestRow { id, ..row }).collect();
+        self.records.requests = rows.into_iter().zip(0..).map(|(row, id)| RequestRow { id, ..row }).collect();
         self
     }
 
     pub(super) fn attempts(mut self, rows: impl IntoIterator<Item = AttemptRow>) -> Self {
-        self.attempts = rows.into_iter().collect();
+        self.records.attempts = rows.into_iter().collect();
         self
     }
 
     pub(super) fn events(mut self, rows: impl IntoIterator<Item = EventRow>) -> Self {
-        self.events = rows.into_iter().collect();
+        self.records.events = rows.into_iter().collect();
         self
     }
 
     pub(super) fn run(&self) -> RunRows<'_> {
-        RunRows {
-            duration: self.duration,
-            servers: 2,
-            requests: &self.requests,
-            attempts: &self.attempts,
-            events: &self.events,
-        }
+        RunRows::new(2, self.duration, &self.records)
     }
 
     pub(super) fn summary(&self, expectations: &[Expectation]) -> Summary {
@@ -58,9 +50,9 @@ impl Sample {
 
     /// Returns the same rows in the order that `pick` chooses them: given how many are left, the next one's place.
     pub(super) fn shuffled(mut self, mut pick: impl FnMut(usize) -> usize) -> Self {
-        shuffle(&mut self.requests, &mut pick);
-        shuffle(&mut self.attempts, &mut pick);
-        shuffle(&mut self.events, &mut pick);
+        shuffle(&mut self.records.requests, &mut pick);
+        shuffle(&mut self.records.attempts, &mut pick);
+        shuffle(&mut self.records.events, &mut pick);
         self
     }
 }

@@ -1,6 +1,6 @@
 //! The content of `summary.json`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,17 +8,14 @@ use super::{
     CheckedExpectation, Metrics, RunRows,
     duplicate::Duplicates,
     ejection::Ejections,
+    events::Events,
     phase::{Episode, Timeline},
     ratio,
     requests::Requests,
     seconds,
     span::Span,
 };
-use crate::{
-    measure::expectation::{Expectation, Phase},
-    record::RequestRow,
-    status::Outcome,
-};
+use crate::measure::expectation::{Expectation, Phase};
 
 /// Which run a summary is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,14 +98,16 @@ pub struct FaultSummary {
 }
 
 impl Summary {
-    /// Computes everything from the rows, in O(n log n) and without an allocation for each row.
+    /// Computes everything from the rows, in O(n log n). It reads the rows of each kind in one pass, those of requests in
+    /// a second one if work was duplicated, and keeps about 64 bytes of each request.
     pub fn compute(label: RunLabel<'_>, run: &RunRows<'_>, expectations: &[Expectation]) -> Self {
         let requests = Requests::sorted(run);
-        let timeline = Timeline::compute(run, &requests);
-        let duplicates = Duplicates::count(run);
-        let ejections = Ejections::collect(run);
+        let mut events = Events::collect(run.rows);
+        let duplicates = Duplicates::find(run, mem::take(&mut events.finished));
+        let timeline = Timeline::compute(&events, &requests, run.duration_us());
+        let ejections = &events.ejections;
         let overall = Metrics { ejections: ejections.total(), ..overall(&requests, &duplicates, &timeline) };
-        let source = PhaseSource { requests: &requests, duplicates: &duplicates, ejections: &ejections };
+        let source = PhaseSource { requests: &requests, duplicates: &duplicates, ejections };
         let phases = source.phases(&timeline);
         let faults: Vec<FaultSummary> = timeline.episodes.iter().map(FaultSummary::new).collect();
         let expectations: Vec<CheckedExpectation> =
@@ -122,8 +121,8 @@ impl Summary {
             overall,
             phases,
             faults,
-            statuses: statuses(run.requests),
-            servers: servers(run),
+            statuses: statuses(&requests),
+            servers: servers(&requests, run.servers),
             pass: expectations.iter().all(|checked| checked.pass),
             expectations,
         }
@@ -149,7 +148,7 @@ impl FaultSummary {
     }
 }
 
-fn overall(requests: &Requests<'_>, duplicates: &Duplicates, timeline: &Timeline) -> Metrics {
+fn overall(requests: &Requests, duplicates: &Duplicates, timeline: &Timeline) -> Metrics {
     Metrics {
         duplicates: duplicates.total(),
         recovery_time: worst(timeline.episodes.iter().map(|episode| episode.recovery.time_us())).map(seconds),
@@ -165,7 +164,7 @@ fn worst(times_us: impl Iterator<Item = Option<u64>>) -> Option<u64> {
 
 /// The parts of a run from which its phases are summarized.
 struct PhaseSource<'a> {
-    requests: &'a Requests<'a>,
+    requests: &'a Requests,
     duplicates: &'a Duplicates,
     ejections: &'a Ejections,
 }
@@ -199,22 +198,14 @@ impl PhaseSource<'_> {
     }
 }
 
-fn statuses(rows: &[RequestRow]) -> BTreeMap<String, u64> {
-    let mut counts: BTreeMap<Outcome, u64> = BTreeMap::new();
-    for row in rows {
-        *counts.entry(row.status).or_default() += 1;
-    }
-    counts.into_iter().map(|(outcome, count)| (outcome.name().to_owned(), count)).collect()
+fn statuses(requests: &Requests) -> BTreeMap<String, u64> {
+    requests.statuses.iter().map(|(outcome, count)| (outcome.name().to_owned(), *count)).collect()
 }
 
-fn servers(run: &RunRows<'_>) -> BTreeMap<String, u64> {
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for server in run.requests.iter().filter_map(|row| row.server.as_deref()) {
-        *counts.entry(server).or_default() += 1;
-    }
-    let mut servers: BTreeMap<String, u64> = (0..run.servers).map(|index| (format!("server-{index}"), 0)).collect();
-    servers.extend(counts.into_iter().map(|(server, count)| (server.to_owned(), count)));
-    servers
+fn servers(requests: &Requests, servers: usize) -> BTreeMap<String, u64> {
+    let mut counts: BTreeMap<String, u64> = (0..servers).map(|index| (format!("server-{index}"), 0)).collect();
+    counts.extend(requests.servers.iter().map(|(server, count)| (server.as_str().to_owned(), *count)));
+    counts
 }
 
 #[cfg(test)]

@@ -1,35 +1,35 @@
 //! The 1 s windows of a run.
 
-use super::{SECOND_US, span::Span};
-use crate::record::RequestRow;
+use super::{SECOND_US, requests::Request, span::Span};
 
 /// A whole second of the run, counted from its start, with the requests that are intended in it. A second without
 /// requests has no window.
 #[derive(Clone, Copy)]
-pub(super) struct Window<'s, 'a> {
+pub(super) struct Window<'a> {
     pub(super) start_us: u64,
     /// The requests, of which there is at least one.
-    pub(super) rows: &'s [&'a RequestRow],
+    pub(super) requests: &'a [Request],
 }
 
-/// Returns the windows of `rows`, which are ascending by `intended_us`; a request belongs to the window of that time. The
-/// rows of a phase that begins or ends inside of a second make a window there that holds only the phase's own.
-pub(super) fn windows<'s, 'a>(rows: &'s [&'a RequestRow]) -> impl Iterator<Item = Window<'s, 'a>> {
-    rows.chunk_by(|a, b| second(a) == second(b)).map(|rows| Window { start_us: second(rows[0]) * SECOND_US, rows })
+/// Returns the windows of `requests`, which are ascending by `intended_us`; a request belongs to the window of that time.
+/// Those of a phase that begins or ends inside of a second make a window there that holds only the phase's own.
+pub(super) fn windows(requests: &[Request]) -> impl Iterator<Item = Window<'_>> {
+    let seconds = requests.chunk_by(|a, b| second(a) == second(b));
+    seconds.map(|requests| Window { start_us: second(&requests[0]) * SECOND_US, requests })
 }
 
-/// Returns the whole seconds that pass until `row` is intended.
-fn second(row: &RequestRow) -> u64 {
-    row.intended_us / SECOND_US
+/// Returns the whole seconds that pass until `request` is intended.
+fn second(request: &Request) -> u64 {
+    request.intended_us / SECOND_US
 }
 
-impl Window<'_, '_> {
+impl Window<'_> {
     pub(super) fn end_us(&self) -> u64 {
         self.start_us.saturating_add(SECOND_US)
     }
 
     pub(super) fn successes(&self) -> u64 {
-        self.rows.iter().filter(|row| row.status.is_success()).count() as u64
+        self.requests.iter().filter(|request| request.is_success()).count() as u64
     }
 
     /// Returns how much of the window lies in `span`, in microseconds.
@@ -50,14 +50,14 @@ pub(super) struct Uptime {
 }
 
 impl Uptime {
-    /// Counts the windows of the phase `span`, whose offered load is `rows`.
-    pub(super) fn count(rows: &[&RequestRow], span: Span) -> Self {
-        windows(rows).fold(Self::default(), |uptime, window| uptime.and(window, span))
+    /// Counts the windows of the phase `span`, whose offered load is `requests`.
+    pub(super) fn count(requests: &[Request], span: Span) -> Self {
+        windows(requests).fold(Self::default(), |uptime, window| uptime.and(window, span))
     }
 
-    fn and(mut self, window: Window<'_, '_>, span: Span) -> Self {
+    fn and(mut self, window: Window<'_>, span: Span) -> Self {
         self.offered += 1;
-        if window.rows.iter().any(|row| row.status.is_success()) {
+        if window.requests.iter().any(Request::is_success) {
             self.available += 1;
         } else {
             self.unavailable_us += window.length_within(span);
@@ -74,8 +74,8 @@ mod tests {
     #[test]
     fn windows_begin_at_whole_seconds_and_seconds_without_load_have_none() {
         let rows = [ok(0, 1), ok(999_999, 1), ok(1_000_000, 1), ok(5_500_000, 1)];
-        let rows: Vec<&RequestRow> = rows.iter().collect();
-        let found: Vec<(u64, usize)> = windows(&rows).map(|window| (window.start_us, window.rows.len())).collect();
+        let rows: Vec<_> = rows.iter().map(Request::from).collect();
+        let found: Vec<(u64, usize)> = windows(&rows).map(|window| (window.start_us, window.requests.len())).collect();
         assert_eq!(found, [(0, 2), (1_000_000, 1), (5_000_000, 1)]);
     }
 
@@ -83,7 +83,7 @@ mod tests {
     fn a_window_is_available_with_one_success_and_counts_only_with_load() {
         // Second 0: a failure and a success. Second 1: two failures. Second 2: nothing. Second 3: a failure.
         let rows = [failed(0, 1), ok(900_000, 1), failed(1_000_000, 1), failed(1_500_000, 1), failed(3_000_000, 1)];
-        let rows: Vec<&RequestRow> = rows.iter().collect();
+        let rows: Vec<_> = rows.iter().map(Request::from).collect();
         let uptime = Uptime::count(&rows, Span { start_us: 0, end_us: 4_000_000 });
         assert_eq!((uptime.offered, uptime.available, uptime.unavailable_us), (3, 1, 2_000_000));
     }
@@ -92,7 +92,7 @@ mod tests {
     fn a_window_cut_by_the_phase_counts_for_the_part_inside() {
         // The phase is 0.7 s to 2.2 s: 0.3 s of second 0, all of second 1, 0.2 s of second 2.
         let rows = [failed(800_000, 1), failed(1_500_000, 1), failed(2_100_000, 1)];
-        let rows: Vec<&RequestRow> = rows.iter().collect();
+        let rows: Vec<_> = rows.iter().map(Request::from).collect();
         let uptime = Uptime::count(&rows, Span { start_us: 700_000, end_us: 2_200_000 });
         assert_eq!((uptime.offered, uptime.available, uptime.unavailable_us), (3, 0, 1_500_000));
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
     name::Name,
-    rows::{AttemptRow, Event, EventRow, RequestRow, Row},
+    rows::{AttemptRow, Event, EventRow, Ordered, RequestRow, Row},
 };
 use crate::{time::Instant, world::SharedWorld};
 
@@ -31,10 +31,10 @@ impl Records {
 
     /// Sorts the rows into the order of the run folder's files.
     pub fn sort(&mut self) {
-        // Stable sorts: events of one instant keep the order in which they were recorded, which the digest covers.
-        self.requests.sort_by_key(|row| row.id);
-        self.attempts.sort_by_key(|row| (row.request, row.attempt));
-        self.events.sort_by_key(|row| row.at_us);
+        // Stable sorts, as the order demands.
+        self.requests.sort_by_key(Ordered::position);
+        self.attempts.sort_by_key(Ordered::position);
+        self.events.sort_by_key(Ordered::position);
     }
 }
 

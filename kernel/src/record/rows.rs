@@ -17,6 +17,34 @@ pub enum Row {
     Event(EventRow),
 }
 
+/// The position of a row in the order of its file: first by the one, then by the other number.
+pub type Position = (u64, u32);
+
+/// A row of a file that has an order.
+pub trait Ordered {
+    /// Returns the position of the row. Rows of one position stay in the order in which they were recorded, which the digest
+    /// covers.
+    fn position(&self) -> Position;
+}
+
+impl Ordered for RequestRow {
+    fn position(&self) -> Position {
+        (self.id, 0)
+    }
+}
+
+impl Ordered for AttemptRow {
+    fn position(&self) -> Position {
+        (self.request, self.attempt)
+    }
+}
+
+impl Ordered for EventRow {
+    fn position(&self) -> Position {
+        (self.at_us, 0)
+    }
+}
+
 /// An intended request, sent or dropped: a line of `requests.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestRow {

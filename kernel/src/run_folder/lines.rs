@@ -21,9 +21,15 @@ use super::{
 /// assert_eq!(line(&[1, 2]), b"[1,2]\n");
 /// ```
 pub fn line(row: &impl Serialize) -> Vec<u8> {
-    let mut line = serde_json::to_vec(row).expect("rows are plain data");
-    line.push(b'\n');
+    let mut line = Vec::new();
+    add_line(&mut line, row);
     line
+}
+
+/// Adds a row as its line of a file to `lines`.
+pub fn add_line(lines: &mut Vec<u8>, row: &impl Serialize) {
+    serde_json::to_writer(&mut *lines, row).expect("rows are plain data");
+    lines.push(b'\n');
 }
 
 /// Calls `take` with each row as its line of a file, one after another.
@@ -36,8 +42,7 @@ pub fn for_each_line<T: Serialize>(rows: &[T], mut take: impl FnMut(&[u8]) -> io
     let mut line = Vec::new();
     for row in rows {
         line.clear();
-        serde_json::to_writer(&mut line, row)?;
-        line.push(b'\n');
+        add_line(&mut line, row);
         take(&line)?;
     }
     Ok(())

@@ -60,7 +60,8 @@ fn rows(drawn: Vec<(u64, u64, u8)>) -> Vec<RequestRow> {
 }
 
 fn measured(requests: &[RequestRow]) -> Summary {
-    let run = RunRows { duration: Duration::from_secs(20), servers: 2, requests, attempts: &[], events: &[] };
+    let records = Records { requests: requests.to_vec(), ..Records::default() };
+    let run = RunRows::new(2, Duration::from_secs(20), &records);
     Summary::compute(RunLabel { scenario: "any", seed: 0, world: "sim" }, &run, &[])
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn check(run: &SimulatedRun) {
 fn violations(run: &SimulatedRun, records: &Records) -> Vec<Violation> {
     let SimulatedRun { scenario, seed, .. } = run;
     let late = Some(Duration::ZERO);
-    invariant::check(&Evidence { scenario, seed: *seed, duration: scenario.duration, late, records })
+    invariant::check(&Evidence { scenario, seed: *seed, duration: scenario.duration, late, rows: records })
 }
 
 /// Manipulates the records of `run`, and returns the violations in them.
@@ -98,8 +98,9 @@ fn an_interrupted_run_may_lack_the_rest_of_its_requests_and_none_before() {
     let run = crash_then_freeze();
     let SimulatedRun { scenario, seed, .. } = &run;
     let half = scenario.duration / 2;
-    let violations =
-        |records: &Records| invariant::check(&Evidence { scenario, seed: *seed, duration: half, late: None, records });
+    let violations = |records: &Records| {
+        invariant::check(&Evidence { scenario, seed: *seed, duration: half, late: None, rows: records })
+    };
     let mut records = run.records.clone();
     let kept = records.requests.len() as u64 / 2;
     records.requests.retain(|row| row.id < kept);
@@ -351,7 +352,7 @@ fn in_real_time_instants_are_not_compared() {
     (row.done_us, row.latency_us) = (row.done_us.map(|at| at + late_us), row.latency_us.map(|took| took + late_us));
     let SimulatedRun { scenario, seed, .. } = &run;
     let violated = |late| {
-        let evidence = Evidence { scenario, seed: *seed, duration: scenario.duration, late, records: &records };
+        let evidence = Evidence { scenario, seed: *seed, duration: scenario.duration, late, rows: &records };
         invariant::check(&evidence).into_iter().map(|violation| violation.invariant).collect::<Vec<_>>()
     };
     assert_eq!(violated(None), []);

@@ -1,0 +1,38 @@
+//! What the figures need of the events of a run, collected in one pass.
+
+use super::{
+    detection::HealthEvents,
+    duplicate::FinishedWork,
+    ejection::Ejections,
+    fault::{FaultEvents, RecordedFault},
+};
+use crate::record::{Event, Rows};
+
+/// What the figures need of events.
+pub(super) struct Events {
+    /// Every fault that began, ascending by index.
+    pub(super) faults: Vec<RecordedFault>,
+    pub(super) health: HealthEvents,
+    pub(super) ejections: Ejections,
+    /// The work that servers finished, 24 bytes each.
+    pub(super) finished: Vec<FinishedWork>,
+}
+
+impl Events {
+    pub(super) fn collect(rows: &dyn Rows) -> Self {
+        let mut faults = FaultEvents::default();
+        let mut health = HealthEvents::default();
+        let mut ejected_us = Vec::new();
+        let mut finished = Vec::new();
+        for row in rows.events() {
+            faults.note(&row);
+            health.note(&row);
+            match row.event {
+                Event::Ejected => ejected_us.push(row.at_us),
+                Event::Finished => finished.extend(FinishedWork::of(&row)),
+                _ => {}
+            }
+        }
+        Self { faults: faults.into_faults(), health, ejections: Ejections::at(ejected_us), finished }
+    }
+}

@@ -1,0 +1,45 @@
+//! Reading the rows of a run in passes, wherever they are: in memory, or in files that may be larger than memory.
+
+use std::{borrow::Cow, fmt};
+
+use super::{
+    recorder::Records,
+    rows::{AttemptRow, EventRow, RequestRow},
+};
+
+/// One pass over all rows of one kind, in their order.
+pub type Pass<'a, T> = Box<dyn Iterator<Item = Cow<'a, T>> + 'a>;
+
+/// The rows of a run, which are read in as many passes as it takes. Metrics and invariants are computed from these passes,
+/// so that both worlds share one code for them although only one has its rows in memory.
+///
+/// ```
+/// use kernel::record::{Records, Rows};
+///
+/// let rows: &dyn Rows = &Records::default();
+/// assert_eq!(rows.requests().count() + rows.attempts().count() + rows.events().count(), 0);
+/// ```
+pub trait Rows: fmt::Debug {
+    /// Returns a pass over the requests.
+    fn requests(&self) -> Pass<'_, RequestRow>;
+
+    /// Returns a pass over the attempts.
+    fn attempts(&self) -> Pass<'_, AttemptRow>;
+
+    /// Returns a pass over the events.
+    fn events(&self) -> Pass<'_, EventRow>;
+}
+
+impl Rows for Records {
+    fn requests(&self) -> Pass<'_, RequestRow> {
+        Box::new(self.requests.iter().map(Cow::Borrowed))
+    }
+
+    fn attempts(&self) -> Pass<'_, AttemptRow> {
+        Box::new(self.attempts.iter().map(Cow::Borrowed))
+    }
+
+    fn events(&self) -> Pass<'_, EventRow> {
+        Box::new(self.events.iter().map(Cow::Borrowed))
+    }
+}
