@@ -7,6 +7,8 @@
 //! | [`campaign`] | the folder of a fidelity campaign: run folders of several scenarios |
 //! | [`files`] | the file operations that all of this is made of, replaceable in tests |
 //! | [`atomic`] | replacing one file as a whole |
+//! | [`place`] | the place of a folder that is written as a whole: one process at a time, and an earlier folder replaced |
+//! | [`manifest`], [`replace`], [`lock`] | what that is made of: which files are ours, the move, the lock |
 //! | [`lines`] | files with a JSON value a line: writing and reading them |
 //! | [`blocks`] | reading all rows of a large file at once |
 //! | [`error`] | errors of a folder, whichever kind it is |
@@ -25,6 +27,10 @@ pub mod files;
 pub mod folder;
 pub mod info;
 pub mod lines;
+pub mod lock;
+pub mod manifest;
+pub mod place;
+pub mod replace;
 
 pub use blocks::AllRows;
 pub use digest::sha256;
@@ -32,3 +38,4 @@ pub use error::{FolderError, FolderKind, RowKind};
 pub use files::{Files, OpenFile, OsFiles};
 pub use folder::{ATTEMPTS, EVENTS, REQUESTS, RUN, RowFile, RunFolder, SCENARIO, SUMMARY, Written};
 pub use info::{CalibrationInfo, HostInfo, RunInfo};
+pub use place::{Earlier, Place, Placed};

@@ -13,7 +13,7 @@ use kernel::{
         help::{NO_VERDICT, VERDICT},
         help_sections, print, program,
     },
-    run_folder::RunInfo,
+    run_folder::{Earlier, RunInfo},
 };
 use real::{
     Plan, RehearsalError, View,
@@ -207,7 +207,7 @@ fn view(plain: bool) -> View {
 }
 
 fn run_scenario(args: &RunArgs, view: View) -> Result<Exit, Failure> {
-    let session = Session::open(args, WORLD)?;
+    let session = Session::open(args, WORLD, Earlier::Keep)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(WORLD, args.seed);
     info.host = Some(facts::host());

@@ -15,7 +15,7 @@ use std::{
 use kernel::{
     entropy::{Entropy, unit},
     record::{Records, RequestRow},
-    run_folder::{RunFolder, RunInfo},
+    run_folder::{Earlier, RunFolder, RunInfo},
     scenario::Scenario,
     status::{Code, Outcome},
 };
@@ -85,7 +85,7 @@ fn write(folder: &Path, count: u64) {
         }
     };
     let records = Records { requests: (0..count).map(row).collect(), ..Records::default() };
-    let folder = RunFolder::prepare(folder).unwrap_or_else(|error| panic!("{error}"));
+    let folder = RunFolder::prepare(folder, Earlier::Replace).unwrap_or_else(|error| panic!("{error}"));
     let written = folder.write(&scenario, &RunInfo::new("sim", 42), &records, scenario.duration);
     written.unwrap_or_else(|error| panic!("{error}"));
 }

@@ -20,7 +20,7 @@ use std::{path::Path, sync::atomic::AtomicU64, time::Duration};
 
 use all_policies::{CACHE, OTHERS};
 use kernel::{
-    run_folder::{RunFolder, RunInfo},
+    run_folder::{Earlier, RunFolder, RunInfo},
     scenario::Scenario,
 };
 use rounds::{compare, fastest, medians_of_turns};
@@ -142,7 +142,7 @@ fn run_now(plan: &Plan) -> CompletedRun {
 fn write(plan: &Plan, completed: &CompletedRun, folder: &Path) {
     assert!(completed.violations(plan).is_empty());
     let Plan { scenario, seed, .. } = plan;
-    let folder = RunFolder::prepare(&folder.join("run")).unwrap_or_else(|error| panic!("{error}"));
+    let folder = RunFolder::prepare(&folder.join("run"), Earlier::Replace).unwrap_or_else(|error| panic!("{error}"));
     let written = folder.write(scenario, &RunInfo::new("sim", *seed), &completed.records, scenario.duration);
     written.unwrap_or_else(|error| panic!("{error}"));
 }

@@ -7,7 +7,7 @@ use std::{
 
 use kernel::{
     cli::{Exit, Failure, RunArgs, Session, progress},
-    run_folder::RunInfo,
+    run_folder::{Earlier, RunInfo},
 };
 use sim::{Plan, calibration::Calibration};
 
@@ -20,7 +20,7 @@ use crate::{
 /// Runs the scenario, writes its folder, and prints its report. `calibration_file` is the file that `calibration` was read
 /// from, if one was given.
 pub(crate) fn run(args: &RunArgs, calibration: Calibration, calibration_file: Option<&Path>) -> Result<Exit, Failure> {
-    let session = Session::open(args, WORLD)?;
+    let session = Session::open(args, WORLD, Earlier::Replace)?;
     let mut info = RunInfo::new(WORLD, args.seed);
     info.calibration = Some(calibration_info(&calibration));
 

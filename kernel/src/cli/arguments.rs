@@ -18,6 +18,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
+    /// Replaces an earlier run in that folder, even one of real processes or one that was changed.
+    #[arg(long)]
+    pub force: bool,
+
     /// Overrides a setting of the scenario, such as client.retry.max_attempts=1; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
@@ -77,6 +81,7 @@ mod tests {
             scenario: "my scenarios/it's.toml".into(),
             seed: 7,
             out: None,
+            force: false,
             overrides: vec!["workload.sizes=[\"8x8\"]".to_owned(), "load.rate=2".to_owned()],
             json: false,
         };

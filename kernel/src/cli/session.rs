@@ -1,12 +1,12 @@
 //! A run from its options to its report.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::Path, time::Duration};
 
 use super::{Exit, Failure, RunArgs, RunReport};
 use crate::{
     invariant::{self, Evidence},
     record::Records,
-    run_folder::{RunFolder, RunInfo, Written},
+    run_folder::{Earlier, Placed, RunFolder, RunInfo, Written},
     scenario::Scenario,
 };
 
@@ -18,15 +18,15 @@ pub struct Session<'a> {
     pub scenario: Scenario,
     /// The folder that the run will be written to.
     pub folder: RunFolder,
-    place: PathBuf,
 }
 
 impl<'a> Session<'a> {
-    /// Reads the scenario, draws what it leaves to the seed, and prepares the folder of a run in `world`.
+    /// Reads the scenario, draws what it leaves to the seed, and prepares the folder of a run in `world`. An earlier run in
+    /// its place is treated as `earlier` says, unless the options force its replacement.
     ///
     /// # Errors
     /// The scenario is not valid, or the folder cannot be written. Both are found before the run starts.
-    pub fn open(args: &'a RunArgs, world: &'static str) -> Result<Self, Failure> {
+    pub fn open(args: &'a RunArgs, world: &'static str, earlier: Earlier) -> Result<Self, Failure> {
         let scenario = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
         for warning in scenario.warnings() {
             eprintln!("warning: {warning}");
@@ -40,8 +40,16 @@ impl<'a> Session<'a> {
         }
         let place = args.out.clone().unwrap_or_else(|| RunFolder::default_place(&explicit.name, world, args.seed));
         // Prepared before the run, so that a run is not lost to a place that cannot be written.
-        let folder = RunFolder::prepare(&place).map_err(Failure::wrong_input)?;
-        Ok(Self { args, scenario: explicit, folder, place })
+        let earlier = if args.force { Earlier::Force } else { earlier };
+        let folder = RunFolder::prepare(&place, earlier).map_err(Failure::wrong_input)?;
+        if let Some(kept) = folder.place().kept() {
+            eprintln!(
+                "note: {} holds an earlier run; this one goes to {}, and --force would replace the earlier one",
+                kept.display(),
+                folder.place().path().display()
+            );
+        }
+        Ok(Self { args, scenario: explicit, folder })
     }
 
     /// Measures `records`, which were recorded while load was offered for `duration`, writes the run folder, checks the
@@ -60,12 +68,14 @@ impl<'a> Session<'a> {
         late: Option<Duration>,
         replay: String,
     ) -> Result<Exit, Failure> {
+        let asked = self.folder.place().path().to_owned();
         let written = self.folder.write(&self.scenario, info, records, duration);
-        let Written { summary, digest } = written.map_err(Failure::run_failed)?;
+        let Written { summary, digest, placed } = written.map_err(Failure::run_failed)?;
+        warn_of(&placed, &asked);
         let evidence = Evidence { scenario: &self.scenario, seed: self.args.seed, duration, late, rows: records };
         let violations = invariant::check(&evidence);
         let report = RunReport {
-            folder: &self.place,
+            folder: &placed.place,
             // Where the same seed does not give the same bytes, a digest would mean nothing.
             digest: late.is_some().then_some(&*digest),
             replay,
@@ -73,5 +83,17 @@ impl<'a> Session<'a> {
             summary: &summary,
         };
         Ok(report.print(self.args.json))
+    }
+}
+
+/// Reports on standard error where the run is, if not at the place called `asked`, and files of others that had to stay.
+fn warn_of(placed: &Placed, asked: &Path) {
+    let place = placed.place.display();
+    if placed.place != asked {
+        eprintln!("warning: something came into {} during the run, so the run is in {place}", asked.display());
+    }
+    if let Some(left) = &placed.left {
+        let left = left.display();
+        eprintln!("warning: files of yours could not be moved into {place}, and are in {left}");
     }
 }

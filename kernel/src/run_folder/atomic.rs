@@ -15,6 +15,8 @@ use super::files::Files;
 
 /// Suffix of the name of a file or folder while it is being written.
 pub const PARTIAL: &str = ".partial";
+/// Suffix of the name of a folder while another one takes its place.
+pub const REPLACED: &str = ".replaced";
 
 /// Writes `content` to `path`, in place of the file that is there.
 ///
@@ -42,26 +44,40 @@ fn write_and_move(files: &dyn Files, staging: &Path, path: &Path, content: &[u8]
 }
 
 /// Returns a path beside `path` that no other write uses, in this process or another.
-fn staging_for(path: &Path) -> PathBuf {
+pub(super) fn staging_for(path: &Path) -> PathBuf {
+    temporary_for(path, PARTIAL)
+}
+
+/// Returns a path beside `path` that nothing else uses, in this process or another, and that ends in `suffix`.
+pub(super) fn temporary_for(path: &Path, suffix: &str) -> PathBuf {
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let number = WRITES.fetch_add(1, Ordering::Relaxed);
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}-{number}{PARTIAL}", process::id()));
+    name.push(format!(".{}-{number}{suffix}", process::id()));
     path.with_file_name(name)
 }
 
 /// Returns whether an interrupted [`write()`] to a file called `file` may have left a file called `name`.
-pub fn is_staging_of(name: &OsStr, file: &str) -> bool {
-    let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(file)) else { return false };
-    let Some(writer) = rest.strip_suffix(PARTIAL) else { return false };
+pub fn is_staging_of(name: &OsStr, file: &OsStr) -> bool {
     // Earlier versions wrote without a number.
-    writer.is_empty() || writer.strip_prefix('.').is_some_and(is_writer)
+    rest_of(name, file) == Some(PARTIAL.as_bytes()) || is_temporary_of(name, file, PARTIAL)
+}
+
+/// Returns whether `name` is one that [`temporary_for`] makes of `file` and `suffix`.
+pub(super) fn is_temporary_of(name: &OsStr, file: &OsStr, suffix: &str) -> bool {
+    let writer = rest_of(name, file).and_then(|rest| rest.strip_prefix(b"."));
+    writer.and_then(|writer| writer.strip_suffix(suffix.as_bytes())).is_some_and(is_writer)
+}
+
+/// Returns what follows `file` in `name`. Names are bytes, as those of folders need not be UTF-8.
+fn rest_of<'a>(name: &'a OsStr, file: &OsStr) -> Option<&'a [u8]> {
+    name.as_encoded_bytes().strip_prefix(file.as_encoded_bytes())
 }
 
 /// Returns whether `text` is a process id and the number of a write.
-fn is_writer(text: &str) -> bool {
-    let Some((process, number)) = text.split_once('-') else { return false };
-    [process, number].iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+fn is_writer(text: &[u8]) -> bool {
+    let parts: Vec<_> = text.split(|&byte| byte == b'-').collect();
+    parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))
 }
 
 /// Removes what interrupted writes to the files called `names` left in `folder`.
@@ -73,7 +89,7 @@ fn is_writer(text: &str) -> bool {
 /// Returns an error if the operating system refuses.
 pub fn remove_abandoned(files: &dyn Files, folder: &Path, names: &[&str]) -> io::Result<()> {
     let found: Vec<OsString> = files.list(folder)?;
-    let abandoned = found.iter().filter(|found| names.iter().any(|name| is_staging_of(found, name)));
+    let abandoned = found.iter().filter(|found| names.iter().any(|name| is_staging_of(found, name.as_ref())));
     abandoned.into_iter().try_for_each(|name| files.remove_file(&folder.join(name)))
 }
 
@@ -133,10 +149,10 @@ mod tests {
         let first = staging_for(path);
         assert_ne!(first, staging_for(path));
         assert_eq!(first.parent(), path.parent());
-        assert!(is_staging_of(first.file_name().unwrap(), "rows.jsonl"));
-        assert!(is_staging_of(OsStr::new("rows.jsonl.partial"), "rows.jsonl"));
+        assert!(is_staging_of(first.file_name().unwrap(), "rows.jsonl".as_ref()));
+        assert!(is_staging_of(OsStr::new("rows.jsonl.partial"), "rows.jsonl".as_ref()));
         for foreign in ["rows.jsonl", "rows.jsonl.1-.partial", "rows.jsonl.old.partial", "other.jsonl.1-2.partial"] {
-            assert!(!is_staging_of(OsStr::new(foreign), "rows.jsonl"), "{foreign}");
+            assert!(!is_staging_of(OsStr::new(foreign), "rows.jsonl".as_ref()), "{foreign}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Digests: of a run's records, and of the content of a file.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -46,6 +48,36 @@ impl Records {
 /// Returns the SHA-256 of `content`, in hexadecimal.
 pub fn sha256(content: &[u8]) -> String {
     hexadecimal(&Sha256::digest(content))
+}
+
+/// A writer that hashes what passes through it.
+pub(super) struct Hashed<W> {
+    to: W,
+    hasher: Sha256,
+}
+
+impl<W> Hashed<W> {
+    /// Hashes what is written from here on, and passes it to `to`.
+    pub(super) fn new(to: W) -> Self {
+        Self { to, hasher: Sha256::new() }
+    }
+
+    /// Returns the SHA-256 of what was written, in hexadecimal.
+    pub(super) fn finish(self) -> String {
+        hexadecimal(&self.hasher.finalize())
+    }
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.to.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -46,6 +46,52 @@ pub enum FolderError {
         /// The kind of folder that is not there.
         kind: &'static FolderKind,
     },
+    /// A folder of this kind was written by a version of the program that did not list its files.
+    #[error(
+        "{path} was written by an earlier version of this program, which did not list its files; replace it with --force, or \
+         choose another folder with --out",
+        path = path.display()
+    )]
+    Unlisted {
+        /// The path of the folder.
+        path: PathBuf,
+    },
+    /// A file of a folder of this kind has another content than this program wrote.
+    #[error(
+        "{path} was changed after it was written, and would be lost; move it away, replace it with --force, or choose another \
+         folder with --out",
+        path = path.display()
+    )]
+    Changed {
+        /// The first such file.
+        path: PathBuf,
+    },
+    /// Another process writes to the place.
+    #[error("{path} is being written by another process; wait for it, or choose another folder with --out", path = path.display())]
+    InUse {
+        /// The path of the folder.
+        path: PathBuf,
+    },
+    /// A file system is mounted at the place.
+    #[error("{path} is a mount point, which cannot be replaced as a whole; choose a folder in it with --out", path = path.display())]
+    MountPoint {
+        /// The path of the mount point.
+        path: PathBuf,
+    },
+    /// The folder is complete, and cannot be moved to its place.
+    #[error(
+        "cannot move the complete folder {staging} to {path}: {reason}; move it yourself",
+        path = path.display(), staging = staging.display()
+    )]
+    NotMoved {
+        /// The place of the folder.
+        path: PathBuf,
+        /// The path of the folder.
+        staging: PathBuf,
+        /// The operating system's words.
+        #[source]
+        reason: io::Error,
+    },
     /// The operating system refuses to write.
     #[error(
         "cannot {cannot}{path}: {reason}; choose another folder with --out",

@@ -8,6 +8,7 @@ use std::{
     fmt,
     fs::{self, File, TryLockError},
     io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -107,6 +108,20 @@ pub trait OpenFile: Write + fmt::Debug + Send {
     /// Returns an error if another process holds the lock, or the operating system refuses.
     fn try_lock(&self) -> Result<(), TryLockError>;
 
+    /// Returns whether the file is the one at `path`, and not one that was removed from there.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the operating system refuses.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
+
+    /// Returns whether the file has no content.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the operating system refuses.
+    fn is_empty(&self) -> io::Result<bool>;
+
     /// Releases the lock, also for copies of the file's descriptor.
     ///
     /// # Errors
@@ -178,6 +193,19 @@ impl OpenFile for File {
 
     fn try_lock(&self) -> Result<(), TryLockError> {
         File::try_lock(self)
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let own = self.metadata()?;
+        match fs::metadata(path) {
+            Ok(found) => Ok(found.dev() == own.dev() && found.ino() == own.ino()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.metadata()?.len() == 0)
     }
 
     fn unlock(&self) -> io::Result<()> {
@@ -325,6 +353,14 @@ pub(crate) mod failing {
 
         fn try_lock(&self) -> Result<(), TryLockError> {
             self.file.try_lock()
+        }
+
+        fn is_at(&self, path: &Path) -> io::Result<bool> {
+            self.file.is_at(path)
+        }
+
+        fn is_empty(&self) -> io::Result<bool> {
+            self.file.is_empty()
         }
 
         fn unlock(&self) -> io::Result<()> {

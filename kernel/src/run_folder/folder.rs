@@ -1,11 +1,10 @@
 //! The run folder: what a run leaves on disk, the same files from both worlds.
 //!
-//! It is written beside its place, under a name that ends in `.partial`, and moved there when it is complete. So a folder
-//! under its own name is a complete run, and a run that fails leaves the earlier one untouched.
+//! It is written beside its [`Place`], and moved there when it is complete. So a folder under its own name is a complete
+//! run, and a run that fails leaves the earlier one untouched.
 
 use std::{
     fs,
-    io::{self, BufWriter, Write},
     marker::PhantomData,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,13 +14,14 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    atomic::PARTIAL,
     blocks::{AllRows, read_all},
     digest::RecordsDigest,
     error::{FolderError, FolderKind, RowKind},
     files::{Files, OsFiles},
     info::RunInfo,
     lines::for_each_line,
+    manifest::{MANIFEST, is_file},
+    place::{Contents, Earlier, Place, Placed},
 };
 use crate::{
     json::pretty,
@@ -43,13 +43,11 @@ pub static ATTEMPTS: RowFile<AttemptRow> = RowFile::new("attempts.jsonl", "not t
 /// The file of events.
 pub static EVENTS: RowFile<EventRow> = RowFile::new("events.jsonl", "not the row of an event");
 
-static FILES: [&str; 6] = [SCENARIO, RUN, REQUESTS.name, ATTEMPTS.name, EVENTS.name, SUMMARY];
+/// Names of the files of rows.
+static ROWS: [&str; 3] = [REQUESTS.name, ATTEMPTS.name, EVENTS.name];
 
 /// Name of the folder with what processes wrote to their standard error.
 const LOGS: &str = "logs";
-
-/// Suffix of the former folder's name while a new one takes its place.
-const REPLACED: &str = ".replaced";
 
 /// The words in which errors speak of a run folder.
 static KIND: FolderKind = FolderKind {
@@ -59,6 +57,8 @@ static KIND: FolderKind = FolderKind {
     other_version_remedy: "run its scenario again into another folder",
     damaged_remedy: "run its scenario again",
 };
+
+static CONTENTS: Contents = Contents { kind: &KIND, holds: "run", is_unlisted, is_abandoned };
 
 /// A file with a row a line, of which a run folder has three.
 #[derive(Debug)]
@@ -92,30 +92,26 @@ pub struct Written {
     pub summary: Summary,
     /// SHA-256 over the lines of requests, attempts and events, in hexadecimal.
     pub digest: String,
+    /// Where the folder is.
+    pub placed: Placed,
 }
 
 /// A run folder that is being written. Dropped before it is complete, it leaves nothing.
 ///
 /// ```
 /// use std::time::Duration;
-/// use kernel::{record::Records, run_folder::{RunFolder, RunInfo}, scenario::Scenario};
+/// use kernel::{record::Records, run_folder::{Earlier, RunFolder, RunInfo}, scenario::Scenario};
 ///
 /// let place = tempfile::tempdir()?;
 /// let scenario = Scenario::load("../scenarios/baseline.toml".as_ref(), &[])?;
-/// let folder = RunFolder::prepare(&place.path().join("run"))?;
+/// let folder = RunFolder::prepare(&place.path().join("run"), Earlier::Replace)?;
 /// let written = folder.write(&scenario, &RunInfo::new("sim", 7), &Records::default(), Duration::from_secs(30))?;
 /// assert!(!written.summary.pass, "nothing was recorded, so nothing holds");
 /// assert!(place.path().join("run/requests.jsonl").exists());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct RunFolder {
-    files: Arc<dyn Files>,
-    place: PathBuf,
-    staging: PathBuf,
-    /// The folders above that did not exist, the innermost first.
-    created: Vec<PathBuf>,
-}
+pub struct RunFolder(Place);
 
 impl RunFolder {
     /// Returns where a run is written unless the user chooses another place.
@@ -127,37 +123,24 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// Returns an error if there is something that is not a run folder, or the operating system refuses.
-    pub fn prepare(place: &Path) -> Result<Self, FolderError> {
-        Self::prepare_with(Arc::new(OsFiles), place)
+    /// Returns an error if there is something that is not a run folder, or a run that was changed, if another process writes
+    /// there, or if the operating system refuses.
+    pub fn prepare(place: &Path, earlier: Earlier) -> Result<Self, FolderError> {
+        Self::prepare_with(Arc::new(OsFiles), place, earlier)
     }
 
     /// Does the same as [`prepare`](Self::prepare), and changes the folder through `files`.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is something that is not a run folder, or the operating system refuses.
-    pub fn prepare_with(files: Arc<dyn Files>, place: &Path) -> Result<Self, FolderError> {
-        if !may_be_replaced(&*files, place) {
-            return Err(FolderError::Occupied { path: place.to_owned(), kind: &KIND });
-        }
-        let place = match place.canonicalize() {
-            // A link goes on pointing to where it did, and `.` gets a name.
-            Ok(path) => path,
-            Err(_) if place.file_name().is_some() => place.to_owned(),
-            Err(reason) => return Err(KIND.unwritable(place)(reason)),
-        };
-        let staging = beside(&place, PARTIAL);
-        if !is_unfinished(&*files, &staging) {
-            return Err(FolderError::Occupied { path: staging, kind: &KIND });
-        }
-        remove(&*files, &staging)?;
-        let parents = place.ancestors().skip(1);
-        let created = parents.take_while(|parent| !parent.as_os_str().is_empty() && !parent.exists());
-        let created = created.map(Path::to_owned).collect();
-        let folder = Self { files, place, staging, created };
-        folder.files.create_folder(&folder.staging).map_err(KIND.unwritable(&folder.staging))?;
-        Ok(folder)
+    /// Returns an error in the same cases.
+    pub fn prepare_with(files: Arc<dyn Files>, place: &Path, earlier: Earlier) -> Result<Self, FolderError> {
+        Place::prepare(files, place, &CONTENTS, earlier).map(Self)
+    }
+
+    /// Returns the place of the folder.
+    pub fn place(&self) -> &Place {
+        &self.0
     }
 
     /// Creates a folder within it for the logs of the run's processes, which write to it during the run.
@@ -166,19 +149,18 @@ impl RunFolder {
     ///
     /// Returns an error if the operating system refuses.
     pub fn logs(&self) -> Result<PathBuf, FolderError> {
-        let logs = self.staging.join(LOGS);
-        self.files.create_folder(&logs).map_err(KIND.unwritable(&logs))?;
-        Ok(logs)
+        self.0.create_folder(LOGS)
     }
 
     /// Measures `records`, which a run of `scenario` left while load was offered for `duration`, writes all files, and
-    /// moves the folder into its place, where it replaces an earlier run.
+    /// moves the folder into its place, where it replaces an earlier run. If something else has come into the place during
+    /// the run, the folder goes to a free place beside it.
     ///
     /// # Errors
     ///
-    /// Returns an error if something else has come into its place, or the operating system refuses.
+    /// Returns an error if the operating system refuses.
     pub fn write(
-        self,
+        mut self,
         scenario: &Scenario,
         info: &RunInfo,
         records: &Records,
@@ -191,119 +173,67 @@ impl RunFolder {
             &scenario.expectations,
         );
         let mut digest = RecordsDigest::default();
-        self.write_file(SCENARIO, scenario.to_toml().as_bytes())?;
-        self.write_file(RUN, pretty(info).as_bytes())?;
+        self.0.write_file(SCENARIO, scenario.to_toml().as_bytes())?;
+        self.0.write_file(RUN, pretty(info).as_bytes())?;
         self.write_rows(REQUESTS.name, &records.requests, &mut digest)?;
         self.write_rows(ATTEMPTS.name, &records.attempts, &mut digest)?;
         self.write_rows(EVENTS.name, &records.events, &mut digest)?;
-        self.write_file(SUMMARY, pretty(&summary).as_bytes())?;
-        self.put_in_place()?;
-        Ok(Written { summary, digest: digest.finish() })
+        self.0.write_file(SUMMARY, pretty(&summary).as_bytes())?;
+        self.0.add_folder(LOGS)?;
+        Ok(Written { summary, digest: digest.finish(), placed: self.0.put_in_place()? })
     }
 
-    fn write_file(&self, name: &str, content: &[u8]) -> Result<(), FolderError> {
-        let path = self.staging.join(name);
-        create_and_sync(&*self.files, &path, |file| file.write_all(content)).map_err(KIND.unwritable(&path))
-    }
-
-    fn write_rows<T: Serialize>(&self, name: &str, rows: &[T], digest: &mut RecordsDigest) -> Result<(), FolderError> {
-        let path = self.staging.join(name);
-        let written = create_and_sync(&*self.files, &path, |file| {
+    fn write_rows<T: Serialize>(
+        &mut self,
+        name: &str,
+        rows: &[T],
+        digest: &mut RecordsDigest,
+    ) -> Result<(), FolderError> {
+        self.0.write(name, |file| {
             for_each_line(rows, |line| {
                 digest.add(line);
                 file.write_all(line)
             })
-        });
-        written.map_err(KIND.unwritable(&path))
-    }
-
-    fn put_in_place(&self) -> Result<(), FolderError> {
-        let files = &*self.files;
-        if !may_be_replaced(files, &self.place) {
-            return Err(FolderError::Occupied { path: self.place.clone(), kind: &KIND });
-        }
-        // Moved, then removed: a process that is killed here leaves no half of a run under the run's own name.
-        let former = beside(&self.place, REPLACED);
-        if !may_be_replaced(files, &former) {
-            return Err(FolderError::Occupied { path: former, kind: &KIND });
-        }
-        remove(files, &former)?;
-        files.sync_folder(&self.staging).map_err(KIND.unwritable(&self.staging))?;
-        let replaces = self.place.exists();
-        if replaces {
-            files.rename(&self.place, &former).map_err(KIND.unwritable(&self.place))?;
-        }
-        if let Err(reason) = files.rename(&self.staging, &self.place) {
-            if replaces {
-                // The earlier run must not be lost to a run that is not there. Only the first error is reported.
-                let _ = files.rename(&former, &self.place);
-            }
-            return Err(KIND.unwritable(&self.place)(reason));
-        }
-        let parent = self.place.parent().unwrap_or(Path::new(""));
-        files.sync_folder(parent).map_err(KIND.unwritable(parent))?;
-        remove(files, &former)
+        })
     }
 }
 
-impl Drop for RunFolder {
-    fn drop(&mut self) {
-        // Once it is in place there is nothing to remove; an error here can be neither fixed nor reported.
-        let _ = self.files.remove_folder(&self.staging);
-        // Stops at the first folder that holds something, such as the run.
-        let _ = self.created.iter().try_for_each(|folder| self.files.remove_empty_folder(folder));
+/// Returns whether the folder at `place` holds a run of a version of this program that wrote no manifest.
+fn is_unlisted(place: &Path) -> bool {
+    let has_files = ROWS.iter().chain([&SCENARIO, &RUN, &SUMMARY]).all(|name| is_file(&place.join(name)));
+    has_files && !place.join(MANIFEST).exists() && info_at(place).is_some()
+}
+
+fn info_at(place: &Path) -> Option<RunInfo> {
+    serde_json::from_slice(&fs::read(place.join(RUN)).ok()?).ok()
+}
+
+/// Returns whether at `staging` is what a killed process left, and nothing that cannot be had again: a simulated run, or one
+/// of which nothing was recorded.
+fn is_abandoned(files: &dyn Files, staging: &Path) -> bool {
+    let has_rows = ROWS.iter().any(|name| fs::metadata(staging.join(name)).is_ok_and(|found| found.len() > 0));
+    if has_rows && info_at(staging).is_none_or(|info| info.world != "sim") {
+        return false;
     }
+    let names = files.list(staging).unwrap_or_default();
+    names.iter().all(|name| {
+        let is_ours = ROWS.iter().chain([&SCENARIO, &RUN, &SUMMARY, &MANIFEST]).any(|ours| name == ours);
+        if name == LOGS { has_logs_alone(files, &staging.join(LOGS)) } else { is_ours && is_file(&staging.join(name)) }
+    })
 }
 
-/// Creates the file at `path`, lets `write` fill it, and waits until it is on the disk.
-fn create_and_sync(
-    files: &dyn Files,
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut file = BufWriter::new(files.create(path)?);
-    write(&mut file)?;
-    file.flush()?;
-    file.get_mut().sync()
-}
-
-/// Returns whether nothing is lost if a run folder is put at `place`.
-fn may_be_replaced(files: &dyn Files, place: &Path) -> bool {
-    is_absent(place) || files.list(place).is_ok_and(|names| names.is_empty() || place.join(RUN).is_file())
-}
-
-/// Returns whether there is at most what a killed run left at `staging`.
-fn is_unfinished(files: &dyn Files, staging: &Path) -> bool {
-    is_absent(staging)
-        || files
-            .list(staging)
-            .is_ok_and(|names| names.iter().all(|name| FILES.iter().chain([&LOGS]).any(|&ours| name == ours)))
-}
-
-/// Returns whether there is nothing at `path`, not even a link to a path that does not exist.
-fn is_absent(path: &Path) -> bool {
-    // What cannot be looked at, such as a path below a file, cannot be created either: that error then says why.
-    fs::symlink_metadata(path).is_err()
-}
-
-/// Returns the path next to `place` whose name is that of `place` and `suffix`.
-fn beside(place: &Path, suffix: &str) -> PathBuf {
-    let mut name = place.file_name().unwrap_or_default().to_owned();
-    name.push(suffix);
-    place.with_file_name(name)
-}
-
-/// Removes the folder at `path` if there is one.
-fn remove(files: &dyn Files, path: &Path) -> Result<(), FolderError> {
-    match files.remove_folder(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(KIND.unwritable(path)(error)),
-        _ => Ok(()),
-    }
+/// Returns whether there are only logs of processes in the folder at `path`.
+fn has_logs_alone(files: &dyn Files, path: &Path) -> bool {
+    let names = files.list(path).unwrap_or_default();
+    names.iter().all(|name| is_file(&path.join(name)) && Path::new(name).extension().is_some_and(|end| end == "log"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::files::failing::FailingFiles, *};
+    use super::{
+        super::{digest::sha256, files::failing::FailingFiles, manifest::Manifest, place::Earlier, replace::REPORT},
+        *,
+    };
     use crate::{record::RequestRow, status::Outcome};
 
     fn records() -> Records {
@@ -330,18 +260,27 @@ mod tests {
     }
 
     fn write_with(files: Arc<dyn Files>, place: &Path, records: &Records) -> Result<String, FolderError> {
+        Ok(write_as(files, place, records, Earlier::Replace)?.digest)
+    }
+
+    fn write_as(
+        files: Arc<dyn Files>,
+        place: &Path,
+        records: &Records,
+        earlier: Earlier,
+    ) -> Result<Written, FolderError> {
         let text = "name = \"short\"\nduration = \"1s\"\n[load]\nrate = 3\n";
         let scenario = Scenario::parse("short.toml", text, &[]).unwrap();
-        let folder = RunFolder::prepare_with(files, place)?;
-        Ok(folder.write(&scenario, &RunInfo::new("sim", 1), records, scenario.duration)?.digest)
+        let folder = RunFolder::prepare_with(files, place, earlier)?;
+        folder.write(&scenario, &RunInfo::new("sim", 1), records, scenario.duration)
     }
 
     #[test]
-    fn a_folder_holds_the_six_files_and_nothing_is_left_beside_it() {
+    fn a_folder_holds_its_files_and_nothing_is_left_beside_it() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("runs/short/sim-seed1");
         write(&place, &records()).unwrap();
-        for file in FILES {
+        for file in files_of_a_run() {
             assert!(place.join(file).is_file(), "{file} is missing");
         }
         assert_eq!(fs::read_to_string(place.join(REQUESTS.name)).unwrap().lines().count(), 3);
@@ -377,7 +316,7 @@ mod tests {
     #[test]
     fn a_run_that_fails_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        drop(RunFolder::prepare(&directory.path().join("runs/short/run")).unwrap());
+        drop(RunFolder::prepare(&directory.path().join("runs/short/run"), Earlier::Replace).unwrap());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
@@ -386,80 +325,251 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(matches!(RunFolder::prepare(&file), Err(FolderError::Occupied { .. })));
-        assert!(matches!(RunFolder::prepare(&file.join("run")), Err(FolderError::Unwritable { .. })));
-        assert!(matches!(RunFolder::prepare(&directory.path().join("none/..")), Err(FolderError::Unwritable { .. })));
+        assert!(matches!(RunFolder::prepare(&file, Earlier::Replace), Err(FolderError::Occupied { .. })));
+        assert!(matches!(RunFolder::prepare(&file.join("run"), Earlier::Replace), Err(FolderError::Unwritable { .. })));
+        assert!(matches!(
+            RunFolder::prepare(&directory.path().join("none/.."), Earlier::Replace),
+            Err(FolderError::Unwritable { .. })
+        ));
+        assert!(matches!(RunFolder::prepare("/".as_ref(), Earlier::Force), Err(FolderError::Occupied { .. })));
     }
 
     #[test]
-    fn what_a_killed_run_left_is_removed_but_nothing_else() {
+    fn a_folder_with_a_file_that_is_called_as_one_of_a_run_is_not_a_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("p");
+        fs::create_dir_all(place.join("src")).unwrap();
+        fs::write(place.join(RUN), "{}").unwrap();
+        fs::write(place.join("src/thesis.txt"), "years of work").unwrap();
+        for earlier in [Earlier::Replace, Earlier::Keep, Earlier::Force] {
+            let refused = RunFolder::prepare(&place, earlier);
+            assert!(matches!(refused, Err(FolderError::Occupied { .. })), "{earlier:?}: {refused:?}");
+        }
+        assert_eq!(fs::read_to_string(place.join("src/thesis.txt")).unwrap(), "years of work");
+        assert_eq!(fs::read_to_string(place.join(RUN)).unwrap(), "{}");
+    }
+
+    #[test]
+    fn files_of_others_stay_in_the_folder_when_its_run_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("run");
-        write(&beside(&place, REPLACED), &records()).unwrap();
-        fs::create_dir(beside(&place, PARTIAL)).unwrap();
-        fs::write(beside(&place, PARTIAL).join(EVENTS.name), "{\"at_us").unwrap();
-        fs::create_dir(beside(&place, PARTIAL).join(LOGS)).unwrap();
         write(&place, &records()).unwrap();
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-
-        for suffix in [PARTIAL, REPLACED] {
-            let precious = beside(&place, suffix);
-            fs::create_dir(&precious).unwrap();
-            fs::write(precious.join("thesis.txt"), "years of work").unwrap();
-            assert!(matches!(write(&place, &records()), Err(FolderError::Occupied { .. })));
-            assert!(precious.join("thesis.txt").is_file());
-            fs::remove_dir_all(&precious).unwrap();
+        fs::create_dir_all(place.join("logs/mine")).unwrap();
+        for name in ["notes.txt", "logs/mine/a.log", "logs/b.log"] {
+            fs::write(place.join(name), name).unwrap();
         }
-        assert!(place.join(RUN).is_file());
+        let mut report = Manifest::new(REPORT);
+        fs::create_dir(place.join("report")).unwrap();
+        for (name, listed) in [("report.txt", true), ("comments.txt", false)] {
+            fs::write(place.join("report").join(name), name).unwrap();
+            if listed {
+                report.add(name, sha256(name.as_bytes()));
+            }
+        }
+        fs::write(place.join("report").join(MANIFEST), report.to_json()).unwrap();
+
+        write(&place, &Records::default()).unwrap();
+        assert_eq!(requests_at(&place), Some(0));
+        for name in ["notes.txt", "logs/mine/a.log", "logs/b.log"] {
+            assert_eq!(fs::read_to_string(place.join(name)).unwrap(), name);
+        }
+        // The report of the replaced run is gone, but for what somebody else has put there.
+        assert_eq!(OsFiles.list(&place.join("report")).unwrap(), ["comments.txt"]);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_run_that_was_changed_is_replaced_by_force_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("run");
+        write(&place, &records()).unwrap();
+        fs::write(place.join(EVENTS.name), "my notes").unwrap();
+        let error = write(&place, &records()).unwrap_err();
+        assert!(matches!(&error, FolderError::Changed { path } if *path == place.join(EVENTS.name)), "{error}");
+        assert_eq!(fs::read_to_string(place.join(EVENTS.name)).unwrap(), "my notes");
+        write_as(Arc::new(OsFiles), &place, &records(), Earlier::Force).unwrap();
+        assert_eq!(fs::read_to_string(place.join(EVENTS.name)).unwrap(), "");
+    }
+
+    #[test]
+    fn an_earlier_run_that_is_kept_leaves_the_next_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("real-seed42");
+        for (name, records) in
+            [("real-seed42", records()), ("real-seed42-2", Records::default()), ("real-seed42-3", records())]
+        {
+            let written = write_as(Arc::new(OsFiles), &place, &records, Earlier::Keep).unwrap();
+            assert_eq!(written.placed.place, directory.path().join(name));
+            assert_eq!(requests_at(&written.placed.place), Some(records.requests.len()));
+        }
+        assert_eq!(requests_at(&place), Some(3));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_second_run_into_a_place_is_refused_before_it_starts() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("run");
+        let first = RunFolder::prepare(&place, Earlier::Replace).unwrap();
+        for earlier in [Earlier::Replace, Earlier::Keep, Earlier::Force] {
+            assert!(matches!(RunFolder::prepare(&place, earlier), Err(FolderError::InUse { .. })));
+        }
+        drop(first);
+        write(&place, &records()).unwrap();
+    }
+
+    #[test]
+    fn a_run_is_not_lost_to_what_came_into_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("run");
+        let text = "name = \"short\"\nduration = \"1s\"\n[load]\nrate = 3\n";
+        let scenario = Scenario::parse("short.toml", text, &[]).unwrap();
+        let folder = RunFolder::prepare(&place, Earlier::Replace).unwrap();
+        fs::create_dir(&place).unwrap();
+        fs::write(place.join("thesis.txt"), "years of work").unwrap();
+        let written = folder.write(&scenario, &RunInfo::new("sim", 1), &records(), scenario.duration).unwrap();
+        assert_eq!(written.placed.place, directory.path().join("run-2"));
+        assert_eq!(requests_at(&written.placed.place), Some(3));
+        assert_eq!(OsFiles.list(&place).unwrap(), ["thesis.txt"]);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_but_nothing_that_cannot_be_had_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("run");
+        let left = |number: u32, files: &[(&str, &str)]| {
+            let folder = directory.path().join(format!("run.12-{number}.partial"));
+            for (name, content) in files {
+                let path = folder.join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, content).unwrap();
+            }
+            folder
+        };
+        let info = |world: &str| pretty(&RunInfo::new(world, 1));
+        let removed = [
+            left(0, &[("logs/server-0.log", "ready")]),
+            left(1, &[(RUN, &info("sim")), (REQUESTS.name, "{\"id"), (EVENTS.name, "")]),
+            left(2, &[(RUN, &info("real")), (EVENTS.name, "")]),
+        ];
+        let kept = [
+            left(3, &[("thesis.txt", "years of work")]),
+            left(4, &[("logs/thesis.txt", "years of work")]),
+            left(5, &[("run.json/thesis.txt", "years of work")]),
+            left(6, &[(RUN, &info("real")), (EVENTS.name, "{\"at_us")]),
+            left(7, &[(EVENTS.name, "{\"at_us")]),
+        ];
+        write(&place, &records()).unwrap();
+        assert!(removed.iter().all(|folder| !folder.exists()), "{removed:?}");
+        assert!(kept.iter().all(|folder| folder.exists()), "{kept:?}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1 + kept.len());
+    }
+
+    #[test]
+    fn a_folder_that_is_called_as_a_replaced_one_is_not_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("run");
+        write(&place, &records()).unwrap();
+        // A copy by the user, and what a kill left that somebody has put something into.
+        write(&directory.path().join("run.replaced"), &records()).unwrap();
+        let other = directory.path().join("run.12-3.replaced");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("thesis.txt"), "years of work").unwrap();
+        write(&place, &Records::default()).unwrap();
+        assert_eq!(requests_at(&directory.path().join("run.replaced")), Some(3));
+        assert!(other.join("thesis.txt").is_file());
+    }
+
+    #[test]
+    fn a_run_without_a_manifest_is_replaced_by_force_and_kept_by_a_real_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("run");
+        write(&place, &records()).unwrap();
+        fs::remove_file(place.join(MANIFEST)).unwrap();
+        fs::write(place.join("thesis.txt"), "years of work").unwrap();
+        assert!(matches!(RunFolder::prepare(&place, Earlier::Replace), Err(FolderError::Unlisted { .. })));
+        let beside = RunFolder::prepare(&place, Earlier::Keep).unwrap();
+        assert_eq!(beside.place().path(), directory.path().join("run-2"));
+        drop(beside);
+        write_as(Arc::new(OsFiles), &place, &Records::default(), Earlier::Force).unwrap();
+        assert_eq!(requests_at(&place), Some(0));
+        assert_eq!(fs::read_to_string(place.join("thesis.txt")).unwrap(), "years of work");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_outside_the_folder_is_touched_whatever_its_manifest_lists() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("run");
+        let elsewhere = directory.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("thesis.txt"), "years of work").unwrap();
+        write(&place, &records()).unwrap();
+        let mut manifest = Manifest::read(&place).unwrap();
+        manifest.add("logs/thesis.txt", sha256(b"years of work"));
+        manifest.add("thesis.txt", sha256(b"years of work"));
+        fs::write(place.join(MANIFEST), manifest.to_json()).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, place.join("logs")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.join("thesis.txt"), place.join("thesis.txt")).unwrap();
+
+        assert!(matches!(write(&place, &records()), Err(FolderError::Changed { .. })));
+        write_as(Arc::new(OsFiles), &place, &records(), Earlier::Force).unwrap();
+        assert_eq!(fs::read_to_string(elsewhere.join("thesis.txt")).unwrap(), "years of work");
+        assert!(place.join("logs").is_symlink());
+    }
+
+    fn files_of_a_run() -> impl Iterator<Item = &'static str> {
+        ROWS.into_iter().chain([SCENARIO, RUN, SUMMARY, MANIFEST])
     }
 
     /// Returns how many requests the complete run folder at `place` holds; none if there is no complete one.
     fn requests_at(place: &Path) -> Option<usize> {
-        FILES.iter().all(|file| place.join(file).is_file()).then_some(())?;
+        files_of_a_run().all(|file| place.join(file).is_file()).then_some(())?;
         Some(fs::read_to_string(place.join(REQUESTS.name)).ok()?.lines().count())
+    }
+
+    /// Calls `check` with a folder that holds a run and a file of somebody else, and with operations that fail from each
+    /// call on, or at each call alone, until a run is written without reaching the call.
+    fn with_every_failure(failing: impl Fn(usize) -> Arc<FailingFiles>, check: impl Fn(&Path, &Path)) {
+        for calls in 0.. {
+            let directory = tempfile::tempdir().unwrap();
+            let place = directory.path().join("run");
+            write(&place, &Records::default()).unwrap();
+            fs::write(place.join("thesis.txt"), "years of work").unwrap();
+            let files = failing(calls);
+            let written = write_with(files.clone(), &place, &records());
+            check(directory.path(), &place);
+            // Whatever was left, the next run writes its folder.
+            write(&place, &records()).unwrap();
+            assert_eq!(requests_at(&place), Some(3));
+            assert_eq!(fs::read_to_string(place.join("thesis.txt")).unwrap(), "years of work");
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "call {calls}");
+            if !files.has_stopped() {
+                written.unwrap();
+                assert!(calls > 30, "only {calls} calls");
+                break;
+            }
+        }
     }
 
     #[test]
     fn a_process_that_stops_at_any_call_leaves_the_earlier_run_or_the_new_one() {
-        let mut calls = 0;
-        loop {
-            let directory = tempfile::tempdir().unwrap();
-            let place = directory.path().join("run");
-            write(&place, &Records::default()).unwrap();
-            let files = FailingFiles::stopping_at(calls);
-            let written = write_with(files.clone(), &place, &records());
+        with_every_failure(FailingFiles::stopping_at, |folder, place| {
             // Between the two moves there is none under the run's own name.
-            let kept = requests_at(&place).or_else(|| requests_at(&beside(&place, REPLACED)));
-            assert!(matches!(kept, Some(0 | 3)), "stopped at call {calls}: {kept:?}");
-            // Whatever was left, the next run writes its folder.
-            write(&place, &records()).unwrap();
-            assert_eq!(requests_at(&place), Some(3));
-            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-            if !files.has_stopped() {
-                written.unwrap();
-                break;
-            }
-            calls += 1;
-        }
-        assert!(calls > 20, "only {calls} calls");
+            let folders: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let kept = requests_at(place).or_else(|| folders.iter().find_map(|former| requests_at(former)));
+            assert!(matches!(kept, Some(0 | 3)), "{kept:?}");
+            assert!(folders.iter().any(|folder| folder.join("thesis.txt").is_file()));
+        });
     }
 
     #[test]
     fn an_error_at_any_call_leaves_the_earlier_run_or_the_new_one_in_its_place() {
-        let mut calls = 0;
-        loop {
-            let directory = tempfile::tempdir().unwrap();
-            let place = directory.path().join("run");
-            write(&place, &Records::default()).unwrap();
-            let files = FailingFiles::failing_at(calls);
-            let written = write_with(files.clone(), &place, &records());
-            assert!(matches!(requests_at(&place), Some(0 | 3)), "failed at call {calls}");
-            if !files.has_stopped() {
-                written.unwrap();
-                break;
-            }
-            calls += 1;
-        }
+        with_every_failure(FailingFiles::failing_at, |_, place| {
+            assert!(matches!(requests_at(place), Some(0 | 3)), "{:?}", requests_at(place));
+        });
     }
 
     #[cfg(unix)]
@@ -476,6 +586,6 @@ mod tests {
 
         let nowhere = directory.path().join("nowhere");
         std::os::unix::fs::symlink("gone", &nowhere).unwrap();
-        assert!(matches!(RunFolder::prepare(&nowhere), Err(FolderError::Occupied { .. })));
+        assert!(matches!(RunFolder::prepare(&nowhere, Earlier::Replace), Err(FolderError::Occupied { .. })));
     }
 }

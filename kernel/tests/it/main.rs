@@ -5,5 +5,6 @@
 mod generated;
 mod messages;
 mod round_trip;
+mod run_folders;
 mod schema;
 mod service_config;

@@ -8,7 +8,7 @@ use std::{
 
 use kernel::{
     cli::{Exit, Failure},
-    run_folder::{RunFolder, RunInfo, campaign::CALIBRATION},
+    run_folder::{Earlier, RunFolder, RunInfo, campaign::CALIBRATION},
 };
 
 use super::campaign::{Campaign, CampaignInput, CampaignRun};
@@ -73,7 +73,7 @@ impl Runner {
 }
 
 fn run_real(run: &CampaignRun<'_>) -> Result<(), Failure> {
-    let folder = RunFolder::prepare(&run.place).map_err(Failure::wrong_input)?;
+    let folder = RunFolder::prepare(&run.place, Earlier::Replace).map_err(Failure::wrong_input)?;
     let logs = folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(run.world, run.seed);
     info.host = Some(facts::host());

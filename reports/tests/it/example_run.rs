@@ -6,7 +6,7 @@ use clap::Parser;
 use kernel::{
     cli::Failure,
     record::{AttemptRow, Event, EventRow, Records, RequestRow},
-    run_folder::{RunFolder, RunInfo},
+    run_folder::{Earlier, RunFolder, RunInfo},
     scenario::Scenario,
     status::{Code, Outcome},
 };
@@ -42,7 +42,7 @@ pub(crate) fn folder(directory: &Path, world: &str, seed: u64, scale: u64) -> Pa
 
 pub(crate) fn write(place: &Path, world: &str, seed: u64, scenario: &str, records: &Records) {
     let scenario = Scenario::parse("story.toml", scenario, &[]).unwrap();
-    let folder = RunFolder::prepare(place).unwrap();
+    let folder = RunFolder::prepare(place, Earlier::Replace).unwrap();
     folder.write(&scenario, &RunInfo::new(world, seed), records, scenario.duration).unwrap();
 }
 

@@ -11,6 +11,7 @@ mod command_line;
 mod corpus;
 mod determinism;
 mod documentation;
+mod folders;
 mod help;
 mod many;
 mod pinned;

@@ -177,7 +177,7 @@ fn may_be_used(files: &dyn Files, place: &Path) -> bool {
     // The folder of a single run has a scenario, too, and other files.
     SweepRecord::is_at(place)
         || files.list(place).is_ok_and(|names| {
-            names.iter().all(|name| FILES.iter().any(|file| name == file || is_staging_of(name, file)))
+            names.iter().all(|name| FILES.iter().any(|file| name == file || is_staging_of(name, file.as_ref())))
         })
 }
 

@@ -56,6 +56,7 @@ impl Origin {
             scenario: PathBuf::from(&self.scenario),
             seed,
             out: None,
+            force: false,
             overrides: [&self.overrides, settings].concat(),
             json: false,
         };

@@ -111,9 +111,9 @@ impl ThresholdRecord {
 
 /// Returns true if `place` is a folder with nothing but the files of a search.
 fn holds_only_ours(place: &Path) -> bool {
-    OsFiles
-        .list(place)
-        .is_ok_and(|names| names.iter().all(|name| FILES.iter().any(|file| name == file || is_staging_of(name, file))))
+    OsFiles.list(place).is_ok_and(|names| {
+        names.iter().all(|name| FILES.iter().any(|file| name == file || is_staging_of(name, file.as_ref())))
+    })
 }
 
 fn text(path: &Path) -> Result<String, FolderError> {
