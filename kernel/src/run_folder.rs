@@ -9,6 +9,10 @@
 //! | [`atomic`] | replacing one file as a whole |
 //! | [`place`] | the place of a folder that is written as a whole: one process at a time, and an earlier folder replaced |
 //! | [`manifest`], [`replace`], [`lock`] | what that is made of: which files are ours, the move, the lock |
+//! | [`journal`] | the rows of a run that is under way, written as they come |
+//! | `sorted` | sorting a file of rows that may be larger than memory |
+//! | [`rows`] | the rows of a run folder, read in passes |
+//! | [`state`] | `state.json`: what a folder is that is not complete |
 //! | [`lines`] | files with a JSON value a line: writing and reading them |
 //! | [`blocks`] | reading all rows of a large file at once |
 //! | [`error`] | errors of a folder, whichever kind it is |
@@ -26,16 +30,23 @@ pub mod error;
 pub mod files;
 pub mod folder;
 pub mod info;
+pub mod journal;
 pub mod lines;
 pub mod lock;
 pub mod manifest;
 pub mod place;
 pub mod replace;
+pub mod rows;
+mod sorted;
+pub mod state;
 
 pub use blocks::AllRows;
 pub use digest::sha256;
 pub use error::{FolderError, FolderKind, RowKind};
 pub use files::{Files, OpenFile, OsFiles};
-pub use folder::{ATTEMPTS, EVENTS, REQUESTS, RUN, RowFile, RunFolder, SCENARIO, SUMMARY, Written};
+pub use folder::{ATTEMPTS, EVENTS, REQUESTS, RUN, RowFile, RunEnd, RunFolder, SCENARIO, SUMMARY, Written, sort_rows};
 pub use info::{CalibrationInfo, HostInfo, RunInfo};
+pub use journal::{Journal, JournalSyncer, WaitingLines};
 pub use place::{Earlier, Place, Placed};
+pub use rows::{FileRows, read_records};
+pub use state::{Progress, RunState, STATE};

@@ -6,7 +6,7 @@ use super::{Exit, Failure, RunArgs, RunReport};
 use crate::{
     invariant::{self, Evidence},
     record::Records,
-    run_folder::{Earlier, Placed, RunFolder, RunInfo, Written},
+    run_folder::{Earlier, FileRows, Placed, RunEnd, RunFolder, RunInfo},
     scenario::Scenario,
 };
 
@@ -69,19 +69,40 @@ impl<'a> Session<'a> {
         replay: String,
     ) -> Result<Exit, Failure> {
         let asked = self.folder.place().path().to_owned();
-        let written = self.folder.write(&self.scenario, info, records, duration);
-        let Written { summary, digest, placed } = written.map_err(Failure::run_failed)?;
-        warn_of(&placed, &asked);
-        let evidence = Evidence { scenario: &self.scenario, seed: self.args.seed, duration, late, rows: records };
-        let violations = invariant::check(&evidence);
+        let written = self.folder.write(&self.scenario, info, records, duration).map_err(Failure::run_failed)?;
+        let seed = self.args.seed;
+        let violations = invariant::check(&Evidence { scenario: &self.scenario, seed, duration, late, rows: records });
+        // Where the same seed does not give the same bytes, a digest would mean nothing.
+        let digest = late.is_some().then_some(&*written.digest);
         let report = RunReport {
-            folder: &placed.place,
-            // Where the same seed does not give the same bytes, a digest would mean nothing.
-            digest: late.is_some().then_some(&*digest),
+            folder: &written.placed.place,
+            digest,
             replay,
             violations: &violations,
-            summary: &summary,
+            summary: &written.summary,
         };
+        warn_of(&written.placed, &asked);
+        Ok(report.print(self.args.json))
+    }
+
+    /// Completes the folder of a run in real time whose rows were written to it as they came, checks the invariants and
+    /// prints the report. `replay` is the command that repeats the run.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the folder cannot be completed or read.
+    pub fn conclude_recorded(self, info: &RunInfo, end: RunEnd, replay: String) -> Result<Exit, Failure> {
+        let asked = self.folder.place().path().to_owned();
+        let written = self.folder.conclude(&self.scenario, info, end).map_err(Failure::run_failed)?;
+        let place = &written.placed.place;
+        let violations = FileRows::read(place, |rows| {
+            let seed = self.args.seed;
+            invariant::check(&Evidence { scenario: &self.scenario, seed, duration: end.duration, late: None, rows })
+        });
+        let violations = violations.map_err(Failure::run_failed)?;
+        let report =
+            RunReport { folder: place, digest: None, replay, violations: &violations, summary: &written.summary };
+        warn_of(&written.placed, &asked);
         Ok(report.print(self.args.json))
     }
 }

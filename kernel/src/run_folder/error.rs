@@ -106,6 +106,12 @@ pub enum FolderError {
         #[source]
         reason: io::Error,
     },
+    /// Files of a run were removed while it went on.
+    #[error("{path} was removed during the run; what was recorded is there again", path = path.display())]
+    Removed {
+        /// The first of the files.
+        path: PathBuf,
+    },
     /// The operating system refuses to read.
     #[error("cannot read {path}: {reason}", path = path.display())]
     Unreadable {

@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    io::{BufWriter, Write},
     marker::PhantomData,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,19 +15,24 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    atomic::{self, is_staging_of},
     blocks::{AllRows, read_all},
     digest::RecordsDigest,
     error::{FolderError, FolderKind, RowKind},
     files::{Files, OsFiles},
     info::RunInfo,
-    lines::for_each_line,
+    journal::Journal,
+    lines::{JsonLines, UnfinishedLine, for_each_line},
     manifest::{MANIFEST, is_file},
     place::{Contents, Earlier, Place, Placed},
+    rows::FileRows,
+    sorted::Sorter,
+    state::{RunState, STATE},
 };
 use crate::{
     json::pretty,
     measure::{RunLabel, RunRows, Summary},
-    record::{AttemptRow, EventRow, Records, RequestRow},
+    record::{AttemptRow, EventRow, Ordered, Records, RequestRow},
     scenario::Scenario,
 };
 
@@ -75,6 +81,17 @@ impl<T> RowFile<T> {
     }
 }
 
+impl<T: DeserializeOwned> RowFile<T> {
+    /// Opens this file in the run folder at `place` to read its rows one by one, without a last line that is cut off.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file is missing or cannot be read.
+    pub fn lines(&'static self, place: &Path) -> Result<JsonLines<T>, FolderError> {
+        JsonLines::open(&OsFiles, &place.join(self.name), &self.kind, UnfinishedLine::Skip)
+    }
+}
+
 impl<T: DeserializeOwned + Send> RowFile<T> {
     /// Reads all rows of this file in the run folder at `place`.
     ///
@@ -83,6 +100,15 @@ impl<T: DeserializeOwned + Send> RowFile<T> {
     pub fn read(&'static self, place: &Path) -> Result<AllRows<T>, FolderError> {
         read_all(&place.join(self.name), &self.kind)
     }
+}
+
+/// The end of a run whose rows were written to its folder as they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunEnd {
+    /// How long load was offered, from the start of the run.
+    pub duration: Duration,
+    /// The time at which the run ended in microseconds. Later events belong to the end of its processes, and not to it.
+    pub end_us: u64,
 }
 
 /// The results of writing a run folder.
@@ -96,7 +122,8 @@ pub struct Written {
     pub placed: Placed,
 }
 
-/// A run folder that is being written. Dropped before it is complete, it leaves nothing.
+/// A run folder that is being written. Dropped before it is complete, it leaves nothing, unless rows were recorded to it from
+/// [`begin`](Self::begin) on: those are never lost.
 ///
 /// ```
 /// use std::time::Duration;
@@ -111,7 +138,11 @@ pub struct Written {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct RunFolder(Place);
+pub struct RunFolder {
+    place: Place,
+    /// The files that say which run it is, once it has begun.
+    identity: Vec<(&'static str, String)>,
+}
 
 impl RunFolder {
     /// Returns where a run is written unless the user chooses another place.
@@ -135,12 +166,13 @@ impl RunFolder {
     ///
     /// Returns an error in the same cases.
     pub fn prepare_with(files: Arc<dyn Files>, place: &Path, earlier: Earlier) -> Result<Self, FolderError> {
-        Place::prepare(files, place, &CONTENTS, earlier).map(Self)
+        let place = Place::prepare(files, place, &CONTENTS, earlier)?;
+        Ok(Self { place, identity: Vec::new() })
     }
 
     /// Returns the place of the folder.
     pub fn place(&self) -> &Place {
-        &self.0
+        &self.place
     }
 
     /// Creates a folder within it for the logs of the run's processes, which write to it during the run.
@@ -149,7 +181,97 @@ impl RunFolder {
     ///
     /// Returns an error if the operating system refuses.
     pub fn logs(&self) -> Result<PathBuf, FolderError> {
-        self.0.create_folder(LOGS)
+        self.place.create_folder(LOGS)
+    }
+
+    /// Writes what identifies the run, which is about to begin, and creates its files of rows. From here on the folder stays
+    /// whatever ends the run, and [`STATE`] in it says what it is.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the operating system refuses.
+    pub fn begin(&mut self, scenario: &Scenario, info: &RunInfo) -> Result<Journal, FolderError> {
+        self.identity = vec![(SCENARIO, scenario.to_toml()), (RUN, pretty(info))];
+        for (name, content) in &self.identity {
+            self.place.write_file(name, content.as_bytes())?;
+        }
+        self.write_state(&RunState::running())?;
+        let names = [REQUESTS.name, ATTEMPTS.name, EVENTS.name];
+        let journal = Journal::create(self.place.files(), &KIND, self.place.staging(), names)?;
+        self.place.set_stays(true);
+        Ok(journal)
+    }
+
+    /// Notes in the folder that `cause` ended the run before its time. Of a run of which no row was recorded nothing stays.
+    pub fn interrupt(&mut self, cause: &str) {
+        let staging = self.place.staging();
+        let stays = has_rows(staging);
+        if stays {
+            // A disk may be full: then the folder says that its process could write nothing more.
+            for (name, content) in self.identity.iter().filter(|(name, _)| !staging.join(name).exists()) {
+                let _ = atomic::write(&*self.place.files(), &staging.join(name), content.as_bytes());
+            }
+            let _ = self.write_state(&RunState::interrupted(cause));
+        }
+        self.place.set_stays(stays);
+    }
+
+    /// Returns where the rows of a run are that has begun and is not complete; `None` if there are none.
+    pub fn remains(&self) -> Option<&Path> {
+        self.place.stays().then(|| self.place.staging())
+    }
+
+    fn write_state(&self, state: &RunState) -> Result<(), FolderError> {
+        let path = self.place.staging().join(STATE);
+        atomic::write(&*self.place.files(), &path, pretty(state).as_bytes()).map_err(KIND.unwritable(&path))
+    }
+
+    /// Brings the rows of the run of `scenario` into their order, which were written to its journal until it ended as `end`
+    /// says, measures them, writes all other files, and moves the folder into its place, as [`write`](Self::write) does. The
+    /// files have the same bytes as if it had written them. Memory does not depend on the number of rows, but for about 64
+    /// bytes of each request.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file was changed meanwhile, or the operating system refuses. The folder then stays where it was
+    /// written, with all rows.
+    pub fn conclude(mut self, scenario: &Scenario, info: &RunInfo, end: RunEnd) -> Result<Written, FolderError> {
+        let completed = self.complete(scenario, info, end);
+        let (summary, digest) = completed.inspect_err(|error| self.interrupt(&error.to_string()))?;
+        Ok(Written { summary, digest, placed: self.place.put_in_place()? })
+    }
+
+    fn complete(&mut self, scenario: &Scenario, info: &RunInfo, end: RunEnd) -> Result<(Summary, String), FolderError> {
+        let mut digest = RecordsDigest::default();
+        self.sort(&REQUESTS, &mut digest, |_| true)?;
+        self.sort(&ATTEMPTS, &mut digest, |_| true)?;
+        self.sort(&EVENTS, &mut digest, |row| row.at_us <= end.end_us)?;
+        let label = RunLabel { scenario: &scenario.name, seed: info.seed, world: &info.world };
+        let summary = FileRows::read(self.place.staging(), |rows| {
+            let run = RunRows::new(scenario.servers.replicas, end.duration, rows);
+            Summary::compute(label, &run, &scenario.expectations)
+        })?;
+        self.place.write_file(SUMMARY, pretty(&summary).as_bytes())?;
+        self.place.add_folder(LOGS)?;
+        let state = self.place.staging().join(STATE);
+        self.place.files().remove_file(&state).map_err(KIND.unwritable(&state))?;
+        Ok((summary, digest.finish()))
+    }
+
+    fn sort<T: DeserializeOwned + Ordered>(
+        &mut self,
+        file: &'static RowFile<T>,
+        digest: &mut RecordsDigest,
+        keep: impl Fn(&T) -> bool,
+    ) -> Result<(), FolderError> {
+        let files = self.place.files();
+        let path = self.place.staging().join(file.name);
+        self.place.rewrite(file.name, |output| {
+            Sorter::new(&*files, &path, &path, &file.kind).sort(keep, |line| {
+                digest.add(line);
+                output.write_all(line)
+            })
+        })
     }
 
     /// Measures `records`, which a run of `scenario` left while load was offered for `duration`, writes all files, and
@@ -173,14 +295,14 @@ impl RunFolder {
             &scenario.expectations,
         );
         let mut digest = RecordsDigest::default();
-        self.0.write_file(SCENARIO, scenario.to_toml().as_bytes())?;
-        self.0.write_file(RUN, pretty(info).as_bytes())?;
+        self.place.write_file(SCENARIO, scenario.to_toml().as_bytes())?;
+        self.place.write_file(RUN, pretty(info).as_bytes())?;
         self.write_rows(REQUESTS.name, &records.requests, &mut digest)?;
         self.write_rows(ATTEMPTS.name, &records.attempts, &mut digest)?;
         self.write_rows(EVENTS.name, &records.events, &mut digest)?;
-        self.0.write_file(SUMMARY, pretty(&summary).as_bytes())?;
-        self.0.add_folder(LOGS)?;
-        Ok(Written { summary, digest: digest.finish(), placed: self.0.put_in_place()? })
+        self.place.write_file(SUMMARY, pretty(&summary).as_bytes())?;
+        self.place.add_folder(LOGS)?;
+        Ok(Written { summary, digest: digest.finish(), placed: self.place.put_in_place()? })
     }
 
     fn write_rows<T: Serialize>(
@@ -189,13 +311,40 @@ impl RunFolder {
         rows: &[T],
         digest: &mut RecordsDigest,
     ) -> Result<(), FolderError> {
-        self.0.write(name, |file| {
+        self.place.write(name, |file| {
             for_each_line(rows, |line| {
                 digest.add(line);
                 file.write_all(line)
             })
         })
     }
+}
+
+/// Writes the rows of the run folder at `place`, which are in order of arrival if the run is not complete, to new files of the
+/// same names in the folder at `to`, in their order. A file that is missing stays so.
+///
+/// # Errors
+///
+/// Returns an error if a line is not a row, or if the operating system refuses.
+pub fn sort_rows(place: &Path, to: &Path) -> Result<(), FolderError> {
+    sort_file(&REQUESTS, place, to)?;
+    sort_file(&ATTEMPTS, place, to)?;
+    sort_file(&EVENTS, place, to)
+}
+
+fn sort_file<T: DeserializeOwned + Ordered>(
+    file: &'static RowFile<T>,
+    place: &Path,
+    to: &Path,
+) -> Result<(), FolderError> {
+    let input = place.join(file.name);
+    if !is_file(&input) {
+        return Ok(());
+    }
+    let path = to.join(file.name);
+    let mut output = BufWriter::new(OsFiles.create(&path).map_err(KIND.unwritable(&path))?);
+    Sorter::new(&OsFiles, &input, &path, &file.kind).sort(|_: &T| true, |line| output.write_all(line))?;
+    output.flush().map_err(KIND.unwritable(&path))
 }
 
 /// Returns whether the folder at `place` holds a run of a version of this program that wrote no manifest.
@@ -211,15 +360,20 @@ fn info_at(place: &Path) -> Option<RunInfo> {
 /// Returns whether at `staging` is what a killed process left, and nothing that cannot be had again: a simulated run, or one
 /// of which nothing was recorded.
 fn is_abandoned(files: &dyn Files, staging: &Path) -> bool {
-    let has_rows = ROWS.iter().any(|name| fs::metadata(staging.join(name)).is_ok_and(|found| found.len() > 0));
-    if has_rows && info_at(staging).is_none_or(|info| info.world != "sim") {
+    if has_rows(staging) && info_at(staging).is_none_or(|info| info.world != "sim") {
         return false;
     }
     let names = files.list(staging).unwrap_or_default();
     names.iter().all(|name| {
-        let is_ours = ROWS.iter().chain([&SCENARIO, &RUN, &SUMMARY, &MANIFEST]).any(|ours| name == ours);
+        let mut ours = ROWS.iter().chain([&SCENARIO, &RUN, &SUMMARY, &MANIFEST, &STATE]);
+        let is_ours = ours.any(|ours| name == ours || is_staging_of(name, ours.as_ref()));
         if name == LOGS { has_logs_alone(files, &staging.join(LOGS)) } else { is_ours && is_file(&staging.join(name)) }
     })
+}
+
+/// Returns whether a row was recorded to the folder at `place`.
+fn has_rows(place: &Path) -> bool {
+    ROWS.iter().any(|name| fs::metadata(place.join(name)).is_ok_and(|found| found.len() > 0))
 }
 
 /// Returns whether there are only logs of processes in the folder at `path`.
@@ -231,10 +385,16 @@ fn has_logs_alone(files: &dyn Files, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{digest::sha256, files::failing::FailingFiles, manifest::Manifest, place::Earlier, replace::REPORT},
+        super::{
+            digest::sha256, files::failing::FailingFiles, journal::WaitingLines, manifest::Manifest, place::Earlier,
+            replace::REPORT, rows::read_records,
+        },
         *,
     };
-    use crate::{record::RequestRow, status::Outcome};
+    use crate::{
+        record::{RequestRow, Row},
+        status::Outcome,
+    };
 
     fn records() -> Records {
         let requests = (0..3).map(|id| RequestRow {
@@ -273,6 +433,76 @@ mod tests {
         let scenario = Scenario::parse("short.toml", text, &[]).unwrap();
         let folder = RunFolder::prepare_with(files, place, earlier)?;
         folder.write(&scenario, &RunInfo::new("sim", 1), records, scenario.duration)
+    }
+
+    /// Records `records` to a folder at `place` as they would come, and completes it.
+    fn record_with(files: Arc<dyn Files>, place: &Path, records: &Records) -> Result<Written, FolderError> {
+        let text = "name = \"short\"\nduration = \"1s\"\n[load]\nrate = 3\n";
+        let scenario = Scenario::parse("short.toml", text, &[]).unwrap();
+        let info = RunInfo::new("real", 1);
+        let mut folder = RunFolder::prepare_with(files, place, Earlier::Keep)?;
+        let mut journal = folder.begin(&scenario, &info)?;
+        for row in records.requests.iter().rev() {
+            let mut lines = WaitingLines::default();
+            lines.push(&Row::Request(row.clone()));
+            if let Err(error) = journal.append(&mut lines) {
+                folder.interrupt(&error.to_string());
+                return Err(error);
+            }
+        }
+        folder.conclude(&scenario, &info, RunEnd { duration: scenario.duration, end_us: 1_000_000 })
+    }
+
+    /// Returns the folders in `directory` whose runs are not complete.
+    fn partial(directory: &Path) -> Vec<PathBuf> {
+        let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|end| end == "partial")).collect()
+    }
+
+    #[test]
+    fn an_error_at_any_call_leaves_all_rows_that_were_written_before() {
+        for calls in 0.. {
+            let directory = tempfile::tempdir().unwrap();
+            let files = FailingFiles::failing_at(calls);
+            let recorded = record_with(files.clone(), &directory.path().join("run"), &records());
+            let ids =
+                |place: &Path| -> Vec<u64> { read_records(place).unwrap().requests.iter().map(|row| row.id).collect() };
+            match (recorded, partial(directory.path()).as_slice()) {
+                (Ok(written), []) => assert_eq!(ids(&written.placed.place), [0, 1, 2]),
+                // Nothing had been recorded.
+                (Err(_), []) => {}
+                (Err(error), [left]) => {
+                    let ids = ids(left);
+                    let is_as_they_came = !ids.is_empty() && [2, 1, 0].starts_with(&ids);
+                    assert!(is_as_they_came || ids == [0, 1, 2], "failed at call {calls}: {ids:?}");
+                    let what = RunState::read(left).map(|state| state.describe());
+                    assert!(what.is_none_or(|what| what.contains(&error.to_string())), "failed at call {calls}");
+                }
+                (recorded, left) => panic!("failed at call {calls}: {recorded:?}, and there is {left:?}"),
+            }
+            if !files.has_stopped() {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_that_stops_at_any_call_leaves_a_folder_that_the_next_run_does_not_remove() {
+        for calls in 0.. {
+            let directory = tempfile::tempdir().unwrap();
+            let place = directory.path().join("run");
+            let files = FailingFiles::stopping_at(calls);
+            let recorded = record_with(files.clone(), &place, &records());
+            let left = partial(directory.path());
+            record_with(Arc::new(OsFiles), &place, &records()).unwrap();
+            let kept = partial(directory.path());
+            let with_rows: Vec<_> = left.into_iter().filter(|left| has_rows(left)).collect();
+            assert_eq!(kept, with_rows, "stopped at call {calls}");
+            if !files.has_stopped() {
+                assert!(recorded.is_ok());
+                break;
+            }
+        }
     }
 
     #[test]

@@ -280,6 +280,54 @@ impl Place {
         Ok(())
     }
 
+    /// Replaces the file called `name` as a whole: a process that is killed meanwhile leaves it as it was.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `write` does, or the operating system refuses.
+    pub(super) fn rewrite(
+        &mut self,
+        name: &str,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), FolderError>,
+    ) -> Result<(), FolderError> {
+        let path = self.staging.join(name);
+        let temporary = staging_for(&path);
+        let mut failed = None;
+        let hash = create_and_sync(&*self.files, &temporary, |file| {
+            write(file).map_err(|error| {
+                failed = Some(error);
+                io::ErrorKind::Other.into()
+            })
+        });
+        let moved = hash.and_then(|hash| self.files.rename(&temporary, &path).map(|()| hash));
+        match moved {
+            Ok(hash) => {
+                self.manifest.add(name, hash);
+                Ok(())
+            }
+            Err(reason) => {
+                // The first error is the one to report.
+                let _ = self.files.remove_file(&temporary);
+                Err(failed.unwrap_or_else(|| self.contents.kind.unwritable(&path)(reason)))
+            }
+        }
+    }
+
+    /// Sets whether the folder stays beside its place when this is dropped before it is complete.
+    pub(super) fn set_stays(&mut self, stays: bool) {
+        self.stays = stays;
+    }
+
+    /// Returns whether the folder stays beside its place when this is dropped before it is complete.
+    pub(super) fn stays(&self) -> bool {
+        self.stays
+    }
+
+    /// Returns the files that it is written through.
+    pub(super) fn files(&self) -> Arc<dyn Files> {
+        self.files.clone()
+    }
+
     /// Lists the files of the folder called `name`, which something else has written; does nothing if there is none.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 mod generated;
 mod messages;
+mod recorded;
 mod round_trip;
 mod run_folders;
 mod schema;
