@@ -7,7 +7,7 @@
 use std::{error::Error, fs};
 
 use kernel::{
-    measure::{RunLabel, RunRows, Summary},
+    run_folder::{Earlier, RunFolder, RunInfo},
     scenario::Scenario,
 };
 use real::{Plan, View, role::Role};
@@ -43,17 +43,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let scenario = Scenario::parse("restart.toml", SCENARIO, &[])?;
-    let logs = tempfile::tempdir()?;
-    let plan = Plan { scenario, seed: 7, logs: logs.path().to_owned(), view: View::Lines };
-    let played = real::play(&plan)?;
-
-    let rows = RunRows::new(plan.scenario.servers.replicas, played.duration, &played.records);
-    let label = RunLabel { scenario: &plan.scenario.name, seed: plan.seed, world: "real" };
-    let summary = Summary::compute(label, &rows, &plan.scenario.expectations);
-    print!("{}", summary.render());
+    let place = tempfile::tempdir()?;
+    let mut folder = RunFolder::prepare(&place.path().join("run"), Earlier::Replace)?;
+    let info = RunInfo::new("real", 7);
+    let plan = Plan { scenario, seed: info.seed, logs: folder.logs()?, view: View::Lines };
+    let played = real::play(&plan, &mut folder, &info)?;
+    let written = folder.conclude(&plan.scenario, &info, played.end)?;
+    print!("{}", written.summary.render());
 
     println!("\nthe log of server-0:");
-    for line in fs::read_to_string(logs.path().join("server-0.log"))?.lines().take(LOG_LINES) {
+    let log = written.placed.place.join("logs/server-0.log");
+    for line in fs::read_to_string(log)?.lines().take(LOG_LINES) {
         println!("  {line}");
     }
     Ok(())

@@ -2,25 +2,23 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
 };
 
-use kernel::{
-    record::{EventRow, Records, Row, Sink},
-    sync::lock,
-};
+use kernel::record::{EventRow, Row, Sink};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 
 use crate::{
     generator::Reports,
     live::{Live, LiveUpdate},
     message::Report,
+    recording::Queue,
     replica::NewProcess,
 };
 
-/// The rows of a run so far.
+/// Passes the rows of a run on to its folder and its view.
 pub(crate) struct Collector {
-    records: Mutex<Records>,
+    queue: Arc<Queue>,
     live: Live,
 }
 
@@ -33,16 +31,19 @@ pub(crate) enum LoadEnded {
 }
 
 impl Collector {
-    /// A collector without rows. It passes each row to `live`.
-    pub(crate) fn new(live: Live) -> Arc<Self> {
-        Arc::new(Self { records: Mutex::default(), live })
+    /// A collector that passes each row to `queue` and to `live`.
+    pub(crate) fn new(queue: Arc<Queue>, live: Live) -> Arc<Self> {
+        Arc::new(Self { queue, live })
     }
 
     /// Collects the rows of the load process, until the load ends.
     pub(crate) async fn collect_load(&self, mut reports: Reports) -> LoadEnded {
         while let Some(report) = next(&mut reports).await {
             match report {
-                Report::Row(row) => self.take(row),
+                Report::Row(row) => {
+                    self.queue.room().await;
+                    self.take(row);
+                }
                 Report::Done { at_us } => return LoadEnded::Done { at_us },
                 Report::Ready => {}
             }
@@ -57,6 +58,7 @@ impl Collector {
         let mut reports = BufReader::new(process.reports).lines();
         while let Some(report) = next(&mut reports).await {
             if let Report::Row(Row::Event(row)) = report {
+                self.queue.room().await;
                 self.take(Row::Event(EventRow { at_us: row.at_us.saturating_sub(epoch_us), ..row }));
             }
         }
@@ -68,23 +70,16 @@ impl Collector {
         self.live.show(LiveUpdate::Interrupted);
     }
 
-    /// Takes the rows out, without events after `end_us`, which belong to the end of the processes and not to the run.
-    pub(crate) fn take_until(&self, end_us: u64) -> Records {
-        let mut records = std::mem::take(&mut *self.records());
-        records.events.retain(|row| row.at_us <= end_us);
-        records.sort();
-        records
-    }
-
-    fn records(&self) -> MutexGuard<'_, Records> {
-        lock(&self.records)
+    /// Completes when rows cannot be written any more.
+    pub(crate) async fn cannot_write(&self) {
+        self.queue.failed().await;
     }
 }
 
 impl Sink for Collector {
     fn take(&self, row: Row) {
         self.live.row(&row);
-        self.records().push(row);
+        self.queue.push(&row);
     }
 }
 

@@ -16,7 +16,7 @@ use kernel::{
     run_folder::{Earlier, RunInfo},
 };
 use real::{
-    Plan, RehearsalError, View,
+    Plan, View,
     calibrate::{self, CalibrateArgs},
     diagnostics,
     doctor::{self, Verdict},
@@ -207,21 +207,19 @@ fn view(plain: bool) -> View {
 }
 
 fn run_scenario(args: &RunArgs, view: View) -> Result<Exit, Failure> {
-    let session = Session::open(args, WORLD, Earlier::Keep)?;
+    let mut session = Session::open(args, WORLD, Earlier::Keep)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(WORLD, args.seed);
     info.host = Some(facts::host());
     info.started = Some(facts::now());
 
     let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, logs, view };
-    let played = real::play(&plan).map_err(|error| match error {
-        RehearsalError::Pictures(_) => Failure::wrong_input(error),
-        error => Failure::run_failed(error),
-    })?;
+    let played =
+        real::play(&plan, &mut session.folder, &info).map_err(|error| error.into_failure(session.folder.remains()))?;
     let replay = args.replay(&program(WORLD), &[]);
-    let exit = session.conclude(&info, &played.records, played.duration, None, replay)?;
+    let exit = session.conclude_recorded(&info, played.end, replay)?;
     if played.interrupted {
-        let at = played.duration.as_secs_f64();
+        let at = played.end.duration.as_secs_f64();
         return Err(Failure::run_failed(format!("interrupted at {at:.1} s; what was recorded is in the folder")));
     }
     Ok(exit)

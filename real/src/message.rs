@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
+    io::{self, Stdout},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use kernel::{
@@ -12,6 +13,8 @@ use kernel::{
     server::Injection,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::outbox::Outbox;
 
 /// A command to the load process. The first one is `Prepare`, the second one `Begin`; the others follow in any order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,27 +59,35 @@ pub(crate) enum Report {
     Done { at_us: u64 },
 }
 
-impl Report {
-    /// Sends the report without any buffer: a process that is killed after this has sent it.
-    pub(crate) fn send(&self) {
-        let mut line = line(self);
-        line.push('\n');
-        // An error means that the orchestrator has ended, and the operating system is about to kill this process.
-        let _ = io::stdout().lock().write_all(line.as_bytes());
-    }
-}
-
 /// A message as JSON, without the end of the line.
 pub(crate) fn line(message: &impl Serialize) -> String {
     serde_json::to_string(message).expect("plain data is always written")
 }
 
-/// Sends rows to the orchestrator as they are recorded.
-pub(crate) struct ToOrchestrator;
+/// Sends reports to the orchestrator, over standard output.
+pub(crate) struct ToOrchestrator(Arc<Outbox<Stdout>>);
+
+impl ToOrchestrator {
+    /// Starts to send reports. Fails if the operating system refuses.
+    pub(crate) fn start() -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self(Outbox::start(io::stdout())?)))
+    }
+
+    /// Sends a report.
+    pub(crate) fn send(&self, report: &Report) {
+        self.0.send((line(report) + "\n").as_bytes());
+    }
+
+    /// Waits until the orchestrator has been sent everything.
+    pub(crate) fn flush(&self) {
+        self.0.flush();
+    }
+}
 
 impl Sink for ToOrchestrator {
+    /// Sends the row as it is recorded.
     fn take(&self, row: Row) {
-        Report::Row(row).send();
+        self.send(&Report::Row(row));
     }
 }
 

@@ -1,16 +1,25 @@
 //! An orchestrated run: starts the processes, plays the faults, collects the rows, and stops every process.
 
-use std::{future::pending, io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    io,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{
-    StreamExt,
-    future::{Either, select, try_join_all},
+    FutureExt, StreamExt,
+    future::{Either, FusedFuture, select, try_join_all},
     stream::FuturesUnordered,
 };
 use kernel::{
+    cli::Failure,
     entropy::Entropy,
     nemesis::{Nemesis, OperationFailed},
-    record::{Recorder, Records},
+    record::Recorder,
+    run_folder::{FolderError, Journal, RunEnd, RunFolder, RunInfo},
     scenario::Scenario,
     time::Instant,
     workload::{Inputs, pictures::PictureFileError},
@@ -31,6 +40,7 @@ use crate::{
     message::LoadCommand,
     operations::RealOperations,
     process::ProcessFailed,
+    recording::Recording,
     replica::{NewProcess, Replica},
     tcp::ReservedPort,
     timer::Timer,
@@ -58,13 +68,11 @@ pub struct Plan {
     pub view: View,
 }
 
-/// The result of a run.
-#[derive(Debug, Clone, PartialEq)]
+/// The result of a run, beside its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Played {
-    /// Every request, attempt and event, sorted by time.
-    pub records: Records,
-    /// Duration of the load.
-    pub duration: Duration,
+    /// The end of the run.
+    pub end: RunEnd,
     /// A signal ended the run before the end of its scenario.
     pub interrupted: bool,
 }
@@ -90,6 +98,9 @@ pub enum RehearsalError {
         #[source]
         reason: io::Error,
     },
+    /// The rows cannot be written to the folder of the run.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A signal arrived before the start of the run.
     #[error("interrupted before the run began")]
     Interrupted,
@@ -98,20 +109,44 @@ pub enum RehearsalError {
     NotEnded,
 }
 
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> RehearsalError {
+impl RehearsalError {
+    /// Returns the error with which a command ends, which names the folder where the rows of the run `remain`.
+    pub fn into_failure(self, remains: Option<&Path>) -> Failure {
+        let message = match remains {
+            Some(folder) => format!("{self}\nwhat was recorded until then is in {}", folder.display()),
+            None => self.to_string(),
+        };
+        match self {
+            Self::Pictures(_) => Failure::wrong_input(message),
+            _ => Failure::run_failed(message),
+        }
+    }
+}
+
+pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> RehearsalError {
     move |reason| RehearsalError::System { what, reason }
 }
 
-/// Plays `plan` to the end of its scenario, or until a signal asks this process to end. No process of the run is left
-/// when it returns, also after an error.
+/// Plays `plan` to the end of its scenario, or until a signal asks this process to end, and records it in `folder`, which
+/// [`RunFolder::conclude`] then completes. No process of the run is left when it returns, also after an error.
+///
+/// Rows are in the folder a moment after they were recorded. If the run fails, the folder stays with those that it has, and
+/// says what happened.
 ///
 /// The processes run the program of this process with the arguments `replica` and `generator`, so that only `real` itself
 /// can call it.
 ///
 /// # Errors
 ///
-/// Fails if a process cannot start or ends by itself, or if a fault cannot be applied.
-pub fn play(plan: &Plan) -> Result<Played, RehearsalError> {
+/// Fails if a process cannot start or ends by itself, if a fault cannot be applied, or if the folder cannot be written.
+pub fn play(plan: &Plan, folder: &mut RunFolder, info: &RunInfo) -> Result<Played, RehearsalError> {
+    let played = folder.begin(&plan.scenario, info).map_err(RehearsalError::from);
+    let played = played.and_then(|journal| play_to(journal, plan));
+    played.inspect_err(|error| folder.interrupt(&error.to_string()))
+}
+
+/// Plays `plan` and writes its rows to `journal`.
+fn play_to(journal: Journal, plan: &Plan) -> Result<Played, RehearsalError> {
     // Images that cannot be read should fail here, and not in a process that has already started.
     Inputs::for_workload(&plan.scenario.workload, Entropy::new(plan.seed))?;
     let runtime = Runtime::new().map_err(system("cannot start a runtime"))?;
@@ -121,7 +156,11 @@ pub fn play(plan: &Plan) -> Result<Played, RehearsalError> {
             Either::Left((ready, _)) => ready?,
             Either::Right(_) => return Err(RehearsalError::Interrupted),
         };
-        ready.play(plan, interrupt).await
+        let recording = Recording::start(journal)?;
+        let played = ready.play(plan, &recording, interrupt).await;
+        // The reason why rows could not be written says more than that the run ended.
+        recording.end()?;
+        played
     })
 }
 
@@ -154,7 +193,7 @@ impl ReadyProcesses {
     }
 
     /// Plays the run, then stops every process, also after an error.
-    async fn play(self, plan: &Plan, interrupt: Interrupt) -> Result<Played, RehearsalError> {
+    async fn play(self, plan: &Plan, recording: &Recording, interrupt: Interrupt) -> Result<Played, RehearsalError> {
         let Self { timer, replicas, outputs, generator, reports } = self;
         let generator = Arc::new(generator);
         // A whole microsecond: rows have microseconds, and those of all processes then round in the same way.
@@ -162,21 +201,30 @@ impl ReadyProcesses {
         let clock = Clock::since(epoch_us * 1_000);
         let world = world(&replicas, clock, &timer);
         let live = Live::start(clock, &overview(plan), plan.view).map_err(system("cannot start a thread"))?;
-        let collector = Collector::new(live);
-        let run = ActiveRun { plan, world, replicas, generator, collector, timer };
+        let collector = Collector::new(recording.queue(), live);
+        let run = ActiveRun { plan, world, replicas, generator, collector: collector.clone(), timer };
         let mut outputs = ReplicaOutputs { new: outputs, epoch_us, collections: FuturesUnordered::new() };
-        let played = run.play(epoch_us, reports, &mut outputs, interrupt).await;
+        let mut load = pin!(collector.collect_load(reports).fuse());
+        let played = run.play(epoch_us, load.as_mut(), &mut outputs, interrupt).await;
         // Before `played?`: a failed run must stop its processes as well.
         let stopped = run.stop_everything().await.map_err(system("cannot stop a process"));
+        let late = run.world.now() + COLLECT_TIMEOUT;
+        // Of a failed run, too: what its processes have sent before they ended is in their pipes.
+        let rest = async {
+            if !load.is_terminated() {
+                load.await;
+            }
+            outputs.drain(&collector).await;
+        };
+        let collected = timeout_at(&*run.world, late, rest).await;
         let (end_us, interrupted) = played?;
         stopped?;
-        let late = run.world.now() + COLLECT_TIMEOUT;
-        if timeout_at(&*run.world, late, outputs.drain(&run.collector)).await.is_err() {
+        if collected.is_err() {
             return Err(system("cannot collect all rows")(io::ErrorKind::TimedOut.into()));
         }
         let offered = Duration::from_micros(end_us).min(plan.scenario.duration);
         let duration = if interrupted { offered } else { plan.scenario.duration };
-        Ok(Played { records: run.collector.take_until(end_us), duration, interrupted })
+        Ok(Played { end: RunEnd { duration, end_us }, interrupted })
     }
 }
 
@@ -195,7 +243,7 @@ impl ActiveRun<'_> {
     async fn play(
         &self,
         epoch_us: u64,
-        reports: Reports,
+        mut load: impl FusedFuture<Output = LoadEnded> + Unpin,
         outputs: &mut ReplicaOutputs,
         mut interrupt: Interrupt,
     ) -> Result<(u64, bool), RehearsalError> {
@@ -209,7 +257,6 @@ impl ActiveRun<'_> {
                 Err(failed) => failed,
             }
         });
-        let mut load = pin!(self.collector.collect_load(reports));
         let mut interrupted = false;
         let mut give_up = Instant::NEVER;
         loop {
@@ -228,6 +275,8 @@ impl ActiveRun<'_> {
                     give_up = self.world.now() + CANCEL_TIMEOUT;
                     self.generator.send(&LoadCommand::Cancel).await?;
                 }
+                // The reason comes with the end of the recording.
+                () = self.collector.cannot_write() => return Err(RehearsalError::NotEnded),
                 () = self.world.sleep_until(give_up) => return Err(RehearsalError::NotEnded),
             }
         }

@@ -59,8 +59,8 @@ pub(super) enum CalibrationError {
     /// A run failed.
     #[error(transparent)]
     Rehearsal(#[from] RehearsalError),
-    /// There is no folder for the logs of the processes.
-    #[error("cannot make a folder for logs: {0}")]
+    /// There is no folder for the runs.
+    #[error("cannot make a folder for runs: {0}")]
     Logs(#[from] io::Error),
     /// A signal asked this process to end.
     #[error("interrupted; nothing was written")]

@@ -1,8 +1,12 @@
 //! The runs that a calibration measures.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use kernel::scenario::{Scenario, ScenarioError, Size, Workload, WorkloadName};
+use kernel::{
+    record::Records,
+    run_folder::{Earlier, RunFolder, RunInfo, read_records},
+    scenario::{Scenario, ScenarioError, Size, Workload, WorkloadName},
+};
 
 use super::{
     measurement::{CalibrationError, Measurement, Measures},
@@ -10,7 +14,7 @@ use super::{
 };
 use crate::{
     live::View,
-    rehearsal::{Plan, play},
+    rehearsal::{Plan, RehearsalError, play},
 };
 
 /// Number of rounds; each round plays every kind of run once. What differs between rounds is a property of the moment
@@ -128,24 +132,33 @@ impl CalibrationPlan {
 
     /// Plays all runs. Calls `progress` after each run with the seconds that it took.
     pub(super) fn play(&self, progress: impl Fn(u64)) -> Result<Measurement, CalibrationError> {
-        let logs = tempfile::tempdir()?;
+        let place = tempfile::tempdir()?;
         let mut measurement = Measurement::default();
         for round in 0..ROUNDS {
             for (scenario, kind) in &self.runs {
-                let plan =
-                    Plan { scenario: scenario.clone(), seed: round, logs: logs.path().to_owned(), view: View::Nothing };
-                let played = play(&plan)?;
-                if played.interrupted {
-                    return Err(CalibrationError::Signal);
-                }
+                let records = record(scenario, round, &place.path().join(&scenario.name))?;
                 let service_time_min = Duration::from_millis(kind.service_time_min_ms);
-                let observed = Observed::from_records(&played.records, service_time_min);
+                let observed = Observed::from_records(&records, service_time_min);
                 measurement.samples_mut(kind.measures()).add(observed);
                 progress(kind.seconds + OVERHEAD_SECONDS);
             }
         }
         Ok(measurement)
     }
+}
+
+/// Plays `scenario` once, in a folder at `place`, and returns its rows.
+fn record(scenario: &Scenario, seed: u64, place: &Path) -> Result<Records, CalibrationError> {
+    let mut folder = RunFolder::prepare(place, Earlier::Replace).map_err(RehearsalError::from)?;
+    let logs = folder.logs().map_err(RehearsalError::from)?;
+    let info = RunInfo::new("real", seed);
+    let plan = Plan { scenario: scenario.clone(), seed, logs, view: View::Nothing };
+    let played = play(&plan, &mut folder, &info)?;
+    if played.interrupted {
+        return Err(CalibrationError::Signal);
+    }
+    let written = folder.conclude(scenario, &info, played.end).map_err(RehearsalError::from)?;
+    Ok(read_records(&written.placed.place).map_err(RehearsalError::from)?)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::campaign::{Campaign, CampaignInput, CampaignRun};
 use crate::{
     facts,
     live::View,
-    rehearsal::{Plan, RehearsalError, play},
+    rehearsal::{Plan, play},
 };
 
 /// Plays the runs of a campaign.
@@ -73,20 +73,21 @@ impl Runner {
 }
 
 fn run_real(run: &CampaignRun<'_>) -> Result<(), Failure> {
-    let folder = RunFolder::prepare(&run.place, Earlier::Replace).map_err(Failure::wrong_input)?;
+    let mut folder = RunFolder::prepare(&run.place, Earlier::Replace).map_err(Failure::wrong_input)?;
     let logs = folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(run.world, run.seed);
     info.host = Some(facts::host());
     info.started = Some(facts::now());
     let plan = Plan { scenario: run.scenario.clone(), seed: run.seed, logs, view: View::Nothing };
-    let played = play(&plan).map_err(|error| match error {
-        RehearsalError::Pictures(_) => Failure::wrong_input(error),
-        error => Failure::run_failed(format!("{}: {error}", run.place.display())),
+    let played = play(&plan, &mut folder, &info).map_err(|error| {
+        let failure = error.into_failure(folder.remains());
+        Failure { message: format!("{}: {}", run.place.display(), failure.message), ..failure }
     })?;
     if played.interrupted {
         // Without a folder the next call plays the run again.
+        folder.interrupt("a signal asked the campaign to end");
         return Err(Failure::run_failed("interrupted; the same command continues where it stopped"));
     }
-    folder.write(run.scenario, &info, &played.records, played.duration).map_err(Failure::run_failed)?;
+    folder.conclude(run.scenario, &info, played.end).map_err(Failure::run_failed)?;
     Ok(())
 }

@@ -63,9 +63,11 @@ pub fn run(args: &GeneratorArgs) -> Result<(), RoleError> {
         .name("orders".to_owned())
         .spawn(move || read_orders(&sender))
         .map_err(RoleError::system("cannot start a thread"))?;
-    let done = runtime.block_on(offer_load(orders));
+    let reports = ToOrchestrator::start().map_err(RoleError::system("cannot send reports"))?;
+    let done = runtime.block_on(offer_load(orders, &reports));
     // The connections are of no more use, and neither are their tasks.
     runtime.shutdown_background();
+    reports.flush();
     done
 }
 
@@ -81,7 +83,10 @@ fn read_orders(orders: &UnboundedSender<Result<LoadCommand, RoleError>>) {
     }
 }
 
-async fn offer_load(mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>>) -> Result<(), RoleError> {
+async fn offer_load(
+    mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>>,
+    reports: &Arc<ToOrchestrator>,
+) -> Result<(), RoleError> {
     let LoadCommand::Prepare { scenario, seed, servers } = next(&mut orders).await? else {
         return Err(RoleError::Order("the first order is to prepare".to_owned()));
     };
@@ -92,7 +97,7 @@ async fn offer_load(mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>
     let oracle = Oracle::learned(&inputs);
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     info!(scenario = scenario.name, seed, ?servers, "ready");
-    Report::Ready.send();
+    reports.send(&Report::Ready);
 
     let LoadCommand::Begin { epoch_ns } = next(&mut orders).await? else {
         return Err(RoleError::Order("the second order is to begin".to_owned()));
@@ -103,12 +108,12 @@ async fn offer_load(mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>
     info!(epoch_ns, "load begins");
     let caller = Caller::new(scenario, entropy, world.clone(), &names);
     let cancelled = Notify::new();
-    let load = caller.offer(inputs, oracle, Arc::new(ToOrchestrator), cancelled.notified());
+    let load = caller.offer(inputs, oracle, reports.clone(), cancelled.notified());
     match select(pin!(load), pin!(obey(&caller, &mut orders, &cancelled))).await {
         Either::Left(_) => {
             let at_us = world.now().as_micros();
             info!(at_us, "load has ended");
-            Report::Done { at_us }.send();
+            reports.send(&Report::Done { at_us });
         }
         Either::Right((failed, _)) => return Err(failed),
     }

@@ -107,7 +107,8 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     let world = Host::new(Clock::MACHINE, timer).with_listener(backlog).shared();
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
-    let recorder = Recorder::new(world.clone(), id, Arc::new(ToOrchestrator));
+    let reports = ToOrchestrator::start().map_err(RoleError::system("cannot send reports"))?;
+    let recorder = Recorder::new(world.clone(), id, reports);
     let injector = Arc::new(Injector::new(Entropy::new(args.seed)));
     let orders = injector.clone();
     thread::Builder::new()

@@ -114,6 +114,12 @@ pub(crate) fn is_stopped(id: u32) -> bool {
     parent_and_state(id).is_some_and(|(_, state)| state == 'T')
 }
 
+/// The words of the command line of a process.
+pub(crate) fn command_line(id: u32) -> Option<Vec<String>> {
+    let words = fs::read_to_string(format!("/proc/{id}/cmdline")).ok()?;
+    Some(words.split_terminator('\0').map(str::to_owned).collect())
+}
+
 /// From `/proc/ID/stat`: `ID (NAME) STATE PARENT …`, where the name may hold anything.
 fn parent_and_state(id: u32) -> Option<(u32, char)> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;

@@ -79,5 +79,5 @@ fn a_replica_that_dies_by_itself_fails_the_run() {
     assert_eq!(status.code(), Some(3), "{said}");
     assert!(said.contains("error: server-1 ended with signal: 9 (SIGKILL)"), "{said}");
     assert!(!children.iter().any(|id| lives(*id)));
-    assert!(!out.exists(), "a run that failed leaves no folder");
+    assert!(!out.exists(), "a run that failed is not in its place");
 }

@@ -3,6 +3,7 @@
 mod child;
 mod clean_up;
 mod doctor;
+mod endings;
 mod fidelity;
 mod logs;
 mod manual;

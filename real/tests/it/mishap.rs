@@ -3,7 +3,6 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
     process::{Command, Output},
 };
 
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_real");
 
-/// A second of a run whose rows take more room than [`FILE_BLOCKS_MAX`], and whose scenario takes less.
+/// A second of a run.
 const STORY: &str = r#"
 name = "mishap"
 duration = "1s"
@@ -21,40 +20,14 @@ sizes = ["8x8"]
 rate = 500
 "#;
 
-/// The largest file that may be written, in the unit of `ulimit -f`, which is 512 or 1,024 bytes.
-const FILE_BLOCKS_MAX: u32 = 32;
-
 fn story() -> TempDir {
     let directory = tempfile::tempdir().expect("there is room for a folder");
     fs::write(directory.path().join("mishap.toml"), STORY).expect("there is room for a file");
     directory
 }
 
-fn entries(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).expect("it is there").map(|entry| entry.expect("it can be read").file_name());
-    entries.map(|name| name.into_string().expect("names are text")).collect()
-}
-
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A limit on files stands in for a disk that is full, which takes privilege to make: a write fails half-way.
-#[test]
-fn a_disk_that_fills_up_ends_in_an_error_and_leaves_no_half_of_a_folder() {
-    let directory = story();
-    let limited = format!("trap '' XFSZ; ulimit -f {FILE_BLOCKS_MAX}; exec \"$0\" \"$@\"");
-    let output = Command::new("sh")
-        .args(["-c", &limited, PROGRAM, "mishap.toml", "--out", "deep/run"])
-        .current_dir(directory.path())
-        .output()
-        .expect("there is a shell");
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("error: cannot write the run folder: deep/run."), "{said}");
-    assert!(said.contains(".partial/requests.jsonl: "), "{said}");
-    assert!(said.contains("choose another folder with --out"), "{said}");
-    assert_eq!(entries(directory.path()), ["mishap.toml"], "neither the folder nor a part of it");
 }
 
 #[test]
