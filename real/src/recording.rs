@@ -5,6 +5,7 @@
 //! processes keep theirs (see [`Outbox`](crate::outbox::Outbox)): the run itself never waits.
 
 use std::{
+    panic,
     sync::{
         Arc, Mutex,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -107,24 +108,29 @@ impl Recording {
     }
 
     /// Writes what waits. Fails if a row could not be written.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a thread did: rows are missing then.
     pub(crate) fn end(mut self) -> Result<(), FolderError> {
-        self.stop();
+        if let Err(panic) = self.stop() {
+            panic::resume_unwind(panic);
+        }
         lock(&self.queue.failure).take().map_or(Ok(()), Err)
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self) -> thread::Result<()> {
         self.stops.clear();
-        for thread in self.threads.drain(..) {
-            // A panic has been reported, and the rows before it are in the folder.
-            let _ = thread.join();
-        }
+        let ended: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
+        ended.into_iter().collect()
     }
 }
 
 impl Drop for Recording {
     /// Writes what waits, also when a panic ends the run.
     fn drop(&mut self) {
-        self.stop();
+        // A panic of a thread has been reported, and the rows before it are in the folder.
+        let _ = self.stop();
     }
 }
 

@@ -207,11 +207,12 @@ impl RunFolder {
         let staging = self.place.staging();
         let stays = has_rows(staging);
         if stays {
-            // A disk may be full: then the folder says that its process could write nothing more.
+            // A disk may be full: what can be written is.
             for (name, content) in self.identity.iter().filter(|(name, _)| !staging.join(name).exists()) {
                 let _ = atomic::write(&*self.place.files(), &staging.join(name), content.as_bytes());
             }
-            let _ = self.write_state(&RunState::interrupted(cause));
+            let state = RunState::interrupted(cause);
+            let _ = self.write_state(&state).or_else(|_| state.write_over(staging));
         }
         self.place.set_stays(stays);
     }

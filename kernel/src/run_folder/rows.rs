@@ -77,8 +77,8 @@ impl Rows for FileRows<'_> {
 /// Returns an error if a file is missing or cannot be read, or if a line is not a row.
 pub fn read_records(place: &Path) -> Result<Records, FolderError> {
     Ok(Records {
-        requests: REQUESTS.read(place)?.rows,
-        attempts: ATTEMPTS.read(place)?.rows,
-        events: EVENTS.read(place)?.rows,
+        requests: REQUESTS.lines(place)?.collect::<Result<_, _>>()?,
+        attempts: ATTEMPTS.lines(place)?.collect::<Result<_, _>>()?,
+        events: EVENTS.lines(place)?.collect::<Result<_, _>>()?,
     })
 }

@@ -3,11 +3,16 @@
 //! The file is in the folder from before the first row until the run is complete. A process that is killed cannot change it,
 //! so it says from the beginning that the run is under way.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::info::SCHEMA;
+use crate::json::pretty;
 
 /// Name of the file with the [`RunState`].
 pub const STATE: &str = "state.json";
@@ -51,6 +56,20 @@ impl RunState {
         serde_json::from_slice(&fs::read(place.join(STATE)).ok()?).ok()
     }
 
+    /// Writes the state over that in the folder at `place`, as on a full disk no other file can be written. Of a long cause only
+    /// the first line fits into the room that the file has.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such file, or the operating system refuses.
+    pub(super) fn write_over(&self, place: &Path) -> io::Result<()> {
+        let cause = self.cause.as_ref().map(|cause| cause.lines().next().unwrap_or_default().to_owned());
+        let content = pretty(&Self { cause, ..self.clone() });
+        let mut file = File::options().write(true).open(place.join(STATE))?;
+        file.write_all(content.as_bytes())?;
+        file.set_len(content.len() as u64)
+    }
+
     /// Returns what became of the run, as the rest of a sentence that begins with "the run".
     pub fn describe(&self) -> String {
         match (&self.state, &self.cause) {
@@ -67,6 +86,15 @@ impl RunState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_can_be_written_over_another() {
+        let folder = tempfile::tempdir().unwrap();
+        RunState::running().write_over(folder.path()).unwrap_err();
+        fs::write(folder.path().join(STATE), pretty(&RunState::interrupted(&"long ".repeat(100)))).unwrap();
+        RunState::interrupted("the disk is full\nand more").write_over(folder.path()).unwrap();
+        assert_eq!(RunState::read(folder.path()), Some(RunState::interrupted("the disk is full")));
+    }
 
     #[test]
     fn the_file_says_what_the_folder_is() {
