@@ -16,6 +16,7 @@
 //! | `fault` | the faults, as the nemesis recorded them |
 //! | `recovery`, `detection` | how a fault's `recovery_time` and `time_to_detect` are computed |
 //! | `requests`, `window`, `latency` | requests by intended time, by second, and their percentiles |
+//! | `log`, `ranks` | the summary of a log that has only requests, and exact percentiles, in bounded memory |
 //! | `events` | what the figures need of events |
 //! | `duplicate`, `ejection` | work that was wasted, servers that were ejected |
 //! | `verdict` | [`CheckedExpectation`], an expectation compared with its metric |
@@ -32,11 +33,13 @@ mod events;
 pub mod expectation;
 mod fault;
 mod latency;
+mod log;
 pub mod metric;
 mod metrics;
 mod phase;
 #[cfg(test)]
 mod properties;
+mod ranks;
 mod recovery;
 mod requests;
 #[cfg(test)]
@@ -48,7 +51,9 @@ mod verdict;
 mod window;
 
 pub use latency::{Latencies, LatencyCounts};
+pub use log::VisitRequests;
 pub use metrics::Metrics;
+pub use ranks::{EachValue, GroupedValues};
 pub use summary::{FaultSummary, PhaseSummary, RunLabel, Summary};
 pub use text::quantity;
 pub use verdict::CheckedExpectation;

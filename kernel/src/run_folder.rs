@@ -14,7 +14,7 @@
 //! | [`rows`] | the rows of a run folder, read in passes |
 //! | [`state`] | `state.json`: what a folder is that is not complete |
 //! | [`lines`] | files with a JSON value a line: writing and reading them |
-//! | [`blocks`] | reading all rows of a large file at once |
+//! | [`blocks`] | folding the lines of a large file, block by block |
 //! | [`error`] | errors of a folder, whichever kind it is |
 //! | [`digest`] | the digest of a run's records |
 //!
@@ -40,7 +40,7 @@ pub mod rows;
 mod sorted;
 pub mod state;
 
-pub use blocks::AllRows;
+pub use blocks::FoldedRows;
 pub use digest::sha256;
 pub use error::{FolderError, FolderKind, RowKind};
 pub use files::{Files, OpenFile, OsFiles};

@@ -15,7 +15,6 @@ pub mod points;
 use std::{path::PathBuf, time::Duration};
 
 use kernel::{measure::Summary, run_folder::RunInfo};
-use polars::error::PolarsResult;
 
 pub use self::{
     episode::Episode,
@@ -25,7 +24,8 @@ pub use self::{
     points::{RequestClass, RequestPoints},
 };
 use crate::{
-    frame::{Frames, ServerTally, Windows},
+    fold::{ServerTally, TooManyWindows, Windows},
+    rows::RunTables,
     run::RecordedRun,
 };
 
@@ -71,23 +71,19 @@ pub struct RunAnalysis {
 }
 
 impl RunAnalysis {
-    /// Analyses `run` in windows of `window`. Takes its request rows: beside the frames they would not fit in memory.
+    /// Analyses `run` in windows of `window`.
     ///
     /// # Errors
-    /// There are too many windows. Errors of polars are passed on.
-    pub fn from_run(run: &mut RecordedRun, window: Duration) -> PolarsResult<Self> {
-        let mut notes = std::mem::take(&mut run.notes);
+    /// There are too many windows.
+    pub fn from_run(run: RecordedRun, window: Duration) -> Result<Self, TooManyWindows> {
+        let mut notes = run.notes.clone();
         let summary = run.summary();
-        notes.extend(disagreement(run, &summary));
-        let records = &run.records;
-        let frames = Frames::from_rows(&records.requests, &records.attempts, &records.events, summary.end_us)?;
-        let points = RequestPoints::from_rows(&records.requests, summary.end_us);
+        notes.extend(disagreement(&run, &summary));
+        let RunTables { requests, attempts, events } = &run.rows;
+        let windows = |length| Windows::of_rows(requests, attempts, summary.end_us, length);
+        let watched = windows(watched_length(summary.end_us))?;
+        let episodes = episode::episodes(&watched, requests);
         let names: Vec<String> = summary.servers.keys().cloned().collect();
-        let lanes = Lanes::from_records(&names, records, summary.end_us);
-        let watched = frames.windows(watched_length(summary.end_us))?;
-        let episodes = episode::episodes(&watched, &records.requests);
-        run.records.requests = Vec::new();
-        let faults = fault::impacts(&summary, &frames, &watched)?;
         Ok(Self {
             title: run.title(),
             place: run.place.clone(),
@@ -95,13 +91,13 @@ impl RunAnalysis {
             replay: run.replay(),
             scenario_text: run.scenario_text.clone(),
             info: run.info.clone(),
-            windows: if has_length(&watched, window) { watched.clone() } else { frames.windows(window)? },
+            windows: if has_length(&watched, window) { watched.clone() } else { windows(window)? },
             sightings: matching::sightings(&summary.faults, &episodes, watched.length_s),
-            faults,
+            faults: fault::impacts(&summary, requests, &watched),
             episodes,
-            servers: frames.servers()?,
-            lanes,
-            points,
+            servers: ServerTally::of_attempts(attempts),
+            lanes: Lanes::from_rows(&names, events, attempts, summary.end_us),
+            points: RequestPoints::from_rows(requests, summary.end_us),
             notes,
             summary,
         })

@@ -70,11 +70,10 @@ fn shown(as_json: bool) -> Shown {
 
 /// Reports one run. The exit code is the verdict of the run.
 fn report_run(place: &Path, mapping: &Mapping, options: &Options) -> Result<CommandOutput, Failure> {
-    let mut run = read::run(place, mapping).map_err(Failure::wrong_input)?;
+    let run = read::run(place, mapping).map_err(Failure::wrong_input)?;
     let folder = ReportFolder::prepare(&options.out.clone().unwrap_or_else(|| run_report_place(place)))?;
-    // The analysis takes the request rows, so exporters come first.
     export(&run, &folder, options)?;
-    let analysis = RunAnalysis::from_run(&mut run, options.window).map_err(Failure::wrong_input)?;
+    let analysis = RunAnalysis::from_run(run, options.window).map_err(Failure::wrong_input)?;
     let figures = figure::single::figures(&analysis);
     let report = Report {
         name: "report",
@@ -194,8 +193,7 @@ fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -
         let reason = format!("{} is a threshold search, which cannot be compared; report it alone", search.display());
         return Err(Failure::wrong_input(reason));
     }
-    let runs = places.iter().map(|place| read::run(place, mapping)).collect::<Result<Vec<RecordedRun>, _>>();
-    let runs = runs.map_err(Failure::wrong_input)?;
+    let runs = places.iter().map(|place| read::run(place, mapping));
     let comparison = Comparison::from_runs(runs, options.window).map_err(Failure::wrong_input)?;
     let place = options.out.clone().unwrap_or_else(|| Path::new("runs/compare").join(comparison.name()));
     let folder = ReportFolder::prepare(&place)?;
@@ -215,8 +213,8 @@ fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -
 
 /// Reports the distance of the worlds of a campaign. It has no verdict: people decide which distance is too great.
 fn report_fidelity(options: &FidelityOptions) -> Result<CommandOutput, Failure> {
-    let campaign = fidelity::read(&options.campaign).map_err(Failure::wrong_input)?;
-    let fidelity = Fidelity::from_campaign(campaign, options.window).map_err(Failure::wrong_input)?;
+    let campaign = fidelity::read(&options.campaign, options.window).map_err(Failure::wrong_input)?;
+    let fidelity = Fidelity::from_campaign(campaign);
     let folder = ReportFolder::prepare(&options.out.clone().unwrap_or_else(|| options.campaign.join("report")))?;
     let figures = figure::fidelity::figures(&fidelity);
     let report = Report {

@@ -7,23 +7,23 @@
 pub mod distance;
 mod json;
 mod pair;
+mod sample;
 pub mod series;
 mod side;
 
 use std::{path::PathBuf, time::Duration};
 
-use polars::error::PolarsResult;
-
 pub(crate) use self::side::{counts_of_both, statuses};
 pub use self::{
     pair::{MedianRange, MetricPair, PhaseDistances, PhasePair, SeriesPair, SidePair},
+    sample::Sample,
     series::Series,
     side::{ComparisonSide, Member, WHOLE},
 };
-use crate::run::RecordedRun;
+use crate::{read::ReadError, run::RecordedRun};
 
 /// The comparison of several runs.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Comparison {
     /// The scenarios, in order of their names.
     pub scenarios: Vec<ScenarioComparison>,
@@ -32,7 +32,7 @@ pub struct Comparison {
 }
 
 /// The runs of one scenario.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ScenarioComparison {
     /// The name of the scenario.
     pub scenario: String,
@@ -43,16 +43,20 @@ pub struct ScenarioComparison {
 }
 
 impl Comparison {
-    /// Compares `runs`, with plots in windows of `window`.
+    /// Compares `runs`, with plots in windows of `window`. The rows of a run are released before the next run is taken.
     ///
     /// # Errors
-    /// There are too many windows. Errors of polars are passed on.
-    pub fn from_runs(runs: Vec<RecordedRun>, window: Duration) -> PolarsResult<Self> {
+    /// A run cannot be read, or has too many windows.
+    pub fn from_runs(
+        runs: impl IntoIterator<Item = Result<RecordedRun, ReadError>>,
+        window: Duration,
+    ) -> Result<Self, ReadError> {
         let mut notes: Vec<String> = Vec::new();
-        let mut members: Vec<Member> = Vec::with_capacity(runs.len());
+        let mut members: Vec<Member> = Vec::new();
         for run in runs {
-            notes.extend(run.notes.iter().map(|note| format!("{}: {note}", run.place.display())));
-            members.push(Member::from_run(run, window)?);
+            let member = Member::from_run(run?, window)?;
+            notes.extend(member.notes.iter().map(|note| format!("{}: {note}", member.place.display())));
+            members.push(member);
         }
         let mut names: Vec<String> = members.iter().map(|member| member.summary.scenario.clone()).collect();
         names.sort();

@@ -3,6 +3,7 @@
 //! An exporter is a module below this one. It is entered here twice: as an option of the command line, and in
 //! [`ExportOptions::selected`].
 
+mod joined;
 mod parquet;
 
 use std::{error::Error, path::Path};

@@ -26,8 +26,8 @@ pub mod permutation;
 use std::{path::Path, time::Duration};
 
 use kernel::run_folder::campaign::CampaignManifest;
-use polars::error::PolarsResult;
 
+use self::campaign::PartRuns;
 pub use self::{
     campaign::{Campaign, CampaignError},
     cell::{Cell, PairDistances, Verdict},
@@ -42,7 +42,7 @@ use crate::compare::{ComparisonSide, Member, ScenarioComparison, WHOLE};
 pub const TRUSTED_UTILISATION: f64 = 0.5;
 
 /// The analysis of a campaign.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Fidelity {
     /// The manifest of the campaign.
     pub manifest: CampaignManifest,
@@ -55,7 +55,7 @@ pub struct Fidelity {
 }
 
 /// The analysis of one scenario of a campaign.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ScenarioFidelity {
     /// The name of the scenario.
     pub name: String,
@@ -81,11 +81,8 @@ pub struct FidelityTally {
 }
 
 impl Fidelity {
-    /// Analyses `campaign`, with plots in windows of `window`.
-    ///
-    /// # Errors
-    /// Errors of polars are passed on.
-    pub fn from_campaign(campaign: Campaign, window: Duration) -> PolarsResult<Self> {
+    /// Analyses `campaign`.
+    pub fn from_campaign(campaign: Campaign) -> Self {
         let Campaign { manifest, parts, mut notes } = campaign;
         let mut scenarios = Vec::new();
         let mut points = Vec::new();
@@ -99,13 +96,13 @@ impl Fidelity {
                     TRUSTED_UTILISATION * 100.0
                 ));
             }
-            let [real, sim] = part.members(window)?;
-            if let Some(variant) = &part.variant {
+            let PartRuns { name, variant, real, sim, .. } = part;
+            if let Some(variant) = &variant {
                 points.push((variant.clone(), RatePoint::from_runs(variant.rate, &real, &sim)));
             }
-            scenarios.push(ScenarioFidelity::compare(part.name, utilisation, real, sim));
+            scenarios.push(ScenarioFidelity::compare(name, utilisation, real, sim));
         }
-        Ok(Self { manifest, scenarios, onsets: onset::onsets(&points), notes })
+        Self { manifest, scenarios, onsets: onset::onsets(&points), notes }
     }
 
     /// Returns the number of cells over all scenarios.
@@ -164,10 +161,10 @@ fn phases(members: &[Member]) -> Vec<String> {
     names.into_iter().filter(|_| faults).chain([WHOLE.to_owned()]).collect()
 }
 
-/// Reads the campaign at `place`.
+/// Reads the campaign at `place`, with plots in windows of `window`.
 ///
 /// # Errors
-/// There is no campaign, or it has too few runs to compare.
-pub fn read(place: &Path) -> Result<Campaign, CampaignError> {
-    Campaign::read(place)
+/// There is no campaign, it has too few runs to compare, or a run has too many windows.
+pub fn read(place: &Path, window: Duration) -> Result<Campaign, CampaignError> {
+    Campaign::read(place, window)
 }

@@ -9,9 +9,12 @@ mod error;
 mod folder;
 mod foreign;
 mod outcome;
-mod sanity;
 
-use std::path::Path;
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
 
 pub use self::{
     columns::{Columns, Mapping, only},
@@ -24,6 +27,49 @@ use crate::run::RecordedRun;
 /// # Errors
 /// There is no run, or it cannot be read; see [`ReadError`].
 pub fn run(place: &Path, mapping: &Mapping) -> Result<RecordedRun, ReadError> {
-    let run = if place.is_file() { foreign::run(place, mapping) } else { folder::run(place) };
-    run.map(sanity::checked)
+    let metadata = fs::metadata(place).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ReadError::Missing(place.to_owned()),
+        _ => ReadError::unreadable(place)(error),
+    })?;
+    if metadata.is_dir() {
+        return folder::run(place);
+    }
+    // A pipe can be read only once, and a device may have no end.
+    if !metadata.is_file() {
+        let reason = "it is neither a file nor a folder; write what it holds to a file, and name that".to_owned();
+        return Err(ReadError::Content { path: place.to_owned(), reason });
+    }
+    foreign::run(place, mapping)
+}
+
+/// The greatest number of bytes of a document that is read as a whole.
+const DOCUMENT_MAX: u64 = 16 << 20;
+
+/// Reads a document of a folder, such as `scenario.toml`.
+///
+/// # Errors
+/// It is no regular file, too long, not UTF-8, or cannot be read.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    // Opening a pipe would wait for its writer.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut text = String::new();
+    let read = fs::File::open(path)?.take(DOCUMENT_MAX + 1).read_to_string(&mut text)?;
+    if read as u64 > DOCUMENT_MAX {
+        return Err(io::Error::other(format!("it is longer than {} MiB", DOCUMENT_MAX >> 20)));
+    }
+    Ok(text)
+}
+
+/// The greatest number of names in a message.
+const LISTED_MAX: usize = 40;
+
+/// Returns the names of columns, separated by commas; the first ones only if there are many.
+fn listed(names: &[String]) -> String {
+    let mut list = names.iter().take(LISTED_MAX).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > LISTED_MAX {
+        list.push_str(&format!(", and {} more", names.len() - LISTED_MAX));
+    }
+    list
 }

@@ -5,13 +5,14 @@ use std::{path::PathBuf, time::Duration};
 use kernel::{
     cli::{program, quoted},
     measure::{RunLabel, RunRows, Summary},
-    record::Records,
     run_folder::RunInfo,
     scenario::Scenario,
 };
 
+use crate::rows::RunTables;
+
 /// One run, read from a run folder or from a log of another program.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RecordedRun {
     /// The folder or file that it was read from.
     pub place: PathBuf,
@@ -26,7 +27,7 @@ pub struct RecordedRun {
     /// The number of servers.
     pub servers: usize,
     /// The rows of requests, attempts and events.
-    pub records: Records,
+    pub rows: RunTables,
     /// The scenario; `None` if it is missing or not valid.
     pub scenario: Option<Scenario>,
     /// The text of `scenario.toml`.
@@ -50,8 +51,13 @@ impl RecordedRun {
 
     /// Returns the metrics and the verdict, computed from the rows.
     pub fn summary(&self) -> Summary {
-        let rows = RunRows::new(self.servers, self.duration, &self.records);
         let label = RunLabel { scenario: &self.scenario_name, seed: self.seed, world: &self.world };
+        // A log of another program may be of any length, and of it there are only requests.
+        if self.rows.attempts.is_empty() && self.rows.events.is_empty() && self.scenario.is_none() {
+            let load_end_us = u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX);
+            return Summary::of_log(label, self.servers, load_end_us, &|visit| self.rows.requests.each(visit));
+        }
+        let rows = RunRows::new(self.servers, self.duration, &self.rows);
         let expectations = self.scenario.as_ref().map(|scenario| scenario.expectations.as_slice());
         Summary::compute(label, &rows, expectations.unwrap_or_default())
     }

@@ -39,7 +39,7 @@ impl Latencies {
 }
 
 /// Returns the rank of a percentile of `count` values, counted from 1; 0 if there is no value.
-fn nearest_rank(count: u64, per_mille: usize) -> u64 {
+pub(super) fn nearest_rank(count: u64, per_mille: usize) -> u64 {
     (count * per_mille as u64).div_ceil(1000)
 }
 

@@ -89,8 +89,16 @@ impl Metrics {
     /// Computes the metrics of `requests`, ascending by `intended_us`, which are the offered load of `span`. What requests
     /// do not determine is left for the caller to add: `duplicates`, `ejections`, `recovery_time`, `time_to_detect`.
     pub(super) fn compute(requests: &[Request], span: Span) -> Self {
-        let sums = RequestSums::add_up(requests);
-        let uptime = Uptime::count(requests, span);
+        let sums = requests.iter().fold(RequestSums::default(), RequestSums::and);
+        let latencies = Latencies::new(requests.iter().filter_map(Request::latency_us));
+        let latencies = LATENCIES.map(|per_mille| latencies.percentile(per_mille as usize));
+        let uncorrected = Latencies::new(requests.iter().filter_map(Request::since_sent_us));
+        let uncorrected = UNCORRECTED.map(|per_mille| uncorrected.percentile(per_mille as usize));
+        Self::new(&sums, &Uptime::count(requests, span), span).with_percentiles(latencies, uncorrected)
+    }
+
+    /// Returns the metrics that follow from sums.
+    pub(super) fn new(sums: &RequestSums, uptime: &Uptime, span: Span) -> Self {
         Self {
             requests: sums.requests,
             completed: sums.completed,
@@ -108,28 +116,24 @@ impl Metrics {
             rejected: sums.rejected,
             ..Self::default()
         }
-        .with_latencies(&Latencies::new(requests.iter().filter_map(Request::latency_us)))
-        .with_uncorrected(&Latencies::new(requests.iter().filter_map(Request::since_sent_us)))
     }
 
-    fn with_latencies(self, latencies: &Latencies) -> Self {
+    /// Adds the percentiles of [`LATENCIES`] and [`UNCORRECTED`], in microseconds.
+    pub(super) fn with_percentiles(self, latencies_us: [Option<u64>; 7], uncorrected_us: [Option<u64>; 3]) -> Self {
+        let [latency_p50, latency_p75, latency_p90, latency_p95, latency_p99, latency_p999, latency_max] =
+            latencies_us.map(|us| us.map(seconds));
+        let [uncorrected_p50, uncorrected_p95, uncorrected_p99] = uncorrected_us.map(|us| us.map(seconds));
         Self {
-            latency_p50: latencies.percentile(500).map(seconds),
-            latency_p75: latencies.percentile(750).map(seconds),
-            latency_p90: latencies.percentile(900).map(seconds),
-            latency_p95: latencies.percentile(950).map(seconds),
-            latency_p99: latencies.percentile(990).map(seconds),
-            latency_p999: latencies.percentile(999).map(seconds),
-            latency_max: latencies.max().map(seconds),
-            ..self
-        }
-    }
-
-    fn with_uncorrected(self, latencies: &Latencies) -> Self {
-        Self {
-            uncorrected_p50: latencies.percentile(500).map(seconds),
-            uncorrected_p95: latencies.percentile(950).map(seconds),
-            uncorrected_p99: latencies.percentile(990).map(seconds),
+            latency_p50,
+            latency_p75,
+            latency_p90,
+            latency_p95,
+            latency_p99,
+            latency_p999,
+            latency_max,
+            uncorrected_p50,
+            uncorrected_p95,
+            uncorrected_p99,
             ..self
         }
     }
@@ -162,9 +166,15 @@ impl Metrics {
     }
 }
 
+/// The percentiles of latency that are metrics, in thousandths; the last one is the greatest value.
+pub(super) const LATENCIES: [u32; 7] = [500, 750, 900, 950, 990, 999, 1000];
+
+/// The percentiles of the latency since the call began that are metrics, in thousandths.
+pub(super) const UNCORRECTED: [u32; 3] = [500, 950, 990];
+
 /// Sums over requests.
 #[derive(Default)]
-struct RequestSums {
+pub(super) struct RequestSums {
     requests: u64,
     completed: u64,
     succeeded: u64,
@@ -177,11 +187,8 @@ struct RequestSums {
 }
 
 impl RequestSums {
-    fn add_up(requests: &[Request]) -> Self {
-        requests.iter().fold(Self::default(), Self::and)
-    }
-
-    fn and(self, request: &Request) -> Self {
+    /// Returns the sums with `request`.
+    pub(super) fn and(self, request: &Request) -> Self {
         Self {
             requests: self.requests + 1,
             completed: self.completed + u64::from(request.is_completed()),

@@ -96,20 +96,23 @@ pub(super) struct Requests {
 
 impl Requests {
     pub(super) fn sorted(run: &RunRows<'_>) -> Self {
-        let mut sorted = Self {
-            requests: Vec::new(),
-            // The run ends after the load, and after the last call.
-            end_us: run.duration_us(),
-            statuses: BTreeMap::new(),
-            servers: BTreeMap::new(),
-        };
-        run.rows.requests().for_each(|row| sorted.add(&row));
+        let mut sorted = Self::none(run.duration_us());
+        run.rows.requests().for_each(|row| {
+            sorted.requests.push(Request::from(&*row));
+            sorted.count(&row);
+        });
         sorted.requests.sort_unstable_by_key(|request| request.intended_us);
         sorted
     }
 
-    fn add(&mut self, row: &RequestRow) {
-        self.requests.push(row.into());
+    /// Returns no requests of a run whose load ends at `load_end_us`.
+    pub(super) fn none(load_end_us: u64) -> Self {
+        // The run ends after the load, and after the last call.
+        Self { requests: Vec::new(), end_us: load_end_us, statuses: BTreeMap::new(), servers: BTreeMap::new() }
+    }
+
+    /// Counts a request, without keeping it.
+    pub(super) fn count(&mut self, row: &RequestRow) {
         self.end_us = row.done_us.map_or(self.end_us, |done_us| done_us.max(self.end_us));
         *self.statuses.entry(row.status).or_default() += 1;
         // Looked up first: a name is one of few, and is in most rows.

@@ -198,11 +198,11 @@ impl PhaseSource<'_> {
     }
 }
 
-fn statuses(requests: &Requests) -> BTreeMap<String, u64> {
+pub(super) fn statuses(requests: &Requests) -> BTreeMap<String, u64> {
     requests.statuses.iter().map(|(outcome, count)| (outcome.name().to_owned(), *count)).collect()
 }
 
-fn servers(requests: &Requests, servers: usize) -> BTreeMap<String, u64> {
+pub(super) fn servers(requests: &Requests, servers: usize) -> BTreeMap<String, u64> {
     let mut counts: BTreeMap<String, u64> = (0..servers).map(|index| (format!("server-{index}"), 0)).collect();
     counts.extend(requests.servers.iter().map(|(server, count)| (server.as_str().to_owned(), *count)));
     counts

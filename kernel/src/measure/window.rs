@@ -31,11 +31,6 @@ impl Window<'_> {
     pub(super) fn successes(&self) -> u64 {
         self.requests.iter().filter(|request| request.is_success()).count() as u64
     }
-
-    /// Returns how much of the window lies in `span`, in microseconds.
-    pub(super) fn length_within(&self, span: Span) -> u64 {
-        self.end_us().min(span.end_us).saturating_sub(self.start_us.max(span.start_us))
-    }
 }
 
 /// The windows of a phase, counted by whether the service was available in them.
@@ -56,13 +51,48 @@ impl Uptime {
     }
 
     fn and(mut self, window: Window<'_>, span: Span) -> Self {
+        self.add(window.start_us, window.requests.iter().any(Request::is_success), span);
+        self
+    }
+
+    /// Counts the window that starts at `start_us`.
+    fn add(&mut self, start_us: u64, is_available: bool, span: Span) {
         self.offered += 1;
-        if window.requests.iter().any(Request::is_success) {
+        if is_available {
             self.available += 1;
         } else {
-            self.unavailable_us += window.length_within(span);
+            let end_us = start_us.saturating_add(SECOND_US).min(span.end_us);
+            self.unavailable_us += end_us.saturating_sub(start_us.max(span.start_us));
         }
-        self
+    }
+}
+
+/// The seconds in which requests are intended, collected from requests that come in any order.
+#[derive(Default)]
+pub(super) struct OfferedSeconds {
+    /// Each second, times two, and one more if a request of it succeeded. Requests mostly come in the order of time, so there
+    /// are hardly more entries than seconds.
+    seconds: Vec<u64>,
+    last: Option<u64>,
+}
+
+impl OfferedSeconds {
+    pub(super) fn add(&mut self, request: &Request) {
+        let entry = second(request) << 1 | u64::from(request.is_success());
+        if self.last != Some(entry) {
+            self.last = Some(entry);
+            self.seconds.push(entry);
+        }
+    }
+
+    /// Counts the windows of the run `span`.
+    pub(super) fn uptime(mut self, span: Span) -> Uptime {
+        self.seconds.sort_unstable();
+        let mut uptime = Uptime::default();
+        for entries in self.seconds.chunk_by(|a, b| a >> 1 == b >> 1) {
+            uptime.add((entries[0] >> 1) * SECOND_US, entries.iter().any(|entry| entry & 1 == 1), span);
+        }
+        uptime
     }
 }
 

@@ -1,11 +1,11 @@
-//! Reads all rows of a large file at once, in blocks on all processors.
+//! Folds the lines of a large file, in blocks on all processors.
 //!
-//! [`JsonLines`](super::lines::JsonLines) reads rows one after another. This module is for the rows of a run, of which
-//! there may be millions.
+//! [`JsonLines`](super::lines::JsonLines) reads rows one after another. This module is for files of millions of lines. It
+//! holds a block for each processor and what the caller makes of the lines, and never the file.
 
 use std::{
     fs::File,
-    io,
+    io::{self, BufRead},
     os::unix::fs::FileExt,
     path::Path,
     sync::{
@@ -20,79 +20,159 @@ use serde::de::DeserializeOwned;
 use super::error::{FolderError, LineError, RowKind};
 use crate::sync::{ignore_poison, lock};
 
-/// The number of bytes that a thread reads at once. A large file is never in memory as a whole beside its rows.
+/// The number of bytes that a thread reads at once.
 const BLOCK: u64 = 8 << 20;
 
 /// The number of bytes that are read at once behind a block, until its last line ends.
 const OVERHANG: usize = 1 << 16;
 
-/// All rows of a file, in its order.
+/// The length of the longest line that is read, in bytes. A row has a few hundred; a file without line breaks must not
+/// fill the memory.
+pub const LINE_MAX: usize = 16 << 20;
+
+/// The error of a line with more than [`LINE_MAX`] bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the line is longer than {} MiB", LINE_MAX >> 20)]
+pub struct LongLine;
+
+/// The results of the blocks of a file, in its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AllRows<T> {
-    /// The rows of all complete lines.
-    pub rows: Vec<T>,
-    /// True if the file ends in the middle of a line, which is not among the rows.
+pub struct FoldedLines<T, E> {
+    /// The result of each block. Those behind a damaged line are left out.
+    pub parts: Vec<T>,
+    /// The first line that was refused.
+    pub damage: Option<LineDamage<E>>,
+}
+
+/// A line that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineDamage<E> {
+    /// The number of the line, from 1.
+    pub line: usize,
+    /// True for a last line without a line break.
+    pub is_unfinished: bool,
+    /// The mistake.
+    pub reason: E,
+}
+
+/// The results of the blocks of a file of rows, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoldedRows<T> {
+    /// The result of each block.
+    pub parts: Vec<T>,
+    /// True if the file ends in the middle of a line, which is in no result.
     pub is_cut_off: bool,
 }
 
-/// The rows of one block, up to the first line that is not a row.
-struct Block<T> {
-    rows: Vec<T>,
-    damage: Option<Damage>,
+/// What one block came to.
+struct Block<T, E> {
+    part: T,
+    /// The line that was refused: the position of its first byte in the file, whether it is unfinished, and the mistake.
+    damage: Option<(u64, bool, E)>,
 }
 
-/// A line that is not a row.
-struct Damage {
-    /// The position of the line's first byte in the file.
-    at: u64,
-    /// True for a last line without a line break.
-    is_unfinished: bool,
-    error: serde_json::Error,
+/// The lines that begin in one block.
+struct BlockText {
+    text: Vec<u8>,
+    /// The position of the first line in the file.
+    first: u64,
+    /// True if the last line is longer than [`LINE_MAX`].
+    is_long: bool,
 }
 
-/// Reads each line of the file at `path` as a `T`. Empty lines are skipped.
+/// Reads each line of the file at `path` as a `T` and adds it to the result of its block. Empty lines are skipped.
 ///
 /// # Errors
+///
 /// The file is missing or cannot be read, or a line with a line break is not a `T`.
-pub fn read_all<T: DeserializeOwned + Send>(path: &Path, kind: &'static RowKind) -> Result<AllRows<T>, FolderError> {
+pub fn fold_rows<T: DeserializeOwned, P: Send>(
+    path: &Path,
+    kind: &'static RowKind,
+    start: impl Fn() -> P + Sync,
+    add: impl Fn(&mut P, T) + Sync,
+) -> Result<FoldedRows<P>, FolderError> {
     let file = File::open(path).map_err(kind.folder.missing_or_unreadable(path))?;
     let length = file.metadata().map_err(FolderError::unreadable(path))?.len();
-    let count = length.div_ceil(BLOCK) as usize;
-    let blocks = in_parallel(count, |index| read_block::<T>(&file, index as u64 * BLOCK, length));
-    let mut all = AllRows { rows: Vec::new(), is_cut_off: false };
-    let mut parsed = Vec::with_capacity(count);
-    for block in blocks {
-        let block = block.map_err(FolderError::unreadable(path))?;
-        match block.damage {
-            // An interrupted write leaves such a line. The rows before it are as good as in any other file.
-            Some(damage) if damage.is_unfinished => all.is_cut_off = true,
-            Some(damage) => return Err(malformed(path, kind, &file, damage)),
-            None => {}
+    let add_line = |part: &mut P, line: &[u8]| -> Result<(), RowError> {
+        add(part, serde_json::from_slice(line).map_err(LineError)?);
+        Ok(())
+    };
+    let folded = fold_lines(&file, length, |_| start(), add_line).map_err(FolderError::unreadable(path))?;
+    match folded.damage {
+        // An interrupted write leaves such a line. The rows before it are as good as in any other file.
+        Some(damage) if damage.is_unfinished => Ok(FoldedRows { parts: folded.parts, is_cut_off: true }),
+        Some(LineDamage { line, reason, .. }) => {
+            Err(FolderError::Malformed { path: path.to_owned(), line, kind, reason: Box::new(reason) })
         }
-        parsed.push(block.rows);
+        None => Ok(FoldedRows { parts: folded.parts, is_cut_off: false }),
     }
-    all.rows.reserve_exact(parsed.iter().map(Vec::len).sum());
-    // One after another, so that each block is freed before the next is moved.
-    for rows in parsed {
-        all.rows.extend(rows);
-    }
-    Ok(all)
 }
 
-/// Returns the results of `work` for 0 to `count - 1`, in this order. It runs on as many threads as there are processors.
-fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+/// The reason why a line is not a row.
+#[derive(Debug, thiserror::Error)]
+enum RowError {
+    #[error(transparent)]
+    Long(#[from] LongLine),
+    #[error(transparent)]
+    Malformed(#[from] LineError),
+}
+
+/// Folds the lines in the first `length` bytes of `file`, block by block: `start` makes the result of a block from its
+/// index, and `add` adds a line to it, without its line break and the white space around it. Empty lines are skipped.
+///
+/// What is written behind `length` meanwhile is not read. Where a block begins depends on the length alone, so two folds
+/// of the same length have the same blocks.
+///
+/// # Errors
+///
+/// The file cannot be read. A line that `add` refuses is in the result.
+pub fn fold_lines<T: Send, E: Send + From<LongLine>>(
+    file: &File,
+    length: u64,
+    start: impl Fn(usize) -> T + Sync,
+    add: impl Fn(&mut T, &[u8]) -> Result<(), E> + Sync,
+) -> io::Result<FoldedLines<T, E>> {
+    let blocks = in_parallel(length.div_ceil(BLOCK) as usize, |index| {
+        let text = BlockText::read(file, index as u64 * BLOCK, length)?;
+        let mut part = start(index);
+        let damage = text.fold(|line| add(&mut part, line));
+        Ok(Block { part, damage })
+    });
+    let mut folded = FoldedLines { parts: Vec::with_capacity(blocks.len()), damage: None };
+    for block in blocks {
+        let Block { part, damage } = block?;
+        folded.parts.push(part);
+        if let Some((at, is_unfinished, reason)) = damage {
+            folded.damage = Some(LineDamage { line: line_at(file, at)?, is_unfinished, reason });
+            break;
+        }
+    }
+    Ok(folded)
+}
+
+/// Returns the results of `work` for 0 to `count - 1`, in this order, up to the first one that is an error or damaged. It
+/// runs on as many threads as there are processors.
+fn in_parallel<T: Send, E: Send>(
+    count: usize,
+    work: impl Fn(usize) -> io::Result<Block<T, E>> + Sync,
+) -> Vec<io::Result<Block<T, E>>> {
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(count));
+    // Nothing behind a damaged line is used, and there may be terabytes of it.
+    let end = AtomicUsize::new(count);
+    let done: Mutex<Vec<_>> = Mutex::new(Vec::new());
     let threads = thread::available_parallelism().map_or(1, usize::from).min(count);
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= count {
+                    if index >= end.load(Ordering::Relaxed) {
                         return;
                     }
                     let result = work(index);
+                    if result.as_ref().map_or(true, |block| block.damage.is_some()) {
+                        end.fetch_min(index + 1, Ordering::Relaxed);
+                    }
                     lock(&done).push((index, result));
                 }
             });
@@ -103,87 +183,114 @@ fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Returns the rows of the lines that begin in the block at `start`.
-fn read_block<T: DeserializeOwned>(file: &File, start: u64, length: u64) -> io::Result<Block<T>> {
-    let (text, first) = lines_from(file, start, length)?;
-    let mut rows = Vec::new();
-    let mut position = 0;
-    while position < text.len() {
-        let end = text[position..].iter().position(|byte| *byte == b'\n').map(|offset| position + offset);
-        let line = text[position..end.unwrap_or(text.len())].trim_ascii();
-        if !line.is_empty() {
-            match serde_json::from_slice(line) {
-                Ok(row) => rows.push(row),
-                Err(error) => {
-                    let damage = Damage { at: first + position as u64, is_unfinished: end.is_none(), error };
-                    return Ok(Block { rows, damage: Some(damage) });
-                }
+impl BlockText {
+    /// Reads the lines that begin in the block at `start` of a file with `length` bytes.
+    fn read(file: &File, start: u64, length: u64) -> io::Result<Self> {
+        // The byte before the block shows whether a line begins at the block's first byte.
+        let from = start.saturating_sub(1);
+        let mut text = vec![0; (length.min(start + BLOCK) - from) as usize];
+        file.read_exact_at(&mut text, from)?;
+        let skipped = match start {
+            0 => 0,
+            _ => text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |position| position + 1),
+        };
+        let mut is_long = false;
+        // A line that begins here ends here or behind the block. A line that only passes through belongs to an earlier
+        // block.
+        if skipped < text.len() && text.last() != Some(&b'\n') {
+            is_long = !complete_last_line(file, from, length, &mut text)?;
+        }
+        text.drain(..skipped);
+        Ok(Self { text, first: from + skipped as u64, is_long })
+    }
+
+    /// Calls `add` with each line, up to the first one that it refuses.
+    fn fold<E: From<LongLine>>(&self, mut add: impl FnMut(&[u8]) -> Result<(), E>) -> Option<(u64, bool, E)> {
+        let mut rest = self.text.as_slice();
+        while !rest.is_empty() {
+            let at = self.first + (self.text.len() - rest.len()) as u64;
+            let line = next_line(&mut rest);
+            let is_last = !line.ends_with(b"\n");
+            if is_last && self.is_long {
+                return Some((at, false, E::from(LongLine)));
+            }
+            let line = line.trim_ascii();
+            if !line.is_empty()
+                && let Err(reason) = add(line)
+            {
+                return Some((at, is_last, reason));
             }
         }
-        position = end.map_or(text.len(), |end| end + 1);
+        None
     }
-    Ok(Block { rows, damage: None })
 }
 
-/// Returns the lines that begin in the block at `start`, and the position of the first of them in the file.
-fn lines_from(file: &File, start: u64, length: u64) -> io::Result<(Vec<u8>, u64)> {
-    // The byte before the block shows whether a line begins at the block's first byte.
-    let from = start.saturating_sub(1);
-    let mut text = vec![0; (length.min(start + BLOCK) - from) as usize];
-    file.read_exact_at(&mut text, from)?;
-    let skipped = match start {
-        0 => 0,
-        _ => text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |position| position + 1),
-    };
-    // A line that begins here ends here or behind the block. A line that only passes through belongs to an earlier block.
-    if skipped < text.len() {
-        let mut seen = text.len();
-        while !text[seen - 1..].contains(&b'\n') && from + (text.len() as u64) < length {
-            seen = text.len();
-            let more = OVERHANG.min((length - from) as usize - seen);
-            text.resize(seen + more, 0);
-            file.read_exact_at(&mut text[seen..], from + seen as u64)?;
-        }
-        if let Some(end) = text[seen - 1..].iter().position(|byte| *byte == b'\n') {
-            text.truncate(seen + end);
-        }
-    }
-    text.drain(..skipped);
-    Ok((text, from + skipped as u64))
+/// Takes the next line, with its line break, off the front of `rest`.
+fn next_line<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let text = *rest;
+    // The standard library searches this way many bytes at once.
+    let taken = rest.skip_until(b'\n').unwrap_or(text.len());
+    &text[..taken]
 }
 
-/// Returns the error of a damaged line. Its number is counted only now, as blocks do not know how many lines precede them.
-fn malformed(path: &Path, kind: &'static RowKind, file: &File, damage: Damage) -> FolderError {
-    let mut before = vec![0; damage.at as usize];
-    match file.read_exact_at(&mut before, 0) {
-        Ok(()) => FolderError::Malformed {
-            path: path.to_owned(),
-            line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
-            kind,
-            reason: Box::new(LineError(damage.error)),
-        },
-        Err(error) => FolderError::unreadable(path)(error),
+/// Reads on until the last line of `text`, which begins at `from` in the file, ends. Returns false if the line is longer
+/// than [`LINE_MAX`].
+fn complete_last_line(file: &File, from: u64, length: u64, text: &mut Vec<u8>) -> io::Result<bool> {
+    let begins = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |position| position + 1);
+    while from + (text.len() as u64) < length {
+        if text.len() - begins > LINE_MAX {
+            return Ok(false);
+        }
+        let seen = text.len();
+        let more = (length - from - seen as u64).min(OVERHANG as u64) as usize;
+        text.resize(seen + more, 0);
+        file.read_exact_at(&mut text[seen..], from + seen as u64)?;
+        if let Some(end) = text[seen..].iter().position(|byte| *byte == b'\n') {
+            text.truncate(seen + end + 1);
+            break;
+        }
     }
+    Ok(text.len() - begins <= LINE_MAX)
+}
+
+/// Returns the number of the line that begins at the position `at`, from 1. It is counted only for an error, as blocks do
+/// not know how many lines precede them.
+fn line_at(file: &File, at: u64) -> io::Result<usize> {
+    let mut line = 1;
+    let mut block = vec![0; BLOCK.min(at) as usize];
+    let mut position = 0;
+    while position < at {
+        let size = (at - position).min(BLOCK) as usize;
+        file.read_exact_at(&mut block[..size], position)?;
+        line += block[..size].iter().filter(|byte| **byte == b'\n').count();
+        position += size as u64;
+    }
+    Ok(line)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, io::Write};
 
     use super::{super::error::sample::NUMBERS, *};
 
-    fn read(text: &str) -> Result<AllRows<u64>, String> {
+    fn read_at(path: &Path) -> Result<FoldedRows<Vec<u64>>, String> {
+        fold_rows(path, &NUMBERS, Vec::new, Vec::push)
+            .map_err(|error| error.to_string().split_once("rows.jsonl").unwrap().1.to_owned())
+    }
+
+    fn read(text: &str) -> Result<(Vec<u64>, bool), String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
         fs::write(&path, text).unwrap();
-        read_all(&path, &NUMBERS).map_err(|error| error.to_string().split_once("rows.jsonl").unwrap().1.to_owned())
+        read_at(&path).map(|folded| (folded.parts.concat(), folded.is_cut_off))
     }
 
     #[test]
     fn a_file_that_is_cut_off_in_a_line_is_read_up_to_the_last_complete_line() {
-        assert_eq!(read("1\n2\n{\"id\": 3"), Ok(AllRows { rows: vec![1, 2], is_cut_off: true }));
-        assert_eq!(read("1\n\n2"), Ok(AllRows { rows: vec![1, 2], is_cut_off: false }));
-        assert_eq!(read(""), Ok(AllRows { rows: Vec::new(), is_cut_off: false }));
+        assert_eq!(read("1\n2\n{\"id\": 3"), Ok((vec![1, 2], true)));
+        assert_eq!(read("1\n\n2"), Ok((vec![1, 2], false)));
+        assert_eq!(read(""), Ok((Vec::new(), false)));
     }
 
     #[test]
@@ -193,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = read_all::<u64>(Path::new("none"), &NUMBERS).unwrap_err();
+        let error = fold_rows(Path::new("none"), &NUMBERS, Vec::<u64>::new, Vec::push).unwrap_err();
         assert_eq!(error.to_string(), "none is missing; count again");
     }
 
@@ -203,8 +310,34 @@ mod tests {
         let text: String =
             (0..count).map(|value| format!("{value:07}0\n").trim_start_matches('0').to_owned()).collect();
         assert!(text.len() as u64 > 2 * BLOCK);
-        let read = read(&text.replacen("\n", "0\n", 1)).unwrap();
-        assert_eq!(read.rows.len() as u64, count);
-        assert!(read.rows.windows(2).skip(1).all(|pair| pair[0] + 10 == pair[1]));
+        let (rows, _) = read(&text.replacen("\n", "0\n", 1)).unwrap();
+        assert_eq!(rows.len() as u64, count);
+        assert!(rows.windows(2).skip(1).all(|pair| pair[0] + 10 == pair[1]));
+    }
+
+    #[test]
+    fn the_number_of_a_damaged_line_is_counted_over_all_blocks() {
+        let lines = 3 * BLOCK as usize / 8;
+        let text = format!("{}x\n{}", "1234567\n".repeat(lines), "1234567\n".repeat(lines));
+        let message = read(&text).unwrap_err();
+        assert!(message.starts_with(&format!(":{} is not a number", lines + 1)), "{message}");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_named_and_what_is_behind_it_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"1\n2\n").unwrap();
+        // A terabyte without a line break: reading all of it would take minutes.
+        file.set_len(1 << 40).unwrap();
+        let message = read_at(&path).unwrap_err();
+        assert_eq!(message, ":3 is not a number: the line is longer than 16 MiB; count again");
+    }
+
+    #[test]
+    fn a_line_of_several_blocks_is_read_if_it_is_not_too_long() {
+        let long = format!("1\n{}2\n3\n", " ".repeat(BLOCK as usize + 100));
+        assert_eq!(read(&long), Ok((vec![1, 2, 3], false)));
     }
 }

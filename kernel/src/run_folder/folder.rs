@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     atomic::{self, is_staging_of},
-    blocks::{AllRows, read_all},
+    blocks::{FoldedRows, fold_rows},
     digest::RecordsDigest,
     error::{FolderError, FolderKind, RowKind},
     files::{Files, OsFiles},
@@ -90,15 +90,20 @@ impl<T: DeserializeOwned> RowFile<T> {
     pub fn lines(&'static self, place: &Path) -> Result<JsonLines<T>, FolderError> {
         JsonLines::open(&OsFiles, &place.join(self.name), &self.kind, UnfinishedLine::Skip)
     }
-}
 
-impl<T: DeserializeOwned + Send> RowFile<T> {
-    /// Reads all rows of this file in the run folder at `place`.
+    /// Folds the rows of this file in the run folder at `place`, block by block on all processors: `start` makes the result
+    /// of a block, and `add` adds a row to it.
     ///
     /// # Errors
+    ///
     /// The file is missing or cannot be read, or a line with a line break is not a row.
-    pub fn read(&'static self, place: &Path) -> Result<AllRows<T>, FolderError> {
-        read_all(&place.join(self.name), &self.kind)
+    pub fn fold<P: Send>(
+        &'static self,
+        place: &Path,
+        start: impl Fn() -> P + Sync,
+        add: impl Fn(&mut P, T) + Sync,
+    ) -> Result<FoldedRows<P>, FolderError> {
+        fold_rows(&place.join(self.name), &self.kind, start, add)
     }
 }
 

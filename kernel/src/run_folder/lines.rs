@@ -9,6 +9,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    blocks::{LINE_MAX, LongLine},
     error::{FolderError, LineError, RowKind},
     files::Files,
 };
@@ -98,11 +99,16 @@ impl<T: DeserializeOwned> JsonLines<T> {
     /// Reads the next line into the buffer, without its line break; false at the end of the rows.
     fn read_line(&mut self) -> Result<bool, FolderError> {
         self.buffer.clear();
-        let read = self.input.read_until(b'\n', &mut self.buffer).map_err(FolderError::unreadable(&self.path))?;
+        let mut input = self.input.by_ref().take(LINE_MAX as u64 + 1);
+        let read = input.read_until(b'\n', &mut self.buffer).map_err(FolderError::unreadable(&self.path))?;
         if read == 0 {
             return Ok(false);
         }
         self.line += 1;
+        // A file without line breaks must not fill the memory.
+        if read > LINE_MAX {
+            return Err(self.malformed(LongLine));
+        }
         if self.buffer.last() == Some(&b'\n') {
             self.buffer.pop();
             return Ok(true);
@@ -166,6 +172,12 @@ mod tests {
     fn a_damaged_line_is_named_with_file_and_number() {
         let message = read("1\n2\nthree\n", UnfinishedLine::Skip).unwrap_err();
         assert_eq!(message, ":3 is not a number: expected ident (column 2); count again");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_named() {
+        let message = read(&format!("1\n{}2\n", " ".repeat(LINE_MAX)), UnfinishedLine::Skip).unwrap_err();
+        assert_eq!(message, ":2 is not a number: the line is longer than 16 MiB; count again");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use kernel::record::RequestRow;
 use serde::Serialize;
 
 use super::change::{WindowSample, quantile, segments};
-use crate::frame::Windows;
+use crate::{fold::Windows, rows::RowTable};
 
 /// The shortest pause that ends an episode, in seconds. The metric `recovery_time` waits as long.
 const HOLD_S: f64 = 3.0;
@@ -49,7 +49,7 @@ struct Usual {
 }
 
 /// Returns the episodes of a run, in order of time. `requests` are its rows, in any order.
-pub(super) fn episodes(windows: &Windows, requests: &[RequestRow]) -> Vec<Episode> {
+pub(super) fn episodes(windows: &Windows, requests: &RowTable<RequestRow>) -> Vec<Episode> {
     let loaded: Vec<usize> = (0..windows.count()).filter(|window| windows.offered[*window] > 0).collect();
     let samples: Vec<WindowSample> = loaded.iter().map(|window| sample(windows, *window)).collect();
     // Without requests there is no usual value.
@@ -65,7 +65,39 @@ pub(super) fn episodes(windows: &Windows, requests: &[RequestRow]) -> Vec<Episod
             _ => spans.push(span),
         }
     }
-    spans.into_iter().map(|span| episode(span, windows, usual, requests)).collect()
+    let first_bad = first_bad(&spans, windows, usual, requests);
+    spans.into_iter().zip(first_bad).map(|(span, first_bad)| episode(span, windows, usual, first_bad)).collect()
+}
+
+/// Returns the intended start of the first request in each span that failed or was slow, in microseconds. The spans are
+/// in order of time and do not overlap.
+fn first_bad(
+    spans: &[Range<usize>],
+    windows: &Windows,
+    usual: Usual,
+    requests: &RowTable<RequestRow>,
+) -> Vec<Option<u64>> {
+    let stretches: Vec<Range<f64>> = spans.iter().map(|span| stretch(span, windows)).collect();
+    let mut first: Vec<Option<u64>> = vec![None; spans.len()];
+    // A run in which nothing happened needs no pass over its rows.
+    if spans.is_empty() {
+        return first;
+    }
+    requests.each(|row| {
+        let at_s = row.intended_us as f64 / 1e6;
+        let found = stretches.partition_point(|stretch| stretch.start <= at_s).checked_sub(1);
+        if let Some(span) = found.filter(|span| stretches[*span].contains(&at_s))
+            && usual.is_missed_by(row)
+        {
+            first[span] = Some(first[span].map_or(row.intended_us, |us| us.min(row.intended_us)));
+        }
+    });
+    first
+}
+
+/// Returns the seconds from the beginning of the first window to the end of the last.
+fn stretch(span: &Range<usize>, windows: &Windows) -> Range<f64> {
+    span.start as f64 * windows.length_s..span.end as f64 * windows.length_s
 }
 
 fn sample(windows: &Windows, window: usize) -> WindowSample {
@@ -108,15 +140,9 @@ impl Usual {
     }
 }
 
-/// Returns the episode of the windows of `span`.
-fn episode(span: Range<usize>, windows: &Windows, usual: Usual, requests: &[RequestRow]) -> Episode {
-    let start_s = span.start as f64 * windows.length_s;
-    let end_s = span.end as f64 * windows.length_s;
-    let first_bad = requests
-        .iter()
-        .filter(|row| (start_s..end_s).contains(&(row.intended_us as f64 / 1e6)) && usual.is_missed_by(row))
-        .map(|row| row.intended_us)
-        .min();
+/// Returns the episode of the windows of `span`. `first_bad` is the first request that failed or was slow.
+fn episode(span: Range<usize>, windows: &Windows, usual: Usual, first_bad: Option<u64>) -> Episode {
+    let Range { start: start_s, end: end_s } = stretch(&span, windows);
     let rates = windows.success_rate();
     Episode {
         start_s: first_bad.map_or(start_s, |us| us as f64 / 1e6),

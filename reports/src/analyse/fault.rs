@@ -1,10 +1,15 @@
 //! One fault and its effect on the requests.
 
-use kernel::measure::{FaultSummary, PhaseSummary, Summary};
-use polars::error::PolarsResult;
+use kernel::{
+    measure::{FaultSummary, PhaseSummary, Summary},
+    record::RequestRow,
+};
 use serde::Serialize;
 
-use crate::frame::{Frames, Latency, Windows};
+use crate::{
+    fold::{Latency, Windows},
+    rows::RowTable,
+};
 
 /// A fault, and the requests before, during and after it.
 ///
@@ -36,14 +41,22 @@ pub struct FaultImpact {
 }
 
 /// Returns the impact of each fault of `summary` that has a phase. `windows` are about a second long.
-pub(super) fn impacts(summary: &Summary, frames: &Frames, windows: &Windows) -> PolarsResult<Vec<FaultImpact>> {
-    let mut impacts = Vec::new();
-    for fault in &summary.faults {
-        if let Some(phase) = phase_of(fault, summary) {
-            impacts.push(impact(fault, phase, frames, windows)?);
-        }
+pub(super) fn impacts(summary: &Summary, requests: &RowTable<RequestRow>, windows: &Windows) -> Vec<FaultImpact> {
+    let phases = summary.faults.iter().filter_map(|fault| Some((fault, phase_of(fault, summary)?)));
+    let phases: Vec<(&FaultSummary, &PhaseSummary)> = phases.collect();
+    let mut stretches = Vec::with_capacity(3 * phases.len());
+    for (_, phase) in &phases {
+        let start_us = phase.start_us;
+        let end_us = phase.end_us;
+        let length_us = end_us - start_us;
+        stretches.push(start_us.saturating_sub(length_us)..start_us);
+        stretches.push(start_us..end_us);
+        stretches.push(end_us..end_us.saturating_add(length_us));
     }
-    Ok(impacts)
+    // All at once, as each pass over millions of rows takes time.
+    let latencies = if stretches.is_empty() { Vec::new() } else { Latency::within(requests, &stretches) };
+    let impacts = phases.into_iter().zip(latencies.chunks_exact(3));
+    impacts.map(|((fault, phase), latencies)| impact(fault, phase, latencies, windows)).collect()
 }
 
 fn phase_of<'a>(fault: &FaultSummary, summary: &'a Summary) -> Option<&'a PhaseSummary> {
@@ -51,22 +64,20 @@ fn phase_of<'a>(fault: &FaultSummary, summary: &'a Summary) -> Option<&'a PhaseS
     summary.phases.iter().find(|phase| phase.phase == name)
 }
 
-fn impact(fault: &FaultSummary, phase: &PhaseSummary, frames: &Frames, windows: &Windows) -> PolarsResult<FaultImpact> {
-    let start_us = phase.start_us;
-    let end_us = phase.end_us;
-    let length_us = end_us - start_us;
-    Ok(FaultImpact {
-        phase_end_us: end_us,
-        before: frames.latency(start_us.saturating_sub(length_us), start_us)?,
-        during: frames.latency(start_us, end_us)?,
-        after: frames.latency(end_us, end_us + length_us)?,
+/// Returns the impact of a fault. `latencies` are those before, during and after its phase.
+fn impact(fault: &FaultSummary, phase: &PhaseSummary, latencies: &[Latency], windows: &Windows) -> FaultImpact {
+    FaultImpact {
+        phase_end_us: phase.end_us,
+        before: latencies[0],
+        during: latencies[1],
+        after: latencies[2],
         goodput_lost: phase.metrics.requests - phase.metrics.succeeded,
-        goodput_behind_max: behind_max(windows, start_us, end_us),
+        goodput_behind_max: behind_max(windows, phase.start_us, phase.end_us),
         retries: phase.metrics.retries,
         failovers: phase.metrics.failovers,
         attempts_per_call: phase.metrics.attempts_per_call,
         fault: fault.clone(),
-    })
+    }
 }
 
 /// Returns the maximum over the phase of the requests intended less the successes received, both counted from its

@@ -1,17 +1,24 @@
 //! The state of each server, the client's view of it, and the client's decisions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use kernel::{
-    record::{AttemptRow, Event, EventRow, Records},
+    record::{AttemptRow, Event, EventRow, Name},
     scenario::{Affects, FaultName},
     status::Code,
 };
+
+use crate::rows::RowTable;
+
+/// The number of places along the time axis at which moments are distinguished. A plot has no more.
+const PLACES: f64 = 400.0;
 
 /// The lanes of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lanes {
     /// The lanes of the servers, in order of their names.
     pub servers: Vec<Lane>,
-    /// The times at which the client gave up on a request, in seconds.
+    /// The times at which the client gave up on a request, in seconds: the first at each place of a plot.
     pub given_up: Vec<f64>,
     /// The end of the run, in seconds.
     pub end_s: f64,
@@ -32,9 +39,9 @@ pub struct Lane {
     pub work_impaired: Vec<Stretch>,
     /// The stretches in which the client considers it unhealthy.
     pub unhealthy: Vec<Stretch>,
-    /// The times at which an attempt on it failed.
+    /// The times at which an attempt on it failed: the first at each place of a plot.
     pub failures: Vec<f64>,
-    /// The times at which a call was sent to it after an attempt on another server.
+    /// The times at which a call was sent to it after an attempt on another server: the first at each place of a plot.
     pub failovers: Vec<f64>,
 }
 
@@ -47,14 +54,72 @@ pub struct Stretch {
     pub to_s: f64,
 }
 
-impl Lanes {
-    pub(super) fn from_records(names: &[String], records: &Records, end_us: u64) -> Self {
-        let given_up = records.events.iter().filter(|row| row.event == Event::GiveUp);
-        Self {
-            servers: names.iter().map(|server| Lane::from_records(server, records, end_us)).collect(),
-            given_up: given_up.map(at).collect(),
-            end_s: seconds(end_us),
+/// The events that lanes show, of which there may be millions.
+struct LaneEvents {
+    end_us: u64,
+    /// The events after which a server or the client's view of it is in another state.
+    states: Vec<EventRow>,
+    /// The moments of the client's decisions, by their kind and target.
+    moments: BTreeMap<(Event, Option<Name>), Moments>,
+}
+
+/// Moments in the order in which they were found, the first at each place of a plot.
+#[derive(Debug, Default)]
+struct Moments {
+    taken: BTreeSet<i64>,
+    times_s: Vec<f64>,
+}
+
+impl Moments {
+    fn add(&mut self, at_us: u64, end_us: u64) {
+        let at_s = seconds(at_us);
+        if self.taken.insert((at_s / seconds(end_us) * PLACES) as i64) {
+            self.times_s.push(at_s);
         }
+    }
+}
+
+impl LaneEvents {
+    fn collect(events: &RowTable<EventRow>, end_us: u64) -> Self {
+        let mut collected = Self { end_us, states: Vec::new(), moments: BTreeMap::new() };
+        events.each(|row| match row.event {
+            Event::FaultStart | Event::FaultEnd | Event::Listening | Event::Unhealthy | Event::Healthy => {
+                collected.states.push(row.clone());
+            }
+            Event::GiveUp => collected.add(Event::GiveUp, None, row.at_us),
+            Event::AttemptFailed | Event::Failover => collected.add(row.event, row.target.clone(), row.at_us),
+            _ => {}
+        });
+        collected
+    }
+
+    fn add(&mut self, event: Event, target: Option<Name>, at_us: u64) {
+        self.moments.entry((event, target)).or_default().add(at_us, self.end_us);
+    }
+
+    /// Returns the moments of one kind, with this target.
+    fn times_s(&self, event: Event, target: Option<&str>) -> Vec<f64> {
+        self.moments.get(&(event, target.map(Name::from))).map(|moments| moments.times_s.clone()).unwrap_or_default()
+    }
+}
+
+impl Lanes {
+    pub(super) fn from_rows(
+        names: &[String],
+        events: &RowTable<EventRow>,
+        attempts: &RowTable<AttemptRow>,
+        end_us: u64,
+    ) -> Self {
+        let events = LaneEvents::collect(events, end_us);
+        let mut servers: Vec<Lane> = names.iter().map(|server| Lane::from_events(server, &events)).collect();
+        // A run without events may still have attempts, which have their statuses.
+        if servers.iter().any(|lane| lane.failures.is_empty()) {
+            let mut failed = failed_attempts(attempts, end_us);
+            for lane in servers.iter_mut().filter(|lane| lane.failures.is_empty()) {
+                lane.failures = failed.remove(lane.server.as_str()).unwrap_or_default().times_s;
+            }
+        }
+        Self { servers, given_up: events.times_s(Event::GiveUp, None), end_s: seconds(end_us) }
     }
 
     /// Returns true if there is nothing to show.
@@ -64,40 +129,37 @@ impl Lanes {
 }
 
 impl Lane {
-    fn from_records(server: &str, records: &Records, end_us: u64) -> Self {
-        let events: Vec<&EventRow> =
-            records.events.iter().filter(|row| row.target.as_deref() == Some(server) || row.source == server).collect();
-        // Events have the time at which the client noticed the failure.
-        let mut failures = times_of(Event::AttemptFailed, server, &events);
-        // A run without events may still have attempts, which have their statuses.
-        if failures.is_empty() {
-            failures = failed_attempts(server, &records.attempts);
-        }
+    fn from_events(server: &str, events: &LaneEvents) -> Self {
+        let states = events.states.iter();
+        let own: Vec<&EventRow> =
+            states.filter(|row| row.target.as_deref() == Some(server) || row.source == *server).collect();
+        let end_us = events.end_us;
         Self {
             server: server.to_owned(),
-            down: stretches(&events, end_us, is_down),
-            frozen: fault_stretches(&events, end_us, |kind| kind == FaultName::Freeze),
+            down: stretches(&own, end_us, is_down),
+            frozen: fault_stretches(&own, end_us, |kind| kind == FaultName::Freeze),
             // A reset ends as soon as it has begun.
-            link_impaired: fault_stretches(&events, end_us, |kind| {
+            link_impaired: fault_stretches(&own, end_us, |kind| {
                 kind.affects() == Affects::Link && kind != FaultName::Reset
             }),
-            work_impaired: fault_stretches(&events, end_us, |kind| kind.affects() == Affects::Work),
-            unhealthy: stretches(&events, end_us, is_unhealthy),
-            failures,
-            failovers: times_of(Event::Failover, server, &events),
+            work_impaired: fault_stretches(&own, end_us, |kind| kind.affects() == Affects::Work),
+            unhealthy: stretches(&own, end_us, is_unhealthy),
+            // Events have the time at which the client noticed the failure.
+            failures: events.times_s(Event::AttemptFailed, Some(server)),
+            failovers: events.times_s(Event::Failover, Some(server)),
         }
     }
 }
 
-/// Returns the times of the events of one kind whose target is `server`.
-fn times_of(event: Event, server: &str, events: &[&EventRow]) -> Vec<f64> {
-    let wanted = events.iter().filter(|row| row.event == event && row.target.as_deref() == Some(server));
-    wanted.map(|row| at(row)).collect()
-}
-
-fn failed_attempts(server: &str, attempts: &[AttemptRow]) -> Vec<f64> {
-    let failed = attempts.iter().filter(|row| row.server == server && row.status != Code::Ok);
-    failed.map(|row| seconds(row.end_us)).collect()
+/// Returns the ends of the attempts that failed, by server.
+fn failed_attempts(attempts: &RowTable<AttemptRow>, end_us: u64) -> BTreeMap<String, Moments> {
+    let mut failed: BTreeMap<String, Moments> = BTreeMap::new();
+    attempts.each(|row| {
+        if row.status != Code::Ok {
+            failed.entry(row.server.as_str().to_owned()).or_default().add(row.end_us, end_us);
+        }
+    });
+    failed
 }
 
 /// Returns whether the server is down from this event on; `None` if the event does not change it.
@@ -173,13 +235,14 @@ mod tests {
 
     #[test]
     fn faults_of_the_link_and_of_the_work_are_bars_of_their_own() {
-        let mut records = Records::default();
+        let mut events = Vec::new();
         for (fault, kind) in ["slow", "errors", "delay", "reset", "freeze", "crash"].into_iter().enumerate() {
             let start = fault as u64;
-            records.events.push(row(start, "fault_start", fault, kind));
-            records.events.push(row(start + 2, "fault_end", fault, kind));
+            events.push(row(start, "fault_start", fault, kind));
+            events.push(row(start + 2, "fault_end", fault, kind));
         }
-        let lanes = Lanes::from_records(&["server-0".to_owned()], &records, 10_000_000);
+        let lanes =
+            Lanes::from_rows(&["server-0".to_owned()], &RowTable::from_rows(&events), &RowTable::default(), 10_000_000);
         let starts = |stretches: &[Stretch]| stretches.iter().map(|stretch| stretch.from_s).collect::<Vec<_>>();
         let lane = &lanes.servers[0];
         assert_eq!(starts(&lane.work_impaired), [0.0, 1.0]);

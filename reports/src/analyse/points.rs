@@ -5,7 +5,7 @@ use kernel::{
     status::{Code, Outcome},
 };
 
-use crate::figure::density::Grid;
+use crate::{figure::density::Grid, rows::RowTable};
 
 /// The greatest number of requests that are drawn one by one. Beyond it, a plot shows the number in each cell of a grid.
 pub const POINTS_MAX: usize = 3000;
@@ -79,7 +79,7 @@ pub enum Cloud {
 
 impl RequestPoints {
     /// Returns the points of the rows of a run that ended at `end_us`.
-    pub fn from_rows(rows: &[RequestRow], end_us: u64) -> Self {
+    pub fn from_rows(rows: &RowTable<RequestRow>, end_us: u64) -> Self {
         let range_s = range(rows);
         let empty = if rows.len() <= POINTS_MAX {
             Cloud::Few(Vec::new())
@@ -87,9 +87,9 @@ impl RequestPoints {
             Cloud::Many { count: 0, grid: Grid::new(end_us as f64 / 1e6, range_s) }
         };
         let mut clouds = RequestClass::ALL.map(|_| empty.clone());
-        for row in rows {
+        rows.each(|row| {
             clouds[RequestClass::from_row(row) as usize].add((row.intended_us as f64 / 1e6, latency_s(row)));
-        }
+        });
         let mut classes: Vec<(RequestClass, Cloud)> = RequestClass::ALL.into_iter().zip(clouds).collect();
         classes.retain(|(_, cloud)| cloud.count() > 0);
         Self { range_s, classes }
@@ -120,12 +120,14 @@ fn latency_s(row: &RequestRow) -> f64 {
     row.latency_us.map_or(f64::NAN, |us| us as f64 / 1e6)
 }
 
-fn range(rows: &[RequestRow]) -> Option<(f64, f64)> {
+fn range(rows: &RowTable<RequestRow>) -> Option<(f64, f64)> {
     let mut low_us = u64::MAX;
     let mut high_us = 0;
-    for us in rows.iter().filter_map(|row| row.latency_us).filter(|us| *us > 0) {
-        low_us = low_us.min(us);
-        high_us = high_us.max(us);
-    }
+    rows.each(|row| {
+        if let Some(us) = row.latency_us.filter(|us| *us > 0) {
+            low_us = low_us.min(us);
+            high_us = high_us.max(us);
+        }
+    });
     (low_us <= high_us).then_some((low_us as f64 / 1e6, high_us as f64 / 1e6))
 }

@@ -1,19 +1,22 @@
-//! Distances of two samples, of two mixes, and of two series: pure functions on slices.
+//! Distances of two samples, of two mixes, and of two series: pure functions.
 //!
 //! All are symmetric except [`relative`] and [`nrmse`], which measure against a reference. The distance of a sample from
 //! itself is 0. Where one of the two is empty there is no distance, and the result is `None`.
 
+use std::iter;
+
+use super::sample::Sample;
+
 /// Returns the Wasserstein-1 distance of two samples, in their unit: the area between the two distribution functions, which
-/// is the mean distance that mass has to be moved to turn one distribution into the other. `a` and `b` are ascending.
-pub fn wasserstein_1(a: &[f64], b: &[f64]) -> Option<f64> {
+/// is the mean distance that mass has to be moved to turn one distribution into the other.
+pub fn wasserstein_1(a: &Sample, b: &Sample) -> Option<f64> {
     let mut area = 0.0;
     sweep(a, b, |from, to, share_a, share_b| area += (to - from) * (share_a - share_b).abs())?;
     Some(area)
 }
 
-/// Returns the Kolmogorov–Smirnov distance, 0 to 1: the greatest difference of the two distribution functions. `a` and `b`
-/// are ascending.
-pub fn kolmogorov_smirnov(a: &[f64], b: &[f64]) -> Option<f64> {
+/// Returns the Kolmogorov–Smirnov distance, 0 to 1: the greatest difference of the two distribution functions.
+pub fn kolmogorov_smirnov(a: &Sample, b: &Sample) -> Option<f64> {
     let mut greatest = 0.0_f64;
     sweep(a, b, |_, _, share_a, share_b| greatest = greatest.max((share_a - share_b).abs()))?;
     Some(greatest)
@@ -21,22 +24,24 @@ pub fn kolmogorov_smirnov(a: &[f64], b: &[f64]) -> Option<f64> {
 
 /// Visits every stretch between neighbouring values of either sample, with the share of each sample that lies at or below
 /// its beginning. Returns `None` if a sample is empty.
-fn sweep(a: &[f64], b: &[f64], mut visit: impl FnMut(f64, f64, f64, f64)) -> Option<()> {
-    let mut i = 0;
-    let mut j = 0;
-    let mut at = a.first()?.min(*b.first()?);
-    while i < a.len() || j < b.len() {
-        while i < a.len() && a[i] <= at {
-            i += 1;
-        }
-        while j < b.len() && b[j] <= at {
-            j += 1;
-        }
-        let next = [a.get(i), b.get(j)].into_iter().flatten().copied().reduce(f64::min);
-        let to = next.unwrap_or(at);
-        visit(at, to, i as f64 / a.len() as f64, j as f64 / b.len() as f64);
-        at = to;
+fn sweep(a: &Sample, b: &Sample, mut visit: impl FnMut(f64, f64, f64, f64)) -> Option<()> {
+    if a.is_empty() || b.is_empty() {
+        return None;
     }
+    let mut next_a = a.shares().peekable();
+    let mut next_b = b.shares().peekable();
+    let mut last: Option<(f64, f64, f64)> = None;
+    while let Some(at) = iter::chain(next_a.peek(), next_b.peek()).map(|(value, _)| *value).reduce(f64::min) {
+        let (_, share_a, share_b) = last.unwrap_or((at, 0.0, 0.0));
+        if let Some((from, share_a, share_b)) = last {
+            visit(from, at, share_a, share_b);
+        }
+        let share_a = next_a.next_if(|(value, _)| *value <= at).map_or(share_a, |(_, share)| share);
+        let share_b = next_b.next_if(|(value, _)| *value <= at).map_or(share_b, |(_, share)| share);
+        last = Some((at, share_a, share_b));
+    }
+    let (at, share_a, share_b) = last?;
+    visit(at, at, share_a, share_b);
     Some(())
 }
 
@@ -66,8 +71,12 @@ pub fn relative(reference: f64, value: f64) -> Option<f64> {
 /// Returns the nearest-rank quantile of an ascending sample: the least value that at least `share` of the sample does not
 /// exceed.
 pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
-    let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied()
+    sorted.get(rank(sorted.len() as u64, share) as usize - 1).copied()
+}
+
+/// Returns the nearest rank of a quantile of `count` values, from 1.
+pub(super) fn rank(count: u64, share: f64) -> u64 {
+    ((count as f64 * share).ceil() as u64).clamp(1, count.max(1))
 }
 
 /// Returns the normalised root of the mean squared difference where both series have a value.
@@ -133,15 +142,19 @@ mod tests {
 
     use super::*;
 
+    fn of(values: &[f64]) -> Sample {
+        Sample::of(values.iter().copied())
+    }
+
     #[test]
     fn distances_of_samples_are_those_of_the_textbook() {
         // Everything is moved by 1.
-        assert_eq!(wasserstein_1(&[0.0, 1.0, 2.0], &[1.0, 2.0, 3.0]), Some(1.0));
+        assert_eq!(wasserstein_1(&of(&[0.0, 1.0, 2.0]), &of(&[1.0, 2.0, 3.0])), Some(1.0));
         // A quarter of the mass is moved by 4.
-        assert_eq!(wasserstein_1(&[0.0, 0.0, 0.0, 0.0], &[0.0, 0.0, 0.0, 4.0]), Some(1.0));
-        assert_eq!(kolmogorov_smirnov(&[0.0, 0.0, 0.0, 0.0], &[0.0, 0.0, 0.0, 4.0]), Some(0.25));
-        assert_eq!(kolmogorov_smirnov(&[1.0, 2.0], &[3.0, 4.0]), Some(1.0));
-        assert_eq!((wasserstein_1(&[], &[1.0]), kolmogorov_smirnov(&[1.0], &[])), (None, None));
+        assert_eq!(wasserstein_1(&of(&[0.0; 4]), &of(&[0.0, 0.0, 0.0, 4.0])), Some(1.0));
+        assert_eq!(kolmogorov_smirnov(&of(&[0.0; 4]), &of(&[0.0, 0.0, 0.0, 4.0])), Some(0.25));
+        assert_eq!(kolmogorov_smirnov(&of(&[1.0, 2.0]), &of(&[3.0, 4.0])), Some(1.0));
+        assert_eq!((wasserstein_1(&of(&[]), &of(&[1.0])), kolmogorov_smirnov(&of(&[1.0]), &of(&[]))), (None, None));
     }
 
     #[test]
@@ -186,14 +199,14 @@ mod tests {
     proptest! {
         #[test]
         fn a_sample_is_no_distance_from_itself(a in sample()) {
-            prop_assert_eq!(wasserstein_1(&a, &a), Some(0.0));
-            prop_assert_eq!(kolmogorov_smirnov(&a, &a), Some(0.0));
+            prop_assert_eq!(wasserstein_1(&of(&a), &of(&a)), Some(0.0));
+            prop_assert_eq!(kolmogorov_smirnov(&of(&a), &of(&a)), Some(0.0));
         }
 
         #[test]
         fn distances_are_symmetric_and_obey_the_triangle(a in sample(), b in sample(), c in sample()) {
             for distance in [wasserstein_1, kolmogorov_smirnov] {
-                let between = |x: &[f64], y: &[f64]| distance(x, y).unwrap();
+                let between = |x: &[f64], y: &[f64]| distance(&of(x), &of(y)).unwrap();
                 prop_assert!((between(&a, &b) - between(&b, &a)).abs() < 1e-9);
                 prop_assert!(between(&a, &c) <= between(&a, &b) + between(&b, &c) + 1e-9);
             }
@@ -202,14 +215,14 @@ mod tests {
         #[test]
         fn moving_a_sample_moves_it_that_far(a in sample(), by in 0.0_f64..50.0) {
             let moved: Vec<f64> = a.iter().map(|value| value + by).collect();
-            prop_assert!((wasserstein_1(&a, &moved).unwrap() - by).abs() < 1e-9);
+            prop_assert!((wasserstein_1(&of(&a), &of(&moved)).unwrap() - by).abs() < 1e-9);
         }
 
         #[test]
         fn wasserstein_of_equal_sizes_is_the_mean_difference_in_order(a in sample(), seed in sample()) {
             let b: Vec<f64> = { let mut b: Vec<f64> = a.iter().zip(seed.iter().cycle()).map(|(a, s)| a + s).collect(); b.sort_by(f64::total_cmp); b };
             let mean = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).sum::<f64>() / a.len() as f64;
-            prop_assert!((wasserstein_1(&a, &b).unwrap() - mean).abs() < 1e-6);
+            prop_assert!((wasserstein_1(&of(&a), &of(&b)).unwrap() - mean).abs() < 1e-6);
         }
 
         #[test]

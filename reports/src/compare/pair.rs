@@ -3,7 +3,8 @@
 use kernel::{measure::Metrics, scenario::Metric};
 
 use super::{
-    distance::{kolmogorov_smirnov, lag, nrmse, quantile, relative, total_variation, wasserstein_1},
+    distance::{kolmogorov_smirnov, lag, nrmse, relative, total_variation, wasserstein_1},
+    sample::Sample,
     series::mean,
     side::{ComparisonSide, Member, WHOLE, counts_of_both},
 };
@@ -171,9 +172,9 @@ impl PhaseDistances {
     }
 }
 
-/// Returns the relative difference of two ascending samples at a quantile.
-fn relative_at(reference: &[f64], side: &[f64], share: f64) -> Option<f64> {
-    relative(quantile(reference, share)?, quantile(side, share)?)
+/// Returns the relative difference of two samples at a quantile.
+fn relative_at(reference: &Sample, side: &Sample, share: f64) -> Option<f64> {
+    relative(reference.quantile(share)?, side.quantile(share)?)
 }
 
 impl SeriesPair {

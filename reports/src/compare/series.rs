@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::frame::Windows;
+use crate::fold::Windows;
 
 /// The length of the windows in which series are compared.
 pub const LENGTH: Duration = Duration::from_millis(100);

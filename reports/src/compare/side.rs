@@ -7,12 +7,15 @@ use std::{
     time::Duration,
 };
 
-use kernel::{measure::Summary, record::RequestRow};
-use polars::error::PolarsResult;
+use kernel::{measure::Summary, record::RequestRow, status::Outcome};
 
-use super::series::{LENGTH, Series};
+use super::{
+    sample::{Sample, SampleBuilder},
+    series::{LENGTH, Series},
+};
 use crate::{
-    frame::{Frames, Windows},
+    fold::{Overlaps, TooManyWindows, Windows},
+    rows::RowTable,
     run::RecordedRun,
 };
 
@@ -20,7 +23,7 @@ use crate::{
 const PLACES_MAX: u64 = 20_000;
 
 /// One run, with all that is compared of it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Member {
     /// The folder or file that the run was read from.
     pub place: PathBuf,
@@ -36,29 +39,48 @@ pub struct Member {
     pub windows: Windows,
     /// The run in short windows, for comparison.
     pub series: Series,
-    /// The latencies in seconds, ascending, by phase and under [`WHOLE`] for the whole run.
-    pub latencies: BTreeMap<String, Vec<f64>>,
+    /// The latencies in seconds, by phase and under [`WHOLE`] for the whole run.
+    pub latencies: BTreeMap<String, Sample>,
     /// The number of requests by status, by phase and under [`WHOLE`] for the whole run.
     pub statuses: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Notes on missing, inconsistent or rounded data, each a sentence.
+    pub(crate) notes: Vec<String>,
 }
 
 /// The name that stands for the whole run among those of phases.
 pub const WHOLE: &str = "whole run";
 
 impl Member {
-    pub(crate) fn from_run(run: RecordedRun, window: Duration) -> PolarsResult<Self> {
+    /// Returns what is compared of `run`, with plots in windows of `window`.
+    ///
+    /// # Errors
+    /// There are too many windows.
+    pub fn from_run(run: RecordedRun, window: Duration) -> Result<Self, TooManyWindows> {
         let summary = run.summary();
-        let requests = &run.records.requests;
-        let frames = Frames::from_rows(requests, &[], &[], summary.end_us)?;
+        let requests = &run.rows.requests;
+        // Nothing is compared of single attempts.
+        let windows = |length| Windows::of_rows(requests, &RowTable::default(), summary.end_us, length);
+        let (names, spans): (Vec<String>, Vec<Range<u64>>) = spans(&summary).into_iter().unzip();
+        let parts = SpanParts::collect(requests, &spans);
+        let mut notes = run.notes;
         let mut latencies = BTreeMap::new();
         let mut statuses = BTreeMap::new();
-        for (name, span) in spans(&summary) {
-            latencies.insert(name.clone(), latencies_of(requests, &span));
-            statuses.insert(name, statuses_of(requests, &span));
+        let mut is_rounded = false;
+        for (name, part) in names.into_iter().zip(parts) {
+            let (sample, rounded) = part.latencies.finish();
+            is_rounded |= rounded;
+            latencies.insert(name.clone(), sample);
+            let counts = part.statuses.into_iter();
+            statuses.insert(name, counts.map(|(outcome, count)| (outcome.name().to_owned(), count)).collect());
+        }
+        if is_rounded {
+            notes.push(
+                "there are so many different latencies that they are compared rounded down by up to 0.1 %".into(),
+            );
         }
         Ok(Self {
-            windows: frames.windows(window)?,
-            series: Series::from_windows(&frames.windows(series_length(summary.end_us))?),
+            windows: windows(window)?,
+            series: Series::from_windows(&windows(series_length(summary.end_us))?),
             place: run.place,
             world: run.world,
             seed: run.seed,
@@ -66,7 +88,31 @@ impl Member {
             summary,
             latencies,
             statuses,
+            notes,
         })
+    }
+}
+
+/// The requests of one span.
+#[derive(Default)]
+struct SpanParts {
+    latencies: SampleBuilder,
+    statuses: BTreeMap<Outcome, u64>,
+}
+
+impl SpanParts {
+    /// Returns the requests of each span, in one pass over the rows.
+    fn collect(requests: &RowTable<RequestRow>, spans: &[Range<u64>]) -> Vec<Self> {
+        let overlaps = Overlaps::of(spans);
+        let mut parts: Vec<Self> = spans.iter().map(|_| Self::default()).collect();
+        requests.each(|row| {
+            for span in overlaps.at(row.intended_us) {
+                let part = &mut parts[*span];
+                row.latency_us.into_iter().for_each(|latency_us| part.latencies.add(latency_us));
+                *part.statuses.entry(row.status).or_default() += 1;
+            }
+        });
+        parts
     }
 }
 
@@ -82,21 +128,6 @@ fn spans(summary: &Summary) -> Vec<(String, Range<u64>)> {
     spans
 }
 
-fn latencies_of(requests: &[RequestRow], span: &Range<u64>) -> Vec<f64> {
-    let rows = requests.iter().filter(|row| span.contains(&row.intended_us));
-    let mut latencies: Vec<f64> = rows.filter_map(|row| row.latency_us).map(|us| us as f64 / 1e6).collect();
-    latencies.sort_by(f64::total_cmp);
-    latencies
-}
-
-fn statuses_of(requests: &[RequestRow], span: &Range<u64>) -> BTreeMap<String, u64> {
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for row in requests.iter().filter(|row| span.contains(&row.intended_us)) {
-        *counts.entry(row.status.name().to_owned()).or_default() += 1;
-    }
-    counts
-}
-
 /// Returns the length of the windows of a series: a multiple of [`LENGTH`] with which there are not too many windows.
 fn series_length(end_us: u64) -> Duration {
     let factor = end_us.div_ceil(100_000).div_ceil(PLACES_MAX);
@@ -104,7 +135,7 @@ fn series_length(end_us: u64) -> Duration {
 }
 
 /// Runs that are taken together.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ComparisonSide {
     /// The world, with the number of runs if there are several, or the name of the run's folder.
     pub name: String,
@@ -118,12 +149,9 @@ impl ComparisonSide {
         self.members.iter().any(|member| member.latencies.contains_key(phase))
     }
 
-    /// Returns all latencies of a phase in seconds, ascending; none if no run has the phase.
-    pub fn latencies(&self, phase: &str) -> Vec<f64> {
-        let of_members = self.members.iter().filter_map(|member| member.latencies.get(phase));
-        let mut all: Vec<f64> = of_members.flatten().copied().collect();
-        all.sort_by(f64::total_cmp);
-        all
+    /// Returns all latencies of a phase in seconds; none if no run has the phase.
+    pub fn latencies(&self, phase: &str) -> Sample {
+        Sample::merged(self.members.iter().filter_map(|member| member.latencies.get(phase)))
     }
 
     /// Returns the number of requests of a phase by status.
@@ -158,14 +186,15 @@ pub(super) fn sides(members: Vec<Member>) -> Vec<ComparisonSide> {
     }
     // Reality is the reference. The sort is stable, so other worlds keep their order.
     worlds.sort_by_key(|world| world != "real");
-    worlds.iter().map(|world| side_of(world, &members)).collect()
-}
-
-/// Returns the runs of one world as a side.
-fn side_of(world: &str, members: &[Member]) -> ComparisonSide {
-    let members: Vec<Member> = members.iter().filter(|member| member.world == world).cloned().collect();
-    let name = if members.len() > 1 { format!("{world} x{}", members.len()) } else { world.to_owned() };
-    ComparisonSide { name, members }
+    let mut sides = Vec::with_capacity(worlds.len());
+    let mut rest = members;
+    for world in worlds {
+        let (members, others): (Vec<Member>, Vec<Member>) = rest.into_iter().partition(|member| member.world == world);
+        rest = others;
+        let name = if members.len() > 1 { format!("{world} x{}", members.len()) } else { world };
+        sides.push(ComparisonSide { name, members });
+    }
+    sides
 }
 
 /// Returns a side for each run, named for its folder, with a number if several folders have the same name.

@@ -2,23 +2,22 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use kernel::{
-    record::Event,
+    record::{Event, Name},
     run_folder::{
         RUN,
         campaign::{CampaignManifest, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
     },
 };
-use polars::error::PolarsResult;
 
 use crate::{
     compare::Member,
-    read::{self, Mapping, ReadError},
+    read::{self, Mapping, ReadError, read_text},
     run::RecordedRun,
 };
 
@@ -26,7 +25,7 @@ use crate::{
 const RUNS_MIN: usize = 2;
 
 /// A campaign as it was read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Campaign {
     /// The manifest.
     pub manifest: CampaignManifest,
@@ -36,12 +35,23 @@ pub struct Campaign {
 }
 
 /// The runs of one scenario.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct PartRuns {
     pub(super) name: String,
     pub(super) variant: Option<RateVariant>,
-    real: Vec<RecordedRun>,
-    sim: Vec<RecordedRun>,
+    /// The real runs, in the form in which they are compared.
+    pub(super) real: Vec<Member>,
+    /// The simulated runs.
+    pub(super) sim: Vec<Member>,
+    /// The share of the time for which the workers of the busiest server were busy, of each real run for which it is known.
+    utilisations: Vec<f64>,
+}
+
+/// The runs of one scenario in one world.
+#[derive(Debug, Default)]
+struct WorldRuns {
+    members: Vec<Member>,
+    utilisations: Vec<f64>,
 }
 
 /// The reason why a campaign cannot be read. Each message contains the remedy.
@@ -103,10 +113,9 @@ pub enum CampaignError {
 
 impl Campaign {
     /// Reads the manifest at `folder` and all runs that it lists.
-    pub(super) fn read(folder: &Path) -> Result<Self, CampaignError> {
+    pub(super) fn read(folder: &Path, window: Duration) -> Result<Self, CampaignError> {
         let path = folder.join(MANIFEST);
-        let text = fs::read_to_string(&path)
-            .map_err(|reason| CampaignError::NoCampaign { path: folder.to_owned(), reason })?;
+        let text = read_text(&path).map_err(|reason| CampaignError::NoCampaign { path: folder.to_owned(), reason })?;
         let manifest: CampaignManifest = serde_json::from_str(&text)
             .map_err(|error| CampaignError::Malformed { path: path.clone(), reason: error.to_string() })?;
         // Another schema may parse and still mean something else.
@@ -117,9 +126,9 @@ impl Campaign {
         let mut parts = Vec::new();
         let mut notes = Vec::new();
         for part in &manifest.scenarios {
-            let [sim, real] = WORLDS.map(|world| runs(folder, &manifest, &part.name, world));
-            let real = real?;
-            let sim = sim?;
+            let [sim, real] = WORLDS.map(|world| runs(folder, &manifest, &part.name, world, window));
+            let WorldRuns { members: real, utilisations } = real?;
+            let WorldRuns { members: sim, .. } = sim?;
             if real.len().min(sim.len()) < RUNS_MIN {
                 return Err(CampaignError::TooFew {
                     path: folder.to_owned(),
@@ -137,7 +146,7 @@ impl Campaign {
             for run in real.iter().chain(&sim) {
                 notes.extend(run.notes.iter().map(|note| format!("{}: {note}", run.place.display())));
             }
-            parts.push(PartRuns { name: part.name.clone(), variant: part.variant.clone(), real, sim });
+            parts.push(PartRuns { name: part.name.clone(), variant: part.variant.clone(), real, sim, utilisations });
         }
         notes.extend(host_note(&manifest));
         Ok(Self { manifest, parts, notes })
@@ -150,8 +159,9 @@ fn runs(
     manifest: &CampaignManifest,
     scenario: &str,
     world: &str,
-) -> Result<Vec<RecordedRun>, CampaignError> {
-    let mut runs = Vec::new();
+    window: Duration,
+) -> Result<WorldRuns, CampaignError> {
+    let mut runs = WorldRuns::default();
     for seed in 0..manifest.runs {
         let place = run_place(folder, scenario, world, seed);
         // A campaign that was interrupted does not have all runs.
@@ -171,7 +181,8 @@ fn runs(
         if let Some(used) = used.filter(|used| used.sha256 != manifest.calibration.sha256) {
             return Err(CampaignError::OtherCalibration { path: place, found: used.sha256.clone() });
         }
-        runs.push(run);
+        runs.utilisations.extend(utilisation(&run));
+        runs.members.push(Member::from_run(run, window).map_err(ReadError::from)?);
     }
     Ok(runs)
 }
@@ -186,30 +197,23 @@ fn host_note(manifest: &CampaignManifest) -> Option<String> {
 }
 
 impl PartRuns {
-    /// Returns the real runs and the simulated ones, in the form in which they are compared.
-    pub(super) fn members(&self, window: Duration) -> PolarsResult<[Vec<Member>; 2]> {
-        Ok([members(&self.real, window)?, members(&self.sim, window)?])
-    }
-
     /// Returns the share of the run for which the workers of the busiest server were busy: the median over the real runs.
     pub(super) fn utilisation(&self) -> Option<f64> {
-        let mut shares: Vec<f64> = self.real.iter().filter_map(utilisation).collect();
+        let mut shares = self.utilisations.clone();
         shares.sort_by(f64::total_cmp);
         shares.get(shares.len() / 2).copied()
     }
 }
 
-fn members(runs: &[RecordedRun], window: Duration) -> PolarsResult<Vec<Member>> {
-    runs.iter().map(|run| Member::from_run(run.clone(), window)).collect()
-}
-
 /// Returns the share of the run for which the workers of the busiest server were busy; `None` if it is not known.
 fn utilisation(run: &RecordedRun) -> Option<f64> {
     let workers = run.scenario.as_ref()?.servers.workers;
-    let mut busy_us: BTreeMap<&str, u64> = BTreeMap::new();
-    for row in run.records.events.iter().filter(|row| row.event == Event::Finished) {
-        *busy_us.entry(&row.source).or_default() += row.duration_us.unwrap_or(0);
-    }
+    let mut busy_us: BTreeMap<Name, u64> = BTreeMap::new();
+    run.rows.events.each(|row| {
+        if row.event == Event::Finished {
+            *busy_us.entry(row.source.clone()).or_default() += row.duration_us.unwrap_or(0);
+        }
+    });
     let busiest = *busy_us.values().max()?;
     Some(busiest as f64 / 1e6 / (run.duration.as_secs_f64() * workers as f64))
 }

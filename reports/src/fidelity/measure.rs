@@ -4,7 +4,7 @@ use kernel::measure::FaultSummary;
 
 use crate::compare::{
     Member, WHOLE, counts_of_both,
-    distance::{lag, nrmse, quantile, total_variation, wasserstein_1},
+    distance::{lag, nrmse, total_variation, wasserstein_1},
     statuses,
 };
 
@@ -105,9 +105,9 @@ impl Measure {
     /// Returns the value of a single run, in seconds; `None` if it takes two runs, or if this one has none.
     pub(super) fn value(self, member: &Member, phase: &str) -> Option<f64> {
         match self {
-            Self::P50 => quantile(member.latencies.get(phase)?, 0.5),
-            Self::P90 => quantile(member.latencies.get(phase)?, 0.9),
-            Self::P99 => quantile(member.latencies.get(phase)?, 0.99),
+            Self::P50 => member.latencies.get(phase)?.quantile(0.5),
+            Self::P90 => member.latencies.get(phase)?.quantile(0.9),
+            Self::P99 => member.latencies.get(phase)?.quantile(0.99),
             Self::Recovery => fault_time(member, phase, |fault| fault.recovery_time_s),
             Self::Detection => fault_time(member, phase, |fault| fault.time_to_detect_s),
             _ => None,

@@ -3,11 +3,10 @@
 use super::{Axis, Band, Colour, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks};
 use crate::{
     compare::{
-        ComparisonSide, ScenarioComparison, WHOLE,
-        distance::quantile,
+        ComparisonSide, Sample, ScenarioComparison, WHOLE,
         series::{fold, mean},
     },
-    frame::Windows,
+    fold::Windows,
 };
 
 /// The number of steps of the curve of a distribution.
@@ -148,10 +147,10 @@ fn cdf(scenario: &ScenarioComparison) -> Figure {
     }
 }
 
-/// Returns the points of the distribution function of an ascending sample: value, share.
-fn distribution(latencies: &[f64]) -> Vec<(f64, f64)> {
+/// Returns the points of the distribution function of a sample: value, share.
+fn distribution(latencies: &Sample) -> Vec<(f64, f64)> {
     let shares = (1..=STEPS).map(|step| step as f64 / STEPS as f64);
-    shares.filter_map(|share| Some((quantile(latencies, share)?, share))).collect()
+    shares.filter_map(|share| Some((latencies.quantile(share)?, share))).collect()
 }
 
 /// Returns, for each other side, the plot of its quantiles against those of the reference, phase by phase.
@@ -193,8 +192,8 @@ fn quantiles_of(side: &ComparisonSide, reference: &ComparisonSide, name: String)
     }
 }
 
-/// Returns the percentiles of two ascending samples as pairs.
-fn percentile_pairs(a: &[f64], b: &[f64]) -> Vec<(f64, f64)> {
+/// Returns the percentiles of two samples as pairs.
+fn percentile_pairs(a: &Sample, b: &Sample) -> Vec<(f64, f64)> {
     let shares = (1..=100).map(|step| (f64::from(step) - 0.5) / 100.0);
-    shares.filter_map(|share| Some((quantile(a, share)?, quantile(b, share)?))).collect()
+    shares.filter_map(|share| Some((a.quantile(share)?, b.quantile(share)?))).collect()
 }

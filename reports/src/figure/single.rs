@@ -3,7 +3,7 @@
 use super::{Axis, Band, Bar, Colour, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks};
 use crate::{
     analyse::{Lane, Lanes, RequestClass, RunAnalysis, Stretch, points::Cloud},
-    frame::Windows,
+    fold::Windows,
 };
 
 /// Returns the plots of a run, the most important first.
@@ -266,8 +266,7 @@ fn decisions(analysis: &RunAnalysis) -> Figure {
         range: (-0.6, names.len() as f64 - 0.4),
         ticks: Ticks::Names(names.clone()),
     };
-    let given_up =
-        thinned(&lanes.given_up, lanes.end_s).into_iter().map(|at| (at, lanes.servers.len() as f64)).collect();
+    let given_up = lanes.given_up.iter().map(|at| (*at, lanes.servers.len() as f64)).collect();
     // Later layers cover earlier ones, so the worst state comes last.
     let mut layers = vec![
         Layer::bars("up", Colour::Pale, state_bars(lanes, whole_run)),
@@ -327,14 +326,7 @@ fn bars(lanes: &Lanes, pick: PickStretches, offset: f64, height: f64) -> Vec<Bar
 fn marks(lanes: &Lanes, pick: fn(&Lane) -> &Vec<f64>) -> Vec<(f64, f64)> {
     let mut marks = Vec::new();
     for (row, lane) in lanes.servers.iter().enumerate() {
-        marks.extend(thinned(pick(lane), lanes.end_s).into_iter().map(|at| (at, row as f64 + MARK_ROW)));
+        marks.extend(pick(lane).iter().map(|at| (*at, row as f64 + MARK_ROW)));
     }
     marks
-}
-
-/// Returns the first of the moments that would be drawn at the same place.
-fn thinned(moments: &[f64], end_s: f64) -> Vec<f64> {
-    const PLACES: f64 = 400.0;
-    let mut taken = std::collections::BTreeSet::new();
-    moments.iter().copied().filter(|at| taken.insert((at / end_s * PLACES) as i64)).collect()
 }

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use kernel::run_folder::FolderError;
 
+use crate::fold::TooManyWindows;
+
 /// The reason why a run cannot be read. Each message contains the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -60,6 +62,9 @@ pub enum ReadError {
     /// The mapping of columns is not valid.
     #[error("--columns {0}")]
     Mapping(String),
+    /// The run has too many windows.
+    #[error(transparent)]
+    Windows(#[from] TooManyWindows),
     /// A file of a run folder cannot be read.
     #[error(transparent)]
     Rows(#[from] FolderError),

@@ -1,7 +1,7 @@
 //! Reads run folders, as `sim` and `real` write them.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,43 +9,43 @@ use std::{
 use kernel::{
     experiment::{sweep::SweepRecord, threshold::ThresholdRecord},
     measure::Summary,
-    record::{Records, RequestRow},
-    run_folder::{ATTEMPTS, AllRows, EVENTS, REQUESTS, RUN, RowFile, RunInfo, SCENARIO, SUMMARY},
+    run_folder::{ATTEMPTS, EVENTS, REQUESTS, RUN, RowFile, RunInfo, SCENARIO, SUMMARY},
     scenario::Scenario,
 };
 use serde::de::DeserializeOwned;
 
-use super::ReadError;
-use crate::run::RecordedRun;
+use super::{ReadError, read_text};
+use crate::{
+    rows::{AllRequests, PackedRow, RequestsRead, RowTable, RunTables, Spill, TableBuilder},
+    run::RecordedRun,
+};
 
 /// Reads the run folder at `place`. Only its requests are required.
 pub(super) fn run(place: &Path) -> Result<RecordedRun, ReadError> {
-    if !place.exists() {
-        return Err(ReadError::Missing(place.to_owned()));
-    }
     if !place.join(REQUESTS.name).is_file() {
         return Err(ReadError::NoRun { path: place.to_owned(), remedy: remedy(place) });
     }
     let mut notes = Vec::new();
-    let records = Records {
-        requests: complete(REQUESTS.read(place)?, REQUESTS.name, &mut notes),
-        attempts: optional(place, &ATTEMPTS, "attempts are not known", &mut notes)?,
-        events: optional(place, &EVENTS, "faults are not known", &mut notes)?,
-    };
+    let spill = Spill::default();
+    let requests = requests(place, &spill, &mut notes)?;
+    let attempts = optional(place, &ATTEMPTS, &spill, "attempts are not known", &mut notes)?;
+    let events = optional(place, &EVENTS, &spill, "faults are not known", &mut notes)?;
     // A report is possible without the scenario, so an error of reading it is not fatal.
-    let scenario_text = fs::read_to_string(place.join(SCENARIO)).ok();
+    let scenario_text = read_text(&place.join(SCENARIO)).ok();
     let scenario = scenario(place, scenario_text.as_deref(), &mut notes);
     let info: Option<RunInfo> = json(place, RUN, "the seed and the world are not known", &mut notes)?;
     let stored: Option<Summary> = json(place, SUMMARY, "there is nothing to compare the metrics with", &mut notes)?;
-    let duration = duration(scenario.as_ref(), stored.as_ref(), &records.requests, &mut notes);
+    let duration = duration(scenario.as_ref(), stored.as_ref(), requests.last_us, &mut notes);
+    notes.extend(requests.note());
     Ok(RecordedRun {
         scenario_name: name(place, scenario.as_ref(), stored.as_ref()),
         world: info.as_ref().map_or_else(|| "log".to_owned(), |info| info.world.clone()),
         seed: info.as_ref().map_or(0, |info| info.seed),
         duration,
-        servers: scenario.as_ref().map_or(0, |scenario| scenario.servers.replicas),
+        // The scenario knows servers that never answered, so it is preferred.
+        servers: scenario.as_ref().map_or(requests.servers, |scenario| scenario.servers.replicas),
         place: place.to_owned(),
-        records,
+        rows: RunTables { requests: requests.table, attempts, events },
         scenario,
         scenario_text,
         info,
@@ -69,26 +69,39 @@ fn remedy(place: &Path) -> String {
     }
 }
 
-/// Returns the rows of all complete lines, and adds a note if the last line of the file is not complete.
-fn complete<T>(read: AllRows<T>, file: &str, notes: &mut Vec<String>) -> Vec<T> {
-    if read.is_cut_off {
-        notes.push(format!("{file} ends in the middle of line {}; the lines before it are used", read.rows.len() + 1));
-    }
-    read.rows
+/// Reads the requests.
+fn requests(place: &Path, spill: &Spill, notes: &mut Vec<String>) -> Result<AllRequests, ReadError> {
+    let folded = REQUESTS.fold(place, || RequestsRead::new(spill), |part, mut row| part.push(&mut row))?;
+    let all = AllRequests::from_parts(folded.parts);
+    notes.extend(folded.is_cut_off.then(|| cut_off(REQUESTS.name, all.table.len())));
+    Ok(all)
+}
+
+/// Returns the note on a file whose last line is not complete, behind that many rows.
+fn cut_off(file: &str, rows: usize) -> String {
+    format!("{file} ends in the middle of line {}; the lines before it are used", rows + 1)
 }
 
 /// Reads a file of rows that may be missing, and adds a note with what is lost without it.
-fn optional<T: DeserializeOwned + Send>(
+fn optional<T: PackedRow + DeserializeOwned>(
     place: &Path,
     file: &'static RowFile<T>,
+    spill: &Spill,
     loss: &str,
     notes: &mut Vec<String>,
-) -> Result<Vec<T>, ReadError> {
+) -> Result<RowTable<T>, ReadError>
+where
+    T::Before: Send,
+{
+    let mut table = RowTable::default();
     if !place.join(file.name).is_file() {
         notes.push(format!("{} is missing: {loss}", file.name));
-        return Ok(Vec::new());
+        return Ok(table);
     }
-    Ok(complete(file.read(place)?, file.name, notes))
+    let folded = file.fold(place, || TableBuilder::new(spill), |part, row| part.push(&row))?;
+    folded.parts.into_iter().for_each(|part| table.append(part.finish()));
+    notes.extend(folded.is_cut_off.then(|| cut_off(file.name, table.len())));
+    Ok(table)
 }
 
 /// Reads a JSON file that may be missing, and adds a note with what is lost without it.
@@ -99,9 +112,13 @@ fn json<T: DeserializeOwned>(
     notes: &mut Vec<String>,
 ) -> Result<Option<T>, ReadError> {
     let path = place.join(file);
-    let Ok(text) = fs::read_to_string(&path) else {
-        notes.push(format!("{file} is missing: {loss}"));
-        return Ok(None);
+    let text = match read_text(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            notes.push(format!("{file} is missing: {loss}"));
+            return Ok(None);
+        }
+        Err(error) => return Err(ReadError::unreadable(&path)(error)),
     };
     serde_json::from_str(&text).map(Some).map_err(|error| ReadError::Content { path, reason: error.to_string() })
 }
@@ -134,7 +151,7 @@ fn name(place: &Path, scenario: Option<&Scenario>, stored: Option<&Summary>) -> 
 fn duration(
     scenario: Option<&Scenario>,
     stored: Option<&Summary>,
-    requests: &[RequestRow],
+    last_us: Option<u64>,
     notes: &mut Vec<String>,
 ) -> Duration {
     if let Some(scenario) = scenario {
@@ -146,11 +163,10 @@ fn duration(
     notes.push(
         "the duration of the load is not known; the report assumes that it ended with the last request".to_owned(),
     );
-    until_last(requests)
+    until_last(last_us)
 }
 
 /// Returns the time to the end of the second in which the last request was intended.
-pub(super) fn until_last(requests: &[RequestRow]) -> Duration {
-    let last = requests.iter().map(|row| row.intended_us).max();
-    Duration::from_secs(last.map_or(0, |at_us| at_us / 1_000_000 + 1))
+pub(super) fn until_last(last_us: Option<u64>) -> Duration {
+    Duration::from_secs(last_us.map_or(0, |at_us| at_us / 1_000_000 + 1))
 }

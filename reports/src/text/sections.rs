@@ -10,7 +10,7 @@ use kernel::measure::{
 };
 
 use super::{moment_s, optional_duration, optional_percent, signed_duration};
-use crate::{analyse::RunAnalysis, frame::Latency};
+use crate::{analyse::RunAnalysis, fold::Latency};
 
 /// Returns the question of the scenario.
 pub(super) fn question(analysis: &RunAnalysis) -> String {

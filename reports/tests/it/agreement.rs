@@ -10,8 +10,9 @@ use kernel::{
 use proptest::prelude::*;
 use reports::{
     analyse::RunAnalysis,
-    frame::Frames,
+    fold::{Latency, Windows},
     read::{self, Mapping},
+    rows::RowTable,
 };
 
 use crate::example_run::{S, SCENARIO, folder, write};
@@ -20,8 +21,8 @@ use crate::example_run::{S, SCENARIO, folder, write};
 fn the_report_has_the_summary_that_the_run_left() {
     let directory = tempfile::tempdir().unwrap();
     let place = folder(directory.path(), "sim", 42, 1);
-    let mut run = read::run(&place, &Mapping::default()).unwrap();
-    let analysis = RunAnalysis::from_run(&mut run, Duration::from_secs(1)).unwrap();
+    let run = read::run(&place, &Mapping::default()).unwrap();
+    let analysis = RunAnalysis::from_run(run, Duration::from_secs(1)).unwrap();
     let stored: Summary = serde_json::from_str(&fs::read_to_string(place.join("summary.json")).unwrap()).unwrap();
     assert_eq!(analysis.summary, stored);
     assert_eq!(analysis.json()["summary"], serde_json::to_value(&stored).unwrap());
@@ -77,13 +78,13 @@ proptest! {
         prop_assert_eq!(Some(run.summary()), run.stored);
     }
 
-    /// What polars works out for a window is what `kernel::measure` says of a run of that window's requests alone.
+    /// What is counted in a window is what `kernel::measure` says of a run of that window's requests alone.
     #[test]
     fn windows_agree_with_the_metrics(drawn in prop::collection::vec(row(), 0..300)) {
         let rows = rows(drawn);
         let end_us = measured(&rows).end_us;
-        let frames = Frames::from_rows(&rows, &[], &[], end_us).unwrap();
-        let windows = frames.windows(Duration::from_secs(1)).unwrap();
+        let table = RowTable::from_rows(&rows);
+        let windows = Windows::of_rows(&table, &RowTable::default(), end_us, Duration::from_secs(1)).unwrap();
         for (window, rate) in windows.success_rate().into_iter().enumerate() {
             let of_window: Vec<RequestRow> =
                 rows.iter().filter(|row| row.intended_us / S == window as u64).cloned().collect();
@@ -103,7 +104,8 @@ proptest! {
         let completed: u64 = windows.completed.iter().sum();
         let sent = rows.iter().filter(|row| row.done_us.is_some_and(|at| at < windows.count() as u64 * S)).count();
         prop_assert_eq!(completed, sent as u64);
-        let whole = frames.latency(0, u64::MAX).unwrap();
+        let always = 0..u64::MAX;
+        let whole = Latency::within(&table, std::slice::from_ref(&always))[0];
         let overall = measured(&rows).overall;
         prop_assert_eq!((whole.requests, whole.p50_s, whole.p99_s), (overall.requests, overall.latency_p50, overall.latency_p99));
     }

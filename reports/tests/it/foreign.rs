@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use kernel::cli::Exit;
+use kernel::{cli::Exit, record::RequestRow};
 use reports::{
     read::{self, Mapping},
     run::RecordedRun,
@@ -23,7 +23,7 @@ fn read(path: &Path, columns: &str, only: &[(&str, &str)], rate: Option<f64>) ->
 fn k6_writes_a_row_a_metric_and_times_that_end() {
     let only = [("metric_name", "http_req_duration")];
     let run = read(&log("k6.csv"), "done=timestamp:s,latency=metric_value:ms,status=status:http", &only, None);
-    let requests = &run.records.requests;
+    let requests: Vec<RequestRow> = run.rows.requests.iter().collect();
     let statuses: Vec<&str> = requests.iter().map(|row| row.status.name()).collect();
     assert_eq!(statuses, ["OK", "OK", "UNAVAILABLE", "UNAVAILABLE"]);
     // 12.4 ms before …000 is the start of everything; the next ended a second later and took 0.5 ms less.
@@ -36,7 +36,7 @@ fn k6_writes_a_row_a_metric_and_times_that_end() {
 fn ghz_writes_no_times_so_the_rate_is_given() {
     let run = read(&log("ghz.csv"), "latency=duration (ms),status=status", &[], Some(2.0));
     let rows: Vec<(u64, Option<u64>, &str)> =
-        run.records.requests.iter().map(|row| (row.intended_us, row.latency_us, row.status.name())).collect();
+        run.rows.requests.iter().map(|row| (row.intended_us, row.latency_us, row.status.name())).collect();
     assert_eq!(
         rows,
         [
@@ -69,9 +69,9 @@ fn json_lines_with_names_of_their_own_are_read() {
     fs::write(&path, text).unwrap();
     let run = read(&path, "intended=ts:s,latency=dur_ms,status=code,server=who", &[], None);
     let rows: Vec<_> =
-        run.records.requests.iter().map(|row| (row.intended_us, row.latency_us, row.status.name())).collect();
+        run.rows.requests.iter().map(|row| (row.intended_us, row.latency_us, row.status.name())).collect();
     assert_eq!(rows, [(500_000, Some(3_000), "UNAVAILABLE"), (0, Some(2_500), "OK")]);
-    assert_eq!(run.records.requests[0].server.as_deref(), Some("a"));
+    assert_eq!(run.rows.requests.iter().next().unwrap().server.as_deref(), Some("a"));
     assert!(run.notes[0].contains("ends in the middle of line 3"), "{:?}", run.notes);
 }
 
@@ -80,7 +80,7 @@ fn our_own_rows_need_no_mapping() {
     let directory = tempfile::tempdir().unwrap();
     let place = crate::example_run::folder(directory.path(), "sim", 1, 1);
     let run = read(&place.join("requests.jsonl"), "", &[], None);
-    assert_eq!(run.records.requests.len(), 120);
+    assert_eq!(run.rows.requests.len(), 120);
     assert!(run.notes.is_empty(), "{:?}", run.notes);
 }
 

@@ -5,6 +5,7 @@
 mod agreement;
 mod bad_input;
 mod compared;
+mod damage;
 mod example_run;
 mod fidelity;
 mod foreign;

@@ -2,12 +2,21 @@
 
 use std::time::Duration;
 
-use polars::prelude::*;
+use kernel::{
+    measure::GroupedValues,
+    record::{AttemptRow, RequestRow},
+    status::{Code, Outcome},
+};
 
-use super::{Frames, percentile, seconds, whole};
+use crate::rows::RowTable;
 
 /// The greatest number of windows of a run. A plot has fewer pixels, and far more would not fit in memory.
-pub(super) const WINDOWS_MAX: u64 = 1_000_000;
+const WINDOWS_MAX: u64 = 1_000_000;
+
+/// The error of a run with more windows than fit in a plot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} windows are too many; choose a longer --window")]
+pub struct TooManyWindows(u64);
 
 /// The run in windows of equal length, from its start to its end.
 ///
@@ -97,93 +106,110 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-impl Frames {
-    /// Returns the run in windows of `length`.
+impl Windows {
+    /// Returns a run that ended at `end_us` in windows of `length`.
     ///
     /// # Errors
-    /// There are too many windows. Errors of polars are passed on.
-    pub fn windows(&self, length: Duration) -> PolarsResult<Windows> {
-        // Polars divides by the length.
+    /// There are too many windows.
+    pub fn of_rows(
+        requests: &RowTable<RequestRow>,
+        attempts: &RowTable<AttemptRow>,
+        end_us: u64,
+        length: Duration,
+    ) -> Result<Self, TooManyWindows> {
+        // The length is a divisor.
         let length_us = u64::try_from(length.as_micros()).unwrap_or(u64::MAX).max(1);
         // A run that ends at 0 still has a window, so that plots have something to draw.
-        let count = self.end_us.div_ceil(length_us).max(1);
-        polars_ensure!(
-            count <= WINDOWS_MAX,
-            ComputeError: "{count} windows are too many; choose a longer --window"
-        );
-        // Windows without requests must be in the result, too.
-        let every = every_window(count, length_us)?;
-        let frame = every
-            .lazy()
-            .left_join(self.by_intention(length_us), col("window"), col("window"))
-            .left_join(self.by_completion(length_us), col("window"), col("window"))
-            .left_join(self.attempts_by_start(length_us), col("window"), col("window"))
-            .sort(["window"], SortMultipleOptions::default())
-            .collect()?;
+        let count = end_us.div_ceil(length_us).max(1);
+        if count > WINDOWS_MAX {
+            return Err(TooManyWindows(count));
+        }
+        let mut windows = Self::empty(count as usize, length_us, end_us);
+        windows.count_requests(requests, length_us);
+        windows.measure_latencies(requests, length_us);
         // Without rows of attempts nothing is known of them, and zeros would say that there were none.
-        let has_attempts = self.attempts.height() > 0;
-        Ok(Windows {
+        if !attempts.is_empty() {
+            windows.count_attempts(attempts, length_us);
+        }
+        Ok(windows)
+    }
+
+    fn empty(count: usize, length_us: u64, end_us: u64) -> Self {
+        Self {
             length_s: length_us as f64 / 1e6,
-            end_s: self.end_us as f64 / 1e6,
-            offered: whole(&frame, "offered")?,
-            succeeded: whole(&frame, "succeeded")?,
-            dropped: whole(&frame, "dropped")?,
-            attempts: whole(&frame, "attempts")?,
-            p50: seconds(&frame, "p50")?,
-            p95: seconds(&frame, "p95")?,
-            p99: seconds(&frame, "p99")?,
-            max: seconds(&frame, "max")?,
-            uncorrected_p50: seconds(&frame, "uncorrected_p50")?,
-            uncorrected_p99: seconds(&frame, "uncorrected_p99")?,
-            completed: whole(&frame, "completed")?,
-            completed_ok: whole(&frame, "completed_ok")?,
-            attempts_begun: if has_attempts { whole(&frame, "attempts_begun")? } else { Vec::new() },
-            attempts_failed: if has_attempts { whole(&frame, "attempts_failed")? } else { Vec::new() },
-        })
+            end_s: end_us as f64 / 1e6,
+            offered: vec![0; count],
+            succeeded: vec![0; count],
+            dropped: vec![0; count],
+            attempts: vec![0; count],
+            completed: vec![0; count],
+            completed_ok: vec![0; count],
+            ..Self::default()
+        }
     }
 
-    fn by_intention(&self, length_us: u64) -> LazyFrame {
-        self.requests.clone().lazy().group_by([window_of("intended_us", length_us)]).agg([
-            len().alias("offered"),
-            total("ok").alias("succeeded"),
-            total("dropped"),
-            total("attempts"),
-            percentile("latency_us", 500).alias("p50"),
-            percentile("latency_us", 950).alias("p95"),
-            percentile("latency_us", 990).alias("p99"),
-            col("latency_us").max().alias("max"),
-            percentile("uncorrected_us", 500).alias("uncorrected_p50"),
-            percentile("uncorrected_us", 990).alias("uncorrected_p99"),
-        ])
+    fn count_requests(&mut self, requests: &RowTable<RequestRow>, length_us: u64) {
+        requests.each(|row| {
+            let is_ok = u64::from(row.status.is_success());
+            let intended = (row.intended_us / length_us) as usize;
+            if intended < self.offered.len() {
+                self.offered[intended] += 1;
+                self.succeeded[intended] += is_ok;
+                self.dropped[intended] += u64::from(row.status == Outcome::Dropped);
+                self.attempts[intended] += u64::from(row.attempts);
+            }
+            if let Some(done) =
+                row.done_us.map(|us| (us / length_us) as usize).filter(|done| *done < self.offered.len())
+            {
+                self.completed[done] += 1;
+                self.completed_ok[done] += is_ok;
+            }
+        });
     }
 
-    fn by_completion(&self, length_us: u64) -> LazyFrame {
-        let ended =
-            self.requests.clone().lazy().select([col("done_us"), col("ok")]).filter(col("done_us").is_not_null());
-        ended
-            .group_by([window_of("done_us", length_us)])
-            .agg([len().alias("completed"), col("ok").cast(DataType::UInt64).sum().alias("completed_ok")])
+    fn measure_latencies(&mut self, requests: &RowTable<RequestRow>, length_us: u64) {
+        let groups = self.count();
+        let each = |visit: &mut dyn FnMut(usize, u64), latency: fn(&RequestRow) -> Option<u64>| {
+            requests.each(|row| {
+                if let Some(us) = latency(row) {
+                    visit((row.intended_us / length_us) as usize, us);
+                }
+            });
+        };
+        let corrected = |visit: &mut dyn FnMut(usize, u64)| each(visit, |row| row.latency_us);
+        for [p50, p95, p99, max] in (GroupedValues { groups, each: &corrected }).percentiles([500, 950, 990, 1000]) {
+            self.p50.push(p50.map(seconds));
+            self.p95.push(p95.map(seconds));
+            self.p99.push(p99.map(seconds));
+            self.max.push(max.map(seconds));
+        }
+        let uncorrected = |visit: &mut dyn FnMut(usize, u64)| each(visit, since_sent);
+        for [p50, p99] in (GroupedValues { groups, each: &uncorrected }).percentiles([500, 990]) {
+            self.uncorrected_p50.push(p50.map(seconds));
+            self.uncorrected_p99.push(p99.map(seconds));
+        }
     }
 
-    fn attempts_by_start(&self, length_us: u64) -> LazyFrame {
-        self.attempts.clone().lazy().group_by([window_of("start_us", length_us)]).agg([
-            len().alias("attempts_begun"),
-            col("attempt_status").neq(lit("OK")).cast(DataType::UInt64).sum().alias("attempts_failed"),
-        ])
+    fn count_attempts(&mut self, attempts: &RowTable<AttemptRow>, length_us: u64) {
+        self.attempts_begun = vec![0; self.count()];
+        self.attempts_failed = vec![0; self.count()];
+        attempts.each(|row| {
+            let window = (row.start_us / length_us) as usize;
+            if let (Some(begun), Some(failed)) =
+                (self.attempts_begun.get_mut(window), self.attempts_failed.get_mut(window))
+            {
+                *begun += 1;
+                *failed += u64::from(row.status != Code::Ok);
+            }
+        });
     }
 }
 
-/// Returns the sum of a column of counts or flags.
-fn total(column: &str) -> Expr {
-    col(column).cast(DataType::UInt64).sum()
+/// Returns the time from when a call began to when it ended.
+fn since_sent(row: &RequestRow) -> Option<u64> {
+    Some(row.done_us?.saturating_sub(row.sent_us?))
 }
 
-/// Returns the beginning of the window that contains the time in `column`.
-fn window_of(column: &str, length_us: u64) -> Expr {
-    (col(column) - col(column) % lit(length_us)).alias("window")
-}
-
-fn every_window(count: u64, length_us: u64) -> PolarsResult<DataFrame> {
-    let starts = (0..count).map(|index| Some(index * length_us));
-    DataFrame::new(count as usize, vec![super::numbers("window", starts)])
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
 }

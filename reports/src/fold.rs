@@ -1,0 +1,16 @@
+//! What the rows of a run come to: windows, percentiles of stretches, counts by server.
+//!
+//! Rows are read in passes over their tables, and only counts and the values of one batch are in memory, so that the length
+//! of a run does not matter. Every figure is an integer or one of the values of the rows. A percentile is the nearest
+//! rank, as in `kernel::measure`, and exact whatever the length.
+
+mod latencies;
+mod servers;
+mod windows;
+
+pub(crate) use self::latencies::Overlaps;
+pub use self::{
+    latencies::Latency,
+    servers::ServerTally,
+    windows::{TooManyWindows, Windows},
+};

@@ -1,0 +1,45 @@
+//! The rows of a run, packed: some 15 bytes a row, where a row in memory takes two hundred, and on disk beyond a limit.
+//!
+//! A report reads its rows several times: for the metrics, for each kind of window, for the plots. A [`RowTable`] keeps
+//! them for these passes, in chunks of [`CHUNK_ROWS`] rows. Nothing is rounded: a row comes back as it was.
+
+mod pack;
+mod requests;
+mod spill;
+mod table;
+
+use std::borrow::Cow;
+
+use kernel::record::{AttemptRow, EventRow, Pass, RequestRow, Rows};
+
+pub(crate) use self::requests::{AllRequests, RequestsRead, SERVERS_MAX};
+pub use self::{
+    pack::PackedRow,
+    spill::Spill,
+    table::{CHUNK_ROWS, RowTable, TableBuilder},
+};
+
+/// The rows of requests, attempts and events of a run.
+#[derive(Debug)]
+pub struct RunTables {
+    /// The rows of the requests.
+    pub requests: RowTable<RequestRow>,
+    /// The rows of their attempts.
+    pub attempts: RowTable<AttemptRow>,
+    /// The rows of all events.
+    pub events: RowTable<EventRow>,
+}
+
+impl Rows for RunTables {
+    fn requests(&self) -> Pass<'_, RequestRow> {
+        Box::new(self.requests.iter().map(Cow::Owned))
+    }
+
+    fn attempts(&self) -> Pass<'_, AttemptRow> {
+        Box::new(self.attempts.iter().map(Cow::Owned))
+    }
+
+    fn events(&self) -> Pass<'_, EventRow> {
+        Box::new(self.events.iter().map(Cow::Owned))
+    }
+}

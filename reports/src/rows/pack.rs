@@ -1,0 +1,380 @@
+//! How a row becomes a few bytes and comes back.
+//!
+//! Numbers are differences to those of the row before, as rows are in the order of time or of ids. A text is written once
+//! in a chunk and then named by its position in the chunk's list of texts.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
+
+use kernel::{
+    record::{Answer, AttemptRow, Event, EventRow, Name, RequestRow},
+    status::{Code, Outcome},
+};
+use serde::{
+    Deserialize,
+    de::{IntoDeserializer, value},
+};
+
+/// The number of texts that are compared one by one before they are looked up.
+const COMMON: usize = 8;
+
+/// Writes rows.
+#[derive(Debug, Default)]
+pub struct Packer {
+    pub(super) bytes: Vec<u8>,
+    texts: Vec<Name>,
+    places: BTreeMap<Name, usize>,
+}
+
+/// Reads rows.
+#[derive(Debug)]
+pub struct Unpacker<'a> {
+    bytes: Cow<'a, [u8]>,
+    at: usize,
+    texts: Vec<Name>,
+    /// The event that each text names, as far as it was needed.
+    events: Vec<Option<Event>>,
+}
+
+/// A kind of row that can be packed.
+pub trait PackedRow: Sized {
+    /// The numbers of the row before.
+    type Before: Default;
+
+    /// Returns a row to unpack into.
+    fn blank() -> Self;
+
+    /// Writes the row.
+    fn pack(&self, before: &mut Self::Before, to: &mut Packer);
+
+    /// Reads the next row into this one, whose memory is used again.
+    fn unpack(&mut self, before: &mut Self::Before, from: &mut Unpacker<'_>);
+}
+
+impl Packer {
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.texts.clear();
+        self.places.clear();
+    }
+
+    /// Writes seven digits a byte, the lowest first; all bytes but the last have their highest digit set.
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.bytes.push(number as u8);
+    }
+
+    /// Writes a difference, the sign in the lowest digit. Any two numbers have one: it wraps around.
+    fn difference(&mut self, from: u64, to: u64) {
+        let difference = to.wrapping_sub(from) as i64;
+        self.number(((difference << 1) ^ (difference >> 63)) as u64);
+    }
+
+    fn text(&mut self, text: Option<&str>) {
+        let Some(text) = text else { return self.number(0) };
+        // Servers and causes are few; only sizes may be many.
+        let common = self.texts.iter().take(COMMON).position(|known| known.as_str() == text);
+        match common.or_else(|| self.places.get(&Name::from(text)).copied()) {
+            Some(place) => self.number(place as u64 + 1),
+            None => {
+                self.number(self.texts.len() as u64 + 1);
+                self.number(text.len() as u64);
+                self.bytes.extend_from_slice(text.as_bytes());
+                if self.texts.len() >= COMMON {
+                    self.places.insert(text.into(), self.texts.len());
+                }
+                self.texts.push(text.into());
+            }
+        }
+    }
+}
+
+impl<'a> Unpacker<'a> {
+    pub(super) fn new(bytes: Cow<'a, [u8]>) -> Self {
+        Self { bytes, at: 0, texts: Vec::new(), events: Vec::new() }
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.at += 1;
+        self.bytes[self.at - 1]
+    }
+
+    fn number(&mut self) -> u64 {
+        let mut number = 0;
+        let mut shift = 0;
+        loop {
+            let byte = self.byte();
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return number;
+            }
+            shift += 7;
+        }
+    }
+
+    fn count(&mut self) -> u32 {
+        self.number() as u32
+    }
+
+    fn difference(&mut self, from: u64) -> u64 {
+        let number = self.number();
+        from.wrapping_add((number >> 1) ^ (number & 1).wrapping_neg())
+    }
+
+    /// Returns the place of a text in `texts`.
+    fn place(&mut self) -> Option<usize> {
+        let place = (self.number() as usize).checked_sub(1)?;
+        if place == self.texts.len() {
+            let length = self.number() as usize;
+            let text = String::from_utf8_lossy(&self.bytes[self.at..self.at + length]);
+            self.texts.push(text.as_ref().into());
+            self.at += length;
+        }
+        Some(place)
+    }
+
+    fn text(&mut self) -> Option<Name> {
+        self.place().map(|place| self.texts[place].clone())
+    }
+
+    /// Reads a text into `owned`.
+    fn string(&mut self, owned: &mut String) -> bool {
+        owned.clear();
+        let place = self.place();
+        place.inspect(|place| owned.push_str(&self.texts[*place])).is_some()
+    }
+
+    fn event(&mut self) -> Event {
+        let place = self.place().unwrap_or_default();
+        self.events.resize(self.texts.len(), None);
+        *self.events[place].get_or_insert_with(|| {
+            let name: value::StrDeserializer<'_, value::Error> = self.texts[place].as_str().into_deserializer();
+            Event::deserialize(name).expect("it is the name of an event, as it was packed from one")
+        })
+    }
+}
+
+/// The codes by their numbers.
+static CODES: LazyLock<Vec<Code>> = LazyLock::new(|| Code::names().filter_map(|name| name.parse().ok()).collect());
+
+/// The number of a dropped request, behind those of the codes.
+const DROPPED: u8 = 30;
+
+/// The number of a degraded answer.
+const DEGRADED: u8 = 31;
+
+const HAS_SENT: u8 = 1 << 5;
+const HAS_DONE: u8 = 1 << 6;
+const HAS_LATENCY: u8 = 1 << 7;
+
+/// The numbers of a request.
+#[derive(Debug, Default)]
+pub struct BeforeRequest {
+    id: u64,
+    intended_us: u64,
+}
+
+impl PackedRow for RequestRow {
+    type Before = BeforeRequest;
+
+    fn blank() -> Self {
+        Self {
+            id: 0,
+            intended_us: 0,
+            sent_us: None,
+            done_us: None,
+            latency_us: None,
+            status: Outcome::OK,
+            server: None,
+            attempts: 0,
+            failovers: 0,
+            size: String::new(),
+            hedges: 0,
+            rejected: false,
+            answer: None,
+        }
+    }
+
+    fn pack(&self, before: &mut BeforeRequest, to: &mut Packer) {
+        let status = match self.status {
+            Outcome::Status(code) => code as u8,
+            Outcome::Dropped => DROPPED,
+            Outcome::Degraded => DEGRADED,
+        };
+        let present = [(HAS_SENT, self.sent_us), (HAS_DONE, self.done_us), (HAS_LATENCY, self.latency_us)];
+        to.bytes.push(present.iter().filter(|(_, time)| time.is_some()).fold(status, |byte, (flag, _)| byte | flag));
+        to.difference(before.id.wrapping_add(1), self.id);
+        to.difference(before.intended_us, self.intended_us);
+        let sent_us = self.sent_us.unwrap_or(self.intended_us);
+        let done_us = self.done_us.unwrap_or(sent_us);
+        if self.sent_us.is_some() {
+            to.difference(self.intended_us, sent_us);
+        }
+        if self.done_us.is_some() {
+            to.difference(sent_us, done_us);
+        }
+        if let Some(latency_us) = self.latency_us {
+            to.difference(done_us.wrapping_sub(self.intended_us), latency_us);
+        }
+        for count in [self.attempts, self.failovers, self.hedges] {
+            to.number(count.into());
+        }
+        to.bytes.push(u8::from(self.rejected) | answer_number(self.answer) << 1);
+        to.text(self.server.as_deref());
+        to.text(Some(&self.size));
+        *before = BeforeRequest { id: self.id, intended_us: self.intended_us };
+    }
+
+    fn unpack(&mut self, before: &mut BeforeRequest, from: &mut Unpacker<'_>) {
+        let flags = from.byte();
+        self.status = match flags & 0x1f {
+            DROPPED => Outcome::Dropped,
+            DEGRADED => Outcome::Degraded,
+            code => Outcome::Status(CODES[usize::from(code)]),
+        };
+        self.id = from.difference(before.id.wrapping_add(1));
+        self.intended_us = from.difference(before.intended_us);
+        self.sent_us = (flags & HAS_SENT != 0).then(|| from.difference(self.intended_us));
+        let sent_us = self.sent_us.unwrap_or(self.intended_us);
+        self.done_us = (flags & HAS_DONE != 0).then(|| from.difference(sent_us));
+        let usual_us = self.done_us.unwrap_or(sent_us).wrapping_sub(self.intended_us);
+        self.latency_us = (flags & HAS_LATENCY != 0).then(|| from.difference(usual_us));
+        for count in [&mut self.attempts, &mut self.failovers, &mut self.hedges] {
+            *count = from.count();
+        }
+        let rest = from.byte();
+        self.rejected = rest & 1 != 0;
+        self.answer = answer_of(rest >> 1);
+        self.server = from.text();
+        from.string(&mut self.size);
+        *before = BeforeRequest { id: self.id, intended_us: self.intended_us };
+    }
+}
+
+fn answer_number(answer: Option<Answer>) -> u8 {
+    match answer {
+        None => 0,
+        Some(Answer::Cached) => 1,
+        Some(Answer::Stale) => 2,
+        Some(Answer::Fallback) => 3,
+    }
+}
+
+fn answer_of(number: u8) -> Option<Answer> {
+    [None, Some(Answer::Cached), Some(Answer::Stale), Some(Answer::Fallback)][usize::from(number)]
+}
+
+/// The numbers of an attempt.
+#[derive(Debug, Default)]
+pub struct BeforeAttempt {
+    request: u64,
+    start_us: u64,
+}
+
+impl PackedRow for AttemptRow {
+    type Before = BeforeAttempt;
+
+    fn blank() -> Self {
+        Self { request: 0, attempt: 0, server: "".into(), start_us: 0, end_us: 0, status: Code::Ok, cause: None }
+    }
+
+    fn pack(&self, before: &mut BeforeAttempt, to: &mut Packer) {
+        to.bytes.push(self.status as u8);
+        to.difference(before.request, self.request);
+        to.number(self.attempt.into());
+        to.difference(before.start_us, self.start_us);
+        to.difference(self.start_us, self.end_us);
+        to.text(Some(&self.server));
+        to.text(self.cause.as_deref());
+        *before = BeforeAttempt { request: self.request, start_us: self.start_us };
+    }
+
+    fn unpack(&mut self, before: &mut BeforeAttempt, from: &mut Unpacker<'_>) {
+        self.status = CODES[usize::from(from.byte())];
+        self.request = from.difference(before.request);
+        self.attempt = from.count();
+        self.start_us = from.difference(before.start_us);
+        self.end_us = from.difference(self.start_us);
+        if let Some(server) = from.text() {
+            self.server = server;
+        }
+        unpack_cause(&mut self.cause, from);
+        *before = BeforeAttempt { request: self.request, start_us: self.start_us };
+    }
+}
+
+/// Reads a text that may be missing. Most rows have no cause.
+fn unpack_cause(cause: &mut Option<String>, from: &mut Unpacker<'_>) {
+    let mut text = cause.take().unwrap_or_default();
+    *cause = from.string(&mut text).then_some(text);
+}
+
+const HAS_FAULT: u8 = 1;
+const HAS_REQUEST: u8 = 1 << 1;
+const HAS_ATTEMPT: u8 = 1 << 2;
+const HAS_DURATION: u8 = 1 << 3;
+
+/// The numbers of an event.
+#[derive(Debug, Default)]
+pub struct BeforeEvent {
+    at_us: u64,
+    request: u64,
+}
+
+impl PackedRow for EventRow {
+    type Before = BeforeEvent;
+
+    fn blank() -> Self {
+        Self {
+            at_us: 0,
+            source: "".into(),
+            event: Event::Idle,
+            target: None,
+            cause: None,
+            fault: None,
+            request: None,
+            attempt: None,
+            duration_us: None,
+        }
+    }
+
+    fn pack(&self, before: &mut BeforeEvent, to: &mut Packer) {
+        let present = [
+            (HAS_FAULT, self.fault.is_some()),
+            (HAS_REQUEST, self.request.is_some()),
+            (HAS_ATTEMPT, self.attempt.is_some()),
+            (HAS_DURATION, self.duration_us.is_some()),
+        ];
+        to.bytes.push(present.iter().filter(|(_, is_there)| *is_there).fold(0, |byte, (flag, _)| byte | flag));
+        to.difference(before.at_us, self.at_us);
+        to.text(Some(self.event.into()));
+        to.text(Some(&self.source));
+        to.text(self.target.as_deref());
+        to.text(self.cause.as_deref());
+        if let Some(request) = self.request {
+            to.difference(before.request, request);
+        }
+        let rest = [self.fault.map(|fault| fault as u64), self.attempt.map(u64::from), self.duration_us];
+        rest.into_iter().flatten().for_each(|number| to.number(number));
+        *before = BeforeEvent { at_us: self.at_us, request: self.request.unwrap_or(before.request) };
+    }
+
+    fn unpack(&mut self, before: &mut BeforeEvent, from: &mut Unpacker<'_>) {
+        let flags = from.byte();
+        self.at_us = from.difference(before.at_us);
+        self.event = from.event();
+        if let Some(source) = from.text() {
+            self.source = source;
+        }
+        self.target = from.text();
+        unpack_cause(&mut self.cause, from);
+        self.request = (flags & HAS_REQUEST != 0).then(|| from.difference(before.request));
+        self.fault = (flags & HAS_FAULT != 0).then(|| from.number() as usize);
+        self.attempt = (flags & HAS_ATTEMPT != 0).then(|| from.count());
+        self.duration_us = (flags & HAS_DURATION != 0).then(|| from.number());
+        *before = BeforeEvent { at_us: self.at_us, request: self.request.unwrap_or(before.request) };
+    }
+}
