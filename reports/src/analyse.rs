@@ -14,7 +14,10 @@ pub mod points;
 
 use std::{path::PathBuf, time::Duration};
 
-use kernel::{measure::Summary, run_folder::RunInfo};
+use kernel::{
+    measure::Summary,
+    run_folder::{RunInfo, RunState},
+};
 
 pub use self::{
     episode::Episode,
@@ -50,6 +53,9 @@ pub struct RunAnalysis {
     pub scenario_text: Option<String>,
     /// The content of `run.json`.
     pub info: Option<RunInfo>,
+    /// The content of `state.json`; `None` for a run that is complete, or a log. What the scenario expects is expected of a
+    /// complete run.
+    pub state: Option<RunState>,
     /// The metrics and the verdict, computed from the rows.
     pub summary: Summary,
     /// The run in windows of the length that was asked for.
@@ -91,6 +97,7 @@ impl RunAnalysis {
             replay: run.replay(),
             scenario_text: run.scenario_text.clone(),
             info: run.info.clone(),
+            state: run.state.clone(),
             windows: if has_length(&watched, window) { watched.clone() } else { windows(window)? },
             sightings: matching::sightings(&summary.faults, &episodes, watched.length_s),
             faults: fault::impacts(&summary, requests, &watched),

@@ -82,7 +82,11 @@ fn report_run(place: &Path, mapping: &Mapping, options: &Options) -> Result<Comm
         html: page::report(&analysis, &figures),
         figures,
     };
-    let exit = if analysis.summary.pass { Exit::Passed } else { Exit::Failed };
+    let exit = match &analysis.state {
+        Some(_) => Exit::RunFailed,
+        None if analysis.summary.pass => Exit::Passed,
+        None => Exit::Failed,
+    };
     Ok(CommandOutput { exit, text: report.write(&folder, shown(options.json))? })
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use kernel::{
     cli::{program, quoted},
     measure::{RunLabel, RunRows, Summary},
-    run_folder::RunInfo,
+    run_folder::{RunInfo, RunState},
     scenario::Scenario,
 };
 
@@ -36,6 +36,8 @@ pub struct RecordedRun {
     pub info: Option<RunInfo>,
     /// The content of `summary.json`, as the run itself wrote it.
     pub stored: Option<Summary>,
+    /// The content of `state.json`; `None` for a run that is complete, or a log.
+    pub state: Option<RunState>,
     /// Notes on missing or inconsistent data, each a sentence.
     pub notes: Vec<String>,
 }

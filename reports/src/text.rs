@@ -19,10 +19,13 @@ use crate::analyse::RunAnalysis;
 
 pub(crate) use self::sections::recovery;
 
+/// The verdict on a run that is not complete.
+pub(crate) const INTERRUPTED: &str = "INTERRUPTED";
+
 /// Returns the report of one run. It ends with a line break.
 pub fn report(analysis: &RunAnalysis) -> String {
     let sections = [
-        analysis.summary.render(),
+        sections::summary(analysis),
         sections::question(analysis),
         sections::latency(analysis),
         sections::faults(analysis),

@@ -8,9 +8,9 @@ use super::RunAnalysis;
 const SCHEMA: u32 = 1;
 
 impl RunAnalysis {
-    /// Returns the report for programs. Its `summary` is that of `summary.json`.
+    /// Returns the report for programs. Its `summary` is that of `summary.json`; `state` is left out for a complete run.
     pub fn json(&self) -> Value {
-        json!({
+        let mut document = json!({
             "schema": SCHEMA,
             "run": self.place,
             "replay": self.replay,
@@ -20,6 +20,10 @@ impl RunAnalysis {
             "episodes": self.episodes,
             "sightings": self.sightings,
             "attempts": self.servers,
-        })
+        });
+        if let Some(state) = &self.state {
+            document["state"] = json!(state);
+        }
+        document
     }
 }

@@ -14,7 +14,7 @@ use super::{FAIL, PASS, Verdict, document, head, notes, numbers, plots, scenario
 use crate::{
     analyse::{Episode, FaultImpact, RunAnalysis, Sighting},
     figure::Figure,
-    text::{moment_s, optional_duration, optional_percent, recovery, signed_duration},
+    text::{INTERRUPTED, moment_s, optional_duration, optional_percent, recovery, signed_duration},
 };
 
 /// Returns the page of a run with its plots. The same analysis gives the same bytes.
@@ -36,7 +36,9 @@ pub fn report(analysis: &RunAnalysis, figures: &[Figure]) -> String {
 
 /// A run without expectations passes, but its page does not say so: nothing was checked.
 fn verdict(analysis: &RunAnalysis) -> Verdict {
-    if analysis.summary.expectations.is_empty() {
+    if analysis.state.is_some() {
+        Verdict { class: "fail", text: INTERRUPTED }
+    } else if analysis.summary.expectations.is_empty() {
         Verdict { class: "none", text: "no expectations" }
     } else if analysis.summary.pass {
         PASS

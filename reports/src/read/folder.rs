@@ -9,10 +9,11 @@ use std::{
 use kernel::{
     experiment::{sweep::SweepRecord, threshold::ThresholdRecord},
     measure::Summary,
-    run_folder::{ATTEMPTS, EVENTS, REQUESTS, RUN, RowFile, RunInfo, SCENARIO, SUMMARY},
+    run_folder::{ATTEMPTS, EVENTS, REQUESTS, RUN, RowFile, RunInfo, RunState, SCENARIO, SUMMARY, sort_rows},
     scenario::Scenario,
 };
 use serde::de::DeserializeOwned;
+use tempfile::TempDir;
 
 use super::{ReadError, read_text};
 use crate::{
@@ -26,16 +27,29 @@ pub(super) fn run(place: &Path) -> Result<RecordedRun, ReadError> {
         return Err(ReadError::NoRun { path: place.to_owned(), remedy: remedy(place) });
     }
     let mut notes = Vec::new();
+    let state = RunState::read(place);
+    // Of a run that is not complete, rows are in order of arrival.
+    let sorted = state.as_ref().map(|_| sorted_rows(place)).transpose()?;
+    let rows = sorted.as_ref().map_or(place, TempDir::path);
     let spill = Spill::default();
-    let requests = requests(place, &spill, &mut notes)?;
-    let attempts = optional(place, &ATTEMPTS, &spill, "attempts are not known", &mut notes)?;
-    let events = optional(place, &EVENTS, &spill, "faults are not known", &mut notes)?;
+    let requests = requests(rows, &spill, &mut notes)?;
+    let attempts = optional(rows, &ATTEMPTS, &spill, "attempts are not known", &mut notes)?;
+    let events = optional(rows, &EVENTS, &spill, "faults are not known", &mut notes)?;
     // A report is possible without the scenario, so an error of reading it is not fatal.
     let scenario_text = read_text(&place.join(SCENARIO)).ok();
     let scenario = scenario(place, scenario_text.as_deref(), &mut notes);
     let info: Option<RunInfo> = json(place, RUN, "the seed and the world are not known", &mut notes)?;
-    let stored: Option<Summary> = json(place, SUMMARY, "there is nothing to compare the metrics with", &mut notes)?;
+    let stored: Option<Summary> = match &state {
+        Some(state) => {
+            notes.push(format!("the run {}", state.describe()));
+            None
+        }
+        None => json(place, SUMMARY, "there is nothing to compare the metrics with", &mut notes)?,
+    };
     let duration = duration(scenario.as_ref(), stored.as_ref(), requests.last_us, &mut notes);
+    // Load was offered until the run ended, about when its last request was intended.
+    let offered = state.as_ref().map(|_| Duration::from_micros(requests.last_us.unwrap_or_default()));
+    let duration = offered.map_or(duration, |offered| offered.min(duration));
     notes.extend(requests.note());
     Ok(RecordedRun {
         scenario_name: name(place, scenario.as_ref(), stored.as_ref()),
@@ -50,8 +64,16 @@ pub(super) fn run(place: &Path) -> Result<RecordedRun, ReadError> {
         scenario_text,
         info,
         stored,
+        state,
         notes,
     })
+}
+
+/// Returns a folder with the rows of the run folder at `place` in their order.
+fn sorted_rows(place: &Path) -> Result<TempDir, ReadError> {
+    let sorted = tempfile::tempdir().map_err(ReadError::unreadable(place))?;
+    sort_rows(place, sorted.path())?;
+    Ok(sorted)
 }
 
 /// Returns the advice for a folder without requests.

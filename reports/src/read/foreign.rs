@@ -45,6 +45,7 @@ pub(super) fn run(path: &Path, mapping: &Mapping) -> Result<RecordedRun, ReadErr
         scenario_text: None,
         info: None,
         stored: None,
+        state: None,
         notes,
     })
 }

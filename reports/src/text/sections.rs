@@ -9,7 +9,7 @@ use kernel::measure::{
     },
 };
 
-use super::{moment_s, optional_duration, optional_percent, signed_duration};
+use super::{INTERRUPTED, moment_s, optional_duration, optional_percent, signed_duration};
 use crate::{analyse::RunAnalysis, fold::Latency};
 
 /// Returns the question of the scenario.
@@ -241,6 +241,15 @@ pub(super) fn attempts(analysis: &RunAnalysis) -> String {
         table.row(vec![tally.server.clone(), tally.status.clone(), tally.attempts.to_string()]);
     }
     headed("Statuses of attempts by server", &table)
+}
+
+/// Returns the summary. Of a run that is not complete its first word says so instead of whether expectations hold.
+pub(super) fn summary(analysis: &RunAnalysis) -> String {
+    let text = analysis.summary.render();
+    match text.split_once("  ").filter(|_| analysis.state.is_some()) {
+        Some((_, rest)) => format!("{INTERRUPTED}  {rest}"),
+        None => text,
+    }
 }
 
 /// Returns a line for each note.

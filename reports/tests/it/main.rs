@@ -9,6 +9,7 @@ mod damage;
 mod example_run;
 mod fidelity;
 mod foreign;
+mod interrupted;
 mod single;
 mod sweep;
 mod threshold;
