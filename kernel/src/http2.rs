@@ -12,3 +12,6 @@ pub const FRAME_BYTES_MAX: u32 = 1024 * 1024;
 /// Largest number of concurrent calls on one connection. The server offers it, and the client assumes it until the
 /// server's settings arrive.
 pub const STREAMS_MAX: u32 = 1024;
+
+/// Largest list of headers of one call, in bytes, as HTTP/2 counts them. gRPC's own headers take a few hundred.
+pub const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;

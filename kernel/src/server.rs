@@ -10,7 +10,8 @@
 //! * a workload function that has begun runs to its end, even if no caller waits for it any more;
 //! * a workload that fails on purpose then fails the request, or occupies the worker until the caller gives up.
 //!
-//! `grpc-timeout` is enforced here, on the World's clock.
+//! `grpc-timeout` is enforced here, on the World's clock. So are the listener's terms: limits on what peers occupy, in `peers`,
+//! and the token without which a call is answered with UNAUTHENTICATED.
 
 mod admission;
 mod connection;
@@ -18,6 +19,8 @@ mod counters;
 mod deadline;
 mod health;
 mod injector;
+mod peers;
+mod reply;
 mod routes;
 mod service;
 pub mod settings;
@@ -35,6 +38,7 @@ use crate::{
 };
 use connection::Connections;
 use health::HealthService;
+use peers::Peers;
 use service::Replica;
 use workers::Workers;
 
@@ -94,8 +98,11 @@ pub async fn serve(
     let health = HealthService::serving();
     let (stopping, stopped) = watch::channel(false);
     let (busy, mut idle) = mpsc::channel(1);
+    let terms = listener.terms();
     let connections = Connections {
         world: world.clone(),
+        peers: terms.limits.map(|limits| Peers::start(&world, limits)),
+        token: terms.token,
         replica: Arc::new(Replica::new(world.clone(), recorder, name, workers, workloads, injector)),
         health: health.clone(),
         stopped,

@@ -3,7 +3,7 @@
 //! tonic's own transport is not used, because its timeouts sleep on tokio's clock. hyper's own timer is not needed either:
 //! server and client time their deadlines and connection attempts themselves, and keepalive is off.
 //!
-//! * [`HeaderFirst`] saves one copy of each message that is received;
+//! * [`HeaderFirst`] saves one copy of each message that is received, and uses no memory for what was only announced;
 //! * [`Io`] and [`Noted`] save one copy of each message that is sent.
 
 mod header_first;
@@ -13,16 +13,32 @@ use std::future::Future;
 
 use futures_util::FutureExt;
 
-pub(crate) use header_first::HeaderFirst;
+pub(crate) use header_first::{HeaderFirst, WatchHeld};
 pub(crate) use payload::{Io, Noted, Payloads};
 
-use crate::world::SharedWorld;
+use http::HeaderValue;
+
+use crate::world::{SharedWorld, Token};
 
 /// gRPC A6's header with the number of attempts of the call before this one.
 pub(crate) const ATTEMPTS_BEFORE: &str = "grpc-previous-rpc-attempts";
 
 /// gRPC's header with the time for which the caller waits.
 pub(crate) const TIMEOUT: &str = "grpc-timeout";
+
+/// What precedes a token in the header `authorization` (RFC 6750).
+const BEARER: &str = "Bearer ";
+
+/// Returns the value of the header `authorization` with `token`.
+pub(crate) fn bearer(token: &Token) -> HeaderValue {
+    let value = HeaderValue::from_str(&format!("{BEARER}{}", token.reveal()));
+    value.expect("a token consists of characters that a header can have")
+}
+
+/// Returns true if `value`, of the header `authorization`, has `token`.
+pub(crate) fn has_token(value: Option<&HeaderValue>, token: &Token) -> bool {
+    value.and_then(|value| value.as_bytes().strip_prefix(BEARER.as_bytes())).is_some_and(|text| token.matches(text))
+}
 
 /// Runs hyper's tasks on a World.
 #[derive(Clone)]

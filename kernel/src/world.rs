@@ -4,11 +4,13 @@
 //! randomness only through [`Entropy`](crate::entropy::Entropy). `.clippy.toml` forbids the calls that would bypass it.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -47,6 +49,11 @@ pub trait World: Send + Sync + 'static {
 
     /// Runs the job's workload function. It takes real time in one world, and a modelled time in the other.
     fn compute(&self, job: Job) -> BoxFuture<'static, Output>;
+
+    /// Returns the token that the calls of this host contain. By default they contain none.
+    fn token(&self) -> Option<&Token> {
+        None
+    }
 }
 
 /// A shared [`World`].
@@ -64,8 +71,87 @@ pub trait Listener: Send {
     ///
     /// # Errors
     ///
-    /// Returns an error if no more connections can be accepted; a listener is not used after one.
+    /// Returns an error if no more connections can be accepted; a listener is not used after one. A shortage that can pass,
+    /// such as one of descriptors, is no such error: the listener waits until it is over.
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>>;
+
+    /// Returns what a server demands of the peers that connect here. By default it demands nothing, as in a simulation, whose
+    /// clients are all known.
+    fn terms(&self) -> PeerTerms {
+        PeerTerms::default()
+    }
+}
+
+/// What a server demands of its peers. A peer that does not keep to it loses its connection, or its call.
+#[derive(Clone, Default)]
+pub struct PeerTerms {
+    /// Limits on what peers can occupy; `None` is no limit.
+    pub limits: Option<PeerLimits>,
+    /// The secret that each call has to contain; `None` is none.
+    pub token: Option<Token>,
+}
+
+/// Limits on what the peers of a server can occupy together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerLimits {
+    /// Connections that are open at once, at least 1. A further one takes the place of one without a call, or is closed.
+    pub connections: usize,
+    /// Memory for requests that have not arrived whole and for replies that have not been read, in bytes. Beyond it, the
+    /// connection that holds the most is closed.
+    pub held_bytes: usize,
+    /// Times after which a peer that does not continue is disconnected; `None` is no such time.
+    pub patience: Option<Patience>,
+}
+
+/// Times after which a peer that does not continue is disconnected. Only time in which the server runs counts: a server that
+/// was stopped for an hour disconnects no peer because of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Time for the start of the HTTP/2 handshake, the first 33 bytes.
+    pub handshake: Duration,
+    /// Time in which a connection with unfinished requests or unread replies has to finish or read one of them.
+    pub message: Duration,
+    /// Time for which a connection may be without calls.
+    pub idle: Duration,
+}
+
+/// A secret that a client's calls contain and a server compares. Its `Debug` output does not contain it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Arc<str>);
+
+/// A token that cannot be used. The secret is not part of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token has 16 to 256 characters, each of them a letter, a digit or one of - . _ ~ + / =")]
+pub struct TokenError;
+
+impl Token {
+    /// Creates a token from its text.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the text has fewer than 16 or more than 256 characters, or one that a bearer token (RFC 6750)
+    /// does not have.
+    pub fn new(text: &str) -> Result<Self, TokenError> {
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte));
+        if plain && (16..=256).contains(&text.len()) { Ok(Self(text.into())) } else { Err(TokenError) }
+    }
+
+    /// Returns the text of the token.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns true if `text` is the token. The time that it takes does not depend on how much of `text` is right.
+    pub fn matches(&self, text: &[u8]) -> bool {
+        let differing = self.0.bytes().zip(text).fold(0, |differing, (own, given)| differing | (own ^ given));
+        self.0.len() == text.len() && std::hint::black_box(differing) == 0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
 }
 
 /// An ordered, reliable stream of bytes in both directions. Chunks can pass without a copy.
@@ -84,6 +170,12 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
 
     /// Makes a later drop of the stream a reset for the other end instead of the end of the stream, if the network has resets.
     fn abort(&mut self) {}
+
+    /// Returns a count of the bytes that have arrived from the peer, which goes on counting after the stream was moved, or
+    /// `None` if the stream does not count them.
+    fn arrivals(&self) -> Option<Arc<AtomicU64>> {
+        None
+    }
 }
 
 /// Copies the bytes of `bufs` into one chunk.
@@ -112,6 +204,10 @@ impl Stream for BoxStream {
     fn abort(&mut self) {
         (**self).abort();
     }
+
+    fn arrivals(&self) -> Option<Arc<AtomicU64>> {
+        (**self).arrivals()
+    }
 }
 
 /// The error of work that was not complete in time.
@@ -133,4 +229,30 @@ pub async fn timeout_at<T>(world: &dyn World, at: Instant, work: impl Future<Out
         Poll::Pending => sleep.as_mut().poll(cx).map(|()| Err(Elapsed)),
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "0123456789abcdef";
+
+    #[test]
+    fn a_token_matches_itself_only_and_is_not_printed() {
+        let token = Token::new(TEXT).unwrap();
+        assert!(token.matches(TEXT.as_bytes()));
+        for other in ["", "0123456789abcdeg", "0123456789abcde", "0123456789abcdef0", "x123456789abcdef"] {
+            assert!(!token.matches(other.as_bytes()), "{other}");
+        }
+        assert!(!format!("{token:?}").contains("0123"));
+    }
+
+    #[test]
+    fn a_text_that_is_short_long_or_no_header_is_no_token() {
+        for wrong in ["", &TEXT[1..], &"x".repeat(257), "0123456789 abcdef", "0123456789abcdef\n", "0123456789abcdéf"]
+        {
+            assert_eq!(Token::new(wrong), Err(TokenError), "{wrong:?}");
+        }
+        assert!(Token::new(&"x".repeat(256)).is_ok());
+    }
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     policy::{PUSHBACK, Pushback},
+    server::MESSAGE_BYTES_MAX,
     status::Code,
     time::Instant,
     transport::HeaderFirst,
@@ -66,7 +67,7 @@ impl tower_service::Service<http::Request<Body>> for Channel {
         Box::pin(async move {
             answer
                 .await
-                .map(|reply| reply.map(|body| Reply(HeaderFirst::new(body))))
+                .map(|reply| reply.map(|body| Reply(HeaderFirst::new(body, MESSAGE_BYTES_MAX))))
                 .map_err(|error| network_status(&error))
         })
     }

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::{HeaderValue, header::AUTHORIZATION};
 use hyper::{
     body::Incoming,
     client::conn::http2::{self, SendRequest},
@@ -23,7 +24,7 @@ use crate::{
     record::{Event, Recorder},
     status::Code,
     time::Instant,
-    transport::{Executor, Io, Noted, Payloads},
+    transport::{Executor, Io, Noted, Payloads, bearer},
     world::{SharedWorld, Stream, timeout_at},
 };
 
@@ -193,14 +194,19 @@ impl Keeper {
 pub(super) struct Sender {
     http2: SendRequest<Noted>,
     payloads: Payloads,
+    /// The header with the host's token, if it has one.
+    authorization: Option<HeaderValue>,
 }
 
 impl Sender {
     /// Sends `request`. The returned future completes with the head of the reply.
     pub(super) fn send(
         &mut self,
-        request: http::Request<Body>,
+        mut request: http::Request<Body>,
     ) -> impl Future<Output = hyper::Result<http::Response<Incoming>>> + use<> {
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
         self.http2.send_request(request.map(|body| self.payloads.noted(body)))
     }
 }
@@ -223,5 +229,6 @@ pub(super) async fn handshake<S: Stream + 'static>(
         .await;
     let (http2, connection) = handshake.map_err(|error| Cause::from_hyper(&error))?;
     let lost = async move { connection.await.err().map_or(Cause::ConnectionClosed, |error| Cause::from_hyper(&error)) };
-    Ok((Sender { http2, payloads }, lost))
+    let authorization = world.token().map(bearer);
+    Ok((Sender { http2, payloads, authorization }, lost))
 }

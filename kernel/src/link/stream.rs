@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -230,6 +230,11 @@ impl Stream for ShapedStream {
             wire.ended = false;
             wire.outgoing.push(link, Payload::Failure(io::ErrorKind::ConnectionReset.into()));
         }
+    }
+
+    /// Returns the socket's count: bytes that the link holds or loses are not the peer's silence.
+    fn arrivals(&self) -> Option<Arc<AtomicU64>> {
+        self.wire.as_ref().and_then(|wire| wire.socket.arrivals())
     }
 }
 

@@ -1,6 +1,6 @@
 //! HTTP/2 connections of a replica.
 
-use std::sync::Arc;
+use std::{future::pending, pin::pin, sync::Arc};
 
 use futures_util::{
     TryFutureExt,
@@ -9,17 +9,27 @@ use futures_util::{
 use hyper::{server::conn::http2, service::service_fn};
 use tokio::sync::{mpsc, watch};
 
-use super::{health::HealthService, routes::Routes, service::Replica};
+use super::{
+    health::HealthService,
+    peers::{Connected, Peers},
+    reply::Replied,
+    routes::{Routes, header_bytes},
+    service::Replica,
+};
 use crate::{
-    http2::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX},
+    http2::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX},
     transport::{Executor, Io},
-    world::{BoxStream, SharedWorld},
+    world::{BoxStream, SharedWorld, Stream, Token},
 };
 
 /// State that all connections of a replica share.
 pub(super) struct Connections {
     /// The replica's host.
     pub(super) world: SharedWorld,
+    /// The peers, if what they can occupy is limited.
+    pub(super) peers: Option<Arc<Peers>>,
+    /// The token that each call has to contain, if there is one.
+    pub(super) token: Option<Token>,
     /// The replica, which answers the calls.
     pub(super) replica: Arc<Replica>,
     /// The replica's health service.
@@ -31,16 +41,26 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Serves the connection `stream` in a task of its own, until either side closes it.
-    pub(super) fn serve(&self, stream: BoxStream) {
-        let routes = Routes::new(self.replica.clone(), self.health.clone());
+    /// Serves the connection `stream` in a task of its own, until either side closes it. Resets it if there is no place for it.
+    pub(super) fn serve(&self, mut stream: BoxStream) {
+        let connected = match &self.peers {
+            None => None,
+            Some(peers) => match peers.enter(stream.arrivals()) {
+                None => return stream.abort(),
+                entered => entered,
+            },
+        };
+        let entry = connected.as_ref().map(|connected| connected.entry.clone());
+        let routes = Routes::new(self.replica.clone(), self.health.clone(), self.token.clone());
         let world = self.world.clone();
         let io = Io::new(stream);
         let payloads = io.payloads();
         let service = service_fn(move |request| {
             let payloads = payloads.clone();
-            let answer = routes.clone().answer(world.clone(), request);
-            answer.map_ok(move |response| response.map(|body| payloads.noted(body)))
+            let call = entry.as_ref().map(|entry| entry.call());
+            let hold = call.as_ref().map(|call| call.hold(header_bytes(&request)));
+            let answer = routes.clone().answer(world.clone(), request, hold);
+            answer.map_ok(move |response| Replied::respond(response.map(|body| payloads.noted(body)), call))
         });
         let connection = http2::Builder::new(Executor(self.world.clone()))
             // The header's compressed length varies with the wall clock, which would make runs differ; gRPC does not use it.
@@ -49,18 +69,31 @@ impl Connections {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES_MAX)
             .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEADER_LIST_BYTES_MAX)
             .serve_connection(io, service);
         let mut stopped = self.stopped.clone();
         let busy = self.busy.clone();
         self.world.spawn(Box::pin(async move {
-            let mut connection = std::pin::pin!(connection);
-            let stop = std::pin::pin!(async { stopped.wait_for(|stopped| *stopped).await.is_ok() });
-            if let Either::Right(_) = select(connection.as_mut(), stop).await {
-                connection.as_mut().graceful_shutdown();
-                // An error means that the connection broke while it was closed; there is no peer left to report it to.
-                let _ = connection.await;
-            }
+            let serving = async {
+                let mut connection = pin!(connection);
+                let stop = pin!(async { stopped.wait_for(|stopped| *stopped).await.is_ok() });
+                if let Either::Right(_) = select(connection.as_mut(), stop).await {
+                    connection.as_mut().graceful_shutdown();
+                    // An error means that the connection broke while it was closed; there is no peer left to report it to.
+                    let _ = connection.await;
+                }
+            };
+            // A peer that is to leave is not waited for: dropping the connection closes the stream.
+            select(pin!(serving), pin!(until_closed(connected))).await;
             drop(busy);
         }));
+    }
+}
+
+/// Completes when the list of peers closes the connection; never without one.
+async fn until_closed(connected: Option<Connected>) {
+    match connected {
+        Some(connected) => drop(connected.closed.await),
+        None => pending().await,
     }
 }

@@ -6,6 +6,7 @@ use futures_util::{Stream, StreamExt, future::ready, stream};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
+use super::reply::reply;
 use crate::proto::{
     health::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health},
     rehearsal::rehearsal_server,
@@ -41,7 +42,7 @@ impl Health for HealthService {
         if !is_known(service) {
             return Err(Status::not_found(format!("there is no service `{service}` here")));
         }
-        Ok(Response::new(response(status(*self.serving.borrow()))))
+        Ok(reply(response(status(*self.serving.borrow())), 0))
     }
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Updates>, Status> {

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, pin::pin, sync::Arc};
 
-use http::{Request, Response};
+use http::{Request, Response, header::AUTHORIZATION};
 use hyper::body::Incoming;
 use tonic::{Status, body::Body};
 use tower_service::Service;
@@ -10,38 +10,55 @@ use tower_service::Service;
 use super::{
     deadline::{self, Deadline},
     health::HealthService,
+    peers::Hold,
     service::{MESSAGE_BYTES_MAX, Replica},
 };
 use crate::{
     proto::{health::health_server::HealthServer, rehearsal::rehearsal_server::RehearsalServer},
-    transport::{HeaderFirst, TIMEOUT},
-    world::{SharedWorld, timeout_at},
+    transport::{HeaderFirst, TIMEOUT, has_token},
+    world::{SharedWorld, Token, timeout_at},
 };
+
+/// The message of the UNAUTHENTICATED that answers a call without the token.
+const NO_TOKEN: &str = "this server wants a token; set REHEARSAL_TOKEN or REHEARSAL_TOKEN_FILE to that of the server";
 
 /// The gRPC services behind one connection.
 #[derive(Clone)]
 pub(super) struct Routes {
     rehearsal: RehearsalServer<Replica>,
     health: HealthServer<HealthService>,
+    token: Option<Token>,
 }
 
+/// Largest message to the health service, in bytes. It contains the name of a service.
+const HEALTH_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+
+/// What one header occupies in memory besides its name and value, in bytes, as HTTP/2 counts it.
+const HEADER_BYTES: usize = 32;
+
 impl Routes {
-    /// Creates the routes of one connection to `replica`.
-    pub(super) fn new(replica: Arc<Replica>, health: HealthService) -> Self {
+    /// Creates the routes of one connection to `replica`. Calls without `token`, if there is one, are refused.
+    pub(super) fn new(replica: Arc<Replica>, health: HealthService, token: Option<Token>) -> Self {
         Self {
             rehearsal: RehearsalServer::from_arc(replica)
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
-            health: HealthServer::new(health),
+            health: HealthServer::new(health).max_decoding_message_size(HEALTH_MESSAGE_BYTES_MAX),
+            token,
         }
     }
 
-    /// Answers `request`, with DEADLINE_EXCEEDED when the time of its `grpc-timeout` header is up first.
+    /// Answers `request`, with DEADLINE_EXCEEDED when the time of its `grpc-timeout` header is up first. `hold` is what the
+    /// connection holds for the request, until all of it has arrived.
     pub(super) async fn answer(
         self,
         world: SharedWorld,
         mut request: Request<Incoming>,
+        hold: Option<Hold>,
     ) -> Result<Response<Body>, Infallible> {
+        if self.token.as_ref().is_some_and(|token| !has_token(request.headers().get(AUTHORIZATION), token)) {
+            return Ok(Status::unauthenticated(NO_TOKEN).into_http());
+        }
         let at = match request.headers().get(TIMEOUT).map(|value| deadline::parse(value.as_bytes())) {
             None => None,
             Some(None) => return Ok(Status::invalid_argument(deadline::MALFORMED).into_http()),
@@ -51,20 +68,25 @@ impl Routes {
         if let Some(at) = at {
             request.extensions_mut().insert(Deadline(at));
         }
-        let answer = pin!(self.dispatch(request));
+        let answer = pin!(self.dispatch(request, hold));
         let Some(at) = at else { return Ok(answer.await) };
         let answered = timeout_at(&*world, at, answer).await;
         Ok(answered.unwrap_or_else(|_| Status::deadline_exceeded("the call's deadline has passed").into_http()))
     }
 
     /// Passes `request` to the service that its path names. `poll_ready` is not called: tonic's servers are always ready.
-    async fn dispatch(mut self, request: Request<Incoming>) -> Response<Body> {
-        let request = request.map(HeaderFirst::new);
-        let answered: Result<_, Infallible> = if request.uri().path().starts_with("/grpc.health.v1.Health/") {
-            self.health.call(request).await
-        } else {
-            self.rehearsal.call(request).await
-        };
+    async fn dispatch(mut self, request: Request<Incoming>, hold: Option<Hold>) -> Response<Body> {
+        let is_health = request.uri().path().starts_with("/grpc.health.v1.Health/");
+        let message_bytes_max = if is_health { HEALTH_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
+        let request = request.map(|body| HeaderFirst::watched(body, message_bytes_max, hold));
+        let answered: Result<_, Infallible> =
+            if is_health { self.health.call(request).await } else { self.rehearsal.call(request).await };
         answered.unwrap_or_else(|never| match never {})
     }
+}
+
+/// Returns the memory that the headers of `request` occupy, in bytes.
+pub(super) fn header_bytes(request: &Request<Incoming>) -> usize {
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES);
+    request.uri().path().len() + headers.sum::<usize>()
 }

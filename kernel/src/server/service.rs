@@ -9,6 +9,7 @@ use super::{
     admission::refusal,
     counters::Counters,
     deadline::Deadline,
+    reply::reply,
     workers::{NotDone, Workers},
 };
 use crate::{
@@ -144,9 +145,10 @@ impl Rehearsal for Replica {
         let Image { width, height, pixels } = image;
         let input = Input::Image(Picture { width, height, pixels });
         let (output, served_by) = self.process(context, input).await?;
+        let bytes = output.byte_count();
         let Output::Image(pixels) = output else { return Err(mismatched_output()) };
         let image = Image { width, height, pixels };
-        Ok(Response::new(ProcessImageReply { image: Some(image), served_by: Some(served_by) }))
+        Ok(reply(ProcessImageReply { image: Some(image), served_by: Some(served_by) }, bytes))
     }
 
     async fn search_graph(&self, request: Request<SearchGraphRequest>) -> Result<Response<SearchGraphReply>, Status> {
@@ -155,30 +157,33 @@ impl Rehearsal for Replica {
         let graph = GraphSpec { nodes: graph.nodes, edges: graph.edges, seed: graph.seed };
         let input = Input::Search(Search { graph, start: message.start });
         let (output, served_by) = self.process(context, input).await?;
+        let bytes = output.byte_count();
         let Output::Order(order) = output else { return Err(mismatched_output()) };
-        Ok(Response::new(SearchGraphReply { served_by: Some(served_by), order: order.to_vec() }))
+        Ok(reply(SearchGraphReply { served_by: Some(served_by), order: order.to_vec() }, bytes))
     }
 
     async fn get_data(&self, request: Request<GetDataRequest>) -> Result<Response<GetDataReply>, Status> {
         let (context, _) = AttemptContext::split(request, |message| message.request_id);
         let (output, served_by) = self.process(context, Input::Data).await?;
+        let bytes = output.byte_count();
         let Output::Data(data) = output else { return Err(mismatched_output()) };
-        Ok(Response::new(GetDataReply { served_by: Some(served_by), data }))
+        Ok(reply(GetDataReply { served_by: Some(served_by), data }, bytes))
     }
 
     async fn health_check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckReply>, Status> {
         let counters = self.workers.counters();
-        Ok(Response::new(HealthCheckReply {
+        let message = HealthCheckReply {
             healthy: true,
             server_id: self.name.clone(),
             running: counters.running.load(Relaxed) as u32,
             queued: counters.queued.load(Relaxed) as u32,
-        }))
+        };
+        Ok(reply(message, 0))
     }
 
     async fn get_metrics(&self, _: Request<GetMetricsRequest>) -> Result<Response<GetMetricsReply>, Status> {
         let counters = self.workers.counters();
-        Ok(Response::new(GetMetricsReply {
+        let message = GetMetricsReply {
             server_id: self.name.clone(),
             uptime_us: self.world.now().since(self.listening_since).as_micros() as u64,
             received: counters.received.load(Relaxed),
@@ -191,7 +196,8 @@ impl Rehearsal for Replica {
             service_us_total: counters.service_us.load(Relaxed),
             running: counters.running.load(Relaxed) as u32,
             queued: counters.queued.load(Relaxed) as u32,
-        }))
+        };
+        Ok(reply(message, 0))
     }
 }
 

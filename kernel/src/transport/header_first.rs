@@ -1,37 +1,59 @@
-//! A request or response body whose first frame is the header of a gRPC message.
+//! A request or response body that passes a gRPC message on when all of it has arrived, its header first.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-/// A received body whose first frame is split after gRPC's five-byte message header.
+/// A received body whose messages are passed on whole: first gRPC's five-byte header, then the rest.
 ///
-/// tonic gathers a message in a buffer, and reserves memory for the whole message when it has read the header. If the bytes
-/// behind the header are in the buffer already, the growth copies them once more. Given the header alone, tonic reserves
-/// the memory before the rest arrives.
-pub(crate) struct HeaderFirst {
+/// tonic gathers a message in a buffer, and reserves memory for the whole message when it has read the header.
+///
+/// * A header can announce any length, and a peer that sends a thousand of them would have memory reserved for a thousand
+///   large messages. A header is therefore passed on when the bytes that it announces are here: memory is used for what was sent.
+/// * If the bytes behind the header were in the buffer already, its growth would copy them once more. Given the header alone,
+///   tonic reserves the memory before the rest arrives.
+pub(crate) struct HeaderFirst<W = ()> {
     body: Incoming,
-    /// Bytes that arrived in one frame with the header.
-    rest: Option<Bytes>,
-    started: bool,
+    gathered: Gathered,
+    /// Sees how much is held.
+    watch: W,
+}
+
+/// Sees how many bytes a body holds, of messages that have not arrived whole.
+pub(crate) trait WatchHeld {
+    /// `bytes` are held from now on, in place of the number before.
+    fn holds(&mut self, bytes: usize);
+}
+
+impl WatchHeld for () {
+    fn holds(&mut self, _: usize) {}
 }
 
 /// Length of the message header: a compression flag and four bytes of length.
 const MESSAGE_HEADER_BYTES: usize = 5;
 
 impl HeaderFirst {
-    /// Wraps `body`.
-    pub(crate) fn new(body: Incoming) -> Self {
-        Self { body, rest: None, started: false }
+    /// Wraps `body`, whose messages have at most `message_bytes_max` bytes. A longer one is passed on as it comes, for tonic to
+    /// refuse.
+    pub(crate) fn new(body: Incoming, message_bytes_max: usize) -> Self {
+        Self::watched(body, message_bytes_max, ())
     }
 }
 
-impl HttpBody for HeaderFirst {
+impl<W: WatchHeld> HeaderFirst<W> {
+    /// Wraps `body` as [`HeaderFirst::new`] does. `watch` sees how much is held.
+    pub(crate) fn watched(body: Incoming, message_bytes_max: usize, watch: W) -> Self {
+        Self { body, gathered: Gathered::new(message_bytes_max), watch }
+    }
+}
+
+impl<W: WatchHeld + Unpin> HttpBody for HeaderFirst<W> {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -39,39 +61,229 @@ impl HttpBody for HeaderFirst {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        if let Some(rest) = self.rest.take() {
-            return Poll::Ready(Some(Ok(Frame::data(rest))));
-        }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?;
-        let Some(frame) = frame else { return Poll::Ready(None) };
-        // Only the first frame is split: tonic has reserved memory for the message by then.
-        if std::mem::replace(&mut self.started, true) {
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        let header = match frame.into_data() {
-            Ok(mut data) if data.len() > MESSAGE_HEADER_BYTES => {
-                let header = data.split_to(MESSAGE_HEADER_BYTES);
-                self.rest = Some(data);
-                Frame::data(header)
+        let Self { body, gathered, watch } = &mut *self;
+        loop {
+            if let Some(data) = gathered.next() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
             }
-            Ok(data) => Frame::data(data),
-            Err(other) => other,
-        };
-        Poll::Ready(Some(Ok(header)))
+            // Trailers, and the end of the body, come after what was gathered: of a message that ends early, too.
+            if let Some(end) = gathered.end.take() {
+                return Poll::Ready(end.map(Ok));
+            }
+            match ready!(Pin::new(&mut *body).poll_frame(cx)).transpose()? {
+                None => gathered.finish(None),
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => gathered.push(data),
+                    Err(trailers) => gathered.finish(Some(trailers)),
+                },
+            }
+            watch.holds(gathered.unfinished());
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_none() && self.body.is_end_stream()
+        self.gathered.bytes == 0 && self.gathered.end.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.rest.as_ref().map_or(0, |rest| rest.len() as u64);
+        let held = self.gathered.bytes as u64;
         let hint = self.body.size_hint();
         let mut whole = SizeHint::new();
-        whole.set_lower(hint.lower() + rest);
+        whole.set_lower(hint.lower() + held);
         if let Some(upper) = hint.upper() {
-            whole.set_upper(upper + rest);
+            whole.set_upper(upper + held);
         }
         whole
+    }
+}
+
+/// The bytes of a body that have arrived and were not passed on.
+struct Gathered {
+    chunks: VecDeque<Bytes>,
+    /// Number of bytes in `chunks`.
+    bytes: usize,
+    /// Number of bytes of the message under way that may be passed on, after its header.
+    passing: usize,
+    message_bytes_max: usize,
+    /// What follows after the last byte: trailers, or the end of the body.
+    end: Option<Option<Frame<Bytes>>>,
+    /// True if nothing more comes, or if nothing is to be held back any more.
+    open: bool,
+}
+
+impl Gathered {
+    fn new(message_bytes_max: usize) -> Self {
+        Self { chunks: VecDeque::new(), bytes: 0, passing: 0, message_bytes_max, end: None, open: false }
+    }
+
+    fn push(&mut self, data: Bytes) {
+        // An empty frame is no part of a message, and an empty chunk would be taken for one.
+        if !data.is_empty() {
+            self.bytes += data.len();
+            self.chunks.push_back(data);
+        }
+    }
+
+    /// Notes that no more data comes, but `end`.
+    fn finish(&mut self, end: Option<Frame<Bytes>>) {
+        // Of a message that is not whole, only a part of the header is passed on: tonic reports the early end, and reserves
+        // no memory for the rest.
+        if self.passing == 0 && self.length().is_some_and(|length| self.bytes < MESSAGE_HEADER_BYTES + length) {
+            let start = self.take(MESSAGE_HEADER_BYTES - 1);
+            self.chunks = [start].into();
+            self.bytes = MESSAGE_HEADER_BYTES - 1;
+        }
+        self.open = true;
+        self.end = Some(end);
+    }
+
+    /// Returns the number of bytes that wait for the rest of their message.
+    fn unfinished(&self) -> usize {
+        if self.passing > 0 || self.open { 0 } else { self.bytes }
+    }
+
+    /// Returns the next bytes to pass on; `None` if more has to arrive before.
+    fn next(&mut self) -> Option<Bytes> {
+        if self.bytes == 0 {
+            return None;
+        }
+        if self.open || self.passing > 0 {
+            let most = if self.open { self.bytes } else { self.passing };
+            let chunk = self.take_chunk(most);
+            self.passing = self.passing.saturating_sub(chunk.len());
+            return Some(chunk);
+        }
+        let length = self.length()?;
+        if length > self.message_bytes_max {
+            self.open = true;
+            return Some(self.take(MESSAGE_HEADER_BYTES));
+        }
+        if self.bytes < MESSAGE_HEADER_BYTES + length {
+            return None;
+        }
+        self.passing = length;
+        Some(self.take(MESSAGE_HEADER_BYTES))
+    }
+
+    /// Returns the length that the header at the front announces; `None` before all of the header has arrived.
+    fn length(&self) -> Option<usize> {
+        let mut header = self.chunks.iter().flatten().skip(1);
+        let mut length = 0_u32;
+        for _ in 1..MESSAGE_HEADER_BYTES {
+            length = length << 8 | u32::from(*header.next()?);
+        }
+        Some(length as usize)
+    }
+
+    /// Takes `count` bytes, which must be there. They are copied if they are of several chunks.
+    fn take(&mut self, count: usize) -> Bytes {
+        if self.chunks.front().is_some_and(|chunk| chunk.len() >= count) {
+            return self.take_chunk(count);
+        }
+        let mut bytes = BytesMut::with_capacity(count);
+        while bytes.len() < count {
+            let chunk = self.take_chunk(count - bytes.len());
+            bytes.extend_from_slice(&chunk);
+        }
+        bytes.freeze()
+    }
+
+    /// Takes the first chunk, or its first `most` bytes.
+    fn take_chunk(&mut self, most: usize) -> Bytes {
+        let Some(chunk) = self.chunks.front_mut() else { return Bytes::new() };
+        let taken = if chunk.len() <= most { std::mem::take(chunk) } else { chunk.split_to(most) };
+        if !chunk.has_remaining() {
+            self.chunks.pop_front();
+        }
+        self.bytes -= taken.len();
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(length: usize) -> Vec<u8> {
+        let announced = (length as u32).to_be_bytes();
+        [0].into_iter().chain(announced).chain((0..length).map(|byte| byte as u8)).collect()
+    }
+
+    /// Pushes the chunks one by one, and returns what is passed on after each.
+    fn passed(gathered: &mut Gathered, chunks: &[&[u8]]) -> Vec<Vec<Bytes>> {
+        let pass = |chunk: &&[u8]| {
+            gathered.push(Bytes::copy_from_slice(chunk));
+            std::iter::from_fn(|| gathered.next()).collect()
+        };
+        chunks.iter().map(pass).collect()
+    }
+
+    #[test]
+    fn a_header_is_passed_on_when_its_message_is_whole() {
+        let mut gathered = Gathered::new(100);
+        let bytes = message(20);
+        let passed = passed(&mut gathered, &[&bytes[..3], &bytes[3..10], b"", &bytes[10..24], &bytes[24..]]);
+        assert_eq!(passed.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 0, 0, 4]);
+        assert_eq!(passed[4][0], bytes[..MESSAGE_HEADER_BYTES]);
+        assert_eq!(passed.concat().concat(), bytes);
+        assert_eq!(gathered.unfinished(), 0);
+    }
+
+    #[test]
+    fn a_message_in_one_chunk_is_split_without_a_copy() {
+        let mut gathered = Gathered::new(100);
+        let bytes = Bytes::from(message(20));
+        gathered.push(bytes.clone());
+        let header = gathered.next().unwrap();
+        let rest = gathered.next().unwrap();
+        assert_eq!((header.as_ptr(), header.len()), (bytes.as_ptr(), MESSAGE_HEADER_BYTES));
+        assert_eq!((rest.as_ptr(), rest.len()), (bytes[MESSAGE_HEADER_BYTES..].as_ptr(), 20));
+        assert_eq!(gathered.next(), None);
+    }
+
+    #[test]
+    fn a_header_that_announces_too_much_is_passed_on_at_once() {
+        let mut gathered = Gathered::new(100);
+        let bytes = message(101);
+        assert_eq!(passed(&mut gathered, &[&bytes[..5]]), [[Bytes::copy_from_slice(&bytes[..5])]]);
+        assert_eq!(gathered.unfinished(), 0);
+    }
+
+    #[test]
+    fn of_a_message_that_ends_early_no_length_is_passed_on() {
+        let mut gathered = Gathered::new(100);
+        let bytes = message(50);
+        assert_eq!(passed(&mut gathered, &[&bytes[..30]]).concat(), Vec::<Bytes>::new());
+        assert_eq!(gathered.unfinished(), 30);
+        gathered.finish(None);
+        assert_eq!(gathered.next(), Some(Bytes::copy_from_slice(&bytes[..4])));
+        assert_eq!(gathered.next(), None);
+        assert!(matches!(gathered.end, Some(None)));
+    }
+
+    proptest! {
+        #[test]
+        fn all_bytes_of_whole_messages_pass_in_order(
+            lengths in prop::collection::vec(0..60_usize, 0..6),
+            cuts in prop::collection::vec(1..40_usize, 1..40),
+        ) {
+            let bytes: Vec<u8> = lengths.iter().flat_map(|length| message(*length)).collect();
+            let mut gathered = Gathered::new(60);
+            let mut passed = Vec::new();
+            let mut rest = &bytes[..];
+            for cut in cuts.iter().cycle() {
+                let (chunk, after) = rest.split_at((*cut).min(rest.len()));
+                gathered.push(Bytes::copy_from_slice(chunk));
+                passed.extend(std::iter::from_fn(|| gathered.next()));
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(passed.concat(), bytes);
+            prop_assert_eq!((gathered.bytes, gathered.unfinished()), (0, 0));
+        }
     }
 }

@@ -1,0 +1,91 @@
+//! The replies of a server, and the memory that they hold until their peer has read them.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tonic::{Response, Status};
+
+use super::peers::{Call, Hold};
+use crate::transport::Noted;
+
+/// Size of a reply in memory, in bytes, as an extension of the response. A stream of replies has none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReplyBytes(usize);
+
+/// What a reply occupies besides its payload.
+const REPLY_BYTES: usize = 64;
+
+/// Returns `message` as the response to a call. Its payload has `payload_bytes` bytes.
+pub(super) fn reply<T>(message: T, payload_bytes: usize) -> Response<T> {
+    let mut response = Response::new(message);
+    response.extensions_mut().insert(ReplyBytes(REPLY_BYTES + payload_bytes));
+    response
+}
+
+/// The body of a reply. With limits on peers, it holds its memory until the last byte has been written to the socket.
+pub(super) struct Replied {
+    body: Noted,
+    hold: Option<Hold>,
+    /// The call, which ends with its reply.
+    _call: Option<Call>,
+}
+
+impl Replied {
+    /// Makes `response` the reply to `call`, if calls are counted.
+    pub(super) fn respond(response: http::Response<Noted>, call: Option<Call>) -> http::Response<Self> {
+        let bytes = response.extensions().get::<ReplyBytes>().map(|bytes| bytes.0);
+        let hold = call.as_ref().zip(bytes).map(|(call, bytes)| call.hold(bytes));
+        response.map(|body| Self { body, hold, _call: call })
+    }
+}
+
+impl HttpBody for Replied {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(match frame {
+            // A message is one frame, and HTTP/2 keeps it until the peer lets it be sent. The body ends before that.
+            Some(Ok(frame)) if frame.is_data() => {
+                let hold = self.hold.take();
+                Some(Ok(frame.map_data(|data| held(data, hold))))
+            }
+            other => other,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Returns the same bytes, whose last owner drops `hold`.
+fn held(data: Bytes, hold: Option<Hold>) -> Bytes {
+    match hold {
+        Some(hold) => Bytes::from_owner(Held { data, _hold: hold }),
+        None => data,
+    }
+}
+
+struct Held {
+    data: Bytes,
+    _hold: Hold,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
