@@ -9,6 +9,7 @@ use crate::{
     process::PROGRAM,
     role::generator::{GeneratorArgs, ROLE},
     tcp::{self, ReservedPort},
+    timer::Timer,
 };
 
 /// Number of open files that a replica can need, as each connection is one.
@@ -117,7 +118,7 @@ async fn signals() -> io::Result<String> {
 /// Listens at the loopback device and connects, as a replica and its client do.
 async fn loopback() -> io::Result<String> {
     let port = ReservedPort::any()?;
-    let _listening = tcp::listen(port.address().port())?;
+    let _listening = tcp::listen(port.address().port(), Timer::start()?)?;
     tcp::connect(port.address()).await?;
     Ok(format!("{} can be listened at and connected to", port.address().ip()))
 }

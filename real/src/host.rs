@@ -12,7 +12,7 @@ use kernel::{
     sync::lock,
     time::Instant,
     workload::{Job, Output},
-    world::{BoxFuture, BoxStream, Listener, SharedWorld, Sleep, World},
+    world::{BoxFuture, BoxStream, Listener, SharedWorld, Sleep, Token, World},
 };
 use tokio::runtime::Handle;
 use tracing::debug;
@@ -21,6 +21,7 @@ use crate::{
     clock::{Clock, machine_ns},
     tcp,
     timer::Timer,
+    token,
 };
 
 /// A process on this machine, with its clock, timers, tasks and sockets.
@@ -81,9 +82,10 @@ pub fn world(addresses: BTreeMap<String, SocketAddr>) -> io::Result<SharedWorld>
 ///
 /// Panics outside of a tokio runtime.
 pub fn listening_world(address: SocketAddr) -> io::Result<(SharedWorld, SocketAddr)> {
-    let backlog = tcp::listen_at(address)?;
+    let timer = Timer::start()?;
+    let backlog = tcp::listen_at(address, timer.clone())?;
     let address = backlog.address()?;
-    let host = Host::new(Clock::since(machine_ns()), Timer::start()?).with_listener(backlog);
+    let host = Host::new(Clock::since(machine_ns()), timer).with_listener(backlog);
     Ok((host.shared(), address))
 }
 
@@ -123,5 +125,9 @@ impl World for Host {
     fn compute(&self, job: Job) -> BoxFuture<'static, Output> {
         let done = self.runtime.spawn_blocking(move || job.run());
         Box::pin(async move { done.await.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic())) })
+    }
+
+    fn token(&self) -> Option<&Token> {
+        token::of_process()
     }
 }

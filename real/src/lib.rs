@@ -3,6 +3,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("`real` runs and signals Linux processes: build and run it in a Linux container or virtual machine");
 
+mod accept;
 pub mod calibrate;
 mod caller;
 mod clock;
@@ -27,6 +28,7 @@ mod replica;
 pub mod role;
 mod tcp;
 mod timer;
+pub mod token;
 
 pub use host::{listening_world, world};
 pub use live::View;

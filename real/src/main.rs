@@ -26,6 +26,7 @@ use real::{
         self, down::DownArgs, inject::InjectArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs, up::UpArgs,
     },
     role::Role,
+    token,
 };
 
 const WORLD: &str = "real";
@@ -157,7 +158,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let Options { command } = cli::parse(env::args_os()).unwrap_or_else(|error| error.exit());
-    let ended = diagnostics::start().map_err(Failure::wrong_input).and_then(|()| run(&command));
+    let started = diagnostics::start().map_err(Failure::wrong_input);
+    let started = started.and_then(|()| token::load().map_err(Failure::wrong_input));
+    let ended = started.and_then(|()| run(&command));
     match ended {
         Ok(exit) => exit.into(),
         Err(Failure { exit, message }) => {

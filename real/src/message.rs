@@ -13,6 +13,7 @@ use kernel::{
     server::Injection,
 };
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
 use crate::outbox::Outbox;
 
@@ -59,6 +60,26 @@ pub(crate) enum Report {
     Done { at_us: u64 },
 }
 
+/// Reads a line of at most `bytes_max` bytes, its end included, and returns it without the end; `None` at the end of the stream.
+/// Fails if the line is longer, has no end or is no text. A line that is longer is not read to its end.
+pub(crate) async fn read_line(
+    reader: &mut (impl AsyncBufRead + Unpin),
+    bytes_max: usize,
+) -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    reader.take(bytes_max as u64).read_until(b'\n', &mut line).await?;
+    match line.pop() {
+        None => Ok(None),
+        Some(b'\n') => String::from_utf8(line).map(Some).map_err(|_| invalid("it is no text".to_owned())),
+        Some(_) if line.len() + 1 < bytes_max => Err(io::ErrorKind::UnexpectedEof.into()),
+        Some(_) => Err(invalid(format!("it is longer than {bytes_max} bytes"))),
+    }
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
 /// A message as JSON, without the end of the line.
 pub(crate) fn line(message: &impl Serialize) -> String {
     serde_json::to_string(message).expect("plain data is always written")
@@ -98,6 +119,21 @@ mod tests {
     use kernel::{server::InjectedErrors, status::Code};
 
     use super::*;
+
+    #[test]
+    fn a_line_is_read_up_to_its_end_and_no_further_than_its_limit() {
+        let read = |text: &'static [u8]| {
+            let mut reader = text;
+            let line = tokio::runtime::Runtime::new().unwrap().block_on(read_line(&mut reader, 4));
+            (line.map_err(|error| error.kind()), reader)
+        };
+        assert_eq!(read(b"abc\ndef\n"), (Ok(Some("abc".to_owned())), &b"def\n"[..]));
+        assert_eq!(read(b"\n"), (Ok(Some(String::new())), &b""[..]));
+        assert_eq!(read(b""), (Ok(None), &b""[..]));
+        assert_eq!(read(b"abcd\n"), (Err(io::ErrorKind::InvalidData), &b"\n"[..]));
+        assert_eq!(read(b"ab"), (Err(io::ErrorKind::UnexpectedEof), &b""[..]));
+        assert_eq!(read(b"\xff\n"), (Err(io::ErrorKind::InvalidData), &b""[..]));
+    }
 
     #[test]
     fn a_shape_is_the_same_after_a_round_trip() {

@@ -34,9 +34,7 @@ impl Operations for RealOperations {
                 Operation::Resume(server) => self.replicas[server].resume().map_err(|error| error.to_string()),
                 Operation::Shape(server, shape) => self.send(LoadCommand::Shape { server, shape }).await,
                 Operation::Reset(server) => self.send(LoadCommand::Reset { server }).await,
-                Operation::Inject(server, injection) => {
-                    self.replicas[server].inject(injection).await.map_err(|error| error.to_string())
-                }
+                Operation::Inject(server, injection) => Ok(self.replicas[server].inject(injection)),
             };
             done.map_err(|reason| OperationFailed { operation: named, reason })
         })

@@ -1,8 +1,8 @@
 //! A child process, which runs this program in another role.
 
 use std::{
-    fs::OpenOptions,
-    io,
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     pin::pin,
     process::Stdio,
@@ -29,6 +29,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Number of log lines in the error about a process that has ended.
 const LOG_TAIL_LINES: usize = 10;
+
+/// Number of bytes of a log that are read for them.
+const LOG_TAIL_BYTES: u64 = 16 * 1024;
 
 /// A running child. It is killed when this is dropped, even if it is frozen.
 ///
@@ -154,9 +157,19 @@ impl Process {
 
 /// The last lines of a log; none if it cannot be read.
 pub(crate) fn log_tail(log: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let text = log_end(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
     lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].to_vec()
+}
+
+/// The last [`LOG_TAIL_BYTES`] of a log. A log that has grown for days can be larger than the memory.
+fn log_end(log: &Path) -> io::Result<String> {
+    let mut file = File::open(log)?;
+    let start = file.metadata()?.len().saturating_sub(LOG_TAIL_BYTES);
+    file.seek(SeekFrom::Start(start))?;
+    let mut end = Vec::new();
+    file.take(LOG_TAIL_BYTES).read_to_end(&mut end)?;
+    Ok(String::from_utf8_lossy(&end).into_owned())
 }
 
 #[cfg(test)]

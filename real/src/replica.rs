@@ -20,7 +20,7 @@ use rustix::process::Signal;
 use tokio::{
     io::AsyncWriteExt,
     process::{ChildStdin, ChildStdout},
-    sync::{Mutex as AsyncMutex, mpsc::UnboundedSender},
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
 };
 use tracing::debug;
 
@@ -66,8 +66,9 @@ pub(crate) struct NewProcess {
 #[derive(Default)]
 struct ReplicaState {
     process: Option<Process>,
-    /// Standard input of the process.
-    commands: Option<Arc<AsyncMutex<ChildStdin>>>,
+    /// Commands on their way to standard input of the process. A frozen process reads none, and its pipe fills up: a
+    /// nemesis that waited for it could not resume it any more.
+    commands: Option<UnboundedSender<String>>,
     frozen: bool,
     /// Number of processes started so far.
     started: u64,
@@ -100,7 +101,7 @@ impl Replica {
 
     /// Starts a process unless there is one, and waits until it answers a health check or is killed by a fault.
     pub(crate) async fn start(&self, world: &SharedWorld, logs: &Path) -> Result<Effect, ProcessFailed> {
-        let number = self.spawn(logs)?;
+        let number = self.spawn(world, logs)?;
         let mut give_up = world.now() + START_TIMEOUT;
         loop {
             let probe = client::probe(world, &self.name, world.now() + PROBE_TIMEOUT).await;
@@ -129,7 +130,7 @@ impl Replica {
     }
 
     /// Starts a process unless there is one. Returns the number of the current process.
-    fn spawn(&self, logs: &Path) -> Result<u64, ProcessFailed> {
+    fn spawn(&self, world: &SharedWorld, logs: &Path) -> Result<u64, ProcessFailed> {
         let mut state = self.state();
         if state.process.is_none() {
             let (process, streams) = Process::start(&self.name, &self.words, logs)?;
@@ -140,8 +141,10 @@ impl Replica {
                 reports: streams.reports,
                 ending: process.ending(),
             });
-            let commands = Some(Arc::new(AsyncMutex::new(streams.commands)));
-            *state = ReplicaState { process: Some(process), commands, frozen: false, started: state.started + 1 };
+            let (commands, orders) = mpsc::unbounded_channel();
+            world.spawn(Box::pin(pass_on(orders, streams.commands)));
+            let started = state.started + 1;
+            *state = ReplicaState { process: Some(process), commands: Some(commands), frozen: false, started };
         }
         Ok(state.started)
     }
@@ -170,15 +173,13 @@ impl Replica {
     }
 
     /// Sends the faults that the process injects into calls from now on. A frozen process reads them when it is resumed.
-    pub(crate) async fn inject(&self, injection: Injection) -> io::Result<Effect> {
-        let commands = self.state().commands.clone();
-        let Some(commands) = commands else { return Ok(Effect::ServerIsDown) };
+    pub(crate) fn inject(&self, injection: Injection) -> Effect {
+        let Some(commands) = self.state().commands.clone() else { return Effect::ServerIsDown };
         debug!(name = self.name, ?injection, "command to a replica");
-        let command = line(&ReplicaCommand::Inject(injection)) + "\n";
-        match commands.lock().await.write_all(command.as_bytes()).await {
-            // A process that has just been killed and not been waited for yet.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Effect::ServerIsDown),
-            sent => sent.map(|()| Effect::Applied),
+        // An error means that its pipe is broken: the process has just been killed and not been waited for yet.
+        match commands.send(line(&ReplicaCommand::Inject(injection)) + "\n") {
+            Ok(()) => Effect::Applied,
+            Err(_) => Effect::ServerIsDown,
         }
     }
 
@@ -198,6 +199,15 @@ impl Replica {
 
     fn state(&self) -> MutexGuard<'_, ReplicaState> {
         lock(&self.state)
+    }
+}
+
+/// Writes commands to a process as fast as it reads them, until it has ended.
+async fn pass_on(mut orders: UnboundedReceiver<String>, mut commands: ChildStdin) {
+    while let Some(order) = orders.recv().await {
+        if commands.write_all(order.as_bytes()).await.is_err() {
+            return;
+        }
     }
 }
 

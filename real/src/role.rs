@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
-use crate::diagnostics::InvalidFilter;
+use crate::{diagnostics::InvalidFilter, token::InvalidToken};
 
 /// The role of a process in a run.
 #[derive(Debug, Clone, Subcommand)]
@@ -74,6 +74,9 @@ pub enum RoleError {
     /// The value of `REHEARSAL_LOG` is invalid.
     #[error(transparent)]
     Log(#[from] InvalidFilter),
+    /// The token in the environment cannot be used.
+    #[error(transparent)]
+    Token(#[from] InvalidToken),
     /// A command of the orchestrator is invalid, or comes at the wrong time.
     #[error("{0}")]
     Order(String),

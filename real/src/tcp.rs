@@ -4,22 +4,49 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use kernel::world::{BoxFuture, BoxStream, Listener, Stream};
+use kernel::world::{BoxFuture, BoxStream, Listener, Patience, PeerLimits, PeerTerms, Stream};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpSocket,
 };
 use tracing::info;
 
+use crate::{
+    accept::{Door, Place, places},
+    timer::Timer,
+    token,
+};
+
 /// Size of the buffer of one read.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Number of bytes after which an accepted connection lets the others read. A peer that sends small frames without end keeps a
+/// core busy for 2 ms with this many, and for 50 ms with what tokio lets a task do at once.
+const TURN_BYTES: usize = 32 * 1024;
+
 /// Number of connections that can wait to be accepted.
 const BACKLOG: u32 = 1024;
+
+/// Memory for unfinished requests and unread replies of all connections of a server, in bytes: 64 of the largest messages.
+const HELD_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// How long a server that is started by hand waits for its peers. The handshake takes a round trip, which faults can delay by
+/// seconds. A message may take as long as a picture of 16 megapixels takes at 2.5 Mbit/s. Connections without calls are kept
+/// for as long as the slowest load that makes sense pauses.
+const PATIENCE: Patience = Patience {
+    handshake: Duration::from_secs(10),
+    message: Duration::from_secs(60),
+    idle: Duration::from_secs(15 * 60),
+};
 
 /// A port of the loopback device that the operating system assigns to no other process while this lives.
 ///
@@ -66,23 +93,27 @@ pub(crate) async fn connect(address: SocketAddr) -> io::Result<BoxStream> {
     socket.set_nodelay(true)?;
     let socket = socket.connect(address).await?;
     info!(peer = %address, "connection opened");
-    Ok(Box::new(Tcp::new(socket, address)))
+    Ok(Box::new(Tcp::new(socket, address, None)))
 }
 
-/// Listens at `port` of the loopback device, or at a free port if it is 0.
-pub(crate) fn listen(port: u16) -> io::Result<Backlog> {
-    Ok(Backlog { listener: bound(port)?.listen(BACKLOG)? })
+/// Listens at `port` of the loopback device, or at a free port if it is 0. A shortage is waited for with `timer`.
+pub(crate) fn listen(port: u16, timer: Timer) -> io::Result<Backlog> {
+    listen_at((Ipv4Addr::LOCALHOST, port).into(), timer)
 }
 
-/// Listens at `address`, or at a free port of its host if its port is 0.
-pub(crate) fn listen_at(address: SocketAddr) -> io::Result<Backlog> {
-    Ok(Backlog { listener: bound_at(address)?.listen(BACKLOG)? })
+/// Listens at `address`, or at a free port of its host if its port is 0. A shortage is waited for with `timer`.
+pub(crate) fn listen_at(address: SocketAddr, timer: Timer) -> io::Result<Backlog> {
+    let listener = bound_at(address)?.listen(BACKLOG)?;
+    Ok(Backlog { listener, door: Door::new(places(1), timer), patience: None })
 }
 
 /// A listening socket.
 pub(crate) struct Backlog {
     #[expect(clippy::disallowed_types, reason = "what the World's listener is made of")]
     listener: tokio::net::TcpListener,
+    door: Door,
+    /// How long peers are waited for. `None` in a run: its faults keep peers silent, and what is silent costs one place.
+    patience: Option<Patience>,
 }
 
 impl Backlog {
@@ -90,16 +121,40 @@ impl Backlog {
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
+
+    /// The same socket, started by hand: peers that do not continue are disconnected, and `notice` reports shortages.
+    pub(crate) fn by_hand(self, notice: fn(&str)) -> Self {
+        Self { patience: Some(PATIENCE), door: self.door.with_notice(notice), ..self }
+    }
+
+    /// The same socket, with a proxy behind it: each connection takes a second descriptor.
+    pub(crate) fn for_proxy(self) -> Self {
+        Self { door: self.door.with_places(places(2)), ..self }
+    }
 }
 
 impl Listener for Backlog {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>> {
         Box::pin(async {
-            let (socket, peer) = self.listener.accept().await?;
-            socket.set_nodelay(true)?;
+            let Self { listener, door, .. } = self;
+            let accepted = door.next(
+                |cx| listener.poll_accept(cx),
+                // A reset needs no last exchange with a peer that may be the reason for the shortage.
+                |(socket, _)| drop(socket.set_zero_linger()),
+            );
+            let ((socket, peer), place) = accepted.await?;
+            // An error means that the connection has ended already, as its reader is about to see.
+            let _ = socket.set_nodelay(true);
             info!(%peer, "connection accepted");
-            Ok(Box::new(Tcp::new(socket, peer)) as BoxStream)
+            Ok(Box::new(Tcp::new(socket, peer, Some(place))) as BoxStream)
         })
+    }
+
+    fn terms(&self) -> PeerTerms {
+        // An eighth of the places is for connections that are being closed to make room for others.
+        let connections = self.door.places() - self.door.places() / 8;
+        let limits = PeerLimits { connections, held_bytes: HELD_BYTES_MAX, patience: self.patience };
+        PeerTerms { limits: Some(limits), token: token::of_process().cloned() }
     }
 }
 
@@ -110,14 +165,44 @@ struct Tcp {
     peer: SocketAddr,
     /// Buffer of the next chunk.
     read: BytesMut,
+    /// Number of bytes that have arrived.
+    arrivals: Arc<AtomicU64>,
+    /// Number of bytes read without a pause.
+    turn: usize,
+    /// The place of an accepted connection.
+    place: Option<Place>,
     /// The reason why the connection ended, for the log; `None` until it is known.
     end: Option<String>,
 }
 
 impl Tcp {
     #[expect(clippy::disallowed_types, reason = "what the World's stream is made of")]
-    fn new(socket: tokio::net::TcpStream, peer: SocketAddr) -> Self {
-        Self { socket, peer, read: BytesMut::new(), end: None }
+    fn new(socket: tokio::net::TcpStream, peer: SocketAddr, place: Option<Place>) -> Self {
+        Self { socket, peer, read: BytesMut::new(), arrivals: Arc::default(), turn: 0, place, end: None }
+    }
+
+    /// Counts bytes that have arrived.
+    fn arrived(&mut self, bytes: usize) {
+        self.arrivals.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.turn += bytes;
+    }
+
+    /// Pauses an accepted connection after its turn: its task is run again after those that are ready now.
+    fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.place.is_none() || self.turn < TURN_BYTES {
+            return Poll::Ready(());
+        }
+        self.turn = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Ends the turn of a connection that has nothing to read.
+    fn paused<T>(&mut self, read: Poll<T>) -> Poll<T> {
+        if read.is_pending() {
+            self.turn = 0;
+        }
+        read
     }
 
     fn ended(&mut self, reason: impl ToString) {
@@ -135,12 +220,14 @@ impl Drop for Tcp {
 
 impl Stream for Tcp {
     fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        ready!(self.poll_turn(cx));
         self.read.reserve(READ_BYTES);
         // The future has no state of its own, so that a new one at every poll loses nothing.
-        let read = ready!(pin!(self.socket.read_buf(&mut self.read)).poll(cx));
+        let read = pin!(self.socket.read_buf(&mut self.read)).poll(cx);
+        let read = ready!(self.paused(read));
         match &read {
             Ok(0) => self.ended("closed by the peer"),
-            Ok(_) => {}
+            Ok(bytes) => self.arrived(*bytes),
             Err(error) => self.ended(error),
         }
         Poll::Ready(read.map(|_| self.read.split().freeze()))
@@ -155,11 +242,19 @@ impl Stream for Tcp {
         // An error means that the connection has ended already.
         let _ = self.socket.set_zero_linger();
     }
+
+    fn arrivals(&self) -> Option<Arc<AtomicU64>> {
+        Some(self.arrivals.clone())
+    }
 }
 
 impl AsyncRead for Tcp {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        ready!(self.poll_turn(cx));
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        self.arrived(buf.filled().len() - before);
+        self.paused(read)
     }
 }
 
@@ -200,7 +295,7 @@ mod tests {
     #[test]
     fn chunks_cross_a_connection_and_the_end_is_an_empty_one() {
         Runtime::new().unwrap().block_on(async {
-            let mut backlog = listen(0).unwrap();
+            let mut backlog = listen(0, Timer::start().unwrap()).unwrap();
             let address = backlog.address().unwrap();
             let (near, far) = futures_util::future::join(connect(address), backlog.accept()).await;
             let (mut near, mut far) = (near.unwrap(), far.unwrap());
@@ -228,7 +323,7 @@ mod tests {
             let refused = connect(port.address()).await.err().map(|error| error.kind());
             assert_eq!(refused, Some(io::ErrorKind::ConnectionRefused));
             for _ in 0..2 {
-                let _listening = listen(port.address().port()).unwrap();
+                let _listening = listen(port.address().port(), Timer::start().unwrap()).unwrap();
                 assert!(connect(port.address()).await.is_ok());
             }
         });

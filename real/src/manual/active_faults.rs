@@ -57,6 +57,16 @@ impl ActiveFaults {
         })
     }
 
+    /// Number of active faults.
+    pub(super) fn count(&self) -> usize {
+        lock(&self.state).faults.len()
+    }
+
+    /// Whether `connection` holds a fault.
+    pub(super) fn is_held_by(&self, connection: u64) -> bool {
+        lock(&self.state).faults.keys().any(|(_, holder)| *holder == Some(connection))
+    }
+
     /// Ends the faults that `connection` holds, and returns their descriptions.
     pub(super) fn end_connection(&self, connection: u64) -> Vec<String> {
         self.change(|state| {

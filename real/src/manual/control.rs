@@ -7,23 +7,47 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use kernel::{
     link::Shape,
+    scenario::limits,
     server::Injection,
+    time::Instant,
     world::{SharedWorld, timeout_at},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    io::{AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
 };
 
 use super::{
     active_faults::{ActiveFault, ActiveFaults},
     log::log_line,
+    registry::is_socket,
 };
-use crate::message::line;
+use crate::{
+    accept::Door,
+    message::{line, read_line},
+    timer::Timer,
+};
 
 /// Time that a process which is not frozen may take to respond.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time that a connection which holds no fault may take for a request, and any connection for reading a response. A longer one
+/// would keep its place from others.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most connections to one control socket. A fault with a duration needs one.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Largest message, in bytes. The longest that this program sends has less than 1 KB for a request, and a response has the texts
+/// of all faults.
+const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest text of a fault and largest name of its kind, in bytes.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// Most faults that are active at once, of all kinds and holders.
+const FAULTS_MAX: usize = 256;
 
 /// A request to a server or proxy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,50 +78,121 @@ pub(super) enum ControlRequest {
 pub(super) enum ControlResponse {
     /// The request was carried out. `before` describes the faults that were active before it.
     Done { before: Vec<String> },
+    /// The request cannot be carried out, for this reason.
+    Refused { reason: String },
+}
+
+impl ControlRequest {
+    /// Checks the values, which another program can have written. The command line of `real inject` has the same bounds.
+    fn validate(&self) -> Result<(), String> {
+        let Self::Inject { kind, shape, injection, text, .. } = self else { return Ok(()) };
+        let fits = |text: &str| text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control);
+        let waits = [shape.latency, shape.jitter].iter().all(|wait| limits::WAIT.contains(wait));
+        let bandwidth = shape.bandwidth.is_none_or(|rate| limits::BANDWIDTH.contains(&rate));
+        let errors = &injection.errors;
+        let rates =
+            errors.iter().map(|errors| errors.rate).chain([shape.loss]).all(|rate| limits::SHARE.contains(&rate));
+        let wrong = [
+            ("kind", fits(kind)),
+            ("text", fits(text)),
+            ("latency or jitter", waits),
+            ("bandwidth", bandwidth),
+            ("rate", rates),
+            ("errors", errors.len() <= FAULTS_MAX),
+            ("slow", limits::SLOW_FACTOR.contains(&injection.slow)),
+        ];
+        let wrong = wrong.into_iter().find(|(_, right)| !right);
+        wrong.map_or(Ok(()), |(name, _)| Err(format!("`{name}` is beyond its bounds")))
+    }
 }
 
 /// The server's end of the control socket.
 pub(super) struct ControlSocket {
     faults: ActiveFaults,
+    world: SharedWorld,
+}
+
+/// A connection to the control socket.
+struct ControlConnection {
+    requests: BufReader<OwnedReadHalf>,
+    responses: OwnedWriteHalf,
+    /// Its number, by which its faults are found.
+    number: u64,
 }
 
 impl ControlSocket {
-    /// Accepts connections at `socket` from now on, as a task of `world`. Fails if the socket cannot be made.
-    pub(super) fn listen(faults: ActiveFaults, world: &SharedWorld, socket: &Path) -> io::Result<()> {
-        // A process of the same id that was killed has left its socket, and `bind` refuses a path that exists.
-        let _ = fs::remove_file(socket);
+    /// Accepts connections at `socket` from now on, as a task of `world`, and for as long as the process lives: a shortage is
+    /// waited for with `timer`. Fails if the socket cannot be made.
+    pub(super) fn listen(faults: ActiveFaults, world: &SharedWorld, timer: Timer, socket: &Path) -> io::Result<()> {
+        // A process of the same id that was killed has left its socket, and `bind` refuses a path that exists. Anything else
+        // there is not ours to remove.
+        if is_socket(socket) {
+            fs::remove_file(socket)?;
+        }
         let listener = UnixListener::bind(socket)?;
-        let control = Arc::new(Self { faults });
-        let spawner = world.clone();
+        let control = Arc::new(Self { faults, world: world.clone() });
+        let mut door = Door::new(CONNECTIONS_MAX, timer);
         world.spawn(Box::pin(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                spawner.spawn(Box::pin(control.clone().serve(stream)));
+            // An error means that the socket is none, and no connection can come any more.
+            while let Ok(((stream, _), place)) = door.next(|cx| listener.poll_accept(cx), drop).await {
+                let serving = control.clone().serve(stream);
+                control.world.spawn(Box::pin(async move {
+                    serving.await;
+                    drop(place);
+                }));
             }
         }));
         Ok(())
     }
 
     async fn serve(self: Arc<Self>, stream: UnixStream) {
-        let connection = self.faults.new_connection();
-        let (requests, mut responses) = stream.into_split();
-        let mut requests = BufReader::new(requests).lines();
-        while let Ok(Some(request)) = requests.next_line().await {
-            let Ok(request) = serde_json::from_str(&request) else { break };
-            let before = self.carry_out(request, connection);
-            if responses.write_all((line(&ControlResponse::Done { before }) + "\n").as_bytes()).await.is_err() {
+        let number = self.faults.new_connection();
+        let (requests, responses) = stream.into_split();
+        let mut connection = ControlConnection { requests: BufReader::new(requests), responses, number };
+        while let Some(request) = self.next(&mut connection).await {
+            let response = match request.and_then(|request| request.validate().map(|()| request)) {
+                Ok(request) => self.carry_out(request, number),
+                Err(reason) => ControlResponse::Refused { reason },
+            };
+            if !self.respond(&mut connection, &response).await {
                 break;
             }
         }
-        for text in self.faults.end_connection(connection) {
+        for text in self.faults.end_connection(number) {
             log_line(format!("{}: {text} is over", self.faults.server()));
         }
     }
 
-    /// Carries a request out, and returns the descriptions of the faults before it.
-    fn carry_out(&self, request: ControlRequest, connection: u64) -> Vec<String> {
+    /// The next request, or the reason why it is none. `None` after the last one: the connection has ended, takes too long
+    /// without holding a fault, or does not speak the protocol.
+    async fn next(&self, connection: &mut ControlConnection) -> Option<Result<ControlRequest, String>> {
+        let holds = self.faults.is_held_by(connection.number);
+        let request = read_line(&mut connection.requests, MESSAGE_BYTES_MAX);
+        // A connection that holds a fault stays for as long as the fault does, which may be hours.
+        let read = if holds { Ok(request.await) } else { timeout_at(&*self.world, self.timeout(), request).await };
+        let request = read.ok()?.ok()??;
+        Some(serde_json::from_str(&request).map_err(|error| format!("it is no request: {error}")))
+    }
+
+    /// Sends a response. Returns false if it is not read.
+    async fn respond(&self, connection: &mut ControlConnection, response: &ControlResponse) -> bool {
+        let response = line(response) + "\n";
+        let sent = connection.responses.write_all(response.as_bytes());
+        timeout_at(&*self.world, self.timeout(), sent).await.is_ok_and(|sent| sent.is_ok())
+    }
+
+    fn timeout(&self) -> Instant {
+        self.world.now() + REQUEST_TIMEOUT
+    }
+
+    /// Carries a request out, and responds with the descriptions of the faults before it.
+    fn carry_out(&self, request: ControlRequest, connection: u64) -> ControlResponse {
         let server = self.faults.server();
-        match request {
+        let before = match request {
             ControlRequest::Inject { kind, shape, injection, text, held } => {
+                if self.faults.count() >= FAULTS_MAX {
+                    return ControlResponse::Refused { reason: format!("{FAULTS_MAX} faults are active; heal some") };
+                }
                 log_line(format!("{server}: {text}"));
                 self.faults.add(kind, held.then_some(connection), ActiveFault { shape, injection, text })
             }
@@ -109,13 +204,14 @@ impl ControlSocket {
                 log_line(format!("{server}: heal"));
                 self.faults.clear()
             }
-        }
+        };
+        ControlResponse::Done { before }
     }
 }
 
 /// The client's end of the control socket. The faults that it holds end when it is dropped.
 pub(super) struct ControlClient {
-    responses: Lines<BufReader<OwnedReadHalf>>,
+    responses: BufReader<OwnedReadHalf>,
     requests: OwnedWriteHalf,
 }
 
@@ -131,36 +227,57 @@ pub(super) enum ControlError {
     /// The connection ended before the response.
     #[error("it has ended")]
     Gone,
+    /// The response is none of ours.
+    #[error("its control socket answers what no server of this version does; start it again")]
+    Invalid,
+    /// The process refuses the request, for this reason.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl ControlClient {
-    /// Connects to `socket`.
-    pub(super) async fn connect(socket: &Path) -> Result<Self, ControlError> {
-        let (responses, requests) = UnixStream::connect(socket).await.map_err(ControlError::Unreachable)?.into_split();
-        Ok(Self { responses: BufReader::new(responses).lines(), requests })
+    /// Connects to `socket`, within two seconds.
+    pub(super) async fn connect(world: &SharedWorld, socket: &Path) -> Result<Self, ControlError> {
+        // A frozen process accepts nothing, and the connections that wait for it are few.
+        let connected = timeout_at(&**world, world.now() + RESPONSE_TIMEOUT, UnixStream::connect(socket)).await;
+        let stream = connected.map_err(|_| ControlError::Silent)?.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => ControlError::Silent,
+            _ => ControlError::Unreachable(error),
+        })?;
+        let (responses, requests) = stream.into_split();
+        Ok(Self { responses: BufReader::new(responses), requests })
     }
 
-    /// Sends a request, and waits until it has been carried out, two seconds at most.
+    /// Sends a request, and waits until it has been carried out, two seconds at most. Returns the faults before it.
     pub(super) async fn send(
         &mut self,
         world: &SharedWorld,
         request: &ControlRequest,
-    ) -> Result<ControlResponse, ControlError> {
+    ) -> Result<Vec<String>, ControlError> {
         let late = world.now() + RESPONSE_TIMEOUT;
         let response = async {
             let sent = self.requests.write_all((line(request) + "\n").as_bytes()).await;
             sent.map_err(|_| ControlError::Gone)?;
-            let response = self.responses.next_line().await.ok().flatten().ok_or(ControlError::Gone)?;
-            serde_json::from_str(&response).map_err(|_| ControlError::Gone)
+            let response = read_line(&mut self.responses, MESSAGE_BYTES_MAX).await;
+            let response = response.map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => ControlError::Invalid,
+                _ => ControlError::Gone,
+            })?;
+            serde_json::from_str(&response.ok_or(ControlError::Gone)?).map_err(|_| ControlError::Invalid)
         };
-        timeout_at(&**world, late, response).await.unwrap_or(Err(ControlError::Silent))
+        match timeout_at(&**world, late, response).await {
+            Ok(Ok(ControlResponse::Done { before })) => Ok(before),
+            Ok(Ok(ControlResponse::Refused { reason })) => Err(ControlError::Refused(reason)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ControlError::Silent),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use kernel::{entropy::Entropy, link::Link};
-    use tokio::runtime::Runtime;
+    use tokio::{io::AsyncReadExt, runtime::Runtime};
 
     use super::*;
     use crate::{clock::Clock, host::Host, timer::Timer};
@@ -177,20 +294,26 @@ mod tests {
 
     /// Sends a request, and returns the faults before it.
     async fn before(control: &mut ControlClient, world: &SharedWorld, request: ControlRequest) -> Vec<String> {
-        let ControlResponse::Done { before } = control.send(world, &request).await.unwrap();
-        before
+        control.send(world, &request).await.unwrap()
+    }
+
+    /// A control socket without faults, in a directory of its own.
+    fn listening() -> (SharedWorld, tempfile::TempDir, std::path::PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        let timer = Timer::start().unwrap();
+        let world = Host::new(Clock::MACHINE, timer.clone()).shared();
+        let faults = ActiveFaults::new(Link::new(world.clone(), Entropy::new(0), "s"), None);
+        ControlSocket::listen(faults, &world, timer, &socket).unwrap();
+        (world, directory, socket)
     }
 
     #[test]
     fn held_faults_end_with_their_connection_and_others_when_they_are_healed() {
         Runtime::new().unwrap().block_on(async {
-            let directory = tempfile::tempdir().unwrap();
-            let socket = directory.path().join("s");
-            let world = Host::new(Clock::MACHINE, Timer::start().unwrap()).shared();
-            let faults = ActiveFaults::new(Link::new(world.clone(), Entropy::new(0), "s"), None);
-            ControlSocket::listen(faults, &world, &socket).unwrap();
-            let mut one = ControlClient::connect(&socket).await.unwrap();
-            let mut other = ControlClient::connect(&socket).await.unwrap();
+            let (world, _directory, socket) = listening();
+            let mut one = ControlClient::connect(&world, &socket).await.unwrap();
+            let mut other = ControlClient::connect(&world, &socket).await.unwrap();
             assert_eq!(before(&mut one, &world, delay(1, false)).await, [""; 0]);
             assert_eq!(before(&mut other, &world, delay(2, false)).await, ["delay 1"]);
             assert_eq!(before(&mut one, &world, delay(3, true)).await, ["delay 2"]);
@@ -199,6 +322,98 @@ mod tests {
             while before(&mut other, &world, ControlRequest::Reset).await.len() > 1 {}
             assert_eq!(before(&mut other, &world, ControlRequest::Heal).await, ["delay 2"]);
             assert_eq!(before(&mut other, &world, ControlRequest::Heal).await, [""; 0]);
+        });
+    }
+
+    /// A request to inject, with one value replaced.
+    fn with(path: &str, value: serde_json::Value) -> String {
+        let mut request = serde_json::to_value(delay(1, false)).unwrap();
+        *request.pointer_mut(path).expect("there is such a value") = value;
+        request.to_string()
+    }
+
+    #[test]
+    fn hostile_requests_are_refused_or_end_their_connection_only() {
+        Runtime::new().unwrap().block_on(async {
+            let (world, _directory, socket) = listening();
+            let deep = "[".repeat(100_000);
+            let long = serde_json::Value::from("x".repeat(TEXT_BYTES_MAX + 1));
+            let refused = [
+                String::new(),
+                "{}".to_owned(),
+                deep,
+                with("/inject/kind", long.clone()),
+                with("/inject/text", long),
+                with("/inject/text", "\u{1b}[2J".into()),
+                with("/inject/shape/latency/secs", u64::MAX.into()),
+                with("/inject/shape/bandwidth", 0.into()),
+                with("/inject/shape/loss", 1.5.into()),
+                with("/inject/injection/slow", (-1).into()),
+            ];
+            let mut control = ControlClient::connect(&world, &socket).await.unwrap();
+            for request in refused {
+                control.requests.write_all((request.clone() + "\n").as_bytes()).await.unwrap();
+                let response = read_line(&mut control.responses, MESSAGE_BYTES_MAX).await.unwrap().unwrap();
+                assert!(response.starts_with("{\"refused\":"), "{request:.99}: {response}");
+            }
+            let endless = "x".repeat(2 * MESSAGE_BYTES_MAX).into_bytes();
+            for ends in [&endless[..], b"\xff\n"] {
+                let mut control = ControlClient::connect(&world, &socket).await.unwrap();
+                // It may be closed before all of this is written.
+                let _ = control.requests.write_all(ends).await;
+                assert!(!matches!(read_line(&mut control.responses, 99).await, Ok(Some(_))));
+            }
+            assert_eq!(before(&mut control, &world, ControlRequest::Heal).await, [""; 0]);
+        });
+    }
+
+    #[test]
+    fn too_many_faults_and_connections_are_refused_and_the_others_go_on() {
+        Runtime::new().unwrap().block_on(async {
+            let (world, _directory, socket) = listening();
+            let mut control = ControlClient::connect(&world, &socket).await.unwrap();
+            for number in 0..FAULTS_MAX {
+                let request = with("/inject/kind", format!("kind {number}").into());
+                let request = serde_json::from_str(&request).unwrap();
+                control.send(&world, &request).await.unwrap();
+            }
+            let refused = control.send(&world, &delay(1, false)).await;
+            assert!(matches!(refused, Err(ControlError::Refused(reason)) if reason.contains("faults are active")));
+            let mut others = Vec::new();
+            for _ in 0..2 * CONNECTIONS_MAX {
+                others.push(ControlClient::connect(&world, &socket).await);
+            }
+            assert_eq!(before(&mut control, &world, ControlRequest::Heal).await.len(), FAULTS_MAX);
+            drop(others);
+            // A place is free when the server has seen the end of a connection.
+            loop {
+                let mut next = ControlClient::connect(&world, &socket).await.unwrap();
+                if next.send(&world, &ControlRequest::Heal).await.is_ok() {
+                    break;
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_socket_that_answers_something_else_is_said_to() {
+        Runtime::new().unwrap().block_on(async {
+            let directory = tempfile::tempdir().unwrap();
+            let socket = directory.path().join("s");
+            let listener = UnixListener::bind(&socket).unwrap();
+            let world = Host::new(Clock::MACHINE, Timer::start().unwrap()).shared();
+            for answer in [&b"hello\n"[..], &vec![b'x'; 2 * MESSAGE_BYTES_MAX]] {
+                let mut control = ControlClient::connect(&world, &socket).await.unwrap();
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let answer = answer.to_vec();
+                world.spawn(Box::pin(async move {
+                    // It is not read to its end, and the connection stays open for as long as the client wants it.
+                    let _ = stream.write_all(&answer).await;
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                }));
+                let sent = control.send(&world, &ControlRequest::Heal).await;
+                assert!(matches!(sent, Err(ControlError::Invalid)), "{sent:?}");
+            }
         });
     }
 }

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use kernel::{
     link::Link,
-    world::{BoxFuture, BoxStream, Listener},
+    world::{BoxFuture, BoxStream, Listener, PeerTerms},
 };
 
 use crate::tcp::Backlog;
@@ -28,5 +28,9 @@ impl Listener for LinkListener {
             let socket = self.backlog.accept().await?;
             Ok(Box::new(self.link.accept(socket)) as BoxStream)
         })
+    }
+
+    fn terms(&self) -> PeerTerms {
+        self.backlog.terms()
     }
 }

@@ -1,22 +1,43 @@
 //! The registry of running servers and proxies: a folder that belongs to the user, with a file for each.
 //!
 //! Beside `ID.json` are `ID.sock`, the control socket, and `ID.log`, the log of a process in the background. A process
-//! that was killed leaves its files; the next reader removes them, except the log.
+//! that was killed leaves its files; the next reader removes them, except the log. Nothing else in the folder is removed: what
+//! is no entry of a process that has ended, known by its start time, is shown as what it is and left there.
 
 use std::{
-    env, fs, io,
+    env,
+    fs::{self, File, Metadata},
+    io::{self, Read, Write},
     net::SocketAddr,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use kernel::cli::Failure;
-use rustix::process::geteuid;
+use rustix::{
+    fs::{Mode, OFlags, open},
+    process::geteuid,
+};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{ProcessIdentity, ProcessState};
+use crate::option;
 
 const FOLDER: &str = "rehearsal";
+
+/// The file that readers lock while they remove the files of a process that has ended.
+const LOCK: &str = ".lock";
+
+/// Largest file of an entry, in bytes. An entry takes a few hundred.
+const ENTRY_BYTES_MAX: u64 = 16 * 1024;
+
+/// Number of tries to take the place of an entry whose process has ended, while others remove it.
+const TRIES: u32 = 200;
+
+/// Time between two of them.
+const TRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A running server or proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +75,9 @@ pub(crate) enum RegistryError {
         #[source]
         reason: io::Error,
     },
+    /// The id's file is no entry, and not ours to remove.
+    #[error("{}, and no entry of a server; remove it, or choose another --id", .0.clause())]
+    Occupied(Foreign),
     /// The id belongs to this entry.
     #[error("{} already; end it with `real down {}`, or choose another --id", .0.running(), .0.id)]
     Taken(Box<RegistryEntry>),
@@ -63,6 +87,24 @@ impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
         Self::run_failed(error)
     }
+}
+
+/// Something in the folder of the registry that is not of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Foreign {
+    /// Its path.
+    pub(crate) path: PathBuf,
+    /// What it is, such as `a directory`.
+    pub(crate) what: &'static str,
+}
+
+/// What a reader finds in the folder of the registry.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Running servers and proxies, sorted by address.
+    pub(crate) entries: Vec<RegistryEntry>,
+    /// What is not of the registry, sorted by path.
+    pub(crate) foreign: Vec<Foreign>,
 }
 
 /// The folder of the registry.
@@ -112,38 +154,99 @@ impl Registry {
 
     /// Adds `entry`, until the returned registration is dropped.
     pub(crate) fn register(&self, entry: RegistryEntry) -> Result<Registration, RegistryError> {
-        // This removes a stale entry of the same id, which would take the place.
-        self.entries()?;
         let file = self.file(&entry.id);
-        let draft = self.folder.join(format!(".{}", std::process::id()));
-        let text = serde_json::to_string(&entry).expect("plain data is always written");
-        // A hard link is atomic and fails if the file exists: readers never see a part of an entry, and one process wins.
-        let linked = fs::write(&draft, text).and_then(|()| fs::hard_link(&draft, &file));
+        let unusable = |reason| RegistryError::Unusable { path: file.clone(), reason };
+        let draft = self.draft(&entry).map_err(unusable)?;
+        let added = self.add(&draft, &file);
         let _ = fs::remove_file(&draft);
-        match linked {
-            Ok(()) => Ok(Registration { registry: self.clone(), entry }),
-            Err(reason) if reason.kind() == io::ErrorKind::AlreadyExists => {
-                Err(RegistryError::Taken(Box::new(read(&file).unwrap_or(entry))))
+        added.map(|()| Registration { registry: self.clone(), entry })
+    }
+
+    /// Writes `entry` to a file of its own, which has another name than an entry.
+    fn draft(&self, entry: &RegistryEntry) -> io::Result<PathBuf> {
+        static DRAFTS: AtomicU64 = AtomicU64::new(0);
+        let text = serde_json::to_string(entry).expect("plain data is always written");
+        loop {
+            let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+            let draft = self.folder.join(format!(".{}.{number}", std::process::id()));
+            // Never through a link, and never into a file of another process, which had the same id before.
+            match File::options().write(true).create_new(true).mode(0o600).open(&draft) {
+                Ok(mut file) => return file.write_all(text.as_bytes()).map(|()| draft),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
-            Err(reason) => Err(RegistryError::Unusable { path: file, reason }),
         }
+    }
+
+    /// Adds the entry in `draft` as `file`, in place of one whose process has ended.
+    fn add(&self, draft: &Path, file: &Path) -> Result<(), RegistryError> {
+        for _ in 0..TRIES {
+            // A hard link is atomic and fails if the file exists: readers never see a part of an entry, and one process wins.
+            match fs::hard_link(draft, file) {
+                Ok(()) => return Ok(()),
+                Err(reason) if reason.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(reason) => return Err(RegistryError::Unusable { path: file.to_owned(), reason }),
+            }
+            match read(file) {
+                Ok(entry) if entry.process.state().is_some() => return Err(RegistryError::Taken(Box::new(entry))),
+                Ok(_) => self.remove_ended(file),
+                // It has been removed meanwhile.
+                Err(NoEntry::Gone) => {}
+                Err(NoEntry::Foreign(what)) => {
+                    return Err(RegistryError::Occupied(Foreign { path: file.to_owned(), what }));
+                }
+            }
+            pause();
+        }
+        let reason = io::Error::new(io::ErrorKind::ResourceBusy, "other processes keep the folder busy; try again");
+        Err(RegistryError::Unusable { path: file.to_owned(), reason })
     }
 
     /// All running servers and proxies, sorted by address. Removes the files of those that have ended.
     pub(crate) fn entries(&self) -> Result<Vec<RegistryEntry>, RegistryError> {
-        let mut entries = Vec::new();
+        self.look().map(|found| found.entries)
+    }
+
+    /// Everything in the folder but logs. Removes the files of processes that have ended.
+    pub(crate) fn look(&self) -> Result<Found, RegistryError> {
+        let mut found = Found::default();
         for file in fs::read_dir(&self.folder).map_err(|reason| self.unusable(reason))? {
             let path = file.map_err(|reason| self.unusable(reason))?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
-            match read(&path).filter(|entry| entry.process.state().is_some()) {
-                Some(entry) => entries.push(entry),
-                None => remove(&path),
-            }
+            let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            let what = match extension {
+                "json" => match read(&path) {
+                    Ok(entry) if entry.process.state().is_some() => {
+                        found.entries.push(entry);
+                        None
+                    }
+                    Ok(_) => {
+                        self.remove_ended(&path);
+                        None
+                    }
+                    Err(NoEntry::Gone) => None,
+                    Err(NoEntry::Foreign(what)) => Some(what),
+                },
+                "sock" => kind_other_than(&path, |found| found.file_type().is_socket()),
+                // Logs stay after their process, for the user to read.
+                "log" => kind_other_than(&path, Metadata::is_file),
+                _ if is_own(&path) => None,
+                _ => kind_other_than(&path, |_| false),
+            };
+            found.foreign.extend(what.map(|what| Foreign { path, what }));
         }
-        entries.sort_by(|a, b| (a.address, &a.id).cmp(&(b.address, &b.id)));
-        Ok(entries)
+        found.entries.sort_by(|a, b| (a.address, &a.id).cmp(&(b.address, &b.id)));
+        found.foreign.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// Removes an entry whose process has ended, and its control socket. While another process does the same, it does nothing:
+    /// without the lock, the one that is later could remove what a new process of the same id has written meanwhile.
+    fn remove_ended(&self, file: &Path) {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let Ok(lock) = open(self.folder.join(LOCK), flags, Mode::RUSR | Mode::WUSR).map(File::from) else { return };
+        if lock.try_lock().is_ok() && read(file).is_ok_and(|entry| entry.process.state().is_none()) {
+            remove(file);
+        }
     }
 
     fn unusable(&self, reason: io::Error) -> RegistryError {
@@ -173,13 +276,29 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let file = self.registry.file(&self.entry.id);
         // Another process can have the id by now, if this one's file was removed by hand.
-        if read(&file).as_ref() == Some(&self.entry) {
+        if read(&file).is_ok_and(|entry| entry == self.entry) {
             remove(&file);
         }
     }
 }
 
+impl Foreign {
+    /// A clause for messages, such as `/run/user/1000/rehearsal/x.json is a directory`.
+    pub(crate) fn clause(&self) -> String {
+        // A path can have any characters, those that steer a terminal too.
+        format!("{} is {}", self.path.display().to_string().escape_debug(), self.what)
+    }
+}
+
 impl RegistryEntry {
+    /// The upstream of a proxy; empty for a server.
+    fn upstream(&self) -> &str {
+        match &self.kind {
+            EntryKind::Server => "",
+            EntryKind::Proxy { upstream } => upstream,
+        }
+    }
+
     /// A clause for messages, such as `server-0 runs (pid 7, 127.0.0.1:50051)`.
     pub(crate) fn running(&self) -> String {
         format!("{} runs (pid {}, {})", self.id, self.process.pid, self.address)
@@ -196,13 +315,88 @@ impl RegistryEntry {
     }
 }
 
-fn read(file: &Path) -> Option<RegistryEntry> {
-    serde_json::from_str(&fs::read_to_string(file).ok()?).ok()
+/// Why a file is no entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoEntry {
+    /// There is none.
+    Gone,
+    /// It is this.
+    Foreign(&'static str),
+}
+
+/// Reads an entry. It never waits, and reads no more than an entry can have: anything can be at this path.
+fn read(file: &Path) -> Result<RegistryEntry, NoEntry> {
+    // A link is not followed, and a FIFO or a device is opened without a wait and rejected by its kind.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = match open(file, flags, Mode::empty()) {
+        Ok(opened) => File::from(opened),
+        Err(rustix::io::Errno::NOENT) => return Err(NoEntry::Gone),
+        Err(_) => return Err(NoEntry::Foreign(kind_of(file).unwrap_or("a file that cannot be read"))),
+    };
+    let found = opened.metadata().map_err(|_| NoEntry::Foreign("a file that cannot be read"))?;
+    if !found.is_file() {
+        return Err(NoEntry::Foreign(kind(&found)));
+    }
+    if found.uid() != geteuid().as_raw() {
+        return Err(NoEntry::Foreign("a file of another user"));
+    }
+    if found.len() > ENTRY_BYTES_MAX {
+        return Err(NoEntry::Foreign("a file that is too large"));
+    }
+    let mut text = String::new();
+    let read = opened.take(ENTRY_BYTES_MAX).read_to_string(&mut text);
+    let entry = read.ok().and_then(|_| serde_json::from_str::<RegistryEntry>(&text).ok());
+    // Under another name than its id it was put there by someone else, and commands would act on the wrong files.
+    let entry = entry.filter(|entry| file.file_stem().is_some_and(|stem| stem == &*entry.id));
+    let plain = entry.filter(|entry| option::id(&entry.id).is_ok() && !entry.upstream().contains(char::is_control));
+    plain.ok_or(NoEntry::Foreign("a file with another content"))
+}
+
+/// What is at `path`, unless it is what `expected` accepts, or is gone.
+fn kind_other_than(path: &Path, expected: impl FnOnce(&Metadata) -> bool) -> Option<&'static str> {
+    let found = fs::symlink_metadata(path).ok()?;
+    (!expected(&found)).then(|| kind(&found))
+}
+
+fn kind_of(path: &Path) -> Option<&'static str> {
+    fs::symlink_metadata(path).ok().map(|found| kind(&found))
+}
+
+fn kind(found: &Metadata) -> &'static str {
+    let kind = found.file_type();
+    match () {
+        () if kind.is_dir() => "a directory",
+        () if kind.is_symlink() => "a symbolic link",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_block_device() || kind.is_char_device() => "a device",
+        () => "a file",
+    }
+}
+
+/// Returns true if there is a socket at `path`.
+pub(super) fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
+
+/// Returns true for the lock and for drafts of entries.
+fn is_own(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with('.'))
+}
+
+/// Waits for [`TRY_INTERVAL`].
+fn pause() {
+    let interval = rustix::time::Timespec { tv_sec: 0, tv_nsec: i64::from(TRY_INTERVAL.subsec_nanos()) };
+    // It may be shorter after a signal, which only makes the next try earlier.
+    let _ = rustix::thread::nanosleep(&interval);
 }
 
 /// Removes an entry and its control socket. Another reader can have removed them already.
 fn remove(file: &Path) {
-    let _ = fs::remove_file(file.with_extension("sock"));
+    let socket = file.with_extension("sock");
+    if is_socket(&socket) {
+        let _ = fs::remove_file(socket);
+    }
     let _ = fs::remove_file(file);
 }
 
@@ -242,9 +436,10 @@ mod tests {
                 text["process"][key] = value;
                 text.to_string()
             });
-        for text in stale.iter().map(String::as_str).chain(["", "{\"id"]) {
+        for text in &stale {
             fs::write(registry.file("gone"), text).unwrap();
-            fs::write(registry.socket("gone"), "").unwrap();
+            let socket = std::os::unix::net::UnixListener::bind(registry.socket("gone")).unwrap();
+            drop(socket);
             fs::write(registry.log("gone"), "").unwrap();
             assert_eq!(registry.entries().unwrap(), []);
             assert!(
@@ -252,6 +447,67 @@ mod tests {
             );
         }
         registry.register(entry("gone", 1)).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_of_the_registry_is_shown_and_left_there() {
+        let (registry, _directory) = registry();
+        let _running = registry.register(entry("mine", 1)).unwrap();
+        let at = |name: &str| registry.folder.join(name);
+        let gone = serde_json::to_string(&entry("gone", 1)).unwrap().replace("\"pid\":", "\"pid\":1");
+        fs::write(at("another.json"), gone).unwrap();
+        fs::write(at("empty.json"), "").unwrap();
+        fs::write(at("half.json"), "{\"id").unwrap();
+        fs::write(at("notes.txt"), "").unwrap();
+        File::create(at("huge.json")).unwrap().set_len(1 << 40).unwrap();
+        fs::create_dir(at("folder.json")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo.json"), rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("zero.json")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket.json")).unwrap();
+        fs::write(at("file.sock"), "").unwrap();
+        fs::create_dir(at("folder.log")).unwrap();
+        let expected = [
+            ("another.json", "a file with another content"),
+            ("empty.json", "a file with another content"),
+            ("fifo.json", "a FIFO"),
+            ("file.sock", "a file"),
+            ("folder.json", "a directory"),
+            ("folder.log", "a directory"),
+            ("half.json", "a file with another content"),
+            ("huge.json", "a file that is too large"),
+            ("notes.txt", "a file"),
+            ("socket.json", "a socket"),
+            ("zero.json", "a symbolic link"),
+        ];
+        for _ in 0..2 {
+            let found = registry.look().unwrap();
+            assert_eq!(found.entries, [entry("mine", 1)]);
+            assert_eq!(found.foreign, expected.map(|(name, what)| Foreign { path: at(name), what }));
+        }
+        let occupied = registry.register(entry("fifo", 2)).err().map(|error| error.to_string()).unwrap();
+        assert!(occupied.contains("fifo.json is a FIFO") && occupied.contains("choose another --id"), "{occupied}");
+    }
+
+    #[test]
+    fn of_many_that_take_an_ended_ones_place_one_wins() {
+        let (registry, _directory) = registry();
+        let gone = serde_json::to_string(&entry("a", 1)).unwrap().replace("\"pid\":", "\"pid\":9");
+        for _ in 0..20 {
+            fs::write(registry.file("a"), &gone).unwrap();
+            let registered = std::thread::scope(|scope| {
+                let start = |port: u16| {
+                    std::thread::Builder::new().spawn_scoped(scope, {
+                        let registry = &registry;
+                        move || registry.register(entry("a", port))
+                    })
+                };
+                let threads: Vec<_> = (1..5).map(|port| start(port).unwrap()).collect();
+                let registered = threads.into_iter().map(|thread| thread.join().unwrap());
+                registered.filter_map(Result::ok).collect::<Vec<_>>()
+            });
+            assert_eq!(registered.len(), 1);
+            assert_eq!(registry.entries().unwrap(), [registered[0].entry().clone()]);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{
     control::ControlSocket,
     identity::ProcessIdentity,
     link_listener::LinkListener,
+    log::log_line,
     registry::{EntryKind, Registration, Registry, RegistryEntry},
 };
 use crate::{
@@ -43,27 +44,29 @@ impl ManualSession {
         injector: Option<Arc<Injector>>,
     ) -> Result<Self, Failure> {
         let registry = Registry::for_user()?;
-        let backlog = listen(address, &registry)?;
+        let timer = Timer::start().map_err(Failure::run_failed)?;
+        let backlog = listen(address, timer.clone(), &registry)?.by_hand(|text| log_line(text));
+        let backlog = if kind == EntryKind::Server { backlog } else { backlog.for_proxy() };
         let address = backlog.address().map_err(Failure::run_failed)?;
         let noun = if kind == EntryKind::Server { "server" } else { "proxy" };
         let id = id.map_or_else(|| format!("{noun}-{}", address.port()), str::to_owned);
         let process = ProcessIdentity::for_pid(std::process::id());
         let process = process.ok_or_else(|| Failure::run_failed("/proc has no entry for this process"))?;
         let registration = registry.register(RegistryEntry { id: id.clone(), kind, address, process })?;
-        let timer = Timer::start().map_err(Failure::run_failed)?;
         let world = Host::new(Clock::MACHINE, timer.clone()).shared();
         // A fixed seed: a manual session is not repeated, so it does not matter which segments are lost.
         let link = Link::new(world.clone(), Entropy::new(0), &id);
         let socket = registration.socket();
-        let listens = ControlSocket::listen(ActiveFaults::new(link.clone(), injector), &world, &socket);
+        let faults = ActiveFaults::new(link.clone(), injector);
+        let listens = ControlSocket::listen(faults, &world, timer.clone(), &socket);
         listens.map_err(|error| Failure::run_failed(format!("cannot be controlled: {}: {error}", socket.display())))?;
         let host = Host::new(Clock::MACHINE, timer);
         Ok(Self { host, world, listener: LinkListener::new(backlog, link), registration })
     }
 }
 
-fn listen(address: SocketAddr, registry: &Registry) -> Result<Backlog, Failure> {
-    tcp::listen_at(address).map_err(|error| {
+fn listen(address: SocketAddr, timer: Timer, registry: &Registry) -> Result<Backlog, Failure> {
+    tcp::listen_at(address, timer).map_err(|error| {
         let reason = reason(&error, address.port(), registry);
         Failure::run_failed(format!("cannot listen at {address}: {reason}"))
     })

@@ -1,11 +1,11 @@
 //! `real up`: starts servers in the background.
 
 use std::{
-    fs::OpenOptions,
+    fs::File,
     io,
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -14,7 +14,12 @@ use kernel::{
     cli::{Exit, Failure},
     client,
     scenario::{limits, server_name},
+    time::Instant,
     world::World,
+};
+use rustix::{
+    fs::{Mode, OFlags, open},
+    io::Errno,
 };
 use tokio::runtime::Runtime;
 
@@ -29,6 +34,7 @@ use crate::{
     option::{BackendArgs, Capacity},
     process::{PROGRAM, log_tail},
     timer::Timer,
+    token,
 };
 
 /// Time that a server may take until it serves.
@@ -39,6 +45,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Time that one check may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time after the end of a process in which another one of the same id can turn up.
+const TAKEN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Options of `real up`.
 #[derive(Debug, Clone, Args)]
@@ -74,11 +83,8 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
         let port = port(args.start_port, index)?;
         match running.iter().find(|entry| entry.id == id) {
             None => wanted.push((id, port)),
-            Some(entry) if port == 0 || entry.address.port() == port => announce(entry),
-            Some(entry) => {
-                let remedy = format!("end it with `real down {id}`, or start from its port");
-                return Err(Failure::run_failed(format!("{}; {remedy}", entry.running())));
-            }
+            Some(entry) if listens_at(entry, port) => announce(entry),
+            Some(entry) => return Err(elsewhere(entry)),
         }
     }
     if wanted.is_empty() {
@@ -102,6 +108,17 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
+/// Returns true if `entry` listens at `port`, or if any port is wanted, which is 0.
+fn listens_at(entry: &RegistryEntry, port: u16) -> bool {
+    port == 0 || entry.address.port() == port
+}
+
+/// The failure about a server that runs at another port than the one that is wanted.
+fn elsewhere(entry: &RegistryEntry) -> Failure {
+    let remedy = format!("end it with `real down {}`, or start from its port", entry.id);
+    Failure::run_failed(format!("{}; {remedy}", entry.running()))
+}
+
 /// The port of the server at `index`; 0, which is any free port, if the first one is 0.
 fn port(start: u16, index: usize) -> Result<u16, Failure> {
     if start == 0 {
@@ -116,8 +133,11 @@ fn port(start: u16, index: usize) -> Result<u16, Failure> {
 /// A server that has been started. It is killed when this is dropped, unless it stays.
 struct Started {
     id: String,
+    port: u16,
     child: Child,
     stays: bool,
+    /// How and when the process was found to have ended.
+    ended: Option<(ExitStatus, Instant)>,
 }
 
 impl Started {
@@ -125,21 +145,21 @@ impl Started {
         let words = ServeArgs::words(port, id, &args.capacity, &args.backend);
         let child = spawn(&words, &registry.log(id))
             .map_err(|error| Failure::run_failed(format!("{id} could not be started: {error}")))?;
-        Ok(Self { id: id.to_owned(), child, stays: false })
+        Ok(Self { id: id.to_owned(), port, child, stays: false, ended: None })
     }
 
-    /// Waits until the server answers a health check, and returns its entry.
+    /// Waits until the server answers a health check, and returns its entry. It is that of another process if another `real up`
+    /// has started the same server meanwhile, and was faster: the process of this one has then ended.
     async fn serves(&mut self, registry: &Registry, timer: &Timer) -> Result<RegistryEntry, Failure> {
         let world = Host::new(Clock::MACHINE, timer.clone());
         let give_up = world.now() + START_TIMEOUT;
         loop {
-            let ended = self.child.try_wait().map_err(Failure::run_failed)?;
-            if let Some(status) = ended {
-                return Err(self.failed(registry, &format!("ended with {status}")));
-            }
             let entries = registry.entries()?;
-            // By process and not by id: another server may have taken the id meanwhile.
-            if let Some(entry) = entries.into_iter().find(|entry| entry.process.pid == self.child.id()) {
+            self.look(&world, &entries, registry)?;
+            if let Some(entry) = entries.into_iter().find(|entry| self.is_or_replaces(entry)) {
+                if !listens_at(&entry, self.port) {
+                    return Err(elsewhere(&entry));
+                }
                 let addresses = [(entry.id.clone(), entry.address)].into();
                 let asker = Host::new(Clock::MACHINE, timer.clone()).with_servers(addresses).shared();
                 if client::probe(&asker, &entry.id, asker.now() + PROBE_TIMEOUT).await.is_ok() {
@@ -154,6 +174,25 @@ impl Started {
         }
     }
 
+    /// Returns true if `entry` is of the process, or of another one that has taken its id and made it end.
+    fn is_or_replaces(&self, entry: &RegistryEntry) -> bool {
+        entry.process.pid == self.child.id() || self.ended.is_some() && entry.id == self.id
+    }
+
+    /// Looks whether the process has ended. Fails if it has and no other process has taken its place.
+    fn look(&mut self, world: &Host, entries: &[RegistryEntry], registry: &Registry) -> Result<(), Failure> {
+        if self.ended.is_none() {
+            let status = self.child.try_wait().map_err(Failure::run_failed)?;
+            self.ended = status.map(|status| (status, world.now()));
+        }
+        let Some((status, at)) = self.ended else { return Ok(()) };
+        let by_port = entries.iter().find(|entry| self.port != 0 && entry.address.port() == self.port);
+        let replaced = entries.iter().any(|entry| entry.id == self.id);
+        // A server has its port a moment before it is listed, so that one that has taken the port may not be listed yet.
+        let in_vain = by_port.is_some() || world.now() > at + TAKEN_TIMEOUT;
+        if replaced || !in_vain { Ok(()) } else { Err(self.failed(registry, &format!("ended with {status}"))) }
+    }
+
     fn failed(&self, registry: &Registry, what: &str) -> Failure {
         let said: Vec<_> = log_tail(&registry.log(&self.id)).iter().map(|line| format!("\n  | {line}")).collect();
         Failure::run_failed(format!("{} {what}; the end of its log:{}", self.id, said.concat()))
@@ -161,8 +200,13 @@ impl Started {
 }
 
 fn spawn(words: &[String], log: &Path) -> io::Result<Child> {
-    let log = OpenOptions::new().create(true).append(true).open(log)?;
-    Command::new(PROGRAM)
+    let log = open_log(log)?;
+    let mut command = Command::new(PROGRAM);
+    // The process runs in another folder, and a relative path of a file would lead nowhere.
+    if let Some(token) = token::of_process() {
+        command.env_remove(token::FILE_VARIABLE).env(token::VARIABLE, token.reveal());
+    }
+    command
         .arg0("real")
         .args(words)
         .stdin(Stdio::null())
@@ -171,6 +215,20 @@ fn spawn(words: &[String], log: &Path) -> io::Result<Child> {
         // A process in the background must not keep a file system from being unmounted.
         .current_dir("/")
         .spawn()
+}
+
+/// Opens a log to append to it. A FIFO or a device in its place is an error, as opening or reading it could last for ever.
+fn open_log(log: &Path) -> io::Result<File> {
+    let flags =
+        OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    match open(log, flags, Mode::RUSR | Mode::WUSR).map(File::from) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        // That is how a FIFO without a reader, a link and a directory fail.
+        Ok(_) | Err(Errno::NXIO | Errno::LOOP | Errno::ISDIR) => {
+            Err(io::Error::other(format!("{} is no file; remove it", log.display())))
+        }
+        Err(error) => Err(io::Error::other(format!("{}: {error}", log.display()))),
+    }
 }
 
 impl Drop for Started {

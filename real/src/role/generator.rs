@@ -31,6 +31,7 @@ use crate::{
     host::Host,
     message::{LoadCommand, Report, ToOrchestrator},
     timer::Timer,
+    token,
 };
 
 /// The subcommand of the process.
@@ -54,6 +55,7 @@ impl GeneratorArgs {
 /// Obeys until the load has ended.
 pub fn run(args: &GeneratorArgs) -> Result<(), RoleError> {
     diagnostics::start_in_run()?;
+    token::load()?;
     let pid = std::process::id();
     info!(version = env!("CARGO_PKG_VERSION"), pid, parent = args.parent, "load generator starts");
     die_with(args.parent)?;

@@ -27,6 +27,7 @@ use crate::{
     option::{BackendArgs, Capacity},
     tcp,
     timer::Timer,
+    token,
 };
 
 /// The subcommand of the process.
@@ -88,6 +89,7 @@ impl ReplicaArgs {
 /// Serves until it is killed.
 pub fn run(args: &ReplicaArgs) -> Result<(), RoleError> {
     diagnostics::start_in_run()?;
+    token::load()?;
     let options = [args.capacity.to_words(), args.backend.to_words()].concat().join(" ");
     let pid = std::process::id();
     let version = env!("CARGO_PKG_VERSION");
@@ -100,11 +102,11 @@ pub fn run(args: &ReplicaArgs) -> Result<(), RoleError> {
 async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     let ReplicaArgs { id, port, capacity, backend, .. } = args;
     let settings = capacity.settings(backend.settings().map_err(RoleError::Order)?);
-    let backlog =
-        tcp::listen(*port).map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
+    let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
+    let backlog = tcp::listen(*port, timer.clone())
+        .map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
     let address = backlog.address().map_err(RoleError::system("cannot read the address of the socket"))?;
     info!(%address, "listening");
-    let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     let world = Host::new(Clock::MACHINE, timer).with_listener(backlog).shared();
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
     let reports = ToOrchestrator::start().map_err(RoleError::system("cannot send reports"))?;
@@ -122,13 +124,14 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
 
 /// Does what the orchestrator says. Ends with standard input, which the orchestrator holds open as long as it lives.
 fn obey(injector: &Injector) {
-    for line in io::stdin().lock().lines().map_while(Result::ok) {
-        match serde_json::from_str(&line) {
+    // Lines of bytes: one that is no text must not end the obedience to those after it.
+    for line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
+        match serde_json::from_slice(&line) {
             Ok(ReplicaCommand::Inject(injection)) => {
                 info!(slow = injection.slow, errors = ?injection.errors, "injected faults change");
                 injector.set(injection);
             }
-            Err(error) => error!(line, %error, "invalid command"),
+            Err(error) => error!(line = %String::from_utf8_lossy(&line), %error, "invalid command"),
         }
     }
 }

@@ -96,7 +96,7 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test of processes has no World to wait in")]
-fn pause() {
+pub(crate) fn pause() {
     thread::sleep(LOOK_INTERVAL);
 }
 

@@ -5,6 +5,7 @@ mod clean_up;
 mod doctor;
 mod endings;
 mod fidelity;
+mod hostile;
 mod logs;
 mod manual;
 mod mishap;

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr},
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
@@ -27,46 +28,56 @@ type Socket = std::net::TcpStream;
 type Server = std::net::TcpListener;
 
 /// A user with a registry of their own. Whatever runs when this is dropped is killed.
-struct User {
+pub(crate) struct User {
     runtime: TempDir,
 }
 
 impl User {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { runtime: tempfile::tempdir().expect("there is room for a folder") }
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_real"));
         command.args(words).env("XDG_RUNTIME_DIR", self.runtime.path()).stdin(Stdio::null());
+        command.env_remove("REHEARSAL_TOKEN").env_remove("REHEARSAL_TOKEN_FILE");
         command
     }
 
-    fn real(&self, words: &[&str]) -> Output {
+    pub(crate) fn real(&self, words: &[&str]) -> Output {
         self.command(words).output().expect("the program starts")
     }
 
     /// What the command says on standard output, which must succeed.
-    fn says(&self, words: &[&str]) -> String {
+    pub(crate) fn says(&self, words: &[&str]) -> String {
         let output = self.real(words);
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("it is text")
     }
 
     /// Exit code and what it says on standard error of a command that must not succeed.
-    fn fails(&self, words: &[&str]) -> (Option<i32>, String) {
+    pub(crate) fn fails(&self, words: &[&str]) -> (Option<i32>, String) {
         let output = self.real(words);
         assert!(!output.status.success(), "{words:?}");
         (output.status.code(), String::from_utf8(output.stderr).expect("it is text"))
     }
 
-    fn folder(&self) -> std::path::PathBuf {
+    /// As [`fails`](Self::fails), with a variable in the environment.
+    fn fails_with(&self, variable: &str, value: &str, words: &[&str]) -> (Option<i32>, String) {
+        let output = self.command(words).env(variable, value).output().expect("the program starts");
+        assert!(!output.status.success(), "{words:?}");
+        (output.status.code(), String::from_utf8(output.stderr).expect("it is text"))
+    }
+
+    pub(crate) fn folder(&self) -> std::path::PathBuf {
         self.runtime.path().join("rehearsal")
     }
 
     fn entries(&self) -> Vec<Value> {
         let files = fs::read_dir(self.folder()).into_iter().flatten().filter_map(|file| Some(file.ok()?.path()));
         let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+        // A test may have put something there that reading would wait for.
+        let files = files.filter(|path| fs::symlink_metadata(path).is_ok_and(|found| found.is_file()));
         files.filter_map(|path| serde_json::from_str(&fs::read_to_string(path).ok()?).ok()).collect()
     }
 
@@ -74,16 +85,16 @@ impl User {
         self.entries().into_iter().find(|entry| entry["id"] == id).expect("it runs")
     }
 
-    fn pid(&self, id: &str) -> u32 {
+    pub(crate) fn pid(&self, id: &str) -> u32 {
         pid_of(&self.entry(id))
     }
 
-    fn address(&self, id: &str) -> SocketAddr {
+    pub(crate) fn address(&self, id: &str) -> SocketAddr {
         self.entry(id)["address"].as_str().and_then(|address| address.parse().ok()).expect("it is an address")
     }
 
     /// A command in the foreground that has said where it listens.
-    fn foreground(&self, words: &[&str]) -> Foreground {
+    pub(crate) fn foreground(&self, words: &[&str]) -> Foreground {
         let mut child = self.command(words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         let mut line = String::new();
         let read = BufReader::new(child.stdout.take().expect("it is a pipe")).read_line(&mut line);
@@ -106,7 +117,7 @@ fn pid_of(entry: &Value) -> u32 {
 }
 
 /// A child. Dropped, it is killed.
-struct Foreground(Child);
+pub(crate) struct Foreground(Child);
 
 impl Drop for Foreground {
     fn drop(&mut self) {
@@ -329,4 +340,122 @@ fn an_interrupted_load_ends_with_its_summary() {
     let output = load.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).contains("nothing is expected"));
+}
+
+/// The share of calls of a short load that succeed, and the log of what the others failed with. `token` is in the environment.
+fn success_rate(user: &User, token: Option<(&str, &str)>) -> (f64, String) {
+    let words = ["load", "--servers", "mine", "--duration", "300ms", "--rate", "20", "--sizes", "8x8", "--json"];
+    let output = user.command(&words).envs(token).output().expect("it starts");
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let rate = summary["overall"]["success_rate"].as_f64().expect("there were requests");
+    (rate, String::from_utf8(output.stderr).expect("it is text"))
+}
+
+#[test]
+fn a_server_with_a_token_answers_no_call_without_it() {
+    const TOKEN: &str = "0123456789abcdef";
+    let user = User::new();
+    let file = user.runtime.path().join("token");
+    let path = file.to_str().expect("it is text");
+    fs::write(&file, format!("{TOKEN}\n")).expect("there is room");
+    let with_file = |words: &[&str]| user.command(words).env("REHEARSAL_TOKEN_FILE", path).output().expect("it starts");
+    let open = with_file(&["serve", "--port", "0"]);
+    assert_eq!(open.status.code(), Some(2), "others can read the file");
+    assert!(String::from_utf8_lossy(&open.stderr).contains("chmod 600"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("it is ours");
+
+    let server = user
+        .command(&["serve", "--port", "0", "--id", "mine"])
+        .env("REHEARSAL_TOKEN", TOKEN)
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut server = Foreground(server.expect("it starts"));
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take().expect("it is a pipe"))
+        .read_line(&mut line)
+        .expect("it says where it listens");
+    assert_eq!(success_rate(&user, Some(("REHEARSAL_TOKEN", TOKEN))).0, 1.0);
+    assert_eq!(success_rate(&user, Some(("REHEARSAL_TOKEN_FILE", path))).0, 1.0);
+    for token in [None, Some(("REHEARSAL_TOKEN", "0123456789abcdeX"))] {
+        let (rate, said) = success_rate(&user, token);
+        assert_eq!(rate, 0.0);
+        assert!(said.contains("UNAUTHENTICATED") && said.contains("REHEARSAL_TOKEN_FILE"), "{said}");
+        assert!(!said.contains(TOKEN), "{said}");
+    }
+    let (code, said) = user.fails_with("REHEARSAL_TOKEN", "short", &["load"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        said.starts_with("error: REHEARSAL_TOKEN: a token has 16 to 256 characters") && !said.contains("short"),
+        "{said}"
+    );
+
+    // A server in the background runs in another folder, and has the token all the same.
+    let up = with_file(&["up", "1", "--start-port", "0"]);
+    assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+    let words = ["load", "--servers", "server-0", "--duration", "200ms", "--rate", "10", "--sizes", "8x8", "--json"];
+    let summary: Value = serde_json::from_slice(&with_file(&words).stdout).expect("it is JSON");
+    assert_eq!(summary["overall"]["success_rate"], 1.0);
+    user.says(&["down", "server-0"]);
+}
+
+#[test]
+fn two_that_start_servers_at_once_share_them() {
+    let user = User::new();
+    for (first, second) in [(2, 2), (1, 3)] {
+        let start = |count: i32| {
+            let words = ["up", &count.to_string(), "--start-port", "0"];
+            user.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+        };
+        let started = [start(first), start(second)].map(|child| child.wait_with_output().expect("it ends"));
+        for output in &started {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert_eq!(user.says(&["list"]).lines().count() as i32, first.max(second));
+        user.says(&["down"]);
+        assert!(user.entries().is_empty());
+    }
+}
+
+#[test]
+fn what_is_not_ours_in_the_registry_is_shown_and_makes_no_command_hang() {
+    let user = User::new();
+    user.says(&["up", "1", "--start-port", "0"]);
+    let at = |name: &str| user.folder().join(name);
+    let fifo = rustix::fs::FileType::Fifo;
+    for name in ["fifo.json", "server-1.json", "server-2.log"] {
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, at(name), fifo, mode, 0).expect("there is room");
+    }
+    std::os::unix::fs::symlink("/dev/zero", at("zero.json")).expect("there is room");
+    fs::create_dir(at("folder.json")).expect("there is room");
+    fs::write(at("thesis.txt"), "x").expect("there is room");
+    let listed = user.real(&["list"]);
+    let (said, shown) = (String::from_utf8_lossy(&listed.stdout), String::from_utf8_lossy(&listed.stderr));
+    assert!(said.starts_with("server-0 ") && said.lines().count() == 1, "{said}");
+    for what in
+        ["fifo.json is a FIFO", "zero.json is a symbolic link", "folder.json is a directory", "thesis.txt is a file"]
+    {
+        assert!(shown.contains(what), "{shown}");
+    }
+    let (code, said) = user.fails(&["up", "2", "--start-port", "0"]);
+    assert_eq!(code, Some(3));
+    assert!(said.contains("server-1.json is a FIFO"), "{said}");
+    let (code, said) = user.fails(&["serve", "--port", "0", "--id", "fifo"]);
+    assert_eq!(code, Some(3));
+    assert!(said.contains("fifo.json is a FIFO") && said.contains("choose another --id"), "{said}");
+    fs::remove_file(at("server-1.json")).expect("it is there");
+    let (code, said) = user.fails(&["up", "3", "--start-port", "0"]);
+    assert_eq!(code, Some(3));
+    assert!(said.contains("server-2.log") && said.contains("server-2 could not be started"), "{said}");
+
+    // A control socket that nothing answers on.
+    let socket = at("server-0.sock");
+    fs::remove_file(&socket).expect("it is there");
+    let _silent = std::os::unix::net::UnixListener::bind(&socket).expect("there is room");
+    let (code, said) = user.fails(&["inject", "delay", "server-0", "--latency", "1ms"]);
+    assert!(code == Some(3) && said.contains("it does not answer"), "{said}");
+    assert_eq!(user.says(&["down"]), "server-0 has ended\n");
+    for left in ["fifo.json", "zero.json", "folder.json", "thesis.txt", "server-2.log"] {
+        assert!(fs::symlink_metadata(at(left)).is_ok(), "{left}");
+    }
 }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use super::{
     super::{
-        control::{ControlClient, ControlError, ControlRequest, ControlResponse},
+        control::{ControlClient, ControlError, ControlRequest},
         down::ends_within,
         identity::{ProcessHandle, ProcessState},
         log::log_line,
@@ -150,8 +150,8 @@ impl Command {
         request: &ControlRequest,
     ) -> Result<(Vec<String>, ControlClient), Failure> {
         let sent: Result<_, ControlError> = async {
-            let mut control = ControlClient::connect(socket).await?;
-            let ControlResponse::Done { before } = control.send(world, request).await?;
+            let mut control = ControlClient::connect(world, socket).await?;
+            let before = control.send(world, request).await?;
             Ok((before, control))
         }
         .await;
