@@ -10,7 +10,7 @@
 //! | `exit` | [`Exit`] codes, and the [`Failure`] that ends a command early |
 //! | `session` | [`Session`], a run from its options to its report |
 //! | `report` | [`RunReport`], the report that is printed when a run ends |
-//! | `output` | [`print()`], which writes to standard output |
+//! | `output` | [`print()`] and [`complain`], which write to standard output and standard error |
 //! | [`progress`] | progress bars on standard error |
 
 mod arguments;
@@ -27,11 +27,11 @@ mod session;
 
 pub use arguments::{RunArgs, quoted};
 pub use completions::CompletionsArgs;
-pub use default_command::parse;
+pub use default_command::{end, parse, parse_whole};
 pub use exit::{Exit, Failure};
 pub use help::help_sections;
 pub use man::ManArgs;
-pub use output::print;
+pub use output::{complain, print};
 pub use program::program;
 pub use report::RunReport;
 pub use session::Session;

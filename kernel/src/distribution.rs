@@ -17,6 +17,12 @@ pub struct Distribution {
     quantiles: Vec<(f64, f64)>,
 }
 
+/// The most pairs of a distribution, which are searched for every draw.
+const QUANTILES_MAX: usize = 10_000;
+
+/// The longest duration, a day, in microseconds.
+const MICROS_MAX: f64 = 24.0 * 60.0 * 60.0 * 1e6;
+
 /// The error of a list of quantiles that is no distribution.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidDistribution {
@@ -29,6 +35,12 @@ pub enum InvalidDistribution {
     /// A probability or a value is below the one before it, negative or not finite.
     #[error("quantile {0} of a distribution is below the one before it, negative or not a number")]
     Descending(usize),
+    /// It has more pairs than are searched.
+    #[error("a distribution has up to {QUANTILES_MAX} pairs, and this one {0}")]
+    TooMany(usize),
+    /// It has a duration that no part of a run takes, in microseconds.
+    #[error("a distribution goes up to a day, which is {MICROS_MAX:e} microseconds, and this one to {0:e}")]
+    TooLong(f64),
 }
 
 impl Distribution {
@@ -58,6 +70,12 @@ impl Distribution {
         };
         if quantiles.len() > 1 && (first.0 != 0.0 || last.0 != 1.0) {
             return Err(InvalidDistribution::Incomplete(first.0, last.0));
+        }
+        if quantiles.len() > QUANTILES_MAX {
+            return Err(InvalidDistribution::TooMany(quantiles.len()));
+        }
+        if last.1 > MICROS_MAX {
+            return Err(InvalidDistribution::TooLong(last.1));
         }
         let mut before = (0.0, 0.0);
         for (position, quantile) in quantiles.iter().enumerate() {

@@ -10,6 +10,7 @@ pub mod entropy;
 pub mod experiment;
 pub mod fault;
 pub mod http2;
+pub mod input;
 pub mod invariant;
 pub mod json;
 pub mod link;
@@ -34,6 +35,7 @@ pub mod sync;
 pub mod time;
 #[cfg(feature = "service")]
 mod transport;
+pub mod visible;
 pub mod workload;
 pub mod world;
 

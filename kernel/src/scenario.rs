@@ -16,6 +16,7 @@ mod schema;
 mod service_config;
 pub mod setting_generator;
 mod shorthand;
+mod totals;
 mod write;
 
 use std::time::Duration;

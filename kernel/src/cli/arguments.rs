@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::visible::is_hidden;
+
 /// Options of a run.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -63,7 +65,29 @@ pub fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
     }
+    if word.contains(is_hidden) {
+        return dollar_quoted(word);
+    }
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Returns `word` in the quotes of POSIX 2024 that have escapes, so that a line break does not end the line that it is shown
+/// on.
+fn dollar_quoted(word: &str) -> String {
+    let mut quoted = "$'".to_owned();
+    for character in word.chars() {
+        match character {
+            '\'' | '\\' => quoted.extend(['\\', character]),
+            '\n' => quoted += "\\n",
+            '\t' => quoted += "\\t",
+            hidden if is_hidden(hidden) => {
+                let bytes = hidden.to_string().into_bytes();
+                quoted.extend(bytes.iter().map(|byte| format!("\\{byte:03o}")));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted + "'"
 }
 
 /// Returns whether `char` means itself in a shell, wherever in a word it is.
@@ -89,6 +113,11 @@ mod tests {
             args.replay("sim", &[]),
             r#"sim 'my scenarios/it'\''s.toml' --seed 7 --set 'workload.sizes=["8x8"]' --set load.rate=2"#
         );
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_quoted_with_escapes() {
+        assert_eq!(quoted("a\nb'\u{1b}[2J\u{202e}"), r"$'a\nb\'\033[2J\342\200\256'");
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! The short form of the command that a program is used for most.
 
-use std::{ffi::OsString, path::Path};
+use std::{ffi::OsString, io::IsTerminal, path::Path};
 
 use clap::{Command, error::ErrorKind};
 
-use crate::settings::nearest::nearest;
+use super::{complain, print};
+use crate::{
+    settings::nearest::nearest,
+    visible::{Visible, is_hidden},
+};
 
 /// Name of the subcommand that a command line without one stands for.
 const DEFAULT: &str = "run";
@@ -22,11 +26,42 @@ pub fn parse<T: clap::Parser>(words: impl IntoIterator<Item = OsString>) -> Resu
         reject_misspelt(&command, &words[1].to_string_lossy())?;
         words.insert(1, DEFAULT.into());
     }
-    let parsed = T::try_parse_from(&words);
+    let parsed = parse_whole(&words);
     parsed.map_err(|error| match words.iter().skip(2).find(|word| is_subcommand(&command, word)) {
         Some(word) if is_short && error.kind() == ErrorKind::UnknownArgument => misplaced(&command, word),
         _ => error,
     })
+}
+
+/// Parses the command line `words`, the first of which is the program.
+///
+/// # Errors
+///
+/// Returns an error if the command line is wrong, or asks for the help or the version. Its message has each word on one line.
+pub fn parse_whole<T: clap::Parser>(words: &[OsString]) -> Result<T, clap::Error> {
+    T::try_parse_from(words).map_err(|error| {
+        if !words.iter().any(|word| word.to_string_lossy().contains(is_hidden)) {
+            return error;
+        }
+        // The parts of a message that quote a word cannot be found in it afterwards.
+        let shown = words.iter().map(|word| word.visible().to_string());
+        T::try_parse_from(shown).err().unwrap_or(error)
+    })
+}
+
+/// Ends the program as `error` says: with the help or the version that were asked for, or with the message of a wrong
+/// command line.
+pub fn end(error: &clap::Error) -> ! {
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        complain(text.trim_end());
+    } else if std::io::stdout().is_terminal() {
+        // In colour. It quotes nothing but this program.
+        let _ = error.print();
+    } else {
+        print(&text);
+    }
+    std::process::exit(error.exit_code())
 }
 
 /// Returns true if `word` is a subcommand or an option of the program itself, and not of `run`.
@@ -46,6 +81,7 @@ fn reject_misspelt(command: &Command, word: &str) -> Result<(), clap::Error> {
     }
     let names = command.get_subcommands().filter(|inner| !inner.is_hide_set()).map(Command::get_name);
     let Some(guess) = nearest(word, names) else { return Ok(()) };
+    let word = word.visible();
     let message = format!("there is neither a command nor a file called `{word}`; did you mean `{guess}`?\n");
     Err(clap::Error::raw(ErrorKind::InvalidSubcommand, message))
 }

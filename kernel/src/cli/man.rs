@@ -6,6 +6,7 @@ use clap::{Args, Command};
 use clap_mangen::generate_to;
 
 use super::{Exit, Failure, print};
+use crate::visible::Visible;
 
 /// Options of `man`.
 #[derive(Debug, Clone, Args)]
@@ -23,10 +24,10 @@ impl ManArgs {
     pub fn run(&self, command: Command) -> Result<Exit, Failure> {
         let written = fs::create_dir_all(&self.out).and_then(|()| generate_to(command, &self.out));
         written.map_err(|error| {
-            let place = self.out.display();
+            let place = self.out.visible();
             Failure::wrong_input(format!("cannot write to {place}: {error}; choose another folder with --out"))
         })?;
-        print(&format!("folder  {}\n", self.out.display()));
+        print(&format!("folder  {}\n", self.out.visible()));
         Ok(Exit::Passed)
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Exit, print};
-use crate::{invariant::Violation, json::pretty, measure::Summary};
+use crate::{invariant::Violation, json::pretty, measure::Summary, visible::Visible};
 
 /// Violations that the text of a report shows.
 const VIOLATIONS_SHOWN_MAX: usize = 10;
@@ -50,7 +50,7 @@ impl RunReport<'_> {
         let digest = self.digest.map(|digest| format!("  digest  {digest}\n")).unwrap_or_default();
         let violations = self.violations_text();
         let summary = self.summary.render();
-        let folder = self.folder.display();
+        let folder = self.folder.visible();
         format!("{summary}\n  folder  {folder}\n{digest}  replay  {}\n{violations}", self.replay)
     }
 

@@ -200,7 +200,7 @@ table! {
     #[derive(Copy, Eq)]
     HealthCheck {
         /// Time between two checks of one server, and how long a result is valid.
-        interval: Duration = Duration::from_secs(5), limits::DURATION, &["\"50ms\"", "\"500ms\"", "\"5s\"", "\"1h\""];
+        interval: Duration = Duration::from_secs(5), limits::INTERVAL, &["\"50ms\"", "\"500ms\"", "\"5s\"", "\"1h\""];
         /// Time after which a check without an answer has failed.
         timeout: Duration = Duration::from_secs(1), limits::DURATION, &["\"1ms\"", "\"100ms\"", "\"1s\""];
     }

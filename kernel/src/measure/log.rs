@@ -53,6 +53,7 @@ impl Summary {
             servers: summary::servers(&counts, servers),
             expectations: Vec::new(),
             pass: true,
+            stopped: None,
         }
     }
 }

@@ -54,8 +54,11 @@ pub struct Summary {
     pub servers: BTreeMap<String, u64>,
     /// The expectations in the scenario's order.
     pub expectations: Vec<CheckedExpectation>,
-    /// True if every expectation holds.
+    /// True if every expectation holds, and the run came to its end.
     pub pass: bool,
+    /// Why the run was stopped before its end, in a sentence; left out if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 /// A stretch of the run and its figures. It holds the requests that are intended from its start to just before its end.
@@ -125,6 +128,7 @@ impl Summary {
             servers: servers(&requests, run.servers),
             pass: expectations.iter().all(|checked| checked.pass),
             expectations,
+            stopped: None,
         }
     }
 }

@@ -36,7 +36,11 @@ impl Summary {
     }
 
     fn verdict(&self) -> String {
-        let verdict = if self.pass { "PASS" } else { "FAIL" };
+        let verdict = match (&self.stopped, self.pass) {
+            (Some(_), _) => "INTERRUPTED",
+            (None, true) => "PASS",
+            (None, false) => "FAIL",
+        };
         let held = self.expectations.iter().filter(|checked| checked.pass).count();
         let score = match self.expectations.len() {
             0 => "nothing is expected".to_owned(),

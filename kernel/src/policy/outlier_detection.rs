@@ -37,7 +37,7 @@ table! {
     /// `[client.outlier_detection]`: passive ejection of single servers (gRPC A50, Envoy).
     OutlierDetection {
         /// Time between two sweeps.
-        interval: Duration = Duration::from_secs(10), limits::DURATION, &["\"20ms\"", "\"200ms\"", "\"1s\"", "\"10s\""];
+        interval: Duration = Duration::from_secs(10), limits::INTERVAL, &["\"20ms\"", "\"200ms\"", "\"1s\"", "\"10s\""];
         /// Time of the first ejection.
         base_ejection_time: Duration = Duration::from_secs(30), limits::DURATION, samples::TIMES;
         /// The longest time of an ejection, unless the base is longer.

@@ -1,5 +1,6 @@
 //! Errors of folders of results, whichever kind they are.
 
+use crate::visible::Visible;
 use std::{
     error::Error,
     io,
@@ -38,7 +39,7 @@ pub enum FolderError {
     /// There is something that is not a folder of this kind.
     #[error(
         "{path} exists and is {not_one}; move it away, or choose another with --out",
-        path = path.display(), not_one = kind.not_one
+        path = path.visible(), not_one = kind.not_one
     )]
     Occupied {
         /// The path of it.
@@ -50,7 +51,7 @@ pub enum FolderError {
     #[error(
         "{path} was written by an earlier version of this program, which did not list its files; replace it with --force, or \
          choose another folder with --out",
-        path = path.display()
+        path = path.visible()
     )]
     Unlisted {
         /// The path of the folder.
@@ -60,20 +61,20 @@ pub enum FolderError {
     #[error(
         "{path} was changed after it was written, and would be lost; move it away, replace it with --force, or choose another \
          folder with --out",
-        path = path.display()
+        path = path.visible()
     )]
     Changed {
         /// The first such file.
         path: PathBuf,
     },
     /// Another process writes to the place.
-    #[error("{path} is being written by another process; wait for it, or choose another folder with --out", path = path.display())]
+    #[error("{path} is being written by another process; wait for it, or choose another folder with --out", path = path.visible())]
     InUse {
         /// The path of the folder.
         path: PathBuf,
     },
     /// A file system is mounted at the place.
-    #[error("{path} is a mount point, which cannot be replaced as a whole; choose a folder in it with --out", path = path.display())]
+    #[error("{path} is a mount point, which cannot be replaced as a whole; choose a folder in it with --out", path = path.visible())]
     MountPoint {
         /// The path of the mount point.
         path: PathBuf,
@@ -81,7 +82,7 @@ pub enum FolderError {
     /// The folder is complete, and cannot be moved to its place.
     #[error(
         "cannot move the complete folder {staging} to {path}: {reason}; move it yourself",
-        path = path.display(), staging = staging.display()
+        path = path.visible(), staging = staging.visible()
     )]
     NotMoved {
         /// The place of the folder.
@@ -95,7 +96,7 @@ pub enum FolderError {
     /// The operating system refuses to write.
     #[error(
         "cannot {cannot}{path}: {reason}; choose another folder with --out",
-        path = path.display(), cannot = kind.cannot
+        path = path.visible(), cannot = kind.cannot
     )]
     Unwritable {
         /// The file or folder.
@@ -107,13 +108,13 @@ pub enum FolderError {
         reason: io::Error,
     },
     /// Files of a run were removed while it went on.
-    #[error("{path} was removed during the run; what was recorded is there again", path = path.display())]
+    #[error("{path} was removed during the run; what was recorded is there again", path = path.visible())]
     Removed {
         /// The first of the files.
         path: PathBuf,
     },
     /// The operating system refuses to read.
-    #[error("cannot read {path}: {reason}", path = path.display())]
+    #[error("cannot read {path}: {reason}", path = path.visible())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -122,7 +123,7 @@ pub enum FolderError {
         reason: io::Error,
     },
     /// A file is missing.
-    #[error("{path} is missing; {remedy}", path = path.display(), remedy = kind.damaged_remedy)]
+    #[error("{path} is missing; {remedy}", path = path.visible(), remedy = kind.damaged_remedy)]
     Missing {
         /// The file.
         path: PathBuf,
@@ -130,7 +131,7 @@ pub enum FolderError {
         kind: &'static FolderKind,
     },
     /// A file of rows has none.
-    #[error("{path} is empty; {remedy}", path = path.display(), remedy = kind.damaged_remedy)]
+    #[error("{path} is empty; {remedy}", path = path.visible(), remedy = kind.damaged_remedy)]
     Empty {
         /// The file.
         path: PathBuf,
@@ -140,7 +141,7 @@ pub enum FolderError {
     /// A file was written by another version of the program, or is damaged.
     #[error(
         "{path} {other_version} ({reason}); {remedy}",
-        path = path.display(), other_version = kind.other_version, remedy = kind.other_version_remedy
+        path = path.visible(), other_version = kind.other_version, remedy = kind.other_version_remedy
     )]
     OtherVersion {
         /// The file.
@@ -154,7 +155,7 @@ pub enum FolderError {
     /// A line is not a row of its file.
     #[error(
         "{path}:{line} is {not_one}: {reason}; {remedy}",
-        path = path.display(), not_one = kind.not_one, remedy = kind.folder.damaged_remedy
+        path = path.visible(), not_one = kind.not_one, remedy = kind.folder.damaged_remedy
     )]
     Malformed {
         /// The file.

@@ -30,6 +30,7 @@ use super::{
     state::{RunState, STATE},
 };
 use crate::{
+    input,
     json::pretty,
     measure::{RunLabel, RunRows, Summary},
     record::{AttemptRow, EventRow, Ordered, Records, RequestRow},
@@ -300,6 +301,8 @@ impl RunFolder {
             &RunRows::new(scenario.servers.replicas, duration, records),
             &scenario.expectations,
         );
+        let summary =
+            Summary { pass: summary.pass && info.stopped.is_none(), stopped: info.stopped.clone(), ..summary };
         let mut digest = RecordsDigest::default();
         self.place.write_file(SCENARIO, scenario.to_toml().as_bytes())?;
         self.place.write_file(RUN, pretty(info).as_bytes())?;
@@ -360,7 +363,7 @@ fn is_unlisted(place: &Path) -> bool {
 }
 
 fn info_at(place: &Path) -> Option<RunInfo> {
-    serde_json::from_slice(&fs::read(place.join(RUN)).ok()?).ok()
+    serde_json::from_slice(&input::read(&place.join(RUN)).ok()?).ok()
 }
 
 /// Returns whether at `staging` is what a killed process left, and nothing that cannot be had again: a simulated run, or one

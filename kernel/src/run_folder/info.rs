@@ -29,6 +29,9 @@ pub struct RunInfo {
     /// The time at which a real run began: RFC 3339, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<String>,
+    /// Why the run was stopped before its end, in a sentence; left out if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 /// The machine of a real run, on which its times depend.
@@ -63,6 +66,7 @@ impl RunInfo {
             calibration: None,
             host: None,
             started: None,
+            stopped: None,
         }
     }
 }

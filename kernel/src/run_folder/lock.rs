@@ -13,6 +13,7 @@ use super::{
     manifest::is_file,
     replace::is_absent,
 };
+use crate::visible::Visible;
 
 /// The content of a lock file, by which it is known to be one.
 const CONTENT: &[u8] = b"locked by rehearsal while a run is written here\n";
@@ -38,7 +39,7 @@ impl PlaceLock {
         loop {
             // Opening a FIFO would wait for ever, and a link may lead to any file.
             if !is_absent(&path) && !is_file(&path) {
-                let reason = format!("{} is in the way, which is not a lock", path.display());
+                let reason = format!("{} is in the way, which is not a lock", path.visible());
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
             }
             let mut file = files.append(&path)?;

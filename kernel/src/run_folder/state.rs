@@ -4,7 +4,7 @@
 //! so it says from the beginning that the run is under way.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Write},
     path::Path,
 };
@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::info::SCHEMA;
-use crate::json::pretty;
+use crate::{input, json::pretty};
 
 /// Name of the file with the [`RunState`].
 pub const STATE: &str = "state.json";
@@ -53,7 +53,7 @@ impl RunState {
 
     /// Reads the state of the run folder at `place`; `None` if it has none, as every complete run, or none that can be read.
     pub fn read(place: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(place.join(STATE)).ok()?).ok()
+        serde_json::from_slice(&input::read(&place.join(STATE)).ok()?).ok()
     }
 
     /// Writes the state over that in the folder at `place`, as on a full disk no other file can be written. Of a long cause only
@@ -85,6 +85,8 @@ impl RunState {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,22 +1,25 @@
 //! The reader: the steps from a path or a text to a [`Scenario`], in order, and the declaration of the whole file.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use toml::de::DeValue;
 
 use super::{
     Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, Scenario, ScenarioError, Servers, Workload,
-    contradictions, service_config, shorthand,
+    contradictions, service_config, shorthand, totals,
 };
-use crate::settings::{
-    limits, overrides,
-    problem::{Problem, Problems},
-    shape,
-    source::{Source, Tree},
-    table::{Presence, Settings, TableInfo, TableReader},
-    table_macro::{NOT_DRAWN, keys},
-    value::{Codec, Item},
+use crate::{
+    input,
+    settings::{
+        limits, overrides,
+        problem::{LocatedProblem, Problem, Problems},
+        shape,
+        source::{Source, Tree},
+        table::{Presence, Settings, TableInfo, TableReader},
+        table_macro::{NOT_DRAWN, keys},
+        value::{Codec, Item},
+    },
 };
 
 keys! {
@@ -104,10 +107,8 @@ impl Scenario {
 
     fn check_in(base: &Path, origin: &str, text: &str, overrides: &[String]) -> Result<Self, Vec<Mistake>> {
         let source = Source::new(origin, text, overrides);
-        let mut tree = Tree::default();
-        read(&source, overrides, base, &mut tree).map_err(|problems| {
-            problems.into_vec().into_iter().map(|problem| Mistake::new(problem, &source, &tree)).collect()
-        })
+        read(&source, overrides, base)
+            .map_err(|problems| problems.into_iter().map(|problem| Mistake::new(problem, &source)).collect())
     }
 }
 
@@ -115,20 +116,15 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// Reads the file at `path` as UTF-8.
+/// Reads the file or pipe at `path`.
 fn text_of(path: &Path) -> Result<String, ScenarioError> {
-    let unreadable = |reason: String| ScenarioError::Unreadable { path: path.to_owned(), reason };
-    // Asked first, because what the OS says of reading a directory differs from system to system.
-    if path.is_dir() {
-        return Err(unreadable("it is a directory; name a scenario file in it".into()));
-    }
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => unreadable(format!("{error}; check its spelling and the folder it starts from")),
-        _ => unreadable(error.to_string()),
-    })?;
-    String::from_utf8(bytes).map_err(|error| {
-        let position = error.utf8_error().valid_up_to();
-        unreadable(format!("not UTF-8 text at byte {position}; save it as UTF-8"))
+    input::read_text_within(path, limits::FILE_BYTES_MAX).map_err(|error| {
+        let reason = match error.kind() {
+            io::ErrorKind::NotFound => format!("{error}; check its spelling and the folder it starts from"),
+            io::ErrorKind::IsADirectory => "it is a directory; name a scenario file in it".to_owned(),
+            _ => error.to_string(),
+        };
+        ScenarioError::Unreadable { path: path.to_owned(), reason }
     })
 }
 
@@ -189,12 +185,11 @@ impl Scenario {
     }
 }
 
-/// Reads the scenario. The caller passes `tree` so that key paths can be looked up in it, however far the reading gets.
-fn read(source: &Source, overrides: &[String], base: &Path, tree: &mut Tree) -> Result<Scenario, Problems> {
-    let mut table = source.parse().map_err(|error| Problem::syntax(&error))?;
+/// Reads the scenario. Files that it names are looked for in `base`.
+fn read(source: &Source, overrides: &[String], base: &Path) -> Result<Scenario, Vec<LocatedProblem>> {
+    let mut table = source.parse().map_err(|error| vec![Problem::syntax(&error).into()])?;
     let mut problems = overrides::apply(&mut table, source, overrides);
     shorthand::expand(&mut table);
-    *tree = Tree::new(&table);
     // The shape of the whole file first, so that a misspelt key is reported before what its absence leads to.
     shape::check(table.get_ref(), TABLE, "", TABLE, &mut problems);
     match scenario(&TableReader::file(table.get_ref()), base) {
@@ -202,7 +197,7 @@ fn read(source: &Source, overrides: &[String], base: &Path, tree: &mut Tree) -> 
         Ok(_) => {}
         Err(later) => problems.add_later(later),
     }
-    Err(problems)
+    Err(problems.located(&Tree::new(&table)))
 }
 
 /// Reads the tables in order. Files that the scenario names are looked for in `base`.
@@ -211,7 +206,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     let name = problems.keep(NAME.read(file));
     let duration = problems.keep(DURATION.read(file));
     let servers = problems.keep(Servers::read(&file.table("servers")));
-    let list = file.list("fault");
+    let list = problems.keep(file.list("fault", limits::FAULTS_MAX)).unwrap_or_default();
     let faults = problems.keep_all(list.iter().map(|fault| Fault::read(fault, duration, servers.as_ref())));
     let question = problems.keep(QUESTION.read(file));
     let workload = problems.keep(Workload::read(&file.table("workload")));
@@ -219,7 +214,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     let network = problems.keep(Network::read(&file.table("network")));
     let client = problems.keep(client(&file.table("client"), base));
     let nemesis = problems.keep(file.optional("nemesis"));
-    let expectations = file.list("expect");
+    let expectations = problems.keep(file.list("expect", limits::EXPECTATIONS_MAX)).unwrap_or_default();
     let expectations = problems.keep_all(expectations.iter().map(|item| Expectation::read(item, list.len())));
     let (
         Some(name),
@@ -237,7 +232,10 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     else {
         return Err(problems);
     };
-    Ok(Scenario { name, question, duration, servers, workload, load, network, client, nemesis, faults, expectations })
+    let scenario =
+        Scenario { name, question, duration, servers, workload, load, network, client, nemesis, faults, expectations };
+    problems.keep(totals::check(&scenario, file));
+    if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }
 
 /// Reads `[load]`, the one table that every scenario needs, as its rate has no sensible default.

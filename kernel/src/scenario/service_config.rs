@@ -10,13 +10,15 @@
 
 mod json;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use super::{Balancing, Client, Jitter, Retry};
 use crate::{
     client::settings::{SERVICE_CONFIG, SERVICE_CONFIG_METHOD},
+    input,
     policy::{FailurePercentage, Hedging, OutlierDetection, RetryThrottling, SuccessRate},
-    settings::{problem::Problem, table::TableReader},
+    settings::{limits, problem::Problem, table::TableReader},
+    visible::Visible,
 };
 use json::{Fault, Node};
 
@@ -40,8 +42,8 @@ pub(super) fn apply(table: &TableReader<'_, '_>, base: &Path, client: &mut Clien
     let method = SERVICE_CONFIG_METHOD.read(table)?;
     let wrong = |what: String| Problem::at(span.clone(), format!("service config {name}: {what}"));
     let path = base.join(&name);
-    let text = fs::read_to_string(&path).map_err(|error| {
-        wrong(format!("cannot be read: {error}")).help(format!("it is looked for at {}", path.display()))
+    let text = input::read_text_within(&path, limits::FILE_BYTES_MAX).map_err(|error| {
+        wrong(format!("cannot be read: {error}")).help(format!("it is looked for at {}", path.visible()))
     })?;
     let document = serde_json::from_str(&text).map_err(|error| wrong(format!("not JSON: {error}")))?;
     let config = ServiceConfig::from_json(&Node::root(&document), method.as_deref()).map_err(|fault| wrong(fault.0))?;

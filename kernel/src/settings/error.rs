@@ -3,15 +3,16 @@
 use std::{fmt, path::PathBuf};
 
 use super::{
-    problem::Problem,
-    source::{Place, Snippet, Source, Tree},
+    problem::{LocatedProblem, Problem},
+    source::{Place, Snippet, Source},
 };
+use crate::visible::Visible;
 
 /// The error of a scenario that cannot be used. `Display` is ready for a terminal: a few lines, without a line break at the end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScenarioError {
     /// The file could not be read as text.
-    #[error("cannot read {}: {reason}", path.display())]
+    #[error("cannot read {}: {reason}", path.visible())]
     Unreadable {
         /// The path of the file, as the user gave it.
         path: PathBuf,
@@ -46,13 +47,14 @@ pub struct Mistake {
 impl std::error::Error for Mistake {}
 
 impl Mistake {
-    /// Returns the mistake that `problem` is: the place of its bytes in `source`, and the key that `tree` has there.
-    pub(crate) fn new(problem: Problem, source: &Source, tree: &Tree) -> Self {
+    /// Returns the mistake that `problem` is, at the place of its bytes in `source`.
+    pub(crate) fn new(located: LocatedProblem, source: &Source) -> Self {
+        let LocatedProblem { problem, key } = located;
         let span = problem.span.as_ref();
         Self {
             place: source.place(span),
-            key: span.and_then(|span| tree.at(span)).map(|node| node.path.clone()),
             snippet: span.map(|span| source.snippet(span)),
+            key,
             message: problem.message,
             help: problem.help,
         }
@@ -70,7 +72,7 @@ impl Mistake {
     /// `origin`. `kind` is what the file should be, such as `a calibration`.
     pub fn in_toml(kind: &str, origin: &str, text: &str, error: &toml::de::Error, help: &str) -> Self {
         let problem = Problem::new(error.span(), format!("not {kind}: {}", error.message())).help(help);
-        Self::new(problem, &Source::new(origin, text, &[]), &Tree::default())
+        Self::new(problem.into(), &Source::new(origin, text, &[]))
     }
 }
 

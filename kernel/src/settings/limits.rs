@@ -1,17 +1,48 @@
 //! The bounds of every number and duration in a scenario file. A value beyond them is a typing error, or needs more memory
-//! than a run can have; none is a limit of a protocol.
+//! than a run can have; none is a limit of a protocol. Beside the bounds of single values are those of lists, of texts, and of
+//! what values amount to together.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The most bytes of a scenario file. The resolved scenario of the longest lists has fewer.
+pub const FILE_BYTES_MAX: u64 = 4 << 20;
+/// The most `--set` of one command.
+pub const OVERRIDES_MAX: usize = 1_000;
+/// The most bytes of one `--set`.
+pub const OVERRIDE_BYTES_MAX: usize = 32 << 10;
+/// The most names between the dots of a key behind `--set`. No key of the format has as many.
+pub const KEY_PARTS_MAX: usize = 16;
 /// The largest number of characters of `name`.
 pub const NAME_LEN_MAX: usize = 64;
+/// The most bytes of every other text, such as `question` and names of files.
+pub const TEXT_BYTES_MAX: usize = 4_096;
+/// The most sizes of pictures.
+pub const SIZES_MAX: usize = 256;
+/// The most pixels of all sizes together, as a few pictures of each are kept.
+pub const SIZES_PIXELS_MAX: u64 = 4 * PIXELS_MAX;
+/// The most faults of a scenario.
+pub const FAULTS_MAX: usize = 10_000;
+/// The most pairs of a fault and a server that it hits.
+pub const FAULT_TARGETS_MAX: usize = 100_000;
+/// The most expectations of a scenario.
+pub const EXPECTATIONS_MAX: usize = 1_000;
+/// The most requests of a run, `rate` times `duration`.
+pub const REQUESTS_MAX: f64 = 20e6;
+/// The most pairs of a fault and a request, as each fault is measured over the requests since its start.
+pub const FAULT_REQUESTS_MAX: f64 = 1e9;
+/// The most health checks of a run, and the most sweeps of the outlier detection.
+pub const CHECKS_MAX: f64 = 10e6;
+/// The most bytes of all inputs that can be under way at once.
+pub const BYTES_UNDER_WAY_MAX: u64 = 16 << 30;
 /// Durations that may not be zero: the scenario's, a fault's, deadlines, timeouts and the health interval.
 pub const DURATION: RangeInclusive<Duration> = Duration::from_nanos(1)..=DAY;
 /// Durations that may be zero: latencies, jitters, backoffs, `at`, `restart_after`, `service_time_min`, and the
 /// bounds of an expectation on a time.
 pub const WAIT: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+/// Times between two checks or sweeps, which are no work of a request.
+pub const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 /// Replicas of the service.
 pub const REPLICAS: RangeInclusive<usize> = 1..=64;
 /// Workers of one replica.

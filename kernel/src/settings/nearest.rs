@@ -1,7 +1,14 @@
 //! The name that was probably meant by a misspelt one, and lists of names for messages.
 
+/// The most bytes of a text that is compared with names: beyond it no slip leads there, and comparing takes time and memory
+/// in proportion.
+const COMPARED_MAX: usize = 64;
+
 /// Returns the name most like `text`, if one is so like it that it was probably meant.
 pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if text.len() > COMPARED_MAX {
+        return None;
+    }
     let text = text.to_lowercase();
     let likeness = |name: &str| strsim::jaro_winkler(&text, &name.to_lowercase());
     names.filter(|name| is_near(&text, &name.to_lowercase())).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
@@ -17,7 +24,7 @@ fn is_near(text: &str, name: &str) -> bool {
 
 /// Returns whether the two differ in one character, or in two that changed places.
 pub(crate) fn is_a_slip(text: &str, name: &str) -> bool {
-    strsim::damerau_levenshtein(text, name) == 1
+    text.len() <= COMPARED_MAX && strsim::damerau_levenshtein(text, name) == 1
 }
 
 pub(crate) fn backticked<S: AsRef<str>>(names: &[S]) -> String {

@@ -7,6 +7,7 @@ use toml::{
 };
 
 use super::{
+    limits,
     problem::{Problem, Problems},
     source::{Source, Span},
 };
@@ -14,6 +15,11 @@ use super::{
 /// Puts each override into `table`, in order: a later one wins.
 pub(crate) fn apply<'a>(table: &mut Spanned<DeTable<'a>>, source: &Source, overrides: &'a [String]) -> Problems {
     let mut problems = Problems::default();
+    if overrides.len() > limits::OVERRIDES_MAX {
+        let message = format!("there are {} `--set`; allowed are up to {}", overrides.len(), limits::OVERRIDES_MAX);
+        problems.push(Problem::new(None, message).help("write the settings into the file"));
+        return problems;
+    }
     for (index, text) in overrides.iter().enumerate() {
         problems.keep(apply_one(table.get_mut(), source.override_span(index), text));
     }
@@ -22,6 +28,11 @@ pub(crate) fn apply<'a>(table: &mut Spanned<DeTable<'a>>, source: &Source, overr
 
 /// Puts the override `text`, which is at `span`, into `table`.
 fn apply_one<'a>(table: &mut DeTable<'a>, span: Span, text: &'a str) -> Result<(), Problem> {
+    if text.len() > limits::OVERRIDE_BYTES_MAX {
+        let message =
+            format!("this `--set` has {} bytes; allowed are up to {}", text.len(), limits::OVERRIDE_BYTES_MAX);
+        return Err(Problem::at(span, message).help("write the setting into the file"));
+    }
     let Some((path, value)) = text.split_once('=') else {
         return Err(Problem::at(span, "`--set` needs a key and a value, such as `--set load.rate=20`"));
     };
@@ -42,6 +53,12 @@ impl Key<'_> {
 }
 
 fn keys(path: &str, start: usize) -> Result<Vec<Key<'_>>, Problem> {
+    // Tables are nested as deep as the key has names, and are read and dropped by recursion.
+    let parts = path.split('.').count();
+    if parts > limits::KEY_PARTS_MAX {
+        let message = format!("this key has {parts} names; no key has more than {}", limits::KEY_PARTS_MAX);
+        return Err(Problem::at(start..start + path.len(), message).help("`sim keys` prints the keys that there are"));
+    }
     let mut at = start;
     path.split('.')
         .map(|part| {

@@ -2,7 +2,15 @@
 //!
 //! Reading continues behind a problem where the rest does not depend on it, so that one reading finds all of them.
 
-use super::source::Span;
+use super::source::{Span, Tree};
+use crate::visible::Visible;
+
+/// The most problems that are kept of one file: the others show once these are corrected.
+const KEPT_MAX: usize = 50;
+
+/// The most characters of a message, and of its help, which may list every name that is allowed.
+const MESSAGE_MAX: usize = 600;
+const HELP_MAX: usize = 2_000;
 
 /// Something that is wrong, and the bytes where it was written.
 #[derive(Debug)]
@@ -18,7 +26,9 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(span: Option<Span>, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), help: None, missing: None, meant: None }
+        // Names and values that are quoted in it are the file's, and may be of any length and have any character.
+        let message = message.into().visible_within(MESSAGE_MAX).to_string();
+        Self { span, message, help: None, missing: None, meant: None }
     }
 
     pub(crate) fn at(span: Span, message: impl Into<String>) -> Self {
@@ -47,7 +57,20 @@ impl Problem {
     }
 
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
+        Self { help: Some(help.into().visible_within(HELP_MAX).to_string()), ..self }
+    }
+}
+
+/// A problem, and the path of the key at its bytes, if there is one.
+#[derive(Debug)]
+pub(crate) struct LocatedProblem {
+    pub(super) problem: Problem,
+    pub(super) key: Option<String>,
+}
+
+impl From<Problem> for LocatedProblem {
+    fn from(problem: Problem) -> Self {
+        Self { problem, key: None }
     }
 }
 
@@ -67,7 +90,7 @@ impl Problems {
         match result {
             Ok(value) => Some(value),
             Err(problems) => {
-                self.0.extend(problems.into().0);
+                self.extend(problems.into().0);
                 None
             }
         }
@@ -80,7 +103,26 @@ impl Problems {
     }
 
     pub(crate) fn push(&mut self, problem: Problem) {
-        self.0.push(problem);
+        self.extend([problem]);
+    }
+
+    fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        let room = KEPT_MAX.saturating_sub(self.0.len());
+        self.0.extend(problems.into_iter().take(room));
+    }
+
+    /// Returns whether further problems would not be kept.
+    pub(crate) fn are_full(&self) -> bool {
+        self.0.len() >= KEPT_MAX
+    }
+
+    /// Looks up the key of each problem in `tree`.
+    pub(crate) fn located(self, tree: &Tree<'_, '_>) -> Vec<LocatedProblem> {
+        let located = self.0.into_iter().map(|problem| {
+            let key = problem.span.as_ref().and_then(|span| tree.path_at(span));
+            LocatedProblem { problem, key }
+        });
+        located.collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -91,10 +133,6 @@ impl Problems {
     pub(crate) fn add_later(&mut self, later: Self) {
         let new = later.0.into_iter().filter(|problem| !self.0.iter().any(|cause| problem.follows_from(cause)));
         let new: Vec<_> = new.collect();
-        self.0.extend(new);
-    }
-
-    pub(crate) fn into_vec(self) -> Vec<Problem> {
-        self.0
+        self.extend(new);
     }
 }

@@ -14,6 +14,9 @@ use super::{
 /// Checks the table at `path` against `info`, which is a part of `root`, and adds each problem to `problems`.
 pub(crate) fn check(table: &DeTable<'_>, info: &TableInfo, path: &str, root: &TableInfo, problems: &mut Problems) {
     for (key, value) in table {
+        if problems.are_full() {
+            return;
+        }
         let name: &str = key.get_ref();
         let path = join(path, name);
         match info.tables.iter().find(|(table, ..)| *table == name) {
@@ -34,6 +37,9 @@ fn check_list(value: &Item<'_>, info: &TableInfo, path: &str, root: &TableInfo, 
         return;
     };
     for (index, item) in items.iter().enumerate() {
+        if problems.are_full() {
+            return;
+        }
         check_table(item, info, &join(path, &index.to_string()), root, problems);
     }
 }

@@ -7,6 +7,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use crate::visible::Visible;
+
 /// Bytes of a [`Source`].
 pub(crate) type Span = Range<usize>;
 
@@ -62,18 +64,18 @@ impl Source {
         }
     }
 
-    /// Returns the line that holds the start of `span`. A line break and what is behind it are not marked.
+    /// Returns the line that holds the start of `span`, or what is around the span in a long line. A line break and what is
+    /// behind it are not marked.
     pub(crate) fn snippet(&self, span: &Span) -> Snippet {
         let start = self.line_start(span);
-        let line = self.buffer[start..].lines().next().unwrap_or_default();
-        let end = span.end.min(start + line.len()).max(span.start);
-        Snippet {
-            number: (span.start <= self.file_len).then(|| self.line_number(span)),
-            // As wide as they are counted, and without effect on a terminal.
-            line: line.replace(char::is_control, " "),
-            column: self.column(span),
-            width: self.buffer.get(span.start..end).map_or(1, |marked| marked.chars().count().max(1)),
-        }
+        let rest = &self.buffer[start..];
+        let line = &rest[..rest.find(['\n', '\r']).unwrap_or(rest.len())];
+        let from = self.before(span).len().min(start + line.len()) - start;
+        let to = (span.end.saturating_sub(start)).clamp(from, line.len());
+        // A span may end within a character if it is the parser's of a text that is no TOML.
+        let to = line.ceil_char_boundary(to);
+        Snippet::new(&line[..from], &line[from..to], &line[to..])
+            .numbered((span.start <= self.file_len).then(|| self.line_number(span)))
     }
 
     fn line_start(&self, span: &Span) -> usize {
@@ -87,8 +89,7 @@ impl Source {
 
     /// Returns the column of the start of `span` in characters, from 1.
     fn column(&self, span: &Span) -> usize {
-        self.buffer[self.line_start(span)..].chars().count() - self.buffer[self.before(span).len()..].chars().count()
-            + 1
+        self.before(span)[self.line_start(span)..].chars().count() + 1
     }
 
     /// Returns the text before `span`, or all of it if `span` is outside of it or within a character.
@@ -111,71 +112,143 @@ pub enum Place {
     Override(String),
 }
 
+/// The most characters of a line that are shown before the marked part, in it, and behind it.
+const SHOWN_BEFORE: usize = 60;
+const SHOWN_MARKED: usize = 80;
+const SHOWN_BEHIND: usize = 40;
+
 /// A line of the file or an override, and the part of it to mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Snippet {
     pub(crate) number: Option<usize>,
     pub(crate) line: String,
-    /// The column from 1, in characters, as is `width`.
+    /// The column in `line` from 1, in characters, as is `width`.
     pub(crate) column: usize,
     pub(crate) width: usize,
+}
+
+impl Snippet {
+    /// Creates the snippet of a line that consists of these parts, of which the middle one is marked.
+    fn new(before: &str, marked: &str, behind: &str) -> Self {
+        let skipped = before.char_indices().rev().nth(SHOWN_BEFORE).map(|(at, skipped)| at + skipped.len_utf8());
+        let before = match skipped {
+            Some(at) => format!("…{}", tabless(&before[at..])),
+            None => tabless(before),
+        };
+        let (marked, marked_is_cut) = shortened(marked, SHOWN_MARKED);
+        let (behind, behind_is_cut) = shortened(if marked_is_cut { "" } else { behind }, SHOWN_BEHIND);
+        let end = if marked_is_cut || behind_is_cut { "…" } else { "" };
+        Self {
+            number: None,
+            column: before.chars().count() + 1,
+            width: marked.chars().count().max(1),
+            line: format!("{before}{marked}{behind}{end}"),
+        }
+    }
+
+    fn numbered(self, number: Option<usize>) -> Self {
+        Self { number, ..self }
+    }
+}
+
+/// Returns the start of `text` as a terminal may show it, and whether there is more of it.
+fn shortened(text: &str, most: usize) -> (String, bool) {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => (tabless(&text[..end]), true),
+        None => (tabless(text), false),
+    }
+}
+
+/// Returns `text` with a space for each tab, which is as wide as it is counted, and escapes for what is not visible.
+fn tabless(text: &str) -> String {
+    text.replace('\t', " ").visible_within(usize::MAX).to_string()
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { origin, position: Some((line, column)) } => write!(f, "{origin}:{line}:{column}"),
-            Self::File { origin, position: None } => f.write_str(origin),
+            Self::File { origin, position: Some((line, column)) } => write!(f, "{}:{line}:{column}", origin.visible()),
+            Self::File { origin, position: None } => write!(f, "{}", origin.visible()),
             Self::Override(_) => f.write_str("the command line"),
         }
     }
 }
 
-/// Every key and list item of the document, to find out what an error's span is the span of.
-#[derive(Default)]
-pub(crate) struct Tree {
-    nodes: Vec<Node>,
-}
+/// The document's keys and list items, to find out what an error's span is the span of.
+pub(crate) struct Tree<'a, 't>(&'a Spanned<DeTable<'t>>);
 
-pub(crate) struct Node {
-    /// Dotted, list items by number: `fault.0.kind`.
-    pub(crate) path: String,
-    key: Span,
-    pub(crate) value: Span,
-}
+/// The most bytes of a key's path that is shown; a longer one is not a key of any format.
+const PATH_MAX: usize = 400;
 
-impl Tree {
-    pub(crate) fn new(table: &Spanned<DeTable<'_>>) -> Self {
-        let mut tree = Self::default();
-        tree.add_table("", table.get_ref());
-        tree
+impl<'a, 't> Tree<'a, 't> {
+    pub(crate) fn new(table: &'a Spanned<DeTable<'t>>) -> Self {
+        Self(table)
     }
 
-    /// Returns the node whose key or value is `span`, or else the smallest whose value encloses it. The last one, because a
-    /// list of tables has the span of its first header.
-    pub(crate) fn at(&self, span: &Span) -> Option<&Node> {
-        let exact = self.nodes.iter().rev().find(|node| node.key == *span || node.value == *span);
-        exact.or_else(|| self.nodes.iter().filter(|node| encloses(&node.value, span)).min_by_key(|n| n.value.len()))
+    /// Returns the path of the key or value whose span is `span`, or else of the smallest value that encloses it: dotted, list
+    /// items by number, such as `fault.0.kind`. The last one, because a list of tables has the span of its first header.
+    pub(crate) fn path_at(&self, span: &Span) -> Option<String> {
+        let mut search = Search { span, exact: None, enclosing: None, path: Vec::new() };
+        search.table(self.0.get_ref());
+        search.exact.or(search.enclosing.map(|(_, path)| path))
     }
+}
 
-    fn add_table(&mut self, path: &str, table: &DeTable<'_>) {
+/// A part of a key's path.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// A walk through the document in search of the place of a span.
+struct Search<'a> {
+    span: &'a Span,
+    exact: Option<String>,
+    /// The length of the smallest value that encloses the span, and its path.
+    enclosing: Option<(usize, String)>,
+    path: Vec<Part<'a>>,
+}
+
+impl<'a> Search<'a> {
+    fn table(&mut self, table: &'a DeTable<'_>) {
         for (key, value) in table {
-            let name = key.get_ref();
-            self.add(join(path, name), key.span(), value);
+            self.visit(Part::Key(key.get_ref()), &key.span(), value);
         }
     }
 
-    fn add(&mut self, path: String, key: Span, value: &Spanned<DeValue<'_>>) {
-        self.nodes.push(Node { path: path.clone(), key, value: value.span() });
+    fn visit(&mut self, part: Part<'a>, key: &Span, value: &'a Spanned<DeValue<'_>>) {
+        self.path.push(part);
+        let span = value.span();
+        if *key == *self.span || span == *self.span {
+            self.exact = Some(self.path_text());
+        } else if encloses(&span, self.span) && self.enclosing.as_ref().is_none_or(|(least, _)| span.len() < *least) {
+            self.enclosing = Some((span.len(), self.path_text()));
+        }
         match value.get_ref() {
-            DeValue::Table(table) => self.add_table(&path, table),
+            DeValue::Table(table) => self.table(table),
             DeValue::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.add(join(&path, &index.to_string()), item.span(), item);
+                    self.visit(Part::Index(index), &item.span(), item);
                 }
             }
             _ => {}
         }
+        self.path.pop();
+    }
+
+    fn path_text(&self) -> String {
+        let mut text = String::new();
+        for part in &self.path {
+            if !text.is_empty() {
+                text.push('.');
+            }
+            match part {
+                Part::Key(name) => text += &name.visible_within(PATH_MAX).to_string(),
+                Part::Index(index) => text += &index.to_string(),
+            }
+        }
+        text.visible_within(PATH_MAX).to_string()
     }
 }
 

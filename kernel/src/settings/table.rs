@@ -244,13 +244,21 @@ impl<'v, 't> TableReader<'v, 't> {
         self.table_if_any(name).map(|table| T::read(&table)).transpose()
     }
 
-    /// Returns the tables of the list called `name`.
-    pub(crate) fn list(&self, name: &str) -> Vec<Self> {
-        let items = match self.get(name).map(Item::get_ref) {
-            Some(DeValue::Array(items)) => items.iter().collect(),
-            _ => Vec::new(),
-        };
-        items.into_iter().map(|item| Self::within(Some(item))).collect()
+    /// Returns the tables of the list called `name`, which may be `most`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the problem of a list that is longer.
+    pub(crate) fn list(&self, name: &str, most: usize) -> Result<Vec<Self>, Problem> {
+        let Some(DeValue::Array(items)) = self.get(name).map(Item::get_ref) else { return Ok(Vec::new()) };
+        match items.get(most) {
+            Some(first_too_many) => {
+                let message = format!("there are {} [[{name}]]; allowed are up to {most}", items.len());
+                Err(Problem::at(first_too_many.span(), message)
+                    .help("remove some, or divide them among several scenarios"))
+            }
+            None => Ok(items.iter().map(|item| Self::within(Some(item))).collect()),
+        }
     }
 
     /// Returns the error for a required key that the table lacks, with a line to write.

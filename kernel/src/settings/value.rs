@@ -139,6 +139,11 @@ impl Codec for String {
 
     fn read(item: &Item<'_>, (): &()) -> Result<Self, Problem> {
         match View::new(item) {
+            View::Text(text) if text.len() > limits::TEXT_BYTES_MAX => {
+                let message =
+                    format!("the text has {} bytes; allowed are up to {}", text.len(), limits::TEXT_BYTES_MAX);
+                Err(Problem::at(item.span(), message))
+            }
             View::Text(text) => Ok(text.to_owned()),
             _ => wrong_type(item, "a string in quotes"),
         }
@@ -149,7 +154,11 @@ impl Codec for String {
     }
 
     fn schema((): &()) -> Value {
-        json!({ "type": "string" })
+        json!({ "type": "string", "maxLength": limits::TEXT_BYTES_MAX })
+    }
+
+    fn limits_text((): &()) -> Option<String> {
+        Some(format!("up to {} bytes", limits::TEXT_BYTES_MAX))
     }
 }
 

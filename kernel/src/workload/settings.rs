@@ -103,9 +103,22 @@ impl Codec for Sizes {
         if items.is_empty() {
             return Err(Problem::at(item.span(), "`sizes` is empty; give at least one, such as [\"256x256\"]"));
         }
+        if items.len() > limits::SIZES_MAX {
+            let message = format!("there are {} sizes; allowed are up to {}", items.len(), limits::SIZES_MAX);
+            return Err(Problem::at(item.span(), message));
+        }
         // Every text first: a text that is no size is reported before a size that is too large.
         let sizes: Vec<_> = items.iter().map(|item| Ok((item, any_size(item)?))).collect::<Result<_, Problem>>()?;
-        sizes.into_iter().map(|(item, size)| within_limits(item, size)).collect()
+        let sizes: Vec<_> =
+            sizes.into_iter().map(|(item, size)| within_limits(item, size)).collect::<Result<_, _>>()?;
+        match sizes.iter().map(|size| size.pixels()).sum::<u64>() {
+            pixels if pixels > limits::SIZES_PIXELS_MAX => {
+                let most = limits::SIZES_PIXELS_MAX;
+                let message = format!("all sizes together are {pixels} pixels; allowed are up to {most}");
+                Err(Problem::at(item.span(), message).help("leave some of the largest out"))
+            }
+            _ => Ok(sizes),
+        }
     }
 
     fn written(value: &Vec<Size>) -> Option<String> {
@@ -113,7 +126,7 @@ impl Codec for Sizes {
     }
 
     fn schema((): &()) -> Value {
-        json!({ "type": "array", "items": { "type": "string", "pattern": "^[0-9]+x[0-9]+$" }, "minItems": 1 })
+        json!({ "type": "array", "items": { "type": "string", "pattern": "^[0-9]+x[0-9]+$" }, "minItems": 1, "maxItems": limits::SIZES_MAX })
     }
 
     fn limits_text((): &()) -> Option<String> {
@@ -145,6 +158,9 @@ fn within_limits(item: &Item<'_>, size: Size) -> Result<Size, Problem> {
     Ok(size)
 }
 
+/// The most `**` in a glob.
+const EVERY_FOLDER_MAX: usize = 2;
+
 /// A glob that is not empty.
 struct Pattern;
 
@@ -160,6 +176,11 @@ impl Codec for Pattern {
         let pattern = String::read(item, &())?;
         if pattern.is_empty() {
             return Err(Problem::at(item.span(), "`images` is empty; name the files, such as \"photos/*.png\""));
+        }
+        // Each of them goes through all folders below those that the one before it finds.
+        if pattern.matches("**").count() > EVERY_FOLDER_MAX {
+            let message = format!("`images` has `**` more than {EVERY_FOLDER_MAX} times");
+            return Err(Problem::at(item.span(), message).help("name the folders"));
         }
         Ok(pattern)
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test helper unwraps, the test asserts")]
 
+mod bounds;
 mod generated;
 mod messages;
 mod recorded;

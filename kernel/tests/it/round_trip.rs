@@ -10,7 +10,7 @@ use kernel::{
     scenario::{
         Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind, GraphSize,
         HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, Retry, Scenario, Servers, Size, TABLE, Unit,
-        Workload,
+        Workload, limits,
     },
     server::settings::Admission,
     settings::{KeyInfo, Presence, TableInfo},
@@ -26,7 +26,7 @@ fn from(min_ns: u64) -> impl Strategy<Value = Duration> + Clone {
     prop_oneof![
         millis,
         (min_ns..=DAY_NS).prop_map(Duration::from_nanos),
-        (min_ns..2_000).prop_map(Duration::from_nanos)
+        (min_ns..min_ns + 2_000).prop_map(Duration::from_nanos)
     ]
 }
 
@@ -95,7 +95,7 @@ fn network() -> impl Strategy<Value = Network> {
 }
 
 fn client() -> impl Strategy<Value = Client> {
-    let health = (from(1), from(1)).prop_map(|(interval, timeout)| HealthCheck { interval, timeout });
+    let health = (from(1_000_000), from(1)).prop_map(|(interval, timeout)| HealthCheck { interval, timeout });
     let times = (from(1), from(1), any::<bool>());
     (times, balancing(), retry(), health, policies()).prop_map(
         |(times, load_balancing, retry, health_check, policies)| {
@@ -257,7 +257,7 @@ fn outlier_detection() -> impl Strategy<Value = OutlierDetection> {
             request_volume,
         },
     );
-    let times = (from(1), from(1), from(1));
+    let times = (from(1_000_000), from(1), from(1));
     (times, percent(), count(), option::of(success_rate), option::of(failure_percentage)).prop_map(
         |(times, max_ejection_percent, consecutive_errors, success_rate, failure_percentage)| OutlierDetection {
             interval: times.0,
@@ -364,7 +364,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         .prop_flat_map(|(head, faults)| (Just(head), vec(expectation(faults.len()), 0..4), Just(faults)))
         .prop_map(|((name, question, duration, parts), expectations, faults)| {
             let (servers, workload, load, network, (client, nemesis)) = parts;
-            Scenario {
+            within_totals(Scenario {
                 name,
                 question,
                 duration,
@@ -376,8 +376,23 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 nemesis,
                 faults,
                 expectations,
-            }
+            })
         })
+}
+
+/// Lowers what would amount to more than a run can have.
+fn within_totals(mut scenario: Scenario) -> Scenario {
+    let duration = scenario.duration.as_secs_f64();
+    let requests = limits::REQUESTS_MAX.min(limits::FAULT_REQUESTS_MAX / scenario.faults.len().max(1) as f64);
+    scenario.load.rate = scenario.load.rate.min(requests / duration * 0.99).max(*limits::RATE.start());
+    scenario.load.max_in_flight = scenario.load.max_in_flight.min(500);
+    // The longest run, of two days, has room for 10 million checks of 64 replicas at this interval.
+    let interval = &mut scenario.client.health_check.interval;
+    *interval = (*interval).max(Duration::from_millis(1_200));
+    if let Some(detection) = &mut scenario.client.policies.outlier_detection {
+        detection.interval = detection.interval.max(Duration::from_millis(18));
+    }
+    scenario
 }
 
 proptest! {

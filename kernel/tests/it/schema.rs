@@ -43,6 +43,7 @@ fn mistake(schema: &Value, value: &Value, path: &str) -> Option<String> {
             "pattern" => value
                 .as_str()
                 .is_some_and(|text| !regex::Regex::new(argument.as_str().unwrap()).unwrap().is_match(text)),
+            "maxItems" => value.as_array().is_some_and(|items| items.len() > length(argument)),
             "minItems" => value.as_array().is_some_and(|items| items.len() < length(argument)),
             "uniqueItems" => value.as_array().is_some_and(|items| has_repeats(items)),
             "anyOf" => !argument.as_array().unwrap().iter().any(|schema| mistake(schema, value, path).is_none()),

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Most variants of one sweep, as a table of the report has a line for each of them.
 const VARIANTS_MAX: usize = 10_000;
 
+/// Most bytes of the values of one axis.
+const VALUES_BYTES_MAX: usize = 1 << 20;
+
 /// A setting of the scenario and the values that it takes, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Axis {
@@ -66,6 +69,10 @@ impl FromStr for Axis {
         let given = given.trim().to_owned();
         if key.is_empty() || given.is_empty() {
             return Err(AxisError::NoValues);
+        }
+        // What is longer than the settings of all variants together cannot be right.
+        if given.len() > VALUES_BYTES_MAX {
+            return Err(AxisError::TooMany);
         }
         let Some(values) = split(&given) else { return Err(AxisError::Unclosed { key, values: given }) };
         if values.iter().any(String::is_empty) {

@@ -17,12 +17,14 @@ use std::{
 
 use super::{RunRow, SweepIdentity, SweepReport};
 use crate::{
+    input,
     json::pretty,
     run_folder::{
         Files, FolderError, FolderKind, OsFiles, RowKind, SCENARIO,
         atomic::{self, is_staging_of},
         lines::{JsonLines, UnfinishedLine, line},
     },
+    visible::Visible,
 };
 
 const IDENTITY: &str = "sweep.json";
@@ -60,7 +62,7 @@ pub enum SweepError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// The folder is of another sweep.
-    #[error("{path} holds other runs: {difference}; move it away, or choose another folder with --out", path = path.display())]
+    #[error("{path} holds other runs: {difference}; move it away, or choose another folder with --out", path = path.visible())]
     OtherRuns {
         /// The folder.
         path: PathBuf,
@@ -68,13 +70,13 @@ pub enum SweepError {
         difference: String,
     },
     /// The folder has no file that says which runs it holds.
-    #[error("{path} is not a folder of many runs: it has no {IDENTITY}; name one that `sim SCENARIO --seeds 0..100` wrote", path = path.display())]
+    #[error("{path} is not a folder of many runs: it has no {IDENTITY}; name one that `sim SCENARIO --seeds 0..100` wrote", path = path.visible())]
     NotASweep {
         /// The folder.
         path: PathBuf,
     },
     /// A row is of a run that the folder is not for.
-    #[error("{path} has a run that is not of its sweep, variant {variant} with seed {seed}; remove the file, and its runs are played again", path = path.display())]
+    #[error("{path} has a run that is not of its sweep, variant {variant} with seed {seed}; remove the file, and its runs are played again", path = path.visible())]
     Stray {
         /// The file.
         path: PathBuf,
@@ -84,7 +86,7 @@ pub enum SweepError {
         seed: u64,
     },
     /// Another process is writing to the folder.
-    #[error("{path} is being filled by another process; wait for it, or choose another folder with --out", path = path.display())]
+    #[error("{path} is being filled by another process; wait for it, or choose another folder with --out", path = path.visible())]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -105,7 +107,7 @@ impl SweepRecord {
     pub fn read(place: &Path) -> Result<Self, SweepError> {
         let identity = read_identity(place)?.ok_or_else(|| SweepError::NotASweep { path: place.to_owned() })?;
         let path = place.join(SCENARIO);
-        let scenario = fs::read_to_string(&path).map_err(FolderError::unreadable(&path))?;
+        let scenario = input::read_text(&path).map_err(FolderError::unreadable(&path))?;
         let mut rows = BTreeMap::new();
         for path in [RUNS, PROGRESS].map(|file| place.join(file)) {
             for row in read_rows(&OsFiles, &path)? {
@@ -184,7 +186,7 @@ fn may_be_used(files: &dyn Files, place: &Path) -> bool {
 /// Returns the identity of the sweep in `place`; `None` if there is no folder, or none of a sweep.
 fn read_identity(place: &Path) -> Result<Option<SweepIdentity>, FolderError> {
     let path = place.join(IDENTITY);
-    match fs::read(&path) {
+    match input::read(&path) {
         Ok(content) => serde_json::from_slice(&content).map(Some).map_err(|reason| FolderError::OtherVersion {
             path,
             kind: &KIND,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{RunRow, Shard, SweepIdentity, SweepRecord};
+use crate::visible::Visible;
 
 /// Most missing shards that a message names.
 const NAMED_MAX: usize = 5;
@@ -14,13 +15,13 @@ pub enum MergeError {
     #[error("there is nothing to put together; name the folders of all shards")]
     Nothing,
     /// A folder has all seeds.
-    #[error("{path} is no shard, but has all seeds already; `reports {path}` reports it", path = path.display())]
+    #[error("{path} is no shard, but has all seeds already; `reports {path}` reports it", path = path.visible())]
     Whole {
         /// The folder.
         path: PathBuf,
     },
     /// A folder is of another sweep than the first one.
-    #[error("{path} is no shard of the same runs as {first}: {difference}", path = path.display(), first = first.display())]
+    #[error("{path} is no shard of the same runs as {first}: {difference}", path = path.visible(), first = first.visible())]
     OtherRuns {
         /// The folder.
         path: PathBuf,
@@ -30,7 +31,7 @@ pub enum MergeError {
         difference: String,
     },
     /// Two folders are of the same shard.
-    #[error("{path} and {other} are both shard {shard}; name one of them", path = path.display(), other = other.display())]
+    #[error("{path} and {other} are both shard {shard}; name one of them", path = path.visible(), other = other.visible())]
     Twice {
         /// The later folder.
         path: PathBuf,

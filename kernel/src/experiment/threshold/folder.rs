@@ -13,6 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Boundary, Point, ThresholdIdentity};
 use crate::{
+    input,
     json::pretty,
     run_folder::{
         Files, FolderError, FolderKind, OsFiles, RowKind, SCENARIO,
@@ -117,7 +118,7 @@ fn holds_only_ours(place: &Path) -> bool {
 }
 
 fn text(path: &Path) -> Result<String, FolderError> {
-    fs::read_to_string(path).map_err(KIND.missing_or_unreadable(path))
+    input::read_text(path).map_err(KIND.missing_or_unreadable(path))
 }
 
 /// Returns the rows of a file, at least one. `contradiction` returns what is wrong with a row beside its form.

@@ -1,5 +1,7 @@
 //! A table of plain text whose columns are as wide as they need to be.
 
+use crate::visible::Visible;
+
 /// The alignment of a column's cells and of its heading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
@@ -31,10 +33,10 @@ impl TextTable {
         Self { aligns: columns.iter().map(|(_, align)| *align).collect(), rows: vec![headings] }
     }
 
-    /// Adds a row, which has a cell for every column.
+    /// Adds a row, which has a cell for every column. A cell is on one line, whatever it quotes.
     pub fn row(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.aligns.len());
-        self.rows.push(cells);
+        self.rows.push(cells.iter().map(|cell| cell.visible().to_string()).collect());
     }
 
     /// Returns each column's heading and alignment.

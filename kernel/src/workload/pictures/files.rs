@@ -1,8 +1,7 @@
 //! Pictures that are read from the user's files.
 
 use std::{
-    fs::File,
-    io::{self, BufReader},
+    io::{self, Cursor},
     path::{Path, PathBuf},
 };
 
@@ -11,12 +10,22 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
 use thiserror::Error;
 
 use super::{InvalidPicture, Picture};
+use crate::{input, visible::Visible};
+
+/// The most files that a pattern may match.
+const FILES_MAX: usize = 10_000;
+
+/// The most pixels of all pictures together, which are kept in memory, a byte each.
+pub(super) const PIXELS_MAX: u64 = 64 * Picture::PIXELS_MAX;
+
+/// The most bytes of a file: those of the largest picture in the widest format, twice.
+const BYTES_MAX: u64 = 256 << 20;
 
 /// The error of a pattern of files that yields no pictures.
 #[derive(Debug, Error)]
 pub enum PictureFileError {
     /// The pattern is malformed.
-    #[error("images pattern '{pattern}' is malformed at character {}: {}", source.pos, source.msg)]
+    #[error("images pattern '{}' is malformed at character {}: {}", pattern.visible(), source.pos, source.msg)]
     Pattern {
         /// The pattern, as the scenario has it.
         pattern: String,
@@ -24,13 +33,13 @@ pub enum PictureFileError {
         source: glob::PatternError,
     },
     /// No file matches the pattern.
-    #[error("no file matches images pattern '{pattern}': check its spelling and the folder it starts from")]
+    #[error("no file matches images pattern '{}': check its spelling and the folder it starts from", pattern.visible())]
     NoMatch {
         /// The pattern, as the scenario has it.
         pattern: String,
     },
     /// A file cannot be read.
-    #[error("cannot read picture '{}': {source}; make it readable or narrow the images pattern", path.display())]
+    #[error("cannot read picture '{}': {source}; make it readable or narrow the images pattern", path.visible())]
     Unreadable {
         /// The path of the file.
         path: PathBuf,
@@ -38,15 +47,27 @@ pub enum PictureFileError {
         source: io::Error,
     },
     /// A file is no picture of a known format, or is damaged.
-    #[error("cannot decode picture '{}': {source}; convert it to PNG, JPEG, BMP or PNM", path.display())]
+    #[error("cannot decode picture '{}': {source}; convert it to PNG, JPEG, BMP or PNM", path.visible())]
     Undecodable {
         /// The path of the file.
         path: PathBuf,
         /// The error of the decoder.
         source: ImageError,
     },
+    /// More files match than a workload has.
+    #[error("images pattern '{}' matches more than {FILES_MAX} files; narrow it", pattern.visible())]
+    TooMany {
+        /// The pattern.
+        pattern: String,
+    },
+    /// The pictures do not fit into memory together.
+    #[error("the pictures of '{}' have more than {PIXELS_MAX} pixels together; narrow the pattern, or scale them down", pattern.visible())]
+    TooManyPixels {
+        /// The pattern.
+        pattern: String,
+    },
     /// A picture is larger than a server accepts.
-    #[error("cannot use '{}': {source}; scale it down or leave it out", path.display())]
+    #[error("cannot use '{}': {source}; scale it down or leave it out", path.visible())]
     TooLarge {
         /// The path of the file.
         path: PathBuf,
@@ -59,10 +80,13 @@ pub enum PictureFileError {
 pub(super) fn matching(pattern: &str) -> Result<Vec<PathBuf>, PictureFileError> {
     let matches =
         glob::glob(pattern).map_err(|source| PictureFileError::Pattern { pattern: pattern.to_owned(), source })?;
-    let mut paths = matches.collect::<Result<Vec<_>, _>>().map_err(|error| {
+    let mut paths = matches.take(FILES_MAX + 1).collect::<Result<Vec<_>, _>>().map_err(|error| {
         let path = error.path().to_owned();
         PictureFileError::Unreadable { path, source: error.into() }
     })?;
+    if paths.len() > FILES_MAX {
+        return Err(PictureFileError::TooMany { pattern: pattern.to_owned() });
+    }
     paths.retain(|path| !path.is_dir());
     if paths.is_empty() {
         return Err(PictureFileError::NoMatch { pattern: pattern.to_owned() });
@@ -74,8 +98,8 @@ pub(super) fn matching(pattern: &str) -> Result<Vec<PathBuf>, PictureFileError> 
 
 /// Reads the picture in the file at `path`, as 8-bit luma.
 pub(super) fn picture(path: &Path) -> Result<Picture, PictureFileError> {
-    let file = File::open(path).map_err(|source| reading_failed(path, source))?;
-    let reader = ImageReader::new(BufReader::new(file));
+    let bytes = input::read_within(path, BYTES_MAX).map_err(|source| reading_failed(path, source))?;
+    let reader = ImageReader::new(Cursor::new(bytes));
     let reader = reader.with_guessed_format().map_err(|source| reading_failed(path, source))?;
     let decoder = reader.into_decoder().map_err(|source| decoding_failed(path, source))?;
     // Checked before decoding, so that a picture that is too large does not take the memory first.

@@ -47,11 +47,20 @@ impl Gallery {
     ///
     /// # Errors
     ///
-    /// Returns an error if the pattern is malformed or matches no file, or if a file cannot be read, cannot be decoded, or is too large.
+    /// Returns an error if the pattern is malformed or matches no file, if a file cannot be read, cannot be decoded, or is too large, or if there are too many.
     pub fn from_files(pattern: &str) -> Result<Self, PictureFileError> {
         let paths = files::matching(pattern)?;
-        let pictures = paths.iter().map(|path| files::picture(path));
-        Ok(Self { pictures: pictures.collect::<Result<_, _>>()? })
+        let mut pictures = Vec::with_capacity(paths.len());
+        let mut pixels = 0;
+        for path in paths {
+            let picture = files::picture(&path)?;
+            pixels += picture.pixels.len() as u64;
+            if pixels > files::PIXELS_MAX {
+                return Err(PictureFileError::TooManyPixels { pattern: pattern.to_owned() });
+            }
+            pictures.push(picture);
+        }
+        Ok(Self { pictures })
     }
 
     /// Draws one picture, each with the same probability.

@@ -1,0 +1,101 @@
+//! What the settings of a scenario amount to together: settings that are each within their bounds may ask for more requests,
+//! checks or memory than a run can have. It is found before anything of it is allocated.
+
+use super::{Pictures, Scenario, Workload, limits};
+use crate::settings::{
+    problem::{Problem, Problems},
+    source::Span,
+    table::TableReader,
+};
+
+/// The bytes of an input that is no picture: a graph is named by its size, and a backend is asked for nothing.
+const SMALL_INPUT: u64 = 1_024;
+
+/// Checks `scenario`, which was read from `file`.
+pub(super) fn check(scenario: &Scenario, file: &TableReader<'_, '_>) -> Result<(), Problems> {
+    let totals = Totals { scenario, file };
+    let mut problems = Problems::default();
+    problems.keep(totals.requests());
+    problems.keep(totals.faults());
+    problems.keep(totals.health_checks());
+    problems.keep(totals.sweeps());
+    problems.keep(totals.bytes_under_way());
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+struct Totals<'a> {
+    scenario: &'a Scenario,
+    file: &'a TableReader<'a, 'a>,
+}
+
+impl Totals<'_> {
+    fn requests(&self) -> Result<(), Problem> {
+        let Scenario { load, duration, .. } = self.scenario;
+        let requests = load.rate * duration.as_secs_f64();
+        let message = format!("`rate` times `duration` are {requests:.0} requests");
+        self.at_most(self.span(&["load"], "rate"), requests, limits::REQUESTS_MAX, message, "lower one of the two")
+    }
+
+    fn faults(&self) -> Result<(), Problem> {
+        let Scenario { faults, load, duration, .. } = self.scenario;
+        let span = self.file.span("fault");
+        let targets = faults.iter().map(|fault| fault.targets.len()).sum::<usize>();
+        let message = format!("the faults hit {targets} servers together");
+        let most = limits::FAULT_TARGETS_MAX as f64;
+        self.at_most(span.clone(), targets as f64, most, message, "remove faults, or let each hit fewer servers")?;
+        let pairs = faults.len() as f64 * load.rate * duration.as_secs_f64();
+        let message = format!("the number of faults times that of requests is {pairs:.0}");
+        self.at_most(span, pairs, limits::FAULT_REQUESTS_MAX, message, "remove faults, or lower `rate` or `duration`")
+    }
+
+    fn health_checks(&self) -> Result<(), Problem> {
+        let interval = self.scenario.client.health_check.interval;
+        let checks = self.longest_s() / interval.as_secs_f64() * self.scenario.servers.replicas as f64;
+        let message = format!("a check of every replica at every `interval` makes {checks:.0} health checks");
+        let span = self.span(&["client", "health_check"], "interval");
+        self.at_most(span, checks, limits::CHECKS_MAX, message, "raise `interval`, or lower `duration` or `replicas`")
+    }
+
+    fn sweeps(&self) -> Result<(), Problem> {
+        let Some(detection) = &self.scenario.client.policies.outlier_detection else { return Ok(()) };
+        let sweeps = self.longest_s() / detection.interval.as_secs_f64();
+        let message = format!("a sweep of the outlier detection at every `interval` makes {sweeps:.0} sweeps");
+        let span = self.span(&["client", "outlier_detection"], "interval");
+        self.at_most(span, sweeps, limits::CHECKS_MAX, message, "raise `interval`, or lower `duration`")
+    }
+
+    fn bytes_under_way(&self) -> Result<(), Problem> {
+        let Scenario { load, client, duration, workload, .. } = self.scenario;
+        let largest = match workload {
+            Workload::Sobel(Pictures::Synthetic(sizes)) => sizes.iter().map(|size| size.pixels()).max().unwrap_or(0),
+            // Their sizes are known once they are read.
+            Workload::Sobel(Pictures::Files(_)) => SMALL_INPUT,
+            Workload::Dfs(_) | Workload::Backend(_) => SMALL_INPUT,
+        };
+        // A call is under way until its deadline at most.
+        let calls = load.rate * client.deadline.min(*duration).as_secs_f64();
+        let calls = calls.min(load.max_in_flight as f64).ceil();
+        let bytes = calls * largest as f64;
+        let message = format!("{calls} calls with inputs of {largest} bytes may be under way at once, {bytes} bytes");
+        let help = "lower `max_in_flight`, `rate`, `deadline` or the sizes";
+        self.at_most(self.span(&["load"], "rate"), bytes, limits::BYTES_UNDER_WAY_MAX as f64, message, help)
+    }
+
+    /// Returns the longest time in seconds that the run can take.
+    fn longest_s(&self) -> f64 {
+        (self.scenario.duration + self.scenario.client.deadline).as_secs_f64()
+    }
+
+    fn at_most(&self, span: Option<Span>, total: f64, most: f64, message: String, help: &str) -> Result<(), Problem> {
+        if total <= most {
+            return Ok(());
+        }
+        Err(Problem::new(span, format!("{message}; allowed are up to {most}")).help(help))
+    }
+
+    /// Returns the place of a key in these tables, or of `duration`, which every file has, if it has its default.
+    fn span(&self, tables: &[&str], key: &str) -> Option<Span> {
+        let table = tables.iter().fold(*self.file, |table, name| table.table(name));
+        table.span(key).or(self.file.span("duration"))
+    }
+}
