@@ -1,8 +1,19 @@
 //! The durations of a simulated host: distributions that were measured on a real one.
 
-use std::{fs, num::NonZeroU64, path::Path, time::Duration};
+use std::{
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use kernel::{distribution::Distribution, run_folder::sha256, scenario::Mistake, workload::Job};
+use kernel::{
+    distribution::Distribution,
+    input,
+    run_folder::sha256,
+    scenario::{Mistake, limits},
+    visible::Visible,
+    workload::Job,
+};
 use rand::Rng;
 use serde::Deserialize;
 
@@ -10,6 +21,12 @@ use crate::delay::Delay;
 
 /// The built-in calibration, which is used unless another one is given.
 const DEFAULT: &str = include_str!("../calibration.toml");
+
+/// The most `[[message]]` and the most `[[service_time]]`.
+const TABLES_MAX: usize = 1_000;
+
+/// The most bytes of a message, far more than one carries. The sizes of any two of them differ as decimals, too.
+const MESSAGE_BYTES_MAX: u64 = 1 << 40;
 
 /// The durations of a host, as distributions. In the file a distribution is a list of pairs (probability, microseconds).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -95,11 +112,11 @@ struct ServiceTime {
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrationError {
     /// The file cannot be read.
-    #[error("cannot read the calibration {path}: {reason}; without --calibration the built-in one is used")]
+    #[error("cannot read the calibration {}: {reason}; without --calibration the built-in one is used", path.visible())]
     Unreadable {
         /// The file.
-        path: String,
-        /// The operating system's error.
+        path: PathBuf,
+        /// The operating system's error, or what it is instead of a file.
         #[source]
         reason: std::io::Error,
     },
@@ -123,10 +140,9 @@ impl Calibration {
     /// # Ok::<(), sim::calibration::CalibrationError>(())
     /// ```
     pub fn load(path: &Path) -> Result<Self, CalibrationError> {
-        let origin = path.display().to_string();
         let text =
-            fs::read_to_string(path).map_err(|reason| CalibrationError::Unreadable { path: origin.clone(), reason })?;
-        Ok(Self::parse(&origin, &text)?)
+            input::read_text(path).map_err(|reason| CalibrationError::Unreadable { path: path.to_owned(), reason })?;
+        Ok(Self::parse(&path.to_string_lossy(), &text)?)
     }
 
     /// Reads a calibration from its text. `origin` is the name that errors have for the text.
@@ -134,12 +150,29 @@ impl Calibration {
         let mut calibration: Self = toml::from_str(text).map_err(|error| malformed(origin, text, &error))?;
         calibration.service_times.sort_by_key(|time| time.units);
         calibration.messages.sort_by_key(|message| message.bytes);
+        if let Some(problem) = calibration.beyond_bounds() {
+            return Err(Box::new(malformed(origin, text, &serde::de::Error::custom(problem))));
+        }
         if let Some(same) = calibration.messages.windows(2).find(|pair| pair[0].bytes == pair[1].bytes) {
             let twice = format!("two [[message]] tables are of {} bytes; keep one of them", same[0].bytes);
             return Err(Box::new(malformed(origin, text, &serde::de::Error::custom(twice))));
         }
         calibration.sha256 = sha256(text.as_bytes());
         Ok(calibration)
+    }
+
+    /// Returns what is more or larger than any calibration has, if something is.
+    fn beyond_bounds(&self) -> Option<String> {
+        let longest = self.messages.len().max(self.service_times.len());
+        let largest = self.messages.iter().map(|message| message.bytes.get()).max().unwrap_or(0);
+        if self.name.len() > limits::NAME_LEN_MAX * 4 {
+            Some(format!("`name` has up to {} bytes, and this one {}", limits::NAME_LEN_MAX * 4, self.name.len()))
+        } else if longest > TABLES_MAX {
+            Some(format!("there are up to {TABLES_MAX} tables of a kind, and here {longest}"))
+        } else {
+            (largest > MESSAGE_BYTES_MAX)
+                .then(|| format!("a message has up to {MESSAGE_BYTES_MAX} bytes, and here {largest}"))
+        }
     }
 
     /// Returns the SHA-256 of its file, in hexadecimal.

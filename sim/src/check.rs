@@ -7,6 +7,7 @@ use kernel::{
     cli::{Exit, print},
     json::pretty,
     scenario::{Place, Scenario, ScenarioError},
+    visible::Visible,
 };
 use serde::Serialize;
 
@@ -87,7 +88,7 @@ impl<'a> CheckedFile<'a> {
     }
 
     fn text(&self) -> String {
-        let file = self.file.display();
+        let file = self.file.visible();
         let mut text = match self.messages.len() {
             0 => format!("valid    {file}\n"),
             1 => format!("invalid  {file}: 1 mistake\n"),

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -21,7 +21,28 @@ pub(crate) struct Clock {
     /// Virtual time in nanoseconds. It is stored under the lock, and read without it, as hosts read it many times for
     /// each request.
     now: AtomicU64,
+    /// Timers that have fired.
+    fired: AtomicU64,
+    /// The bounds beyond which only the driver moves the clock, since it ends the simulation there.
+    bounds: ClockBounds,
     timers: Mutex<Timers>,
+}
+
+/// How far hosts may move the clock by themselves.
+#[derive(Debug)]
+pub(crate) struct ClockBounds {
+    /// The latest time.
+    pub(crate) until: Instant,
+    /// Most timers that fire.
+    pub(crate) timers: u64,
+    /// Set from another thread when the simulation has taken too long.
+    pub(crate) overtime: Arc<AtomicBool>,
+}
+
+impl Default for ClockBounds {
+    fn default() -> Self {
+        Self { until: Instant::NEVER, timers: u64::MAX, overtime: Arc::default() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +66,21 @@ struct PendingTimer {
 }
 
 impl Clock {
+    /// Creates a clock that hosts move within `bounds` only.
+    pub(crate) fn within(bounds: ClockBounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// Returns how many timers have fired.
+    pub(crate) fn fired(&self) -> u64 {
+        self.fired.load(Ordering::Relaxed)
+    }
+
+    /// Returns true once the simulation has taken too long.
+    pub(crate) fn is_overtime(&self) -> bool {
+        self.bounds.overtime.load(Ordering::Relaxed)
+    }
+
     /// Returns the virtual time.
     pub(crate) fn now(&self) -> Instant {
         Instant::from_nanos(self.now.load(Ordering::Relaxed))
@@ -105,6 +141,10 @@ impl Clock {
         if timers.pending.iter().take_while(|((at, _), _)| *at == deadline).any(|(_, timer)| timer.host != host) {
             return false;
         }
+        // A host that goes on and on within one turn would never let the driver look at the limits.
+        if deadline > self.bounds.until || self.fired() > self.bounds.timers || self.is_overtime() {
+            return false;
+        }
         self.fire(timers)
     }
 
@@ -120,6 +160,7 @@ impl Clock {
         while let Some(entry) = timers.pending.first_entry().filter(|entry| entry.key().0 == deadline) {
             let PendingTimer { host, waker } = entry.remove();
             trace::note(Some(host), || "a timer fires".to_owned());
+            self.fired.fetch_add(1, Ordering::Relaxed);
             due.push(waker);
             let Timers { busy: Some(busy), watchers, .. } = &mut *timers else { continue };
             if !busy.contains(&host) {

@@ -1,13 +1,17 @@
 //! The command line of `sim`: its subcommands, with their examples and exit codes.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use kernel::cli::{
-    CompletionsArgs, Exit, ManArgs, RunArgs,
-    help::{NO_VERDICT, RUN_FAILED, VERDICT, WRONG_INPUT},
-    help_sections,
+use kernel::{
+    cli::{
+        CompletionsArgs, Exit, ManArgs, RunArgs,
+        help::{NO_VERDICT, RUN_FAILED, VERDICT, WRONG_INPUT},
+        help_sections,
+    },
+    scenario::duration,
 };
+use sim::REAL_TIME_MAX;
 
 use crate::{
     check::CheckArgs,
@@ -60,6 +64,21 @@ pub(crate) struct RunOptions {
     /// A calibration: the service times and delays of a host, as `real calibrate` writes them; built in unless given.
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Option<PathBuf>,
+
+    /// The real time after which a run is stopped; what it has recorded is kept. Runs of other commands have an hour.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time_limit, conflicts_with = "seeds")]
+    pub(crate) time_limit: Duration,
+}
+
+/// Parses the real time of a run.
+fn time_limit(text: &str) -> Result<Duration, String> {
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
+    let longest = 24 * REAL_TIME_MAX;
+    match time {
+        Duration::ZERO => Err("it must be longer than 0s".to_owned()),
+        time if time > longest => Err(format!("it is {} at most", duration::text(longest))),
+        time => Ok(time),
+    }
 }
 
 #[derive(Debug, Subcommand)]

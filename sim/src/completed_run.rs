@@ -4,9 +4,42 @@ use kernel::{
     invariant::{self, Evidence, Violation},
     measure::{RunLabel, RunRows, Summary},
     record::Records,
+    time::Instant,
 };
 
-use crate::plan::Plan;
+use crate::{SimulationError, limits::Limit, plan::Plan};
+
+/// A run as far as it came: to its end, or to a limit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSoFar {
+    /// What was recorded. Calls that were under way when the run was stopped have no row of a request.
+    pub run: CompletedRun,
+    /// Where and why the run was stopped before its end; none if it was not.
+    pub stopped: Option<Stopped>,
+}
+
+impl RunSoFar {
+    /// Returns the run, or the error of one that was stopped.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the limit that the run has hit.
+    pub(crate) fn completed(self) -> Result<CompletedRun, SimulationError> {
+        self.stopped.map_or(Ok(self.run), |stopped| Err(stopped.into()))
+    }
+}
+
+/// The end of a run that hit a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the run with seed {seed} was stopped at {at}: it hit the limit of {limit}")]
+pub struct Stopped {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Virtual time at which it was stopped.
+    pub at: Instant,
+    /// The bound.
+    pub limit: Limit,
+}
 
 /// A run that came to its end.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@
 
 use kernel::workload::pictures::PictureFileError;
 
-use crate::limits::Limit;
+use crate::completed_run::Stopped;
 
 /// A simulation that cannot begin, or that does not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -27,15 +27,8 @@ pub enum SimulationError {
         steps: u64,
     },
     /// The run exceeded a bound on its memory or on its time.
-    #[error("the run with seed {seed} was stopped at {at}: it hit the limit of {limit}")]
-    Limit {
-        /// Seed of the run.
-        seed: u64,
-        /// Virtual time at which it was stopped.
-        at: String,
-        /// The bound.
-        limit: Limit,
-    },
+    #[error(transparent)]
+    Limit(#[from] Stopped),
     /// The software of a host, or a fault operation, failed.
     #[error("the simulation failed: {0}")]
     Failed(String),

@@ -45,12 +45,12 @@ pub mod trace;
 mod turn;
 mod virtual_time;
 
-pub use completed_run::CompletedRun;
+pub use completed_run::{CompletedRun, RunSoFar, Stopped};
 pub use error::SimulationError;
 pub use interpose::shift_date;
-pub use limits::Limit;
+pub use limits::{Limit, REAL_TIME_MAX};
 pub use plan::Plan;
-pub use run::{run, run_with_listener};
+pub use run::{run, run_so_far, run_with_listener};
 
 /// The repository's front page, whose Rust blocks are tests of this crate, too.
 #[cfg(doctest)]

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
-use kernel::{scenario::Scenario, time::Instant};
+use kernel::{
+    scenario::{Scenario, duration},
+    time::Instant,
+};
 
 /// The time that a run may go on after the deadline of its last possible call.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// The bounds of one simulation. The error of a run that exceeds one says which, when, and with what seed.
+/// The real time that a simulation may take unless its caller says otherwise.
+pub const REAL_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// The bounds of one simulation. All but that on real time are counted, so that a run hits them at the same point on every
+/// machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Most requests, attempts and events on record. They are kept in memory, at about 250 bytes each.
@@ -16,6 +23,24 @@ pub(crate) struct Limits {
     pub(crate) until: Instant,
     /// Most steps of the driver at one instant.
     pub(crate) idle_steps: u64,
+    /// Most timers that fire. What happens without a record, such as health checks, takes timers, too.
+    pub(crate) timers: u64,
+    /// The longest real time.
+    pub(crate) real_time: Duration,
+}
+
+/// How far a simulation has come, to be compared with its limits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    /// Rows on record.
+    pub(crate) events: usize,
+    pub(crate) now: Instant,
+    /// Steps of the driver at this instant.
+    pub(crate) idle_steps: u64,
+    /// Timers that have fired.
+    pub(crate) timers: u64,
+    /// True once the real time is over.
+    pub(crate) is_overtime: bool,
 }
 
 /// The bound that a run has exceeded.
@@ -30,11 +55,23 @@ pub enum Limit {
     /// Something happens over and over without taking time.
     #[error("{0} steps at one instant, which is a bug of this program")]
     Steps(u64),
+    /// More happened than a run can have, on record or not.
+    #[error("{0} timers; lower load.rate or duration, or raise intervals and delays that are short")]
+    Timers(u64),
+    /// The run took too long on this machine.
+    #[error("{} of real time; lower load.rate or duration, or allow more with --time-limit", duration::text(*.0))]
+    RealTime(Duration),
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { events: 20_000_000, until: Instant::NEVER, idle_steps: 1_000_000 }
+        Self {
+            events: 20_000_000,
+            until: Instant::NEVER,
+            idle_steps: 1_000_000,
+            timers: 500_000_000,
+            real_time: REAL_TIME_MAX,
+        }
     }
 }
 
@@ -44,14 +81,18 @@ impl Limits {
         Self { until: Instant::START + scenario.duration + scenario.client.deadline + GRACE, ..Self::default() }
     }
 
-    /// Returns the bound that is exceeded with `events` rows on record, at `now`, after `steps` steps at this instant.
-    pub(crate) fn hit(&self, events: usize, now: Instant, steps: u64) -> Option<Limit> {
-        if events > self.events {
+    /// Returns the bound that is exceeded, if one is.
+    pub(crate) fn hit(&self, progress: Progress) -> Option<Limit> {
+        if progress.is_overtime {
+            Some(Limit::RealTime(self.real_time))
+        } else if progress.events > self.events {
             Some(Limit::Events(self.events))
-        } else if now > self.until {
+        } else if progress.now > self.until {
             Some(Limit::VirtualTime(self.until))
+        } else if progress.idle_steps > self.idle_steps {
+            Some(Limit::Steps(self.idle_steps))
         } else {
-            (steps > self.idle_steps).then_some(Limit::Steps(self.idle_steps))
+            (progress.timers > self.timers).then_some(Limit::Timers(self.timers))
         }
     }
 }
@@ -63,10 +104,14 @@ mod tests {
     #[test]
     fn a_limit_is_hit_when_it_is_exceeded() {
         let second = Instant::START + Duration::from_secs(1);
-        let limits = Limits { events: 10, until: second, idle_steps: 5 };
-        assert_eq!(limits.hit(10, second, 5), None);
-        assert_eq!(limits.hit(11, second, 5), Some(Limit::Events(10)));
-        assert_eq!(limits.hit(10, second + Duration::from_nanos(1), 5), Some(Limit::VirtualTime(second)));
-        assert_eq!(limits.hit(10, second, 6), Some(Limit::Steps(5)));
+        let limits = Limits { events: 10, until: second, idle_steps: 5, timers: 7, real_time: GRACE };
+        let within = Progress { events: 10, now: second, idle_steps: 5, timers: 7, is_overtime: false };
+        assert_eq!(limits.hit(within), None);
+        assert_eq!(limits.hit(Progress { events: 11, ..within }), Some(Limit::Events(10)));
+        let later = second + Duration::from_nanos(1);
+        assert_eq!(limits.hit(Progress { now: later, ..within }), Some(Limit::VirtualTime(second)));
+        assert_eq!(limits.hit(Progress { idle_steps: 6, ..within }), Some(Limit::Steps(5)));
+        assert_eq!(limits.hit(Progress { timers: 8, ..within }), Some(Limit::Timers(7)));
+        assert_eq!(limits.hit(Progress { is_overtime: true, ..within }), Some(Limit::RealTime(GRACE)));
     }
 }

@@ -8,9 +8,11 @@ use std::{
 use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print},
+    input,
     json::pretty,
     measure::text::table::{Align, TextTable},
-    scenario::{FaultName, Scenario, ScenarioError, duration},
+    scenario::{FaultName, Scenario, ScenarioError, duration, limits},
+    visible::Visible,
 };
 use serde::Serialize;
 
@@ -90,7 +92,7 @@ impl ListedScenario {
 impl ListedFile {
     /// Reads the file; `None` if it is TOML of another kind.
     fn read(file: PathBuf) -> Option<Self> {
-        let text = fs::read_to_string(&file).unwrap_or_default();
+        let text = input::read_text_within(&file, limits::FILE_BYTES_MAX).unwrap_or_default();
         if toml::from_str::<toml::Table>(&text)
             .is_ok_and(|table| !table.contains_key("duration") && !table.contains_key("load"))
         {
@@ -118,7 +120,7 @@ impl ListedFile {
     /// The row of the table, with the path below `folder` and without `.toml`.
     fn cells(&self, folder: &Path) -> Vec<String> {
         let path = self.file.strip_prefix(folder).unwrap_or(&self.file).with_extension("");
-        let mut cells = vec![path.display().to_string()];
+        let mut cells = vec![path.visible().to_string()];
         match &self.scenario {
             Some(scenario) => {
                 cells.extend([
@@ -140,12 +142,12 @@ pub(crate) fn run(args: &ListArgs) -> Result<Exit, Failure> {
     let folder = args.folder.clone().unwrap_or_else(default_folder);
     let mut paths = Vec::new();
     find(&folder, &mut paths).map_err(|reason| {
-        Failure::wrong_input(format!("cannot list {}: {reason}; name a folder of scenario files", folder.display()))
+        Failure::wrong_input(format!("cannot list {}: {reason}; name a folder of scenario files", folder.visible()))
     })?;
     paths.sort();
     let files: Vec<_> = paths.into_iter().filter_map(ListedFile::read).collect();
     if files.is_empty() {
-        let folder = folder.display();
+        let folder = folder.visible();
         let message = format!("there is no scenario in {folder}; `sim new NAME` writes one, or name another folder");
         return Err(Failure::wrong_input(message));
     }
@@ -173,7 +175,7 @@ fn find(folder: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
             if !is_skipped {
                 find(&path, paths)?;
             }
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
+        } else if path.extension().is_some_and(|extension| extension == "toml") && path.is_file() {
             paths.push(path);
         }
     }
@@ -191,7 +193,7 @@ fn text(folder: &Path, files: &[ListedFile]) -> String {
         ("about", Align::Left),
     ]);
     files.iter().for_each(|file| table.row(file.cells(folder)));
-    let mut text = format!("{count} scenario{} in {}\n\n", if count == 1 { "" } else { "s" }, folder.display());
+    let mut text = format!("{count} scenario{} in {}\n\n", if count == 1 { "" } else { "s" }, folder.visible());
     text += &table.render();
     let messages = files.iter().filter_map(|file| file.message.as_deref());
     messages.for_each(|message| text += &format!("\ninvalid: {message}\n"));

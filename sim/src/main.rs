@@ -15,11 +15,7 @@ mod single;
 mod tip;
 mod verify;
 
-use std::{
-    env,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{env, process::ExitCode};
 
 use clap::CommandFactory;
 use kernel::cli::{self, Exit, Failure};
@@ -31,12 +27,11 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let options: Options = cli::parse(env::args_os()).unwrap_or_else(|error| error.exit());
+    let options: Options = cli::parse(env::args_os()).unwrap_or_else(|error| cli::end(&error));
     match run(&options) {
         Ok(exit) => exit.into(),
         Err(Failure { exit, message }) => {
-            // `eprintln!` would panic if the reader of standard error has closed it.
-            let _ = writeln!(io::stderr(), "error: {message}");
+            cli::complain(&format!("error: {message}"));
             exit.into()
         }
     }
@@ -71,7 +66,7 @@ fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
     let calibration = calibrated(file)?;
     match options.many.seeds {
         Some(seeds) => many::run(&options.many, &options.run, seeds, calibration, file),
-        None => single::run(&options.run, calibration, file),
+        None => single::run(options, calibration),
     }
 }
 

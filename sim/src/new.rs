@@ -10,6 +10,7 @@ use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, program, quoted},
     scenario::{Scenario, WorkloadName},
+    visible::Visible,
 };
 
 use crate::options::WORLD;
@@ -33,13 +34,13 @@ pub(crate) fn run(args: &NewArgs) -> Result<Exit, Failure> {
     let (name, file) = name_and_file(&args.name);
     let text = TEMPLATE.replace("NAME", &name).replace("WORKLOAD\n", keys(args.workload));
     // A name that a scenario cannot have is the only possible mistake.
-    Scenario::parse(&file.display().to_string(), &text, &[]).map_err(Failure::wrong_input)?;
+    Scenario::parse(&file.visible().to_string(), &text, &[]).map_err(Failure::wrong_input)?;
     write(&file, &text).map_err(|error| unwritable(&file, &error))?;
     let program = program(WORLD);
     let shown = quoted(&file.to_string_lossy());
     print(&format!(
         "created  {}\n\n  check     {program} check {shown}\n  run       {program} run {shown}\n  settings  {program} keys\n",
-        file.display()
+        file.visible()
     ));
     Ok(Exit::Passed)
 }
@@ -85,7 +86,7 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
 }
 
 fn unwritable(file: &Path, error: &io::Error) -> Failure {
-    let shown = file.display();
+    let shown = file.visible();
     Failure::wrong_input(match file.exists() {
         true => format!("{shown} exists; choose another name, or move it"),
         false => format!("cannot write {shown}: {error}; choose a folder that you can write to"),

@@ -35,16 +35,25 @@ impl Conditions {
 /// The number of runs that are simulated at once.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Jobs {
-    /// The number of runs that are simulated at once [default: the number of cores].
-    #[arg(long, value_name = "N")]
+    /// The number of runs that are simulated at once, up to 1024 [default: the number of cores].
+    #[arg(long, value_name = "N", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
+}
+
+/// The most runs that are simulated at once: each takes two threads, and the memory of a run.
+const JOBS_MAX: usize = 1_024;
+
+fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+    let jobs = text.parse().ok().filter(|jobs: &NonZeroUsize| jobs.get() <= JOBS_MAX);
+    jobs.ok_or_else(|| format!("a number from 1 to {JOBS_MAX} is wanted"))
 }
 
 impl Jobs {
     /// Returns the number that was given, or the number of cores.
     ///
     /// # Errors
-    /// The number of cores is not known.
+    ///
+    /// Returns an error if the number of cores is not known.
     pub(crate) fn count(self) -> Result<NonZeroUsize, Failure> {
         self.jobs.map_or_else(thread::available_parallelism, Ok).map_err(Failure::run_failed)
     }

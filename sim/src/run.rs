@@ -4,6 +4,7 @@ use std::{
     future::pending,
     pin::pin,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use futures_util::future::{Either, select};
@@ -18,13 +19,13 @@ use kernel::{
 };
 
 use crate::{
-    completed_run::CompletedRun,
+    completed_run::{CompletedRun, RunSoFar},
     error::SimulationError,
     host::Ended,
     limits::Limits,
     plan::Plan,
     replica::Software,
-    simulation::{Hosts, Simulation},
+    simulation::{Bounds, Hosts, Simulation},
     thread::on_own_thread,
     trace::{Listener, Listening},
 };
@@ -50,7 +51,34 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn run(plan: &Plan, progress: &AtomicU64) -> Result<CompletedRun, SimulationError> {
-    on_own_thread(plan.seed, || simulate(plan, Limits::for_scenario(&plan.scenario), progress))
+    run_within(plan, Limits::for_scenario(&plan.scenario), progress).and_then(RunSoFar::completed)
+}
+
+/// Runs `plan` as [`run`] does, for `real_time` at most, and returns what was recorded even if the run hits a limit.
+///
+/// # Errors
+///
+/// Returns the errors of [`run`] but that of a limit.
+///
+/// ```
+/// use std::{sync::atomic::AtomicU64, time::Duration};
+/// use kernel::scenario::Scenario;
+/// use sim::{Plan, calibration::Calibration};
+///
+/// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nworkload = { sizes = [\"8x8\"] }\n";
+/// let scenario = Scenario::parse("short.toml", text, &[])?;
+/// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+/// let run = sim::run_so_far(&plan, Duration::from_secs(60), &AtomicU64::new(0))?;
+/// assert!(run.stopped.is_none() && run.run.records.requests.len() == 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn run_so_far(plan: &Plan, real_time: Duration, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
+    run_within(plan, Limits { real_time, ..Limits::for_scenario(&plan.scenario) }, progress)
+}
+
+fn run_within(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
+    let bounds = Bounds { limits, ..Bounds::default() };
+    on_own_thread(plan.seed, (limits.real_time, &bounds.overtime), || simulate(plan, bounds.clone(), progress))
 }
 
 /// Runs `plan` as [`run`] does, and calls `listener` for everything that happens.
@@ -81,21 +109,22 @@ pub fn run_with_listener(
     progress: &AtomicU64,
     listener: Listener,
 ) -> Result<CompletedRun, SimulationError> {
-    on_own_thread(plan.seed, || {
+    let bounds = Bounds { limits: Limits::for_scenario(&plan.scenario), ..Bounds::default() };
+    on_own_thread(plan.seed, (bounds.limits.real_time, &bounds.overtime), || {
         let _listening = Listening::begin(listener);
-        simulate(plan, Limits::for_scenario(&plan.scenario), progress)
+        simulate(plan, bounds.clone(), progress)
     })
+    .and_then(RunSoFar::completed)
 }
 
 /// Builds the simulation of `plan` and drives it, on the present thread.
-fn simulate(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<CompletedRun, SimulationError> {
+fn simulate(plan: &Plan, bounds: Bounds, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
     let scenario = plan.scenario.explicit(plan.seed);
     let inputs = inputs(plan)?;
     let server = server_software(ReplicaSettings::new(&scenario.servers, &scenario.workload));
     let replicas = scenario.servers.replicas;
-    Simulation::new(replicas, plan.seed, &plan.calibration, &server, |hosts| run_client(hosts, scenario, inputs))
-        .within(limits)
-        .run(progress)
+    let client = |hosts| run_client(hosts, scenario, inputs);
+    Simulation::new(replicas, plan.seed, &plan.calibration, &server, bounds, client).run(progress)
 }
 
 /// Returns the inputs that the requests of `plan` are drawn from.
@@ -157,12 +186,16 @@ mod tests {
     use super::*;
     use crate::calibration::Calibration;
 
-    /// Runs a scenario that exceeds one of `limits`, and returns the error's message.
-    fn stopped(limits: Limits) -> String {
+    fn run_of_50(limits: Limits) -> RunSoFar {
         let text = "name = \"story\"\nduration = \"5s\"\n[workload]\nsizes = [\"8x8\"]\n[load]\nrate = 10\n";
         let scenario = Scenario::parse("story.toml", text, &[]).unwrap();
         let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
-        on_own_thread(plan.seed, || simulate(&plan, limits, &AtomicU64::new(0))).unwrap_err().to_string()
+        run_within(&plan, limits, &AtomicU64::new(0)).unwrap()
+    }
+
+    /// Runs a scenario that exceeds one of `limits`, and returns the error's message.
+    fn stopped(limits: Limits) -> String {
+        run_of_50(limits).completed().unwrap_err().to_string()
     }
 
     #[test]
@@ -175,6 +208,94 @@ mod tests {
         assert!(time.contains("the limit of 2.000000 s of virtual time"), "{time}");
         let steps = stopped(Limits { idle_steps: 0, ..Limits::default() });
         assert!(steps.contains("the limit of 0 steps at one instant"), "{steps}");
+        let timers = stopped(Limits { timers: 100, ..Limits::default() });
+        assert!(timers.contains("the limit of 100 timers; lower load.rate or duration"), "{timers}");
+        let real_time = stopped(Limits { real_time: Duration::ZERO, ..Limits::default() });
+        assert!(real_time.contains("the limit of 0s of real time"), "{real_time}");
+    }
+
+    #[test]
+    fn a_run_that_hits_a_limit_keeps_what_was_recorded() {
+        let whole = run_of_50(Limits::default());
+        assert!(whole.stopped.is_none());
+        let until = Instant::START + Duration::from_secs(2);
+        let part = run_of_50(Limits { until, ..Limits::default() });
+        let requests = part.run.records.requests.len();
+        assert!((20..=21).contains(&requests), "{requests}");
+        assert_eq!(part.run.records.requests[..], whole.run.records.requests[..requests]);
+        assert!(part.run.records.events.len() > 20, "events, too");
+    }
+
+    /// Scenarios of extreme values come to their end or to a limit, and none panics.
+    #[test]
+    fn extreme_values_end_within_the_limits() {
+        let limits = Limits { events: 3_000, timers: 20_000, ..Limits::default() };
+        let times = ["0s", "1ns", "1us", "1ms", "10ms", "1s", "24h"];
+        let keys = [
+            "network.latency",
+            "network.jitter",
+            "client.deadline",
+            "client.attempt_timeout",
+            "client.retry.initial_backoff",
+            "client.retry.max_backoff",
+            "client.hedging",
+            "client.health_check.interval",
+            "client.health_check.timeout",
+            "servers.service_time_min",
+            "servers.restart_after",
+            "fault.0.at",
+            "fault.0.restart_after",
+            "client.rate_limit.refresh_period",
+            "client.outlier_detection.interval",
+            "client.slow_start.slow_start_window",
+        ];
+        let others = [
+            "client.retry.max_attempts=100",
+            "load.max_in_flight=1",
+            "load.rate=1000",
+            "servers.workers=1",
+            "servers.queue=0",
+            "network.bandwidth=1bit",
+            "client.wait_for_ready=true",
+            "client.load_balancing.policy=peak_ewma",
+            "fault.0={ at = \"0s\", kind = \"loss\", rate = 1.0, target = \"*\" }",
+            "servers.replicas=64",
+        ];
+        let text = "name = \"extreme\"\nduration = \"500ms\"\n[workload]\nsizes = [\"1x1\"]\n[load]\nrate = 20\n\
+            [[fault]]\nat = \"0s\"\nkind = \"crash\"\ntarget = \"server-0\"\n";
+        let mut played = 0;
+        for seed in 0..120 {
+            let mut rng = Entropy::new(seed).stream("extreme values");
+            let mut settings: Vec<_> =
+                (0..3).map(|_| format!("{}={}", any(&keys, &mut rng), any(&times, &mut rng))).collect();
+            settings.push(any(&others, &mut rng).to_owned());
+            let Ok(scenario) = Scenario::parse("extreme.toml", text, &settings) else { continue };
+            let plan = Plan { scenario, seed, calibration: Calibration::default() };
+            let limits = Limits { until: Limits::for_scenario(&plan.scenario).until, ..limits };
+            let run =
+                run_within(&plan, limits, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{settings:?}: {error}"));
+            played += 1;
+            let Some(stopped) = run.stopped else { continue };
+            // The other limits are of bugs.
+            let is_of_size = matches!(stopped.limit, crate::Limit::Events(_) | crate::Limit::Timers(_));
+            assert!(is_of_size, "{settings:?}: {stopped}");
+        }
+        assert!(played > 40, "{played}");
+    }
+
+    fn any<'a>(items: &[&'a str], rng: &mut impl rand::Rng) -> &'a str {
+        items[rng.next_u64() as usize % items.len()]
+    }
+
+    /// Without a limit that is counted in a host's turn, such a run would take for ever: its checks are recorded nowhere.
+    #[test]
+    fn work_without_a_record_is_limited_too() {
+        let text = "name = \"idle\"\nduration = \"24h\"\n[load]\nrate = 0.001\n\
+            [servers]\nreplicas = 1\n[client.health_check]\ninterval = \"100ms\"\n";
+        let scenario = Scenario::parse("idle.toml", text, &[]).unwrap();
+        let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+        let run = run_within(&plan, Limits { timers: 10_000, ..Limits::default() }, &AtomicU64::new(0)).unwrap();
+        assert_eq!(run.stopped.map(|stopped| stopped.limit), Some(crate::Limit::Timers(10_000)));
     }
 
     /// A panic must not end the process, which may run other simulations.
@@ -183,8 +304,10 @@ mod tests {
         let scenario =
             Scenario::parse("story.toml", "name = \"story\"\nduration = \"5s\"\n[load]\nrate = 10\n", &[]).unwrap();
         let server = server_software(ReplicaSettings::new(&scenario.servers, &scenario.workload));
-        let failed = on_own_thread(7, || {
-            Simulation::new(2, 7, &Calibration::default(), &server, panicking_client).run(&AtomicU64::new(0))
+        let bounds = Bounds::default();
+        let failed = on_own_thread(7, (bounds.limits.real_time, &bounds.overtime), || {
+            Simulation::new(2, 7, &Calibration::default(), &server, bounds.clone(), panicking_client)
+                .run(&AtomicU64::new(0))
         });
         assert_eq!(
             failed.unwrap_err().to_string(),

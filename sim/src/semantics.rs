@@ -37,11 +37,11 @@ use kernel::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    Plan,
+    Plan, RunSoFar,
     calibration::Calibration,
     replica::Software,
     run,
-    simulation::{Hosts, Simulation},
+    simulation::{Bounds, Hosts, Simulation},
     thread::on_own_thread,
 };
 
@@ -123,8 +123,9 @@ where
 {
     let outcome = Arc::new(Mutex::new(None));
     let result = outcome.clone();
-    let completed = on_own_thread(seed, || {
-        let simulation = Simulation::new(1, seed, &calibration(), software, |hosts| {
+    let bounds = Bounds::default();
+    let completed = on_own_thread(seed, (bounds.limits.real_time, &bounds.overtime), || {
+        let simulation = Simulation::new(1, seed, &calibration(), software, bounds.clone(), |hosts| {
             let client = client(hosts);
             async move {
                 *result.lock().unwrap() = Some(client.await);
@@ -133,7 +134,7 @@ where
         });
         simulation.run(&Default::default())
     });
-    let records = completed.unwrap().records;
+    let records = completed.and_then(RunSoFar::completed).unwrap().records;
     let outcome = outcome.lock().unwrap().take().unwrap();
     (outcome, records)
 }

@@ -8,8 +8,10 @@ use std::{
 use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, progress},
+    input,
     run_folder::{RUN, RunInfo, SCENARIO},
     scenario::{Scenario, duration},
+    visible::Visible,
 };
 use sim::{
     Plan,
@@ -44,7 +46,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
     let out = args.out.clone();
     let out = out.unwrap_or_else(|| PathBuf::from(format!("runs/{}/shrunk-seed{seed}.toml", scenario.name)));
     if out.is_dir() {
-        return Err(Failure::wrong_input(format!("{} is a folder; name a file with --out", out.display())));
+        return Err(Failure::wrong_input(format!("{} is a folder; name a file with --out", out.visible())));
     }
     let plan = Plan { scenario: scenario.clone(), seed, calibration };
     let bar = progress::spinner("{spinner} {pos} runs, {msg} left");
@@ -61,7 +63,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
     let replay = command(None, &out, seed, args.conditions.times.as_deref());
     let lines = removed(&scenario, &reduced);
     write(&out, &file(&plan, &reduced, &lines, &replay)).map_err(|reason| {
-        Failure::run_failed(format!("cannot write {}: {reason}; choose another file with --out", out.display()))
+        Failure::run_failed(format!("cannot write {}: {reason}; choose another file with --out", out.visible()))
     })?;
     print(&report(&plan, &reduced, &lines, &out, &replay));
     Ok(Exit::Passed)
@@ -74,13 +76,13 @@ fn scenario_and_seed(args: &ShrinkArgs) -> Result<(PathBuf, u64), Failure> {
         return Ok((folder.clone(), args.seed.unwrap_or_default()));
     }
     let info = read_run_info(&folder.join(RUN)).map_err(|error| {
-        Failure::wrong_input(format!("{} is no run folder: {}: {error}", folder.display(), folder.join(RUN).display()))
+        Failure::wrong_input(format!("{} is no run folder: {}: {error}", folder.visible(), folder.join(RUN).visible()))
     })?;
     Ok((folder.join(SCENARIO), args.seed.unwrap_or(info.seed)))
 }
 
 fn read_run_info(path: &Path) -> Result<RunInfo, io::Error> {
-    Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
+    Ok(serde_json::from_str(&input::read_text(path)?)?)
 }
 
 /// Describes how large a scenario is, such as `2 faults, 10 requests/s for 5s, 3 replicas`.
@@ -119,7 +121,7 @@ fn report(plan: &Plan, reduced: &Reduced, lines: &[String], out: &Path, replay: 
     text += &format!("  from  {}\n  to    {}\n\n", size(scenario), size(&reduced.scenario));
     lines.iter().for_each(|line| text += &format!("  - {line}\n"));
     text += &format!("\n  {} runs; {}\n", reduced.trials, limit(reduced));
-    text + &format!("\n  scenario  {}\n  replay    {replay}\n", out.display())
+    text + &format!("\n  scenario  {}\n  replay    {replay}\n", out.visible())
 }
 
 /// Writes `text` to `out`, and creates its folder.

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -20,14 +20,14 @@ use kernel::{
 use crate::{
     activity::Activity,
     calibration::{Calibration, LinkTimes},
-    clock::Clock,
-    completed_run::CompletedRun,
+    clock::{Clock, ClockBounds},
+    completed_run::{CompletedRun, RunSoFar, Stopped},
     compute::Compute,
     error::SimulationError,
     host::{Ended, Host, Shared},
     host_id::HostId,
     interpose::EPOCH_SECONDS,
-    limits::Limits,
+    limits::{Limits, Progress},
     net::{Net, Times},
     operations::{ExitedProcesses, SimOperations},
     replica::{Replica, Software},
@@ -52,6 +52,13 @@ pub(crate) struct Simulation {
     limits: Limits,
 }
 
+/// The limits of a simulation, and the flag that another thread sets once its real time is over.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bounds {
+    pub(crate) limits: Limits,
+    pub(crate) overtime: Arc<AtomicBool>,
+}
+
 /// The simulated hosts as the client's software sees them: its own world, and the links to the servers.
 pub(crate) struct Hosts {
     pub(crate) world: SharedWorld,
@@ -70,13 +77,16 @@ impl Simulation {
         seed: u64,
         calibration: &Calibration,
         software: &Software,
+        bounds: Bounds,
         client: impl FnOnce(Hosts) -> F,
     ) -> Self
     where
         F: Future<Output = Ended> + Send + 'static,
     {
         let entropy = Entropy::new(seed);
-        let shared = shared(calibration, entropy);
+        let Bounds { limits, overtime } = bounds;
+        let clock = Clock::within(ClockBounds { until: limits.until, timers: limits.timers, overtime });
+        let shared = shared(clock, calibration, entropy);
         let host = Arc::new(Host::new(HostId::CLIENT, shared.clone()));
         let world: SharedWorld = host.clone();
         let records = Arc::<Mutex<Records>>::default();
@@ -106,23 +116,23 @@ impl Simulation {
         }
         let addresses = replicas.iter().map(|replica| (replica.name().to_owned(), turmoil.lookup(replica.name())));
         shared.addresses.set(addresses.collect()).expect("the addresses are set once");
-        Self { turmoil, clock, activity, exited, replicas, records, seed, limits: Limits::default() }
-    }
-
-    /// Sets the limits beyond which the run ends with an error.
-    pub(crate) fn within(self, limits: Limits) -> Self {
-        Self { limits, ..self }
+        Self { turmoil, clock, activity, exited, replicas, records, seed, limits }
     }
 
     /// Takes steps while anything is under way at this instant, then moves the clock to the next timer, until the
-    /// client is done. `progress` is kept at the virtual time, in nanoseconds.
-    pub(crate) fn run(mut self, progress: &AtomicU64) -> Result<CompletedRun, SimulationError> {
+    /// client is done or a limit is hit. `progress` is kept at the virtual time, in nanoseconds.
+    pub(crate) fn run(mut self, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
+        let mut stopped = None;
         let mut steps = 0;
         let mut instants = 1;
         let mut steps_at_advance = 0;
         loop {
             steps += 1;
-            self.check_limits(steps - steps_at_advance)?;
+            if let Some(limit) = self.limits.hit(self.progress(steps - steps_at_advance)) {
+                stopped = Some(Stopped { seed: self.seed, at: self.clock.now(), limit });
+                trace::end();
+                break;
+            }
             let done = self.turmoil.step().map_err(|error| SimulationError::Failed(error.to_string()))?;
             if self.activity.has_panicked() {
                 return Err(SimulationError::panicked());
@@ -145,18 +155,19 @@ impl Simulation {
         }
         let mut records = std::mem::take(&mut *lock(&self.records));
         records.sort();
-        Ok(CompletedRun { records, steps, instants })
+        Ok(RunSoFar { run: CompletedRun { records, steps, instants }, stopped })
     }
 
-    /// Returns the error of the limit that is exceeded, if one is. `steps` have been taken since the clock was moved.
-    fn check_limits(&self, steps: u64) -> Result<(), SimulationError> {
-        let events = {
-            let records = lock(&self.records);
-            records.requests.len() + records.attempts.len() + records.events.len()
-        };
-        let now = self.clock.now();
-        let hit = self.limits.hit(events, now, steps);
-        hit.map_or(Ok(()), |limit| Err(SimulationError::Limit { seed: self.seed, at: now.to_string(), limit }))
+    /// Returns how far the simulation has come. `idle_steps` have been taken since the clock was moved.
+    fn progress(&self, idle_steps: u64) -> Progress {
+        let records = lock(&self.records);
+        Progress {
+            events: records.requests.len() + records.attempts.len() + records.events.len(),
+            now: self.clock.now(),
+            idle_steps,
+            timers: self.clock.fired(),
+            is_overtime: self.clock.is_overtime(),
+        }
     }
 
     /// Drops the tasks and sockets of killed processes, which closes their connections. Returns true if there were any.
@@ -176,8 +187,8 @@ impl Simulation {
 }
 
 /// Builds what all hosts have in common.
-fn shared(calibration: &Calibration, entropy: Entropy) -> Arc<Shared> {
-    let clock = Arc::new(Clock::default());
+fn shared(clock: Clock, calibration: &Calibration, entropy: Entropy) -> Arc<Shared> {
+    let clock = Arc::new(clock);
     let [to_server, to_client] = calibration.delays();
     let LinkTimes { one_way_us: one_way, connect_us: connect } = calibration.link.clone();
     Arc::new(Shared {

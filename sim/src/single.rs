@@ -1,25 +1,24 @@
 //! `sim run` with one seed.
 
-use std::{
-    path::Path,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use kernel::{
-    cli::{Exit, Failure, RunArgs, Session, progress},
+    cli::{Exit, Failure, Session, progress},
     run_folder::{Earlier, RunInfo},
+    time::Instant,
 };
-use sim::{Plan, calibration::Calibration};
+use sim::{CompletedRun, Plan, RunSoFar, calibration::Calibration};
 
 use crate::{
+    command::RunOptions,
     failed,
     options::{WORLD, calibration_info},
     replay::replay,
 };
 
-/// Runs the scenario, writes its folder, and prints its report. `calibration_file` is the file that `calibration` was read
-/// from, if one was given.
-pub(crate) fn run(args: &RunArgs, calibration: Calibration, calibration_file: Option<&Path>) -> Result<Exit, Failure> {
+/// Runs the scenario, writes its folder, and prints its report.
+pub(crate) fn run(options: &RunOptions, calibration: Calibration) -> Result<Exit, Failure> {
+    let RunOptions { run: args, calibration: calibration_file, time_limit, .. } = options;
     let session = Session::open(args, WORLD, Earlier::Replace)?;
     let mut info = RunInfo::new(WORLD, args.seed);
     info.calibration = Some(calibration_info(&calibration));
@@ -28,11 +27,16 @@ pub(crate) fn run(args: &RunArgs, calibration: Calibration, calibration_file: Op
     let duration = plan.scenario.duration;
     let late = plan.calibration.timers_late_max();
     let now = AtomicU64::new(0);
-    let completed = progress::while_working(
+    let so_far = progress::while_working(
         || progress::bar(duration.as_secs(), "{bar:40} {pos} of {len} s simulated, {eta} left"),
         |bar| bar.set_position(now.load(Relaxed) / 1_000_000_000),
-        || sim::run(&plan, &now),
+        || sim::run_so_far(&plan, *time_limit, &now),
     );
-    let completed = completed.map_err(failed)?;
-    session.conclude(&info, &completed.records, duration, Some(late), replay(args, calibration_file))
+    let RunSoFar { run: CompletedRun { records, .. }, stopped } = so_far.map_err(failed)?;
+    let replay = replay(args, calibration_file.as_deref());
+    let Some(stopped) = stopped else { return session.conclude(&info, &records, duration, Some(late), replay) };
+    info.stopped = Some(stopped.to_string());
+    let offered = duration.min(stopped.at.since(Instant::START));
+    session.conclude(&info, &records, offered, Some(late), replay)?;
+    Err(Failure::run_failed(format!("{stopped}; what was recorded is in the folder")))
 }

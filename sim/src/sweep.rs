@@ -81,7 +81,10 @@ impl Sweep {
     /// seeds can still be compared.
     pub fn tasks(&self) -> impl Iterator<Item = Task> {
         let variants = self.variants.len();
-        let seeds = self.seeds.iter().zip(0..).filter(|(_, index)| self.shard.contains(*index)).map(|(seed, _)| seed);
+        // One after the other would take for ever to find the last of 2^64.
+        let first = self.seeds.start.saturating_add(self.shard.number - 1);
+        let step = usize::try_from(self.shard.of).unwrap_or(usize::MAX);
+        let seeds = (first..self.seeds.end).step_by(step);
         seeds.flat_map(move |seed| (0..variants).map(move |variant| Task { variant, seed }))
     }
 
@@ -116,6 +119,13 @@ mod tests {
         let tasks: Vec<_> = sweep(2, Shard::WHOLE).tasks().map(|task| (task.seed, task.variant)).collect();
         assert_eq!(tasks[..4], [(5, 0), (5, 1), (6, 0), (6, 1)]);
         assert_eq!(tasks.len(), 20);
+    }
+
+    #[test]
+    fn a_shard_of_all_seeds_has_its_seeds_at_once() {
+        let seeds = Seeds { start: 0, end: u64::MAX };
+        let last = Sweep { seeds, ..sweep(1, Shard { number: u64::MAX, of: u64::MAX }) };
+        assert_eq!(last.tasks().collect::<Vec<_>>(), [Task { variant: 0, seed: u64::MAX - 1 }]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use kernel::{
     },
     run_folder::FolderError,
     scenario::Scenario,
+    visible::Visible,
 };
 
 /// Searches for thresholds, writes the folder and prints the report.
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &TipArgs) -> Result<Exit, Failure> {
         FolderError::Occupied { .. } => Failure::wrong_input(error),
         error => Failure::run_failed(error),
     })?;
-    cli::print(&format!("{}\n  folder  {}\n", record.render(), place.display()));
+    cli::print(&format!("{}\n  folder  {}\n", record.render(), place.visible()));
     Ok(Exit::Passed)
 }
 

@@ -7,6 +7,9 @@ use kernel::scenario::duration;
 
 use crate::options::{Conditions, Jobs};
 
+/// The longest time of a search: 30 days.
+const LASTS_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Options of a hunt.
 #[derive(Debug, Args)]
 pub(crate) struct HuntArgs {
@@ -51,5 +54,11 @@ pub(crate) struct HuntArgs {
 
 /// Parses a duration.
 fn time(text: &str) -> Result<Duration, String> {
-    duration::parse(text).map_err(|error| error.to_string())
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
+    let longest = duration::text(LASTS_MAX);
+    if time <= LASTS_MAX {
+        Ok(time)
+    } else {
+        Err(format!("a search lasts {longest} at most; start another one behind it"))
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf};
 
-use kernel::{cli::Failure, scenario::Scenario};
+use kernel::{cli::Failure, scenario::Scenario, visible::Visible};
 use sim::reduction::short_toml;
 
 use super::search::{Finding, Hunt};
@@ -19,7 +19,7 @@ pub(super) fn write(hunt: &Hunt<'_>, seed: u64, scenario: &Scenario) -> Result<P
     let head = format!("# `{}` with the {what} that seed {seed} draws.\n\n", scenario.name);
     let written = fs::create_dir_all(hunt.folder).and_then(|()| fs::write(&place, head + &short_toml(scenario)));
     written.map_err(|reason: io::Error| {
-        let place = place.display();
+        let place = place.visible();
         let remedy = format!("choose another folder with --out, and go on with --from-seed {seed}");
         Failure::run_failed(format!("cannot write {place}: {reason}; {remedy}"))
     })?;
@@ -40,6 +40,6 @@ pub(super) fn report(hunt: &Hunt<'_>, finding: &Finding, played: u64) -> Result<
     let mut text = format!("FOUND  {} (sim, seed {seed}) after {played} runs: {goal}\n\n", scenario.name);
     settings.iter().for_each(|setting| text += &format!("  {setting}\n"));
     scenario.faults.iter().for_each(|fault| text += &format!("  {fault}\n"));
-    text += &format!("\n  scenario  {}\n", place.display());
+    text += &format!("\n  scenario  {}\n", place.visible());
     Ok(text + &format!("  replay    {replay}\n  shrink    {shrink}\n"))
 }

@@ -6,6 +6,7 @@ use kernel::{
     cli,
     experiment::sweep::{SweepOverview, SweepReport},
     json::pretty,
+    visible::Visible,
 };
 use serde::Serialize;
 
@@ -23,6 +24,6 @@ pub(super) fn print(report: &SweepReport<'_>, folder: &Path, json: bool) {
         let json = JsonReport { folder, overview: report.overview() };
         cli::print(&pretty(&json));
     } else {
-        cli::print(&format!("{}\n  folder  {}\n", report.render(), folder.display()));
+        cli::print(&format!("{}\n  folder  {}\n", report.render(), folder.visible()));
     }
 }

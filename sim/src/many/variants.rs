@@ -1,9 +1,7 @@
 //! The variants of a sweep.
 
-use std::io::{self, Write};
-
 use kernel::{
-    cli::{Failure, RunArgs},
+    cli::{Failure, RunArgs, complain},
     experiment::sweep::{Axis, grid},
     scenario::{Scenario, ScenarioError},
 };
@@ -33,7 +31,7 @@ pub(super) fn variants(args: &RunArgs, axes: &[Axis]) -> Result<Vec<Variant>, Fa
     for (settings, error) in left_out {
         let why = error.to_string();
         let why = why.lines().next().unwrap_or_default();
-        let _ = writeln!(io::stderr(), "note: left out {}: {why}", settings.join(" "));
+        complain(&format!("note: left out {}: {why}", settings.join(" ")));
     }
     Ok(variants)
 }
@@ -54,7 +52,7 @@ fn invalid_variant(settings: &[String], error: &ScenarioError) -> Failure {
 pub(super) fn warn_of_other_arrivals(variants: &[Variant]) {
     if variants.windows(2).any(|pair| arrivals(&pair[0]) != arrivals(&pair[1])) {
         let note = "note: load or workload is varied, so runs of one seed do not see the same requests in all variants";
-        let _ = writeln!(io::stderr(), "{note}");
+        complain(note);
     }
 }
 

@@ -34,7 +34,7 @@ impl Stop {
     fn from_error(error: &SimulationError) -> Option<Self> {
         match error {
             SimulationError::Standstill { .. } => Some(Self::Standstill),
-            SimulationError::Limit { .. } => Some(Self::Limit),
+            SimulationError::Limit(_) => Some(Self::Limit),
             SimulationError::Failed(_) => Some(Self::Failure),
             SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. } => None,
         }

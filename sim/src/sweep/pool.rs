@@ -42,10 +42,15 @@ impl Pool<'_> {
         // The bound makes the threads wait for a slow `take`, so results do not pile up.
         let (ended, incoming) = mpsc::sync_channel(self.jobs.get());
         thread::scope(|scope| {
-            for _ in 0..self.jobs.get() {
+            for index in 0..self.jobs.get() {
                 let ended = ended.clone();
                 let tasks = &tasks;
-                scope.spawn(move || self.work(tasks, &ended));
+                let spawned = thread::Builder::new().spawn_scoped(scope, move || self.work(tasks, &ended));
+                // With fewer threads than were asked for it takes longer, and ends all the same.
+                assert!(spawned.is_ok() || index > 0, "the operating system has no thread for any simulation");
+                if spawned.is_err() {
+                    break;
+                }
             }
             // The receiver ends once no thread has a sender any more; this one would keep it waiting.
             drop(ended);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kernel::experiment::sweep::OpenSweepFolder;
+use kernel::{experiment::sweep::OpenSweepFolder, visible::Visible};
 
 use super::{Sweep, Task};
 use crate::SimulationError;
@@ -13,7 +13,7 @@ pub enum SpotCheckError {
     /// A run of the folder has another result now.
     #[error(
         "{path} was begun by another build of this program or with other pictures: seed {seed} now comes out differently \
-         (digest {now}, not {then}); move it away, or choose another folder with --out", path = path.display()
+         (digest {now}, not {then}); move it away, or choose another folder with --out", path = path.visible()
     )]
     Changed {
         /// The folder.

@@ -11,6 +11,12 @@ use kernel::{
 
 use crate::options::{Conditions, Jobs};
 
+/// The most runs of one value.
+const RUNS_MAX: u64 = 10_000;
+
+/// The most values that are tested before the search begins, of both settings together.
+const SAMPLES_MAX: u64 = 100_000;
+
 /// Options of the search for boundaries.
 #[derive(Debug, Args)]
 pub(crate) struct TipArgs {
@@ -47,11 +53,11 @@ pub(crate) struct TipArgs {
     pub(super) confidence: f64,
 
     /// The most runs of one value; if they do not decide, the majority does.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=RUNS_MAX))]
     pub(super) runs: u64,
 
     /// The seed of the first run of each value; each further run has the next seed.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..u64::MAX - RUNS_MAX))]
     pub(super) from_seed: u64,
 
     #[command(flatten)]
@@ -106,6 +112,13 @@ impl TipArgs {
         if let Some(unknown) = self.log.iter().find(|log| !self.is_varied(log)) {
             let message =
                 format!("--log {unknown} is of neither --along nor --and; write `--log {key}`, or leave it out");
+            return Err(Failure::wrong_input(message));
+        }
+        if self.and.is_some() && self.values * self.samples > SAMPLES_MAX {
+            let message = format!(
+                "--values {} times --samples {} are more than {SAMPLES_MAX} values to test; lower one of the two",
+                self.values, self.samples
+            );
             return Err(Failure::wrong_input(message));
         }
         let and = self.and.as_ref().map(|and| self.spaced(and)).transpose().map_err(Failure::wrong_input)?;

@@ -11,6 +11,7 @@ use kernel::{
     cli::Failure,
     scenario::{Pictures, Scenario, Workload},
     time::Instant,
+    visible::Visible,
 };
 use sim::trace::Entry;
 use tempfile::TempDir;
@@ -113,7 +114,7 @@ impl Pair<'_> {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    path.canonicalize().map_err(|error| Failure::wrong_input(format!("{}: {error}", path.display())))
+    path.canonicalize().map_err(|error| Failure::wrong_input(format!("{}: {error}", path.visible())))
 }
 
 impl fmt::Display for Difference {

@@ -320,7 +320,7 @@ fn is_staging(entry: &DirEntry) -> bool {
 #[expect(clippy::disallowed_methods, reason = "waits for another process")]
 fn kill_a_run(folder: &TempDir) {
     let mut command = sim(folder.path());
-    command.args(["story.toml", "--out", "run", "--set", "duration=\"24h\"", "--set", "load.rate=1000"]);
+    command.args(["story.toml", "--out", "run", "--set", "duration=\"24h\"", "--set", "load.rate=200"]);
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     while !fs::read_dir(folder.path()).unwrap().any(|entry| is_staging(&entry.unwrap())) {
         assert_eq!(child.try_wait().unwrap(), None, "it was to take hours");

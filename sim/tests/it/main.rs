@@ -13,6 +13,7 @@ mod determinism;
 mod documentation;
 mod folders;
 mod help;
+mod hostile;
 mod many;
 mod pinned;
 
