@@ -31,6 +31,7 @@ use kernel::{
     cli::{Exit, Failure, print, program, progress, quoted},
     run_folder::sha256,
     scenario::Size,
+    visible::Visible,
 };
 
 use crate::{facts, rehearsal::RehearsalError};
@@ -69,7 +70,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let parent = args.out.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(parent).map_err(|error| unwritable(&args.out, &error))?;
     if args.out.is_dir() {
-        return Err(Failure::wrong_input(format!("{} is a folder; name a file with --out", args.out.display())));
+        return Err(Failure::wrong_input(format!("{} is a folder; name a file with --out", args.out.visible())));
     }
     // Before the first process starts: the load average is that of the host alone.
     let host = facts::host();
@@ -93,7 +94,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     fs::write(&args.out, &text).map_err(|error| unwritable(&args.out, &error))?;
     print(&format!(
         "\n  {verdict}\n\n  calibration  {}\n  sha256       {}\n  use          {} run SCENARIO --calibration {}\n",
-        args.out.display(),
+        args.out.visible(),
         sha256(text.as_bytes()),
         program("sim"),
         quoted(&args.out.to_string_lossy()),
@@ -102,7 +103,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
 }
 
 fn unwritable(path: &Path, reason: &io::Error) -> Failure {
-    Failure::wrong_input(format!("cannot write {}: {reason}; choose another file with --out", path.display()))
+    Failure::wrong_input(format!("cannot write {}: {reason}; choose another file with --out", path.visible()))
 }
 
 fn failed(error: CalibrationError) -> Failure {

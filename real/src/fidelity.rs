@@ -22,6 +22,7 @@ use kernel::{
         quoted,
     },
     run_folder::campaign::WORLDS,
+    visible::Visible,
 };
 
 use crate::{calibrate::DEFAULT_PLACE, option::rate};
@@ -81,7 +82,7 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
     bar.finish_and_clear();
     let all = due.len();
     let kept = all - played;
-    let place = campaign.place().display();
+    let place = campaign.place().visible();
     let reports = program("reports");
     let shown = quoted(&campaign.place().to_string_lossy());
     print(&format!(

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     process::ExitCode,
 };
 
@@ -157,15 +157,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Options { command } = cli::parse(env::args_os()).unwrap_or_else(|error| error.exit());
+    let Options { command } = cli::parse(env::args_os()).unwrap_or_else(|error| cli::end(&error));
     let started = diagnostics::start().map_err(Failure::wrong_input);
     let started = started.and_then(|()| token::load().map_err(Failure::wrong_input));
     let ended = started.and_then(|()| run(&command));
     match ended {
         Ok(exit) => exit.into(),
         Err(Failure { exit, message }) => {
-            // What cannot be printed is still in the exit code.
-            let _ = writeln!(io::stderr(), "error: {message}");
+            cli::complain(&format!("error: {message}"));
             exit.into()
         }
     }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use futures_util::future::select;
+use kernel::visible::Visible;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -80,7 +81,7 @@ impl Process {
         let streams = child.as_mut().ok().and_then(|child| child.stdin.take().zip(child.stdout.take()));
         match (child, streams) {
             (Ok(child), Some((commands, reports))) => {
-                info!(name, pid = child.id(), log = %log.display(), "process started");
+                info!(name, pid = child.id(), log = %log.visible(), "process started");
                 Ok((Self { name: name.to_owned(), child, log, ending }, Streams { commands, reports }))
             }
             (child, _) => {
@@ -158,7 +159,7 @@ impl Process {
 /// The last lines of a log; none if it cannot be read.
 pub(crate) fn log_tail(log: &Path) -> Vec<String> {
     let text = log_end(log).unwrap_or_default();
-    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let lines: Vec<_> = text.lines().map(|line| line.visible().to_string()).collect();
     lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].to_vec()
 }
 

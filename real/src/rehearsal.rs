@@ -22,6 +22,7 @@ use kernel::{
     run_folder::{FolderError, Journal, RunEnd, RunFolder, RunInfo},
     scenario::Scenario,
     time::Instant,
+    visible::Visible,
     workload::{Inputs, pictures::PictureFileError},
     world::{BoxFuture, SharedWorld, timeout_at},
 };
@@ -113,7 +114,7 @@ impl RehearsalError {
     /// Returns the error with which a command ends, which names the folder where the rows of the run `remain`.
     pub fn into_failure(self, remains: Option<&Path>) -> Failure {
         let message = match remains {
-            Some(folder) => format!("{self}\nwhat was recorded until then is in {}", folder.display()),
+            Some(folder) => format!("{self}\nwhat was recorded until then is in {}", folder.visible()),
             None => self.to_string(),
         };
         match self {

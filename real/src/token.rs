@@ -12,7 +12,10 @@ use std::{
     sync::OnceLock,
 };
 
-use kernel::world::{Token, TokenError};
+use kernel::{
+    visible::Visible,
+    world::{Token, TokenError},
+};
 use rustix::{
     fs::{Mode, OFlags, open},
     process::geteuid,
@@ -39,7 +42,7 @@ pub enum InvalidToken {
     #[error("{VARIABLE} and {FILE_VARIABLE} are both set; unset one of them")]
     Both,
     /// The file cannot be read.
-    #[error("{FILE_VARIABLE}: {path}: {reason}", path = path.display())]
+    #[error("{FILE_VARIABLE}: {path}: {reason}", path = path.visible())]
     Unreadable {
         /// Path of the file.
         path: PathBuf,
@@ -48,10 +51,10 @@ pub enum InvalidToken {
         reason: io::Error,
     },
     /// Other users could read or replace the file.
-    #[error("{FILE_VARIABLE}: {path}: {what}", path = .0.display(), what = .1)]
+    #[error("{FILE_VARIABLE}: {path}: {what}", path = .0.visible(), what = .1)]
     Unsafe(PathBuf, &'static str),
     /// The file contains no token.
-    #[error("{FILE_VARIABLE}: {path}: {reason}; make one with `openssl rand -hex 16`", path = path.display())]
+    #[error("{FILE_VARIABLE}: {path}: {reason}; make one with `openssl rand -hex 16`", path = path.visible())]
     File {
         /// Path of the file.
         path: PathBuf,

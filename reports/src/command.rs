@@ -12,6 +12,7 @@ use kernel::{
         sweep::{RunRow, SweepRecord, SweepReport, merge},
         threshold::ThresholdRecord,
     },
+    visible::Visible,
 };
 
 pub use self::options::{Command, FidelityOptions, MergeOptions, Options};
@@ -120,7 +121,7 @@ fn report_sweep(place: &Path, options: &Options) -> Result<CommandOutput, Failur
 /// Fails if an exporter is selected for a folder that holds no rows of requests.
 fn reject_exports(place: &Path, options: &Options) -> Result<(), Failure> {
     let Some(exporter) = options.exports.selected().next() else { return Ok(()) };
-    let reason = format!("{} cannot export {}, which has no requests", exporter.option, place.display());
+    let reason = format!("{} cannot export {}, which has no requests", exporter.option, place.visible());
     Err(Failure::wrong_input(reason))
 }
 
@@ -150,7 +151,7 @@ fn merge_shards(options: &MergeOptions) -> Result<CommandOutput, Failure> {
     let mut output = write_sweep(&SweepAnalysis::from_runs(runs), &place.join("report"), options.json)?;
     // The output for programs is one JSON document and nothing else.
     if !options.json {
-        output.text.push_str(&format!("  folder  {}\n", place.display()));
+        output.text.push_str(&format!("  folder  {}\n", place.visible()));
     }
     Ok(output)
 }
@@ -189,12 +190,12 @@ fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -
     if let Some(sweep) = places.iter().find(|place| SweepRecord::is_at(place)) {
         let reason = format!(
             "{} is a sweep, which cannot be compared; report it alone, or merge the shards of a sweep with `reports merge`",
-            sweep.display()
+            sweep.visible()
         );
         return Err(Failure::wrong_input(reason));
     }
     if let Some(search) = places.iter().find(|place| ThresholdRecord::is_at(place)) {
-        let reason = format!("{} is a threshold search, which cannot be compared; report it alone", search.display());
+        let reason = format!("{} is a threshold search, which cannot be compared; report it alone", search.visible());
         return Err(Failure::wrong_input(reason));
     }
     let runs = places.iter().map(|place| read::run(place, mapping));

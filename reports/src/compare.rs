@@ -13,6 +13,8 @@ mod side;
 
 use std::{path::PathBuf, time::Duration};
 
+use kernel::visible::Visible;
+
 pub(crate) use self::side::{counts_of_both, statuses};
 pub use self::{
     pair::{MedianRange, MetricPair, PhaseDistances, PhasePair, SeriesPair, SidePair},
@@ -55,7 +57,7 @@ impl Comparison {
         let mut members: Vec<Member> = Vec::new();
         for run in runs {
             let member = Member::from_run(run?, window)?;
-            notes.extend(member.notes.iter().map(|note| format!("{}: {note}", member.place.display())));
+            notes.extend(member.notes.iter().map(|note| format!("{}: {note}", member.place.visible())));
             members.push(member);
         }
         let mut names: Vec<String> = members.iter().map(|member| member.summary.scenario.clone()).collect();

@@ -1,19 +1,16 @@
 //! `reports`: turns run folders into reports, plots and comparisons.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{env, process::ExitCode};
 
-use clap::Parser;
 use kernel::cli::{
-    Failure, print,
+    Failure, complain, end, parse_whole, print,
     progress::{spinner, while_working},
 };
 use reports::command::{Options, run};
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let words: Vec<_> = env::args_os().collect();
+    let options: Options = parse_whole(&words).unwrap_or_else(|error| end(&error));
     let result = while_working(|| spinner("{spinner} reading and drawing, {elapsed}"), |_| {}, || run(&options));
     match result {
         Ok(done) => {
@@ -21,8 +18,7 @@ fn main() -> ExitCode {
             done.exit.into()
         }
         Err(Failure { exit, message }) => {
-            // The macro `eprintln!` panics if the reader has closed the pipe.
-            let _ = writeln!(io::stderr(), "error: {message}");
+            complain(&format!("error: {message}"));
             exit.into()
         }
     }

@@ -7,6 +7,7 @@ use std::{
 
 use kernel::{
     cli::{Failure, program},
+    input,
     json::pretty,
     run_folder::{
         CalibrationInfo, RunInfo,
@@ -14,6 +15,7 @@ use kernel::{
         sha256,
     },
     scenario::Scenario,
+    visible::Visible,
 };
 
 use super::FidelityArgs;
@@ -64,11 +66,11 @@ impl Campaign {
     pub(super) fn open(args: &FidelityArgs) -> Result<Self, Failure> {
         let scenarios = scenarios(args)?;
         let place = args.out.clone();
-        let text = fs::read_to_string(&args.calibration).map_err(|error| no_calibration(&args.calibration, &error))?;
+        let text = input::read_text(&args.calibration).map_err(|error| no_calibration(&args.calibration, &error))?;
         let calibration = CalibrationInfo { name: name_of(&text), sha256: sha256(text.as_bytes()) };
         let before = read_manifest(&place)?;
         if before.is_none() && fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_some()) {
-            let place = place.display();
+            let place = place.visible();
             return Err(Failure::wrong_input(format!(
                 "{place} exists and holds no campaign; choose another with --out"
             )));
@@ -78,10 +80,10 @@ impl Campaign {
         {
             return Err(Failure::wrong_input(format!(
                 "{} was started with another calibration, {} of {}; continue with --calibration {}, or start another campaign with --out",
-                place.display(),
+                place.visible(),
                 before.calibration.sha256,
                 before.calibration.name,
-                place.join(CALIBRATION).display(),
+                place.join(CALIBRATION).visible(),
             )));
         }
         let parts = scenarios.iter().map(|scenario| part(scenario, args)).collect();
@@ -129,10 +131,10 @@ impl Campaign {
     /// Tells if the run is finished. Fails if its folder contains a run of another scenario or calibration.
     pub(super) fn is_finished(&self, run: &CampaignRun<'_>) -> Result<bool, Failure> {
         // A folder gets its final name only when the run in it is complete.
-        let Ok(text) = fs::read_to_string(run.place.join("run.json")) else { return Ok(false) };
+        let Ok(text) = input::read_text(&run.place.join("run.json")) else { return Ok(false) };
         let info: RunInfo =
             serde_json::from_str(&text).map_err(|error| other_run(&run.place, &format!("something else ({error})")))?;
-        let scenario = fs::read_to_string(run.place.join("scenario.toml")).unwrap_or_default();
+        let scenario = input::read_text(&run.place.join("scenario.toml")).unwrap_or_default();
         if scenario != run.scenario.to_toml() {
             return Err(other_run(&run.place, "another version of the scenario"));
         }
@@ -144,7 +146,7 @@ impl Campaign {
 }
 
 fn other_run(place: &Path, what: &str) -> Failure {
-    let place = place.display();
+    let place = place.visible();
     Failure::wrong_input(format!("{place} is a run of {what}; remove it, or choose another folder with --out"))
 }
 
@@ -156,15 +158,23 @@ impl CampaignInput {
             return Err(Failure::wrong_input(format!(
                 "{} draws its faults with [nemesis], and a campaign plays the same ones with every seed; play it \
                  once and take the scenario.toml of the run folder",
-                file.display()
+                file.visible()
             )));
         }
         Ok(Self { file: file.to_owned(), overrides, scenario })
     }
 }
 
+/// The most scenarios of a campaign, those at other rates among them.
+const SCENARIOS_MAX: usize = 1_000;
+
 /// Every scenario file, at every rate of the command line.
 fn scenarios(args: &FidelityArgs) -> Result<Vec<CampaignInput>, Failure> {
+    let count = args.scenarios.len().saturating_mul(args.rates.len().max(1));
+    if count > SCENARIOS_MAX {
+        let message = format!("these are {count} scenarios, at every rate; a campaign has up to {SCENARIOS_MAX}");
+        return Err(Failure::wrong_input(message));
+    }
     let mut scenarios: Vec<CampaignInput> = Vec::new();
     for file in &args.scenarios {
         let plain = CampaignInput::load(file, args.overrides.clone())?;
@@ -233,9 +243,9 @@ fn manifest(
 
 fn read_manifest(place: &Path) -> Result<Option<CampaignManifest>, Failure> {
     let path = place.join(MANIFEST);
-    let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
+    let Ok(text) = input::read_text(&path) else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|error| {
-        let path = path.display();
+        let path = path.visible();
         Failure::wrong_input(format!("{path} is no manifest of a campaign: {error}; choose another folder with --out"))
     })
 }
@@ -250,7 +260,7 @@ fn name_of(text: &str) -> String {
 fn no_calibration(path: &Path, reason: &io::Error) -> Failure {
     Failure::wrong_input(format!(
         "cannot read the calibration {}: {reason}; measure this host first: {} calibrate",
-        path.display(),
+        path.visible(),
         program("real")
     ))
 }
@@ -260,5 +270,5 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 fn unwritable(path: &Path, reason: &io::Error) -> Failure {
-    Failure::wrong_input(format!("cannot write {}: {reason}; choose another folder with --out", path.display()))
+    Failure::wrong_input(format!("cannot write {}: {reason}; choose another folder with --out", path.visible()))
 }

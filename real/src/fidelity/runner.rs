@@ -9,6 +9,7 @@ use std::{
 use kernel::{
     cli::{Exit, Failure},
     run_folder::{Earlier, RunFolder, RunInfo, campaign::CALIBRATION},
+    visible::Visible,
 };
 
 use super::campaign::{Campaign, CampaignInput, CampaignRun};
@@ -33,7 +34,7 @@ impl Runner {
         let sim = program.with_file_name("sim");
         if !sim.is_file() {
             let build = if cfg!(debug_assertions) { "cargo build -p sim" } else { "cargo build --release -p sim" };
-            return Err(Failure::run_failed(format!("{} is missing; build it: {build}", sim.display())));
+            return Err(Failure::run_failed(format!("{} is missing; build it: {build}", sim.visible())));
         }
         Ok(Self { sim, calibration: campaign.place().join(CALIBRATION) })
     }
@@ -60,7 +61,7 @@ impl Runner {
         command.arg("--calibration").arg(calibration).arg("--out").arg(place);
         command.args(scenario.overrides.iter().flat_map(|setting| ["--set", setting]));
         let ended = command.stdin(Stdio::null()).output();
-        let ended = ended.map_err(|error| Failure::run_failed(format!("{}: {error}", self.sim.display())))?;
+        let ended = ended.map_err(|error| Failure::run_failed(format!("{}: {error}", self.sim.visible())))?;
         let said = String::from_utf8_lossy(&ended.stderr);
         let said = said.trim().strip_prefix("error: ").unwrap_or(said.trim());
         // Exit code 1 means that an expectation of the scenario failed. A campaign only compares the worlds.
@@ -81,7 +82,7 @@ fn run_real(run: &CampaignRun<'_>) -> Result<(), Failure> {
     let plan = Plan { scenario: run.scenario.clone(), seed: run.seed, logs, view: View::Nothing };
     let played = play(&plan, &mut folder, &info).map_err(|error| {
         let failure = error.into_failure(folder.remains());
-        Failure { message: format!("{}: {}", run.place.display(), failure.message), ..failure }
+        Failure { message: format!("{}: {}", run.place.visible(), failure.message), ..failure }
     })?;
     if played.interrupted {
         // Without a folder the next call plays the run again.

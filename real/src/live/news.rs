@@ -1,6 +1,9 @@
 //! The line about an event, for the dashboard and for plain output.
 
-use kernel::record::{Event, EventRow};
+use kernel::{
+    record::{Event, EventRow},
+    visible::Visible,
+};
 
 /// An event of a run as a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +31,10 @@ pub(super) enum Severity {
 
 /// The line about an event; `None` if the event is a detail.
 pub(super) fn news(row: &EventRow) -> Option<News> {
-    let source = &row.source;
-    let target = row.target.as_deref().unwrap_or_default();
-    let cause = row.cause.as_deref().unwrap_or_default();
+    let source = row.source.visible();
+    let target = row.target.as_deref().unwrap_or_default().visible().to_string();
+    // A server writes the message of its status as it likes.
+    let cause = row.cause.as_deref().unwrap_or_default().visible();
     let request = row.request.unwrap_or_default();
     let (severity, line) = match row.event {
         Event::FaultStart => (Severity::Fault, format!("{source}: {cause} {target}")),

@@ -17,6 +17,7 @@ use kernel::{
     json::pretty,
     measure::{RunLabel, RunRows, Summary},
     scenario::{Scenario, duration},
+    visible::Visible,
     workload::{Inputs, Oracle},
 };
 use tokio::{runtime::Runtime, sync::Notify};
@@ -56,7 +57,7 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let text = if args.json { pretty(&summary) } else { summary.render() };
     print(&text);
     if let (Err(error), Some(log)) = (logged, &args.log) {
-        let log = log.display();
+        let log = log.visible();
         return Err(Failure::run_failed(format!("cannot write all of the log: {log}: {error}")));
     }
     Ok(if summary.pass { Exit::Passed } else { Exit::Failed })

@@ -11,6 +11,7 @@ use kernel::{
     record::{Event, EventRow, Row, Sink},
     sync::lock,
     time::Instant,
+    visible::Visible,
 };
 
 /// Least time between two lines about requests that a server did not process; an overloaded server has thousands.
@@ -91,7 +92,7 @@ impl Counts {
         };
         self.complained = Some((now, failed));
         let request = row.request.unwrap_or_default();
-        let cause = row.cause.as_deref().unwrap_or_default();
+        let cause = row.cause.as_deref().unwrap_or_default().visible();
         let more = if omitted > 0 { format!(" (and {omitted} more since the last line)") } else { String::new() };
         Some(format!("{} {what} request #{request}: {cause}{more}", row.source))
     }

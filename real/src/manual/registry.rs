@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::cli::Failure;
+use kernel::{cli::Failure, visible::Visible};
 use rustix::{
     fs::{Mode, OFlags, open},
     process::geteuid,
@@ -66,10 +66,10 @@ pub(crate) enum EntryKind {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryError {
     /// Other users could read or replace the files.
-    #[error("{path} belongs to someone else or is open to others; set XDG_RUNTIME_DIR to a folder of your own", path = .0.display())]
+    #[error("{path} belongs to someone else or is open to others; set XDG_RUNTIME_DIR to a folder of your own", path = .0.visible())]
     NotOurs(PathBuf),
     /// A file cannot be read or written.
-    #[error("cannot keep the list of servers: {path}: {reason}; set XDG_RUNTIME_DIR to a folder of your own", path = path.display())]
+    #[error("cannot keep the list of servers: {path}: {reason}; set XDG_RUNTIME_DIR to a folder of your own", path = path.visible())]
     Unusable {
         path: PathBuf,
         #[source]
@@ -285,8 +285,7 @@ impl Drop for Registration {
 impl Foreign {
     /// A clause for messages, such as `/run/user/1000/rehearsal/x.json is a directory`.
     pub(crate) fn clause(&self) -> String {
-        // A path can have any characters, those that steer a terminal too.
-        format!("{} is {}", self.path.display().to_string().escape_debug(), self.what)
+        format!("{} is {}", self.path.visible(), self.what)
     }
 }
 
@@ -301,17 +300,18 @@ impl RegistryEntry {
 
     /// A clause for messages, such as `server-0 runs (pid 7, 127.0.0.1:50051)`.
     pub(crate) fn running(&self) -> String {
-        format!("{} runs (pid {}, {})", self.id, self.process.pid, self.address)
+        format!("{} runs (pid {}, {})", self.id.visible(), self.process.pid, self.address)
     }
 
     /// The line of a list.
     pub(crate) fn line(&self) -> String {
         let kind = match &self.kind {
             EntryKind::Server => "server".to_owned(),
-            EntryKind::Proxy { upstream } => format!("proxy to {upstream}"),
+            EntryKind::Proxy { upstream } => format!("proxy to {}", upstream.visible()),
         };
         let frozen = if self.process.state() == Some(ProcessState::Frozen) { ", frozen" } else { "" };
-        format!("{:<12} {:<21} pid {:<8} {kind}{frozen}", self.id, self.address.to_string(), self.process.pid)
+        let id = self.id.visible().to_string();
+        format!("{id:<12} {:<21} pid {:<8} {kind}{frozen}", self.address.to_string(), self.process.pid)
     }
 }
 

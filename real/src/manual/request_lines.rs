@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use kernel::{
     record::{AttemptRow, Event, EventRow, RequestRow, Row},
     status::Outcome,
+    visible::Visible,
 };
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -48,7 +49,7 @@ impl RequestLines {
 
     fn event(&mut self, row: &EventRow) -> Option<String> {
         let target = row.target.as_deref().unwrap_or_default();
-        let cause = row.cause.as_deref().unwrap_or_default();
+        let cause = row.cause.as_deref().unwrap_or_default().visible();
         match row.event {
             Event::Backoff => {
                 let failed = self.failed.remove(&row.request?)?;
@@ -85,7 +86,7 @@ fn request(row: &RequestRow, failed: Option<&AttemptRow>) -> String {
 }
 
 fn failure(id: u64, row: &AttemptRow) -> String {
-    let cause = row.cause.as_deref().unwrap_or_default();
+    let cause = row.cause.as_deref().unwrap_or_default().visible();
     format!("{BAD}✗{BAD:#} Request #{id} → {} {BAD}FAILED{BAD:#} ({}: {cause})", row.server, row.status)
 }
 

@@ -3,7 +3,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use kernel::{cli::Failure, entropy::Entropy, link::Link, server::Injector, world::SharedWorld};
+use kernel::{cli::Failure, entropy::Entropy, link::Link, server::Injector, visible::Visible, world::SharedWorld};
 
 use super::{
     active_faults::ActiveFaults,
@@ -59,7 +59,7 @@ impl ManualSession {
         let socket = registration.socket();
         let faults = ActiveFaults::new(link.clone(), injector);
         let listens = ControlSocket::listen(faults, &world, timer.clone(), &socket);
-        listens.map_err(|error| Failure::run_failed(format!("cannot be controlled: {}: {error}", socket.display())))?;
+        listens.map_err(|error| Failure::run_failed(format!("cannot be controlled: {}: {error}", socket.visible())))?;
         let host = Host::new(Clock::MACHINE, timer);
         Ok(Self { host, world, listener: LinkListener::new(backlog, link), registration })
     }

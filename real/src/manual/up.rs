@@ -15,6 +15,7 @@ use kernel::{
     client,
     scenario::{limits, server_name},
     time::Instant,
+    visible::Visible,
     world::World,
 };
 use rustix::{
@@ -104,7 +105,7 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
         Ok::<_, Failure>(())
     })?;
     let log = registry.log("ID");
-    eprintln!("logs are in {}; nothing restarts a server that crashes; `real down` ends them", log.display());
+    eprintln!("logs are in {}; nothing restarts a server that crashes; `real down` ends them", log.visible());
     Ok(Exit::Passed)
 }
 
@@ -225,9 +226,9 @@ fn open_log(log: &Path) -> io::Result<File> {
         Ok(file) if file.metadata()?.is_file() => Ok(file),
         // That is how a FIFO without a reader, a link and a directory fail.
         Ok(_) | Err(Errno::NXIO | Errno::LOOP | Errno::ISDIR) => {
-            Err(io::Error::other(format!("{} is no file; remove it", log.display())))
+            Err(io::Error::other(format!("{} is no file; remove it", log.visible())))
         }
-        Err(error) => Err(io::Error::other(format!("{}: {error}", log.display()))),
+        Err(error) => Err(io::Error::other(format!("{}: {error}", log.visible()))),
     }
 }
 

@@ -8,5 +8,6 @@ mod fidelity;
 mod hostile;
 mod logs;
 mod manual;
+mod messages;
 mod mishap;
 mod parity;

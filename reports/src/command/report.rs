@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kernel::{cli::Failure, json::pretty};
+use kernel::{cli::Failure, json::pretty, visible::Visible};
 use serde_json::Value;
 
 use crate::{
@@ -52,8 +52,8 @@ impl Report {
         folder.write(PAGE, self.html.as_bytes())?;
         let place = folder.path(PAGE);
         Ok(match shown {
-            Shown::Text => format!("{}  report  {}\n", self.text, place.display()),
-            Shown::SpacedText => format!("{}\n  report  {}\n", self.text, place.display()),
+            Shown::Text => format!("{}  report  {}\n", self.text, place.visible()),
+            Shown::SpacedText => format!("{}\n  report  {}\n", self.text, place.visible()),
             Shown::Json => json,
         })
     }
@@ -107,6 +107,6 @@ impl ReportFolder {
 
 /// Returns the failure of a file that cannot be written.
 pub(super) fn unwritable(path: &Path, reason: impl Display) -> Failure {
-    let path = path.display();
+    let path = path.visible();
     Failure::wrong_input(format!("cannot write the report: {path}: {reason}; choose another folder with --out"))
 }

@@ -13,6 +13,7 @@ use kernel::{
         RUN,
         campaign::{CampaignManifest, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
     },
+    visible::Visible,
 };
 
 use crate::{
@@ -58,7 +59,7 @@ struct WorldRuns {
 #[derive(Debug, thiserror::Error)]
 pub enum CampaignError {
     /// The folder has no manifest that can be read.
-    #[error("{path} holds no campaign: {reason}; name a folder that `real fidelity` wrote, such as runs/fidelity", path = .path.display())]
+    #[error("{path} holds no campaign: {reason}; name a folder that `real fidelity` wrote, such as runs/fidelity", path = .path.visible())]
     NoCampaign {
         /// The folder.
         path: PathBuf,
@@ -67,7 +68,7 @@ pub enum CampaignError {
         reason: io::Error,
     },
     /// The manifest is not valid.
-    #[error("{path}: {reason}; it was not written by this version of `real fidelity`", path = .path.display())]
+    #[error("{path}: {reason}; it was not written by this version of `real fidelity`", path = .path.visible())]
     Malformed {
         /// The manifest.
         path: PathBuf,
@@ -75,7 +76,7 @@ pub enum CampaignError {
         reason: String,
     },
     /// A scenario has too few runs in a world.
-    #[error("{path} has {real} real and {sim} simulated runs of {scenario}; comparing needs {RUNS_MIN} of each: continue with `real fidelity`", path = .path.display())]
+    #[error("{path} has {real} real and {sim} simulated runs of {scenario}; comparing needs {RUNS_MIN} of each: continue with `real fidelity`", path = .path.visible())]
     TooFew {
         /// The folder of the campaign.
         path: PathBuf,
@@ -87,7 +88,7 @@ pub enum CampaignError {
         sim: usize,
     },
     /// A run was simulated with another calibration than the others.
-    #[error("{path} was simulated with another calibration than the rest, {found}; remove it and continue with `real fidelity`", path = .path.display())]
+    #[error("{path} was simulated with another calibration than the rest, {found}; remove it and continue with `real fidelity`", path = .path.visible())]
     OtherCalibration {
         /// The folder of the run.
         path: PathBuf,
@@ -95,7 +96,7 @@ pub enum CampaignError {
         found: String,
     },
     /// A run is not the one that its folder is named for.
-    #[error("{path} is a run of seed {seed} of `{scenario}` in the world {world}; remove it and continue with `real fidelity`", path = .path.display())]
+    #[error("{path} is a run of seed {seed} of `{scenario}` in the world {world}; remove it and continue with `real fidelity`", path = .path.visible())]
     OtherRun {
         /// The folder of the run.
         path: PathBuf,
@@ -144,7 +145,7 @@ impl Campaign {
                 }
             }
             for run in real.iter().chain(&sim) {
-                notes.extend(run.notes.iter().map(|note| format!("{}: {note}", run.place.display())));
+                notes.extend(run.notes.iter().map(|note| format!("{}: {note}", run.place.visible())));
             }
             parts.push(PartRuns { name: part.name.clone(), variant: part.variant.clone(), real, sim, utilisations });
         }

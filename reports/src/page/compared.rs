@@ -1,5 +1,7 @@
 //! The page of a comparison.
 
+use kernel::visible::Visible;
+
 use maud::{Markup, html};
 
 use super::{document, notes, plots, table};
@@ -38,7 +40,7 @@ fn sides(scenario: &ScenarioComparison) -> Markup {
                 if index == 0 { "reference" } else { "compared" }.to_owned(),
                 member.seed.to_string(),
                 if member.summary.pass { "PASS" } else { "FAIL" }.to_owned(),
-                member.place.display().to_string(),
+                member.place.visible().to_string(),
             ]);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use kernel::run_folder::FolderError;
+use kernel::{run_folder::FolderError, visible::Visible};
 
 use crate::fold::TooManyWindows;
 
@@ -10,10 +10,10 @@ use crate::fold::TooManyWindows;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// There is nothing at the path.
-    #[error("{path} does not exist; name a run folder, such as runs/crash/sim-seed42, or a request log", path = .0.display())]
+    #[error("{path} does not exist; name a run folder, such as runs/crash/sim-seed42, or a request log", path = .0.visible())]
     Missing(PathBuf),
     /// The folder has no requests.
-    #[error("{path} holds no run: requests.jsonl is missing; {remedy}", path = path.display())]
+    #[error("{path} holds no run: requests.jsonl is missing; {remedy}", path = path.visible())]
     NoRun {
         /// The folder.
         path: PathBuf,
@@ -21,7 +21,7 @@ pub enum ReadError {
         remedy: String,
     },
     /// The operating system refuses to read a file.
-    #[error("cannot read {path}: {reason}", path = path.display())]
+    #[error("cannot read {path}: {reason}", path = path.visible())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum ReadError {
         reason: io::Error,
     },
     /// A line of a log is wrong.
-    #[error("{path}, line {line}: {reason}", path = path.display())]
+    #[error("{path}, line {line}: {reason}", path = path.visible())]
     Line {
         /// The log.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum ReadError {
         reason: String,
     },
     /// The content of a file as a whole is wrong.
-    #[error("{path}: {reason}", path = path.display())]
+    #[error("{path}: {reason}", path = path.visible())]
     Content {
         /// The file.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum ReadError {
         reason: String,
     },
     /// A log does not have a column that the mapping names, or that is required.
-    #[error("{path} has no column `{column}` for {what}; it has {present}; map it with --columns {what}=NAME", path = path.display())]
+    #[error("{path} has no column `{column}` for {what}; it has {present}; map it with --columns {what}=NAME", path = path.visible())]
     NoColumn {
         /// The log.
         path: PathBuf,

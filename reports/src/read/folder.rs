@@ -11,6 +11,7 @@ use kernel::{
     measure::Summary,
     run_folder::{ATTEMPTS, EVENTS, REQUESTS, RUN, RowFile, RunInfo, RunState, SCENARIO, SUMMARY, sort_rows},
     scenario::Scenario,
+    visible::Visible,
 };
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
@@ -86,8 +87,8 @@ fn remedy(place: &Path) -> String {
     runs.sort();
     match runs.as_slice() {
         [] => "name a run folder, such as runs/crash/sim-seed42".to_owned(),
-        [one] => format!("did you mean {}?", one.display()),
-        [one, .., last] => format!("it holds {} run folders, from {} to {}", runs.len(), one.display(), last.display()),
+        [one] => format!("did you mean {}?", one.visible()),
+        [one, .., last] => format!("it holds {} run folders, from {} to {}", runs.len(), one.visible(), last.visible()),
     }
 }
 

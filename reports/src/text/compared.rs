@@ -7,6 +7,7 @@ use kernel::{
         table::{Align, TextTable},
     },
     scenario::{Metric, Unit},
+    visible::Visible,
 };
 
 use super::{missing, optional_duration, sections, signed_duration};
@@ -28,7 +29,7 @@ fn scenario(scenario: &ScenarioComparison) -> String {
         let role = if index == 0 { "reference" } else { "compared" };
         for member in &side.members {
             let verdict = if member.summary.pass { "PASS" } else { "FAIL" };
-            text.push_str(&format!("  {role:<10}  {}  {verdict}  {}\n", side.name, member.place.display()));
+            text.push_str(&format!("  {role:<10}  {}  {verdict}  {}\n", side.name, member.place.visible()));
         }
     }
     for pair in &scenario.pairs {

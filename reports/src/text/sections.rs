@@ -1,5 +1,7 @@
 //! The sections of the report of one run. A section without content is empty.
 
+use kernel::visible::Visible;
+
 use kernel::measure::{
     FaultSummary, Metrics,
     text::{
@@ -259,7 +261,7 @@ pub(super) fn notes(notes: &[String]) -> String {
 
 /// Returns the folder of the run, its calibration and host, and the command that repeats it.
 pub(super) fn origin(analysis: &RunAnalysis) -> String {
-    let mut text = format!("  run     {}\n", analysis.place.display());
+    let mut text = format!("  run     {}\n", analysis.place.visible());
     if let Some(calibration) = analysis.info.as_ref().and_then(|info| info.calibration.as_ref()) {
         text.push_str(&format!("  times   calibration {}, sha256 {}\n", calibration.name, calibration.sha256));
     }

@@ -10,6 +10,7 @@ mod example_run;
 mod fidelity;
 mod foreign;
 mod interrupted;
+mod messages;
 mod single;
 mod sweep;
 mod threshold;

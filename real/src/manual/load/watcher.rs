@@ -13,6 +13,7 @@ use std::{
 use kernel::{
     cli::Failure,
     record::{Records, Row, Sink},
+    visible::Visible,
 };
 
 use super::{
@@ -42,7 +43,7 @@ impl Watcher {
         let log = match &args.log {
             None => None,
             Some(path) => Some(File::create(path).map_err(|error| {
-                Failure::wrong_input(format!("cannot write the log: {}: {error}; choose another --log", path.display()))
+                Failure::wrong_input(format!("cannot write the log: {}: {error}; choose another --log", path.visible()))
             })?),
         };
         let lines = RequestLines::new(args.quiet);
