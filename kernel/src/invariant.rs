@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use attempts::Attempts;
 
 use crate::{
+    measure::us,
     policy::Policies,
     record::{CANCELLED, RequestRow, Rows, SUPERSEDED},
     scenario::Scenario,
@@ -225,11 +226,6 @@ fn is_given_up(cause: Option<&str>) -> bool {
 fn waits(policies: &Policies) -> bool {
     policies.rate_limit.as_ref().is_some_and(|limit| !limit.max_wait.is_zero())
         || policies.bulkhead.as_ref().is_some_and(|bulkhead| !bulkhead.max_wait.is_zero())
-}
-
-/// Returns a duration in microseconds, the unit of the rows.
-fn us(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Metrics, phases and the verdict of a run, computed from its rows; defined here once for both worlds and for `reports`.
 //!
 //! [`Summary::compute`] reads the rows as both worlds record them and nothing else: no clock, no file, no scenario file;
-//! it finds the faults in the events. Every figure is a sum of integers divided once, or a rank among integers, so that
+//! it finds the faults in the events, and takes what the scenario asks for as a [`Script`]. Every figure is a sum of integers divided once, or a rank among integers, so that
 //! the order of the rows does not matter and a summary is the same bytes on every machine. What cannot be computed is
 //! null, never 0.
 //!
@@ -19,12 +19,13 @@
 //! | `log`, `ranks` | the summary of a log that has only requests, and exact percentiles, in bounded memory |
 //! | `events` | what the figures need of events |
 //! | `duplicate`, `ejection` | work that was wasted, servers that were ejected |
-//! | `verdict` | [`CheckedExpectation`], an expectation compared with its metric |
+//! | `lateness` | [`Lateness`], by how much faults and sends were late |
+//! | `verdict` | [`Verdict`], and [`CheckedExpectation`], an expectation compared with its metric |
 //! | [`text`] | [`Summary::render`], what a run prints when it ends, and how figures and tables are written |
 
 use std::time::Duration;
 
-use crate::record::Rows;
+use crate::{fault::Fault, measure::expectation::Expectation, record::Rows};
 
 mod detection;
 mod duplicate;
@@ -33,6 +34,7 @@ mod events;
 pub mod expectation;
 mod fault;
 mod latency;
+mod lateness;
 mod log;
 pub mod metric;
 mod metrics;
@@ -44,6 +46,7 @@ mod recovery;
 mod requests;
 #[cfg(test)]
 mod sample;
+pub mod settings;
 mod span;
 mod summary;
 pub mod text;
@@ -51,12 +54,24 @@ mod verdict;
 mod window;
 
 pub use latency::{Latencies, LatencyCounts};
+pub use lateness::{Lateness, LatenessFigures};
 pub use log::VisitRequests;
 pub use metrics::Metrics;
 pub use ranks::{EachValue, GroupedValues};
 pub use summary::{FaultSummary, PhaseSummary, RunLabel, Summary};
 pub use text::quantity;
-pub use verdict::CheckedExpectation;
+pub use verdict::{CheckedExpectation, Verdict};
+
+/// What a scenario asks of a run, which the rows are compared with. A log of another program has none: [`Script::default`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Script<'a> {
+    /// The expectations, in the scenario's order.
+    pub expectations: &'a [Expectation],
+    /// The faults that the run should have played, by index.
+    pub faults: &'a [Fault],
+    /// The lateness of faults and sends beyond which the run is not trusted; none if any is right.
+    pub max_lateness: Option<Duration>,
+}
 
 /// The recorded rows of one run, in any order.
 #[derive(Debug, Clone, Copy)]
@@ -76,12 +91,17 @@ impl<'a> RunRows<'a> {
     }
 
     fn duration_us(&self) -> u64 {
-        u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX)
+        us(self.duration)
     }
 }
 
 /// A second, in the unit of the rows.
 const SECOND_US: u64 = 1_000_000;
+
+/// Returns a duration in the unit of the rows, rounded down.
+pub(crate) fn us(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// Returns microseconds as seconds, rounded once.
 fn seconds(us: u64) -> f64 {

@@ -29,6 +29,7 @@ pub use crate::{
     measure::{
         expectation::{Expectation, Phase},
         metric::{Metric, MetricGroup, Unit},
+        settings::Run,
     },
     server::settings::{Admission, Servers, server_name},
     settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},
@@ -37,6 +38,8 @@ pub use crate::{
         size::{Size, SizeError},
     },
 };
+
+use crate::measure::Script;
 
 pub use read::TABLE;
 pub use schema::schema;
@@ -62,6 +65,8 @@ pub struct Scenario {
     pub network: Network,
     /// The settings of a call and of its attempts.
     pub client: Client,
+    /// The bounds within which a run is valid.
+    pub run: Run,
     /// The generator that draws more faults from the seed; see [`Scenario::explicit`].
     pub nemesis: Option<FaultGenerator>,
     /// The faults in file order; `fault-N` names the one at index N.
@@ -75,6 +80,11 @@ impl Scenario {
     pub fn warnings(&self) -> Vec<String> {
         let detection = self.client.policies.outlier_detection.iter();
         detection.flat_map(|detection| detection.warnings(self.servers.replicas)).collect()
+    }
+
+    /// Returns what the rows of a run are compared with. Faults that a `[nemesis]` has yet to draw are not in it.
+    pub fn script(&self) -> Script<'_> {
+        Script { expectations: &self.expectations, faults: &self.faults, max_lateness: Some(self.run.max_lateness) }
     }
 
     /// Returns the names of the servers, in the order of their indices.
@@ -98,7 +108,8 @@ impl Scenario {
     pub fn explicit(&self, seed: u64) -> Self {
         let mut explicit = self.clone();
         if let Some(generator) = explicit.nemesis.take() {
-            explicit.faults.extend(generator.draw(self.duration, self.servers.replicas, seed));
+            let drawn = generator.draw(self.duration, self.servers.replicas, &self.faults, seed);
+            explicit.faults.extend(drawn);
         }
         explicit
     }

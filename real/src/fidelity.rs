@@ -93,7 +93,13 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
         args.runs,
         campaign.calibration().sha256,
     ));
-    Ok(Exit::Passed)
+    match campaign.untrusted() {
+        0 => Ok(Exit::Passed),
+        untrusted => Err(Failure::run_failed(format!(
+            "{untrusted} of {all} runs are untrusted, as faults or sends were later than [run] max_lateness allows, and \
+             `reports fidelity` leaves them out; remove their folders and repeat the command to play them again"
+        ))),
+    }
 }
 
 /// Returns a progress bar over the seconds of the real runs.

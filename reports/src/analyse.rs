@@ -15,7 +15,7 @@ pub mod points;
 use std::{path::PathBuf, time::Duration};
 
 use kernel::{
-    measure::Summary,
+    measure::{Lateness, Summary},
     run_folder::{RunInfo, RunState},
 };
 
@@ -124,7 +124,14 @@ fn has_length(windows: &Windows, length: Duration) -> bool {
 fn disagreement(run: &RecordedRun, summary: &Summary) -> Option<String> {
     let stored = run.stored.as_ref()?;
     // An older version may have measured differently. The rows are the evidence, so the report uses them.
-    (stored != summary).then(|| {
+    let is_same = if stored.lateness == Lateness::default() {
+        // A version that measured no lateness: everything else can still be compared.
+        let Summary { lateness, trusted, .. } = stored.clone();
+        *stored == Summary { lateness, trusted, ..summary.clone() }
+    } else {
+        stored == summary
+    };
+    (!is_same).then(|| {
         let version = run.info.as_ref().map_or("another", |info| &info.version);
         format!(
             "summary.json, written by version {version}, differs from the metrics of the rows; this report uses \

@@ -9,9 +9,10 @@ use clap::CommandFactory;
 use kernel::{
     cli::{Exit, Failure},
     experiment::{
-        sweep::{RunRow, SweepRecord, SweepReport, merge},
+        sweep::{RunRow, SweepRecord, merge},
         threshold::ThresholdRecord,
     },
+    measure::Verdict,
     visible::Visible,
 };
 
@@ -83,11 +84,9 @@ fn report_run(place: &Path, mapping: &Mapping, options: &Options) -> Result<Comm
         html: page::report(&analysis, &figures),
         figures,
     };
-    let exit = match &analysis.state {
-        Some(_) => Exit::RunFailed,
-        None if analysis.summary.pass => Exit::Passed,
-        None => Exit::Failed,
-    };
+    // A run that ended before its time has no verdict of its own.
+    let verdict = if analysis.state.is_some() { Verdict::Interrupted } else { analysis.summary.verdict() };
+    let exit = verdict.into();
     Ok(CommandOutput { exit, text: report.write(&folder, shown(options.json))? })
 }
 
@@ -170,18 +169,7 @@ fn write_sweep(sweep: &SweepAnalysis, place: &Path, as_json: bool) -> Result<Com
         html: page::sweep(sweep, &report_of_runs, &figures),
         figures,
     };
-    Ok(CommandOutput { exit: sweep_exit(&report_of_runs), text: report.write(&folder, shown(as_json))? })
-}
-
-/// Returns the exit code of a sweep. A violated invariant is worse than a failed expectation.
-fn sweep_exit(report_of_runs: &SweepReport<'_>) -> Exit {
-    if report_of_runs.breaks_invariant() {
-        Exit::InvariantViolated
-    } else if report_of_runs.pass() {
-        Exit::Passed
-    } else {
-        Exit::Failed
-    }
+    Ok(CommandOutput { exit: report_of_runs.verdict().into(), text: report.write(&folder, shown(as_json))? })
 }
 
 /// Compares several runs. A comparison has no verdict.

@@ -11,7 +11,10 @@ mod sweep;
 mod threshold;
 
 use kernel::{
-    measure::text::table::{Align, TextTable},
+    measure::{
+        self,
+        text::table::{Align, TextTable},
+    },
     run_folder::CalibrationInfo,
 };
 use maud::{Markup, PreEscaped, html};
@@ -51,8 +54,12 @@ struct Verdict {
     text: &'static str,
 }
 
-const PASS: Verdict = Verdict { class: "pass", text: "PASS" };
-const FAIL: Verdict = Verdict { class: "fail", text: "FAIL" };
+impl From<measure::Verdict> for Verdict {
+    fn from(verdict: measure::Verdict) -> Self {
+        let class = if verdict == measure::Verdict::Pass { "pass" } else { "fail" };
+        Self { class, text: verdict.word() }
+    }
+}
 
 /// Returns the head of a page: the verdict, the title, and what the scenario asks.
 fn head(verdict: Verdict, title: &str, question: Option<&str>) -> Markup {

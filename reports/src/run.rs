@@ -60,8 +60,8 @@ impl RecordedRun {
             return Summary::of_log(label, self.servers, load_end_us, &|visit| self.rows.requests.each(visit));
         }
         let rows = RunRows::new(self.servers, self.duration, &self.rows);
-        let expectations = self.scenario.as_ref().map(|scenario| scenario.expectations.as_slice());
-        Summary::compute(label, &rows, expectations.unwrap_or_default())
+        let script = self.scenario.as_ref().map(Scenario::script);
+        Summary::compute(label, &rows, &script.unwrap_or_default())
     }
 
     /// Returns the command that repeats the run; `None` if it was not run from a scenario.

@@ -101,7 +101,8 @@ impl CompletedRun {
     /// ```
     pub fn summary(&self, plan: &Plan) -> Summary {
         let Plan { scenario, seed, .. } = plan;
+        let scenario = &scenario.explicit(*seed);
         let run = RunRows::new(scenario.servers.replicas, scenario.duration, &self.records);
-        Summary::compute(RunLabel { scenario: &scenario.name, seed: *seed, world: "sim" }, &run, &scenario.expectations)
+        Summary::compute(RunLabel { scenario: &scenario.name, seed: *seed, world: "sim" }, &run, &scenario.script())
     }
 }

@@ -45,5 +45,5 @@ pub(crate) fn run(args: &HuntArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Passed);
     };
     cli::print(&finding::report(&hunt, &finding, played)?);
-    Ok(if finding.goal.is_a_bug() { Exit::InvariantViolated } else { Exit::Failed })
+    Ok(finding.goal.exit())
 }

@@ -87,18 +87,7 @@ pub(crate) fn run(
     if rows.len() < planned {
         return Err(Failure::run_failed(unplayed.why_missing(rows.len(), planned)));
     }
-    Ok(exit(&report))
-}
-
-fn exit(report: &SweepReport<'_>) -> Exit {
-    // A violated invariant makes every other result doubtful, so it comes first.
-    if report.breaks_invariant() {
-        Exit::InvariantViolated
-    } else if report.pass() {
-        Exit::Passed
-    } else {
-        Exit::Failed
-    }
+    Ok(report.verdict().into())
 }
 
 fn check_count(sweep: &Sweep) -> Result<(), Failure> {

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::measure::Verdict;
+
 /// The end of a command, with its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -11,7 +13,8 @@ pub enum Exit {
     Failed = 1,
     /// The command line, the scenario or the place for the run folder is wrong.
     WrongInput = 2,
-    /// The command could not be completed, such as a run that was interrupted.
+    /// The command could not be completed, such as a run that was interrupted, or its result is not to be trusted, such as
+    /// that of a run whose faults were late.
     RunFailed = 3,
     /// An invariant is violated: a bug of this project, not of the scenario.
     InvariantViolated = 4,
@@ -20,6 +23,18 @@ pub enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+impl From<Verdict> for Exit {
+    /// Returns the exit code of a run with this verdict.
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Broken => Self::InvariantViolated,
+            Verdict::Interrupted | Verdict::Untrusted => Self::RunFailed,
+            Verdict::Fail => Self::Failed,
+            Verdict::Pass => Self::Passed,
+        }
     }
 }
 

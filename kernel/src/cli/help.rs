@@ -34,7 +34,7 @@ pub const VERDICT: &[(Exit, &str)] = &[
     (Exit::Passed, "every expectation holds"),
     (Exit::Failed, "an expectation does not hold"),
     WRONG_INPUT,
-    RUN_FAILED,
+    (Exit::RunFailed, "the command could not be completed, or a run was too late to be trusted"),
     INVARIANT_VIOLATED,
 ];
 

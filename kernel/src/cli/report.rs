@@ -5,7 +5,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Exit, print};
-use crate::{invariant::Violation, json::pretty, measure::Summary, visible::Visible};
+use crate::{
+    invariant::Violation,
+    json::pretty,
+    measure::{Summary, Verdict},
+    visible::Visible,
+};
 
 /// Violations that the text of a report shows.
 const VIOLATIONS_SHOWN_MAX: usize = 10;
@@ -36,20 +41,18 @@ impl RunReport<'_> {
         } else {
             print(&self.text());
         }
-        // A run that violates an invariant proves nothing about the scenario, whatever its verdict.
-        if !self.violations.is_empty() {
-            Exit::InvariantViolated
-        } else if self.summary.pass {
-            Exit::Passed
-        } else {
-            Exit::Failed
-        }
+        self.verdict().into()
+    }
+
+    /// Returns the verdict on the run. One that violates an invariant proves nothing about the scenario, whatever its rows say.
+    fn verdict(&self) -> Verdict {
+        if self.violations.is_empty() { self.summary.verdict() } else { Verdict::Broken }
     }
 
     fn text(&self) -> String {
         let digest = self.digest.map(|digest| format!("  digest  {digest}\n")).unwrap_or_default();
         let violations = self.violations_text();
-        let summary = self.summary.render();
+        let summary = self.summary.render_as(self.verdict());
         let folder = self.folder.visible();
         format!("{summary}\n  folder  {folder}\n{digest}  replay  {}\n{violations}", self.replay)
     }

@@ -43,6 +43,9 @@ table! {
         overlap: bool = true, (), samples::FLAGS;
         /// Each run draws from a random half of the kinds, at a pace of its own.
         swarm: bool = true, (), NOT_DRAWN;
+        /// Faults start and end at the instants of others, at 0 and at the end of the run, and hit the same servers, whatever
+        /// `duration_min` and `duration_max` say.
+        ties: bool = false, (), NOT_DRAWN;
     }
     settle = settle;
 }
@@ -88,8 +91,9 @@ impl TargetCount {
 }
 
 impl FaultGenerator {
-    /// Draws the faults of a run of this duration with that many replicas, by their start.
-    pub(crate) fn draw(&self, run: Duration, replicas: usize, seed: u64) -> Vec<Fault> {
+    /// Draws the faults of a run of this duration with that many replicas, by their start. `scripted` are the faults that the
+    /// run has in any case.
+    pub(crate) fn draw(&self, run: Duration, replicas: usize, scripted: &[Fault], seed: u64) -> Vec<Fault> {
         let mut rng = Entropy::new(seed).stream("nemesis.menu");
         let mut kinds: Vec<FaultName> = self.kinds.iter().copied().filter(|_| unit(&mut rng) < 0.5).collect();
         if kinds.is_empty() {
@@ -104,6 +108,9 @@ impl FaultGenerator {
         }
         let count = self.faults_min + below(self.faults_max - self.faults_min + 1, &mut rng);
         let mut faults: Vec<Fault> = (0..count).map(|_| self.fault(run, replicas, &kinds, pace, &mut rng)).collect();
+        if self.ties {
+            tie(&mut faults, scripted, run, &mut Entropy::new(seed).stream("nemesis.ties"));
+        }
         faults.sort_by_key(|fault| fault.at);
         if self.overlap { faults } else { one_after_the_other(faults) }
     }
@@ -118,6 +125,49 @@ impl FaultGenerator {
         let lasts = millis(lasts).clamp(shortest, longest);
         let targets = targets(any(&self.targets, rng).among(replicas), replicas, rng);
         Fault { at, targets, kind: random_kind(kind, lasts, rng) }
+    }
+}
+
+/// The length of the shortest phase of a fault, in which a recovery can be seen.
+const PHASE_MIN: Duration = Duration::from_secs(3);
+
+/// Odds that an instant or the targets of a fault become those of another.
+const TIE_ODDS: f64 = 0.7;
+
+/// Moves most faults to the instants of others, of `scripted` ones too, and makes most of them end there.
+fn tie(faults: &mut [Fault], scripted: &[Fault], run: Duration, rng: &mut impl Rng) {
+    for index in 0..faults.len() {
+        let others: Vec<Fault> = faults[..index].iter().chain(&faults[index + 1..]).chain(scripted).cloned().collect();
+        let mut instants = vec![Duration::ZERO, run];
+        for other in &others {
+            let end = other.kind.lasts().map(|lasts| other.at + lasts);
+            instants.extend([other.at, other.at + PHASE_MIN].into_iter().chain(end));
+        }
+        instants.retain(|instant| *instant <= run);
+        let fault = &mut faults[index];
+        if unit(rng) < TIE_ODDS {
+            fault.at = *any(&instants, rng);
+        }
+        if unit(rng) < TIE_ODDS && !others.is_empty() {
+            fault.targets.clone_from(&any(&others, rng).targets);
+        }
+        instants.retain(|instant| *instant > fault.at);
+        if unit(rng) < TIE_ODDS {
+            fault.kind.hold_for(tied_duration(fault, &instants, rng));
+        }
+    }
+}
+
+/// Draws the duration of a fault that ends at one of `ends`, which are later than its start, or as soon as it can.
+fn tied_duration(fault: &Fault, ends: &[Duration], rng: &mut impl Rng) -> Duration {
+    let is_short = unit(rng) < 0.3;
+    if !is_short && !ends.is_empty() {
+        return *any(ends, rng) - fault.at;
+    }
+    // Only a restart may take no time.
+    match fault.kind {
+        FaultKind::Crash { .. } => Duration::ZERO,
+        _ => Duration::from_nanos(1),
     }
 }
 
@@ -249,6 +299,27 @@ mod tests {
         let mixed =
             bounded.iter().filter(|faults| faults.iter().any(|fault| fault.kind.name() != faults[0].kind.name()));
         assert!(mixed.count() > 100, "without swarms each run draws from all kinds");
+    }
+
+    #[test]
+    fn ties_are_drawn_at_instants_of_others_at_the_edges_and_with_the_shortest_durations() {
+        let end = Duration::from_secs(20);
+        let drawn = drawn("ties = true\nfaults_min = 3");
+        let any_fault = |holds: &dyn Fn(&Fault) -> bool| drawn.iter().flatten().filter(|fault| holds(fault)).count();
+        assert!(any_fault(&|fault| fault.at.is_zero()) > 30);
+        assert!(any_fault(&|fault| fault.at == end) > 30);
+        assert!(any_fault(&|fault| fault.kind.lasts() == Some(Duration::ZERO)) > 10);
+        assert!(any_fault(&|fault| fault.kind.lasts() == Some(Duration::from_nanos(1))) > 10);
+        // The fault of the file is at one second.
+        assert!(any_fault(&|fault| fault.at == Duration::from_secs(1)) > 30);
+        let meet = |faults: &&Vec<Fault>| faults.windows(2).any(|pair| pair[0].at == pair[1].at);
+        assert!(drawn.iter().filter(meet).count() > 150);
+        let plain = self::drawn("faults_min = 3");
+        let kinds = |runs: &[Vec<Fault>]| -> Vec<usize> { runs.iter().map(Vec::len).collect() };
+        assert_eq!(kinds(&drawn), kinds(&plain), "ties move the faults that are drawn without them");
+        for faults in &drawn {
+            assert!(faults.iter().all(|fault| fault.at <= end), "{faults:?}");
+        }
     }
 
     #[test]

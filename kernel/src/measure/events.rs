@@ -5,6 +5,7 @@ use super::{
     duplicate::FinishedWork,
     ejection::Ejections,
     fault::{FaultEvents, RecordedFault},
+    lateness::FaultTimes,
 };
 use crate::record::{Event, Rows};
 
@@ -12,6 +13,8 @@ use crate::record::{Event, Rows};
 pub(super) struct Events {
     /// Every fault that began, ascending by index.
     pub(super) faults: Vec<RecordedFault>,
+    /// The instants of faults, to be compared with the script.
+    pub(super) fault_times: FaultTimes,
     pub(super) health: HealthEvents,
     pub(super) ejections: Ejections,
     /// The work that servers finished, 24 bytes each.
@@ -21,11 +24,13 @@ pub(super) struct Events {
 impl Events {
     pub(super) fn collect(rows: &dyn Rows) -> Self {
         let mut faults = FaultEvents::default();
+        let mut fault_times = FaultTimes::default();
         let mut health = HealthEvents::default();
         let mut ejected_us = Vec::new();
         let mut finished = Vec::new();
         for row in rows.events() {
             faults.note(&row);
+            fault_times.note(&row);
             health.note(&row);
             match row.event {
                 Event::Ejected => ejected_us.push(row.at_us),
@@ -33,6 +38,6 @@ impl Events {
                 _ => {}
             }
         }
-        Self { faults: faults.into_faults(), health, ejections: Ejections::at(ejected_us), finished }
+        Self { faults: faults.into_faults(), fault_times, health, ejections: Ejections::at(ejected_us), finished }
     }
 }

@@ -1,8 +1,9 @@
 //! The summary of a log that has requests and nothing else, in bounded memory.
 
 use super::{
-    GroupedValues, Metrics, PhaseSummary, RunLabel, Summary,
+    GroupedValues, Lateness, Metrics, PhaseSummary, RunLabel, Summary,
     expectation::Phase,
+    lateness::{PERCENTILES, late_send_us},
     metrics::{LATENCIES, RequestSums, UNCORRECTED},
     requests::{Request, Requests},
     span::Span,
@@ -18,7 +19,7 @@ impl Summary {
     /// Computes the summary of a log of requests without attempts and events, with this number of servers, whose load ends
     /// at `load_end_us`: what [`compute`](Self::compute) returns for it, but in memory that does not depend on its length.
     ///
-    /// The requests are visited five times, or eleven times if their latencies do not fit in 256 MiB.
+    /// The requests are visited seven times, or sixteen times if their latencies do not fit in 256 MiB.
     pub fn of_log(label: RunLabel<'_>, servers: usize, load_end_us: u64, each: &VisitRequests<'_>) -> Self {
         let mut counts = Requests::none(load_end_us);
         let mut sums = RequestSums::default();
@@ -26,13 +27,14 @@ impl Summary {
         each(&mut |row| {
             let request = Request::from(row);
             counts.count(row);
+            counts.sends.count(row);
             sums = std::mem::take(&mut sums).and(&request);
             offered.add(&request);
         });
         let span = Span { start_us: 0, end_us: counts.end_us() };
         let metrics = Metrics::new(&sums, &offered.uptime(span), span).with_percentiles(
-            percentiles(each, LATENCIES, Request::latency_us),
-            percentiles(each, UNCORRECTED, Request::since_sent_us),
+            percentiles(each, LATENCIES, |row| Request::from(row).latency_us()),
+            percentiles(each, UNCORRECTED, |row| Request::from(row).since_sent_us()),
         );
         let whole = PhaseSummary {
             phase: Phase::Before.to_string(),
@@ -54,6 +56,8 @@ impl Summary {
             expectations: Vec::new(),
             pass: true,
             stopped: None,
+            lateness: Lateness::of_log(&counts.sends, percentiles(each, PERCENTILES, late_send_us)),
+            trusted: true,
         }
     }
 }
@@ -62,10 +66,10 @@ impl Summary {
 fn percentiles<const N: usize>(
     each: &VisitRequests<'_>,
     per_mille: [u32; N],
-    value: fn(&Request) -> Option<u64>,
+    value: fn(&RequestRow) -> Option<u64>,
 ) -> [Option<u64>; N] {
     let values = |visit: &mut dyn FnMut(usize, u64)| {
-        each(&mut |row| value(&row.into()).into_iter().for_each(|value| visit(0, value)));
+        each(&mut |row| value(row).into_iter().for_each(|value| visit(0, value)));
     };
     GroupedValues { groups: 1, each: &values }.percentiles(per_mille).pop().unwrap_or([None; N])
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{RunRows, span::Span};
+use super::{RunRows, lateness::SendTimes, span::Span};
 use crate::{
     record::{Name, RequestRow},
     status::Outcome,
@@ -92,6 +92,8 @@ pub(super) struct Requests {
     pub(super) statuses: BTreeMap<Outcome, u64>,
     /// Number of requests by the server that gave the final answer.
     pub(super) servers: BTreeMap<Name, u64>,
+    /// The lateness of their sends.
+    pub(super) sends: SendTimes,
 }
 
 impl Requests {
@@ -100,6 +102,7 @@ impl Requests {
         run.rows.requests().for_each(|row| {
             sorted.requests.push(Request::from(&*row));
             sorted.count(&row);
+            sorted.sends.keep(&row);
         });
         sorted.requests.sort_unstable_by_key(|request| request.intended_us);
         sorted
@@ -108,7 +111,13 @@ impl Requests {
     /// Returns no requests of a run whose load ends at `load_end_us`.
     pub(super) fn none(load_end_us: u64) -> Self {
         // The run ends after the load, and after the last call.
-        Self { requests: Vec::new(), end_us: load_end_us, statuses: BTreeMap::new(), servers: BTreeMap::new() }
+        Self {
+            requests: Vec::new(),
+            end_us: load_end_us,
+            statuses: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            sends: SendTimes::default(),
+        }
     }
 
     /// Counts a request, without keeping it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{RunLabel, RunRows, Summary};
+use super::{RunLabel, RunRows, Script, Summary};
 use crate::{
     measure::expectation::{Expectation, Phase},
     measure::metric::Metric,
@@ -45,7 +45,11 @@ impl Sample {
     }
 
     pub(super) fn summary(&self, expectations: &[Expectation]) -> Summary {
-        Summary::compute(LABEL, &self.run(), expectations)
+        self.summary_by(&Script { expectations, ..Script::default() })
+    }
+
+    pub(super) fn summary_by(&self, script: &Script<'_>) -> Summary {
+        Summary::compute(LABEL, &self.run(), script)
     }
 
     /// Returns the same rows in the order that `pick` chooses them: given how many are left, the next one's place.

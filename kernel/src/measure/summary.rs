@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, mem};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CheckedExpectation, Metrics, RunRows,
+    CheckedExpectation, Lateness, Metrics, RunRows, Script, Verdict,
     duplicate::Duplicates,
     ejection::Ejections,
     events::Events,
@@ -15,7 +15,7 @@ use super::{
     seconds,
     span::Span,
 };
-use crate::measure::expectation::{Expectation, Phase};
+use crate::measure::expectation::Phase;
 
 /// Which run a summary is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,18 @@ pub struct Summary {
     /// Why the run was stopped before its end, in a sentence; left out if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+    /// By how much faults and sends were late.
+    #[serde(default)]
+    pub lateness: Lateness,
+    /// True if nothing was later than the scenario allows, so that the figures are of the scenario and not of a machine that
+    /// was too busy to play it.
+    #[serde(default = "of_older_folders")]
+    pub trusted: bool,
+}
+
+/// Returns what is true of a run whose folder is of a version that measured no lateness.
+fn of_older_folders() -> bool {
+    true
 }
 
 /// A stretch of the run and its figures. It holds the requests that are intended from its start to just before its end.
@@ -102,8 +114,8 @@ pub struct FaultSummary {
 
 impl Summary {
     /// Computes everything from the rows, in O(n log n). It reads the rows of each kind in one pass, those of requests in
-    /// a second one if work was duplicated, and keeps about 64 bytes of each request.
-    pub fn compute(label: RunLabel<'_>, run: &RunRows<'_>, expectations: &[Expectation]) -> Self {
+    /// a second one if work was duplicated, and keeps about 72 bytes of each request.
+    pub fn compute(label: RunLabel<'_>, run: &RunRows<'_>, script: &Script<'_>) -> Self {
         let requests = Requests::sorted(run);
         let mut events = Events::collect(run.rows);
         let duplicates = Duplicates::find(run, mem::take(&mut events.finished));
@@ -113,8 +125,10 @@ impl Summary {
         let source = PhaseSource { requests: &requests, duplicates: &duplicates, ejections };
         let phases = source.phases(&timeline);
         let faults: Vec<FaultSummary> = timeline.episodes.iter().map(FaultSummary::new).collect();
+        let expectations = script.expectations.iter();
         let expectations: Vec<CheckedExpectation> =
-            expectations.iter().map(|expected| CheckedExpectation::new(expected, &overall, &phases, &faults)).collect();
+            expectations.map(|expected| CheckedExpectation::new(expected, &overall, &phases, &faults)).collect();
+        let lateness = Lateness::measure(&requests.sends, &events.fault_times, script);
         Self {
             scenario: label.scenario.to_owned(),
             seed: label.seed,
@@ -129,6 +143,21 @@ impl Summary {
             pass: expectations.iter().all(|checked| checked.pass),
             expectations,
             stopped: None,
+            trusted: lateness.is_within_bound(),
+            lateness,
+        }
+    }
+
+    /// Returns the verdict on the run by its rows. That an invariant is violated is not in them.
+    pub fn verdict(&self) -> Verdict {
+        if self.stopped.is_some() {
+            Verdict::Interrupted
+        } else if !self.trusted {
+            Verdict::Untrusted
+        } else if self.pass {
+            Verdict::Pass
+        } else {
+            Verdict::Fail
         }
     }
 }

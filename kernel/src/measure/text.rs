@@ -6,7 +6,7 @@ use self::{
     quantity::{count, duration, moment, percent, quantity, rate, trimmed},
     table::{Align, TextTable},
 };
-use super::{CheckedExpectation, FaultSummary, Metrics, Summary, seconds};
+use super::{CheckedExpectation, FaultSummary, Lateness, LatenessFigures, Metrics, Summary, Verdict, seconds};
 use crate::measure::metric::Metric;
 
 pub mod quantity;
@@ -24,9 +24,15 @@ const TARGETS_WIDTH_MAX: usize = 22;
 impl Summary {
     /// Returns a short report in at most 100 columns, unless the scenario's name is very long. It ends with a line break.
     pub fn render(&self) -> String {
+        self.render_as(self.verdict())
+    }
+
+    /// Does the same with a verdict that is worse than that by the rows.
+    pub fn render_as(&self, verdict: Verdict) -> String {
         let paragraphs = [
-            self.verdict(),
-            self.load(),
+            self.verdict_line(verdict),
+            untrusted_reason(self),
+            self.load() + &lateness(&self.lateness),
             expectations(&self.expectations),
             self.phases_and_run(),
             faults(&self.faults),
@@ -35,12 +41,8 @@ impl Summary {
         paragraphs.join("\n")
     }
 
-    fn verdict(&self) -> String {
-        let verdict = match (&self.stopped, self.pass) {
-            (Some(_), _) => "INTERRUPTED",
-            (None, true) => "PASS",
-            (None, false) => "FAIL",
-        };
+    fn verdict_line(&self, verdict: Verdict) -> String {
+        let verdict = verdict.word();
         let held = self.expectations.iter().filter(|checked| checked.pass).count();
         let score = match self.expectations.len() {
             0 => "nothing is expected".to_owned(),
@@ -101,6 +103,49 @@ impl Summary {
         table.row(figures("whole run", &self.overall));
         table.render()
     }
+}
+
+/// Returns why the run is not trusted, and what to do about it, in lines; nothing if it is trusted.
+pub fn untrusted_reason(summary: &Summary) -> String {
+    let Lateness { allowed_s, faults, sends } = &summary.lateness;
+    let kinds = [(faults, "starts and ends of faults"), (sends, "sends")];
+    let mut text = String::new();
+    for (figures, what) in kinds.into_iter().filter(|(figures, _)| figures.too_late > 0) {
+        let latest = figures.latest.as_deref().unwrap_or_default();
+        let late = shown(figures.max_s, duration);
+        let LatenessFigures { too_late, count, .. } = figures;
+        text += &format!("  too late: {too_late} of {count} {what}, {latest} by {late}\n");
+    }
+    if summary.trusted {
+        return text;
+    }
+    let allowed = trimmed(&shown(*allowed_s, duration));
+    // A simulation is late only where its calibration says so, and would be again.
+    let remedy = if summary.world == "sim" {
+        "Calibrate a machine whose timers are on time"
+    } else {
+        "Run it again while the machine is less busy"
+    };
+    let enough = enough(&summary.lateness);
+    text + &format!(
+        "  At most {allowed} is allowed ([run] max_lateness), so this is not the run that the scenario describes.\n  \
+         {remedy}, or allow more: --set run.max_lateness={enough}\n"
+    )
+}
+
+/// Returns a `max_lateness` under which the run would have been trusted, in whole seconds.
+fn enough(lateness: &Lateness) -> String {
+    format!("{:.0}s", lateness.max_s().unwrap_or_default().ceil())
+}
+
+/// Returns by how much faults and sends were late; nothing if all were on time, as in a simulation they are.
+fn lateness(lateness: &Lateness) -> String {
+    let late: Vec<String> = [("faults", &lateness.faults), ("sends", &lateness.sends)]
+        .into_iter()
+        .filter(|(_, figures)| figures.latest.is_some())
+        .map(|(what, figures)| format!("{what} up to {}", shown(figures.max_s, duration)))
+        .collect();
+    if late.is_empty() { String::new() } else { format!("  late: {}\n", late.join(", ")) }
 }
 
 fn figures(name: &str, metrics: &Metrics) -> Vec<String> {

@@ -1,10 +1,38 @@
-//! The verdict: every expectation compared with its metric.
+//! The verdict on a run: every expectation compared with its metric, and whether the comparison means anything.
 
 use serde::{Deserialize, Serialize};
 
 use super::{FaultSummary, Metrics, PhaseSummary};
 use crate::measure::expectation::{Expectation, Phase};
 use crate::measure::metric::Metric;
+
+/// The verdict on a run. Of several that apply, the first is the run's: it says why those after it mean nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// The run violates an invariant: a bug of this project.
+    Broken,
+    /// The run ended before its scenario did.
+    Interrupted,
+    /// A fault or a send was later than the scenario allows: what was played is another scenario.
+    Untrusted,
+    /// An expectation does not hold.
+    Fail,
+    /// Every expectation holds.
+    Pass,
+}
+
+impl Verdict {
+    /// Returns the word that reports begin with.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Broken => "BROKEN",
+            Self::Interrupted => "INTERRUPTED",
+            Self::Untrusted => "UNTRUSTED",
+            Self::Fail => "FAIL",
+            Self::Pass => "PASS",
+        }
+    }
+}
 
 /// An expectation, the metric that it is about, and whether it holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

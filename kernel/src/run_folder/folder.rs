@@ -256,7 +256,7 @@ impl RunFolder {
         let label = RunLabel { scenario: &scenario.name, seed: info.seed, world: &info.world };
         let summary = FileRows::read(self.place.staging(), |rows| {
             let run = RunRows::new(scenario.servers.replicas, end.duration, rows);
-            Summary::compute(label, &run, &scenario.expectations)
+            Summary::compute(label, &run, &scenario.script())
         })?;
         self.place.write_file(SUMMARY, pretty(&summary).as_bytes())?;
         self.place.add_folder(LOGS)?;
@@ -296,11 +296,8 @@ impl RunFolder {
         duration: Duration,
     ) -> Result<Written, FolderError> {
         let label = RunLabel { scenario: &scenario.name, seed: info.seed, world: &info.world };
-        let summary = Summary::compute(
-            label,
-            &RunRows::new(scenario.servers.replicas, duration, records),
-            &scenario.expectations,
-        );
+        let summary =
+            Summary::compute(label, &RunRows::new(scenario.servers.replicas, duration, records), &scenario.script());
         let summary =
             Summary { pass: summary.pass && info.stopped.is_none(), stopped: info.stopped.clone(), ..summary };
         let mut digest = RecordsDigest::default();

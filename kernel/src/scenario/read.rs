@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use toml::de::DeValue;
 
 use super::{
-    Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, Scenario, ScenarioError, Servers, Workload,
-    contradictions, service_config, shorthand, totals,
+    Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, Run, Scenario, ScenarioError, Servers,
+    Workload, contradictions, service_config, shorthand, totals,
 };
 use crate::{
     input,
@@ -42,6 +42,7 @@ pub const TABLE: &TableInfo = &TableInfo {
         ("load", Presence::Always, Load::TABLE),
         ("network", Presence::Always, Network::TABLE),
         ("client", Presence::Always, Client::TABLE),
+        ("run", Presence::Always, Run::TABLE),
         ("nemesis", Presence::Optional, FaultGenerator::TABLE),
         ("fault", Presence::List, Fault::TABLE),
         ("expect", Presence::List, Expectation::TABLE),
@@ -213,6 +214,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     let load = problems.keep(load(file));
     let network = problems.keep(Network::read(&file.table("network")));
     let client = problems.keep(client(&file.table("client"), base));
+    let run = problems.keep(Run::read(&file.table("run")));
     let nemesis = problems.keep(file.optional("nemesis"));
     let expectations = problems.keep(file.list("expect", limits::EXPECTATIONS_MAX)).unwrap_or_default();
     let expectations = problems.keep_all(expectations.iter().map(|item| Expectation::read(item, list.len())));
@@ -225,15 +227,28 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
         Some(load),
         Some(network),
         Some(client),
+        Some(run),
         Some(nemesis),
         Some(faults),
         Some(expectations),
-    ) = (name, question, duration, servers, workload, load, network, client, nemesis, faults, expectations)
+    ) = (name, question, duration, servers, workload, load, network, client, run, nemesis, faults, expectations)
     else {
         return Err(problems);
     };
-    let scenario =
-        Scenario { name, question, duration, servers, workload, load, network, client, nemesis, faults, expectations };
+    let scenario = Scenario {
+        name,
+        question,
+        duration,
+        servers,
+        workload,
+        load,
+        network,
+        client,
+        run,
+        nemesis,
+        faults,
+        expectations,
+    };
     problems.keep(totals::check(&scenario, file));
     if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }

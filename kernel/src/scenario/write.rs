@@ -29,6 +29,7 @@ impl Scenario {
         self.load.write(&mut toml, "load");
         self.network.write(&mut toml, "network");
         self.client.write(&mut toml, "client");
+        self.run.write(&mut toml, "run");
         if let Some(generator) = &self.nemesis {
             generator.write(&mut toml, "nemesis");
         }

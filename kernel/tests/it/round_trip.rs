@@ -9,7 +9,7 @@ use kernel::{
     },
     scenario::{
         Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind, GraphSize,
-        HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, Retry, Scenario, Servers, Size, TABLE, Unit,
+        HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, Retry, Run, Scenario, Servers, Size, TABLE, Unit,
         Workload, limits,
     },
     server::settings::Admission,
@@ -338,8 +338,8 @@ fn generator() -> impl Strategy<Value = FaultGenerator> {
     let FaultGenerator { kinds, targets, .. } = FaultGenerator::default();
     let lists = (subsequence(kinds, 1..=9).prop_shuffle(), subsequence(targets, 1..=4).prop_shuffle());
     let faults = [1..=64_usize, 1..=64_usize];
-    (lists, faults, (from(1), option::of(from(1))), any::<[bool; 2]>()).prop_map(
-        |((kinds, targets), [a, b], (low, high), [overlap, swarm])| FaultGenerator {
+    (lists, faults, (from(1), option::of(from(1))), any::<[bool; 3]>()).prop_map(
+        |((kinds, targets), [a, b], (low, high), [overlap, swarm, ties])| FaultGenerator {
             kinds,
             targets,
             faults_min: a.min(b),
@@ -348,13 +348,15 @@ fn generator() -> impl Strategy<Value = FaultGenerator> {
             duration_max: high.map(|high| low.max(high)),
             overlap,
             swarm,
+            ties,
         },
     )
 }
 
 fn scenario() -> impl Strategy<Value = Scenario> {
     // Boxed: as one value, the state of all of them does not fit on a test's stack.
-    let client = (client().boxed(), option::of(generator()).boxed());
+    let run = from(0).prop_map(|max_lateness| Run { max_lateness });
+    let client = (client().boxed(), run, option::of(generator()).boxed());
     let parts = (servers().boxed(), workload().boxed(), load(), network(), client);
     ("[a-zA-Z0-9_-]{1,64}", option::of(any::<String>()), from(1), parts, 0..4_usize)
         .prop_flat_map(|(name, question, duration, parts, faults)| {
@@ -363,7 +365,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         })
         .prop_flat_map(|(head, faults)| (Just(head), vec(expectation(faults.len()), 0..4), Just(faults)))
         .prop_map(|((name, question, duration, parts), expectations, faults)| {
-            let (servers, workload, load, network, (client, nemesis)) = parts;
+            let (servers, workload, load, network, (client, run, nemesis)) = parts;
             within_totals(Scenario {
                 name,
                 question,
@@ -373,6 +375,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 load,
                 network,
                 client,
+                run,
                 nemesis,
                 faults,
                 expectations,

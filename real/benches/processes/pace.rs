@@ -8,7 +8,7 @@ use std::{
 use kernel::{measure::Latencies, record::RequestRow};
 
 /// Small images, so that servers and load do not take each other's time.
-const SCENARIO: &str = "name = \"pace\"\nduration = \"10s\"\n[workload]\nsizes = [\"16x16\"]\n[load]\nrate = 1000\n";
+const SCENARIO: &str = "name = \"pace\"\nduration = \"10s\"\n[workload]\nsizes = [\"16x16\"]\n[load]\nrate = 1000\n[run]\nmax_lateness = \"24h\"\n";
 
 /// Prints by how much requests are late.
 pub(crate) fn accuracy() {

@@ -9,8 +9,9 @@ use kernel::{
     cli::{Failure, program},
     input,
     json::pretty,
+    measure::Summary,
     run_folder::{
-        CalibrationInfo, RunInfo,
+        CalibrationInfo, RunInfo, SUMMARY,
         campaign::{CALIBRATION, CampaignManifest, CampaignScenario, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
         sha256,
     },
@@ -126,6 +127,13 @@ impl Campaign {
                 place: run_place(&self.place, &origin.scenario.name, world, seed),
             })
         })
+    }
+
+    /// Number of finished runs that are not trusted.
+    pub(super) fn untrusted(&self) -> usize {
+        let summaries = self.runs().filter_map(|run| fs::read_to_string(run.place.join(SUMMARY)).ok());
+        let summaries = summaries.filter_map(|text| serde_json::from_str::<Summary>(&text).ok());
+        summaries.filter(|summary| !summary.trusted).count()
     }
 
     /// Tells if the run is finished. Fails if its folder contains a run of another scenario or calibration.

@@ -66,7 +66,8 @@ impl Runner {
         let said = said.trim().strip_prefix("error: ").unwrap_or(said.trim());
         // Exit code 1 means that an expectation of the scenario failed. A campaign only compares the worlds.
         match ended.status.code() {
-            Some(0 | 1) if place.join("run.json").is_file() => Ok(()),
+            // Exit code 3 with a folder means that the run is untrusted, which the campaign counts when it ends.
+            Some(0 | 1 | 3) if place.join("run.json").is_file() => Ok(()),
             Some(2) => Err(Failure { exit: Exit::WrongInput, message: format!("the simulation: {said}") }),
             _ => Err(Failure::run_failed(format!("the simulation ended with {}: {said}", ended.status))),
         }

@@ -15,7 +15,7 @@ use kernel::{
     cli::{Exit, Failure, print},
     entropy::Entropy,
     json::pretty,
-    measure::{RunLabel, RunRows, Summary},
+    measure::{RunLabel, RunRows, Script, Summary},
     scenario::{Scenario, duration},
     visible::Visible,
     workload::{Inputs, Oracle},
@@ -53,14 +53,16 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     // Servers can have any name here, so that the summary takes those that answered from the rows.
     let run = RunRows::new(0, duration, &records);
     let label = RunLabel { scenario: &scenario.name, seed: args.seed, world: "real" };
-    let summary = Summary::compute(label, &run, &scenario.expectations);
+    // Faults are injected by hand, so none is scripted.
+    let script = Script { faults: &[], ..scenario.script() };
+    let summary = Summary::compute(label, &run, &script);
     let text = if args.json { pretty(&summary) } else { summary.render() };
     print(&text);
     if let (Err(error), Some(log)) = (logged, &args.log) {
         let log = log.visible();
         return Err(Failure::run_failed(format!("cannot write all of the log: {log}: {error}")));
     }
-    Ok(if summary.pass { Exit::Passed } else { Exit::Failed })
+    Ok(summary.verdict().into())
 }
 
 /// Offers the load. Returns for how long: the duration of the scenario, or less after Ctrl-C.

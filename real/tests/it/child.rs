@@ -24,12 +24,19 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Plays the file `scenario` with `seed` and leaves its folder at `out`.
+    /// Plays the file `scenario` with `seed` and leaves its folder at `out`. It is trusted on a machine as busy as that of the
+    /// tests.
     pub(crate) fn start(scenario: &Path, seed: u64, out: &Path) -> Self {
+        Self::start_with(scenario, seed, out, &["--set", "run.max_lateness=1h"])
+    }
+
+    /// Does the same with further options.
+    pub(crate) fn start_with(scenario: &Path, seed: u64, out: &Path, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_real"))
             .arg(scenario)
             .args(["--seed", &seed.to_string(), "--out"])
             .arg(out)
+            .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -52,6 +59,11 @@ impl Run {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(pid(self.child.id()), signal).expect("it has not been waited for");
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its child processes, by id.
@@ -95,13 +107,24 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("waited {} s in vain until {what}", PATIENCE.as_secs());
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test of processes has no World to wait in")]
 pub(crate) fn pause() {
-    thread::sleep(LOOK_INTERVAL);
+    pause_for(LOOK_INTERVAL);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test of processes has no World to wait in")]
+fn pause_for(time: Duration) {
+    thread::sleep(time);
 }
 
 pub(crate) fn pid(id: u32) -> Pid {
     Pid::from_raw(id.try_into().expect("ids are small")).expect("ids are not 0")
+}
+
+/// Stops the process for this time, as a machine that is too busy does.
+pub(crate) fn stop_for(id: u32, time: Duration) {
+    kill_process(pid(id), Signal::STOP).expect("it has not been waited for");
+    pause_for(time);
+    kill_process(pid(id), Signal::CONT).expect("it has not been waited for");
 }
 
 /// Returns whether the process exists and is no zombie.

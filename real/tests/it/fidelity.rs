@@ -10,7 +10,8 @@ use kernel::run_folder::campaign::CampaignManifest;
 use tempfile::TempDir;
 
 /// One second, so that four real runs of it are soon over.
-const STORY: &str = "name = \"story\"\nduration = \"1s\"\n[workload]\nsizes = [\"8x8\"]\n[load]\nrate = 20.0\n";
+const STORY: &str = "name = \"story\"\nduration = \"1s\"\n[workload]\nsizes = [\"8x8\"]\n[load]\nrate = 20.0\n\
+                     [run]\nmax_lateness = \"1h\"\n";
 
 /// A calibration that anything can be simulated with.
 const CALIBRATION: &str = "name = \"test\"\n[link]\none_way_us = [[0.0, 50.0]]\n[process]\nexec_to_listen_us = [[0.0, 5000.0]]\n\

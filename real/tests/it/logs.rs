@@ -16,6 +16,8 @@ const VARIABLE: &str = "REHEARSAL_LOG";
 const SCENARIO: &str = r#"
 name = "logs"
 duration = "1500ms"
+[run]
+max_lateness = "1h"
 [servers]
 replicas = 2
 [workload]

@@ -6,6 +6,7 @@ mod doctor;
 mod endings;
 mod fidelity;
 mod hostile;
+mod lateness;
 mod logs;
 mod manual;
 mod messages;

@@ -31,7 +31,13 @@ fn scenario(scenario: &ScenarioComparison) -> Value {
 
 fn side(side: &ComparisonSide) -> Value {
     let runs = side.members.iter().map(|member| {
-        json!({ "run": member.place, "world": member.world, "seed": member.seed, "pass": member.summary.pass })
+        json!({
+            "run": member.place,
+            "world": member.world,
+            "seed": member.seed,
+            "pass": member.summary.pass,
+            "trusted": member.summary.trusted,
+        })
     });
     json!({ "name": side.name, "runs": runs.collect::<Vec<_>>() })
 }

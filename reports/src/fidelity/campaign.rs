@@ -53,6 +53,8 @@ pub(super) struct PartRuns {
 struct WorldRuns {
     members: Vec<Member>,
     utilisations: Vec<f64>,
+    /// The number of runs that are left out because they are not trusted.
+    untrusted: usize,
 }
 
 /// The reason why a campaign cannot be read. Each message contains the remedy.
@@ -75,8 +77,8 @@ pub enum CampaignError {
         /// The error of the parser.
         reason: String,
     },
-    /// A scenario has too few runs in a world.
-    #[error("{path} has {real} real and {sim} simulated runs of {scenario}; comparing needs {RUNS_MIN} of each: continue with `real fidelity`", path = .path.visible())]
+    /// A scenario has too few trusted runs in a world.
+    #[error("{path} has {real} real and {sim} simulated runs of {scenario} that are trusted; comparing needs {RUNS_MIN} of each: continue with `real fidelity`", path = .path.visible())]
     TooFew {
         /// The folder of the campaign.
         path: PathBuf,
@@ -128,8 +130,14 @@ impl Campaign {
         let mut notes = Vec::new();
         for part in &manifest.scenarios {
             let [sim, real] = WORLDS.map(|world| runs(folder, &manifest, &part.name, world, window));
-            let WorldRuns { members: real, utilisations } = real?;
-            let WorldRuns { members: sim, .. } = sim?;
+            let WorldRuns { members: real, utilisations, untrusted: real_untrusted } = real?;
+            let WorldRuns { members: sim, untrusted: sim_untrusted, .. } = sim?;
+            for (world, untrusted, found) in [("real", real_untrusted, &real), ("sim", sim_untrusted, &sim)] {
+                if untrusted > 0 {
+                    let all = found.len() + untrusted;
+                    notes.push(format!("{}: {untrusted} of {all} {world} runs are untrusted and left out", part.name));
+                }
+            }
             if real.len().min(sim.len()) < RUNS_MIN {
                 return Err(CampaignError::TooFew {
                     path: folder.to_owned(),
@@ -138,8 +146,8 @@ impl Campaign {
                     sim: sim.len(),
                 });
             }
-            for (world, found) in [("real", &real), ("sim", &sim)] {
-                let missing = manifest.runs.saturating_sub(found.len() as u64);
+            for (world, untrusted, found) in [("real", real_untrusted, &real), ("sim", sim_untrusted, &sim)] {
+                let missing = manifest.runs.saturating_sub((found.len() + untrusted) as u64);
                 if missing > 0 {
                     notes.push(format!("{}: {missing} of {} {world} runs are missing", part.name, manifest.runs));
                 }
@@ -182,8 +190,15 @@ fn runs(
         if let Some(used) = used.filter(|used| used.sha256 != manifest.calibration.sha256) {
             return Err(CampaignError::OtherCalibration { path: place, found: used.sha256.clone() });
         }
-        runs.utilisations.extend(utilisation(&run));
-        runs.members.push(Member::from_run(run, window).map_err(ReadError::from)?);
+        let utilisation = utilisation(&run);
+        let member = Member::from_run(run, window).map_err(ReadError::from)?;
+        // What a run played that was too late is another scenario.
+        if !member.summary.trusted {
+            runs.untrusted += 1;
+            continue;
+        }
+        runs.utilisations.extend(utilisation);
+        runs.members.push(member);
     }
     Ok(runs)
 }

@@ -39,7 +39,7 @@ fn sides(scenario: &ScenarioComparison) -> Markup {
                 side.name.clone(),
                 if index == 0 { "reference" } else { "compared" }.to_owned(),
                 member.seed.to_string(),
-                if member.summary.pass { "PASS" } else { "FAIL" }.to_owned(),
+                member.summary.verdict().word().to_owned(),
                 member.place.visible().to_string(),
             ]);
         }

@@ -1,27 +1,28 @@
 //! The page of one run.
 
 use kernel::measure::{
-    CheckedExpectation, Metrics,
+    self, CheckedExpectation, Metrics, Summary,
     text::{
         MISSING,
         quantity::{count, moment, quantity, rate},
-        shown,
+        shown, untrusted_reason,
     },
 };
 use maud::{Markup, html};
 
-use super::{FAIL, PASS, Verdict, document, head, notes, numbers, plots, scenario, table};
+use super::{Verdict, document, head, notes, numbers, plots, scenario, table};
 use crate::{
     analyse::{Episode, FaultImpact, RunAnalysis, Sighting},
     figure::Figure,
-    text::{INTERRUPTED, moment_s, optional_duration, optional_percent, recovery, signed_duration},
+    text::{moment_s, optional_duration, optional_percent, recovery, signed_duration},
 };
 
 /// Returns the page of a run with its plots. The same analysis gives the same bytes.
 pub fn report(analysis: &RunAnalysis, figures: &[Figure]) -> String {
     let body = html! {
         (head(verdict(analysis), &analysis.title, analysis.question.as_deref()))
-        (numbers(&overview(&analysis.summary.overall)))
+        (untrusted(&analysis.summary))
+        (numbers(&overview(&analysis.summary)))
         (expectations(&analysis.summary.expectations))
         (plots(figures))
         (phases(analysis))
@@ -37,17 +38,24 @@ pub fn report(analysis: &RunAnalysis, figures: &[Figure]) -> String {
 /// A run without expectations passes, but its page does not say so: nothing was checked.
 fn verdict(analysis: &RunAnalysis) -> Verdict {
     if analysis.state.is_some() {
-        Verdict { class: "fail", text: INTERRUPTED }
-    } else if analysis.summary.expectations.is_empty() {
-        Verdict { class: "none", text: "no expectations" }
-    } else if analysis.summary.pass {
-        PASS
-    } else {
-        FAIL
+        return measure::Verdict::Interrupted.into();
+    }
+    let verdict = analysis.summary.verdict();
+    if analysis.summary.expectations.is_empty() && verdict == measure::Verdict::Pass {
+        return Verdict { class: "none", text: "no expectations" };
+    }
+    verdict.into()
+}
+
+/// Returns why the run is not trusted; nothing if it is.
+fn untrusted(summary: &Summary) -> Markup {
+    html! {
+        @for line in untrusted_reason(summary).lines() { p class="bad" { (line.trim()) } }
     }
 }
 
-fn overview(overall: &Metrics) -> [(&'static str, String); 8] {
+fn overview(summary: &Summary) -> [(&'static str, String); 9] {
+    let overall = &summary.overall;
     [
         ("requests", overall.requests.to_string()),
         ("success rate", optional_percent(overall.success_rate)),
@@ -57,6 +65,7 @@ fn overview(overall: &Metrics) -> [(&'static str, String); 8] {
         ("latency p99", optional_duration(overall.latency_p99)),
         ("attempts per call", shown(overall.attempts_per_call, count)),
         ("slowest recovery", optional_duration(overall.recovery_time)),
+        ("greatest lateness", optional_duration(summary.lateness.max_s())),
     ]
 }
 

@@ -3,14 +3,14 @@
 use kernel::experiment::sweep::{SweepReport, WorstRun};
 use maud::{Markup, html};
 
-use super::{FAIL, PASS, aligned, document, experiment_origin, head, headed_table, notes, numbers, plots};
+use super::{aligned, document, experiment_origin, head, headed_table, notes, numbers, plots};
 use crate::{figure::Figure, sweep::SweepAnalysis};
 
 /// Returns the page of a sweep with its plots. The same runs give the same bytes.
 pub fn sweep(sweep: &SweepAnalysis, report: &SweepReport<'_>, figures: &[Figure]) -> String {
     let is_grid = sweep.layout.is_some();
     let body = html! {
-        (head(if report.pass() { PASS } else { FAIL }, &sweep.title(), sweep.question.as_deref()))
+        (head(report.verdict().into(), &sweep.title(), sweep.question.as_deref()))
         (numbers(&overview(sweep, report)))
         @if !is_grid { (aligned(&report.expectations())) }
         (plots(figures))
@@ -26,7 +26,7 @@ pub fn sweep(sweep: &SweepAnalysis, report: &SweepReport<'_>, figures: &[Figure]
 
 fn overview(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> [(&'static str, String); 4] {
     let identity = &sweep.runs.identity;
-    let passed = report.rows.iter().filter(|row| row.pass).count();
+    let passed = report.rows.iter().filter(|row| row.passes()).count();
     [
         ("runs", format!("{} of {}", report.rows.len(), report.planned)),
         ("passed", passed.to_string()),

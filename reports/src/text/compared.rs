@@ -28,7 +28,7 @@ fn scenario(scenario: &ScenarioComparison) -> String {
     for (index, side) in scenario.sides.iter().enumerate() {
         let role = if index == 0 { "reference" } else { "compared" };
         for member in &side.members {
-            let verdict = if member.summary.pass { "PASS" } else { "FAIL" };
+            let verdict = member.summary.verdict().word();
             text.push_str(&format!("  {role:<10}  {}  {verdict}  {}\n", side.name, member.place.visible()));
         }
     }

@@ -55,7 +55,7 @@ impl Collector {
                 return ControlFlow::Continue(());
             }
         };
-        if !row.pass {
+        if !row.passes() {
             self.failing += 1;
             self.bar.set_message(format!(", {} fail", self.failing));
         }

@@ -2,7 +2,12 @@
 
 use std::{fmt, sync::atomic::AtomicU64};
 
-use kernel::{invariant::Invariant, measure::CheckedExpectation, scenario::Expectation};
+use kernel::{
+    cli::Exit,
+    invariant::Invariant,
+    measure::{CheckedExpectation, Verdict},
+    scenario::Expectation,
+};
 
 use crate::{Plan, SimulationError, run};
 
@@ -13,6 +18,8 @@ pub enum Goal {
     Stopped(Stop),
     /// The run violates this invariant, at whatever place.
     Invariant(Invariant),
+    /// Timers are later than the scenario allows, so that its expectations cannot be judged.
+    Untrusted,
     /// The run fails this expectation, in this way.
     Expectation(Expectation, Deviation),
 }
@@ -65,8 +72,8 @@ impl Deviation {
 }
 
 impl Goal {
-    /// Runs `plan` and returns its first failure: a violated invariant before a failed expectation. Returns `None` if the
-    /// run passes.
+    /// Runs `plan` and returns its first failure: a violated invariant, then lateness if something is expected, then a failed
+    /// expectation. Returns `None` if the run passes.
     ///
     /// # Errors
     ///
@@ -81,21 +88,34 @@ impl Goal {
             return Ok(Some(Self::Invariant(broken.invariant)));
         }
         let summary = completed.summary(plan);
+        // Invariants hold however late timers are.
+        if !summary.trusted && !summary.expectations.is_empty() {
+            return Ok(Some(Self::Untrusted));
+        }
         let mut checked = summary.expectations.iter().zip(&plan.scenario.expectations);
         Ok(checked.find_map(|(checked, expected)| {
             Some(Self::Expectation(expected.clone(), Deviation::from_checked(checked)?))
         }))
     }
 
+    /// Returns the exit code of a search that finds this failure.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Stopped(_) | Self::Invariant(_) => Exit::InvariantViolated,
+            Self::Untrusted => Verdict::Untrusted.into(),
+            Self::Expectation(..) => Verdict::Fail.into(),
+        }
+    }
+
     /// Returns true if this failure is a bug of this program, whatever the scenario.
     pub fn is_a_bug(&self) -> bool {
-        !matches!(self, Self::Expectation(..))
+        !matches!(self, Self::Expectation(..) | Self::Untrusted)
     }
 
     /// Returns the expectation that a scenario needs to fail in this way, if it needs one.
     pub fn expectation(&self) -> Option<Expectation> {
         match self {
-            Self::Stopped(_) | Self::Invariant(_) => None,
+            Self::Stopped(_) | Self::Invariant(_) | Self::Untrusted => None,
             Self::Expectation(expectation, _) => Some(expectation.clone()),
         }
     }
@@ -119,11 +139,12 @@ impl Goal {
             Self::Invariant(invariant) => {
                 completed.violations(plan).iter().any(|broken| broken.invariant == *invariant)
             }
-            Self::Expectation(_, deviation) => completed
-                .summary(plan)
-                .expectations
-                .first()
-                .is_some_and(|checked| Deviation::from_checked(checked) == Some(*deviation)),
+            Self::Untrusted => !completed.summary(plan).trusted,
+            Self::Expectation(_, deviation) => {
+                let summary = completed.summary(plan);
+                let checked = summary.expectations.first().filter(|_| summary.trusted);
+                checked.is_some_and(|checked| Deviation::from_checked(checked) == Some(*deviation))
+            }
         }
     }
 }
@@ -135,6 +156,7 @@ impl fmt::Display for Goal {
             Self::Stopped(Stop::Limit) => f.write_str("the simulation hits a limit"),
             Self::Stopped(Stop::Failure) => f.write_str("the simulation fails"),
             Self::Invariant(invariant) => write!(f, "the invariant \"{invariant}\" is broken"),
+            Self::Untrusted => f.write_str("the calibration's timers are later than [run] max_lateness allows"),
             Self::Expectation(Expectation { metric, during, .. }, deviation) => {
                 let wrong = match deviation {
                     Deviation::Low => "is below its min",

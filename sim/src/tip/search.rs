@@ -134,11 +134,18 @@ impl<'a> ThresholdSearch<'a> {
     }
 }
 
-/// Returns the row of a run, unless it failed or violates an invariant, after which its figures mean nothing.
+/// Returns the row of a run, unless it failed, is untrusted or violates an invariant, after which its figures mean nothing.
 fn valid(result: TaskResult, variant: &Variant) -> Result<RunRow, Failure> {
     let row = result.map_err(failed)?;
-    let Some(broken) = &row.broken else { return Ok(row) };
     let settings = variant.settings.join(" ");
+    if row.untrusted {
+        return Err(Failure::run_failed(format!(
+            "with seed {} and {settings} the calibration's timers are later than [run] max_lateness allows, so that the run is \
+             untrusted; calibrate a machine whose timers are on time, or allow more",
+            row.seed
+        )));
+    }
+    let Some(broken) = &row.broken else { return Ok(row) };
     let message = format!("an invariant is broken, with seed {} and {settings}: {broken}", row.seed);
     Err(Failure { exit: Exit::InvariantViolated, message })
 }
@@ -146,6 +153,6 @@ fn valid(result: TaskResult, variant: &Variant) -> Result<RunRow, Failure> {
 fn passes(row: &RunRow, criterion: Criterion) -> bool {
     match criterion {
         Criterion::Recovery => row.overall.recovery_time.is_some(),
-        Criterion::Expectations => row.pass,
+        Criterion::Expectations => row.passes(),
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn simulate(scenario: Scenario, seed: u64) -> SimulatedRun {
     let scenario = plan.scenario;
     let run = RunRows::new(scenario.servers.replicas, scenario.duration, &records);
     let label = RunLabel { scenario: &scenario.name, seed, world: "sim" };
-    let summary = Summary::compute(label, &run, &scenario.expectations);
+    let summary = Summary::compute(label, &run, &scenario.script());
     SimulatedRun { scenario, seed, records, summary }
 }
 

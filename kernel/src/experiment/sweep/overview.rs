@@ -17,6 +17,8 @@ pub struct SweepOverview {
     passed: usize,
     variants: Vec<VariantOverview>,
     worst: Vec<WorstRun>,
+    /// Number of runs that are not trusted, which no figure counts.
+    untrusted: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,6 +63,7 @@ impl SweepReport<'_> {
             passed: passed(self.rows),
             variants: (0..self.variants.len()).map(|variant| self.variant_overview(variant)).collect(),
             worst: self.worst(),
+            untrusted: self.rows.iter().filter(|row| row.untrusted).count(),
         }
     }
 

@@ -54,7 +54,7 @@ impl PairedDifference {
 
 /// Returns the seed and the metric's value of every row that has the metric.
 fn values<'a>(metric: Metric, rows: impl IntoIterator<Item = &'a RunRow>) -> impl Iterator<Item = (u64, f64)> {
-    rows.into_iter().filter_map(move |row| Some((row.seed, row.overall.get(metric)?)))
+    rows.into_iter().filter_map(move |row| Some((row.seed, row.metric(metric)?)))
 }
 
 /// Returns the quantile of Student's t that has half of 1 − [`CONFIDENCE`] above it.

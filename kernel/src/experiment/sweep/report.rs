@@ -6,7 +6,7 @@ use super::{PairedDifference, RunRow, Seeds, Shard, Spread, overview::WorstRun};
 use crate::{
     measure::metric::Metric,
     measure::{
-        CheckedExpectation,
+        CheckedExpectation, Verdict,
         text::{MISSING, actual, expectation, quantity::quantity, table::TextTable, wanted},
     },
 };
@@ -37,7 +37,7 @@ pub struct SweepReport<'a> {
 impl SweepReport<'_> {
     /// Returns the report for people. Ends with a line break.
     pub fn render(&self) -> String {
-        let mut paragraphs = vec![self.verdict()];
+        let mut paragraphs = vec![self.verdict_line()];
         if self.variants.len() > 1 {
             paragraphs.extend([filled(&self.settings()), filled(&self.differences()), self.remarks()]);
         } else {
@@ -45,13 +45,28 @@ impl SweepReport<'_> {
         }
         paragraphs.push(self.worst_runs());
         paragraphs.push(self.violations());
+        paragraphs.push(self.untrusted());
         paragraphs.retain(|text| !text.is_empty());
         paragraphs.join("\n")
     }
 
     /// Returns true if the sweep is complete and every run passes.
     pub fn pass(&self) -> bool {
-        self.rows.len() == self.planned && self.rows.iter().all(|row| row.pass)
+        self.rows.len() == self.planned && self.rows.iter().all(RunRow::passes)
+    }
+
+    /// Returns the verdict over all runs. A run that cannot be trusted makes the result as a whole untrusted, as its figures
+    /// are missing from it.
+    pub fn verdict(&self) -> Verdict {
+        if self.breaks_invariant() {
+            Verdict::Broken
+        } else if self.rows.iter().any(|row| row.untrusted) {
+            Verdict::Untrusted
+        } else if self.pass() {
+            Verdict::Pass
+        } else {
+            Verdict::Fail
+        }
     }
 
     /// Returns true if a run violates an invariant, which is a bug of Rehearsal.
@@ -76,9 +91,23 @@ impl SweepReport<'_> {
         text
     }
 
+    /// Returns the runs that are not trusted; empty if there are none.
+    fn untrusted(&self) -> String {
+        let untrusted: Vec<&RunRow> = self.rows.iter().filter(|row| row.untrusted).collect();
+        let Some(first) = untrusted.first() else { return String::new() };
+        format!(
+            "  untrusted: {} of {} runs, which no figure above counts, as a fault or a send was later than [run]\n  \
+             max_lateness allows; the first is seed {}\n    {}\n",
+            untrusted.len(),
+            self.rows.len(),
+            first.seed,
+            (self.replay)(first)
+        )
+    }
+
     /// Returns the verdict over all runs, in a line.
-    pub fn verdict(&self) -> String {
-        let verdict = if self.pass() { "PASS" } else { "FAIL" };
+    pub fn verdict_line(&self) -> String {
+        let verdict = self.verdict().word();
         let passed = passed(self.rows);
         let played = self.rows.len();
         let shard = if self.shard == Shard::WHOLE { String::new() } else { format!(", shard {}", self.shard) };
@@ -134,7 +163,7 @@ impl SweepReport<'_> {
     }
 
     fn values(&self, metric: Metric, variant: usize) -> Vec<(u64, Option<f64>)> {
-        self.variant_rows(variant).iter().map(|row| (row.seed, row.overall.get(metric))).collect()
+        self.variant_rows(variant).iter().map(|row| (row.seed, row.metric(metric))).collect()
     }
 
     /// Returns the difference of a variant to the first one; `None` for the first one itself, or if no seed has the metric in
@@ -157,7 +186,7 @@ impl SweepReport<'_> {
 
     /// Returns the three worst runs, by failed expectations, then success rate, then p99.
     pub fn worst(&self) -> Vec<WorstRun> {
-        let mut rows: Vec<&RunRow> = self.rows.iter().collect();
+        let mut rows: Vec<&RunRow> = self.rows.iter().filter(|row| !row.untrusted).collect();
         rows.sort_by_cached_key(|row| badness(row));
         rows.truncate(WORST_MAX);
         rows.into_iter().map(|row| self.worst_run(row)).collect()
@@ -202,7 +231,7 @@ fn filled(table: &TextTable) -> String {
 
 /// Returns the number of `rows` whose runs pass.
 pub(super) fn passed(rows: &[RunRow]) -> usize {
-    rows.iter().filter(|row| row.pass).count()
+    rows.iter().filter(|row| row.passes()).count()
 }
 
 #[cfg(test)]
@@ -234,6 +263,7 @@ pub(super) mod tests {
             overall,
             expectations: vec![expected],
             broken: None,
+            untrusted: false,
         }
     }
 
@@ -294,6 +324,16 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_untrusted_run_is_counted_and_is_in_no_figure() {
+        let untrusted = RunRow { untrusted: true, ..row(0, 1, 0.2, 9.0) };
+        let rows = [row(0, 0, 1.0, 0.2), untrusted, row(0, 2, 1.0, 0.4)];
+        let plain = [Vec::new()];
+        let report = report(&plain, &rows, 3);
+        assert_eq!((report.verdict(), report.pass()), (Verdict::Untrusted, false));
+        insta::assert_snapshot!(report.render());
+    }
+
+    #[test]
     fn a_violated_invariant_is_reported_with_its_seed_and_its_replay() {
         let broken = Violation {
             invariant: Invariant::DeadlinesHold,
@@ -304,7 +344,7 @@ pub(super) mod tests {
         let rows = [row(0, 0, 1.0, 1.0), RunRow { broken: Some(broken), ..row(0, 1, 1.0, 1.0) }];
         let variants = [vec![]];
         let report = report(&variants, &rows, 2);
-        assert!(report.pass() && report.breaks_invariant());
+        assert!(report.pass() && report.verdict() == Verdict::Broken);
         assert!(report.render().ends_with(
             "  1 of 2 runs break an invariant: a bug of this program, not of the scenario.\n  \
              ✗ seed 1: \"deadlines hold\" is broken at 1.500000 s, request 7: it took long\n    sim story.toml --seed 1\n"

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     invariant::Violation,
-    measure::{CheckedExpectation, Metrics, Summary},
+    measure::{CheckedExpectation, Metrics, Summary, metric::Metric},
 };
 
 /// Result of one run of a sweep: a line of `runs.jsonl`. Its figures are those of the run's `summary.json`.
@@ -29,6 +29,15 @@ pub struct RunRow {
     /// First invariant that the run violates, which is a bug of Rehearsal; left out if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<Violation>,
+    /// True if a fault or a send was later than the scenario allows, so that the figures are not the scenario's; left out if
+    /// not.
+    #[serde(default, skip_serializing_if = "is_trusted")]
+    pub untrusted: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_trusted(untrusted: &bool) -> bool {
+    !untrusted
 }
 
 impl RunRow {
@@ -40,8 +49,18 @@ impl RunRow {
         summary: Summary,
         broken: Option<Violation>,
     ) -> Self {
-        let Summary { seed, pass, end_us, overall, expectations, .. } = summary;
-        Self { variant, seed, settings, digest, pass, end_us, overall, expectations, broken }
+        let Summary { seed, pass, end_us, overall, expectations, trusted, .. } = summary;
+        Self { variant, seed, settings, digest, pass, end_us, overall, expectations, broken, untrusted: !trusted }
+    }
+
+    /// Returns whether the run is trusted and every expectation holds.
+    pub fn passes(&self) -> bool {
+        self.pass && !self.untrusted
+    }
+
+    /// Returns a metric over the whole run; none if it could not be computed, or if the run is not trusted.
+    pub fn metric(&self, metric: Metric) -> Option<f64> {
+        self.overall.get(metric).filter(|_| !self.untrusted)
     }
 
     /// Returns the variant and seed, which identify the run and order the lines.

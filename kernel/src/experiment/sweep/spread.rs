@@ -28,7 +28,7 @@ pub struct Spread {
 impl Spread {
     /// Computes the spread of `metric` over `rows`; `None` if no run has it.
     pub fn new<'a>(metric: Metric, rows: impl IntoIterator<Item = &'a RunRow>) -> Option<Self> {
-        let values = rows.into_iter().filter_map(|row| Some((row.overall.get(metric)?, row.seed)));
+        let values = rows.into_iter().filter_map(|row| Some((row.metric(metric)?, row.seed)));
         Self::from_values(metric.higher_is_better(), values.collect())
     }
 

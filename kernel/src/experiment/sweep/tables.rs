@@ -28,7 +28,8 @@ impl SweepReport<'_> {
     fn expectation(&self, index: usize, expected: &CheckedExpectation) -> Vec<String> {
         let mut holds = 0;
         let mut values = Vec::new();
-        for row in self.rows {
+        let trusted = || self.rows.iter().filter(|row| !row.untrusted);
+        for row in trusted() {
             let Some(checked) = row.expectations.get(index) else { continue };
             holds += usize::from(checked.pass);
             values.extend(checked.actual.map(|actual| (actual, row.seed)));
@@ -41,12 +42,10 @@ impl SweepReport<'_> {
             _ => metric.is_some_and(Metric::higher_is_better),
         };
         let spread = Spread::from_values(higher_is_better, values);
-        let mark = if holds == self.rows.len() { '✓' } else { '✗' };
-        let mut cells = vec![
-            format!("{mark} {}", expectation(expected)),
-            wanted(expected),
-            format!("{holds} of {}", self.rows.len()),
-        ];
+        let all = trusted().count();
+        let mark = if holds == all { '✓' } else { '✗' };
+        let mut cells =
+            vec![format!("{mark} {}", expectation(expected)), wanted(expected), format!("{holds} of {all}")];
         cells.extend(figures(metric, spread));
         cells
     }

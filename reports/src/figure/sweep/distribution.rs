@@ -42,7 +42,7 @@ struct MetricSample {
 impl MetricSample {
     /// Returns the values of a metric; `None` if no run has it.
     fn new(metric: Metric, report: &SweepReport<'_>) -> Option<Self> {
-        let mut values: Vec<f64> = report.rows.iter().filter_map(|row| row.overall.get(metric)).collect();
+        let mut values: Vec<f64> = report.rows.iter().filter_map(|row| row.metric(metric)).collect();
         values.sort_by(f64::total_cmp);
         Some(Self { metric, values, spread: Spread::new(metric, report.rows)? })
     }
