@@ -4,16 +4,42 @@
 //! add up (see [`Injection::and`]); a crash ends the freezes and the injections of the process that it kills. To add a fault
 //! kind, give it a variant in `fault::FaultKind`, an arm in [`Nemesis::play_one`], and, if the present operations are not
 //! enough, an [`Operation`]. Module [`fault`](crate::fault) declares and draws faults.
+//!
+//! # Faults at one instant
+//!
+//! The starts and ends of the faults on one server are played in the order of their scripted instants, in both worlds. At
+//! one instant:
+//!
+//! 1. Faults that began earlier end, in the order of the file: a freeze or partition is lifted, a crashed server is
+//!    restarted.
+//! 2. Faults start, in the order of the file.
+//! 3. Servers that crashed at this instant and have `restart_after = "0s"` are restarted.
+//!
+//! So a fault acts from its instant to just before its end, and of two that follow each other without a gap the first is over
+//! when the second starts. What a fault does depends on the process at its turn:
+//!
+//! | fault | the server is down | its process is starting | its process is frozen |
+//! | --- | --- | --- | --- |
+//! | `crash` | no effect, and no restart: that is up to the fault that crashed it | is killed | is killed |
+//! | `freeze` | no effect | stops, and goes on starting when it is lifted | stays stopped until the last freeze is lifted |
+//! | `errors`, `slow` | no effect | are in force once it serves | are in force once it runs again |
+//! | faults on the link | act on the link, which has no process | the same | the same |
+//!
+//! A fault without effect starts and ends at once, with an event that says so. Faults at 0 start before the first request is
+//! sent. The run ends with its last call: what is due later is not played, and what lasts
+//! until then is not lifted. Only a restart may take no time; a duration of 0 is refused.
 
 mod active_faults;
 mod operation;
+mod timeline;
 
 use std::{
+    future::{pending, poll_fn},
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    task::Poll,
 };
 
-use futures_util::future::try_join_all;
+use futures_util::{TryStreamExt, stream::FuturesOrdered};
 
 use crate::{
     fault::{Direction, Fault, FaultKind},
@@ -29,6 +55,7 @@ use crate::{
 };
 
 use active_faults::ActiveFaults;
+use timeline::{Step, Timeline};
 
 pub use operation::{Effect, Operation, OperationFailed, Operations};
 
@@ -40,8 +67,32 @@ pub struct Nemesis {
     operations: Arc<dyn Operations>,
     /// Shape of every link without faults, from the scenario's `[network]`.
     network: Shape,
-    /// The active faults of each server.
-    servers: Vec<Mutex<ActiveFaults>>,
+    servers: Vec<FaultedServer>,
+}
+
+/// A server with the faults on it.
+#[derive(Default)]
+struct FaultedServer {
+    active: Mutex<ActiveFaults>,
+    timeline: Timeline,
+}
+
+/// A fault on one of its targets.
+#[derive(Clone, Copy)]
+struct TargetedFault<'a> {
+    index: usize,
+    fault: &'a Fault,
+    target: usize,
+}
+
+impl TargetedFault<'_> {
+    fn start(self) -> Step {
+        Step::start(self.index, self.fault)
+    }
+
+    fn end(self) -> Option<Step> {
+        Step::end(self.index, self.fault)
+    }
 }
 
 impl Nemesis {
@@ -58,7 +109,7 @@ impl Nemesis {
                 bandwidth: scenario.network.bandwidth,
                 ..Shape::default()
             },
-            servers: (0..scenario.servers.replicas).map(|_| Mutex::default()).collect(),
+            servers: (0..scenario.servers.replicas).map(|_| FaultedServer::default()).collect(),
         }
     }
 
@@ -72,83 +123,113 @@ impl Nemesis {
         for server in 0..self.servers.len() {
             self.reshape(server).await?;
         }
-        let plays = faults
+        let plays: Vec<TargetedFault<'_>> = faults
             .iter()
             .enumerate()
-            .flat_map(|(index, fault)| fault.targets.iter().map(move |target| self.play_one(index, fault, *target)));
-        try_join_all(plays).await.map(drop)
+            .flat_map(|(index, fault)| fault.targets.iter().map(move |&target| TargetedFault { index, fault, target }))
+            .collect();
+        // All steps before any is played, as each waits for those that are scripted before it.
+        for TargetedFault { index, fault, target } in &plays {
+            self.servers[*target].timeline.add(*index, fault);
+        }
+        // Each is polled when its own timer fires, however few there are: what else is ready at that instant has its turn between
+        // them, and the order of a run's events depends on it.
+        let plays: FuturesOrdered<_> = plays.into_iter().map(|play| self.play_one(play)).collect();
+        plays.try_collect().await
     }
 
     /// Runs one fault on one of its targets, from its start to its end.
-    async fn play_one(&self, index: usize, fault: &Fault, target: usize) -> Result<(), OperationFailed> {
-        self.world.sleep_until(Instant::START + fault.at).await;
-        self.event(Event::FaultStart, index, target).cause(fault.kind.name()).record();
+    async fn play_one(&self, play: TargetedFault<'_>) -> Result<(), OperationFailed> {
+        let TargetedFault { index, fault, target } = play;
+        // A fault at 0 starts before the first request, whose instant it is: a timer would fire after both.
+        if !fault.at.is_zero() {
+            self.world.sleep_until(Instant::START + fault.at).await;
+        }
+        let is_delayed = self.timeline(target).turn(play.start()).await;
+        self.event(Event::FaultStart, play).cause(fault.kind.name()).record();
+        // A start that had to wait for another step must not delay the end: in a chain of faults without gaps, the lateness of
+        // timers would add up.
+        let started = if is_delayed { Instant::START + fault.at } else { self.world.now() };
         match &fault.kind {
-            FaultKind::Crash { restart_after } => self.crash(index, target, *restart_after).await?,
-            FaultKind::Freeze { duration } => self.freeze(index, target, *duration).await?,
+            FaultKind::Crash { .. } => self.crash(play, started).await?,
+            FaultKind::Freeze { .. } => self.freeze(play, started).await?,
             FaultKind::Reset => {
-                self.apply(index, Operation::Reset(target), target).await?;
+                self.apply(play, play.start(), Operation::Reset(target)).await?;
             }
-            FaultKind::Errors { rate, status, duration } => {
+            FaultKind::Errors { rate, status, .. } => {
                 let errors = vec![InjectedErrors { fault: index, rate: *rate, status: *status }];
-                self.inject(index, target, Injection { errors, ..Injection::default() }, *duration).await?;
+                self.inject(play, started, Injection { errors, ..Injection::default() }).await?;
             }
-            FaultKind::Slow { factor, duration } => {
-                let injection = Injection { slow: *factor, ..Injection::default() };
-                self.inject(index, target, injection, *duration).await?;
+            FaultKind::Slow { factor, .. } => {
+                self.inject(play, started, Injection { slow: *factor, ..Injection::default() }).await?;
             }
-            link_fault => self.disturb_link(index, target, link_fault).await?,
+            FaultKind::Delay { .. }
+            | FaultKind::Partition { .. }
+            | FaultKind::Loss { .. }
+            | FaultKind::Bandwidth { .. } => {
+                self.disturb_link(play, started).await?;
+            }
         }
-        self.event(Event::FaultEnd, index, target).cause(fault.kind.name()).record();
+        self.event(Event::FaultEnd, play).cause(fault.kind.name()).record();
         Ok(())
     }
 
-    async fn crash(&self, index: usize, target: usize, restart_after: Option<Duration>) -> Result<(), OperationFailed> {
-        let crashed = self.world.now();
-        let effect = self.apply(index, Operation::Crash(target), target).await?;
-        self.active_faults(target).end_with_process();
+    async fn crash(&self, play: TargetedFault<'_>, crashed: Instant) -> Result<(), OperationFailed> {
+        // Before the process has exited: a freeze that ends meanwhile has no process to resume.
+        self.active_faults(play.target).end_with_process();
+        let effect = self.apply(play, play.start(), Operation::Crash(play.target)).await?;
         // A server that was down already is restarted by the fault that crashed it.
-        if let Some(restart_after) = restart_after.filter(|_| effect == Effect::Applied) {
-            self.world.sleep_until(crashed + restart_after).await;
-            self.supervisor.event(Event::Restart).target(server_name(target)).fault(index).record();
-            self.apply(index, Operation::Start(target), target).await?;
-        }
-        Ok(())
+        let restart = play.end().filter(|_| effect == Effect::Applied);
+        let (Some(restart), Some(restart_after)) = (restart, play.fault.kind.lasts()) else {
+            self.skip(play, play.end());
+            return Ok(());
+        };
+        self.world.sleep_until(crashed + restart_after).await;
+        self.timeline(play.target).turn(restart).await;
+        self.supervisor.event(Event::Restart).target(server_name(play.target)).fault(play.index).record();
+        self.apply(play, restart, Operation::Start(play.target)).await.map(drop)
     }
 
-    async fn freeze(&self, index: usize, target: usize, duration: Option<Duration>) -> Result<(), OperationFailed> {
-        if self.apply(index, Operation::Freeze(target), target).await? == Effect::ServerIsDown {
+    async fn freeze(&self, play: TargetedFault<'_>, started: Instant) -> Result<(), OperationFailed> {
+        let TargetedFault { index, target, .. } = play;
+        // Added first, as a crash may end it before the operation is complete.
+        self.active_faults(target).add_freeze(index);
+        if self.apply(play, play.start(), Operation::Freeze(target)).await? == Effect::ServerIsDown {
+            self.active_faults(target).remove_freeze(index);
+            self.skip(play, play.end());
             return Ok(());
         }
-        self.active_faults(target).add_freeze(index);
-        self.hold_for(duration).await;
+        let end = self.hold_for(play, started).await;
         // A statement of its own, so that the lock is not held during the operation.
         let thaws = self.active_faults(target).remove_freeze(index);
         if thaws {
-            self.apply(index, Operation::Resume(target), target).await?;
+            self.apply(play, end, Operation::Resume(target)).await?;
         }
+        self.skip(play, Some(end));
         Ok(())
     }
 
     async fn inject(
         &self,
-        index: usize,
-        target: usize,
+        play: TargetedFault<'_>,
+        started: Instant,
         injection: Injection,
-        duration: Option<Duration>,
     ) -> Result<(), OperationFailed> {
+        let TargetedFault { index, target, .. } = play;
         self.active_faults(target).add_injection(index, injection);
-        if self.apply(index, self.injection(target), target).await? == Effect::ServerIsDown {
+        if self.apply(play, play.start(), self.injection(target)).await? == Effect::ServerIsDown {
             // The server starts without injections later, so this fault must not come back with the next one.
             self.active_faults(target).remove_injection(index);
+            self.skip(play, play.end());
             return Ok(());
         }
-        self.hold_for(duration).await;
+        let end = self.hold_for(play, started).await;
         // A crash in the meantime has ended the injection with the process; the new process has nothing to end.
         let was_active = self.active_faults(target).remove_injection(index);
         if was_active {
-            self.apply(index, self.injection(target), target).await?;
+            self.apply(play, end, self.injection(target)).await?;
         }
+        self.skip(play, Some(end));
         Ok(())
     }
 
@@ -157,63 +238,92 @@ impl Nemesis {
         Operation::Inject(target, self.active_faults(target).injection())
     }
 
-    async fn disturb_link(&self, index: usize, target: usize, kind: &FaultKind) -> Result<(), OperationFailed> {
-        let (shape, duration) = link_shape(kind);
-        self.active_faults(target).add_shape(index, shape);
-        self.reshape(target).await?;
-        self.hold_for(duration).await;
+    async fn disturb_link(&self, play: TargetedFault<'_>, started: Instant) -> Result<(), OperationFailed> {
+        let TargetedFault { index, fault, target } = play;
+        self.active_faults(target).add_shape(index, link_shape(&fault.kind));
+        self.apply(play, play.start(), self.shape(target)).await?;
+        let end = self.hold_for(play, started).await;
         self.active_faults(target).remove_shape(index);
-        self.reshape(target).await
+        self.apply(play, end, self.shape(target)).await.map(drop)
     }
 
-    /// Waits for the duration of a fault that begins now; for ever if it has none.
-    async fn hold_for(&self, duration: Option<Duration>) {
+    /// Waits for the duration of a fault that has `started`, and for the turn of its end, which is returned; for ever if it
+    /// has no duration.
+    async fn hold_for(&self, play: TargetedFault<'_>, started: Instant) -> Step {
+        let duration = play.fault.kind.duration();
         let duration = planted!(Bug::ShortFault, duration.map(|duration| duration / 2), else duration);
-        let end = duration.map_or(Instant::NEVER, |duration| self.world.now() + duration);
-        self.world.sleep_until(end).await;
+        self.world.sleep_until(duration.map_or(Instant::NEVER, |duration| started + duration)).await;
+        let Some(end) = play.end() else { return pending().await };
+        self.timeline(play.target).turn(end).await;
+        end
     }
 
-    /// Gives the link the shape of the network and all active faults.
+    /// Gives the link the shape of the network, before any fault.
     async fn reshape(&self, target: usize) -> Result<(), OperationFailed> {
-        let shape = self.active_faults(target).shape(self.network);
-        self.operations.apply(Operation::Shape(target, shape)).await.map(drop)
+        self.operations.apply(self.shape(target)).await.map(drop)
     }
 
-    /// Carries out `operation` for the fault `index`, and records it if it has no effect.
-    async fn apply(&self, index: usize, operation: Operation, target: usize) -> Result<Effect, OperationFailed> {
-        let effect = self.operations.apply(operation).await?;
+    /// Returns the operation that gives the link the shape of the network and all active faults.
+    fn shape(&self, target: usize) -> Operation {
+        Operation::Shape(target, self.active_faults(target).shape(self.network))
+    }
+
+    /// Carries out `operation` as the given step of a fault, and records it if it has no effect.
+    async fn apply(
+        &self,
+        play: TargetedFault<'_>,
+        step: Step,
+        operation: Operation,
+    ) -> Result<Effect, OperationFailed> {
+        let mut applying = self.operations.apply(operation);
+        // The first poll decides on the effect; the rest, such as waiting for a process to exit, must not delay the next step.
+        let begun = poll_fn(|cx| Poll::Ready(applying.as_mut().poll(cx))).await;
+        self.timeline(play.target).finish(step);
+        let effect = match begun {
+            Poll::Ready(effect) => effect?,
+            Poll::Pending => applying.await?,
+        };
         if effect == Effect::ServerIsDown {
-            self.event(Event::NoEffect, index, target).cause("the server is down").record();
+            self.event(Event::NoEffect, play).cause("the server is down").record();
         }
         Ok(effect)
     }
 
-    fn event(&self, event: Event, index: usize, target: usize) -> EventBuilder<'_> {
-        self.recorder.event(event).target(server_name(target)).fault(index)
+    /// Lets the steps behind `step` have their turn, if `step` has nothing to do.
+    fn skip(&self, play: TargetedFault<'_>, step: Option<Step>) {
+        step.into_iter().for_each(|step| self.timeline(play.target).finish(step));
+    }
+
+    fn event(&self, event: Event, play: TargetedFault<'_>) -> EventBuilder<'_> {
+        self.recorder.event(event).target(server_name(play.target)).fault(play.index)
     }
 
     fn active_faults(&self, target: usize) -> MutexGuard<'_, ActiveFaults> {
-        lock(&self.servers[target])
+        lock(&self.servers[target].active)
+    }
+
+    fn timeline(&self, target: usize) -> &Timeline {
+        &self.servers[target].timeline
     }
 }
 
-/// Returns the shape of a link under a link fault, and the fault's duration. Other kinds do nothing to the link.
-fn link_shape(kind: &FaultKind) -> (Shape, Option<Duration>) {
+/// Returns the shape of a link under a link fault. Other kinds do nothing to the link.
+fn link_shape(kind: &FaultKind) -> Shape {
     let none = Shape::default();
     match *kind {
-        FaultKind::Delay { latency, jitter, duration } => (Shape { latency, jitter, ..none }, duration),
-        FaultKind::Partition { direction, duration } => {
+        FaultKind::Delay { latency, jitter, .. } => Shape { latency, jitter, ..none },
+        FaultKind::Partition { direction, .. } => {
             let cut_to = matches!(direction, Direction::Both | Direction::To);
             let cut_to = planted!(Bug::LeakyCut, false, else cut_to);
             let cut_from = matches!(direction, Direction::Both | Direction::From);
-            (Shape { cut_to, cut_from, ..none }, duration)
+            Shape { cut_to, cut_from, ..none }
         }
-        FaultKind::Loss { rate, duration } => (Shape { loss: rate, ..none }, duration),
-        FaultKind::Bandwidth { rate, duration } => (Shape { bandwidth: Some(rate), ..none }, duration),
+        FaultKind::Loss { rate, .. } => Shape { loss: rate, ..none },
+        FaultKind::Bandwidth { rate, .. } => Shape { bandwidth: Some(rate), ..none },
         FaultKind::Crash { .. }
         | FaultKind::Freeze { .. }
         | FaultKind::Reset
         | FaultKind::Errors { .. }
-        | FaultKind::Slow { .. } => (none, Some(Duration::ZERO)),
+        | FaultKind::Slow { .. } => none,
     }
 }

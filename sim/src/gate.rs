@@ -21,6 +21,8 @@ pub(crate) struct Gate {
 
 #[derive(Debug, Default)]
 struct GateState {
+    /// The process was killed, and the tasks that are behind the gate are yet to be dropped.
+    killed: bool,
     /// The instant at which it was shut, while it is.
     shut: Option<Instant>,
     /// The time for which it was shut before.
@@ -46,9 +48,18 @@ impl Gate {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Opens the gate for a new process. The tasks of the process before it were dropped.
+    /// Stops the tasks of the process for good, as SIGKILL does. From now on the gate can be shut for the next process.
+    pub(crate) fn kill(&self) {
+        let state = &mut *self.state();
+        state.killed = true;
+        state.shut = None;
+    }
+
+    /// Opens the gate for a new process, unless that was stopped in the meantime. The tasks of the process before it were
+    /// dropped.
     pub(crate) fn reset(&self) {
-        *self.state() = GateState::default();
+        let state = &mut *self.state();
+        *state = GateState { shut: state.shut, ..GateState::default() };
     }
 
     /// Returns the time that the process has had to run by `now`.
@@ -80,7 +91,7 @@ impl<T> Future for Gated<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         {
             let mut state = self.gate.state();
-            if state.shut.is_some() {
+            if state.killed || state.shut.is_some() {
                 state.waiting.push(cx.waker().clone());
                 return Poll::Pending;
             }

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use kernel::{
@@ -31,8 +34,10 @@ pub(crate) struct Replica {
     recorder: Recorder,
     software: Software,
     injector: Arc<Injector>,
-    /// Processes started so far.
+    /// Processes that have begun to run their software.
     starts: Mutex<u64>,
+    /// Processes that were started after a crash.
+    restarts: AtomicU64,
 }
 
 impl Replica {
@@ -48,7 +53,16 @@ impl Replica {
         let host = Arc::new(Host::new(HostId::server(index), shared.clone()));
         let recorder = recorder.with_source(host.clone(), &name);
         let injector = Arc::new(Injector::new(entropy));
-        Arc::new(Self { index, name, host, recorder, software, injector, starts: Mutex::new(0) })
+        Arc::new(Self {
+            index,
+            name,
+            host,
+            recorder,
+            software,
+            injector,
+            starts: Mutex::new(0),
+            restarts: AtomicU64::new(0),
+        })
     }
 
     /// Returns the server's name.
@@ -91,7 +105,7 @@ impl Replica {
         if self.host.process.send_replace(Process::Down) == Process::Down {
             return Effect::ServerIsDown;
         }
-        self.host.gate.shut(self.host.now());
+        self.host.gate.kill();
         // A restarted process injects nothing.
         self.injector.set(Injection::default());
         Effect::Applied
@@ -108,13 +122,17 @@ impl Replica {
         self.host.process.send_if_modified(|process| {
             let down = *process == Process::Down;
             if down {
+                self.restarts.fetch_add(1, Ordering::Relaxed);
                 *process = Process::Starting;
             }
             down
         });
-        let settled = process.wait_for(|process| *process != Process::Starting).await;
+        let number = self.restarts.load(Ordering::Relaxed);
+        // A crash and a restart at one instant replace the process by another one that is starting.
+        let is_replaced = || self.restarts.load(Ordering::Relaxed) != number;
+        let settled = process.wait_for(|process| *process != Process::Starting || is_replaced()).await;
         match settled.as_deref() {
-            Ok(Process::Up) => Effect::Applied,
+            Ok(Process::Up) if !is_replaced() => Effect::Applied,
             _ => Effect::ServerIsDown,
         }
     }

@@ -1,6 +1,6 @@
 //! Checks that faults begin and end when the scenario says, and that nothing passes a partitioned link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, attempts::Attempts, us};
 use crate::{
@@ -11,14 +11,21 @@ use crate::{
 };
 
 pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
-    let (times, end_us) = FaultTimes::collect(evidence.rows);
+    let recorded = RecordedTimes::collect(evidence.rows);
+    let pending = recorded.pending_restarts(&evidence.scenario.faults);
     let none = FaultTimes::default();
     let late_us = evidence.late.map_or(0, us) * 2 + ROUNDING_US;
     let mut partitioned: BTreeMap<Name, Vec<PartitionedLink>> = BTreeMap::new();
     for (index, fault) in evidence.scenario.faults.iter().enumerate() {
         for target in fault.targets.iter().map(|target| Name::from(server_name(*target))) {
-            let times = times.get(&(index, target.clone())).unwrap_or(&none);
-            if let Some(what) = times.wrong(fault, end_us, late_us) {
+            let times = recorded.faults.get(&(index, target.clone())).unwrap_or(&none);
+            let slack = Slack {
+                late_us,
+                end_us: recorded.end_us,
+                restarts: recorded.restarts.get(&target),
+                pending: pending.get(&target).copied(),
+            };
+            if let Some(what) = times.wrong(fault, &slack) {
                 let what = format!("fault {index} on {target}: {what}");
                 findings.add(Invariant::FaultsFollowSchedule, None, us(fault.at), what);
             }
@@ -47,37 +54,97 @@ struct FaultTimes {
     starts: Vec<u64>,
     ends: Vec<u64>,
     no_effects: Vec<u64>,
+    restarted: bool,
 }
 
-impl FaultTimes {
-    /// Collects the times of all faults, by index and target, and the time of the last event of the run.
-    fn collect(rows: &dyn Rows) -> (BTreeMap<(usize, Name), Self>, u64) {
-        let mut times: BTreeMap<(usize, Name), Self> = BTreeMap::new();
-        let mut end_us = 0;
+/// The times of all faults.
+#[derive(Debug, Default)]
+struct RecordedTimes {
+    /// The times of each fault, by index and target.
+    faults: BTreeMap<(usize, Name), FaultTimes>,
+    /// The times at which each server was started again.
+    restarts: BTreeMap<Name, BTreeSet<u64>>,
+    /// The time of the last event of the run.
+    end_us: u64,
+}
+
+/// What a fault may differ by from the scenario.
+struct Slack<'a> {
+    /// The most by which two timers are late.
+    late_us: u64,
+    /// The time of the last event of the run.
+    end_us: u64,
+    /// The times at which the server was started again.
+    restarts: Option<&'a BTreeSet<u64>>,
+    /// When the server should have been started again, if the run ended before its process had exited.
+    pending: Option<u64>,
+}
+
+impl Slack<'_> {
+    /// Returns whether what was due at `due_us` may have happened at `at_us`. A killed process takes its time to exit, and what
+    /// is scripted after its restart waits for it.
+    fn allows(&self, at_us: u64, due_us: u64) -> bool {
+        at_us <= due_us.saturating_add(self.late_us) || self.restarts.is_some_and(|restarts| restarts.contains(&at_us))
+    }
+
+    /// Returns whether the run may have ended before what was due at `due_us`.
+    fn allows_end_before(&self, due_us: u64) -> bool {
+        self.end_us <= due_us.saturating_add(self.late_us)
+            || self.pending.is_some_and(|pending_us| pending_us <= due_us)
+    }
+}
+
+impl RecordedTimes {
+    /// Returns for each server the first restart of `faults` that should have been and was not, although the crash had an
+    /// effect.
+    fn pending_restarts(&self, faults: &[Fault]) -> BTreeMap<Name, u64> {
+        let mut pending: BTreeMap<Name, u64> = BTreeMap::new();
+        for ((index, target), times) in &self.faults {
+            let Some(FaultKind::Crash { restart_after: Some(time) }) = faults.get(*index).map(|fault| &fault.kind)
+            else {
+                continue;
+            };
+            if !times.restarted && times.ends.is_empty() {
+                let due_us = us(faults[*index].at + *time);
+                let first = pending.entry(target.clone()).or_insert(due_us);
+                *first = due_us.min(*first);
+            }
+        }
+        pending
+    }
+
+    fn collect(rows: &dyn Rows) -> Self {
+        let mut times = Self::default();
         for row in rows.events() {
-            end_us = row.at_us;
+            times.end_us = row.at_us;
             let (Some(fault), Some(target)) = (row.fault, &row.target) else { continue };
-            let own = times.entry((fault, target.clone())).or_default();
+            let own = times.faults.entry((fault, target.clone())).or_default();
             match row.event {
                 Event::FaultStart => own.starts.push(row.at_us),
                 Event::FaultEnd => own.ends.push(row.at_us),
+                Event::Restart => {
+                    own.restarted = true;
+                    times.restarts.entry(target.clone()).or_default().insert(row.at_us);
+                }
                 Event::NoEffect => own.no_effects.push(row.at_us),
                 _ => {}
             }
         }
-        (times, end_us)
+        times
     }
+}
 
-    /// Returns in what these times differ from the scenario. `end_us` is the time of the last event of the run.
-    fn wrong(&self, fault: &Fault, end_us: u64, late_us: u64) -> Option<String> {
+impl FaultTimes {
+    /// Returns in what these times differ from the scenario.
+    fn wrong(&self, fault: &Fault, slack: &Slack<'_>) -> Option<String> {
         let at_us = us(fault.at);
         let (start_us, rest) = match &self.starts[..] {
             // The run may have ended before.
-            [] if end_us <= at_us + late_us => return None,
+            [] if slack.allows_end_before(at_us) => return None,
             [] => return Some("it does not begin".to_owned()),
             [start_us, rest @ ..] => (*start_us, rest),
         };
-        if !rest.is_empty() || start_us < at_us || start_us > at_us + late_us {
+        if !rest.is_empty() || start_us < at_us || !slack.allows(start_us, at_us) {
             return Some(format!("it begins at {:?} µs instead of {at_us} µs", self.starts));
         }
         if self.ends.len() > 1 || self.ends.first().is_some_and(|lifted_us| *lifted_us < start_us) {
@@ -94,12 +161,13 @@ impl FaultTimes {
             (_, Some(lasts)) => (us(lasts), us(lasts)),
             (_, None) => (u64::MAX, u64::MAX),
         };
-        let latest_us = start_us.saturating_add(most_us).saturating_add(late_us);
+        let due_us = start_us.saturating_add(most_us);
         match self.ends.first() {
-            None => (end_us > latest_us).then(|| format!("it does not end until {latest_us} µs")),
+            None => (!slack.allows_end_before(due_us)).then(|| format!("it does not end at {due_us} µs")),
             Some(lifted_us) => {
-                let is_early = lifted_us.saturating_add(ROUNDING_US) < start_us.saturating_add(least_us);
-                let is_wrong = is_early || *lifted_us > latest_us;
+                // A fault that had to wait for its turn ends when it is scripted to.
+                let is_early = lifted_us.saturating_add(ROUNDING_US) < at_us.saturating_add(least_us);
+                let is_wrong = is_early || !slack.allows(*lifted_us, due_us);
                 is_wrong.then(|| {
                     format!(
                         "it begins at {start_us} µs, should last {:?}, and ends at {lifted_us} µs",

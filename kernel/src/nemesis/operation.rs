@@ -42,7 +42,8 @@ pub struct OperationFailed {
 
 /// The operations of a world.
 pub trait Operations: Send + Sync {
-    /// Carries out `operation` as soon as it is possible.
+    /// Carries out `operation` as soon as it is possible. The first poll decides on the effect: operations on a server have
+    /// the effects of the order in which they are polled first, however long each takes.
     ///
     /// # Errors
     ///

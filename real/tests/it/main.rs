@@ -12,3 +12,4 @@ mod manual;
 mod messages;
 mod mishap;
 mod parity;
+mod ties;

@@ -21,5 +21,6 @@ mod scenarios;
 mod shrink;
 mod simulated;
 mod soundness;
+mod ties;
 mod tip;
 mod verify;
