@@ -34,4 +34,4 @@ pub use man::ManArgs;
 pub use output::{complain, print};
 pub use program::program;
 pub use report::RunReport;
-pub use session::Session;
+pub use session::{Session, warn_of_place};

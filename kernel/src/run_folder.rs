@@ -13,6 +13,7 @@
 //! | `sorted` | sorting a file of rows that may be larger than memory |
 //! | [`rows`] | the rows of a run folder, read in passes |
 //! | [`state`] | `state.json`: what a folder is that is not complete |
+//! | [`single_file`] | a file of results that stands alone, replaced only if it is ours |
 //! | [`lines`] | files with a JSON value a line: writing and reading them |
 //! | [`blocks`] | folding the lines of a large file, block by block |
 //! | [`error`] | errors of a folder, whichever kind it is |
@@ -37,6 +38,7 @@ pub mod manifest;
 pub mod place;
 pub mod replace;
 pub mod rows;
+pub mod single_file;
 mod sorted;
 pub mod state;
 
@@ -47,6 +49,7 @@ pub use files::{Files, OpenFile, OsFiles};
 pub use folder::{ATTEMPTS, EVENTS, REQUESTS, RUN, RowFile, RunEnd, RunFolder, SCENARIO, SUMMARY, Written, sort_rows};
 pub use info::{CalibrationInfo, HostInfo, RunInfo};
 pub use journal::{Journal, JournalSyncer, WaitingLines};
-pub use place::{Earlier, Place, Placed};
+pub use place::{Contents, Earlier, Place, Placed};
 pub use rows::{FileRows, read_records};
+pub use single_file::{SingleFile, SingleFileError};
 pub use state::{Progress, RunState, STATE};

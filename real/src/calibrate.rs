@@ -21,15 +21,12 @@ mod plan;
 mod processes;
 mod samples;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, program, progress, quoted},
-    run_folder::sha256,
+    run_folder::{OsFiles, SingleFile, sha256},
     scenario::Size,
     visible::Visible,
 };
@@ -55,6 +52,10 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PLACE)]
     out: PathBuf,
 
+    /// Replaces the file even if this program has not written it.
+    #[arg(long)]
+    force: bool,
+
     /// The sizes of the images to measure with; the times of other sizes are interpolated.
     #[arg(long, value_delimiter = ',', default_value = "64x64,256x256,512x512", value_name = "SIZE,…")]
     sizes: Vec<Size>,
@@ -67,11 +68,8 @@ pub struct CalibrateArgs {
 /// Measures this host for about two minutes, prints the result and writes the calibration.
 pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     // A path that cannot be written should fail before two minutes of measurement, not after.
-    let parent = args.out.parent().unwrap_or(Path::new(""));
-    fs::create_dir_all(parent).map_err(|error| unwritable(&args.out, &error))?;
-    if args.out.is_dir() {
-        return Err(Failure::wrong_input(format!("{} is a folder; name a file with --out", args.out.visible())));
-    }
+    let output = SingleFile { path: &args.out, comment: "# ", force: args.force };
+    output.prepare(&OsFiles).map_err(Failure::wrong_input)?;
     // Before the first process starts: the load average is that of the host alone.
     let host = facts::host();
     let started = facts::now();
@@ -91,7 +89,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
             "{verdict}; nothing was written. Stop what else runs on this machine and try again, or write it with --anyway"
         )));
     }
-    fs::write(&args.out, &text).map_err(|error| unwritable(&args.out, &error))?;
+    let text = output.write(&OsFiles, &text).map_err(Failure::run_failed)?;
     print(&format!(
         "\n  {verdict}\n\n  calibration  {}\n  sha256       {}\n  use          {} run SCENARIO --calibration {}\n",
         args.out.visible(),
@@ -100,10 +98,6 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
         quoted(&args.out.to_string_lossy()),
     ));
     Ok(Exit::Passed)
-}
-
-fn unwritable(path: &Path, reason: &io::Error) -> Failure {
-    Failure::wrong_input(format!("cannot write {}: {reason}; choose another file with --out", path.visible()))
 }
 
 fn failed(error: CalibrationError) -> Failure {

@@ -60,7 +60,7 @@ pub struct FidelityArgs {
 
 /// Plays the runs that are not finished yet, and prints how many there were.
 pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
-    let campaign = Campaign::open(args)?;
+    let mut campaign = Campaign::open(args)?;
     let runner = Runner::find(&campaign)?;
     // Before `begin` writes the calibration: a campaign cannot change it later.
     runner.try_calibration(&args.calibration, campaign.scenarios())?;

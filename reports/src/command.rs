@@ -13,11 +13,12 @@ use kernel::{
         threshold::ThresholdRecord,
     },
     measure::Verdict,
+    run_folder::Earlier,
     visible::Visible,
 };
 
 pub use self::options::{Command, FidelityOptions, MergeOptions, Options};
-use self::report::{Report, ReportFolder, Shown, unwritable};
+use self::report::{Report, ReportFolder, Shown};
 use crate::{
     analyse::RunAnalysis,
     compare::Comparison,
@@ -73,8 +74,9 @@ fn shown(as_json: bool) -> Shown {
 /// Reports one run. The exit code is the verdict of the run.
 fn report_run(place: &Path, mapping: &Mapping, options: &Options) -> Result<CommandOutput, Failure> {
     let run = read::run(place, mapping).map_err(Failure::wrong_input)?;
-    let folder = ReportFolder::prepare(&options.out.clone().unwrap_or_else(|| run_report_place(place)))?;
-    export(&run, &folder, options)?;
+    let report_place = options.out.clone().unwrap_or_else(|| run_report_place(place));
+    let mut folder = ReportFolder::prepare(&report_place, options.force)?;
+    export(&run, &mut folder, options)?;
     let analysis = RunAnalysis::from_run(run, options.window).map_err(Failure::wrong_input)?;
     let figures = figure::single::figures(&analysis);
     let report = Report {
@@ -87,7 +89,7 @@ fn report_run(place: &Path, mapping: &Mapping, options: &Options) -> Result<Comm
     // A run that ended before its time has no verdict of its own.
     let verdict = if analysis.state.is_some() { Verdict::Interrupted } else { analysis.summary.verdict() };
     let exit = verdict.into();
-    Ok(CommandOutput { exit, text: report.write(&folder, shown(options.json))? })
+    Ok(CommandOutput { exit, text: report.write(folder, shown(options.json))? })
 }
 
 /// Returns the default place of the report of a run: a folder below the folder of the run, whose own files stay as they
@@ -102,19 +104,16 @@ fn run_report_place(place: &Path) -> PathBuf {
 }
 
 /// Writes the files of the selected exporters.
-fn export(run: &RecordedRun, folder: &ReportFolder, options: &Options) -> Result<(), Failure> {
-    for exporter in options.exports.selected() {
-        let path = folder.path(exporter.file);
-        (exporter.write)(run, &path).map_err(|error| unwritable(&path, error))?;
-    }
-    Ok(())
+fn export(run: &RecordedRun, folder: &mut ReportFolder, options: &Options) -> Result<(), Failure> {
+    options.exports.selected().try_for_each(|exporter| folder.create(exporter.file, |path| (exporter.write)(run, path)))
 }
 
 /// Reports a sweep. The exit code is 0 if all runs pass.
 fn report_sweep(place: &Path, options: &Options) -> Result<CommandOutput, Failure> {
     reject_exports(place, options)?;
     let sweep = SweepAnalysis::from_runs(SweepRecord::read(place).map_err(Failure::wrong_input)?);
-    write_sweep(&sweep, &options.out.clone().unwrap_or_else(|| place.join("report")), options.json)
+    let report_place = options.out.clone().unwrap_or_else(|| place.join("report"));
+    write_sweep(&sweep, ReportFolder::prepare(&report_place, options.force)?, options.json)
 }
 
 /// Fails if an exporter is selected for a folder that holds no rows of requests.
@@ -128,7 +127,8 @@ fn reject_exports(place: &Path, options: &Options) -> Result<(), Failure> {
 fn report_threshold(place: &Path, options: &Options) -> Result<CommandOutput, Failure> {
     reject_exports(place, options)?;
     let threshold = ThresholdAnalysis::from_search(ThresholdRecord::read(place).map_err(Failure::wrong_input)?);
-    let folder = ReportFolder::prepare(&options.out.clone().unwrap_or_else(|| place.join("report")))?;
+    let report_place = options.out.clone().unwrap_or_else(|| place.join("report"));
+    let folder = ReportFolder::prepare(&report_place, options.force)?;
     let figures = figure::threshold::figures(&threshold);
     let report = Report {
         name: "report",
@@ -137,7 +137,7 @@ fn report_threshold(place: &Path, options: &Options) -> Result<CommandOutput, Fa
         html: page::threshold(&threshold, &figures),
         figures,
     };
-    Ok(CommandOutput { exit: Exit::Passed, text: report.write(&folder, shown(options.json))? })
+    Ok(CommandOutput { exit: Exit::Passed, text: report.write(folder, shown(options.json))? })
 }
 
 /// Merges the shards of a sweep into one folder, and reports it.
@@ -146,8 +146,10 @@ fn merge_shards(options: &MergeOptions) -> Result<CommandOutput, Failure> {
     let shards = shards.collect::<Result<Vec<_>, _>>().map_err(Failure::wrong_input)?;
     let runs = merge(shards).map_err(Failure::wrong_input)?;
     let place = options.out.clone().unwrap_or_else(|| runs.identity.default_place());
-    runs.write(&place).map_err(Failure::wrong_input)?;
-    let mut output = write_sweep(&SweepAnalysis::from_runs(runs), &place.join("report"), options.json)?;
+    let earlier = if options.force { Earlier::Force } else { Earlier::Replace };
+    runs.write(&place, earlier).map_err(Failure::wrong_input)?;
+    let folder = ReportFolder::prepare(&place.join("report"), options.force)?;
+    let mut output = write_sweep(&SweepAnalysis::from_runs(runs), folder, options.json)?;
     // The output for programs is one JSON document and nothing else.
     if !options.json {
         output.text.push_str(&format!("  folder  {}\n", place.visible()));
@@ -155,9 +157,8 @@ fn merge_shards(options: &MergeOptions) -> Result<CommandOutput, Failure> {
     Ok(output)
 }
 
-/// Writes the report of a sweep to the folder at `place`.
-fn write_sweep(sweep: &SweepAnalysis, place: &Path, as_json: bool) -> Result<CommandOutput, Failure> {
-    let folder = ReportFolder::prepare(place)?;
+/// Writes the report of a sweep to `folder`.
+fn write_sweep(sweep: &SweepAnalysis, folder: ReportFolder, as_json: bool) -> Result<CommandOutput, Failure> {
     let identity = &sweep.runs.identity;
     let replay: &dyn Fn(&RunRow) -> String = &|row| identity.replay(row);
     let report_of_runs = sweep.runs.report(replay);
@@ -169,7 +170,7 @@ fn write_sweep(sweep: &SweepAnalysis, place: &Path, as_json: bool) -> Result<Com
         html: page::sweep(sweep, &report_of_runs, &figures),
         figures,
     };
-    Ok(CommandOutput { exit: report_of_runs.verdict().into(), text: report.write(&folder, shown(as_json))? })
+    Ok(CommandOutput { exit: report_of_runs.verdict().into(), text: report.write(folder, shown(as_json))? })
 }
 
 /// Compares several runs. A comparison has no verdict.
@@ -189,7 +190,7 @@ fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -
     let runs = places.iter().map(|place| read::run(place, mapping));
     let comparison = Comparison::from_runs(runs, options.window).map_err(Failure::wrong_input)?;
     let place = options.out.clone().unwrap_or_else(|| Path::new("runs/compare").join(comparison.name()));
-    let folder = ReportFolder::prepare(&place)?;
+    let folder = ReportFolder::prepare(&place, options.force)?;
     let mut figures = Vec::new();
     for scenario in &comparison.scenarios {
         figures.extend(figure::compared::figures(scenario, comparison.scenarios.len() > 1));
@@ -201,14 +202,15 @@ fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -
         html: page::comparison(&comparison, &figures),
         figures,
     };
-    Ok(CommandOutput { exit: Exit::Passed, text: report.write(&folder, shown(options.json))? })
+    Ok(CommandOutput { exit: Exit::Passed, text: report.write(folder, shown(options.json))? })
 }
 
 /// Reports the distance of the worlds of a campaign. It has no verdict: people decide which distance is too great.
 fn report_fidelity(options: &FidelityOptions) -> Result<CommandOutput, Failure> {
     let campaign = fidelity::read(&options.campaign, options.window).map_err(Failure::wrong_input)?;
     let fidelity = Fidelity::from_campaign(campaign);
-    let folder = ReportFolder::prepare(&options.out.clone().unwrap_or_else(|| options.campaign.join("report")))?;
+    let place = options.out.clone().unwrap_or_else(|| options.campaign.join("report"));
+    let folder = ReportFolder::prepare(&place, options.force)?;
     let figures = figure::fidelity::figures(&fidelity);
     let report = Report {
         name: "fidelity",
@@ -218,5 +220,5 @@ fn report_fidelity(options: &FidelityOptions) -> Result<CommandOutput, Failure> 
         figures,
     };
     let shown = if options.json { Shown::Json } else { Shown::SpacedText };
-    Ok(CommandOutput { exit: Exit::Passed, text: report.write(&folder, shown)? })
+    Ok(CommandOutput { exit: Exit::Passed, text: report.write(folder, shown)? })
 }

@@ -10,9 +10,13 @@ mod arguments;
 mod finding;
 mod search;
 
+use std::path::PathBuf;
+
 use kernel::{
     cli::{self, Exit, Failure},
+    run_folder::{OsFiles, atomic},
     scenario::Scenario,
+    visible::Visible,
 };
 
 pub(crate) use self::arguments::HuntArgs;
@@ -36,7 +40,11 @@ pub(crate) fn run(args: &HuntArgs) -> Result<Exit, Failure> {
         return Err(Failure::wrong_input("the scenario expects nothing; add an [[expect]], or give --invariants"));
     }
     let jobs = args.jobs.count()?;
-    let folder = args.out.clone().unwrap_or_else(|| format!("runs/{}/hunt", base.name).into());
+    let folder: PathBuf = args.out.clone().unwrap_or_else(|| format!("runs/{}/hunt", base.name).into());
+    let left = atomic::remove_of_ended(&OsFiles, &folder, |file| file.starts_with("seed") && file.ends_with(".toml"));
+    left.map_err(|reason| {
+        Failure::wrong_input(format!("cannot use {}: {reason}; choose another folder with --out", folder.visible()))
+    })?;
     let hunt = Hunt { args, base: &base, calibration: &calibration, folder: &folder };
     let (finding, played) = hunt.search(jobs)?;
     let Some(finding) = finding else {

@@ -21,7 +21,7 @@ use std::{
 use kernel::{
     cli::{Exit, Failure, RunArgs},
     experiment::sweep::{Axis, OpenSweepFolder, Origin, Seeds, Shard, SweepIdentity, SweepReport},
-    run_folder::sha256,
+    run_folder::{Earlier, sha256},
     scenario::Scenario,
 };
 use signal_hook::{
@@ -62,7 +62,8 @@ pub(crate) fn run(
 
     let identity = identity(&sweep, &base, &many.vary, origin(args, calibration_file));
     let place = args.out.clone().unwrap_or_else(|| identity.default_place());
-    let folder = OpenSweepFolder::open(&place, &identity, &base.to_toml()).map_err(Failure::wrong_input)?;
+    let earlier = if args.force { Earlier::Force } else { Earlier::Replace };
+    let folder = OpenSweepFolder::open(&place, &identity, &base.to_toml(), earlier).map_err(Failure::wrong_input)?;
     spot_check(&folder, &sweep).map_err(cannot_continue)?;
 
     let stop = interruptible().map_err(Failure::run_failed)?;

@@ -1,14 +1,14 @@
 //! `sim new`: a scenario file to start from.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, program, quoted},
+    run_folder::{OsFiles, atomic},
     scenario::{Scenario, WorkloadName},
     visible::Visible,
 };
@@ -82,7 +82,7 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder)?;
     }
-    File::create_new(file)?.write_all(text.as_bytes())
+    atomic::create(&OsFiles, file, text.as_bytes())
 }
 
 fn unwritable(file: &Path, error: &io::Error) -> Failure {

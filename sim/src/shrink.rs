@@ -1,7 +1,7 @@
 //! `sim shrink`: minimises a scenario that fails.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -9,7 +9,7 @@ use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, progress},
     input,
-    run_folder::{RUN, RunInfo, SCENARIO},
+    run_folder::{OsFiles, RUN, RunInfo, SCENARIO, SingleFile},
     scenario::{Scenario, duration},
     visible::Visible,
 };
@@ -36,6 +36,10 @@ pub(crate) struct ShrinkArgs {
     /// The file to write the result to [default: runs/SCENARIO/shrunk-seedN.toml].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+
+    /// Replaces the file even if this program has not written it.
+    #[arg(long)]
+    force: bool,
 }
 
 /// Minimises the scenario, and writes the result.
@@ -45,9 +49,9 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
     let scenario = Scenario::load(&path, &args.conditions.overrides).map_err(Failure::wrong_input)?.explicit(seed);
     let out = args.out.clone();
     let out = out.unwrap_or_else(|| PathBuf::from(format!("runs/{}/shrunk-seed{seed}.toml", scenario.name)));
-    if out.is_dir() {
-        return Err(Failure::wrong_input(format!("{} is a folder; name a file with --out", out.visible())));
-    }
+    let output = SingleFile { path: &out, comment: "# ", force: args.force };
+    // Before the search, which may take minutes.
+    output.prepare(&OsFiles).map_err(Failure::wrong_input)?;
     let plan = Plan { scenario: scenario.clone(), seed, calibration };
     let bar = progress::spinner("{spinner} {pos} runs, {msg} left");
     let reduced = reduce(&plan, &mut |trials, left| {
@@ -62,9 +66,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
 
     let replay = command(None, &out, seed, args.conditions.times.as_deref());
     let lines = removed(&scenario, &reduced);
-    write(&out, &file(&plan, &reduced, &lines, &replay)).map_err(|reason| {
-        Failure::run_failed(format!("cannot write {}: {reason}; choose another file with --out", out.visible()))
-    })?;
+    output.write(&OsFiles, &file(&plan, &reduced, &lines, &replay)).map_err(Failure::run_failed)?;
     print(&report(&plan, &reduced, &lines, &out, &replay));
     Ok(Exit::Passed)
 }
@@ -122,12 +124,4 @@ fn report(plan: &Plan, reduced: &Reduced, lines: &[String], out: &Path, replay: 
     lines.iter().for_each(|line| text += &format!("  - {line}\n"));
     text += &format!("\n  {} runs; {}\n", reduced.trials, limit(reduced));
     text + &format!("\n  scenario  {}\n  replay    {replay}\n", out.visible())
-}
-
-/// Writes `text` to `out`, and creates its folder.
-fn write(out: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder)?;
-    }
-    fs::write(out, text)
 }

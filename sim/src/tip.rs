@@ -12,14 +12,14 @@ pub(crate) use self::arguments::TipArgs;
 use self::search::ThresholdSearch;
 use crate::options::{WORLD, calibration_info};
 use kernel::{
-    cli::{self, Exit, Failure},
+    cli::{self, Exit, Failure, warn_of_place},
     experiment::{
         sweep::Origin,
         threshold::{
             Boundary, SettingRange, StoppingRule, TestOutcome, ThresholdIdentity, ThresholdRecord, decisions_max,
         },
     },
-    run_folder::FolderError,
+    run_folder::Earlier,
     scenario::Scenario,
     visible::Visible,
 };
@@ -32,7 +32,8 @@ pub(crate) fn run(args: &TipArgs) -> Result<Exit, Failure> {
     let default_place = ThresholdIdentity::default_place(&base.name, &along, and.as_ref());
     let place = args.out.clone().unwrap_or(default_place);
     // Before the search, which may take hours.
-    ThresholdRecord::prepare(&place).map_err(Failure::wrong_input)?;
+    let earlier = if args.force { Earlier::Force } else { Earlier::Replace };
+    let place = ThresholdRecord::prepare(&place, earlier).map_err(Failure::wrong_input)?;
 
     let second_values = second_values(args, and.as_ref());
     let values = decisions_max(&along.samples(args.samples)).saturating_mul(second_values.len() as u64);
@@ -61,11 +62,10 @@ pub(crate) fn run(args: &TipArgs) -> Result<Exit, Failure> {
         return Err(Failure::wrong_input(no_boundary(&identity, &boundaries)));
     }
     let record = ThresholdRecord { identity, scenario: base.to_toml(), points, boundaries };
-    record.write(&place).map_err(|error| match error {
-        FolderError::Occupied { .. } => Failure::wrong_input(error),
-        error => Failure::run_failed(error),
-    })?;
-    cli::print(&format!("{}\n  folder  {}\n", record.render(), place.visible()));
+    let asked = place.path().to_owned();
+    let placed = record.write(place).map_err(Failure::run_failed)?;
+    warn_of_place(&placed, &asked);
+    cli::print(&format!("{}\n  folder  {}\n", record.render(), placed.place.visible()));
     Ok(Exit::Passed)
 }
 

@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
             violations: &violations,
             summary: &written.summary,
         };
-        warn_of(&written.placed, &asked);
+        warn_of_place(&written.placed, &asked);
         Ok(report.print(self.args.json))
     }
 
@@ -108,16 +108,17 @@ impl<'a> Session<'a> {
         let violations = violations.map_err(Failure::run_failed)?;
         let report =
             RunReport { folder: place, digest: None, replay, violations: &violations, summary: &written.summary };
-        warn_of(&written.placed, &asked);
+        warn_of_place(&written.placed, &asked);
         Ok(report.print(self.args.json))
     }
 }
 
-/// Reports on standard error where the run is, if not at the place called `asked`, and files of others that had to stay.
-fn warn_of(placed: &Placed, asked: &Path) {
+/// Reports on standard error where a folder is, if not at the place called `asked`, and files of others that had to stay.
+pub fn warn_of_place(placed: &Placed, asked: &Path) {
     let place = placed.place.visible();
     if placed.place != asked {
-        complain(&format!("warning: something came into {} during the run, so the run is in {place}", asked.visible()));
+        let asked = asked.visible();
+        complain(&format!("warning: something came into {asked} in the meantime, so the result is in {place}"));
     }
     if let Some(left) = &placed.left {
         let left = left.visible();

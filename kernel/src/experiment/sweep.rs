@@ -11,6 +11,7 @@
 //! | `identity` | [`SweepIdentity`], which runs belong together |
 //! | `row` | [`RunRow`], a line of `runs.jsonl` |
 //! | [`folder`] | [`SweepRecord`], the content of a sweep's folder, which can be read and written |
+//! | `checked_rows` | rows in a file, each with a checksum |
 //! | `progress` | [`OpenSweepFolder`], the folder while its runs come in |
 //! | `merge` | [`merge`], which makes one sweep of its shards |
 //! | `spread` | [`Spread`], a metric over the runs of a variant |
@@ -18,6 +19,7 @@
 //! | `report`, `tables`, `overview` | [`SweepReport`], what a sweep prints when it ends, for people and for programs |
 
 mod axis;
+mod checked_rows;
 pub mod folder;
 mod identity;
 mod merge;

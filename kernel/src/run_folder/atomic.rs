@@ -11,7 +11,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::files::Files;
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
+
+use super::{files::Files, manifest::is_file};
 
 /// Suffix of the name of a file or folder while it is being written.
 pub const PARTIAL: &str = ".partial";
@@ -33,14 +38,30 @@ pub fn write(files: &dyn Files, path: &Path, content: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Writes `content` to `path`, where nothing is yet: a reader sees nothing or all of it.
+///
+/// # Errors
+///
+/// Returns an error if there is something at `path`, or the operating system refuses; nothing is then left.
+pub fn create(files: &dyn Files, path: &Path, content: &[u8]) -> io::Result<()> {
+    let staging = staging_for(path);
+    let written = write_and_sync(files, &staging, content).and_then(|()| files.link(&staging, path));
+    let _ = files.remove_file(&staging);
+    written?;
+    files.sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
 fn write_and_move(files: &dyn Files, staging: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = files.create(staging)?;
-    file.write_all(content)?;
     // Before the move: otherwise a power failure may leave the new name with no content.
-    file.sync()?;
-    drop(file);
+    write_and_sync(files, staging, content)?;
     files.rename(staging, path)?;
     files.sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
+fn write_and_sync(files: &dyn Files, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = files.create(path)?;
+    file.write_all(content)?;
+    file.sync()
 }
 
 /// Returns a path beside `path` that no other write uses, in this process or another.
@@ -93,6 +114,39 @@ pub fn remove_abandoned(files: &dyn Files, folder: &Path, names: &[&str]) -> io:
     abandoned.into_iter().try_for_each(|name| files.remove_file(&folder.join(name)))
 }
 
+/// Removes what processes that have ended left of writes to files in `folder` whose names `is_ours` accepts. Other processes may
+/// be writing to it.
+///
+/// # Errors
+///
+/// Returns an error if the operating system refuses.
+pub fn remove_of_ended(files: &dyn Files, folder: &Path, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
+    let found = match files.list(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    for name in found {
+        let path = folder.join(&name);
+        let is_left = writer_of(&name).is_some_and(|(file, process)| is_ours(file) && !is_running(process));
+        if is_left && is_file(&path) {
+            files.remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the name of the file that an interrupted write was to, and the process; `None` if `name` is of something else.
+fn writer_of(name: &OsStr) -> Option<(&str, i32)> {
+    let (file, writer) = name.to_str()?.strip_suffix(PARTIAL)?.rsplit_once('.')?;
+    let (process, _) = writer.split_once('-')?;
+    is_writer(writer.as_bytes()).then_some((file, process.parse().ok()?))
+}
+
+fn is_running(process: i32) -> bool {
+    // A process of another user exists, too.
+    Pid::from_raw(process).is_some_and(|process| test_kill_process(process) != Err(Errno::SRCH))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -122,6 +176,24 @@ mod tests {
         write(&OsFiles, &path, b"1\n").unwrap_err();
         assert!(path.is_dir());
         assert_eq!(OsFiles.list(folder.path()).unwrap(), ["taken"]);
+    }
+
+    #[test]
+    fn a_file_is_created_whole_and_never_over_another() {
+        for calls in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("new.toml");
+            let files = FailingFiles::failing_at(calls);
+            let created = create(&*files, &path, b"new");
+            assert!(fs::read(&path).is_ok_and(|content| content == b"new") || (created.is_err() && !path.exists()));
+            if !files.has_stopped() {
+                created.unwrap();
+                assert_eq!(create(&OsFiles, &path, b"other").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+                assert_eq!(fs::read(&path).unwrap(), b"new");
+                assert_eq!(OsFiles.list(folder.path()).unwrap(), ["new.toml"]);
+                break;
+            }
+        }
     }
 
     #[test]
@@ -166,5 +238,21 @@ mod tests {
         let mut left = OsFiles.list(folder.path()).unwrap();
         left.sort();
         assert_eq!(left, ["rows.jsonl", "thesis.partial"]);
+    }
+    #[test]
+    fn what_is_left_of_a_process_that_has_ended_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = format!("a.toml.{}-0.partial", process::id());
+        // No process has the highest number that there is.
+        let ended = format!("a.toml.{}-0.partial", i32::MAX);
+        let foreign = format!("thesis.{}-0.partial", i32::MAX);
+        for name in [&own, &ended, &foreign] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        remove_of_ended(&OsFiles, folder.path(), |file| file == "a.toml").unwrap();
+        let mut left = OsFiles.list(folder.path()).unwrap();
+        left.sort();
+        assert_eq!(left, [own.as_str(), foreign.as_str()]);
+        remove_of_ended(&OsFiles, &folder.path().join("none"), |_| true).unwrap();
     }
 }

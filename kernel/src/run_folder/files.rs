@@ -42,6 +42,13 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// Returns an error if the operating system refuses.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives the file at `from` the name `to`, too.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is something at `to`, or the operating system refuses.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Waits until the names in the folder at `path` are on the disk, so that they survive a power failure.
     ///
     /// # Errors
@@ -149,6 +156,19 @@ impl Files for OsFiles {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match fs::hard_link(from, to) {
+            // Some file systems have no links. A move may then replace what came there in the meantime.
+            Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
+                if fs::symlink_metadata(to).is_ok() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                fs::rename(from, to)
+            }
+            linked => linked,
+        }
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
@@ -291,6 +311,11 @@ pub(crate) mod failing {
         fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
             self.0.call()?;
             OsFiles.rename(from, to)
+        }
+
+        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.0.call()?;
+            OsFiles.link(from, to)
         }
 
         fn sync_folder(&self, path: &Path) -> io::Result<()> {

@@ -23,7 +23,7 @@ use super::{
     info::RunInfo,
     journal::Journal,
     lines::{JsonLines, UnfinishedLine, for_each_line},
-    manifest::{MANIFEST, is_file},
+    manifest::{MANIFEST, Manifest, is_file},
     place::{Contents, Earlier, Place, Placed},
     rows::FileRows,
     sorted::Sorter,
@@ -65,7 +65,7 @@ static KIND: FolderKind = FolderKind {
     damaged_remedy: "run its scenario again",
 };
 
-static CONTENTS: Contents = Contents { kind: &KIND, holds: "run", is_unlisted, is_abandoned };
+static CONTENTS: Contents = Contents { kind: &KIND, holds: "run", is_unlisted, is_precious, is_abandoned };
 
 /// A file with a row a line, of which a run folder has three.
 #[derive(Debug)]
@@ -154,6 +154,19 @@ impl RunFolder {
     /// Returns where a run is written unless the user chooses another place.
     pub fn default_place(scenario: &str, world: &str, seed: u64) -> PathBuf {
         Path::new("runs").join(scenario).join(format!("{world}-seed{seed}"))
+    }
+
+    /// Returns the path of a file of the run at `place` that is missing or was changed since; `None` if all are as they were
+    /// written.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file cannot be read.
+    pub fn damage(place: &Path) -> Result<Option<PathBuf>, FolderError> {
+        let Some(manifest) = Manifest::read(place) else { return Ok(Some(place.join(MANIFEST))) };
+        let missing = manifest.names().map(|name| place.join(name)).find(|path| !path.exists());
+        let changed = manifest.changed(place).map_err(FolderError::unreadable(place))?;
+        Ok(missing.or_else(|| changed.into_iter().next()))
     }
 
     /// Prepares to write a run folder at `place`: what could go wrong after the run is found out before it.
@@ -359,6 +372,11 @@ fn is_unlisted(place: &Path) -> bool {
     has_files && !place.join(MANIFEST).exists() && info_at(place).is_some()
 }
 
+/// Returns whether the folder at `place` holds a run of real processes.
+fn is_precious(place: &Path) -> bool {
+    info_at(place).is_none_or(|info| info.world != "sim")
+}
+
 fn info_at(place: &Path) -> Option<RunInfo> {
     serde_json::from_slice(&input::read(&place.join(RUN)).ok()?).ok()
 }
@@ -366,7 +384,7 @@ fn info_at(place: &Path) -> Option<RunInfo> {
 /// Returns whether at `staging` is what a killed process left, and nothing that cannot be had again: a simulated run, or one
 /// of which nothing was recorded.
 fn is_abandoned(files: &dyn Files, staging: &Path) -> bool {
-    if has_rows(staging) && info_at(staging).is_none_or(|info| info.world != "sim") {
+    if has_rows(staging) && is_precious(staging) {
         return false;
     }
     let names = files.list(staging).unwrap_or_default();
@@ -392,8 +410,8 @@ fn has_logs_alone(files: &dyn Files, path: &Path) -> bool {
 mod tests {
     use super::{
         super::{
-            digest::sha256, files::failing::FailingFiles, journal::WaitingLines, manifest::Manifest, place::Earlier,
-            replace::REPORT, rows::read_records,
+            digest::sha256, files::failing::FailingFiles, journal::WaitingLines, place::Earlier, replace::REPORT,
+            rows::read_records,
         },
         *,
     };
@@ -619,7 +637,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("run");
         write(&place, &records()).unwrap();
+        assert_eq!(RunFolder::damage(&place).unwrap(), None);
         fs::write(place.join(EVENTS.name), "my notes").unwrap();
+        assert_eq!(RunFolder::damage(&place).unwrap(), Some(place.join(EVENTS.name)));
         let error = write(&place, &records()).unwrap_err();
         assert!(matches!(&error, FolderError::Changed { path } if *path == place.join(EVENTS.name)), "{error}");
         assert_eq!(fs::read_to_string(place.join(EVENTS.name)).unwrap(), "my notes");
@@ -640,6 +660,21 @@ mod tests {
         }
         assert_eq!(requests_at(&place), Some(3));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_simulated_run_does_not_replace_a_real_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("run");
+        let scenario =
+            Scenario::parse("short.toml", "name = \"short\"\nduration = \"1s\"\n[load]\nrate = 3\n", &[]).unwrap();
+        let folder = RunFolder::prepare(&place, Earlier::Keep).unwrap();
+        folder.write(&scenario, &RunInfo::new("real", 1), &records(), scenario.duration).unwrap();
+        let written = write_as(Arc::new(OsFiles), &place, &Records::default(), Earlier::Replace).unwrap();
+        assert_eq!(written.placed.place, directory.path().join("run-2"));
+        assert_eq!((requests_at(&place), requests_at(&written.placed.place)), (Some(3), Some(0)));
+        write_as(Arc::new(OsFiles), &place, &Records::default(), Earlier::Force).unwrap();
+        assert_eq!(requests_at(&place), Some(0));
     }
 
     #[test]

@@ -87,6 +87,11 @@ impl<T: DeserializeOwned> JsonLines<T> {
         Ok(Self { input, path: path.to_owned(), kind, unfinished, buffer: Vec::new(), line: 0, row: PhantomData })
     }
 
+    /// Returns the line that was read last, without its line break.
+    pub fn last_line(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Returns the error of the row that was read last, which contradicts what else is known.
     pub fn contradiction(&self, reason: &str) -> FolderError {
         self.malformed(reason)

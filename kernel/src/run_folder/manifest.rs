@@ -156,12 +156,12 @@ pub(super) fn is_in_real_folders(place: &Path, name: &str) -> bool {
 }
 
 /// Returns whether there is a file at `path`, and not a link to one.
-pub(super) fn is_file(path: &Path) -> bool {
+pub fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }
 
 /// Returns the SHA-256 of the file at `path` in hexadecimal.
-fn hash_of(path: &Path) -> io::Result<String> {
+pub(super) fn hash_of(path: &Path) -> io::Result<String> {
     let mut hashed = Hashed::new(io::sink());
     io::copy(&mut File::open(path)?, &mut hashed)?;
     Ok(hashed.finish())

@@ -20,7 +20,7 @@ use super::{
     error::{FolderError, FolderKind},
     files::Files,
     lock::PlaceLock,
-    manifest::{MANIFEST, Manifest},
+    manifest::{MANIFEST, Manifest, hash_of},
     replace::{Occupant, is_absent, parent_of, put_in_place, recover},
 };
 
@@ -39,6 +39,8 @@ pub struct Contents {
     pub holds: &'static str,
     /// Returns whether a folder is of this kind, and of a version of the program that wrote no manifest.
     pub is_unlisted: fn(&Path) -> bool,
+    /// Returns whether a folder holds what cannot be had again, such as a measurement, and is replaced by force only.
+    pub is_precious: fn(&Path) -> bool,
     /// Returns whether a folder is what a killed process left beside the place, and may be removed.
     pub is_abandoned: fn(&dyn Files, &Path) -> bool,
 }
@@ -46,7 +48,7 @@ pub struct Contents {
 /// What happens to an earlier folder in the place of a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Earlier {
-    /// It is replaced, unless it was changed: a simulated run can be had again.
+    /// It is replaced, unless it was changed or is precious: a simulated run can be had again.
     Replace,
     /// It stays, and the new one goes to a free place beside it, such as `real-seed42-2`: a measurement happens once.
     Keep,
@@ -154,8 +156,7 @@ impl Place {
         let lock = self.lock(&self.path)?.ok_or_else(|| FolderError::InUse { path: self.path.clone() })?;
         self.locks.push(lock);
         recover(&*self.files, &self.path, self.contents.holds).map_err(self.contents.kind.unwritable(&self.path))?;
-        let is_kept = self.earlier == Earlier::Keep && self.is_ours();
-        if is_kept {
+        if self.is_kept() {
             self.kept = Some(self.path.clone());
             self.move_aside()?;
         } else {
@@ -178,6 +179,15 @@ impl Place {
             }
         }
         Ok(None)
+    }
+
+    /// Returns whether there is a folder at the place that is not to be replaced.
+    fn is_kept(&self) -> bool {
+        match self.earlier {
+            Earlier::Force => false,
+            Earlier::Keep => self.is_ours(),
+            Earlier::Replace => self.is_ours() && (self.contents.is_precious)(&self.path),
+        }
     }
 
     /// Returns whether there is a folder of this kind at the place.
@@ -214,6 +224,10 @@ impl Place {
             Occupant::Other if (self.contents.is_unlisted)(&path) => Replaces::Unlisted,
             Occupant::Other => return Err(FolderError::Occupied { path, kind: self.contents.kind }),
         };
+        // It has come after the place was prepared.
+        if self.is_kept() {
+            return Err(FolderError::Occupied { path, kind: self.contents.kind });
+        }
         if is_mount_point(&path) {
             return Err(FolderError::MountPoint { path });
         }
@@ -326,6 +340,18 @@ impl Place {
     /// Returns the files that it is written through.
     pub(super) fn files(&self) -> Arc<dyn Files> {
         self.files.clone()
+    }
+
+    /// Lists the file called `name`, which something else has written into the folder.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it cannot be read.
+    pub fn add_file(&mut self, name: &str) -> Result<(), FolderError> {
+        let path = self.staging.join(name);
+        let hash = hash_of(&path).map_err(FolderError::unreadable(&path))?;
+        self.manifest.add(name, hash);
+        Ok(())
     }
 
     /// Lists the files of the folder called `name`, which something else has written; does nothing if there is none.

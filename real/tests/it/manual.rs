@@ -264,7 +264,19 @@ fn a_graph_service_by_hand_fails_on_demand_and_a_proxy_does_not() {
     let _server = user.foreground(&["serve", "--port", "0", "--id", "mine"]);
     let statuses = || {
         let log = user.runtime.path().join("log");
-        let words = ["load", "--servers", "mine", "--workload", "dfs", "--duration", "500ms", "--rate", "20", "--log"];
+        let words = [
+            "load",
+            "--servers",
+            "mine",
+            "--workload",
+            "dfs",
+            "--duration",
+            "500ms",
+            "--rate",
+            "20",
+            "--force",
+            "--log",
+        ];
         let graph = ["--set", "workload.nodes=100", "--set", "workload.edges=300"];
         user.says(&[&words[..], &[log.to_str().expect("it is text")], &graph].concat());
         let rows = rows(&log);

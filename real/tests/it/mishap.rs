@@ -31,6 +31,30 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
+fn a_second_run_leaves_the_first_one_in_its_place() {
+    let directory = story();
+    let run = |more: &[&str]| {
+        let words = ["mishap.toml", "--set", "load.rate=20", "--set", "duration=300ms", "--out", "run"];
+        let mut command = Command::new(PROGRAM);
+        command.args(words).args(more).current_dir(directory.path()).output().expect("it starts")
+    };
+    assert_eq!(run(&[]).status.code(), Some(0));
+    let first = fs::read(directory.path().join("run/requests.jsonl")).expect("it was written");
+    let second = run(&[]);
+    let said = said(&second);
+    assert_eq!(second.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("note: run holds an earlier run; this one goes to run-2, and --force would replace"),
+        "{said}"
+    );
+    assert!(String::from_utf8_lossy(&second.stdout).contains("  folder  run-2\n"), "{second:?}");
+    assert_eq!(fs::read(directory.path().join("run/requests.jsonl")).expect("it was kept"), first);
+    assert_eq!(run(&["--force"]).status.code(), Some(0));
+    assert_ne!(fs::read(directory.path().join("run/requests.jsonl")).expect("it was written"), first);
+    assert_eq!(fs::read_dir(directory.path()).expect("it is there").count(), 3, "the scenario and two runs");
+}
+
+#[test]
 fn an_error_that_cannot_be_printed_still_has_its_exit_code() {
     let directory = story();
     let unwritable = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");

@@ -46,6 +46,10 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
+    /// Replaces an earlier report in that folder even if it was changed.
+    #[arg(long)]
+    pub force: bool,
+
     /// The length of the windows in plots over time, at least 1ms.
     #[arg(long, default_value = "1s", value_parser = window)]
     pub window: Duration,
@@ -114,6 +118,10 @@ pub struct FidelityOptions {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
+    /// Replaces an earlier report in that folder even if it was changed.
+    #[arg(long)]
+    pub force: bool,
+
     /// The length of the windows in plots over time, at least 1ms.
     #[arg(long, default_value = "1s", value_parser = window)]
     pub window: Duration,
@@ -133,6 +141,10 @@ pub struct MergeOptions {
     /// The folder to write the whole sweep to [default: that of `sim run` for a sweep without shards].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+
+    /// Replaces an earlier sweep and its report in that folder even if it is of other runs or was changed.
+    #[arg(long)]
+    pub force: bool,
 
     /// Prints the report as JSON.
     #[arg(long)]

@@ -46,10 +46,47 @@ fn the_same_folder_gives_the_same_bytes() {
     }
     let mut names: Vec<_> = fs::read_dir(&first).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names.len(), 16, "{names:?}");
+    assert_eq!(names.len(), 17, "{names:?}");
     for name in names {
         assert!(fs::read(first.join(&name)).unwrap() == fs::read(second.join(&name)).unwrap(), "{name:?} differs");
     }
+}
+
+#[test]
+fn a_report_replaces_one_that_was_not_changed_and_no_file_of_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = folder(directory.path(), "sim", 42, 1);
+    let report = place.join("report");
+    reports(&[word(&place), "--parquet"]).unwrap();
+    fs::write(report.join("comments.txt"), "years of work").unwrap();
+    reports(&[word(&place)]).unwrap();
+    assert!(!report.join("joined.parquet").exists(), "it was of the report before");
+    assert_eq!(fs::read_to_string(report.join("comments.txt")).unwrap(), "years of work");
+
+    fs::write(report.join("report.txt"), "my notes").unwrap();
+    let changed = reports(&[word(&place)]).unwrap_err();
+    assert_eq!(changed.exit, kernel::cli::Exit::WrongInput);
+    assert!(
+        changed.message.contains("report/report.txt was changed after it was written, and would be lost"),
+        "{changed:?}"
+    );
+    fs::remove_file(report.join("files.json")).unwrap();
+    let unlisted = reports(&[word(&place)]).unwrap_err();
+    assert!(unlisted.message.contains("was written by an earlier version of this program"), "{unlisted:?}");
+    assert_eq!(fs::read_to_string(report.join("report.txt")).unwrap(), "my notes");
+    reports(&[word(&place), "--force"]).unwrap();
+    assert_ne!(fs::read_to_string(report.join("report.txt")).unwrap(), "my notes");
+    assert_eq!(fs::read_to_string(report.join("comments.txt")).unwrap(), "years of work");
+
+    let thesis = directory.path().join("thesis");
+    fs::create_dir(&thesis).unwrap();
+    fs::write(thesis.join("report.html"), "years of work").unwrap();
+    for force in [&[][..], &["--force"]] {
+        let refused = reports(&[&[word(&place), "--out", word(&thesis)], force].concat()).unwrap_err();
+        assert!(refused.message.contains("thesis exists and is not a report"), "{refused:?}");
+    }
+    assert_eq!(fs::read_dir(&thesis).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
 }
 
 #[test]

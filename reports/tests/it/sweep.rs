@@ -9,7 +9,7 @@ use kernel::{
     cli::Exit,
     experiment::sweep::{Axis, Origin, RunRow, Seeds, Shard, SweepIdentity, SweepRecord, grid},
     measure::Metrics,
-    run_folder::CalibrationInfo,
+    run_folder::{CalibrationInfo, Earlier},
     scenario::Scenario,
 };
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ fn row(variant: usize, settings: &[String], seed: u64) -> RunRow {
 fn written(runs: &SweepRecord) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("sweep");
-    runs.write(&place).unwrap();
+    runs.write(&place, Earlier::Replace).unwrap();
     (directory, place)
 }
 
@@ -104,7 +104,7 @@ fn the_plots_of_a_sweep_are_distributions_of_what_varies() {
     reports(&[word(&place)]).unwrap();
     let names = files(&place.join("report"));
     let plots = ["latency", "recovery", "success"].map(|name| [format!("{name}.png"), format!("{name}.svg")]);
-    let rest = ["report.html", "report.json", "report.txt"].map(str::to_owned);
+    let rest = ["files.json", "report.html", "report.json", "report.txt"].map(str::to_owned);
     let mut wanted: Vec<String> = plots.concat().into_iter().chain(rest).collect();
     wanted.sort();
     assert_eq!(names, wanted);
@@ -194,7 +194,7 @@ fn a_sweep_without_runs_is_reported_without_plots() {
     let (_directory, place) = written(&SweepRecord { rows: Vec::new(), ..runs(&[], 4) });
     let done = reports(&[word(&place)]).unwrap();
     assert!(done.text.starts_with("FAIL  story (sim, seeds 0..4): 0 of 0 runs pass; 4 of 4 were not played\n"));
-    assert_eq!(files(&place.join("report")), ["report.html", "report.json", "report.txt"]);
+    assert_eq!(files(&place.join("report")), ["files.json", "report.html", "report.json", "report.txt"]);
 }
 
 /// The folders of the shards of `whole`, in no order.
@@ -204,7 +204,7 @@ fn shards(whole: &SweepRecord, of: u64, directory: &Path) -> Vec<PathBuf> {
         let identity = SweepIdentity { shard, ..whole.identity.clone() };
         let rows = whole.rows.iter().filter(|row| identity.contains(row)).cloned().collect();
         let place = directory.join(format!("shard{number}"));
-        SweepRecord { identity, rows, ..whole.clone() }.write(&place).unwrap();
+        SweepRecord { identity, rows, ..whole.clone() }.write(&place, Earlier::Replace).unwrap();
         place
     };
     (1..=of).rev().map(folder).collect()
@@ -256,7 +256,7 @@ fn shards_that_are_not_all_of_one_sweep_are_not_merged() {
     assert!(message(&[shards.clone(), shards[..1].to_vec()].concat()).contains("are both shard 4/4; name one of them"));
     let other = SweepIdentity { version: "0.2.0".to_owned(), ..SweepRecord::read(&shards[0]).unwrap().identity };
     let place = directory.path().join("other");
-    SweepRecord { identity: other, ..SweepRecord::read(&shards[0]).unwrap() }.write(&place).unwrap();
+    SweepRecord { identity: other, ..SweepRecord::read(&shards[0]).unwrap() }.write(&place, Earlier::Replace).unwrap();
     let mixed = message(&[vec![place], shards[1..].to_vec()].concat());
     assert!(mixed.contains("its program's version is 0.1.0, not 0.2.0"), "{mixed}");
     let run = folder(directory.path(), "sim", 1, 1);

@@ -10,7 +10,7 @@ use kernel::{
             Boundary, Criterion, Point, SettingRange, StoppingRule, TestOutcome, ThresholdIdentity, ThresholdRecord,
         },
     },
-    run_folder::CalibrationInfo,
+    run_folder::{CalibrationInfo, Earlier},
     scenario::Scenario,
 };
 use serde_json::Value;
@@ -85,7 +85,7 @@ fn along_two() -> ThresholdRecord {
 fn written(tip: &ThresholdRecord) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("tip");
-    tip.write(&place).unwrap();
+    tip.write(ThresholdRecord::prepare(&place, Earlier::Replace).unwrap()).unwrap();
     (directory, place)
 }
 

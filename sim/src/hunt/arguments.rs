@@ -44,6 +44,10 @@ pub(crate) struct HuntArgs {
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
 
+    /// Replaces scenarios in that folder even if this program has not written them.
+    #[arg(long)]
+    pub(super) force: bool,
+
     /// Writes the scenario of every run, not only of the failing one.
     #[arg(long)]
     pub(super) keep: bool,

@@ -1,8 +1,13 @@
 //! The scenario file and the report of a finding.
 
-use std::{fs, io, path::PathBuf};
+use std::path::PathBuf;
 
-use kernel::{cli::Failure, scenario::Scenario, visible::Visible};
+use kernel::{
+    cli::Failure,
+    run_folder::{OsFiles, SingleFile},
+    scenario::Scenario,
+    visible::Visible,
+};
 use sim::reduction::short_toml;
 
 use super::search::{Finding, Hunt};
@@ -12,17 +17,14 @@ use crate::replay::command;
 ///
 /// # Errors
 ///
-/// Returns an error if the operating system refuses.
+/// Returns an error if there is a file of somebody else, or the operating system refuses.
 pub(super) fn write(hunt: &Hunt<'_>, seed: u64, scenario: &Scenario) -> Result<PathBuf, Failure> {
     let place = hunt.folder.join(format!("seed{seed}.toml"));
     let what = if hunt.args.policies { "settings and faults" } else { "faults" };
     let head = format!("# `{}` with the {what} that seed {seed} draws.\n\n", scenario.name);
-    let written = fs::create_dir_all(hunt.folder).and_then(|()| fs::write(&place, head + &short_toml(scenario)));
-    written.map_err(|reason: io::Error| {
-        let place = place.visible();
-        let remedy = format!("choose another folder with --out, and go on with --from-seed {seed}");
-        Failure::run_failed(format!("cannot write {place}: {reason}; {remedy}"))
-    })?;
+    let file = SingleFile { path: &place, comment: "# ", force: hunt.args.force };
+    let written = file.write(&OsFiles, &(head + &short_toml(scenario)));
+    written.map_err(|error| Failure::run_failed(format!("{error}, and go on with --from-seed {seed}")))?;
     Ok(place)
 }
 

@@ -1,4 +1,4 @@
-//! The check that an unfinished sweep may be continued: a run of it still has the same result.
+//! The check that an unfinished sweep may be continued: runs of it still have the same results.
 
 use std::path::PathBuf;
 
@@ -30,17 +30,18 @@ pub enum SpotCheckError {
     Simulation(#[from] SimulationError),
 }
 
-/// Repeats the first run of `folder`, if it has any: rows of another build must not be mixed with those of this one.
+/// Repeats the first and the last run of `folder`, if it has any: rows of another build must not be mixed with those of this one.
 ///
 /// # Errors
 ///
-/// Returns an error if the run has another result, or fails.
+/// Returns an error if a run has another result, or fails.
 pub fn spot_check(folder: &OpenSweepFolder, sweep: &Sweep) -> Result<(), SpotCheckError> {
-    let Some(then) = folder.first() else { return Ok(()) };
-    let now = sweep.run(Task { variant: then.variant, seed: then.seed })?;
-    if now == *then {
-        return Ok(());
-    }
-    let path = folder.place().to_owned();
-    Err(SpotCheckError::Changed { path, seed: then.seed, now: now.digest, then: then.digest.clone() })
+    folder.samples().try_for_each(|then| {
+        let now = sweep.run(Task { variant: then.variant, seed: then.seed })?;
+        if now == *then {
+            return Ok(());
+        }
+        let path = folder.place().to_owned();
+        Err(SpotCheckError::Changed { path, seed: then.seed, now: now.digest, then: then.digest.clone() })
+    })
 }

@@ -69,6 +69,10 @@ pub(crate) struct TipArgs {
     /// The folder to write the result to [default: runs/SCENARIO/tip-KEY].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+
+    /// Replaces an earlier search in that folder even if it was changed.
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 /// Parses a confidence.

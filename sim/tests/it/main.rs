@@ -14,6 +14,7 @@ mod documentation;
 mod folders;
 mod help;
 mod hostile;
+mod kills;
 mod many;
 mod pinned;
 

@@ -11,6 +11,7 @@ use std::{
 
 use kernel::{
     experiment::sweep::{RunRow, SweepRecord, merge},
+    run_folder::Earlier,
     scenario::Scenario,
 };
 use sim::{Plan, calibration::Calibration};
@@ -96,7 +97,7 @@ fn sixteen_merged_shards_are_one_sweep() {
         (place.clone(), SweepRecord::read(&place).unwrap())
     };
     let merged = folder.path().join("merged");
-    merge((1..=16).map(shard).collect()).unwrap().write(&merged).unwrap();
+    merge((1..=16).map(shard).collect()).unwrap().write(&merged, Earlier::Replace).unwrap();
     for file in ["runs.jsonl", "sweep.json", "scenario.toml"] {
         let read = |place: &Path| fs::read(place.join(file)).unwrap();
         assert!(read(&merged) == read(&folder.path().join("whole")), "{file} is not that of the sweep");

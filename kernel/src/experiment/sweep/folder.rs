@@ -4,25 +4,29 @@
 //! | --- | --- |
 //! | `sweep.json` | [`SweepIdentity`]: which runs these are |
 //! | `scenario.toml` | the scenario that is varied, with every default filled in |
-//! | `runs.jsonl` | [`RunRow`]s, by variant, then seed |
-//! | `progress.jsonl` | rows in the order in which runs ended, while there are more to come |
+//! | `runs.jsonl` | [`RunRow`]s, by variant, then seed, each with a checksum |
+//! | `progress.jsonl` | the same rows in the order in which runs ended, while there are more to come |
 //!
 //! A folder with a `sweep.json` has been started. Rows that are in both files are the same.
 
 use std::{
-    collections::BTreeMap,
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use super::{RunRow, SweepIdentity, SweepReport};
+use super::{
+    OpenSweepFolder, RunRow, SweepIdentity, SweepReport,
+    checked_rows::{self, Chain, Unchecked},
+};
 use crate::{
     input,
     json::pretty,
     run_folder::{
-        Files, FolderError, FolderKind, OsFiles, RowKind, SCENARIO,
+        Earlier, Files, FolderError, FolderKind, OsFiles, RowKind, SCENARIO,
         atomic::{self, is_staging_of},
-        lines::{JsonLines, UnfinishedLine, line},
+        manifest::is_file,
+        replace::is_absent,
     },
     visible::Visible,
 };
@@ -42,7 +46,7 @@ pub(super) static KIND: FolderKind = FolderKind {
     other_version_remedy: "play its runs again into another folder",
     damaged_remedy: "remove the file, and its runs are played again",
 };
-static ROW: RowKind = RowKind { folder: &KIND, not_one: "not the row of a run" };
+pub(super) static ROW: RowKind = RowKind { folder: &KIND, not_one: "not the row of a run" };
 
 /// The content of a sweep's folder: as many of its runs as there are yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,27 +112,19 @@ impl SweepRecord {
         let identity = read_identity(place)?.ok_or_else(|| SweepError::NotASweep { path: place.to_owned() })?;
         let path = place.join(SCENARIO);
         let scenario = input::read_text(&path).map_err(FolderError::unreadable(&path))?;
-        let mut rows = BTreeMap::new();
-        for path in [RUNS, PROGRESS].map(|file| place.join(file)) {
-            for row in read_rows(&OsFiles, &path)? {
-                // The rows of another sweep would change the statistics without anyone noticing.
-                if !identity.contains(&row) {
-                    return Err(SweepError::Stray { path, variant: row.variant, seed: row.seed });
-                }
-                rows.insert(row.key(), row);
-            }
-        }
+        let rows = checked_rows::read(&OsFiles, place, &identity, Unchecked::Read)?;
         Ok(Self { identity, scenario, rows: rows.into_values().collect() })
     }
 
-    /// Writes the folder, in place of one of the same runs.
+    /// Writes the folder, in place of one of the same runs, or of any sweep if `earlier` is [`Earlier::Force`].
     ///
     /// # Errors
     ///
-    /// Returns an error if `place` has something else, or the operating system refuses.
-    pub fn write(&self, place: &Path) -> Result<(), SweepError> {
-        prepare(&OsFiles, place, &self.identity, &self.scenario)?;
-        Ok(write_rows(&OsFiles, place, &self.rows)?)
+    /// Returns an error if `place` has something else, another process writes to it, or the operating system refuses.
+    pub fn write(&self, place: &Path, earlier: Earlier) -> Result<(), SweepError> {
+        let mut folder = OpenSweepFolder::open(place, &self.identity, &self.scenario, earlier)?;
+        folder.replace_rows(self.rows.clone());
+        folder.close().map(drop).map_err(SweepError::from)
     }
 
     /// Returns the report of the runs. `replay` returns the command that repeats a run alone.
@@ -147,40 +143,78 @@ impl SweepRecord {
     }
 }
 
-/// Creates the folder at `place` for the runs of `identity`, unless it exists already; `scenario` is the text of its
-/// scenario.
+/// What a sweep finds at its place.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing, or what a process left that was killed before the folder was begun.
+    Nothing,
+    /// A folder of the same runs.
+    Same,
+    /// A folder of a sweep to replace.
+    Replaced,
+}
+
+/// Finds out whether the runs of `identity` may go to `place`; `scenario` is the text of their scenario.
 ///
 /// # Errors
 ///
 /// Returns an error if `place` has something else, or the operating system refuses.
-pub(super) fn prepare(
+pub(super) fn examine(
     files: &dyn Files,
     place: &Path,
     identity: &SweepIdentity,
     scenario: &str,
-) -> Result<(), SweepError> {
-    if !may_be_used(files, place) {
-        return Err(FolderError::Occupied { path: place.to_owned(), kind: &KIND }.into());
+    earlier: Earlier,
+) -> Result<Found, SweepError> {
+    if !SweepRecord::is_at(place) {
+        return match is_begun(files, place, scenario) {
+            true => Ok(Found::Nothing),
+            false => Err(FolderError::Occupied { path: place.to_owned(), kind: &KIND }.into()),
+        };
     }
-    match read_identity(place)? {
-        None => Ok(start(files, place, identity, scenario)?),
-        Some(found) => found
-            .difference(identity)
-            .map_or(Ok(()), |difference| Err(SweepError::OtherRuns { path: place.to_owned(), difference })),
+    // Links would lead to files of others.
+    if let Some(path) = FILES.map(|name| place.join(name)).into_iter().find(|path| !is_absent(path) && !is_file(path)) {
+        return Err(FolderError::Occupied { path, kind: &KIND }.into());
+    }
+    if earlier == Earlier::Force {
+        return Ok(Found::Replaced);
+    }
+    let found = read_identity(place)?.ok_or_else(|| SweepError::NotASweep { path: place.to_owned() })?;
+    if let Some(difference) = found.difference(identity) {
+        return Err(SweepError::OtherRuns { path: place.to_owned(), difference });
+    }
+    let path = place.join(SCENARIO);
+    match input::read_text(&path) {
+        Ok(text) if text == scenario => Ok(Found::Same),
+        Ok(_) => Err(FolderError::Changed { path }.into()),
+        Err(reason) => Err(KIND.missing_or_unreadable(&path)(reason).into()),
     }
 }
 
-/// Returns true if nothing is there, or a folder with nothing but the files of a sweep.
-fn may_be_used(files: &dyn Files, place: &Path) -> bool {
-    // Nothing can be lost where nothing is. A link to nowhere is something.
-    if fs::symlink_metadata(place).is_err() {
+/// Returns whether there is nothing at `place`, or at most what a process left that was killed before it had written which runs
+/// the folder is for. A `scenario.toml` with another content is a file of somebody else.
+fn is_begun(files: &dyn Files, place: &Path, scenario: &str) -> bool {
+    if is_absent(place) {
         return true;
     }
-    // The folder of a single run has a scenario, too, and other files.
-    SweepRecord::is_at(place)
-        || files.list(place).is_ok_and(|names| {
-            names.iter().all(|name| FILES.iter().any(|file| name == file || is_staging_of(name, file.as_ref())))
-        })
+    let is_ours = |name: &OsString| {
+        let path = place.join(name);
+        let is_same = name == SCENARIO && input::read_text(&path).is_ok_and(|text| text == scenario);
+        let is_empty = name == PROGRESS && fs::metadata(&path).is_ok_and(|found| found.len() == 0);
+        is_file(&path) && (is_same || is_empty || FILES.iter().any(|file| is_staging_of(name, file.as_ref())))
+    };
+    files.list(place).is_ok_and(|names| names.iter().all(is_ours))
+}
+
+/// Removes which runs the folder is for, and their rows but for the progress, which is the lock. Without its identity a folder is
+/// not one of a sweep, so that a kill in between leaves no rows of other runs.
+pub(super) fn remove_rows(files: &dyn Files, place: &Path) -> Result<(), FolderError> {
+    for path in [RUNS, SCENARIO, IDENTITY].map(|name| place.join(name)) {
+        if !is_absent(&path) {
+            files.remove_file(&path).map_err(KIND.unwritable(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the identity of the sweep in `place`; `None` if there is no folder, or none of a sweep.
@@ -198,26 +232,17 @@ fn read_identity(place: &Path) -> Result<Option<SweepIdentity>, FolderError> {
 }
 
 /// Writes what the folder is for. The identity is last, as a folder that has one is complete but for its rows.
-fn start(files: &dyn Files, place: &Path, identity: &SweepIdentity, scenario: &str) -> Result<(), FolderError> {
-    files.create_folder(place).map_err(KIND.unwritable(place))?;
+pub(super) fn start(
+    files: &dyn Files,
+    place: &Path,
+    identity: &SweepIdentity,
+    scenario: &str,
+) -> Result<(), FolderError> {
     replace(files, &place.join(SCENARIO), scenario.as_bytes())?;
     replace(files, &place.join(IDENTITY), pretty(identity).as_bytes())
 }
 
-/// Returns the rows of a file without a last line that was cut off; none if there is no file.
-///
-/// # Errors
-///
-/// Returns an error if a line is no row, or the operating system refuses.
-pub(super) fn read_rows(files: &dyn Files, path: &Path) -> Result<Vec<RunRow>, FolderError> {
-    match JsonLines::open(files, path, &ROW, UnfinishedLine::Skip) {
-        // A sweep that has just started has no rows, and one that has ended no progress.
-        Err(FolderError::Missing { .. }) => Ok(Vec::new()),
-        rows => rows?.collect(),
-    }
-}
-
-/// Writes `rows`, which are in order, as those of the folder at `place`.
+/// Writes `rows`, which are in order, as those of the folder at `place` for the runs of `identity`.
 ///
 /// # Errors
 ///
@@ -225,9 +250,11 @@ pub(super) fn read_rows(files: &dyn Files, path: &Path) -> Result<Vec<RunRow>, F
 pub(super) fn write_rows<'a>(
     files: &dyn Files,
     place: &Path,
+    identity: &SweepIdentity,
     rows: impl IntoIterator<Item = &'a RunRow>,
 ) -> Result<(), FolderError> {
-    let lines: Vec<u8> = rows.into_iter().flat_map(line).collect();
+    let mut chain = Chain::new(identity, RUNS);
+    let lines: Vec<u8> = rows.into_iter().flat_map(|row| chain.line(row)).collect();
     replace(files, &place.join(RUNS), &lines)
 }
 
@@ -259,7 +286,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let place = folder.path().join("runs/short");
         assert!(!SweepRecord::is_at(&place));
-        runs(0..10).write(&place).unwrap();
+        runs(0..10).write(&place, Earlier::Replace).unwrap();
         assert!(SweepRecord::is_at(&place));
         assert_eq!(SweepRecord::read(&place).unwrap(), runs(0..10));
         assert_eq!(fs::read_dir(&place).unwrap().count(), 3);
@@ -268,8 +295,10 @@ mod tests {
     #[test]
     fn rows_of_the_progress_are_read_but_for_a_line_that_is_cut_off() {
         let folder = TempDir::new().unwrap();
-        runs([1, 4]).write(folder.path()).unwrap();
-        let progress = [line(&row(&identity(), 0, 7)), line(&row(&identity(), 0, 2)), b"{\"variant\":0,\"se".to_vec()];
+        runs([1, 4]).write(folder.path(), Earlier::Replace).unwrap();
+        let mut chain = Chain::new(&identity(), PROGRESS);
+        let progress = [7, 2].map(|seed| chain.line(&row(&identity(), 0, seed)));
+        let progress = [progress.concat(), b"{\"variant\":0,\"se".to_vec()];
         fs::write(folder.path().join(PROGRESS), progress.concat()).unwrap();
         assert_eq!(SweepRecord::read(folder.path()).unwrap(), runs([1, 2, 4, 7]));
     }
@@ -278,20 +307,33 @@ mod tests {
     fn only_a_folder_of_the_same_runs_is_replaced() {
         let folder = TempDir::new().unwrap();
         let place = folder.path().join("sweep");
-        runs(0..3).write(&place).unwrap();
-        runs(0..10).write(&place).unwrap();
+        runs(0..3).write(&place, Earlier::Replace).unwrap();
+        runs(0..10).write(&place, Earlier::Replace).unwrap();
         assert_eq!(SweepRecord::read(&place).unwrap().rows.len(), 10);
         let others = SweepIdentity { seeds: Seeds { start: 0, end: 5 }, ..identity() };
-        let error = SweepRecord { identity: others, ..runs(0..5) }.write(&place).unwrap_err().to_string();
+        let error =
+            SweepRecord { identity: others, ..runs(0..5) }.write(&place, Earlier::Replace).unwrap_err().to_string();
         assert!(error.contains("holds other runs: its range of seeds is 0..10, not 0..5;"), "{error}");
+        let others = SweepIdentity { seeds: Seeds { start: 0, end: 5 }, ..identity() };
+        fs::write(place.join("thesis.txt"), "years of work").unwrap();
+        SweepRecord { identity: others, ..runs(0..5) }.write(&place, Earlier::Force).unwrap();
+        assert_eq!(SweepRecord::read(&place).unwrap().rows.len(), 5);
+        assert!(place.join("thesis.txt").is_file());
 
         let thesis = folder.path().join("thesis.txt");
         fs::write(&thesis, "years of work").unwrap();
-        for precious in [folder.path(), &thesis] {
-            assert!(matches!(runs(0..3).write(precious), Err(SweepError::Folder(FolderError::Occupied { .. }))));
+        // The folder of a scenario is not that of its runs.
+        let scenarios = folder.path().join("scenarios");
+        fs::create_dir(&scenarios).unwrap();
+        fs::write(scenarios.join(SCENARIO), "name = \"mine\"\n").unwrap();
+        for precious in [folder.path(), &thesis, &scenarios] {
+            assert!(matches!(
+                runs(0..3).write(precious, Earlier::Replace),
+                Err(SweepError::Folder(FolderError::Occupied { .. }))
+            ));
         }
         assert!(matches!(
-            runs(0..3).write(&thesis.join("runs")),
+            runs(0..3).write(&thesis.join("runs"), Earlier::Replace),
             Err(SweepError::Folder(FolderError::Unwritable { .. }))
         ));
     }
@@ -300,10 +342,12 @@ mod tests {
     fn an_error_names_the_file_and_the_remedy() {
         let folder = TempDir::new().unwrap();
         assert!(message(&folder).contains("it has no sweep.json; name one that `sim SCENARIO --seeds 0..100` wrote"));
-        runs(0..3).write(folder.path()).unwrap();
-        fs::write(folder.path().join(RUNS), line(&row(&identity(), 0, 10))).unwrap();
+        runs(0..3).write(folder.path(), Earlier::Replace).unwrap();
+        let stray = Chain::new(&identity(), RUNS).line(&row(&identity(), 0, 10));
+        fs::write(folder.path().join(RUNS), stray).unwrap();
         assert!(message(&folder).contains("runs.jsonl has a run that is not of its sweep, variant 0 with seed 10;"));
-        fs::write(folder.path().join(RUNS), [line(&row(&identity(), 0, 1)), b"{}\n".to_vec()].concat()).unwrap();
+        let first = Chain::new(&identity(), RUNS).line(&row(&identity(), 0, 1));
+        fs::write(folder.path().join(RUNS), [first, b"{}\n".to_vec()].concat()).unwrap();
         assert!(message(&folder).contains("runs.jsonl:2 is not the row of a run: missing field"));
         fs::write(folder.path().join(IDENTITY), "{}").unwrap();
         assert!(message(&folder).contains("sweep.json is of another version of this program (missing field"));

@@ -66,6 +66,14 @@ impl Origin {
 }
 
 impl SweepIdentity {
+    /// Returns what the runs depend on, as text: all but the origin.
+    pub(super) fn text(&self) -> String {
+        let Self { world, version, scenario, scenario_sha256, seeds, shard, vary, variants, calibration, origin: _ } =
+            self;
+        let parts = (world, version, scenario, scenario_sha256, seeds, shard, vary, variants, calibration);
+        serde_json::to_string(&parts).expect("plain data is always written")
+    }
+
     /// Returns the number of runs of the shard.
     pub fn runs(&self) -> u64 {
         self.shard.count(self.seeds).saturating_mul(self.variants.len() as u64)

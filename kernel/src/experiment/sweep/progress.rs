@@ -14,47 +14,79 @@ use std::{
 
 use super::{
     RunRow, SweepError, SweepIdentity,
-    folder::{FILES, KIND, PROGRESS, RUNS, prepare, read_rows, write_rows},
+    checked_rows::{self, Chain, Unchecked},
+    folder::{FILES, Found, KIND, PROGRESS, examine, remove_rows, start, write_rows},
 };
-use crate::run_folder::{Files, FolderError, OpenFile, OsFiles, atomic, lines::line};
+use crate::run_folder::{
+    Earlier, Files, FolderError, OpenFile, OsFiles, atomic, manifest::is_file, replace::is_absent,
+};
 
 /// A sweep's folder that only this process writes to.
 #[derive(Debug)]
 pub struct OpenSweepFolder {
     files: Arc<dyn Files>,
     place: PathBuf,
+    identity: SweepIdentity,
     /// Open file of the progress, whose lock keeps other processes out.
     progress: Box<dyn OpenFile>,
+    /// Checksum of the rows in the progress.
+    chain: Chain,
     rows: BTreeMap<(usize, u64), RunRow>,
 }
 
 impl OpenSweepFolder {
-    /// Opens the folder at `place` with the rows that are in it, or creates it. `scenario` is the text of its scenario.
+    /// Opens the folder at `place` with the rows that are in it, or creates it. `scenario` is the text of its scenario. With
+    /// [`Earlier::Force`] it starts without rows, and replaces a sweep of other runs, too.
     ///
     /// # Errors
     ///
-    /// Returns an error if `place` has something else, the folder is of other runs, another process writes to it, or the
-    /// operating system refuses.
-    pub fn open(place: &Path, identity: &SweepIdentity, scenario: &str) -> Result<Self, SweepError> {
-        let files: Arc<dyn Files> = Arc::new(OsFiles);
-        prepare(&*files, place, identity, scenario)?;
+    /// Returns an error if `place` has something else, the folder is of other runs, a row of it is not to be trusted, another
+    /// process writes to it, or the operating system refuses.
+    pub fn open(place: &Path, identity: &SweepIdentity, scenario: &str, earlier: Earlier) -> Result<Self, SweepError> {
+        Self::open_with(Arc::new(OsFiles), place, identity, scenario, earlier)
+    }
+
+    fn open_with(
+        files: Arc<dyn Files>,
+        place: &Path,
+        identity: &SweepIdentity,
+        scenario: &str,
+        earlier: Earlier,
+    ) -> Result<Self, SweepError> {
+        // Before anything is created; under the lock it is looked at again.
+        examine(&*files, place, identity, scenario, earlier)?;
+        files.create_folder(place).map_err(KIND.unwritable(place))?;
         let path = place.join(PROGRESS);
-        let progress = files.append(&path).map_err(KIND.unwritable(&path))?;
-        progress.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => SweepError::InUse { path: place.to_owned() },
-            TryLockError::Error(reason) => KIND.unwritable(&path)(reason).into(),
-        })?;
-        // Not before the lock: these files may be another process's.
-        atomic::remove_abandoned(&*files, place, &FILES).map_err(KIND.unwritable(place))?;
-        let mut folder = Self { files, place: place.to_owned(), progress, rows: BTreeMap::new() };
-        for file in [RUNS, PROGRESS] {
-            let rows = read_rows(&*folder.files, &place.join(file))?;
-            folder.rows.extend(rows.into_iter().map(|row| (row.key(), row)));
-        }
-        // The progress is moved to the other file and starts again, as nothing may be appended to a line that was cut off.
-        write_rows(&*folder.files, place, folder.rows.values())?;
-        folder.progress.truncate(0).map_err(KIND.unwritable(&path))?;
+        let progress = lock(&*files, place, &path)?;
+        let chain = Chain::new(identity, PROGRESS);
+        let identity = identity.clone();
+        let mut folder = Self { files, place: place.to_owned(), identity, progress, chain, rows: BTreeMap::new() };
+        folder.begin(scenario, earlier)?;
         Ok(folder)
+    }
+
+    /// Reads the rows, or begins the folder, under the lock.
+    fn begin(&mut self, scenario: &str, earlier: Earlier) -> Result<(), SweepError> {
+        let Self { files, place, identity, progress, rows, .. } = self;
+        let files = &**files;
+        let path = place.join(PROGRESS);
+        let found = examine(files, place, identity, scenario, earlier)?;
+        // Not before the lock: these files may be another process's.
+        atomic::remove_abandoned(files, place, &FILES).map_err(KIND.unwritable(place))?;
+        if found == Found::Same {
+            *rows = checked_rows::read(files, place, identity, Unchecked::Refuse)?;
+            // The progress is moved to the other file and starts again, as nothing may be appended to a line that was cut off.
+            write_rows(files, place, identity, rows.values())?;
+        }
+        progress.truncate(0).map_err(KIND.unwritable(&path))?;
+        // After the progress of other runs is gone: a folder with their identity and no rows is one of theirs.
+        if found == Found::Replaced {
+            remove_rows(files, place)?;
+        }
+        if found != Found::Same {
+            start(files, place, identity, scenario)?;
+        }
+        Ok(())
     }
 
     /// Returns the path of the folder.
@@ -62,9 +94,16 @@ impl OpenSweepFolder {
         &self.place
     }
 
-    /// Returns the first row in order of variant, then seed; `None` if there are no rows yet.
-    pub fn first(&self) -> Option<&RunRow> {
-        self.rows.values().next()
+    /// Returns the first and the last row in order of variant, then seed, by which the others are judged; one if there is one
+    /// row, and none if there are no rows yet.
+    pub fn samples(&self) -> impl Iterator<Item = &RunRow> {
+        let mut rows = self.rows.values();
+        rows.next().into_iter().chain(rows.next_back())
+    }
+
+    /// Makes `rows` the rows of the folder when it is closed.
+    pub(super) fn replace_rows(&mut self, rows: Vec<RunRow>) {
+        self.rows = rows.into_iter().map(|row| (row.key(), row)).collect();
     }
 
     /// Returns true if the run of `variant` with `seed` has a row.
@@ -84,7 +123,7 @@ impl OpenSweepFolder {
     /// Returns an error if the operating system refuses.
     pub fn append(&mut self, row: RunRow) -> Result<(), FolderError> {
         // In one write, so that only the last line can be cut off.
-        self.progress.write_all(&line(&row)).map_err(KIND.unwritable(&self.place.join(PROGRESS)))?;
+        self.progress.write_all(&self.chain.line(&row)).map_err(KIND.unwritable(&self.place.join(PROGRESS)))?;
         self.rows.insert(row.key(), row);
         Ok(())
     }
@@ -95,10 +134,30 @@ impl OpenSweepFolder {
     ///
     /// Returns an error if the operating system refuses.
     pub fn close(mut self) -> Result<Vec<RunRow>, FolderError> {
-        write_rows(&*self.files, &self.place, self.rows.values())?;
+        write_rows(&*self.files, &self.place, &self.identity, self.rows.values())?;
         let path = self.place.join(PROGRESS);
         self.files.remove_file(&path).map_err(KIND.unwritable(&path))?;
         Ok(std::mem::take(&mut self.rows).into_values().collect())
+    }
+}
+
+/// Opens the progress at `path`, and locks it: no other process writes to the folder at `place` until it is closed.
+fn lock(files: &dyn Files, place: &Path, path: &Path) -> Result<Box<dyn OpenFile>, SweepError> {
+    loop {
+        // Opening a FIFO would wait for ever, and a link may lead to any file.
+        if !is_absent(path) && !is_file(path) {
+            return Err(FolderError::Occupied { path: path.to_owned(), kind: &KIND }.into());
+        }
+        let progress = files.append(path).map_err(KIND.unwritable(path))?;
+        match progress.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(SweepError::InUse { path: place.to_owned() }),
+            Err(TryLockError::Error(reason)) => return Err(KIND.unwritable(path)(reason).into()),
+        }
+        // A process that ends removes the file before it unlocks it: this one may be gone from the folder.
+        if progress.is_at(path).map_err(KIND.unwritable(path))? {
+            return Ok(progress);
+        }
     }
 }
 
@@ -116,16 +175,19 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use super::*;
-    use crate::experiment::sweep::{
-        Seeds,
-        sample::{identity, row},
+    use super::{super::folder::RUNS, *};
+    use crate::{
+        experiment::sweep::{
+            Seeds,
+            sample::{identity, row},
+        },
+        run_folder::files::failing::FailingFiles,
     };
 
     const SCENARIO: &str = "name = \"short\"\n";
 
     fn open(place: &Path) -> Result<OpenSweepFolder, SweepError> {
-        OpenSweepFolder::open(place, &identity(), SCENARIO)
+        OpenSweepFolder::open(place, &identity(), SCENARIO, Earlier::Replace)
     }
 
     fn run(seed: u64) -> RunRow {
@@ -173,8 +235,72 @@ mod tests {
         let folder = TempDir::new().unwrap();
         open(folder.path()).unwrap().close().unwrap();
         let other = SweepIdentity { seeds: Seeds { start: 0, end: 20 }, ..identity() };
-        let rejected = OpenSweepFolder::open(folder.path(), &other, SCENARIO);
+        let rejected = OpenSweepFolder::open(folder.path(), &other, SCENARIO, Earlier::Replace);
         assert!(matches!(rejected, Err(SweepError::OtherRuns { .. })));
+    }
+
+    #[test]
+    fn rows_written_after_a_row_that_cannot_be_trusted_are_not_read() {
+        let folder = TempDir::new().unwrap();
+        let mut sweep = open(folder.path()).unwrap();
+        for seed in [4, 2] {
+            sweep.append(run(seed)).unwrap();
+        }
+        drop(sweep);
+        let path = folder.path().join(PROGRESS);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replacen("digest of 4", "digest of 5", 1)).unwrap();
+        let message = open(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("progress.jsonl:1 is not the row of a run: its checksum"), "{message}");
+        // What is refused stays as it is, until it is removed or replaced by force.
+        assert!(fs::read_to_string(&path).unwrap().contains("digest of 5"));
+        let forced = OpenSweepFolder::open(folder.path(), &identity(), SCENARIO, Earlier::Force).unwrap();
+        assert_eq!(forced.count(), 0);
+    }
+
+    #[test]
+    fn a_process_that_stops_at_any_call_loses_no_row_and_leaves_a_folder_to_continue_in() {
+        for calls in 0.. {
+            let folder = TempDir::new().unwrap();
+            let place = folder.path().join("runs/short");
+            let files = FailingFiles::stopping_at(calls);
+            let mut appended = Vec::new();
+            for _ in 0..2 {
+                let sweep = OpenSweepFolder::open_with(files.clone(), &place, &identity(), SCENARIO, Earlier::Replace);
+                let Ok(mut sweep) = sweep else { break };
+                for seed in [3, 1, 2].map(|seed| seed + appended.len() as u64) {
+                    if sweep.append(run(seed)).is_ok() {
+                        appended.push(seed);
+                    }
+                }
+                let _ = sweep.close();
+            }
+            let mut again = open(&place).unwrap();
+            assert!(appended.iter().all(|&seed| again.contains(0, seed)), "stopped at call {calls}: {appended:?}");
+            again.append(run(9)).unwrap();
+            again.close().unwrap();
+            assert_eq!(fs::read_dir(&place).unwrap().count(), 3);
+            if !files.has_stopped() {
+                assert!(calls > 30, "only {calls} calls");
+                break;
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_place_of_a_file_is_not_followed() {
+        let folder = TempDir::new().unwrap();
+        let thesis = folder.path().join("thesis.txt");
+        fs::write(&thesis, "").unwrap();
+        for file in [PROGRESS, "runs.jsonl"] {
+            let place = folder.path().join(file);
+            open(&place).unwrap().close().unwrap();
+            let _ = fs::remove_file(place.join(file));
+            std::os::unix::fs::symlink(&thesis, place.join(file)).unwrap();
+            assert!(matches!(open(&place), Err(SweepError::Folder(FolderError::Occupied { .. }))), "{file}");
+        }
+        assert_eq!(fs::read_to_string(&thesis).unwrap(), "");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | `points.jsonl` | a [`Point`] for each value that was tested, in that order |
 //! | `boundary.jsonl` | a [`Boundary`] for each one found; for a value of the second setting without one, a line that says so |
 
-use std::{fs, path::Path};
+use std::{path::Path, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -16,9 +16,9 @@ use crate::{
     input,
     json::pretty,
     run_folder::{
-        Files, FolderError, FolderKind, OsFiles, RowKind, SCENARIO,
-        atomic::{self, is_staging_of},
+        Contents, Earlier, Files, FolderError, FolderKind, OsFiles, Place, Placed, RowKind, SCENARIO,
         lines::{JsonLines, UnfinishedLine, line},
+        manifest::MANIFEST,
     },
 };
 
@@ -37,6 +37,7 @@ static KIND: FolderKind = FolderKind {
     other_version_remedy: REMEDY,
     damaged_remedy: REMEDY,
 };
+static CONTENTS: Contents = Contents { kind: &KIND, holds: "tip", is_unlisted, is_precious: |_| false, is_abandoned };
 static POINT: RowKind = RowKind { folder: &KIND, not_one: "not the result of a value" };
 static BOUNDARY_ROW: RowKind = RowKind { folder: &KIND, not_one: "not a boundary" };
 
@@ -59,17 +60,14 @@ impl ThresholdRecord {
         [IDENTITY, POINTS].iter().any(|file| place.join(file).is_file())
     }
 
-    /// Checks that a search may be written to `place`: there is nothing, or another search.
+    /// Prepares to write a search to `place`, and keeps other processes from it.
     ///
     /// # Errors
     ///
-    /// Returns an error if `place` has something else.
-    pub fn prepare(place: &Path) -> Result<(), FolderError> {
-        // A link to nowhere is something. The folder of a single run has a scenario, too, and other files.
-        if fs::symlink_metadata(place).is_err() || Self::is_at(place) || holds_only_ours(place) {
-            return Ok(());
-        }
-        Err(FolderError::Occupied { path: place.to_owned(), kind: &KIND })
+    /// Returns an error if there is something else, or a search that was changed, if another process writes there, or if the
+    /// operating system refuses.
+    pub fn prepare(place: &Path, earlier: Earlier) -> Result<Place, FolderError> {
+        Place::prepare(Arc::new(OsFiles), place, &CONTENTS, earlier)
     }
 
     /// Reads the folder at `place`.
@@ -78,9 +76,7 @@ impl ThresholdRecord {
     ///
     /// Returns an error if a file is missing, cannot be read, or contradicts another.
     pub fn read(place: &Path) -> Result<Self, FolderError> {
-        let path = place.join(IDENTITY);
-        let identity: ThresholdIdentity = serde_json::from_str(&text(&path)?)
-            .map_err(|reason| FolderError::OtherVersion { path, kind: &KIND, reason })?;
+        let identity = read_identity(place)?;
         let scenario = text(&place.join(SCENARIO))?;
         let points = rows(&place.join(POINTS), &POINT, |point: &Point| point.contradiction(&identity))?;
         let boundaries =
@@ -88,33 +84,36 @@ impl ThresholdRecord {
         Ok(Self { identity, scenario, points, boundaries })
     }
 
-    /// Writes the folder at `place`, in place of another search.
+    /// Writes the folder to its `place`, where it replaces another search.
     ///
     /// # Errors
     ///
-    /// Returns an error if `place` has something else, or the operating system refuses.
-    pub fn write(&self, place: &Path) -> Result<(), FolderError> {
-        Self::prepare(place)?;
-        let files = &OsFiles;
-        files.create_folder(place).map_err(KIND.unwritable(place))?;
-        atomic::remove_abandoned(files, place, &FILES).map_err(KIND.unwritable(place))?;
-        let identity = place.join(IDENTITY);
-        // Without its identity the folder is incomplete, so that files of two searches are never read as one.
-        if identity.exists() {
-            files.remove_file(&identity).map_err(KIND.unwritable(&identity))?;
-        }
-        replace(files, &place.join(SCENARIO), self.scenario.as_bytes())?;
-        replace(files, &place.join(POINTS), &lines(&self.points))?;
-        replace(files, &place.join(BOUNDARY), &lines(&self.boundaries))?;
-        replace(files, &identity, pretty(&self.identity).as_bytes())
+    /// Returns an error if the operating system refuses.
+    pub fn write(&self, mut place: Place) -> Result<Placed, FolderError> {
+        place.write_file(SCENARIO, self.scenario.as_bytes())?;
+        place.write_file(POINTS, &lines(&self.points))?;
+        place.write_file(BOUNDARY, &lines(&self.boundaries))?;
+        place.write_file(IDENTITY, pretty(&self.identity).as_bytes())?;
+        place.put_in_place()
     }
 }
 
-/// Returns true if `place` is a folder with nothing but the files of a search.
-fn holds_only_ours(place: &Path) -> bool {
-    OsFiles.list(place).is_ok_and(|names| {
-        names.iter().all(|name| FILES.iter().any(|file| name == file || is_staging_of(name, file.as_ref())))
-    })
+/// Returns whether the folder at `place` holds a search of a version of this program that wrote no manifest.
+fn is_unlisted(place: &Path) -> bool {
+    FILES.iter().all(|name| place.join(name).is_file())
+        && !place.join(MANIFEST).exists()
+        && read_identity(place).is_ok()
+}
+
+/// Returns whether at `staging` is what a killed process left, and nothing else.
+fn is_abandoned(files: &dyn Files, staging: &Path) -> bool {
+    let names = files.list(staging).unwrap_or_default();
+    names.iter().all(|name| FILES.iter().chain([&MANIFEST]).any(|ours| name == ours) && staging.join(name).is_file())
+}
+
+fn read_identity(place: &Path) -> Result<ThresholdIdentity, FolderError> {
+    let path = place.join(IDENTITY);
+    serde_json::from_str(&text(&path)?).map_err(|reason| FolderError::OtherVersion { path, kind: &KIND, reason })
 }
 
 fn text(path: &Path) -> Result<String, FolderError> {
@@ -143,21 +142,21 @@ fn lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
     rows.iter().flat_map(line).collect()
 }
 
-fn replace(files: &dyn Files, path: &Path, content: &[u8]) -> Result<(), FolderError> {
-    atomic::write(files, path, content).map_err(KIND.unwritable(path))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{fs, path::PathBuf};
 
     use tempfile::TempDir;
 
     use super::{super::sample::record, *};
 
+    fn write(record: &ThresholdRecord, place: &Path, earlier: Earlier) -> Result<Placed, FolderError> {
+        record.write(ThresholdRecord::prepare(place, earlier)?)
+    }
+
     fn written(folder: &TempDir) -> PathBuf {
         let place = folder.path().join("runs/tip");
-        record(None).write(&place).unwrap();
+        write(&record(None), &place, Earlier::Force).unwrap();
         place
     }
 
@@ -178,7 +177,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         for and in [None, Some("servers.workers=1..2")] {
             let place = folder.path().join("runs/tip");
-            record(and).write(&place).unwrap();
+            write(&record(and), &place, Earlier::Replace).unwrap();
             assert!(ThresholdRecord::is_at(&place));
             assert_eq!(ThresholdRecord::read(&place).unwrap(), record(and));
         }
@@ -220,11 +219,27 @@ mod tests {
     fn a_folder_of_something_else_is_left_unchanged() {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
-        assert!(matches!(record(None).write(folder.path()), Err(FolderError::Occupied { .. })));
+        for earlier in [Earlier::Replace, Earlier::Force] {
+            let refused = write(&record(None), folder.path(), earlier);
+            assert!(matches!(refused, Err(FolderError::Occupied { .. })), "{refused:?}");
+        }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        // The folder of an interrupted search is replaced.
+    }
+
+    #[test]
+    fn a_search_replaces_another_but_nothing_that_somebody_changed() {
+        let folder = TempDir::new().unwrap();
         let place = written(&folder);
-        fs::remove_file(place.join(IDENTITY)).unwrap();
-        record(None).write(&place).unwrap();
+        fs::write(place.join("thesis.txt"), "years of work").unwrap();
+        write(&record(Some("servers.workers=1..2")), &place, Earlier::Replace).unwrap();
+        assert_eq!(fs::read_to_string(place.join("thesis.txt")).unwrap(), "years of work");
+        fs::write(place.join(POINTS), "my notes").unwrap();
+        assert!(matches!(write(&record(None), &place, Earlier::Replace), Err(FolderError::Changed { .. })));
+        fs::remove_file(place.join(MANIFEST)).unwrap();
+        assert!(matches!(write(&record(None), &place, Earlier::Replace), Err(FolderError::Unlisted { .. })));
+        write(&record(None), &place, Earlier::Force).unwrap();
+        assert_eq!(ThresholdRecord::read(&place).unwrap(), record(None));
+        assert_eq!(fs::read_to_string(place.join("thesis.txt")).unwrap(), "years of work");
+        assert_eq!(fs::read_dir(place.parent().unwrap()).unwrap().count(), 1);
     }
 }

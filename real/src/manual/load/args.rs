@@ -44,6 +44,10 @@ pub struct LoadArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) log: Option<PathBuf>,
 
+    /// Replaces the file of --log if there is one.
+    #[arg(long, requires = "log")]
+    pub(super) force: bool,
+
     /// The number from which everything random is drawn: arrivals, images, backoffs.
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,

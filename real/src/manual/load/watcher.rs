@@ -1,8 +1,9 @@
 //! The thread that prints, logs and keeps the rows of a load.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, LineWriter, Write},
+    path::Path,
     sync::{
         Arc,
         mpsc::{self, Receiver, Sender},
@@ -40,12 +41,7 @@ impl Sink for Feed {
 impl Watcher {
     /// Starts the thread. Fails if the log cannot be created.
     pub(super) fn start(args: &LoadArgs) -> Result<Self, Failure> {
-        let log = match &args.log {
-            None => None,
-            Some(path) => Some(File::create(path).map_err(|error| {
-                Failure::wrong_input(format!("cannot write the log: {}: {error}; choose another --log", path.visible()))
-            })?),
-        };
+        let log = args.log.as_deref().map(|path| create_log(path, args.force)).transpose()?;
         let lines = RequestLines::new(args.quiet);
         let (sender, rows) = mpsc::channel();
         let thread = thread::Builder::new()
@@ -65,6 +61,29 @@ impl Watcher {
         let _ = self.feed.0.send(None);
         self.thread.join().map_err(|_| Failure::run_failed("the thread that shows requests has ended"))
     }
+}
+
+/// Creates the log. A file that is there is replaced by force only: it may hold a load that cannot be had again.
+fn create_log(path: &Path, force: bool) -> Result<File, Failure> {
+    let is_empty = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0);
+    let mut options = File::options();
+    options.write(true);
+    // Devices, such as /dev/stderr, hold nothing that could be lost.
+    let is_device = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    if force || is_empty || is_device {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    options.open(path).map_err(|error| {
+        let shown = path.visible();
+        Failure::wrong_input(match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                format!("the log {shown} exists; choose another --log, or replace it with --force")
+            }
+            _ => format!("cannot write the log: {shown}: {error}; choose another --log"),
+        })
+    })
 }
 
 /// Runs the thread. After an error of the log, rows are still printed and kept.
