@@ -9,6 +9,7 @@ pub mod distribution;
 pub mod entropy;
 pub mod experiment;
 pub mod fault;
+pub mod fuzzing;
 pub mod http2;
 pub mod input;
 pub mod invariant;

@@ -43,6 +43,8 @@ use crate::measure::Script;
 
 pub use read::TABLE;
 pub use schema::schema;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use service_config::read_service_config;
 
 /// An experiment: servers, load, a network, a client, faults, and what is expected of it all.
 ///

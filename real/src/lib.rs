@@ -12,6 +12,8 @@ pub mod diagnostics;
 pub mod doctor;
 pub mod facts;
 pub mod fidelity;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod generator;
 mod host;
 mod interrupt;

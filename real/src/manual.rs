@@ -33,6 +33,8 @@ mod session;
 mod target;
 pub mod up;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use control::{ControlRequest, ControlResponse};
 use kernel::cli::print;
 use registry::RegistryEntry;
 

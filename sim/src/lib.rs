@@ -21,6 +21,8 @@ mod completed_run;
 mod compute;
 mod delay;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod gate;
 mod host;
 mod host_id;

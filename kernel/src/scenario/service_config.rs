@@ -45,11 +45,16 @@ pub(super) fn apply(table: &TableReader<'_, '_>, base: &Path, client: &mut Clien
     let text = input::read_text_within(&path, limits::FILE_BYTES_MAX).map_err(|error| {
         wrong(format!("cannot be read: {error}")).help(format!("it is looked for at {}", path.visible()))
     })?;
-    let document = serde_json::from_str(&text).map_err(|error| wrong(format!("not JSON: {error}")))?;
-    let config = ServiceConfig::from_json(&Node::root(&document), method.as_deref()).map_err(|fault| wrong(fault.0))?;
+    let config = ServiceConfig::parse(&text, method.as_deref()).map_err(wrong)?;
     refuse_double(table, &config, &name)?;
     config.settle(table, client);
     Ok(())
+}
+
+/// Reads a service config for the sake of its errors.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn read_service_config(text: &str, method: Option<&str>) -> Result<(), String> {
+    ServiceConfig::parse(text, method).map(drop)
 }
 
 /// The settings of the method.
@@ -65,6 +70,12 @@ struct ServiceConfig {
 }
 
 impl ServiceConfig {
+    /// Reads a file's text, of which `method` is the rehearsed method. An error says what is wrong.
+    fn parse(text: &str, method: Option<&str>) -> Result<Self, String> {
+        let document = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+        Self::from_json(&Node::root(&document), method).map_err(|fault| fault.0)
+    }
+
     fn from_json(root: &Node<'_>, method: Option<&str>) -> Result<Self, Fault> {
         let known =
             ["methodConfig", "retryThrottling", "loadBalancingConfig", "loadBalancingPolicy", "healthCheckConfig"];

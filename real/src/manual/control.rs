@@ -52,7 +52,7 @@ const FAULTS_MAX: usize = 256;
 /// A request to a server or proxy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum ControlRequest {
+pub(crate) enum ControlRequest {
     /// Adds a fault to those that are active.
     Inject {
         /// Kind of the fault, such as `delay`.
@@ -75,7 +75,7 @@ pub(super) enum ControlRequest {
 /// The response to a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum ControlResponse {
+pub(crate) enum ControlResponse {
     /// The request was carried out. `before` describes the faults that were active before it.
     Done { before: Vec<String> },
     /// The request cannot be carried out, for this reason.
@@ -217,7 +217,7 @@ pub(super) struct ControlClient {
 
 /// An error of a request.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ControlError {
+pub(crate) enum ControlError {
     /// The process has not responded in time.
     #[error("it does not answer; if it is frozen, let it go on first, with `real inject resume`")]
     Silent,
