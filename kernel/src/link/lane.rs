@@ -225,3 +225,6 @@ impl Lane {
         self.last_arrival
     }
 }
+
+#[cfg(test)]
+mod tests;
