@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::visible::Visible;
+
 /// A gRPC status code, with the meaning that the [gRPC documentation](https://grpc.io/docs/guides/status-codes/) gives it.
 /// `Display` and `FromStr` use the specification's names, `UNAVAILABLE` and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,7 +88,7 @@ impl fmt::Display for Code {
 
 /// The error of a text that is not the name of a gRPC status code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a gRPC status code")]
+#[error("`{}` is not a gRPC status code", .0.visible())]
 pub struct UnknownCode(String);
 
 impl FromStr for Code {

@@ -35,13 +35,16 @@ use tracing_subscriber::{
     registry,
 };
 
+use kernel::visible::Visible;
+
 /// The environment variable that selects what is logged.
 const VARIABLE: &str = "REHEARSAL_LOG";
 
 /// An invalid value of `REHEARSAL_LOG`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{VARIABLE}: `{directive}` is neither LEVEL nor MODULE=LEVEL; levels are off, error, warn, info, debug and trace"
+    "{VARIABLE}: `{}` is neither LEVEL nor MODULE=LEVEL; levels are off, error, warn, info, debug and trace",
+    directive.visible()
 )]
 pub struct InvalidFilter {
     /// The part of the value that is wrong.

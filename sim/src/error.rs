@@ -1,6 +1,6 @@
 //! The reasons why a simulation does not complete.
 
-use kernel::workload::pictures::PictureFileError;
+use kernel::{visible::Visible, workload::pictures::PictureFileError};
 
 use crate::completed_run::Stopped;
 
@@ -11,7 +11,10 @@ pub enum SimulationError {
     #[error(transparent)]
     Pictures(#[from] PictureFileError),
     /// The calibration has no service time for the workload.
-    #[error("the calibration `{calibration}` has no service_time for the workload `{workload}`; use one that has")]
+    #[error(
+        "the calibration `{}` has no service_time for the workload `{workload}`; use one that has",
+        calibration.visible()
+    )]
     NotCalibrated {
         /// Name of the calibration.
         calibration: String,

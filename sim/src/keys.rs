@@ -4,6 +4,7 @@ use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print},
     scenario::reference::{ReferenceKey, reference},
+    visible::Visible,
 };
 
 #[derive(Debug, Args)]
@@ -18,7 +19,8 @@ pub(crate) fn run(args: &KeysArgs) -> Result<Exit, Failure> {
     let keys: Vec<_> = reference().into_iter().filter(|key| key.path.starts_with(prefix)).collect();
     if keys.is_empty() {
         return Err(Failure::wrong_input(format!(
-            "no key starts with `{prefix}`; `sim keys` prints all keys, `sim keys client` those of a table"
+            "no key starts with `{}`; `sim keys` prints all keys, `sim keys client` those of a table",
+            prefix.visible()
         )));
     }
     print(&keys.iter().map(text).collect::<Vec<_>>().join("\n"));

@@ -97,7 +97,8 @@ fn no_boundary(identity: &ThresholdIdentity, boundaries: &[Boundary]) -> String 
     };
     let closer = if identity.unseen().is_some() { ", or look closer with --samples" } else { "" };
     format!(
-        "there is no boundary with `{key}` between {low} and {high}: of {tested} values asked, {how}; widen the range{closer}"
+        "there is no boundary with `{}` between {low} and {high}: of {tested} values asked, {how}; widen the range{closer}",
+        key.visible()
     )
 }
 

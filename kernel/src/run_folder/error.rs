@@ -141,7 +141,7 @@ pub enum FolderError {
     /// A file was written by another version of the program, or is damaged.
     #[error(
         "{path} {other_version} ({reason}); {remedy}",
-        path = path.visible(), other_version = kind.other_version, remedy = kind.other_version_remedy
+        path = path.visible(), other_version = kind.other_version, reason = reason.to_string().visible(), remedy = kind.other_version_remedy
     )]
     OtherVersion {
         /// The file.
@@ -155,7 +155,7 @@ pub enum FolderError {
     /// A line is not a row of its file.
     #[error(
         "{path}:{line} is {not_one}: {reason}; {remedy}",
-        path = path.visible(), not_one = kind.not_one, remedy = kind.folder.damaged_remedy
+        path = path.visible(), not_one = kind.not_one, reason = reason.to_string().visible(), remedy = kind.folder.damaged_remedy
     )]
     Malformed {
         /// The file.

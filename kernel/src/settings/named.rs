@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::nearest::backticked;
+use crate::visible::Visible;
 
 /// A type whose every value has one name. The names come from `strum`'s derives, the order of the variants is the order
 /// in which they are listed to the user.
@@ -28,7 +29,7 @@ pub(crate) trait Named: Copy + PartialEq + strum::VariantArray + Into<&'static s
 
 /// The error for a text that names no value of the wanted type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {what}; it is one of {allowed}")]
+#[error("`{text}` is not {what}; it is one of {allowed}", text = .text.visible())]
 pub struct UnknownName {
     text: String,
     what: &'static str,

@@ -287,7 +287,10 @@ fn read_manifest(place: &Path) -> Result<Option<CampaignManifest>, Failure> {
     let Ok(text) = input::read_text(&path) else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|error| {
         let path = path.visible();
-        Failure::wrong_input(format!("{path} is no manifest of a campaign: {error}; choose another folder with --out"))
+        Failure::wrong_input(format!(
+            "{path} is no manifest of a campaign: {}; choose another folder with --out",
+            error.to_string().visible()
+        ))
     })
 }
 

@@ -13,6 +13,7 @@ use clap::Args;
 use futures_util::future::{Either, select};
 use kernel::{
     cli::{Exit, Failure},
+    visible::Visible,
     world::{BoxStream, Listener, SharedWorld},
 };
 use tokio::runtime::Runtime;
@@ -70,7 +71,8 @@ fn upstream(text: &str) -> Result<SocketAddr, Failure> {
     if let Some(entry) = entries.iter().find(|entry| entry.id == text) {
         return Ok(entry.address);
     }
-    address(text).map_err(|error| Failure::wrong_input(format!("invalid value '{text}' for '--upstream': {error}")))
+    address(text)
+        .map_err(|error| Failure::wrong_input(format!("invalid value '{}' for '--upstream': {error}", text.visible())))
 }
 
 async fn proxy(args: &ProxyArgs, upstream: SocketAddr) -> Result<Exit, Failure> {

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use kernel::cli::Failure;
+use kernel::{cli::Failure, visible::Visible};
 
 use super::registry::RegistryEntry;
 
@@ -35,7 +35,8 @@ pub(super) fn resolve(entries: &[RegistryEntry], text: &str) -> Result<SocketAdd
         (Some(entry), _) => Ok(entry.address),
         (None, Some(address)) => Ok(address),
         (None, None) if text.contains(':') => Err(Failure::wrong_input(format!(
-            "`{text}` is no address of this machine; write localhost:PORT or 127.0.0.1:PORT"
+            "`{}` is no address of this machine; write localhost:PORT or 127.0.0.1:PORT",
+            text.visible()
         ))),
         (None, None) => Err(unknown(entries, text)),
     }
@@ -50,6 +51,7 @@ fn address(text: &str) -> Option<SocketAddr> {
 }
 
 fn unknown(entries: &[RegistryEntry], text: &str) -> Failure {
+    let text = text.visible();
     if entries.is_empty() {
         return Failure::wrong_input(format!("there is no `{text}`: nothing runs; start servers with `real up 2`"));
     }

@@ -70,7 +70,7 @@ pub enum CampaignError {
         reason: io::Error,
     },
     /// The manifest is not valid.
-    #[error("{path}: {reason}; it was not written by this version of `real fidelity`", path = .path.visible())]
+    #[error("{path}: {reason}; it was not written by this version of `real fidelity`", path = .path.visible(), reason = .reason.visible())]
     Malformed {
         /// The manifest.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum CampaignError {
         reason: String,
     },
     /// A scenario has too few trusted runs in a world.
-    #[error("{path} has {real} real and {sim} simulated runs of {scenario} that are trusted; comparing needs {RUNS_MIN} of each: continue with `real fidelity`", path = .path.visible())]
+    #[error("{path} has {real} real and {sim} simulated runs of {scenario} that are trusted; comparing needs {RUNS_MIN} of each: continue with `real fidelity`", path = .path.visible(), scenario = .scenario.visible())]
     TooFew {
         /// The folder of the campaign.
         path: PathBuf,
@@ -90,7 +90,7 @@ pub enum CampaignError {
         sim: usize,
     },
     /// A run was simulated with another calibration than the others.
-    #[error("{path} was simulated with another calibration than the rest, {found}; remove it and continue with `real fidelity`", path = .path.visible())]
+    #[error("{path} was simulated with another calibration than the rest, {found}; remove it and continue with `real fidelity`", path = .path.visible(), found = .found.visible())]
     OtherCalibration {
         /// The folder of the run.
         path: PathBuf,
@@ -98,7 +98,7 @@ pub enum CampaignError {
         found: String,
     },
     /// A run is not the one that its folder is named for.
-    #[error("{path} is a run of seed {seed} of `{scenario}` in the world {world}; remove it and continue with `real fidelity`", path = .path.visible())]
+    #[error("{path} is a run of seed {seed} of `{scenario}` in the world {world}; remove it and continue with `real fidelity`", path = .path.visible(), scenario = .scenario.visible(), world = .world.visible())]
     OtherRun {
         /// The folder of the run.
         path: PathBuf,

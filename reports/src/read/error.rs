@@ -6,6 +6,9 @@ use kernel::{run_folder::FolderError, visible::Visible};
 
 use crate::fold::TooManyWindows;
 
+/// The most characters of a reason, which may list the columns of a log.
+const REASON_MAX: usize = 2_000;
+
 /// The reason why a run cannot be read. Each message contains the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -30,7 +33,7 @@ pub enum ReadError {
         reason: io::Error,
     },
     /// A line of a log is wrong.
-    #[error("{path}, line {line}: {reason}", path = path.visible())]
+    #[error("{path}, line {line}: {reason}", path = path.visible(), reason = reason.visible())]
     Line {
         /// The log.
         path: PathBuf,
@@ -40,7 +43,7 @@ pub enum ReadError {
         reason: String,
     },
     /// The content of a file as a whole is wrong.
-    #[error("{path}: {reason}", path = path.visible())]
+    #[error("{path}: {reason}", path = path.visible(), reason = reason.visible_within(REASON_MAX))]
     Content {
         /// The file.
         path: PathBuf,
@@ -48,7 +51,10 @@ pub enum ReadError {
         reason: String,
     },
     /// A log does not have a column that the mapping names, or that is required.
-    #[error("{path} has no column `{column}` for {what}; it has {present}; map it with --columns {what}=NAME", path = path.visible())]
+    #[error(
+        "{path} has no column `{column}` for {what}; it has {present}; map it with --columns {what}=NAME",
+        path = path.visible(), column = column.visible(), present = present.visible_within(REASON_MAX)
+    )]
     NoColumn {
         /// The log.
         path: PathBuf,
@@ -60,7 +66,7 @@ pub enum ReadError {
         present: String,
     },
     /// The mapping of columns is not valid.
-    #[error("--columns {0}")]
+    #[error("--columns {}", .0.visible_within(REASON_MAX))]
     Mapping(String),
     /// The run has too many windows.
     #[error(transparent)]

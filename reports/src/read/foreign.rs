@@ -19,6 +19,8 @@ use self::{
     row::RowReader,
     scan::Scan,
 };
+use kernel::visible::Visible;
+
 use super::{Mapping, ReadError, folder::until_last};
 use crate::{
     rows::{AllRequests, RequestsRead, RowTable, RunTables, Spill},
@@ -34,7 +36,7 @@ pub(super) fn run(path: &Path, mapping: &Mapping) -> Result<RecordedRun, ReadErr
     notes.extend(scan.cut_off.map(|line| format!("the log ends in the middle of line {line}, which is left out")));
     notes.extend(requests.note());
     Ok(RecordedRun {
-        scenario_name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        scenario_name: path.file_stem().unwrap_or_default().visible().to_string(),
         place: path.to_owned(),
         world: "log".to_owned(),
         seed: 0,

@@ -254,9 +254,12 @@ pub(super) fn summary(analysis: &RunAnalysis) -> String {
     }
 }
 
+/// The most characters of a note.
+const NOTE_MAX: usize = 2_000;
+
 /// Returns a line for each note.
 pub(super) fn notes(notes: &[String]) -> String {
-    notes.iter().map(|note| format!("  note: {note}\n")).collect()
+    notes.iter().map(|note| format!("  note: {}\n", note.visible_within(NOTE_MAX))).collect()
 }
 
 /// Returns the folder of the run, its calibration and host, and the command that repeats it.

@@ -4,6 +4,7 @@ use kernel::{
     cli::{Failure, RunArgs, complain},
     experiment::sweep::{Axis, grid},
     scenario::{Scenario, ScenarioError},
+    visible::Visible,
 };
 use sim::sweep::Variant;
 
@@ -31,7 +32,7 @@ pub(super) fn variants(args: &RunArgs, axes: &[Axis]) -> Result<Vec<Variant>, Fa
     for (settings, error) in left_out {
         let why = error.to_string();
         let why = why.lines().next().unwrap_or_default();
-        complain(&format!("note: left out {}: {why}", settings.join(" ")));
+        complain(&format!("note: left out {}: {why}", settings.join(" ").visible()));
     }
     Ok(variants)
 }
@@ -45,7 +46,7 @@ fn invalid_variant(settings: &[String], error: &ScenarioError) -> Failure {
     if settings.is_empty() {
         return Failure::wrong_input(error);
     }
-    Failure::wrong_input(format!("{error}\n= in the variant {}", settings.join(" ")))
+    Failure::wrong_input(format!("{error}\n= in the variant {}", settings.join(" ").visible()))
 }
 
 /// Prints a note if the variants do not see the same requests, by which differences between them mean less.

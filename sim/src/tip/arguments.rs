@@ -7,6 +7,7 @@ use kernel::{
     cli::Failure,
     experiment::threshold::{Criterion, RangeError, SettingRange},
     scenario::Scenario,
+    visible::Visible,
 };
 
 use crate::options::{Conditions, Jobs};
@@ -111,11 +112,17 @@ impl TipArgs {
     pub(super) fn ranges(&self) -> Result<(SettingRange, Option<SettingRange>), Failure> {
         let key = &self.along.key;
         if self.and.as_ref().is_some_and(|and| and.key == *key) {
-            return Err(Failure::wrong_input(format!("`{key}` is behind both --along and --and; leave one out")));
+            return Err(Failure::wrong_input(format!(
+                "`{}` is behind both --along and --and; leave one out",
+                key.visible()
+            )));
         }
         if let Some(unknown) = self.log.iter().find(|log| !self.is_varied(log)) {
-            let message =
-                format!("--log {unknown} is of neither --along nor --and; write `--log {key}`, or leave it out");
+            let message = format!(
+                "--log {} is of neither --along nor --and; write `--log {}`, or leave it out",
+                unknown.visible(),
+                key.visible()
+            );
             return Err(Failure::wrong_input(message));
         }
         if self.and.is_some() && self.values * self.samples > SAMPLES_MAX {

@@ -11,6 +11,7 @@ use kernel::{
         },
     },
     scenario::Scenario,
+    visible::Visible,
 };
 use sim::{
     calibration::Calibration,
@@ -140,13 +141,14 @@ fn valid(result: TaskResult, variant: &Variant) -> Result<RunRow, Failure> {
     let settings = variant.settings.join(" ");
     if row.untrusted {
         return Err(Failure::run_failed(format!(
-            "with seed {} and {settings} the calibration's timers are later than [run] max_lateness allows, so that the run is \
+            "with seed {} and {} the calibration's timers are later than [run] max_lateness allows, so that the run is \
              untrusted; calibrate a machine whose timers are on time, or allow more",
-            row.seed
+            row.seed,
+            settings.visible()
         )));
     }
     let Some(broken) = &row.broken else { return Ok(row) };
-    let message = format!("an invariant is broken, with seed {} and {settings}: {broken}", row.seed);
+    let message = format!("an invariant is broken, with seed {} and {}: {broken}", row.seed, settings.visible());
     Err(Failure { exit: Exit::InvariantViolated, message })
 }
 

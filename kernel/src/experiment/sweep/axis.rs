@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::visible::Visible;
+
 /// Most variants of one sweep, as a table of the report has a line for each of them.
 const VARIANTS_MAX: usize = 10_000;
 
@@ -26,7 +28,10 @@ pub enum AxisError {
     #[error("`--vary` needs a key and its values, such as --vary client.retry.max_attempts=1,2,3")]
     NoValues,
     /// There is nothing between two commas, or before the first or after the last one.
-    #[error("`{key}` has an empty value in `{values}`; give one between commas, or leave the comma out")]
+    #[error(
+        "`{key}` has an empty value in `{values}`; give one between commas, or leave the comma out",
+        key = .key.visible(), values = .values.visible()
+    )]
     EmptyValue {
         /// Key of the axis.
         key: String,
@@ -34,7 +39,7 @@ pub enum AxisError {
         values: String,
     },
     /// A value occurs twice, so two variants would be the same.
-    #[error("`{key}` has the value {value} twice; one of them is enough")]
+    #[error("`{key}` has the value {value} twice; one of them is enough", key = .key.visible(), value = .value.visible())]
     ValueTwice {
         /// Key of the axis.
         key: String,
@@ -42,7 +47,7 @@ pub enum AxisError {
         value: String,
     },
     /// Two axes have the same key, so one of them would override the other.
-    #[error("`{key}` is varied twice; put all its values behind one --vary {key}=")]
+    #[error("`{key}` is varied twice; put all its values behind one --vary {key}=", key = .key.visible())]
     KeyTwice {
         /// Key of both axes.
         key: String,
@@ -51,7 +56,7 @@ pub enum AxisError {
     #[error("the values make more than {VARIANTS_MAX} variants together; vary less at once")]
     TooMany,
     /// A bracket, brace or quote has no counterpart.
-    #[error("`{key}` has a bracket or quote in `{values}` that is not closed")]
+    #[error("`{key}` has a bracket or quote in `{values}` that is not closed", key = .key.visible(), values = .values.visible())]
     Unclosed {
         /// Key of the axis.
         key: String,

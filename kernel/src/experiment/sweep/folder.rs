@@ -66,7 +66,7 @@ pub enum SweepError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// The folder is of another sweep.
-    #[error("{path} holds other runs: {difference}; move it away, or choose another folder with --out", path = path.visible())]
+    #[error("{path} holds other runs: {difference}; move it away, or choose another folder with --out", difference = difference.visible(), path = path.visible())]
     OtherRuns {
         /// The folder.
         path: PathBuf,

@@ -21,7 +21,7 @@ pub enum MergeError {
         path: PathBuf,
     },
     /// A folder is of another sweep than the first one.
-    #[error("{path} is no shard of the same runs as {first}: {difference}", path = path.visible(), first = first.visible())]
+    #[error("{path} is no shard of the same runs as {first}: {difference}", difference = difference.visible(), path = path.visible(), first = first.visible())]
     OtherRuns {
         /// The folder.
         path: PathBuf,

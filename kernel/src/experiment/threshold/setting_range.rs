@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::ValueGrid;
-use crate::settings::duration;
+use crate::{settings::duration, visible::Visible};
 
 /// Most steps of a range of times or decimals, and of one that is spaced by ratio. Whole numbers are not limited.
 const STEPS_MAX: u64 = 128;
@@ -63,10 +63,10 @@ pub enum RangeError {
     #[error("a range needs a key and two values, such as load.rate=10..400 or fault.0.duration=1s..20s")]
     Malformed,
     /// An end of the range is neither a number nor a time.
-    #[error("`{0}` is neither a number nor a time, such as 400 or 20s")]
+    #[error("`{}` is neither a number nor a time, such as 400 or 20s", .0.visible())]
     NoValue(String),
     /// One end is a number and the other a time.
-    #[error("{low} and {high} are not of one kind; write two numbers, or two times with their units")]
+    #[error("{low} and {high} are not of one kind; write two numbers, or two times with their units", low = .low.visible(), high = .high.visible())]
     Mixed {
         /// Low end as written.
         low: String,
@@ -74,7 +74,7 @@ pub enum RangeError {
         high: String,
     },
     /// There is no value between the two ends.
-    #[error("there is nothing between {low} and {high}; write the lower one first")]
+    #[error("there is nothing between {low} and {high}; write the lower one first", low = .low.visible(), high = .high.visible())]
     Empty {
         /// Low end as written.
         low: String,
@@ -82,7 +82,7 @@ pub enum RangeError {
         high: String,
     },
     /// The low end is not above 0, so it has no ratio to the other values.
-    #[error("the values of `{key}` cannot be spaced by ratio from {low} on; begin above 0, or leave out --log {key}")]
+    #[error("the values of `{key}` cannot be spaced by ratio from {low} on; begin above 0, or leave out --log {key}", key = .key.visible())]
     NoRatio {
         /// Key of the setting.
         key: String,

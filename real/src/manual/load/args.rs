@@ -6,6 +6,7 @@ use clap::Args;
 use kernel::{
     cli::Failure,
     scenario::{Expectation, Metric, Pictures, Scenario, Size, Workload, limits},
+    visible::Visible,
 };
 
 use super::super::{
@@ -99,7 +100,11 @@ impl LoadArgs {
         for name in &self.servers {
             let address = target::resolve(&running, name)?;
             if let Some((other, _)) = servers.iter().find(|(_, known)| *known == address) {
-                return Err(Failure::wrong_input(format!("`{other}` and `{name}` are the same server")));
+                return Err(Failure::wrong_input(format!(
+                    "`{}` and `{}` are the same server",
+                    other.visible(),
+                    name.visible()
+                )));
             }
             servers.push((name.clone(), address));
         }
