@@ -166,20 +166,40 @@ fn an_interrupted_sweep_continues_where_it_stopped() {
 fn a_finished_sweep_is_reported_again_without_new_runs() {
     let folder = folder();
     let first = run(&folder, &["--seeds", "0..5"]);
-    let runs = folder.path().join("runs/story/sim-seeds0-5/runs.jsonl");
-    // The changed row shows that no run was repeated. Only the first one is, to check that the program is the same.
-    let mut lines: Vec<_> = fs::read_to_string(&runs).unwrap().lines().map(str::to_owned).collect();
+    let place = folder.path().join("runs/story/sim-seeds0-5");
     assert_eq!(run(&folder, &["--seeds", "0..5"]), first);
-    lines[3] = lines[3].replace("\"pass\":true", "\"pass\":false");
-    fs::write(&runs, lines.join("\n") + "\n").unwrap();
+    // The changed row shows that no run was repeated. Only the first and the last are, to check that the program is the same.
+    let mut record = SweepRecord::read(&place).unwrap();
+    record.rows[3].pass = false;
+    record.write(&place, Earlier::Replace).unwrap();
     let again = run(&folder, &["--seeds", "0..5"]);
     assert!(again.stdout.contains("4 of 5 runs pass"), "{again:?}");
 
-    lines[0] = lines[0].replace("\"pass\":true", "\"pass\":false");
-    fs::write(&runs, lines.join("\n") + "\n").unwrap();
-    let other = run(&folder, &["--seeds", "0..5"]);
-    assert_eq!(other.code, Some(2));
-    assert!(other.stderr.contains("seed 0 now comes out differently"), "{other:?}");
+    for (index, seed) in [(0, "seed 0"), (4, "seed 4")] {
+        let mut changed = record.clone();
+        changed.rows[index].pass = false;
+        changed.write(&place, Earlier::Replace).unwrap();
+        let other = run(&folder, &["--seeds", "0..5"]);
+        assert_eq!(other.code, Some(2));
+        assert!(other.stderr.contains(&format!("{seed} now comes out differently")), "{other:?}");
+    }
+}
+
+#[test]
+fn a_row_that_somebody_changed_is_refused_and_stays() {
+    let folder = folder();
+    run(&folder, &["--seeds", "0..5"]);
+    let runs = folder.path().join("runs/story/sim-seeds0-5/runs.jsonl");
+    let changed = fs::read_to_string(&runs).unwrap().replacen("\"pass\":true", "\"pass\":false", 1);
+    fs::write(&runs, &changed).unwrap();
+    let refused = run(&folder, &["--seeds", "0..5"]);
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains("runs.jsonl:1 is not the row of a run: its checksum is missing or wrong"),
+        "{refused:?}"
+    );
+    assert_eq!(fs::read_to_string(&runs).unwrap(), changed);
+    assert!(run(&folder, &["--seeds", "0..5", "--force"]).stdout.contains("5 of 5 runs pass"));
 }
 
 #[test]
