@@ -31,6 +31,10 @@ const PLACES_MAX: usize = 1024;
 /// Descriptors that connections leave to the rest of the process: its runtime, logs, control socket and upstream.
 const DESCRIPTORS_KEPT: usize = 48;
 
+/// Descriptors to give up when there is no other. Between giving one up and accepting with it, another task of the process can take
+/// it, such as a proxy's connection to its upstream that was accepted before the shortage; the others are for that.
+const RESERVED: usize = 4;
+
 /// Time to wait after a shortage that a closed connection does not end.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,8 +53,8 @@ pub(crate) struct Door {
     places: usize,
     /// Number of places that are taken.
     taken: Arc<AtomicUsize>,
-    /// A descriptor to give up when there is no other, so that a connection can be accepted and closed.
-    reserve: Option<File>,
+    /// Descriptors to give up when there is no other, so that a connection can be accepted and closed.
+    reserve: Vec<File>,
     /// Connections were closed or could not be accepted since the last one that was let in.
     short: bool,
     /// Says what is short, once for each shortage.
@@ -71,7 +75,9 @@ impl Door {
     /// A door with this number of places. It waits with `timer`.
     pub(crate) fn new(places: usize, timer: Timer) -> Self {
         let notice = |text: &str| warn!("{text}");
-        Self { timer, places, taken: Arc::default(), reserve: reserve(), short: false, notice }
+        let mut door = Self { timer, places, taken: Arc::default(), reserve: Vec::new(), short: false, notice };
+        door.refill();
+        door
     }
 
     /// The same door, which reports shortages to `notice` instead of the log.
@@ -138,15 +144,16 @@ impl Door {
         (taken < self.places).then_some(place)
     }
 
-    /// Closes the next connection that waits, with the reserved descriptor. Returns false if there is none, or if another thread
-    /// has taken the descriptor.
+    /// Closes the next connection that waits, with a reserved descriptor. Returns false if there is none, or if other tasks
+    /// have taken what was given up.
     async fn shed<T>(
         &mut self,
         mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
         refuse: impl Fn(T),
     ) -> bool {
-        if self.reserve.take().is_none() {
-            self.reserve = reserve();
+        // Dropped, and so closed.
+        if self.reserve.pop().is_none() {
+            self.refill();
             return false;
         }
         let accepted = poll_fn(|cx| match poll_accept(cx) {
@@ -157,8 +164,17 @@ impl Door {
         let accepted = accepted.await;
         let has_shed = accepted.is_some();
         accepted.into_iter().for_each(refuse);
-        self.reserve = reserve();
+        self.refill();
         has_shed
+    }
+
+    /// Reserves descriptors, as many as there are.
+    fn refill(&mut self) {
+        while self.reserve.len() < RESERVED
+            && let Ok(file) = File::open("/dev/null")
+        {
+            self.reserve.push(file);
+        }
     }
 
     async fn pause(&self) {
@@ -170,10 +186,6 @@ impl Door {
             (self.notice)(text);
         }
     }
-}
-
-fn reserve() -> Option<File> {
-    File::open("/dev/null").ok()
 }
 
 /// What is short when `accept` fails.

@@ -118,7 +118,9 @@ fn a_run_without_any_success_is_reported_as_such() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("run");
     let requests = (0..60).map(|id| row(id, id * 500_000, 3_000, Outcome::Status(Code::Unavailable))).collect();
-    write(&place, "sim", 1, SCENARIO, &Records { requests, ..Records::default() });
+    // Without rows of events, the scripted fault never began, which would be too late.
+    let scenario = format!("{SCENARIO}[run]\nmax_lateness = \"24h\"\n");
+    write(&place, "sim", 1, &scenario, &Records { requests, ..Records::default() });
     let done = reports(&[word(&place)]).unwrap();
     assert_eq!(done.exit, Exit::Failed);
     assert!(done.text.contains("✗ success_rate"), "{}", done.text);

@@ -129,7 +129,10 @@ fn too_few_runs_are_refused_and_missing_ones_noted() {
     let (_, text) = read(directory.path());
     assert!(text.contains("note: story: 1 of 3 real runs are missing"), "{text}");
     fs::remove_dir_all(run("real", 0)).unwrap();
-    assert!(refused(directory.path()).contains("has 1 real and 3 simulated runs of story; comparing needs 2 of each"));
+    assert!(
+        refused(directory.path())
+            .contains("has 1 real and 3 simulated runs of story that are trusted; comparing needs 2 of each")
+    );
 }
 
 /// Replaces `from` in a run's `run.json`.
@@ -176,6 +179,8 @@ fn where_goodput_stops_following_is_compared() {
         for (world, seed) in [("real", 0), ("real", 1), ("sim", 0), ("sim", 1)] {
             let place = directory.path().join(&name).join(format!("{world}-seed{seed}"));
             let text = SCENARIO.replace("\"story\"", &format!("\"{name}\""));
+            // Without rows of events, the scripted fault never began, which would be too late.
+            let text = format!("{text}[run]\nmax_lateness = \"24h\"\n");
             let scratch = directory.path().join("scratch");
             folder(&scratch, world, seed, 1);
             let mut records = kernel::record::Records::default();
