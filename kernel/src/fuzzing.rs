@@ -7,7 +7,7 @@
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod folder;
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(all(any(test, feature = "fuzzing"), feature = "service"))]
 pub(crate) mod host;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod settings;

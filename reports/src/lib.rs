@@ -9,6 +9,8 @@ pub mod export;
 pub mod fidelity;
 pub mod figure;
 pub mod fold;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod page;
 pub mod read;
 pub mod rows;

@@ -226,5 +226,6 @@ impl Lane {
     }
 }
 
-#[cfg(test)]
+// The host that they run on comes with the feature.
+#[cfg(all(test, feature = "service"))]
 mod tests;

@@ -1,0 +1,39 @@
+//! What the fuzz targets of `.fuzz` call in this crate; see [`kernel::fuzzing`].
+
+use std::{fs, path::Path};
+
+use kernel::fuzzing::check_message;
+
+use crate::read::{self, Mapping};
+
+/// Reads a log of another program from a file in the folder `place`. The first byte chooses the suffix of the file, the rest of
+/// the first line is the mapping of its columns, as `--columns` takes it, and the other lines are the log.
+///
+/// # Panics
+///
+/// Panics if the file cannot be written, or a message cannot be printed.
+pub fn foreign_log(data: &[u8], place: &Path) {
+    let Some((choice, text)) = data.split_first() else { return };
+    let first_line = text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len());
+    let columns = String::from_utf8_lossy(&text[..first_line]).parse();
+    let suffix = if choice % 2 == 0 { "csv" } else { "jsonl" };
+    let path = place.join(format!("log.{suffix}"));
+    fs::write(&path, text.get(first_line + 1..).unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    // Without a rate, a log without times is refused before its rows are read.
+    let mapping = Mapping { columns: columns.unwrap_or_default(), rate: Some(10.0), ..Mapping::default() };
+    if let Err(error) = read::run(&path, &mapping) {
+        check_message(&error.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_log_is_read_or_refused() {
+        let place = tempfile::tempdir().unwrap();
+        kernel::fuzzing::replay(env!("CARGO_MANIFEST_DIR"), "foreign_log", |data| foreign_log(data, place.path()));
+    }
+}
