@@ -17,7 +17,7 @@ pub fn print(text: &str) {
     let _ = io::stdout().lock().write_all(printable(text).as_bytes());
 }
 
-/// Writes `message` to standard error, as a line or several. An error is ignored, as by [`print`]; the macro `eprintln!`
+/// Writes `message` to standard error, as a line or several. An error is ignored, as by [`print()`]; the macro `eprintln!`
 /// panics there.
 pub fn complain(message: &str) {
     let bounded = lines_within(message, MESSAGE_MAX);
