@@ -16,6 +16,8 @@ pub mod wire;
 
 use std::{fs, path::Path};
 
+use crate::visible::is_hidden;
+
 /// Longest error message that any input may cause, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
@@ -23,17 +25,11 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 ///
 /// # Panics
 ///
-/// Panics if it is longer than a message may be, or has a character that changes how a terminal shows others: a control
-/// character other than a line break, or one that changes the direction of writing.
+/// Panics if it is longer than a message may be, or has a character that [`is_hidden`], other than a line break.
 pub fn check_message(message: &str) {
     assert!(message.len() <= MESSAGE_BYTES_MAX, "a message of {} bytes", message.len());
     let hidden = message.chars().find(|&character| character != '\n' && is_hidden(character));
     assert!(hidden.is_none(), "a message with {hidden:?}: {message:?}");
-}
-
-fn is_hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Inputs that every function must take.

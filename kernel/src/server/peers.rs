@@ -171,7 +171,7 @@ impl State {
 pub(super) struct Connected {
     /// What its calls share.
     pub(super) entry: Arc<Entry>,
-    /// Completes when the connection is to be closed.
+    /// Completes when the connection has to be closed.
     pub(super) closed: oneshot::Receiver<()>,
 }
 

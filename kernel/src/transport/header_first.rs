@@ -107,7 +107,7 @@ struct Gathered {
     message_bytes_max: usize,
     /// What follows after the last byte: trailers, or the end of the body.
     end: Option<Option<Frame<Bytes>>>,
-    /// True if nothing more comes, or if nothing is to be held back any more.
+    /// True if nothing more comes, or if nothing has to be held back any more.
     open: bool,
 }
 
