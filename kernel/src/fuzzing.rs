@@ -9,6 +9,8 @@
 pub mod folder;
 #[cfg(all(any(test, feature = "fuzzing"), feature = "service"))]
 pub(crate) mod host;
+#[cfg(all(test, feature = "service"))]
+pub(crate) mod network;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod settings;
 #[cfg(all(any(test, feature = "fuzzing"), feature = "service"))]

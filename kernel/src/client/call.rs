@@ -394,3 +394,6 @@ impl<'a> Call<'a> {
         Response { outcome, output, server, attempts, failovers, hedges, rejected, answer }
     }
 }
+
+#[cfg(test)]
+mod tests;

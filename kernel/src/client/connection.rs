@@ -232,3 +232,6 @@ pub(super) async fn handshake<S: Stream + 'static>(
     let authorization = world.token().map(bearer);
     Ok((Sender { http2, payloads, authorization }, lost))
 }
+
+#[cfg(test)]
+mod tests;

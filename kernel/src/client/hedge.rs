@@ -106,3 +106,6 @@ impl Call<'_> {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Number of bytes that a connection holds in each direction.
-const BUFFER_BYTES: usize = 64 * 1024;
+pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Number of rounds in which tasks run at one instant, from which they count as never waiting.
 const ROUNDS_MAX: u32 = 1_000_000;
@@ -35,9 +35,14 @@ pub(crate) struct MemoryHost {
     state: Mutex<State>,
 }
 
+type Tasks = FuturesUnordered<BoxFuture<'static, ()>>;
+
 #[derive(Default)]
 struct State {
     now: Instant,
+    /// Tasks of the last run that have not ended. A fuzz target drops its tasks, which hold the host, with their run.
+    #[cfg(test)]
+    tasks: Tasks,
     /// Tasks that were spawned since the last round.
     spawned: Vec<BoxFuture<'static, ()>>,
     /// Tasks to wake, by time.
@@ -51,7 +56,7 @@ impl MemoryHost {
     pub(crate) fn new() -> (Arc<Self>, DuplexStream) {
         let (ours, theirs) = duplex(BUFFER_BYTES);
         let host = Self::default();
-        host.state().connection = Some(Box::new(Memory { pipe: ours, read: BytesMut::new() }));
+        host.state().connection = Some(over(ours));
         (Arc::new(host), theirs)
     }
 
@@ -66,12 +71,37 @@ impl MemoryHost {
     ///
     /// Panics if tasks run without end at one instant.
     pub(crate) fn run_until(&self, end: Instant) {
+        self.run_while(&mut FuturesUnordered::new(), || true, end);
+    }
+
+    /// Runs all tasks until `task` has ended, and returns its result. The other tasks continue with the next run.
+    ///
+    /// # Panics
+    ///
+    /// Panics if tasks run without end at one instant, or if all of them wait for ever.
+    #[cfg(test)]
+    pub(crate) fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> T {
+        let result = Arc::new(Mutex::new(None));
+        let ended = result.clone();
+        self.state().spawned.push(Box::pin(async move {
+            let value = task.await;
+            *lock(&ended) = Some(value);
+        }));
+        let mut tasks = std::mem::take(&mut self.state().tasks);
+        self.run_while(&mut tasks, || lock(&result).is_none(), Instant::NEVER);
+        self.state().tasks = tasks;
+        let value = lock(&result).take();
+        value.unwrap_or_else(|| panic!("the task waits for ever, at {}", self.state().now))
+    }
+
+    /// Runs `tasks` and those that are spawned while `continues` returns true, until each has ended or waits for ever, or the
+    /// clock shows `end`.
+    fn run_while(&self, tasks: &mut Tasks, continues: impl Fn() -> bool, end: Instant) {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let mut cx = Context::from_waker(&waker);
-        let mut tasks = FuturesUnordered::new();
         let mut rounds = 0;
-        loop {
+        while continues() {
             rounds += 1;
             assert!(rounds < ROUNDS_MAX, "the tasks run without end at {}", self.state().now);
             tasks.extend(std::mem::take(&mut self.state().spawned));
@@ -124,6 +154,14 @@ impl Wake for Woken {
 /// The host as its tasks use it.
 pub(crate) struct SharedHost(pub(crate) Arc<MemoryHost>);
 
+#[cfg(test)]
+impl SharedHost {
+    /// Returns the time on the host's clock, in milliseconds since the start.
+    pub(crate) fn now_millis(&self) -> u64 {
+        self.now().as_nanos() / 1_000_000
+    }
+}
+
 impl World for SharedHost {
     fn now(&self) -> Instant {
         self.0.state().now
@@ -171,6 +209,11 @@ impl Listener for OneConnection {
             }
         })
     }
+}
+
+/// Returns the connection whose bytes go through `pipe`.
+pub(crate) fn over(pipe: DuplexStream) -> BoxStream {
+    Box::new(Memory { pipe, read: BytesMut::new() })
 }
 
 /// A connection in memory.

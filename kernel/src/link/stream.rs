@@ -371,3 +371,7 @@ impl Drop for ShapedStream {
         self.link.world.spawn(Box::pin(drain));
     }
 }
+
+// The host that they run on comes with the feature.
+#[cfg(all(test, feature = "service"))]
+mod tests;

@@ -118,3 +118,6 @@ fn dropped(id: u64, intended: Instant, input: &Input) -> RequestRow {
         answer: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,3 +212,6 @@ fn attempt_number<T>(request: &Request<T>) -> u32 {
     let before = request.metadata().get(ATTEMPTS_BEFORE).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
     before.unwrap_or(0).saturating_add(1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+use std::time::Duration;
+
+use futures_util::{FutureExt, task::noop_waker_ref};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::{super::Shape, *};
+use crate::{
+    entropy::Entropy,
+    fuzzing::host::{MemoryHost, SharedHost, over},
+    time::Instant,
+};
+
+const LATENCY: u64 = 10;
+
+/// A client's end of a connection, and the peer's end of its socket.
+struct Fixture {
+    host: Arc<MemoryHost>,
+    link: Arc<Link>,
+    stream: ShapedStream,
+    peer: DuplexStream,
+}
+
+impl Fixture {
+    fn new(shape: Shape) -> Self {
+        Self::with_buffer(shape, 64)
+    }
+
+    /// The socket holds `bytes` in each direction.
+    fn with_buffer(shape: Shape, bytes: usize) -> Self {
+        let host = MemoryHost::new().0;
+        let link = Link::new(Arc::new(SharedHost(host.clone())), Entropy::new(1), "server-0");
+        link.set_shape(shape);
+        let (ours, peer) = duplex(bytes);
+        let connection = Connection::new();
+        link.state().connections.push(Arc::downgrade(&connection));
+        let stream = ShapedStream::new(link.clone(), connection, 1, Way::To, over(ours));
+        Self { host, link, stream, peer }
+    }
+
+    fn slow() -> Self {
+        Self::new(slow())
+    }
+
+    fn advance_to(&self, millis: u64) {
+        self.host.advance_to(Instant::START + Duration::from_millis(millis));
+    }
+
+    /// Writes, if the stream takes it.
+    fn write(&mut self, bytes: &[u8]) -> Option<io::Result<usize>> {
+        self.stream.write(bytes).now_or_never()
+    }
+
+    /// Reads what has arrived at this end, if anything has.
+    fn read(&mut self) -> Option<io::Result<Vec<u8>>> {
+        let mut buffer = [0; 16];
+        let read = self.stream.read(&mut buffer).now_or_never()?;
+        Some(read.map(|read| buffer[..read].to_vec()))
+    }
+
+    /// Reads a chunk that has arrived at this end, if one has.
+    fn read_chunk(&mut self) -> Option<io::Result<Bytes>> {
+        match self.stream.poll_read_chunk(&mut context()) {
+            Poll::Ready(chunk) => Some(chunk),
+            Poll::Pending => None,
+        }
+    }
+
+    fn write_chunk(&mut self, bytes: &'static [u8]) -> Poll<io::Result<()>> {
+        let mut chunk = Bytes::from_static(bytes);
+        let written = self.stream.poll_write_chunk(&mut context(), &mut chunk);
+        if let Poll::Ready(Ok(())) = written {
+            assert!(chunk.is_empty(), "all of it fits");
+        }
+        written
+    }
+
+    /// Reads what the peer's socket has, if it has anything.
+    fn peer_read(&mut self) -> Option<io::Result<Vec<u8>>> {
+        let mut buffer = [0; 16];
+        let read = self.peer.read(&mut buffer).now_or_never()?;
+        Some(read.map(|read| buffer[..read].to_vec()))
+    }
+
+    fn peer_write(&mut self, bytes: &[u8]) {
+        assert_eq!(self.peer.write(bytes).now_or_never().map(Result::ok), Some(Some(bytes.len())));
+    }
+}
+
+fn slow() -> Shape {
+    Shape { latency: Duration::from_millis(LATENCY), ..Shape::default() }
+}
+
+fn cut() -> Shape {
+    Shape { cut_to: true, ..slow() }
+}
+
+fn context() -> Context<'static> {
+    Context::from_waker(noop_waker_ref())
+}
+
+fn kind<T: std::fmt::Debug>(result: Option<io::Result<T>>) -> io::ErrorKind {
+    result.expect("it is ready").expect_err("it fails").kind()
+}
+
+fn text(read: Option<io::Result<Vec<u8>>>) -> Option<String> {
+    read.map(|read| String::from_utf8(read.expect("it reads")).expect("it is text"))
+}
+
+#[test]
+fn bytes_pass_an_idle_link_straight() {
+    let mut fixture = Fixture::new(Shape::default());
+    assert_eq!(fixture.write(b"to").map(Result::ok), Some(Some(2)));
+    assert_eq!(text(fixture.peer_read()).as_deref(), Some("to"));
+    fixture.peer_write(b"from");
+    assert_eq!(text(fixture.read()).as_deref(), Some("from"));
+    assert!(matches!(fixture.write_chunk(b"chunk"), Poll::Ready(Ok(()))));
+    assert_eq!(text(fixture.peer_read()).as_deref(), Some("chunk"));
+    fixture.peer_write(b"back");
+    assert_eq!(fixture.read_chunk().map(Result::ok), Some(Some(Bytes::from_static(b"back"))));
+    assert!(fixture.stream.is_write_vectored());
+}
+
+#[test]
+fn each_direction_has_the_latency_of_the_link() {
+    let mut fixture = Fixture::slow();
+    assert_eq!(fixture.write(b"to").map(Result::ok), Some(Some(2)));
+    fixture.peer_write(b"from");
+    assert_eq!(text(fixture.read()), None);
+    fixture.advance_to(LATENCY - 1);
+    assert_eq!((text(fixture.read()), text(fixture.peer_read())), (None, None));
+    fixture.advance_to(LATENCY);
+    assert_eq!(text(fixture.read()).as_deref(), Some("from"));
+    assert_eq!(text(fixture.peer_read()).as_deref(), Some("to"));
+}
+
+#[test]
+fn chunks_pass_as_they_are_and_the_end_is_an_empty_one() {
+    let mut fixture = Fixture::slow();
+    assert!(matches!(fixture.write_chunk(b"to"), Poll::Ready(Ok(()))));
+    fixture.peer_write(b"from");
+    assert!(fixture.peer.shutdown().now_or_never().is_some());
+    assert!(fixture.read_chunk().is_none());
+    fixture.advance_to(LATENCY);
+    assert_eq!(fixture.read_chunk().map(Result::ok), Some(Some(Bytes::from_static(b"from"))));
+    assert_eq!(text(fixture.peer_read()).as_deref(), Some("to"));
+    for _ in 0..2 {
+        assert_eq!(fixture.read_chunk().map(Result::ok), Some(Some(Bytes::new())), "the end stays");
+    }
+    assert_eq!(text(fixture.read()).as_deref(), Some(""));
+}
+
+#[test]
+fn a_read_takes_what_fits_and_leaves_the_rest() {
+    let mut fixture = Fixture::slow();
+    fixture.peer_write(b"0123456789abcdefXYZ");
+    assert_eq!(text(fixture.read()), None);
+    fixture.peer_write(b"!");
+    assert_eq!(text(fixture.read()), None);
+    fixture.advance_to(LATENCY);
+    assert_eq!(text(fixture.read()).as_deref(), Some("0123456789abcdef"));
+    assert_eq!(text(fixture.read()).as_deref(), Some("XYZ!"), "one read takes several segments");
+    assert_eq!(text(fixture.read()), None);
+}
+
+#[test]
+fn a_stream_keeps_order_when_the_link_becomes_idle_while_bytes_are_on_their_way() {
+    let mut fixture = Fixture::slow();
+    fixture.write(b"first");
+    fixture.peer_write(b"one");
+    assert_eq!(text(fixture.read()), None);
+    fixture.link.set_shape(Shape::default());
+    fixture.write(b"second");
+    fixture.peer_write(b"two");
+    assert_eq!((text(fixture.read()), text(fixture.peer_read())), (None, None));
+    fixture.advance_to(LATENCY);
+    assert_eq!(text(fixture.read()).as_deref(), Some("onetwo"));
+    assert_eq!(text(fixture.peer_read()).as_deref(), Some("firstsecond"));
+}
+
+#[test]
+fn the_end_of_the_stream_arrives_behind_its_bytes_and_nothing_is_written_after_it() {
+    let mut fixture = Fixture::slow();
+    fixture.write(b"last");
+    assert_eq!(fixture.stream.shutdown().now_or_never().map(Result::ok), Some(Some(())));
+    assert_eq!(kind(fixture.write(b"more")), io::ErrorKind::BrokenPipe);
+    assert!(
+        matches!(fixture.write_chunk(b"more"), Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe)
+    );
+    assert_eq!(
+        fixture.stream.shutdown().now_or_never().map(Result::ok),
+        Some(Some(())),
+        "a second one changes nothing"
+    );
+    assert_eq!(text(fixture.peer_read()), None);
+    fixture.advance_to(LATENCY);
+    assert_eq!(text(fixture.read()), None);
+    assert_eq!(text(fixture.peer_read()).as_deref(), Some("last"));
+    assert_eq!(text(fixture.peer_read()).as_deref(), Some(""));
+}
+
+#[test]
+fn a_flush_does_not_wait_for_bytes_on_their_way_and_drives_them() {
+    let mut fixture = Fixture::slow();
+    fixture.write(b"x");
+    assert_eq!(fixture.stream.flush().now_or_never().map(Result::ok), Some(Some(())));
+    assert_eq!(text(fixture.peer_read()), None);
+    fixture.advance_to(LATENCY);
+    assert_eq!(fixture.stream.flush().now_or_never().map(Result::ok), Some(Some(())));
+    assert_eq!(text(fixture.peer_read()).as_deref(), Some("x"));
+}
+
+#[test]
+fn writes_wait_while_the_send_buffer_is_full() {
+    let mut fixture = Fixture::new(cut());
+    let piece = vec![7; SEND_BUFFER - 1];
+    assert_eq!(fixture.write(&piece).map(Result::ok), Some(Some(piece.len())));
+    assert_eq!(fixture.write(b"x").map(Result::ok), Some(Some(1)), "there is room for a byte");
+    assert!(fixture.write(b"x").is_none());
+    assert!(fixture.write_chunk(b"x").is_pending());
+    assert_eq!(fixture.stream.wire.as_ref().map(|wire| wire.outgoing.queued()), Some(SEND_BUFFER));
+}
+
+#[test]
+fn the_socket_is_not_read_while_the_receive_buffer_is_full() {
+    let mut fixture = Fixture::with_buffer(Shape { cut_from: true, ..Shape::default() }, RECEIVE_BUFFER + 10);
+    let bytes = vec![7; RECEIVE_BUFFER + 10];
+    fixture.peer_write(&bytes);
+    assert!(fixture.read_chunk().is_none());
+    let queued = fixture.stream.wire.as_ref().map(|wire| wire.incoming.queued());
+    let queued = queued.expect("it has a wire");
+    assert!((RECEIVE_BUFFER..RECEIVE_BUFFER + 10).contains(&queued) || queued == RECEIVE_BUFFER + 10, "{queued}");
+    let before = queued;
+    fixture.peer.write(b"more").now_or_never();
+    assert!(fixture.read_chunk().is_none());
+    assert_eq!(fixture.stream.wire.as_ref().map(|wire| wire.incoming.queued()), Some(before));
+}
+
+#[test]
+fn a_peer_that_is_gone_is_reported_after_the_bytes_that_it_sent() {
+    let mut fixture = Fixture::slow();
+    fixture.peer_write(b"bye");
+    let (_, gone) = duplex(1);
+    drop(std::mem::replace(&mut fixture.peer, gone));
+    // Not reported at once: the failure comes back through the link.
+    assert_eq!(fixture.write(b"lost").map(Result::ok), Some(Some(4)));
+    assert_eq!(text(fixture.read()), None);
+    fixture.advance_to(LATENCY - 1);
+    assert_eq!(fixture.write(b"lost").map(Result::ok), Some(Some(4)));
+    fixture.advance_to(LATENCY);
+    assert_eq!(text(fixture.read()).as_deref(), Some("bye"));
+    assert_eq!(text(fixture.read()).as_deref(), Some(""));
+    assert_eq!(kind(fixture.write(b"x")), io::ErrorKind::BrokenPipe);
+    assert!(matches!(fixture.write_chunk(b"x"), Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe));
+}
+
+#[test]
+fn a_reset_fails_both_ends_at_once() {
+    let mut fixture = Fixture::slow();
+    fixture.write(b"lost");
+    fixture.peer_write(b"lost");
+    fixture.link.reset();
+    assert_eq!(kind(fixture.read()), io::ErrorKind::ConnectionReset);
+    assert_eq!(kind(fixture.write(b"x")), io::ErrorKind::ConnectionReset);
+    assert_eq!(kind(fixture.read_chunk()), io::ErrorKind::ConnectionReset);
+    assert!(matches!(fixture.write_chunk(b"x"), Poll::Ready(Err(_))));
+    assert_eq!(kind(fixture.stream.flush().now_or_never()), io::ErrorKind::ConnectionReset);
+    assert_eq!(kind(fixture.stream.shutdown().now_or_never()), io::ErrorKind::ConnectionReset);
+    assert!(!fixture.stream.keeps_chunks() && fixture.stream.arrivals().is_none());
+    assert_eq!(text(fixture.peer_read()).as_deref(), Some(""), "the socket is closed");
+}
+
+#[test]
+fn an_abort_passes_the_link_behind_the_bytes_before_it() {
+    let mut fixture = Fixture::slow();
+    fixture.write(b"last");
+    fixture.stream.abort();
+    assert_eq!(kind(fixture.write(b"more")), io::ErrorKind::BrokenPipe);
+    fixture.advance_to(LATENCY);
+    assert!(!fixture.stream.wire.as_ref().is_some_and(|wire| wire.ended));
+    assert_eq!(text(fixture.read()), None);
+    assert_eq!(text(fixture.peer_read()).as_deref(), Some("last"));
+    assert!(fixture.stream.wire.as_ref().is_some_and(|wire| wire.ended && wire.outgoing.is_empty()));
+}
+
+#[test]
+fn what_a_dropped_stream_has_sent_still_arrives_and_then_its_end() {
+    let mut fixture = Fixture::slow();
+    fixture.write(b"last");
+    let Fixture { host, stream, mut peer, .. } = fixture;
+    drop(stream);
+    let arrived = host.run(async move {
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).await.expect("the stream ends");
+        bytes
+    });
+    assert_eq!(arrived, b"last");
+    assert_eq!(SharedHost(host).now_millis(), LATENCY);
+}
+
+#[test]
+fn a_dropped_stream_without_bytes_on_their_way_closes_at_once() {
+    for shape in [Shape::default(), slow()] {
+        let fixture = Fixture::new(shape);
+        let is_idle = shape.is_none();
+        let Fixture { host, stream, mut peer, .. } = fixture;
+        drop(stream);
+        host.run(async move { peer.read_to_end(&mut Vec::new()).await.expect("the stream ends") });
+        assert_eq!(SharedHost(host).now_millis(), if is_idle { 0 } else { LATENCY });
+    }
+}
+
+#[test]
+fn a_reset_ends_the_task_of_a_dropped_stream() {
+    let mut fixture = Fixture::new(cut());
+    fixture.write(b"held");
+    let Fixture { host, link, stream, mut peer } = fixture;
+    drop(stream);
+    // The task that holds the wire has registered itself.
+    host.run(std::future::ready(()));
+    link.reset();
+    let arrived = host.run(async move { peer.read(&mut [0; 8]).await.expect("the stream ends") });
+    assert_eq!((arrived, SharedHost(host).now_millis()), (0, 0));
+}
+
+#[test]
+fn only_the_task_that_polled_last_is_woken() {
+    use std::sync::atomic::AtomicUsize;
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let mut fixture = Fixture::slow();
+    let counts = [Arc::new(Count::default()), Arc::new(Count::default())];
+    for count in &counts {
+        let waker = Waker::from(count.clone());
+        assert!(fixture.stream.poll_read_chunk(&mut Context::from_waker(&waker)).is_pending());
+    }
+    fixture.link.set_shape(Shape::default());
+    fixture.link.set_shape(slow());
+    assert_eq!(counts.map(|count| count.0.load(Ordering::Relaxed)), [0, 1], "a waker is used once");
+}
+
+#[test]
+fn chunks_are_kept_only_by_an_idle_link_over_a_socket_that_keeps_them() {
+    assert!(!Fixture::new(Shape::default()).stream.keeps_chunks(), "a socket in memory copies");
+    assert!(!Fixture::slow().stream.keeps_chunks());
+}

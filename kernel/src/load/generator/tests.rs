@@ -1,0 +1,117 @@
+use std::sync::Mutex;
+
+use super::*;
+use crate::{
+    client::settings::{Client as Settings, Retry},
+    fuzzing::network::{CALLS_BEGIN, Service, answering, hanging, plain},
+    load::settings::Load,
+    record::Records,
+    server::ReplicaSettings,
+    status::Code,
+    workload::settings::{Backend, Workload},
+};
+
+/// Generates load for a second from [`CALLS_BEGIN`] on, cancels it then if asked, and returns the requests and the time of its
+/// end in milliseconds.
+fn generate(load: Load, replica: ReplicaSettings, cancelled_at: Option<u64>) -> (Service, Vec<RequestRow>, u64) {
+    let service = Service::new(1);
+    service.serve(0, replica, Instant::NEVER);
+    let settings = Settings { retry: Retry { max_attempts: 1, ..Retry::default() }, ..plain() };
+    let client = service.client(settings);
+    let inputs = Inputs::for_workload(&Workload::Backend(Backend::default()), Entropy::new(1)).unwrap();
+    let generator = LoadGenerator {
+        world: service.world.clone(),
+        entropy: Entropy::new(1),
+        recorder: service.recorder(),
+        client: client.clone(),
+        inputs,
+        oracle: Arc::new(Oracle::learning()),
+        settings: load,
+        duration: CALLS_BEGIN,
+    };
+    let world = service.world.clone();
+    if let Some(cancelled_at) = cancelled_at {
+        let world = world.clone();
+        service.world.spawn(Box::pin(async move {
+            world.sleep_until(Instant::START + Duration::from_millis(cancelled_at)).await;
+            client.cancel();
+        }));
+    }
+    let end = service.network.run(async move {
+        generator.run().await;
+        world.now().as_nanos() / 1_000_000
+    });
+    let records: &Mutex<Records> = &service.records;
+    let mut rows = crate::sync::lock(records).requests.clone();
+    rows.sort_by_key(|row| row.id);
+    (service, rows, end)
+}
+
+#[test]
+fn every_intended_request_has_a_row_and_the_end_waits_for_the_last_answer() {
+    let (_, rows, end) = generate(Load::at(10.0), answering(20), None);
+    // The first one waits for the connection, which takes no time here.
+    assert_eq!(rows.len(), 10);
+    for (id, row) in (0..).zip(&rows) {
+        let intended = id * 100_000;
+        let expected = RequestRow {
+            id,
+            intended_us: intended,
+            sent_us: Some(intended),
+            done_us: Some(intended + 20_000),
+            latency_us: Some(20_000),
+            status: Outcome::OK,
+            server: Some("server-0".into()),
+            attempts: 1,
+            failovers: 0,
+            size: "data".to_owned(),
+            hedges: 0,
+            rejected: false,
+            answer: None,
+        };
+        assert_eq!(*row, expected);
+    }
+    assert_eq!(end, 920);
+}
+
+#[test]
+fn an_arrival_beyond_the_most_in_flight_is_dropped_and_has_a_row() {
+    let load = Load { max_in_flight: 2, ..Load::at(10.0) };
+    let (service, rows, end) = generate(load, answering(250), None);
+    let dropped: Vec<_> = rows.iter().filter(|row| row.status == Outcome::Dropped).map(|row| row.id).collect();
+    assert_eq!(dropped, [2, 5, 8], "two of three have a place");
+    let row = &rows[2];
+    assert_eq!((row.intended_us, row.sent_us, row.done_us, row.latency_us), (200_000, None, None, None));
+    assert_eq!((row.attempts, row.server.as_ref(), row.size.as_str()), (0, None, "data"));
+    assert_eq!((service.attempts().len(), end), (7, 1_150));
+}
+
+#[test]
+fn a_cancelled_client_ends_the_schedule_and_the_calls_in_flight() {
+    let (_, rows, end) = generate(Load::at(10.0), hanging(), Some(250));
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| row.status == Outcome::Status(Code::Cancelled) && row.done_us == Some(250_000)));
+    assert_eq!(end, 250);
+}
+
+#[test]
+fn an_output_is_wrong_unless_it_is_that_of_the_input_or_a_fallback() {
+    let right = crate::workload::Output::Data(b"data of the backend"[..].into());
+    let response = |output: crate::workload::Output, answer| client::Response {
+        outcome: Outcome::OK,
+        output: Some(output),
+        server: None,
+        attempts: 1,
+        failovers: 0,
+        hedges: 0,
+        rejected: false,
+        answer,
+    };
+    let oracle = Oracle::learning();
+    let is_right = |response| has_right_output(&oracle, &Input::Data, &response);
+    assert!(is_right(response(right.clone(), None)));
+    assert!(!is_right(response(Input::Data.blank(), None)));
+    assert!(!is_right(response(Input::Data.blank(), Some(Answer::Stale))));
+    assert!(is_right(response(Input::Data.blank(), Some(Answer::Fallback))));
+    assert!(is_right(client::Response { output: None, ..response(right, None) }));
+}

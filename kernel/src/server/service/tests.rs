@@ -1,0 +1,277 @@
+use std::{sync::Mutex, time::Duration};
+
+use futures_util::StreamExt;
+
+use super::*;
+use crate::{
+    client::Channel,
+    fuzzing::network::{Service, answering, failing, failing_all, hanging, refusing},
+    proto::{
+        health::{HealthCheckRequest as Check, health_client::HealthClient},
+        rehearsal::{Graph, SearchGraphRequest, rehearsal_client::RehearsalClient, rehearsal_server},
+    },
+    server::ReplicaSettings,
+    world::{PeerLimits, PeerTerms, Token},
+};
+
+/// Starts a server, and calls `ask` with a channel to it and the service, on its network.
+fn ask<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    service: &Service,
+    settings: ReplicaSettings,
+    until: u64,
+    ask: impl FnOnce(Channel, SharedWorld) -> F + Send + 'static,
+) -> T {
+    service.serve(0, settings, Instant::START + Duration::from_millis(until));
+    let world = service.world.clone();
+    service.network.run(async move {
+        // The server listens from now on.
+        world.sleep_until(Instant::START + Duration::from_millis(1)).await;
+        let stream = world.connect("server-0").await.expect("the server listens");
+        let channel = Channel::over(world.clone(), stream).await.expect("the server speaks HTTP/2");
+        ask(channel, world).await
+    })
+}
+
+const NEVER: u64 = u64::MAX / 2_000_000;
+
+fn stub(channel: Channel) -> RehearsalClient<Channel> {
+    RehearsalClient::with_origin(channel, http::Uri::from_static("http://server-0"))
+}
+
+fn health(channel: Channel) -> HealthClient<Channel> {
+    HealthClient::with_origin(channel, http::Uri::from_static("http://server-0"))
+}
+
+/// Kind, request, attempt and cause of an event.
+type Recorded = (Event, Option<u64>, Option<u32>, Option<String>);
+
+/// Returns the events that the server has recorded.
+fn events(service: &Service) -> Vec<Recorded> {
+    let records: &Mutex<_> = &service.server_records;
+    let records = crate::sync::lock(records);
+    records.events.iter().map(|row| (row.event, row.request, row.attempt, row.cause.clone())).collect()
+}
+
+fn image(width: u32, height: u32, bytes: usize) -> Option<Image> {
+    Some(Image { width, height, pixels: vec![9; bytes].into() })
+}
+
+#[test]
+fn a_picture_comes_back_with_its_size_and_who_served_it() {
+    let service = Service::new(1);
+    let settings = ReplicaSettings { service_time_min: Duration::from_millis(7), ..answering(0) };
+    let reply = ask(&service, settings, NEVER, |channel, _| async move {
+        stub(channel).process_image(ProcessImageRequest { request_id: 3, image: image(4, 2, 8) }).await
+    });
+    let reply = reply.unwrap().into_inner();
+    let image = reply.image.unwrap();
+    assert_eq!((image.width, image.height, image.pixels.len()), (4, 2, 8));
+    let served_by = ServedBy { server_id: "server-0".to_owned(), queue_us: 0, service_us: 7_000 };
+    assert_eq!(reply.served_by, Some(served_by));
+    assert_eq!(events(&service)[1], (Event::Finished, Some(3), Some(1), None));
+}
+
+#[test]
+fn a_graph_is_searched_from_its_start() {
+    let service = Service::new(1);
+    let reply = ask(&service, answering(0), NEVER, |channel, _| async move {
+        let graph = Some(Graph { nodes: 5, edges: 7, seed: 1 });
+        stub(channel).search_graph(SearchGraphRequest { request_id: 3, graph, start: 2 }).await
+    });
+    let reply = reply.unwrap().into_inner();
+    let mut order = reply.order.clone();
+    assert_eq!(order[0], 2);
+    order.sort();
+    assert_eq!(order, [0, 1, 2, 3, 4]);
+    assert_eq!(reply.served_by.unwrap().server_id, "server-0");
+}
+
+#[test]
+fn inputs_that_are_invalid_or_missing_are_refused_and_counted() {
+    let service = Service::new(1);
+    let (statuses, metrics) = ask(&service, answering(0), NEVER, |channel, _| async move {
+        let mut stub = stub(channel);
+        let mut statuses = Vec::new();
+        for image in [None, image(4, 2, 7)] {
+            let request = ProcessImageRequest { request_id: 1, image };
+            statuses.push(stub.process_image(request).await.unwrap_err());
+        }
+        let request = SearchGraphRequest { request_id: 2, graph: None, start: 0 };
+        statuses.push(stub.search_graph(request).await.unwrap_err());
+        (statuses, stub.get_metrics(GetMetricsRequest {}).await.unwrap().into_inner())
+    });
+    let invalid = tonic::Code::InvalidArgument;
+    assert!(statuses.iter().all(|status| status.code() == invalid), "{statuses:?}");
+    assert_eq!(statuses[0].message(), "the request holds no image");
+    assert_eq!(statuses[2].message(), "the request holds no graph");
+    assert_eq!((metrics.received, metrics.invalid, metrics.finished), (3, 3, 0));
+    let refused = (Event::Refused, Some(2), Some(1), Some("the request holds no graph".to_owned()));
+    assert_eq!(events(&service).last(), Some(&refused));
+}
+
+#[test]
+fn an_injected_error_comes_before_the_check_of_the_input() {
+    let service = Service::new(1);
+    service.injectors[0].set(failing_all(Code::Aborted));
+    let (status, metrics) = ask(&service, answering(0), NEVER, |channel, _| async move {
+        let mut stub = stub(channel);
+        let request = ProcessImageRequest { request_id: 1, image: image(4, 2, 7) };
+        let status = stub.process_image(request).await.unwrap_err();
+        (status, stub.get_metrics(GetMetricsRequest {}).await.unwrap().into_inner())
+    });
+    assert_eq!((status.code(), status.message()), (tonic::Code::Aborted, "fault injected"));
+    assert_eq!((metrics.received, metrics.invalid, metrics.aborted), (1, 0, 1));
+    assert_eq!(events(&service)[1], (Event::Aborted, Some(1), Some(1), Some("ABORTED".to_owned())));
+}
+
+#[test]
+fn a_refusal_asks_to_wait_and_is_counted_and_recorded() {
+    let service = Service::new(1);
+    let (status, metrics) = ask(&service, refusing(300), NEVER, |channel, _| async move {
+        let mut stub = stub(channel);
+        let status = stub.get_data(GetDataRequest { request_id: 5 }).await.unwrap_err();
+        (status, stub.get_metrics(GetMetricsRequest {}).await.unwrap().into_inner())
+    });
+    assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+    assert_eq!(status.metadata().get(crate::policy::PUSHBACK).unwrap().as_encoded_bytes(), b"300");
+    assert_eq!((metrics.received, metrics.refused, metrics.running, metrics.queued), (1, 1, 0, 0));
+    let cause = "0 requests are in progress, as many as are admitted";
+    assert_eq!(status.message(), cause);
+    assert_eq!(events(&service)[1], (Event::Refused, Some(5), Some(1), Some(cause.to_owned())));
+}
+
+#[test]
+fn the_number_of_an_attempt_is_that_of_the_header_plus_one() {
+    for (header, attempt) in [(None, 1), (Some("0"), 1), (Some("4"), 5), (Some("x"), 1), (Some("4294967295"), u32::MAX)]
+    {
+        let mut request = Request::new(());
+        if let Some(header) = header {
+            request.metadata_mut().insert(ATTEMPTS_BEFORE, header.parse().unwrap());
+        }
+        assert_eq!(attempt_number(&request), attempt);
+    }
+}
+
+#[test]
+fn the_metrics_say_what_runs_and_waits_and_since_when() {
+    let service = Service::new(1);
+    let settings = ReplicaSettings { workers: 1, ..hanging() };
+    let (metrics, checked) = ask(&service, settings, NEVER, |channel, world| async move {
+        for request_id in 0..3 {
+            let mut stub = stub(channel.clone());
+            world.spawn(Box::pin(async move {
+                let _ = stub.get_data(GetDataRequest { request_id }).await;
+            }));
+        }
+        world.sleep_until(Instant::START + Duration::from_millis(50)).await;
+        let mut stub = stub(channel);
+        let checked = stub.health_check(HealthCheckRequest {}).await.unwrap().into_inner();
+        (stub.get_metrics(GetMetricsRequest {}).await.unwrap().into_inner(), checked)
+    });
+    assert_eq!((metrics.running, metrics.queued, metrics.uptime_us), (1, 2, 50_000));
+    assert_eq!(metrics.server_id, "server-0");
+    let expected = HealthCheckReply { healthy: true, server_id: "server-0".to_owned(), running: 1, queued: 2 };
+    assert_eq!(checked, expected);
+}
+
+#[test]
+fn a_backend_that_fails_gives_its_status() {
+    let service = Service::new(1);
+    let status = ask(&service, failing(Code::DataLoss, 1), NEVER, |channel, _| async move {
+        stub(channel).get_data(GetDataRequest { request_id: 5 }).await.unwrap_err()
+    });
+    assert_eq!((status.code(), status.message()), (tonic::Code::DataLoss, "the backend fails on purpose"));
+}
+
+#[test]
+fn a_call_is_answered_when_its_time_is_up_and_one_with_a_malformed_time_is_refused() {
+    let service = Service::new(1);
+    let (late, now, malformed) = ask(&service, hanging(), NEVER, |channel, world| async move {
+        let mut stub = stub(channel);
+        let mut request = Request::new(GetDataRequest { request_id: 5 });
+        request.metadata_mut().insert("grpc-timeout", "49m".parse().unwrap());
+        let late = stub.get_data(request).await.unwrap_err();
+        let now = world.now();
+        let mut request = Request::new(GetDataRequest { request_id: 6 });
+        request.metadata_mut().insert("grpc-timeout", "soon".parse().unwrap());
+        (late, now, stub.get_data(request).await.unwrap_err())
+    });
+    assert_eq!((late.code(), late.message()), (tonic::Code::DeadlineExceeded, "the call's deadline has passed"));
+    assert_eq!(now, Instant::START + Duration::from_millis(50));
+    assert_eq!(malformed.code(), tonic::Code::InvalidArgument);
+}
+
+#[test]
+fn a_call_without_the_token_is_refused_before_anything_else() {
+    let service = Service::new(1);
+    let token = Token::new("0123456789abcdef").unwrap();
+    service.network.demand("server-0", PeerTerms { limits: None, token: Some(token) });
+    let (refused, answered) = ask(&service, answering(0), NEVER, |channel, _| async move {
+        let mut stub = stub(channel);
+        let refused = stub.get_data(GetDataRequest { request_id: 5 }).await.unwrap_err();
+        let mut request = Request::new(GetDataRequest { request_id: 6 });
+        request.metadata_mut().insert("authorization", "Bearer 0123456789abcdef".parse().unwrap());
+        (refused, stub.get_data(request).await.is_ok())
+    });
+    assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    assert!(answered);
+    assert_eq!(events(&service).len(), 2, "the server has listened and finished one");
+}
+
+#[test]
+fn the_health_service_knows_the_server_and_its_service_and_no_other() {
+    let service = Service::new(1);
+    let statuses = ask(&service, answering(0), NEVER, |channel, _| async move {
+        let mut statuses = Vec::new();
+        for name in ["", rehearsal_server::SERVICE_NAME, "other"] {
+            let checked = health(channel.clone()).check(Check { service: name.to_owned() }).await;
+            statuses.push(checked.map(|reply| reply.into_inner().status).map_err(|status| status.code()));
+        }
+        statuses
+    });
+    assert_eq!(statuses, [Ok(1), Ok(1), Err(tonic::Code::NotFound)]);
+}
+
+#[test]
+fn a_watch_reports_that_the_server_serves_and_that_it_stops_and_ends_then() {
+    for (name, expected) in [("", vec![(1, 1), (2, 100)]), ("other", vec![(3, 1)])] {
+        let service = Service::new(1);
+        let (updates, end) = ask(&service, answering(0), 100, move |channel, world| async move {
+            let watch = health(channel).watch(Check { service: name.to_owned() }).await;
+            let mut stream = watch.unwrap().into_inner();
+            let mut updates = Vec::new();
+            while let Some(update) = stream.next().await {
+                updates.push((update.unwrap().status, world.now().as_nanos() / 1_000_000));
+            }
+            (updates, world.now().as_nanos() / 1_000_000)
+        });
+        assert_eq!((updates, end), (expected, 100));
+    }
+}
+
+#[test]
+fn a_server_that_stops_finishes_what_it_has_begun_and_accepts_nothing_more() {
+    let service = Service::new(1);
+    let (answer, now, after) = ask(&service, answering(50), 30, |channel, world| async move {
+        let answer = stub(channel).get_data(GetDataRequest { request_id: 5 }).await;
+        let now = world.now();
+        (answer.is_ok(), now, world.connect("server-0").await.is_err())
+    });
+    assert_eq!((answer, now, after), (true, Instant::START + Duration::from_millis(51), true));
+}
+
+#[test]
+fn a_connection_beyond_the_limit_takes_the_place_of_one_without_calls() {
+    let service = Service::new(1);
+    let limits = PeerLimits { connections: 1, held_bytes: 1 << 20, patience: None };
+    service.network.demand("server-0", PeerTerms { limits: Some(limits), token: None });
+    let (first, second) = ask(&service, answering(0), NEVER, |channel, world| async move {
+        let mut old = stub(channel);
+        old.get_data(GetDataRequest { request_id: 1 }).await.expect("it has the only place");
+        let stream = world.connect("server-0").await.expect("the server listens");
+        let new = Channel::over(world.clone(), stream).await.expect("the server speaks HTTP/2");
+        let second = stub(new).get_data(GetDataRequest { request_id: 2 }).await.is_ok();
+        (old.get_data(GetDataRequest { request_id: 3 }).await.is_ok(), second)
+    });
+    assert_eq!((first, second), (false, true));
+}
