@@ -215,3 +215,7 @@ impl Link {
         lock(&self.state)
     }
 }
+
+// The host that they run on comes with the feature.
+#[cfg(all(test, feature = "service"))]
+mod tests;

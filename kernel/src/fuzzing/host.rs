@@ -9,7 +9,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
-    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -123,7 +122,7 @@ impl MemoryHost {
     #[cfg(test)]
     pub(crate) fn advance_to(&self, at: Instant) {
         let mut state = self.state();
-        let later = state.timers.split_off(&(at + Duration::from_nanos(1)));
+        let later = state.timers.split_off(&(at + std::time::Duration::from_nanos(1)));
         let due = std::mem::replace(&mut state.timers, later);
         state.now = at;
         drop(state);

@@ -140,6 +140,102 @@ mod tests {
         assert_eq!(weights(&SlowStart { aggression: 0.5, ..linear }, &[50]), [0.25]);
     }
 
+    #[cfg(feature = "service")]
+    mod warming {
+        use super::*;
+        use crate::{
+            client::settings::Client, entropy::Entropy, fuzzing::network::Network, policy::Policies,
+            policy::chain::Chain, policy::chain::Draw, record::Records,
+        };
+
+        /// Slow start for two servers over ten seconds, and what it records.
+        fn built() -> (WarmUp, Chain, Arc<Mutex<Records>>) {
+            let world = Arc::new(Network::default()).host("client");
+            let records = Arc::<Mutex<Records>>::default();
+            let recorder = Recorder::new(world.clone(), "client", records.clone());
+            let client = Client::default();
+            let servers: Arc<[String]> = ["server-0".to_owned(), "server-1".to_owned()].into();
+            let context = PolicyContext {
+                world: &world,
+                entropy: Entropy::new(1),
+                recorder: &recorder,
+                servers,
+                client: &client,
+            };
+            let settings = SlowStart { slow_start_window: Duration::from_secs(10), ..SlowStart::default() };
+            let warm_up = settings.build(&context).expect("it is a policy with hooks");
+            let chain = Chain::new(&Policies { slow_start: Some(settings), ..Policies::default() }, &context);
+            (warm_up, chain, records)
+        }
+
+        fn at(seconds: u64) -> Instant {
+            Instant::START + Duration::from_secs(seconds)
+        }
+
+        #[test]
+        fn a_server_that_is_a_candidate_again_warms_up_until_the_window_has_passed() {
+            let (warm_up, _, records) = built();
+            let both = Servers::from([0, 1]);
+            warm_up.on_candidates(both, at(1));
+            assert!(warm_up.warming_up(at(1)).is_empty(), "all servers are new");
+            warm_up.on_candidates([0].into(), at(2));
+            assert!(warm_up.warming_up(at(2)).is_empty());
+            warm_up.on_candidates(both, at(5));
+            assert_eq!(warm_up.warming_up(at(5)), [1].into());
+            assert_eq!([warm_up.weight(0, at(10)), warm_up.weight(1, at(10))], [1.0, 0.5]);
+            warm_up.on_candidates(both, at(12));
+            assert_eq!(warm_up.warming_up(at(14)), [1].into());
+            assert_eq!((warm_up.warming_up(at(15)), warm_up.weight(1, at(15))), (Servers::NONE, 1.0));
+            let rows = lock(&records).events.clone();
+            let rows: Vec<_> = rows.into_iter().map(|row| (row.event, row.target.unwrap(), row.duration_us)).collect();
+            assert_eq!(rows, [(Event::SlowStart, "server-1".into(), Some(10_000_000))]);
+        }
+
+        /// Returns the numbers that it was created with, and counts them.
+        struct Numbers(Vec<f64>);
+
+        impl Draw for Numbers {
+            fn draw_unit(&mut self) -> f64 {
+                self.0.remove(0)
+            }
+        }
+
+        #[test]
+        fn a_pick_of_a_server_that_warms_up_is_accepted_with_the_probability_of_its_weight() {
+            let (_, chain, _) = built();
+            let both = Servers::from([0, 1]);
+            chain.on_candidates([0].into(), at(0));
+            chain.on_candidates(both, at(0));
+            let pick = |candidates: Servers, now, picks: &[usize], numbers: &[f64]| {
+                let mut picks = picks.iter().copied();
+                let mut draw = Numbers(numbers.to_vec());
+                let picked = chain.pick_by_weight(candidates, now, &mut draw, |_| picks.next().expect("a pick"));
+                (picked, picks.len(), draw.0.len())
+            };
+            // Its weight is a half after five seconds: a number below that accepts it.
+            assert_eq!(pick(both, at(5), &[1, 0], &[0.49, 0.9]), (1, 1, 1));
+            assert_eq!(pick(both, at(5), &[1, 0], &[0.5, 0.9]), (0, 0, 1), "a server in full service needs no number");
+            assert_eq!(pick(both, at(5), &[1, 1, 1, 0], &[0.9, 0.6, 0.1]), (1, 1, 0));
+            // Alone it has the largest weight, and nothing is drawn.
+            assert_eq!(pick([1].into(), at(5), &[1], &[]), (1, 0, 0));
+            assert_eq!(pick([0].into(), at(5), &[0], &[]), (0, 0, 0));
+            assert_eq!(pick(both, at(10), &[1], &[]), (1, 0, 0), "the window has passed");
+        }
+
+        #[test]
+        fn a_pick_is_accepted_after_five_hundred_that_were_not() {
+            let (_, chain, _) = built();
+            chain.on_candidates([0].into(), at(0));
+            chain.on_candidates([0, 1].into(), at(0));
+            let mut picks = 0;
+            chain.pick_by_weight([0, 1].into(), at(5), &mut Numbers(vec![0.9; 1_000]), |_| {
+                picks += 1;
+                1
+            });
+            assert_eq!(picks, 501);
+        }
+    }
+
     #[test]
     fn no_weight_is_below_the_minimum() {
         let settings = SlowStart { min_weight_percent: 40.0, ..SlowStart::default() };

@@ -20,3 +20,29 @@ pub(super) fn refusal(admission: Option<&Admission>, message: impl Into<String>)
     }
     status
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn pushback(wait: Option<Duration>) -> Option<String> {
+        let admission = Admission { retry_pushback: wait, ..Admission::default() };
+        let status = refusal(Some(&admission), "no");
+        assert_eq!((status.code(), status.message()), (tonic::Code::ResourceExhausted, "no"));
+        status.metadata().get(PUSHBACK).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_refusal_asks_to_wait_in_milliseconds_rounded_up_if_the_settings_say_so() {
+        assert_eq!(pushback(None), None);
+        assert_eq!(refusal(None, "no").metadata().get(PUSHBACK), None);
+        let waits = [(0, "0"), (1, "1"), (999, "1"), (1_000, "1"), (1_001, "2")];
+        for (micros, millis) in waits {
+            assert_eq!(pushback(Some(Duration::from_micros(micros))).as_deref(), Some(millis));
+        }
+        // gRPC has 32 bits, with a sign, for it.
+        assert_eq!(pushback(Some(Duration::from_secs(1 << 40))).as_deref(), Some("2147483647"));
+    }
+}

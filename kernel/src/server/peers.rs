@@ -393,6 +393,40 @@ mod tests {
     }
 
     #[test]
+    fn a_task_ticks_once_a_second_and_ends_with_the_list() {
+        let network = Arc::new(crate::fuzzing::network::Network::default());
+        let world = network.host("server-0");
+        let limits = PeerLimits { connections: 2, held_bytes: 100, patience: Some(PATIENCE) };
+        let peers = Peers::start(&world, limits);
+        let unused = peers.enter(None).unwrap();
+        let closed = network.run({
+            let world = world.clone();
+            async move {
+                unused.closed.await.expect("the task closes it");
+                world.now()
+            }
+        });
+        // One tick is beyond the patience with an unused connection.
+        assert_eq!(closed, crate::time::Instant::START + PATIENCE.idle + TICK);
+    }
+
+    #[test]
+    fn a_connection_continues_when_it_begins_to_hold_something_and_not_with_more_of_it() {
+        let peers = peers();
+        let mut slow = peers.enter(None).unwrap();
+        let call = slow.entry.call();
+        (0..4).for_each(|_| peers.state().tick(PATIENCE));
+        let mut hold = call.hold(1);
+        for bytes in 2..6 {
+            peers.state().tick(PATIENCE);
+            hold.set(bytes);
+            assert!(!is_closed(&mut slow));
+        }
+        peers.state().tick(PATIENCE);
+        assert!(is_closed(&mut slow), "the fifth tick since it began to hold");
+    }
+
+    #[test]
     fn one_that_finishes_something_in_time_is_not_late() {
         let peers = peers();
         let mut busy = peers.enter(None).unwrap();

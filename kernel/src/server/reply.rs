@@ -89,3 +89,14 @@ impl AsRef<[u8]> for Held {
         &self.data
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_holds_its_payload_and_a_constant() {
+        let bytes = |payload| reply((), payload).extensions().get::<ReplyBytes>().map(|bytes| bytes.0);
+        assert_eq!([bytes(0), bytes(100)], [Some(REPLY_BYTES), Some(REPLY_BYTES + 100)]);
+    }
+}

@@ -86,7 +86,20 @@ impl Routes {
 }
 
 /// Returns the memory that the headers of `request` occupy, in bytes.
-pub(super) fn header_bytes(request: &Request<Incoming>) -> usize {
+pub(super) fn header_bytes<T>(request: &Request<T>) -> usize {
     let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES);
     request.uri().path().len() + headers.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_occupy_their_names_and_values_and_a_constant_each() {
+        let bare = Request::builder().uri("/a/path").body(()).unwrap();
+        assert_eq!(header_bytes(&bare), 7);
+        let with = Request::builder().uri("/a/path").header("name", "value").header("x", "").body(()).unwrap();
+        assert_eq!(header_bytes(&with), 7 + (4 + 5 + HEADER_BYTES) + (1 + HEADER_BYTES));
+    }
 }

@@ -121,6 +121,36 @@ mod tests {
         assert!(balancer.cost(0, at(11_400)) < MS);
     }
 
+    /// After `decay` the share of the old average is 1 / e, and a measurement as high as the average leaves it.
+    #[test]
+    fn a_lower_measurement_moves_the_average_by_the_share_of_the_time() {
+        let mut balancer = balancer(100, 1_000);
+        balancer.on_sent(0);
+        balancer.on_end(0, Some(Duration::from_millis(20)), at(1_000));
+        let expected = 100.0 * MS / std::f64::consts::E + 20.0 * MS * (1.0 - 1.0 / std::f64::consts::E);
+        assert!((balancer.cost(0, at(1_000)) - expected).abs() < 1e-12);
+    }
+
+    /// Both servers cost the same, so the first that is drawn is picked, and each is drawn first about as often.
+    #[test]
+    fn two_different_servers_are_drawn_and_of_equals_the_first() {
+        let mut balancer = PeakEwma::new(Duration::from_secs(10), Duration::from_millis(30), 3);
+        let mut counts = [0_u64; 3];
+        for request in 0..3_000 {
+            counts[balancer.pick([0, 1, 2].into(), &mut PickContext::for_request(request, at(0)))] += 1;
+        }
+        // Binomial: 1000, with a tolerance of five times sqrt(3000 x 1/3 x 2/3) = 26.
+        assert!(counts.iter().all(|count| (870..=1_130).contains(count)), "{counts:?}");
+        let first = balancer.pick([0, 1, 2].into(), &mut PickContext::for_request(7, at(0)));
+        let drawn = PickContext::for_request(7, at(0)).draw_below(3);
+        assert_eq!(first, drawn);
+        // The most expensive of three loses against either of the others.
+        balancer.on_sent(1);
+        for request in 0..100 {
+            assert_ne!(balancer.pick([0, 1, 2].into(), &mut PickContext::for_request(request, at(0))), 1);
+        }
+    }
+
     #[test]
     fn the_cheaper_of_two_is_picked_and_an_abandoned_attempt_is_not_measured() {
         let mut balancer = balancer(30, 10_000);

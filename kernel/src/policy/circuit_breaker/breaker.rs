@@ -285,6 +285,34 @@ mod tests {
         assert_eq!(breaker.state, BreakerState::Closed);
     }
 
+    /// Slow calls alone have a threshold here, which two of two calls have to reach while it is half open.
+    fn by_slow_calls(consecutive_failures: Option<usize>) -> Breaker {
+        let mut breaker = breaker(CircuitBreaker {
+            consecutive_failures,
+            sliding_window_size: 1,
+            minimum_number_of_calls: 1,
+            slow_call_duration_threshold: Some(Duration::from_secs(1)),
+            slow_call_rate_threshold: Some(100.0),
+            permitted_calls_in_half_open: 2,
+            ..CircuitBreaker::default()
+        });
+        let opened = breaker.slow_call(2);
+        assert!(matches!(opened, Some(Transition::Opened { .. })), "{opened:?}");
+        breaker
+    }
+
+    #[test]
+    fn a_threshold_for_slow_calls_does_not_replace_the_limit_of_failures_while_half_open() {
+        let mut limited = by_slow_calls(Some(5));
+        limited.calls(30, &[OK]);
+        assert_eq!(limited.state, BreakerState::HalfOpen { permits: 1 }, "a success does not open it again");
+        limited.calls(30, &[BAD]);
+        assert_eq!(limited.state, BreakerState::Open);
+        let mut unlimited = by_slow_calls(None);
+        unlimited.calls(30, &[BAD, BAD]);
+        assert_eq!(unlimited.state, BreakerState::Closed, "failures that are not slow have no limit");
+    }
+
     #[test]
     fn a_failure_while_half_open_opens_it_for_as_long_again() {
         let mut breaker = lab_3();

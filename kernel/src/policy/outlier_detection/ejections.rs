@@ -309,6 +309,34 @@ mod tests {
     }
 
     #[test]
+    fn a_sweep_at_the_end_of_an_ejection_does_not_end_it_and_the_next_one_does() {
+        let mut ejections = ejections(OutlierDetection::default(), 2);
+        ejections.fail_until_ejected(0);
+        assert_eq!(ejections.sweep(at(30)), []);
+        assert_eq!(ejections.sweep(at(31)), [EjectionChange { server: 0, ejection: None }]);
+    }
+
+    #[test]
+    fn servers_that_all_do_the_same_are_no_outliers_and_none_measured_is_no_mean() {
+        let settings = SuccessRate { minimum_hosts: 0, stdev_factor: 0, ..SuccessRate::default() };
+        let mut ejections = ejections(by_statistics(Some(settings), None), 2);
+        assert_eq!(ejections.sweep(at(10)), []);
+        (0..2).for_each(|server| ejections.observe_all(server, 50, 50));
+        assert_eq!(ejections.sweep(at(20)), [], "each is at the threshold, and none below it");
+    }
+
+    #[test]
+    fn an_outlier_is_ejected_once_and_only_while_there_is_room() {
+        let percentage = Some(FailurePercentage { threshold: 50.0, ..FailurePercentage::default() });
+        let settings = by_statistics(None, percentage);
+        let mut ejections = ejections(settings, 5);
+        (0..5).for_each(|server| ejections.observe_all(server, 0, 50));
+        assert_eq!(ejections.sweep(at(10)).len(), 1, "ten percent of five are none, and one always may");
+        ejections.observe_all(0, 0, 50);
+        assert_eq!(ejections.sweep(at(20)), [], "it is ejected already");
+    }
+
+    #[test]
     fn the_counts_restart_with_every_interval() {
         let mut ejections = ejections(by_statistics(None, Some(FailurePercentage::default())), 5);
         ejections.observe_all(0, 0, 49);

@@ -1,0 +1,181 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::fuzzing::network::{Service, answering};
+
+fn at(millis: u64) -> Instant {
+    Instant::START + Duration::from_millis(millis)
+}
+
+/// A service whose only server listens.
+fn service() -> Service {
+    let service = Service::new(1);
+    service.serve(0, answering(0), Instant::NEVER);
+    service
+}
+
+/// Opens a connection after the shapes were set at their milliseconds, and returns the millisecond at which it was open.
+fn opened_at(shapes: &[(u64, Shape)]) -> u64 {
+    let service = service();
+    let link = service.links[0].clone();
+    link.set_shape(shapes[0].1);
+    let changes: Vec<_> = shapes[1..].to_vec();
+    let (world, changing) = (service.world.clone(), link.clone());
+    service.world.spawn(Box::pin(async move {
+        for (millis, shape) in changes {
+            world.sleep_until(at(millis)).await;
+            changing.set_shape(shape);
+        }
+    }));
+    let world = service.world.clone();
+    service.network.run(async move {
+        let stream = link.connect().await.expect("the server listens");
+        drop(stream);
+        world.now().as_nanos() / 1_000_000
+    })
+}
+
+fn slow() -> Shape {
+    Shape { latency: Duration::from_millis(10), ..Shape::default() }
+}
+
+#[test]
+fn a_connection_takes_a_round_trip_to_open() {
+    assert_eq!(opened_at(&[(0, Shape::default())]), 0);
+    assert_eq!(opened_at(&[(0, slow())]), 20);
+}
+
+#[test]
+fn a_cut_in_either_direction_holds_a_handshake_until_tcp_tries_again() {
+    for cut in [Shape { cut_to: true, ..slow() }, Shape { cut_from: true, ..slow() }] {
+        // TCP sends again a second after the start, then two seconds later.
+        assert_eq!(opened_at(&[(0, cut), (500, slow())]), 1_020);
+        assert_eq!(opened_at(&[(0, cut), (1_001, slow())]), 3_020);
+        // The try at one second falls into the next cut.
+        assert_eq!(opened_at(&[(0, cut), (500, slow()), (900, cut), (1_500, slow())]), 3_020);
+        // The second half of the handshake is held: it was sent at 10 ms.
+        assert_eq!(opened_at(&[(0, slow()), (5, cut), (500, slow())]), 1_020);
+    }
+}
+
+#[test]
+fn a_lost_handshake_is_sent_again_after_a_second() {
+    let lossy = Shape { loss: 0.5, ..Shape::default() };
+    let service = service();
+    let link = service.links[0].clone();
+    link.set_shape(lossy);
+    let world = service.world.clone();
+    let took = service.network.run(async move {
+        let mut took = Vec::new();
+        for _ in 0..40 {
+            let begun = world.now();
+            drop(link.connect().await.expect("the server listens"));
+            took.push(world.now().since(begun).as_millis());
+        }
+        took
+    });
+    // Both halves pass at once in a quarter of all cases.
+    let quick = took.iter().filter(|millis| **millis == 0).count();
+    assert!((3..20).contains(&quick), "{took:?}");
+    assert!(took.iter().all(|millis| millis % 1_000 == 0), "{took:?}");
+}
+
+#[test]
+fn a_server_that_refuses_is_an_error_of_the_connection() {
+    let service = Service::new(1);
+    let link = service.links[0].clone();
+    assert_eq!(link.server(), "server-0");
+    let refused = service.network.run(async move { link.connect().await.map(drop) });
+    assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+}
+
+/// Returns how many connections the link has opened, and how many it knows.
+fn counts(link: &Link) -> (u64, usize) {
+    let state = link.state();
+    (state.opened, state.connections.len())
+}
+
+#[test]
+fn connections_are_numbered_and_forgotten_when_they_are_closed() {
+    let service = service();
+    let link = service.links[0].clone();
+    service.network.run(async move {
+        let first = link.connect().await.expect("the server listens");
+        let second = link.connect().await.expect("the server listens");
+        assert_eq!(counts(&link), (2, 2));
+        drop((first, second));
+        let _third = link.connect().await.expect("the server listens");
+        assert_eq!(counts(&link), (3, 1));
+    });
+}
+
+/// Returns the delays, in microseconds, of the first segments of some connections.
+fn delays(server: &str) -> Vec<u128> {
+    let network = Arc::new(crate::fuzzing::network::Network::default());
+    let host = network.host(server);
+    let world = network.host("client");
+    let link = Link::new(world.clone(), Entropy::new(1), server);
+    link.set_shape(Shape { jitter: Duration::from_millis(9), latency: Duration::from_millis(10), ..Shape::default() });
+    let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
+    host.clone().spawn(Box::pin(async move {
+        let mut listener = host.listen().await.expect("the host can listen");
+        loop {
+            let mut stream = listener.accept().await.expect("the client connects");
+            stream.read_exact(&mut [0]).await.expect("the client writes");
+            sender.send(host.now()).expect("the test waits");
+        }
+    }));
+    network.run(async move {
+        let mut delays = Vec::new();
+        for _ in 0..3 {
+            let mut stream = link.connect().await.expect("the host listens");
+            let sent = world.now();
+            stream.write_all(b"x").await.expect("the link takes it");
+            // The stream makes progress while it is read.
+            let mut buffer = [0];
+            let read = std::pin::pin!(stream.read(&mut buffer));
+            let arrival = std::pin::pin!(received.recv());
+            match futures_util::future::select(arrival, read).await {
+                futures_util::future::Either::Left((arrival, _)) => {
+                    delays.push(arrival.expect("it arrives").since(sent).as_micros())
+                }
+                futures_util::future::Either::Right(_) => panic!("the host sends nothing"),
+            }
+        }
+        delays
+    })
+}
+
+#[test]
+fn each_connection_of_each_link_draws_its_own_delays_which_the_seed_decides() {
+    let first = delays("server-0");
+    assert_eq!(first, delays("server-0"));
+    let other = delays("server-1");
+    let mut all: Vec<_> = first.into_iter().chain(other).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 6, "{all:?}");
+}
+
+#[test]
+fn the_end_of_an_accepted_stream_is_the_servers_way() {
+    let service = Service::new(1);
+    let link = service.links[0].clone();
+    link.set_shape(Shape { cut_to: true, ..slow() });
+    let (ours, mut peer) = tokio::io::duplex(64);
+    let mut stream = link.accept(crate::fuzzing::host::over(ours));
+    let world = service.world.clone();
+    let now = service.network.run(async move {
+        stream.write_all(b"x").await.expect("the link takes it");
+        let mut buffer = [0; 8];
+        // What the server sends passes, as the other direction is cut.
+        let mut byte = [0];
+        let read = std::pin::pin!(stream.read(&mut buffer));
+        let arrival = std::pin::pin!(peer.read_exact(&mut byte));
+        futures_util::future::select(arrival, read).await;
+        world.now()
+    });
+    assert_eq!(now, at(10));
+}
