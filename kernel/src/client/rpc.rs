@@ -148,6 +148,25 @@ mod tests {
     }
 
     #[test]
+    fn the_header_says_the_time_that_is_left_usual_or_not() {
+        let timeouts = Timeouts::new(Duration::from_millis(500));
+        for left in [500, 499, 501] {
+            assert_eq!(timeouts.header(Duration::from_millis(left)), header(left * 1_000));
+        }
+        assert_ne!(header(499_000), header(500_000));
+    }
+
+    #[test]
+    fn an_order_that_starts_elsewhere_or_lacks_a_node_is_wrong() {
+        let graph = crate::workload::dfs::GraphSpec { nodes: 3, edges: 2, seed: 1 };
+        let search = Search { graph, start: 1 };
+        assert!(check_order(&search, vec![1, 0, 2]).is_ok());
+        for wrong in [vec![0, 1, 2], vec![1, 0], vec![1, 0, 2, 2], vec![]] {
+            assert!(check_order(&search, wrong).is_err());
+        }
+    }
+
+    #[test]
     fn an_attempt_after_the_first_says_how_many_came_before() {
         assert_eq!(attempts_before(1), None);
         assert_eq!(attempts_before(3), Some(MetadataValue::from(2_u32)));

@@ -126,6 +126,27 @@ mod tests {
     }
 
     #[test]
+    fn either_shape_can_cut_either_direction() {
+        let cuts = |to, from| Shape { cut_to: to, cut_from: from, ..Shape::default() };
+        let none = Shape::default();
+        for (to, from) in [(true, false), (false, true), (true, true), (false, false)] {
+            for both in [cuts(to, from).and(none), none.and(cuts(to, from))] {
+                assert_eq!((both.cuts(Way::To), both.cuts(Way::From)), (to, from));
+                assert_eq!(both.is_none(), !to && !from);
+            }
+        }
+    }
+
+    #[test]
+    fn the_share_of_lost_segments_is_the_probability_of_a_loss() {
+        let mut rng = Entropy::new(1).stream("loss");
+        let shape = Shape { loss: 0.1, ..Shape::default() };
+        let lost = (0..1_000).filter(|_| !shape.retransmissions(RTO, &mut rng).is_zero()).count();
+        // Binomial: 100, with a tolerance of five times sqrt(1000 x 0.1 x 0.9) = 9.5.
+        assert!((53..=147).contains(&lost), "{lost}");
+    }
+
+    #[test]
     fn a_megabyte_takes_eight_seconds_at_a_megabit() {
         let shape = Shape { bandwidth: Some(1_000_000), ..Shape::default() };
         assert_eq!(shape.serialization(1_000_000), Duration::from_secs(8));

@@ -160,6 +160,17 @@ fn each_connection_of_each_link_draws_its_own_delays_which_the_seed_decides() {
 }
 
 #[test]
+fn the_fingerprint_of_a_link_depends_on_each_character_of_its_server() {
+    let fingerprint = |server: &str| {
+        Link::new(Arc::new(crate::fuzzing::network::Network::default()).host("client"), Entropy::new(1), server)
+            .fingerprint()
+    };
+    assert_eq!(fingerprint("ab"), 0x6162);
+    // The first of nine characters comes around to the last.
+    assert_eq!(fingerprint("server-10"), u64::from_be_bytes(*b"erver-10") ^ u64::from(b's'));
+}
+
+#[test]
 fn the_end_of_an_accepted_stream_is_the_servers_way() {
     let service = Service::new(1);
     let link = service.links[0].clone();

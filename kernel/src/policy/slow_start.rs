@@ -164,7 +164,10 @@ mod tests {
             };
             let settings = SlowStart { slow_start_window: Duration::from_secs(10), ..SlowStart::default() };
             let warm_up = settings.build(&context).expect("it is a policy with hooks");
-            let chain = Chain::new(&Policies { slow_start: Some(settings), ..Policies::default() }, &context);
+            // Another policy has no weights of its own, and leaves those of slow start.
+            let bulkhead = Some(crate::policy::Bulkhead::default());
+            let policies = Policies { slow_start: Some(settings), bulkhead, ..Policies::default() };
+            let chain = Chain::new(&policies, &context);
             (warm_up, chain, records)
         }
 

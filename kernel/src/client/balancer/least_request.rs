@@ -65,6 +65,24 @@ mod tests {
     }
 
     #[test]
+    fn of_servers_with_as_many_attempts_the_first_that_is_drawn_is_picked() {
+        for request in 0..20 {
+            let drawn = PickContext::for_request(request, Instant::START).draw_below(3);
+            let picked =
+                LeastRequest::new(2, 3).pick([0, 1, 2].into(), &mut PickContext::for_request(request, Instant::START));
+            assert_eq!(picked, drawn);
+        }
+    }
+
+    #[test]
+    fn each_end_of_an_attempt_counts_one_less() {
+        let mut balancer = LeastRequest::new(100, 2);
+        [0, 0, 0, 1].iter().for_each(|server| balancer.on_sent(*server));
+        (0..3).for_each(|_| balancer.on_end(0, None, Instant::START));
+        assert_eq!(balancer.active, [0, 1]);
+    }
+
+    #[test]
     fn an_attempt_that_has_ended_no_longer_counts() {
         let mut balancer = LeastRequest::new(100, 2);
         balancer.on_sent(0);

@@ -124,11 +124,11 @@ mod tests {
     /// After `decay` the share of the old average is 1 / e, and a measurement as high as the average leaves it.
     #[test]
     fn a_lower_measurement_moves_the_average_by_the_share_of_the_time() {
-        let mut balancer = balancer(100, 1_000);
+        let mut balancer = balancer(100, 2_000);
         balancer.on_sent(0);
-        balancer.on_end(0, Some(Duration::from_millis(20)), at(1_000));
+        balancer.on_end(0, Some(Duration::from_millis(20)), at(2_000));
         let expected = 100.0 * MS / std::f64::consts::E + 20.0 * MS * (1.0 - 1.0 / std::f64::consts::E);
-        assert!((balancer.cost(0, at(1_000)) - expected).abs() < 1e-12);
+        assert!((balancer.cost(0, at(2_000)) - expected).abs() < 1e-12);
     }
 
     /// Both servers cost the same, so the first that is drawn is picked, and each is drawn first about as often.

@@ -23,6 +23,15 @@ mod tests {
     }
 
     #[test]
+    fn a_number_for_weights_is_drawn_from_0_to_1() {
+        use crate::policy::Draw;
+        let draws = (0..200).map(|request| PickContext::for_request(request, Instant::START).draw_unit());
+        let (low, high): (Vec<_>, Vec<_>) = draws.partition(|draw| *draw < 0.5);
+        assert!(low.iter().all(|draw| *draw >= 0.0) && high.iter().all(|draw| *draw < 1.0));
+        assert!(low.len() > 50 && high.len() > 50, "{} and {}", low.len(), high.len());
+    }
+
+    #[test]
     fn servers_are_equally_likely_and_a_request_draws_the_same_in_any_order_of_requests() {
         // Binomial: 1000, with a tolerance of five times sqrt(3000 x 1/3 x 2/3) = 26.
         let counts = counts(&mut Random, 3_000);

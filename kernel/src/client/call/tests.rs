@@ -233,6 +233,88 @@ fn a_cancelled_attempt_is_neither_a_failure_nor_a_success_of_its_server() {
 }
 
 #[test]
+fn a_cancelled_call_is_not_retried_even_if_its_status_is_retryable() {
+    let (service, responses) = play_with(retrying(&[Code::Cancelled], 3), vec![hanging()], &[0], |service, client| {
+        let (client, world) = (client.clone(), service.world.clone());
+        service.world.spawn(Box::pin(async move {
+            world.sleep_until(at(5)).await;
+            client.cancel();
+        }));
+    });
+    assert_eq!(responses, [(5, ended(Code::Cancelled, 1))]);
+    assert!(!service.kinds_of(0).contains(&Event::Backoff));
+}
+
+#[test]
+fn an_attempt_goes_to_a_server_that_is_connected_while_there_is_one() {
+    let (service, responses) = play_with(plain(), vec![answering(20), answering(20)], &[0, 1, 2, 3], |service, _| {
+        let (world, link) = (service.world.clone(), service.links[0].clone());
+        service.world.spawn(Box::pin(async move {
+            world.sleep_until(at(0) - millis(1)).await;
+            // The connection is lost, and the next one does not open yet.
+            link.set_shape(crate::link::Shape { cut_to: true, ..Default::default() });
+            link.reset();
+        }));
+    });
+    let servers: Vec<_> = service.attempts().into_iter().map(|attempt| attempt.0).collect();
+    assert_eq!(servers, ["server-1"; 4]);
+    assert!(responses.iter().all(|(_, response)| response.outcome == Outcome::OK));
+}
+
+#[test]
+fn a_breaker_of_a_server_closes_after_the_attempts_that_it_permitted() {
+    use crate::policy::Scope;
+    let breaker = CircuitBreaker {
+        scope: Scope::Server,
+        consecutive_failures: Some(1),
+        reset_timeout: millis(100),
+        permitted_calls_in_half_open: 1,
+        ..CircuitBreaker::default()
+    };
+    let settings = with(Policies { circuit_breaker: Some(breaker), ..Policies::default() });
+    let (service, responses) = play_with(settings, vec![answering(10)], &[0, 110, 125], |service, _| {
+        let (world, injector) = (service.world.clone(), service.injectors[0].clone());
+        injector.set(failing_all(Code::Unavailable));
+        service.world.spawn(Box::pin(async move {
+            world.sleep_until(at(5)).await;
+            injector.set(Injection::default());
+        }));
+    });
+    assert!(responses[1..].iter().all(|(_, response)| response.outcome == Outcome::OK));
+    assert_eq!(service.events(Event::BreakerClosed)[0].at_us, at(120).as_micros());
+}
+
+#[test]
+fn a_call_adds_to_the_budget_of_its_own_retry_and_an_attempt_that_has_ended_does_not() {
+    let policies = |budget| Policies { retry_budget: Some(budget), ..Policies::default() };
+    let play_budget = |budget| {
+        let settings = Settings { policies: policies(budget), ..plain() };
+        play(settings, vec![failing(Code::Unavailable, 10)], &[0, 1_000])
+            .1
+            .into_iter()
+            .map(|(_, response)| response.attempts)
+            .collect::<Vec<_>>()
+    };
+    // Finagle's: a retry for each call. Envoy's: one for each attempt under way, and there is none when a call asks.
+    let finagle =
+        RetryBudget { percent: 100.0, ttl: Some(millis(10_000)), min_per_second: Some(0.0), ..RetryBudget::default() };
+    assert_eq!(play_budget(finagle), [2, 2]);
+    let envoy = RetryBudget { percent: 100.0, min_retry_concurrency: Some(0), ..RetryBudget::default() };
+    assert_eq!(play_budget(envoy), [1, 1]);
+}
+
+#[test]
+fn an_attempt_waits_for_a_token_as_long_as_it_may_and_not_longer() {
+    for (max_wait, is_sent) in [(200, true), (199, false)] {
+        let rate_limit =
+            RateLimit { limit: 1, refresh_period: millis(200), burst: Some(1), max_wait: millis(max_wait) };
+        let policies = Policies { rate_limit: Some(rate_limit), ..Policies::default() };
+        let (service, responses) = play(with(policies), vec![answering(10)], &[0, 0]);
+        assert_eq!((service.attempts().len() == 2, responses[1].1.rejected), (is_sent, !is_sent));
+    }
+}
+
+#[test]
 fn a_call_waits_for_a_server_only_if_the_settings_say_so() {
     let play_unserved = |wait_for_ready| {
         let service = Service::new(1);

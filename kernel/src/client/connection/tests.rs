@@ -180,6 +180,8 @@ fn a_server_that_was_never_connected_is_unhealthy_and_its_calls_fail_at_once() {
     let mut settings = plain();
     settings.retry.max_attempts = 1;
     let client = service.client(settings);
+    run_until(&service, seconds(0));
+    assert_eq!(service.events(Event::Unhealthy).len(), 1, "no call is needed for that");
     let world = service.world.clone();
     let now = service.network.run(async move {
         world.sleep_until(at(0)).await;

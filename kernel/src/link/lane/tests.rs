@@ -226,6 +226,20 @@ fn a_retransmission_that_falls_into_the_next_cut_is_lost() {
 }
 
 #[test]
+fn a_retransmission_at_the_beginning_of_the_next_cut_is_lost() {
+    let mut fixture = Fixture::new(Shape { cut_to: true, ..Shape::default() });
+    fixture.send(b"held");
+    fixture.advance_to(100);
+    fixture.cut(false);
+    fixture.advance_to(200);
+    fixture.cut(true);
+    assert_eq!(fixture.take(), None);
+    fixture.advance_to(300);
+    fixture.cut(false);
+    assert_eq!(fixture.arrivals_until(1_000), [(600, data(b"held"))]);
+}
+
+#[test]
 fn a_retransmission_before_the_next_cut_is_not_lost_although_the_lane_was_not_polled() {
     let mut fixture = Fixture::new(Shape { latency: MILLISECOND * 10, cut_to: true, ..Shape::default() });
     fixture.send(b"held");

@@ -227,12 +227,9 @@ fn the_socket_is_not_read_while_the_receive_buffer_is_full() {
     fixture.peer_write(&bytes);
     assert!(fixture.read_chunk().is_none());
     let queued = fixture.stream.wire.as_ref().map(|wire| wire.incoming.queued());
-    let queued = queued.expect("it has a wire");
-    assert!((RECEIVE_BUFFER..RECEIVE_BUFFER + 10).contains(&queued) || queued == RECEIVE_BUFFER + 10, "{queued}");
-    let before = queued;
-    fixture.peer.write(b"more").now_or_never();
+    assert_eq!(queued, Some(RECEIVE_BUFFER), "which is a multiple of the chunks of a socket in memory");
     assert!(fixture.read_chunk().is_none());
-    assert_eq!(fixture.stream.wire.as_ref().map(|wire| wire.incoming.queued()), Some(before));
+    assert_eq!(fixture.stream.wire.as_ref().map(|wire| wire.incoming.queued()), Some(RECEIVE_BUFFER));
 }
 
 #[test]
@@ -347,4 +344,114 @@ fn only_the_task_that_polled_last_is_woken() {
 fn chunks_are_kept_only_by_an_idle_link_over_a_socket_that_keeps_them() {
     assert!(!Fixture::new(Shape::default()).stream.keeps_chunks(), "a socket in memory copies");
     assert!(!Fixture::slow().stream.keeps_chunks());
+}
+
+#[test]
+fn a_socket_that_takes_a_part_gets_the_rest_later() {
+    let mut fixture = Fixture::slow();
+    let bytes: Vec<u8> = (0..200).collect();
+    assert_eq!(fixture.write(&bytes).map(Result::ok), Some(Some(200)));
+    fixture.advance_to(LATENCY);
+    let mut arrived = Vec::new();
+    for _ in 0..30 {
+        assert_eq!(text(fixture.read()), None);
+        while let Some(Ok(part)) = fixture.peer_read() {
+            arrived.extend(part);
+        }
+    }
+    assert_eq!(arrived, bytes);
+    assert_eq!(fixture.stream.wire.as_ref().map(|wire| wire.outgoing.queued()), Some(0));
+}
+
+#[test]
+fn a_stream_that_is_dropped_after_its_first_bytes_have_passed_still_sends_the_others() {
+    let mut fixture = Fixture::slow();
+    fixture.write(b"first");
+    fixture.advance_to(LATENCY - 1);
+    fixture.write(b"second");
+    fixture.advance_to(LATENCY);
+    assert_eq!(text(fixture.read()), None);
+    assert_eq!(text(fixture.peer_read()).as_deref(), Some("first"));
+    let Fixture { host, stream, mut peer, .. } = fixture;
+    drop(stream);
+    let arrived = host.run(async move {
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).await.expect("the stream ends");
+        bytes
+    });
+    assert_eq!(arrived, b"second");
+}
+
+/// A socket that keeps chunks, counts what arrives, and reads what it was created with.
+struct Scripted {
+    reads: std::collections::VecDeque<io::Result<Bytes>>,
+    arrivals: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Scripted {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Scripted {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream for Scripted {
+    fn poll_read_chunk(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        self.reads.pop_front().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn poll_write_chunk(&mut self, _: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
+        chunk.clear();
+        Poll::Ready(Ok(()))
+    }
+
+    fn keeps_chunks(&self) -> bool {
+        true
+    }
+
+    fn arrivals(&self) -> Option<Arc<AtomicU64>> {
+        Some(self.arrivals.clone())
+    }
+}
+
+fn scripted(shape: Shape, reads: Vec<io::Result<Bytes>>) -> Fixture {
+    let mut fixture = Fixture::new(shape);
+    let socket = Scripted { reads: reads.into(), arrivals: Arc::new(7.into()) };
+    fixture.stream.wire.as_mut().expect("it is open").socket = Box::new(socket);
+    fixture
+}
+
+#[test]
+fn a_stream_keeps_chunks_as_its_socket_does_while_the_link_is_idle_and_counts_as_the_socket_does() {
+    let fixture = scripted(Shape::default(), Vec::new());
+    assert!(fixture.stream.keeps_chunks());
+    fixture.link.set_shape(slow());
+    assert!(!fixture.stream.keeps_chunks());
+    assert_eq!(fixture.stream.arrivals().map(|arrivals| arrivals.load(Ordering::Relaxed)), Some(7));
+}
+
+#[test]
+fn the_failure_of_a_socket_comes_after_the_bytes_before_it_and_stays() {
+    let reads = || vec![Ok(Bytes::from_static(b"last")), Err(io::ErrorKind::ConnectionReset.into())];
+    let mut fixture = scripted(slow(), reads());
+    assert_eq!(text(fixture.read()), None);
+    fixture.advance_to(LATENCY);
+    assert_eq!(text(fixture.read()).as_deref(), Some("last"));
+    for _ in 0..2 {
+        assert_eq!(kind(fixture.read()), io::ErrorKind::ConnectionReset);
+        assert_eq!(kind(fixture.read_chunk()), io::ErrorKind::ConnectionReset);
+    }
 }

@@ -49,7 +49,8 @@ fn generate(load: Load, replica: ReplicaSettings, cancelled_at: Option<u64>) -> 
 
 #[test]
 fn every_intended_request_has_a_row_and_the_end_waits_for_the_last_answer() {
-    let (_, rows, end) = generate(Load::at(10.0), answering(20), None);
+    let (service, rows, end) = generate(Load::at(10.0), answering(20), None);
+    assert_eq!(service.events(Event::WrongResult), []);
     // The first one waits for the connection, which takes no time here.
     assert_eq!(rows.len(), 10);
     for (id, row) in (0..).zip(&rows) {
