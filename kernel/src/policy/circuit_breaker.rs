@@ -241,3 +241,40 @@ impl Policy for Breakers {
         self.record(breaker, transition);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads the table from the text of its keys.
+    fn read(keys: &str) -> Result<CircuitBreaker, String> {
+        let text = format!("name = \"x\"\nduration = \"1s\"\n[load]\nrate = 1\n[client.circuit_breaker]\n{keys}\n");
+        let read = crate::scenario::Scenario::parse("x.toml", &text, &[]);
+        read.map(|scenario| scenario.client.policies.circuit_breaker.expect("the table is there"))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_conditions_are_those_that_the_table_has_and_five_failures_in_a_row_without_one() {
+        let conditions = |keys| {
+            let read = read(keys).unwrap();
+            (read.consecutive_failures, read.failure_rate_threshold, read.slow_call_rate_threshold)
+        };
+        assert_eq!(conditions(""), (Some(5), None, None));
+        assert_eq!(conditions("consecutive_failures = 2"), (Some(2), None, None));
+        assert_eq!(conditions("failure_rate_threshold = 50.0"), (None, Some(50.0), None));
+        assert_eq!(conditions("slow_call_duration_threshold = \"1s\""), (None, None, Some(100.0)));
+        let both = "slow_call_duration_threshold = \"1s\"\nslow_call_rate_threshold = 30.0\nconsecutive_failures = 3";
+        assert_eq!(conditions(both), (Some(3), None, Some(30.0)));
+        assert!(read("slow_call_rate_threshold = 30.0").unwrap_err().contains("slow_call_duration_threshold"));
+    }
+
+    #[test]
+    fn the_minimum_of_calls_follows_the_window_unless_it_is_given() {
+        let minimum = |keys| read(keys).map(|read| read.minimum_number_of_calls);
+        assert_eq!(minimum("sliding_window_size = 10"), Ok(10));
+        assert_eq!(minimum("sliding_window_size = 200"), Ok(100));
+        assert_eq!(minimum("sliding_window_size = 10\nminimum_number_of_calls = 10"), Ok(10));
+        assert!(minimum("sliding_window_size = 10\nminimum_number_of_calls = 11").is_err());
+    }
+}

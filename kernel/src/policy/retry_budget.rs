@@ -200,6 +200,30 @@ mod tests {
 
     use super::*;
 
+    /// Reads the table from the text of its keys.
+    fn read(keys: &str) -> Result<RetryBudget, String> {
+        let text = format!("name = \"x\"\nduration = \"1s\"\n[load]\nrate = 1\n[client.retry_budget]\n{keys}\n");
+        let read = crate::scenario::Scenario::parse("x.toml", &text, &[]);
+        read.map(|scenario| scenario.client.policies.retry_budget.expect("the table is there"))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_keys_select_the_kind_of_budget_and_the_others_of_its_kind_have_defaults() {
+        let keys = |keys| {
+            let read = read(keys).unwrap();
+            (read.percent, read.min_retry_concurrency, read.ttl, read.min_per_second)
+        };
+        let ten_seconds = Some(Duration::from_secs(10));
+        assert_eq!(keys(""), (20.0, Some(3), None, None));
+        assert_eq!(keys("percent = 7.0\nmin_retry_concurrency = 1"), (7.0, Some(1), None, None));
+        assert_eq!(keys("ttl = \"2s\""), (20.0, None, Some(Duration::from_secs(2)), Some(10.0)));
+        assert_eq!(keys("min_per_second = 1.0"), (20.0, None, ten_seconds, Some(1.0)));
+        for both in ["ttl = \"2s\"", "min_per_second = 1.0"] {
+            assert!(read(&format!("min_retry_concurrency = 1\n{both}")).is_err());
+        }
+    }
+
     fn at(millis: u64) -> Instant {
         Instant::START + Duration::from_millis(millis)
     }

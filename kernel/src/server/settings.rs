@@ -62,3 +62,22 @@ fn admission_fits(servers: Servers, table: &TableReader<'_, '_>) -> Result<Serve
 pub fn server_name(index: usize) -> String {
     format!("server-{index}")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::Scenario;
+
+    /// Reads a scenario whose replicas have room for three requests and admit `limit`.
+    fn admits(limit: usize) -> bool {
+        let text = format!(
+            "name = \"x\"\nduration = \"1s\"\n[load]\nrate = 1\n[servers]\nworkers = 1\nqueue = 2\n[servers.admission]\n\
+             max_concurrent_requests = {limit}\n"
+        );
+        Scenario::parse("x.toml", &text, &[]).is_ok()
+    }
+
+    #[test]
+    fn a_limit_of_requests_is_within_the_room_for_them() {
+        assert_eq!([1, 2, 3, 4, 5].map(admits), [true, true, true, false, false]);
+    }
+}

@@ -564,6 +564,16 @@ fn the_balancer_counts_attempts_until_they_end_or_are_abandoned() {
 }
 
 #[test]
+fn an_attempt_that_has_ended_does_not_drive_the_next_to_another_server() {
+    let settings = Settings { load_balancing: Balancing::LeastRequest { choice_count: 2 }, ..plain() };
+    let calls: Vec<u64> = (0..20).map(|call| call * 100).collect();
+    let (service, _) = play(settings, vec![answering(50), answering(50)], &calls);
+    let servers: Vec<_> = service.attempts().into_iter().map(|attempt| attempt.0).collect();
+    // The servers are equal at every call, so the draw decides. Otherwise they would take turns.
+    assert!(servers.windows(2).any(|pair| pair[0] == pair[1]), "{servers:?}");
+}
+
+#[test]
 fn servers_that_are_ejected_or_unhealthy_come_last() {
     use crate::policy::OutlierDetection;
     let outlier_detection = OutlierDetection {
