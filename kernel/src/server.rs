@@ -10,23 +10,25 @@
 //! * a workload function that has begun runs to its end, even if no caller waits for it any more;
 //! * a workload that fails on purpose then fails the request, or occupies the worker until the caller gives up.
 //!
-//! `grpc-timeout` is enforced here, on the World's clock. So are the listener's terms: limits on what peers occupy, in `peers`,
-//! and the token without which a call is answered with UNAUTHENTICATED.
+//! `grpc-timeout` is enforced here, on the World's clock. So are the listener's terms: limits on what peers occupy, in `peers`
+//! and `budget`, and the token without which a call is answered with UNAUTHENTICATED.
 
 mod admission;
+mod budget;
 mod connection;
 mod counters;
 mod deadline;
 mod health;
 mod injector;
 mod peers;
+mod queue;
 mod reply;
 mod routes;
 mod service;
 pub mod settings;
 mod workers;
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use tokio::sync::{mpsc, watch};
@@ -108,9 +110,15 @@ pub async fn serve(
         stopped,
         busy,
     };
-    let mut stop = std::pin::pin!(stop);
+    let mut stop = pin!(stop);
     loop {
-        match select(stop.as_mut(), listener.accept()).await {
+        let next = async {
+            if let Some(peers) = &connections.peers {
+                peers.admit(&world).await;
+            }
+            listener.accept().await
+        };
+        match select(stop.as_mut(), pin!(next)).await {
             Either::Left(_) => break,
             Either::Right((stream, _)) => connections.serve(stream?),
         }

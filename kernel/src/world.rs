@@ -176,6 +176,12 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     fn arrivals(&self) -> Option<Arc<AtomicU64>> {
         None
     }
+
+    /// Returns true if the peer is known to have reset the stream. A reader or a writer learns it from an error; this is for code that does
+    /// neither. A stream that cannot tell returns false.
+    fn is_reset(&self) -> bool {
+        false
+    }
 }
 
 /// Copies the bytes of `bufs` into one chunk.
@@ -207,6 +213,10 @@ impl Stream for BoxStream {
 
     fn arrivals(&self) -> Option<Arc<AtomicU64>> {
         (**self).arrivals()
+    }
+
+    fn is_reset(&self) -> bool {
+        (**self).is_reset()
     }
 }
 

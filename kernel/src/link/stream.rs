@@ -236,6 +236,10 @@ impl Stream for ShapedStream {
     fn arrivals(&self) -> Option<Arc<AtomicU64>> {
         self.wire.as_ref().and_then(|wire| wire.socket.arrivals())
     }
+
+    fn is_reset(&self) -> bool {
+        self.wire.as_ref().is_some_and(|wire| wire.socket.is_reset())
+    }
 }
 
 /// Creates the lane of connection `number` in the direction `way`, with a random stream of its own.

@@ -6,10 +6,12 @@ use futures_util::{
     TryFutureExt,
     future::{Either, select},
 };
-use hyper::{server::conn::http2, service::service_fn};
+use http::Request;
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    budget::Budgeted,
     health::HealthService,
     peers::{Connected, Peers},
     reply::Replied,
@@ -45,7 +47,7 @@ impl Connections {
     pub(super) fn serve(&self, mut stream: BoxStream) {
         let connected = match &self.peers {
             None => None,
-            Some(peers) => match peers.enter(stream.arrivals()) {
+            Some(peers) => match peers.enter(self.world.now(), stream.arrivals()) {
                 None => return stream.abort(),
                 entered => entered,
             },
@@ -53,13 +55,20 @@ impl Connections {
         let entry = connected.as_ref().map(|connected| connected.entry.clone());
         let routes = Routes::new(self.replica.clone(), self.health.clone(), self.token.clone());
         let world = self.world.clone();
+        let stream = match &entry {
+            None => stream,
+            Some(entry) => Box::new(Budgeted::new(stream, entry.budget(), world.clone())),
+        };
         let io = Io::new(stream);
         let payloads = io.payloads();
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let payloads = payloads.clone();
+            if let Some(entry) = &entry {
+                request.extensions_mut().insert(entry.peer());
+            }
             let call = entry.as_ref().map(|entry| entry.call());
-            let hold = call.as_ref().map(|call| call.hold(header_bytes(&request)));
-            let answer = routes.clone().answer(world.clone(), request, hold);
+            let receiving = call.as_ref().map(|call| call.receive(header_bytes(&request)));
+            let answer = routes.clone().answer(world.clone(), request, receiving);
             answer.map_ok(move |response| Replied::respond(response.map(|body| payloads.noted(body)), call))
         });
         let connection = http2::Builder::new(Executor(self.world.clone()))

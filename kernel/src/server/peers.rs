@@ -2,8 +2,9 @@
 //!
 //! A server that limits its peers enters each connection here. Under pressure it closes connections in this order:
 //!
-//! * when all places are taken, a new connection takes the place of one that has no call, of one without a handshake first and
-//!   then of the one that has been without calls for the longest; if all have calls, the new one is closed;
+//! * when all places are taken, a new connection takes the place of one that has no call: of one that has used up its budget first,
+//!   then of one without a handshake, and then of the one that has been without calls for the longest; if all have calls, the new
+//!   one is closed;
 //! * when too much memory is held, the connection that holds the most is closed.
 //!
 //! With [`Patience`], it also closes those that do not continue. That is counted in ticks and not in time, so that the peers of
@@ -20,14 +21,22 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use super::{
+    budget::{Budget, Growth, Loan},
+    queue::PeerNumber,
+};
 use crate::{
     sync::lock,
+    time::Instant,
     transport::WatchHeld,
     world::{Patience, PeerLimits, SharedWorld},
 };
 
 /// Time between two ticks. A limit is exceeded by up to this much before a peer is disconnected.
 const TICK: Duration = Duration::from_secs(1);
+
+/// What the server itself occupies for a call whose request it receives, in bytes: its task, and the stream of HTTP/2.
+const CALL_BYTES: usize = 14 * 1024;
 
 /// Bytes after which a peer has begun its handshake: the connection preface and the header of the frame SETTINGS.
 const HANDSHAKE_BYTES: u64 = 24 + 9;
@@ -36,6 +45,8 @@ const HANDSHAKE_BYTES: u64 = 24 + 9;
 #[derive(Debug)]
 pub(super) struct Peers {
     limits: PeerLimits,
+    /// What the budgets of all peers share.
+    growth: Arc<Growth>,
     state: Mutex<State>,
 }
 
@@ -56,6 +67,8 @@ struct State {
 struct Peer {
     /// Closes the connection when it is taken out.
     close: Option<oneshot::Sender<()>>,
+    /// What it may send besides whole requests.
+    budget: Arc<Budget>,
     /// Bytes that have arrived, if they are counted.
     arrivals: Option<Arc<AtomicU64>>,
     /// Number of calls that have no answer or whose answer has not been sent.
@@ -90,15 +103,21 @@ impl Peers {
     /// Creates the list of peers for `limits`, and starts to disconnect those that do not continue, as a task of `world` that
     /// ends with the list.
     pub(super) fn start(world: &SharedWorld, limits: PeerLimits) -> Arc<Self> {
-        let peers = Arc::new(Self { limits, state: Mutex::default() });
+        let peers = Arc::new(Self { limits, growth: Arc::default(), state: Mutex::default() });
         if let Some(patience) = limits.patience {
             world.spawn(Box::pin(tick(world.clone(), Arc::downgrade(&peers), patience)));
         }
         peers
     }
 
-    /// Enters a connection whose arriving bytes `arrivals` counts. Returns `None` if there is no place for it.
-    pub(super) fn enter(self: &Arc<Self>, arrivals: Option<Arc<AtomicU64>>) -> Option<Connected> {
+    /// Waits until a new connection may be accepted.
+    pub(super) async fn admit(&self, world: &SharedWorld) {
+        self.growth.admit(world).await;
+    }
+
+    /// Enters a connection that begins at `now` and whose arriving bytes `arrivals` counts. Returns `None` if there is no place
+    /// for it.
+    pub(super) fn enter(self: &Arc<Self>, now: Instant, arrivals: Option<Arc<AtomicU64>>) -> Option<Connected> {
         let mut state = self.state();
         if state.open() >= self.limits.connections && !state.close_unused() {
             return None;
@@ -107,10 +126,19 @@ impl Peers {
         let number = state.changes;
         let (close, closed) = oneshot::channel();
         let State { ticks, .. } = *state;
-        let peer =
-            Peer { close: Some(close), arrivals, calls: 0, held: 0, changed: number, continued: ticks, called: ticks };
+        let budget = Budget::new(self.growth.clone(), now);
+        let peer = Peer {
+            close: Some(close),
+            budget: budget.clone(),
+            arrivals,
+            calls: 0,
+            held: 0,
+            changed: number,
+            continued: ticks,
+            called: ticks,
+        };
         state.peers.insert(number, peer);
-        let entry = Arc::new(Entry { peers: self.clone(), number });
+        let entry = Arc::new(Entry { peers: self.clone(), number, budget });
         Some(Connected { entry, closed })
     }
 
@@ -137,7 +165,9 @@ impl State {
     /// Closes a connection without a call. Returns false if all have calls.
     fn close_unused(&mut self) -> bool {
         let unused = self.peers.iter().filter(|(_, peer)| peer.calls == 0 && peer.close.is_some());
-        let first = unused.min_by_key(|(_, peer)| (peer.has_greeted(), peer.changed)).map(|(number, _)| *number);
+        let first = unused
+            .min_by_key(|(_, peer)| (!peer.budget.is_paused(), peer.has_greeted(), peer.changed))
+            .map(|(number, _)| *number);
         first.is_some_and(|number| self.close(number))
     }
 
@@ -180,9 +210,20 @@ pub(super) struct Connected {
 pub(super) struct Entry {
     peers: Arc<Peers>,
     number: u64,
+    budget: Arc<Budget>,
 }
 
 impl Entry {
+    /// Returns the number of the peer.
+    pub(super) fn peer(&self) -> PeerNumber {
+        PeerNumber(self.number)
+    }
+
+    /// Returns the budget within which the connection is read.
+    pub(super) fn budget(&self) -> Arc<Budget> {
+        self.budget.clone()
+    }
+
     /// Notes that a call begins, which lasts until the returned value is dropped.
     pub(super) fn call(self: &Arc<Self>) -> Call {
         self.change_calls(|calls| calls + 1);
@@ -233,6 +274,11 @@ impl Call {
         hold.set(bytes);
         hold
     }
+
+    /// Notes that the request of the call is received, whose headers occupy `header_bytes`.
+    pub(super) fn receive(&self, header_bytes: usize) -> Receiving {
+        Receiving { hold: self.hold(CALL_BYTES + header_bytes), loan: self.0.budget.lend() }
+    }
 }
 
 impl Drop for Call {
@@ -264,11 +310,30 @@ impl Drop for Hold {
     }
 }
 
-impl WatchHeld for Option<Hold> {
-    /// Notes the bytes of a request that has not arrived whole.
+/// A request that is received: the memory that it holds, and what its connection's budget lends it.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    hold: Hold,
+    loan: Loan,
+}
+
+impl WatchHeld for Option<Receiving> {
+    /// Notes the bytes of a request that has not arrived whole. When it has, the body that this belongs to is dropped.
     fn holds(&mut self, bytes: usize) {
-        if let Some(hold) = self {
-            hold.set(bytes);
+        if let Some(receiving) = self {
+            receiving.hold.set(CALL_BYTES + bytes);
+        }
+    }
+
+    fn arrived(&mut self, bytes: usize) {
+        if let Some(receiving) = self {
+            receiving.loan.arrived(bytes);
+        }
+    }
+
+    fn whole(&mut self, bytes: usize) {
+        if let Some(receiving) = self {
+            receiving.loan.earn(bytes);
         }
     }
 }
@@ -283,7 +348,7 @@ mod tests {
     /// Peers whose limits are 2 connections and 100 bytes. Nothing ticks by itself.
     fn peers() -> Arc<Peers> {
         let limits = PeerLimits { connections: 2, held_bytes: 100, patience: Some(PATIENCE) };
-        Arc::new(Peers { limits, state: Mutex::default() })
+        Arc::new(Peers { limits, growth: Arc::default(), state: Mutex::default() })
     }
 
     fn is_closed(connected: &mut Connected) -> bool {
@@ -304,48 +369,58 @@ mod tests {
     #[test]
     fn a_new_connection_takes_the_place_of_the_one_without_calls_for_the_longest() {
         let peers = peers();
-        let mut first = peers.enter(None).unwrap();
-        let mut second = peers.enter(None).unwrap();
+        let mut first = peers.enter(Instant::START, None).unwrap();
+        let mut second = peers.enter(Instant::START, None).unwrap();
         drop(first.entry.call());
-        let mut third = peers.enter(None).unwrap();
+        let mut third = peers.enter(Instant::START, None).unwrap();
         assert_eq!([&mut first, &mut second, &mut third].map(is_closed), [false, true, false]);
         let call = first.entry.call();
-        let mut fourth = peers.enter(None).unwrap();
+        let mut fourth = peers.enter(Instant::START, None).unwrap();
         assert_eq!([&mut first, &mut third, &mut fourth].map(is_closed), [false, true, false]);
         let other_call = fourth.entry.call();
-        assert!(peers.enter(None).is_none(), "all have calls");
+        assert!(peers.enter(Instant::START, None).is_none(), "all have calls");
         drop(other_call);
-        assert!(peers.enter(None).is_some());
+        assert!(peers.enter(Instant::START, None).is_some());
         drop(call);
     }
 
     #[test]
     fn a_connection_without_a_handshake_gives_way_first() {
         let peers = peers();
-        let mut greeted = peers.enter(Some(Arc::new(HANDSHAKE_BYTES.into()))).unwrap();
-        let mut silent = peers.enter(Some(Arc::new((HANDSHAKE_BYTES - 1).into()))).unwrap();
-        let _third = peers.enter(None).unwrap();
+        let mut greeted = peers.enter(Instant::START, Some(Arc::new(HANDSHAKE_BYTES.into()))).unwrap();
+        let mut silent = peers.enter(Instant::START, Some(Arc::new((HANDSHAKE_BYTES - 1).into()))).unwrap();
+        let _third = peers.enter(Instant::START, None).unwrap();
         assert!(is_closed(&mut silent) && !is_closed(&mut greeted));
+    }
+
+    #[test]
+    fn a_connection_that_has_used_up_its_budget_gives_way_first() {
+        let peers = peers();
+        let mut flooding = peers.enter(Instant::START, Some(Arc::new(HANDSHAKE_BYTES.into()))).unwrap();
+        let mut new = peers.enter(Instant::START, Some(Arc::default())).unwrap();
+        flooding.entry.budget().exhaust(Instant::START);
+        let _third = peers.enter(Instant::START, None).unwrap();
+        assert!(is_closed(&mut flooding) && !is_closed(&mut new));
     }
 
     #[test]
     fn the_place_of_a_connection_is_free_after_it_and_its_calls_have_ended() {
         let peers = peers();
-        let first = peers.enter(None).unwrap();
-        let second = peers.enter(None).unwrap();
+        let first = peers.enter(Instant::START, None).unwrap();
+        let second = peers.enter(Instant::START, None).unwrap();
         let calls = [first.entry.call(), second.entry.call()];
         drop([first, second]);
-        assert!(peers.enter(None).is_none());
+        assert!(peers.enter(Instant::START, None).is_none());
         drop(calls);
         assert_eq!(peers.state().peers.len(), 0);
-        assert!(peers.enter(None).is_some());
+        assert!(peers.enter(Instant::START, None).is_some());
     }
 
     #[test]
     fn the_connection_that_holds_the_most_is_closed() {
         let peers = peers();
-        let mut good = peers.enter(None).unwrap();
-        let mut hostile = peers.enter(None).unwrap();
+        let mut good = peers.enter(Instant::START, None).unwrap();
+        let mut hostile = peers.enter(Instant::START, None).unwrap();
         let good_call = good.entry.call();
         let hostile_call = hostile.entry.call();
         let own = good_call.hold(40);
@@ -368,13 +443,13 @@ mod tests {
     fn a_peer_that_does_not_continue_is_late() {
         let peers = peers();
         let arrivals = Arc::new(AtomicU64::new(10));
-        let mut silent = peers.enter(Some(arrivals)).unwrap();
+        let mut silent = peers.enter(Instant::START, Some(arrivals)).unwrap();
         assert!(is_closed_at(&peers, &mut silent, 3));
 
-        let mut unused = peers.enter(None).unwrap();
+        let mut unused = peers.enter(Instant::START, None).unwrap();
         assert!(is_closed_at(&peers, &mut unused, 9));
 
-        let mut slow = peers.enter(None).unwrap();
+        let mut slow = peers.enter(Instant::START, None).unwrap();
         let call = slow.entry.call();
         let hold = call.hold(1);
         assert!(is_closed_at(&peers, &mut slow, 5));
@@ -384,7 +459,7 @@ mod tests {
     #[test]
     fn a_peer_that_waits_for_its_answer_is_never_late() {
         let peers = peers();
-        let mut waiting = peers.enter(Some(Arc::default())).unwrap();
+        let mut waiting = peers.enter(Instant::START, Some(Arc::default())).unwrap();
         let call = waiting.entry.call();
         drop(call.hold(10));
         (0..100).for_each(|_| peers.state().tick(PATIENCE));
@@ -398,7 +473,7 @@ mod tests {
         let world = network.host("server-0");
         let limits = PeerLimits { connections: 2, held_bytes: 100, patience: Some(PATIENCE) };
         let peers = Peers::start(&world, limits);
-        let unused = peers.enter(None).unwrap();
+        let unused = peers.enter(Instant::START, None).unwrap();
         let closed = network.run({
             let world = world.clone();
             async move {
@@ -413,7 +488,7 @@ mod tests {
     #[test]
     fn a_connection_continues_when_it_begins_to_hold_something_and_not_with_more_of_it() {
         let peers = peers();
-        let mut slow = peers.enter(None).unwrap();
+        let mut slow = peers.enter(Instant::START, None).unwrap();
         let call = slow.entry.call();
         (0..4).for_each(|_| peers.state().tick(PATIENCE));
         let mut hold = call.hold(1);
@@ -429,7 +504,7 @@ mod tests {
     #[test]
     fn one_that_finishes_something_in_time_is_not_late() {
         let peers = peers();
-        let mut busy = peers.enter(None).unwrap();
+        let mut busy = peers.enter(Instant::START, None).unwrap();
         let call = busy.entry.call();
         let _old = call.hold(10);
         for _ in 0..10 {

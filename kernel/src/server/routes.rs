@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::{
     deadline::{self, Deadline},
     health::HealthService,
-    peers::Hold,
+    peers::Receiving,
     service::{MESSAGE_BYTES_MAX, Replica},
 };
 use crate::{
@@ -48,13 +48,13 @@ impl Routes {
         }
     }
 
-    /// Answers `request`, with DEADLINE_EXCEEDED when the time of its `grpc-timeout` header is up first. `hold` is what the
-    /// connection holds for the request, until all of it has arrived.
+    /// Answers `request`, with DEADLINE_EXCEEDED when the time of its `grpc-timeout` header is up first. `receiving` is what
+    /// the connection holds for the request, until all of it has arrived.
     pub(super) async fn answer(
         self,
         world: SharedWorld,
         mut request: Request<Incoming>,
-        hold: Option<Hold>,
+        receiving: Option<Receiving>,
     ) -> Result<Response<Body>, Infallible> {
         if self.token.as_ref().is_some_and(|token| !has_token(request.headers().get(AUTHORIZATION), token)) {
             return Ok(Status::unauthenticated(NO_TOKEN).into_http());
@@ -68,17 +68,17 @@ impl Routes {
         if let Some(at) = at {
             request.extensions_mut().insert(Deadline(at));
         }
-        let answer = pin!(self.dispatch(request, hold));
+        let answer = pin!(self.dispatch(request, receiving));
         let Some(at) = at else { return Ok(answer.await) };
         let answered = timeout_at(&*world, at, answer).await;
         Ok(answered.unwrap_or_else(|_| Status::deadline_exceeded("the call's deadline has passed").into_http()))
     }
 
     /// Passes `request` to the service that its path names. `poll_ready` is not called: tonic's servers are always ready.
-    async fn dispatch(mut self, request: Request<Incoming>, hold: Option<Hold>) -> Response<Body> {
+    async fn dispatch(mut self, request: Request<Incoming>, receiving: Option<Receiving>) -> Response<Body> {
         let is_health = request.uri().path().starts_with("/grpc.health.v1.Health/");
         let message_bytes_max = if is_health { HEALTH_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
-        let request = request.map(|body| HeaderFirst::watched(body, message_bytes_max, hold));
+        let request = request.map(|body| HeaderFirst::watched(body, message_bytes_max, receiving));
         let answered: Result<_, Infallible> =
             if is_health { self.health.call(request).await } else { self.rehearsal.call(request).await };
         answered.unwrap_or_else(|never| match never {})

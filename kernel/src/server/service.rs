@@ -9,6 +9,7 @@ use super::{
     admission::refusal,
     counters::Counters,
     deadline::Deadline,
+    queue::PeerNumber,
     reply::reply,
     workers::{NotDone, Workers},
 };
@@ -50,6 +51,8 @@ struct AttemptContext {
     request: u64,
     /// Number of the attempt within its call, from 1.
     attempt: u32,
+    /// The peer that sent it, if peers are numbered.
+    peer: Option<PeerNumber>,
     /// Time at which the caller gives up; [`Instant::NEVER`] without a `grpc-timeout`.
     deadline: Instant,
 }
@@ -58,9 +61,10 @@ impl AttemptContext {
     /// Splits `request` into its context and its message, whose field `id` reads.
     fn split<T>(request: Request<T>, id: impl Fn(&T) -> u64) -> (Self, T) {
         let deadline = request.extensions().get::<Deadline>().map_or(Instant::NEVER, |deadline| deadline.0);
+        let peer = request.extensions().get::<PeerNumber>().copied();
         let attempt = attempt_number(&request);
         let message = request.into_inner();
-        (Self { request: id(&message), attempt, deadline }, message)
+        (Self { request: id(&message), attempt, peer, deadline }, message)
     }
 }
 
@@ -80,7 +84,7 @@ impl Replica {
 
     /// Processes `input` as one attempt, from its arrival to its result.
     async fn process(&self, context: AttemptContext, input: Input) -> Result<(Output, ServedBy), Status> {
-        let AttemptContext { request, attempt, deadline } = context;
+        let AttemptContext { request, attempt, peer, deadline } = context;
         let counters = self.workers.counters();
         Counters::count(&counters.received);
         // An injected error comes before all other checks: gRPC A33 fails a call before it reaches the service.
@@ -92,7 +96,7 @@ impl Replica {
             return Err(self.reject_input(request, attempt, &wrong));
         }
         let job = Job { workload: workload.clone(), input, request, attempt };
-        let done = self.workers.run(job, deadline).await.map_err(|not_done| match not_done {
+        let done = self.workers.run(job, peer, deadline).await.map_err(|not_done| match not_done {
             NotDone::QueueFull(_) | NotDone::TooMany(_) | NotDone::Shed => {
                 Counters::count(&counters.refused);
                 self.record_refusal(request, attempt, &not_done.to_string());

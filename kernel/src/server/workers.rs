@@ -10,7 +10,11 @@ use std::{
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{Admission, Injector, ReplicaSettings, counters::Counters};
+use super::{
+    Admission, Injector, ReplicaSettings,
+    counters::Counters,
+    queue::{FairReceiver, PeerNumber, Waiting},
+};
 use crate::{
     planted::planted,
     record::{Event, Recorder},
@@ -20,11 +24,11 @@ use crate::{
     world::SharedWorld,
 };
 
-/// A fixed number of workers that take work in order of arrival.
+/// A fixed number of workers that take work as [`FairReceiver`] gives it.
 pub(super) struct Workers {
     world: SharedWorld,
     counters: Arc<Counters>,
-    work: mpsc::UnboundedSender<Work>,
+    work: mpsc::UnboundedSender<Waiting<Work>>,
     /// Number of requests that run or wait. It bounds the channel, which is not bounded itself.
     admitted: Arc<AtomicUsize>,
     settings: ReplicaSettings,
@@ -79,7 +83,7 @@ impl Workers {
         let counters = Arc::new(Counters::default());
         let admitted = Arc::new(AtomicUsize::new(0));
         let (work, queue) = mpsc::unbounded_channel();
-        let queue = Arc::new(Mutex::new(queue));
+        let queue = Arc::new(Mutex::new(FairReceiver::new(queue)));
         for _ in 0..settings.workers {
             let worker = Worker {
                 world: world.clone(),
@@ -106,9 +110,9 @@ impl Workers {
         self.settings.admission.as_ref()
     }
 
-    /// Queues `job`, if there is room, and waits for its result. Dropping the future signals that the caller has left: the
+    /// Queues `job` of `peer`, if there is room, and waits for its result. Dropping the future signals that the caller has left: the
     /// job is then dropped if no worker has taken it yet.
-    pub(super) async fn run(&self, job: Job, deadline: Instant) -> Result<Done, NotDone> {
+    pub(super) async fn run(&self, job: Job, peer: Option<PeerNumber>, deadline: Instant) -> Result<Done, NotDone> {
         let concurrent_max = self.admission().and_then(|admission| admission.max_concurrent_requests);
         let room = concurrent_max.unwrap_or(self.settings.workers + self.settings.queue);
         if !self.admit(room) {
@@ -117,7 +121,7 @@ impl Workers {
         Counters::count(&self.counters.queued);
         let (reply, done) = oneshot::channel();
         let work = Work { job, arrived: self.world.now(), deadline, reply };
-        self.work.send(work).map_err(|_| ()).expect("workers outlive the connections they serve");
+        self.work.send((peer, work)).map_err(|_| ()).expect("workers outlive the connections they serve");
         done.await.expect("a worker answers whatever it takes")
     }
 
@@ -136,7 +140,7 @@ struct Worker {
     recorder: Recorder,
     counters: Arc<Counters>,
     admitted: Arc<AtomicUsize>,
-    queue: Arc<Mutex<mpsc::UnboundedReceiver<Work>>>,
+    queue: Arc<Mutex<FairReceiver<Work>>>,
     injector: Arc<Injector>,
     service_time_min: Duration,
     max_queue_time: Option<Duration>,
@@ -155,7 +159,7 @@ impl Worker {
     }
 
     async fn next(&self) -> Option<Work> {
-        self.queue.lock().await.recv().await
+        self.queue.lock().await.next().await
     }
 
     /// Processes one job and sends its result to the caller.

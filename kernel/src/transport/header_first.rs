@@ -29,10 +29,20 @@ pub(crate) struct HeaderFirst<W = ()> {
 pub(crate) trait WatchHeld {
     /// `bytes` are held from now on, in place of the number before.
     fn holds(&mut self, bytes: usize);
+
+    /// A DATA frame with `bytes` of payload has arrived.
+    fn arrived(&mut self, bytes: usize);
+
+    /// A message of `bytes` has arrived whole.
+    fn whole(&mut self, bytes: usize);
 }
 
 impl WatchHeld for () {
     fn holds(&mut self, _: usize) {}
+
+    fn arrived(&mut self, _: usize) {}
+
+    fn whole(&mut self, _: usize) {}
 }
 
 /// Length of the message header: a compression flag and four bytes of length.
@@ -64,6 +74,9 @@ impl<W: WatchHeld + Unpin> HttpBody for HeaderFirst<W> {
         let Self { body, gathered, watch } = &mut *self;
         loop {
             if let Some(data) = gathered.next() {
+                if let Some(length) = gathered.whole.take() {
+                    watch.whole(length);
+                }
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             // Trailers, and the end of the body, come after what was gathered: of a message that ends early, too.
@@ -73,7 +86,10 @@ impl<W: WatchHeld + Unpin> HttpBody for HeaderFirst<W> {
             match ready!(Pin::new(&mut *body).poll_frame(cx)).transpose()? {
                 None => gathered.finish(None),
                 Some(frame) => match frame.into_data() {
-                    Ok(data) => gathered.push(data),
+                    Ok(data) => {
+                        watch.arrived(data.len());
+                        gathered.push(data);
+                    }
                     Err(trailers) => gathered.finish(Some(trailers)),
                 },
             }
@@ -105,6 +121,8 @@ struct Gathered {
     /// Number of bytes of the message under way that may be passed on, after its header.
     passing: usize,
     message_bytes_max: usize,
+    /// Length of a whole message whose header was passed on and that was not reported yet.
+    whole: Option<usize>,
     /// What follows after the last byte: trailers, or the end of the body.
     end: Option<Option<Frame<Bytes>>>,
     /// True if nothing more comes, or if nothing has to be held back any more.
@@ -113,7 +131,7 @@ struct Gathered {
 
 impl Gathered {
     fn new(message_bytes_max: usize) -> Self {
-        Self { chunks: VecDeque::new(), bytes: 0, passing: 0, message_bytes_max, end: None, open: false }
+        Self { chunks: VecDeque::new(), bytes: 0, passing: 0, message_bytes_max, whole: None, end: None, open: false }
     }
 
     fn push(&mut self, data: Bytes) {
@@ -162,6 +180,7 @@ impl Gathered {
             return None;
         }
         self.passing = length;
+        self.whole = Some(length);
         Some(self.take(MESSAGE_HEADER_BYTES))
     }
 

@@ -45,7 +45,7 @@ impl Fixture {
             world.sleep_until(millis(begin)).await;
             let job =
                 Job { workload: workloads.for_input(&Input::Data).clone(), input: Input::Data, request, attempt: 1 };
-            let done = workers.run(job, deadline.map_or(Instant::NEVER, millis)).await;
+            let done = workers.run(job, None, deadline.map_or(Instant::NEVER, millis)).await;
             let done = done.map(|done| (done.queued.as_millis() as u64, done.service.as_millis() as u64));
             (world.now().as_nanos() / 1_000_000, done)
         }
