@@ -15,7 +15,7 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
     let pending = recorded.pending_restarts(&evidence.scenario.faults);
     let none = FaultTimes::default();
     let late_us = evidence.late.map_or(0, us) * 2 + ROUNDING_US;
-    let mut partitioned: BTreeMap<Name, Vec<PartitionedLink>> = BTreeMap::new();
+    let mut partitioned: BTreeMap<Name, PartitionedLink> = BTreeMap::new();
     for (index, fault) in evidence.scenario.faults.iter().enumerate() {
         for target in fault.targets.iter().map(|target| Name::from(server_name(*target))) {
             let times = recorded.faults.get(&(index, target.clone())).unwrap_or(&none);
@@ -33,16 +33,16 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
                 && let Some(start_us) = times.starts.first()
             {
                 let heals_us = times.ends.first().copied().unwrap_or(u64::MAX);
-                let link = PartitionedLink { direction, start_us: *start_us, heals_us };
-                partitioned.entry(target).or_default().push(link);
+                partitioned.entry(target).or_default().add(direction, *start_us, heals_us);
             }
         }
     }
     if partitioned.is_empty() {
         return;
     }
+    partitioned.values_mut().for_each(PartitionedLink::sort);
     for row in evidence.rows.events() {
-        for link in partitioned.get(&row.source).into_iter().flatten() {
+        if let Some(link) = partitioned.get(&row.source) {
             link.check(&row, attempts, findings);
         }
     }
@@ -179,36 +179,89 @@ impl FaultTimes {
     }
 }
 
-/// A link that is partitioned from `start_us` to `heals_us`.
+/// The times at which nothing passes a link in one direction, as the starts and ends of its partitions. They may overlap.
+#[derive(Default)]
+struct Cuts(Vec<(u64, u64)>);
+
+impl Cuts {
+    /// Sorts them by start, and gives each the latest end of those up to it. There may be a hundred thousand, and as many messages.
+    fn sort(&mut self) {
+        self.0.sort_unstable();
+        let mut latest_us = 0;
+        for (_, end_us) in &mut self.0 {
+            latest_us = latest_us.max(*end_us);
+            *end_us = latest_us;
+        }
+    }
+
+    /// Returns whether one partition holds both times. Events at its first and last instant may be outside.
+    fn hold(&self, from_us: u64, to_us: u64) -> bool {
+        let begun = &self.0[..self.0.partition_point(|(start_us, _)| *start_us < from_us)];
+        begun.last().is_some_and(|(_, end_us)| to_us < *end_us)
+    }
+}
+
+/// A link that is partitioned at times.
+#[derive(Default)]
 struct PartitionedLink {
-    direction: Direction,
-    start_us: u64,
-    heals_us: u64,
+    there: Cuts,
+    back: Cuts,
 }
 
 impl PartitionedLink {
-    /// Returns whether both times are within the partition. Events at its first and last instant may be outside.
-    fn holds(&self, from_us: u64, to_us: u64) -> bool {
-        self.start_us < from_us && to_us < self.heals_us
+    fn add(&mut self, direction: Direction, start_us: u64, heals_us: u64) {
+        if direction != Direction::From {
+            self.there.0.push((start_us, heals_us));
+        }
+        if direction != Direction::To {
+            self.back.0.push((start_us, heals_us));
+        }
     }
 
-    /// Checks that the message which the link's server records with `row` is not both sent and received during the
-    /// partition.
+    fn sort(&mut self) {
+        self.there.sort();
+        self.back.sort();
+    }
+
+    /// Checks that the message which the link's server records with `row` is not both sent and received during a partition.
     fn check(&self, row: &EventRow, attempts: &Attempts, findings: &mut Findings) {
         let done_us = row.at_us;
-        if !self.holds(done_us, done_us) {
+        if !self.there.hold(done_us, done_us) && !self.back.hold(done_us, done_us) {
             return;
         }
         let (Some(request), Some(number)) = (row.request, row.attempt) else { return };
         let attempt = attempts.find(request, number).filter(|attempt| row.source == *attempts.server(attempt));
         let Some(attempt) = attempt else { return };
-        let passes_there = self.direction != Direction::From && self.holds(attempt.start_us, done_us);
+        let passes_there = self.there.hold(attempt.start_us, done_us);
         let is_answer = row.event == Event::Finished && attempt.status == Code::Ok;
-        let passes_back = self.direction != Direction::To && is_answer && self.holds(done_us, attempt.end_us);
+        let passes_back = is_answer && self.back.hold(done_us, attempt.end_us);
         if passes_there || passes_back {
             let way = if passes_there { "to" } else { "from" };
             let what = format!("attempt {number} passes the link {way} {} while that is cut", row.source);
             findings.add(Invariant::PartitionHolds, Some(request), done_us, what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn cuts_hold_what_one_of_them_holds(
+            cuts in prop::collection::vec((0..20_u64, 0..20_u64), 0..8),
+            from_us in 0..25_u64,
+            span_us in 0..10_u64,
+        ) {
+            let to_us = from_us + span_us;
+            let all = cuts.iter().map(|(start_us, span_us)| (*start_us, start_us + span_us));
+            let one_holds = all.clone().any(|(start_us, end_us)| start_us < from_us && to_us < end_us);
+            let mut sorted = Cuts(all.collect());
+            sorted.sort();
+            prop_assert_eq!(sorted.hold(from_us, to_us), one_holds);
         }
     }
 }

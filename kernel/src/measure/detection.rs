@@ -1,19 +1,50 @@
 //! The time until the client detects a fault.
 
-use super::{fault::RecordedFault, span::Span};
-use crate::record::{Event, EventRow};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The events on the health of servers: how the client rates them, and which of them come back from a crash. They are few
-/// among a run's events, and so are picked out once.
+use super::{fault::RecordedFault, span::Span};
+use crate::record::{Event, EventRow, Name};
+
+/// The events on the health of servers: how the client rates them, and which of them come back from a crash. They are indexed,
+/// so that the time for a fault hardly depends on how many others there are.
 #[derive(Default)]
-pub(super) struct HealthEvents(Vec<EventRow>);
+pub(super) struct HealthEvents {
+    /// How the client rates each server, in order of time. The events of one microsecond are not in order: `healthy` counts as
+    /// the later one, as it is declared behind `unhealthy` and so is the greater.
+    ratings: BTreeMap<Name, BTreeSet<(u64, Event)>>,
+    /// When the client noted that a server fails; without a server, that all do.
+    marks: BTreeMap<Option<Name>, BTreeSet<u64>>,
+    /// When each server came back last.
+    last_back_us: BTreeMap<Name, u64>,
+}
 
 impl HealthEvents {
     /// Adds an event, if it is on the health of a server.
     pub(super) fn note(&mut self, row: &EventRow) {
-        if is_about_health(row) {
-            self.0.push(row.clone());
+        // Detection is the client's: other sources, such as a foreign log's, have no part in it.
+        let is_clients = row.source == "client";
+        match (row.event, &row.target) {
+            (Event::Unhealthy | Event::Healthy, Some(target)) if is_clients => {
+                self.ratings.entry(target.clone()).or_default().insert((row.at_us, row.event));
+                if row.event == Event::Unhealthy {
+                    self.mark(Some(target), row.at_us);
+                }
+            }
+            (Event::Ejected, Some(target)) if is_clients => self.mark(Some(target), row.at_us),
+            (Event::BreakerOpened, target) if is_clients => self.mark(target.as_ref(), row.at_us),
+            (Event::Listening, _) => self.note_back(&row.source, row.at_us),
+            (Event::Restart, Some(target)) => self.note_back(target, row.at_us),
+            _ => {}
         }
+    }
+
+    fn mark(&mut self, target: Option<&Name>, at_us: u64) {
+        self.marks.entry(target.cloned()).or_default().insert(at_us);
+    }
+
+    fn note_back(&mut self, server: &Name, at_us: u64) {
+        let last_us = self.last_back_us.entry(server.clone()).or_default();
+        *last_us = at_us.max(*last_us);
     }
 
     /// Returns the time in microseconds from the fault's start until the client first marks one of its targets unhealthy,
@@ -24,58 +55,27 @@ impl HealthEvents {
     /// started again is still gone after the phase, which is over once the client copes without it: there, a mark counts
     /// until the run ends.
     pub(super) fn time_to_detect(&self, fault: &RecordedFault, span: Span, run_end_us: u64) -> Option<u64> {
-        if fault.targets.iter().any(|target| self.is_unhealthy(target, fault.start_us)) {
+        let targets: Vec<Name> = fault.targets.iter().map(|target| target.as_str().into()).collect();
+        if targets.iter().any(|target| self.is_unhealthy(target, fault.start_us)) {
             return Some(0);
         }
-        let is_open_ended = span.end_us >= run_end_us || self.stays_gone(fault);
+        let is_crash = fault.kind == "crash";
+        let is_open_ended = span.end_us >= run_end_us
+            || is_crash && targets.iter().any(|target| !self.comes_back(target, fault.start_us));
         let until_us = if is_open_ended { u64::MAX } else { span.end_us };
-        let marks = self.0.iter().filter(|row| is_mark(row, &fault.targets));
-        let first_us = marks.map(|row| row.at_us).filter(|at_us| (fault.start_us..until_us).contains(at_us)).min()?;
-        Some(first_us - fault.start_us)
+        let marks = targets.into_iter().map(Some).chain([None]).filter_map(|target| self.marks.get(&target));
+        let first_us = marks.filter_map(|marks| marks.range(fault.start_us..).next()).min()?;
+        (*first_us < until_us).then(|| first_us - fault.start_us)
     }
 
-    /// Returns whether the client rates `target` unhealthy at `at_us`. The events of one microsecond are not in order:
-    /// `healthy` counts as the later one.
-    fn is_unhealthy(&self, target: &str, at_us: u64) -> bool {
-        let ratings = self.0.iter().filter(|row| matches!(row.event, Event::Unhealthy | Event::Healthy));
-        let until = ratings.filter(|row| row.at_us <= at_us && row.target.as_deref() == Some(target));
-        // `Healthy` is declared behind `Unhealthy`, and so is the greater.
-        until.map(|row| (row.at_us, row.event)).max().is_some_and(|(_, rating)| rating == Event::Unhealthy)
+    /// Returns whether the client rates `target` unhealthy at `at_us`.
+    fn is_unhealthy(&self, target: &Name, at_us: u64) -> bool {
+        let last = self.ratings.get(target).and_then(|ratings| ratings.range(..=(at_us, Event::Healthy)).next_back());
+        last.is_some_and(|(_, rating)| *rating == Event::Unhealthy)
     }
 
-    /// Returns whether the fault is a crash from which one target never comes back.
-    fn stays_gone(&self, fault: &RecordedFault) -> bool {
-        fault.kind == "crash" && fault.targets.iter().any(|target| !self.comes_back(target, fault.start_us))
-    }
-
-    fn comes_back(&self, target: &str, since_us: u64) -> bool {
-        self.0.iter().filter(|row| row.at_us >= since_us).any(|row| match row.event {
-            Event::Listening => row.source == *target,
-            Event::Restart => row.target.as_deref() == Some(target),
-            _ => false,
-        })
-    }
-}
-
-fn is_about_health(row: &EventRow) -> bool {
-    match row.event {
-        // Detection is the client's: other sources, such as a foreign log's, have no part in it.
-        Event::Unhealthy | Event::Healthy | Event::Ejected | Event::BreakerOpened => row.source == "client",
-        Event::Listening | Event::Restart => true,
-        _ => false,
-    }
-}
-
-fn concerns(row: &EventRow, targets: &[String]) -> bool {
-    row.target.as_ref().is_some_and(|target| targets.iter().any(|known| target == known))
-}
-
-/// Returns whether the client detects with this event that one of `targets` fails.
-fn is_mark(row: &EventRow, targets: &[String]) -> bool {
-    match row.event {
-        Event::Unhealthy | Event::Ejected => concerns(row, targets),
-        Event::BreakerOpened => row.target.is_none() || concerns(row, targets),
-        _ => false,
+    fn comes_back(&self, target: &Name, since_us: u64) -> bool {
+        self.last_back_us.get(target).is_some_and(|at_us| *at_us >= since_us)
     }
 }
 

@@ -4,8 +4,8 @@ use super::{
     detection::HealthEvents,
     events::Events,
     fault::RecordedFault,
-    recovery::{Baseline, HOLD_US, Recovery},
-    requests::{Request, Requests},
+    recovery::{Baseline, CalmRequests, HOLD_US, Recovery},
+    requests::Requests,
     span::Span,
 };
 
@@ -53,49 +53,28 @@ fn episodes(events: &Events, requests: &Requests, load_end_us: u64) -> Vec<Episo
     let mut faults = events.faults.clone();
     // In order of their start, since the baseline of a fault leaves out the phases of the earlier ones.
     faults.sort_by_key(|fault| (fault.start_us, fault.index));
-    let mut episodes: Vec<Episode> = Vec::with_capacity(faults.len());
-    for fault in faults {
-        let episode = episode(fault, &episodes, requests, &events.health, load_end_us);
-        episodes.push(episode);
-    }
+    let mut calm = CalmRequests::new(requests.all());
+    let episode = |fault: RecordedFault| {
+        let episode = episode(calm.baseline_before(fault.start_us), fault, requests, &events.health, load_end_us);
+        calm.leave_out(episode.span);
+        episode
+    };
+    let mut episodes: Vec<_> = faults.into_iter().map(episode).collect();
     episodes.sort_by_key(|episode| episode.fault.index);
     episodes
 }
 
 fn episode(
+    baseline: Option<Baseline>,
     fault: RecordedFault,
-    earlier: &[Episode],
     requests: &Requests,
     health: &HealthEvents,
     load_end_us: u64,
 ) -> Episode {
-    let baseline = Baseline::compute(undisturbed(fault.start_us, earlier, requests));
     let recovery = Recovery::measure(&fault, baseline.as_ref(), requests, load_end_us);
     let span = span(&fault, recovery, requests.end_us());
     let detected_us = health.time_to_detect(&fault, span, requests.end_us());
     Episode { fault, span, baseline, recovery, detected_us }
-}
-
-/// Returns the requests that are intended before `until_us` and in no phase of the `earlier` faults, which are in order
-/// of their start.
-fn undisturbed<'a>(
-    until_us: u64,
-    earlier: &[Episode],
-    requests: &'a Requests,
-) -> impl Iterator<Item = &'a Request> + Clone + use<'a> {
-    let mut calm: Vec<&'a [Request]> = Vec::with_capacity(earlier.len() + 1);
-    let mut calm_since_us = 0;
-    for span in earlier.iter().map(|episode| episode.span) {
-        calm.push(before(requests.since(calm_since_us), span.start_us));
-        // Phases may overlap: an earlier one may end later.
-        calm_since_us = calm_since_us.max(span.end_us);
-    }
-    calm.push(before(requests.since(calm_since_us), until_us));
-    calm.into_iter().flatten()
-}
-
-fn before(requests: &[Request], until_us: u64) -> &[Request] {
-    &requests[..requests.partition_point(|request| request.intended_us < until_us)]
 }
 
 /// Returns the phase of a fault, cut to the run.
@@ -119,7 +98,7 @@ fn span(fault: &RecordedFault, recovery: Recovery, run_end_us: u64) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::sample::{Sample, failed, fault_end, fault_start, ok};
+    use crate::measure::sample::{Sample, failed, fault_end, fault_start, healthy, ok, unhealthy};
 
     const S: u64 = 1_000_000;
 
@@ -210,6 +189,27 @@ mod tests {
         let compared = timeline.episodes[0].baseline.map(|baseline| (baseline.requests, baseline.successes));
         assert_eq!(compared, Some((5, 5)));
         assert_eq!(timeline.after, Some(span(11, 14)));
+    }
+
+    /// Compared with each other, so many faults would take minutes.
+    #[test]
+    fn a_hundred_thousand_faults_are_measured_one_by_one() {
+        let count: usize = 100_000;
+        let faults = (0..count).flat_map(|index| {
+            let at_us = 2 * S + index as u64 * 50;
+            let server = format!("server-{}", index % 2);
+            [
+                fault_start(index, "crash", &server, at_us),
+                fault_end(index, &server, at_us + 10),
+                unhealthy(&server, at_us + 20),
+                healthy(&server, at_us + 30),
+            ]
+        });
+        let timeline = timeline(&seconds("..........").events(faults));
+        assert_eq!(timeline.episodes.len(), count);
+        let last = &timeline.episodes[count - 1];
+        assert_eq!((last.span, last.detected_us), (Span { start_us: 7 * S - 50, end_us: 10 * S - 50 }, Some(20)));
+        assert_eq!(last.baseline.map(|baseline| baseline.requests), Some(2));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use super::{
     SECOND_US,
     fault::RecordedFault,
-    latency::Latencies,
+    latency::{Latencies, nearest_rank},
     requests::{Request, Requests},
+    span::Span,
     window::{Window, windows},
 };
 
@@ -21,16 +22,6 @@ pub(super) struct Baseline {
 }
 
 impl Baseline {
-    /// Returns the baseline from these requests; none if there is no request that was sent, and so nothing to compare
-    /// with.
-    pub(super) fn compute<'a>(requests: impl Iterator<Item = &'a Request> + Clone) -> Option<Self> {
-        Some(Self {
-            requests: requests.clone().count() as u64,
-            successes: requests.clone().filter(|request| request.is_success()).count() as u64,
-            p95_us: Latencies::new(requests.filter_map(Request::latency_us)).percentile(950)?,
-        })
-    }
-
     /// Returns whether a window is as good as before the fault: its success rate is at least 99 % of the baseline's, and
     /// its p95 at most twice the baseline's. A window in which nothing was sent is not.
     fn is_met_by(&self, window: Window<'_>) -> bool {
@@ -40,6 +31,96 @@ impl Baseline {
         let wanted = 99 * u128::from(self.successes) * window.requests.len() as u128;
         rate >= wanted && p95.is_some_and(|p95_us| p95_us <= self.p95_us.saturating_mul(2))
     }
+}
+
+/// The requests before a fault that no phase of an earlier fault holds. Faults come in order of their start, so that each request
+/// is looked at once, however many faults there are.
+pub(super) struct CalmRequests<'a> {
+    /// The requests that are behind the last fault.
+    rest: &'a [Request],
+    requests: u64,
+    successes: u64,
+    latencies: RankedLatencies,
+}
+
+impl<'a> CalmRequests<'a> {
+    /// Starts before the first fault of a run with these requests, which are ascending by `intended_us`.
+    pub(super) fn new(requests: &'a [Request]) -> Self {
+        let latencies = RankedLatencies::among(requests.iter().filter_map(Request::latency_us));
+        Self { rest: requests, requests: 0, successes: 0, latencies }
+    }
+
+    /// Returns the baseline of a fault that begins at `start_us`; none if there is no request that was sent, and so nothing to
+    /// compare with.
+    pub(super) fn baseline_before(&mut self, start_us: u64) -> Option<Baseline> {
+        let calm = self.take_before(start_us);
+        self.requests += calm.len() as u64;
+        self.successes += calm.iter().filter(|request| request.is_success()).count() as u64;
+        calm.iter().filter_map(Request::latency_us).for_each(|latency_us| self.latencies.add(latency_us));
+        let p95_us = self.latencies.percentile(950)?;
+        Some(Baseline { requests: self.requests, successes: self.successes, p95_us })
+    }
+
+    /// Leaves out the requests of a fault's phase.
+    pub(super) fn leave_out(&mut self, phase: Span) {
+        self.take_before(phase.end_us);
+    }
+
+    fn take_before(&mut self, at_us: u64) -> &'a [Request] {
+        let (taken, rest) = self.rest.split_at(self.rest.partition_point(|request| request.intended_us < at_us));
+        self.rest = rest;
+        taken
+    }
+}
+
+/// Latencies that are added one after another, with their percentiles at any time: a Fenwick tree of counts.
+struct RankedLatencies {
+    /// All latencies that can be added, ascending and each once.
+    values: Vec<u64>,
+    /// At `index`, counted from 1, the number of latencies that were added of the values from `index` down, as many of them as
+    /// the lowest binary digit of `index` says.
+    counts: Vec<u64>,
+    added: u64,
+}
+
+impl RankedLatencies {
+    /// Returns no latencies yet, of which all that will be added are among `latencies_us`.
+    fn among(latencies_us: impl Iterator<Item = u64>) -> Self {
+        let mut values: Vec<u64> = latencies_us.collect();
+        values.sort_unstable();
+        values.dedup();
+        Self { counts: vec![0; values.len() + 1], values, added: 0 }
+    }
+
+    fn add(&mut self, latency_us: u64) {
+        let mut index = self.values.partition_point(|value| *value < latency_us) + 1;
+        while let Some(count) = self.counts.get_mut(index) {
+            *count += 1;
+            index += lowest_digit(index);
+        }
+        self.added += 1;
+    }
+
+    /// Returns the percentile that [`Latencies::percentile`] would return.
+    fn percentile(&self, per_mille: usize) -> Option<u64> {
+        let mut rank = nearest_rank(self.added, per_mille).checked_sub(1)?;
+        let mut index = 0;
+        let mut step = self.values.len().checked_ilog2().map_or(0, |digits| 1 << digits);
+        // Binary search: `index` is the number of values that are less than the one at the rank.
+        while step > 0 {
+            if let Some(count) = self.counts.get(index + step).filter(|count| **count <= rank) {
+                rank -= count;
+                index += step;
+            }
+            step /= 2;
+        }
+        self.values.get(index).copied()
+    }
+}
+
+/// Returns `index` with no binary digit but the lowest of those that are set.
+fn lowest_digit(index: usize) -> usize {
+    index & index.wrapping_neg()
 }
 
 /// The recovery of the client from a fault.
@@ -119,6 +200,8 @@ fn first_hold<'a>(windows: impl Iterator<Item = Window<'a>>, baseline: &Baseline
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::measure::sample::{Sample, failed, ok};
 
@@ -127,6 +210,22 @@ mod tests {
 
     /// All of 100 requests well, at 10 ms.
     const WELL: Baseline = Baseline { requests: 100, successes: 100, p95_us: 10 * MS };
+
+    proptest! {
+        #[test]
+        fn latencies_that_are_added_one_by_one_have_the_percentiles_of_sorted_ones(
+            values in prop::collection::vec(0..50_u64, 0..80),
+            per_mille in 1..=1000_usize,
+        ) {
+            let mut ranked = RankedLatencies::among(values.iter().copied());
+            prop_assert_eq!(ranked.percentile(per_mille), None);
+            for (index, value) in values.iter().enumerate() {
+                ranked.add(*value);
+                let sorted = Latencies::new(values[..=index].iter().copied());
+                prop_assert_eq!(ranked.percentile(per_mille), sorted.percentile(per_mille));
+            }
+        }
+    }
 
     fn fault(start_us: u64, lifted_us: Option<u64>) -> RecordedFault {
         RecordedFault { index: 0, kind: "crash".into(), targets: vec!["server-0".into()], start_us, lifted_us }
