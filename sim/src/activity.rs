@@ -1,7 +1,7 @@
 //! The flag that keeps the driver at the present instant.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -12,6 +12,7 @@ use std::sync::{
 pub(crate) struct Activity {
     happened: Arc<AtomicBool>,
     panicked: Arc<AtomicBool>,
+    failed: Arc<OnceLock<String>>,
 }
 
 impl Activity {
@@ -24,6 +25,18 @@ impl Activity {
     pub(crate) fn panicked(&self) {
         self.panicked.store(true, Ordering::Relaxed);
         self.happened();
+    }
+
+    /// Reports that the software of a host has failed with `error`: the driver ends the simulation.
+    pub(crate) fn failed(&self, error: &dyn std::error::Error) {
+        // The first failure counts.
+        let _ = self.failed.set(error.to_string());
+        self.happened();
+    }
+
+    /// Returns the error with which the software of a host has failed.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
     }
 
     /// Returns true once a task has panicked.

@@ -12,7 +12,11 @@ use std::{
 
 use kernel::{sync::lock, time::Instant, world::Sleep};
 
-use crate::{host_id::HostId, planted::planted, trace, virtual_time};
+use crate::{
+    host_id::{HostId, MachineId},
+    planted::planted,
+    trace, virtual_time,
+};
 
 /// Holds the virtual time and every timer of a simulation: each sleep, deadline, arrival, service time, link delay and
 /// fault is one. Timers with the same deadline fire in the order in which they were set, so ties are no matter of chance.
@@ -28,7 +32,7 @@ pub(crate) struct Clock {
     timers: Mutex<Timers>,
 }
 
-/// How far hosts may move the clock by themselves.
+/// How far machines may move the clock by themselves.
 #[derive(Debug)]
 pub(crate) struct ClockBounds {
     /// The latest time.
@@ -51,10 +55,10 @@ struct Timers {
     pending: BTreeMap<(Instant, u64), PendingTimer>,
     /// Timers set so far.
     set: u64,
-    /// The hosts that are not yet idle at this instant. `None` if the instant is dirty, that is, any host may have
-    /// something to do: then no host may move the clock by itself until the driver has moved it.
-    busy: Option<Vec<HostId>>,
-    /// The wakers to wake when a host may move the clock, by host.
+    /// The machines that are not yet idle at this instant. `None` if the instant is dirty, that is, any machine may have
+    /// something to do: then none may move the clock by itself until the driver has moved it.
+    busy: Option<Vec<MachineId>>,
+    /// The wakers to wake when a machine may move the clock, by machine.
     watchers: Vec<Option<Waker>>,
 }
 
@@ -66,7 +70,7 @@ struct PendingTimer {
 }
 
 impl Clock {
-    /// Creates a clock that hosts move within `bounds` only.
+    /// Creates a clock that machines move within `bounds` only.
     pub(crate) fn within(bounds: ClockBounds) -> Self {
         Self { bounds, ..Self::default() }
     }
@@ -99,13 +103,13 @@ impl Clock {
         timers.pending.insert(key, PendingTimer { host, waker });
     }
 
-    /// Wakes `waker` the next time that `host` may move the clock by itself.
-    pub(crate) fn watch(&self, host: HostId, waker: &Waker) {
+    /// Wakes `waker` the next time that `machine` may move the clock by itself.
+    pub(crate) fn watch(&self, machine: MachineId, waker: &Waker) {
         let watchers = &mut self.timers().watchers;
-        if watchers.len() <= host.0 {
-            watchers.resize(host.0 + 1, None);
+        if watchers.len() <= machine.0 {
+            watchers.resize(machine.0 + 1, None);
         }
-        watchers[host.0] = Some(waker.clone());
+        watchers[machine.0] = Some(waker.clone());
     }
 
     /// Moves to the next deadline and fires its timers, between two steps. Returns false if no timer is set.
@@ -115,40 +119,45 @@ impl Clock {
         self.fire(timers)
     }
 
-    /// Marks this instant as dirty: any host may have something to do, so only the driver may move the clock.
+    /// Marks this instant as dirty: any machine may have something to do, so only the driver may move the clock.
     pub(crate) fn mark_dirty(&self) {
         self.timers().busy = None;
     }
 
-    /// Moves to the next deadline and fires its timers, in the turn of `host`, which is idle. Returns false, and does
-    /// not move, if another host is not idle or has a timer at that deadline.
-    pub(crate) fn go_on(&self, host: HostId) -> bool {
+    /// Moves to the next deadline and fires its timers, in the turn of `machine`, which is idle. Returns false, and does
+    /// not move, if another machine is not idle or has a timer at that deadline.
+    pub(crate) fn go_on(&self, machine: MachineId) -> bool {
         let mut timers = self.timers();
         let Some(busy) = &mut timers.busy else { return false };
-        busy.retain(|other| *other != host);
+        busy.retain(|other| *other != machine);
         if !busy.is_empty() {
             return false;
         }
         let Some((&(deadline, _), first)) = timers.pending.first_key_value() else { return false };
-        if first.host != host {
-            // The turn of the next timer's host may still come in this step; it can then move the clock itself.
-            let next = first.host;
+        if first.host.machine != machine {
+            // The turn of the next timer's machine may still come in this step; it can then move the clock itself.
+            let next = first.host.machine;
             let watcher = timers.watchers.get_mut(next.0).and_then(Option::take);
             drop(timers);
             watcher.into_iter().for_each(Waker::wake);
             return false;
         }
-        if timers.pending.iter().take_while(|((at, _), _)| *at == deadline).any(|(_, timer)| timer.host != host) {
+        if timers
+            .pending
+            .iter()
+            .take_while(|((at, _), _)| *at == deadline)
+            .any(|(_, timer)| timer.host.machine != machine)
+        {
             return false;
         }
-        // A host that goes on and on within one turn would never let the driver look at the limits.
+        // A machine that goes on and on within one turn would never let the driver look at the limits.
         if deadline > self.bounds.until || self.fired() > self.bounds.timers || self.is_overtime() {
             return false;
         }
         self.fire(timers)
     }
 
-    /// Fires the timers of the next deadline, and wakes the watchers of their hosts. Returns false if no timer is set.
+    /// Fires the timers of the next deadline, and wakes the watchers of their machines. Returns false if no timer is set.
     fn fire(&self, mut timers: MutexGuard<'_, Timers>) -> bool {
         let Some((&(deadline, _), _)) = timers.pending.first_key_value() else { return false };
         self.now.store(deadline.as_nanos(), Ordering::Relaxed);
@@ -163,9 +172,9 @@ impl Clock {
             self.fired.fetch_add(1, Ordering::Relaxed);
             due.push(waker);
             let Timers { busy: Some(busy), watchers, .. } = &mut *timers else { continue };
-            if !busy.contains(&host) {
-                busy.push(host);
-                due.extend(watchers.get_mut(host.0).and_then(Option::take));
+            if !busy.contains(&host.machine) {
+                busy.push(host.machine);
+                due.extend(watchers.get_mut(host.machine.0).and_then(Option::take));
             }
         }
         // A waker may drop a task, and with it a timer, whose drop takes the lock.

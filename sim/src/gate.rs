@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::{sync::lock, time::Instant, world::BoxFuture};
+use kernel::{sync::lock, time::Instant};
 
 /// The gate of one process.
 #[derive(Debug, Default)]
@@ -62,6 +62,11 @@ impl Gate {
         *state = GateState { shut: state.shut, ..GateState::default() };
     }
 
+    /// Returns true if the process was killed and the tasks behind the gate are yet to be dropped.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.state().killed
+    }
+
     /// Returns the time that the process has had to run by `now`.
     pub(crate) fn running_time(&self, now: Instant) -> Duration {
         let state = self.state();
@@ -70,7 +75,7 @@ impl Gate {
     }
 
     /// Puts `task` behind this gate.
-    pub(crate) fn guard<T>(self: &Arc<Self>, task: BoxFuture<'static, T>) -> Gated<T> {
+    pub(crate) fn guard<F>(self: &Arc<Self>, task: F) -> Gated<F> {
         Gated { gate: self.clone(), task }
     }
 
@@ -80,15 +85,15 @@ impl Gate {
 }
 
 /// A task behind a gate.
-pub(crate) struct Gated<T> {
+pub(crate) struct Gated<F> {
     gate: Arc<Gate>,
-    task: BoxFuture<'static, T>,
+    task: F,
 }
 
-impl<T> Future for Gated<T> {
-    type Output = T;
+impl<F: Future + Unpin> Future for Gated<F> {
+    type Output = F::Output;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         {
             let mut state = self.gate.state();
             if state.killed || state.shut.is_some() {
@@ -96,6 +101,6 @@ impl<T> Future for Gated<T> {
                 return Poll::Pending;
             }
         }
-        self.task.as_mut().poll(cx)
+        Pin::new(&mut self.task).poll(cx)
     }
 }

@@ -1,12 +1,6 @@
 //! A simulated host, which is the World of its software.
 
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    io,
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use kernel::{
     time::Instant,
@@ -15,10 +9,10 @@ use kernel::{
 };
 use tokio::{runtime::Handle, sync::watch};
 
-use crate::{clock::Clock, compute::Compute, gate::Gate, host_id::HostId, net::Net, system::System, turn::Turn};
-
-/// The result of a host's software.
-pub(crate) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
+use crate::{
+    clock::Clock, compute::Compute, gate::Gate, host_id::HostId, machine::Machine, net::Net, system::System,
+    tasks::Tasks,
+};
 
 /// The parts that all hosts of a simulation share.
 pub(crate) struct Shared {
@@ -26,16 +20,20 @@ pub(crate) struct Shared {
     pub(crate) compute: Compute,
     pub(crate) system: System,
     pub(crate) net: Net,
-    /// Addresses by host name; known once all hosts have been added to the network.
-    pub(crate) addresses: OnceLock<BTreeMap<String, IpAddr>>,
+    /// The hosts by name, which others connect to.
+    pub(crate) names: BTreeMap<String, HostId>,
 }
 
-/// One host.
+/// One host: a process, and those that follow it after a crash.
 pub(crate) struct Host {
+    pub(crate) id: HostId,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) turn: Arc<Turn>,
+    /// The machine that runs its tasks.
+    pub(crate) machine: Arc<Machine>,
     /// The gate that stops every task of its process.
     pub(crate) gate: Arc<Gate>,
+    /// The tasks of its process, and of its operating system on behalf of the process.
+    pub(crate) tasks: Arc<Tasks>,
     /// The state of its one process.
     pub(crate) process: watch::Sender<Process>,
 }
@@ -50,20 +48,10 @@ pub(crate) enum Process {
 }
 
 impl Host {
-    /// Creates a host whose process is being started.
-    pub(crate) fn new(id: HostId, shared: Arc<Shared>) -> Self {
-        let turn = Turn::new(id, shared.clock.clone(), shared.net.activity.clone());
-        Self { shared, turn, gate: Arc::default(), process: watch::channel(Process::Starting).0 }
-    }
-}
-
-impl Host {
-    /// Runs the host's software. It is a task like those that it spawns, so that all tasks run in the order in which they
-    /// are woken.
-    #[expect(clippy::disallowed_methods, reason = "turns are not behind the gate")]
-    pub(crate) async fn run(&self, software: impl Future<Output = Ended> + Send + 'static) -> turmoil::Result {
-        tokio::spawn(self.turn.clone().go_on());
-        tokio::spawn(self.turn.clone().counted(software)).await?.map_err(|error| -> Box<dyn Error> { error })
+    /// Creates a host on `machine` whose process is being started.
+    pub(crate) fn new(id: HostId, machine: Arc<Machine>, shared: Arc<Shared>) -> Self {
+        let process = watch::channel(Process::Starting).0;
+        Self { id, shared, machine, gate: Arc::default(), tasks: Arc::default(), process }
     }
 }
 
@@ -74,30 +62,31 @@ impl World for Host {
 
     fn sleep_until(&self, at: Instant) -> Sleep {
         // A deadline that has passed does not sleep, so it is not late.
-        let at = if at > self.now() { self.shared.system.wakes(self.turn.host, at) } else { at };
-        self.shared.clock.sleep_until(self.turn.host, at)
+        let at = if at > self.now() { self.shared.system.wakes(self.id, at) } else { at };
+        self.shared.clock.sleep_until(self.id, at)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is what all others are to go through")]
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        // Outside of a host's runtime the simulation is being dropped, and no task runs any more.
+        // Outside of a machine's runtime the simulation is being dropped, and no task runs any more.
         if Handle::try_current().is_ok() {
-            tokio::spawn(self.turn.clone().counted(self.gate.guard(task)));
+            self.machine.spawn(self.id, self.gate.guard(self.tasks.add(task)));
         }
     }
 
     fn connect<'a>(&'a self, server: &'a str) -> BoxFuture<'a, io::Result<BoxStream>> {
-        let address = self.shared.addresses.get().and_then(|addresses| addresses.get(server)).copied();
+        let to = self.shared.names.get(server).copied();
         Box::pin(async move {
-            let address = address
-                .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no host `{server}`")))?;
-            self.shared.net.connect(address).await
+            let to =
+                to.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no host `{server}`")))?;
+            self.shared.net.connect(self.id, to).await
         })
     }
 
     fn listen(&self) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         Box::pin(async {
-            let backlog = self.shared.net.listen(self.turn.clone()).await?;
+            let (backlog, accept) = self.shared.net.listen(self.id).await?;
+            // The operating system is not behind its processes' gate: it completes connections while they are frozen.
+            self.machine.spawn(self.id, self.tasks.add(accept));
             self.process.send_replace(Process::Up);
             // The operation that started the process waits for this on another host.
             self.shared.net.activity.happened();
@@ -108,7 +97,7 @@ impl World for Host {
     fn compute(&self, job: Job) -> BoxFuture<'static, Output> {
         let clock = self.shared.clock.clone();
         let gate = self.gate.clone();
-        let host = self.turn.host;
+        let host = self.id;
         let output = self.shared.compute.run(&job);
         let service_time = self.shared.compute.service_time(&job);
         Box::pin(async move {

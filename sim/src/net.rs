@@ -1,11 +1,12 @@
 //! The network of the simulated hosts: turmoil's sockets, with the delays of the calibrated network.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use futures_util::future::{Either, select};
 use kernel::{
     distribution::Distribution,
     entropy::Entropy,
+    settings::limits,
     sync::lock,
     world::{BoxFuture, BoxStream, Listener},
 };
@@ -21,11 +23,21 @@ use tokio::sync::mpsc;
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::{
-    activity::Activity, clock::Clock, delay::Delay, host_id::HostId, pipe::Pipe, stream::SimStream, turn::Turn,
+    activity::Activity,
+    clock::Clock,
+    delay::Delay,
+    host_id::{HostId, MachineId},
+    pipe::Pipe,
+    stream::SimStream,
 };
 
-/// The port on which every replica listens, each on an address of its own.
-pub(crate) const PORT: u16 = 50_051;
+/// The port of host 0; those of the others follow. They are below the ports that connections are opened from.
+const FIRST_PORT: u16 = 1_024;
+
+/// The ports that connections are opened from: one for each connection of a machine.
+pub(crate) const EPHEMERAL_PORTS: RangeInclusive<u16> = 4_096..=u16::MAX;
+
+const _: () = assert!(FIRST_PORT as usize + *limits::REPLICAS.end() < *EPHEMERAL_PORTS.start() as usize, "a port each");
 
 /// Most connections that complete before the server accepts them: Linux's `somaxconn`.
 const BACKLOG: usize = 4_096;
@@ -37,6 +49,8 @@ pub(crate) struct Net {
     clock: Arc<Clock>,
     entropy: Entropy,
     times: Times,
+    /// The addresses of the machines, by number; known once all have been added to turmoil.
+    machines: Arc<OnceLock<Vec<IpAddr>>>,
     connections: Arc<Mutex<Connections>>,
 }
 
@@ -56,50 +70,116 @@ struct Connections {
     /// Connections that a server has accepted while the client's handshake is still on its way back, by the client's
     /// address: the pipe to the server, then the pipe to the client.
     accepted: BTreeMap<SocketAddr, [Arc<Pipe>; 2]>,
+    /// The ports of processes that listen.
+    listening: BTreeSet<SocketAddr>,
+    /// The hosts that are opening a connection, in order, by the address of their machine and the one that they connect to.
+    opening: BTreeMap<(IpAddr, SocketAddr), VecDeque<Opening>>,
+    /// Connections that hosts have begun to open.
+    opened: u64,
     /// Random streams drawn so far. It numbers the next one.
     streams: u64,
 }
 
+/// A connection that `from` is opening.
+#[derive(Debug, Clone, Copy)]
+struct Opening {
+    number: u64,
+    from: HostId,
+}
+
 impl Net {
     pub(crate) fn new(clock: Arc<Clock>, entropy: Entropy, times: Times) -> Self {
-        Self { activity: Activity::default(), clock, entropy, times, connections: Arc::default() }
+        let activity = Activity::default();
+        Self { activity, clock, entropy, times, machines: Arc::default(), connections: Arc::default() }
     }
 
-    /// Opens a stream from the client, which takes a round trip, whether it is accepted or refused.
-    pub(crate) async fn connect(&self, address: IpAddr) -> io::Result<BoxStream> {
+    /// Sets the addresses of the machines, by number.
+    ///
+    /// # Panics
+    ///
+    /// Panics if they have been set.
+    pub(crate) fn set_machines(&self, machines: Vec<IpAddr>) {
+        self.machines.set(machines).expect("the addresses are set once");
+    }
+
+    /// Returns the address of `machine`.
+    fn machine(&self, machine: MachineId) -> IpAddr {
+        self.machines.get().expect("no host runs before the network is complete")[machine.0]
+    }
+
+    /// Returns the address at which the process of `host` listens.
+    fn address(&self, host: HostId) -> SocketAddr {
+        (self.machine(host.machine), FIRST_PORT + host.number as u16).into()
+    }
+
+    /// Opens a stream from `from` to `to`, which takes a round trip, whether it is accepted or refused.
+    pub(crate) async fn connect(&self, from: HostId, to: HostId) -> io::Result<BoxStream> {
         let mut rng = self.stream("net.handshake");
         let half = self.times.connect.as_ref().map(|connect| connect.sample(&mut rng) / 2);
-        self.cross(half.unwrap_or_else(|| self.times.one_way.sample(&mut rng))).await;
-        // The server's operating system accepts or refuses. Either takes turmoil another step at this instant.
-        self.activity.happened();
-        let socket = TcpStream::connect((address, PORT)).await;
-        self.cross(half.unwrap_or_else(|| self.times.one_way.sample(&mut rng))).await;
+        self.cross(from, half.unwrap_or_else(|| self.times.one_way.sample(&mut rng))).await;
+        let socket = self.open(from, self.address(to)).await;
+        self.cross(from, half.unwrap_or_else(|| self.times.one_way.sample(&mut rng))).await;
         let socket = socket?;
         let accepted = self.connections().accepted.remove(&socket.local_addr()?);
         let [to_server, to_client] = accepted.expect("a connection is accepted before the client learns of it");
         Ok(Box::new(SimStream::new(socket, to_server, to_client, &self.activity)))
     }
 
-    /// Does the operating system's part of listening: it completes connections even while the process is frozen.
-    #[expect(clippy::disallowed_methods, reason = "the operating system is not behind its processes' gate")]
-    pub(crate) async fn listen(&self, turn: Arc<Turn>) -> io::Result<Backlog> {
-        let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
+    /// Lets the operating system at `to` accept or refuse a connection from `from`.
+    async fn open(&self, from: HostId, to: SocketAddr) -> io::Result<TcpStream> {
+        // turmoil keeps a port for ever for each connection that it refuses. So it sees only those that a process listens for; it
+        // refuses them if the process is killed at this very instant.
+        if !self.connections().listening.contains(&to) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, to.to_string()));
+        }
+        let _entry = self.enter(from, to);
+        // Either takes turmoil another step at this instant.
+        self.activity.happened();
+        TcpStream::connect(to).await
+    }
+
+    /// Notes that `from` opens a connection to `to`, until the returned value is dropped.
+    fn enter(&self, from: HostId, to: SocketAddr) -> OpeningEntry<'_> {
+        let mut connections = self.connections();
+        connections.opened += 1;
+        let number = connections.opened;
+        let key = (self.machine(from.machine), to);
+        connections.opening.entry(key).or_default().push_back(Opening { number, from });
+        OpeningEntry { net: self, key, number }
+    }
+
+    /// Does the operating system's part of listening: it completes connections even while the process is frozen. Returns the
+    /// backlog, and the future that fills it.
+    pub(crate) async fn listen(&self, host: HostId) -> io::Result<(Backlog, BoxFuture<'static, ()>)> {
+        let address = self.address(host);
+        let listener = TcpListener::bind(("0.0.0.0", address.port())).await?;
         let (backlog, accepted) = mpsc::channel(BACKLOG);
+        self.connections().listening.insert(address);
         let net = self.clone();
-        let host = turn.host;
-        tokio::spawn(turn.counted(async move {
+        let entry = ListeningEntry { net: self.clone(), address };
+        let accept = Box::pin(async move {
+            let _entry = entry;
             while let Ok(slot) = backlog.reserve().await {
                 let closed = pin!(backlog.closed());
                 let accept = pin!(listener.accept());
                 let Either::Right((Ok((socket, client)), _)) = select(closed, accept).await else { return };
                 net.activity.happened();
+                let from = net.opener(client.ip(), address);
                 let to_server = net.pipe("net.to_server", host, &net.times.to_server);
-                let to_client = net.pipe("net.to_client", HostId::CLIENT, &net.times.to_client);
+                let to_client = net.pipe("net.to_client", from, &net.times.to_client);
                 net.connections().accepted.insert(client, [to_server.clone(), to_client.clone()]);
                 slot.send(SimStream::new(socket, to_client, to_server, &net.activity));
             }
-        }));
-        Ok(Backlog { accepted })
+        });
+        Ok((Backlog { accepted }, accept))
+    }
+
+    /// Returns the host that opened the connection which was just accepted. turmoil carries the connections between two addresses
+    /// in order, and those that were given up are removed.
+    fn opener(&self, machine: IpAddr, to: SocketAddr) -> HostId {
+        let mut connections = self.connections();
+        let opening = connections.opening.get_mut(&(machine, to)).and_then(VecDeque::pop_front);
+        opening.expect("every connection that is opened has an entry").from
     }
 
     /// Builds one direction of a connection, with a random stream of its own named `stream`.
@@ -107,10 +187,10 @@ impl Net {
         Pipe::new(self.clock.clone(), to, delay.clone(), self.stream(stream))
     }
 
-    /// Waits while a part of a handshake crosses the network.
-    async fn cross(&self, delay: Duration) {
+    /// Waits while a part of a handshake of `host` crosses the network.
+    async fn cross(&self, host: HostId, delay: Duration) {
         let arrives = self.clock.now() + delay;
-        self.clock.sleep_until(HostId::CLIENT, arrives).await;
+        self.clock.sleep_until(host, arrives).await;
     }
 
     fn stream(&self, name: &str) -> ChaCha8Rng {
@@ -121,6 +201,37 @@ impl Net {
 
     fn connections(&self) -> MutexGuard<'_, Connections> {
         lock(&self.connections)
+    }
+}
+
+/// The entry of a connection that is being opened, until it is dropped.
+struct OpeningEntry<'a> {
+    net: &'a Net,
+    key: (IpAddr, SocketAddr),
+    number: u64,
+}
+
+impl Drop for OpeningEntry<'_> {
+    /// Removes the entry, unless the connection was accepted.
+    fn drop(&mut self) {
+        let mut connections = self.net.connections();
+        let Some(opening) = connections.opening.get_mut(&self.key) else { return };
+        opening.retain(|opening| opening.number != self.number);
+        if opening.is_empty() {
+            connections.opening.remove(&self.key);
+        }
+    }
+}
+
+/// The entry of an address at which a process listens, until it is dropped.
+struct ListeningEntry {
+    net: Net,
+    address: SocketAddr,
+}
+
+impl Drop for ListeningEntry {
+    fn drop(&mut self) {
+        self.net.connections().listening.remove(&self.address);
     }
 }
 

@@ -1,14 +1,10 @@
 //! The fault operations on simulated hosts and links.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use kernel::{
     link::Link,
     nemesis::{Effect, Operation, OperationFailed, Operations},
-    sync::lock,
     world::BoxFuture,
 };
 
@@ -20,23 +16,6 @@ pub(crate) struct SimOperations {
     pub(crate) links: Vec<Arc<Link>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) activity: Activity,
-    pub(crate) exited: ExitedProcesses,
-}
-
-/// Replicas whose process was killed and whose tasks and sockets the driver has yet to drop: turmoil cannot do that
-/// while it runs a host.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ExitedProcesses(Arc<Mutex<Vec<usize>>>);
-
-impl ExitedProcesses {
-    /// Returns the replicas that were added since the last call.
-    pub(crate) fn take(&self) -> Vec<usize> {
-        std::mem::take(&mut lock(&self.0))
-    }
-
-    fn add(&self, replica: usize) {
-        lock(&self.0).push(replica);
-    }
 }
 
 impl SimOperations {
@@ -60,7 +39,7 @@ impl Operations for SimOperations {
                     let effect = self.replicas[server].crash();
                     if effect == Effect::Applied {
                         self.wait(self.shared.system.exit(server, self.shared.clock.now())).await;
-                        self.exited.add(server);
+                        self.replicas[server].exit();
                     }
                     effect
                 }

@@ -20,6 +20,7 @@ use kernel::{
 use crate::{
     host::{Host, Process, Shared},
     host_id::HostId,
+    machine::Machine,
 };
 
 /// The software of a replica's process, given its host, its recorder, its name and the injector of its faults.
@@ -34,23 +35,34 @@ pub(crate) struct Replica {
     recorder: Recorder,
     software: Software,
     injector: Arc<Injector>,
-    /// Processes that have begun to run their software.
-    starts: Mutex<u64>,
+    run: Mutex<Run>,
     /// Processes that were started after a crash.
     restarts: AtomicU64,
+}
+
+/// What runs of a replica.
+#[derive(Debug, Default)]
+struct Run {
+    /// A process has to be started, as soon as the one before it is gone.
+    is_wanted: bool,
+    /// There is a process, or one that was killed and whose tasks have yet to be dropped.
+    is_there: bool,
+    /// Processes that have begun to run their software.
+    starts: u64,
 }
 
 impl Replica {
     /// Creates a replica whose first process is about to listen when the run begins.
     pub(crate) fn new(
         index: usize,
+        machine: Arc<Machine>,
         shared: &Arc<Shared>,
         recorder: &Recorder,
         software: Software,
         entropy: Entropy,
     ) -> Arc<Self> {
         let name = kernel::scenario::server_name(index);
-        let host = Arc::new(Host::new(HostId::server(index), shared.clone()));
+        let host = Arc::new(Host::new(HostId::server(index), machine, shared.clone()));
         let recorder = recorder.with_source(host.clone(), &name);
         let injector = Arc::new(Injector::new(entropy));
         Arc::new(Self {
@@ -60,7 +72,7 @@ impl Replica {
             recorder,
             software,
             injector,
-            starts: Mutex::new(0),
+            run: Mutex::new(Run { is_wanted: true, ..Run::default() }),
             restarts: AtomicU64::new(0),
         })
     }
@@ -70,63 +82,78 @@ impl Replica {
         &self.name
     }
 
-    /// The host's software: waits until a process is started, then serves until it is killed. It runs from the moment of
-    /// the crash, because a host without a process still refuses connections.
-    pub(crate) async fn software(self: Arc<Self>) -> turmoil::Result {
-        let host = self.host.clone();
-        host.run(async move {
-            let mut process = self.host.process.subscribe();
-            process.wait_for(|process| *process != Process::Down).await?;
-            drop(process);
-            let gate = self.host.gate.clone();
-            gate.guard(Box::pin(async move { self.serve().await })).await?;
-            Ok(())
-        })
-        .await
+    /// Starts the process that is wanted, in the machine's next turn, unless the one before it is still there: then its end
+    /// does.
+    pub(crate) fn launch(self: &Arc<Self>) {
+        let replica = self.clone();
+        self.host.machine.in_turn(move || replica.launch_in_turn());
     }
 
-    async fn serve(&self) -> io::Result<()> {
+    fn launch_in_turn(self: Arc<Self>) {
         let start = {
-            let mut starts = lock(&self.starts);
-            *starts += 1;
-            *starts
+            let run = &mut *lock(&self.run);
+            if !run.is_wanted || run.is_there {
+                return;
+            }
+            *run = Run { is_wanted: false, is_there: true, starts: run.starts + 1 };
+            run.starts
         };
+        let host = self.host.clone();
+        host.spawn(Box::pin(async move {
+            if let Err(error) = self.serve(start).await {
+                self.host.shared.net.activity.failed(&error);
+            }
+        }));
+    }
+
+    /// Runs the software of the process number `start`, until it is killed.
+    async fn serve(&self, start: u64) -> io::Result<()> {
         // The first process was started before the run begins, so that it listens at time zero.
         if start > 1 {
             let delay = self.host.shared.compute.exec_to_listen(self.index, start);
-            self.host.shared.clock.sleep_until(self.host.turn.host, self.host.now() + delay).await;
+            self.host.shared.clock.sleep_until(self.host.id, self.host.now() + delay).await;
         }
         (self.software)(self.host.clone(), self.recorder.clone(), &self.name, self.injector.clone()).await
     }
 
-    /// Kills the process (SIGKILL): none of its tasks runs from this instant on. The driver then drops its tasks and
-    /// sockets.
+    /// Kills the process (SIGKILL): none of its tasks runs from this instant on. [`exit`](Self::exit) drops them.
     pub(crate) fn crash(&self) -> Effect {
         if self.host.process.send_replace(Process::Down) == Process::Down {
             return Effect::ServerIsDown;
         }
         self.host.gate.kill();
+        lock(&self.run).is_wanted = false;
         // A restarted process injects nothing.
         self.injector.set(Injection::default());
         Effect::Applied
     }
 
-    /// Makes the replica ready for a new process, after the tasks and sockets of the killed one were dropped.
-    pub(crate) fn reap(&self) {
-        self.host.gate.reset();
+    /// Drops the tasks and sockets of a killed process in the machine's next turn, which closes its connections. A process that
+    /// was started since begins to run then.
+    pub(crate) fn exit(self: &Arc<Self>) {
+        let replica = self.clone();
+        self.host.machine.in_turn(move || {
+            // The end of another process of this replica may have done it.
+            if replica.host.gate.is_killed() {
+                replica.host.tasks.drop_all();
+                replica.host.gate.reset();
+                lock(&replica.run).is_there = false;
+                // Its peers have yet to see it.
+                replica.host.shared.net.activity.happened();
+            }
+            replica.launch_in_turn();
+        });
     }
 
     /// Starts a process, unless there is one. Completes when it listens or is killed.
-    pub(crate) async fn start(&self) -> Effect {
+    pub(crate) async fn start(self: &Arc<Self>) -> Effect {
         let mut process = self.host.process.subscribe();
-        self.host.process.send_if_modified(|process| {
-            let down = *process == Process::Down;
-            if down {
-                self.restarts.fetch_add(1, Ordering::Relaxed);
-                *process = Process::Starting;
-            }
-            down
-        });
+        if *process.borrow() == Process::Down {
+            self.restarts.fetch_add(1, Ordering::Relaxed);
+            self.host.process.send_replace(Process::Starting);
+            lock(&self.run).is_wanted = true;
+            self.launch();
+        }
         let number = self.restarts.load(Ordering::Relaxed);
         // A crash and a restart at one instant replace the process by another one that is starting.
         let is_replaced = || self.restarts.load(Ordering::Relaxed) != number;

@@ -21,8 +21,8 @@ use kernel::{
 use crate::{
     completed_run::{CompletedRun, RunSoFar},
     error::SimulationError,
-    host::Ended,
     limits::Limits,
+    machine::Ended,
     plan::Plan,
     replica::Software,
     simulation::{Bounds, Hosts, Simulation},

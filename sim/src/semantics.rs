@@ -15,6 +15,7 @@ mod loss;
 mod nemesis;
 mod partition;
 mod policies;
+mod processes;
 mod reset;
 mod server;
 mod system;
@@ -39,6 +40,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use crate::{
     Plan, RunSoFar,
     calibration::Calibration,
+    error::SimulationError,
     replica::Software,
     run,
     simulation::{Bounds, Hosts, Simulation},
@@ -121,11 +123,25 @@ where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
+    simulate_replicas(1, seed, software, client).unwrap()
+}
+
+/// Runs `client` against as many replicas, all of which run `software`, and returns the client's result and the records.
+fn simulate_replicas<T, F>(
+    replicas: usize,
+    seed: u64,
+    software: &Software,
+    client: impl FnOnce(Hosts) -> F + Send,
+) -> Result<(T, Records), SimulationError>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
     let outcome = Arc::new(Mutex::new(None));
     let result = outcome.clone();
     let bounds = Bounds::default();
     let completed = on_own_thread(seed, (bounds.limits.real_time, &bounds.overtime), || {
-        let simulation = Simulation::new(1, seed, &calibration(), software, bounds.clone(), |hosts| {
+        let simulation = Simulation::new(replicas, seed, &calibration(), software, bounds.clone(), |hosts| {
             let client = client(hosts);
             async move {
                 *result.lock().unwrap() = Some(client.await);
@@ -134,9 +150,9 @@ where
         });
         simulation.run(&Default::default())
     });
-    let records = completed.and_then(RunSoFar::completed).unwrap().records;
+    let records = completed.and_then(RunSoFar::completed)?.records;
     let outcome = outcome.lock().unwrap().take().unwrap();
-    (outcome, records)
+    Ok((outcome, records))
 }
 
 fn calibration() -> Calibration {

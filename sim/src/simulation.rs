@@ -1,8 +1,8 @@
-//! Hosts, network and clock put together, and the driver that steps them.
+//! Machines, hosts, network and clock put together, and the driver that steps them.
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,6 +13,7 @@ use kernel::{
     link::Link,
     nemesis::Operations,
     record::{Recorder, Records},
+    scenario::server_name,
     sync::lock,
     world::SharedWorld,
 };
@@ -24,12 +25,13 @@ use crate::{
     completed_run::{CompletedRun, RunSoFar, Stopped},
     compute::Compute,
     error::SimulationError,
-    host::{Ended, Host, Shared},
-    host_id::HostId,
+    host::{Host, Shared},
+    host_id::{HostId, MachineId},
     interpose::EPOCH_SECONDS,
     limits::{Limits, Progress},
-    net::{Net, Times},
-    operations::{ExitedProcesses, SimOperations},
+    machine::{Ended, Machine},
+    net::{EPHEMERAL_PORTS, Net, Times},
+    operations::SimOperations,
     replica::{Replica, Software},
     system::System,
     trace::{self, TraceSink},
@@ -44,8 +46,6 @@ pub(crate) struct Simulation {
     turmoil: turmoil::Sim<'static>,
     clock: Arc<Clock>,
     activity: Activity,
-    exited: ExitedProcesses,
-    replicas: Vec<Arc<Replica>>,
     /// The records of all hosts.
     records: Arc<Mutex<Records>>,
     seed: u64,
@@ -85,38 +85,32 @@ impl Simulation {
     {
         let entropy = Entropy::new(seed);
         let Bounds { limits, overtime } = bounds;
-        let clock = Clock::within(ClockBounds { until: limits.until, timers: limits.timers, overtime });
-        let shared = shared(clock, calibration, entropy);
-        let host = Arc::new(Host::new(HostId::CLIENT, shared.clone()));
-        let world: SharedWorld = host.clone();
+        let clock = Arc::new(Clock::within(ClockBounds { until: limits.until, timers: limits.timers, overtime }));
+        let shared = shared(clock.clone(), calibration, entropy, replicas);
+        let activity = shared.net.activity.clone();
+        let [clients, servers] =
+            [MachineId::CLIENT, MachineId::SERVERS].map(|id| Machine::new(id, clock.clone(), activity.clone()));
+        let host = Arc::new(Host::new(HostId::CLIENT, clients.clone(), shared.clone()));
+        let world: SharedWorld = host;
         let records = Arc::<Mutex<Records>>::default();
         let recorder = Recorder::new(world.clone(), "client", Arc::new(TraceSink(records.clone())));
-        let replicas: Vec<_> =
-            (0..replicas).map(|index| Replica::new(index, &shared, &recorder, software.clone(), entropy)).collect();
+        let replica = |index| Replica::new(index, servers.clone(), &shared, &recorder, software.clone(), entropy);
+        let replicas: Vec<_> = (0..replicas).map(replica).collect();
         let links: Vec<_> = replicas.iter().map(|replica| Link::new(world.clone(), entropy, replica.name())).collect();
-        let exited = ExitedProcesses::default();
-        let activity = shared.net.activity.clone();
+        replicas.iter().for_each(Replica::launch);
         let operations = Arc::new(SimOperations {
-            replicas: replicas.clone(),
+            replicas,
             links: links.clone(),
             shared: shared.clone(),
             activity: activity.clone(),
-            exited: exited.clone(),
         });
         let mut turmoil = network(seed);
-        let clock = shared.clock.clone();
-        // The client's host is added first, so that it is first in every step, as its `HostId` says.
-        turmoil.client(
-            "client",
-            run_client(host, clock.clone(), client(Hosts { world, entropy, recorder, links, operations })),
-        );
-        for replica in &replicas {
-            let software = replica.clone();
-            turmoil.host(replica.name(), move || software.clone().software());
-        }
-        let addresses = replicas.iter().map(|replica| (replica.name().to_owned(), turmoil.lookup(replica.name())));
-        shared.addresses.set(addresses.collect()).expect("the addresses are set once");
-        Self { turmoil, clock, activity, exited, replicas, records, seed, limits }
+        // The client's machine is added first, so that it is first in every step, as its `MachineId` says.
+        let client = client(Hosts { world, entropy, recorder, links, operations });
+        turmoil.client("client", run_client(clients, clock.clone(), client));
+        turmoil.host("servers", move || servers.clone().run());
+        shared.net.set_machines(["client", "servers"].map(|name| turmoil.lookup(name)).into());
+        Self { turmoil, clock, activity, records, seed, limits }
     }
 
     /// Takes steps while anything is under way at this instant, then moves the clock to the next timer, until the
@@ -137,12 +131,14 @@ impl Simulation {
             if self.activity.has_panicked() {
                 return Err(SimulationError::panicked());
             }
+            if let Some(failure) = self.activity.failure() {
+                return Err(SimulationError::Failed(failure.to_owned()));
+            }
             if done {
                 trace::end();
                 break;
             }
-            let reaped = self.reap_exited();
-            if self.activity.take() || reaped {
+            if self.activity.take() {
                 self.clock.mark_dirty();
                 continue;
             }
@@ -169,26 +165,10 @@ impl Simulation {
             is_overtime: self.clock.is_overtime(),
         }
     }
-
-    /// Drops the tasks and sockets of killed processes, which closes their connections. Returns true if there were any.
-    ///
-    /// The host is started again at once, without a process: if it were only stopped, new connections to it would hang
-    /// instead of being refused.
-    fn reap_exited(&mut self) -> bool {
-        let exited = self.exited.take();
-        for &replica in &exited {
-            let replica = &self.replicas[replica];
-            self.turmoil.crash(replica.name());
-            replica.reap();
-            self.turmoil.bounce(replica.name());
-        }
-        !exited.is_empty()
-    }
 }
 
 /// Builds what all hosts have in common.
-fn shared(clock: Clock, calibration: &Calibration, entropy: Entropy) -> Arc<Shared> {
-    let clock = Arc::new(clock);
+fn shared(clock: Arc<Clock>, calibration: &Calibration, entropy: Entropy, replicas: usize) -> Arc<Shared> {
     let [to_server, to_client] = calibration.delays();
     let LinkTimes { one_way_us: one_way, connect_us: connect } = calibration.link.clone();
     Arc::new(Shared {
@@ -196,23 +176,23 @@ fn shared(clock: Clock, calibration: &Calibration, entropy: Entropy) -> Arc<Shar
         system: System::new(calibration.system(), entropy),
         net: Net::new(clock.clone(), entropy, Times { one_way, connect, to_server, to_client }),
         clock,
-        addresses: OnceLock::new(),
+        names: (0..replicas).map(|index| (server_name(index), HostId::server(index))).collect(),
     })
 }
 
-/// Runs the client's software on its host.
+/// Runs the client's software on its machine.
 async fn run_client(
-    host: Arc<Host>,
+    machine: Arc<Machine>,
     clock: Arc<Clock>,
     client: impl Future<Output = Ended> + Send + 'static,
 ) -> turmoil::Result {
-    host.run(async move {
+    let software = async move {
         let ended = client.await;
         // Events after the client's end are no part of the run, so no host may move the clock any more.
         clock.mark_dirty();
         ended
-    })
-    .await
+    };
+    machine.run_software(Some(HostId::CLIENT), software).await
 }
 
 /// Builds turmoil without time of its own: every message arrives in the step in which it is sent, or in the next.
@@ -230,5 +210,6 @@ fn network(seed: u64) -> turmoil::Sim<'static> {
         .tick_duration(Duration::from_millis(1))
         .simulation_duration(Duration::MAX)
         .tcp_capacity(TCP_CAPACITY)
+        .ephemeral_ports(EPHEMERAL_PORTS)
         .build()
 }

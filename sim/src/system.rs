@@ -23,7 +23,7 @@ impl System {
     /// so tasks that sleep until the same instant continue together.
     pub(crate) fn wakes(&self, host: HostId, at: Instant) -> Instant {
         let late = if host == HostId::CLIENT { &self.times.client_late_us } else { &self.times.server_late_us };
-        at + self.draw(late, "system.late", host.0 as u64, at)
+        at + self.draw(late, "system.late", host.number as u64, at)
     }
 
     /// Draws the time from a SIGKILL of `server`, at `now`, until its connections break.

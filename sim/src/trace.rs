@@ -75,12 +75,12 @@ pub(crate) fn note(host: Option<HostId>, what: impl FnOnce() -> String) {
     });
 }
 
-/// Runs `turn` as a turn of a task of `host`.
-pub(crate) fn turn<T>(host: HostId, turn: impl FnOnce() -> T) -> T {
+/// Runs `turn` as a turn of a task of `host`, or without one of a machine.
+pub(crate) fn turn<T>(host: Option<HostId>, turn: impl FnOnce() -> T) -> T {
     if !LISTENING.get() {
         return turn();
     }
-    let before = HOST.replace(Some(host));
+    let before = HOST.replace(host);
     note(None, || "a task runs".to_owned());
     let result = turn();
     HOST.set(before);
