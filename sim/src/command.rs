@@ -66,7 +66,7 @@ pub(crate) struct RunOptions {
     pub(crate) calibration: Option<PathBuf>,
 
     /// The real time after which a run is stopped; what it has recorded is kept. Runs of other commands have an hour.
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time_limit, conflicts_with = "seeds")]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time_limit)]
     pub(crate) time_limit: Duration,
 }
 

@@ -1,5 +1,7 @@
 //! The result of a simulation.
 
+use std::time::Duration;
+
 use kernel::{
     invariant::{self, Evidence, Violation},
     measure::{RunLabel, RunRows, Summary},
@@ -19,6 +21,15 @@ pub struct RunSoFar {
 }
 
 impl RunSoFar {
+    /// Computes the metrics of this run of `plan` as far as it came, and compares them with what the scenario expects. A run that
+    /// was stopped does not pass.
+    pub fn summary(&self, plan: &Plan) -> Summary {
+        let Some(stopped) = self.stopped else { return self.run.summary(plan) };
+        let offered = plan.scenario.duration.min(stopped.at.since(Instant::START));
+        let summary = self.run.summary_of(plan, offered);
+        Summary { pass: false, stopped: Some(stopped.to_string()), ..summary }
+    }
+
     /// Returns the run, or the error of one that was stopped.
     ///
     /// # Errors
@@ -29,15 +40,15 @@ impl RunSoFar {
     }
 }
 
-/// The end of a run that hit a limit.
+/// The end of a run before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the run with seed {seed} was stopped at {at}: it hit the limit of {limit}")]
+#[error("the run with seed {seed} was stopped at {at}: {limit}")]
 pub struct Stopped {
     /// Seed of the run.
     pub seed: u64,
     /// Virtual time at which it was stopped.
     pub at: Instant,
-    /// The bound.
+    /// The bound that it hit, or that it was interrupted.
     pub limit: Limit,
 }
 
@@ -100,9 +111,14 @@ impl CompletedRun {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn summary(&self, plan: &Plan) -> Summary {
+        self.summary_of(plan, plan.scenario.duration)
+    }
+
+    /// Does the same for a run in which load was offered for `offered`.
+    fn summary_of(&self, plan: &Plan, offered: Duration) -> Summary {
         let Plan { scenario, seed, .. } = plan;
         let scenario = &scenario.explicit(*seed);
-        let run = RunRows::new(scenario.servers.replicas, scenario.duration, &self.records);
+        let run = RunRows::new(scenario.servers.replicas, offered, &self.records);
         Summary::compute(RunLabel { scenario: &scenario.name, seed: *seed, world: "sim" }, &run, &scenario.script())
     }
 }

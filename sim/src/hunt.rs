@@ -49,9 +49,9 @@ pub(crate) fn run(args: &HuntArgs) -> Result<Exit, Failure> {
     let (finding, played) = hunt.search(jobs)?;
     let Some(finding) = finding else {
         let head = format!("NONE  {} (sim, from seed {}):", base.name, args.from_seed);
-        cli::print(&format!("{head} no failure in {played} runs\n"));
+        cli::print(&format!("{head} no failure in {} runs{}\n", played.runs, played.note()));
         return Ok(Exit::Passed);
     };
-    cli::print(&finding::report(&hunt, &finding, played)?);
+    cli::print(&finding::report(&hunt, &finding, &played)?);
     Ok(finding.goal.exit())
 }

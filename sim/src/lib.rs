@@ -55,6 +55,7 @@ pub use interpose::shift_date;
 pub use limits::{Limit, REAL_TIME_MAX};
 pub use plan::Plan;
 pub use run::{run, run_so_far, run_with_listener};
+pub use thread::stop_when;
 
 /// The repository's front page, whose Rust blocks are tests of this crate, too.
 #[cfg(doctest)]

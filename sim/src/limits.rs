@@ -7,6 +7,8 @@ use kernel::{
     time::Instant,
 };
 
+use crate::thread::is_interrupted;
+
 /// The time that a run may go on after the deadline of its last possible call.
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -39,28 +41,35 @@ pub(crate) struct Progress {
     pub(crate) idle_steps: u64,
     /// Timers that have fired.
     pub(crate) timers: u64,
-    /// True once the real time is over.
+    /// True once the real time is over, or if the run is interrupted.
     pub(crate) is_overtime: bool,
 }
 
-/// The bound that a run has exceeded.
+/// The bound that a run has exceeded, or the interruption of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Limit {
     /// More rows were recorded than are kept in memory.
-    #[error("{0} recorded events; lower load.rate or duration")]
+    #[error("it hit the limit of {0} recorded events; lower load.rate or duration")]
     Events(usize),
     /// The run goes on although every call has passed its deadline.
-    #[error("{0} of virtual time, when every call should long have ended, which is a bug of this program")]
+    #[error(
+        "it hit the limit of {0} of virtual time, when every call should long have ended, which is a bug of this program"
+    )]
     VirtualTime(Instant),
     /// Something happens over and over without taking time.
-    #[error("{0} steps at one instant, which is a bug of this program")]
+    #[error("it hit the limit of {0} steps at one instant, which is a bug of this program")]
     Steps(u64),
     /// More happened than a run can have, on record or not.
-    #[error("{0} timers; lower load.rate or duration, or raise intervals and delays that are short")]
+    #[error(
+        "it hit the limit of {0} timers; lower load.rate or duration, or raise intervals and delays that are short"
+    )]
     Timers(u64),
     /// The run took too long on this machine.
-    #[error("{} of real time; lower load.rate or duration, or allow more with --time-limit", duration::text(*.0))]
+    #[error("it hit the limit of {} of real time; lower load.rate or duration, or allow more with --time-limit", duration::text(*.0))]
     RealTime(Duration),
+    /// The flag of [`stop_when`](crate::stop_when) was set.
+    #[error("it was interrupted")]
+    Interruption,
 }
 
 impl Default for Limits {
@@ -84,7 +93,7 @@ impl Limits {
     /// Returns the bound that is exceeded, if one is.
     pub(crate) fn hit(&self, progress: Progress) -> Option<Limit> {
         if progress.is_overtime {
-            Some(Limit::RealTime(self.real_time))
+            Some(if is_interrupted() { Limit::Interruption } else { Limit::RealTime(self.real_time) })
         } else if progress.events > self.events {
             Some(Limit::Events(self.events))
         } else if progress.now > self.until {

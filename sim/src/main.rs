@@ -3,6 +3,7 @@
 mod check;
 mod command;
 mod hunt;
+mod interrupt;
 mod keys;
 mod list;
 mod many;
@@ -62,10 +63,9 @@ fn run(options: &Options) -> Result<Exit, Failure> {
 
 /// Runs a scenario once, or with each of `--seeds`.
 fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
-    let file = options.calibration.as_deref();
-    let calibration = calibrated(file)?;
+    let calibration = calibrated(options.calibration.as_deref())?;
     match options.many.seeds {
-        Some(seeds) => many::run(&options.many, &options.run, seeds, calibration, file),
+        Some(seeds) => many::run(options, seeds, calibration),
         None => single::run(options, calibration),
     }
 }

@@ -12,21 +12,13 @@ mod collector;
 mod output;
 mod variants;
 
-use std::{
-    io,
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::path::Path;
 
 use kernel::{
     cli::{Exit, Failure, RunArgs},
     experiment::sweep::{Axis, OpenSweepFolder, Origin, Seeds, Shard, SweepIdentity, SweepReport},
     run_folder::{Earlier, sha256},
     scenario::Scenario,
-};
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    flag,
 };
 use sim::{
     calibration::Calibration,
@@ -39,7 +31,8 @@ use self::{
     variants::{variants, warn_of_other_arrivals},
 };
 use crate::{
-    failed,
+    command::RunOptions,
+    failed, interrupt,
     options::{WORLD, calibration_info},
 };
 
@@ -47,16 +40,13 @@ use crate::{
 const RUNS_MAX: u64 = 1_000_000;
 
 /// Runs all tasks that have no row in the folder yet, and prints the report over all rows.
-pub(crate) fn run(
-    many: &ManyArgs,
-    args: &RunArgs,
-    seeds: Seeds,
-    calibration: Calibration,
-    calibration_file: Option<&Path>,
-) -> Result<Exit, Failure> {
+pub(crate) fn run(options: &RunOptions, seeds: Seeds, calibration: Calibration) -> Result<Exit, Failure> {
+    let RunOptions { many, run: args, calibration: calibration_file, time_limit } = options;
+    let calibration_file = calibration_file.as_deref();
+    let time_limit = *time_limit;
     let base = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
     let shard = many.shard.unwrap_or(Shard::WHOLE);
-    let sweep = Sweep { variants: variants(args, &many.vary)?, seeds, shard, calibration };
+    let sweep = Sweep { variants: variants(args, &many.vary)?, seeds, shard, calibration, time_limit };
     check_count(&sweep)?;
     warn_of_other_arrivals(&sweep.variants);
 
@@ -66,7 +56,7 @@ pub(crate) fn run(
     let folder = OpenSweepFolder::open(&place, &identity, &base.to_toml(), earlier).map_err(Failure::wrong_input)?;
     spot_check(&folder, &sweep).map_err(cannot_continue)?;
 
-    let stop = interruptible().map_err(Failure::run_failed)?;
+    let stop = interrupt::flag().map_err(Failure::run_failed)?;
     let jobs = many.jobs.count()?;
     let mut collector = Collector::new(folder, &sweep);
     let missing: Vec<Task> = sweep.tasks().filter(|&task| !collector.has(task)).collect();
@@ -135,14 +125,4 @@ fn cannot_continue(error: SpotCheckError) -> Failure {
         SpotCheckError::Simulation(error) => failed(error),
         error => Failure::wrong_input(error),
     }
-}
-
-/// Returns a flag that Ctrl-C sets, and the signals by which clusters end jobs. A second signal ends the process.
-fn interruptible() -> io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        flag::register_conditional_shutdown(signal, Exit::RunFailed as i32, stop.clone())?;
-        flag::register(signal, stop.clone())?;
-    }
-    Ok(stop)
 }

@@ -11,7 +11,7 @@ use sim::{CompletedRun, Plan, RunSoFar, calibration::Calibration};
 
 use crate::{
     command::RunOptions,
-    failed,
+    failed, interrupt,
     options::{WORLD, calibration_info},
     replay::replay,
 };
@@ -23,6 +23,7 @@ pub(crate) fn run(options: &RunOptions, calibration: Calibration) -> Result<Exit
     let mut info = RunInfo::new(WORLD, args.seed);
     info.calibration = Some(calibration_info(&calibration));
 
+    sim::stop_when(interrupt::flag().map_err(Failure::run_failed)?);
     let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, calibration };
     let duration = plan.scenario.duration;
     let late = plan.calibration.timers_late_max();

@@ -8,7 +8,7 @@
 mod pool;
 mod spot_check;
 
-use std::sync::atomic::AtomicU64;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use kernel::{
     experiment::sweep::{RunRow, Seeds, Shard},
@@ -18,13 +18,13 @@ use kernel::{
 pub use pool::{Pool, TaskResult};
 pub use spot_check::{SpotCheckError, spot_check};
 
-use crate::{Plan, calibration::Calibration, run};
+use crate::{Plan, calibration::Calibration, run_so_far};
 
 /// The runs of a sweep.
 ///
 /// ```
 /// use kernel::{experiment::sweep::{Seeds, Shard}, scenario::Scenario};
-/// use sim::{calibration::Calibration, sweep::{Sweep, Variant}};
+/// use sim::{REAL_TIME_MAX, calibration::Calibration, sweep::{Sweep, Variant}};
 ///
 /// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nworkload = { sizes = [\"8x8\"] }\n";
 /// let settings = vec!["client.retry.max_attempts=1".to_owned()];
@@ -34,6 +34,7 @@ use crate::{Plan, calibration::Calibration, run};
 ///     seeds: Seeds { start: 0, end: 3 },
 ///     shard: Shard::WHOLE,
 ///     calibration: Calibration::default(),
+///     time_limit: REAL_TIME_MAX,
 /// };
 /// for task in sweep.tasks() {
 ///     let row = sweep.run(task)?;
@@ -51,6 +52,8 @@ pub struct Sweep {
     pub shard: Shard,
     /// Calibration of the simulated hosts.
     pub calibration: Calibration,
+    /// The real time after which a run is stopped.
+    pub time_limit: Duration,
 }
 
 /// A scenario, and the settings by which it was varied.
@@ -88,7 +91,7 @@ impl Sweep {
         seeds.flat_map(move |seed| (0..variants).map(move |variant| Task { variant, seed }))
     }
 
-    /// Runs one task. The result does not depend on other runs.
+    /// Runs one task. The result does not depend on other runs. The row of a run that hits a limit says so.
     ///
     /// # Errors
     ///
@@ -96,22 +99,27 @@ impl Sweep {
     pub fn run(&self, task: Task) -> TaskResult {
         let Variant { settings, scenario } = &self.variants[task.variant];
         let plan = Plan { scenario: scenario.clone(), seed: task.seed, calibration: self.calibration.clone() };
-        let played = run(&plan, &AtomicU64::new(0))?;
+        let played = run_so_far(&plan, self.time_limit, &AtomicU64::new(0))?;
         let summary = played.summary(&plan);
-        let broken = played.violations(&plan).into_iter().next();
-        Ok(RunRow::new(task.variant, settings.clone(), played.records.digest(), summary, broken))
+        if played.stopped.is_some() {
+            return Ok(RunRow::new(task.variant, settings.clone(), String::new(), summary, None));
+        }
+        let broken = played.run.violations(&plan).into_iter().next();
+        Ok(RunRow::new(task.variant, settings.clone(), played.run.records.digest(), summary, broken))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::REAL_TIME_MAX;
 
     fn sweep(variants: usize, shard: Shard) -> Sweep {
         let text = "name = \"short\"\nduration = \"1s\"\n[load]\nrate = 3\n";
         let variant = Variant { settings: Vec::new(), scenario: Scenario::parse("short.toml", text, &[]).unwrap() };
         let seeds = Seeds { start: 5, end: 15 };
-        Sweep { variants: vec![variant; variants], seeds, shard, calibration: Calibration::default() }
+        let calibration = Calibration::default();
+        Sweep { variants: vec![variant; variants], seeds, shard, calibration, time_limit: REAL_TIME_MAX }
     }
 
     #[test]
@@ -126,6 +134,18 @@ mod tests {
         let seeds = Seeds { start: 0, end: u64::MAX };
         let last = Sweep { seeds, ..sweep(1, Shard { number: u64::MAX, of: u64::MAX }) };
         assert_eq!(last.tasks().collect::<Vec<_>>(), [Task { variant: 0, seed: u64::MAX - 1 }]);
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_has_a_row_that_says_why() {
+        let sweep = Sweep { time_limit: Duration::ZERO, ..sweep(1, Shard::WHOLE) };
+        let row = sweep.run(Task { variant: 0, seed: 5 }).unwrap();
+        let reason = row.stopped.as_ref().unwrap();
+        assert!(
+            reason.starts_with("the run with seed 5 was stopped at ") && reason.contains("of real time"),
+            "{reason}"
+        );
+        assert!(!row.counts() && !row.passes() && row.digest.is_empty() && row.broken.is_none());
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn tip(identity: ThresholdIdentity, points: Vec<Point>, crossings: Vec<Boundary>
 fn point(settings: Vec<String>, (along, and): (f64, Option<f64>), (runs, passes): (u64, u64)) -> Point {
     let side = if 2 * passes >= runs { TestOutcome::Holds } else { TestOutcome::Fails };
     let decided = (2 * passes).abs_diff(runs) >= 6;
-    Point { along, and, settings, runs, passes, outcome: side, decided, seed: 0 }
+    Point { along, and, settings, runs, passes, outcome: side, decided, seed: 0, stopped: None }
 }
 
 /// Runs fail with little load and with much of it.

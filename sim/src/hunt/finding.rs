@@ -10,7 +10,7 @@ use kernel::{
 };
 use sim::reduction::short_toml;
 
-use super::search::{Finding, Hunt};
+use super::search::{Finding, Hunt, Played};
 use crate::replay::command;
 
 /// Writes the scenario of a seed, with everything that the seed draws. Returns the path.
@@ -33,13 +33,14 @@ pub(super) fn write(hunt: &Hunt<'_>, seed: u64, scenario: &Scenario) -> Result<P
 /// # Errors
 ///
 /// Returns an error if the scenario cannot be written.
-pub(super) fn report(hunt: &Hunt<'_>, finding: &Finding, played: u64) -> Result<String, Failure> {
+pub(super) fn report(hunt: &Hunt<'_>, finding: &Finding, played: &Played) -> Result<String, Failure> {
     let Finding { seed, settings, scenario, goal } = finding;
     let place = write(hunt, *seed, scenario)?;
     let calibration = hunt.args.conditions.times.as_deref();
     let replay = command(None, &place, *seed, calibration);
     let shrink = command(Some("shrink"), &place, *seed, calibration);
-    let mut text = format!("FOUND  {} (sim, seed {seed}) after {played} runs: {goal}\n\n", scenario.name);
+    let mut text =
+        format!("FOUND  {} (sim, seed {seed}) after {} runs{}: {goal}\n\n", scenario.name, played.runs, played.note());
     settings.iter().for_each(|setting| text += &format!("  {setting}\n"));
     scenario.faults.iter().for_each(|fault| text += &format!("  {fault}\n"));
     text += &format!("\n  scenario  {}\n", place.visible());

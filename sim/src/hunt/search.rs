@@ -15,7 +15,11 @@ use kernel::{
     scenario::{Scenario, setting_generator},
     sync::{ignore_poison, lock},
 };
-use sim::{Plan, calibration::Calibration, reduction::Goal};
+use sim::{
+    Plan,
+    calibration::Calibration,
+    reduction::{Goal, Stop},
+};
 
 use super::{HuntArgs, NOTHING_EXPECTED, finding};
 use crate::failed;
@@ -40,6 +44,24 @@ pub(super) struct Hunt<'a> {
     pub(super) folder: &'a Path,
 }
 
+/// The runs of a hunt.
+pub(super) struct Played {
+    /// The number of them.
+    pub(super) runs: u64,
+    /// The seeds of those that were stopped at a limit, ascending.
+    pub(super) stopped: Vec<u64>,
+}
+
+impl Played {
+    /// Returns a note on the runs that were stopped; empty if there are none.
+    pub(super) fn note(&self) -> String {
+        self.stopped.first().map_or_else(String::new, |first| {
+            let count = self.stopped.len();
+            format!("; {count} of them hit a limit and count for nothing, the first with seed {first}")
+        })
+    }
+}
+
 /// Result of a hunt, shared by its threads.
 #[derive(Default)]
 struct Progress {
@@ -47,13 +69,15 @@ struct Progress {
     started: AtomicU64,
     /// Number of runs that have ended.
     played: AtomicU64,
+    /// The seeds of the runs that were stopped at a limit, which says nothing about the scenario.
+    stopped: Mutex<Vec<u64>>,
     found: Mutex<Option<Result<Finding, Failure>>>,
 }
 
 impl Hunt<'_> {
-    /// Returns the finding with the lowest seed, and the number of runs. Every seed below it has been run: threads take
+    /// Returns the finding with the lowest seed, if there is one, and the runs. Every seed below it has been run: threads take
     /// seeds in order, and finish the one that they have.
-    pub(super) fn search(&self, jobs: NonZeroUsize) -> Result<(Option<Finding>, u64), Failure> {
+    pub(super) fn search(&self, jobs: NonZeroUsize) -> Result<(Option<Finding>, Played), Failure> {
         let progress = Progress::default();
         let bar = progress::bar(self.args.lasts.as_secs(), "{bar:40} {pos} of {len} s, {msg} runs");
         thread::scope(|scope| {
@@ -68,7 +92,9 @@ impl Hunt<'_> {
         });
         bar.finish_and_clear();
         let found = ignore_poison(progress.found.into_inner()).transpose()?;
-        Ok((found, progress.played.into_inner()))
+        let mut stopped = ignore_poison(progress.stopped.into_inner());
+        stopped.sort_unstable();
+        Ok((found, Played { runs: progress.played.into_inner(), stopped }))
     }
 
     /// Runs seeds until one fails, the time is over, or there are no more.
@@ -77,7 +103,13 @@ impl Hunt<'_> {
             let number = progress.started.fetch_add(1, Relaxed);
             let seed = self.args.from_seed.checked_add(number);
             let Some(seed) = seed.filter(|_| number < self.args.runs) else { return };
-            let outcome = self.run(seed).transpose();
+            let outcome = match self.run(seed) {
+                Ok(Some(finding)) if finding.goal == Goal::Stopped(Stop::Size) => {
+                    lock(&progress.stopped).push(seed);
+                    None
+                }
+                outcome => outcome.transpose(),
+            };
             bar.set_message((progress.played.fetch_add(1, Relaxed) + 1).to_string());
             bar.set_position(bar.elapsed().as_secs());
             let Some(outcome) = outcome else { continue };

@@ -9,7 +9,7 @@ use kernel::{
     scenario::Expectation,
 };
 
-use crate::{Plan, SimulationError, run};
+use crate::{Limit, Plan, SimulationError, run};
 
 /// The way in which a run fails.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,14 +24,15 @@ pub enum Goal {
     Expectation(Expectation, Deviation),
 }
 
-/// The reason why a run does not come to its end. Each is a bug of this program, except a limit that a scenario exceeds by
-/// its size.
+/// The reason why a run does not come to its end. Each but [`Size`](Self::Size) is a bug of this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
     /// No timer is set, but the load has not ended.
     Standstill,
-    /// A limit was exceeded.
+    /// A limit was exceeded that no scenario should come near to.
     Limit,
+    /// A limit was exceeded because of the size of the scenario or the speed of this machine.
+    Size,
     /// A panic, or an error of a host's software or of a fault operation.
     Failure,
 }
@@ -41,7 +42,10 @@ impl Stop {
     fn from_error(error: &SimulationError) -> Option<Self> {
         match error {
             SimulationError::Standstill { .. } => Some(Self::Standstill),
-            SimulationError::Limit(_) => Some(Self::Limit),
+            SimulationError::Limit(stopped) => Some(match stopped.limit {
+                Limit::VirtualTime(_) | Limit::Steps(_) => Self::Limit,
+                Limit::Events(_) | Limit::Timers(_) | Limit::RealTime(_) | Limit::Interruption => Self::Size,
+            }),
             SimulationError::Failed(_) => Some(Self::Failure),
             SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. } => None,
         }
@@ -101,6 +105,7 @@ impl Goal {
     /// Returns the exit code of a search that finds this failure.
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Stopped(Stop::Size) => Verdict::Interrupted.into(),
             Self::Stopped(_) | Self::Invariant(_) => Exit::InvariantViolated,
             Self::Untrusted => Verdict::Untrusted.into(),
             Self::Expectation(..) => Verdict::Fail.into(),
@@ -109,7 +114,7 @@ impl Goal {
 
     /// Returns true if this failure is a bug of this program, whatever the scenario.
     pub fn is_a_bug(&self) -> bool {
-        !matches!(self, Self::Expectation(..) | Self::Untrusted)
+        !matches!(self, Self::Expectation(..) | Self::Untrusted | Self::Stopped(Stop::Size))
     }
 
     /// Returns the expectation that a scenario needs to fail in this way, if it needs one.
@@ -154,6 +159,7 @@ impl fmt::Display for Goal {
         match self {
             Self::Stopped(Stop::Standstill) => f.write_str("the simulation comes to a standstill"),
             Self::Stopped(Stop::Limit) => f.write_str("the simulation hits a limit"),
+            Self::Stopped(Stop::Size) => f.write_str("the scenario is too large for a simulation"),
             Self::Stopped(Stop::Failure) => f.write_str("the simulation fails"),
             Self::Invariant(invariant) => write!(f, "the invariant \"{invariant}\" is broken"),
             Self::Untrusted => f.write_str("the calibration's timers are later than [run] max_lateness allows"),

@@ -197,6 +197,26 @@ fn settings_that_amount_to_too_much_are_refused_before_the_run() {
 }
 
 #[test]
+fn runs_of_a_sweep_that_take_too_long_have_rows_that_say_so() {
+    let folder = folder();
+    let limits = ["--set", "duration=24h", "--set", "load.rate=200", "--time-limit", "200ms"];
+    let line = [&["story.toml", "--seeds", "0..2", "--out", "many"][..], &limits].concat();
+    // The second time no run is missing.
+    for _ in 0..2 {
+        let ended = Ended::after(sim(folder.path()).args(&line));
+        check(&ended, MESSAGE_MAX, &[3]);
+        assert!(
+            ended.stdout.starts_with("INTERRUPTED  story (sim, seeds 0..2): 0 of 2 runs pass\n"),
+            "{}",
+            ended.stdout
+        );
+        assert!(ended.stdout.contains("stopped before their end: 2 of 2 runs"), "{}", ended.stdout);
+    }
+    let rows = fs::read_to_string(folder.path().join("many/runs.jsonl")).unwrap();
+    assert_eq!(rows.matches("it hit the limit of 200ms of real time").count(), 2, "{rows}");
+}
+
+#[test]
 fn a_run_that_takes_too_long_keeps_what_it_has() {
     let folder = folder();
     let line = ["story.toml", "--set", "duration=24h", "--set", "load.rate=200", "--time-limit", "2s", "--out", "cut"];

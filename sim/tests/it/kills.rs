@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::command::{Ended, sim};
@@ -175,4 +176,35 @@ fn shards_that_were_killed_merge_to_the_sweep_that_was_not_split() {
     let place = folder.path().join("merged");
     merged.write(&place, kernel::run_folder::Earlier::Replace).unwrap();
     assert_eq!(files(&place), files(&whole.path().join("sweep")));
+}
+
+#[test]
+fn a_run_that_is_interrupted_keeps_what_it_has() {
+    let folder = folder();
+    let words = ["story.toml", "--set", "duration=24h", "--set", "load.rate=200", "--out", "cut"];
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut child = command(folder.path(), &words);
+        let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // From when the simulation runs, signals are listened to.
+        let tasks = PathBuf::from(format!("/proc/{}/task", child.id()));
+        let is_simulating = || {
+            let mut names = fs::read_dir(&tasks)
+                .unwrap()
+                .filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+            names.any(|name| name.trim() == "simulation")
+        };
+        while !is_simulating() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        assert!(stdout.starts_with("INTERRUPTED  story (sim, seed 0)"), "{stdout}");
+        assert!(stderr.contains("it was interrupted; what was recorded is in the folder"), "{stderr}");
+        for document in ["run.json", "summary.json"] {
+            let text = fs::read_to_string(folder.path().join("cut").join(document)).unwrap();
+            assert!(text.contains("it was interrupted"), "{text}");
+        }
+    }
 }

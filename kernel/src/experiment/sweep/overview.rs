@@ -19,6 +19,8 @@ pub struct SweepOverview {
     worst: Vec<WorstRun>,
     /// Number of runs that are not trusted, which no figure counts.
     untrusted: usize,
+    /// Number of runs that were stopped before their end, which no figure counts.
+    stopped: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -64,6 +66,7 @@ impl SweepReport<'_> {
             variants: (0..self.variants.len()).map(|variant| self.variant_overview(variant)).collect(),
             worst: self.worst(),
             untrusted: self.rows.iter().filter(|row| row.untrusted).count(),
+            stopped: self.rows.iter().filter(|row| row.stopped.is_some()).count(),
         }
     }
 

@@ -46,6 +46,7 @@ impl SweepReport<'_> {
         paragraphs.push(self.worst_runs());
         paragraphs.push(self.violations());
         paragraphs.push(self.untrusted());
+        paragraphs.push(self.stopped());
         paragraphs.retain(|text| !text.is_empty());
         paragraphs.join("\n")
     }
@@ -55,11 +56,13 @@ impl SweepReport<'_> {
         self.rows.len() == self.planned && self.rows.iter().all(RunRow::passes)
     }
 
-    /// Returns the verdict over all runs. A run that cannot be trusted makes the result as a whole untrusted, as its figures
-    /// are missing from it.
+    /// Returns the verdict over all runs. A run that was stopped or cannot be trusted makes that the verdict on the result as a
+    /// whole, as its figures are missing from it.
     pub fn verdict(&self) -> Verdict {
         if self.breaks_invariant() {
             Verdict::Broken
+        } else if self.rows.iter().any(|row| row.stopped.is_some()) {
+            Verdict::Interrupted
         } else if self.rows.iter().any(|row| row.untrusted) {
             Verdict::Untrusted
         } else if self.pass() {
@@ -103,6 +106,21 @@ impl SweepReport<'_> {
             first.seed,
             (self.replay)(first)
         )
+    }
+
+    /// Returns the runs that were stopped before their end; empty if there are none.
+    fn stopped(&self) -> String {
+        let stopped = || self.rows.iter().filter_map(|row| Some((row, row.stopped.as_ref()?)));
+        if stopped().next().is_none() {
+            return String::new();
+        }
+        let count = stopped().count();
+        let mut text =
+            format!("  stopped before their end: {count} of {} runs, which no figure above counts\n", self.rows.len());
+        for (row, reason) in stopped().take(WORST_MAX) {
+            text += &format!("  ✗ {reason}\n    {}\n", (self.replay)(row));
+        }
+        text
     }
 
     /// Returns the verdict over all runs, in a line.
@@ -186,7 +204,7 @@ impl SweepReport<'_> {
 
     /// Returns the three worst runs, by failed expectations, then success rate, then p99.
     pub fn worst(&self) -> Vec<WorstRun> {
-        let mut rows: Vec<&RunRow> = self.rows.iter().filter(|row| !row.untrusted).collect();
+        let mut rows: Vec<&RunRow> = self.rows.iter().filter(|row| row.counts()).collect();
         rows.sort_by_cached_key(|row| badness(row));
         rows.truncate(WORST_MAX);
         rows.into_iter().map(|row| self.worst_run(row)).collect()
@@ -264,6 +282,7 @@ pub(super) mod tests {
             expectations: vec![expected],
             broken: None,
             untrusted: false,
+            stopped: None,
         }
     }
 
@@ -321,6 +340,22 @@ pub(super) mod tests {
         let plain = [Vec::new()];
         let report = report(&plain, &[], 4);
         assert_eq!(report.render(), "FAIL  story (sim, seeds 0..4): 0 of 0 runs pass; 4 of 4 were not played\n");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_is_counted_and_is_in_no_figure() {
+        let why = "the run with seed 1 was stopped at 2s: it took too long".to_owned();
+        let stopped = RunRow { stopped: Some(why), ..row(0, 1, 0.2, 9.0) };
+        let rows = [row(0, 0, 1.0, 0.2), stopped, row(0, 2, 1.0, 0.4)];
+        let plain = [Vec::new()];
+        let report = report(&plain, &rows, 3);
+        assert_eq!((report.verdict(), report.pass()), (Verdict::Interrupted, false));
+        let text = report.render();
+        assert!(text.starts_with("INTERRUPTED  story (sim, seeds 0..4): 2 of 3 runs pass\n"), "{text}");
+        assert!(text.contains("held in") && text.contains("2 of 2") && !text.contains("9.0"), "{text}");
+        assert!(text.contains(
+            "  stopped before their end: 1 of 3 runs, which no figure above counts\n  ✗ the run with seed 1"
+        ));
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct RunRow {
     pub seed: u64,
     /// Settings of the variant, each a `key=value` as `--set` takes it.
     pub settings: Vec<String>,
-    /// Digest of the run's records, the one that the run alone prints.
+    /// Digest of the run's records, the one that the run alone prints; empty if the run was stopped.
     pub digest: String,
     /// True if every expectation holds.
     pub pass: bool,
@@ -33,6 +33,10 @@ pub struct RunRow {
     /// not.
     #[serde(default, skip_serializing_if = "is_trusted")]
     pub untrusted: bool,
+    /// Why the run was stopped before its end, in a sentence; left out if it was not. Its figures are of what had ended until
+    /// then, and count nowhere; if the clock of the machine stopped it, they differ from run to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -49,18 +53,24 @@ impl RunRow {
         summary: Summary,
         broken: Option<Violation>,
     ) -> Self {
-        let Summary { seed, pass, end_us, overall, expectations, trusted, .. } = summary;
-        Self { variant, seed, settings, digest, pass, end_us, overall, expectations, broken, untrusted: !trusted }
+        let Summary { seed, pass, end_us, overall, expectations, trusted, stopped, .. } = summary;
+        let untrusted = !trusted;
+        Self { variant, seed, settings, digest, pass, end_us, overall, expectations, broken, untrusted, stopped }
     }
 
-    /// Returns whether the run is trusted and every expectation holds.
+    /// Returns whether the run is trusted and came to its end.
+    pub fn counts(&self) -> bool {
+        !self.untrusted && self.stopped.is_none()
+    }
+
+    /// Returns whether the run counts and every expectation holds.
     pub fn passes(&self) -> bool {
-        self.pass && !self.untrusted
+        self.pass && self.counts()
     }
 
-    /// Returns a metric over the whole run; none if it could not be computed, or if the run is not trusted.
+    /// Returns a metric over the whole run; none if it could not be computed, or if the run does not count.
     pub fn metric(&self, metric: Metric) -> Option<f64> {
-        self.overall.get(metric).filter(|_| !self.untrusted)
+        self.overall.get(metric).filter(|_| self.counts())
     }
 
     /// Returns the variant and seed, which identify the run and order the lines.

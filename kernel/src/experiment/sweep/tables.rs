@@ -28,8 +28,8 @@ impl SweepReport<'_> {
     fn expectation(&self, index: usize, expected: &CheckedExpectation) -> Vec<String> {
         let mut holds = 0;
         let mut values = Vec::new();
-        let trusted = || self.rows.iter().filter(|row| !row.untrusted);
-        for row in trusted() {
+        let counted = || self.rows.iter().filter(|row| row.counts());
+        for row in counted() {
             let Some(checked) = row.expectations.get(index) else { continue };
             holds += usize::from(checked.pass);
             values.extend(checked.actual.map(|actual| (actual, row.seed)));
@@ -42,7 +42,7 @@ impl SweepReport<'_> {
             _ => metric.is_some_and(Metric::higher_is_better),
         };
         let spread = Spread::from_values(higher_is_better, values);
-        let all = trusted().count();
+        let all = counted().count();
         let mark = if holds == all { '✓' } else { '✗' };
         let mut cells =
             vec![format!("{mark} {}", expectation(expected)), wanted(expected), format!("{holds} of {all}")];

@@ -24,6 +24,10 @@ pub struct Point {
     pub decided: bool,
     /// First seed whose run has the outcome.
     pub seed: u64,
+    /// Why the first of its runs that were stopped before their end was, in a sentence; left out if there is none. Such a run
+    /// does not pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 impl Point {

@@ -103,6 +103,14 @@ impl ThresholdRecord {
                 remarks.push(format!("{open} {values} still open after {runs} runs, and went to the majority"));
             }
         }
+        let stopped: Vec<_> = self.points_in_order().into_iter().filter_map(|point| point.stopped.as_ref()).collect();
+        if let Some(first) = stopped.first() {
+            let values = if stopped.len() == 1 { "value has" } else { "values have" };
+            remarks.push(format!(
+                "{} {values} runs that were stopped before their end and count as failed: {first}",
+                stopped.len()
+            ));
+        }
         remarks.extend(identity.unseen());
         remarks
     }

@@ -45,6 +45,7 @@ fn points(and: Option<f64>) -> [Point; 4] {
         outcome: if passes > 2 { TestOutcome::Holds } else { TestOutcome::Fails },
         decided: passes == 0 || passes == 5,
         seed: 3,
+        stopped: None,
     })
 }
 
