@@ -46,6 +46,28 @@ impl Input {
     }
 }
 
+/// Opens the regular file at `path`, which may be larger than memory: rows and logs, which are read at several places at once or in
+/// several passes. The reader bounds what is in memory.
+///
+/// # Errors
+///
+/// Returns an error if `path` is something else, or the operating system refuses.
+///
+/// ```
+/// use kernel::input;
+///
+/// assert!(input::open_file("../scenarios/crash.toml".as_ref()).is_ok());
+/// assert!(input::open_file("/dev/zero".as_ref()).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn open_file(path: &Path) -> io::Result<File> {
+    let input = Input::open(path)?;
+    if input.is_pipe {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe; name a file in its place"));
+    }
+    Ok(input.file)
+}
+
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
@@ -186,6 +208,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // Where a file is needed, it is refused, and not waited for.
+        assert_eq!(open_file(&pipe).unwrap_err().to_string(), "it is a pipe; name a file in its place");
         let mut writer =
             Command::new("sh").arg("-c").arg("echo from a pipe > pipe").current_dir(&folder).spawn().unwrap();
         assert_eq!(read_text(&pipe).unwrap(), "from a pipe\n");

@@ -18,7 +18,10 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use super::error::{FolderError, LineError, RowKind};
-use crate::sync::{ignore_poison, lock};
+use crate::{
+    input,
+    sync::{ignore_poison, lock},
+};
 
 /// The number of bytes that a thread reads at once.
 const BLOCK: u64 = 8 << 20;
@@ -91,7 +94,7 @@ pub fn fold_rows<T: DeserializeOwned, P: Send>(
     start: impl Fn() -> P + Sync,
     add: impl Fn(&mut P, T) + Sync,
 ) -> Result<FoldedRows<P>, FolderError> {
-    let file = File::open(path).map_err(kind.folder.missing_or_unreadable(path))?;
+    let file = input::open_file(path).map_err(kind.folder.missing_or_unreadable(path))?;
     let length = file.metadata().map_err(FolderError::unreadable(path))?.len();
     let add_line = |part: &mut P, line: &[u8]| -> Result<(), RowError> {
         add(part, serde_json::from_slice(line).map_err(LineError)?);

@@ -12,6 +12,8 @@ use std::{
     path::Path,
 };
 
+use crate::input;
+
 /// The file operations that run folders are made of.
 pub trait Files: fmt::Debug + Send + Sync {
     /// Creates the file at `path` for writing.
@@ -151,7 +153,7 @@ impl Files for OsFiles {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(File::open(path)?))
+        Ok(Box::new(input::open_file(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

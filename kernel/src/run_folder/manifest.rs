@@ -8,15 +8,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::digest::Hashed;
-use crate::json::pretty;
+use crate::{input, json::pretty};
 
 /// Name of the file with the manifest.
 pub const MANIFEST: &str = "files.json";
@@ -67,8 +66,7 @@ impl Manifest {
         if !is_file(&path) {
             return None;
         }
-        let mut text = String::new();
-        File::open(path).ok()?.take(BYTES_MAX).read_to_string(&mut text).ok()?;
+        let text = input::read_text_within(&path, BYTES_MAX).ok()?;
         let manifest: Self = serde_json::from_str(&text).ok()?;
         // This program writes each name once and in order: any other text is of something else.
         let is_ours = manifest.schema == SCHEMA && manifest.to_json() == text;
@@ -163,7 +161,7 @@ pub fn is_file(path: &Path) -> bool {
 /// Returns the SHA-256 of the file at `path` in hexadecimal.
 pub(super) fn hash_of(path: &Path) -> io::Result<String> {
     let mut hashed = Hashed::new(io::sink());
-    io::copy(&mut File::open(path)?, &mut hashed)?;
+    io::copy(&mut input::open_file(path)?, &mut hashed)?;
     Ok(hashed.finish())
 }
 

@@ -6,8 +6,9 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
+    error::Error,
     fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     os::unix::fs::FileExt,
     path::Path,
 };
@@ -16,10 +17,14 @@ use serde::de::DeserializeOwned;
 
 use super::{
     atomic::staging_for,
+    blocks::{LINE_MAX, LongLine},
     error::{FolderError, LineError, RowKind},
     files::{Files, OpenFile},
 };
-use crate::record::{Ordered, Position};
+use crate::{
+    input,
+    record::{Ordered, Position},
+};
 
 /// Rows that are sorted at once in memory.
 const RUN_ROWS: usize = 1 << 16;
@@ -86,16 +91,21 @@ impl<'a> Sorter<'a> {
     }
 
     fn read_runs<T: DeserializeOwned + Ordered>(&mut self, keep: impl Fn(&T) -> bool) -> Result<(), FolderError> {
-        let file = File::open(self.path).map_err(self.kind.folder.missing_or_unreadable(self.path))?;
+        let file = input::open_file(self.path).map_err(self.kind.folder.missing_or_unreadable(self.path))?;
         let mut input = BufReader::new(file);
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
-            let read = input.read_until(b'\n', &mut line).map_err(FolderError::unreadable(self.path))?;
+            let mut bounded = (&mut input).take(LINE_MAX as u64 + 1);
+            let read = bounded.read_until(b'\n', &mut line).map_err(FolderError::unreadable(self.path))?;
+            // A file without line breaks must not fill the memory.
+            if read > LINE_MAX {
+                return Err(self.malformed(number, LongLine));
+            }
             if read == 0 || line.last() != Some(&b'\n') {
                 break;
             }
-            let row: T = serde_json::from_slice(&line).map_err(|error| self.malformed(number, error))?;
+            let row: T = serde_json::from_slice(&line).map_err(|error| self.malformed(number, LineError(error)))?;
             if !keep(&row) {
                 continue;
             }
@@ -112,9 +122,8 @@ impl<'a> Sorter<'a> {
         Ok(())
     }
 
-    fn malformed(&self, line: usize, error: serde_json::Error) -> FolderError {
-        let reason = Box::new(LineError(error));
-        FolderError::Malformed { path: self.path.to_owned(), line, kind: self.kind, reason }
+    fn malformed(&self, line: usize, reason: impl Into<Box<dyn Error + Send + Sync>>) -> FolderError {
+        FolderError::Malformed { path: self.path.to_owned(), line, kind: self.kind, reason: reason.into() }
     }
 
     /// Moves the rows in memory to the scratch file, as one run.

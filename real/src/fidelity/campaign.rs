@@ -145,7 +145,7 @@ impl Campaign {
 
     /// Number of finished runs that are not trusted.
     pub(super) fn untrusted(&self) -> usize {
-        let summaries = self.runs().filter_map(|run| fs::read_to_string(run.place.join(SUMMARY)).ok());
+        let summaries = self.runs().filter_map(|run| input::read_text(&run.place.join(SUMMARY)).ok());
         let summaries = summaries.filter_map(|text| serde_json::from_str::<Summary>(&text).ok());
         summaries.filter(|summary| !summary.trusted).count()
     }

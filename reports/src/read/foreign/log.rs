@@ -7,7 +7,10 @@ use std::{
     path::Path,
 };
 
-use kernel::run_folder::blocks::{LINE_MAX, LineDamage, LongLine};
+use kernel::{
+    input,
+    run_folder::blocks::{LINE_MAX, LineDamage, LongLine},
+};
 
 use super::{
     super::{Mapping, ReadError, columns::FIELDS, listed},
@@ -82,7 +85,7 @@ impl<'a> Log<'a> {
     /// # Errors
     /// It cannot be read, or is in no format that is known.
     pub(super) fn open(path: &'a Path, mapping: &Mapping) -> Result<Self, ReadError> {
-        let file = File::open(path).map_err(ReadError::unreadable(path))?;
+        let file = input::open_file(path).map_err(ReadError::unreadable(path))?;
         let length = file.metadata().map_err(ReadError::unreadable(path))?.len();
         let mut log = Self { path, file, length, watched: watched(mapping), format: Format::JsonLines };
         if !log.is_json().map_err(ReadError::unreadable(path))? {
