@@ -12,4 +12,5 @@ pub(crate) use cause::{CANCELLED, SUPERSEDED};
 pub use name::Name;
 pub use pass::{Pass, Rows};
 pub use recorder::{EventBuilder, Recorder, Records, Sink};
+pub(crate) use rows::Keyed;
 pub use rows::{Answer, AttemptRow, Event, EventRow, Ordered, Position, RequestRow, Row};

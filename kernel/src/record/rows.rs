@@ -1,6 +1,6 @@
 //! The rows of a run folder's three `.jsonl` files. Times are microseconds since the run began.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Name;
 use crate::status::{Code, Outcome};
@@ -43,6 +43,62 @@ impl Ordered for EventRow {
     fn position(&self) -> Position {
         (self.at_us, 0)
     }
+}
+
+/// A row with the part of it that says where it belongs, which can be read from its line without the rest.
+pub(crate) trait Keyed: Ordered {
+    /// The part of the row.
+    type Key: DeserializeOwned + Ordered;
+}
+
+/// The part of a [`RequestRow`] that orders it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RequestKey {
+    id: u64,
+}
+
+impl Ordered for RequestKey {
+    fn position(&self) -> Position {
+        (self.id, 0)
+    }
+}
+
+impl Keyed for RequestRow {
+    type Key = RequestKey;
+}
+
+/// The part of an [`AttemptRow`] that orders it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AttemptKey {
+    request: u64,
+    attempt: u32,
+}
+
+impl Ordered for AttemptKey {
+    fn position(&self) -> Position {
+        (self.request, self.attempt)
+    }
+}
+
+impl Keyed for AttemptRow {
+    type Key = AttemptKey;
+}
+
+/// The part of an [`EventRow`] that orders it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct EventKey {
+    /// The time at which it happened.
+    pub(crate) at_us: u64,
+}
+
+impl Ordered for EventKey {
+    fn position(&self) -> Position {
+        (self.at_us, 0)
+    }
+}
+
+impl Keyed for EventRow {
+    type Key = EventKey;
 }
 
 /// An intended request, sent or dropped: a line of `requests.jsonl`.

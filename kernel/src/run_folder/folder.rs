@@ -33,7 +33,7 @@ use crate::{
     input,
     json::pretty,
     measure::{RunLabel, RunRows, Summary},
-    record::{AttemptRow, EventRow, Ordered, Records, RequestRow},
+    record::{AttemptRow, EventRow, Keyed, Records, RequestRow},
     scenario::Scenario,
 };
 
@@ -249,7 +249,7 @@ impl RunFolder {
     /// Brings the rows of the run of `scenario` into their order, which were written to its journal until it ended as `end`
     /// says, measures them, writes all other files, and moves the folder into its place, as [`write`](Self::write) does. The
     /// files have the same bytes as if it had written them. Memory does not depend on the number of rows, but for about 64
-    /// bytes of each request.
+    /// bytes of each request, and for those that [`FileRows`] keeps.
     ///
     /// # Errors
     ///
@@ -278,11 +278,13 @@ impl RunFolder {
         Ok((summary, digest.finish()))
     }
 
-    fn sort<T: DeserializeOwned + Ordered>(
+    /// Brings the rows of a file into their order, and leaves out those whose key `keep` refuses. Whether the rest of each line is
+    /// a row is found out when they are measured.
+    fn sort<T: Keyed>(
         &mut self,
         file: &'static RowFile<T>,
         digest: &mut RecordsDigest,
-        keep: impl Fn(&T) -> bool,
+        keep: impl Fn(&T::Key) -> bool,
     ) -> Result<(), FolderError> {
         let files = self.place.files();
         let path = self.place.staging().join(file.name);
@@ -351,18 +353,14 @@ pub fn sort_rows(place: &Path, to: &Path) -> Result<(), FolderError> {
     sort_file(&EVENTS, place, to)
 }
 
-fn sort_file<T: DeserializeOwned + Ordered>(
-    file: &'static RowFile<T>,
-    place: &Path,
-    to: &Path,
-) -> Result<(), FolderError> {
+fn sort_file<T: Keyed>(file: &'static RowFile<T>, place: &Path, to: &Path) -> Result<(), FolderError> {
     let input = place.join(file.name);
     if !is_file(&input) {
         return Ok(());
     }
     let path = to.join(file.name);
     let mut output = BufWriter::new(OsFiles.create(&path).map_err(KIND.unwritable(&path))?);
-    Sorter::new(&OsFiles, &input, &path, &file.kind).sort(|_: &T| true, |line| output.write_all(line))?;
+    Sorter::new(&OsFiles, &input, &path, &file.kind).sort(|_: &T::Key| true, |line| output.write_all(line))?;
     output.flush().map_err(KIND.unwritable(&path))
 }
 

@@ -3,7 +3,10 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `args` | the command line, and the scenario that it describes |
-//! | `watcher` | the thread that prints, logs and keeps rows |
+//! | `watcher` | the thread that prints and logs rows |
+//!
+//! Rows are kept as those of a run are, in a folder of files that is removed when they have been measured: a load of days does not
+//! fill the memory.
 
 mod args;
 mod watcher;
@@ -15,11 +18,13 @@ use kernel::{
     cli::{Exit, Failure, print},
     entropy::Entropy,
     json::pretty,
-    measure::{RunLabel, RunRows, Script, Summary},
+    measure::Summary,
+    run_folder::{Earlier, RunEnd, RunFolder, RunInfo},
     scenario::{Scenario, duration},
     visible::Visible,
     workload::{Inputs, Oracle},
 };
+use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::Notify};
 
 use super::log::log_line;
@@ -28,6 +33,7 @@ use crate::{
     clock::{Clock, machine_ns},
     host::Host,
     interrupt::Interrupt,
+    recording::{Queue, Recording},
     timer::Timer,
 };
 pub use args::LoadArgs;
@@ -42,20 +48,15 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let servers = args.servers()?;
     let entropy = Entropy::new(args.seed);
     let inputs = Inputs::for_workload(&scenario.workload, entropy).map_err(Failure::wrong_input)?;
-    let watcher = Watcher::start(args)?;
+    let rows = Rows::begin(&scenario, args.seed)?;
+    let watcher = Watcher::start(args, rows.queue())?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
     let offered = runtime.block_on(offer(&scenario, entropy, inputs, &servers, watcher.feed()));
     // The load has ended, and open connections would keep their tasks waiting.
     runtime.shutdown_background();
     let duration = offered?;
-    let (records, logged) = watcher.end()?;
-
-    // Servers can have any name here, so that the summary takes those that answered from the rows.
-    let run = RunRows::new(0, duration, &records);
-    let label = RunLabel { scenario: &scenario.name, seed: args.seed, world: "real" };
-    // Faults are injected by hand, so none is scripted.
-    let script = Script { faults: &[], ..scenario.script() };
-    let summary = Summary::compute(label, &run, &script);
+    let logged = watcher.end()?;
+    let summary = rows.measure(duration)?;
     let text = if args.json { pretty(&summary) } else { summary.render() };
     print(&text);
     if let (Err(error), Some(log)) = (logged, &args.log) {
@@ -63,6 +64,50 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
         return Err(Failure::run_failed(format!("cannot write all of the log: {log}: {error}")));
     }
     Ok(summary.verdict().into())
+}
+
+/// The rows of a load, in a run folder that is removed in the end.
+struct Rows {
+    /// Holds the folder.
+    place: TempDir,
+    folder: RunFolder,
+    info: RunInfo,
+    scenario: Scenario,
+    recording: Recording,
+}
+
+impl Rows {
+    /// Creates the folder of a load of `scenario`.
+    fn begin(scenario: &Scenario, seed: u64) -> Result<Self, Failure> {
+        let mut scenario = scenario.clone();
+        // Faults are injected by hand, so none is scripted. Servers can have any name here, so that the summary takes those that
+        // answered from the rows.
+        scenario.faults.clear();
+        scenario.servers.replicas = 0;
+        let info = RunInfo::new("real", seed);
+        let place = TempDir::with_prefix("rehearsal-load-").map_err(Failure::run_failed)?;
+        let folder = RunFolder::prepare(&place.path().join("load"), Earlier::Replace);
+        let mut folder = folder.map_err(Failure::run_failed)?;
+        let journal = folder.begin(&scenario, &info).map_err(Failure::run_failed)?;
+        let recording = Recording::start(journal).map_err(Failure::run_failed)?;
+        Ok(Self { place, folder, info, scenario, recording })
+    }
+
+    /// Returns what takes the rows.
+    fn queue(&self) -> Arc<Queue> {
+        self.recording.queue()
+    }
+
+    /// Measures the rows of a load that was offered for `duration`, and removes them.
+    fn measure(self, duration: Duration) -> Result<Summary, Failure> {
+        let Self { place, folder, info, scenario, recording } = self;
+        recording.end().map_err(Failure::run_failed)?;
+        // All rows count: the servers are not ended with the load.
+        let end = RunEnd { duration, end_us: u64::MAX };
+        let written = folder.conclude(&scenario, &info, end).map_err(Failure::run_failed)?;
+        place.close().map_err(Failure::run_failed)?;
+        Ok(written.summary)
+    }
 }
 
 /// Offers the load. Returns for how long: the duration of the scenario, or less after Ctrl-C.

@@ -1,4 +1,4 @@
-//! The thread that prints, logs and keeps the rows of a load.
+//! The thread that prints and logs the rows of a load, and passes them on to where they are kept.
 
 use std::{
     fs::{self, File},
@@ -13,7 +13,7 @@ use std::{
 
 use kernel::{
     cli::Failure,
-    record::{Records, Row, Sink},
+    record::{Row, Sink},
     visible::Visible,
 };
 
@@ -21,11 +21,12 @@ use super::{
     super::{log::log_line, request_lines::RequestLines},
     LoadArgs,
 };
+use crate::recording::Queue;
 
-/// Prints, logs and keeps rows on a thread of its own: a stopped terminal or a slow disk must not delay the load.
+/// Prints and logs rows on a thread of its own: a stopped terminal or a slow disk must not delay the load.
 pub(super) struct Watcher {
     feed: Arc<Feed>,
-    thread: thread::JoinHandle<(Records, io::Result<()>)>,
+    thread: thread::JoinHandle<io::Result<()>>,
 }
 
 /// The sink for rows. `None` ends the thread.
@@ -39,14 +40,14 @@ impl Sink for Feed {
 }
 
 impl Watcher {
-    /// Starts the thread. Fails if the log cannot be created.
-    pub(super) fn start(args: &LoadArgs) -> Result<Self, Failure> {
+    /// Starts the thread, which passes all rows on to `kept`. Fails if the log cannot be created.
+    pub(super) fn start(args: &LoadArgs, kept: Arc<Queue>) -> Result<Self, Failure> {
         let log = args.log.as_deref().map(|path| create_log(path, args.force)).transpose()?;
         let lines = RequestLines::new(args.quiet);
         let (sender, rows) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("watcher".to_owned())
-            .spawn(move || watch(&rows, lines, log))
+            .spawn(move || watch(&rows, lines, log, &kept))
             .map_err(Failure::run_failed)?;
         Ok(Self { feed: Arc::new(Feed(sender)), thread })
     }
@@ -56,8 +57,8 @@ impl Watcher {
         self.feed.clone()
     }
 
-    /// Ends the thread. Returns all rows, and the first error of the log.
-    pub(super) fn end(self) -> Result<(Records, io::Result<()>), Failure> {
+    /// Ends the thread, which has passed on all rows then. Returns the first error of the log.
+    pub(super) fn end(self) -> Result<io::Result<()>, Failure> {
         let _ = self.feed.0.send(None);
         self.thread.join().map_err(|_| Failure::run_failed("the thread that shows requests has ended"))
     }
@@ -86,9 +87,8 @@ fn create_log(path: &Path, force: bool) -> Result<File, Failure> {
     })
 }
 
-/// Runs the thread. After an error of the log, rows are still printed and kept.
-fn watch(rows: &Receiver<Option<Row>>, mut lines: RequestLines, log: Option<File>) -> (Records, io::Result<()>) {
-    let mut records = Records::default();
+/// Runs the thread. After an error of the log, rows are still printed and passed on.
+fn watch(rows: &Receiver<Option<Row>>, mut lines: RequestLines, log: Option<File>, kept: &Queue) -> io::Result<()> {
     let mut log = log.map(LineWriter::new);
     let mut logged = Ok(());
     while let Ok(Some(row)) = rows.recv() {
@@ -99,8 +99,7 @@ fn watch(rows: &Receiver<Option<Row>>, mut lines: RequestLines, log: Option<File
             let line = serde_json::to_string(row).expect("plain data is always written");
             logged = file.write_all((line + "\n").as_bytes());
         }
-        records.push(row);
+        kept.push(&row);
     }
-    records.sort();
-    (records, logged)
+    logged
 }
