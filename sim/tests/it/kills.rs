@@ -179,6 +179,7 @@ fn shards_that_were_killed_merge_to_the_sweep_that_was_not_split() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "waits for another process")]
 fn a_run_that_is_interrupted_keeps_what_it_has() {
     let folder = folder();
     let words = ["story.toml", "--set", "duration=24h", "--set", "load.rate=200", "--out", "cut"];
