@@ -52,7 +52,7 @@ use crate::{
 };
 use balancer::{Balancer, PickContext};
 use cancellation::Cancellation;
-use connection::Connection;
+use connection::{Connection, Ready};
 use health::Health;
 use retry::RetryPolicy;
 use rpc::Timeouts;
@@ -73,6 +73,7 @@ struct Shared {
     recorder: Recorder,
     settings: crate::client::settings::Client,
     servers: Vec<Server>,
+    ready: Ready,
     health: Health,
     balancer: Mutex<Box<dyn Balancer>>,
     retry: RetryPolicy,
@@ -128,11 +129,16 @@ impl Client {
         links: &[Arc<Link>],
     ) -> Self {
         let health = Health::new(recorder.clone(), links.iter().map(|link| link.server().to_owned()).collect());
+        let ready = Ready::default();
         let mut servers = Vec::new();
         for (index, link) in links.iter().enumerate() {
             let health = health.server(index);
-            let connection = Connection::start(world.clone(), entropy, recorder.clone(), link.clone(), health);
-            servers.push(Server { name: link.server().into(), connection });
+            let name = link.server().into();
+            let (world, recorder, link) = (world.clone(), recorder.clone(), link.clone());
+            servers.push(Server {
+                name,
+                connection: Connection::start(world, entropy, recorder, link, health, ready.clone()),
+            });
         }
         let names = links.iter().map(|link| link.server().to_owned()).collect();
         let context = PolicyContext { world: &world, entropy, recorder: &recorder, servers: names, client: &settings };
@@ -149,6 +155,7 @@ impl Client {
             recorder,
             settings,
             servers,
+            ready,
             health,
             cancellation: Cancellation::default(),
         });
@@ -184,7 +191,7 @@ impl Shared {
         let now = permit.now();
         // The lock is held throughout, so that no other attempt changes what the policies said of a server before it is picked.
         let mut balancer = lock(&self.balancer);
-        let pool = candidates::pool(&self.servers, &self.health, &self.chain, now);
+        let pool = candidates::pool(&self.servers, self.ready.servers(), &self.health, &self.chain, now);
         if pool.is_empty() {
             return Err(CIRCUIT_OPEN);
         }

@@ -67,7 +67,7 @@ impl PickContext {
 
     /// Draws a number below `count`, each with the same probability.
     pub(super) fn draw_below(&mut self, count: usize) -> usize {
-        // The remainder favours small numbers by less than 2^-50 of a share, as there are no more than 64 servers.
+        // The remainder favours small numbers by less than 2^-50 of a share, as there are no more than 1,000 servers.
         (self.rng().next_u64() % count as u64) as usize
     }
 

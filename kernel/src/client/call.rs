@@ -254,7 +254,7 @@ impl<'a> Call<'a> {
     /// Waits until a server is connected, as gRPC's wait_for_ready does.
     async fn until_ready(&self) -> Result<(), AttemptError> {
         let client = self.client;
-        if client.servers.iter().any(|server| server.connection.is_ready()) {
+        if !client.ready.servers().is_empty() {
             return Ok(());
         }
         self.event(Event::Queued).cause("no server is ready").record();

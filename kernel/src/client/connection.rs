@@ -3,7 +3,10 @@
 //! IDLE → CONNECTING → READY → IDLE …, and CONNECTING → TRANSIENT_FAILURE → CONNECTING after a backoff. The client connects at
 //! once, and reconnects as soon as the connection is lost. After a failure the connection counts as failing until it is ready.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use http::{HeaderValue, header::AUTHORIZATION};
 use hyper::{
@@ -21,8 +24,10 @@ use crate::{
     entropy::{Entropy, unit},
     http2::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX},
     link::Link,
+    policy::Servers,
     record::{Event, Recorder},
     status::Code,
+    sync::lock,
     time::Instant,
     transport::{Executor, Io, Noted, Payloads, bearer},
     world::{SharedWorld, Stream, timeout_at},
@@ -34,6 +39,19 @@ const MULTIPLIER: f64 = 1.6;
 const JITTER: f64 = 0.2;
 const MAX_BACKOFF: Duration = Duration::from_secs(120);
 const MIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The servers whose connections can carry calls. Clones share it.
+///
+/// Each call asks for it, and there can be a thousand servers: it is one set, so that no call asks each connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ready(Arc<Mutex<Servers>>);
+
+impl Ready {
+    /// Returns the servers.
+    pub(super) fn servers(&self) -> Servers {
+        *lock(&self.0)
+    }
+}
 
 /// A handle to the connection, which a task of its own maintains.
 pub(super) struct Connection {
@@ -52,23 +70,20 @@ enum ConnectionState {
 }
 
 impl Connection {
-    /// Starts to connect, in a task that lasts as long as the host.
+    /// Starts to connect, in a task that lasts as long as the host. `ready` has the server for as long as the connection can
+    /// carry calls.
     pub(super) fn start(
         world: SharedWorld,
         entropy: Entropy,
         recorder: Recorder,
         link: Arc<Link>,
         health: ServerHealth,
+        ready: Ready,
     ) -> Self {
         let (state, watcher) = watch::channel(ConnectionState::Pending);
-        let keeper = Keeper { world: world.clone(), entropy, recorder, link, health, state };
+        let keeper = Keeper { world: world.clone(), entropy, recorder, link, health, ready, state };
         world.spawn(Box::pin(keeper.run()));
         Self { state: watcher }
-    }
-
-    /// Returns true if it can carry calls.
-    pub(super) fn is_ready(&self) -> bool {
-        matches!(*self.state.borrow(), ConnectionState::Ready(_))
     }
 
     /// Returns true if the last attempt to connect failed.
@@ -130,6 +145,7 @@ struct Keeper {
     recorder: Recorder,
     link: Arc<Link>,
     health: ServerHealth,
+    ready: Ready,
     state: watch::Sender<ConnectionState>,
 }
 
@@ -144,7 +160,7 @@ impl Keeper {
             match self.connect(retry_at).await {
                 Ok(connection) => {
                     let lost = connection.await;
-                    self.state.send_replace(ConnectionState::Pending);
+                    self.set(ConnectionState::Pending);
                     self.event(Event::Idle, Some(&lost));
                     // A connection that was ready resets the backoff.
                     backoff = INITIAL_BACKOFF;
@@ -156,7 +172,7 @@ impl Keeper {
                     event.cause(cause.to_string()).duration(wait).record();
                     // No health check can report a server that cannot be connected to.
                     self.health.mark_unhealthy(&cause);
-                    self.state.send_replace(ConnectionState::Failing(cause));
+                    self.set(ConnectionState::Failing(cause));
                     self.world.sleep_until(retry_at).await;
                     backoff = backoff.mul_f64(MULTIPLIER).min(MAX_BACKOFF);
                     retry_at = self.world.now() + backoff.mul_f64(1.0 + JITTER * (2.0 * unit(&mut rng) - 1.0));
@@ -175,9 +191,16 @@ impl Keeper {
             Err(_) => return Err(Cause::ConnectTimeout),
         };
         let (sender, connection) = handshake(&self.world, stream).await?;
-        self.state.send_replace(ConnectionState::Ready(sender));
+        self.set(ConnectionState::Ready(sender));
         self.event(Event::Ready, None);
         Ok(connection)
+    }
+
+    /// Changes the state, and wakes those who wait for it.
+    fn set(&self, state: ConnectionState) {
+        let is_ready = matches!(state, ConnectionState::Ready(_));
+        lock(&self.ready.0).set(self.health.server(), is_ready);
+        self.state.send_replace(state);
     }
 
     fn event(&self, event: Event, cause: Option<&Cause>) {

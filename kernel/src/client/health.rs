@@ -76,6 +76,11 @@ impl Health {
 }
 
 impl ServerHealth {
+    /// Returns the index of the server.
+    pub(super) fn server(&self) -> usize {
+        self.server
+    }
+
     /// Marks the server as unhealthy because of `cause`.
     pub(super) fn mark_unhealthy(&self, cause: &Cause) {
         self.health.mark_unhealthy(self.server, cause);

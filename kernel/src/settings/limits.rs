@@ -44,7 +44,7 @@ pub const WAIT: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 /// Times between two checks or sweeps, which are no work of a request.
 pub const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 /// Replicas of the service.
-pub const REPLICAS: RangeInclusive<usize> = 1..=64;
+pub const REPLICAS: RangeInclusive<usize> = 1..=1_000;
 /// Workers of one replica.
 pub const WORKERS: RangeInclusive<usize> = 1..=1_024;
 /// Places in the queue of one replica; 0 refuses a request that finds no free worker.
