@@ -54,6 +54,7 @@ use balancer::{Balancer, PickContext};
 use cancellation::Cancellation;
 use connection::{Connection, Ready};
 use health::Health;
+use health_check::Checks;
 use retry::RetryPolicy;
 use rpc::Timeouts;
 
@@ -81,6 +82,7 @@ struct Shared {
     chain: Chain,
     /// The cache, if it is on.
     answers: Option<Mutex<Answers>>,
+    checks: Mutex<Checks>,
     cancellation: Cancellation,
 }
 
@@ -157,6 +159,7 @@ impl Client {
             servers,
             ready,
             health,
+            checks: Mutex::default(),
             cancellation: Cancellation::default(),
         });
         for index in 0..links.len() {

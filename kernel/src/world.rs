@@ -29,6 +29,17 @@ pub trait World: Send + Sync + 'static {
     /// Returns a future that completes at `at`, or at once if that time has passed.
     fn sleep_until(&self, at: Instant) -> Sleep;
 
+    /// Does the same for a task that only watches others, such as a regular check. The end of the sleep by itself changes
+    /// nothing, so [`Calm`] leaves it out.
+    fn sleep_idly_until(&self, at: Instant) -> Sleep {
+        self.sleep_until(at)
+    }
+
+    /// Returns what a world that knows of everything knows of what comes next. By default, as in a real world, it is nothing.
+    fn calm(&self) -> Option<Calm> {
+        None
+    }
+
     /// Runs `task` on this host until the task ends or the host crashes. The tasks of a frozen host do not run.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 
@@ -54,6 +65,18 @@ pub trait World: Send + Sync + 'static {
     fn token(&self) -> Option<&Token> {
         None
     }
+}
+
+/// What a simulation knows of the times at which something happens: timers that fire, on all hosts, for sleeps, messages that arrive
+/// and faults. The ends of sleeps by [`World::sleep_idly_until`] are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calm {
+    /// Number of things that have happened so far.
+    pub happened: u64,
+    /// The time of the last of them.
+    pub since: Instant,
+    /// The time of the next one; [`Instant::NEVER`] if there is none.
+    pub until: Instant,
 }
 
 /// A shared [`World`].

@@ -10,7 +10,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use kernel::{sync::lock, time::Instant, world::Sleep};
+use kernel::{
+    sync::lock,
+    time::Instant,
+    world::{Calm, Sleep},
+};
 
 use crate::{
     host_id::{HostId, MachineId},
@@ -55,6 +59,8 @@ struct Timers {
     pending: BTreeMap<(Instant, u64), PendingTimer>,
     /// Timers set so far.
     set: u64,
+    /// Timers that have fired and were no idle sleeps, and the time of the last one.
+    happened: (u64, Instant),
     /// The machines that are not yet idle at this instant. `None` if the instant is dirty, that is, any machine may have
     /// something to do: then none may move the clock by itself until the driver has moved it.
     busy: Option<Vec<MachineId>>,
@@ -66,6 +72,8 @@ struct Timers {
 struct PendingTimer {
     /// The host whose timer it is.
     host: HostId,
+    /// It is of a task that only watches others.
+    is_idle: bool,
     waker: Waker,
 }
 
@@ -92,7 +100,21 @@ impl Clock {
 
     /// Returns a future for a task of `host` that completes once the clock has reached `at`.
     pub(crate) fn sleep_until(self: &Arc<Self>, host: HostId, at: Instant) -> Sleep {
-        Box::pin(Timer { clock: self.clone(), host, at, key: None })
+        Box::pin(Timer { clock: self.clone(), host, is_idle: false, at, key: None })
+    }
+
+    /// Returns the same for a task that only watches others; see [`Calm`].
+    pub(crate) fn sleep_idly_until(self: &Arc<Self>, host: HostId, at: Instant) -> Sleep {
+        Box::pin(Timer { clock: self.clone(), host, is_idle: true, at, key: None })
+    }
+
+    /// Returns what the timers say of the time until something happens.
+    pub(crate) fn calm(&self) -> Calm {
+        let timers = self.timers();
+        let next = timers.pending.iter().find(|(_, timer)| !timer.is_idle);
+        let until = next.map_or(Instant::NEVER, |((at, _), _)| *at);
+        let (happened, since) = timers.happened;
+        Calm { happened, since, until }
     }
 
     /// Sets a timer of `host` that wakes `waker` at `at`. It cannot be cancelled.
@@ -100,7 +122,7 @@ impl Clock {
         let mut timers = self.timers();
         timers.set += 1;
         let key = (at, timers.set);
-        timers.pending.insert(key, PendingTimer { host, waker });
+        timers.pending.insert(key, PendingTimer { host, is_idle: false, waker });
     }
 
     /// Wakes `waker` the next time that `machine` may move the clock by itself.
@@ -167,9 +189,12 @@ impl Clock {
             timers.sort_ties_by_address(deadline);
         }
         while let Some(entry) = timers.pending.first_entry().filter(|entry| entry.key().0 == deadline) {
-            let PendingTimer { host, waker } = entry.remove();
+            let PendingTimer { host, is_idle, waker } = entry.remove();
             trace::note(Some(host), || "a timer fires".to_owned());
             self.fired.fetch_add(1, Ordering::Relaxed);
+            if !is_idle {
+                timers.happened = (timers.happened.0 + 1, deadline);
+            }
             due.push(waker);
             let Timers { busy: Some(busy), watchers, .. } = &mut *timers else { continue };
             if !busy.contains(&host.machine) {
@@ -202,6 +227,7 @@ impl Timers {
 struct Timer {
     clock: Arc<Clock>,
     host: HostId,
+    is_idle: bool,
     at: Instant,
     /// Key of its entry in the queue, if it has been polled before its deadline.
     key: Option<(Instant, u64)>,
@@ -230,7 +256,8 @@ impl Future for Timer {
             (this.at, timers.set)
         });
         let entry = timers.pending.entry(key);
-        let pending = entry.or_insert_with(|| PendingTimer { host: this.host, waker: cx.waker().clone() });
+        let pending =
+            entry.or_insert_with(|| PendingTimer { host: this.host, is_idle: this.is_idle, waker: cx.waker().clone() });
         pending.waker.clone_from(cx.waker());
         Poll::Pending
     }
@@ -280,6 +307,22 @@ mod tests {
         }
         assert_eq!(*order.lock().unwrap(), [1, 3, 2, 0]);
         assert_eq!(times, [at(10), at(20), at(30)]);
+    }
+
+    #[test]
+    fn idle_sleeps_do_not_count_as_something_that_happens() {
+        let clock = Arc::new(Clock::default());
+        let mut idle = clock.sleep_idly_until(HostId::CLIENT, at(10));
+        let mut sleep = clock.sleep_until(HostId::server(0), at(20));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(idle.as_mut().poll(&mut cx).is_pending() && sleep.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(clock.calm(), Calm { happened: 0, since: at(0), until: at(20) });
+        clock.advance();
+        assert_eq!((clock.now(), clock.calm()), (at(10), Calm { happened: 0, since: at(0), until: at(20) }));
+        clock.advance();
+        assert_eq!((clock.now(), clock.calm()), (at(20), Calm { happened: 1, since: at(20), until: Instant::NEVER }));
+        clock.wake_at(HostId::CLIENT, at(30), Waker::noop().clone());
+        assert_eq!(clock.calm().until, at(30));
     }
 
     #[test]

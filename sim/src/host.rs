@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 use kernel::{
     time::Instant,
     workload::{Job, Output},
-    world::{BoxFuture, BoxStream, Listener, Sleep, World},
+    world::{BoxFuture, BoxStream, Calm, Listener, Sleep, World},
 };
 use tokio::{runtime::Handle, sync::watch};
 
@@ -55,15 +55,29 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Returns when a task that sleeps until `at` continues.
+    fn wakes(&self, at: Instant) -> Instant {
+        // A deadline that has passed does not sleep, so it is not late.
+        if at > self.shared.clock.now() { self.shared.system.wakes(self.id, at) } else { at }
+    }
+}
+
 impl World for Host {
     fn now(&self) -> Instant {
         self.shared.clock.now()
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {
-        // A deadline that has passed does not sleep, so it is not late.
-        let at = if at > self.now() { self.shared.system.wakes(self.id, at) } else { at };
-        self.shared.clock.sleep_until(self.id, at)
+        self.shared.clock.sleep_until(self.id, self.wakes(at))
+    }
+
+    fn sleep_idly_until(&self, at: Instant) -> Sleep {
+        self.shared.clock.sleep_idly_until(self.id, self.wakes(at))
+    }
+
+    fn calm(&self) -> Option<Calm> {
+        Some(self.shared.clock.calm())
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {

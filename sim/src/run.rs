@@ -181,7 +181,7 @@ async fn run_client(hosts: Hosts, scenario: Scenario, inputs: Inputs) -> Ended {
 mod tests {
     use std::time::Duration;
 
-    use kernel::time::Instant;
+    use kernel::{record::Event, time::Instant};
 
     use super::*;
     use crate::calibration::Calibration;
@@ -287,15 +287,42 @@ mod tests {
         items[rng.next_u64() as usize % items.len()]
     }
 
-    /// Without a limit that is counted in a host's turn, such a run would take for ever: its checks are recorded nowhere.
+    /// Without a limit that is counted in a machine's turn, such a run would take for ever: its checks are recorded nowhere. They
+    /// overlap, so that none can be skipped.
     #[test]
     fn work_without_a_record_is_limited_too() {
-        let text = "name = \"idle\"\nduration = \"24h\"\n[load]\nrate = 0.001\n\
-            [servers]\nreplicas = 1\n[client.health_check]\ninterval = \"100ms\"\n";
+        let text = "name = \"idle\"\nduration = \"24h\"\n[load]\nrate = 0.001\n[servers]\nreplicas = 3\n\
+            [client.health_check]\ninterval = \"100ms\"\n[network]\nlatency = \"100ms\"\njitter = \"50ms\"\n";
         let scenario = Scenario::parse("idle.toml", text, &[]).unwrap();
         let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
         let run = run_within(&plan, Limits { timers: 10_000, ..Limits::default() }, &AtomicU64::new(0)).unwrap();
         assert_eq!(run.stopped.map(|stopped| stopped.limit), Some(crate::Limit::Timers(10_000)));
+    }
+
+    /// A day of waiting for an answer costs what happens in it, which is nothing.
+    #[test]
+    fn checks_that_cannot_have_another_result_are_skipped() {
+        let text = "name = \"idle\"\nduration = \"250ms\"\n[load]\nrate = 20\n[workload]\nsizes = [\"1x1\"]\n\
+            [servers]\nreplicas = 64\nservice_time_min = \"23h\"\n[client]\ndeadline = \"24h\"\nattempt_timeout = \"24h\"\n";
+        let scenario = Scenario::parse("idle.toml", text, &[]).unwrap();
+        let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+        let run = run_within(&plan, Limits { timers: 5_000, ..Limits::default() }, &AtomicU64::new(0)).unwrap();
+        assert_eq!(run.stopped, None);
+        assert!(run.run.records.requests.iter().all(|row| row.latency_us > Some(23 * 3_600_000_000)));
+    }
+
+    /// A server that stops to answer while all is calm is noticed by the next check, as without the skipping of checks.
+    #[test]
+    fn a_check_is_not_skipped_after_something_has_happened() {
+        let text = "name = \"idle\"\nduration = \"60s\"\n[load]\nrate = 0.02\n[workload]\nsizes = [\"1x1\"]\n\
+            [servers]\nreplicas = 2\n[client.health_check]\ninterval = \"1s\"\ntimeout = \"500ms\"\n\
+            [[fault]]\nat = \"20.3s\"\nkind = \"freeze\"\ntarget = \"server-1\"\nduration = \"10s\"\n";
+        let scenario = Scenario::parse("idle.toml", text, &[]).unwrap();
+        let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+        let run = run_within(&plan, Limits::default(), &AtomicU64::new(0)).unwrap().run;
+        let seen = run.records.events.iter().filter(|row| matches!(row.event, Event::Unhealthy | Event::Healthy));
+        let seen: Vec<_> = seen.map(|row| (row.event, row.at_us / 100_000)).collect();
+        assert_eq!(seen, [(Event::Unhealthy, 215), (Event::Healthy, 303)], "in tenths of a second");
     }
 
     /// A panic must not end the process, which may run other simulations.

@@ -1,5 +1,7 @@
 //! Active health checks: gRPC's health-checking protocol, over a server's pooled connection.
 
+mod no_news;
+
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::select;
@@ -16,26 +18,48 @@ use crate::{
         rehearsal::rehearsal_server,
     },
     status::Code,
+    sync::lock,
     time::Instant,
 };
+
+pub(super) use no_news::Checks;
+
+/// Least number of checks in a row that are skipped. A few checks cost little, and their messages are part of what happens on a
+/// connection between two calls.
+const SKIPPED_MIN: u32 = 10;
 
 /// Checks on one server for as long as the client lives.
 pub(super) async fn check_regularly(client: Arc<Shared>, server: usize) {
     let settings = client.settings.health_check;
+    let world = &client.world;
     let mut connection = client.servers[server].connection.watcher();
-    let mut due = client.world.now() + settings.interval;
+    let mut due = world.now() + settings.interval;
     loop {
         // A new connection is checked at once: the known health is that of the connection before.
-        select(client.world.sleep_until(due), pin!(connection.becomes_ready())).await;
-        let started = client.world.now();
+        select(world.sleep_idly_until(due), pin!(connection.becomes_ready())).await;
+        let started = world.now();
         due = started + settings.interval;
+        let calm = world.calm();
+        let no_news_until = calm.and_then(|calm| lock(&client.checks).no_news_until(server, calm));
+        let skipped = no_news_until.map_or(0, |until| intervals(until.since(started), settings.interval));
+        if skipped >= SKIPPED_MIN {
+            due = started + settings.interval * skipped;
+            continue;
+        }
         // A server that cannot even be connected to is reported as unhealthy by its connection already.
         if client.servers[server].connection.is_failing() {
             continue;
         }
+        lock(&client.checks).begin(started, calm);
         let failure = check_health(&client, server, started + settings.timeout).await.err();
         client.health.observe(server, failure.as_ref());
+        lock(&client.checks).end(server, failure.is_none(), world.now(), world.calm());
     }
+}
+
+/// Returns how many whole intervals fit into `span`.
+fn intervals(span: Duration, interval: Duration) -> u32 {
+    u32::try_from(span.as_nanos() / interval.as_nanos()).unwrap_or(u32::MAX)
 }
 
 /// Asks `server` for its health and waits until `timeout`.
