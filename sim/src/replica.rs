@@ -92,7 +92,8 @@ impl Replica {
     fn launch_in_turn(self: Arc<Self>) {
         let start = {
             let run = &mut *lock(&self.run);
-            if !run.is_wanted || run.is_there {
+            // A process that was killed before it ran has yet to exit, too.
+            if !run.is_wanted || run.is_there || self.host.gate.is_killed() {
                 return;
             }
             *run = Run { is_wanted: false, is_there: true, starts: run.starts + 1 };

@@ -185,6 +185,23 @@ fn a_thousand_processes_on_a_machine_are_killed_and_started_at_one_instant() {
     assert_eq!(after, all(ms(2) + EXEC_TO_LISTEN + LINK * 4));
 }
 
+#[test]
+fn a_process_may_be_started_killed_and_started_at_one_instant() {
+    let (effects, listening, heard) = simulate(&echo(), |hosts| async move {
+        hosts.apply(ms(1), Operation::Crash(0)).await;
+        hosts.sleep(ms(5)).await;
+        let operations = [Operation::Start(0), Operation::Crash(0), Operation::Start(0)];
+        let effects = join_all(operations.map(|operation| hosts.operations.apply(operation))).await;
+        let listening = hosts.world.now();
+        let mut conversation = Conversation::open(&hosts).await;
+        conversation.say(ms(50), b"third").await;
+        (effects.into_iter().map(Result::unwrap).collect::<Vec<_>>(), listening, conversation.until(ms(60)).await)
+    });
+    assert_eq!(effects, [Effect::ServerIsDown, Effect::Applied, Effect::Applied]);
+    assert_eq!(listening, at(ms(5) + EXEC_TO_LISTEN));
+    assert_eq!(heard, [(at(ms(50) + LINK * 2), bytes("third"))]);
+}
+
 /// turmoil would keep a port of the client for each of them, and has 65,535 at most.
 #[test]
 fn seventy_thousand_refused_connections_use_nothing_up() {
