@@ -299,3 +299,16 @@ fn about<'a>(recorder: &'a Recorder, event: Event, server: Option<&str>) -> Even
         None => draft,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_was_sent_as_long_before_its_end_as_it_took() {
+        let at = |millis| Instant::START + Duration::from_millis(millis);
+        let took = Duration::from_millis(20);
+        let end = AttemptEnd { server: Some(0), entered: at(5), now: at(30), took, ending: Ending::Abandoned };
+        assert_eq!(end.sent(), at(10));
+    }
+}

@@ -126,7 +126,15 @@ fn code_from_reset(reason: h2::Reason) -> Code {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tonic::body::Body;
+
     use super::*;
+    use crate::{
+        client::connection::handshake,
+        fuzzing::{host::over, network::Network},
+    };
 
     #[test]
     fn each_kind_of_io_error_has_its_cause() {
@@ -156,6 +164,34 @@ mod tests {
         ];
         for (reason, code) in cases {
             assert_eq!(code_from_reset(reason), code, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_call_whose_stream_the_server_resets_fails_with_the_reason() {
+        let network = Arc::new(Network::default());
+        let world = network.host("client");
+        for (reason, code) in
+            [(h2::Reason::ENHANCE_YOUR_CALM, Code::ResourceExhausted), (h2::Reason::CANCEL, Code::Cancelled)]
+        {
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            world.spawn(Box::pin(async move {
+                let mut server = h2::server::handshake(theirs).await.expect("the client speaks HTTP/2");
+                while let Some(Ok((_, mut answer))) = server.accept().await {
+                    answer.send_reset(reason);
+                }
+            }));
+            let client = world.clone();
+            let error = network.run(async move {
+                let (mut sender, carries) = handshake(&client, over(ours)).await.expect("the server speaks HTTP/2");
+                client.spawn(Box::pin(async move { drop(carries.await) }));
+                let request = http::Request::post("http://server/call").body(Body::empty());
+                sender.send(request.expect("it is valid")).await.expect_err("the stream is reset")
+            });
+            assert_eq!(
+                (code_from_hyper(&error), Cause::from_hyper(&error)),
+                (code, Cause::StreamReset(reason.to_string()))
+            );
         }
     }
 }

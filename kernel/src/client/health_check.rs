@@ -82,3 +82,15 @@ pub(super) async fn ask_health(sender: Sender, timeout: Duration) -> Result<(), 
         other => Err(Failure::new(Code::Unavailable, Cause::Answer(other.as_str_name().to_owned()))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_that_are_skipped_are_whole_intervals() {
+        let whole = |millis| intervals(Duration::from_millis(millis), Duration::from_millis(500));
+        assert_eq!([0, 499, 500, 999, 1_000, 5_499].map(whole), [0, 0, 1, 1, 2, 10]);
+        assert_eq!(intervals(Duration::MAX, Duration::from_nanos(1)), u32::MAX);
+    }
+}

@@ -116,10 +116,12 @@ mod tests {
 
     #[test]
     fn faults_on_one_link_compose() {
-        let slow = Shape { latency: Duration::from_millis(5), bandwidth: Some(1_000), loss: 0.5, ..Shape::default() };
-        let cut = Shape { latency: Duration::from_millis(1), loss: 0.5, cut_to: true, ..Shape::default() };
+        let millis = Duration::from_millis;
+        let slow =
+            Shape { latency: millis(5), jitter: millis(3), bandwidth: Some(1_000), loss: 0.5, ..Shape::default() };
+        let cut = Shape { latency: millis(1), jitter: millis(2), loss: 0.5, cut_to: true, ..Shape::default() };
         let both = slow.and(cut);
-        assert_eq!(both.latency, Duration::from_millis(6));
+        assert_eq!((both.latency, both.jitter), (millis(6), millis(5)));
         assert_eq!(both.bandwidth, Some(1_000));
         assert_eq!(both.loss, 0.75);
         assert!(both.cuts(Way::To) && !both.cuts(Way::From));
@@ -169,6 +171,18 @@ mod tests {
         for (delay, expected) in [(Duration::ZERO, 450..550), (RTO, 200..300), (RTO * 3, 80..170)] {
             let count = draws.iter().filter(|draw| **draw == delay).count();
             assert!(expected.contains(&count), "{count} segments have a delay of {delay:?}");
+        }
+    }
+
+    #[test]
+    fn a_greater_draw_is_a_longer_delay() {
+        let stream = || Entropy::new(1).stream("jitter");
+        let shape = Shape { latency: Duration::from_millis(3), jitter: Duration::from_millis(3), ..Shape::default() };
+        let (mut draws, mut delays) = (stream(), stream());
+        for _ in 0..100 {
+            let expected = shape.latency.as_secs_f64() * 2.0 * unit(&mut draws);
+            let delay = shape.delay(&mut delays).as_secs_f64();
+            assert!((delay - expected).abs() < 2e-9, "{delay} s instead of {expected} s");
         }
     }
 }

@@ -137,4 +137,23 @@ mod tests {
         assert_eq!(detected("crash", std::slice::from_ref(&late)), Some(15 * S));
         assert_eq!(detected("crash", &[late, back("server-0"), back("server-1")]), None);
     }
+
+    #[test]
+    fn an_ejection_or_an_open_breaker_in_another_log_is_no_mark() {
+        for kind in [Event::BreakerOpened, Event::Ejected, Event::Unhealthy, Event::Healthy] {
+            let foreign = event(12 * S, "proxy", kind, Some("server-0"));
+            assert_eq!(detected("freeze", &[foreign]), None, "{kind:?}");
+        }
+        // Nor does it change what the client thinks.
+        let foreign = event(9 * S, "proxy", Event::Healthy, Some("server-0"));
+        assert_eq!(detected("freeze", &[unhealthy("server-0", 8 * S), foreign]), Some(0));
+    }
+
+    #[test]
+    fn a_crashed_server_that_is_restarted_is_back_whenever_it_listens() {
+        let late = unhealthy("server-0", 25 * S);
+        let restart = |target: &str| event(12 * S, "client", Event::Restart, Some(target));
+        assert_eq!(detected("crash", &[late.clone(), restart("server-0")]), Some(15 * S), "the other one is gone");
+        assert_eq!(detected("crash", &[late, restart("server-0"), restart("server-1")]), None);
+    }
 }

@@ -141,6 +141,7 @@ mod tests {
         assert_eq!(turns, [Some(at(0)), Some(at(100)), Some(at(200)), None]);
         assert_eq!(bucket.reserve(at(50), Instant::NEVER), Some(at(300)));
         assert_eq!(bucket.reserve(at(290), at(350)), None, "the deadline would pass first");
+        assert_eq!(bucket.reserve(at(290), at(400)), Some(at(400)), "it does not pass before");
     }
 
     proptest! {

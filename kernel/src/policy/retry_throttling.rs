@@ -97,6 +97,8 @@ fn thousandths(tokens: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -131,5 +133,21 @@ mod tests {
                 prop_assert!(tokens.count <= full);
             }
         }
+    }
+
+    #[test]
+    fn a_failure_takes_a_token_if_its_status_counts_or_if_the_server_wants_no_retry() {
+        let taken = |code, pushback| {
+            let settings = RetryThrottling::default();
+            let throttle = Throttle { tokens: Mutex::new(Tokens::new(&settings)), counted: vec![Code::Unavailable] };
+            let [entered, now] = [Instant::START; 2];
+            let ending = Ending::Status(code, pushback);
+            throttle.on_attempt_end(&AttemptEnd { server: Some(0), entered, now, took: Duration::ZERO, ending });
+            let tokens = lock(&throttle.tokens);
+            tokens.max - tokens.count
+        };
+        assert_eq!([None, Some(Pushback::Never)].map(|pushback| taken(Code::Unavailable, pushback)), [1_000; 2]);
+        assert_eq!([None, Some(Pushback::Never)].map(|pushback| taken(Code::NotFound, pushback)), [0, 1_000]);
+        assert_eq!(taken(Code::NotFound, Some(Pushback::After(Duration::from_secs(1)))), 0);
     }
 }

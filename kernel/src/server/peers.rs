@@ -340,7 +340,19 @@ impl WatchHeld for Option<Receiving> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use http_body::Body as _;
+    use tonic::body::Body;
+
     use super::*;
+    use crate::{
+        server::reply::{Replied, reply},
+        transport::Payloads,
+    };
 
     const PATIENCE: Patience =
         Patience { handshake: Duration::from_secs(2), message: Duration::from_secs(4), idle: Duration::from_secs(8) };
@@ -512,5 +524,30 @@ mod tests {
             drop(call.hold(10));
         }
         assert!(!is_closed(&mut busy));
+    }
+
+    #[test]
+    fn a_reply_occupies_memory_until_its_bytes_are_freed_even_after_its_end() {
+        let peers = peers();
+        let connected = peers.enter(Instant::START, None).unwrap();
+        let (_, body, extensions) = reply(Body::new("data".to_owned()), 4).into_parts();
+        let mut response = http::Response::new(Payloads::default().noted(body));
+        *response.extensions_mut() = extensions;
+        let idle = peers.state().held;
+        let mut replied = Replied::respond(response, Some(connected.entry.call())).into_body();
+        let held = peers.state().held;
+        assert!(held > idle);
+        assert!(!replied.is_end_stream());
+        assert_eq!(replied.size_hint().exact(), Some(4));
+
+        let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut replied).poll_frame(&mut Context::from_waker(Waker::noop()))
+        else {
+            panic!("the body has a frame");
+        };
+        assert!(replied.is_end_stream());
+        drop(replied);
+        assert_eq!(peers.state().held, held, "its bytes are not written yet");
+        assert_eq!(frame.into_data().ok().as_deref(), Some(b"data".as_slice()));
+        assert_eq!(peers.state().held, idle);
     }
 }

@@ -110,7 +110,7 @@ fn an_answer_of_the_first_attempt_ends_the_call() {
 fn a_retry_waits_for_the_backoff_and_goes_to_another_server() {
     let (service, done, response) = play_one(plain(), vec![failing(Code::Unavailable, 10), answering(20)]);
     assert_eq!((done, response.outcome, response.attempts, response.failovers), (130, Outcome::OK, 2, 1));
-    assert_eq!(response.server, Some("server-1".into()));
+    assert_eq!((response.server, response.output), (Some("server-1".into()), Some(Output::Data(DATA.into()))));
     assert_eq!(service.attempts(), [failed(0, 0, 10, Code::Unavailable), attempt(1, 110, 130, Code::Ok, "")]);
     let events = [Event::Pick, Event::AttemptFailed, Event::Backoff, Event::Failover, Event::Pick];
     assert_eq!(service.kinds_of(0), events);
@@ -561,6 +561,20 @@ fn the_balancer_counts_attempts_until_they_end_or_are_abandoned() {
     let mut counts = [0, 0];
     service.attempts().iter().for_each(|attempt| counts[usize::from(attempt.0 == "server-1")] += 1);
     assert_eq!(counts, [3, 3], "a hundred draws always find the server with fewer attempts");
+}
+
+#[test]
+fn an_attempt_counts_against_its_server_only_while_it_is_under_way() {
+    let settings = Settings {
+        load_balancing: Balancing::LeastRequest { choice_count: 100 },
+        deadline: millis(5_000),
+        attempt_timeout: millis(5_000),
+        ..retrying(&[], 1)
+    };
+    // A hundred draws always find the server with fewer attempts. The slow one has the first or the second attempt until the end.
+    let (service, _) = play(settings, vec![answering(10), answering(2_000)], &[0, 1, 100, 200, 300, 400, 500, 600]);
+    let slow: Vec<_> = service.attempts().into_iter().filter(|attempt| attempt.0 == "server-1").collect();
+    assert_eq!(slow.len(), 1, "{slow:?}");
 }
 
 #[test]

@@ -290,3 +290,13 @@ fn a_lost_segment_delays_those_behind_it() {
     }
     assert!((30..=70).contains(&delayed), "{delayed} of 100 segments were lost at least once");
 }
+
+#[test]
+fn data_is_split_into_full_segments_and_what_is_left() {
+    let mut fixture = Fixture::new(Shape { bandwidth: Some(1_000_000_000), ..Shape::default() });
+    for (bytes, segments) in [(1, 1), (SEGMENT_BYTES, 1), (SEGMENT_BYTES + 1, 2), (2 * SEGMENT_BYTES, 2)] {
+        fixture.lane.push(&fixture.link, Payload::Data(vec![7; bytes].into()));
+        assert_eq!(fixture.lane.queue.len(), segments, "{bytes} bytes");
+        fixture.lane.clear();
+    }
+}

@@ -45,6 +45,10 @@ impl Fixture {
         self.host.advance_to(Instant::START + Duration::from_millis(millis));
     }
 
+    fn wire(&self) -> &Wire {
+        self.stream.wire.as_ref().expect("it is open")
+    }
+
     /// Writes, if the stream takes it.
     fn write(&mut self, bytes: &[u8]) -> Option<io::Result<usize>> {
         self.stream.write(bytes).now_or_never()
@@ -118,6 +122,10 @@ fn bytes_pass_an_idle_link_straight() {
     fixture.peer_write(b"back");
     assert_eq!(fixture.read_chunk().map(Result::ok), Some(Some(Bytes::from_static(b"back"))));
     assert!(fixture.stream.is_write_vectored());
+    // What the reader does not take stays in the socket, and with it the peer's view of how much is read.
+    fixture.peer_write(&[7; 20]);
+    assert_eq!(fixture.read().map(|read| read.ok().map(|bytes| bytes.len())), Some(Some(16)));
+    assert!(fixture.wire().incoming.is_empty());
 }
 
 #[test]
@@ -382,10 +390,20 @@ fn a_stream_that_is_dropped_after_its_first_bytes_have_passed_still_sends_the_ot
     assert_eq!(arrived, b"second");
 }
 
-/// A socket that keeps chunks, counts what arrives, and reads what it was created with.
+/// A socket that keeps chunks, counts what arrives and how often it is written to, and reads what it was created with.
 struct Scripted {
     reads: std::collections::VecDeque<io::Result<Bytes>>,
+    takes: Takes,
     arrivals: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
+}
+
+/// What a socket does with a chunk that is written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    All,
+    Nothing,
+    Error,
 }
 
 impl AsyncRead for Scripted {
@@ -414,7 +432,13 @@ impl Stream for Scripted {
     }
 
     fn poll_write_chunk(&mut self, _: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
-        chunk.clear();
+        let writes = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
+        assert!(writes < 100, "the writer never gives up");
+        match self.takes {
+            Takes::All => chunk.clear(),
+            Takes::Nothing => {}
+            Takes::Error => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -425,13 +449,23 @@ impl Stream for Scripted {
     fn arrivals(&self) -> Option<Arc<AtomicU64>> {
         Some(self.arrivals.clone())
     }
+
+    fn is_reset(&self) -> bool {
+        self.takes == Takes::Error
+    }
 }
 
 fn scripted(shape: Shape, reads: Vec<io::Result<Bytes>>) -> Fixture {
+    scripted_with(shape, reads, Takes::All).0
+}
+
+/// Returns the number of writes to the socket, too.
+fn scripted_with(shape: Shape, reads: Vec<io::Result<Bytes>>, takes: Takes) -> (Fixture, Arc<AtomicU64>) {
     let mut fixture = Fixture::new(shape);
-    let socket = Scripted { reads: reads.into(), arrivals: Arc::new(7.into()) };
+    let writes = Arc::default();
+    let socket = Scripted { reads: reads.into(), takes, arrivals: Arc::new(7.into()), writes: Arc::clone(&writes) };
     fixture.stream.wire.as_mut().expect("it is open").socket = Box::new(socket);
-    fixture
+    (fixture, writes)
 }
 
 #[test]
@@ -444,6 +478,14 @@ fn a_stream_keeps_chunks_as_its_socket_does_while_the_link_is_idle_and_counts_as
 }
 
 #[test]
+fn a_stream_is_reset_by_its_peer_if_its_socket_is() {
+    for (takes, is_reset) in [(Takes::All, false), (Takes::Error, true)] {
+        let fixture = scripted_with(Shape::default(), Vec::new(), takes).0;
+        assert_eq!(fixture.stream.is_reset(), is_reset);
+    }
+}
+
+#[test]
 fn the_failure_of_a_socket_comes_after_the_bytes_before_it_and_stays() {
     let reads = || vec![Ok(Bytes::from_static(b"last")), Err(io::ErrorKind::ConnectionReset.into())];
     let mut fixture = scripted(slow(), reads());
@@ -453,5 +495,43 @@ fn the_failure_of_a_socket_comes_after_the_bytes_before_it_and_stays() {
     for _ in 0..2 {
         assert_eq!(kind(fixture.read()), io::ErrorKind::ConnectionReset);
         assert_eq!(kind(fixture.read_chunk()), io::ErrorKind::ConnectionReset);
+    }
+}
+
+#[test]
+fn a_chunk_passes_an_idle_link_while_those_behind_it_stay_in_the_socket() {
+    let chunks = [b"one", b"two"].map(|chunk| Bytes::from_static(chunk));
+    let mut fixture = scripted(Shape::default(), chunks.clone().map(Ok).into());
+    for chunk in chunks {
+        assert_eq!(fixture.read_chunk().map(Result::ok), Some(Some(chunk)));
+        assert!(fixture.wire().incoming.is_empty());
+    }
+}
+
+#[test]
+fn a_socket_that_takes_nothing_is_not_written_to_again_and_fails_no_write_until_it_says_so() {
+    for takes in [Takes::Nothing, Takes::Error] {
+        let (mut fixture, writes) = scripted_with(slow(), Vec::new(), takes);
+        for millis in [LATENCY, 2 * LATENCY, 3 * LATENCY] {
+            assert_eq!(fixture.write(b"lost").map(Result::ok), Some(Some(4)), "{takes:?}");
+            fixture.advance_to(millis);
+            assert!(fixture.read_chunk().is_none());
+            assert!(fixture.wire().broken && fixture.wire().outgoing.is_empty());
+            assert_eq!(writes.load(Ordering::Relaxed), 1, "{takes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_dropped_stream_closes_its_socket_when_everything_has_passed_or_the_peer_is_gone() {
+    for takes in [Takes::All, Takes::Error] {
+        let (mut fixture, writes) = scripted_with(slow(), Vec::new(), takes);
+        fixture.write(b"last");
+        let Fixture { host, link, stream, .. } = fixture;
+        drop(stream);
+        host.run(std::future::ready(()));
+        assert_eq!(Arc::strong_count(&writes), 2, "the task that writes the rest has the socket");
+        host.run(link.world.sleep_until(Instant::START + Duration::from_millis(LATENCY + 1)));
+        assert_eq!((Arc::strong_count(&writes), writes.load(Ordering::Relaxed)), (1, 1), "{takes:?}");
     }
 }

@@ -298,6 +298,20 @@ mod tests {
         assert_eq!(settings.warnings(5).len(), 0);
     }
 
+    /// Three servers without a failure and one that fails half: mean 0.875, standard deviation 0.217, threshold 0.658.
+    #[test]
+    fn an_outlier_among_too_few_servers_with_enough_requests_is_not_ejected() {
+        let found = |minimum_hosts| {
+            let settings = SuccessRate { minimum_hosts, stdev_factor: 1_000, ..SuccessRate::default() };
+            // The fifth server has no requests.
+            let mut ejections = ejections(by_statistics(Some(settings), None), 5);
+            (0..3).for_each(|server| ejections.observe_all(server, 200, 0));
+            ejections.observe_all(3, 100, 100);
+            ejections.sweep(at(10)).len()
+        };
+        assert_eq!([3, 4, 5].map(found), [1, 1, 0]);
+    }
+
     #[test]
     fn failures_over_the_threshold_eject_and_failures_at_the_threshold_do_not() {
         let settings = by_statistics(None, Some(FailurePercentage { threshold: 50.0, ..FailurePercentage::default() }));
