@@ -141,7 +141,7 @@ mod tests {
         let one = latencies([7]);
         assert_eq!([1, 500, 999, 1000].map(|p| one.percentile(p)), [Some(7); 4]);
         assert_eq!(latencies([]).percentile(500), None);
-        assert_eq!(latencies([]).max(), None);
+        assert_eq!((one.max(), latencies([]).max()), (Some(7), None));
     }
 
     #[test]

@@ -368,4 +368,10 @@ mod tests {
         assert_eq!((summary.lateness.sends.max_s, summary.lateness.allowed_s), (Some(9.0), None));
         assert!(summary.trusted);
     }
+
+    #[test]
+    fn what_did_not_happen_is_late_once_the_run_goes_on_behind_its_time() {
+        assert_eq!([4, 5, 7].map(|last_us| late_us(None, 5, last_us)), [None, None, Some(2)]);
+        assert_eq!([4, 5, 7].map(|at_us| late_us(Some(at_us), 5, 9)), [Some(0), Some(0), Some(2)]);
+    }
 }

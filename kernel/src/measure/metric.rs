@@ -143,4 +143,16 @@ mod tests {
             assert!(!together || a.unit() == b.unit(), "{} and {}", a.name(), b.name());
         }
     }
+
+    #[test]
+    fn more_of_a_share_or_a_rate_is_better_and_less_of_a_time_or_a_count() {
+        assert!([Metric::SuccessRate, Metric::Goodput].into_iter().all(Metric::higher_is_better));
+        assert!(![Metric::LatencyP95, Metric::Retries].into_iter().any(Metric::higher_is_better));
+    }
+
+    #[test]
+    fn two_metrics_are_of_a_fault() {
+        let of_a_fault: Vec<_> = Metric::ALL.into_iter().filter(|metric| metric.is_of_a_fault()).collect();
+        assert_eq!(of_a_fault, [Metric::RecoveryTime, Metric::TimeToDetect]);
+    }
 }

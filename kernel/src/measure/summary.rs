@@ -244,7 +244,10 @@ pub(super) fn servers(requests: &Requests, servers: usize) -> BTreeMap<String, u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::sample::{LABEL, Sample, crash_then_freeze, failed, fault_end, fault_start, ok};
+    use crate::{
+        measure::sample::{LABEL, Sample, crash_then_freeze, event, failed, fault_end, fault_start, ok},
+        record::Event,
+    };
 
     const S: u64 = 1_000_000;
 
@@ -325,5 +328,31 @@ mod tests {
         insta::assert_snapshot!(json);
         assert_eq!(serde_json::from_str::<Summary>(&json).expect("it reads what it wrote"), summary);
         assert_eq!((summary.scenario.as_str(), summary.seed), (LABEL.scenario, LABEL.seed));
+    }
+
+    #[test]
+    fn ejections_count_in_their_phase_and_are_left_out_while_there_are_none() {
+        let ejected = |at_us| event(at_us, "client", Event::Ejected, Some("server-0"));
+        let fault = [fault_start(0, "crash", "server-0", 4 * S), fault_end(0, "server-0", 6 * S)];
+        let rows = || (0..10).map(|second| ok(second * S, 1));
+        let summary = Sample::of_seconds(10)
+            .requests(rows())
+            .events(fault.into_iter().chain([ejected(S), ejected(5 * S)]))
+            .summary(&[]);
+        assert_eq!(summary.overall.ejections, 2);
+        assert_eq!(summary.phases.iter().map(|phase| phase.metrics.ejections).sum::<u64>(), 2);
+        assert_eq!(summary.phases[0].metrics.ejections, 1, "{:?}", summary.phases[0]);
+        assert!(summary.render().contains(", 2 ejections\n"));
+        let written = serde_json::to_value(&summary.overall).expect("it can be written");
+        assert_eq!((written.get("ejections"), written.get("hedges")), (Some(&2.into()), None));
+    }
+
+    #[test]
+    fn the_summary_of_a_version_without_lateness_is_trusted() {
+        let mut written = serde_json::to_value(Sample::of_seconds(1).summary(&[])).expect("it can be written");
+        let removed = written.as_object_mut().and_then(|fields| fields.remove("trusted"));
+        assert_eq!(removed, Some(true.into()));
+        let read: Summary = serde_json::from_value(written).expect("it can be read");
+        assert!(read.trusted);
     }
 }

@@ -309,10 +309,11 @@ mod tests {
             expect(Metric::SuccessRate, Some(0.98), None),
             expect(Metric::LatencyMax, None, Some(0.000_999)),
             expect(Metric::LatencyMax, None, Some(0.001)),
+            expect(Metric::SuccessRate, Some(0.979_99), None),
         ];
         let summary = Sample::of_seconds(1).requests(rows).summary(&expectations);
         let shown: Vec<String> = summary.expectations.iter().map(actual).collect();
-        assert_eq!(shown, ["<98.00 %", ">1.00 ms", "1.00 ms"]);
+        assert_eq!(shown, ["<98.00 %", ">1.00 ms", "1.00 ms", "98.00 %"]);
     }
 
     #[test]
@@ -321,5 +322,23 @@ mod tests {
         assert_eq!(targets(&names(1)), "server-0");
         assert_eq!(targets(&names(2)), "server-0, server-1");
         assert_eq!(targets(&names(12)), "server-0 and 11 more");
+        let wide = |width: usize| targets(&["a".repeat(width - ", b".len()), "b".to_owned()]);
+        assert!(wide(TARGETS_WIDTH_MAX).ends_with("a, b"));
+        assert!(wide(TARGETS_WIDTH_MAX + 1).ends_with("a and 1 more"));
+    }
+
+    #[test]
+    fn one_expectation_is_not_counted() {
+        let sample = Sample::of_seconds(1).requests([ok(0, 1)]);
+        let first_line = |expectations: &[Expectation]| {
+            let report = sample.summary(expectations).render();
+            report.lines().next().map(|line| line.rsplit(": ").next().unwrap_or(line).to_owned())
+        };
+        let good = expect(Metric::SuccessRate, Some(1.0), None);
+        let bad = expect(Metric::Retries, Some(1.0), None);
+        assert_eq!(first_line(&[]).as_deref(), Some("nothing is expected"));
+        assert_eq!(first_line(std::slice::from_ref(&good)).as_deref(), Some("the expectation holds"));
+        assert_eq!(first_line(std::slice::from_ref(&bad)).as_deref(), Some("the expectation does not hold"));
+        assert_eq!(first_line(&[good, bad]).as_deref(), Some("1 of 2 expectations hold"));
     }
 }

@@ -209,6 +209,10 @@ mod tests {
         assert_eq!(text(&outage(4, 10), Metric::RecoveryTime, None), "fault-0 never recovered");
         assert_eq!(text(&outage(4, 10), Metric::Retries, Some(Phase::After)), "a fault lasted to the end");
         assert_eq!(text(&outage(0, 4), Metric::RecoveryTime, Some(Phase::Fault(0))), "no data before fault-0");
+        let unused = Sample::of_seconds(10)
+            .requests((0..4).map(|s| ok(s * S, 1)))
+            .events([fault_start(0, "crash", "server-0", 4 * S), fault_end(0, "server-0", 6 * S)]);
+        assert_eq!(text(&unused, Metric::RecoveryTime, None), "no request since fault-0");
         assert_eq!(text(&outage(0, 4), Metric::SuccessRate, Some(Phase::Before)), "a fault began at once");
         assert_eq!(text(&outage(4, 5), Metric::TimeToDetect, None), "fault-0 never detected");
         assert_eq!(text(&outage(4, 5), Metric::TimeToDetect, Some(Phase::Before)), "only faults have one");

@@ -111,11 +111,13 @@ mod tests {
         let cases = [
             (0.0, "0 s"),
             (0.000_004, "4 us"),
+            (0.000_009_5, "0.01 ms"),
             (0.000_92, "0.92 ms"),
             (0.001_5, "1.50 ms"),
             (0.051_23, "51.2 ms"),
             (0.512_3, "512 ms"),
             (0.999_4, "999 ms"),
+            (0.999_5, "1.00 s"),
             (0.999_6, "1.00 s"),
             (9.94, "9.94 s"),
             (9.996, "10.0 s"),
@@ -147,5 +149,10 @@ mod tests {
     fn trimming_leaves_whole_numbers_alone() {
         let texts = ["5.00 s", "1.50 ms", "100 %", "4.90/s", "200 ms", "10", "0.98"].map(trimmed);
         assert_eq!(texts, ["5 s", "1.5 ms", "100 %", "4.9/s", "200 ms", "10", "0.98"]);
+    }
+
+    #[test]
+    fn a_number_that_rounds_to_one_more_digit_loses_a_decimal() {
+        assert_eq!([9.994, 9.995, 99.94, 99.95, 999.5].map(significant), ["9.99", "10.0", "99.9", "100", "1000"]);
     }
 }

@@ -91,4 +91,13 @@ mod tests {
         let expected = "  name     n\n  -----  ---\n  ✓ a    100\n  ✗ bcd    2  (why)\n";
         assert_eq!(table.render(), expected);
     }
+
+    #[test]
+    fn the_rows_are_those_below_the_headings() {
+        let mut table = TextTable::new(&[("name", Align::Left)]);
+        assert!(table.rows().is_empty());
+        table.row(vec!["a".into()]);
+        table.row(vec!["b".into()]);
+        assert_eq!(table.rows(), [["a"], ["b"]]);
+    }
 }
