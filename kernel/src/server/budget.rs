@@ -290,8 +290,8 @@ fn span_of(amount: i64, growth: i64) -> Option<Duration> {
 
 /// Most new connections at once, and a second. Those whose peer then sends a whole request do not count. A peer that reconnects
 /// without end takes a millisecond of processor time each time, at both ends together.
-const ARRIVALS: u32 = 256;
-const ARRIVALS_PER_S: u32 = 200;
+pub(super) const ARRIVALS: u32 = 256;
+pub(super) const ARRIVALS_PER_S: u32 = 200;
 
 /// The new connections that may be accepted.
 #[derive(Debug)]

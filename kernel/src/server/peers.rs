@@ -350,7 +350,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        server::reply::{Replied, reply},
+        server::{
+            budget::{ARRIVALS, ARRIVALS_PER_S},
+            reply::{Replied, reply},
+        },
         transport::Payloads,
     };
 
@@ -549,5 +552,19 @@ mod tests {
         assert_eq!(peers.state().held, held, "its bytes are not written yet");
         assert_eq!(frame.into_data().ok().as_deref(), Some(b"data".as_slice()));
         assert_eq!(peers.state().held, idle);
+    }
+
+    #[test]
+    fn connections_beyond_a_burst_are_admitted_at_a_rate() {
+        let network = Arc::new(crate::fuzzing::network::Network::default());
+        let world = network.host("server-0");
+        let peers = peers();
+        let admitted = network.run(async move {
+            for _ in 0..ARRIVALS + 3 * ARRIVALS_PER_S {
+                peers.admit(&world).await;
+            }
+            world.now()
+        });
+        assert_eq!(admitted, Instant::START + Duration::from_secs(3));
     }
 }
