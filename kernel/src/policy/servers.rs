@@ -18,7 +18,6 @@ impl Servers {
     /// Returns the servers with an index below `count`.
     pub(crate) fn below(count: usize) -> Self {
         Self(std::array::from_fn(|word| match count.saturating_sub(word * BITS) {
-            0 => 0,
             left if left < BITS => (1 << left) - 1,
             _ => u64::MAX,
         }))
