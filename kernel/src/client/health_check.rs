@@ -39,8 +39,7 @@ pub(super) async fn check_regularly(client: Arc<Shared>, server: usize) {
         select(world.sleep_idly_until(due), pin!(connection.becomes_ready())).await;
         let started = world.now();
         due = started + settings.interval;
-        let calm = world.calm();
-        let no_news_until = calm.and_then(|calm| lock(&client.checks).no_news_until(server, calm));
+        let no_news_until = lock(&client.checks).no_news_until(server, || world.calm());
         let skipped = no_news_until.map_or(0, |until| intervals(until.since(started), settings.interval));
         if skipped >= SKIPPED_MIN {
             due = started + settings.interval * skipped;
@@ -50,10 +49,10 @@ pub(super) async fn check_regularly(client: Arc<Shared>, server: usize) {
         if client.servers[server].connection.is_failing() {
             continue;
         }
-        lock(&client.checks).begin(started, calm);
+        lock(&client.checks).begin(started, || world.calm());
         let failure = check_health(&client, server, started + settings.timeout).await.err();
         client.health.observe(server, failure.as_ref());
-        lock(&client.checks).end(server, failure.is_none(), world.now(), world.calm());
+        lock(&client.checks).end(server, failure.is_none(), world.now(), || world.calm());
     }
 }
 

@@ -33,21 +33,24 @@ struct Round {
 
 impl Checks {
     /// Returns the time until which a check of `server` would succeed as its last one did, if that is known.
-    pub(super) fn no_news_until(&self, server: usize, calm: Calm) -> Option<Instant> {
-        let known = self.known.get(server).copied().flatten()?;
-        (self.under_way == 0 && known == calm.happened - self.explained).then_some(calm.until)
+    ///
+    /// The world is asked with `calm`, here and in the other functions, only where its answer counts: it takes time with the number of
+    /// checks that wait.
+    pub(super) fn no_news_until(&self, server: usize, calm: impl FnOnce() -> Option<Calm>) -> Option<Instant> {
+        let known = self.known.get(server).copied().flatten().filter(|_| self.under_way == 0)?;
+        calm().filter(|calm| known == calm.happened - self.explained).map(|calm| calm.until)
     }
 
     /// Notes that a check begins.
-    pub(super) fn begin(&mut self, now: Instant, calm: Option<Calm>) {
+    pub(super) fn begin(&mut self, now: Instant, calm: impl FnOnce() -> Option<Calm>) {
         if self.under_way == 0 {
-            self.round = Round { began: calm.filter(|calm| calm.since < now), succeeded: Vec::new() };
+            self.round = Round { began: calm().filter(|calm| calm.since < now), succeeded: Vec::new() };
         }
         self.under_way += 1;
     }
 
     /// Notes that a check of `server` has ended.
-    pub(super) fn end(&mut self, server: usize, succeeded: bool, now: Instant, calm: Option<Calm>) {
+    pub(super) fn end(&mut self, server: usize, succeeded: bool, now: Instant, calm: impl FnOnce() -> Option<Calm>) {
         self.under_way -= 1;
         if self.known.len() <= server {
             self.known.resize(server + 1, None);
@@ -60,7 +63,7 @@ impl Checks {
             return;
         }
         let Round { began, succeeded } = std::mem::take(&mut self.round);
-        let (Some(began), Some(calm)) = (began, calm) else { return };
+        let (Some(began), Some(calm)) = (began, calm()) else { return };
         if now < began.until {
             self.explained += calm.happened - began.happened;
             for server in succeeded {
@@ -88,28 +91,28 @@ mod tests {
     /// Servers 0 and 1 are checked in one round, from 10 ms to `end`, in which 8 things happen.
     fn checked(began: Calm, end: Instant) -> Checks {
         let mut checks = Checks::default();
-        checks.begin(at(10), Some(began));
-        checks.begin(at(10), Some(began));
-        checks.end(0, true, at(11), Some(calm(4)));
-        assert_eq!(checks.no_news_until(0, calm(4)), None, "the round is not over");
-        checks.end(1, true, end, Some(calm(8)));
+        checks.begin(at(10), || Some(began));
+        checks.begin(at(10), || Some(began));
+        checks.end(0, true, at(11), || Some(calm(4)));
+        assert_eq!(checks.no_news_until(0, || Some(calm(4))), None, "the round is not over");
+        checks.end(1, true, end, || Some(calm(8)));
         checks
     }
 
     #[test]
     fn after_an_undisturbed_round_there_are_no_news_until_something_happens() {
         let checks = checked(calm(0), at(12));
-        assert_eq!([0, 1].map(|server| checks.no_news_until(server, calm(8))), [Some(at(100)); 2]);
-        assert_eq!(checks.no_news_until(0, calm(9)), None, "something has happened");
-        assert_eq!(checks.no_news_until(2, calm(8)), None, "it was never checked");
+        assert_eq!([0, 1].map(|server| checks.no_news_until(server, || Some(calm(8)))), [Some(at(100)); 2]);
+        assert_eq!(checks.no_news_until(0, || Some(calm(9))), None, "something has happened");
+        assert_eq!(checks.no_news_until(2, || Some(calm(8))), None, "it was never checked");
     }
 
     #[test]
     fn a_round_in_which_something_else_may_have_happened_says_nothing() {
-        assert_eq!(checked(calm(0), at(100)).no_news_until(0, calm(8)), None, "it was not over in time");
+        assert_eq!(checked(calm(0), at(100)).no_news_until(0, || Some(calm(8))), None, "it was not over in time");
         let at_its_start = Calm { since: at(10), ..calm(0) };
         assert_eq!(
-            checked(at_its_start, at(12)).no_news_until(0, calm(8)),
+            checked(at_its_start, at(12)).no_news_until(0, || Some(calm(8))),
             None,
             "it began together with something else"
         );
@@ -118,18 +121,18 @@ mod tests {
     #[test]
     fn checks_of_others_are_no_news_and_a_failure_is() {
         let mut checks = checked(calm(0), at(12));
-        checks.begin(at(20), Some(calm(8)));
-        assert_eq!(checks.no_news_until(0, calm(8)), None, "the check under way may have an effect yet");
-        checks.end(1, false, at(21), Some(calm(13)));
-        assert_eq!(checks.no_news_until(0, calm(13)), Some(at(100)));
-        assert_eq!(checks.no_news_until(1, calm(13)), None);
+        checks.begin(at(20), || Some(calm(8)));
+        assert_eq!(checks.no_news_until(0, || Some(calm(8))), None, "the check under way may have an effect yet");
+        checks.end(1, false, at(21), || Some(calm(13)));
+        assert_eq!(checks.no_news_until(0, || Some(calm(13))), Some(at(100)));
+        assert_eq!(checks.no_news_until(1, || Some(calm(13))), None);
     }
 
     #[test]
     fn a_world_that_does_not_know_has_no_say() {
         let mut checks = Checks::default();
-        checks.begin(at(10), None);
-        checks.end(0, true, at(11), None);
+        checks.begin(at(10), || None);
+        checks.end(0, true, at(11), || None);
         assert_eq!(checks.known, [None]);
     }
 }
