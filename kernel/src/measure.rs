@@ -6,19 +6,20 @@
 //! null, never 0.
 //!
 //! The rows may be in files that are larger than memory: each file is read in one pass, in which what the figures need of a
-//! row is kept, 40 bytes of a request and 24 of an attempt that a server finished.
+//! row is kept: 40 bytes of a request, 16 of an attempt if there are faults, and 24 of an attempt that a server finished.
 //!
 //! | module | what is in it |
 //! | --- | --- |
 //! | `summary` | [`Summary`], the content of `summary.json`, and how it is put together |
 //! | `metrics` | [`Metrics`], the figures of one stretch of the run |
-//! | `span`, `phase` | a stretch of the run, and which there are: before, each fault, after |
+//! | `span`, `phase` | a stretch of the run, and which phases there are: before, each fault, between, after |
+//! | `extent` | which part of the run a phase is, and which requests and attempts count in it |
 //! | `fault` | the faults, as the nemesis recorded them |
 //! | `recovery`, `detection` | how a fault's `recovery_time` and `time_to_detect` are computed |
 //! | `requests`, `window`, `latency` | requests by intended time, by second, and their percentiles |
 //! | `log`, `ranks` | the summary of a log that has only requests, and exact percentiles, in bounded memory |
 //! | `events` | what the figures need of events |
-//! | `duplicate`, `ejection` | work that was wasted, servers that were ejected |
+//! | `attempts`, `duplicate`, `ejection` | attempts by phase, work that was wasted, servers that were ejected |
 //! | `lateness` | [`Lateness`], by how much faults and sends were late |
 //! | `verdict` | [`Verdict`], and [`CheckedExpectation`], an expectation compared with its metric |
 //! | [`text`] | [`Summary::render`], what a run prints when it ends, and how figures and tables are written |
@@ -27,11 +28,13 @@ use std::time::Duration;
 
 use crate::{fault::Fault, measure::expectation::Expectation, record::Rows};
 
+mod attempts;
 mod detection;
 mod duplicate;
 mod ejection;
 mod events;
 pub mod expectation;
+mod extent;
 mod fault;
 mod latency;
 mod lateness;
@@ -53,6 +56,7 @@ pub mod text;
 mod verdict;
 mod window;
 
+pub use extent::Extent;
 pub use latency::{Latencies, LatencyCounts};
 pub use lateness::{Lateness, LatenessFigures};
 pub use log::VisitRequests;
@@ -71,6 +75,8 @@ pub struct Script<'a> {
     pub faults: &'a [Fault],
     /// The lateness of faults and sends beyond which the run is not trusted; none if any is right.
     pub max_lateness: Option<Duration>,
+    /// Why the run was stopped before its end, in a sentence; none if it came to its end.
+    pub stopped: Option<&'a str>,
 }
 
 /// The recorded rows of one run, in any order.

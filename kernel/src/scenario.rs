@@ -86,7 +86,12 @@ impl Scenario {
 
     /// Returns what the rows of a run are compared with. Faults that a `[nemesis]` has yet to draw are not in it.
     pub fn script(&self) -> Script<'_> {
-        Script { expectations: &self.expectations, faults: &self.faults, max_lateness: Some(self.run.max_lateness) }
+        Script {
+            expectations: &self.expectations,
+            faults: &self.faults,
+            max_lateness: Some(self.run.max_lateness),
+            stopped: None,
+        }
     }
 
     /// Returns the names of the servers, in the order of their indices.

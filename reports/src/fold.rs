@@ -8,7 +8,6 @@ mod latencies;
 mod servers;
 mod windows;
 
-pub(crate) use self::latencies::Overlaps;
 pub use self::{
     latencies::Latency,
     servers::ServerTally,

@@ -56,7 +56,11 @@ struct Verdict {
 
 impl From<measure::Verdict> for Verdict {
     fn from(verdict: measure::Verdict) -> Self {
-        let class = if verdict == measure::Verdict::Pass { "pass" } else { "fail" };
+        let class = match verdict {
+            measure::Verdict::Pass => "pass",
+            measure::Verdict::NoExpectations => "none",
+            _ => "fail",
+        };
         Self { class, text: verdict.word() }
     }
 }

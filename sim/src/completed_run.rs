@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kernel::{
     invariant::{self, Evidence, Violation},
-    measure::{RunLabel, RunRows, Summary},
+    measure::{RunLabel, RunRows, Script, Summary},
     record::Records,
     time::Instant,
 };
@@ -26,8 +26,7 @@ impl RunSoFar {
     pub fn summary(&self, plan: &Plan) -> Summary {
         let Some(stopped) = self.stopped else { return self.run.summary(plan) };
         let offered = plan.scenario.duration.min(stopped.at.since(Instant::START));
-        let summary = self.run.summary_of(plan, offered);
-        Summary { pass: false, stopped: Some(stopped.to_string()), ..summary }
+        self.run.summary_of(plan, offered, Some(&stopped.to_string()))
     }
 
     /// Returns the run, or the error of one that was stopped.
@@ -111,14 +110,15 @@ impl CompletedRun {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn summary(&self, plan: &Plan) -> Summary {
-        self.summary_of(plan, plan.scenario.duration)
+        self.summary_of(plan, plan.scenario.duration, None)
     }
 
-    /// Does the same for a run in which load was offered for `offered`.
-    fn summary_of(&self, plan: &Plan, offered: Duration) -> Summary {
+    /// Does the same for a run in which load was offered for `offered`, and which was `stopped` for this reason.
+    fn summary_of(&self, plan: &Plan, offered: Duration, stopped: Option<&str>) -> Summary {
         let Plan { scenario, seed, .. } = plan;
         let scenario = &scenario.explicit(*seed);
         let run = RunRows::new(scenario.servers.replicas, offered, &self.records);
-        Summary::compute(RunLabel { scenario: &scenario.name, seed: *seed, world: "sim" }, &run, &scenario.script())
+        let label = RunLabel { scenario: &scenario.name, seed: *seed, world: "sim" };
+        Summary::compute(label, &run, &Script { stopped, ..scenario.script() })
     }
 }

@@ -9,7 +9,7 @@ use crate::measure::Verdict;
 pub enum Exit {
     /// Every expectation holds.
     Passed = 0,
-    /// An expectation does not hold.
+    /// An expectation does not hold, or no request succeeded.
     Failed = 1,
     /// The command line, the scenario or the place for the run folder is wrong.
     WrongInput = 2,
@@ -33,7 +33,7 @@ impl From<Verdict> for Exit {
             Verdict::Broken => Self::InvariantViolated,
             Verdict::Interrupted | Verdict::Untrusted => Self::RunFailed,
             Verdict::Fail => Self::Failed,
-            Verdict::Pass => Self::Passed,
+            Verdict::NoExpectations | Verdict::Pass => Self::Passed,
         }
     }
 }

@@ -32,7 +32,7 @@ pub const NO_VERDICT: &[(Exit, &str)] = &[(Exit::Passed, "the command has done i
 /// The exit codes of a command that runs scenarios and judges them: 0 to 4.
 pub const VERDICT: &[(Exit, &str)] = &[
     (Exit::Passed, "every expectation holds"),
-    (Exit::Failed, "an expectation does not hold"),
+    (Exit::Failed, "an expectation does not hold, or no request succeeded"),
     WRONG_INPUT,
     (Exit::RunFailed, "the command could not be completed, or a run was too late to be trusted"),
     INVARIANT_VIOLATED,

@@ -1,15 +1,12 @@
 //! Work that servers finished for nothing.
 
-use std::iter;
-
-use super::{RunRows, span::Span};
+use super::{RunRows, extent::Extent};
 use crate::{
     record::{AttemptRow, EventRow},
     status::Code,
 };
 
-/// The intended times of the requests that were worked on in vain, ascending; a request is in it once for each
-/// duplicate.
+/// The times at which servers finished work in vain, ascending.
 pub(super) struct Duplicates(Vec<u64>);
 
 /// Work that a server finished: a `finished` event.
@@ -37,31 +34,31 @@ impl Duplicates {
     /// A server's `finished` event is a duplicate if its attempt has no row, did not end OK, or had ended before the
     /// server did. One whose request has no row, as in a file that a crash cut off, cannot be judged and is left out.
     pub(super) fn find(run: &RunRows<'_>, finished: Vec<FinishedWork>) -> Self {
-        let wasted = wasted_requests(run, finished);
-        let mut intended = Vec::with_capacity(wasted.len());
+        let wasted = wasted_work(run, finished);
+        let mut times_us = Vec::with_capacity(wasted.len());
         // Without a duplicate, a pass over all requests would find nothing.
         let rows = (!wasted.is_empty()).then(|| run.rows.requests());
         for row in rows.into_iter().flatten() {
-            let first = wasted.partition_point(|id| *id < row.id);
-            let times = wasted[first..].iter().take_while(|id| **id == row.id).count();
-            intended.extend(iter::repeat_n(row.intended_us, times));
+            let first = wasted.partition_point(|work| work.request < row.id);
+            let own = wasted[first..].iter().take_while(|work| work.request == row.id);
+            times_us.extend(own.map(|work| work.at_us));
         }
-        intended.sort_unstable();
-        Self(intended)
+        times_us.sort_unstable();
+        Self(times_us)
     }
 
     pub(super) fn total(&self) -> u64 {
         self.0.len() as u64
     }
 
-    /// Counts those whose requests belong to `span` of a run that ends at `run_end_us`.
-    pub(super) fn within(&self, span: Span, run_end_us: u64) -> u64 {
-        span.count(&self.0, run_end_us)
+    /// Counts those that were finished in a phase.
+    pub(super) fn within(&self, extent: &Extent) -> u64 {
+        extent.count(&self.0)
     }
 }
 
-/// Returns the ids of the requests that duplicates were made for, ascending.
-fn wasted_requests(run: &RunRows<'_>, mut finished: Vec<FinishedWork>) -> Vec<u64> {
+/// Returns the work that no call used, ascending by request.
+fn wasted_work(run: &RunRows<'_>, mut finished: Vec<FinishedWork>) -> Vec<FinishedWork> {
     finished.sort_unstable();
     let mut is_used = vec![false; finished.len()];
     for row in run.rows.attempts().filter(|row| row.status == Code::Ok) {
@@ -70,7 +67,7 @@ fn wasted_requests(run: &RunRows<'_>, mut finished: Vec<FinishedWork>) -> Vec<u6
         is_used[first..first + own].fill(true);
     }
     let wasted = finished.into_iter().zip(is_used).filter(|(_, is_used)| !is_used);
-    wasted.map(|(work, _)| work.request).collect()
+    wasted.map(|(work, _)| work).collect()
 }
 
 #[cfg(test)]
@@ -79,6 +76,7 @@ mod tests {
     use crate::measure::{
         events::Events,
         sample::{Sample, attempt, finished, ok},
+        span::Span,
     };
 
     fn duplicates(sample: &Sample) -> Duplicates {
@@ -100,9 +98,9 @@ mod tests {
             .events([finished(0, 1, 700), finished(0, 2, 1000), finished(1, 1, 801), finished(1, 2, 750)]);
         let duplicates = duplicates(&sample);
         assert_eq!(duplicates.total(), 3);
-        // A duplicate belongs where its request was intended: one at 100, two at 200.
-        assert_eq!(duplicates.within(Span { start_us: 0, end_us: 200 }, 1_000_000), 1);
-        assert_eq!(duplicates.within(Span { start_us: 200, end_us: 1_000_000 }, 1_000_000), 2);
+        // They were finished at 700, 750 and 801.
+        let within = |start_us, end_us| duplicates.within(&Extent::of_fault(Span { start_us, end_us }, 1_000_000));
+        assert_eq!([within(0, 700), within(700, 751), within(751, 1_000_000)], [0, 2, 1]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Ejections: servers that the client took out of its traffic.
 
-use super::span::Span;
+use super::extent::Extent;
 
 /// The times of the ejections of a run, ascending.
 pub(super) struct Ejections(Vec<u64>);
@@ -16,9 +16,9 @@ impl Ejections {
         self.0.len() as u64
     }
 
-    /// Counts those in `span` of a run that ends at `run_end_us`.
-    pub(super) fn within(&self, span: Span, run_end_us: u64) -> u64 {
-        span.count(&self.0, run_end_us)
+    /// Counts those in a phase.
+    pub(super) fn within(&self, extent: &Extent) -> u64 {
+        extent.count(&self.0)
     }
 }
 
@@ -29,6 +29,7 @@ mod tests {
         measure::{
             events::Events,
             sample::{Sample, event},
+            span::Span,
         },
         record::Event,
     };
@@ -39,7 +40,7 @@ mod tests {
         let sample =
             Sample::of_seconds(9).events([ejected(300), ejected(100), event(200, "client", Event::Unejected, None)]);
         let ejections = Events::collect(sample.run().rows).ejections;
-        let within = |start_us, end_us| ejections.within(Span { start_us, end_us }, 300);
+        let within = |start_us, end_us| ejections.within(&Extent::of_fault(Span { start_us, end_us }, 300));
         assert_eq!((ejections.total(), within(0, 100), within(100, 200), within(100, 300)), (2, 0, 1, 2));
     }
 }

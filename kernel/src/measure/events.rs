@@ -1,6 +1,7 @@
 //! What the figures need of the events of a run, collected in one pass.
 
 use super::{
+    attempts::NamedAttempts,
     detection::HealthEvents,
     duplicate::FinishedWork,
     ejection::Ejections,
@@ -17,6 +18,8 @@ pub(super) struct Events {
     pub(super) fault_times: FaultTimes,
     pub(super) health: HealthEvents,
     pub(super) ejections: Ejections,
+    /// The attempts that are hedges or failovers.
+    pub(super) named_attempts: NamedAttempts,
     /// The work that servers finished, 24 bytes each.
     pub(super) finished: Vec<FinishedWork>,
 }
@@ -28,16 +31,26 @@ impl Events {
         let mut health = HealthEvents::default();
         let mut ejected_us = Vec::new();
         let mut finished = Vec::new();
+        let mut named_attempts = NamedAttempts::default();
         for row in rows.events() {
             faults.note(&row);
             fault_times.note(&row);
             health.note(&row);
             match row.event {
                 Event::Ejected => ejected_us.push(row.at_us),
+                Event::Hedge => named_attempts.hedges.extend(row.request.zip(row.attempt)),
+                Event::Failover => named_attempts.failovers.extend(row.request.zip(row.attempt)),
                 Event::Finished => finished.extend(FinishedWork::of(&row)),
                 _ => {}
             }
         }
-        Self { faults: faults.into_faults(), fault_times, health, ejections: Ejections::at(ejected_us), finished }
+        Self {
+            faults: faults.into_faults(),
+            fault_times,
+            health,
+            ejections: Ejections::at(ejected_us),
+            named_attempts,
+            finished,
+        }
     }
 }

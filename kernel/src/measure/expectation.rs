@@ -36,6 +36,8 @@ pub enum Phase {
     Before,
     /// The time from the start of the fault at this index until it is lifted and the client has recovered, at least 3 s.
     Fault(usize),
+    /// The times between those of faults.
+    Between,
     /// The time from the end of the last of those.
     After,
 }
@@ -43,7 +45,7 @@ pub enum Phase {
 keys! {
     /// The metric with the bounds.
     const METRIC = metric: Metric [required] = Metric::SuccessRate, (), NOT_DRAWN;
-    /// The phase: `before`, `after`, or `fault-N`; without it the whole run, or every fault for a metric of faults.
+    /// The phase: `before`, `fault-N`, `between`, or `after`; without it the whole run, or every fault for a metric of faults.
     const DURING = during: Option<String> = None, (), NOT_DRAWN;
     /// The lower bound; at least one of the two is needed.
     const MIN = min: Option<Bound> = None, (), NOT_DRAWN;
@@ -151,7 +153,7 @@ fn bound(table: &TableReader<'_, '_>, key: &str, metric: Metric) -> Result<Optio
 
 fn phase(item: &Item<'_>, metric: Metric, faults: usize) -> Result<Phase, Problem> {
     let text = String::read(item, &())?;
-    let phases = [Phase::Before].into_iter().chain((0..faults).map(Phase::Fault)).chain([Phase::After]);
+    let phases = [Phase::Before].into_iter().chain((0..faults).map(Phase::Fault)).chain([Phase::Between, Phase::After]);
     let names: Vec<_> = phases.map(|phase| phase.to_string()).collect();
     let Ok(phase) = text.parse::<Phase>() else {
         let guess = nearest(&text, names.iter().map(String::as_str));
@@ -161,7 +163,7 @@ fn phase(item: &Item<'_>, metric: Metric, faults: usize) -> Result<Phase, Proble
     };
     match phase {
         Phase::Fault(index) if index >= faults => Err(no_such_fault(item, index, faults)),
-        Phase::Before | Phase::After if metric.is_of_a_fault() => {
+        Phase::Before | Phase::Between | Phase::After if metric.is_of_a_fault() => {
             let message = format!("`{metric}` is measured from a fault's start and has no value for `{phase}`");
             Err(Problem::at(item.span(), message).help("name a fault, such as \"fault-0\", or leave `during` out"))
         }
@@ -182,6 +184,7 @@ impl fmt::Display for Phase {
         match self {
             Self::Before => f.pad("before"),
             Self::Fault(index) => f.pad(&format!("fault-{index}")),
+            Self::Between => f.pad("between"),
             Self::After => f.pad("after"),
         }
     }
@@ -193,9 +196,9 @@ impl FromStr for Phase {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fault = text.strip_prefix("fault-").and_then(|number| number.parse().ok()).map(Self::Fault);
         // The comparison refuses other spellings of the number, such as `fault-01`.
-        let phases = [Some(Self::Before), Some(Self::After), fault].into_iter().flatten();
+        let phases = [Some(Self::Before), Some(Self::Between), Some(Self::After), fault].into_iter().flatten();
         let found = phases.into_iter().find(|phase| phase.to_string() == text);
-        found.ok_or_else(|| UnknownName::new(text, "a phase", "`before`, `after`, `fault-0`, `fault-1`, …"))
+        found.ok_or_else(|| UnknownName::new(text, "a phase", "`before`, `between`, `after`, `fault-0`, `fault-1`, …"))
     }
 }
 
@@ -205,7 +208,7 @@ mod tests {
 
     #[test]
     fn phases_are_read_back_as_they_are_written() {
-        for phase in [Phase::Before, Phase::Fault(0), Phase::Fault(12), Phase::After] {
+        for phase in [Phase::Before, Phase::Fault(0), Phase::Fault(12), Phase::Between, Phase::After] {
             assert_eq!(phase.to_string().parse(), Ok(phase));
         }
         for text in ["fault-", "fault-01", "fault-+1", "fault--1", "during", ""] {

@@ -32,10 +32,11 @@ impl Summary {
             offered.add(&request);
         });
         let span = Span { start_us: 0, end_us: counts.end_us() };
-        let metrics = Metrics::new(&sums, &offered.uptime(span), span).with_percentiles(
+        let metrics = Metrics::new(&sums, &offered.uptime(span)).with_rates(&sums, span.length_us()).with_percentiles(
             percentiles(each, LATENCIES, |row| Request::from(row).latency_us()),
             percentiles(each, UNCORRECTED, |row| Request::from(row).since_sent_us()),
         );
+        let succeeded = metrics.succeeded;
         let whole = PhaseSummary {
             phase: Phase::Before.to_string(),
             start_us: 0,
@@ -54,7 +55,7 @@ impl Summary {
             statuses: statuses(&counts),
             servers: summary::servers(&counts, servers),
             expectations: Vec::new(),
-            pass: true,
+            pass: succeeded > 0,
             stopped: None,
             lateness: Lateness::of_log(&counts.sends, percentiles(each, PERCENTILES, late_send_us)),
             trusted: true,

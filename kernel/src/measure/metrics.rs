@@ -2,20 +2,33 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{SECOND_US, latency::Latencies, ratio, requests::Request, seconds, span::Span, window::Uptime};
+use super::{
+    SECOND_US,
+    attempts::Attempts,
+    extent::Extent,
+    latency::Latencies,
+    ratio,
+    requests::{Request, Requests},
+    seconds,
+    window::Uptime,
+};
 use crate::scenario::Metric;
 
 /// The metrics of the whole run or of one phase, under the names that expectations use.
 ///
-/// Shares are 0 to 1, times are seconds, rates are per second. A request belongs to the phase that holds its intended
-/// time, whenever it ended, together with its attempts, failovers and duplicates. Null, which is `None`, is what cannot
-/// be computed.
+/// Shares are 0 to 1, times are seconds, rates are per second. Null, which is `None`, is what cannot be computed.
+///
+/// A request lasts from its intended time to its end, an attempt from when it was sent to its end. It counts in the phase of each fault
+/// that it overlaps, and otherwise where it lies: before the first fault, after the last phase, or between two. So a request may
+/// count in several phases. What has one instant counts where that is: a retry, a hedge or a failover where its attempt was
+/// sent, duplicated work where the server finished it, an ejection where it happened. Throughput, goodput, availability and
+/// `unavailable_for` are of the requests that are *intended* in the phase, so that rates can be compared with the offered load.
 ///
 /// Latencies are those of every request that was not dropped, whatever its status, from when it was intended to be sent,
 /// so that a stalled client does not hide its stall, to when its call ended. Their percentiles are nearest-rank.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Number of intended requests, dropped ones included.
+    /// Number of requests, dropped ones included.
     pub requests: u64,
     /// Number of requests that ended with a status, whatever it is.
     pub completed: u64,
@@ -25,7 +38,7 @@ pub struct Metrics {
     pub success_rate: Option<f64>,
     /// Share of the 1 s windows with offered load that hold at least one success.
     pub availability: Option<f64>,
-    /// Completed requests per second of the phase or of the run, whose length includes the drain.
+    /// Completed requests per second of the phase in which they are intended, or of the run, whose length includes the drain.
     pub throughput: Option<f64>,
     /// Succeeded requests per second, of the same length.
     pub goodput: Option<f64>,
@@ -49,7 +62,7 @@ pub struct Metrics {
     pub uncorrected_p95: Option<f64>,
     /// 99th percentile of the same.
     pub uncorrected_p99: Option<f64>,
-    /// Mean number of attempts of the requests that were not dropped.
+    /// Mean number of attempts per call: the attempts of the phase over its requests that were not dropped.
     pub attempts_per_call: Option<f64>,
     /// Number of attempts beyond a call's first that followed a failed one; `grpc.client.call.retries`.
     pub retries: u64,
@@ -86,27 +99,33 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Metrics {
-    /// Computes the metrics of `requests`, ascending by `intended_us`, which are the offered load of `span`. What requests
-    /// do not determine is left for the caller to add: `duplicates`, `ejections`, `recovery_time`, `time_to_detect`.
-    pub(super) fn compute(requests: &[Request], span: Span) -> Self {
-        let sums = requests.iter().fold(RequestSums::default(), RequestSums::and);
-        let latencies = Latencies::new(requests.iter().filter_map(Request::latency_us));
+    /// Computes the metrics of the phase with this extent, as far as requests determine them: `duplicates`, `ejections`,
+    /// `recovery_time` and `time_to_detect` are missing, and attempts count where their requests do.
+    pub(super) fn compute(requests: &Requests, extent: &Extent) -> Self {
+        let members = requests.within(extent);
+        let sums = members.clone().fold(RequestSums::default(), RequestSums::and);
+        let latencies = Latencies::new(members.clone().filter_map(Request::latency_us));
         let latencies = LATENCIES.map(|per_mille| latencies.percentile(per_mille as usize));
-        let uncorrected = Latencies::new(requests.iter().filter_map(Request::since_sent_us));
+        let uncorrected = Latencies::new(members.filter_map(Request::since_sent_us));
         let uncorrected = UNCORRECTED.map(|per_mille| uncorrected.percentile(per_mille as usize));
-        Self::new(&sums, &Uptime::count(requests, span), span).with_percentiles(latencies, uncorrected)
+        let mut offered = RequestSums::default();
+        let mut uptime = Uptime::default();
+        for span in extent.spans() {
+            let intended = requests.intended_in(*span);
+            offered = intended.iter().fold(offered, RequestSums::and);
+            uptime = uptime.and_of(intended, *span);
+        }
+        Self::new(&sums, &uptime).with_rates(&offered, extent.length_us()).with_percentiles(latencies, uncorrected)
     }
 
     /// Returns the metrics that follow from sums.
-    pub(super) fn new(sums: &RequestSums, uptime: &Uptime, span: Span) -> Self {
+    pub(super) fn new(sums: &RequestSums, uptime: &Uptime) -> Self {
         Self {
             requests: sums.requests,
             completed: sums.completed,
             succeeded: sums.succeeded,
             success_rate: ratio(sums.succeeded, sums.requests),
             availability: ratio(uptime.available, uptime.offered),
-            throughput: per_second(sums.completed, span),
-            goodput: per_second(sums.succeeded, span),
             attempts_per_call: ratio(sums.attempts, sums.requests - sums.dropped),
             retries: sums.retries,
             failovers: sums.failovers,
@@ -115,6 +134,15 @@ impl Metrics {
             hedges: sums.hedges,
             rejected: sums.rejected,
             ..Self::default()
+        }
+    }
+
+    /// Adds the rates of the requests that are intended within a time of this length.
+    pub(super) fn with_rates(self, offered: &RequestSums, length_us: u64) -> Self {
+        Self {
+            throughput: per_second(offered.completed, length_us),
+            goodput: per_second(offered.succeeded, length_us),
+            ..self
         }
     }
 
@@ -134,6 +162,17 @@ impl Metrics {
             uncorrected_p50,
             uncorrected_p95,
             uncorrected_p99,
+            ..self
+        }
+    }
+
+    /// Replaces the figures of attempts, which are those of whole requests, by those of the attempts of a phase.
+    pub(super) fn with_attempts(self, attempts: &Attempts, extent: &Extent) -> Self {
+        Self {
+            attempts_per_call: ratio(attempts.within(extent), self.requests - self.dropped),
+            retries: attempts.retries_within(extent),
+            hedges: attempts.hedges_within(extent),
+            failovers: attempts.failovers_within(extent),
             ..self
         }
     }
@@ -203,16 +242,19 @@ impl RequestSums {
     }
 }
 
-/// Returns how many there are per second of `span`; none if it takes no time. Up to nine thousand million are exact.
-fn per_second(count: u64, span: Span) -> Option<f64> {
-    ratio(count * SECOND_US, span.length_us())
+/// Returns how many there are per second; none if they take no time. Up to nine thousand million are exact.
+fn per_second(count: u64, length_us: u64) -> Option<f64> {
+    ratio(count * SECOND_US, length_us)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        measure::sample::{dropped, failed, ok},
+        measure::{
+            sample::{Sample, dropped, failed, ok},
+            span::Span,
+        },
         record::RequestRow,
     };
 
@@ -220,7 +262,9 @@ mod tests {
     const S: u64 = 1_000_000;
 
     fn metrics(rows: &[RequestRow], seconds: u64) -> Metrics {
-        Metrics::compute(&rows.iter().map(Request::from).collect::<Vec<_>>(), Span { start_us: 0, end_us: seconds * S })
+        let sample = Sample::of_seconds(seconds).requests(rows.to_vec());
+        let whole = Extent::without_fault(vec![Span { start_us: 0, end_us: seconds * S }], seconds * S);
+        Metrics::compute(&Requests::sorted(&sample.run()), &whole)
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! The phases of a run: before the faults, each fault, after them.
+//! The phases of a run: before the faults, each fault, between them, after them.
 
 use super::{
     detection::HealthEvents,
     events::Events,
+    expectation::Phase,
+    extent::Extent,
     fault::RecordedFault,
     recovery::{Baseline, CalmRequests, HOLD_US, Recovery},
     requests::Requests,
@@ -28,6 +30,8 @@ pub(super) struct Timeline {
     pub(super) before: Option<Span>,
     /// The faults in order of their index.
     pub(super) episodes: Vec<Episode>,
+    /// The times after a fault's phase and before that of a later one, ascending.
+    pub(super) between: Vec<Span>,
     /// The phase from the end of the last fault's phase to the end of the run; none if there is no fault, or if the phase
     /// of one lasts until the end.
     pub(super) after: Option<Span>,
@@ -43,10 +47,47 @@ impl Timeline {
         Self {
             run: whole,
             before: first_us.map_or(Some(whole), |end_us| (end_us > 0).then_some(Span { start_us: 0, end_us })),
+            between: gaps(episodes.iter().map(|episode| episode.span)),
             episodes,
             after: last_us.filter(|at| *at < whole.end_us).map(|start_us| Span { start_us, ..whole }),
         }
     }
+
+    /// Returns the whole run.
+    pub(super) fn whole(&self) -> Extent {
+        Extent::without_fault(vec![self.run], self.run.end_us)
+    }
+
+    /// Returns the phases in the order of reports: `before`, the faults by index, `between`, `after`.
+    pub(super) fn phases(&self) -> Vec<(Phase, Extent)> {
+        let run_end_us = self.run.end_us;
+        let calm =
+            |phase, spans: Vec<Span>| (!spans.is_empty()).then(|| (phase, Extent::without_fault(spans, run_end_us)));
+        let faults = self.episodes.iter();
+        let faults =
+            faults.map(|episode| (Phase::Fault(episode.fault.index), Extent::of_fault(episode.span, run_end_us)));
+        calm(Phase::Before, self.before.into_iter().collect())
+            .into_iter()
+            .chain(faults)
+            .chain(calm(Phase::Between, self.between.clone()))
+            .chain(calm(Phase::After, self.after.into_iter().collect()))
+            .collect()
+    }
+}
+
+/// Returns the gaps between spans that come in any order and may overlap.
+pub(super) fn gaps(spans: impl Iterator<Item = Span>) -> Vec<Span> {
+    let mut spans: Vec<Span> = spans.collect();
+    spans.sort_unstable_by_key(|span| span.start_us);
+    let mut gaps = Vec::new();
+    let mut end_us = spans.first().map_or(0, |span| span.end_us);
+    for span in spans {
+        if span.start_us > end_us {
+            gaps.push(Span { start_us: end_us, end_us: span.start_us });
+        }
+        end_us = end_us.max(span.end_us);
+    }
+    gaps
 }
 
 fn episodes(events: &Events, requests: &Requests, load_end_us: u64) -> Vec<Episode> {

@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::{
-    Metrics, Summary,
+    Extent, Metrics, Summary,
     sample::{
         Sample, attempt, dropped, event, expect, failed, fault_end, fault_start, finished, healthy, ok, unhealthy,
     },
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     measure::expectation::{Expectation, Phase},
     measure::metric::Metric,
-    record::{Event, EventRow, RequestRow},
+    record::{AttemptRow, Event, EventRow, RequestRow},
     status::Code,
 };
 
@@ -53,12 +53,12 @@ fn other_event() -> impl Strategy<Value = EventRow> {
 
 fn sample(faults: usize) -> impl Strategy<Value = Sample> {
     let faults: Vec<_> = (0..faults).map(fault).collect();
-    let ends = vec((time(), any::<bool>()), 0..60);
+    let ends = vec((time(), any::<bool>(), 1..3_u32), 0..60);
     (vec(request(), 0..80), faults, vec(other_event(), 0..40), ends).prop_map(|(requests, faults, others, ends)| {
-        let attempts = ends
-            .into_iter()
-            .zip(0..)
-            .map(|((end, is_ok), request)| attempt(request, 1, end, if is_ok { Code::Ok } else { Code::Unavailable }));
+        let attempts = ends.into_iter().zip(0..).map(|((end, is_ok, number), request)| AttemptRow {
+            start_us: end.saturating_sub(S),
+            ..attempt(request, number, end, if is_ok { Code::Ok } else { Code::Unavailable })
+        });
         let events = faults.into_iter().flatten().chain(others);
         Sample::of_seconds(RUN_S).requests(requests).attempts(attempts).events(events)
     })
@@ -66,7 +66,14 @@ fn sample(faults: usize) -> impl Strategy<Value = Sample> {
 
 /// Returns an expectation on every metric, of the run and of every phase that there may be.
 fn every_expectation() -> Vec<Expectation> {
-    let phases = [None, Some(Phase::Before), Some(Phase::Fault(0)), Some(Phase::Fault(1)), Some(Phase::After)];
+    let phases = [
+        None,
+        Some(Phase::Before),
+        Some(Phase::Fault(0)),
+        Some(Phase::Fault(1)),
+        Some(Phase::Between),
+        Some(Phase::After),
+    ];
     phases
         .into_iter()
         .flat_map(|during| {
@@ -131,15 +138,25 @@ proptest! {
             at_us = phase.end_us;
         }
         prop_assert_eq!(at_us, summary.end_us);
-        let counts: [fn(&Metrics) -> u64; 4] = [
-            |metrics| metrics.requests,
-            |metrics| metrics.retries,
-            |metrics| metrics.failovers,
-            |metrics| metrics.duplicates,
-        ];
-        for count in counts {
-            let sum: u64 = summary.phases.iter().map(|phase| count(&phase.metrics)).sum();
-            prop_assert_eq!(sum, count(&summary.overall));
+        let sum = |count: fn(&Metrics) -> u64| summary.phases.iter().map(|phase| count(&phase.metrics)).sum::<u64>();
+        prop_assert_eq!(sum(|metrics| metrics.requests), summary.overall.requests);
+        prop_assert_eq!(sum(|metrics| metrics.succeeded), summary.overall.succeeded);
+        prop_assert_eq!(sum(|metrics| metrics.duplicates), summary.overall.duplicates);
+        if !summary.faults.is_empty() {
+            let retries = sample.records.attempts.iter().filter(|row| row.attempt > 1).count();
+            prop_assert_eq!(sum(|metrics| metrics.retries), retries as u64);
+        }
+    }
+
+    #[test]
+    fn every_request_is_in_a_phase_and_in_several_only_if_they_are_of_faults(sample in sample(2)) {
+        let summary = sample.summary(&[]);
+        let extents = summary.extents();
+        for row in &sample.records.requests {
+            let held = |extent: &&Extent| extent.holds(row.intended_us, row.done_us.unwrap_or(row.intended_us));
+            let names: Vec<&str> = extents.iter().zip(&summary.phases).filter(|(extent, _)| held(extent)).map(|(_, phase)| phase.phase.as_str()).collect();
+            prop_assert!(!names.is_empty());
+            prop_assert!(names.len() == 1 || names.iter().all(|name| name.starts_with("fault-")), "{:?}", names);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{
     SECOND_US,
+    extent::Interval,
     fault::RecordedFault,
     latency::{Latencies, nearest_rank},
     requests::{Request, Requests},
@@ -33,7 +34,7 @@ impl Baseline {
     }
 }
 
-/// The requests before a fault that no phase of an earlier fault holds. Faults come in order of their start, so that each request
+/// The requests that are over before a fault and that no phase of an earlier fault holds. Faults come in order of their start, so that each request
 /// is looked at once, however many faults there are.
 pub(super) struct CalmRequests<'a> {
     /// The requests that are behind the last fault.
@@ -53,10 +54,13 @@ impl<'a> CalmRequests<'a> {
     /// Returns the baseline of a fault that begins at `start_us`; none if there is no request that was sent, and so nothing to
     /// compare with.
     pub(super) fn baseline_before(&mut self, start_us: u64) -> Option<Baseline> {
-        let calm = self.take_before(start_us);
-        self.requests += calm.len() as u64;
-        self.successes += calm.iter().filter(|request| request.is_success()).count() as u64;
-        calm.iter().filter_map(Request::latency_us).for_each(|latency_us| self.latencies.add(latency_us));
+        // A call that is under way when the fault begins may be harmed by it. It belongs to the phase of this fault, and so is in no
+        // later baseline either.
+        for request in self.take_before(start_us).iter().filter(|request| request.end_us() < start_us) {
+            self.requests += 1;
+            self.successes += u64::from(request.is_success());
+            request.latency_us().into_iter().for_each(|latency_us| self.latencies.add(latency_us));
+        }
         let p95_us = self.latencies.percentile(950)?;
         Some(Baseline { requests: self.requests, successes: self.successes, p95_us })
     }

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{RunRows, lateness::SendTimes, span::Span};
+use super::{
+    RunRows,
+    extent::{Extent, Interval, Intervals},
+    lateness::SendTimes,
+    span::Span,
+};
 use crate::{
     record::{Name, RequestRow},
     status::Outcome,
@@ -60,6 +65,17 @@ impl Request {
     }
 }
 
+impl Interval for Request {
+    fn start_us(&self) -> u64 {
+        self.intended_us
+    }
+
+    /// Returns when its call ended. A dropped request is over at once.
+    fn end_us(&self) -> u64 {
+        self.intended_us.saturating_add(self.latency_us)
+    }
+}
+
 impl From<&RequestRow> for Request {
     fn from(row: &RequestRow) -> Self {
         let since_sent_us = row.done_us.zip(row.sent_us).map(|(done_us, sent_us)| done_us.saturating_sub(sent_us));
@@ -86,7 +102,7 @@ impl From<&RequestRow> for Request {
 /// Every request of a run, ascending by `intended_us`. No figure depends on the order of requests that are intended at
 /// the same microsecond.
 pub(super) struct Requests {
-    requests: Vec<Request>,
+    requests: Intervals<Request>,
     end_us: u64,
     /// Number of requests by how they ended.
     pub(super) statuses: BTreeMap<Outcome, u64>,
@@ -98,21 +114,21 @@ pub(super) struct Requests {
 
 impl Requests {
     pub(super) fn sorted(run: &RunRows<'_>) -> Self {
-        let mut sorted = Self::none(run.duration_us());
+        let mut counts = Self::none(run.duration_us());
+        let mut requests = Vec::new();
         run.rows.requests().for_each(|row| {
-            sorted.requests.push(Request::from(&*row));
-            sorted.count(&row);
-            sorted.sends.keep(&row);
+            requests.push(Request::from(&*row));
+            counts.count(&row);
+            counts.sends.keep(&row);
         });
-        sorted.requests.sort_unstable_by_key(|request| request.intended_us);
-        sorted
+        Self { requests: Intervals::new(requests), ..counts }
     }
 
     /// Returns no requests of a run whose load ends at `load_end_us`.
     pub(super) fn none(load_end_us: u64) -> Self {
         // The run ends after the load, and after the last call.
         Self {
-            requests: Vec::new(),
+            requests: Intervals::new(Vec::new()),
             end_us: load_end_us,
             statuses: BTreeMap::new(),
             servers: BTreeMap::new(),
@@ -135,7 +151,7 @@ impl Requests {
     }
 
     pub(super) fn all(&self) -> &[Request] {
-        &self.requests
+        self.requests.all()
     }
 
     /// Returns when the run ends.
@@ -145,19 +161,19 @@ impl Requests {
 
     /// Returns the requests that are intended at `at_us` or later.
     pub(super) fn since(&self, at_us: u64) -> &[Request] {
-        &self.requests[self.position(at_us)..]
+        self.requests.beginning_in(Span { start_us: at_us, end_us: u64::MAX })
     }
 
     /// Returns the requests that are intended from the span's start to just before its end. A span that reaches the end
     /// of the run holds those at its very end, too, so that no request is lost between the phases.
-    pub(super) fn within(&self, span: Span) -> &[Request] {
-        let from = self.position(span.start_us);
-        let to = if span.end_us >= self.end_us { self.requests.len() } else { self.position(span.end_us) };
-        &self.requests[from..to.max(from)]
+    pub(super) fn intended_in(&self, span: Span) -> &[Request] {
+        let end_us = if span.end_us >= self.end_us { u64::MAX } else { span.end_us };
+        self.requests.beginning_in(Span { end_us, ..span })
     }
 
-    fn position(&self, at_us: u64) -> usize {
-        self.requests.partition_point(|request| request.intended_us < at_us)
+    /// Returns the requests that count in a phase.
+    pub(super) fn within<'a>(&'a self, extent: &'a Extent) -> impl Iterator<Item = &'a Request> + Clone {
+        self.requests.within(extent)
     }
 }
 
@@ -171,7 +187,7 @@ mod tests {
         let sample = Sample::of_seconds(3).requests([2_000_000, 0, 1_000_000, 3_000_000].map(|at| ok(at, 0)));
         let requests = Requests::sorted(&sample.run());
         let intended = |start_us, end_us| -> Vec<u64> {
-            requests.within(Span { start_us, end_us }).iter().map(|row| row.intended_us).collect()
+            requests.intended_in(Span { start_us, end_us }).iter().map(|row| row.intended_us).collect()
         };
         assert_eq!(intended(0, 2_000_000), [0, 1_000_000]);
         assert_eq!(intended(1_000_000, 3_000_000), [1_000_000, 2_000_000, 3_000_000]);

@@ -147,7 +147,10 @@ pub(super) fn expect(metric: Metric, min: Option<f64>, max: Option<f64>) -> Expe
 /// on it wait 9.9 s for an attempt to time out, then three are answered by server-0 and two give up; the mark
 /// comes after 3 s, and server-0 serves alone until the end.
 pub(super) fn crash_then_freeze() -> Sample {
-    Sample::of_seconds(90).requests((0..450).map(example_request)).events([
+    let sample = Sample::of_seconds(90).requests((0..450).map(example_request));
+    let attempts: Vec<AttemptRow> = sample.records.requests.iter().flat_map(example_attempts).collect();
+    let failovers = attempts.iter().filter(|row| row.attempt > 1).map(failover).collect::<Vec<_>>();
+    sample.attempts(attempts).events(failovers.into_iter().chain([
         fault_start(0, "crash", "server-0", 25_000_000),
         unhealthy("server-0", 25_400_000),
         fault_end(0, "server-0", 27_400_000),
@@ -155,7 +158,25 @@ pub(super) fn crash_then_freeze() -> Sample {
         fault_start(1, "freeze", "server-1", 45_000_000),
         unhealthy("server-1", 48_000_000),
         fault_end(1, "server-1", 55_000_000),
-    ])
+    ]))
+}
+
+/// Returns the attempts of a request: the one that it has, or one that fails at the end of its wait and one that takes as long
+/// as a request usually does.
+fn example_attempts(row: &RequestRow) -> Vec<AttemptRow> {
+    let done_us = row.done_us.unwrap_or(row.intended_us);
+    let last = AttemptRow { start_us: row.intended_us, ..attempt(row.id, row.attempts, done_us, Code::Ok) };
+    if row.attempts == 1 {
+        return vec![last];
+    }
+    let retried_us = done_us - 1_500;
+    let first = AttemptRow { start_us: row.intended_us, ..attempt(row.id, 1, retried_us, Code::Unavailable) };
+    vec![first, AttemptRow { start_us: retried_us, ..last }]
+}
+
+fn failover(row: &AttemptRow) -> EventRow {
+    let event = event(row.start_us, "client", Event::Failover, Some("server-0"));
+    EventRow { request: Some(row.request), attempt: Some(row.attempt), ..event }
 }
 
 fn example_request(id: u64) -> RequestRow {

@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CheckedExpectation, Lateness, Metrics, RunRows, Script, Verdict,
+    attempts::Attempts,
     duplicate::Duplicates,
     ejection::Ejections,
     events::Events,
+    extent::Extent,
     phase::{Episode, Timeline},
     ratio,
     requests::Requests,
     seconds,
-    span::Span,
 };
 use crate::measure::expectation::Phase;
 
@@ -44,7 +45,8 @@ pub struct Summary {
     pub end_us: u64,
     /// The metrics of the whole run.
     pub overall: Metrics,
-    /// The phases: `before`, then the faults by index, then `after`. A phase that the run does not have is left out.
+    /// The phases: `before`, then the faults by index, then `between`, then `after`. A phase that the run does not have is
+    /// left out.
     pub phases: Vec<PhaseSummary>,
     /// The faults by index. A fault that never began is left out.
     pub faults: Vec<FaultSummary>,
@@ -54,7 +56,7 @@ pub struct Summary {
     pub servers: BTreeMap<String, u64>,
     /// The expectations in the scenario's order.
     pub expectations: Vec<CheckedExpectation>,
-    /// True if every expectation holds, and the run came to its end.
+    /// True if every expectation holds, the run came to its end, and a request succeeded or the scenario expects that none does.
     pub pass: bool,
     /// Why the run was stopped before its end, in a sentence; left out if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,14 +75,14 @@ fn of_older_folders() -> bool {
     true
 }
 
-/// A stretch of the run and its figures. It holds the requests that are intended from its start to just before its end.
+/// A phase of the run and its figures. Which requests count in it is in [`Metrics`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseSummary {
-    /// The phase's name: `before`, `fault-N` or `after`.
+    /// The phase's name: `before`, `fault-N`, `between` or `after`.
     pub phase: String,
-    /// The time at which the phase starts.
+    /// The time at which the phase starts; of `between`, the first of its parts.
     pub start_us: u64,
-    /// The time at which the phase ends.
+    /// The time at which the phase ends; of `between`, the last of its parts.
     pub end_us: u64,
     /// The metrics of the phase.
     pub metrics: Metrics,
@@ -105,8 +107,8 @@ pub struct FaultSummary {
     pub recovery_time_s: Option<f64>,
     /// Time from the fault's start until the client detected it; null if it never did.
     pub time_to_detect_s: Option<f64>,
-    /// Success rate that recovery is measured by: that of the requests before the fault and outside of the phases of
-    /// others.
+    /// Success rate that recovery is measured by: that of the requests that are over before the fault and outside of
+    /// the phases of others.
     pub baseline_success_rate: Option<f64>,
     /// 95th percentile of the latency that recovery is measured by, from the same requests.
     pub baseline_latency_p95_s: Option<f64>,
@@ -114,22 +116,34 @@ pub struct FaultSummary {
 
 impl Summary {
     /// Computes everything from the rows, in O(n log n). It reads the rows of each kind in one pass, those of requests in
-    /// a second one if work was duplicated, and keeps about 72 bytes of each request.
+    /// a second one if work was duplicated, and keeps about 72 bytes of each request and, if there are faults, 16 of each attempt.
     pub fn compute(label: RunLabel<'_>, run: &RunRows<'_>, script: &Script<'_>) -> Self {
         let requests = Requests::sorted(run);
         let mut events = Events::collect(run.rows);
         let duplicates = Duplicates::find(run, mem::take(&mut events.finished));
         let timeline = Timeline::compute(&events, &requests, run.duration_us());
+        let overall = Metrics { ejections: events.ejections.total(), ..overall(&requests, &duplicates, &timeline) };
+        // Without faults the only phase is the whole run, whose requests say how many attempts it has.
+        let named = mem::take(&mut events.named_attempts);
+        let attempts = (!timeline.episodes.is_empty()).then(|| Attempts::collect(run, named));
         let ejections = &events.ejections;
-        let overall = Metrics { ejections: ejections.total(), ..overall(&requests, &duplicates, &timeline) };
-        let source = PhaseSource { requests: &requests, duplicates: &duplicates, ejections };
+        let source =
+            PhaseSource { requests: &requests, attempts: attempts.as_ref(), duplicates: &duplicates, ejections };
         let phases = source.phases(&timeline);
-        let faults: Vec<FaultSummary> = timeline.episodes.iter().map(FaultSummary::new).collect();
+        let faults = timeline.episodes.iter().map(FaultSummary::new);
+        let faults: Vec<FaultSummary> = match script.stopped {
+            None => faults.collect(),
+            Some(_) => faults.map(FaultSummary::without_what_may_come).collect(),
+        };
         let expectations = script.expectations.iter();
-        let expectations: Vec<CheckedExpectation> =
-            expectations.map(|expected| CheckedExpectation::new(expected, &overall, &phases, &faults)).collect();
+        let expectations: Vec<CheckedExpectation> = match script.stopped {
+            None => {
+                expectations.map(|expected| CheckedExpectation::new(expected, &overall, &phases, &faults)).collect()
+            }
+            Some(_) => expectations.map(CheckedExpectation::unchecked).collect(),
+        };
         let lateness = Lateness::measure(&requests.sends, &events.fault_times, script);
-        Self {
+        let summary = Self {
             scenario: label.scenario.to_owned(),
             seed: label.seed,
             world: label.world.to_owned(),
@@ -140,12 +154,13 @@ impl Summary {
             faults,
             statuses: statuses(&requests),
             servers: servers(&requests, run.servers),
-            pass: expectations.iter().all(|checked| checked.pass),
+            pass: script.stopped.is_none() && expectations.iter().all(|checked| checked.pass),
             expectations,
-            stopped: None,
+            stopped: script.stopped.map(ToOwned::to_owned),
             trusted: lateness.is_within_bound(),
             lateness,
-        }
+        };
+        Self { pass: summary.pass && !summary.is_dead(), ..summary }
     }
 
     /// Returns the verdict on the run by its rows. That an invariant is violated is not in them.
@@ -154,11 +169,18 @@ impl Summary {
             Verdict::Interrupted
         } else if !self.trusted {
             Verdict::Untrusted
-        } else if self.pass {
-            Verdict::Pass
-        } else {
+        } else if !self.pass {
             Verdict::Fail
+        } else if self.expectations.is_empty() {
+            Verdict::NoExpectations
+        } else {
+            Verdict::Pass
         }
+    }
+
+    /// Returns whether no request succeeded, although the scenario does not expect that.
+    pub fn is_dead(&self) -> bool {
+        self.overall.succeeded == 0 && !self.expectations.iter().any(CheckedExpectation::allows_no_success)
     }
 }
 
@@ -179,6 +201,12 @@ impl FaultSummary {
             baseline_latency_p95_s: baseline.map(|baseline| seconds(baseline.p95_us)),
         }
     }
+
+    /// Removes what is true of a run that was stopped only because it was: a client that had no time to recover may have
+    /// recovered later.
+    fn without_what_may_come(self) -> Self {
+        Self { recovered: self.recovered.filter(|recovered| *recovered), ..self }
+    }
 }
 
 fn overall(requests: &Requests, duplicates: &Duplicates, timeline: &Timeline) -> Metrics {
@@ -186,7 +214,7 @@ fn overall(requests: &Requests, duplicates: &Duplicates, timeline: &Timeline) ->
         duplicates: duplicates.total(),
         recovery_time: worst(timeline.episodes.iter().map(|episode| episode.recovery.time_us())).map(seconds),
         time_to_detect: worst(timeline.episodes.iter().map(|episode| episode.detected_us)).map(seconds),
-        ..Metrics::compute(requests.all(), timeline.run)
+        ..Metrics::compute(requests, &timeline.whole())
     }
 }
 
@@ -198,36 +226,35 @@ fn worst(times_us: impl Iterator<Item = Option<u64>>) -> Option<u64> {
 /// The parts of a run from which its phases are summarized.
 struct PhaseSource<'a> {
     requests: &'a Requests,
+    attempts: Option<&'a Attempts>,
     duplicates: &'a Duplicates,
     ejections: &'a Ejections,
 }
 
 impl PhaseSource<'_> {
-    fn summarize(&self, phase: Phase, span: Span) -> PhaseSummary {
-        let run_end_us = self.requests.end_us();
-        PhaseSummary {
-            phase: phase.to_string(),
-            start_us: span.start_us,
-            end_us: span.end_us,
-            metrics: Metrics {
-                duplicates: self.duplicates.within(span, run_end_us),
-                ejections: self.ejections.within(span, run_end_us),
-                ..Metrics::compute(self.requests.within(span), span)
-            },
-        }
-    }
-
     fn phases(&self, timeline: &Timeline) -> Vec<PhaseSummary> {
-        let mut phases = Vec::with_capacity(timeline.episodes.len() + 2);
-        phases.extend(timeline.before.map(|span| self.summarize(Phase::Before, span)));
-        for episode in &timeline.episodes {
-            let mut phase = self.summarize(Phase::Fault(episode.fault.index), episode.span);
+        let mut phases: Vec<PhaseSummary> =
+            timeline.phases().iter().map(|(phase, extent)| self.summarize(*phase, extent)).collect();
+        let first = usize::from(timeline.before.is_some());
+        for (phase, episode) in phases[first..].iter_mut().zip(&timeline.episodes) {
             phase.metrics.recovery_time = episode.recovery.time_us().map(seconds);
             phase.metrics.time_to_detect = episode.detected_us.map(seconds);
-            phases.push(phase);
         }
-        phases.extend(timeline.after.map(|span| self.summarize(Phase::After, span)));
         phases
+    }
+
+    fn summarize(&self, phase: Phase, extent: &Extent) -> PhaseSummary {
+        let span = extent.hull();
+        let metrics = Metrics {
+            duplicates: self.duplicates.within(extent),
+            ejections: self.ejections.within(extent),
+            ..Metrics::compute(self.requests, extent)
+        };
+        let metrics = match self.attempts {
+            Some(attempts) => metrics.with_attempts(attempts, extent),
+            None => metrics,
+        };
+        PhaseSummary { phase: phase.to_string(), start_us: span.start_us, end_us: span.end_us, metrics }
     }
 }
 
@@ -256,11 +283,11 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_run_has_no_figures_and_passes_without_expectations() {
+    fn an_empty_run_has_no_figures_and_does_not_pass() {
         let summary = Sample::of_seconds(1).summary(&[]);
         assert_eq!((summary.overall.success_rate, summary.overall.latency_max), (None, None));
         assert_eq!(phase_names(&summary), ["before"]);
-        assert!(summary.pass);
+        assert!(!summary.pass && summary.verdict() == Verdict::Fail);
     }
 
     #[test]
@@ -306,13 +333,20 @@ mod tests {
     #[test]
     fn a_crash_then_a_freeze_is_summarized_phase_by_phase() {
         let summary = crash_then_freeze().summary(&[]);
-        // The run is in `crash_then_freeze`: 5 requests a second, 25 s = 125 before; the crash is felt in its first
-        // second and lifted at 27.4 s, but a phase lasts 3 s at least (15 requests: 25.0, 25.2 … 27.8 s); the freeze
-        // from 45 s to 55 s is felt in its first two seconds but lasts 10 s (50 requests); after it 175 of 35 s
-        // remain. Between 28 s and 45 s there is no phase: 450 - 125 - 15 - 50 - 175 = 85 = 17 s of requests.
+        // The run is in `crash_then_freeze`: 5 requests a second, 25 s = 125 before; the crash is felt in its first second and
+        // lifted at 27.4 s, but a phase lasts 3 s at least (15 requests: 25.0, 25.2 … 27.8 s); the freeze from 45 s to 55 s is felt
+        // in its first two seconds but lasts 10 s (50 requests), and the last of its calls end at 57 s, after the phase; after it
+        // 175 of 35 s remain. Between 28 s and 45 s are 17 s of requests, 85.
         let counts: Vec<u64> = summary.phases.iter().map(|phase| phase.metrics.requests).collect();
-        assert_eq!(phase_names(&summary), ["before", "fault-0", "fault-1", "after"]);
-        assert_eq!(counts, [125, 15, 50, 175]);
+        assert_eq!(phase_names(&summary), ["before", "fault-0", "fault-1", "between", "after"]);
+        assert_eq!(counts, [125, 15, 50, 85, 175]);
+        // Two calls of the crash are retried elsewhere at once; five of the freeze after 9.9 s, when its phase is over.
+        let retries: Vec<u64> = summary.phases.iter().map(|phase| phase.metrics.retries).collect();
+        let failovers: Vec<u64> = summary.phases.iter().map(|phase| phase.metrics.failovers).collect();
+        assert_eq!((&retries, retries == failovers), (&vec![0, 2, 0, 0, 5], true));
+        // The two calls of the crash have two attempts each, the others one.
+        let attempts = |phase: usize| summary.phases[phase].metrics.attempts_per_call;
+        assert_eq!([attempts(0), attempts(1), attempts(3)], [Some(1.0), Some(17.0 / 15.0), Some(1.0)]);
         let recoveries: Vec<Option<f64>> = summary.faults.iter().map(|fault| fault.recovery_time_s).collect();
         assert_eq!(recoveries, [Some(1.0), Some(2.0)]);
         assert_eq!((summary.overall.recovery_time, summary.overall.time_to_detect), (Some(2.0), Some(3.0)));
@@ -328,6 +362,25 @@ mod tests {
         insta::assert_snapshot!(json);
         assert_eq!(serde_json::from_str::<Summary>(&json).expect("it reads what it wrote"), summary);
         assert_eq!((summary.scenario.as_str(), summary.seed), (LABEL.scenario, LABEL.seed));
+    }
+
+    #[test]
+    fn the_harm_of_a_fault_is_in_its_phase_though_its_calls_began_before() {
+        // A call a second takes 2 s. The server is reset at 10.1 s, when those of 9 s and 10 s are under way.
+        let harmed = |second: u64| second == 9 || second == 10;
+        let row = |second: u64| {
+            let at_us = second * S;
+            if harmed(second) { failed(at_us, 10 * S + S / 10 - at_us) } else { ok(at_us, 2 * S) }
+        };
+        let reset = [fault_start(0, "reset", "server-0", 10 * S + S / 10), fault_end(0, "server-0", 10 * S + S / 10)];
+        let sample = Sample::of_seconds(20).requests((0..20).map(row)).events(reset);
+        let summary = sample.summary(&[]);
+        // Before: 0 s to 8 s, the last of which ends at 10 s. During, until 13.1 s: those of 9 s to 13 s, of which two fail.
+        let rates: Vec<Option<f64>> = summary.phases.iter().map(|phase| phase.metrics.success_rate).collect();
+        assert_eq!(rates, [Some(1.0), Some(3.0 / 5.0), Some(1.0)]);
+        let counts: Vec<u64> = summary.phases.iter().map(|phase| phase.metrics.requests).collect();
+        assert_eq!(counts, [9, 5, 6]);
+        assert_eq!(summary.faults[0].baseline_success_rate, Some(1.0));
     }
 
     #[test]

@@ -33,9 +33,9 @@ impl Summary {
             self.verdict_line(verdict),
             untrusted_reason(self),
             self.load() + &lateness(&self.lateness),
-            expectations(&self.expectations),
+            expectations(self),
             self.phases_and_run(),
-            faults(&self.faults),
+            faults(self),
         ];
         let paragraphs: Vec<String> = paragraphs.into_iter().filter(|text| !text.is_empty()).collect();
         paragraphs.join("\n")
@@ -43,14 +43,33 @@ impl Summary {
 
     fn verdict_line(&self, verdict: Verdict) -> String {
         let verdict = verdict.word();
-        let held = self.expectations.iter().filter(|checked| checked.pass).count();
-        let score = match self.expectations.len() {
-            0 => "nothing is expected".to_owned(),
-            1 if held == 1 => "the expectation holds".to_owned(),
-            1 => "the expectation does not hold".to_owned(),
-            all => format!("{held} of {all} expectations hold"),
+        let parts = match &self.stopped {
+            Some(_) => vec![format!("stopped at {}", trimmed(&duration(seconds(self.duration_us))))],
+            None => [self.successes(), self.score()].into_iter().flatten().collect(),
         };
-        format!("{verdict}  {} ({}, seed {}): {score}\n", self.scenario, self.world, self.seed)
+        let parts = parts.join(", ");
+        format!("{verdict}  {} ({}, seed {}): {parts}\n", self.scenario, self.world, self.seed)
+    }
+
+    /// Returns how many requests succeeded, in words.
+    fn successes(&self) -> Option<String> {
+        match (self.overall.succeeded, self.overall.requests) {
+            (_, 0) => Some("no request was offered".to_owned()),
+            (0, 1) => Some("the request failed".to_owned()),
+            (0, all) => Some(format!("all {all} requests failed")),
+            _ => Some(format!("{} succeeded", shown(self.overall.success_rate, percent))),
+        }
+    }
+
+    /// Returns how many expectations hold, in words; none if there are none.
+    fn score(&self) -> Option<String> {
+        let held = self.expectations.iter().filter(|checked| checked.pass).count();
+        match self.expectations.len() {
+            0 => None,
+            1 if held == 1 => Some("the expectation holds".to_owned()),
+            1 => Some("the expectation does not hold".to_owned()),
+            all => Some(format!("{held} of {all} expectations hold")),
+        }
     }
 
     fn load(&self) -> String {
@@ -85,6 +104,23 @@ impl Summary {
         parts.join(", ")
     }
 
+    /// Returns what to know about the sums of phases; nothing if the only phase is the whole run.
+    pub fn overlap_note(&self) -> &'static str {
+        match self.faults.len() {
+            0 => "",
+            _ => "  a request counts in every phase that it overlaps, so phases may add up to more than the run\n",
+        }
+    }
+
+    /// Returns the mark of an expectation: that it holds, that it does not, or that a run which was stopped cannot say.
+    pub fn mark(&self, checked: &CheckedExpectation) -> char {
+        match (&self.stopped, checked.pass) {
+            (Some(_), _) => '?',
+            (None, true) => '✓',
+            (None, false) => '✗',
+        }
+    }
+
     fn phases_and_run(&self) -> String {
         let mut table = TextTable::new(&[
             ("phase", Align::Left),
@@ -101,7 +137,7 @@ impl Summary {
             table.row(figures(&phase.phase, &phase.metrics));
         }
         table.row(figures("whole run", &self.overall));
-        table.render()
+        table.render() + self.overlap_note()
     }
 }
 
@@ -162,20 +198,20 @@ fn figures(name: &str, metrics: &Metrics) -> Vec<String> {
     ]
 }
 
-fn expectations(expectations: &[CheckedExpectation]) -> String {
-    if expectations.is_empty() {
+fn expectations(summary: &Summary) -> String {
+    if summary.expectations.is_empty() {
         return String::new();
     }
     let columns = [("expectation", Align::Left), ("actual", Align::Right), ("wanted", Align::Left), ("", Align::Left)];
     let mut table = TextTable::new(&columns);
-    for checked in expectations {
-        table.row(judged(checked));
+    for checked in &summary.expectations {
+        table.row(judged(summary, checked));
     }
     table.render()
 }
 
-fn judged(checked: &CheckedExpectation) -> Vec<String> {
-    let mark = if checked.pass { '✓' } else { '✗' };
+fn judged(summary: &Summary, checked: &CheckedExpectation) -> Vec<String> {
+    let mark = summary.mark(checked);
     let reason = checked.text.as_ref().map(|text| format!("({text})")).unwrap_or_default();
     vec![format!("{mark} {}", expectation(checked)), actual(checked), wanted(checked), reason]
 }
@@ -220,8 +256,8 @@ fn metric(checked: &CheckedExpectation) -> Option<Metric> {
     checked.metric.parse().ok()
 }
 
-fn faults(faults: &[FaultSummary]) -> String {
-    if faults.is_empty() {
+fn faults(summary: &Summary) -> String {
+    if summary.faults.is_empty() {
         return String::new();
     }
     let mut table = TextTable::new(&[
@@ -233,21 +269,23 @@ fn faults(faults: &[FaultSummary]) -> String {
         ("detected in", Align::Right),
         ("recovered in", Align::Right),
     ]);
-    for fault in faults {
-        table.row(fault_figures(fault));
+    // What had not come when a run was stopped may have come later.
+    let never = if summary.stopped.is_some() { MISSING } else { NEVER };
+    for fault in &summary.faults {
+        table.row(fault_figures(fault, never));
     }
     table.render()
 }
 
-fn fault_figures(fault: &FaultSummary) -> Vec<String> {
-    let unrecovered = if fault.recovered == Some(false) { NEVER } else { MISSING };
+fn fault_figures(fault: &FaultSummary, never: &str) -> Vec<String> {
+    let unrecovered = if fault.recovered == Some(false) { never } else { MISSING };
     vec![
         format!("fault-{}", fault.index),
         fault.kind.clone(),
         targets(&fault.targets),
         moment(fault.start_us),
-        fault.lifted_us.map_or_else(|| NEVER.to_owned(), moment),
-        fault.time_to_detect_s.map_or_else(|| NEVER.to_owned(), duration),
+        fault.lifted_us.map_or_else(|| never.to_owned(), moment),
+        fault.time_to_detect_s.map_or_else(|| never.to_owned(), duration),
         fault.recovery_time_s.map_or_else(|| unrecovered.to_owned(), duration),
     ]
 }
@@ -336,9 +374,12 @@ mod tests {
         };
         let good = expect(Metric::SuccessRate, Some(1.0), None);
         let bad = expect(Metric::Retries, Some(1.0), None);
-        assert_eq!(first_line(&[]).as_deref(), Some("nothing is expected"));
-        assert_eq!(first_line(std::slice::from_ref(&good)).as_deref(), Some("the expectation holds"));
-        assert_eq!(first_line(std::slice::from_ref(&bad)).as_deref(), Some("the expectation does not hold"));
-        assert_eq!(first_line(&[good, bad]).as_deref(), Some("1 of 2 expectations hold"));
+        assert_eq!(first_line(&[]).as_deref(), Some("100 % succeeded"));
+        assert_eq!(first_line(std::slice::from_ref(&good)).as_deref(), Some("100 % succeeded, the expectation holds"));
+        assert_eq!(
+            first_line(std::slice::from_ref(&bad)).as_deref(),
+            Some("100 % succeeded, the expectation does not hold")
+        );
+        assert_eq!(first_line(&[good, bad]).as_deref(), Some("100 % succeeded, 1 of 2 expectations hold"));
     }
 }

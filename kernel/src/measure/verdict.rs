@@ -15,8 +15,10 @@ pub enum Verdict {
     Interrupted,
     /// A fault or a send was later than the scenario allows: what was played is another scenario.
     Untrusted,
-    /// An expectation does not hold.
+    /// An expectation does not hold, or no request succeeded and the scenario does not expect that.
     Fail,
+    /// The scenario expects nothing, and a request succeeded.
+    NoExpectations,
     /// Every expectation holds.
     Pass,
 }
@@ -29,6 +31,7 @@ impl Verdict {
             Self::Interrupted => "INTERRUPTED",
             Self::Untrusted => "UNTRUSTED",
             Self::Fail => "FAIL",
+            Self::NoExpectations => "NO EXPECTATIONS",
             Self::Pass => "PASS",
         }
     }
@@ -39,7 +42,7 @@ impl Verdict {
 pub struct CheckedExpectation {
     /// The metric's name, as the scenario writes it.
     pub metric: String,
-    /// The phase: `before`, `fault-N` or `after`; null for the whole run.
+    /// The phase: `before`, `fault-N`, `between` or `after`; null for the whole run.
     pub during: Option<String>,
     /// The lower bound, inclusive, in the metric's base unit.
     pub min: Option<f64>,
@@ -80,6 +83,29 @@ impl CheckedExpectation {
             text: actual.is_none().then(|| why_missing(expected, metrics, faults)),
         }
     }
+
+    /// Returns the expectation of a run that was stopped: what would have come later is not known.
+    pub(super) fn unchecked(expected: &Expectation) -> Self {
+        Self {
+            metric: expected.metric.name().to_owned(),
+            during: expected.during.map(|phase| phase.to_string()),
+            min: expected.min,
+            max: expected.max,
+            actual: None,
+            pass: false,
+            text: Some("the run was stopped".to_owned()),
+        }
+    }
+
+    /// Returns whether the scenario expects that requests fail: it bounds successes from above, or the time without any from
+    /// below.
+    pub(super) fn allows_no_success(&self) -> bool {
+        match self.metric.parse() {
+            Ok(Metric::SuccessRate | Metric::Availability | Metric::Goodput) => self.max.is_some_and(|max| max < 1.0),
+            Ok(Metric::UnavailableFor) => self.min.is_some_and(|min| min > 0.0),
+            _ => false,
+        }
+    }
 }
 
 fn holds(expected: &Expectation, actual: f64) -> bool {
@@ -90,7 +116,7 @@ fn holds(expected: &Expectation, actual: f64) -> bool {
 fn why_missing(expected: &Expectation, metrics: Option<&Metrics>, faults: &[FaultSummary]) -> String {
     match (expected.metric, expected.during, metrics) {
         (_, Some(phase), None) => why_no_phase(phase, faults),
-        (Metric::RecoveryTime | Metric::TimeToDetect, Some(Phase::Before | Phase::After), _) => {
+        (Metric::RecoveryTime | Metric::TimeToDetect, Some(Phase::Before | Phase::Between | Phase::After), _) => {
             "only faults have one".to_owned()
         }
         (Metric::RecoveryTime | Metric::TimeToDetect, None, _) if faults.is_empty() => "no fault began".to_owned(),
@@ -106,7 +132,8 @@ fn why_no_phase(phase: Phase, faults: &[FaultSummary]) -> String {
     match phase {
         Phase::Before => "a fault began at once".to_owned(),
         Phase::Fault(_) => "the fault never began".to_owned(),
-        Phase::After if faults.is_empty() => "no fault began".to_owned(),
+        Phase::Between | Phase::After if faults.is_empty() => "no fault began".to_owned(),
+        Phase::Between => "no time lies between faults".to_owned(),
         Phase::After => "a fault lasted to the end".to_owned(),
     }
 }

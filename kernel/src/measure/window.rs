@@ -45,9 +45,9 @@ pub(super) struct Uptime {
 }
 
 impl Uptime {
-    /// Counts the windows of the phase `span`, whose offered load is `requests`.
-    pub(super) fn count(requests: &[Request], span: Span) -> Self {
-        windows(requests).fold(Self::default(), |uptime, window| uptime.and(window, span))
+    /// Counts the windows of `span`, too, whose offered load is `requests`.
+    pub(super) fn and_of(self, requests: &[Request], span: Span) -> Self {
+        windows(requests).fold(self, |uptime, window| uptime.and(window, span))
     }
 
     fn and(mut self, window: Window<'_>, span: Span) -> Self {
@@ -114,7 +114,7 @@ mod tests {
         // Second 0: a failure and a success. Second 1: two failures. Second 2: nothing. Second 3: a failure.
         let rows = [failed(0, 1), ok(900_000, 1), failed(1_000_000, 1), failed(1_500_000, 1), failed(3_000_000, 1)];
         let rows: Vec<_> = rows.iter().map(Request::from).collect();
-        let uptime = Uptime::count(&rows, Span { start_us: 0, end_us: 4_000_000 });
+        let uptime = Uptime::default().and_of(&rows, Span { start_us: 0, end_us: 4_000_000 });
         assert_eq!((uptime.offered, uptime.available, uptime.unavailable_us), (3, 1, 2_000_000));
     }
 
@@ -123,7 +123,7 @@ mod tests {
         // The phase is 0.7 s to 2.2 s: 0.3 s of second 0, all of second 1, 0.2 s of second 2.
         let rows = [failed(800_000, 1), failed(1_500_000, 1), failed(2_100_000, 1)];
         let rows: Vec<_> = rows.iter().map(Request::from).collect();
-        let uptime = Uptime::count(&rows, Span { start_us: 700_000, end_us: 2_200_000 });
+        let uptime = Uptime::default().and_of(&rows, Span { start_us: 700_000, end_us: 2_200_000 });
         assert_eq!((uptime.offered, uptime.available, uptime.unavailable_us), (3, 0, 1_500_000));
     }
 }

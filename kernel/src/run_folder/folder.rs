@@ -32,7 +32,7 @@ use super::{
 use crate::{
     input,
     json::pretty,
-    measure::{RunLabel, RunRows, Summary},
+    measure::{RunLabel, RunRows, Script, Summary},
     record::{AttemptRow, EventRow, Keyed, Records, RequestRow},
     scenario::Scenario,
 };
@@ -269,7 +269,7 @@ impl RunFolder {
         let label = RunLabel { scenario: &scenario.name, seed: info.seed, world: &info.world };
         let summary = FileRows::read(self.place.staging(), |rows| {
             let run = RunRows::new(scenario.servers.replicas, end.duration, rows);
-            Summary::compute(label, &run, &scenario.script())
+            Summary::compute(label, &run, &Script { stopped: info.stopped.as_deref(), ..scenario.script() })
         })?;
         self.place.write_file(SUMMARY, pretty(&summary).as_bytes())?;
         self.place.add_folder(LOGS)?;
@@ -311,10 +311,9 @@ impl RunFolder {
         duration: Duration,
     ) -> Result<Written, FolderError> {
         let label = RunLabel { scenario: &scenario.name, seed: info.seed, world: &info.world };
-        let summary =
-            Summary::compute(label, &RunRows::new(scenario.servers.replicas, duration, records), &scenario.script());
-        let summary =
-            Summary { pass: summary.pass && info.stopped.is_none(), stopped: info.stopped.clone(), ..summary };
+        let rows = RunRows::new(scenario.servers.replicas, duration, records);
+        let script = Script { stopped: info.stopped.as_deref(), ..scenario.script() };
+        let summary = Summary::compute(label, &rows, &script);
         let mut digest = RecordsDigest::default();
         self.place.write_file(SCENARIO, scenario.to_toml().as_bytes())?;
         self.place.write_file(RUN, pretty(info).as_bytes())?;

@@ -357,7 +357,7 @@ fn an_interrupted_load_ends_with_its_summary() {
     kill_process(pid(load.id()), Signal::INT).expect("it is our child");
     let output = load.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("nothing is expected"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("NO EXPECTATIONS"));
 }
 
 /// The share of calls of a short load that succeed, and the log of what the others failed with. `token` is in the environment.

@@ -1,7 +1,7 @@
 //! One fault and its effect on the requests.
 
 use kernel::{
-    measure::{FaultSummary, PhaseSummary, Summary},
+    measure::{Extent, FaultSummary, PhaseSummary, Summary},
     record::RequestRow,
 };
 use serde::Serialize;
@@ -13,8 +13,9 @@ use crate::{
 
 /// A fault, and the requests before, during and after it.
 ///
-/// The time during the fault is its phase, as `kernel::measure` defines it. The times before and after are as long, or as
-/// long as the run allows.
+/// The time during the fault is its phase, as `kernel::measure` defines it, with every request that overlaps it. The times before and
+/// after are as long, or as long as the run allows: before are the requests that are over when the fault begins, after those that
+/// are intended when its phase is over.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FaultImpact {
     /// The fault with its times.
@@ -49,9 +50,9 @@ pub(super) fn impacts(summary: &Summary, requests: &RowTable<RequestRow>, window
         let start_us = phase.start_us;
         let end_us = phase.end_us;
         let length_us = end_us - start_us;
-        stretches.push(start_us.saturating_sub(length_us)..start_us);
-        stretches.push(start_us..end_us);
-        stretches.push(end_us..end_us.saturating_add(length_us));
+        stretches.push(Extent::inside(start_us.saturating_sub(length_us)..start_us));
+        stretches.push(Extent::overlapping(start_us..end_us));
+        stretches.push(Extent::beginning_in(end_us..end_us.saturating_add(length_us)));
     }
     // All at once, as each pass over millions of rows takes time.
     let latencies = if stretches.is_empty() { Vec::new() } else { Latency::within(requests, &stretches) };

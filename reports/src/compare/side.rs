@@ -2,19 +2,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
     path::PathBuf,
     time::Duration,
 };
 
-use kernel::{measure::Summary, record::RequestRow, status::Outcome};
+use kernel::{
+    measure::{Extent, Summary},
+    record::RequestRow,
+    status::Outcome,
+};
 
 use super::{
     sample::{Sample, SampleBuilder},
     series::{LENGTH, Series},
 };
 use crate::{
-    fold::{Overlaps, TooManyWindows, Windows},
+    fold::{TooManyWindows, Windows},
     rows::RowTable,
     run::RecordedRun,
 };
@@ -60,13 +63,14 @@ impl Member {
         let requests = &run.rows.requests;
         // Nothing is compared of single attempts.
         let windows = |length| Windows::of_rows(requests, &RowTable::default(), summary.end_us, length);
-        let (names, spans): (Vec<String>, Vec<Range<u64>>) = spans(&summary).into_iter().unzip();
-        let parts = SpanParts::collect(requests, &spans);
+        let names = summary.phases.iter().map(|phase| phase.phase.clone()).chain([WHOLE.to_owned()]);
+        let extents = [summary.extents(), vec![Extent::beginning_in(0..u64::MAX)]].concat();
+        let parts = PhaseRequests::collect(requests, &extents);
         let mut notes = run.notes;
         let mut latencies = BTreeMap::new();
         let mut statuses = BTreeMap::new();
         let mut is_rounded = false;
-        for (name, part) in names.into_iter().zip(parts) {
+        for (name, part) in names.zip(parts) {
             let (sample, rounded) = part.latencies.finish();
             is_rounded |= rounded;
             latencies.insert(name.clone(), sample);
@@ -93,39 +97,27 @@ impl Member {
     }
 }
 
-/// The requests of one span.
+/// The requests of one phase.
 #[derive(Default)]
-struct SpanParts {
+struct PhaseRequests {
     latencies: SampleBuilder,
     statuses: BTreeMap<Outcome, u64>,
 }
 
-impl SpanParts {
-    /// Returns the requests of each span, in one pass over the rows.
-    fn collect(requests: &RowTable<RequestRow>, spans: &[Range<u64>]) -> Vec<Self> {
-        let overlaps = Overlaps::of(spans);
-        let mut parts: Vec<Self> = spans.iter().map(|_| Self::default()).collect();
+impl PhaseRequests {
+    /// Returns the requests of each phase, in one pass over the rows.
+    fn collect(requests: &RowTable<RequestRow>, phases: &[Extent]) -> Vec<Self> {
+        let mut parts: Vec<Self> = phases.iter().map(|_| Self::default()).collect();
         requests.each(|row| {
-            for span in overlaps.at(row.intended_us) {
-                let part = &mut parts[*span];
+            let done_us = row.done_us.unwrap_or(row.intended_us);
+            let holding = phases.iter().zip(&mut parts).filter(|(phase, _)| phase.holds(row.intended_us, done_us));
+            for (_, part) in holding {
                 row.latency_us.into_iter().for_each(|latency_us| part.latencies.add(latency_us));
                 *part.statuses.entry(row.status).or_default() += 1;
             }
         });
         parts
     }
-}
-
-/// Returns the name of each phase and the whole run, with the intended starts that belong to it, in microseconds.
-fn spans(summary: &Summary) -> Vec<(String, Range<u64>)> {
-    let mut spans = Vec::new();
-    for phase in &summary.phases {
-        // As in the metrics, the last phase includes requests that are intended at the very end.
-        let end_us = if phase.end_us >= summary.end_us { u64::MAX } else { phase.end_us };
-        spans.push((phase.phase.clone(), phase.start_us..end_us));
-    }
-    spans.push((WHOLE.to_owned(), 0..u64::MAX));
-    spans
 }
 
 /// Returns the length of the windows of a series: a multiple of [`LENGTH`] with which there are not too many windows.

@@ -23,7 +23,7 @@ pub fn report(analysis: &RunAnalysis, figures: &[Figure]) -> String {
         (head(verdict(analysis), &analysis.title, analysis.question.as_deref()))
         (untrusted(&analysis.summary))
         (numbers(&overview(&analysis.summary)))
-        (expectations(&analysis.summary.expectations))
+        (expectations(&analysis.summary))
         (plots(figures))
         (phases(analysis))
         (faults(analysis))
@@ -35,16 +35,11 @@ pub fn report(analysis: &RunAnalysis, figures: &[Figure]) -> String {
     document(&analysis.title, &body)
 }
 
-/// A run without expectations passes, but its page does not say so: nothing was checked.
 fn verdict(analysis: &RunAnalysis) -> Verdict {
     if analysis.state.is_some() {
         return measure::Verdict::Interrupted.into();
     }
-    let verdict = analysis.summary.verdict();
-    if analysis.summary.expectations.is_empty() && verdict == measure::Verdict::Pass {
-        return Verdict { class: "none", text: "no expectations" };
-    }
-    verdict.into()
+    analysis.summary.verdict().into()
 }
 
 /// Returns why the run is not trusted; nothing if it is.
@@ -69,16 +64,16 @@ fn overview(summary: &Summary) -> [(&'static str, String); 9] {
     ]
 }
 
-fn expectations(expectations: &[CheckedExpectation]) -> Markup {
+fn expectations(summary: &Summary) -> Markup {
     html! {
-        @if !expectations.is_empty() {
+        @if !summary.expectations.is_empty() {
             div class="scroll" {
                 table {
                     thead {
                         tr { th { "expectation" } th { "actual" } th { "at least" } th { "at most" } }
                     }
                     tbody {
-                        @for checked in expectations { (expectation(checked)) }
+                        @for checked in &summary.expectations { (expectation(summary, checked)) }
                     }
                 }
             }
@@ -86,11 +81,11 @@ fn expectations(expectations: &[CheckedExpectation]) -> Markup {
     }
 }
 
-fn expectation(checked: &CheckedExpectation) -> Markup {
+fn expectation(summary: &Summary, checked: &CheckedExpectation) -> Markup {
     html! {
         tr {
-            td class=(if checked.pass { "ok" } else { "bad" }) {
-                (if checked.pass { "✓ " } else { "✗ " }) (checked.metric)
+            td class=(if checked.pass { "ok" } else if summary.stopped.is_some() { "" } else { "bad" }) {
+                (summary.mark(checked)) " " (checked.metric)
                 @if let Some(phase) = &checked.during { " during " (phase) }
             }
             td { (expected(checked, checked.actual).unwrap_or_else(|| MISSING.to_owned())) }

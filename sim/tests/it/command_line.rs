@@ -234,11 +234,11 @@ fn a_failed_expectation_ends_in_1_with_the_run_kept() {
 }
 
 #[test]
-fn a_run_may_have_no_requests() {
+fn a_run_without_requests_does_not_pass() {
     let folder = folder();
     let none = ["story.toml", "--set", "load.rate=0.001", "--set", "fault=[]", "--set", "expect=[]", "--json"];
     let ended = run(&folder, &none);
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""));
     assert_eq!(fs::read(folder.path().join("runs/story/sim-seed0/requests.jsonl")).unwrap(), b"");
 }
 
