@@ -5,6 +5,7 @@ pub mod bug;
 pub mod cli;
 #[cfg(feature = "service")]
 pub mod client;
+pub mod coverage;
 pub mod distribution;
 pub mod entropy;
 pub mod experiment;

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use kernel::{
     cli::{self, Exit, Failure},
+    json::pretty,
     run_folder::{OsFiles, atomic},
     scenario::Scenario,
     visible::Visible,
@@ -47,9 +48,14 @@ pub(crate) fn run(args: &HuntArgs) -> Result<Exit, Failure> {
     })?;
     let hunt = Hunt { args, base: &base, calibration: &calibration, folder: &folder };
     let (finding, played) = hunt.search(jobs)?;
+    if args.json {
+        cli::print(&pretty(&finding::overview(&hunt, finding.as_ref(), &played)?));
+        return Ok(finding.map_or(Exit::Passed, |finding| finding.goal.exit()));
+    }
     let Some(finding) = finding else {
         let head = format!("NONE  {} (sim, from seed {}):", base.name, args.from_seed);
-        cli::print(&format!("{head} no failure in {} runs{}\n", played.runs, played.note()));
+        let coverage = played.coverage.text();
+        cli::print(&format!("{head} no failure in {} runs{}\n\n{coverage}", played.runs, played.note()));
         return Ok(Exit::Passed);
     };
     cli::print(&finding::report(&hunt, &finding, &played)?);

@@ -15,7 +15,8 @@ mod variants;
 use std::path::Path;
 
 use kernel::{
-    cli::{Exit, Failure, RunArgs},
+    cli::{Exit, Failure, RunArgs, report_page},
+    coverage::CoverageTally,
     experiment::sweep::{Axis, OpenSweepFolder, Origin, Seeds, Shard, SweepIdentity, SweepReport},
     run_folder::{Earlier, sha256},
     scenario::Scenario,
@@ -63,6 +64,8 @@ pub(crate) fn run(options: &RunOptions, seeds: Seeds, calibration: Calibration) 
     Pool { sweep: &sweep, jobs, stop: &stop }.run(missing.into_iter(), |task, result| collector.take(task, result));
     let (rows, unplayed) = collector.finish()?;
 
+    let mut coverage = CoverageTally::default();
+    rows.iter().for_each(|row| coverage.add(&sweep.variants[row.variant].scenario, &row.reached));
     let planned = usize::try_from(sweep.count()).expect("there are not that many");
     let report = SweepReport {
         scenario: &base.name,
@@ -72,9 +75,13 @@ pub(crate) fn run(options: &RunOptions, seeds: Seeds, calibration: Calibration) 
         variants: &identity.variants,
         rows: &rows,
         planned,
+        coverage,
         replay: &|row| identity.replay(row),
     };
     output::print(&report, &place, args.json);
+    if args.report {
+        report_page(&place, args.json);
+    }
     if rows.len() < planned {
         return Err(Failure::run_failed(unplayed.why_missing(rows.len(), planned)));
     }

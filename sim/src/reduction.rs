@@ -8,11 +8,13 @@
 //! | module | content |
 //! | --- | --- |
 //! | `goal` | [`Goal`], the failure to keep |
+//! | `part` | [`Part`], what a reduction can be asked to keep |
 //! | [`step`] | one change that makes a scenario smaller |
 //! | `removed` | [`removed()`], a description of what was removed |
 //! | `short_toml` | [`short_toml()`], a scenario as a short file |
 
 mod goal;
+mod part;
 mod removed;
 mod short_toml;
 pub mod step;
@@ -22,6 +24,7 @@ use std::collections::BTreeSet;
 use kernel::scenario::Scenario;
 
 pub use goal::{Deviation, Goal, Stop};
+pub use part::Part;
 pub use removed::removed;
 pub use short_toml::short_toml;
 
@@ -43,7 +46,7 @@ pub struct Reduced {
     pub goal: Goal,
     /// Number of runs that the reduction took.
     pub trials: u64,
-    /// True if no single change keeps the failure; false if the limit on runs was hit before that was known.
+    /// True if no single change of what may change keeps the failure; false if the limit on runs was hit before that was known.
     pub is_minimal: bool,
 }
 
@@ -85,12 +88,25 @@ pub enum ReductionError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn reduce(plan: &Plan, report: &mut dyn FnMut(u64, &Scenario)) -> Result<Reduced, ReductionError> {
+    reduce_keeping(plan, &[], report)
+}
+
+/// Does the same, but changes nothing of `kept`, so that the result is still about what the scenario is about.
+///
+/// # Errors
+///
+/// Returns an error if the run of `plan` passes, or it cannot be simulated.
+pub fn reduce_keeping(
+    plan: &Plan,
+    kept: &[Part],
+    report: &mut dyn FnMut(u64, &Scenario),
+) -> Result<Reduced, ReductionError> {
     let Plan { scenario, seed, .. } = plan;
     let goal = Goal::find(plan)?.ok_or_else(|| ReductionError::Passes { name: scenario.name.clone(), seed: *seed })?;
     let focused = Scenario { expectations: goal.expectation().into_iter().collect(), ..scenario.clone() };
     let origins = (0..focused.faults.len()).collect();
     let best = Candidate { scenario: focused, origins };
-    let mut search = Search { plan, goal, best, seen: BTreeSet::new(), trials: 1, report };
+    let mut search = Search { plan, kept, goal, best, seen: BTreeSet::new(), trials: 1, report };
     let is_minimal = search.run();
     let Search { goal, best: Candidate { scenario, origins }, trials, .. } = search;
     // The expectation may name a phase by the index of its fault, which changes when faults before it are removed.
@@ -107,6 +123,7 @@ struct Candidate {
 
 struct Search<'a> {
     plan: &'a Plan,
+    kept: &'a [Part],
     goal: Goal,
     /// The smallest scenario so far.
     best: Candidate,
@@ -199,6 +216,9 @@ impl Search<'_> {
 
     /// Applies a change if the failure is still there after it. Returns true if it was applied.
     fn try_step(&mut self, step: &Step) -> bool {
+        if self.kept.contains(&step.part()) {
+            return false;
+        }
         let Some(scenario) = step.apply(&self.best.scenario) else { return false };
         if self.trials >= TRIALS_MAX || !self.seen.insert(scenario.to_toml()) {
             return false;

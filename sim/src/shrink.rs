@@ -9,13 +9,15 @@ use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, progress},
     input,
+    json::pretty,
     run_folder::{OsFiles, RUN, RunInfo, SCENARIO, SingleFile},
     scenario::{Scenario, duration},
     visible::Visible,
 };
+use serde_json::json;
 use sim::{
     Plan,
-    reduction::{Reduced, ReductionError, reduce, removed, short_toml},
+    reduction::{Part, Reduced, ReductionError, reduce_keeping, removed, short_toml},
 };
 
 use crate::{failed, options::Conditions, replay::command};
@@ -33,6 +35,10 @@ pub(crate) struct ShrinkArgs {
     #[command(flatten)]
     conditions: Conditions,
 
+    /// A part of the scenario that stays as it is: load, duration, replicas, faults, times or settings; may be repeated.
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    keep: Vec<Part>,
+
     /// The file to write the result to [default: runs/SCENARIO/shrunk-seedN.toml].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -40,6 +46,10 @@ pub(crate) struct ShrinkArgs {
     /// Replaces the file even if this program has not written it.
     #[arg(long)]
     force: bool,
+
+    /// Prints the result as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Minimises the scenario, and writes the result.
@@ -54,7 +64,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
     output.prepare(&OsFiles).map_err(Failure::wrong_input)?;
     let plan = Plan { scenario: scenario.clone(), seed, calibration };
     let bar = progress::spinner("{spinner} {pos} runs, {msg} left");
-    let reduced = reduce(&plan, &mut |trials, left| {
+    let reduced = reduce_keeping(&plan, &args.keep, &mut |trials, left| {
         bar.set_position(trials);
         bar.set_message(size(left));
     });
@@ -67,7 +77,12 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
     let replay = command(None, &out, seed, args.conditions.times.as_deref());
     let lines = removed(&scenario, &reduced);
     output.write(&OsFiles, &file(&plan, &reduced, &lines, &replay)).map_err(Failure::run_failed)?;
-    print(&report(&plan, &reduced, &lines, &out, &replay));
+    let text = if args.json {
+        overview(&plan, &reduced, &lines, &out, &replay)
+    } else {
+        report(&plan, &reduced, &lines, &out, &replay)
+    };
+    print(&text);
     Ok(Exit::Passed)
 }
 
@@ -114,6 +129,22 @@ fn file(plan: &Plan, reduced: &Reduced, lines: &[String], replay: &str) -> Strin
     text += head;
     lines.iter().for_each(|line| text += &format!("#   {line}\n"));
     text + &format!("# After {} runs, {}.\n\n", reduced.trials, limit(reduced)) + &short_toml(&reduced.scenario)
+}
+
+/// Returns the result for programs.
+fn overview(plan: &Plan, reduced: &Reduced, lines: &[String], out: &Path, replay: &str) -> String {
+    pretty(&json!({
+        "scenario": plan.scenario.name,
+        "seed": plan.seed,
+        "failure": reduced.goal.to_string(),
+        "from": size(&plan.scenario),
+        "to": size(&reduced.scenario),
+        "removed": lines,
+        "runs": reduced.trials,
+        "is_minimal": reduced.is_minimal,
+        "file": out,
+        "replay": replay,
+    }))
 }
 
 /// Returns the text that is printed.

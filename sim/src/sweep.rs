@@ -11,6 +11,7 @@ mod spot_check;
 use std::{sync::atomic::AtomicU64, time::Duration};
 
 use kernel::{
+    coverage::Coverage,
     experiment::sweep::{RunRow, Seeds, Shard},
     scenario::Scenario,
 };
@@ -101,11 +102,12 @@ impl Sweep {
         let plan = Plan { scenario: scenario.clone(), seed: task.seed, calibration: self.calibration.clone() };
         let played = run_so_far(&plan, self.time_limit, &AtomicU64::new(0))?;
         let summary = played.summary(&plan);
+        let reached = Coverage::of_run(scenario, &played.run.records);
         if played.stopped.is_some() {
-            return Ok(RunRow::new(task.variant, settings.clone(), String::new(), summary, None));
+            return Ok(RunRow::new(task.variant, settings.clone(), String::new(), summary, None, reached));
         }
         let broken = played.run.violations(&plan).into_iter().next();
-        Ok(RunRow::new(task.variant, settings.clone(), played.run.records.digest(), summary, broken))
+        Ok(RunRow::new(task.variant, settings.clone(), played.run.records.digest(), summary, broken, reached))
     }
 }
 

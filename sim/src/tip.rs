@@ -11,18 +11,31 @@ mod search;
 pub(crate) use self::arguments::TipArgs;
 use self::search::ThresholdSearch;
 use crate::options::{WORLD, calibration_info};
+use std::path::Path;
+
 use kernel::{
     cli::{self, Exit, Failure, warn_of_place},
     experiment::{
         sweep::Origin,
         threshold::{
-            Boundary, SettingRange, StoppingRule, TestOutcome, ThresholdIdentity, ThresholdRecord, decisions_max,
+            Boundary, Point, SettingRange, StoppingRule, TestOutcome, ThresholdIdentity, ThresholdRecord, decisions_max,
         },
     },
+    json::pretty,
     run_folder::Earlier,
     scenario::Scenario,
     visible::Visible,
 };
+use serde::Serialize;
+
+/// The result of a search for programs.
+#[derive(Serialize)]
+struct ThresholdOverview<'a> {
+    search: &'a ThresholdIdentity,
+    boundaries: &'a [Boundary],
+    points: &'a [Point],
+    folder: &'a Path,
+}
 
 /// Searches for thresholds, writes the folder and prints the report.
 pub(crate) fn run(args: &TipArgs) -> Result<Exit, Failure> {
@@ -65,7 +78,16 @@ pub(crate) fn run(args: &TipArgs) -> Result<Exit, Failure> {
     let asked = place.path().to_owned();
     let placed = record.write(place).map_err(Failure::run_failed)?;
     warn_of_place(&placed, &asked);
-    cli::print(&format!("{}\n  folder  {}\n", record.render(), placed.place.visible()));
+    if args.json {
+        cli::print(&pretty(&ThresholdOverview {
+            search: &record.identity,
+            boundaries: &record.boundaries,
+            points: &record.points,
+            folder: &placed.place,
+        }));
+    } else {
+        cli::print(&format!("{}\n  folder  {}\n", record.render(), placed.place.visible()));
+    }
     Ok(Exit::Passed)
 }
 

@@ -18,10 +18,12 @@ use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, progress},
     experiment::sweep::Seeds,
+    json::pretty,
     measure::text::table::{Align, TextTable},
     scenario::Scenario,
     sync::lock,
 };
+use serde_json::{Value, json};
 
 use crate::{
     options::{Conditions, Jobs},
@@ -47,6 +49,10 @@ pub(crate) struct VerifyArgs {
 
     #[command(flatten)]
     jobs: Jobs,
+
+    /// Prints the result as JSON.
+    #[arg(long)]
+    json: bool,
 
     /// Plants a leak that the comparison must find.
     #[cfg(feature = "canaries")]
@@ -107,9 +113,26 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
         bar.finish_and_clear();
         Ok(())
     })?;
-    print(&report(args, &scenarios, &compared_pairs));
+    let text =
+        if args.json { overview(&scenarios, &compared_pairs) } else { report(args, &scenarios, &compared_pairs) };
+    print(&text);
     let same = compared_pairs.iter().all(|scenario_pairs| scenario_pairs.differences.is_empty());
     Ok(if same { Exit::Passed } else { Exit::Failed })
+}
+
+/// Returns the result for programs.
+fn overview(scenarios: &[Scenario], compared_pairs: &[ComparedPairs]) -> String {
+    let scenarios = scenarios.iter().zip(compared_pairs);
+    let scenarios: Vec<Value> = scenarios
+        .map(|(scenario, pairs)| {
+            let differences = pairs.differences.iter();
+            let differences: Vec<Value> =
+                differences.map(|(seed, difference)| json!({ "seed": seed, "text": difference.to_string() })).collect();
+            json!({ "scenario": scenario.name, "pairs": pairs.pairs, "events": pairs.events, "differences": differences })
+        })
+        .collect();
+    let same = compared_pairs.iter().all(|pairs| pairs.differences.is_empty());
+    pretty(&json!({ "same": same, "scenarios": scenarios }))
 }
 
 /// Describes the result: a table with a line for each scenario, then the differences.

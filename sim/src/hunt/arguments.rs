@@ -52,6 +52,10 @@ pub(crate) struct HuntArgs {
     #[arg(long)]
     pub(super) keep: bool,
 
+    /// Prints the result as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+
     #[command(flatten)]
     pub(super) jobs: Jobs,
 }

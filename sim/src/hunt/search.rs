@@ -12,6 +12,7 @@ use std::{
 
 use kernel::{
     cli::{Failure, progress},
+    coverage::CoverageTally,
     scenario::{Scenario, setting_generator},
     sync::{ignore_poison, lock},
 };
@@ -50,6 +51,8 @@ pub(super) struct Played {
     pub(super) runs: u64,
     /// The seeds of those that were stopped at a limit, ascending.
     pub(super) stopped: Vec<u64>,
+    /// The states that they reached.
+    pub(super) coverage: CoverageTally,
 }
 
 impl Played {
@@ -71,6 +74,7 @@ struct Progress {
     played: AtomicU64,
     /// The seeds of the runs that were stopped at a limit, which says nothing about the scenario.
     stopped: Mutex<Vec<u64>>,
+    coverage: Mutex<CoverageTally>,
     found: Mutex<Option<Result<Finding, Failure>>>,
 }
 
@@ -94,7 +98,8 @@ impl Hunt<'_> {
         let found = ignore_poison(progress.found.into_inner()).transpose()?;
         let mut stopped = ignore_poison(progress.stopped.into_inner());
         stopped.sort_unstable();
-        Ok((found, Played { runs: progress.played.into_inner(), stopped }))
+        let coverage = ignore_poison(progress.coverage.into_inner());
+        Ok((found, Played { runs: progress.played.into_inner(), stopped, coverage }))
     }
 
     /// Runs seeds until one fails, the time is over, or there are no more.
@@ -103,7 +108,7 @@ impl Hunt<'_> {
             let number = progress.started.fetch_add(1, Relaxed);
             let seed = self.args.from_seed.checked_add(number);
             let Some(seed) = seed.filter(|_| number < self.args.runs) else { return };
-            let outcome = match self.run(seed) {
+            let outcome = match self.run(seed, &progress.coverage) {
                 Ok(Some(finding)) if finding.goal == Goal::Stopped(Stop::Size) => {
                     lock(&progress.stopped).push(seed);
                     None
@@ -125,13 +130,14 @@ impl Hunt<'_> {
         }
     }
 
-    fn run(&self, seed: u64) -> Result<Option<Finding>, Failure> {
+    fn run(&self, seed: u64, coverage: &Mutex<CoverageTally>) -> Result<Option<Finding>, Failure> {
         let (settings, scenario) = self.draw(seed)?;
         let plan = Plan { scenario, seed, calibration: self.calibration.clone() };
         if self.args.keep {
             finding::write(self, seed, &plan.scenario)?;
         }
-        let goal = Goal::find(&plan).map_err(failed)?;
+        let (goal, reached) = Goal::find_with_coverage(&plan).map_err(failed)?;
+        lock(coverage).add(&plan.scenario, &reached);
         Ok(goal.map(|goal| Finding { seed, settings, scenario: plan.scenario, goal }))
     }
 

@@ -4,12 +4,13 @@ use std::{fmt, sync::atomic::AtomicU64};
 
 use kernel::{
     cli::Exit,
+    coverage::Coverage,
     invariant::Invariant,
     measure::{CheckedExpectation, Verdict},
     scenario::Expectation,
 };
 
-use crate::{Limit, Plan, SimulationError, run};
+use crate::{CompletedRun, Limit, Plan, SimulationError, run};
 
 /// The way in which a run fails.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,22 +85,40 @@ impl Goal {
     /// Returns an error if the input is wrong: the workload's pictures cannot be read, or the calibration does not have the
     /// workload.
     pub fn find(plan: &Plan) -> Result<Option<Self>, SimulationError> {
+        Self::find_with_coverage(plan).map(|(goal, _)| goal)
+    }
+
+    /// Does the same, and returns the states that the run reached, too; none if it did not come to its end.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the input is wrong, as [`find`](Self::find) does.
+    pub fn find_with_coverage(plan: &Plan) -> Result<(Option<Self>, Coverage), SimulationError> {
         let completed = match run(plan, &AtomicU64::new(0)) {
             Ok(completed) => completed,
-            Err(error) => return Stop::from_error(&error).map(|stop| Some(Self::Stopped(stop))).ok_or(error),
+            Err(error) => {
+                let stop = Stop::from_error(&error).ok_or(error)?;
+                return Ok((Some(Self::Stopped(stop)), Coverage::default()));
+            }
         };
+        let coverage = Coverage::of_run(&plan.scenario, &completed.records);
+        Ok((Self::of_completed(&completed, plan), coverage))
+    }
+
+    /// Returns the first failure of a run that came to its end.
+    fn of_completed(completed: &CompletedRun, plan: &Plan) -> Option<Self> {
         if let Some(broken) = completed.violations(plan).first() {
-            return Ok(Some(Self::Invariant(broken.invariant)));
+            return Some(Self::Invariant(broken.invariant));
         }
         let summary = completed.summary(plan);
         // Invariants hold however late timers are.
         if !summary.trusted && !summary.expectations.is_empty() {
-            return Ok(Some(Self::Untrusted));
+            return Some(Self::Untrusted);
         }
         let mut checked = summary.expectations.iter().zip(&plan.scenario.expectations);
-        Ok(checked.find_map(|(checked, expected)| {
+        checked.find_map(|(checked, expected)| {
             Some(Self::Expectation(expected.clone(), Deviation::from_checked(checked)?))
-        }))
+        })
     }
 
     /// Returns the exit code of a search that finds this failure.

@@ -74,6 +74,10 @@ pub(crate) struct TipArgs {
     /// Replaces an earlier search in that folder even if it was changed.
     #[arg(long)]
     pub(super) force: bool,
+
+    /// Prints the result as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Parses a confidence.

@@ -20,6 +20,7 @@ use super::{
     checked_rows::{self, Chain, Unchecked},
 };
 use crate::{
+    coverage::CoverageTally,
     input,
     json::pretty,
     run_folder::{
@@ -28,6 +29,7 @@ use crate::{
         manifest::is_file,
         replace::is_absent,
     },
+    scenario::Scenario,
     visible::Visible,
 };
 
@@ -127,6 +129,19 @@ impl SweepRecord {
         folder.close().map(drop).map_err(SweepError::from)
     }
 
+    /// Returns the states that the runs reached. Without a valid scenario it is not known which they could have reached.
+    fn coverage(&self) -> CoverageTally {
+        let scenario = |settings: &Vec<String>| Scenario::parse(SCENARIO, &self.scenario, settings).ok();
+        let scenarios: Vec<Option<Scenario>> = self.identity.variants.iter().map(scenario).collect();
+        let mut tally = CoverageTally::default();
+        for row in &self.rows {
+            if let Some(Some(scenario)) = scenarios.get(row.variant) {
+                tally.add(scenario, &row.reached);
+            }
+        }
+        tally
+    }
+
     /// Returns the report of the runs. `replay` returns the command that repeats a run alone.
     pub fn report<'a>(&'a self, replay: &'a dyn Fn(&RunRow) -> String) -> SweepReport<'a> {
         let SweepIdentity { scenario, world, seeds, shard, variants, .. } = &self.identity;
@@ -138,6 +153,7 @@ impl SweepRecord {
             variants,
             rows: &self.rows,
             planned: usize::try_from(self.identity.runs()).unwrap_or(usize::MAX),
+            coverage: self.coverage(),
             replay,
         }
     }

@@ -59,6 +59,7 @@ impl Origin {
             force: false,
             overrides: [&self.overrides, settings].concat(),
             json: false,
+            report: false,
         };
         let calibration = self.calibration.iter().flat_map(|file| ["--calibration".to_owned(), file.clone()]);
         args.replay(&program(world), &calibration.collect::<Vec<_>>())

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{PairedDifference, Seeds, Shard, Spread, SweepReport, report::passed};
-use crate::measure::metric::Metric;
+use crate::{coverage::CoverageTally, measure::metric::Metric};
 
 /// The figures of a [`SweepReport`], to be serialised.
 #[derive(Debug, Serialize)]
@@ -21,6 +21,8 @@ pub struct SweepOverview {
     untrusted: usize,
     /// Number of runs that were stopped before their end, which no figure counts.
     stopped: usize,
+    /// The states that runs reached, with the number of runs, and those that none reached.
+    coverage: CoverageTally,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,6 +69,7 @@ impl SweepReport<'_> {
             worst: self.worst(),
             untrusted: self.rows.iter().filter(|row| row.untrusted).count(),
             stopped: self.rows.iter().filter(|row| row.stopped.is_some()).count(),
+            coverage: self.coverage.clone(),
         }
     }
 

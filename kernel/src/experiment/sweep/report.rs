@@ -4,6 +4,7 @@ use std::{cmp::Reverse, fmt::Write};
 
 use super::{PairedDifference, RunRow, Seeds, Shard, Spread, overview::WorstRun};
 use crate::{
+    coverage::CoverageTally,
     measure::metric::Metric,
     measure::{
         CheckedExpectation, Verdict,
@@ -30,6 +31,8 @@ pub struct SweepReport<'a> {
     pub rows: &'a [RunRow],
     /// Number of rows of a complete sweep.
     pub planned: usize,
+    /// The states that the runs reached.
+    pub coverage: CoverageTally,
     /// Returns the command that repeats a run alone.
     pub replay: &'a dyn Fn(&RunRow) -> String,
 }
@@ -43,6 +46,7 @@ impl SweepReport<'_> {
         } else {
             paragraphs.extend([filled(&self.expectations()), filled(&self.spreads())]);
         }
+        paragraphs.push(self.coverage.text());
         paragraphs.push(self.worst_runs());
         paragraphs.push(self.violations());
         paragraphs.push(self.untrusted());
@@ -65,10 +69,12 @@ impl SweepReport<'_> {
             Verdict::Interrupted
         } else if self.rows.iter().any(|row| row.untrusted) {
             Verdict::Untrusted
-        } else if self.pass() {
-            Verdict::Pass
-        } else {
+        } else if !self.pass() {
             Verdict::Fail
+        } else if self.rows.iter().all(|row| row.expectations.is_empty()) {
+            Verdict::NoExpectations
+        } else {
+            Verdict::Pass
         }
     }
 
@@ -256,6 +262,7 @@ pub(super) fn passed(rows: &[RunRow]) -> usize {
 pub(super) mod tests {
     use super::*;
     use crate::{
+        coverage::Coverage,
         invariant::{Invariant, Violation},
         measure::Metrics,
     };
@@ -283,6 +290,7 @@ pub(super) mod tests {
             broken: None,
             untrusted: false,
             stopped: None,
+            reached: Coverage::default(),
         }
     }
 
@@ -300,6 +308,7 @@ pub(super) mod tests {
             variants,
             rows,
             planned,
+            coverage: CoverageTally::default(),
             replay: &|row| format!("sim story.toml --seed {}", row.seed),
         }
     }

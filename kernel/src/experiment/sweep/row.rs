@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    coverage::Coverage,
     invariant::Violation,
     measure::{CheckedExpectation, Metrics, Summary, metric::Metric},
 };
@@ -37,6 +38,9 @@ pub struct RunRow {
     /// then, and count nowhere; if the clock of the machine stopped it, they differ from run to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+    /// The states of policies and servers that the run reached; left out if there are none.
+    #[serde(default, skip_serializing_if = "Coverage::is_empty")]
+    pub reached: Coverage,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -52,10 +56,24 @@ impl RunRow {
         digest: String,
         summary: Summary,
         broken: Option<Violation>,
+        reached: Coverage,
     ) -> Self {
         let Summary { seed, pass, end_us, overall, expectations, trusted, stopped, .. } = summary;
         let untrusted = !trusted;
-        Self { variant, seed, settings, digest, pass, end_us, overall, expectations, broken, untrusted, stopped }
+        Self {
+            variant,
+            seed,
+            settings,
+            digest,
+            pass,
+            end_us,
+            overall,
+            expectations,
+            broken,
+            untrusted,
+            stopped,
+            reached,
+        }
     }
 
     /// Returns whether the run is trusted and came to its end.
