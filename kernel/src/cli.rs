@@ -10,6 +10,7 @@
 //! | `exit` | [`Exit`] codes, and the [`Failure`] that ends a command early |
 //! | `session` | [`Session`], a run from its options to its report |
 //! | `report` | [`RunReport`], the report that is printed when a run ends |
+//! | `report_page` | `--report`, for which the program `reports` writes a page |
 //! | `output` | [`print()`] and [`complain`], which write to standard output and standard error |
 //! | [`progress`] | progress bars on standard error |
 
@@ -23,6 +24,7 @@ mod output;
 mod program;
 pub mod progress;
 mod report;
+mod report_page;
 mod session;
 
 pub use arguments::{RunArgs, quoted};
@@ -34,4 +36,5 @@ pub use man::ManArgs;
 pub use output::{complain, print};
 pub use program::program;
 pub use report::RunReport;
+pub use report_page::report_page;
 pub use session::{Session, warn_of_place};

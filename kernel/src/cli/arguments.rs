@@ -31,6 +31,10 @@ pub struct RunArgs {
     /// Prints the summary as JSON.
     #[arg(long)]
     pub json: bool,
+
+    /// Writes the report of the run, too, by starting the program `reports`.
+    #[arg(long)]
+    pub report: bool,
 }
 
 fn seed(text: &str) -> Result<u64, String> {
@@ -108,6 +112,7 @@ mod tests {
             force: false,
             overrides: vec!["workload.sizes=[\"8x8\"]".to_owned(), "load.rate=2".to_owned()],
             json: false,
+            report: false,
         };
         assert_eq!(
             args.replay("sim", &[]),

@@ -20,6 +20,11 @@ pub fn program(name: &str) -> String {
     Start::of_this_process().command(name)
 }
 
+/// Returns the command that builds the program called `name`, for the way in which this one was built.
+pub(super) fn build_command(name: &str) -> String {
+    Start::of_this_process().build_command(name)
+}
+
 /// How a program was started.
 #[derive(Default)]
 struct Start {
@@ -53,6 +58,15 @@ impl Start {
             return format!("cargo run{profile} -p {name} --");
         }
         quoted(&self.program.with_file_name(name).to_string_lossy())
+    }
+
+    fn build_command(&self, name: &str) -> String {
+        // A program that was built in the workspace is in `target`, an installed one is not.
+        if self.is_run_by_cargo() || self.program.components().any(|part| part.as_os_str() == "target") {
+            let profile = if self.is_release() { " --release" } else { "" };
+            return format!("cargo build{profile} -p {name}");
+        }
+        format!("cargo install --path {name}")
     }
 
     /// Returns true if `cargo run` works in the current directory and starts this program. A test that starts the program
@@ -92,6 +106,13 @@ mod tests {
         assert_eq!(start("../target/debug/reports").command("sim"), "../target/debug/sim");
         assert_eq!(start("/opt/my tools/sim").command("sim"), "'/opt/my tools/sim'");
         assert_eq!(start("target/debug/deps/it-0123").command("sim"), "sim");
+    }
+
+    #[test]
+    fn a_program_is_built_as_the_running_one_was() {
+        assert_eq!(start("sim").build_command("reports"), "cargo install --path reports");
+        assert_eq!(start("target/release/sim").build_command("reports"), "cargo build --release -p reports");
+        assert_eq!(cargo("sim", "debug", "/home/me/project").build_command("reports"), "cargo build -p reports");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{Exit, Failure, RunArgs, RunReport, complain};
+use super::{Exit, Failure, RunArgs, RunReport, complain, report_page};
 use crate::{
     invariant::{self, Evidence},
     record::Records,
@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
             summary: &written.summary,
         };
         warn_of_place(&written.placed, &asked);
-        Ok(report.print(self.args.json))
+        Ok(self.args.print(&report))
     }
 
     /// Completes the folder of a run in real time whose rows were written to it as they came, checks the invariants and
@@ -109,7 +109,18 @@ impl<'a> Session<'a> {
         let report =
             RunReport { folder: place, digest: None, replay, violations: &violations, summary: &written.summary };
         warn_of_place(&written.placed, &asked);
-        Ok(report.print(self.args.json))
+        Ok(self.args.print(&report))
+    }
+}
+
+impl RunArgs {
+    /// Prints the report of a run, writes its page if that is asked for, and returns the exit code of the run.
+    fn print(&self, report: &RunReport<'_>) -> Exit {
+        let exit = report.print(self.json);
+        if self.report {
+            report_page(report.folder, self.json);
+        }
+        exit
     }
 }
 
