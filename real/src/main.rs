@@ -23,7 +23,8 @@ use real::{
     facts,
     fidelity::{self, FidelityArgs},
     manual::{
-        self, down::DownArgs, inject::InjectArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs, up::UpArgs,
+        self, down::DownArgs, inject::InjectArgs, list::ListArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs,
+        up::UpArgs,
     },
     role::Role,
     token,
@@ -106,9 +107,9 @@ enum Command {
     #[command(after_long_help = help_sections(&["real down", "real down server-0"], NO_VERDICT))]
     Down(DownArgs),
 
-    /// Lists the servers and proxies that run.
-    #[command(after_long_help = help_sections(&["real list"], NO_VERDICT))]
-    List,
+    /// Lists the servers and proxies that run, each with its active faults.
+    #[command(after_long_help = help_sections(&["real list", "real list --json"], NO_VERDICT))]
+    List(ListArgs),
 
     /// Runs one server in the foreground.
     #[command(after_long_help = help_sections(
@@ -179,7 +180,7 @@ fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Fidelity(args) => fidelity::run(args),
         Command::Up(args) => manual::up::run(args),
         Command::Down(args) => manual::down::run(args),
-        Command::List => manual::list::run(),
+        Command::List(args) => manual::list::run(args),
         Command::Serve(args) => manual::serve::run(args),
         Command::Load(args) => manual::load::run(args),
         Command::Inject(args) => manual::inject::run(args),

@@ -9,6 +9,7 @@
 //! | `registry`, `identity`, `target` | running servers and proxies; the identity of a process; names that users give |
 //! | `session`, `link_listener` | the parts that servers and proxies share; the link in front of their socket |
 //! | `control`, `active_faults` | the control socket, and the faults that it adds and ends |
+//! | `fault_log` | the file from which loads and lists learn of the faults that others inject |
 //! | `relay` | a pair of connections that a proxy joins |
 //! | `log`, `request_lines` | lines for people |
 //!
@@ -18,6 +19,7 @@
 mod active_faults;
 mod control;
 pub mod down;
+mod fault_log;
 mod identity;
 pub mod inject;
 mod link_listener;

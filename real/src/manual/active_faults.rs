@@ -12,12 +12,19 @@ use kernel::{
     sync::lock,
 };
 
+use super::{
+    fault_log::{Change, FaultLog, InjectedFaultId},
+    log::log_line,
+};
+
 /// The active faults, with the link and the server that they apply to.
 pub(super) struct ActiveFaults {
     link: Arc<Link>,
     /// `None` for a proxy.
     injector: Option<Arc<Injector>>,
     state: Mutex<FaultState>,
+    /// `None` in tests.
+    log: Option<FaultLog>,
 }
 
 #[derive(Default)]
@@ -34,14 +41,14 @@ pub(super) struct ActiveFault {
     pub(super) shape: Shape,
     /// Effect on the server.
     pub(super) injection: Injection,
-    /// Description for logs.
-    pub(super) text: String,
+    /// What it is, for logs.
+    pub(super) id: InjectedFaultId,
 }
 
 impl ActiveFaults {
-    /// No faults yet on `link` and in the server of `injector`.
-    pub(super) fn new(link: Arc<Link>, injector: Option<Arc<Injector>>) -> Self {
-        Self { link, injector, state: Mutex::default() }
+    /// No faults yet on `link` and in the server of `injector`. What begins and ends is added to `log`.
+    pub(super) fn new(link: Arc<Link>, injector: Option<Arc<Injector>>, log: Option<FaultLog>) -> Self {
+        Self { link, injector, state: Mutex::default(), log }
     }
 
     /// Name of the server or proxy.
@@ -74,15 +81,35 @@ impl ActiveFaults {
                 mem::take(&mut state.faults).into_iter().partition(|((_, holder), _)| *holder == Some(connection));
             state.faults = active;
             let ended: BTreeMap<_, ActiveFault> = ended;
-            ended.into_values().map(|fault| fault.text).collect()
+            self.ended(ended.into_values())
         })
+    }
+
+    /// Adds to the log that these faults have ended, and returns their descriptions.
+    fn ended(&self, faults: impl Iterator<Item = ActiveFault>) -> Vec<String> {
+        faults
+            .map(|fault| {
+                self.note(Change::Ends(fault.id.clone()));
+                fault.id.text
+            })
+            .collect()
+    }
+
+    fn note(&self, change: Change) {
+        // The fault has its effect whether or not others learn of it.
+        if let Some(Err(error)) = self.log.as_ref().map(|log| log.add(change)) {
+            log_line(format!("{}: cannot log the fault: {error}", self.server()));
+        }
     }
 
     /// Adds a fault, in place of the one of its kind and holder. Returns the descriptions of the faults before.
     pub(super) fn add(&self, kind: String, holder: Option<u64>, fault: ActiveFault) -> Vec<String> {
         self.change(|state| {
             let before = state.texts();
-            state.faults.insert((kind, holder), fault);
+            let begins = Change::Begins(fault.id.clone());
+            let replaced = state.faults.insert((kind, holder), fault);
+            self.ended(replaced.into_iter());
+            self.note(begins);
             before
         })
     }
@@ -95,7 +122,7 @@ impl ActiveFaults {
 
     /// Ends all faults, and returns their descriptions.
     pub(super) fn clear(&self) -> Vec<String> {
-        self.change(|state| mem::take(&mut state.faults).into_values().map(|fault| fault.text).collect())
+        self.change(|state| self.ended(mem::take(&mut state.faults).into_values()))
     }
 
     /// Changes the faults, and applies the combination of all to the link and the server.
@@ -115,6 +142,6 @@ impl ActiveFaults {
 
 impl FaultState {
     fn texts(&self) -> Vec<String> {
-        self.faults.values().map(|fault| fault.text.clone()).collect()
+        self.faults.values().map(|fault| fault.id.text.clone()).collect()
     }
 }

@@ -20,6 +20,7 @@ use tokio::{
 
 use super::{
     active_faults::{ActiveFault, ActiveFaults},
+    fault_log::InjectedFaultId,
     log::log_line,
     registry::is_socket,
 };
@@ -65,6 +66,9 @@ pub(crate) enum ControlRequest {
         text: String,
         /// The fault ends with the connection.
         held: bool,
+        /// The command that injects it, the same for all its targets.
+        #[serde(default)]
+        command: String,
     },
     /// Resets all connections.
     Reset,
@@ -85,7 +89,7 @@ pub(crate) enum ControlResponse {
 impl ControlRequest {
     /// Checks the values, which another program can have written. The command line of `real inject` has the same bounds.
     fn validate(&self) -> Result<(), String> {
-        let Self::Inject { kind, shape, injection, text, .. } = self else { return Ok(()) };
+        let Self::Inject { kind, shape, injection, text, command, .. } = self else { return Ok(()) };
         let fits = |text: &str| text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control);
         let waits = [shape.latency, shape.jitter].iter().all(|wait| limits::WAIT.contains(wait));
         let bandwidth = shape.bandwidth.is_none_or(|rate| limits::BANDWIDTH.contains(&rate));
@@ -95,6 +99,7 @@ impl ControlRequest {
         let wrong = [
             ("kind", fits(kind)),
             ("text", fits(text)),
+            ("command", fits(command)),
             ("latency or jitter", waits),
             ("bandwidth", bandwidth),
             ("rate", rates),
@@ -189,12 +194,13 @@ impl ControlSocket {
     fn carry_out(&self, request: ControlRequest, connection: u64) -> ControlResponse {
         let server = self.faults.server();
         let before = match request {
-            ControlRequest::Inject { kind, shape, injection, text, held } => {
+            ControlRequest::Inject { kind, shape, injection, text, held, command } => {
                 if self.faults.count() >= FAULTS_MAX {
                     return ControlResponse::Refused { reason: format!("{FAULTS_MAX} faults are active; heal some") };
                 }
                 log_line(format!("{server}: {text}"));
-                self.faults.add(kind, held.then_some(connection), ActiveFault { shape, injection, text })
+                let id = InjectedFaultId { command, kind: kind.clone(), text };
+                self.faults.add(kind, held.then_some(connection), ActiveFault { shape, injection, id })
             }
             ControlRequest::Reset => {
                 log_line(format!("{server}: reset all connections"));
@@ -289,6 +295,7 @@ mod tests {
             injection: Injection::default(),
             text: format!("delay {ms}"),
             held,
+            command: String::new(),
         }
     }
 
@@ -303,7 +310,7 @@ mod tests {
         let socket = directory.path().join("s");
         let timer = Timer::start().unwrap();
         let world = Host::new(Clock::MACHINE, timer.clone()).shared();
-        let faults = ActiveFaults::new(Link::new(world.clone(), Entropy::new(0), "s"), None);
+        let faults = ActiveFaults::new(Link::new(world.clone(), Entropy::new(0), "s"), None, None);
         ControlSocket::listen(faults, &world, timer, &socket).unwrap();
         (world, directory, socket)
     }

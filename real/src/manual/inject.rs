@@ -20,9 +20,10 @@ use kernel::{
 };
 use tokio::runtime::Runtime;
 
-use super::{log::log_line, registry::Registry, target};
+use super::{fault_log::command_id, log::log_line, registry::Registry, target};
 use crate::{clock::Clock, host::Host, interrupt::Interrupt, timer::Timer};
 pub use args::InjectArgs;
+use command::InjectTarget;
 use revert::Revert;
 
 /// Injects a fault into every target. With a duration, returns after the fault has been reverted.
@@ -43,10 +44,13 @@ pub fn run(args: &InjectArgs) -> Result<Exit, Failure> {
                 return Err(Failure::run_failed("interrupted before anything was injected"));
             }
         }
+        let command = command_id();
         let mut reverts = Vec::new();
         let mut injected = Ok(());
         for target in &targets {
-            match request.command.apply(&world, target, &registry.socket(&target.id), request.duration).await {
+            let socket = registry.socket(&target.id);
+            let target = InjectTarget { entry: target, socket: &socket, folder: registry.folder(), command: &command };
+            match request.command.apply(&world, &target, request.duration).await {
                 Ok(revert) => reverts.extend(revert),
                 Err(failure) => {
                     injected = Err(failure);

@@ -3,15 +3,17 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `args` | the command line, and the scenario that it describes |
+//! | `injected` | the faults that others inject meanwhile, as events of the load |
 //! | `watcher` | the thread that prints and logs rows |
 //!
-//! Rows are kept as those of a run are, in a folder of files that is removed when they have been measured: a load of days does not
-//! fill the memory.
+//! Rows are kept as those of a run are, in a folder of files, so that a load of days does not fill the memory. With `--out` the
+//! folder stays, and `reports` reads it; otherwise it is removed when the rows have been measured.
 
 mod args;
+mod injected;
 mod watcher;
 
-use std::{collections::BTreeMap, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs::File, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use kernel::{
@@ -20,7 +22,7 @@ use kernel::{
     json::pretty,
     measure::Summary,
     run_folder::{Earlier, RunEnd, RunFolder, RunInfo},
-    scenario::{Scenario, duration},
+    scenario::{Scenario, Servers, duration},
     visible::Visible,
     workload::{Inputs, Oracle},
 };
@@ -31,13 +33,18 @@ use super::log::log_line;
 use crate::{
     caller::Caller,
     clock::{Clock, machine_ns},
+    facts,
     host::Host,
     interrupt::Interrupt,
     recording::{Queue, Recording},
     timer::Timer,
 };
 pub use args::LoadArgs;
+use injected::InjectedFaults;
 use watcher::{Feed, Watcher};
+
+/// Name of the log of this process, in the folder of logs.
+const LOG: &str = "load.log";
 
 /// Time that the calls under way may take to end after Ctrl-C.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,16 +55,20 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let servers = args.servers()?;
     let entropy = Entropy::new(args.seed);
     let inputs = Inputs::for_workload(&scenario.workload, entropy).map_err(Failure::wrong_input)?;
-    let rows = Rows::begin(&scenario, args.seed)?;
-    let watcher = Watcher::start(args, rows.queue())?;
+    let mut rows = Rows::begin(&scenario, args, servers.len())?;
+    let watcher = Watcher::start(args, rows.take_log(), rows.queue())?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
     let offered = runtime.block_on(offer(&scenario, entropy, inputs, &servers, watcher.feed()));
     // The load has ended, and open connections would keep their tasks waiting.
     runtime.shutdown_background();
     let duration = offered?;
     let logged = watcher.end()?;
-    let summary = rows.measure(duration)?;
-    let text = if args.json { pretty(&summary) } else { summary.render() };
+    let (summary, folder) = rows.measure(duration)?;
+    let text = match (args.json, folder) {
+        (true, _) => pretty(&summary),
+        (false, None) => summary.render(),
+        (false, Some(folder)) => format!("{}\n  folder  {}\n", summary.render(), folder.visible()),
+    };
     print(&text);
     if let (Err(error), Some(log)) = (logged, &args.log) {
         let log = log.visible();
@@ -66,31 +77,53 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     Ok(summary.verdict().into())
 }
 
-/// The rows of a load, in a run folder that is removed in the end.
+/// The rows of a load, in a run folder.
 struct Rows {
-    /// Holds the folder.
-    place: TempDir,
+    /// Holds the folder, which is removed in the end; `None` if the user has asked for the folder.
+    temporary: Option<TempDir>,
     folder: RunFolder,
+    /// The log of this process, in the folder that the user has asked for.
+    log: Option<File>,
     info: RunInfo,
     scenario: Scenario,
     recording: Recording,
 }
 
 impl Rows {
-    /// Creates the folder of a load of `scenario`.
-    fn begin(scenario: &Scenario, seed: u64) -> Result<Self, Failure> {
+    /// Creates the folder of a load of `scenario` on this number of servers.
+    fn begin(scenario: &Scenario, args: &LoadArgs, servers: usize) -> Result<Self, Failure> {
         let mut scenario = scenario.clone();
         // Faults are injected by hand, so none is scripted. Servers can have any name here, so that the summary takes those that
         // answered from the rows.
         scenario.faults.clear();
         scenario.servers.replicas = 0;
-        let info = RunInfo::new("real", seed);
-        let place = TempDir::with_prefix("rehearsal-load-").map_err(Failure::run_failed)?;
-        let folder = RunFolder::prepare(&place.path().join("load"), Earlier::Replace);
-        let mut folder = folder.map_err(Failure::run_failed)?;
-        let journal = folder.begin(&scenario, &info).map_err(Failure::run_failed)?;
+        let mut info = RunInfo::new("real", args.seed);
+        info.host = Some(facts::host());
+        info.started = Some(facts::now());
+        let temporary = match args.out {
+            Some(_) => None,
+            None => Some(TempDir::with_prefix("rehearsal-load-").map_err(Failure::run_failed)?),
+        };
+        let temporary_place = temporary.as_ref().map(|temporary| temporary.path().join("load"));
+        let place = args.out.clone().or(temporary_place).unwrap_or_default();
+        let earlier = if args.force { Earlier::Force } else { Earlier::Keep };
+        let mut folder = RunFolder::prepare(&place, earlier).map_err(Failure::wrong_input)?;
+        let log = args.out.is_some().then(|| -> Result<File, Failure> {
+            let logs = folder.logs().map_err(Failure::wrong_input)?;
+            File::create(logs.join(LOG)).map_err(Failure::run_failed)
+        });
+        let log = log.transpose()?;
+        // What is written must be a scenario that can be read again.
+        let written =
+            Scenario { servers: Servers { replicas: servers, ..scenario.servers.clone() }, ..scenario.clone() };
+        let journal = folder.begin(&written, &info).map_err(Failure::run_failed)?;
         let recording = Recording::start(journal).map_err(Failure::run_failed)?;
-        Ok(Self { place, folder, info, scenario, recording })
+        Ok(Self { temporary, folder, log, info, scenario, recording })
+    }
+
+    /// Takes the log of this process, if there is one.
+    fn take_log(&mut self) -> Option<File> {
+        self.log.take()
     }
 
     /// Returns what takes the rows.
@@ -98,15 +131,16 @@ impl Rows {
         self.recording.queue()
     }
 
-    /// Measures the rows of a load that was offered for `duration`, and removes them.
-    fn measure(self, duration: Duration) -> Result<Summary, Failure> {
-        let Self { place, folder, info, scenario, recording } = self;
+    /// Measures the rows of a load that was offered for `duration`. Returns the summary, and the folder if it stays.
+    fn measure(self, duration: Duration) -> Result<(Summary, Option<PathBuf>), Failure> {
+        let Self { temporary, folder, info, scenario, recording, .. } = self;
         recording.end().map_err(Failure::run_failed)?;
         // All rows count: the servers are not ended with the load.
         let end = RunEnd { duration, end_us: u64::MAX };
         let written = folder.conclude(&scenario, &info, end).map_err(Failure::run_failed)?;
-        place.close().map_err(Failure::run_failed)?;
-        Ok(written.summary)
+        let stays = temporary.is_none();
+        temporary.map_or(Ok(()), TempDir::close).map_err(Failure::run_failed)?;
+        Ok((written.summary, stays.then_some(written.placed.place)))
     }
 }
 
@@ -127,10 +161,17 @@ async fn offer(
     let addresses: BTreeMap<_, _> = servers.iter().cloned().collect();
     let names: Vec<_> = servers.iter().map(|(name, _)| name.clone()).collect();
     let timer = Timer::start().map_err(Failure::run_failed)?;
-    let world = Host::new(Clock::since(machine_ns()), timer).with_servers(addresses).shared();
+    let epoch_ns = machine_ns();
+    let world = Host::new(Clock::since(epoch_ns), timer).with_servers(addresses).shared();
     let caller = Caller::new(scenario.clone(), entropy, world.clone(), &names);
     let cancelled = Notify::new();
-    let mut load = pin!(caller.offer(inputs, oracle, feed, cancelled.notified()));
+    let mut faults = InjectedFaults::begin(servers, epoch_ns, feed.clone())?;
+    let offering = async {
+        select(pin!(caller.offer(inputs, oracle, feed, cancelled.notified())), pin!(faults.watch(&world))).await;
+        // What happened since the last look.
+        faults.look();
+    };
+    let mut load = pin!(offering);
     if let Either::Left(_) = select(load.as_mut(), pin!(interrupt.next())).await {
         return Ok(scenario.duration);
     }

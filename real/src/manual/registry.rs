@@ -22,7 +22,10 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::identity::{ProcessIdentity, ProcessState};
+use super::{
+    fault_log::{Change, FaultLog},
+    identity::{ProcessIdentity, ProcessState},
+};
 use crate::option;
 
 const FOLDER: &str = "rehearsal";
@@ -136,6 +139,11 @@ impl Registry {
         let ours =
             found.is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o77 == 0);
         if ours { Ok(Self { folder }) } else { Err(RegistryError::NotOurs(folder)) }
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Path of the control socket of `id`.
@@ -274,6 +282,8 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        // Nothing is to be done about a log that cannot be written.
+        let _ = FaultLog::new(&self.registry.folder, &self.entry).add(Change::Down);
         let file = self.registry.file(&self.entry.id);
         // Another process can have the id by now, if this one's file was removed by hand.
         if read(&file).is_ok_and(|entry| entry == self.entry) {

@@ -57,6 +57,14 @@ impl RequestLines {
                 Some(format!("{} - retrying in {wait}", failure(failed.request, &failed)))
             }
             Event::Unhealthy => Some(format!("{NEWS}! {target} is unhealthy: {cause}{NEWS:#}")),
+            Event::FaultStart => {
+                let fault = row.fault.unwrap_or_default();
+                Some(format!("{NEWS}! fault-{fault} begins on {target}: {cause}{NEWS:#}"))
+            }
+            Event::FaultEnd => {
+                let fault = row.fault.unwrap_or_default();
+                Some(format!("{NEWS}! fault-{fault} is lifted from {target}{NEWS:#}"))
+            }
             Event::Healthy => Some(format!("{NEWS}! {target} is healthy again{NEWS:#}")),
             _ => None,
         }

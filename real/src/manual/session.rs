@@ -8,6 +8,7 @@ use kernel::{cli::Failure, entropy::Entropy, link::Link, server::Injector, visib
 use super::{
     active_faults::ActiveFaults,
     control::ControlSocket,
+    fault_log::{Change, FaultLog},
     identity::ProcessIdentity,
     link_listener::LinkListener,
     log::log_line,
@@ -57,7 +58,9 @@ impl ManualSession {
         // A fixed seed: a manual session is not repeated, so it does not matter which segments are lost.
         let link = Link::new(world.clone(), Entropy::new(0), &id);
         let socket = registration.socket();
-        let faults = ActiveFaults::new(link.clone(), injector);
+        let log = FaultLog::new(registry.folder(), registration.entry());
+        log.add(Change::Up).map_err(|error| Failure::run_failed(format!("cannot log faults: {error}")))?;
+        let faults = ActiveFaults::new(link.clone(), injector, Some(log));
         let listens = ControlSocket::listen(faults, &world, timer.clone(), &socket);
         listens.map_err(|error| Failure::run_failed(format!("cannot be controlled: {}: {error}", socket.visible())))?;
         let host = Host::new(Clock::MACHINE, timer);

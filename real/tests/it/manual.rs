@@ -212,7 +212,7 @@ fn a_server_takes_commands_with_any_clients() {
     let cut = ["load", "--servers", "mine", "--duration", "300ms", "--rate", "10", "--set", "client.deadline=300ms"];
     let output =
         user.real(&[&cut[..], &["--log", user.runtime.path().join("cut").to_str().expect("it is text")]].concat());
-    assert!(output.status.success(), "nothing was expected");
+    assert_eq!(output.status.code(), Some(1), "no call succeeded");
     let rows = rows(&user.runtime.path().join("cut"));
     assert!(rows.len() == 3 && rows.iter().all(|row| row.status != Outcome::OK), "{rows:?}");
 }
@@ -278,8 +278,10 @@ fn a_graph_service_by_hand_fails_on_demand_and_a_proxy_does_not() {
             "--log",
         ];
         let graph = ["--set", "workload.nodes=100", "--set", "workload.edges=300"];
-        user.says(&[&words[..], &[log.to_str().expect("it is text")], &graph].concat());
+        let ended = user.real(&[&words[..], &[log.to_str().expect("it is text")], &graph].concat());
         let rows = rows(&log);
+        let all_failed = rows.iter().all(|row| row.status != Outcome::OK);
+        assert_eq!(ended.status.code(), Some(i32::from(all_failed)));
         assert!(rows.len() == 10 && rows.iter().all(|row| row.size == "100+300"), "{rows:?}");
         rows.into_iter().map(|row| row.status).collect::<Vec<_>>()
     };
@@ -493,4 +495,48 @@ fn a_load_that_was_stopped_says_how_late_it_sent_and_is_untrusted() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.starts_with("UNTRUSTED  load ") && said.contains("too late: ") && said.contains(" sends, request "));
+}
+
+#[test]
+fn a_load_records_the_faults_that_are_injected_while_it_runs_and_a_list_shows_them() {
+    let user = User::new();
+    user.says(&["up", "2", "--start-port", "0"]);
+    let out = user.runtime.path().join("load");
+    let mut load = user.command(&["load", "--rate", "50", "--sizes", "8x8", "--duration", "1h"]);
+    let load = load.arg("--out").arg(&out).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let recorded = || {
+        fs::read_dir(user.runtime.path())
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok)
+            .any(|entry| fs::metadata(entry.path().join("requests.jsonl")).is_ok_and(|found| found.len() > 0))
+    };
+    wait_until("it is under way", recorded);
+    user.says(&["inject", "freeze", "server-1", "--duration", "200ms"]);
+    user.says(&["inject", "delay", "server-0", "server-1", "--latency", "20ms"]);
+    let list = user.says(&["list"]);
+    assert!(list.lines().all(|line| line.ends_with("server, delay 20ms each way")), "{list}");
+    let listed: Value = serde_json::from_str(&user.says(&["list", "--json"])).expect("it is JSON");
+    let fault = &listed[1]["faults"][0];
+    assert_eq!((&listed[1]["kind"], &fault["kind"]), (&Value::from("server"), &Value::from("delay")));
+    assert_eq!(listed[0]["faults"].as_array().map(Vec::len), Some(1));
+    user.says(&["inject", "heal", "server-0", "server-1"]);
+    assert!(user.says(&["list"]).lines().all(|line| line.ends_with(" server")));
+    user.says(&["inject", "reset", "server-1"]);
+    user.says(&["inject", "crash", "server-0"]);
+    // The load looks at the log of faults ten times a second, and once more when it ends.
+    kill_process(pid(load.id()), Signal::INT).expect("it is our child");
+    let output = load.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let summary: Value =
+        serde_json::from_slice(&fs::read(out.join("summary.json")).expect("the folder stays")).expect("JSON");
+    let faults = summary["faults"].as_array().expect("a list");
+    let each = |key: &str| -> Vec<String> { faults.iter().map(|fault| fault[key].to_string()).collect() };
+    assert_eq!(each("kind"), ["\"freeze\"", "\"delay\"", "\"reset\"", "\"crash\""], "{text}");
+    assert_eq!(each("targets")[1], "[\"server-0\",\"server-1\"]");
+    let lifted: Vec<bool> = faults.iter().map(|fault| !fault["lifted_us"].is_null()).collect();
+    assert_eq!(lifted, [true, true, true, false], "{text}");
+    assert!(text.contains("fault-3  crash") && text.contains("folder  "), "{text}");
+    let log = fs::read_to_string(out.join("logs/load.log")).expect("it has a log");
+    assert!(log.contains("! fault-1 begins on server-0: delay"), "{log}");
 }

@@ -9,6 +9,7 @@ use super::{
     super::{
         control::{ControlClient, ControlError, ControlRequest},
         down::ends_within,
+        fault_log::{Change, FaultLog, InjectedFaultId, OpenFaults},
         identity::{ProcessHandle, ProcessState},
         log::log_line,
         registry::{EntryKind, RegistryEntry},
@@ -34,6 +35,19 @@ pub(super) enum Command {
     Heal,
     /// Adds a fault.
     Inject(InjectedFault),
+}
+
+/// A target of a command.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InjectTarget<'a> {
+    /// The server or proxy.
+    pub(super) entry: &'a RegistryEntry,
+    /// Its control socket.
+    pub(super) socket: &'a Path,
+    /// The folder of the registry.
+    pub(super) folder: &'a Path,
+    /// The text that is the same for all targets of the command.
+    pub(super) command: &'a str,
 }
 
 /// A fault of a link or a server.
@@ -74,16 +88,22 @@ impl Command {
         }
     }
 
-    /// Applies the command to `target`, whose control socket is `socket`. Returns how to revert it, for a fault with a
+    /// Applies the command to `target`. Returns how to revert it, for a fault with a
     /// `duration`.
     pub(super) async fn apply(
         &self,
         world: &SharedWorld,
-        target: &RegistryEntry,
-        socket: &Path,
+        target: &InjectTarget<'_>,
         duration: Option<Duration>,
     ) -> Result<Option<Revert>, Failure> {
+        let InjectTarget { entry: target, socket, folder, command } = *target;
         let id = &target.id;
+        let log = FaultLog::new(folder, target);
+        let fault = |kind: &str| InjectedFaultId {
+            command: command.to_owned(),
+            kind: kind.to_owned(),
+            text: self.name().to_owned(),
+        };
         let process = target.process.hold().map_err(|error| self.failed(id, error.to_string()))?;
         let process = process.ok_or_else(|| self.failed(id, "it has ended"))?;
         let until = duration.map_or_else(String::new, |time| format!(" for {}", duration::text(time)));
@@ -91,6 +111,7 @@ impl Command {
         match self {
             Self::Crash => {
                 self.signal(id, &process, Signal::KILL)?;
+                note(&log, Change::Begins(fault("crash")));
                 if !ends_within(&**world, &process, KILL_TIMEOUT).await {
                     return Err(self.failed(id, "it does not end"));
                 }
@@ -98,16 +119,21 @@ impl Command {
             }
             Self::Freeze => {
                 self.signal(id, &process, Signal::STOP)?;
+                note(&log, Change::Begins(fault("freeze")));
                 log_line(done + &remedy(duration, "resume", id));
-                return Ok(duration.map(|_| Revert::Resume(id.clone(), process)));
+                return Ok(duration.map(|_| Revert::Resume(Box::new(target.clone()), folder.to_owned(), process)));
             }
             Self::Resume => {
                 let was_frozen = process.state() == Some(ProcessState::Frozen);
                 self.signal(id, &process, Signal::CONT)?;
+                end_freezes(folder, target);
                 log_line(if was_frozen { done } else { format!("{done}; it was not frozen") });
             }
             Self::Reset => {
                 self.send(world, id, socket, &ControlRequest::Reset).await?;
+                // Over as soon as it has happened.
+                note(&log, Change::Begins(fault("reset")));
+                note(&log, Change::Ends(fault("reset")));
                 log_line(done);
             }
             Self::Heal => {
@@ -128,6 +154,7 @@ impl Command {
                     injection: injection.clone(),
                     text: text.clone(),
                     held: duration.is_some(),
+                    command: command.to_owned(),
                 };
                 let (_, control) = self.send(world, id, socket, &request).await?;
                 log_line(done + &remedy(duration, "heal", id));
@@ -161,6 +188,20 @@ impl Command {
     fn failed(&self, id: &str, reason: impl Into<String>) -> Failure {
         Failure::run_failed(format!("cannot {} {id}: {}", self.name(), reason.into()))
     }
+}
+
+/// Adds a line to the log of faults. The fault has its effect whether or not others learn of it.
+fn note(log: &FaultLog, change: Change) {
+    if let Err(error) = log.add(change) {
+        log_line(format!("cannot log the fault: {error}"));
+    }
+}
+
+/// Notes that a process continues, which ends all freezes of it.
+pub(super) fn end_freezes(folder: &Path, target: &RegistryEntry) {
+    let open = OpenFaults::now(folder).unwrap_or_default();
+    let log = FaultLog::new(folder, target);
+    open.of_kind(target, "freeze").into_iter().for_each(|fault| note(&log, Change::Ends(fault)));
 }
 
 /// The hint how to end a fault that has no duration.

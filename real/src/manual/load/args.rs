@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use kernel::{
     cli::Failure,
     scenario::{Expectation, Metric, Pictures, Scenario, Size, Workload, limits},
@@ -20,6 +20,7 @@ const DEFAULTS: &str = "name = \"load\"\nduration = \"60s\"\n[load]\nrate = 10.0
 
 /// Options of `real load`.
 #[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("written").multiple(true))]
 pub struct LoadArgs {
     /// The ids, ports or addresses of servers, separated by commas [default: all servers that run].
     #[arg(long, value_delimiter = ',', value_name = "SERVERS")]
@@ -42,11 +43,15 @@ pub struct LoadArgs {
     pub(super) sizes: Vec<Size>,
 
     /// The file to write a line of JSON to for each request as it ends.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "written")]
     pub(super) log: Option<PathBuf>,
 
-    /// Replaces the file of --log if there is one.
-    #[arg(long, requires = "log")]
+    /// The folder to write the load to, as a run, for `reports`; without it only the summary is kept.
+    #[arg(long, value_name = "DIR", group = "written")]
+    pub(super) out: Option<PathBuf>,
+
+    /// Replaces the file of --log and the folder of --out if they are there.
+    #[arg(long, requires = "written")]
     pub(super) force: bool,
 
     /// The number from which everything random is drawn: arrivals, images, backoffs.

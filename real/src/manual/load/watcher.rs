@@ -18,7 +18,10 @@ use kernel::{
 };
 
 use super::{
-    super::{log::log_line, request_lines::RequestLines},
+    super::{
+        log::{log_line, time_of_day},
+        request_lines::RequestLines,
+    },
     LoadArgs,
 };
 use crate::recording::Queue;
@@ -40,14 +43,14 @@ impl Sink for Feed {
 }
 
 impl Watcher {
-    /// Starts the thread, which passes all rows on to `kept`. Fails if the log cannot be created.
-    pub(super) fn start(args: &LoadArgs, kept: Arc<Queue>) -> Result<Self, Failure> {
+    /// Starts the thread, which passes all rows on to `kept`, and writes the lines that it prints to `process_log`, too. Fails if the log cannot be created.
+    pub(super) fn start(args: &LoadArgs, process_log: Option<File>, kept: Arc<Queue>) -> Result<Self, Failure> {
         let log = args.log.as_deref().map(|path| create_log(path, args.force)).transpose()?;
         let lines = RequestLines::new(args.quiet);
         let (sender, rows) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("watcher".to_owned())
-            .spawn(move || watch(&rows, lines, log, &kept))
+            .spawn(move || watch(&rows, lines, log, process_log, &kept))
             .map_err(Failure::run_failed)?;
         Ok(Self { feed: Arc::new(Feed(sender)), thread })
     }
@@ -88,11 +91,22 @@ fn create_log(path: &Path, force: bool) -> Result<File, Failure> {
 }
 
 /// Runs the thread. After an error of the log, rows are still printed and passed on.
-fn watch(rows: &Receiver<Option<Row>>, mut lines: RequestLines, log: Option<File>, kept: &Queue) -> io::Result<()> {
+fn watch(
+    rows: &Receiver<Option<Row>>,
+    mut lines: RequestLines,
+    log: Option<File>,
+    process_log: Option<File>,
+    kept: &Queue,
+) -> io::Result<()> {
+    let mut process_log = process_log.map(LineWriter::new);
     let mut log = log.map(LineWriter::new);
     let mut logged = Ok(());
     while let Ok(Some(row)) = rows.recv() {
         if let Some(line) = lines.line(&row) {
+            if let Some(file) = &mut process_log {
+                // The lines are for people; what is recorded are the rows.
+                let _ = writeln!(file, "[{}] {}", time_of_day(), anstream::adapter::strip_str(&line));
+            }
             log_line(line);
         }
         if let (Row::Request(row), Some(file), Ok(())) = (&row, &mut log, &logged) {
