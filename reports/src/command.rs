@@ -12,6 +12,7 @@ use kernel::{
         sweep::{RunRow, SweepRecord, merge},
         threshold::ThresholdRecord,
     },
+    json::pretty,
     measure::Verdict,
     run_folder::Earlier,
     visible::Visible,
@@ -29,6 +30,7 @@ use crate::{
     sweep::SweepAnalysis,
     text,
     threshold::ThresholdAnalysis,
+    timeline::{self, Timeline},
 };
 
 /// The output of a command that did not fail.
@@ -53,12 +55,40 @@ pub fn run(options: &Options) -> Result<CommandOutput, Failure> {
         None => {}
     }
     let mapping = options.mapping();
+    if !options.request.is_empty() || options.slowest.is_some() {
+        return show_requests(&mapping, options);
+    }
     match options.runs.as_slice() {
         [place] if SweepRecord::is_at(place) => report_sweep(place, options),
         [place] if ThresholdRecord::is_at(place) => report_threshold(place, options),
         [place] => report_run(place, &mapping, options),
         places => report_comparison(places, &mapping, options),
     }
+}
+
+/// Shows what happened to single requests of a run, and writes nothing. The exit code is 0 whatever their statuses.
+fn show_requests(mapping: &Mapping, options: &Options) -> Result<CommandOutput, Failure> {
+    let [place] = options.runs.as_slice() else {
+        return Err(Failure::wrong_input("--request and --slowest are of one run; name one"));
+    };
+    if SweepRecord::is_at(place) || ThresholdRecord::is_at(place) {
+        let place = place.visible();
+        return Err(Failure::wrong_input(format!("{place} has no requests; name the folder of a run")));
+    }
+    let run = read::run(place, mapping).map_err(Failure::wrong_input)?;
+    let count = usize::try_from(options.slowest.unwrap_or_default()).unwrap_or(usize::MAX);
+    let ids = [options.request.clone(), timeline::slowest(&run, count)].concat();
+    let timelines = Timeline::collect(&run, &ids);
+    let known = |id: &u64| timelines.iter().any(|timeline| timeline.request.id == *id);
+    if let Some(id) = options.request.iter().find(|id| !known(id)) {
+        let count = run.rows.requests.len();
+        return Err(Failure::wrong_input(format!("the run has no request {id}; it has {count}, counted from 0")));
+    }
+    if options.json {
+        return Ok(CommandOutput { exit: Exit::Passed, text: pretty(&timelines) });
+    }
+    let texts: Vec<String> = timelines.iter().map(Timeline::text).collect();
+    Ok(CommandOutput { exit: Exit::Passed, text: texts.join("\n") })
 }
 
 /// Returns the output of a command that has printed its text.

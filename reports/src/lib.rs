@@ -18,3 +18,4 @@ pub mod run;
 pub mod sweep;
 pub mod text;
 pub mod threshold;
+pub mod timeline;

@@ -58,6 +58,14 @@ pub struct Options {
     #[command(flatten)]
     pub exports: ExportOptions,
 
+    /// Prints what happened to this request of a run instead of writing a report; may be repeated.
+    #[arg(long, value_name = "ID")]
+    pub request: Vec<u64>,
+
+    /// Prints what happened to the slowest requests of a run instead of writing a report.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub slowest: Option<u64>,
+
     /// Prints the report as JSON.
     #[arg(long)]
     pub json: bool,

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use kernel::{
-    measure::{RunLabel, RunRows, Script, Summary},
+    measure::{Extent, RunLabel, RunRows, Script, Summary},
     record::{Records, RequestRow},
     status::{Code, Outcome},
 };
@@ -104,7 +104,7 @@ proptest! {
         let completed: u64 = windows.completed.iter().sum();
         let sent = rows.iter().filter(|row| row.done_us.is_some_and(|at| at < windows.count() as u64 * S)).count();
         prop_assert_eq!(completed, sent as u64);
-        let always = 0..u64::MAX;
+        let always = Extent::beginning_in(0..u64::MAX);
         let whole = Latency::within(&table, std::slice::from_ref(&always))[0];
         let overall = measured(&rows).overall;
         prop_assert_eq!((whole.requests, whole.p50_s, whole.p99_s), (overall.requests, overall.latency_p50, overall.latency_p99));

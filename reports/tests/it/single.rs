@@ -112,3 +112,20 @@ fn windows_can_be_shorter_or_longer() {
     let error = reports(&[word(&place), "--window", "1ms", "--out", word(&directory.path().join("out"))]);
     assert!(error.is_ok(), "30,000 windows are fine");
 }
+
+#[test]
+fn the_timeline_of_a_request_has_its_attempts_and_the_fault_around_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = folder(directory.path(), "sim", 42, 1);
+    let slowest = reports(&[word(&place), "--slowest", "1"]).unwrap();
+    insta::assert_snapshot!(slowest.text);
+    let id = slowest.text.split(' ').nth(1).unwrap();
+    assert_eq!(reports(&[word(&place), "--request", id]).unwrap().text, slowest.text);
+    let json: serde_json::Value =
+        serde_json::from_str(&reports(&[word(&place), "--request", id, "--json"]).unwrap().text).unwrap();
+    assert_eq!(json[0]["request"]["id"].to_string(), id);
+    assert!(!place.join("report").exists(), "it writes nothing");
+    let unknown = reports(&[word(&place), "--request", "99999"]).unwrap_err();
+    assert_eq!(unknown.exit, kernel::cli::Exit::WrongInput);
+    assert!(unknown.message.starts_with("the run has no request 99999; it has "), "{}", unknown.message);
+}
