@@ -188,11 +188,6 @@ impl Coverage {
     pub fn has(&self, state: State) -> bool {
         self.0.contains(&state)
     }
-
-    /// Returns whether no state was reached.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// The number of runs that reached each state.

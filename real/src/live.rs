@@ -2,7 +2,8 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | `board` | the state behind the dashboard, which rows update: `servers`, `tally`, `timeline` |
+//! | `board` | the state behind the dashboard, which rows update: `servers`, `tally`, `timeline`, `in_flight` |
+//! | `so_far` | the verdict so far |
 //! | `draw` | the board on a terminal's cells: `chart`, `style` |
 //! | `dashboard`, `screen` | the thread of the dashboard, and the terminal that it takes over and restores |
 //! | `lines` | the lines |
@@ -12,22 +13,30 @@ mod board;
 mod chart;
 mod dashboard;
 mod draw;
+mod in_flight;
 mod lines;
 mod news;
 mod screen;
 mod servers;
+mod so_far;
 mod style;
 mod tally;
 mod timeline;
 
 use std::{
     io,
-    sync::mpsc::{self, Receiver, SyncSender},
+    sync::{
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{self, Receiver, SyncSender},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use kernel::record::{Event, Row};
+use kernel::{
+    record::{Event, Row},
+    scenario::Expectation,
+};
 
 use crate::clock::Clock;
 use board::Board;
@@ -56,6 +65,8 @@ pub(crate) struct RunOverview {
     pub(crate) duration: Duration,
     /// Names of the servers.
     pub(crate) servers: Vec<String>,
+    /// What the scenario expects.
+    pub(crate) expectations: Vec<Expectation>,
 }
 
 /// A change of the run that the view can show.
@@ -67,6 +78,8 @@ pub(crate) enum LiveUpdate {
     Process { server: String, pid: Option<u32> },
     /// A signal has asked the run to end.
     Interrupted,
+    /// Updates before this one were dropped.
+    Lost,
 }
 
 /// Number of updates that can wait to be shown; an overloaded run has some thousands per second.
@@ -76,6 +89,8 @@ const WAITING_MAX: usize = 64 * 1024;
 pub(crate) struct Live {
     /// `None` after the end of the run.
     updates: Option<SyncSender<LiveUpdate>>,
+    /// Updates were dropped since the last one that was not.
+    lost: AtomicBool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -89,14 +104,14 @@ impl Live {
             View::Nothing => shown.iter().for_each(drop),
             View::Dashboard | View::Lines => show(clock, screen, board, &shown),
         })?;
-        Ok(Self { updates: Some(updates), thread: Some(thread) })
+        Ok(Self { updates: Some(updates), lost: AtomicBool::new(false), thread: Some(thread) })
     }
 
     /// Shows a row, if it belongs to those that are shown.
     pub(crate) fn row(&self, row: &Row) {
         let shown = match row {
             Row::Request(_) => true,
-            Row::Event(row) => news::news(row).is_some() || row.event == Event::Backoff,
+            Row::Event(row) => news::news(row).is_some() || is_counted(row.event),
             Row::Attempt(_) => false,
         };
         if shown {
@@ -108,9 +123,19 @@ impl Live {
     pub(crate) fn show(&self, update: LiveUpdate) {
         if let Some(updates) = &self.updates {
             // Never waits: the caller is the run, which a slow terminal must not delay.
-            let _ = updates.try_send(update);
+            if self.lost.swap(false, Relaxed) && updates.try_send(LiveUpdate::Lost).is_err() {
+                self.lost.store(true, Relaxed);
+            }
+            if updates.try_send(update).is_err() {
+                self.lost.store(true, Relaxed);
+            }
         }
     }
+}
+
+/// Returns whether the dashboard needs an event that is no news.
+fn is_counted(event: Event) -> bool {
+    matches!(event, Event::Backoff | Event::Pick | Event::Queued | Event::FaultEnd | Event::BreakerHalfOpened)
 }
 
 impl Drop for Live {

@@ -359,6 +359,7 @@ fn overview(plan: &Plan) -> RunOverview {
         seed: *seed,
         duration: scenario.duration,
         servers: scenario.server_names().collect(),
+        expectations: scenario.expectations.clone(),
     }
 }
 

@@ -18,6 +18,9 @@ use crate::run::RecordedRun;
 /// Time before a request during which events that may explain it are shown, in microseconds.
 const BEFORE_US: u64 = 2_000_000;
 
+/// Lateness from which a send is shown as late, in microseconds: less is that of any timer.
+const LATE_US: u64 = 1_000;
+
 /// The most lines of a timeline: a call with thousands of attempts is not read line by line.
 const LINES_MAX: usize = 200;
 
@@ -89,7 +92,7 @@ impl Timeline {
         let mut lines: Vec<(u64, String, String)> = Vec::new();
         let request = &self.request;
         lines.push((request.intended_us, "load".to_owned(), "the request is intended".to_owned()));
-        if let Some(sent_us) = request.sent_us.filter(|sent_us| *sent_us > request.intended_us) {
+        if let Some(sent_us) = request.sent_us.filter(|sent_us| *sent_us >= request.intended_us + LATE_US) {
             lines.push((sent_us, "load".to_owned(), "the call begins late".to_owned()));
         }
         lines.extend(self.events.iter().map(|row| (row.at_us, row.source.visible().to_string(), event(row))));

@@ -65,7 +65,10 @@ pub(crate) fn run(options: &RunOptions, seeds: Seeds, calibration: Calibration) 
     let (rows, unplayed) = collector.finish()?;
 
     let mut coverage = CoverageTally::default();
-    rows.iter().for_each(|row| coverage.add(&sweep.variants[row.variant].scenario, &row.reached));
+    for row in &rows {
+        let scenario = &sweep.variants[row.variant].scenario;
+        row.reached.iter().for_each(|reached| coverage.add(scenario, reached));
+    }
     let planned = usize::try_from(sweep.count()).expect("there are not that many");
     let report = SweepReport {
         scenario: &base.name,

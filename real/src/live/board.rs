@@ -2,12 +2,16 @@
 
 use std::collections::VecDeque;
 
-use kernel::record::{Event, EventRow, Name, RequestRow, Row};
+use kernel::{
+    record::{Answer, Event, EventRow, Name, RequestRow, Row},
+    scenario::Expectation,
+};
 
 use super::{
     LiveUpdate, RunOverview,
+    in_flight::InFlight,
     news::{self, News},
-    servers::Server,
+    servers::{Breaker, Condition, Server},
     tally::{Recent, RequestTally},
     timeline::Timeline,
 };
@@ -32,8 +36,20 @@ pub(super) struct Board {
     pub(super) recent: Recent,
     /// Requests over time.
     pub(super) timeline: Timeline,
+    /// The calls under way.
+    pub(super) in_flight: InFlight,
+    /// What the scenario expects.
+    pub(super) expectations: Vec<Expectation>,
     /// Number of retries.
     pub(super) retries: u64,
+    /// Number of attempts that went to another server than the one before.
+    pub(super) failovers: u64,
+    /// Number of ejections.
+    pub(super) ejections: u64,
+    /// Number of dropped requests.
+    pub(super) dropped: u64,
+    /// State of the circuit breaker of the service.
+    pub(super) breaker: Breaker,
     /// Faults in the order in which they started.
     pub(super) faults: Vec<FaultSpan>,
     /// News in the order of their times.
@@ -45,7 +61,8 @@ pub(super) struct Board {
 /// The time span of a fault that has started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FaultSpan {
-    index: usize,
+    /// Its index in the scenario.
+    pub(super) index: usize,
     /// Kind of the fault, such as `crash`.
     pub(super) kind: String,
     /// Time of its start.
@@ -66,7 +83,13 @@ impl Board {
             overall: RequestTally::default(),
             recent: Recent::new(overview.servers.len()),
             timeline: Timeline::new(duration_us),
+            in_flight: InFlight::default(),
+            expectations: overview.expectations.clone(),
             retries: 0,
+            failovers: 0,
+            ejections: 0,
+            dropped: 0,
+            breaker: Breaker::Closed,
             faults: Vec::new(),
             news: VecDeque::new(),
             interrupted: false,
@@ -85,6 +108,7 @@ impl Board {
                 }
             }
             LiveUpdate::Interrupted => self.interrupted = true,
+            LiveUpdate::Lost => self.in_flight.forget(),
         }
     }
 
@@ -92,6 +116,8 @@ impl Board {
         // A dropped request has no end of its own: it ends at its intended time.
         let at_us = row.done_us.unwrap_or(row.intended_us);
         let server = row.server.as_ref().and_then(|name: &Name| self.servers.iter().position(|s| *name == s.name));
+        self.in_flight.end(row.id, row.answer == Some(Answer::Stale));
+        self.dropped += u64::from(row.sent_us.is_none());
         self.overall.add(row);
         self.recent.add(at_us, row, server);
         self.timeline.add(at_us, row);
@@ -99,11 +125,21 @@ impl Board {
 
     fn event(&mut self, row: &EventRow) {
         self.retries += u64::from(row.event == Event::Backoff);
+        self.failovers += u64::from(row.event == Event::Failover);
+        self.ejections += u64::from(row.event == Event::Ejected);
+        if let (Event::Pick | Event::Queued, Some(request)) = (row.event, row.request) {
+            self.in_flight.begin(request, row.at_us);
+        }
+        if row.target.as_deref().unwrap_or_default().is_empty() {
+            self.breaker = Breaker::after(row.event).unwrap_or(self.breaker);
+        }
         if let Some(server) = row.target.as_deref().and_then(|target| self.server(target)) {
             server.observe(row);
         }
         match (row.event, row.fault) {
             (Event::FaultStart, Some(index)) => self.begin(index, row),
+            // A crash that nothing will restart is lifted at once, and the server is down all the same.
+            (Event::FaultEnd, Some(_)) if self.is_down(row) => {}
             (Event::FaultEnd, Some(index)) => {
                 if let Some(fault) = self.faults.iter_mut().find(|fault| fault.index == index) {
                     fault.end_us = Some(row.at_us);
@@ -115,6 +151,11 @@ impl Board {
             self.news.push_back(news);
             self.news.drain(..self.news.len().saturating_sub(NEWS_MAX));
         }
+    }
+
+    fn is_down(&mut self, row: &EventRow) -> bool {
+        let target = row.target.as_deref().and_then(|target| self.server(target));
+        target.is_some_and(|server| server.condition() == Condition::Crashed)
     }
 
     /// Adds a fault. Every target has a row of its own, and only the first one adds the fault.
@@ -185,6 +226,7 @@ pub(super) mod sample {
             seed: 42,
             duration: Duration::from_secs(90),
             servers: servers.to_vec(),
+            expectations: Vec::new(),
         };
         let mut board = Board::new(&overview);
         for (server, pid) in servers.into_iter().zip([4_711, 4_712]) {
@@ -195,6 +237,14 @@ pub(super) mod sample {
             let row = request(id, id * S / 5, if is_slow { 900_000 } else { 250_000 + id * 50 });
             let status = if id == 130 { Outcome::Status(Code::Unavailable) } else { row.status };
             board.update(LiveUpdate::Row(Row::Request(RequestRow { status, ..row })));
+        }
+        for id in 225..235 {
+            let pick = EventRow {
+                request: Some(id),
+                attempt: Some(1),
+                ..event(id * S / 5, "client", Event::Pick, "server-1", "")
+            };
+            board.update(LiveUpdate::Row(Row::Event(pick)));
         }
         let rows = [
             fault(25 * S, Event::FaultStart, 0, "server-0", "crash"),
@@ -213,7 +263,7 @@ pub(super) mod sample {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::{board::sample::sample_run, servers::Condition};
+    use crate::live::board::sample::sample_run;
 
     #[test]
     fn rows_update_the_servers_and_the_faults() {
@@ -221,7 +271,7 @@ mod tests {
         assert_eq!([0, 1].map(|server| board.servers[server].condition()), [Condition::Crashed, Condition::Frozen]);
         assert_eq!([0, 1].map(|server| board.servers[server].pid), [None, Some(4_712)]);
         let faults: Vec<_> = board.faults.iter().map(|fault| (&*fault.kind, fault.start_us, fault.end_us)).collect();
-        assert_eq!(faults, [("crash", 25_000_000, Some(25_000_000)), ("freeze", 45_000_000, None)]);
+        assert_eq!(faults, [("crash", 25_000_000, None), ("freeze", 45_000_000, None)], "the crashed server is down");
         assert_eq!((board.overall.ended, board.overall.succeeded), (225, 224));
     }
 

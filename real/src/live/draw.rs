@@ -15,13 +15,17 @@ use super::{
     board::Board,
     chart::Charts,
     news::{News, Severity},
-    servers::{Condition, Server},
+    servers::{Breaker, Condition, Server},
+    so_far::so_far,
     style::HEADING,
-    tally::{Recent, RequestTally, SECOND_US},
+    tally::{Recent, RequestTally, SECOND_US, shown},
 };
 
 /// Number of replicas with a row of their own; the others are counted in one row.
 const SERVER_ROWS_MAX: usize = 8;
+
+/// Number of rows of the figures: a heading, two rows of figures, the calls in flight, the verdict so far.
+const FIGURE_ROWS: u16 = 5;
 
 /// Number of rows of the charts with the marks of the faults, if there is room.
 const CHART_ROWS: u16 = 6;
@@ -48,12 +52,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, now_us: u64) {
 /// The areas of progress, servers, figures, charts, news and the hint, from top to bottom. If there is no room for all,
 /// empty rows are left out first, then rows of the charts, then the charts.
 fn parts(area: Rect, servers: u16) -> [Rect; 6] {
-    let left = area.height.saturating_sub(2 + servers + 3 + 1);
+    let left = area.height.saturating_sub(2 + servers + FIGURE_ROWS + 1);
     let gap = u16::from(left >= CHART_ROWS + 4 + NEWS_ROWS_MIN);
     let charts = if gap > 0 { CHART_ROWS } else { left.saturating_sub(NEWS_ROWS_MIN).min(CHART_ROWS) };
     let charts = if charts < CHART_ROWS_MIN { 0 } else { charts };
     let mut rows = Rows { area, top: area.y };
-    let [head, servers, figures, charts] = [2, servers, 3, charts].map(|height| rows.take(height, gap));
+    let [head, servers, figures, charts] = [2, servers, FIGURE_ROWS, charts].map(|height| rows.take(height, gap));
     let news = rows.take(left.saturating_sub(charts.height + 4 * gap), 0);
     [head, servers, figures, charts, news, rows.take(1, 0)]
 }
@@ -113,7 +117,7 @@ fn server_lines<'a>(board: &'a Board, answers: &[u64], seconds: f64) -> Vec<Line
 
 fn server_line(server: &Server, rate: String) -> Line<'_> {
     let condition = server.condition();
-    let to_client = if server.healthy_to_client { "healthy" } else { "unhealthy" };
+    let to_client = server.to_client();
     let pid = server.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
     Line::from(vec![
         Span::raw(format!("{:<12}", server.name)),
@@ -146,6 +150,8 @@ fn figure_lines<'a>(board: &Board, recent: &RequestTally, now_us: u64, seconds: 
         Line::raw(
             figures("whole run", &board.overall, now_us as f64 / SECOND_US as f64) + &format!("{:>9}", board.retries),
         ),
+        in_flight(board, now_us),
+        Line::from(vec![Span::styled(format!("{:<12}", "so far"), HEADING), Span::raw(so_far(board, now_us))]),
     ]
 }
 
@@ -153,6 +159,23 @@ fn figures(name: &str, tally: &RequestTally, seconds: f64) -> String {
     let latencies = [500, 950, 990, 1000].map(|per_mille| tally.latency(per_mille));
     let figures = [per_second(tally.ended, seconds), tally.success()].into_iter().chain(latencies);
     format!("{name:<12}{}", figures.map(|figure| format!("{figure:>9}")).collect::<String>())
+}
+
+/// The calls in flight and the age of the oldest, and the breaker of the service unless it is closed.
+fn in_flight<'a>(board: &Board, now_us: u64) -> Line<'a> {
+    let age = board.in_flight.oldest_us(now_us).map(|us| format!(", the oldest for {}", shown(Some(us))));
+    let breaker = match board.breaker {
+        Breaker::Closed => "",
+        Breaker::Open => "; the breaker is open",
+        Breaker::HalfOpen => "; the breaker is half-open",
+    };
+    let count = board.in_flight.count();
+    let calls = if count == 1 { "1 call".to_owned() } else { format!("{count} calls") };
+    Line::from(vec![
+        Span::styled(format!("{:<12}", "in flight"), HEADING),
+        Span::raw(format!("{calls}{}", age.unwrap_or_default())),
+        Span::styled(breaker, Color::Red),
+    ])
 }
 
 /// The latest news that have room, the latest at the bottom.

@@ -38,6 +38,8 @@ pub(super) fn news(row: &EventRow) -> Option<News> {
     let request = row.request.unwrap_or_default();
     let (severity, line) = match row.event {
         Event::FaultStart => (Severity::Fault, format!("{source}: {cause} {target}")),
+        // A crash is lifted when the server listens, which is news of its own, or at once if nothing restarts it.
+        Event::FaultEnd if row.cause.as_deref() == Some("crash") => return None,
         Event::FaultEnd => (Severity::Recovered, format!("{source}: {cause} {target} is over")),
         Event::NoEffect => (Severity::Degraded, format!("{source}: no effect on {target}: {cause}")),
         Event::Restart => (Severity::Action, format!("{source}: restart {target}")),

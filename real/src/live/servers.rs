@@ -20,6 +20,30 @@ pub(super) struct Server {
     faults: BTreeMap<usize, FaultName>,
     /// True while the client regards it as healthy.
     pub(super) healthy_to_client: bool,
+    /// State of its circuit breaker.
+    breaker: Breaker,
+    /// True while it is ejected.
+    is_ejected: bool,
+}
+
+/// The state of a circuit breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Breaker {
+    Closed,
+    Open,
+    HalfOpen,
+}
+
+impl Breaker {
+    /// Returns the state after an event; none if it is not about a breaker.
+    pub(super) fn after(event: Event) -> Option<Self> {
+        match event {
+            Event::BreakerOpened => Some(Self::Open),
+            Event::BreakerHalfOpened => Some(Self::HalfOpen),
+            Event::BreakerClosed => Some(Self::Closed),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +90,8 @@ impl Server {
             freezes: BTreeSet::new(),
             faults: BTreeMap::new(),
             healthy_to_client: true,
+            breaker: Breaker::Closed,
+            is_ejected: false,
         }
     }
 
@@ -76,6 +102,17 @@ impl Server {
             Life::Listening if !self.freezes.is_empty() => Condition::Frozen,
             Life::Listening if self.healthy_to_client => Condition::Healthy,
             Life::Listening => Condition::Unhealthy,
+        }
+    }
+
+    /// Returns what the server is to the client. What keeps calls away from it comes first.
+    pub(super) fn to_client(&self) -> &'static str {
+        match self.breaker {
+            _ if self.is_ejected => "ejected",
+            Breaker::Open => "breaker open",
+            Breaker::HalfOpen => "half-open",
+            Breaker::Closed if self.healthy_to_client => "healthy",
+            Breaker::Closed => "unhealthy",
         }
     }
 
@@ -102,7 +139,9 @@ impl Server {
             (Event::Listening, _) => self.life = Life::Listening,
             (Event::Healthy, _) => self.healthy_to_client = true,
             (Event::Unhealthy, _) => self.healthy_to_client = false,
-            _ => {}
+            (Event::Ejected, _) => self.is_ejected = true,
+            (Event::Unejected, _) => self.is_ejected = false,
+            (event, _) => self.breaker = Breaker::after(event).unwrap_or(self.breaker),
         }
     }
 

@@ -135,8 +135,8 @@ impl SweepRecord {
         let scenarios: Vec<Option<Scenario>> = self.identity.variants.iter().map(scenario).collect();
         let mut tally = CoverageTally::default();
         for row in &self.rows {
-            if let Some(Some(scenario)) = scenarios.get(row.variant) {
-                tally.add(scenario, &row.reached);
+            if let (Some(Some(scenario)), Some(reached)) = (scenarios.get(row.variant), &row.reached) {
+                tally.add(scenario, reached);
             }
         }
         tally

@@ -262,7 +262,6 @@ pub(super) fn passed(rows: &[RunRow]) -> usize {
 pub(super) mod tests {
     use super::*;
     use crate::{
-        coverage::Coverage,
         invariant::{Invariant, Violation},
         measure::Metrics,
     };
@@ -290,7 +289,7 @@ pub(super) mod tests {
             broken: None,
             untrusted: false,
             stopped: None,
-            reached: Coverage::default(),
+            reached: None,
         }
     }
 

@@ -38,9 +38,9 @@ pub struct RunRow {
     /// then, and count nowhere; if the clock of the machine stopped it, they differ from run to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
-    /// The states of policies and servers that the run reached; left out if there are none.
-    #[serde(default, skip_serializing_if = "Coverage::is_empty")]
-    pub reached: Coverage,
+    /// The states of policies and servers that the run reached; left out by versions that did not record them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Coverage>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -72,7 +72,7 @@ impl RunRow {
             broken,
             untrusted,
             stopped,
-            reached,
+            reached: Some(reached),
         }
     }
 
