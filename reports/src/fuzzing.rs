@@ -43,4 +43,27 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         kernel::fuzzing::replay(env!("CARGO_MANIFEST_DIR"), "foreign_log", |data| foreign_log(data, place.path()));
     }
+
+    #[test]
+    fn a_log_that_is_cut_off_anywhere_is_read_or_refused_in_any_format() {
+        let place = tempfile::tempdir().unwrap();
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.fuzz/corpus/foreign_log");
+        let mut logs = 0;
+        for entry in fs::read_dir(corpus).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.file_name().unwrap().to_string_lossy().starts_with("format_") {
+                continue;
+            }
+            logs += 1;
+            let mut log = fs::read(path).unwrap();
+            for cut in 1..12 {
+                foreign_log(&log[..log.len() * cut / 12], place.path());
+            }
+            for choice in b'a'..b'a' + read::format_names().count() as u8 {
+                log[0] = choice;
+                foreign_log(&log, place.path());
+            }
+        }
+        assert!(logs > 20, "{logs}");
+    }
 }

@@ -87,9 +87,12 @@ impl Candidates {
             }
         }
         for (field, names) in NAMES {
-            for wanted in names {
-                let of_name = present.iter().filter(|name| folded(split_unit(name).0) == *wanted);
-                candidates.by_name.extend(of_name.map(|name| (field, Column::named(name))));
+            // Of nested objects the last key counts, too, but less.
+            for ending in [whole, last_key] {
+                for wanted in names {
+                    let of_name = present.iter().filter(|name| folded(split_unit(ending(name)).0) == *wanted);
+                    candidates.by_name.extend(of_name.map(|name| (field, Column::named(name))));
+                }
             }
         }
         candidates
@@ -119,6 +122,14 @@ impl Candidates {
     }
 }
 
+fn whole(name: &str) -> &str {
+    name
+}
+
+fn last_key(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
 fn folded(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()
 }
@@ -143,6 +154,11 @@ mod tests {
         assert_eq!(
             guessed(&["ts", "elapsed (s)", "code", "path"], ""),
             ["status=code", "latency=elapsed (s)", "sent=ts"]
+        );
+        let nested = ["@timestamp", "http.response.status_code", "http.duration"];
+        assert_eq!(
+            guessed(&nested, ""),
+            ["status=http.response.status_code", "latency=http.duration", "sent=@timestamp"]
         );
         assert!(guessed(&["a", "b", "intended_us", "latency_us"], "").is_empty(), "rows of this project");
     }

@@ -3,13 +3,14 @@
 use super::{
     super::{
         Columns, Mapping, ReadError,
+        bad_rows::BadRows,
         columns::{Column, FIELDS, unit_name},
         listed,
         moment::epoch_unit,
         outcome::{Numbers, is_no_error},
     },
     head::Head,
-    log::{Log, LogLine},
+    log::{LineError, Log, LogLine},
     row::Times,
     select::{Row, Selection},
 };
@@ -144,7 +145,7 @@ impl Scan {
                 Ok(())
             })?;
             let all = ScanPart::joined(&passed.parts, mapping.rate);
-            all.check(log, head, mapping)?;
+            all.check(log, head, mapping, &passed.bad)?;
             let again = settle(log, mapping, |name| log.place(name).is_some_and(|place| all.first[place].is_some()));
             // A column that the first lines do not have, or that is always empty: the times have to be read again.
             if again.columns == settled.columns {
@@ -267,12 +268,16 @@ impl ScanPart {
     }
 
     /// Fails if there are no requests, or no column that the mapping names.
-    fn check(&self, log: &Log<'_>, head: &Head, mapping: &Mapping) -> Result<(), ReadError> {
+    fn check(&self, log: &Log<'_>, head: &Head, mapping: &Mapping, bad: &BadRows) -> Result<(), ReadError> {
         for ((column, _), [has_column, is_reached]) in mapping.only.iter().zip(&self.only) {
             if *is_reached && !has_column {
                 let present = listed(&log.names(head));
                 return Err(log.content(format!("it has no column `{column}` for --only; it has {present}")));
             }
+        }
+        if let (0, Some((line, reason))) = (self.rows, &bad.first) {
+            let reason = format!("{reason}; no row can be read");
+            return Err(log.refused(*line, LineError::Format(reason)));
         }
         if self.rows == 0 {
             let reason = if self.only.first().is_some_and(|[_, is_reached]| *is_reached) {

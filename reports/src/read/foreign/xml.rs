@@ -19,6 +19,9 @@ use super::{
     log::{LineError, Log, LogLine, Passed},
 };
 
+/// The greatest number of elements inside of each other. The reader keeps their names.
+const DEPTH_MAX: usize = 32;
+
 /// Passes over all rows one after another.
 pub(super) fn pass<T>(
     log: &Log<'_>,
@@ -44,6 +47,11 @@ pub(super) fn pass<T>(
             }
         }) {
             Ok(Next::Row) => {}
+            Ok(Next::TooDeep) => {
+                let line = line().map_err(ReadError::unreadable(log.path))?;
+                let reason = format!("there are more than {DEPTH_MAX} elements inside of each other");
+                return Err(log.refused(line, LineError::Format(reason)));
+            }
             Ok(Next::End) => break,
             Ok(Next::CutOff) => {
                 cut_off = Some(line().map_err(ReadError::unreadable(log.path))?);
@@ -63,6 +71,8 @@ enum Next {
     /// Something, and there may be more.
     Row,
     End,
+    /// An element inside of too many others.
+    TooDeep,
     /// The end of the bytes, but not of the document.
     CutOff,
 }
@@ -93,6 +103,9 @@ impl<R: BufRead> Rows<R> {
                     row(&element);
                 }
                 self.depth += 1;
+                if self.depth > DEPTH_MAX {
+                    return Ok(Next::TooDeep);
+                }
             }
             Event::Empty(element) if self.depth == 1 => row(&element),
             Event::End(_) => self.depth = self.depth.saturating_sub(1),
