@@ -86,6 +86,16 @@ fn jmeter_csv_has_failed_assertions_and_no_sums_of_transactions() {
 }
 
 #[test]
+fn jmeter_csv_without_its_header_loses_no_row() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bare.jtl");
+    let text = std::fs::read_to_string(log("jmeter.jtl")).unwrap();
+    std::fs::write(&path, text.split_once('\n').unwrap().1).unwrap();
+    let bare = read::run(&path, &Mapping::default()).unwrap();
+    assert_eq!(rows(&bare), rows(&run("jmeter.jtl")));
+}
+
+#[test]
 fn jmeter_xml_has_samples_without_their_parts() {
     assert_eq!(rows(&run("jmeter.xml")), [(0, Some(12_000), "OK"), (100_000, Some(3_000), "UNAVAILABLE")]);
 }
