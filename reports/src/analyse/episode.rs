@@ -103,14 +103,15 @@ pub(super) fn episodes(windows: &Windows, requests: &RowTable<RequestRow>, is_lo
     let found = spans.into_iter().zip(first_bad).map(|(span, first_bad)| episode(span, windows, usual, first_bad));
     let mut episodes: Vec<Episode> = found.collect();
     if is_log {
-        episodes.extend(silences(windows, &loaded).into_iter().map(|span| silence(span, windows, usual)));
+        episodes.extend(silences(windows, &loaded, requests).iter().map(|found| silence(found, usual)));
         episodes.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
     }
     episodes
 }
 
-/// Returns the stretches of windows in which nothing was sent or answered, for many times the usual gap between requests.
-fn silences(windows: &Windows, loaded: &[usize]) -> Vec<Range<usize>> {
+/// Returns the stretches in which nothing was sent or answered, for many times the usual gap between requests, in
+/// microseconds.
+fn silences(windows: &Windows, loaded: &[usize], requests: &RowTable<RequestRow>) -> Vec<Range<u64>> {
     let (Some(first), Some(last)) = (loaded.first(), loaded.last()) else { return Vec::new() };
     let all = (last + 1 - first) as f64;
     // Of requests that come in bursts, silence is usual.
@@ -119,19 +120,44 @@ fn silences(windows: &Windows, loaded: &[usize]) -> Vec<Range<usize>> {
     }
     let offered: u64 = windows.offered.iter().sum();
     let usual_gap_s = loaded.len() as f64 * windows.length_s / offered as f64;
-    let shortest_s = (SILENT_GAPS * usual_gap_s).max(HOLD_S);
+    let shortest_us = (SILENT_GAPS * usual_gap_s).max(HOLD_S) * 1e6;
     let is_silent = |window: &usize| windows.offered[*window] == 0 && windows.completed[*window] == 0;
     let between: Vec<usize> = (*first..*last).filter(is_silent).collect();
-    let stretches = between.chunk_by(|a, b| a + 1 == *b).map(|stretch| stretch[0]..stretch[0] + stretch.len());
-    stretches.filter(|stretch| stretch.len() as f64 * windows.length_s >= shortest_s).collect()
+    let whole = between.chunk_by(|a, b| a + 1 == *b).map(|stretch| stretch[0]..stretch[0] + stretch.len());
+    let whole: Vec<Range<usize>> = whole.collect();
+    let mut silences = around(&whole, windows, requests);
+    silences.retain(|silence| (silence.end - silence.start) as f64 >= shortest_us);
+    silences
 }
 
-/// Returns the episode of windows in which nothing was sent or answered.
-fn silence(span: Range<usize>, windows: &Windows, usual: Usual) -> Episode {
-    let Range { start: start_s, end: end_s } = stretch(&span, windows);
+/// Returns the time from the last request or answer before each stretch of windows to the first one after it. The
+/// stretches are in order of time, and in none of them is any.
+fn around(stretches: &[Range<usize>], windows: &Windows, requests: &RowTable<RequestRow>) -> Vec<Range<u64>> {
+    let us = |window: usize| (window as f64 * windows.length_s * 1e6).round() as u64;
+    let mut found: Vec<Range<u64>> = vec![0..u64::MAX; stretches.len()];
+    if stretches.is_empty() {
+        return found;
+    }
+    requests.each(|row| {
+        for at_us in [Some(row.intended_us), row.done_us].into_iter().flatten() {
+            let next = stretches.partition_point(|stretch| us(stretch.start) <= at_us);
+            if let Some(silence) = found.get_mut(next) {
+                silence.start = silence.start.max(at_us);
+            }
+            let ended = stretches.partition_point(|stretch| us(stretch.end) <= at_us);
+            if let Some(silence) = ended.checked_sub(1).and_then(|before| found.get_mut(before)) {
+                silence.end = silence.end.min(at_us);
+            }
+        }
+    });
+    found
+}
+
+/// Returns the episode of a time in which nothing was sent or answered.
+fn silence(silence: &Range<u64>, usual: Usual) -> Episode {
     Episode {
-        start_s,
-        end_s,
+        start_s: silence.start as f64 / 1e6,
+        end_s: silence.end as f64 / 1e6,
         success_rate_min: None,
         latency_p95_max_s: None,
         usual_success_rate: usual.success_rate,
@@ -328,6 +354,35 @@ mod tests {
         let end_us = LENGTH_S * 1_000_000;
         let windows = Windows::of_rows(&table, &RowTable::default(), end_us, Duration::from_secs(1)).unwrap();
         episodes(&windows, &table, true)
+    }
+
+    #[test]
+    fn a_silence_is_from_the_last_answer_to_the_next_request() {
+        let silent = |rate: u64, from_s: f64, length_s: f64| {
+            let times = (0..rate * LENGTH_S).map(|id| id as f64 / rate as f64);
+            let rows: Vec<RequestRow> = times
+                .filter(|at_s| !(from_s..from_s + length_s).contains(at_s))
+                .map(|at_s| {
+                    let mut row = RequestRow::blank();
+                    row.intended_us = (at_s * 1e6) as u64;
+                    row.sent_us = Some(row.intended_us);
+                    row.latency_us = Some(10_000);
+                    row.done_us = Some(row.intended_us + 10_000);
+                    row
+                })
+                .collect();
+            let table = RowTable::from_rows(&rows);
+            let windows =
+                Windows::of_rows(&table, &RowTable::default(), LENGTH_S * 1_000_000, Duration::from_secs(1)).unwrap();
+            let found = episodes(&windows, &table, true);
+            found.iter().map(|found| [found.start_s, found.end_s]).collect::<Vec<_>>()
+        };
+        let one = silent(10, 20.5, 3.5);
+        assert_eq!(one, [[20.41, 24.0]]);
+        assert!(silent(10, 20.5, 2.0).is_empty(), "too short");
+        // At one request a second, ten seconds are ten gaps.
+        assert!(silent(1, 20.0, 10.0).is_empty(), "few gaps");
+        assert_eq!(silent(1, 10.0, 22.0).len(), 1);
     }
 
     #[test]
