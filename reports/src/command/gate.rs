@@ -52,6 +52,15 @@ struct Check {
     is_failed: bool,
 }
 
+impl Check {
+    /// Returns the line for the text of the report.
+    fn line(&self) -> String {
+        let holds = if self.is_failed { "holds" } else { "does not hold" };
+        let mark = if self.is_failed { "✗" } else { "✓" };
+        format!("  {mark} fail if {}: {holds} for {} ({})\n", self.name, self.of.visible(), self.detail)
+    }
+}
+
 /// The checks of a report.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
@@ -109,10 +118,8 @@ impl Gate {
     pub(super) fn of_quantiles(options: &GateOptions, named: &[NamedDistribution]) -> Result<Self, Failure> {
         let name = |named: &NamedDistribution| named.place.file_name().unwrap_or_default().visible().to_string();
         let mut gate = Self { title: named.iter().map(name).collect::<Vec<_>>().join(", "), ..Self::default() };
-        let (reference, sides) = match named {
-            [first, sides @ ..] if !sides.is_empty() => (Some(first), sides),
-            alone => (None, alone),
-        };
+        let reference = named.first().filter(|_| named.len() > 1);
+        let sides = &named[usize::from(reference.is_some())..];
         for side in sides {
             for condition in &options.fail_if {
                 let value = |named: &NamedDistribution| condition.value_in(&named.distribution);
@@ -165,11 +172,7 @@ impl Gate {
 
     /// Returns the lines for the text of the report; empty if there are no conditions.
     pub(super) fn text(&self) -> String {
-        let line = |check: &Check| {
-            let (mark, holds) = if check.is_failed { ("✗", "holds") } else { ("✓", "does not hold") };
-            format!("  {mark} fail if {}: {holds} for {} ({})\n", check.name, check.of.visible(), check.detail)
-        };
-        self.conditions.iter().map(line).collect()
+        self.conditions.iter().map(Check::line).collect()
     }
 
     /// Returns the conditions for programs.

@@ -40,10 +40,7 @@ impl Ending<'_> {
         let error = self.error.filter(|text| !is_no_error(text));
         let failed = match self.success {
             None => false,
-            Some(text) => match outcome(text, numbers) {
-                Some(outcome) => !outcome.is_success(),
-                None => return Err(format!("`{text}` is neither true nor false")),
-            },
+            Some(text) => !is_success(text).ok_or_else(|| format!("`{text}` is neither true nor false"))?,
         };
         let found = match self.status.filter(|text| *text != "-") {
             Some(text) => match outcome(text, numbers).or_else(|| of_words(text).map(Outcome::Status)) {
@@ -58,7 +55,7 @@ impl Ending<'_> {
         let is_without_response =
             numbers == Numbers::Http && found == NO_RESPONSE && self.status.is_some_and(is_no_response);
         // A check of the load generator can fail a response that is OK, and a response can break off behind its status.
-        let says_nothing = found == Outcome::Status(Code::Unknown)
+        let says_nothing = (found == Outcome::Status(Code::Unknown) && self.status.is_none_or(is_vague))
             || is_without_response
             || (found.is_success() && (failed || error.is_some()));
         if !says_nothing {
@@ -71,6 +68,21 @@ impl Ending<'_> {
             Some(code) => Outcome::Status(code),
             None => found,
         })
+    }
+}
+
+/// Returns whether a status is neither a number nor a name of gRPC, such as `KO`.
+fn is_vague(status: &str) -> bool {
+    let status = status.trim();
+    !status.starts_with(|first: char| first.is_ascii_digit()) && of_name(&folded(status)).is_none()
+}
+
+/// Returns whether a cell says that the request succeeded; `None` if it says neither.
+fn is_success(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "1" | "yes" | "y" | "ok" | "pass" | "passed" | "success" => Some(true),
+        "false" | "f" | "0" | "no" | "n" | "ko" | "fail" | "failed" | "failure" | "error" => Some(false),
+        _ => None,
     }
 }
 
@@ -275,6 +287,7 @@ mod tests {
         assert_eq!(name(Some("0"), Some("something else"), None), Ok("UNAVAILABLE"));
         assert_eq!(name(Some("503"), Some("503 Service Unavailable"), None), Ok("UNAVAILABLE"));
         assert_eq!(name(Some("404"), Some("connection reset"), None), Ok("UNIMPLEMENTED"));
+        assert_eq!(name(Some("500"), Some("connection reset"), None), Ok("UNKNOWN"), "there was a response");
         assert_eq!(name(Some("200"), Some("unexpected EOF"), None), Ok("UNAVAILABLE"), "the body broke off");
         assert_eq!(name(Some("200"), None, Some("false")), Ok("UNKNOWN"), "an assertion of JMeter failed");
         assert_eq!(name(Some("200"), Some("-"), Some("true")), Ok("OK"));
@@ -284,6 +297,8 @@ mod tests {
             Ok("UNAVAILABLE")
         );
         assert_eq!(name(None, None, Some("true")), Ok("OK"));
+        assert_eq!([name(None, None, Some("1")), name(None, None, Some("0"))], [Ok("OK"), Ok("UNKNOWN")]);
+        assert!(name(None, None, Some("perhaps")).is_err());
         assert_eq!(name(None, Some("x"), None), Ok("UNKNOWN"));
         assert!(name(None, None, None).is_err() && name(Some("what"), None, None).is_err());
     }
