@@ -6,6 +6,8 @@
 
 pub mod change;
 mod episode;
+#[cfg(test)]
+mod evaluation;
 mod fault;
 mod json;
 mod lane;
