@@ -110,6 +110,17 @@ fn locust_has_exceptions_in_place_of_statuses() {
 }
 
 #[test]
+fn locust_with_other_notations_has_the_same_columns() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("requests.csv");
+    let text = "Start Time;Request Type;Name;Response Time;Status Code;Exception\n\
+                1777852800.0;GET;/;12;200;\n1777852800.1;GET;/;3;0;ConnectionRefusedError\n";
+    std::fs::write(&path, text).unwrap();
+    let found = rows(&read::run(&path, &Mapping::default()).unwrap());
+    assert_eq!(found, [(0, Some(12_000), "OK"), (100_000, Some(3_000), "UNAVAILABLE")]);
+}
+
+#[test]
 fn ghz_csv_needs_a_rate_and_its_json_does_not() {
     let failure = reports(&[word(&log("ghz.csv"))]).expect_err("it is refused");
     assert!(failure.message.contains("give the rate at which requests were sent with --rate"), "{}", failure.message);

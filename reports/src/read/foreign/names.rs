@@ -130,7 +130,8 @@ fn last_key(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-fn folded(name: &str) -> String {
+/// Returns a name in lower case and without anything but letters and digits.
+pub(super) fn folded(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()
 }
 
