@@ -51,6 +51,13 @@ fn main() {
             report(&format!("{rows} rows of {name}"), &path, &["--columns", COLUMNS]);
         }
     }
+    // Formats that are recognised.
+    for (name, write) in [("k6.csv", k6 as fn(&RequestRow) -> String), ("vegeta.json", vegeta)] {
+        let rows = count * 3 / 10;
+        let path = scratch.join(format!("{rows}-{name}"));
+        write_rows(&path, (0..rows).map(|id| request(id, rows)), |row| write(row).into_bytes());
+        report(&format!("{rows} rows of {name}"), &path, &[]);
+    }
     fs::remove_dir_all(&scratch).expect("what was written can be removed");
 }
 
@@ -182,6 +189,34 @@ fn json_line(row: &RequestRow) -> String {
     let status = row.status.name();
     format!(
         "{{\"start\":{start:.3},\"took\":{took:.3},\"code\":\"{status}\",\"host\":\"{host}\",\"path\":\"/thumbnail\"}}\n"
+    )
+}
+
+/// The time at which the logs with times of day begin, in microseconds since 1970.
+const START_US: u64 = 1_777_852_800_000_000;
+
+fn k6(row: &RequestRow) -> String {
+    let header = "metric_name,timestamp,metric_value,check,error,error_code,expected_response,group,method,name,proto,\
+                  scenario,service,status,subproto,tls_version,url,extra_tags,metadata\n";
+    let header = if row.id == 0 { header } else { "" };
+    let done_s = (START_US + row.done_us.unwrap_or_default()) / 1_000_000;
+    let took_ms = row.latency_us.unwrap_or_default() as f64 / 1e3;
+    let status = if row.status.is_success() { 200 } else { 503 };
+    format!(
+        "{header}http_req_duration,{done_s},{took_ms:.6},,,,true,,GET,http://127.0.0.1/,HTTP/1.1,default,,{status},,,\
+         http://127.0.0.1/,,\n"
+    )
+}
+
+fn vegeta(row: &RequestRow) -> String {
+    let seconds = row.intended_us / 1_000_000;
+    let at = format!("2026-05-04T00:{:02}:{:02}.{:06}Z", seconds / 60, seconds % 60, row.intended_us % 1_000_000);
+    let took_ns = row.latency_us.unwrap_or_default() * 1_000;
+    let code = if row.status.is_success() { 200 } else { 503 };
+    format!(
+        "{{\"attack\":\"\",\"seq\":{},\"code\":{code},\"timestamp\":\"{at}\",\"latency\":{took_ns},\"bytes_out\":0,\
+         \"bytes_in\":12,\"error\":\"\",\"body\":null,\"method\":\"GET\",\"url\":\"http://127.0.0.1/\",\"headers\":null}}\n",
+        row.id
     )
 }
 

@@ -6,6 +6,8 @@
 
 pub mod change;
 mod episode;
+#[cfg(test)]
+mod evaluation;
 mod fault;
 mod json;
 mod lane;
@@ -88,7 +90,7 @@ impl RunAnalysis {
         let RunTables { requests, attempts, events } = &run.rows;
         let windows = |length| Windows::of_rows(requests, attempts, summary.end_us, length);
         let watched = windows(watched_length(summary.end_us))?;
-        let episodes = episode::episodes(&watched, requests);
+        let episodes = episode::episodes(&watched, requests, run.world == "log");
         let names: Vec<String> = summary.servers.keys().cloned().collect();
         Ok(Self {
             title: run.title(),

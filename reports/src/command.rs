@@ -1,5 +1,6 @@
 //! The command: reads runs, analyses them, and writes the report.
 
+mod gate;
 mod options;
 mod report;
 
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use kernel::{
-    cli::{Exit, Failure},
+    cli::{Exit, Failure, complain},
     experiment::{
         sweep::{RunRow, SweepRecord, merge},
         threshold::ThresholdRecord,
@@ -17,15 +18,19 @@ use kernel::{
     run_folder::Earlier,
     visible::Visible,
 };
+use serde_json::Value;
 
+use self::gate::Gate;
+pub use self::gate::{Condition, GateOptions};
 pub use self::options::{Command, FidelityOptions, MergeOptions, Options};
 use self::report::{Report, ReportFolder, Shown};
 use crate::{
     analyse::RunAnalysis,
     compare::Comparison,
+    distribution::{self, Distribution, NamedDistribution},
     fidelity::{self, Fidelity},
     figure, page,
-    read::{self, Mapping},
+    read::{self, Input, Mapping, ReadError},
     run::RecordedRun,
     sweep::SweepAnalysis,
     text,
@@ -103,23 +108,57 @@ fn shown(as_json: bool) -> Shown {
 
 /// Reports one run. The exit code is the verdict of the run.
 fn report_run(place: &Path, mapping: &Mapping, options: &Options) -> Result<CommandOutput, Failure> {
-    let run = read::run(place, mapping).map_err(Failure::wrong_input)?;
     let report_place = options.out.clone().unwrap_or_else(|| run_report_place(place));
+    let run = match read::input(place, mapping).map_err(Failure::wrong_input)? {
+        Input::Run(run) => *run,
+        Input::Quantiles(named) => {
+            reject_exports(place, options)?;
+            return write_quantiles(&[named], &report_place, options);
+        }
+    };
     let mut folder = ReportFolder::prepare(&report_place, options.force)?;
     export(&run, &mut folder, options)?;
     let analysis = RunAnalysis::from_run(run, options.window).map_err(Failure::wrong_input)?;
+    let gate = Gate::of_run(&options.gate, &analysis.title, &analysis.summary)?;
     let figures = figure::single::figures(&analysis);
     let report = Report {
         name: "report",
-        text: text::report(&analysis),
-        json: analysis.json(),
+        text: text::report(&analysis) + &gate.text(),
+        json: with_conditions(analysis.json(), &gate),
         html: page::report(&analysis, &figures),
         figures,
     };
     // A run that ended before its time has no verdict of its own.
     let verdict = if analysis.state.is_some() { Verdict::Interrupted } else { analysis.summary.verdict() };
-    let exit = verdict.into();
-    Ok(CommandOutput { exit, text: report.write(folder, shown(options.json))? })
+    gated(&report, folder, verdict.into(), &gate, options)
+}
+
+/// Adds the conditions of `--fail-if` to a report for programs, if there are any.
+fn with_conditions(mut document: Value, gate: &Gate) -> Value {
+    let conditions = gate.json();
+    if conditions.as_array().is_some_and(|conditions| !conditions.is_empty()) {
+        document["conditions"] = conditions;
+    }
+    document
+}
+
+/// Writes a report and what pipelines read. The exit code is `exit`, or that of a condition that holds.
+fn gated(
+    report: &Report,
+    folder: ReportFolder,
+    exit: Exit,
+    gate: &Gate,
+    options: &Options,
+) -> Result<CommandOutput, Failure> {
+    let mut text = report.write(folder, shown(options.json))?;
+    let annotations = gate.publish(&options.gate)?;
+    // The output for programs is one JSON document and nothing else; GitHub reads both.
+    if options.json {
+        annotations.lines().for_each(complain)
+    } else {
+        text.push_str(&annotations)
+    }
+    Ok(CommandOutput { exit: gate.exit(exit), text })
 }
 
 /// Returns the default place of the report of a run: a folder below the folder of the run, whose own files stay as they
@@ -203,7 +242,7 @@ fn write_sweep(sweep: &SweepAnalysis, folder: ReportFolder, as_json: bool) -> Re
     Ok(CommandOutput { exit: report_of_runs.verdict().into(), text: report.write(folder, shown(as_json))? })
 }
 
-/// Compares several runs. A comparison has no verdict.
+/// Compares several runs. A comparison has no verdict but that of `--fail-if`.
 fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<CommandOutput, Failure> {
     // These folders have no requests. Reading them as runs would fail with a message that does not help.
     if let Some(sweep) = places.iter().find(|place| SweepRecord::is_at(place)) {
@@ -217,22 +256,76 @@ fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -
         let reason = format!("{} is a threshold search, which cannot be compared; report it alone", search.visible());
         return Err(Failure::wrong_input(reason));
     }
-    let runs = places.iter().map(|place| read::run(place, mapping));
-    let comparison = Comparison::from_runs(runs, options.window).map_err(Failure::wrong_input)?;
+    let inputs = places.iter().map(|place| read::input(place, mapping));
+    // Rows are released one run after another, so that inputs are read again if some are quantiles only.
+    let Some(comparison) = runs_only(inputs, options)? else {
+        return report_quantiles(places, mapping, options);
+    };
     let place = options.out.clone().unwrap_or_else(|| Path::new("runs/compare").join(comparison.name()));
     let folder = ReportFolder::prepare(&place, options.force)?;
     let mut figures = Vec::new();
     for scenario in &comparison.scenarios {
         figures.extend(figure::compared::figures(scenario, comparison.scenarios.len() > 1));
     }
+    let gate = Gate::of_comparison(&options.gate, &comparison)?;
     let report = Report {
         name: "comparison",
-        text: text::compared::comparison(&comparison),
-        json: comparison.json(),
+        text: text::compared::comparison(&comparison) + &gate.text(),
+        json: with_conditions(comparison.json(), &gate),
         html: page::comparison(&comparison, &figures),
         figures,
     };
-    Ok(CommandOutput { exit: Exit::Passed, text: report.write(folder, shown(options.json))? })
+    gated(&report, folder, Exit::Passed, &gate, options)
+}
+
+/// Compares the inputs if all of them have requests; `None` if one has quantiles only.
+fn runs_only(
+    inputs: impl Iterator<Item = Result<Input, ReadError>>,
+    options: &Options,
+) -> Result<Option<Comparison>, Failure> {
+    let runs = inputs.map(|input| match input? {
+        Input::Run(run) => Ok(*run),
+        Input::Quantiles(named) => Err(ReadError::Quantiles(named.place)),
+    });
+    match Comparison::from_runs(runs, options.window) {
+        Ok(comparison) => Ok(Some(comparison)),
+        Err(ReadError::Quantiles(_)) => Ok(None),
+        Err(error) => Err(Failure::wrong_input(error)),
+    }
+}
+
+/// Compares the quantiles of inputs of which one or more have nothing else.
+fn report_quantiles(places: &[PathBuf], mapping: &Mapping, options: &Options) -> Result<CommandOutput, Failure> {
+    let named = places.iter().map(|place| {
+        Ok(match read::input(place, mapping)? {
+            Input::Quantiles(named) => named,
+            Input::Run(run) => NamedDistribution {
+                place: place.clone(),
+                source: run.world.clone(),
+                distribution: Distribution::of_summary(&run.summary()),
+                has_requests: true,
+            },
+        })
+    });
+    let named: Vec<NamedDistribution> = named.collect::<Result<_, ReadError>>().map_err(Failure::wrong_input)?;
+    let names: Vec<String> = named.iter().map(text::distribution::file_name).collect();
+    let name: String = names.join("-").replace([' ', '/', ','], "-").chars().take(100).collect();
+    let place = options.out.clone().unwrap_or_else(|| Path::new("runs/compare").join(name));
+    write_quantiles(&named, &place, options)
+}
+
+/// Writes the report of quantiles. It has no verdict.
+fn write_quantiles(named: &[NamedDistribution], place: &Path, options: &Options) -> Result<CommandOutput, Failure> {
+    let folder = ReportFolder::prepare(place, options.force)?;
+    let gate = Gate::of_quantiles(&options.gate, named)?;
+    let report = Report {
+        name: "quantiles",
+        text: text::distribution::report(named) + &gate.text(),
+        json: with_conditions(distribution::json(named), &gate),
+        html: page::distribution(named),
+        figures: Vec::new(),
+    };
+    gated(&report, folder, Exit::Passed, &gate, options)
 }
 
 /// Reports the distance of the worlds of a campaign. It has no verdict: people decide which distance is too great.

@@ -60,6 +60,7 @@ impl Comparison {
             notes.extend(member.notes.iter().map(|note| format!("{}: {note}", member.place.visible())));
             members.push(member);
         }
+        group_logs(&mut members);
         let mut names: Vec<String> = members.iter().map(|member| member.summary.scenario.clone()).collect();
         names.sort();
         names.dedup();
@@ -105,6 +106,23 @@ impl ScenarioComparison {
         // These characters separate paths or have a meaning in a shell.
         let sides: Vec<String> = self.sides.iter().map(|side| side.name.replace([' ', '/', ','], "-")).collect();
         format!("{}-{}", self.scenario, sides.join("-"))
+    }
+}
+
+/// The name that logs have as the runs of a comparison.
+const LOGS: &str = "logs";
+
+/// Gives logs, which are named for their files, one name, so that they are compared with each other: that of the runs
+/// beside them if these are of one scenario.
+fn group_logs(members: &mut [Member]) {
+    let mut scenarios = members.iter().filter(|member| !member.is_log()).map(|member| &member.summary.scenario);
+    let first = scenarios.next().cloned();
+    let name = match first {
+        Some(first) if scenarios.all(|scenario| *scenario == first) => first,
+        _ => LOGS.to_owned(),
+    };
+    for member in members.iter_mut().filter(|member| member.is_log()) {
+        member.summary.scenario.clone_from(&name);
     }
 }
 

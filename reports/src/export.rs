@@ -3,6 +3,7 @@
 //! An exporter is a module below this one. It is entered here twice: as an option of the command line, and in
 //! [`ExportOptions::selected`].
 
+mod hgrm;
 mod joined;
 mod parquet;
 
@@ -18,6 +19,10 @@ pub struct ExportOptions {
     /// Also writes joined.parquet: requests, attempts and events in one table
     #[arg(long)]
     pub parquet: bool,
+
+    /// Also writes latencies.hgrm: the percentiles of all latencies, in milliseconds, in the format of HdrHistogram
+    #[arg(long)]
+    pub hgrm: bool,
 }
 
 /// A function that writes the rows of a run to a path.
@@ -37,6 +42,7 @@ pub(crate) struct Exporter {
 impl ExportOptions {
     /// Returns the selected exporters.
     pub(crate) fn selected(self) -> impl Iterator<Item = &'static Exporter> {
-        [(self.parquet, &parquet::EXPORTER)].into_iter().filter(|(selected, _)| *selected).map(|(_, exporter)| exporter)
+        let exporters = [(self.parquet, &parquet::EXPORTER), (self.hgrm, &hgrm::EXPORTER)];
+        exporters.into_iter().filter(|(selected, _)| *selected).map(|(_, exporter)| exporter)
     }
 }

@@ -4,6 +4,7 @@
 //! darkens its colors with the page. Templates are `maud`'s, so what a scenario says is escaped by construction.
 
 mod compared;
+mod distribution;
 mod fidelity;
 mod single;
 mod style;
@@ -24,7 +25,10 @@ use crate::{
     figure::Figure,
 };
 
-pub use self::{compared::comparison, fidelity::fidelity, single::report, sweep::sweep, threshold::threshold};
+pub use self::{
+    compared::comparison, distribution::distribution, fidelity::fidelity, single::report, sweep::sweep,
+    threshold::threshold,
+};
 
 /// Returns the whole document around `body`.
 fn document(title: &str, body: &Markup) -> String {

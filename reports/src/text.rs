@@ -1,6 +1,7 @@
 //! Reports as plain text: for `report.txt`, `comparison.txt` and the terminal.
 
 pub mod compared;
+pub mod distribution;
 pub mod fidelity;
 mod sections;
 pub mod sweep;

@@ -38,6 +38,17 @@ pub const LINE_MAX: usize = 16 << 20;
 #[error("the line is longer than {} MiB", LINE_MAX >> 20)]
 pub struct LongLine;
 
+/// A line of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Its bytes, without its line break and the white space around it.
+    pub text: &'a [u8],
+    /// The position of its first byte in the file; [`line_at`] makes it a number.
+    pub at: u64,
+    /// True for a last line without a line break.
+    pub is_unfinished: bool,
+}
+
 /// The results of the blocks of a file, in its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoldedLines<T, E> {
@@ -96,8 +107,8 @@ pub fn fold_rows<T: DeserializeOwned, P: Send>(
 ) -> Result<FoldedRows<P>, FolderError> {
     let file = input::open_file(path).map_err(kind.folder.missing_or_unreadable(path))?;
     let length = file.metadata().map_err(FolderError::unreadable(path))?.len();
-    let add_line = |part: &mut P, line: &[u8]| -> Result<(), RowError> {
-        add(part, serde_json::from_slice(line).map_err(LineError)?);
+    let add_line = |part: &mut P, line: Line<'_>| -> Result<(), RowError> {
+        add(part, serde_json::from_slice(line.text).map_err(LineError)?);
         Ok(())
     };
     let folded = fold_lines(&file, length, |_| start(), add_line).map_err(FolderError::unreadable(path))?;
@@ -121,7 +132,7 @@ enum RowError {
 }
 
 /// Folds the lines in the first `length` bytes of `file`, block by block: `start` makes the result of a block from its
-/// index, and `add` adds a line to it, without its line break and the white space around it. Empty lines are skipped.
+/// index, and `add` adds a line to it. Empty lines are skipped.
 ///
 /// What is written behind `length` meanwhile is not read. Where a block begins depends on the length alone, so two folds
 /// of the same length have the same blocks.
@@ -133,7 +144,7 @@ pub fn fold_lines<T: Send, E: Send + From<LongLine>>(
     file: &File,
     length: u64,
     start: impl Fn(usize) -> T + Sync,
-    add: impl Fn(&mut T, &[u8]) -> Result<(), E> + Sync,
+    add: impl Fn(&mut T, Line<'_>) -> Result<(), E> + Sync,
 ) -> io::Result<FoldedLines<T, E>> {
     let blocks = in_parallel(length.div_ceil(BLOCK) as usize, |index| {
         let text = BlockText::read(file, index as u64 * BLOCK, length)?;
@@ -208,7 +219,7 @@ impl BlockText {
     }
 
     /// Calls `add` with each line, up to the first one that it refuses.
-    fn fold<E: From<LongLine>>(&self, mut add: impl FnMut(&[u8]) -> Result<(), E>) -> Option<(u64, bool, E)> {
+    fn fold<E: From<LongLine>>(&self, mut add: impl FnMut(Line<'_>) -> Result<(), E>) -> Option<(u64, bool, E)> {
         let mut rest = self.text.as_slice();
         while !rest.is_empty() {
             let at = self.first + (self.text.len() - rest.len()) as u64;
@@ -219,7 +230,7 @@ impl BlockText {
             }
             let line = line.trim_ascii();
             if !line.is_empty()
-                && let Err(reason) = add(line)
+                && let Err(reason) = add(Line { text: line, at, is_unfinished: is_last })
             {
                 return Some((at, is_last, reason));
             }
@@ -256,9 +267,13 @@ fn complete_last_line(file: &File, from: u64, length: u64, text: &mut Vec<u8>) -
     Ok(text.len() - begins <= LINE_MAX)
 }
 
-/// Returns the number of the line that begins at the position `at`, from 1. It is counted only for an error, as blocks do
+/// Returns the number of the line that begins at the position `at`, from 1. It is counted only for a message, as blocks do
 /// not know how many lines precede them.
-fn line_at(file: &File, at: u64) -> io::Result<usize> {
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn line_at(file: &File, at: u64) -> io::Result<usize> {
     let mut line = 1;
     let mut block = vec![0; BLOCK.min(at) as usize];
     let mut position = 0;

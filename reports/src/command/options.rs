@@ -12,9 +12,10 @@ use kernel::{
     scenario::duration,
 };
 
+use super::GateOptions;
 use crate::{
     export::ExportOptions,
-    read::{Columns, Mapping, only},
+    read::{BadRowsMax, Columns, Mapping, format_name, only},
 };
 
 /// Turns run folders into reports with plots: analyses one run, one sweep or one threshold search, and compares several runs.
@@ -28,6 +29,7 @@ use crate::{
         &[
             "reports runs/crash/sim-seed42",
             "reports runs/crash/sim-seed42 runs/crash/real-seed42 --out compared",
+            "reports before.csv after.csv --fail-if 'latency_p95 > +10%'",
             "reports log.csv --columns intended=ts:ms,latency=dur_ms,status=code:http",
         ],
         VERDICT,
@@ -66,6 +68,10 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub slowest: Option<u64>,
 
+    /// What pipelines check.
+    #[command(flatten)]
+    pub gate: GateOptions,
+
     /// Prints the report as JSON.
     #[arg(long)]
     pub json: bool,
@@ -77,6 +83,14 @@ pub struct Options {
     /// Takes only the rows of a log with this value in this column as requests; may be repeated.
     #[arg(long, value_name = "COLUMN=VALUE", value_parser = only)]
     pub only: Vec<(String, String)>,
+
+    /// The format of a log [default: the one that its beginning shows]; a wrong name lists all.
+    #[arg(long, value_name = "NAME", value_parser = format_name)]
+    pub format: Option<String>,
+
+    /// The number or percentage of rows that may be left out of a log because they cannot be read.
+    #[arg(long, value_name = "N|N%", default_value_t = BadRowsMax::default())]
+    pub bad_rows: BadRowsMax,
 
     /// The requests per second of a log without times, more than 0.
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
@@ -162,7 +176,13 @@ pub struct MergeOptions {
 impl Options {
     /// Returns how to read a log that another program wrote.
     pub(super) fn mapping(&self) -> Mapping {
-        Mapping { columns: self.columns.clone().unwrap_or_default(), only: self.only.clone(), rate: self.rate }
+        Mapping {
+            columns: self.columns.clone().unwrap_or_default(),
+            only: self.only.clone(),
+            rate: self.rate,
+            format: self.format.clone(),
+            bad_rows: self.bad_rows,
+        }
     }
 }
 

@@ -4,7 +4,10 @@
 
 use std::iter::Peekable;
 
+use kernel::record::RequestRow;
+
 use super::distance;
+use crate::rows::RowTable;
 
 /// The number of values that are collected before they are counted.
 const BUFFER: usize = 1 << 20;
@@ -40,6 +43,20 @@ impl Sample {
         Self::from_counts(values.into_iter().map(|value| (value, 1)))
     }
 
+    /// Returns the sample of the latencies of requests. Of more different ones than fit in memory, it has them rounded down
+    /// by up to 0.1 %.
+    pub(crate) fn of_requests(requests: &RowTable<RequestRow>) -> Self {
+        let mut builder = SampleBuilder::default();
+        requests.each(|row| row.latency_us.into_iter().for_each(|latency_us| builder.add(latency_us)));
+        builder.finish().0
+    }
+
+    /// Returns the number of values that are at most `value`.
+    pub(crate) fn up_to(&self, value: f64) -> u64 {
+        let place = self.steps.partition_point(|(known, _)| *known <= value);
+        place.checked_sub(1).map_or(0, |place| self.steps[place].1)
+    }
+
     /// Returns all values of several samples.
     pub(super) fn merged<'a>(samples: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut merged: Vec<(f64, u64)> = Vec::new();
@@ -63,7 +80,8 @@ impl Sample {
         Self { steps }
     }
 
-    fn counts(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+    /// Returns each value, ascending, with the number of times that it is in the sample.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let before = [0].into_iter().chain(self.steps.iter().map(|(_, up_to)| *up_to));
         self.steps.iter().zip(before).map(|((value, up_to), before)| (*value, up_to - before))
     }

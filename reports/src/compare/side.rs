@@ -54,6 +54,11 @@ pub struct Member {
 pub const WHOLE: &str = "whole run";
 
 impl Member {
+    /// Returns whether it was read from a log of another program.
+    pub(super) fn is_log(&self) -> bool {
+        self.world == "log"
+    }
+
     /// Returns what is compared of `run`, with plots in windows of `window`.
     ///
     /// # Errors

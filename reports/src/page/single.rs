@@ -201,9 +201,9 @@ fn episode_row(index: usize, episode: &Episode, sightings: &[Sighting]) -> Vec<S
         format!("episode-{index}"),
         moment_s(episode.start_s),
         moment_s(episode.end_s),
-        optional_percent(Some(episode.success_rate_min)),
+        optional_percent(episode.success_rate_min),
         optional_duration(episode.latency_p95_max_s),
-        if faults.is_empty() { "no known fault".into() } else { faults.join(", ") },
+        if faults.is_empty() { episode.without_fault().to_owned() } else { faults.join(", ") },
         errors.join(", "),
     ]
 }

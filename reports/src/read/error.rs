@@ -65,6 +65,12 @@ pub enum ReadError {
         /// The names of the columns that it has.
         present: String,
     },
+    /// The log is not of requests, but holds quantiles only.
+    #[error("{path} holds quantiles and no requests, so only its latencies can be compared", path = .0.visible())]
+    Quantiles(PathBuf),
+    /// There is no format of this name.
+    #[error("--format {}", .0.visible_within(REASON_MAX))]
+    Format(String),
     /// The mapping of columns is not valid.
     #[error("--columns {}", .0.visible_within(REASON_MAX))]
     Mapping(String),

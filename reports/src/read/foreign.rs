@@ -1,38 +1,116 @@
-//! Reads logs of requests that other programs wrote: CSV or JSON lines, with a mapping of the columns.
+//! Reads logs of requests that other programs wrote.
+//!
+//! The beginning of a log ([`head`]) decides its format ([`formats`]), unless the user names one. A format says how the
+//! bytes become rows, which columns hold what, and which rows are requests ([`recipe`]). From there on all logs go one way.
 //!
 //! Two of the times `intended` (or `sent`), `done` and `latency` are enough. A log without `intended` cannot show how long
 //! a request waited for the load generator; a note says so.
 //!
 //! The log is read twice. What has to be known of all rows before the first one becomes a request (which columns there
-//! are, the earliest time, what the numbers of statuses mean) comes from a scan ([`scan`]). Neither pass keeps lines.
+//! are, the earliest time, what the numbers of statuses mean) comes from a scan ([`scan`]). Neither pass keeps lines. A row
+//! that cannot be read is left out and counted.
 
 mod csv;
+mod formats;
+mod head;
 mod json;
 mod log;
+mod names;
+mod recipe;
 mod row;
 mod scan;
+mod select;
+mod source;
+mod xml;
 
-use std::path::Path;
+use std::{io::Read, path::Path};
 
-use self::{
-    log::{LineError, Log},
-    row::RowReader,
-    scan::Scan,
-};
 use kernel::visible::Visible;
 
-use super::{Mapping, ReadError, folder::until_last};
+use self::{
+    formats::{Format, Gives},
+    head::Head,
+    log::{Log, Passed},
+    recipe::Recipe,
+    row::{RowReader, RowsPart},
+    scan::Scan,
+    source::Source,
+};
+use super::{DOCUMENT_MAX, Input, Mapping, ReadError, bad_rows::BadRows, folder::until_last};
 use crate::{
+    distribution::{Distribution, NamedDistribution},
     rows::{AllRequests, RequestsRead, RowTable, RunTables, Spill},
     run::RecordedRun,
 };
 
-pub(super) fn run(path: &Path, mapping: &Mapping) -> Result<RecordedRun, ReadError> {
+/// Returns the name of a format.
+///
+/// # Errors
+/// There is no such format; the message lists all.
+pub(super) fn format_name(name: &str) -> Result<&'static str, String> {
+    formats::named(name).map(|format| format.name)
+}
+
+/// Returns the names of all formats, in the order in which they are tried.
+pub(super) fn format_names() -> impl Iterator<Item = &'static str> {
+    formats::ALL.iter().map(|format| format.name)
+}
+
+pub(super) fn input(path: &Path, mapping: &Mapping) -> Result<Input, ReadError> {
+    let source = Source::open(path)?;
+    let head = Head::read(&source).map_err(ReadError::unreadable(path))?;
+    let format = match &mapping.format {
+        Some(name) => formats::named(name).map_err(ReadError::Format)?,
+        None => formats::recognised(&head),
+    };
+    match format.gives {
+        Gives::Rows(recipe) => run(path, source, &head, format, recipe(&head), mapping).map(Box::new).map(Input::Run),
+        Gives::Quantiles(read) => {
+            let unit_us = mapping.columns.get("latency").and_then(|column| column.unit_us);
+            let distribution = document(path, &source).and_then(|text| {
+                let distribution = read(&text, unit_us).and_then(with_quantiles);
+                distribution.map_err(|reason| ReadError::Content { path: path.to_owned(), reason })
+            })?;
+            let place = path.to_owned();
+            let source = format.source.to_owned();
+            Ok(Input::Quantiles(NamedDistribution { place, source, distribution, has_requests: false }))
+        }
+    }
+}
+
+fn with_quantiles(distribution: Distribution) -> Result<Distribution, String> {
+    if distribution.quantiles().is_empty() { Err("it has no quantiles".to_owned()) } else { Ok(distribution) }
+}
+
+/// Returns the whole text of a log.
+fn document(path: &Path, source: &Source) -> Result<String, ReadError> {
+    let mut bytes = Vec::new();
+    source.bytes().take(DOCUMENT_MAX + 1).read_to_end(&mut bytes).map_err(ReadError::unreadable(path))?;
+    let content = |reason: String| ReadError::Content { path: path.to_owned(), reason };
+    if bytes.len() as u64 > DOCUMENT_MAX {
+        return Err(content(format!("it is longer than {} MiB", DOCUMENT_MAX >> 20)));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| content("it is not text in UTF-8".to_owned()))?;
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+fn run(
+    path: &Path,
+    source: Source,
+    head: &Head,
+    format: &Format,
+    recipe: Recipe,
+    mapping: &Mapping,
+) -> Result<RecordedRun, ReadError> {
     let mut notes = Vec::new();
-    let log = Log::open(path, mapping)?;
-    let scan = Scan::of(&log, mapping)?;
-    let reader = RowReader::new(&log, &scan, mapping, &mut notes)?;
-    let requests = requests(&log, &scan, &reader)?;
+    if !recipe.is_by_name && mapping.format.is_none() {
+        notes.push(format!("the log is recognised as one of {}; --format says otherwise", format.source));
+    }
+    notes.extend(recipe.notes.iter().map(|note| (*note).to_owned()));
+    let log = Log::open(path, source, head, recipe, mapping)?;
+    let scan = Scan::of(&log, head, mapping, &mut notes)?;
+    let reader = RowReader::new(&log, head, &scan, mapping, &mut notes)?;
+    let requests = requests(&log, &scan, &reader, mapping, &mut notes)?;
     notes.extend(scan.cut_off.map(|line| format!("the log ends in the middle of line {line}, which is left out")));
     notes.extend(requests.note());
     Ok(RecordedRun {
@@ -52,11 +130,35 @@ pub(super) fn run(path: &Path, mapping: &Mapping) -> Result<RecordedRun, ReadErr
     })
 }
 
-/// Reads the requests.
-fn requests(log: &Log<'_>, scan: &Scan, reader: &RowReader<'_>) -> Result<AllRequests, ReadError> {
+/// Reads the requests, and adds a note on rows that were left out.
+fn requests(
+    log: &Log<'_>,
+    scan: &Scan,
+    reader: &RowReader<'_>,
+    mapping: &Mapping,
+    notes: &mut Vec<String>,
+) -> Result<AllRequests, ReadError> {
     let spill = Spill::default();
     // The place of a request in the log is its id, so the parts have to know how many precede them.
     let start = |part: usize| reader.part(RequestsRead::new(&spill), scan.rows_before(part));
-    let passed = log.pass(start, |part, line| part.add(reader, line).map_err(LineError::Row))?;
+    let passed: Passed<RowsPart> = log.pass(start, |part, line| part.add(reader, line))?;
+    notes.extend(left_out(log, scan, &passed.bad, mapping)?);
     Ok(AllRequests::from_parts(row::finished(log, passed.parts)?))
+}
+
+/// Returns the note on rows that were left out.
+///
+/// # Errors
+/// They are more than are allowed.
+fn left_out(log: &Log<'_>, scan: &Scan, bad: &BadRows, mapping: &Mapping) -> Result<Option<String>, ReadError> {
+    let Some((line, reason)) = &bad.first else { return Ok(None) };
+    // A row that is not even in the format is not among those that were scanned.
+    let rows = scan.rows().max(bad.count);
+    if mapping.bad_rows.allows(bad.count, rows) {
+        return Ok(bad.note(rows));
+    }
+    let count = bad.count;
+    let cannot = if count == 1 { "1 row" } else { &format!("{count} rows") };
+    let reason = format!("{reason} ({cannot} of {rows} cannot be read; --bad-rows allows {})", mapping.bad_rows);
+    Err(ReadError::Line { path: log.path.to_owned(), line: *line, reason })
 }

@@ -182,11 +182,11 @@ fn episodes(analysis: &RunAnalysis) -> TextTable {
             format!("episode-{index}"),
             moment_s(episode.start_s),
             moment_s(episode.end_s),
-            optional_percent(Some(episode.success_rate_min)),
+            optional_percent(episode.success_rate_min),
             optional_percent(Some(episode.usual_success_rate)),
             optional_duration(episode.latency_p95_max_s),
             optional_duration(Some(episode.usual_latency_p95_s)),
-            if faults.is_empty() { "no known fault".to_owned() } else { faults.join(", ") },
+            if faults.is_empty() { episode.without_fault().to_owned() } else { faults.join(", ") },
         ]);
     }
     table

@@ -31,7 +31,7 @@ fn with_long_line(directory: &TempDir, name: &str, start: &str) -> PathBuf {
     path
 }
 
-const HEADER: &str = "intended,latency,status,server\n";
+const HEADER: &str = "intended_us,latency_us,status,server\n";
 
 #[test]
 fn a_log_that_is_none_is_refused_with_its_line() {
@@ -41,16 +41,19 @@ fn a_log_that_is_none_is_refused_with_its_line() {
         (b"", nothing),
         (b"\n\n  \n", nothing),
         (HEADER.as_bytes(), nothing),
-        (b"intended,latency,status,server", nothing),
-        (b"\x1f\x8b\x08\x00junk\n", "it is compressed with gzip; decompress it first: gunzip -k FILE"),
+        (b"intended_us,latency_us,status,server", nothing),
+        (b"\x1f\x8b\x08\x00junk\n", "it is compressed with gzip and damaged: "),
         (b"PK\x03\x04junk", "it is a ZIP archive; unpack it first"),
         (b"\x89PNG\r\n\x1a\n\xff\xfe\x00", "line 1: its first line is not text; the format is CSV with a header line"),
         (&[0; 5_000], nothing),
-        (b"intended,latency,status\n1,2,OK\n3,4,\xff\xfe\n", "line 3: the cell of `status` is not text in UTF-8"),
-        (b"intended,latency,status\n1,2,OK\n3,x,OK\n5,6,OK\n", "line 3: `x` in `latency` is not a time"),
-        (b"{\"intended\":1,\"latency\":2,\"status\":0}\n\x00\x00\n{}\n", "line 2: "),
-        (b"{\"intended\":1,\"latency\":2,\"status\":0}\n{\"intended\":\n{}\n", "line 2: "),
-        (b"{\"intended\":1,\"latency\":2,\"status\":0}\n[1,2]\n", "line 2: invalid type: sequence, expected an object"),
+        (b"intended_us,latency_us,status\n1,2,OK\n3,4,\xff\xfe\n", "line 3: the cell of `status` is not text in UTF-8"),
+        (b"intended_us,latency_us,status\n1,2,OK\n3,x,OK\n5,6,OK\n", "line 3: `x` in `latency_us` is not a time"),
+        (b"{\"intended_us\":1,\"latency_us\":2,\"status\":\"OK\"}\n\x00\x00\n{}\n", "line 2: "),
+        (b"{\"intended_us\":1,\"latency_us\":2,\"status\":\"OK\"}\n{\"intended_us\":\n{}\n", "line 2: "),
+        (
+            b"{\"intended_us\":1,\"latency_us\":2,\"status\":\"OK\"}\n[1,2]\n",
+            "line 2: invalid type: sequence, expected an object",
+        ),
     ];
     for (number, (content, wanted)) in cases.into_iter().enumerate() {
         let path = written(&directory, &format!("{number}.log"), content);
@@ -63,11 +66,11 @@ fn a_log_that_is_none_is_refused_with_its_line() {
 #[test]
 fn a_line_of_100_mb_is_refused_whatever_the_format() {
     let directory = tempfile::tempdir().unwrap();
-    let json = "{\"intended\":1,\"latency\":2,\"status\":0}\n{\"intended\":2";
+    let json = "{\"intended_us\":1,\"latency_us\":2,\"status\":\"OK\"}\n{\"intended_us\":2";
     for (name, start, line) in [
-        ("header.csv", "intended,lat", 1),
-        ("row.csv", "intended,latency,status\n1,2,OK\n3,", 3),
-        ("quoted.csv", "intended,latency,status\n\"1", 2),
+        ("header.csv", "intended_us,lat", 1),
+        ("row.csv", "intended_us,latency_us,status\n1,2,OK\n3,", 3),
+        ("quoted.csv", "intended_us,latency_us,status\n\"1", 2),
         ("row.jsonl", json, 2),
     ] {
         let message = refused(&[word(&with_long_line(&directory, name, start))]);
@@ -164,16 +167,16 @@ fn a_column_that_names_no_servers_is_refused_and_a_strange_number_is_a_name() {
 #[test]
 fn columns_that_come_late_are_found_in_either_format() {
     let directory = tempfile::tempdir().unwrap();
-    // The first 64 KiB have no `sent`; only a later line has it, and it is the earliest time of all.
-    let line = |row: u64| format!("{{\"done\":{},\"latency\":5,\"status\":\"OK\"}}\n", 1_000 + row);
+    // The first 64 KiB have no `sent_us`; only a later line has it, and it is the earliest time of all.
+    let line = |row: u64| format!("{{\"done_us\":{},\"latency_us\":5,\"status\":\"OK\"}}\n", 1_000 + row);
     let rows: String = (0..3_000).map(line).collect();
-    let late = "{\"sent\":10,\"done\":1000,\"latency\":5,\"status\":\"OK\"}\n";
+    let late = "{\"sent_us\":10,\"done_us\":1000,\"latency_us\":5,\"status\":\"OK\"}\n";
     let path = written(&directory, "late.jsonl", format!("{rows}{late}").as_bytes());
     let json: serde_json::Value = serde_json::from_str(&reports(&[word(&path), "--json"]).unwrap().text).unwrap();
     assert_eq!(json["summary"]["overall"]["requests"], 3_001);
     assert_eq!(json["summary"]["overall"]["latency_max"], 0.00099, "from when it was sent to its end");
     // A column of our own that is empty throughout gives way to the one with a unit in its name.
-    let path = written(&directory, "empty.csv", b"intended,latency,latency_us,status\n1,,20,OK\n2,,30,OK\n");
+    let path = written(&directory, "empty.csv", b"intended_us,latency,latency_us,status\n1,,20,OK\n2,,30,OK\n");
     let json: serde_json::Value = serde_json::from_str(&reports(&[word(&path), "--json"]).unwrap().text).unwrap();
     assert_eq!(json["summary"]["overall"]["latency_max"], 0.00003);
 }

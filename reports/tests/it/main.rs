@@ -4,11 +4,14 @@
 
 mod agreement;
 mod bad_input;
+mod cases;
 mod compared;
 mod damage;
 mod example_run;
 mod fidelity;
 mod foreign;
+mod formats;
+mod gate;
 mod interrupted;
 mod messages;
 mod single;

@@ -1,60 +1,348 @@
-//! Logs of JSON lines: an object a line.
+//! Logs in JSON: an object a line, or an array of objects.
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt::{self, Write},
     io::Read,
 };
 
-use kernel::run_folder::blocks::{FoldedLines, LineDamage, fold_lines};
+use kernel::run_folder::blocks::{FoldedLines, LINE_MAX, LineDamage, fold_lines, line_at};
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor, value},
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor, value},
 };
 use serde_json::Value;
 
 use super::{
-    super::ReadError,
+    super::{ReadError, bad_rows::BadRows},
     log::{LineError, Log, LogLine, Passed},
+    source::SourceBytes,
 };
 
-/// The number of bytes from whose lines the names of columns are taken.
-const NAMES_FROM: u64 = 1 << 16;
+/// The greatest number of levels of objects whose values are columns.
+const DEPTH_MAX: usize = 8;
+
+/// A part of a log that is read on its own.
+struct Part<T> {
+    result: T,
+    cells: Cells,
+    /// The rows that were refused: their number, and the position and the mistake of the first.
+    bad: u64,
+    first: Option<(u64, String)>,
+}
 
 /// Passes over all rows, in blocks on all processors.
 pub(super) fn pass<T: Send>(
     log: &Log<'_>,
+    keys: &Keys,
     start: impl Fn(usize) -> T + Sync,
-    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), LineError> + Sync,
+    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String> + Sync,
 ) -> Result<Passed<T>, ReadError> {
-    let start = |index| (start(index), Cells::new(log.watched.len()));
-    let add = |(part, cells): &mut (T, Cells), line: &[u8]| {
-        cells.read(&log.watched, line)?;
-        add(part, &|column| cells.get(column))
-    };
-    let folded = fold_lines(&log.file, log.length, start, add).map_err(ReadError::unreadable(log.path))?;
-    let FoldedLines { parts, damage } = folded;
+    let start = |index| Part { result: start(index), cells: Cells::new(log.watched.len()), bad: 0, first: None };
+    let folded = fold_lines(&log.source.file, log.source.length, start, |part, line| {
+        let read = part.cells.read(keys, line.text);
+        // A program that was killed leaves a last line without a line break.
+        if line.is_unfinished
+            && let Err(reason) = read
+        {
+            return Err(LineError::Format(reason));
+        }
+        let Part { result, cells, .. } = part;
+        if let Err(reason) = read.and_then(|()| add(result, &|column| cells.get(column))) {
+            part.bad += 1;
+            part.first.get_or_insert((line.at, reason));
+        }
+        Ok(())
+    });
+    let FoldedLines { parts, damage } = folded.map_err(ReadError::unreadable(log.path))?;
     let cut_off = match damage {
         None => None,
-        // A program that was killed leaves a last line without a line break.
         Some(LineDamage { line, is_unfinished: true, reason: LineError::Format(_) }) => Some(line),
-        Some(damage) => return Err(log.refused(damage)),
+        Some(damage) => return Err(log.refused(damage.line, damage.reason)),
     };
-    Ok(Passed { parts: parts.into_iter().map(|(part, _)| part).collect(), cut_off })
+    let mut passed = Passed { parts: Vec::with_capacity(parts.len()), cut_off, bad: BadRows::default() };
+    for part in parts {
+        passed.bad.count += part.bad;
+        if let (None, Some((at, reason))) = (&passed.bad.first, part.first) {
+            let line = line_at(&log.source.file, at).map_err(ReadError::unreadable(log.path))?;
+            passed.bad.first = Some((line, reason));
+        }
+        passed.parts.push(part.result);
+    }
+    Ok(passed)
 }
 
-/// Returns the names that the first lines have.
-pub(super) fn names(log: &Log<'_>) -> Result<Vec<String>, ReadError> {
-    let mut text = Vec::new();
-    log.bytes().take(NAMES_FROM).read_to_end(&mut text).map_err(ReadError::unreadable(log.path))?;
-    let mut names = BTreeSet::new();
-    for line in text.split(|byte| *byte == b'\n') {
-        // The last line may be cut off here; the pass over all lines reports a damaged one.
-        let row = serde_json::from_slice::<BTreeMap<String, Value>>(line).unwrap_or_default();
-        names.extend(row.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name));
+/// Passes over all objects of an array one after another: the document, or the value of `key` of the document.
+pub(super) fn pass_array<T>(
+    log: &Log<'_>,
+    keys: &Keys,
+    key: Option<&str>,
+    mut part: T,
+    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String>,
+) -> Result<Passed<T>, ReadError> {
+    let mut cells = Cells::new(log.watched.len());
+    let mut bad = BadRows::default();
+    let mut elements = Elements::new(log.source.bytes());
+    let mut cut_off = None;
+    let mut is_found = elements.find(key).map_err(|error| elements.refused(log, error))?;
+    while is_found {
+        let element = match elements.next() {
+            Ok(Some(element)) => element,
+            Ok(None) => break,
+            Err(ArrayError::End) => {
+                cut_off = Some(elements.line);
+                break;
+            }
+            Err(error) => return Err(elements.refused(log, error)),
+        };
+        let read = cells.read(keys, &element.text).and_then(|()| add(&mut part, &|column| cells.get(column)));
+        if let Err(reason) = read {
+            bad.add(|| element.line, reason);
+        }
+        elements.give_back(element);
+        is_found = true;
     }
-    Ok(names.into_iter().collect())
+    Ok(Passed { parts: vec![part], cut_off, bad })
+}
+
+/// An element of an array, and the number of the line that it begins in.
+struct Element {
+    text: Vec<u8>,
+    line: usize,
+}
+
+/// The elements of an array, as text.
+struct Elements<'a> {
+    input: SourceBytes<'a>,
+    buffer: Vec<u8>,
+    at: usize,
+    line: usize,
+    /// The memory of the last element.
+    text: Vec<u8>,
+}
+
+/// The reason why there is no next element.
+enum ArrayError {
+    /// The document ends in the middle.
+    End,
+    /// An element is too long.
+    Long,
+    /// There is something that is no array.
+    Format(&'static str),
+    Io(std::io::Error),
+}
+
+impl<'a> Elements<'a> {
+    fn new(input: SourceBytes<'a>) -> Self {
+        Self { input, buffer: Vec::new(), at: 0, line: 1, text: Vec::new() }
+    }
+
+    fn refused(&self, log: &Log<'_>, error: ArrayError) -> ReadError {
+        match error {
+            ArrayError::Io(error) => ReadError::unreadable(log.path)(error),
+            ArrayError::Long => log.refused(self.line, LineError::Long),
+            ArrayError::End => log.content("it ends in the middle of the document".to_owned()),
+            ArrayError::Format(reason) => log.refused(self.line, LineError::Format(reason.to_owned())),
+        }
+    }
+
+    /// Returns the next byte without taking it.
+    fn peek(&mut self) -> Result<u8, ArrayError> {
+        if self.at == self.buffer.len() {
+            self.buffer.resize(1 << 16, 0);
+            let read = self.input.read(&mut self.buffer).map_err(ArrayError::Io)?;
+            self.buffer.truncate(read);
+            self.at = 0;
+        }
+        self.buffer.get(self.at).copied().ok_or(ArrayError::End)
+    }
+
+    fn take(&mut self) -> Result<u8, ArrayError> {
+        let byte = self.peek()?;
+        self.at += 1;
+        self.line += usize::from(byte == b'\n');
+        Ok(byte)
+    }
+
+    /// Returns the next byte that is no white space, or part of a byte order mark, without taking it.
+    fn peek_token(&mut self) -> Result<u8, ArrayError> {
+        while matches!(self.peek()?, b' ' | b'\t' | b'\r' | b'\n' | 0xef | 0xbb | 0xbf) {
+            self.take()?;
+        }
+        self.peek()
+    }
+
+    fn expect(&mut self, wanted: u8, reason: &'static str) -> Result<(), ArrayError> {
+        if self.peek_token()? != wanted {
+            return Err(ArrayError::Format(reason));
+        }
+        self.take().map(drop)
+    }
+
+    /// Goes to the first element; false if the document has no such array, or null in its place.
+    fn find(&mut self, key: Option<&str>) -> Result<bool, ArrayError> {
+        if let Some(key) = key {
+            self.expect(b'{', "it is no JSON object")?;
+            loop {
+                match self.peek_token()? {
+                    b'}' => return Ok(false),
+                    b',' => self.take().map(drop)?,
+                    _ => {
+                        let name = self.value()?.text;
+                        let is_it =
+                            name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")) == Some(key.as_bytes());
+                        self.text = name;
+                        self.expect(b':', "an object has no colon behind a name")?;
+                        if is_it {
+                            break;
+                        }
+                        self.text = self.value()?.text;
+                    }
+                }
+            }
+            if self.peek_token()? == b'n' {
+                return Ok(false);
+            }
+        }
+        self.expect(b'[', "it is no JSON array").map(|()| true)
+    }
+
+    /// Takes the next element.
+    fn next(&mut self) -> Result<Option<Element>, ArrayError> {
+        loop {
+            match self.peek_token()? {
+                b']' => return Ok(None),
+                b',' => self.take().map(drop)?,
+                _ => return self.value().map(Some),
+            }
+        }
+    }
+
+    /// Takes a value, whatever it is. That it is correct is for its parser to find.
+    fn value(&mut self) -> Result<Element, ArrayError> {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        self.peek_token()?;
+        let line = self.line;
+        let mut depth = 0_usize;
+        let mut is_quoted = false;
+        loop {
+            let byte = self.peek()?;
+            if !is_quoted && depth == 0 && !text.is_empty() && matches!(byte, b',' | b']' | b'}' | b':' | b'\n') {
+                break;
+            }
+            self.take()?;
+            text.push(byte);
+            if text.len() > LINE_MAX {
+                return Err(ArrayError::Long);
+            }
+            match byte {
+                b'\\' if is_quoted => text.push(self.take()?),
+                b'"' => is_quoted = !is_quoted,
+                b'{' | b'[' if !is_quoted => depth += 1,
+                b'}' | b']' if !is_quoted => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            let is_closed = !is_quoted && depth == 0 && matches!(byte, b'}' | b']' | b'"');
+            if is_closed {
+                break;
+            }
+        }
+        Ok(Element { text, line })
+    }
+
+    /// Takes the memory of an element for the next one.
+    fn give_back(&mut self, element: Element) {
+        self.text = element.text;
+    }
+}
+
+/// Returns the names that the first lines have. Those of nested objects are joined by dots.
+pub(super) fn names(text: &str) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for line in text.lines() {
+        // The last line may be cut off here; the pass over all lines reports a damaged one.
+        if let Ok(row) = serde_json::from_str::<Value>(line) {
+            collect_names(&row, "", 0, &mut names);
+        }
+    }
+    names.into_iter().collect()
+}
+
+/// Returns the names that the first elements of an array have.
+pub(super) fn names_in_array(text: &str, key: Option<&str>) -> Vec<String> {
+    let start = match key {
+        Some(key) => text.find(&format!("\"{key}\"")).unwrap_or(0),
+        None => 0,
+    };
+    let array = text[start..].find('[').map_or("", |at| &text[start + at + 1..]);
+    let mut names = BTreeSet::new();
+    let mut rest = array;
+    for _ in 0..NAMED_ELEMENTS {
+        let mut parser = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+        let Some(Ok(row)) = parser.next() else { break };
+        collect_names(&row, "", 0, &mut names);
+        let read = parser.byte_offset();
+        rest = rest.get(read..).unwrap_or_default().trim_start().trim_start_matches(',');
+    }
+    names.into_iter().collect()
+}
+
+/// The number of elements of an array from which the names of columns are taken.
+const NAMED_ELEMENTS: usize = 100;
+
+fn collect_names(row: &Value, prefix: &str, depth: usize, names: &mut BTreeSet<String>) {
+    for (name, value) in row.as_object().into_iter().flatten() {
+        let name = format!("{prefix}{name}");
+        match value {
+            Value::Null => {}
+            Value::Object(_) if depth < DEPTH_MAX => collect_names(value, &format!("{name}."), depth + 1, names),
+            _ => drop(names.insert(name)),
+        }
+    }
+}
+
+/// The keys that lead to the watched columns, each with those of the object below it.
+#[derive(Debug, Default)]
+pub(super) struct Keys(Vec<(String, Key)>);
+
+#[derive(Debug, Default)]
+struct Key {
+    column: Option<usize>,
+    below: Keys,
+}
+
+impl Keys {
+    /// Returns the keys of these columns. A name with dots is a path, or a key that has dots itself.
+    pub(super) fn of(watched: &[String]) -> Self {
+        let mut keys = Self::default();
+        for (column, name) in watched.iter().enumerate() {
+            keys.key(name).column = Some(column);
+            if name.contains('.') && name.split('.').count() <= DEPTH_MAX {
+                let mut path = name.split('.');
+                let mut key = keys.key(path.next().unwrap_or_default());
+                for part in path {
+                    key = key.below.key(part);
+                }
+                key.column = Some(column);
+            }
+        }
+        keys
+    }
+
+    fn key(&mut self, name: &str) -> &mut Key {
+        let place = self.0.binary_search_by(|(known, _)| known.as_str().cmp(name));
+        let place = place.unwrap_or_else(|place| {
+            self.0.insert(place, (name.to_owned(), Key::default()));
+            place
+        });
+        &mut self.0[place].1
+    }
+
+    fn get(&self, name: &str) -> Option<&Key> {
+        self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|place| &self.0[place].1)
+    }
 }
 
 /// The cells of a line, whose memory the next line uses again.
@@ -66,16 +354,17 @@ impl Cells {
     }
 
     fn get(&self, column: usize) -> Option<&str> {
-        self.0.get(column).filter(|(is_there, _)| *is_there).map(|(_, text)| text.as_str())
+        let cell = self.0.get(column).filter(|(is_there, _)| *is_there).map(|(_, text)| text.as_str());
+        cell.filter(|text| !text.is_empty())
     }
 
-    fn read(&mut self, watched: &[String], line: &[u8]) -> Result<(), LineError> {
+    fn read(&mut self, keys: &Keys, line: &[u8]) -> Result<(), String> {
         self.0.iter_mut().for_each(|(is_there, _)| *is_there = false);
         // The mark that some programs write at the beginning of a text.
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         let mut parser = serde_json::Deserializer::from_slice(line);
-        let read = parser.deserialize_map(LineVisitor { watched, cells: &mut self.0 }).and_then(|()| parser.end());
-        read.map_err(|error| LineError::Format(without_line(&error)))
+        let read = parser.deserialize_map(LineVisitor { keys, cells: &mut self.0 }).and_then(|()| parser.end());
+        read.map_err(|error| without_line(&error))
     }
 }
 
@@ -88,9 +377,9 @@ fn without_line(error: &serde_json::Error) -> String {
     }
 }
 
-/// Reads the watched cells of a line.
+/// Reads the watched cells of an object.
 struct LineVisitor<'a> {
-    watched: &'a [String],
+    keys: &'a Keys,
     cells: &'a mut [(bool, String)],
 }
 
@@ -107,17 +396,86 @@ impl<'de> Visitor<'de> for LineVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(ColumnName(name)) = map.next_key::<ColumnName<'de>>()? {
-            match self.watched.binary_search_by(|watched| watched.as_str().cmp(&name)) {
-                Ok(column) => {
-                    let (is_there, text) = &mut self.cells[column];
+            match self.keys.get(&name) {
+                Some(key) if !key.below.0.is_empty() => {
+                    map.next_value_seed(BelowReader { key, cells: &mut *self.cells })?
+                }
+                Some(Key { column: Some(column), .. }) => {
+                    let (is_there, text) = &mut self.cells[*column];
                     text.clear();
                     *is_there = map.next_value_seed(CellReader(text))?;
                 }
-                Err(_) => {
+                _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
+        Ok(())
+    }
+}
+
+/// Reads the cells of an object inside of a line, or a value in the place of one.
+struct BelowReader<'a> {
+    key: &'a Key,
+    cells: &'a mut [(bool, String)],
+}
+
+impl BelowReader<'_> {
+    fn value<E>(self, read: impl FnOnce(CellReader<'_>) -> Result<bool, E>) -> Result<(), E> {
+        if let Some(column) = self.key.column {
+            let (is_there, text) = &mut self.cells[column];
+            text.clear();
+            *is_there = read(CellReader(text))?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for BelowReader<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for BelowReader<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        LineVisitor { keys: &self.key.below, cells: self.cells }.visit_map(map)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        self.value(|cell| cell.visit_str(text))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
+        self.value(|cell| cell.visit_bool(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
+        self.value(|cell| cell.visit_u64(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
+        self.value(|cell| cell.visit_i64(value))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
+        self.value(|cell| cell.visit_f64(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
 }

@@ -1,39 +1,41 @@
 //! A log that can be passed over any number of times.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::FileExt,
-    path::Path,
-};
+use std::path::Path;
 
-use kernel::{
-    input,
-    run_folder::blocks::{LINE_MAX, LineDamage, LongLine},
-};
+use kernel::run_folder::blocks::LongLine;
 
 use super::{
-    super::{Mapping, ReadError, columns::FIELDS, listed},
-    csv, json,
+    super::{Mapping, ReadError, bad_rows::BadRows, listed},
+    csv,
+    head::Head,
+    json,
+    names::Candidates,
+    recipe::{Layout, Recipe},
+    source::Source,
+    xml,
 };
 
 /// A log, and the columns of it that matter.
 #[derive(Debug)]
 pub(super) struct Log<'a> {
     pub(super) path: &'a Path,
-    pub(super) file: File,
-    /// The length of the log when it was opened. What is written behind it meanwhile is not read.
-    pub(super) length: u64,
-    /// The columns that may be read: those that were mapped, those of `--only`, and those of our own logs.
+    pub(super) source: Source,
+    pub(super) recipe: Recipe,
+    /// The columns that may be read: those that were mapped, those of the format, of `--only`, and those whose names say
+    /// what they hold. In the order of their names.
     pub(super) watched: Vec<String>,
-    format: Format,
+    /// The columns by their names.
+    pub(super) candidates: Candidates,
+    reader: LayoutReader,
 }
 
-/// The format of a log.
+/// What a layout needs to know of the columns before rows can be read.
 #[derive(Debug)]
-enum Format {
-    Csv(csv::Header),
-    JsonLines,
+enum LayoutReader {
+    Table(csv::Header),
+    JsonLines(json::Keys),
+    JsonArray(json::Keys),
+    Xml,
 }
 
 /// A row of the log: the cells of the watched columns. An empty cell is `None`.
@@ -46,17 +48,17 @@ pub(super) struct Passed<T> {
     pub(super) parts: Vec<T>,
     /// The number of the last line, if the log ends in the middle of it.
     pub(super) cut_off: Option<usize>,
+    /// The rows that were refused.
+    pub(super) bad: BadRows,
 }
 
-/// The reason why a line is refused.
+/// The reason why a line ends the reading of a log.
 #[derive(Debug)]
 pub(super) enum LineError {
     /// It is too long.
     Long,
-    /// It is not in the format. An interrupted write leaves such a line at the end.
+    /// The lines behind it cannot be read either.
     Format(String),
-    /// It is no request.
-    Row(String),
 }
 
 impl From<LongLine> for LineError {
@@ -65,108 +67,95 @@ impl From<LongLine> for LineError {
     }
 }
 
-/// The formats that a log may be in but that are not read: their first bytes, their names, and the remedy.
-const OTHERS: [(&[u8], &str, &str); 7] = [
-    (b"\x1f\x8b", "compressed with gzip", "decompress it first: gunzip -k FILE"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "decompress it first: zstd -d FILE"),
-    (b"\xfd7zXZ", "compressed with xz", "decompress it first: xz -dk FILE"),
-    (b"BZh", "compressed with bzip2", "decompress it first: bunzip2 -k FILE"),
-    (b"PK\x03\x04", "a ZIP archive", "unpack it first"),
-    (b"PAR1", "in the format Parquet", "write it as CSV with a header line, or as JSON lines"),
-    (b"\x7fELF", "a program", "name a log of requests"),
-];
-
-/// The mark that some programs write at the beginning of a text.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 impl<'a> Log<'a> {
-    /// Opens the log at `path`.
+    /// Opens the log in `source`, which begins with `head`.
     ///
     /// # Errors
-    /// It cannot be read, or is in no format that is known.
-    pub(super) fn open(path: &'a Path, mapping: &Mapping) -> Result<Self, ReadError> {
-        let file = input::open_file(path).map_err(ReadError::unreadable(path))?;
-        let length = file.metadata().map_err(ReadError::unreadable(path))?.len();
-        let mut log = Self { path, file, length, watched: watched(mapping), format: Format::JsonLines };
-        if !log.is_json().map_err(ReadError::unreadable(path))? {
-            log.reject_others()?;
-            log.format = Format::Csv(csv::Header::read(&log)?);
+    /// It cannot be read.
+    pub(super) fn open(
+        path: &'a Path,
+        source: Source,
+        head: &Head,
+        recipe: Recipe,
+        mapping: &Mapping,
+    ) -> Result<Self, ReadError> {
+        let mut log = Self {
+            path,
+            source,
+            watched: Vec::new(),
+            candidates: Candidates::default(),
+            reader: LayoutReader::Xml,
+            recipe,
+        };
+        if let Layout::Table(table) = log.recipe.layout.clone() {
+            log.reader = LayoutReader::Table(csv::Header::read(&log, &table)?);
+        }
+        let present = log.names(head);
+        if log.recipe.is_by_name {
+            log.candidates = Candidates::of(&present);
+        }
+        log.watched = watched(&log.recipe, &log.candidates, mapping);
+        match &mut log.reader {
+            LayoutReader::Table(header) => header.watch(&log.watched),
+            reader => {
+                *reader = match log.recipe.layout {
+                    Layout::JsonArray(_) => LayoutReader::JsonArray(json::Keys::of(&log.watched)),
+                    Layout::JsonLines => LayoutReader::JsonLines(json::Keys::of(&log.watched)),
+                    _ => LayoutReader::Xml,
+                }
+            }
         }
         Ok(log)
     }
 
-    /// Returns the bytes from the beginning.
-    pub(super) fn bytes(&self) -> LogBytes<'_> {
-        LogBytes { file: &self.file, at: 0, end: self.length }
-    }
-
-    /// Returns whether the first character that is no white space begins an object.
-    fn is_json(&self) -> io::Result<bool> {
-        let mut block = vec![0; 1 << 16];
-        let mut bytes = self.bytes();
-        loop {
-            let read = bytes.read(&mut block)?;
-            let text = block[..read].strip_prefix(BYTE_ORDER_MARK).unwrap_or(&block[..read]).trim_ascii_start();
-            // White space as far as a line may be long is no log of anything.
-            if !text.is_empty() || read == 0 || bytes.at > LINE_MAX as u64 {
-                return Ok(text.first() == Some(&b'{'));
-            }
-        }
-    }
-
-    fn reject_others(&self) -> Result<(), ReadError> {
-        let mut start = [0; 8];
-        let read = self.file.read_at(&mut start, 0).map_err(ReadError::unreadable(self.path))?;
-        match OTHERS.iter().find(|(magic, ..)| start[..read].starts_with(magic)) {
-            Some((_, what, remedy)) => Err(self.content(format!("it is {what}; {remedy}"))),
-            None => Ok(()),
-        }
-    }
-
     /// Returns the place of a column among those that are watched.
     pub(super) fn place(&self, column: &str) -> Option<usize> {
-        self.watched.iter().position(|name| name == column)
+        self.watched.binary_search_by(|name| name.as_str().cmp(column)).ok()
     }
 
-    /// Returns the names of columns that there are at least: all of a CSV file, those of the first lines of another.
-    pub(super) fn names(&self) -> Result<Vec<String>, ReadError> {
-        match &self.format {
-            Format::Csv(header) => Ok(header.names.clone()),
-            Format::JsonLines => json::names(self),
+    /// Returns the names of columns that there are at least: all of a table, those at the beginning of another log.
+    pub(super) fn names(&self, head: &Head) -> Vec<String> {
+        match (&self.reader, &self.recipe.layout) {
+            (LayoutReader::Table(header), _) => header.names.clone(),
+            (_, Layout::Xml) => xml::names(&head.text),
+            (_, Layout::JsonArray(key)) => json::names_in_array(&head.text, *key),
+            _ => json::names(&head.text),
         }
     }
 
-    /// Passes over all rows: `start` makes the result of a part of the log from its index, and `add` adds a row to it.
-    ///
-    /// # Errors
-    /// The log cannot be read, or a line is refused.
-    pub(super) fn pass<T: Send>(
-        &self,
-        start: impl Fn(usize) -> T + Sync,
-        add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), LineError> + Sync,
-    ) -> Result<Passed<T>, ReadError> {
-        match &self.format {
-            Format::Csv(header) => csv::pass(self, header, start(0), add),
-            Format::JsonLines => json::pass(self, start, add),
-        }
-    }
-
-    /// Returns the error of a line that was refused.
-    pub(super) fn refused(&self, damage: LineDamage<LineError>) -> ReadError {
-        let reason = match damage.reason {
-            LineError::Long => LongLine.to_string(),
-            LineError::Format(reason) | LineError::Row(reason) => reason,
-        };
-        ReadError::Line { path: self.path.to_owned(), line: damage.line, reason }
-    }
-
-    /// Returns the error of a log without the column `column` for the field `what`.
+    /// Passes over all rows: `start` makes the result of a part of the log from its index, and `add` adds a row to it. Rows
+    /// that are refused are counted.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub(super) fn no_column(&self, what: &'static str, column: &str) -> Result<ReadError, ReadError> {
-        let present = listed(&self.names()?);
-        Ok(ReadError::NoColumn { path: self.path.to_owned(), what, column: column.to_owned(), present })
+    pub(super) fn pass<T: Send>(
+        &self,
+        start: impl Fn(usize) -> T + Sync,
+        add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String> + Sync,
+    ) -> Result<Passed<T>, ReadError> {
+        match (&self.reader, &self.recipe.layout) {
+            (LayoutReader::Table(header), _) => csv::pass(self, header, start(0), add),
+            (LayoutReader::JsonLines(keys), _) => json::pass(self, keys, start, add),
+            (LayoutReader::JsonArray(keys), Layout::JsonArray(key)) => {
+                json::pass_array(self, keys, *key, start(0), add)
+            }
+            _ => xml::pass(self, start(0), add),
+        }
+    }
+
+    /// Returns the error of a line that ends the reading.
+    pub(super) fn refused(&self, line: usize, reason: LineError) -> ReadError {
+        let reason = match reason {
+            LineError::Long => LongLine.to_string(),
+            LineError::Format(reason) => reason,
+        };
+        ReadError::Line { path: self.path.to_owned(), line, reason }
+    }
+
+    /// Returns the error of a log without the column `column` for the field `what`.
+    pub(super) fn no_column(&self, head: &Head, what: &'static str, column: &str) -> ReadError {
+        let present = listed(&self.names(head));
+        ReadError::NoColumn { path: self.path.to_owned(), what, column: column.to_owned(), present }
     }
 
     /// Returns the error of a log that is wrong as a whole.
@@ -176,29 +165,15 @@ impl<'a> Log<'a> {
 }
 
 /// Returns the names of the columns that may be read.
-fn watched(mapping: &Mapping) -> Vec<String> {
-    let mapped = mapping.columns.iter().map(|(_, column)| column.name.clone());
-    let only = mapping.only.iter().map(|(column, _)| column.clone());
-    let our_own = FIELDS.iter().flat_map(|field| [(*field).to_owned(), format!("{field}_us")]);
-    let mut names: Vec<String> = mapped.chain(only).chain(our_own).collect();
+fn watched(recipe: &Recipe, candidates: &Candidates, mapping: &Mapping) -> Vec<String> {
+    let mut names: Vec<String> = candidates.names().map(str::to_owned).collect();
+    let mapped = mapping.columns.iter().chain(recipe.columns.iter());
+    names.extend(mapped.map(|(_, column)| column.name.clone()));
+    names.extend(mapping.only.iter().map(|(column, _)| column.clone()));
+    names.extend(recipe.only.iter().map(|(column, _)| (*column).to_owned()));
+    names.extend(recipe.skip.iter().map(|(column, _)| (*column).to_owned()));
+    names.extend(recipe.dropped.iter().flat_map(|dropped| [dropped.column, dropped.count]).map(str::to_owned));
     names.sort();
     names.dedup();
     names
-}
-
-/// The bytes of a log up to its length. Each pass has a position of its own.
-#[derive(Debug)]
-pub(super) struct LogBytes<'a> {
-    file: &'a File,
-    at: u64,
-    end: u64,
-}
-
-impl Read for LogBytes<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = (self.end - self.at).min(buffer.len() as u64) as usize;
-        let read = self.file.read_at(&mut buffer[..most], self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
 }

@@ -10,11 +10,14 @@ use kernel::{
 use super::{
     super::{
         Columns, Mapping, ReadError,
-        columns::Column,
-        outcome::{Numbers, outcome},
+        columns::{Column, unit_name},
+        moment::{TimeError, moment_us, span_us},
+        outcome::{Ending, Numbers},
     },
+    head::Head,
     log::{Log, LogLine},
     scan::Scan,
+    select::{Row, Selection},
 };
 use crate::rows::{PackedRow, RequestsRead, SERVERS_MAX};
 
@@ -24,9 +27,10 @@ const OUTCOMES_MAX: usize = 32;
 /// Turns rows into requests.
 #[derive(Debug)]
 pub(super) struct RowReader<'a> {
-    only: Vec<(usize, &'a str)>,
-    /// The place and the name of the column of the statuses.
-    status: (usize, String),
+    selection: Selection<'a>,
+    status: Option<usize>,
+    error: Option<usize>,
+    success: Option<usize>,
     numbers: Numbers,
     times: Times,
     server: Option<usize>,
@@ -44,9 +48,12 @@ pub(super) struct RowsPart {
     /// The place in the log of the next request.
     index: u64,
     row: RequestRow,
-    outcomes: Vec<(String, Outcome)>,
+    outcomes: Vec<(KnownEnding, Outcome)>,
     servers: BTreeSet<Name>,
 }
+
+/// What rows said of how their requests ended: the status, the error, the success.
+type KnownEnding = [Option<String>; 3];
 
 impl<'a> RowReader<'a> {
     /// Returns the reader for a log, and adds notes on times that the log does not have.
@@ -54,7 +61,8 @@ impl<'a> RowReader<'a> {
     /// # Errors
     /// There is no column of statuses, or the times of a request do not follow from the columns.
     pub(super) fn new(
-        log: &Log<'_>,
+        log: &'a Log<'_>,
+        head: &Head,
         scan: &Scan,
         mapping: &'a Mapping,
         notes: &mut Vec<String>,
@@ -62,15 +70,17 @@ impl<'a> RowReader<'a> {
         let columns = &scan.columns;
         let place = |field| columns.get(field).and_then(|column| log.place(&column.name));
         // The status is checked before the times, since a log without it is probably not a log of requests.
-        let Some((column, at)) = columns.get("status").zip(place("status")) else {
-            return Err(log.no_column("status", "status")?);
-        };
+        if ["status", "error", "success"].into_iter().all(|field| place(field).is_none()) {
+            return Err(log.no_column(head, "status", "status"));
+        }
         let times = Times::of(log, columns, mapping.rate);
-        times.check(log, notes)?;
+        times.check(log, head, notes)?;
         Ok(Self {
-            only: mapping.only_places(log),
-            status: (at, column.name.clone()),
-            numbers: column.numbers.unwrap_or_else(|| guess(scan.highest)),
+            selection: Selection::of(log, mapping),
+            status: place("status"),
+            error: place("error"),
+            success: place("success"),
+            numbers: scan.numbers,
             times,
             server: place("server"),
             attempts: place("attempts"),
@@ -87,14 +97,26 @@ impl<'a> RowReader<'a> {
 }
 
 impl RowsPart {
-    /// Adds a row, unless `--only` leaves it out.
+    /// Adds the requests of a row. One that is wrong takes its place in the log, too, as it was sent.
     pub(super) fn add(&mut self, reader: &RowReader<'_>, line: &LogLine<'_>) -> Result<(), String> {
-        if !is_wanted(line, &reader.only) {
-            return Ok(());
+        match reader.selection.row(line, &mut [])? {
+            Row::Other => Ok(()),
+            Row::Request => {
+                self.index += 1;
+                self.add_request(reader, line)
+            }
+            Row::Dropped(count) => {
+                self.index += count;
+                self.add_dropped(reader, line, count)
+            }
         }
+    }
+
+    fn add_request(&mut self, reader: &RowReader<'_>, line: &LogLine<'_>) -> Result<(), String> {
+        let index = self.index - 1;
         let status = self.outcome(reader, line)?;
-        let [intended, sent] = reader.times.start(Some(self.index), line)?.ok_or("it has no time")?;
-        self.row.id = self.index;
+        let [intended, sent] = reader.times.start(Some(index), line)?.ok_or("it has no time")?;
+        self.row.id = index;
         self.row.status = status;
         self.row.server = self.server(line, reader.server);
         self.row.attempts = count(line, reader.attempts, "attempts", u32::from(status != Outcome::Dropped))?;
@@ -106,23 +128,44 @@ impl RowsPart {
             _ => Some(reader.times.end(line, intended)?.ok_or("it has neither a latency nor an end")?),
         };
         set_times(&mut self.row, [intended, sent], done, reader.zero);
-        self.index += 1;
         self.requests.push(&mut self.row);
+        Ok(())
+    }
+
+    /// Adds requests that were dropped at the time of the row.
+    fn add_dropped(&mut self, reader: &RowReader<'_>, line: &LogLine<'_>, count: u64) -> Result<(), String> {
+        let first = self.index - count;
+        let [at, _] = reader.times.at(Some(first), line)?.ok_or("it has no time")?;
+        self.row.status = Outcome::Dropped;
+        self.row.server = None;
+        self.row.attempts = 0;
+        self.row.failovers = 0;
+        self.row.size.clear();
+        set_times(&mut self.row, [at, at], None, reader.zero);
+        for id in first..self.index {
+            self.row.id = id;
+            self.requests.push(&mut self.row);
+        }
         Ok(())
     }
 
     /// Returns how the request of a row ended.
     fn outcome(&mut self, reader: &RowReader<'_>, line: &LogLine<'_>) -> Result<Outcome, String> {
-        let (at, name) = &reader.status;
-        let text = line(*at).ok_or_else(|| format!("`{name}` is empty"))?;
-        if let Some((_, known)) = self.outcomes.iter().find(|(known, _)| known == text) {
+        let cells = [reader.status, reader.error, reader.success].map(|column| line(column?));
+        let is_it = |known: &KnownEnding| known.iter().zip(cells).all(|(known, cell)| known.as_deref() == cell);
+        if let Some((_, known)) = self.outcomes.iter().find(|(known, _)| is_it(known)) {
             return Ok(*known);
         }
-        let found = outcome(text, reader.numbers).ok_or_else(|| format!("`{text}` is not a known status"))?;
+        let [status, error, success] = cells;
+        // Locust has an exception or nothing.
+        if reader.status.is_none() && cells == [None; 3] {
+            return Ok(Outcome::OK);
+        }
+        let found = Ending { status, error, success }.outcome(reader.numbers)?;
         if self.outcomes.len() == OUTCOMES_MAX {
             self.outcomes.clear();
         }
-        self.outcomes.push((text.to_owned(), found));
+        self.outcomes.push((cells.map(|cell| cell.map(str::to_owned)), found));
         Ok(found)
     }
 
@@ -164,11 +207,6 @@ pub(super) fn finished(log: &Log<'_>, parts: Vec<RowsPart>) -> Result<Vec<Reques
     Ok(requests)
 }
 
-/// Returns whether the row has all values that `--only` asks for.
-pub(super) fn is_wanted(line: &LogLine<'_>, only: &[(usize, &str)]) -> bool {
-    only.iter().all(|(column, value)| line(*column) == Some(value))
-}
-
 /// Sets the times of a row, which count from `zero`, in whole microseconds. A dropped request has no end.
 fn set_times(row: &mut RequestRow, [intended, sent]: [f64; 2], done: Option<f64>, zero: f64) {
     let latency = done.map(|done| (done - intended).round()).filter(|latency| *latency >= 0.0);
@@ -190,11 +228,6 @@ fn count(line: &LogLine<'_>, column: Option<usize>, field: &str, default: u32) -
     text.parse().map_err(|_| format!("`{text}` is not a number of {field}"))
 }
 
-/// Returns the meaning of numbers as statuses: those of HTTP, unless all of them could be codes of gRPC.
-fn guess(highest: Option<u32>) -> Numbers {
-    if highest.is_some_and(|highest| highest > 16) { Numbers::Http } else { Numbers::Grpc }
-}
-
 /// The columns of the times.
 #[derive(Debug)]
 pub(super) struct Times {
@@ -210,20 +243,37 @@ pub(super) struct Times {
 struct TimeColumn {
     at: usize,
     name: String,
-    /// The number of microseconds in one unit.
-    unit_us: f64,
+    /// The number of microseconds in one unit; `None` if each value has its own.
+    unit_us: Option<f64>,
+    field: &'static str,
 }
 
 impl TimeColumn {
-    fn of(log: &Log<'_>, column: &Column) -> Option<Self> {
-        Some(Self { at: log.place(&column.name)?, name: column.name.clone(), unit_us: column.unit_us.unwrap_or(1.0) })
+    fn of(log: &Log<'_>, field: &'static str, column: &Column) -> Option<Self> {
+        Some(Self { at: log.place(&column.name)?, name: column.name.clone(), unit_us: column.unit_us, field })
+    }
+
+    /// Returns the mistake of a cell that is no time.
+    fn mistake(&self, text: &str, error: TimeError) -> String {
+        let Self { name, field, .. } = self;
+        match error {
+            TimeError::NoUnit => format!(
+                "`{text}` in `{name}` has no unit; write --columns {field}={name}:ms, or the unit that it has: s, ms, us or ns"
+            ),
+            TimeError::NotATime => {
+                let unit = self.unit_us.map_or("a unit", unit_name);
+                format!(
+                    "`{text}` in `{name}` is not a time; a time is a number in {unit}, 12.3ms, or 2026-05-04T12:00:00Z"
+                )
+            }
+        }
     }
 }
 
 impl Times {
     /// Returns the columns of the times.
     pub(super) fn of(log: &Log<'_>, columns: &Columns, rate: Option<f64>) -> Self {
-        let time = |field| columns.get(field).and_then(|column| TimeColumn::of(log, column));
+        let time = |field| columns.get(field).and_then(|column| TimeColumn::of(log, field, column));
         Self { intended: time("intended"), sent: time("sent"), done: time("done"), latency: time("latency"), rate }
     }
 
@@ -231,7 +281,7 @@ impl Times {
     ///
     /// # Errors
     /// The times of a request do not follow from the columns.
-    fn check(&self, log: &Log<'_>, notes: &mut Vec<String>) -> Result<(), ReadError> {
+    fn check(&self, log: &Log<'_>, head: &Head, notes: &mut Vec<String>) -> Result<(), ReadError> {
         let starts = self.intended.as_ref().or(self.sent.as_ref()).is_some();
         match (starts, self.done.is_some(), self.latency.is_some()) {
             (true, true, _) | (true, _, true) | (_, true, true) => {}
@@ -245,7 +295,7 @@ impl Times {
             }
             _ => {
                 let field = if starts { "latency" } else { "intended" };
-                return Err(log.no_column(field, field)?);
+                return Err(log.no_column(head, field, field));
             }
         }
         if self.intended.is_none() {
@@ -261,32 +311,46 @@ impl Times {
     /// Returns when the request of a row was intended and sent, in microseconds, or `None` if the row does not say. `index`
     /// is its place in the log, from which its time follows if there is a rate.
     pub(super) fn start(&self, index: Option<u64>, line: &LogLine<'_>) -> Result<Option<[f64; 2]>, String> {
-        let intended = time(self.intended.as_ref(), line)?;
-        let sent = time(self.sent.as_ref(), line)?;
+        let intended = moment(self.intended.as_ref(), line)?;
+        let sent = moment(self.sent.as_ref(), line)?;
         let mut start = intended.or(sent);
         if start.is_none() {
-            let ends = time(self.done.as_ref(), line)?.zip(time(self.latency.as_ref(), line)?);
+            let ends = moment(self.done.as_ref(), line)?.zip(span(self.latency.as_ref(), line)?);
             let scheduled = self.rate.zip(index).map(|(rate, index)| index as f64 * 1e6 / rate);
             start = ends.map(|(done, latency)| done - latency).or(scheduled);
         }
         Ok(start.map(|start| [start, sent.unwrap_or(start)]))
     }
 
+    /// Returns when a row that is no request happened, twice.
+    fn at(&self, index: Option<u64>, line: &LogLine<'_>) -> Result<Option<[f64; 2]>, String> {
+        let done = moment(self.done.as_ref(), line)?.map(|done| [done, done]);
+        done.map_or_else(|| self.start(index, line), |done| Ok(Some(done)))
+    }
+
     /// Returns when the request of a row ended, in microseconds, or `None` if the row does not say. `start` is its intended
     /// start.
     fn end(&self, line: &LogLine<'_>, start: f64) -> Result<Option<f64>, String> {
-        let latency = || Ok::<_, String>(time(self.latency.as_ref(), line)?.map(|latency| start + latency));
-        time(self.done.as_ref(), line)?.map_or_else(latency, |done| Ok(Some(done)))
+        let latency = || Ok::<_, String>(span(self.latency.as_ref(), line)?.map(|latency| start + latency));
+        moment(self.done.as_ref(), line)?.map_or_else(latency, |done| Ok(Some(done)))
     }
 }
 
-/// Returns a time in microseconds; `None` if there is no such column or its cell is empty.
-fn time(column: Option<&TimeColumn>, line: &LogLine<'_>) -> Result<Option<f64>, String> {
+/// Returns a point in time in microseconds; `None` if there is no such column or its cell is empty.
+fn moment(column: Option<&TimeColumn>, line: &LogLine<'_>) -> Result<Option<f64>, String> {
+    time(column, line, moment_us)
+}
+
+/// Returns a length of time in microseconds; `None` if there is no such column or its cell is empty.
+fn span(column: Option<&TimeColumn>, line: &LogLine<'_>) -> Result<Option<f64>, String> {
+    time(column, line, span_us)
+}
+
+fn time(
+    column: Option<&TimeColumn>,
+    line: &LogLine<'_>,
+    read: fn(&str, Option<f64>) -> Result<f64, TimeError>,
+) -> Result<Option<f64>, String> {
     let Some((column, text)) = column.and_then(|column| Some((column, line(column.at)?))) else { return Ok(None) };
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(Some(value * column.unit_us)),
-        _ => {
-            Err(format!("`{text}` in `{}` is not a time; write a number in the unit given with --columns", column.name))
-        }
-    }
+    read(text, column.unit_us).map(Some).map_err(|error| column.mistake(text, error))
 }
