@@ -173,6 +173,8 @@ pub(super) mod sample {
             hedges: 0,
             rejected: false,
             answer: None,
+            kind: None,
+            user: None,
         }
     }
 
