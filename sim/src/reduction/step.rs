@@ -209,6 +209,10 @@ max = 0
         assert_eq!(rungs(Number::Lasts(0)), [10, 20, 50]);
         assert_eq!(rungs(Number::At(0)), [0, 100, 200, 500, 1_000]);
         assert_eq!(rungs(Number::Lasts(1)), [0; 0], "a reset does not last");
+        assert_eq!(rungs(Number::Users), [0; 0], "there are none");
+        let with_users = Scenario::parse("steps.toml", TEXT, &["load.users=7".to_owned()]).unwrap();
+        assert_eq!(Number::Users.rungs_below(&with_users), [0, 1, 2, 5]);
+        assert_eq!(Step::Lower(Number::Users, 2).apply(&with_users).unwrap().load.users, Some(2));
     }
 
     #[test]
