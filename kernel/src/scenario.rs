@@ -6,7 +6,7 @@
 //! equal scenario.
 //!
 //! This module composes the tables that the parts of the kernel declare by [`settings`](crate::settings), in [`TABLE`],
-//! and has the rules between them. It opens the scenario file, and the service config that it names, and nothing else: a
+//! and has the rules between them. It opens the scenario file, the service config and the trace that it names, and nothing else: a
 //! workload's `images` are looked for by the world that runs it.
 
 mod contradictions;
@@ -25,7 +25,10 @@ pub use crate::{
     client::settings::{Balancing, Client, HealthCheck, Jitter, Retry},
     fault::{Affects, Direction, Fault, FaultGenerator, FaultKind, FaultName, TargetCount},
     link::settings::Network,
-    load::settings::{Arrivals, Load},
+    load::{
+        RequestKind, Trace,
+        settings::{Arrivals, Load, Shape, Stage, ThinkTime},
+    },
     measure::{
         expectation::{Expectation, Phase},
         metric::{Metric, MetricGroup, Unit},
@@ -81,7 +84,8 @@ impl Scenario {
     /// Returns a sentence for each setting that is valid and has no effect.
     pub fn warnings(&self) -> Vec<String> {
         let detection = self.client.policies.outlier_detection.iter();
-        detection.flat_map(|detection| detection.warnings(self.servers.replicas)).collect()
+        let of_ejection = detection.flat_map(|detection| detection.warnings(self.servers.replicas));
+        self.load.warnings(self.duration).into_iter().chain(of_ejection).collect()
     }
 
     /// Returns what the rows of a run are compared with. Faults that a `[nemesis]` has yet to draw are not in it.

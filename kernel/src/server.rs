@@ -61,6 +61,8 @@ pub struct ReplicaSettings {
     pub admission: Option<Admission>,
     /// Failures, hangs and delays of the `backend` workload.
     pub backend: crate::workload::settings::Backend,
+    /// The kinds of requests, which a `backend` may treat differently.
+    pub kinds: Vec<crate::load::RequestKind>,
 }
 
 impl ReplicaSettings {
@@ -75,7 +77,13 @@ impl ReplicaSettings {
                 crate::workload::settings::Workload::Backend(backend) => *backend,
                 _ => crate::workload::settings::Backend::default(),
             },
+            kinds: Vec::new(),
         }
+    }
+
+    /// Returns the settings of a replica that gets requests of these kinds.
+    pub fn with_kinds(self, kinds: &[crate::load::RequestKind]) -> Self {
+        Self { kinds: kinds.to_owned(), ..self }
     }
 }
 
@@ -95,7 +103,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let mut listener = world.listen().await?;
     recorder.event(Event::Listening).target(name).record();
-    let workloads = Workloads::new(settings.backend, injector.entropy());
+    let workloads = Workloads::new(settings.backend, &settings.kinds, injector.entropy());
     let workers = Workers::start(world.clone(), recorder.clone(), settings, injector.clone());
     let health = HealthService::serving();
     let (stopping, stopped) = watch::channel(false);

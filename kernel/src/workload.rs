@@ -19,7 +19,7 @@ use bytes::Bytes;
 use dfs::Search;
 use pictures::{Picture, PictureFileError};
 
-use crate::{entropy::Entropy, status::Code};
+use crate::{entropy::Entropy, load::RequestKind, status::Code};
 
 pub(crate) use inputs::InputIdentities;
 pub use inputs::Inputs;
@@ -143,21 +143,22 @@ impl Input {
 }
 
 impl settings::Workload {
-    /// Creates the different inputs of a run with `entropy`, at least one. Each request has one of them.
-    fn inputs(&self, entropy: Entropy) -> Result<Vec<Input>, PictureFileError> {
+    /// Creates the different inputs of a run with `entropy`, at least one. Each request has one of them. `numbers` tell the
+    /// workloads of several kinds of requests apart.
+    fn inputs(&self, entropy: Entropy, numbers: &[u64]) -> Result<Vec<Input>, PictureFileError> {
         Ok(match self {
-            Self::Sobel(pictures) => sobel::inputs(pictures, entropy)?,
-            Self::Dfs(size) => dfs::inputs(*size, entropy),
+            Self::Sobel(pictures) => sobel::inputs(pictures, entropy, numbers)?,
+            Self::Dfs(size) => dfs::inputs(*size, entropy, numbers),
             Self::Backend(_) => vec![Input::Data],
         })
     }
 
     /// Returns a number for each input, in their order, without creating pictures: inputs are equal exactly if their numbers
     /// are. Returns `None` if that cannot be known in advance.
-    fn input_numbers(&self, entropy: Entropy) -> Option<Vec<u64>> {
+    fn input_numbers(&self, entropy: Entropy, numbers: &[u64]) -> Option<Vec<u64>> {
         match self {
             Self::Sobel(pictures) => sobel::input_numbers(pictures),
-            Self::Dfs(size) => Some(dfs::input_numbers(*size, entropy)),
+            Self::Dfs(size) => Some(dfs::input_numbers(*size, entropy, numbers)),
             Self::Backend(_) => Some(vec![0]),
         }
     }
@@ -172,12 +173,13 @@ pub(crate) struct Workloads {
 }
 
 impl Workloads {
-    /// Creates the workloads. `entropy` decides the failures of a backend with the settings `backend`.
-    pub(crate) fn new(backend: settings::Backend, entropy: Entropy) -> Self {
+    /// Creates the workloads. `entropy` decides the failures of a backend with the settings `backend`, which the kinds of requests
+    /// may change.
+    pub(crate) fn new(backend: settings::Backend, kinds: &[RequestKind], entropy: Entropy) -> Self {
         Self {
             sobel: Arc::new(sobel::Sobel),
             dfs: Arc::new(dfs::Dfs::default()),
-            backend: Arc::new(backend::Backend::new(backend, entropy)),
+            backend: Arc::new(backend::Backend::new(backend, entropy).with_kinds(kinds)),
         }
     }
 

@@ -83,6 +83,7 @@ impl Capacity {
             service_time_min: self.service_time_min.unwrap_or(Servers::default().service_time_min),
             admission: (admission != Admission::default()).then_some(admission),
             backend,
+            kinds: Vec::new(),
         }
     }
 }

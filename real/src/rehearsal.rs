@@ -149,7 +149,7 @@ pub fn play(plan: &Plan, folder: &mut RunFolder, info: &RunInfo) -> Result<Playe
 /// Plays `plan` and writes its rows to `journal`.
 fn play_to(journal: Journal, plan: &Plan) -> Result<Played, RehearsalError> {
     // Images that cannot be read should fail here, and not in a process that has already started.
-    Inputs::for_workload(&plan.scenario.workload, Entropy::new(plan.seed))?;
+    Inputs::for_kinds(&plan.scenario.workload, &plan.scenario.load.request, Entropy::new(plan.seed))?;
     let runtime = Runtime::new().map_err(system("cannot start a runtime"))?;
     runtime.block_on(async {
         let mut interrupt = Interrupt::listen().map_err(system("cannot listen to signals"))?;

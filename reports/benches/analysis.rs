@@ -142,6 +142,8 @@ fn request(id: u64, count: u64) -> RequestRow {
         hedges: 0,
         rejected: false,
         answer: None,
+        kind: None,
+        user: None,
         size: "256x256".to_owned(),
     }
 }

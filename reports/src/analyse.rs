@@ -29,7 +29,7 @@ pub use self::{
     points::{RequestClass, RequestPoints},
 };
 use crate::{
-    fold::{ServerTally, TooManyWindows, Windows},
+    fold::{KindTally, ServerTally, TooManyWindows, Windows},
     rows::RunTables,
     run::RecordedRun,
 };
@@ -70,6 +70,8 @@ pub struct RunAnalysis {
     pub sightings: Vec<Sighting>,
     /// The number of attempts by server and status.
     pub servers: Vec<ServerTally>,
+    /// The requests by kind; empty if the load has no kinds.
+    pub kinds: Vec<KindTally>,
     /// The state of each server over time.
     pub lanes: Lanes,
     /// The requests as points of a plot.
@@ -105,6 +107,7 @@ impl RunAnalysis {
             faults: fault::impacts(&summary, requests, &watched),
             episodes,
             servers: ServerTally::of_attempts(attempts),
+            kinds: KindTally::of_requests(requests),
             lanes: Lanes::from_rows(&names, events, attempts, summary.end_us),
             points: RequestPoints::from_rows(requests, summary.end_us),
             notes,

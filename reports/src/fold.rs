@@ -4,11 +4,13 @@
 //! of a run does not matter. Every figure is an integer or one of the values of the rows. A percentile is the nearest
 //! rank, as in `kernel::measure`, and exact whatever the length.
 
+mod kinds;
 mod latencies;
 mod servers;
 mod windows;
 
 pub use self::{
+    kinds::KindTally,
     latencies::Latency,
     servers::ServerTally,
     windows::{TooManyWindows, Windows},

@@ -11,6 +11,8 @@ mod style;
 mod sweep;
 mod threshold;
 
+use std::borrow::Cow;
+
 use kernel::{
     measure::{
         self,
@@ -191,9 +193,21 @@ fn notes(notes: &[String]) -> Markup {
 
 /// Returns the text of a scenario, as it was run.
 fn scenario(text: &str) -> Markup {
+    let shown: String = text.split_inclusive('\n').map(shortened).collect();
     html! {
         h2 { "The scenario with all defaults" }
-        pre { (text) }
+        pre { (shown) }
+    }
+}
+
+/// The most characters of a line of a scenario that a page shows. The times of a trace are one line.
+const LINE_MAX: usize = 2_000;
+
+/// Returns the start of a long line, and a short one as it is.
+fn shortened(line: &str) -> Cow<'_, str> {
+    match line.char_indices().nth(LINE_MAX) {
+        Some((end, _)) => format!("{}… and {} bytes more\n", &line[..end], line.len() - end).into(),
+        None => line.into(),
     }
 }
 
@@ -210,6 +224,13 @@ fn experiment_origin(version: &str, calibration: &CalibrationInfo, scenario: &st
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_line_of_a_scenario_is_cut() {
+        let long = format!("short\n{}\nend", "é".repeat(LINE_MAX + 3));
+        let page = scenario(&long).into_string();
+        assert!(page.contains(&format!("short\n{}… and 7 bytes more\nend</pre>", "é".repeat(LINE_MAX))));
+    }
 
     #[test]
     fn the_text_of_a_scenario_cannot_become_markup() {

@@ -17,7 +17,19 @@ pub use self::layout::{GridLayout, GridLine, GridPlot, VariedSetting};
 const SCHEMA: u32 = 1;
 
 /// The settings on which the arrivals and the inputs of requests depend.
-const ARRIVAL_SETTINGS: [&str; 4] = ["duration", "load.arrivals", "load.rate", "workload"];
+const ARRIVAL_SETTINGS: [&str; 11] = [
+    "duration",
+    "load.arrivals",
+    "load.rate",
+    "load.request",
+    "load.stage",
+    "load.think_time",
+    "load.think_time_distribution",
+    "load.trace",
+    "load.trace_us",
+    "load.users",
+    "workload",
+];
 
 /// A sweep with all that its report needs.
 #[derive(Debug, Clone)]

@@ -18,7 +18,7 @@ use kernel::{
 
 use crate::analyse::RunAnalysis;
 
-pub(crate) use self::sections::recovery;
+pub(crate) use self::sections::{KIND_COLUMNS, kind_row, recovery};
 
 /// The verdict on a run that is not complete.
 pub(crate) const INTERRUPTED: &str = "INTERRUPTED";
@@ -34,6 +34,7 @@ pub fn report(analysis: &RunAnalysis) -> String {
         sections::detection(analysis),
         sections::answers(analysis),
         sections::attempts(analysis),
+        sections::kinds(analysis),
         sections::notes(&analysis.notes),
         sections::origin(analysis),
     ];

@@ -140,7 +140,7 @@ impl Search<'_> {
             let before = self.best.clone();
             self.reduce_faults();
             self.reduce_targets();
-            for number in [Number::Rate, Number::Duration] {
+            for number in [Number::Rate, Number::Users, Number::Duration] {
                 self.reduce_number(number);
             }
             self.reduce_replicas();

@@ -121,7 +121,8 @@ pub fn run_with_listener(
 fn simulate(plan: &Plan, bounds: Bounds, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
     let scenario = plan.scenario.explicit(plan.seed);
     let inputs = inputs(plan)?;
-    let server = server_software(ReplicaSettings::new(&scenario.servers, &scenario.workload));
+    let server =
+        server_software(ReplicaSettings::new(&scenario.servers, &scenario.workload).with_kinds(&scenario.load.request));
     let replicas = scenario.servers.replicas;
     let client = |hosts| run_client(hosts, scenario, inputs);
     Simulation::new(replicas, plan.seed, &plan.calibration, &server, bounds, client).run(progress)
@@ -129,12 +130,12 @@ fn simulate(plan: &Plan, bounds: Bounds, progress: &AtomicU64) -> Result<RunSoFa
 
 /// Returns the inputs that the requests of `plan` are drawn from.
 fn inputs(plan: &Plan) -> Result<Inputs, SimulationError> {
-    let workload = &plan.scenario.workload;
+    let Scenario { workload, load, .. } = &plan.scenario;
     if !plan.calibration.knows(workload.name()) {
         let calibration = plan.calibration.name.clone();
         return Err(SimulationError::NotCalibrated { calibration, workload: workload.name() });
     }
-    Ok(Inputs::for_workload(workload, Entropy::new(plan.seed))?)
+    Ok(Inputs::for_kinds(workload, &load.request, Entropy::new(plan.seed))?)
 }
 
 /// Returns the software of every replica: a server with these settings, which runs until its process is killed.
@@ -330,7 +331,9 @@ mod tests {
     fn a_panic_ends_its_simulation() {
         let scenario =
             Scenario::parse("story.toml", "name = \"story\"\nduration = \"5s\"\n[load]\nrate = 10\n", &[]).unwrap();
-        let server = server_software(ReplicaSettings::new(&scenario.servers, &scenario.workload));
+        let server = server_software(
+            ReplicaSettings::new(&scenario.servers, &scenario.workload).with_kinds(&scenario.load.request),
+        );
         let bounds = Bounds::default();
         let failed = on_own_thread(7, (bounds.limits.real_time, &bounds.overtime), || {
             Simulation::new(2, 7, &Calibration::default(), &server, bounds.clone(), panicking_client)

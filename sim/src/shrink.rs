@@ -106,7 +106,8 @@ fn read_run_info(path: &Path) -> Result<RunInfo, io::Error> {
 fn size(scenario: &Scenario) -> String {
     let faults = counted(scenario.faults.len(), "fault");
     let replicas = counted(scenario.servers.replicas, "replica");
-    format!("{faults}, {} requests/s for {}, {replicas}", scenario.load.rate, duration::text(scenario.duration))
+    let load = scenario.load.description(scenario.duration);
+    format!("{faults}, {load} for {}, {replicas}", duration::text(scenario.duration))
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -221,6 +221,7 @@ fn replica(backend: Backend) -> ReplicaSettings {
         service_time_min: Duration::ZERO,
         admission: None,
         backend: Backend { delay: Duration::from_millis(20), failure_rate: 0.0, ..backend },
+        kinds: Vec::new(),
     }
 }
 

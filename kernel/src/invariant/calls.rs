@@ -1,14 +1,15 @@
 //! Checks requests against the schedule, and their attempts against the limits of policies.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
     client::settings::Client,
     entropy::Entropy,
-    load::Schedule,
+    load::{Schedule, User},
     record::{Answer, AttemptRow, RequestRow, SUPERSEDED},
     status::{Code, Outcome},
+    time::Instant,
 };
 
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
@@ -36,27 +37,85 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     check_bulkhead(evidence, findings);
 }
 
-/// Checks that there is a row for every scheduled request, and no other.
+/// Checks that there is a row for every scheduled request and for every call that a user makes, and no other.
 fn check_schedule(evidence: &Evidence<'_>, findings: &mut Findings) {
     let scenario = evidence.scenario;
-    let schedule = Schedule::new(&scenario.load, scenario.duration, Entropy::new(evidence.seed));
-    let mut scheduled = (0..).zip(schedule.map(|at| at.as_micros()));
-    for row in evidence.rows.requests() {
-        let expected = scheduled.next();
-        if expected != Some((row.id, row.intended_us)) {
-            let what = match expected {
-                Some((id, at_us)) => format!("the next row should be of request {id}, intended at {at_us} µs"),
-                None => "the schedule holds no such request".to_owned(),
-            };
+    let entropy = Entropy::new(evidence.seed);
+    let mut scheduled = Schedule::new(&scenario.load, scenario.duration, entropy).map(|at| at.as_micros());
+    let users = User::all(&scenario.load, scenario.duration, entropy);
+    let mut users: Vec<_> = users.into_iter().map(NextCall::first).collect();
+    for (id, row) in (0..).zip(evidence.rows.requests()) {
+        let wrong = match row.user {
+            _ if row.id != id => Some(format!("the next row should be of request {id}")),
+            None => match scheduled.next() {
+                Some(at_us) if at_us == row.intended_us => None,
+                Some(at_us) => Some(format!("the next row should be of a request intended at {at_us} µs")),
+                None => Some("the schedule holds no such request".to_owned()),
+            },
+            Some(user) => match users.get_mut(user as usize) {
+                Some(next) => next.check(&row),
+                None => Some(format!("there is no user {user}")),
+            },
+        };
+        if let Some(what) = wrong {
             // All that follow would be found, too: they are off by one.
             return findings.add(Invariant::OneOutcome, Some(row.id), row.intended_us, what);
         }
     }
     // An interrupted run has rows for what it came to only.
-    if evidence.is_complete()
-        && let Some((id, at_us)) = scheduled.next()
-    {
-        findings.add(Invariant::OneOutcome, Some(id), at_us, "it has no row");
+    if !evidence.is_complete() {
+        return;
+    }
+    if let Some(at_us) = scheduled.next() {
+        findings.add(Invariant::OneOutcome, None, at_us, "the request that is intended then has no row");
+    }
+    for (number, next) in users.iter().enumerate() {
+        if let Some(due) = next.due.filter(|due| due.is_certain) {
+            let what = format!("the next call of user {number} has no row");
+            findings.add(Invariant::OneOutcome, None, due.from_us, what);
+        }
+    }
+}
+
+/// The next call of a user.
+struct NextCall {
+    user: User,
+    /// When the call is due; `None` if there is none.
+    due: Option<Due>,
+}
+
+/// When a call of a user is due. The row of the call before has its end to a microsecond only.
+#[derive(Clone, Copy)]
+struct Due {
+    from_us: u64,
+    to_us: u64,
+    /// False if the user may have gone before.
+    is_certain: bool,
+}
+
+impl NextCall {
+    /// Returns the first call of `user`.
+    fn first(user: User) -> Self {
+        let due = user.first().map(|at| Due { from_us: at.as_micros(), to_us: at.as_micros(), is_certain: true });
+        Self { user, due }
+    }
+
+    /// Checks that `row` is of this call, and goes on to the next one. Returns what is wrong.
+    fn check(&mut self, row: &RequestRow) -> Option<String> {
+        let Some(due) = self.due else { return Some("its user makes no further call".to_owned()) };
+        if !(due.from_us..=due.to_us).contains(&row.intended_us) {
+            return Some(format!("its user calls at {} µs, {} µs at the latest", due.from_us, due.to_us));
+        }
+        let done_us = row.done_us.unwrap_or(row.intended_us);
+        let early = Instant::START + Duration::from_micros(done_us);
+        // Both draw the same think time.
+        let latest = self.user.clone().next(early + Duration::from_nanos(999));
+        self.due = self.user.next(early).map(|from| Due {
+            from_us: from.as_micros(),
+            to_us: latest.unwrap_or(from).as_micros(),
+            is_certain: latest.is_some(),
+        });
+        None
     }
 }
 

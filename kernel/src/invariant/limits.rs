@@ -62,7 +62,8 @@ fn check_in_flight(evidence: &Evidence<'_>, findings: &mut Findings) {
     let most = evidence.scenario.load.max_in_flight;
     let mut sent = Vec::new();
     let mut done = Vec::new();
-    for row in evidence.rows.requests() {
+    // Users are as many as they are, and no more calls of theirs can be in flight.
+    for row in evidence.rows.requests().filter(|row| row.user.is_none()) {
         sent.extend(row.sent_us);
         done.extend(row.done_us);
     }
@@ -117,11 +118,14 @@ fn check_rate(evidence: &Evidence<'_>, limit: &RateLimit, findings: &mut Finding
 /// that.
 fn check_cached(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
     let Some(cache) = &evidence.scenario.client.policies.cache else { return };
+    let scenario = evidence.scenario;
     let entropy = Entropy::new(evidence.seed);
-    let Some(identities) = InputIdentities::for_workload(&evidence.scenario.workload, entropy) else { return };
+    let Some(identities) = InputIdentities::for_kinds(&scenario.workload, &scenario.load.request, entropy) else {
+        return;
+    };
     let fresh_us = us(cache.ttl) + ROUNDING_US;
     let stale_us = fresh_us.saturating_add(us(cache.stale_while_revalidate));
-    let mut answered: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    let mut answered: BTreeMap<_, Vec<u64>> = BTreeMap::new();
     for attempt in attempts.all().iter().filter(|attempt| attempt.status == Code::Ok) {
         answered.entry(identities.of_request(entropy, attempt.request)).or_default().push(attempt.end_us);
     }

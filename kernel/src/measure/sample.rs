@@ -83,6 +83,8 @@ pub(super) fn ok(intended_us: u64, latency_us: u64) -> RequestRow {
         hedges: 0,
         rejected: false,
         answer: None,
+        kind: None,
+        user: None,
     }
 }
 

@@ -104,9 +104,9 @@ impl Keyed for EventRow {
 /// An intended request, sent or dropped: a line of `requests.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestRow {
-    /// The request's position in the arrival schedule, from 0.
+    /// The request's position in the order of sending, from 0; without users that of the arrival schedule.
     pub id: u64,
-    /// The time at which it should be sent, by the schedule.
+    /// The time at which it should be sent: by the schedule, or when its user has thought.
     pub intended_us: u64,
     /// The time at which its call began; null if it was dropped.
     pub sent_us: Option<u64>,
@@ -133,6 +133,12 @@ pub struct RequestRow {
     /// The source of the answer, if it is not the response of a server; left out if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
+    /// The kind of the request, by its name in `[[load.request]]`; left out if there are no kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Name>,
+    /// The user that made the call, from 0; left out for a request of the open loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<u32>,
 }
 
 /// The source of an answer that is not the response of a server to this call.

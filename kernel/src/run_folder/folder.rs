@@ -432,6 +432,8 @@ mod tests {
             hedges: 0,
             rejected: false,
             answer: None,
+            kind: None,
+            user: None,
         });
         Records { requests: requests.collect(), ..Records::default() }
     }

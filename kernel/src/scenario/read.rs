@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     input,
+    load::{apply_trace, check_kinds},
     settings::{
         limits, overrides,
         problem::{LocatedProblem, Problem, Problems},
@@ -211,7 +212,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     let faults = problems.keep_all(list.iter().map(|fault| Fault::read(fault, duration, servers.as_ref())));
     let question = problems.keep(QUESTION.read(file));
     let workload = problems.keep(Workload::read(&file.table("workload")));
-    let load = problems.keep(load(file));
+    let load = problems.keep(load(file, base));
     let network = problems.keep(Network::read(&file.table("network")));
     let client = problems.keep(client(&file.table("client"), base));
     let run = problems.keep(Run::read(&file.table("run")));
@@ -249,19 +250,22 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
         faults,
         expectations,
     };
+    problems.keep(check_kinds(&file.table("load"), &scenario.load.request, &scenario.workload));
     problems.keep(totals::check(&scenario, file));
     if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }
 
-/// Reads `[load]`, the one table that every scenario needs, as its rate has no sensible default.
-fn load(file: &TableReader<'_, '_>) -> Result<Load, Problems> {
-    match file.table_if_any("load") {
-        Some(table) => Load::read(&table),
-        None => Err(Problem::new(None, "missing table [load] with the key `rate`")
+/// Reads `[load]`, the one table that every scenario needs, as its rate has no sensible default, with the trace that it names.
+fn load(file: &TableReader<'_, '_>, base: &Path) -> Result<Load, Problems> {
+    let Some(table) = file.table_if_any("load") else {
+        return Err(Problem::new(None, "missing table [load] with the key `rate`")
             .missing("load")
             .help("write, for example: [load], and below it: rate = 5.0")
-            .into()),
-    }
+            .into());
+    };
+    let mut load = Load::read(&table)?;
+    apply_trace(&table, base, &mut load)?;
+    Ok(load)
 }
 
 /// Reads `[client]`, with the service config that it names.

@@ -29,6 +29,12 @@ fn table(info: &TableInfo, path: &str) -> Value {
     for (name, presence, inner) in info.tables {
         common.table(name, *presence, inner, &join(path, name));
     }
+    if path == "load" {
+        common.required.retain(|key| !shorthand::LOADS.contains(&key.as_str()));
+        let mut schema = common.schema(info.doc);
+        schema["anyOf"] = shorthand::LOADS.map(|key| json!({ "required": [key] })).to_vec().into();
+        return schema;
+    }
     let Some(kinds) = info.kinds else { return common.schema(info.doc) };
     let variants = kinds.variants.iter().map(|(name, variant)| {
         let mut object = common.clone();

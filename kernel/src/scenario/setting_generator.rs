@@ -6,9 +6,11 @@
 //!
 //! The result is a list of `KEY=VALUE` as `--set` takes it, so that a reader can take a setting away.
 
+use std::time::Duration;
+
 use rand::Rng;
 
-use super::{Balancing, Scenario, TABLE, Workload};
+use super::{Balancing, Load, Scenario, TABLE, Workload};
 use crate::{
     entropy::{Entropy, unit},
     settings::{Presence, TableInfo, source::join, table::Settings},
@@ -111,10 +113,7 @@ impl<R: Rng> Draw<R> {
         let more: f64 = self.any(&[0.05, 1.0, 5.0, 10.0, 15.0]);
         let seconds = (last + more).min(scenario.duration.as_secs_f64());
         self.set("duration", &format!("{}ms", (seconds * 1e3).ceil()));
-        let rates: Vec<f64> =
-            [0.5, 5.0, 20.0, 50.0, 100.0, 500.0].into_iter().filter(|rate| rate * seconds <= REQUESTS_MAX).collect();
-        let rate = self.any(&rates);
-        self.set("load.rate", &format!("{rate:?}"));
+        self.load(&scenario.load, seconds);
         let least = scenario.faults.iter().flat_map(|fault| &fault.targets).max().map_or(1, |last| last + 1);
         let replicas: Vec<usize> = [1, 2, 3, 5, 20].into_iter().filter(|replicas| *replicas >= least).collect();
         let replicas = self.any(&replicas);
@@ -125,6 +124,8 @@ impl<R: Rng> Draw<R> {
         }
         let mut keys = Vec::new();
         single_keys(TABLE, "", &mut keys);
+        let replays = scenario.load.trace_us.is_some() && !self.settings.iter().any(|set| sets(set, "load.arrivals"));
+        keys.retain(|(key, _)| !replays || key != "load.arrivals");
         for (key, values) in keys {
             if self.is_on() {
                 let value = self.any(values).trim_matches('"');
@@ -139,6 +140,22 @@ impl<R: Rng> Draw<R> {
         if self.settings.iter().any(|set| set.contains("max_concurrent_requests")) {
             self.replace("servers.queue", "64");
         }
+    }
+
+    /// Draws the rate of the load. Stages, users and a trace stay as they are, unless they make too many requests.
+    fn load(&mut self, load: &Load, seconds: f64) {
+        if !load.is_plain() {
+            if load.requests(Duration::from_secs_f64(seconds)) <= REQUESTS_MAX {
+                return;
+            }
+            self.set("load.stage", "[]");
+            self.set("load.users", "0");
+            self.set("load.arrivals", "constant");
+        }
+        let rates: Vec<f64> =
+            [0.5, 5.0, 20.0, 50.0, 100.0, 500.0].into_iter().filter(|rate| rate * seconds <= REQUESTS_MAX).collect();
+        let rate = self.any(&rates);
+        self.set("load.rate", &format!("{rate:?}"));
     }
 
     fn client(&mut self) {
@@ -256,7 +273,7 @@ mod tests {
                 drawn.push("expect=[]".to_owned());
                 let run =
                     Scenario::parse("story.toml", &text, &drawn).unwrap_or_else(|wrong| panic!("{drawn:#?}\n{wrong}"));
-                assert!(run.load.rate * run.duration.as_secs_f64() <= REQUESTS_MAX, "{drawn:?}");
+                assert!(run.load.requests(run.duration) <= REQUESTS_MAX, "{drawn:?}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Short ways to write an optional table, so that one `--set` switches it: `client.hedging = "off"` is as if its table were
 //! not there, `client.hedging = "on"` is an empty table, and so for every optional table; `client.hedging = "50ms"` is the
-//! table with that delay.
+//! table with that delay. And a load of users or of a trace needs no `rate`, which is 0 then.
 
 use serde_json::{Value, json};
 use toml::{
@@ -16,9 +16,15 @@ pub(super) fn value_schema(path: &str) -> Option<Value> {
     (path == "client.hedging").then(|| json!({ "type": "string", "pattern": duration::PATTERN }))
 }
 
+/// The keys of `[load]` of which one is enough: with any but the first, the rate may be left out.
+pub(super) const LOADS: [&str; 4] = ["rate", "users", "trace", "trace_us"];
+
 /// Writes the short forms out.
 pub(super) fn expand(document: &mut Spanned<DeTable<'_>>) {
     switch(document.get_mut(), TABLE);
+    if let Some(load) = table_mut(document, "load") {
+        add_rate(load);
+    }
     if let Some(hedging) = table_mut(document, "client").and_then(|client| client.get_mut("hedging"))
         && hedging.get_ref().is_str()
     {
@@ -27,6 +33,16 @@ pub(super) fn expand(document: &mut Spanned<DeTable<'_>>) {
         if let DeValue::Table(table) = hedging.get_mut() {
             table.insert(Spanned::new(span.clone(), "hedging_delay".into()), Spanned::new(span, delay));
         }
+    }
+}
+
+/// Adds a rate of 0 to a load that has none, but users or a trace.
+fn add_rate(load: &mut DeTable<'_>) {
+    // Not the place of the value, which a problem with the other key is at.
+    let others = load.keys().find(|key| LOADS[1..].contains(&key.get_ref().as_ref()));
+    let Some(span) = others.map(Spanned::span).filter(|_| !load.contains_key("rate")) else { return };
+    if let Ok(zero) = DeValue::parse("0.0") {
+        load.insert(Spanned::new(span.clone(), "rate".into()), Spanned::new(span, zero.into_inner()));
     }
 }
 

@@ -20,7 +20,18 @@ pub(super) fn check(scenario: &Scenario, file: &TableReader<'_, '_>) -> Result<(
     problems.keep(totals.health_checks());
     problems.keep(totals.sweeps());
     problems.keep(totals.bytes_under_way());
+    problems.keep(totals.pixels());
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Returns the bytes of the largest input of a workload.
+fn largest_input(workload: &Workload) -> u64 {
+    match workload {
+        Workload::Sobel(Pictures::Synthetic(sizes)) => sizes.iter().map(|size| size.pixels()).max().unwrap_or(0),
+        // Their sizes are known once they are read.
+        Workload::Sobel(Pictures::Files(_)) => SMALL_INPUT,
+        Workload::Dfs(_) | Workload::Backend(_) => SMALL_INPUT,
+    }
 }
 
 struct Totals<'a> {
@@ -31,8 +42,16 @@ struct Totals<'a> {
 impl Totals<'_> {
     fn requests(&self) -> Result<(), Problem> {
         let Scenario { load, duration, .. } = self.scenario;
-        let requests = load.rate * duration.as_secs_f64();
-        let message = format!("`rate` times `duration` are {requests:.0} requests");
+        let requests = load.requests(*duration);
+        if requests == 0.0 {
+            let what = "nothing is sent before the run is over";
+            let help = "raise `duration`, or let a stage or the trace send something earlier";
+            return Err(Problem::new(self.file.span("duration"), what).help(help));
+        }
+        let message = match load.is_plain() {
+            true => format!("`rate` times `duration` are {requests:.0} requests"),
+            false => format!("the load is {requests:.0} requests until the end of `duration`"),
+        };
         self.at_most(self.span(&["load"], "rate"), requests, limits::REQUESTS_MAX, message, "lower one of the two")
     }
 
@@ -43,7 +62,7 @@ impl Totals<'_> {
         let message = format!("the faults hit {targets} servers together");
         let most = limits::FAULT_TARGETS_MAX as f64;
         self.at_most(span.clone(), targets as f64, most, message, "remove faults, or let each hit fewer servers")?;
-        let pairs = faults.len() as f64 * load.rate * duration.as_secs_f64();
+        let pairs = faults.len() as f64 * load.requests(*duration);
         let message = format!("the number of faults times that of requests is {pairs:.0}");
         self.at_most(span, pairs, limits::FAULT_REQUESTS_MAX, message, "remove faults, or lower `rate` or `duration`")
     }
@@ -66,19 +85,24 @@ impl Totals<'_> {
 
     fn bytes_under_way(&self) -> Result<(), Problem> {
         let Scenario { load, client, duration, workload, .. } = self.scenario;
-        let largest = match workload {
-            Workload::Sobel(Pictures::Synthetic(sizes)) => sizes.iter().map(|size| size.pixels()).max().unwrap_or(0),
-            // Their sizes are known once they are read.
-            Workload::Sobel(Pictures::Files(_)) => SMALL_INPUT,
-            Workload::Dfs(_) | Workload::Backend(_) => SMALL_INPUT,
-        };
+        let kinds = load.request.iter().map(|kind| largest_input(&kind.workload(workload)));
+        let largest = kinds.max().unwrap_or_else(|| largest_input(workload));
         // A call is under way until its deadline at most.
-        let calls = load.rate * client.deadline.min(*duration).as_secs_f64();
-        let calls = calls.min(load.max_in_flight as f64).ceil();
+        let calls = load.peak_rate(*duration) * client.deadline.min(*duration).as_secs_f64();
+        let calls = calls.min(load.max_in_flight as f64).ceil() + load.peak_users(*duration);
         let bytes = calls * largest as f64;
         let message = format!("{calls} calls with inputs of {largest} bytes may be under way at once, {bytes} bytes");
-        let help = "lower `max_in_flight`, `rate`, `deadline` or the sizes";
+        let help = "lower `max_in_flight`, `rate`, `users`, `deadline` or the sizes";
         self.at_most(self.span(&["load"], "rate"), bytes, limits::BYTES_UNDER_WAY_MAX as f64, message, help)
+    }
+
+    /// Checks the pictures of all kinds of requests together; those of one list are checked where it is read.
+    fn pixels(&self) -> Result<(), Problem> {
+        let sizes = self.scenario.load.request.iter().filter_map(|kind| kind.sizes.as_ref());
+        let pixels = sizes.flatten().map(|size| size.pixels()).sum::<u64>() as f64;
+        let message = format!("the sizes of all kinds of requests together are {pixels} pixels");
+        let help = "leave some of the largest out";
+        self.at_most(self.span(&["load"], "request"), pixels, limits::SIZES_PIXELS_MAX as f64, message, help)
     }
 
     /// Returns the longest time in seconds that the run can take.

@@ -7,7 +7,7 @@ use std::{ops::RangeInclusive, time::Duration};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most bytes of a scenario file. The resolved scenario of the longest lists has fewer.
-pub const FILE_BYTES_MAX: u64 = 4 << 20;
+pub const FILE_BYTES_MAX: u64 = 8 << 20;
 /// The most `--set` of one command.
 pub const OVERRIDES_MAX: usize = 1_000;
 /// The most bytes of one `--set`.
@@ -22,13 +22,23 @@ pub const TEXT_BYTES_MAX: usize = 4_096;
 pub const SIZES_MAX: usize = 256;
 /// The most pixels of all sizes together, as a few pictures of each are kept.
 pub const SIZES_PIXELS_MAX: u64 = 4 * PIXELS_MAX;
+/// The most stages of a load.
+pub const STAGES_MAX: usize = 1_000;
+/// The most kinds of requests.
+pub const REQUEST_KINDS_MAX: usize = 64;
+/// The weight of a kind of requests.
+pub const WEIGHT: RangeInclusive<f64> = 0.001..=1_000_000.0;
+/// The most times of a trace of arrivals, and the most lines of its file.
+pub const TRACE_TIMES_MAX: usize = 500_000;
+/// The most bytes of the file of a trace.
+pub const TRACE_BYTES_MAX: u64 = 256 << 20;
 /// The most faults of a scenario.
 pub const FAULTS_MAX: usize = 10_000;
 /// The most pairs of a fault and a server that it hits.
 pub const FAULT_TARGETS_MAX: usize = 100_000;
 /// The most expectations of a scenario.
 pub const EXPECTATIONS_MAX: usize = 1_000;
-/// The most requests of a run, `rate` times `duration`.
+/// The most requests of a run: without stages `rate` times `duration`.
 pub const REQUESTS_MAX: f64 = 20e6;
 /// The most pairs of a fault and a request, as each fault is measured over the requests since its start.
 pub const FAULT_REQUESTS_MAX: f64 = 1e9;
@@ -51,6 +61,8 @@ pub const WORKERS: RangeInclusive<usize> = 1..=1_024;
 pub const QUEUE: RangeInclusive<usize> = 0..=1_000_000;
 /// Requests per second.
 pub const RATE: RangeInclusive<f64> = 0.001..=1_000_000.0;
+/// Users of a closed loop.
+pub const USERS: RangeInclusive<usize> = 0..=20_000;
 /// Calls or attempts under way at once.
 pub const MAX_IN_FLIGHT: RangeInclusive<usize> = 1..=1_000_000;
 /// Pixels of a picture's width and of its height.

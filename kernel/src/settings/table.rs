@@ -261,6 +261,13 @@ impl<'v, 't> TableReader<'v, 't> {
         }
     }
 
+    /// Reads the tables of the list called `name`, which may be `most`. The error has the problems of every item.
+    pub(crate) fn list_of<T: Settings>(&self, name: &str, most: usize) -> Result<Vec<T>, Problems> {
+        let items = self.list(name, most)?;
+        let mut problems = Problems::default();
+        problems.keep_all(items.iter().map(T::read)).ok_or(problems)
+    }
+
     /// Returns the error for a required key that the table lacks, with a line to write.
     pub(crate) fn missing(&self, key: &str, example: &str) -> Problem {
         Problem::new(self.own_span(), format!("missing key `{key}`"))

@@ -9,6 +9,7 @@ pub(crate) const NOT_DRAWN: &[&str] = &[];
 /// * `[required]` behind the type: a file must have the key, and the default is the example in the message.
 /// * The samples are what random settings draw from, or [`NOT_DRAWN`]: a new key has to say.
 /// * Below `+ tables` come the optional tables in it, each `name: type, samples;`.
+/// * Below `+ lists` come the lists of tables in it, each `name: type, most;`, of which a file may have `most` items.
 /// * `draw = [...]` lists the sets of keys that may be drawn together.
 /// * `settle = function` names a function of the read table and its [`TableReader`] that checks and completes what is
 ///   between the keys. It is not called for a table with a wrong value.
@@ -27,6 +28,10 @@ macro_rules! table {
                 $(#[doc = $table_doc:literal])*
                 $table:ident: $table_type:ident, $table_samples:expr;
             )* } )?
+            $( + lists { $(
+                $(#[doc = $list_doc:literal])*
+                $list:ident: $list_type:ident, $list_most:expr;
+            )* } )?
         }
         $( draw = $draw:expr; )?
         $( settle = $settle:path; )?
@@ -36,11 +41,12 @@ macro_rules! table {
         pub struct $name {
             $( $(#[doc = $key_doc])* pub $key: $type, )*
             $($( $(#[doc = $table_doc])* pub $table: Option<$table_type>, )*)?
+            $($( $(#[doc = $list_doc])* pub $list: Vec<$list_type>, )*)?
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $( $key: $default, )* $($( $table: None, )*)? }
+                Self { $( $key: $default, )* $($( $table: None, )*)? $($( $list: Vec::new(), )*)? }
             }
         }
 
@@ -63,7 +69,7 @@ macro_rules! table {
                         stringify!($table), Presence::Optional, &TableInfo {
                             samples: $table_samples, ..*<$table_type as Settings>::TABLE
                         },
-                    ), )*)?],
+                    ), )*)? $($( (stringify!($list), Presence::List, <$list_type as Settings>::TABLE), )*)?],
                     $( draw: $draw, )?
                     ..TableInfo::EMPTY
                 };
@@ -74,10 +80,13 @@ macro_rules! table {
                         [$($key_doc)*] $key: $type $(as $codec)? $([$required])? = $default, $limits, $samples
                     ).read(reader)); )*
                     $($( let $table = problems.keep(reader.optional::<$table_type>(stringify!($table))); )*)?
-                    let ($(Some($key),)* $($(Some($table),)*)?) = ($($key,)* $($($table,)*)?) else {
+                    $($( let $list = problems.keep(reader.list_of::<$list_type>(stringify!($list), $list_most)); )*)?
+                    let ($(Some($key),)* $($(Some($table),)*)? $($(Some($list),)*)?) =
+                        ($($key,)* $($($table,)*)? $($($list,)*)?)
+                    else {
                         return Err(problems);
                     };
-                    let table = Self { $($key,)* $($($table,)*)? };
+                    let table = Self { $($key,)* $($($table,)*)? $($($list,)*)? };
                     $( let table = $settle(table, reader)?; )?
                     Ok(table)
                 }
@@ -89,6 +98,11 @@ macro_rules! table {
                     ).write(toml, &self.$key); )*
                     $($( if let Some(table) = &self.$table {
                         table.write(toml, &format!("{path}.{}", stringify!($table)));
+                    } )*)?
+                    $($( for item in &self.$list {
+                        let path = format!("{path}.{}", stringify!($list));
+                        toml.list_item(&path);
+                        item.write_keys(toml, &path);
                     } )*)?
                 }
             }

@@ -4,7 +4,10 @@
 //! all variants of a scenario agree on them, and a change of one rate leaves the other attempts as they are.
 
 use super::{AttemptBehavior, AttemptEnding, Input, Output, Workload};
-use crate::entropy::{Entropy, unit};
+use crate::{
+    entropy::{Entropy, unit},
+    load::{Mix, RequestKind},
+};
 
 /// The backend's data.
 const DATA: &[u8] = b"data of the backend";
@@ -19,12 +22,21 @@ pub(super) fn answer() -> Output {
 pub struct Backend {
     settings: crate::workload::settings::Backend,
     entropy: Entropy,
+    /// The kinds of requests, and the settings for each.
+    mix: Mix,
+    kinds: Vec<crate::workload::settings::Backend>,
 }
 
 impl Backend {
     /// Creates a backend that draws its failures from `entropy`.
     pub fn new(settings: crate::workload::settings::Backend, entropy: Entropy) -> Self {
-        Self { settings, entropy }
+        Self { settings, entropy, mix: Mix::default(), kinds: Vec::new() }
+    }
+
+    /// Returns the backend with these kinds of requests, each of which may have settings of its own.
+    pub fn with_kinds(self, kinds: &[RequestKind]) -> Self {
+        let settings = kinds.iter().map(|kind| kind.backend(self.settings)).collect();
+        Self { mix: Mix::new(kinds), kinds: settings, ..self }
     }
 }
 
@@ -42,7 +54,11 @@ impl Workload for Backend {
     }
 
     fn behavior(&self, request: u64, attempt: u32) -> AttemptBehavior {
-        let crate::workload::settings::Backend { failure_rate, failure_status, hang_rate, delay } = self.settings;
+        let crate::workload::settings::Backend { failure_rate, failure_status, hang_rate, delay } =
+            match self.mix.kind_of(self.entropy, request) {
+                Some(kind) => self.kinds[kind],
+                None => self.settings,
+            };
         let draw = unit(&mut self.entropy.stream_of("backend.conduct", &[request, u64::from(attempt)]));
         // One draw decides both: with two draws, some attempts would both fail and hang, and the rates would not add up.
         let ending = if draw < failure_rate {
@@ -99,6 +115,18 @@ mod tests {
         assert_eq!(count(&backend(0.0, 0.0), AttemptEnding::Answer), 10_000);
         assert_eq!(count(&backend(1.0, 0.0), AttemptEnding::Fail(Code::Internal)), 10_000);
         assert_eq!(count(&backend(0.0, 1.0), AttemptEnding::Hang), 10_000);
+    }
+
+    #[test]
+    fn an_attempt_is_treated_as_the_kind_of_its_request_says() {
+        let kind = |failure_rate| RequestKind { failure_rate: Some(failure_rate), ..RequestKind::default() };
+        let kinds = [kind(0.0), kind(1.0)];
+        let backend = backend(0.5, 0.0).with_kinds(&kinds);
+        let mix = Mix::new(&kinds);
+        for request in 0..100 {
+            let fails = backend.behavior(request, 1).ending == AttemptEnding::Fail(Code::Internal);
+            assert_eq!(fails, mix.kind_of(Entropy::new(42), request) == Some(1));
+        }
     }
 
     #[test]

@@ -41,42 +41,60 @@ impl Search {
 }
 
 /// Creates the inputs of a run: searches of one graph from different nodes.
-pub(super) fn inputs(size: GraphSize, entropy: Entropy) -> Vec<Input> {
-    searches(size, entropy).map(Input::Search).collect()
+pub(super) fn inputs(size: GraphSize, entropy: Entropy, numbers: &[u64]) -> Vec<Input> {
+    searches(size, entropy, numbers).map(Input::Search).collect()
 }
 
 /// Returns a number for each search: its start, as all are of one graph.
-pub(super) fn input_numbers(size: GraphSize, entropy: Entropy) -> Vec<u64> {
-    searches(size, entropy).map(|search| search.start.into()).collect()
+pub(super) fn input_numbers(size: GraphSize, entropy: Entropy, numbers: &[u64]) -> Vec<u64> {
+    searches(size, entropy, numbers).map(|search| search.start.into()).collect()
 }
 
 /// Draws [`VARIANTS`] searches of one graph.
-fn searches(size: GraphSize, entropy: Entropy) -> impl Iterator<Item = Search> {
-    let mut rng = entropy.stream("workload.graph");
+fn searches(size: GraphSize, entropy: Entropy, numbers: &[u64]) -> impl Iterator<Item = Search> + use<> {
+    let mut rng = entropy.stream_of("workload.graph", numbers);
     let graph = GraphSpec { nodes: size.nodes, edges: size.edges, seed: rng.next_u64() };
     (0..VARIANTS).map(move |_| Search { graph, start: rng.random_range(0..graph.nodes) })
 }
 
-/// Depth-first search. It keeps the last graph, because all requests of a run search the same one.
+/// Depth-first search. It keeps the last graphs, because the requests of a run search few of them: one of each kind.
 #[derive(Debug, Default)]
 pub struct Dfs {
-    last: Mutex<Option<(GraphSpec, Arc<Graph>)>>,
+    /// The graphs, the last one at the end.
+    graphs: Mutex<Vec<(GraphSpec, Arc<Graph>)>>,
 }
 
+/// The most nodes and edges of all graphs that are kept, beside the last one. The largest graph has nearly as many.
+const KEPT_MAX: u64 = 10_000_000;
+
 impl Dfs {
-    /// Returns the graph of `spec`, which is generated unless it is the last one.
+    /// Returns the graph of `spec`, which is generated unless it is kept.
     fn graph(&self, spec: GraphSpec) -> Arc<Graph> {
         // The lock is held during the generation, so that a second search of the same graph waits instead of generating it too.
-        let mut last = lock(&self.last);
-        match &*last {
-            Some((known, graph)) if *known == spec => graph.clone(),
-            _ => {
-                let graph = Arc::new(Graph::generate(spec));
-                *last = Some((spec, graph.clone()));
-                graph
+        let mut graphs = lock(&self.graphs);
+        let graph = match graphs.iter().position(|(known, _)| *known == spec) {
+            Some(place) => graphs.remove(place).1,
+            None => {
+                forget(&mut graphs, KEPT_MAX);
+                Arc::new(Graph::generate(spec))
             }
-        }
+        };
+        graphs.push((spec, graph.clone()));
+        graph
     }
+}
+
+/// Removes the graphs that were not searched for the longest time, until the others have at most `most` nodes and
+/// edges.
+fn forget(graphs: &mut Vec<(GraphSpec, Arc<Graph>)>, most: u64) {
+    let mut room = most;
+    let kept = graphs.iter().rev().take_while(|(spec, _)| {
+        let rest = room.checked_sub(u64::from(spec.nodes) + u64::from(spec.edges));
+        room = rest.unwrap_or(0);
+        rest.is_some()
+    });
+    let kept = kept.count();
+    graphs.drain(..graphs.len() - kept);
 }
 
 const NO_SEARCH: &str = "the input is no graph to search";
@@ -120,7 +138,7 @@ mod tests {
     }
 
     fn searches_with(seed: u64) -> Vec<Search> {
-        searches(GraphSize { nodes: 1_000, edges: 2_000 }, Entropy::new(seed)).collect()
+        searches(GraphSize { nodes: 1_000, edges: 2_000 }, Entropy::new(seed), &[]).collect()
     }
 
     #[test]
@@ -130,6 +148,23 @@ mod tests {
         assert_ne!(first[0].graph.seed, searches_with(2)[0].graph.seed);
         assert!(first.iter().all(|search| search.graph == first[0].graph && search.start < 1_000));
         assert!(first.iter().any(|search| search.start != first[0].start));
+    }
+
+    /// Searches graphs of 30 nodes and edges with these seeds, and returns those that are left if `most` may be kept.
+    fn kept(seeds: &[u64], most: u64) -> Vec<u64> {
+        let dfs = Dfs::default();
+        seeds.iter().for_each(|seed| drop(dfs.graph(GraphSpec { nodes: 10, edges: 20, seed: *seed })));
+        let mut graphs = lock(&dfs.graphs);
+        forget(&mut graphs, most);
+        graphs.iter().map(|(spec, _)| spec.seed).collect()
+    }
+
+    #[test]
+    fn graphs_are_kept_as_long_as_they_are_few_enough_together_and_the_last_one_the_longest() {
+        assert_eq!(kept(&[1, 2, 3, 1], u64::MAX), [2, 3, 1]);
+        assert_eq!(kept(&[1, 2, 3, 1], 60), [3, 1]);
+        assert_eq!(kept(&[1, 2, 3, 1], 59), [1]);
+        assert_eq!(kept(&[1, 2, 3, 1], 29), [0; 0]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Oracle {
     /// no simulated time.
     pub fn learning() -> Self {
         // The settings of a backend decide whether it answers, but not what.
-        let workloads = Workloads::new(Backend::default(), Entropy::new(0));
+        let workloads = Workloads::new(Backend::default(), &[], Entropy::new(0));
         Self { workloads, known: Mutex::default(), learns: true }
     }
 

@@ -207,7 +207,7 @@ table! {
     settle = connected;
 }
 
-fn connected(graph: GraphSize, table: &TableReader<'_, '_>) -> Result<GraphSize, Problem> {
+pub(crate) fn connected(graph: GraphSize, table: &TableReader<'_, '_>) -> Result<GraphSize, Problem> {
     let GraphSize { nodes, edges } = graph;
     if edges >= nodes - 1 {
         return Ok(graph);
@@ -218,7 +218,7 @@ fn connected(graph: GraphSize, table: &TableReader<'_, '_>) -> Result<GraphSize,
     Err(Problem::new(span, message).help("raise `edges`, or lower `nodes`"))
 }
 
-const SHARE_OF_ATTEMPTS: &str = "it is a share of the attempts: for 60 % write 0.6";
+pub(crate) const SHARE_OF_ATTEMPTS: &str = "it is a share of the attempts: for 60 % write 0.6";
 
 table! {
     /// The behavior of the `backend` workload, which each attempt draws for itself. By default four of ten calls succeed.
@@ -236,7 +236,7 @@ table! {
     settle = fails_or_hangs;
 }
 
-fn fails_or_hangs(backend: Backend, table: &TableReader<'_, '_>) -> Result<Backend, Problem> {
+pub(crate) fn fails_or_hangs(backend: Backend, table: &TableReader<'_, '_>) -> Result<Backend, Problem> {
     let Backend { failure_rate, hang_rate, .. } = backend;
     if failure_rate + hang_rate <= 1.0 {
         return Ok(backend);

@@ -21,8 +21,8 @@ pub struct Sobel;
 const PIXELS_MIN: u64 = 64;
 
 /// Creates the inputs of a run: each picture once.
-pub(super) fn inputs(pictures: &Pictures, entropy: Entropy) -> Result<Vec<Input>, PictureFileError> {
-    let gallery = Gallery::for_pictures(pictures, entropy)?;
+pub(super) fn inputs(pictures: &Pictures, entropy: Entropy, numbers: &[u64]) -> Result<Vec<Input>, PictureFileError> {
+    let gallery = Gallery::for_pictures(pictures, &mut entropy.stream_of("workload.pictures", numbers))?;
     Ok(gallery.pictures().iter().cloned().map(Input::Image).collect())
 }
 

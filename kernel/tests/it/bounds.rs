@@ -51,7 +51,7 @@ proptest! {
         }
         match Scenario::parse("story.toml", FILE, &settings) {
             Ok(scenario) => {
-                let requests = scenario.load.rate * scenario.duration.as_secs_f64();
+                let requests = scenario.load.requests(scenario.duration);
                 prop_assert!(requests <= limits::REQUESTS_MAX);
                 let checks = scenario.duration.as_secs_f64() / scenario.client.health_check.interval.as_secs_f64();
                 prop_assert!(checks * scenario.servers.replicas as f64 <= limits::CHECKS_MAX);

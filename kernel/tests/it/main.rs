@@ -10,3 +10,4 @@ mod round_trip;
 mod run_folders;
 mod schema;
 mod service_config;
+mod trace;

@@ -46,6 +46,8 @@ fn records() -> Records {
             hedges: 0,
             rejected: false,
             answer: None,
+            kind: None,
+            user: None,
         });
         records.attempts.push(AttemptRow {
             request: id,

@@ -9,8 +9,8 @@ use kernel::{
     },
     scenario::{
         Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind, GraphSize,
-        HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, Retry, Run, Scenario, Servers, Size, TABLE, Unit,
-        Workload, limits,
+        HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, RequestKind, Retry, Run, Scenario, Servers, Shape,
+        Size, Stage, TABLE, ThinkTime, Unit, Workload, limits,
     },
     server::settings::Admission,
     settings::{KeyInfo, Presence, TableInfo},
@@ -75,10 +75,56 @@ fn files(pattern: String) -> Option<Pictures> {
 
 fn load() -> impl Strategy<Value = Load> {
     let arrivals = prop_oneof![Just(Arrivals::Constant), Just(Arrivals::Poisson)];
-    (0.001..=1e6, arrivals, 1..=1_000_000_usize).prop_map(|(rate, arrivals, max_in_flight)| Load {
+    (0.001..=1e6, arrivals, 1..=1_000_000_usize, vec(stage(), 0..4), option::of(users())).prop_map(
+        |(rate, arrivals, max_in_flight, mut stage, users)| {
+            if users.is_none() {
+                stage.iter_mut().for_each(|stage| stage.users = None);
+            }
+            let load = Load { rate, arrivals, max_in_flight, stage, ..Load::default() };
+            users.map_or(load.clone(), |(users, think_time, distribution)| Load {
+                users: Some(users),
+                think_time: Some(think_time),
+                think_time_distribution: Some(distribution),
+                ..load
+            })
+        },
+    )
+}
+
+fn users() -> impl Strategy<Value = (usize, Duration, ThinkTime)> {
+    let distribution = prop_oneof![Just(ThinkTime::Constant), Just(ThinkTime::Exponential)];
+    (0..=20_000_usize, from(1_000_000), distribution)
+}
+
+/// Kinds of requests for a workload, some of which set what they may set.
+fn kinds(workload: Workload) -> impl Strategy<Value = Vec<RequestKind>> {
+    let kind = (0.001..=1e6, any::<bool>(), code(), from(0)).prop_map(move |(weight, sets, status, delay)| {
+        let plain = RequestKind { weight, ..RequestKind::default() };
+        match &workload {
+            _ if !sets => plain,
+            Workload::Sobel(_) => RequestKind { sizes: Some(vec![Size { width: 9, height: 8 }]), ..plain },
+            Workload::Dfs(_) => RequestKind { nodes: Some(2), edges: Some(3), ..plain },
+            Workload::Backend(_) => RequestKind {
+                failure_rate: Some(0.25),
+                failure_status: Some(status),
+                hang_rate: Some(0.5),
+                delay: Some(delay),
+                ..plain
+            },
+        }
+    });
+    let named = |(index, kind)| RequestKind { name: format!("kind-{index}"), ..kind };
+    vec(kind, 0..3).prop_map(move |kinds| kinds.into_iter().enumerate().map(named).collect())
+}
+
+fn stage() -> impl Strategy<Value = Stage> {
+    let shape = prop_oneof![Just(Shape::Ramp), Just(Shape::Step)];
+    let rate = prop_oneof![Just(0.0), 0.001..=200.0];
+    (from(1), option::of(rate), option::of(0..=100_usize), shape).prop_map(|(duration, rate, users, shape)| Stage {
+        duration,
         rate,
-        arrivals,
-        max_in_flight,
+        users,
+        shape,
     })
 }
 
@@ -357,7 +403,8 @@ fn scenario() -> impl Strategy<Value = Scenario> {
     // Boxed: as one value, the state of all of them does not fit on a test's stack.
     let run = from(0).prop_map(|max_lateness| Run { max_lateness });
     let client = (client().boxed(), run, option::of(generator()).boxed());
-    let parts = (servers().boxed(), workload().boxed(), load(), network(), client);
+    let work = workload().prop_flat_map(|workload| (Just(workload.clone()), kinds(workload))).boxed();
+    let parts = (servers().boxed(), work, load(), network(), client);
     ("[a-zA-Z0-9_-]{1,64}", option::of(any::<String>()), from(1), parts, 0..4_usize)
         .prop_flat_map(|(name, question, duration, parts, faults)| {
             let faults = vec(fault(&parts.0, duration), faults);
@@ -365,7 +412,8 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         })
         .prop_flat_map(|(head, faults)| (Just(head), vec(expectation(faults.len()), 0..4), Just(faults)))
         .prop_map(|((name, question, duration, parts), expectations, faults)| {
-            let (servers, workload, load, network, (client, run, nemesis)) = parts;
+            let (servers, (workload, request), load, network, (client, run, nemesis)) = parts;
+            let load = Load { request, ..load };
             within_totals(Scenario {
                 name,
                 question,
@@ -388,7 +436,13 @@ fn within_totals(mut scenario: Scenario) -> Scenario {
     let duration = scenario.duration.as_secs_f64();
     let requests = limits::REQUESTS_MAX.min(limits::FAULT_REQUESTS_MAX / scenario.faults.len().max(1) as f64);
     scenario.load.rate = scenario.load.rate.min(requests / duration * 0.99).max(*limits::RATE.start());
+    let total = scenario.load.requests(scenario.duration);
+    if total > requests || total == 0.0 {
+        let Load { rate, arrivals, max_in_flight, request, .. } = scenario.load;
+        scenario.load = Load { rate, arrivals, max_in_flight, request, ..Load::default() };
+    }
     scenario.load.max_in_flight = scenario.load.max_in_flight.min(500);
+    scenario.load.users = scenario.load.users.map(|users| users.min(400));
     // The longest run, of two days, has room for 10 million checks of 64 replicas at this interval.
     let interval = &mut scenario.client.health_check.interval;
     *interval = (*interval).max(Duration::from_millis(1_200));
@@ -500,7 +554,7 @@ fn for_each_key(
 
 #[test]
 fn every_key_is_read_back_with_its_default_its_example_and_its_samples() {
-    let file = "name = \"keys\"\nduration = \"1m\"\n[load]\nrate = 5\n[[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"server-0\"\n";
+    let file = "name = \"keys\"\nduration = \"1m\"\n[load]\nrate = 5\n[[load.stage]]\nduration = \"1s\"\n[[load.request]]\nname = \"a\"\n[[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"server-0\"\n";
     let mut keys = 0;
     for_each_key(TABLE, "", &[], &mut |path, key, beside| {
         // An expectation's bounds depend on its metric, and a service config is a file; both have tests of their own.
@@ -515,8 +569,16 @@ fn every_key_is_read_back_with_its_default_its_example_and_its_samples() {
             if path.starts_with("client.hedging") {
                 overrides.push("client.retry.max_attempts=1".into());
             }
+            if path.starts_with("load.think_time") {
+                overrides.push("load.users=3".into());
+            }
             if path == "client.fallback.kind" {
                 overrides.push("client.cache=on".into());
+            }
+            // A key of a kind of requests is of one workload, whose name is in its documentation.
+            if path.starts_with("load.request") {
+                let workloads = ["dfs", "backend"].into_iter().find(|name| key.doc().contains(&format!("`{name}`")));
+                overrides.extend(workloads.map(|name| format!("workload.kind={name}")));
             }
             overrides.push(format!("{path}={value}"));
             let scenario =

@@ -214,6 +214,8 @@ pub(super) mod sample {
             hedges: 0,
             rejected: false,
             answer: None,
+            kind: None,
+            user: None,
         }
     }
 

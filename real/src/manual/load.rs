@@ -1,4 +1,4 @@
-//! `real load`: the resilient client under open-loop load, against servers that run already.
+//! `real load`: the resilient client under load, against servers that run already.
 //!
 //! | module | contents |
 //! | --- | --- |
@@ -54,7 +54,8 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let scenario = args.scenario()?;
     let servers = args.servers()?;
     let entropy = Entropy::new(args.seed);
-    let inputs = Inputs::for_workload(&scenario.workload, entropy).map_err(Failure::wrong_input)?;
+    let inputs =
+        Inputs::for_kinds(&scenario.workload, &scenario.load.request, entropy).map_err(Failure::wrong_input)?;
     let mut rows = Rows::begin(&scenario, args, servers.len())?;
     let watcher = Watcher::start(args, rows.take_log(), rows.queue())?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
@@ -153,10 +154,10 @@ async fn offer(
     feed: Arc<Feed>,
 ) -> Result<Duration, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
-    let rate = scenario.load.rate;
+    let load = scenario.load.description(scenario.duration);
     let time = duration::text(scenario.duration);
     let named: Vec<_> = servers.iter().map(|(name, address)| format!("{name} ({address})")).collect();
-    log_line(format!("{rate} requests/s for {time} to {}; Ctrl-C ends it with the summary", named.join(", ")));
+    log_line(format!("{load} for {time} to {}; Ctrl-C ends it with the summary", named.join(", ")));
     let oracle = Oracle::learned(&inputs);
     let addresses: BTreeMap<_, _> = servers.iter().cloned().collect();
     let names: Vec<_> = servers.iter().map(|(name, _)| name.clone()).collect();

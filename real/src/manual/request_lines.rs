@@ -149,6 +149,8 @@ mod tests {
             hedges: 0,
             rejected: false,
             answer: None,
+            kind: None,
+            user: None,
             size: "8x8".to_owned(),
         })
     }

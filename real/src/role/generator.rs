@@ -94,8 +94,8 @@ async fn offer_load(
     };
     let scenario = Scenario::parse("scenario", &scenario, &[]).map_err(|error| RoleError::Order(error.to_string()))?;
     let entropy = Entropy::new(seed);
-    let inputs =
-        Inputs::for_workload(&scenario.workload, entropy).map_err(|error| RoleError::Order(error.to_string()))?;
+    let inputs = Inputs::for_kinds(&scenario.workload, &scenario.load.request, entropy)
+        .map_err(|error| RoleError::Order(error.to_string()))?;
     let oracle = Oracle::learned(&inputs);
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     info!(scenario = scenario.name, seed, ?servers, "ready");

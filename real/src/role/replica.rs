@@ -12,7 +12,7 @@ use clap::Args;
 use kernel::{
     entropy::Entropy,
     record::Recorder,
-    scenario::Scenario,
+    scenario::{Load, Scenario, Workload},
     server::{self, Injector, ReplicaSettings},
 };
 use tokio::runtime::Runtime;
@@ -50,6 +50,10 @@ pub struct ReplicaArgs {
     #[command(flatten)]
     backend: BackendArgs,
 
+    /// A scenario in TOML with the kinds of requests that the backend treats differently
+    #[arg(long)]
+    request_kinds: Option<String>,
+
     /// Seed of all random draws
     #[arg(long)]
     seed: u64,
@@ -68,6 +72,7 @@ impl ReplicaArgs {
             port,
             capacity: Capacity::from_settings(&scenario.servers),
             backend: BackendArgs::from_settings(&backend),
+            request_kinds: request_kinds(scenario),
             seed,
             parent: std::process::id(),
         }
@@ -82,8 +87,20 @@ impl ReplicaArgs {
             ("--parent", self.parent.to_string()),
         ];
         let own = own.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
-        own.chain(self.capacity.to_words()).chain(self.backend.to_words()).collect()
+        let kinds = self.request_kinds.iter().flat_map(|text| ["--request-kinds".to_owned(), text.clone()]);
+        own.chain(self.capacity.to_words()).chain(self.backend.to_words()).chain(kinds).collect()
     }
+}
+
+/// Returns a scenario that has the kinds of requests of `scenario` and little else, if the workload is a backend that has any:
+/// for other workloads the kinds differ in what is asked.
+fn request_kinds(scenario: &Scenario) -> Option<String> {
+    if scenario.load.request.is_empty() || !matches!(scenario.workload, Workload::Backend(_)) {
+        return None;
+    }
+    let load = Load { request: scenario.load.request.clone(), ..Load::default() };
+    let kinds = Scenario { load, faults: Vec::new(), expectations: Vec::new(), ..scenario.clone() };
+    Some(kinds.to_toml())
 }
 
 /// Serves until it is killed.
@@ -101,7 +118,16 @@ pub fn run(args: &ReplicaArgs) -> Result<(), RoleError> {
 
 async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     let ReplicaArgs { id, port, capacity, backend, .. } = args;
-    let settings = capacity.settings(backend.settings().map_err(RoleError::Order)?);
+    let kinds = match &args.request_kinds {
+        Some(text) => {
+            Scenario::parse("--request-kinds", text, &[])
+                .map_err(|error| RoleError::Order(error.to_string()))?
+                .load
+                .request
+        }
+        None => Vec::new(),
+    };
+    let settings = capacity.settings(backend.settings().map_err(RoleError::Order)?).with_kinds(&kinds);
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     let backlog = tcp::listen(*port, timer.clone())
         .map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;

@@ -58,12 +58,16 @@ struct Story {
 
 /// Plays [`STAGE`] with a fault, given as the lines of its table, in both worlds, and checks what is true of any story.
 fn play(fault: &str) -> [Story; 2] {
-    let text = format!("{STAGE}\n[[fault]]\nat = \"1025ms\"\n{fault}\n");
+    play_text(&format!("{STAGE}\n[[fault]]\nat = \"1025ms\"\n{fault}\n"))
+}
+
+/// Plays a scenario in both worlds, and checks what is true of any story.
+fn play_text(text: &str) -> [Story; 2] {
     let stories = [Arm::Sim, Arm::Real].map(|arm| {
-        let scenario = Scenario::parse("parity.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let scenario = Scenario::parse("parity.toml", text, &[]).unwrap_or_else(|error| panic!("{error}"));
         let records = match arm {
             Arm::Sim => simulated(scenario.clone()),
-            Arm::Real => real(&text),
+            Arm::Real => real(text),
         };
         Story { arm, scenario, records }
     });
@@ -74,7 +78,8 @@ fn play(fault: &str) -> [Story; 2] {
     }
     let [sim, real] = &stories;
     let wanted = |story: &Story| -> Vec<_> {
-        story.records.requests.iter().map(|row| (row.id, row.intended_us, row.size.clone())).collect()
+        let rows = story.records.requests.iter();
+        rows.map(|row| (row.id, row.intended_us, row.size.clone(), row.kind.clone())).collect()
     };
     assert_eq!(wanted(sim), wanted(real));
     assert_eq!(sim.outcomes(), real.outcomes());
@@ -304,5 +309,50 @@ fn a_slow_server_takes_its_multiple_and_the_other_does_not() {
         assert!(least >= 800 * MS, "{:?}: {least} µs", story.arm);
         let (least, _) = story.took("server-1", FAULT + EFFECT, FAULT + 1_500 * MS);
         assert!(least < 800 * MS, "{:?}: {least} µs", story.arm);
+    }
+}
+
+#[test]
+fn stages_and_kinds_of_requests_are_the_same_in_both_worlds() {
+    let load = "rate = 0.0\narrivals = \"poisson\"\n[[load.stage]]\nduration = \"2s\"\nrate = 20.0\n\
+                [[load.stage]]\nduration = \"500ms\"\nrate = 40.0\nshape = \"step\"\n\
+                [[load.stage]]\nduration = \"1s\"\nrate = 5.0\n\
+                [[load.request]]\nname = \"usual\"\nweight = 2.0\n\
+                [[load.request]]\nname = \"small\"\nsizes = [\"16x16\"]\n";
+    let stories = play_text(&STAGE.replace("rate = 20.0\n", load));
+    for Story { arm, records, .. } in &stories {
+        let small = records.requests.iter().filter(|row| row.kind.as_deref() == Some("small"));
+        let sizes: BTreeSet<_> = small.map(|row| row.size.as_str()).collect();
+        assert_eq!(sizes, BTreeSet::from(["16x16"]), "{arm:?}");
+    }
+}
+
+#[test]
+fn a_backend_fails_the_same_kind_of_requests_in_both_worlds() {
+    let load = "rate = 20.0\n[[load.request]]\nname = \"good\"\n[[load.request]]\nname = \"bad\"\nfailure_rate = 1.0\n";
+    let backend = "kind = \"backend\"\nfailure_rate = 0.0\n";
+    let text = STAGE.replace("sizes = [\"64x64\", \"256x256\"]\n", backend).replace("rate = 20.0\n", load);
+    for Story { arm, records, .. } in &play_text(&text) {
+        for row in &records.requests {
+            let is_good = row.kind.as_deref() == Some("good");
+            assert_eq!(row.status == Outcome::OK, is_good, "{arm:?}: {row:?}");
+        }
+    }
+}
+
+#[test]
+fn users_call_one_after_the_other_in_both_worlds() {
+    let text = STAGE.replace("rate = 20.0\n", "users = 3\nthink_time = \"300ms\"\n");
+    let scenario = Scenario::parse("parity.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"));
+    // A cycle takes 500 ms and a little more, so that the eighth call of a user begins before the end of the four seconds.
+    for (arm, records, least) in [(Arm::Sim, simulated(scenario), 8), (Arm::Real, real(&text), 1)] {
+        assert!(records.requests.iter().zip(0..).all(|(row, id)| row.id == id), "{arm:?}");
+        for user in 0..3 {
+            let calls: Vec<_> = records.requests.iter().filter(|row| row.user == Some(user)).collect();
+            assert!((least..=8).contains(&calls.len()), "{arm:?}: {} calls", calls.len());
+            assert!(calls.iter().all(|row| row.status == Outcome::OK), "{arm:?}: {calls:?}");
+            let waits = calls.windows(2).map(|pair| pair[1].intended_us - pair[0].done_us.unwrap_or(u64::MAX));
+            assert!(waits.clone().all(|wait| wait.abs_diff(300 * MS) <= 1), "{arm:?}: {:?}", waits.collect::<Vec<_>>());
+        }
     }
 }

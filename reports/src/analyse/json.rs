@@ -21,6 +21,9 @@ impl RunAnalysis {
             "sightings": self.sightings,
             "attempts": self.servers,
         });
+        if !self.kinds.is_empty() {
+            document["kinds"] = json!(self.kinds);
+        }
         if let Some(state) = &self.state {
             document["state"] = json!(state);
         }

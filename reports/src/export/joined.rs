@@ -125,6 +125,8 @@ fn frame(rows: &[JoinedRow], finished: &Moments, backoff: &Moments) -> PolarsRes
             texts("attempt_cause", attempts.map(|row| row?.cause.as_deref())),
             numbers("finished_us", moments(finished).into_iter()),
             numbers("backoff_us", moments(backoff).into_iter()),
+            texts("kind", rows.iter().map(|(request, _)| request.kind.as_deref())),
+            counts("user", rows.iter().map(|(request, _)| request.user)),
         ],
     )
 }

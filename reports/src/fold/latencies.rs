@@ -34,12 +34,17 @@ impl Latency {
                 }
             });
         };
-        let percentiles = GroupedValues { groups: stretches.len(), each: &each }.percentiles([500, 950, 990, 1000]);
-        let seconds = percentiles.into_iter().map(|values| values.map(|us| us.map(|us| us as f64 / 1e6)));
-        let latencies = counts.into_iter().zip(seconds);
-        latencies
-            .map(|(requests, [p50_s, p95_s, p99_s, max_s])| Self { requests, p50_s, p95_s, p99_s, max_s })
-            .collect()
+        let percentiles = GroupedValues { groups: stretches.len(), each: &each }.percentiles(Self::RANKS);
+        counts.into_iter().zip(percentiles).map(|(requests, values)| Self::of_values(requests, values)).collect()
+    }
+
+    /// The ranks of the percentiles, in thousandths.
+    pub(super) const RANKS: [u32; 4] = [500, 950, 990, 1000];
+
+    /// Returns the latencies of that many requests with the values in microseconds at [`Self::RANKS`].
+    pub(super) fn of_values(requests: u64, values_us: [Option<u64>; 4]) -> Self {
+        let [p50_s, p95_s, p99_s, max_s] = values_us.map(|us| us.map(|us| us as f64 / 1e6));
+        Self { requests, p50_s, p95_s, p99_s, max_s }
     }
 }
 

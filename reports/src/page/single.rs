@@ -14,7 +14,7 @@ use super::{Verdict, document, head, notes, numbers, plots, scenario, table};
 use crate::{
     analyse::{Episode, FaultImpact, RunAnalysis, Sighting},
     figure::Figure,
-    text::{moment_s, optional_duration, optional_percent, recovery, signed_duration},
+    text::{KIND_COLUMNS, kind_row, moment_s, optional_duration, optional_percent, recovery, signed_duration},
 };
 
 /// Returns the page of a run with its plots. The same analysis gives the same bytes.
@@ -29,6 +29,7 @@ pub fn report(analysis: &RunAnalysis, figures: &[Figure]) -> String {
         (faults(analysis))
         (detection(analysis))
         (attempts(analysis))
+        (kinds(analysis))
         (notes(&analysis.notes))
         (origin(analysis))
     };
@@ -219,6 +220,16 @@ fn attempts(analysis: &RunAnalysis) -> Markup {
         @if !rows.is_empty() {
             h2 { "Responses by server" }
             (table(&["server", "status", "attempts", "final responses"], &rows))
+        }
+    }
+}
+
+fn kinds(analysis: &RunAnalysis) -> Markup {
+    let rows: Vec<Vec<String>> = analysis.kinds.iter().map(kind_row).collect();
+    html! {
+        @if !rows.is_empty() {
+            h2 { "Requests by kind" }
+            (table(&KIND_COLUMNS, &rows))
         }
     }
 }

@@ -170,6 +170,10 @@ const HAS_SENT: u8 = 1 << 5;
 const HAS_DONE: u8 = 1 << 6;
 const HAS_LATENCY: u8 = 1 << 7;
 
+/// In the byte of what most requests do not have.
+const HAS_KIND: u8 = 1 << 3;
+const HAS_USER: u8 = 1 << 4;
+
 /// The numbers of a request.
 #[derive(Debug, Default)]
 pub struct BeforeRequest {
@@ -195,6 +199,8 @@ impl PackedRow for RequestRow {
             hedges: 0,
             rejected: false,
             answer: None,
+            kind: None,
+            user: None,
         }
     }
 
@@ -222,9 +228,17 @@ impl PackedRow for RequestRow {
         for count in [self.attempts, self.failovers, self.hedges] {
             to.number(count.into());
         }
-        to.bytes.push(u8::from(self.rejected) | answer_number(self.answer) << 1);
+        let has_kind = if self.kind.is_some() { HAS_KIND } else { 0 };
+        let has_user = if self.user.is_some() { HAS_USER } else { 0 };
+        to.bytes.push(u8::from(self.rejected) | answer_number(self.answer) << 1 | has_kind | has_user);
         to.text(self.server.as_deref());
         to.text(Some(&self.size));
+        if self.kind.is_some() {
+            to.text(self.kind.as_deref());
+        }
+        if let Some(user) = self.user {
+            to.number(user.into());
+        }
         *before = BeforeRequest { id: self.id, intended_us: self.intended_us };
     }
 
@@ -247,9 +261,11 @@ impl PackedRow for RequestRow {
         }
         let rest = from.byte();
         self.rejected = rest & 1 != 0;
-        self.answer = answer_of(rest >> 1);
+        self.answer = answer_of(rest >> 1 & 3);
         self.server = from.text();
         from.string(&mut self.size);
+        self.kind = if rest & HAS_KIND != 0 { from.text() } else { None };
+        self.user = (rest & HAS_USER != 0).then(|| from.count());
         *before = BeforeRequest { id: self.id, intended_us: self.intended_us };
     }
 }

@@ -163,6 +163,7 @@ mod tests {
         fn request()(
             id in any::<u64>(), times in [time(), time(), time(), time()], status in 0..19_usize, server in text(),
             counts in any::<[u32; 3]>(), size in "[a-c]{0,4}", rejected in any::<bool>(), answer in 0..4_usize,
+            kind in text(), user in prop::option::of(any::<u32>()),
         ) -> RequestRow {
             let answers = [None, Some("cached"), Some("stale"), Some("fallback")];
             let names: Vec<&str> = kernel::status::Code::names().chain(["DROPPED", "DEGRADED"]).collect();
@@ -170,7 +171,8 @@ mod tests {
                 "id": id, "intended_us": times[0].unwrap_or(7), "sent_us": times[1], "done_us": times[2],
                 "latency_us": times[3], "status": names[status], "server": server, "attempts": counts[0],
                 "failovers": counts[1], "hedges": counts[2], "size": size, "rejected": rejected,
-                "answer": answers[answer],
+                "answer": answers[answer], "kind": kind,
+                "user": user,
             });
             serde_json::from_value(json).unwrap()
         }

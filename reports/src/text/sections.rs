@@ -12,7 +12,10 @@ use kernel::measure::{
 };
 
 use super::{INTERRUPTED, moment_s, optional_duration, optional_percent, signed_duration};
-use crate::{analyse::RunAnalysis, fold::Latency};
+use crate::{
+    analyse::RunAnalysis,
+    fold::{KindTally, Latency},
+};
 
 /// Returns the question of the scenario.
 pub(super) fn question(analysis: &RunAnalysis) -> String {
@@ -243,6 +246,28 @@ pub(super) fn attempts(analysis: &RunAnalysis) -> String {
         table.row(vec![tally.server.clone(), tally.status.clone(), tally.attempts.to_string()]);
     }
     headed("Statuses of attempts by server", &table)
+}
+
+/// Returns the table of the kinds of requests, if the load has kinds.
+pub(super) fn kinds(analysis: &RunAnalysis) -> String {
+    if analysis.kinds.is_empty() {
+        return String::new();
+    }
+    let columns = KIND_COLUMNS.map(|column| (column, if column == "kind" { Align::Left } else { Align::Right }));
+    let mut table = TextTable::new(&columns);
+    analysis.kinds.iter().for_each(|tally| table.row(kind_row(tally)));
+    headed("Requests by kind", &table)
+}
+
+/// The columns of the table of kinds.
+pub(crate) const KIND_COLUMNS: [&str; 7] = ["kind", "requests", "success", "p50", "p95", "p99", "max"];
+
+/// Returns the cells of a kind.
+pub(crate) fn kind_row(tally: &KindTally) -> Vec<String> {
+    let Latency { requests, p50_s, p95_s, p99_s, max_s } = tally.latency;
+    let success = tally.succeeded as f64 / requests as f64;
+    let counts = [tally.kind.clone(), requests.to_string(), optional_percent(Some(success))];
+    counts.into_iter().chain([p50_s, p95_s, p99_s, max_s].map(optional_duration)).collect()
 }
 
 /// Returns the summary. Of a run that is not complete its first word says so instead of whether expectations hold.

@@ -54,6 +54,8 @@ fn rows(drawn: Vec<(u64, u64, u8)>) -> Vec<RequestRow> {
             hedges: 0,
             rejected: false,
             answer: None,
+            kind: None,
+            user: None,
             size: String::new(),
         }
     };

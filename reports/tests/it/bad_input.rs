@@ -34,6 +34,8 @@ fn row(id: u64, intended_us: u64, latency_us: u64, status: Outcome) -> RequestRo
         hedges: 0,
         rejected: false,
         answer: None,
+        kind: None,
+        user: None,
         size: String::new(),
     }
 }

@@ -75,6 +75,8 @@ fn records(scale: u64, seed: u64) -> Records {
             hedges: 0,
             rejected: false,
             answer: None,
+            kind: None,
+            user: None,
             size: "256x256".to_owned(),
         });
         for attempt in 1..=attempts {

@@ -3,7 +3,7 @@
 use kernel::{
     cli::{Failure, RunArgs, complain},
     experiment::sweep::{Axis, grid},
-    scenario::{Scenario, ScenarioError},
+    scenario::{Load, Scenario, ScenarioError},
     visible::Visible,
 };
 use sim::sweep::Variant;
@@ -60,5 +60,6 @@ pub(super) fn warn_of_other_arrivals(variants: &[Variant]) {
 /// Returns the settings from which arrivals and inputs are drawn.
 fn arrivals(variant: &Variant) -> impl PartialEq + use<> {
     let Scenario { load, duration, workload, .. } = &variant.scenario;
-    (load.rate.to_bits(), load.arrivals, *duration, workload.clone())
+    let load = Load { max_in_flight: 0, ..load.clone() };
+    (load, *duration, workload.clone())
 }

@@ -22,6 +22,8 @@ pub fn removed(original: &Scenario, reduced: &Reduced) -> Vec<String> {
         }
     }
     lines.extend(changed("load.rate", &original.load.rate.to_string(), &scenario.load.rate.to_string()));
+    let users = |scenario: &Scenario| scenario.load.users.unwrap_or(0).to_string();
+    lines.extend(changed("load.users", &users(original), &users(scenario)));
     lines.extend(changed("duration", &time(original.duration), &time(scenario.duration)));
     let replicas_before = original.servers.replicas.to_string();
     lines.extend(changed("replicas", &replicas_before, &scenario.servers.replicas.to_string()));

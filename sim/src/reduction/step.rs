@@ -44,6 +44,8 @@ pub const RESET_ALL: &[Reset] = &[
 pub enum Number {
     /// The rate of the load, in requests per 1,000 s.
     Rate,
+    /// The number of users at the start.
+    Users,
     /// The duration of the run, in milliseconds, as the others.
     Duration,
     /// The time that a fault lasts; for a crash, the time until the restart.
@@ -61,7 +63,7 @@ pub fn every(scenario: &Scenario, is_a_bug: bool) -> Vec<Step> {
     }
     steps.extend((0..scenario.servers.replicas).map(Step::WithoutServer));
     let of_faults = faults.flat_map(|fault| [Number::Lasts(fault), Number::At(fault)]);
-    for number in [Number::Rate, Number::Duration].into_iter().chain(of_faults) {
+    for number in [Number::Rate, Number::Users, Number::Duration].into_iter().chain(of_faults) {
         steps.extend(number.rungs_below(scenario).last().map(|value| Step::Lower(number, *value)));
     }
     if is_a_bug {
@@ -131,6 +133,7 @@ impl Number {
         let Some(value) = self.get(scenario) else { return Vec::new() };
         let (least, zero) = match self {
             Self::Rate => (100, None),
+            Self::Users => (1, Some(0)),
             Self::Duration => (1_000, None),
             Self::Lasts(_) => (10, None),
             Self::At(_) => (100, Some(0)),
@@ -144,6 +147,7 @@ impl Number {
     fn get(self, scenario: &Scenario) -> Option<u64> {
         Some(match self {
             Self::Rate => (scenario.load.rate * 1e3).ceil() as u64,
+            Self::Users => scenario.load.users? as u64,
             Self::Duration => millis(scenario.duration),
             Self::Lasts(fault) => millis(scenario.faults.get(fault)?.kind.lasts()?),
             Self::At(fault) => millis(scenario.faults.get(fault)?.at),
@@ -154,6 +158,7 @@ impl Number {
         let time = Duration::from_millis(value);
         match self {
             Self::Rate => scenario.load.rate = value as f64 / 1e3,
+            Self::Users => scenario.load.users = Some(value as usize),
             Self::Duration => scenario.duration = time,
             Self::At(fault) => scenario.faults[fault].at = time,
             Self::Lasts(fault) => scenario.faults[fault].kind.hold_for(time),
@@ -204,6 +209,10 @@ max = 0
         assert_eq!(rungs(Number::Lasts(0)), [10, 20, 50]);
         assert_eq!(rungs(Number::At(0)), [0, 100, 200, 500, 1_000]);
         assert_eq!(rungs(Number::Lasts(1)), [0; 0], "a reset does not last");
+        assert_eq!(rungs(Number::Users), [0; 0], "there are none");
+        let with_users = Scenario::parse("steps.toml", TEXT, &["load.users=7".to_owned()]).unwrap();
+        assert_eq!(Number::Users.rungs_below(&with_users), [0, 1, 2, 5]);
+        assert_eq!(Step::Lower(Number::Users, 2).apply(&with_users).unwrap().load.users, Some(2));
     }
 
     #[test]

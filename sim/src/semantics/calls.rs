@@ -116,3 +116,50 @@ fn an_answer_sent_before_the_server_was_killed_counts() {
     assert_eq!(records.requests[1].latency_us, Some(920));
     assert_eq!((records.requests[1].attempts, succeeded(&records.requests[1])), (1, true));
 }
+
+/// Little's law: four users whose calls take 100 ms and who think for 300 ms make 4 / 400 ms = 10 calls per second.
+#[test]
+fn users_make_as_many_calls_as_a_cycle_allows() {
+    let records = records_of(
+        "duration = '10s'\nservers.replicas = 2\nservers.service_time_min = '99900us'\n\
+         load = { users = 4, think_time = '300ms' }",
+    );
+    assert_eq!(records.requests.len(), 100);
+    for user in 0..4 {
+        let calls: Vec<_> = records.requests.iter().filter(|row| row.user == Some(user)).collect();
+        // The first waits for its connection: another round trip.
+        let latencies: Vec<_> = calls.iter().map(|row| row.latency_us.unwrap()).collect();
+        assert_eq!((latencies[0], &latencies[1..]), (100_100, &[100_000; 24][..]));
+        let due: Vec<_> = (0..25).map(|call| call * 400_000 + if call > 0 { 100 } else { 0 }).collect();
+        assert_eq!(calls.iter().map(|row| row.intended_us).collect::<Vec<_>>(), due);
+    }
+}
+
+/// 10 per second for a second, a ramp to 30 in two seconds, then 5.
+#[test]
+fn the_load_of_stages_is_the_integral_of_its_rate() {
+    let records = records_of(
+        "duration = '5s'\nservers.replicas = 2\n[load]\nrate = 10\n[[load.stage]]\nduration = '1s'\n\
+         [[load.stage]]\nduration = '2s'\nrate = 30\n[[load.stage]]\nduration = '1s'\nrate = 5\nshape = 'step'",
+    );
+    let until = |second: u64| records.requests.partition_point(|row| row.intended_us < second * 1_000_000);
+    assert_eq!([1, 3, 4, 5].map(until), [10, 50, 55, 60]);
+    assert!(records.requests.iter().all(|row| succeeded(row) && row.sent_us == Some(row.intended_us)));
+}
+
+/// Kinds of a backend differ in how it treats them, and the server and the client agree on the kind of each request.
+#[test]
+fn a_backend_treats_each_kind_of_requests_as_it_says() {
+    let scenario = "name = 'kinds'\nduration = '10s'\nworkload.kind = 'backend'\nworkload.failure_rate = 0.0\n\
+                    client.retry.max_attempts = 1\n[load]\nrate = 20\n[[load.request]]\nname = 'good'\nweight = 3\n\
+                    [[load.request]]\nname = 'bad'\nfailure_rate = 1.0\ndelay = '40ms'\n";
+    let scenario = Scenario::parse("kinds.toml", scenario, &[]).unwrap();
+    let records =
+        run(&Plan { scenario, seed: 1, calibration: Default::default() }, &Default::default()).unwrap().records;
+    let kinds: Vec<_> = records.requests.iter().map(|row| row.kind.clone().unwrap()).collect();
+    assert!((20..80).contains(&kinds.iter().filter(|kind| kind.as_str() == "bad").count()), "a quarter of 200");
+    for (row, kind) in records.requests.iter().zip(kinds) {
+        assert_eq!(succeeded(row), kind.as_str() == "good", "{row:?}");
+        assert_eq!(row.latency_us.unwrap() >= 40_000, kind.as_str() == "bad", "{row:?}");
+    }
+}

@@ -69,6 +69,8 @@ fn every_intended_request_has_a_row_and_the_end_waits_for_the_last_answer() {
             hedges: 0,
             rejected: false,
             answer: None,
+            kind: None,
+            user: None,
         };
         assert_eq!(*row, expected);
     }
@@ -85,6 +87,48 @@ fn an_arrival_beyond_the_most_in_flight_is_dropped_and_has_a_row() {
     assert_eq!((row.intended_us, row.sent_us, row.done_us, row.latency_us), (200_000, None, None, None));
     assert_eq!((row.attempts, row.server.as_ref(), row.size.as_str()), (0, None, "data"));
     assert_eq!((service.attempts().len(), end), (7, 1_150));
+}
+
+/// Returns users who think for 80 ms.
+fn users(count: usize) -> Load {
+    Load { users: Some(count), think_time: Some(Duration::from_millis(80)), ..Load::at(0.0) }
+}
+
+#[test]
+fn users_call_think_and_call_again() {
+    let (service, rows, end) = generate(users(3), answering(20), None);
+    // Little's law: 3 users with a cycle of 20 ms and 80 ms make 30 calls in a second.
+    assert_eq!(rows.len(), 30);
+    for (id, row) in (0..).zip(&rows) {
+        let intended = id / 3 * 100_000;
+        assert_eq!((row.id, row.user, row.intended_us), (id, Some((id % 3) as u32), intended));
+        assert_eq!((row.sent_us, row.done_us, row.status), (Some(intended), Some(intended + 20_000), Outcome::OK));
+    }
+    assert_eq!((service.attempts().len(), end), (30, 920));
+}
+
+#[test]
+fn users_wait_for_a_slow_service_and_an_open_loop_does_not() {
+    let (_, rows, _) = generate(Load { rate: 10.0, ..users(2) }, answering(120), None);
+    let of_users = rows.iter().filter(|row| row.user.is_some()).count();
+    assert_eq!((of_users, rows.len()), (2 * 5, 10 + 2 * 5), "a cycle of 200 ms begins five times in a second");
+    assert!(rows.iter().enumerate().all(|(place, row)| row.id == place as u64));
+    assert!(rows.iter().all(|row| row.status == Outcome::OK), "four workers are enough");
+}
+
+#[test]
+fn users_do_not_count_as_calls_in_flight_and_are_never_dropped() {
+    let (_, rows, _) = generate(Load { max_in_flight: 1, ..users(3) }, answering(20), None);
+    assert_eq!(rows.iter().filter(|row| row.status == Outcome::OK).count(), 30);
+}
+
+#[test]
+fn a_cancelled_client_ends_users_at_once() {
+    let (_, rows, end) = generate(users(2), hanging(), Some(250));
+    assert!(rows.iter().all(|row| row.status == Outcome::Status(Code::Cancelled) && row.done_us == Some(250_000)));
+    assert_eq!((rows.len(), end), (2, 250));
+    let (_, rows, end) = generate(users(2), answering(20), Some(250));
+    assert_eq!((rows.len(), end), (6, 250), "they were thinking");
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Fixture {
         let records = Arc::new(StdMutex::new(Records::default()));
         let recorder = Recorder::new(world.clone(), "server-0", records.clone());
         let injector = Arc::new(Injector::new(Entropy::new(1)));
-        let workloads = Arc::new(Workloads::new(settings.backend, Entropy::new(1)));
+        let workloads = Arc::new(Workloads::new(settings.backend, &[], Entropy::new(1)));
         let workers = Arc::new(Workers::start(world.clone(), recorder, settings, injector.clone()));
         Self { network, world, workers, workloads, injector, records, next: RefCell::new(0) }
     }

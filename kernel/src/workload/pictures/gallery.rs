@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 
 use super::{Picture, PictureFileError, files, synthetic};
-use crate::{entropy::Entropy, workload::settings::Pictures, workload::size::Size};
+use crate::{workload::settings::Pictures, workload::size::Size};
 
 /// Number of synthetic pictures of each size: enough that consecutive requests differ, and few enough to generate before
 /// every run.
@@ -16,14 +16,14 @@ pub struct Gallery {
 }
 
 impl Gallery {
-    /// Creates the gallery that a scenario's `pictures` describe, in a run with `entropy`.
+    /// Creates the gallery that a scenario's `pictures` describe; synthetic ones are drawn from `rng`.
     ///
     /// # Errors
     ///
     /// Returns the errors of [`Self::from_files`].
-    pub fn for_pictures(pictures: &Pictures, entropy: Entropy) -> Result<Self, PictureFileError> {
+    pub fn for_pictures(pictures: &Pictures, rng: &mut impl Rng) -> Result<Self, PictureFileError> {
         match pictures {
-            Pictures::Synthetic(sizes) => Ok(Self::synthetic(sizes, &mut entropy.stream("workload.pictures"))),
+            Pictures::Synthetic(sizes) => Ok(Self::synthetic(sizes, rng)),
             Pictures::Files(pattern) => Self::from_files(pattern),
         }
     }

@@ -34,6 +34,14 @@ pub struct LoadArgs {
     #[arg(long, value_parser = option::rate)]
     pub(super) rate: Option<f64>,
 
+    /// Users beside or, without --rate, in place of the requests per second; each calls, waits for the reply and thinks.
+    #[arg(long, value_name = "COUNT")]
+    pub(super) users: Option<usize>,
+
+    /// The mean time that a user thinks between two calls [default: 1s].
+    #[arg(long, value_name = "TIME")]
+    pub(super) think_time: Option<String>,
+
     /// The workload: sobel, dfs or backend [default: sobel].
     #[arg(long, value_name = "KIND")]
     pub(super) workload: Option<String>,
@@ -79,14 +87,27 @@ impl LoadArgs {
     /// The scenario that the options and the file describe, without expectations that need recorded faults.
     pub(super) fn scenario(&self) -> Result<Scenario, Failure> {
         let kind = self.workload.iter().map(|kind| format!("workload.kind={kind}"));
-        let overrides: Vec<_> = kind.chain(self.overrides.iter().cloned()).collect();
+        // The defaults have a rate, which users take the place of; a scenario has the load that it describes.
+        let alone =
+            self.users.filter(|_| self.rate.is_none() && self.scenario.is_none()).map(|_| "load.rate=0".to_owned());
+        let users = self.users.map(|users| format!("load.users={users}"));
+        let think_time = self.think_time.as_ref().map(|time| format!("load.think_time={time}"));
+        let load = [alone, users, think_time].into_iter().flatten();
+        let overrides: Vec<_> = kind.chain(load).chain(self.overrides.iter().cloned()).collect();
         let read = match &self.scenario {
             Some(path) => Scenario::load(path, &overrides),
             None => Scenario::parse("the settings of load", DEFAULTS, &overrides),
         };
         let mut scenario = read.map_err(Failure::wrong_input)?;
         scenario.duration = self.duration.unwrap_or(scenario.duration);
-        scenario.load.rate = self.rate.unwrap_or(scenario.load.rate);
+        if let Some(rate) = self.rate {
+            if scenario.load.trace_us.is_some() {
+                return Err(Failure::wrong_input(
+                    "--rate and the trace of the scenario exclude each other; leave one out",
+                ));
+            }
+            scenario.load.rate = rate;
+        }
         if !self.sizes.is_empty() {
             if !matches!(scenario.workload, Workload::Sobel(_)) {
                 let kind = scenario.workload.name();
@@ -164,6 +185,16 @@ mod tests {
         assert!(sizes.is_err_and(|f| f.message == "--sizes are of images, and the workload is `dfs`"));
         assert!(scenario(&["--workload", "dsf"]).is_err_and(|f| f.message.contains("`dsf` is not a workload kind")));
         assert!(scenario(&["--set", "client.retry.max_attemps=1"]).is_err_and(|f| f.message.contains("max_attempts")));
+    }
+
+    #[test]
+    fn users_take_the_place_of_the_default_rate_and_stand_beside_one_that_is_given() {
+        let users = scenario(&["--users", "7", "--think-time", "300ms"]).unwrap().load;
+        assert_eq!((users.rate, users.users, users.think_time), (0.0, Some(7), Some(Duration::from_millis(300))));
+        let both = scenario(&["--users", "7", "--rate", "5"]).unwrap().load;
+        assert_eq!((both.rate, both.users, both.think_time), (5.0, Some(7), Some(Duration::from_secs(1))));
+        let wrong = scenario(&["--think-time", "1s"]).unwrap_err().message;
+        assert!(wrong.contains("`think_time` is of users, and there are none"), "{wrong}");
     }
 
     #[test]
