@@ -7,7 +7,7 @@ use super::step::{Number, Step};
 /// A part of a scenario that a reduction changes unless it is asked to keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The rate of the load.
+    /// The load: its rate and its users.
     Load,
     /// How long the run lasts.
     Duration,
@@ -48,7 +48,7 @@ impl Step {
         match self {
             Self::WithoutFaults(_) | Self::WithoutTarget { .. } => Part::Faults,
             Self::WithoutServer(_) => Part::Replicas,
-            Self::Lower(Number::Rate, _) => Part::Load,
+            Self::Lower(Number::Rate | Number::Users, _) => Part::Load,
             Self::Lower(Number::Duration, _) => Part::Duration,
             Self::Lower(Number::Lasts(_) | Number::At(_), _) => Part::Times,
             Self::Reset(_) | Self::ResetAll(_) => Part::Settings,
