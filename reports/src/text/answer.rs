@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(
             answer(&alike),
             "B and A differ by less than 5 % at p95 in every phase; its success rate differs most during fault-0 \
-             (90 % against 100 %)."
+             (90.00 % against 100 %)."
         );
         assert!(answer(&pair(Vec::new())).contains("no latency in common"));
     }
