@@ -198,7 +198,7 @@ impl Coverage {
 /// let scenario = Scenario::load("../scenarios/breaker.toml".as_ref(), &[])?;
 /// let mut tally = CoverageTally::default();
 /// tally.add(&scenario, &Coverage::default());
-/// assert!(tally.text().contains("never reached: retry, failover, breaker open"));
+/// assert!(tally.text().contains("breaker half-open"));
 /// # Ok::<(), kernel::scenario::ScenarioError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -9,6 +9,7 @@ mod episode;
 #[cfg(test)]
 mod evaluation;
 mod fault;
+mod fault_events;
 mod json;
 mod lane;
 mod matching;
@@ -24,6 +25,7 @@ use kernel::{
 pub use self::{
     episode::Episode,
     fault::FaultImpact,
+    fault_events::FaultEvents,
     lane::{Lane, Lanes, Stretch},
     matching::Sighting,
     points::{RequestClass, RequestPoints},
@@ -64,6 +66,8 @@ pub struct RunAnalysis {
     pub windows: Windows,
     /// The faults, in order of their index.
     pub faults: Vec<FaultImpact>,
+    /// The events of each fault, in the order of `faults`.
+    pub fault_events: Vec<FaultEvents>,
     /// The episodes that the request log shows by itself, in order of time.
     pub episodes: Vec<Episode>,
     /// The matching of episodes and faults: one entry for each fault, in the order of `faults`.
@@ -93,6 +97,7 @@ impl RunAnalysis {
         let windows = |length| Windows::of_rows(requests, attempts, summary.end_us, length);
         let watched = windows(watched_length(summary.end_us))?;
         let episodes = episode::episodes(&watched, requests, run.world == "log");
+        let faults = fault::impacts(&summary, requests, &watched);
         let names: Vec<String> = summary.servers.keys().cloned().collect();
         Ok(Self {
             title: run.title(),
@@ -104,7 +109,8 @@ impl RunAnalysis {
             state: run.state.clone(),
             windows: if has_length(&watched, window) { watched.clone() } else { windows(window)? },
             sightings: matching::sightings(&summary.faults, &episodes, watched.length_s),
-            faults: fault::impacts(&summary, requests, &watched),
+            fault_events: fault_events::by_fault(&faults, events),
+            faults,
             episodes,
             servers: ServerTally::of_attempts(attempts),
             kinds: KindTally::of_requests(requests),

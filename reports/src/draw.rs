@@ -44,6 +44,11 @@ impl Room {
         }
     }
 
+    /// Returns the left and the right edge of the data, as shares of the width.
+    pub fn data_edges(self) -> (f64, f64) {
+        (self.left() / self.width(), 1.0 - RIGHT / self.width())
+    }
+
     /// Returns the left edge of the data. The labels of the y axis are on its left.
     fn left(self) -> f64 {
         match self {

@@ -114,8 +114,8 @@ pub enum LayerShape {
     Line {
         /// The points: x, y.
         points: Vec<(f64, f64)>,
-        /// True for a dashed line.
-        dashed: bool,
+        /// The pattern.
+        dash: Dash,
     },
     /// The area between a lower and an upper curve: x, lower, upper.
     Area(Vec<(f64, f64, f64)>),
@@ -130,6 +130,27 @@ pub enum LayerShape {
     Cells(Vec<GridCell>),
     /// Bars along the x axis.
     Bars(Vec<Bar>),
+}
+
+/// The pattern of a line. Lines with different patterns can be distinguished without their colours, and where one covers
+/// another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dash {
+    /// No gaps.
+    Solid,
+    /// Long dashes.
+    Dashed,
+    /// Dots.
+    Dotted,
+    /// A dash and a dot by turns.
+    Mixed,
+}
+
+impl Dash {
+    /// Returns the pattern of the series at `index`. After the last pattern the first one follows again.
+    pub fn of_series(index: usize) -> Self {
+        [Self::Solid, Self::Dashed, Self::Dotted, Self::Mixed][index % 4]
+    }
 }
 
 /// The mark of a point.
@@ -237,6 +258,14 @@ impl Axis {
         Self { label: String::new(), scale: Scale::Linear, range: (from, high + edge), ticks }
     }
 
+    /// Returns an axis of shares that is fitted to `values`, at least `least` long, and ends where shares end.
+    pub fn shares(label: &str, least: f64, values: impl Iterator<Item = f64>) -> Self {
+        let axis = Self::fitted(Ticks::Percent, least, values);
+        let (from, to) = axis.range;
+        // No share is greater than 1. A little room keeps a line at 1 whole.
+        Self { label: label.into(), range: (from, to.min(1.0 + (1.0 - from) * 0.06)), ..axis }
+    }
+
     /// Returns a logarithmic axis of seconds that contains all positive `values` and is at least a decade long.
     pub fn latency(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = extent(values.filter(|value| value.is_finite() && *value > 0.0)).unwrap_or((1e-3, 1.0));
@@ -258,6 +287,17 @@ impl Axis {
         };
         Some(share.clamp(0.0, 1.0))
     }
+}
+
+/// Returns the points of a line that is level over each window and steps at its edges: nothing changes before the window in
+/// which it happened. A missing value is NaN, which interrupts the line.
+fn steps(length_s: f64, values: impl Iterator<Item = Option<f64>>) -> Vec<(f64, f64)> {
+    let mut points = Vec::new();
+    for (window, value) in values.enumerate() {
+        let value = value.unwrap_or(f64::NAN);
+        points.extend([(window as f64 * length_s, value), ((window + 1) as f64 * length_s, value)]);
+    }
+    points
 }
 
 /// Returns the least and the greatest of `values`; `None` if there are none.
@@ -283,12 +323,17 @@ impl Band {
 impl Layer {
     /// Returns a layer with a solid line.
     pub fn line(name: &str, colour: Colour, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.into(), colour, shape: LayerShape::Line { points, dashed: false } }
+        Self { name: name.into(), colour, shape: LayerShape::Line { points, dash: Dash::Solid } }
     }
 
     /// Returns a layer with a dashed line.
     pub fn dashed(name: &str, colour: Colour, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.into(), colour, shape: LayerShape::Line { points, dashed: true } }
+        Self::patterned(name, colour, Dash::Dashed, points)
+    }
+
+    /// Returns a layer with a line of a pattern.
+    pub fn patterned(name: &str, colour: Colour, dash: Dash, points: Vec<(f64, f64)>) -> Self {
+        Self { name: name.into(), colour, shape: LayerShape::Line { points, dash } }
     }
 
     /// Returns a layer with a mark at each point.
@@ -320,6 +365,19 @@ mod tests {
         let axis = Axis::time(90.0);
         assert_eq!((axis.position(-1.0), axis.position(45.0), axis.position(100.0)), (Some(0.0), Some(0.5), Some(1.0)));
         assert_eq!(axis.position(f64::NAN), None);
+    }
+
+    #[test]
+    fn a_window_is_level_from_its_start_to_its_end() {
+        let points = steps(0.5, [Some(1.0), Some(3.0), None].into_iter());
+        assert_eq!(points[..4], [(0.0, 1.0), (0.5, 1.0), (0.5, 3.0), (1.0, 3.0)]);
+        assert!(points[4].1.is_nan() && points[5].1.is_nan());
+    }
+
+    #[test]
+    fn an_axis_of_shares_shows_small_losses_and_ends_at_1() {
+        let axis = Axis::shares("share", 0.01, [0.98, 1.0].into_iter());
+        assert!(axis.range.0 > 0.97 && axis.range.1 < 1.002, "{:?}", axis.range);
     }
 
     #[test]

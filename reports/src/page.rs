@@ -1,11 +1,14 @@
-//! Reports as one HTML file that needs nothing else: no network, no script, no font.
+//! Reports as one HTML file that needs nothing else: no network and no font. Its only script shows the values of plots under
+//! the pointer, and the page is whole without it.
 //!
 //! Plots are in the page as SVG, drawn twice, for wide and for narrow screens. The style sheet shows one of the two, and
 //! darkens its colors with the page. Templates are `maud`'s, so what a scenario says is escaped by construction.
 
 mod compared;
+mod contents;
 mod distribution;
 mod fidelity;
+mod hover;
 mod single;
 mod style;
 mod sweep;
@@ -44,7 +47,8 @@ fn document(title: &str, body: &Markup) -> String {
                 style { (PreEscaped(style::sheet())) }
             }
             body {
-                main { (body) }
+                main { (PreEscaped(contents::with_contents(&body.0))) }
+                script { (PreEscaped(hover::SCRIPT)) }
             }
         }
         (PreEscaped("\n"))
@@ -99,9 +103,10 @@ fn numbers(numbers: &[(&str, String)]) -> Markup {
 fn plots(figures: &[Figure]) -> Markup {
     html! {
         @for figure in figures {
-            figure id=(figure.name) {
+            figure id=(figure.name) aria-label=(figure.title) {
                 div class="wide" { (inline(figure, Room::Wide)) }
                 div class="narrow" { (inline(figure, Room::Narrow)) }
+                (hover::values(figure))
             }
         }
     }
@@ -117,6 +122,12 @@ fn inline(figure: &Figure, room: Room) -> PreEscaped<String> {
 
 /// Returns a table whose first column is text and whose other columns are figures.
 fn table(headings: &[&str], rows: &[Vec<String>]) -> Markup {
+    let cells = |row: &Vec<String>| row.iter().map(|cell| html! { (cell) }).collect();
+    markup_table(headings, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// Returns a table like [`table()`] of cells that may have links. On narrow screens each row is a list of headings and cells.
+fn markup_table(headings: &[&str], rows: &[Vec<Markup>]) -> Markup {
     html! {
         div class="scroll" {
             table {
@@ -128,7 +139,7 @@ fn table(headings: &[&str], rows: &[Vec<String>]) -> Markup {
                 tbody {
                     @for row in rows {
                         tr {
-                            @for cell in row { td { (cell) } }
+                            @for (cell, heading) in row.iter().zip(headings) { td data-label=(heading) { (cell) } }
                         }
                     }
                 }
@@ -163,8 +174,8 @@ fn aligned(table: &TextTable) -> Markup {
                     tbody {
                         @for row in table.rows() {
                             tr {
-                                @for (cell, (_, align)) in row.iter().zip(table.columns()) {
-                                    td class=[text_class(align)] { (cell) }
+                                @for (cell, (heading, align)) in row.iter().zip(table.columns()) {
+                                    td class=[text_class(align)] data-label=(heading) { (cell) }
                                 }
                             }
                         }

@@ -1,5 +1,6 @@
 //! Reports as plain text: for `report.txt`, `comparison.txt` and the terminal.
 
+pub(crate) mod answer;
 pub mod compared;
 pub mod distribution;
 pub mod fidelity;

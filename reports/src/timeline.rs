@@ -148,7 +148,7 @@ fn since(at_us: u64, intended_us: u64) -> String {
 }
 
 /// Returns what an event says, in words.
-fn event(row: &EventRow) -> String {
+pub(crate) fn event(row: &EventRow) -> String {
     let target = row.target.as_deref().unwrap_or_default().visible().to_string();
     let cause = row.cause.as_deref().unwrap_or_default().visible().to_string();
     let attempt = row.attempt.map(|attempt| format!("attempt {attempt}")).unwrap_or_default();

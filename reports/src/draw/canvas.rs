@@ -9,7 +9,7 @@ use plotters::{
 };
 use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingBackend};
 
-use crate::figure::Colour;
+use crate::figure::{Colour, Dash};
 
 /// The number of units in a pixel. Backends take whole numbers, and a whole pixel would be too coarse.
 const UNITS: f64 = 10.0;
@@ -139,11 +139,12 @@ impl Canvas<'_> {
         }
     }
 
-    /// Draws a dashed line. The pattern continues across the corners.
-    pub(super) fn dashes(&mut self, points: &[(f64, f64)], paint: Paint, width: f64) {
-        let mut left = DASH;
-        let mut drawn = true;
-        let mut dash: Vec<(f64, f64)> = points.first().copied().into_iter().collect();
+    /// Draws a line with gaps. The pattern continues across the corners.
+    pub(super) fn dashes(&mut self, points: &[(f64, f64)], dash: Dash, paint: Paint, width: f64) {
+        let pattern = pattern(dash);
+        let mut place = 0;
+        let mut left = pattern[place];
+        let mut stroke: Vec<(f64, f64)> = points.first().copied().into_iter().collect();
         for pair in points.windows(2) {
             let mut from = pair[0];
             let to = pair[1];
@@ -151,22 +152,23 @@ impl Canvas<'_> {
                 let distance = (to.0 - from.0).hypot(to.1 - from.1);
                 if distance <= left {
                     left -= distance;
-                    dash.push(to);
+                    stroke.push(to);
                     break;
                 }
                 let share = left / distance;
                 from = (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share);
-                dash.push(from);
-                if drawn {
-                    self.line(&dash, paint, width, 1.0);
+                stroke.push(from);
+                // Strokes have even places, gaps odd ones.
+                if place % 2 == 0 {
+                    self.line(&stroke, paint, width, 1.0);
                 }
-                left = if drawn { DASH_GAP } else { DASH };
-                drawn = !drawn;
-                dash = vec![from];
+                place = (place + 1) % pattern.len();
+                left = pattern[place];
+                stroke = vec![from];
             }
         }
-        if drawn {
-            self.line(&dash, paint, width, 1.0);
+        if place % 2 == 0 {
+            self.line(&stroke, paint, width, 1.0);
         }
     }
 
@@ -198,11 +200,16 @@ impl Canvas<'_> {
     }
 }
 
-/// The length of a dash, in pixels.
-const DASH: f64 = 7.0;
-
-/// The length of the gap between two dashes, in pixels.
-const DASH_GAP: f64 = 5.0;
+/// Returns the lengths of strokes and gaps by turns, in pixels.
+fn pattern(dash: Dash) -> &'static [f64] {
+    match dash {
+        // One stroke that no canvas is long enough for.
+        Dash::Solid => &[f64::INFINITY, 1.0],
+        Dash::Dashed => &[7.0, 5.0],
+        Dash::Dotted => &[2.0, 3.0],
+        Dash::Mixed => &[8.0, 3.0, 2.0, 3.0],
+    }
+}
 
 fn units(pixels: f64) -> i32 {
     (pixels * UNITS).round() as i32

@@ -1,7 +1,7 @@
 //! The legend of a panel. It is above the data, never on it.
 
 use super::canvas::{Anchor, Canvas, Paint, Style, text_width};
-use crate::figure::{Layer, LayerShape, Mark, Panel};
+use crate::figure::{Dash, Layer, LayerShape, Mark, Panel};
 
 /// The size of the font.
 const SIZE: f64 = 11.5;
@@ -67,8 +67,8 @@ fn sample(canvas: &mut Canvas<'_>, layer: &Layer, at: (f64, f64)) {
     let upper = (at.0 + 2.0, at.1 - 4.5);
     let lower = (at.0 + SAMPLE - 2.0, at.1 + 4.5);
     match &layer.shape {
-        LayerShape::Line { dashed: false, .. } => canvas.line(&ends, paint, 2.2, 1.0),
-        LayerShape::Line { dashed: true, .. } => canvas.dashes(&ends, paint, 1.8),
+        LayerShape::Line { dash: Dash::Solid, .. } => canvas.line(&ends, paint, 2.2, 1.0),
+        LayerShape::Line { dash, .. } => canvas.dashes(&ends, *dash, paint, 1.8),
         LayerShape::Area(_) => canvas.rectangle(upper, lower, paint, 0.25),
         LayerShape::Bars(_) => canvas.rectangle(upper, lower, paint, 1.0),
         LayerShape::Cells(_) => canvas.rectangle(upper, lower, paint, 0.8),

@@ -7,7 +7,7 @@ use super::{
     names,
     tick::ticks,
 };
-use crate::figure::{Axis, Band, Bar, Figure, GridCell, Layer, LayerShape, Panel, Ticks};
+use crate::figure::{Axis, Band, Bar, Dash, Figure, GridCell, Layer, LayerShape, Panel, Ticks};
 
 /// The size of the font of ticks.
 const TICK_SIZE: f64 = 11.5;
@@ -198,12 +198,12 @@ fn draw_foot(canvas: &mut Canvas<'_>, axis: &Axis, frame: &Frame) {
 fn draw_layer(canvas: &mut Canvas<'_>, layer: &Layer, width: f64, x: &Axis, y: &Axis, frame: &Frame) {
     let paint = Paint::for_colour(layer.colour);
     match &layer.shape {
-        LayerShape::Line { points, dashed } => {
+        LayerShape::Line { points, dash } => {
             for stretch in stretches(points, |point| frame.at(x, y, *point)) {
                 match stretch.as_slice() {
                     [alone] => canvas.disc(*alone, 1.6, paint, 1.0),
-                    line if *dashed => canvas.dashes(line, paint, LINE),
-                    line => canvas.line(line, paint, width, 1.0),
+                    line if *dash == Dash::Solid => canvas.line(line, paint, width, 1.0),
+                    line => canvas.dashes(line, *dash, paint, LINE),
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The plots of several runs of one scenario.
 
-use super::{Axis, Band, Colour, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks};
+use super::{Axis, Band, Colour, Dash, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks, steps};
 use crate::{
     compare::{
         ComparisonSide, Sample, ScenarioComparison, WHOLE,
@@ -84,7 +84,10 @@ impl OverTime {
             let length_s = side.members[0].windows.length_s;
             values.extend(series.iter().flatten().flatten());
             // Dashes leave the line below visible.
-            let shape = LayerShape::Line { points: mean_line(&series, length_s), dashed: index > 0 };
+            let shape = LayerShape::Line {
+                points: steps(length_s, mean(series.iter()).into_iter()),
+                dash: Dash::of_series(index),
+            };
             lines.push(Layer { name: side.name.clone(), colour: Colour::of_series(index), shape });
             // The range of a single run is its line.
             if side.members.len() > 1 {
@@ -97,25 +100,17 @@ impl OverTime {
     }
 }
 
-/// Returns the mean of the series at the middle of each window.
-fn mean_line(series: &[Vec<Option<f64>>], length_s: f64) -> Vec<(f64, f64)> {
-    let means = mean(series.iter());
-    means.iter().enumerate().map(|(window, value)| (middle_s(window, length_s), value.unwrap_or(f64::NAN))).collect()
-}
-
-/// Returns the least and the greatest value of the series at the middle of each window.
+/// Returns the least and the greatest value of the series over each window.
 fn range_area(series: &[Vec<Option<f64>>], length_s: f64) -> Vec<(f64, f64, f64)> {
     let low = fold(series.iter(), |values| values.iter().copied().fold(f64::INFINITY, f64::min));
     let high = fold(series.iter(), |values| values.iter().copied().fold(f64::NEG_INFINITY, f64::max));
     let mut area = Vec::with_capacity(low.len());
     for (window, (low, high)) in low.iter().zip(&high).enumerate() {
-        area.push((middle_s(window, length_s), low.unwrap_or(f64::NAN), high.unwrap_or(f64::NAN)));
+        let low = low.unwrap_or(f64::NAN);
+        let high = high.unwrap_or(f64::NAN);
+        area.extend([window, window + 1].map(|edge| (edge as f64 * length_s, low, high)));
     }
     area
-}
-
-fn middle_s(window: usize, length_s: f64) -> f64 {
-    (window as f64 + 0.5) * length_s
 }
 
 /// Returns the bands of the faults in the first run of the reference.
@@ -132,7 +127,7 @@ fn cdf(scenario: &ScenarioComparison) -> Figure {
     for (index, side) in scenario.sides.iter().enumerate() {
         let points = distribution(&side.latencies(WHOLE));
         all.extend(points.iter().map(|(value, _)| *value));
-        let shape = LayerShape::Line { points, dashed: index > 0 };
+        let shape = LayerShape::Line { points, dash: Dash::of_series(index) };
         layers.push(Layer { name: side.name.clone(), colour: Colour::of_series(index), shape });
     }
     let y = Axis { label: "share of requests".into(), scale: Scale::Linear, range: (0.0, 1.0), ticks: Ticks::Percent };

@@ -1,6 +1,6 @@
 //! The plots of one run.
 
-use super::{Axis, Band, Bar, Colour, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks};
+use super::{Axis, Band, Bar, Colour, Dash, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks, steps};
 use crate::{
     analyse::{Lane, Lanes, RequestClass, RunAnalysis, Stretch, points::Cloud},
     fold::Windows,
@@ -8,7 +8,7 @@ use crate::{
 
 /// Returns the plots of a run, the most important first.
 pub fn figures(analysis: &RunAnalysis) -> Vec<Figure> {
-    let plots = [timeseries, throughput, latency_raw, latency_quantiles, attempts, decisions];
+    let plots = [timeseries, latency_raw, latency_uncorrected, attempts, decisions];
     plots.iter().map(|plot| plot(analysis)).collect()
 }
 
@@ -29,25 +29,23 @@ fn figure(analysis: &RunAnalysis, name: &str, what: &str, caption: &str, panels:
     }
 }
 
-/// Returns the value of each window at its middle. A missing value is NaN, which interrupts a line.
-fn at_middles(windows: &Windows, values: impl Iterator<Item = Option<f64>>) -> Vec<(f64, f64)> {
-    let half = windows.length_s / 2.0;
-    windows.starts().map(|start| start + half).zip(values.map(|value| value.unwrap_or(f64::NAN))).collect()
-}
-
 fn per_second(windows: &Windows, counts: &[u64]) -> Vec<(f64, f64)> {
-    at_middles(windows, windows.rates(counts).into_iter())
+    steps(windows.length_s, windows.rates(counts).into_iter())
 }
 
 fn line(windows: &Windows, name: &str, colour: Colour, values: &[Option<f64>]) -> Layer {
-    Layer::line(name, colour, at_middles(windows, values.iter().copied()))
+    patterned(windows, name, colour, Dash::Solid, values)
+}
+
+fn patterned(windows: &Windows, name: &str, colour: Colour, dash: Dash, values: &[Option<f64>]) -> Layer {
+    Layer::patterned(name, colour, dash, steps(windows.length_s, values.iter().copied()))
 }
 
 fn rate_panel(windows: &Windows, weight: f64) -> Panel {
     let layers = vec![
         Layer::line("offered", Colour::Grey, per_second(windows, &windows.offered)),
         Layer::line("ended", Colour::Orange, per_second(windows, &windows.completed)),
-        Layer::line("ended OK (goodput)", Colour::Blue, per_second(windows, &windows.completed_ok)),
+        Layer::dashed("ended OK (goodput)", Colour::Blue, per_second(windows, &windows.completed_ok)),
     ];
     let highest = windows.offered.iter().chain(&windows.completed).map(|count| *count as f64 / windows.length_s);
     Panel {
@@ -62,12 +60,16 @@ fn latency_axis<'a>(series: impl IntoIterator<Item = &'a Vec<Option<f64>>>) -> A
     Axis::latency("latency", series.into_iter().flatten().flatten().copied())
 }
 
+/// The least length of the axis of the success rate. A shorter one would make a single lost request look like an outage.
+const SUCCESS_AXIS_MIN: f64 = 0.02;
+
 fn success_panel(windows: &Windows, weight: f64) -> Panel {
+    let rates = windows.success_rate();
     Panel {
         title: "Success rate".into(),
-        y: Axis { label: "succeeded".into(), scale: Scale::Linear, range: (0.0, 1.04), ticks: Ticks::Percent },
+        y: Axis::shares("succeeded", SUCCESS_AXIS_MIN, rates.iter().flatten().copied()),
         weight,
-        layers: vec![line(windows, "of the requests intended in the window", Colour::Green, &windows.success_rate())],
+        layers: vec![line(windows, "of the requests intended in the window", Colour::Green, &rates)],
     }
 }
 
@@ -76,11 +78,12 @@ fn timeseries(analysis: &RunAnalysis) -> Figure {
     let windows = &analysis.windows;
     let latency = Panel {
         title: "Latency".into(),
-        y: latency_axis([&windows.p50, &windows.p95, &windows.p99]),
+        y: latency_axis([&windows.p50, &windows.p95, &windows.p99, &windows.max]),
         weight: 1.1,
         layers: vec![
-            line(windows, "p99", Colour::Vermillion, &windows.p99),
-            line(windows, "p95", Colour::Orange, &windows.p95),
+            line(windows, "max", Colour::Ink, &windows.max),
+            patterned(windows, "p99", Colour::Vermillion, Dash::Dashed, &windows.p99),
+            patterned(windows, "p95", Colour::Orange, Dash::Dotted, &windows.p95),
             line(windows, "p50", Colour::Blue, &windows.p50),
         ],
     };
@@ -88,18 +91,9 @@ fn timeseries(analysis: &RunAnalysis) -> Figure {
         analysis,
         "timeseries",
         "Throughput and latency",
-        "Latency counts from the intended start of a request, and is shown at that time.",
+        "Each step is a window. Requests are counted when they are offered and when they end; latency counts from the intended \
+         start of a request, and is shown at that time.",
         vec![rate_panel(windows, 1.0), latency, success_panel(windows, 0.55)],
-    )
-}
-
-fn throughput(analysis: &RunAnalysis) -> Figure {
-    figure(
-        analysis,
-        "throughput",
-        "Throughput",
-        "Requests offered, ended, and ended OK, each at the time of the event.",
-        vec![rate_panel(&analysis.windows, 1.4)],
     )
 }
 
@@ -141,37 +135,25 @@ fn class_layer(class: RequestClass, cloud: &Cloud, floor: f64) -> Layer {
     }
 }
 
-fn latency_quantiles(analysis: &RunAnalysis) -> Figure {
+fn latency_uncorrected(analysis: &RunAnalysis) -> Figure {
     let windows = &analysis.windows;
-    let quantiles = [
-        ("max", Colour::Ink, &windows.max),
-        ("p99", Colour::Vermillion, &windows.p99),
-        ("p95", Colour::Orange, &windows.p95),
-        ("p50", Colour::Blue, &windows.p50),
-    ];
-    let above = Panel {
-        title: "From the intended start".into(),
-        y: latency_axis(quantiles.iter().map(|(_, _, values)| *values)),
-        weight: 1.2,
-        layers: quantiles.iter().map(|(name, colour, values)| line(windows, name, *colour, values)).collect(),
-    };
     let beside = Panel {
-        title: "For comparison, from the actual start of the call".into(),
+        title: "From the intended and from the actual start".into(),
         y: latency_axis([&windows.p99, &windows.p50, &windows.uncorrected_p50, &windows.uncorrected_p99]),
         weight: 0.9,
         layers: vec![
             line(windows, "p99", Colour::Vermillion, &windows.p99),
-            dashed(windows, "p99 uncorrected", Colour::Purple, &windows.uncorrected_p99),
+            patterned(windows, "p99 uncorrected", Colour::Purple, Dash::Dashed, &windows.uncorrected_p99),
             line(windows, "p50", Colour::Blue, &windows.p50),
-            dashed(windows, "p50 uncorrected", Colour::Sky, &windows.uncorrected_p50),
+            patterned(windows, "p50 uncorrected", Colour::Sky, Dash::Dotted, &windows.uncorrected_p50),
         ],
     };
     figure(
         analysis,
-        "latency_quantiles",
-        "Latency quantiles",
+        "latency_uncorrected",
+        "Latency that a closed loop hides",
         "Requests by their intended start. The gap is waiting time that a closed-loop load generator does not measure.",
-        vec![above, beside, gap_panel(windows)],
+        vec![beside, gap_panel(windows)],
     )
 }
 
@@ -186,7 +168,7 @@ fn gap_panel(windows: &Windows) -> Panel {
         weight: 0.55,
         layers: vec![
             line(windows, "gap at p99", Colour::Vermillion, &p99),
-            line(windows, "gap at p50", Colour::Blue, &p50),
+            patterned(windows, "gap at p50", Colour::Blue, Dash::Dashed, &p50),
         ],
     }
 }
@@ -195,10 +177,6 @@ fn gap_panel(windows: &Windows) -> Panel {
 fn gaps(corrected: &[Option<f64>], uncorrected: &[Option<f64>]) -> Vec<Option<f64>> {
     let pairs = corrected.iter().zip(uncorrected);
     pairs.map(|(corrected, uncorrected)| Some((corrected.as_ref()? - uncorrected.as_ref()?).max(0.0))).collect()
-}
-
-fn dashed(windows: &Windows, name: &str, colour: Colour, values: &[Option<f64>]) -> Layer {
-    Layer::dashed(name, colour, at_middles(windows, values.iter().copied()))
 }
 
 fn attempts(analysis: &RunAnalysis) -> Figure {
@@ -221,7 +199,11 @@ fn attempts(analysis: &RunAnalysis) -> Figure {
     // Without rows of attempts their number is not known, and a line at 0 would be wrong.
     if !windows.attempts_begun.is_empty() {
         layers.push(Layer::line("attempts begun", Colour::Blue, per_second(windows, &windows.attempts_begun)));
-        layers.push(Layer::line("of which failed", Colour::Vermillion, per_second(windows, &windows.attempts_failed)));
+        layers.push(Layer::dashed(
+            "of which failed",
+            Colour::Vermillion,
+            per_second(windows, &windows.attempts_failed),
+        ));
     }
     let load = Panel {
         title: "Load on the servers".into(),

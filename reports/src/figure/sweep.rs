@@ -1,5 +1,6 @@
 //! The plots of a sweep.
 
+mod difference;
 mod distribution;
 mod grid;
 
@@ -14,7 +15,7 @@ use crate::sweep::SweepAnalysis;
 /// Returns the plots of how metrics spread over the seeds or, for a grid, how they depend on its settings.
 pub fn figures(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> Vec<Figure> {
     match &sweep.layout {
-        Some(layout) => grid::figures(sweep, layout, report),
+        Some(layout) => [difference::figures(sweep, report), grid::figures(sweep, layout, report)].concat(),
         None => distribution::figures(sweep, report),
     }
 }
@@ -41,12 +42,7 @@ const RECOVERY: GroupPlot = GroupPlot { name: "recovery", title: "Recovery", gro
 /// shares and rates.
 fn axis(metric: Metric, values: impl Iterator<Item = f64> + Clone) -> Axis {
     match metric.unit() {
-        Unit::Share => {
-            let axis = Axis::fitted(Ticks::Percent, 0.01, values);
-            let (from, to) = axis.range;
-            // No share is greater than 1.
-            Axis { label: "share".into(), range: (from, to.min(1.0 + (1.0 - from) * 0.06)), ..axis }
-        }
+        Unit::Share => Axis::shares("share", 0.01, values),
         Unit::PerSecond => Axis { label: "1 / s".into(), ..Axis::fitted(Ticks::Number, 0.1, values) },
         Unit::Seconds if differ_much(values.clone()) => Axis::latency("time", values),
         Unit::Seconds => Axis::from_zero("time", Ticks::Duration, values),

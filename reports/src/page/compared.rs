@@ -9,6 +9,7 @@ use crate::{
     compare::{Comparison, ScenarioComparison, SeriesPair, SidePair},
     figure::Figure,
     text::{
+        answer::answer,
         compared::{distance_cells, metric_rows, share},
         optional_duration, signed_duration,
     },
@@ -22,6 +23,9 @@ pub fn comparison(comparison: &Comparison, figures: &[Figure]) -> String {
     let title = format!("Comparison: {}", names.join(", "));
     let body = html! {
         h1 { (title) }
+        @for pair in comparison.scenarios.iter().flat_map(|scenario| &scenario.pairs) {
+            p class="answer" { (answer(pair)) }
+        }
         @for scenario in &comparison.scenarios { (sides(scenario)) }
         (plots(figures))
         @for pair in comparison.scenarios.iter().flat_map(|scenario| &scenario.pairs) { (pair_tables(pair)) }

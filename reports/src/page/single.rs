@@ -5,16 +5,20 @@ use kernel::measure::{
     text::{
         MISSING,
         quantity::{count, moment, quantity, rate},
-        shown, untrusted_reason,
+        shown,
+        table::{Align, TextTable},
+        untrusted_reason,
     },
 };
+use kernel::visible::Visible;
 use maud::{Markup, html};
 
-use super::{Verdict, document, head, notes, numbers, plots, scenario, table};
+use super::{Verdict, aligned, document, head, markup_table, notes, numbers, plots, scenario, table};
 use crate::{
-    analyse::{Episode, FaultImpact, RunAnalysis, Sighting},
+    analyse::{Episode, FaultEvents, FaultImpact, RunAnalysis, Sighting},
     figure::Figure,
     text::{KIND_COLUMNS, kind_row, moment_s, optional_duration, optional_percent, recovery, signed_duration},
+    timeline,
 };
 
 /// Returns the page of a run with its plots. The same analysis gives the same bytes.
@@ -27,6 +31,7 @@ pub fn report(analysis: &RunAnalysis, figures: &[Figure]) -> String {
         (plots(figures))
         (phases(analysis))
         (faults(analysis))
+        (fault_events(analysis))
         (detection(analysis))
         (attempts(analysis))
         (kinds(analysis))
@@ -85,13 +90,13 @@ fn expectations(summary: &Summary) -> Markup {
 fn expectation(summary: &Summary, checked: &CheckedExpectation) -> Markup {
     html! {
         tr {
-            td class=(if checked.pass { "ok" } else if summary.stopped.is_some() { "" } else { "bad" }) {
+            td data-label="expectation" class=(if checked.pass { "ok" } else if summary.stopped.is_some() { "" } else { "bad" }) {
                 (summary.mark(checked)) " " (checked.metric)
                 @if let Some(phase) = &checked.during { " during " (phase) }
             }
-            td { (expected(checked, checked.actual).unwrap_or_else(|| MISSING.to_owned())) }
-            td { (expected(checked, checked.min).unwrap_or_default()) }
-            td { (expected(checked, checked.max).unwrap_or_default()) }
+            td data-label="actual" { (expected(checked, checked.actual).unwrap_or_else(|| MISSING.to_owned())) }
+            td data-label="at least" { (expected(checked, checked.min).unwrap_or_default()) }
+            td data-label="at most" { (expected(checked, checked.max).unwrap_or_default()) }
         }
     }
 }
@@ -142,7 +147,12 @@ fn phase_row(name: &str, metrics: &Metrics) -> Vec<String> {
 }
 
 fn faults(analysis: &RunAnalysis) -> Markup {
-    let rows: Vec<Vec<String>> = analysis.faults.iter().map(fault_row).collect();
+    let mut rows: Vec<Vec<Markup>> = Vec::with_capacity(analysis.faults.len());
+    for impact in &analysis.faults {
+        let mut cells: Vec<Markup> = fault_row(impact).into_iter().map(|cell| html! { (cell) }).collect();
+        cells[0] = html! { a href=(format!("#events-{}", impact.fault.index)) { (cells[0]) } };
+        rows.push(cells);
+    }
     let headings = [
         "fault",
         "at",
@@ -158,15 +168,57 @@ fn faults(analysis: &RunAnalysis) -> Markup {
     html! {
         @if !rows.is_empty() {
             h2 { "Faults" }
-            (table(&headings, &rows))
+            (markup_table(&headings, &rows))
         }
     }
+}
+
+/// Returns the events of each fault, under a name that its row in the table of faults links to.
+fn fault_events(analysis: &RunAnalysis) -> Markup {
+    html! {
+        @if !analysis.fault_events.is_empty() {
+            h2 { "Events of each fault" }
+            p class="muted" {
+                "The fault itself, and what servers, health checks, breakers and ejections did in its phase. Times are seconds \
+                 since the start of the run, then since the start of the fault."
+            }
+        }
+        @for (events, impact) in analysis.fault_events.iter().zip(&analysis.faults) {
+            h3 id=(format!("events-{}", events.fault)) { (fault_name(impact)) }
+            (aligned(&event_table(events, impact)))
+            @if events.left_out > 0 { p class="muted" { (events.left_out) " more events are in events.jsonl." } }
+        }
+    }
+}
+
+fn event_table(events: &FaultEvents, impact: &FaultImpact) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("at", Align::Left),
+        ("since the fault", Align::Right),
+        ("source", Align::Left),
+        ("event", Align::Left),
+    ]);
+    for row in &events.rows {
+        let since_s = (row.at_us as f64 - impact.fault.start_us as f64) / 1e6;
+        table.row(vec![
+            moment(row.at_us),
+            signed_duration(Some(since_s)),
+            row.source.visible().to_string(),
+            timeline::event(row),
+        ]);
+    }
+    table
+}
+
+fn fault_name(impact: &FaultImpact) -> String {
+    let fault = &impact.fault;
+    format!("fault-{} {} {}", fault.index, fault.kind, fault.targets.join(", "))
 }
 
 fn fault_row(impact: &FaultImpact) -> Vec<String> {
     let fault = &impact.fault;
     vec![
-        format!("fault-{} {} {}", fault.index, fault.kind, fault.targets.join(", ")),
+        fault_name(impact),
         moment(fault.start_us),
         fault.lifted_us.map_or("never".to_owned(), moment),
         fault.time_to_detect_s.map_or("never".to_owned(), |seconds| optional_duration(Some(seconds))),

@@ -13,8 +13,8 @@ pub fn sweep(sweep: &SweepAnalysis, report: &SweepReport<'_>, figures: &[Figure]
         (head(report.verdict().into(), &sweep.title(), sweep.question.as_deref()))
         (numbers(&overview(sweep, report)))
         @if !is_grid { (aligned(&report.expectations())) }
-        (plots(figures))
-        @if is_grid { (grid_tables(report)) } @else {
+        @if is_grid { (grid(report, figures)) } @else {
+            (plots(figures))
             (headed_table("Every metric over the seeds", &report.spreads()))
         }
         (worst_runs(sweep, report))
@@ -35,10 +35,20 @@ fn overview(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> [(&'static str, 
     ]
 }
 
-fn grid_tables(report: &SweepReport<'_>) -> Markup {
+/// Returns the settings, then how much the variants differ, then each metric of each variant.
+fn grid(report: &SweepReport<'_>, figures: &[Figure]) -> Markup {
+    let (differences, metrics): (Vec<Figure>, Vec<Figure>) =
+        figures.iter().cloned().partition(|figure| figure.name.starts_with("difference-"));
     html! {
         (headed_table("Settings", &report.settings()))
+        (plots(&differences))
         (headed_table("Differences from variant 0, paired by seed", &report.differences()))
+        @if !report.differences().rows().is_empty() {
+            p class="muted" {
+            "The intervals in this table are for one difference alone; those in the plots are corrected for the number of differences."
+            }
+        }
+        (plots(&metrics))
         (headed_table("Spread over the seeds of each variant", &report.spreads_by_variant()))
         @for remark in report.remarks().lines() {
             p class="muted" { (remark.trim()) }

@@ -12,7 +12,7 @@ fn a_report_has_its_text_plots_and_page_and_leaves_the_run_alone() {
     let done = reports(&[word(&place), "--parquet"]).unwrap();
     assert_eq!(done.exit, kernel::cli::Exit::Passed);
     let report = place.join("report");
-    for plot in ["timeseries", "throughput", "latency_raw", "latency_quantiles", "attempts", "decisions"] {
+    for plot in ["timeseries", "latency_raw", "latency_uncorrected", "attempts", "decisions"] {
         let svg = fs::read_to_string(report.join(format!("{plot}.svg"))).unwrap();
         assert!(svg.starts_with("<svg width=\"960\"") && svg.ends_with("</svg>\n"), "{plot}");
         assert!(svg.contains("fault-0 freeze server-0"), "{plot} does not name the fault");
@@ -21,10 +21,16 @@ fn a_report_has_its_text_plots_and_page_and_leaves_the_run_alone() {
     assert_eq!(&fs::read(report.join("joined.parquet")).unwrap()[..4], b"PAR1");
     let page = fs::read_to_string(report.join("report.html")).unwrap();
     assert!(page.contains("What becomes of &lt;requests&gt; &amp; retries?"));
-    for outside in ["http://", "https://", "<script", "<link", "url("] {
+    for outside in ["http://", "https://", "<script src", "<link", "url("] {
         let found = page.replace("http://www.w3.org/2000/svg", "").contains(outside);
         assert!(!found, "the page refers to {outside}");
     }
+    assert!(page.contains("<a href=\"#timeseries\">Throughput and latency</a>"));
+    assert!(page.contains("<a href=\"#events-0\">fault-0 freeze server-0</a>"));
+    let events = page.split("<h3 id=\"events-0\">").nth(1).expect("the fault has a section");
+    assert!(
+        events.contains("fault-0 begins on server-0: freeze") && events.contains("fault-0 is lifted from server-0")
+    );
     assert_eq!(fs::read(place.join("summary.json")).unwrap(), before);
 }
 

@@ -110,6 +110,8 @@ fn the_plots_of_a_sweep_are_distributions_of_what_varies() {
     assert_eq!(names, wanted);
     let svg = fs::read_to_string(place.join("report/latency.svg")).unwrap();
     assert!(svg.contains("latency_p99: worst 490 ms, seed 7") && svg.contains("latency_p95"), "{svg}");
+    let recovery = fs::read_to_string(place.join("report/recovery.svg")).unwrap();
+    assert!(recovery.contains("32 of 40 runs have it"), "{recovery}");
     assert!(svg.contains("The same in every run: latency_p50 20.0 ms."), "{svg}");
 }
 
@@ -134,6 +136,11 @@ fn the_plots_of_a_grid_are_metrics_against_a_setting_with_a_line_for_each_value_
         assert!(svg.contains("\n1\n</text>") && svg.contains("\n3\n</text>"), "{name}: {svg}");
     }
     assert!(plot("latency.svg").contains("latency_p99") && !plot("latency.svg").contains("latency_p50"));
+    assert!(plot("difference-latency.svg").contains("corrected for"));
+    let page = fs::read_to_string(place.join("report/report.html")).unwrap();
+    let places = ["Settings</h2>", "<figure id=\"difference-latency\"", "<figure id=\"latency\""]
+        .map(|part| page.find(part).unwrap());
+    assert!(places.is_sorted(), "{places:?}");
     assert!(!place.join("report/recovery.svg").exists(), "no setting changes the recovery");
 }
 
@@ -161,7 +168,7 @@ fn a_page_of_many_runs_needs_nothing_else_and_is_the_same_every_time() {
     let page = fs::read_to_string(outs[0].join("report.html")).unwrap();
     assert!(page.contains("What becomes of &lt;requests&gt; &amp; retries?"));
     assert!(page.contains("--set client.hedging=off --set client.retry.max_attempts=1</pre>"));
-    for outside in ["http://", "https://", "<script", "<link", "url("] {
+    for outside in ["http://", "https://", "<script src", "<link", "url("] {
         assert!(!page.replace("http://www.w3.org/2000/svg", "").contains(outside), "the page refers to {outside}");
     }
 }

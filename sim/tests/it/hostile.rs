@@ -287,5 +287,5 @@ fn an_endless_pipe_ends_at_the_limit() {
     let ended = Ended::after(sim(folder.path()).args(["check", "/dev/stdin"]).stdin(endless));
     writer.wait().unwrap();
     check(&ended, MESSAGE_MAX, &[2]);
-    assert!(ended.stdout.contains("more than 4194304 bytes"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("more than 8388608 bytes"), "{}", ended.stdout);
 }

@@ -9,7 +9,7 @@ use kernel::{
 use super::{GroupPlot, LATENCY, RECOVERY, axis};
 use crate::{
     compare::distance::quantile,
-    figure::{Axis, Colour, Figure, Layer, Mark, Panel, Scale, Ticks},
+    figure::{Axis, Colour, Dash, Figure, Layer, Mark, Panel, Scale, Ticks},
     sweep::SweepAnalysis,
 };
 
@@ -55,10 +55,11 @@ impl MetricSample {
 fn figure(sweep: &SweepAnalysis, report: &SweepReport<'_>, group: &GroupPlot) -> Option<Figure> {
     let samples = group.metrics().filter_map(|metric| MetricSample::new(metric, report));
     let (varying, constant): (Vec<MetricSample>, Vec<MetricSample>) = samples.partition(MetricSample::varies);
+    let rows = report.rows.len();
     // A metric that is the same in every run has no distribution to draw; the caption names it.
     let first = varying.first()?;
     let x = axis(first.metric, varying.iter().flat_map(|sample| &sample.values).copied());
-    let mut layers: Vec<Layer> = varying.iter().enumerate().map(|(index, sample)| curve(sample, index)).collect();
+    let mut layers: Vec<Layer> = varying.iter().enumerate().map(|(index, sample)| curve(sample, index, rows)).collect();
     layers.extend(varying.iter().enumerate().map(|(index, sample)| worst(sample, index)));
     let y = Axis { label: "share of runs".into(), scale: Scale::Linear, range: (0.0, 1.03), ticks: Ticks::Percent };
     Some(Figure {
@@ -89,7 +90,7 @@ fn colour(index: usize) -> Colour {
 }
 
 /// Returns the curve of the share of runs at or below each value, in steps.
-fn curve(sample: &MetricSample, index: usize) -> Layer {
+fn curve(sample: &MetricSample, index: usize, rows: usize) -> Layer {
     let steps = sample.values.len().min(STEPS_MAX);
     let mut points = Vec::with_capacity(2 * steps);
     for step in 1..=steps {
@@ -99,7 +100,10 @@ fn curve(sample: &MetricSample, index: usize) -> Layer {
     }
     let Spread { worst, worst_seed, .. } = sample.spread;
     let worst = quantity(Some(sample.metric), worst);
-    Layer::line(&format!("{}: worst {worst}, seed {worst_seed}", sample.metric.name()), colour(index), points)
+    let runs = sample.values.len();
+    let having = if runs < rows { format!("; {runs} of {rows} runs have it") } else { String::new() };
+    let name = format!("{}: worst {worst}, seed {worst_seed}{having}", sample.metric.name());
+    Layer::patterned(&name, colour(index), Dash::of_series(index), points)
 }
 
 /// Returns the mark of the worst run on the curve.

@@ -7,15 +7,15 @@ use kernel::{
 
 use super::{GroupPlot, LATENCY, RECOVERY, axis};
 use crate::{
-    figure::{Axis, Colour, Figure, Layer, LayerShape, Mark, Panel, Scale, Ticks},
+    figure::{Axis, Colour, Figure, Layer, Mark, Panel, Scale, Ticks},
     sweep::{GridLayout, GridLine, GridPlot, SweepAnalysis, VariedSetting},
 };
 
-/// The distance between lines at one value of a setting that is not numeric, in values.
+/// The distance between the marks at one value of a setting, as a share of the least distance of two values.
 const STEP: f64 = 0.12;
 
-/// Half the width of a box at such a value, in values.
-const HALF_BOX: f64 = 0.045;
+/// The marks of lines, in this order.
+const MARKS: [Mark; 4] = [Mark::Disc, Mark::Ring, Mark::Triangle, Mark::Cross];
 
 /// Each metric has a panel of its own here, so that a plot can show groups of different units.
 const PLOTS: [GroupPlot; 4] = [
@@ -88,7 +88,7 @@ fn figure(sweep: &SweepAnalysis, layout: &GridLayout, group: &GroupPlot, rows: &
 }
 
 fn caption(layout: &GridLayout, plot: &GridPlot) -> String {
-    let mut caption = "Medians over the seeds, and the range from the 5th to the 95th percentile".to_owned();
+    let mut caption = "Dots are medians over the seeds, whiskers reach from the 5th to the 95th percentile".to_owned();
     if let Some(key) = &layout.lines {
         caption.push_str(&format!(", by {key}"));
     }
@@ -107,8 +107,8 @@ fn x_axis(setting: &VariedSetting) -> Axis {
             places.sort_by(|(left, _), (right, _)| left.total_cmp(right));
             let low = places[0].0;
             let high = places[places.len() - 1].0;
-            // A single value needs an axis with a length, too.
-            let edge = if high > low { (high - low) * 0.04 } else { 1.0 };
+            // The marks beside the first and the last value need room, too.
+            let edge = ((high - low) * 0.04).max(least_gap(numbers) * 0.4);
             Axis {
                 label: setting.key.clone(),
                 scale: Scale::Linear,
@@ -125,46 +125,43 @@ fn x_axis(setting: &VariedSetting) -> Axis {
     }
 }
 
+/// Returns a dot and a whisker for each variant. Nothing connects them: what is between two values was not measured.
 fn layers(x: &VariedSetting, row: &Row, plot: &GridPlot, named: bool) -> Vec<Layer> {
-    let mut bands = Vec::new();
-    let mut lines = Vec::new();
+    let mut whiskers = Vec::new();
     let mut dots = Vec::new();
     for (index, line) in plot.lines.iter().enumerate() {
         let colour = Colour::of_series(index);
-        let places = places(x, index, plot.lines.len());
-        let mut along: Vec<(f64, Option<Spread>)> = places.into_iter().zip(row.along(line)).collect();
-        along.sort_by(|(left, _), (right, _)| left.total_cmp(right));
+        let mut ranges = Vec::new();
+        let mut medians = Vec::new();
+        for (at, spread) in places(x, index, plot.lines.len()).into_iter().zip(row.along(line)) {
+            let Some(Spread { p5, median, p95, .. }) = spread else { continue };
+            medians.push((at, median));
+            // The last point separates the whisker from the next one.
+            ranges.extend([(at, p5), (at, p95), (at, f64::NAN)]);
+        }
         let name = if named { line.setting.as_deref().map_or("median", short) } else { "" };
-        let medians: Vec<(f64, f64)> =
-            along.iter().map(|(at, spread)| (*at, spread.map_or(f64::NAN, |spread| spread.median))).collect();
-        let band_name = if named && line.setting.is_none() { "5th to 95th percentile" } else { "" };
-        bands.push(Layer { name: band_name.into(), colour, shape: LayerShape::Area(band(x, &along)) });
-        dots.push(Layer::points("", colour, Mark::Dot, medians.clone()));
-        lines.push(Layer::line(name, colour, medians));
+        whiskers.push(Layer::line("", colour, ranges));
+        dots.push(Layer::points(name, colour, MARKS[index % MARKS.len()], medians));
     }
-    bands.into_iter().chain(lines).chain(dots).collect()
+    whiskers.into_iter().chain(dots).collect()
 }
 
-/// Returns the place of each value for the line at `index` of `lines`. Lines stand side by side at values without numbers.
+/// Returns the place of each value for the line at `index` of `lines`. Lines stand side by side.
 fn places(x: &VariedSetting, index: usize, lines: usize) -> Vec<f64> {
     let aside = (index as f64 - (lines as f64 - 1.0) / 2.0) * STEP;
-    x.numbers.clone().unwrap_or_else(|| (0..x.values.len()).map(|place| place as f64 + aside).collect())
+    match &x.numbers {
+        Some(numbers) => numbers.iter().map(|number| number + aside * least_gap(numbers)).collect(),
+        None => (0..x.values.len()).map(|place| place as f64 + aside).collect(),
+    }
 }
 
-/// Returns the area from the 5th to the 95th percentile: along numbers one area, otherwise a box at each value.
-fn band(x: &VariedSetting, along: &[(f64, Option<Spread>)]) -> Vec<(f64, f64, f64)> {
-    let gap = (f64::NAN, f64::NAN, f64::NAN);
-    let mut band = Vec::new();
-    for (at, spread) in along {
-        match (spread, &x.numbers) {
-            (None, _) => band.push(gap),
-            (Some(Spread { p5, p95, .. }), Some(_)) => band.push((*at, *p5, *p95)),
-            (Some(Spread { p5, p95, .. }), None) => {
-                band.extend([(at - HALF_BOX, *p5, *p95), (at + HALF_BOX, *p5, *p95), gap]);
-            }
-        }
-    }
-    band
+/// Returns the least distance of two different numbers; 1 if there are none.
+fn least_gap(numbers: &[f64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let gaps = sorted.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap > 0.0);
+    let least = gaps.fold(f64::INFINITY, f64::min);
+    if least.is_finite() { least } else { 1.0 }
 }
 
 /// Returns the last part of a setting, such as `hedging=off` for `client.hedging=off`. The caption has the whole key.
@@ -188,7 +185,8 @@ mod tests {
     fn numbers_keep_their_distances_and_words_stand_side_by_side() {
         let attempts =
             VariedSetting { key: "a".into(), values: vec!["4".into(), "1".into()], numbers: Some(vec![4.0, 1.0]) };
-        assert_eq!(places(&attempts, 1, 2), [4.0, 1.0]);
+        assert_eq!(places(&attempts, 0, 1), [4.0, 1.0]);
+        assert!(places(&attempts, 0, 2)[1] < places(&attempts, 1, 2)[1]);
         assert_eq!(x_axis(&attempts).ticks, Ticks::Places(vec![(1.0, "1".into()), (4.0, "4".into())]));
         let words = VariedSetting { key: "a".into(), values: vec!["off".into(), "50ms".into()], numbers: None };
         assert_eq!(places(&words, 0, 1), [0.0, 1.0]);
