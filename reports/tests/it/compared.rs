@@ -18,7 +18,10 @@ fn compare(scales: [u64; 2]) -> (Value, String) {
     }
     assert!(out.join("report.html").is_file() && out.join("comparison.txt").is_file());
     let page = fs::read_to_string(out.join("report.html")).unwrap();
-    assert!(page.contains("<p class=\"answer\">The success rates of sim x2 and real do not differ; "), "the page begins with an answer");
+    assert!(
+        page.contains("<p class=\"answer\">The success rates of sim x2 and real do not differ; "),
+        "the page begins with an answer"
+    );
     let json = serde_json::from_str(&fs::read_to_string(out.join("comparison.json")).unwrap()).unwrap();
     (json, text)
 }
