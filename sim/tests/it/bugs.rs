@@ -161,7 +161,9 @@ fn a_scenario_that_shows_a_bug_shrinks_to_one_that_still_shows_it() {
         assert!(targets.len() <= most && targets.iter().all(|targets| *targets <= most), "{shrunk:?}");
         let with = run(&folder, &["small.toml", "--bug", &name]);
         assert_eq!(with.code, Some(4), "{with:?}");
-        assert_eq!(run(&folder, &["small.toml"]).code, Some(0), "the bug, and nothing else, breaks it");
+        // Its one call may fail, which is no success and breaks no invariant.
+        let without = run(&folder, &["small.toml"]);
+        assert!(matches!(without.code, Some(0 | 1)), "the bug, and nothing else, breaks it: {without:?}");
         println!("{}", shrunk.stdout);
     }
 }
