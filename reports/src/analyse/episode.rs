@@ -87,7 +87,7 @@ pub(super) fn episodes(windows: &Windows, requests: &RowTable<RequestRow>, is_lo
     let samples: Vec<WindowSample> = loaded.iter().map(|window| sample(windows, *window)).collect();
     let starts = segments(&samples);
     let ends = starts.iter().copied().skip(1).chain([samples.len()]);
-    let measured = starts.iter().copied().zip(ends).map(|(start, end)| (start..end, Sums::of(&samples[start..end])));
+    let measured = starts.iter().copied().zip(ends).map(|(start, end)| (start..end, Sums::new(&samples[start..end])));
     let measured: Vec<(Range<usize>, Sums)> = measured.collect();
     // Without requests there is no usual value.
     let Some(usual) = Usual::of_segments(measured.iter().map(|(_, sums)| *sums).collect()) else { return Vec::new() };
@@ -211,7 +211,7 @@ fn level(latency_s: Option<f64>) -> Option<f64> {
 }
 
 impl Sums {
-    fn of(segment: &[WindowSample]) -> Self {
+    fn new(segment: &[WindowSample]) -> Self {
         let levels: Vec<f64> = segment.iter().filter_map(|sample| sample.levels[1]).collect();
         Self {
             windows: segment.len(),

@@ -93,7 +93,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(kind: Kind, rate: u64, seeds: u64) -> Self {
+    fn count(kind: Kind, rate: u64, seeds: u64) -> Self {
         let mut tally = Self::default();
         for seed in 0..seeds {
             let start_s = start_s(seed);
@@ -122,7 +122,7 @@ fn median(sorted: &[f64]) -> f64 {
 #[test]
 fn steady_errors_are_rarely_an_episode_at_any_rate() {
     for (rate, seeds) in [(20, 200), (200, 50), (1_000, 20)] {
-        let wrong = Tally::of(KINDS[0], rate, seeds).wrong;
+        let wrong = Tally::count(KINDS[0], rate, seeds).wrong;
         assert!(wrong as u64 <= seeds / 50, "{wrong} of {seeds} at {rate}/s");
     }
 }
@@ -131,7 +131,7 @@ fn steady_errors_are_rarely_an_episode_at_any_rate() {
 fn what_costs_a_twentieth_of_the_calls_is_found_where_it_is() {
     for (rate, seeds) in [(20, 40), (1_000, 4)] {
         for kind in &KINDS[1..] {
-            let tally = Tally::of(*kind, rate, seeds);
+            let tally = Tally::count(*kind, rate, seeds);
             assert!(
                 tally.hits * 20 >= tally.runs * 19 && tally.wrong * 20 <= tally.runs,
                 "{kind:?} at {rate}/s: {tally:?}"
@@ -160,7 +160,7 @@ fn the_table_of_two_thousand_logs_is_as_it_was_measured() {
     let mut logs = 0;
     for (rate, seeds) in [(20, 200), (200, 86)] {
         for kind in KINDS {
-            let tally = Tally::of(kind, rate, seeds);
+            let tally = Tally::count(kind, rate, seeds);
             logs += tally.runs;
             let p95 = |sorted: &[f64]| sorted.get(sorted.len() * 95 / 100).copied();
             let shown = |seconds: Option<f64>| seconds.map_or_else(String::new, |seconds| format!("{seconds:.2} s"));

@@ -108,7 +108,7 @@ fn run(
     }
     notes.extend(recipe.notes.iter().map(|note| (*note).to_owned()));
     let log = Log::open(path, source, head, recipe, mapping)?;
-    let scan = Scan::of(&log, head, mapping, &mut notes)?;
+    let scan = Scan::run(&log, head, mapping, &mut notes)?;
     let reader = RowReader::new(&log, head, &scan, mapping, &mut notes)?;
     let requests = requests(&log, &scan, &reader, mapping, &mut notes)?;
     notes.extend(scan.cut_off.map(|line| format!("the log ends in the middle of line {line}, which is left out")));

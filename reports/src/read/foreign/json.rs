@@ -315,7 +315,7 @@ struct Key {
 
 impl Keys {
     /// Returns the keys of these columns. A name with dots is a path, or a key that has dots itself.
-    pub(super) fn of(watched: &[String]) -> Self {
+    pub(super) fn watched(watched: &[String]) -> Self {
         let mut keys = Self::default();
         for (column, name) in watched.iter().enumerate() {
             keys.key(name).column = Some(column);

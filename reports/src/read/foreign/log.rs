@@ -92,15 +92,15 @@ impl<'a> Log<'a> {
         }
         let present = log.names(head);
         if log.recipe.is_by_name {
-            log.candidates = Candidates::of(&present);
+            log.candidates = Candidates::among(&present);
         }
         log.watched = watched(&log.recipe, &log.candidates, mapping);
         match &mut log.reader {
             LayoutReader::Table(header) => header.watch(&log.watched),
             reader => {
                 *reader = match log.recipe.layout {
-                    Layout::JsonArray(_) => LayoutReader::JsonArray(json::Keys::of(&log.watched)),
-                    Layout::JsonLines => LayoutReader::JsonLines(json::Keys::of(&log.watched)),
+                    Layout::JsonArray(_) => LayoutReader::JsonArray(json::Keys::watched(&log.watched)),
+                    Layout::JsonLines => LayoutReader::JsonLines(json::Keys::watched(&log.watched)),
                     _ => LayoutReader::Xml,
                 }
             }

@@ -78,7 +78,7 @@ pub(super) struct Candidates {
 
 impl Candidates {
     /// Returns the candidates in a log with these columns, or more that its first lines do not have.
-    pub(super) fn of(present: &[String]) -> Self {
+    pub(super) fn among(present: &[String]) -> Self {
         let mut candidates = Self::default();
         for field in FIELDS {
             // The name without a unit comes first, as the user may have chosen it.
@@ -142,7 +142,7 @@ mod tests {
     fn guessed(names: &[&str], mapped: &str) -> Vec<String> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut columns: Columns = mapped.parse().unwrap();
-        let guessed = Candidates::of(&names).complete(&mut columns, |name| names.iter().any(|known| known == name));
+        let guessed = Candidates::among(&names).complete(&mut columns, |name| names.iter().any(|known| known == name));
         guessed.into_iter().map(|(field, column)| format!("{field}={}", column.name)).collect()
     }
 

@@ -73,10 +73,10 @@ impl<'a> RowReader<'a> {
         if ["status", "error", "success"].into_iter().all(|field| place(field).is_none()) {
             return Err(log.no_column(head, "status", "status"));
         }
-        let times = Times::of(log, columns, mapping.rate);
+        let times = Times::new(log, columns, mapping.rate);
         times.check(log, head, notes)?;
         Ok(Self {
-            selection: Selection::of(log, mapping),
+            selection: Selection::new(log, mapping),
             status: place("status"),
             error: place("error"),
             success: place("success"),
@@ -249,7 +249,7 @@ struct TimeColumn {
 }
 
 impl TimeColumn {
-    fn of(log: &Log<'_>, field: &'static str, column: &Column) -> Option<Self> {
+    fn new(log: &Log<'_>, field: &'static str, column: &Column) -> Option<Self> {
         Some(Self { at: log.place(&column.name)?, name: column.name.clone(), unit_us: column.unit_us, field })
     }
 
@@ -272,8 +272,8 @@ impl TimeColumn {
 
 impl Times {
     /// Returns the columns of the times.
-    pub(super) fn of(log: &Log<'_>, columns: &Columns, rate: Option<f64>) -> Self {
-        let time = |field| columns.get(field).and_then(|column| TimeColumn::of(log, field, column));
+    pub(super) fn new(log: &Log<'_>, columns: &Columns, rate: Option<f64>) -> Self {
+        let time = |field| columns.get(field).and_then(|column| TimeColumn::new(log, field, column));
         Self { intended: time("intended"), sent: time("sent"), done: time("done"), latency: time("latency"), rate }
     }
 

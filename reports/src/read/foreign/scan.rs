@@ -124,20 +124,20 @@ impl Scan {
     /// # Errors
     /// The log cannot be read or has no requests, there is no column that the mapping names, or its statuses may mean success
     /// or failure.
-    pub(super) fn of(
+    pub(super) fn run(
         log: &Log<'_>,
         head: &Head,
         mapping: &Mapping,
         notes: &mut Vec<String>,
     ) -> Result<Self, ReadError> {
         let names = log.names(head);
-        let selection = Selection::of(log, mapping);
+        let selection = Selection::new(log, mapping);
         let known = |name: &str| names.iter().any(|known| known == name);
         let mut settled = settle(log, mapping, known);
         loop {
             let columns = &settled.columns;
             let part = |_| ScanPart::new(log.watched.len(), mapping.only.len());
-            let times = Times::of(log, columns, mapping.rate);
+            let times = Times::new(log, columns, mapping.rate);
             let place = |field| columns.get(field).and_then(|column| log.place(&column.name));
             let ending = [place("status"), place("error")];
             let passed = log.pass(part, |part, line| {

@@ -33,7 +33,7 @@ pub(super) struct Selection<'a> {
 
 impl<'a> Selection<'a> {
     /// Returns the choice of `mapping`, and that of the format for the columns that `mapping` does not choose by.
-    pub(super) fn of(log: &Log<'_>, mapping: &'a Mapping) -> Self {
+    pub(super) fn new(log: &Log<'_>, mapping: &'a Mapping) -> Self {
         let recipe = &log.recipe;
         let chosen = |column: &str| mapping.only.iter().any(|(only, _)| only == column);
         let by_dropped = |column: &str| recipe.dropped.is_some_and(|dropped| dropped.column == column);
