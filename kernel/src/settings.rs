@@ -8,6 +8,7 @@
 //! | `table_macro`, `kinds_macro` | `table!` declares a table, `kinds!` one whose keys depend on its kind |
 //! | `value` | the types of values: from TOML, within limits, to TOML |
 //! | `samples` | values that several keys are tried with |
+//! | `name` | the rule for names that become a folder or a column |
 //! | `named` | enumerations by their names |
 //! | [`limits`] | the bounds of values |
 //! | [`duration`], [`bandwidth`], `quantity` | numbers with units |
@@ -22,6 +23,7 @@ pub mod duration;
 pub(crate) mod error;
 pub(crate) mod kinds_macro;
 pub mod limits;
+pub(crate) mod name;
 pub(crate) mod named;
 pub(crate) mod nearest;
 pub(crate) mod overrides;

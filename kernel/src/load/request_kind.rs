@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     entropy::{Entropy, unit},
     settings::{
-        limits,
+        limits, name,
         problem::{Problem, Problems},
         table::TableReader,
         table_macro::{NOT_DRAWN, table},
@@ -154,11 +154,10 @@ impl Codec for KindName {
 
     fn read(item: &Item<'_>, (): &()) -> Result<String, Problem> {
         let name = String::read(item, &())?;
-        let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-        if is_plain && (1..=limits::NAME_LEN_MAX).contains(&name.len()) {
+        if name.chars().all(name::admits) && (1..=limits::NAME_LEN_MAX).contains(&name.len()) {
             return Ok(name);
         }
-        let help = format!("it is 1 to {} letters, digits, `-` and `_`, such as \"thumbnail\"", limits::NAME_LEN_MAX);
+        let help = format!("it is {}, such as \"thumbnail\"", name::rule());
         Err(Problem::at(item.span(), format!("`{name}` cannot be the name of a kind")).help(help))
     }
 
@@ -167,11 +166,11 @@ impl Codec for KindName {
     }
 
     fn schema((): &()) -> Value {
-        json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": limits::NAME_LEN_MAX })
+        name::schema()
     }
 
     fn limits_text((): &()) -> Option<String> {
-        Some(format!("1 to {} letters, digits, `-` and `_`", limits::NAME_LEN_MAX))
+        Some(name::rule())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use toml::de::DeValue;
 
 use super::{
@@ -13,7 +13,7 @@ use crate::{
     input,
     load::{apply_trace, check_kinds},
     settings::{
-        limits, overrides,
+        limits, name, overrides,
         problem::{LocatedProblem, Problem, Problems},
         shape,
         source::{Source, Tree},
@@ -293,17 +293,14 @@ impl Codec for Name {
         let name = String::read(item, &())?;
         let wrong = if name.is_empty() {
             "the name is empty".to_owned()
-        } else if let Some(other) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')) {
+        } else if let Some(other) = name.chars().find(|c| !name::admits(*c)) {
             format!("{other:?} cannot be in a name")
         } else if name.len() > limits::NAME_LEN_MAX {
             format!("the name has {} characters", name.len())
         } else {
             return Ok(name);
         };
-        let help = format!(
-            "it names the run folder: 1 to {} letters, digits, `-` and `_`, such as \"crash_then_freeze\"",
-            limits::NAME_LEN_MAX
-        );
+        let help = format!("it names the run folder: {}, such as \"crash_then_freeze\"", name::rule());
         Err(Problem::at(item.span(), wrong).help(help))
     }
 
@@ -312,10 +309,10 @@ impl Codec for Name {
     }
 
     fn schema((): &()) -> Value {
-        json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": limits::NAME_LEN_MAX })
+        name::schema()
     }
 
     fn limits_text((): &()) -> Option<String> {
-        Some(format!("1 to {} letters, digits, `-` and `_`", limits::NAME_LEN_MAX))
+        Some(name::rule())
     }
 }
