@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Summary, expectation::Phase, phase::gaps, span::Span};
+use super::span::Span;
 
 /// Something that lasts from one time to another, such as a request or an attempt.
 pub(super) trait Interval {
@@ -110,25 +110,19 @@ impl Extent {
     }
 }
 
-impl Summary {
-    /// Returns which part of the run each of its phases is, in their order.
-    pub fn extents(&self) -> Vec<Extent> {
-        let spans = self.phases.iter().map(|phase| Span { start_us: phase.start_us, end_us: phase.end_us });
-        let of_faults = self.phases.iter().zip(spans.clone()).filter(|(phase, _)| is_of_a_fault(&phase.phase));
-        let faults: Vec<Span> = of_faults.map(|(_, span)| span).collect();
-        let between = Phase::Between.to_string();
-        let extents = self.phases.iter().zip(spans).map(|(phase, span)| match &phase.phase {
-            name if is_of_a_fault(name) => Extent::of_fault(span, self.end_us),
-            name if *name == between => Extent::without_fault(gaps(faults.iter().copied()), self.end_us),
-            _ => Extent::without_fault(vec![span], self.end_us),
-        });
-        extents.collect()
+/// Returns the gaps between spans that come in any order and may overlap.
+pub(super) fn gaps(spans: impl Iterator<Item = Span>) -> Vec<Span> {
+    let mut spans: Vec<Span> = spans.collect();
+    spans.sort_unstable_by_key(|span| span.start_us);
+    let mut gaps = Vec::new();
+    let mut end_us = spans.first().map_or(0, |span| span.end_us);
+    for span in spans {
+        if span.start_us > end_us {
+            gaps.push(Span { start_us: end_us, end_us: span.start_us });
+        }
+        end_us = end_us.max(span.end_us);
     }
-}
-
-/// Returns whether a phase of this name is that of a fault.
-fn is_of_a_fault(phase: &str) -> bool {
-    matches!(phase.parse(), Ok(Phase::Fault(_)))
+    gaps
 }
 
 /// Intervals ascending by their start, in which those of a phase are found without looking at all.

@@ -4,7 +4,7 @@ use super::{
     detection::HealthEvents,
     events::Events,
     expectation::Phase,
-    extent::Extent,
+    extent::{Extent, gaps},
     fault::RecordedFault,
     recovery::{Baseline, CalmRequests, HOLD_US, Recovery},
     requests::Requests,
@@ -73,21 +73,6 @@ impl Timeline {
             .chain(calm(Phase::After, self.after.into_iter().collect()))
             .collect()
     }
-}
-
-/// Returns the gaps between spans that come in any order and may overlap.
-pub(super) fn gaps(spans: impl Iterator<Item = Span>) -> Vec<Span> {
-    let mut spans: Vec<Span> = spans.collect();
-    spans.sort_unstable_by_key(|span| span.start_us);
-    let mut gaps = Vec::new();
-    let mut end_us = spans.first().map_or(0, |span| span.end_us);
-    for span in spans {
-        if span.start_us > end_us {
-            gaps.push(Span { start_us: end_us, end_us: span.start_us });
-        }
-        end_us = end_us.max(span.end_us);
-    }
-    gaps
 }
 
 fn episodes(events: &Events, requests: &Requests, load_end_us: u64) -> Vec<Episode> {

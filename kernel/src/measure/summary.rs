@@ -10,11 +10,12 @@ use super::{
     duplicate::Duplicates,
     ejection::Ejections,
     events::Events,
-    extent::Extent,
+    extent::{Extent, gaps},
     phase::{Episode, Timeline},
     ratio,
     requests::Requests,
     seconds,
+    span::Span,
 };
 use crate::measure::expectation::Phase;
 
@@ -182,6 +183,27 @@ impl Summary {
     pub fn is_dead(&self) -> bool {
         self.overall.succeeded == 0 && !self.expectations.iter().any(CheckedExpectation::allows_no_success)
     }
+}
+
+impl Summary {
+    /// Returns which part of the run each of its phases is, in their order.
+    pub fn extents(&self) -> Vec<Extent> {
+        let spans = self.phases.iter().map(|phase| Span { start_us: phase.start_us, end_us: phase.end_us });
+        let of_faults = self.phases.iter().zip(spans.clone()).filter(|(phase, _)| is_of_a_fault(&phase.phase));
+        let faults: Vec<Span> = of_faults.map(|(_, span)| span).collect();
+        let between = Phase::Between.to_string();
+        let extents = self.phases.iter().zip(spans).map(|(phase, span)| match &phase.phase {
+            name if is_of_a_fault(name) => Extent::of_fault(span, self.end_us),
+            name if *name == between => Extent::without_fault(gaps(faults.iter().copied()), self.end_us),
+            _ => Extent::without_fault(vec![span], self.end_us),
+        });
+        extents.collect()
+    }
+}
+
+/// Returns whether a phase of this name is that of a fault.
+fn is_of_a_fault(phase: &str) -> bool {
+    matches!(phase.parse(), Ok(Phase::Fault(_)))
 }
 
 impl FaultSummary {
