@@ -124,25 +124,15 @@ impl FaultLogReader {
         let mut entries = Vec::new();
         let path = self.folder.join(FILE);
         let current = inode(&path);
-        match self.position {
-            // The file was renamed: its rest comes first.
-            Some((inode_read, _)) if current != Some(inode_read) => {
-                let earlier = self.folder.join(EARLIER);
-                if inode(&earlier) == Some(inode_read) {
-                    self.read_file(&earlier, &mut entries)?;
-                }
-                self.position = None;
-                self.rest.clear();
+        let begun = self.position.map(|(inode, _)| inode);
+        if begun.is_none() || begun != current {
+            // At first, or because the file was renamed in the meantime: what is before the current one, or the rest of it.
+            let earlier = self.folder.join(EARLIER);
+            if inode(&earlier).is_some_and(|earlier| begun.is_none_or(|begun| begun == earlier)) {
+                self.read_file(&earlier, &mut entries)?;
             }
-            None => {
-                let earlier = self.folder.join(EARLIER);
-                if earlier.is_file() {
-                    self.read_file(&earlier, &mut entries)?;
-                    self.position = None;
-                    self.rest.clear();
-                }
-            }
-            Some(_) => {}
+            self.position = None;
+            self.rest.clear();
         }
         if current.is_some() {
             self.read_file(&path, &mut entries)?;

@@ -282,7 +282,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // Nothing is to be done about a log that cannot be written.
+        // A log that cannot be written keeps no process from its end.
         let _ = FaultLog::new(&self.registry.folder, &self.entry).add(Change::Down);
         let file = self.registry.file(&self.entry.id);
         // Another process can have the id by now, if this one's file was removed by hand.
