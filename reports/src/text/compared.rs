@@ -42,7 +42,7 @@ fn pair(pair: &SidePair) -> String {
     let mut text = format!("{} against {}: metrics\n\n{}", pair.side, pair.reference, metrics(pair).render());
     text.push_str(&format!("\nDistances of latencies and statuses\n\n{}", distances(pair).render()));
     text.push_str(&format!(
-        "\n  goodput over time: {}\n  latency p95 over time: {}\n",
+        "\n  goodput over time: {}\n  latency p95 over time, by the end of requests: {}\n",
         series(pair.goodput),
         series(pair.latency_p95)
     ));
