@@ -87,7 +87,7 @@ impl Tally {
             if sharing().next().is_some_and(|first| first.fault == fault.index) {
                 self.starts_s.extend(sighting.start_error_s.map(f64::abs));
             }
-            if sharing().last().is_some_and(|last| last.fault == fault.index) {
+            if sharing().next_back().is_some_and(|last| last.fault == fault.index) {
                 self.ends_s.extend(sighting.end_error_s.map(f64::abs));
             }
         }
