@@ -8,7 +8,7 @@ use std::{
 use futures_util::future::{Either, select};
 
 use super::{
-    Ended, Request, Response, Shared,
+    Request, Response, Shared,
     attempt::{self, SentAttempt},
     failure::{Cause, Failure},
 };
@@ -203,7 +203,7 @@ impl<'a> Call<'a> {
         let timeout = planted!(Bug::ForgottenDeadline, attempt_timeout, else attempt_timeout.min(self.deadline));
         self.admitted(permit.admit_within_timeout(timeout)).await?;
         let sent = self.pick(is_hedge, &mut permit)?;
-        let mut in_flight = client.in_flight(sent.server);
+        let mut in_flight = client.in_flight(sent);
 
         let rpc = pin!(attempt::process(client, sent, &self.request.input, timeout));
         let mut result = match select(rpc, pin!(client.cancellation.wait())).await {
@@ -220,9 +220,9 @@ impl<'a> Call<'a> {
         let now = client.world.now();
         self.record(sent, failure, now);
         client.health.observe(sent.server, failure);
-        // An attempt that the caller cancelled says nothing about the server: neither balancer nor policies count it.
+        // An attempt that the caller cancelled has no status of the server: the policies see it as abandoned.
         if failure.is_none_or(|failure| failure.cause != Cause::Cancelled) {
-            in_flight.ended = Some(Ended { took: now.since(sent.at), now });
+            in_flight.ended = Some(now);
             permit.finish(
                 now,
                 failure.map_or(Code::Ok, |failure| failure.code),
