@@ -600,8 +600,8 @@ fn servers_that_are_ejected_or_unhealthy_come_last() {
         load_balancing: Balancing::PickFirst,
         ..with(Policies { outlier_detection: Some(outlier_detection), ..Policies::default() })
     };
-    // NOT_FOUND ejects a server and leaves it healthy.
-    let (service, responses) = play(settings, vec![failing(Code::NotFound, 10), answering(10)], &[0, 20, 1_000]);
+    // UNKNOWN ejects a server and leaves it healthy.
+    let (service, responses) = play(settings, vec![failing(Code::Unknown, 10), answering(10)], &[0, 20, 1_000]);
     let servers: Vec<_> = responses.iter().map(|(_, response)| response.server.clone().unwrap()).collect();
     assert_eq!(servers, ["server-0", "server-1", "server-1"]);
     let ejected = &service.events(Event::Ejected)[0];
