@@ -85,6 +85,8 @@ pub const COUNT: RangeInclusive<usize> = 0..=1_000_000;
 pub const COUNT_SOME: RangeInclusive<usize> = 1..=1_000_000;
 /// Calls of a breaker's window, which are kept.
 pub const WINDOW: RangeInclusive<usize> = 1..=100_000;
+/// Time of a breaker's window, whose counts by the second are kept.
+pub const BREAKER_WINDOW: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::from_secs(60 * 60);
 /// Answers of a cache.
 pub const CACHE_SIZE: RangeInclusive<usize> = 1..=10_000;
 /// A percentage of a whole.

@@ -258,7 +258,9 @@ fn breaker() -> impl Strategy<Value = CircuitBreaker> {
     let rate = option::of(0.001..=100.0);
     let slow = option::of((from(1), 0.001..=100.0));
     let window = (1..=100_000_usize, 0.0..=1.0);
-    (scope, (row, rate, slow), window, from(1), 1..=1_000_000_usize, codes()).prop_map(
+    let by_time = option::of((1..=3_600_000_000_000_u64).prop_map(Duration::from_nanos));
+    let later = (by_time, option::of(from(1)), option::of(codes()));
+    (scope, (row, rate, slow), window, from(1), 1..=1_000_000_usize, codes(), later).prop_map(
         |(
             scope,
             (row, failure_rate_threshold, slow),
@@ -267,12 +269,13 @@ fn breaker() -> impl Strategy<Value = CircuitBreaker> {
             permitted,
             failure_status_codes,
         )| {
+            (sliding_window_duration, max_wait_duration_in_half_open, ignored_status_codes),
             let none = failure_rate_threshold.is_none() && slow.is_none();
             CircuitBreaker {
                 scope,
                 consecutive_failures: row.or(none.then_some(5)),
                 failure_rate_threshold,
-                sliding_window_size: window,
+                sliding_window_size: if sliding_window_duration.is_some() { 100 } else { window },
                 minimum_number_of_calls: ((window as f64 * share) as usize).max(1),
                 slow_call_duration_threshold: slow.map(|(duration, _)| duration),
                 slow_call_rate_threshold: slow.map(|(_, rate)| rate),
@@ -280,6 +283,9 @@ fn breaker() -> impl Strategy<Value = CircuitBreaker> {
                 permitted_calls_in_half_open: permitted,
                 failure_status_codes,
             }
+                sliding_window_duration,
+                max_wait_duration_in_half_open,
+                ignored_status_codes,
         },
     )
 }
