@@ -327,7 +327,8 @@ mod tests {
 
     #[test]
     fn a_window_is_of_calls_or_of_time() {
-        let by_time = read("failure_rate_threshold = 50.0\nsliding_window_duration = \"10s\"\nminimum_number_of_calls = 500");
+        let by_time =
+            read("failure_rate_threshold = 50.0\nsliding_window_duration = \"10s\"\nminimum_number_of_calls = 500");
         assert_eq!(by_time.map(|breaker| breaker.minimum_number_of_calls), Ok(500));
         let both = read("sliding_window_duration = \"10s\"\nsliding_window_size = 10").unwrap_err();
         assert!(both.contains("`sliding_window_size` and `sliding_window_duration` exclude each other"), "{both}");

@@ -182,7 +182,8 @@ mod tests {
             balancer.on_end(1, Duration::from_millis(10), at(start + 60));
         }
         assert!((balancer.cost(0, at(260)) - 50.0 * MS).abs() < 2.0 * MS);
-        let picks = (0..50).map(|request| balancer.pick([0, 1].into(), &mut PickContext::for_request(request, at(260))));
+        let picks =
+            (0..50).map(|request| balancer.pick([0, 1].into(), &mut PickContext::for_request(request, at(260))));
         assert!(picks.collect::<Vec<_>>().iter().all(|server| *server == 1));
     }
 

@@ -424,7 +424,11 @@ mod tests {
         row.calls(0, &[Code::Internal, Code::NotFound, BAD]);
         assert_eq!(row.state, BreakerState::Closed, "being ignored comes before being a failure");
         row.calls(0, &[Code::Internal]);
-        assert_eq!(row.state, BreakerState::Open, "the second failure in a row, as what was ignored is not between them");
+        assert_eq!(
+            row.state,
+            BreakerState::Open,
+            "the second failure in a row, as what was ignored is not between them"
+        );
         row.calls(30, &[Code::NotFound]);
         assert_eq!(row.state, BreakerState::HalfOpen { permits: 1 });
         row.calls(31, &[OK]);

@@ -390,12 +390,8 @@ mod tests {
         assert_eq!(found(1, [50, 0, 0, 0, 0]), 1);
     }
 
-    const RESULTS: [AttemptResult; 4] = [
-        AttemptResult::Success,
-        AttemptResult::ServerError,
-        AttemptResult::OtherFailure,
-        AttemptResult::Abandoned,
-    ];
+    const RESULTS: [AttemptResult; 4] =
+        [AttemptResult::Success, AttemptResult::ServerError, AttemptResult::OtherFailure, AttemptResult::Abandoned];
 
     /// Envoy's "Consecutive 5xx" and its `grpcToHttpStatus`: 500, 501, 503 and 504 are the images of these six; the others are
     /// 4xx, 499 for CANCELLED.
@@ -406,8 +402,7 @@ mod tests {
             let ended = [(); 2].map(|()| ejections.observe(0, (*code).into(), at(1)));
             ended[1].is_some()
         });
-        let expected =
-            ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
+        let expected = ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
         assert_eq!(counted.map(Code::name).collect::<Vec<_>>(), expected);
     }
 
@@ -423,7 +418,8 @@ mod tests {
             assert_eq!(ejections.observe(0, AttemptResult::ServerError, at(1)), None);
         }
         let changes = ejections.sweep(at(10));
-        let causes: Vec<_> = changes.into_iter().filter_map(|change| change.ejection).map(|found| found.cause).collect();
+        let causes: Vec<_> =
+            changes.into_iter().filter_map(|change| change.ejection).map(|found| found.cause).collect();
         assert_eq!(causes, ["100.0 % failed"]);
     }
 
@@ -547,7 +543,8 @@ mod tests {
 
     #[test]
     fn the_enforcement_percentage_is_the_share_of_outliers_that_are_ejected() {
-        let settings = FailurePercentage { enforcement_percentage: 30.0, minimum_hosts: 1, ..FailurePercentage::default() };
+        let settings =
+            FailurePercentage { enforcement_percentage: 30.0, minimum_hosts: 1, ..FailurePercentage::default() };
         let mut ejections = ejections(by_statistics(None, Some(settings)), 5);
         let mut count = 0;
         for sweep in 1..=1_000 {
