@@ -20,8 +20,9 @@
 //! A call with one of `ignored_status_codes` counts neither as a failure nor as a success, even if `failure_status_codes` has the
 //! code, too (Resilience4j's `ignoreExceptions`).
 //!
-//! A call that began in one state does not count in another. With the scope `server` each server has a breaker, and an open one
-//! removes its server from the balancer's candidates; a call is rejected only if no server is left.
+//! A call that began in one state does not count in another, unlike in Resilience4j, where it counts in the state in which it ends:
+//! a late failure from before the breaker opened says nothing about the server that is probed. With the scope `server` each server
+//! has a breaker, and an open one removes its server from the balancer's candidates; a call is rejected only if no server is left.
 
 mod breaker;
 

@@ -99,13 +99,17 @@ impl Notes {
     pub(super) fn add(&self, note: &str) {
         let note = note.visible_within(NOTE_MAX).to_string();
         let mut kept = self.kept.borrow_mut();
-        if kept.len() < NOTES_MAX && !kept.contains(&note) {
+        if kept.len() <= NOTES_MAX && !kept.contains(&note) {
             kept.push(note);
         }
     }
 
     pub(super) fn into_sentences(self) -> Vec<String> {
-        self.kept.into_inner()
+        let mut kept = self.kept.into_inner();
+        if kept.len() > NOTES_MAX {
+            kept[NOTES_MAX] = "there is more to say; the rest is left out".to_owned();
+        }
+        kept
     }
 }
 
@@ -440,6 +444,15 @@ mod tests {
         for text in ["0", "0.0009", "-1", "\"x\"", "1e300"] {
             assert_eq!(read(text, |node| node.thousandths()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn notes_are_said_once_and_the_rest_is_left_out() {
+        let notes = Notes::default();
+        (0..50).for_each(|number| notes.add(&format!("note {}", number / 2)));
+        let said = notes.into_sentences();
+        assert_eq!((said.len(), said[19].as_str()), (21, "note 19"));
+        assert_eq!(said[20], "there is more to say; the rest is left out");
     }
 
     #[test]
