@@ -63,6 +63,29 @@ fn a_server_of_ours_that_drains_costs_no_call() {
 }
 
 #[test]
+fn a_server_that_is_killed_costs_the_calls_that_it_has() {
+    let Some(peers) = peers() else { return };
+    for (case, balancer) in [("n1 kill under round_robin", "round_robin"), ("n2 kill under pick_first", "pick_first")] {
+        let killed = GrpcioServer::start(peers, &Value::Null, &json!({}));
+        let stays = GrpcioServer::start(peers, &Value::Null, &json!({}));
+        let user = User::new();
+        let servers = [killed.address(), stays.address()];
+        let service_config = json!({ "loadBalancingConfig": [{ balancer: {} }] });
+        let clients = Clients::start(peers, &user, &servers, &Load::with(service_config));
+        clients.wait_for(WARM_UP);
+        drop(killed);
+        clients.wait_for_more(calls());
+        let Statuses { ours, theirs } = clients.end();
+        let calls = [ours.len(), theirs.len()];
+        let [ours, theirs] = [&ours, &theirs].map(|statuses| statuses.len() - count(statuses, "OK"));
+        // What is sent until the client has seen the end of the connection.
+        let in_flight = WARM_UP / 4;
+        Compared { case, what: "lost", calls, ours, theirs }.agree_within(peers, in_flight);
+        assert!(theirs <= in_flight, "grpcio lost {theirs} calls");
+    }
+}
+
+#[test]
 fn keepalive_finds_a_half_open_connection_after_its_interval_and_its_timeout() {
     const RATE: u32 = 20;
     let Some(peers) = peers() else { return };

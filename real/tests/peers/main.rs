@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `profile` | the rows of the profile table: faulty servers under each balancer, outlier detection |
 //! | `endings` | connections that end: by age, by a server that drains, half-open ones |
+//! | `health` | health checks of a service config |
 //! | `sequences` | retries, pushback, throttling and hedging, attempt by attempt |
 //! | `checks` | calls of grpcio to our servers, and to a server of grpcio that should answer the same |
 //! | `clients`, `servers` | both clients under one load; grpcio's server |
@@ -26,6 +27,7 @@ mod clients;
 mod endings;
 mod environment;
 mod figures;
+mod health;
 mod profile;
 mod sequences;
 mod servers;

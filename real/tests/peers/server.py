@@ -10,6 +10,7 @@ STUBS is the folder of the generated modules. SETTINGS is a JSON object:
   is the request's id below `ids_per_client`. Its first attempt has the first answer of the list, and so on; the last one repeats.
   An answer is the name of a status, or an object with `status` and, optionally, `delay_ms` (before the answer), `pushback` (the
   value of grpc-retry-pushback-ms), `headers` (true: response headers are sent before the delay) and `message`.
+* `not_serving`: true for a server whose health service says NOT_SERVING, and which answers all the same.
 * `channel`: options of the server, such as {"grpc.max_connection_age_ms": 1500}.
 * `grace_s`: the time that calls under way have to end after SIGTERM.
 
@@ -124,17 +125,18 @@ def main(stubs, settings):
             return rehearsal_pb2.HealthCheckReply(healthy=True, server_id=served_by.server_id)
 
     served = ["", "rehearsal.v1.Rehearsal"]
-    status = health_pb2.HealthCheckResponse
+    reply = health_pb2.HealthCheckResponse
+    status = reply.NOT_SERVING if settings.get("not_serving") else reply.SERVING
     ended = threading.Event()
 
     class Health(health_pb2_grpc.HealthServicer):
         def Check(self, request, context):
             if request.service not in served:
                 context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
-            return status(status=status.SERVING)
+            return reply(status=status)
 
         def Watch(self, request, context):
-            yield status(status=status.SERVING if request.service in served else status.SERVICE_UNKNOWN)
+            yield reply(status=status if request.service in served else reply.SERVICE_UNKNOWN)
             while context.is_active() and not ended.wait(0.1):
                 pass
 

@@ -32,9 +32,15 @@ pub(crate) struct SeenAttempt {
 impl GrpcioServer {
     /// Starts a server that answers by `script`, with these options of its `channel`. `server.py` describes both.
     pub(crate) fn start(peers: &Peers, script: &Value, channel: &Value) -> Self {
+        Self::start_with(peers, &json!({ "script": script, "channel": channel }))
+    }
+
+    /// Starts a server with settings of `server.py`.
+    pub(crate) fn start_with(peers: &Peers, settings: &Value) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let log = folder.path().join("attempts.jsonl");
-        let settings = json!({ "log": log, "script": script, "channel": channel });
+        let mut settings = settings.clone();
+        settings["log"] = json!(log);
         let listener = peers.listener("server.py", &[&peers.stubs(), &settings.to_string()]);
         Self { listener, log, _folder: folder }
     }
