@@ -26,11 +26,12 @@ fn none_is_lost(peers: &Peers, case: &'static str, statuses: &Statuses) {
 #[test]
 fn a_server_that_closes_connections_by_age_costs_no_call() {
     let Some(peers) = peers() else { return };
-    let server = GrpcioServer::start(peers, &Value::Null, &json!({ "grpc.max_connection_age_ms": 1_500 }));
+    let server = GrpcioServer::start(peers, &Value::Null, &json!({ "grpc.max_connection_age_ms": 500 }));
     let user = User::new();
-    let clients = Clients::start(peers, &user, &[server.address()], &Load::with(round_robin()));
-    // 160 calls take 4 s, in which each connection ends twice.
-    clients.wait_for(calls().max(160));
+    let load = Load { rate: Some(100), ..Load::with(round_robin()) };
+    let clients = Clients::start(peers, &user, &[server.address()], &load);
+    // In 4 s about eight connections end.
+    clients.wait_for(400);
     none_is_lost(peers, "g maximum connection age", &clients.end());
 }
 
