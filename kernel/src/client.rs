@@ -6,7 +6,7 @@
 //! * [`hedge`]: attempts side by side instead;
 //! * [`retry`]: the decision for another attempt, and the backoff before it;
 //! * [`policy`](crate::policy): the other policies, in their order, at hooks from here to the attempt;
-//! * [`candidates`]: the servers that can be asked: healthy and connected ones, other than the one that failed;
+//! * [`candidates`]: the servers that can be asked: healthy and connected ones, other than the one that failed; [`changes`] of them;
 //! * [`balancer`]: the choice among them;
 //! * [`attempt`]: one RPC within its timeout; [`rpc`]: the messages of each workload;
 //! * [`channel`]: a connection as tonic's clients take it; [`failure`]: why something failed;
@@ -21,9 +21,12 @@ mod balancer;
 mod call;
 mod cancellation;
 mod candidates;
+mod changes;
 mod channel;
 mod connection;
 mod failure;
+#[cfg(test)]
+mod grpc_tests;
 mod health;
 mod health_check;
 mod hedge;
@@ -42,7 +45,7 @@ use futures_util::future::select_all;
 use crate::{
     entropy::Entropy,
     link::Link,
-    policy::{Answers, AttemptPermit, CIRCUIT_OPEN, Chain, PolicyContext, Rejection, Servers},
+    policy::{AllEjected, Answers, AttemptPermit, Chain, PolicyContext, Rejection, Servers},
     record::{Answer, AttemptId, Name, Recorder},
     status::Outcome,
     sync::lock,
@@ -52,14 +55,17 @@ use crate::{
 };
 use balancer::{Balancer, PickContext};
 use cancellation::Cancellation;
+use candidates::{Candidates, candidates, prefer_untried};
 use connection::{Connection, Ready};
 use health::Health;
 use health_check::Checks;
 use retry::RetryPolicy;
 use rpc::Timeouts;
 
+pub(crate) use changes::Changes;
 pub use channel::Channel;
 pub use failure::{Cause, Failure};
+pub(crate) use health_check::is_used;
 pub use probe::probe;
 
 /// A client of a replicated service. Clones share its connections and its state.
@@ -76,6 +82,9 @@ struct Shared {
     servers: Vec<Server>,
     ready: Ready,
     health: Health,
+    /// Notified when a server may have become a candidate, or none can any more.
+    changes: Changes,
+    all_ejected: AllEjected,
     balancer: Mutex<Box<dyn Balancer>>,
     retry: RetryPolicy,
     timeouts: Timeouts,
@@ -130,8 +139,10 @@ impl Client {
         settings: crate::client::settings::Client,
         links: &[Arc<Link>],
     ) -> Self {
-        let health = Health::new(recorder.clone(), links.iter().map(|link| link.server().to_owned()).collect());
-        let ready = Ready::default();
+        let changes = Changes::default();
+        let names = links.iter().map(|link| link.server().to_owned()).collect();
+        let health = Health::new(recorder.clone(), names, &settings, changes.clone());
+        let ready = Ready::new(changes.clone());
         let mut servers = Vec::new();
         for (index, link) in links.iter().enumerate() {
             let health = health.server(index);
@@ -143,8 +154,18 @@ impl Client {
             });
         }
         let names = links.iter().map(|link| link.server().to_owned()).collect();
-        let context = PolicyContext { world: &world, entropy, recorder: &recorder, servers: names, client: &settings };
+        let context = PolicyContext {
+            world: &world,
+            entropy,
+            recorder: &recorder,
+            servers: names,
+            client: &settings,
+            changes: &changes,
+        };
         let chain = Chain::new(&settings.policies, &context);
+        let all_ejected =
+            settings.policies.outlier_detection.as_ref().map_or(AllEjected::AskAnyway, |it| it.all_ejected);
+        let is_checked = settings.health_check.is_some() && health_check::is_used(&settings);
         let shared = Arc::new(Shared {
             balancer: Mutex::new(balancer::build(settings.load_balancing, links.len())),
             retry: RetryPolicy::new(settings.retry.clone()),
@@ -159,10 +180,12 @@ impl Client {
             servers,
             ready,
             health,
+            changes,
+            all_ejected,
             checks: Mutex::default(),
             cancellation: Cancellation::default(),
         });
-        for index in 0..links.len() {
+        for index in 0..if is_checked { links.len() } else { 0 } {
             shared.world.spawn(Box::pin(health_check::check_regularly(shared.clone(), index)));
         }
         Self { shared }
@@ -186,26 +209,29 @@ impl Client {
 
 impl Shared {
     /// Picks a server for `attempt`, which counts as sent from here on. Servers in `tried` are avoided while there are others.
-    ///
-    /// # Errors
-    ///
-    /// Fails if circuit breakers block every server.
-    fn pick(&self, tried: Servers, attempt: AttemptId, permit: &mut AttemptPermit<'_>) -> Result<usize, Rejection> {
+    fn pick(&self, tried: Servers, attempt: AttemptId, permit: &mut AttemptPermit<'_>) -> Result<usize, NotPicked> {
         let now = permit.now();
         // The lock is held throughout, so that no other attempt changes what the policies said of a server before it is picked.
         let mut balancer = lock(&self.balancer);
-        let pool = candidates::pool(&self.servers, self.ready.servers(), &self.health, &self.chain, now);
-        if pool.is_empty() {
-            return Err(CIRCUIT_OPEN);
-        }
+        let pool = match candidates(self, &**balancer, now) {
+            Candidates::Servers(pool) => pool,
+            Candidates::Wait(_) => return Err(NotPicked::Wait),
+            Candidates::None(rejection) => return Err(NotPicked::None(rejection)),
+            Candidates::Blocked(rejection) => return Err(NotPicked::Blocked(rejection)),
+        };
         self.chain.on_candidates(pool, now);
-        let candidates = candidates::prefer_untried(pool, tried);
+        let candidates = prefer_untried(pool, tried);
         let mut context = PickContext::new(now, self.entropy, attempt);
         let picked =
             self.chain.pick_by_weight(candidates, now, &mut context, |context| balancer.pick(candidates, context));
         balancer.on_sent(picked);
         permit.on_pick(picked);
         Ok(picked)
+    }
+
+    /// Returns whether an attempt could be sent or would fail now.
+    fn candidates(&self) -> Candidates {
+        candidates(self, &**lock(&self.balancer), self.world.now())
     }
 
     /// Returns a guard that keeps count of an attempt that has been sent to `server`.
@@ -242,6 +268,16 @@ impl Shared {
             }
         }));
     }
+}
+
+/// The reason why no server was picked for an attempt.
+enum NotPicked {
+    /// A server may become available.
+    Wait,
+    /// No server is available.
+    None(Rejection),
+    /// Policies block every server.
+    Blocked(Rejection),
 }
 
 /// An attempt under way. When it is dropped, the balancer stops counting it, whether the attempt ended or was abandoned.

@@ -14,7 +14,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    client::settings::Client,
+    client::{Changes, settings::Client},
     entropy::Entropy,
     record::{Event, EventBuilder, Recorder},
     settings::{
@@ -46,7 +46,7 @@ pub use cache::Cache;
 pub use circuit_breaker::{CircuitBreaker, Scope};
 pub use fallback::{Fallback, FallbackKind};
 pub use hedging::Hedging;
-pub use outlier_detection::{FailurePercentage, OutlierDetection, SuccessRate};
+pub use outlier_detection::{AllEjected, FailurePercentage, OutlierDetection, SuccessRate};
 pub use pushback::Pushback;
 pub use rate_limit::RateLimit;
 pub use retry_budget::RetryBudget;
@@ -173,6 +173,8 @@ pub(crate) struct PolicyContext<'a> {
     /// The servers' names, by index.
     pub(crate) servers: Arc<[String]>,
     pub(crate) client: &'a Client,
+    /// To be notified when the policy lets a server be asked again.
+    pub(crate) changes: &'a Changes,
 }
 
 /// The hooks of a policy in a call. The default of each lets everything pass.

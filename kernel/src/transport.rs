@@ -26,6 +26,15 @@ pub(crate) const ATTEMPTS_BEFORE: &str = "grpc-previous-rpc-attempts";
 /// gRPC's header with the time for which the caller waits.
 pub(crate) const TIMEOUT: &str = "grpc-timeout";
 
+/// Returns whether `value`, of the header `content-type`, is gRPC's: `application/grpc`, alone or with a format behind `+` or
+/// parameters behind `;` (gRPC over HTTP/2).
+pub(crate) fn is_grpc(value: &HeaderValue) -> bool {
+    const PREFIX: &[u8] = b"application/grpc";
+    let rest = value.as_bytes().get(PREFIX.len()..);
+    let is_prefixed = value.as_bytes().get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+    is_prefixed && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
 /// What precedes a token in the header `authorization` (RFC 6750).
 const BEARER: &str = "Bearer ";
 

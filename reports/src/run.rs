@@ -53,7 +53,8 @@ impl RecordedRun {
 
     /// Returns the metrics and the verdict, computed from the rows.
     pub fn summary(&self) -> Summary {
-        let label = RunLabel { scenario: &self.scenario_name, seed: self.seed, world: &self.world };
+        let profile = self.scenario.as_ref().map(|scenario| scenario.client.profile);
+        let label = RunLabel { scenario: &self.scenario_name, seed: self.seed, world: &self.world, profile };
         // A log of another program may be of any length, and of it there are only requests.
         if self.rows.attempts.is_empty() && self.rows.events.is_empty() && self.scenario.is_none() {
             let load_end_us = u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX);

@@ -171,6 +171,7 @@ pub(crate) fn event(row: &EventRow) -> String {
         Event::GiveUp => format!("it gives up: {cause}"),
         Event::Hedge => format!("{attempt} is a hedge, to {target}"),
         Event::Rejected => format!("an attempt is rejected: {cause}"),
+        Event::TransparentRetry => format!("{target} has not seen the attempt: {cause}; it is sent again"),
         Event::Throttled => format!("there is no other attempt: {cause}"),
         Event::Queued => format!("it waits: {cause}"),
         Event::BreakerOpened => format!("the breaker{} opens for {lasts}: {cause}", owner(&target)),

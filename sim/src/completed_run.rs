@@ -118,7 +118,8 @@ impl CompletedRun {
         let Plan { scenario, seed, .. } = plan;
         let scenario = &scenario.explicit(*seed);
         let run = RunRows::new(scenario.servers.replicas, offered, &self.records);
-        let label = RunLabel { scenario: &scenario.name, seed: *seed, world: "sim" };
+        let label =
+            RunLabel { scenario: &scenario.name, seed: *seed, world: "sim", profile: Some(scenario.client.profile) };
         Summary::compute(label, &run, &Script { stopped, ..scenario.script() })
     }
 }

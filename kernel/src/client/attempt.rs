@@ -1,11 +1,11 @@
 //! One attempt: the RPC that carries a request's input to one server, within its timeout.
 
-use std::pin::pin;
+use std::{pin::pin, sync::Arc};
 
 use super::{
     Shared,
-    channel::{Channel, origin, within},
-    failure::{Cause, Failure},
+    channel::{Channel, Headers, origin, within},
+    failure::{Cause, Failure, Unseen},
     rpc::{self, Envelope},
 };
 use crate::{
@@ -31,15 +31,22 @@ pub(super) async fn process(
     attempt: SentAttempt,
     input: &Input,
     timeout: Instant,
+    headers: Option<Arc<Headers>>,
 ) -> Result<Output, Failure> {
     let SentAttempt { id, server, at } = attempt;
     let envelope = Envelope { attempt: id, timeout: client.timeouts.header(timeout.since(at)) };
     let rpc = pin!(async {
-        let channel = Channel::new(client.servers[server].connection.ready().await?);
+        let connection = &client.servers[server].connection;
+        let sender = connection.ready().await?;
+        let channel = Channel::new(sender.clone()).noting(headers);
         let stub = RehearsalClient::with_origin(channel, origin())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        rpc::ask(stub, envelope, input).await
+        let result = rpc::ask(stub, envelope, input).await;
+        if result.as_ref().is_err_and(|failure| failure.unseen == Some(Unseen::Unsent)) {
+            connection.on_closed(&sender);
+        }
+        result
     });
     within(&client.world, timeout, Cause::AttemptTimeout, rpc).await
 }

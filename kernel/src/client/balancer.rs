@@ -29,6 +29,11 @@ pub(super) trait Balancer: Send {
     /// Picks one of `candidates`, of which there is at least one.
     fn pick(&mut self, candidates: Servers, context: &mut PickContext) -> usize;
 
+    /// Returns the server that the next attempt goes to, whatever the other candidates, if it is one itself.
+    fn stays_at(&self) -> Option<usize> {
+        None
+    }
+
     /// Notes that an attempt is sent to `server`.
     fn on_sent(&mut self, server: usize) {
         let _ = server;

@@ -8,9 +8,12 @@ use std::{
 use futures_util::future::{Either, select};
 
 use super::{
-    Ended, Request, Response, Shared,
+    Ended, NotPicked, Request, Response, Shared,
     attempt::{self, SentAttempt},
-    failure::{Cause, Failure},
+    candidates::Candidates,
+    channel::Headers,
+    failure::{Cause, Failure, Unseen},
+    settings::ServerSelection,
 };
 use crate::{
     planted::planted,
@@ -46,6 +49,14 @@ struct Progress {
     rejected: bool,
     /// The server of the last attempt.
     last: Option<usize>,
+    /// Number of attempts for which there was no server. They count for the retry policy.
+    unpicked: u32,
+    /// The server of the attempt before the last one.
+    before_last: Option<usize>,
+    /// True if the last attempt counts as a failover.
+    moved: bool,
+    /// True if a server's HTTP/2 library has refused an attempt, which was sent again for it. That is done once.
+    was_refused: bool,
     /// Servers to avoid while there are others.
     tried: Servers,
     /// The attempts under way, if the call hedges.
@@ -62,15 +73,40 @@ pub(super) struct Answered {
 pub(super) enum AttemptError {
     /// A policy rejected it, and it was not sent.
     Rejected(Rejection),
+    /// There was no server to send it to.
+    NotPicked(Rejection),
     /// It was sent to `server` and failed.
     Failed { failure: Failure, server: usize },
+    /// The wait before the next attempt would outlast the deadline, which has passed now.
+    DeadlinePassed,
 }
 
 impl AttemptError {
-    fn code(&self) -> Code {
+    pub(super) fn code(&self) -> Code {
         match self {
-            Self::Rejected(rejection) => rejection.code,
+            Self::Rejected(rejection) | Self::NotPicked(rejection) => rejection.code,
+            Self::DeadlinePassed => Code::DeadlineExceeded,
             Self::Failed { failure, .. } => failure.code,
+        }
+    }
+
+    /// Returns the server's request about the next attempt, if it makes one.
+    pub(super) fn pushback(&self) -> Option<Pushback> {
+        match self {
+            Self::Failed { failure, .. } => failure.pushback,
+            _ => None,
+        }
+    }
+
+    /// Returns whether no attempt may follow, whatever the retry policy says. A rejection by a policy ends the call: another
+    /// attempt would only add to the load that the policy limits.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::Rejected(_) | Self::DeadlinePassed => true,
+            Self::NotPicked(_) => false,
+            Self::Failed { failure, .. } => {
+                failure.cause == Cause::Cancelled || failure.pushback == Some(Pushback::Never)
+            }
         }
     }
 
@@ -81,6 +117,15 @@ impl AttemptError {
             _ => None,
         }
     }
+}
+
+/// An attempt that is about to be sent.
+struct NextAttempt {
+    is_hedge: bool,
+    /// Its number, if it is sent again.
+    number: Option<u32>,
+    /// Where it notes the headers of its reply, if they commit the call.
+    headers: Option<Arc<Headers>>,
 }
 
 /// A degraded answer, which no server has just given.
@@ -131,36 +176,41 @@ impl<'a> Call<'a> {
         let mut permit = None;
         let mut backoffs = 0;
         loop {
-            let error = match self.attempt(false).await {
+            let headers = self.headers();
+            let error = match self.attempt(false, headers.clone()).await {
                 Ok(answered) => return Ok(answered),
                 Err(error) => error,
             };
             // The permit is for the attempt that has just ended. It is given back before another one is asked for, so that a
             // call holds one at a time.
             drop(permit.take());
-            // A rejection ends the call: another attempt would only add to the load that the policy limits.
-            let AttemptError::Failed { failure, server } = &error else { return Err(error) };
-            if self.client.settings.retry.prefer_other_server {
-                self.progress().tried.set(*server, true);
-            }
-            permit = self.next_retry(failure, &mut backoffs).await;
-            if permit.is_none() {
+            if error.is_final() || headers.is_some_and(|headers| headers.have_arrived()) {
                 return Err(error);
             }
+            if let AttemptError::Failed { server, .. } = &error
+                && self.client.settings.retry.prefer_other_server
+            {
+                self.progress().tried.set(*server, true);
+            }
+            permit = Some(self.next_retry(error, &mut backoffs).await?);
         }
     }
 
-    /// Waits for the backoff before the next attempt and returns the permit for it, or `None` if there is no next attempt.
+    /// Waits for the backoff before the attempt after one that ended with `error`, and returns the permit for it.
     /// `backoffs` counts the backoffs since a server last said how long to wait.
-    async fn next_retry(&self, failure: &Failure, backoffs: &mut u32) -> Option<RetryPermit<'a>> {
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the call if there is no next attempt.
+    async fn next_retry(&self, error: AttemptError, backoffs: &mut u32) -> Result<RetryPermit<'a>, AttemptError> {
         let attempts = self.progress().attempts;
+        let tries = attempts + self.progress().unpicked;
         let client = self.client;
-        let is_final = failure.cause == Cause::Cancelled || failure.pushback == Some(Pushback::Never);
-        if is_final || !client.retry.allows(attempts, failure.code) {
-            return None;
+        if !client.retry.allows(tries, error.code()) {
+            return Err(error);
         }
-        let permit = self.permit_retry()?;
-        let backoff = match failure.pushback {
+        let Some(permit) = self.permit_retry() else { return Err(error) };
+        let backoff = match error.pushback() {
             // gRPC A6: the server's wait replaces the backoff, and the backoffs after it start again at the initial one.
             Some(Pushback::After(wait)) => {
                 *backoffs = 0;
@@ -168,20 +218,39 @@ impl<'a> Call<'a> {
             }
             _ => {
                 *backoffs += 1;
-                let mut rng = client.entropy.stream_of("retry.backoff", &[self.request.id, u64::from(attempts)]);
+                let mut rng = client.entropy.stream_of("retry.backoff", &[self.request.id, u64::from(tries)]);
                 client.retry.backoff(*backoffs, &mut rng)
             }
         };
         let until = client.world.now() + backoff;
         // An attempt that starts at the deadline could not be answered before it.
         if until >= self.deadline {
-            return None;
+            drop(permit);
+            return Err(self.at_deadline(error).await);
         }
         self.event(Event::Backoff).attempt(attempts).duration(backoff).record();
         if !backoff.is_zero() {
             select(client.world.sleep_until(until), pin!(client.cancellation.wait())).await;
         }
-        Some(permit)
+        Ok(permit)
+    }
+
+    /// Returns the error of a call that has no time for another attempt after the one that ended with `error`: at once, or at
+    /// the deadline.
+    pub(super) async fn at_deadline(&self, error: AttemptError) -> AttemptError {
+        let client = self.client;
+        if !client.retry.waits_for_deadline() {
+            return error;
+        }
+        match select(client.world.sleep_until(self.deadline), pin!(client.cancellation.wait())).await {
+            Either::Left(_) => AttemptError::DeadlinePassed,
+            Either::Right(_) => AttemptError::Rejected(CANCELLED),
+        }
+    }
+
+    /// Returns where the next attempt notes the headers of its reply, if they commit the call.
+    pub(super) fn headers(&self) -> Option<Arc<Headers>> {
+        self.client.retry.commits_at_headers().then(Arc::default)
     }
 
     /// Asks the policies that limit retries and hedges for a permit.
@@ -190,11 +259,35 @@ impl<'a> Call<'a> {
         permit.inspect_err(|rejection| self.event(Event::Throttled).cause(rejection.cause).record()).ok()
     }
 
-    /// Makes one attempt, behind the policies, at the server that the balancer picks.
-    pub(super) async fn attempt(&self, is_hedge: bool) -> Result<Answered, AttemptError> {
+    /// Makes one attempt, behind the policies, at the server that the balancer picks. An attempt that no server has seen is sent
+    /// again if the retry policy says so.
+    pub(super) async fn attempt(
+        &self,
+        is_hedge: bool,
+        headers: Option<Arc<Headers>>,
+    ) -> Result<Answered, AttemptError> {
+        let mut attempt = NextAttempt { is_hedge, number: None, headers };
+        loop {
+            if let Some(result) = self.send(&mut attempt).await {
+                return result;
+            }
+        }
+    }
+
+    /// Sends `attempt`. Returns `None` if it is sent again: there is no server any more when it is picked, or none has seen it.
+    async fn send(&self, attempt: &mut NextAttempt) -> Option<Result<Answered, AttemptError>> {
+        match self.try_send(attempt).await {
+            Ok(answered) => answered.map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    async fn try_send(&self, attempt: &mut NextAttempt) -> Result<Option<Answered>, AttemptError> {
         let client = self.client;
-        if client.settings.wait_for_ready {
-            self.until_ready().await?;
+        match client.settings.server_selection {
+            ServerSelection::ConnectionState => self.until_candidate().await?,
+            ServerSelection::PreferHealthy if client.settings.wait_for_ready => self.until_ready().await?,
+            ServerSelection::PreferHealthy => {}
         }
         let mut permit = client.chain.begin_attempt(client.world.now());
         self.admitted(permit.admit_before_timeout(self.deadline)).await?;
@@ -202,10 +295,21 @@ impl<'a> Call<'a> {
         let attempt_timeout = permit.now() + client.settings.attempt_timeout;
         let timeout = planted!(Bug::ForgottenDeadline, attempt_timeout, else attempt_timeout.min(self.deadline));
         self.admitted(permit.admit_within_timeout(timeout)).await?;
-        let sent = self.pick(is_hedge, &mut permit)?;
+        let sent = match self.pick(attempt, &mut permit) {
+            Ok(sent) => sent,
+            Err(NotPicked::Wait) => return Ok(None),
+            Err(NotPicked::Blocked(rejection)) => return Err(self.reject(rejection)),
+            Err(NotPicked::None(rejection)) => {
+                let now = permit.now();
+                permit.finish(now, rejection.code, None);
+                self.reject(rejection);
+                self.progress().unpicked += 1;
+                return Err(AttemptError::NotPicked(rejection));
+            }
+        };
         let mut in_flight = client.in_flight(sent.server);
 
-        let rpc = pin!(attempt::process(client, sent, &self.request.input, timeout));
+        let rpc = pin!(attempt::process(client, sent, &self.request.input, timeout, attempt.headers.clone()));
         let mut result = match select(rpc, pin!(client.cancellation.wait())).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(Failure::new(Code::Cancelled, Cause::Cancelled)),
@@ -218,8 +322,18 @@ impl<'a> Call<'a> {
         }
         let failure = result.as_ref().err();
         let now = client.world.now();
+        if let Some(failure) = failure.filter(|failure| now < self.deadline && self.is_sent_again(failure)) {
+            self.event_at(Event::TransparentRetry, now)
+                .attempt(sent.id.number)
+                .target(&client.servers[sent.server].name)
+                .cause(failure.cause.to_string())
+                .record();
+            self.progress().pending.retain(|pending| *pending != sent);
+            attempt.number = Some(sent.id.number);
+            return Ok(None);
+        }
         self.record(sent, failure, now);
-        client.health.observe(sent.server, failure);
+        client.health.observe_attempt(sent.server, failure);
         // An attempt that the caller cancelled says nothing about the server: neither balancer nor policies count it.
         if failure.is_none_or(|failure| failure.cause != Cause::Cancelled) {
             in_flight.ended = Some(Ended { took: now.since(sent.at), now });
@@ -230,8 +344,18 @@ impl<'a> Call<'a> {
             );
         }
         match result {
-            Ok(output) => Ok(Answered { output, server: sent.server }),
+            Ok(output) => Ok(Some(Answered { output, server: sent.server })),
             Err(failure) => Err(AttemptError::Failed { failure, server: sent.server }),
+        }
+    }
+
+    /// Returns whether an attempt that failed with `failure` is sent again, outside the retry policy (gRPC A6): whenever it has not
+    /// left the client, and once if a server's HTTP/2 library refused it.
+    fn is_sent_again(&self, failure: &Failure) -> bool {
+        match failure.unseen.filter(|_| self.client.retry.is_transparent()) {
+            None => false,
+            Some(Unseen::Unsent) => true,
+            Some(Unseen::Refused) => !std::mem::replace(&mut self.progress().was_refused, true),
         }
     }
 
@@ -262,32 +386,63 @@ impl<'a> Call<'a> {
         self.admitted(async { ready.await.map_err(|_| NOT_READY) }).await
     }
 
+    /// Waits until an attempt can be sent or has failed for want of a server.
+    async fn until_candidate(&self) -> Result<(), AttemptError> {
+        let client = self.client;
+        let mut has_waited = false;
+        loop {
+            // Created before the state is read, so that no change is missed.
+            let mut changed = pin!(client.changes.next());
+            let Candidates::Wait(until) = client.candidates() else { return Ok(()) };
+            if !std::mem::replace(&mut has_waited, true) {
+                self.event(Event::Queued).cause("no server is ready").record();
+            }
+            let until = until.unwrap_or(self.deadline).min(self.deadline);
+            let waited = timeout_at(&*client.world, until, changed.as_mut());
+            self.admitted(async {
+                match waited.await {
+                    Err(_) if until == self.deadline => Err(NOT_READY),
+                    _ => Ok(()),
+                }
+            })
+            .await?;
+        }
+    }
+
     /// Picks a server, and counts the attempt as sent.
-    fn pick(&self, is_hedge: bool, permit: &mut AttemptPermit<'_>) -> Result<SentAttempt, AttemptError> {
+    fn pick(&self, attempt: &NextAttempt, permit: &mut AttemptPermit<'_>) -> Result<SentAttempt, NotPicked> {
         let client = self.client;
         let mut progress = self.progress();
-        let id = AttemptId { request: self.request.id, number: progress.attempts + 1 };
-        let server = match client.pick(progress.tried, id, permit) {
-            Ok(server) => server,
-            Err(rejection) => {
-                // `reject` locks it again.
-                drop(progress);
-                return Err(self.reject(rejection));
-            }
-        };
+        let is_again = attempt.number.is_some();
+        let id = AttemptId { request: self.request.id, number: attempt.number.unwrap_or(progress.attempts + 1) };
+        let server = client.pick(progress.tried, id, permit)?;
+        if !is_again {
+            progress.before_last = progress.last;
+        }
         // A hedge goes elsewhere by design, and is counted as a hedge.
-        let is_failover = !is_hedge && progress.last.is_some_and(|last| last != server);
-        progress.attempts = id.number;
+        let moved = !attempt.is_hedge && progress.before_last.is_some_and(|last| last != server);
+        // An attempt that is sent again may have counted already.
+        let has_counted = is_again && progress.moved;
+        let is_failover = moved && !has_counted;
+        let is_hedge = attempt.is_hedge && !is_again;
+        progress.attempts = progress.attempts.max(id.number);
         progress.last = Some(server);
         progress.hedges += u32::from(is_hedge);
         progress.failovers += u32::from(is_failover && !planted!(Bug::UncountedFailover));
+        progress.failovers -= u32::from(has_counted && !moved);
+        progress.moved = moved;
         let sent = SentAttempt { id, server, at: permit.now() };
-        // The next hedge goes to a server that the call has not asked yet.
         if client.settings.policies.hedging.is_some() {
-            progress.tried.set(server, true);
+            // The next hedge goes to a server that the call has not asked yet, unless balancing follows the connections alone.
+            if client.settings.server_selection == ServerSelection::PreferHealthy {
+                progress.tried.set(server, true);
+            }
             progress.pending.push(sent);
         }
         drop(progress);
+        if let Some(headers) = &attempt.headers {
+            headers.on_sent(id.number);
+        }
         let name = &client.servers[server].name;
         if is_hedge || is_failover {
             let event = if is_hedge { Event::Hedge } else { Event::Failover };
@@ -320,7 +475,13 @@ impl<'a> Call<'a> {
 
     /// Records the attempts still under way as superseded. Their futures are dropped with the call.
     pub(super) fn supersede_pending(&self) {
-        let pending = self.progress().pending.clone();
+        self.supersede_pending_but(None);
+    }
+
+    /// Records the attempts still under way as superseded, except the one of this number. The caller drops their futures.
+    pub(super) fn supersede_pending_but(&self, number: Option<u32>) {
+        let mut pending = self.progress().pending.clone();
+        pending.retain(|sent| Some(sent.id.number) != number);
         let superseded = Failure::new(Code::Cancelled, Cause::Superseded);
         let now = self.client.world.now();
         pending.into_iter().for_each(|sent| self.record(sent, Some(&superseded), now));

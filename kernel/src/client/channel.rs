@@ -4,23 +4,27 @@ use std::{
     error::Error as StdError,
     fmt,
     pin::Pin,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     task::{Context, Poll},
 };
 
+use http::header::CONTENT_TYPE;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
 use super::{
-    connection::{self, Sender},
-    failure::{Cause, Failure, code_from_hyper},
+    connection::{self, SendError, Sender},
+    failure::{Cause, Failure, code_from_http, failure_from_network},
 };
 use crate::{
     policy::{PUSHBACK, Pushback},
     server::MESSAGE_BYTES_MAX,
     status::Code,
     time::Instant,
-    transport::HeaderFirst,
+    transport::{HeaderFirst, is_grpc},
     world::{SharedWorld, Stream, timeout_at},
 };
 
@@ -28,11 +32,49 @@ use crate::{
 #[derive(Clone)]
 pub struct Channel {
     sender: Sender,
+    headers: Option<Arc<Headers>>,
+    is_streaming: bool,
+}
+
+/// Whether the headers of the reply to an attempt have arrived.
+#[derive(Debug, Default)]
+pub(super) struct Headers {
+    have_arrived: AtomicBool,
+    /// Number of the attempt, once it is sent.
+    attempt: AtomicU32,
+}
+
+impl Headers {
+    /// Notes that the attempt of this number is sent.
+    pub(super) fn on_sent(&self, attempt: u32) {
+        self.attempt.store(attempt, Ordering::Relaxed);
+    }
+
+    /// Returns the number of the attempt.
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempt.load(Ordering::Relaxed)
+    }
+
+    /// Returns true if headers have arrived that are no trailers at the same time: the server has begun to answer.
+    pub(super) fn have_arrived(&self) -> bool {
+        self.have_arrived.load(Ordering::Relaxed)
+    }
 }
 
 impl Channel {
     pub(super) fn new(sender: Sender) -> Self {
-        Self { sender }
+        Self { sender, headers: None, is_streaming: false }
+    }
+
+    /// Returns the channel, which notes the headers of replies in `headers`.
+    pub(super) fn noting(self, headers: Option<Arc<Headers>>) -> Self {
+        Self { headers, ..self }
+    }
+
+    /// Returns the channel for methods whose replies have several messages. One that has more than one fails a call with UNIMPLEMENTED
+    /// otherwise.
+    pub fn streaming(self) -> Self {
+        Self { is_streaming: true, ..self }
     }
 
     /// Opens a channel over a fresh connection, without a client's policies. It lasts as long as `stream` does.
@@ -47,7 +89,7 @@ impl Channel {
             // The cause is not lost: every call on the connection fails with it.
             connection.await;
         }));
-        Ok(Self { sender })
+        Ok(Self::new(sender))
     }
 }
 
@@ -64,12 +106,37 @@ impl tower_service::Service<http::Request<Body>> for Channel {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let answer = self.sender.send(request);
+        let headers = self.headers.clone();
+        let has_one_message = !self.is_streaming;
         Box::pin(async move {
-            answer
-                .await
-                .map(|reply| reply.map(|body| Reply(HeaderFirst::new(body, MESSAGE_BYTES_MAX))))
-                .map_err(|error| network_status(&error))
+            let reply = answer.await.map_err(|error| status_with(failure_from_network(&error)))?;
+            check_head(&reply)?;
+            // A reply of trailers alone has its status in the headers: it does not commit the call (gRPC A6).
+            if let Some(headers) = headers.filter(|_| !reply.headers().contains_key(GRPC_STATUS)) {
+                headers.have_arrived.store(true, Ordering::Relaxed);
+            }
+            Ok(reply.map(|body| Reply(HeaderFirst::reply(body, MESSAGE_BYTES_MAX, has_one_message))))
         })
+    }
+}
+
+const GRPC_STATUS: &str = "grpc-status";
+
+/// Checks that a reply comes from a gRPC server, and not from a proxy before it.
+fn check_head<T>(reply: &http::Response<T>) -> Result<(), Status> {
+    if reply.headers().contains_key(GRPC_STATUS) {
+        return Ok(());
+    }
+    if reply.status() != http::StatusCode::OK {
+        let cause = Cause::HttpStatus(reply.status().as_u16());
+        return Err(status_with(Failure::new(code_from_http(reply.status()), cause)));
+    }
+    match reply.headers().get(CONTENT_TYPE) {
+        Some(value) if !is_grpc(value) => {
+            let cause = Cause::ContentType(String::from_utf8_lossy(value.as_bytes()).into_owned());
+            Err(status_with(Failure::new(Code::Unknown, cause)))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -84,7 +151,10 @@ impl HttpBody for Reply {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(|error| network_status(&error))
+        Pin::new(&mut self.0).poll_frame(cx).map_err(|error| match error.downcast::<hyper::Error>() {
+            Ok(error) => status_with(failure_from_network(&SendError { error: *error, is_unsent: false })),
+            Err(error) => Status::from_error(error),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -108,12 +178,10 @@ impl fmt::Display for TransportError {
 
 impl StdError for TransportError {}
 
-/// Returns a status that carries the failure behind `error`.
-fn network_status(error: &hyper::Error) -> Status {
-    let cause = Cause::from_hyper(error);
-    let code = code_from_hyper(error);
-    let mut status = Status::new(code.into(), cause.to_string());
-    status.set_source(Arc::new(TransportError(Failure::new(code, cause))));
+/// Returns a status that carries `failure`.
+fn status_with(failure: Failure) -> Status {
+    let mut status = Status::new(failure.code.into(), failure.cause.to_string());
+    status.set_source(Arc::new(TransportError(failure)));
     status
 }
 
@@ -125,6 +193,7 @@ pub(super) fn failure_from_status(status: &Status) -> Failure {
             code: status.code().into(),
             cause: Cause::Answer(status.message().to_owned()),
             pushback: status.metadata().get(PUSHBACK).map(|value| Pushback::parse(value.as_encoded_bytes())),
+            unseen: None,
         },
     }
 }

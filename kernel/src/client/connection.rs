@@ -4,19 +4,25 @@
 //! once, and reconnects as soon as the connection is lost. After a failure the connection counts as failing until it is ready.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use futures_util::{
+    TryFutureExt,
+    future::{Either, select},
+};
 use http::{HeaderValue, header::AUTHORIZATION};
 use hyper::{
     body::Incoming,
     client::conn::http2::{self, SendRequest},
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tonic::body::Body;
 
 use super::{
+    changes::Changes,
     failure::{Cause, Failure},
     health::ServerHealth,
 };
@@ -30,7 +36,7 @@ use crate::{
     sync::lock,
     time::Instant,
     transport::{Executor, Io, Noted, Payloads, bearer},
-    world::{SharedWorld, Stream, timeout_at},
+    world::{BoxFuture, SharedWorld, Stream, timeout_at},
 };
 
 // The defaults of the connection-backoff document.
@@ -43,26 +49,63 @@ const MIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The servers whose connections can carry calls. Clones share it.
 ///
 /// Each call asks for it, and there can be a thousand servers: it is one set, so that no call asks each connection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ready(Arc<Mutex<Servers>>);
+#[derive(Debug, Clone)]
+pub(super) struct Ready {
+    servers: Arc<Mutex<Servers>>,
+    changes: Changes,
+}
 
 impl Ready {
+    /// Creates the set, with no server in it. `changes` is notified of each change.
+    pub(super) fn new(changes: Changes) -> Self {
+        Self { servers: Arc::new(Mutex::new(Servers::NONE)), changes }
+    }
+
     /// Returns the servers.
     pub(super) fn servers(&self) -> Servers {
-        *lock(&self.0)
+        *lock(&self.servers)
     }
 }
 
 /// A handle to the connection, which a task of its own maintains.
+#[derive(Clone)]
 pub(super) struct Connection {
     state: watch::Receiver<ConnectionState>,
+    shared: Arc<SharedState>,
+}
+
+/// What the task that maintains a connection shares with its handles.
+struct SharedState {
+    world: SharedWorld,
+    server: usize,
+    ready: Ready,
+    state: watch::Sender<ConnectionState>,
+    /// Notified when a call has found that the connection takes no more calls.
+    closed: Notify,
+}
+
+impl SharedState {
+    /// Notes that the connection is opened anew. It may be known already.
+    fn set_pending(&self) {
+        if !matches!(*self.state.borrow(), ConnectionState::Pending(_)) {
+            self.set(ConnectionState::Pending(self.world.now()));
+        }
+    }
+
+    /// Changes the state, and wakes those who wait for it.
+    fn set(&self, state: ConnectionState) {
+        let is_ready = matches!(state, ConnectionState::Ready(_));
+        lock(&self.ready.servers).set(self.server, is_ready);
+        self.state.send_replace(state);
+        self.ready.changes.notify();
+    }
 }
 
 /// The state of the connection as calls see it.
 #[derive(Clone)]
 enum ConnectionState {
-    /// It is being opened for the first time since it was last ready.
-    Pending,
+    /// It is being opened, since this time, for the first time since it was last ready.
+    Pending(Instant),
     /// It can carry calls.
     Ready(Sender),
     /// It could not be opened at the last attempt.
@@ -80,15 +123,41 @@ impl Connection {
         health: ServerHealth,
         ready: Ready,
     ) -> Self {
-        let (state, watcher) = watch::channel(ConnectionState::Pending);
-        let keeper = Keeper { world: world.clone(), entropy, recorder, link, health, ready, state };
+        let (state, watcher) = watch::channel(ConnectionState::Pending(world.now()));
+        let shared = Arc::new(SharedState {
+            world: world.clone(),
+            server: health.server(),
+            ready,
+            state,
+            closed: Notify::new(),
+        });
+        let keeper = Keeper { world: world.clone(), entropy, recorder, link, health, shared: shared.clone() };
         world.spawn(Box::pin(keeper.run()));
-        Self { state: watcher }
+        Self { state: watcher, shared }
+    }
+
+    /// Notes that `sender` takes no more calls: the server has announced the end of its connection (GOAWAY). The connection is
+    /// opened anew at once, while the calls under way on the old one end.
+    pub(super) fn on_closed(&self, sender: &Sender) {
+        // Another call may have found out before, and the connection be a new one by now.
+        let is_current = matches!(&*self.state.borrow(), ConnectionState::Ready(current) if current.is_same(sender));
+        if is_current {
+            self.shared.set_pending();
+            self.shared.closed.notify_one();
+        }
     }
 
     /// Returns true if the last attempt to connect failed.
     pub(super) fn is_failing(&self) -> bool {
         matches!(*self.state.borrow(), ConnectionState::Failing(_))
+    }
+
+    /// Returns since when the connection is being opened for the first time since it was last ready, if it is.
+    pub(super) fn connecting_since(&self) -> Option<Instant> {
+        match *self.state.borrow() {
+            ConnectionState::Pending(since) => Some(since),
+            _ => None,
+        }
     }
 
     /// Returns the means to send a request. It waits while the connection is being opened, and fails at once while it is failing.
@@ -98,12 +167,12 @@ impl Connection {
             return Ok(sender.clone());
         }
         let mut state = self.state.clone();
-        let settled = state.wait_for(|state| !matches!(state, ConnectionState::Pending)).await;
+        let settled = state.wait_for(|state| !matches!(state, ConnectionState::Pending(_))).await;
         match settled.as_deref() {
             Ok(ConnectionState::Ready(sender)) => Ok(sender.clone()),
             Ok(ConnectionState::Failing(cause)) => Err(Failure::new(Code::Unavailable, cause.clone())),
             // The task that maintains the connection has ended, with its host.
-            Ok(ConnectionState::Pending) | Err(_) => Err(Failure::new(Code::Unavailable, Cause::ConnectionClosed)),
+            Ok(ConnectionState::Pending(_)) | Err(_) => Err(Failure::new(Code::Unavailable, Cause::ConnectionClosed)),
         }
     }
 
@@ -132,9 +201,9 @@ impl Connection {
     /// Returns a handle that has not seen the present state, so that [`becomes_ready`](Self::becomes_ready) completes at once
     /// if the connection is ready.
     pub(super) fn watcher(&self) -> Self {
-        let mut state = self.state.clone();
-        state.mark_changed();
-        Self { state }
+        let mut watcher = self.clone();
+        watcher.state.mark_changed();
+        watcher
     }
 }
 
@@ -145,8 +214,7 @@ struct Keeper {
     recorder: Recorder,
     link: Arc<Link>,
     health: ServerHealth,
-    ready: Ready,
-    state: watch::Sender<ConnectionState>,
+    shared: Arc<SharedState>,
 }
 
 impl Keeper {
@@ -159,8 +227,8 @@ impl Keeper {
             self.event(Event::Connecting, None);
             match self.connect(retry_at).await {
                 Ok(connection) => {
-                    let lost = connection.await;
-                    self.set(ConnectionState::Pending);
+                    let lost = self.until_lost(connection).await;
+                    self.shared.set_pending();
                     self.event(Event::Idle, Some(&lost));
                     // A connection that was ready resets the backoff.
                     backoff = INITIAL_BACKOFF;
@@ -170,9 +238,8 @@ impl Keeper {
                     let wait = retry_at.since(self.world.now());
                     let event = self.recorder.event(Event::TransientFailure).target(self.link.server());
                     event.cause(cause.to_string()).duration(wait).record();
-                    // No health check can report a server that cannot be connected to.
-                    self.health.mark_unhealthy(&cause);
-                    self.set(ConnectionState::Failing(cause));
+                    self.health.on_not_connected(&cause);
+                    self.shared.set(ConnectionState::Failing(cause));
                     self.world.sleep_until(retry_at).await;
                     backoff = backoff.mul_f64(MULTIPLIER).min(MAX_BACKOFF);
                     retry_at = self.world.now() + backoff.mul_f64(1.0 + JITTER * (2.0 * unit(&mut rng) - 1.0));
@@ -181,8 +248,20 @@ impl Keeper {
         }
     }
 
+    /// Drives `connection` until it is lost or takes no more calls. Calls under way on it then end in a task of their own.
+    async fn until_lost(&self, connection: impl Future<Output = Cause> + Send + 'static) -> Cause {
+        let mut connection: BoxFuture<'static, Cause> = Box::pin(connection);
+        match select(&mut connection, pin!(self.shared.closed.notified())).await {
+            Either::Left((lost, _)) => lost,
+            Either::Right(_) => {
+                self.world.spawn(Box::pin(async move { drop(connection.await) }));
+                Cause::ConnectionClosed
+            }
+        }
+    }
+
     /// Opens the connection. The returned future drives it, and completes with the cause when the connection is lost.
-    async fn connect(&self, retry_at: Instant) -> Result<impl Future<Output = Cause>, Cause> {
+    async fn connect(&self, retry_at: Instant) -> Result<impl Future<Output = Cause> + Send + 'static + use<>, Cause> {
         // Early backoffs are shorter than a connection may take to open over a slow network.
         let give_up = retry_at.max(self.world.now() + MIN_CONNECT_TIMEOUT);
         let stream = match timeout_at(&*self.world, give_up, self.link.connect()).await {
@@ -191,16 +270,10 @@ impl Keeper {
             Err(_) => return Err(Cause::ConnectTimeout),
         };
         let (sender, connection) = handshake(&self.world, stream).await?;
-        self.set(ConnectionState::Ready(sender));
+        self.shared.set(ConnectionState::Ready(sender));
         self.event(Event::Ready, None);
+        self.health.on_connected();
         Ok(connection)
-    }
-
-    /// Changes the state, and wakes those who wait for it.
-    fn set(&self, state: ConnectionState) {
-        let is_ready = matches!(state, ConnectionState::Ready(_));
-        lock(&self.ready.0).set(self.health.server(), is_ready);
-        self.state.send_replace(state);
     }
 
     fn event(&self, event: Event, cause: Option<&Cause>) {
@@ -216,22 +289,38 @@ impl Keeper {
 #[derive(Clone)]
 pub(super) struct Sender {
     http2: SendRequest<Noted>,
+    /// Identifies the connection.
+    connection: Arc<()>,
     payloads: Payloads,
     /// The header with the host's token, if it has one.
     authorization: Option<HeaderValue>,
 }
 
 impl Sender {
+    /// Returns whether `other` sends over the same connection.
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.connection, &other.connection)
+    }
+
     /// Sends `request`. The returned future completes with the head of the reply.
     pub(super) fn send(
         &mut self,
         mut request: http::Request<Body>,
-    ) -> impl Future<Output = hyper::Result<http::Response<Incoming>>> + use<> {
+    ) -> impl Future<Output = Result<http::Response<Incoming>, SendError>> + use<> {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        self.http2.send_request(request.map(|body| self.payloads.noted(body)))
+        let answer = self.http2.try_send_request(request.map(|body| self.payloads.noted(body)));
+        answer.map_err(|mut error| SendError { is_unsent: error.take_message().is_some(), error: error.into_error() })
     }
+}
+
+/// The failure of a request.
+#[derive(Debug)]
+pub(super) struct SendError {
+    pub(super) error: hyper::Error,
+    /// True if the connection has given the request back, unsent.
+    pub(super) is_unsent: bool,
 }
 
 /// Starts HTTP/2 over `stream`. Returns the means to send requests, and the future that carries them, which completes with the
@@ -253,7 +342,7 @@ pub(super) async fn handshake<S: Stream + 'static>(
     let (http2, connection) = handshake.map_err(|error| Cause::from_hyper(&error))?;
     let lost = async move { connection.await.err().map_or(Cause::ConnectionClosed, |error| Cause::from_hyper(&error)) };
     let authorization = world.token().map(bearer);
-    Ok((Sender { http2, payloads, authorization }, lost))
+    Ok((Sender { http2, connection: Arc::default(), payloads, authorization }, lost))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, io};
 
+use super::connection::SendError;
 use crate::{
     policy::Pushback,
     record::{CANCELLED, SUPERSEDED},
@@ -17,6 +18,17 @@ pub struct Failure {
     pub cause: Cause,
     /// The server's request about the next attempt, if it makes one.
     pub pushback: Option<Pushback>,
+    /// How it is known that no server has seen the attempt, if it is.
+    pub unseen: Option<Unseen>,
+}
+
+/// How it is known that the application behind a server has not seen an attempt (gRPC A6, "transparent retries").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unseen {
+    /// The connection gave the request back: it never left the client.
+    Unsent,
+    /// The server's HTTP/2 library refused the stream: REFUSED_STREAM, or a GOAWAY with a lower last stream id.
+    Refused,
 }
 
 /// The cause of a failure. The record holds its text.
@@ -37,6 +49,12 @@ pub enum Cause {
     /// The network failed otherwise.
     #[error("{0}")]
     Network(String),
+    /// A reply that is not gRPC's.
+    #[error("HTTP status {0}")]
+    HttpStatus(u16),
+    /// A reply with another content type than gRPC's.
+    #[error("the reply's content type is {0:?}")]
+    ContentType(String),
     /// The server reset the stream.
     #[error("stream reset: {0}")]
     StreamReset(String),
@@ -65,7 +83,7 @@ pub enum Cause {
 
 impl Failure {
     pub(super) fn new(code: Code, cause: Cause) -> Self {
-        Self { code, cause, pushback: None }
+        Self { code, cause, pushback: None, unseen: None }
     }
 
     /// Returns true if a server sent this status, rather than the network failing or time running out.
@@ -94,6 +112,36 @@ impl Cause {
                 sources(error).find_map(|source| source.downcast_ref()).map_or(Self::ConnectionClosed, Self::from_io)
             }
         }
+    }
+}
+
+/// Returns the failure of an attempt that the network failed with `error`.
+pub(super) fn failure_from_network(error: &SendError) -> Failure {
+    let SendError { error, is_unsent } = error;
+    let unseen = if *is_unsent { Some(Unseen::Unsent) } else { is_refused(error).then_some(Unseen::Refused) };
+    Failure { unseen, ..Failure::new(code_from_hyper(error), Cause::from_hyper(error)) }
+}
+
+/// Returns whether the server's HTTP/2 library has refused the stream that failed with `error`.
+fn is_refused(error: &hyper::Error) -> bool {
+    let error = sources(error).find_map(|source| source.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| {
+        let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        // Streams up to the id in the GOAWAY end by themselves; h2 fails those beyond it with the frame.
+        error.is_remote() && (is_refused || error.is_go_away())
+    })
+}
+
+/// Returns the status of a reply with another HTTP status than 200 and without `grpc-status`, by gRPC's document
+/// "HTTP to gRPC Status Code Mapping".
+pub(super) fn code_from_http(status: http::StatusCode) -> Code {
+    match status.as_u16() {
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502 | 503 | 504 => Code::Unavailable,
+        _ => Code::Unknown,
     }
 }
 
@@ -188,10 +236,7 @@ mod tests {
                 let request = http::Request::post("http://server/call").body(Body::empty());
                 sender.send(request.expect("it is valid")).await.expect_err("the stream is reset")
             });
-            assert_eq!(
-                (code_from_hyper(&error), Cause::from_hyper(&error)),
-                (code, Cause::StreamReset(reason.to_string()))
-            );
+            assert_eq!(failure_from_network(&error), Failure::new(code, Cause::StreamReset(reason.to_string())));
         }
     }
 }

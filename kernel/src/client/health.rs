@@ -1,13 +1,18 @@
 //! The health of each server, as far as the client knows.
 //!
-//! HEALTHY → UNHEALTHY when an attempt or an active check fails with UNAVAILABLE, DEADLINE_EXCEEDED or INTERNAL, or a
-//! connection cannot be opened. UNHEALTHY → HEALTHY when an active check or an attempt succeeds. Servers start out healthy. An
-//! active check runs every interval and as soon as a connection is ready; its result is valid until the next one.
+//! HEALTHY → UNHEALTHY when an active check fails with UNAVAILABLE, DEADLINE_EXCEEDED or INTERNAL, an attempt with a status of
+//! `[client.passive_health]`, or a connection cannot be opened. UNHEALTHY → HEALTHY when an active check or an attempt
+//! succeeds. Servers start out healthy. An active check runs every interval and as soon as a connection is ready; its result
+//! is valid until the next one.
+//!
+//! Each of the two, active checks and conclusions from attempts, can be off. Without active checks, a new connection makes a
+//! server healthy again. With neither, every server stays healthy.
 
 use std::sync::{Arc, Mutex};
 
 use super::failure::{Cause, Failure};
 use crate::{
+    client::{Changes, settings::Client},
     planted::planted,
     policy::Servers,
     record::{Event, Recorder},
@@ -20,7 +25,18 @@ use crate::{
 pub(super) struct Health {
     recorder: Recorder,
     names: Arc<[String]>,
+    rules: Arc<Rules>,
     healthy: Arc<Mutex<Servers>>,
+    changes: Changes,
+}
+
+/// What a server's health is concluded from.
+#[derive(Debug)]
+struct Rules {
+    /// The statuses of attempts after which a server is unhealthy; `None` if attempts say nothing.
+    passive: Option<Vec<Code>>,
+    /// True if servers are checked.
+    is_checked: bool,
 }
 
 /// The health of one server.
@@ -31,9 +47,11 @@ pub(super) struct ServerHealth {
 }
 
 impl Health {
-    pub(super) fn new(recorder: Recorder, names: Vec<String>) -> Self {
+    pub(super) fn new(recorder: Recorder, names: Vec<String>, settings: &Client, changes: Changes) -> Self {
         let healthy = Arc::new(Mutex::new(Servers::below(names.len())));
-        Self { recorder, names: names.into(), healthy }
+        let passive = settings.passive_health.as_ref().map(|table| table.status_codes.clone());
+        let rules = Arc::new(Rules { passive, is_checked: settings.health_check.is_some() });
+        Self { recorder, names: names.into(), rules, healthy, changes }
     }
 
     /// Returns a handle to the health of `server`.
@@ -46,11 +64,22 @@ impl Health {
         *lock(&self.healthy)
     }
 
-    /// Updates the health of `server` after an attempt or a check that succeeded, if `failure` is `None`, or failed.
-    pub(super) fn observe(&self, server: usize, failure: Option<&Failure>) {
+    /// Updates the health of `server` after an attempt that succeeded, if `failure` is `None`, or failed.
+    pub(super) fn observe_attempt(&self, server: usize, failure: Option<&Failure>) {
+        if let Some(unhealthy) = &self.rules.passive {
+            self.observe(server, failure, unhealthy);
+        }
+    }
+
+    /// Updates the health of `server` after an active check that succeeded, if `failure` is `None`, or failed.
+    pub(super) fn observe_check(&self, server: usize, failure: Option<&Failure>) {
+        self.observe(server, failure, &[Code::Unavailable, Code::DeadlineExceeded, Code::Internal]);
+    }
+
+    fn observe(&self, server: usize, failure: Option<&Failure>, unhealthy: &[Code]) {
         match failure {
             None => self.mark_healthy(server),
-            Some(failure) if indicates_unhealthy(failure.code) => self.mark_unhealthy(server, &failure.cause),
+            Some(failure) if unhealthy.contains(&failure.code) => self.mark_unhealthy(server, &failure.cause),
             // Any other status says that the server works: it has understood the request and has answered it.
             Some(_) => {}
         }
@@ -63,6 +92,7 @@ impl Health {
         let was_healthy = lock(&self.healthy).set(server, true);
         if !was_healthy {
             self.recorder.event(Event::Healthy).target(&self.names[server]).record();
+            self.changes.notify();
         }
     }
 
@@ -71,6 +101,7 @@ impl Health {
         if was_healthy {
             let event = self.recorder.event(Event::Unhealthy).target(&self.names[server]);
             event.cause(cause.to_string()).record();
+            self.changes.notify();
         }
     }
 }
@@ -81,28 +112,77 @@ impl ServerHealth {
         self.server
     }
 
-    /// Marks the server as unhealthy because of `cause`.
-    pub(super) fn mark_unhealthy(&self, cause: &Cause) {
-        self.health.mark_unhealthy(self.server, cause);
+    /// Notes that the server could not be connected to because of `cause`. No health check can report it.
+    pub(super) fn on_not_connected(&self, cause: &Cause) {
+        let Rules { passive, is_checked } = &*self.health.rules;
+        if passive.is_some() || *is_checked {
+            self.health.mark_unhealthy(self.server, cause);
+        }
     }
-}
 
-/// Returns true if an attempt that failed with `code` says that its server does not work.
-fn indicates_unhealthy(code: Code) -> bool {
-    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Internal)
+    /// Notes that the server is connected.
+    pub(super) fn on_connected(&self) {
+        // With checks, the one that follows at once says more. Without, nothing else would return a server to service: it gets
+        // no attempts while there are healthy ones.
+        if !self.health.rules.is_checked {
+            self.health.mark_healthy(self.server);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{client::settings::PassiveHealth, fuzzing::network::Network, record::Records};
+
+    /// The health of two servers under `settings`.
+    fn health(settings: &Client) -> Health {
+        let names = vec!["server-0".to_owned(), "server-1".to_owned()];
+        let records = Arc::<Mutex<Records>>::default();
+        let recorder = Recorder::new(Arc::new(Network::default()).host("client"), "client", records);
+        Health::new(recorder, names, settings, Changes::default())
+    }
+
+    /// The servers that are healthy after server 0 has failed with `code` in an attempt, and server 1 in a check.
+    fn healthy_after(settings: &Client, code: Code) -> Vec<usize> {
+        let health = health(settings);
+        let failure = Failure::new(code, Cause::Answer("it fails".to_owned()));
+        health.observe_attempt(0, Some(&failure));
+        health.observe_check(1, Some(&failure));
+        health.healthy().iter().collect()
+    }
 
     #[test]
-    fn only_statuses_of_a_server_that_does_not_work_indicate_unhealthy() {
+    fn only_statuses_of_a_server_that_does_not_work_make_it_unhealthy() {
+        let settings = Client::default();
         for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Internal] {
-            assert!(indicates_unhealthy(code), "{code}");
+            assert!(healthy_after(&settings, code).is_empty(), "{code}");
         }
-        for code in [Code::Ok, Code::Cancelled, Code::InvalidArgument, Code::ResourceExhausted] {
-            assert!(!indicates_unhealthy(code), "{code}");
+        for code in [Code::Cancelled, Code::InvalidArgument, Code::ResourceExhausted] {
+            assert_eq!(healthy_after(&settings, code), [0, 1], "{code}");
         }
+        let passive_health = Some(PassiveHealth { status_codes: vec![Code::ResourceExhausted] });
+        let settings = Client { passive_health, ..settings };
+        assert_eq!(healthy_after(&settings, Code::ResourceExhausted), [1]);
+        assert_eq!(healthy_after(&settings, Code::Unavailable), [0]);
+    }
+
+    #[test]
+    fn what_is_off_says_nothing_about_a_server() {
+        let mut settings = Client { passive_health: None, ..Client::default() };
+        assert_eq!(healthy_after(&settings, Code::Unavailable), [0]);
+        let not_connected = |settings: &Client| {
+            let health = health(settings);
+            health.server(0).on_not_connected(&Cause::ConnectionRefused);
+            let after = health.healthy().contains(0);
+            health.server(0).on_connected();
+            (after, health.healthy().contains(0))
+        };
+        // A check follows as soon as the server is connected.
+        assert_eq!(not_connected(&settings), (false, false));
+        settings.health_check = None;
+        assert_eq!(not_connected(&settings), (true, true), "nobody rates servers");
+        settings.passive_health = Some(PassiveHealth::default());
+        assert_eq!(not_connected(&settings), (false, true), "nothing else would return it to service");
     }
 }

@@ -11,6 +11,7 @@ use super::{
     channel::{Channel, failure_from_status, origin, within},
     connection::Sender,
     failure::{Cause, Failure},
+    settings::{Balancing, Client, ServerSelection},
 };
 use crate::{
     proto::{
@@ -28,9 +29,15 @@ pub(super) use no_news::Checks;
 /// connection between two calls.
 const SKIPPED_MIN: u32 = 10;
 
+/// Returns whether the client chooses among servers by their health.
+pub(crate) fn is_used(settings: &Client) -> bool {
+    // gRPC's `pick_first` does not ask for health (A17).
+    settings.server_selection == ServerSelection::PreferHealthy || settings.load_balancing != Balancing::PickFirst
+}
+
 /// Checks on one server for as long as the client lives.
 pub(super) async fn check_regularly(client: Arc<Shared>, server: usize) {
-    let settings = client.settings.health_check;
+    let Some(settings) = client.settings.health_check else { return };
     let world = &client.world;
     let mut connection = client.servers[server].connection.watcher();
     let mut due = world.now() + settings.interval;
@@ -51,7 +58,7 @@ pub(super) async fn check_regularly(client: Arc<Shared>, server: usize) {
         }
         lock(&client.checks).begin(started, || world.calm());
         let failure = check_health(&client, server, started + settings.timeout).await.err();
-        client.health.observe(server, failure.as_ref());
+        client.health.observe_check(server, failure.as_ref());
         lock(&client.checks).end(server, failure.is_none(), world.now(), || world.calm());
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use crate::{
-    client::settings::{Jitter, Retry},
+    client::settings::{Commit, Jitter, PastDeadline, Retry},
     entropy::unit,
     planted::planted,
     status::Code,
@@ -27,6 +27,21 @@ impl RetryPolicy {
         let max_attempts = self.settings.max_attempts;
         let max_attempts = planted!(Bug::AttemptTooMany, max_attempts + 1, else max_attempts);
         attempts < max_attempts && self.settings.retryable_status_codes.contains(&code)
+    }
+
+    /// Returns true if an attempt that no server has seen is sent again.
+    pub(super) fn is_transparent(&self) -> bool {
+        self.settings.transparent
+    }
+
+    /// Returns true if the headers of a reply commit its call.
+    pub(super) fn commits_at_headers(&self) -> bool {
+        self.settings.commit == Commit::Headers
+    }
+
+    /// Returns true if a call whose next wait would outlast its deadline waits for the deadline.
+    pub(super) fn waits_for_deadline(&self) -> bool {
+        self.settings.past_deadline == PastDeadline::DeadlineExceeded
     }
 
     /// Draws the backoff after attempt number `attempts`, counted from 1: the initial backoff, times the multiplier for each
@@ -59,7 +74,7 @@ mod tests {
             backoff_multiplier: 2.0,
             jitter,
             retryable_status_codes: vec![Code::Unavailable],
-            prefer_other_server: true,
+            ..Retry::default()
         })
     }
 

@@ -1,5 +1,7 @@
 //! `[client]`: the settings of a call and of the client's health checks.
 
+mod profile;
+
 use std::time::Duration;
 
 use crate::{
@@ -10,33 +12,44 @@ use crate::{
         named::named,
         problem::Problems,
         samples,
-        table::{Presence, Settings, TableInfo, TableReader},
+        table::{OFF, Presence, Settings, TableInfo, TableReader},
         table_macro::{NOT_DRAWN, keys, table},
-        toml_writer::TomlWriter,
+        toml_writer::{TomlWriter, string},
     },
     status::Code,
 };
 
+pub use profile::{Profile, ProfileDefault, profile_defaults};
+
 /// `[client]`: how a call is made of attempts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Client {
+    /// The set of defaults that the other settings start from.
+    pub profile: Profile,
     /// Limit of the whole call, every attempt included.
     pub deadline: Duration,
     /// Limit of one attempt, which never outlives the call's deadline.
     pub attempt_timeout: Duration,
     /// A call waits for a server to be ready instead of failing while none is.
     pub wait_for_ready: bool,
+    /// The servers among which the balancer chooses.
+    pub server_selection: ServerSelection,
     /// The rule that chooses the server of the next attempt.
     pub load_balancing: Balancing,
     /// The retries after a failed attempt.
     pub retry: Retry,
-    /// The checks by which the client watches its servers between calls.
-    pub health_check: HealthCheck,
+    /// The checks by which the client watches its servers between calls; `None` is none.
+    pub health_check: Option<HealthCheck>,
+    /// The conclusions about servers that are drawn from attempts; `None` is none.
+    pub passive_health: Option<PassiveHealth>,
     /// Policies that are off unless their table is in the file.
     pub policies: Policies,
 }
 
 keys! {
+    /// The set of defaults: `resilient`, or `grpc` for what a gRPC channel does; the table of profiles lists what differs. A
+    /// `service_config` makes it `grpc`.
+    const PROFILE = profile: Profile = Profile::Resilient, (), NOT_DRAWN;
     /// Limit of the whole call, every attempt included.
     const DEADLINE = deadline: Duration = Duration::from_secs(30), limits::DURATION,
         &["\"1ms\"", "\"50ms\"", "\"500ms\"", "\"2s\"", "\"2s\"", "\"5s\"", "\"30s\""];
@@ -45,6 +58,9 @@ keys! {
         &["\"1ms\"", "\"30ms\"", "\"300ms\"", "\"300ms\"", "\"1s\"", "\"1s\"", "\"10s\""];
     /// A call waits for a server to be ready instead of failing while none is (gRPC).
     const WAIT_FOR_READY = wait_for_ready: bool = false, (), &["true", "false"];
+    /// The servers among which the balancer chooses.
+    const SERVER_SELECTION = server_selection: ServerSelection = ServerSelection::PreferHealthy, (),
+        &["\"prefer_healthy\"", "\"connection_state\""];
     // The file is read by `scenario`, which knows the folder that it is relative to.
     /// A gRPC service config in JSON, relative to the scenario file, whose settings the client takes over.
     pub(crate) const SERVICE_CONFIG = service_config: Option<String> = None, (), NOT_DRAWN;
@@ -53,15 +69,18 @@ keys! {
 }
 
 impl Default for Client {
-    /// Returns 30 s for a call, 10 s for an attempt, and the defaults of the other tables.
+    /// Returns the defaults of the profile `resilient`: 30 s for a call, 10 s for an attempt, and those of the other tables.
     fn default() -> Self {
         Self {
+            profile: (PROFILE.default)(),
             deadline: (DEADLINE.default)(),
             attempt_timeout: (ATTEMPT_TIMEOUT.default)(),
             wait_for_ready: (WAIT_FOR_READY.default)(),
+            server_selection: (SERVER_SELECTION.default)(),
             load_balancing: Balancing::default(),
             retry: Retry::default(),
-            health_check: HealthCheck::default(),
+            health_check: Some(HealthCheck::default()),
+            passive_health: Some(PassiveHealth::default()),
             policies: Policies::default(),
         }
     }
@@ -71,11 +90,20 @@ macro_rules! client_table {
     ($($policy:ident: $table:ident,)*) => {
         const TABLE: &TableInfo = &TableInfo {
             doc: "`[client]`: how a call is made of attempts.",
-            keys: &[&DEADLINE, &ATTEMPT_TIMEOUT, &WAIT_FOR_READY, &SERVICE_CONFIG, &SERVICE_CONFIG_METHOD],
+            keys: &[
+                &PROFILE,
+                &DEADLINE,
+                &ATTEMPT_TIMEOUT,
+                &WAIT_FOR_READY,
+                &SERVER_SELECTION,
+                &SERVICE_CONFIG,
+                &SERVICE_CONFIG_METHOD,
+            ],
             tables: &[
                 ("load_balancing", Presence::Always, <Balancing as Settings>::TABLE),
                 ("retry", Presence::Always, <Retry as Settings>::TABLE),
-                ("health_check", Presence::Always, <HealthCheck as Settings>::TABLE),
+                ("health_check", Presence::ByProfile, <HealthCheck as Settings>::TABLE),
+                ("passive_health", Presence::ByProfile, <PassiveHealth as Settings>::TABLE),
                 $( (stringify!($policy), Presence::Optional, <policy::$table as Settings>::TABLE), )*
             ],
             ..TableInfo::EMPTY
@@ -90,40 +118,99 @@ impl Settings for Client {
 
     fn read(table: &TableReader<'_, '_>) -> Result<Self, Problems> {
         let mut problems = Problems::default();
+        let profile = problems.keep(PROFILE.read(table));
         let policies = problems.keep(Policies::read(table));
         let load_balancing = problems.keep(Balancing::read(&table.table("load_balancing")));
         let retry = problems.keep(Retry::read(&table.table("retry")));
         let deadline = problems.keep(DEADLINE.read(table));
         let attempt_timeout = problems.keep(ATTEMPT_TIMEOUT.read(table));
         let wait_for_ready = problems.keep(WAIT_FOR_READY.read(table));
-        let health_check = problems.keep(HealthCheck::read(&table.table("health_check")));
-        match (policies, load_balancing, retry, deadline, attempt_timeout, wait_for_ready, health_check) {
-            (
-                Some(policies),
-                Some(load_balancing),
-                Some(retry),
-                Some(deadline),
-                Some(attempt_timeout),
-                Some(wait_for_ready),
-                Some(health_check),
-            ) => Ok(Self { deadline, attempt_timeout, wait_for_ready, load_balancing, retry, health_check, policies }),
-            _ => Err(problems),
-        }
+        let server_selection = problems.keep(SERVER_SELECTION.read(table));
+        let health_check = problems.keep(table.switch("health_check"));
+        let passive_health = problems.keep(table.switch("passive_health"));
+        let (
+            Some(profile),
+            Some(policies),
+            Some(load_balancing),
+            Some(retry),
+            Some(deadline),
+            Some(attempt_timeout),
+            Some(wait_for_ready),
+            Some(server_selection),
+            Some(health_check),
+            Some(passive_health),
+        ) = (
+            profile,
+            policies,
+            load_balancing,
+            retry,
+            deadline,
+            attempt_timeout,
+            wait_for_ready,
+            server_selection,
+            health_check,
+            passive_health,
+        )
+        else {
+            return Err(problems);
+        };
+        // A production client's own file is played as its client plays it.
+        let is_grpc = table.span(PROFILE.name).is_none() && table.span(SERVICE_CONFIG.name).is_some();
+        let mut client = Self {
+            profile: if is_grpc { Profile::Grpc } else { profile },
+            deadline,
+            attempt_timeout,
+            wait_for_ready,
+            server_selection,
+            load_balancing,
+            retry,
+            health_check: health_check.unwrap_or_else(|| Some(HealthCheck::default())),
+            passive_health: passive_health.unwrap_or_else(|| Some(PassiveHealth::default())),
+            policies,
+        };
+        profile::settle(table, &mut client);
+        Ok(client)
     }
 
     fn write_keys(&self, toml: &mut TomlWriter, path: &str) {
+        PROFILE.write(toml, &self.profile);
         DEADLINE.write(toml, &self.deadline);
         ATTEMPT_TIMEOUT.write(toml, &self.attempt_timeout);
         // Left out while it is off, as the policies' tables are.
         if self.wait_for_ready {
             WAIT_FOR_READY.write(toml, &self.wait_for_ready);
         }
+        SERVER_SELECTION.write(toml, &self.server_selection);
+        let switches =
+            [("health_check", self.health_check.is_some()), ("passive_health", self.passive_health.is_some())];
+        // Keys come before tables in TOML.
+        for (name, _) in switches.into_iter().filter(|(_, is_on)| !is_on) {
+            toml.key(name, string(OFF));
+        }
         self.load_balancing.write(toml, &format!("{path}.load_balancing"));
         self.retry.write(toml, &format!("{path}.retry"));
-        self.health_check.write(toml, &format!("{path}.health_check"));
+        if let Some(health_check) = &self.health_check {
+            health_check.write(toml, &format!("{path}.health_check"));
+        }
+        if let Some(passive_health) = &self.passive_health {
+            passive_health.write(toml, &format!("{path}.passive_health"));
+        }
         self.policies.write(toml, path);
     }
 }
+
+/// The rule that says which servers the balancer chooses among.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum ServerSelection {
+    /// Connected, healthy servers that are not ejected, while there are any; then the best of the others.
+    PreferHealthy,
+    /// What the states of the connections say, as a gRPC channel: connected servers; calls wait while one is connecting, and fail
+    /// if none can be connected to. `pick_first` stays at its server for as long as that is connected.
+    ConnectionState,
+}
+
+named!(ServerSelection, "a rule of server selection");
 
 kinds! {
     /// `[client.load_balancing]`: how the server of an attempt is chosen.
@@ -176,8 +263,38 @@ table! {
             "to retry nothing, write max_attempts = 1 instead", samples::CODES;
         /// A retry goes to a server that this call has not failed on, while there is one.
         prefer_other_server: bool = true, (), samples::FLAGS;
+        /// The point from which a call stays with its attempt: no retry follows, and other hedges are cancelled.
+        commit: Commit = Commit::Reply, (), &["\"reply\"", "\"headers\""];
+        /// An attempt that no server has seen is sent again at once, beyond `max_attempts` and the limits of retries (gRPC A6).
+        transparent: bool = false, (), samples::FLAGS;
+        /// The end of a call whose next backoff or pushback would outlast its deadline.
+        past_deadline: PastDeadline = PastDeadline::LastStatus, (), &["\"last_status\"", "\"deadline_exceeded\""];
     }
 }
+
+/// The point from which a call stays with one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Commit {
+    /// The whole reply. An attempt that breaks off in its reply is retried.
+    Reply,
+    /// The headers of the reply (gRPC A6).
+    Headers,
+}
+
+named!(Commit, "a point at which a call commits");
+
+/// The end of a call whose next wait would outlast its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum PastDeadline {
+    /// The call ends at once, with the status of its last attempt.
+    LastStatus,
+    /// The call waits until its deadline and ends with DEADLINE_EXCEEDED, as gRPC's do.
+    DeadlineExceeded,
+}
+
+named!(PastDeadline, "an end of a call");
 
 /// The distribution that a computed backoff `x` is drawn from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
@@ -203,5 +320,15 @@ table! {
         interval: Duration = Duration::from_secs(5), limits::INTERVAL, &["\"50ms\"", "\"500ms\"", "\"5s\"", "\"1h\""];
         /// Time after which a check without an answer has failed.
         timeout: Duration = Duration::from_secs(1), limits::DURATION, &["\"1ms\"", "\"100ms\"", "\"1s\""];
+    }
+}
+
+table! {
+    /// `[client.passive_health]`: what the attempts of calls say about servers (the failure detection of a resilient client). A
+    /// server becomes unhealthy by a status of the list or when it cannot be connected to, and healthy by a success.
+    PassiveHealth {
+        /// Statuses after which a server counts as unhealthy.
+        status_codes: Vec<Code> = vec![Code::Unavailable, Code::DeadlineExceeded, Code::Internal],
+            "to draw no conclusions from attempts, write client.passive_health = \"off\" instead", samples::CODES;
     }
 }

@@ -208,7 +208,7 @@ pub(crate) fn at(millis: u64) -> Instant {
 /// Returns settings of a client without policies, whose servers are checked once.
 pub(crate) fn plain() -> settings::Client {
     settings::Client {
-        health_check: settings::HealthCheck { interval: Duration::from_secs(86_400), ..Default::default() },
+        health_check: Some(settings::HealthCheck { interval: Duration::from_secs(86_400), ..Default::default() }),
         policies: Policies::default(),
         ..Default::default()
     }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
-    client::settings::Client,
+    client::settings::{Client, PastDeadline},
     entropy::Entropy,
     load::{Schedule, User},
     record::{Answer, AttemptRow, RequestRow, SUPERSEDED},
@@ -180,7 +180,13 @@ impl Call<'_> {
 
     /// Returns whether the call ends as its last attempt does.
     fn ends_with_an_attempt(&self) -> bool {
-        !self.request.rejected && self.request.answer.is_none() && !self.is_cancelled()
+        !self.request.rejected && self.request.answer.is_none() && !self.is_cancelled() && !self.may_wait_for_deadline()
+    }
+
+    /// Returns whether the call may have waited for its deadline, as the next attempt would have come too late.
+    fn may_wait_for_deadline(&self) -> bool {
+        let is_late = self.request.status == Outcome::Status(Code::DeadlineExceeded);
+        is_late && self.client.retry.past_deadline == PastDeadline::DeadlineExceeded
     }
 
     /// Returns whether the call was cancelled, as all are that are under way when a run is interrupted.

@@ -1,6 +1,6 @@
 //! Checks the client's events, which record its decisions, against the requests and attempts that follow from them.
 
-use std::ops::RangeInclusive;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use super::{
     Evidence, Findings, Invariant, ROUNDING_US,
@@ -22,12 +22,14 @@ struct EventCounts {
     backoffs: u32,
     given_up: u32,
     rejections: u32,
+    sent_again: u32,
     hits: u32,
     fallbacks: u32,
 }
 
 pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
     let ids = RequestIds::collect(evidence.rows);
+    let irregular = irregular(evidence);
     let mut counts = vec![EventCounts::default(); ids.len()];
     for row in evidence.rows.events() {
         if let Some(counter) = EventCounts::counter(row.event) {
@@ -37,6 +39,7 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
             }
         }
         match row.event {
+            Event::Pick | Event::Backoff if row.request.is_some_and(|id| irregular.contains(&id)) => {}
             Event::Backoff => check_backoff(evidence, attempts, &row, findings),
             Event::Pick | Event::AttemptFailed => check_attempt(evidence, attempts, &row, findings),
             Event::WrongResult => {
@@ -52,6 +55,14 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
     }
 }
 
+/// Returns the requests with an attempt that was sent again, or for which there was no server: their attempts do not have one pick
+/// and one backoff each.
+fn irregular(evidence: &Evidence<'_>) -> BTreeSet<u64> {
+    let rows = evidence.rows.events();
+    let rows = rows.filter(|row| matches!(row.event, Event::TransparentRetry | Event::Rejected));
+    rows.filter_map(|row| row.request).collect()
+}
+
 impl EventCounts {
     /// Returns the counter of a kind of event; none if the kind is not counted.
     fn counter(event: Event) -> Option<fn(&mut Self) -> &mut u32> {
@@ -63,6 +74,7 @@ impl EventCounts {
             Event::Backoff => |counts| &mut counts.backoffs,
             Event::GiveUp => |counts| &mut counts.given_up,
             Event::Rejected => |counts| &mut counts.rejections,
+            Event::TransparentRetry => |counts| &mut counts.sent_again,
             Event::CacheHit => |counts| &mut counts.hits,
             Event::Fallback => |counts| &mut counts.fallbacks,
             _ => return None,
@@ -76,7 +88,8 @@ fn check_counts(request: &RequestRow, attempts: &[Attempt], counts: EventCounts,
     if request.answer == Some(Answer::Stale) && request.attempts == 0 {
         return;
     }
-    let ended = attempts.len() as u32;
+    // One that is sent again is picked again, and has one row.
+    let ended = attempts.len() as u32 + counts.sent_again;
     // Attempts that are never ended are a leak; ended ones that were never sent are a wrong log.
     if counts.picks > ended {
         findings.add_to(request, Invariant::Drains, format!("{} attempts were sent, and {ended} ended", counts.picks));
@@ -93,12 +106,14 @@ fn check_counts(request: &RequestRow, attempts: &[Attempt], counts: EventCounts,
         ("failovers", counts.failovers, request.failovers),
         ("hedges", counts.hedges, request.hedges),
     ] {
-        if events != rows {
+        // The server of one that is sent again may be the one before.
+        let more = if name == "failovers" { counts.sent_again } else { 0 };
+        if !(rows..=rows + more).contains(&events) {
             findings.add_to(request, Invariant::ConsistentLog, format!("{rows} {name}, and {events} events of them"));
         }
     }
     // An attempt that is rejected or cancelled after its backoff is no retry.
-    let more = u32::from(request.rejected || request.status == Outcome::Status(Code::Cancelled));
+    let more = counts.rejections.max(u32::from(request.status == Outcome::Status(Code::Cancelled)));
     let retries = request.attempts.saturating_sub(1).saturating_sub(request.hedges);
     if !(retries..=retries + more).contains(&counts.backoffs) {
         findings.add_to(
@@ -207,7 +222,7 @@ mod tests {
             backoff_multiplier: 2.0,
             jitter,
             retryable_status_codes: vec![Code::Unavailable],
-            prefer_other_server: true,
+            ..Retry::default()
         }
     }
 

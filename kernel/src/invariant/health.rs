@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Evidence, Findings, Invariant, servers::ServerStates, us};
 use crate::{
+    client::{is_used, settings::HealthCheck},
     fault::FaultKind,
     http2::CONNECTION_WINDOW_BYTES,
     link::settings::Network,
@@ -38,9 +39,10 @@ struct ServerHealth {
 /// Checks that a live server is not rated unhealthy for long, nor a dead one healthy: once all faults of a server are
 /// over, for as long as they lasted and some more. A run that ends before that shows nothing.
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
-    if !is_observable(evidence.scenario) {
+    let Some(check) = evidence.scenario.client.health_check.filter(|check| is_observable(evidence.scenario, *check))
+    else {
         return;
-    }
+    };
     let mut servers: BTreeMap<Name, ServerHealth> = BTreeMap::new();
     let mut states = ServerStates::new(&evidence.scenario.faults);
     for row in evidence.rows.events() {
@@ -68,7 +70,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         let Some(health) = servers.get(server.as_str()).filter(|health| health.faults == 0) else { continue };
         let trouble = Duration::from_micros(health.first_us.map_or(0, |first_us| health.last_us - first_us));
         // What lasts for longer than this is too long.
-        let longest_us = us(settling_time(evidence.scenario, trouble));
+        let longest_us = us(settling_time(evidence.scenario, check, trouble));
         match (states.is_dead(&server), health.unhealthy_us) {
             (true, None) if end_us.saturating_sub(health.last_us) > longest_us => {
                 let what = format!("{server} is down, and the client counts it as healthy at the end");
@@ -83,15 +85,14 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-/// Returns whether a health check is answered in time on a link without a fault.
-fn is_observable(scenario: &Scenario) -> bool {
+/// Returns whether servers are checked, and a check is answered in time on a link without a fault.
+fn is_observable(scenario: &Scenario, check: HealthCheck) -> bool {
     let Network { latency, jitter, bandwidth } = scenario.network;
-    bandwidth.is_none() && (latency + jitter) * 4 < scenario.client.health_check.timeout
+    bandwidth.is_none() && (latency + jitter) * 4 < check.timeout && is_used(&scenario.client)
 }
 
 /// Returns how long the client may take to find out the state of a server that had faults for so long.
-fn settling_time(scenario: &Scenario, trouble: Duration) -> Duration {
-    let check = scenario.client.health_check;
+fn settling_time(scenario: &Scenario, check: HealthCheck, trouble: Duration) -> Duration {
     let delayed: Duration = scenario.faults.iter().map(|fault| longest_delay(&fault.kind)).sum();
     check.interval + check.timeout + CONNECT_TIMEOUT + delayed + trouble * PATIENCE
 }

@@ -17,7 +17,7 @@ use super::{
     is_given_up, us, waits,
 };
 use crate::{
-    client::settings::Client,
+    client::settings::{Client, ServerSelection},
     entropy::Entropy,
     policy::{RateLimit, RetryBudget, RetryThrottling},
     record::{Event, Rows},
@@ -41,7 +41,8 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
         check_cached(evidence, attempts, findings);
     }
     // When an attempt asked for its permit is not known where it may wait before it is sent.
-    if waits(policies) || evidence.scenario.client.wait_for_ready {
+    let client = &evidence.scenario.client;
+    if waits(policies) || client.wait_for_ready || client.server_selection == ServerSelection::ConnectionState {
         return;
     }
     check_hedges(evidence, attempts, findings);

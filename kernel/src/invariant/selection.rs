@@ -3,6 +3,7 @@
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
+    client::settings::ServerSelection,
     policy::{OutlierDetection, Scope},
     record::{Event, EventRow, Name},
     server::settings::server_name,
@@ -42,12 +43,20 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let names: Vec<String> = (0..evidence.scenario.servers.replicas).map(server_name).collect();
     let mut views: Vec<View> = names.iter().map(|_| View::new()).collect();
     let policies = &evidence.scenario.client.policies;
+    let selection = evidence.scenario.client.server_selection;
     let by_server = policies.circuit_breaker.as_ref().is_some_and(|breaker| breaker.scope == Scope::Server);
     // The order of events is what is checked: only virtual time orders those of several tasks as they happened.
     for row in evidence.rows.events().filter(|row| row.source == "client") {
         let Some(server) = row.target.as_deref().and_then(|name| names.iter().position(|known| known == name)) else {
             continue;
         };
+        if row.event == Event::Pick && selection == ServerSelection::ConnectionState {
+            if views[server].connection != Connection::Ready {
+                let what = format!("{} is asked, which is not connected: {:?}", names[server], views[server]);
+                findings.add(Invariant::PicksBestServer, row.request, row.at_us, what);
+            }
+            continue;
+        }
         if row.event == Event::Pick {
             if let Some(better) = better(&views, server) {
                 let what = format!("{} is asked, although {} is better: {:?}", names[server], names[better], views);

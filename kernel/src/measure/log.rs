@@ -59,6 +59,7 @@ impl Summary {
             stopped: None,
             lateness: Lateness::of_log(&counts.sends, percentiles(each, PERCENTILES, late_send_us)),
             trusted: true,
+            profile: label.profile.map(|profile| profile.name().to_owned()),
         }
     }
 }

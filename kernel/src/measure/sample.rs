@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use super::{RunLabel, RunRows, Script, Summary};
 use crate::{
+    client::settings::Profile,
     measure::expectation::{Expectation, Phase},
     measure::metric::Metric,
     record::{AttemptRow, Event, EventRow, Name, Records, RequestRow},
     status::{Code, Outcome},
 };
 
-pub(super) const LABEL: RunLabel<'static> = RunLabel { scenario: "crash_then_freeze", seed: 42, world: "sim" };
+pub(super) const LABEL: RunLabel<'static> =
+    RunLabel { scenario: "crash_then_freeze", seed: 42, world: "sim", profile: Some(Profile::Resilient) };
 
 /// The rows of a run of two servers, owned.
 #[derive(Debug, Clone, Default)]

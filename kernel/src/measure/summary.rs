@@ -17,7 +17,7 @@ use super::{
     seconds,
     span::Span,
 };
-use crate::measure::expectation::Phase;
+use crate::{client::settings::Profile, measure::expectation::Phase};
 
 /// Which run a summary is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct RunLabel<'a> {
     pub seed: u64,
     /// The world: `sim` or `real`.
     pub world: &'a str,
+    /// The client's profile; none if it is not known, as of a foreign log.
+    pub profile: Option<Profile>,
 }
 
 /// The metrics and the verdict of a run. Times named `_us` are microseconds since the run began, those named `_s` are
@@ -69,6 +71,9 @@ pub struct Summary {
     /// was too busy to play it.
     #[serde(default = "of_older_folders")]
     pub trusted: bool,
+    /// The client's profile; left out if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 /// Returns what is true of a run whose folder is of a version that measured no lateness.
@@ -160,6 +165,7 @@ impl Summary {
             stopped: script.stopped.map(ToOwned::to_owned),
             trusted: lateness.is_within_bound(),
             lateness,
+            profile: label.profile.map(|profile| profile.name().to_owned()),
         };
         Self { pass: summary.pass && !summary.is_dead(), ..summary }
     }

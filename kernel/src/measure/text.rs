@@ -16,6 +16,8 @@ pub mod table;
 pub const MISSING: &str = "n/a";
 /// Text of a time that never came.
 const NEVER: &str = "never";
+/// Columns that a line may have.
+const WIDTH: usize = 100;
 /// Statuses that the second paragraph names; the others are counted together.
 const STATUSES_MAX: usize = 4;
 /// Width of the column with the targets of a fault, in characters.
@@ -48,7 +50,10 @@ impl Summary {
             None => [self.successes(), self.score()].into_iter().flatten().collect(),
         };
         let parts = parts.join(", ");
-        format!("{verdict}  {} ({}, seed {}): {parts}\n", self.scenario, self.world, self.seed)
+        let client = self.profile.as_ref().map(|profile| format!(", {profile}")).unwrap_or_default();
+        let run = format!("{verdict}  {} ({}, seed {}{client}):", self.scenario, self.world, self.seed);
+        let gap = if run.chars().count() + 1 + parts.chars().count() > WIDTH { "\n  " } else { " " };
+        format!("{run}{gap}{parts}\n")
     }
 
     /// Returns how many requests succeeded, in words.

@@ -49,6 +49,8 @@ pub(crate) struct Hedges<'a> {
     sent: usize,
     /// The time at which the next attempt is due; `None` if there is no next one.
     due: Option<Instant>,
+    /// True if the next attempt would have been due after the deadline.
+    are_late: bool,
 }
 
 /// The consequence of a failed attempt for its call.
@@ -63,7 +65,7 @@ pub(crate) enum Verdict {
 impl<'a> Hedges<'a> {
     /// Creates the schedule of a call that begins `now`, whose first attempt is due at once.
     pub(crate) fn new(settings: &'a Hedging, now: Instant) -> Self {
-        Self { settings, sent: 0, due: Some(now) }
+        Self { settings, sent: 0, due: Some(now), are_late: false }
     }
 
     /// Returns when the next attempt is due, if there is one.
@@ -97,6 +99,17 @@ impl<'a> Hedges<'a> {
     /// Stops the sending: no further attempt is due.
     pub(crate) fn stop(&mut self) {
         self.due = None;
+    }
+
+    /// Stops the sending because the next attempt is due after the deadline.
+    pub(crate) fn stop_late(&mut self) {
+        self.stop();
+        self.are_late = true;
+    }
+
+    /// Returns whether the sending has stopped because the next attempt was due after the deadline.
+    pub(crate) fn are_late(&self) -> bool {
+        self.are_late
     }
 }
 

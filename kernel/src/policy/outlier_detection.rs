@@ -23,9 +23,12 @@ use std::{
 
 use super::{AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, Servers};
 use crate::{
+    client::Changes,
     record::{Event, Recorder},
     settings::{
-        limits, samples,
+        limits,
+        named::named,
+        samples,
         table_macro::{NOT_DRAWN, table},
     },
     status::Code,
@@ -46,6 +49,8 @@ table! {
         max_ejection_percent: f64 = 10.0, limits::PERCENT, samples::PERCENTS;
         /// Errors in a row that eject a server; 0 ejects none for that.
         consecutive_errors: usize = 5, limits::COUNT, &["0", "1", "3"];
+        /// What attempts do while every server is ejected.
+        all_ejected: AllEjected = AllEjected::AskAnyway, (), &["\"ask_anyway\"", "\"fail\""];
         + tables {
             /// Ejection by success rate.
             success_rate: SuccessRate, &[
@@ -60,6 +65,18 @@ table! {
         }
     }
 }
+
+/// What attempts do while every server is ejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum AllEjected {
+    /// They are sent to ejected servers (Envoy's panic mode).
+    AskAnyway,
+    /// They fail with UNAVAILABLE (gRPC A50).
+    Fail,
+}
+
+named!(AllEjected, "a rule for ejected servers");
 
 table! {
     /// `[client.outlier_detection.success_rate]`: ejects servers with a success rate far below that of the others.
@@ -121,6 +138,7 @@ impl PolicyConfig for OutlierDetection {
         let detector = Arc::new(Detector {
             recorder: context.recorder.clone(),
             servers: context.servers.clone(),
+            changes: context.changes.clone(),
             ejections: Mutex::new(Ejections::new(self.clone(), context.servers.len(), context.entropy)),
         });
         let world = context.world.clone();
@@ -134,6 +152,8 @@ impl PolicyConfig for OutlierDetection {
                 due += interval;
                 let mut ejections = lock(&sweeper.ejections);
                 ejections.sweep(world.now()).into_iter().for_each(|change| sweeper.record(change));
+                drop(ejections);
+                sweeper.changes.notify();
             }
         }));
         Some(detector)
@@ -144,6 +164,7 @@ impl PolicyConfig for OutlierDetection {
 pub(crate) struct Detector {
     recorder: Recorder,
     servers: Arc<[String]>,
+    changes: Changes,
     ejections: Mutex<Ejections>,
 }
 
@@ -171,6 +192,8 @@ impl Policy for Arc<Detector> {
         let mut ejections = lock(&self.ejections);
         if let Some(change) = ejections.observe(server, code == Code::Ok, end.now) {
             self.record(change);
+            drop(ejections);
+            self.changes.notify();
         }
     }
 }

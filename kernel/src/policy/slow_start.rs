@@ -144,8 +144,13 @@ mod tests {
     mod warming {
         use super::*;
         use crate::{
-            client::settings::Client, entropy::Entropy, fuzzing::network::Network, policy::Policies,
-            policy::chain::Chain, policy::chain::Draw, record::Records,
+            client::{Changes, settings::Client},
+            entropy::Entropy,
+            fuzzing::network::Network,
+            policy::Policies,
+            policy::chain::Chain,
+            policy::chain::Draw,
+            record::Records,
         };
 
         /// Slow start for two servers over ten seconds, and what it records.
@@ -161,6 +166,7 @@ mod tests {
                 recorder: &recorder,
                 servers,
                 client: &client,
+                changes: &Changes::default(),
             };
             let settings = SlowStart { slow_start_window: Duration::from_secs(10), ..SlowStart::default() };
             let warm_up = settings.build(&context).expect("it is a policy with hooks");

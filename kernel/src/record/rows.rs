@@ -247,6 +247,8 @@ pub enum Event {
     Hedge,
     /// client: a policy rejected an attempt of `request` before a server was picked; `cause` says which policy.
     Rejected,
+    /// client: `request`, `attempt` was not seen by `target`, because of `cause`, and is sent again.
+    TransparentRetry,
     /// client: `request` gets no other attempt, by retry or hedge; `cause` says which policy.
     Throttled,
     /// client: `request` waits for the policy in `cause`.

@@ -266,7 +266,12 @@ impl RunFolder {
         self.sort(&REQUESTS, &mut digest, |_| true)?;
         self.sort(&ATTEMPTS, &mut digest, |_| true)?;
         self.sort(&EVENTS, &mut digest, |row| row.at_us <= end.end_us)?;
-        let label = RunLabel { scenario: &scenario.name, seed: info.seed, world: &info.world };
+        let label = RunLabel {
+            scenario: &scenario.name,
+            seed: info.seed,
+            world: &info.world,
+            profile: Some(scenario.client.profile),
+        };
         let summary = FileRows::read(self.place.staging(), |rows| {
             let run = RunRows::new(scenario.servers.replicas, end.duration, rows);
             Summary::compute(label, &run, &Script { stopped: info.stopped.as_deref(), ..scenario.script() })
@@ -310,7 +315,12 @@ impl RunFolder {
         records: &Records,
         duration: Duration,
     ) -> Result<Written, FolderError> {
-        let label = RunLabel { scenario: &scenario.name, seed: info.seed, world: &info.world };
+        let label = RunLabel {
+            scenario: &scenario.name,
+            seed: info.seed,
+            world: &info.world,
+            profile: Some(scenario.client.profile),
+        };
         let rows = RunRows::new(scenario.servers.replicas, duration, records);
         let script = Script { stopped: info.stopped.as_deref(), ..scenario.script() };
         let summary = Summary::compute(label, &rows, &script);

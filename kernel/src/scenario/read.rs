@@ -273,8 +273,10 @@ fn client(table: &TableReader<'_, '_>, base: &Path) -> Result<Client, Problems> 
     let mut client = Client::read(table)?;
     let mut problems = Problems::default();
     problems.keep(contradictions::settle_retry(table, &mut client.retry));
-    problems.keep(contradictions::refuse(table, &client));
-    problems.keep(service_config::apply(table, base, &mut client));
+    // First, as it says whether calls retry.
+    if problems.keep(service_config::apply(table, base, &mut client)).is_some() {
+        problems.keep(contradictions::refuse(table, &client));
+    }
     if problems.is_empty() { Ok(client) } else { Err(problems) }
 }
 

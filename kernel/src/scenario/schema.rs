@@ -91,7 +91,7 @@ impl Object {
                 }
                 inner
             }
-            Presence::Optional => {
+            Presence::Optional | Presence::ByProfile => {
                 let mut forms = vec![inner, json!({ "enum": ["on", "off"] })];
                 forms.extend(shorthand::value_schema(path));
                 json!({ "description": one_line(info.doc), "anyOf": forms })

@@ -122,7 +122,9 @@ impl ServiceConfig {
             client.load_balancing = self.balancing.unwrap_or(Balancing::PickFirst);
         }
         if let Some(retry) = self.retry {
-            client.retry = retry;
+            // What a service config does not say is what the profile says.
+            let Retry { prefer_other_server, commit, transparent, past_deadline, .. } = client.retry;
+            client.retry = Retry { prefer_other_server, commit, transparent, past_deadline, ..retry };
         } else if !has_retries {
             client.retry.max_attempts = 1;
         }
@@ -229,8 +231,7 @@ fn retry(policy: &Node<'_>) -> Result<Retry, Fault> {
         backoff_multiplier: policy.required("backoffMultiplier")?.number(1.0, 1_000.0)?,
         jitter: Jitter::Proportional,
         retryable_status_codes: policy.required("retryableStatusCodes")?.codes()?,
-        // A retry goes where the balancer sends it.
-        prefer_other_server: false,
+        ..Retry::default()
     })
 }
 

@@ -12,6 +12,7 @@ use rand::Rng;
 
 use super::{Balancing, Load, Scenario, TABLE, Workload};
 use crate::{
+    client::settings::Profile,
     entropy::{Entropy, unit},
     settings::{Presence, TableInfo, source::join, table::Settings},
     workload::settings::SIZES,
@@ -26,13 +27,27 @@ const BOUNDS: [&str; 2] = ["retry_throttling", "retry_budget"];
 /// Tables of the client that are drawn after the others. The order of draws decides what a seed draws, so it stays.
 const DRAWN_LAST: [&str; 2] = ["cache", "fallback"];
 
+/// Settings that came after the others, and are drawn from a stream of their own: what a seed draws of the others stays.
+const DRAWN_SEPARATELY: [&str; 6] = [
+    "client.server_selection",
+    "client.retry.commit",
+    "client.retry.transparent",
+    "client.retry.past_deadline",
+    "client.passive_health.status_codes",
+    "client.outlier_detection.all_ejected",
+];
+
+/// Tables of the client that a run may be without, drawn from the same stream.
+const SWITCHED_SEPARATELY: [&str; 2] = ["client.health_check", "client.passive_health"];
+
 /// A key or an inline table, and the values that it may be drawn with, as TOML.
 type Samples = (&'static str, &'static [&'static str]);
 
-/// Returns the keys of a table that may be drawn together, in the order of its declaration: one list for each set that the
-/// table declares.
-fn sample_sets(table: &TableInfo) -> Vec<Vec<Samples>> {
-    let keys = table.keys.iter().map(|key| (key.name(), key.samples()));
+/// Returns the keys of the table at `path` that may be drawn together, in the order of its declaration: one list for each set that
+/// the table declares.
+fn sample_sets(table: &TableInfo, path: &str) -> Vec<Vec<Samples>> {
+    let keys = table.keys.iter().filter(|key| !DRAWN_SEPARATELY.contains(&join(path, key.name()).as_str()));
+    let keys = keys.map(|key| (key.name(), key.samples()));
     let all = keys.chain(table.tables.iter().map(|(name, _, inner)| (*name, inner.samples)));
     let drawn: Vec<Samples> = all.filter(|(_, samples)| !samples.is_empty()).collect();
     if table.draw.is_empty() {
@@ -57,7 +72,8 @@ fn client_tables(is_wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<Samples>)
     tables.sort_by_key(|(name, ..)| DRAWN_LAST.iter().position(|last| last == name).map_or(0, |place| place + 1));
     let rows = tables
         .into_iter()
-        .flat_map(|(name, _, table)| sample_sets(table).into_iter().map(move |set| (format!("client.{name}"), set)));
+        .map(|(name, _, table)| (format!("client.{name}"), *table))
+        .flat_map(|(path, table)| sample_sets(table, &path).into_iter().map(move |set| (path.clone(), set)));
     rows.collect()
 }
 
@@ -73,7 +89,8 @@ fn single_keys(table: &TableInfo, path: &str, keys: &mut Vec<(String, &'static [
             continue;
         }
         let drawn = inner.keys.iter().filter(|key| !key.samples().is_empty());
-        keys.extend(drawn.map(|key| (format!("{path}.{}", key.name()), key.samples())));
+        let drawn = drawn.map(|key| (format!("{path}.{}", key.name()), key.samples()));
+        keys.extend(drawn.filter(|(path, _)| !DRAWN_SEPARATELY.contains(&path.as_str())));
         single_keys(inner, &path, keys);
     }
 }
@@ -97,7 +114,9 @@ pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
     let mut draw = Draw { rng, odds, settings: Vec::new() };
     draw.run(scenario);
     draw.client();
-    draw.settings
+    let mut separate = Draw { rng: Entropy::new(seed).stream("scenario.swarm.profile"), ..draw };
+    separate.profile();
+    separate.settings
 }
 
 struct Draw<R> {
@@ -132,7 +151,7 @@ impl<R: Rng> Draw<R> {
                 self.set(&key, value);
             }
         }
-        for set in sample_sets(table_at("servers.admission")) {
+        for set in sample_sets(table_at("servers.admission"), "servers.admission") {
             self.maybe("servers.admission", &set);
         }
         self.off_unless_drawn("servers.admission");
@@ -161,7 +180,7 @@ impl<R: Rng> Draw<R> {
     fn client(&mut self) {
         let hedges = self.is_on();
         let attempts = if hedges { "1" } else { self.any(&["1", "2", "3", "5", "100"]) };
-        for set in sample_sets(table_at("client.retry")) {
+        for set in sample_sets(table_at("client.retry"), "client.retry") {
             let retry = self.table(&set, &format!("max_attempts = {attempts}"));
             self.set("client.retry", &retry);
         }
@@ -191,9 +210,30 @@ impl<R: Rng> Draw<R> {
         if policy == "pick_first" {
             self.replace("client.slow_start", "off");
         }
-        for set in sample_sets(table) {
+        for set in sample_sets(table, "client.load_balancing") {
             let table = self.table(&set, &format!("policy = \"{policy}\""));
             self.set("client.load_balancing", &table);
+        }
+    }
+
+    /// Draws the profile, and the settings in which the profiles differ.
+    fn profile(&mut self) {
+        if unit(&mut self.rng) < 0.3 {
+            self.set("client.profile", Profile::Grpc.name());
+        }
+        for path in DRAWN_SEPARATELY {
+            let (table, key) = path.rsplit_once('.').unwrap_or_default();
+            let key = table_at(table).keys.iter().find(|declared| declared.name() == key);
+            let value = key.map(|key| self.any(key.samples())).unwrap_or_default();
+            // An optional table is off unless it was drawn.
+            if self.is_on() && !self.settings.iter().any(|set| *set == format!("{table}=off")) {
+                self.set(path, value.trim_matches('"'));
+            }
+        }
+        for table in SWITCHED_SEPARATELY {
+            if unit(&mut self.rng) < 0.15 {
+                self.replace(table, "off");
+            }
         }
     }
 
@@ -289,13 +329,14 @@ mod tests {
     #[test]
     fn every_optional_table_and_every_key_with_samples_can_be_drawn() {
         fn assert_drawn(table: &TableInfo, path: &str) {
-            let drawn: BTreeSet<&str> = sample_sets(table).into_iter().flatten().map(|(key, _)| key).collect();
-            let sampled = table.keys.iter().filter(|key| !key.samples().is_empty());
+            let drawn: BTreeSet<&str> = sample_sets(table, path).into_iter().flatten().map(|(key, _)| key).collect();
+            let separate = |key: &str| DRAWN_SEPARATELY.contains(&join(path, key).as_str());
+            let sampled = table.keys.iter().filter(|key| !key.samples().is_empty() && !separate(key.name()));
             sampled.for_each(|key| assert!(drawn.contains(key.name()), "{path}.{} is in no set", key.name()));
             for set in table.draw.iter().flat_map(|set| set.iter()) {
                 assert!(table.names().contains(set), "{path} has no {set}");
             }
-            table.tables.iter().for_each(|(name, _, inner)| assert_drawn(inner, &format!("{path}.{name}")));
+            table.tables.iter().for_each(|(name, _, inner)| assert_drawn(inner, &join(path, name)));
         }
         assert_drawn(TABLE, "");
         client_tables(|_| true).iter().for_each(|(path, set)| assert!(!set.is_empty(), "{path} is never drawn"));

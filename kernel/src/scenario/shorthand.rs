@@ -9,7 +9,7 @@ use toml::{
 };
 
 use super::TABLE;
-use crate::settings::{Presence, TableInfo, duration};
+use crate::settings::{Presence, TableInfo, duration, table::OFF};
 
 /// Returns the schema of a further short form of the optional table at `path`, if it has one.
 pub(super) fn value_schema(path: &str) -> Option<Value> {
@@ -50,11 +50,12 @@ fn add_rate(load: &mut DeTable<'_>) {
 fn switch(table: &mut DeTable<'_>, info: &TableInfo) {
     for (name, presence, inner) in info.tables {
         let Some(value) = table.get_mut(*name) else { continue };
+        let can_switch = matches!(presence, Presence::Optional | Presence::ByProfile);
         match value.get_ref().as_str() {
-            Some("off") if *presence == Presence::Optional => {
+            Some(OFF) if *presence == Presence::Optional => {
                 table.remove(*name);
             }
-            Some("on") if *presence == Presence::Optional => *value.get_mut() = DeValue::Table(DeTable::new()),
+            Some("on") if can_switch => *value.get_mut() = DeValue::Table(DeTable::new()),
             _ => {
                 if let DeValue::Table(table) = value.get_mut() {
                     switch(table, inner);
@@ -86,7 +87,7 @@ mod tests {
             match presence {
                 Presence::Always => optional_tables(inner, &path, paths),
                 Presence::Optional => paths.push(path),
-                Presence::List => {}
+                Presence::ByProfile | Presence::List => {}
             }
         }
     }

@@ -68,7 +68,8 @@ impl Totals<'_> {
     }
 
     fn health_checks(&self) -> Result<(), Problem> {
-        let interval = self.scenario.client.health_check.interval;
+        let Some(check) = self.scenario.client.health_check else { return Ok(()) };
+        let interval = check.interval;
         let checks = self.longest_s() / interval.as_secs_f64() * self.scenario.servers.replicas as f64;
         let message = format!("a check of every replica at every `interval` makes {checks:.0} health checks");
         let span = self.span(&["client", "health_check"], "interval");

@@ -8,7 +8,7 @@ use crate::time::Instant;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline(pub(super) Instant);
 
-/// The message of the INVALID_ARGUMENT that answers a malformed header.
+/// The message of the INTERNAL that answers a malformed header, as in grpc-go.
 pub(super) const MALFORMED: &str = "grpc-timeout is at most 8 digits and one of the units H, M, S, m, u, n";
 
 /// Parses the value of a `grpc-timeout` header, as the gRPC over HTTP/2 specification defines it. Returns `None` if it is

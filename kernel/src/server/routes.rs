@@ -2,7 +2,10 @@
 
 use std::{convert::Infallible, pin::pin, sync::Arc};
 
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{
+    Request, Response, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use hyper::body::Incoming;
 use tonic::{Status, body::Body};
 use tower_service::Service;
@@ -15,7 +18,7 @@ use super::{
 };
 use crate::{
     proto::{health::health_server::HealthServer, rehearsal::rehearsal_server::RehearsalServer},
-    transport::{HeaderFirst, TIMEOUT, has_token},
+    transport::{HeaderFirst, TIMEOUT, has_token, is_grpc},
     world::{SharedWorld, Token, timeout_at},
 };
 
@@ -59,9 +62,14 @@ impl Routes {
         if self.token.as_ref().is_some_and(|token| !has_token(request.headers().get(AUTHORIZATION), token)) {
             return Ok(Status::unauthenticated(NO_TOKEN).into_http());
         }
+        if !request.headers().get(CONTENT_TYPE).is_some_and(is_grpc) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Ok(response);
+        }
         let at = match request.headers().get(TIMEOUT).map(|value| deadline::parse(value.as_bytes())) {
             None => None,
-            Some(None) => return Ok(Status::invalid_argument(deadline::MALFORMED).into_http()),
+            Some(None) => return Ok(Status::internal(deadline::MALFORMED).into_http()),
             // The time counts from when the request was read: the time on the network is not known here.
             Some(Some(timeout)) => Some(world.now() + timeout),
         };
@@ -78,7 +86,7 @@ impl Routes {
     async fn dispatch(mut self, request: Request<Incoming>, receiving: Option<Receiving>) -> Response<Body> {
         let is_health = request.uri().path().starts_with("/grpc.health.v1.Health/");
         let message_bytes_max = if is_health { HEALTH_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
-        let request = request.map(|body| HeaderFirst::watched(body, message_bytes_max, receiving));
+        let request = request.map(|body| HeaderFirst::request(body, message_bytes_max, receiving));
         let answered: Result<_, Infallible> =
             if is_health { self.health.call(request).await } else { self.rehearsal.call(request).await };
         answered.unwrap_or_else(|never| match never {})

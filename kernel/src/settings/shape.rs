@@ -7,8 +7,8 @@ use super::{
     nearest::{backticked, is_a_slip, nearest},
     problem::{Problem, Problems},
     source::join,
-    table::{Presence, TableInfo},
-    value::Item,
+    table::{OFF, Presence, TableInfo},
+    value::{Item, is_string},
 };
 
 /// Checks the table at `path` against `info`, which is a part of `root`, and adds each problem to `problems`.
@@ -21,6 +21,7 @@ pub(crate) fn check(table: &DeTable<'_>, info: &TableInfo, path: &str, root: &Ta
         let path = join(path, name);
         match info.tables.iter().find(|(table, ..)| *table == name) {
             Some((_, Presence::List, inner)) => check_list(value, inner, &path, root, problems),
+            Some((_, Presence::ByProfile, _)) if is_string(value, OFF) => {}
             Some((_, _, inner)) => check_table(value, inner, &path, root, problems),
             None if info.names().contains(&name) => {}
             None => problems.push(unknown_key(key.span(), name, info, &path, root)),

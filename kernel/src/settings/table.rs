@@ -6,7 +6,7 @@ use super::{
     problem::{Problem, Problems},
     source::Span,
     toml_writer::TomlWriter,
-    value::{Codec, Item},
+    value::{Codec, Item, is_string},
 };
 
 /// A table of the scenario file, declared by the part that it configures.
@@ -75,9 +75,14 @@ pub enum Presence {
     Always,
     /// Only if the file has it. `"off"` in its place is as if it were not there, `"on"` is an empty table.
     Optional,
+    /// Unless `"off"` is in its place, or the file lacks it and its profile is without it. `"on"` is an empty table.
+    ByProfile,
     /// Any number of times, as `[[table]]`.
     List,
 }
+
+/// What a file has in place of a table that is not in effect.
+pub(crate) const OFF: &str = "off";
 
 /// The kinds of a table whose keys depend on one of them.
 pub struct Kinds {
@@ -242,6 +247,16 @@ impl<'v, 't> TableReader<'v, 't> {
     /// Reads the optional table called `name`.
     pub(crate) fn optional<T: Settings>(&self, name: &str) -> Result<Option<T>, Problems> {
         self.table_if_any(name).map(|table| T::read(&table)).transpose()
+    }
+
+    /// Reads the table called `name`, which a file can switch off: `None` if the file does not have it, and `Some(None)` if it
+    /// has [`OFF`] in its place.
+    pub(crate) fn switch<T: Settings>(&self, name: &str) -> Result<Option<Option<T>>, Problems> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(item) if is_string(item, OFF) => Ok(Some(None)),
+            Some(_) => self.optional(name).map(Some),
+        }
     }
 
     /// Returns the tables of the list called `name`, which may be `most`.

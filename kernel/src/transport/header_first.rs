@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    error::Error as StdError,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -9,6 +10,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use tonic::Status;
 
 /// A received body whose messages are passed on whole: first gRPC's five-byte header, then the rest.
 ///
@@ -49,23 +51,28 @@ impl WatchHeld for () {
 const MESSAGE_HEADER_BYTES: usize = 5;
 
 impl HeaderFirst {
-    /// Wraps `body`, whose messages have at most `message_bytes_max` bytes. A longer one is passed on as it comes, for tonic to
-    /// refuse.
-    pub(crate) fn new(body: Incoming, message_bytes_max: usize) -> Self {
-        Self::watched(body, message_bytes_max, ())
+    /// Wraps the `body` of a reply, whose messages have at most `message_bytes_max` bytes. It fails with RESOURCE_EXHAUSTED at a longer
+    /// one and, if `has_one_message`, with UNIMPLEMENTED at a second one (gRPC's document "Status codes and their use").
+    pub(crate) fn reply(body: Incoming, message_bytes_max: usize, has_one_message: bool) -> Self {
+        Self { body, gathered: Gathered { has_one_message, ..Gathered::new(message_bytes_max) }, watch: () }
     }
 }
 
 impl<W: WatchHeld> HeaderFirst<W> {
-    /// Wraps `body` as [`HeaderFirst::new`] does. `watch` sees how much is held.
-    pub(crate) fn watched(body: Incoming, message_bytes_max: usize, watch: W) -> Self {
-        Self { body, gathered: Gathered::new(message_bytes_max), watch }
+    /// Wraps the `body` of a request, which has one message, as [`HeaderFirst::reply`] does. It fails with UNIMPLEMENTED if there is no
+    /// message at all, too. `watch` sees how much is held.
+    pub(crate) fn request(body: Incoming, message_bytes_max: usize, watch: W) -> Self {
+        Self {
+            body,
+            gathered: Gathered { needs_message: true, has_one_message: true, ..Gathered::new(message_bytes_max) },
+            watch,
+        }
     }
 }
 
 impl<W: WatchHeld + Unpin> HttpBody for HeaderFirst<W> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -78,6 +85,9 @@ impl<W: WatchHeld + Unpin> HttpBody for HeaderFirst<W> {
                     watch.whole(length);
                 }
                 return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            if let Some(wrong) = gathered.wrong.take() {
+                return Poll::Ready(Some(Err(wrong.into())));
             }
             // Trailers, and the end of the body, come after what was gathered: of a message that ends early, too.
             if let Some(end) = gathered.end.take() {
@@ -127,11 +137,34 @@ struct Gathered {
     end: Option<Option<Frame<Bytes>>>,
     /// True if nothing more comes, or if nothing has to be held back any more.
     open: bool,
+    /// True if a body without a message is wrong.
+    needs_message: bool,
+    /// True if a body with a second message is wrong.
+    has_one_message: bool,
+    /// True if a message was passed on.
+    has_message: bool,
+    /// What is wrong with the body.
+    wrong: Option<Status>,
 }
+
+/// The failure of a body: a [`hyper::Error`], or the [`Status`] that answers what is wrong with it.
+pub(crate) type BodyError = Box<dyn StdError + Send + Sync>;
 
 impl Gathered {
     fn new(message_bytes_max: usize) -> Self {
-        Self { chunks: VecDeque::new(), bytes: 0, passing: 0, message_bytes_max, whole: None, end: None, open: false }
+        Self {
+            chunks: VecDeque::new(),
+            bytes: 0,
+            passing: 0,
+            message_bytes_max,
+            whole: None,
+            end: None,
+            open: false,
+            needs_message: false,
+            has_one_message: false,
+            has_message: false,
+            wrong: None,
+        }
     }
 
     fn push(&mut self, data: Bytes) {
@@ -153,6 +186,16 @@ impl Gathered {
         }
         self.open = true;
         self.end = Some(end);
+        if self.wrong.is_none() && self.needs_message && !self.has_message && self.bytes == 0 {
+            self.refuse(Status::unimplemented("the request has no message, and the method takes one"));
+        }
+    }
+
+    /// Fails the body with `wrong`. What has arrived of it is dropped.
+    fn refuse(&mut self, wrong: Status) {
+        self.chunks.clear();
+        self.bytes = 0;
+        self.wrong = Some(wrong);
     }
 
     /// Returns the number of bytes that wait for the rest of their message.
@@ -171,15 +214,21 @@ impl Gathered {
             self.passing = self.passing.saturating_sub(chunk.len());
             return Some(chunk);
         }
+        if self.has_message && self.has_one_message {
+            self.refuse(Status::unimplemented("a second message, and the method has one in each direction"));
+            return None;
+        }
         let length = self.length()?;
         if length > self.message_bytes_max {
-            self.open = true;
-            return Some(self.take(MESSAGE_HEADER_BYTES));
+            let most = self.message_bytes_max;
+            self.refuse(Status::resource_exhausted(format!("a message of {length} bytes; the limit is {most}")));
+            return None;
         }
         if self.bytes < MESSAGE_HEADER_BYTES + length {
             return None;
         }
         self.passing = length;
+        self.has_message = true;
         self.whole = Some(length);
         Some(self.take(MESSAGE_HEADER_BYTES))
     }
@@ -262,12 +311,36 @@ mod tests {
         assert_eq!(gathered.next(), None);
     }
 
-    #[test]
-    fn a_header_that_announces_too_much_is_passed_on_at_once() {
-        let mut gathered = Gathered::new(100);
-        let bytes = message(101);
-        assert_eq!(passed(&mut gathered, &[&bytes[..5]]), [[Bytes::copy_from_slice(&bytes[..5])]]);
+    /// The status that the body fails with after `bytes` have arrived and nothing follows.
+    fn refused(mut gathered: Gathered, bytes: &[u8]) -> Option<tonic::Code> {
+        gathered.push(Bytes::copy_from_slice(bytes));
+        while gathered.next().is_some() {}
+        gathered.finish(None);
+        while gathered.next().is_some() {}
         assert_eq!(gathered.unfinished(), 0);
+        gathered.wrong.map(|status| status.code())
+    }
+
+    /// gRPC's document "Status codes and their use": a message over the limit, and another number of messages than the method
+    /// takes.
+    #[test]
+    fn a_body_is_refused_for_a_long_message_a_second_one_and_a_request_for_none() {
+        let request = || Gathered { needs_message: true, has_one_message: true, ..Gathered::new(100) };
+        let reply = || Gathered { has_one_message: true, ..Gathered::new(100) };
+        let two = [message(3), message(0)].concat();
+        for (bytes, code) in [
+            (&message(101)[..5], Some(tonic::Code::ResourceExhausted)),
+            (&two[..], Some(tonic::Code::Unimplemented)),
+            (&two[..9], Some(tonic::Code::Unimplemented)),
+            (&message(100), None),
+            (&message(0), None),
+        ] {
+            assert_eq!(refused(request(), bytes), code, "{bytes:?}");
+            assert_eq!(refused(reply(), bytes), code, "{bytes:?}");
+        }
+        assert_eq!(refused(request(), &[]), Some(tonic::Code::Unimplemented));
+        assert_eq!(refused(reply(), &[]), None, "a reply of trailers alone");
+        assert_eq!(refused(Gathered::new(100), &two), None, "a stream of replies");
     }
 
     #[test]

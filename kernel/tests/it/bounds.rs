@@ -53,7 +53,8 @@ proptest! {
             Ok(scenario) => {
                 let requests = scenario.load.requests(scenario.duration);
                 prop_assert!(requests <= limits::REQUESTS_MAX);
-                let checks = scenario.duration.as_secs_f64() / scenario.client.health_check.interval.as_secs_f64();
+                let interval = scenario.client.health_check.map_or(std::time::Duration::MAX, |check| check.interval);
+                let checks = scenario.duration.as_secs_f64() / interval.as_secs_f64();
                 prop_assert!(checks * scenario.servers.replicas as f64 <= limits::CHECKS_MAX);
                 let text = scenario.explicit(7).to_toml();
                 prop_assert!(text.len() as u64 <= limits::FILE_BYTES_MAX);

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use kernel::{
+    client::settings::{Commit, PassiveHealth, PastDeadline, Profile, ServerSelection},
     policy::{
-        Bulkhead, Cache, CircuitBreaker, FailurePercentage, Fallback, FallbackKind, Hedging, OutlierDetection,
-        Policies, RateLimit, RetryBudget, RetryThrottling, Scope, SlowStart, SuccessRate,
+        AllEjected, Bulkhead, Cache, CircuitBreaker, FailurePercentage, Fallback, FallbackKind, Hedging,
+        OutlierDetection, Policies, RateLimit, RetryBudget, RetryThrottling, Scope, SlowStart, SuccessRate,
     },
     scenario::{
         Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind, GraphSize,
@@ -142,13 +143,27 @@ fn network() -> impl Strategy<Value = Network> {
 
 fn client() -> impl Strategy<Value = Client> {
     let health = (from(1_000_000), from(1)).prop_map(|(interval, timeout)| HealthCheck { interval, timeout });
+    let passive = codes().prop_map(|status_codes| PassiveHealth { status_codes });
+    let health = (option::of(health), option::of(passive));
     let times = (from(1), from(1), any::<bool>());
-    (times, balancing(), retry(), health, policies()).prop_map(
-        |(times, load_balancing, retry, health_check, policies)| {
+    let profile = prop_oneof![Just(Profile::Resilient), Just(Profile::Grpc)];
+    let selection = prop_oneof![Just(ServerSelection::PreferHealthy), Just(ServerSelection::ConnectionState)];
+    ((profile, selection), times, balancing(), retry(), health, policies()).prop_map(
+        |((profile, server_selection), times, load_balancing, retry, health, policies)| {
             let (deadline, attempt_timeout, wait_for_ready) = times;
-            let client =
-                Client { deadline, attempt_timeout, wait_for_ready, load_balancing, retry, health_check, policies };
-            consistent(client)
+            let (health_check, passive_health) = health;
+            consistent(Client {
+                profile,
+                deadline,
+                attempt_timeout,
+                wait_for_ready,
+                server_selection,
+                load_balancing,
+                retry,
+                health_check,
+                passive_health,
+                policies,
+            })
         },
     )
 }
@@ -304,30 +319,41 @@ fn outlier_detection() -> impl Strategy<Value = OutlierDetection> {
         },
     );
     let times = (from(1_000_000), from(1), from(1));
-    (times, percent(), count(), option::of(success_rate), option::of(failure_percentage)).prop_map(
-        |(times, max_ejection_percent, consecutive_errors, success_rate, failure_percentage)| OutlierDetection {
-            interval: times.0,
-            base_ejection_time: times.1,
-            max_ejection_time: times.2,
-            max_ejection_percent,
-            consecutive_errors,
-            success_rate,
-            failure_percentage,
+    let all_ejected = prop_oneof![Just(AllEjected::AskAnyway), Just(AllEjected::Fail)];
+    let counts = (percent(), count(), all_ejected);
+    (times, counts, option::of(success_rate), option::of(failure_percentage)).prop_map(
+        |(times, (max_ejection_percent, consecutive_errors, all_ejected), success_rate, failure_percentage)| {
+            OutlierDetection {
+                interval: times.0,
+                base_ejection_time: times.1,
+                max_ejection_time: times.2,
+                max_ejection_percent,
+                consecutive_errors,
+                all_ejected,
+                success_rate,
+                failure_percentage,
+            }
         },
     )
 }
 
 fn retry() -> impl Strategy<Value = Retry> {
     let jitter = prop_oneof![Just(Jitter::None), Just(Jitter::Proportional), Just(Jitter::Full), Just(Jitter::Equal)];
-    (1..=100_u32, from(0), from(0), 1.0..=1_000.0, jitter, codes(), any::<bool>()).prop_map(
-        |(max_attempts, initial_backoff, max_backoff, backoff_multiplier, jitter, codes, prefer_other_server)| Retry {
+    let commit = prop_oneof![Just(Commit::Reply), Just(Commit::Headers)];
+    let past_deadline = prop_oneof![Just(PastDeadline::LastStatus), Just(PastDeadline::DeadlineExceeded)];
+    let rules = (any::<bool>(), commit, any::<bool>(), past_deadline);
+    (1..=100_u32, from(0), from(0), 1.0..=1_000.0, jitter, codes(), rules).prop_map(
+        |(max_attempts, initial_backoff, max_backoff, backoff_multiplier, jitter, codes, rules)| Retry {
             max_attempts,
             initial_backoff,
             max_backoff,
             backoff_multiplier,
             jitter,
             retryable_status_codes: codes,
-            prefer_other_server,
+            prefer_other_server: rules.0,
+            commit: rules.1,
+            transparent: rules.2,
+            past_deadline: rules.3,
         },
     )
 }
@@ -444,8 +470,9 @@ fn within_totals(mut scenario: Scenario) -> Scenario {
     scenario.load.max_in_flight = scenario.load.max_in_flight.min(500);
     scenario.load.users = scenario.load.users.map(|users| users.min(400));
     // The longest run, of two days, has room for 10 million checks of 64 replicas at this interval.
-    let interval = &mut scenario.client.health_check.interval;
-    *interval = (*interval).max(Duration::from_millis(1_200));
+    if let Some(check) = &mut scenario.client.health_check {
+        check.interval = check.interval.max(Duration::from_millis(1_200));
+    }
     if let Some(detection) = &mut scenario.client.policies.outlier_detection {
         detection.interval = detection.interval.max(Duration::from_millis(18));
     }
@@ -547,7 +574,9 @@ fn for_each_key(
         let inner_path = format!("{prefix}{name}");
         match presence {
             Presence::List => for_each_key(inner, &format!("{inner_path}.0"), beside, visit),
-            Presence::Always | Presence::Optional => for_each_key(inner, &inner_path, beside, visit),
+            Presence::Always | Presence::Optional | Presence::ByProfile => {
+                for_each_key(inner, &inner_path, beside, visit)
+            }
         }
     }
 }

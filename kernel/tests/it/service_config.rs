@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use kernel::{
+    client::settings::{Commit, PastDeadline},
     policy::{Hedging, OutlierDetection, RetryThrottling, SuccessRate},
     scenario::{Balancing, Jitter, Retry, Scenario, ScenarioError},
     status::Code,
@@ -43,6 +44,9 @@ fn the_retry_example_of_the_specification_becomes_the_clients_settings() {
         jitter: Jitter::Proportional,
         retryable_status_codes: vec![Code::Unavailable],
         prefer_other_server: false,
+        commit: Commit::Headers,
+        transparent: true,
+        past_deadline: PastDeadline::DeadlineExceeded,
     };
     assert_eq!((client.retry, client.load_balancing, client.wait_for_ready), (retry, Balancing::RoundRobin, true));
     assert_eq!(client.policies.retry_throttling, Some(RetryThrottling { max_tokens: 10.0, token_ratio: 0.1 }));

@@ -65,7 +65,7 @@ fn rows(drawn: Vec<(u64, u64, u8)>) -> Vec<RequestRow> {
 fn measured(requests: &[RequestRow]) -> Summary {
     let records = Records { requests: requests.to_vec(), ..Records::default() };
     let run = RunRows::new(2, Duration::from_secs(20), &records);
-    Summary::compute(RunLabel { scenario: "any", seed: 0, world: "sim" }, &run, &Script::default())
+    Summary::compute(RunLabel { scenario: "any", seed: 0, world: "sim", profile: None }, &run, &Script::default())
 }
 
 proptest! {

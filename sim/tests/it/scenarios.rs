@@ -103,7 +103,11 @@ fn a_resumed_server_is_used_again_and_skips_abandoned_calls() {
     for run in simulated("freeze") {
         let (_, resume) = run.fault(0);
         let back = run.answered_by("server-1").map(|row| row.end_us).filter(|at| *at >= resume).min().unwrap();
-        assert!(back < resume + us(run.scenario.client.health_check.interval) + S, "{}", run.report());
+        assert!(
+            back < resume + us(run.scenario.client.health_check.expect("servers are checked").interval) + S,
+            "{}",
+            run.report()
+        );
         let calm = run.intended(back, u64::MAX);
         let shared = calm.filter(|row| row.server.as_deref() == Some("server-1")).count();
         assert!(2 * shared + 1 >= run.intended(back, u64::MAX).count(), "each gets every other call");
@@ -118,7 +122,7 @@ fn a_resumed_server_is_used_again_and_skips_abandoned_calls() {
 fn an_active_check_notices_a_freeze_before_a_call_does() {
     let passive = simulate(scenario("freeze"), 42);
     let mut checked = scenario("freeze");
-    checked.client.health_check.timeout = Duration::from_secs(1);
+    checked.client.health_check.as_mut().expect("servers are checked").timeout = Duration::from_secs(1);
     let active = simulate(checked, 42);
     let [passive_s, active_s] = [&passive, &active].map(|run| run.summary.faults[0].time_to_detect_s.unwrap());
     assert!(passive_s >= 10.0, "{}", passive.report());

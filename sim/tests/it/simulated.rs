@@ -59,7 +59,7 @@ pub(crate) fn simulate(scenario: Scenario, seed: u64) -> SimulatedRun {
     let records = completed.unwrap_or_else(|error| panic!("{}, seed {seed}: {error}", plan.scenario.name)).records;
     let scenario = plan.scenario;
     let run = RunRows::new(scenario.servers.replicas, scenario.duration, &records);
-    let label = RunLabel { scenario: &scenario.name, seed, world: "sim" };
+    let label = RunLabel { scenario: &scenario.name, seed, world: "sim", profile: Some(scenario.client.profile) };
     let summary = Summary::compute(label, &run, &scenario.script());
     SimulatedRun { scenario, seed, records, summary }
 }

@@ -9,14 +9,16 @@ use crate::policy::Servers;
 /// The algorithm, with the server that it has chosen.
 #[derive(Debug, Default)]
 pub(super) struct PickFirst {
-    chosen: usize,
+    chosen: Option<usize>,
 }
 
 impl Balancer for PickFirst {
     fn pick(&mut self, candidates: Servers, _: &mut PickContext) -> usize {
-        if !candidates.contains(self.chosen) {
-            self.chosen = candidates.nth(0);
-        }
+        let kept = self.chosen.filter(|chosen| candidates.contains(*chosen));
+        *self.chosen.insert(kept.unwrap_or_else(|| candidates.nth(0)))
+    }
+
+    fn stays_at(&self) -> Option<usize> {
         self.chosen
     }
 }
