@@ -103,8 +103,13 @@ impl Fault {
             (None, ..) => TARGET.read(table),
         });
         let (Some(mut kind), Some(at), Some(targets)) = (kind, at, targets) else { return Err(problems) };
-        if let FaultKind::Crash { restart_after: restart_after @ None } = &mut kind {
+        if let FaultKind::Crash { restart_after: restart_after @ None }
+        | FaultKind::Drain { restart_after: restart_after @ None, .. } = &mut kind
+        {
             *restart_after = servers.and_then(|servers| servers.restart_after);
+        }
+        if let FaultKind::Drain { grace, restart_after } = &mut kind {
+            settle_grace(table, grace, *restart_after)?;
         }
         Ok(Self { at, targets, kind })
     }
@@ -125,6 +130,20 @@ impl fmt::Display for Fault {
         self.write_keys(&mut toml);
         f.write_str(&toml.into_inline_table())
     }
+}
+
+/// The longest time that a drain gives calls by default; Kubernetes's `terminationGracePeriodSeconds`.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Completes the time that a drain gives calls, and checks that it is over when the next process starts.
+fn settle_grace(
+    table: &TableReader<'_, '_>,
+    grace: &mut Option<Duration>,
+    restart_after: Option<Duration>,
+) -> Result<(), Problem> {
+    let longest = restart_after.unwrap_or(Duration::MAX);
+    let grace = *grace.get_or_insert(GRACE.min(longest));
+    table.ordered(("grace", grace), ("restart_after", longest))
 }
 
 /// Checks that a fault at `at` starts before the scenario's `end`, if that is known.

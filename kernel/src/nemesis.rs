@@ -21,6 +21,7 @@
 //! | fault | the server is down | its process is starting | its process is frozen |
 //! | --- | --- | --- | --- |
 //! | `crash` | no effect, and no restart: that is up to the fault that crashed it | is killed | is killed |
+//! | `drain` | no effect, as of a crash | ends once it serves, or is killed after the grace | is killed after the grace, unless it runs before |
 //! | `freeze` | no effect | stops, and goes on starting when it is lifted | stays stopped until the last freeze is lifted |
 //! | `errors`, `slow` | no effect | are in force once it serves | are in force once it runs again |
 //! | faults on the link | act on the link, which has no process | the same | the same |
@@ -152,6 +153,15 @@ impl Nemesis {
         let started = if is_delayed { Instant::START + fault.at } else { self.world.now() };
         match &fault.kind {
             FaultKind::Crash { .. } => self.crash(play, started).await?,
+            FaultKind::Drain { grace, .. } => {
+                let grace = grace.unwrap_or_default();
+                let effect = self.apply(play, play.start(), Operation::Drain(play.target, grace)).await?;
+                // They have ended with the process.
+                if effect == Effect::Applied {
+                    self.active_faults(play.target).end_with_process();
+                }
+                self.restart(play, started, effect).await?;
+            }
             FaultKind::Freeze { .. } => self.freeze(play, started).await?,
             FaultKind::Reset => {
                 self.apply(play, play.start(), Operation::Reset(target)).await?;
@@ -178,13 +188,18 @@ impl Nemesis {
         // Before the process has exited: a freeze that ends meanwhile has no process to resume.
         self.active_faults(play.target).end_with_process();
         let effect = self.apply(play, play.start(), Operation::Crash(play.target)).await?;
+        self.restart(play, crashed, effect).await
+    }
+
+    /// Starts a server again that the fault has ended, if it is restarted. The fault has begun at `began`, with this effect.
+    async fn restart(&self, play: TargetedFault<'_>, began: Instant, effect: Effect) -> Result<(), OperationFailed> {
         // A server that was down already is restarted by the fault that crashed it.
         let restart = play.end().filter(|_| effect == Effect::Applied);
         let (Some(restart), Some(restart_after)) = (restart, play.fault.kind.lasts()) else {
             self.skip(play, play.end());
             return Ok(());
         };
-        self.world.sleep_until(crashed + restart_after).await;
+        self.world.sleep_until(began + restart_after).await;
         self.timeline(play.target).turn(restart).await;
         self.supervisor.event(Event::Restart).target(server_name(play.target)).fault(play.index).record();
         self.apply(play, restart, Operation::Start(play.target)).await.map(drop)
@@ -321,6 +336,7 @@ fn link_shape(kind: &FaultKind) -> Shape {
         FaultKind::Loss { rate, .. } => Shape { loss: rate, ..none },
         FaultKind::Bandwidth { rate, .. } => Shape { bandwidth: Some(rate), ..none },
         FaultKind::Crash { .. }
+        | FaultKind::Drain { .. }
         | FaultKind::Freeze { .. }
         | FaultKind::Reset
         | FaultKind::Errors { .. }

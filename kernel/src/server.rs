@@ -28,7 +28,13 @@ mod service;
 pub mod settings;
 mod workers;
 
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    pin::pin,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use futures_util::future::{Either, select};
 use tokio::sync::{mpsc, watch};
@@ -38,7 +44,7 @@ use crate::{
     workload::Workloads,
     world::SharedWorld,
 };
-use connection::Connections;
+use connection::{Connections, MaxAge};
 use health::HealthService;
 use peers::Peers;
 use service::Replica;
@@ -57,6 +63,10 @@ pub struct ReplicaSettings {
     pub queue: usize,
     /// Shortest time for which a request occupies its worker.
     pub service_time_min: Duration,
+    /// Age at which connections are ended.
+    pub max_connection_age: Option<Duration>,
+    /// Time that calls have to finish on a connection that is ended for its age; as long as they need without it.
+    pub max_connection_age_grace: Option<Duration>,
     /// Load shedding beyond the limits of workers and queue; `None` is none.
     pub admission: Option<Admission>,
     /// Failures, hangs and delays of the `backend` workload.
@@ -72,6 +82,8 @@ impl ReplicaSettings {
             workers: servers.workers,
             queue: servers.queue,
             service_time_min: servers.service_time_min,
+            max_connection_age: servers.max_connection_age,
+            max_connection_age_grace: servers.max_connection_age_grace,
             admission: servers.admission.clone(),
             backend: match workload {
                 crate::workload::settings::Workload::Backend(backend) => *backend,
@@ -103,6 +115,12 @@ pub async fn serve(
 ) -> io::Result<()> {
     let mut listener = world.listen().await?;
     recorder.event(Event::Listening).target(name).record();
+    let age = MaxAge {
+        age: settings.max_connection_age,
+        grace: settings.max_connection_age_grace,
+        entropy: injector.entropy(),
+        connections: AtomicU64::new(0),
+    };
     let workloads = Workloads::new(settings.backend, &settings.kinds, injector.entropy());
     let workers = Workers::start(world.clone(), recorder.clone(), settings, injector.clone());
     let health = HealthService::serving();
@@ -115,6 +133,7 @@ pub async fn serve(
         token: terms.token,
         replica: Arc::new(Replica::new(world.clone(), recorder, name, workers, workloads, injector)),
         health: health.clone(),
+        age,
         stopped,
         busy,
     };

@@ -27,6 +27,9 @@ impl Operations for RealOperations {
             let named = format!("{operation:?}");
             let done = match operation {
                 Operation::Crash(server) => self.replicas[server].crash().await.map_err(|error| error.to_string()),
+                Operation::Drain(server, grace) => {
+                    self.replicas[server].drain(&self.world, grace).await.map_err(|error| error.to_string())
+                }
                 Operation::Start(server) => {
                     self.replicas[server].start(&self.world, &self.logs).await.map_err(|error| error.to_string())
                 }

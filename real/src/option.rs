@@ -27,6 +27,14 @@ pub(crate) struct Capacity {
     #[arg(long, value_parser = wait, value_name = "TIME")]
     service_time_min: Option<Duration>,
 
+    /// The age at which a connection is ended with a GOAWAY, give or take a tenth.
+    #[arg(long, value_parser = span, value_name = "TIME")]
+    max_connection_age: Option<Duration>,
+
+    /// The time after that in which the calls under way on it finish.
+    #[arg(long, value_parser = wait, value_name = "TIME", requires = "max_connection_age")]
+    max_connection_age_grace: Option<Duration>,
+
     /// The most requests that run and wait; a further one is answered RESOURCE_EXHAUSTED.
     #[arg(long, value_parser = count)]
     max_concurrent_requests: Option<usize>,
@@ -43,13 +51,15 @@ pub(crate) struct Capacity {
 impl Capacity {
     /// The options for the servers of a scenario.
     pub(crate) fn from_settings(servers: &Servers) -> Self {
-        let Servers { workers, queue, service_time_min, .. } = *servers;
+        let Servers { workers, queue, service_time_min, max_connection_age, max_connection_age_grace, .. } = *servers;
         let Admission { max_concurrent_requests, max_queue_time, retry_pushback } =
             servers.admission.clone().unwrap_or_default();
         Self {
             workers,
             queue,
             service_time_min: Some(service_time_min),
+            max_connection_age,
+            max_connection_age_grace: max_connection_age_grace.filter(|_| max_connection_age.is_some()),
             max_concurrent_requests,
             max_queue_time,
             retry_pushback,
@@ -62,6 +72,8 @@ impl Capacity {
             ("--workers", Some(self.workers.to_string())),
             ("--queue", Some(self.queue.to_string())),
             ("--service-time-min", self.service_time_min.map(duration::text)),
+            ("--max-connection-age", self.max_connection_age.map(duration::text)),
+            ("--max-connection-age-grace", self.max_connection_age_grace.map(duration::text)),
             ("--max-concurrent-requests", self.max_concurrent_requests.map(|most| most.to_string())),
             ("--max-queue-time", self.max_queue_time.map(duration::text)),
             ("--retry-pushback", self.retry_pushback.map(duration::text)),
@@ -81,6 +93,8 @@ impl Capacity {
             workers: self.workers,
             queue: self.queue,
             service_time_min: self.service_time_min.unwrap_or(Servers::default().service_time_min),
+            max_connection_age: self.max_connection_age,
+            max_connection_age_grace: self.max_connection_age_grace,
             admission: (admission != Admission::default()).then_some(admission),
             backend,
             kinds: Vec::new(),

@@ -162,6 +162,35 @@ impl Replica {
         }
     }
 
+    /// Asks the process to finish the calls under way and to end (SIGTERM), and kills it after `grace`. Completes when it has ended.
+    pub(crate) async fn drain(&self, world: &SharedWorld, grace: Duration) -> io::Result<Effect> {
+        let number = {
+            let state = self.state();
+            let Some(process) = &state.process else { return Ok(Effect::ServerIsDown) };
+            process.expect_end();
+            process.signal(Signal::TERM)?;
+            state.started
+        };
+        let until = world.now() + grace;
+        loop {
+            {
+                let mut state = self.state();
+                // Another fault may kill the process, and a third one start the next.
+                let is_same = state.started == number;
+                let Some(process) = state.process.as_mut().filter(|_| is_same) else { return Ok(Effect::Applied) };
+                if process.ended().is_some() {
+                    state.commands = None;
+                    state.process = None;
+                    return Ok(Effect::Applied);
+                }
+            }
+            if world.now() >= until {
+                return self.crash().await.map(|_| Effect::Applied);
+            }
+            world.sleep_until((world.now() + PROBE_INTERVAL).min(until)).await;
+        }
+    }
+
     /// Stops the process (SIGSTOP).
     pub(crate) fn freeze(&self) -> io::Result<Effect> {
         self.signal(Signal::STOP, true)

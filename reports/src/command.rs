@@ -26,8 +26,9 @@ pub use self::options::{Command, FidelityOptions, MergeOptions, Options};
 use self::report::{Report, ReportFolder, Shown};
 use crate::{
     analyse::RunAnalysis,
-    compare::Comparison,
+    compare::{Comparison, WHOLE},
     distribution::{self, Distribution, NamedDistribution},
+    export,
     fidelity::{self, Fidelity},
     figure, page,
     read::{self, Input, Mapping, ReadError},
@@ -256,13 +257,19 @@ fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -
         let reason = format!("{} is a threshold search, which cannot be compared; report it alone", search.visible());
         return Err(Failure::wrong_input(reason));
     }
+    if options.exports.parquet {
+        return Err(Failure::wrong_input("--parquet exports the rows of one run; name one"));
+    }
     let inputs = places.iter().map(|place| read::input(place, mapping));
     // Rows are released one run after another, so that inputs are read again if some are quantiles only.
     let Some(comparison) = runs_only(inputs, options)? else {
         return report_quantiles(places, mapping, options);
     };
     let place = options.out.clone().unwrap_or_else(|| Path::new("runs/compare").join(comparison.name()));
-    let folder = ReportFolder::prepare(&place, options.force)?;
+    let mut folder = ReportFolder::prepare(&place, options.force)?;
+    if options.exports.hgrm {
+        export_latencies(&comparison, &mut folder)?;
+    }
     let mut figures = Vec::new();
     for scenario in &comparison.scenarios {
         figures.extend(figure::compared::figures(scenario, comparison.scenarios.len() > 1));
@@ -276,6 +283,15 @@ fn report_comparison(places: &[PathBuf], mapping: &Mapping, options: &Options) -
         figures,
     };
     gated(&report, folder, Exit::Passed, &gate, options)
+}
+
+/// Writes the percentiles of the latencies of each run of a comparison.
+fn export_latencies(comparison: &Comparison, folder: &mut ReportFolder) -> Result<(), Failure> {
+    let names = export::file_names(comparison.places().map(PathBuf::as_path));
+    comparison.members().zip(names).try_for_each(|(member, name)| {
+        let name = format!("latencies-{name}.hgrm");
+        folder.create(&name, |path| export::write_sample(&member.latencies[WHOLE], path))
+    })
 }
 
 /// Compares the inputs if all of them have requests; `None` if one has quantiles only.
@@ -308,6 +324,9 @@ fn report_quantiles(places: &[PathBuf], mapping: &Mapping, options: &Options) ->
         })
     });
     let named: Vec<NamedDistribution> = named.collect::<Result<_, ReadError>>().map_err(Failure::wrong_input)?;
+    if let Some(without) = named.iter().find(|named| !named.has_requests) {
+        reject_exports(&without.place, options)?;
+    }
     let names: Vec<String> = named.iter().map(text::distribution::file_name).collect();
     let name: String = names.join("-").replace([' ', '/', ','], "-").chars().take(100).collect();
     let place = options.out.clone().unwrap_or_else(|| Path::new("runs/compare").join(name));

@@ -92,11 +92,12 @@ impl Comparison {
 
     /// Returns the path of each run as it was given.
     pub fn places(&self) -> impl Iterator<Item = &PathBuf> {
-        self.scenarios
-            .iter()
-            .flat_map(|scenario| &scenario.sides)
-            .flat_map(|side| &side.members)
-            .map(|member| &member.place)
+        self.members().map(|member| &member.place)
+    }
+
+    /// Returns the runs in the order of scenarios and sides.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.scenarios.iter().flat_map(|scenario| &scenario.sides).flat_map(|side| &side.members)
     }
 }
 

@@ -13,7 +13,7 @@ mod tick;
 
 use self::{
     canvas::{Anchor, Canvas, Style},
-    panel::{Frame, draw_panel, foot, labels_of},
+    panel::{BandLabels, Frame, draw_panel, foot, labels_of},
 };
 use crate::figure::Figure;
 
@@ -53,7 +53,7 @@ impl Room {
     fn left(self) -> f64 {
         match self {
             Self::Wide => 78.0,
-            Self::Narrow => 62.0,
+            Self::Narrow => 70.0,
         }
     }
 }
@@ -64,21 +64,42 @@ const CAPTION_SIZE: f64 = 12.5;
 /// The distance between two panels.
 const GAP: f64 = 14.0;
 
+/// Where the parts of a figure are.
+struct Layout {
+    caption: Vec<String>,
+    labels: BandLabels,
+    frames: Vec<Frame>,
+    height: f64,
+}
+
+impl Layout {
+    fn new(figure: &Figure, room: Room) -> Self {
+        let caption = wrapped(&figure.caption, ((room.width() - 24.0) / (CAPTION_SIZE * 0.52)) as usize);
+        let head = 12.0 + TITLE_SIZE + 6.0 + caption.len() as f64 * (CAPTION_SIZE + 4.0) + 6.0;
+        let area = (room.left(), room.width() - RIGHT);
+        let labels = labels_of(&figure.bands, &figure.x, area, room);
+        let mut frames: Vec<Frame> = Vec::with_capacity(figure.panels.len());
+        let mut y = head;
+        for (index, panel) in figure.panels.iter().enumerate() {
+            let bands = if index == 0 { labels.rows } else { 0 };
+            let frame = Frame::below(y, panel, bands, room, area);
+            y = frame.bottom + GAP;
+            frames.push(frame);
+        }
+        let height = y - GAP + foot(&figure.x, area);
+        Self { caption, labels, frames, height }
+    }
+}
+
+/// Returns the upper and the lower edge of the data of each panel, as shares of the height of the drawn figure.
+pub fn panel_edges(figure: &Figure, room: Room) -> Vec<(f64, f64)> {
+    let Layout { frames, height, .. } = Layout::new(figure, room);
+    frames.iter().map(|frame| (frame.top / height, frame.bottom / height)).collect()
+}
+
 /// Returns the figure as an SVG document. The same figure gives the same text.
 pub fn svg(figure: &Figure, room: Room) -> String {
-    let caption = wrapped(&figure.caption, ((room.width() - 24.0) / (CAPTION_SIZE * 0.52)) as usize);
-    let head = 12.0 + TITLE_SIZE + 6.0 + caption.len() as f64 * (CAPTION_SIZE + 4.0) + 6.0;
-    let area = (room.left(), room.width() - RIGHT);
-    let labels = labels_of(&figure.bands, &figure.x, area, room);
-    let mut frames: Vec<Frame> = Vec::with_capacity(figure.panels.len());
-    let mut y = head;
-    for (index, panel) in figure.panels.iter().enumerate() {
-        let bands = if index == 0 { labels.rows } else { 0 };
-        let frame = Frame::below(y, panel, bands, room, area);
-        y = frame.bottom + GAP;
-        frames.push(frame);
-    }
-    let height = y - GAP + foot(&figure.x, area);
+    let Layout { caption, labels, frames, height } = Layout::new(figure, room);
     Canvas::document((room.width(), height), |canvas| {
         canvas.rectangle((0.0, 0.0), (room.width(), height), Paint::PAPER, 1.0);
         let title = match room {

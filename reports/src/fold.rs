@@ -13,5 +13,5 @@ pub use self::{
     kinds::KindTally,
     latencies::Latency,
     servers::ServerTally,
-    windows::{TooManyWindows, Windows},
+    windows::{EndedLatencies, TooManyWindows, Windows},
 };

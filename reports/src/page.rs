@@ -172,10 +172,14 @@ fn aligned(table: &TextTable) -> Markup {
                         }
                     }
                     tbody {
-                        @for row in table.rows() {
+                        @for (row, name) in table.rows().iter().zip(row_names(table)) {
                             tr {
-                                @for (cell, (heading, align)) in row.iter().zip(table.columns()) {
-                                    td class=[text_class(align)] data-label=(heading) { (cell) }
+                                @for (index, (cell, (heading, align))) in row.iter().zip(table.columns()).enumerate() {
+                                    @if index == 0 && cell.is_empty() {
+                                        td class="again" data-label=(heading) { (name) }
+                                    } @else {
+                                        td class=[text_class(align)] data-label=(heading) { (cell) }
+                                    }
                                 }
                             }
                         }
@@ -184,6 +188,17 @@ fn aligned(table: &TextTable) -> Markup {
             }
         }
     }
+}
+
+/// Returns the first cell of each row, or of the row above it that has one. A narrow screen shows it in every row, as a row may be
+/// alone there.
+fn row_names(table: &TextTable) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for row in table.rows() {
+        let name = row.first().map_or("", String::as_str);
+        names.push(if name.is_empty() { names.last().copied().unwrap_or_default() } else { name });
+    }
+    names
 }
 
 /// Returns the class of a cell that is text. Figures need none.
@@ -241,6 +256,17 @@ mod tests {
         let long = format!("short\n{}\nend", "é".repeat(LINE_MAX + 3));
         let page = scenario(&long).into_string();
         assert!(page.contains(&format!("short\n{}… and 7 bytes more\nend</pre>", "é".repeat(LINE_MAX))));
+    }
+
+    #[test]
+    fn a_row_has_the_name_of_those_above_for_narrow_screens() {
+        let mut table = TextTable::new(&[("metric", Align::Left), ("variant", Align::Right)]);
+        for cells in [["p95", "0"], ["", "1"], ["p99", "0"]] {
+            table.row(cells.map(str::to_owned).into());
+        }
+        assert_eq!(row_names(&table), ["p95", "p95", "p99"]);
+        let page = aligned(&table).into_string();
+        assert!(page.contains(r#"<td class="again" data-label="metric">p95</td>"#), "{page}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The fault operations on simulated hosts and links.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use futures_util::future::select;
 
 use kernel::{
     link::Link,
@@ -19,6 +21,19 @@ pub(crate) struct SimOperations {
 }
 
 impl SimOperations {
+    /// Waits until the process of this number has ended, and kills it after `grace`. Another fault may have killed it before.
+    async fn end(&self, server: usize, number: u64, grace: Duration) {
+        let replica = &self.replicas[server];
+        let clock = &self.shared.clock;
+        let grace = clock.sleep_until(HostId::CLIENT, clock.now() + grace);
+        select(pin!(replica.until_end(number)), grace).await;
+        self.activity.happened();
+        if replica.has_process(number) && replica.crash() == Effect::Applied {
+            self.wait(self.shared.system.exit(server, clock.now())).await;
+            replica.exit();
+        }
+    }
+
     /// Waits for the operating system of a server. The wait is a timer of the client's host, where the nemesis runs, but
     /// a plain one: the client's late timers do not delay it.
     async fn wait(&self, time: Duration) {
@@ -43,6 +58,13 @@ impl Operations for SimOperations {
                     }
                     effect
                 }
+                Operation::Drain(server, grace) => match self.replicas[server].drain() {
+                    None => Effect::ServerIsDown,
+                    Some(number) => {
+                        self.end(server, number, grace).await;
+                        Effect::Applied
+                    }
+                },
                 Operation::Start(server) => self.replicas[server].start().await,
                 Operation::Freeze(server) => self.replicas[server].freeze(),
                 Operation::Resume(server) => self.replicas[server].resume(),

@@ -17,6 +17,8 @@ use kernel::{
     world::{BoxFuture, SharedWorld, World},
 };
 
+use tokio::sync::watch;
+
 use crate::{
     host::{Host, Process, Shared},
     host_id::HostId,
@@ -38,6 +40,8 @@ pub(crate) struct Replica {
     run: Mutex<Run>,
     /// Processes that were started after a crash.
     restarts: AtomicU64,
+    /// The number of restarts before the last process that has ended.
+    ended: watch::Sender<Option<u64>>,
 }
 
 /// What runs of a replica.
@@ -74,6 +78,7 @@ impl Replica {
             injector,
             run: Mutex::new(Run { is_wanted: true, ..Run::default() }),
             restarts: AtomicU64::new(0),
+            ended: watch::Sender::new(None),
         })
     }
 
@@ -101,8 +106,10 @@ impl Replica {
         };
         let host = self.host.clone();
         host.spawn(Box::pin(async move {
-            if let Err(error) = self.serve(start).await {
-                self.host.shared.net.activity.failed(&error);
+            match self.serve(start).await {
+                // It was asked to end. What is left of it goes with its process.
+                Ok(()) => self.note_end(),
+                Err(error) => self.host.shared.net.activity.failed(&error),
             }
         }));
     }
@@ -124,9 +131,42 @@ impl Replica {
         }
         self.host.gate.kill();
         lock(&self.run).is_wanted = false;
-        // A restarted process injects nothing.
-        self.injector.set(Injection::default());
+        self.injector.start_over();
+        self.note_end();
         Effect::Applied
+    }
+
+    fn note_end(&self) {
+        self.ended.send_replace(Some(self.restarts.load(Ordering::Relaxed)));
+    }
+
+    /// Asks the process to finish the calls under way and to end (SIGTERM). Returns the number of the process; `None` if there is
+    /// none.
+    pub(crate) fn drain(self: &Arc<Self>) -> Option<u64> {
+        if *self.host.process.borrow() == Process::Down {
+            return None;
+        }
+        let number = self.restarts.load(Ordering::Relaxed);
+        let replica = self.clone();
+        // Tasks of the process wake in a turn of its machine.
+        self.host.machine.in_turn(move || {
+            if replica.has_process(number) {
+                replica.injector.drain();
+            }
+        });
+        Some(number)
+    }
+
+    /// Returns whether the process of this number is there.
+    pub(crate) fn has_process(&self, number: u64) -> bool {
+        *self.host.process.borrow() != Process::Down && self.restarts.load(Ordering::Relaxed) == number
+    }
+
+    /// Completes when the process of this number has ended by itself or was killed.
+    pub(crate) async fn until_end(&self, number: u64) {
+        let mut ended = self.ended.subscribe();
+        // The sender lives as long as this does, so there is no error.
+        let _ = ended.wait_for(|last| last.is_some_and(|last| last >= number)).await;
     }
 
     /// Drops the tasks and sockets of a killed process in the machine's next turn, which closes its connections. A process that

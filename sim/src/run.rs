@@ -138,12 +138,15 @@ fn inputs(plan: &Plan) -> Result<Inputs, SimulationError> {
     Ok(Inputs::for_kinds(workload, &load.request, Entropy::new(plan.seed))?)
 }
 
-/// Returns the software of every replica: a server with these settings, which runs until its process is killed.
+/// Returns the software of every replica: a server with these settings, which runs until its process is killed or asked to end.
 fn server_software(settings: ReplicaSettings) -> Software {
     Arc::new(move |world, recorder, name, injector| {
         let name = name.to_owned();
         let settings = settings.clone();
-        Box::pin(async move { server::serve(world, recorder, &name, settings, injector, pending()).await })
+        Box::pin(async move {
+            let stop = injector.clone();
+            server::serve(world, recorder, &name, settings, injector, async move { stop.until_drain().await }).await
+        })
     })
 }
 

@@ -19,7 +19,7 @@ use crate::{
     proto::rehearsal::GetDataReply,
     record::Event,
     scenario::Scenario,
-    server::settings::server_name,
+    server::{ReplicaSettings, settings::server_name},
     status::{Code, Outcome},
     sync::lock,
     time::Instant,
@@ -30,7 +30,12 @@ use crate::{
 
 /// Returns a client with these keys in `[client]`, and the profile `grpc`.
 fn grpc(keys: &str) -> Settings {
-    let text = format!("name = \"x\"\nduration = \"9s\"\n[load]\nrate = 1\n[client]\nprofile = \"grpc\"\n{keys}\n");
+    client(&format!("profile = \"grpc\"\n{keys}\n"))
+}
+
+/// Returns a client with these keys in `[client]`.
+fn client(keys: &str) -> Settings {
+    let text = format!("name = \"x\"\nduration = \"9s\"\n[load]\nrate = 1\n[client]\n{keys}");
     Scenario::parse("x.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}")).client
 }
 
@@ -159,7 +164,7 @@ fn retries_go_where_the_balancer_sends_them() {
 fn calls_fail_while_every_server_is_ejected_or_ask_one_anyway() {
     for (all_ejected, unavailable, ejected_asked) in [("fail", 10, false), ("ask_anyway", 0, true)] {
         let service = Service::new(2);
-        [0, 1].map(|server| service.serve(server, failing(Code::Internal, 1), Instant::NEVER));
+        (0..2).for_each(|server| service.serve(server, failing(Code::Internal, 1), Instant::NEVER));
         let keys = format!(
             "{ROUND_ROBIN}\noutlier_detection = {{ consecutive_errors = 1, max_ejection_percent = 100.0, \
              all_ejected = \"{all_ejected}\" }}"
@@ -174,7 +179,7 @@ fn calls_fail_while_every_server_is_ejected_or_ask_one_anyway() {
 #[test]
 fn an_ejection_does_not_concern_pick_first() {
     let service = Service::new(2);
-    [0, 1].map(|server| service.serve(server, failing(Code::Internal, 1), Instant::NEVER));
+    (0..2).for_each(|server| service.serve(server, failing(Code::Internal, 1), Instant::NEVER));
     let keys = "outlier_detection = { consecutive_errors = 1, max_ejection_percent = 100.0 }";
     let responses = play(&service, grpc(keys), &calls(12));
     assert_eq!((count(&responses, Code::Internal), attempts(&service)), (12, [12, 0]));
@@ -382,6 +387,38 @@ fn no_call_is_lost_when_a_server_stops_and_another_one_is_there() {
     }
 }
 
+/// A9: a connection that is too old ends with a GOAWAY, after which its calls finish.
+#[test]
+fn no_call_is_lost_when_connections_reach_their_age() {
+    let aged = ReplicaSettings { max_connection_age: Some(Duration::from_millis(200)), ..answering(30) };
+    for profile in ["", "profile = \"resilient\"\nretry = { max_attempts = 1 }\n"] {
+        let service = Service::new(1);
+        service.serve(0, aged.clone(), Instant::NEVER);
+        let settings = if profile.is_empty() { grpc("") } else { client(profile) };
+        let responses = play(&service, settings, &calls(100));
+        let lost = count(&responses, Code::Unavailable);
+        assert_eq!(count(&responses, Code::Ok) + lost, 100);
+        // The resilient client has no transparent retries: a call that meets the end of the connection fails, if it has no other try.
+        assert_eq!(lost == 0, profile.is_empty(), "{lost} lost");
+        // Two seconds, the first of which is before the calls, at 180 to 220 ms each.
+        let ended = service.events(Event::Idle).len();
+        assert!((8..=11).contains(&ended), "{ended}");
+    }
+}
+
+/// A9: what is left of the calls when the grace is over ends with the connection.
+#[test]
+fn the_grace_of_an_old_connection_ends_its_calls() {
+    let (age, grace) = (Some(Duration::from_secs(2)), Some(Duration::from_millis(50)));
+    let aged = ReplicaSettings { max_connection_age: age, max_connection_age_grace: grace, ..hanging() };
+    let service = Service::new(1);
+    service.serve(0, aged, Instant::NEVER);
+    let (done, response) = play_one(&service, "deadline = \"20s\"");
+    assert_eq!(response.outcome, Outcome::Status(Code::Unavailable));
+    // Between 1.8 and 2.2 s after it was opened, a second before the call.
+    assert!((850..=1_250).contains(&done), "{done}");
+}
+
 /// gRPC's document "HTTP to gRPC Status Code Mapping".
 #[test]
 fn a_reply_that_is_not_grpcs_has_the_status_of_its_http_status() {
@@ -433,7 +470,7 @@ fn headers_of_one_hedge_supersede_the_others() {
 #[test]
 fn hedges_with_pick_first_go_to_one_server() {
     let service = Service::new(2);
-    [0, 1].map(|server| service.serve(server, answering(250), Instant::NEVER));
+    (0..2).for_each(|server| service.serve(server, answering(250), Instant::NEVER));
     let (_, response) = play_one(&service, "hedging = { max_attempts = 3, hedging_delay = \"100ms\" }");
     assert_eq!((response.outcome, attempts(&service)), (Outcome::OK, [3, 0]));
 }

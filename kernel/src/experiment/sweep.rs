@@ -15,7 +15,7 @@
 //! | `progress` | [`OpenSweepFolder`], the folder while its runs come in |
 //! | `merge` | [`merge`], which makes one sweep of its shards |
 //! | `spread` | [`Spread`], a metric over the runs of a variant |
-//! | `paired` | [`PairedDifference`], how much a metric differs between two variants |
+//! | `paired` | [`PairedDifferences`], how much metrics differ between variants |
 //! | `report`, `tables`, `overview` | [`SweepReport`], what a sweep prints when it ends, for people and for programs |
 
 mod axis;
@@ -40,7 +40,7 @@ pub use folder::{SweepError, SweepRecord};
 pub use identity::{Origin, SweepIdentity};
 pub use merge::{MergeError, merge};
 pub use overview::{SweepOverview, WorstRun};
-pub use paired::{CONFIDENCE, PairedDifference};
+pub use paired::{CONFIDENCE, PairedDifference, PairedDifferences};
 pub use progress::OpenSweepFolder;
 pub use report::SweepReport;
 pub use row::RunRow;

@@ -26,8 +26,8 @@ use crate::{
 table! {
     /// `[nemesis]`: faults that the seed draws, in addition to those of the file.
     FaultGenerator {
-        /// Kinds of faults that may be drawn.
-        kinds: Vec<FaultName> = FaultName::all().collect(), "to draw no faults, leave the table out", NOT_DRAWN;
+        /// Kinds of faults that may be drawn: any but `drain` by default.
+        kinds: Vec<FaultName> = FaultName::drawn().collect(), "to draw no faults, leave the table out", NOT_DRAWN;
         /// Numbers of servers that one fault hits.
         targets: Vec<TargetCount> = <TargetCount as strum::VariantArray>::VARIANTS.to_vec(),
             "to draw any of them, leave the key out", NOT_DRAWN;
@@ -166,7 +166,7 @@ fn tied_duration(fault: &Fault, ends: &[Duration], rng: &mut impl Rng) -> Durati
     }
     // Only a restart may take no time.
     match fault.kind {
-        FaultKind::Crash { .. } => Duration::ZERO,
+        FaultKind::Crash { .. } | FaultKind::Drain { .. } => Duration::ZERO,
         _ => Duration::from_nanos(1),
     }
 }
@@ -195,6 +195,8 @@ fn random_kind(kind: FaultName, lasts: Duration, rng: &mut impl Rng) -> FaultKin
     let duration = Some(lasts);
     match kind {
         FaultName::Crash => FaultKind::Crash { restart_after: duration },
+        // Half of the time that the replica is away at most.
+        FaultName::Drain => FaultKind::Drain { grace: Some(lasts.mul_f64(0.5 * unit(rng))), restart_after: duration },
         FaultName::Freeze => FaultKind::Freeze { duration },
         FaultName::Delay => {
             let latency = millis(spread(0.005, 3.0, rng));

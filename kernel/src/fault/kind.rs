@@ -24,6 +24,13 @@ kinds! {
             /// Time from the crash until the replica is started again; by default that of `[servers]`.
             restart_after: Option<Duration> = None, limits::WAIT, NOT_DRAWN;
         }
+        /// SIGTERM: the server announces the end of its connections (GOAWAY), finishes the calls under way, and ends.
+        Drain = "drain" {
+            /// Time that calls under way have to finish before SIGKILL; by default until the restart, and 30 s at most.
+            grace: Option<Duration> = None, limits::WAIT, NOT_DRAWN;
+            /// Time from SIGTERM until the replica is started again, at least `grace`; by default that of `[servers]`.
+            restart_after: Option<Duration> = None, limits::WAIT, NOT_DRAWN;
+        }
         /// SIGSTOP, then SIGCONT.
         Freeze = "freeze" {
             /// Time until the fault is lifted.
@@ -97,10 +104,16 @@ impl FaultName {
         <Self as strum::VariantArray>::VARIANTS.iter().copied()
     }
 
+    /// Returns the kinds that random faults are drawn from, unless a scenario lists them. A kind that came later is not among them: what
+    /// a seed draws stays.
+    pub fn drawn() -> impl Iterator<Item = Self> {
+        Self::all().filter(|kind| *kind != Self::Drain)
+    }
+
     /// Returns what a fault of this kind applies to.
     pub fn affects(self) -> Affects {
         match self {
-            Self::Crash | Self::Freeze => Affects::Process,
+            Self::Crash | Self::Drain | Self::Freeze => Affects::Process,
             Self::Delay | Self::Partition | Self::Loss | Self::Bandwidth | Self::Reset => Affects::Link,
             Self::Errors | Self::Slow => Affects::Work,
         }
@@ -113,8 +126,8 @@ impl FaultKind {
         FaultName::from(self).affects()
     }
 
-    /// Returns the time after which the fault player lifts the fault; `None` if it lasts until the run ends or, as a crash
-    /// and a reset, is over once played.
+    /// Returns the time after which the fault player lifts the fault; `None` if it lasts until the run ends or, as a crash,
+    /// a drain and a reset, is over once played.
     pub fn duration(&self) -> Option<Duration> {
         match self {
             Self::Freeze { duration }
@@ -124,15 +137,15 @@ impl FaultKind {
             | Self::Bandwidth { duration, .. }
             | Self::Errors { duration, .. }
             | Self::Slow { duration, .. } => *duration,
-            Self::Crash { .. } | Self::Reset => None,
+            Self::Crash { .. } | Self::Drain { .. } | Self::Reset => None,
         }
     }
 
-    /// Returns the time after which the fault is lifted or, after a crash, the process is started again; `None` if that
+    /// Returns the time after which the fault is lifted or, after a crash or a drain, the process is started again; `None` if that
     /// never happens, and for a reset.
     pub fn lasts(&self) -> Option<Duration> {
         match self {
-            Self::Crash { restart_after } => *restart_after,
+            Self::Crash { restart_after } | Self::Drain { restart_after, .. } => *restart_after,
             kind => kind.duration(),
         }
     }
@@ -148,6 +161,10 @@ impl FaultKind {
             | Self::Bandwidth { duration, .. }
             | Self::Errors { duration, .. }
             | Self::Slow { duration, .. } => *duration = Some(time),
+            Self::Drain { grace, restart_after } => {
+                *restart_after = Some(time);
+                *grace = grace.map(|grace| grace.min(time));
+            }
             Self::Reset => {}
         }
     }

@@ -219,6 +219,8 @@ fn replica(backend: Backend) -> ReplicaSettings {
         workers: 4,
         queue: 4,
         service_time_min: Duration::ZERO,
+        max_connection_age: None,
+        max_connection_age_grace: None,
         admission: None,
         backend: Backend { delay: Duration::from_millis(20), failure_rate: 0.0, ..backend },
         kinds: Vec::new(),

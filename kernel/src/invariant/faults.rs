@@ -155,8 +155,8 @@ impl FaultTimes {
             return None;
         }
         let (least_us, most_us) = match (&fault.kind, fault.kind.lasts()) {
-            // A killed process takes its time to exit, and one that is started to listen.
-            (FaultKind::Crash { .. }, lasts) => (lasts.map_or(0, us), u64::MAX),
+            // A process takes its time to exit, and one that is started to listen.
+            (FaultKind::Crash { .. } | FaultKind::Drain { .. }, lasts) => (lasts.map_or(0, us), u64::MAX),
             (FaultKind::Reset, _) => (0, 0),
             (_, Some(lasts)) => (us(lasts), us(lasts)),
             (_, None) => (u64::MAX, u64::MAX),

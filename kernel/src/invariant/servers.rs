@@ -70,9 +70,15 @@ impl<'a> ServerStates<'a> {
 
     fn begin(&mut self, server: &Name, fault: usize, at_us: u64) {
         match self.faults.get(fault).map(|fault| &fault.kind) {
+            Some(FaultKind::Drain { grace, .. }) => {
+                let state = self.states.entry(server.clone()).or_default();
+                // It may end before, and is killed then.
+                let dead_us = at_us + grace.map_or(0, us);
+                state.dead_us = Some(state.dead_us.map_or(dead_us, |earlier_us| earlier_us.min(dead_us)));
+            }
             Some(FaultKind::Crash { .. }) => {
                 let state = self.states.entry(server.clone()).or_default();
-                state.dead_us.get_or_insert(at_us);
+                state.dead_us = Some(state.dead_us.map_or(at_us, |earlier_us| earlier_us.min(at_us)));
                 // A process that is killed is no longer frozen; the one that replaces it never was.
                 state.freezes.clear();
             }

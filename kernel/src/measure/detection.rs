@@ -51,7 +51,7 @@ impl HealthEvents {
     /// ejects it, or opens a breaker to it, where the breaker of the service is one to all targets. It is 0 if the client
     /// rates one of the targets unhealthy already, and none if nothing happens within the fault's phase `span`.
     ///
-    /// Behind the phase a mark does not count: the fault does not cause it. But a server that crashed and that nothing
+    /// Behind the phase a mark does not count: the fault does not cause it. But a server that crashed or ended and that nothing
     /// started again is still gone after the phase, which is over once the client copes without it: there, a mark counts
     /// until the run ends.
     pub(super) fn time_to_detect(&self, fault: &RecordedFault, span: Span, run_end_us: u64) -> Option<u64> {
@@ -59,7 +59,7 @@ impl HealthEvents {
         if targets.iter().any(|target| self.is_unhealthy(target, fault.start_us)) {
             return Some(0);
         }
-        let is_crash = fault.kind == "crash";
+        let is_crash = ["crash", "drain"].contains(&fault.kind.as_str());
         let is_open_ended = span.end_us >= run_end_us
             || is_crash && targets.iter().any(|target| !self.comes_back(target, fault.start_us));
         let until_us = if is_open_ended { u64::MAX } else { span.end_us };

@@ -222,8 +222,8 @@ impl Seen {
         self.start_us?;
         let scripted_us = us(fault.at + fault.kind.lasts()?);
         let (what, at_us) = match fault.kind {
-            // A crash ends when the new process listens, which takes its time and is not late; its restart has an instant.
-            FaultKind::Crash { .. } => ("restart", self.restart_us),
+            // A crash or a drain ends when the new process listens, which takes its time and is not late; its restart has an instant.
+            FaultKind::Crash { .. } | FaultKind::Drain { .. } => ("restart", self.restart_us),
             _ => ("end", self.end_us),
         };
         // A server that was down when the fault began has nothing to end, and a process that died took the fault with it.

@@ -1,5 +1,7 @@
 //! Operations: the interface between the nemesis and the world that carries out its faults.
 
+use std::time::Duration;
+
 use crate::{link::Shape, server::Injection, world::BoxFuture};
 
 /// An operation on one server, which its index names.
@@ -7,6 +9,8 @@ use crate::{link::Shape, server::Injection, world::BoxFuture};
 pub enum Operation {
     /// Kills the process (SIGKILL).
     Crash(usize),
+    /// Asks the process to finish the calls under way and to end (SIGTERM), and kills it after this time. Complete when it has ended.
+    Drain(usize, Duration),
     /// Starts the process again. Complete when the server listens.
     Start(usize),
     /// Stops the process (SIGSTOP).

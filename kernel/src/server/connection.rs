@@ -1,6 +1,14 @@
 //! HTTP/2 connections of a replica.
 
-use std::{future::pending, pin::pin, sync::Arc};
+use std::{
+    future::pending,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{
     TryFutureExt,
@@ -19,9 +27,11 @@ use super::{
     service::Replica,
 };
 use crate::{
+    entropy::{Entropy, unit},
     http2::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX},
+    time::Instant,
     transport::{Executor, Io},
-    world::{BoxStream, SharedWorld, Stream, Token},
+    world::{BoxStream, SharedWorld, Stream, Token, timeout_at},
 };
 
 /// State that all connections of a replica share.
@@ -36,10 +46,34 @@ pub(super) struct Connections {
     pub(super) replica: Arc<Replica>,
     /// The replica's health service.
     pub(super) health: HealthService,
+    /// The age at which connections are ended.
+    pub(super) age: MaxAge,
     /// Becomes true when the replica stops.
     pub(super) stopped: watch::Receiver<bool>,
     /// A sender that every open connection holds, so that the receiver learns when the last one has ended.
     pub(super) busy: mpsc::Sender<()>,
+}
+
+/// The age at which a replica ends its connections (gRPC A9).
+pub(super) struct MaxAge {
+    pub(super) age: Option<Duration>,
+    pub(super) grace: Option<Duration>,
+    pub(super) entropy: Entropy,
+    /// Number of connections so far. It names their draws.
+    pub(super) connections: AtomicU64,
+}
+
+/// How far the age of a connection varies, so that the clients of a server do not reconnect together (A9).
+const AGE_JITTER: f64 = 0.1;
+
+impl MaxAge {
+    /// Returns how long the next connection lasts, if that is limited.
+    fn draw(&self) -> Option<Duration> {
+        let age = self.age?;
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let draw = unit(&mut self.entropy.stream_of("server.connection_age", &[number]));
+        Some(age.mul_f64(1.0 + AGE_JITTER * (2.0 * draw - 1.0)))
+    }
 }
 
 impl Connections {
@@ -82,15 +116,28 @@ impl Connections {
             .serve_connection(io, service);
         let mut stopped = self.stopped.clone();
         let busy = self.busy.clone();
+        let clock = self.world.clone();
+        let ends_at = self.age.draw().map_or(Instant::NEVER, |age| clock.now() + age);
+        let grace = self.age.grace;
         self.world.spawn(Box::pin(async move {
             let serving = async {
                 let mut connection = pin!(connection);
                 let stop = pin!(async { stopped.wait_for(|stopped| *stopped).await.is_ok() });
-                if let Either::Right(_) = select(connection.as_mut(), stop).await {
-                    connection.as_mut().graceful_shutdown();
-                    // An error means that the connection broke while it was closed; there is no peer left to report it to.
-                    let _ = connection.await;
-                }
+                let aged = async {
+                    match ends_at {
+                        Instant::NEVER => pending().await,
+                        ends_at => clock.sleep_until(ends_at).await,
+                    }
+                };
+                let until = match select(connection.as_mut(), select(stop, pin!(aged))).await {
+                    Either::Left(_) => return,
+                    Either::Right((Either::Left(_), _)) => Instant::NEVER,
+                    Either::Right((Either::Right(_), _)) => grace.map_or(Instant::NEVER, |grace| clock.now() + grace),
+                };
+                connection.as_mut().graceful_shutdown();
+                // An error means that the connection broke while it was closed; there is no peer left to report it to. What is
+                // left after the grace ends with the connection.
+                let _ = timeout_at(&*clock, until, connection).await;
             };
             // A peer that is to leave is not waited for: dropping the connection closes the stream.
             select(pin!(serving), pin!(until_closed(connected))).await;

@@ -2,12 +2,14 @@
 //!
 //! * errors: a share of the calls is answered with a status when they arrive. They occupy neither the queue nor a worker.
 //! * slow: service times are multiplied by a factor.
+//! * drain: the process is asked to finish the calls under way and to end.
 //!
 //! Health checks are not affected. An injection ends with the process.
 
 use std::sync::{Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::{
     entropy::{Entropy, unit},
@@ -57,12 +59,31 @@ impl Injection {
 pub struct Injector {
     entropy: Entropy,
     injection: Mutex<Injection>,
+    /// True if the process was asked to end.
+    draining: watch::Sender<bool>,
 }
 
 impl Injector {
     /// Creates an injector that injects nothing yet. `entropy` also is the replica's own randomness.
     pub fn new(entropy: Entropy) -> Self {
-        Self { entropy, injection: Mutex::default() }
+        Self { entropy, injection: Mutex::default(), draining: watch::Sender::new(false) }
+    }
+
+    /// Asks the replica to finish the calls under way and to end.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Starts over for a new process, which injects nothing and was not asked to end.
+    pub fn start_over(&self) {
+        self.set(Injection::default());
+        self.draining.send_replace(false);
+    }
+
+    /// Completes when the replica is asked to end.
+    pub async fn until_drain(&self) {
+        // The sender lives as long as this does, so there is no error.
+        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
     /// Returns the randomness of the replica.

@@ -22,6 +22,10 @@ table! {
         restart_after: Option<Duration> = None, limits::WAIT, NOT_DRAWN;
         /// The least time that a request holds its worker.
         service_time_min: Duration = Duration::ZERO, limits::WAIT, &["\"0ms\"", "\"1ms\"", "\"20ms\"", "\"200ms\""];
+        /// Age at which a replica ends a connection with a GOAWAY, give or take a tenth (gRPC A9); without it, connections last.
+        max_connection_age: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+        /// Time after that in which the calls under way on it finish; without it, they have as long as they need.
+        max_connection_age_grace: Option<Duration> = None, limits::WAIT, NOT_DRAWN;
         + tables {
             /// Limits beyond which a replica refuses requests although its queue has room.
             admission: Admission, NOT_DRAWN;

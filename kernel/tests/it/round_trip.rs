@@ -41,13 +41,16 @@ fn servers() -> impl Strategy<Value = Servers> {
             });
         (Just((workers, queue)), option::of(admission))
     });
-    (1..=64_usize, room, option::of(from(0)), from(0)).prop_map(
-        |(replicas, ((workers, queue), admission), restart_after, service_time_min)| Servers {
+    let age = (option::of(from(1)), option::of(from(0)));
+    (1..=64_usize, room, option::of(from(0)), from(0), age).prop_map(
+        |(replicas, ((workers, queue), admission), restart_after, service_time_min, age)| Servers {
             replicas,
             workers,
             queue,
             restart_after,
             service_time_min,
+            max_connection_age: age.0,
+            max_connection_age_grace: age.1,
             admission,
         },
     )
@@ -365,6 +368,10 @@ fn fault(servers: &Servers, end: Duration) -> impl Strategy<Value = Fault> + use
     let direction = prop_oneof![Just(Direction::Both), Just(Direction::To), Just(Direction::From)];
     let kind = prop_oneof![
         option::of(from(0)).prop_map(move |own| FaultKind::Crash { restart_after: own.or(restart) }),
+        (from(0), from(0)).prop_map(|(one, other)| FaultKind::Drain {
+            grace: Some(one.min(other)),
+            restart_after: Some(one.max(other)),
+        }),
         duration().prop_map(|duration| FaultKind::Freeze { duration }),
         (from(0), from(0), duration()).prop_map(|(latency, jitter, duration)| FaultKind::Delay {
             latency,

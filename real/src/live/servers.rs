@@ -153,6 +153,8 @@ impl Server {
                 // They end with the process.
                 self.freezes.clear();
             }
+            // It serves on for a while, and is down when its process has ended.
+            Ok(FaultName::Drain) => self.life = Life::Crashed,
             Ok(FaultName::Freeze) => {
                 self.freezes.insert(fault);
             }

@@ -197,8 +197,9 @@ impl OpenFaults {
         let target = entry.target.clone();
         match entry.change.clone() {
             Change::Begins(fault) => {
-                // A process that is killed takes its other faults with it.
-                let mut edges = if fault.kind == "crash" { self.end_all(&target, at_ns) } else { Vec::new() };
+                // A process that ends takes its other faults with it.
+                let ends_process = ["crash", "drain"].contains(&fault.kind.as_str());
+                let mut edges = if ends_process { self.end_all(&target, at_ns) } else { Vec::new() };
                 edges.push(edge(&target, &fault, true));
                 self.0.insert((target, fault), entry);
                 edges

@@ -1,7 +1,6 @@
 //! A replica's process.
 
 use std::{
-    future::pending,
     io::{self, BufRead},
     net::Ipv4Addr,
     sync::Arc,
@@ -15,7 +14,10 @@ use kernel::{
     scenario::{Load, Scenario, Workload},
     server::{self, Injector, ReplicaSettings},
 };
-use tokio::runtime::Runtime;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 use tracing::{error, info};
 
 use super::{RoleError, die_with, log_resumes};
@@ -103,7 +105,7 @@ fn request_kinds(scenario: &Scenario) -> Option<String> {
     Some(kinds.to_toml())
 }
 
-/// Serves until it is killed.
+/// Serves until it is killed, or asked to end by SIGTERM: then until the calls under way have ended.
 pub fn run(args: &ReplicaArgs) -> Result<(), RoleError> {
     diagnostics::start_in_run()?;
     token::load()?;
@@ -143,7 +145,12 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         .name("orders".to_owned())
         .spawn(move || obey(&orders))
         .map_err(RoleError::system("cannot start a thread"))?;
-    server::serve(world, recorder, id, settings, injector, pending())
+    let mut terminate = signal(SignalKind::terminate()).map_err(RoleError::system("cannot listen to signals"))?;
+    let stop = async move {
+        terminate.recv().await;
+        info!("asked to end");
+    };
+    server::serve(world, recorder, id, settings, injector, stop)
         .await
         .map_err(RoleError::system("cannot continue serving"))
 }

@@ -1,4 +1,6 @@
-//! How well episodes are found: in simulated logs whose disturbances are known.
+//! How well episodes are found: in generated logs whose disturbances are known, and in runs of `sim`.
+
+mod runs;
 
 use std::{env, fs, path::Path, time::Duration};
 
@@ -119,6 +121,14 @@ fn median(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::INFINITY)
 }
 
+fn p95(sorted: &[f64]) -> Option<f64> {
+    sorted.get(sorted.len() * 95 / 100).copied()
+}
+
+fn shown(seconds: Option<f64>) -> String {
+    seconds.map_or_else(String::new, |seconds| format!("{seconds:.2} s"))
+}
+
 #[test]
 fn steady_errors_are_rarely_an_episode_at_any_rate() {
     for (rate, seeds) in [(20, 200), (200, 50), (1_000, 20)] {
@@ -162,8 +172,6 @@ fn the_table_of_two_thousand_logs_is_as_it_was_measured() {
         for kind in KINDS {
             let tally = Tally::count(kind, rate, seeds);
             logs += tally.runs;
-            let p95 = |sorted: &[f64]| sorted.get(sorted.len() * 95 / 100).copied();
-            let shown = |seconds: Option<f64>| seconds.map_or_else(String::new, |seconds| format!("{seconds:.2} s"));
             table.row(vec![
                 kind.name.to_owned(),
                 kind.length_s.to_string(),
@@ -179,13 +187,18 @@ fn the_table_of_two_thousand_logs_is_as_it_was_measured() {
         }
     }
     let text = format!(
-        "Episodes found in {logs} simulated logs of a minute, in which {} % of the requests fail at any time\n\n{}",
+        "Episodes found in {logs} generated logs of a minute, in which {} % of the requests fail at any time\n\n{}",
         STEADY * 100.0,
         table.render()
     );
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("measured/detection.txt");
+    bring_up_to_date("detection.txt", &text);
+}
+
+/// Writes a table of `measured` if `UPDATE_DOCS` asks for it. Fails if the table there is another one.
+fn bring_up_to_date(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("measured").join(name);
     if env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, &text).unwrap();
+        fs::write(&path, text).unwrap();
     }
     assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "UPDATE_DOCS=1 brings it up to date");
 }

@@ -165,7 +165,7 @@ fn failed_attempts(attempts: &RowTable<AttemptRow>, end_us: u64) -> BTreeMap<Str
 /// Returns whether the server is down from this event on; `None` if the event does not change it.
 fn is_down(row: &EventRow) -> Option<bool> {
     match row.event {
-        Event::FaultStart if row.cause.as_deref() == Some("crash") => Some(true),
+        Event::FaultStart if matches!(row.cause.as_deref(), Some("crash" | "drain")) => Some(true),
         Event::Listening => Some(false),
         _ => None,
     }

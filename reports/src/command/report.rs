@@ -74,7 +74,7 @@ impl Report {
 const PAGE: &str = "report.html";
 
 /// Endings of the files of a report.
-const ENDINGS: [&str; 6] = ["txt", "json", "svg", "png", "html", "parquet"];
+const ENDINGS: [&str; 7] = ["txt", "json", "svg", "png", "html", "parquet", "hgrm"];
 
 /// The words in which errors speak of the folder of a report.
 static KIND: FolderKind = FolderKind {

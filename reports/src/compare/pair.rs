@@ -23,7 +23,7 @@ pub struct SidePair {
     pub phases: Vec<PhasePair>,
     /// The difference in goodput over time.
     pub goodput: SeriesPair,
-    /// The difference in p95 latency over time.
+    /// The difference over time in the p95 latency of the requests that ended in a window.
     pub latency_p95: SeriesPair,
 }
 
@@ -99,7 +99,7 @@ impl SidePair {
             side: side.name.clone(),
             phases: common.map(|phase| PhasePair::compare(phase, reference, side)).collect(),
             goodput: SeriesPair::compare(reference, side, |member| &member.series.goodput),
-            latency_p95: SeriesPair::compare(reference, side, |member| &member.series.latency_p95),
+            latency_p95: SeriesPair::compare(reference, side, |member| &member.series.ended_latency_p95),
         }
     }
 }

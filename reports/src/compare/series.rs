@@ -14,7 +14,9 @@ pub struct Series {
     pub length_s: f64,
     /// The number of successes per second, by the time at which they were received.
     pub goodput: Vec<Option<f64>>,
-    /// The p95 latency in seconds, by the intended start of the requests; `None` where there were no requests.
+    /// The p95 latency in seconds of the requests that ended in the window, as plots show it; `None` where none did.
+    pub ended_latency_p95: Vec<Option<f64>>,
+    /// The p95 latency in seconds of the requests intended in the window; `None` where there were none. Fidelity is measured by it.
     pub latency_p95: Vec<Option<f64>>,
 }
 
@@ -23,6 +25,7 @@ impl Series {
         Self {
             length_s: windows.length_s,
             goodput: windows.completed_ok.iter().map(|count| Some(*count as f64 / windows.length_s)).collect(),
+            ended_latency_p95: windows.ended.p95.clone(),
             latency_p95: windows.p95.clone(),
         }
     }

@@ -43,7 +43,7 @@ const FOOT: f64 = 44.0;
 pub(super) struct Frame {
     /// The upper edge of the header: legend, then band names.
     head: f64,
-    top: f64,
+    pub(super) top: f64,
     pub(super) bottom: f64,
     left: f64,
     right: f64,

@@ -17,7 +17,11 @@ pub(super) const EXPORTER: Exporter = Exporter { option: "--hgrm", file: "latenc
 const TICKS: u32 = 5;
 
 fn write(run: &RecordedRun, path: &Path) -> Result<(), Box<dyn Error>> {
-    let sample = Sample::of_requests(&run.rows.requests);
+    write_sample(&Sample::of_requests(&run.rows.requests), path)
+}
+
+/// Writes the percentiles of the latencies of a run to a path.
+pub(crate) fn write_sample(sample: &Sample, path: &Path) -> Result<(), Box<dyn Error>> {
     let mut file = BufWriter::new(File::create(path)?);
     writeln!(file, "{:>12} {:>14} {:>10} {:>14}\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")?;
     let mut sum = 0.0;
@@ -26,14 +30,14 @@ fn write(run: &RecordedRun, path: &Path) -> Result<(), Box<dyn Error>> {
         sum += seconds * 1e3 * count as f64;
         squares += (seconds * 1e3).powi(2) * count as f64;
     }
-    let mean = sum / sample.len() as f64;
+    let mean = sum / sample.len().max(1) as f64;
     for share in shares(sample.len()) {
         let Some(seconds) = sample.quantile(share) else { continue };
         let count = sample.up_to(seconds);
         let reciprocal = if share < 1.0 { format!(" {:>14.2}", 1.0 / (1.0 - share)) } else { String::new() };
         writeln!(file, "{:>12.3} {share:>14.12} {count:>10}{reciprocal}", seconds * 1e3)?;
     }
-    let deviation = (squares / sample.len() as f64 - mean * mean).max(0.0).sqrt();
+    let deviation = (squares / sample.len().max(1) as f64 - mean * mean).max(0.0).sqrt();
     let max = sample.quantile(1.0).unwrap_or(0.0) * 1e3;
     writeln!(file, "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]")?;
     writeln!(file, "#[Max     = {max:>12.3}, Total count    = {:>12}]", sample.len())?;

@@ -35,13 +35,15 @@ fn names(scenario: &ScenarioComparison) -> String {
 pub(super) fn overlay(scenario: &ScenarioComparison) -> Figure {
     let end_us = scenario.sides.iter().flat_map(|side| &side.members).map(|member| member.summary.end_us).max();
     let goodput = OverTime::of_sides(scenario, |windows| windows.rates(&windows.completed_ok));
-    let p95 = OverTime::of_sides(scenario, |windows| windows.p95.clone());
-    let p50 = OverTime::of_sides(scenario, |windows| windows.p50.clone());
+    let p95 = OverTime::of_sides(scenario, |windows| windows.ended.p95.clone());
+    let p50 = OverTime::of_sides(scenario, |windows| windows.ended.p50.clone());
     Figure {
         name: "overlay".into(),
         title: "Over time".into(),
         subject: String::new(),
-        caption: "Lines are means over the runs of a side, areas show the range of its runs.".into(),
+        caption: "Lines are means over the runs of a side, areas show the range of its runs. Latency is that of the requests that ended \
+                  in the window."
+            .into(),
         x: Axis::time(end_us.unwrap_or(0) as f64 / 1e6),
         panels: vec![
             Panel {

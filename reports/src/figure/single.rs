@@ -64,36 +64,40 @@ fn latency_axis<'a>(series: impl IntoIterator<Item = &'a Vec<Option<f64>>>) -> A
 const SUCCESS_AXIS_MIN: f64 = 0.02;
 
 fn success_panel(windows: &Windows, weight: f64) -> Panel {
-    let rates = windows.success_rate();
+    let rates = windows.ended_success_rate();
     Panel {
         title: "Success rate".into(),
         y: Axis::shares("succeeded", SUCCESS_AXIS_MIN, rates.iter().flatten().copied()),
         weight,
-        layers: vec![line(windows, "of the requests intended in the window", Colour::Green, &rates)],
+        layers: vec![line(windows, "of the requests that ended in the window", Colour::Green, &rates)],
+    }
+}
+
+fn latency_panel(windows: &Windows, weight: f64) -> Panel {
+    let ended = &windows.ended;
+    Panel {
+        title: "Latency".into(),
+        y: latency_axis([&ended.p50, &ended.p95, &ended.p99, &ended.max]),
+        weight,
+        layers: vec![
+            line(windows, "max", Colour::Ink, &ended.max),
+            patterned(windows, "p99", Colour::Vermillion, Dash::Dashed, &ended.p99),
+            patterned(windows, "p95", Colour::Orange, Dash::Dotted, &ended.p95),
+            line(windows, "p50", Colour::Blue, &ended.p50),
+        ],
     }
 }
 
 /// Returns the plot of throughput, latency and success.
 fn timeseries(analysis: &RunAnalysis) -> Figure {
     let windows = &analysis.windows;
-    let latency = Panel {
-        title: "Latency".into(),
-        y: latency_axis([&windows.p50, &windows.p95, &windows.p99, &windows.max]),
-        weight: 1.1,
-        layers: vec![
-            line(windows, "max", Colour::Ink, &windows.max),
-            patterned(windows, "p99", Colour::Vermillion, Dash::Dashed, &windows.p99),
-            patterned(windows, "p95", Colour::Orange, Dash::Dotted, &windows.p95),
-            line(windows, "p50", Colour::Blue, &windows.p50),
-        ],
-    };
     figure(
         analysis,
         "timeseries",
         "Throughput and latency",
-        "Each step is a window. Requests are counted when they are offered and when they end; latency counts from the intended \
-         start of a request, and is shown at that time.",
-        vec![rate_panel(windows, 1.0), latency, success_panel(windows, 0.55)],
+        "Each step is a window. Latency, from the intended start, and success are those of the requests that ended in the window, so \
+         that no line moves before its cause; a gap is where none ended. A dropped request counts as failed when it was offered.",
+        vec![rate_panel(windows, 1.0), latency_panel(windows, 1.1), success_panel(windows, 0.55)],
     )
 }
 
@@ -137,30 +141,32 @@ fn class_layer(class: RequestClass, cloud: &Cloud, floor: f64) -> Layer {
 
 fn latency_uncorrected(analysis: &RunAnalysis) -> Figure {
     let windows = &analysis.windows;
+    let ended = &windows.ended;
     let beside = Panel {
         title: "From the intended and from the actual start".into(),
-        y: latency_axis([&windows.p99, &windows.p50, &windows.uncorrected_p50, &windows.uncorrected_p99]),
+        y: latency_axis([&ended.p99, &ended.p50, &ended.uncorrected_p50, &ended.uncorrected_p99]),
         weight: 0.9,
         layers: vec![
-            line(windows, "p99", Colour::Vermillion, &windows.p99),
-            patterned(windows, "p99 uncorrected", Colour::Purple, Dash::Dashed, &windows.uncorrected_p99),
-            line(windows, "p50", Colour::Blue, &windows.p50),
-            patterned(windows, "p50 uncorrected", Colour::Sky, Dash::Dotted, &windows.uncorrected_p50),
+            line(windows, "p99", Colour::Vermillion, &ended.p99),
+            patterned(windows, "p99 uncorrected", Colour::Purple, Dash::Dashed, &ended.uncorrected_p99),
+            line(windows, "p50", Colour::Blue, &ended.p50),
+            patterned(windows, "p50 uncorrected", Colour::Sky, Dash::Dotted, &ended.uncorrected_p50),
         ],
     };
     figure(
         analysis,
         "latency_uncorrected",
         "Latency that a closed loop hides",
-        "Requests by their intended start. The gap is waiting time that a closed-loop load generator does not measure.",
+        "Requests by the window in which they ended. The gap is waiting time that a closed-loop load generator does not measure.",
         vec![beside, gap_panel(windows)],
     )
 }
 
 /// Returns the panel of the difference between latencies from the intended and from the actual start.
 fn gap_panel(windows: &Windows) -> Panel {
-    let p50 = gaps(&windows.p50, &windows.uncorrected_p50);
-    let p99 = gaps(&windows.p99, &windows.uncorrected_p99);
+    let ended = &windows.ended;
+    let p50 = gaps(&ended.p50, &ended.uncorrected_p50);
+    let p99 = gaps(&ended.p99, &ended.uncorrected_p99);
     let highest = p50.iter().chain(&p99).flatten().copied().fold(0.001, f64::max);
     Panel {
         title: "Latency that the uncorrected figures hide".into(),
@@ -192,7 +198,7 @@ fn attempts(analysis: &RunAnalysis) -> Figure {
             ticks: Ticks::Number,
         },
         weight: 0.8,
-        layers: vec![line(windows, "attempts per call, by intended start", Colour::Purple, &per_call)],
+        layers: vec![line(windows, "attempts per call that ended in the window", Colour::Purple, &per_call)],
     };
     let begun = windows.offered.iter().chain(&windows.attempts_begun).map(|count| *count as f64 / windows.length_s);
     let mut layers = vec![Layer::line("requests offered", Colour::Grey, per_second(windows, &windows.offered))];
@@ -200,7 +206,7 @@ fn attempts(analysis: &RunAnalysis) -> Figure {
     if !windows.attempts_begun.is_empty() {
         layers.push(Layer::line("attempts begun", Colour::Blue, per_second(windows, &windows.attempts_begun)));
         layers.push(Layer::dashed(
-            "of which failed",
+            "attempts failed",
             Colour::Vermillion,
             per_second(windows, &windows.attempts_failed),
         ));
@@ -215,7 +221,8 @@ fn attempts(analysis: &RunAnalysis) -> Figure {
         analysis,
         "attempts",
         "Attempts",
-        "Retries multiply the load on the servers when they are least able to serve it.",
+        "Retries multiply the load on the servers when they are least able to serve it. Attempts are counted when they begin and when \
+         they fail, calls when they end.",
         vec![amplification, load],
     )
 }
@@ -311,4 +318,104 @@ fn marks(lanes: &Lanes, pick: fn(&Lane) -> &Vec<f64>) -> Vec<(f64, f64)> {
         marks.extend(pick(lane).iter().map(|at| (*at, row as f64 + MARK_ROW)));
     }
     marks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kernel::{
+        record::{AttemptRow, RequestRow},
+        status::{Code, Outcome},
+    };
+
+    use super::*;
+    use crate::rows::{PackedRow, RowTable};
+
+    const S: u64 = 1_000_000;
+
+    /// Ten requests a second for 90 s. The only server freezes from 45 s to 55 s: what it works on then is answered late, or
+    /// after a second attempt, or fails.
+    fn windows() -> Windows {
+        let rows: Vec<RequestRow> = (0..900)
+            .map(|id| {
+                let mut row = RequestRow::blank();
+                row.id = id;
+                row.intended_us = id * S / 10;
+                row.sent_us = Some(row.intended_us);
+                row.attempts = 1;
+                let mut done_us = row.intended_us + 500_000 + id * 7919 % 40_000;
+                if done_us >= 45 * S && row.intended_us < 55 * S {
+                    done_us += 10 * S;
+                    row.attempts = 2;
+                    if id % 3 == 0 {
+                        row.status = Outcome::Status(Code::DeadlineExceeded);
+                    }
+                }
+                row.done_us = Some(done_us);
+                row.latency_us = Some(done_us - row.intended_us);
+                row
+            })
+            .collect();
+        Windows::of_rows(&RowTable::from_rows(&rows), &RowTable::default(), 90 * S, Duration::from_secs(1)).unwrap()
+    }
+
+    fn values<'a>(panel: &'a Panel, name: &str) -> &'a [(f64, f64)] {
+        let layer = panel.layers.iter().find(|layer| layer.name == name).expect("the panel has the line");
+        let LayerShape::Line { points, .. } = &layer.shape else { panic!("{name} is not a line") };
+        points
+    }
+
+    #[test]
+    fn no_window_before_a_freeze_shows_it() {
+        let windows = windows();
+        let latency = latency_panel(&windows, 1.0);
+        for (name, usual_s) in [("p50", 0.54), ("p95", 0.54), ("p99", 0.54), ("max", 0.54)] {
+            let before = values(&latency, name).iter().filter(|(at_s, _)| *at_s <= 45.0).take(90);
+            let highest = before.clone().map(|(_, value)| *value).fold(f64::NAN, f64::max);
+            assert_eq!(before.count(), 90);
+            assert!(highest <= usual_s, "{name} is {highest} s before the freeze");
+        }
+        let after = values(&latency, "p95").iter().filter(|(at_s, _)| *at_s > 45.0);
+        assert!(after.map(|(_, value)| *value).fold(0.0, f64::max) > 10.0, "the freeze is shown");
+        // By intended start, the window before it would show it.
+        assert!(windows.p95[44] > Some(10.0));
+
+        let success = success_panel(&windows, 1.0);
+        let rates = values(&success, "of the requests that ended in the window");
+        assert!(rates.iter().take(90).all(|(at_s, rate)| *at_s <= 45.0 && (rate.is_nan() || *rate == 1.0)));
+        assert!(rates.iter().any(|(_, rate)| *rate < 0.9), "the failures are shown");
+        assert!(windows.success_rate()[44] < Some(1.0));
+
+        let attempts = windows.attempts_per_call();
+        assert!(attempts[..45].iter().flatten().all(|attempts| *attempts == 1.0) && attempts[55] > Some(1.0));
+    }
+
+    #[test]
+    fn an_attempt_fails_in_the_window_in_which_it_ends() {
+        let attempt = AttemptRow {
+            request: 0,
+            attempt: 1,
+            server: "server-0".into(),
+            start_us: 44_900_000,
+            end_us: 46_900_000,
+            status: Code::DeadlineExceeded,
+            cause: None,
+        };
+        let windows =
+            Windows::of_rows(&RowTable::default(), &RowTable::from_rows(&[attempt]), 50 * S, Duration::from_secs(1))
+                .unwrap();
+        assert_eq!((windows.attempts_begun[44], windows.attempts_failed[44]), (1, 0));
+        assert_eq!((windows.attempts_begun[46], windows.attempts_failed[46]), (0, 1));
+    }
+
+    #[test]
+    fn a_dropped_request_is_a_failure_of_its_window() {
+        let mut dropped = RequestRow::blank();
+        dropped.intended_us = 1_500_000;
+        dropped.status = Outcome::Dropped;
+        let table = RowTable::from_rows(&[dropped]);
+        let windows = Windows::of_rows(&table, &RowTable::default(), 3 * S, Duration::from_secs(1)).unwrap();
+        assert_eq!(windows.ended_success_rate(), [None, Some(0.0), None]);
+    }
 }

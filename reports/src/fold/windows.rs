@@ -20,8 +20,8 @@ pub struct TooManyWindows(u64);
 
 /// The run in windows of equal length, from its start to its end.
 ///
-/// Each vector has one entry for each window. Latencies are in seconds, those of the requests intended in the window; `None`
-/// where there are none.
+/// Each vector has one entry for each window. Latencies are in seconds; `None` where there are none. Metrics count a request
+/// at its intended start, and a plot at its end, so that no line rises before what made it rise.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Windows {
     /// The length of a window, in seconds.
@@ -34,28 +34,39 @@ pub struct Windows {
     pub succeeded: Vec<u64>,
     /// The number of these requests that were dropped.
     pub dropped: Vec<u64>,
-    /// The number of attempts of these requests.
-    pub attempts: Vec<u64>,
-    /// The median latency, from the intended start.
+    /// The median latency of the requests intended in the window, from the intended start.
     pub p50: Vec<Option<f64>>,
-    /// The 95th percentile of latency, from the intended start.
+    /// The 95th percentile of latency of the requests intended in the window, from the intended start.
     pub p95: Vec<Option<f64>>,
-    /// The 99th percentile of latency, from the intended start.
-    pub p99: Vec<Option<f64>>,
-    /// The greatest latency, from the intended start.
-    pub max: Vec<Option<f64>>,
-    /// The median latency, from the actual start of the call.
-    pub uncorrected_p50: Vec<Option<f64>>,
-    /// The 99th percentile of latency, from the actual start of the call.
-    pub uncorrected_p99: Vec<Option<f64>>,
+    /// The latencies of the requests that ended in the window.
+    pub ended: EndedLatencies,
     /// The number of calls that ended in the window, with any status.
     pub completed: Vec<u64>,
     /// The number of calls that ended OK in the window.
     pub completed_ok: Vec<u64>,
+    /// The number of attempts of the calls that ended in the window.
+    pub completed_attempts: Vec<u64>,
     /// The number of attempts that began in the window; empty if the run has no attempts.
     pub attempts_begun: Vec<u64>,
-    /// The number of attempts that began in the window and failed, in it or later; empty if the run has no attempts.
+    /// The number of attempts that ended in the window and failed; empty if the run has no attempts.
     pub attempts_failed: Vec<u64>,
+}
+
+/// The latencies of the requests that ended in each window, in seconds; `None` where none did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EndedLatencies {
+    /// The median, from the intended start.
+    pub p50: Vec<Option<f64>>,
+    /// The 95th percentile, from the intended start.
+    pub p95: Vec<Option<f64>>,
+    /// The 99th percentile, from the intended start.
+    pub p99: Vec<Option<f64>>,
+    /// The greatest latency, from the intended start.
+    pub max: Vec<Option<f64>>,
+    /// The median, from the actual start of the call.
+    pub uncorrected_p50: Vec<Option<f64>>,
+    /// The 99th percentile, from the actual start of the call.
+    pub uncorrected_p99: Vec<Option<f64>>,
 }
 
 impl Windows {
@@ -86,10 +97,17 @@ impl Windows {
         self.succeeded.iter().zip(&self.offered).map(|(part, whole)| ratio(*part, *whole)).collect()
     }
 
-    /// Returns the mean number of attempts per call that was sent; `None` where no call was sent.
+    /// Returns the share of successes among the requests that ended in each window and those that were dropped in it; `None`
+    /// where there are none.
+    pub fn ended_success_rate(&self) -> Vec<Option<f64>> {
+        let ended = self.completed.iter().zip(&self.dropped).map(|(completed, dropped)| completed + dropped);
+        self.completed_ok.iter().zip(ended).map(|(part, whole)| ratio(*part, whole)).collect()
+    }
+
+    /// Returns the mean number of attempts of the calls that ended in each window; `None` where no call did.
     pub fn attempts_per_call(&self) -> Vec<Option<f64>> {
-        let sent = self.offered.iter().zip(&self.dropped).map(|(offered, dropped)| offered - dropped);
-        self.attempts.iter().zip(sent).map(|(attempts, sent)| ratio(*attempts, sent)).collect()
+        let ended = self.completed_attempts.iter().zip(&self.completed);
+        ended.map(|(attempts, completed)| ratio(*attempts, *completed)).collect()
     }
 
     /// Returns a number per second in each window that the run fills. The last window, which the end of the run cuts
@@ -141,8 +159,8 @@ impl Windows {
             offered: vec![0; count],
             succeeded: vec![0; count],
             dropped: vec![0; count],
-            attempts: vec![0; count],
             completed: vec![0; count],
+            completed_attempts: vec![0; count],
             completed_ok: vec![0; count],
             ..Self::default()
         }
@@ -156,50 +174,66 @@ impl Windows {
                 self.offered[intended] += 1;
                 self.succeeded[intended] += is_ok;
                 self.dropped[intended] += u64::from(row.status == Outcome::Dropped);
-                self.attempts[intended] += u64::from(row.attempts);
             }
             if let Some(done) =
                 row.done_us.map(|us| (us / length_us) as usize).filter(|done| *done < self.offered.len())
             {
                 self.completed[done] += 1;
                 self.completed_ok[done] += is_ok;
+                self.completed_attempts[done] += u64::from(row.attempts);
             }
         });
     }
 
+    /// Measures all latencies at once, in three groups for each window, as each pass over millions of rows takes time.
     fn measure_latencies(&mut self, requests: &RowTable<RequestRow>, length_us: u64) {
-        let groups = self.count();
-        let each = |visit: &mut dyn FnMut(usize, u64), latency: fn(&RequestRow) -> Option<u64>| {
+        let count = self.count();
+        let each = |visit: &mut dyn FnMut(usize, u64)| {
             requests.each(|row| {
-                if let Some(us) = latency(row) {
-                    visit((row.intended_us / length_us) as usize, us);
+                let intended = (row.intended_us / length_us) as usize;
+                if let Some(us) = row.latency_us.filter(|_| intended < count) {
+                    visit(intended, us);
+                }
+                let Some(done) = row.done_us.map(|us| (us / length_us) as usize).filter(|done| *done < count) else {
+                    return;
+                };
+                if let Some(us) = row.latency_us {
+                    visit(count + done, us);
+                }
+                if let Some(us) = since_sent(row) {
+                    visit(2 * count + done, us);
                 }
             });
         };
-        let corrected = |visit: &mut dyn FnMut(usize, u64)| each(visit, |row| row.latency_us);
-        for [p50, p95, p99, max] in (GroupedValues { groups, each: &corrected }).percentiles([500, 950, 990, 1000]) {
-            self.p50.push(p50.map(seconds));
-            self.p95.push(p95.map(seconds));
-            self.p99.push(p99.map(seconds));
-            self.max.push(max.map(seconds));
-        }
-        let uncorrected = |visit: &mut dyn FnMut(usize, u64)| each(visit, since_sent);
-        for [p50, p99] in (GroupedValues { groups, each: &uncorrected }).percentiles([500, 990]) {
-            self.uncorrected_p50.push(p50.map(seconds));
-            self.uncorrected_p99.push(p99.map(seconds));
-        }
+        let percentiles = GroupedValues { groups: 3 * count, each: &each }.percentiles([500, 950, 990, 1000]);
+        let percentiles: Vec<[Option<f64>; 4]> =
+            percentiles.into_iter().map(|group| group.map(|us| us.map(seconds))).collect();
+        let pick = |part: usize, place: usize| -> Vec<Option<f64>> {
+            percentiles[part * count..(part + 1) * count].iter().map(|group| group[place]).collect()
+        };
+        self.p50 = pick(0, 0);
+        self.p95 = pick(0, 1);
+        self.ended = EndedLatencies {
+            p50: pick(1, 0),
+            p95: pick(1, 1),
+            p99: pick(1, 2),
+            max: pick(1, 3),
+            uncorrected_p50: pick(2, 0),
+            uncorrected_p99: pick(2, 2),
+        };
     }
 
     fn count_attempts(&mut self, attempts: &RowTable<AttemptRow>, length_us: u64) {
         self.attempts_begun = vec![0; self.count()];
         self.attempts_failed = vec![0; self.count()];
         attempts.each(|row| {
-            let window = (row.start_us / length_us) as usize;
-            if let (Some(begun), Some(failed)) =
-                (self.attempts_begun.get_mut(window), self.attempts_failed.get_mut(window))
-            {
+            if let Some(begun) = self.attempts_begun.get_mut((row.start_us / length_us) as usize) {
                 *begun += 1;
-                *failed += u64::from(row.status != Code::Ok);
+            }
+            if row.status != Code::Ok
+                && let Some(failed) = self.attempts_failed.get_mut((row.end_us / length_us) as usize)
+            {
+                *failed += 1;
             }
         });
     }

@@ -58,7 +58,8 @@ fn pair_tables(pair: &SidePair) -> Markup {
         distances.push([vec![phase.phase.clone()], distance_cells(phase)].concat());
         metrics.extend(metric_rows(phase).into_iter().map(|row| [vec![phase.phase.clone()], row].concat()));
     }
-    let series = [series_row("goodput", pair.goodput), series_row("latency p95", pair.latency_p95)];
+    let series =
+        [series_row("goodput", pair.goodput), series_row("latency p95, by the end of requests", pair.latency_p95)];
     html! {
         h2 { (pair.side) " against " (pair.reference) }
         p class="muted" { "Distances of latencies and statuses" }

@@ -119,7 +119,7 @@ fn phases(analysis: &RunAnalysis) -> Markup {
         "p99",
         "max",
         "p99 from actual start",
-        "attempts/call",
+        "attempts per call",
         "failovers",
         "dropped",
     ];

@@ -32,7 +32,8 @@ body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 sy
 main { max-width: 1000px; margin: 0 auto; padding: 24px 16px 64px; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 40px 0 8px; }
-p { margin: 8px 0; }
+p { margin: 8px 0; overflow-wrap: anywhere; }
+li { overflow-wrap: anywhere; }
 p.answer { font-size: 1.1rem; }
 .muted { color: var(--muted); }
 .verdict { display: inline-block; padding: 2px 12px; margin-bottom: 12px; border-radius: 6px; color: #ffffff; font-weight: 700; }
@@ -45,9 +46,10 @@ p.answer { font-size: 1.1rem; }
 .numbers dd { margin: 0; font-size: 1.2rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 5px 9px; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { text-align: right; padding: 5px 7px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 th { white-space: normal; vertical-align: bottom; }
+td.again { visibility: hidden; }
 td.text { white-space: normal; overflow-wrap: anywhere; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 20px 0; font-size: 0.875rem; }
 a { color: var(--link); }
@@ -75,6 +77,7 @@ pre { background: var(--soft); border-radius: 8px; padding: 12px; overflow-x: au
   td::before { content: attr(data-label); color: var(--muted); text-align: left; flex: none; max-width: 50%; }
   td:first-child { font-weight: 600; }
   td:empty { display: none; }
+  td.again { visibility: visible; }
 }
 @media print { figure, table { break-inside: avoid; } }
 ";

@@ -43,16 +43,11 @@ fn grid(report: &SweepReport<'_>, figures: &[Figure]) -> Markup {
         (headed_table("Settings", &report.settings()))
         (plots(&differences))
         (headed_table("Differences from variant 0, paired by seed", &report.differences()))
-        @if !report.differences().rows().is_empty() {
-            p class="muted" {
-            "The intervals in this table are for one difference alone; those in the plots are corrected for the number of differences."
-            }
-        }
-        (plots(&metrics))
-        (headed_table("Spread over the seeds of each variant", &report.spreads_by_variant()))
         @for remark in report.remarks().lines() {
             p class="muted" { (remark.trim()) }
         }
+        (plots(&metrics))
+        (headed_table("Spread over the seeds of each variant", &report.spreads_by_variant()))
     }
 }
 

@@ -42,7 +42,7 @@ fn pair(pair: &SidePair) -> String {
     let mut text = format!("{} against {}: metrics\n\n{}", pair.side, pair.reference, metrics(pair).render());
     text.push_str(&format!("\nDistances of latencies and statuses\n\n{}", distances(pair).render()));
     text.push_str(&format!(
-        "\n  goodput over time: {}\n  latency p95 over time: {}\n",
+        "\n  goodput over time: {}\n  latency p95 over time, by the end of requests: {}\n",
         series(pair.goodput),
         series(pair.latency_p95)
     ));
@@ -129,7 +129,12 @@ pub(crate) fn share(value: f64) -> String {
 }
 
 fn signed_percent(share: f64) -> String {
-    if share == 0.0 { "0 %".to_owned() } else { format!("{:+.1} %", share * 100.0) }
+    if share == 0.0 {
+        return "0 %".to_owned();
+    }
+    // Of a difference that rounds to nothing the sign would be noise.
+    let percent = (share * 1e3).round() / 10.0;
+    if percent == 0.0 { "0.0 %".to_owned() } else { format!("{percent:+.1} %") }
 }
 
 /// Returns a difference of a metric with a sign and a unit.
@@ -144,5 +149,18 @@ fn signed(metric: Metric, difference: f64) -> String {
         0.0 => text,
         less if less < 0.0 => format!("-{text}"),
         _ => format!("+{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_that_rounds_to_nothing_has_no_sign() {
+        assert_eq!(
+            [0.0, -0.0004, 0.0004, -0.0006, 0.125].map(signed_percent),
+            ["0 %", "0.0 %", "0.0 %", "-0.1 %", "+12.5 %"]
+        );
     }
 }

@@ -93,12 +93,18 @@ proptest! {
             let metrics = measured(&of_window).overall;
             prop_assert_eq!((windows.offered[window], windows.succeeded[window]), (metrics.requests, metrics.succeeded));
             prop_assert_eq!((windows.dropped[window], rate), (metrics.dropped, metrics.success_rate));
+            prop_assert_eq!((windows.p50[window], windows.p95[window]), (metrics.latency_p50, metrics.latency_p95));
+
+            let ended_here = |row: &&RequestRow| row.done_us.is_some_and(|done_us| done_us / S == window as u64);
+            let of_window: Vec<RequestRow> = rows.iter().filter(ended_here).cloned().collect();
+            let metrics = measured(&of_window).overall;
+            let ended = &windows.ended;
             prop_assert_eq!(
-                (windows.p50[window], windows.p95[window], windows.p99[window], windows.max[window]),
+                (ended.p50[window], ended.p95[window], ended.p99[window], ended.max[window]),
                 (metrics.latency_p50, metrics.latency_p95, metrics.latency_p99, metrics.latency_max)
             );
             prop_assert_eq!(
-                (windows.uncorrected_p50[window], windows.uncorrected_p99[window]),
+                (ended.uncorrected_p50[window], ended.uncorrected_p99[window]),
                 (metrics.uncorrected_p50, metrics.uncorrected_p99)
             );
             prop_assert_eq!(windows.attempts_per_call()[window], metrics.attempts_per_call);

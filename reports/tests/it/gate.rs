@@ -123,3 +123,29 @@ fn percentiles_are_written_as_they_are_read() {
     let p95 = compared.lines().find(|line| line.trim_start().starts_with("p95")).unwrap();
     assert!(p95.matches("120 ms").count() == 2 && p95.contains("+0.0 %"), "{compared}");
 }
+
+#[test]
+fn a_comparison_has_the_percentiles_of_each_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let [before, after] = logs(directory.path());
+    let alone = directory.path().join("alone");
+    reports(&[word(&after), "--hgrm", "--out", word(&alone)]).unwrap();
+    let out = directory.path().join("out");
+    reports(&[word(&before), word(&after), "--hgrm", "--out", word(&out)]).unwrap();
+    let file = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    let of = |path: &Path| fs::read_to_string(out.join(format!("latencies-{}.hgrm", file(path)))).unwrap();
+    assert_eq!(of(&after), fs::read_to_string(alone.join("latencies.hgrm")).unwrap());
+    assert_ne!(of(&before), of(&after));
+    let listed = fs::read_to_string(out.join("files.json")).unwrap();
+    assert!(listed.contains(&format!("latencies-{}.hgrm", file(&before))), "{listed}");
+
+    let summary = alone.join("latencies.hgrm");
+    for words in [[word(&summary), word(&after), "--hgrm"], [word(&before), word(&after), "--parquet"]] {
+        let refused = reports(&words).unwrap_err();
+        assert_eq!(refused.exit, Exit::WrongInput);
+        assert!(
+            refused.message.contains("which has no requests") || refused.message.contains("of one run; name one"),
+            "{refused:?}"
+        );
+    }
+}

@@ -130,7 +130,7 @@ fn completed(example: &str) -> String {
 #[test]
 fn the_reference_of_the_scenario_format_is_that_of_the_declarations() {
     let _guard = one_at_a_time();
-    compare(REFERENCE, &reference::with_generated(&read(REFERENCE)));
+    compare(REFERENCE, &reference::with_profiles(&reference::with_generated(&read(REFERENCE))));
 }
 
 #[test]

@@ -21,7 +21,7 @@ const SEEDS: [u64; 2] = [42, 7];
 const DRAWN_SEEDS: u64 = 20;
 
 /// Files that came after the table of drawn runs. It pairs files and seeds by their places, so these come behind the others.
-const LATER: [&str; 2] = ["closed_loop.toml", "rush_hour.toml"];
+const LATER: [&str; 4] = ["closed_loop.toml", "rush_hour.toml", "rolling_restart.toml", "connection_age.toml"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

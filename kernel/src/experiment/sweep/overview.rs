@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{PairedDifference, Seeds, Shard, Spread, SweepReport, report::passed};
+use super::{PairedDifference, PairedDifferences, Seeds, Shard, Spread, SweepReport, report::passed};
 use crate::{coverage::CoverageTally, measure::metric::Metric};
 
 /// The figures of a [`SweepReport`], to be serialised.
@@ -23,6 +23,8 @@ pub struct SweepOverview {
     stopped: usize,
     /// The states that runs reached, with the number of runs, and those that none reached.
     coverage: CoverageTally,
+    /// Number of intervals of differences that are read together, for which each of them is corrected.
+    comparisons: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,6 +59,7 @@ pub struct WorstRun {
 impl SweepReport<'_> {
     /// Returns the report for programs.
     pub fn overview(&self) -> SweepOverview {
+        let paired = self.paired();
         SweepOverview {
             scenario: self.scenario.to_owned(),
             world: self.world.to_owned(),
@@ -65,28 +68,32 @@ impl SweepReport<'_> {
             planned: self.planned,
             runs: self.rows.len(),
             passed: passed(self.rows),
-            variants: (0..self.variants.len()).map(|variant| self.variant_overview(variant)).collect(),
+            variants: (0..self.variants.len()).map(|variant| self.variant_overview(variant, &paired)).collect(),
             worst: self.worst(),
             untrusted: self.rows.iter().filter(|row| row.untrusted).count(),
             stopped: self.rows.iter().filter(|row| row.stopped.is_some()).count(),
             coverage: self.coverage.clone(),
+            comparisons: paired.comparisons(),
         }
     }
 
-    fn variant_overview(&self, variant: usize) -> VariantOverview {
+    fn variant_overview(&self, variant: usize, paired: &PairedDifferences) -> VariantOverview {
         let rows = self.variant_rows(variant);
         VariantOverview {
             settings: self.variants[variant].clone(),
             runs: rows.len(),
             passed: passed(rows),
-            metrics: Metric::ALL.into_iter().filter_map(|metric| self.metric_overview(metric, variant)).collect(),
+            metrics: Metric::ALL
+                .into_iter()
+                .filter_map(|metric| self.metric_overview(metric, variant, paired))
+                .collect(),
         }
     }
 
     /// Returns the overview of a metric in the runs of a variant; `None` if none of them has the metric.
-    fn metric_overview(&self, metric: Metric, variant: usize) -> Option<MetricOverview> {
+    fn metric_overview(&self, metric: Metric, variant: usize, paired: &PairedDifferences) -> Option<MetricOverview> {
         let spread = Spread::new(metric, self.variant_rows(variant))?;
-        Some(MetricOverview { metric: metric.name(), spread, to_first: self.to_first(metric, variant) })
+        Some(MetricOverview { metric: metric.name(), spread, to_first: paired.get(metric, variant) })
     }
 }
 

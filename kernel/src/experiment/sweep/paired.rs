@@ -11,11 +11,54 @@ use crate::measure::metric::Metric;
 /// Confidence level of the intervals.
 pub const CONFIDENCE: f64 = 0.95;
 
+/// The differences of every variant to the first one, in every metric.
+///
+/// The intervals of the metrics that differ between variants are read together, so they are simultaneous: each has a
+/// confidence of 1 − 0.05 / n, where n is their number (Bonferroni), and all of them contain their true difference with a
+/// probability of at least 95 %.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PairedDifferences {
+    comparisons: usize,
+    differences: BTreeMap<(Metric, usize), PairedDifference>,
+}
+
+impl PairedDifferences {
+    /// Compares each of the other variants with `base`, of which the first is variant 1. The metrics in `differing` are not the
+    /// same in all variants.
+    pub(super) fn new(differing: &[Metric], base: &[RunRow], others: &[&[RunRow]]) -> Self {
+        let mut pairs: BTreeMap<(Metric, usize), Vec<f64>> = BTreeMap::new();
+        for metric in Metric::ALL {
+            let base: BTreeMap<u64, f64> = values(metric, base).collect();
+            for (index, other) in others.iter().enumerate() {
+                let of_seeds = values(metric, other).filter_map(|(seed, other)| Some(other - base.get(&seed)?));
+                pairs.insert((metric, index + 1), of_seeds.collect());
+            }
+        }
+        let is_read = |metric: &Metric, differences: &[f64]| differing.contains(metric) && differences.len() > 1;
+        let comparisons = pairs.iter().filter(|((metric, _), differences)| is_read(metric, differences)).count();
+        let found = pairs.into_iter().filter_map(|(key, differences)| {
+            Some((key, PairedDifference::from_differences(&differences, comparisons)?))
+        });
+        Self { comparisons, differences: found.collect() }
+    }
+
+    /// Returns the number of intervals that are read together.
+    pub fn comparisons(&self) -> usize {
+        self.comparisons
+    }
+
+    /// Returns the difference of a variant to the first one; `None` for the first one itself, or if no seed has the metric in
+    /// both.
+    pub fn get(&self, metric: Metric, variant: usize) -> Option<PairedDifference> {
+        self.differences.get(&(metric, variant)).copied()
+    }
+}
+
 /// The mean of the differences `other − base` of a metric over the seeds that have it in both variants, and its
 /// confidence interval. Runs of one seed share their arrivals and draws, so much of what differs between seeds cancels.
 ///
-/// The interval is Student's t over the n differences: mean ± t(0.975, n − 1) s / √n (Law, *Simulation Modeling and
-/// Analysis*, "paired-t confidence interval").
+/// The interval is Student's t over the n differences: mean ± t s / √n (Law, *Simulation Modeling and Analysis*, "paired-t
+/// confidence interval"). Its t is that of the confidence that [`PairedDifferences`] gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PairedDifference {
     /// Number of seeds that have the metric in both variants.
@@ -27,29 +70,6 @@ pub struct PairedDifference {
 }
 
 impl PairedDifference {
-    /// Compares `metric` between the rows of two variants; `None` if no seed has it in both.
-    pub fn between<'a>(
-        metric: Metric,
-        base: impl IntoIterator<Item = &'a RunRow>,
-        other: impl IntoIterator<Item = &'a RunRow>,
-    ) -> Option<Self> {
-        Self::one_of_many(metric, base, other, 1)
-    }
-
-    /// Compares `metric` like [`between`](Self::between), as one of `comparisons` (at least 1) that are read together: the
-    /// interval has a confidence of 1 − 0.05 / `comparisons` (Bonferroni), so that all intervals contain their true
-    /// difference with a probability of at least 95 %.
-    pub fn one_of_many<'a>(
-        metric: Metric,
-        base: impl IntoIterator<Item = &'a RunRow>,
-        other: impl IntoIterator<Item = &'a RunRow>,
-        comparisons: usize,
-    ) -> Option<Self> {
-        let base: BTreeMap<u64, f64> = values(metric, base).collect();
-        let pairs = values(metric, other).filter_map(|(seed, other)| Some(other - base.get(&seed)?));
-        Self::from_differences(&pairs.collect::<Vec<_>>(), comparisons)
-    }
-
     fn from_differences(differences: &[f64], comparisons: usize) -> Option<Self> {
         let count = differences.len() as f64;
         let mean = differences.iter().sum::<f64>() / count;
@@ -66,8 +86,8 @@ impl PairedDifference {
 }
 
 /// Returns the seed and the metric's value of every row that has the metric.
-fn values<'a>(metric: Metric, rows: impl IntoIterator<Item = &'a RunRow>) -> impl Iterator<Item = (u64, f64)> {
-    rows.into_iter().filter_map(move |row| Some((row.seed, row.metric(metric)?)))
+fn values(metric: Metric, rows: &[RunRow]) -> impl Iterator<Item = (u64, f64)> {
+    rows.iter().filter_map(move |row| Some((row.seed, row.metric(metric)?)))
 }
 
 /// Returns the quantile of Student's t that has half of 1 − [`CONFIDENCE`], divided by `comparisons`, above it.
@@ -78,7 +98,7 @@ fn student(degrees_of_freedom: f64, comparisons: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::report::tests::row, *};
 
     /// The expected quantiles are those of the table in any textbook.
     #[test]
@@ -114,5 +134,26 @@ mod tests {
     #[test]
     fn the_interval_of_one_of_many_is_wider() {
         assert!((student(9.0, 5) - 3.250).abs() < 1e-3);
+    }
+
+    #[test]
+    fn all_intervals_of_a_grid_share_the_chance_of_an_error() {
+        let rows =
+            |variant, rate: f64, p99: f64| [0, 1, 2].map(|seed| row(variant, seed, rate - 0.01 * seed as f64, p99));
+        let base = rows(0, 1.0, 0.2);
+        let [first, second] = [rows(1, 0.9, 0.3), rows(2, 0.8, 0.4)];
+        let metrics = [Metric::SuccessRate, Metric::LatencyP99];
+        let all = PairedDifferences::new(&metrics, &base, &[&first, &second[..1]]);
+        // The second variant has a single seed, so its differences have no interval.
+        assert_eq!(all.comparisons(), 2);
+        assert_eq!(all.get(Metric::SuccessRate, 0), None);
+        assert_eq!(all.get(Metric::LatencyP99, 2).and_then(|paired| paired.margin), None);
+        let varied = [row(1, 0, 0.9, 0.3), row(1, 1, 0.88, 0.3), row(1, 2, 0.9, 0.3)];
+        let alone = PairedDifferences::new(&metrics[..1], &base, &[&varied]);
+        let many = PairedDifferences::new(&metrics[..1], &base, &[varied.as_slice(); 5]);
+        let margin = |found: &PairedDifferences| found.get(Metric::SuccessRate, 1).and_then(|paired| paired.margin);
+        assert_eq!((alone.comparisons(), many.comparisons()), (1, 5));
+        let ratio = margin(&many).unwrap() / margin(&alone).unwrap();
+        assert!((ratio - student(2.0, 5) / student(2.0, 1)).abs() < 1e-9, "{ratio}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, fmt::Write};
 
-use super::{PairedDifference, RunRow, Seeds, Shard, Spread, overview::WorstRun};
+use super::{PairedDifferences, RunRow, Seeds, Shard, Spread, overview::WorstRun};
 use crate::{
     coverage::CoverageTally,
     measure::metric::Metric,
@@ -156,8 +156,8 @@ impl SweepReport<'_> {
         &self.rows[start..end]
     }
 
-    /// Remarks on a comparison of variants, a line for each: the metrics that are the same in all of them, and what the
-    /// mark in the table means.
+    /// Remarks on a comparison of variants, a line for each: the metrics that are the same in all of them, what the
+    /// mark in the table means, and how the intervals are corrected.
     pub fn remarks(&self) -> String {
         let same: Vec<_> = Metric::ALL
             .into_iter()
@@ -172,6 +172,11 @@ impl SweepReport<'_> {
         // An interrupted sweep may have no rows that anything is compared with.
         if self.rows.iter().any(|row| row.variant > 0) {
             text += "  * the interval excludes 0; seeds are compared with themselves, by Student's t\n";
+            let _ = writeln!(
+                text,
+                "  all intervals hold together with 95 % confidence: corrected for {} comparisons (Bonferroni)",
+                self.paired().comparisons()
+            );
         }
         text
     }
@@ -190,13 +195,10 @@ impl SweepReport<'_> {
         self.variant_rows(variant).iter().map(|row| (row.seed, row.metric(metric))).collect()
     }
 
-    /// Returns the difference of a variant to the first one; `None` for the first one itself, or if no seed has the metric in
-    /// both.
-    pub(super) fn to_first(&self, metric: Metric, variant: usize) -> Option<PairedDifference> {
-        if variant == 0 {
-            return None;
-        }
-        PairedDifference::between(metric, self.variant_rows(0), self.variant_rows(variant))
+    /// Returns how much every variant differs from the first one.
+    pub fn paired(&self) -> PairedDifferences {
+        let others: Vec<&[RunRow]> = (1..self.variants.len()).map(|variant| self.variant_rows(variant)).collect();
+        PairedDifferences::new(&self.differing(), self.variant_rows(0), &others)
     }
 
     fn worst_runs(&self) -> String {

@@ -1,6 +1,6 @@
 //! Tables of a sweep's report.
 
-use super::{Spread, SweepReport, report::passed};
+use super::{PairedDifference, Spread, SweepReport, report::passed};
 use crate::{
     measure::metric::Metric,
     measure::{
@@ -98,17 +98,17 @@ impl SweepReport<'_> {
             ("to variant 0", Align::Right),
             ("95 % interval", Align::Left),
         ]);
+        let paired = self.paired();
         for metric in self.differing() {
             for variant in 0..self.variants.len() {
-                table.row(self.difference(metric, variant));
+                table.row(self.difference(metric, variant, paired.get(metric, variant)));
             }
         }
         table
     }
 
-    fn difference(&self, metric: Metric, variant: usize) -> Vec<String> {
+    fn difference(&self, metric: Metric, variant: usize, paired: Option<PairedDifference>) -> Vec<String> {
         let spread = Spread::new(metric, self.variant_rows(variant));
-        let paired = self.to_first(metric, variant);
         let interval = paired.and_then(|paired| Some((paired, paired.margin?))).map(|(paired, margin)| {
             let low = difference(metric, paired.difference - margin);
             let high = difference(metric, paired.difference + margin);

@@ -27,6 +27,16 @@ enum FaultArgs {
     /// Kills the process (SIGKILL); nothing starts it again.
     #[command(after_long_help = help_sections(&["real inject crash server-0"], NO_VERDICT))]
     Crash(TargetArgs),
+    /// Asks the process to finish its calls and to end (SIGTERM), and kills it after a grace period; nothing starts it again.
+    #[command(after_long_help = help_sections(&["real inject drain server-0 --grace 5s"], NO_VERDICT))]
+    Drain {
+        #[command(flatten)]
+        on: TargetArgs,
+
+        /// The time that calls under way have to finish.
+        #[arg(long, value_parser = option::wait, value_name = "TIME", default_value = "30s")]
+        grace: Duration,
+    },
     /// Stops the process (SIGSTOP) until it is resumed.
     #[command(after_long_help = help_sections(&["real inject freeze server-0 --duration 5s"], NO_VERDICT))]
     Freeze(LastingArgs),
@@ -153,7 +163,9 @@ impl InjectArgs {
 impl FaultArgs {
     fn targets(&self) -> (&TargetArgs, Option<Duration>) {
         match self {
-            Self::Crash(on) | Self::Resume(on) | Self::Reset(on) | Self::Heal(on) => (on, None),
+            Self::Crash(on) | Self::Drain { on, .. } | Self::Resume(on) | Self::Reset(on) | Self::Heal(on) => {
+                (on, None)
+            }
             Self::Freeze(lasting)
             | Self::Delay { lasting, .. }
             | Self::Partition { lasting, .. }
@@ -168,6 +180,7 @@ impl FaultArgs {
         let none = Shape::default();
         let fault = match *self {
             Self::Crash(_) => return Command::Crash,
+            Self::Drain { grace, .. } => return Command::Drain { grace },
             Self::Freeze(_) => return Command::Freeze,
             Self::Resume(_) => return Command::Resume,
             Self::Reset(_) => return Command::Reset,

@@ -25,6 +25,11 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum Command {
     /// Sends SIGKILL.
     Crash,
+    /// Sends SIGTERM, and SIGKILL after the grace.
+    Drain {
+        /// Time that calls under way have to finish.
+        grace: Duration,
+    },
     /// Sends SIGSTOP.
     Freeze,
     /// Sends SIGCONT.
@@ -80,6 +85,7 @@ impl Command {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Crash => "crash",
+            Self::Drain { .. } => "drain",
             Self::Freeze => "freeze",
             Self::Resume => "resume",
             Self::Reset => "reset",
@@ -116,6 +122,18 @@ impl Command {
                     return Err(self.failed(id, "it does not end"));
                 }
                 log_line(done);
+            }
+            Self::Drain { grace } => {
+                self.signal(id, &process, Signal::TERM)?;
+                note(&log, Change::Begins(fault("drain")));
+                let has_ended = ends_within(&**world, &process, *grace).await;
+                if !has_ended {
+                    self.signal(id, &process, Signal::KILL)?;
+                    if !ends_within(&**world, &process, KILL_TIMEOUT).await {
+                        return Err(self.failed(id, "it does not end"));
+                    }
+                }
+                log_line(if has_ended { done } else { format!("{done}; killed after {}", duration::text(*grace)) });
             }
             Self::Freeze => {
                 self.signal(id, &process, Signal::STOP)?;

@@ -1,7 +1,7 @@
 //! The plots of a grid that answer: how much each variant differs from the first one, with intervals.
 
 use kernel::{
-    experiment::sweep::{PairedDifference, SweepReport},
+    experiment::sweep::{PairedDifferences, SweepReport},
     scenario::{Metric, MetricGroup, Unit},
 };
 
@@ -32,46 +32,26 @@ const PLOTS: [GroupPlot; 4] = [
 
 /// Returns a plot for each group of metrics that differ between variants.
 pub(super) fn figures(sweep: &SweepAnalysis, report: &SweepReport<'_>) -> Vec<Figure> {
+    let paired = report.paired();
     let differing = report.differing();
-    let comparisons = comparisons(report, &differing);
     let mut figures = Vec::new();
     for group in &PLOTS {
         let metrics = group.metrics().filter(|metric| differing.contains(metric));
-        let panels: Vec<Panel> = metrics.filter_map(|metric| panel(metric, report, comparisons)).collect();
+        let panels: Vec<Panel> = metrics.filter_map(|metric| panel(metric, report, &paired)).collect();
         if !panels.is_empty() {
-            figures.push(figure(sweep, report, group, panels, comparisons));
+            figures.push(figure(sweep, report, group, panels));
         }
     }
     figures
 }
 
-/// Returns the number of differences that have an interval. All of them are read together, whether they are drawn or not.
-fn comparisons(report: &SweepReport<'_>, metrics: &[Metric]) -> usize {
-    let mut count = 0;
-    for metric in metrics {
-        let paired = (1..report.variants.len()).filter_map(|variant| paired(*metric, report, variant, 1));
-        count += paired.filter(|paired| paired.margin.is_some()).count();
-    }
-    count
-}
-
-fn paired(metric: Metric, report: &SweepReport<'_>, variant: usize, comparisons: usize) -> Option<PairedDifference> {
-    PairedDifference::one_of_many(metric, report.variant_rows(0), report.variant_rows(variant), comparisons)
-}
-
-fn figure(
-    sweep: &SweepAnalysis,
-    report: &SweepReport<'_>,
-    group: &GroupPlot,
-    panels: Vec<Panel>,
-    comparisons: usize,
-) -> Figure {
+fn figure(sweep: &SweepAnalysis, report: &SweepReport<'_>, group: &GroupPlot, panels: Vec<Panel>) -> Figure {
     let names: Vec<String> = drawn(report).map(|variant| variant.to_string()).collect();
     Figure {
         name: group.name.to_owned(),
         title: group.title.to_owned(),
         subject: sweep.title(),
-        caption: caption(report, comparisons),
+        caption: caption(report),
         x: Axis {
             label: "variant (its settings are in the table)".to_owned(),
             scale: Scale::Linear,
@@ -87,11 +67,11 @@ fn drawn(report: &SweepReport<'_>) -> std::ops::Range<usize> {
     1..report.variants.len().min(VARIANTS_MAX + 1)
 }
 
-fn caption(report: &SweepReport<'_>, comparisons: usize) -> String {
-    let mut caption = format!(
-        "Mean difference from variant 0, seed by seed. The intervals are simultaneous: all of them hold with 95 % confidence, \
-         corrected for {comparisons} comparisons (Bonferroni). A filled dot: the interval excludes 0."
-    );
+fn caption(report: &SweepReport<'_>) -> String {
+    let mut caption =
+        "Mean difference from variant 0, seed by seed, with the intervals of the table, which hold together with 95 % \
+                       confidence. A filled dot: the interval excludes 0."
+            .to_owned();
     let undrawn = report.variants.len().saturating_sub(VARIANTS_MAX + 1);
     if undrawn > 0 {
         caption.push_str(&format!(" {undrawn} more variants are in the tables only."));
@@ -100,13 +80,13 @@ fn caption(report: &SweepReport<'_>, comparisons: usize) -> String {
 }
 
 /// Returns the panel of a metric; `None` if no variant has it for a seed that variant 0 has it for.
-fn panel(metric: Metric, report: &SweepReport<'_>, comparisons: usize) -> Option<Panel> {
+fn panel(metric: Metric, report: &SweepReport<'_>, paired: &PairedDifferences) -> Option<Panel> {
     let mut whiskers = Vec::new();
     let mut clear = Vec::new();
     let mut unclear = Vec::new();
     let mut ends = vec![0.0];
     for (place, variant) in drawn(report).enumerate() {
-        let Some(found) = paired(metric, report, variant, comparisons) else { continue };
+        let Some(found) = paired.get(metric, variant) else { continue };
         let at = place as f64;
         let margin = found.margin.unwrap_or(0.0);
         let low = found.difference - margin;

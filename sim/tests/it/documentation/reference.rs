@@ -1,6 +1,7 @@
 //! The generated part of the reference of the scenario format: a table of keys for each table of a scenario file.
 
 use kernel::{
+    client::settings::profile_defaults,
     scenario::{
         TABLE,
         reference::{ReferenceKey, reference},
@@ -18,6 +19,25 @@ struct Table {
     /// Its header in a file, such as `[client.retry]`.
     header: String,
     doc: &'static str,
+}
+
+const PROFILES_START: &str = "<!-- profiles generated from the declarations -->\n";
+const PROFILES_END: &str = "<!-- end of the generated profiles -->\n";
+
+/// Returns the document with the table of the client's profiles as the declarations have it now.
+pub(crate) fn with_profiles(markdown: &str) -> String {
+    let (before, rest) = markdown.split_once(PROFILES_START).expect("the document has a place for the profiles");
+    let (_, after) = rest.split_once(PROFILES_END).expect("the generated part has an end");
+    let rows = profile_defaults().into_iter();
+    let rows: String =
+        rows.map(|row| format!("| `{}` | {} | {} |\n", row.path, cell(&row.resilient), cell(&row.grpc))).collect();
+    let head = "| setting | `resilient` | `grpc` |\n| --- | --- | --- |\n";
+    format!("{before}{PROFILES_START}\n{head}{rows}\n{PROFILES_END}{after}")
+}
+
+/// Returns a default as a cell: a value as code, words as they are.
+fn cell(default: &str) -> String {
+    if default.contains(' ') || ["on", "off"].contains(&default) { default.to_owned() } else { format!("`{default}`") }
 }
 
 /// Returns the document with the generated part as the declarations have it now.
@@ -42,7 +62,11 @@ fn add_tables(table: &TableInfo, path: &str, name: &str, tables: &mut Vec<Table>
         let is_list = *presence == Presence::List;
         let path = if is_list { joined(&path, "N") } else { path };
         let header = if is_list { format!("`[[{name}]]`") } else { format!("`[{name}]`") };
-        let header = if *presence == Presence::Optional { format!("{header} (off by default)") } else { header };
+        let header = match presence {
+            Presence::Optional => format!("{header} (off by default)"),
+            Presence::ByProfile => format!("{header} (on or off by profile)"),
+            Presence::Always | Presence::List => header,
+        };
         tables.push(Table { path: path.clone(), header, doc: inner.doc });
         add_tables(inner, &path, &name, tables);
     }
