@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use crate::{
     child::{pause, pid, wait_until},
-    manual::User,
+    user::User,
 };
 use attacks::{ATTACKS, Victim};
 

@@ -14,3 +14,4 @@ mod messages;
 mod mishap;
 mod parity;
 mod ties;
+mod user;

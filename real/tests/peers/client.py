@@ -1,0 +1,91 @@
+"""A grpcio client that calls kernel's service as `real load` does.
+
+    client.py STUBS SETTINGS
+
+STUBS is the folder of the generated modules. SETTINGS is a JSON object:
+
+* `target`: the target of the channel, such as "ipv4:127.0.0.1:50051,127.0.0.1:50052".
+* `service_config`: the service config as an object; null for none.
+* `rate`: calls per second, whether or not they are answered; null for one call after the other.
+* `calls`: the number of calls after which it ends; null for one that ends when its standard input does.
+* `deadline_s`: the deadline of a call; null for that of the service config.
+* `channel`: options of the channel, such as {"grpc.keepalive_time_ms": 1000}.
+* `first_id`: the request id of the first call.
+* `log`: the file to append {"id": NUMBER, "status": STATUS, "details": MESSAGE} to for each call, as it ends. Calls are
+  numbered from 0 in the order in which they are sent.
+
+Its output is the counts of the statuses as JSON. When its standard input ends it sends no more calls, and waits for those that
+it has sent.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+
+import grpc
+
+import workloads
+
+SIDE = 8
+
+
+def main(stubs, settings):
+    sys.path.insert(0, stubs)
+    import rehearsal_pb2
+    import rehearsal_pb2_grpc
+
+    settings = json.loads(settings)
+    options = [("grpc.use_local_subchannel_pool", 1), *settings.get("channel", {}).items()]
+    if settings.get("service_config") is not None:
+        options.append(("grpc.service_config", json.dumps(settings["service_config"])))
+    pixels = bytes(37 * n % 256 for n in range(SIDE * SIDE))
+    wanted = workloads.sobel(SIDE, SIDE, pixels)
+    image = rehearsal_pb2.Image(width=SIDE, height=SIDE, pixels=pixels)
+
+    stop = threading.Event()
+
+    def end_with_input():
+        sys.stdin.read()
+        stop.set()
+
+    threading.Thread(target=end_with_input, daemon=True).start()
+    log = open(settings["log"], "a", encoding="utf-8")
+    lock = threading.Condition()
+    ended = {}
+
+    def end(number, call):
+        code = call.code()
+        status = code.name
+        if code is grpc.StatusCode.OK and call.result().image.pixels != wanted:
+            status = "WRONG_ANSWER"
+        with lock:
+            ended[number] = status
+            log.write(json.dumps({"id": number, "status": status, "details": call.details()}) + "\n")
+            log.flush()
+            lock.notify()
+
+    sent = 0
+    with grpc.insecure_channel(settings["target"], options=options) as channel:
+        stub = rehearsal_pb2_grpc.RehearsalStub(channel)
+        begun = time.monotonic()
+        while not stop.is_set() and sent != settings.get("calls"):
+            if settings.get("rate"):
+                stop.wait(begun + sent / settings["rate"] - time.monotonic())
+                if stop.is_set():
+                    break
+            request = rehearsal_pb2.ProcessImageRequest(request_id=settings.get("first_id", 0) + sent, image=image)
+            call = stub.ProcessImage.future(request, timeout=settings.get("deadline_s"))
+            call.add_done_callback(lambda call, number=sent: end(number, call))
+            sent += 1
+            if not settings.get("rate"):
+                with lock:
+                    lock.wait_for(lambda: len(ended) == sent)
+        with lock:
+            lock.wait_for(lambda: len(ended) == sent)
+    print(json.dumps(Counter(ended.values())), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,167 @@
+"""A grpcio server of kernel's .proto files, whose answers a script decides.
+
+    server.py STUBS SETTINGS
+
+STUBS is the folder of the generated modules. SETTINGS is a JSON object:
+
+* `id`: the name of the server in its replies.
+* `log`: the file to append a line of JSON to for each attempt, when it arrives.
+* `script`: a list of lists of answers; without it each answer is "OK". Call number N has the list N modulo their number, where N
+  is the request's id below `ids_per_client`. Its first attempt has the first answer of the list, and so on; the last one repeats.
+  An answer is the name of a status, or an object with `status` and, optionally, `delay_ms` (before the answer), `pushback` (the
+  value of grpc-retry-pushback-ms), `headers` (true: response headers are sent before the delay) and `message`.
+* `not_serving`: true for a server whose health service says NOT_SERVING, and which answers all the same.
+* `channel`: options of the server, such as {"grpc.max_connection_age_ms": 1500}.
+* `grace_s`: the time that calls under way have to end after SIGTERM.
+
+The first line of its output is {"port": PORT}. SIGTERM ends it as gRPC servers end: GOAWAY, no new connections, the calls
+under way end. It ends at once when its standard input ends.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent import futures
+
+import grpc
+
+import workloads
+
+IDS_PER_CLIENT = 1_000_000
+
+
+class Log:
+    """The attempts as they arrive, and how many of each request there were."""
+
+    def __init__(self, path):
+        self.file = open(path, "a", encoding="utf-8") if path else None
+        self.lock = threading.Lock()
+        self.attempts = {}
+
+    def arrived(self, method, request, context):
+        """Returns the number of the attempt within its call, from 0, as this server counts."""
+        metadata = dict(context.invocation_metadata())
+        with self.lock:
+            number = self.attempts.get(request, 0)
+            self.attempts[request] = number + 1
+            row = {
+                "method": method,
+                "request": request,
+                "attempt": number,
+                "previous": metadata.get("grpc-previous-rpc-attempts"),
+                "user_agent": metadata.get("user-agent"),
+                "peer": context.peer(),
+            }
+            if self.file:
+                self.file.write(json.dumps(row) + "\n")
+                self.file.flush()
+        return number
+
+
+class Script:
+    """The answers to the attempts."""
+
+    def __init__(self, lists):
+        self.lists = lists or [["OK"]]
+
+    def play(self, request, attempt, context):
+        """Returns if the attempt is answered; otherwise ends it as the script says."""
+        answers = self.lists[request % IDS_PER_CLIENT % len(self.lists)]
+        answer = answers[min(attempt, len(answers) - 1)]
+        if isinstance(answer, str):
+            answer = {"status": answer}
+        if answer.get("headers"):
+            context.send_initial_metadata(())
+        if "delay_ms" in answer:
+            time.sleep(answer["delay_ms"] / 1000)
+        if "pushback" in answer:
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", answer["pushback"]),))
+        if answer["status"] != "OK":
+            context.abort(grpc.StatusCode[answer["status"]], answer.get("message", "scripted"))
+
+
+def main(stubs, settings):
+    sys.path.insert(0, stubs)
+    import health_pb2
+    import health_pb2_grpc
+    import rehearsal_pb2
+    import rehearsal_pb2_grpc
+
+    settings = json.loads(settings)
+    log = Log(settings.get("log"))
+    script = Script(settings.get("script"))
+    served_by = rehearsal_pb2.ServedBy(server_id=settings.get("id", "server"))
+
+    class Rehearsal(rehearsal_pb2_grpc.RehearsalServicer):
+        def arrive(self, method, request, context):
+            attempt = log.arrived(method, request.request_id, context)
+            script.play(request.request_id, attempt, context)
+
+        def ProcessImage(self, request, context):
+            self.arrive("ProcessImage", request, context)
+            image = request.image
+            if not image.pixels or image.width * image.height != len(image.pixels):
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the pixels are not those of an image")
+            edges = workloads.sobel(image.width, image.height, image.pixels)
+            reply = rehearsal_pb2.Image(width=image.width, height=image.height, pixels=edges)
+            return rehearsal_pb2.ProcessImageReply(image=reply, served_by=served_by)
+
+        def SearchGraph(self, request, context):
+            self.arrive("SearchGraph", request, context)
+            graph = request.graph
+            if graph.nodes < 2 or graph.edges < graph.nodes - 1 or request.start >= graph.nodes:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such graph, or no such node")
+            order = workloads.search(graph.nodes, graph.edges, graph.seed, request.start)
+            return rehearsal_pb2.SearchGraphReply(order=order, served_by=served_by)
+
+        def GetData(self, request, context):
+            self.arrive("GetData", request, context)
+            return rehearsal_pb2.GetDataReply(data=workloads.DATA, served_by=served_by)
+
+        def HealthCheck(self, request, context):
+            return rehearsal_pb2.HealthCheckReply(healthy=True, server_id=served_by.server_id)
+
+    served = ["", "rehearsal.v1.Rehearsal"]
+    reply = health_pb2.HealthCheckResponse
+    status = reply.NOT_SERVING if settings.get("not_serving") else reply.SERVING
+    ended = threading.Event()
+
+    class Health(health_pb2_grpc.HealthServicer):
+        def Check(self, request, context):
+            if request.service not in served:
+                context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+            return reply(status=status)
+
+        def Watch(self, request, context):
+            yield reply(status=status if request.service in served else reply.SERVICE_UNKNOWN)
+            while context.is_active() and not ended.wait(0.1):
+                pass
+
+    options = list(settings.get("channel", {}).items()) + [("grpc.so_reuseport", 0)]
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=128), options=options)
+    rehearsal_pb2_grpc.add_RehearsalServicer_to_server(Rehearsal(), server)
+    health_pb2_grpc.add_HealthServicer_to_server(Health(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    # Handled here in the main thread, which waits for it: a handler would interrupt any line of Python.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    print(json.dumps({"port": port}), flush=True)
+
+    def end_with_input():
+        sys.stdin.read()
+        os._exit(0)
+
+    threading.Thread(target=end_with_input, daemon=True).start()
+    signal.sigwait([signal.SIGTERM])
+    ended.set()
+    server.stop(settings.get("grace_s", 10)).wait()
+    # Not past the daemon thread that reads: the interpreter would wait for its lock.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    main(*sys.argv[1:])
