@@ -83,10 +83,14 @@ pub struct Scenario {
     pub notes: ReadingNotes,
 }
 
-/// What is to say of the files that a scenario was read from, a sentence each. It is no part of the scenario, so that all are
-/// equal.
+/// What is known of the files that a scenario was read from. It is no part of the scenario, so that all are equal.
 #[derive(Debug, Clone, Default)]
-pub struct ReadingNotes(pub Vec<String>);
+pub struct ReadingNotes {
+    /// What a reader should know of them, a sentence each.
+    pub sentences: Vec<String>,
+    /// True if the client's settings come from a service config.
+    pub has_service_config: bool,
+}
 
 impl PartialEq for ReadingNotes {
     fn eq(&self, _: &Self) -> bool {
@@ -100,8 +104,7 @@ impl Scenario {
     pub fn warnings(&self) -> Vec<String> {
         let detection = self.client.policies.outlier_detection.iter();
         let of_ejection = detection.flat_map(|detection| detection.warnings(self.servers.replicas));
-        let ReadingNotes(notes) = &self.notes;
-        notes.iter().cloned().chain(self.load.warnings(self.duration)).chain(of_ejection).collect()
+        self.notes.sentences.iter().cloned().chain(self.load.warnings(self.duration)).chain(of_ejection).collect()
     }
 
     /// Returns what the rows of a run are compared with. Faults that a `[nemesis]` has yet to draw are not in it.

@@ -237,6 +237,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     else {
         return Err(problems);
     };
+    let has_service_config = file.table("client").span("service_config").is_some();
     let scenario = Scenario {
         name,
         question,
@@ -250,7 +251,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
         nemesis,
         faults,
         expectations,
-        notes: ReadingNotes(notes),
+        notes: ReadingNotes { sentences: notes, has_service_config },
     };
     problems.keep(check_kinds(&file.table("load"), &scenario.load.request, &scenario.workload));
     problems.keep(totals::check(&scenario, file));

@@ -14,7 +14,11 @@ use super::{Balancing, Load, Scenario, TABLE, Workload};
 use crate::{
     client::settings::Profile,
     entropy::{Entropy, unit},
-    settings::{Presence, TableInfo, source::join, table::Settings},
+    settings::{
+        Presence, TableInfo,
+        source::join,
+        table::{OFF, Settings},
+    },
     workload::settings::SIZES,
 };
 
@@ -115,6 +119,10 @@ pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
     // The odds of a policy are from one in ten to nine in ten.
     let odds = 0.1 + 0.8 * unit(&mut rng);
     let mut draw = Draw { rng, odds, settings: Vec::new() };
+    // What is drawn would contradict it.
+    if scenario.notes.has_service_config {
+        draw.set("client.service_config", OFF);
+    }
     draw.run(scenario);
     draw.client();
     let mut separate = Draw { rng: Entropy::new(seed).stream("scenario.swarm.profile"), ..draw };
@@ -300,30 +308,27 @@ fn sets(setting: &str, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs};
+    use std::{collections::BTreeSet, fs, path::PathBuf};
 
     use super::*;
 
-    /// Returns every scenario there is, by what is drawn of it.
-    fn scenarios() -> Vec<(String, Scenario)> {
+    /// Returns every scenario there is, with its file.
+    fn scenarios() -> Vec<(PathBuf, Scenario)> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let texts = files
-            .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
-            .map(|path| fs::read_to_string(path).unwrap());
-        texts.map(|text| (text.clone(), Scenario::parse("story.toml", &text, &[]).unwrap())).collect()
+        let files = files.filter(|path| path.extension().is_some_and(|ending| ending == "toml"));
+        files.map(|path| (path.clone(), Scenario::load(&path, &[]).unwrap())).collect()
     }
 
     #[test]
     fn whatever_is_drawn_of_whatever_scenario_is_right_and_the_same_again() {
-        for (text, scenario) in scenarios() {
+        for (path, scenario) in scenarios() {
             for seed in 0..40 {
                 let mut drawn = settings(&scenario, seed);
                 assert_eq!(drawn, settings(&scenario, seed));
                 // The phases that it expects something of may be gone.
                 drawn.push("expect=[]".to_owned());
-                let run =
-                    Scenario::parse("story.toml", &text, &drawn).unwrap_or_else(|wrong| panic!("{drawn:#?}\n{wrong}"));
+                let run = Scenario::load(&path, &drawn).unwrap_or_else(|wrong| panic!("{drawn:#?}\n{wrong}"));
                 assert!(run.load.requests(run.duration) <= REQUESTS_MAX, "{drawn:?}");
             }
         }

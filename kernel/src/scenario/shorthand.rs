@@ -1,6 +1,6 @@
 //! Short ways to write an optional table, so that one `--set` switches it: `client.hedging = "off"` is as if its table were
 //! not there, `client.hedging = "on"` is an empty table, and so for every optional table; `client.hedging = "50ms"` is the
-//! table with that delay. And a load of users or of a trace needs no `rate`, which is 0 then.
+//! table with that delay, and `client.service_config = "off"` is as if there were none. And a load of users or of a trace needs no `rate`, which is 0 then.
 
 use serde_json::{Value, json};
 use toml::{
@@ -9,7 +9,7 @@ use toml::{
 };
 
 use super::TABLE;
-use crate::settings::{Presence, TableInfo, duration, table::OFF};
+use crate::settings::{Presence, TableInfo, duration, table::OFF, value::is_string};
 
 /// Returns the schema of a further short form of the optional table at `path`, if it has one.
 pub(super) fn value_schema(path: &str) -> Option<Value> {
@@ -24,6 +24,12 @@ pub(super) fn expand(document: &mut Spanned<DeTable<'_>>) {
     switch(document.get_mut(), TABLE);
     if let Some(load) = table_mut(document, "load") {
         add_rate(load);
+    }
+    if let Some(client) = table_mut(document, "client")
+        && client.get("service_config").is_some_and(|value| is_string(value, OFF))
+    {
+        client.remove("service_config");
+        client.remove("service_config_method");
     }
     if let Some(hedging) = table_mut(document, "client").and_then(|client| client.get_mut("hedging"))
         && hedging.get_ref().is_str()

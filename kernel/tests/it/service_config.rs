@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use kernel::{
     client::settings::{Commit, PastDeadline},
-    policy::{Hedging, OutlierDetection, RetryThrottling, SuccessRate},
+    policy::{AllEjected, Hedging, OutlierDetection, RetryThrottling, SuccessRate},
     scenario::{Balancing, Jitter, Retry, Scenario, ScenarioError},
     status::Code,
 };
@@ -85,6 +85,7 @@ fn outlier_detection_has_the_policy_below_it() {
         max_ejection_percent: 50.0,
         consecutive_errors: 0,
         success_rate: Some(SuccessRate { stdev_factor: 1_000, ..SuccessRate::default() }),
+        all_ejected: AllEjected::Fail,
         ..OutlierDetection::default()
     };
     assert_eq!((client.load_balancing, client.policies.outlier_detection), (Balancing::RoundRobin, Some(detection)));
