@@ -35,10 +35,7 @@ mod retry;
 mod rpc;
 pub mod settings;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::select_all;
 
@@ -53,6 +50,7 @@ use crate::{
     workload::{Input, Output},
     world::SharedWorld,
 };
+use attempt::SentAttempt;
 use balancer::{Balancer, PickContext};
 use cancellation::Cancellation;
 use candidates::{Candidates, candidates, prefer_untried};
@@ -234,9 +232,9 @@ impl Shared {
         candidates(self, &**lock(&self.balancer), self.world.now())
     }
 
-    /// Returns a guard that keeps count of an attempt that has been sent to `server`.
-    fn in_flight(&self, server: usize) -> InFlight<'_> {
-        InFlight { client: self, server, ended: None }
+    /// Returns a guard that keeps count of an attempt that has been sent.
+    fn in_flight(&self, attempt: SentAttempt) -> InFlight<'_> {
+        InFlight { client: self, server: attempt.server, sent: attempt.at, ended: None }
     }
 
     async fn some_server_is_ready(&self) {
@@ -284,22 +282,14 @@ enum NotPicked {
 struct InFlight<'a> {
     client: &'a Shared,
     server: usize,
-    /// `None` if the attempt was abandoned.
-    ended: Option<Ended>,
-}
-
-/// The end of an attempt that was not abandoned.
-struct Ended {
-    took: Duration,
-    now: Instant,
+    sent: Instant,
+    /// The time at which it ended; `None` if it is abandoned.
+    ended: Option<Instant>,
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        let (took, now) = match self.ended {
-            Some(Ended { took, now }) => (Some(took), now),
-            None => (None, self.client.world.now()),
-        };
-        lock(&self.client.balancer).on_end(self.server, took, now);
+        let now = self.ended.unwrap_or_else(|| self.client.world.now());
+        lock(&self.client.balancer).on_end(self.server, now.since(self.sent), now);
     }
 }

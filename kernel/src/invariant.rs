@@ -172,7 +172,7 @@ pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
     event_counts::check(evidence, attempts, &mut findings);
     limits::check(evidence, attempts, &mut findings);
     if evidence.is_virtual() {
-        breakers::check(evidence, &mut findings);
+        breakers::check(evidence, attempts, &mut findings);
         selection::check(evidence, &mut findings);
         servers::check(evidence, &mut findings);
         faults::check(evidence, attempts, &mut findings);

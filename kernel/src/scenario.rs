@@ -46,6 +46,7 @@ use crate::measure::Script;
 
 pub use read::TABLE;
 pub use schema::schema;
+pub use service_config::ServiceConfigExport;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use service_config::read_service_config;
 
@@ -78,14 +79,29 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// The expectations in file order.
     pub expectations: Vec<Expectation>,
+    /// What is to say of the files that were read.
+    pub notes: ReadingNotes,
+}
+
+/// What is to say of the files that a scenario was read from, a sentence each. It is no part of the scenario, so that all are
+/// equal.
+#[derive(Debug, Clone, Default)]
+pub struct ReadingNotes(pub Vec<String>);
+
+impl PartialEq for ReadingNotes {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Scenario {
-    /// Returns a sentence for each setting that is valid and has no effect.
+    /// Returns a sentence for each setting that is valid and has no effect, and for each field of a service config that gRPC
+    /// ignores or reads in its own way.
     pub fn warnings(&self) -> Vec<String> {
         let detection = self.client.policies.outlier_detection.iter();
         let of_ejection = detection.flat_map(|detection| detection.warnings(self.servers.replicas));
-        self.load.warnings(self.duration).into_iter().chain(of_ejection).collect()
+        let ReadingNotes(notes) = &self.notes;
+        notes.iter().cloned().chain(self.load.warnings(self.duration)).chain(of_ejection).collect()
     }
 
     /// Returns what the rows of a run are compared with. Faults that a `[nemesis]` has yet to draw are not in it.

@@ -20,6 +20,7 @@ use crate::{
     list::ListArgs,
     many::ManyArgs,
     new::NewArgs,
+    service_config::ServiceConfigArgs,
     shrink::ShrinkArgs,
     tip::TipArgs,
     verify::{VerifyArgs, side::SideArgs},
@@ -128,6 +129,15 @@ pub(crate) enum Command {
         &[(Exit::Passed, "always"), (Exit::WrongInput, "the command line is wrong")],
     ))]
     Schema,
+
+    /// Prints the settings of a scenario's client as a gRPC service config, for the client that is rehearsed.
+    ///
+    /// Settings that have no place in a service config are listed on standard error.
+    #[command(after_long_help = help_sections(
+        &["sim service-config scenarios/crash.toml", "sim service-config scenarios/crash.toml --set client.retry.max_attempts=4"],
+        &[(Exit::Passed, "the service config has been printed"), WRONG_INPUT],
+    ))]
+    ServiceConfig(ServiceConfigArgs),
 
     /// Draws faults from one seed after another until a run fails.
     #[command(visible_alias = "search", after_long_help = help_sections(

@@ -11,6 +11,7 @@ mod new;
 mod options;
 mod replay;
 mod schema;
+mod service_config;
 mod shrink;
 mod single;
 mod tip;
@@ -51,6 +52,7 @@ fn run(options: &Options) -> Result<Exit, Failure> {
         Command::Check(args) => Ok(check::run(args)),
         Command::Keys(args) => keys::run(args),
         Command::Schema => Ok(schema::run()),
+        Command::ServiceConfig(args) => service_config::run(args),
         Command::Hunt(args) => hunt::run(args),
         Command::Shrink(args) => shrink::run(args),
         Command::Tip(args) => tip::run(args),

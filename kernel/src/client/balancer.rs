@@ -39,8 +39,8 @@ pub(super) trait Balancer: Send {
         let _ = server;
     }
 
-    /// Notes that an attempt that was sent to `server` has ended. `took` is `None` if it was abandoned.
-    fn on_end(&mut self, server: usize, took: Option<Duration>, now: Instant) {
+    /// Notes that an attempt that was sent to `server` has ended, or was abandoned, after `took`.
+    fn on_end(&mut self, server: usize, took: Duration, now: Instant) {
         let _ = (server, took, now);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use futures_util::future::{Either, select};
 
 use super::{
-    Ended, NotPicked, Request, Response, Shared,
+    NotPicked, Request, Response, Shared,
     attempt::{self, SentAttempt},
     candidates::Candidates,
     channel::Headers,
@@ -307,7 +307,7 @@ impl<'a> Call<'a> {
                 return Err(AttemptError::NotPicked(rejection));
             }
         };
-        let mut in_flight = client.in_flight(sent.server);
+        let mut in_flight = client.in_flight(sent);
 
         let rpc = pin!(attempt::process(client, sent, &self.request.input, timeout, attempt.headers.clone()));
         let mut result = match select(rpc, pin!(client.cancellation.wait())).await {
@@ -334,9 +334,9 @@ impl<'a> Call<'a> {
         }
         self.record(sent, failure, now);
         client.health.observe_attempt(sent.server, failure);
-        // An attempt that the caller cancelled says nothing about the server: neither balancer nor policies count it.
+        // An attempt that the caller cancelled has no status of the server: the policies see it as abandoned.
         if failure.is_none_or(|failure| failure.cause != Cause::Cancelled) {
-            in_flight.ended = Some(Ended { took: now.since(sent.at), now });
+            in_flight.ended = Some(now);
             permit.finish(
                 now,
                 failure.map_or(Code::Ok, |failure| failure.code),

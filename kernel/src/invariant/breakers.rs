@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Evidence, Findings, Invariant, ROUNDING_US, is_given_up, us, waits};
+use super::{Attempts, Evidence, Findings, Invariant, ROUNDING_US, is_given_up, us, waits};
 use crate::{
     policy::{CircuitBreaker, Scope},
     record::{Event, EventRow, Name},
@@ -19,7 +19,7 @@ enum BreakerState {
     HalfOpen(BTreeSet<(u64, u32)>),
 }
 
-pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
+pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
     let policies = &evidence.scenario.client.policies;
     // The order of events is what is checked: only virtual time orders those of several tasks as they happened.
     let Some(settings) = policies.circuit_breaker.as_ref().filter(|_| evidence.is_virtual()) else { return };
@@ -44,8 +44,8 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
                     findings.add(Invariant::WithinLimits, row.request, row.at_us, what);
                 }
             }
-            // A probe that is given up makes room for another.
-            Event::AttemptFailed if is_given_up(row.cause.as_deref()) => {
+            // A probe that is given up, or whose status says nothing, makes room for another.
+            Event::AttemptFailed if is_given_up(row.cause.as_deref()) || is_ignored(&row, settings, attempts) => {
                 if let Some(BreakerState::HalfOpen(probes)) = states.get_mut(&target()) {
                     probes.remove(&attempt_key(&row));
                 }
@@ -53,6 +53,14 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             _ => {}
         }
     }
+}
+
+/// Returns whether the failed attempt of `row` has a status that the breakers ignore.
+fn is_ignored(row: &EventRow, settings: &CircuitBreaker, attempts: &Attempts) -> bool {
+    settings.ignored_status_codes.as_ref().is_some_and(|ignored| {
+        let attempt = attempts.find(row.request.unwrap_or_default(), row.attempt.unwrap_or_default());
+        attempt.is_some_and(|attempt| ignored.contains(&attempt.status))
+    })
 }
 
 fn attempt_key(row: &EventRow) -> (u64, u32) {

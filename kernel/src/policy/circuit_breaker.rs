@@ -7,15 +7,22 @@
 //! ```
 //!
 //! * CLOSED admits all calls and counts them. It opens after `consecutive_failures` in a row (pybreaker's `fail_max`); or when,
-//!   of the last `sliding_window_size` calls and with at least `minimum_number_of_calls` of them, `failure_rate_threshold`
-//!   percent or more failed, or `slow_call_rate_threshold` percent or more took longer than `slow_call_duration_threshold`
-//!   (Resilience4j). The conditions are those whose keys the table has, and the first one alone if it has none.
+//!   of the last `sliding_window_size` calls, or of the calls of the last `sliding_window_duration`, and with at least
+//!   `minimum_number_of_calls` of them, `failure_rate_threshold` percent or more failed, or `slow_call_rate_threshold` percent or
+//!   more took longer than `slow_call_duration_threshold` (Resilience4j). The conditions are those whose keys the table has, and
+//!   the first one alone if it has none.
 //! * OPEN admits no call. A call that is rejected fails with UNAVAILABLE at once, and is not retried.
-//! * HALF_OPEN admits `permitted_calls_in_half_open` calls. With a threshold for a rate it waits for all of them; without, one
-//!   failure is enough. It begins with the first call after the timeout.
+//! * HALF_OPEN admits `permitted_calls_in_half_open` calls. With a threshold for a rate the first `minimum_number_of_calls` of
+//!   them decide, or all of them if they are fewer (Resilience4j); without, one failure is enough, and all have to succeed. It
+//!   begins with the first call after the timeout, and ends in OPEN if nothing is decided within
+//!   `max_wait_duration_in_half_open`.
 //!
-//! A call that began in one state does not count in another. With the scope `server` each server has a breaker, and an open one
-//! removes its server from the balancer's candidates; a call is rejected only if no server is left.
+//! A call with one of `ignored_status_codes` counts neither as a failure nor as a success, even if `failure_status_codes` has the
+//! code, too (Resilience4j's `ignoreExceptions`).
+//!
+//! A call that began in one state does not count in another, unlike in Resilience4j, where it counts in the state in which it ends:
+//! a late failure from before the breaker opened says nothing about the server that is probed. With the scope `server` each server
+//! has a breaker, and an open one removes its server from the balancer's candidates; a call is rejected only if no server is left.
 
 mod breaker;
 
@@ -39,6 +46,7 @@ use crate::{
     status::Code,
     sync::lock,
     time::Instant,
+    world::SharedWorld,
 };
 use breaker::{Breaker, Transition};
 
@@ -66,6 +74,12 @@ table! {
         /// Statuses that are failures; anything else counts as a success.
         failure_status_codes: Vec<Code> = vec![Code::Unavailable, Code::DeadlineExceeded, Code::Internal],
             "to have no breaker, leave the table out", samples::CODES;
+        /// Time whose calls the rates are computed of, in whole seconds if it is longer than one; in place of a number of calls.
+        sliding_window_duration: Option<Duration> = None, limits::BREAKER_WINDOW, NOT_DRAWN;
+        /// Time in the state HALF_OPEN after which the breaker opens again; without it, it waits for its calls.
+        max_wait_duration_in_half_open: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+        /// Statuses that count neither as failures nor as successes.
+        ignored_status_codes: Option<Vec<Code>> = None, "to ignore nothing, leave the key out", NOT_DRAWN;
     }
     draw = &[
         &["scope", "consecutive_failures", "reset_timeout", "permitted_calls_in_half_open", "failure_status_codes"],
@@ -87,13 +101,7 @@ fn settle(breaker: CircuitBreaker, table: &TableReader<'_, '_>) -> Result<Circui
         let message = "`slow_call_rate_threshold` needs `slow_call_duration_threshold` to say which calls are slow";
         return Err(Problem::at(span, message).help("write, for example: slow_call_duration_threshold = \"2s\""));
     }
-    let window = breaker.sliding_window_size;
-    // Whichever of the two is left out follows the other.
-    let minimum = match table.span("minimum_number_of_calls") {
-        Some(_) => breaker.minimum_number_of_calls,
-        None => breaker.minimum_number_of_calls.min(window),
-    };
-    table.ordered(("minimum_number_of_calls", minimum), ("sliding_window_size", window))?;
+    let minimum = minimum_number_of_calls(&breaker, table)?;
     let by_rate = breaker.failure_rate_threshold.is_some() || breaker.slow_call_duration_threshold.is_some();
     Ok(CircuitBreaker {
         minimum_number_of_calls: minimum,
@@ -103,6 +111,26 @@ fn settle(breaker: CircuitBreaker, table: &TableReader<'_, '_>) -> Result<Circui
             .or(breaker.slow_call_duration_threshold.map(|_| 100.0)),
         ..breaker
     })
+}
+
+/// Returns the minimum number of calls, after a check against the window.
+fn minimum_number_of_calls(breaker: &CircuitBreaker, table: &TableReader<'_, '_>) -> Result<usize, Problem> {
+    let CircuitBreaker { sliding_window_size: window, minimum_number_of_calls: minimum, .. } = *breaker;
+    if breaker.sliding_window_duration.is_none() {
+        // Whichever of the two is left out follows the other.
+        let is_given = table.span("minimum_number_of_calls").is_some();
+        let minimum = if is_given { minimum } else { minimum.min(window) };
+        table.ordered(("minimum_number_of_calls", minimum), ("sliding_window_size", window))?;
+        return Ok(minimum);
+    }
+    // The default is in every resolved scenario.
+    match table.span("sliding_window_size").filter(|_| window != CircuitBreaker::default().sliding_window_size) {
+        None => Ok(minimum),
+        Some(span) => {
+            let message = "`sliding_window_size` and `sliding_window_duration` exclude each other";
+            Err(Problem::at(span, message).help("a window is of calls or of time: leave one of them out"))
+        }
+    }
 }
 
 /// The scope of a circuit breaker.
@@ -121,24 +149,28 @@ named!(Scope, "a scope of a circuit breaker");
 pub(crate) const CIRCUIT_OPEN: Rejection = Rejection { code: Code::Unavailable, cause: "circuit breaker open" };
 
 impl PolicyConfig for CircuitBreaker {
-    type Policy = Breakers;
+    type Policy = Arc<Breakers>;
 
-    fn build(&self, context: &PolicyContext<'_>) -> Option<Breakers> {
+    fn build(&self, context: &PolicyContext<'_>) -> Option<Arc<Breakers>> {
         let count = if self.scope == Scope::Server { context.servers.len() } else { 1 };
         let breakers = (0..count).map(|_| Breaker::new(self.clone())).collect();
         let group = Mutex::new(Group { breakers, not_closed: Servers::NONE });
-        Some(Breakers {
+        Some(Arc::new(Breakers {
             scope: self.scope,
+            max_half_open: self.max_wait_duration_in_half_open,
+            world: context.world.clone(),
             recorder: context.recorder.clone(),
             servers: context.servers.clone(),
             group,
-        })
+        }))
     }
 }
 
-/// The breakers of a client.
+/// The breakers of a client. The client and the tasks that end HALF_OPEN in time share them.
 pub(crate) struct Breakers {
     scope: Scope,
+    max_half_open: Option<Duration>,
+    world: SharedWorld,
     recorder: Recorder,
     servers: Arc<[String]>,
     group: Mutex<Group>,
@@ -177,11 +209,27 @@ impl Group {
 }
 
 impl Breakers {
-    fn admit(&self, server: usize, now: Instant) -> bool {
+    fn admit_at(self: &Arc<Self>, server: usize, now: Instant) -> bool {
         let mut group = lock(&self.group);
         let (admitted, transition) = group.admit(server, now);
+        if let (Some(Transition::HalfOpened), Some(longest)) = (&transition, self.max_half_open) {
+            self.end_half_open(server, group.breakers[server].half_opened(), now + longest);
+        }
         self.record(server, transition);
         admitted
+    }
+
+    /// Starts a task that opens a breaker again, `at` this time, if it is still half open for the `half_opened`th time then.
+    #[cold]
+    fn end_half_open(self: &Arc<Self>, server: usize, half_opened: u64, at: Instant) {
+        let breakers = self.clone();
+        self.world.spawn(Box::pin(async move {
+            breakers.world.sleep_until(at).await;
+            let mut group = lock(&breakers.group);
+            // It stays in `not_closed`.
+            let transition = group.breakers[server].expire(half_opened, breakers.world.now());
+            breakers.record(server, transition);
+        }));
     }
 
     /// Records a transition, if there is one. The group is locked meanwhile, so that the record has them in their order.
@@ -205,9 +253,9 @@ impl Breakers {
     }
 }
 
-impl Policy for Breakers {
+impl Policy for Arc<Breakers> {
     fn admit(&self, now: Instant, _: Instant) -> Admission<'_> {
-        if self.scope == Scope::Server || Self::admit(self, 0, now) {
+        if self.scope == Scope::Server || self.admit_at(0, now) {
             return Admission::Granted;
         }
         Admission::Rejected(CIRCUIT_OPEN)
@@ -224,7 +272,7 @@ impl Policy for Breakers {
     fn on_pick(&self, server: usize, now: Instant) {
         if self.scope == Scope::Server {
             // The breaker admits it, as a server whose breaker blocks is not picked.
-            Self::admit(self, server, now);
+            self.admit_at(server, now);
         }
     }
 
@@ -276,5 +324,14 @@ mod tests {
         assert_eq!(minimum("sliding_window_size = 200"), Ok(100));
         assert_eq!(minimum("sliding_window_size = 10\nminimum_number_of_calls = 10"), Ok(10));
         assert!(minimum("sliding_window_size = 10\nminimum_number_of_calls = 11").is_err());
+    }
+
+    #[test]
+    fn a_window_is_of_calls_or_of_time() {
+        let by_time =
+            read("failure_rate_threshold = 50.0\nsliding_window_duration = \"10s\"\nminimum_number_of_calls = 500");
+        assert_eq!(by_time.map(|breaker| breaker.minimum_number_of_calls), Ok(500));
+        let both = read("sliding_window_duration = \"10s\"\nsliding_window_size = 10").unwrap_err();
+        assert!(both.contains("`sliding_window_size` and `sliding_window_duration` exclude each other"), "{both}");
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::{AroundAttempts, PolicyConfig, Pushback};
 use crate::{
     planted::planted,
-    settings::{limits, samples, table_macro::table},
+    settings::{limits, samples, table_macro::table, value::CodesOrNone},
     status::Code,
     time::Instant,
 };
@@ -31,9 +31,9 @@ table! {
         max_attempts: usize = 2, limits::HEDGED_ATTEMPTS, &["2", "3", "5", "100"];
         /// Time between two attempts; 0 sends all of them at once.
         hedging_delay: Duration = Duration::from_millis(500), limits::WAIT, &["\"0ms\"", "\"1ms\"", "\"50ms\"", "\"500ms\""];
-        /// Failures that do not end the call.
-        non_fatal_status_codes: Vec<Code> = vec![Code::Unavailable, Code::DeadlineExceeded, Code::Internal],
-            "give at least one, such as [\"UNAVAILABLE\"]", samples::CODES;
+        /// Failures that do not end the call; with none, any failure ends it, as in A6.
+        non_fatal_status_codes: Vec<Code> as CodesOrNone = vec![Code::Unavailable, Code::DeadlineExceeded, Code::Internal],
+            (), samples::CODES;
     }
 }
 

@@ -8,11 +8,26 @@
 //!
 //! * By success rate, if there are `minimum_hosts` servers with `request_volume` results: those of them are ejected whose rate
 //!   is more than `stdev_factor / 1000` standard deviations below the mean.
-//! * By failure percentage, if there are `minimum_hosts` servers: those with `request_volume` results are ejected that failed
-//!   more than `threshold` percent.
+//! * By failure percentage, if there are `minimum_hosts` servers with `request_volume` results: those of them are ejected that
+//!   failed more than `threshold` percent.
 //!
-//! No server is ejected while `max_ejection_percent` of the servers are, except that one always may be. An abandoned attempt does
-//! not count; any status but OK is a failure, as in A50.
+//! No server is ejected while `max_ejection_percent` of the servers are, except that one always may be.
+//!
+//! The two standards differ in what a failure is, and each condition follows its own:
+//!
+//! | end of an attempt | rate and percentage (A50) | errors in a row (Envoy's `consecutive_5xx`) |
+//! | --- | --- | --- |
+//! | OK | success | ends the row |
+//! | UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: HTTP's 5xx | failure | error |
+//! | any other status, such as RESOURCE_EXHAUSTED, which is 429 | failure | ends the row |
+//! | abandoned: a hedge was faster, or the caller cancelled the call | failure | does not count |
+//!
+//! A50 counts "any status but OK", and grpc-java and gRPC's core see CANCELLED where a call is abandoned. So a server that every
+//! hedge outruns is an outlier. Envoy maps a gRPC status to one of HTTP (`grpcToHttpStatus`), and charges nothing to a host whose
+//! request it cancels itself.
+//!
+//! A row that reaches `consecutive_errors` starts again, whether or not the server may be ejected, and so does the row of a
+//! server that is back (Envoy): a further error or two, or one that was under way, do not eject it again.
 
 mod ejections;
 
@@ -31,10 +46,9 @@ use crate::{
         samples,
         table_macro::{NOT_DRAWN, table},
     },
-    status::Code,
     sync::lock,
 };
-use ejections::{Ejection, EjectionChange, Ejections};
+use ejections::{AttemptResult, Ejection, EjectionChange, Ejections};
 
 table! {
     /// `[client.outlier_detection]`: passive ejection of single servers (gRPC A50, Envoy).
@@ -47,7 +61,7 @@ table! {
         max_ejection_time: Duration = Duration::from_secs(300), limits::DURATION, samples::TIMES;
         /// Percent of all servers that may be ejected at once.
         max_ejection_percent: f64 = 10.0, limits::PERCENT, samples::PERCENTS;
-        /// Errors in a row that eject a server; 0 ejects none for that.
+        /// Errors in a row, of those that HTTP counts as 5xx, that eject a server; 0 ejects none for that.
         consecutive_errors: usize = 5, limits::COUNT, &["0", "1", "3"];
         /// What attempts do while every server is ejected.
         all_ejected: AllEjected = AllEjected::AskAnyway, (), &["\"ask_anyway\"", "\"fail\""];
@@ -99,7 +113,7 @@ table! {
         threshold: f64 = 85.0, limits::PERCENT, NOT_DRAWN;
         /// Percent of the servers to be ejected that are ejected.
         enforcement_percentage: f64 = 100.0, limits::PERCENT, NOT_DRAWN;
-        /// Number of servers, below which there is no ejection.
+        /// Number of servers with enough requests, below which there is no ejection.
         minimum_hosts: usize = 5, limits::COUNT, NOT_DRAWN;
         /// Requests in an interval, below which a server is not judged.
         request_volume: usize = 50, limits::COUNT, NOT_DRAWN;
@@ -188,9 +202,14 @@ impl Policy for Arc<Detector> {
     }
 
     fn on_attempt_end(&self, end: &AttemptEnd) {
-        let (Some(server), Ending::Status(code, _)) = (end.server, end.ending) else { return };
+        // Without a server, another policy rejected it.
+        let Some(server) = end.server else { return };
+        let result = match end.ending {
+            Ending::Status(code, _) => AttemptResult::from(code),
+            Ending::Abandoned => AttemptResult::Abandoned,
+        };
         let mut ejections = lock(&self.ejections);
-        if let Some(change) = ejections.observe(server, code == Code::Ok, end.now) {
+        if let Some(change) = ejections.observe(server, result, end.now) {
             self.record(change);
             drop(ejections);
             self.changes.notify();

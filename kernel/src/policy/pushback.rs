@@ -15,13 +15,15 @@ pub enum Pushback {
 }
 
 impl Pushback {
-    /// Parses the header's value: "an ASCII encoded signed 32-bit integer with no unnecessary leading zeros", in milliseconds. A
-    /// negative value, or one that is not such a number, asks not to retry.
+    /// Parses the header's value, in milliseconds. A negative value, or one that is not a number, asks not to retry.
+    ///
+    /// A6 has servers write "an ASCII encoded signed 32-bit integer with no unnecessary leading zeros"; gRPC's clients read any
+    /// integer, with leading zeros or a sign: gRPC's core and grpc-go up to 64 bits, grpc-java up to 32. A number beyond 32 bits
+    /// is read here as the largest one, 25 days, which is beyond every deadline.
     pub(crate) fn parse(value: &[u8]) -> Self {
-        let text = std::str::from_utf8(value).unwrap_or_default();
-        let number = text.parse::<i32>().ok().filter(|number| number.to_string() == text);
+        let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<i64>().ok());
         match number.and_then(|millis| u64::try_from(millis).ok()) {
-            Some(millis) => Self::After(Duration::from_millis(millis)),
+            Some(millis) => Self::After(Duration::from_millis(millis.min(i32::MAX as u64))),
             None => Self::Never,
         }
     }
@@ -34,8 +36,11 @@ mod tests {
     #[test]
     fn a_number_of_milliseconds_asks_to_wait_and_any_other_value_not_to_retry() {
         assert_eq!(Pushback::parse(b"0"), Pushback::After(Duration::ZERO));
-        assert_eq!(Pushback::parse(b"1500"), Pushback::After(Duration::from_millis(1_500)));
-        for value in [&b"-1"[..], b"", b"soon", b"007", b"+5", b"1.5", b"99999999999", b"\xff"] {
+        for value in [&b"1500"[..], b"001500", b"+1500"] {
+            assert_eq!(Pushback::parse(value), Pushback::After(Duration::from_millis(1_500)), "{value:?}");
+        }
+        assert_eq!(Pushback::parse(b"99999999999"), Pushback::After(Duration::from_millis(2_147_483_647)));
+        for value in [&b"-1"[..], b"-007", b"", b"soon", b"1.5", b"0x10", b"99999999999999999999", b"\xff"] {
             assert_eq!(Pushback::parse(value), Pushback::Never, "{value:?}");
         }
     }

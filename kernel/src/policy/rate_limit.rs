@@ -1,9 +1,20 @@
 //! A token bucket: at most `burst` attempts at once, and `limit` attempts per `refresh_period` in the long run.
 //!
-//! The settings are Resilience4j's `limitForPeriod`, `limitRefreshPeriod` and `timeoutDuration`; the bucket is refilled
-//! continuously, as tower and Envoy do. An attempt takes a token. If there is none, it reserves the next one, so that attempts
-//! are served in order of arrival, and waits for it. If that would take longer than `max_wait`, it is rejected with
-//! RESOURCE_EXHAUSTED and leaves the bucket unchanged.
+//! An attempt takes a token. If there is none, it reserves the next one, so that attempts are served in order of arrival, and
+//! waits for it. If that would take longer than `max_wait`, it is rejected with RESOURCE_EXHAUSTED and leaves the bucket
+//! unchanged.
+//!
+//! The settings are Resilience4j's `limitForPeriod`, `limitRefreshPeriod` and `timeoutDuration`. The algorithm is not: the peers
+//! differ in when permits come back.
+//!
+//! | limiter | permits come back | most in any period |
+//! | --- | --- | --- |
+//! | here, Envoy's local rate limit (`AtomicTokenBucket`), Go's `x/time/rate` | one by one, `refresh_period / limit` apart | `burst + limit` |
+//! | Resilience4j's `AtomicRateLimiter` | all at once, at each multiple of the period | `2 limit` |
+//! | tower's `RateLimit` | all at once, when a period has passed since the first call of the last one | `2 limit` |
+//!
+//! In the long run each lets the same number pass. One that gives a period's permits out at once sends them as a burst at the
+//! start of the period; here the burst comes after a rest only, and then attempts are spread evenly.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -18,7 +29,7 @@ use crate::{
 };
 
 table! {
-    /// `[client.rate_limit]`: a token bucket for attempts (Resilience4j, tower).
+    /// `[client.rate_limit]`: a token bucket for attempts, with Resilience4j's settings.
     RateLimit {
         /// Attempts in a period.
         limit: usize = 50, limits::MAX_IN_FLIGHT, &["1", "5", "50"];

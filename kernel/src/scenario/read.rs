@@ -6,8 +6,8 @@ use serde_json::Value;
 use toml::de::DeValue;
 
 use super::{
-    Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, Run, Scenario, ScenarioError, Servers,
-    Workload, contradictions, service_config, shorthand, totals,
+    Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, ReadingNotes, Run, Scenario, ScenarioError,
+    Servers, Workload, contradictions, service_config, shorthand, totals,
 };
 use crate::{
     input,
@@ -214,7 +214,8 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     let workload = problems.keep(Workload::read(&file.table("workload")));
     let load = problems.keep(load(file, base));
     let network = problems.keep(Network::read(&file.table("network")));
-    let client = problems.keep(client(&file.table("client"), base));
+    let mut notes = Vec::new();
+    let client = problems.keep(client(&file.table("client"), base, &mut notes));
     let run = problems.keep(Run::read(&file.table("run")));
     let nemesis = problems.keep(file.optional("nemesis"));
     let expectations = problems.keep(file.list("expect", limits::EXPECTATIONS_MAX)).unwrap_or_default();
@@ -249,6 +250,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
         nemesis,
         faults,
         expectations,
+        notes: ReadingNotes(notes),
     };
     problems.keep(check_kinds(&file.table("load"), &scenario.load.request, &scenario.workload));
     problems.keep(totals::check(&scenario, file));
@@ -268,13 +270,13 @@ fn load(file: &TableReader<'_, '_>, base: &Path) -> Result<Load, Problems> {
     Ok(load)
 }
 
-/// Reads `[client]`, with the service config that it names.
-fn client(table: &TableReader<'_, '_>, base: &Path) -> Result<Client, Problems> {
+/// Reads `[client]`, with the service config that it names. What is to say of that is added to `notes`.
+fn client(table: &TableReader<'_, '_>, base: &Path, notes: &mut Vec<String>) -> Result<Client, Problems> {
     let mut client = Client::read(table)?;
     let mut problems = Problems::default();
     problems.keep(contradictions::settle_retry(table, &mut client.retry));
-    // First, as it says whether calls retry.
-    if problems.keep(service_config::apply(table, base, &mut client)).is_some() {
+    // First, as it says whether calls retry, and which balancer there is.
+    if problems.keep(service_config::apply(table, base, &mut client, notes)).is_some() {
         problems.keep(contradictions::refuse(table, &client));
     }
     if problems.is_empty() { Ok(client) } else { Err(problems) }

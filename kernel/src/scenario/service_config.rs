@@ -2,31 +2,58 @@
 //!
 //! The file's entry of one method becomes the client's settings, with gRPC's defaults for what it leaves out, not this
 //! format's: no retry without a retryPolicy, `pick_first` without a loadBalancingConfig, and, since gRPC has none, no timeout
-//! of an attempt but the call's. The resolved scenario spells them out and names no file. Whatever the scenario sets too is a
-//! contradiction; what is not supported is an error that names it.
+//! of an attempt but `perAttemptRecvTimeout`. The resolved scenario spells them out and names no file. Whatever the scenario sets
+//! too is a contradiction.
+//!
+//! Types and names are those of `grpc/service_config/service_config.proto` in proto3's JSON; which values are valid is what gRPC's
+//! core (`retry_service_config.cc`, `client_channel_service_config.cc`, `service_config_impl.cc`, `outlier_detection.cc`), grpc-java
+//! and the proposals A6, A48 and A50 say. A file that gRPC refuses is an error with gRPC's words; one that it reads is read, and
+//! what of it has no effect is a note. Where implementations of gRPC differ, a spelling that one of them reads is read, with a
+//! note, and a value that gRPC's core or a proposal refuses is refused: `maxTokens` is a whole number up to 1000 (A6), though
+//! grpc-java takes a fraction and gRPC's core takes more. `tests/service_configs` has an example of each rule, with gRPC's core's
+//! verdict.
 //!
 //! The rehearsed method stands for the one method of the file, or for that of `client.service_config_method`, looked up as
 //! gRPC does: the method's own entry, else its service's, else the one for all.
+//!
+//! | module | content |
+//! | --- | --- |
+//! | `json` | proto3's JSON, with places and notes |
+//! | `methods` | `methodConfig`: the entry of the method, its retries and hedges |
+//! | `balancers` | the balancer and the outlier detection |
+//! | `export` | the way back: the settings of a client as a service config |
 
+mod balancers;
+mod export;
 mod json;
+mod methods;
 
 use std::path::Path;
 
+use toml::de::DeTable;
+
 use super::{Balancing, Client, Jitter, Retry};
 use crate::{
-    client::settings::{SERVICE_CONFIG, SERVICE_CONFIG_METHOD},
+    client::settings::{HealthCheck, Profile, SERVICE_CONFIG, SERVICE_CONFIG_METHOD},
     input,
-    policy::{FailurePercentage, Hedging, OutlierDetection, RetryThrottling, SuccessRate},
+    policy::{OutlierDetection, RetryThrottling},
     settings::{limits, problem::Problem, table::TableReader},
     visible::Visible,
 };
-use json::{Fault, Node};
+use balancers::Balancer;
+use json::{Document, Fault, Node, Notes};
+use methods::MethodConfig;
 
-/// gRPC A6's cap, which a client takes higher values for.
-const MAX_ATTEMPTS: usize = 5;
+pub use export::ServiceConfigExport;
 
-/// Applies the service config that `[client]` names, if it does. The name is relative to `base`.
-pub(super) fn apply(table: &TableReader<'_, '_>, base: &Path, client: &mut Client) -> Result<(), Problem> {
+/// Applies the service config that `[client]` names, if it does, and adds to `notes` what gRPC ignores in it. The name is relative
+/// to `base`.
+pub(super) fn apply(
+    table: &TableReader<'_, '_>,
+    base: &Path,
+    client: &mut Client,
+    notes: &mut Vec<String>,
+) -> Result<(), Problem> {
     let Some(span) = table.span(SERVICE_CONFIG.name) else {
         return match table.span(SERVICE_CONFIG_METHOD.name) {
             None => Ok(()),
@@ -47,6 +74,8 @@ pub(super) fn apply(table: &TableReader<'_, '_>, base: &Path, client: &mut Clien
     })?;
     let config = ServiceConfig::parse(&text, method.as_deref()).map_err(wrong)?;
     refuse_double(table, &config, &name)?;
+    let said = config.notes.iter().map(|note| format!("service config {}: {note}", name.visible()));
+    notes.extend(said);
     config.settle(table, client);
     Ok(())
 }
@@ -60,68 +89,72 @@ pub(crate) fn read_service_config(text: &str, method: Option<&str>) -> Result<()
 /// The settings of the method.
 #[derive(Debug, Default, PartialEq)]
 struct ServiceConfig {
-    retry: Option<Retry>,
-    hedging: Option<Hedging>,
+    method: MethodConfig,
     throttling: Option<RetryThrottling>,
-    timeout: Option<std::time::Duration>,
-    wait_for_ready: Option<bool>,
     balancing: Option<Balancing>,
     outlier_detection: Option<OutlierDetection>,
+    /// True if the client asks servers for their health (A17).
+    checks_health: bool,
+    /// What gRPC ignores, or reads in its own way, a sentence each.
+    notes: Vec<String>,
 }
 
 impl ServiceConfig {
     /// Reads a file's text, of which `method` is the rehearsed method. An error says what is wrong.
     fn parse(text: &str, method: Option<&str>) -> Result<Self, String> {
-        let document = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-        Self::from_json(&Node::root(&document), method).map_err(|fault| fault.0)
+        let Document(document) = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+        let notes = Notes::default();
+        let config = Self::read(&Node::root(&document, &notes), method, &notes).map_err(|Fault(what)| what)?;
+        Ok(Self { notes: notes.into_sentences(), ..config })
     }
 
-    fn from_json(root: &Node<'_>, method: Option<&str>) -> Result<Self, Fault> {
-        let known =
-            ["methodConfig", "retryThrottling", "loadBalancingConfig", "loadBalancingPolicy", "healthCheckConfig"];
-        root.keys(&known, &[])?;
+    fn read(root: &Node<'_>, method: Option<&str>, notes: &Notes) -> Result<Self, Fault> {
+        let fields = root.fields(&[
+            "methodConfig",
+            "retryThrottling",
+            "loadBalancingConfig",
+            "loadBalancingPolicy",
+            "healthCheckConfig",
+        ])?;
         let mut config = Self::default();
-        if let Some(methods) = root.get("methodConfig") {
-            config = of_method(&choose(&methods.items()?, method)?)?;
+        let methods = fields.get("methodConfig").map_or(Ok(Vec::new()), Node::items)?;
+        config.method = methods::choose(&methods, method, notes)?;
+        if let Some(node) = fields.get("retryThrottling") {
+            config.throttling = Some(throttling(node)?);
+            if config.method.retry.is_none() && config.method.hedging.is_none() {
+                node.note("has no effect: the rehearsed method neither retries nor hedges");
+                config.throttling = None;
+            }
         }
-        if let Some(throttling) = root.get("retryThrottling") {
-            throttling.keys(&["maxTokens", "tokenRatio"], &[])?;
-            config.throttling = Some(RetryThrottling {
-                max_tokens: throttling.required("maxTokens")?.number(0.001, 1_000.0)?,
-                token_ratio: throttling.required("tokenRatio")?.number(0.001, 1_000.0)?,
-            });
+        if let Some(health) = fields.get("healthCheckConfig") {
+            config.checks_health = true;
+            // It is the health of the one service there is.
+            health.fields(&["serviceName"])?.get("serviceName").map(Node::text).transpose()?;
         }
-        if let Some(health) = root.get("healthCheckConfig") {
-            // Health is always checked here, that of the one service there is.
-            health.keys(&["serviceName"], &[])?;
-            health.get("serviceName").map(|name| name.text()).transpose()?;
+        if let Some(policy) = fields.get("loadBalancingPolicy") {
+            config.balancing = balancers::named(policy)?;
         }
-        if let Some(policy) = root.get("loadBalancingPolicy") {
-            config.balancing = Some(match policy.text()?.to_lowercase().as_str() {
-                "round_robin" => Balancing::RoundRobin,
-                "pick_first" => Balancing::PickFirst,
-                other => return Err(policy.fault(format!("the policy `{other}` is not supported"))),
-            });
-        }
-        if let Some(policies) = root.get("loadBalancingConfig") {
-            let (balancing, outlier_detection) = balancing(&policies)?;
-            (config.balancing, config.outlier_detection) = (Some(balancing), outlier_detection);
+        if let Some(policies) = fields.get("loadBalancingConfig") {
+            let Balancer { balancing, outlier_detection } = balancers::first(policies)?;
+            config.balancing = Some(balancing);
+            config.outlier_detection = outlier_detection;
         }
         Ok(config)
     }
 
     /// Returns the client with what the file says, and with gRPC's defaults for what it does not.
     fn settle(self, table: &TableReader<'_, '_>, client: &mut Client) {
-        let has_retries = table.table("retry").first_key().is_some();
-        client.deadline = self.timeout.unwrap_or(client.deadline);
+        let MethodConfig { retry, attempt_timeout, hedging, timeout, wait_for_ready } = self.method;
+        let has_retries = table.table("retry").first_of(&RETRY_KEYS).is_some();
+        client.deadline = timeout.unwrap_or(client.deadline);
         if table.span("attempt_timeout").is_none() {
-            client.attempt_timeout = client.deadline;
+            client.attempt_timeout = attempt_timeout.unwrap_or(client.deadline);
         }
-        client.wait_for_ready = self.wait_for_ready.unwrap_or(client.wait_for_ready);
+        client.wait_for_ready = wait_for_ready.unwrap_or(client.wait_for_ready);
         if table.table("load_balancing").span("policy").is_none() {
             client.load_balancing = self.balancing.unwrap_or(Balancing::PickFirst);
         }
-        if let Some(retry) = self.retry {
+        if let Some(retry) = retry {
             // What a service config does not say is what the profile says.
             let Retry { prefer_other_server, commit, transparent, past_deadline, .. } = client.retry;
             client.retry = Retry { prefer_other_server, commit, transparent, past_deadline, ..retry };
@@ -129,25 +162,79 @@ impl ServiceConfig {
             client.retry.max_attempts = 1;
         }
         let policies = &mut client.policies;
-        policies.hedging = self.hedging.or(policies.hedging.take());
+        policies.hedging = hedging.or(policies.hedging.take());
         policies.retry_throttling = self.throttling.or(policies.retry_throttling.take());
-        policies.outlier_detection = self.outlier_detection.or(policies.outlier_detection.take());
+        policies.outlier_detection = match (self.outlier_detection, policies.outlier_detection.take()) {
+            // What a service config does not say is what the scenario says, or else the profile.
+            (Some(theirs), Some(ours)) => Some(OutlierDetection { all_ejected: ours.all_ejected, ..theirs }),
+            (Some(theirs), None) => Some(OutlierDetection { all_ejected: client.profile.all_ejected(), ..theirs }),
+            (None, ours) => ours,
+        };
+        if self.checks_health && table.span("health_check").is_none() {
+            client.health_check = Some(HealthCheck::default());
+        }
+    }
+
+    /// Returns the client of a scenario that has nothing but this service config in its `[client]`.
+    fn alone(self) -> Client {
+        let mut client = Profile::Grpc.client();
+        self.settle(&TableReader::file(&DeTable::new()), &mut client);
+        client
     }
 }
 
+fn throttling(node: &Node<'_>) -> Result<RetryThrottling, Fault> {
+    let fields = node.fields(&["maxTokens", "tokenRatio"])?;
+    let max = fields.required("maxTokens")?;
+    let ratio = fields.required("tokenRatio")?;
+    let max_tokens = f64::from(max.whole()?);
+    if max_tokens == 0.0 {
+        return Err(max.refused("must be greater than 0"));
+    }
+    if !limits::TOKENS.contains(&max_tokens) {
+        return Err(max.fault(format!("{max_tokens} is more than the 1000 that gRPC A6 allows")));
+    }
+    // More than there can be adds no more than that.
+    let token_ratio = (ratio.thousandths()? as f64 / 1_000.0).min(*limits::TOKEN_RATIO.end());
+    Ok(RetryThrottling { max_tokens, token_ratio })
+}
+
+/// The keys of `[client.retry]` and `[client.outlier_detection]` that a service config has, too. The others may stand beside it.
+const RETRY_KEYS: [&str; 6] =
+    ["max_attempts", "initial_backoff", "max_backoff", "backoff_multiplier", "jitter", "retryable_status_codes"];
+const OUTLIER_KEYS: [&str; 7] = [
+    "interval",
+    "base_ejection_time",
+    "max_ejection_time",
+    "max_ejection_percent",
+    "consecutive_errors",
+    "success_rate",
+    "failure_percentage",
+];
+
 /// Refuses a setting that both the service config and the scenario have.
 fn refuse_double(table: &TableReader<'_, '_>, config: &ServiceConfig, name: &str) -> Result<(), Problem> {
-    let retries = config.retry.is_some() || config.hedging.is_some();
+    let method = &config.method;
+    let retries = method.retry.is_some() || method.hedging.is_some();
     let policy = table.table("load_balancing").span("policy");
     let double = [
-        ("timeout", "`deadline` in [client]", table.span("deadline").filter(|_| config.timeout.is_some())),
+        ("timeout", "`deadline` in [client]", table.span("deadline").filter(|_| method.timeout.is_some())),
+        (
+            "perAttemptRecvTimeout",
+            "`attempt_timeout` in [client]",
+            table.span("attempt_timeout").filter(|_| method.attempt_timeout.is_some()),
+        ),
         (
             "waitForReady",
             "`wait_for_ready` in [client]",
-            table.span("wait_for_ready").filter(|_| config.wait_for_ready.is_some()),
+            table.span("wait_for_ready").filter(|_| method.wait_for_ready.is_some()),
         ),
         ("loadBalancingConfig", "`policy` in [client.load_balancing]", policy.filter(|_| config.balancing.is_some())),
-        ("its retryPolicy or hedgingPolicy", "[client.retry]", table.table("retry").first_key().filter(|_| retries)),
+        (
+            "its retryPolicy or hedgingPolicy",
+            "[client.retry]",
+            table.table("retry").first_of(&RETRY_KEYS).map(|(_, span)| span).filter(|_| retries),
+        ),
         ("its retryPolicy or hedgingPolicy", "[client.hedging]", table.span("hedging").filter(|_| retries)),
         (
             "retryThrottling",
@@ -157,7 +244,11 @@ fn refuse_double(table: &TableReader<'_, '_>, config: &ServiceConfig, name: &str
         (
             "outlier_detection_experimental",
             "[client.outlier_detection]",
-            table.span("outlier_detection").filter(|_| config.outlier_detection.is_some()),
+            table
+                .table("outlier_detection")
+                .first_of(&OUTLIER_KEYS)
+                .map(|(_, span)| span)
+                .filter(|_| config.outlier_detection.is_some()),
         ),
     ];
     for (theirs, ours, span) in double {
@@ -167,163 +258,4 @@ fn refuse_double(table: &TableReader<'_, '_>, config: &ServiceConfig, name: &str
         }
     }
     Ok(())
-}
-
-/// Returns the entry of `methodConfig` for `method`, written `package.Service/Method` or `package.Service`; the only one
-/// without.
-fn choose<'a>(entries: &[Node<'a>], method: Option<&str>) -> Result<Node<'a>, Fault> {
-    let mut names = Vec::new();
-    for entry in entries {
-        for name in entry.required("name")?.items()? {
-            name.keys(&["service", "method"], &[])?;
-            let part = |key| name.get(key).map(|part| part.text()).transpose();
-            let service = part("service")?.unwrap_or_default();
-            let method = part("method")?.unwrap_or_default();
-            names.push((if method.is_empty() { service } else { format!("{service}/{method}") }, entry));
-        }
-    }
-    let found = |wanted: &str| names.iter().find(|(name, _)| name == wanted).map(|(_, entry)| (*entry).clone());
-    match (method, entries) {
-        (Some(method), _) => {
-            let service = method.split_once('/').map_or(method, |(service, _)| service);
-            found(method)
-                .or_else(|| found(service))
-                .or_else(|| found(""))
-                .ok_or_else(|| Fault(format!("methodConfig has no entry for `{method}`; it has {}", listed(&names))))
-        }
-        (None, [only]) => Ok(only.clone()),
-        (None, _) => Err(Fault(format!(
-            "methodConfig has {} entries; say which is rehearsed with service_config_method, one of {}",
-            entries.len(),
-            listed(&names)
-        ))),
-    }
-}
-
-fn listed(names: &[(String, &Node<'_>)]) -> String {
-    let quoted =
-        names.iter().map(|(name, _)| if name.is_empty() { "the one for all".into() } else { format!("`{name}`") });
-    quoted.collect::<Vec<_>>().join(", ")
-}
-
-fn of_method(entry: &Node<'_>) -> Result<ServiceConfig, Fault> {
-    let unsupported = ["maxRequestMessageBytes", "maxResponseMessageBytes"];
-    entry.keys(&["name", "waitForReady", "timeout", "retryPolicy", "hedgingPolicy"], &unsupported)?;
-    if let (Some(_), Some(hedging)) = (entry.get("retryPolicy"), entry.get("hedgingPolicy")) {
-        return Err(hedging.fault("`hedgingPolicy` and `retryPolicy` exclude each other (gRPC A6); leave one out"));
-    }
-    Ok(ServiceConfig {
-        retry: entry.get("retryPolicy").map(|policy| retry(&policy)).transpose()?,
-        hedging: entry.get("hedgingPolicy").map(|policy| hedging(&policy)).transpose()?,
-        timeout: entry.get("timeout").map(|timeout| timeout.duration(false)).transpose()?,
-        wait_for_ready: entry.get("waitForReady").map(|value| value.boolean()).transpose()?,
-        ..ServiceConfig::default()
-    })
-}
-
-fn retry(policy: &Node<'_>) -> Result<Retry, Fault> {
-    let known = ["maxAttempts", "initialBackoff", "maxBackoff", "backoffMultiplier", "retryableStatusCodes"];
-    policy.keys(&known, &["perAttemptRecvTimeout"])?;
-    Ok(Retry {
-        max_attempts: policy.required("maxAttempts")?.count(2, 1_000_000)?.min(MAX_ATTEMPTS) as u32,
-        initial_backoff: policy.required("initialBackoff")?.duration(false)?,
-        max_backoff: policy.required("maxBackoff")?.duration(false)?,
-        backoff_multiplier: policy.required("backoffMultiplier")?.number(1.0, 1_000.0)?,
-        jitter: Jitter::Proportional,
-        retryable_status_codes: policy.required("retryableStatusCodes")?.codes()?,
-        ..Retry::default()
-    })
-}
-
-fn hedging(policy: &Node<'_>) -> Result<Hedging, Fault> {
-    policy.keys(&["maxAttempts", "hedgingDelay", "nonFatalStatusCodes"], &[])?;
-    let delay = policy.get("hedgingDelay").map(|delay| delay.duration(true)).transpose()?;
-    Ok(Hedging {
-        max_attempts: policy.required("maxAttempts")?.count(2, 1_000_000)?.min(MAX_ATTEMPTS),
-        hedging_delay: delay.unwrap_or_default(),
-        non_fatal_status_codes: policy.required("nonFatalStatusCodes")?.codes()?,
-    })
-}
-
-/// Returns the first policy of the list that is supported, as gRPC takes it.
-fn balancing(policies: &Node<'_>) -> Result<(Balancing, Option<OutlierDetection>), Fault> {
-    let mut unsupported = Vec::new();
-    for entry in policies.items()? {
-        let (name, config) = entry.only_key()?;
-        match name {
-            "round_robin" => {
-                config.keys(&[], &[])?;
-                return Ok((Balancing::RoundRobin, None));
-            }
-            "pick_first" => {
-                config.keys(&["shuffleAddressList"], &[])?;
-                if let Some(shuffle) = config.get("shuffleAddressList")
-                    && shuffle.boolean()?
-                {
-                    return Err(shuffle.fault("shuffling is not supported; the servers are asked in their order"));
-                }
-                return Ok((Balancing::PickFirst, None));
-            }
-            "outlier_detection_experimental" => {
-                let (child, below) = balancing(&config.required("childPolicy")?)?;
-                if below.is_some() {
-                    return Err(config.fault("an outlier detection within another is not supported"));
-                }
-                return Ok((child, Some(outlier_detection(&config)?)));
-            }
-            other => unsupported.push(format!("`{other}`")),
-        }
-    }
-    Err(policies.fault(format!(
-        "none of its policies is supported: {}; supported are `round_robin`, `pick_first` and \
-         `outlier_detection_experimental`",
-        unsupported.join(", ")
-    )))
-}
-
-fn outlier_detection(config: &Node<'_>) -> Result<OutlierDetection, Fault> {
-    let known = [
-        "interval",
-        "baseEjectionTime",
-        "maxEjectionTime",
-        "maxEjectionPercent",
-        "successRateEjection",
-        "failurePercentageEjection",
-        "childPolicy",
-    ];
-    config.keys(&known, &[])?;
-    // gRPC has no ejection for errors in a row.
-    let default = OutlierDetection { consecutive_errors: 0, ..OutlierDetection::default() };
-    let time = |key, default| config.get(key).map_or(Ok(default), |node| node.duration(false));
-    Ok(OutlierDetection {
-        interval: time("interval", default.interval)?,
-        base_ejection_time: time("baseEjectionTime", default.base_ejection_time)?,
-        max_ejection_time: time("maxEjectionTime", default.max_ejection_time)?,
-        max_ejection_percent: config.percent_or("maxEjectionPercent", default.max_ejection_percent)?,
-        success_rate: config.get("successRateEjection").map(|node| success_rate(&node)).transpose()?,
-        failure_percentage: config.get("failurePercentageEjection").map(|node| failures(&node)).transpose()?,
-        ..default
-    })
-}
-
-fn success_rate(node: &Node<'_>) -> Result<SuccessRate, Fault> {
-    node.keys(&["stdevFactor", "enforcementPercentage", "minimumHosts", "requestVolume"], &[])?;
-    let default = SuccessRate::default();
-    Ok(SuccessRate {
-        stdev_factor: node.count_or("stdevFactor", default.stdev_factor)?,
-        enforcement_percentage: node.percent_or("enforcementPercentage", default.enforcement_percentage)?,
-        minimum_hosts: node.count_or("minimumHosts", default.minimum_hosts)?,
-        request_volume: node.count_or("requestVolume", default.request_volume)?,
-    })
-}
-
-fn failures(node: &Node<'_>) -> Result<FailurePercentage, Fault> {
-    node.keys(&["threshold", "enforcementPercentage", "minimumHosts", "requestVolume"], &[])?;
-    let default = FailurePercentage::default();
-    Ok(FailurePercentage {
-        threshold: node.percent_or("threshold", default.threshold)?,
-        enforcement_percentage: node.percent_or("enforcementPercentage", default.enforcement_percentage)?,
-        minimum_hosts: node.count_or("minimumHosts", default.minimum_hosts)?,
-        request_volume: node.count_or("requestVolume", default.request_volume)?,
-    })
 }

@@ -85,6 +85,8 @@ pub const COUNT: RangeInclusive<usize> = 0..=1_000_000;
 pub const COUNT_SOME: RangeInclusive<usize> = 1..=1_000_000;
 /// Calls of a breaker's window, which are kept.
 pub const WINDOW: RangeInclusive<usize> = 1..=100_000;
+/// Time of a breaker's window, whose counts by the second are kept.
+pub const BREAKER_WINDOW: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::from_secs(60 * 60);
 /// Answers of a cache.
 pub const CACHE_SIZE: RangeInclusive<usize> = 1..=10_000;
 /// A percentage of a whole.
@@ -101,8 +103,8 @@ pub const TOKEN_RATIO: RangeInclusive<f64> = 0.001..=1_000.0;
 pub const AGGRESSION: RangeInclusive<f64> = 0.01..=100.0;
 /// gRPC A48's choices of a least_request pick.
 pub const CHOICE_COUNT: RangeInclusive<usize> = 2..=100;
-/// Ratio of each backoff to the one before it.
-pub const BACKOFF_MULTIPLIER: RangeInclusive<f64> = 1.0..=1_000.0;
+/// Ratio of each backoff to the one before it; gRPC A6 has it above 0.
+pub const BACKOFF_MULTIPLIER: RangeInclusive<f64> = 0.001..=1_000.0;
 /// Factor of service times; a fault makes no server faster.
 pub const SLOW_FACTOR: RangeInclusive<f64> = 1.0..=10_000.0;
 /// Faults drawn for one run.

@@ -229,11 +229,6 @@ impl<'v, 't> TableReader<'v, 't> {
         keys.iter().find_map(|key| Some((*key, self.span(key)?)))
     }
 
-    /// Returns the place of the value of the table's first key, if it has one.
-    pub(crate) fn first_key(&self) -> Option<Span> {
-        self.table?.values().next().map(Item::span)
-    }
-
     /// Returns the table called `name`; an empty one if there is none.
     pub(crate) fn table(&self, name: &str) -> Self {
         Self::within(self.get(name))

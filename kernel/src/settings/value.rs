@@ -453,6 +453,30 @@ impl Codec for Vec<Code> {
     }
 }
 
+/// Codes without OK, or none.
+pub(crate) struct CodesOrNone;
+
+impl Codec for CodesOrNone {
+    type Target = Vec<Code>;
+    type Limits = ();
+
+    fn type_name() -> String {
+        Vec::<Code>::type_name()
+    }
+
+    fn read(item: &Item<'_>, (): &()) -> Result<Vec<Code>, Problem> {
+        if items(item)?.is_empty() { Ok(Vec::new()) } else { Vec::<Code>::read(item, &"") }
+    }
+
+    fn written(value: &Vec<Code>) -> Option<String> {
+        Some(list(value))
+    }
+
+    fn schema((): &()) -> Value {
+        json!({ "type": "array", "items": Code::schema(&()), "uniqueItems": true })
+    }
+}
+
 fn failure_code(item: &Item<'_>) -> Result<Code, Problem> {
     match any_code(item)? {
         Code::Ok => Err(Problem::at(item.span(), "`OK` cannot be retried; leave it out")),

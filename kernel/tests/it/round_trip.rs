@@ -1,6 +1,6 @@
 //! A scenario is the same after it was written and read: over random ones, and over the format's own example.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use kernel::{
     client::settings::{Commit, PassiveHealth, PastDeadline, Profile, ServerSelection},
@@ -10,14 +10,15 @@ use kernel::{
     },
     scenario::{
         Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind, GraphSize,
-        HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, RequestKind, Retry, Run, Scenario, Servers, Shape,
-        Size, Stage, TABLE, ThinkTime, Unit, Workload, limits,
+        HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, ReadingNotes, RequestKind, Retry, Run, Scenario,
+        Servers, Shape, Size, Stage, TABLE, ThinkTime, Unit, Workload, limits,
     },
     server::settings::Admission,
     settings::{KeyInfo, Presence, TableInfo},
     status::Code,
 };
 use proptest::{collection::vec, option, prelude::*, sample::subsequence, strategy::Union};
+use tempfile::TempDir;
 
 const DAY_NS: u64 = 24 * 3_600 * 1_000_000_000;
 
@@ -221,12 +222,9 @@ fn policies() -> impl Strategy<Value = Policies> {
     });
     let throttling =
         (0.001..=1e3, 0.001..=1e3).prop_map(|(max_tokens, token_ratio)| RetryThrottling { max_tokens, token_ratio });
-    let hedging =
-        (2..=100_usize, from(0), codes()).prop_map(|(max_attempts, hedging_delay, non_fatal_status_codes)| Hedging {
-            max_attempts,
-            hedging_delay,
-            non_fatal_status_codes,
-        });
+    let hedging = (2..=100_usize, from(0), option::of(codes())).prop_map(|(max_attempts, hedging_delay, codes)| {
+        Hedging { max_attempts, hedging_delay, non_fatal_status_codes: codes.unwrap_or_default() }
+    });
     let rate_limit = (1..=1_000_000_usize, from(1), option::of(1..=1_000_000_usize), from(0))
         .prop_map(|(limit, refresh_period, burst, max_wait)| RateLimit { limit, refresh_period, burst, max_wait });
     let bulkhead = (1..=1_000_000_usize, from(0))
@@ -276,7 +274,9 @@ fn breaker() -> impl Strategy<Value = CircuitBreaker> {
     let rate = option::of(0.001..=100.0);
     let slow = option::of((from(1), 0.001..=100.0));
     let window = (1..=100_000_usize, 0.0..=1.0);
-    (scope, (row, rate, slow), window, from(1), 1..=1_000_000_usize, codes()).prop_map(
+    let by_time = option::of((1..=3_600_000_000_000_u64).prop_map(Duration::from_nanos));
+    let later = (by_time, option::of(from(1)), option::of(codes()));
+    (scope, (row, rate, slow), window, from(1), 1..=1_000_000_usize, codes(), later).prop_map(
         |(
             scope,
             (row, failure_rate_threshold, slow),
@@ -284,19 +284,23 @@ fn breaker() -> impl Strategy<Value = CircuitBreaker> {
             reset_timeout,
             permitted,
             failure_status_codes,
+            (sliding_window_duration, max_wait_duration_in_half_open, ignored_status_codes),
         )| {
             let none = failure_rate_threshold.is_none() && slow.is_none();
             CircuitBreaker {
                 scope,
                 consecutive_failures: row.or(none.then_some(5)),
                 failure_rate_threshold,
-                sliding_window_size: window,
+                sliding_window_size: if sliding_window_duration.is_some() { 100 } else { window },
                 minimum_number_of_calls: ((window as f64 * share) as usize).max(1),
                 slow_call_duration_threshold: slow.map(|(duration, _)| duration),
                 slow_call_rate_threshold: slow.map(|(_, rate)| rate),
                 reset_timeout,
                 permitted_calls_in_half_open: permitted,
                 failure_status_codes,
+                sliding_window_duration,
+                max_wait_duration_in_half_open,
+                ignored_status_codes,
             }
         },
     )
@@ -345,7 +349,7 @@ fn retry() -> impl Strategy<Value = Retry> {
     let commit = prop_oneof![Just(Commit::Reply), Just(Commit::Headers)];
     let past_deadline = prop_oneof![Just(PastDeadline::LastStatus), Just(PastDeadline::DeadlineExceeded)];
     let rules = (any::<bool>(), commit, any::<bool>(), past_deadline);
-    (1..=100_u32, from(0), from(0), 1.0..=1_000.0, jitter, codes(), rules).prop_map(
+    (1..=100_u32, from(0), from(0), 0.001..=1_000.0, jitter, codes(), rules).prop_map(
         |(max_attempts, initial_backoff, max_backoff, backoff_multiplier, jitter, codes, rules)| Retry {
             max_attempts,
             initial_backoff,
@@ -460,6 +464,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 nemesis,
                 faults,
                 expectations,
+                notes: ReadingNotes::default(),
             })
         })
 }
@@ -486,6 +491,16 @@ fn within_totals(mut scenario: Scenario) -> Scenario {
     scenario
 }
 
+/// Returns the client of a scenario that has nothing but this service config in its `[client]`.
+fn from_service_config(json: &str) -> Client {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("config.json"), json).unwrap();
+    let text = "name = 'a'\nduration = '9s'\nload.rate = 1\nclient.service_config = 'config.json'\n";
+    fs::write(folder.path().join("scenario.toml"), text).unwrap();
+    let read = Scenario::load(&folder.path().join("scenario.toml"), &[]);
+    read.unwrap_or_else(|error| panic!("{json}\n{error}")).client
+}
+
 proptest! {
     #[test]
     fn a_random_scenario_is_read_back_as_it_was_written(scenario in scenario()) {
@@ -493,6 +508,34 @@ proptest! {
         let read = Scenario::parse("written.toml", &text, &[]).map_err(|e| TestCaseError::fail(e.to_string()))?;
         prop_assert_eq!(&read, &scenario);
         prop_assert_eq!(read.to_toml(), text, "the second writing differs from the first");
+    }
+
+    /// What has a place in a service config is read back as it was, whatever the client; what is read has a place.
+    #[test]
+    fn a_random_client_is_read_back_from_its_service_config(mut client in client()) {
+        // The longest call, of a day, has room for 10 million sweeps of this interval.
+        if let Some(detection) = &mut client.policies.outlier_detection {
+            detection.interval = detection.interval.max(Duration::from_millis(18));
+        }
+        let exported = client.to_service_config();
+        let read = from_service_config(&exported.json);
+        let omitted = |path: &str| exported.omitted.iter().any(|omitted| omitted.contains(path));
+        prop_assert_eq!((read.deadline, read.wait_for_ready), (client.deadline, client.wait_for_ready));
+        prop_assert_eq!(read.load_balancing != client.load_balancing, omitted("client.load_balancing."));
+        prop_assert_eq!(
+            read.attempt_timeout != client.attempt_timeout.min(client.deadline), omitted("client.attempt_timeout"),
+        );
+        prop_assert_eq!(read.retry.max_attempts != client.retry.max_attempts, omitted("client.retry.max_attempts"));
+        let detections = [&read, &client].map(|client| &client.policies.outlier_detection);
+        prop_assert_eq!(detections[0] != detections[1], omitted("client.outlier_detection."));
+        let hedgings = [&read, &client].map(|client| &client.policies.hedging);
+        prop_assert_eq!(hedgings[0] != hedgings[1], omitted("client.hedging."));
+        prop_assert_eq!(client.policies.circuit_breaker.is_some(), omitted("[client.circuit_breaker]"));
+
+        let again = read.to_service_config();
+        prop_assert_eq!(&again.json, &exported.json);
+        prop_assert_eq!(&again.omitted, &Vec::<String>::new());
+        prop_assert_eq!(from_service_config(&again.json), read);
     }
 
     #[test]

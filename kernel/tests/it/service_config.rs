@@ -1,6 +1,6 @@
 //! A client's service config as a scenario reads it: what it comes to, and what is said of a wrong one.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use kernel::{
     client::settings::{Commit, PastDeadline},
@@ -108,34 +108,104 @@ fn a_method_is_looked_up_as_grpc_does() {
     assert_eq!(["shop.Cart/Add", "shop.Cart/Clear", "shop.Cart", "shop.Stock/Get"].map(deadline), [1, 2, 2, 3]);
 }
 
+/// Returns the files of a folder of the corpus: their names and texts, in order of the names.
+fn corpus(folder: &str) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/service_configs").join(folder);
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            (path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// The specification: `grpc/service_config/service_config.proto`, gRPC A6, A48 and A50. `real/tests/peers/service_configs.py`
+/// compares the verdicts with gRPC's core.
 #[test]
-fn the_error_of_a_wrong_config_has_a_mistake_a_place_and_a_remedy() {
-    let method = |inside: &str| format!(r#"{{ "methodConfig": [{{ "name": [{{}}], {inside} }}] }}"#);
-    let retry = |inside: &str| {
-        let rest = r#""initialBackoff": "1s", "maxBackoff": "1s", "retryableStatusCodes": [14]"#;
-        method(&format!(r#""retryPolicy": {{ {inside}, {rest} }}"#))
-    };
-    let wrong = [
-        "{".to_owned(),
-        "[]".to_owned(),
-        r#"{ "methodConfigs": [] }"#.to_owned(),
-        method(r#""timeout": "5""#),
-        method(r#""timeout": 5"#),
-        method(r#""maxRequestMessageBytes": 5"#),
-        method(r#""waitForReady": "yes""#),
-        method(r#""retryPolicy": {}, "hedgingPolicy": {}"#),
-        method(r#""hedgingPolicy": { "maxAttempts": 2, "nonFatalStatusCodes": ["BROKEN"] }"#),
-        retry(r#""maxAttempts": 1, "backoffMultiplier": 2"#),
-        retry(r#""maxAttempts": "4", "backoffMultiplier": 2"#),
-        retry(r#""maxAttempts": 4"#),
-        r#"{ "retryThrottling": { "maxTokens": 0, "tokenRatio": 0.1 } }"#.to_owned(),
-        r#"{ "loadBalancingConfig": [{ "grpclb": {} }, { "ring_hash_experimental": {} }] }"#.to_owned(),
-        r#"{ "loadBalancingConfig": [{ "pick_first": { "shuffleAddressList": true } }] }"#.to_owned(),
-        r#"{ "methodConfig": [{ "name": [{ "service": "a" }] }, { "name": [{ "service": "b", "method": "C" }] }] }"#
-            .to_owned(),
-    ];
-    let messages: Vec<_> = wrong.iter().map(|config| message(config, "")).collect();
-    insta::assert_snapshot!("service_config", messages.join("\n\n"));
+fn every_valid_config_of_the_corpus_is_read_and_needs_no_file_then() {
+    let files = corpus("valid");
+    assert!(files.len() >= 40, "{}", files.len());
+    let mut notes = String::new();
+    for (name, config) in files {
+        let method = if name == "several_names" { "client.service_config_method = '/shop.Stock/Get'" } else { "" };
+        let scenario = load(&config, method).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(Scenario::parse("resolved.toml", &scenario.to_toml(), &[]).unwrap(), scenario, "{name}");
+        notes += &format!("{name}\n");
+        scenario.warnings().iter().for_each(|warning| notes += &format!("    {warning}\n"));
+    }
+    insta::assert_snapshot!("service_config_notes", notes);
+}
+
+#[test]
+fn every_config_of_the_corpus_that_grpc_refuses_is_refused_with_its_place_and_with_grpcs_words() {
+    let files = corpus("refused");
+    assert!(files.len() >= 20, "{}", files.len());
+    let messages: Vec<_> = files
+        .iter()
+        .map(|(name, config)| format!("{name}\n    {}", message(config, "").lines().next().unwrap_or_default()))
+        .collect();
+    insta::assert_snapshot!("service_config_refused", messages.join("\n"));
+}
+
+#[test]
+fn a_config_of_several_methods_needs_to_know_which_is_rehearsed() {
+    let several =
+        r#"{ "methodConfig": [{ "name": [{ "service": "a" }] }, { "name": [{ "service": "b", "method": "C" }] }] }"#;
+    insta::assert_snapshot!("service_config", message(several, ""));
+    let other = load(several, "client.service_config_method = 'c.Other/Get'").unwrap();
+    assert_eq!(other.client.retry.max_attempts, 1);
+    let expected = "service config config.json: methodConfig has no entry for `c.Other/Get`, so that gRPC's defaults apply: no \
+                    retries, no timeout; it has `a`, `b/C`";
+    assert_eq!(other.warnings(), [expected]);
+}
+
+/// gRPC's core: "We support up to 3 decimal digits".
+#[test]
+fn the_ratio_of_tokens_is_cut_after_three_digits() {
+    let config = r#"{ "methodConfig": [{ "name": [{}], "hedgingPolicy": { "maxAttempts": 2 } }],
+        "retryThrottling": { "maxTokens": 10, "tokenRatio": 0.1239 } }"#;
+    let throttling = load(config, "").unwrap().client.policies.retry_throttling;
+    assert_eq!(throttling, Some(RetryThrottling { max_tokens: 10.0, token_ratio: 0.123 }));
+}
+
+#[test]
+fn a_timeout_of_an_attempt_is_the_attempts_limit_and_is_retried() {
+    let config = r#"{ "methodConfig": [{ "name": [{}], "timeout": "2s", "retryPolicy": { "maxAttempts": 3, "initialBackoff": "0.1s",
+        "maxBackoff": "1s", "backoffMultiplier": 0.5, "perAttemptRecvTimeout": "0.5s",
+        "retryableStatusCodes": ["UNAVAILABLE"] } }] }"#;
+    let client = load(config, "").unwrap().client;
+    assert_eq!((client.deadline, client.attempt_timeout), (Duration::from_secs(2), Duration::from_millis(500)));
+    assert_eq!(client.retry.retryable_status_codes, [Code::Unavailable, Code::DeadlineExceeded]);
+    assert_eq!(client.retry.backoff_multiplier, 0.5);
+}
+
+/// A48: "choice_count … capped at 10".
+#[test]
+fn the_choices_of_least_request_are_ten_at_most() {
+    let config = r#"{ "loadBalancingConfig": [{ "least_request_experimental": { "choiceCount": 100 } }] }"#;
+    assert_eq!(load(config, "").unwrap().client.load_balancing, Balancing::LeastRequest { choice_count: 10 });
+}
+
+/// Without a balancer gRPC takes pick_first, with which no server has anything to warm up for.
+#[test]
+fn a_policy_of_the_scenario_that_the_config_contradicts_is_refused() {
+    let error = load("{}", "client.slow_start = 'on'").unwrap_err().to_string();
+    assert!(error.contains("exclude each other"), "{error}");
+    let error = load("{}", "client.retry_budget = 'on'").unwrap_err().to_string();
+    assert!(error.contains("nothing to bound"), "{error}");
+}
+
+#[test]
+fn what_has_no_place_in_a_service_config_is_named() {
+    let text = "name = 'a'\nduration = '9s'\nload.rate = 1\n[client]\nattempt_timeout = '1s'\n\
+        load_balancing = { policy = 'peak_ewma' }\ncircuit_breaker = 'on'\n\
+        outlier_detection = { failure_percentage = { threshold = 85.5 } }\nretry = { max_attempts = 7 }\n";
+    let exported = Scenario::parse("a.toml", text, &[]).unwrap().client.to_service_config();
+    let said = [exported.omitted.join("\n"), exported.notes.join("\n")].join("\n\n");
+    insta::assert_snapshot!("service_config_export", format!("{}\n{said}", exported.json));
 }
 
 #[test]

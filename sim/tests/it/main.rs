@@ -19,6 +19,7 @@ mod many;
 mod pinned;
 
 mod scenarios;
+mod service_config;
 mod shrink;
 mod simulated;
 mod soundness;

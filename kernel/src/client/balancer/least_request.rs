@@ -37,7 +37,7 @@ impl Balancer for LeastRequest {
         self.active[server] += 1;
     }
 
-    fn on_end(&mut self, server: usize, _: Option<Duration>, _: Instant) {
+    fn on_end(&mut self, server: usize, _: Duration, _: Instant) {
         self.active[server] -= 1;
     }
 }
@@ -78,7 +78,7 @@ mod tests {
     fn each_end_of_an_attempt_counts_one_less() {
         let mut balancer = LeastRequest::new(100, 2);
         [0, 0, 0, 1].iter().for_each(|server| balancer.on_sent(*server));
-        (0..3).for_each(|_| balancer.on_end(0, None, Instant::START));
+        (0..3).for_each(|_| balancer.on_end(0, Duration::ZERO, Instant::START));
         assert_eq!(balancer.active, [0, 1]);
     }
 
@@ -88,7 +88,7 @@ mod tests {
         balancer.on_sent(0);
         assert_eq!(pick(&mut balancer), 1, "a hundred draws miss neither");
         balancer.on_sent(1);
-        balancer.on_end(0, None, Instant::START);
+        balancer.on_end(0, Duration::ZERO, Instant::START);
         assert_eq!(pick(&mut balancer), 0);
     }
 }

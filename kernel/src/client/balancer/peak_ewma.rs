@@ -2,7 +2,11 @@
 //!
 //! A server's cost is its latency times the number of attempts that would be under way. Its latency is a moving average that
 //! jumps to any higher measurement and falls slowly: a lower measurement moves it by the share `1 - exp(-elapsed / decay)`.
-//! Without measurements it decays towards 0 in the same way, so that a slow server is tried again. It starts at `default_rtt`.
+//! Without measurements it decays towards 0 in the same way, so that a slow server is tried again: reading the cost is a
+//! measurement of 0, which is stored with its time (tower's `RttEstimate::decay`, Finagle's `get`). It starts at `default_rtt`.
+//!
+//! An attempt that is abandoned is a measurement, too, of the time that it has taken so far (tower's drop of the handle,
+//! Finagle's `end`). Otherwise a slow server that every hedge outruns would never be measured, and would go on to look fast.
 //!
 //! A failure has a latency, too: one that comes fast makes a server look fast, as in tower. Health and outlier detection exist
 //! for such servers.
@@ -33,21 +37,26 @@ impl PeakEwma {
         Self { decay, servers: vec![initial; servers] }
     }
 
-    /// Returns the cost of `server`: the expected time until an attempt sent `now` is answered, in seconds.
-    fn cost(&self, server: usize, now: Instant) -> f64 {
-        let latency = &self.servers[server];
-        latency.decayed(self.decay, now, 0.0) * f64::from(latency.pending + 1)
+    /// Returns the cost of `server`: the expected time until an attempt sent `now` is answered, in seconds. The decay until
+    /// then is stored, as in tower and Finagle.
+    fn cost(&mut self, server: usize, now: Instant) -> f64 {
+        let latency = &mut self.servers[server];
+        latency.measure(self.decay, now, 0.0);
+        latency.rtt * f64::from(latency.pending + 1)
     }
 }
 
 impl ServerLatency {
-    /// Returns the average after a measurement of `rtt`, in seconds.
-    fn decayed(&self, decay: Duration, now: Instant, rtt: f64) -> f64 {
-        if rtt > self.rtt {
-            return rtt;
-        }
-        let weight = (-now.since(self.updated).as_secs_f64() / decay.as_secs_f64()).exp();
-        self.rtt * weight + rtt * (1.0 - weight)
+    /// Moves the average by a measurement of `rtt`, in seconds.
+    fn measure(&mut self, decay: Duration, now: Instant, rtt: f64) {
+        self.rtt = if rtt > self.rtt {
+            rtt
+        } else {
+            let weight = (-now.since(self.updated).as_secs_f64() / decay.as_secs_f64()).exp();
+            self.rtt * weight + rtt * (1.0 - weight)
+        };
+        // Of two threads, the one that read the clock first may get here second.
+        self.updated = self.updated.max(now);
     }
 }
 
@@ -62,21 +71,18 @@ impl Balancer for PeakEwma {
         let second = (first + 1 + context.draw_below(count - 1)) % count;
         let first = candidates.nth(first);
         let second = candidates.nth(second);
-        if self.cost(second, context.now) < self.cost(first, context.now) { second } else { first }
+        let cost = self.cost(first, context.now);
+        if self.cost(second, context.now) < cost { second } else { first }
     }
 
     fn on_sent(&mut self, server: usize) {
         self.servers[server].pending += 1;
     }
 
-    fn on_end(&mut self, server: usize, took: Option<Duration>, now: Instant) {
+    fn on_end(&mut self, server: usize, took: Duration, now: Instant) {
         let latency = &mut self.servers[server];
         latency.pending -= 1;
-        // An abandoned attempt has no latency.
-        if let Some(took) = took {
-            latency.rtt = latency.decayed(self.decay, now, took.as_secs_f64());
-            latency.updated = now;
-        }
+        latency.measure(self.decay, now, took.as_secs_f64());
     }
 }
 
@@ -97,7 +103,7 @@ mod tests {
     /// tower's test `default_decay`: a default of 10 ms that decays over a second.
     #[test]
     fn the_default_decays_over_time() {
-        let balancer = balancer(10, 1_000);
+        let mut balancer = balancer(10, 1_000);
         assert_eq!(balancer.cost(0, at(0)), 10.0 * MS);
         let first = balancer.cost(0, at(100));
         let second = balancer.cost(0, at(200));
@@ -108,7 +114,7 @@ mod tests {
     /// tower's test `compound_decay`: a peak is the latency at once, is multiplied by the attempts under way, and decays.
     #[test]
     fn the_latency_rises_to_a_peak_at_once_and_falls_slowly() {
-        let took = Some(Duration::from_millis(200));
+        let took = Duration::from_millis(200);
         let mut balancer = balancer(20, 1_000);
         balancer.on_sent(0);
         balancer.on_sent(0);
@@ -126,7 +132,7 @@ mod tests {
     fn a_lower_measurement_moves_the_average_by_the_share_of_the_time() {
         let mut balancer = balancer(100, 2_000);
         balancer.on_sent(0);
-        balancer.on_end(0, Some(Duration::from_millis(20)), at(2_000));
+        balancer.on_end(0, Duration::from_millis(20), at(2_000));
         let expected = 100.0 * MS / std::f64::consts::E + 20.0 * MS * (1.0 - 1.0 / std::f64::consts::E);
         assert!((balancer.cost(0, at(2_000)) - expected).abs() < 1e-12);
     }
@@ -151,13 +157,41 @@ mod tests {
         }
     }
 
+    /// tower's `RttEstimate`, with its default decay of ten seconds: an answer after 1 s, a read 9.9 s later, and an answer of
+    /// 300 ms. The read leaves exp(-0.99) = 0.3716 s; 0.3 s later that is 0.3716 x exp(-0.03) + 0.3 x (1 - exp(-0.03)) = 0.3695 s.
+    /// Without the stored read it would be exp(-1.02) + 0.3 x (1 - exp(-1.02)) = 0.5524 s.
     #[test]
-    fn the_cheaper_of_two_is_picked_and_an_abandoned_attempt_is_not_measured() {
+    fn a_read_stores_the_decay_until_then() {
         let mut balancer = balancer(30, 10_000);
         balancer.on_sent(0);
-        balancer.on_end(0, Some(Duration::from_secs(2)), at(10));
-        balancer.on_sent(1);
-        balancer.on_end(1, None, at(10));
+        balancer.on_end(0, Duration::from_secs(1), at(1_000));
+        assert!((balancer.cost(0, at(10_900)) - (-0.99_f64).exp()).abs() < 1e-9);
+        balancer.on_sent(0);
+        balancer.on_end(0, Duration::from_millis(300), at(11_200));
+        assert!((balancer.servers[0].rtt - 0.3695).abs() < 1e-4, "{}", balancer.servers[0].rtt);
+    }
+
+    /// A server that answers after 2 s, whose attempts a hedge outruns after 50 ms each, costs at least those 50 ms.
+    #[test]
+    fn an_attempt_that_a_hedge_outruns_is_measured_up_to_then() {
+        let mut balancer = balancer(1, 10_000);
+        for start in [0, 100, 200] {
+            balancer.on_sent(0);
+            balancer.on_end(0, Duration::from_millis(50), at(start + 50));
+            balancer.on_sent(1);
+            balancer.on_end(1, Duration::from_millis(10), at(start + 60));
+        }
+        assert!((balancer.cost(0, at(260)) - 50.0 * MS).abs() < 2.0 * MS);
+        let picks =
+            (0..50).map(|request| balancer.pick([0, 1].into(), &mut PickContext::for_request(request, at(260))));
+        assert!(picks.collect::<Vec<_>>().iter().all(|server| *server == 1));
+    }
+
+    #[test]
+    fn the_cheaper_of_two_is_picked() {
+        let mut balancer = balancer(30, 10_000);
+        balancer.on_sent(0);
+        balancer.on_end(0, Duration::from_secs(2), at(10));
         let picks = (0..50).map(|request| balancer.pick([0, 1].into(), &mut PickContext::for_request(request, at(10))));
         assert!(picks.collect::<Vec<_>>().iter().all(|server| *server == 1));
         assert_eq!(balancer.pick([0].into(), &mut PickContext::for_request(0, at(10))), 0);

@@ -7,7 +7,8 @@ use crate::{
     },
     fuzzing::network::{Attempt, Service, answering, at, failing, failing_all, hanging, plain, refusing},
     policy::{
-        Bulkhead, Cache, CircuitBreaker, Fallback, FallbackKind, Policies, RateLimit, RetryBudget, RetryThrottling,
+        Bulkhead, Cache, CircuitBreaker, Fallback, FallbackKind, Hedging, Policies, RateLimit, RetryBudget,
+        RetryThrottling,
     },
     record::{Answer, Event},
     server::{Injection, ReplicaSettings},
@@ -600,8 +601,8 @@ fn servers_that_are_ejected_or_unhealthy_come_last() {
         load_balancing: Balancing::PickFirst,
         ..with(Policies { outlier_detection: Some(outlier_detection), ..Policies::default() })
     };
-    // NOT_FOUND ejects a server and leaves it healthy.
-    let (service, responses) = play(settings, vec![failing(Code::NotFound, 10), answering(10)], &[0, 20, 1_000]);
+    // UNKNOWN ejects a server and leaves it healthy.
+    let (service, responses) = play(settings, vec![failing(Code::Unknown, 10), answering(10)], &[0, 20, 1_000]);
     let servers: Vec<_> = responses.iter().map(|(_, response)| response.server.clone().unwrap()).collect();
     assert_eq!(servers, ["server-0", "server-1", "server-1"]);
     let ejected = &service.events(Event::Ejected)[0];
@@ -609,4 +610,51 @@ fn servers_that_are_ejected_or_unhealthy_come_last() {
     assert_eq!(ejected.duration_us, Some(300_000));
     // Ejected at 10 ms; the sweeps are at whole tenths of a second, and the one at 310 ms does not exist.
     assert_eq!(service.events(Event::Unejected)[0].at_us, at(400).as_micros());
+}
+
+/// One of three servers answers after 2 s, the others after 10 ms; hedges go out after 50 ms. An attempt on the slow server is
+/// abandoned after 60 ms and measured as that, so that the others are cheaper from then on.
+#[test]
+fn a_slow_server_that_every_hedge_outruns_gets_few_first_attempts() {
+    let hedging = Hedging { max_attempts: 2, hedging_delay: millis(50), ..Hedging::default() };
+    let settings = Settings {
+        load_balancing: Balancing::PeakEwma { decay: millis(10_000), default_rtt: millis(30) },
+        deadline: millis(5_000),
+        attempt_timeout: millis(5_000),
+        ..with(Policies { hedging: Some(hedging), ..Policies::default() })
+    };
+    let calls: Vec<u64> = (0..100).map(|call| call * 20).collect();
+    let (service, _) = play(settings, vec![answering(2_000), answering(10), answering(10)], &calls);
+    let picks = service.events(Event::Pick);
+    let first: Vec<_> = picks.iter().filter(|pick| pick.attempt == Some(1)).collect();
+    let slow = first.iter().filter(|pick| pick.target.as_deref() == Some("server-0")).count();
+    assert_eq!(first.len(), 100);
+    assert!((1..=5).contains(&slow), "{slow}");
+}
+
+/// Resilience4j's `maxWaitDurationInHalfOpenState`: the call that half-opened the breaker at 110 ms is not answered.
+#[test]
+fn a_breaker_whose_half_open_call_hangs_opens_again_in_time() {
+    let breaker = CircuitBreaker {
+        consecutive_failures: Some(1),
+        reset_timeout: millis(100),
+        permitted_calls_in_half_open: 1,
+        max_wait_duration_in_half_open: Some(millis(50)),
+        ..CircuitBreaker::default()
+    };
+    let settings = with(Policies { circuit_breaker: Some(breaker), ..Policies::default() });
+    let (service, responses) = play_with(settings, vec![hanging()], &[0, 110, 170, 259, 260], |service, _| {
+        let (world, injector) = (service.world.clone(), service.injectors[0].clone());
+        injector.set(failing_all(Code::Unavailable));
+        service.world.spawn(Box::pin(async move {
+            world.sleep_until(at(5)).await;
+            injector.set(Injection::default());
+        }));
+    });
+    let rejected: Vec<_> = responses.iter().map(|(_, response)| response.rejected).collect();
+    assert_eq!(rejected, [false, false, true, true, false]);
+    let opened = service.events(Event::BreakerOpened);
+    let causes: Vec<_> = opened.iter().take(2).filter_map(|event| event.cause.as_deref()).collect();
+    assert_eq!(causes, ["1 failures in a row", "half open for 50ms"]);
+    assert_eq!(opened[1].at_us, at(160).as_micros());
 }

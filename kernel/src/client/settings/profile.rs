@@ -27,6 +27,15 @@ pub enum Profile {
 named!(Profile, "a profile");
 
 impl Profile {
+    /// Returns a client with the defaults of the profile.
+    pub(crate) fn client(self) -> Client {
+        let mut client = Client { profile: self, ..Client::default() };
+        if self == Self::Grpc {
+            DIFFERENCES.iter().for_each(|difference| (difference.set)(&mut client));
+        }
+        client
+    }
+
     /// Returns what happens to attempts while every server is ejected, unless a file says.
     pub(crate) fn all_ejected(self) -> AllEjected {
         match self {

@@ -1,9 +1,12 @@
 //! The state machine of one circuit breaker.
 
-use std::{collections::VecDeque, time::Duration};
+mod window;
+
+use std::time::Duration;
 
 use super::CircuitBreaker;
-use crate::{planted::planted, status::Code, time::Instant};
+use crate::{planted::planted, settings::duration, status::Code, time::Instant};
+use window::{CallResult, CallWindow, Counts};
 
 /// One breaker.
 pub(super) struct Breaker {
@@ -11,6 +14,8 @@ pub(super) struct Breaker {
     state: BreakerState,
     /// The time at which the state began. A call that began earlier does not count in it.
     since: Instant,
+    /// Number of times that it has been half open.
+    half_opened: u64,
     window: CallWindow,
 }
 
@@ -32,43 +37,10 @@ pub(super) enum Transition {
     Closed,
 }
 
-/// A call that has ended.
-#[derive(Debug, Clone, Copy)]
-struct CallResult {
-    failed: bool,
-    slow: bool,
-}
-
-/// The last calls in a state.
-#[derive(Debug, Default)]
-struct CallWindow {
-    calls: VecDeque<CallResult>,
-    /// Number of `calls` that failed.
-    failed: usize,
-    /// Number of `calls` that were slow.
-    slow: usize,
-    failed_in_a_row: usize,
-}
-
-impl CallWindow {
-    /// Adds a call, and removes the oldest one if there are `size` calls already.
-    fn add(&mut self, call: CallResult, size: usize) {
-        self.failed_in_a_row = if call.failed { self.failed_in_a_row + 1 } else { 0 };
-        if self.calls.len() == size
-            && let Some(oldest) = self.calls.pop_front()
-        {
-            self.failed -= usize::from(oldest.failed);
-            self.slow -= usize::from(oldest.slow);
-        }
-        self.calls.push_back(call);
-        self.failed += usize::from(call.failed);
-        self.slow += usize::from(call.slow);
-    }
-}
-
 impl Breaker {
     pub(super) fn new(settings: CircuitBreaker) -> Self {
-        Self { settings, state: BreakerState::Closed, since: Instant::START, window: CallWindow::default() }
+        let window = closed_window(&settings);
+        Self { settings, state: BreakerState::Closed, since: Instant::START, half_opened: 0, window }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -104,6 +76,7 @@ impl Breaker {
                 // The call that half-opens the breaker uses the first permit.
                 let permits = self.settings.permitted_calls_in_half_open - 1;
                 let permits = planted!(Bug::ManyProbes, permits + 1, else permits);
+                self.half_opened += 1;
                 self.enter(BreakerState::HalfOpen { permits }, now);
                 (true, Some(Transition::HalfOpened))
             }
@@ -117,18 +90,21 @@ impl Breaker {
         if began < self.since || self.state == BreakerState::Open {
             return None;
         }
+        // The permit of a call that says nothing is for another one, as that of an abandoned call is.
+        if self.settings.ignored_status_codes.as_ref().is_some_and(|ignored| ignored.contains(&code)) {
+            self.withdraw(began);
+            return None;
+        }
         let failed = self.settings.failure_status_codes.contains(&code);
         let slow = self.settings.slow_call_duration_threshold.is_some_and(|threshold| took > threshold);
         let probing = matches!(self.state, BreakerState::HalfOpen { .. });
-        let permitted = self.settings.permitted_calls_in_half_open;
-        let size = if probing { permitted } else { self.settings.sliding_window_size };
-        self.window.add(CallResult { failed, slow }, size);
+        self.window.add(CallResult { failed, slow }, now);
         let cause = if probing { self.reason_to_reopen() } else { self.reason_to_open() };
         if let Some(cause) = cause {
             self.enter(BreakerState::Open, now);
             return Some(Transition::Opened { cause, reset_timeout: self.settings.reset_timeout });
         }
-        if probing && self.window.calls.len() == permitted {
+        if probing && self.window.counts().calls >= self.calls_to_decide() {
             self.enter(BreakerState::Closed, now);
             return Some(Transition::Closed);
         }
@@ -145,15 +121,43 @@ impl Breaker {
         }
     }
 
+    /// Returns how often it has been half open, which names the current time of that for [`expire`](Self::expire).
+    pub(super) fn half_opened(&self) -> u64 {
+        self.half_opened
+    }
+
+    /// Opens the breaker again if it is half open for the `half_opened`th time: its calls have not decided in time.
+    pub(super) fn expire(&mut self, half_opened: u64, now: Instant) -> Option<Transition> {
+        if half_opened != self.half_opened || !matches!(self.state, BreakerState::HalfOpen { .. }) {
+            return None;
+        }
+        let waited = self.settings.max_wait_duration_in_half_open.unwrap_or_default();
+        self.enter(BreakerState::Open, now);
+        let cause = format!("half open for {}", duration::text(waited));
+        Some(Transition::Opened { cause, reset_timeout: self.settings.reset_timeout })
+    }
+
     fn enter(&mut self, state: BreakerState, now: Instant) {
         self.state = state;
         self.since = now;
-        self.window = CallWindow::default();
+        self.window = match state {
+            // Resilience4j counts calls while half open, whatever the window of the closed state is.
+            BreakerState::HalfOpen { .. } => CallWindow::of_calls(self.settings.permitted_calls_in_half_open),
+            BreakerState::Closed | BreakerState::Open => closed_window(&self.settings),
+        };
+    }
+
+    /// Returns how many calls decide while it is half open.
+    fn calls_to_decide(&self) -> usize {
+        let CircuitBreaker { failure_rate_threshold: rate, slow_call_duration_threshold: slow, .. } = self.settings;
+        let permitted = self.settings.permitted_calls_in_half_open;
+        // A rate has a meaning from the minimum on, and Resilience4j decides at once then.
+        if rate.is_some() || slow.is_some() { permitted.min(self.settings.minimum_number_of_calls) } else { permitted }
     }
 
     /// Returns why it has to open while it is closed, if it has to.
     fn reason_to_open(&self) -> Option<String> {
-        let in_a_row = self.window.failed_in_a_row;
+        let in_a_row = self.window.failed_in_a_row();
         if self.settings.consecutive_failures.is_some_and(|most| in_a_row >= most) {
             return Some(format!("{in_a_row} failures in a row"));
         }
@@ -163,34 +167,43 @@ impl Breaker {
     /// Returns why it has to open again while it is half open, if it has to.
     fn reason_to_reopen(&self) -> Option<String> {
         let CircuitBreaker { failure_rate_threshold: rate, slow_call_duration_threshold: slow, .. } = self.settings;
+        let failed = self.window.counts().failed;
         // Without a threshold for a rate, one failure is enough.
         if rate.is_none() && slow.is_none() {
-            return (self.window.failed > 0).then(|| "it still fails".to_owned());
+            return (failed > 0).then(|| "it still fails".to_owned());
         }
         // A threshold for slow calls alone does not replace the limit of failures in a row.
-        if rate.is_none() && self.window.failed > 0 && self.settings.consecutive_failures.is_some() {
+        if rate.is_none() && failed > 0 && self.settings.consecutive_failures.is_some() {
             return Some("it still fails".to_owned());
         }
-        self.rate_over_threshold(self.settings.permitted_calls_in_half_open)
+        self.rate_over_threshold(self.calls_to_decide())
     }
 
     /// Describes the rate of failed or slow calls that has reached its threshold, if one has, and there are `minimum` calls.
     fn rate_over_threshold(&self, minimum: usize) -> Option<String> {
-        let calls = self.window.calls.len();
+        let Counts { calls, failed, slow } = self.window.counts();
         // The usual case needs no division.
-        let all_succeeded = self.window.failed == 0 && self.window.slow == 0;
+        let all_succeeded = failed == 0 && slow == 0;
         if all_succeeded || calls < minimum {
             return None;
         }
-        let failed = percent(self.window.failed, calls);
+        let failed = percent(failed, calls);
         if self.settings.failure_rate_threshold.is_some_and(|threshold| failed >= threshold) {
             return Some(format!("{failed:.0} % of {calls} calls failed"));
         }
-        let slow = percent(self.window.slow, calls);
+        let slow = percent(slow, calls);
         if self.settings.slow_call_rate_threshold.is_some_and(|threshold| slow >= threshold) {
             return Some(format!("{slow:.0} % of {calls} calls were slow"));
         }
         None
+    }
+}
+
+/// Returns an empty window of a breaker that is closed.
+fn closed_window(settings: &CircuitBreaker) -> CallWindow {
+    match settings.sliding_window_duration {
+        Some(duration) => CallWindow::of_time(duration),
+        None => CallWindow::of_calls(settings.sliding_window_size),
     }
 }
 
@@ -289,13 +302,14 @@ mod tests {
     fn by_slow_calls(consecutive_failures: Option<usize>) -> Breaker {
         let mut breaker = breaker(CircuitBreaker {
             consecutive_failures,
-            sliding_window_size: 1,
-            minimum_number_of_calls: 1,
+            sliding_window_size: 2,
+            minimum_number_of_calls: 2,
             slow_call_duration_threshold: Some(Duration::from_secs(1)),
             slow_call_rate_threshold: Some(100.0),
             permitted_calls_in_half_open: 2,
             ..CircuitBreaker::default()
         });
+        assert_eq!(breaker.slow_call(2), None);
         let opened = breaker.slow_call(2);
         assert!(matches!(opened, Some(Transition::Opened { .. })), "{opened:?}");
         breaker
@@ -383,15 +397,87 @@ mod tests {
         assert_eq!(opened, Some(Transition::Opened { cause, reset_timeout: Duration::from_secs(30) }));
     }
 
+    /// Resilience4j's `CircuitBreakerMetrics.forHalfOpen`: the minimum number of calls, or the permitted ones if they are fewer.
     #[test]
-    fn half_open_with_a_rate_waits_for_all_permitted_calls() {
+    fn half_open_with_a_rate_decides_after_the_minimum_number_of_calls() {
         let mut breaker = breaker(by_rate(2, 2));
         breaker.calls(0, &[BAD, BAD]);
+        breaker.calls(30, &[OK]);
+        assert_eq!(breaker.state, BreakerState::HalfOpen { permits: 3 });
+        breaker.calls(30, &[BAD]);
+        assert_eq!(breaker.state, BreakerState::Open, "half of two failed");
+        breaker.calls(60, &[OK, OK]);
+        assert_eq!(breaker.state, BreakerState::Closed, "two of the four permitted calls are enough");
+    }
+
+    /// Resilience4j's documentation of `ignoreExceptions`: "neither count as a failure nor success"; the permission is released.
+    #[test]
+    fn an_ignored_status_counts_neither_way_and_gives_its_permit_back() {
+        let ignored_status_codes = Some(vec![Code::NotFound, Code::Unavailable]);
+        let mut row = breaker(CircuitBreaker {
+            failure_status_codes: vec![Code::Internal, Code::Unavailable],
+            ignored_status_codes,
+            consecutive_failures: Some(2),
+            permitted_calls_in_half_open: 1,
+            ..CircuitBreaker::default()
+        });
+        row.calls(0, &[Code::Internal, Code::NotFound, BAD]);
+        assert_eq!(row.state, BreakerState::Closed, "being ignored comes before being a failure");
+        row.calls(0, &[Code::Internal]);
+        assert_eq!(
+            row.state,
+            BreakerState::Open,
+            "the second failure in a row, as what was ignored is not between them"
+        );
+        row.calls(30, &[Code::NotFound]);
+        assert_eq!(row.state, BreakerState::HalfOpen { permits: 1 });
+        row.calls(31, &[OK]);
+        assert_eq!(row.state, BreakerState::Closed);
+    }
+
+    /// Resilience4j's documentation of `slidingWindowType`: TIME_BASED, "the calls of the last slidingWindowSize seconds are
+    /// recorded and aggregated".
+    #[test]
+    fn a_window_by_time_forgets_what_is_older() {
+        let settings = CircuitBreaker { sliding_window_duration: Some(Duration::from_secs(10)), ..by_rate(100, 4) };
+        let mut forgotten = breaker(settings.clone());
+        forgotten.calls(0, &[BAD, BAD]);
+        forgotten.calls(10, &[BAD, BAD]);
+        assert_eq!(forgotten.state, BreakerState::Closed, "two calls in the seconds 1 to 10");
+        let mut kept = breaker(settings);
+        kept.calls(0, &[BAD, BAD]);
+        kept.calls(9, &[BAD, BAD]);
+        assert_eq!(kept.state, BreakerState::Open, "four calls in the seconds 0 to 9");
+    }
+
+    /// Resilience4j's documentation of `maxWaitDurationInHalfOpenState`: "the longest amount of time a CircuitBreaker could stay in
+    /// Half Open state before it switches to open".
+    #[test]
+    fn a_breaker_that_is_half_open_for_too_long_opens_again() {
+        let settings =
+            CircuitBreaker { max_wait_duration_in_half_open: Some(Duration::from_secs(5)), ..lab_3().settings };
+        let mut breaker = breaker(settings);
+        breaker.calls(0, &[BAD; 5]);
+        assert!(breaker.admit(at(30)).0);
+        let cause = "half open for 5s".to_owned();
+        let opened = Some(Transition::Opened { cause, reset_timeout: Duration::from_secs(30) });
+        assert_eq!(breaker.expire(breaker.half_opened(), at(35)), opened);
+        assert_eq!(breaker.record(at(30), at(36), OK, QUICK), None, "the call is too late");
+        assert!(!breaker.admit(at(64)).0 && breaker.admit(at(65)).0);
+        assert_eq!(breaker.expire(1, at(66)), None, "that was the time before");
+        breaker.record(at(65), at(67), OK, QUICK);
+        assert_eq!((breaker.state, breaker.expire(2, at(70))), (BreakerState::Closed, None));
+    }
+
+    #[test]
+    fn half_open_with_a_rate_waits_for_all_permitted_calls_if_the_minimum_is_more() {
+        let mut breaker = breaker(by_rate(4, 4));
+        breaker.calls(0, &[BAD; 4]);
         breaker.calls(30, &[BAD, OK, OK]);
         assert_eq!(breaker.state, BreakerState::HalfOpen { permits: 1 });
         breaker.calls(30, &[OK]);
         assert_eq!(breaker.state, BreakerState::Closed, "a quarter failed");
-        breaker.calls(31, &[BAD, BAD]);
+        breaker.calls(31, &[BAD; 4]);
         breaker.calls(61, &[BAD, OK, OK, BAD]);
         assert_eq!(breaker.state, BreakerState::Open, "half failed");
     }

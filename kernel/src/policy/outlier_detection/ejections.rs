@@ -7,6 +7,7 @@ use crate::{
     entropy::{Entropy, unit},
     planted::planted,
     policy::Servers,
+    status::Code,
     time::Instant,
 };
 
@@ -25,6 +26,43 @@ pub(super) struct Ejection {
     pub(super) time: Duration,
 }
 
+/// The result of an attempt, as far as the conditions of an ejection tell results apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AttemptResult {
+    Success,
+    /// A failure of the server: HTTP's 5xx.
+    ServerError,
+    /// Any other status.
+    OtherFailure,
+    /// The client did not wait for the end.
+    Abandoned,
+}
+
+impl From<Code> for AttemptResult {
+    /// Classifies `code` by the HTTP status that Envoy maps it to.
+    fn from(code: Code) -> Self {
+        match code {
+            Code::Ok => Self::Success,
+            Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss => Self::ServerError,
+            Code::Cancelled
+            | Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unauthenticated => Self::OtherFailure,
+        }
+    }
+}
+
 /// The state of outlier detection.
 pub(super) struct Ejections {
     settings: OutlierDetection,
@@ -40,7 +78,7 @@ pub(super) struct Ejections {
 struct ServerStats {
     successes: usize,
     failures: usize,
-    failures_in_a_row: usize,
+    errors_in_a_row: usize,
     /// The time at which it was last ejected.
     ejected_at: Instant,
     /// The multiplier of its ejection time.
@@ -79,29 +117,39 @@ impl Ejections {
     }
 
     /// Counts an attempt of `server`, and ejects the server if it has failed too often in a row.
-    pub(super) fn observe(&mut self, server: usize, succeeded: bool, now: Instant) -> Option<EjectionChange> {
+    pub(super) fn observe(&mut self, server: usize, result: AttemptResult, now: Instant) -> Option<EjectionChange> {
         let stats = &mut self.stats[server];
-        if succeeded {
-            stats.successes += 1;
-            stats.failures_in_a_row = 0;
-            return None;
+        match result {
+            AttemptResult::Success => {
+                stats.successes += 1;
+                stats.errors_in_a_row = 0;
+            }
+            AttemptResult::ServerError => return self.observe_error(server, now),
+            AttemptResult::OtherFailure => {
+                stats.failures += 1;
+                stats.errors_in_a_row = 0;
+            }
+            AttemptResult::Abandoned => stats.failures += 1,
         }
-        self.observe_failure(server, now)
+        None
     }
 
     #[cold]
-    fn observe_failure(&mut self, server: usize, now: Instant) -> Option<EjectionChange> {
+    fn observe_error(&mut self, server: usize, now: Instant) -> Option<EjectionChange> {
         let stats = &mut self.stats[server];
         stats.failures += 1;
-        stats.failures_in_a_row += 1;
-        let in_a_row = stats.failures_in_a_row;
+        stats.errors_in_a_row += 1;
+        let in_a_row = stats.errors_in_a_row;
         let limit = self.settings.consecutive_errors;
         // A limit of 0 switches this condition off.
-        if limit == 0 || in_a_row < limit || self.ejected.contains(server) || !self.may_eject() {
+        if limit == 0 || in_a_row < limit {
             return None;
         }
-        // The same failures must not eject the server again when it returns.
-        self.stats[server].failures_in_a_row = 0;
+        // Envoy starts the row again even if the server stays, as it may when too many are ejected.
+        stats.errors_in_a_row = 0;
+        if self.ejected.contains(server) || !self.may_eject() {
+            return None;
+        }
         Some(self.eject(server, now, format!("{in_a_row} errors in a row")))
     }
 
@@ -131,6 +179,8 @@ impl Ejections {
             // A50 asks for a time after the end of the ejection: a sweep at that very instant does not end it.
             } else if now > stats.ejected_at + time_before_return(&self.settings, stats.multiplier) {
                 self.ejected.set(server, false);
+                // Errors that were under way at the ejection must not eject it again.
+                stats.errors_in_a_row = 0;
                 changes.push(EjectionChange { server, ejection: None });
             }
         }
@@ -193,11 +243,12 @@ fn success_rate_outliers(settings: &SuccessRate, interval: &[ServerStats]) -> Ve
 
 /// Returns the servers whose percentage of failures in the interval is over the threshold.
 fn failure_percentage_outliers(settings: &FailurePercentage, interval: &[ServerStats]) -> Vec<Outlier> {
-    if interval.len() < settings.minimum_hosts {
+    let measured = measured(interval, settings.request_volume);
+    if measured.len() < settings.minimum_hosts {
         return Vec::new();
     }
     let mut outliers = Vec::new();
-    for server in measured(interval, settings.request_volume) {
+    for server in measured {
         let percent = interval[server].failure_rate() * 100.0;
         if percent > settings.threshold {
             outliers.push(Outlier { server, cause: format!("{percent:.1} % failed") });
@@ -235,8 +286,8 @@ mod tests {
 
     impl Ejections {
         fn observe_all(&mut self, server: usize, successes: usize, failures: usize) {
-            (0..successes).for_each(|_| assert_eq!(self.observe(server, true, at(0)), None));
-            (0..failures).for_each(|_| assert_eq!(self.observe(server, false, at(0)), None));
+            (0..successes).for_each(|_| assert_eq!(self.observe(server, AttemptResult::Success, at(0)), None));
+            (0..failures).for_each(|_| assert_eq!(self.observe(server, AttemptResult::ServerError, at(0)), None));
         }
 
         fn ejected_indices(&self) -> Vec<usize> {
@@ -245,7 +296,7 @@ mod tests {
 
         /// Fails the first server until it is ejected, and returns the time of the ejection.
         fn fail_until_ejected(&mut self, second: u64) -> Duration {
-            let mut changes = (0..5).filter_map(|_| self.observe(0, false, at(second)));
+            let mut changes = (0..5).filter_map(|_| self.observe(0, AttemptResult::ServerError, at(second)));
             changes.next().and_then(|change| change.ejection).unwrap().time
         }
     }
@@ -255,7 +306,7 @@ mod tests {
         let mut ejections = ejections(OutlierDetection::default(), 3);
         ejections.observe_all(1, 0, 4);
         ejections.observe_all(1, 1, 4);
-        let change = ejections.observe(1, false, at(7)).unwrap();
+        let change = ejections.observe(1, AttemptResult::ServerError, at(7)).unwrap();
         let ejection = Ejection { cause: "5 errors in a row".to_owned(), time: Duration::from_secs(30) };
         assert_eq!(change.ejection, Some(ejection));
         assert_eq!(ejections.ejected_indices(), [1]);
@@ -318,8 +369,97 @@ mod tests {
         let mut ejections = ejections(settings, 5);
         ejections.observe_all(0, 50, 50);
         ejections.observe_all(1, 49, 51);
+        (2..5).for_each(|server| ejections.observe_all(server, 100, 0));
         let changes = ejections.sweep(at(10));
         assert_eq!((changes.len(), changes[0].server), (1, 1));
+    }
+
+    /// A50, "Failure percentage algorithm", step 1: "If the number of addresses with a number of requests that is at least
+    /// failure_percentage_ejection.request_volume is less than minimum_hosts, stop".
+    #[test]
+    fn one_server_of_five_with_enough_requests_is_too_few_for_the_failure_percentage() {
+        let found = |minimum_hosts, volumes: [usize; 5]| {
+            let settings = FailurePercentage { minimum_hosts, ..FailurePercentage::default() };
+            let mut ejections = ejections(by_statistics(None, Some(settings)), 5);
+            volumes.iter().enumerate().for_each(|(server, volume)| ejections.observe_all(server, 0, *volume));
+            ejections.sweep(at(10)).len()
+        };
+        assert_eq!(found(5, [50, 0, 0, 0, 0]), 0);
+        assert_eq!(found(5, [50, 50, 50, 50, 49]), 0);
+        assert_eq!(found(5, [50; 5]), 1, "one of five may be ejected");
+        assert_eq!(found(1, [50, 0, 0, 0, 0]), 1);
+    }
+
+    const RESULTS: [AttemptResult; 4] =
+        [AttemptResult::Success, AttemptResult::ServerError, AttemptResult::OtherFailure, AttemptResult::Abandoned];
+
+    /// Envoy's "Consecutive 5xx" and its `grpcToHttpStatus`: 500, 501, 503 and 504 are the images of these six; the others are
+    /// 4xx, 499 for CANCELLED.
+    #[test]
+    fn errors_in_a_row_are_the_statuses_that_are_5xx_in_http() {
+        let counted = Code::names().map(|name| name.parse::<Code>().unwrap()).filter(|code| {
+            let mut ejections = ejections(OutlierDetection { consecutive_errors: 2, ..OutlierDetection::default() }, 2);
+            let ended = [(); 2].map(|()| ejections.observe(0, (*code).into(), at(1)));
+            ended[1].is_some()
+        });
+        let expected = ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
+        assert_eq!(counted.map(Code::name).collect::<Vec<_>>(), expected);
+    }
+
+    /// Envoy's "Consecutive 5xx": a server that sheds load answers 429, which is no 5xx and ends the row. For A50's percentage it
+    /// is a failure: "any status but OK".
+    #[test]
+    fn a_server_that_sheds_load_is_ejected_by_percentage_and_not_by_errors_in_a_row() {
+        let percentage = FailurePercentage { minimum_hosts: 1, ..FailurePercentage::default() };
+        let settings = OutlierDetection { failure_percentage: Some(percentage), ..OutlierDetection::default() };
+        let mut ejections = ejections(settings, 5);
+        for _ in 0..25 {
+            assert_eq!(ejections.observe(0, AttemptResult::OtherFailure, at(1)), None);
+            assert_eq!(ejections.observe(0, AttemptResult::ServerError, at(1)), None);
+        }
+        let changes = ejections.sweep(at(10));
+        let causes: Vec<_> =
+            changes.into_iter().filter_map(|change| change.ejection).map(|found| found.cause).collect();
+        assert_eq!(causes, ["100.0 % failed"]);
+    }
+
+    /// grpc-java's `OutlierDetectionLoadBalancer` counts the end of every stream, CANCELLED as a failure; Envoy charges nothing
+    /// for a request that it resets itself.
+    #[test]
+    fn an_attempt_that_a_hedge_outran_is_a_failure_for_rates_and_no_part_of_a_row() {
+        let percentage = FailurePercentage { minimum_hosts: 1, ..FailurePercentage::default() };
+        let settings = OutlierDetection { failure_percentage: Some(percentage), ..OutlierDetection::default() };
+        let mut outrun = ejections(settings.clone(), 5);
+        (0..50).for_each(|_| assert_eq!(outrun.observe(0, AttemptResult::Abandoned, at(1)), None));
+        assert_eq!(outrun.sweep(at(10)).len(), 1);
+        let mut row = ejections(settings, 5);
+        let errors = (0..5).filter_map(|_| {
+            assert_eq!(row.observe(0, AttemptResult::Abandoned, at(1)), None);
+            row.observe(0, AttemptResult::ServerError, at(1))
+        });
+        assert_eq!(errors.count(), 1, "the fifth error, as nothing between them ends the row");
+    }
+
+    /// Envoy's `uneject`: "reset the consecutive failure counters to avoid re-ejection on very few new errors".
+    #[test]
+    fn errors_that_were_under_way_at_the_ejection_do_not_count_when_the_server_is_back() {
+        let mut ejections = ejections(OutlierDetection::default(), 2);
+        ejections.fail_until_ejected(0);
+        (0..4).for_each(|_| assert_eq!(ejections.observe(0, AttemptResult::ServerError, at(1)), None));
+        assert_eq!(ejections.sweep(at(31)), [EjectionChange { server: 0, ejection: None }]);
+        (0..4).for_each(|_| assert_eq!(ejections.observe(0, AttemptResult::ServerError, at(32)), None));
+        assert!(ejections.observe(0, AttemptResult::ServerError, at(32)).is_some(), "five of its new time");
+    }
+
+    /// Envoy's `onConsecutiveErrorWorker` resets the counter although the host stays for `max_ejection_percent`.
+    #[test]
+    fn a_row_that_may_not_eject_starts_again() {
+        let mut ejections = ejections(OutlierDetection::default(), 2);
+        ejections.fail_until_ejected(0);
+        (0..5).for_each(|_| assert_eq!(ejections.observe(1, AttemptResult::ServerError, at(30)), None));
+        assert_eq!(ejections.sweep(at(31)).len(), 1, "the other one is back");
+        (0..4).for_each(|_| assert_eq!(ejections.observe(1, AttemptResult::ServerError, at(32)), None));
+        assert!(ejections.observe(1, AttemptResult::ServerError, at(32)).is_some());
     }
 
     #[test]
@@ -341,8 +481,8 @@ mod tests {
 
     #[test]
     fn an_outlier_is_ejected_once_and_only_while_there_is_room() {
-        let percentage = Some(FailurePercentage { threshold: 50.0, ..FailurePercentage::default() });
-        let settings = by_statistics(None, percentage);
+        let percentage = FailurePercentage { threshold: 50.0, minimum_hosts: 1, ..FailurePercentage::default() };
+        let settings = by_statistics(None, Some(percentage));
         let mut ejections = ejections(settings, 5);
         (0..5).for_each(|server| ejections.observe_all(server, 0, 50));
         assert_eq!(ejections.sweep(at(10)).len(), 1, "ten percent of five are none, and one always may");
@@ -352,7 +492,8 @@ mod tests {
 
     #[test]
     fn the_counts_restart_with_every_interval() {
-        let mut ejections = ejections(by_statistics(None, Some(FailurePercentage::default())), 5);
+        let settings = FailurePercentage { minimum_hosts: 1, ..FailurePercentage::default() };
+        let mut ejections = ejections(by_statistics(None, Some(settings)), 5);
         ejections.observe_all(0, 0, 49);
         assert_eq!(ejections.sweep(at(10)), []);
         ejections.observe_all(0, 0, 1);
@@ -364,7 +505,7 @@ mod tests {
         let mut ejections = ejections(OutlierDetection { max_ejection_percent, ..OutlierDetection::default() }, 5);
         for server in 0..5 {
             for _ in 0..5 {
-                ejections.observe(server, false, at(0));
+                ejections.observe(server, AttemptResult::ServerError, at(0));
             }
         }
         ejections.ejected_indices().len()
@@ -402,7 +543,8 @@ mod tests {
 
     #[test]
     fn the_enforcement_percentage_is_the_share_of_outliers_that_are_ejected() {
-        let settings = FailurePercentage { enforcement_percentage: 30.0, ..FailurePercentage::default() };
+        let settings =
+            FailurePercentage { enforcement_percentage: 30.0, minimum_hosts: 1, ..FailurePercentage::default() };
         let mut ejections = ejections(by_statistics(None, Some(settings)), 5);
         let mut count = 0;
         for sweep in 1..=1_000 {
@@ -418,11 +560,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_more_servers_are_ejected_than_allowed(
-            steps in proptest::collection::vec((0..6_usize, any::<bool>()), 1..400), percent in 0.0..100.0,
+            steps in proptest::collection::vec((0..6_usize, 0..4_usize), 1..400), percent in 0.0..100.0,
         ) {
             let mut ejections = ejections(OutlierDetection { max_ejection_percent: percent, ..OutlierDetection::default() }, 6);
-            for (step, (server, succeeded)) in (0..).zip(steps) {
-                ejections.observe(server, succeeded, at(step));
+            for (step, (server, which)) in (0..).zip(steps) {
+                let result = RESULTS[which];
+                ejections.observe(server, result, at(step));
                 if step % 10 == 0 {
                     ejections.sweep(at(step));
                 }
