@@ -148,7 +148,15 @@ impl Client {
             let (world, recorder, link) = (world.clone(), recorder.clone(), link.clone());
             servers.push(Server {
                 name,
-                connection: Connection::start(world, entropy, recorder, link, health, ready.clone()),
+                connection: Connection::start(
+                    world,
+                    entropy,
+                    recorder,
+                    link,
+                    health,
+                    settings.keepalive,
+                    ready.clone(),
+                ),
             });
         }
         let names = links.iter().map(|link| link.server().to_owned()).collect();

@@ -1,13 +1,14 @@
 //! hyper on the World's tasks and network, at both ends of a connection, and the headers of gRPC.
 //!
-//! tonic's own transport is not used, because its timeouts sleep on tokio's clock. hyper's own timer is not needed either:
-//! server and client time their deadlines and connection attempts themselves, and keepalive is off.
+//! tonic's own transport is not used, because its timeouts sleep on tokio's clock. Server and client time their deadlines and
+//! connection attempts themselves; hyper has a timer, [`WorldTimer`], only for the pings of keepalive.
 //!
 //! * [`HeaderFirst`] saves one copy of each message that is received, and uses no memory for what was only announced;
 //! * [`Io`] and [`Noted`] save one copy of each message that is sent.
 
 mod header_first;
 mod payload;
+mod timer;
 
 use std::future::Future;
 
@@ -15,6 +16,7 @@ use futures_util::FutureExt;
 
 pub(crate) use header_first::{HeaderFirst, WatchHeld};
 pub(crate) use payload::{Io, Noted, Payloads};
+pub(crate) use timer::WorldTimer;
 
 use http::HeaderValue;
 

@@ -83,8 +83,9 @@ impl Channel {
     ///
     /// Fails with UNAVAILABLE if the HTTP/2 handshake fails.
     pub async fn over(world: SharedWorld, stream: impl Stream + 'static) -> Result<Self, Failure> {
-        let (sender, connection) =
-            connection::handshake(&world, stream).await.map_err(|cause| Failure::new(Code::Unavailable, cause))?;
+        let (sender, connection) = connection::handshake(&world, stream, None)
+            .await
+            .map_err(|cause| Failure::new(Code::Unavailable, cause))?;
         world.spawn(Box::pin(async move {
             // The cause is not lost: every call on the connection fails with it.
             connection.await;

@@ -25,6 +25,7 @@ use super::{
     changes::Changes,
     failure::{Cause, Failure},
     health::ServerHealth,
+    settings::Keepalive,
 };
 use crate::{
     entropy::{Entropy, unit},
@@ -35,7 +36,7 @@ use crate::{
     status::Code,
     sync::lock,
     time::Instant,
-    transport::{Executor, Io, Noted, Payloads, bearer},
+    transport::{Executor, Io, Noted, Payloads, WorldTimer, bearer},
     world::{BoxFuture, SharedWorld, Stream, timeout_at},
 };
 
@@ -121,6 +122,7 @@ impl Connection {
         recorder: Recorder,
         link: Arc<Link>,
         health: ServerHealth,
+        keepalive: Option<Keepalive>,
         ready: Ready,
     ) -> Self {
         let (state, watcher) = watch::channel(ConnectionState::Pending(world.now()));
@@ -131,7 +133,8 @@ impl Connection {
             state,
             closed: Notify::new(),
         });
-        let keeper = Keeper { world: world.clone(), entropy, recorder, link, health, shared: shared.clone() };
+        let keeper =
+            Keeper { world: world.clone(), entropy, recorder, link, health, keepalive, shared: shared.clone() };
         world.spawn(Box::pin(keeper.run()));
         Self { state: watcher, shared }
     }
@@ -214,6 +217,7 @@ struct Keeper {
     recorder: Recorder,
     link: Arc<Link>,
     health: ServerHealth,
+    keepalive: Option<Keepalive>,
     shared: Arc<SharedState>,
 }
 
@@ -269,7 +273,7 @@ impl Keeper {
             Ok(Err(error)) => return Err(Cause::from_io(&error)),
             Err(_) => return Err(Cause::ConnectTimeout),
         };
-        let (sender, connection) = handshake(&self.world, stream).await?;
+        let (sender, connection) = handshake(&self.world, stream, self.keepalive).await?;
         self.shared.set(ConnectionState::Ready(sender));
         self.event(Event::Ready, None);
         self.health.on_connected();
@@ -328,10 +332,19 @@ pub(super) struct SendError {
 pub(super) async fn handshake<S: Stream + 'static>(
     world: &SharedWorld,
     stream: S,
+    keepalive: Option<Keepalive>,
 ) -> Result<(Sender, impl Future<Output = Cause> + use<S>), Cause> {
     let io = Io::new(stream);
     let payloads = io.payloads();
-    let handshake = http2::Builder::new(Executor(world.clone()))
+    let mut builder = http2::Builder::new(Executor(world.clone()));
+    if let Some(Keepalive { time, timeout, without_calls }) = keepalive {
+        builder
+            .timer(WorldTimer::new(world.clone()))
+            .keep_alive_interval(time)
+            .keep_alive_timeout(timeout)
+            .keep_alive_while_idle(without_calls);
+    }
+    let handshake = builder
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)

@@ -46,6 +46,9 @@ pub enum Cause {
     /// Opening the connection took too long.
     #[error("connect timeout")]
     ConnectTimeout,
+    /// A keepalive ping was not answered in time.
+    #[error("keepalive timeout")]
+    KeepaliveTimeout,
     /// The network failed otherwise.
     #[error("{0}")]
     Network(String),
@@ -103,6 +106,9 @@ impl Cause {
     }
 
     pub(super) fn from_hyper(error: &hyper::Error) -> Self {
+        if error.is_timeout() {
+            return Self::KeepaliveTimeout;
+        }
         if let Some(reason) = stream_reset(error) {
             return Self::StreamReset(reason.to_string());
         }
@@ -231,7 +237,8 @@ mod tests {
             }));
             let client = world.clone();
             let error = network.run(async move {
-                let (mut sender, carries) = handshake(&client, over(ours)).await.expect("the server speaks HTTP/2");
+                let (mut sender, carries) =
+                    handshake(&client, over(ours), None).await.expect("the server speaks HTTP/2");
                 client.spawn(Box::pin(async move { drop(carries.await) }));
                 let request = http::Request::post("http://server/call").body(Body::empty());
                 sender.send(request.expect("it is valid")).await.expect_err("the stream is reset")

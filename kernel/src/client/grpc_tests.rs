@@ -419,6 +419,43 @@ fn the_grace_of_an_old_connection_ends_its_calls() {
     assert!((850..=1_250).contains(&done), "{done}");
 }
 
+/// A8: a connection whose ping is not answered is closed, its calls fail with UNAVAILABLE, and the next one is opened at once.
+#[test]
+fn keepalive_ends_a_connection_that_answers_nothing() {
+    let keepalive = "deadline = \"20s\"\nkeepalive = { time = \"2s\", timeout = \"1s\" }";
+    for (keys, done, code) in
+        [(keepalive, 3_000, Code::Unavailable), ("deadline = \"20s\"", 20_000, Code::DeadlineExceeded)]
+    {
+        let service = Service::new(1);
+        // It accepts the connection and reads, and says nothing but HTTP/2's settings.
+        let host = service.network.host("server-0");
+        let world = host.clone();
+        host.spawn(Box::pin(async move {
+            let mut listener = world.listen().await.expect("the host can listen");
+            let mut open = Vec::new();
+            while let Ok(mut stream) = listener.accept().await {
+                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.expect("it is open");
+                open.push(stream);
+            }
+        }));
+        let (at, response) = play_one(&service, keys);
+        assert_eq!((at, response.outcome), (done, Outcome::Status(code)));
+        let connections = service.events(Event::Connecting).len();
+        assert_eq!(connections, if code == Code::Unavailable { 2 } else { 1 });
+    }
+}
+
+/// A server that works answers pings while a call takes long.
+#[test]
+fn keepalive_leaves_a_slow_call_alone() {
+    let service = Service::new(1);
+    service.serve(0, answering(5_000), Instant::NEVER);
+    let (done, response) =
+        play_one(&service, "keepalive = { time = \"1s\", timeout = \"100ms\", without_calls = true }");
+    assert_eq!((done, response.outcome), (5_000, Outcome::OK));
+    assert_eq!(service.events(Event::Connecting).len(), 1);
+}
+
 /// gRPC's document "HTTP to gRPC Status Code Mapping".
 #[test]
 fn a_reply_that_is_not_grpcs_has_the_status_of_its_http_status() {

@@ -21,7 +21,7 @@ use crate::{
 pub async fn probe(world: &SharedWorld, server: &str, timeout: Instant) -> Result<(), Failure> {
     let ask = async {
         let stream = world.connect(server).await.map_err(|error| unavailable(Cause::from_io(&error)))?;
-        let (sender, connection) = handshake(world, stream).await.map_err(unavailable)?;
+        let (sender, connection) = handshake(world, stream, None).await.map_err(unavailable)?;
         let health = std::pin::pin!(ask_health(sender, timeout.since(world.now())));
         // Nothing else polls the connection, which carries the request.
         match select(health, std::pin::pin!(connection)).await {

@@ -42,6 +42,8 @@ pub struct Client {
     pub health_check: Option<HealthCheck>,
     /// The conclusions about servers that are drawn from attempts; `None` is none.
     pub passive_health: Option<PassiveHealth>,
+    /// The pings that find dead connections; `None` is none.
+    pub keepalive: Option<Keepalive>,
     /// Policies that are off unless their table is in the file.
     pub policies: Policies,
 }
@@ -81,6 +83,7 @@ impl Default for Client {
             retry: Retry::default(),
             health_check: Some(HealthCheck::default()),
             passive_health: Some(PassiveHealth::default()),
+            keepalive: None,
             policies: Policies::default(),
         }
     }
@@ -104,6 +107,7 @@ macro_rules! client_table {
                 ("retry", Presence::Always, <Retry as Settings>::TABLE),
                 ("health_check", Presence::ByProfile, <HealthCheck as Settings>::TABLE),
                 ("passive_health", Presence::ByProfile, <PassiveHealth as Settings>::TABLE),
+                ("keepalive", Presence::Optional, <Keepalive as Settings>::TABLE),
                 $( (stringify!($policy), Presence::Optional, <policy::$table as Settings>::TABLE), )*
             ],
             ..TableInfo::EMPTY
@@ -128,6 +132,7 @@ impl Settings for Client {
         let server_selection = problems.keep(SERVER_SELECTION.read(table));
         let health_check = problems.keep(table.switch("health_check"));
         let passive_health = problems.keep(table.switch("passive_health"));
+        let keepalive = problems.keep(table.optional("keepalive"));
         let (
             Some(profile),
             Some(policies),
@@ -139,6 +144,7 @@ impl Settings for Client {
             Some(server_selection),
             Some(health_check),
             Some(passive_health),
+            Some(keepalive),
         ) = (
             profile,
             policies,
@@ -150,6 +156,7 @@ impl Settings for Client {
             server_selection,
             health_check,
             passive_health,
+            keepalive,
         )
         else {
             return Err(problems);
@@ -166,6 +173,7 @@ impl Settings for Client {
             retry,
             health_check: health_check.unwrap_or_else(|| Some(HealthCheck::default())),
             passive_health: passive_health.unwrap_or_else(|| Some(PassiveHealth::default())),
+            keepalive,
             policies,
         };
         profile::settle(table, &mut client);
@@ -194,6 +202,9 @@ impl Settings for Client {
         }
         if let Some(passive_health) = &self.passive_health {
             passive_health.write(toml, &format!("{path}.passive_health"));
+        }
+        if let Some(keepalive) = &self.keepalive {
+            keepalive.write(toml, &format!("{path}.keepalive"));
         }
         self.policies.write(toml, path);
     }
@@ -330,5 +341,18 @@ table! {
         /// Statuses after which a server counts as unhealthy.
         status_codes: Vec<Code> = vec![Code::Unavailable, Code::DeadlineExceeded, Code::Internal],
             "to draw no conclusions from attempts, write client.passive_health = \"off\" instead", samples::CODES;
+    }
+}
+
+table! {
+    /// `[client.keepalive]`: HTTP/2 pings that find a dead connection (gRPC A8, A9).
+    #[derive(Copy, Eq)]
+    Keepalive {
+        /// Time without a message of the server after which it is pinged.
+        time: Duration = Duration::from_secs(20), limits::INTERVAL, &["\"100ms\"", "\"1s\"", "\"20s\""];
+        /// Time after which a connection without an answer to its ping is closed, and its calls fail with UNAVAILABLE.
+        timeout: Duration = Duration::from_secs(20), limits::DURATION, &["\"50ms\"", "\"500ms\"", "\"20s\""];
+        /// Connections without calls are pinged, too.
+        without_calls: bool = false, (), samples::FLAGS;
     }
 }

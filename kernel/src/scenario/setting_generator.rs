@@ -40,6 +40,9 @@ const DRAWN_SEPARATELY: [&str; 6] = [
 /// Tables of the client that a run may be without, drawn from the same stream.
 const SWITCHED_SEPARATELY: [&str; 2] = ["client.health_check", "client.passive_health"];
 
+/// A table of the client that is drawn as a whole, from the same stream.
+const KEEPALIVE: &str = "keepalive";
+
 /// A key or an inline table, and the values that it may be drawn with, as TOML.
 type Samples = (&'static str, &'static [&'static str]);
 
@@ -68,7 +71,7 @@ fn table_at(path: &str) -> &'static TableInfo {
 /// Returns the optional tables of `[client]` as their paths with the keys to draw, a row for each set of keys.
 fn client_tables(is_wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<Samples>)> {
     let tables = table_at("client").tables.iter().filter(|(_, presence, _)| *presence == Presence::Optional);
-    let mut tables: Vec<_> = tables.filter(|(name, ..)| is_wanted(name)).collect();
+    let mut tables: Vec<_> = tables.filter(|(name, ..)| is_wanted(name) && *name != KEEPALIVE).collect();
     tables.sort_by_key(|(name, ..)| DRAWN_LAST.iter().position(|last| last == name).map_or(0, |place| place + 1));
     let rows = tables
         .into_iter()
@@ -235,6 +238,14 @@ impl<R: Rng> Draw<R> {
                 self.replace(table, "off");
             }
         }
+        let keepalive = if unit(&mut self.rng) < 0.2 {
+            let path = format!("client.{KEEPALIVE}");
+            let set = sample_sets(table_at(&path), &path).into_iter().next().unwrap_or_default();
+            self.table(&set, "")
+        } else {
+            "off".to_owned()
+        };
+        self.set("client.keepalive", &keepalive);
     }
 
     /// Draws the table, or not. It replaces one of the same name.

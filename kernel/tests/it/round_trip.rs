@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use kernel::{
-    client::settings::{Commit, PassiveHealth, PastDeadline, Profile, ServerSelection},
+    client::settings::{Commit, Keepalive, PassiveHealth, PastDeadline, Profile, ServerSelection},
     policy::{
         AllEjected, Bulkhead, Cache, CircuitBreaker, FailurePercentage, Fallback, FallbackKind, Hedging,
         OutlierDetection, Policies, RateLimit, RetryBudget, RetryThrottling, Scope, SlowStart, SuccessRate,
@@ -148,14 +148,19 @@ fn network() -> impl Strategy<Value = Network> {
 fn client() -> impl Strategy<Value = Client> {
     let health = (from(1_000_000), from(1)).prop_map(|(interval, timeout)| HealthCheck { interval, timeout });
     let passive = codes().prop_map(|status_codes| PassiveHealth { status_codes });
-    let health = (option::of(health), option::of(passive));
+    let keepalive = (from(1_000_000), from(1), any::<bool>()).prop_map(|(time, timeout, without_calls)| Keepalive {
+        time,
+        timeout,
+        without_calls,
+    });
+    let health = (option::of(health), option::of(passive), option::of(keepalive));
     let times = (from(1), from(1), any::<bool>());
     let profile = prop_oneof![Just(Profile::Resilient), Just(Profile::Grpc)];
     let selection = prop_oneof![Just(ServerSelection::PreferHealthy), Just(ServerSelection::ConnectionState)];
     ((profile, selection), times, balancing(), retry(), health, policies()).prop_map(
         |((profile, server_selection), times, load_balancing, retry, health, policies)| {
             let (deadline, attempt_timeout, wait_for_ready) = times;
-            let (health_check, passive_health) = health;
+            let (health_check, passive_health, keepalive) = health;
             consistent(Client {
                 profile,
                 deadline,
@@ -166,6 +171,7 @@ fn client() -> impl Strategy<Value = Client> {
                 retry,
                 health_check,
                 passive_health,
+                keepalive,
                 policies,
             })
         },
