@@ -1,6 +1,6 @@
 //! Calls of grpcio to our servers: Sobel and searches against an independent implementation, health, and what goes wrong.
 //!
-//! The same calls go to a server of grpcio, and have to end the same way.
+//! The same calls go to a server of grpcio, and have to end the same way. Both read the same service configs, and refuse the same.
 
 use std::collections::BTreeMap;
 
@@ -53,4 +53,16 @@ fn grpcio_has_the_same_outcomes_from_our_servers_as_from_its_own() {
     assert!(differences.is_empty(), "ours: {differences:?}; theirs: {theirs:?}");
     assert_eq!(ours.len(), theirs.len());
     assert!(theirs.values().filter(|outcome| *outcome == "right").count() >= 10, "{theirs:?}");
+}
+
+#[test]
+fn grpcio_accepts_and_refuses_the_service_configs_that_we_do() {
+    let Some(peers) = peers() else { return };
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernel/tests/service_configs");
+    let output = peers.python("service_configs.py", &["--agree", corpus]).output().expect("the interpreter starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    // The last line has the number of files.
+    let count = said.lines().last().and_then(|line| line.split(' ').next()?.parse::<usize>().ok());
+    assert!(count.is_some_and(|count| count >= 60), "{said}");
 }

@@ -32,7 +32,18 @@ fn a_server_that_closes_connections_by_age_costs_no_call() {
     let clients = Clients::start(peers, &user, &[server.address()], &load);
     // In 4 s about eight connections end.
     clients.wait_for(400);
-    none_is_lost(peers, "g maximum connection age", &clients.end());
+    none_is_lost(peers, "g1 maximum connection age of a grpcio server", &clients.end());
+}
+
+#[test]
+fn a_server_of_ours_that_closes_connections_by_age_costs_no_call() {
+    let Some(peers) = peers() else { return };
+    let user = User::new();
+    user.says(&["up", "1", "--start-port", "0", "--service-time-min", "1ms", "--max-connection-age", "500ms"]);
+    let load = Load { rate: Some(100), ..Load::with(round_robin()) };
+    let clients = Clients::start(peers, &user, &[user.address("server-0").to_string()], &load);
+    clients.wait_for(400);
+    none_is_lost(peers, "g2 maximum connection age of a server of ours", &clients.end());
 }
 
 #[test]
@@ -58,7 +69,7 @@ fn a_server_of_ours_that_drains_costs_no_call() {
     let servers = ["server-0", "server-1"].map(|id| user.address(id).to_string());
     let clients = Clients::start(peers, &user, &servers, &Load::with(round_robin()));
     clients.wait_for(WARM_UP);
-    user.says(&["down", "server-1"]);
+    user.says(&["inject", "drain", "server-1", "--grace", "10s"]);
     clients.wait_for_more(calls());
     none_is_lost(peers, "h2 drain of a server of ours", &clients.end());
 }
