@@ -18,7 +18,7 @@ use crate::{diagnostics::InvalidFilter, token::InvalidToken};
 pub enum Role {
     /// A replica of an orchestrated run
     #[command(hide = true, name = replica::ROLE)]
-    Replica(replica::ReplicaArgs),
+    Replica(Box<replica::ReplicaArgs>),
 
     /// The load generator of an orchestrated run
     #[command(hide = true, name = generator::ROLE)]

@@ -86,7 +86,7 @@ struct SharedState {
 }
 
 impl SharedState {
-    /// Notes that the connection is opened anew. It may be known already.
+    /// Notes that the connection is opened again. It may be known already.
     fn set_pending(&self) {
         if !matches!(*self.state.borrow(), ConnectionState::Pending(_)) {
             self.set(ConnectionState::Pending(self.world.now()));
@@ -140,7 +140,7 @@ impl Connection {
     }
 
     /// Notes that `sender` takes no more calls: the server has announced the end of its connection (GOAWAY). The connection is
-    /// opened anew at once, while the calls under way on the old one end.
+    /// opened again at once, while the calls under way on the old one end.
     pub(super) fn on_closed(&self, sender: &Sender) {
         // Another call may have found out before, and the connection be a new one by now.
         let is_current = matches!(&*self.state.borrow(), ConnectionState::Ready(current) if current.is_same(sender));

@@ -181,7 +181,7 @@ mod tests {
         // A check follows as soon as the server is connected.
         assert_eq!(not_connected(&settings), (false, false));
         settings.health_check = None;
-        assert_eq!(not_connected(&settings), (true, true), "nobody rates servers");
+        assert_eq!(not_connected(&settings), (true, true), "no rule rates servers");
         settings.passive_health = Some(PassiveHealth::default());
         assert_eq!(not_connected(&settings), (false, true), "nothing else would return it to service");
     }

@@ -4,9 +4,11 @@ use kernel::scenario::Scenario;
 
 /// Writes `scenario` as a file without the settings that have their defaults.
 pub fn short_toml(scenario: &Scenario) -> String {
-    let least = "name = \"least\"\nduration = \"1s\"\n[load]\nrate = 1\n";
+    // The profile decides on the defaults of the client.
+    let profile = scenario.client.profile;
+    let least = format!("name = \"least\"\nduration = \"1s\"\nclient.profile = \"{profile}\"\n[load]\nrate = 1\n");
     let full = scenario.to_toml();
-    let Ok(defaults) = Scenario::parse("least", least, &[]) else { return full };
+    let Ok(defaults) = Scenario::parse("least", &least, &[]) else { return full };
     let defaults = defaults.to_toml();
     let known: Vec<_> = tables(&defaults).collect();
     let mut short = String::new();
@@ -29,9 +31,9 @@ pub fn short_toml(scenario: &Scenario) -> String {
     if same { short } else { full }
 }
 
-/// Returns true for the keys that have no default.
+/// Returns true for the keys that have no default, and the profile that is not the usual one.
 fn is_required(line: &str) -> bool {
-    ["name = ", "duration = ", "rate = "].iter().any(|key| line.starts_with(key))
+    ["name = ", "duration = ", "rate = ", "profile = \"grpc\""].iter().any(|key| line.starts_with(key))
 }
 
 /// Returns each header of a file, and the lines below it.

@@ -65,7 +65,7 @@ impl Caller {
     }
 
     fn health(&self) -> HealthClient<Channel> {
-        HealthClient::with_origin(self.channel.clone(), Self::origin())
+        HealthClient::with_origin(self.channel.clone().streaming(), Self::origin())
     }
 
     /// Calls for an image, and returns the reply and its time.
@@ -126,7 +126,7 @@ fn a_message_over_the_limit_is_refused_and_the_connection_lives() {
     simulate(&serving(), |hosts| async move {
         let caller = Caller::connect(&hosts).await;
         let status = caller.process(Request::new(image(4096, 4096, MESSAGE_BYTES_MAX))).await.0.unwrap_err();
-        assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
         assert!(status.message().contains("limit"), "{status:?}");
         assert_eq!(caller.code_of(good()).await.0, Code::Ok);
     });
@@ -196,13 +196,13 @@ fn a_deadline_is_honoured_to_the_instant_and_late_work_is_not_begun() {
 }
 
 #[test]
-fn a_malformed_timeout_is_an_invalid_argument() {
+fn a_malformed_timeout_is_an_internal_error() {
     simulate(&serving(), |hosts| async move {
         let caller = Caller::connect(&hosts).await;
         let mut request = Request::new(good());
         request.metadata_mut().insert("grpc-timeout", "soon".parse().unwrap());
         let status = caller.process(request).await.0.unwrap_err();
-        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.code(), Code::Internal);
         assert!(status.message().contains("grpc-timeout"), "{status:?}");
     });
 }

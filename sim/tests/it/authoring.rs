@@ -38,7 +38,9 @@ fn a_new_scenario_is_valid_and_passes_and_names_the_next_commands() {
         let passed = Ended::printed(folder.path(), created.reported("run"));
         assert_eq!(passed.code, Some(0), "{workload}: {passed:?}");
         assert!(
-            passed.stdout.starts_with("PASS  first (sim, seed 0): 100 % succeeded, 2 of 2 expectations hold\n"),
+            passed
+                .stdout
+                .starts_with("PASS  first (sim, seed 0, resilient): 100 % succeeded, 2 of 2 expectations hold\n"),
             "{passed:?}"
         );
     }

@@ -215,7 +215,7 @@ fn a_run_whose_expectations_hold_ends_in_0() {
     let folder = folder();
     let ended = run(&folder, &["story.toml"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
-    assert!(ended.stdout.starts_with("PASS  story (sim, seed 0)"), "{ended:?}");
+    assert!(ended.stdout.starts_with("PASS  story (sim, seed 0, resilient)"), "{ended:?}");
     assert_eq!(ended.reported("folder"), "runs/story/sim-seed0");
 }
 

@@ -222,7 +222,7 @@ fn a_run_that_takes_too_long_keeps_what_it_has() {
     let line = ["story.toml", "--set", "duration=24h", "--set", "load.rate=200", "--time-limit", "2s", "--out", "cut"];
     let ended = Ended::after(sim(folder.path()).args(line));
     check(&ended, MESSAGE_MAX, &[3]);
-    assert!(ended.stdout.starts_with("INTERRUPTED  story (sim, seed 0)"), "{}", ended.stdout);
+    assert!(ended.stdout.starts_with("INTERRUPTED  story (sim, seed 0, resilient)"), "{}", ended.stdout);
     assert!(!ended.stdout.contains("digest"), "{}", ended.stdout);
     assert!(ended.stderr.contains("it hit the limit of 2s of real time"), "{}", ended.stderr);
     let read = |name: &str| fs::read_to_string(folder.path().join("cut").join(name)).unwrap();

@@ -201,7 +201,7 @@ fn a_run_that_is_interrupted_keeps_what_it_has() {
         let output = child.wait_with_output().unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(3), "{stderr}");
-        assert!(stdout.starts_with("INTERRUPTED  story (sim, seed 0)"), "{stdout}");
+        assert!(stdout.starts_with("INTERRUPTED  story (sim, seed 0, resilient)"), "{stdout}");
         assert!(stderr.contains("it was interrupted; what was recorded is in the folder"), "{stderr}");
         for document in ["run.json", "summary.json"] {
             let text = fs::read_to_string(folder.path().join("cut").join(document)).unwrap();

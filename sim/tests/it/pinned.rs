@@ -114,12 +114,6 @@ fn pinned_text_of_every_resolved_scenario_file() {
     insta::assert_snapshot!("pinned_scenarios", table);
 }
 
-/// The files that settings can be drawn for: those that a service config has contradict drawn ones.
-fn files_to_draw_for() -> Vec<String> {
-    let has_none = |file: &String| !std::fs::read_to_string(root().join(file)).unwrap().contains("service_config =");
-    scenario_files().into_iter().filter(has_none).collect()
-}
-
 /// The settings that `hunt --policies` draws for `file` with `seed`, and what the file is with them.
 fn drawn(file: &str, seed: u64) -> (Vec<String>, Scenario) {
     let settings = setting_generator::settings(&load(file, &[]), seed);
@@ -131,7 +125,7 @@ fn drawn(file: &str, seed: u64) -> (Vec<String>, Scenario) {
 
 #[test]
 fn pinned_settings_drawn_for_every_scenario_file() {
-    let table = rows(&files_to_draw_for(), |file| {
+    let table = rows(&scenario_files(), |file| {
         let mut settings = String::new();
         let mut resolved = String::new();
         for seed in 0..DRAWN_SEEDS {
@@ -146,7 +140,7 @@ fn pinned_settings_drawn_for_every_scenario_file() {
 
 #[test]
 fn pinned_runs_of_drawn_settings() {
-    let files = files_to_draw_for();
+    let files = scenario_files();
     let first: Vec<&str> = files.iter().map(String::as_str).filter(|file| !LATER.contains(file)).collect();
     let paired = (0..DRAWN_SEEDS).map(|seed| (first[seed as usize % first.len()], seed));
     let jobs: Vec<(&str, u64)> = paired.chain(LATER.into_iter().zip(DRAWN_SEEDS..)).collect();
