@@ -148,7 +148,7 @@ fn a_freeze_shows_as_calls_in_flight_on_terminals_of_any_size() {
     assert!(status.success());
     // The terminal is as before, and has the report.
     let (_, report) = output.rsplit_once("\u{1b}[?1049l").expect("it leaves the other screen");
-    assert!(report.contains("PASS  frozen (real, seed 0)"), "{report}");
+    assert!(report.contains("PASS  frozen (real, seed 0, resilient)"), "{report}");
     assert!(is_coloured(&output));
 }
 

@@ -36,7 +36,7 @@ fn a_run_that_ended_before_its_time_is_shown_as_interrupted_with_what_was_record
     let (_directory, left) = interrupted();
     let output = reports(&[word(&left)]).unwrap();
     assert_eq!(output.exit, Exit::RunFailed);
-    assert!(output.text.starts_with("INTERRUPTED  story (real, seed 1): "), "{}", output.text);
+    assert!(output.text.starts_with("INTERRUPTED  story (real, seed 1, resilient): "), "{}", output.text);
     let note = "note: the run ended before its time: load ended with signal: 9 (SIGKILL)";
     assert!(output.text.contains(note), "{}", output.text);
     assert!(output.text.contains("  60 requests in 14.8 s"), "{}", output.text);
