@@ -6,7 +6,7 @@
 //! * [`hedge`]: attempts side by side instead;
 //! * [`retry`]: the decision for another attempt, and the backoff before it;
 //! * [`policy`](crate::policy): the other policies, in their order, at hooks from here to the attempt;
-//! * [`candidates`]: the servers that can be asked: healthy and connected ones, other than the one that failed; [`changes`] of them;
+//! * [`candidates`]: the servers that can be asked: healthy and connected ones, other than the one that failed;
 //! * [`balancer`]: the choice among them;
 //! * [`attempt`]: one RPC within its timeout; [`rpc`]: the messages of each workload;
 //! * [`channel`]: a connection as tonic's clients take it; [`failure`]: why something failed;
@@ -21,7 +21,6 @@ mod balancer;
 mod call;
 mod cancellation;
 mod candidates;
-mod changes;
 mod channel;
 mod connection;
 mod failure;
@@ -42,7 +41,7 @@ use futures_util::future::select_all;
 use crate::{
     entropy::Entropy,
     link::Link,
-    policy::{AllEjected, Answers, AttemptPermit, Chain, PolicyContext, Rejection, Servers},
+    policy::{AllEjected, Answers, AttemptPermit, Chain, Changes, PolicyContext, Rejection, Servers},
     record::{Answer, AttemptId, Name, Recorder},
     status::Outcome,
     sync::lock,
@@ -60,10 +59,8 @@ use health_check::Checks;
 use retry::RetryPolicy;
 use rpc::Timeouts;
 
-pub(crate) use changes::Changes;
 pub use channel::Channel;
 pub use failure::{Cause, Failure};
-pub(crate) use health_check::is_used;
 pub use probe::probe;
 
 /// A client of a replicated service. Clones share its connections and its state.
@@ -171,7 +168,7 @@ impl Client {
         let chain = Chain::new(&settings.policies, &context);
         let all_ejected =
             settings.policies.outlier_detection.as_ref().map_or(AllEjected::AskAnyway, |it| it.all_ejected);
-        let is_checked = settings.health_check.is_some() && health_check::is_used(&settings);
+        let is_checked = settings.checks_health();
         let shared = Arc::new(Shared {
             balancer: Mutex::new(balancer::build(settings.load_balancing, links.len())),
             retry: RetryPolicy::new(settings.retry.clone()),

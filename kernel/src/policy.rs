@@ -14,7 +14,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    client::{Changes, settings::Client},
+    client::settings::Client,
     entropy::Entropy,
     record::{Event, EventBuilder, Recorder},
     settings::{
@@ -30,6 +30,7 @@ use crate::{
 mod bulkhead;
 mod cache;
 mod chain;
+mod changes;
 mod circuit_breaker;
 mod fallback;
 mod hedging;
@@ -55,6 +56,7 @@ pub use slow_start::SlowStart;
 
 pub(crate) use cache::{Answers, Lookup};
 pub(crate) use chain::{AttemptPermit, Chain, Draw, RetryPermit};
+pub(crate) use changes::Changes;
 pub(crate) use circuit_breaker::CIRCUIT_OPEN;
 pub(crate) use hedging::{Hedges, Verdict};
 pub(crate) use pushback::PUSHBACK;

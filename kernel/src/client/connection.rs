@@ -22,7 +22,6 @@ use tokio::sync::{Notify, watch};
 use tonic::body::Body;
 
 use super::{
-    changes::Changes,
     failure::{Cause, Failure},
     health::ServerHealth,
     settings::Keepalive,
@@ -31,7 +30,7 @@ use crate::{
     entropy::{Entropy, unit},
     http2::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX},
     link::Link,
-    policy::Servers,
+    policy::{Changes, Servers},
     record::{Event, Recorder},
     status::Code,
     sync::lock,

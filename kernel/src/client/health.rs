@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 
 use super::failure::{Cause, Failure};
 use crate::{
-    client::{Changes, settings::Client},
+    client::settings::Client,
     planted::planted,
-    policy::Servers,
+    policy::{Changes, Servers},
     record::{Event, Recorder},
     status::Code,
     sync::lock,

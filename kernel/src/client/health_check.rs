@@ -11,7 +11,6 @@ use super::{
     channel::{Channel, failure_from_status, origin, within},
     connection::Sender,
     failure::{Cause, Failure},
-    settings::{Balancing, Client, ServerSelection},
 };
 use crate::{
     proto::{
@@ -28,12 +27,6 @@ pub(super) use no_news::Checks;
 /// Least number of checks in a row that are skipped. A few checks cost little, and their messages are part of what happens on a
 /// connection between two calls.
 const SKIPPED_MIN: u32 = 10;
-
-/// Returns whether the client chooses among servers by their health.
-pub(crate) fn is_used(settings: &Client) -> bool {
-    // gRPC's `pick_first` does not ask for health (A17).
-    settings.server_selection == ServerSelection::PreferHealthy || settings.load_balancing != Balancing::PickFirst
-}
 
 /// Checks on one server for as long as the client lives.
 pub(super) async fn check_regularly(client: Arc<Shared>, server: usize) {

@@ -117,6 +117,16 @@ macro_rules! client_table {
 
 policy::each_policy!(client_table);
 
+impl Client {
+    /// Returns whether servers are checked: the checks are on, and the client chooses among servers by their health.
+    pub(crate) fn checks_health(&self) -> bool {
+        // gRPC's `pick_first` does not ask for health (A17).
+        let is_used =
+            self.server_selection == ServerSelection::PreferHealthy || self.load_balancing != Balancing::PickFirst;
+        self.health_check.is_some() && is_used
+    }
+}
+
 impl Settings for Client {
     const TABLE: &'static TableInfo = TABLE;
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Evidence, Findings, Invariant, servers::ServerStates, us};
 use crate::{
-    client::{is_used, settings::HealthCheck},
+    client::settings::HealthCheck,
     fault::FaultKind,
     http2::CONNECTION_WINDOW_BYTES,
     link::settings::Network,
@@ -88,7 +88,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
 /// Returns whether servers are checked, and a check is answered in time on a link without a fault.
 fn is_observable(scenario: &Scenario, check: HealthCheck) -> bool {
     let Network { latency, jitter, bandwidth } = scenario.network;
-    bandwidth.is_none() && (latency + jitter) * 4 < check.timeout && is_used(&scenario.client)
+    bandwidth.is_none() && (latency + jitter) * 4 < check.timeout && scenario.client.checks_health()
 }
 
 /// Returns how long the client may take to find out the state of a server that had faults for so long.

@@ -325,7 +325,7 @@ mod tests {
             recorder: &recorder,
             servers: ["server-0".to_owned()].into(),
             client: &crate::client::settings::Client::default(),
-            changes: &crate::client::Changes::default(),
+            changes: &crate::policy::Changes::default(),
         };
         Chain::new(policies, &context)
     }

@@ -36,9 +36,8 @@ use std::{
     time::Duration,
 };
 
-use super::{AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, Servers};
+use super::{AttemptEnd, Changes, Ending, Policy, PolicyConfig, PolicyContext, Servers};
 use crate::{
-    client::Changes,
     record::{Event, Recorder},
     settings::{
         limits,

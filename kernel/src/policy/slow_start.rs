@@ -144,13 +144,8 @@ mod tests {
     mod warming {
         use super::*;
         use crate::{
-            client::{Changes, settings::Client},
-            entropy::Entropy,
-            fuzzing::network::Network,
-            policy::Policies,
-            policy::chain::Chain,
-            policy::chain::Draw,
-            record::Records,
+            client::settings::Client, entropy::Entropy, fuzzing::network::Network, policy::Changes, policy::Policies,
+            policy::chain::Chain, policy::chain::Draw, record::Records,
         };
 
         /// Slow start for two servers over ten seconds, and what it records.

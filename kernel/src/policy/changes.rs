@@ -16,7 +16,7 @@ impl Changes {
 
     /// Returns a future that completes at the next change. It sees every change from its creation on, so it is created before the
     /// state is read.
-    pub(super) fn next(&self) -> Notified<'_> {
+    pub(crate) fn next(&self) -> Notified<'_> {
         self.0.notified()
     }
 }
