@@ -12,10 +12,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_real");
 
 const VARIABLE: &str = "REHEARSAL_LOG";
 
-/// One fault of each kind that a process can see: it ends, it stops, its calls fail, its links change.
+/// One fault of each kind that a process can see: it ends, it stops, its calls fail, its links change. The crashed server is away for so
+/// long that a client on a busy machine finds it away.
 const SCENARIO: &str = r#"
 name = "logs"
-duration = "1500ms"
+duration = "2500ms"
 [run]
 max_lateness = "1h"
 [servers]
@@ -28,7 +29,7 @@ rate = 20
 at = "200ms"
 kind = "crash"
 target = "server-0"
-restart_after = "200ms"
+restart_after = "1s"
 [[fault]]
 at = "300ms"
 kind = "freeze"

@@ -169,13 +169,13 @@ impl SweepReport<'_> {
         if !same.is_empty() {
             let _ = writeln!(text, "  the same with every seed in all variants, on average: {}", same.join(", "));
         }
-        // An interrupted sweep may have no rows that anything is compared with.
-        if self.rows.iter().any(|row| row.variant > 0) {
+        // An interrupted sweep may have no rows that anything is compared with, and variants may not differ at all.
+        let comparisons = self.paired().comparisons();
+        if comparisons > 0 {
             text += "  * the interval excludes 0; seeds are compared with themselves, by Student's t\n";
             let _ = writeln!(
                 text,
-                "  all intervals hold together with 95 % confidence: corrected for {} comparisons (Bonferroni)",
-                self.paired().comparisons()
+                "  all intervals hold together with 95 % confidence: corrected for {comparisons} comparisons (Bonferroni)"
             );
         }
         text
