@@ -6,7 +6,7 @@
 //! * [`hedge`]: attempts side by side instead;
 //! * [`retry`]: the decision for another attempt, and the backoff before it;
 //! * [`policy`](crate::policy): the other policies, in their order, at hooks from here to the attempt;
-//! * [`candidates`]: the servers that can be asked: healthy and connected ones, other than the one that failed;
+//! * [`candidates`](mod@candidates): the servers that can be asked: healthy and connected ones, other than the one that failed;
 //! * [`balancer`]: the choice among them;
 //! * [`attempt`]: one RPC within its timeout; [`rpc`]: the messages of each workload;
 //! * [`channel`]: a connection as tonic's clients take it; [`failure`]: why something failed;
