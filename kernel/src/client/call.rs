@@ -61,6 +61,17 @@ struct Progress {
     tried: Servers,
     /// The attempts under way, if the call hedges.
     pending: Vec<SentAttempt>,
+    /// The attempts that no server has seen and that are yet to be sent again.
+    unseen: Vec<UnseenAttempt>,
+}
+
+/// An attempt that no server has seen.
+#[derive(Clone)]
+struct UnseenAttempt {
+    sent: SentAttempt,
+    failure: Failure,
+    /// The time at which it failed.
+    at: Instant,
 }
 
 /// The output of an attempt that succeeded.
@@ -278,7 +289,11 @@ impl<'a> Call<'a> {
     async fn send(&self, attempt: &mut NextAttempt) -> Option<Result<Answered, AttemptError>> {
         match self.try_send(attempt).await {
             Ok(answered) => answered.map(Ok),
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                // It was sent before, and is not sent again.
+                self.record_unseen(|unseen| Some(unseen.sent.id.number) == attempt.number);
+                Some(Err(error))
+            }
         }
     }
 
@@ -328,8 +343,10 @@ impl<'a> Call<'a> {
                 .target(&client.servers[sent.server].name)
                 .cause(failure.cause.to_string())
                 .record();
-            self.progress().pending.retain(|pending| *pending != sent);
             attempt.number = Some(sent.id.number);
+            let mut progress = self.progress();
+            progress.pending.retain(|pending| *pending != sent);
+            progress.unseen.push(UnseenAttempt { sent, failure: failure.clone(), at: now });
             return Ok(None);
         }
         self.record(sent, failure, now);
@@ -416,7 +433,9 @@ impl<'a> Call<'a> {
         let is_again = attempt.number.is_some();
         let id = AttemptId { request: self.request.id, number: attempt.number.unwrap_or(progress.attempts + 1) };
         let server = client.pick(progress.tried, id, permit)?;
-        if !is_again {
+        if is_again {
+            progress.unseen.retain(|unseen| unseen.sent.id != id);
+        } else {
             progress.before_last = progress.last;
         }
         // A hedge goes elsewhere by design, and is counted as a hedge.
@@ -473,6 +492,14 @@ impl<'a> Call<'a> {
         });
     }
 
+    /// Records the attempts that were to be sent again, and are not, as they failed.
+    fn record_unseen(&self, is_ended: impl Fn(&UnseenAttempt) -> bool) {
+        let unseen = std::mem::take(&mut self.progress().unseen);
+        let (ended, waiting): (Vec<_>, Vec<_>) = unseen.into_iter().partition(is_ended);
+        self.progress().unseen = waiting;
+        ended.into_iter().for_each(|unseen| self.record(unseen.sent, Some(&unseen.failure), unseen.at));
+    }
+
     /// Records the attempts still under way as superseded. Their futures are dropped with the call.
     pub(super) fn supersede_pending(&self) {
         self.supersede_pending_but(None);
@@ -485,6 +512,7 @@ impl<'a> Call<'a> {
         let superseded = Failure::new(Code::Cancelled, Cause::Superseded);
         let now = self.client.world.now();
         pending.into_iter().for_each(|sent| self.record(sent, Some(&superseded), now));
+        self.record_unseen(|unseen| Some(unseen.sent.id.number) != number);
     }
 
     /// Answers the call from the cache, if it has an answer that is fresh, or stale and still accepted.

@@ -88,8 +88,9 @@ fn check_counts(request: &RequestRow, attempts: &[Attempt], counts: EventCounts,
     if request.answer == Some(Answer::Stale) && request.attempts == 0 {
         return;
     }
-    // One that is sent again is picked again, and has one row.
-    let ended = attempts.len() as u32 + counts.sent_again;
+    // One that is sent again is picked again, unless a policy rejects it then, and has one row.
+    let rows = attempts.len() as u32;
+    let ended = counts.picks.clamp(rows, rows + counts.sent_again);
     // Attempts that are never ended are a leak; ended ones that were never sent are a wrong log.
     if counts.picks > ended {
         findings.add_to(request, Invariant::Drains, format!("{} attempts were sent, and {ended} ended", counts.picks));

@@ -58,6 +58,12 @@ impl<'a> ServerStates<'a> {
                     state.dead_us = None;
                 }
             }
+            // A process that was drained while it stood still has taken its freezes along.
+            (Event::Restart, Some(server), _) => {
+                if let Some(state) = self.states.get_mut(server) {
+                    state.freezes.clear();
+                }
+            }
             (Event::FaultStart, Some(server), Some(fault)) => self.begin(server, fault, row.at_us),
             (Event::FaultEnd | Event::NoEffect, Some(server), Some(fault)) => {
                 if let Some(state) = self.states.get_mut(server) {

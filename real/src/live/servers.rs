@@ -135,7 +135,11 @@ impl Server {
                 self.freezes.remove(&fault);
                 self.faults.remove(&fault);
             }
-            (Event::Restart, _) => self.life = Life::Starting,
+            (Event::Restart, _) => {
+                self.life = Life::Starting;
+                // They have ended with the process before.
+                self.freezes.clear();
+            }
             (Event::Listening, _) => self.life = Life::Listening,
             (Event::Healthy, _) => self.healthy_to_client = true,
             (Event::Unhealthy, _) => self.healthy_to_client = false,

@@ -6,6 +6,7 @@ use kernel::{
     invariant::{self, Evidence, Invariant, Violation},
     policy::{Policies, RetryBudget, RetryThrottling},
     record::{Event, EventRow, Records},
+    scenario::Scenario,
     status::{Code, Outcome},
 };
 
@@ -361,4 +362,18 @@ fn in_real_time_instants_are_not_compared() {
         !violated(Some(Duration::from_micros(late_us))).contains(&Invariant::DeadlinesHold),
         "a timer may be that late"
     );
+}
+
+#[test]
+fn a_process_that_replaces_a_drained_one_does_not_stand_still() {
+    // The freeze outlasts the process, which is killed while it stands still: 1 s and 500 ms after the start.
+    let text = "name = \"drained\"\nduration = \"6s\"\n[load]\nrate = 20\n\
+        [[fault]]\nat = \"900ms\"\nkind = \"freeze\"\ntarget = \"server-0\"\nduration = \"5s\"\n\
+        [[fault]]\nat = \"1s\"\nkind = \"drain\"\ntarget = \"server-0\"\ngrace = \"500ms\"\nrestart_after = \"1s\"\n";
+    let run = simulate(Scenario::parse("drained.toml", text, &[]).unwrap(), 42);
+    check(&run);
+    let after = run.records.attempts.iter().filter(|row| row.server == "server-0" && row.start_us > 3 * S);
+    assert!(after.filter(|row| row.status == Code::Ok).count() > 10, "{}", run.report());
+    let dead = |row: &&EventRow| row.source == "server-0" && (1_500_000..2 * S).contains(&row.at_us);
+    assert_eq!(run.records.events.iter().filter(dead).count(), 0, "nothing comes from a process that is gone");
 }
