@@ -78,6 +78,19 @@ impl Code {
     pub fn name(self) -> &'static str {
         NAMES[self as usize].1
     }
+
+    /// Returns the code of a reply without `grpc-status` whose HTTP status is no success, by gRPC's document "HTTP to gRPC Status
+    /// Code Mapping".
+    pub fn from_http(status: u16) -> Self {
+        match status {
+            400 => Self::Internal,
+            401 => Self::Unauthenticated,
+            403 => Self::PermissionDenied,
+            404 => Self::Unimplemented,
+            429 | 502 | 503 | 504 => Self::Unavailable,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 impl fmt::Display for Code {

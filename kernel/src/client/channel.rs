@@ -17,7 +17,7 @@ use tonic::{Status, body::Body};
 
 use super::{
     connection::{self, SendError, Sender},
-    failure::{Cause, Failure, code_from_http, failure_from_network},
+    failure::{Cause, Failure, failure_from_network},
 };
 use crate::{
     policy::{PUSHBACK, Pushback},
@@ -129,8 +129,8 @@ fn check_head<T>(reply: &http::Response<T>) -> Result<(), Status> {
         return Ok(());
     }
     if reply.status() != http::StatusCode::OK {
-        let cause = Cause::HttpStatus(reply.status().as_u16());
-        return Err(status_with(Failure::new(code_from_http(reply.status()), cause)));
+        let status = reply.status().as_u16();
+        return Err(status_with(Failure::new(Code::from_http(status), Cause::HttpStatus(status))));
     }
     match reply.headers().get(CONTENT_TYPE) {
         Some(value) if !is_grpc(value) => {

@@ -138,19 +138,6 @@ fn is_refused(error: &hyper::Error) -> bool {
     })
 }
 
-/// Returns the status of a reply with another HTTP status than 200 and without `grpc-status`, by gRPC's document
-/// "HTTP to gRPC Status Code Mapping".
-pub(super) fn code_from_http(status: http::StatusCode) -> Code {
-    match status.as_u16() {
-        400 => Code::Internal,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 => Code::Unimplemented,
-        429 | 502 | 503 | 504 => Code::Unavailable,
-        _ => Code::Unknown,
-    }
-}
-
 /// Returns the status of an attempt that hyper failed with `error`.
 pub(super) fn code_from_hyper(error: &hyper::Error) -> Code {
     stream_reset(error).map_or(Code::Unavailable, code_from_reset)

@@ -222,12 +222,7 @@ pub(super) fn of_words(text: &str) -> Option<Code> {
 fn code_of_http(status: i64) -> Code {
     match status {
         200..=399 => Code::Ok,
-        400 => Code::Internal,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 => Code::Unimplemented,
-        429 | 502 | 503 | 504 => Code::Unavailable,
-        _ => Code::Unknown,
+        _ => u16::try_from(status).map_or(Code::Unknown, Code::from_http),
     }
 }
 

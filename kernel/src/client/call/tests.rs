@@ -273,14 +273,7 @@ fn a_breaker_of_a_server_closes_after_the_attempts_that_it_permitted() {
         ..CircuitBreaker::default()
     };
     let settings = with(Policies { circuit_breaker: Some(breaker), ..Policies::default() });
-    let (service, responses) = play_with(settings, vec![answering(10)], &[0, 110, 125], |service, _| {
-        let (world, injector) = (service.world.clone(), service.injectors[0].clone());
-        injector.set(failing_all(Code::Unavailable));
-        service.world.spawn(Box::pin(async move {
-            world.sleep_until(at(5)).await;
-            injector.set(Injection::default());
-        }));
-    });
+    let (service, responses) = play_with(settings, vec![answering(10)], &[0, 110, 125], failing_at_first);
     assert!(responses[1..].iter().all(|(_, response)| response.outcome == Outcome::OK));
     assert_eq!(service.events(Event::BreakerClosed)[0].at_us, at(120).as_micros());
 }
@@ -497,6 +490,16 @@ fn an_open_breaker_rejects_calls_of_the_service_or_leaves_a_server_out() {
     assert_eq!(opened, ["server-0", "server-1"]);
 }
 
+/// Has the first server fail every call until 5 ms.
+fn failing_at_first(service: &Service, _: &crate::client::Client) {
+    let (world, injector) = (service.world.clone(), service.injectors[0].clone());
+    injector.set(failing_all(Code::Unavailable));
+    service.world.spawn(Box::pin(async move {
+        world.sleep_until(at(5)).await;
+        injector.set(Injection::default());
+    }));
+}
+
 #[test]
 fn a_half_open_breaker_closes_after_its_calls_and_each_change_is_recorded() {
     let breaker = CircuitBreaker {
@@ -506,14 +509,7 @@ fn a_half_open_breaker_closes_after_its_calls_and_each_change_is_recorded() {
         ..CircuitBreaker::default()
     };
     let settings = with(Policies { circuit_breaker: Some(breaker), ..Policies::default() });
-    let (service, responses) = play_with(settings, vec![answering(10)], &[0, 50, 110, 111, 112, 150], |service, _| {
-        let (world, injector) = (service.world.clone(), service.injectors[0].clone());
-        injector.set(failing_all(Code::Unavailable));
-        service.world.spawn(Box::pin(async move {
-            world.sleep_until(at(5)).await;
-            injector.set(Injection::default());
-        }));
-    });
+    let (service, responses) = play_with(settings, vec![answering(10)], &[0, 50, 110, 111, 112, 150], failing_at_first);
     let rejected: Vec<_> = responses.iter().map(|(_, response)| response.rejected).collect();
     assert_eq!(rejected, [false, true, false, false, true, false]);
     let opened = &service.events(Event::BreakerOpened)[0];
@@ -643,14 +639,7 @@ fn a_breaker_whose_half_open_call_hangs_opens_again_in_time() {
         ..CircuitBreaker::default()
     };
     let settings = with(Policies { circuit_breaker: Some(breaker), ..Policies::default() });
-    let (service, responses) = play_with(settings, vec![hanging()], &[0, 110, 170, 259, 260], |service, _| {
-        let (world, injector) = (service.world.clone(), service.injectors[0].clone());
-        injector.set(failing_all(Code::Unavailable));
-        service.world.spawn(Box::pin(async move {
-            world.sleep_until(at(5)).await;
-            injector.set(Injection::default());
-        }));
-    });
+    let (service, responses) = play_with(settings, vec![hanging()], &[0, 110, 170, 259, 260], failing_at_first);
     let rejected: Vec<_> = responses.iter().map(|(_, response)| response.rejected).collect();
     assert_eq!(rejected, [false, false, true, true, false]);
     let opened = service.events(Event::BreakerOpened);
