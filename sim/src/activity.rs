@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// Reports to the driver that something has happened at this instant that a host has yet to see, so that the driver
@@ -13,12 +13,23 @@ pub(crate) struct Activity {
     happened: Arc<AtomicBool>,
     panicked: Arc<AtomicBool>,
     failed: Arc<OnceLock<String>>,
+    steps: Arc<AtomicU64>,
 }
 
 impl Activity {
     /// Reports that something has happened.
     pub(crate) fn happened(&self) {
         self.happened.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts a step of the driver, which begins.
+    pub(crate) fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of steps that have begun.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
     }
 
     /// Reports that a task of a host has panicked: the driver ends the simulation.

@@ -45,6 +45,10 @@ pub enum Canary {
     TimerTies,
     /// The environment and the working directory.
     Environment,
+    /// A sleep on tokio's clock, which counts steps.
+    TokioClock,
+    /// A task that is spawned past the World.
+    EscapedTask,
 }
 
 static PLANTED: OnceLock<Canary> = OnceLock::new();
@@ -115,6 +119,14 @@ async fn leak() -> u64 {
         Canary::Environment => hash(&(env::vars_os().count(), env::current_dir().ok())),
         Canary::WallClock => std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()),
         Canary::TimerTies => 0,
+        Canary::TokioClock => {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            0
+        }
+        Canary::EscapedTask => {
+            tokio::spawn(std::future::pending::<()>());
+            0
+        }
     }
 }
 

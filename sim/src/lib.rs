@@ -29,6 +29,7 @@ mod host_id;
 mod interpose;
 mod limits;
 mod machine;
+mod misuse;
 mod net;
 mod operations;
 mod pipe;

@@ -127,6 +127,7 @@ impl Simulation {
                 trace::end();
                 break;
             }
+            self.activity.step();
             let done = self.turmoil.step().map_err(|error| SimulationError::Failed(error.to_string()))?;
             if self.activity.has_panicked() {
                 return Err(SimulationError::panicked());

@@ -12,20 +12,24 @@
 use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    task::Poll,
+    task::{Context, Poll},
 };
 
-use tokio::task::yield_now;
+use tokio::{
+    runtime::{Handle, RuntimeMetrics},
+    task::yield_now,
+};
 
 use crate::{
     activity::Activity,
     clock::Clock,
     host_id::{HostId, MachineId},
+    misuse::{CheckedWaker, Misuse, WakeCheck},
     trace,
 };
 
@@ -37,43 +41,91 @@ pub(crate) struct Turn {
     activity: Activity,
     /// Polls of this machine's tasks, so far.
     polls: AtomicU64,
+    /// The tasks that run [`counted`](Self::counted) or are about to.
+    tasks: AtomicUsize,
+    wakes: Arc<WakeCheck>,
+}
+
+/// A task that is counted for as long as this lives.
+struct CountedTask(Arc<Turn>);
+
+impl CountedTask {
+    fn new(turn: Arc<Turn>) -> Self {
+        turn.tasks.fetch_add(1, Relaxed);
+        Self(turn)
+    }
+}
+
+impl Drop for CountedTask {
+    fn drop(&mut self) {
+        self.0.tasks.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Turn {
     pub(crate) fn new(machine: MachineId, clock: Arc<Clock>, activity: Activity) -> Arc<Self> {
-        Arc::new(Self { machine, clock, activity, polls: AtomicU64::new(0) })
+        let wakes = WakeCheck::new(activity.clone());
+        Arc::new(Self { machine, clock, activity, polls: AtomicU64::new(0), tasks: AtomicUsize::new(0), wakes })
     }
 
-    /// Runs `task` of `host`, or without one of the machine itself, and counts its polls, which show that the machine is not idle. Every task of a machine must be
-    /// run through this.
+    /// Returns a future that runs `task` of `host`, or without one of the machine itself, and counts its polls, which show that the
+    /// machine is not idle. Every task of a machine must be run through this: one that is not ends the simulation.
     ///
     /// A panic ends the simulation, and does not reach tokio: unwinding there drops the runtime's other tasks while the
     /// runtime is borrowed by this one, which panics again and ends the process, with all simulations in it.
-    pub(crate) async fn counted<T>(self: Arc<Self>, host: Option<HostId>, task: impl Future<Output = T>) -> T {
-        let mut task = pin!(task);
-        let mut has_panicked = false;
-        poll_fn(|cx| {
-            self.polls.fetch_add(1, Relaxed);
-            if has_panicked {
-                return Poll::Pending;
-            }
-            let polled = catch_unwind(AssertUnwindSafe(|| trace::turn(host, || task.as_mut().poll(cx))));
-            polled.unwrap_or_else(|_| {
-                has_panicked = true;
-                self.activity.panicked();
-                Poll::Pending
+    pub(crate) fn counted<T>(
+        self: Arc<Self>,
+        host: Option<HostId>,
+        task: impl Future<Output = T>,
+    ) -> impl Future<Output = T> {
+        // Counted from here and not from its first poll: the runtime counts a task as soon as it is spawned.
+        let counted = CountedTask::new(self);
+        async move {
+            let turn = &counted.0;
+            let mut task = pin!(task);
+            let mut has_panicked = false;
+            let mut waker = CheckedWaker::default();
+            poll_fn(|cx| {
+                let mut cx = Context::from_waker(waker.for_task(cx.waker(), &turn.wakes));
+                turn.poll(host, task.as_mut(), &mut has_panicked, &mut cx)
             })
+            .await
+        }
+    }
+
+    fn poll<T>(
+        &self,
+        host: Option<HostId>,
+        task: Pin<&mut impl Future<Output = T>>,
+        has_panicked: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<T> {
+        self.polls.fetch_add(1, Relaxed);
+        if *has_panicked {
+            return Poll::Pending;
+        }
+        let polled = catch_unwind(AssertUnwindSafe(|| self.wakes.polling(|| trace::turn(host, || task.poll(cx)))));
+        polled.unwrap_or_else(|_| {
+            *has_panicked = true;
+            self.activity.panicked();
+            Poll::Pending
         })
-        .await
     }
 
     /// Moves the clock whenever this machine may. It runs as a task of the machine, for as long as the simulation.
     pub(crate) async fn go_on(self: Arc<Self>) {
+        let wakes = self.wakes.clone();
+        let mut going_on = pin!(self.go_on_unchecked());
+        poll_fn(|cx| wakes.polling(|| going_on.as_mut().poll(cx))).await
+    }
+
+    async fn go_on_unchecked(self: Arc<Self>) {
+        let runtime = Handle::current().metrics();
         loop {
             self.woken().await;
-            self.rest().await;
+            self.rest(&runtime).await;
             while !self.activity.is_under_way() && self.clock.go_on(self.machine) {
-                self.rest().await;
+                self.rest(&runtime).await;
             }
         }
     }
@@ -93,13 +145,24 @@ impl Turn {
 
     /// Completes when no other task of this machine is ready to run. tokio continues a task that has yielded when the queue
     /// of ready tasks is empty, but sometimes earlier too; so this yields until no poll comes between.
-    async fn rest(&self) {
+    async fn rest(&self, runtime: &RuntimeMetrics) {
         loop {
             let before = self.polls.load(Relaxed);
             yield_now().await;
             if self.polls.load(Relaxed) == before {
-                return;
+                return self.check_tasks(runtime);
             }
+        }
+    }
+
+    /// Ends the simulation if a task runs that was not spawned through the World. A freeze does not stop such a task, a crash does not
+    /// end it, and this machine counts as idle while it runs.
+    fn check_tasks(&self, runtime: &RuntimeMetrics) {
+        // The task that asks is not counted by itself.
+        let known = self.tasks.load(Relaxed) + 1;
+        let escaped = runtime.num_alive_tasks().saturating_sub(known);
+        if escaped > 0 {
+            self.activity.failed(&Misuse::EscapedTasks(escaped));
         }
     }
 }

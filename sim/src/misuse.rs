@@ -1,0 +1,130 @@
+//! Code in a simulation that goes past the World: it is found while the simulation runs, and ends it.
+//!
+//! * A task that was spawned past [`World::spawn`](kernel::world::World::spawn): no fault stops it. The tasks of a machine's runtime are
+//!   counted each time the machine comes to rest.
+//! * A sleep on tokio's clock, which counts the steps of the driver: 50 ms of it are fifty steps, whatever the virtual time.
+//! * Work on another thread, whose end no virtual time decides.
+//!
+//! The last two are seen by who wakes a task. A task is woken by another task, by the virtual clock or a message between two turns, or,
+//! within a turn, by tokio: at once for a task that has yielded, and after it has moved its own clock for a timer.
+
+use std::{
+    cell::Cell,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Wake, Waker},
+};
+
+use kernel::sync::lock;
+use tokio::runtime::Handle;
+
+use crate::{activity::Activity, virtual_time};
+
+thread_local! {
+    /// True while a task of a machine is polled.
+    static IS_POLLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What code did past the World.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Misuse {
+    #[error(
+        "{0} task(s) run that were not spawned through the World, so that faults do not stop them; use `World::spawn` in place of \
+         `tokio::spawn`"
+    )]
+    EscapedTasks(usize),
+    #[error(
+        "a task slept on tokio's clock, which counts the steps of the simulation and no time; use `World::sleep_until` and \
+         `timeout_at` in place of `tokio::time`"
+    )]
+    TokioClock,
+    #[error(
+        "a task waited for another thread, which no virtual time decides; use `World::compute` in place of `spawn_blocking`, of \
+         `tokio::fs` and of threads"
+    )]
+    OtherThread,
+}
+
+/// The point of tokio's paused clock at which a step began.
+#[expect(clippy::disallowed_types, reason = "whether tokio has moved its clock is what is asked")]
+type TokioInstant = tokio::time::Instant;
+
+/// Checks who wakes the tasks of one machine.
+#[derive(Debug)]
+pub(crate) struct WakeCheck {
+    activity: Activity,
+    /// The step of the driver in which a task was last polled.
+    step: AtomicU64,
+    /// tokio's time in that step, before it ends.
+    began: Mutex<Option<TokioInstant>>,
+}
+
+impl WakeCheck {
+    pub(crate) fn new(activity: Activity) -> Arc<Self> {
+        Arc::new(Self { activity, step: AtomicU64::new(u64::MAX), began: Mutex::default() })
+    }
+
+    /// Polls a task of the machine.
+    pub(crate) fn polling<T>(&self, poll: impl FnOnce() -> T) -> T {
+        let step = self.activity.steps();
+        // tokio moves its clock at the end of a step only, so the first poll of a step has the time at which it began.
+        if self.step.swap(step, Relaxed) != step {
+            *lock(&self.began) = Some(TokioInstant::now());
+        }
+        let was_polling = IS_POLLING.replace(true);
+        let polled = poll();
+        IS_POLLING.set(was_polling);
+        polled
+    }
+
+    /// Checks who wakes a task now.
+    fn on_wake(&self) {
+        if IS_POLLING.get() {
+            return;
+        }
+        if virtual_time::nanos().is_none() {
+            return self.activity.failed(&Misuse::OtherThread);
+        }
+        // Outside of a runtime, the driver moves the clock, or turmoil delivers messages.
+        let is_in_turn = Handle::try_current().is_ok();
+        if is_in_turn && lock(&self.began).is_some_and(|began| TokioInstant::now() > began) {
+            self.activity.failed(&Misuse::TokioClock);
+        }
+    }
+}
+
+/// The waker of one task, which checks who uses it.
+#[derive(Default)]
+pub(crate) struct CheckedWaker(Option<(Waker, Waker)>);
+
+struct Checked {
+    waker: Waker,
+    check: Arc<WakeCheck>,
+}
+
+impl CheckedWaker {
+    /// Returns `waker` with the check. It stays the same for as long as `waker` does, so that it need not be registered again.
+    pub(crate) fn for_task(&mut self, waker: &Waker, check: &Arc<WakeCheck>) -> &Waker {
+        let is_known = self.0.as_ref().is_some_and(|(known, _)| known.will_wake(waker));
+        if !is_known {
+            self.0 = None;
+        }
+        let (_, checked) = self.0.get_or_insert_with(|| {
+            (waker.clone(), Waker::from(Arc::new(Checked { waker: waker.clone(), check: check.clone() })))
+        });
+        checked
+    }
+}
+
+impl Wake for Checked {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.check.on_wake();
+        self.waker.wake_by_ref();
+    }
+}
