@@ -11,6 +11,8 @@ pub mod entropy;
 pub mod experiment;
 pub mod fault;
 pub mod fuzzing;
+#[cfg(feature = "service")]
+pub mod grpc;
 pub mod http2;
 pub mod input;
 pub mod invariant;

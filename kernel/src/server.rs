@@ -1,31 +1,43 @@
 //! A replica: gRPC over HTTP/2 on the World's network, bounded workers, a bounded queue.
 //!
-//! A request is checked, queued, and run by one of the workers:
+//! What is served are the [`Services`] of a process: those of a user, or the [workloads](crate::workload) of this project. A request passes
+//! these stages, each a file of its own:
 //!
-//! * a request that a fault fails is answered with the fault's status, before any other check (see `injector`);
-//! * an invalid input is answered with INVALID_ARGUMENT and a message that says what is wrong;
+//! * [`connection`] and [`routes`]: the token, the content type and the deadline;
+//! * [`calls`]: the identity of the attempt, an injected error ([`injector`]), and the worker;
+//! * [`workers`], with their [`queue`] and [`admission`]: bounded, and fair to peers;
+//! * [`occupancy`]: for how long the attempt occupies its worker, whatever its service does.
+//!
+//! A request that a fault fails is answered with the fault's status, before any other check. The others are queued, and answered by one of
+//! the workers:
+//!
 //! * a request beyond `workers` running and `queue` waiting ones is answered with RESOURCE_EXHAUSTED, as is one that
 //!   `admission` refuses;
 //! * a request whose deadline has passed, or whose caller has left, when a worker takes it is dropped without being started;
+//! * a service of a user is dropped, and its worker is free, when its caller has left;
 //! * a workload function that has begun runs to its end, even if no caller waits for it any more;
-//! * a workload that fails on purpose then fails the request, or occupies the worker until the caller gives up.
+//! * a workload answers an invalid input with INVALID_ARGUMENT and a message that says what is wrong;
+//! * a workload that fails on purpose fails the request, or occupies the worker until the caller gives up.
 //!
 //! `grpc-timeout` is enforced here, on the World's clock. So are the listener's terms: limits on what peers occupy, in `peers`
 //! and `budget`, and the token without which a call is answered with UNAUTHENTICATED.
 
 mod admission;
 mod budget;
+mod calls;
 mod connection;
 mod counters;
 mod deadline;
 mod health;
 mod injector;
+mod occupancy;
 mod peers;
 mod queue;
 mod reply;
 mod routes;
-mod service;
 pub mod settings;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 use std::{
@@ -40,19 +52,26 @@ use futures_util::future::{Either, select};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    entropy::Entropy,
+    grpc::Services,
     record::{Event, Recorder},
-    workload::Workloads,
+    workload,
     world::SharedWorld,
 };
+use calls::Calls;
 use connection::{Connections, MaxAge};
 use health::HealthService;
 use peers::Peers;
-use service::Replica;
 use workers::Workers;
 
+pub(crate) use counters::Counters;
 pub use injector::{InjectedErrors, Injection, Injector};
-pub use service::MESSAGE_BYTES_MAX;
+pub(crate) use occupancy::{Occupancy, Served};
+pub(crate) use reply::reply;
 pub use settings::Admission;
+
+/// Largest message in either direction, in bytes: an image of 16 megapixels and 64 KiB of room for the other fields.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024 + 64 * 1024;
 
 /// Settings of one replica.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,8 +118,21 @@ impl ReplicaSettings {
     }
 }
 
-/// Serves as `name` until `stop` completes, then refuses new connections and requests, finishes those that it has begun,
-/// and returns. `injector` injects faults into the replica.
+/// The process that serves, as its services see it.
+#[derive(Clone)]
+pub struct Process {
+    /// The host of the process.
+    pub world: SharedWorld,
+    /// The recorder of the process.
+    pub recorder: Recorder,
+    /// The name of the process, such as `server-0`.
+    pub name: String,
+    /// The randomness of the process.
+    pub entropy: Entropy,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Serves the workloads of `settings` as `name` until `stop` completes, as [`serve_services`] does.
 ///
 /// # Errors
 ///
@@ -113,17 +145,44 @@ pub async fn serve(
     injector: Arc<Injector>,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
+    let services = workload::services(&settings, None);
+    serve_services(world, recorder, name, settings, services, injector, stop).await
+}
+
+/// Serves what `services` returns as `name` until `stop` completes, then refuses new connections and requests, finishes those that it has
+/// begun, and returns. `injector` injects faults into the process. The health service is served, too, with the names of the services.
+///
+/// # Errors
+///
+/// Returns an error early if the world cannot listen or accept.
+pub async fn serve_services(
+    world: SharedWorld,
+    recorder: Recorder,
+    name: &str,
+    settings: ReplicaSettings,
+    services: impl FnOnce(&Process) -> Services,
+    injector: Arc<Injector>,
+    stop: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
     let mut listener = world.listen().await?;
     recorder.event(Event::Listening).target(name).record();
+    let entropy = injector.entropy();
     let age = MaxAge {
         age: settings.max_connection_age,
         grace: settings.max_connection_age_grace,
-        entropy: injector.entropy(),
+        entropy,
         connections: AtomicU64::new(0),
     };
-    let workloads = Workloads::new(settings.backend, &settings.kinds, injector.entropy());
-    let workers = Workers::start(world.clone(), recorder.clone(), settings, injector.clone());
-    let health = HealthService::serving();
+    let counters = Arc::<Counters>::default();
+    let services = services(&Process {
+        world: world.clone(),
+        recorder: recorder.clone(),
+        name: name.to_owned(),
+        entropy,
+        counters: counters.clone(),
+    });
+    let workers = Workers::start(world.clone(), recorder.clone(), settings, injector.clone(), counters);
+    let health = HealthService::serving(services.names());
     let (stopping, stopped) = watch::channel(false);
     let (busy, mut idle) = mpsc::channel(1);
     let terms = listener.terms();
@@ -131,7 +190,7 @@ pub async fn serve(
         world: world.clone(),
         peers: terms.limits.map(|limits| Peers::start(&world, limits)),
         token: terms.token,
-        replica: Arc::new(Replica::new(world.clone(), recorder, name, workers, workloads, injector)),
+        calls: Arc::new(Calls::new(recorder, workers, services, injector)),
         health: health.clone(),
         age,
         stopped,

@@ -2,13 +2,17 @@
 //!
 //! A workload consists of one file that implements [`Workload`] and creates its inputs, of its kind in [`settings`], of what
 //! this file says about it, and of an RPC in `proto/rehearsal.proto` that carries inputs and outputs, which `client::rpc`
-//! sends and `server::service` answers. Calibrations have its service times.
+//! sends and [`service`](services) answers. Calibrations have its service times.
 
 pub mod backend;
 pub mod dfs;
 mod inputs;
 mod oracle;
 pub mod pictures;
+#[cfg(feature = "service")]
+mod results;
+#[cfg(feature = "service")]
+mod service;
 pub mod settings;
 pub mod size;
 pub mod sobel;
@@ -24,6 +28,10 @@ use crate::{entropy::Entropy, load::RequestKind, status::Code};
 pub(crate) use inputs::InputIdentities;
 pub use inputs::Inputs;
 pub use oracle::Oracle;
+#[cfg(feature = "service")]
+pub use results::Results;
+#[cfg(feature = "service")]
+pub use service::services;
 
 /// A workload function that servers run, and the way in which it may fail on purpose.
 pub trait Workload: Send + Sync + fmt::Debug {
@@ -211,25 +219,5 @@ impl Output {
             Self::Image(bytes) | Self::Data(bytes) => bytes.len(),
             Self::Order(nodes) => size_of_val(&**nodes),
         }
-    }
-}
-
-/// One run of a workload function for one attempt of one request.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// The workload whose function runs.
-    pub workload: Arc<dyn Workload>,
-    /// The input of the function.
-    pub input: Input,
-    /// Id of the request.
-    pub request: u64,
-    /// Number of the attempt within the request's call, from 1.
-    pub attempt: u32,
-}
-
-impl Job {
-    /// Runs the workload function on the calling thread.
-    pub fn run(&self) -> Output {
-        self.workload.run(&self.input)
     }
 }

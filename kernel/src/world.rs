@@ -8,7 +8,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,10 +16,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{
-    time::Instant,
-    workload::{Job, Output},
-};
+use crate::{record::AttemptId, sync::lock, time::Instant};
 
 /// Time, network, computing and tasks of one host.
 pub trait World: Send + Sync + 'static {
@@ -58,13 +55,58 @@ pub trait World: Send + Sync + 'static {
     /// Returns an error if the address cannot be used.
     fn listen(&self) -> BoxFuture<'_, io::Result<Box<dyn Listener>>>;
 
-    /// Runs the job's workload function. It takes real time in one world, and a modelled time in the other.
-    fn compute(&self, job: Job) -> BoxFuture<'static, Output>;
+    /// Runs `work`, which computes and does not wait. It takes real time in one world, and in the other the time that `cost` is modelled
+    /// with. [`compute`] returns a result.
+    fn compute(&self, cost: Cost<'_>, work: Work) -> BoxFuture<'static, ()>;
 
     /// Returns the token that the calls of this host contain. By default they contain none.
     fn token(&self) -> Option<&Token> {
         None
     }
+}
+
+/// What is computed: a function that does not wait.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+/// What computing costs, and on whose behalf. It names the draw of a modelled time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost<'a> {
+    /// The part of a process that computes.
+    pub payer: Payer,
+    /// The name of what is computed, as calibrations have it, such as the name of a workload.
+    pub what: &'a str,
+    /// The amount of it, in a unit of its own, such as pixels.
+    pub units: u64,
+    /// The attempt on whose behalf it is computed.
+    pub attempt: AttemptId,
+    /// Number of computations for the attempt before this one.
+    pub nth: u32,
+}
+
+/// The part of a process that computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Payer {
+    /// The client of a call: policies, encoding, decoding.
+    Client,
+    /// The link between two processes.
+    Link,
+    /// The server of a call: decoding, the service, encoding.
+    Server,
+    /// The operating system on behalf of a process.
+    Kernel,
+}
+
+/// Runs `work` on the host of `world`, at this cost, and returns its result.
+pub async fn compute<T: Send + 'static>(
+    world: &dyn World,
+    cost: Cost<'_>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let result = Arc::new(Mutex::new(None));
+    let computed = result.clone();
+    world.compute(cost, Box::new(move || *lock(&computed) = Some(work()))).await;
+    let value = lock(&result).take();
+    value.expect("a world runs the work before it says that it is done")
 }
 
 /// What a simulation knows of the times at which something happens: timers that fire, on all hosts, for sleeps, messages that arrive

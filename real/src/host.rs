@@ -11,8 +11,7 @@ use kernel::{
     memory,
     sync::lock,
     time::Instant,
-    workload::{Job, Output},
-    world::{BoxFuture, BoxStream, Listener, SharedWorld, Sleep, Token, World},
+    world::{BoxFuture, BoxStream, Cost, Listener, SharedWorld, Sleep, Token, Work, World},
 };
 use tokio::runtime::Handle;
 use tracing::debug;
@@ -122,8 +121,8 @@ impl World for Host {
         })
     }
 
-    fn compute(&self, job: Job) -> BoxFuture<'static, Output> {
-        let done = self.runtime.spawn_blocking(move || job.run());
+    fn compute(&self, _: Cost<'_>, work: Work) -> BoxFuture<'static, ()> {
+        let done = self.runtime.spawn_blocking(work);
         Box::pin(async move { done.await.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic())) })
     }
 

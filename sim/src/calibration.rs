@@ -12,7 +12,6 @@ use kernel::{
     run_folder::sha256,
     scenario::{Mistake, limits},
     visible::Visible,
-    workload::Job,
 };
 use rand::Rng;
 use serde::Deserialize;
@@ -216,10 +215,9 @@ impl Calibration {
     /// smallest and above the largest it is proportional to it.
     ///
     /// # Panics
-    /// It has no service times for the job's workload.
-    pub(crate) fn service_time(&self, job: &Job, rng: &mut impl Rng) -> Duration {
-        let units = job.input.units();
-        let known = self.service_times.iter().filter(|time| time.workload == job.workload.name());
+    /// It has no service times for `workload`.
+    pub(crate) fn service_time(&self, workload: &str, units: u64, rng: &mut impl Rng) -> Duration {
+        let known = self.service_times.iter().filter(|time| time.workload == workload);
         let below = known.clone().rfind(|time| time.units.get() <= units);
         let above = known.clone().find(|time| time.units.get() >= units);
         match (below, above) {
@@ -231,7 +229,7 @@ impl Calibration {
             (Some(nearest), _) | (None, Some(nearest)) => {
                 nearest.us.sample(rng).mul_f64(units as f64 / nearest.units.get() as f64)
             }
-            (None, None) => panic!("the calibration was checked to know `{}`", job.workload.name()),
+            (None, None) => panic!("the calibration was checked to know `{workload}`"),
         }
     }
 }

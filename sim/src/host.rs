@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 
 use kernel::{
     time::Instant,
-    workload::{Job, Output},
-    world::{BoxFuture, BoxStream, Calm, Listener, Sleep, World},
+    world::{BoxFuture, BoxStream, Calm, Cost, Listener, Sleep, Work, World},
 };
 use tokio::{runtime::Handle, sync::watch};
 
@@ -108,12 +107,12 @@ impl World for Host {
         })
     }
 
-    fn compute(&self, job: Job) -> BoxFuture<'static, Output> {
+    fn compute(&self, cost: Cost<'_>, work: Work) -> BoxFuture<'static, ()> {
         let clock = self.shared.clock.clone();
         let gate = self.gate.clone();
         let host = self.id;
-        let output = self.shared.compute.run(&job);
-        let service_time = self.shared.compute.service_time(&job);
+        work();
+        let service_time = self.shared.compute.service_time(cost);
         Box::pin(async move {
             // A frozen process makes no progress: the service time is measured in the time that it has had to run.
             let done = gate.running_time(clock.now()) + service_time;
@@ -121,7 +120,7 @@ impl World for Host {
                 let now = clock.now();
                 let left = done.saturating_sub(gate.running_time(now));
                 if left.is_zero() {
-                    return output;
+                    return;
                 }
                 clock.sleep_until(host, now + left).await;
             }

@@ -15,7 +15,7 @@ use kernel::{
     nemesis::Nemesis,
     scenario::Scenario,
     server::{self, ReplicaSettings},
-    workload::{Inputs, Oracle},
+    workload::{self, Inputs, Oracle, Results},
 };
 
 use crate::{
@@ -140,12 +140,15 @@ fn inputs(plan: &Plan) -> Result<Inputs, SimulationError> {
 
 /// Returns the software of every replica: a server with these settings, which runs until its process is killed or asked to end.
 fn server_software(settings: ReplicaSettings) -> Software {
+    let results = Arc::<Results>::default();
     Arc::new(move |world, recorder, name, injector| {
         let name = name.to_owned();
         let settings = settings.clone();
+        let services = workload::services(&settings, Some(results.clone()));
         Box::pin(async move {
-            let stop = injector.clone();
-            server::serve(world, recorder, &name, settings, injector, async move { stop.until_drain().await }).await
+            let draining = injector.clone();
+            let stop = async move { draining.until_drain().await };
+            server::serve_services(world, recorder, &name, settings, services, injector, stop).await
         })
     })
 }

@@ -18,8 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use crate::{
     sync::lock,
     time::Instant,
-    workload::{Job, Output},
-    world::{BoxFuture, BoxStream, Listener, Sleep, Stream, World},
+    world::{BoxFuture, BoxStream, Cost, Listener, Sleep, Stream, Work, World},
 };
 
 /// Number of bytes that a connection holds in each direction.
@@ -191,8 +190,8 @@ impl World for SharedHost {
         Box::pin(async { Ok(Box::new(OneConnection(host)) as Box<dyn Listener>) })
     }
 
-    fn compute(&self, job: Job) -> BoxFuture<'static, Output> {
-        Box::pin(async move { job.run() })
+    fn compute(&self, _: Cost<'_>, work: Work) -> BoxFuture<'static, ()> {
+        Box::pin(async move { work() })
     }
 }
 

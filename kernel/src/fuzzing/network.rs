@@ -23,8 +23,8 @@ use crate::{
     status::Code,
     sync::lock,
     time::Instant,
-    workload::{Job, Output, settings::Backend},
-    world::{BoxFuture, BoxStream, Listener, PeerTerms, SharedWorld, Sleep, World},
+    workload::settings::Backend,
+    world::{BoxFuture, BoxStream, Cost, Listener, PeerTerms, SharedWorld, Sleep, Work, World},
 };
 
 /// A number of hosts, each with a name.
@@ -95,8 +95,8 @@ impl World for NetworkHost {
         })
     }
 
-    fn compute(&self, job: Job) -> BoxFuture<'static, Output> {
-        self.clock.compute(job)
+    fn compute(&self, cost: Cost<'_>, work: Work) -> BoxFuture<'static, ()> {
+        self.clock.compute(cost, work)
     }
 }
 

@@ -285,8 +285,7 @@ mod tests {
         policy::{Bulkhead, CircuitBreaker, RetryBudget},
         record::{Event, Recorder, Records},
         sync::lock,
-        workload::{Job, Output},
-        world::{BoxFuture, BoxStream, Listener, Sleep, World},
+        world::{BoxFuture, BoxStream, Cost, Listener, Sleep, Work, World},
     };
 
     /// A world whose clock advances by a microsecond at every read, as a real clock does.
@@ -312,7 +311,7 @@ mod tests {
             Box::pin(std::future::pending())
         }
 
-        fn compute(&self, _: Job) -> BoxFuture<'static, Output> {
+        fn compute(&self, _: Cost<'_>, _: Work) -> BoxFuture<'static, ()> {
             Box::pin(std::future::pending())
         }
     }

@@ -233,6 +233,8 @@ pub enum Event {
     Refused,
     /// server: it failed `request`, `attempt` on purpose, with the status in `cause`.
     Aborted,
+    /// server: it dropped `request`, `attempt` after `duration_us`, as its caller had left.
+    Cancelled,
     /// client: the balancer chose `target` for `request`, `attempt`.
     Pick,
     /// client: `request`, `attempt` failed on `target` because of `cause`.

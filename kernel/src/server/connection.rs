@@ -20,11 +20,11 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     budget::Budgeted,
+    calls::Calls,
     health::HealthService,
     peers::{Connected, Peers},
     reply::Replied,
     routes::{Routes, header_bytes},
-    service::Replica,
 };
 use crate::{
     entropy::{Entropy, unit},
@@ -42,8 +42,8 @@ pub(super) struct Connections {
     pub(super) peers: Option<Arc<Peers>>,
     /// The token that each call has to contain, if there is one.
     pub(super) token: Option<Token>,
-    /// The replica, which answers the calls.
-    pub(super) replica: Arc<Replica>,
+    /// The services that answer the calls.
+    pub(super) calls: Arc<Calls>,
     /// The replica's health service.
     pub(super) health: HealthService,
     /// The age at which connections are ended.
@@ -87,7 +87,7 @@ impl Connections {
             },
         };
         let entry = connected.as_ref().map(|connected| connected.entry.clone());
-        let routes = Routes::new(self.replica.clone(), self.health.clone(), self.token.clone());
+        let routes = Routes::new(self.calls.clone(), self.health.clone(), self.token.clone());
         let world = self.world.clone();
         let stream = match &entry {
             None => stream,

@@ -7,21 +7,27 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use super::reply::reply;
-use crate::proto::{
-    health::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health},
-    rehearsal::rehearsal_server,
+use crate::proto::health::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health,
 };
 
 /// The health service of one replica. Clones share its status.
 #[derive(Debug, Clone)]
 pub(super) struct HealthService {
     serving: Arc<watch::Sender<bool>>,
+    /// The names of the services that it knows, besides the empty one of the server as a whole.
+    names: Arc<[&'static str]>,
 }
 
 impl HealthService {
-    /// Creates a service that reports SERVING.
-    pub(super) fn serving() -> Self {
-        Self { serving: Arc::new(watch::channel(true).0) }
+    /// Creates a service that reports SERVING for the services with these names.
+    pub(super) fn serving(names: impl Iterator<Item = &'static str>) -> Self {
+        Self { serving: Arc::new(watch::channel(true).0), names: names.collect() }
+    }
+
+    /// Returns true if `service` names a service of this server. The empty name stands for the server as a whole.
+    fn knows(&self, service: &str) -> bool {
+        service.is_empty() || self.names.contains(&service)
     }
 
     /// Reports NOT_SERVING from now on, to checks and to open watches.
@@ -39,14 +45,14 @@ impl Health for HealthService {
 
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let service = &request.get_ref().service;
-        if !is_known(service) {
+        if !self.knows(service) {
             return Err(Status::not_found(format!("there is no service `{service}` here")));
         }
         Ok(reply(response(status(*self.serving.borrow())), 0))
     }
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Updates>, Status> {
-        if !is_known(&request.get_ref().service) {
+        if !self.knows(&request.get_ref().service) {
             // The protocol keeps the stream open, because the service could be registered later.
             let unknown = stream::iter([ServingStatus::ServiceUnknown]);
             let stop = stream::once(stopped(self.serving.subscribe())).filter_map(|_| ready(None));
@@ -65,11 +71,6 @@ async fn stopped(mut serving: watch::Receiver<bool>) -> ServingStatus {
     // An error means that the replica is gone, which is a stop too.
     let _ = serving.wait_for(|serving| !serving).await;
     ServingStatus::NotServing
-}
-
-/// Returns true if `service` names a service of this server. The empty name stands for the server as a whole.
-fn is_known(service: &str) -> bool {
-    service.is_empty() || service == rehearsal_server::SERVICE_NAME
 }
 
 fn status(serving: bool) -> ServingStatus {

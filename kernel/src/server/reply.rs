@@ -20,7 +20,7 @@ pub(super) struct ReplyBytes(usize);
 const REPLY_BYTES: usize = 64;
 
 /// Returns `message` as the response to a call. Its payload has `payload_bytes` bytes.
-pub(super) fn reply<T>(message: T, payload_bytes: usize) -> Response<T> {
+pub(crate) fn reply<T>(message: T, payload_bytes: usize) -> Response<T> {
     let mut response = Response::new(message);
     response.extensions_mut().insert(ReplyBytes(REPLY_BYTES + payload_bytes));
     response

@@ -11,13 +11,14 @@ use tonic::{Status, body::Body};
 use tower_service::Service;
 
 use super::{
+    MESSAGE_BYTES_MAX,
+    calls::Calls,
     deadline::{self, Deadline},
     health::HealthService,
     peers::Receiving,
-    service::{MESSAGE_BYTES_MAX, Replica},
 };
 use crate::{
-    proto::{health::health_server::HealthServer, rehearsal::rehearsal_server::RehearsalServer},
+    proto::health::health_server::HealthServer,
     transport::{HeaderFirst, TIMEOUT, has_token, is_grpc},
     world::{SharedWorld, Token, timeout_at},
 };
@@ -28,7 +29,7 @@ const NO_TOKEN: &str = "this server wants a token; set REHEARSAL_TOKEN or REHEAR
 /// The gRPC services behind one connection.
 #[derive(Clone)]
 pub(super) struct Routes {
-    rehearsal: RehearsalServer<Replica>,
+    calls: Arc<Calls>,
     health: HealthServer<HealthService>,
     token: Option<Token>,
 }
@@ -40,15 +41,9 @@ const HEALTH_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 const HEADER_BYTES: usize = 32;
 
 impl Routes {
-    /// Creates the routes of one connection to `replica`. Calls without `token`, if there is one, are refused.
-    pub(super) fn new(replica: Arc<Replica>, health: HealthService, token: Option<Token>) -> Self {
-        Self {
-            rehearsal: RehearsalServer::from_arc(replica)
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(MESSAGE_BYTES_MAX),
-            health: HealthServer::new(health).max_decoding_message_size(HEALTH_MESSAGE_BYTES_MAX),
-            token,
-        }
+    /// Creates the routes of one connection to the services of `calls`. Calls without `token`, if there is one, are refused.
+    pub(super) fn new(calls: Arc<Calls>, health: HealthService, token: Option<Token>) -> Self {
+        Self { calls, health: HealthServer::new(health).max_decoding_message_size(HEALTH_MESSAGE_BYTES_MAX), token }
     }
 
     /// Answers `request`, with DEADLINE_EXCEEDED when the time of its `grpc-timeout` header is up first. `receiving` is what
@@ -87,8 +82,10 @@ impl Routes {
         let is_health = request.uri().path().starts_with("/grpc.health.v1.Health/");
         let message_bytes_max = if is_health { HEALTH_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
         let request = request.map(|body| HeaderFirst::request(body, message_bytes_max, receiving));
-        let answered: Result<_, Infallible> =
-            if is_health { self.health.call(request).await } else { self.rehearsal.call(request).await };
+        if !is_health {
+            return self.calls.answer(request).await;
+        }
+        let answered: Result<_, Infallible> = self.health.call(request).await;
         answered.unwrap_or_else(|never| match never {})
     }
 }

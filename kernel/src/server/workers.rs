@@ -1,6 +1,7 @@
 //! The workers of a replica and the queue in front of them.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -8,20 +9,22 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{Either, select};
+use http::Response;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tonic::body::Body;
 
 use super::{
     Admission, Injector, ReplicaSettings,
     counters::Counters,
+    occupancy::{Ending, Occupancy, OccupancyTimes, Served},
     queue::{FairReceiver, PeerNumber, Waiting},
 };
 use crate::{
     planted::planted,
-    record::{Event, Recorder},
-    status::Code,
+    record::{AttemptId, Event, Recorder},
     time::Instant,
-    workload::{AttemptEnding, Job, Output},
-    world::SharedWorld,
+    world::{BoxFuture, SharedWorld},
 };
 
 /// A fixed number of workers that take work as [`FairReceiver`] gives it.
@@ -34,42 +37,38 @@ pub(super) struct Workers {
     settings: ReplicaSettings,
 }
 
-/// Result of a job that a worker has completed.
-pub(super) struct Done {
-    /// Output of the workload function.
-    pub(super) output: Output,
-    /// Time for which the job waited for a worker.
-    pub(super) queued: Duration,
-    /// Time for which the job occupied its worker.
-    pub(super) service: Duration,
+/// An attempt that a worker answers.
+pub(super) struct Task {
+    pub(super) id: AttemptId,
+    /// True if it runs to its end when its caller has left. It is dropped then otherwise.
+    pub(super) runs_to_end: bool,
+    /// Answers it, by the worker that is occupied.
+    pub(super) answer: Box<dyn FnOnce(Occupancy) -> BoxFuture<'static, Response<Body>> + Send>,
 }
 
-/// Reason why a job has no result. Its text is the message of the response's status.
+/// Reason why a task was not begun. Its text is the message of the response's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotDone {
     /// The queue, of this many places, is full.
     #[error("all workers are busy and the queue of {0} is full")]
     QueueFull(usize),
-    /// The deadline passed before a worker took the job.
+    /// The deadline passed before a worker took the task.
     #[error("the deadline passed while the request waited for a worker")]
     Late,
     /// The number of requests in progress is the one that `admission` allows, which is this.
     #[error("{0} requests are in progress, as many as are admitted")]
     TooMany(usize),
-    /// The job waited longer than `admission` allows.
+    /// The task waited longer than `admission` allows.
     #[error("the request waited for a worker too long")]
     Shed,
-    /// The workload fails on purpose, with this status.
-    #[error("the backend fails on purpose")]
-    Failed(Code),
 }
 
-/// A job in the queue.
+/// A task in the queue.
 struct Work {
-    job: Job,
+    task: Task,
     arrived: Instant,
     deadline: Instant,
-    reply: oneshot::Sender<Result<Done, NotDone>>,
+    reply: oneshot::Sender<Result<Response<Body>, NotDone>>,
 }
 
 impl Workers {
@@ -79,8 +78,8 @@ impl Workers {
         recorder: Recorder,
         settings: ReplicaSettings,
         injector: Arc<Injector>,
+        counters: Arc<Counters>,
     ) -> Self {
-        let counters = Arc::new(Counters::default());
         let admitted = Arc::new(AtomicUsize::new(0));
         let (work, queue) = mpsc::unbounded_channel();
         let queue = Arc::new(Mutex::new(FairReceiver::new(queue)));
@@ -110,19 +109,24 @@ impl Workers {
         self.settings.admission.as_ref()
     }
 
-    /// Queues `job` of `peer`, if there is room, and waits for its result. Dropping the future signals that the caller has left: the
-    /// job is then dropped if no worker has taken it yet.
-    pub(super) async fn run(&self, job: Job, peer: Option<PeerNumber>, deadline: Instant) -> Result<Done, NotDone> {
+    /// Queues `task` of `peer`, if there is room, and waits for its answer. Dropping the future signals that the caller has left: the
+    /// task is then dropped if no worker has taken it yet.
+    pub(super) async fn run(
+        &self,
+        task: Task,
+        peer: Option<PeerNumber>,
+        deadline: Instant,
+    ) -> Result<Response<Body>, NotDone> {
         let concurrent_max = self.admission().and_then(|admission| admission.max_concurrent_requests);
         let room = concurrent_max.unwrap_or(self.settings.workers + self.settings.queue);
         if !self.admit(room) {
             return Err(concurrent_max.map_or(NotDone::QueueFull(self.settings.queue), NotDone::TooMany));
         }
         Counters::count(&self.counters.queued);
-        let (reply, done) = oneshot::channel();
-        let work = Work { job, arrived: self.world.now(), deadline, reply };
+        let (reply, answered) = oneshot::channel();
+        let work = Work { task, arrived: self.world.now(), deadline, reply };
         self.work.send((peer, work)).map_err(|_| ()).expect("workers outlive the connections they serve");
-        done.await.expect("a worker answers whatever it takes")
+        answered.await.expect("a worker answers whatever it takes")
     }
 
     /// Counts one more request in progress, unless there are `room` already. Returns true if it did.
@@ -134,7 +138,7 @@ impl Workers {
     }
 }
 
-/// One worker, which processes one job at a time.
+/// One worker, which answers one attempt at a time.
 struct Worker {
     world: SharedWorld,
     recorder: Recorder,
@@ -147,7 +151,7 @@ struct Worker {
 }
 
 impl Worker {
-    /// Processes jobs until the replica is gone.
+    /// Answers attempts until the replica is gone.
     async fn run(self) {
         while let Some(work) = self.next().await {
             self.counters.queued.fetch_sub(1, Ordering::Relaxed);
@@ -162,14 +166,14 @@ impl Worker {
         self.queue.lock().await.next().await
     }
 
-    /// Processes one job and sends its result to the caller.
+    /// Answers one attempt.
     async fn handle(&self, mut work: Work) {
         let started = self.world.now();
         if work.reply.is_closed() {
-            return self.skip(&work.job, "caller left");
+            return self.skip(work.task.id, "caller left");
         }
         if started >= work.deadline {
-            self.skip(&work.job, "deadline passed");
+            self.skip(work.task.id, "deadline passed");
             let _ = work.reply.send(Err(NotDone::Late));
             return;
         }
@@ -177,58 +181,51 @@ impl Worker {
             let _ = work.reply.send(Err(NotDone::Shed));
             return;
         }
-        let Job { request, attempt, .. } = work.job;
-        // Read before the job runs: a fault that begins during the job must not change its service time.
-        let slow_factor = self.injector.slow_factor();
-        let behavior = work.job.workload.behavior(request, attempt);
-        let output = self.world.compute(work.job).await;
-        let least = self.service_time_min.max(behavior.delay);
-        let service_time = multiplied(self.world.now().since(started).max(least), slow_factor);
-        self.hold_until(started + service_time).await;
-        match behavior.ending {
-            AttemptEnding::Answer => {}
-            AttemptEnding::Fail(code) => {
-                self.abort(request, attempt, code.name());
-                let _ = work.reply.send(Err(NotDone::Failed(code)));
-                return;
-            }
-            AttemptEnding::Hang => {
-                self.abort(request, attempt, "hangs");
-                return work.reply.closed().await;
-            }
-        }
+        let Task { id, runs_to_end, answer } = work.task;
         let queued = started.since(work.arrived);
-        let service = self.world.now().since(started);
+        // Read before the task runs: a fault that begins during the task must not change its service time.
+        let slow_factor = self.injector.slow_factor();
+        let times = OccupancyTimes { queued, service_time_min: self.service_time_min, slow_factor };
+        let occupancy = Occupancy::new(self.world.clone(), self.recorder.clone(), self.counters.clone(), id, times);
+        let answering = async {
+            let response = answer(occupancy.clone()).await;
+            let served = occupancy.complete(Duration::ZERO).await;
+            (response, served)
+        };
+        let (response, served) = if runs_to_end {
+            answering.await
+        } else {
+            match select(pin!(answering), pin!(work.reply.closed())).await {
+                Either::Left((answered, _)) => answered,
+                Either::Right(_) => return self.cancel(id, self.world.now().since(started)),
+            }
+        };
+        match occupancy.ending() {
+            Ending::Finished => self.finish(id, served),
+            Ending::NotFinished => {}
+            Ending::Hangs => return work.reply.closed().await,
+        }
+        // An error means that the caller left while the task ran; the task is finished and counted all the same.
+        let _ = work.reply.send(Ok(response));
+    }
+
+    fn finish(&self, id: AttemptId, Served { queued, service }: Served) {
         self.counters.finish(queued, service);
-        self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
-        if planted!(Bug::TwiceDone) {
-            self.recorder.event(Event::Finished).request(request).attempt(attempt).duration(service).record();
-        }
-        // An error means that the caller left while the job ran; the job is finished and counted all the same.
-        let _ = work.reply.send(Ok(Done { output, queued, service }));
-    }
-
-    fn abort(&self, request: u64, attempt: u32, cause: &str) {
-        Counters::count(&self.counters.aborted);
-        self.recorder.event(Event::Aborted).request(request).attempt(attempt).cause(cause).record();
-    }
-
-    /// Occupies the worker until `at`. A time that has passed costs nothing: no timer is created for it.
-    async fn hold_until(&self, at: Instant) {
-        if at > self.world.now() {
-            self.world.sleep_until(at).await;
+        for _ in 0..if planted!(Bug::TwiceDone) { 2 } else { 1 } {
+            self.recorder.event(Event::Finished).request(id.request).attempt(id.number).duration(service).record();
         }
     }
 
-    fn skip(&self, job: &Job, cause: &str) {
+    /// Records that the caller left after the task had begun, which ended it.
+    fn cancel(&self, id: AttemptId, occupied: Duration) {
+        Counters::count(&self.counters.cancelled);
+        self.recorder.event(Event::Cancelled).request(id.request).attempt(id.number).duration(occupied).record();
+    }
+
+    fn skip(&self, id: AttemptId, cause: &str) {
         Counters::count(&self.counters.skipped);
-        self.recorder.event(Event::Skipped).request(job.request).attempt(job.attempt).cause(cause).record();
+        self.recorder.event(Event::Skipped).request(id.request).attempt(id.number).cause(cause).record();
     }
-}
-
-/// Returns `span * factor`, or the longest duration if the product is longer, as many overlapping faults can make it.
-fn multiplied(span: Duration, factor: f64) -> Duration {
-    Duration::try_from_secs_f64(span.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]

@@ -86,7 +86,9 @@ mod canaries {
     /// Prints the README's table, with `--nocapture`.
     #[test]
     fn every_leak_is_caught() {
-        for canary in Canary::value_variants().iter().filter(|canary| !REFUSED.iter().any(|(refused, _)| refused == *canary)) {
+        for canary in
+            Canary::value_variants().iter().filter(|canary| !REFUSED.iter().any(|(refused, _)| refused == *canary))
+        {
             let name = canary.to_possible_value().unwrap().get_name().to_owned();
             let ended = verify(&["story.toml", "--seeds", "0..10", "--canary", &name]);
             assert_eq!(ended.code, Some(1), "{name} was not caught: {ended:?}");

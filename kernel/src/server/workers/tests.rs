@@ -1,6 +1,6 @@
 use std::{cell::RefCell, sync::Mutex as StdMutex};
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, pending};
 
 use super::*;
 use crate::{
@@ -8,7 +8,8 @@ use crate::{
     fuzzing::network::{Network, answering, failing, hanging},
     record::{EventRow, Records},
     server::{Injection, ReplicaSettings},
-    workload::{Input, Workloads},
+    status::Code,
+    workload::settings::Backend,
 };
 
 /// Workers on a host in memory.
@@ -16,7 +17,7 @@ struct Fixture {
     network: Arc<Network>,
     world: SharedWorld,
     workers: Arc<Workers>,
-    workloads: Arc<Workloads>,
+    backend: Backend,
     injector: Arc<Injector>,
     records: Arc<StdMutex<Records>>,
     next: RefCell<u64>,
@@ -25,6 +26,25 @@ struct Fixture {
 /// When a job ended, in milliseconds, and how: how long it waited and was worked on, also in milliseconds.
 type Ended = (u64, Result<(u64, u64), NotDone>);
 
+/// Returns a task that behaves as `backend` says.
+fn task(backend: Backend, request: u64) -> Task {
+    let answer = move |occupancy: Occupancy| -> BoxFuture<'static, Response<Body>> {
+        Box::pin(async move {
+            let served = occupancy.complete(backend.delay).await;
+            if backend.failure_rate > 0.0 {
+                occupancy.abort(backend.failure_status.name());
+            }
+            if backend.hang_rate > 0.0 {
+                occupancy.hang();
+            }
+            let mut response = Response::new(Body::empty());
+            response.extensions_mut().insert(served);
+            response
+        })
+    };
+    Task { id: AttemptId { request, number: 1 }, runs_to_end: true, answer: Box::new(answer) }
+}
+
 impl Fixture {
     fn new(settings: ReplicaSettings) -> Self {
         let network = Arc::new(Network::default());
@@ -32,21 +52,23 @@ impl Fixture {
         let records = Arc::new(StdMutex::new(Records::default()));
         let recorder = Recorder::new(world.clone(), "server-0", records.clone());
         let injector = Arc::new(Injector::new(Entropy::new(1)));
-        let workloads = Arc::new(Workloads::new(settings.backend, &[], Entropy::new(1)));
-        let workers = Arc::new(Workers::start(world.clone(), recorder, settings, injector.clone()));
-        Self { network, world, workers, workloads, injector, records, next: RefCell::new(0) }
+        let backend = settings.backend;
+        let workers = Arc::new(Workers::start(world.clone(), recorder, settings, injector.clone(), Arc::default()));
+        Self { network, world, workers, backend, injector, records, next: RefCell::new(0) }
     }
 
     /// Runs a job that arrives at `begin` and whose deadline is at `deadline`, in milliseconds.
     fn job(&self, begin: u64, deadline: Option<u64>) -> impl Future<Output = Ended> + Send + 'static + use<> {
         let request = self.next.replace_with(|next| *next + 1);
-        let (world, workers, workloads) = (self.world.clone(), self.workers.clone(), self.workloads.clone());
+        let (world, workers) = (self.world.clone(), self.workers.clone());
+        let task = task(self.backend, request);
         async move {
             world.sleep_until(millis(begin)).await;
-            let job =
-                Job { workload: workloads.for_input(&Input::Data).clone(), input: Input::Data, request, attempt: 1 };
-            let done = workers.run(job, None, deadline.map_or(Instant::NEVER, millis)).await;
-            let done = done.map(|done| (done.queued.as_millis() as u64, done.service.as_millis() as u64));
+            let done = workers.run(task, None, deadline.map_or(Instant::NEVER, millis)).await;
+            let done = done.map(|response| {
+                let Served { queued, service } = response.extensions().get().copied().unwrap();
+                (queued.as_millis() as u64, service.as_millis() as u64)
+            });
             (world.now().as_nanos() / 1_000_000, done)
         }
     }
@@ -190,8 +212,8 @@ fn a_fault_that_begins_during_a_job_does_not_change_it() {
 #[test]
 fn a_job_that_fails_on_purpose_frees_its_worker() {
     let fixture = Fixture::new(sized(1, 1, failing(Code::DataLoss, 20)));
-    let failed = Err(NotDone::Failed(Code::DataLoss));
-    assert_eq!(fixture.run(&[0, 0]), [(20, failed), (40, failed)]);
+    assert_eq!(fixture.run(&[0, 0]), [(20, Ok((0, 20))), (40, Ok((20, 20)))]);
+    assert_eq!(fixture.workers.counters().finished.load(Ordering::Relaxed), 0);
     assert_eq!(fixture.workers.counters().aborted.load(Ordering::Relaxed), 2);
     let row = &fixture.events()[0];
     assert_eq!((row.event, row.request, row.attempt), (Event::Aborted, Some(0), Some(1)));
@@ -199,7 +221,58 @@ fn a_job_that_fails_on_purpose_frees_its_worker() {
 }
 
 #[test]
-fn a_service_time_that_no_duration_holds_is_the_longest() {
-    assert_eq!(multiplied(Duration::from_secs(2), 1.5), Duration::from_secs(3));
-    assert_eq!(multiplied(Duration::from_secs(2), f64::MAX), Duration::MAX);
+fn a_task_whose_caller_leaves_frees_its_worker_unless_it_runs_to_its_end() {
+    for runs_to_end in [false, true] {
+        let fixture = Fixture::new(sized(1, 1, answering(30)));
+        let task = Task { runs_to_end, ..task(fixture.backend, 7) };
+        let (world, workers) = (fixture.world.clone(), fixture.workers.clone());
+        fixture.network.run(async move {
+            let leaves = pin!(world.sleep_until(millis(10)));
+            select(pin!(workers.run(task, None, Instant::NEVER)), leaves).await;
+            world.sleep_until(millis(40)).await;
+        });
+        let rows: Vec<_> = fixture.events().into_iter().map(|row| (row.event, row.request, row.duration_us)).collect();
+        let ending = if runs_to_end {
+            (Event::Finished, Some(7), Some(30_000))
+        } else {
+            (Event::Cancelled, Some(7), Some(10_000))
+        };
+        assert_eq!(rows, [ending]);
+        let counters = fixture.workers.counters();
+        assert_eq!(counters.cancelled.load(Ordering::Relaxed), u64::from(!runs_to_end));
+        assert_eq!(fixture.in_progress(), [0, 0]);
+    }
+}
+
+#[test]
+fn a_service_that_does_nothing_with_its_worker_occupies_it_until_it_has_answered() {
+    let fixture =
+        Fixture::new(ReplicaSettings { service_time_min: Duration::from_millis(20), ..sized(1, 1, answering(0)) });
+    for (takes, occupied) in [(5, 20_000), (50, 50_000)] {
+        let world = fixture.world.clone();
+        let answer = move |_| -> BoxFuture<'static, Response<Body>> {
+            Box::pin(async move {
+                world.sleep_until(world.now() + Duration::from_millis(takes)).await;
+                Response::new(Body::empty())
+            })
+        };
+        let task = Task { id: AttemptId { request: takes, number: 2 }, runs_to_end: false, answer: Box::new(answer) };
+        let workers = fixture.workers.clone();
+        assert!(fixture.network.run(async move { workers.run(task, None, Instant::NEVER).await }).is_ok());
+        let row = fixture.events().pop().unwrap();
+        assert_eq!((row.event, row.attempt, row.duration_us), (Event::Finished, Some(2), Some(occupied)));
+    }
+}
+
+#[test]
+fn a_service_that_never_answers_occupies_its_worker_until_its_caller_leaves() {
+    let fixture = Fixture::new(sized(1, 1, answering(0)));
+    let answer = |_| -> BoxFuture<'static, Response<Body>> { Box::pin(pending()) };
+    let task = Task { id: AttemptId { request: 1, number: 1 }, runs_to_end: false, answer: Box::new(answer) };
+    let (world, workers) = (fixture.world.clone(), fixture.workers.clone());
+    fixture.network.run(async move {
+        let leaves = pin!(world.sleep_until(millis(10)));
+        select(pin!(workers.run(task, None, Instant::NEVER)), leaves).await;
+    });
+    assert_eq!(fixture.run(&[20]), [(20, Ok((0, 0)))]);
 }

@@ -2,15 +2,25 @@ use std::{sync::Mutex, time::Duration};
 
 use futures_util::StreamExt;
 
+use bytes::Bytes;
+use tonic::{Request, Response, Status};
+
 use super::*;
 use crate::{
     client::Channel,
     fuzzing::network::{Service, answering, failing, failing_all, hanging, refusing},
     proto::{
         health::{HealthCheckRequest as Check, health_client::HealthClient},
-        rehearsal::{Graph, SearchGraphRequest, rehearsal_client::RehearsalClient, rehearsal_server},
+        rehearsal::{
+            GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, Graph, HealthCheckReply,
+            HealthCheckRequest, Image, ProcessImageReply, ProcessImageRequest, SearchGraphReply, SearchGraphRequest,
+            ServedBy,
+            rehearsal_client::RehearsalClient,
+            rehearsal_server::{self, Rehearsal, RehearsalServer},
+        },
     },
-    server::ReplicaSettings,
+    status::Code,
+    time::Instant,
     world::{PeerLimits, PeerTerms, Token},
 };
 
@@ -141,18 +151,6 @@ fn a_refusal_asks_to_wait_and_is_counted_and_recorded() {
 }
 
 #[test]
-fn the_number_of_an_attempt_is_that_of_the_header_plus_one() {
-    for (header, attempt) in [(None, 1), (Some("0"), 1), (Some("4"), 5), (Some("x"), 1), (Some("4294967295"), u32::MAX)]
-    {
-        let mut request = Request::new(());
-        if let Some(header) = header {
-            request.metadata_mut().insert(ATTEMPTS_BEFORE, header.parse().unwrap());
-        }
-        assert_eq!(attempt_number(&request), attempt);
-    }
-}
-
-#[test]
 fn the_metrics_say_what_runs_and_waits_and_since_when() {
     let service = Service::new(1);
     let settings = ReplicaSettings { workers: 1, ..hanging() };
@@ -274,4 +272,128 @@ fn a_connection_beyond_the_limit_takes_the_place_of_one_without_calls() {
         (old.get_data(GetDataRequest { request_id: 3 }).await.is_ok(), second)
     });
     assert_eq!((first, second), (false, true));
+}
+
+/// A service of a user, which has the protocol of the workloads and nothing else of them.
+#[derive(Clone)]
+struct OfAUser(SharedWorld);
+
+#[tonic::async_trait]
+impl Rehearsal for OfAUser {
+    async fn process_image(&self, _: Request<ProcessImageRequest>) -> Result<Response<ProcessImageReply>, Status> {
+        Err(Status::not_found("no such image"))
+    }
+
+    async fn search_graph(&self, _: Request<SearchGraphRequest>) -> Result<Response<SearchGraphReply>, Status> {
+        Err(Status::unimplemented("no graphs"))
+    }
+
+    async fn get_data(&self, request: Request<GetDataRequest>) -> Result<Response<GetDataReply>, Status> {
+        self.0.sleep_until(self.0.now() + Duration::from_millis(20)).await;
+        let data =
+            request.metadata().get("color").map_or(Bytes::new(), |value| value.as_encoded_bytes().to_vec().into());
+        Ok(Response::new(GetDataReply { data, served_by: None }))
+    }
+
+    async fn health_check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckReply>, Status> {
+        Err(Status::unimplemented("no health"))
+    }
+
+    async fn get_metrics(&self, _: Request<GetMetricsRequest>) -> Result<Response<GetMetricsReply>, Status> {
+        Err(Status::unimplemented("no metrics"))
+    }
+}
+
+/// Starts a server of [`OfAUser`] with one worker, and calls `ask` with a channel to it.
+fn ask_user<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    service: &Service,
+    ask: impl FnOnce(Channel, SharedWorld) -> F + Send + 'static,
+) -> T {
+    let host = service.network.host("server-0");
+    let recorder = Recorder::new(host.clone(), "server-0", service.server_records.clone());
+    let settings = ReplicaSettings { workers: 1, ..answering(0) };
+    let services = |process: &Process| Services::default().add(RehearsalServer::new(OfAUser(process.world.clone())));
+    let injector = service.injectors[0].clone();
+    let world = host.clone();
+    host.spawn(Box::pin(async move {
+        serve_services(world, recorder, "server-0", settings, services, injector, std::future::pending())
+            .await
+            .unwrap();
+    }));
+    let world = service.world.clone();
+    service.network.run(async move {
+        world.sleep_until(Instant::START + Duration::from_millis(1)).await;
+        let stream = world.connect("server-0").await.expect("the server listens");
+        let channel = Channel::over(world.clone(), stream).await.expect("the server speaks HTTP/2");
+        ask(channel, world).await
+    })
+}
+
+fn called<T>(message: T, call: &'static str) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("rehearsal-call", call.parse().unwrap());
+    request.metadata_mut().insert("color", "green".parse().unwrap());
+    request
+}
+
+#[test]
+fn a_service_of_a_user_is_behind_workers_and_recorded_by_the_metadata_of_a_call() {
+    let service = Service::new(1);
+    let (reply, status) = ask_user(&service, |channel, _| async move {
+        let mut stub = stub(channel);
+        let reply = stub.get_data(called(GetDataRequest { request_id: 99 }, "7")).await.unwrap();
+        let image = stub.process_image(called(ProcessImageRequest::default(), "8")).await;
+        (reply.into_inner(), image.unwrap_err())
+    });
+    assert_eq!(reply, GetDataReply { data: "green".into(), served_by: None });
+    assert_eq!((status.code(), status.message()), (tonic::Code::NotFound, "no such image"));
+    let finished = |request| (Event::Finished, Some(request), Some(1), None);
+    assert_eq!(events(&service)[1..], [finished(7), finished(8)]);
+}
+
+#[test]
+fn the_faults_of_a_scenario_reach_a_service_of_a_user() {
+    let service = Service::new(1);
+    service.injectors[0].set(Injection { slow: 3.0, ..Injection::default() });
+    let took = ask_user(&service, |channel, world| async move {
+        let begun = world.now();
+        stub(channel).get_data(GetDataRequest { request_id: 0 }).await.unwrap();
+        world.now().since(begun)
+    });
+    assert_eq!(took, Duration::from_millis(60));
+    service.injectors[0].set(failing_all(Code::Aborted));
+    let failed = Service { injectors: service.injectors.clone(), ..Service::new(1) };
+    let status = ask_user(&failed, |channel, _| async move {
+        stub(channel).get_data(called(GetDataRequest { request_id: 0 }, "3")).await.unwrap_err()
+    });
+    assert_eq!(status.code(), tonic::Code::Aborted);
+    assert_eq!(events(&failed)[1], (Event::Aborted, Some(3), Some(1), Some("ABORTED".to_owned())));
+}
+
+#[test]
+fn a_call_of_a_user_whose_caller_leaves_is_dropped_and_frees_its_worker() {
+    let service = Service::new(1);
+    let reply = ask_user(&service, |channel, world| async move {
+        let mut other = stub(channel.clone());
+        let leaves = std::pin::pin!(world.sleep_until(world.now() + Duration::from_millis(5)));
+        select(std::pin::pin!(other.get_data(called(GetDataRequest { request_id: 0 }, "1"))), leaves).await;
+        stub(channel).get_data(called(GetDataRequest { request_id: 0 }, "2")).await
+    });
+    assert!(reply.is_ok());
+    let kinds: Vec<_> = events(&service).into_iter().map(|(event, request, ..)| (event, request)).collect();
+    assert_eq!(kinds[1..], [(Event::Cancelled, Some(1)), (Event::Finished, Some(2))]);
+}
+
+#[test]
+fn a_call_of_a_service_that_is_not_served_says_so() {
+    let service = Service::new(1);
+    let status = ask(&service, answering(0), NEVER, |channel, _| async move {
+        let mut grpc = tonic::client::Grpc::with_origin(channel, http::Uri::from_static("http://server-0"));
+        grpc.ready().await.unwrap();
+        let path = http::uri::PathAndQuery::from_static("/shop.v1.Stock/Reserve");
+        let codec = tonic_prost::ProstCodec::<GetDataRequest, GetDataReply>::default();
+        grpc.unary(Request::new(GetDataRequest { request_id: 0 }), path, codec).await.unwrap_err()
+    });
+    assert_eq!(status.code(), tonic::Code::Unimplemented);
+    assert_eq!(status.message(), "there is no service for `/shop.v1.Stock/Reserve` here");
 }

@@ -1,0 +1,165 @@
+//! The bytes of one message, as they arrived.
+
+use std::{
+    collections::VecDeque,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use tonic::Status;
+
+use std::future::poll_fn;
+
+/// Length of what precedes a message: a compression flag and four bytes of length.
+const MESSAGE_HEADER_BYTES: usize = 5;
+
+/// The data of a body in the pieces in which it arrived, which are not copied, and its trailers. It is a body itself, without a size in
+/// advance.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Pieces {
+    data: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+/// Reads `body` to its end.
+///
+/// # Errors
+///
+/// Returns the error of the body.
+pub(crate) async fn collect<B: Body<Data = Bytes>>(body: B) -> Result<Pieces, B::Error> {
+    let mut body = pin!(body);
+    let mut pieces = Pieces::default();
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        match frame?.into_data() {
+            Ok(data) => pieces.data.push_back(data),
+            Err(frame) => pieces.trailers = frame.into_trailers().ok(),
+        }
+    }
+    Ok(pieces)
+}
+
+impl Pieces {
+    /// Returns whether there is a whole message.
+    pub(crate) fn has_message(&self) -> bool {
+        let bytes: usize = self.data.iter().map(Bytes::len).sum();
+        bytes >= MESSAGE_HEADER_BYTES
+    }
+
+    /// Returns the bytes of the message, without what precedes it.
+    fn message(&self) -> impl Iterator<Item = u8> {
+        self.data.iter().flatten().skip(MESSAGE_HEADER_BYTES).copied()
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let data = self.data.pop_front().map(Frame::data);
+        Poll::Ready(data.or_else(|| self.trailers.take().map(Frame::trailers)).map(Ok))
+    }
+}
+
+/// Returns the number in the field 1 of the protobuf message in `pieces`, or 0, as protobuf has it, if it has none.
+pub(crate) fn first_number(pieces: &Pieces) -> u64 {
+    find_first_number(&mut pieces.message()).unwrap_or(0)
+}
+
+/// Wire types of protobuf.
+const VARINT: u64 = 0;
+const FIXED_64: u64 = 1;
+const LENGTH_DELIMITED: u64 = 2;
+const FIXED_32: u64 = 5;
+
+fn find_first_number(bytes: &mut impl Iterator<Item = u8>) -> Option<u64> {
+    loop {
+        let tag = varint(bytes)?;
+        let length = match tag & 7 {
+            VARINT => {
+                let number = varint(bytes)?;
+                if tag >> 3 == 1 {
+                    return Some(number);
+                }
+                0
+            }
+            FIXED_64 => 8,
+            LENGTH_DELIMITED => usize::try_from(varint(bytes)?).ok()?,
+            FIXED_32 => 4,
+            _ => return None,
+        };
+        if length > 0 {
+            bytes.nth(length - 1)?;
+        }
+    }
+}
+
+/// Reads a number of at most ten bytes of seven bits each, the lowest first.
+fn varint(bytes: &mut impl Iterator<Item = u8>) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = bytes.next()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+    use crate::proto::rehearsal::{GetDataRequest, Graph, Image, ProcessImageRequest, SearchGraphRequest};
+
+    /// Returns the pieces of a message with these bytes, cut at every `cut` bytes.
+    fn pieces(message: &[u8], cut: usize) -> Pieces {
+        let mut bytes = vec![0; MESSAGE_HEADER_BYTES];
+        bytes.extend_from_slice(message);
+        Pieces { data: bytes.chunks(cut).map(Bytes::copy_from_slice).collect(), trailers: None }
+    }
+
+    #[test]
+    fn the_id_of_a_request_is_its_first_field_wherever_it_stands() {
+        for request_id in [0, 1, 127, 128, 300, u64::MAX] {
+            let image = Some(Image { width: 2, height: 1, pixels: vec![7, 8].into() });
+            let graph = Some(Graph { nodes: 1, edges: 2, seed: 3 });
+            for message in [
+                GetDataRequest { request_id }.encode_to_vec(),
+                ProcessImageRequest { request_id, image: image.clone() }.encode_to_vec(),
+                SearchGraphRequest { request_id, graph, start: 9 }.encode_to_vec(),
+            ] {
+                for cut in [1, 3, 100] {
+                    assert_eq!(first_number(&pieces(&message, cut)), request_id);
+                }
+            }
+            // Another order of the fields is allowed.
+            let without = ProcessImageRequest { request_id: 0, image };
+            let last = [without.encode_to_vec(), GetDataRequest { request_id }.encode_to_vec()].concat();
+            assert_eq!(first_number(&pieces(&last, 4)), request_id);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_have_a_number(bytes in prop::collection::vec(any::<u8>(), 0..40), cut in 1..9_usize) {
+            first_number(&pieces(&bytes, cut));
+        }
+    }
+
+    #[test]
+    fn a_body_is_collected_in_its_pieces_with_its_trailers() {
+        let mut body = pieces(&[1, 2, 3], 5);
+        body.trailers = Some(HeaderMap::new());
+        assert_eq!(collect(body.clone()).now_or_never().unwrap().unwrap(), body);
+        assert!(body.has_message());
+        assert!(!Pieces { data: [Bytes::from_static(&[0; 4])].into(), trailers: None }.has_message());
+    }
+}

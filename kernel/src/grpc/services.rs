@@ -1,0 +1,194 @@
+//! The gRPC services of one process, by the names in their paths.
+
+use std::{convert::Infallible, fmt, future::poll_fn, sync::Arc};
+
+use http::{HeaderMap, Request, Response};
+use tonic::{body::Body, server::NamedService};
+use tower_service::Service;
+
+use super::Pieces;
+use crate::world::BoxFuture;
+
+/// The gRPC services of one process, by the names in their paths.
+///
+/// Any service that tonic generates can be one of them, with interceptors and layers around it. The health service is there without being
+/// added.
+///
+/// ```
+/// use kernel::{grpc::Services, proto::health::health_server::{Health, HealthServer}};
+///
+/// fn services(of_a_user: impl Health) -> Services {
+///     Services::default().add(HealthServer::new(of_a_user))
+/// }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Services(Vec<Arc<Served>>);
+
+/// One service of a process.
+pub(crate) struct Served {
+    name: &'static str,
+    service: Box<dyn Answering>,
+    /// True if a call whose caller has left runs to its end.
+    pub(crate) runs_to_end: bool,
+    /// Returns the id of the request that a call belongs to.
+    pub(crate) identify: fn(&HeaderMap, &Pieces) -> u64,
+    /// The methods that occupy no worker.
+    unqueued: &'static [&'static str],
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Served").field(&self.name).finish()
+    }
+}
+
+impl Services {
+    /// Adds `service` under its name. One that was added under this name before is replaced.
+    #[must_use]
+    pub fn add<S>(self, service: S) -> Self
+    where
+        S: NamedService + Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
+        S: Clone + Send + Sync + 'static,
+    {
+        self.with(Served {
+            name: S::NAME,
+            service: Box::new(Shared(service)),
+            runs_to_end: false,
+            identify: |headers, _| id_of(headers),
+            unqueued: &[],
+        })
+    }
+
+    /// Adds `service` as one of this project's own: its messages have the id of their request as the field 1, its calls run to their end
+    /// if their caller leaves, and those of the methods `unqueued` occupy no worker.
+    #[must_use]
+    pub(crate) fn add_built_in<S>(self, service: S, unqueued: &'static [&'static str]) -> Self
+    where
+        S: NamedService + Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
+        S: Clone + Send + Sync + 'static,
+    {
+        self.with(Served {
+            name: S::NAME,
+            service: Box::new(Shared(service)),
+            runs_to_end: true,
+            identify: |_, message| super::first_number(message),
+            unqueued,
+        })
+    }
+
+    fn with(mut self, served: Served) -> Self {
+        self.0.retain(|other| other.name != served.name);
+        self.0.push(Arc::new(served));
+        self
+    }
+
+    /// Returns the names of the services.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|served| served.name)
+    }
+
+    /// Returns the service that a call of `path`, `/service/method`, is for.
+    pub(crate) fn find(&self, path: &str) -> Option<&Arc<Served>> {
+        let (name, _) = path.strip_prefix('/')?.split_once('/')?;
+        self.0.iter().find(|served| served.name == name)
+    }
+}
+
+impl Served {
+    /// Returns whether a call of `path` occupies a worker.
+    pub(crate) fn occupies_worker(&self, path: &str) -> bool {
+        !self.unqueued.iter().any(|method| path.rsplit('/').next() == Some(method))
+    }
+
+    /// Answers `request`.
+    pub(crate) fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        self.service.answer(request)
+    }
+}
+
+/// The metadata that says which request of a load a call belongs to.
+pub(crate) const CALL: &str = "rehearsal-call";
+
+/// Returns the id of the request that the metadata of a call names, or 0 if they name none.
+fn id_of(headers: &HeaderMap) -> u64 {
+    headers.get(CALL).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
+}
+
+/// A service of any type.
+trait Answering: Send + Sync {
+    fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>>;
+}
+
+/// A service whose clones share their state, as those of tonic do.
+struct Shared<S>(S);
+
+impl<S> Answering for Shared<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
+    S: Clone + Send + Sync + 'static,
+{
+    fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        let mut service = self.0.clone();
+        Box::pin(async move {
+            let ready: Result<(), Infallible> = poll_fn(|cx| service.poll_ready(cx)).await;
+            ready.unwrap_or_else(|never| match never {});
+            let answered: Result<_, Infallible> = service.call(request).await;
+            answered.unwrap_or_else(|never| match never {})
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{health::health_server::HealthServer, rehearsal::rehearsal_server};
+
+    /// A service of a user under another name.
+    #[derive(Clone)]
+    struct Named;
+
+    impl NamedService for Named {
+        const NAME: &'static str = "shop.v1.Stock";
+    }
+
+    impl Service<Request<Body>> for Named {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            std::future::ready(Ok(Response::new(Body::empty())))
+        }
+    }
+
+    #[test]
+    fn a_service_is_found_by_the_whole_name_in_a_path() {
+        let services = Services::default().add(Named).add(Named);
+        assert_eq!(services.names().collect::<Vec<_>>(), ["shop.v1.Stock"]);
+        assert!(services.find("/shop.v1.Stock/Reserve").is_some());
+        for path in ["shop.v1.Stock/Reserve", "/shop.v1.Stock", "/shop.v1.Stocks/Reserve", "/", "", "*"] {
+            assert!(services.find(path).is_none(), "{path}");
+        }
+        assert_ne!(HealthServer::<()>::NAME, rehearsal_server::SERVICE_NAME);
+    }
+
+    #[test]
+    fn a_method_that_occupies_no_worker_is_named_without_its_service() {
+        let services = Services::default().add_built_in(Named, &["Watch"]);
+        let served = services.find("/shop.v1.Stock/Watch").unwrap();
+        assert!(!served.occupies_worker("/shop.v1.Stock/Watch"));
+        assert!(served.occupies_worker("/shop.v1.Stock/Reserve"));
+    }
+
+    #[test]
+    fn a_call_belongs_to_the_request_that_its_metadata_name() {
+        for (value, id) in [("17", 17), ("x", 0), ("", 0), ("-1", 0)] {
+            assert_eq!(id_of(&HeaderMap::from_iter([(CALL.parse().unwrap(), value.parse().unwrap())])), id);
+        }
+        assert_eq!(id_of(&HeaderMap::new()), 0);
+    }
+}

@@ -1,0 +1,119 @@
+//! What stands between a connection and the services of a process: the identity of a call, injected errors, admission and workers.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Request, Response};
+use http_body::Body as HttpBody;
+use tonic::{Status, body::Body};
+
+use super::{
+    Injector,
+    admission::refusal,
+    counters::Counters,
+    deadline::Deadline,
+    queue::PeerNumber,
+    workers::{NotDone, Task, Workers},
+};
+use crate::{
+    grpc::{Served, Services, collect},
+    record::{AttemptId, Event, Recorder},
+    time::Instant,
+    transport::{ATTEMPTS_BEFORE, BodyError},
+};
+
+/// The services of a process, behind its workers.
+pub(super) struct Calls {
+    recorder: Recorder,
+    workers: Workers,
+    services: Services,
+    injector: Arc<Injector>,
+}
+
+impl Calls {
+    pub(super) fn new(recorder: Recorder, workers: Workers, services: Services, injector: Arc<Injector>) -> Self {
+        Self { recorder, workers, services, injector }
+    }
+
+    /// Answers `request` by the service that its path names.
+    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = bytes::Bytes, Error = BodyError> + Send + 'static,
+    {
+        let path = request.uri().path();
+        let Some(served) = self.services.find(path).cloned() else {
+            return Status::unimplemented(format!("there is no service for `{path}` here")).into_http();
+        };
+        if !served.occupies_worker(path) {
+            return served.answer(request.map(Body::new)).await;
+        }
+        self.work(served, request).await.unwrap_or_else(Status::into_http)
+    }
+
+    /// Answers `request` by one of the workers, from its arrival to its result.
+    async fn work<B>(&self, served: Arc<Served>, request: Request<B>) -> Result<Response<Body>, Status>
+    where
+        B: HttpBody<Data = bytes::Bytes, Error = BodyError> + Send + 'static,
+    {
+        let (head, body) = request.into_parts();
+        // A worker is not occupied by a message that has yet to arrive.
+        let message = collect(body).await.map_err(Status::from_error)?;
+        if !message.has_message() {
+            return Err(Status::internal("the request ends within its message"));
+        }
+        let id =
+            AttemptId { request: (served.identify)(&head.headers, &message), number: attempt_number(&head.headers) };
+        Counters::count(&self.workers.counters().received);
+        // An injected error comes before all other checks: gRPC A33 fails a call before it reaches the service.
+        if let Some(code) = self.injector.injected_error(id.request, id.number) {
+            Counters::count(&self.workers.counters().aborted);
+            self.recorder.event(Event::Aborted).request(id.request).attempt(id.number).cause(code.name()).record();
+            return Err(Status::new(code.into(), "fault injected"));
+        }
+        let deadline = head.extensions.get::<Deadline>().map_or(Instant::NEVER, |deadline| deadline.0);
+        let peer = head.extensions.get::<PeerNumber>().copied();
+        let runs_to_end = served.runs_to_end;
+        let task = Task {
+            id,
+            runs_to_end,
+            answer: Box::new(move |occupancy| {
+                let mut request = Request::from_parts(head, Body::new(message));
+                request.extensions_mut().insert(occupancy);
+                served.answer(request)
+            }),
+        };
+        self.workers.run(task, peer, deadline).await.map_err(|not_done| {
+            if not_done == NotDone::Late {
+                return Status::deadline_exceeded(not_done.to_string());
+            }
+            Counters::count(&self.workers.counters().refused);
+            let cause = not_done.to_string();
+            self.recorder.event(Event::Refused).request(id.request).attempt(id.number).cause(&cause).record();
+            refusal(self.workers.admission(), cause)
+        })
+    }
+}
+
+/// Returns the attempt's number within its call, from 1, by gRPC A6's header. A request without the header, or with a
+/// malformed one, counts as the first attempt.
+fn attempt_number(headers: &HeaderMap) -> u32 {
+    let before = headers.get(ATTEMPTS_BEFORE).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    before.unwrap_or(0).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_an_attempt_is_that_of_the_header_plus_one() {
+        for (header, attempt) in
+            [(None, 1), (Some("0"), 1), (Some("4"), 5), (Some("x"), 1), (Some("4294967295"), u32::MAX)]
+        {
+            let mut headers = HeaderMap::new();
+            if let Some(header) = header {
+                headers.insert(ATTEMPTS_BEFORE, header.parse().unwrap());
+            }
+            assert_eq!(attempt_number(&headers), attempt);
+        }
+    }
+}

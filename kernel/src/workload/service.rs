@@ -1,0 +1,174 @@
+//! The workloads as a gRPC service.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use tonic::{Extensions, Request, Response, Status};
+
+use super::{
+    AttemptBehavior, AttemptEnding, Input, Output, Results, Workloads,
+    dfs::{GraphSpec, Search},
+    pictures::Picture,
+};
+use crate::{
+    grpc::Services,
+    proto::rehearsal::{
+        GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest, Image,
+        ProcessImageReply, ProcessImageRequest, SearchGraphReply, SearchGraphRequest, ServedBy,
+        rehearsal_server::{Rehearsal, RehearsalServer},
+    },
+    record::AttemptId,
+    server::{MESSAGE_BYTES_MAX, Occupancy, Process, ReplicaSettings, Served, reply},
+    time::Instant,
+    world::{Cost, Payer, compute},
+};
+
+/// The methods that occupy no worker.
+const UNQUEUED: &[&str] = &["HealthCheck", "GetMetrics"];
+
+/// Returns the services of a process that serves the workloads of `settings`. The `results` of their functions are used again, if they are
+/// given, as in a simulation, where computing takes no real time.
+pub fn services(
+    settings: &ReplicaSettings,
+    results: Option<Arc<Results>>,
+) -> impl FnOnce(&Process) -> Services + use<> {
+    let ReplicaSettings { backend, kinds, .. } = settings.clone();
+    move |process| {
+        let workloads = Workloads::new(backend, &kinds, process.entropy);
+        let service = Service { process: process.clone(), listening_since: process.world.now(), workloads, results };
+        let server = RehearsalServer::new(service)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        Services::default().add_built_in(server, UNQUEUED)
+    }
+}
+
+/// The Rehearsal service of one process.
+struct Service {
+    process: Process,
+    listening_since: Instant,
+    workloads: Workloads,
+    results: Option<Arc<Results>>,
+}
+
+impl Service {
+    /// Processes `input` by the worker that is occupied, to its result.
+    async fn process(&self, occupancy: &Occupancy, input: Input) -> Result<(Output, ServedBy), Status> {
+        let workload = self.workloads.for_input(&input).clone();
+        workload.check(&input).map_err(|wrong| refuse(occupancy, &wrong))?;
+        let attempt = occupancy.attempt();
+        let AttemptId { request, number } = attempt;
+        let AttemptBehavior { delay, ending } = workload.behavior(request, number);
+        let cost = Cost { payer: Payer::Server, what: workload.name(), units: input.units(), attempt, nth: 0 };
+        let function = workload.clone();
+        let results = self.results.clone();
+        let run = move || match results {
+            Some(results) => results.get_or_run(&*function, &input),
+            None => function.run(&input),
+        };
+        let output = compute(&*self.process.world, cost, run).await;
+        let Served { queued, service } = occupancy.complete(delay).await;
+        match ending {
+            AttemptEnding::Answer => {}
+            AttemptEnding::Fail(code) => {
+                occupancy.abort(code.name());
+                return Err(Status::new(code.into(), "the backend fails on purpose"));
+            }
+            AttemptEnding::Hang => {
+                occupancy.hang();
+                return Err(Status::internal("the backend hangs on purpose"));
+            }
+        }
+        let served_by = ServedBy {
+            server_id: self.process.name.clone(),
+            queue_us: queued.as_micros() as u64,
+            service_us: service.as_micros() as u64,
+        };
+        Ok((output, served_by))
+    }
+}
+
+/// Returns the worker that a request occupies.
+fn occupancy(extensions: &Extensions) -> Result<Occupancy, Status> {
+    extensions.get::<Occupancy>().cloned().ok_or_else(|| Status::internal("no worker is occupied"))
+}
+
+/// Records that the input is `wrong`, and returns the status that says so.
+fn refuse(occupancy: &Occupancy, wrong: &str) -> Status {
+    occupancy.refuse(wrong);
+    Status::invalid_argument(wrong)
+}
+
+#[tonic::async_trait]
+impl Rehearsal for Service {
+    async fn process_image(
+        &self,
+        request: Request<ProcessImageRequest>,
+    ) -> Result<Response<ProcessImageReply>, Status> {
+        let occupancy = occupancy(request.extensions())?;
+        let Some(image) = request.into_inner().image else {
+            return Err(refuse(&occupancy, "the request holds no image"));
+        };
+        let Image { width, height, pixels } = image;
+        let input = Input::Image(Picture { width, height, pixels });
+        let (output, served_by) = self.process(&occupancy, input).await?;
+        let bytes = output.byte_count();
+        let Output::Image(pixels) = output else { return Err(mismatched_output()) };
+        let image = Image { width, height, pixels };
+        Ok(reply(ProcessImageReply { image: Some(image), served_by: Some(served_by) }, bytes))
+    }
+
+    async fn search_graph(&self, request: Request<SearchGraphRequest>) -> Result<Response<SearchGraphReply>, Status> {
+        let occupancy = occupancy(request.extensions())?;
+        let SearchGraphRequest { graph, start, .. } = request.into_inner();
+        let Some(graph) = graph else { return Err(refuse(&occupancy, "the request holds no graph")) };
+        let graph = GraphSpec { nodes: graph.nodes, edges: graph.edges, seed: graph.seed };
+        let input = Input::Search(Search { graph, start });
+        let (output, served_by) = self.process(&occupancy, input).await?;
+        let bytes = output.byte_count();
+        let Output::Order(order) = output else { return Err(mismatched_output()) };
+        Ok(reply(SearchGraphReply { served_by: Some(served_by), order: order.to_vec() }, bytes))
+    }
+
+    async fn get_data(&self, request: Request<GetDataRequest>) -> Result<Response<GetDataReply>, Status> {
+        let occupancy = occupancy(request.extensions())?;
+        let (output, served_by) = self.process(&occupancy, Input::Data).await?;
+        let bytes = output.byte_count();
+        let Output::Data(data) = output else { return Err(mismatched_output()) };
+        Ok(reply(GetDataReply { served_by: Some(served_by), data }, bytes))
+    }
+
+    async fn health_check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckReply>, Status> {
+        let counters = &self.process.counters;
+        let message = HealthCheckReply {
+            healthy: true,
+            server_id: self.process.name.clone(),
+            running: counters.running.load(Relaxed) as u32,
+            queued: counters.queued.load(Relaxed) as u32,
+        };
+        Ok(reply(message, 0))
+    }
+
+    async fn get_metrics(&self, _: Request<GetMetricsRequest>) -> Result<Response<GetMetricsReply>, Status> {
+        let counters = &self.process.counters;
+        let message = GetMetricsReply {
+            server_id: self.process.name.clone(),
+            uptime_us: self.process.world.now().since(self.listening_since).as_micros() as u64,
+            received: counters.received.load(Relaxed),
+            finished: counters.finished.load(Relaxed),
+            refused: counters.refused.load(Relaxed),
+            invalid: counters.invalid.load(Relaxed),
+            skipped: counters.skipped.load(Relaxed),
+            aborted: counters.aborted.load(Relaxed),
+            queue_us_total: counters.queue_us.load(Relaxed),
+            service_us_total: counters.service_us.load(Relaxed),
+            running: counters.running.load(Relaxed) as u32,
+            queued: counters.queued.load(Relaxed) as u32,
+        };
+        Ok(reply(message, 0))
+    }
+}
+
+/// Returns the status for an output of another kind than the method returns, which is a bug of this program.
+fn mismatched_output() -> Status {
+    Status::internal("the workload's output is of another kind")
+}
