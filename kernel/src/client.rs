@@ -2,14 +2,14 @@
 //!
 //! A call runs through these stages, each a file of its own:
 //!
+//! * [`channel`]: the call of a generated client;
 //! * [`call`]: the whole call: from the cache, or by attempts one after another, then the fallback;
 //! * [`hedge`]: attempts side by side instead;
 //! * [`retry`]: the decision for another attempt, and the backoff before it;
 //! * [`policy`](crate::policy): the other policies, in their order, at hooks from here to the attempt;
 //! * [`candidates`](mod@candidates): the servers that can be asked: healthy and connected ones, other than the one that failed;
 //! * [`balancer`]: the choice among them;
-//! * [`attempt`]: one RPC within its timeout; [`rpc`]: the messages of each workload;
-//! * [`channel`]: a connection as tonic's clients take it; [`failure`]: why something failed;
+//! * [`attempt`]: one RPC within its timeout, over a connection as a [`plain_channel`]; [`failure`]: why something failed;
 //! * [`connection`]: one pooled connection per server, with gRPC's states and backoff;
 //! * [`health`]: which servers are healthy, by answers, failures and [`health_check`]s;
 //! * [`cancellation`]: the end of every call under way.
@@ -26,12 +26,13 @@ mod connection;
 mod failure;
 #[cfg(test)]
 mod grpc_tests;
+mod headers;
 mod health;
 mod health_check;
 mod hedge;
+mod plain_channel;
 mod probe;
 mod retry;
-mod rpc;
 pub mod settings;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -40,13 +41,13 @@ use futures_util::future::select_all;
 
 use crate::{
     entropy::Entropy,
+    grpc::{Message, Reply},
     link::Link,
     policy::{AllEjected, Answers, AttemptPermit, Chain, Changes, PolicyContext, Rejection, Servers},
     record::{Answer, AttemptId, Name, Recorder},
     status::Outcome,
     sync::lock,
     time::Instant,
-    workload::{Input, Output},
     world::SharedWorld,
 };
 use attempt::SentAttempt;
@@ -54,13 +55,14 @@ use balancer::{Balancer, PickContext};
 use cancellation::Cancellation;
 use candidates::{Candidates, candidates, prefer_untried};
 use connection::{Connection, Ready};
+use headers::Timeouts;
 use health::Health;
 use health_check::Checks;
 use retry::RetryPolicy;
-use rpc::Timeouts;
 
 pub use channel::Channel;
 pub use failure::{Cause, Failure};
+pub use plain_channel::PlainChannel;
 pub use probe::probe;
 
 /// A client of a replicated service. Clones share its connections and its state.
@@ -85,7 +87,7 @@ struct Shared {
     timeouts: Timeouts,
     chain: Chain,
     /// The cache, if it is on.
-    answers: Option<Mutex<Answers>>,
+    answers: Option<Mutex<Answers<Reply>>>,
     checks: Mutex<Checks>,
     cancellation: Cancellation,
 }
@@ -100,8 +102,8 @@ struct Server {
 pub struct Request {
     /// Identifies the request within the run, and names the random draws of its call.
     pub id: u64,
-    /// The input of the computation.
-    pub input: Input,
+    /// The message of the request.
+    pub message: Message,
 }
 
 /// The result of a call.
@@ -109,8 +111,10 @@ pub struct Request {
 pub struct Response {
     /// OK, the status of the last attempt, or degraded if the answer is a substitute.
     pub outcome: Outcome,
-    /// The output, if there is one.
-    pub output: Option<Output>,
+    /// The reply, if there is one.
+    pub reply: Option<Reply>,
+    /// What went wrong, for people, if there is no reply.
+    pub cause: Option<String>,
     /// The server that gave the final answer, if one did.
     pub server: Option<Name>,
     /// Number of attempts that were sent.
@@ -121,7 +125,7 @@ pub struct Response {
     pub hedges: u32,
     /// True if a policy of the client rejected an attempt.
     pub rejected: bool,
-    /// The source of the output, if no server has just given it.
+    /// The source of the reply, if no server has just given it.
     pub answer: Option<Answer>,
 }
 
@@ -246,13 +250,13 @@ impl Shared {
         select_all(self.servers.iter().map(|server| Box::pin(server.connection.is_or_becomes_ready()))).await;
     }
 
-    fn answers(&self) -> Option<MutexGuard<'_, Answers>> {
+    fn answers(&self) -> Option<MutexGuard<'_, Answers<Reply>>> {
         self.answers.as_ref().map(lock)
     }
 
-    fn keep(&self, input: &Input, output: &Output) {
+    fn keep(&self, message: &Message, reply: &Reply) {
         if let Some(mut answers) = self.answers() {
-            answers.keep(input, output, self.world.now());
+            answers.keep(message.key(), reply, self.world.now());
         }
     }
 
@@ -261,11 +265,11 @@ impl Shared {
         let client = self.clone();
         self.world.spawn(Box::pin(async move {
             match call::Call::new(&client, &request).send_attempts().await {
-                Ok(answered) => client.keep(&request.input, &answered.output),
+                Ok(answered) => client.keep(&request.message, &answered.reply),
                 // The stale answer stays in use, and the next call that finds it renews it.
                 Err(_) => {
                     if let Some(mut answers) = client.answers() {
-                        answers.on_renewal_failed(&request.input);
+                        answers.on_renewal_failed(request.message.key());
                     }
                 }
             }

@@ -54,7 +54,7 @@ pub use retry_budget::RetryBudget;
 pub use retry_throttling::RetryThrottling;
 pub use slow_start::SlowStart;
 
-pub(crate) use cache::{Answers, Lookup};
+pub(crate) use cache::{Answers, CacheKey, Lookup};
 pub(crate) use chain::{AttemptPermit, Chain, Draw, RetryPermit};
 pub(crate) use changes::Changes;
 pub(crate) use circuit_breaker::CIRCUIT_OPEN;

@@ -65,6 +65,7 @@ use peers::Peers;
 use workers::Workers;
 
 pub(crate) use counters::Counters;
+pub(crate) use deadline::parse as parse_timeout;
 pub use injector::{InjectedErrors, Injection, Injector};
 pub(crate) use occupancy::{Occupancy, Served};
 pub(crate) use reply::reply;

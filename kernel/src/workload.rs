@@ -1,8 +1,8 @@
 //! Workloads: the functions that a server computes for requests.
 //!
 //! A workload consists of one file that implements [`Workload`] and creates its inputs, of its kind in [`settings`], of what
-//! this file says about it, and of an RPC in `proto/rehearsal.proto` that carries inputs and outputs, which `client::rpc`
-//! sends and [`service`](services) answers. Calibrations have its service times.
+//! this file says about it, and of an RPC in `proto/rehearsal.proto` that carries inputs and outputs, which `rpc`
+//! encodes and [`service`](services) answers. Calibrations have its service times.
 
 pub mod backend;
 pub mod dfs;
@@ -10,7 +10,11 @@ mod inputs;
 mod oracle;
 pub mod pictures;
 #[cfg(feature = "service")]
+mod requests;
+#[cfg(feature = "service")]
 mod results;
+#[cfg(feature = "service")]
+pub mod rpc;
 #[cfg(feature = "service")]
 mod service;
 pub mod settings;
@@ -28,6 +32,8 @@ use crate::{entropy::Entropy, load::RequestKind, status::Code};
 pub(crate) use inputs::InputIdentities;
 pub use inputs::Inputs;
 pub use oracle::Oracle;
+#[cfg(feature = "service")]
+pub use requests::WorkloadRequests;
 #[cfg(feature = "service")]
 pub use results::Results;
 #[cfg(feature = "service")]
@@ -98,25 +104,6 @@ impl Input {
             Self::Image(picture) => format!("{}x{}", picture.width, picture.height),
             Self::Search(search) => format!("{}+{}", search.graph.nodes, search.graph.edges),
             Self::Data => "data".to_owned(),
-        }
-    }
-
-    /// Returns an output of the right kind and size without content, for a fallback response.
-    pub fn blank(&self) -> Output {
-        match self {
-            Self::Image(picture) => Output::Image(vec![0; picture.pixels.len()].into()),
-            Self::Search(_) => Output::Order(Arc::default()),
-            Self::Data => Output::Data(Bytes::new()),
-        }
-    }
-
-    /// Returns a few bytes of the input. Inputs with different marks are different. A picture is read in one place only, so
-    /// the cost does not depend on its size.
-    pub(crate) fn mark(&self) -> u64 {
-        match self {
-            Self::Image(picture) => picture.mark(),
-            Self::Search(search) => search.graph.seed ^ u64::from(search.start),
-            Self::Data => 0,
         }
     }
 

@@ -23,7 +23,7 @@ use kernel::{
     server::{self, InjectedErrors, Injection, Injector, ReplicaSettings},
     status::{Code, Outcome},
     sync::lock,
-    workload::{Inputs, Oracle},
+    workload::{Inputs, Oracle, WorkloadRequests},
 };
 use tokio::runtime::Runtime;
 
@@ -93,13 +93,13 @@ async fn offer_load(settings: &Scenario, address: SocketAddr) -> Result<Records,
     let links = [Link::new(world.clone(), entropy, SERVER)];
     let client = Client::start(world.clone(), entropy, recorder.clone(), settings.client.clone(), &links);
     let inputs = Inputs::for_workload(&settings.workload, entropy)?;
+    let oracle = Oracle::learned(&inputs);
     let load = LoadGenerator {
         world,
         entropy,
         recorder,
         client,
-        oracle: Arc::new(Oracle::learned(&inputs)),
-        inputs,
+        requests: Arc::new(WorkloadRequests::new(inputs, entropy, oracle)),
         settings: settings.load.clone(),
         duration: settings.duration,
     };

@@ -11,7 +11,7 @@ use kernel::{
     record::{Recorder, Sink},
     scenario::Scenario,
     time::Instant,
-    workload::{Inputs, Oracle},
+    workload::{Inputs, Oracle, WorkloadRequests},
     world::SharedWorld,
 };
 
@@ -55,8 +55,7 @@ impl Caller {
             entropy: *entropy,
             recorder,
             client: client.clone(),
-            inputs,
-            oracle: Arc::new(oracle),
+            requests: Arc::new(WorkloadRequests::new(inputs, *entropy, oracle)),
             settings: scenario.load.clone(),
             duration: scenario.duration,
         };

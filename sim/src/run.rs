@@ -15,7 +15,7 @@ use kernel::{
     nemesis::Nemesis,
     scenario::Scenario,
     server::{self, ReplicaSettings},
-    workload::{self, Inputs, Oracle, Results},
+    workload::{self, Inputs, Oracle, Results, WorkloadRequests},
 };
 
 use crate::{
@@ -165,8 +165,7 @@ async fn run_client(hosts: Hosts, scenario: Scenario, inputs: Inputs) -> Ended {
         entropy,
         recorder,
         client,
-        inputs,
-        oracle: Arc::new(Oracle::learning()),
+        requests: Arc::new(WorkloadRequests::new(inputs, entropy, Oracle::learning())),
         settings: scenario.load,
         duration: scenario.duration,
     };

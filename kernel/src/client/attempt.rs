@@ -1,19 +1,18 @@
-//! One attempt: the RPC that carries a request's input to one server, within its timeout.
+//! One attempt: the RPC that carries a request's message to one server, within its timeout.
 
 use std::{pin::pin, sync::Arc};
 
+use tower_service::Service;
+
 use super::{
     Shared,
-    channel::{Channel, Headers, origin, within},
     failure::{Cause, Failure, Unseen},
-    rpc::{self, Envelope},
+    plain_channel::{Headers, PlainChannel, failure_from_status, origin, within},
 };
 use crate::{
-    proto::rehearsal::rehearsal_client::RehearsalClient,
+    grpc::{Message, Reply},
     record::AttemptId,
-    server::MESSAGE_BYTES_MAX,
     time::Instant,
-    workload::{Input, Output},
 };
 
 /// An attempt that was sent.
@@ -25,24 +24,22 @@ pub(super) struct SentAttempt {
     pub(super) at: Instant,
 }
 
-/// Carries `input` to the server of `attempt` and waits for the output until `timeout`.
+/// Carries `message` to the server of `attempt` and waits for the whole reply until `timeout`.
 pub(super) async fn process(
     client: &Shared,
     attempt: SentAttempt,
-    input: &Input,
+    message: &Message,
     timeout: Instant,
     headers: Option<Arc<Headers>>,
-) -> Result<Output, Failure> {
+) -> Result<Reply, Failure> {
     let SentAttempt { id, server, at } = attempt;
-    let envelope = Envelope { attempt: id, timeout: client.timeouts.header(timeout.since(at)) };
+    let request = message.request(origin(), client.timeouts.header(timeout.since(at)), id.number - 1);
     let rpc = pin!(async {
         let connection = &client.servers[server].connection;
         let sender = connection.ready().await?;
-        let channel = Channel::new(sender.clone()).noting(headers);
-        let stub = RehearsalClient::with_origin(channel, origin())
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let result = rpc::ask(stub, envelope, input).await;
+        let mut channel = PlainChannel::new(sender.clone()).noting(headers);
+        let replied = async { Reply::read(channel.call(request).await?).await };
+        let result = replied.await.map_err(|status| failure_from_status(&status));
         if result.as_ref().is_err_and(|failure| failure.unseen == Some(Unseen::Unsent)) {
             connection.on_closed(&sender);
         }

@@ -11,18 +11,18 @@ use super::{
     NotPicked, Request, Response, Shared,
     attempt::{self, SentAttempt},
     candidates::Candidates,
-    channel::Headers,
     failure::{Cause, Failure, Unseen},
+    plain_channel::Headers,
     settings::ServerSelection,
 };
 use crate::{
+    grpc::Reply,
     planted::planted,
     policy::{AttemptPermit, FallbackKind, Lookup, Pushback, Rejection, RetryPermit, Servers},
     record::{self, Answer, AttemptId, AttemptRow, Event, EventBuilder},
     status::{Code, Outcome},
     sync::lock,
     time::Instant,
-    workload::Output,
     world::timeout_at,
 };
 
@@ -74,9 +74,9 @@ struct UnseenAttempt {
     at: Instant,
 }
 
-/// The output of an attempt that succeeded.
+/// The reply to an attempt that succeeded.
 pub(super) struct Answered {
-    pub(super) output: Output,
+    pub(super) reply: Reply,
     pub(super) server: usize,
 }
 
@@ -98,6 +98,15 @@ impl AttemptError {
             Self::Rejected(rejection) | Self::NotPicked(rejection) => rejection.code,
             Self::DeadlinePassed => Code::DeadlineExceeded,
             Self::Failed { failure, .. } => failure.code,
+        }
+    }
+
+    /// Returns what went wrong, for people.
+    fn cause(&self) -> String {
+        match self {
+            Self::Rejected(rejection) | Self::NotPicked(rejection) => rejection.cause.to_owned(),
+            Self::DeadlinePassed => Cause::CallDeadline.to_string(),
+            Self::Failed { failure, .. } => failure.cause.to_string(),
         }
     }
 
@@ -141,7 +150,7 @@ struct NextAttempt {
 
 /// A degraded answer, which no server has just given.
 struct Substitute {
-    output: Output,
+    reply: Reply,
     kind: Answer,
 }
 
@@ -151,7 +160,9 @@ const NOT_READY: Rejection = Rejection { code: Code::DeadlineExceeded, cause: "n
 impl<'a> Call<'a> {
     pub(super) fn new(client: &'a Arc<Shared>, request: &'a Request) -> Self {
         let begun = client.world.now();
-        Self { client, request, begun, deadline: begun + client.settings.deadline, progress: Mutex::default() }
+        let deadline = client.settings.deadline;
+        let deadline = request.message.timeout().map_or(deadline, |timeout| timeout.min(deadline));
+        Self { client, request, begun, deadline: begun + deadline, progress: Mutex::default() }
     }
 
     /// Runs the whole call.
@@ -160,16 +171,18 @@ impl<'a> Call<'a> {
             return cached;
         }
         match self.send_attempts().await {
-            Ok(Answered { output, server }) => {
+            Ok(Answered { reply, server }) => {
                 let is_lost = planted!(Bug::WrongAnswer) && self.progress().attempts > 1;
-                let output = if is_lost { self.request.input.blank() } else { output };
-                self.client.keep(&self.request.input, &output);
-                self.response(Outcome::OK, Some(output), Some(server), None)
+                let reply = if is_lost { Reply::empty() } else { reply };
+                self.client.keep(&self.request.message, &reply);
+                self.response(Outcome::OK, Some(reply), Some(server), None)
             }
             Err(error) => {
                 self.event(Event::GiveUp).cause(error.code().name()).record();
-                self.fall_back(&error)
-                    .unwrap_or_else(|| self.response(Outcome::Status(error.code()), None, error.answered_by(), None))
+                self.fall_back(&error).unwrap_or_else(|| Response {
+                    cause: Some(error.cause()),
+                    ..self.response(Outcome::Status(error.code()), None, error.answered_by(), None)
+                })
             }
         }
     }
@@ -324,7 +337,7 @@ impl<'a> Call<'a> {
         };
         let mut in_flight = client.in_flight(sent);
 
-        let rpc = pin!(attempt::process(client, sent, &self.request.input, timeout, attempt.headers.clone()));
+        let rpc = pin!(attempt::process(client, sent, &self.request.message, timeout, attempt.headers.clone()));
         let mut result = match select(rpc, pin!(client.cancellation.wait())).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(Failure::new(Code::Cancelled, Cause::Cancelled)),
@@ -361,7 +374,7 @@ impl<'a> Call<'a> {
             );
         }
         match result {
-            Ok(output) => Ok(Some(Answered { output, server: sent.server })),
+            Ok(reply) => Ok(Some(Answered { reply, server: sent.server })),
             Err(failure) => Err(AttemptError::Failed { failure, server: sent.server }),
         }
     }
@@ -517,11 +530,11 @@ impl<'a> Call<'a> {
 
     /// Answers the call from the cache, if it has an answer that is fresh, or stale and still accepted.
     fn look_up(&self) -> Option<Response> {
-        let found = self.client.answers()?.look_up(&self.request.input, self.begun);
+        let found = self.client.answers()?.look_up(self.request.message.key(), self.begun);
         let (substitute, renew) = match found {
             Lookup::Miss => return None,
-            Lookup::Fresh(output) => (Substitute { output, kind: Answer::Cached }, false),
-            Lookup::Stale { output, renew } => (Substitute { output, kind: Answer::Stale }, renew),
+            Lookup::Fresh(reply) => (Substitute { reply, kind: Answer::Cached }, false),
+            Lookup::Stale { answer: reply, renew } => (Substitute { reply, kind: Answer::Stale }, renew),
         };
         let cause = if substitute.kind == Answer::Stale { "stale" } else { "fresh" };
         self.event(Event::CacheHit).cause(cause).record();
@@ -539,22 +552,20 @@ impl<'a> Call<'a> {
             return None;
         }
         let (substitute, name) = match fallback.kind {
-            FallbackKind::Default => {
-                (Substitute { output: self.request.input.blank(), kind: Answer::Fallback }, "default")
-            }
+            FallbackKind::Default => (Substitute { reply: Reply::empty(), kind: Answer::Fallback }, "default"),
             FallbackKind::Stale => {
-                let output = self.client.answers()?.last_known(&self.request.input)?;
-                (Substitute { output, kind: Answer::Stale }, "stale")
+                let reply = self.client.answers()?.last_known(self.request.message.key())?;
+                (Substitute { reply, kind: Answer::Stale }, "stale")
             }
         };
         self.event(Event::Fallback).cause(name).record();
         Some(self.substituted(substitute))
     }
 
-    fn substituted(&self, Substitute { output, kind }: Substitute) -> Response {
+    fn substituted(&self, Substitute { reply, kind }: Substitute) -> Response {
         let fallback = self.client.settings.policies.fallback.as_ref();
         let is_success = kind == Answer::Cached || fallback.is_some_and(|fallback| fallback.counts_as_success);
-        self.response(if is_success { Outcome::OK } else { Outcome::Degraded }, Some(output), None, Some(kind))
+        self.response(if is_success { Outcome::OK } else { Outcome::Degraded }, Some(reply), None, Some(kind))
     }
 
     pub(super) fn event(&self, event: Event) -> EventBuilder<'a> {
@@ -572,7 +583,7 @@ impl<'a> Call<'a> {
     fn response(
         &self,
         outcome: Outcome,
-        output: Option<Output>,
+        reply: Option<Reply>,
         server: Option<usize>,
         answer: Option<Answer>,
     ) -> Response {
@@ -580,7 +591,7 @@ impl<'a> Call<'a> {
         let is_wrong = planted!(Bug::WrongServer) && failovers > 0;
         let server = if is_wrong { server.and_then(|_| tried.iter().next()) } else { server };
         let server = server.map(|server| self.client.servers[server].name.clone());
-        Response { outcome, output, server, attempts, failovers, hedges, rejected, answer }
+        Response { outcome, reply, cause: None, server, attempts, failovers, hedges, rejected, answer }
     }
 }
 

@@ -1,222 +1,173 @@
-//! A connection in the shape that tonic's generated clients take, and its errors on their way through tonic.
+//! The resilient channel: what a generated client calls through, in place of a connection.
 
 use std::{
-    error::Error as StdError,
-    fmt,
-    pin::Pin,
     sync::{
-        Arc, LazyLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc,
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
 
-use http::header::CONTENT_TYPE;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
 use tonic::{Status, body::Body};
 
-use super::{
-    connection::{self, SendError, Sender},
-    failure::{Cause, Failure, failure_from_network},
-};
-use crate::{
-    policy::{PUSHBACK, Pushback},
-    server::MESSAGE_BYTES_MAX,
-    status::Code,
-    time::Instant,
-    transport::{HeaderFirst, is_grpc},
-    world::{SharedWorld, Stream, timeout_at},
-};
+use super::Client;
+use crate::{grpc::Message, status::Outcome, world::BoxFuture};
 
-/// A connection as a service of tonic's clients.
+/// Calls a service through the policies of a [`Client`]. Generated clients are made over it; its clones share the client.
+///
+/// A call is unary: its message is kept for as many attempts as there are, and its reply is passed on when it is whole. A status of the last
+/// attempt, or of a policy, is the status of the call. The metadata of the caller are sent with each attempt, and its `grpc-timeout`
+/// shortens the deadline of the settings.
+///
+/// ```
+/// use kernel::{client::Client, proto::rehearsal::{GetDataRequest, rehearsal_client::RehearsalClient}};
+///
+/// async fn data(client: &Client) -> Result<Vec<u8>, tonic::Status> {
+///     let mut stub = RehearsalClient::new(client.channel());
+///     let reply = stub.get_data(GetDataRequest { request_id: 0 }).await?;
+///     Ok(reply.into_inner().data.to_vec())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Channel {
-    sender: Sender,
-    headers: Option<Arc<Headers>>,
-    is_streaming: bool,
+    client: Client,
+    ids: Ids,
 }
 
-/// Whether the headers of the reply to an attempt have arrived.
-#[derive(Debug, Default)]
-pub(super) struct Headers {
-    have_arrived: AtomicBool,
-    /// Number of the attempt, once it is sent.
-    attempt: AtomicU32,
+/// The ids of the requests that calls belong to.
+#[derive(Clone)]
+enum Ids {
+    /// Each call is a request of its own; this is the id of the next one.
+    Counted(Arc<AtomicU64>),
+    /// All calls belong to one request.
+    Fixed(u64),
 }
 
-impl Headers {
-    /// Notes that the attempt of this number is sent.
-    pub(super) fn on_sent(&self, attempt: u32) {
-        self.attempt.store(attempt, Ordering::Relaxed);
-    }
-
-    /// Returns the number of the attempt.
-    pub(super) fn attempt(&self) -> u32 {
-        self.attempt.load(Ordering::Relaxed)
-    }
-
-    /// Returns true if headers have arrived that are no trailers at the same time: the server has begun to answer.
-    pub(super) fn have_arrived(&self) -> bool {
-        self.have_arrived.load(Ordering::Relaxed)
+impl Client {
+    /// Returns a channel whose calls are requests of their own, with ids from 0 that its clones share.
+    pub fn channel(&self) -> Channel {
+        Channel { client: self.clone(), ids: Ids::Counted(Arc::default()) }
     }
 }
 
 impl Channel {
-    pub(super) fn new(sender: Sender) -> Self {
-        Self { sender, headers: None, is_streaming: false }
-    }
-
-    /// Returns the channel, which notes the headers of replies in `headers`.
-    pub(super) fn noting(self, headers: Option<Arc<Headers>>) -> Self {
-        Self { headers, ..self }
-    }
-
-    /// Returns the channel for methods whose replies have several messages. One that has more than one fails a call with UNIMPLEMENTED
-    /// otherwise.
-    pub fn streaming(self) -> Self {
-        Self { is_streaming: true, ..self }
-    }
-
-    /// Opens a channel over a fresh connection, without a client's policies. It lasts as long as `stream` does.
-    ///
-    /// # Errors
-    ///
-    /// Fails with UNAVAILABLE if the HTTP/2 handshake fails.
-    pub async fn over(world: SharedWorld, stream: impl Stream + 'static) -> Result<Self, Failure> {
-        let (sender, connection) = connection::handshake(&world, stream, None)
-            .await
-            .map_err(|cause| Failure::new(Code::Unavailable, cause))?;
-        world.spawn(Box::pin(async move {
-            // The cause is not lost: every call on the connection fails with it.
-            connection.await;
-        }));
-        Ok(Self::new(sender))
+    /// Returns the channel whose calls belong to the request `id`, which names their random draws and their rows.
+    pub fn for_request(self, id: u64) -> Self {
+        Self { ids: Ids::Fixed(id), ..self }
     }
 }
 
-impl tower_service::Service<http::Request<Body>> for Channel {
-    type Response = http::Response<Reply>;
+impl<B> tower_service::Service<Request<B>> for Channel
+where
+    B: HttpBody<Data = Bytes, Error = Status> + Send + 'static,
+{
+    type Response = Response<Body>;
     type Error = Status;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
+    type Future = BoxFuture<'static, Result<Response<Body>, Status>>;
 
-    /// Returns that the channel is ready, always. A closed connection fails in `call`, with its cause; tonic would turn an
-    /// error from here into UNKNOWN.
+    /// Returns that the channel is ready, always. A policy that limits calls refuses them or lets them wait when they are made.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let answer = self.sender.send(request);
-        let headers = self.headers.clone();
-        let has_one_message = !self.is_streaming;
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let client = self.client.clone();
+        let id = match &self.ids {
+            Ids::Counted(next) => next.fetch_add(1, Ordering::Relaxed),
+            Ids::Fixed(id) => *id,
+        };
         Box::pin(async move {
-            let reply = answer.await.map_err(|error| status_with(failure_from_network(&error)))?;
-            check_head(&reply)?;
-            // A reply of trailers alone has its status in the headers: it does not commit the call (gRPC A6).
-            if let Some(headers) = headers.filter(|_| !reply.headers().contains_key(GRPC_STATUS)) {
-                headers.have_arrived.store(true, Ordering::Relaxed);
+            let message = Message::read(request).await?;
+            let response = client.call(super::Request { id, message }).await;
+            match (response.reply, response.outcome) {
+                (Some(reply), _) => Ok(reply.into_response()),
+                (None, Outcome::Status(code)) => Err(Status::new(code.into(), response.cause.unwrap_or_default())),
+                // There is no outcome of a call without a reply and a status.
+                (None, outcome) => Err(Status::internal(format!("a call ended as {outcome:?} without a reply"))),
             }
-            Ok(reply.map(|body| Reply(HeaderFirst::reply(body, MESSAGE_BYTES_MAX, has_one_message))))
         })
     }
 }
 
-const GRPC_STATUS: &str = "grpc-status";
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-/// Checks that a reply comes from a gRPC server, and not from a proxy before it.
-fn check_head<T>(reply: &http::Response<T>) -> Result<(), Status> {
-    if reply.headers().contains_key(GRPC_STATUS) {
-        return Ok(());
-    }
-    if reply.status() != http::StatusCode::OK {
-        let status = reply.status().as_u16();
-        return Err(status_with(Failure::new(Code::from_http(status), Cause::HttpStatus(status))));
-    }
-    match reply.headers().get(CONTENT_TYPE) {
-        Some(value) if !is_grpc(value) => {
-            let cause = Cause::ContentType(String::from_utf8_lossy(value.as_bytes()).into_owned());
-            Err(status_with(Failure::new(Code::Unknown, cause)))
+    use super::*;
+    use crate::{
+        client::settings::{Client as Settings, Retry},
+        fuzzing::network::{Service, answering, at, failing, hanging, plain},
+        policy::{Cache, Policies},
+        proto::rehearsal::{GetDataRequest, rehearsal_client::RehearsalClient},
+        record::Event,
+        server::ReplicaSettings,
+        status::Code,
+        time::Instant,
+    };
+
+    /// Makes two calls through a channel over servers with `replicas`, one after the other.
+    fn play(
+        settings: Settings,
+        replicas: Vec<ReplicaSettings>,
+        timeout: Option<Duration>,
+    ) -> (Service, u64, [Result<Vec<u8>, Status>; 2]) {
+        let service = Service::new(replicas.len());
+        for (index, replica) in replicas.into_iter().enumerate() {
+            service.serve(index, replica, Instant::NEVER);
         }
-        _ => Ok(()),
-    }
-}
-
-/// The body of a reply. Its errors keep their cause.
-pub struct Reply(HeaderFirst);
-
-impl HttpBody for Reply {
-    type Data = bytes::Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(|error| match error.downcast::<hyper::Error>() {
-            Ok(error) => status_with(failure_from_network(&SendError { error: *error, is_unsent: false })),
-            Err(error) => Status::from_error(error),
-        })
+        let channel = service.client(settings).channel();
+        let world = service.world.clone();
+        let (millis, results) = service.network.run(async move {
+            world.sleep_until(at(0)).await;
+            let mut stub = RehearsalClient::new(channel);
+            let mut results = [Ok(Vec::new()), Ok(Vec::new())];
+            for result in &mut results {
+                let mut request = tonic::Request::new(GetDataRequest { request_id: 5 });
+                if let Some(timeout) = timeout {
+                    request.set_timeout(timeout);
+                }
+                *result = stub.get_data(request).await.map(|reply| reply.into_inner().data.to_vec());
+            }
+            (world.now().since(at(0)).as_millis() as u64, results)
+        });
+        (service, millis, results)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+    #[test]
+    fn a_generated_client_calls_through_the_policies() {
+        let replicas = vec![failing(Code::Unavailable, 10), answering(20)];
+        let (service, millis, results) = play(plain(), replicas, None);
+        assert_eq!(results.map(Result::unwrap), [b"data of the backend".to_vec(), b"data of the backend".to_vec()]);
+        // The first call has a retry after 100 ms; the second one goes to the server that is healthy.
+        assert_eq!(millis, 150);
+        let events = [Event::Pick, Event::AttemptFailed, Event::Backoff, Event::Failover, Event::Pick];
+        assert_eq!(service.kinds_of(0), events);
+        assert_eq!(service.kinds_of(1), [Event::Pick]);
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+    #[test]
+    fn the_status_of_a_call_is_that_of_its_last_attempt_with_its_message() {
+        let once = Settings { retry: Retry { max_attempts: 1, ..Retry::default() }, ..plain() };
+        let (_, _, results) = play(once, vec![failing(Code::DataLoss, 10)], None);
+        let status = results[0].as_ref().unwrap_err();
+        assert_eq!((status.code(), status.message()), (tonic::Code::DataLoss, "the backend fails on purpose"));
     }
-}
 
-/// A [`Failure`] of the network, carried through tonic as the source of a status.
-#[derive(Debug)]
-struct TransportError(Failure);
-
-impl fmt::Display for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.cause.fmt(f)
+    #[test]
+    fn a_timeout_of_the_caller_is_the_deadline_of_the_call() {
+        let (_, millis, results) = play(plain(), vec![hanging()], Some(Duration::from_millis(30)));
+        assert_eq!(millis, 60);
+        assert!(results.iter().all(|result| result.as_ref().unwrap_err().code() == tonic::Code::DeadlineExceeded));
     }
-}
 
-impl StdError for TransportError {}
-
-/// Returns a status that carries `failure`.
-fn status_with(failure: Failure) -> Status {
-    let mut status = Status::new(failure.code.into(), failure.cause.to_string());
-    status.set_source(Arc::new(TransportError(failure)));
-    status
-}
-
-/// Returns the failure of the network that `status` carries, or else the server's answer that it is.
-pub(super) fn failure_from_status(status: &Status) -> Failure {
-    match status.source().and_then(|source| source.downcast_ref::<TransportError>()) {
-        Some(TransportError(failure)) => failure.clone(),
-        None => Failure {
-            code: status.code().into(),
-            cause: Cause::Answer(status.message().to_owned()),
-            pushback: status.metadata().get(PUSHBACK).map(|value| Pushback::parse(value.as_encoded_bytes())),
-            unseen: None,
-        },
-    }
-}
-
-/// Returns the URI of every request. Its authority is arbitrary, as a connection leads to one server. It is parsed once.
-pub(super) fn origin() -> http::Uri {
-    static ORIGIN: LazyLock<http::Uri> = LazyLock::new(|| http::Uri::from_static("http://rehearsal"));
-    ORIGIN.clone()
-}
-
-/// Waits for `rpc` until `timeout`, and fails with DEADLINE_EXCEEDED because of `late` then.
-///
-/// The future is taken pinned: a future that is passed by value is copied, and takes room again in each future that it passes
-/// through.
-pub(super) async fn within<T>(
-    world: &SharedWorld,
-    timeout: Instant,
-    late: Cause,
-    rpc: Pin<&mut impl Future<Output = Result<T, Failure>>>,
-) -> Result<T, Failure> {
-    match timeout_at(&**world, timeout, rpc).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::new(Code::DeadlineExceeded, late)),
+    #[test]
+    fn equal_messages_are_answered_from_the_cache() {
+        let policies = Policies { cache: Some(Cache::default()), ..Policies::default() };
+        let (service, millis, results) = play(Settings { policies, ..plain() }, vec![answering(20)], None);
+        assert!(results.iter().all(Result::is_ok));
+        assert_eq!((millis, service.kinds_of(1)), (20, vec![Event::CacheHit]));
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     sync::lock,
     time::Instant,
     transport::ATTEMPTS_BEFORE,
-    workload::Input,
+    workload::{Input, rpc},
     world::BoxStream,
 };
 
@@ -46,7 +46,7 @@ fn play(service: &Service, settings: Settings, calls: &[u64]) -> Vec<(u64, Respo
         let (client, world, begin) = (client.clone(), service.world.clone(), at(*millis));
         async move {
             world.sleep_until(begin).await;
-            let response = client.call(Request { id, input: Input::Data }).await;
+            let response = client.call(Request { id, message: rpc::message(id, &Input::Data) }).await;
             (world.now().since(at(0)).as_millis() as u64, response)
         }
     });
@@ -523,7 +523,7 @@ fn a_frozen_moment_of_connecting_is_waited_for_in_order() {
     let client = service.client(grpc(""));
     let (world, caller) = (service.world.clone(), client.clone());
     let response = service.network.run(async move {
-        let response = caller.call(Request { id: 0, input: Input::Data }).await;
+        let response = caller.call(Request { id: 0, message: rpc::message(0, &Input::Data) }).await;
         (world.now().since(Instant::START).as_millis() >= 100, response)
     });
     assert!(response.0 && response.1.outcome == Outcome::OK);

@@ -8,9 +8,9 @@ use futures_util::future::select;
 
 use super::{
     Shared,
-    channel::{Channel, failure_from_status, origin, within},
     connection::Sender,
     failure::{Cause, Failure},
+    plain_channel::{PlainChannel, failure_from_status, origin, within},
 };
 use crate::{
     proto::{
@@ -74,7 +74,7 @@ async fn check_health(client: &Shared, server: usize, timeout: Instant) -> Resul
 pub(super) async fn ask_health(sender: Sender, timeout: Duration) -> Result<(), Failure> {
     let mut message = tonic::Request::new(HealthCheckRequest { service: rehearsal_server::SERVICE_NAME.to_owned() });
     message.set_timeout(timeout);
-    let reply = HealthClient::with_origin(Channel::new(sender), origin()).check(message).await;
+    let reply = HealthClient::with_origin(PlainChannel::new(sender), origin()).check(message).await;
     let status = reply.map_err(|status| failure_from_status(&status))?.into_inner().status();
     match status {
         ServingStatus::Serving => Ok(()),

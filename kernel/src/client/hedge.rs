@@ -4,8 +4,8 @@ use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use super::{
     call::{Answered, AttemptError, CANCELLED, Call},
-    channel::Headers,
     failure::Cause,
+    plain_channel::Headers,
 };
 use crate::{
     policy::{Hedges, Hedging, RetryPermit, Verdict},

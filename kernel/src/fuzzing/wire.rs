@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::host::{MemoryHost, SharedHost};
 use crate::{
-    client::Channel,
+    client::PlainChannel,
     entropy::Entropy,
     link::{Link, Shape},
     proto::rehearsal::{Image, ProcessImageRequest, rehearsal_client::RehearsalClient},
@@ -66,7 +66,7 @@ pub fn client(data: &[u8]) {
     let calling = world.clone();
     world.spawn(Box::pin(async move {
         let stream = calling.connect("server-0").await.expect("the host has a connection");
-        let Ok(channel) = Channel::over(calling.clone(), stream).await else { return };
+        let Ok(channel) = PlainChannel::over(calling.clone(), stream).await else { return };
         let mut stub = RehearsalClient::with_origin(channel, http::Uri::from_static("http://server-0"));
         let image = Image { width: 2, height: 2, pixels: Bytes::from_static(&[0; 4]) };
         let request = ProcessImageRequest { request_id: 0, image: Some(image) };

@@ -2,19 +2,18 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     pin::{Pin, pin},
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use tonic::Status;
 
-use std::future::poll_fn;
-
 /// Length of what precedes a message: a compression flag and four bytes of length.
-const MESSAGE_HEADER_BYTES: usize = 5;
+pub(crate) const MESSAGE_HEADER_BYTES: usize = 5;
 
 /// The data of a body in the pieces in which it arrived, which are not copied, and its trailers. It is a body itself, without a size in
 /// advance.
@@ -41,15 +40,76 @@ pub(crate) async fn collect<B: Body<Data = Bytes>>(body: B) -> Result<Pieces, B:
     Ok(pieces)
 }
 
+impl From<Bytes> for Pieces {
+    fn from(data: Bytes) -> Self {
+        Self { data: if data.is_empty() { VecDeque::new() } else { [data].into() }, trailers: None }
+    }
+}
+
 impl Pieces {
-    /// Returns whether there is a whole message.
-    pub(crate) fn has_message(&self) -> bool {
-        let bytes: usize = self.data.iter().map(Bytes::len).sum();
-        bytes >= MESSAGE_HEADER_BYTES
+    /// Sets the trailers.
+    pub(crate) fn end_with(&mut self, trailers: HeaderMap) {
+        self.trailers = Some(trailers);
     }
 
-    /// Returns the bytes of the message, without what precedes it.
-    fn message(&self) -> impl Iterator<Item = u8> {
+    pub(crate) fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
+    /// Returns the number of whole messages; `None` if the last one is not whole.
+    pub(crate) fn message_count(&self) -> Option<usize> {
+        let mut left: usize = self.data.iter().map(Bytes::len).sum();
+        let mut bytes = self.data.iter().flatten();
+        let mut count = 0;
+        while left > 0 {
+            let mut header = [0; MESSAGE_HEADER_BYTES];
+            for byte in &mut header {
+                *byte = *bytes.next()?;
+            }
+            let [_, length @ ..] = header;
+            let length = u32::from_be_bytes(length) as usize;
+            left = left.checked_sub(MESSAGE_HEADER_BYTES + length)?;
+            count += 1;
+            // What follows is looked at only if there is more.
+            if left > 0 && length > 0 {
+                bytes.nth(length - 1)?;
+            }
+        }
+        Some(count)
+    }
+
+    /// Returns the compression flag of the first message, or 0 without one.
+    pub(crate) fn flag(&self) -> u8 {
+        self.data.iter().flatten().next().copied().unwrap_or(0)
+    }
+
+    /// Returns all bytes in one piece. They are copied if they are in several.
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        match self.data.len() {
+            0 | 1 => self.data.pop_front().unwrap_or_default(),
+            _ => self.data.iter().map(|piece| &piece[..]).collect::<Vec<_>>().concat().into(),
+        }
+    }
+
+    /// Returns the bytes of the message, without what precedes it. They are copied if they are in several pieces.
+    pub(crate) fn message(&self) -> Bytes {
+        let mut skipped = MESSAGE_HEADER_BYTES;
+        let mut parts = self.data.iter().filter_map(|piece| {
+            let skip = skipped.min(piece.len());
+            skipped -= skip;
+            (skip < piece.len()).then(|| piece.slice(skip..))
+        });
+        let first = parts.next().unwrap_or_default();
+        let Some(second) = parts.next() else { return first };
+        let mut whole = BytesMut::with_capacity(first.len() + second.len());
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        parts.for_each(|part| whole.extend_from_slice(&part));
+        whole.freeze()
+    }
+
+    /// Returns the bytes of the message one by one.
+    fn message_bytes(&self) -> impl Iterator<Item = u8> {
         self.data.iter().flatten().skip(MESSAGE_HEADER_BYTES).copied()
     }
 }
@@ -66,7 +126,7 @@ impl Body for Pieces {
 
 /// Returns the number in the field 1 of the protobuf message in `pieces`, or 0, as protobuf has it, if it has none.
 pub(crate) fn first_number(pieces: &Pieces) -> u64 {
-    find_first_number(&mut pieces.message()).unwrap_or(0)
+    find_first_number(&mut pieces.message_bytes()).unwrap_or(0)
 }
 
 /// Wire types of protobuf.
@@ -159,7 +219,22 @@ mod tests {
         let mut body = pieces(&[1, 2, 3], 5);
         body.trailers = Some(HeaderMap::new());
         assert_eq!(collect(body.clone()).now_or_never().unwrap().unwrap(), body);
-        assert!(body.has_message());
-        assert!(!Pieces { data: [Bytes::from_static(&[0; 4])].into(), trailers: None }.has_message());
+    }
+
+    #[test]
+    fn messages_are_counted_and_the_first_is_found_in_its_pieces() {
+        let two = [&[0, 0, 0, 0, 3, 7, 8, 9][..], &[0, 0, 0, 0, 1, 5]].concat();
+        for cut in 1..=two.len() {
+            let pieces =
+                |bytes: &[u8]| Pieces { data: bytes.chunks(cut).map(Bytes::copy_from_slice).collect(), trailers: None };
+            assert_eq!(pieces(&two).message_count(), Some(2));
+            assert_eq!(pieces(&two[..8]).message_count(), Some(1));
+            assert_eq!(pieces(&two[..8]).message()[..], [7, 8, 9]);
+            assert_eq!(pieces(&two[..8]).into_bytes()[..], two[..8]);
+            for wrong in [1, 4, 7, 12, 13] {
+                assert_eq!(pieces(&two[..wrong]).message_count(), None, "{wrong}");
+            }
+        }
+        assert_eq!(Pieces::default().message_count(), Some(0));
     }
 }

@@ -16,27 +16,48 @@ use crate::{
     client::{self, Client},
     entropy::Entropy,
     planted::planted,
-    record::{Answer, Event, Name, Recorder, RequestRow},
+    record::{Event, Name, Recorder, RequestRow},
     status::Outcome,
     time::Instant,
-    workload::{Input, Inputs, Oracle},
-    world::SharedWorld,
+    world::{BoxFuture, SharedWorld},
 };
+
+/// What the requests of a load ask for.
+pub trait Requests: Send + Sync {
+    /// Returns request `id`. Ids count from 0.
+    fn request(&self, id: u64) -> LoadRequest;
+}
+
+/// A request of a load, before it is made.
+pub struct LoadRequest {
+    /// The size of what it asks for, as the record writes it.
+    pub size: String,
+    /// The name of its kind; `None` if all requests are alike.
+    pub kind: Option<Name>,
+    /// Makes its call.
+    pub call: Box<dyn FnOnce(Client) -> BoxFuture<'static, Called> + Send>,
+}
+
+/// A call of a load that has ended.
+pub struct Called {
+    /// The result of the call.
+    pub response: client::Response,
+    /// False if the reply is wrong although its status is OK.
+    pub is_right: bool,
+}
 
 /// Sends the requests of a run through a client.
 pub struct LoadGenerator {
     /// The host of the load generator.
     pub world: SharedWorld,
-    /// Randomness of arrivals and inputs.
+    /// Randomness of arrivals.
     pub entropy: Entropy,
     /// Recorder of one row for each intended request.
     pub recorder: Recorder,
     /// The client that makes the calls.
     pub client: Client,
-    /// Inputs of the requests.
-    pub inputs: Inputs,
-    /// Checker of the outputs.
-    pub oracle: Arc<Oracle>,
+    /// What is asked for.
+    pub requests: Arc<dyn Requests>,
     /// Rate, kind of arrivals, the largest number of requests in flight, users and stages.
     pub settings: crate::load::settings::Load,
     /// Length of the schedule. The last request is intended before this time.
@@ -90,8 +111,8 @@ impl Running {
                 break;
             }
             let request = self.request(intended, Some(number));
-            let LoadGenerator { recorder, client, oracle, .. } = &self.load;
-            let done = request.call(recorder, client, oracle).await;
+            let LoadGenerator { recorder, client, .. } = &self.load;
+            let done = request.call(recorder, client).await;
             due = user.next(done);
         }
         drop(busy);
@@ -103,22 +124,18 @@ impl Running {
         matches!(select(self.load.world.sleep_until(intended), cancelled).await, Either::Right(_))
     }
 
-    /// Returns the next request, with the input that the seed gives it by its id.
+    /// Returns the next request.
     fn request(&self, intended: Instant, user: Option<u32>) -> Request {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let LoadGenerator { inputs, entropy, .. } = &self.load;
-        let input = inputs.of_request(*entropy, id);
-        let kind = inputs.kind_of_request(*entropy, id);
-        Request { id, intended, input, kind, user }
+        Request { id, intended, asked: self.load.requests.request(id), user }
     }
 
     /// Makes one call in a task of its own, and records its request.
     fn send(&self, request: Request, permit: OwnedSemaphorePermit, busy: mpsc::Sender<()>) {
         let recorder = self.load.recorder.clone();
         let client = self.load.client.clone();
-        let oracle = self.load.oracle.clone();
         let call = async move {
-            request.call(&recorder, &client, &oracle).await;
+            request.call(&recorder, &client).await;
             drop((permit, busy));
         };
         self.load.world.spawn(Box::pin(call));
@@ -129,20 +146,18 @@ impl Running {
 struct Request {
     id: u64,
     intended: Instant,
-    input: Input,
-    kind: Option<Name>,
+    asked: LoadRequest,
     user: Option<u32>,
 }
 
 impl Request {
     /// Makes the call, and records the request. Returns when the call ended.
-    async fn call(self, recorder: &Recorder, client: &Client, oracle: &Oracle) -> Instant {
-        let Self { id, intended, input, kind, user } = self;
-        let size = input.size();
+    async fn call(self, recorder: &Recorder, client: &Client) -> Instant {
+        let Self { id, intended, asked: LoadRequest { size, kind, call }, user } = self;
         let sent = recorder.now();
-        let response = client.call(client::Request { id, input: input.clone() }).await;
+        let Called { response, is_right } = call(client.clone()).await;
         let done = recorder.now();
-        if !has_right_output(oracle, &input, &response) {
+        if !is_right {
             recorder.event(Event::WrongResult).request(id).record();
         }
         recorder.request(RequestRow {
@@ -177,20 +192,14 @@ impl Request {
             server: None,
             attempts: 0,
             failovers: 0,
-            size: self.input.size(),
+            size: self.asked.size,
             hedges: 0,
             rejected: false,
             answer: None,
-            kind: self.kind,
+            kind: self.asked.kind,
             user: self.user,
         }
     }
-}
-
-/// Returns true unless the response has a wrong output. A fallback response has no computed output, so it is not checked.
-fn has_right_output(oracle: &Oracle, input: &Input, response: &client::Response) -> bool {
-    let result = response.output.as_ref().filter(|_| response.answer != Some(Answer::Fallback));
-    result.is_none_or(|output| oracle.confirms(input, output))
 }
 
 #[cfg(test)]

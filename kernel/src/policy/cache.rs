@@ -1,4 +1,4 @@
-//! The response cache: a limited number of answers, by input. RFC 5861's stale-while-revalidate.
+//! The response cache: a limited number of answers, by what was asked. RFC 5861's stale-while-revalidate.
 //!
 //! An answer is FRESH for `ttl` after it arrived, then STALE for `stale_while_revalidate`, and then kept only for a fallback
 //! to stale answers. A FRESH answer ends the call, and nothing is sent. A STALE answer ends the call, too, but it is marked as
@@ -7,11 +7,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{AroundAttempts, PolicyConfig};
+use bytes::Bytes;
+
 use crate::{
     planted::planted,
     settings::{limits, samples, table_macro::table},
     time::Instant,
-    workload::{Input, Output},
 };
 
 table! {
@@ -30,21 +31,47 @@ impl PolicyConfig for Cache {
     type Policy = AroundAttempts;
 }
 
+/// What is asked: calls with equal keys have equal answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CacheKey {
+    /// The method that is called.
+    pub(crate) path: Bytes,
+    /// Numbers that differ where what is asked differs.
+    pub(crate) numbers: [u64; 4],
+    /// Bytes that differ where what is asked differs.
+    pub(crate) bytes: Bytes,
+}
+
+impl CacheKey {
+    /// Returns a number that is different for most keys. The bytes are read in one place only, so the cost does not depend on their number.
+    fn mark(&self) -> u64 {
+        let middle = &self.bytes[self.bytes.len() / 2..];
+        let middle = middle.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte));
+        self.numbers.iter().fold(middle, |mark, number| mark.rotate_left(7) ^ number)
+    }
+
+    /// Returns whether `other` asks the same. Requests that share their bytes, as those for the same picture do, are not compared byte by byte.
+    fn is_same(&self, other: &Self) -> bool {
+        let has_same_bytes = self.bytes.as_ptr_range() == other.bytes.as_ptr_range() || self.bytes == other.bytes;
+        self.numbers == other.numbers && has_same_bytes && self.path == other.path
+    }
+}
+
 /// The cached answers.
 #[derive(Debug)]
-pub(crate) struct Answers {
+pub(crate) struct Answers<T> {
     settings: Cache,
-    /// The entries by [`Input::mark`]. Few inputs have the same mark.
-    entries: BTreeMap<u64, Vec<Entry>>,
+    /// The entries by [`CacheKey::mark`]. Few keys have the same mark.
+    entries: BTreeMap<u64, Vec<Entry<T>>>,
     count: usize,
     /// Number of uses so far, by which the least recently used entry is found.
     uses: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
-    input: Input,
-    output: Output,
+struct Entry<T> {
+    key: CacheKey,
+    answer: T,
     arrived: Instant,
     /// The value of `uses` at its last use.
     used: u64,
@@ -52,70 +79,62 @@ struct Entry {
     renewing: bool,
 }
 
-impl Entry {
-    fn answers(&self, input: &Input) -> bool {
-        // Requests for the same picture share its pixels, which saves their comparison.
-        self.input.is_shared_with(input) || self.input == *input
-    }
-}
-
 /// The result of a look-up.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Lookup {
+pub(crate) enum Lookup<T> {
     Miss,
-    Fresh(Output),
+    Fresh(T),
     /// The answer is stale. If `renew` is true, the caller has to renew it.
     Stale {
-        output: Output,
+        answer: T,
         renew: bool,
     },
 }
 
-impl Answers {
+impl<T: Clone> Answers<T> {
     pub(crate) fn new(settings: Cache) -> Self {
         Self { settings, entries: BTreeMap::new(), count: 0, uses: 0 }
     }
 
-    fn entry(&self, input: &Input) -> Option<&Entry> {
-        self.entries.get(&input.mark())?.iter().find(|entry| entry.answers(input))
+    fn entry(&self, key: &CacheKey) -> Option<&Entry<T>> {
+        self.entries.get(&key.mark())?.iter().find(|entry| entry.key.is_same(key))
     }
 
-    fn entry_mut(&mut self, input: &Input) -> Option<&mut Entry> {
-        self.entries.get_mut(&input.mark())?.iter_mut().find(|entry| entry.answers(input))
+    fn entry_mut(&mut self, key: &CacheKey) -> Option<&mut Entry<T>> {
+        self.entries.get_mut(&key.mark())?.iter_mut().find(|entry| entry.key.is_same(key))
     }
 
-    /// Looks up the answer to `input`, `now`.
-    pub(crate) fn look_up(&mut self, input: &Input, now: Instant) -> Lookup {
+    /// Looks up the answer to `key`, `now`.
+    pub(crate) fn look_up(&mut self, key: &CacheKey, now: Instant) -> Lookup<T> {
         self.uses += 1;
         let uses = self.uses;
         let ttl = self.settings.ttl;
         let stale = self.settings.stale_while_revalidate;
-        let Some(entry) = self.entry_mut(input) else { return Lookup::Miss };
+        let Some(entry) = self.entry_mut(key) else { return Lookup::Miss };
         let age = now.since(entry.arrived);
         let fresh = planted!(Bug::OldAnswers, ttl * 2, else ttl);
         if age < fresh {
             entry.used = uses;
-            return Lookup::Fresh(entry.output.clone());
+            return Lookup::Fresh(entry.answer.clone());
         }
         if age < ttl.saturating_add(stale) {
             entry.used = uses;
             let renew = !std::mem::replace(&mut entry.renewing, true);
-            return Lookup::Stale { output: entry.output.clone(), renew };
+            return Lookup::Stale { answer: entry.answer.clone(), renew };
         }
         Lookup::Miss
     }
 
-    /// Returns the last known answer to `input`, however old.
-    pub(crate) fn last_known(&self, input: &Input) -> Option<Output> {
-        self.entry(input).map(|entry| entry.output.clone())
+    /// Returns the last known answer to `key`, however old.
+    pub(crate) fn last_known(&self, key: &CacheKey) -> Option<T> {
+        self.entry(key).map(|entry| entry.answer.clone())
     }
 
-    /// Keeps `output` as the answer to `input`.
-    pub(crate) fn keep(&mut self, input: &Input, output: &Output, now: Instant) {
+    /// Keeps `answer` as the answer to `key`.
+    pub(crate) fn keep(&mut self, key: &CacheKey, answer: &T, now: Instant) {
         self.uses += 1;
-        let entry =
-            Entry { input: input.clone(), output: output.clone(), arrived: now, used: self.uses, renewing: false };
-        if let Some(known) = self.entry_mut(input) {
+        let entry = Entry { key: key.clone(), answer: answer.clone(), arrived: now, used: self.uses, renewing: false };
+        if let Some(known) = self.entry_mut(key) {
             *known = entry;
             return;
         }
@@ -123,7 +142,7 @@ impl Answers {
             self.evict();
         }
         self.count += 1;
-        self.entries.entry(input.mark()).or_default().push(entry);
+        self.entries.entry(key.mark()).or_default().push(entry);
     }
 
     fn evict(&mut self) {
@@ -139,9 +158,9 @@ impl Answers {
         self.count -= 1;
     }
 
-    /// Notes that the call that renews the answer to `input` has failed. The next look-up asks for another one.
-    pub(crate) fn on_renewal_failed(&mut self, input: &Input) {
-        if let Some(entry) = self.entry_mut(input) {
+    /// Notes that the call that renews the answer to `key` has failed. The next look-up asks for another one.
+    pub(crate) fn on_renewal_failed(&mut self, key: &CacheKey) {
+        if let Some(entry) = self.entry_mut(key) {
             entry.renewing = false;
         }
     }
@@ -152,21 +171,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::workload::pictures::Picture;
 
-    fn input(pixel: u8) -> Input {
-        Input::Image(Picture { width: 1, height: 1, pixels: vec![pixel].into() })
+    fn key(bytes: Vec<u8>) -> CacheKey {
+        CacheKey { path: Bytes::from_static(b"/a/b"), numbers: [0; 4], bytes: bytes.into() }
     }
 
-    fn output(pixel: u8) -> Output {
-        Output::Image(vec![pixel].into())
+    fn input(byte: u8) -> CacheKey {
+        key(vec![byte])
+    }
+
+    fn output(number: u8) -> u8 {
+        number
     }
 
     fn at(seconds: u64) -> Instant {
         Instant::START + Duration::from_secs(seconds)
     }
 
-    fn answers(size: usize) -> Answers {
+    fn answers(size: usize) -> Answers<u8> {
         Answers::new(Cache { size, ttl: Duration::from_secs(10), stale_while_revalidate: Duration::from_secs(5) })
     }
 
@@ -176,14 +198,14 @@ mod tests {
         assert_eq!(answers.look_up(&input(1), at(0)), Lookup::Miss);
         answers.keep(&input(1), &output(9), at(0));
         assert_eq!(answers.look_up(&input(1), at(9)), Lookup::Fresh(output(9)));
-        assert_eq!(answers.look_up(&input(1), at(10)), Lookup::Stale { output: output(9), renew: true });
+        assert_eq!(answers.look_up(&input(1), at(10)), Lookup::Stale { answer: output(9), renew: true });
         assert_eq!(answers.look_up(&input(1), at(15)), Lookup::Miss);
         assert_eq!(answers.last_known(&input(1)), Some(output(9)));
         assert_eq!(answers.last_known(&input(2)), None);
     }
 
     /// Looks up a stale answer and returns true if it has to be renewed.
-    fn look_up_stale(answers: &mut Answers) -> bool {
+    fn look_up_stale(answers: &mut Answers<u8>) -> bool {
         match answers.look_up(&input(1), at(11)) {
             Lookup::Stale { renew, .. } => renew,
             other => panic!("{other:?}"),
@@ -213,10 +235,20 @@ mod tests {
     }
 
     /// Returns an input whose mark does not depend on `corner`.
-    fn input_with_equal_mark(corner: u8) -> Input {
-        let mut pixels = vec![7; 32];
-        pixels[0] = corner;
-        Input::Image(Picture { width: 32, height: 1, pixels: pixels.into() })
+    fn input_with_equal_mark(corner: u8) -> CacheKey {
+        let mut bytes = vec![7; 32];
+        bytes[0] = corner;
+        key(bytes)
+    }
+
+    #[test]
+    fn methods_and_numbers_have_answers_of_their_own() {
+        let mut answers = answers(9);
+        answers.keep(&input(1), &1, at(0));
+        let other_method = CacheKey { path: Bytes::from_static(b"/a/c"), ..input(1) };
+        let other_number = CacheKey { numbers: [0, 0, 1, 0], ..input(1) };
+        assert_eq!(answers.last_known(&input(1)), Some(1));
+        assert_eq!([other_method, other_number].map(|key| answers.last_known(&key)), [None, None]);
     }
 
     #[test]
@@ -240,7 +272,7 @@ mod tests {
                     answers.keep(&input(pixel), &output(pixel), at(second));
                 }
                 match answers.look_up(&input(pixel), at(second)) {
-                    Lookup::Fresh(found) | Lookup::Stale { output: found, .. } => prop_assert_eq!(found, output(pixel)),
+                    Lookup::Fresh(found) | Lookup::Stale { answer: found, .. } => prop_assert_eq!(found, output(pixel)),
                     Lookup::Miss => prop_assert!(!keep),
                 }
                 let kept = answers.entries.values().map(Vec::len).sum::<usize>();

@@ -57,7 +57,7 @@ impl Calls {
         let (head, body) = request.into_parts();
         // A worker is not occupied by a message that has yet to arrive.
         let message = collect(body).await.map_err(Status::from_error)?;
-        if !message.has_message() {
+        if message.message_count() != Some(1) {
             return Err(Status::internal("the request ends within its message"));
         }
         let id =

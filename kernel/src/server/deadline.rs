@@ -13,7 +13,7 @@ pub(super) const MALFORMED: &str = "grpc-timeout is at most 8 digits and one of 
 
 /// Parses the value of a `grpc-timeout` header, as the gRPC over HTTP/2 specification defines it. Returns `None` if it is
 /// malformed.
-pub(super) fn parse(value: &[u8]) -> Option<Duration> {
+pub(crate) fn parse(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;

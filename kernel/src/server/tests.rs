@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::*;
 use crate::{
-    client::Channel,
+    client::PlainChannel,
     fuzzing::network::{Service, answering, failing, failing_all, hanging, refusing},
     proto::{
         health::{HealthCheckRequest as Check, health_client::HealthClient},
@@ -29,7 +29,7 @@ fn ask<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     service: &Service,
     settings: ReplicaSettings,
     until: u64,
-    ask: impl FnOnce(Channel, SharedWorld) -> F + Send + 'static,
+    ask: impl FnOnce(PlainChannel, SharedWorld) -> F + Send + 'static,
 ) -> T {
     service.serve(0, settings, Instant::START + Duration::from_millis(until));
     let world = service.world.clone();
@@ -37,18 +37,18 @@ fn ask<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
         // The server listens from now on.
         world.sleep_until(Instant::START + Duration::from_millis(1)).await;
         let stream = world.connect("server-0").await.expect("the server listens");
-        let channel = Channel::over(world.clone(), stream).await.expect("the server speaks HTTP/2");
+        let channel = PlainChannel::over(world.clone(), stream).await.expect("the server speaks HTTP/2");
         ask(channel, world).await
     })
 }
 
 const NEVER: u64 = u64::MAX / 2_000_000;
 
-fn stub(channel: Channel) -> RehearsalClient<Channel> {
+fn stub(channel: PlainChannel) -> RehearsalClient<PlainChannel> {
     RehearsalClient::with_origin(channel, http::Uri::from_static("http://server-0"))
 }
 
-fn health(channel: Channel) -> HealthClient<Channel> {
+fn health(channel: PlainChannel) -> HealthClient<PlainChannel> {
     HealthClient::with_origin(channel, http::Uri::from_static("http://server-0"))
 }
 
@@ -267,7 +267,7 @@ fn a_connection_beyond_the_limit_takes_the_place_of_one_without_calls() {
         let mut old = stub(channel);
         old.get_data(GetDataRequest { request_id: 1 }).await.expect("it has the only place");
         let stream = world.connect("server-0").await.expect("the server listens");
-        let new = Channel::over(world.clone(), stream).await.expect("the server speaks HTTP/2");
+        let new = PlainChannel::over(world.clone(), stream).await.expect("the server speaks HTTP/2");
         let second = stub(new).get_data(GetDataRequest { request_id: 2 }).await.is_ok();
         (old.get_data(GetDataRequest { request_id: 3 }).await.is_ok(), second)
     });
@@ -307,7 +307,7 @@ impl Rehearsal for OfAUser {
 /// Starts a server of [`OfAUser`] with one worker, and calls `ask` with a channel to it.
 fn ask_user<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     service: &Service,
-    ask: impl FnOnce(Channel, SharedWorld) -> F + Send + 'static,
+    ask: impl FnOnce(PlainChannel, SharedWorld) -> F + Send + 'static,
 ) -> T {
     let host = service.network.host("server-0");
     let recorder = Recorder::new(host.clone(), "server-0", service.server_records.clone());
@@ -324,7 +324,7 @@ fn ask_user<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     service.network.run(async move {
         world.sleep_until(Instant::START + Duration::from_millis(1)).await;
         let stream = world.connect("server-0").await.expect("the server listens");
-        let channel = Channel::over(world.clone(), stream).await.expect("the server speaks HTTP/2");
+        let channel = PlainChannel::over(world.clone(), stream).await.expect("the server speaks HTTP/2");
         ask(channel, world).await
     })
 }

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::join_all;
 use kernel::{
-    client::Channel,
+    client::PlainChannel,
     entropy::Entropy,
     measure::Latencies,
     proto::rehearsal::{Image, ProcessImageRequest, rehearsal_client::RehearsalClient},
@@ -140,9 +140,9 @@ impl Rounds {
 }
 
 /// A tonic client with nothing around it.
-pub(crate) type Bare = RehearsalClient<Channel>;
+pub(crate) type Bare = RehearsalClient<PlainChannel>;
 
-pub(crate) fn bare(channel: Channel) -> Bare {
+pub(crate) fn bare(channel: PlainChannel) -> Bare {
     RehearsalClient::with_origin(channel, http::Uri::from_static("http://bench"))
 }
 
@@ -151,7 +151,7 @@ pub(crate) async fn serving(mut server: Server) -> (Server, SharedWorld, Bare) {
     let world = real::world([(NAME.to_owned(), server.address)].into()).expect("a thread can be started");
     server.ready(&world).await;
     let stream = world.connect(NAME).await.expect("the server listens");
-    let direct = bare(Channel::over(world.clone(), stream).await.expect("it speaks HTTP/2"));
+    let direct = bare(PlainChannel::over(world.clone(), stream).await.expect("it speaks HTTP/2"));
     (server, world, direct)
 }
 

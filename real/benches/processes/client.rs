@@ -15,7 +15,7 @@ use kernel::{
     link::Link,
     record::{Recorder, Records},
     scenario::Scenario,
-    workload::{Input, pictures::Picture},
+    workload::{Input, pictures::Picture, rpc},
     world::SharedWorld,
 };
 use tokio::runtime::Runtime;
@@ -89,7 +89,7 @@ impl Resilient {
         let call = move |number| {
             let (client, id) = (client.clone(), ids.fetch_add(1, Relaxed));
             let input = Input::Image(pictures[number as usize % pictures.len()].clone());
-            async move { assert!(client.call(Request { id, input }).await.outcome.is_success()) }
+            async move { assert!(client.call(Request { id, message: rpc::message(id, &input) }).await.outcome.is_success()) }
         };
         let round = round(world, callers, calls, call).await;
         // A run keeps its rows, but not those of the rounds before.

@@ -1,6 +1,6 @@
 //! What the shaping layer costs while it does nothing: calls through an idle link against calls past it.
 
-use kernel::{client::Channel, entropy::Entropy, link::Link};
+use kernel::{client::PlainChannel, entropy::Entropy, link::Link};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -15,7 +15,7 @@ pub(crate) fn idle() {
         let (_server, world, direct) = serving(Server::replica()).await;
         let link = Link::new(world.clone(), Entropy::new(1), NAME);
         let shaped = link.connect().await.expect("the server listens");
-        let shaped = bare(Channel::over(world.clone(), shaped).await.expect("it speaks HTTP/2"));
+        let shaped = bare(PlainChannel::over(world.clone(), shaped).await.expect("it speaks HTTP/2"));
         for (size, callers, calls) in LOADS {
             let pictures = pictures(size);
             let (mut past, mut through) = (Rounds::default(), Rounds::default());

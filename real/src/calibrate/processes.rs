@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::poll_fn, io, time::Duration};
 
 use futures_util::future::join;
 use kernel::{
-    client::{Channel, Failure},
+    client::{Failure, PlainChannel},
     proto::health::{HealthCheckRequest, health_client::HealthClient},
     record::{Event, Row},
     scenario::{Scenario, ScenarioError},
@@ -111,7 +111,7 @@ fn no_answer(failure: Failure) -> ProcessMeasurementError {
 }
 
 async fn round_trips(world: &SharedWorld, server: &str) -> Result<Vec<f64>, ProcessMeasurementError> {
-    let channel = Channel::over(world.clone(), world.connect(server).await?).await.map_err(no_answer)?;
+    let channel = PlainChannel::over(world.clone(), world.connect(server).await?).await.map_err(no_answer)?;
     let mut stub = HealthClient::with_origin(channel, http::Uri::from_static("http://rehearsal"));
     let mut times = Vec::new();
     for number in 0..ROUND_TRIPS {

@@ -2,7 +2,7 @@
 
 use futures_util::future::{join, join_all};
 use kernel::{
-    client::Channel,
+    client::PlainChannel,
     proto::{
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
         rehearsal::{
@@ -47,24 +47,24 @@ fn serving() -> Software {
 #[derive(Clone)]
 struct Caller {
     world: SharedWorld,
-    channel: Channel,
+    channel: PlainChannel,
 }
 
 impl Caller {
     async fn connect(hosts: &Hosts) -> Self {
         let stream = hosts.links[0].connect().await.unwrap();
-        Self { world: hosts.world.clone(), channel: Channel::over(hosts.world.clone(), stream).await.unwrap() }
+        Self { world: hosts.world.clone(), channel: PlainChannel::over(hosts.world.clone(), stream).await.unwrap() }
     }
 
     fn origin() -> tonic::codegen::http::Uri {
         "http://server-0".parse().unwrap()
     }
 
-    fn rehearsal(&self) -> RehearsalClient<Channel> {
+    fn rehearsal(&self) -> RehearsalClient<PlainChannel> {
         RehearsalClient::with_origin(self.channel.clone(), Self::origin()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    fn health(&self) -> HealthClient<Channel> {
+    fn health(&self) -> HealthClient<PlainChannel> {
         HealthClient::with_origin(self.channel.clone().streaming(), Self::origin())
     }
 

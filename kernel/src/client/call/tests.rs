@@ -6,6 +6,7 @@ use crate::{
         settings::{Balancing, Client as Settings, Retry},
     },
     fuzzing::network::{Attempt, Service, answering, at, failing, failing_all, hanging, plain, refusing},
+    grpc::Reply,
     policy::{
         Bulkhead, Cache, CircuitBreaker, Fallback, FallbackKind, Hedging, Policies, RateLimit, RetryBudget,
         RetryThrottling,
@@ -14,7 +15,7 @@ use crate::{
     server::{Injection, ReplicaSettings},
     status::{Code, Outcome},
     time::Instant,
-    workload::{Input, Output},
+    workload::{Input, Output, rpc},
 };
 
 const DATA: &[u8] = b"data of the backend";
@@ -44,7 +45,9 @@ fn play_with(
             let (client, world, begin) = (client.clone(), service.world.clone(), at(*millis));
             async move {
                 world.sleep_until(begin).await;
-                let response = client.call(Request { id, input: Input::Data }).await;
+                let response = client.call(Request { id, message: rpc::message(id, &Input::Data) }).await;
+                // What went wrong is compared by the rows of the record.
+                let response = Response { cause: None, ..response };
                 (world.now().since(at(0)).as_millis() as u64, response)
             }
         })
@@ -81,11 +84,17 @@ fn with(policies: Policies) -> Settings {
     Settings { policies, retry: Retry { max_attempts: 1, ..Retry::default() }, ..plain() }
 }
 
+/// Returns the output in `response`.
+fn output(response: &Response) -> Option<Output> {
+    response.reply.as_ref().map(|reply| rpc::output(&Input::Data, reply).expect("it is an output of the backend"))
+}
+
 /// A response without an answer.
 fn ended(code: Code, attempts: u32) -> Response {
     Response {
         outcome: Outcome::Status(code),
-        output: None,
+        reply: None,
+        cause: None,
         server: None,
         attempts,
         failovers: 0,
@@ -98,9 +107,9 @@ fn ended(code: Code, attempts: u32) -> Response {
 #[test]
 fn an_answer_of_the_first_attempt_ends_the_call() {
     let (service, done, response) = play_one(plain(), vec![answering(20)]);
-    let expected =
-        Response { output: Some(Output::Data(DATA.into())), server: Some("server-0".into()), ..ended(Code::Ok, 1) };
-    assert_eq!((done, response), (20, expected));
+    assert_eq!((done, output(&response)), (20, Some(Output::Data(DATA.into()))));
+    let expected = Response { server: Some("server-0".into()), ..ended(Code::Ok, 1) };
+    assert_eq!(Response { reply: None, ..response }, expected);
     assert_eq!(service.attempts(), [attempt(0, 0, 20, Code::Ok, "")]);
     assert_eq!(service.kinds_of(0), [Event::Pick]);
     let pick = &service.events_of(0)[0];
@@ -111,7 +120,7 @@ fn an_answer_of_the_first_attempt_ends_the_call() {
 fn a_retry_waits_for_the_backoff_and_goes_to_another_server() {
     let (service, done, response) = play_one(plain(), vec![failing(Code::Unavailable, 10), answering(20)]);
     assert_eq!((done, response.outcome, response.attempts, response.failovers), (130, Outcome::OK, 2, 1));
-    assert_eq!((response.server, response.output), (Some("server-1".into()), Some(Output::Data(DATA.into()))));
+    assert_eq!((output(&response), response.server), (Some(Output::Data(DATA.into())), Some("server-1".into())));
     assert_eq!(service.attempts(), [failed(0, 0, 10, Code::Unavailable), attempt(1, 110, 130, Code::Ok, "")]);
     let events = [Event::Pick, Event::AttemptFailed, Event::Backoff, Event::Failover, Event::Pick];
     assert_eq!(service.kinds_of(0), events);
@@ -316,15 +325,17 @@ fn a_call_waits_for_a_server_only_if_the_settings_say_so() {
         let world = service.world.clone();
         let response = service.network.run(async move {
             world.sleep_until(at(1)).await;
-            client.call(Request { id: 0, input: Input::Data }).await
+            client.call(Request { id: 0, message: rpc::message(0, &Input::Data) }).await
         });
         (service, response)
     };
     let (service, response) = play_unserved(false);
-    assert_eq!(response, ended(Code::Unavailable, 1));
-    assert_eq!(service.attempts()[0].4.as_deref(), Some("connection refused"));
+    let cause = Some("connection refused".to_owned());
+    assert_eq!(response, Response { cause: cause.clone(), ..ended(Code::Unavailable, 1) });
+    assert_eq!(service.attempts()[0].4, cause);
     let (service, response) = play_unserved(true);
-    assert_eq!(response, Response { rejected: true, ..ended(Code::DeadlineExceeded, 0) });
+    let cause = Some("no server was ready".to_owned());
+    assert_eq!(response, Response { rejected: true, cause, ..ended(Code::DeadlineExceeded, 0) });
     assert_eq!(service.kinds_of(0), [Event::Queued, Event::Rejected, Event::GiveUp]);
     assert_eq!(service.events_of(0)[1].cause.as_deref(), Some("no server was ready"));
 }
@@ -339,7 +350,7 @@ fn a_call_that_waits_is_sent_when_a_server_is_ready() {
     service.serve(1, answering(20), Instant::NEVER);
     let world = service.world.clone();
     let (now, response) = service.network.run(async move {
-        let response = client.call(Request { id: 0, input: Input::Data }).await;
+        let response = client.call(Request { id: 0, message: rpc::message(0, &Input::Data) }).await;
         (world.now(), response)
     });
     assert_eq!((response.outcome, response.server, response.attempts), (Outcome::OK, Some("server-1".into()), 1));
@@ -366,7 +377,7 @@ fn a_cached_answer_is_used_while_it_is_fresh_and_renewed_once_it_is_stale() {
         (5_020, Outcome::OK, None, 1),
     ];
     assert_eq!(seen, expected);
-    assert!(responses.iter().all(|(_, response)| response.output == Some(Output::Data(DATA.into()))));
+    assert!(responses.iter().all(|(_, response)| output(response) == Some(Output::Data(DATA.into()))));
     let starts: Vec<_> = service.attempts().iter().map(|attempt| attempt.1).collect();
     assert_eq!(starts, [0, 1_020, 5_000], "one call renews it");
     assert_eq!(service.events_of(1)[0].cause.as_deref(), Some("fresh"));
@@ -399,7 +410,7 @@ fn a_fallback_replaces_the_failures_that_it_is_for() {
         play_one(with(policies), vec![failing(code, 10)])
     };
     let (service, _, response) = play_fallback(fallback(FallbackKind::Default, false), Code::Unavailable);
-    let blank = Response { output: Some(Input::Data.blank()), answer: Some(Answer::Fallback), ..ended(Code::Ok, 1) };
+    let blank = Response { reply: Some(Reply::empty()), answer: Some(Answer::Fallback), ..ended(Code::Ok, 1) };
     assert_eq!(response, Response { outcome: Outcome::Degraded, ..blank.clone() });
     assert_eq!(service.kinds_of(0), [Event::Pick, Event::AttemptFailed, Event::GiveUp, Event::Fallback]);
     assert_eq!(service.events_of(0)[3].cause.as_deref(), Some("default"));
@@ -426,7 +437,7 @@ fn a_stale_fallback_is_the_last_known_answer() {
     });
     let response = &responses[1].1;
     assert_eq!((response.outcome, response.answer), (Outcome::Degraded, Some(Answer::Stale)));
-    assert_eq!(response.output, Some(Output::Data(DATA.into())));
+    assert_eq!(output(response), Some(Output::Data(DATA.into())));
     assert_eq!(service.events_of(1).pop().unwrap().cause.as_deref(), Some("stale"));
 }
 

@@ -13,7 +13,7 @@ use crate::{
     server::Injection,
     status::Code,
     time::Instant,
-    workload::Input,
+    workload::{Input, rpc},
 };
 
 /// Runs everything until `end`.
@@ -102,7 +102,7 @@ fn a_connection_that_does_not_open_in_twenty_seconds_fails_the_calls_that_wait_f
     });
     let world = service.world.clone();
     let (now, response) = service.network.run(async move {
-        let response = client.call(Request { id: 0, input: Input::Data }).await;
+        let response = client.call(Request { id: 0, message: rpc::message(0, &Input::Data) }).await;
         (world.now(), response)
     });
     assert_eq!(response.outcome, crate::status::Outcome::Status(Code::Unavailable));
@@ -149,7 +149,7 @@ fn the_next_check_makes_a_server_healthy_that_an_attempt_has_failed_on() {
     let world = service.world.clone();
     service.network.run(async move {
         world.sleep_until(at(500)).await;
-        client.call(Request { id: 0, input: Input::Data }).await
+        client.call(Request { id: 0, message: rpc::message(0, &Input::Data) }).await
     });
     assert_eq!(service.events(Event::Unhealthy)[0].at_us, at(510).as_micros());
     run_until(&service, at(1_500));
@@ -166,7 +166,7 @@ fn a_new_connection_is_checked_at_once() {
     let world = service.world.clone();
     service.network.run(async move {
         world.sleep_until(at(0)).await;
-        client.call(Request { id: 0, input: Input::Data }).await
+        client.call(Request { id: 0, message: rpc::message(0, &Input::Data) }).await
     });
     assert_eq!(service.events(Event::Healthy), []);
     service.links[0].reset();
@@ -185,7 +185,7 @@ fn a_server_that_was_never_connected_is_unhealthy_and_its_calls_fail_at_once() {
     let world = service.world.clone();
     let now = service.network.run(async move {
         world.sleep_until(at(0)).await;
-        client.call(Request { id: 0, input: Input::Data }).await;
+        client.call(Request { id: 0, message: rpc::message(0, &Input::Data) }).await;
         world.now()
     });
     assert_eq!(now, at(0));

@@ -8,7 +8,7 @@ use crate::{
     server::ReplicaSettings,
     status::{Code, Outcome},
     time::Instant,
-    workload::Input,
+    workload::{Input, rpc},
 };
 
 /// Hedges after 100 ms, up to three attempts.
@@ -41,7 +41,7 @@ fn play(settings: Settings, replicas: Vec<ReplicaSettings>, cancelled: Option<u6
     let world = service.world.clone();
     let (done, response) = service.network.run(async move {
         world.sleep_until(at(0)).await;
-        let response = client.call(Request { id: 0, input: Input::Data }).await;
+        let response = client.call(Request { id: 0, message: rpc::message(0, &Input::Data) }).await;
         (world.now().since(at(0)).as_millis() as u64, response)
     });
     (service, done, response)

@@ -8,7 +8,10 @@ use crate::{
     record::Records,
     server::ReplicaSettings,
     status::Code,
-    workload::settings::{Backend, Workload},
+    workload::{
+        Inputs, Oracle, WorkloadRequests,
+        settings::{Backend, Workload},
+    },
 };
 
 /// Generates load for a second from [`CALLS_BEGIN`] on, cancels it then if asked, and returns the requests and the time of its
@@ -24,8 +27,7 @@ fn generate(load: Load, replica: ReplicaSettings, cancelled_at: Option<u64>) -> 
         entropy: Entropy::new(1),
         recorder: service.recorder(),
         client: client.clone(),
-        inputs,
-        oracle: Arc::new(Oracle::learning()),
+        requests: Arc::new(WorkloadRequests::new(inputs, Entropy::new(1), Oracle::learning())),
         settings: load,
         duration: CALLS_BEGIN,
     };
@@ -137,26 +139,4 @@ fn a_cancelled_client_ends_the_schedule_and_the_calls_in_flight() {
     assert_eq!(rows.len(), 3);
     assert!(rows.iter().all(|row| row.status == Outcome::Status(Code::Cancelled) && row.done_us == Some(250_000)));
     assert_eq!(end, 250);
-}
-
-#[test]
-fn an_output_is_wrong_unless_it_is_that_of_the_input_or_a_fallback() {
-    let right = crate::workload::Output::Data(b"data of the backend"[..].into());
-    let response = |output: crate::workload::Output, answer| client::Response {
-        outcome: Outcome::OK,
-        output: Some(output),
-        server: None,
-        attempts: 1,
-        failovers: 0,
-        hedges: 0,
-        rejected: false,
-        answer,
-    };
-    let oracle = Oracle::learning();
-    let is_right = |response| has_right_output(&oracle, &Input::Data, &response);
-    assert!(is_right(response(right.clone(), None)));
-    assert!(!is_right(response(Input::Data.blank(), None)));
-    assert!(!is_right(response(Input::Data.blank(), Some(Answer::Stale))));
-    assert!(is_right(response(Input::Data.blank(), Some(Answer::Fallback))));
-    assert!(is_right(client::Response { output: None, ..response(right, None) }));
 }

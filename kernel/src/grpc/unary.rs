@@ -1,0 +1,278 @@
+//! Unary calls: a message that is encoded once for all attempts, and a reply that has arrived whole.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
+    header::{CONTENT_TYPE, TE},
+    uri::PathAndQuery,
+};
+use http_body::Body as HttpBody;
+use prost::DecodeError;
+use tonic::{Code, Status, body::Body};
+
+use super::{MESSAGE_HEADER_BYTES, Pieces, collect};
+use crate::{
+    policy::CacheKey,
+    transport::{ATTEMPTS_BEFORE, TIMEOUT},
+};
+
+/// The message of a unary call, with its method and its metadata. It is encoded once, and its clones share the bytes.
+#[derive(Debug, Clone)]
+pub struct Message {
+    path: PathAndQuery,
+    headers: HeaderMap,
+    /// The message with its header of five bytes.
+    body: Bytes,
+    key: CacheKey,
+    /// The time that the caller gives the call, if it does.
+    timeout: Option<Duration>,
+}
+
+impl Message {
+    /// Encodes `message` for the method at `path`, such as `/shop.v1.Stock/Reserve`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `path` is no path of a URI.
+    pub fn new(path: &'static str, message: &impl prost::Message) -> Self {
+        let length = message.encoded_len();
+        let mut body = BytesMut::with_capacity(MESSAGE_HEADER_BYTES + length);
+        body.put_u8(0);
+        body.put_u32(length as u32);
+        message.encode(&mut body).expect("a buffer grows as far as it has to");
+        let body = body.freeze();
+        let key = CacheKey { path: Bytes::from_static(path.as_bytes()), numbers: [0; 4], bytes: body.clone() };
+        Self { path: PathAndQuery::from_static(path), headers: own_headers(), body, key, timeout: None }
+    }
+
+    /// Returns the message whose answers are cached by these numbers and bytes, in place of its own bytes, which have the id of a request.
+    pub(crate) fn cached_by(mut self, numbers: [u64; 4], bytes: Bytes) -> Self {
+        self.key.numbers = numbers;
+        self.key.bytes = bytes;
+        self
+    }
+
+    /// Reads the request of a generated client.
+    ///
+    /// # Errors
+    ///
+    /// Returns UNIMPLEMENTED if it does not have one message, and the error of its body.
+    pub(crate) async fn read<B>(request: Request<B>) -> Result<Self, Status>
+    where
+        B: HttpBody<Data = Bytes, Error = Status>,
+    {
+        let (head, body) = request.into_parts();
+        let pieces = collect(body).await?;
+        if pieces.message_count() != Some(1) {
+            return Err(Status::unimplemented(
+                "a call through the policies has one message; streams have none or several",
+            ));
+        }
+        let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        let mut headers = head.headers;
+        // They are of each attempt.
+        headers.remove(ATTEMPTS_BEFORE);
+        let timeout = headers.remove(TIMEOUT);
+        let timeout = timeout.and_then(|value| crate::server::parse_timeout(value.as_bytes()));
+        let body = pieces.into_bytes();
+        let key =
+            CacheKey { path: Bytes::copy_from_slice(path.as_str().as_bytes()), numbers: [0; 4], bytes: body.clone() };
+        Ok(Self { path, headers, body, key, timeout })
+    }
+
+    /// Returns what the answers to the message are cached by.
+    pub(crate) fn key(&self) -> &CacheKey {
+        &self.key
+    }
+
+    /// Returns the time that the caller gives the call, if it does.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// Returns the request of an attempt, of which `timeout` is the time that is left, after as many attempts as `attempts_before`.
+    pub(crate) fn request(&self, origin: Uri, timeout: HeaderValue, attempts_before: u32) -> Request<Body> {
+        let mut request = Request::new(Body::new(Pieces::from(self.body.clone())));
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        let mut uri = origin.into_parts();
+        uri.path_and_query = Some(self.path.clone());
+        *request.uri_mut() = Uri::from_parts(uri).expect("an origin and a path are a URI");
+        let headers = request.headers_mut();
+        headers.insert(HeaderName::from_static(TIMEOUT), timeout);
+        // A6: the first attempt does not have the header.
+        if attempts_before > 0 {
+            headers.insert(HeaderName::from_static(ATTEMPTS_BEFORE), HeaderValue::from(attempts_before));
+        }
+        headers.extend(self.headers.clone());
+        request
+    }
+}
+
+/// Returns the headers of a request without metadata.
+fn own_headers() -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(2);
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers
+}
+
+/// A whole reply to a unary call, whose status is OK. Its clones share the bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    headers: HeaderMap,
+    pieces: Pieces,
+}
+
+impl Reply {
+    /// Returns a reply with an empty message, in which each field of any message has its default.
+    pub fn empty() -> Self {
+        Self::ok(Bytes::from_static(&[0; MESSAGE_HEADER_BYTES]))
+    }
+
+    /// Returns a reply with `message`, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_message(message: &impl prost::Message) -> Self {
+        Self::ok(Message::new("/", message).body)
+    }
+
+    fn ok(body: Bytes) -> Self {
+        let mut pieces = Pieces::from(body);
+        pieces.end_with(HeaderMap::from_iter([(HeaderName::from_static(GRPC_STATUS), HeaderValue::from_static("0"))]));
+        Self { headers: HeaderMap::new(), pieces }
+    }
+
+    /// Decodes the message.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the bytes are not those of an `M`.
+    pub fn decode<M: prost::Message + Default>(&self) -> Result<M, DecodeError> {
+        M::decode(self.pieces.message())
+    }
+
+    /// Reads the reply of a server to its end.
+    ///
+    /// # Errors
+    ///
+    /// Returns the status of the reply unless it is OK, INTERNAL if there is no whole message, and the error of its body.
+    pub(crate) async fn read<B>(response: Response<B>) -> Result<Self, Status>
+    where
+        B: HttpBody<Data = Bytes, Error = Status>,
+    {
+        let (head, body) = response.into_parts();
+        not_ok(Status::from_header_map(&head.headers))?;
+        let pieces = collect(body).await?;
+        not_ok(pieces.trailers().and_then(Status::from_header_map))?;
+        match pieces.message_count() {
+            Some(1..) => {}
+            Some(_) => return Err(Status::internal("the reply has no message")),
+            None => return Err(Status::internal("the reply ends within its message")),
+        }
+        match pieces.flag() {
+            0 => Ok(Self { headers: head.headers, pieces }),
+            flag => Err(Status::internal(format!(
+                "the reply is compressed, by flag {flag}, and no compression was asked for"
+            ))),
+        }
+    }
+
+    /// Returns the reply as a generated client takes it.
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::new(self.pieces));
+        *response.version_mut() = Version::HTTP_2;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+const GRPC_STATUS: &str = "grpc-status";
+
+/// Returns `status` as an error unless it is OK or missing.
+fn not_ok(status: Option<Status>) -> Result<(), Status> {
+    status.filter(|status| status.code() != Code::Ok).map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::proto::rehearsal::{GetDataReply, GetDataRequest};
+
+    const PATH: &str = "/rehearsal.v1.Rehearsal/GetData";
+
+    fn origin() -> Uri {
+        Uri::from_static("http://rehearsal")
+    }
+
+    #[test]
+    fn an_attempt_has_its_timeout_its_number_and_the_metadata_of_the_call() {
+        let message = Message::new(PATH, &GetDataRequest { request_id: 7 });
+        let request = message.request(origin(), HeaderValue::from_static("5m"), 0);
+        assert_eq!(request.uri().to_string(), format!("http://rehearsal{PATH}"));
+        let names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, [TIMEOUT, "te", "content-type"]);
+        let request = message.request(origin(), HeaderValue::from_static("5m"), 2);
+        assert_eq!(request.headers()[ATTEMPTS_BEFORE], "2");
+    }
+
+    #[test]
+    fn a_request_is_read_as_it_was_sent_without_what_is_of_an_attempt() {
+        let sent = Message::new(PATH, &GetDataRequest { request_id: 7 });
+        let mut request = sent.request(origin(), HeaderValue::from_static("5m"), 3);
+        request.headers_mut().insert("color", HeaderValue::from_static("green"));
+        let read = Message::read(request).now_or_never().unwrap().unwrap();
+        assert_eq!((&read.path, &read.body, read.timeout), (&sent.path, &sent.body, Some(Duration::from_millis(5))));
+        let mut names: Vec<_> = read.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["color", "content-type", "te"]);
+    }
+
+    #[test]
+    fn a_request_with_another_number_of_messages_is_refused() {
+        let one = Message::new(PATH, &GetDataRequest { request_id: 7 }).body;
+        for body in [Bytes::new(), [&one[..], &one[..]].concat().into(), one.slice(..6)] {
+            let read = Message::read(Request::new(Pieces::from(body))).now_or_never().unwrap();
+            assert_eq!(read.unwrap_err().code(), Code::Unimplemented);
+        }
+    }
+
+    /// Reads a reply of these bytes and this status in its trailers.
+    fn read(body: &[u8], status: Option<&'static str>) -> Result<Reply, Code> {
+        let mut pieces = Pieces::from(Bytes::copy_from_slice(body));
+        if let Some(status) = status {
+            pieces.end_with(HeaderMap::from_iter([(
+                HeaderName::from_static(GRPC_STATUS),
+                HeaderValue::from_static(status),
+            )]));
+        }
+        Reply::read(Response::new(pieces)).now_or_never().unwrap().map_err(|status| status.code())
+    }
+
+    #[test]
+    fn a_reply_is_ok_with_a_whole_message_and_has_the_status_of_its_trailers_otherwise() {
+        let data = GetDataReply { data: "abc".into(), served_by: None };
+        let body = Message::new(PATH, &data).body;
+        assert_eq!(read(&body, Some("0")).unwrap().decode::<GetDataReply>().unwrap(), data);
+        // The HTTP status is OK, and gRPC's own clients take the message.
+        assert!(read(&body, None).is_ok());
+        assert_eq!(read(&body, Some("14")).unwrap_err(), Code::Unavailable);
+        assert_eq!(read(&[], Some("0")).unwrap_err(), Code::Internal);
+        assert_eq!(read(&[], Some("5")).unwrap_err(), Code::NotFound);
+        assert_eq!(read(&body[..7], Some("0")).unwrap_err(), Code::Internal);
+        assert_eq!(read(&[1, 0, 0, 0, 0], Some("0")).unwrap_err(), Code::Internal);
+    }
+
+    #[test]
+    fn a_reply_passes_on_as_it_came() {
+        let body = Message::new(PATH, &GetDataReply { data: "abc".into(), served_by: None }).body;
+        let reply = read(&body, Some("0")).unwrap();
+        let passed = Reply::read(reply.clone().into_response()).now_or_never().unwrap().unwrap();
+        assert_eq!(passed, reply);
+        assert_eq!(Reply::empty().decode::<GetDataReply>().unwrap(), GetDataReply::default());
+        assert!(Reply::read(Reply::empty().into_response()).now_or_never().unwrap().is_ok());
+    }
+}
