@@ -47,9 +47,13 @@ pub(crate) enum Misuse {
     OtherThread,
 }
 
-/// The point of tokio's paused clock at which a step began.
-#[expect(clippy::disallowed_types, reason = "whether tokio has moved its clock is what is asked")]
+/// A time on tokio's paused clock.
 type TokioInstant = tokio::time::Instant;
+
+#[expect(clippy::disallowed_methods, reason = "whether tokio has moved its clock is what is asked")]
+fn tokio_now() -> TokioInstant {
+    TokioInstant::now()
+}
 
 /// Checks who wakes the tasks of one machine.
 #[derive(Debug)]
@@ -71,7 +75,7 @@ impl WakeCheck {
         let step = self.activity.steps();
         // tokio moves its clock at the end of a step only, so the first poll of a step has the time at which it began.
         if self.step.swap(step, Relaxed) != step {
-            *lock(&self.began) = Some(TokioInstant::now());
+            *lock(&self.began) = Some(tokio_now());
         }
         let was_polling = IS_POLLING.replace(true);
         let polled = poll();
@@ -89,7 +93,7 @@ impl WakeCheck {
         }
         // Outside of a runtime, the driver moves the clock, or turmoil delivers messages.
         let is_in_turn = Handle::try_current().is_ok();
-        if is_in_turn && lock(&self.began).is_some_and(|began| TokioInstant::now() > began) {
+        if is_in_turn && lock(&self.began).is_some_and(|began| tokio_now() > began) {
             self.activity.failed(&Misuse::TokioClock);
         }
     }

@@ -15,7 +15,7 @@ use crate::{
 /// What happens next in a call that hedges.
 enum Step {
     /// An attempt has ended, after the headers of its reply or without.
-    Ended { result: Result<Answered, AttemptError>, has_begun: bool },
+    Ended { result: Box<Result<Answered, AttemptError>>, has_begun: bool },
     /// The attempt at this place has got the headers of its reply, which commit the call.
     Committed(usize),
     /// Another attempt is due.
@@ -57,7 +57,7 @@ impl Call<'_> {
                 return Err(if hedges.are_late() { self.at_deadline(error).await } else { error });
             }
             let (result, has_begun) = match self.next_step(&mut pending, &hedges).await {
-                Step::Ended { result, has_begun } => (result, has_begun),
+                Step::Ended { result, has_begun } => (*result, has_begun),
                 Step::Committed(index) => {
                     let committed = pending.swap_remove(index);
                     self.supersede_pending_but(committed.headers.as_ref().map(|headers| headers.attempt()));
@@ -122,7 +122,7 @@ impl Call<'_> {
                 if let Poll::Ready(result) = pending[index].attempt.as_mut().poll(cx) {
                     // `swap_remove` would change the order in which attempts are polled, and so the run.
                     let ended = pending.remove(index);
-                    return Poll::Ready(Step::Ended { result, has_begun: ended.has_begun() });
+                    return Poll::Ready(Step::Ended { result: Box::new(result), has_begun: ended.has_begun() });
                 }
             }
             if let Some(index) = pending.iter().position(PendingAttempt::has_begun) {

@@ -18,7 +18,7 @@ use crate::world::BoxFuture;
 /// use kernel::{grpc::Services, proto::health::health_server::{Health, HealthServer}};
 ///
 /// fn services(of_a_user: impl Health) -> Services {
-///     Services::default().add(HealthServer::new(of_a_user))
+///     Services::default().with(HealthServer::new(of_a_user))
 /// }
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -45,12 +45,12 @@ impl fmt::Debug for Served {
 impl Services {
     /// Adds `service` under its name. One that was added under this name before is replaced.
     #[must_use]
-    pub fn add<S>(self, service: S) -> Self
+    pub fn with<S>(self, service: S) -> Self
     where
         S: NamedService + Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
         S: Clone + Send + Sync + 'static,
     {
-        self.with(Served {
+        self.insert(Served {
             name: S::NAME,
             service: Box::new(Shared(service)),
             runs_to_end: false,
@@ -62,12 +62,12 @@ impl Services {
     /// Adds `service` as one of this project's own: its messages have the id of their request as the field 1, its calls run to their end
     /// if their caller leaves, and those of the methods `unqueued` occupy no worker.
     #[must_use]
-    pub(crate) fn add_built_in<S>(self, service: S, unqueued: &'static [&'static str]) -> Self
+    pub(crate) fn with_built_in<S>(self, service: S, unqueued: &'static [&'static str]) -> Self
     where
         S: NamedService + Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
         S: Clone + Send + Sync + 'static,
     {
-        self.with(Served {
+        self.insert(Served {
             name: S::NAME,
             service: Box::new(Shared(service)),
             runs_to_end: true,
@@ -76,7 +76,7 @@ impl Services {
         })
     }
 
-    fn with(mut self, served: Served) -> Self {
+    fn insert(mut self, served: Served) -> Self {
         self.0.retain(|other| other.name != served.name);
         self.0.push(Arc::new(served));
         self
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_service_is_found_by_the_whole_name_in_a_path() {
-        let services = Services::default().add(Named).add(Named);
+        let services = Services::default().with(Named).with(Named);
         assert_eq!(services.names().collect::<Vec<_>>(), ["shop.v1.Stock"]);
         assert!(services.find("/shop.v1.Stock/Reserve").is_some());
         for path in ["shop.v1.Stock/Reserve", "/shop.v1.Stock", "/shop.v1.Stocks/Reserve", "/", "", "*"] {
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_method_that_occupies_no_worker_is_named_without_its_service() {
-        let services = Services::default().add_built_in(Named, &["Watch"]);
+        let services = Services::default().with_built_in(Named, &["Watch"]);
         let served = services.find("/shop.v1.Stock/Watch").unwrap();
         assert!(!served.occupies_worker("/shop.v1.Stock/Watch"));
         assert!(served.occupies_worker("/shop.v1.Stock/Reserve"));

@@ -285,7 +285,7 @@ impl Rehearsal for OfAUser {
     }
 
     async fn search_graph(&self, _: Request<SearchGraphRequest>) -> Result<Response<SearchGraphReply>, Status> {
-        Err(Status::unimplemented("no graphs"))
+        panic!("this handler has a bug")
     }
 
     async fn get_data(&self, request: Request<GetDataRequest>) -> Result<Response<GetDataReply>, Status> {
@@ -312,7 +312,7 @@ fn ask_user<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     let host = service.network.host("server-0");
     let recorder = Recorder::new(host.clone(), "server-0", service.server_records.clone());
     let settings = ReplicaSettings { workers: 1, ..answering(0) };
-    let services = |process: &Process| Services::default().add(RehearsalServer::new(OfAUser(process.world.clone())));
+    let services = |process: &Process| Services::default().with(RehearsalServer::new(OfAUser(process.world.clone())));
     let injector = service.injectors[0].clone();
     let world = host.clone();
     host.spawn(Box::pin(async move {
@@ -396,4 +396,22 @@ fn a_call_of_a_service_that_is_not_served_says_so() {
     });
     assert_eq!(status.code(), tonic::Code::Unimplemented);
     assert_eq!(status.message(), "there is no service for `/shop.v1.Stock/Reserve` here");
+}
+
+#[test]
+fn a_service_of_a_user_that_panics_answers_internal_and_its_worker_stays() {
+    let service = Service::new(1);
+    let (statuses, reply) = ask_user(&service, |channel, _| async move {
+        let mut stub = stub(channel);
+        let mut statuses = Vec::new();
+        for call in ["1", "2"] {
+            let request = called(SearchGraphRequest { request_id: 0, graph: None, start: 0 }, call);
+            statuses.push(stub.search_graph(request).await.unwrap_err().code());
+        }
+        (statuses, stub.get_data(called(GetDataRequest { request_id: 0 }, "3")).await)
+    });
+    assert_eq!(statuses, [tonic::Code::Internal; 2]);
+    assert!(reply.is_ok());
+    let panicked = |request| (Event::Aborted, Some(request), Some(1), Some("panicked".to_owned()));
+    assert_eq!(events(&service)[1..], [panicked(1), panicked(2), (Event::Finished, Some(3), Some(1), None)]);
 }

@@ -1,6 +1,7 @@
 //! The workers of a replica and the queue in front of them.
 
 use std::{
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::{
         Arc,
@@ -9,10 +10,13 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{Either, select};
+use futures_util::{
+    FutureExt,
+    future::{Either, select},
+};
 use http::Response;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 
 use super::{
     Admission, Injector, ReplicaSettings,
@@ -43,8 +47,11 @@ pub(super) struct Task {
     /// True if it runs to its end when its caller has left. It is dropped then otherwise.
     pub(super) runs_to_end: bool,
     /// Answers it, by the worker that is occupied.
-    pub(super) answer: Box<dyn FnOnce(Occupancy) -> BoxFuture<'static, Response<Body>> + Send>,
+    pub(super) answer: Answer,
 }
+
+/// Answers an attempt.
+type Answer = Box<dyn FnOnce(Occupancy) -> BoxFuture<'static, Response<Body>> + Send>;
 
 /// Reason why a task was not begun. Its text is the message of the response's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -188,7 +195,11 @@ impl Worker {
         let times = OccupancyTimes { queued, service_time_min: self.service_time_min, slow_factor };
         let occupancy = Occupancy::new(self.world.clone(), self.recorder.clone(), self.counters.clone(), id, times);
         let answering = async {
-            let response = answer(occupancy.clone()).await;
+            let response = match runs_to_end {
+                // A panic of a workload is a bug of this program, and ends it.
+                true => answer(occupancy.clone()).await,
+                false => without_panic(&occupancy, answer).await,
+            };
             let served = occupancy.complete(Duration::ZERO).await;
             (response, served)
         };
@@ -226,6 +237,16 @@ impl Worker {
         Counters::count(&self.counters.skipped);
         self.recorder.event(Event::Skipped).request(id.request).attempt(id.number).cause(cause).record();
     }
+}
+
+/// Answers by the service of a user. One that panics answers INTERNAL, and its worker stays.
+async fn without_panic(occupancy: &Occupancy, answer: Answer) -> Response<Body> {
+    let answering = AssertUnwindSafe(async { answer(occupancy.clone()).await });
+    answering.catch_unwind().await.unwrap_or_else(|_| {
+        // The panic hook has printed where it happened and why.
+        occupancy.abort("panicked");
+        Status::internal("the service panicked; its server's standard error says where").into_http()
+    })
 }
 
 #[cfg(test)]

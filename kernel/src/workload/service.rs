@@ -38,7 +38,7 @@ pub fn services(
         let server = RehearsalServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Services::default().add_built_in(server, UNQUEUED)
+        Services::default().with_built_in(server, UNQUEUED)
     }
 }
 
