@@ -14,6 +14,7 @@ pub(crate) struct Activity {
     panicked: Arc<AtomicBool>,
     failed: Arc<OnceLock<String>>,
     steps: Arc<AtomicU64>,
+    has_loopback: Arc<AtomicBool>,
 }
 
 impl Activity {
@@ -30,6 +31,16 @@ impl Activity {
     /// Returns the number of steps that have begun.
     pub(crate) fn steps(&self) -> u64 {
         self.steps.load(Ordering::Relaxed)
+    }
+
+    /// Reports that two processes of one machine are connected. turmoil carries their bytes by tasks of its own.
+    pub(crate) fn uses_loopback(&self) {
+        self.has_loopback.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns true once two processes of one machine are connected.
+    pub(crate) fn has_loopback(&self) -> bool {
+        self.has_loopback.load(Ordering::Relaxed)
     }
 
     /// Reports that a task of a host has panicked: the driver ends the simulation.

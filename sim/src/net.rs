@@ -114,6 +114,9 @@ impl Net {
 
     /// Opens a stream from `from` to `to`, which takes a round trip, whether it is accepted or refused.
     pub(crate) async fn connect(&self, from: HostId, to: HostId) -> io::Result<BoxStream> {
+        if from.machine == to.machine {
+            self.activity.uses_loopback();
+        }
         let mut rng = self.stream("net.handshake");
         let half = self.times.connect.as_ref().map(|connect| connect.sample(&mut rng) / 2);
         self.cross(from, half.unwrap_or_else(|| self.times.one_way.sample(&mut rng))).await;

@@ -161,7 +161,8 @@ impl Turn {
         // The task that asks is not counted by itself.
         let known = self.tasks.load(Relaxed) + 1;
         let escaped = runtime.num_alive_tasks().saturating_sub(known);
-        if escaped > 0 {
+        // turmoil's own tasks for bytes that stay on a machine are as many as there are segments under way.
+        if escaped > 0 && !self.activity.has_loopback() {
             self.activity.failed(&Misuse::EscapedTasks(escaped));
         }
     }
