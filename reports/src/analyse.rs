@@ -15,7 +15,12 @@ mod lane;
 mod matching;
 pub mod points;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    panic::resume_unwind,
+    path::PathBuf,
+    thread::{self, ScopedJoinHandle},
+    time::Duration,
+};
 
 use kernel::{
     measure::{Lateness, Summary},
@@ -91,11 +96,9 @@ impl RunAnalysis {
     /// There are too many windows.
     pub fn from_run(run: RecordedRun, window: Duration) -> Result<Self, TooManyWindows> {
         let mut notes = run.notes.clone();
-        let summary = run.summary();
-        notes.extend(disagreement(&run, &summary));
         let RunTables { requests, attempts, events } = &run.rows;
-        let windows = |length| Windows::of_rows(requests, attempts, summary.end_us, length);
-        let watched = windows(watched_length(summary.end_us))?;
+        let Measured { summary, watched, windows, kinds, points } = Measured::of_run(&run, window)?;
+        notes.extend(disagreement(&run, &summary));
         let episodes = episode::episodes(&watched, requests, run.world == "log");
         let faults = fault::impacts(&summary, requests, &watched);
         let names: Vec<String> = summary.servers.keys().cloned().collect();
@@ -107,19 +110,67 @@ impl RunAnalysis {
             scenario_text: run.scenario_text.clone(),
             info: run.info.clone(),
             state: run.state.clone(),
-            windows: if has_length(&watched, window) { watched.clone() } else { windows(window)? },
+            windows: windows.unwrap_or_else(|| watched.clone()),
             sightings: matching::sightings(&summary.faults, &episodes, watched.length_s),
             fault_events: fault_events::by_fault(&faults, events),
             faults,
             episodes,
             servers: ServerTally::of_attempts(attempts),
-            kinds: KindTally::of_requests(requests),
+            kinds,
             lanes: Lanes::from_rows(&names, events, attempts, summary.end_us),
-            points: RequestPoints::from_rows(requests, summary.end_us),
+            points,
             notes,
             summary,
         })
     }
+}
+
+/// What is measured of all requests, each in passes of its own.
+struct Measured {
+    summary: Summary,
+    /// The windows that are searched for faults.
+    watched: Windows,
+    /// The windows of the length that was asked for; `None` if `watched` has it.
+    windows: Option<Windows>,
+    kinds: Vec<KindTally>,
+    points: RequestPoints,
+}
+
+impl Measured {
+    /// Measures `run` on several processors, as millions of rows take seconds.
+    ///
+    /// # Errors
+    /// There are too many windows.
+    fn of_run(run: &RecordedRun, window: Duration) -> Result<Self, TooManyWindows> {
+        let RunTables { requests, attempts, .. } = &run.rows;
+        let end_us = end_us(run);
+        let windows = |length| Windows::of_rows(requests, attempts, end_us, length);
+        thread::scope(|scope| {
+            let summary = scope.spawn(|| run.summary());
+            let points = scope.spawn(|| RequestPoints::from_rows(requests, end_us));
+            let kinds = scope.spawn(|| KindTally::of_requests(requests));
+            let watched = windows(watched_length(end_us))?;
+            Ok(Self {
+                windows: if has_length(&watched, window) { None } else { Some(windows(window)?) },
+                watched,
+                summary: result(summary),
+                kinds: result(kinds),
+                points: result(points),
+            })
+        })
+    }
+}
+
+/// Returns the result of a thread, or panics as it did.
+fn result<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Returns when a run ended, as its summary has it: after the load, and after the last call.
+fn end_us(run: &RecordedRun) -> u64 {
+    let last = run.rows.requests.fold(|| 0, |last: &mut u64, row| *last = (*last).max(row.done_us.unwrap_or_default()));
+    let load_end_us = u64::try_from(run.duration.as_micros()).unwrap_or(u64::MAX);
+    last.into_iter().fold(load_end_us, u64::max)
 }
 
 /// Returns the length of the windows that are searched for faults: whole seconds, so many that there are not too many windows.

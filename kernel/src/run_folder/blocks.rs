@@ -87,9 +87,12 @@ struct Block<T, E> {
 
 /// The lines that begin in one block.
 struct BlockText {
+    /// The bytes of the block, and of its last line behind it.
     text: Vec<u8>,
-    /// The position of the first line in the file.
-    first: u64,
+    /// The position of the first byte in the file.
+    from: u64,
+    /// The number of bytes before the first line that begins in the block.
+    skipped: usize,
     /// True if the last line is longer than [`LINE_MAX`].
     is_long: bool,
 }
@@ -214,15 +217,14 @@ impl BlockText {
         if skipped < text.len() && text.last() != Some(&b'\n') {
             is_long = !complete_last_line(file, from, length, &mut text)?;
         }
-        text.drain(..skipped);
-        Ok(Self { text, first: from + skipped as u64, is_long })
+        Ok(Self { text, from, skipped, is_long })
     }
 
     /// Calls `add` with each line, up to the first one that it refuses.
     fn fold<E: From<LongLine>>(&self, mut add: impl FnMut(Line<'_>) -> Result<(), E>) -> Option<(u64, bool, E)> {
-        let mut rest = self.text.as_slice();
+        let mut rest = &self.text[self.skipped..];
         while !rest.is_empty() {
-            let at = self.first + (self.text.len() - rest.len()) as u64;
+            let at = self.from + (self.text.len() - rest.len()) as u64;
             let line = next_line(&mut rest);
             let is_last = !line.ends_with(b"\n");
             if is_last && self.is_long {

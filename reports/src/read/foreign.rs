@@ -10,6 +10,7 @@
 //! are, the earliest time, what the numbers of statuses mean) comes from a scan ([`scan`]). Neither pass keeps lines. A row
 //! that cannot be read is left out and counted.
 
+mod chunks;
 mod csv;
 mod formats;
 mod head;

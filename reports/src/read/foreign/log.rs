@@ -134,12 +134,10 @@ impl<'a> Log<'a> {
         add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String> + Sync,
     ) -> Result<Passed<T>, ReadError> {
         match (&self.reader, &self.recipe.layout) {
-            (LayoutReader::Table(header), _) => csv::pass(self, header, start(0), add),
+            (LayoutReader::Table(header), _) => csv::pass(self, header, start, add),
             (LayoutReader::JsonLines(keys), _) => json::pass(self, keys, start, add),
-            (LayoutReader::JsonArray(keys), Layout::JsonArray(key)) => {
-                json::pass_array(self, keys, *key, start(0), add)
-            }
-            _ => xml::pass(self, start(0), add),
+            (LayoutReader::JsonArray(keys), Layout::JsonArray(key)) => json::pass_array(self, keys, *key, start, add),
+            _ => xml::pass(self, start, add),
         }
     }
 

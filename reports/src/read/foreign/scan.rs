@@ -41,6 +41,8 @@ pub(super) struct Scan {
 struct ScanPart {
     /// The first cell of each watched column in a request.
     first: Vec<Option<String>>,
+    /// The columns that have had no cell yet.
+    unseen: Vec<usize>,
     /// For each `--only`: whether a row that the ones before let pass has the column, and whether there is such a row.
     only: Vec<[bool; 2]>,
     rows: u64,
@@ -214,6 +216,7 @@ impl ScanPart {
     fn new(columns: usize, only: usize) -> Self {
         Self {
             first: vec![None; columns],
+            unseen: (0..columns).collect(),
             only: vec![[false; 2]; only],
             rows: 0,
             zero: f64::INFINITY,
@@ -233,9 +236,11 @@ impl ScanPart {
                 count
             }
         };
-        for (column, first) in self.first.iter_mut().enumerate().filter(|(_, first)| first.is_none()) {
-            *first = line(column).map(|text| text.chars().take(EXAMPLE_MAX).collect());
-        }
+        self.unseen.retain(|column| {
+            let first = line(*column).map(|text| text.chars().take(EXAMPLE_MAX).collect());
+            self.first[*column] = first;
+            self.first[*column].is_none()
+        });
         // A time that is damaged is an error when the rows are read.
         match times.start(None, line) {
             Ok(Some([start, _])) => self.zero = self.zero.min(start),

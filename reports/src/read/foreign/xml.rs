@@ -1,20 +1,23 @@
 //! Logs in XML: an element a row, directly below the root element, with its cells as attributes.
 
 use std::{
-    cell::Cell,
     collections::BTreeSet,
     io::{self, BufRead, BufReader},
-    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use kernel::run_folder::blocks::{LongLine, line_at};
+use kernel::run_folder::blocks::LongLine;
 use quick_xml::{
     Error, Reader,
     events::{BytesStart, Event},
 };
 
 use super::{
-    super::{ReadError, bad_rows::BadRows},
+    super::ReadError,
+    chunks::{Part, joined, line_of, read_chunks},
     csv::Bounded,
     log::{LineError, Log, LogLine, Passed},
 };
@@ -22,48 +25,55 @@ use super::{
 /// The greatest number of elements inside of each other. The reader keeps their names.
 const DEPTH_MAX: usize = 32;
 
-/// Passes over all rows one after another.
-pub(super) fn pass<T>(
+/// The number of rows that are read at once.
+const BATCH: usize = 4096;
+
+/// Passes over all rows. They are found one after another, and read on all processors.
+pub(super) fn pass<T: Send>(
     log: &Log<'_>,
-    mut part: T,
-    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String>,
+    start: impl Fn(usize) -> T + Sync,
+    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String> + Sync,
 ) -> Result<Passed<T>, ReadError> {
-    let read = Rc::new(Cell::new(0));
+    let read = Arc::new(AtomicUsize::new(0));
     let mut rows = Rows::new(BufReader::new(Bounded { input: log.source.bytes(), read: read.clone() }));
-    let mut cells = vec![None; log.watched.len()];
-    let mut bad = BadRows::default();
     let mut cut_off = None;
-    let mut failure = None;
-    loop {
-        read.set(0);
-        let at = rows.reader.buffer_position();
-        let line = || line_at(&log.source.file, at);
-        match rows.next(|element| {
-            let added = fill(&mut cells, &log.watched, element).and_then(|()| {
-                add(&mut part, &|column: usize| cells.get(column)?.as_deref().filter(|text| !text.is_empty()))
+    let mut is_over = false;
+    let cut = || {
+        let mut batch = Vec::new();
+        while !is_over && batch.len() < BATCH {
+            read.store(0, Ordering::Relaxed);
+            let at = rows.reader.buffer_position();
+            match rows.next(|element| batch.push((at, element.to_owned()))) {
+                Ok(Next::Row) => {}
+                Ok(Next::TooDeep) => {
+                    let reason = format!("there are more than {DEPTH_MAX} elements inside of each other");
+                    return Err(log.refused(line_of(log, at)?, LineError::Format(reason)));
+                }
+                Ok(Next::End) => is_over = true,
+                Ok(Next::CutOff) => {
+                    cut_off = Some(line_of(log, at)?);
+                    is_over = true;
+                }
+                Err(error) => return Err(refused(log, line_of(log, at)?, &error)),
+            }
+        }
+        Ok((!batch.is_empty()).then_some(batch))
+    };
+    let parts = read_chunks(cut, |index, batch: Vec<(u64, BytesStart<'static>)>| {
+        let mut part = Part::new(start(index));
+        let mut cells = vec![None; log.watched.len()];
+        for (at, element) in batch {
+            let added = fill(&mut cells, &log.watched, &element).and_then(|()| {
+                add(&mut part.result, &|column| cells.get(column)?.as_deref().filter(|text| !text.is_empty()))
             });
             if let Err(reason) = added {
-                bad.add(|| line().inspect_err(|error| failure = Some(error.kind())).unwrap_or(0), reason);
+                part.refuse(at, reason);
             }
-        }) {
-            Ok(Next::Row) => {}
-            Ok(Next::TooDeep) => {
-                let line = line().map_err(ReadError::unreadable(log.path))?;
-                let reason = format!("there are more than {DEPTH_MAX} elements inside of each other");
-                return Err(log.refused(line, LineError::Format(reason)));
-            }
-            Ok(Next::End) => break,
-            Ok(Next::CutOff) => {
-                cut_off = Some(line().map_err(ReadError::unreadable(log.path))?);
-                break;
-            }
-            Err(error) => return Err(refused(log, line().map_err(ReadError::unreadable(log.path))?, &error)),
         }
-    }
-    match failure {
-        Some(kind) => Err(ReadError::unreadable(log.path)(kind.into())),
-        None => Ok(Passed { parts: vec![part], cut_off, bad }),
-    }
+        Ok(part)
+    })?;
+    let passed = joined(parts, |at| line_of(log, at))?;
+    Ok(Passed { cut_off, ..passed })
 }
 
 /// What was read.
