@@ -24,6 +24,7 @@ use std::{
 
 use kernel::{
     measure::{Lateness, Summary},
+    record::RequestRow,
     run_folder::{RunInfo, RunState},
 };
 
@@ -143,18 +144,19 @@ impl Measured {
     /// There are too many windows.
     fn of_run(run: &RecordedRun, window: Duration) -> Result<Self, TooManyWindows> {
         let RunTables { requests, attempts, .. } = &run.rows;
-        let end_us = end_us(run);
+        let seen = Seen::of_run(run);
+        let end_us = seen.end_us;
         let windows = |length| Windows::of_rows(requests, attempts, end_us, length);
         thread::scope(|scope| {
             let summary = scope.spawn(|| run.summary());
-            let points = scope.spawn(|| RequestPoints::from_rows(requests, end_us));
-            let kinds = scope.spawn(|| KindTally::of_requests(requests));
+            let points = scope.spawn(|| RequestPoints::from_rows(requests, end_us, seen.latencies_us));
+            let kinds = seen.has_kinds.then(|| scope.spawn(|| KindTally::of_requests(requests)));
             let watched = windows(watched_length(end_us))?;
             Ok(Self {
                 windows: if has_length(&watched, window) { None } else { Some(windows(window)?) },
                 watched,
                 summary: result(summary),
-                kinds: result(kinds),
+                kinds: kinds.map(result).unwrap_or_default(),
                 points: result(points),
             })
         })
@@ -166,11 +168,40 @@ fn result<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Returns when a run ended, as its summary has it: after the load, and after the last call.
-fn end_us(run: &RecordedRun) -> u64 {
-    let last = run.rows.requests.fold(|| 0, |last: &mut u64, row| *last = (*last).max(row.done_us.unwrap_or_default()));
-    let load_end_us = u64::try_from(run.duration.as_micros()).unwrap_or(u64::MAX);
-    last.into_iter().fold(load_end_us, u64::max)
+/// What has to be known of all requests before the rest is measured.
+struct Seen {
+    /// The end of the run, as its summary has it: after the load, and after the last call.
+    end_us: u64,
+    /// The lowest and the highest positive latency.
+    latencies_us: Option<(u64, u64)>,
+    has_kinds: bool,
+}
+
+impl Seen {
+    fn of_run(run: &RecordedRun) -> Self {
+        let load_end_us = u64::try_from(run.duration.as_micros()).unwrap_or(u64::MAX);
+        let start = || Self { end_us: load_end_us, latencies_us: None, has_kinds: false };
+        let parts = run.rows.requests.fold(start, Self::add);
+        parts.into_iter().fold(start(), Self::and)
+    }
+
+    fn add(&mut self, row: &RequestRow) {
+        self.end_us = self.end_us.max(row.done_us.unwrap_or_default());
+        if let Some(us) = row.latency_us.filter(|us| *us > 0) {
+            self.latencies_us = Some(self.latencies_us.map_or((us, us), |(low, high)| (low.min(us), high.max(us))));
+        }
+        self.has_kinds |= row.kind.is_some();
+    }
+
+    fn and(self, other: Self) -> Self {
+        let both = self.latencies_us.zip(other.latencies_us);
+        let joined = both.map(|(one, two)| (one.0.min(two.0), one.1.max(two.1)));
+        Self {
+            end_us: self.end_us.max(other.end_us),
+            latencies_us: joined.or(self.latencies_us).or(other.latencies_us),
+            has_kinds: self.has_kinds || other.has_kinds,
+        }
+    }
 }
 
 /// Returns the length of the windows that are searched for faults: whole seconds, so many that there are not too many windows.

@@ -15,6 +15,9 @@ use super::{
     log::{Log, Passed},
 };
 
+/// The number of bytes of a chunk, unless a row is longer.
+pub(super) const CHUNK: usize = 4 << 20;
+
 /// The rows of a chunk, as they were read.
 #[derive(Debug)]
 pub(super) struct Part<T> {
@@ -31,6 +34,11 @@ pub(super) struct Part<T> {
 impl<T> Part<T> {
     pub(super) fn new(result: T) -> Self {
         Self { result, bad: 0, first: None, cut_off: None }
+    }
+
+    /// Returns the part with what `end` makes of the result.
+    pub(super) fn end<R>(self, end: impl Fn(T) -> R) -> Part<R> {
+        Part { result: end(self.result), bad: self.bad, first: self.first, cut_off: self.cut_off }
     }
 
     /// Counts the row that begins at the position `at` as refused.
@@ -138,6 +146,12 @@ pub(super) fn joined<T>(
         passed.parts.push(part.result);
     }
     Ok(passed)
+}
+
+/// Returns a number by which short names are distinguished at once; two names may have the same.
+pub(super) fn digest(name: &[u8]) -> u64 {
+    // FNV-1a.
+    name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use csv::{ReaderBuilder, Trim};
 use kernel::run_folder::blocks::{LINE_MAX, LongLine};
 
 use self::{
-    cut::{CHUNK, Chunk, Cutter},
+    cut::{Chunk, Cutter},
     rows::{Rows, Signs},
 };
 use super::{
@@ -70,6 +70,11 @@ impl Header {
         Ok(Self { names, first_row: reader.position().byte(), ..header })
     }
 
+    /// Returns whether there is this column among those that are watched.
+    pub(super) fn has(&self, column: usize) -> bool {
+        self.positions.get(column).is_some_and(Option::is_some)
+    }
+
     /// Finds the positions of the columns that are read.
     pub(super) fn watch(&mut self, watched: &[String]) {
         // Of columns with one name, the last one counts.
@@ -87,31 +92,20 @@ fn first_row(log: &Log<'_>) -> io::Result<u64> {
 }
 
 /// Passes over all rows, in chunks on all processors.
-pub(super) fn pass<T: Send>(
+pub(super) fn pass<P, T: Send>(
     log: &Log<'_>,
     header: &Header,
-    start: impl Fn(usize) -> T + Sync,
-    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String> + Sync,
+    start: impl Fn(usize) -> P + Sync,
+    add: impl Fn(&mut P, &LogLine<'_>) -> Result<(), String> + Sync,
+    end: impl Fn(P) -> T + Sync,
 ) -> Result<Passed<T>, ReadError> {
-    pass_in_chunks(log, header, CHUNK, start, add)
-}
-
-fn pass_in_chunks<T: Send>(
-    log: &Log<'_>,
-    header: &Header,
-    size: usize,
-    start: impl Fn(usize) -> T + Sync,
-    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String> + Sync,
-) -> Result<Passed<T>, ReadError> {
-    let mut cutter = Cutter::new(log, header.signs, header.first_row, size);
-    let parts = read_chunks(
-        || cutter.next(),
-        |index, chunk| {
-            let mut part = Part::new(start(index));
-            read_rows(log, header, &chunk, &mut part, &add).map_err(ReadError::unreadable(log.path))?;
-            Ok(part)
-        },
-    )?;
+    let mut cutter = Cutter::new(log, header.signs, header.first_row);
+    let read = |index, chunk: Chunk| {
+        let mut part = Part::new(start(index));
+        read_rows(log, header, &chunk, &mut part, &add).map_err(ReadError::unreadable(log.path))?;
+        Ok(part.end(&end))
+    };
+    let parts = read_chunks(|| cutter.next(), read)?;
     joined(parts, |at| line_of(log, at))
 }
 

@@ -10,8 +10,8 @@ use std::{
     ops::Range,
 };
 
-use kernel::run_folder::blocks::{FoldedLines, LINE_MAX, LineDamage, fold_lines};
-use memchr::memchr3;
+use kernel::run_folder::blocks::{FoldedLines, LINE_MAX, Line, LineDamage, fold_lines};
+use memchr::{memchr_iter, memchr2, memchr3};
 use serde::{
     Deserialize, Deserializer,
     de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor, value},
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::{
     super::ReadError,
-    chunks::{Part, joined, line_of, read_chunks},
+    chunks::{Part, digest, joined, line_of, read_chunks},
     log::{LineError, Log, LogLine, Passed},
     source::SourceBytes,
 };
@@ -29,14 +29,15 @@ use super::{
 const DEPTH_MAX: usize = 8;
 
 /// Passes over all rows, in blocks on all processors.
-pub(super) fn pass<T: Send>(
+pub(super) fn pass<P, T: Send>(
     log: &Log<'_>,
     keys: &Keys,
-    start: impl Fn(usize) -> T + Sync,
-    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String> + Sync,
+    start: impl Fn(usize) -> P + Sync,
+    add: impl Fn(&mut P, &LogLine<'_>) -> Result<(), String> + Sync,
+    end: impl Fn(P) -> T + Sync,
 ) -> Result<Passed<T>, ReadError> {
     let start = |index| (Part::new(start(index)), Cells::new(log.watched.len()));
-    let folded = fold_lines(&log.source.file, log.source.length, start, |(part, cells), line| {
+    let add = |(part, cells): &mut (Part<P>, Cells), line: Line<'_>| {
         let read = cells.read(keys, line.text);
         // A program that was killed leaves a last line without a line break.
         if line.is_unfinished
@@ -48,32 +49,34 @@ pub(super) fn pass<T: Send>(
             part.refuse(line.at, reason);
         }
         Ok(())
-    });
+    };
+    let folded = fold_lines(&log.source.file, log.source.length, start, add, |(part, _)| part.end(&end));
     let FoldedLines { parts, damage } = folded.map_err(ReadError::unreadable(log.path))?;
     let cut_off = match damage {
         None => None,
         Some(LineDamage { line, is_unfinished: true, reason: LineError::Format(_) }) => Some(line),
         Some(damage) => return Err(log.refused(damage.line, damage.reason)),
     };
-    let passed = joined(parts.into_iter().map(|(part, _)| part), |at| line_of(log, at))?;
+    let passed = joined(parts, |at| line_of(log, at))?;
     Ok(Passed { cut_off, ..passed })
 }
 
 /// Passes over all objects of an array: the document, or the value of `key` of the document. They are found one after
 /// another, and read on all processors.
-pub(super) fn pass_array<T: Send>(
+pub(super) fn pass_array<P, T: Send>(
     log: &Log<'_>,
     keys: &Keys,
     key: Option<&str>,
-    start: impl Fn(usize) -> T + Sync,
-    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String> + Sync,
+    start: impl Fn(usize) -> P + Sync,
+    add: impl Fn(&mut P, &LogLine<'_>) -> Result<(), String> + Sync,
+    end: impl Fn(P) -> T + Sync,
 ) -> Result<Passed<T>, ReadError> {
     let mut elements = Elements::new(log.source.bytes());
     let mut is_over = !elements.find(key).map_err(|error| elements.refused(log, error))?;
     let mut cut_off = None;
     let cut = || {
         let mut batch = Batch::default();
-        while !is_over && batch.text.len() < BATCH {
+        while !is_over && batch.text.len() < log.chunk {
             match elements.next() {
                 Ok(Some(element)) => {
                     batch.add(&element);
@@ -98,14 +101,11 @@ pub(super) fn pass_array<T: Send>(
                 part.refuse(line, reason);
             }
         }
-        Ok(part)
+        Ok(part.end(&end))
     })?;
     let passed = joined(parts, |line| Ok(line as usize))?;
     Ok(Passed { cut_off, ..passed })
 }
-
-/// The number of bytes of elements that are read at once, unless one has more.
-const BATCH: usize = 1 << 20;
 
 /// Elements of an array, one behind the other.
 #[derive(Default)]
@@ -167,7 +167,7 @@ impl<'a> Elements<'a> {
     /// Returns the next byte without taking it.
     fn peek(&mut self) -> Result<u8, ArrayError> {
         if self.at == self.buffer.len() {
-            self.buffer.resize(1 << 16, 0);
+            self.buffer.resize(1 << 18, 0);
             let read = self.input.read(&mut self.buffer).map_err(ArrayError::Io)?;
             self.buffer.truncate(read);
             self.at = 0;
@@ -255,6 +255,13 @@ impl<'a> Elements<'a> {
         text.clear();
         self.peek_token()?;
         let line = self.line;
+        if let Some(length) = whole(&self.buffer[self.at..]) {
+            let value = &self.buffer[self.at..self.at + length];
+            text.extend_from_slice(value);
+            self.line += memchr_iter(b'\n', value).count();
+            self.at += length;
+            return Ok(Element { text, line });
+        }
         let mut depth = 0_usize;
         let mut is_quoted = false;
         loop {
@@ -287,6 +294,38 @@ impl<'a> Elements<'a> {
     /// Takes the memory of an element for the next one.
     fn give_back(&mut self, element: Element) {
         self.text = element.text;
+    }
+}
+
+/// Returns the length of the object or array at the beginning of `text`; `None` if it is something else, or not whole.
+fn whole(text: &[u8]) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    loop {
+        match text.get(at)? {
+            b'"' => {
+                at += 1;
+                loop {
+                    at += memchr2(b'"', b'\\', text.get(at..)?)?;
+                    if text[at] == b'"' {
+                        break;
+                    }
+                    at += 2;
+                }
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            return None;
+        }
+        at += 1;
     }
 }
 
@@ -337,7 +376,12 @@ fn collect_names(row: &Value, prefix: &str, depth: usize, names: &mut BTreeSet<S
 
 /// The keys that lead to the watched columns, each with those of the object below it.
 #[derive(Debug, Default)]
-pub(super) struct Keys(Vec<(String, Key)>);
+pub(super) struct Keys {
+    /// In the order of their names.
+    sorted: Vec<(String, Key)>,
+    /// Which digests of names there are, by their last eight bits: most names of a row are not watched.
+    digests: [u64; 4],
+}
 
 #[derive(Debug, Default)]
 struct Key {
@@ -364,16 +408,26 @@ impl Keys {
     }
 
     fn key(&mut self, name: &str) -> &mut Key {
-        let place = self.0.binary_search_by(|(known, _)| known.as_str().cmp(name));
+        let place = self.sorted.binary_search_by(|(known, _)| known.as_str().cmp(name));
         let place = place.unwrap_or_else(|place| {
-            self.0.insert(place, (name.to_owned(), Key::default()));
+            self.sorted.insert(place, (name.to_owned(), Key::default()));
             place
         });
-        &mut self.0[place].1
+        let bits = digest(name.as_bytes()) as usize & 255;
+        self.digests[bits / 64] |= 1 << (bits % 64);
+        &mut self.sorted[place].1
     }
 
     fn get(&self, name: &str) -> Option<&Key> {
-        self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|place| &self.0[place].1)
+        let bits = digest(name.as_bytes()) as usize & 255;
+        if self.digests[bits / 64] >> (bits % 64) & 1 == 0 {
+            return None;
+        }
+        self.sorted.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|place| &self.sorted[place].1)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
     }
 }
 
@@ -439,7 +493,7 @@ impl<'de> Visitor<'de> for LineVisitor<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(ColumnName(name)) = map.next_key::<ColumnName<'de>>()? {
             match self.keys.get(&name) {
-                Some(key) if !key.below.0.is_empty() => {
+                Some(key) if !key.below.is_empty() => {
                     map.next_value_seed(BelowReader { key, cells: &mut *self.cells })?
                 }
                 Some(Key { column: Some(column), .. }) => {

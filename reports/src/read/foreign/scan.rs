@@ -37,7 +37,7 @@ pub(super) struct Scan {
 }
 
 /// The scan of a part of the log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct ScanPart {
     /// The first cell of each watched column in a request.
     first: Vec<Option<String>>,
@@ -138,14 +138,17 @@ impl Scan {
         let mut settled = settle(log, mapping, known);
         loop {
             let columns = &settled.columns;
-            let part = |_| ScanPart::new(log.watched.len(), mapping.only.len());
+            let present: Vec<usize> = (0..log.watched.len()).filter(|column| log.may_have(*column)).collect();
+            let empty = ScanPart::new(log.watched.len(), mapping.only.len());
+            let part = |_| ScanPart { unseen: present.clone(), ..empty.clone() };
             let times = Times::new(log, columns, mapping.rate);
             let place = |field| columns.get(field).and_then(|column| log.place(&column.name));
             let ending = [place("status"), place("error")];
-            let passed = log.pass(part, |part, line| {
+            let add = |part: &mut ScanPart, line: &LogLine<'_>| {
                 part.add(line, &selection, &times, ending);
                 Ok(())
-            })?;
+            };
+            let passed = log.pass(part, add, |part| part)?;
             let all = ScanPart::joined(&passed.parts, mapping.rate);
             all.check(log, head, mapping, &passed.bad)?;
             let again = settle(log, mapping, |name| log.place(name).is_some_and(|place| all.first[place].is_some()));
@@ -216,7 +219,7 @@ impl ScanPart {
     fn new(columns: usize, only: usize) -> Self {
         Self {
             first: vec![None; columns],
-            unseen: (0..columns).collect(),
+            unseen: Vec::new(),
             only: vec![[false; 2]; only],
             rows: 0,
             zero: f64::INFINITY,

@@ -17,7 +17,7 @@ use quick_xml::{
 
 use super::{
     super::ReadError,
-    chunks::{Part, joined, line_of, read_chunks},
+    chunks::{Part, digest, joined, line_of, read_chunks},
     csv::Bounded,
     log::{LineError, Log, LogLine, Passed},
 };
@@ -25,14 +25,12 @@ use super::{
 /// The greatest number of elements inside of each other. The reader keeps their names.
 const DEPTH_MAX: usize = 32;
 
-/// The number of rows that are read at once.
-const BATCH: usize = 4096;
-
 /// Passes over all rows. They are found one after another, and read on all processors.
-pub(super) fn pass<T: Send>(
+pub(super) fn pass<P, T: Send>(
     log: &Log<'_>,
-    start: impl Fn(usize) -> T + Sync,
-    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String> + Sync,
+    start: impl Fn(usize) -> P + Sync,
+    add: impl Fn(&mut P, &LogLine<'_>) -> Result<(), String> + Sync,
+    end: impl Fn(P) -> T + Sync,
 ) -> Result<Passed<T>, ReadError> {
     let read = Arc::new(AtomicUsize::new(0));
     let mut rows = Rows::new(BufReader::new(Bounded { input: log.source.bytes(), read: read.clone() }));
@@ -40,9 +38,13 @@ pub(super) fn pass<T: Send>(
     let mut is_over = false;
     let cut = || {
         let mut batch = Vec::new();
-        while !is_over && batch.len() < BATCH {
+        let first = rows.reader.buffer_position();
+        while !is_over {
             read.store(0, Ordering::Relaxed);
             let at = rows.reader.buffer_position();
+            if at - first >= log.chunk as u64 && !batch.is_empty() {
+                break;
+            }
             match rows.next(|element| batch.push((at, element.to_owned()))) {
                 Ok(Next::Row) => {}
                 Ok(Next::TooDeep) => {
@@ -61,16 +63,15 @@ pub(super) fn pass<T: Send>(
     };
     let parts = read_chunks(cut, |index, batch: Vec<(u64, BytesStart<'static>)>| {
         let mut part = Part::new(start(index));
-        let mut cells = vec![None; log.watched.len()];
+        let mut cells = Cells::new(&log.watched);
         for (at, element) in batch {
-            let added = fill(&mut cells, &log.watched, &element).and_then(|()| {
-                add(&mut part.result, &|column| cells.get(column)?.as_deref().filter(|text| !text.is_empty()))
-            });
+            let read = cells.read(&element);
+            let added = read.and_then(|()| add(&mut part.result, &|column| cells.get(column)));
             if let Err(reason) = added {
                 part.refuse(at, reason);
             }
         }
-        Ok(part)
+        Ok(part.end(&end))
     })?;
     let passed = joined(parts, |at| line_of(log, at))?;
     Ok(Passed { cut_off, ..passed })
@@ -127,17 +128,50 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
-/// Sets the cells to the attributes of an element.
-fn fill(cells: &mut [Option<String>], watched: &[String], element: &BytesStart<'_>) -> Result<(), String> {
-    cells.iter_mut().for_each(|cell| *cell = None);
-    for attribute in element.attributes() {
-        let attribute = attribute.map_err(|error| error.to_string())?;
-        let column = watched.binary_search_by(|name| name.as_bytes().cmp(attribute.key.as_ref()));
-        if let Ok(column) = column {
-            cells[column] = Some(attribute.unescape_value().map_err(|error| error.to_string())?.into_owned());
-        }
+/// The cells of a row, whose memory the next row uses again.
+struct Cells<'a> {
+    watched: &'a [String],
+    cells: Vec<(bool, String)>,
+    /// A digest of each name of the current row.
+    names: Vec<u64>,
+}
+
+impl<'a> Cells<'a> {
+    fn new(watched: &'a [String]) -> Self {
+        Self { watched, cells: vec![(false, String::new()); watched.len()], names: Vec::new() }
     }
-    Ok(())
+
+    fn get(&self, column: usize) -> Option<&str> {
+        let cell = self.cells.get(column).filter(|(is_there, _)| *is_there).map(|(_, text)| text.as_str());
+        cell.filter(|text| !text.is_empty())
+    }
+
+    /// Sets the cells to the attributes of an element.
+    fn read(&mut self, element: &BytesStart<'_>) -> Result<(), String> {
+        self.cells.iter_mut().for_each(|(is_there, _)| *is_there = false);
+        self.names.clear();
+        // The parser's own check compares each name with all others, letter by letter.
+        for attribute in element.attributes().with_checks(false) {
+            let attribute = attribute.map_err(|error| error.to_string())?;
+            let name = digest(attribute.key.as_ref());
+            if self.names.contains(&name) {
+                element
+                    .attributes()
+                    .try_for_each(|attribute| attribute.map(drop))
+                    .map_err(|error| error.to_string())?;
+            }
+            self.names.push(name);
+            let column = self.watched.binary_search_by(|name| name.as_bytes().cmp(attribute.key.as_ref()));
+            if let Ok(column) = column {
+                let value = attribute.unescape_value().map_err(|error| error.to_string())?;
+                let (is_there, text) = &mut self.cells[column];
+                *is_there = true;
+                text.clear();
+                text.push_str(&value);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Returns the names of the attributes of the first rows.

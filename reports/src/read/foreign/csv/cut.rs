@@ -14,9 +14,6 @@ use super::{
 };
 use kernel::run_folder::blocks::{LongLine, line_at};
 
-/// The number of bytes of a chunk, unless a row is longer.
-pub(super) const CHUNK: usize = 4 << 20;
-
 /// The number of bytes that are read at once behind a chunk, until its first row ends.
 const OVERHANG: usize = 1 << 16;
 
@@ -33,16 +30,14 @@ pub(super) struct Chunk {
 pub(super) struct Cutter<'a> {
     log: &'a Log<'a>,
     signs: Signs,
-    /// The number of bytes of a chunk.
-    size: usize,
     /// The position of the next chunk.
     at: u64,
 }
 
 impl<'a> Cutter<'a> {
     /// Returns the chunks of a log from the position `at` on, where a row begins.
-    pub(super) fn new(log: &'a Log<'a>, signs: Signs, at: u64, size: usize) -> Self {
-        Self { log, signs, size, at }
+    pub(super) fn new(log: &'a Log<'a>, signs: Signs, at: u64) -> Self {
+        Self { log, signs, at }
     }
 
     /// Cuts the next chunk off; `None` at the end of the log.
@@ -53,7 +48,7 @@ impl<'a> Cutter<'a> {
         let mut input = self.log.source.bytes_from(self.at);
         let mut text = Vec::new();
         let mut ends = Ends::new(self.signs);
-        let mut wanted = self.size;
+        let mut wanted = self.log.chunk;
         loop {
             let is_end = !read_more(&mut input, wanted, &mut text).map_err(ReadError::unreadable(self.log.path))?;
             ends.search(&text);

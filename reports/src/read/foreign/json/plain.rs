@@ -82,7 +82,7 @@ impl<'a> Plain<'a, '_> {
 
     /// Takes the value of a key that is watched, or that leads to one.
     fn watched(&mut self, key: &Key, depth: usize) -> Option<()> {
-        let is_path = !key.below.0.is_empty();
+        let is_path = !key.below.is_empty();
         match (self.peek()?, key.column) {
             (b'{', _) if is_path => self.object(Some(&key.below), depth + 1),
             // An object or an array as a text.
@@ -246,8 +246,8 @@ mod tests {
             if read(&keys, line.as_bytes(), &mut plain.0).is_some() {
                 let mut parsed = Cells::new(watched.len());
                 prop_assert_eq!(parsed.parse(&keys, line.as_bytes()), Ok(()));
-                for column in 0..watched.len() {
-                    prop_assert_eq!(plain.get(column), parsed.get(column), "{} of {}", &watched[column], line);
+                for (column, name) in watched.iter().enumerate() {
+                    prop_assert_eq!(plain.get(column), parsed.get(column), "{} of {}", name, line);
                 }
             }
         }
