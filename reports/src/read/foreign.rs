@@ -7,7 +7,8 @@
 //! a request waited for the load generator; a note says so.
 //!
 //! The log is read twice. What has to be known of all rows before the first one becomes a request (which columns there
-//! are, the earliest time, what the numbers of statuses mean) comes from a scan ([`scan`]). Neither pass keeps lines. A row
+//! are, the earliest time, what the numbers of statuses mean) comes from a scan ([`scan`]). Both passes read the log in
+//! chunks of whole rows on all processors ([`chunks`]), and neither keeps lines. A row
 //! that cannot be read is left out and counted.
 
 mod chunks;
