@@ -173,7 +173,22 @@ impl Serialize for Code {
 
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        deserializer.deserialize_str(NameVisitor(|name| name.parse()))
+    }
+}
+
+/// Reads a name without making a `String` first, as it is in every row of a run.
+struct NameVisitor<T>(fn(&str) -> Result<T, UnknownCode>);
+
+impl<T> de::Visitor<'_> for NameVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<T, E> {
+        (self.0)(name).map_err(E::custom)
     }
 }
 
@@ -185,11 +200,11 @@ impl Serialize for Outcome {
 
 impl<'de> Deserialize<'de> for Outcome {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
+        deserializer.deserialize_str(NameVisitor(|name| match name {
             "DROPPED" => Ok(Self::Dropped),
             "DEGRADED" => Ok(Self::Degraded),
-            name => name.parse().map(Self::Status).map_err(de::Error::custom),
-        }
+            name => name.parse().map(Self::Status),
+        }))
     }
 }
 

@@ -44,19 +44,13 @@ fn main() {
     // As many rows in all: a request, its attempt, and two events of it.
     let all = run_folder(&scratch.join("all"), count / 4, 1);
     report("requests, attempts and events", &all, &[]);
-    for (name, write) in [("log.csv", csv as fn(&RequestRow) -> String), ("log.jsonl", json_line)] {
+    for log in &MAPPED {
         for rows in [count * 3 / 10, count] {
-            let path = scratch.join(format!("{rows}-{name}"));
-            write_rows(&path, (0..rows).map(|id| request(id, rows)), |row| write(row).into_bytes());
-            report(&format!("{rows} rows of {name}"), &path, &["--columns", COLUMNS]);
+            log.report(&scratch, rows);
         }
     }
-    // Formats that are recognised.
-    for (name, write) in [("k6.csv", k6 as fn(&RequestRow) -> String), ("vegeta.json", vegeta)] {
-        let rows = count * 3 / 10;
-        let path = scratch.join(format!("{rows}-{name}"));
-        write_rows(&path, (0..rows).map(|id| request(id, rows)), |row| write(row).into_bytes());
-        report(&format!("{rows} rows of {name}"), &path, &[]);
+    for log in &RECOGNISED {
+        log.report(&scratch, count * 3 / 10);
     }
     fs::remove_dir_all(&scratch).expect("what was written can be removed");
 }
@@ -178,49 +172,247 @@ fn events(attempt: &AttemptRow) -> [EventRow; 2] {
     [picked, event(attempt.end_us, &attempt.server, Event::Finished, None)]
 }
 
-fn csv(row: &RequestRow) -> String {
-    let [start, took] = [row.intended_us, row.latency_us.unwrap_or_default()].map(|us| us as f64 / 1e3);
-    let host = row.server.as_deref().unwrap_or_default();
-    let header = if row.id == 0 { "start,took,code,host,path\n" } else { "" };
-    format!("{header}{start:.3},{took:.3},{},{host},/thumbnail\n", row.status.name())
+/// A log of another program: what is before the first row, each row, what is between two, and what is behind the last.
+struct ForeignLog {
+    name: &'static str,
+    start: &'static str,
+    row: fn(&Sample) -> String,
+    between: &'static str,
+    end: &'static str,
+    options: &'static [&'static str],
 }
 
-fn json_line(row: &RequestRow) -> String {
-    let [start, took] = [row.intended_us, row.latency_us.unwrap_or_default()].map(|us| us as f64 / 1e3);
-    let host = row.server.as_deref().unwrap_or_default();
-    let status = row.status.name();
-    format!(
-        "{{\"start\":{start:.3},\"took\":{took:.3},\"code\":\"{status}\",\"host\":\"{host}\",\"path\":\"/thumbnail\"}}\n"
-    )
+impl ForeignLog {
+    /// Returns a log of lines without a header.
+    const fn lines(name: &'static str, row: fn(&Sample) -> String) -> Self {
+        Self { name, start: "", row, between: "\n", end: "\n", options: &[] }
+    }
+
+    /// Writes a log of that many rows, and prints how long its report takes.
+    fn report(&self, scratch: &Path, rows: u64) {
+        let path = scratch.join(format!("{rows}-{}", self.name));
+        let mut file = BufWriter::new(File::create(&path).expect("the file can be created"));
+        file.write_all(self.start.as_bytes()).expect("the file can be written");
+        for id in 0..rows {
+            let between = if id == 0 { "" } else { self.between };
+            write!(file, "{between}{}", (self.row)(&Sample::new(&request(id, rows)))).expect("the file can be written");
+        }
+        file.write_all(self.end.as_bytes()).expect("the file can be written");
+        file.into_inner().expect("the file can be written");
+        report(&format!("{rows} rows of {}", self.name), &path, self.options);
+        fs::remove_file(path).expect("the log can be removed");
+    }
+}
+
+/// What the logs have of a request.
+struct Sample {
+    id: u64,
+    /// The intended start, the actual one and the end, in microseconds since the start of the run.
+    intended_us: u64,
+    sent_us: u64,
+    done_us: u64,
+    is_ok: bool,
+    /// The status in gRPC and in HTTP.
+    status: &'static str,
+    code: u16,
+}
+
+impl Sample {
+    fn new(row: &RequestRow) -> Self {
+        Self {
+            id: row.id,
+            intended_us: row.intended_us,
+            sent_us: row.sent_us.unwrap_or_default(),
+            done_us: row.done_us.unwrap_or_default(),
+            is_ok: row.status.is_success(),
+            status: row.status.name(),
+            code: if row.status.is_success() { 200 } else { 503 },
+        }
+    }
+
+    fn took_us(&self) -> u64 {
+        self.done_us - self.intended_us
+    }
+
+    fn took_ms(&self) -> f64 {
+        self.took_us() as f64 / 1e3
+    }
+
+    /// Returns one text for a success, and another for a failure.
+    fn either(&self, ok: &'static str, failed: &'static str) -> &'static str {
+        if self.is_ok { ok } else { failed }
+    }
 }
 
 /// The time at which the logs with times of day begin, in microseconds since 1970.
 const START_US: u64 = 1_777_852_800_000_000;
 
-fn k6(row: &RequestRow) -> String {
-    let header = "metric_name,timestamp,metric_value,check,error,error_code,expected_response,group,method,name,proto,\
-                  scenario,service,status,subproto,tls_version,url,extra_tags,metadata\n";
-    let header = if row.id == 0 { header } else { "" };
-    let done_s = (START_US + row.done_us.unwrap_or_default()) / 1_000_000;
-    let took_ms = row.latency_us.unwrap_or_default() as f64 / 1e3;
-    let status = if row.status.is_success() { 200 } else { 503 };
+/// Returns a time of the run as a time of day.
+fn time_of_day(us: u64) -> String {
+    let seconds = us / 1_000_000;
+    format!("2026-05-04T00:{:02}:{:02}.{:06}Z", seconds / 60, seconds % 60, us % 1_000_000)
+}
+
+/// Logs whose columns have to be mapped.
+const MAPPED: [ForeignLog; 3] = [
+    ForeignLog {
+        start: "start,took,code,host,path\n",
+        options: &["--columns", COLUMNS],
+        ..ForeignLog::lines("log.csv", |row| {
+            let start_ms = row.intended_us as f64 / 1e3;
+            format!("{start_ms:.3},{:.3},{},server-{},/thumbnail", row.took_ms(), row.status, row.id % 2)
+        })
+    },
+    ForeignLog { options: &["--columns", COLUMNS], ..ForeignLog::lines("log.jsonl", object) },
+    ForeignLog {
+        start: "[\n",
+        between: ",\n",
+        end: "\n]\n",
+        options: &["--columns", COLUMNS],
+        ..ForeignLog::lines("log.json", object)
+    },
+];
+
+fn object(row: &Sample) -> String {
+    let start_ms = row.intended_us as f64 / 1e3;
     format!(
-        "{header}http_req_duration,{done_s},{took_ms:.6},,,,true,,GET,http://127.0.0.1/,HTTP/1.1,default,,{status},,,\
-         http://127.0.0.1/,,\n"
+        "{{\"start\":{start_ms:.3},\"took\":{:.3},\"code\":\"{}\",\"host\":\"server-{}\",\"path\":\"/thumbnail\"}}",
+        row.took_ms(),
+        row.status,
+        row.id % 2
     )
 }
 
-fn vegeta(row: &RequestRow) -> String {
-    let seconds = row.intended_us / 1_000_000;
-    let at = format!("2026-05-04T00:{:02}:{:02}.{:06}Z", seconds / 60, seconds % 60, row.intended_us % 1_000_000);
-    let took_ns = row.latency_us.unwrap_or_default() * 1_000;
-    let code = if row.status.is_success() { 200 } else { 503 };
-    format!(
-        "{{\"attack\":\"\",\"seq\":{},\"code\":{code},\"timestamp\":\"{at}\",\"latency\":{took_ns},\"bytes_out\":0,\
-         \"bytes_in\":12,\"error\":\"\",\"body\":null,\"method\":\"GET\",\"url\":\"http://127.0.0.1/\",\"headers\":null}}\n",
-        row.id
-    )
-}
+/// Logs in formats that are recognised.
+const RECOGNISED: [ForeignLog; 13] = [
+    ForeignLog {
+        start: "metric_name,timestamp,metric_value,check,error,error_code,expected_response,group,method,name,proto,\
+                scenario,service,status,subproto,tls_version,url,extra_tags,metadata\n",
+        ..ForeignLog::lines("k6.csv", |row| {
+            let done_s = (START_US + row.done_us) / 1_000_000;
+            format!(
+                "http_req_duration,{done_s},{:.6},,,,true,,GET,http://127.0.0.1/,HTTP/1.1,default,,{},,,\
+                 http://127.0.0.1/,,",
+                row.took_ms(),
+                row.code
+            )
+        })
+    },
+    ForeignLog::lines("k6.json", |row| {
+        format!(
+            "{{\"metric\":\"http_req_duration\",\"type\":\"Point\",\"data\":{{\"time\":\"{}\",\"value\":{:.6},\"tags\":{{\
+             \"expected_response\":\"true\",\"group\":\"\",\"method\":\"GET\",\"name\":\"http://127.0.0.1/\",\"proto\":\
+             \"HTTP/1.1\",\"scenario\":\"default\",\"status\":\"{}\",\"url\":\"http://127.0.0.1/\"}}}}}}",
+            time_of_day(row.done_us),
+            row.took_ms(),
+            row.code
+        )
+    }),
+    ForeignLog::lines("vegeta.json", |row| {
+        format!(
+            "{{\"attack\":\"\",\"seq\":{},\"code\":{},\"timestamp\":\"{}\",\"latency\":{},\"bytes_out\":0,\
+             \"bytes_in\":12,\"error\":\"\",\"body\":null,\"method\":\"GET\",\"url\":\"http://127.0.0.1/\",\"headers\":null}}",
+            row.id,
+            row.code,
+            time_of_day(row.intended_us),
+            row.took_us() * 1_000
+        )
+    }),
+    ForeignLog::lines("vegeta.csv", |row| {
+        let start_ns = (START_US + row.intended_us) * 1_000;
+        let error = row.either("", "503 Service Unavailable");
+        let took_ns = row.took_us() * 1_000;
+        format!("{start_ns},{},{took_ns},0,12,{error},,,{},GET,http://127.0.0.1/,", row.code, row.id)
+    }),
+    ForeignLog {
+        start: "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes,\
+                sentBytes,grpThreads,allThreads,URL,Latency,IdleTime,Connect\n",
+        ..ForeignLog::lines("jmeter.csv", |row| {
+            let [start_ms, took_ms] = [START_US + row.sent_us, row.took_us()].map(|us| us / 1_000);
+            format!(
+                "{start_ms},{took_ms},GET /,{},{},Thread Group 1-{},text,{},,178,118,8,8,http://127.0.0.1/,{took_ms},0,1",
+                row.code,
+                row.either("OK", "Service Unavailable"),
+                row.id % 8,
+                row.is_ok
+            )
+        })
+    },
+    ForeignLog {
+        start: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testResults version=\"1.2\">\n",
+        end: "\n</testResults>\n",
+        ..ForeignLog::lines("jmeter.xml", |row| {
+            let [start_ms, took_ms] = [START_US + row.sent_us, row.took_us()].map(|us| us / 1_000);
+            format!(
+                "<httpSample t=\"{took_ms}\" it=\"0\" lt=\"{took_ms}\" ct=\"1\" ts=\"{start_ms}\" s=\"{}\" lb=\"GET /\" \
+                 rc=\"{}\" rm=\"{}\" tn=\"Thread Group 1-{}\" dt=\"text\" by=\"178\" sby=\"118\" ng=\"8\" na=\"8\"/>",
+                row.is_ok,
+                row.code,
+                row.either("OK", "Service Unavailable"),
+                row.id % 8
+            )
+        })
+    },
+    ForeignLog {
+        start: "request_type,name,response_time,response_length,exception,start_time,url\n",
+        ..ForeignLog::lines("locust.csv", |row| {
+            let start_s = (START_US + row.sent_us) as f64 / 1e6;
+            let error = row.either("", "HTTPError('503 Server Error: Service Unavailable for url: /')");
+            format!("GET,/,{:.6},12,{error},{start_s:.6},http://127.0.0.1/", row.took_ms())
+        })
+    },
+    ForeignLog {
+        start: "duration (ms),status,error\n",
+        options: &["--rate", "11111"],
+        ..ForeignLog::lines("ghz.csv", |row| {
+            let error = row.either("", "rpc error: code = Unavailable desc = error reading from server: EOF");
+            format!("{:.2},{},{error}", row.took_ms(), row.either("OK", "Unavailable"))
+        })
+    },
+    ForeignLog {
+        start: "{\"count\":3000000,\"total\":1,\"average\":1,\"fastest\":1,\"slowest\":2,\"rps\":1.5,\"details\":[\n",
+        between: ",\n",
+        end: "\n]}\n",
+        ..ForeignLog::lines("ghz.json", |row| {
+            format!(
+                "{{\"timestamp\":\"{}\",\"latency\":{},\"error\":\"{}\",\"status\":\"{}\"}}",
+                time_of_day(row.done_us),
+                row.took_us() * 1_000,
+                row.either("", "rpc error: code = Unavailable desc = EOF"),
+                row.either("OK", "Unavailable")
+            )
+        })
+    },
+    ForeignLog::lines("gatling.log", |row| {
+        let [start_ms, end_ms] = [row.sent_us, row.done_us].map(|us| (START_US + us) / 1_000);
+        let error = row.either("", "status.find.is(200), but actually found 503");
+        format!("REQUEST\t\trequest_1\t{start_ms}\t{end_ms}\t{}\t{error}", row.either("OK", "KO"))
+    }),
+    ForeignLog::lines("envoy.log", |row| {
+        let took_ms = row.took_us() / 1_000;
+        format!(
+            "[{}] \"GET / HTTP/1.1\" {} - 0 12 {took_ms} {took_ms} \"-\" \"curl/8\" \"a3a8b9f2-1111-2222-3333-444455556666\" \
+             \"127.0.0.1\" \"10.0.0.{}:8080\"",
+            time_of_day(row.sent_us),
+            row.code,
+            row.id % 2
+        )
+    }),
+    ForeignLog {
+        start: "request-start,DNS,DNS+dialup,Response-delay,request-duration,bytes,status\n",
+        ..ForeignLog::lines("oha.csv", |row| {
+            let [start_s, took_s] = [row.sent_us, row.took_us()].map(|us| us as f64 / 1e6);
+            format!("{start_s:.7},0.0000001,0.0000002,{took_s:.7},{took_s:.7},12,{}", row.code)
+        })
+    },
+    ForeignLog {
+        start: "response-time,DNS+dialup,DNS,Request-write,Response-delay,Response-read,status-code,offset\n",
+        ..ForeignLog::lines("hey.csv", |row| {
+            let [start_s, took_s] = [row.sent_us, row.took_us()].map(|us| us as f64 / 1e6);
+            format!("{took_s:.4},0.0000,0.0000,0.0000,{took_s:.4},0.0000,{},{start_s:.4}", row.code)
+        })
+    },
+];
 
 /// Runs it to its end: how long that took, and the most memory it held, in GiB.
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures this machine")]

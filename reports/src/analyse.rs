@@ -15,10 +15,16 @@ mod lane;
 mod matching;
 pub mod points;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    panic::resume_unwind,
+    path::PathBuf,
+    thread::{self, ScopedJoinHandle},
+    time::Duration,
+};
 
 use kernel::{
     measure::{Lateness, Summary},
+    record::RequestRow,
     run_folder::{RunInfo, RunState},
 };
 
@@ -91,11 +97,9 @@ impl RunAnalysis {
     /// There are too many windows.
     pub fn from_run(run: RecordedRun, window: Duration) -> Result<Self, TooManyWindows> {
         let mut notes = run.notes.clone();
-        let summary = run.summary();
-        notes.extend(disagreement(&run, &summary));
         let RunTables { requests, attempts, events } = &run.rows;
-        let windows = |length| Windows::of_rows(requests, attempts, summary.end_us, length);
-        let watched = windows(watched_length(summary.end_us))?;
+        let Measured { summary, watched, windows, kinds, points } = Measured::of_run(&run, window)?;
+        notes.extend(disagreement(&run, &summary));
         let episodes = episode::episodes(&watched, requests, run.world == "log");
         let faults = fault::impacts(&summary, requests, &watched);
         let names: Vec<String> = summary.servers.keys().cloned().collect();
@@ -107,18 +111,96 @@ impl RunAnalysis {
             scenario_text: run.scenario_text.clone(),
             info: run.info.clone(),
             state: run.state.clone(),
-            windows: if has_length(&watched, window) { watched.clone() } else { windows(window)? },
+            windows: windows.unwrap_or_else(|| watched.clone()),
             sightings: matching::sightings(&summary.faults, &episodes, watched.length_s),
             fault_events: fault_events::by_fault(&faults, events),
             faults,
             episodes,
             servers: ServerTally::of_attempts(attempts),
-            kinds: KindTally::of_requests(requests),
+            kinds,
             lanes: Lanes::from_rows(&names, events, attempts, summary.end_us),
-            points: RequestPoints::from_rows(requests, summary.end_us),
+            points,
             notes,
             summary,
         })
+    }
+}
+
+/// What is measured of all requests, each in passes of its own.
+struct Measured {
+    summary: Summary,
+    /// The windows that are searched for faults.
+    watched: Windows,
+    /// The windows of the length that was asked for; `None` if `watched` has it.
+    windows: Option<Windows>,
+    kinds: Vec<KindTally>,
+    points: RequestPoints,
+}
+
+impl Measured {
+    /// Measures `run` on several processors, as millions of rows take seconds.
+    ///
+    /// # Errors
+    /// There are too many windows.
+    fn of_run(run: &RecordedRun, window: Duration) -> Result<Self, TooManyWindows> {
+        let RunTables { requests, attempts, .. } = &run.rows;
+        let seen = Seen::of_run(run);
+        let end_us = seen.end_us;
+        let windows = |length| Windows::of_rows(requests, attempts, end_us, length);
+        thread::scope(|scope| {
+            let summary = scope.spawn(|| run.summary());
+            let points = scope.spawn(|| RequestPoints::from_rows(requests, end_us, seen.latencies_us));
+            let kinds = seen.has_kinds.then(|| scope.spawn(|| KindTally::of_requests(requests)));
+            let watched = windows(watched_length(end_us))?;
+            Ok(Self {
+                windows: if has_length(&watched, window) { None } else { Some(windows(window)?) },
+                watched,
+                summary: result(summary),
+                kinds: kinds.map(result).unwrap_or_default(),
+                points: result(points),
+            })
+        })
+    }
+}
+
+/// Returns the result of a thread, or panics as it did.
+fn result<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// What has to be known of all requests before the rest is measured.
+struct Seen {
+    /// The end of the run, as its summary has it: after the load, and after the last call.
+    end_us: u64,
+    /// The lowest and the highest positive latency.
+    latencies_us: Option<(u64, u64)>,
+    has_kinds: bool,
+}
+
+impl Seen {
+    fn of_run(run: &RecordedRun) -> Self {
+        let load_end_us = u64::try_from(run.duration.as_micros()).unwrap_or(u64::MAX);
+        let start = || Self { end_us: load_end_us, latencies_us: None, has_kinds: false };
+        let parts = run.rows.requests.fold(start, Self::add);
+        parts.into_iter().fold(start(), Self::and)
+    }
+
+    fn add(&mut self, row: &RequestRow) {
+        self.end_us = self.end_us.max(row.done_us.unwrap_or_default());
+        if let Some(us) = row.latency_us.filter(|us| *us > 0) {
+            self.latencies_us = Some(self.latencies_us.map_or((us, us), |(low, high)| (low.min(us), high.max(us))));
+        }
+        self.has_kinds |= row.kind.is_some();
+    }
+
+    fn and(self, other: Self) -> Self {
+        let both = self.latencies_us.zip(other.latencies_us);
+        let joined = both.map(|(one, two)| (one.0.min(two.0), one.1.max(two.1)));
+        Self {
+            end_us: self.end_us.max(other.end_us),
+            latencies_us: joined.or(self.latencies_us).or(other.latencies_us),
+            has_kinds: self.has_kinds || other.has_kinds,
+        }
     }
 }
 

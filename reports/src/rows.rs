@@ -35,6 +35,10 @@ impl Rows for RunTables {
         Box::new(self.requests.iter().map(Cow::Owned))
     }
 
+    fn each_request(&self, visit: &mut dyn FnMut(&RequestRow)) {
+        self.requests.each(visit);
+    }
+
     fn attempts(&self) -> Pass<'_, AttemptRow> {
         Box::new(self.attempts.iter().map(Cow::Owned))
     }

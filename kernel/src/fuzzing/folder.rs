@@ -24,7 +24,7 @@ fn read_rows<T: serde::de::DeserializeOwned + Send>(file: &'static RowFile<T>, c
     let path = place.join(file.name);
     fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let by_row = file.lines(place).and_then(|rows| rows.map(|row| row.map(drop)).collect::<Result<Vec<()>, _>>());
-    let in_blocks = file.fold(place, || 0_usize, |count, _| *count += 1);
+    let in_blocks = file.fold(place, || 0_usize, |count, _| *count += 1, |count| count);
     for error in [by_row.err(), in_blocks.err()].into_iter().flatten() {
         check_error(&error);
     }

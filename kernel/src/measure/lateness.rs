@@ -12,7 +12,7 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Latencies, Script, seconds, us};
+use super::{Script, ranks::percentiles, seconds, us};
 use crate::{
     fault::{Fault, FaultKind},
     record::{Event, EventRow, Name, RequestRow},
@@ -107,8 +107,7 @@ impl<T: Ord> LateInstants<T> {
     }
 
     fn figures(&self, allowed_us: Option<u64>, name: impl Fn(&T) -> String) -> LatenessFigures {
-        let sorted = Latencies::new(self.late_us.iter().copied());
-        let percentiles = PERCENTILES.map(|per_mille| sorted.percentile(per_mille as usize));
+        let percentiles = percentiles(self.late_us.clone(), PERCENTILES);
         let is_too_late = |late_us: &&u64| allowed_us.is_some_and(|allowed_us| **late_us > allowed_us);
         let too_late = self.late_us.iter().filter(is_too_late).count() as u64;
         LatenessFigures { too_late, ..self.with_percentiles(percentiles, name) }

@@ -19,7 +19,7 @@ impl Summary {
     /// Computes the summary of a log of requests without attempts and events, with this number of servers, whose load ends
     /// at `load_end_us`: what [`compute`](Self::compute) returns for it, but in memory that does not depend on its length.
     ///
-    /// The requests are visited seven times, or sixteen times if their latencies do not fit in 256 MiB.
+    /// The requests are visited three times, or up to fourteen times if their times do not fit in 256 MiB.
     pub fn of_log(label: RunLabel<'_>, servers: usize, load_end_us: u64, each: &VisitRequests<'_>) -> Self {
         let mut counts = Requests::none(load_end_us);
         let mut sums = RequestSums::default();
@@ -32,10 +32,10 @@ impl Summary {
             offered.add(&request);
         });
         let span = Span { start_us: 0, end_us: counts.end_us() };
-        let metrics = Metrics::new(&sums, &offered.uptime(span)).with_rates(&sums, span.length_us()).with_percentiles(
-            percentiles(each, LATENCIES, |row| Request::from(row).latency_us()),
-            percentiles(each, UNCORRECTED, |row| Request::from(row).since_sent_us()),
-        );
+        let values = Percentiles::of_log(each);
+        let metrics = Metrics::new(&sums, &offered.uptime(span))
+            .with_rates(&sums, span.length_us())
+            .with_percentiles(values.latencies, ranked(&values.uncorrected, UNCORRECTED));
         let succeeded = metrics.succeeded;
         let whole = PhaseSummary {
             phase: Phase::Before.to_string(),
@@ -57,23 +57,41 @@ impl Summary {
             expectations: Vec::new(),
             pass: succeeded > 0,
             stopped: None,
-            lateness: Lateness::of_log(&counts.sends, percentiles(each, PERCENTILES, late_send_us)),
+            lateness: Lateness::of_log(&counts.sends, ranked(&values.late, PERCENTILES)),
             trusted: true,
             profile: label.profile.map(|profile| profile.name().to_owned()),
         }
     }
 }
 
-/// Returns the percentiles of a value of all requests that have it.
-fn percentiles<const N: usize>(
-    each: &VisitRequests<'_>,
-    per_mille: [u32; N],
-    value: fn(&RequestRow) -> Option<u64>,
-) -> [Option<u64>; N] {
-    let values = |visit: &mut dyn FnMut(usize, u64)| {
-        each(&mut |row| value(row).into_iter().for_each(|value| visit(0, value)));
-    };
-    GroupedValues { groups: 1, each: &values }.percentiles(per_mille).pop().unwrap_or([None; N])
+/// The percentiles of [`LATENCIES`] of each time of the requests, in microseconds.
+struct Percentiles {
+    latencies: [Option<u64>; 7],
+    uncorrected: [Option<u64>; 7],
+    late: [Option<u64>; 7],
+}
+
+impl Percentiles {
+    /// Measures all times at once, as each visit of millions of requests takes time.
+    fn of_log(each: &VisitRequests<'_>) -> Self {
+        let values = |visit: &mut dyn FnMut(usize, u64)| {
+            each(&mut |row| {
+                let request = Request::from(row);
+                let times = [request.latency_us(), request.since_sent_us(), late_send_us(row)];
+                for (group, time) in times.into_iter().enumerate() {
+                    time.into_iter().for_each(|time| visit(group, time));
+                }
+            });
+        };
+        let mut groups = GroupedValues { groups: 3, each: &values }.percentiles(LATENCIES).into_iter();
+        let mut next = || groups.next().unwrap_or([None; 7]);
+        Self { latencies: next(), uncorrected: next(), late: next() }
+    }
+}
+
+/// Returns those of the percentiles of [`LATENCIES`] that are `wanted`.
+fn ranked<const N: usize>(found: &[Option<u64>; 7], wanted: [u32; N]) -> [Option<u64>; N] {
+    wanted.map(|wanted| LATENCIES.iter().position(|rank| *rank == wanted).and_then(|place| found[place]))
 }
 
 #[cfg(test)]

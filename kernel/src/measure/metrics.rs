@@ -6,7 +6,7 @@ use super::{
     SECOND_US,
     attempts::Attempts,
     extent::Extent,
-    latency::Latencies,
+    ranks::percentiles,
     ratio,
     requests::{Request, Requests},
     seconds,
@@ -104,10 +104,8 @@ impl Metrics {
     pub(super) fn compute(requests: &Requests, extent: &Extent) -> Self {
         let members = requests.within(extent);
         let sums = members.clone().fold(RequestSums::default(), RequestSums::and);
-        let latencies = Latencies::new(members.clone().filter_map(Request::latency_us));
-        let latencies = LATENCIES.map(|per_mille| latencies.percentile(per_mille as usize));
-        let uncorrected = Latencies::new(members.filter_map(Request::since_sent_us));
-        let uncorrected = UNCORRECTED.map(|per_mille| uncorrected.percentile(per_mille as usize));
+        let latencies = percentiles(members.clone().filter_map(Request::latency_us).collect(), LATENCIES);
+        let uncorrected = percentiles(members.filter_map(Request::since_sent_us).collect(), UNCORRECTED);
         let mut offered = RequestSums::default();
         let mut uptime = Uptime::default();
         for span in extent.spans() {

@@ -47,6 +47,9 @@ impl GroupedValues<'_> {
     }
 
     fn percentiles_within<const N: usize>(&self, per_mille: [u32; N], most: u64) -> Vec<[Option<u64>; N]> {
+        if self.groups == 0 {
+            return Vec::new();
+        }
         let mut counts = vec![0_u64; self.groups];
         (self.each)(&mut |group, _| counts.get_mut(group).into_iter().for_each(|count| *count += 1));
         let mut percentiles = Vec::with_capacity(self.groups);
@@ -116,6 +119,13 @@ fn digits_at(counts: impl Iterator<Item = u64>, left: &mut u64) -> u64 {
         *left -= count;
     }
     0
+}
+
+/// Returns the percentiles of values in any order, in thousandths and in ascending order; `None` without values. Selecting a
+/// few ranks takes a fraction of the time of sorting.
+pub(super) fn percentiles<const N: usize>(mut values: Vec<u64>, per_mille: [u32; N]) -> [Option<u64>; N] {
+    let count = values.len() as u64;
+    selected(&mut values, per_mille.map(|per_mille| rank(count, per_mille)))
 }
 
 /// Returns the rank of a percentile of `count` values, from 0; `None` without values.

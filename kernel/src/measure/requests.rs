@@ -116,10 +116,10 @@ impl Requests {
     pub(super) fn sorted(run: &RunRows<'_>) -> Self {
         let mut counts = Self::none(run.duration_us());
         let mut requests = Vec::new();
-        run.rows.requests().for_each(|row| {
-            requests.push(Request::from(&*row));
-            counts.count(&row);
-            counts.sends.keep(&row);
+        run.rows.each_request(&mut |row| {
+            requests.push(Request::from(row));
+            counts.count(row);
+            counts.sends.keep(row);
         });
         Self { requests: Intervals::new(requests), ..counts }
     }

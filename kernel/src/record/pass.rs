@@ -23,6 +23,12 @@ pub trait Rows: fmt::Debug {
     /// Returns a pass over the requests.
     fn requests(&self) -> Pass<'_, RequestRow>;
 
+    /// Calls `visit` with each request in order. Where rows are not in memory, this is faster than a pass, as no row needs
+    /// memory of its own.
+    fn each_request(&self, visit: &mut dyn FnMut(&RequestRow)) {
+        self.requests().for_each(|row| visit(&row));
+    }
+
     /// Returns a pass over the attempts.
     fn attempts(&self) -> Pass<'_, AttemptRow>;
 

@@ -87,31 +87,36 @@ struct Block<T, E> {
 
 /// The lines that begin in one block.
 struct BlockText {
+    /// The bytes of the block, and of its last line behind it.
     text: Vec<u8>,
-    /// The position of the first line in the file.
-    first: u64,
+    /// The position of the first byte in the file.
+    from: u64,
+    /// The number of bytes before the first line that begins in the block.
+    skipped: usize,
     /// True if the last line is longer than [`LINE_MAX`].
     is_long: bool,
 }
 
-/// Reads each line of the file at `path` as a `T` and adds it to the result of its block. Empty lines are skipped.
+/// Reads each line of the file at `path` as a `T` and adds it to its block, of which `end` makes the result. Empty lines are
+/// skipped.
 ///
 /// # Errors
 ///
 /// The file is missing or cannot be read, or a line with a line break is not a `T`.
-pub fn fold_rows<T: DeserializeOwned, P: Send>(
+pub fn fold_rows<T: DeserializeOwned, P, R: Send>(
     path: &Path,
     kind: &'static RowKind,
     start: impl Fn() -> P + Sync,
     add: impl Fn(&mut P, T) + Sync,
-) -> Result<FoldedRows<P>, FolderError> {
+    end: impl Fn(P) -> R + Sync,
+) -> Result<FoldedRows<R>, FolderError> {
     let file = input::open_file(path).map_err(kind.folder.missing_or_unreadable(path))?;
     let length = file.metadata().map_err(FolderError::unreadable(path))?.len();
     let add_line = |part: &mut P, line: Line<'_>| -> Result<(), RowError> {
         add(part, serde_json::from_slice(line.text).map_err(LineError)?);
         Ok(())
     };
-    let folded = fold_lines(&file, length, |_| start(), add_line).map_err(FolderError::unreadable(path))?;
+    let folded = fold_lines(&file, length, |_| start(), add_line, end).map_err(FolderError::unreadable(path))?;
     match folded.damage {
         // An interrupted write leaves such a line. The rows before it are as good as in any other file.
         Some(damage) if damage.is_unfinished => Ok(FoldedRows { parts: folded.parts, is_cut_off: true }),
@@ -131,8 +136,8 @@ enum RowError {
     Malformed(#[from] LineError),
 }
 
-/// Folds the lines in the first `length` bytes of `file`, block by block: `start` makes the result of a block from its
-/// index, and `add` adds a line to it. Empty lines are skipped.
+/// Folds the lines in the first `length` bytes of `file`, block by block: `start` makes what collects the lines of a block
+/// from its index, `add` adds a line to it, and `end` makes it the result of the block. Empty lines are skipped.
 ///
 /// What is written behind `length` meanwhile is not read. Where a block begins depends on the length alone, so two folds
 /// of the same length have the same blocks.
@@ -140,17 +145,18 @@ enum RowError {
 /// # Errors
 ///
 /// The file cannot be read. A line that `add` refuses is in the result.
-pub fn fold_lines<T: Send, E: Send + From<LongLine>>(
+pub fn fold_lines<P, T: Send, E: Send + From<LongLine>>(
     file: &File,
     length: u64,
-    start: impl Fn(usize) -> T + Sync,
-    add: impl Fn(&mut T, Line<'_>) -> Result<(), E> + Sync,
+    start: impl Fn(usize) -> P + Sync,
+    add: impl Fn(&mut P, Line<'_>) -> Result<(), E> + Sync,
+    end: impl Fn(P) -> T + Sync,
 ) -> io::Result<FoldedLines<T, E>> {
     let blocks = in_parallel(length.div_ceil(BLOCK) as usize, |index| {
         let text = BlockText::read(file, index as u64 * BLOCK, length)?;
         let mut part = start(index);
         let damage = text.fold(|line| add(&mut part, line));
-        Ok(Block { part, damage })
+        Ok(Block { part: end(part), damage })
     });
     let mut folded = FoldedLines { parts: Vec::with_capacity(blocks.len()), damage: None };
     for block in blocks {
@@ -214,15 +220,14 @@ impl BlockText {
         if skipped < text.len() && text.last() != Some(&b'\n') {
             is_long = !complete_last_line(file, from, length, &mut text)?;
         }
-        text.drain(..skipped);
-        Ok(Self { text, first: from + skipped as u64, is_long })
+        Ok(Self { text, from, skipped, is_long })
     }
 
     /// Calls `add` with each line, up to the first one that it refuses.
     fn fold<E: From<LongLine>>(&self, mut add: impl FnMut(Line<'_>) -> Result<(), E>) -> Option<(u64, bool, E)> {
-        let mut rest = self.text.as_slice();
+        let mut rest = &self.text[self.skipped..];
         while !rest.is_empty() {
-            let at = self.first + (self.text.len() - rest.len()) as u64;
+            let at = self.from + (self.text.len() - rest.len()) as u64;
             let line = next_line(&mut rest);
             let is_last = !line.ends_with(b"\n");
             if is_last && self.is_long {
@@ -293,7 +298,7 @@ mod tests {
     use super::{super::error::sample::NUMBERS, *};
 
     fn read_at(path: &Path) -> Result<FoldedRows<Vec<u64>>, String> {
-        fold_rows(path, &NUMBERS, Vec::new, Vec::push)
+        fold_rows(path, &NUMBERS, Vec::new, Vec::push, |rows| rows)
             .map_err(|error| error.to_string().split_once("rows.jsonl").unwrap().1.to_owned())
     }
 
@@ -318,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = fold_rows(Path::new("none"), &NUMBERS, Vec::<u64>::new, Vec::push).unwrap_err();
+        let error = fold_rows(Path::new("none"), &NUMBERS, Vec::<u64>::new, Vec::push, |rows| rows).unwrap_err();
         assert_eq!(error.to_string(), "none is missing; count again");
     }
 

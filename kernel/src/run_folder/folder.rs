@@ -92,19 +92,20 @@ impl<T: DeserializeOwned> RowFile<T> {
         JsonLines::open(&OsFiles, &place.join(self.name), &self.kind, UnfinishedLine::Skip)
     }
 
-    /// Folds the rows of this file in the run folder at `place`, block by block on all processors: `start` makes the result
-    /// of a block, and `add` adds a row to it.
+    /// Folds the rows of this file in the run folder at `place`, block by block on all processors: `start` makes what collects
+    /// the rows of a block, `add` adds a row to it, and `end` makes it the result of the block.
     ///
     /// # Errors
     ///
     /// The file is missing or cannot be read, or a line with a line break is not a row.
-    pub fn fold<P: Send>(
+    pub fn fold<P, R: Send>(
         &'static self,
         place: &Path,
         start: impl Fn() -> P + Sync,
         add: impl Fn(&mut P, T) + Sync,
-    ) -> Result<FoldedRows<P>, FolderError> {
-        fold_rows(&place.join(self.name), &self.kind, start, add)
+        end: impl Fn(P) -> R + Sync,
+    ) -> Result<FoldedRows<R>, FolderError> {
+        fold_rows(&place.join(self.name), &self.kind, start, add, end)
     }
 }
 

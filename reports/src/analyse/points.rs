@@ -78,9 +78,9 @@ pub enum Cloud {
 }
 
 impl RequestPoints {
-    /// Returns the points of the rows of a run that ended at `end_us`.
-    pub fn from_rows(rows: &RowTable<RequestRow>, end_us: u64) -> Self {
-        let range_s = range(rows);
+    /// Returns the points of the rows of a run that ended at `end_us`, with its lowest and its highest positive latency.
+    pub fn from_rows(rows: &RowTable<RequestRow>, end_us: u64, latencies_us: Option<(u64, u64)>) -> Self {
+        let range_s = latencies_us.map(|(low, high)| (low as f64 / 1e6, high as f64 / 1e6));
         let empty = if rows.len() <= POINTS_MAX {
             Cloud::Few(Vec::new())
         } else {
@@ -118,16 +118,4 @@ impl Cloud {
 
 fn latency_s(row: &RequestRow) -> f64 {
     row.latency_us.map_or(f64::NAN, |us| us as f64 / 1e6)
-}
-
-fn range(rows: &RowTable<RequestRow>) -> Option<(f64, f64)> {
-    let mut low_us = u64::MAX;
-    let mut high_us = 0;
-    rows.each(|row| {
-        if let Some(us) = row.latency_us.filter(|us| *us > 0) {
-            low_us = low_us.min(us);
-            high_us = high_us.max(us);
-        }
-    });
-    (low_us <= high_us).then_some((low_us as f64 / 1e6, high_us as f64 / 1e6))
 }

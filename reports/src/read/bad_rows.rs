@@ -61,11 +61,6 @@ pub(super) struct BadRows {
 }
 
 impl BadRows {
-    pub(super) fn add(&mut self, line: impl FnOnce() -> usize, reason: String) {
-        self.count += 1;
-        self.first.get_or_insert_with(|| (line(), reason));
-    }
-
     /// Returns the note on rows that were left out.
     pub(super) fn note(&self, rows: u64) -> Option<String> {
         let (line, reason) = self.first.as_ref()?;

@@ -94,7 +94,8 @@ fn remedy(place: &Path) -> String {
 
 /// Reads the requests.
 fn requests(place: &Path, spill: &Spill, notes: &mut Vec<String>) -> Result<AllRequests, ReadError> {
-    let folded = REQUESTS.fold(place, || RequestsRead::new(spill), |part, mut row| part.push(&mut row))?;
+    let add = |part: &mut RequestsRead, mut row| part.push(&mut row);
+    let folded = REQUESTS.fold(place, || RequestsRead::new(spill), add, RequestsRead::finish)?;
     let all = AllRequests::from_parts(folded.parts);
     notes.extend(folded.is_cut_off.then(|| cut_off(REQUESTS.name, all.table.len())));
     Ok(all)
@@ -112,17 +113,14 @@ fn optional<T: PackedRow + DeserializeOwned>(
     spill: &Spill,
     loss: &str,
     notes: &mut Vec<String>,
-) -> Result<RowTable<T>, ReadError>
-where
-    T::Before: Send,
-{
+) -> Result<RowTable<T>, ReadError> {
     let mut table = RowTable::default();
     if !place.join(file.name).is_file() {
         notes.push(format!("{} is missing: {loss}", file.name));
         return Ok(table);
     }
-    let folded = file.fold(place, || TableBuilder::new(spill), |part, row| part.push(&row))?;
-    folded.parts.into_iter().for_each(|part| table.append(part.finish()));
+    let folded = file.fold(place, || TableBuilder::new(spill), |part, row| part.push(&row), TableBuilder::finish)?;
+    folded.parts.into_iter().for_each(|part| table.append(part));
     notes.extend(folded.is_cut_off.then(|| cut_off(file.name, table.len())));
     Ok(table)
 }

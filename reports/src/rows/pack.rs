@@ -103,16 +103,16 @@ impl<'a> Unpacker<'a> {
     }
 
     fn number(&mut self) -> u64 {
+        let bytes = &self.bytes[self.at..];
         let mut number = 0;
-        let mut shift = 0;
-        loop {
-            let byte = self.byte();
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return number;
+        for (index, byte) in bytes.iter().enumerate() {
+            number |= u64::from(byte & 0x7f) << (7 * index);
+            if *byte < 0x80 {
+                self.at += index + 1;
+                break;
             }
-            shift += 7;
         }
+        number
     }
 
     fn count(&mut self) -> u32 {
@@ -140,11 +140,22 @@ impl<'a> Unpacker<'a> {
         self.place().map(|place| self.texts[place].clone())
     }
 
-    /// Reads a text into `owned`.
+    /// Reads a text into `name`, which most often has it already.
+    fn name(&mut self, name: &mut Option<Name>) {
+        let text = self.place().map(|place| &self.texts[place]);
+        if name.as_deref() != text.map(|text| &**text) {
+            *name = text.cloned();
+        }
+    }
+
+    /// Reads a text into `owned`, which most often has it already.
     fn string(&mut self, owned: &mut String) -> bool {
-        owned.clear();
-        let place = self.place();
-        place.inspect(|place| owned.push_str(&self.texts[*place])).is_some()
+        let text = self.place().map(|place| self.texts[place].as_str());
+        if text != Some(owned.as_str()) {
+            owned.clear();
+            owned.push_str(text.unwrap_or_default());
+        }
+        text.is_some()
     }
 
     fn event(&mut self) -> Event {
@@ -262,9 +273,13 @@ impl PackedRow for RequestRow {
         let rest = from.byte();
         self.rejected = rest & 1 != 0;
         self.answer = answer_of(rest >> 1 & 3);
-        self.server = from.text();
+        from.name(&mut self.server);
         from.string(&mut self.size);
-        self.kind = if rest & HAS_KIND != 0 { from.text() } else { None };
+        if rest & HAS_KIND != 0 {
+            from.name(&mut self.kind);
+        } else {
+            self.kind = None;
+        }
         self.user = (rest & HAS_USER != 0).then(|| from.count());
         *before = BeforeRequest { id: self.id, intended_us: self.intended_us };
     }

@@ -19,7 +19,7 @@ pub(crate) struct RequestsRead {
     servers: usize,
 }
 
-/// All requests of a run.
+/// All requests of a run, or of a part of it.
 #[derive(Debug, Default)]
 pub(crate) struct AllRequests {
     pub(crate) table: RowTable<RequestRow>,
@@ -49,14 +49,24 @@ impl RequestsRead {
         self.servers = self.servers.max(number.filter(|number| *number < SERVERS_MAX).map_or(0, |number| number + 1));
         self.table.push(row);
     }
+
+    /// Returns the rows that were added. Their memory is that of the packed rows then, or none if they are on disk.
+    pub(crate) fn finish(self) -> AllRequests {
+        AllRequests {
+            table: self.table.finish(),
+            inconsistent: self.inconsistent,
+            last_us: self.last_us,
+            servers: self.servers,
+        }
+    }
 }
 
 impl AllRequests {
     /// Returns the requests of all parts, in this order.
-    pub(crate) fn from_parts(parts: impl IntoIterator<Item = RequestsRead>) -> Self {
+    pub(crate) fn from_parts(parts: impl IntoIterator<Item = Self>) -> Self {
         let mut all = Self::default();
         for part in parts {
-            all.table.append(part.table.finish());
+            all.table.append(part.table);
             all.inconsistent = (all.inconsistent.0 + part.inconsistent.0, all.inconsistent.1.or(part.inconsistent.1));
             all.last_us = all.last_us.max(part.last_us);
             all.servers = all.servers.max(part.servers);

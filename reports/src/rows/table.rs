@@ -1,6 +1,11 @@
 //! A table of packed rows.
 
-use std::marker::PhantomData;
+use std::{
+    marker::PhantomData,
+    panic::resume_unwind,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 use super::{
     pack::{PackedRow, Packer, Unpacker},
@@ -102,14 +107,26 @@ impl<T: PackedRow> RowTable<T> {
     /// Calls `visit` with each row in order. This is faster than [`iter`](Self::iter), as no row needs memory of its own.
     pub fn each(&self, mut visit: impl FnMut(&T)) {
         let mut row = T::blank();
-        for (rows, chunk) in &self.chunks {
-            let mut before = T::Before::default();
-            let mut from = Unpacker::new(chunk.bytes());
-            for _ in 0..*rows {
-                row.unpack(&mut before, &mut from);
-                visit(&row);
+        self.chunks.iter().for_each(|chunk| each_of(chunk, &mut row, &mut visit));
+    }
+
+    /// Visits the rows on all processors: `start` makes the result of a thread, and `visit` adds a row to it. Returns the
+    /// results of all threads. Which thread visits which rows is not known, so a sum of the results must not depend on it.
+    pub fn fold<P: Send>(&self, start: impl Fn() -> P + Sync, visit: impl Fn(&mut P, &T) + Sync) -> Vec<P> {
+        let next = AtomicUsize::new(0);
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(self.chunks.len());
+        let work = || {
+            let mut result = start();
+            while let Some(chunk) = self.chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                each_of(chunk, &mut T::blank(), |row| visit(&mut result, row));
             }
-        }
+            result
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let results = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            results.collect()
+        })
     }
 
     /// Returns the rows in order.
@@ -123,6 +140,16 @@ impl<T: PackedRow> RowTable<T> {
                 row
             })
         })
+    }
+}
+
+/// Calls `visit` with each row of a chunk, which is unpacked into `row`.
+fn each_of<T: PackedRow>((rows, chunk): &(usize, Chunk), row: &mut T, mut visit: impl FnMut(&T)) {
+    let mut before = T::Before::default();
+    let mut from = Unpacker::new(chunk.bytes());
+    for _ in 0..*rows {
+        row.unpack(&mut before, &mut from);
+        visit(row);
     }
 }
 
@@ -239,6 +266,8 @@ mod tests {
         let table = RowTable::from_rows(&rows);
         assert_eq!(table.chunks.len(), 3);
         assert!(table.iter().eq(rows.iter().cloned()));
+        let sums = table.fold(|| 0, |sum: &mut u64, row| *sum += row.id);
+        assert_eq!(sums.into_iter().sum::<u64>(), rows.iter().map(|row| row.id).sum::<u64>());
         let bytes: usize = table.chunks.iter().map(|(_, chunk)| chunk.bytes().len()).sum();
         assert!(bytes < rows.len() * 18, "{} bytes a row", bytes / rows.len());
     }

@@ -1,13 +1,17 @@
 //! Logs in JSON: an object a line, or an array of objects.
 
+mod plain;
+
 use std::{
     borrow::Cow,
     collections::BTreeSet,
     fmt::{self, Write},
     io::Read,
+    ops::Range,
 };
 
-use kernel::run_folder::blocks::{FoldedLines, LINE_MAX, LineDamage, fold_lines, line_at};
+use kernel::run_folder::blocks::{FoldedLines, LINE_MAX, Line, LineDamage, fold_lines};
+use memchr::{memchr_iter, memchr2, memchr3};
 use serde::{
     Deserialize, Deserializer,
     de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor, value},
@@ -15,7 +19,8 @@ use serde::{
 use serde_json::Value;
 
 use super::{
-    super::{ReadError, bad_rows::BadRows},
+    super::ReadError,
+    chunks::{Part, digest, joined, line_of, read_chunks},
     log::{LineError, Log, LogLine, Passed},
     source::SourceBytes,
 };
@@ -23,87 +28,99 @@ use super::{
 /// The greatest number of levels of objects whose values are columns.
 const DEPTH_MAX: usize = 8;
 
-/// A part of a log that is read on its own.
-struct Part<T> {
-    result: T,
-    cells: Cells,
-    /// The rows that were refused: their number, and the position and the mistake of the first.
-    bad: u64,
-    first: Option<(u64, String)>,
-}
-
 /// Passes over all rows, in blocks on all processors.
-pub(super) fn pass<T: Send>(
+pub(super) fn pass<P, T: Send>(
     log: &Log<'_>,
     keys: &Keys,
-    start: impl Fn(usize) -> T + Sync,
-    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String> + Sync,
+    start: impl Fn(usize) -> P + Sync,
+    add: impl Fn(&mut P, &LogLine<'_>) -> Result<(), String> + Sync,
+    end: impl Fn(P) -> T + Sync,
 ) -> Result<Passed<T>, ReadError> {
-    let start = |index| Part { result: start(index), cells: Cells::new(log.watched.len()), bad: 0, first: None };
-    let folded = fold_lines(&log.source.file, log.source.length, start, |part, line| {
-        let read = part.cells.read(keys, line.text);
+    let start = |index| (Part::new(start(index)), Cells::new(log.watched.len()));
+    let add = |(part, cells): &mut (Part<P>, Cells), line: Line<'_>| {
+        let read = cells.read(keys, line.text);
         // A program that was killed leaves a last line without a line break.
         if line.is_unfinished
             && let Err(reason) = read
         {
             return Err(LineError::Format(reason));
         }
-        let Part { result, cells, .. } = part;
-        if let Err(reason) = read.and_then(|()| add(result, &|column| cells.get(column))) {
-            part.bad += 1;
-            part.first.get_or_insert((line.at, reason));
+        if let Err(reason) = read.and_then(|()| add(&mut part.result, &|column| cells.get(column))) {
+            part.refuse(line.at, reason);
         }
         Ok(())
-    });
+    };
+    let folded = fold_lines(&log.source.file, log.source.length, start, add, |(part, _)| part.end(&end));
     let FoldedLines { parts, damage } = folded.map_err(ReadError::unreadable(log.path))?;
     let cut_off = match damage {
         None => None,
         Some(LineDamage { line, is_unfinished: true, reason: LineError::Format(_) }) => Some(line),
         Some(damage) => return Err(log.refused(damage.line, damage.reason)),
     };
-    let mut passed = Passed { parts: Vec::with_capacity(parts.len()), cut_off, bad: BadRows::default() };
-    for part in parts {
-        passed.bad.count += part.bad;
-        if let (None, Some((at, reason))) = (&passed.bad.first, part.first) {
-            let line = line_at(&log.source.file, at).map_err(ReadError::unreadable(log.path))?;
-            passed.bad.first = Some((line, reason));
-        }
-        passed.parts.push(part.result);
-    }
-    Ok(passed)
+    let passed = joined(parts, |at| line_of(log, at))?;
+    Ok(Passed { cut_off, ..passed })
 }
 
-/// Passes over all objects of an array one after another: the document, or the value of `key` of the document.
-pub(super) fn pass_array<T>(
+/// Passes over all objects of an array: the document, or the value of `key` of the document. They are found one after
+/// another, and read on all processors.
+pub(super) fn pass_array<P, T: Send>(
     log: &Log<'_>,
     keys: &Keys,
     key: Option<&str>,
-    mut part: T,
-    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String>,
+    start: impl Fn(usize) -> P + Sync,
+    add: impl Fn(&mut P, &LogLine<'_>) -> Result<(), String> + Sync,
+    end: impl Fn(P) -> T + Sync,
 ) -> Result<Passed<T>, ReadError> {
-    let mut cells = Cells::new(log.watched.len());
-    let mut bad = BadRows::default();
     let mut elements = Elements::new(log.source.bytes());
+    let mut is_over = !elements.find(key).map_err(|error| elements.refused(log, error))?;
     let mut cut_off = None;
-    let mut is_found = elements.find(key).map_err(|error| elements.refused(log, error))?;
-    while is_found {
-        let element = match elements.next() {
-            Ok(Some(element)) => element,
-            Ok(None) => break,
-            Err(ArrayError::End) => {
-                cut_off = Some(elements.line);
-                break;
+    let cut = || {
+        let mut batch = Batch::default();
+        while !is_over && batch.text.len() < log.chunk {
+            match elements.next() {
+                Ok(Some(element)) => {
+                    batch.add(&element);
+                    elements.give_back(element);
+                }
+                Ok(None) => is_over = true,
+                Err(ArrayError::End) => {
+                    cut_off = Some(elements.line);
+                    is_over = true;
+                }
+                Err(error) => return Err(elements.refused(log, error)),
             }
-            Err(error) => return Err(elements.refused(log, error)),
-        };
-        let read = cells.read(keys, &element.text).and_then(|()| add(&mut part, &|column| cells.get(column)));
-        if let Err(reason) = read {
-            bad.add(|| element.line, reason);
         }
-        elements.give_back(element);
-        is_found = true;
+        Ok((!batch.elements.is_empty()).then_some(batch))
+    };
+    let parts = read_chunks(cut, |index, batch: Batch| {
+        let mut part = Part::new(start(index));
+        let mut cells = Cells::new(log.watched.len());
+        for (line, place) in batch.elements {
+            let read = cells.read(keys, &batch.text[place]);
+            if let Err(reason) = read.and_then(|()| add(&mut part.result, &|column| cells.get(column))) {
+                part.refuse(line, reason);
+            }
+        }
+        Ok(part.end(&end))
+    })?;
+    let passed = joined(parts, |line| Ok(line as usize))?;
+    Ok(Passed { cut_off, ..passed })
+}
+
+/// Elements of an array, one behind the other.
+#[derive(Default)]
+struct Batch {
+    text: Vec<u8>,
+    /// The number of the line that each begins in, and its place in the text.
+    elements: Vec<(u64, Range<usize>)>,
+}
+
+impl Batch {
+    fn add(&mut self, element: &Element) {
+        let start = self.text.len();
+        self.text.extend_from_slice(&element.text);
+        self.elements.push((element.line as u64, start..self.text.len()));
     }
-    Ok(Passed { parts: vec![part], cut_off, bad })
 }
 
 /// An element of an array, and the number of the line that it begins in.
@@ -150,7 +167,7 @@ impl<'a> Elements<'a> {
     /// Returns the next byte without taking it.
     fn peek(&mut self) -> Result<u8, ArrayError> {
         if self.at == self.buffer.len() {
-            self.buffer.resize(1 << 16, 0);
+            self.buffer.resize(1 << 18, 0);
             let read = self.input.read(&mut self.buffer).map_err(ArrayError::Io)?;
             self.buffer.truncate(read);
             self.at = 0;
@@ -219,15 +236,37 @@ impl<'a> Elements<'a> {
         }
     }
 
+    /// Takes the bytes before the next one that may begin or end something, as far as they are in memory.
+    fn take_run(&mut self, is_quoted: bool, text: &mut Vec<u8>) {
+        let rest = &self.buffer[self.at..];
+        let length = if is_quoted {
+            memchr3(b'"', b'\\', b'\n', rest)
+        } else {
+            rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']' | b',' | b':' | b'\\' | b'\n'))
+        };
+        let run = &rest[..length.unwrap_or(rest.len())];
+        text.extend_from_slice(run);
+        self.at += run.len();
+    }
+
     /// Takes a value, whatever it is. That it is correct is for its parser to find.
     fn value(&mut self) -> Result<Element, ArrayError> {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         self.peek_token()?;
         let line = self.line;
+        if let Some(length) = whole(&self.buffer[self.at..]) {
+            let value = &self.buffer[self.at..self.at + length];
+            text.extend_from_slice(value);
+            self.line += memchr_iter(b'\n', value).count();
+            self.at += length;
+            return Ok(Element { text, line });
+        }
         let mut depth = 0_usize;
         let mut is_quoted = false;
         loop {
+            self.peek()?;
+            self.take_run(is_quoted, &mut text);
             let byte = self.peek()?;
             if !is_quoted && depth == 0 && !text.is_empty() && matches!(byte, b',' | b']' | b'}' | b':' | b'\n') {
                 break;
@@ -255,6 +294,38 @@ impl<'a> Elements<'a> {
     /// Takes the memory of an element for the next one.
     fn give_back(&mut self, element: Element) {
         self.text = element.text;
+    }
+}
+
+/// Returns the length of the object or array at the beginning of `text`; `None` if it is something else, or not whole.
+fn whole(text: &[u8]) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    loop {
+        match text.get(at)? {
+            b'"' => {
+                at += 1;
+                loop {
+                    at += memchr2(b'"', b'\\', text.get(at..)?)?;
+                    if text[at] == b'"' {
+                        break;
+                    }
+                    at += 2;
+                }
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            return None;
+        }
+        at += 1;
     }
 }
 
@@ -305,7 +376,12 @@ fn collect_names(row: &Value, prefix: &str, depth: usize, names: &mut BTreeSet<S
 
 /// The keys that lead to the watched columns, each with those of the object below it.
 #[derive(Debug, Default)]
-pub(super) struct Keys(Vec<(String, Key)>);
+pub(super) struct Keys {
+    /// In the order of their names.
+    sorted: Vec<(String, Key)>,
+    /// Which digests of names there are, by their last eight bits: most names of a row are not watched.
+    digests: [u64; 4],
+}
 
 #[derive(Debug, Default)]
 struct Key {
@@ -332,16 +408,26 @@ impl Keys {
     }
 
     fn key(&mut self, name: &str) -> &mut Key {
-        let place = self.0.binary_search_by(|(known, _)| known.as_str().cmp(name));
+        let place = self.sorted.binary_search_by(|(known, _)| known.as_str().cmp(name));
         let place = place.unwrap_or_else(|place| {
-            self.0.insert(place, (name.to_owned(), Key::default()));
+            self.sorted.insert(place, (name.to_owned(), Key::default()));
             place
         });
-        &mut self.0[place].1
+        let bits = digest(name.as_bytes()) as usize & 255;
+        self.digests[bits / 64] |= 1 << (bits % 64);
+        &mut self.sorted[place].1
     }
 
     fn get(&self, name: &str) -> Option<&Key> {
-        self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|place| &self.0[place].1)
+        let bits = digest(name.as_bytes()) as usize & 255;
+        if self.digests[bits / 64] >> (bits % 64) & 1 == 0 {
+            return None;
+        }
+        self.sorted.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|place| &self.sorted[place].1)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
     }
 }
 
@@ -359,9 +445,19 @@ impl Cells {
     }
 
     fn read(&mut self, keys: &Keys, line: &[u8]) -> Result<(), String> {
-        self.0.iter_mut().for_each(|(is_there, _)| *is_there = false);
+        self.clear();
         // The mark that some programs write at the beginning of a text.
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+        plain::read(keys, line, &mut self.0).map_or_else(|| self.parse(keys, line), Ok)
+    }
+
+    fn clear(&mut self) {
+        self.0.iter_mut().for_each(|(is_there, _)| *is_there = false);
+    }
+
+    /// Reads a line in any notation.
+    fn parse(&mut self, keys: &Keys, line: &[u8]) -> Result<(), String> {
+        self.clear();
         let mut parser = serde_json::Deserializer::from_slice(line);
         let read = parser.deserialize_map(LineVisitor { keys, cells: &mut self.0 }).and_then(|()| parser.end());
         read.map_err(|error| without_line(&error))
@@ -397,7 +493,7 @@ impl<'de> Visitor<'de> for LineVisitor<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(ColumnName(name)) = map.next_key::<ColumnName<'de>>()? {
             match self.keys.get(&name) {
-                Some(key) if !key.below.0.is_empty() => {
+                Some(key) if !key.below.is_empty() => {
                     map.next_value_seed(BelowReader { key, cells: &mut *self.cells })?
                 }
                 Some(Key { column: Some(column), .. }) => {

@@ -6,6 +6,7 @@ use kernel::run_folder::blocks::LongLine;
 
 use super::{
     super::{Mapping, ReadError, bad_rows::BadRows, listed},
+    chunks::CHUNK,
     csv,
     head::Head,
     json,
@@ -26,6 +27,8 @@ pub(super) struct Log<'a> {
     pub(super) watched: Vec<String>,
     /// The columns by their names.
     pub(super) candidates: Candidates,
+    /// The number of bytes of a chunk of a table, an array or a document in XML.
+    pub(super) chunk: usize,
     reader: LayoutReader,
 }
 
@@ -84,6 +87,7 @@ impl<'a> Log<'a> {
             source,
             watched: Vec::new(),
             candidates: Candidates::default(),
+            chunk: CHUNK,
             reader: LayoutReader::Xml,
             recipe,
         };
@@ -123,23 +127,32 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// Passes over all rows: `start` makes the result of a part of the log from its index, and `add` adds a row to it. Rows
-    /// that are refused are counted.
+    /// Returns whether a row may have a column. All columns of a table are known.
+    pub(super) fn may_have(&self, column: usize) -> bool {
+        match &self.reader {
+            LayoutReader::Table(header) => header.has(column),
+            _ => true,
+        }
+    }
+
+    /// Passes over all rows: `start` makes what collects the rows of a part of the log from its index, `add` adds a row to it,
+    /// and `end` makes it the result of the part. Rows that are refused are counted.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub(super) fn pass<T: Send>(
+    pub(super) fn pass<P, T: Send>(
         &self,
-        start: impl Fn(usize) -> T + Sync,
-        add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String> + Sync,
+        start: impl Fn(usize) -> P + Sync,
+        add: impl Fn(&mut P, &LogLine<'_>) -> Result<(), String> + Sync,
+        end: impl Fn(P) -> T + Sync,
     ) -> Result<Passed<T>, ReadError> {
         match (&self.reader, &self.recipe.layout) {
-            (LayoutReader::Table(header), _) => csv::pass(self, header, start(0), add),
-            (LayoutReader::JsonLines(keys), _) => json::pass(self, keys, start, add),
+            (LayoutReader::Table(header), _) => csv::pass(self, header, start, add, end),
+            (LayoutReader::JsonLines(keys), _) => json::pass(self, keys, start, add, end),
             (LayoutReader::JsonArray(keys), Layout::JsonArray(key)) => {
-                json::pass_array(self, keys, *key, start(0), add)
+                json::pass_array(self, keys, *key, start, add, end)
             }
-            _ => xml::pass(self, start(0), add),
+            _ => xml::pass(self, start, add, end),
         }
     }
 

@@ -19,7 +19,7 @@ use super::{
     scan::Scan,
     select::{Row, Selection},
 };
-use crate::rows::{PackedRow, RequestsRead, SERVERS_MAX};
+use crate::rows::{AllRequests, PackedRow, RequestsRead, SERVERS_MAX};
 
 /// The number of texts of statuses whose meaning is remembered.
 const OUTCOMES_MAX: usize = 32;
@@ -49,6 +49,13 @@ pub(super) struct RowsPart {
     index: u64,
     row: RequestRow,
     outcomes: Vec<(KnownEnding, Outcome)>,
+    servers: BTreeSet<Name>,
+}
+
+/// The requests of a part of the log that has been read.
+#[derive(Debug)]
+pub(super) struct RowsRead {
+    requests: AllRequests,
     servers: BTreeSet<Name>,
 }
 
@@ -97,6 +104,11 @@ impl<'a> RowReader<'a> {
 }
 
 impl RowsPart {
+    /// Returns the requests that were added.
+    pub(super) fn finish(self) -> RowsRead {
+        RowsRead { requests: self.requests.finish(), servers: self.servers }
+    }
+
     /// Adds the requests of a row. One that is wrong takes its place in the log, too, as it was sent.
     pub(super) fn add(&mut self, reader: &RowReader<'_>, line: &LogLine<'_>) -> Result<(), String> {
         match reader.selection.row(line, &mut [])? {
@@ -190,7 +202,7 @@ impl RowsPart {
 ///
 /// # Errors
 /// They have too many servers.
-pub(super) fn finished(log: &Log<'_>, parts: Vec<RowsPart>) -> Result<Vec<RequestsRead>, ReadError> {
+pub(super) fn finished(log: &Log<'_>, parts: Vec<RowsRead>) -> Result<Vec<AllRequests>, ReadError> {
     let mut servers = BTreeSet::new();
     let mut requests = Vec::with_capacity(parts.len());
     for part in parts {

@@ -37,10 +37,12 @@ pub(super) struct Scan {
 }
 
 /// The scan of a part of the log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct ScanPart {
     /// The first cell of each watched column in a request.
     first: Vec<Option<String>>,
+    /// The columns that have had no cell yet.
+    unseen: Vec<usize>,
     /// For each `--only`: whether a row that the ones before let pass has the column, and whether there is such a row.
     only: Vec<[bool; 2]>,
     rows: u64,
@@ -136,14 +138,17 @@ impl Scan {
         let mut settled = settle(log, mapping, known);
         loop {
             let columns = &settled.columns;
-            let part = |_| ScanPart::new(log.watched.len(), mapping.only.len());
+            let present: Vec<usize> = (0..log.watched.len()).filter(|column| log.may_have(*column)).collect();
+            let empty = ScanPart::new(log.watched.len(), mapping.only.len());
+            let part = |_| ScanPart { unseen: present.clone(), ..empty.clone() };
             let times = Times::new(log, columns, mapping.rate);
             let place = |field| columns.get(field).and_then(|column| log.place(&column.name));
             let ending = [place("status"), place("error")];
-            let passed = log.pass(part, |part, line| {
+            let add = |part: &mut ScanPart, line: &LogLine<'_>| {
                 part.add(line, &selection, &times, ending);
                 Ok(())
-            })?;
+            };
+            let passed = log.pass(part, add, |part| part)?;
             let all = ScanPart::joined(&passed.parts, mapping.rate);
             all.check(log, head, mapping, &passed.bad)?;
             let again = settle(log, mapping, |name| log.place(name).is_some_and(|place| all.first[place].is_some()));
@@ -214,6 +219,7 @@ impl ScanPart {
     fn new(columns: usize, only: usize) -> Self {
         Self {
             first: vec![None; columns],
+            unseen: Vec::new(),
             only: vec![[false; 2]; only],
             rows: 0,
             zero: f64::INFINITY,
@@ -233,9 +239,11 @@ impl ScanPart {
                 count
             }
         };
-        for (column, first) in self.first.iter_mut().enumerate().filter(|(_, first)| first.is_none()) {
-            *first = line(column).map(|text| text.chars().take(EXAMPLE_MAX).collect());
-        }
+        self.unseen.retain(|column| {
+            let first = line(*column).map(|text| text.chars().take(EXAMPLE_MAX).collect());
+            self.first[*column] = first;
+            self.first[*column].is_none()
+        });
         // A time that is damaged is an error when the rows are read.
         match times.start(None, line) {
             Ok(Some([start, _])) => self.zero = self.zero.min(start),

@@ -63,22 +63,18 @@ impl Source {
 
     /// Returns the bytes from the beginning.
     pub(super) fn bytes(&self) -> SourceBytes<'_> {
-        SourceBytes { file: &self.file, at: 0, end: self.length }
+        self.bytes_from(0)
+    }
+
+    /// Returns the bytes from the position `at` on.
+    pub(super) fn bytes_from(&self, at: u64) -> SourceBytes<'_> {
+        SourceBytes { file: &self.file, at, end: self.length }
     }
 
     fn start(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
         let mut start = Vec::new();
         self.bytes().take(8).read_to_end(&mut start).map_err(ReadError::unreadable(path))?;
         Ok(start)
-    }
-
-    /// Returns whether the log has a line break at its end.
-    pub(super) fn ends_in_line_break(&self) -> io::Result<bool> {
-        let mut last = [0];
-        if self.length > 0 {
-            self.file.read_exact_at(&mut last, self.length - 1)?;
-        }
-        Ok(self.length == 0 || last == *b"\n")
     }
 }
 
@@ -144,7 +140,7 @@ pub(super) struct SourceBytes<'a> {
 
 impl Read for SourceBytes<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = (self.end - self.at).min(buffer.len() as u64) as usize;
+        let most = self.end.saturating_sub(self.at).min(buffer.len() as u64) as usize;
         let read = self.file.read_at(&mut buffer[..most], self.at)?;
         self.at += read as u64;
         Ok(read)

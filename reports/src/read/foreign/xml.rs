@@ -1,20 +1,23 @@
 //! Logs in XML: an element a row, directly below the root element, with its cells as attributes.
 
 use std::{
-    cell::Cell,
     collections::BTreeSet,
     io::{self, BufRead, BufReader},
-    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use kernel::run_folder::blocks::{LongLine, line_at};
+use kernel::run_folder::blocks::LongLine;
 use quick_xml::{
     Error, Reader,
     events::{BytesStart, Event},
 };
 
 use super::{
-    super::{ReadError, bad_rows::BadRows},
+    super::ReadError,
+    chunks::{Part, digest, joined, line_of, read_chunks},
     csv::Bounded,
     log::{LineError, Log, LogLine, Passed},
 };
@@ -22,48 +25,56 @@ use super::{
 /// The greatest number of elements inside of each other. The reader keeps their names.
 const DEPTH_MAX: usize = 32;
 
-/// Passes over all rows one after another.
-pub(super) fn pass<T>(
+/// Passes over all rows. They are found one after another, and read on all processors.
+pub(super) fn pass<P, T: Send>(
     log: &Log<'_>,
-    mut part: T,
-    add: impl Fn(&mut T, &LogLine<'_>) -> Result<(), String>,
+    start: impl Fn(usize) -> P + Sync,
+    add: impl Fn(&mut P, &LogLine<'_>) -> Result<(), String> + Sync,
+    end: impl Fn(P) -> T + Sync,
 ) -> Result<Passed<T>, ReadError> {
-    let read = Rc::new(Cell::new(0));
+    let read = Arc::new(AtomicUsize::new(0));
     let mut rows = Rows::new(BufReader::new(Bounded { input: log.source.bytes(), read: read.clone() }));
-    let mut cells = vec![None; log.watched.len()];
-    let mut bad = BadRows::default();
     let mut cut_off = None;
-    let mut failure = None;
-    loop {
-        read.set(0);
-        let at = rows.reader.buffer_position();
-        let line = || line_at(&log.source.file, at);
-        match rows.next(|element| {
-            let added = fill(&mut cells, &log.watched, element).and_then(|()| {
-                add(&mut part, &|column: usize| cells.get(column)?.as_deref().filter(|text| !text.is_empty()))
-            });
-            if let Err(reason) = added {
-                bad.add(|| line().inspect_err(|error| failure = Some(error.kind())).unwrap_or(0), reason);
-            }
-        }) {
-            Ok(Next::Row) => {}
-            Ok(Next::TooDeep) => {
-                let line = line().map_err(ReadError::unreadable(log.path))?;
-                let reason = format!("there are more than {DEPTH_MAX} elements inside of each other");
-                return Err(log.refused(line, LineError::Format(reason)));
-            }
-            Ok(Next::End) => break,
-            Ok(Next::CutOff) => {
-                cut_off = Some(line().map_err(ReadError::unreadable(log.path))?);
+    let mut is_over = false;
+    let cut = || {
+        let mut batch = Vec::new();
+        let first = rows.reader.buffer_position();
+        while !is_over {
+            read.store(0, Ordering::Relaxed);
+            let at = rows.reader.buffer_position();
+            if at - first >= log.chunk as u64 && !batch.is_empty() {
                 break;
             }
-            Err(error) => return Err(refused(log, line().map_err(ReadError::unreadable(log.path))?, &error)),
+            match rows.next(|element| batch.push((at, element.to_owned()))) {
+                Ok(Next::Row) => {}
+                Ok(Next::TooDeep) => {
+                    let reason = format!("there are more than {DEPTH_MAX} elements inside of each other");
+                    return Err(log.refused(line_of(log, at)?, LineError::Format(reason)));
+                }
+                Ok(Next::End) => is_over = true,
+                Ok(Next::CutOff) => {
+                    cut_off = Some(line_of(log, at)?);
+                    is_over = true;
+                }
+                Err(error) => return Err(refused(log, line_of(log, at)?, &error)),
+            }
         }
-    }
-    match failure {
-        Some(kind) => Err(ReadError::unreadable(log.path)(kind.into())),
-        None => Ok(Passed { parts: vec![part], cut_off, bad }),
-    }
+        Ok((!batch.is_empty()).then_some(batch))
+    };
+    let parts = read_chunks(cut, |index, batch: Vec<(u64, BytesStart<'static>)>| {
+        let mut part = Part::new(start(index));
+        let mut cells = Cells::new(&log.watched);
+        for (at, element) in batch {
+            let read = cells.read(&element);
+            let added = read.and_then(|()| add(&mut part.result, &|column| cells.get(column)));
+            if let Err(reason) = added {
+                part.refuse(at, reason);
+            }
+        }
+        Ok(part.end(&end))
+    })?;
+    let passed = joined(parts, |at| line_of(log, at))?;
+    Ok(Passed { cut_off, ..passed })
 }
 
 /// What was read.
@@ -117,17 +128,50 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
-/// Sets the cells to the attributes of an element.
-fn fill(cells: &mut [Option<String>], watched: &[String], element: &BytesStart<'_>) -> Result<(), String> {
-    cells.iter_mut().for_each(|cell| *cell = None);
-    for attribute in element.attributes() {
-        let attribute = attribute.map_err(|error| error.to_string())?;
-        let column = watched.binary_search_by(|name| name.as_bytes().cmp(attribute.key.as_ref()));
-        if let Ok(column) = column {
-            cells[column] = Some(attribute.unescape_value().map_err(|error| error.to_string())?.into_owned());
-        }
+/// The cells of a row, whose memory the next row uses again.
+struct Cells<'a> {
+    watched: &'a [String],
+    cells: Vec<(bool, String)>,
+    /// A digest of each name of the current row.
+    names: Vec<u64>,
+}
+
+impl<'a> Cells<'a> {
+    fn new(watched: &'a [String]) -> Self {
+        Self { watched, cells: vec![(false, String::new()); watched.len()], names: Vec::new() }
     }
-    Ok(())
+
+    fn get(&self, column: usize) -> Option<&str> {
+        let cell = self.cells.get(column).filter(|(is_there, _)| *is_there).map(|(_, text)| text.as_str());
+        cell.filter(|text| !text.is_empty())
+    }
+
+    /// Sets the cells to the attributes of an element.
+    fn read(&mut self, element: &BytesStart<'_>) -> Result<(), String> {
+        self.cells.iter_mut().for_each(|(is_there, _)| *is_there = false);
+        self.names.clear();
+        // The parser's own check compares each name with all others, letter by letter.
+        for attribute in element.attributes().with_checks(false) {
+            let attribute = attribute.map_err(|error| error.to_string())?;
+            let name = digest(attribute.key.as_ref());
+            if self.names.contains(&name) {
+                element
+                    .attributes()
+                    .try_for_each(|attribute| attribute.map(drop))
+                    .map_err(|error| error.to_string())?;
+            }
+            self.names.push(name);
+            let column = self.watched.binary_search_by(|name| name.as_bytes().cmp(attribute.key.as_ref()));
+            if let Ok(column) = column {
+                let value = attribute.unescape_value().map_err(|error| error.to_string())?;
+                let (is_there, text) = &mut self.cells[column];
+                *is_there = true;
+                text.clear();
+                text.push_str(&value);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Returns the names of the attributes of the first rows.
