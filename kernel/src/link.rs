@@ -9,7 +9,7 @@
 //! fault has the same meaning in both worlds: bytes that a crashed server has sent still arrive, the operating system of a
 //! frozen server still receives, and nothing terminates TCP in between.
 //!
-//! * [`Shape`] describes what a link does to bytes, and composes the network with the faults.
+//! * [`Shape`] describes what is done to bytes, and composes the network with the faults; [`LinkShape`] says to which connections.
 //! * `lane` is one direction of one connection: the queue of segments on their way.
 //! * [`ShapedStream`] is a connection: one lane in each direction around the socket.
 //! * `retransmission` computes the times at which TCP tries again.
@@ -21,6 +21,7 @@ mod shape;
 mod stream;
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{
         Arc, Mutex, MutexGuard, Weak,
@@ -31,7 +32,7 @@ use std::{
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
-pub use shape::{Shape, Way};
+pub use shape::{LinkShape, PartialShape, Selection, Shape, Way};
 pub use stream::ShapedStream;
 
 use crate::{
@@ -57,28 +58,40 @@ pub struct Link {
 
 /// The mutable part of a link. Arrays have one element for each [`Way`].
 struct State {
-    shape: Shape,
-    /// Time at which the last cut began.
-    cut: [Instant; 2],
-    /// Time at which the last cut ended.
-    healed: [Instant; 2],
+    shape: LinkShape,
+    /// Number of connections that had been open when each fault began that applies to open ones.
+    open_at_start: BTreeMap<u64, u64>,
     /// Time at which the last accepted byte has left, at the link's bandwidth.
     busy_until: [Instant; 2],
     connections: Vec<Weak<Connection>>,
-    /// Number of connections ever opened, which numbers their random streams.
+    /// Number of connections whose opening has begun, which numbers their random streams.
     opened: u64,
+    /// Number of connections that have been open.
+    established: u64,
+}
+
+impl State {
+    /// Returns what the link does to the connection that was open as the `established`th; none while it is being opened.
+    fn shape(&self, established: Option<u64>) -> Shape {
+        self.shape.on_connection(|partial| match partial.connections {
+            Selection::OpenAtStart => {
+                let open = self.open_at_start.get(&partial.fault);
+                open.zip(established).is_some_and(|(open, established)| established <= *open)
+            }
+        })
+    }
 }
 
 impl Link {
     /// Creates a link to `server` that does nothing until [`Self::set_shape`] gives it a shape.
     pub fn new(world: SharedWorld, entropy: Entropy, server: &str) -> Arc<Self> {
         let state = State {
-            shape: Shape::default(),
-            cut: [Instant::START; 2],
-            healed: [Instant::START; 2],
+            shape: LinkShape::default(),
+            open_at_start: BTreeMap::new(),
             busy_until: [Instant::START; 2],
             connections: Vec::new(),
             opened: 0,
+            established: 0,
         };
         Arc::new(Self {
             world,
@@ -97,18 +110,20 @@ impl Link {
 
     /// Applies `shape` from now on, in place of the shape before. Segments on their way keep their delay. If this ends a cut,
     /// the segments that it held continue at TCP's next retransmission.
-    pub fn set_shape(&self, shape: Shape) {
+    pub fn set_shape(&self, shape: impl Into<LinkShape>) {
+        let shape = shape.into();
         let now = self.world.now();
         let mut state = self.state();
-        for way in [Way::To, Way::From] {
-            match (state.shape.cuts(way), shape.cuts(way)) {
-                (false, true) => state.cut[way as usize] = now,
-                (true, false) => state.healed[way as usize] = now,
-                _ => {}
-            }
-        }
-        state.shape = shape;
+        let established = state.established;
+        let begun = std::mem::take(&mut state.open_at_start);
+        let open = shape.partial.iter().filter(|partial| partial.connections == Selection::OpenAtStart);
+        state.open_at_start =
+            open.map(|partial| (partial.fault, begun.get(&partial.fault).copied().unwrap_or(established))).collect();
         self.idle.store(shape.is_none(), Ordering::Release);
+        state.shape = shape;
+        for connection in state.connections.iter().filter_map(Weak::upgrade) {
+            connection.set_shape(state.shape(Some(connection.established())), now);
+        }
         self.wake(state);
     }
 
@@ -133,8 +148,7 @@ impl Link {
         self.pass_handshake(&mut rng).await;
         let opened = self.world.connect(&self.server).await;
         self.pass_handshake(&mut rng).await;
-        let connection = Connection::new();
-        self.state().connections.push(Arc::downgrade(&connection));
+        let connection = self.add_connection();
         Ok(ShapedStream::new(self.clone(), connection, number, Way::To, opened?))
     }
 
@@ -142,9 +156,17 @@ impl Link {
     /// handshake before, so the link does not delay the opening, and a cut holds only bytes that are sent later.
     pub fn accept(self: &Arc<Self>, socket: BoxStream) -> ShapedStream {
         let number = self.count_connection();
-        let connection = Connection::new();
-        self.state().connections.push(Arc::downgrade(&connection));
-        ShapedStream::new(self.clone(), connection, number, Way::From, socket)
+        ShapedStream::new(self.clone(), self.add_connection(), number, Way::From, socket)
+    }
+
+    /// Adds a connection, which is open now.
+    fn add_connection(&self) -> Arc<Connection> {
+        let mut state = self.state();
+        state.established += 1;
+        let connection = Connection::new(state.established);
+        connection.set_shape(state.shape(Some(state.established)), self.world.now());
+        state.connections.push(Arc::downgrade(&connection));
+        connection
     }
 
     /// Waits until one half of a handshake has passed the link.
@@ -156,8 +178,8 @@ impl Link {
             self.world.sleep_until(Retransmission::new(SYN_TIMEOUT).first_at_or_after(sent, healed)).await;
         }
         let delay = {
-            let state = self.state();
-            state.shape.delay(rng) + state.shape.retransmissions(SYN_TIMEOUT, rng)
+            let shape = self.state().shape(None);
+            shape.delay(rng) + shape.retransmissions(SYN_TIMEOUT, rng)
         };
         if !delay.is_zero() {
             self.world.sleep_until(self.world.now() + delay).await;
@@ -178,7 +200,7 @@ impl Link {
 
     /// Returns true if no handshake completes. A cut in one direction is enough, because a handshake needs both.
     fn cuts_handshakes(&self) -> bool {
-        let shape = self.state().shape;
+        let shape = self.state().shape(None);
         shape.cuts(Way::To) || shape.cuts(Way::From)
     }
 

@@ -44,7 +44,7 @@ use futures_util::{TryStreamExt, stream::FuturesOrdered};
 
 use crate::{
     fault::{Direction, Fault, FaultKind},
-    link::Shape,
+    link::{Selection, Shape},
     planted::planted,
     record::{Event, EventBuilder, Recorder},
     scenario::Scenario,
@@ -55,7 +55,7 @@ use crate::{
     world::SharedWorld,
 };
 
-use active_faults::ActiveFaults;
+use active_faults::{ActiveFaults, LinkEffect};
 use timeline::{Step, Timeline};
 
 pub use operation::{Effect, Operation, OperationFailed, Operations};
@@ -175,6 +175,7 @@ impl Nemesis {
             }
             FaultKind::Delay { .. }
             | FaultKind::Partition { .. }
+            | FaultKind::HalfOpen { .. }
             | FaultKind::Loss { .. }
             | FaultKind::Bandwidth { .. } => {
                 self.disturb_link(play, started).await?;
@@ -255,10 +256,10 @@ impl Nemesis {
 
     async fn disturb_link(&self, play: TargetedFault<'_>, started: Instant) -> Result<(), OperationFailed> {
         let TargetedFault { index, fault, target } = play;
-        self.active_faults(target).add_shape(index, link_shape(&fault.kind));
+        self.active_faults(target).add_link_effect(index, link_effect(&fault.kind));
         self.apply(play, play.start(), self.shape(target)).await?;
         let end = self.hold_for(play, started).await;
-        self.active_faults(target).remove_shape(index);
+        self.active_faults(target).remove_link_effect(index);
         self.apply(play, end, self.shape(target)).await.map(drop)
     }
 
@@ -322,10 +323,11 @@ impl Nemesis {
     }
 }
 
-/// Returns the shape of a link under a link fault. Other kinds do nothing to the link.
-fn link_shape(kind: &FaultKind) -> Shape {
+/// Returns what a link fault does to a link. Other kinds do nothing to it.
+fn link_effect(kind: &FaultKind) -> LinkEffect {
     let none = Shape::default();
-    match *kind {
+    let connections = matches!(kind, FaultKind::HalfOpen { .. }).then_some(Selection::OpenAtStart);
+    let shape = match *kind {
         FaultKind::Delay { latency, jitter, .. } => Shape { latency, jitter, ..none },
         FaultKind::Partition { direction, .. } => {
             let cut_to = matches!(direction, Direction::Both | Direction::To);
@@ -333,6 +335,7 @@ fn link_shape(kind: &FaultKind) -> Shape {
             let cut_from = matches!(direction, Direction::Both | Direction::From);
             Shape { cut_to, cut_from, ..none }
         }
+        FaultKind::HalfOpen { .. } => Shape { cut_to: true, cut_from: true, ..none },
         FaultKind::Loss { rate, .. } => Shape { loss: rate, ..none },
         FaultKind::Bandwidth { rate, .. } => Shape { bandwidth: Some(rate), ..none },
         FaultKind::Crash { .. }
@@ -341,5 +344,6 @@ fn link_shape(kind: &FaultKind) -> Shape {
         | FaultKind::Reset
         | FaultKind::Errors { .. }
         | FaultKind::Slow { .. } => none,
-    }
+    };
+    LinkEffect { shape, connections }
 }

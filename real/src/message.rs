@@ -8,7 +8,7 @@ use std::{
 };
 
 use kernel::{
-    link::Shape,
+    link::LinkShape,
     record::{Row, Sink},
     server::Injection,
 };
@@ -32,7 +32,7 @@ pub(crate) enum LoadCommand {
     /// Starts the run, `epoch_ns` nanoseconds after the start of the machine.
     Begin { epoch_ns: u64 },
     /// Sets the shape of the link to a server.
-    Shape { server: usize, shape: Shape },
+    Shape { server: usize, shape: LinkShape },
     /// Resets the connections to a server.
     Reset { server: usize },
     /// Cancels every call and ends the load.
@@ -116,7 +116,11 @@ impl Sink for ToOrchestrator {
 mod tests {
     use std::time::Duration;
 
-    use kernel::{server::InjectedErrors, status::Code};
+    use kernel::{
+        link::{PartialShape, Selection, Shape},
+        server::InjectedErrors,
+        status::Code,
+    };
 
     use super::*;
 
@@ -144,6 +148,8 @@ mod tests {
             cut_from: true,
             ..Shape::default()
         };
+        let some = PartialShape { fault: 7, connections: Selection::OpenAtStart, shape };
+        let shape = LinkShape { all: shape, partial: vec![some] };
         let command = LoadCommand::Shape { server: 1, shape };
         assert_eq!(serde_json::from_str::<LoadCommand>(&line(&command)).unwrap(), command);
     }

@@ -11,6 +11,7 @@ mod connection_backoff;
 mod crash;
 mod delay;
 mod freeze;
+mod half_open;
 mod loss;
 mod nemesis;
 mod partition;
@@ -320,7 +321,7 @@ impl Hosts {
 
     /// Shapes the only link, at `time`.
     async fn shape(&self, time: Duration, shape: Shape) {
-        self.apply(time, Operation::Shape(0, shape)).await;
+        self.apply(time, Operation::Shape(0, shape.into())).await;
     }
 
     async fn sleep(&self, time: Duration) {

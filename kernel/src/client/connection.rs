@@ -272,6 +272,7 @@ impl Keeper {
             Ok(Err(error)) => return Err(Cause::from_io(&error)),
             Err(_) => return Err(Cause::ConnectTimeout),
         };
+        stream.set_user_timeout(self.keepalive.and_then(|keepalive| keepalive.user_timeout));
         let (sender, connection) = handshake(&self.world, stream, self.keepalive).await?;
         self.shared.set(ConnectionState::Ready(sender));
         self.event(Event::Ready, None);
@@ -336,7 +337,7 @@ pub(super) async fn handshake<S: Stream + 'static>(
     let io = Io::new(stream);
     let payloads = io.payloads();
     let mut builder = http2::Builder::new(Executor(world.clone()));
-    if let Some(Keepalive { time, timeout, without_calls }) = keepalive {
+    if let Some(Keepalive { time, timeout, without_calls, .. }) = keepalive {
         builder
             .timer(WorldTimer::new(world.clone()))
             .keep_alive_interval(time)

@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::{
     client::{Request, Response, settings::Client as Settings},
     fuzzing::network::{Service, answering, at, failing, hanging},
+    link::{LinkShape, Selection, Shape},
     proto::rehearsal::GetDataReply,
     record::Event,
     scenario::Scenario,
@@ -457,6 +458,32 @@ fn keepalive_leaves_a_slow_call_alone() {
     assert_eq!(service.events(Event::Connecting).len(), 1);
 }
 
+/// A18: a connection whose bytes nothing acknowledges fails after the user timeout, and the next one is opened at once.
+#[test]
+fn a_user_timeout_ends_a_connection_whose_packets_vanish() {
+    let keys = "deadline = \"20s\"\nkeepalive = { time = \"1m\", user_timeout = \"3s\" }";
+    for (keys, done, code) in [(keys, 3_000, Code::Unavailable), ("deadline = \"20s\"", 20_000, Code::DeadlineExceeded)]
+    {
+        let service = Service::new(1);
+        service.serve(0, answering(0), Instant::NEVER);
+        let link = service.links[0].clone();
+        let world = service.world.clone();
+        service.world.spawn(Box::pin(async move {
+            world.sleep_until(Instant::START + Duration::from_millis(500)).await;
+            let vanish = Shape { cut_to: true, cut_from: true, ..Shape::default() };
+            let mut shape = LinkShape::default();
+            shape.add(0, Some(Selection::OpenAtStart), vanish);
+            link.set_shape(shape);
+        }));
+        let responses = play(&service, grpc(keys), &[0, 5_000]);
+        assert_eq!((responses[0].0, responses[0].1.outcome), (done, Outcome::Status(code)));
+        // The fault lasts, and the new connection works.
+        let is_new = code == Code::Unavailable;
+        assert_eq!(responses[1].1.outcome == Outcome::OK, is_new);
+        assert_eq!(service.events(Event::Connecting).len(), if is_new { 2 } else { 1 });
+    }
+}
+
 /// gRPC's document "HTTP to gRPC Status Code Mapping".
 #[test]
 fn a_reply_that_is_not_grpcs_has_the_status_of_its_http_status() {
@@ -519,7 +546,7 @@ fn a_frozen_moment_of_connecting_is_waited_for_in_order() {
     let service = Service::new(2);
     service.serve(0, answering(1), Instant::NEVER);
     service.serve(1, answering(1), Instant::NEVER);
-    service.links[0].set_shape(crate::link::Shape { latency: Duration::from_millis(100), ..Default::default() });
+    service.links[0].set_shape(Shape { latency: Duration::from_millis(100), ..Default::default() });
     let client = service.client(grpc(""));
     let (world, caller) = (service.world.clone(), client.clone());
     let response = service.network.run(async move {

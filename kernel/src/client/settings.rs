@@ -364,5 +364,8 @@ table! {
         timeout: Duration = Duration::from_secs(20), limits::DURATION, &["\"50ms\"", "\"500ms\"", "\"20s\""];
         /// Connections without calls are pinged, too.
         without_calls: bool = false, (), samples::FLAGS;
+        /// Time after which a connection fails whose bytes nothing acknowledges (`TCP_USER_TIMEOUT`), which gRPC sets to `timeout` (A18);
+        /// without it, TCP gives up after 15 retransmissions, that is 924.6s.
+        user_timeout: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
     }
 }

@@ -26,7 +26,7 @@ use crate::{
 table! {
     /// `[nemesis]`: faults that the seed draws, in addition to those of the file.
     FaultGenerator {
-        /// Kinds of faults that may be drawn: any but `drain` by default.
+        /// Kinds of faults that may be drawn: any but `drain` and `half_open` by default.
         kinds: Vec<FaultName> = FaultName::drawn().collect(), "to draw no faults, leave the table out", NOT_DRAWN;
         /// Numbers of servers that one fault hits.
         targets: Vec<TargetCount> = <TargetCount as strum::VariantArray>::VARIANTS.to_vec(),
@@ -206,6 +206,7 @@ fn random_kind(kind: FaultName, lasts: Duration, rng: &mut impl Rng) -> FaultKin
             let direction = *any(&[Direction::Both, Direction::To, Direction::From], rng);
             FaultKind::Partition { direction, duration }
         }
+        FaultName::HalfOpen => FaultKind::HalfOpen { duration },
         FaultName::Loss => FaultKind::Loss { rate: thousandths(spread(0.01, 0.8, rng)), duration },
         FaultName::Bandwidth => FaultKind::Bandwidth { rate: spread(64.0, 50_000.0, rng) as u64 * 1_000, duration },
         FaultName::Reset => FaultKind::Reset,

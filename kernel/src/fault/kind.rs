@@ -52,6 +52,12 @@ kinds! {
             /// Time until the fault is lifted.
             duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
         }
+        /// The packets of the connections that are open when it begins vanish, each way, while new connections work: half-open connections
+        /// (RFC 9293), as behind a firewall or a load balancer that has forgotten them.
+        HalfOpen = "half_open" {
+            /// Time until the fault is lifted.
+            duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+        }
         /// The link loses segments, which are delayed by the retransmission timeout.
         Loss = "loss" {
             /// Share of the segments that are lost.
@@ -104,17 +110,19 @@ impl FaultName {
         <Self as strum::VariantArray>::VARIANTS.iter().copied()
     }
 
-    /// Returns the kinds that random faults are drawn from, unless a scenario lists them. A kind that came later is not among them: what
+    /// Returns the kinds that random faults are drawn from, unless a scenario lists them. Kinds that came later are not among them: what
     /// a seed draws stays.
     pub fn drawn() -> impl Iterator<Item = Self> {
-        Self::all().filter(|kind| *kind != Self::Drain)
+        Self::all().filter(|kind| !matches!(kind, Self::Drain | Self::HalfOpen))
     }
 
     /// Returns what a fault of this kind applies to.
     pub fn affects(self) -> Affects {
         match self {
             Self::Crash | Self::Drain | Self::Freeze => Affects::Process,
-            Self::Delay | Self::Partition | Self::Loss | Self::Bandwidth | Self::Reset => Affects::Link,
+            Self::Delay | Self::Partition | Self::HalfOpen | Self::Loss | Self::Bandwidth | Self::Reset => {
+                Affects::Link
+            }
             Self::Errors | Self::Slow => Affects::Work,
         }
     }
@@ -133,6 +141,7 @@ impl FaultKind {
             Self::Freeze { duration }
             | Self::Delay { duration, .. }
             | Self::Partition { duration, .. }
+            | Self::HalfOpen { duration }
             | Self::Loss { duration, .. }
             | Self::Bandwidth { duration, .. }
             | Self::Errors { duration, .. }
@@ -157,6 +166,7 @@ impl FaultKind {
             | Self::Freeze { duration }
             | Self::Delay { duration, .. }
             | Self::Partition { duration, .. }
+            | Self::HalfOpen { duration }
             | Self::Loss { duration, .. }
             | Self::Bandwidth { duration, .. }
             | Self::Errors { duration, .. }

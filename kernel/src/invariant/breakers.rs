@@ -44,6 +44,12 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
                     findings.add(Invariant::WithinLimits, row.request, row.at_us, what);
                 }
             }
+            // The breaker has the probe back before the attempt is sent again, which may be to another server.
+            Event::TransparentRetry => {
+                if let Some(BreakerState::HalfOpen(probes)) = states.get_mut(&target()) {
+                    probes.remove(&attempt_key(&row));
+                }
+            }
             // A probe that is given up, or whose status says nothing, makes room for another.
             Event::AttemptFailed if is_given_up(row.cause.as_deref()) || is_ignored(&row, settings, attempts) => {
                 if let Some(BreakerState::HalfOpen(probes)) = states.get_mut(&target()) {
@@ -117,5 +123,55 @@ impl BreakerState {
             Self::Open(_) => "open",
             Self::HalfOpen(_) => "half open",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{record::Records, scenario::Scenario};
+
+    const RESET_US: u64 = 1_000_000;
+
+    /// An event of the first attempt of `request` at `server-0`, whose breaker has been half open since `RESET_US`.
+    fn event(event: Event, request: Option<u64>) -> EventRow {
+        let at_us = if event == Event::BreakerOpened { 0 } else { RESET_US };
+        let attempt = request.map(|_| 1);
+        let target = Some(Name::from("server-0"));
+        let source = Name::from("client");
+        EventRow { at_us, source, event, target, cause: None, fault: None, request, attempt, duration_us: None }
+    }
+
+    /// Returns what is wrong with these events of a breaker that permits one call.
+    fn wrong(events: Vec<EventRow>) -> Vec<String> {
+        let text = "name = \"x\"\nduration = \"5s\"\n[load]\nrate = 1\n[client.circuit_breaker]\nscope = \"server\"\n\
+                    reset_timeout = \"1s\"\npermitted_calls_in_half_open = 1\n";
+        let scenario = Scenario::parse("x.toml", text, &[]).expect("it is valid");
+        let records = Records { events, ..Records::default() };
+        let evidence = Evidence {
+            scenario: &scenario,
+            seed: 1,
+            duration: scenario.duration,
+            late: Some(std::time::Duration::ZERO),
+            rows: &records,
+        };
+        let mut findings = Findings { is_virtual: true, violations: Vec::new() };
+        check(&evidence, &Attempts::collect(&records), &mut findings);
+        findings.violations.into_iter().map(|violation| violation.what).collect()
+    }
+
+    #[test]
+    fn a_probe_that_is_sent_again_makes_room_for_another() {
+        let opened = [event(Event::BreakerOpened, None), event(Event::BreakerHalfOpened, None)];
+        let one = event(Event::Pick, Some(1));
+        let again = event(Event::TransparentRetry, Some(1));
+        let elsewhere = EventRow { target: Some(Name::from("server-1")), ..one.clone() };
+        let other = event(Event::Pick, Some(2));
+        let with = |events: &[EventRow]| wrong([&opened, events].concat());
+        assert_eq!(with(&[one.clone(), again.clone(), elsewhere.clone(), other.clone()]), [""; 0]);
+        assert_eq!(with(&[one.clone(), again.clone(), one.clone()]), [""; 0]);
+        let too_many = "attempt 1 is sent through a half-open breaker that permits 1";
+        assert_eq!(with(&[one.clone(), elsewhere, other.clone()]), [too_many]);
+        assert_eq!(with(&[one.clone(), again, one, other]), [too_many], "the second time it is a probe again");
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,8 +13,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     Link,
-    retransmission::{RTO, Retransmission},
+    retransmission::{GIVE_UP, RTO, Retransmission},
     shape::{Shape, Way},
+    stream::Connection,
 };
 use crate::{time::Instant, world::Sleep};
 
@@ -22,9 +24,11 @@ const SEGMENT_BYTES: usize = 64 * 1024;
 
 /// The queue of one direction. A segment gets its time of arrival when it enters, and never overtakes the one ahead.
 ///
-/// A segment that enters during a cut is held: it has no time of arrival until TCP retransmits it after the cut.
+/// A segment that enters during a cut is held: it has no time of arrival until TCP retransmits it after the cut. If the cut is too long,
+/// TCP gives the connection up.
 pub(super) struct Lane {
     way: Way,
+    connection: Arc<Connection>,
     rng: ChaCha8Rng,
     queue: VecDeque<Segment>,
     /// Number of data bytes in `queue`.
@@ -35,8 +39,10 @@ pub(super) struct Lane {
     burst: Option<Burst>,
     /// Time at which TCP first sent the held segments; `None` while no segment is held.
     stuck_since: Option<Instant>,
-    /// Time of TCP's next retransmission of the held segments; `None` during a cut and while no segment is held.
-    retry_at: Option<Instant>,
+    /// Time of TCP's next retransmission of the held segments, or, during a cut, at which it gives up; `None` while no segment is held.
+    held_until: Option<Instant>,
+    /// True once TCP has given up. What is left to send then, a reset, answers the peer's packets, which has no limit in time.
+    has_given_up: bool,
     /// The timer of the segment at the head, with the time at which that arrives or is retransmitted.
     timer: Option<(Instant, Sleep)>,
 }
@@ -63,31 +69,40 @@ pub(super) enum Payload {
     End,
     /// The failure of the connection.
     Failure(io::Error),
+    /// The end of the sender's patience: TCP has given up, as nothing has acknowledged what was sent before.
+    GivenUp,
 }
 
 impl Payload {
     fn len(&self) -> usize {
         match self {
             Self::Data(bytes) => bytes.len(),
-            Self::End | Self::Failure(_) => 0,
+            Self::End | Self::Failure(_) | Self::GivenUp => 0,
         }
     }
 }
 
 impl Lane {
-    /// Creates an empty lane in the direction `way`, which draws delays and losses from `rng`.
-    pub(super) fn new(way: Way, rng: ChaCha8Rng) -> Self {
+    /// Creates an empty lane of `connection` in the direction `way`, which draws delays and losses from `rng`.
+    pub(super) fn new(connection: Arc<Connection>, way: Way, rng: ChaCha8Rng) -> Self {
         Self {
             way,
+            connection,
             rng,
             queue: VecDeque::new(),
             queued: 0,
             last_arrival: Instant::START,
             burst: None,
             stuck_since: None,
-            retry_at: None,
+            held_until: None,
+            has_given_up: false,
             timer: None,
         }
+    }
+
+    /// Returns its direction.
+    pub(super) fn way(&self) -> Way {
+        self.way
     }
 
     /// Returns the number of data bytes on their way.
@@ -110,13 +125,13 @@ impl Lane {
         self.queue.clear();
         self.queued = 0;
         self.stuck_since = None;
-        self.retry_at = None;
+        self.held_until = None;
         self.timer = None;
     }
 
     /// Sends `payload`, in segments if their size matters.
     pub(super) fn push(&mut self, link: &Link, payload: Payload) {
-        let splits = link.state().shape.splits();
+        let splits = self.connection.shape().splits();
         match payload {
             Payload::Data(mut bytes) if splits => {
                 while bytes.len() > SEGMENT_BYTES {
@@ -134,7 +149,7 @@ impl Lane {
         loop {
             self.release_if_healed(link);
             let arrival = self.queue.front().and_then(|segment| segment.arrival);
-            let Some(due) = arrival.or(self.retry_at) else {
+            let Some(due) = arrival.or(self.held_until) else {
                 self.timer = None;
                 return Poll::Pending;
             };
@@ -167,7 +182,7 @@ impl Lane {
     fn push_segment(&mut self, link: &Link, payload: Payload) {
         self.release_if_healed(link);
         let now = link.world.now();
-        let arrival = if link.state().shape.cuts(self.way) {
+        let arrival = if self.connection.shape().cuts(self.way) {
             self.stuck_since.get_or_insert(now);
             None
         } else {
@@ -179,24 +194,31 @@ impl Lane {
     }
 
     /// Gives held segments their times of arrival, once TCP has retransmitted them. That is its first retransmission after the
-    /// end of the cut, unless it falls into the next cut.
+    /// end of the cut, unless it falls into the next cut, or TCP has given up before.
     fn release_if_healed(&mut self, link: &Link) {
         let Some(stuck_since) = self.stuck_since else { return };
-        let state = link.state();
-        let is_cut = state.shape.cuts(self.way);
-        let cut = state.cut[self.way as usize];
-        let healed = state.healed[self.way as usize];
-        // Released here, because `arrival` takes the lock again.
-        drop(state);
-        let sent = Retransmission::new(RTO).first_at_or_after(stuck_since, healed);
-        self.retry_at = (!is_cut).then_some(sent);
+        let cut = self.connection.cut(self.way);
+        let now = link.world.now();
+        let sent = Retransmission::new(RTO).first_at_or_after(stuck_since, cut.ended);
+        let patience = self.connection.user_timeout(self.way).unwrap_or(GIVE_UP);
+        let gives_up = if self.has_given_up { Instant::NEVER } else { stuck_since + patience };
         // During a cut, a retransmission before its beginning has passed: this lane was not polled in between.
-        let leaves = if is_cut { sent < cut } else { sent <= link.world.now() };
-        if !leaves {
-            return;
+        let leaves = if cut.lasts { sent < cut.began } else { sent <= now };
+        if sent < gives_up && leaves {
+            self.release(link, sent);
+        } else if gives_up <= now {
+            self.clear();
+            self.has_given_up = true;
+            self.queue.push_back(Segment { payload: Payload::GivenUp, arrival: Some(gives_up) });
+        } else {
+            self.held_until = Some(if cut.lasts { gives_up } else { sent.min(gives_up) });
         }
+    }
+
+    /// Gives held segments, which TCP retransmits at `sent`, their times of arrival.
+    fn release(&mut self, link: &Link, sent: Instant) {
         self.stuck_since = None;
-        self.retry_at = None;
+        self.held_until = None;
         let first_held = self.queue.partition_point(|segment| segment.arrival.is_some());
         for position in first_held..self.queue.len() {
             let arrival = self.arrival(link, sent, self.queue[position].payload.len());
@@ -206,15 +228,14 @@ impl Lane {
 
     /// Computes the time at which a segment of `bytes`, sent at `sent`, arrives.
     fn arrival(&mut self, link: &Link, sent: Instant, bytes: usize) -> Instant {
-        let mut state = link.state();
-        let shape = state.shape;
+        let shape = self.connection.shape();
         let mut left = sent;
         if shape.bandwidth.is_some() {
             // All connections of the link share its bandwidth, so a segment leaves after those of the others.
-            left = sent.max(state.busy_until[self.way as usize]) + shape.serialization(bytes);
-            state.busy_until[self.way as usize] = left;
+            let busy_until = &mut link.state().busy_until[self.way as usize];
+            left = sent.max(*busy_until) + shape.serialization(bytes);
+            *busy_until = left;
         }
-        drop(state);
         let delay = match &self.burst {
             Some(burst) if burst.sent == sent && burst.shape == shape => burst.delay,
             _ => shape.delay(&mut self.rng),

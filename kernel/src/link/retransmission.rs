@@ -13,6 +13,13 @@ pub(super) const SYN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest timeout: Linux's `TCP_RTO_MAX`.
 const RTO_MAX: Duration = Duration::from_secs(120);
 
+/// Number of retransmissions of a segment after which TCP gives up: Linux's `tcp_retries2`.
+pub(super) const RETRIES_MAX: usize = 15;
+
+/// Time from the first transmission of a segment until TCP gives up, if nothing acknowledges it: the last retransmission is waited for, too.
+/// This is the 924.6 s of Linux's documentation of `tcp_retries2`.
+pub(super) const GIVE_UP: Duration = Duration::from_millis(924_600);
+
 /// Iterator over the spans from a lost transmission to each of its retransmissions: `t`, `3t`, `7t`, …. The timeout doubles
 /// from one try to the next, up to two minutes.
 pub(super) struct Retransmission {
@@ -52,6 +59,11 @@ mod tests {
         let expected =
             [200, 600, 1_400, 3_000, 6_200, 12_600, 25_400, 51_000, 102_200, 204_600, 204_600 + 120_000, 444_600];
         assert_eq!(millis, expected);
+    }
+
+    #[test]
+    fn tcp_gives_up_after_the_wait_for_the_last_retransmission() {
+        assert_eq!(Retransmission::new(RTO).nth(RETRIES_MAX), Some(GIVE_UP));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::retransmission::Retransmission;
+use super::retransmission::{RETRIES_MAX, Retransmission};
 use crate::entropy::unit;
 
 /// A direction of a link, as seen from the server.
@@ -44,9 +44,6 @@ pub struct Shape {
     /// True if no byte passes from the server.
     pub cut_from: bool,
 }
-
-/// Largest number of losses of one segment; the next try arrives. Linux's `tcp_retries2`, where TCP gives up.
-const TRIES_MAX: usize = 15;
 
 impl Shape {
     /// Returns the composition of two shapes: delays add up, the narrower bandwidth applies, losses are independent, and
@@ -96,7 +93,8 @@ impl Shape {
         if self.loss <= 0.0 {
             return Duration::ZERO;
         }
-        let losses = (0..TRIES_MAX).take_while(|_| unit(rng) < self.loss).count();
+        // The try after the last loss arrives, as TCP would give up otherwise.
+        let losses = (0..RETRIES_MAX).take_while(|_| unit(rng) < self.loss).count();
         Retransmission::new(timeout).take(losses).last().unwrap_or_default()
     }
 
@@ -106,6 +104,61 @@ impl Shape {
         // 128 bits: the product overflows 64 bits from about 2 GB on.
         let nanos = bytes as u128 * 8 * 1_000_000_000 / u128::from(rate.max(1));
         Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX))
+    }
+}
+
+/// What a link does to its connections: to all of them, and to some.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LinkShape {
+    /// The effect on every connection.
+    pub all: Shape,
+    /// The effects of faults on some connections, in addition.
+    pub partial: Vec<PartialShape>,
+}
+
+/// The effect of a fault on some connections of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PartialShape {
+    /// Identifies the fault among those of the link, also when the link gets another shape.
+    pub fault: u64,
+    /// The connections.
+    pub connections: Selection,
+    /// The effect on them.
+    pub shape: Shape,
+}
+
+/// The connections that a fault applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// Those that are open when the fault begins.
+    OpenAtStart,
+}
+
+impl From<Shape> for LinkShape {
+    fn from(all: Shape) -> Self {
+        Self { all, partial: Vec::new() }
+    }
+}
+
+impl LinkShape {
+    /// Returns true if the link does nothing to any connection, now and later.
+    pub fn is_none(&self) -> bool {
+        self.all.is_none() && self.partial.is_empty()
+    }
+
+    /// Adds the effect of a fault, on these connections, or on all of them without a selection.
+    pub fn add(&mut self, fault: u64, connections: Option<Selection>, shape: Shape) {
+        match connections {
+            None => self.all = self.all.and(shape),
+            Some(connections) => self.partial.push(PartialShape { fault, connections, shape }),
+        }
+    }
+
+    /// Returns the effect on a connection that `is_selected` says each partial effect applies to or not.
+    pub(super) fn on_connection(&self, is_selected: impl Fn(&PartialShape) -> bool) -> Shape {
+        let selected = self.partial.iter().filter(|partial| is_selected(partial));
+        selected.fold(self.all, |shape, partial| shape.and(partial.shape))
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -16,10 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{
     Link,
     lane::{Lane, Payload},
-    shape::Way,
+    shape::{Shape, Way},
 };
 use crate::{
     sync::lock,
+    time::Instant,
     world::{BoxStream, Stream, gather},
 };
 
@@ -53,18 +55,83 @@ struct Wire {
     ending: bool,
     /// True when the end of the outgoing stream has passed the link.
     ended: bool,
+    /// True when TCP has given up this end's bytes.
+    given_up: bool,
 }
 
-/// The part of a connection that the link holds, to reset and to wake it.
+/// The part of a connection that the link holds, to shape, to reset and to wake it.
 pub(super) struct Connection {
+    /// Its position among the connections of the link that have been open, from 1.
+    established: u64,
     reset: AtomicBool,
+    effect: Mutex<Effect>,
     reader: Mutex<Option<Waker>>,
 }
 
+/// What the link does to a connection. Arrays have one element for each [`Way`].
+struct Effect {
+    shape: Shape,
+    cuts: [Cut; 2],
+    /// Time without an acknowledgement after which this end gives up, in its outgoing direction.
+    user_timeout: Option<(Way, Duration)>,
+}
+
+/// The last cut of one direction.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    /// True until it is over.
+    pub(super) lasts: bool,
+    pub(super) began: Instant,
+    /// Time at which the last one that is over ended.
+    pub(super) ended: Instant,
+}
+
 impl Connection {
-    /// Creates the shared part of an open connection.
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { reset: AtomicBool::new(false), reader: Mutex::new(None) })
+    /// Creates the shared part of a connection that is open as the `established`th of its link.
+    pub(super) fn new(established: u64) -> Arc<Self> {
+        let never = Cut { lasts: false, began: Instant::START, ended: Instant::START };
+        let effect = Effect { shape: Shape::default(), cuts: [never; 2], user_timeout: None };
+        Arc::new(Self {
+            established,
+            reset: AtomicBool::new(false),
+            effect: Mutex::new(effect),
+            reader: Mutex::new(None),
+        })
+    }
+
+    /// Returns its position among the connections of the link that have been open, from 1.
+    pub(super) fn established(&self) -> u64 {
+        self.established
+    }
+
+    /// Applies `shape` from `now` on.
+    pub(super) fn set_shape(&self, shape: Shape, now: Instant) {
+        let mut effect = lock(&self.effect);
+        effect.shape = shape;
+        for way in [Way::To, Way::From] {
+            let cut = &mut effect.cuts[way as usize];
+            match (cut.lasts, shape.cuts(way)) {
+                (false, true) => cut.began = now,
+                (true, false) => cut.ended = now,
+                _ => {}
+            }
+            cut.lasts = shape.cuts(way);
+        }
+    }
+
+    /// Returns what the link does to the connection.
+    pub(super) fn shape(&self) -> Shape {
+        lock(&self.effect).shape
+    }
+
+    /// Returns the last cut in the direction `way`.
+    pub(super) fn cut(&self, way: Way) -> Cut {
+        lock(&self.effect).cuts[way as usize]
+    }
+
+    /// Returns the time without an acknowledgement after which what is sent in the direction `way` is given up, if one is set.
+    pub(super) fn user_timeout(&self, way: Way) -> Option<Duration> {
+        lock(&self.effect).user_timeout.filter(|(outgoing, _)| *outgoing == way).map(|(_, timeout)| timeout)
     }
 
     /// Makes the stream fail from its next poll on.
@@ -100,14 +167,30 @@ impl ShapedStream {
     pub(super) fn new(link: Arc<Link>, connection: Arc<Connection>, number: u64, out: Way, socket: BoxStream) -> Self {
         let wire = Wire {
             socket,
-            outgoing: new_lane(&link, number, out),
-            incoming: new_lane(&link, number, out.back()),
+            outgoing: new_lane(&link, &connection, number, out),
+            incoming: new_lane(&link, &connection, number, out.back()),
             read_all: false,
             broken: false,
             ending: false,
             ended: false,
+            given_up: false,
         };
         Self { link, connection, wire: Some(wire) }
+    }
+
+    /// Sets the time for which bytes that were sent may lack an acknowledgement before the connection fails, as the socket option
+    /// `TCP_USER_TIMEOUT` does; by default it fails after 15 retransmissions.
+    pub fn set_user_timeout(&self, timeout: Option<Duration>) {
+        let way = self.wire.as_ref().map(|wire| wire.outgoing.way());
+        lock(&self.connection.effect).user_timeout = way.zip(timeout);
+    }
+
+    /// Returns the link and the wire after the bytes that have passed the link were written, or an error if the connection has been
+    /// reset or given up.
+    fn driven(&mut self, cx: &mut Context<'_>) -> io::Result<(&Link, &mut Wire)> {
+        let (link, wire) = self.wire()?;
+        wire.drive_outgoing(link, cx);
+        if wire.given_up { Err(io::ErrorKind::TimedOut.into()) } else { Ok((link, wire)) }
     }
 
     /// Returns the link and the wire, or an error if the connection has been reset.
@@ -126,8 +209,7 @@ impl ShapedStream {
 impl AsyncRead for ShapedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.connection.register(cx);
-        let (link, wire) = self.wire()?;
-        wire.drive_outgoing(link, cx);
+        let (link, wire) = self.driven(cx)?;
         if wire.passes_straight(link, &wire.incoming) && !wire.read_all {
             return Pin::new(&mut wire.socket).poll_read(cx, buf);
         }
@@ -146,8 +228,7 @@ impl AsyncWrite for ShapedStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let (link, wire) = self.wire()?;
-        wire.drive_outgoing(link, cx);
+        let (link, wire) = self.driven(cx)?;
         if wire.ending || wire.has_reported_failure(link) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -171,8 +252,7 @@ impl AsyncWrite for ShapedStream {
     /// Flushes the socket. Bytes on their way through the link count as sent.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.register(cx);
-        let (link, wire) = self.wire()?;
-        wire.drive_outgoing(link, cx);
+        let (_, wire) = self.driven(cx)?;
         Pin::new(&mut wire.socket).poll_flush(cx)
     }
 
@@ -189,8 +269,7 @@ impl AsyncWrite for ShapedStream {
 impl Stream for ShapedStream {
     fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         self.connection.register(cx);
-        let (link, wire) = self.wire()?;
-        wire.drive_outgoing(link, cx);
+        let (link, wire) = self.driven(cx)?;
         if wire.passes_straight(link, &wire.incoming) && !wire.read_all {
             return wire.socket.poll_read_chunk(cx);
         }
@@ -199,8 +278,7 @@ impl Stream for ShapedStream {
     }
 
     fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
-        let (link, wire) = self.wire()?;
-        wire.drive_outgoing(link, cx);
+        let (link, wire) = self.driven(cx)?;
         if wire.ending || wire.has_reported_failure(link) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -243,8 +321,8 @@ impl Stream for ShapedStream {
 }
 
 /// Creates the lane of connection `number` in the direction `way`, with a random stream of its own.
-fn new_lane(link: &Link, number: u64, way: Way) -> Lane {
-    Lane::new(way, link.entropy.stream_of("link.lane", &[link.fingerprint(), number, way as u64]))
+fn new_lane(link: &Link, connection: &Arc<Connection>, number: u64, way: Way) -> Lane {
+    Lane::new(connection.clone(), way, link.entropy.stream_of("link.lane", &[link.fingerprint(), number, way as u64]))
 }
 
 impl Wire {
@@ -272,6 +350,14 @@ impl Wire {
                 Payload::Failure(_) => {
                     self.socket.abort();
                     Poll::Ready(Ok(0))
+                }
+                Payload::GivenUp => {
+                    self.given_up = true;
+                    self.ending = true;
+                    self.outgoing.clear();
+                    // The operating system has forgotten the connection: it answers what the peer sends with a reset, once that passes.
+                    self.outgoing.push(link, Payload::Failure(io::ErrorKind::ConnectionReset.into()));
+                    continue;
                 }
             };
             let is_end = !matches!(payload, Payload::Data(_));
@@ -321,6 +407,10 @@ impl Wire {
                 // Not consumed, so that every later read returns the end again.
                 Poll::Ready(Payload::End) => return Poll::Ready(Ok(())),
                 Poll::Ready(Payload::Failure(_)) if delivered => break,
+                Poll::Ready(Payload::GivenUp) => {
+                    self.lose_peer(link);
+                    continue;
+                }
                 Poll::Ready(Payload::Failure(error)) => return Poll::Ready(Err(error.kind().into())),
             }
             delivered = true;
@@ -330,14 +420,26 @@ impl Wire {
 
     /// Returns the next chunk that has passed the link. An empty chunk is the end of the stream.
     fn deliver_chunk(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let chunk = match self.incoming.poll_arrival(link, cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Payload::Data(bytes)) => std::mem::take(bytes),
-            Poll::Ready(Payload::End) => return Poll::Ready(Ok(Bytes::new())),
-            Poll::Ready(Payload::Failure(error)) => return Poll::Ready(Err(error.kind().into())),
+        let chunk = loop {
+            match self.incoming.poll_arrival(link, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Payload::Data(bytes)) => break std::mem::take(bytes),
+                Poll::Ready(Payload::End) => return Poll::Ready(Ok(Bytes::new())),
+                Poll::Ready(Payload::Failure(error)) => return Poll::Ready(Err(error.kind().into())),
+                Poll::Ready(Payload::GivenUp) => self.lose_peer(link),
+            }
         };
         self.incoming.consumed(chunk.len());
         Poll::Ready(Ok(chunk))
+    }
+
+    /// Notes that the peer's TCP has given up what it sent. This end learns it by a reset, once one passes the link.
+    fn lose_peer(&mut self, link: &Link) {
+        self.socket.abort();
+        self.broken = true;
+        self.read_all = true;
+        self.incoming.clear();
+        self.incoming.push(link, Payload::Failure(io::ErrorKind::ConnectionReset.into()));
     }
 
     /// Sends the end of the outgoing stream, once.

@@ -2,13 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{link::Shape, server::Injection};
+use crate::{
+    link::{LinkShape, Selection, Shape},
+    server::Injection,
+};
+
+/// What a fault does to a link.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LinkEffect {
+    pub(super) shape: Shape,
+    /// The connections that it applies to; `None` for all.
+    pub(super) connections: Option<Selection>,
+}
 
 /// The faults that act on one server now, by their index in the scenario.
 #[derive(Default)]
 pub(super) struct ActiveFaults {
     freezes: BTreeSet<usize>,
-    shapes: BTreeMap<usize, Shape>,
+    link_effects: BTreeMap<usize, LinkEffect>,
     injections: BTreeMap<usize, Injection>,
 }
 
@@ -24,19 +35,23 @@ impl ActiveFaults {
         self.freezes.remove(&index) && self.freezes.is_empty()
     }
 
-    /// Adds the link shape of the fault `index`.
-    pub(super) fn add_shape(&mut self, index: usize, shape: Shape) {
-        self.shapes.insert(index, shape);
+    /// Adds the effect on the link of the fault `index`.
+    pub(super) fn add_link_effect(&mut self, index: usize, effect: LinkEffect) {
+        self.link_effects.insert(index, effect);
     }
 
-    /// Removes the link shape of the fault `index`.
-    pub(super) fn remove_shape(&mut self, index: usize) {
-        self.shapes.remove(&index);
+    /// Removes the effect on the link of the fault `index`.
+    pub(super) fn remove_link_effect(&mut self, index: usize) {
+        self.link_effects.remove(&index);
     }
 
     /// Returns the shape of the link: that of the scenario's `network` and all faults together.
-    pub(super) fn shape(&self, network: Shape) -> Shape {
-        self.shapes.values().fold(network, |all, shape| all.and(*shape))
+    pub(super) fn shape(&self, network: Shape) -> LinkShape {
+        let mut shape = LinkShape::from(network);
+        for (index, effect) in &self.link_effects {
+            shape.add(*index as u64, effect.connections, effect.shape);
+        }
+        shape
     }
 
     /// Adds the injection of the fault `index`.
@@ -83,11 +98,11 @@ mod tests {
         faults.add_freeze(0);
         faults.add_injection(1, Injection { slow: 2.0, ..Injection::default() });
         let shape = Shape { latency: Duration::from_millis(5), ..Shape::default() };
-        faults.add_shape(2, shape);
+        faults.add_link_effect(2, LinkEffect { shape, ..LinkEffect::default() });
         faults.end_with_process();
         assert!(!faults.remove_freeze(0));
         assert!(!faults.remove_injection(1));
         assert_eq!(faults.injection(), Injection::default());
-        assert_eq!(faults.shape(Shape::default()), shape);
+        assert_eq!(faults.shape(Shape::default()), shape.into());
     }
 }

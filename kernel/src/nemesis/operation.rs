@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{link::Shape, server::Injection, world::BoxFuture};
+use crate::{link::LinkShape, server::Injection, world::BoxFuture};
 
 /// An operation on one server, which its index names.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +18,7 @@ pub enum Operation {
     /// Continues the process (SIGCONT).
     Resume(usize),
     /// Gives the link to the server this shape, in place of the one before.
-    Shape(usize, Shape),
+    Shape(usize, LinkShape),
     /// Resets the connections to the server.
     Reset(usize),
     /// Makes the server inject these faults, in place of the ones before.

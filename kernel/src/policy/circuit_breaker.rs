@@ -75,11 +75,13 @@ table! {
         failure_status_codes: Vec<Code> = vec![Code::Unavailable, Code::DeadlineExceeded, Code::Internal],
             "to have no breaker, leave the table out", samples::CODES;
         /// Time whose calls the rates are computed of, in whole seconds if it is longer than one; in place of a number of calls.
-        sliding_window_duration: Option<Duration> = None, limits::BREAKER_WINDOW, NOT_DRAWN;
+        sliding_window_duration: Option<Duration> = None, limits::BREAKER_WINDOW,
+            &["\"200ms\"", "\"5s\""];
         /// Time in the state HALF_OPEN after which the breaker opens again; without it, it waits for its calls.
-        max_wait_duration_in_half_open: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+        max_wait_duration_in_half_open: Option<Duration> = None, limits::DURATION, &["\"50ms\"", "\"1s\""];
         /// Statuses that count neither as failures nor as successes.
-        ignored_status_codes: Option<Vec<Code>> = None, "to ignore nothing, leave the key out", NOT_DRAWN;
+        ignored_status_codes: Option<Vec<Code>> = None, "to ignore nothing, leave the key out",
+            &["[\"RESOURCE_EXHAUSTED\"]", "[\"DEADLINE_EXCEEDED\"]"];
     }
     draw = &[
         &["scope", "consecutive_failures", "reset_timeout", "permitted_calls_in_half_open", "failure_status_codes"],

@@ -41,11 +41,23 @@ const DRAWN_SEPARATELY: [&str; 6] = [
     "client.outlier_detection.all_ejected",
 ];
 
+/// Settings of breakers that came after those, and are drawn from a stream of their own, too.
+const BREAKER_SETTINGS: [&str; 3] = [
+    "client.circuit_breaker.sliding_window_duration",
+    "client.circuit_breaker.max_wait_duration_in_half_open",
+    "client.circuit_breaker.ignored_status_codes",
+];
+
 /// Tables of the client that a run may be without, drawn from the same stream.
 const SWITCHED_SEPARATELY: [&str; 2] = ["client.health_check", "client.passive_health"];
 
 /// A table of the client that is drawn as a whole, from the same stream.
 const KEEPALIVE: &str = "keepalive";
+
+/// Returns whether the setting at `path` is drawn from another stream than its table.
+fn is_separate(path: &str) -> bool {
+    DRAWN_SEPARATELY.contains(&path) || BREAKER_SETTINGS.contains(&path)
+}
 
 /// A key or an inline table, and the values that it may be drawn with, as TOML.
 type Samples = (&'static str, &'static [&'static str]);
@@ -53,7 +65,7 @@ type Samples = (&'static str, &'static [&'static str]);
 /// Returns the keys of the table at `path` that may be drawn together, in the order of its declaration: one list for each set that
 /// the table declares.
 fn sample_sets(table: &TableInfo, path: &str) -> Vec<Vec<Samples>> {
-    let keys = table.keys.iter().filter(|key| !DRAWN_SEPARATELY.contains(&join(path, key.name()).as_str()));
+    let keys = table.keys.iter().filter(|key| !is_separate(&join(path, key.name())));
     let keys = keys.map(|key| (key.name(), key.samples()));
     let all = keys.chain(table.tables.iter().map(|(name, _, inner)| (*name, inner.samples)));
     let drawn: Vec<Samples> = all.filter(|(_, samples)| !samples.is_empty()).collect();
@@ -97,7 +109,7 @@ fn single_keys(table: &TableInfo, path: &str, keys: &mut Vec<(String, &'static [
         }
         let drawn = inner.keys.iter().filter(|key| !key.samples().is_empty());
         let drawn = drawn.map(|key| (format!("{path}.{}", key.name()), key.samples()));
-        keys.extend(drawn.filter(|(path, _)| !DRAWN_SEPARATELY.contains(&path.as_str())));
+        keys.extend(drawn.filter(|(path, _)| !is_separate(path)));
         single_keys(inner, &path, keys);
     }
 }
@@ -127,7 +139,9 @@ pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
     draw.client();
     let mut separate = Draw { rng: Entropy::new(seed).stream("scenario.swarm.profile"), ..draw };
     separate.profile();
-    separate.settings
+    let mut breaker = Draw { rng: Entropy::new(seed).stream("scenario.swarm.breaker"), ..separate };
+    breaker.separately(&BREAKER_SETTINGS);
+    breaker.settings
 }
 
 struct Draw<R> {
@@ -232,15 +246,7 @@ impl<R: Rng> Draw<R> {
         if unit(&mut self.rng) < 0.3 {
             self.set("client.profile", Profile::Grpc.name());
         }
-        for path in DRAWN_SEPARATELY {
-            let (table, key) = path.rsplit_once('.').unwrap_or_default();
-            let key = table_at(table).keys.iter().find(|declared| declared.name() == key);
-            let value = key.map(|key| self.any(key.samples())).unwrap_or_default();
-            // An optional table is off unless it was drawn.
-            if self.is_on() && !self.settings.iter().any(|set| *set == format!("{table}=off")) {
-                self.set(path, value.trim_matches('"'));
-            }
-        }
+        self.separately(&DRAWN_SEPARATELY);
         for table in SWITCHED_SEPARATELY {
             if unit(&mut self.rng) < 0.15 {
                 self.replace(table, "off");
@@ -254,6 +260,23 @@ impl<R: Rng> Draw<R> {
             "off".to_owned()
         };
         self.set("client.keepalive", &keepalive);
+    }
+
+    /// Draws each of these settings whose table is on, or leaves it as it is.
+    fn separately(&mut self, paths: &[&str]) {
+        for path in paths {
+            let (table, key) = path.rsplit_once('.').unwrap_or_default();
+            let declared = table_at(table).keys.iter().find(|declared| declared.name() == key);
+            let value = declared.map(|key| self.any(key.samples())).unwrap_or_default();
+            // An optional table is off unless it was drawn.
+            let is_off = self.settings.iter().any(|set| *set == format!("{table}=off"));
+            // A window is of calls or of time.
+            let is_excluded = key == "sliding_window_duration"
+                && self.settings.iter().any(|set| sets(set, table) && set.contains("sliding_window_size"));
+            if self.is_on() && !is_off && !is_excluded {
+                self.set(path, value.trim_matches('"'));
+            }
+        }
     }
 
     /// Draws the table, or not. It replaces one of the same name.
@@ -346,7 +369,7 @@ mod tests {
     fn every_optional_table_and_every_key_with_samples_can_be_drawn() {
         fn assert_drawn(table: &TableInfo, path: &str) {
             let drawn: BTreeSet<&str> = sample_sets(table, path).into_iter().flatten().map(|(key, _)| key).collect();
-            let separate = |key: &str| DRAWN_SEPARATELY.contains(&join(path, key).as_str());
+            let separate = |key: &str| is_separate(&join(path, key));
             let sampled = table.keys.iter().filter(|key| !key.samples().is_empty() && !separate(key.name()));
             sampled.for_each(|key| assert!(drawn.contains(key.name()), "{path}.{} is in no set", key.name()));
             for set in table.draw.iter().flat_map(|set| set.iter()) {

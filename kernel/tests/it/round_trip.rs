@@ -148,10 +148,12 @@ fn network() -> impl Strategy<Value = Network> {
 fn client() -> impl Strategy<Value = Client> {
     let health = (from(1_000_000), from(1)).prop_map(|(interval, timeout)| HealthCheck { interval, timeout });
     let passive = codes().prop_map(|status_codes| PassiveHealth { status_codes });
-    let keepalive = (from(1_000_000), from(1), any::<bool>()).prop_map(|(time, timeout, without_calls)| Keepalive {
+    let keepalive = (from(1_000_000), from(1), any::<bool>(), option::of(from(1)));
+    let keepalive = keepalive.prop_map(|(time, timeout, without_calls, user_timeout)| Keepalive {
         time,
         timeout,
         without_calls,
+        user_timeout,
     });
     let health = (option::of(health), option::of(passive), option::of(keepalive));
     let times = (from(1), from(1), any::<bool>());
@@ -389,6 +391,7 @@ fn fault(servers: &Servers, end: Duration) -> impl Strategy<Value = Fault> + use
             duration
         }),
         (direction, duration()).prop_map(|(direction, duration)| FaultKind::Partition { direction, duration }),
+        duration().prop_map(|duration| FaultKind::HalfOpen { duration }),
         (0.0..=1.0, duration()).prop_map(|(rate, duration)| FaultKind::Loss { rate, duration }),
         (bandwidth(), duration()).prop_map(|(rate, duration)| FaultKind::Bandwidth { rate, duration }),
         Just(FaultKind::Reset),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kernel::{
-    link::{Link, Shape},
+    link::{Link, LinkShape, Selection, Shape},
     server::{Injection, Injector},
     sync::lock,
 };
@@ -30,15 +30,25 @@ pub(super) struct ActiveFaults {
 #[derive(Default)]
 struct FaultState {
     /// Faults by kind and by the connection that holds them; `None` for faults that stay.
-    faults: BTreeMap<(String, Option<u64>), ActiveFault>,
+    faults: BTreeMap<(String, Option<u64>), NumberedFault>,
     /// Number of connections accepted so far.
     connections: u64,
+    /// Number of faults that have begun.
+    begun: u64,
+}
+
+/// A fault, with its number among those that have begun.
+struct NumberedFault {
+    number: u64,
+    fault: ActiveFault,
 }
 
 /// A fault that is active.
 pub(super) struct ActiveFault {
     /// Effect on the link.
     pub(super) shape: Shape,
+    /// The connections with this effect; `None` for all.
+    pub(super) connections: Option<Selection>,
     /// Effect on the server.
     pub(super) injection: Injection,
     /// What it is, for logs.
@@ -80,15 +90,15 @@ impl ActiveFaults {
             let (ended, active) =
                 mem::take(&mut state.faults).into_iter().partition(|((_, holder), _)| *holder == Some(connection));
             state.faults = active;
-            let ended: BTreeMap<_, ActiveFault> = ended;
+            let ended: BTreeMap<_, NumberedFault> = ended;
             self.ended(ended.into_values())
         })
     }
 
     /// Adds to the log that these faults have ended, and returns their descriptions.
-    fn ended(&self, faults: impl Iterator<Item = ActiveFault>) -> Vec<String> {
+    fn ended(&self, faults: impl Iterator<Item = NumberedFault>) -> Vec<String> {
         faults
-            .map(|fault| {
+            .map(|NumberedFault { fault, .. }| {
                 self.note(Change::Ends(fault.id.clone()));
                 fault.id.text
             })
@@ -107,7 +117,8 @@ impl ActiveFaults {
         self.change(|state| {
             let before = state.texts();
             let begins = Change::Begins(fault.id.clone());
-            let replaced = state.faults.insert((kind, holder), fault);
+            state.begun += 1;
+            let replaced = state.faults.insert((kind, holder), NumberedFault { number: state.begun, fault });
             self.ended(replaced.into_iter());
             self.note(begins);
             before
@@ -129,8 +140,12 @@ impl ActiveFaults {
     fn change<T>(&self, change: impl FnOnce(&mut FaultState) -> T) -> T {
         let mut state = lock(&self.state);
         let changed = change(&mut state);
-        let shape = state.faults.values().fold(Shape::default(), |all, fault| all.and(fault.shape));
-        let injection = state.faults.values().fold(Injection::default(), |all, fault| all.and(&fault.injection));
+        let mut shape = LinkShape::default();
+        let mut injection = Injection::default();
+        for NumberedFault { number, fault } in state.faults.values() {
+            shape.add(*number, fault.connections, fault.shape);
+            injection = injection.and(&fault.injection);
+        }
         // Still under the lock: without it, the earlier of two concurrent changes could be applied last.
         self.link.set_shape(shape);
         if let Some(injector) = &self.injector {
@@ -142,6 +157,6 @@ impl ActiveFaults {
 
 impl FaultState {
     fn texts(&self) -> Vec<String> {
-        self.faults.values().map(|fault| fault.id.text.clone()).collect()
+        self.faults.values().map(|numbered| numbered.fault.id.text.clone()).collect()
     }
 }

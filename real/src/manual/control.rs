@@ -6,7 +6,7 @@
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use kernel::{
-    link::Shape,
+    link::{Selection, Shape},
     scenario::limits,
     server::Injection,
     time::Instant,
@@ -60,6 +60,9 @@ pub(crate) enum ControlRequest {
         kind: String,
         /// Effect on the link.
         shape: Shape,
+        /// The connections with this effect; `None` for all.
+        #[serde(default)]
+        connections: Option<Selection>,
         /// Effect on the server.
         injection: Injection,
         /// Description for logs.
@@ -194,13 +197,13 @@ impl ControlSocket {
     fn carry_out(&self, request: ControlRequest, connection: u64) -> ControlResponse {
         let server = self.faults.server();
         let before = match request {
-            ControlRequest::Inject { kind, shape, injection, text, held, command } => {
+            ControlRequest::Inject { kind, shape, connections, injection, text, held, command } => {
                 if self.faults.count() >= FAULTS_MAX {
                     return ControlResponse::Refused { reason: format!("{FAULTS_MAX} faults are active; heal some") };
                 }
                 log_line(format!("{server}: {text}"));
                 let id = InjectedFaultId { command, kind: kind.clone(), text };
-                self.faults.add(kind, held.then_some(connection), ActiveFault { shape, injection, id })
+                self.faults.add(kind, held.then_some(connection), ActiveFault { shape, connections, injection, id })
             }
             ControlRequest::Reset => {
                 log_line(format!("{server}: reset all connections"));
@@ -292,6 +295,7 @@ mod tests {
         ControlRequest::Inject {
             kind: "delay".to_owned(),
             shape: Shape { latency: Duration::from_millis(ms), ..Shape::default() },
+            connections: None,
             injection: Injection::default(),
             text: format!("delay {ms}"),
             held,

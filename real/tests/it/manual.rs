@@ -115,6 +115,41 @@ fn a_server_takes_commands_with_any_clients() {
 }
 
 #[test]
+fn half_open_silences_the_connections_that_are_open_and_no_others() {
+    let user = User::new();
+    let upstream = Server::bind("127.0.0.1:0").expect("a port is free");
+    let address = upstream.local_addr().expect("it is bound").to_string();
+    let _proxy = user.foreground(&["proxy", "--listen", "0", "--upstream", &address, "--id", "between"]);
+    // It sends back what it receives.
+    let echo = |mut socket: Socket| std::io::copy(&mut socket.try_clone().expect("it is open"), &mut socket);
+    let accept = move || {
+        for socket in upstream.incoming().take(2) {
+            let socket = socket.expect("it is connected to");
+            thread::Builder::new().spawn(move || echo(socket)).expect("threads can be had");
+        }
+    };
+    thread::Builder::new().spawn(accept).expect("threads can be had");
+    let answer = |mut socket: &Socket| {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).map(|()| byte[0]).map_err(|error| error.kind())
+    };
+    let old = connect(&user, "between");
+    (&old).write_all(b"1").expect("it is open");
+    assert_eq!(answer(&old), Ok(b'1'));
+    user.says(&["inject", "half-open", "between"]);
+    (&old).write_all(b"2").expect("the operating system takes it");
+    let new = connect(&user, "between");
+    (&new).write_all(b"3").expect("it is open");
+    assert_eq!(answer(&new), Ok(b'3'), "a new connection works");
+    assert!(user.says(&["list"]).contains("half-open connections"));
+    old.set_nonblocking(true).expect("it is open");
+    assert_eq!(answer(&old), Err(ErrorKind::WouldBlock), "nothing has arrived");
+    old.set_nonblocking(false).expect("it is open");
+    user.says(&["inject", "heal", "between"]);
+    assert_eq!(answer(&old), Ok(b'2'), "it is sent again");
+}
+
+#[test]
 fn a_proxy_passes_bytes_ends_and_resets_on_as_they_are() {
     let user = User::new();
     let upstream = Server::bind("127.0.0.1:0").expect("a port is free");

@@ -30,6 +30,17 @@ fn bytes_sent_into_a_partition_arrive_at_the_first_retransmission_after_it() {
 }
 
 #[test]
+fn a_partition_that_lasts_longer_than_tcp_waits_ends_the_connection() {
+    let heard = simulate(&echo(), |hosts| async move {
+        let mut conversation = Conversation::open(&hosts).await;
+        hosts.shape(ms(500), CUT).await;
+        conversation.say(secs(1), b"hello").await;
+        conversation.until(secs(1_000)).await
+    });
+    assert_eq!(heard, [(at(ms(1_000 + 924_600)), Seen::Failure(std::io::ErrorKind::TimedOut))]);
+}
+
+#[test]
 fn a_partition_keeps_the_order_and_leaves_the_stream_usable() {
     let (sink, log) = sink();
     simulate(&sink, |hosts| async move {

@@ -23,6 +23,7 @@ enum Taken {
     Data(Vec<u8>),
     End,
     Failure,
+    GivenUp,
 }
 
 impl Fixture {
@@ -30,7 +31,8 @@ impl Fixture {
         let host = MemoryHost::new().0;
         let link = Link::new(Arc::new(SharedHost(host.clone())), Entropy::new(1), "server-0");
         link.set_shape(shape);
-        Self { host, link, lane: lane() }
+        let lane = lane(&link);
+        Self { host, link, lane }
     }
 
     fn advance_to(&self, millis: u32) {
@@ -38,7 +40,7 @@ impl Fixture {
     }
 
     fn cut(&self, cut_to: bool) {
-        let shape = Shape { cut_to, ..self.link.state().shape };
+        let shape = Shape { cut_to, ..self.link.state().shape.all };
         self.link.set_shape(shape);
     }
 
@@ -65,8 +67,9 @@ impl Fixture {
     }
 }
 
-fn lane() -> Lane {
-    Lane::new(Way::To, Entropy::new(1).stream("lane"))
+/// Returns a lane of a new connection of `link`.
+fn lane(link: &Link) -> Lane {
+    Lane::new(link.add_connection(), Way::To, Entropy::new(1).stream("lane"))
 }
 
 fn at(millis: u32) -> Instant {
@@ -79,6 +82,7 @@ fn take(lane: &mut Lane, link: &Link) -> Option<Taken> {
         Payload::Data(bytes) => Taken::Data(std::mem::take(bytes).to_vec()),
         Payload::End => Taken::End,
         Payload::Failure(_) => Taken::Failure,
+        Payload::GivenUp => Taken::GivenUp,
     };
     lane.consumed(if let Taken::Data(bytes) = &taken { bytes.len() } else { 0 });
     Some(taken)
@@ -141,7 +145,7 @@ fn what_is_consumed_in_parts_stays_at_the_head_until_it_is_empty() {
 fn bandwidth_paces_segments_over_all_connections_of_a_link() {
     // A byte a millisecond.
     let mut fixture = Fixture::new(Shape { bandwidth: Some(8_000), latency: MILLISECOND, ..Shape::default() });
-    let mut other = lane();
+    let mut other = lane(&fixture.link);
     fixture.send(b"0123456789");
     other.push(&fixture.link, Payload::Data(Bytes::from_static(b"01234")));
     fixture.send(b"01");

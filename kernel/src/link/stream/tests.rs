@@ -31,9 +31,7 @@ impl Fixture {
         let link = Link::new(Arc::new(SharedHost(host.clone())), Entropy::new(1), "server-0");
         link.set_shape(shape);
         let (ours, peer) = duplex(bytes);
-        let connection = Connection::new();
-        link.state().connections.push(Arc::downgrade(&connection));
-        let stream = ShapedStream::new(link.clone(), connection, 1, Way::To, over(ours));
+        let stream = ShapedStream::new(link.clone(), link.add_connection(), 1, Way::To, over(ours));
         Self { host, link, stream, peer }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use kernel::{
     cli::{help::NO_VERDICT, help_sections},
-    link::Shape,
+    link::{Selection, Shape},
     scenario::{Direction, bandwidth, duration},
     server::{InjectedErrors, Injection},
     status::Code,
@@ -67,6 +67,10 @@ enum FaultArgs {
         #[arg(long, default_value_t = Direction::Both)]
         direction: Direction,
     },
+    /// Swallows all packets of the connections that are open now, while new connections work.
+    #[command(alias = "half_open")]
+    #[command(after_long_help = help_sections(&["real inject half-open server-0 --duration 30s"], NO_VERDICT))]
+    HalfOpen(LastingArgs),
     /// Loses segments, which arrive later.
     #[command(after_long_help = help_sections(&["real inject loss server-0 --rate 0.05"], NO_VERDICT))]
     Loss {
@@ -167,6 +171,7 @@ impl FaultArgs {
                 (on, None)
             }
             Self::Freeze(lasting)
+            | Self::HalfOpen(lasting)
             | Self::Delay { lasting, .. }
             | Self::Partition { lasting, .. }
             | Self::Loss { lasting, .. }
@@ -197,6 +202,11 @@ impl FaultArgs {
                 let cut_from = matches!(direction, Direction::Both | Direction::From);
                 let text = format!("partition ({direction})");
                 InjectedFault::on_link("partition", Shape { cut_to, cut_from, ..none }, text)
+            }
+            Self::HalfOpen(_) => {
+                let shape = Shape { cut_to: true, cut_from: true, ..none };
+                let fault = InjectedFault::on_link("half_open", shape, "half-open connections".to_owned());
+                InjectedFault { connections: Some(Selection::OpenAtStart), ..fault }
             }
             Self::Loss { rate, .. } => {
                 let text = format!("loss of {} %", rate * 100.0);
@@ -261,6 +271,15 @@ mod tests {
         let commands = ["partition a", "partition a --direction to", "partition a --direction from"];
         let cuts = commands.map(|words| (fault(words).shape.cut_to, fault(words).shape.cut_from));
         assert_eq!(cuts, [(true, true), (true, false), (false, true)]);
+    }
+
+    #[test]
+    fn half_open_cuts_the_connections_that_are_open() {
+        let half_open = fault("half-open a --duration 1s");
+        assert_eq!((half_open.shape.cut_to, half_open.shape.cut_from), (true, true));
+        assert_eq!(half_open.connections, Some(Selection::OpenAtStart));
+        assert_eq!(fault("half_open a"), half_open, "the name of the kind in scenarios is another name");
+        assert_eq!(fault("partition a").connections, None);
     }
 
     #[test]

@@ -2,7 +2,13 @@
 
 use std::{path::Path, time::Duration};
 
-use kernel::{cli::Failure, link::Shape, scenario::duration, server::Injection, world::SharedWorld};
+use kernel::{
+    cli::Failure,
+    link::{Selection, Shape},
+    scenario::duration,
+    server::Injection,
+    world::SharedWorld,
+};
 use rustix::process::Signal;
 
 use super::{
@@ -62,6 +68,8 @@ pub(super) struct InjectedFault {
     pub(super) kind: &'static str,
     /// Effect on the link.
     pub(super) shape: Shape,
+    /// The connections with this effect; `None` for all.
+    pub(super) connections: Option<Selection>,
     /// Effect on the server.
     pub(super) injection: Injection,
     /// Description for logs.
@@ -71,12 +79,12 @@ pub(super) struct InjectedFault {
 impl InjectedFault {
     /// A fault that affects the link only.
     pub(super) fn on_link(kind: &'static str, shape: Shape, text: String) -> Self {
-        Self { kind, shape, injection: Injection::default(), text }
+        Self { kind, shape, connections: None, injection: Injection::default(), text }
     }
 
     /// A fault that affects the server only.
     pub(super) fn on_server(kind: &'static str, injection: Injection, text: String) -> Self {
-        Self { kind, shape: Shape::default(), injection, text }
+        Self { kind, shape: Shape::default(), connections: None, injection, text }
     }
 }
 
@@ -159,7 +167,7 @@ impl Command {
                 let healed = if before.is_empty() { "it had no fault".to_owned() } else { before.join(", ") };
                 log_line(format!("{done} ({healed})"));
             }
-            Self::Inject(InjectedFault { kind, shape, injection, text }) => {
+            Self::Inject(InjectedFault { kind, shape, connections, injection, text }) => {
                 // A proxy does not understand the calls in its byte streams, so that it cannot fail single ones.
                 if target.kind != EntryKind::Server && *injection != Injection::default() {
                     return Err(Failure::wrong_input(format!(
@@ -169,6 +177,7 @@ impl Command {
                 let request = ControlRequest::Inject {
                     kind: (*kind).to_owned(),
                     shape: *shape,
+                    connections: *connections,
                     injection: injection.clone(),
                     text: text.clone(),
                     held: duration.is_some(),
