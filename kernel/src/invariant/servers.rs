@@ -172,7 +172,9 @@ fn check_work(rows: &dyn Rows, findings: &mut Findings) {
 
 /// Returns whether a server ends the processing of an attempt with this event.
 fn is_work(row: &EventRow) -> bool {
-    matches!(row.event, Event::Finished | Event::Aborted | Event::Skipped | Event::Refused) && row.request.is_some()
+    let ends =
+        matches!(row.event, Event::Finished | Event::Aborted | Event::Cancelled | Event::Skipped | Event::Refused);
+    ends && row.request.is_some()
 }
 
 /// Returns the request and the number of the attempt that an event is about.
@@ -186,9 +188,10 @@ fn check_workers(evidence: &Evidence<'_>, findings: &mut Findings) {
     let servers = &evidence.scenario.servers;
     let least_us = us(servers.service_time_min).saturating_sub(ROUNDING_US);
     let mut spans: BTreeMap<Name, Vec<(u64, u64)>> = BTreeMap::new();
-    for row in evidence.rows.events().filter(|row| row.event == Event::Finished) {
+    for row in evidence.rows.events().filter(|row| matches!(row.event, Event::Finished | Event::Cancelled)) {
         let took_us = row.duration_us.unwrap_or_default();
-        if took_us < least_us {
+        // A service whose caller has left occupies its worker no longer than that.
+        if took_us < least_us && row.event == Event::Finished {
             let what = format!("{} worked {took_us} µs on it, and each takes {least_us} µs at least", row.source);
             findings.add(Invariant::Capacity, row.request, row.at_us, what);
         }
