@@ -24,6 +24,7 @@ use crate::{
         toml_writer::{TomlWriter, list, string},
         value::{Codec, Item, is_string, one_or_more},
     },
+    status::Code,
 };
 
 /// `[[fault]]`: a fault at its time.
@@ -110,6 +111,9 @@ impl Fault {
         }
         if let FaultKind::Drain { grace, restart_after } = &mut kind {
             settle_grace(table, grace, *restart_after)?;
+        }
+        if let FaultKind::Errors { status: status @ None, delay: None, .. } = &mut kind {
+            *status = Some(Code::Unavailable);
         }
         Ok(Self { at, targets, kind })
     }

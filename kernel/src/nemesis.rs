@@ -166,8 +166,9 @@ impl Nemesis {
             FaultKind::Reset => {
                 self.apply(play, play.start(), Operation::Reset(target)).await?;
             }
-            FaultKind::Errors { rate, status, .. } => {
-                let errors = vec![InjectedErrors { fault: index, rate: *rate, status: *status }];
+            FaultKind::Errors { rate, status, delay, .. } => {
+                let delay = delay.unwrap_or_default();
+                let errors = vec![InjectedErrors { fault: index, rate: *rate, status: *status, delay }];
                 self.inject(play, started, Injection { errors, ..Injection::default() }).await?;
             }
             FaultKind::Slow { factor, .. } => {

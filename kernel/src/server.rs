@@ -191,7 +191,7 @@ pub async fn serve_services(
         world: world.clone(),
         peers: terms.limits.map(|limits| Peers::start(&world, limits)),
         token: terms.token,
-        calls: Arc::new(Calls::new(recorder, workers, services, injector)),
+        calls: Arc::new(Calls::new(world.clone(), recorder, workers, services, injector)),
         health: health.clone(),
         age,
         stopped,

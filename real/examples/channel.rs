@@ -10,6 +10,7 @@ use std::{
     future::pending,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use kernel::{
@@ -87,7 +88,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn start_server(name: &'static str, error_rate: f64, settings: &Scenario) -> Result<SocketAddr, Box<dyn Error>> {
     let (world, address) = real::listening_world((Ipv4Addr::LOCALHOST, 0).into())?;
     let injector = Arc::new(Injector::new(Entropy::new(0)));
-    let errors = vec![InjectedErrors { fault: 0, rate: error_rate, status: Code::Unavailable }];
+    let errors =
+        vec![InjectedErrors { fault: 0, rate: error_rate, status: Some(Code::Unavailable), delay: Duration::ZERO }];
     injector.set(Injection { errors, ..Injection::default() });
     let recorder = Recorder::new(world.clone(), name, Arc::new(Log));
     let replica = ReplicaSettings::new(&settings.servers, &settings.workload);

@@ -11,6 +11,7 @@ use std::{
     future::pending,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use kernel::{
@@ -72,7 +73,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn start_server(settings: &Scenario) -> Result<SocketAddr, Box<dyn Error>> {
     let (world, address) = real::listening_world((Ipv4Addr::LOCALHOST, 0).into())?;
     let injector = Arc::new(Injector::new(Entropy::new(0)));
-    let errors = vec![InjectedErrors { fault: 0, rate: ERROR_RATE, status: Code::Unavailable }];
+    let errors =
+        vec![InjectedErrors { fault: 0, rate: ERROR_RATE, status: Some(Code::Unavailable), delay: Duration::ZERO }];
     injector.set(Injection { errors, ..Injection::default() });
     let recorder = Recorder::new(world.clone(), SERVER, Arc::new(Memory::default()));
     let replica = ReplicaSettings::new(&settings.servers, &settings.workload);

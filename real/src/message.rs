@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn an_injection_is_the_same_after_a_round_trip() {
-        let errors = vec![InjectedErrors { fault: 3, rate: 0.25, status: Code::Unavailable }];
+        let errors =
+            vec![InjectedErrors { fault: 3, rate: 0.25, status: Some(Code::Unavailable), delay: Duration::ZERO }];
         let command = ReplicaCommand::Inject(Injection { errors, slow: 1.5 });
         assert_eq!(serde_json::from_str::<ReplicaCommand>(&line(&command)).unwrap(), command);
     }

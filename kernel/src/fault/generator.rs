@@ -212,7 +212,7 @@ fn random_kind(kind: FaultName, lasts: Duration, rng: &mut impl Rng) -> FaultKin
         FaultName::Reset => FaultKind::Reset,
         FaultName::Errors => {
             let status = *any(&[Code::Unavailable, Code::Internal, Code::ResourceExhausted], rng);
-            FaultKind::Errors { rate: thousandths(spread(0.02, 1.0, rng)), status, duration }
+            FaultKind::Errors { rate: thousandths(spread(0.02, 1.0, rng)), status: Some(status), duration, delay: None }
         }
         FaultName::Slow => FaultKind::Slow { factor: thousandths(spread(1.5, 50.0, rng)), duration },
     }

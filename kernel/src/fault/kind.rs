@@ -14,7 +14,7 @@ use crate::{
 };
 
 const SHARE_OF_SEGMENTS: &str = "the `rate` of a loss is the share of segments that are lost: for 5 % write 0.05";
-const SHARE_OF_CALLS: &str = "the `rate` of errors is the share of calls that fail: for 50 % write 0.5";
+const SHARE_OF_CALLS: &str = "the `rate` of errors is the share of calls that fail or are delayed: for 50 % write 0.5";
 
 kinds! {
     /// A failure of a target. A fault without a `duration` lasts until the run ends.
@@ -74,14 +74,16 @@ kinds! {
         }
         /// Every open connection is reset, once.
         Reset = "reset"
-        /// The server answers calls with an error (gRPC A33's abort).
+        /// The server fails or delays calls (gRPC A33's abort and delay).
         Errors = "errors" {
-            /// Share of the calls that fail.
+            /// Share of the calls that fail or are delayed.
             rate: f64 as Share [required] = 0.5, SHARE_OF_CALLS, NOT_DRAWN;
-            /// Status of those.
-            status: Code = Code::Unavailable, (), NOT_DRAWN;
+            /// Status of those; by default UNAVAILABLE, and with a `delay` none: they are answered late.
+            status: Option<Code> = None, (), NOT_DRAWN;
             /// Time until the fault is lifted.
             duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+            /// Time by which those calls are delayed when they arrive, before they fail or wait for a worker.
+            delay: Option<Duration> = None, limits::WAIT, NOT_DRAWN;
         }
         /// The server computes more slowly.
         Slow = "slow" {

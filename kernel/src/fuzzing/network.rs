@@ -258,5 +258,8 @@ pub(crate) fn refusing(millis: u64) -> ReplicaSettings {
 
 /// Returns an injection that fails every call with `status`.
 pub(crate) fn failing_all(status: Code) -> Injection {
-    Injection { errors: vec![InjectedErrors { fault: 0, rate: 1.0, status }], ..Injection::default() }
+    Injection {
+        errors: vec![InjectedErrors { fault: 0, rate: 1.0, status: Some(status), delay: Duration::ZERO }],
+        ..Injection::default()
+    }
 }

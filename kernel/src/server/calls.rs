@@ -19,10 +19,12 @@ use crate::{
     record::{AttemptId, Event, Recorder},
     time::Instant,
     transport::{ATTEMPTS_BEFORE, BodyError},
+    world::SharedWorld,
 };
 
 /// The services of a process, behind its workers.
 pub(super) struct Calls {
+    world: SharedWorld,
     recorder: Recorder,
     workers: Workers,
     services: Services,
@@ -30,8 +32,14 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(recorder: Recorder, workers: Workers, services: Services, injector: Arc<Injector>) -> Self {
-        Self { recorder, workers, services, injector }
+    pub(super) fn new(
+        world: SharedWorld,
+        recorder: Recorder,
+        workers: Workers,
+        services: Services,
+        injector: Arc<Injector>,
+    ) -> Self {
+        Self { world, recorder, workers, services, injector }
     }
 
     /// Answers `request` by the service that its path names.
@@ -63,8 +71,12 @@ impl Calls {
         let id =
             AttemptId { request: (served.identify)(&head.headers, &message), number: attempt_number(&head.headers) };
         Counters::count(&self.workers.counters().received);
-        // An injected error comes before all other checks: gRPC A33 fails a call before it reaches the service.
-        if let Some(code) = self.injector.injected_error(id.request, id.number) {
+        // An injected fault comes before all other checks: gRPC A33 delays and fails a call before it reaches the service.
+        let injected = self.injector.injected_fault(id.request, id.number);
+        if !injected.delay.is_zero() {
+            self.world.sleep_until(self.world.now() + injected.delay).await;
+        }
+        if let Some(code) = injected.status {
             Counters::count(&self.workers.counters().aborted);
             self.recorder.event(Event::Aborted).request(id.request).attempt(id.number).cause(code.name()).record();
             return Err(Status::new(code.into(), "fault injected"));

@@ -1,12 +1,16 @@
 //! Fault injection in a replica: gRPC A33 on the server's side.
 //!
-//! * errors: a share of the calls is answered with a status when they arrive. They occupy neither the queue nor a worker.
+//! * errors: a share of the calls is delayed when they arrive, answered with a status, or both. They occupy neither the queue nor a worker
+//!   until then.
 //! * slow: service times are multiplied by a factor.
 //! * drain: the process is asked to finish the calls under way and to end.
 //!
 //! Health checks are not affected. An injection ends with the process.
 
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -20,21 +24,33 @@ use crate::{
 /// The faults that are injected into a replica at one time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Injection {
-    /// Faults that fail calls, each by draws of its own. If several would fail a call, the first one does.
+    /// Faults that fail or delay calls, each by draws of its own. If several would fail a call, the first one does; delays add up until then.
     pub errors: Vec<InjectedErrors>,
     /// Factor of the service times, at least 1.
     pub slow: f64,
 }
 
-/// One fault that fails a share of the calls: `abort` in gRPC A33.
+/// One fault that fails or delays a share of the calls: `abort` and `delay` in gRPC A33.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct InjectedErrors {
     /// Index of the fault in the scenario, which names its random draws.
     pub fault: usize,
-    /// Share of the calls that fail, from 0 to 1.
+    /// Share of the calls that fail or are delayed, from 0 to 1.
     pub rate: f64,
-    /// Status of the calls that fail.
-    pub status: Code,
+    /// Status of these calls; `None` if they are only delayed.
+    pub status: Option<Code>,
+    /// Time by which these calls are delayed.
+    #[serde(default)]
+    pub delay: Duration,
+}
+
+/// What the faults do to one attempt.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InjectedFault {
+    /// Time by which it is delayed.
+    pub(super) delay: Duration,
+    /// Status that it fails with after that; `None` if it does not fail.
+    pub(super) status: Option<Code>,
 }
 
 impl Default for Injection {
@@ -96,13 +112,20 @@ impl Injector {
         *self.injection() = injection;
     }
 
-    /// Returns the status that the attempt fails with, or `None` if no fault fails it. The result depends only on the seed,
-    /// the fault, the request and the attempt.
-    pub(super) fn injected_error(&self, request: u64, attempt: u32) -> Option<Code> {
-        self.injection().errors.iter().find(|errors| self.hits(errors, request, attempt)).map(|errors| errors.status)
+    /// Returns what the faults do to the attempt. The result depends only on the seed, the faults, the request and the attempt.
+    pub(super) fn injected_fault(&self, request: u64, attempt: u32) -> InjectedFault {
+        let mut injected = InjectedFault::default();
+        for errors in self.injection().errors.iter().filter(|errors| self.hits(errors, request, attempt)) {
+            injected.delay = injected.delay.saturating_add(errors.delay);
+            injected.status = errors.status;
+            if injected.status.is_some() {
+                break;
+            }
+        }
+        injected
     }
 
-    /// Draws whether the fault `errors` fails the attempt.
+    /// Draws whether the fault `errors` hits the attempt.
     fn hits(&self, errors: &InjectedErrors, request: u64, attempt: u32) -> bool {
         let numbers = [request, u64::from(attempt), errors.fault as u64];
         unit(&mut self.entropy.stream_of("server.errors", &numbers)) < errors.rate
@@ -129,27 +152,31 @@ mod tests {
     }
 
     fn errors(fault: usize, rate: f64, status: Code) -> InjectedErrors {
-        InjectedErrors { fault, rate, status }
+        InjectedErrors { fault, rate, status: Some(status), delay: Duration::ZERO }
     }
 
     /// Returns which of 64 requests fail in their `attempt`-th attempt, by the fault `fault` that fails half of them.
     fn drawn(fault: usize, attempt: u32) -> Vec<bool> {
         let injector = injecting(vec![errors(fault, 0.5, Code::Unavailable)]);
-        (0..64).map(|request| injector.injected_error(request, attempt).is_some()).collect()
+        (0..64).map(|request| injector.injected_fault(request, attempt).status.is_some()).collect()
     }
 
     #[test]
     fn a_rate_of_0_fails_no_call_and_a_rate_of_1_all() {
         let never = errors(0, 0.0, Code::Internal);
         let always = errors(0, 1.0, Code::Aborted);
-        assert!((0..1_000).all(|request| injecting(vec![never]).injected_error(request, 1).is_none()));
-        assert!((0..1_000).all(|request| injecting(vec![always]).injected_error(request, 1) == Some(Code::Aborted)));
+        assert!(
+            (0..1_000).all(|request| injecting(vec![never]).injected_fault(request, 1) == InjectedFault::default())
+        );
+        assert!(
+            (0..1_000).all(|request| injecting(vec![always]).injected_fault(request, 1).status == Some(Code::Aborted))
+        );
     }
 
     #[test]
     fn the_share_that_fails_is_the_rate() {
         let injector = injecting(vec![errors(0, 0.3, Code::Unavailable)]);
-        let failed = (0..10_000).filter(|request| injector.injected_error(*request, 1).is_some()).count();
+        let failed = (0..10_000).filter(|request| injector.injected_fault(*request, 1).status.is_some()).count();
         // Five standard deviations of the binomial distribution: 5 * sqrt(10000 * 0.3 * 0.7) = 229.
         assert!((2_771..=3_229).contains(&failed), "{failed}");
     }
@@ -164,9 +191,20 @@ mod tests {
     #[test]
     fn the_first_of_two_faults_that_fails_a_call_decides() {
         let injector = injecting(vec![errors(0, 0.5, Code::Internal), errors(1, 1.0, Code::Unavailable)]);
-        let codes: Vec<_> = (0..64).map(|request| injector.injected_error(request, 1)).collect();
+        let codes: Vec<_> = (0..64).map(|request| injector.injected_fault(request, 1).status).collect();
         assert!([Code::Internal, Code::Unavailable].iter().all(|code| codes.contains(&Some(*code))));
         assert!(!codes.contains(&None));
+    }
+
+    #[test]
+    fn delays_add_up_until_a_fault_fails_the_call() {
+        let delay =
+            |fault, status| InjectedErrors { status, delay: Duration::from_millis(10), ..errors(fault, 1.0, Code::Ok) };
+        let injector = injecting(vec![delay(0, None), delay(1, Some(Code::Internal)), delay(2, Some(Code::Aborted))]);
+        let failed = InjectedFault { delay: Duration::from_millis(20), status: Some(Code::Internal) };
+        assert_eq!(injector.injected_fault(3, 1), failed);
+        let delayed = InjectedFault { delay: Duration::from_millis(10), status: None };
+        assert_eq!(injecting(vec![delay(0, None)]).injected_fault(3, 1), delayed);
     }
 
     #[test]

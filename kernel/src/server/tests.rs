@@ -415,3 +415,25 @@ fn a_service_of_a_user_that_panics_answers_internal_and_its_worker_stays() {
     let panicked = |request| (Event::Aborted, Some(request), Some(1), Some("panicked".to_owned()));
     assert_eq!(events(&service)[1..], [panicked(1), panicked(2), (Event::Finished, Some(3), Some(1), None)]);
 }
+
+#[test]
+fn a_call_that_a_fault_delays_waits_before_its_worker() {
+    let service = Service::new(1);
+    let delay = Duration::from_millis(30);
+    let late = InjectedErrors { fault: 0, rate: 1.0, status: None, delay };
+    for (errors, took, is_ok) in [
+        (vec![late], 50, true),
+        (vec![late, InjectedErrors { fault: 1, status: Some(Code::Aborted), ..late }], 60, false),
+    ] {
+        let service = Service { injectors: service.injectors.clone(), ..Service::new(1) };
+        service.injectors[0].set(Injection { errors, ..Injection::default() });
+        let (reply, millis) = ask_user(&service, |channel, world| async move {
+            let begun = world.now();
+            let reply = stub(channel).get_data(called(GetDataRequest { request_id: 0 }, "4")).await;
+            (reply, world.now().since(begun).as_millis())
+        });
+        assert_eq!((reply.is_ok(), millis), (is_ok, took));
+        let kind = if is_ok { Event::Finished } else { Event::Aborted };
+        assert_eq!(events(&service).pop().map(|(event, ..)| event), Some(kind));
+    }
+}

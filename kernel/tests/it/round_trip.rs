@@ -397,8 +397,12 @@ fn fault(servers: &Servers, end: Duration) -> impl Strategy<Value = Fault> + use
         Just(FaultKind::Reset),
         (0.0..=1.0, code(), duration()).prop_map(|(rate, status, duration)| FaultKind::Errors {
             rate,
-            status,
-            duration
+            status: Some(status),
+            duration,
+            delay: None,
+        }),
+        (0.0..=1.0, prop::option::of(code()), duration(), from(0)).prop_map(|(rate, status, duration, delay)| {
+            FaultKind::Errors { rate, status, duration, delay: Some(delay) }
         }),
         (1.0..=10_000.0, duration()).prop_map(|(factor, duration)| FaultKind::Slow { factor, duration }),
     ];

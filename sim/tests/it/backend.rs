@@ -224,7 +224,7 @@ fn half_of_the_calls_fail_while_one_of_two_pods_does() {
 fn a_client_that_notices_the_bad_pod_loses_next_to_nothing() {
     let mut noticed = scenario("backend_partial");
     let scenario::FaultKind::Errors { status, .. } = &mut noticed.faults[0].kind else { panic!("it is of errors") };
-    *status = Code::Unavailable;
+    *status = Some(Code::Unavailable);
     // One as the fault begins, and one after each of the four checks in 20 s that the pod passes.
     assert!((1..=5).contains(&failed_requests(&noticed)), "{}", failed_requests(&noticed));
     noticed.client.retry.max_attempts = 2;

@@ -94,8 +94,11 @@ enum FaultArgs {
     /// Resets all open connections.
     #[command(after_long_help = help_sections(&["real inject reset server-0"], NO_VERDICT))]
     Reset(TargetArgs),
-    /// Has a server answer calls with an error.
-    #[command(after_long_help = help_sections(&["real inject errors server-0 --rate 0.5 --status INTERNAL"], NO_VERDICT))]
+    /// Has a server answer calls with an error, or late.
+    #[command(after_long_help = help_sections(
+        &["real inject errors server-0 --rate 0.5 --status INTERNAL", "real inject errors server-0 --rate 0.1 --call-delay 200ms"],
+        NO_VERDICT
+    ))]
     Errors {
         #[command(flatten)]
         lasting: LastingArgs,
@@ -104,9 +107,13 @@ enum FaultArgs {
         #[arg(long, value_parser = option::share)]
         rate: f64,
 
-        /// The status of these calls.
-        #[arg(long, value_parser = option::failure_status, default_value_t = Code::Unavailable)]
-        status: Code,
+        /// The status of these calls; UNAVAILABLE unless they are delayed.
+        #[arg(long, value_parser = option::failure_status)]
+        status: Option<Code>,
+
+        /// The time by which these calls are delayed.
+        #[arg(long, value_parser = option::wait, value_name = "TIME")]
+        call_delay: Option<Duration>,
     },
     /// Multiplies the service times of a server.
     #[command(after_long_help = help_sections(&["real inject slow server-0 --factor 10"], NO_VERDICT))]
@@ -216,11 +223,16 @@ impl FaultArgs {
                 let text = format!("bandwidth {}", bandwidth::text(rate));
                 InjectedFault::on_link("bandwidth", Shape { bandwidth: Some(rate), ..none }, text)
             }
-            Self::Errors { rate, status, .. } => {
+            Self::Errors { rate, status, call_delay, .. } => {
+                let status = status.or(call_delay.is_none().then_some(Code::Unavailable));
+                let delay = call_delay.unwrap_or_default();
                 // There is no fault index to seed the draws with, as in a scenario. Two faults of the same rate on one
                 // server therefore fail the same calls.
-                let errors = vec![InjectedErrors { fault: 0, rate, status }];
-                let text = format!("{status} for {} % of the calls", rate * 100.0);
+                let errors = vec![InjectedErrors { fault: 0, rate, status, delay }];
+                let late = call_delay.map(|delay| format!("{} late", duration::text(delay)));
+                let failed = status.map(|status| status.to_string());
+                let what: Vec<_> = late.into_iter().chain(failed).collect();
+                let text = format!("{} for {} % of the calls", what.join(", then "), rate * 100.0);
                 InjectedFault::on_server("errors", Injection { errors, ..Injection::default() }, text)
             }
             Self::Slow { factor, .. } => {
@@ -286,8 +298,12 @@ mod tests {
     fn errors_and_slow_affect_the_server_and_not_the_link() {
         let [errors, slow] = ["errors a --rate 0.5 --status INTERNAL", "slow a --factor 4 --duration 1s"].map(fault);
         assert!(errors.shape == Shape::default() && slow.shape == Shape::default());
-        let half = vec![InjectedErrors { fault: 0, rate: 0.5, status: Code::Internal }];
-        assert_eq!(errors.injection, Injection { errors: half, slow: 1.0 });
+        let half = InjectedErrors { fault: 0, rate: 0.5, status: Some(Code::Internal), delay: Duration::ZERO };
+        assert_eq!(errors.injection, Injection { errors: vec![half], slow: 1.0 });
+        let late = InjectedErrors { status: None, delay: Duration::from_millis(200), ..half };
+        assert_eq!(fault("errors a --rate 0.5 --call-delay 200ms").injection.errors, [late]);
+        let unavailable = InjectedErrors { status: Some(Code::Unavailable), ..half };
+        assert_eq!(fault("errors a --rate 0.5").injection.errors, [unavailable]);
         assert_eq!(slow.injection, Injection { errors: Vec::new(), slow: 4.0 });
     }
 
