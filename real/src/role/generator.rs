@@ -136,7 +136,7 @@ async fn obey(
         match next(orders).await {
             Ok(LoadCommand::Shape { server, shape }) => {
                 let link = caller.link(server);
-                info!(server = link.server(), ?shape, "link changes");
+                info!(server = link.server(), shape = ?shape.all, partial = ?shape.partial, "link changes");
                 link.set_shape(shape);
             }
             Ok(LoadCommand::Reset { server }) => {
