@@ -40,6 +40,31 @@ pub(crate) async fn collect<B: Body<Data = Bytes>>(body: B) -> Result<Pieces, B:
     Ok(pieces)
 }
 
+/// Reads `body` to its end, into one piece. The pieces in which it arrived are freed at once: they are parts of the buffer that a connection
+/// reads into, which can be used again then.
+///
+/// # Errors
+///
+/// Returns the error of the body.
+pub(crate) async fn collect_whole<B: Body<Data = Bytes>>(body: B) -> Result<Pieces, B::Error> {
+    let mut body = pin!(body);
+    let mut whole = BytesMut::new();
+    let mut trailers = None;
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        match frame?.into_data() {
+            Ok(data) => {
+                // The header comes when all of the message has arrived, so memory is used for what was sent.
+                if let ([], [_, a, b, c, d, ..]) = (&whole[..], &data[..]) {
+                    whole.reserve(MESSAGE_HEADER_BYTES + u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+                }
+                whole.extend_from_slice(&data);
+            }
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    Ok(Pieces { trailers, ..Pieces::from(whole.freeze()) })
+}
+
 impl From<Bytes> for Pieces {
     fn from(data: Bytes) -> Self {
         Self { data: if data.is_empty() { VecDeque::new() } else { [data].into() }, trailers: None }
@@ -215,10 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_collected_in_its_pieces_with_its_trailers() {
+    fn a_body_is_collected_in_its_pieces_or_whole_with_its_trailers() {
         let mut body = pieces(&[1, 2, 3], 5);
         body.trailers = Some(HeaderMap::new());
         assert_eq!(collect(body.clone()).now_or_never().unwrap().unwrap(), body);
+        let whole = collect_whole(body.clone()).now_or_never().unwrap().unwrap();
+        assert_eq!((whole.data.len(), whole.trailers()), (1, body.trailers()));
+        assert_eq!(whole.into_bytes(), body.into_bytes());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use http_body::Body as HttpBody;
 use prost::DecodeError;
 use tonic::{Code, Status, body::Body};
 
-use super::{MESSAGE_HEADER_BYTES, Pieces, collect};
+use super::{MESSAGE_HEADER_BYTES, Pieces, collect, collect_whole};
 use crate::{
     policy::CacheKey,
     transport::{ATTEMPTS_BEFORE, TIMEOUT},
@@ -164,7 +164,7 @@ impl Reply {
     {
         let (head, body) = response.into_parts();
         not_ok(Status::from_header_map(&head.headers))?;
-        let pieces = collect(body).await?;
+        let pieces = collect_whole(body).await?;
         not_ok(pieces.trailers().and_then(Status::from_header_map))?;
         match pieces.message_count() {
             Some(1..) => {}
