@@ -26,7 +26,7 @@ mod connection;
 mod failure;
 #[cfg(test)]
 mod grpc_tests;
-mod headers;
+
 mod health;
 mod health_check;
 mod hedge;
@@ -34,6 +34,7 @@ mod plain_channel;
 mod probe;
 mod retry;
 pub mod settings;
+mod timeouts;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -55,10 +56,10 @@ use balancer::{Balancer, PickContext};
 use cancellation::Cancellation;
 use candidates::{Candidates, candidates, prefer_untried};
 use connection::{Connection, Ready};
-use headers::Timeouts;
 use health::Health;
 use health_check::Checks;
 use retry::RetryPolicy;
+use timeouts::Timeouts;
 
 pub use channel::Channel;
 pub use failure::{Cause, Failure};

@@ -50,13 +50,16 @@ pub fn unit(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Computes the number of a stream: FNV-1a, because it is short and the same on every machine.
+/// Computes the number of a stream.
 fn fingerprint(name: &str, numbers: &[u64]) -> u64 {
+    fnv1a(name.bytes().chain(numbers.iter().flat_map(|number| number.to_le_bytes())))
+}
+
+/// Computes the FNV-1a hash of `bytes`, which is short and the same on every machine. Different bytes may have the same.
+pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
-    name.bytes()
-        .chain(numbers.iter().flat_map(|number| number.to_le_bytes()))
-        .fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+    bytes.into_iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod message;
 mod services;
 mod unary;
 
-pub(crate) use message::{MESSAGE_HEADER_BYTES, Pieces, collect, collect_whole, first_number};
+pub(crate) use message::{Pieces, collect, collect_whole, first_number};
 pub(crate) use services::Served;
 pub use services::Services;
 pub use unary::{Message, Reply};

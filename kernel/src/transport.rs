@@ -14,7 +14,7 @@ use std::future::Future;
 
 use futures_util::FutureExt;
 
-pub(crate) use header_first::{BodyError, HeaderFirst, WatchHeld};
+pub(crate) use header_first::{BodyError, HeaderFirst, MESSAGE_HEADER_BYTES, WatchHeld};
 pub(crate) use payload::{Io, Noted, Payloads};
 pub(crate) use timer::WorldTimer;
 

@@ -12,8 +12,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use tonic::Status;
 
-/// Length of what precedes a message: a compression flag and four bytes of length.
-pub(crate) const MESSAGE_HEADER_BYTES: usize = 5;
+use crate::transport::MESSAGE_HEADER_BYTES;
 
 /// The data of a body in the pieces in which it arrived, which are not copied, and its trailers. It is a body itself, without a size in
 /// advance.
@@ -29,15 +28,9 @@ pub(crate) struct Pieces {
 ///
 /// Returns the error of the body.
 pub(crate) async fn collect<B: Body<Data = Bytes>>(body: B) -> Result<Pieces, B::Error> {
-    let mut body = pin!(body);
-    let mut pieces = Pieces::default();
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        match frame?.into_data() {
-            Ok(data) => pieces.data.push_back(data),
-            Err(frame) => pieces.trailers = frame.into_trailers().ok(),
-        }
-    }
-    Ok(pieces)
+    let mut data = VecDeque::new();
+    let trailers = read(body, |piece| data.push_back(piece)).await?;
+    Ok(Pieces { data, trailers })
 }
 
 /// Reads `body` to its end, into one piece. The pieces in which it arrived are freed at once: they are parts of the buffer that a connection
@@ -47,22 +40,29 @@ pub(crate) async fn collect<B: Body<Data = Bytes>>(body: B) -> Result<Pieces, B:
 ///
 /// Returns the error of the body.
 pub(crate) async fn collect_whole<B: Body<Data = Bytes>>(body: B) -> Result<Pieces, B::Error> {
-    let mut body = pin!(body);
     let mut whole = BytesMut::new();
+    let add = |piece: Bytes| {
+        // The header comes when all of the message has arrived, so memory is used for what was sent.
+        if let ([], [_, a, b, c, d, ..]) = (&whole[..], &piece[..]) {
+            whole.reserve(MESSAGE_HEADER_BYTES + u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+        }
+        whole.extend_from_slice(&piece);
+    };
+    let trailers = read(body, add).await?;
+    Ok(Pieces { trailers, ..Pieces::from(whole.freeze()) })
+}
+
+/// Reads `body` to its end, calls `add` with each piece of its data, and returns its trailers.
+async fn read<B: Body<Data = Bytes>>(body: B, mut add: impl FnMut(Bytes)) -> Result<Option<HeaderMap>, B::Error> {
+    let mut body = pin!(body);
     let mut trailers = None;
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         match frame?.into_data() {
-            Ok(data) => {
-                // The header comes when all of the message has arrived, so memory is used for what was sent.
-                if let ([], [_, a, b, c, d, ..]) = (&whole[..], &data[..]) {
-                    whole.reserve(MESSAGE_HEADER_BYTES + u32::from_be_bytes([*a, *b, *c, *d]) as usize);
-                }
-                whole.extend_from_slice(&data);
-            }
+            Ok(piece) => add(piece),
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
-    Ok(Pieces { trailers, ..Pieces::from(whole.freeze()) })
+    Ok(trailers)
 }
 
 impl From<Bytes> for Pieces {

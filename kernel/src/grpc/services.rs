@@ -50,13 +50,7 @@ impl Services {
         S: NamedService + Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
         S: Clone + Send + Sync + 'static,
     {
-        self.insert(Served {
-            name: S::NAME,
-            service: Box::new(Shared(service)),
-            runs_to_end: false,
-            identify: |headers, _| id_of(headers),
-            unqueued: &[],
-        })
+        self.insert(Served::new(service))
     }
 
     /// Adds `service` as one of this project's own: its messages have the id of their request as the field 1, its calls run to their end
@@ -67,13 +61,8 @@ impl Services {
         S: NamedService + Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
         S: Clone + Send + Sync + 'static,
     {
-        self.insert(Served {
-            name: S::NAME,
-            service: Box::new(Shared(service)),
-            runs_to_end: true,
-            identify: |_, message| super::first_number(message),
-            unqueued,
-        })
+        let identify = |_: &HeaderMap, message: &Pieces| super::first_number(message);
+        self.insert(Served { runs_to_end: true, identify, unqueued, ..Served::new(service) })
     }
 
     fn insert(mut self, served: Served) -> Self {
@@ -95,6 +84,21 @@ impl Services {
 }
 
 impl Served {
+    /// Returns `service` as one of a user.
+    fn new<S>(service: S) -> Self
+    where
+        S: NamedService + Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
+        S: Clone + Send + Sync + 'static,
+    {
+        Self {
+            name: S::NAME,
+            service: Box::new(Shared(service)),
+            runs_to_end: false,
+            identify: |headers, _| id_of(headers),
+            unqueued: &[],
+        }
+    }
+
     /// Returns whether a call of `path` occupies a worker.
     pub(crate) fn occupies_worker(&self, path: &str) -> bool {
         !self.unqueued.iter().any(|method| path.rsplit('/').next() == Some(method))

@@ -12,10 +12,10 @@ use http_body::Body as HttpBody;
 use prost::DecodeError;
 use tonic::{Code, Status, body::Body};
 
-use super::{MESSAGE_HEADER_BYTES, Pieces, collect, collect_whole};
+use super::{Pieces, collect, collect_whole};
 use crate::{
     policy::CacheKey,
-    transport::{ATTEMPTS_BEFORE, TIMEOUT},
+    transport::{ATTEMPTS_BEFORE, MESSAGE_HEADER_BYTES, TIMEOUT},
 };
 
 /// The message of a unary call, with its method and its metadata. It is encoded once, and its clones share the bytes.

@@ -32,6 +32,14 @@ fn ask<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     ask: impl FnOnce(PlainChannel, SharedWorld) -> F + Send + 'static,
 ) -> T {
     service.serve(0, settings, Instant::START + Duration::from_millis(until));
+    ask_served(service, ask)
+}
+
+/// Calls `ask` with a channel to the server, which has just been started.
+fn ask_served<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    service: &Service,
+    ask: impl FnOnce(PlainChannel, SharedWorld) -> F + Send + 'static,
+) -> T {
     let world = service.world.clone();
     service.network.run(async move {
         // The server listens from now on.
@@ -320,13 +328,7 @@ fn ask_user<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
             .await
             .unwrap();
     }));
-    let world = service.world.clone();
-    service.network.run(async move {
-        world.sleep_until(Instant::START + Duration::from_millis(1)).await;
-        let stream = world.connect("server-0").await.expect("the server listens");
-        let channel = PlainChannel::over(world.clone(), stream).await.expect("the server speaks HTTP/2");
-        ask(channel, world).await
-    })
+    ask_served(service, ask)
 }
 
 fn called<T>(message: T, call: &'static str) -> Request<T> {

@@ -48,7 +48,7 @@ impl WatchHeld for () {
 }
 
 /// Length of the message header: a compression flag and four bytes of length.
-const MESSAGE_HEADER_BYTES: usize = 5;
+pub(crate) const MESSAGE_HEADER_BYTES: usize = 5;
 
 impl HeaderFirst {
     /// Wraps the `body` of a reply, whose messages have at most `message_bytes_max` bytes. It fails with RESOURCE_EXHAUSTED at a longer

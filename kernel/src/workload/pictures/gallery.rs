@@ -93,8 +93,7 @@ mod tests {
 
     /// Returns the FNV-1a hash of all pixels.
     fn checksum(gallery: &Gallery) -> u64 {
-        let pixels = gallery.pictures().iter().flat_map(|picture| &picture.pixels);
-        pixels.fold(0xcbf2_9ce4_8422_2325, |hash, &pixel| (hash ^ u64::from(pixel)).wrapping_mul(0x0100_0000_01b3))
+        crate::entropy::fnv1a(gallery.pictures().iter().flat_map(|picture| &picture.pixels).copied())
     }
 
     #[test]

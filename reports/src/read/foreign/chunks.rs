@@ -148,12 +148,6 @@ pub(super) fn joined<T>(
     Ok(passed)
 }
 
-/// Returns a number by which short names are distinguished at once; two names may have the same.
-pub(super) fn digest(name: &[u8]) -> u64 {
-    // FNV-1a.
-    name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

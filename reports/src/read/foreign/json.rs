@@ -10,7 +10,10 @@ use std::{
     ops::Range,
 };
 
-use kernel::run_folder::blocks::{FoldedLines, LINE_MAX, Line, LineDamage, fold_lines};
+use kernel::{
+    entropy::fnv1a,
+    run_folder::blocks::{FoldedLines, LINE_MAX, Line, LineDamage, fold_lines},
+};
 use memchr::{memchr_iter, memchr2, memchr3};
 use serde::{
     Deserialize, Deserializer,
@@ -20,7 +23,7 @@ use serde_json::Value;
 
 use super::{
     super::ReadError,
-    chunks::{Part, digest, joined, line_of, read_chunks},
+    chunks::{Part, joined, line_of, read_chunks},
     log::{LineError, Log, LogLine, Passed},
     source::SourceBytes,
 };
@@ -413,13 +416,13 @@ impl Keys {
             self.sorted.insert(place, (name.to_owned(), Key::default()));
             place
         });
-        let bits = digest(name.as_bytes()) as usize & 255;
+        let bits = fnv1a(name.bytes()) as usize & 255;
         self.digests[bits / 64] |= 1 << (bits % 64);
         &mut self.sorted[place].1
     }
 
     fn get(&self, name: &str) -> Option<&Key> {
-        let bits = digest(name.as_bytes()) as usize & 255;
+        let bits = fnv1a(name.bytes()) as usize & 255;
         if self.digests[bits / 64] >> (bits % 64) & 1 == 0 {
             return None;
         }

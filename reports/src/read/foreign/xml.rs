@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use kernel::run_folder::blocks::LongLine;
+use kernel::{entropy::fnv1a, run_folder::blocks::LongLine};
 use quick_xml::{
     Error, Reader,
     events::{BytesStart, Event},
@@ -17,7 +17,7 @@ use quick_xml::{
 
 use super::{
     super::ReadError,
-    chunks::{Part, digest, joined, line_of, read_chunks},
+    chunks::{Part, joined, line_of, read_chunks},
     csv::Bounded,
     log::{LineError, Log, LogLine, Passed},
 };
@@ -153,7 +153,7 @@ impl<'a> Cells<'a> {
         // The parser's own check compares each name with all others, letter by letter.
         for attribute in element.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| error.to_string())?;
-            let name = digest(attribute.key.as_ref());
+            let name = fnv1a(attribute.key.as_ref().iter().copied());
             if self.names.contains(&name) {
                 element
                     .attributes()

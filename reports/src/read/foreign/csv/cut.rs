@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use kernel::run_folder::blocks::LINE_MAX;
+use kernel::run_folder::blocks::{LINE_MAX, LongLine, line_at};
 
 use super::{
     super::{
@@ -12,7 +12,6 @@ use super::{
     },
     rows::{Ends, Signs},
 };
-use kernel::run_folder::blocks::{LongLine, line_at};
 
 /// The number of bytes that are read at once behind a chunk, until its first row ends.
 const OVERHANG: usize = 1 << 16;
