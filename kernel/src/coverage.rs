@@ -113,7 +113,7 @@ fn has_pushback(scenario: &Scenario) -> bool {
 /// Returns whether a fault of the scenario ends connections.
 fn can_crash(scenario: &Scenario) -> bool {
     let ends_connections =
-        |kind: &FaultKind| matches!(kind, FaultKind::Crash { .. } | FaultKind::Drain { .. } | FaultKind::Reset);
+        |kind: &FaultKind| matches!(kind, FaultKind::Crash { .. } | FaultKind::Drain { .. } | FaultKind::Reset { .. });
     scenario.nemesis.is_some() || scenario.faults.iter().any(|fault| ends_connections(&fault.kind))
 }
 

@@ -115,6 +115,9 @@ impl Fault {
         if let FaultKind::Errors { status: status @ None, delay: None, .. } = &mut kind {
             *status = Some(Code::Unavailable);
         }
+        if let FaultKind::Loss { .. } = &kind {
+            check_losses(table)?;
+        }
         Ok(Self { at, targets, kind })
     }
 
@@ -148,6 +151,23 @@ fn settle_grace(
     let longest = restart_after.unwrap_or(Duration::MAX);
     let grace = *grace.get_or_insert(GRACE.min(longest));
     table.ordered(("grace", grace), ("restart_after", longest))
+}
+
+/// The keys of losses in bursts, which a loss has in place of its `rate`.
+const BURST_KEYS: [&str; 4] = ["enter_burst", "exit_burst", "loss_in_burst", "loss_outside"];
+
+/// Checks that a loss has either a `rate` or bursts.
+fn check_losses(table: &TableReader<'_, '_>) -> Result<(), Problem> {
+    let Some((key, _)) = table.first_of(&BURST_KEYS) else {
+        return if table.span("rate").is_some() { Ok(()) } else { Err(table.missing("rate", "0.05")) };
+    };
+    table.excludes("rate", key, "`rate` loses each segment on its own; remove it, or the keys of bursts")?;
+    for (key, example) in [("enter_burst", "0.01"), ("exit_burst", "0.2")] {
+        if table.span(key).is_none() {
+            return Err(table.missing(key, example));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that a fault at `at` starts before the scenario's `end`, if that is known.

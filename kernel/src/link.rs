@@ -9,11 +9,13 @@
 //! fault has the same meaning in both worlds: bytes that a crashed server has sent still arrive, the operating system of a
 //! frozen server still receives, and nothing terminates TCP in between.
 //!
-//! * [`Shape`] describes what is done to bytes, and composes the network with the faults; [`LinkShape`] says to which connections.
+//! * [`Shape`] describes what is done to bytes, and composes the network with the faults; [`LinkShape`] says to which connections and which way.
+//! * [`BurstLoss`] is the model of losses in bursts.
 //! * `lane` is one direction of one connection: the queue of segments on their way.
 //! * [`ShapedStream`] is a connection: one lane in each direction around the socket.
 //! * `retransmission` computes the times at which TCP tries again.
 
+mod burst;
 mod lane;
 mod retransmission;
 pub mod settings;
@@ -32,17 +34,19 @@ use std::{
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
-pub use shape::{LinkShape, PartialShape, Selection, Shape, Way};
+pub use burst::BurstLoss;
+pub use shape::{LinkEffect, LinkShape, PartialShape, Selection, Shape, Way};
 pub use stream::ShapedStream;
 
 use crate::{
-    entropy::Entropy,
+    entropy::{Entropy, unit},
     sync::lock,
     time::Instant,
     world::{BoxStream, SharedWorld},
 };
+use burst::LossChain;
 use retransmission::{Retransmission, SYN_TIMEOUT};
-use stream::Connection;
+use stream::{Connection, Effect};
 
 /// The link from this client to one server.
 pub struct Link {
@@ -63,6 +67,8 @@ struct State {
     open_at_start: BTreeMap<u64, u64>,
     /// Time at which the last accepted byte has left, at the link's bandwidth.
     busy_until: [Instant; 2],
+    /// The same for each fault that limits the bandwidth of some connections or of one direction.
+    partial_busy_until: BTreeMap<u64, [Instant; 2]>,
     connections: Vec<Weak<Connection>>,
     /// Number of connections whose opening has begun, which numbers their random streams.
     opened: u64,
@@ -70,16 +76,13 @@ struct State {
     established: u64,
 }
 
-impl State {
-    /// Returns what the link does to the connection that was open as the `established`th; none while it is being opened.
-    fn shape(&self, established: Option<u64>) -> Shape {
-        self.shape.on_connection(|partial| match partial.connections {
-            Selection::OpenAtStart => {
-                let open = self.open_at_start.get(&partial.fault);
-                open.zip(established).is_some_and(|(open, established)| established <= *open)
-            }
-        })
-    }
+/// A connection, as what a fault applies to.
+#[derive(Clone, Copy)]
+struct ConnectionId {
+    /// Its position among the connections whose opening has begun, from 1.
+    number: u64,
+    /// Its position among those that have been open, from 1; `None` while it is being opened.
+    established: Option<u64>,
 }
 
 impl Link {
@@ -89,6 +92,7 @@ impl Link {
             shape: LinkShape::default(),
             open_at_start: BTreeMap::new(),
             busy_until: [Instant::START; 2],
+            partial_busy_until: BTreeMap::new(),
             connections: Vec::new(),
             opened: 0,
             established: 0,
@@ -116,24 +120,84 @@ impl Link {
         let mut state = self.state();
         let established = state.established;
         let begun = std::mem::take(&mut state.open_at_start);
-        let open = shape.partial.iter().filter(|partial| partial.connections == Selection::OpenAtStart);
+        let open = shape.partial.iter().filter(|partial| partial.effect.connections.open_at_start);
         state.open_at_start =
             open.map(|partial| (partial.fault, begun.get(&partial.fault).copied().unwrap_or(established))).collect();
+        state.partial_busy_until.retain(|fault, _| shape.partial.iter().any(|partial| partial.fault == *fault));
         self.idle.store(shape.is_none(), Ordering::Release);
         state.shape = shape;
         for connection in state.connections.iter().filter_map(Weak::upgrade) {
-            connection.set_shape(state.shape(Some(connection.established())), now);
+            connection.set_effects(self.effects(&state, connection.id()), now);
         }
         self.wake(state);
     }
 
     /// Resets every open connection.
     pub fn reset(&self) {
+        self.reset_some(0, Selection::default());
+    }
+
+    /// Resets the open connections that the fault of this number applies to.
+    pub fn reset_some(&self, fault: u64, selection: Selection) {
         let state = self.state();
         for connection in state.connections.iter().filter_map(Weak::upgrade) {
-            connection.reset();
+            if self.is_in_share(fault, selection.share, connection.id().number) {
+                connection.reset();
+            }
         }
         self.wake(state);
+    }
+
+    /// Returns whether the fault applies to the connection of this number, if it applies to this share of all.
+    fn is_in_share(&self, fault: u64, share: f64, number: u64) -> bool {
+        share >= 1.0 || unit(&mut self.entropy.stream_of("link.share", &[self.fingerprint(), fault, number])) < share
+    }
+
+    /// Returns what the link does to a connection, in each direction.
+    fn effects(&self, state: &State, id: ConnectionId) -> [Effect; 2] {
+        let applies = |partial: &PartialShape| {
+            let Selection { open_at_start, share } = partial.effect.connections;
+            let open = state.open_at_start.get(&partial.fault);
+            let was_open = open.zip(id.established).is_some_and(|(open, established)| established <= *open);
+            (was_open || !open_at_start) && self.is_in_share(partial.fault, share, id.number)
+        };
+        let partial: Vec<PartialShape> = state.shape.partial.iter().copied().filter(applies).collect();
+        [Way::To, Way::From].map(|way| {
+            let partial = partial.iter().filter(|partial| partial.effect.is_on(way)).copied().collect();
+            Effect::new(state.shape.all, partial)
+        })
+    }
+
+    /// Returns the effect on the handshake of the connection of this number, in the direction `way`.
+    fn handshake_effect(&self, number: u64, way: Way) -> Effect {
+        let [to, from] = self.effects(&self.state(), ConnectionId { number, established: None });
+        match way {
+            Way::To => to,
+            Way::From => from,
+        }
+    }
+
+    /// Returns the time at which `bytes`, sent at `sent`, have left in the direction `way`, at the bandwidth of the link and that of each of
+    /// the `partial` effects, which the connections have in common that the fault applies to.
+    fn pace(&self, partial: &[PartialShape], way: Way, sent: Instant, bytes: usize) -> Instant {
+        let mut state = self.state();
+        let State { shape, busy_until, partial_busy_until, .. } = &mut *state;
+        let mut left = sent;
+        if shape.all.bandwidth.is_some() {
+            left = left.max(shape.all.leave(&mut busy_until[way as usize], sent, bytes));
+        }
+        for PartialShape { fault, effect } in partial.iter().filter(|partial| partial.effect.shape.bandwidth.is_some())
+        {
+            let busy_until = partial_busy_until.entry(*fault).or_insert([Instant::START; 2]);
+            left = left.max(effect.shape.leave(&mut busy_until[way as usize], sent, bytes));
+        }
+        left
+    }
+
+    /// Returns the state of losses in bursts that the fault has in one direction of the connection of this number. `name` is that of its
+    /// random stream.
+    fn loss_chain(&self, name: &str, number: u64, way: Way, fault: u64, burst: BurstLoss) -> LossChain {
+        LossChain::new(fault, burst, self.entropy.stream_of(name, &[self.fingerprint(), fault, number, way as u64]))
     }
 
     /// Opens a connection, which takes one round trip. A handshake that is lost, or that falls into a cut, is repeated at the
@@ -145,10 +209,10 @@ impl Link {
     pub async fn connect(self: &Arc<Self>) -> io::Result<ShapedStream> {
         let number = self.count_connection();
         let mut rng = self.entropy.stream_of("link.handshake", &[self.fingerprint(), number]);
-        self.pass_handshake(&mut rng).await;
+        self.pass_handshake(number, Way::To, &mut rng).await;
         let opened = self.world.connect(&self.server).await;
-        self.pass_handshake(&mut rng).await;
-        let connection = self.add_connection();
+        self.pass_handshake(number, Way::From, &mut rng).await;
+        let connection = self.add_connection(number);
         Ok(ShapedStream::new(self.clone(), connection, number, Way::To, opened?))
     }
 
@@ -156,52 +220,52 @@ impl Link {
     /// handshake before, so the link does not delay the opening, and a cut holds only bytes that are sent later.
     pub fn accept(self: &Arc<Self>, socket: BoxStream) -> ShapedStream {
         let number = self.count_connection();
-        ShapedStream::new(self.clone(), self.add_connection(), number, Way::From, socket)
+        ShapedStream::new(self.clone(), self.add_connection(number), number, Way::From, socket)
     }
 
-    /// Adds a connection, which is open now.
-    fn add_connection(&self) -> Arc<Connection> {
+    /// Adds the connection of this number, which is open now.
+    fn add_connection(&self, number: u64) -> Arc<Connection> {
         let mut state = self.state();
         state.established += 1;
-        let connection = Connection::new(state.established);
-        connection.set_shape(state.shape(Some(state.established)), self.world.now());
+        let id = ConnectionId { number, established: Some(state.established) };
+        let connection = Connection::new(id);
+        connection.set_effects(self.effects(&state, id), self.world.now());
         state.connections.push(Arc::downgrade(&connection));
         connection
     }
 
-    /// Waits until one half of a handshake has passed the link.
-    async fn pass_handshake(&self, rng: &mut ChaCha8Rng) {
+    /// Waits until the half of the handshake of the connection of this number that goes `way` has passed the link.
+    async fn pass_handshake(&self, number: u64, way: Way, rng: &mut ChaCha8Rng) {
         let sent = self.world.now();
         // A loop, because the retransmission after a cut may fall into the next cut.
-        while self.cuts_handshakes() {
-            let healed = self.wait_for_heal().await;
+        while self.cuts_handshake(number) {
+            let healed = self.wait_for_heal(number).await;
             self.world.sleep_until(Retransmission::new(SYN_TIMEOUT).first_at_or_after(sent, healed)).await;
         }
-        let delay = {
-            let shape = self.state().shape(None);
-            shape.delay(rng) + shape.retransmissions(SYN_TIMEOUT, rng)
-        };
+        let effect = self.handshake_effect(number, way);
+        let chain = |(fault, burst)| self.loss_chain("link.burst.handshake", number, way, fault, burst);
+        let mut chains: Vec<LossChain> = effect.bursts().map(chain).collect();
+        let delay = effect.shape.delay(rng) + effect.shape.retransmissions(SYN_TIMEOUT, rng, &mut chains);
         if !delay.is_zero() {
             self.world.sleep_until(self.world.now() + delay).await;
         }
     }
 
-    /// Waits until handshakes pass, and returns that time.
-    async fn wait_for_heal(&self) -> Instant {
+    /// Waits until the handshake of this connection passes, and returns that time.
+    async fn wait_for_heal(&self, number: u64) -> Instant {
         loop {
             // Registered before the check, so that a change between the check and the wait is not missed.
             let changed = self.changed.notified();
-            if !self.cuts_handshakes() {
+            if !self.cuts_handshake(number) {
                 return self.world.now();
             }
             changed.await;
         }
     }
 
-    /// Returns true if no handshake completes. A cut in one direction is enough, because a handshake needs both.
-    fn cuts_handshakes(&self) -> bool {
-        let shape = self.state().shape(None);
-        shape.cuts(Way::To) || shape.cuts(Way::From)
+    /// Returns true if the handshake of this connection does not complete. A cut in one direction is enough, because a handshake needs both.
+    fn cuts_handshake(&self, number: u64) -> bool {
+        [Way::To, Way::From].into_iter().any(|way| self.handshake_effect(number, way).shape.cuts(way))
     }
 
     /// Counts a new connection and returns its number, from 1.

@@ -43,8 +43,8 @@ use std::{
 use futures_util::{TryStreamExt, stream::FuturesOrdered};
 
 use crate::{
-    fault::{Direction, Fault, FaultKind},
-    link::{Selection, Shape},
+    fault::{Fault, FaultKind},
+    link::Shape,
     planted::planted,
     record::{Event, EventBuilder, Recorder},
     scenario::Scenario,
@@ -55,7 +55,7 @@ use crate::{
     world::SharedWorld,
 };
 
-use active_faults::{ActiveFaults, LinkEffect};
+use active_faults::ActiveFaults;
 use timeline::{Step, Timeline};
 
 pub use operation::{Effect, Operation, OperationFailed, Operations};
@@ -163,8 +163,9 @@ impl Nemesis {
                 self.restart(play, started, effect).await?;
             }
             FaultKind::Freeze { .. } => self.freeze(play, started).await?,
-            FaultKind::Reset => {
-                self.apply(play, play.start(), Operation::Reset(target)).await?;
+            FaultKind::Reset { duration: None, .. } => {
+                let connections = fault.kind.link_effect().connections;
+                self.apply(play, play.start(), Operation::Reset(target, index as u64, connections)).await?;
             }
             FaultKind::Errors { rate, status, delay, .. } => {
                 let delay = delay.unwrap_or_default();
@@ -178,7 +179,8 @@ impl Nemesis {
             | FaultKind::Partition { .. }
             | FaultKind::HalfOpen { .. }
             | FaultKind::Loss { .. }
-            | FaultKind::Bandwidth { .. } => {
+            | FaultKind::Bandwidth { .. }
+            | FaultKind::Reset { .. } => {
                 self.disturb_link(play, started).await?;
             }
         }
@@ -257,7 +259,7 @@ impl Nemesis {
 
     async fn disturb_link(&self, play: TargetedFault<'_>, started: Instant) -> Result<(), OperationFailed> {
         let TargetedFault { index, fault, target } = play;
-        self.active_faults(target).add_link_effect(index, link_effect(&fault.kind));
+        self.active_faults(target).add_link_effect(index, fault.kind.link_effect());
         self.apply(play, play.start(), self.shape(target)).await?;
         let end = self.hold_for(play, started).await;
         self.active_faults(target).remove_link_effect(index);
@@ -322,29 +324,4 @@ impl Nemesis {
     fn timeline(&self, target: usize) -> &Timeline {
         &self.servers[target].timeline
     }
-}
-
-/// Returns what a link fault does to a link. Other kinds do nothing to it.
-fn link_effect(kind: &FaultKind) -> LinkEffect {
-    let none = Shape::default();
-    let connections = matches!(kind, FaultKind::HalfOpen { .. }).then_some(Selection::OpenAtStart);
-    let shape = match *kind {
-        FaultKind::Delay { latency, jitter, .. } => Shape { latency, jitter, ..none },
-        FaultKind::Partition { direction, .. } => {
-            let cut_to = matches!(direction, Direction::Both | Direction::To);
-            let cut_to = planted!(Bug::LeakyCut, false, else cut_to);
-            let cut_from = matches!(direction, Direction::Both | Direction::From);
-            Shape { cut_to, cut_from, ..none }
-        }
-        FaultKind::HalfOpen { .. } => Shape { cut_to: true, cut_from: true, ..none },
-        FaultKind::Loss { rate, .. } => Shape { loss: rate, ..none },
-        FaultKind::Bandwidth { rate, .. } => Shape { bandwidth: Some(rate), ..none },
-        FaultKind::Crash { .. }
-        | FaultKind::Drain { .. }
-        | FaultKind::Freeze { .. }
-        | FaultKind::Reset
-        | FaultKind::Errors { .. }
-        | FaultKind::Slow { .. } => none,
-    };
-    LinkEffect { shape, connections }
 }

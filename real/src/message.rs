@@ -8,7 +8,7 @@ use std::{
 };
 
 use kernel::{
-    link::LinkShape,
+    link::{LinkShape, Selection},
     record::{Row, Sink},
     server::Injection,
 };
@@ -33,8 +33,8 @@ pub(crate) enum LoadCommand {
     Begin { epoch_ns: u64 },
     /// Sets the shape of the link to a server.
     Shape { server: usize, shape: LinkShape },
-    /// Resets the connections to a server.
-    Reset { server: usize },
+    /// Resets the connections to a server that a fault applies to.
+    Reset { server: usize, fault: u64, connections: Selection },
     /// Cancels every call and ends the load.
     Cancel,
 }
@@ -117,7 +117,7 @@ mod tests {
     use std::time::Duration;
 
     use kernel::{
-        link::{PartialShape, Selection, Shape},
+        link::{BurstLoss, LinkEffect, PartialShape, Shape, Way},
         server::InjectedErrors,
         status::Code,
     };
@@ -148,10 +148,14 @@ mod tests {
             cut_from: true,
             ..Shape::default()
         };
-        let some = PartialShape { fault: 7, connections: Selection::OpenAtStart, shape };
-        let shape = LinkShape { all: shape, partial: vec![some] };
-        let command = LoadCommand::Shape { server: 1, shape };
-        assert_eq!(serde_json::from_str::<LoadCommand>(&line(&command)).unwrap(), command);
+        let burst = BurstLoss { enter: 0.1, exit: 0.2, loss_in_burst: 0.9, loss_outside: 0.01 };
+        let connections = Selection { open_at_start: true, share: 0.25 };
+        let effect = LinkEffect { shape, burst: Some(burst), connections, way: Some(Way::From) };
+        let shape = LinkShape { all: shape, partial: vec![PartialShape { fault: 7, effect }] };
+        let shapes = LoadCommand::Shape { server: 1, shape };
+        for command in [shapes, LoadCommand::Reset { server: 1, fault: 7, connections }] {
+            assert_eq!(serde_json::from_str::<LoadCommand>(&line(&command)).unwrap(), command);
+        }
     }
 
     #[test]

@@ -36,7 +36,9 @@ impl Operations for RealOperations {
                 Operation::Freeze(server) => self.replicas[server].freeze().map_err(|error| error.to_string()),
                 Operation::Resume(server) => self.replicas[server].resume().map_err(|error| error.to_string()),
                 Operation::Shape(server, shape) => self.send(LoadCommand::Shape { server, shape }).await,
-                Operation::Reset(server) => self.send(LoadCommand::Reset { server }).await,
+                Operation::Reset(server, fault, connections) => {
+                    self.send(LoadCommand::Reset { server, fault, connections }).await
+                }
                 Operation::Inject(server, injection) => Ok(self.replicas[server].inject(injection)),
             };
             done.map_err(|reason| OperationFailed { operation: named, reason })

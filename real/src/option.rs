@@ -110,7 +110,8 @@ fn queue(text: &str) -> Result<usize, String> {
     within(text, &limits::QUEUE)
 }
 
-fn count(text: &str) -> Result<usize, String> {
+/// Parses a count that is not zero.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
     within(text, &limits::COUNT_SOME)
 }
 
@@ -122,6 +123,11 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
 /// Parses a probability.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
     within(text, &limits::SHARE)
+}
+
+/// Parses a share that is not zero.
+pub(crate) fn some_share(text: &str) -> Result<f64, String> {
+    within(text, &limits::SHARE_SOME)
 }
 
 /// Parses a factor of service times.

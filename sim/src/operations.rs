@@ -73,8 +73,8 @@ impl Operations for SimOperations {
                     Effect::Applied
                 }
                 Operation::Inject(server, injection) => self.replicas[server].inject(injection),
-                Operation::Reset(server) => {
-                    self.links[server].reset();
+                Operation::Reset(server, fault, connections) => {
+                    self.links[server].reset_some(fault, connections);
                     Effect::Applied
                 }
             })

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::{
     client::{Request, Response, settings::Client as Settings},
     fuzzing::network::{Service, answering, at, failing, hanging},
-    link::{LinkShape, Selection, Shape},
+    link::{LinkEffect, LinkShape, Selection, Shape},
     proto::rehearsal::GetDataReply,
     record::Event,
     scenario::Scenario,
@@ -472,7 +472,8 @@ fn a_user_timeout_ends_a_connection_whose_packets_vanish() {
             world.sleep_until(Instant::START + Duration::from_millis(500)).await;
             let vanish = Shape { cut_to: true, cut_from: true, ..Shape::default() };
             let mut shape = LinkShape::default();
-            shape.add(0, Some(Selection::OpenAtStart), vanish);
+            let connections = Selection { open_at_start: true, ..Selection::default() };
+            shape.add(0, LinkEffect { connections, ..vanish.into() });
             link.set_shape(shape);
         }));
         let responses = play(&service, grpc(keys), &[0, 5_000]);

@@ -46,6 +46,9 @@ table! {
         /// Faults start and end at the instants of others, at 0 and at the end of the run, and hit the same servers, whatever
         /// `duration_min` and `duration_max` say.
         ties: bool = false, (), NOT_DRAWN;
+        /// Faults vary in their further keys, too: faults of links apply one way or to a share of the connections, losses come in bursts,
+        /// resets last, and a fault happens several times, up to `faults_max` in all.
+        variants: Option<bool> = None, (), NOT_DRAWN;
     }
     settle = settle;
 }
@@ -111,8 +114,32 @@ impl FaultGenerator {
         if self.ties {
             tie(&mut faults, scripted, run, &mut Entropy::new(seed).stream("nemesis.ties"));
         }
+        if self.variants == Some(true) {
+            self.vary(&mut faults, run, &mut Entropy::new(seed).stream("nemesis.variants"));
+        }
         faults.sort_by_key(|fault| fault.at);
         if self.overlap { faults } else { one_after_the_other(faults) }
+    }
+
+    /// Gives some of the faults keys that random faults do not have otherwise, and repeats some.
+    fn vary(&self, faults: &mut Vec<Fault>, run: Duration, rng: &mut impl Rng) {
+        for index in 0..faults.len() {
+            let lasts = spread(self.duration_min.as_secs_f64(), self.longest(run).as_secs_f64(), rng);
+            vary_kind(&mut faults[index].kind, millis(lasts).clamp(self.duration_min, self.longest(run)), rng);
+            // Drawn all the same, so that the variants of the others do not depend on it.
+            let times = below(4, rng);
+            let gap = millis(spread(0.01, 1.0, rng)) + Duration::from_millis(1);
+            let fault = faults[index].clone();
+            let lasts = fault.kind.lasts().unwrap_or_default();
+            let later =
+                (1..=times as u32).map(|number| Fault { at: fault.at + (lasts + gap) * number, ..fault.clone() });
+            let room = self.faults_max.saturating_sub(faults.len());
+            faults.extend(later.take_while(|fault| fault.at <= run).take(room));
+        }
+    }
+
+    fn longest(&self, run: Duration) -> Duration {
+        self.duration_max.unwrap_or(run / 3).max(self.duration_min)
     }
 
     /// Draws a fault that begins after the first tenth of the run and before the last fifth.
@@ -120,7 +147,7 @@ impl FaultGenerator {
         let kind = *any(kinds, rng);
         let at = millis(run.as_secs_f64() * (0.1 + 0.7 * unit(rng))).min(run);
         let shortest = self.duration_min;
-        let longest = self.duration_max.unwrap_or(run / 3).max(shortest);
+        let longest = self.longest(run);
         let lasts = spread(shortest.as_secs_f64(), longest.as_secs_f64(), rng) * pace;
         let lasts = millis(lasts).clamp(shortest, longest);
         let targets = targets(any(&self.targets, rng).among(replicas), replicas, rng);
@@ -200,21 +227,72 @@ fn random_kind(kind: FaultName, lasts: Duration, rng: &mut impl Rng) -> FaultKin
         FaultName::Freeze => FaultKind::Freeze { duration },
         FaultName::Delay => {
             let latency = millis(spread(0.005, 3.0, rng));
-            FaultKind::Delay { latency, jitter: millis(latency.as_secs_f64() * unit(rng)), duration }
+            FaultKind::Delay {
+                latency,
+                jitter: millis(latency.as_secs_f64() * unit(rng)),
+                duration,
+                direction: None,
+                share: None,
+            }
         }
         FaultName::Partition => {
             let direction = *any(&[Direction::Both, Direction::To, Direction::From], rng);
-            FaultKind::Partition { direction, duration }
+            FaultKind::Partition { direction, duration, share: None }
         }
-        FaultName::HalfOpen => FaultKind::HalfOpen { duration },
-        FaultName::Loss => FaultKind::Loss { rate: thousandths(spread(0.01, 0.8, rng)), duration },
-        FaultName::Bandwidth => FaultKind::Bandwidth { rate: spread(64.0, 50_000.0, rng) as u64 * 1_000, duration },
-        FaultName::Reset => FaultKind::Reset,
+        FaultName::HalfOpen => FaultKind::HalfOpen { duration, share: None },
+        FaultName::Loss => FaultKind::Loss {
+            rate: Some(thousandths(spread(0.01, 0.8, rng))),
+            duration,
+            direction: None,
+            share: None,
+            enter_burst: None,
+            exit_burst: None,
+            loss_in_burst: None,
+            loss_outside: None,
+        },
+        FaultName::Bandwidth => FaultKind::Bandwidth {
+            rate: spread(64.0, 50_000.0, rng) as u64 * 1_000,
+            duration,
+            direction: None,
+            share: None,
+        },
+        FaultName::Reset => FaultKind::Reset { duration: None, share: None },
         FaultName::Errors => {
             let status = *any(&[Code::Unavailable, Code::Internal, Code::ResourceExhausted], rng);
             FaultKind::Errors { rate: thousandths(spread(0.02, 1.0, rng)), status: Some(status), duration, delay: None }
         }
         FaultName::Slow => FaultKind::Slow { factor: thousandths(spread(1.5, 50.0, rng)), duration },
+    }
+}
+
+/// Odds that a fault of links applies to one direction, to a share of the connections, that a loss is one in bursts, or that a reset lasts.
+const VARIANT_ODDS: f64 = 0.5;
+
+/// Gives a fault further keys, or not. A reset that lasts does so for `lasts`.
+fn vary_kind(kind: &mut FaultKind, lasts: Duration, rng: &mut impl Rng) {
+    let mut odds = || unit(rng) < VARIANT_ODDS;
+    // All of them are drawn for every kind, so that the variant of one fault does not depend on the kinds of those before it.
+    let [has_direction, has_share, is_further] = [odds(), odds(), odds()];
+    let one_way = *any(&[Direction::To, Direction::From], rng);
+    let some = thousandths(spread(0.05, 1.0, rng));
+    let [enter, exit, in_burst, outside] = [(0.002, 0.5), (0.05, 1.0), (0.3, 1.0), (0.001, 0.1)]
+        .map(|(low, high)| Some(thousandths(spread(low, high, rng))));
+    if let Some(direction) = kind.direction_mut().filter(|_| has_direction) {
+        *direction = Some(one_way);
+    }
+    if let Some(share) = kind.share_mut().filter(|_| has_share) {
+        *share = Some(some);
+    }
+    match kind {
+        FaultKind::Reset { duration, .. } if is_further => *duration = Some(lasts),
+        FaultKind::Loss { rate, enter_burst, exit_burst, loss_in_burst, loss_outside, .. } if is_further => {
+            *rate = None;
+            *enter_burst = enter;
+            *exit_burst = exit;
+            *loss_in_burst = in_burst;
+            *loss_outside = outside;
+        }
+        _ => {}
     }
 }
 
@@ -326,10 +404,56 @@ mod tests {
     }
 
     #[test]
+    fn variants_have_every_further_key_and_are_the_faults_that_are_drawn_without_them() {
+        let kinds = "faults_min = 3\nkinds = [\"delay\", \"partition\", \"half_open\", \"loss\", \"bandwidth\", \"reset\", \"crash\"]";
+        let varied = drawn(&format!("{kinds}\nvariants = true"));
+        let texts: Vec<String> = varied.iter().flatten().map(ToString::to_string).collect();
+        for [kind, key] in [
+            ["delay", "direction"],
+            ["delay", "share"],
+            ["partition", "share"],
+            ["half_open", "share"],
+            ["loss", "direction"],
+            ["loss", "share"],
+            ["loss", "enter_burst"],
+            ["bandwidth", "direction"],
+            ["bandwidth", "share"],
+            ["reset", "duration"],
+            ["reset", "share"],
+        ] {
+            let has = |text: &&String| text.contains(&format!("\"{kind}\"")) && text.contains(&format!("{key} = "));
+            let of_kind = texts.iter().filter(|text| text.contains(&format!("\"{kind}\""))).count();
+            let count = texts.iter().filter(has).count();
+            assert!(count * 4 > of_kind && count * 4 < of_kind * 3, "{kind} {key}: {count} of {of_kind}");
+            assert!(count > 20, "{kind} {key}");
+        }
+        assert!(varied.iter().all(|faults| (3..=6).contains(&faults.len())));
+        let plain = drawn(kinds);
+        assert_eq!(drawn(&format!("{kinds}\nvariants = false")), plain);
+        let more = varied.iter().zip(&plain).filter(|(varied, plain)| varied.len() > plain.len()).count();
+        assert!(more > 100, "{more} runs have faults that are repeated");
+        for (varied, plain) in varied.iter().zip(&plain) {
+            let starts =
+                |fault: &Fault| varied.iter().any(|other| (other.at, &other.targets) == (fault.at, &fault.targets));
+            assert!(plain.iter().all(starts), "{varied:?} {plain:?}");
+        }
+    }
+
+    #[test]
+    fn variants_can_be_written_down() {
+        let scenario = scenario("variants = true\nties = true\nfaults_max = 20");
+        for seed in 0..300 {
+            let explicit = scenario.explicit(seed);
+            assert_eq!(Scenario::parse("drawn.toml", &explicit.to_toml(), &[]).unwrap(), explicit);
+        }
+    }
+
+    #[test]
     fn without_overlap_a_fault_is_over_before_the_next_begins() {
         let ends = |fault: &Fault| fault.at + fault.kind.lasts().unwrap_or_default();
         let apart = |faults: &Vec<Fault>| faults.windows(2).all(|pair| ends(&pair[0]) <= pair[1].at);
         assert!(drawn("overlap = false\nfaults_min = 6").iter().all(apart));
+        assert!(drawn("overlap = false\nfaults_min = 6\nfaults_max = 30\nvariants = true").iter().all(apart));
         assert!(!drawn("faults_min = 6").iter().all(apart));
     }
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::{
+    link::{BurstLoss, LinkEffect, Selection, Shape, Way},
+    planted::planted,
     settings::{
         kinds_macro::kinds,
         limits,
@@ -14,6 +16,7 @@ use crate::{
 };
 
 const SHARE_OF_SEGMENTS: &str = "the `rate` of a loss is the share of segments that are lost: for 5 % write 0.05";
+const SHARE_OF_SEGMENTS_IN_BURSTS: &str = "it is a share of the segments: for 50 % write 0.5";
 const SHARE_OF_CALLS: &str = "the `rate` of errors is the share of calls that fail or are delayed: for 50 % write 0.5";
 
 kinds! {
@@ -36,7 +39,7 @@ kinds! {
             /// Time until the fault is lifted.
             duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
         }
-        /// The link is slower, each way.
+        /// The link is slower, each way or in one direction.
         Delay = "delay" {
             /// Latency in addition to that of the network.
             latency: Duration [required] = Duration::from_millis(200), limits::WAIT, NOT_DRAWN;
@@ -44,6 +47,10 @@ kinds! {
             jitter: Duration = Duration::ZERO, limits::WAIT, NOT_DRAWN;
             /// Time until the fault is lifted.
             duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+            /// The one way that it applies to, seen from the server; by default both.
+            direction: Option<Direction> = None, (), NOT_DRAWN;
+            /// Share of the connections that it applies to, those included that are made while it lasts; by default all.
+            share: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
         }
         /// The link holds bytes, which flow again at a TCP retransmission once the fault is lifted.
         Partition = "partition" {
@@ -51,29 +58,55 @@ kinds! {
             direction: Direction = Direction::Both, (), NOT_DRAWN;
             /// Time until the fault is lifted.
             duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+            /// Share of the connections that it applies to, those included that are made while it lasts; by default all.
+            share: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
         }
         /// The packets of the connections that are open when it begins vanish, each way, while new connections work: half-open connections
         /// (RFC 9293), as behind a firewall or a load balancer that has forgotten them.
         HalfOpen = "half_open" {
             /// Time until the fault is lifted.
             duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+            /// Share of the connections that it applies to, those included that are made while it lasts; by default all.
+            share: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
         }
         /// The link loses segments, which are delayed by the retransmission timeout.
         Loss = "loss" {
-            /// Share of the segments that are lost.
-            rate: f64 as Share [required] = 0.05, SHARE_OF_SEGMENTS, NOT_DRAWN;
+            /// Share of the segments that are lost, each on its own. Required, unless there are bursts.
+            rate: Option<f64> as Option<Share> = None, SHARE_OF_SEGMENTS, NOT_DRAWN;
             /// Time until the fault is lifted.
             duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+            /// The one way that it applies to, seen from the server; by default both.
+            direction: Option<Direction> = None, (), NOT_DRAWN;
+            /// Share of the connections that it applies to, those included that are made while it lasts; by default all.
+            share: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
+            /// In place of `rate`, losses in bursts (Gilbert-Elliott): probability that a burst begins after a segment outside of one.
+            enter_burst: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
+            /// Probability that the burst ends after a segment in one: a burst has `1 / exit_burst` segments on average.
+            exit_burst: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
+            /// Share of the segments in a burst that are lost; by default all.
+            loss_in_burst: Option<f64> as Option<Share> = None, SHARE_OF_SEGMENTS_IN_BURSTS, NOT_DRAWN;
+            /// Share of the segments outside of bursts that are lost; by default none.
+            loss_outside: Option<f64> as Option<Share> = None, SHARE_OF_SEGMENTS_IN_BURSTS, NOT_DRAWN;
         }
-        /// The link is narrower, each way.
+        /// The link is narrower, each way or in one direction.
         Bandwidth = "bandwidth" {
             /// Bits per second.
             rate: u64 as BitRate [required] = 1_000_000, (), NOT_DRAWN;
             /// Time until the fault is lifted.
             duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+            /// The one way that it applies to, seen from the server; by default both.
+            direction: Option<Direction> = None, (), NOT_DRAWN;
+            /// Share of the connections that it applies to, those included that are made while it lasts; by default all.
+            share: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
         }
-        /// Every open connection is reset, once.
-        Reset = "reset"
+        /// Every open connection is reset, once; with a `duration`, also every connection that is made before the fault is lifted, as soon as
+        /// its handshake is over.
+        Reset = "reset" {
+            /// Time until the fault is lifted.
+            duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+            /// Share of the connections that it applies to, those included that are made while it lasts; by default all.
+            share: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
+        }
         /// The server fails or delays calls (gRPC A33's abort and delay).
         Errors = "errors" {
             /// Share of the calls that fail or are delayed.
@@ -137,23 +170,24 @@ impl FaultKind {
     }
 
     /// Returns the time after which the fault player lifts the fault; `None` if it lasts until the run ends or, as a crash,
-    /// a drain and a reset, is over once played.
+    /// a drain and a reset without a duration, is over once played.
     pub fn duration(&self) -> Option<Duration> {
         match self {
             Self::Freeze { duration }
             | Self::Delay { duration, .. }
             | Self::Partition { duration, .. }
-            | Self::HalfOpen { duration }
+            | Self::HalfOpen { duration, .. }
             | Self::Loss { duration, .. }
             | Self::Bandwidth { duration, .. }
+            | Self::Reset { duration, .. }
             | Self::Errors { duration, .. }
             | Self::Slow { duration, .. } => *duration,
-            Self::Crash { .. } | Self::Drain { .. } | Self::Reset => None,
+            Self::Crash { .. } | Self::Drain { .. } => None,
         }
     }
 
     /// Returns the time after which the fault is lifted or, after a crash or a drain, the process is started again; `None` if that
-    /// never happens, and for a reset.
+    /// never happens, and for a reset that is over at once.
     pub fn lasts(&self) -> Option<Duration> {
         match self {
             Self::Crash { restart_after } | Self::Drain { restart_after, .. } => *restart_after,
@@ -161,14 +195,14 @@ impl FaultKind {
         }
     }
 
-    /// Makes the fault last this long. A reset is over at once, whatever it is set to.
+    /// Makes the fault last this long. A reset without a duration stays one that is over at once.
     pub fn hold_for(&mut self, time: Duration) {
         match self {
             Self::Crash { restart_after: duration }
             | Self::Freeze { duration }
             | Self::Delay { duration, .. }
             | Self::Partition { duration, .. }
-            | Self::HalfOpen { duration }
+            | Self::HalfOpen { duration, .. }
             | Self::Loss { duration, .. }
             | Self::Bandwidth { duration, .. }
             | Self::Errors { duration, .. }
@@ -177,21 +211,131 @@ impl FaultKind {
                 *restart_after = Some(time);
                 *grace = grace.map(|grace| grace.min(time));
             }
-            Self::Reset => {}
+            Self::Reset { duration, .. } => *duration = duration.map(|_| time),
+        }
+    }
+
+    /// Returns the name of the key that [`Self::lasts`] is the value of.
+    pub fn lasts_key(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } | Self::Drain { .. } => "restart_after",
+            _ => "duration",
+        }
+    }
+
+    /// Returns whether it is over as soon as it has been played.
+    pub fn is_over_at_once(&self) -> bool {
+        matches!(self, Self::Reset { duration: None, .. })
+    }
+
+    /// Returns the share of the connections that it applies to, if it is a fault of links; `None` for all.
+    pub fn share(&self) -> Option<f64> {
+        self.clone().share_mut().and_then(|share| *share)
+    }
+
+    /// Returns the key `share`, if it is a fault of links.
+    pub fn share_mut(&mut self) -> Option<&mut Option<f64>> {
+        match self {
+            Self::Delay { share, .. }
+            | Self::Partition { share, .. }
+            | Self::HalfOpen { share, .. }
+            | Self::Loss { share, .. }
+            | Self::Bandwidth { share, .. }
+            | Self::Reset { share, .. } => Some(share),
+            Self::Crash { .. } | Self::Drain { .. } | Self::Freeze { .. } | Self::Errors { .. } | Self::Slow { .. } => {
+                None
+            }
+        }
+    }
+
+    /// Returns the key `direction` of a kind that applies to both directions without it.
+    pub fn direction_mut(&mut self) -> Option<&mut Option<Direction>> {
+        match self {
+            Self::Delay { direction, .. } | Self::Loss { direction, .. } | Self::Bandwidth { direction, .. } => {
+                Some(direction)
+            }
+            _ => None,
         }
     }
 }
 
-/// The cut way of a link, seen from the server.
+/// The direction of a fault of links, seen from the server that is its target.
+///
+/// These are the words of Chaos Mesh, whose `direction` is seen from the pods that `target` selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Direction {
-    /// Nothing passes.
+    /// Both ways.
     Both,
-    /// Bytes to the server are held; its answers still arrive.
+    /// Bytes to the server: requests.
     To,
-    /// Bytes from the server are held; requests still reach it.
+    /// Bytes from the server: answers.
     From,
 }
 
-named!(Direction, "a direction");
+named!(Direction, "a direction", [
+    "upstream" => "to", "downstream" => "from", "ingress" => "to", "egress" => "from"
+]);
+
+impl Direction {
+    /// Returns the way of a link that it is; `None` for both.
+    pub fn way(self) -> Option<Way> {
+        match self {
+            Self::Both => None,
+            Self::To => Some(Way::To),
+            Self::From => Some(Way::From),
+        }
+    }
+}
+
+impl FaultKind {
+    /// Returns what a fault of links does to the connections that it applies to. Other kinds do nothing to them, and so does a reset
+    /// that is over at once.
+    pub fn link_effect(&self) -> LinkEffect {
+        let none = Shape::default();
+        let mut way = None;
+        let mut open_at_start = false;
+        let mut burst = None;
+        let shape = match *self {
+            Self::Delay { latency, jitter, direction, .. } => {
+                way = direction.and_then(Direction::way);
+                Shape { latency, jitter, ..none }
+            }
+            Self::Partition { direction, .. } => {
+                let cut_to = matches!(direction, Direction::Both | Direction::To);
+                let cut_to = planted!(Bug::LeakyCut, false, else cut_to);
+                let cut_from = matches!(direction, Direction::Both | Direction::From);
+                Shape { cut_to, cut_from, ..none }
+            }
+            Self::HalfOpen { .. } => {
+                open_at_start = true;
+                Shape { cut_to: true, cut_from: true, ..none }
+            }
+            Self::Loss { rate, direction, .. } => {
+                way = direction.and_then(Direction::way);
+                burst = self.burst();
+                Shape { loss: rate.unwrap_or_default(), ..none }
+            }
+            Self::Bandwidth { rate, direction, .. } => {
+                way = direction.and_then(Direction::way);
+                Shape { bandwidth: Some(rate), ..none }
+            }
+            Self::Reset { duration, .. } => Shape { resets: duration.is_some(), ..none },
+            Self::Crash { .. } | Self::Drain { .. } | Self::Freeze { .. } | Self::Errors { .. } | Self::Slow { .. } => {
+                none
+            }
+        };
+        let connections = Selection { open_at_start, share: self.share().unwrap_or(1.0) };
+        LinkEffect { shape, burst, connections, way }
+    }
+
+    /// Returns the losses in bursts of a loss that has them.
+    pub(crate) fn burst(&self) -> Option<BurstLoss> {
+        let Self::Loss { enter_burst: Some(enter), exit_burst: Some(exit), loss_in_burst, loss_outside, .. } = *self
+        else {
+            return None;
+        };
+        let loss_in_burst = loss_in_burst.unwrap_or(1.0);
+        Some(BurstLoss { enter, exit, loss_in_burst, loss_outside: loss_outside.unwrap_or(0.0) })
+    }
+}

@@ -107,7 +107,7 @@ pub fn link(data: &[u8]) {
         bandwidth: (bandwidth > 0).then(|| u64::from(bandwidth) * 10_000),
         loss: f64::from(loss % 128) / 256.0,
         cut_to: loss == 128,
-        cut_from: false,
+        ..Shape::default()
     };
     let (host, mut peer) = MemoryHost::new();
     let world: SharedWorld = Arc::new(SharedHost(host.clone()));

@@ -29,7 +29,7 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
                 let what = format!("fault {index} on {target}: {what}");
                 findings.add(Invariant::FaultsFollowSchedule, None, us(fault.at), what);
             }
-            if let FaultKind::Partition { direction, .. } = fault.kind
+            if let Some(direction) = cut(&fault.kind)
                 && let Some(start_us) = times.starts.first()
             {
                 let heals_us = times.ends.first().copied().unwrap_or(u64::MAX);
@@ -45,6 +45,16 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
         if let Some(link) = partitioned.get(&row.source) {
             link.check(&row, attempts, findings);
         }
+    }
+}
+
+/// Returns the direction in which nothing passes the link of a target while the fault lasts; none if something may pass. No connection
+/// outlives a reset that lasts, so that no message is both sent and received while it does.
+fn cut(kind: &FaultKind) -> Option<Direction> {
+    match *kind {
+        FaultKind::Partition { direction, share: None, .. } => Some(direction),
+        FaultKind::Reset { duration: Some(_), share: None } => Some(Direction::Both),
+        _ => None,
     }
 }
 
@@ -157,7 +167,7 @@ impl FaultTimes {
         let (least_us, most_us) = match (&fault.kind, fault.kind.lasts()) {
             // A process takes its time to exit, and one that is started to listen.
             (FaultKind::Crash { .. } | FaultKind::Drain { .. }, lasts) => (lasts.map_or(0, us), u64::MAX),
-            (FaultKind::Reset, _) => (0, 0),
+            (FaultKind::Reset { duration: None, .. }, _) => (0, 0),
             (_, Some(lasts)) => (us(lasts), us(lasts)),
             (_, None) => (u64::MAX, u64::MAX),
         };

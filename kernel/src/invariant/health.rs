@@ -106,6 +106,8 @@ fn longest_delay(kind: &FaultKind) -> Duration {
         FaultKind::Bandwidth { rate, .. } => {
             Duration::from_secs_f64(2.0 * 8.0 * f64::from(CONNECTION_WINDOW_BYTES) / rate as f64)
         }
+        // A burst may lose each of TCP's tries, up to the last one.
+        FaultKind::Loss { enter_burst: Some(_), .. } => Duration::from_secs(925),
         // Two minutes are the longest of TCP's waits, and few segments are lost more often than that takes.
         FaultKind::Loss { .. } => Duration::from_secs(240),
         _ => Duration::ZERO,

@@ -12,10 +12,11 @@ use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Link,
+    Link, PartialShape,
+    burst::LossChain,
     retransmission::{GIVE_UP, RTO, Retransmission},
     shape::{Shape, Way},
-    stream::Connection,
+    stream::{Connection, Effect, bursts},
 };
 use crate::{time::Instant, world::Sleep};
 
@@ -30,6 +31,8 @@ pub(super) struct Lane {
     way: Way,
     connection: Arc<Connection>,
     rng: ChaCha8Rng,
+    /// The states of the faults that lose segments in bursts.
+    chains: Vec<LossChain>,
     queue: VecDeque<Segment>,
     /// Number of data bytes in `queue`.
     queued: usize,
@@ -89,6 +92,7 @@ impl Lane {
             way,
             connection,
             rng,
+            chains: Vec::new(),
             queue: VecDeque::new(),
             queued: 0,
             last_arrival: Instant::START,
@@ -131,7 +135,7 @@ impl Lane {
 
     /// Sends `payload`, in segments if their size matters.
     pub(super) fn push(&mut self, link: &Link, payload: Payload) {
-        let splits = self.connection.shape().splits();
+        let splits = self.connection.effect(self.way).splits();
         match payload {
             Payload::Data(mut bytes) if splits => {
                 while bytes.len() > SEGMENT_BYTES {
@@ -182,7 +186,7 @@ impl Lane {
     fn push_segment(&mut self, link: &Link, payload: Payload) {
         self.release_if_healed(link);
         let now = link.world.now();
-        let arrival = if self.connection.shape().cuts(self.way) {
+        let arrival = if self.connection.effect(self.way).shape.cuts(self.way) {
             self.stuck_since.get_or_insert(now);
             None
         } else {
@@ -228,22 +232,29 @@ impl Lane {
 
     /// Computes the time at which a segment of `bytes`, sent at `sent`, arrives.
     fn arrival(&mut self, link: &Link, sent: Instant, bytes: usize) -> Instant {
-        let shape = self.connection.shape();
-        let mut left = sent;
-        if shape.bandwidth.is_some() {
-            // All connections of the link share its bandwidth, so a segment leaves after those of the others.
-            let busy_until = &mut link.state().busy_until[self.way as usize];
-            left = sent.max(*busy_until) + shape.serialization(bytes);
-            *busy_until = left;
-        }
+        let Effect { shape, partial } = self.connection.effect(self.way);
+        // All connections of the link share its bandwidth, so a segment leaves after those of the others.
+        let left = if shape.bandwidth.is_some() { link.pace(&partial, self.way, sent, bytes) } else { sent };
         let delay = match &self.burst {
             Some(burst) if burst.sent == sent && burst.shape == shape => burst.delay,
             _ => shape.delay(&mut self.rng),
         };
         self.burst = Some(Burst { sent, shape, delay });
-        let arrival = left + delay + shape.retransmissions(RTO, &mut self.rng);
+        self.follow(link, &partial);
+        let arrival = left + delay + shape.retransmissions(RTO, &mut self.rng, &mut self.chains);
         self.last_arrival = self.last_arrival.max(arrival);
         self.last_arrival
+    }
+
+    /// Keeps the states of the faults among `partial` that lose segments in bursts, and begins those of new ones.
+    fn follow(&mut self, link: &Link, partial: &[PartialShape]) {
+        self.chains.retain(|chain| bursts(partial).any(|(fault, burst)| chain.belongs_to(fault, &burst)));
+        for (fault, burst) in bursts(partial) {
+            if !self.chains.iter().any(|chain| chain.belongs_to(fault, &burst)) {
+                let number = self.connection.id().number;
+                self.chains.push(link.loss_chain("link.burst", number, self.way, fault, burst));
+            }
+        }
     }
 }
 

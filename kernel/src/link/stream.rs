@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    Link,
+    BurstLoss, ConnectionId, Link, PartialShape,
     lane::{Lane, Payload},
     shape::{Shape, Way},
 };
@@ -61,19 +61,49 @@ struct Wire {
 
 /// The part of a connection that the link holds, to shape, to reset and to wake it.
 pub(super) struct Connection {
-    /// Its position among the connections of the link that have been open, from 1.
-    established: u64,
+    id: ConnectionId,
     reset: AtomicBool,
-    effect: Mutex<Effect>,
+    treatment: Mutex<Treatment>,
     reader: Mutex<Option<Waker>>,
 }
 
 /// What the link does to a connection. Arrays have one element for each [`Way`].
-struct Effect {
-    shape: Shape,
+struct Treatment {
+    effects: [Effect; 2],
     cuts: [Cut; 2],
     /// Time without an acknowledgement after which this end gives up, in its outgoing direction.
     user_timeout: Option<(Way, Duration)>,
+}
+
+/// What the link does to one direction of a connection.
+#[derive(Clone)]
+pub(super) struct Effect {
+    /// All effects together.
+    pub(super) shape: Shape,
+    /// The effects of faults on some connections or in one direction, which are in `shape` but for their losses in bursts.
+    pub(super) partial: Arc<[PartialShape]>,
+}
+
+impl Effect {
+    /// Returns the effect of a link that does this to `all` connections, and these `partial` effects to the one.
+    pub(super) fn new(all: Shape, partial: Arc<[PartialShape]>) -> Self {
+        Self { shape: partial.iter().fold(all, |shape, partial| shape.and(partial.effect.shape)), partial }
+    }
+
+    /// Returns true if data has to be split into segments, because a segment's size matters.
+    pub(super) fn splits(&self) -> bool {
+        self.shape.splits() || self.bursts().next().is_some()
+    }
+
+    /// Returns the faults that lose segments in bursts.
+    pub(super) fn bursts(&self) -> impl Iterator<Item = (u64, BurstLoss)> {
+        bursts(&self.partial)
+    }
+}
+
+/// Returns the faults that lose segments in bursts.
+pub(super) fn bursts(partial: &[PartialShape]) -> impl Iterator<Item = (u64, BurstLoss)> {
+    partial.iter().filter_map(|partial| Some((partial.fault, partial.effect.burst?)))
 }
 
 /// The last cut of one direction.
@@ -87,51 +117,51 @@ pub(super) struct Cut {
 }
 
 impl Connection {
-    /// Creates the shared part of a connection that is open as the `established`th of its link.
-    pub(super) fn new(established: u64) -> Arc<Self> {
+    /// Creates the shared part of a connection that is open.
+    pub(super) fn new(id: ConnectionId) -> Arc<Self> {
         let never = Cut { lasts: false, began: Instant::START, ended: Instant::START };
-        let effect = Effect { shape: Shape::default(), cuts: [never; 2], user_timeout: None };
-        Arc::new(Self {
-            established,
-            reset: AtomicBool::new(false),
-            effect: Mutex::new(effect),
-            reader: Mutex::new(None),
-        })
+        let none = Effect::new(Shape::default(), Arc::new([]));
+        let treatment = Treatment { effects: [none.clone(), none], cuts: [never; 2], user_timeout: None };
+        Arc::new(Self { id, reset: AtomicBool::new(false), treatment: Mutex::new(treatment), reader: Mutex::new(None) })
     }
 
-    /// Returns its position among the connections of the link that have been open, from 1.
-    pub(super) fn established(&self) -> u64 {
-        self.established
+    /// Returns its positions among the connections of the link.
+    pub(super) fn id(&self) -> ConnectionId {
+        self.id
     }
 
-    /// Applies `shape` from `now` on.
-    pub(super) fn set_shape(&self, shape: Shape, now: Instant) {
-        let mut effect = lock(&self.effect);
-        effect.shape = shape;
+    /// Applies `effects`, one for each [`Way`], from `now` on.
+    pub(super) fn set_effects(&self, effects: [Effect; 2], now: Instant) {
+        let mut treatment = lock(&self.treatment);
+        if effects.iter().any(|effect| effect.shape.resets) {
+            self.reset();
+        }
         for way in [Way::To, Way::From] {
-            let cut = &mut effect.cuts[way as usize];
-            match (cut.lasts, shape.cuts(way)) {
+            let cuts = effects[way as usize].shape.cuts(way);
+            let cut = &mut treatment.cuts[way as usize];
+            match (cut.lasts, cuts) {
                 (false, true) => cut.began = now,
                 (true, false) => cut.ended = now,
                 _ => {}
             }
-            cut.lasts = shape.cuts(way);
+            cut.lasts = cuts;
         }
+        treatment.effects = effects;
     }
 
-    /// Returns what the link does to the connection.
-    pub(super) fn shape(&self) -> Shape {
-        lock(&self.effect).shape
+    /// Returns what the link does in the direction `way`.
+    pub(super) fn effect(&self, way: Way) -> Effect {
+        lock(&self.treatment).effects[way as usize].clone()
     }
 
     /// Returns the last cut in the direction `way`.
     pub(super) fn cut(&self, way: Way) -> Cut {
-        lock(&self.effect).cuts[way as usize]
+        lock(&self.treatment).cuts[way as usize]
     }
 
     /// Returns the time without an acknowledgement after which what is sent in the direction `way` is given up, if one is set.
     pub(super) fn user_timeout(&self, way: Way) -> Option<Duration> {
-        lock(&self.effect).user_timeout.filter(|(outgoing, _)| *outgoing == way).map(|(_, timeout)| timeout)
+        lock(&self.treatment).user_timeout.filter(|(outgoing, _)| *outgoing == way).map(|(_, timeout)| timeout)
     }
 
     /// Makes the stream fail from its next poll on.
@@ -139,7 +169,8 @@ impl Connection {
         self.reset.store(true, Ordering::Release);
     }
 
-    fn is_reset(&self) -> bool {
+    /// Returns whether it is reset.
+    pub(super) fn is_reset(&self) -> bool {
         self.reset.load(Ordering::Acquire)
     }
 
@@ -182,7 +213,7 @@ impl ShapedStream {
     /// `TCP_USER_TIMEOUT` does; by default it fails after 15 retransmissions.
     pub fn set_user_timeout(&self, timeout: Option<Duration>) {
         let way = self.wire.as_ref().map(|wire| wire.outgoing.way());
-        lock(&self.connection.effect).user_timeout = way.zip(timeout);
+        lock(&self.connection.treatment).user_timeout = way.zip(timeout);
     }
 
     /// Returns the link and the wire after the bytes that have passed the link were written, or an error if the connection has been

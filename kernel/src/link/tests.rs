@@ -190,3 +190,143 @@ fn the_end_of_an_accepted_stream_is_the_servers_way() {
     });
     assert_eq!(now, at(10));
 }
+
+/// Returns what a fault with this share does, of a seed, to the connections with the numbers from 1 to 200.
+fn drawn(seed: u64, fault: u64, share: f64) -> Vec<bool> {
+    let world = Arc::new(crate::fuzzing::network::Network::default()).host("client");
+    let link = Link::new(world, Entropy::new(seed), "server-0");
+    let connections = Selection { share, ..Selection::default() };
+    let mut shape = LinkShape::default();
+    shape.add(fault, LinkEffect { connections, ..slow().into() });
+    link.set_shape(shape);
+    let effect = |number| link.handshake_effect(number, Way::To).shape;
+    (1..=200).map(|number| effect(number) == slow()).collect()
+}
+
+#[test]
+fn a_share_of_the_connections_is_drawn_for_each_by_seed_and_fault() {
+    let some = drawn(1, 0, 0.25);
+    let count = some.iter().filter(|drawn| **drawn).count();
+    // Binomial: 50, and five times sqrt(200 x 0.25 x 0.75) = 6.1.
+    assert!((20..=80).contains(&count), "{count}");
+    assert_eq!(some, drawn(1, 0, 0.25));
+    assert_ne!(some, drawn(2, 0, 0.25));
+    assert_ne!(some, drawn(1, 1, 0.25), "each fault has its own");
+    let more = drawn(1, 0, 0.75);
+    assert!(
+        some.iter().zip(&more).all(|(some, more)| !some || *more),
+        "a greater share has those of the smaller one, too"
+    );
+    assert!(drawn(1, 0, 1.0).iter().all(|drawn| *drawn));
+}
+
+#[test]
+fn a_connection_is_in_the_share_from_its_handshake_on() {
+    let service = service();
+    let link = service.links[0].clone();
+    let connections = Selection { share: 0.5, ..Selection::default() };
+    let mut shape = LinkShape::default();
+    shape.add(3, LinkEffect { connections, ..slow().into() });
+    link.set_shape(shape);
+    let world = service.world.clone();
+    let (took, effects) = service.network.run(async move {
+        let mut took = Vec::new();
+        let mut effects = Vec::new();
+        for _ in 0..20 {
+            let begun = world.now();
+            let stream = link.connect().await.expect("the server listens");
+            took.push(world.now().since(begun).as_millis());
+            let [to, from] = link.state().connections.last().and_then(Weak::upgrade).map_or_else(
+                || panic!("it is open"),
+                |connection| [connection.effect(Way::To), connection.effect(Way::From)],
+            );
+            effects.push(to.shape == slow() && from.shape == slow());
+            drop(stream);
+        }
+        (took, effects)
+    });
+    assert!(
+        took.iter().zip(&effects).all(|(took, is_slow)| *took == if *is_slow { 20 } else { 0 }),
+        "{took:?} {effects:?}"
+    );
+    assert!(effects.contains(&true) && effects.contains(&false));
+}
+
+#[test]
+fn a_fault_one_way_does_nothing_the_other_way() {
+    for (way, others) in [(Way::To, Way::From), (Way::From, Way::To)] {
+        let world = Arc::new(crate::fuzzing::network::Network::default()).host("client");
+        let link = Link::new(world, Entropy::new(1), "server-0");
+        let mut shape = LinkShape::from(Shape { loss: 0.5, ..Shape::default() });
+        shape.add(0, LinkEffect { way: Some(way), ..Shape { bandwidth: Some(8_000), ..slow() }.into() });
+        link.set_shape(shape);
+        let connection = link.add_connection(1);
+        let slow = Shape { loss: 0.5, bandwidth: Some(8_000), ..slow() };
+        assert_eq!(connection.effect(way).shape, slow);
+        assert_eq!(connection.effect(others).shape, Shape { loss: 0.5, ..Shape::default() });
+        assert_eq!(link.handshake_effect(2, way).shape, slow);
+        // A byte a millisecond.
+        let partial = connection.effect(way).partial;
+        assert_eq!(link.pace(&partial, way, at(100), 50), at(150));
+        assert_eq!(link.pace(&partial, way, at(110), 50), at(200), "behind what was sent before");
+        assert_eq!(link.pace(&connection.effect(others).partial, others, at(100), 50), at(100));
+    }
+}
+
+#[test]
+fn the_bandwidth_of_some_connections_does_not_hold_up_the_others() {
+    let world = Arc::new(crate::fuzzing::network::Network::default()).host("client");
+    let link = Link::new(world, Entropy::new(1), "server-0");
+    let connections = Selection { share: 0.5, ..Selection::default() };
+    let mut shape = LinkShape::from(Shape { bandwidth: Some(80_000), ..Shape::default() });
+    shape.add(0, LinkEffect { connections, ..Shape { bandwidth: Some(8_000), ..Shape::default() }.into() });
+    link.set_shape(shape);
+    let left = [false, true].map(|is_narrow| {
+        let mut connections = (1..100).map(|number| link.add_connection(number));
+        let found = connections.find(|connection| connection.effect(Way::To).partial.is_empty() != is_narrow);
+        let partial = found.expect("a connection of each kind is drawn").effect(Way::To).partial;
+        let link = &link;
+        move || link.pace(&partial, Way::To, at(0), 100)
+    });
+    // The one takes 10 ms for 100 bytes, the other 100 ms, and both pass the link's 80 kbit/s.
+    assert_eq!([left[1](), left[0](), left[1](), left[0]()], [at(100), at(20), at(200), at(40)]);
+}
+
+#[test]
+fn a_lasting_reset_ends_open_connections_and_those_that_are_made_until_it_is_over() {
+    let service = service();
+    let link = service.links[0].clone();
+    service.network.run(async move {
+        let connection = async |link: &Arc<Link>| {
+            let mut stream = link.connect().await.expect("the handshake is not affected");
+            stream.write_all(b"x").await.map_err(|error| error.kind())
+        };
+        let mut open = link.connect().await.expect("the server listens");
+        link.set_shape(Shape { resets: true, ..slow() });
+        let reset = Err(io::ErrorKind::ConnectionReset);
+        assert_eq!(open.write_all(b"x").await.map_err(|error| error.kind()), reset);
+        assert_eq!(connection(&link).await, reset);
+        assert_eq!(connection(&link).await, reset);
+        link.set_shape(Shape::default());
+        assert_eq!(connection(&link).await, Ok(()));
+        assert_eq!(open.write_all(b"x").await.map_err(|error| error.kind()), reset, "it stays reset");
+    });
+}
+
+#[test]
+fn a_reset_of_a_share_leaves_the_other_connections_alone() {
+    let world = Arc::new(crate::fuzzing::network::Network::default()).host("client");
+    let link = Link::new(world, Entropy::new(1), "server-0");
+    let streams: Vec<_> = (0..40).map(|_| link.accept(crate::fuzzing::host::over(tokio::io::duplex(64).0))).collect();
+    let are_reset = || -> Vec<bool> {
+        let state = link.state();
+        let connections = state.connections.iter().filter_map(Weak::upgrade);
+        connections.map(|connection| connection.is_reset()).collect()
+    };
+    link.reset_some(4, Selection { share: 0.5, ..Selection::default() });
+    let first = are_reset();
+    assert!((8..=32).contains(&first.iter().filter(|reset| **reset).count()), "{first:?}");
+    link.reset();
+    assert_eq!(are_reset(), [true; 40]);
+    drop(streams);
+}

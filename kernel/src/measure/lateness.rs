@@ -345,7 +345,10 @@ mod tests {
         assert_eq!(late_s(&summary(&[crash(2_000, 1_000)], no_effect("crash"))).0, 1);
         let forever = fault(2_000, FaultKind::Freeze { duration: None });
         assert_eq!(late_s(&summary(&[forever], [fault_start(0, "freeze", "server-0", 2 * S)])).0, 1);
-        assert_eq!(late_s(&summary(&[fault(2_000, FaultKind::Reset)], no_effect("reset"))).0, 1);
+        assert_eq!(
+            late_s(&summary(&[fault(2_000, FaultKind::Reset { duration: None, share: None })], no_effect("reset"))).0,
+            1
+        );
     }
 
     #[test]

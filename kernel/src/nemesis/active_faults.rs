@@ -3,17 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    link::{LinkShape, Selection, Shape},
+    link::{LinkEffect, LinkShape, Shape},
     server::Injection,
 };
-
-/// What a fault does to a link.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct LinkEffect {
-    pub(super) shape: Shape,
-    /// The connections that it applies to; `None` for all.
-    pub(super) connections: Option<Selection>,
-}
 
 /// The faults that act on one server now, by their index in the scenario.
 #[derive(Default)]
@@ -49,7 +41,7 @@ impl ActiveFaults {
     pub(super) fn shape(&self, network: Shape) -> LinkShape {
         let mut shape = LinkShape::from(network);
         for (index, effect) in &self.link_effects {
-            shape.add(*index as u64, effect.connections, effect.shape);
+            shape.add(*index as u64, *effect);
         }
         shape
     }
@@ -98,7 +90,7 @@ mod tests {
         faults.add_freeze(0);
         faults.add_injection(1, Injection { slow: 2.0, ..Injection::default() });
         let shape = Shape { latency: Duration::from_millis(5), ..Shape::default() };
-        faults.add_link_effect(2, LinkEffect { shape, ..LinkEffect::default() });
+        faults.add_link_effect(2, shape.into());
         faults.end_with_process();
         assert!(!faults.remove_freeze(0));
         assert!(!faults.remove_injection(1));

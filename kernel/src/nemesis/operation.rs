@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{link::LinkShape, server::Injection, world::BoxFuture};
+use crate::{
+    link::{LinkShape, Selection},
+    server::Injection,
+    world::BoxFuture,
+};
 
 /// An operation on one server, which its index names.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +23,8 @@ pub enum Operation {
     Resume(usize),
     /// Gives the link to the server this shape, in place of the one before.
     Shape(usize, LinkShape),
-    /// Resets the connections to the server.
-    Reset(usize),
+    /// Resets the open connections to the server that the fault of this number applies to.
+    Reset(usize, u64, Selection),
     /// Makes the server inject these faults, in place of the ones before.
     Inject(usize, Injection),
 }

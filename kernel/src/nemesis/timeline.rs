@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_fault_that_lasts_until_the_run_ends_has_no_end() {
-        let reset = Fault { kind: FaultKind::Reset, ..crash(1, 1) };
+        let reset = Fault { kind: FaultKind::Reset { duration: None, share: None }, ..crash(1, 1) };
         assert_eq!(Step::end(0, &reset), None);
         assert_eq!(Step::end(0, &Fault { kind: FaultKind::Freeze { duration: None }, ..reset }), None);
     }

@@ -111,5 +111,7 @@ pub const SLOW_FACTOR: RangeInclusive<f64> = 1.0..=10_000.0;
 pub const FAULTS: RangeInclusive<usize> = 1..=64;
 /// A probability, or a metric that is a share.
 pub const SHARE: RangeInclusive<f64> = 0.0..=1.0;
+/// A share that may not be zero.
+pub const SHARE_SOME: RangeInclusive<f64> = 0.000_001..=1.0;
 /// A metric that is a count or a rate per second.
 pub const AMOUNT: RangeInclusive<f64> = 0.0..=1e12;

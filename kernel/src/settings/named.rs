@@ -10,6 +10,8 @@ use crate::visible::Visible;
 pub(crate) trait Named: Copy + PartialEq + strum::VariantArray + Into<&'static str> + 'static {
     /// Completes "is not …" in messages, such as "a direction".
     const WHAT: &'static str;
+    /// Words of other tools, each with the name that means the same here.
+    const SYNONYMS: &'static [(&'static str, &'static str)] = &[];
 
     /// Returns the value's name.
     fn to_name(self) -> &'static str {
@@ -52,12 +54,18 @@ pub(crate) fn listed<T: Named>() -> String {
     backticked(&T::names())
 }
 
+/// Returns the name of a `T` that `text`, a word of another tool, means.
+pub(crate) fn synonym<T: Named>(text: &str) -> Option<&'static str> {
+    T::SYNONYMS.iter().find(|(word, _)| *word == text).map(|(_, name)| *name)
+}
+
 /// Implements [`Named`], `name`, `Display` and `FromStr` for an enumeration that derives strum's `VariantArray` and
-/// `IntoStaticStr`.
+/// `IntoStaticStr`. A list of words of other tools may follow, with the names that mean the same.
 macro_rules! named {
-    ($type:ty, $what:literal) => {
+    ($type:ty, $what:literal $(, [$($word:literal => $name:literal),*])?) => {
         impl $crate::settings::named::Named for $type {
             const WHAT: &'static str = $what;
+            $( const SYNONYMS: &'static [(&'static str, &'static str)] = &[$(($word, $name)),*]; )?
         }
 
         impl $type {

@@ -11,6 +11,9 @@ use super::{
     value::{Item, is_string},
 };
 
+/// Keys of other tools, each with the key that means the same here.
+const SYNONYMS: &[(&str, &str)] = &[("toxicity", "share"), ("interval", "every"), ("times", "count")];
+
 /// Checks the table at `path` against `info`, which is a part of `root`, and adds each problem to `problems`.
 pub(crate) fn check(table: &DeTable<'_>, info: &TableInfo, path: &str, root: &TableInfo, problems: &mut Problems) {
     for (key, value) in table {
@@ -57,7 +60,8 @@ fn check_table(value: &Item<'_>, info: &TableInfo, path: &str, root: &TableInfo,
 fn unknown_key(span: super::source::Span, key: &str, info: &TableInfo, path: &str, root: &TableInfo) -> Problem {
     let table = path.rsplit_once('.').map_or("", |(table, _)| table);
     let allowed = info.names();
-    let guess = nearest(key, allowed.iter().copied());
+    let synonym = SYNONYMS.iter().find(|(word, name)| *word == key && allowed.contains(name)).map(|(_, name)| *name);
+    let guess = synonym.or_else(|| nearest(key, allowed.iter().copied()));
     let did_you_mean = guess.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
     let mut problem = Problem::at(span, format!("unknown key `{key}` {}{did_you_mean}", place(table)));
     if let Some(name) = guess {

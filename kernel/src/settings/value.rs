@@ -7,7 +7,7 @@ use toml::{Spanned, de::DeValue};
 
 use super::{
     bandwidth, duration, limits,
-    named::{Named, listed},
+    named::{Named, listed, synonym},
     nearest::{backticked, nearest},
     problem::Problem,
     source::Span,
@@ -496,7 +496,11 @@ impl<T: Named> Codec for T {
         let View::Text(text) = View::new(item) else {
             return wrong_type(item, &format!("{}, one of {}", T::WHAT, listed::<T>()));
         };
-        T::from_name(text).ok_or_else(|| no_such_name(item.span(), text, T::WHAT, &T::names()))
+        T::from_name(text).ok_or_else(|| match synonym::<T>(text) {
+            Some(name) => Problem::at(item.span(), format!("`{text}` is not {}; write `{name}` here", T::WHAT))
+                .help(format!("allowed: {}", listed::<T>())),
+            None => no_such_name(item.span(), text, T::WHAT, &T::names()),
+        })
     }
 
     fn written(value: &Self) -> Option<String> {

@@ -373,11 +373,40 @@ fn retry() -> impl Strategy<Value = Retry> {
     )
 }
 
+fn direction() -> impl Strategy<Value = Direction> {
+    prop_oneof![Just(Direction::Both), Just(Direction::To), Just(Direction::From)]
+}
+
+/// Of the connections, but not none of them.
+fn share() -> impl Strategy<Value = Option<f64>> {
+    option::of(limits::SHARE_SOME)
+}
+
+/// With a rate or in bursts.
+fn loss() -> impl Strategy<Value = FaultKind> {
+    let rate = (0.0..=1.0).prop_map(|rate| (Some(rate), None, None, None, None));
+    let losses = || option::of(0.0..=1.0);
+    let bursts = (limits::SHARE_SOME, limits::SHARE_SOME, losses(), losses())
+        .prop_map(|(enter, exit, within, outside)| (None, Some(enter), Some(exit), within, outside));
+    let losses = prop_oneof![rate, bursts];
+    (losses, option::of(from(1)), option::of(direction()), share()).prop_map(
+        |((rate, enter_burst, exit_burst, loss_in_burst, loss_outside), duration, direction, share)| FaultKind::Loss {
+            rate,
+            duration,
+            direction,
+            share,
+            enter_burst,
+            exit_burst,
+            loss_in_burst,
+            loss_outside,
+        },
+    )
+}
+
 /// Of `servers`, whose `restart_after` a crash without one of its own has.
 fn fault(servers: &Servers, end: Duration) -> impl Strategy<Value = Fault> + use<> {
     let restart = servers.restart_after;
     let duration = || option::of(from(1));
-    let direction = prop_oneof![Just(Direction::Both), Just(Direction::To), Just(Direction::From)];
     let kind = prop_oneof![
         option::of(from(0)).prop_map(move |own| FaultKind::Crash { restart_after: own.or(restart) }),
         (from(0), from(0)).prop_map(|(one, other)| FaultKind::Drain {
@@ -385,16 +414,26 @@ fn fault(servers: &Servers, end: Duration) -> impl Strategy<Value = Fault> + use
             restart_after: Some(one.max(other)),
         }),
         duration().prop_map(|duration| FaultKind::Freeze { duration }),
-        (from(0), from(0), duration()).prop_map(|(latency, jitter, duration)| FaultKind::Delay {
-            latency,
-            jitter,
-            duration
+        (from(0), from(0), duration(), option::of(direction()), share()).prop_map(
+            |(latency, jitter, duration, direction, share)| FaultKind::Delay {
+                latency,
+                jitter,
+                duration,
+                direction,
+                share
+            }
+        ),
+        (direction(), duration(), share()).prop_map(|(direction, duration, share)| FaultKind::Partition {
+            direction,
+            duration,
+            share
         }),
-        (direction, duration()).prop_map(|(direction, duration)| FaultKind::Partition { direction, duration }),
-        duration().prop_map(|duration| FaultKind::HalfOpen { duration }),
-        (0.0..=1.0, duration()).prop_map(|(rate, duration)| FaultKind::Loss { rate, duration }),
-        (bandwidth(), duration()).prop_map(|(rate, duration)| FaultKind::Bandwidth { rate, duration }),
-        Just(FaultKind::Reset),
+        (duration(), share()).prop_map(|(duration, share)| FaultKind::HalfOpen { duration, share }),
+        loss(),
+        (bandwidth(), duration(), option::of(direction()), share()).prop_map(|(rate, duration, direction, share)| {
+            FaultKind::Bandwidth { rate, duration, direction, share }
+        }),
+        (duration(), share()).prop_map(|(duration, share)| FaultKind::Reset { duration, share }),
         (0.0..=1.0, code(), duration()).prop_map(|(rate, status, duration)| FaultKind::Errors {
             rate,
             status: Some(status),
@@ -434,8 +473,8 @@ fn generator() -> impl Strategy<Value = FaultGenerator> {
     let FaultGenerator { kinds, targets, .. } = FaultGenerator::default();
     let lists = (subsequence(kinds, 1..=9).prop_shuffle(), subsequence(targets, 1..=4).prop_shuffle());
     let faults = [1..=64_usize, 1..=64_usize];
-    (lists, faults, (from(1), option::of(from(1))), any::<[bool; 3]>()).prop_map(
-        |((kinds, targets), [a, b], (low, high), [overlap, swarm, ties])| FaultGenerator {
+    (lists, faults, (from(1), option::of(from(1))), (any::<[bool; 3]>(), option::of(any::<bool>()))).prop_map(
+        |((kinds, targets), [a, b], (low, high), ([overlap, swarm, ties], variants))| FaultGenerator {
             kinds,
             targets,
             faults_min: a.min(b),
@@ -445,6 +484,7 @@ fn generator() -> impl Strategy<Value = FaultGenerator> {
             overlap,
             swarm,
             ties,
+            variants,
         },
     )
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kernel::{
-    link::{Link, LinkShape, Selection, Shape},
+    link::{Link, LinkEffect, LinkShape, Selection},
     server::{Injection, Injector},
     sync::lock,
 };
@@ -46,9 +46,7 @@ struct NumberedFault {
 /// A fault that is active.
 pub(super) struct ActiveFault {
     /// Effect on the link.
-    pub(super) shape: Shape,
-    /// The connections with this effect; `None` for all.
-    pub(super) connections: Option<Selection>,
+    pub(super) effect: LinkEffect,
     /// Effect on the server.
     pub(super) injection: Injection,
     /// What it is, for logs.
@@ -125,10 +123,13 @@ impl ActiveFaults {
         })
     }
 
-    /// Resets all connections, and returns the descriptions of the faults, which stay.
-    pub(super) fn reset_connections(&self) -> Vec<String> {
-        self.link.reset();
-        self.change(|state| state.texts())
+    /// Resets the open connections that are selected, and returns the descriptions of the faults, which stay.
+    pub(super) fn reset_connections(&self, connections: Selection) -> Vec<String> {
+        self.change(|state| {
+            state.begun += 1;
+            self.link.reset_some(state.begun, connections);
+            state.texts()
+        })
     }
 
     /// Ends all faults, and returns their descriptions.
@@ -143,7 +144,7 @@ impl ActiveFaults {
         let mut shape = LinkShape::default();
         let mut injection = Injection::default();
         for NumberedFault { number, fault } in state.faults.values() {
-            shape.add(*number, fault.connections, fault.shape);
+            shape.add(*number, fault.effect);
             injection = injection.and(&fault.injection);
         }
         // Still under the lock: without it, the earlier of two concurrent changes could be applied last.

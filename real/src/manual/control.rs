@@ -6,7 +6,7 @@
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use kernel::{
-    link::{Selection, Shape},
+    link::{LinkEffect, Selection},
     scenario::limits,
     server::Injection,
     time::Instant,
@@ -59,10 +59,8 @@ pub(crate) enum ControlRequest {
         /// Kind of the fault, such as `delay`.
         kind: String,
         /// Effect on the link.
-        shape: Shape,
-        /// The connections with this effect; `None` for all.
-        #[serde(default)]
-        connections: Option<Selection>,
+        #[serde(flatten)]
+        effect: Box<LinkEffect>,
         /// Effect on the server.
         injection: Injection,
         /// Description for logs.
@@ -73,8 +71,11 @@ pub(crate) enum ControlRequest {
         #[serde(default)]
         command: String,
     },
-    /// Resets all connections.
-    Reset,
+    /// Resets the open connections that it selects.
+    Reset {
+        /// The connections.
+        connections: Selection,
+    },
     /// Ends all faults.
     Heal,
 }
@@ -92,7 +93,15 @@ pub(crate) enum ControlResponse {
 impl ControlRequest {
     /// Checks the values, which another program can have written. The command line of `real inject` has the same bounds.
     fn validate(&self) -> Result<(), String> {
-        let Self::Inject { kind, shape, injection, text, command, .. } = self else { return Ok(()) };
+        let are_some = |connections: &Selection| limits::SHARE_SOME.contains(&connections.share);
+        let (kind, effect, injection, text, command) = match self {
+            Self::Inject { kind, effect, injection, text, command, .. } => (kind, effect, injection, text, command),
+            Self::Reset { connections } if !are_some(connections) => {
+                return Err("`share` is beyond its bounds".to_owned());
+            }
+            Self::Reset { .. } | Self::Heal => return Ok(()),
+        };
+        let shape = &effect.shape;
         let fits = |text: &str| text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control);
         let waits = [shape.latency, shape.jitter].iter().all(|wait| limits::WAIT.contains(wait));
         let bandwidth = shape.bandwidth.is_none_or(|rate| limits::BANDWIDTH.contains(&rate));
@@ -106,6 +115,8 @@ impl ControlRequest {
             ("latency or jitter", waits),
             ("bandwidth", bandwidth),
             ("rate", rates),
+            ("share", are_some(&effect.connections)),
+            ("burst", effect.burst.is_none_or(|burst| burst.is_valid())),
             ("errors", errors.len() <= FAULTS_MAX),
             ("slow", limits::SLOW_FACTOR.contains(&injection.slow)),
         ];
@@ -197,17 +208,18 @@ impl ControlSocket {
     fn carry_out(&self, request: ControlRequest, connection: u64) -> ControlResponse {
         let server = self.faults.server();
         let before = match request {
-            ControlRequest::Inject { kind, shape, connections, injection, text, held, command } => {
+            ControlRequest::Inject { kind, effect, injection, text, held, command } => {
                 if self.faults.count() >= FAULTS_MAX {
                     return ControlResponse::Refused { reason: format!("{FAULTS_MAX} faults are active; heal some") };
                 }
                 log_line(format!("{server}: {text}"));
                 let id = InjectedFaultId { command, kind: kind.clone(), text };
-                self.faults.add(kind, held.then_some(connection), ActiveFault { shape, connections, injection, id })
+                self.faults.add(kind, held.then_some(connection), ActiveFault { effect: *effect, injection, id })
             }
-            ControlRequest::Reset => {
-                log_line(format!("{server}: reset all connections"));
-                self.faults.reset_connections()
+            ControlRequest::Reset { connections } => {
+                let which = if connections.share < 1.0 { "some" } else { "all" };
+                log_line(format!("{server}: reset {which} connections"));
+                self.faults.reset_connections(connections)
             }
             ControlRequest::Heal => {
                 log_line(format!("{server}: heal"));
@@ -285,7 +297,10 @@ impl ControlClient {
 
 #[cfg(test)]
 mod tests {
-    use kernel::{entropy::Entropy, link::Link};
+    use kernel::{
+        entropy::Entropy,
+        link::{Link, Shape},
+    };
     use tokio::{io::AsyncReadExt, runtime::Runtime};
 
     use super::*;
@@ -294,14 +309,15 @@ mod tests {
     fn delay(ms: u64, held: bool) -> ControlRequest {
         ControlRequest::Inject {
             kind: "delay".to_owned(),
-            shape: Shape { latency: Duration::from_millis(ms), ..Shape::default() },
-            connections: None,
+            effect: Box::new(Shape { latency: Duration::from_millis(ms), ..Shape::default() }.into()),
             injection: Injection::default(),
             text: format!("delay {ms}"),
             held,
             command: String::new(),
         }
     }
+
+    const RESET: ControlRequest = ControlRequest::Reset { connections: Selection { open_at_start: false, share: 1.0 } };
 
     /// Sends a request, and returns the faults before it.
     async fn before(control: &mut ControlClient, world: &SharedWorld, request: ControlRequest) -> Vec<String> {
@@ -328,9 +344,9 @@ mod tests {
             assert_eq!(before(&mut one, &world, delay(1, false)).await, [""; 0]);
             assert_eq!(before(&mut other, &world, delay(2, false)).await, ["delay 1"]);
             assert_eq!(before(&mut one, &world, delay(3, true)).await, ["delay 2"]);
-            assert_eq!(before(&mut other, &world, ControlRequest::Reset).await, ["delay 2", "delay 3"]);
+            assert_eq!(before(&mut other, &world, RESET).await, ["delay 2", "delay 3"]);
             drop(one);
-            while before(&mut other, &world, ControlRequest::Reset).await.len() > 1 {}
+            while before(&mut other, &world, RESET).await.len() > 1 {}
             assert_eq!(before(&mut other, &world, ControlRequest::Heal).await, ["delay 2"]);
             assert_eq!(before(&mut other, &world, ControlRequest::Heal).await, [""; 0]);
         });
@@ -359,6 +375,12 @@ mod tests {
                 with("/inject/shape/latency/secs", u64::MAX.into()),
                 with("/inject/shape/bandwidth", 0.into()),
                 with("/inject/shape/loss", 1.5.into()),
+                with("/inject/connections/share", 0.into()),
+                with(
+                    "/inject/burst",
+                    serde_json::json!({ "enter": 0.1, "exit": 0, "loss_in_burst": 1, "loss_outside": 0 }),
+                ),
+                r#"{"reset":{"connections":{"open_at_start":false,"share":0}}}"#.to_owned(),
                 with("/inject/injection/slow", (-1).into()),
             ];
             let mut control = ControlClient::connect(&world, &socket).await.unwrap();

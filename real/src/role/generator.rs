@@ -139,10 +139,10 @@ async fn obey(
                 info!(server = link.server(), shape = ?shape.all, partial = ?shape.partial, "link changes");
                 link.set_shape(shape);
             }
-            Ok(LoadCommand::Reset { server }) => {
+            Ok(LoadCommand::Reset { server, fault, connections }) => {
                 let link = caller.link(server);
-                info!(server = link.server(), "link resets its connections");
-                link.reset();
+                info!(server = link.server(), share = connections.share, "link resets its connections");
+                link.reset_some(fault, connections);
             }
             Ok(LoadCommand::Cancel) => {
                 info!("load is cancelled");

@@ -150,6 +150,43 @@ fn half_open_silences_the_connections_that_are_open_and_no_others() {
 }
 
 #[test]
+fn a_reset_that_lasts_breaks_each_new_connection_until_it_is_lifted() {
+    let user = User::new();
+    let upstream = Server::bind("127.0.0.1:0").expect("a port is free");
+    let address = upstream.local_addr().expect("it is bound").to_string();
+    let _proxy = user.foreground(&["proxy", "--listen", "0", "--upstream", &address, "--id", "between"]);
+    let accept = move || {
+        for socket in upstream.incoming().take(4) {
+            let mut socket = socket.expect("it is connected to");
+            let echo = move || std::io::copy(&mut socket.try_clone().expect("it is open"), &mut socket);
+            thread::Builder::new().spawn(echo).expect("threads can be had");
+        }
+    };
+    thread::Builder::new().spawn(accept).expect("threads can be had");
+    // A write may still be taken by the operating system, before the reset arrives.
+    let answer = |mut socket: &Socket| {
+        let mut byte = [0];
+        let written = socket.write_all(b"1");
+        written.and_then(|()| socket.read_exact(&mut byte)).map_err(|error| error.kind())
+    };
+    let is_reset = |answer: Result<(), ErrorKind>| {
+        matches!(answer, Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof))
+    };
+    let old = connect(&user, "between");
+    assert_eq!(answer(&old), Ok(()));
+    let resets = user.command(&["inject", "reset", "between", "--duration", "1h"]).stdout(Stdio::null()).spawn();
+    let resets = Foreground(resets.expect("it starts"));
+    wait_until("the fault begins", || user.says(&["list"]).contains("resets of connections"));
+    assert!(is_reset(answer(&old)));
+    for _ in 0..2 {
+        assert!(is_reset(answer(&connect(&user, "between"))), "a new connection is reset once it is open");
+    }
+    user.says(&["inject", "heal", "between"]);
+    assert_eq!(answer(&connect(&user, "between")), Ok(()));
+    drop(resets);
+}
+
+#[test]
 fn a_proxy_passes_bytes_ends_and_resets_on_as_they_are() {
     let user = User::new();
     let upstream = Server::bind("127.0.0.1:0").expect("a port is free");

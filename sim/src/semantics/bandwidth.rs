@@ -10,6 +10,7 @@ const RATE: Shape = Shape {
     loss: 0.0,
     cut_to: false,
     cut_from: false,
+    resets: false,
 };
 
 const BYTES: usize = 100_000;

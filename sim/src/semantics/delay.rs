@@ -1,5 +1,7 @@
 //! Latency and jitter: exact delays, in order.
 
+use kernel::link::{LinkEffect, LinkShape, Way};
+
 use super::*;
 
 fn slow(latency: Duration, jitter: Duration) -> Shape {
@@ -91,4 +93,31 @@ fn arrivals_of_lines(log: &Log) -> Vec<(Instant, u64)> {
 
 fn numbers(text: &[u8]) -> Vec<u64> {
     text.chunks(10).map(|line| str::from_utf8(line).unwrap().trim().parse().unwrap()).collect()
+}
+
+#[test]
+fn a_delay_one_way_leaves_the_other_way_alone() {
+    for (way, to, from) in [(Way::To, ms(5), Duration::ZERO), (Way::From, Duration::ZERO, ms(5))] {
+        let speaker = speaker([(ms(200), "news")]);
+        let (heard, opened) = simulate(&speaker, |hosts| async move {
+            let mut shape = LinkShape::default();
+            shape.add(0, LinkEffect { way: Some(way), ..slow(ms(5), Duration::ZERO).into() });
+            hosts.apply(ms(1), Operation::Shape(0, shape)).await;
+            let conversation = Conversation::open(&hosts).await;
+            let opened = hosts.world.now();
+            (conversation.until(ms(300)).await, opened)
+        });
+        assert_eq!(opened, at(ms(6) + LINK * 2), "a handshake passes both ways");
+        assert_eq!(heard[0], (at(ms(200) + from + LINK), bytes("news")));
+        let (sink, log) = sink();
+        simulate(&sink, |hosts| async move {
+            let mut conversation = Conversation::open(&hosts).await;
+            let mut shape = LinkShape::default();
+            shape.add(0, LinkEffect { way: Some(way), ..slow(ms(5), Duration::ZERO).into() });
+            hosts.apply(ms(1), Operation::Shape(0, shape)).await;
+            conversation.say(ms(100), b"request").await;
+            conversation.listen(ms(300)).await;
+        });
+        assert_eq!(log.lock().unwrap()[0], (at(ms(100) + to + LINK), bytes("request")));
+    }
 }

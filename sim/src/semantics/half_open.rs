@@ -3,14 +3,16 @@
 
 use std::io::ErrorKind;
 
-use kernel::link::{LinkShape, Selection};
+use kernel::link::{LinkEffect, LinkShape, Selection};
 
 use super::*;
 
 /// The shape of a link while the fault of this number lasts.
 fn half_open(fault: u64) -> LinkShape {
     let mut shape = LinkShape::default();
-    shape.add(fault, Some(Selection::OpenAtStart), Shape { cut_to: true, cut_from: true, ..Shape::default() });
+    let connections = Selection { open_at_start: true, ..Selection::default() };
+    let cut = Shape { cut_to: true, cut_from: true, ..Shape::default() };
+    shape.add(fault, LinkEffect { connections, ..cut.into() });
     shape
 }
 

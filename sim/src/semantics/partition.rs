@@ -2,8 +2,15 @@
 
 use super::*;
 
-const CUT: Shape =
-    Shape { latency: Duration::ZERO, jitter: Duration::ZERO, bandwidth: None, loss: 0.0, cut_to: true, cut_from: true };
+const CUT: Shape = Shape {
+    latency: Duration::ZERO,
+    jitter: Duration::ZERO,
+    bandwidth: None,
+    loss: 0.0,
+    cut_to: true,
+    cut_from: true,
+    resets: false,
+};
 
 /// Returns what a server receives that is cut off at 0.5 s, is sent "hello" at 1 s, and is reachable again at `heal`.
 fn heard_after_heal_at(heal: Duration) -> Log {

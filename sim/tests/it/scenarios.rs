@@ -289,8 +289,9 @@ fn a_reset_costs_each_call_in_flight_one_retry() {
 fn a_call_does_not_wait_for_a_connection_that_is_being_opened() {
     // server-0's connection is reset while it is cut off, so that it cannot be opened again; nothing is in flight.
     let mut scenario = scenario("baseline");
-    let partition = FaultKind::Partition { direction: Direction::Both, duration: Some(Duration::from_secs(10)) };
-    for (at_ms, kind) in [(10_080, partition), (10_090, FaultKind::Reset)] {
+    let partition =
+        FaultKind::Partition { direction: Direction::Both, duration: Some(Duration::from_secs(10)), share: None };
+    for (at_ms, kind) in [(10_080, partition), (10_090, FaultKind::Reset { duration: None, share: None })] {
         scenario.faults.push(Fault { at: Duration::from_millis(at_ms), targets: vec![0], kind });
     }
     let run = simulate(scenario, 42);

@@ -2,7 +2,10 @@ use std::{sync::Arc, task::Waker};
 
 use bytes::Buf;
 
-use super::*;
+use super::{
+    super::{BurstLoss, LinkEffect, LinkShape},
+    *,
+};
 use crate::{
     entropy::Entropy,
     fuzzing::host::{MemoryHost, SharedHost},
@@ -69,7 +72,7 @@ impl Fixture {
 
 /// Returns a lane of a new connection of `link`.
 fn lane(link: &Link) -> Lane {
-    Lane::new(link.add_connection(), Way::To, Entropy::new(1).stream("lane"))
+    Lane::new(link.add_connection(1), Way::To, Entropy::new(1).stream("lane"))
 }
 
 fn at(millis: u32) -> Instant {
@@ -303,4 +306,36 @@ fn data_is_split_into_full_segments_and_what_is_left() {
         assert_eq!(fixture.lane.queue.len(), segments, "{bytes} bytes");
         fixture.lane.clear();
     }
+}
+
+/// Returns how many of these segments, a second apart, are late in a new connection of `link`.
+fn late(link: &Arc<Link>, host: &MemoryHost, number: u64, segments: u32) -> Vec<bool> {
+    let mut lane = Lane::new(link.add_connection(number), Way::To, Entropy::new(1).stream("lane"));
+    let begun = link.world.now();
+    let sends = (1..=segments).map(|second| {
+        host.advance_to(begun + Duration::from_secs(1) * second);
+        lane.clear();
+        lane.last_arrival = Instant::START;
+        lane.push(link, Payload::Data(Bytes::from_static(b"x")));
+        lane.queue[0].arrival.is_some_and(|arrival| arrival > link.world.now())
+    });
+    sends.collect()
+}
+
+#[test]
+fn losses_in_bursts_have_a_state_for_each_connection_which_the_seed_decides() {
+    let Fixture { host, link, .. } = Fixture::new(Shape::default());
+    let burst = BurstLoss { enter: 0.1, exit: 0.4, loss_in_burst: 1.0, loss_outside: 0.0 };
+    let mut shape = LinkShape::default();
+    shape.add(2, LinkEffect { burst: Some(burst), way: Some(Way::To), ..LinkEffect::default() });
+    link.set_shape(shape.clone());
+    let first = late(&link, &host, 1, 400);
+    // Every lost try is the next segment of the chain. A burst has been left when a segment arrives, so that the share of segments that
+    // are late is the odds to enter one: 400 x 0.1, give or take five times sqrt(400 x 0.1 x 0.9) = 6.
+    let count = first.iter().filter(|late| **late).count();
+    assert!((10..=70).contains(&count), "{count}");
+    assert_ne!(first, late(&link, &host, 2, 400));
+    assert_eq!(first, late(&link, &host, 1, 400));
+    link.set_shape(Shape::default());
+    assert_eq!(late(&link, &host, 1, 50), [false; 50]);
 }

@@ -31,7 +31,7 @@ impl Fixture {
         let link = Link::new(Arc::new(SharedHost(host.clone())), Entropy::new(1), "server-0");
         link.set_shape(shape);
         let (ours, peer) = duplex(bytes);
-        let stream = ShapedStream::new(link.clone(), link.add_connection(), 1, Way::To, over(ours));
+        let stream = ShapedStream::new(link.clone(), link.add_connection(1), 1, Way::To, over(ours));
         Self { host, link, stream, peer }
     }
 

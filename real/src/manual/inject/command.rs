@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use kernel::{
     cli::Failure,
-    link::{Selection, Shape},
+    link::{LinkEffect, Selection},
     scenario::duration,
     server::Injection,
     world::SharedWorld,
@@ -40,8 +40,8 @@ pub(super) enum Command {
     Freeze,
     /// Sends SIGCONT.
     Resume,
-    /// Resets all connections.
-    Reset,
+    /// Resets the open connections that it selects.
+    Reset(Selection),
     /// Ends all faults of the link and the server.
     Heal,
     /// Adds a fault.
@@ -67,9 +67,7 @@ pub(super) struct InjectedFault {
     /// Kind of the fault. A new one without a duration replaces the earlier one of its kind.
     pub(super) kind: &'static str,
     /// Effect on the link.
-    pub(super) shape: Shape,
-    /// The connections with this effect; `None` for all.
-    pub(super) connections: Option<Selection>,
+    pub(super) effect: LinkEffect,
     /// Effect on the server.
     pub(super) injection: Injection,
     /// Description for logs.
@@ -78,13 +76,13 @@ pub(super) struct InjectedFault {
 
 impl InjectedFault {
     /// A fault that affects the link only.
-    pub(super) fn on_link(kind: &'static str, shape: Shape, text: String) -> Self {
-        Self { kind, shape, connections: None, injection: Injection::default(), text }
+    pub(super) fn on_link(kind: &'static str, effect: LinkEffect, text: String) -> Self {
+        Self { kind, effect, injection: Injection::default(), text }
     }
 
     /// A fault that affects the server only.
     pub(super) fn on_server(kind: &'static str, injection: Injection, text: String) -> Self {
-        Self { kind, shape: Shape::default(), connections: None, injection, text }
+        Self { kind, effect: LinkEffect::default(), injection, text }
     }
 }
 
@@ -96,7 +94,7 @@ impl Command {
             Self::Drain { .. } => "drain",
             Self::Freeze => "freeze",
             Self::Resume => "resume",
-            Self::Reset => "reset",
+            Self::Reset(_) => "reset",
             Self::Heal => "heal",
             Self::Inject(fault) => &fault.text,
         }
@@ -155,8 +153,8 @@ impl Command {
                 end_freezes(folder, target);
                 log_line(if was_frozen { done } else { format!("{done}; it was not frozen") });
             }
-            Self::Reset => {
-                self.send(world, id, socket, &ControlRequest::Reset).await?;
+            Self::Reset(connections) => {
+                self.send(world, id, socket, &ControlRequest::Reset { connections: *connections }).await?;
                 // Over as soon as it has happened.
                 note(&log, Change::Begins(fault("reset")));
                 note(&log, Change::Ends(fault("reset")));
@@ -167,7 +165,7 @@ impl Command {
                 let healed = if before.is_empty() { "it had no fault".to_owned() } else { before.join(", ") };
                 log_line(format!("{done} ({healed})"));
             }
-            Self::Inject(InjectedFault { kind, shape, connections, injection, text }) => {
+            Self::Inject(InjectedFault { kind, effect, injection, text }) => {
                 // A proxy does not understand the calls in its byte streams, so that it cannot fail single ones.
                 if target.kind != EntryKind::Server && *injection != Injection::default() {
                     return Err(Failure::wrong_input(format!(
@@ -176,8 +174,7 @@ impl Command {
                 }
                 let request = ControlRequest::Inject {
                     kind: (*kind).to_owned(),
-                    shape: *shape,
-                    connections: *connections,
+                    effect: Box::new(*effect),
                     injection: injection.clone(),
                     text: text.clone(),
                     held: duration.is_some(),
