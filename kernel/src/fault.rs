@@ -4,6 +4,7 @@
 
 pub mod generator;
 pub mod kind;
+mod repetition;
 
 use std::{fmt, time::Duration};
 
@@ -78,12 +79,12 @@ impl Fault {
     /// The declaration of `[[fault]]`.
     pub(crate) const TABLE: &'static TableInfo = &TableInfo {
         doc: "`[[fault]]`: something that goes wrong.",
-        keys: &[&AT as &dyn KeyInfo, &TARGET],
+        keys: &[&AT as &dyn KeyInfo, &TARGET, &repetition::EVERY, &repetition::COUNT],
         ..*<FaultKind as Settings>::TABLE
     };
 
-    /// Reads one item of `[[fault]]` in a scenario of this duration with these servers. What depends on a duration or on
-    /// servers that are wrong themselves is not checked.
+    /// Reads one item of `[[fault]]` in a scenario of this duration with these servers: a fault or, if it is repeated, each of its
+    /// occurrences. What depends on a duration or on servers that are wrong themselves is not checked.
     ///
     /// # Errors
     ///
@@ -92,7 +93,7 @@ impl Fault {
         table: &TableReader<'_, '_>,
         end: Option<Duration>,
         servers: Option<&Servers>,
-    ) -> Result<Self, Problems> {
+    ) -> Result<Vec<Self>, Problems> {
         let mut problems = Problems::default();
         let kind = problems.keep(FaultKind::read(table));
         let at = problems.keep(AT.read(table).and_then(|at| starts_before(table, at, end)));
@@ -118,7 +119,7 @@ impl Fault {
         if let FaultKind::Loss { .. } = &kind {
             check_losses(table)?;
         }
-        Ok(Self { at, targets, kind })
+        Ok(repetition::occurrences(table, Self { at, targets, kind }, end)?)
     }
 
     /// Writes the keys of one item of `[[fault]]`.

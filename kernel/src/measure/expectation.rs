@@ -175,7 +175,7 @@ fn no_such_fault(item: &Item<'_>, index: usize, faults: usize) -> Problem {
     Problem::at(item.span(), format!("there is no fault {index}")).help(match faults {
         0 => "the file has no [[fault]]".to_owned(),
         1 => "the file has one [[fault]], which is `fault-0`".to_owned(),
-        _ => format!("the file has {faults} [[fault]] entries, `fault-0` to `fault-{}`", faults - 1),
+        _ => format!("the scenario has {faults} faults, `fault-0` to `fault-{}`", faults - 1),
     })
 }
 

@@ -209,7 +209,8 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     let duration = problems.keep(DURATION.read(file));
     let servers = problems.keep(Servers::read(&file.table("servers")));
     let list = problems.keep(file.list("fault", limits::FAULTS_MAX)).unwrap_or_default();
-    let faults = problems.keep_all(list.iter().map(|fault| Fault::read(fault, duration, servers.as_ref())));
+    let faults = faults(&list, duration, servers.as_ref(), &mut problems);
+    let fault_count = faults.as_ref().map_or_else(|| most_faults(&list), Vec::len);
     let question = problems.keep(QUESTION.read(file));
     let workload = problems.keep(Workload::read(&file.table("workload")));
     let load = problems.keep(load(file, base));
@@ -219,7 +220,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     let run = problems.keep(Run::read(&file.table("run")));
     let nemesis = problems.keep(file.optional("nemesis"));
     let expectations = problems.keep(file.list("expect", limits::EXPECTATIONS_MAX)).unwrap_or_default();
-    let expectations = problems.keep_all(expectations.iter().map(|item| Expectation::read(item, list.len())));
+    let expectations = problems.keep_all(expectations.iter().map(|item| Expectation::read(item, fault_count)));
     let (
         Some(name),
         Some(question),
@@ -256,6 +257,34 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     problems.keep(check_kinds(&file.table("load"), &scenario.load.request, &scenario.workload));
     problems.keep(totals::check(&scenario, file));
     if problems.is_empty() { Ok(scenario) } else { Err(problems) }
+}
+
+/// Returns the largest number of faults that items of `[[fault]]` may be, some of which are wrong.
+fn most_faults(list: &[TableReader<'_, '_>]) -> usize {
+    if list.iter().any(|item| item.span("every").is_some()) { limits::FAULTS_MAX } else { list.len() }
+}
+
+/// Reads the items of `[[fault]]`, of which those that are repeated become several faults.
+fn faults(
+    list: &[TableReader<'_, '_>],
+    duration: Option<Duration>,
+    servers: Option<&Servers>,
+    problems: &mut Problems,
+) -> Option<Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut are_all_read = true;
+    for item in list {
+        match problems.keep(Fault::read(item, duration, servers)) {
+            Some(occurrences) => faults.extend(occurrences),
+            None => are_all_read = false,
+        }
+        if faults.len() > limits::FAULTS_MAX {
+            let message = format!("with the faults that are repeated there are more than {}", limits::FAULTS_MAX);
+            problems.push(Problem::new(item.own_span(), message).help("raise `every`, lower `count`, or remove some"));
+            return None;
+        }
+    }
+    are_all_read.then_some(faults)
 }
 
 /// Reads `[load]`, the one table that every scenario needs, as its rate has no sensible default, with the trace that it names.

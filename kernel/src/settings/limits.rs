@@ -107,6 +107,8 @@ pub const CHOICE_COUNT: RangeInclusive<usize> = 2..=100;
 pub const BACKOFF_MULTIPLIER: RangeInclusive<f64> = 0.001..=1_000.0;
 /// Factor of service times; a fault makes no server faster.
 pub const SLOW_FACTOR: RangeInclusive<f64> = 1.0..=10_000.0;
+/// Times that one fault happens.
+pub const OCCURRENCES: RangeInclusive<usize> = 1..=FAULTS_MAX;
 /// Faults drawn for one run.
 pub const FAULTS: RangeInclusive<usize> = 1..=64;
 /// A probability, or a metric that is a share.

@@ -193,3 +193,13 @@ fn a_frozen_server_injects_once_it_is_resumed() {
     assert!(outcomes(&records, 1_050, 2_250).iter().all(|(code, _)| *code == Code::Unavailable));
     assert_eq!(outcomes(&records, 2_250, 6_000), [(Code::Ok, 1_000)]);
 }
+
+#[test]
+fn a_repeated_fault_is_as_many_faults_as_it_has_occurrences() {
+    let rest = "kind = 'delay'\nlatency = '10ms'\ndirection = 'to'\nduration = '1s'\nevery = '2s'\ncount = 3";
+    let scenario = faults(&fault("1s", rest));
+    let (taken, records) = echo_times(&scenario, [500, 1_500, 2_500, 3_500, 4_500, 5_500, 7_500].map(ms));
+    assert_eq!(taken, [0, 10, 0, 10, 0, 10, 0].map(|latency| LINK * 2 + ms(latency)));
+    assert_eq!(when(&records, Event::FaultStart), [(0, 1_000_000), (1, 3_000_000), (2, 5_000_000)]);
+    assert_eq!(when(&records, Event::FaultEnd), [(0, 2_000_000), (1, 4_000_000), (2, 6_000_000)]);
+}
