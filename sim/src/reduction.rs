@@ -29,7 +29,7 @@ pub use removed::removed;
 pub use short_toml::short_toml;
 
 use crate::{Plan, SimulationError};
-use step::{Number, Step};
+use step::{Number, PlainKey, Step};
 
 /// Most runs of one reduction. [`Reduced::is_minimal`] is false if they were not enough.
 const TRIALS_MAX: u64 = 20_000;
@@ -140,6 +140,7 @@ impl Search<'_> {
             let before = self.best.clone();
             self.reduce_faults();
             self.reduce_targets();
+            self.reduce_keys_of_faults();
             for number in [Number::Rate, Number::Users, Number::Duration] {
                 self.reduce_number(number);
             }
@@ -185,6 +186,15 @@ impl Search<'_> {
             while place > 0 {
                 place -= 1;
                 self.try_step(&Step::WithoutTarget { fault, place });
+            }
+        }
+    }
+
+    /// Makes faults apply to all connections and in both directions.
+    fn reduce_keys_of_faults(&mut self) {
+        for fault in 0..self.best.scenario.faults.len() {
+            for key in PlainKey::ALL {
+                self.try_step(&Step::Plain(fault, key));
             }
         }
     }

@@ -46,7 +46,7 @@ impl Step {
     /// Returns the part of a scenario that the step changes.
     pub fn part(&self) -> Part {
         match self {
-            Self::WithoutFaults(_) | Self::WithoutTarget { .. } => Part::Faults,
+            Self::WithoutFaults(_) | Self::WithoutTarget { .. } | Self::Plain(..) => Part::Faults,
             Self::WithoutServer(_) => Part::Replicas,
             Self::Lower(Number::Rate | Number::Users, _) => Part::Load,
             Self::Lower(Number::Duration, _) => Part::Duration,

@@ -1,6 +1,6 @@
 //! A description of what a reduction has removed.
 
-use kernel::scenario::{Fault, Scenario, duration::text as time, server_name};
+use kernel::scenario::{Direction, Fault, Scenario, duration::text as time, server_name};
 
 use super::Reduced;
 
@@ -32,6 +32,8 @@ pub fn removed(original: &Scenario, reduced: &Reduced) -> Vec<String> {
         let name = if index == *origin { format!("fault {index}") } else { format!("fault {origin}, now {index}") };
         let targets_before = before.targets.len().to_string();
         lines.extend(changed(&format!("{name}, targets"), &targets_before, &fault.targets.len().to_string()));
+        lines.extend(changed(&format!("{name}, share"), &share(before), &share(fault)));
+        lines.extend(changed(&format!("{name}, direction"), direction(before), direction(fault)));
         lines.extend(changed(&format!("{name}, lasts"), &lasts(before), &lasts(fault)));
         lines.extend(changed(&format!("{name}, at"), &time(before.at), &time(fault.at)));
     }
@@ -52,4 +54,14 @@ fn about(fault: &Fault) -> String {
 /// Returns how long a fault lasts.
 fn lasts(fault: &Fault) -> String {
     fault.kind.lasts().map_or_else(|| "to the end".to_owned(), time)
+}
+
+/// Returns the share of the connections that a fault applies to.
+fn share(fault: &Fault) -> String {
+    fault.kind.share().unwrap_or(1.0).to_string()
+}
+
+/// Returns the direction of a fault that has one besides its default.
+fn direction(fault: &Fault) -> &'static str {
+    fault.kind.clone().direction_mut().and_then(|direction| *direction).map_or("both", Direction::name)
 }

@@ -19,6 +19,8 @@ pub enum Step {
         /// The position of the target in the fault, from 0.
         place: usize,
     },
+    /// Removes a key of the fault at this place, so that it applies to all connections or in both directions.
+    Plain(usize, PlainKey),
     /// Removes a server that no fault hits; those behind it move up.
     WithoutServer(usize),
     /// Lowers a number.
@@ -27,6 +29,20 @@ pub enum Step {
     Reset(String),
     /// Gives several settings their defaults, by their name in [`RESET_ALL`].
     ResetAll(&'static str),
+}
+
+/// A key of a fault of links that limits what it applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainKey {
+    /// `share`.
+    Share,
+    /// `direction`, but for partitions, where it has a value in any case.
+    Direction,
+}
+
+impl PlainKey {
+    /// Every such key.
+    pub const ALL: [Self; 2] = [Self::Share, Self::Direction];
 }
 
 /// A group of settings by its name, and the function that gives them their defaults.
@@ -61,6 +77,8 @@ pub fn every(scenario: &Scenario, is_a_bug: bool) -> Vec<Step> {
     for (fault, Fault { targets, .. }) in scenario.faults.iter().enumerate() {
         steps.extend((0..targets.len()).map(|place| Step::WithoutTarget { fault, place }));
     }
+    let plain = faults.clone().flat_map(|fault| PlainKey::ALL.map(|key| Step::Plain(fault, key)));
+    steps.extend(plain.filter(|step| step.apply(scenario).is_some()));
     steps.extend((0..scenario.servers.replicas).map(Step::WithoutServer));
     let of_faults = faults.flat_map(|fault| [Number::Lasts(fault), Number::At(fault)]);
     for number in [Number::Rate, Number::Users, Number::Duration].into_iter().chain(of_faults) {
@@ -84,6 +102,13 @@ impl Step {
                     return None;
                 }
                 targets.remove(*place);
+            }
+            Self::Plain(fault, key) => {
+                let kind = &mut less.faults.get_mut(*fault)?.kind;
+                match key {
+                    PlainKey::Share => kind.share_mut()?.take().map(drop)?,
+                    PlainKey::Direction => kind.direction_mut()?.take().map(drop)?,
+                }
             }
             Self::WithoutServer(server) => without_server(&mut less, *server)?,
             Self::Lower(number, value) => number.set(&mut less, *value),
@@ -223,6 +248,29 @@ max = 0
         let without = Step::WithoutServer(1).apply(&scenario()).unwrap();
         assert_eq!(without.servers.replicas, 2);
         assert_eq!(without.faults.iter().map(|fault| &fault.targets[..]).collect::<Vec<_>>(), [&[0, 1][..], &[1]]);
+    }
+
+    #[test]
+    fn a_fault_becomes_plain_and_an_occurrence_of_a_repeated_one_is_removed_by_itself() {
+        let more = [
+            "fault.1.share=0.5".to_owned(),
+            "fault.0={ at = '1s', kind = 'delay', latency = '1ms', direction = 'to', share = 0.1, target = 'server-0', duration = '1s', \
+             every = '3s', count = 3 }"
+                .to_owned(),
+            "expect.0.during=fault-3".to_owned(),
+        ];
+        let scenario = Scenario::parse("steps.toml", TEXT, &more).unwrap();
+        assert_eq!(scenario.faults.len(), 4);
+        let plain = Step::Plain(3, PlainKey::Share).apply(&scenario).unwrap();
+        assert_eq!((plain.faults[3].kind.share(), plain.faults[0].kind.share()), (None, Some(0.1)));
+        assert_eq!(Step::Plain(3, PlainKey::Share).apply(&plain), None, "there is nothing to take away");
+        assert_eq!(Step::Plain(3, PlainKey::Direction).apply(&scenario), None, "a reset has no direction");
+        let both_ways = Step::Plain(1, PlainKey::Direction).apply(&scenario).unwrap();
+        assert_eq!(both_ways.faults[1].kind.clone().direction_mut().copied(), Some(None));
+        assert_eq!(every(&scenario, false).iter().filter(|step| matches!(step, Step::Plain(..))).count(), 7);
+        let without = Step::WithoutFaults(vec![1]).apply(&scenario).unwrap();
+        assert_eq!(without.faults.iter().map(|fault| fault.at.as_secs()).collect::<Vec<_>>(), [1, 7, 4]);
+        assert_eq!(without.expectations[0].during, Some(Phase::Fault(2)));
     }
 
     #[test]
