@@ -22,12 +22,13 @@ const DRAWN_SEEDS: u64 = 20;
 
 /// Files that came after the table of drawn runs. It pairs files and seeds by their places, so these come behind the others, in the
 /// order in which they came.
-const LATER: [&str; 5] = [
+const LATER: [&str; 6] = [
     "scenarios/closed_loop.toml",
     "scenarios/rush_hour.toml",
     "scenarios/rolling_restart.toml",
     "scenarios/connection_age.toml",
     "scenarios/half_open.toml",
+    "scenarios/flapping.toml",
 ];
 
 fn root() -> PathBuf {
