@@ -12,6 +12,7 @@ use super::{
 use crate::{
     grpc::{Message, Reply},
     record::AttemptId,
+    status::Code,
     time::Instant,
 };
 
@@ -33,11 +34,17 @@ pub(super) async fn process(
     headers: Option<Arc<Headers>>,
 ) -> Result<Reply, Failure> {
     let SentAttempt { id, server, at } = attempt;
+    let most = client.settings.max_request_message_bytes.unwrap_or(usize::MAX);
+    if message.bytes() > most {
+        let cause = Cause::RequestTooLarge { bytes: message.bytes(), most };
+        return Err(Failure::new(Code::ResourceExhausted, cause));
+    }
     let request = message.request(origin(), client.timeouts.header(timeout.since(at)), id.number - 1);
     let rpc = pin!(async {
         let connection = &client.servers[server].connection;
         let sender = connection.ready().await?;
-        let mut channel = PlainChannel::new(sender.clone()).noting(headers);
+        let mut channel =
+            PlainChannel::new(sender.clone()).noting(headers).taking(client.settings.max_response_message_bytes);
         let replied = async { Reply::read(channel.call(request).await?).await };
         let result = replied.await.map_err(|status| failure_from_status(&status));
         if result.as_ref().is_err_and(|failure| failure.unseen == Some(Unseen::Unsent)) {

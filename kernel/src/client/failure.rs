@@ -79,6 +79,14 @@ pub enum Cause {
     /// The server answered with this status message.
     #[error("{0}")]
     Answer(String),
+    /// The message of the request has more bytes than the client sends.
+    #[error("the request has {bytes} bytes; max_request_message_bytes is {most}")]
+    RequestTooLarge {
+        /// The bytes of the message.
+        bytes: usize,
+        /// The most bytes that the client sends.
+        most: usize,
+    },
     /// The server's answer does not match the request.
     #[error("the reply is not the answer: {0}")]
     WrongReply(String),

@@ -557,3 +557,34 @@ fn a_frozen_moment_of_connecting_is_waited_for_in_order() {
     assert!(response.0 && response.1.outcome == Outcome::OK);
     assert_eq!(attempts(&service), [1, 0]);
 }
+
+/// A call with the id 0 has an empty message, one with another id has two bytes. A reply has more than one.
+#[test]
+fn a_message_over_its_limit_fails_with_resource_exhausted_and_is_retried_only_where_that_is_configured() {
+    let retry = |code: &str, commit: &str| {
+        let codes = format!("retryable_status_codes = [\"{code}\"]");
+        format!("retry = {{ max_attempts = 3, initial_backoff = \"10ms\", commit = \"{commit}\", {codes} }}")
+    };
+    for (limit, code, commit, failed, attempts, retries) in [
+        ("max_request_message_bytes = 2", "RESOURCE_EXHAUSTED", "headers", 0, 3, 0),
+        ("max_request_message_bytes = 1", "UNAVAILABLE", "headers", 2, 3, 0),
+        ("max_request_message_bytes = 1", "RESOURCE_EXHAUSTED", "headers", 2, 7, 4),
+        ("max_response_message_bytes = 1000", "RESOURCE_EXHAUSTED", "headers", 0, 3, 0),
+        ("max_response_message_bytes = 1", "UNAVAILABLE", "headers", 3, 3, 0),
+        // The headers of a reply commit the call (gRPC A6).
+        ("max_response_message_bytes = 1", "RESOURCE_EXHAUSTED", "headers", 3, 3, 0),
+        ("max_response_message_bytes = 1", "RESOURCE_EXHAUSTED", "reply", 3, 9, 6),
+    ] {
+        let service = Service::new(1);
+        service.serve(0, answering(1), Instant::NEVER);
+        let responses = play(&service, grpc(&format!("{limit}\n{}", retry(code, commit))), &calls(3));
+        let case = format!("{limit}, {code}, {commit}: {responses:?}");
+        assert_eq!(count(&responses, Code::ResourceExhausted), failed, "{case}");
+        assert_eq!(count(&responses, Code::Ok), 3 - failed, "{case}");
+        assert_eq!(service.attempts().len(), attempts, "{case}");
+        assert_eq!(service.events(Event::Backoff).len(), retries, "{case}");
+        let at_once = responses.iter().zip(calls(3)).filter(|((done, _), begun)| done == begun).count();
+        let is_sent = limit.contains("response") || failed == 0 || retries > 0;
+        assert_eq!(at_once, if is_sent { 0 } else { failed }, "a request that is too large is not sent: {case}");
+    }
+}

@@ -34,6 +34,8 @@ pub struct PlainChannel {
     sender: Sender,
     headers: Option<Arc<Headers>>,
     is_streaming: bool,
+    /// The most bytes of a message that it takes.
+    message_bytes_max: usize,
 }
 
 /// Whether the headers of the reply to an attempt have arrived.
@@ -63,12 +65,17 @@ impl Headers {
 
 impl PlainChannel {
     pub(super) fn new(sender: Sender) -> Self {
-        Self { sender, headers: None, is_streaming: false }
+        Self { sender, headers: None, is_streaming: false, message_bytes_max: MESSAGE_BYTES_MAX }
     }
 
     /// Returns the channel, which notes the headers of replies in `headers`.
     pub(super) fn noting(self, headers: Option<Arc<Headers>>) -> Self {
         Self { headers, ..self }
+    }
+
+    /// Returns the channel that takes messages of at most `bytes`. A longer one fails a call with RESOURCE_EXHAUSTED.
+    pub(super) fn taking(self, bytes: Option<usize>) -> Self {
+        Self { message_bytes_max: bytes.unwrap_or(MESSAGE_BYTES_MAX).min(MESSAGE_BYTES_MAX), ..self }
     }
 
     /// Returns the channel for methods whose replies have several messages. One that has more than one fails a call with UNIMPLEMENTED
@@ -109,6 +116,7 @@ impl tower_service::Service<http::Request<Body>> for PlainChannel {
         let answer = self.sender.send(request);
         let headers = self.headers.clone();
         let has_one_message = !self.is_streaming;
+        let message_bytes_max = self.message_bytes_max;
         Box::pin(async move {
             let reply = answer.await.map_err(|error| status_with(failure_from_network(&error)))?;
             check_head(&reply)?;
@@ -116,7 +124,7 @@ impl tower_service::Service<http::Request<Body>> for PlainChannel {
             if let Some(headers) = headers.filter(|_| !reply.headers().contains_key(GRPC_STATUS)) {
                 headers.have_arrived.store(true, Ordering::Relaxed);
             }
-            Ok(reply.map(|body| ReplyBody(HeaderFirst::reply(body, MESSAGE_BYTES_MAX, has_one_message))))
+            Ok(reply.map(|body| ReplyBody(HeaderFirst::reply(body, message_bytes_max, has_one_message))))
         })
     }
 }

@@ -46,6 +46,10 @@ pub struct Client {
     pub keepalive: Option<Keepalive>,
     /// Policies that are off unless their table is in the file.
     pub policies: Policies,
+    /// The most bytes of a request's message; an attempt with a longer one fails with RESOURCE_EXHAUSTED and is not sent.
+    pub max_request_message_bytes: Option<usize>,
+    /// The most bytes of a reply's message; an attempt with a longer one fails with RESOURCE_EXHAUSTED.
+    pub max_response_message_bytes: Option<usize>,
 }
 
 keys! {
@@ -63,6 +67,10 @@ keys! {
     /// The servers among which the balancer chooses.
     const SERVER_SELECTION = server_selection: ServerSelection = ServerSelection::PreferHealthy, (),
         &["\"prefer_healthy\"", "\"connection_state\""];
+    /// The most bytes of a request's message: an attempt with a longer one fails with RESOURCE_EXHAUSTED and is not sent (gRPC).
+    const MAX_REQUEST_MESSAGE_BYTES = max_request_message_bytes: Option<usize> = None, limits::MESSAGE_BYTES, NOT_DRAWN;
+    /// The most bytes of a reply's message: an attempt with a longer one fails with RESOURCE_EXHAUSTED (gRPC).
+    const MAX_RESPONSE_MESSAGE_BYTES = max_response_message_bytes: Option<usize> = None, limits::MESSAGE_BYTES, NOT_DRAWN;
     // The file is read by `scenario`, which knows the folder that it is relative to.
     /// A gRPC service config in JSON, relative to the scenario file, whose settings the client takes over.
     pub(crate) const SERVICE_CONFIG = service_config: Option<String> = None, (), NOT_DRAWN;
@@ -85,6 +93,8 @@ impl Default for Client {
             passive_health: Some(PassiveHealth::default()),
             keepalive: None,
             policies: Policies::default(),
+            max_request_message_bytes: None,
+            max_response_message_bytes: None,
         }
     }
 }
@@ -101,6 +111,8 @@ macro_rules! client_table {
                 &SERVER_SELECTION,
                 &SERVICE_CONFIG,
                 &SERVICE_CONFIG_METHOD,
+                &MAX_REQUEST_MESSAGE_BYTES,
+                &MAX_RESPONSE_MESSAGE_BYTES,
             ],
             tables: &[
                 ("load_balancing", Presence::Always, <Balancing as Settings>::TABLE),
@@ -143,6 +155,8 @@ impl Settings for Client {
         let health_check = problems.keep(table.switch("health_check"));
         let passive_health = problems.keep(table.switch("passive_health"));
         let keepalive = problems.keep(table.optional("keepalive"));
+        let max_request_message_bytes = problems.keep(MAX_REQUEST_MESSAGE_BYTES.read(table));
+        let max_response_message_bytes = problems.keep(MAX_RESPONSE_MESSAGE_BYTES.read(table));
         let (
             Some(profile),
             Some(policies),
@@ -155,6 +169,8 @@ impl Settings for Client {
             Some(health_check),
             Some(passive_health),
             Some(keepalive),
+            Some(max_request_message_bytes),
+            Some(max_response_message_bytes),
         ) = (
             profile,
             policies,
@@ -167,6 +183,8 @@ impl Settings for Client {
             health_check,
             passive_health,
             keepalive,
+            max_request_message_bytes,
+            max_response_message_bytes,
         )
         else {
             return Err(problems);
@@ -185,6 +203,8 @@ impl Settings for Client {
             passive_health: passive_health.unwrap_or_else(|| Some(PassiveHealth::default())),
             keepalive,
             policies,
+            max_request_message_bytes,
+            max_response_message_bytes,
         };
         profile::settle(table, &mut client);
         Ok(client)
@@ -205,6 +225,8 @@ impl Settings for Client {
         for (name, _) in switches.into_iter().filter(|(_, is_on)| !is_on) {
             toml.key(name, string(OFF));
         }
+        MAX_REQUEST_MESSAGE_BYTES.write(toml, &self.max_request_message_bytes);
+        MAX_RESPONSE_MESSAGE_BYTES.write(toml, &self.max_response_message_bytes);
         self.load_balancing.write(toml, &format!("{path}.load_balancing"));
         self.retry.write(toml, &format!("{path}.retry"));
         if let Some(health_check) = &self.health_check {

@@ -47,6 +47,11 @@ impl Message {
         Self { path: PathAndQuery::from_static(path), headers: own_headers(), body, key, timeout: None }
     }
 
+    /// Returns the number of bytes of the message, without its header.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len().saturating_sub(MESSAGE_HEADER_BYTES)
+    }
+
     /// Returns the message whose answers are cached by these numbers and bytes, in place of its own bytes, which have the id of a request.
     pub(crate) fn cached_by(mut self, numbers: [u64; 4], bytes: Bytes) -> Self {
         self.key.numbers = numbers;

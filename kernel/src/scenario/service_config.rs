@@ -144,7 +144,17 @@ impl ServiceConfig {
 
     /// Returns the client with what the file says, and with gRPC's defaults for what it does not.
     fn settle(self, table: &TableReader<'_, '_>, client: &mut Client) {
-        let MethodConfig { retry, attempt_timeout, hedging, timeout, wait_for_ready } = self.method;
+        let MethodConfig {
+            retry,
+            attempt_timeout,
+            hedging,
+            timeout,
+            wait_for_ready,
+            max_request_message_bytes,
+            max_response_message_bytes,
+        } = self.method;
+        client.max_request_message_bytes = max_request_message_bytes.or(client.max_request_message_bytes);
+        client.max_response_message_bytes = max_response_message_bytes.or(client.max_response_message_bytes);
         let has_retries = table.table("retry").first_of(&RETRY_KEYS).is_some();
         client.deadline = timeout.unwrap_or(client.deadline);
         if table.span("attempt_timeout").is_none() {
@@ -228,6 +238,16 @@ fn refuse_double(table: &TableReader<'_, '_>, config: &ServiceConfig, name: &str
             "waitForReady",
             "`wait_for_ready` in [client]",
             table.span("wait_for_ready").filter(|_| method.wait_for_ready.is_some()),
+        ),
+        (
+            "maxRequestMessageBytes",
+            "`max_request_message_bytes` in [client]",
+            table.span("max_request_message_bytes").filter(|_| method.max_request_message_bytes.is_some()),
+        ),
+        (
+            "maxResponseMessageBytes",
+            "`max_response_message_bytes` in [client]",
+            table.span("max_response_message_bytes").filter(|_| method.max_response_message_bytes.is_some()),
         ),
         ("loadBalancingConfig", "`policy` in [client.load_balancing]", policy.filter(|_| config.balancing.is_some())),
         (

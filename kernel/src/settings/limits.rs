@@ -73,6 +73,8 @@ pub const PIXELS_MAX: u64 = 16 * 1_024 * 1_024;
 pub const NODES: RangeInclusive<u32> = 2..=1_000_000;
 /// Edges of that graph, which are held in memory twice while it is generated.
 pub const EDGES: RangeInclusive<u32> = 1..=8_000_000;
+/// Bytes of one gRPC message: those of a service config, which has 32 bits.
+pub const MESSAGE_BYTES: RangeInclusive<usize> = 0..=u32::MAX as usize;
 /// Bits per second, where bandwidth is limited at all.
 pub const BANDWIDTH: RangeInclusive<u64> = 1..=1_000_000_000_000;
 /// Attempts of one call, the first one included. gRPC A6 caps this at 5; a rehearsal may want to see what the cap prevents.

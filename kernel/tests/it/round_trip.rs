@@ -159,8 +159,9 @@ fn client() -> impl Strategy<Value = Client> {
     let times = (from(1), from(1), any::<bool>());
     let profile = prop_oneof![Just(Profile::Resilient), Just(Profile::Grpc)];
     let selection = prop_oneof![Just(ServerSelection::PreferHealthy), Just(ServerSelection::ConnectionState)];
-    ((profile, selection), times, balancing(), retry(), health, policies()).prop_map(
-        |((profile, server_selection), times, load_balancing, retry, health, policies)| {
+    let bytes = || option::of(limits::MESSAGE_BYTES);
+    ((profile, selection), times, balancing(), retry(), health, (policies(), bytes(), bytes())).prop_map(
+        |((profile, server_selection), times, load_balancing, retry, health, (policies, request, response))| {
             let (deadline, attempt_timeout, wait_for_ready) = times;
             let (health_check, passive_health, keepalive) = health;
             consistent(Client {
@@ -175,6 +176,8 @@ fn client() -> impl Strategy<Value = Client> {
                 passive_health,
                 keepalive,
                 policies,
+                max_request_message_bytes: request,
+                max_response_message_bytes: response,
             })
         },
     )

@@ -82,6 +82,12 @@ fn method_config(client: &Client) -> Value {
     if client.wait_for_ready {
         config.insert("waitForReady".into(), true.into());
     }
+    if let Some(bytes) = client.max_request_message_bytes {
+        config.insert("maxRequestMessageBytes".into(), bytes.into());
+    }
+    if let Some(bytes) = client.max_response_message_bytes {
+        config.insert("maxResponseMessageBytes".into(), bytes.into());
+    }
     if let Some(hedging) = &client.policies.hedging {
         let policy = json!({
             "maxAttempts": hedging.max_attempts.min(MAX_ATTEMPTS as usize),

@@ -23,6 +23,8 @@ pub(super) struct MethodConfig {
     pub(super) hedging: Option<Hedging>,
     pub(super) timeout: Option<Duration>,
     pub(super) wait_for_ready: Option<bool>,
+    pub(super) max_request_message_bytes: Option<usize>,
+    pub(super) max_response_message_bytes: Option<usize>,
 }
 
 /// Returns the settings of `method`, written `package.Service/Method` or `package.Service`, or of the only entry without. As in
@@ -139,13 +141,12 @@ fn method_config(entry: &Node<'_>) -> Result<MethodConfig, Fault> {
     if let (Some(_), Some(hedging)) = (fields.get("retryPolicy"), fields.get("hedgingPolicy")) {
         return Err(hedging.fault("`hedgingPolicy` and `retryPolicy` exclude each other (gRPC A6); leave one out"));
     }
-    for name in ["maxRequestMessageBytes", "maxResponseMessageBytes"] {
-        if let Some(bytes) = fields.get(name) {
-            bytes.whole()?;
-            bytes.note("has no effect here: the sizes of a rehearsal's messages are those of its workload");
-        }
-    }
+    let bytes = |name| -> Result<Option<usize>, Fault> {
+        Ok(fields.get(name).map(Node::whole).transpose()?.map(|bytes| bytes as usize))
+    };
     let mut config = MethodConfig {
+        max_request_message_bytes: bytes("maxRequestMessageBytes")?,
+        max_response_message_bytes: bytes("maxResponseMessageBytes")?,
         hedging: fields.get("hedgingPolicy").map(hedging).transpose()?,
         wait_for_ready: fields.get("waitForReady").map(Node::boolean).transpose()?,
         ..MethodConfig::default()
