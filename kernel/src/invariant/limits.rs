@@ -3,12 +3,11 @@
 //! recorded; it is recomputed from attempts and events.
 //!
 //! Several events may carry the same microsecond, in no particular order; where the order matters, it is resolved in the
-//! policy's favour. When an attempt asked for its permit is known only if nothing makes it wait between that and being
-//! sent.
+//! policy's favour. When a hedge asked for its permit is known only if nothing makes it wait between that and being sent.
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
 use super::{
@@ -40,9 +39,11 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
     if policies.cache.is_some() {
         check_cached(evidence, attempts, findings);
     }
-    // When an attempt asked for its permit is not known where it may wait before it is sent.
+    // When a hedge asked for its permit is not known where it may wait before it is sent. A retry asks as soon as the attempt before it
+    // has failed, and waits for a server later.
     let client = &evidence.scenario.client;
-    if waits(policies) || client.wait_for_ready || client.server_selection == ServerSelection::ConnectionState {
+    let waits_for_servers = client.wait_for_ready || client.server_selection == ServerSelection::ConnectionState;
+    if waits(policies) || (waits_for_servers && policies.hedging.is_some()) {
         return;
     }
     check_hedges(evidence, attempts, findings);
@@ -158,19 +159,29 @@ struct Permit {
     attempt: u32,
     /// True if an attempt that failed is retried, and has a row; false for a hedge.
     is_of_failed: bool,
+    /// True if that attempt has ended at this very time: it is not an earlier one, behind which no server was picked.
+    has_just_failed: bool,
+    is_hedge: bool,
 }
 
 /// Returns the permits for other attempts, in order of time.
 fn permits<'a>(rows: &'a dyn Rows, attempts: &'a Attempts) -> impl Iterator<Item = Permit> + use<'a> {
     rows.events().filter_map(|row| {
         let (request, number) = (row.request?, row.attempt?);
-        let (attempt, is_of_failed) = match row.event {
-            Event::Backoff => (number + 1, attempts.find(request, number).is_some()),
-            Event::Hedge => (number, false),
-            _ => return None,
-        };
-        let waits_us = row.duration_us.unwrap_or_default();
-        Some(Permit { at_us: row.at_us, waits_us, request, attempt, is_of_failed })
+        let is_hedge = row.event == Event::Hedge;
+        if !is_hedge && row.event != Event::Backoff {
+            return None;
+        }
+        let failed = attempts.find(request, number).filter(|_| !is_hedge);
+        Some(Permit {
+            at_us: row.at_us,
+            waits_us: row.duration_us.unwrap_or_default(),
+            request,
+            attempt: number + u32::from(!is_hedge),
+            is_of_failed: failed.is_some(),
+            has_just_failed: failed.is_some_and(|failed| failed.end_us >= row.at_us),
+            is_hedge,
+        })
     })
 }
 
@@ -201,7 +212,7 @@ fn check_throttling(
     let client = &evidence.scenario.client;
     let max = thousandths(throttling.max_tokens);
     let ratio = thousandths(throttling.token_ratio);
-    let ends = ends(attempts, client);
+    let ends = ends(evidence.rows, attempts, client);
     let mut tokens = max;
     let mut seen = 0;
     for permit in permits(evidence.rows, attempts) {
@@ -236,12 +247,16 @@ struct AttemptEnd {
 
 /// Returns the ends of the attempts that count for throttling, in order of time. Those of one instant are ordered with the
 /// failures first, which leaves the most tokens.
-fn ends(attempts: &Attempts, client: &Client) -> Vec<AttemptEnd> {
+fn ends(rows: &dyn Rows, attempts: &Attempts, client: &Client) -> Vec<AttemptEnd> {
+    let sent_again = rows.events().filter(|row| row.event == Event::TransparentRetry);
+    let sent_again: BTreeSet<_> = sent_again.filter_map(|row| Some((row.request?, row.attempt?))).collect();
     let hedging = client.policies.hedging.as_ref();
     let codes = hedging.map_or(&client.retry.retryable_status_codes, |hedging| &hedging.non_fatal_status_codes);
     let counts = |attempt: &&Attempt| {
         let is_given_up = is_given_up(attempts.cause(attempt));
-        attempt.status == Code::Ok || (codes.contains(&attempt.status) && !is_given_up)
+        // The policy does not see the failure of an attempt that waits to be sent again until its call ends.
+        let may_be_unseen = sent_again.contains(&(attempt.request, attempt.number));
+        attempt.status == Code::Ok || (codes.contains(&attempt.status) && !is_given_up && !may_be_unseen)
     };
     let ended = attempts.all().iter().filter(counts);
     let mut ends: Vec<_> =
@@ -269,25 +284,41 @@ fn check_concurrent_retries(
     over.sort_unstable();
     // The ends of the retries that were permitted.
     let mut retries: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
-    for permit in permits(evidence.rows, attempts) {
+    let permits: Vec<_> = permits(evidence.rows, attempts).collect();
+    let ends = ends_of_retries(&permits, attempts);
+    for (permit, end_us) in permits.iter().zip(ends) {
         let at_us = permit.at_us;
         while retries.peek().is_some_and(|Reverse(end_us)| *end_us <= at_us) {
             retries.pop();
         }
         let begun = begun.partition_point(|start_us| *start_us <= at_us);
         let under_way = begun - over.partition_point(|end_us| *end_us < at_us);
-        // The attempt that is retried has just ended, and a hedge is not under way yet.
-        let under_way = under_way.saturating_sub(1);
+        // The attempt that is retried has just ended, and a hedge is not under way yet. An attempt for which no server was picked was never
+        // under way.
+        let under_way = under_way.saturating_sub(usize::from(permit.is_hedge || permit.has_just_failed));
         let most = (under_way as f64 * percent / 100.0).max(min as f64);
         if retries.len() as f64 + 1.0 > most + 1e-9 {
             let what =
                 format!("{} retries at once beside {under_way} attempts, and {most} are allowed", retries.len() + 1);
             findings.add(Invariant::WithinLimits, Some(permit.request), at_us, what);
         }
-        let unsent_us = at_us.saturating_add(permit.waits_us);
-        let end_us = attempts.find(permit.request, permit.attempt).map_or(unsent_us, |attempt| attempt.end_us);
         retries.push(Reverse(end_us));
     }
+}
+
+/// Returns the time at which the retry of each permit was over.
+fn ends_of_retries(permits: &[Permit], attempts: &Attempts) -> Vec<u64> {
+    let mut next: BTreeMap<(u64, u32), u64> = BTreeMap::new();
+    let ends = permits.iter().rev().map(|permit| {
+        // A retry for which no server was picked has no number of its own: the permit after it is for the same attempt.
+        let next_us = next.insert((permit.request, permit.attempt), permit.at_us);
+        let unsent_us = permit.at_us.saturating_add(permit.waits_us);
+        let sent = attempts.find(permit.request, permit.attempt);
+        next_us.unwrap_or_else(|| sent.map_or(unsent_us, |attempt| attempt.end_us))
+    });
+    let mut ends: Vec<u64> = ends.collect();
+    ends.reverse();
+    ends
 }
 
 /// Checks Finagle's retry budget, which limits the recent retries by the recent calls.

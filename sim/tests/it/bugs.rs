@@ -121,6 +121,23 @@ fn every_bug_violates_its_invariant_and_ends_in_4() {
     }
 }
 
+/// Calls may wait for a connection there, but a retry asks for its permit before that.
+#[test]
+fn limits_of_retries_are_checked_where_the_choice_of_a_server_follows_its_connection() {
+    let folder = folder();
+    for bug in [Bug::DeafThrottle, Bug::LargeBudget] {
+        let (invariant, settings) = breaks(bug);
+        for selection in ["client.server_selection=connection_state", "client.wait_for_ready=true"] {
+            let arguments = [&["story.toml", "--set", selection][..], &set(settings)].concat();
+            let without = run(&folder, &arguments);
+            assert_eq!((without.code, &*without.stderr), (Some(0), ""), "{without:?}");
+            let with = run(&folder, &[&arguments[..], &["--bug", &name(bug)]].concat());
+            assert_eq!(with.code, Some(4), "{bug:?} was not found with {selection}: {with:?}");
+            assert!(with.stdout.contains(&format!("\"{invariant}\"")), "{with:?}");
+        }
+    }
+}
+
 /// The corpus has the bugs that were found, and those that are planted.
 #[test]
 fn every_bug_has_its_scenario_in_the_corpus() {
