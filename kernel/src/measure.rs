@@ -31,11 +31,11 @@ use crate::{fault::Fault, measure::expectation::Expectation, record::Rows};
 mod attempts;
 mod detection;
 mod duplicate;
-mod ejection;
 mod events;
 pub mod expectation;
 mod extent;
 mod fault;
+mod instants;
 mod latency;
 mod lateness;
 mod log;
@@ -55,6 +55,7 @@ mod summary;
 pub mod text;
 mod verdict;
 mod window;
+mod wrong_result;
 
 pub use extent::Extent;
 pub use latency::{Latencies, LatencyCounts};
@@ -65,6 +66,7 @@ pub use ranks::{EachValue, GroupedValues};
 pub use summary::{FaultSummary, PhaseSummary, RunLabel, Summary};
 pub use text::quantity;
 pub use verdict::{CheckedExpectation, Verdict};
+pub use wrong_result::WrongResult;
 
 /// What a scenario asks of a run, which the rows are compared with. A log of another program has none: [`Script::default`].
 #[derive(Debug, Clone, Copy, Default)]

@@ -164,6 +164,7 @@ pub(crate) fn event(row: &EventRow) -> String {
         Event::Skipped => format!("it drops the work of {attempt}: {cause}"),
         Event::Refused => format!("it refuses {attempt}: {cause}"),
         Event::Aborted => format!("it fails {attempt} on purpose: {cause}"),
+        Event::Computed => format!("it computes {cause} for {attempt} in {lasts}"),
         Event::Cancelled => format!("it drops {attempt} after {lasts}: caller left"),
         Event::Pick => format!("{attempt} goes to {target}"),
         Event::AttemptFailed => format!("{attempt} to {target} fails: {cause}"),

@@ -49,7 +49,8 @@ impl RunReport<'_> {
         if self.violations.is_empty() { self.summary.verdict() } else { Verdict::Broken }
     }
 
-    fn text(&self) -> String {
+    /// Returns the report as text, which ends with a line break.
+    pub fn text(&self) -> String {
         let digest = self.digest.map(|digest| format!("  digest  {digest}\n")).unwrap_or_default();
         let violations = self.violations_text();
         let summary = self.summary.render_as(self.verdict());

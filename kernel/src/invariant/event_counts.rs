@@ -10,6 +10,7 @@ use crate::{
     client::settings::{Jitter, Retry},
     record::{Answer, Event, EventRow, RequestRow},
     status::{Code, Outcome},
+    workload::settings::Workload,
 };
 
 /// Number of events of one request, by kind.
@@ -42,7 +43,8 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
             Event::Pick | Event::Backoff if row.request.is_some_and(|id| irregular.contains(&id)) => {}
             Event::Backoff => check_backoff(evidence, attempts, &row, findings),
             Event::Pick | Event::AttemptFailed => check_attempt(evidence, attempts, &row, findings),
-            Event::WrongResult => {
+            // Of an app, it is a finding of its own checks, which fails the run.
+            Event::WrongResult if !matches!(evidence.scenario.workload, Workload::App(_)) => {
                 let what = "the result is not that of the workload function";
                 findings.add(Invariant::CorrectResult, row.request, row.at_us, what);
             }

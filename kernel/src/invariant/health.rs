@@ -39,7 +39,8 @@ struct ServerHealth {
 /// Checks that a live server is not rated unhealthy for long, nor a dead one healthy: once all faults of a server are
 /// over, for as long as they lasted and some more. A run that ends before that shows nothing.
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
-    let Some(check) = evidence.scenario.client.health_check.filter(|check| is_observable(evidence.scenario, *check))
+    let Some(check) =
+        evidence.scenario.client.health_check.as_ref().filter(|check| is_observable(evidence.scenario, check))
     else {
         return;
     };
@@ -86,13 +87,13 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
 }
 
 /// Returns whether servers are checked, and a check is answered in time on a link without a fault.
-fn is_observable(scenario: &Scenario, check: HealthCheck) -> bool {
+fn is_observable(scenario: &Scenario, check: &HealthCheck) -> bool {
     let Network { latency, jitter, bandwidth } = scenario.network;
     bandwidth.is_none() && (latency + jitter) * 4 < check.timeout && scenario.client.checks_health()
 }
 
 /// Returns how long the client may take to find out the state of a server that had faults for so long.
-fn settling_time(scenario: &Scenario, check: HealthCheck, trouble: Duration) -> Duration {
+fn settling_time(scenario: &Scenario, check: &HealthCheck, trouble: Duration) -> Duration {
     let delayed: Duration = scenario.faults.iter().map(|fault| longest_delay(&fault.kind)).sum();
     check.interval + check.timeout + CONNECT_TIMEOUT + delayed + trouble * PATIENCE
 }

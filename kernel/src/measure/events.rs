@@ -4,9 +4,10 @@ use super::{
     attempts::NamedAttempts,
     detection::HealthEvents,
     duplicate::FinishedWork,
-    ejection::Ejections,
     fault::{FaultEvents, RecordedFault},
+    instants::Instants,
     lateness::FaultTimes,
+    wrong_result::WrongResult,
 };
 use crate::record::{Event, Rows};
 
@@ -17,7 +18,12 @@ pub(super) struct Events {
     /// The instants of faults, to be compared with the script.
     pub(super) fault_times: FaultTimes,
     pub(super) health: HealthEvents,
-    pub(super) ejections: Ejections,
+    pub(super) ejections: Instants,
+    /// The results that were wrong, the first of them in full.
+    pub(super) wrong_results: Instants,
+    pub(super) wrong: Vec<WrongResult>,
+    /// The first attempt that failed: its time, its request, and why.
+    pub(super) first_failure: Option<(u64, Option<u64>, Option<String>)>,
     /// The attempts that are hedges or failovers.
     pub(super) named_attempts: NamedAttempts,
     /// The work that servers finished, 24 bytes each.
@@ -30,6 +36,9 @@ impl Events {
         let mut fault_times = FaultTimes::default();
         let mut health = HealthEvents::default();
         let mut ejected_us = Vec::new();
+        let mut wrong_us = Vec::new();
+        let mut wrong = Vec::new();
+        let mut first_failure: Option<(u64, Option<u64>, Option<String>)> = None;
         let mut finished = Vec::new();
         let mut named_attempts = NamedAttempts::default();
         for row in rows.events() {
@@ -38,6 +47,19 @@ impl Events {
             health.note(&row);
             match row.event {
                 Event::Ejected => ejected_us.push(row.at_us),
+                Event::WrongResult => {
+                    wrong_us.push(row.at_us);
+                    WrongResult::keep(&mut wrong, row.into_owned());
+                }
+                Event::AttemptFailed => {
+                    // Rows may come in any order.
+                    let is_first = first_failure
+                        .as_ref()
+                        .is_none_or(|(at_us, request, _)| (row.at_us, row.request) < (*at_us, *request));
+                    if is_first {
+                        first_failure = Some((row.at_us, row.request, row.cause.clone()));
+                    }
+                }
                 Event::Hedge => named_attempts.hedges.extend(row.request.zip(row.attempt)),
                 Event::Failover => named_attempts.failovers.extend(row.request.zip(row.attempt)),
                 Event::Finished => finished.extend(FinishedWork::of(&row)),
@@ -48,7 +70,10 @@ impl Events {
             faults: faults.into_faults(),
             fault_times,
             health,
-            ejections: Ejections::at(ejected_us),
+            ejections: Instants::at(ejected_us),
+            wrong_results: Instants::at(wrong_us),
+            wrong,
+            first_failure,
             named_attempts,
             finished,
         }

@@ -60,6 +60,8 @@ impl Summary {
             lateness: Lateness::of_log(&counts.sends, ranked(&values.late, PERCENTILES)),
             trusted: true,
             profile: label.profile.map(|profile| profile.name().to_owned()),
+            wrong_results: Vec::new(),
+            first_failure: None,
         }
     }
 }

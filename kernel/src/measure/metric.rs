@@ -108,6 +108,8 @@ metrics! {
     Rejected = "rejected": Count in Waste,
     /// Servers that outlier detection took out of the traffic.
     Ejections = "ejections": Count in Waste,
+    /// Replies with the status OK whose content was wrong.
+    WrongResults = "wrong_results": Count,
 }
 
 named!(Metric, "a metric");

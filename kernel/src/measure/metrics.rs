@@ -91,6 +91,9 @@ pub struct Metrics {
     /// `grpc.lb.outlier_detection.ejections_enforced`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ejections: u64,
+    /// Number of replies with the status OK whose content was wrong; left out where it is 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wrong_results: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -199,6 +202,7 @@ impl Metrics {
             Metric::Hedges => Some(self.hedges as f64),
             Metric::Rejected => Some(self.rejected as f64),
             Metric::Ejections => Some(self.ejections as f64),
+            Metric::WrongResults => Some(self.wrong_results as f64),
         }
     }
 }

@@ -8,14 +8,15 @@ use super::{
     CheckedExpectation, Lateness, Metrics, RunRows, Script, Verdict,
     attempts::Attempts,
     duplicate::Duplicates,
-    ejection::Ejections,
     events::Events,
     extent::{Extent, gaps},
+    instants::Instants,
     phase::{Episode, Timeline},
     ratio,
     requests::Requests,
     seconds,
     span::Span,
+    wrong_result::WrongResult,
 };
 use crate::{client::settings::Profile, measure::expectation::Phase};
 
@@ -59,7 +60,8 @@ pub struct Summary {
     pub servers: BTreeMap<String, u64>,
     /// The expectations in the scenario's order.
     pub expectations: Vec<CheckedExpectation>,
-    /// True if every expectation holds, the run came to its end, and a request succeeded or the scenario expects that none does.
+    /// True if every expectation holds, the run came to its end, a request succeeded or the scenario expects that none does, and no result
+    /// is wrong or the scenario says how many may be.
     pub pass: bool,
     /// Why the run was stopped before its end, in a sentence; left out if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +76,12 @@ pub struct Summary {
     /// The client's profile; left out if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// The first of the wrong results, by time; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wrong_results: Vec<WrongResult>,
+    /// Why the first attempt failed, if no request succeeded; left out otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_failure: Option<String>,
 }
 
 /// Returns what is true of a run whose folder is of a version that measured no lateness.
@@ -128,13 +136,21 @@ impl Summary {
         let mut events = Events::collect(run.rows);
         let duplicates = Duplicates::find(run, mem::take(&mut events.finished));
         let timeline = Timeline::compute(&events, &requests, run.duration_us());
-        let overall = Metrics { ejections: events.ejections.total(), ..overall(&requests, &duplicates, &timeline) };
+        let overall = Metrics {
+            ejections: events.ejections.total(),
+            wrong_results: events.wrong_results.total(),
+            ..overall(&requests, &duplicates, &timeline)
+        };
         // Without faults the only phase is the whole run, whose requests say how many attempts it has.
         let named = mem::take(&mut events.named_attempts);
         let attempts = (!timeline.episodes.is_empty()).then(|| Attempts::collect(run, named));
-        let ejections = &events.ejections;
-        let source =
-            PhaseSource { requests: &requests, attempts: attempts.as_ref(), duplicates: &duplicates, ejections };
+        let source = PhaseSource {
+            requests: &requests,
+            attempts: attempts.as_ref(),
+            duplicates: &duplicates,
+            ejections: &events.ejections,
+            wrong_results: &events.wrong_results,
+        };
         let phases = source.phases(&timeline);
         let faults = timeline.episodes.iter().map(FaultSummary::new);
         let faults: Vec<FaultSummary> = match script.stopped {
@@ -148,6 +164,8 @@ impl Summary {
             }
             Some(_) => expectations.map(CheckedExpectation::unchecked).collect(),
         };
+        let first_failure = events.first_failure.take().and_then(|(.., cause)| cause);
+        let first_failure = first_failure.filter(|_| overall.succeeded == 0);
         let lateness = Lateness::measure(&requests.sends, &events.fault_times, script);
         let summary = Self {
             scenario: label.scenario.to_owned(),
@@ -166,8 +184,10 @@ impl Summary {
             trusted: lateness.is_within_bound(),
             lateness,
             profile: label.profile.map(|profile| profile.name().to_owned()),
+            wrong_results: events.wrong,
+            first_failure,
         };
-        Self { pass: summary.pass && !summary.is_dead(), ..summary }
+        Self { pass: summary.pass && !summary.is_dead() && !summary.has_wrong_results(), ..summary }
     }
 
     /// Returns the verdict on the run by its rows. That an invariant is violated is not in them.
@@ -183,6 +203,11 @@ impl Summary {
         } else {
             Verdict::Pass
         }
+    }
+
+    /// Returns whether a result is wrong, although the scenario does not say how many may be.
+    pub fn has_wrong_results(&self) -> bool {
+        self.overall.wrong_results > 0 && !self.expectations.iter().any(CheckedExpectation::is_of_wrong_results)
     }
 
     /// Returns whether no request succeeded, although the scenario does not expect that.
@@ -256,7 +281,8 @@ struct PhaseSource<'a> {
     requests: &'a Requests,
     attempts: Option<&'a Attempts>,
     duplicates: &'a Duplicates,
-    ejections: &'a Ejections,
+    ejections: &'a Instants,
+    wrong_results: &'a Instants,
 }
 
 impl PhaseSource<'_> {
@@ -276,6 +302,7 @@ impl PhaseSource<'_> {
         let metrics = Metrics {
             duplicates: self.duplicates.within(extent),
             ejections: self.ejections.within(extent),
+            wrong_results: self.wrong_results.within(extent),
             ..Metrics::compute(self.requests, extent)
         };
         let metrics = match self.attempts {

@@ -6,8 +6,10 @@ use self::{
     quantity::{count, duration, moment, percent, quantity, rate, trimmed},
     table::{Align, TextTable},
 };
-use super::{CheckedExpectation, FaultSummary, Lateness, LatenessFigures, Metrics, Summary, Verdict, seconds};
-use crate::measure::metric::Metric;
+use super::{
+    CheckedExpectation, FaultSummary, Lateness, LatenessFigures, Metrics, Summary, Verdict, WrongResult, seconds,
+};
+use crate::{measure::metric::Metric, visible::Visible};
 
 pub mod quantity;
 pub mod table;
@@ -35,6 +37,7 @@ impl Summary {
             self.verdict_line(verdict),
             untrusted_reason(self),
             self.load() + &lateness(&self.lateness),
+            wrong_results(self),
             expectations(self),
             self.phases_and_run(),
             faults(self),
@@ -87,13 +90,15 @@ impl Summary {
         let counts = [(overall.hedges, "hedges"), (overall.rejected, "rejected"), (overall.ejections, "ejections")];
         let counted = counts.iter().filter(|(count, _)| *count > 0);
         let more: String = counted.map(|(count, what)| format!(", {count} {what}")).collect();
+        let failure = self.first_failure.as_ref().map(|why| format!("  the first attempt failed: {}\n", why.visible()));
         format!(
-            "  {} {requests} in {over}: {}\n  availability {}, goodput {}, {} attempts per call{more}\n",
+            "  {} {requests} in {over}: {}\n  availability {}, goodput {}, {} attempts per call{more}\n{}",
             overall.requests,
             self.outcomes(),
             shown(overall.availability, percent),
             shown(overall.goodput, rate),
             shown(overall.attempts_per_call, count),
+            failure.unwrap_or_default(),
         )
     }
 
@@ -187,6 +192,24 @@ fn lateness(lateness: &Lateness) -> String {
         .map(|(what, figures)| format!("{what} up to {}", shown(figures.max_s, duration)))
         .collect();
     if late.is_empty() { String::new() } else { format!("  late: {}\n", late.join(", ")) }
+}
+
+/// Returns the first of the wrong results, in lines; nothing if there are none.
+fn wrong_results(summary: &Summary) -> String {
+    let count = summary.overall.wrong_results;
+    let mut text = String::new();
+    for (number, WrongResult { at_us, request, what }) in summary.wrong_results.iter().enumerate() {
+        let head = match number {
+            0 if count == 1 => "1 wrong result, ".to_owned(),
+            0 => format!("{count} wrong results, "),
+            _ => String::new(),
+        };
+        text += &format!("  {head}request {request} at {}: {}\n", moment(*at_us), what.visible());
+    }
+    match count.saturating_sub(summary.wrong_results.len() as u64) {
+        0 => text,
+        more => text + &format!("  and {more} more\n"),
+    }
 }
 
 fn figures(name: &str, metrics: &Metrics) -> Vec<String> {

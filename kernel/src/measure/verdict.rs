@@ -106,6 +106,11 @@ impl CheckedExpectation {
             _ => false,
         }
     }
+
+    /// Returns whether the scenario says how many results may be wrong.
+    pub(super) fn is_of_wrong_results(&self) -> bool {
+        self.metric.parse() == Ok(Metric::WrongResults)
+    }
 }
 
 fn holds(expected: &Expectation, actual: f64) -> bool {

@@ -233,6 +233,9 @@ pub enum Event {
     Refused,
     /// server: it failed `request`, `attempt` on purpose, with the status in `cause`.
     Aborted,
+    /// server: a computation for `request`, `attempt` took `duration_us`; `cause` is what it was, and its units. Only while a calibration
+    /// measures.
+    Computed,
     /// server: it dropped `request`, `attempt` after `duration_us`, as its caller had left.
     Cancelled,
     /// client: the balancer chose `target` for `request`, `attempt`.
@@ -271,7 +274,7 @@ pub enum Event {
     CacheHit,
     /// client: `request` gets a degraded answer, of the kind in `cause`.
     Fallback,
-    /// client: the answer to `request` is not that of the workload function, which is a bug of this project.
+    /// client: the reply to `request` is OK and wrong; `cause` says why. With a workload of this project it is a bug of this project.
     WrongResult,
     /// client: it now rates `target` unhealthy.
     Unhealthy,

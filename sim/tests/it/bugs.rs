@@ -211,7 +211,8 @@ fn a_bug_is_reported_as_json_and_for_every_seed_of_a_sweep() {
     let bug = ["--bug", "wrong-answer"];
     let json = run(&folder, &[&["story.toml", "--json"][..], &bug].concat());
     let report: Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!((json.code, &report["pass"]), (Some(4), &Value::Bool(true)));
+    // A wrong result fails the run, too; the broken invariant decides the exit code.
+    assert_eq!((json.code, &report["pass"]), (Some(4), &Value::Bool(false)));
     let broken = &report["broken_invariants"][0];
     assert_eq!(broken["invariant"], "right_result");
     assert!(broken["request"].is_u64() && broken["at_us"].is_u64() && broken["what"].is_string(), "{broken}");

@@ -1,12 +1,12 @@
-//! Ejections: servers that the client took out of its traffic.
+//! The instants of events that are counted, such as ejections of servers.
 
 use super::extent::Extent;
 
-/// The times of the ejections of a run, ascending.
-pub(super) struct Ejections(Vec<u64>);
+/// The times of the events of one kind in a run, ascending.
+pub(super) struct Instants(Vec<u64>);
 
-impl Ejections {
-    /// Returns the ejections at these times, which may come in any order.
+impl Instants {
+    /// Returns events at these times, which may come in any order.
     pub(super) fn at(mut times_us: Vec<u64>) -> Self {
         times_us.sort_unstable();
         Self(times_us)
