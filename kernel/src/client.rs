@@ -62,6 +62,7 @@ use retry::RetryPolicy;
 use timeouts::Timeouts;
 
 pub use channel::Channel;
+pub(crate) use channel::{LoadCall, Progress};
 pub use failure::{Cause, Failure};
 pub use plain_channel::PlainChannel;
 pub use probe::probe;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -14,7 +14,7 @@ use http_body::Body as HttpBody;
 use tonic::{Status, body::Body};
 
 use super::Client;
-use crate::{grpc::Message, status::Outcome, world::BoxFuture};
+use crate::{grpc::Message, status::Outcome, sync::lock, world::BoxFuture};
 
 /// Calls a service through the policies of a [`Client`]. Generated clients are made over it; its clones share the client.
 ///
@@ -44,12 +44,69 @@ enum Ids {
     Counted(Arc<AtomicU64>),
     /// All calls belong to one request.
     Fixed(u64),
+    /// There is one call, which is a request of a load.
+    Load(Arc<LoadCall>),
+}
+
+/// The one call of a request of a load.
+pub(crate) struct LoadCall {
+    /// The id of the request.
+    id: u64,
+    progress: Mutex<Progress>,
+}
+
+/// How far a request of a load has come.
+#[derive(Debug, Default)]
+pub(crate) enum Progress {
+    /// It has made no call.
+    #[default]
+    NotCalled,
+    /// Its call is under way, or was dropped.
+    Called,
+    /// It has made a second call, by this path.
+    CalledAgain(String),
+    /// Its call has ended. The response has no reply, which the caller has.
+    Ended(super::Response),
+}
+
+impl LoadCall {
+    pub(crate) fn new(id: u64) -> Arc<Self> {
+        Arc::new(Self { id, progress: Mutex::default() })
+    }
+
+    /// Returns how far the request has come, which is known once.
+    pub(crate) fn take(&self) -> Progress {
+        std::mem::take(&mut *lock(&self.progress))
+    }
+
+    /// Begins a call by this path. Fails if it is not the first one.
+    fn begin(&self, path: &str) -> Result<(), Status> {
+        let mut progress = lock(&self.progress);
+        if matches!(*progress, Progress::NotCalled) {
+            *progress = Progress::Called;
+            return Ok(());
+        }
+        *progress = Progress::CalledAgain(path.to_owned());
+        Err(Status::failed_precondition("a request of a load is one call"))
+    }
+
+    fn end(&self, response: super::Response) {
+        let mut progress = lock(&self.progress);
+        if matches!(*progress, Progress::Called) {
+            *progress = Progress::Ended(response);
+        }
+    }
 }
 
 impl Client {
     /// Returns a channel whose calls are requests of their own, with ids from 0 that its clones share.
     pub fn channel(&self) -> Channel {
         Channel { client: self.clone(), ids: Ids::Counted(Arc::default()) }
+    }
+
+    /// Returns the channel of a request of a load, which makes one call. Its metadata say which request it belongs to.
+    pub(crate) fn channel_of_load(&self, call: Arc<LoadCall>) -> Channel {
+        Channel { client: self.clone(), ids: Ids::Load(call) }
     }
 }
 
@@ -75,14 +132,26 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let client = self.client.clone();
+        let mut load = None;
         let id = match &self.ids {
             Ids::Counted(next) => next.fetch_add(1, Ordering::Relaxed),
             Ids::Fixed(id) => *id,
+            Ids::Load(call) => load.insert(call.clone()).id,
         };
         Box::pin(async move {
-            let message = Message::read(request).await?;
-            let response = client.call(super::Request { id, message }).await;
-            match (response.reply, response.outcome) {
+            if let Some(load) = &load {
+                load.begin(request.uri().path())?;
+            }
+            let mut message = Message::read(request).await?;
+            if load.is_some() {
+                message = message.of_call(id);
+            }
+            let mut response = client.call(super::Request { id, message }).await;
+            let reply = response.reply.take();
+            if let Some(load) = load {
+                load.end(response.clone());
+            }
+            match (reply, response.outcome) {
                 (Some(reply), _) => Ok(reply.into_response()),
                 (None, Outcome::Status(code)) => Err(Status::new(code.into(), response.cause.unwrap_or_default())),
                 // There is no outcome of a call without a reply and a status.

@@ -30,7 +30,7 @@ const SKIPPED_MIN: u32 = 10;
 
 /// Checks on one server for as long as the client lives.
 pub(super) async fn check_regularly(client: Arc<Shared>, server: usize) {
-    let Some(settings) = client.settings.health_check else { return };
+    let Some(settings) = &client.settings.health_check else { return };
     let world = &client.world;
     let mut connection = client.servers[server].connection.watcher();
     let mut due = world.now() + settings.interval;
@@ -64,15 +64,17 @@ fn intervals(span: Duration, interval: Duration) -> u32 {
 /// Asks `server` for its health and waits until `timeout`.
 async fn check_health(client: &Shared, server: usize, timeout: Instant) -> Result<(), Failure> {
     let left = timeout.since(client.world.now());
-    let rpc = pin!(async { ask_health(client.servers[server].connection.ready().await?, left).await });
+    let service = client.settings.health_check.as_ref().and_then(|check| check.service.as_deref());
+    let service = service.unwrap_or(rehearsal_server::SERVICE_NAME);
+    let rpc = pin!(async { ask_health(client.servers[server].connection.ready().await?, service, left).await });
     within(&client.world, timeout, Cause::HealthCheckTimeout, rpc).await
 }
 
-/// Asks the server at the other end for its health. `timeout` is sent with the request: how long the answer is of use.
+/// Asks the server at the other end for the health of `service`. `timeout` is sent with the request: how long the answer is of use.
 ///
 /// Fails with UNAVAILABLE if the server answers that it does not serve.
-pub(super) async fn ask_health(sender: Sender, timeout: Duration) -> Result<(), Failure> {
-    let mut message = tonic::Request::new(HealthCheckRequest { service: rehearsal_server::SERVICE_NAME.to_owned() });
+pub(super) async fn ask_health(sender: Sender, service: &str, timeout: Duration) -> Result<(), Failure> {
+    let mut message = tonic::Request::new(HealthCheckRequest { service: service.to_owned() });
     message.set_timeout(timeout);
     let reply = HealthClient::with_origin(PlainChannel::new(sender), origin()).check(message).await;
     let status = reply.map_err(|status| failure_from_status(&status))?.into_inner().status();

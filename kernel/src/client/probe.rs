@@ -22,7 +22,8 @@ pub async fn probe(world: &SharedWorld, server: &str, timeout: Instant) -> Resul
     let ask = async {
         let stream = world.connect(server).await.map_err(|error| unavailable(Cause::from_io(&error)))?;
         let (sender, connection) = handshake(world, stream, None).await.map_err(unavailable)?;
-        let health = std::pin::pin!(ask_health(sender, timeout.since(world.now())));
+        // The server as a whole, whatever its services are.
+        let health = std::pin::pin!(ask_health(sender, "", timeout.since(world.now())));
         // Nothing else polls the connection, which carries the request.
         match select(health, std::pin::pin!(connection)).await {
             Either::Left((health, _)) => health,

@@ -357,12 +357,14 @@ named!(Jitter, "a kind of jitter");
 
 table! {
     /// `[client.health_check]`: active checks by `grpc.health.v1`.
-    #[derive(Copy, Eq)]
+    #[derive(Eq)]
     HealthCheck {
         /// Time between two checks of one server, and how long a result is valid.
         interval: Duration = Duration::from_secs(5), limits::INTERVAL, &["\"50ms\"", "\"500ms\"", "\"5s\"", "\"1h\""];
         /// Time after which a check without an answer has failed.
         timeout: Duration = Duration::from_secs(1), limits::DURATION, &["\"1ms\"", "\"100ms\"", "\"1s\""];
+        /// The service that is asked about; `""` is the server as a whole. By default that of the workload, and `""` with an app.
+        service: Option<String> = None, (), NOT_DRAWN;
     }
 }
 

@@ -30,7 +30,7 @@ fn largest_input(workload: &Workload) -> u64 {
         Workload::Sobel(Pictures::Synthetic(sizes)) => sizes.iter().map(|size| size.pixels()).max().unwrap_or(0),
         // Their sizes are known once they are read.
         Workload::Sobel(Pictures::Files(_)) => SMALL_INPUT,
-        Workload::Dfs(_) | Workload::Backend(_) => SMALL_INPUT,
+        Workload::Dfs(_) | Workload::Backend(_) | Workload::App(_) => SMALL_INPUT,
     }
 }
 
@@ -68,7 +68,7 @@ impl Totals<'_> {
     }
 
     fn health_checks(&self) -> Result<(), Problem> {
-        let Some(check) = self.scenario.client.health_check else { return Ok(()) };
+        let Some(check) = &self.scenario.client.health_check else { return Ok(()) };
         let interval = check.interval;
         let checks = self.longest_s() / interval.as_secs_f64() * self.scenario.servers.replicas as f64;
         let message = format!("a check of every replica at every `interval` makes {checks:.0} health checks");

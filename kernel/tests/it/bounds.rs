@@ -53,7 +53,7 @@ proptest! {
             Ok(scenario) => {
                 let requests = scenario.load.requests(scenario.duration);
                 prop_assert!(requests <= limits::REQUESTS_MAX);
-                let interval = scenario.client.health_check.map_or(std::time::Duration::MAX, |check| check.interval);
+                let interval = scenario.client.health_check.as_ref().map_or(std::time::Duration::MAX, |check| check.interval);
                 let checks = scenario.duration.as_secs_f64() / interval.as_secs_f64();
                 prop_assert!(checks * scenario.servers.replicas as f64 <= limits::CHECKS_MAX);
                 let text = scenario.explicit(7).to_toml();
