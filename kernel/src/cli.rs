@@ -34,7 +34,7 @@ pub use exit::{Exit, Failure};
 pub use help::help_sections;
 pub use man::ManArgs;
 pub use output::{complain, print};
-pub use program::program;
+pub use program::{program, sibling};
 pub use report::RunReport;
 pub use report_page::report_page;
 pub use session::{Session, warn_of_place};

@@ -5,6 +5,6 @@ mod services;
 mod unary;
 
 pub(crate) use message::{Pieces, collect, collect_whole, first_number};
-pub(crate) use services::Served;
 pub use services::Services;
+pub(crate) use services::{CALL, Served};
 pub use unary::{Message, Reply};

@@ -1,10 +1,14 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "service")]
+pub mod app;
 #[cfg(feature = "canaries")]
 pub mod bug;
 pub mod cli;
 #[cfg(feature = "service")]
 pub mod client;
+#[cfg(feature = "service")]
+mod context;
 pub mod coverage;
 pub mod distribution;
 pub mod entropy;

@@ -10,7 +10,7 @@ mod trace;
 mod users;
 
 #[cfg(feature = "service")]
-pub use generator::{Called, LoadGenerator, LoadRequest, Requests};
+pub use generator::{Called, LoadError, LoadGenerator, LoadRequest, Requests};
 pub use request_kind::RequestKind;
 pub(crate) use request_kind::{Mix, check as check_kinds};
 pub use schedule::Schedule;

@@ -144,7 +144,8 @@ impl settings::Workload {
         Ok(match self {
             Self::Sobel(pictures) => sobel::inputs(pictures, entropy, numbers)?,
             Self::Dfs(size) => dfs::inputs(*size, entropy, numbers),
-            Self::Backend(_) => vec![Input::Data],
+            // An app has messages of its own.
+            Self::Backend(_) | Self::App(_) => vec![Input::Data],
         })
     }
 
@@ -155,6 +156,7 @@ impl settings::Workload {
             Self::Sobel(pictures) => sobel::input_numbers(pictures),
             Self::Dfs(size) => Some(dfs::input_numbers(*size, entropy, numbers)),
             Self::Backend(_) => Some(vec![0]),
+            Self::App(_) => None,
         }
     }
 }

@@ -59,6 +59,17 @@ pub trait World: Send + Sync + 'static {
     /// with. [`compute`] returns a result.
     fn compute(&self, cost: Cost<'_>, work: Work) -> BoxFuture<'static, ()>;
 
+    /// Returns whether this world has a modelled time for `what`, besides those of the workloads. By default, as in a real world, it has none.
+    fn has_time_of(&self, what: &str) -> bool {
+        let _ = what;
+        false
+    }
+
+    /// Returns whether the computations of services are being measured, so that each is an event of the record. By default they are not.
+    fn measures_computing(&self) -> bool {
+        false
+    }
+
     /// Returns the token that the calls of this host contain. By default they contain none.
     fn token(&self) -> Option<&Token> {
         None

@@ -15,9 +15,17 @@ const PROGRAMS: [&str; 3] = ["sim", "real", "reports"];
 /// for a POSIX shell.
 ///
 /// It is `cargo run -p NAME --` if cargo started this program within its workspace, and otherwise the path or the name by
-/// which this program was started, with `name` in place of its own.
+/// which this program was started, with `name` in place of its own. A program that plays an app has a name such as `shop-sim`, and then
+/// `shop-real` is the one for `real`.
 pub fn program(name: &str) -> String {
     Start::of_this_process().command(name)
+}
+
+/// Returns the path of the program that is `to`, `sim` or `real`, beside `program`, which is `from`: the name of an app's program has the
+/// name of the app in front, as in `shop-sim`.
+pub fn sibling(program: &Path, from: &str, to: &str) -> PathBuf {
+    let file = program.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
+    program.with_file_name(file.strip_suffix(from).map_or_else(|| to.to_owned(), |app| format!("{app}{to}")))
 }
 
 /// Returns the command that builds the program called `name`, for the way in which this one was built.
@@ -49,15 +57,25 @@ impl Start {
     }
 
     fn command(&self, name: &str) -> String {
-        let is_ours = self.program.file_name().is_some_and(|file| PROGRAMS.iter().any(|program| file == *program));
-        if !is_ours {
-            return name.to_owned();
-        }
+        let Some(own) = self.own_name() else { return name.to_owned() };
         if self.is_run_by_cargo() {
             let profile = if self.is_release() { " --release" } else { "" };
             return format!("cargo run{profile} -p {name} --");
         }
-        quoted(&self.program.with_file_name(name).to_string_lossy())
+        let is_of_app = self.program.file_name().is_some_and(|file| file != own);
+        if is_of_app && name == "reports" {
+            // An app has no reports of its own.
+            return name.to_owned();
+        }
+        quoted(&sibling(&self.program, own, name).to_string_lossy())
+    }
+
+    /// Returns which of the programs this one is, or is for an app, such as `sim` for `shop-sim`; `None` if it is another program.
+    fn own_name(&self) -> Option<&'static str> {
+        let file = self.program.file_name()?.to_str()?;
+        let is_own =
+            |name: &str| file.strip_suffix(name).is_some_and(|app| app.is_empty() || app.ends_with(['-', '_']));
+        PROGRAMS.into_iter().find(|name| is_own(name))
     }
 
     fn build_command(&self, name: &str) -> String {
@@ -106,6 +124,17 @@ mod tests {
         assert_eq!(start("../target/debug/reports").command("sim"), "../target/debug/sim");
         assert_eq!(start("/opt/my tools/sim").command("sim"), "'/opt/my tools/sim'");
         assert_eq!(start("target/debug/deps/it-0123").command("sim"), "sim");
+        assert_eq!(start("swim").command("sim"), "sim", "another program");
+    }
+
+    #[test]
+    fn the_programs_of_an_app_are_named_after_it_and_reports_are_of_all() {
+        assert_eq!(start("target/debug/shop-sim").command("sim"), "target/debug/shop-sim");
+        assert_eq!(start("target/debug/shop-sim").command("real"), "target/debug/shop-real");
+        assert_eq!(start("target/debug/shop-sim").command("reports"), "reports");
+        for (real, sim) in [("a/real", "a/sim"), ("a/shop-real", "a/shop-sim"), ("a/shop", "a/sim")] {
+            assert_eq!(sibling(Path::new(real), "real", "sim"), PathBuf::from(sim));
+        }
     }
 
     #[test]

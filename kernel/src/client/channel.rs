@@ -66,7 +66,7 @@ pub(crate) enum Progress {
     /// It has made a second call, by this path.
     CalledAgain(String),
     /// Its call has ended. The response has no reply, which the caller has.
-    Ended(super::Response),
+    Ended(Box<super::Response>),
 }
 
 impl LoadCall {
@@ -93,7 +93,7 @@ impl LoadCall {
     fn end(&self, response: super::Response) {
         let mut progress = lock(&self.progress);
         if matches!(*progress, Progress::Called) {
-            *progress = Progress::Ended(response);
+            *progress = Progress::Ended(Box::new(response));
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{convert::Infallible, fmt, future::poll_fn, sync::Arc};
 
-use http::{HeaderMap, Request, Response};
-use tonic::{body::Body, server::NamedService};
+use http::{HeaderMap, Request, Response, Uri};
+use tonic::{Status, body::Body, server::NamedService};
 use tower_service::Service;
 
 use super::Pieces;
@@ -83,6 +83,17 @@ impl Services {
     }
 }
 
+impl<S> From<S> for Services
+where
+    S: NamedService + Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
+    S: Clone + Send + Sync + 'static,
+{
+    /// Returns the one service.
+    fn from(service: S) -> Self {
+        Self::default().with(service)
+    }
+}
+
 impl Served {
     /// Returns `service` as one of a user.
     fn new<S>(service: S) -> Self
@@ -133,12 +144,25 @@ where
 {
     fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
         let mut service = self.0.clone();
+        let uri = request.uri().clone();
         Box::pin(async move {
             let ready: Result<(), Infallible> = poll_fn(|cx| service.poll_ready(cx)).await;
             ready.unwrap_or_else(|never| match never {});
             let answered: Result<_, Infallible> = service.call(request).await;
-            answered.unwrap_or_else(|never| match never {})
+            let mut response = answered.unwrap_or_else(|never| match never {});
+            name_unknown_method(response.headers_mut(), &uri);
+            response
         })
+    }
+}
+
+/// Adds the method to the answer of a generated service that does not have it, which says only UNIMPLEMENTED.
+fn name_unknown_method(headers: &mut HeaderMap, uri: &Uri) {
+    let is_unknown = headers.get("grpc-status").is_some_and(|status| status == "12");
+    if is_unknown && !headers.contains_key("grpc-message") {
+        let status = Status::unimplemented(format!("the service has no method for `{}`", uri.path()));
+        // The path of a request is valid as a header, so there is no error.
+        let _ = status.add_header(headers);
     }
 }
 
@@ -178,6 +202,20 @@ mod tests {
             assert!(services.find(path).is_none(), "{path}");
         }
         assert_ne!(HealthServer::<()>::NAME, rehearsal_server::SERVICE_NAME);
+    }
+
+    #[test]
+    fn an_answer_that_only_says_unimplemented_gets_the_path() {
+        let answer = |headers: &[(&'static str, &'static str)]| {
+            let pairs = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let mut headers = HeaderMap::from_iter(pairs);
+            name_unknown_method(&mut headers, &"http://a/shop.v1.Stock/Reserv".parse().unwrap());
+            Status::from_header_map(&headers).map(|status| status.message().to_owned())
+        };
+        assert_eq!(answer(&[("grpc-status", "12")]).unwrap(), "the service has no method for `/shop.v1.Stock/Reserv`");
+        assert_eq!(answer(&[("grpc-status", "12"), ("grpc-message", "later")]).unwrap(), "later");
+        assert_eq!(answer(&[("grpc-status", "5")]).unwrap(), "");
+        assert_eq!(answer(&[]), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use http_body::Body as HttpBody;
 use prost::DecodeError;
 use tonic::{Code, Status, body::Body};
 
-use super::{Pieces, collect, collect_whole};
+use super::{CALL, Pieces, collect, collect_whole};
 use crate::{
     policy::CacheKey,
     transport::{ATTEMPTS_BEFORE, MESSAGE_HEADER_BYTES, TIMEOUT},
@@ -85,6 +85,12 @@ impl Message {
         let key =
             CacheKey { path: Bytes::copy_from_slice(path.as_str().as_bytes()), numbers: [0; 4], bytes: body.clone() };
         Ok(Self { path, headers, body, key, timeout })
+    }
+
+    /// Returns the message with metadata that say which request of a load its call belongs to.
+    pub(crate) fn of_call(mut self, id: u64) -> Self {
+        self.headers.insert(HeaderName::from_static(CALL), HeaderValue::from(id));
+        self
     }
 
     /// Returns what the answers to the message are cached by.

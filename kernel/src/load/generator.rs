@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,6 +18,7 @@ use crate::{
     planted::planted,
     record::{Event, Name, Recorder, RequestRow},
     status::Outcome,
+    sync::lock,
     time::Instant,
     world::{BoxFuture, SharedWorld},
 };
@@ -34,16 +35,26 @@ pub struct LoadRequest {
     pub size: String,
     /// The name of its kind; `None` if all requests are alike.
     pub kind: Option<Name>,
-    /// Makes its call.
-    pub call: Box<dyn FnOnce(Client) -> BoxFuture<'static, Called> + Send>,
+    /// Makes its call. The error says why there is no result of one, which is a mistake of the load.
+    pub call: Box<dyn FnOnce(Client) -> BoxFuture<'static, Result<Called, String>> + Send>,
 }
 
 /// A call of a load that has ended.
 pub struct Called {
     /// The result of the call.
     pub response: client::Response,
-    /// False if the reply is wrong although its status is OK.
-    pub is_right: bool,
+    /// What is wrong with the reply, although its status is OK.
+    pub wrong: Option<String>,
+}
+
+/// A load that cannot be offered as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("request {request} of the load: {what}")]
+pub struct LoadError {
+    /// The id of the request.
+    pub request: u64,
+    /// What is wrong, and the remedy.
+    pub what: String,
 }
 
 /// Sends the requests of a run through a client.
@@ -67,14 +78,18 @@ pub struct LoadGenerator {
 impl LoadGenerator {
     /// Follows the schedule and lets users call, to the end or until the client is cancelled, then waits until every call has
     /// ended.
-    pub async fn run(self) {
+    ///
+    /// # Errors
+    ///
+    /// Returns the first mistake of the load, which cancels the client.
+    pub async fn run(self) -> Result<(), LoadError> {
         let max_in_flight = self.settings.max_in_flight;
         let max_in_flight = planted!(Bug::CallTooMany, max_in_flight + 1, else max_in_flight);
         let in_flight = Arc::new(Semaphore::new(max_in_flight));
         let (busy, mut idle) = mpsc::channel::<()>(1);
         let users = User::all(&self.settings, self.duration, self.entropy);
         let schedule = Schedule::new(&self.settings, self.duration, self.entropy);
-        let running = Arc::new(Running { load: self, next_id: AtomicU64::new(0) });
+        let running = Arc::new(Running { load: self, next_id: AtomicU64::new(0), mistake: Mutex::default() });
         for (number, user) in (0..).zip(users) {
             let calls = running.clone().play_user(number, user, busy.clone());
             running.load.world.spawn(Box::pin(calls));
@@ -92,6 +107,7 @@ impl LoadGenerator {
         drop(busy);
         // Every call in flight holds a sender, so the channel closes when the last one has ended.
         let _ = idle.recv().await;
+        lock(&running.mistake).take().map_or(Ok(()), Err)
     }
 }
 
@@ -100,6 +116,7 @@ struct Running {
     load: LoadGenerator,
     /// The id of the next request.
     next_id: AtomicU64,
+    mistake: Mutex<Option<LoadError>>,
 }
 
 impl Running {
@@ -111,8 +128,7 @@ impl Running {
                 break;
             }
             let request = self.request(intended, Some(number));
-            let LoadGenerator { recorder, client, .. } = &self.load;
-            let done = request.call(recorder, client).await;
+            let Some(done) = self.call(request).await else { break };
             due = user.next(done);
         }
         drop(busy);
@@ -131,14 +147,26 @@ impl Running {
     }
 
     /// Makes one call in a task of its own, and records its request.
-    fn send(&self, request: Request, permit: OwnedSemaphorePermit, busy: mpsc::Sender<()>) {
-        let recorder = self.load.recorder.clone();
-        let client = self.load.client.clone();
+    fn send(self: &Arc<Self>, request: Request, permit: OwnedSemaphorePermit, busy: mpsc::Sender<()>) {
+        let running = self.clone();
         let call = async move {
-            request.call(&recorder, &client).await;
+            running.call(request).await;
             drop((permit, busy));
         };
         self.load.world.spawn(Box::pin(call));
+    }
+
+    /// Makes the call of `request`, and returns when it ended; `None` after a mistake of the load, which ends the load.
+    async fn call(&self, request: Request) -> Option<Instant> {
+        let LoadGenerator { recorder, client, .. } = &self.load;
+        match request.call(recorder, client).await {
+            Ok(done) => Some(done),
+            Err(mistake) => {
+                lock(&self.mistake).get_or_insert(mistake);
+                client.cancel();
+                None
+            }
+        }
     }
 }
 
@@ -152,13 +180,14 @@ struct Request {
 
 impl Request {
     /// Makes the call, and records the request. Returns when the call ended.
-    async fn call(self, recorder: &Recorder, client: &Client) -> Instant {
+    async fn call(self, recorder: &Recorder, client: &Client) -> Result<Instant, LoadError> {
         let Self { id, intended, asked: LoadRequest { size, kind, call }, user } = self;
         let sent = recorder.now();
-        let Called { response, is_right } = call(client.clone()).await;
+        let called = call(client.clone()).await;
+        let Called { response, wrong } = called.map_err(|what| LoadError { request: id, what })?;
         let done = recorder.now();
-        if !is_right {
-            recorder.event(Event::WrongResult).request(id).record();
+        if let Some(wrong) = wrong {
+            recorder.event(Event::WrongResult).request(id).cause(&wrong).record();
         }
         recorder.request(RequestRow {
             id,
@@ -177,7 +206,7 @@ impl Request {
             kind,
             user,
         });
-        done
+        Ok(done)
     }
 
     /// Returns the row of the request if it is not sent, because as many as allowed are in flight.

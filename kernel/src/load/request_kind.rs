@@ -66,6 +66,7 @@ impl RequestKind {
                 edges: self.edges.unwrap_or(graph.edges),
             }),
             Workload::Backend(backend) => Workload::Backend(self.backend(*backend)),
+            Workload::App(times) => Workload::App(*times),
         }
     }
 
@@ -96,7 +97,7 @@ pub(crate) fn check(load: &TableReader<'_, '_>, kinds: &[RequestKind], workload:
         match kind.workload(workload) {
             Workload::Dfs(graph) => drop(problems.keep(connected(graph, table))),
             Workload::Backend(backend) => drop(problems.keep(fails_or_hangs(backend, table))),
-            Workload::Sobel(_) => {}
+            Workload::Sobel(_) | Workload::App(_) => {}
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }

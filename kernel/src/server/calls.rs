@@ -49,7 +49,10 @@ impl Calls {
     {
         let path = request.uri().path();
         let Some(served) = self.services.find(path).cloned() else {
-            return Status::unimplemented(format!("there is no service for `{path}` here")).into_http();
+            let names: Vec<_> = self.services.names().map(|name| format!("`{name}`")).collect();
+            let served = if names.is_empty() { "no service".to_owned() } else { names.join(", ") };
+            return Status::unimplemented(format!("nothing here implements `{path}`: the server has {served}"))
+                .into_http();
         };
         if !served.occupies_worker(path) {
             return served.answer(request.map(Body::new)).await;
@@ -83,10 +86,10 @@ impl Calls {
         }
         let deadline = head.extensions.get::<Deadline>().map_or(Instant::NEVER, |deadline| deadline.0);
         let peer = head.extensions.get::<PeerNumber>().copied();
-        let runs_to_end = served.runs_to_end;
+        let method = (!served.runs_to_end).then(|| head.uri.path().trim_start_matches('/').to_owned());
         let task = Task {
             id,
-            runs_to_end,
+            method,
             answer: Box::new(move |occupancy| {
                 let mut request = Request::from_parts(head, Body::new(message));
                 request.extensions_mut().insert(occupancy);

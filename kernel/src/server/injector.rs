@@ -103,7 +103,7 @@ impl Injector {
     }
 
     /// Returns the randomness of the replica.
-    pub(super) fn entropy(&self) -> Entropy {
+    pub(crate) fn entropy(&self) -> Entropy {
         self.entropy
     }
 

@@ -397,7 +397,10 @@ fn a_call_of_a_service_that_is_not_served_says_so() {
         grpc.unary(Request::new(GetDataRequest { request_id: 0 }), path, codec).await.unwrap_err()
     });
     assert_eq!(status.code(), tonic::Code::Unimplemented);
-    assert_eq!(status.message(), "there is no service for `/shop.v1.Stock/Reserve` here");
+    assert_eq!(
+        status.message(),
+        "nothing here implements `/shop.v1.Stock/Reserve`: the server has `rehearsal.v1.Rehearsal`"
+    );
 }
 
 #[test]

@@ -21,14 +21,16 @@ use tonic::{Status, body::Body};
 use super::{
     Admission, Injector, ReplicaSettings,
     counters::Counters,
+    meter::{metered, record_computing},
     occupancy::{Ending, Occupancy, OccupancyTimes, Served},
     queue::{FairReceiver, PeerNumber, Waiting},
 };
 use crate::{
+    context::{Context, within},
     planted::planted,
     record::{AttemptId, Event, Recorder},
     time::Instant,
-    world::{BoxFuture, SharedWorld},
+    world::{BoxFuture, Cost, Payer, SharedWorld},
 };
 
 /// A fixed number of workers that take work as [`FairReceiver`] gives it.
@@ -44,8 +46,9 @@ pub(super) struct Workers {
 /// An attempt that a worker answers.
 pub(super) struct Task {
     pub(super) id: AttemptId,
-    /// True if it runs to its end when its caller has left. It is dropped then otherwise.
-    pub(super) runs_to_end: bool,
+    /// The method of a user's service, such as `shop.v1.Stock/Reserve`, which is dropped when its caller has left. `None` if it is one of
+    /// this project, which runs to its end.
+    pub(super) method: Option<String>,
     /// Answers it, by the worker that is occupied.
     pub(super) answer: Answer,
 }
@@ -188,17 +191,18 @@ impl Worker {
             let _ = work.reply.send(Err(NotDone::Shed));
             return;
         }
-        let Task { id, runs_to_end, answer } = work.task;
+        let Task { id, method, answer } = work.task;
+        let runs_to_end = method.is_none();
         let queued = started.since(work.arrived);
         // Read before the task runs: a fault that begins during the task must not change its service time.
         let slow_factor = self.injector.slow_factor();
         let times = OccupancyTimes { queued, service_time_min: self.service_time_min, slow_factor };
         let occupancy = Occupancy::new(self.world.clone(), self.recorder.clone(), self.counters.clone(), id, times);
         let answering = async {
-            let response = match runs_to_end {
+            let response = match &method {
                 // A panic of a workload is a bug of this program, and ends it.
-                true => answer(occupancy.clone()).await,
-                false => without_panic(&occupancy, answer).await,
+                None => answer(occupancy.clone()).await,
+                Some(method) => self.answer_by_user(&occupancy, method, answer).await,
             };
             let served = occupancy.complete(Duration::ZERO).await;
             (response, served)
@@ -218,6 +222,23 @@ impl Worker {
         }
         // An error means that the caller left while the task ran; the task is finished and counted all the same.
         let _ = work.reply.send(Ok(response));
+    }
+
+    /// Answers by `method` of the service of a user, on behalf of the attempt.
+    async fn answer_by_user(&self, occupancy: &Occupancy, method: &str, answer: Answer) -> Response<Body> {
+        let attempt = occupancy.attempt();
+        if self.world.has_time_of(method) {
+            // Its own code takes the time that was measured, all of it at the beginning. The draw is none of its computations.
+            let cost = Cost { payer: Payer::Server, what: method, units: 1, attempt, nth: u32::MAX };
+            self.world.compute(cost, Box::new(|| {})).await;
+        }
+        let answering = within(Context::of_attempt(attempt), without_panic(occupancy, answer));
+        if !self.world.measures_computing() {
+            return answering.await;
+        }
+        let (response, time) = metered(&*self.world, answering).await;
+        record_computing(&self.recorder, attempt, (method, 1), time);
+        response
     }
 
     fn finish(&self, id: AttemptId, Served { queued, service }: Served) {

@@ -35,7 +35,8 @@ impl Requests for WorkloadRequests {
                 Box::pin(async move {
                     let response = client.call(client::Request { id, message: rpc::message(id, &input) }).await;
                     let is_right = is_right(&oracle, &input, &response);
-                    Called { response, is_right }
+                    let wrong = (!is_right).then(|| "it is not the result of the workload function".to_owned());
+                    Ok(Called { response, wrong })
                 })
             }),
         }

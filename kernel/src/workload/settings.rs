@@ -27,6 +27,8 @@ kinds! {
         Dfs = "dfs": GraphSize
         /// A service that fails and hangs on purpose.
         Backend = "backend": Backend
+        /// The services and the load of an app, which only the app's own program plays.
+        App = "app": AppTimes
     }
 }
 
@@ -38,9 +40,10 @@ impl Default for Workload {
 }
 
 impl Workload {
-    /// Returns the names of all workloads.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        <WorkloadName as crate::settings::named::Named>::names().into_iter()
+    /// Returns the names of the workloads of this project: all but that of apps.
+    pub fn of_this_project() -> impl Iterator<Item = &'static str> {
+        let all = <WorkloadName as crate::settings::named::Named>::names().into_iter();
+        all.filter(|name| *name != WorkloadName::App.name())
     }
 }
 
@@ -244,4 +247,14 @@ pub(crate) fn fails_or_hangs(backend: Backend, table: &TableReader<'_, '_>) -> R
     let span = table.span("hang_rate").or(table.span("failure_rate"));
     let message = format!("`failure_rate` of {failure_rate} and `hang_rate` of {hang_rate} are over 1 together");
     Err(Problem::new(span, message).help("an attempt fails or hangs, not both; lower one of the two"))
+}
+
+table! {
+    /// The computing times of an app in the simulation. By default each is measured, and is in the calibration.
+    #[derive(Copy, Eq)]
+    AppTimes {
+        /// The time of one unit of a computation of `Host::compute` that the calibration does not have. Without it, such a computation
+        /// ends the run.
+        compute_time: Option<Duration> = None, limits::WAIT, NOT_DRAWN;
+    }
 }

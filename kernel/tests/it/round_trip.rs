@@ -9,9 +9,9 @@ use kernel::{
         OutlierDetection, Policies, RateLimit, RetryBudget, RetryThrottling, Scope, SlowStart, SuccessRate,
     },
     scenario::{
-        Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind, GraphSize,
-        HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, ReadingNotes, RequestKind, Retry, Run, Scenario,
-        Servers, Shape, Size, Stage, TABLE, ThinkTime, Unit, Workload, limits,
+        AppTimes, Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind,
+        GraphSize, HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, ReadingNotes, RequestKind, Retry, Run,
+        Scenario, Servers, Shape, Size, Stage, TABLE, ThinkTime, Unit, Workload, limits,
     },
     server::settings::Admission,
     settings::{KeyInfo, Presence, TableInfo},
@@ -71,7 +71,13 @@ fn workload() -> impl Strategy<Value = Workload> {
             hang_rate,
             delay,
         });
-    prop_oneof![pictures.prop_map(Workload::Sobel), graph.prop_map(Workload::Dfs), backend.prop_map(Workload::Backend)]
+    let app = option::of(from(0)).prop_map(|compute_time| Workload::App(AppTimes { compute_time }));
+    prop_oneof![
+        pictures.prop_map(Workload::Sobel),
+        graph.prop_map(Workload::Dfs),
+        backend.prop_map(Workload::Backend),
+        app,
+    ]
 }
 
 fn files(pattern: String) -> Option<Pictures> {
@@ -107,6 +113,7 @@ fn kinds(workload: Workload) -> impl Strategy<Value = Vec<RequestKind>> {
         let plain = RequestKind { weight, ..RequestKind::default() };
         match &workload {
             _ if !sets => plain,
+            Workload::App(_) => plain,
             Workload::Sobel(_) => RequestKind { sizes: Some(vec![Size { width: 9, height: 8 }]), ..plain },
             Workload::Dfs(_) => RequestKind { nodes: Some(2), edges: Some(3), ..plain },
             Workload::Backend(_) => RequestKind {
@@ -146,7 +153,12 @@ fn network() -> impl Strategy<Value = Network> {
 }
 
 fn client() -> impl Strategy<Value = Client> {
-    let health = (from(1_000_000), from(1)).prop_map(|(interval, timeout)| HealthCheck { interval, timeout });
+    let service = option::of(any::<String>());
+    let health = (from(1_000_000), from(1), service).prop_map(|(interval, timeout, service)| HealthCheck {
+        interval,
+        timeout,
+        service,
+    });
     let passive = codes().prop_map(|status_codes| PassiveHealth { status_codes });
     let keepalive = (from(1_000_000), from(1), any::<bool>(), option::of(from(1)));
     let keepalive = keepalive.prop_map(|(time, timeout, without_calls, user_timeout)| Keepalive {

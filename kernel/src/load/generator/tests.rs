@@ -40,7 +40,7 @@ fn generate(load: Load, replica: ReplicaSettings, cancelled_at: Option<u64>) -> 
         }));
     }
     let end = service.network.run(async move {
-        generator.run().await;
+        generator.run().await.unwrap();
         world.now().as_nanos() / 1_000_000
     });
     let records: &Mutex<Records> = &service.records;

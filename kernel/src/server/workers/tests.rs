@@ -42,7 +42,7 @@ fn task(backend: Backend, request: u64) -> Task {
             response
         })
     };
-    Task { id: AttemptId { request, number: 1 }, runs_to_end: true, answer: Box::new(answer) }
+    Task { id: AttemptId { request, number: 1 }, method: None, answer: Box::new(answer) }
 }
 
 impl Fixture {
@@ -224,7 +224,8 @@ fn a_job_that_fails_on_purpose_frees_its_worker() {
 fn a_task_whose_caller_leaves_frees_its_worker_unless_it_runs_to_its_end() {
     for runs_to_end in [false, true] {
         let fixture = Fixture::new(sized(1, 1, answering(30)));
-        let task = Task { runs_to_end, ..task(fixture.backend, 7) };
+        let method = (!runs_to_end).then(|| "shop.v1.Stock/Reserve".to_owned());
+        let task = Task { method, ..task(fixture.backend, 7) };
         let (world, workers) = (fixture.world.clone(), fixture.workers.clone());
         fixture.network.run(async move {
             let leaves = pin!(world.sleep_until(millis(10)));
@@ -256,7 +257,11 @@ fn a_service_that_does_nothing_with_its_worker_occupies_it_until_it_has_answered
                 Response::new(Body::empty())
             })
         };
-        let task = Task { id: AttemptId { request: takes, number: 2 }, runs_to_end: false, answer: Box::new(answer) };
+        let task = Task {
+            id: AttemptId { request: takes, number: 2 },
+            method: Some("shop.v1.Stock/Reserve".to_owned()),
+            answer: Box::new(answer),
+        };
         let workers = fixture.workers.clone();
         assert!(fixture.network.run(async move { workers.run(task, None, Instant::NEVER).await }).is_ok());
         let row = fixture.events().pop().unwrap();
@@ -268,7 +273,11 @@ fn a_service_that_does_nothing_with_its_worker_occupies_it_until_it_has_answered
 fn a_service_that_never_answers_occupies_its_worker_until_its_caller_leaves() {
     let fixture = Fixture::new(sized(1, 1, answering(0)));
     let answer = |_| -> BoxFuture<'static, Response<Body>> { Box::pin(pending()) };
-    let task = Task { id: AttemptId { request: 1, number: 1 }, runs_to_end: false, answer: Box::new(answer) };
+    let task = Task {
+        id: AttemptId { request: 1, number: 1 },
+        method: Some("shop.v1.Stock/Reserve".to_owned()),
+        answer: Box::new(answer),
+    };
     let (world, workers) = (fixture.world.clone(), fixture.workers.clone());
     fixture.network.run(async move {
         let leaves = pin!(world.sleep_until(millis(10)));

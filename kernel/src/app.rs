@@ -1,0 +1,238 @@
+//! Apps: services and a load of a user, played in both worlds.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | `host` | [`Host`], which the code of a process is given: time, computing, tasks, randomness, serving |
+//! | `call` | [`Call`], one request of the load: the channel to the service, and checks of the reply |
+//! | `requests` | `AppRequests`, by which the load generator makes the calls of an app |
+
+mod call;
+mod host;
+mod requests;
+#[cfg(test)]
+mod tests;
+
+use std::{error::Error, fmt, io, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+
+use crate::{
+    client,
+    entropy::Entropy,
+    load::{RequestKind, Requests},
+    record::Recorder,
+    server::{Injector, ReplicaSettings},
+    workload::settings::Workload,
+    world::{BoxFuture, SharedWorld},
+};
+
+pub use call::Call;
+pub use host::{Host, ServeError};
+use requests::AppRequests;
+
+/// Any error of a user's code.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What a process of a service runs.
+type Software = Arc<dyn Fn(Host) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+/// What a request of the load does.
+type Load = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+/// A user's service, and the load that calls it. A scenario with `workload.kind = "app"` plays it: its `[servers]` are processes of the
+/// service, and each request of its `[load]` is one call.
+///
+/// ```
+/// use kernel::{
+///     app::{App, Call, Host},
+///     proto::rehearsal::{GetDataRequest, rehearsal_client::RehearsalClient, rehearsal_server::{Rehearsal, RehearsalServer}},
+/// };
+///
+/// fn app<S: Rehearsal>(stock: fn(Host) -> S) -> App {
+///     App::new()
+///         .service("stock", move |host| async move { host.serve(RehearsalServer::new(stock(host.clone()))).await })
+///         .load(|call: Call| async move {
+///             let request = GetDataRequest { request_id: call.id() };
+///             let reply = RehearsalClient::new(call.channel()).get_data(request).await?.into_inner();
+///             call.check(!reply.data.is_empty(), "the reply has data");
+///             Ok(())
+///         })
+/// }
+/// ```
+#[derive(Clone, Default)]
+pub struct App {
+    services: Vec<(String, Software)>,
+    load: Option<Load>,
+}
+
+/// An app that cannot be played.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppError {
+    /// It has no service.
+    #[error("the app has no service; add it with `App::service`")]
+    NoService,
+    /// It has more than one service.
+    #[error(
+        "the app has the services {0}, and a scenario has one group of servers; one `App::service` can serve several gRPC services: \
+         `host.serve(Services::default().with(…).with(…))`"
+    )]
+    SeveralServices(String),
+    /// It has no load.
+    #[error("the app has no load; add it with `App::load`")]
+    NoLoad,
+    /// The scenario has another workload.
+    #[error("this program plays an app, and the scenario's [workload] has kind = \"{0}\"; write kind = \"app\"")]
+    OtherWorkload(&'static str),
+    /// The scenario is of an app, and this program has none.
+    #[error(
+        "the scenario's [workload] has kind = \"app\", and this program has no app; play it with the program of the app, whose `main` calls \
+             `sim::main(app)` or `real::main(app)`"
+    )]
+    NoApp,
+}
+
+/// A service that failed, panicked, or did not serve.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the service `{service}` of {process} {why}")]
+pub struct ServiceError {
+    /// The name of the service.
+    pub service: String,
+    /// The name of its process.
+    pub process: String,
+    /// What it did, and the remedy.
+    pub why: String,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services: Vec<_> = self.services.iter().map(|(name, _)| name).collect();
+        f.debug_struct("App").field("services", &services).field("has_load", &self.load.is_some()).finish()
+    }
+}
+
+impl App {
+    /// Creates an app without a service and without a load.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the service called `name`. `software` is called for each of its processes, also for one that replaces another, and the
+    /// process ends with the future that it returns, which awaits [`Host::serve`].
+    ///
+    /// State of a process belongs into `software`. What is created outside of it is shared by all processes of all runs in a simulation,
+    /// and by none of them in the real world.
+    #[must_use]
+    pub fn service<F, E>(
+        mut self,
+        name: impl Into<String>,
+        software: impl Fn(Host) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let software: Software = Arc::new(move |host| {
+            let running = software(host);
+            Box::pin(async move { running.await.map_err(Into::into) })
+        });
+        self.services.push((name.into(), software));
+        self
+    }
+
+    /// Sets what a request of the load does: it makes one call through [`Call::channel`] and checks the reply.
+    ///
+    /// An error after a call that failed is that of the call. An error after a call that succeeded is a wrong result, which fails the run
+    /// as a failed [`Call::check`] does.
+    #[must_use]
+    pub fn load<F>(mut self, load: impl Fn(Call) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.load = Some(Arc::new(move |call| Box::pin(load(call))));
+        self
+    }
+
+    /// Returns the app that plays `workload`: `app` if that is the workload's kind, and otherwise none.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the workload is an app and there is none that is complete, or if there is an app and the workload is none.
+    pub fn for_workload<'a>(app: Option<&'a Self>, workload: &Workload) -> Result<Option<&'a Self>, AppError> {
+        match (app, workload) {
+            (None, Workload::App(_)) => Err(AppError::NoApp),
+            (None, _) => Ok(None),
+            (Some(app), Workload::App(_)) => app.complete().map(Some),
+            (Some(_), other) => Err(AppError::OtherWorkload(other.name())),
+        }
+    }
+
+    fn complete(&self) -> Result<&Self, AppError> {
+        match &self.services[..] {
+            [] => Err(AppError::NoService),
+            [_] if self.load.is_none() => Err(AppError::NoLoad),
+            [_] => Ok(self),
+            several => {
+                let names: Vec<_> = several.iter().map(|(name, _)| format!("`{name}`")).collect();
+                Err(AppError::SeveralServices(names.join(", ")))
+            }
+        }
+    }
+
+    /// Returns the settings of the load's client: servers are asked for the health of the server as a whole, unless the settings name a
+    /// service, as each app has services of its own.
+    pub fn client_settings(mut settings: client::settings::Client) -> client::settings::Client {
+        if let Some(check) = &mut settings.health_check {
+            check.service.get_or_insert_default();
+        }
+        settings
+    }
+
+    /// Runs a process of the service as `name`, with these settings and the faults of `injector`, until `stop` completes and the calls
+    /// under way have ended.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`ServiceError`] within the error if the service fails, panics, or ends without having served.
+    pub async fn serve(
+        &self,
+        world: SharedWorld,
+        recorder: Recorder,
+        name: &str,
+        settings: ReplicaSettings,
+        injector: Arc<Injector>,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let Some((service, software)) = self.services.first() else {
+            return Err(io::Error::other(AppError::NoService));
+        };
+        let host = Host::of_service(world, recorder, name, settings, injector, Box::pin(stop));
+        let running = AssertUnwindSafe(async { software(host.clone()).await });
+        let ended = running.catch_unwind().await;
+        let why = match ended {
+            // The panic hook has printed where it happened and why.
+            Err(_) => "panicked; the standard error of its process says where".to_owned(),
+            Ok(Err(error)) => format!("failed: {error}"),
+            Ok(Ok(())) if !host.has_served() => {
+                "ended without having served; it has to await `host.serve(…)`".to_owned()
+            }
+            Ok(Ok(())) => return Ok(()),
+        };
+        Err(io::Error::other(ServiceError { service: service.clone(), process: name.to_owned(), why }))
+    }
+
+    /// Returns the requests of the load, of these kinds, made by `world`, the host of the load generator.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the app is not complete; see [`for_workload`](Self::for_workload).
+    pub fn requests(
+        &self,
+        world: SharedWorld,
+        recorder: Recorder,
+        entropy: Entropy,
+        kinds: &[RequestKind],
+    ) -> Arc<dyn Requests> {
+        let load = self.load.clone().expect("the app was checked to be complete");
+        Arc::new(AppRequests::new(load, Host::of_load(world, recorder, entropy), entropy, kinds))
+    }
+}

@@ -1,0 +1,204 @@
+//! What the code of one process is given.
+
+use std::{
+    fmt, io,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    context::{Context, within},
+    entropy::{Entropy, fnv1a},
+    grpc::Services,
+    record::{AttemptId, Recorder},
+    server::{self, Injector, ReplicaSettings, record_computing},
+    sync::lock,
+    time::Instant,
+    world::{BoxFuture, Cost, Payer, SharedWorld, compute},
+};
+
+/// What the code of one process is given: its time, computing, tasks and randomness, and the way to serve. Clones are the same host.
+///
+/// Code that uses it, and neither tokio's clock nor tokio's tasks, runs unchanged in the simulation and in the real world.
+#[derive(Clone)]
+pub struct Host {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    world: SharedWorld,
+    recorder: Recorder,
+    entropy: Entropy,
+    name: String,
+    payer: Payer,
+    /// What serves, until it does; none on the host of the load.
+    serving: Mutex<Option<Serving>>,
+    has_served: AtomicBool,
+    /// Number of computations so far that were for no call.
+    computations: AtomicU32,
+}
+
+/// What a process of a service serves with.
+struct Serving {
+    settings: ReplicaSettings,
+    injector: Arc<Injector>,
+    /// Completes when the process is asked to end.
+    stop: BoxFuture<'static, ()>,
+}
+
+/// A process that cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It serves already.
+    #[error("it serves already; `host.serve(Services::default().with(…).with(…))` serves several services")]
+    Twice,
+    /// It is that of the load.
+    #[error("the process of the load serves nothing; `App::service` adds a service")]
+    Load,
+    /// It cannot listen or accept.
+    #[error(transparent)]
+    Network(#[from] io::Error),
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Host").field(&self.shared.name).finish()
+    }
+}
+
+impl Host {
+    pub(super) fn of_service(
+        world: SharedWorld,
+        recorder: Recorder,
+        name: &str,
+        settings: ReplicaSettings,
+        injector: Arc<Injector>,
+        stop: BoxFuture<'static, ()>,
+    ) -> Self {
+        let entropy = injector.entropy();
+        let serving = Serving { settings, injector, stop };
+        Self::new(world, recorder, name, entropy, Payer::Server, Some(serving))
+    }
+
+    pub(super) fn of_load(world: SharedWorld, recorder: Recorder, entropy: Entropy) -> Self {
+        Self::new(world, recorder, "load", entropy, Payer::Client, None)
+    }
+
+    fn new(
+        world: SharedWorld,
+        recorder: Recorder,
+        name: &str,
+        entropy: Entropy,
+        payer: Payer,
+        serving: Option<Serving>,
+    ) -> Self {
+        let shared = Shared {
+            world,
+            recorder,
+            entropy,
+            name: name.to_owned(),
+            payer,
+            serving: Mutex::new(serving),
+            has_served: AtomicBool::new(false),
+            computations: AtomicU32::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Returns the name of the process: that of its server, such as `server-0`, or `load`.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Returns the time since the start of the run in a simulation, and since the start of the machine in the real world.
+    pub fn now(&self) -> Instant {
+        self.shared.world.now()
+    }
+
+    /// Waits for `time`. It is right in both worlds, where a sleep of tokio counts the steps of a simulation and no time.
+    pub async fn sleep(&self, time: Duration) {
+        self.shared.world.sleep_until(self.now() + time).await;
+    }
+
+    /// Runs `task` until it ends, or with the process. A freeze stops it, and a crash drops it. It runs on behalf of the call that spawned
+    /// it, if there is one. A panic ends the task only, as in tokio.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let task = async {
+            // The panic hook has printed where it happened and why.
+            let _ = AssertUnwindSafe(task).catch_unwind().await;
+        };
+        self.shared.world.spawn(match Context::current() {
+            Some(context) => Box::pin(within(context, task)),
+            None => Box::pin(task),
+        });
+    }
+
+    /// Returns random numbers that depend on the seed of the run, the process, `name`, and the call on whose behalf it is asked for, if
+    /// there is one. The same `name` in the same call has the same numbers each time.
+    pub fn rng(&self, name: &str) -> ChaCha8Rng {
+        let attempt = Context::current().map_or(AttemptId { request: 0, number: 0 }, |context| context.attempt());
+        let process = fnv1a(self.shared.name.bytes());
+        let numbers = [process, fnv1a(name.bytes()), attempt.request, u64::from(attempt.number)];
+        self.shared.entropy.stream_of("app.rng", &numbers)
+    }
+
+    /// Runs `work`, which computes and does not wait, and returns its result. In the real world it runs on another thread. In a simulation
+    /// it runs at once and takes the time that the calibration has for `what`, or else the scenario's `workload.compute_time`, times
+    /// `units`, the amount of work in a unit of its own.
+    pub async fn compute<T: Send + 'static>(
+        &self,
+        what: &str,
+        units: u64,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let Shared { world, recorder, payer, name, computations, .. } = &*self.shared;
+        let (attempt, nth) = match Context::current() {
+            Some(context) => (context.attempt(), context.next_computation()),
+            // No attempt has the number 0, so no call has these draws.
+            None => {
+                let process = AttemptId { request: fnv1a(name.bytes()), number: 0 };
+                (process, computations.fetch_add(1, Ordering::Relaxed))
+            }
+        };
+        let cost = Cost { payer: *payer, what, units, attempt, nth };
+        if !world.measures_computing() {
+            return compute(&**world, cost, work).await;
+        }
+        let began = world.now();
+        let result = compute(&**world, cost, work).await;
+        record_computing(recorder, attempt, (what, units), world.now().since(began));
+        result
+    }
+
+    /// Serves `services`, and the health service with their names, until the process is asked to end and the calls under way have ended.
+    ///
+    /// Around them are the workers and the queue of the scenario's `[servers]`, and the faults `errors` and `slow`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the process serves already, is that of the load, or cannot listen.
+    pub async fn serve(&self, services: impl Into<Services>) -> Result<(), ServeError> {
+        let Shared { world, recorder, name, payer, serving, has_served, .. } = &*self.shared;
+        let serving = lock(serving).take();
+        let Some(Serving { settings, injector, stop }) = serving else {
+            return Err(if *payer == Payer::Server { ServeError::Twice } else { ServeError::Load });
+        };
+        has_served.store(true, Ordering::Relaxed);
+        let services = services.into();
+        let served =
+            server::serve_services(world.clone(), recorder.clone(), name, settings, |_| services, injector, stop);
+        Ok(served.await?)
+    }
+
+    /// Returns whether the process has served, or serves.
+    pub(super) fn has_served(&self) -> bool {
+        self.shared.has_served.load(Ordering::Relaxed)
+    }
+}

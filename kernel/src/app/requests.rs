@@ -1,0 +1,89 @@
+//! The requests of the load of an app.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+use super::{BoxError, Call, Host, Load};
+use crate::{
+    client::{self, LoadCall, Progress},
+    context::{Context, within},
+    entropy::Entropy,
+    load::{Called, LoadRequest, Mix, RequestKind, Requests},
+    record::{Answer, AttemptId, Name},
+    status::{Code, Outcome},
+};
+
+/// The size of each request in the record: what an app sends is its own.
+const SIZE: &str = "app";
+
+/// The requests of the load of an app.
+pub(super) struct AppRequests {
+    load: Load,
+    host: Host,
+    entropy: Entropy,
+    mix: Mix,
+    kinds: Vec<Name>,
+}
+
+impl AppRequests {
+    pub(super) fn new(load: Load, host: Host, entropy: Entropy, kinds: &[RequestKind]) -> Self {
+        let names = kinds.iter().map(|kind| kind.name.as_str().into()).collect();
+        Self { load, host, entropy, mix: Mix::new(kinds), kinds: names }
+    }
+}
+
+impl Requests for AppRequests {
+    fn request(&self, id: u64) -> LoadRequest {
+        let kind = self.mix.kind_of(self.entropy, id).map(|kind| self.kinds[kind].clone());
+        let load = self.load.clone();
+        let host = self.host.clone();
+        LoadRequest {
+            size: SIZE.to_owned(),
+            kind: kind.clone(),
+            call: Box::new(move |client| {
+                Box::pin(async move {
+                    let progress = LoadCall::new(id);
+                    let call = Call::new(id, kind, host, client, progress.clone());
+                    // The load is no attempt: those count from 1.
+                    let context = Context::of_attempt(AttemptId { request: id, number: 0 });
+                    let calling = AssertUnwindSafe(async { load(call.clone()).await });
+                    let ended = within(context, calling.catch_unwind()).await;
+                    // The panic hook has printed where it happened and why.
+                    let ended = ended.map_err(|_| "it panicked; standard error says where".to_owned())?;
+                    let response = response(progress.take())?;
+                    let wrong = wrong(&response, call.failed_check(), ended.err());
+                    Ok(Called { response, wrong })
+                })
+            }),
+        }
+    }
+}
+
+/// Returns the response to the one call of a request, or why there is none, with the remedy.
+fn response(progress: Progress) -> Result<client::Response, String> {
+    match progress {
+        Progress::Ended(response) => Ok(*response),
+        Progress::NotCalled => Err("it makes no call; make one with a generated client over `call.channel()`".to_owned()),
+        Progress::Called => {
+            Err("its call was dropped before it had ended; to end it earlier, set a timeout of the request or `client.deadline`"
+                .to_owned())
+        }
+        Progress::CalledAgain(path) => Err(format!(
+            "it makes a second call, `{path}`, and a request of a load is one call; make it a request of another kind \
+             ([[load.request]]), which `call.kind()` returns"
+        )),
+    }
+}
+
+/// Returns what is wrong with the reply of a call.
+fn wrong(response: &client::Response, failed_check: Option<String>, error: Option<BoxError>) -> Option<String> {
+    // No server gave this reply, so there is nothing to check.
+    if response.answer == Some(Answer::Fallback) {
+        return None;
+    }
+    let has_succeeded = matches!(response.outcome, Outcome::Status(Code::Ok) | Outcome::Degraded);
+    failed_check.or_else(|| {
+        error.filter(|_| has_succeeded).map(|error| format!("the call succeeded, and the load failed: {error}"))
+    })
+}

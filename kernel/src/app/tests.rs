@@ -1,0 +1,322 @@
+use std::time::Duration;
+
+use rand::Rng;
+use tonic::{Request, Response, Status};
+
+use super::*;
+use crate::{
+    client::{Client, settings::Retry},
+    fuzzing::network::{CALLS_BEGIN, Service, answering, plain},
+    load::{LoadError, LoadGenerator, settings::Load as LoadSettings},
+    policy::{Cache, Policies},
+    proto::rehearsal::{
+        GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest,
+        ProcessImageReply, ProcessImageRequest, SearchGraphReply, SearchGraphRequest,
+        rehearsal_client::RehearsalClient,
+        rehearsal_server::{Rehearsal, RehearsalServer},
+    },
+    record::{Event, RequestRow},
+    sync::lock,
+    time::Instant,
+    workload::settings::{AppTimes, Backend},
+};
+
+/// A service of a user, under the names of this project's messages.
+struct Data(Host);
+
+#[tonic::async_trait]
+impl Rehearsal for Data {
+    async fn get_data(&self, request: Request<GetDataRequest>) -> Result<Response<GetDataReply>, Status> {
+        let id = request.into_inner().request_id;
+        self.0.sleep(Duration::from_millis(10)).await;
+        let doubled = self.0.compute("double", 1, move || 2 * id).await;
+        if id == 13 {
+            panic!("planted");
+        }
+        Ok(Response::new(GetDataReply { data: doubled.to_string().into(), served_by: None }))
+    }
+
+    async fn process_image(&self, _: Request<ProcessImageRequest>) -> Result<Response<ProcessImageReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn search_graph(&self, _: Request<SearchGraphRequest>) -> Result<Response<SearchGraphReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn health_check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn get_metrics(&self, _: Request<GetMetricsRequest>) -> Result<Response<GetMetricsReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+}
+
+fn data() -> App {
+    App::new().service("data", |host| async move { host.serve(RehearsalServer::new(Data(host.clone()))).await })
+}
+
+async fn get(call: &Call, request_id: u64) -> Result<String, Status> {
+    let reply = RehearsalClient::new(call.channel()).get_data(GetDataRequest { request_id }).await?;
+    Ok(String::from_utf8_lossy(&reply.into_inner().data).into_owned())
+}
+
+/// The result of a load on one server of an app.
+struct Played {
+    service: Service,
+    rows: Vec<RequestRow>,
+    ended: Result<(), LoadError>,
+}
+
+impl Played {
+    fn causes(&self, event: Event) -> Vec<String> {
+        self.service.events(event).into_iter().filter_map(|row| row.cause).collect()
+    }
+}
+
+/// Offers ten requests a second to one server, from [`CALLS_BEGIN`] on for half a second.
+fn play(app: App, client: client::settings::Client) -> Played {
+    let service = Service::new(1);
+    let server = service.network.host("server-0");
+    let recorder = Recorder::new(server.clone(), "server-0", service.server_records.clone());
+    let serving = app.clone();
+    let injector = service.injectors[0].clone();
+    let world = server.clone();
+    server.spawn(Box::pin(async move {
+        let stop = std::future::pending();
+        serving.serve(world, recorder, "server-0", answering(0), injector, stop).await.expect("it serves");
+    }));
+    let recorder = service.recorder();
+    let client: Client = service.client(App::client_settings(client));
+    let load = LoadGenerator {
+        world: service.world.clone(),
+        entropy: Entropy::new(1),
+        recorder: recorder.clone(),
+        client,
+        requests: app.requests(service.world.clone(), recorder, Entropy::new(1), &[]),
+        settings: LoadSettings::at(10.0),
+        duration: CALLS_BEGIN + Duration::from_millis(500),
+    };
+    let ended = service.network.run(load.run());
+    let mut rows = lock(&service.records).requests.clone();
+    rows.sort_by_key(|row| row.id);
+    Played { service, rows, ended }
+}
+
+fn once() -> client::settings::Client {
+    client::settings::Client { retry: Retry { max_attempts: 1, ..Retry::default() }, ..plain() }
+}
+
+#[test]
+fn a_call_of_the_load_is_a_row_with_what_the_service_computed() {
+    let played = play(
+        data().load(|call| async move {
+            let doubled = get(&call, call.id()).await?;
+            call.check(doubled == (2 * call.id()).to_string(), "the data are twice the id");
+            Ok(())
+        }),
+        once(),
+    );
+    assert_eq!(played.ended, Ok(()));
+    let ids: Vec<u64> = played.rows.iter().map(|row| row.id).collect();
+    assert_eq!(ids, (0..15).collect::<Vec<_>>());
+    let statuses: Vec<&str> = played.rows.iter().map(|row| row.status.name()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == "OK").count(), 14, "{statuses:?}");
+    assert_eq!(statuses[13], "INTERNAL", "the service panics");
+    assert_eq!(played.causes(Event::WrongResult), Vec::<String>::new());
+    assert!(played.rows.iter().all(|row| (row.attempts, &*row.size) == (1, "app")));
+    // Rows of the server name the request, by the metadata of its call.
+    let server = lock(&played.service.server_records);
+    let finished = server.events.iter().filter(|row| row.event == Event::Finished);
+    assert_eq!(finished.filter_map(|row| row.request).max(), Some(14));
+    drop(server);
+}
+
+#[test]
+fn a_check_that_fails_and_an_error_after_a_success_are_wrong_results() {
+    let played = play(
+        data().load(|call| async move {
+            let doubled = get(&call, 7).await?;
+            call.check(call.id() != 3, "the id is not 3");
+            call.check(call.id() != 3, "a second check");
+            let error = if call.id() == 5 { Err("it cannot be used") } else { Ok(()) };
+            error.map_err(|error| format!("{error}: {doubled}").into())
+        }),
+        once(),
+    );
+    assert_eq!(played.ended, Ok(()));
+    let wrong = played.causes(Event::WrongResult);
+    assert_eq!(wrong.len(), 2);
+    assert_eq!(wrong[0], "this does not hold: the id is not 3");
+    assert!(
+        wrong[1].starts_with("the call succeeded, and the load failed:") && wrong[1].contains("it cannot be used: 14")
+    );
+    assert!(played.rows.iter().all(|row| row.status.is_success()), "the call itself has succeeded");
+}
+
+#[test]
+fn the_error_of_a_call_that_failed_is_no_wrong_result() {
+    let played = play(
+        data().load(|call| async move {
+            let mut stub = RehearsalClient::new(call.channel());
+            stub.health_check(HealthCheckRequest::default()).await?;
+            Ok(())
+        }),
+        once(),
+    );
+    assert_eq!((played.ended.clone(), played.causes(Event::WrongResult)), (Ok(()), Vec::new()));
+    assert!(played.rows.iter().all(|row| row.status.name() == "UNIMPLEMENTED"));
+}
+
+#[test]
+fn a_load_that_makes_no_call_or_two_or_drops_its_call_or_panics_ends_with_the_remedy() {
+    let mistake = |app: App| {
+        let LoadError { request, what } = play(app, once()).ended.unwrap_err();
+        assert_eq!(request, 2);
+        what
+    };
+    let none = mistake(data().load(|call| async move {
+        if call.id() != 2 {
+            get(&call, 1).await?;
+        }
+        Ok(())
+    }));
+    assert!(none.contains("it makes no call; make one with a generated client over `call.channel()`"), "{none}");
+    let two = mistake(data().load(|call| async move {
+        get(&call, 1).await?;
+        if call.id() == 2 {
+            get(&call, 1).await?;
+        }
+        Ok(())
+    }));
+    assert!(two.contains("a second call, `/rehearsal.v1.Rehearsal/GetData`"), "{two}");
+    let dropped = mistake(data().load(|call| async move {
+        if call.id() == 2 {
+            let timeout = std::pin::pin!(call.host().sleep(Duration::from_millis(1)));
+            futures_util::future::select(std::pin::pin!(get(&call, 1)), timeout).await;
+            return Ok(());
+        }
+        get(&call, 1).await?;
+        Ok(())
+    }));
+    assert!(dropped.contains("set a timeout of the request or `client.deadline`"), "{dropped}");
+    let panicked = mistake(data().load(|call| async move {
+        assert!(call.id() != 2, "planted");
+        get(&call, 1).await?;
+        Ok(())
+    }));
+    assert!(panicked.contains("it panicked"), "{panicked}");
+}
+
+#[test]
+fn a_cached_reply_is_checked_as_one_of_a_server_is() {
+    let policies = Policies { cache: Some(Cache::default()), ..Policies::default() };
+    let played = play(
+        data().load(|call| async move {
+            let doubled = get(&call, 4).await?;
+            call.check(doubled == "8", "the data are twice the id");
+            Ok(())
+        }),
+        client::settings::Client { policies, ..once() },
+    );
+    assert_eq!((played.ended, played.service.events(Event::CacheHit).len()), (Ok(()), 14));
+}
+
+#[test]
+fn random_numbers_depend_on_the_process_the_name_and_the_call() {
+    let world = Service::new(1).world.clone();
+    let recorder = Recorder::new(world.clone(), "x", Arc::new(std::sync::Mutex::<crate::record::Records>::default()));
+    let host = |name: &str, seed| {
+        let injector = Arc::new(Injector::new(Entropy::new(seed)));
+        let stop = Box::pin(std::future::pending());
+        Host::of_service(world.clone(), recorder.clone(), name, answering(0), injector, stop)
+    };
+    let draw = |host: &Host, name| host.rng(name).next_u64();
+    let first = draw(&host("server-0", 1), "price");
+    assert_eq!(first, draw(&host("server-0", 1), "price"));
+    let others =
+        [draw(&host("server-1", 1), "price"), draw(&host("server-0", 2), "price"), draw(&host("server-0", 1), "x")];
+    assert!(others.iter().all(|other| *other != first), "{others:?}");
+    let attempt = crate::record::AttemptId { request: 7, number: 1 };
+    let of_call = crate::context::within(crate::context::Context::of_attempt(attempt), async {
+        draw(&host("server-0", 1), "price")
+    });
+    assert_ne!(futures_util::FutureExt::now_or_never(of_call), Some(first));
+}
+
+/// Runs the service of `app` alone, and returns its error.
+fn error_of(app: &App) -> String {
+    let service = Service::new(1);
+    let world = service.network.host("server-0");
+    let recorder = Recorder::new(world.clone(), "server-0", service.server_records.clone());
+    let injector = service.injectors[0].clone();
+    let app = app.clone();
+    let served =
+        async move { app.serve(world, recorder, "server-0", answering(0), injector, std::future::pending()).await };
+    service.network.run(served).unwrap_err().to_string()
+}
+
+#[test]
+fn a_service_that_is_not_served_or_fails_says_so() {
+    let forgotten = App::new().service("stock", |_| async { Ok::<_, Status>(()) });
+    assert_eq!(
+        error_of(&forgotten),
+        "the service `stock` of server-0 ended without having served; it has to await `host.serve(…)`"
+    );
+    let failing = App::new().service("stock", |_| async { Err("no table") });
+    assert_eq!(error_of(&failing), "the service `stock` of server-0 failed: no table");
+    let panicking = App::new().service("stock", |_| async { panic!("planted") as Result<(), Status> });
+    assert!(error_of(&panicking).starts_with("the service `stock` of server-0 panicked"));
+    assert_eq!(error_of(&App::new()), AppError::NoService.to_string());
+}
+
+#[test]
+fn an_app_is_played_by_a_scenario_that_says_so_if_it_is_complete() {
+    let app = Workload::App(AppTimes::default());
+    let backend = Workload::Backend(Backend::default());
+    let whole = data().load(|call| async move { get(&call, 1).await.map(drop).map_err(Into::into) });
+    let for_workload = |known: Option<&App>, workload| App::for_workload(known, workload).map(|app| app.is_some());
+    assert_eq!(for_workload(Some(&whole), &app), Ok(true));
+    assert_eq!(for_workload(None, &backend), Ok(false));
+    assert_eq!(for_workload(None, &app), Err(AppError::NoApp));
+    assert_eq!(for_workload(Some(&whole), &backend), Err(AppError::OtherWorkload("backend")));
+    assert_eq!(for_workload(Some(&App::new()), &app), Err(AppError::NoService));
+    assert_eq!(for_workload(Some(&data()), &app), Err(AppError::NoLoad));
+    let two = whole.clone().service("price", |_| async { Ok::<_, Status>(()) });
+    assert_eq!(for_workload(Some(&two), &app), Err(AppError::SeveralServices("`data`, `price`".to_owned())));
+    assert!(format!("{two:?}").contains("price"));
+}
+
+#[test]
+fn a_process_serves_once_and_that_of_the_load_not_at_all() {
+    let twice = App::new().service("stock", |host: Host| async move {
+        let first = host.serve(RehearsalServer::new(Data(host.clone())));
+        let second = host.serve(RehearsalServer::new(Data(host.clone())));
+        match futures_util::future::select(std::pin::pin!(first), std::pin::pin!(second)).await {
+            futures_util::future::Either::Left((first, _)) => first,
+            futures_util::future::Either::Right((second, _)) => second,
+        }
+    });
+    assert!(error_of(&twice).contains("it serves already"));
+    let service = Service::new(1);
+    let load = Host::of_load(service.world.clone(), service.recorder(), Entropy::new(1));
+    let served = service.network.run(async move { load.serve(RehearsalServer::new(Data(load.clone()))).await });
+    assert!(matches!(served, Err(ServeError::Load)));
+}
+
+#[test]
+fn the_time_of_a_run_is_that_of_its_world() {
+    let service = Service::new(1);
+    let host = Host::of_load(service.world.clone(), service.recorder(), Entropy::new(1));
+    let slept = service.network.run(async move {
+        let (sender, woken) = futures_util::future::join(async { host.now() }, async {
+            host.sleep(Duration::from_secs(3)).await;
+            host.now()
+        })
+        .await;
+        woken.since(sender)
+    });
+    assert_eq!(slept, Duration::from_secs(3));
+    let _ = Instant::START;
+}

@@ -1,0 +1,115 @@
+//! The attempt on whose behalf code of a user runs, known to it without being passed.
+//!
+//! It is a thread-local variable that is set around each poll of the code, so it is right on the threads of any runtime.
+
+use std::{
+    cell::RefCell,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task,
+};
+
+use crate::record::AttemptId;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Context>> = const { RefCell::new(None) };
+}
+
+/// On whose behalf code runs. Its clones count the computations together.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    attempt: AttemptId,
+    computations: Arc<AtomicU32>,
+}
+
+impl Context {
+    pub(crate) fn of_attempt(attempt: AttemptId) -> Self {
+        Self { attempt, computations: Arc::default() }
+    }
+
+    /// Returns the context of the code that is being polled on this thread.
+    pub(crate) fn current() -> Option<Self> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    pub(crate) fn attempt(&self) -> AttemptId {
+        self.attempt
+    }
+
+    /// Returns the number of computations before this one, which is counted.
+    pub(crate) fn next_computation(&self) -> u32 {
+        self.computations.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Runs `code` on behalf of `context`.
+pub(crate) async fn within<T>(context: Context, code: impl Future<Output = T>) -> T {
+    let mut code = pin!(code);
+    std::future::poll_fn(|cx| poll_within(&context, code.as_mut(), cx)).await
+}
+
+fn poll_within<T>(
+    context: &Context,
+    code: Pin<&mut impl Future<Output = T>>,
+    cx: &mut task::Context<'_>,
+) -> task::Poll<T> {
+    let _reset = Reset(CURRENT.replace(Some(context.clone())));
+    code.poll(cx)
+}
+
+/// Restores the context from before a poll, also after a panic.
+struct Reset(Option<Context>);
+
+impl Drop for Reset {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn context(request: u64) -> Context {
+        Context::of_attempt(AttemptId { request, number: 1 })
+    }
+
+    fn current() -> Option<u64> {
+        Context::current().map(|context| context.attempt().request)
+    }
+
+    #[test]
+    fn code_knows_its_context_after_it_has_waited_and_inside_of_another() {
+        let mut code = pin!(within(context(1), async {
+            tokio::task::yield_now().await;
+            (current(), within(context(2), async { current() }).await, current())
+        }));
+        assert_eq!((&mut code).now_or_never(), None);
+        assert_eq!(current(), None, "between two polls");
+        assert_eq!(code.now_or_never(), Some((Some(1), Some(2), Some(1))));
+        assert_eq!(current(), None);
+    }
+
+    #[test]
+    fn a_panic_leaves_no_context() {
+        let panicking = within(context(1), async { panic!("planted") });
+        assert!(catch_unwind(AssertUnwindSafe(|| panicking.now_or_never())).is_err());
+        assert_eq!(current(), None);
+    }
+
+    #[test]
+    fn clones_count_computations_together() {
+        let context = context(1);
+        assert_eq!(
+            [context.next_computation(), context.clone().next_computation(), context.next_computation()],
+            [0, 1, 2]
+        );
+    }
+}
