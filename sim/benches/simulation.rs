@@ -134,7 +134,7 @@ fn plan(file: &str, overrides: &[&str]) -> Plan {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(file);
     let overrides: Vec<_> = overrides.iter().map(ToString::to_string).collect();
     let scenario = Scenario::load(&path, &overrides).unwrap_or_else(|error| panic!("{error}"));
-    Plan { scenario, seed: 42, calibration: sim::calibration::Calibration::default() }
+    Plan::new(scenario, 42)
 }
 
 fn run_now(plan: &Plan) -> CompletedRun {

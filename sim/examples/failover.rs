@@ -10,7 +10,7 @@ use kernel::{
     scenario::Scenario,
     status::{Code, Outcome},
 };
-use sim::{Plan, calibration::Calibration};
+use sim::Plan;
 
 const SCENARIO: &str = r#"
 name = "failover"
@@ -36,7 +36,7 @@ const SETTLED_US: u64 = CRASH_US + 1_000_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let scenario = Scenario::parse("failover.toml", SCENARIO, &[])?;
-    let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+    let plan = Plan::new(scenario, 7);
     let run = sim::run(&plan, &AtomicU64::new(0))?;
     let records = &run.records;
 

@@ -7,16 +7,15 @@
 use std::{env, error::Error, path::PathBuf, sync::atomic::AtomicU64};
 
 use kernel::{scenario::Scenario, status::Outcome};
-use sim::{Plan, calibration::Calibration};
+use sim::Plan;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let file = env::args_os().nth(1).map_or_else(|| PathBuf::from("scenarios/overload.toml"), PathBuf::from);
     let scenario = Scenario::load(&file, &[])?;
-    let calibration = Calibration::default();
 
     println!("seed  requests  failed  digest");
     for seed in 0..20 {
-        let plan = Plan { scenario: scenario.clone(), seed, calibration: calibration.clone() };
+        let plan = Plan::new(scenario.clone(), seed);
         let records = sim::run(&plan, &AtomicU64::new(0))?.records;
         let failed = records.requests.iter().filter(|request| request.status != Outcome::OK).count();
         println!("{seed:4}  {:8}  {failed:6}  {}", records.requests.len(), records.digest());

@@ -1,9 +1,13 @@
 //! The flag that keeps the driver at the present instant.
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc, Mutex, OnceLock,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
+
+use kernel::sync::lock;
+
+use crate::{error::SimulationError, misuse::Misuse};
 
 /// Reports to the driver that something has happened at this instant that a host has yet to see, so that the driver
 /// takes another step before it moves the clock. Messages that cross the network are not reported: their arrival is a
@@ -12,7 +16,7 @@ use std::sync::{
 pub(crate) struct Activity {
     happened: Arc<AtomicBool>,
     panicked: Arc<AtomicBool>,
-    failed: Arc<OnceLock<String>>,
+    failed: Arc<OnceLock<Mutex<Option<SimulationError>>>>,
     steps: Arc<AtomicU64>,
     has_loopback: Arc<AtomicBool>,
 }
@@ -49,16 +53,21 @@ impl Activity {
         self.happened();
     }
 
-    /// Reports that the software of a host has failed with `error`: the driver ends the simulation.
-    pub(crate) fn failed(&self, error: &dyn std::error::Error) {
+    /// Reports what code did past the World: the driver ends the simulation.
+    pub(crate) fn misused(&self, misuse: &Misuse) {
+        self.failed_with(SimulationError::Misuse(misuse.to_string()));
+    }
+
+    /// Reports the `error` that ends the simulation.
+    pub(crate) fn failed_with(&self, error: SimulationError) {
         // The first failure counts.
-        let _ = self.failed.set(error.to_string());
+        let _ = self.failed.set(Mutex::new(Some(error)));
         self.happened();
     }
 
-    /// Returns the error with which the software of a host has failed.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.failed.get().map(String::as_str)
+    /// Returns the error that ends the simulation, once.
+    pub(crate) fn failure(&self) -> Option<SimulationError> {
+        self.failed.get().and_then(|error| lock(error).take())
     }
 
     /// Returns true once a task has panicked.

@@ -9,7 +9,7 @@ use std::{
 use kernel::{
     distribution::Distribution,
     input,
-    run_folder::sha256,
+    run_folder::{CalibrationInfo, sha256},
     scenario::{Mistake, limits},
     visible::Visible,
 };
@@ -45,6 +45,9 @@ pub struct Calibration {
     /// SHA-256 of the text that it was read from, in hexadecimal.
     #[serde(skip)]
     sha256: String,
+    /// The time of a unit of work that has no service time; none if there is no such work.
+    #[serde(skip)]
+    other_unit_time: Option<Duration>,
 }
 
 /// Durations of the network between two processes of the host.
@@ -184,6 +187,16 @@ impl Calibration {
         self.service_times.iter().any(|time| time.workload == workload)
     }
 
+    /// Returns the calibration with which a unit of work that it does not know takes this time.
+    pub(crate) fn with_other_unit_time(self, other_unit_time: Option<Duration>) -> Self {
+        Self { other_unit_time, ..self }
+    }
+
+    /// Returns what run folders say about it.
+    pub(crate) fn info(&self) -> CalibrationInfo {
+        CalibrationInfo { name: self.name.clone(), sha256: self.sha256.clone() }
+    }
+
     /// Returns the delay of messages to a server, and of those to the client.
     pub(crate) fn delays(&self) -> [Delay; 2] {
         if self.messages.is_empty() {
@@ -214,13 +227,12 @@ impl Calibration {
     /// Draws how long `job` occupies its worker. Between two calibrated sizes the time is linear in the size; below the
     /// smallest and above the largest it is proportional to it.
     ///
-    /// # Panics
-    /// It has no service times for `workload`.
-    pub(crate) fn service_time(&self, workload: &str, units: u64, rng: &mut impl Rng) -> Duration {
+    /// Returns `None` if it has no service times for `workload` and no time for other work.
+    pub(crate) fn service_time(&self, workload: &str, units: u64, rng: &mut impl Rng) -> Option<Duration> {
         let known = self.service_times.iter().filter(|time| time.workload == workload);
         let below = known.clone().rfind(|time| time.units.get() <= units);
         let above = known.clone().find(|time| time.units.get() >= units);
-        match (below, above) {
+        let drawn = match (below, above) {
             (Some(below), Some(above)) if below.units < above.units => {
                 let above_smaller = (units - below.units.get()) as f64;
                 let share = above_smaller / (above.units.get() - below.units.get()) as f64;
@@ -229,8 +241,9 @@ impl Calibration {
             (Some(nearest), _) | (None, Some(nearest)) => {
                 nearest.us.sample(rng).mul_f64(units as f64 / nearest.units.get() as f64)
             }
-            (None, None) => panic!("the calibration was checked to know `{workload}`"),
-        }
+            (None, None) => return self.other_unit_time.map(|time| time.mul_f64(units as f64)),
+        };
+        Some(drawn)
     }
 }
 

@@ -69,11 +69,11 @@ impl CompletedRun {
     /// ```
     /// use std::sync::atomic::AtomicU64;
     /// use kernel::scenario::Scenario;
-    /// use sim::{Plan, calibration::Calibration};
+    /// use sim::Plan;
     ///
     /// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nworkload = { sizes = [\"8x8\"] }\n";
     /// let scenario = Scenario::parse("short.toml", text, &[])?;
-    /// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+    /// let plan = Plan::new(scenario, 7);
     /// let run = sim::run(&plan, &AtomicU64::new(0))?;
     /// assert_eq!(run.violations(&plan), []);
     ///
@@ -83,7 +83,7 @@ impl CompletedRun {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn violations(&self, plan: &Plan) -> Vec<Violation> {
-        let Plan { scenario, seed, calibration } = plan;
+        let Plan { scenario, seed, calibration, .. } = plan;
         let scenario = &scenario.explicit(*seed);
         invariant::check(&Evidence {
             scenario,
@@ -99,11 +99,11 @@ impl CompletedRun {
     /// ```
     /// use std::sync::atomic::AtomicU64;
     /// use kernel::scenario::Scenario;
-    /// use sim::{Plan, calibration::Calibration};
+    /// use sim::Plan;
     ///
     /// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nexpect = [{ metric = \"latency_max\", max = \"1s\" }]\nworkload = { sizes = [\"8x8\"] }\n";
     /// let scenario = Scenario::parse("short.toml", text, &[])?;
-    /// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+    /// let plan = Plan::new(scenario, 7);
     /// let summary = sim::run(&plan, &AtomicU64::new(0))?.summary(&plan);
     /// assert!(summary.pass);
     /// assert_eq!(summary.overall.success_rate, Some(1.0));

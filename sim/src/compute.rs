@@ -20,13 +20,22 @@ impl Compute {
 
     /// Draws how long it takes to compute at this cost. The draw depends on the seed, the request and the attempt only, so it
     /// is the same in every variant of a scenario and on every server.
-    pub(crate) fn service_time(&self, cost: Cost<'_>) -> Duration {
+    ///
+    /// # Errors
+    ///
+    /// Returns the name of the calibration if that has no time for it.
+    pub(crate) fn service_time(&self, cost: Cost<'_>) -> Result<Duration, &str> {
         let AttemptId { request, number } = cost.attempt;
         let numbers = [request, u64::from(number), u64::from(cost.nth)];
         // The first computation of an attempt has the name that it had when there was only one.
         let numbers = if cost.nth == 0 { &numbers[..2] } else { &numbers };
         let mut rng = self.entropy.stream_of("compute.service_time", numbers);
-        self.calibration.service_time(cost.what, cost.units, &mut rng)
+        self.calibration.service_time(cost.what, cost.units, &mut rng).ok_or(&self.calibration.name)
+    }
+
+    /// Returns whether the calibration has a time for `what`.
+    pub(crate) fn knows(&self, what: &str) -> bool {
+        self.calibration.knows(what)
     }
 
     /// Draws how long the `start`-th process of `server` takes until it listens.

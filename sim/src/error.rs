@@ -1,6 +1,13 @@
 //! The reasons why a simulation does not complete.
 
-use kernel::{visible::Visible, workload::pictures::PictureFileError};
+use std::io;
+
+use kernel::{
+    app::{AppError, ServiceError},
+    load::LoadError,
+    visible::Visible,
+    workload::pictures::PictureFileError,
+};
 
 use crate::completed_run::Stopped;
 
@@ -21,6 +28,32 @@ pub enum SimulationError {
         /// Name of the scenario's workload.
         workload: &'static str,
     },
+    /// The program has no app for the scenario, or another one.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The app computes something whose time is not known.
+    #[error(
+        "`{what}` is computed at {at}, and the calibration `{}` has no service_time for it; calibrate the app with `real calibrate`, or \
+         give the time of a unit: --set workload.compute_time=1ms",
+        calibration.visible()
+    )]
+    UnknownTime {
+        /// What is computed.
+        what: String,
+        /// Virtual time at which it began.
+        at: String,
+        /// Name of the calibration.
+        calibration: String,
+    },
+    /// The service of the app failed, or did not serve.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// Code does what only the World may do: it sleeps on tokio's clock, spawns tasks past the World, or waits for other threads.
+    #[error("the simulation failed: {0}")]
+    Misuse(String),
+    /// The load of the app cannot be offered as it is written.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// No timer is set, but the load has not ended: a bug of this program.
     #[error("the simulation came to a standstill at {at}, {steps} steps in")]
     Standstill {
@@ -38,6 +71,19 @@ pub enum SimulationError {
 }
 
 impl SimulationError {
+    /// Returns whether the input is wrong: the same run with another seed has the same error.
+    pub fn is_of_input(&self) -> bool {
+        matches!(self, Self::Pictures(_) | Self::NotCalibrated { .. } | Self::App(_) | Self::UnknownTime { .. })
+    }
+
+    /// Returns the error of a host's software that ended with `error`.
+    pub(crate) fn of_software(error: io::Error) -> Self {
+        match error.downcast::<ServiceError>() {
+            Ok(error) => Self::Service(error),
+            Err(error) => Self::Failed(error.to_string()),
+        }
+    }
+
     /// Returns the error of a panic. The panic hook has already printed where it happened and why.
     pub(crate) fn panicked() -> Self {
         Self::Failed("it panicked, which is a bug of this program".to_owned())

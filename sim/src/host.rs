@@ -9,8 +9,8 @@ use kernel::{
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
-    clock::Clock, compute::Compute, gate::Gate, host_id::HostId, machine::Machine, net::Net, system::System,
-    tasks::Tasks,
+    clock::Clock, compute::Compute, error::SimulationError, gate::Gate, host_id::HostId, machine::Machine, net::Net,
+    system::System, tasks::Tasks,
 };
 
 /// The parts that all hosts of a simulation share.
@@ -107,12 +107,27 @@ impl World for Host {
         })
     }
 
+    fn has_time_of(&self, what: &str) -> bool {
+        self.shared.compute.knows(what)
+    }
+
     fn compute(&self, cost: Cost<'_>, work: Work) -> BoxFuture<'static, ()> {
         let clock = self.shared.clock.clone();
         let gate = self.gate.clone();
         let host = self.id;
         work();
-        let service_time = self.shared.compute.service_time(cost);
+        let service_time = match self.shared.compute.service_time(cost) {
+            Ok(time) => time,
+            Err(calibration) => {
+                self.shared.net.activity.failed_with(SimulationError::UnknownTime {
+                    what: cost.what.to_owned(),
+                    at: clock.now().to_string(),
+                    calibration: calibration.to_owned(),
+                });
+                // The driver ends the simulation.
+                return Box::pin(std::future::pending());
+            }
+        };
         Box::pin(async move {
             // A frozen process makes no progress: the service time is measured in the time that it has had to run.
             let done = gate.running_time(clock.now()) + service_time;

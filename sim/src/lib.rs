@@ -16,6 +16,7 @@ mod activity;
 pub mod calibration;
 #[cfg(feature = "canaries")]
 pub mod canary;
+mod cli;
 mod clock;
 mod completed_run;
 mod compute;
@@ -24,6 +25,7 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod gate;
+mod hold;
 mod host;
 mod host_id;
 mod interpose;
@@ -50,9 +52,16 @@ pub mod trace;
 mod turn;
 mod virtual_time;
 
+pub use cli::main;
 pub use completed_run::{CompletedRun, RunSoFar, Stopped};
 pub use error::SimulationError;
+pub use hold::{Broken, hold};
 pub use interpose::shift_date;
+pub use kernel::{
+    app::{App, BoxError, Call, Host},
+    grpc::Services,
+    scenario::Scenario,
+};
 pub use limits::{Limit, REAL_TIME_MAX};
 pub use plan::Plan;
 pub use run::{run, run_so_far, run_with_listener};

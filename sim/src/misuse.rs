@@ -31,17 +31,17 @@ thread_local! {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Misuse {
     #[error(
-        "{0} task(s) run that were not spawned through the World, so that faults do not stop them; use `World::spawn` in place of \
+        "{0} task(s) run that were not spawned through the World, so that faults do not stop them; use `host.spawn` (`World::spawn`) in place of \
          `tokio::spawn`"
     )]
     EscapedTasks(usize),
     #[error(
-        "a task slept on tokio's clock, which counts the steps of the simulation and no time; use `World::sleep_until` and \
-         `timeout_at` in place of `tokio::time`"
+        "a task slept on tokio's clock, which counts the steps of the simulation and no time; use `host.sleep` (`World::sleep_until`, \
+         `timeout_at`) in place of `tokio::time`"
     )]
     TokioClock,
     #[error(
-        "a task waited for another thread, which no virtual time decides; use `World::compute` in place of `spawn_blocking`, of \
+        "a task waited for another thread, which no virtual time decides; use `host.compute` (`World::compute`) in place of `spawn_blocking`, of \
          `tokio::fs` and of threads"
     )]
     OtherThread,
@@ -89,13 +89,13 @@ impl WakeCheck {
             return;
         }
         if virtual_time::nanos().is_none() {
-            return self.activity.failed(&Misuse::OtherThread);
+            return self.activity.misused(&Misuse::OtherThread);
         }
         // Outside of a runtime, the driver moves the clock, or turmoil delivers messages.
         let is_in_turn = Handle::try_current().is_ok();
         // turmoil's own tasks for bytes that stay on a machine sleep for a step.
         if is_in_turn && !self.activity.has_loopback() && lock(&self.began).is_some_and(|began| tokio_now() > began) {
-            self.activity.failed(&Misuse::TokioClock);
+            self.activity.misused(&Misuse::TokioClock);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The input of a simulation.
 
-use kernel::scenario::Scenario;
+use kernel::{app::App, scenario::Scenario};
 
 use crate::calibration::Calibration;
 
@@ -13,4 +13,13 @@ pub struct Plan {
     pub seed: u64,
     /// The durations that were measured on a host.
     pub calibration: Calibration,
+    /// What plays a scenario whose workload is an app; `None` for the workloads of this project.
+    pub app: Option<App>,
+}
+
+impl Plan {
+    /// Creates the plan of a run with the built-in calibration, and without an app.
+    pub fn new(scenario: Scenario, seed: u64) -> Self {
+        Self { scenario, seed, calibration: Calibration::default(), app: None }
+    }
 }

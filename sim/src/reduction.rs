@@ -81,7 +81,7 @@ pub enum ReductionError {
 ///
 /// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nexpect = [{ metric = \"retries\", min = 1 }]\nworkload = { sizes = [\"8x8\"] }\n";
 /// let scenario = Scenario::parse("short.toml", text, &[])?;
-/// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+/// let plan = Plan::new(scenario, 7);
 /// let reduced = reduce(&plan, &mut |_, _| {})?;
 /// assert!(reduced.is_minimal);
 /// assert!(reduced.scenario.load.rate < 5.0, "the expectation fails with less load, too");

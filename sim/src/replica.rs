@@ -20,6 +20,7 @@ use kernel::{
 use tokio::sync::watch;
 
 use crate::{
+    error::SimulationError,
     host::{Host, Process, Shared},
     host_id::HostId,
     machine::Machine,
@@ -109,7 +110,7 @@ impl Replica {
             match self.serve(start).await {
                 // It was asked to end. What is left of it goes with its process.
                 Ok(()) => self.note_end(),
-                Err(error) => self.host.shared.net.activity.failed(&error),
+                Err(error) => self.host.shared.net.activity.failed_with(SimulationError::of_software(error)),
             }
         }));
     }

@@ -9,11 +9,12 @@ use std::{
 
 use futures_util::future::{Either, select};
 use kernel::{
+    app::App,
     client::Client,
     entropy::Entropy,
-    load::LoadGenerator,
+    load::{LoadGenerator, Requests},
     nemesis::Nemesis,
-    scenario::Scenario,
+    scenario::{Scenario, Workload},
     server::{self, ReplicaSettings},
     workload::{self, Inputs, Oracle, Results, WorkloadRequests},
 };
@@ -40,11 +41,11 @@ use crate::{
 /// ```
 /// use std::sync::atomic::AtomicU64;
 /// use kernel::scenario::Scenario;
-/// use sim::{Plan, calibration::Calibration};
+/// use sim::Plan;
 ///
 /// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nworkload = { sizes = [\"8x8\"] }\n";
 /// let scenario = Scenario::parse("short.toml", text, &[])?;
-/// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+/// let plan = Plan::new(scenario, 7);
 /// let run = sim::run(&plan, &AtomicU64::new(0))?;
 /// assert_eq!(run.records.requests.len(), 5);
 /// assert_eq!(run, sim::run(&plan, &AtomicU64::new(0))?, "equal plans give equal runs");
@@ -63,11 +64,11 @@ pub fn run(plan: &Plan, progress: &AtomicU64) -> Result<CompletedRun, Simulation
 /// ```
 /// use std::{sync::atomic::AtomicU64, time::Duration};
 /// use kernel::scenario::Scenario;
-/// use sim::{Plan, calibration::Calibration};
+/// use sim::Plan;
 ///
 /// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nworkload = { sizes = [\"8x8\"] }\n";
 /// let scenario = Scenario::parse("short.toml", text, &[])?;
-/// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+/// let plan = Plan::new(scenario, 7);
 /// let run = sim::run_so_far(&plan, Duration::from_secs(60), &AtomicU64::new(0))?;
 /// assert!(run.stopped.is_none() && run.run.records.requests.len() == 5);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -90,11 +91,11 @@ fn run_within(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<RunSo
 /// ```
 /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
 /// use kernel::scenario::Scenario;
-/// use sim::{Plan, calibration::Calibration};
+/// use sim::Plan;
 ///
 /// let text = "name = \"short\"\nduration = \"1s\"\nload = { rate = 5 }\nworkload = { sizes = [\"8x8\"] }\n";
 /// let scenario = Scenario::parse("short.toml", text, &[])?;
-/// let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+/// let plan = Plan::new(scenario, 7);
 /// let entries = Arc::new(AtomicU64::new(0));
 /// let counted = entries.clone();
 /// let listener = Box::new(move |_| {
@@ -120,12 +121,29 @@ pub fn run_with_listener(
 /// Builds the simulation of `plan` and drives it, on the present thread.
 fn simulate(plan: &Plan, bounds: Bounds, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
     let scenario = plan.scenario.explicit(plan.seed);
-    let inputs = inputs(plan)?;
-    let server =
-        server_software(ReplicaSettings::new(&scenario.servers, &scenario.workload).with_kinds(&scenario.load.request));
+    let settings = ReplicaSettings::new(&scenario.servers, &scenario.workload).with_kinds(&scenario.load.request);
     let replicas = scenario.servers.replicas;
-    let client = |hosts| run_client(hosts, scenario, inputs);
-    Simulation::new(replicas, plan.seed, &plan.calibration, &server, bounds, client).run(progress)
+    let Some(app) = App::for_workload(plan.app.as_ref(), &scenario.workload)? else {
+        let asked = Asked::Workload(inputs(plan)?);
+        let server = server_software(settings);
+        let client = |hosts| run_client(hosts, scenario, asked);
+        return Simulation::new(replicas, plan.seed, &plan.calibration, &server, bounds, client).run(progress);
+    };
+    let calibration = match &scenario.workload {
+        Workload::App(times) => &plan.calibration.clone().with_other_unit_time(times.compute_time),
+        _ => &plan.calibration,
+    };
+    let server = app_software(app.clone(), settings);
+    let client = |hosts| run_client(hosts, scenario, Asked::App(app.clone()));
+    Simulation::new(replicas, plan.seed, calibration, &server, bounds, client).run(progress)
+}
+
+/// What the requests of a run ask for.
+enum Asked {
+    /// The results of a workload, for these inputs.
+    Workload(Inputs),
+    /// What the load of an app asks for.
+    App(App),
 }
 
 /// Returns the inputs that the requests of `plan` are drawn from.
@@ -153,19 +171,41 @@ fn server_software(settings: ReplicaSettings) -> Software {
     })
 }
 
+/// Returns the software of every replica: a process of the service of `app`.
+fn app_software(app: App, settings: ReplicaSettings) -> Software {
+    Arc::new(move |world, recorder, name, injector| {
+        let name = name.to_owned();
+        let settings = settings.clone();
+        let app = app.clone();
+        Box::pin(async move {
+            let draining = injector.clone();
+            let stop = async move { draining.until_drain().await };
+            app.serve(world, recorder, &name, settings, injector, stop).await
+        })
+    })
+}
+
 /// Offers the load while the faults are applied. Ends with the load.
-async fn run_client(hosts: Hosts, scenario: Scenario, inputs: Inputs) -> Ended {
+async fn run_client(hosts: Hosts, scenario: Scenario, asked: Asked) -> Ended {
     let Hosts { world, entropy, recorder, links, operations } = hosts;
     #[cfg(feature = "canaries")]
     world.spawn(Box::pin(crate::canary::depend(world.clone())));
     let nemesis = Nemesis::new(world.clone(), &recorder, operations, &scenario);
-    let client = Client::start(world.clone(), entropy, recorder.clone(), scenario.client, &links);
+    let settings = match asked {
+        Asked::Workload(_) => scenario.client,
+        Asked::App(_) => App::client_settings(scenario.client),
+    };
+    let client = Client::start(world.clone(), entropy, recorder.clone(), settings, &links);
+    let requests: Arc<dyn Requests> = match asked {
+        Asked::Workload(inputs) => Arc::new(WorkloadRequests::new(inputs, entropy, Oracle::learning())),
+        Asked::App(app) => app.requests(world.clone(), recorder.clone(), entropy, &scenario.load.request),
+    };
     let load = LoadGenerator {
         world,
         entropy,
         recorder,
         client,
-        requests: Arc::new(WorkloadRequests::new(inputs, entropy, Oracle::learning())),
+        requests,
         settings: scenario.load,
         duration: scenario.duration,
     };
@@ -179,7 +219,7 @@ async fn run_client(hosts: Hosts, scenario: Scenario, inputs: Inputs) -> Ended {
     // `select` polls the faults first: they shape the links before anything is sent over them.
     match select(pin!(faults), pin!(load.run())).await {
         Either::Left((failed, _)) => Err(failed.into()),
-        Either::Right(_) => Ok(()),
+        Either::Right((ended, _)) => ended.map_err(Into::into),
     }
 }
 
@@ -195,7 +235,7 @@ mod tests {
     fn run_of_50(limits: Limits) -> RunSoFar {
         let text = "name = \"story\"\nduration = \"5s\"\n[workload]\nsizes = [\"8x8\"]\n[load]\nrate = 10\n";
         let scenario = Scenario::parse("story.toml", text, &[]).unwrap();
-        let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+        let plan = Plan::new(scenario, 7);
         run_within(&plan, limits, &AtomicU64::new(0)).unwrap()
     }
 
@@ -276,7 +316,7 @@ mod tests {
                 (0..3).map(|_| format!("{}={}", any(&keys, &mut rng), any(&times, &mut rng))).collect();
             settings.push(any(&others, &mut rng).to_owned());
             let Ok(scenario) = Scenario::parse("extreme.toml", text, &settings) else { continue };
-            let plan = Plan { scenario, seed, calibration: Calibration::default() };
+            let plan = Plan::new(scenario, seed);
             let limits = Limits { until: Limits::for_scenario(&plan.scenario).until, ..limits };
             let run =
                 run_within(&plan, limits, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{settings:?}: {error}"));
@@ -300,7 +340,7 @@ mod tests {
         let text = "name = \"idle\"\nduration = \"24h\"\n[load]\nrate = 0.001\n[servers]\nreplicas = 3\n\
             [client.health_check]\ninterval = \"100ms\"\n[network]\nlatency = \"100ms\"\njitter = \"50ms\"\n";
         let scenario = Scenario::parse("idle.toml", text, &[]).unwrap();
-        let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+        let plan = Plan::new(scenario, 7);
         let run = run_within(&plan, Limits { timers: 10_000, ..Limits::default() }, &AtomicU64::new(0)).unwrap();
         assert_eq!(run.stopped.map(|stopped| stopped.limit), Some(crate::Limit::Timers(10_000)));
     }
@@ -311,7 +351,7 @@ mod tests {
         let text = "name = \"idle\"\nduration = \"250ms\"\n[load]\nrate = 20\n[workload]\nsizes = [\"1x1\"]\n\
             [servers]\nreplicas = 64\nservice_time_min = \"23h\"\n[client]\ndeadline = \"24h\"\nattempt_timeout = \"24h\"\n";
         let scenario = Scenario::parse("idle.toml", text, &[]).unwrap();
-        let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+        let plan = Plan::new(scenario, 7);
         let run = run_within(&plan, Limits { timers: 5_000, ..Limits::default() }, &AtomicU64::new(0)).unwrap();
         assert_eq!(run.stopped, None);
         assert!(run.run.records.requests.iter().all(|row| row.latency_us > Some(23 * 3_600_000_000)));
@@ -324,7 +364,7 @@ mod tests {
             [servers]\nreplicas = 2\n[client.health_check]\ninterval = \"1s\"\ntimeout = \"500ms\"\n\
             [[fault]]\nat = \"20.3s\"\nkind = \"freeze\"\ntarget = \"server-1\"\nduration = \"10s\"\n";
         let scenario = Scenario::parse("idle.toml", text, &[]).unwrap();
-        let plan = Plan { scenario, seed: 7, calibration: Calibration::default() };
+        let plan = Plan::new(scenario, 7);
         let run = run_within(&plan, Limits::default(), &AtomicU64::new(0)).unwrap().run;
         let seen = run.records.events.iter().filter(|row| matches!(row.event, Event::Unhealthy | Event::Healthy));
         let seen: Vec<_> = seen.map(|row| (row.event, row.at_us / 100_000)).collect();

@@ -173,7 +173,7 @@ fn records_of_images(scenario: &str, size: &str) -> Records {
 fn records_on(calibration: Calibration, scenario: &str, size: &str) -> Records {
     let scenario = format!("name = 'semantics'\nworkload.sizes = ['{size}']\n{scenario}");
     let scenario = Scenario::parse("semantics.toml", &scenario, &[]).unwrap();
-    run(&Plan { scenario, seed: 1, calibration }, &Default::default()).unwrap().records
+    run(&Plan { calibration, ..Plan::new(scenario, 1) }, &Default::default()).unwrap().records
 }
 
 fn events(records: &Records, event: Event) -> impl Iterator<Item = &EventRow> {

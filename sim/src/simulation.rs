@@ -1,6 +1,7 @@
 //! Machines, hosts, network and clock put together, and the driver that steps them.
 
 use std::{
+    error::Error,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,6 +12,7 @@ use std::{
 use kernel::{
     entropy::Entropy,
     link::Link,
+    load::LoadError,
     nemesis::Operations,
     record::{Recorder, Records},
     scenario::server_name,
@@ -128,12 +130,12 @@ impl Simulation {
                 break;
             }
             self.activity.step();
-            let done = self.turmoil.step().map_err(|error| SimulationError::Failed(error.to_string()))?;
+            let done = self.turmoil.step().map_err(of_software)?;
             if self.activity.has_panicked() {
                 return Err(SimulationError::panicked());
             }
             if let Some(failure) = self.activity.failure() {
-                return Err(SimulationError::Failed(failure.to_owned()));
+                return Err(failure);
             }
             if done {
                 trace::end();
@@ -165,6 +167,14 @@ impl Simulation {
             timers: self.clock.fired(),
             is_overtime: self.clock.is_overtime(),
         }
+    }
+}
+
+/// Returns the error of a simulation whose software has failed.
+fn of_software(error: Box<dyn Error>) -> SimulationError {
+    match error.downcast::<LoadError>() {
+        Ok(mistake) => SimulationError::Load(*mistake),
+        Err(error) => SimulationError::Failed(error.to_string()),
     }
 }
 

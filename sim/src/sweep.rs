@@ -11,6 +11,7 @@ mod spot_check;
 use std::{sync::atomic::AtomicU64, time::Duration};
 
 use kernel::{
+    app::App,
     coverage::Coverage,
     experiment::sweep::{RunRow, Seeds, Shard},
     scenario::Scenario,
@@ -36,6 +37,7 @@ use crate::{Plan, calibration::Calibration, run_so_far};
 ///     shard: Shard::WHOLE,
 ///     calibration: Calibration::default(),
 ///     time_limit: REAL_TIME_MAX,
+///     app: None,
 /// };
 /// for task in sweep.tasks() {
 ///     let row = sweep.run(task)?;
@@ -55,6 +57,8 @@ pub struct Sweep {
     pub calibration: Calibration,
     /// The real time after which a run is stopped.
     pub time_limit: Duration,
+    /// What plays scenarios whose workload is an app.
+    pub app: Option<App>,
 }
 
 /// A scenario, and the settings by which it was varied.
@@ -99,7 +103,12 @@ impl Sweep {
     /// Returns an error if the simulation fails, even when it is run alone.
     pub fn run(&self, task: Task) -> TaskResult {
         let Variant { settings, scenario } = &self.variants[task.variant];
-        let plan = Plan { scenario: scenario.clone(), seed: task.seed, calibration: self.calibration.clone() };
+        let plan = Plan {
+            scenario: scenario.clone(),
+            seed: task.seed,
+            calibration: self.calibration.clone(),
+            app: self.app.clone(),
+        };
         let played = run_so_far(&plan, self.time_limit, &AtomicU64::new(0))?;
         let summary = played.summary(&plan);
         let reached = Coverage::of_run(scenario, &played.run.records);
@@ -121,7 +130,7 @@ mod tests {
         let variant = Variant { settings: Vec::new(), scenario: Scenario::parse("short.toml", text, &[]).unwrap() };
         let seeds = Seeds { start: 5, end: 15 };
         let calibration = Calibration::default();
-        Sweep { variants: vec![variant; variants], seeds, shard, calibration, time_limit: REAL_TIME_MAX }
+        Sweep { variants: vec![variant; variants], seeds, shard, calibration, time_limit: REAL_TIME_MAX, app: None }
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Turn {
         let escaped = runtime.num_alive_tasks().saturating_sub(known);
         // turmoil's own tasks for bytes that stay on a machine are as many as there are segments under way.
         if escaped > 0 && !self.activity.has_loopback() {
-            self.activity.failed(&Misuse::EscapedTasks(escaped));
+            self.activity.misused(&Misuse::EscapedTasks(escaped));
         }
     }
 }

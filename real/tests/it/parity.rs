@@ -89,7 +89,7 @@ fn play_text(text: &str) -> [Story; 2] {
 }
 
 fn simulated(scenario: Scenario) -> Records {
-    let plan = sim::Plan { scenario, seed: SEED, calibration: Default::default() };
+    let plan = sim::Plan::new(scenario, SEED);
     sim::run(&plan, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{error}")).records
 }
 

@@ -79,7 +79,7 @@ fn outcomes(records: &Records) -> BTreeMap<usize, Vec<Event>> {
 
 fn simulated(text: &str) -> Records {
     let scenario = Scenario::parse("ties.toml", text, &[]).unwrap_or_else(|error| panic!("{error}"));
-    let plan = sim::Plan { scenario, seed: SEED, calibration: Default::default() };
+    let plan = sim::Plan::new(scenario, SEED);
     sim::run(&plan, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{error}")).records
 }
 

@@ -35,8 +35,14 @@ fn scaling(name: &str, settings: &[&str], axes: &[&str], seeds: u64) {
     let axes: Vec<Axis> = axes.iter().map(|axis| axis.parse().expect("an axis")).collect();
     let variants = grid(&axes).expect("a grid").into_iter().map(|varied| variant(settings, varied)).collect();
     let seeds = Seeds { start: 0, end: seeds };
-    let sweep =
-        Sweep { variants, seeds, shard: Shard::WHOLE, calibration: Calibration::default(), time_limit: REAL_TIME_MAX };
+    let sweep = Sweep {
+        variants,
+        seeds,
+        shard: Shard::WHOLE,
+        calibration: Calibration::default(),
+        time_limit: REAL_TIME_MAX,
+        app: None,
+    };
     let mut cpu_of_one = Duration::MAX;
     let mut cpu_of_two = Duration::MAX;
     let (one, two) = compare(

@@ -21,6 +21,8 @@ pub enum Goal {
     Invariant(Invariant),
     /// Timers are later than the scenario allows, so that its expectations cannot be judged.
     Untrusted,
+    /// A result is wrong, which no expectation allows.
+    WrongResult,
     /// The run fails this expectation, in this way.
     Expectation(Expectation, Deviation),
 }
@@ -39,7 +41,7 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// Returns the reason behind `error`, or `None` if the input is wrong.
+    /// Returns the reason behind `error`, or `None` if the input or the code of an app is wrong.
     fn from_error(error: &SimulationError) -> Option<Self> {
         match error {
             SimulationError::Standstill { .. } => Some(Self::Standstill),
@@ -48,7 +50,13 @@ impl Stop {
                 Limit::Events(_) | Limit::Timers(_) | Limit::RealTime(_) | Limit::Interruption => Self::Size,
             }),
             SimulationError::Failed(_) => Some(Self::Failure),
-            SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. } => None,
+            SimulationError::Pictures(_)
+            | SimulationError::NotCalibrated { .. }
+            | SimulationError::App(_)
+            | SimulationError::UnknownTime { .. }
+            | SimulationError::Service(_)
+            | SimulationError::Load(_)
+            | SimulationError::Misuse(_) => None,
         }
     }
 }
@@ -77,8 +85,8 @@ impl Deviation {
 }
 
 impl Goal {
-    /// Runs `plan` and returns its first failure: a violated invariant, then lateness if something is expected, then a failed
-    /// expectation. Returns `None` if the run passes.
+    /// Runs `plan` and returns its first failure: a violated invariant, then lateness if something is expected, then a wrong
+    /// result, then a failed expectation. Returns `None` if the run passes.
     ///
     /// # Errors
     ///
@@ -115,6 +123,9 @@ impl Goal {
         if !summary.trusted && !summary.expectations.is_empty() {
             return Some(Self::Untrusted);
         }
+        if summary.has_wrong_results() {
+            return Some(Self::WrongResult);
+        }
         let mut checked = summary.expectations.iter().zip(&plan.scenario.expectations);
         checked.find_map(|(checked, expected)| {
             Some(Self::Expectation(expected.clone(), Deviation::from_checked(checked)?))
@@ -127,19 +138,19 @@ impl Goal {
             Self::Stopped(Stop::Size) => Verdict::Interrupted.into(),
             Self::Stopped(_) | Self::Invariant(_) => Exit::InvariantViolated,
             Self::Untrusted => Verdict::Untrusted.into(),
-            Self::Expectation(..) => Verdict::Fail.into(),
+            Self::WrongResult | Self::Expectation(..) => Verdict::Fail.into(),
         }
     }
 
     /// Returns true if this failure is a bug of this program, whatever the scenario.
     pub fn is_a_bug(&self) -> bool {
-        !matches!(self, Self::Expectation(..) | Self::Untrusted | Self::Stopped(Stop::Size))
+        !matches!(self, Self::WrongResult | Self::Expectation(..) | Self::Untrusted | Self::Stopped(Stop::Size))
     }
 
     /// Returns the expectation that a scenario needs to fail in this way, if it needs one.
     pub fn expectation(&self) -> Option<Expectation> {
         match self {
-            Self::Stopped(_) | Self::Invariant(_) | Self::Untrusted => None,
+            Self::Stopped(_) | Self::Invariant(_) | Self::Untrusted | Self::WrongResult => None,
             Self::Expectation(expectation, _) => Some(expectation.clone()),
         }
     }
@@ -164,6 +175,7 @@ impl Goal {
                 completed.violations(plan).iter().any(|broken| broken.invariant == *invariant)
             }
             Self::Untrusted => !completed.summary(plan).trusted,
+            Self::WrongResult => completed.summary(plan).has_wrong_results(),
             Self::Expectation(_, deviation) => {
                 let summary = completed.summary(plan);
                 let checked = summary.expectations.first().filter(|_| summary.trusted);
@@ -182,6 +194,7 @@ impl fmt::Display for Goal {
             Self::Stopped(Stop::Failure) => f.write_str("the simulation fails"),
             Self::Invariant(invariant) => write!(f, "the invariant \"{invariant}\" is broken"),
             Self::Untrusted => f.write_str("the calibration's timers are later than [run] max_lateness allows"),
+            Self::WrongResult => f.write_str("a result is wrong"),
             Self::Expectation(Expectation { metric, during, .. }, deviation) => {
                 let wrong = match deviation {
                     Deviation::Low => "is below its min",

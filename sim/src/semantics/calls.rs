@@ -154,8 +154,7 @@ fn a_backend_treats_each_kind_of_requests_as_it_says() {
                     client.retry.max_attempts = 1\n[load]\nrate = 20\n[[load.request]]\nname = 'good'\nweight = 3\n\
                     [[load.request]]\nname = 'bad'\nfailure_rate = 1.0\ndelay = '40ms'\n";
     let scenario = Scenario::parse("kinds.toml", scenario, &[]).unwrap();
-    let records =
-        run(&Plan { scenario, seed: 1, calibration: Default::default() }, &Default::default()).unwrap().records;
+    let records = run(&Plan::new(scenario, 1), &Default::default()).unwrap().records;
     let kinds: Vec<_> = records.requests.iter().map(|row| row.kind.clone().unwrap()).collect();
     assert!((20..80).contains(&kinds.iter().filter(|kind| kind.as_str() == "bad").count()), "a quarter of 200");
     for (row, kind) in records.requests.iter().zip(kinds) {

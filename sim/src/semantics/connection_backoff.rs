@@ -7,7 +7,8 @@ fn connecting_s(seed: u64) -> Vec<f64> {
     let scenario = "name = 'backoff'\nduration = '3600s'\nload.rate = 0.01\nworkload.sizes = ['64x64']\n\
         [[fault]]\nat = '1s'\nkind = 'crash'\ntarget = 'server-1'";
     let scenario = Scenario::parse("backoff.toml", scenario, &[]).unwrap();
-    let records = run(&Plan { scenario, seed, calibration: calibration() }, &Default::default()).unwrap().records;
+    let records =
+        run(&Plan { scenario, seed, calibration: calibration(), app: None }, &Default::default()).unwrap().records;
     let connecting = events(&records, Event::Connecting).filter(|row| row.target.as_deref() == Some("server-1"));
     connecting.map(|row| row.at_us as f64 / 1e6).collect()
 }

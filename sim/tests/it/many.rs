@@ -14,7 +14,7 @@ use kernel::{
     run_folder::Earlier,
     scenario::Scenario,
 };
-use sim::{Plan, calibration::Calibration};
+use sim::Plan;
 use tempfile::TempDir;
 
 use crate::command::{Ended, sim};
@@ -289,7 +289,7 @@ fn variants_of_a_seed_see_the_same_arrivals_inputs_and_service_times() {
 fn arrivals(settings: &[&str], seed: u64) -> BTreeMap<u64, (u64, String)> {
     let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
     let scenario = Scenario::parse("story.toml", SCENARIO, &settings).unwrap();
-    let plan = Plan { scenario, seed, calibration: Calibration::default() };
+    let plan = Plan::new(scenario, seed);
     let requests = sim::run(&plan, &Default::default()).unwrap().records.requests;
     requests.into_iter().map(|row| (row.id, (row.intended_us, row.size.to_string()))).collect()
 }

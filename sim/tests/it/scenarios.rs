@@ -104,7 +104,7 @@ fn a_resumed_server_is_used_again_and_skips_abandoned_calls() {
         let (_, resume) = run.fault(0);
         let back = run.answered_by("server-1").map(|row| row.end_us).filter(|at| *at >= resume).min().unwrap();
         assert!(
-            back < resume + us(run.scenario.client.health_check.expect("servers are checked").interval) + S,
+            back < resume + us(run.scenario.client.health_check.as_ref().expect("servers are checked").interval) + S,
             "{}",
             run.report()
         );

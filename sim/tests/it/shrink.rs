@@ -76,7 +76,7 @@ const PLANTED: &[(&str, &[usize])] = &[
 
 fn plan(text: &str) -> Plan {
     let scenario = Scenario::parse("story.toml", text, &[]).unwrap();
-    Plan { scenario, seed: 1, calibration: Default::default() }
+    Plan::new(scenario, 1)
 }
 
 fn reduced(plan: &Plan) -> Reduced {

@@ -54,7 +54,7 @@ fn folder() -> PathBuf {
 
 /// Runs a scenario with the built-in calibration.
 pub(crate) fn simulate(scenario: Scenario, seed: u64) -> SimulatedRun {
-    let plan = Plan { scenario, seed, calibration: Default::default() };
+    let plan = Plan::new(scenario, seed);
     let completed = sim::run(&plan, &AtomicU64::new(0));
     let records = completed.unwrap_or_else(|error| panic!("{}, seed {seed}: {error}", plan.scenario.name)).records;
     let scenario = plan.scenario;

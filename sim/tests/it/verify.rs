@@ -78,9 +78,9 @@ mod canaries {
 
     /// The leaks that end a run when they are used, and what the message names in their place.
     const REFUSED: [(Canary, &str); 3] = [
-        (Canary::EscapedTask, "use `World::spawn` in place of `tokio::spawn`"),
-        (Canary::TokioClock, "use `World::sleep_until` and `timeout_at` in place of `tokio::time`"),
-        (Canary::SpawnBlocking, "use `World::compute` in place of `spawn_blocking`"),
+        (Canary::EscapedTask, "use `host.spawn` (`World::spawn`) in place of `tokio::spawn`"),
+        (Canary::TokioClock, "use `host.sleep` (`World::sleep_until`, `timeout_at`) in place of `tokio::time`"),
+        (Canary::SpawnBlocking, "use `host.compute` (`World::compute`) in place of `spawn_blocking`"),
     ];
 
     /// Prints the README's table, with `--nocapture`.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use kernel::scenario::duration;
 
-use crate::options::{Conditions, Jobs};
+use crate::cli::options::{Conditions, Jobs};
 
 /// The longest time of a search: 30 days.
 const LASTS_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -6,9 +6,9 @@ use std::{
     thread,
 };
 
+use crate::calibration::Calibration;
 use clap::Args;
-use kernel::{cli::Failure, run_folder::CalibrationInfo};
-use sim::calibration::Calibration;
+use kernel::cli::Failure;
 
 /// Name of this world in run folders and reports.
 pub(crate) const WORLD: &str = "sim";
@@ -62,9 +62,4 @@ impl Jobs {
 /// Returns the calibration of this file, or the built-in one.
 pub(crate) fn calibrated(path: Option<&Path>) -> Result<Calibration, Failure> {
     path.map_or_else(|| Ok(Calibration::default()), Calibration::load).map_err(Failure::wrong_input)
-}
-
-/// Returns what run folders say about a calibration.
-pub(crate) fn calibration_info(calibration: &Calibration) -> CalibrationInfo {
-    CalibrationInfo { name: calibration.name.clone(), sha256: calibration.sha256().to_owned() }
 }

@@ -13,7 +13,7 @@ use kernel::{
     visible::Visible,
 };
 
-use crate::options::WORLD;
+use crate::cli::options::WORLD;
 
 /// The file that is written, with `NAME` and `WORKLOAD` in the places of the name and the workload's keys.
 const TEMPLATE: &str = include_str!("new/template.toml");
@@ -67,6 +67,10 @@ fn keys(workload: WorkloadName) -> &'static str {
             "kind = \"dfs\"                        # depth-first search of a graph; others: sobel, backend\n\
              nodes = 20000\n\
              edges = 60000\n"
+        }
+        WorkloadName::App => {
+            "kind = \"app\"                        # your own services, played by your program\n\
+             compute_time = \"1ms\"               # of a unit of `host.compute` that is not calibrated\n"
         }
         WorkloadName::Backend => {
             "kind = \"backend\"                    # a service that fails by itself; others: sobel, dfs\n\

@@ -1,12 +1,12 @@
 //! The variants of a sweep.
 
+use crate::sweep::Variant;
 use kernel::{
     cli::{Failure, RunArgs, complain},
     experiment::sweep::{Axis, grid},
     scenario::{Load, Scenario, ScenarioError},
     visible::Visible,
 };
-use sim::sweep::Variant;
 
 /// The scenario with every combination of the axes' values. Combinations that exclude each other, as hedging and retries
 /// do, are left out of the grid.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kernel::cli::{RunArgs, program, quoted};
 
-use crate::options::WORLD;
+use crate::cli::options::WORLD;
 
 /// Returns the command that repeats the run of `args` alone.
 pub(crate) fn replay(args: &RunArgs, calibration: Option<&Path>) -> String {

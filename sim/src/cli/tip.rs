@@ -10,7 +10,7 @@ mod search;
 
 pub(crate) use self::arguments::TipArgs;
 use self::search::ThresholdSearch;
-use crate::options::{WORLD, calibration_info};
+use crate::cli::options::WORLD;
 use std::path::Path;
 
 use kernel::{
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &TipArgs) -> Result<Exit, Failure> {
         confidence: args.confidence,
         rule: StoppingRule::new(args.confidence, values, args.runs),
         from_seed: args.from_seed,
-        calibration: calibration_info(&calibration),
+        calibration: calibration.info(),
         origin: origin(args),
     };
     let mut search = ThresholdSearch::new(args, &identity, args.jobs.count()?, calibration);

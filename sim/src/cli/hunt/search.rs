@@ -10,20 +10,20 @@ use std::{
     thread,
 };
 
+use crate::{
+    Plan,
+    calibration::Calibration,
+    reduction::{Goal, Stop},
+};
 use kernel::{
     cli::{Failure, progress},
     coverage::CoverageTally,
     scenario::{Scenario, setting_generator},
     sync::{ignore_poison, lock},
 };
-use sim::{
-    Plan,
-    calibration::Calibration,
-    reduction::{Goal, Stop},
-};
 
 use super::{HuntArgs, NOTHING_EXPECTED, finding};
-use crate::failed;
+use crate::cli::{app, failed};
 
 /// A run that fails.
 pub(super) struct Finding {
@@ -132,7 +132,7 @@ impl Hunt<'_> {
 
     fn run(&self, seed: u64, coverage: &Mutex<CoverageTally>) -> Result<Option<Finding>, Failure> {
         let (settings, scenario) = self.draw(seed)?;
-        let plan = Plan { scenario, seed, calibration: self.calibration.clone() };
+        let plan = Plan { scenario, seed, calibration: self.calibration.clone(), app: app() };
         if self.args.keep {
             finding::write(self, seed, &plan.scenario)?;
         }

@@ -2,16 +2,16 @@
 
 use std::ops::ControlFlow;
 
+use crate::{
+    SimulationError,
+    sweep::{Sweep, Task, TaskResult},
+};
 use kernel::{
     cli::{Failure, progress},
     experiment::sweep::{OpenSweepFolder, RunRow},
 };
-use sim::{
-    SimulationError,
-    sweep::{Sweep, Task, TaskResult},
-};
 
-use crate::failed;
+use crate::cli::failed;
 
 /// Most failed runs that the message names.
 const NAMED_MAX: usize = 3;
@@ -47,7 +47,7 @@ impl Collector {
         let row = match result {
             Ok(row) => row,
             // The same in every run: pictures and calibration do not depend on the seed.
-            Err(error @ (SimulationError::Pictures(_) | SimulationError::NotCalibrated { .. })) => {
+            Err(error) if error.is_of_input() => {
                 return self.stop(failed(error));
             }
             Err(error) => {

@@ -2,36 +2,31 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::{CompletedRun, Plan, RunSoFar, calibration::Calibration};
 use kernel::{
     cli::{Exit, Failure, Session, progress},
     run_folder::{Earlier, RunInfo},
     time::Instant,
 };
-use sim::{CompletedRun, Plan, RunSoFar, calibration::Calibration};
 
-use crate::{
-    command::RunOptions,
-    failed, interrupt,
-    options::{WORLD, calibration_info},
-    replay::replay,
-};
+use crate::cli::{app, command::RunOptions, failed, interrupt, options::WORLD, replay::replay};
 
 /// Runs the scenario, writes its folder, and prints its report.
 pub(crate) fn run(options: &RunOptions, calibration: Calibration) -> Result<Exit, Failure> {
     let RunOptions { run: args, calibration: calibration_file, time_limit, .. } = options;
     let session = Session::open(args, WORLD, Earlier::Replace)?;
     let mut info = RunInfo::new(WORLD, args.seed);
-    info.calibration = Some(calibration_info(&calibration));
+    info.calibration = Some(calibration.info());
 
-    sim::stop_when(interrupt::flag().map_err(Failure::run_failed)?);
-    let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, calibration };
+    crate::stop_when(interrupt::flag().map_err(Failure::run_failed)?);
+    let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, calibration, app: app() };
     let duration = plan.scenario.duration;
     let late = plan.calibration.timers_late_max();
     let now = AtomicU64::new(0);
     let so_far = progress::while_working(
         || progress::bar(duration.as_secs(), "{bar:40} {pos} of {len} s simulated, {eta} left"),
         |bar| bar.set_position(now.load(Relaxed) / 1_000_000_000),
-        || sim::run_so_far(&plan, *time_limit, &now),
+        || crate::run_so_far(&plan, *time_limit, &now),
     );
     let RunSoFar { run: CompletedRun { records, .. }, stopped } = so_far.map_err(failed)?;
     let replay = replay(args, calibration_file.as_deref());

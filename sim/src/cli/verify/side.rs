@@ -17,19 +17,19 @@ use std::{
     time::Duration,
 };
 
+use crate::{
+    CompletedRun, Plan,
+    trace::{Entry, Listener},
+};
 use clap::Args;
 use kernel::{
     cli::{Exit, Failure},
     scenario::Scenario,
     sync::lock,
 };
-use sim::{
-    CompletedRun, Plan,
-    trace::{Entry, Listener},
-};
 use twox_hash::XxHash3_128;
 
-use crate::{failed, options::Conditions};
+use crate::cli::{app, failed, options::Conditions};
 
 /// Name of the hidden subcommand.
 pub(super) const NAME: &str = "side";
@@ -64,16 +64,16 @@ pub(crate) struct SideArgs {
 
     #[cfg(feature = "canaries")]
     #[arg(long)]
-    canary: Option<sim::canary::Canary>,
+    canary: Option<crate::canary::Canary>,
 }
 
 /// Simulates the run and answers the questions.
 pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
     let scenario = Scenario::load(&args.scenario, &args.conditions.overrides).map_err(Failure::wrong_input)?;
-    let plan = Plan { scenario, seed: args.seed, calibration: args.conditions.calibration()? };
+    let plan = Plan { scenario, seed: args.seed, calibration: args.conditions.calibration()?, app: app() };
     #[cfg(feature = "canaries")]
     if let Some(canary) = args.canary {
-        sim::canary::plant(canary);
+        crate::canary::plant(canary);
     }
     let _blocks = args.disturbed.then(|| disturb(&plan));
 
@@ -82,9 +82,9 @@ pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
     let listener: Listener = Box::new(move |entry| lock(&listening).add(&entry));
     let now = AtomicU64::new(0);
     let completed = if args.busy {
-        beside_a_busy_thread(|| sim::run_with_listener(&plan, &now, listener))
+        beside_a_busy_thread(|| crate::run_with_listener(&plan, &now, listener))
     } else {
-        sim::run_with_listener(&plan, &now, listener)
+        crate::run_with_listener(&plan, &now, listener)
     };
     let completed = completed.map_err(failed)?;
     let mut log = lock(&log);
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
 /// Gives this process a past that the other one does not have: freed memory, memory that is still in use, a simulation
 /// before this one, another date. The returned blocks must be kept for as long as the run lasts.
 fn disturb(plan: &Plan) -> Vec<Vec<u8>> {
-    sim::shift_date(DATE_SHIFT);
+    crate::shift_date(DATE_SHIFT);
     let sizes = (0..2_000_usize).map(|number| 16 + (number * 7_919 + plan.seed as usize % 1_000) % 9_973);
     let mut blocks: Vec<Vec<u8>> = sizes.map(|size| vec![1; size]).collect();
     let mut kept = false;
@@ -113,7 +113,7 @@ fn disturb(plan: &Plan) -> Vec<Vec<u8>> {
     other.scenario.duration = other.scenario.duration.min(Duration::from_secs(1));
     other.scenario.faults.clear();
     // Its result does not matter. If it cannot be simulated, the run itself reports that.
-    let _ = sim::run(&other, &AtomicU64::new(0));
+    let _ = crate::run(&other, &AtomicU64::new(0));
     blocks
 }
 

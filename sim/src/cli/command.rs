@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::REAL_TIME_MAX;
 use clap::{Args, Parser, Subcommand};
 use kernel::{
     cli::{
@@ -11,9 +12,8 @@ use kernel::{
     },
     scenario::duration,
 };
-use sim::REAL_TIME_MAX;
 
-use crate::{
+use crate::cli::{
     check::CheckArgs,
     hunt::HuntArgs,
     keys::KeysArgs,

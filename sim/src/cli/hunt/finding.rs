@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::reduction::short_toml;
 use kernel::{
     cli::Failure,
     coverage::CoverageTally,
@@ -10,10 +11,9 @@ use kernel::{
     visible::Visible,
 };
 use serde::Serialize;
-use sim::reduction::short_toml;
 
 use super::search::{Finding, Hunt, Played};
-use crate::replay::command;
+use crate::cli::replay::command;
 
 /// Writes the scenario of a seed, with everything that the seed draws. Returns the path.
 ///

@@ -16,7 +16,7 @@ use kernel::{
 };
 use serde::Serialize;
 
-use crate::check::JsonMistake;
+use crate::cli::check::JsonMistake;
 
 /// The folder that is listed unless the command line names one; without it, the current folder is.
 const DEFAULT_FOLDER: &str = "scenarios";

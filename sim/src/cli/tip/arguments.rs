@@ -10,7 +10,7 @@ use kernel::{
     visible::Visible,
 };
 
-use crate::options::{Conditions, Jobs};
+use crate::cli::options::{Conditions, Jobs};
 
 /// The most runs of one value.
 const RUNS_MAX: u64 = 10_000;

@@ -25,7 +25,7 @@ use kernel::{
 };
 use serde_json::{Value, json};
 
-use crate::{
+use crate::cli::{
     options::{Conditions, Jobs},
     verify::pair::{Compared, Difference, Pair},
 };
@@ -57,7 +57,7 @@ pub(crate) struct VerifyArgs {
     /// Plants a leak that the comparison must find.
     #[cfg(feature = "canaries")]
     #[arg(long)]
-    canary: Option<sim::canary::Canary>,
+    canary: Option<crate::canary::Canary>,
 }
 
 /// The pairs of one scenario that have been compared.

@@ -3,7 +3,7 @@
 use clap::Args;
 use kernel::experiment::sweep::{Axis, Seeds, Shard};
 
-use crate::options::Jobs;
+use crate::cli::options::Jobs;
 
 /// Options of many runs.
 #[derive(Debug, Args)]

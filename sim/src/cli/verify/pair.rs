@@ -7,13 +7,13 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
+use crate::trace::Entry;
 use kernel::{
     cli::Failure,
     scenario::{Pictures, Scenario, Workload},
     time::Instant,
     visible::Visible,
 };
-use sim::trace::Entry;
 use tempfile::TempDir;
 
 use super::{VerifyArgs, side};

@@ -5,6 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{
+    Plan,
+    reduction::{Part, Reduced, ReductionError, reduce_keeping, removed, short_toml},
+};
 use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, progress},
@@ -15,12 +19,8 @@ use kernel::{
     visible::Visible,
 };
 use serde_json::json;
-use sim::{
-    Plan,
-    reduction::{Part, Reduced, ReductionError, reduce_keeping, removed, short_toml},
-};
 
-use crate::{failed, options::Conditions, replay::command};
+use crate::cli::{app, failed, options::Conditions, replay::command};
 
 /// Options of `sim shrink`.
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
     let output = SingleFile { path: &out, comment: "# ", force: args.force };
     // Before the search, which may take minutes.
     output.prepare(&OsFiles).map_err(Failure::wrong_input)?;
-    let plan = Plan { scenario: scenario.clone(), seed, calibration };
+    let plan = Plan { scenario: scenario.clone(), seed, calibration, app: app() };
     let bar = progress::spinner("{spinner} {pos} runs, {msg} left");
     let reduced = reduce_keeping(&plan, &args.keep, &mut |trials, left| {
         bar.set_position(trials);

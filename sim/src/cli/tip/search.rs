@@ -2,6 +2,11 @@
 
 use std::{num::NonZeroUsize, ops::ControlFlow, sync::atomic::AtomicBool};
 
+use crate::{
+    REAL_TIME_MAX,
+    calibration::Calibration,
+    sweep::{Pool, Sweep, Task, TaskResult, Variant},
+};
 use kernel::{
     cli::{Exit, Failure, progress},
     experiment::{
@@ -13,14 +18,9 @@ use kernel::{
     scenario::Scenario,
     visible::Visible,
 };
-use sim::{
-    REAL_TIME_MAX,
-    calibration::Calibration,
-    sweep::{Pool, Sweep, Task, TaskResult, Variant},
-};
 
 use super::TipArgs;
-use crate::failed;
+use crate::cli::{app, failed};
 
 /// A threshold search that is running.
 pub(super) struct ThresholdSearch<'a> {
@@ -118,8 +118,14 @@ impl<'a> ThresholdSearch<'a> {
     /// Returns the rows of `seeds`, in their order.
     fn run(&self, variant: Variant, seeds: Seeds) -> Result<Vec<RunRow>, Failure> {
         let calibration = self.calibration.clone();
-        let sweep =
-            Sweep { variants: vec![variant], seeds, shard: Shard::WHOLE, calibration, time_limit: REAL_TIME_MAX };
+        let sweep = Sweep {
+            variants: vec![variant],
+            seeds,
+            shard: Shard::WHOLE,
+            calibration,
+            time_limit: REAL_TIME_MAX,
+            app: app(),
+        };
         let stop = AtomicBool::new(false);
         let mut rows = Vec::new();
         let mut failure = None;

@@ -14,6 +14,10 @@ mod variants;
 
 use std::path::Path;
 
+use crate::{
+    calibration::Calibration,
+    sweep::{Pool, SpotCheckError, Sweep, Task, spot_check},
+};
 use kernel::{
     cli::{Exit, Failure, RunArgs, report_page},
     coverage::CoverageTally,
@@ -21,21 +25,13 @@ use kernel::{
     run_folder::{Earlier, sha256},
     scenario::Scenario,
 };
-use sim::{
-    calibration::Calibration,
-    sweep::{Pool, SpotCheckError, Sweep, Task, spot_check},
-};
 
 pub(crate) use self::arguments::ManyArgs;
 use self::{
     collector::Collector,
     variants::{variants, warn_of_other_arrivals},
 };
-use crate::{
-    command::RunOptions,
-    failed, interrupt,
-    options::{WORLD, calibration_info},
-};
+use crate::cli::{app, command::RunOptions, failed, interrupt, options::WORLD};
 
 /// Most runs of one folder, as their rows are kept in memory, about 2 kB each.
 const RUNS_MAX: u64 = 1_000_000;
@@ -47,7 +43,7 @@ pub(crate) fn run(options: &RunOptions, seeds: Seeds, calibration: Calibration) 
     let time_limit = *time_limit;
     let base = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
     let shard = many.shard.unwrap_or(Shard::WHOLE);
-    let sweep = Sweep { variants: variants(args, &many.vary)?, seeds, shard, calibration, time_limit };
+    let sweep = Sweep { variants: variants(args, &many.vary)?, seeds, shard, calibration, time_limit, app: app() };
     check_count(&sweep)?;
     warn_of_other_arrivals(&sweep.variants);
 
@@ -117,7 +113,7 @@ fn identity(sweep: &Sweep, base: &Scenario, axes: &[Axis], origin: Origin) -> Sw
         shard: sweep.shard,
         vary: axes.to_vec(),
         variants: sweep.variants.iter().map(|variant| variant.settings.clone()).collect(),
-        calibration: calibration_info(&sweep.calibration),
+        calibration: sweep.calibration.info(),
         origin,
     }
 }

@@ -1,0 +1,105 @@
+//! Apps in the simulation: their times, and what a program without an app says about them.
+
+use std::{fs, process::Command, sync::atomic::AtomicU64};
+
+use kernel::{
+    proto::rehearsal::{
+        GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest,
+        ProcessImageReply, ProcessImageRequest, SearchGraphReply, SearchGraphRequest,
+        rehearsal_client::RehearsalClient,
+        rehearsal_server::{Rehearsal, RehearsalServer},
+    },
+    scenario::Scenario,
+};
+use sim::{App, Host, Plan, calibration::Calibration};
+use tonic::{Request, Response, Status};
+
+const SCENARIO: &str = "name = \"app\"\nduration = \"2s\"\n[workload]\nkind = \"app\"\n[load]\nrate = 10\n";
+
+/// A service of a user, which computes three units of `price` and answers.
+struct Prices(Host);
+
+#[tonic::async_trait]
+impl Rehearsal for Prices {
+    async fn get_data(&self, _: Request<GetDataRequest>) -> Result<Response<GetDataReply>, Status> {
+        let price = self.0.compute("price", 3, || 42).await;
+        Ok(Response::new(GetDataReply { data: price.to_string().into(), served_by: None }))
+    }
+
+    async fn process_image(&self, _: Request<ProcessImageRequest>) -> Result<Response<ProcessImageReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn search_graph(&self, _: Request<SearchGraphRequest>) -> Result<Response<SearchGraphReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn health_check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn get_metrics(&self, _: Request<GetMetricsRequest>) -> Result<Response<GetMetricsReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+}
+
+fn app() -> App {
+    App::new()
+        .service("prices", |host| async move { host.serve(RehearsalServer::new(Prices(host.clone()))).await })
+        .load(|call| async move {
+            let reply = RehearsalClient::new(call.channel()).get_data(GetDataRequest::default()).await?.into_inner();
+            call.check(&*reply.data == b"42", "the price is 42");
+            Ok(())
+        })
+}
+
+/// Returns the time in microseconds for which each call occupied its worker, with these service times in the calibration.
+fn occupied(settings: &[&str], service_times: &str) -> Vec<u64> {
+    let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
+    let scenario = Scenario::parse("app.toml", SCENARIO, &settings).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("calibration.toml");
+    let built_in = include_str!("../../calibration.toml");
+    fs::write(&file, format!("{built_in}\n{service_times}")).unwrap();
+    let plan = Plan { calibration: Calibration::load(&file).unwrap(), app: Some(app()), ..Plan::new(scenario, 3) };
+    let run = sim::run(&plan, &AtomicU64::new(0)).unwrap();
+    assert_eq!(run.violations(&plan), []);
+    assert_eq!(run, sim::run(&plan, &AtomicU64::new(0)).unwrap(), "equal plans give equal runs");
+    let finished = run.records.events.iter().filter(|row| row.event == kernel::record::Event::Finished);
+    finished.map(|row| row.duration_us.unwrap()).collect()
+}
+
+fn always(name: &str, units: u64, us: f64) -> String {
+    format!("[[service_time]]\nworkload = \"{name}\"\nunits = {units}\nus = [[0.0, {us:?}], [1.0, {us:?}]]\n")
+}
+
+#[test]
+fn a_computation_takes_the_time_of_the_calibration_or_that_of_the_scenario() {
+    let by_scenario = occupied(&["workload.compute_time=2ms"], "");
+    assert_eq!(by_scenario, vec![6_000; 20]);
+    let by_calibration = occupied(&["workload.compute_time=2ms"], &always("price", 3, 500.0));
+    assert_eq!(by_calibration, vec![500; 20]);
+    // Between the sizes that were measured it is interpolated, as for workloads.
+    let between = occupied(&[], &(always("price", 2, 500.0) + &always("price", 4, 700.0)));
+    assert_eq!(between, vec![600; 20]);
+}
+
+#[test]
+fn a_method_whose_own_time_was_measured_takes_it_before_its_computations() {
+    let own = always("rehearsal.v1.Rehearsal/GetData", 1, 300.0) + &always("price", 3, 500.0);
+    assert_eq!(occupied(&[], &own), vec![800; 20]);
+}
+
+#[test]
+fn a_program_without_the_app_names_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.toml");
+    fs::write(&file, SCENARIO).unwrap();
+    for arguments in [&["run"][..], &["hunt", "--invariants", "--runs", "1"], &["verify", "--seeds", "0..1"]] {
+        let mut sim = Command::new(env!("CARGO_BIN_EXE_sim"));
+        let ended = sim.arg(arguments[0]).arg(&file).args(&arguments[1..]).current_dir(&folder).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(said.contains("this program has no app; play it with the program of the app"), "{arguments:?}: {said}");
+        assert!([Some(2), Some(3)].contains(&ended.status.code()), "{arguments:?}: {:?}", ended.status);
+    }
+}
