@@ -105,6 +105,6 @@ async fn offer_load(settings: &Scenario, address: SocketAddr) -> Result<Records,
         settings: settings.load.clone(),
         duration: settings.duration,
     };
-    load.run().await;
+    load.run().await?;
     Ok(std::mem::take(&mut *lock(&memory.0)))
 }

@@ -21,17 +21,20 @@ mod plan;
 mod processes;
 mod samples;
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, program, progress, quoted},
     run_folder::{OsFiles, SingleFile, sha256},
-    scenario::Size,
+    scenario::{Scenario, Size},
     visible::Visible,
 };
 
-use crate::{facts, rehearsal::RehearsalError};
+use crate::{app, facts, rehearsal::RehearsalError};
 use findings::Findings;
 use measurement::CalibrationError;
 use plan::CalibrationPlan;
@@ -45,9 +48,20 @@ const NOISE_WORTH_A_WARNING: f64 = 0.25;
 /// Share of itself by which a median may differ between rounds; beyond it the calibration does not describe the host.
 const NOISE_MAX: f64 = 1.0;
 
+/// The longest time for which the load of an app is offered in a round.
+const APP_TIME_MAX: Duration = Duration::from_secs(8);
+
 /// Options of `real calibrate`.
 #[derive(Debug, Clone, Args)]
 pub struct CalibrateArgs {
+    /// The scenario of an app whose computing is measured, too: its load is offered without its faults, for 8 s at most in each round.
+    #[arg(value_name = "SCENARIO")]
+    app: Option<PathBuf>,
+
+    /// Overrides a setting of that scenario, such as load.rate=20; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "app")]
+    overrides: Vec<String>,
+
     /// The file to write the calibration to.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PLACE)]
     out: PathBuf,
@@ -73,7 +87,8 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     // Before the first process starts: the load average is that of the host alone.
     let host = facts::host();
     let started = facts::now();
-    let plan = CalibrationPlan::new(&args.sizes).map_err(Failure::wrong_input)?;
+    let app = args.app.as_deref().map(|path| app_scenario(path, &args.overrides)).transpose()?;
+    let plan = CalibrationPlan::new(&args.sizes, app).map_err(Failure::wrong_input)?;
     let bar = progress::bar(plan.seconds(), "{bar:40} measuring this host, {eta} left; keep it idle");
     let processes = processes::measure().map_err(|error| Failure::run_failed(format!("{error}")))?;
     let measurement = plan.play(|seconds| bar.inc(seconds)).map_err(failed)?;
@@ -98,6 +113,22 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
         quoted(&args.out.to_string_lossy()),
     ));
     Ok(Exit::Passed)
+}
+
+/// Reads the scenario of an app, without faults and expectations.
+fn app_scenario(path: &Path, overrides: &[String]) -> Result<Scenario, Failure> {
+    let mut scenario = Scenario::load(path, overrides).map_err(Failure::wrong_input)?;
+    app::check(&scenario.workload).map_err(Failure::wrong_input)?;
+    if app::of_program().is_none() {
+        return Err(Failure::wrong_input(
+            "the workloads of this project are measured without a scenario; leave it out",
+        ));
+    }
+    scenario.nemesis = None;
+    scenario.faults.clear();
+    scenario.expectations.clear();
+    scenario.duration = scenario.duration.min(APP_TIME_MAX);
+    Ok(scenario)
 }
 
 fn failed(error: CalibrationError) -> Failure {

@@ -2,18 +2,19 @@
 
 use std::{future::pending, pin::pin, sync::Arc};
 
-use futures_util::future::select;
+use futures_util::future::{Either, select};
 use kernel::{
     client::Client,
     entropy::Entropy,
     link::Link,
-    load::LoadGenerator,
+    load::{LoadError, LoadGenerator},
     record::{Recorder, Sink},
     scenario::Scenario,
     time::Instant,
-    workload::{Inputs, Oracle, WorkloadRequests},
     world::SharedWorld,
 };
+
+use crate::asked::Asked;
 
 /// The client's end of a run, with the settings of a scenario.
 pub(crate) struct Caller {
@@ -36,26 +37,25 @@ impl Caller {
     }
 
     /// Offers the load from the start of the run to the end of the scenario, or until `cancelled` completes, which cancels
-    /// the calls under way. The rows go to `sink`.
-    ///
-    /// `oracle` has computed the expected results before, so that this takes no processor time during the run.
+    /// the calls under way. The rows go to `sink`. Fails if the load of an app cannot be offered as it is written.
     pub(crate) async fn offer(
         &self,
-        inputs: Inputs,
-        oracle: Oracle,
+        asked: Asked,
         sink: Arc<dyn Sink>,
         cancelled: impl Future<Output = ()>,
-    ) {
+    ) -> Result<(), LoadError> {
         let Self { scenario, entropy, world, links } = self;
         world.sleep_until(Instant::START).await;
         let recorder = Recorder::new(world.clone(), "client", sink);
-        let client = Client::start(world.clone(), *entropy, recorder.clone(), scenario.client.clone(), links);
+        let settings = asked.client_settings(scenario.client.clone());
+        let client = Client::start(world.clone(), *entropy, recorder.clone(), settings, links);
+        let requests = asked.into_requests(world, &recorder, *entropy, scenario);
         let load = LoadGenerator {
             world: world.clone(),
             entropy: *entropy,
             recorder,
             client: client.clone(),
-            requests: Arc::new(WorkloadRequests::new(inputs, *entropy, oracle)),
+            requests,
             settings: scenario.load.clone(),
             duration: scenario.duration,
         };
@@ -64,6 +64,9 @@ impl Caller {
             client.cancel();
             pending::<()>().await
         };
-        select(pin!(load.run()), pin!(cancel)).await;
+        match select(pin!(load.run()), pin!(cancel)).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right(((), _)) => Ok(()),
+        }
     }
 }

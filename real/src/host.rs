@@ -32,6 +32,7 @@ pub(crate) struct Host {
     addresses: BTreeMap<String, SocketAddr>,
     /// The listening socket, until `listen` takes it.
     backlog: Mutex<Option<Box<dyn Listener>>>,
+    measures_computing: bool,
 }
 
 impl Host {
@@ -39,7 +40,8 @@ impl Host {
     pub(crate) fn new(clock: Clock, timer: Timer) -> Self {
         memory::keep();
         let runtime = Handle::current();
-        Self { clock, timer, runtime, addresses: BTreeMap::new(), backlog: Mutex::new(None) }
+        let addresses = BTreeMap::new();
+        Self { clock, timer, runtime, addresses, backlog: Mutex::new(None), measures_computing: false }
     }
 
     /// The same process, which can connect to the servers at `addresses`.
@@ -50,6 +52,11 @@ impl Host {
     /// The same process, which accepts connections from `backlog`.
     pub(crate) fn with_listener(self, backlog: impl Listener + 'static) -> Self {
         Self { backlog: Mutex::new(Some(Box::new(backlog))), ..self }
+    }
+
+    /// The same process, which records how long its services compute if `measures`.
+    pub(crate) fn measuring_computing(self, measures: bool) -> Self {
+        Self { measures_computing: measures, ..self }
     }
 
     /// The process as the client and the server use it.
@@ -124,6 +131,10 @@ impl World for Host {
     fn compute(&self, _: Cost<'_>, work: Work) -> BoxFuture<'static, ()> {
         let done = self.runtime.spawn_blocking(work);
         Box::pin(async move { done.await.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic())) })
+    }
+
+    fn measures_computing(&self) -> bool {
+        self.measures_computing
     }
 
     fn token(&self) -> Option<&Token> {

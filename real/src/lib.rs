@@ -4,8 +4,11 @@
 compile_error!("`real` runs and signals Linux processes: build and run it in a Linux container or virtual machine");
 
 mod accept;
+mod app;
+mod asked;
 pub mod calibrate;
 mod caller;
+mod cli;
 mod clock;
 mod collector;
 pub mod diagnostics;
@@ -15,6 +18,7 @@ pub mod fidelity;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod generator;
+mod hold;
 mod host;
 mod interrupt;
 mod live;
@@ -32,6 +36,13 @@ mod tcp;
 mod timer;
 pub mod token;
 
+pub use cli::main;
+pub use hold::{Broken, hold};
 pub use host::{listening_world, world};
+pub use kernel::{
+    app::{App, BoxError, Call, Host},
+    grpc::Services,
+    scenario::Scenario,
+};
 pub use live::View;
 pub use rehearsal::{Plan, Played, RehearsalError, play};

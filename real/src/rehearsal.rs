@@ -15,6 +15,7 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use kernel::{
+    app::AppError,
     cli::Failure,
     entropy::Entropy,
     nemesis::{Nemesis, OperationFailed},
@@ -32,6 +33,7 @@ use tokio::{
 };
 
 use crate::{
+    app,
     clock::{Clock, machine_ns},
     collector::{Collector, LoadEnded},
     generator::{Generator, Reports},
@@ -67,6 +69,8 @@ pub struct Plan {
     pub logs: PathBuf,
     /// The view of the run on standard error.
     pub view: View,
+    /// The services of an app record how long they compute, for a calibration.
+    pub measures_computing: bool,
 }
 
 /// The result of a run, beside its rows.
@@ -84,6 +88,9 @@ pub enum RehearsalError {
     /// The images of the workload cannot be read.
     #[error(transparent)]
     Pictures(#[from] PictureFileError),
+    /// The program has no app for the scenario, or another one.
+    #[error(transparent)]
+    App(#[from] AppError),
     /// A process did not start, or ended by itself.
     #[error(transparent)]
     Process(#[from] ProcessFailed),
@@ -118,7 +125,7 @@ impl RehearsalError {
             None => self.to_string(),
         };
         match self {
-            Self::Pictures(_) => Failure::wrong_input(message),
+            Self::Pictures(_) | Self::App(_) => Failure::wrong_input(message),
             _ => Failure::run_failed(message),
         }
     }
@@ -134,8 +141,8 @@ pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> RehearsalE
 /// Rows are in the folder a moment after they were recorded. If the run fails, the folder stays with those that it has, and
 /// says what happened.
 ///
-/// The processes run the program of this process with the arguments `replica` and `generator`, so that only `real` itself
-/// can call it.
+/// The processes run the program of this process with the arguments `replica` and `generator`, so that only `real` itself can call it,
+/// and programs whose `main` is [`main`](crate::main).
 ///
 /// # Errors
 ///
@@ -149,7 +156,9 @@ pub fn play(plan: &Plan, folder: &mut RunFolder, info: &RunInfo) -> Result<Playe
 /// Plays `plan` and writes its rows to `journal`.
 fn play_to(journal: Journal, plan: &Plan) -> Result<Played, RehearsalError> {
     // Images that cannot be read should fail here, and not in a process that has already started.
-    Inputs::for_kinds(&plan.scenario.workload, &plan.scenario.load.request, Entropy::new(plan.seed))?;
+    if app::for_workload(&plan.scenario.workload)?.is_none() {
+        Inputs::for_kinds(&plan.scenario.workload, &plan.scenario.load.request, Entropy::new(plan.seed))?;
+    }
     let runtime = Runtime::new().map_err(system("cannot start a runtime"))?;
     runtime.block_on(async {
         let mut interrupt = Interrupt::listen().map_err(system("cannot listen to signals"))?;
@@ -182,7 +191,13 @@ impl ReadyProcesses {
         let mut replicas = Vec::new();
         for index in 0..plan.scenario.servers.replicas {
             let port = ReservedPort::any().map_err(system("cannot reserve a port on the loopback device"))?;
-            replicas.push(Arc::new(Replica::new(index, port, &plan.scenario, plan.seed, sender.clone())));
+            replicas.push(Arc::new(Replica::new(
+                index,
+                port,
+                (&plan.scenario, plan.seed),
+                plan.measures_computing,
+                sender.clone(),
+            )));
         }
         let world = world(&replicas, Clock::MACHINE, &timer);
         let starts = replicas.iter().map(|replica| replica.start(&world, &plan.logs));

@@ -79,12 +79,12 @@ impl Replica {
     pub(crate) fn new(
         index: usize,
         port: ReservedPort,
-        scenario: &Scenario,
-        seed: u64,
+        (scenario, seed): (&Scenario, u64),
+        measures_computing: bool,
         reports: UnboundedSender<NewProcess>,
     ) -> Self {
         let name = server_name(index);
-        let args = ReplicaArgs::new(&name, port.address().port(), scenario, seed);
+        let args = ReplicaArgs::new(&name, port.address().port(), scenario, seed).measuring(measures_computing);
         let words = [ROLE.to_owned()].into_iter().chain(args.to_words()).collect();
         Self { name, port, words, state: Mutex::default(), reports }
     }
@@ -254,7 +254,7 @@ mod tests {
         let logs = tempfile::tempdir().unwrap();
         let failed = Runtime::new().unwrap().block_on(async {
             let (reports, _outputs) = mpsc::unbounded_channel();
-            let replica = Replica::new(0, ReservedPort::any().unwrap(), &scenario.unwrap(), 42, reports);
+            let replica = Replica::new(0, ReservedPort::any().unwrap(), (&scenario.unwrap(), 42), false, reports);
             let addresses = [("server-0".to_owned(), replica.address())].into();
             let world = Host::new(Clock::MACHINE, Timer::start().unwrap()).with_servers(addresses).shared();
             replica.start(&world, logs.path()).await.unwrap_err().to_string()

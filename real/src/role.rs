@@ -6,7 +6,7 @@ pub mod replica;
 use std::{env, io};
 
 use clap::{Parser, Subcommand};
-use kernel::world::SharedWorld;
+use kernel::{load::LoadError, world::SharedWorld};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
@@ -77,6 +77,9 @@ pub enum RoleError {
     /// The token in the environment cannot be used.
     #[error(transparent)]
     Token(#[from] InvalidToken),
+    /// The load of the app cannot be offered as it is written.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// A command of the orchestrator is invalid, or comes at the wrong time.
     #[error("{0}")]
     Order(String),

@@ -121,6 +121,10 @@ impl Findings {
             // A backend answers within a few microseconds: noise of that size changes no simulated result.
             rows.push(TableRow { what: format!("{size}: service"), samples, matters: workload != "backend" });
         }
+        for ((what, units), samples) in &self.measurement.computed {
+            // Most are a few microseconds, whose noise changes no simulated result.
+            rows.push(TableRow::minor(&format!("{what}, {units}: computing"), samples));
+        }
         for (size, path) in &self.measurement.waiting.by_size {
             for (what, samples) in [("client to worker", &path.to_server), ("worker to client", &path.to_client)] {
                 rows.push(TableRow { what: format!("{size}: {what}"), samples, matters: true });
@@ -161,6 +165,14 @@ impl Findings {
             toml.line("\n[[service_time]]");
             toml.line(&format!("workload = \"{workload}\""));
             toml.line(&format!("units = {}        # {size}", units(size)));
+            toml.samples("us", samples);
+        }
+        // A unit count of zero has no time of its own.
+        for ((what, units), samples) in self.measurement.computed.iter().filter(|((_, units), _)| *units > 0) {
+            toml.line("\n[[service_time]]");
+            // A string of JSON is one of TOML, too.
+            toml.line(&format!("workload = {}", serde_json::Value::from(what.as_str())));
+            toml.line(&format!("units = {units}"));
             toml.samples("us", samples);
         }
         for (size, path) in &self.measurement.waiting.by_size {
@@ -281,7 +293,7 @@ mod tests {
                     [servers]\nservice_time_min = '10ms'\n";
         let text = text.replace("servers.replicas = 1\n[servers]", "[servers]\nreplicas = 1");
         let scenario = kernel::scenario::Scenario::parse("s", &text, &[]).unwrap();
-        let played = sim::run(&Plan { scenario, seed: 1, calibration }, &Default::default()).unwrap();
+        let played = sim::run(&Plan { calibration, ..Plan::new(scenario, 1) }, &Default::default()).unwrap();
         let again = Observed::from_records(&played.records, Duration::from_millis(10));
         let path = RequestPath { to_server: vec![200.0; 2], held: vec![70.0; 2], to_client: vec![300.0; 2] };
         assert_eq!(again.client_late, [30.0; 2]);

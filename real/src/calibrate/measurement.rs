@@ -29,6 +29,8 @@ pub(super) struct Measurement {
     pub(super) shaped: RunSamples,
     /// Runs of other workloads, by the workload's name.
     pub(super) others: BTreeMap<&'static str, RunSamples>,
+    /// Times of what the service of an app computes, by its name and units.
+    pub(super) computed: BTreeMap<(String, u64), Samples>,
 }
 
 /// The samples of one kind of run.
@@ -68,6 +70,13 @@ pub(super) enum CalibrationError {
 }
 
 impl Measurement {
+    /// Adds the times of what the service of an app computed in a run, as a round of their own.
+    pub(super) fn add_computing(&mut self, times: BTreeMap<(String, u64), Vec<f64>>) {
+        for (what, times) in times {
+            self.computed.entry(what).or_default().add_round(times);
+        }
+    }
+
     /// The samples of `quantity`, which a run adds to.
     pub(super) fn samples_mut(&mut self, quantity: Measures) -> &mut RunSamples {
         match quantity {

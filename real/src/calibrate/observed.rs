@@ -61,6 +61,19 @@ impl Observed {
     }
 }
 
+/// Returns how long the service of an app computed what, in microseconds, by its name and units.
+pub(super) fn computing(records: &Records) -> BTreeMap<(String, u64), Vec<f64>> {
+    let mut times: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+    for row in records.events.iter().filter(|row| row.event == Event::Computed) {
+        // The units are behind the name.
+        let named = row.cause.as_deref().and_then(|cause| cause.rsplit_once(' '));
+        let Some((what, Ok(units))) = named.map(|(what, units)| (what, units.parse())) else { continue };
+        let Some(time_us) = row.duration_us else { continue };
+        times.entry((what.to_owned(), units)).or_default().push(time_us as f64);
+    }
+    times
+}
+
 /// Time between each `connecting` event and the next `ready` event of the same server.
 fn connects(records: &Records) -> Vec<f64> {
     let mut begun = BTreeMap::new();
@@ -133,6 +146,20 @@ mod tests {
         let path = RequestPath { to_server: vec![200.0], held: vec![150.0], to_client: vec![300.0] };
         assert_eq!((observed.client_late, observed.connect), (vec![30.0], vec![350.0]));
         assert_eq!(observed.by_size, BTreeMap::from([("64x64".to_owned(), path)]));
+    }
+
+    #[test]
+    fn computations_are_grouped_by_name_and_units() {
+        let computed = |cause: &str, us| EventRow {
+            cause: Some(cause.to_owned()),
+            duration_us: Some(us),
+            ..event(1, Event::Computed)
+        };
+        let events =
+            vec![computed("a price 3", 7), computed("a price 3", 9), computed("a price 4", 8), computed("x", 1)];
+        let times = computing(&Records { events, ..Records::default() });
+        let price = |units| ("a price".to_owned(), units);
+        assert_eq!(times, BTreeMap::from([(price(3), vec![7.0, 9.0]), (price(4), vec![8.0])]));
     }
 
     #[test]

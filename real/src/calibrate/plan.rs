@@ -10,7 +10,7 @@ use kernel::{
 
 use super::{
     measurement::{CalibrationError, Measurement, Measures},
-    observed::Observed,
+    observed::{Observed, computing},
 };
 use crate::{
     live::View,
@@ -69,7 +69,7 @@ impl RunKind {
     /// A run of each workload that has no other run.
     fn of_other_workloads() -> impl Iterator<Item = Self> {
         let has_runs = KINDS.map(|kind| kind.workload_name());
-        let others = Workload::names().filter(move |name| !has_runs.contains(name));
+        let others = Workload::of_this_project().filter(move |name| !has_runs.contains(name));
         others.map(|name| Self { name, work: Work::Other(name, ""), ..Self::OTHER })
     }
 
@@ -114,20 +114,30 @@ impl RunKind {
 /// The runs of a calibration, with their scenarios.
 pub(super) struct CalibrationPlan {
     runs: Vec<(Scenario, RunKind)>,
+    /// The scenario of an app whose computing is measured.
+    app: Option<Scenario>,
 }
 
 impl CalibrationPlan {
-    /// Builds the runs for images of `sizes`. Fails if the scenario format does not allow one of them.
-    pub(super) fn new(sizes: &[Size]) -> Result<Self, ScenarioError> {
+    /// Builds the runs for images of `sizes`, and those of the scenario of an app. Fails if the scenario format does not allow one of them.
+    pub(super) fn new(sizes: &[Size], app: Option<Scenario>) -> Result<Self, ScenarioError> {
         let sizes = sizes.iter().map(|size| format!("'{size}'")).collect::<Vec<_>>().join(", ");
         let kinds = KINDS.into_iter().chain(RunKind::of_other_workloads());
         let runs = kinds.map(|kind| Ok((kind.scenario(&sizes)?, kind))).collect::<Result<_, ScenarioError>>()?;
-        Ok(Self { runs })
+        Ok(Self { runs, app })
     }
 
     /// Approximate duration of all runs.
     pub(super) fn seconds(&self) -> u64 {
-        ROUNDS * self.runs.iter().map(|(_, kind)| kind.seconds + OVERHEAD_SECONDS).sum::<u64>()
+        let of_app = self.app.iter().map(|scenario| scenario.duration.as_secs());
+        ROUNDS
+            * self
+                .runs
+                .iter()
+                .map(|(_, kind)| kind.seconds)
+                .chain(of_app)
+                .map(|time| time + OVERHEAD_SECONDS)
+                .sum::<u64>()
     }
 
     /// Plays all runs. Calls `progress` after each run with the seconds that it took.
@@ -142,6 +152,11 @@ impl CalibrationPlan {
                 measurement.samples_mut(kind.measures()).add(observed);
                 progress(kind.seconds + OVERHEAD_SECONDS);
             }
+            if let Some(scenario) = &self.app {
+                let records = record(scenario, round, &place.path().join(&scenario.name))?;
+                measurement.add_computing(computing(&records));
+                progress(scenario.duration.as_secs() + OVERHEAD_SECONDS);
+            }
         }
         Ok(measurement)
     }
@@ -152,7 +167,7 @@ fn record(scenario: &Scenario, seed: u64, place: &Path) -> Result<Records, Calib
     let mut folder = RunFolder::prepare(place, Earlier::Replace).map_err(RehearsalError::from)?;
     let logs = folder.logs().map_err(RehearsalError::from)?;
     let info = RunInfo::new("real", seed);
-    let plan = Plan { scenario: scenario.clone(), seed, logs, view: View::Nothing };
+    let plan = Plan { scenario: scenario.clone(), seed, logs, view: View::Nothing, measures_computing: true };
     let played = play(&plan, &mut folder, &info)?;
     if played.interrupted {
         return Err(CalibrationError::Signal);
@@ -171,15 +186,15 @@ mod tests {
 
     #[test]
     fn a_calibration_takes_about_two_minutes_and_plays_no_fault() {
-        let plan = CalibrationPlan::new(&["64x64".parse().unwrap()]).unwrap();
+        let plan = CalibrationPlan::new(&["64x64".parse().unwrap()], None).unwrap();
         assert!(plan.seconds() < 130, "{} s", plan.seconds());
         assert!(plan.runs.iter().all(|(scenario, _)| scenario.faults.is_empty()));
     }
 
     #[test]
     fn every_workload_is_measured() {
-        let plan = CalibrationPlan::new(&["64x64".parse().unwrap()]).unwrap();
+        let plan = CalibrationPlan::new(&["64x64".parse().unwrap()], None).unwrap();
         let measured: BTreeSet<_> = plan.runs.iter().map(|(scenario, _)| scenario.workload.name()).collect();
-        assert_eq!(measured, Workload::names().collect());
+        assert_eq!(measured, Workload::of_this_project().collect());
     }
 }

@@ -7,14 +7,14 @@ use std::{
 };
 
 use kernel::{
-    cli::{Exit, Failure},
+    cli::{Exit, Failure, sibling},
     run_folder::{Earlier, RunFolder, RunInfo, campaign::CALIBRATION},
     visible::Visible,
 };
 
 use super::campaign::{Campaign, CampaignInput, CampaignRun};
 use crate::{
-    facts,
+    app, facts,
     live::View,
     rehearsal::{Plan, play},
 };
@@ -31,10 +31,12 @@ impl Runner {
     /// Finds the simulation's program, which cargo builds into the same folder as this one. Fails if it is missing.
     pub(super) fn find(campaign: &Campaign) -> Result<Self, Failure> {
         let program = env::current_exe().map_err(Failure::run_failed)?;
-        let sim = program.with_file_name("sim");
+        let sim = sibling(&program, "real", "sim");
         if !sim.is_file() {
-            let build = if cfg!(debug_assertions) { "cargo build -p sim" } else { "cargo build --release -p sim" };
-            return Err(Failure::run_failed(format!("{} is missing; build it: {build}", sim.visible())));
+            let release = if cfg!(debug_assertions) { "" } else { " --release" };
+            let what = if app::of_program().is_none() { "-p sim" } else { "--bins" };
+            let sim = sim.visible();
+            return Err(Failure::run_failed(format!("{sim} is missing; build it: cargo build{release} {what}")));
         }
         Ok(Self { sim, calibration: campaign.place().join(CALIBRATION) })
     }
@@ -80,7 +82,8 @@ fn run_real(run: &CampaignRun<'_>) -> Result<(), Failure> {
     let mut info = RunInfo::new(run.world, run.seed);
     info.host = Some(facts::host());
     info.started = Some(facts::now());
-    let plan = Plan { scenario: run.scenario.clone(), seed: run.seed, logs, view: View::Nothing };
+    let plan =
+        Plan { scenario: run.scenario.clone(), seed: run.seed, logs, view: View::Nothing, measures_computing: false };
     let played = play(&plan, &mut folder, &info).map_err(|error| {
         let failure = error.into_failure(folder.remains());
         Failure { message: format!("{}: {}", run.place.visible(), failure.message), ..failure }

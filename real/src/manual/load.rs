@@ -24,13 +24,14 @@ use kernel::{
     run_folder::{Earlier, RunEnd, RunFolder, RunInfo},
     scenario::{Scenario, Servers, duration},
     visible::Visible,
-    workload::{Inputs, Oracle},
 };
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::Notify};
 
 use super::log::log_line;
 use crate::{
+    app,
+    asked::Asked,
     caller::Caller,
     clock::{Clock, machine_ns},
     facts,
@@ -52,14 +53,14 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Offers the load to its end, or until Ctrl-C, and prints the summary.
 pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let scenario = args.scenario()?;
+    app::check(&scenario.workload).map_err(Failure::wrong_input)?;
     let servers = args.servers()?;
     let entropy = Entropy::new(args.seed);
-    let inputs =
-        Inputs::for_kinds(&scenario.workload, &scenario.load.request, entropy).map_err(Failure::wrong_input)?;
+    let asked = Asked::prepare(&scenario, entropy).map_err(Failure::wrong_input)?;
     let mut rows = Rows::begin(&scenario, args, servers.len())?;
     let watcher = Watcher::start(args, rows.take_log(), rows.queue())?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
-    let offered = runtime.block_on(offer(&scenario, entropy, inputs, &servers, watcher.feed()));
+    let offered = runtime.block_on(offer(&scenario, entropy, asked, &servers, watcher.feed()));
     // The load has ended, and open connections would keep their tasks waiting.
     runtime.shutdown_background();
     let duration = offered?;
@@ -149,7 +150,7 @@ impl Rows {
 async fn offer(
     scenario: &Scenario,
     entropy: Entropy,
-    inputs: Inputs,
+    asked: Asked,
     servers: &[(String, SocketAddr)],
     feed: Arc<Feed>,
 ) -> Result<Duration, Failure> {
@@ -158,7 +159,6 @@ async fn offer(
     let time = duration::text(scenario.duration);
     let named: Vec<_> = servers.iter().map(|(name, address)| format!("{name} ({address})")).collect();
     log_line(format!("{load} for {time} to {}; Ctrl-C ends it with the summary", named.join(", ")));
-    let oracle = Oracle::learned(&inputs);
     let addresses: BTreeMap<_, _> = servers.iter().cloned().collect();
     let names: Vec<_> = servers.iter().map(|(name, _)| name.clone()).collect();
     let timer = Timer::start().map_err(Failure::run_failed)?;
@@ -168,19 +168,24 @@ async fn offer(
     let cancelled = Notify::new();
     let mut faults = InjectedFaults::begin(servers, epoch_ns, feed.clone())?;
     let offering = async {
-        select(pin!(caller.offer(inputs, oracle, feed, cancelled.notified())), pin!(faults.watch(&world))).await;
+        let offered = pin!(caller.offer(asked, feed, cancelled.notified()));
+        let ended = match select(offered, pin!(faults.watch(&world))).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right(_) => Ok(()),
+        };
         // What happened since the last look.
         faults.look();
+        ended.map_err(Failure::run_failed)
     };
     let mut load = pin!(offering);
-    if let Either::Left(_) = select(load.as_mut(), pin!(interrupt.next())).await {
-        return Ok(scenario.duration);
+    if let Either::Left((ended, _)) = select(load.as_mut(), pin!(interrupt.next())).await {
+        return ended.map(|()| scenario.duration);
     }
     let offered = Duration::from_micros(world.now().as_micros()).min(scenario.duration);
     log_line(format!("interrupted after {:.1} s", offered.as_secs_f64()));
     cancelled.notify_one();
     match select(load, world.sleep_until(world.now() + CANCEL_TIMEOUT)).await {
-        Either::Left(_) => Ok(offered),
+        Either::Left((ended, _)) => ended.map(|()| offered),
         Either::Right(_) => Err(Failure::run_failed("the calls in progress could not be completed")),
     }
 }

@@ -1,6 +1,6 @@
 //! `real serve`: one server in the foreground.
 
-use std::{net::Ipv4Addr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::Ipv4Addr, pin::pin, sync::Arc, time::Duration};
 
 use clap::Args;
 use futures_util::future::{Either, select};
@@ -9,6 +9,7 @@ use kernel::{
     entropy::Entropy,
     record::Recorder,
     server::{self, Injector, ReplicaSettings},
+    world::BoxFuture,
 };
 use tokio::{runtime::Runtime, sync::Notify};
 
@@ -19,6 +20,7 @@ use super::{
     session::ManualSession,
 };
 use crate::{
+    app,
     interrupt::Interrupt,
     option::{self, BackendArgs, Capacity},
 };
@@ -79,9 +81,14 @@ async fn serve(args: &ServeArgs, settings: ReplicaSettings) -> Result<Exit, Fail
     let id = &registration.entry().id;
     let log = Arc::new(ServerLog::default());
     let recorder = Recorder::new(world.clone(), id, log.clone());
-    let stop = Notify::new();
-    let mut serving =
-        pin!(server::serve(host.with_listener(listener).shared(), recorder, id, settings, injector, stop.notified()));
+    let stop = Arc::new(Notify::new());
+    let stopped = stop.clone();
+    let until_stop = async move { stopped.notified().await };
+    let serving_world = host.with_listener(listener).shared();
+    let mut serving: BoxFuture<'_, io::Result<()>> = match app::of_program() {
+        Some(app) => Box::pin(app.serve(serving_world, recorder, id, settings, injector, until_stop)),
+        None => Box::pin(server::serve(serving_world, recorder, id, settings, injector, until_stop)),
+    };
     announce(registration.entry());
     if let Either::Left((ended, _)) = select(serving.as_mut(), pin!(interrupt.next())).await {
         return ended.map(|()| Exit::Passed).map_err(|error| Failure::run_failed(format!("cannot continue: {error}")));

@@ -9,11 +9,7 @@ use std::{
 
 use clap::Args;
 use futures_util::future::{Either, select};
-use kernel::{
-    entropy::Entropy,
-    scenario::Scenario,
-    workload::{Inputs, Oracle},
-};
+use kernel::{entropy::Entropy, scenario::Scenario};
 use tokio::{
     runtime::Runtime,
     sync::{
@@ -25,6 +21,7 @@ use tracing::info;
 
 use super::{RoleError, die_with, log_resumes};
 use crate::{
+    asked::Asked,
     caller::Caller,
     clock::Clock,
     diagnostics,
@@ -94,9 +91,7 @@ async fn offer_load(
     };
     let scenario = Scenario::parse("scenario", &scenario, &[]).map_err(|error| RoleError::Order(error.to_string()))?;
     let entropy = Entropy::new(seed);
-    let inputs = Inputs::for_kinds(&scenario.workload, &scenario.load.request, entropy)
-        .map_err(|error| RoleError::Order(error.to_string()))?;
-    let oracle = Oracle::learned(&inputs);
+    let asked = Asked::prepare(&scenario, entropy).map_err(|error| RoleError::Order(error.to_string()))?;
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     info!(scenario = scenario.name, seed, ?servers, "ready");
     reports.send(&Report::Ready);
@@ -110,9 +105,10 @@ async fn offer_load(
     info!(epoch_ns, "load begins");
     let caller = Caller::new(scenario, entropy, world.clone(), &names);
     let cancelled = Notify::new();
-    let load = caller.offer(inputs, oracle, reports.clone(), cancelled.notified());
+    let load = caller.offer(asked, reports.clone(), cancelled.notified());
     match select(pin!(load), pin!(obey(&caller, &mut orders, &cancelled))).await {
-        Either::Left(_) => {
+        Either::Left((ended, _)) => {
+            ended?;
             let at_us = world.now().as_micros();
             info!(at_us, "load has ended");
             reports.send(&Report::Done { at_us });

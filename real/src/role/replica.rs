@@ -22,6 +22,7 @@ use tracing::{error, info};
 
 use super::{RoleError, die_with, log_resumes};
 use crate::{
+    app,
     clock::Clock,
     diagnostics,
     host::Host,
@@ -56,6 +57,14 @@ pub struct ReplicaArgs {
     #[arg(long)]
     request_kinds: Option<String>,
 
+    /// Serves the app of this program in place of the workloads
+    #[arg(long)]
+    app: bool,
+
+    /// Records how long the app's service computes
+    #[arg(long, requires = "app")]
+    measure: bool,
+
     /// Seed of all random draws
     #[arg(long)]
     seed: u64,
@@ -75,9 +84,16 @@ impl ReplicaArgs {
             capacity: Capacity::from_settings(&scenario.servers),
             backend: BackendArgs::from_settings(&backend),
             request_kinds: request_kinds(scenario),
+            app: matches!(scenario.workload, Workload::App(_)),
+            measure: false,
             seed,
             parent: std::process::id(),
         }
+    }
+
+    /// The same replica, which records how long its service computes if `measures` and if it is that of an app.
+    pub(crate) fn measuring(self, measures: bool) -> Self {
+        Self { measure: measures && self.app, ..self }
     }
 
     /// The arguments as a command line has them.
@@ -90,7 +106,8 @@ impl ReplicaArgs {
         ];
         let own = own.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
         let kinds = self.request_kinds.iter().flat_map(|text| ["--request-kinds".to_owned(), text.clone()]);
-        own.chain(self.capacity.to_words()).chain(self.backend.to_words()).chain(kinds).collect()
+        let app = self.app.then(|| "--app".to_owned()).into_iter().chain(self.measure.then(|| "--measure".to_owned()));
+        own.chain(self.capacity.to_words()).chain(self.backend.to_words()).chain(kinds).chain(app).collect()
     }
 }
 
@@ -135,7 +152,7 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         .map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
     let address = backlog.address().map_err(RoleError::system("cannot read the address of the socket"))?;
     info!(%address, "listening");
-    let world = Host::new(Clock::MACHINE, timer).with_listener(backlog).shared();
+    let world = Host::new(Clock::MACHINE, timer).with_listener(backlog).measuring_computing(args.measure).shared();
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
     let reports = ToOrchestrator::start().map_err(RoleError::system("cannot send reports"))?;
     let recorder = Recorder::new(world.clone(), id, reports);
@@ -150,9 +167,11 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         terminate.recv().await;
         info!("asked to end");
     };
-    server::serve(world, recorder, id, settings, injector, stop)
-        .await
-        .map_err(RoleError::system("cannot continue serving"))
+    let served = match app::of_program().filter(|_| args.app) {
+        Some(app) => app.serve(world, recorder, id, settings, injector, stop).await,
+        None => server::serve(world, recorder, id, settings, injector, stop).await,
+    };
+    served.map_err(RoleError::system("cannot continue serving"))
 }
 
 /// Does what the orchestrator says. Ends with standard input, which the orchestrator holds open as long as it lives.

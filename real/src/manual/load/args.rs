@@ -13,7 +13,7 @@ use super::super::{
     registry::{EntryKind, Registry},
     target,
 };
-use crate::option;
+use crate::{app, option};
 
 /// The scenario that options and `--set` override when there is no `--scenario`.
 const DEFAULTS: &str = "name = \"load\"\nduration = \"60s\"\n[load]\nrate = 10.0\n";
@@ -86,7 +86,10 @@ pub struct LoadArgs {
 impl LoadArgs {
     /// The scenario that the options and the file describe, without expectations that need recorded faults.
     pub(super) fn scenario(&self) -> Result<Scenario, Failure> {
-        let kind = self.workload.iter().map(|kind| format!("workload.kind={kind}"));
+        // Without a file and an option it is what the servers of this program serve.
+        let of_program = app::of_program().filter(|_| self.scenario.is_none()).map(|_| "app");
+        let kind = self.workload.as_deref().or(of_program);
+        let kind = kind.iter().map(|kind| format!("workload.kind={kind}"));
         // The defaults have a rate, which users take the place of; a scenario has the load that it describes.
         let alone =
             self.users.filter(|_| self.rate.is_none() && self.scenario.is_none()).map(|_| "load.rate=0".to_owned());
