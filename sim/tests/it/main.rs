@@ -21,6 +21,7 @@ mod pinned;
 
 mod scenarios;
 mod service_config;
+mod shop;
 mod shrink;
 mod simulated;
 mod soundness;

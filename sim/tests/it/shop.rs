@@ -1,0 +1,52 @@
+//! The crate of a user: the example that the README of `sim` builds up, outside of this workspace.
+
+use std::{fs, path::PathBuf, process::Command};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(file: &str) -> String {
+    let path = root().join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Builds the crate and runs its tests, which play it in the simulation and on real processes, with the tests' own compiler settings so
+/// that dependencies are compiled once.
+#[test]
+fn the_crate_of_a_user_passes_its_tests() {
+    let folder = root().join("sim/examples/shop");
+    let manifest = read("Cargo.toml");
+    // The profiles are the last tables of the manifest, and a configuration of cargo may have the same.
+    let profiles = manifest.find("[profile.").map(|start| &manifest[start..]).expect("the workspace has profiles");
+    let config = tempfile::NamedTempFile::with_suffix(".toml").expect("there is room for a file");
+    fs::write(config.path(), profiles).expect("there is room for a file");
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("..");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["test", "--offline", "--locked", "--config"]).arg(config.path()).current_dir(folder);
+    // Its own configuration and that of this repository would add the flag twice, and everything would be compiled again.
+    cargo.env("RUSTFLAGS", "--cfg tokio_unstable").env("CARGO_TARGET_DIR", target);
+    let ended = cargo.output().expect("cargo is there");
+    let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "{said}");
+    assert!(said.contains("test a_wrong_reply_is_named_with_its_order ... ok"), "{said}");
+}
+
+#[test]
+fn the_readme_shows_the_files_of_the_crate() {
+    let readme = read("sim/README.md");
+    for file in [
+        "proto/shop.proto",
+        "build.rs",
+        "src/lib.rs",
+        "src/bin/shop-sim.rs",
+        "src/bin/shop-real.rs",
+        "scenarios/crash.toml",
+        "tests/crash.rs",
+    ] {
+        let text = read(&format!("sim/examples/shop/{file}"));
+        assert!(readme.contains(&format!("\n{text}```\n")), "{file} is another one than in the README");
+    }
+    let lines = read("sim/examples/shop/tests/crash.rs").lines().count();
+    assert!(lines <= 25, "the test of a crash has {lines} lines");
+}
