@@ -4,8 +4,9 @@
 //!   counted each time the machine comes to rest.
 //! * A sleep on tokio's clock, which counts the steps of the driver: 50 ms of it are fifty steps, whatever the virtual time.
 //! * Work on another thread, whose end no virtual time decides.
+//! * Tasks that run over and over at one instant, so that a step of the driver does not end.
 //!
-//! The last two are seen by who wakes a task. A task is woken by another task, by the virtual clock or a message between two turns, or,
+//! The second and the third are seen by who wakes a task. A task is woken by another task, by the virtual clock or a message between two turns, or,
 //! within a turn, by tokio: at once for a task that has yielded, and after it has moved its own clock for a timer.
 
 use std::{
@@ -45,7 +46,15 @@ pub(crate) enum Misuse {
          `tokio::fs` and of threads"
     )]
     OtherThread,
+    #[error(
+        "tasks ran {POLLS_MAX} times at one instant and never waited; a loop without an end needs a `host.sleep`, or something else that \
+         it waits for"
+    )]
+    NeverWaits,
 }
+
+/// Most polls of a machine's tasks at one instant. It is far more than the most requests at once need, and takes some seconds.
+const POLLS_MAX: u64 = 50_000_000;
 
 /// A time on tokio's paused clock.
 type TokioInstant = tokio::time::Instant;
@@ -63,11 +72,36 @@ pub(crate) struct WakeCheck {
     step: AtomicU64,
     /// tokio's time in that step, before it ends.
     began: Mutex<Option<TokioInstant>>,
+    /// The virtual time at which a task was last polled, in nanoseconds, and the polls at that instant.
+    instant: AtomicU64,
+    polls: AtomicU64,
 }
 
 impl WakeCheck {
     pub(crate) fn new(activity: Activity) -> Arc<Self> {
-        Arc::new(Self { activity, step: AtomicU64::new(u64::MAX), began: Mutex::default() })
+        Arc::new(Self {
+            activity,
+            step: AtomicU64::new(u64::MAX),
+            began: Mutex::default(),
+            instant: AtomicU64::new(0),
+            polls: AtomicU64::new(0),
+        })
+    }
+
+    /// Counts a poll of a task. Returns false if there were too many at this instant: the step would not end, so no task may be polled in it
+    /// any more. The machine has its turns on one thread, so that no operation has to be atomic.
+    pub(crate) fn may_poll(&self) -> bool {
+        let now = virtual_time::nanos().unwrap_or_default();
+        if self.instant.load(Relaxed) != now {
+            self.instant.store(now, Relaxed);
+            self.polls.store(0, Relaxed);
+        }
+        let polls = self.polls.load(Relaxed) + 1;
+        self.polls.store(polls, Relaxed);
+        if polls == POLLS_MAX {
+            self.activity.misused(&Misuse::NeverWaits);
+        }
+        polls < POLLS_MAX
     }
 
     /// Polls a task of the machine.

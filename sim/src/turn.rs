@@ -101,7 +101,7 @@ impl Turn {
         cx: &mut Context<'_>,
     ) -> Poll<T> {
         self.polls.fetch_add(1, Relaxed);
-        if *has_panicked {
+        if *has_panicked || !self.wakes.may_poll() {
             return Poll::Pending;
         }
         let polled = catch_unwind(AssertUnwindSafe(|| self.wakes.polling(|| trace::turn(host, || task.poll(cx)))));

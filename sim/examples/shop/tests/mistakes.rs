@@ -28,6 +28,8 @@ enum Mistake {
     TokioSpawn,
     /// It computes on a thread of tokio.
     TokioThread,
+    /// It spawns a task that never waits.
+    Spins,
 }
 
 struct Careless {
@@ -45,6 +47,11 @@ impl Stock for Careless {
             Mistake::TokioSleep => tokio::time::sleep(Duration::from_millis(1)).await,
             Mistake::TokioSpawn => drop(tokio::spawn(std::future::pending::<()>())),
             Mistake::TokioThread => tokio::task::spawn_blocking(|| ()).await.expect("it does not panic"),
+            Mistake::Spins => self.host.spawn(async {
+                loop {
+                    tokio::task::yield_now().await;
+                }
+            }),
             Mistake::Waits if order % 50 == 49 => self.host.sleep(Duration::from_secs(1_000)).await,
             Mistake::Panics if order % 50 == 49 => panic!("planted"),
             _ => {}
@@ -122,6 +129,7 @@ fn what_a_simulation_cannot_play_is_an_error_with_the_remedy() {
         (Mistake::TokioSleep, "use `host.sleep`"),
         (Mistake::TokioSpawn, "use `host.spawn`"),
         (Mistake::TokioThread, "use `host.compute`"),
+        (Mistake::Spins, "a loop without an end needs a `host.sleep`"),
     ] {
         let report = report("crash", &[], &careless(mistake));
         assert!(report.contains(remedy), "{report}");
