@@ -12,7 +12,12 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-use std::{error::Error, fmt, io, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    error::Error,
+    fmt, io,
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+};
 
 use futures_util::FutureExt;
 
@@ -38,6 +43,9 @@ type Software = Arc<dyn Fn(Host) -> BoxFuture<'static, Result<(), BoxError>> + S
 
 /// What a request of the load does.
 type Load = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+/// The app of this program; `None` if it plays the workloads of this project.
+static OF_PROGRAM: OnceLock<Option<App>> = OnceLock::new();
 
 /// A user's service, and the load that calls it. A scenario with `workload.kind = "app"` plays it: its `[servers]` are processes of the
 /// service, and each request of its `[load]` is one call.
@@ -91,6 +99,17 @@ pub enum AppError {
     NoApp,
 }
 
+/// Why an app does not hold what a scenario expects. `Debug` writes the same as `Display`, so that a test that returns it shows the report.
+#[derive(thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);
+
+impl fmt::Debug for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// A service that failed, panicked, or did not serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the service `{service}` of {process} {why}")]
@@ -114,6 +133,17 @@ impl App {
     /// Creates an app without a service and without a load.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets the app that this program plays; `None` if it plays the workloads of this project. Of several calls the first one counts: a
+    /// process is one program.
+    pub fn set_for_program(app: Option<Self>) {
+        OF_PROGRAM.get_or_init(|| app);
+    }
+
+    /// Returns the app that this program plays.
+    pub fn of_program() -> Option<&'static Self> {
+        OF_PROGRAM.get().and_then(Option::as_ref)
     }
 
     /// Adds the service called `name`. `software` is called for each of its processes, also for one that replaces another, and the

@@ -28,6 +28,7 @@ use std::{
 
 use clap::Args;
 use kernel::{
+    app::App,
     cli::{Exit, Failure, print, program, progress, quoted},
     run_folder::{OsFiles, SingleFile, sha256},
     scenario::{Scenario, Size},
@@ -119,7 +120,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
 fn app_scenario(path: &Path, overrides: &[String]) -> Result<Scenario, Failure> {
     let mut scenario = Scenario::load(path, overrides).map_err(Failure::wrong_input)?;
     app::check(&scenario.workload).map_err(Failure::wrong_input)?;
-    if app::of_program().is_none() {
+    if App::of_program().is_none() {
         return Err(Failure::wrong_input(
             "the workloads of this project are measured without a scenario; leave it out",
         ));

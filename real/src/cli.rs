@@ -177,7 +177,7 @@ enum Command {
 /// }
 /// ```
 pub fn main(app: impl Into<Option<App>>) -> ExitCode {
-    app::set(app.into());
+    App::set_for_program(app.into());
     let Options { command } = cli::parse(env::args_os()).unwrap_or_else(|error| cli::end(&error));
     let started = diagnostics::start().map_err(Failure::wrong_input);
     let started = started.and_then(|()| token::load().map_err(Failure::wrong_input));

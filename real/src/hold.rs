@@ -1,23 +1,12 @@
 //! A scenario as a test: an app holds on real processes what the scenario expects.
 
 use std::{
-    fmt, fs, io,
+    fs, io,
     path::Path,
     process::{Command, Stdio},
 };
 
-use kernel::{scenario::Scenario, visible::Visible};
-
-/// Why an app does not hold what a scenario expects. `Debug` writes the same as `Display`, so that a test that returns it shows the report.
-#[derive(thiserror::Error)]
-#[error("{0}")]
-pub struct Broken(String);
-
-impl fmt::Debug for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+use kernel::{app::Broken, scenario::Scenario, visible::Visible};
 
 /// Plays `scenario` once with `seed` on real processes, by `program`, whose `main` calls [`main`](crate::main) with the app; in a test of
 /// cargo it is `env!("CARGO_BIN_EXE_NAME")`. It holds if the run passes.

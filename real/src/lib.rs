@@ -37,10 +37,10 @@ mod timer;
 pub mod token;
 
 pub use cli::main;
-pub use hold::{Broken, hold};
+pub use hold::hold;
 pub use host::{listening_world, world};
 pub use kernel::{
-    app::{App, BoxError, Call, Host},
+    app::{App, BoxError, Broken, Call, Host},
     grpc::Services,
     scenario::Scenario,
 };

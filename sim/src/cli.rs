@@ -17,7 +17,7 @@ mod single;
 mod tip;
 mod verify;
 
-use std::{env, process::ExitCode, sync::OnceLock};
+use std::{env, process::ExitCode};
 
 use clap::CommandFactory;
 use kernel::{
@@ -31,12 +31,9 @@ use self::{
 };
 use crate::SimulationError;
 
-/// The app that this program plays; `None` if it plays the workloads of this project.
-static APP: OnceLock<Option<App>> = OnceLock::new();
-
 /// Returns the app that this program plays.
 fn app() -> Option<App> {
-    APP.get().cloned().flatten()
+    App::of_program().cloned()
 }
 
 /// Does what the command line of this process asks for, as the program `sim` does, and returns its exit code.
@@ -57,8 +54,7 @@ fn app() -> Option<App> {
 /// }
 /// ```
 pub fn main(app: impl Into<Option<App>>) -> ExitCode {
-    // A second call has the app of the first one: a process is one program.
-    APP.get_or_init(|| app.into());
+    App::set_for_program(app.into());
     let options: Options = cli::parse(env::args_os()).unwrap_or_else(|error| cli::end(&error));
     match run(&options) {
         Ok(exit) => exit.into(),

@@ -25,8 +25,12 @@ impl RunSoFar {
     /// was stopped does not pass.
     pub fn summary(&self, plan: &Plan) -> Summary {
         let Some(stopped) = self.stopped else { return self.run.summary(plan) };
-        let offered = plan.scenario.duration.min(stopped.at.since(Instant::START));
-        self.run.summary_of(plan, offered, Some(&stopped.to_string()))
+        self.run.summary_of(plan, self.offered(plan.scenario.duration), Some(&stopped.to_string()))
+    }
+
+    /// Returns for how long load was offered in a scenario of this `duration`: to its end, or until the run was stopped.
+    pub(crate) fn offered(&self, duration: Duration) -> Duration {
+        self.stopped.map_or(duration, |stopped| duration.min(stopped.at.since(Instant::START)))
     }
 
     /// Returns the run, or the error of one that was stopped.

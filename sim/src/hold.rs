@@ -1,7 +1,7 @@
 //! A scenario as a test: an app holds what the scenario expects, with many seeds.
 
 use std::{
-    env, fmt,
+    env,
     ops::Range,
     sync::{
         Mutex,
@@ -11,30 +11,18 @@ use std::{
 };
 
 use kernel::{
-    app::App,
+    app::{App, Broken},
     cli::{RunReport, program, quoted},
     measure::Verdict,
     run_folder::{Earlier, RunFolder, RunInfo},
     scenario::Scenario,
     sync::{ignore_poison, lock},
-    time::Instant,
 };
 
 use crate::{Plan, RunSoFar, limits::REAL_TIME_MAX, run::run_so_far};
 
 /// The environment variable with the one seed that [`hold`] plays instead of those that it is given.
 const SEED: &str = "REHEARSAL_SEED";
-
-/// Why an app does not hold what a scenario expects. `Debug` writes the same as `Display`, so that a test that returns it shows the report.
-#[derive(thiserror::Error)]
-#[error("{0}")]
-pub struct Broken(String);
-
-impl fmt::Debug for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// Plays `scenario` with `app` in the simulation, once with each of `seeds`, on all cores. It holds if every run passes: its
 /// expectations, the checks of the app and the invariants hold, and it comes to its end.
@@ -145,8 +133,7 @@ impl Failed {
         let mut info = RunInfo::new("sim", *seed);
         info.calibration = Some(plan.calibration.info());
         info.stopped = run.stopped.map(|stopped| stopped.to_string());
-        let whole = plan.scenario.duration;
-        let offered = run.stopped.map_or(whole, |stopped| whole.min(stopped.at.since(Instant::START)));
+        let offered = run.offered(plan.scenario.duration);
         let place = RunFolder::default_place(&plan.scenario.name, "sim", *seed);
         let folder = RunFolder::prepare(&place, Earlier::Replace)?;
         let written = folder.write(&plan.scenario, &info, &run.run.records, offered)?;

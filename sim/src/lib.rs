@@ -55,10 +55,10 @@ mod virtual_time;
 pub use cli::main;
 pub use completed_run::{CompletedRun, RunSoFar, Stopped};
 pub use error::SimulationError;
-pub use hold::{Broken, hold};
+pub use hold::hold;
 pub use interpose::shift_date;
 pub use kernel::{
-    app::{App, BoxError, Call, Host},
+    app::{App, BoxError, Broken, Call, Host},
     grpc::Services,
     scenario::Scenario,
 };

@@ -293,40 +293,26 @@ impl FaultKind {
     /// that is over at once.
     pub fn link_effect(&self) -> LinkEffect {
         let none = Shape::default();
-        let mut way = None;
-        let mut open_at_start = false;
-        let mut burst = None;
         let shape = match *self {
-            Self::Delay { latency, jitter, direction, .. } => {
-                way = direction.and_then(Direction::way);
-                Shape { latency, jitter, ..none }
-            }
+            Self::Delay { latency, jitter, .. } => Shape { latency, jitter, ..none },
             Self::Partition { direction, .. } => {
                 let cut_to = matches!(direction, Direction::Both | Direction::To);
                 let cut_to = planted!(Bug::LeakyCut, false, else cut_to);
                 let cut_from = matches!(direction, Direction::Both | Direction::From);
                 Shape { cut_to, cut_from, ..none }
             }
-            Self::HalfOpen { .. } => {
-                open_at_start = true;
-                Shape { cut_to: true, cut_from: true, ..none }
-            }
-            Self::Loss { rate, direction, .. } => {
-                way = direction.and_then(Direction::way);
-                burst = self.burst();
-                Shape { loss: rate.unwrap_or_default(), ..none }
-            }
-            Self::Bandwidth { rate, direction, .. } => {
-                way = direction.and_then(Direction::way);
-                Shape { bandwidth: Some(rate), ..none }
-            }
+            Self::HalfOpen { .. } => Shape { cut_to: true, cut_from: true, ..none },
+            Self::Loss { rate, .. } => Shape { loss: rate.unwrap_or_default(), ..none },
+            Self::Bandwidth { rate, .. } => Shape { bandwidth: Some(rate), ..none },
             Self::Reset { duration, .. } => Shape { resets: duration.is_some(), ..none },
             Self::Crash { .. } | Self::Drain { .. } | Self::Freeze { .. } | Self::Errors { .. } | Self::Slow { .. } => {
                 none
             }
         };
+        let open_at_start = matches!(self, Self::HalfOpen { .. });
         let connections = Selection { open_at_start, share: self.share().unwrap_or(1.0) };
-        LinkEffect { shape, burst, connections, way }
+        let direction = self.clone().direction_mut().and_then(|direction| *direction);
+        LinkEffect { shape, burst: self.burst(), connections, way: direction.and_then(Direction::way) }
     }
 
     /// Returns the losses in bursts of a loss that has them.

@@ -1,13 +1,10 @@
 //! Work that servers finished for nothing.
 
-use super::{RunRows, extent::Extent};
+use super::{RunRows, instants::Instants};
 use crate::{
     record::{AttemptRow, EventRow},
     status::Code,
 };
-
-/// The times at which servers finished work in vain, ascending.
-pub(super) struct Duplicates(Vec<u64>);
 
 /// Work that a server finished: a `finished` event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,33 +25,21 @@ impl FinishedWork {
     }
 }
 
-impl Duplicates {
-    /// Finds the duplicates of a run in the work that its servers finished.
-    ///
-    /// A server's `finished` event is a duplicate if its attempt has no row, did not end OK, or had ended before the
-    /// server did. One whose request has no row, as in a file that a crash cut off, cannot be judged and is left out.
-    pub(super) fn find(run: &RunRows<'_>, finished: Vec<FinishedWork>) -> Self {
-        let wasted = wasted_work(run, finished);
-        let mut times_us = Vec::with_capacity(wasted.len());
-        // Without a duplicate, a pass over all requests would find nothing.
-        let rows = (!wasted.is_empty()).then(|| run.rows.requests());
-        for row in rows.into_iter().flatten() {
-            let first = wasted.partition_point(|work| work.request < row.id);
-            let own = wasted[first..].iter().take_while(|work| work.request == row.id);
-            times_us.extend(own.map(|work| work.at_us));
-        }
-        times_us.sort_unstable();
-        Self(times_us)
+/// Finds the duplicates of a run in the work that its servers finished: the times at which they finished it in vain.
+///
+/// A server's `finished` event is a duplicate if its attempt has no row, did not end OK, or had ended before the server did. One whose
+/// request has no row, as in a file that a crash cut off, cannot be judged and is left out.
+pub(super) fn duplicates(run: &RunRows<'_>, finished: Vec<FinishedWork>) -> Instants {
+    let wasted = wasted_work(run, finished);
+    let mut times_us = Vec::with_capacity(wasted.len());
+    // Without a duplicate, a pass over all requests would find nothing.
+    let rows = (!wasted.is_empty()).then(|| run.rows.requests());
+    for row in rows.into_iter().flatten() {
+        let first = wasted.partition_point(|work| work.request < row.id);
+        let own = wasted[first..].iter().take_while(|work| work.request == row.id);
+        times_us.extend(own.map(|work| work.at_us));
     }
-
-    pub(super) fn total(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    /// Counts those that were finished in a phase.
-    pub(super) fn within(&self, extent: &Extent) -> u64 {
-        extent.count(&self.0)
-    }
+    Instants::at(times_us)
 }
 
 /// Returns the work that no call used, ascending by request.
@@ -75,13 +60,14 @@ mod tests {
     use super::*;
     use crate::measure::{
         events::Events,
+        extent::Extent,
         sample::{Sample, attempt, finished, ok},
         span::Span,
     };
 
-    fn duplicates(sample: &Sample) -> Duplicates {
+    fn duplicates_of(sample: &Sample) -> Instants {
         let run = sample.run();
-        Duplicates::find(&run, Events::collect(run.rows).finished)
+        duplicates(&run, Events::collect(run.rows).finished)
     }
 
     #[test]
@@ -96,7 +82,7 @@ mod tests {
                 attempt(1, 1, 800, Code::Ok),
             ])
             .events([finished(0, 1, 700), finished(0, 2, 1000), finished(1, 1, 801), finished(1, 2, 750)]);
-        let duplicates = duplicates(&sample);
+        let duplicates = duplicates_of(&sample);
         assert_eq!(duplicates.total(), 3);
         // They were finished at 700, 750 and 801.
         let within = |start_us, end_us| duplicates.within(&Extent::of_fault(Span { start_us, end_us }, 1_000_000));
@@ -106,6 +92,6 @@ mod tests {
     #[test]
     fn work_for_a_request_without_a_row_is_not_judged() {
         let sample = Sample::of_seconds(1).requests([ok(100, 900)]).events([finished(7, 1, 700)]);
-        assert_eq!(duplicates(&sample).total(), 0);
+        assert_eq!(duplicates_of(&sample).total(), 0);
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     CheckedExpectation, Lateness, Metrics, RunRows, Script, Verdict,
     attempts::Attempts,
-    duplicate::Duplicates,
+    duplicate::duplicates,
     events::Events,
     extent::{Extent, gaps},
     instants::Instants,
@@ -134,7 +134,7 @@ impl Summary {
     pub fn compute(label: RunLabel<'_>, run: &RunRows<'_>, script: &Script<'_>) -> Self {
         let requests = Requests::sorted(run);
         let mut events = Events::collect(run.rows);
-        let duplicates = Duplicates::find(run, mem::take(&mut events.finished));
+        let duplicates = duplicates(run, mem::take(&mut events.finished));
         let timeline = Timeline::compute(&events, &requests, run.duration_us());
         let overall = Metrics {
             ejections: events.ejections.total(),
@@ -262,7 +262,7 @@ impl FaultSummary {
     }
 }
 
-fn overall(requests: &Requests, duplicates: &Duplicates, timeline: &Timeline) -> Metrics {
+fn overall(requests: &Requests, duplicates: &Instants, timeline: &Timeline) -> Metrics {
     Metrics {
         duplicates: duplicates.total(),
         recovery_time: worst(timeline.episodes.iter().map(|episode| episode.recovery.time_us())).map(seconds),
@@ -280,7 +280,7 @@ fn worst(times_us: impl Iterator<Item = Option<u64>>) -> Option<u64> {
 struct PhaseSource<'a> {
     requests: &'a Requests,
     attempts: Option<&'a Attempts>,
-    duplicates: &'a Duplicates,
+    duplicates: &'a Instants,
     ejections: &'a Instants,
     wrong_results: &'a Instants,
 }

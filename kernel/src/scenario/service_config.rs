@@ -227,28 +227,16 @@ fn refuse_double(table: &TableReader<'_, '_>, config: &ServiceConfig, name: &str
     let method = &config.method;
     let retries = method.retry.is_some() || method.hedging.is_some();
     let policy = table.table("load_balancing").span("policy");
-    let double = [
-        ("timeout", "`deadline` in [client]", table.span("deadline").filter(|_| method.timeout.is_some())),
-        (
-            "perAttemptRecvTimeout",
-            "`attempt_timeout` in [client]",
-            table.span("attempt_timeout").filter(|_| method.attempt_timeout.is_some()),
-        ),
-        (
-            "waitForReady",
-            "`wait_for_ready` in [client]",
-            table.span("wait_for_ready").filter(|_| method.wait_for_ready.is_some()),
-        ),
-        (
-            "maxRequestMessageBytes",
-            "`max_request_message_bytes` in [client]",
-            table.span("max_request_message_bytes").filter(|_| method.max_request_message_bytes.is_some()),
-        ),
-        (
-            "maxResponseMessageBytes",
-            "`max_response_message_bytes` in [client]",
-            table.span("max_response_message_bytes").filter(|_| method.max_response_message_bytes.is_some()),
-        ),
+    let of_client = [
+        ("timeout", "deadline", method.timeout.is_some()),
+        ("perAttemptRecvTimeout", "attempt_timeout", method.attempt_timeout.is_some()),
+        ("waitForReady", "wait_for_ready", method.wait_for_ready.is_some()),
+        ("maxRequestMessageBytes", "max_request_message_bytes", method.max_request_message_bytes.is_some()),
+        ("maxResponseMessageBytes", "max_response_message_bytes", method.max_response_message_bytes.is_some()),
+    ];
+    let of_client = of_client
+        .map(|(theirs, key, is_set)| (theirs, format!("`{key}` in [client]"), table.span(key).filter(|_| is_set)));
+    let of_tables = [
         ("loadBalancingConfig", "`policy` in [client.load_balancing]", policy.filter(|_| config.balancing.is_some())),
         (
             "its retryPolicy or hedgingPolicy",
@@ -271,7 +259,8 @@ fn refuse_double(table: &TableReader<'_, '_>, config: &ServiceConfig, name: &str
                 .filter(|_| config.outlier_detection.is_some()),
         ),
     ];
-    for (theirs, ours, span) in double {
+    let of_tables = of_tables.map(|(theirs, ours, span)| (theirs, ours.to_owned(), span));
+    for (theirs, ours, span) in of_client.into_iter().chain(of_tables) {
         if let Some(span) = span {
             let message = format!("{ours} and {theirs} in the service config {name} say the same thing twice");
             return Err(Problem::at(span, message).help("leave one of them out"));

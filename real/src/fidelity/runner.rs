@@ -7,6 +7,7 @@ use std::{
 };
 
 use kernel::{
+    app::App,
     cli::{Exit, Failure, sibling},
     run_folder::{Earlier, RunFolder, RunInfo, campaign::CALIBRATION},
     visible::Visible,
@@ -14,7 +15,7 @@ use kernel::{
 
 use super::campaign::{Campaign, CampaignInput, CampaignRun};
 use crate::{
-    app, facts,
+    facts,
     live::View,
     rehearsal::{Plan, play},
 };
@@ -34,7 +35,7 @@ impl Runner {
         let sim = sibling(&program, "real", "sim");
         if !sim.is_file() {
             let release = if cfg!(debug_assertions) { "" } else { " --release" };
-            let what = if app::of_program().is_none() { "-p sim" } else { "--bins" };
+            let what = if App::of_program().is_none() { "-p sim" } else { "--bins" };
             let sim = sim.visible();
             return Err(Failure::run_failed(format!("{sim} is missing; build it: cargo build{release} {what}")));
         }

@@ -1,15 +1,15 @@
 //! `real serve`: one server in the foreground.
 
-use std::{io, net::Ipv4Addr, pin::pin, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, pin::pin, sync::Arc, time::Duration};
 
 use clap::Args;
 use futures_util::future::{Either, select};
 use kernel::{
+    app::App,
     cli::{Exit, Failure},
     entropy::Entropy,
     record::Recorder,
-    server::{self, Injector, ReplicaSettings},
-    world::BoxFuture,
+    server::{Injector, ReplicaSettings},
 };
 use tokio::{runtime::Runtime, sync::Notify};
 
@@ -84,11 +84,9 @@ async fn serve(args: &ServeArgs, settings: ReplicaSettings) -> Result<Exit, Fail
     let stop = Arc::new(Notify::new());
     let stopped = stop.clone();
     let until_stop = async move { stopped.notified().await };
-    let serving_world = host.with_listener(listener).shared();
-    let mut serving: BoxFuture<'_, io::Result<()>> = match app::of_program() {
-        Some(app) => Box::pin(app.serve(serving_world, recorder, id, settings, injector, until_stop)),
-        None => Box::pin(server::serve(serving_world, recorder, id, settings, injector, until_stop)),
-    };
+    let world_of_server = host.with_listener(listener).shared();
+    let serving = app::serve(App::of_program(), world_of_server, recorder, id, settings, injector, until_stop);
+    let mut serving = pin!(serving);
     announce(registration.entry());
     if let Either::Left((ended, _)) = select(serving.as_mut(), pin!(interrupt.next())).await {
         return ended.map(|()| Exit::Passed).map_err(|error| Failure::run_failed(format!("cannot continue: {error}")));

@@ -9,10 +9,11 @@ use std::{
 
 use clap::Args;
 use kernel::{
+    app::App,
     entropy::Entropy,
     record::Recorder,
     scenario::{Load, Scenario, Workload},
-    server::{self, Injector, ReplicaSettings},
+    server::{Injector, ReplicaSettings},
 };
 use tokio::{
     runtime::Runtime,
@@ -167,10 +168,8 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         terminate.recv().await;
         info!("asked to end");
     };
-    let served = match app::of_program().filter(|_| args.app) {
-        Some(app) => app.serve(world, recorder, id, settings, injector, stop).await,
-        None => server::serve(world, recorder, id, settings, injector, stop).await,
-    };
+    let app = App::of_program().filter(|_| args.app);
+    let served = app::serve(app, world, recorder, id, settings, injector, stop).await;
     served.map_err(RoleError::system("cannot continue serving"))
 }
 

@@ -6,7 +6,6 @@ use crate::{CompletedRun, Plan, RunSoFar, calibration::Calibration};
 use kernel::{
     cli::{Exit, Failure, Session, progress},
     run_folder::{Earlier, RunInfo},
-    time::Instant,
 };
 
 use crate::cli::{app, command::RunOptions, failed, interrupt, options::WORLD, replay::replay};
@@ -28,11 +27,12 @@ pub(crate) fn run(options: &RunOptions, calibration: Calibration) -> Result<Exit
         |bar| bar.set_position(now.load(Relaxed) / 1_000_000_000),
         || crate::run_so_far(&plan, *time_limit, &now),
     );
-    let RunSoFar { run: CompletedRun { records, .. }, stopped } = so_far.map_err(failed)?;
+    let so_far = so_far.map_err(failed)?;
+    let offered = so_far.offered(duration);
+    let RunSoFar { run: CompletedRun { records, .. }, stopped } = so_far;
     let replay = replay(args, calibration_file.as_deref());
-    let Some(stopped) = stopped else { return session.conclude(&info, &records, duration, Some(late), replay) };
+    let Some(stopped) = stopped else { return session.conclude(&info, &records, offered, Some(late), replay) };
     info.stopped = Some(stopped.to_string());
-    let offered = duration.min(stopped.at.since(Instant::START));
     session.conclude(&info, &records, offered, Some(late), replay)?;
     Err(Failure::run_failed(format!("{stopped}; what was recorded is in the folder")))
 }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args};
 use kernel::{
+    app::App,
     cli::Failure,
     scenario::{Expectation, Metric, Pictures, Scenario, Size, Workload, limits},
     visible::Visible,
@@ -13,7 +14,7 @@ use super::super::{
     registry::{EntryKind, Registry},
     target,
 };
-use crate::{app, option};
+use crate::option;
 
 /// The scenario that options and `--set` override when there is no `--scenario`.
 const DEFAULTS: &str = "name = \"load\"\nduration = \"60s\"\n[load]\nrate = 10.0\n";
@@ -87,7 +88,7 @@ impl LoadArgs {
     /// The scenario that the options and the file describe, without expectations that need recorded faults.
     pub(super) fn scenario(&self) -> Result<Scenario, Failure> {
         // Without a file and an option it is what the servers of this program serve.
-        let of_program = app::of_program().filter(|_| self.scenario.is_none()).map(|_| "app");
+        let of_program = App::of_program().filter(|_| self.scenario.is_none()).map(|_| "app");
         let kind = self.workload.as_deref().or(of_program);
         let kind = kind.iter().map(|kind| format!("workload.kind={kind}"));
         // The defaults have a rate, which users take the place of; a scenario has the load that it describes.
