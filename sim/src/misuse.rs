@@ -108,7 +108,8 @@ impl WakeCheck {
     pub(crate) fn polling<T>(&self, poll: impl FnOnce() -> T) -> T {
         let step = self.activity.steps();
         // tokio moves its clock at the end of a step only, so the first poll of a step has the time at which it began.
-        if self.step.swap(step, Relaxed) != step {
+        if self.step.load(Relaxed) != step {
+            self.step.store(step, Relaxed);
             *lock(&self.began) = Some(tokio_now());
         }
         let was_polling = IS_POLLING.replace(true);
