@@ -4,7 +4,7 @@
 //! connection attempts themselves; hyper has a timer, [`WorldTimer`], only for the pings of keepalive.
 //!
 //! * [`HeaderFirst`] saves one copy of each message that is received, and uses no memory for what was only announced;
-//! * [`Io`] and [`Noted`] save one copy of each message that is sent.
+//! * [`Io`] and [`Noted`] save one copy of each message that is sent, and [`Joined`] one more of a request in two pieces.
 
 mod header_first;
 mod payload;
@@ -15,7 +15,7 @@ use std::future::Future;
 use futures_util::FutureExt;
 
 pub(crate) use header_first::{BodyError, HeaderFirst, MESSAGE_HEADER_BYTES, WatchHeld};
-pub(crate) use payload::{Io, Noted, Payloads};
+pub(crate) use payload::{Io, Joined, LARGE, Noted, Payloads};
 pub(crate) use timer::WorldTimer;
 
 use http::HeaderValue;

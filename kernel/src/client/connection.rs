@@ -35,7 +35,7 @@ use crate::{
     status::Code,
     sync::lock,
     time::Instant,
-    transport::{Executor, Io, Noted, Payloads, WorldTimer, bearer},
+    transport::{Executor, Io, Joined, Payloads, WorldTimer, bearer},
     world::{BoxFuture, SharedWorld, Stream, timeout_at},
 };
 
@@ -292,7 +292,7 @@ impl Keeper {
 /// The means to send requests over a connection.
 #[derive(Clone)]
 pub(super) struct Sender {
-    http2: SendRequest<Noted>,
+    http2: SendRequest<Joined>,
     /// Identifies the connection.
     connection: Arc<()>,
     payloads: Payloads,
@@ -314,7 +314,7 @@ impl Sender {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        let answer = self.http2.try_send_request(request.map(|body| self.payloads.noted(body)));
+        let answer = self.http2.try_send_request(request.map(|body| Joined::from(self.payloads.noted(body))));
         answer.map_err(|mut error| SendError { is_unsent: error.take_message().is_some(), error: error.into_error() })
     }
 }

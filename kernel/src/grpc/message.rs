@@ -1,7 +1,6 @@
 //! The bytes of one message, as they arrived.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     pin::{Pin, pin},
     task::{Context, Poll},
@@ -10,15 +9,19 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame};
+use smallvec::{SmallVec, smallvec};
 use tonic::Status;
 
-use crate::transport::MESSAGE_HEADER_BYTES;
+use crate::transport::{LARGE, MESSAGE_HEADER_BYTES};
 
 /// The data of a body in the pieces in which it arrived, which are not copied, and its trailers. It is a body itself, without a size in
-/// advance.
+/// advance, and whose end shows when it is asked for more: HTTP/2 sends the end in a frame of its own.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Pieces {
-    data: VecDeque<Bytes>,
+    /// As a rule there are two: the header of a message, and the message.
+    data: SmallVec<[Bytes; 2]>,
+    /// Number of pieces that were passed on, of a body.
+    passed: usize,
     trailers: Option<HeaderMap>,
 }
 
@@ -28,28 +31,39 @@ pub(crate) struct Pieces {
 ///
 /// Returns the error of the body.
 pub(crate) async fn collect<B: Body<Data = Bytes>>(body: B) -> Result<Pieces, B::Error> {
-    let mut data = VecDeque::new();
-    let trailers = read(body, |piece| data.push_back(piece)).await?;
-    Ok(Pieces { data, trailers })
+    let mut data = SmallVec::new();
+    let trailers = read(body, |piece| data.push(piece)).await?;
+    Ok(Pieces { data, trailers, passed: 0 })
 }
 
-/// Reads `body` to its end, into one piece. The pieces in which it arrived are freed at once: they are parts of the buffer that a connection
-/// reads into, which can be used again then.
+/// Reads `body` to its end, for longer than it takes to decode it. Small pieces are copied into one: they are parts of the buffer that a
+/// connection reads into, which can be used again then. A large piece is most of such a buffer, and stays as it is.
 ///
 /// # Errors
 ///
 /// Returns the error of the body.
 pub(crate) async fn collect_whole<B: Body<Data = Bytes>>(body: B) -> Result<Pieces, B::Error> {
-    let mut whole = BytesMut::new();
+    let mut data = SmallVec::new();
+    let mut small = BytesMut::new();
     let add = |piece: Bytes| {
-        // The header comes when all of the message has arrived, so memory is used for what was sent.
-        if let ([], [_, a, b, c, d, ..]) = (&whole[..], &piece[..]) {
-            whole.reserve(MESSAGE_HEADER_BYTES + u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+        if piece.len() >= LARGE {
+            if !small.is_empty() {
+                data.push(small.split().freeze());
+            }
+            return data.push(piece);
         }
-        whole.extend_from_slice(&piece);
+        // The header comes when all of the message has arrived, so memory is used for what was sent.
+        if let ([], [_, a, b, c, d, ..]) = (&small[..], &piece[..]) {
+            let message = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+            small.reserve(MESSAGE_HEADER_BYTES + if message < LARGE { message } else { 0 });
+        }
+        small.extend_from_slice(&piece);
     };
     let trailers = read(body, add).await?;
-    Ok(Pieces { trailers, ..Pieces::from(whole.freeze()) })
+    if !small.is_empty() {
+        data.push(small.freeze());
+    }
+    Ok(Pieces { data, trailers, passed: 0 })
 }
 
 /// Reads `body` to its end, calls `add` with each piece of its data, and returns its trailers.
@@ -67,11 +81,18 @@ async fn read<B: Body<Data = Bytes>>(body: B, mut add: impl FnMut(Bytes)) -> Res
 
 impl From<Bytes> for Pieces {
     fn from(data: Bytes) -> Self {
-        Self { data: if data.is_empty() { VecDeque::new() } else { [data].into() }, trailers: None }
+        Self::in_two(data, Bytes::new())
     }
 }
 
 impl Pieces {
+    /// Returns the pieces `first` and `second`, without those that are empty.
+    pub(crate) fn in_two(first: Bytes, second: Bytes) -> Self {
+        let mut data: SmallVec<[Bytes; 2]> = smallvec![first, second];
+        data.retain(|piece| !piece.is_empty());
+        Self { data, passed: 0, trailers: None }
+    }
+
     /// Sets the trailers.
     pub(crate) fn end_with(&mut self, trailers: HeaderMap) {
         self.trailers = Some(trailers);
@@ -111,7 +132,7 @@ impl Pieces {
     /// Returns all bytes in one piece. They are copied if they are in several.
     pub(crate) fn into_bytes(mut self) -> Bytes {
         match self.data.len() {
-            0 | 1 => self.data.pop_front().unwrap_or_default(),
+            0 | 1 => self.data.pop().unwrap_or_default(),
             _ => self.data.iter().map(|piece| &piece[..]).collect::<Vec<_>>().concat().into(),
         }
     }
@@ -144,8 +165,10 @@ impl Body for Pieces {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let data = self.data.pop_front().map(Frame::data);
-        Poll::Ready(data.or_else(|| self.trailers.take().map(Frame::trailers)).map(Ok))
+        let Self { data, passed, trailers } = &mut *self;
+        let piece = data.get_mut(*passed).map(|piece| Frame::data(std::mem::take(piece)));
+        *passed += usize::from(piece.is_some());
+        Poll::Ready(piece.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
     }
 }
 
@@ -208,7 +231,11 @@ mod tests {
     fn pieces(message: &[u8], cut: usize) -> Pieces {
         let mut bytes = vec![0; MESSAGE_HEADER_BYTES];
         bytes.extend_from_slice(message);
-        Pieces { data: bytes.chunks(cut).map(Bytes::copy_from_slice).collect(), trailers: None }
+        of_bytes(&bytes, cut)
+    }
+
+    fn of_bytes(bytes: &[u8], cut: usize) -> Pieces {
+        Pieces { data: bytes.chunks(cut).map(Bytes::copy_from_slice).collect(), ..Pieces::default() }
     }
 
     #[test]
@@ -249,12 +276,21 @@ mod tests {
         assert_eq!(whole.into_bytes(), body.into_bytes());
     }
 
+    /// The large piece is the memory that arrived.
+    #[test]
+    fn a_large_piece_is_not_copied_and_small_ones_become_one() {
+        let large = Bytes::from(vec![7; LARGE]);
+        let pieces = Pieces { data: smallvec![b"ab"[..].into(), b"c"[..].into(), large.clone()], ..Pieces::default() };
+        let whole = collect_whole(pieces).now_or_never().unwrap().unwrap();
+        assert_eq!((&whole.data[0][..], whole.data.len()), (&b"abc"[..], 2));
+        assert_eq!(whole.data[1].as_ptr(), large.as_ptr());
+    }
+
     #[test]
     fn messages_are_counted_and_the_first_is_found_in_its_pieces() {
         let two = [&[0, 0, 0, 0, 3, 7, 8, 9][..], &[0, 0, 0, 0, 1, 5]].concat();
         for cut in 1..=two.len() {
-            let pieces =
-                |bytes: &[u8]| Pieces { data: bytes.chunks(cut).map(Bytes::copy_from_slice).collect(), trailers: None };
+            let pieces = |bytes: &[u8]| of_bytes(bytes, cut);
             assert_eq!(pieces(&two).message_count(), Some(2));
             assert_eq!(pieces(&two[..8]).message_count(), Some(1));
             assert_eq!(pieces(&two[..8]).message()[..], [7, 8, 9]);

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -20,7 +20,7 @@ use tonic::{Status, body::Body};
 use crate::{sync::lock, world::Stream};
 
 /// Smallest slice that passes without a copy, in bytes. Copying a smaller one is cheaper than a write of its own.
-const LARGE: usize = 32 * 1024;
+pub(crate) const LARGE: usize = 32 * 1024;
 
 /// Large pieces of bodies that were read and not yet written, of one connection. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -111,6 +111,90 @@ impl HttpBody for Noted {
     }
 }
 
+/// A body that joins a small piece of data and the one after it, which together are one DATA frame. So a message can consist of its start
+/// and of a large tail that is not copied, and looks as one that was encoded in one piece.
+pub(crate) struct Joined {
+    body: Noted,
+    /// What followed a piece and is not joined with it.
+    ahead: Option<Option<Result<Frame<Bytes>, Status>>>,
+}
+
+impl From<Noted> for Joined {
+    fn from(body: Noted) -> Self {
+        Self { body, ahead: None }
+    }
+}
+
+impl Joined {
+    /// Returns the piece after a small `first`, if there is one already.
+    fn second(&mut self, first: &Bytes, cx: &mut Context<'_>) -> Bytes {
+        if first.len() >= LARGE || self.body.is_end_stream() {
+            return Bytes::new();
+        }
+        let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) else { return Bytes::new() };
+        match next {
+            Some(Ok(frame)) if frame.is_data() => frame.into_data().unwrap_or_default(),
+            other => {
+                self.ahead = Some(other);
+                Bytes::new()
+            }
+        }
+    }
+}
+
+impl HttpBody for Joined {
+    type Data = Two;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let frame = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => ready!(Pin::new(&mut self.body).poll_frame(cx)),
+        };
+        Poll::Ready(frame.map(|frame| {
+            Ok(frame?.map_data(|first| {
+                let second = self.second(&first, cx);
+                Two { first, second }
+            }))
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ahead.is_none() && self.body.is_end_stream()
+    }
+}
+
+/// Two pieces of data, one after the other.
+#[derive(Debug)]
+pub(crate) struct Two {
+    first: Bytes,
+    second: Bytes,
+}
+
+impl Buf for Two {
+    fn remaining(&self) -> usize {
+        self.first.len() + self.second.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        if self.first.is_empty() { &self.second } else { &self.first }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [io::IoSlice<'a>]) -> usize {
+        let pieces = [&self.first, &self.second].into_iter().filter(|piece| !piece.is_empty());
+        pieces.zip(slices).map(|(piece, slice)| *slice = io::IoSlice::new(piece)).count()
+    }
+
+    fn advance(&mut self, count: usize) {
+        let of_first = count.min(self.first.len());
+        self.first.advance(of_first);
+        self.second.advance(count - of_first);
+    }
+}
+
 /// A stream with hyper's traits, which finds noted pieces in what is written.
 pub(crate) struct Io<S> {
     stream: TokioIo<S>,
@@ -181,6 +265,8 @@ impl<S: Stream> Write for Io<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
     use super::*;
@@ -261,6 +347,54 @@ mod tests {
         assert_eq!(write(&mut io, &[&known[..100]]), 100);
         let keeper = io.stream.inner();
         assert_eq!((keeper.copied.len(), keeper.chunks.len()), (LARGE + 100, 0));
+    }
+
+    /// A body of these frames, each of which is there at once.
+    struct Frames(VecDeque<Frame<Bytes>>);
+
+    impl HttpBody for Frames {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Ready(self.0.pop_front().map(Ok))
+        }
+    }
+
+    /// Returns the frames of a joined body of these pieces: the data of each, and an error for the trailers.
+    fn joined(pieces: &[&'static [u8]], has_trailers: bool) -> Vec<Result<Vec<u8>, ()>> {
+        let data = pieces.iter().map(|piece| Frame::data(Bytes::from_static(piece)));
+        let trailers = has_trailers.then(|| Frame::trailers(http::HeaderMap::new()));
+        let body = Body::new(Frames(data.chain(trailers).collect()));
+        let mut body = Joined::from(Payloads::default().noted(body));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        std::iter::from_fn(|| {
+            let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(&mut cx) else { panic!("it is always ready") };
+            let data = frame?.unwrap().into_data();
+            Some(data.map(|mut two| two.copy_to_bytes(two.remaining()).to_vec()).map_err(drop))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn a_small_piece_is_one_frame_with_the_next_and_trailers_stay_apart() {
+        static TAIL: [u8; LARGE] = [7; LARGE];
+        let whole = [&b"head"[..], &TAIL].concat();
+        assert_eq!(joined(&[b"head", &TAIL], true), [Ok(whole), Err(())]);
+        assert_eq!(joined(&[&TAIL, b"head", b"x"], false), [Ok(TAIL.to_vec()), Ok(b"headx".to_vec())]);
+        assert_eq!(joined(&[b"head"], true), [Ok(b"head".to_vec()), Err(())]);
+        assert_eq!(joined(&[], false), []);
+    }
+
+    #[test]
+    fn two_pieces_are_written_in_slices_or_byte_by_byte() {
+        let mut two = Two { first: Bytes::from_static(b"ab"), second: Bytes::from_static(b"cde") };
+        let mut slices = [io::IoSlice::new(&[]); 4];
+        assert_eq!(two.chunks_vectored(&mut slices), 2);
+        assert_eq!((&*slices[0], &*slices[1]), (&b"ab"[..], &b"cde"[..]));
+        assert_eq!(two.get_u8(), b'a');
+        two.advance(2);
+        assert_eq!((two.chunk(), two.remaining()), (&b"de"[..], 2));
     }
 
     #[test]

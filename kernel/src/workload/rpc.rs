@@ -1,5 +1,11 @@
 //! The RPC that carries an input to a server and its output back: one for each workload.
 
+use bytes::Bytes;
+use prost::{
+    Message as _,
+    encoding::{WireType, encode_key, encode_varint},
+};
+
 use super::{Input, Output, dfs::Search, pictures::Picture};
 use crate::{
     grpc::{Message, Reply},
@@ -15,23 +21,39 @@ const GET_DATA: &str = "/rehearsal.v1.Rehearsal/GetData";
 
 /// Returns the message that asks a server for the output of `input`, as the request `request_id`.
 pub fn message(request_id: u64, input: &Input) -> Message {
-    let message = match input {
+    let (numbers, _) = input.identity();
+    match input {
         Input::Image(picture) => {
-            let image = Image { width: picture.width, height: picture.height, pixels: picture.pixels.clone() };
-            Message::new(PROCESS_IMAGE, &ProcessImageRequest { request_id, image: Some(image) })
+            Message::in_two(PROCESS_IMAGE, &before_pixels(request_id, picture), picture.pixels.clone(), numbers)
         }
         Input::Search(search) => {
             let graph = Graph { nodes: search.graph.nodes, edges: search.graph.edges, seed: search.graph.seed };
-            Message::new(SEARCH_GRAPH, &SearchGraphRequest { request_id, graph: Some(graph), start: search.start })
+            let message = SearchGraphRequest { request_id, graph: Some(graph), start: search.start };
+            Message::new(SEARCH_GRAPH, &message).cached_by(numbers, Bytes::new())
         }
-        Input::Data => Message::new(GET_DATA, &GetDataRequest { request_id }),
-    };
-    let (numbers, _) = input.identity();
-    let bytes = match input {
-        Input::Image(picture) => picture.pixels.clone(),
-        Input::Search(_) | Input::Data => bytes::Bytes::new(),
-    };
-    message.cached_by(numbers, bytes)
+        Input::Data => Message::new(GET_DATA, &GetDataRequest { request_id }).cached_by(numbers, Bytes::new()),
+    }
+}
+
+/// The numbers of fields in the protocol: `ProcessImageRequest.image` and `Image.pixels`, each the last field of its message.
+const IMAGE: u32 = 2;
+const PIXELS: u32 = 3;
+
+/// Returns the message about `picture` without its pixels, which are the end of it. So they need not be copied.
+fn before_pixels(request_id: u64, picture: &Picture) -> Vec<u8> {
+    let Picture { width, height, pixels } = picture;
+    let mut image = Vec::with_capacity(24);
+    Image { width: *width, height: *height, pixels: Bytes::new() }.encode_raw(&mut image);
+    if !pixels.is_empty() {
+        encode_key(PIXELS, WireType::LengthDelimited, &mut image);
+        encode_varint(pixels.len() as u64, &mut image);
+    }
+    let mut start = Vec::with_capacity(48);
+    ProcessImageRequest { request_id, image: None }.encode_raw(&mut start);
+    encode_key(IMAGE, WireType::LengthDelimited, &mut start);
+    encode_varint((image.len() + pixels.len()) as u64, &mut start);
+    start.extend(image);
+    start
 }
 
 /// Returns the output in the reply to a message about `input`.
@@ -99,6 +121,17 @@ mod tests {
             assert!(check_image(&picture, image).is_err());
         }
         assert!(output(&Input::Data, &Reply::empty()).is_err());
+    }
+
+    #[test]
+    fn an_image_is_encoded_as_any_message_without_a_copy_of_its_pixels() {
+        for (width, bytes) in [(2, 2), (300, 70_000), (0, 0)] {
+            let picture = Picture { width, height: 5, pixels: vec![9; bytes].into() };
+            let image = Image { width, height: 5, pixels: picture.pixels.clone() };
+            let whole = ProcessImageRequest { request_id: 300, image: Some(image) };
+            let start = before_pixels(300, &picture);
+            assert_eq!([&start[..], &picture.pixels].concat(), whole.encode_to_vec());
+        }
     }
 
     #[test]
