@@ -87,7 +87,7 @@ impl Connections {
             },
         };
         let entry = connected.as_ref().map(|connected| connected.entry.clone());
-        let routes = Routes::new(self.calls.clone(), self.health.clone(), self.token.clone());
+        let routes = Arc::new(Routes::new(self.calls.clone(), self.health.clone(), self.token.clone()));
         let world = self.world.clone();
         let stream = match &entry {
             None => stream,

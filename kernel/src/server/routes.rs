@@ -1,6 +1,6 @@
 //! Routing: which gRPC service answers a request, and the deadline it is answered within.
 
-use std::{convert::Infallible, pin::pin, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 use http::{
     Request, Response, StatusCode,
@@ -27,7 +27,6 @@ use crate::{
 const NO_TOKEN: &str = "this server wants a token; set REHEARSAL_TOKEN or REHEARSAL_TOKEN_FILE to that of the server";
 
 /// The gRPC services behind one connection.
-#[derive(Clone)]
 pub(super) struct Routes {
     calls: Arc<Calls>,
     health: HealthServer<HealthService>,
@@ -49,7 +48,7 @@ impl Routes {
     /// Answers `request`, with DEADLINE_EXCEEDED when the time of its `grpc-timeout` header is up first. `receiving` is what
     /// the connection holds for the request, until all of it has arrived.
     pub(super) async fn answer(
-        self,
+        self: Arc<Self>,
         world: SharedWorld,
         mut request: Request<Incoming>,
         receiving: Option<Receiving>,
@@ -71,21 +70,22 @@ impl Routes {
         if let Some(at) = at {
             request.extensions_mut().insert(Deadline(at));
         }
-        let answer = pin!(self.dispatch(request, receiving));
+        // It is large, and HTTP/2 moves what it does not own yet.
+        let answer = Box::pin(self.dispatch(request, receiving));
         let Some(at) = at else { return Ok(answer.await) };
         let answered = timeout_at(&*world, at, answer).await;
         Ok(answered.unwrap_or_else(|_| Status::deadline_exceeded("the call's deadline has passed").into_http()))
     }
 
     /// Passes `request` to the service that its path names. `poll_ready` is not called: tonic's servers are always ready.
-    async fn dispatch(mut self, request: Request<Incoming>, receiving: Option<Receiving>) -> Response<Body> {
+    async fn dispatch(&self, request: Request<Incoming>, receiving: Option<Receiving>) -> Response<Body> {
         let is_health = request.uri().path().starts_with("/grpc.health.v1.Health/");
         let message_bytes_max = if is_health { HEALTH_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
         let request = request.map(|body| HeaderFirst::request(body, message_bytes_max, receiving));
         if !is_health {
             return self.calls.answer(request).await;
         }
-        let answered: Result<_, Infallible> = self.health.call(request).await;
+        let answered: Result<_, Infallible> = self.health.clone().call(request).await;
         answered.unwrap_or_else(|never| match never {})
     }
 }

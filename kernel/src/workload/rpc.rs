@@ -13,6 +13,7 @@ use crate::{
         GetDataReply, GetDataRequest, Graph, Image, ProcessImageReply, ProcessImageRequest, SearchGraphReply,
         SearchGraphRequest,
     },
+    transport::LARGE,
 };
 
 const PROCESS_IMAGE: &str = "/rehearsal.v1.Rehearsal/ProcessImage";
@@ -23,6 +24,11 @@ const GET_DATA: &str = "/rehearsal.v1.Rehearsal/GetData";
 pub fn message(request_id: u64, input: &Input) -> Message {
     let (numbers, _) = input.identity();
     match input {
+        Input::Image(picture) if picture.pixels.len() < LARGE => {
+            let image = Image { width: picture.width, height: picture.height, pixels: picture.pixels.clone() };
+            let message = ProcessImageRequest { request_id, image: Some(image) };
+            Message::new(PROCESS_IMAGE, &message).cached_by(numbers, picture.pixels.clone())
+        }
         Input::Image(picture) => {
             Message::in_two(PROCESS_IMAGE, &before_pixels(request_id, picture), picture.pixels.clone(), numbers)
         }
