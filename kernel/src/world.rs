@@ -70,6 +70,12 @@ pub trait World: Send + Sync + 'static {
         false
     }
 
+    /// Returns whether the requests of this host have a user agent. By default, as in a simulation, they have none: no server reads it, and
+    /// its bytes would change when the messages of recorded runs arrive.
+    fn sends_user_agent(&self) -> bool {
+        false
+    }
+
     /// Returns the token that the calls of this host contain. By default they contain none.
     fn token(&self) -> Option<&Token> {
         None

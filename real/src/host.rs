@@ -137,6 +137,10 @@ impl World for Host {
         self.measures_computing
     }
 
+    fn sends_user_agent(&self) -> bool {
+        true
+    }
+
     fn token(&self) -> Option<&Token> {
         token::of_process()
     }

@@ -13,7 +13,10 @@ use futures_util::{
     TryFutureExt,
     future::{Either, select},
 };
-use http::{HeaderValue, header::AUTHORIZATION};
+use http::{
+    HeaderValue,
+    header::{AUTHORIZATION, USER_AGENT},
+};
 use hyper::{
     body::Incoming,
     client::conn::http2::{self, SendRequest},
@@ -45,6 +48,10 @@ const MULTIPLIER: f64 = 1.6;
 const JITTER: f64 = 0.2;
 const MAX_BACKOFF: Duration = Duration::from_secs(120);
 const MIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The user agent of the client, in the form of the gRPC over HTTP/2 specification.
+static OWN_USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("grpc-rust-rehearsal/", env!("CARGO_PKG_VERSION")));
 
 /// The servers whose connections can carry calls. Clones share it.
 ///
@@ -298,6 +305,8 @@ pub(super) struct Sender {
     payloads: Payloads,
     /// The header with the host's token, if it has one.
     authorization: Option<HeaderValue>,
+    /// The user agent of requests without one of their own, if the host sends it.
+    user_agent: Option<&'static HeaderValue>,
 }
 
 impl Sender {
@@ -311,6 +320,9 @@ impl Sender {
         &mut self,
         mut request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Incoming>, SendError>> + use<> {
+        if let Some(user_agent) = self.user_agent {
+            request.headers_mut().entry(USER_AGENT).or_insert_with(|| user_agent.clone());
+        }
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
@@ -355,7 +367,8 @@ pub(super) async fn handshake<S: Stream + 'static>(
     let (http2, connection) = handshake.map_err(|error| Cause::from_hyper(&error))?;
     let lost = async move { connection.await.err().map_or(Cause::ConnectionClosed, |error| Cause::from_hyper(&error)) };
     let authorization = world.token().map(bearer);
-    Ok((Sender { http2, connection: Arc::default(), payloads, authorization }, lost))
+    let user_agent = world.sends_user_agent().then_some(&OWN_USER_AGENT);
+    Ok((Sender { http2, connection: Arc::default(), payloads, authorization, user_agent }, lost))
 }
 
 #[cfg(test)]

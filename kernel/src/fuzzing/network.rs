@@ -98,6 +98,10 @@ impl World for NetworkHost {
     fn compute(&self, cost: Cost<'_>, work: Work) -> BoxFuture<'static, ()> {
         self.clock.compute(cost, work)
     }
+
+    fn sends_user_agent(&self) -> bool {
+        true
+    }
 }
 
 struct NetworkListener {

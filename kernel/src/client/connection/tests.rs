@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use http::header::USER_AGENT;
+use tonic::body::Body;
 
 use crate::{
     client::{
@@ -7,7 +10,10 @@ use crate::{
         probe,
         settings::{Client as Settings, HealthCheck},
     },
-    fuzzing::network::{Service, answering, at, failing, failing_all, plain},
+    fuzzing::{
+        host::over,
+        network::{Network, Service, answering, at, failing, failing_all, plain},
+    },
     link::Shape,
     record::{Event, EventRow},
     server::Injection,
@@ -227,4 +233,36 @@ fn a_probe_fails_without_a_server_and_is_late_without_an_answer() {
     run_until(&service, Instant::START);
     let late = Failure::new(Code::DeadlineExceeded, Cause::HealthCheckTimeout);
     assert_eq!(probed(&service), (seconds(1), Err(late)));
+}
+
+#[test]
+fn each_request_has_the_user_agent_of_this_client_unless_it_has_another_one() {
+    let network = Arc::new(Network::default());
+    let world = network.host("client");
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let client = world.clone();
+    world.spawn(Box::pin(async move {
+        let (mut sender, carries) =
+            super::handshake(&client, over(ours), None).await.expect("the server speaks HTTP/2");
+        client.spawn(Box::pin(async move { drop(carries.await) }));
+        for user_agent in [None, Some("shop/2.0 grpc-java/1.0")] {
+            let builder = http::Request::post("http://server/call");
+            let builder = user_agent.iter().fold(builder, |builder, value| builder.header(USER_AGENT, *value));
+            let request = builder.body(Body::empty()).expect("it is valid");
+            drop(sender.send(request).await);
+        }
+    }));
+    let seen = network.run(async move {
+        let mut server = h2::server::handshake(theirs).await.expect("the client speaks HTTP/2");
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            let (request, mut answer) = server.accept().await.expect("there are two").expect("they arrive");
+            let value = request.headers()[USER_AGENT].to_str().expect("it is text");
+            seen.push(value.to_owned());
+            answer.send_reset(h2::Reason::CANCEL);
+        }
+        seen
+    });
+    let own = concat!("grpc-rust-rehearsal/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(seen, [own, "shop/2.0 grpc-java/1.0"]);
 }
