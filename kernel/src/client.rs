@@ -10,13 +10,14 @@
 //! * [`candidates`](mod@candidates): the servers that can be asked: healthy and connected ones, other than the one that failed;
 //! * [`balancer`]: the choice among them;
 //! * [`attempt`]: one RPC within its timeout, over a connection as a [`plain_channel`]; [`failure`]: why something failed;
-//! * [`connection`]: one pooled connection per server, with gRPC's states and backoff;
+//! * [`connection`]: one pooled connection per server, with gRPC's states and its [`backoff`];
 //! * [`health`]: which servers are healthy, by answers, failures and [`health_check`]s;
 //! * [`cancellation`]: the end of every call under way.
 //!
 //! Every decision is an event in the record.
 
 mod attempt;
+mod backoff;
 mod balancer;
 mod call;
 mod cancellation;
@@ -49,7 +50,7 @@ use crate::{
     status::Outcome,
     sync::lock,
     time::Instant,
-    world::SharedWorld,
+    world::{BoxFuture, SharedWorld},
 };
 use attempt::SentAttempt;
 use balancer::{Balancer, PickContext};
@@ -195,7 +196,12 @@ impl Client {
             cancellation: Cancellation::default(),
         });
         for index in 0..if is_checked { links.len() } else { 0 } {
-            shared.world.spawn(Box::pin(health_check::check_regularly(shared.clone(), index)));
+            let checks: BoxFuture<'static, ()> = if shared.settings.watches_health() {
+                Box::pin(health_check::watch(shared.clone(), index))
+            } else {
+                Box::pin(health_check::check_regularly(shared.clone(), index))
+            };
+            shared.world.spawn(checks);
         }
         Self { shared }
     }

@@ -75,11 +75,12 @@ fn prefer_healthy(client: &Shared, open: Servers, kept: Servers) -> Candidates {
 
 /// Follows the states of the connections, as gRPC's balancers do: READY servers are picked from; while there are none, attempts
 /// wait for a server that is CONNECTING, and fail when every server is in TRANSIENT_FAILURE, which ejected servers (A50) and
-/// servers that say that they do not serve (A17) count as.
+/// servers that say that they do not serve (A17) count as. A server that has yet to say so is CONNECTING.
 fn connection_state(client: &Shared, open: Servers, kept: Servers) -> Candidates {
-    let serving = kept.and(client.health.healthy());
+    let asked = client.health.asked();
+    let serving = kept.and(client.health.healthy().or(asked));
     let ready = client.ready.servers();
-    let usable = serving.and(ready);
+    let usable = serving.and(ready).without(asked);
     if !usable.is_empty() {
         return Candidates::Servers(usable);
     }

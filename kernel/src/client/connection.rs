@@ -25,12 +25,13 @@ use tokio::sync::{Notify, watch};
 use tonic::body::Body;
 
 use super::{
+    backoff::Backoff,
     failure::{Cause, Failure},
     health::ServerHealth,
     settings::Keepalive,
 };
 use crate::{
-    entropy::{Entropy, unit},
+    entropy::Entropy,
     http2::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX},
     link::Link,
     policy::{Changes, Servers},
@@ -42,11 +43,7 @@ use crate::{
     world::{BoxFuture, SharedWorld, Stream, timeout_at},
 };
 
-// The defaults of the connection-backoff document.
-const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
-const MULTIPLIER: f64 = 1.6;
-const JITTER: f64 = 0.2;
-const MAX_BACKOFF: Duration = Duration::from_secs(120);
+/// The least time that an attempt to connect may take; from the connection-backoff document.
 const MIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The user agent of the client, in the form of the gRPC over HTTP/2 specification.
@@ -194,17 +191,25 @@ impl Connection {
         }
     }
 
-    /// Completes when the connection becomes ready the next time.
-    pub(super) async fn becomes_ready(&mut self) {
+    /// Completes when the connection becomes ready the next time, with the means to send a request.
+    pub(super) async fn becomes_ready(&mut self) -> Sender {
         loop {
             if self.state.changed().await.is_err() {
                 return std::future::pending().await;
             }
             // The state is marked as seen, or the next `changed` would complete for the same change.
-            if matches!(*self.state.borrow_and_update(), ConnectionState::Ready(_)) {
-                return;
+            if let ConnectionState::Ready(sender) = &*self.state.borrow_and_update() {
+                return sender.clone();
             }
         }
+    }
+
+    /// Completes when the connection is in another state than it was when this handle last saw it. It has not seen that one then.
+    pub(super) async fn changes(&mut self) {
+        if self.state.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        self.state.mark_changed();
     }
 
     /// Returns a handle that has not seen the present state, so that [`becomes_ready`](Self::becomes_ready) completes at once
@@ -229,10 +234,8 @@ struct Keeper {
 
 impl Keeper {
     async fn run(self) {
-        let mut rng = self.entropy.stream(&format!("connection.{}", self.link.server()));
-        let mut backoff = INITIAL_BACKOFF;
-        // The backoff counts from the start of an attempt to connect, as in the document: a slow failure is not punished twice.
-        let mut retry_at = self.world.now() + backoff;
+        let mut backoff = Backoff::new(self.entropy.stream(&format!("connection.{}", self.link.server())));
+        let mut retry_at = self.world.now() + backoff.restart();
         loop {
             self.event(Event::Connecting, None);
             match self.connect(retry_at).await {
@@ -241,8 +244,7 @@ impl Keeper {
                     self.shared.set_pending();
                     self.event(Event::Idle, Some(&lost));
                     // A connection that was ready resets the backoff.
-                    backoff = INITIAL_BACKOFF;
-                    retry_at = self.world.now() + backoff;
+                    retry_at = self.world.now() + backoff.restart();
                 }
                 Err(cause) => {
                     let wait = retry_at.since(self.world.now());
@@ -251,8 +253,7 @@ impl Keeper {
                     self.health.on_not_connected(&cause);
                     self.shared.set(ConnectionState::Failing(cause));
                     self.world.sleep_until(retry_at).await;
-                    backoff = backoff.mul_f64(MULTIPLIER).min(MAX_BACKOFF);
-                    retry_at = self.world.now() + backoff.mul_f64(1.0 + JITTER * (2.0 * unit(&mut rng) - 1.0));
+                    retry_at = self.world.now() + backoff.grow();
                 }
             }
         }

@@ -104,6 +104,19 @@ impl Failure {
 }
 
 impl Cause {
+    /// Returns true if the connection failed, or could not be opened, rather than one of its streams.
+    pub(super) fn is_of_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionRefused
+                | Self::ConnectionReset
+                | Self::ConnectionClosed
+                | Self::ConnectTimeout
+                | Self::KeepaliveTimeout
+                | Self::Network(_)
+        )
+    }
+
     pub(super) fn from_io(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::ConnectionRefused,

@@ -5,10 +5,15 @@
 //! succeeds. Servers start out healthy. An active check runs every interval and as soon as a connection is ready; its result
 //! is valid until the next one.
 //!
+//! With `method = "watch"`, a server reports its health itself instead. Until its first report over a connection its health is not known,
+//! and attempts that succeed say nothing.
+//!
 //! Each of the two, active checks and conclusions from attempts, can be off. Without active checks, a new connection makes a
 //! server healthy again. With neither, every server stays healthy.
 
 use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
 
 use super::failure::{Cause, Failure};
 use crate::{
@@ -27,6 +32,10 @@ pub(super) struct Health {
     names: Arc<[String]>,
     rules: Arc<Rules>,
     healthy: Arc<Mutex<Servers>>,
+    /// The servers that are asked for their health and have not answered.
+    asked: Arc<Mutex<Servers>>,
+    /// Notified when an attempt has made a server unhealthy, by server.
+    doubts: Arc<[Notify]>,
     changes: Changes,
 }
 
@@ -37,6 +46,8 @@ struct Rules {
     passive: Option<Vec<Code>>,
     /// True if servers are checked.
     is_checked: bool,
+    /// True if servers report their health.
+    is_watched: bool,
 }
 
 /// The health of one server.
@@ -50,8 +61,12 @@ impl Health {
     pub(super) fn new(recorder: Recorder, names: Vec<String>, settings: &Client, changes: Changes) -> Self {
         let healthy = Arc::new(Mutex::new(Servers::below(names.len())));
         let passive = settings.passive_health.as_ref().map(|table| table.status_codes.clone());
-        let rules = Arc::new(Rules { passive, is_checked: settings.health_check.is_some() });
-        Self { recorder, names: names.into(), rules, healthy, changes }
+        let is_watched = settings.watches_health();
+        let rules = Arc::new(Rules { passive, is_checked: settings.health_check.is_some(), is_watched });
+        let asked = if is_watched { Servers::below(names.len()) } else { Servers::NONE };
+        let asked = Arc::new(Mutex::new(asked));
+        let doubts = names.iter().map(|_| Notify::new()).collect();
+        Self { recorder, names: names.into(), rules, healthy, asked, doubts, changes }
     }
 
     /// Returns a handle to the health of `server`.
@@ -64,10 +79,49 @@ impl Health {
         *lock(&self.healthy)
     }
 
+    /// Returns the servers that are asked for their health and have not answered.
+    pub(super) fn asked(&self) -> Servers {
+        *lock(&self.asked)
+    }
+
     /// Updates the health of `server` after an attempt that succeeded, if `failure` is `None`, or failed.
     pub(super) fn observe_attempt(&self, server: usize, failure: Option<&Failure>) {
-        if let Some(unhealthy) = &self.rules.passive {
-            self.observe(server, failure, unhealthy);
+        let Some(unhealthy) = &self.rules.passive else { return };
+        // A server that reports that it does not serve may answer all the same.
+        if self.rules.is_watched && failure.is_none() {
+            return;
+        }
+        let was_healthy = self.healthy().contains(server);
+        self.observe(server, failure, unhealthy);
+        if self.rules.is_watched && was_healthy && !self.healthy().contains(server) {
+            self.doubts[server].notify_one();
+        }
+    }
+
+    /// Notes that `server` is asked to report its health.
+    pub(super) fn ask(&self, server: usize) {
+        lock(&self.asked).set(server, true);
+    }
+
+    /// Updates the health of `server` after its report, in which an error is the reason why it does not serve.
+    pub(super) fn observe_report(&self, server: usize, report: Result<(), Cause>) {
+        match &report {
+            Ok(()) => self.mark_healthy(server),
+            Err(cause) => self.mark_unhealthy(server, cause),
+        }
+        if lock(&self.asked).set(server, false) {
+            self.changes.notify();
+        }
+    }
+
+    /// Completes when an attempt has made `server` unhealthy.
+    pub(super) async fn is_doubted(&self, server: usize) {
+        loop {
+            self.doubts[server].notified().await;
+            // It may have reported since.
+            if !self.healthy().contains(server) {
+                return;
+            }
         }
     }
 
@@ -114,7 +168,7 @@ impl ServerHealth {
 
     /// Notes that the server could not be connected to because of `cause`. No health check can report it.
     pub(super) fn on_not_connected(&self, cause: &Cause) {
-        let Rules { passive, is_checked } = &*self.health.rules;
+        let Rules { passive, is_checked, .. } = &*self.health.rules;
         if passive.is_some() || *is_checked {
             self.health.mark_unhealthy(self.server, cause);
         }

@@ -1,6 +1,9 @@
 //! Active health checks: gRPC's health-checking protocol, over a server's pooled connection.
+//!
+//! The method is a setting: a check at every interval here, or a stream of reports in [`watch`](mod@watch).
 
 mod no_news;
+mod watch;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -23,6 +26,7 @@ use crate::{
 };
 
 pub(super) use no_news::Checks;
+pub(super) use watch::watch;
 
 /// Least number of checks in a row that are skipped. A few checks cost little, and their messages are part of what happens on a
 /// connection between two calls.
@@ -64,10 +68,15 @@ fn intervals(span: Duration, interval: Duration) -> u32 {
 /// Asks `server` for its health and waits until `timeout`.
 async fn check_health(client: &Shared, server: usize, timeout: Instant) -> Result<(), Failure> {
     let left = timeout.since(client.world.now());
-    let service = client.settings.health_check.as_ref().and_then(|check| check.service.as_deref());
-    let service = service.unwrap_or(rehearsal_server::SERVICE_NAME);
+    let service = service_name(client);
     let rpc = pin!(async { ask_health(client.servers[server].connection.ready().await?, service, left).await });
     within(&client.world, timeout, Cause::HealthCheckTimeout, rpc).await
+}
+
+/// Returns the name of the service whose health is asked for.
+fn service_name(client: &Shared) -> &str {
+    let service = client.settings.health_check.as_ref().and_then(|check| check.service.as_deref());
+    service.unwrap_or(rehearsal_server::SERVICE_NAME)
 }
 
 /// Asks the server at the other end for the health of `service`. `timeout` is sent with the request: how long the answer is of use.

@@ -130,6 +130,12 @@ macro_rules! client_table {
 policy::each_policy!(client_table);
 
 impl Client {
+    /// Returns whether servers report their health on a stream.
+    pub(crate) fn watches_health(&self) -> bool {
+        self.checks_health()
+            && self.health_check.as_ref().is_some_and(|check| check.method == Some(HealthMethod::Watch))
+    }
+
     /// Returns whether servers are checked: the checks are on, and the client chooses among servers by their health.
     pub(crate) fn checks_health(&self) -> bool {
         // gRPC's `pick_first` does not ask for health (A17).
@@ -359,14 +365,29 @@ table! {
     /// `[client.health_check]`: active checks by `grpc.health.v1`.
     #[derive(Eq)]
     HealthCheck {
-        /// Time between two checks of one server, and how long a result is valid.
+        /// A `check` at every interval, which is the default, or a stream on which servers report (`watch`), as gRPC's channels have it (A17).
+        method: Option<HealthMethod> = None, (), &["\"check\"", "\"watch\""];
+        /// Time between two checks of one server, and how long a result is valid. With `watch`, the time after which a server is asked again
+        /// that an attempt has made unhealthy.
         interval: Duration = Duration::from_secs(5), limits::INTERVAL, &["\"50ms\"", "\"500ms\"", "\"5s\"", "\"1h\""];
-        /// Time after which a check without an answer has failed.
+        /// Time after which a check without an answer has failed. A stream has no limit.
         timeout: Duration = Duration::from_secs(1), limits::DURATION, &["\"1ms\"", "\"100ms\"", "\"1s\""];
         /// The service that is asked about; `""` is the server as a whole. By default that of the workload, and `""` with an app.
         service: Option<String> = None, (), NOT_DRAWN;
     }
 }
+
+/// The method of `grpc.health.v1` by which servers are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum HealthMethod {
+    /// `Check`: a call at every interval.
+    Check,
+    /// `Watch`: a stream per connection on which the server reports each change (gRPC A17). Its first report is waited for.
+    Watch,
+}
+
+named!(HealthMethod, "a method of health checks");
 
 table! {
     /// `[client.passive_health]`: what the attempts of calls say about servers (the failure detection of a resilient client). A

@@ -86,10 +86,13 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-/// Returns whether servers are checked, and a check is answered in time on a link without a fault.
+/// Returns whether servers are checked, and a check is answered in time on a link without a fault. A stream of reports notices neither
+/// a dead server nor a dead connection.
 fn is_observable(scenario: &Scenario, check: &HealthCheck) -> bool {
     let Network { latency, jitter, bandwidth } = scenario.network;
-    bandwidth.is_none() && (latency + jitter) * 4 < check.timeout && scenario.client.checks_health()
+    let client = &scenario.client;
+    let is_checked = client.checks_health() && !client.watches_health();
+    is_checked && bandwidth.is_none() && (latency + jitter) * 4 < check.timeout
 }
 
 /// Returns how long the client may take to find out the state of a server that had faults for so long.

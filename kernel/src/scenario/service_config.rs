@@ -34,7 +34,7 @@ use toml::de::DeTable;
 
 use super::{Balancing, Client, Jitter, Retry};
 use crate::{
-    client::settings::{HealthCheck, Profile, SERVICE_CONFIG, SERVICE_CONFIG_METHOD},
+    client::settings::{HealthCheck, HealthMethod, Profile, SERVICE_CONFIG, SERVICE_CONFIG_METHOD},
     input,
     policy::{OutlierDetection, RetryThrottling},
     settings::{limits, problem::Problem, table::TableReader},
@@ -93,8 +93,8 @@ struct ServiceConfig {
     throttling: Option<RetryThrottling>,
     balancing: Option<Balancing>,
     outlier_detection: Option<OutlierDetection>,
-    /// True if the client asks servers for their health (A17).
-    checks_health: bool,
+    /// The service whose health the client asks servers for, if it does (A17).
+    health_service: Option<String>,
     /// What gRPC ignores, or reads in its own way, a sentence each.
     notes: Vec<String>,
 }
@@ -127,9 +127,11 @@ impl ServiceConfig {
             }
         }
         if let Some(health) = fields.get("healthCheckConfig") {
-            config.checks_health = true;
-            // It is the health of the one service there is.
-            health.fields(&["serviceName"])?.get("serviceName").map(Node::text).transpose()?;
+            let service = health.fields(&["serviceName"])?.get("serviceName").map(Node::text).transpose()?;
+            if service.is_none() {
+                health.note("has no effect: it has no serviceName");
+            }
+            config.health_service = service.map(str::to_owned);
         }
         if let Some(policy) = fields.get("loadBalancingPolicy") {
             config.balancing = balancers::named(policy)?;
@@ -180,8 +182,15 @@ impl ServiceConfig {
             (Some(theirs), None) => Some(OutlierDetection { all_ejected: client.profile.all_ejected(), ..theirs }),
             (None, ours) => ours,
         };
-        if self.checks_health && table.span("health_check").is_none() {
+        let Some(service) = self.health_service else { return };
+        if table.span("health_check").is_none() {
             client.health_check = Some(HealthCheck::default());
+        }
+        if let Some(check) = &mut client.health_check {
+            if table.table("health_check").span("method").is_none() {
+                check.method = Some(HealthMethod::Watch);
+            }
+            check.service = Some(service);
         }
     }
 
@@ -244,6 +253,11 @@ fn refuse_double(table: &TableReader<'_, '_>, config: &ServiceConfig, name: &str
             table.table("retry").first_of(&RETRY_KEYS).map(|(_, span)| span).filter(|_| retries),
         ),
         ("its retryPolicy or hedgingPolicy", "[client.hedging]", table.span("hedging").filter(|_| retries)),
+        (
+            "healthCheckConfig",
+            "`service` in [client.health_check]",
+            table.table("health_check").span("service").filter(|_| config.health_service.is_some()),
+        ),
         (
             "retryThrottling",
             "[client.retry_throttling]",

@@ -48,6 +48,9 @@ const BREAKER_SETTINGS: [&str; 3] = [
     "client.circuit_breaker.ignored_status_codes",
 ];
 
+/// Settings of health checks that came after those, and are drawn from a stream of their own, too.
+const HEALTH_SETTINGS: [&str; 1] = ["client.health_check.method"];
+
 /// Tables of the client that a run may be without, drawn from the same stream.
 const SWITCHED_SEPARATELY: [&str; 2] = ["client.health_check", "client.passive_health"];
 
@@ -56,7 +59,7 @@ const KEEPALIVE: &str = "keepalive";
 
 /// Returns whether the setting at `path` is drawn from another stream than its table.
 fn is_separate(path: &str) -> bool {
-    DRAWN_SEPARATELY.contains(&path) || BREAKER_SETTINGS.contains(&path)
+    [&DRAWN_SEPARATELY[..], &BREAKER_SETTINGS, &HEALTH_SETTINGS].iter().any(|settings| settings.contains(&path))
 }
 
 /// A key or an inline table, and the values that it may be drawn with, as TOML.
@@ -141,7 +144,9 @@ pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
     separate.profile();
     let mut breaker = Draw { rng: Entropy::new(seed).stream("scenario.swarm.breaker"), ..separate };
     breaker.separately(&BREAKER_SETTINGS);
-    breaker.settings
+    let mut health = Draw { rng: Entropy::new(seed).stream("scenario.swarm.health"), ..breaker };
+    health.separately(&HEALTH_SETTINGS);
+    health.settings
 }
 
 struct Draw<R> {

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use kernel::{
-    client::settings::{Commit, Keepalive, PassiveHealth, PastDeadline, Profile, ServerSelection},
+    client::settings::{Commit, HealthMethod, Keepalive, PassiveHealth, PastDeadline, Profile, ServerSelection},
     policy::{
         AllEjected, Bulkhead, Cache, CircuitBreaker, FailurePercentage, Fallback, FallbackKind, Hedging,
         OutlierDetection, Policies, RateLimit, RetryBudget, RetryThrottling, Scope, SlowStart, SuccessRate,
@@ -154,11 +154,9 @@ fn network() -> impl Strategy<Value = Network> {
 
 fn client() -> impl Strategy<Value = Client> {
     let service = option::of(any::<String>());
-    let health = (from(1_000_000), from(1), service).prop_map(|(interval, timeout, service)| HealthCheck {
-        interval,
-        timeout,
-        service,
-    });
+    let method = option::of(prop_oneof![Just(HealthMethod::Check), Just(HealthMethod::Watch)]);
+    let health = (method, from(1_000_000), from(1), service)
+        .prop_map(|(method, interval, timeout, service)| HealthCheck { method, interval, timeout, service });
     let passive = codes().prop_map(|status_codes| PassiveHealth { status_codes });
     let keepalive = (from(1_000_000), from(1), any::<bool>(), option::of(from(1)));
     let keepalive = keepalive.prop_map(|(time, timeout, without_calls, user_timeout)| Keepalive {

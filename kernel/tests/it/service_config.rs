@@ -3,9 +3,9 @@
 use std::{fs, path::Path, time::Duration};
 
 use kernel::{
-    client::settings::{Commit, PastDeadline},
+    client::settings::{Commit, HealthMethod, PastDeadline},
     policy::{AllEjected, Hedging, OutlierDetection, RetryThrottling, SuccessRate},
-    scenario::{Balancing, Jitter, Retry, Scenario, ScenarioError},
+    scenario::{Balancing, HealthCheck, Jitter, Retry, Scenario, ScenarioError},
     status::Code,
 };
 use tempfile::TempDir;
@@ -50,6 +50,12 @@ fn the_retry_example_of_the_specification_becomes_the_clients_settings() {
     };
     assert_eq!((client.retry, client.load_balancing, client.wait_for_ready), (retry, Balancing::RoundRobin, true));
     assert_eq!(client.policies.retry_throttling, Some(RetryThrottling { max_tokens: 10.0, token_ratio: 0.1 }));
+    let watched = HealthCheck {
+        method: Some(HealthMethod::Watch),
+        service: Some("shop.Cart".to_owned()),
+        ..HealthCheck::default()
+    };
+    assert_eq!(client.health_check, Some(watched));
     // gRPC has no timeout of an attempt.
     assert_eq!((client.deadline, client.attempt_timeout), (Duration::from_millis(7_500), Duration::from_millis(7_500)));
 }
@@ -210,6 +216,21 @@ fn what_has_no_place_in_a_service_config_is_named() {
 }
 
 #[test]
+fn health_checks_of_a_service_config_are_settings_that_a_scenario_can_change() {
+    let health_check = |config, more| load(config, more).unwrap().client.health_check;
+    let watched = health_check(RETRY, "").unwrap();
+    assert_eq!(health_check(RETRY, "client.health_check = 'off'"), None);
+    let on = health_check(RETRY, "client.health_check = 'on'");
+    assert_eq!(on.as_ref(), Some(&watched));
+    let checked = health_check(RETRY, "client.health_check = { method = 'check', interval = '2s' }").unwrap();
+    assert_eq!(checked, HealthCheck { method: Some(HealthMethod::Check), interval: Duration::from_secs(2), ..watched });
+    // As gRPC's core: without a service nothing is asked.
+    assert_eq!(health_check(r#"{ "healthCheckConfig": {} }"#, ""), None);
+    let exported = load(RETRY, "").unwrap().client.to_service_config().json;
+    assert_eq!(health_check(&exported, ""), Some(HealthCheck { service: Some("shop.Cart".to_owned()), ..on.unwrap() }));
+}
+
+#[test]
 fn what_the_scenario_says_too_is_a_contradiction_that_names_both() {
     let double = [
         "client.deadline = '5s'",
@@ -218,6 +239,7 @@ fn what_the_scenario_says_too_is_a_contradiction_that_names_both() {
         "client.retry.max_attempts = 2",
         "client.hedging.max_attempts = 2",
         "client.retry_throttling.max_tokens = 5",
+        "client.health_check.service = 'shop.Stock'",
     ];
     let messages: Vec<_> = double.iter().map(|more| message(RETRY, more)).collect();
     insta::assert_snapshot!("service_config_contradictions", messages.join("\n\n"));

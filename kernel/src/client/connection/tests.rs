@@ -119,8 +119,11 @@ fn a_connection_that_does_not_open_in_twenty_seconds_fails_the_calls_that_wait_f
 }
 
 fn checked(interval: u64) -> Settings {
-    let health_check =
-        HealthCheck { interval: Duration::from_millis(interval), timeout: Duration::from_millis(300), service: None };
+    let health_check = HealthCheck {
+        interval: Duration::from_millis(interval),
+        timeout: Duration::from_millis(300),
+        ..HealthCheck::default()
+    };
     Settings { health_check: Some(health_check), ..plain() }
 }
 

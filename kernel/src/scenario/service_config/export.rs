@@ -13,9 +13,14 @@ use super::{
     methods::MAX_ATTEMPTS,
 };
 use crate::{
+    client::settings::HealthMethod,
     json::pretty,
     policy::{FailurePercentage, OutlierDetection, RetryThrottling, SuccessRate},
-    settings::{source::join, table::Settings, toml_writer::TomlWriter},
+    settings::{
+        source::join,
+        table::Settings,
+        toml_writer::{TomlWriter, string},
+    },
     status::Code,
 };
 
@@ -65,8 +70,9 @@ impl Client {
                 json!({ "maxTokens": max_tokens.ceil() as u64, "tokenRatio": ratio }),
             );
         }
-        if self.health_check.is_some() {
-            document.insert("healthCheckConfig".into(), json!({ "serviceName": "" }));
+        if let Some(check) = &self.health_check {
+            let service = check.service.as_deref().unwrap_or_default();
+            document.insert("healthCheckConfig".into(), json!({ "serviceName": service }));
         }
         let json = pretty(&Value::from(document));
         let read = ServiceConfig::parse(&json, None).expect("a service config that was written is valid");
@@ -245,6 +251,10 @@ fn settings(client: &Client) -> BTreeMap<String, String> {
         } else if let Some((key, value)) = line.split_once(" = ") {
             settings.insert(join(&table, key), value.to_owned());
         }
+    }
+    // Left out for its default.
+    if client.health_check.as_ref().is_some_and(|check| check.method.is_none()) {
+        settings.insert("client.health_check.method".to_owned(), string(HealthMethod::Check.name()));
     }
     settings
 }
