@@ -1,4 +1,4 @@
-//! Checks that faults begin and end when the scenario says, and that nothing passes a partitioned link.
+//! Checks that faults begin and end when the scenario says, and that nothing passes a partitioned link or a half-open connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
-    let recorded = RecordedTimes::collect(evidence.rows);
+    let recorded = RecordedTimes::collect(evidence.rows, &evidence.scenario.faults);
     let pending = recorded.pending_restarts(&evidence.scenario.faults);
     let none = FaultTimes::default();
     let late_us = evidence.late.map_or(0, us) * 2 + ROUNDING_US;
@@ -32,7 +32,10 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
             if let Some(direction) = cut(&fault.kind)
                 && let Some(start_us) = times.starts.first()
             {
-                let heals_us = times.ends.first().copied().unwrap_or(u64::MAX);
+                let mut heals_us = times.ends.first().copied().unwrap_or(u64::MAX);
+                if matches!(fault.kind, FaultKind::HalfOpen { .. }) {
+                    heals_us = heals_us.min(recorded.next_connection(&target, *start_us));
+                }
                 partitioned.entry(target).or_default().add(direction, *start_us, heals_us);
             }
         }
@@ -49,10 +52,12 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
 }
 
 /// Returns the direction in which nothing passes the link of a target while the fault lasts; none if something may pass. No connection
-/// outlives a reset that lasts, so that no message is both sent and received while it does.
+/// outlives a reset that lasts, so that no message is both sent and received while it does. With half-open connections nothing passes until
+/// there is a new one.
 fn cut(kind: &FaultKind) -> Option<Direction> {
     match *kind {
         FaultKind::Partition { direction, share: None, .. } => Some(direction),
+        FaultKind::HalfOpen { share: None, .. } => Some(Direction::Both),
         FaultKind::Reset { duration: Some(_), share: None } => Some(Direction::Both),
         _ => None,
     }
@@ -74,6 +79,8 @@ struct RecordedTimes {
     faults: BTreeMap<(usize, Name), FaultTimes>,
     /// The times at which each server was started again.
     restarts: BTreeMap<Name, BTreeSet<u64>>,
+    /// The times at which the client had a new connection to each server, if a fault makes connections half-open.
+    connections: BTreeMap<Name, BTreeSet<u64>>,
     /// The time of the last event of the run.
     end_us: u64,
 }
@@ -123,10 +130,19 @@ impl RecordedTimes {
         pending
     }
 
-    fn collect(rows: &dyn Rows) -> Self {
+    /// Returns the time of the first new connection to `server` from `start_us` on; `u64::MAX` if there is none.
+    fn next_connection(&self, server: &Name, start_us: u64) -> u64 {
+        self.connections.get(server).and_then(|times| times.range(start_us..).next().copied()).unwrap_or(u64::MAX)
+    }
+
+    fn collect(rows: &dyn Rows, faults: &[Fault]) -> Self {
         let mut times = Self::default();
+        let has_half_open = faults.iter().any(|fault| matches!(fault.kind, FaultKind::HalfOpen { .. }));
         for row in rows.events() {
             times.end_us = row.at_us;
+            if let (Event::Ready, true, Some(target)) = (row.event, has_half_open, &row.target) {
+                times.connections.entry(target.clone()).or_default().insert(row.at_us);
+            }
             let (Some(fault), Some(target)) = (row.fault, &row.target) else { continue };
             let own = times.faults.entry((fault, target.clone())).or_default();
             match row.event {

@@ -95,6 +95,20 @@ fn a_request_without_a_row_and_one_that_was_never_intended_are_found() {
 }
 
 #[test]
+fn a_message_that_passes_a_half_open_connection_is_found() {
+    let run = simulate(scenario("half_open"), 42);
+    let (begun_us, _) = run.fault(0);
+    let is_next = |row: &EventRow| row.event == Event::Ready && row.at_us > begun_us;
+    let connected_us = run.records.events.iter().find(|row| is_next(row)).unwrap().at_us;
+    let after = |start_us| connected_us < start_us && start_us < connected_us + 900_000;
+    let passed = run.records.attempts.iter().find(|row| row.server == "server-0" && after(row.start_us)).unwrap();
+    // As if the connection had been opened after the attempt, which then went over the old one.
+    assert_breaks_also(&run, Invariant::PartitionHolds, Some(passed.request), |records| {
+        event(records, is_next).at_us = passed.end_us + 1_000;
+    });
+}
+
+#[test]
 fn an_interrupted_run_may_lack_the_rest_of_its_requests_and_none_before() {
     let run = crash_then_freeze();
     let SimulatedRun { scenario, seed, .. } = &run;
