@@ -6,6 +6,7 @@ compile_error!("`real` runs and signals Linux processes: build and run it in a L
 mod accept;
 mod app;
 mod asked;
+mod authority;
 pub mod calibrate;
 mod caller;
 mod cli;

@@ -24,6 +24,7 @@ use tracing::info;
 
 use crate::{
     accept::{Door, Place, places},
+    authority::AnyAuthority,
     timer::Timer,
     token,
 };
@@ -113,7 +114,7 @@ pub(crate) fn listen(port: u16, timer: Timer) -> io::Result<Backlog> {
 /// Listens at `address`, or at a free port of its host if its port is 0. A shortage is waited for with `timer`.
 pub(crate) fn listen_at(address: SocketAddr, timer: Timer) -> io::Result<Backlog> {
     let listener = bound_at(address)?.listen(BACKLOG)?;
-    Ok(Backlog { listener, door: Door::new(places(1), timer), patience: None })
+    Ok(Backlog { listener, door: Door::new(places(1), timer), patience: None, is_proxy: false })
 }
 
 /// A listening socket.
@@ -123,6 +124,8 @@ pub(crate) struct Backlog {
     door: Door,
     /// How long peers are waited for. `None` in a run: its faults keep peers silent, and what is silent costs one place.
     patience: Option<Patience>,
+    /// True if bytes are passed on as they come.
+    is_proxy: bool,
 }
 
 impl Backlog {
@@ -141,7 +144,7 @@ impl Backlog {
 
     /// The same socket, with a proxy behind it: each connection takes a second descriptor.
     pub(crate) fn for_proxy(self) -> Self {
-        Self { door: self.door.with_places(places(2)), ..self }
+        Self { door: self.door.with_places(places(2)), is_proxy: true, ..self }
     }
 }
 
@@ -158,7 +161,8 @@ impl Listener for Backlog {
             // An error means that the connection has ended already, as its reader is about to see.
             let _ = socket.set_nodelay(true);
             info!(%peer, "connection accepted");
-            Ok(Box::new(Tcp::new(socket, peer, Some(place))) as BoxStream)
+            let connection = Tcp::new(socket, peer, Some(place));
+            Ok(if self.is_proxy { Box::new(connection) } else { Box::new(AnyAuthority::new(connection)) as BoxStream })
         })
     }
 
