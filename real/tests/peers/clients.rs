@@ -186,15 +186,12 @@ fn start_ours(folder: &Path, user: &User, servers: &[String], load: &Load) -> Cl
 fn start_grpcio(folder: &Path, peers: &Peers, servers: &[String], load: &Load) -> Client {
     let log = folder.join("theirs.jsonl");
     let errors = folder.join("theirs.txt");
-    let mut channel = load.channel.clone();
-    // The authority is the list of the addresses otherwise, which is no authority of a URI: our servers refuse it, and `checks` says so.
-    channel["grpc.default_authority"] = json!("rehearsal");
     let settings = json!({
         "target": format!("ipv4:{}", servers.join(",")),
         "service_config": load.service_config,
         "rate": load.rate,
         "deadline_s": load.deadline_ms as f64 / 1e3,
-        "channel": channel,
+        "channel": load.channel,
         "first_id": GRPCIO_IDS,
         "log": log,
     });

@@ -10,7 +10,9 @@ STUBS is the folder of the generated modules. SETTINGS is a JSON object:
   is the request's id below `ids_per_client`. Its first attempt has the first answer of the list, and so on; the last one repeats.
   An answer is the name of a status, or an object with `status` and, optionally, `delay_ms` (before the answer), `pushback` (the
   value of grpc-retry-pushback-ms), `headers` (true: response headers are sent before the delay) and `message`.
-* `not_serving`: true for a server whose health service says NOT_SERVING, and which answers all the same.
+* `not_serving`: true for a server whose health service says NOT_SERVING at first, and which answers all the same. SIGUSR1 switches
+  between that and SERVING.
+* `no_health`: true for a server without a health service.
 * `channel`: options of the server, such as {"grpc.max_connection_age_ms": 1500}.
 * `grace_s`: the time that calls under way have to end after SIGTERM.
 
@@ -126,28 +128,37 @@ def main(stubs, settings):
 
     served = ["", "rehearsal.v1.Rehearsal"]
     reply = health_pb2.HealthCheckResponse
-    status = reply.NOT_SERVING if settings.get("not_serving") else reply.SERVING
+    statuses = [reply.NOT_SERVING if settings.get("not_serving") else reply.SERVING]
+    changed = threading.Condition()
     ended = threading.Event()
 
     class Health(health_pb2_grpc.HealthServicer):
         def Check(self, request, context):
             if request.service not in served:
                 context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
-            return reply(status=status)
+            return reply(status=statuses[-1])
 
         def Watch(self, request, context):
-            yield reply(status=status if request.service in served else reply.SERVICE_UNKNOWN)
-            while context.is_active() and not ended.wait(0.1):
-                pass
+            if request.service not in served:
+                yield reply(status=reply.SERVICE_UNKNOWN)
+            reported = 0
+            while context.is_active() and not ended.is_set():
+                if request.service in served and reported < len(statuses):
+                    reported = len(statuses)
+                    yield reply(status=statuses[-1])
+                # The time is for the end of the call, which notifies nobody.
+                with changed:
+                    changed.wait_for(lambda: ended.is_set() or reported < len(statuses), timeout=0.1)
 
     options = list(settings.get("channel", {}).items()) + [("grpc.so_reuseport", 0)]
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=128), options=options)
     rehearsal_pb2_grpc.add_RehearsalServicer_to_server(Rehearsal(), server)
-    health_pb2_grpc.add_HealthServicer_to_server(Health(), server)
+    if not settings.get("no_health"):
+        health_pb2_grpc.add_HealthServicer_to_server(Health(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     # Handled here in the main thread, which waits for it: a handler would interrupt any line of Python.
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
     print(json.dumps({"port": port}), flush=True)
 
     def end_with_input():
@@ -155,13 +166,18 @@ def main(stubs, settings):
         os._exit(0)
 
     threading.Thread(target=end_with_input, daemon=True).start()
-    signal.sigwait([signal.SIGTERM])
-    ended.set()
+    while signal.sigwait([signal.SIGTERM, signal.SIGUSR1]) == signal.SIGUSR1:
+        with changed:
+            statuses.append(reply.SERVING if statuses[-1] == reply.NOT_SERVING else reply.NOT_SERVING)
+            changed.notify_all()
+    with changed:
+        ended.set()
+        changed.notify_all()
     server.stop(settings.get("grace_s", 10)).wait()
     # Not past the daemon thread that reads: the interpreter would wait for its lock.
     os._exit(0)
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
     main(*sys.argv[1:])

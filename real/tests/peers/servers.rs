@@ -27,6 +27,7 @@ pub(crate) struct SeenAttempt {
     pub(crate) request: u64,
     /// The value of `grpc-previous-rpc-attempts`.
     pub(crate) previous: Option<String>,
+    pub(crate) user_agent: Option<String>,
 }
 
 impl GrpcioServer {
@@ -59,6 +60,11 @@ impl GrpcioServer {
             attempts.partition(|attempt: &SeenAttempt| attempt.request < GRPCIO_IDS);
         theirs.iter_mut().for_each(|attempt| attempt.request -= GRPCIO_IDS);
         [ours, theirs]
+    }
+
+    /// Has its health service say the opposite of what it says.
+    pub(crate) fn switch_health(&self) {
+        kill_process(pid(self.listener.id()), Signal::USR1).expect("it has not been waited for");
     }
 
     /// Has it end as gRPC servers end: after a GOAWAY, and after the calls under way. Returns when it has ended.
