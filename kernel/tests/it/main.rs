@@ -5,6 +5,7 @@
 mod bounds;
 mod generated;
 mod messages;
+mod peer_cases;
 mod recorded;
 mod round_trip;
 mod run_folders;

@@ -1,4 +1,5 @@
-//! The state machine of one circuit breaker.
+//! The state machine of one circuit breaker: "CircuitBreaker" in Resilience4j's documentation (states, windows, slow calls), and
+//! pybreaker's failures in a row.
 
 mod window;
 

@@ -1,4 +1,5 @@
-//! The statistics of the servers, and which of them are ejected.
+//! The statistics of the servers, and which of them are ejected: gRPC A50 (the algorithm and its two conditions), and "Outlier
+//! detection" in Envoy's documentation (consecutive 5xx, ejection algorithm).
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The calls that a breaker's rates are computed of: the last ones, or those of the last seconds.
+//! The calls that a breaker's rates are computed of: the last ones, or those of the last seconds. These are the count-based and the
+//! time-based sliding window in Resilience4j's documentation.
 
 use std::{collections::VecDeque, time::Duration};
 
