@@ -55,7 +55,7 @@ fn replacements(block: &[u8]) -> Option<Vec<(Range<usize>, Vec<u8>)>> {
             continue;
         }
         let is_authority = match index {
-            0 => reader.text()?.decoded()? == AUTHORITY,
+            0 => reader.text()?.is(AUTHORITY),
             index => index == AUTHORITY_INDEX,
         };
         let start = reader.at;
@@ -115,6 +115,12 @@ struct Text<'a> {
 }
 
 impl Text<'_> {
+    /// Returns whether it is `text`.
+    fn is(&self, text: &[u8]) -> bool {
+        // No code of a name is longer than the name.
+        self.bytes.len() <= text.len() && self.decoded().is_some_and(|decoded| decoded == text)
+    }
+
     /// Returns the text. Fails if it is no Huffman code.
     fn decoded(&self) -> Option<Vec<u8>> {
         if self.is_huffman { huffman::decode(self.bytes) } else { Some(self.bytes.to_vec()) }
