@@ -117,7 +117,7 @@ struct Text<'a> {
 impl Text<'_> {
     /// Returns whether it is `text`.
     fn is(&self, text: &[u8]) -> bool {
-        // No code of a name is longer than the name.
+        // The characters of names have codes of eight bits at most.
         self.bytes.len() <= text.len() && self.decoded().is_some_and(|decoded| decoded == text)
     }
 
