@@ -175,7 +175,6 @@ impl Client {
         let chain = Chain::new(&settings.policies, &context);
         let all_ejected =
             settings.policies.outlier_detection.as_ref().map_or(AllEjected::AskAnyway, |it| it.all_ejected);
-        let is_checked = settings.checks_health();
         let shared = Arc::new(Shared {
             balancer: Mutex::new(balancer::build(settings.load_balancing, links.len())),
             retry: RetryPolicy::new(settings.retry.clone()),
@@ -195,14 +194,7 @@ impl Client {
             checks: Mutex::default(),
             cancellation: Cancellation::default(),
         });
-        for index in 0..if is_checked { links.len() } else { 0 } {
-            let checks: BoxFuture<'static, ()> = if shared.settings.watches_health() {
-                Box::pin(health_check::watch(shared.clone(), index))
-            } else {
-                Box::pin(health_check::check_regularly(shared.clone(), index))
-            };
-            shared.world.spawn(checks);
-        }
+        shared.start_checks();
         Self { shared }
     }
 
@@ -223,6 +215,18 @@ impl Client {
 }
 
 impl Shared {
+    /// Starts to check the health of every server, by the method of the settings, if they are to be checked.
+    fn start_checks(self: &Arc<Self>) {
+        for server in 0..if self.settings.checks_health() { self.servers.len() } else { 0 } {
+            let checks: BoxFuture<'static, ()> = if self.settings.watches_health() {
+                Box::pin(health_check::watch(self.clone(), server))
+            } else {
+                Box::pin(health_check::check_regularly(self.clone(), server))
+            };
+            self.world.spawn(checks);
+        }
+    }
+
     /// Picks a server for `attempt`, which counts as sent from here on. Servers in `tried` are avoided while there are others.
     fn pick(&self, tried: Servers, attempt: AttemptId, permit: &mut AttemptPermit<'_>) -> Result<usize, NotPicked> {
         let now = permit.now();
