@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -19,6 +19,7 @@ use kernel::{
 use crate::{
     host_id::{HostId, MachineId},
     planted::planted,
+    thread::Watch,
     trace, virtual_time,
 };
 
@@ -29,8 +30,6 @@ pub(crate) struct Clock {
     /// Virtual time in nanoseconds. It is stored under the lock, and read without it, as hosts read it many times for
     /// each request.
     now: AtomicU64,
-    /// Timers that have fired.
-    fired: AtomicU64,
     /// The bounds beyond which only the driver moves the clock, since it ends the simulation there.
     bounds: ClockBounds,
     timers: Mutex<Timers>,
@@ -43,13 +42,13 @@ pub(crate) struct ClockBounds {
     pub(crate) until: Instant,
     /// Most timers that fire.
     pub(crate) timers: u64,
-    /// Set from another thread when the simulation has taken too long.
-    pub(crate) overtime: Arc<AtomicBool>,
+    /// What the thread that waits for the simulation sees, and where it says that the simulation has taken too long.
+    pub(crate) watch: Arc<Watch>,
 }
 
 impl Default for ClockBounds {
     fn default() -> Self {
-        Self { until: Instant::NEVER, timers: u64::MAX, overtime: Arc::default() }
+        Self { until: Instant::NEVER, timers: u64::MAX, watch: Arc::default() }
     }
 }
 
@@ -85,12 +84,12 @@ impl Clock {
 
     /// Returns how many timers have fired.
     pub(crate) fn fired(&self) -> u64 {
-        self.fired.load(Ordering::Relaxed)
+        self.bounds.watch.fired()
     }
 
     /// Returns true once the simulation has taken too long.
     pub(crate) fn is_overtime(&self) -> bool {
-        self.bounds.overtime.load(Ordering::Relaxed)
+        self.bounds.watch.is_overtime()
     }
 
     /// Returns the virtual time.
@@ -191,7 +190,7 @@ impl Clock {
         while let Some(entry) = timers.pending.first_entry().filter(|entry| entry.key().0 == deadline) {
             let PendingTimer { host, is_idle, waker } = entry.remove();
             trace::note(Some(host), || "a timer fires".to_owned());
-            self.fired.fetch_add(1, Ordering::Relaxed);
+            self.bounds.watch.timer_fires(deadline);
             if !is_idle {
                 timers.happened = (timers.happened.0 + 1, deadline);
             }

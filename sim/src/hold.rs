@@ -19,7 +19,7 @@ use kernel::{
     sync::{ignore_poison, lock},
 };
 
-use crate::{Plan, RunSoFar, limits::REAL_TIME_MAX, run::run_so_far};
+use crate::{Plan, RunSoFar, calibration::Calibration, limits::REAL_TIME_MAX, run::run_so_far};
 
 /// The environment variable with the one seed that [`hold`] plays instead of those that it is given.
 const SEED: &str = "REHEARSAL_SEED";
@@ -53,6 +53,33 @@ const SEED: &str = "REHEARSAL_SEED";
 /// # }
 /// ```
 pub fn hold(scenario: &Scenario, app: &App, seeds: Range<u64>) -> Result<(), Broken> {
+    hold_calibrated(scenario, app, seeds, &Calibration::default())
+}
+
+/// Does what [`hold`] does with the times of `calibration`, such as those that `real calibrate` measured of this app.
+///
+/// # Errors
+///
+/// Returns the errors of [`hold`].
+///
+/// ```
+/// use sim::{App, Scenario, calibration::Calibration};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let calibration = Calibration::load("../reports/measured/calibration.toml".as_ref())?;
+/// let text = "name = \"empty\"\nduration = \"1s\"\n[workload]\nkind = \"app\"\n[load]\nrate = 5\n";
+/// let scenario = Scenario::parse("empty.toml", text, &[])?;
+/// let broken = sim::hold_calibrated(&scenario, &App::new(), 0..3, &calibration).unwrap_err();
+/// assert!(broken.to_string().contains("service"), "{broken}");
+/// # Ok(())
+/// # }
+/// ```
+pub fn hold_calibrated(
+    scenario: &Scenario,
+    app: &App,
+    seeds: Range<u64>,
+    calibration: &Calibration,
+) -> Result<(), Broken> {
     let seeds = match env::var(SEED) {
         Err(_) => seeds,
         Ok(text) => {
@@ -72,7 +99,7 @@ pub fn hold(scenario: &Scenario, app: &App, seeds: Range<u64>) -> Result<(), Bro
             if seed >= seeds.end || lock(&found).as_ref().is_some_and(|failed| failed.seed < seed) {
                 return;
             }
-            let Some(failed) = play(scenario, app, seed) else { continue };
+            let Some(failed) = play(scenario, app, calibration, seed) else { continue };
             let mut found = lock(&found);
             if found.as_ref().is_none_or(|other| failed.seed < other.seed) {
                 *found = Some(failed);
@@ -102,8 +129,9 @@ struct Failed {
 }
 
 /// Plays a seed. Returns the run if it does not pass.
-fn play(scenario: &Scenario, app: &App, seed: u64) -> Option<Failed> {
-    let plan = Plan { app: Some(app.clone()), ..Plan::new(scenario.explicit(seed), seed) };
+fn play(scenario: &Scenario, app: &App, calibration: &Calibration, seed: u64) -> Option<Failed> {
+    let calibration = calibration.clone();
+    let plan = Plan { app: Some(app.clone()), calibration, ..Plan::new(scenario.explicit(seed), seed) };
     let run = match run_so_far(&plan, REAL_TIME_MAX, &AtomicU64::new(0)) {
         Ok(run) => run,
         Err(error) => return Some(Failed { seed, plan, run: Err(error.to_string()) }),

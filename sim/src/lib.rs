@@ -55,7 +55,7 @@ mod virtual_time;
 pub use cli::main;
 pub use completed_run::{CompletedRun, RunSoFar, Stopped};
 pub use error::SimulationError;
-pub use hold::hold;
+pub use hold::{hold, hold_calibrated};
 pub use interpose::shift_date;
 pub use kernel::{
     app::{App, BoxError, Broken, Call, Host},

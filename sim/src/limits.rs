@@ -57,7 +57,10 @@ pub enum Limit {
     )]
     VirtualTime(Instant),
     /// Something happens over and over without taking time.
-    #[error("it hit the limit of {0} steps at one instant, which is a bug of this program")]
+    #[error(
+        "it hit the limit of {0} steps at one instant; a service or a load that does something over and over needs a `host.sleep`, and without \
+         one of its own it is a bug of this program"
+    )]
     Steps(u64),
     /// More happened than a run can have, on record or not.
     #[error(

@@ -79,7 +79,7 @@ pub fn run_so_far(plan: &Plan, real_time: Duration, progress: &AtomicU64) -> Res
 
 fn run_within(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
     let bounds = Bounds { limits, ..Bounds::default() };
-    on_own_thread(plan.seed, (limits.real_time, &bounds.overtime), || simulate(plan, bounds.clone(), progress))
+    on_own_thread(plan.seed, (limits.real_time, &bounds.watch), || simulate(plan, bounds.clone(), progress))
 }
 
 /// Runs `plan` as [`run`] does, and calls `listener` for everything that happens.
@@ -111,7 +111,7 @@ pub fn run_with_listener(
     listener: Listener,
 ) -> Result<CompletedRun, SimulationError> {
     let bounds = Bounds { limits: Limits::for_scenario(&plan.scenario), ..Bounds::default() };
-    on_own_thread(plan.seed, (bounds.limits.real_time, &bounds.overtime), || {
+    on_own_thread(plan.seed, (bounds.limits.real_time, &bounds.watch), || {
         let _listening = Listening::begin(listener);
         simulate(plan, bounds.clone(), progress)
     })
@@ -380,7 +380,7 @@ mod tests {
             ReplicaSettings::new(&scenario.servers, &scenario.workload).with_kinds(&scenario.load.request),
         );
         let bounds = Bounds::default();
-        let failed = on_own_thread(7, (bounds.limits.real_time, &bounds.overtime), || {
+        let failed = on_own_thread(7, (bounds.limits.real_time, &bounds.watch), || {
             Simulation::new(2, 7, &Calibration::default(), &server, bounds.clone(), panicking_client)
                 .run(&AtomicU64::new(0))
         });

@@ -4,7 +4,7 @@ use std::{
     error::Error,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -36,6 +36,7 @@ use crate::{
     operations::SimOperations,
     replica::{Replica, Software},
     system::System,
+    thread::Watch,
     trace::{self, TraceSink},
 };
 
@@ -54,11 +55,11 @@ pub(crate) struct Simulation {
     limits: Limits,
 }
 
-/// The limits of a simulation, and the flag that another thread sets once its real time is over.
+/// The limits of a simulation, and what it shares with the thread that waits for it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bounds {
     pub(crate) limits: Limits,
-    pub(crate) overtime: Arc<AtomicBool>,
+    pub(crate) watch: Arc<Watch>,
 }
 
 /// The simulated hosts as the client's software sees them: its own world, and the links to the servers.
@@ -86,8 +87,8 @@ impl Simulation {
         F: Future<Output = Ended> + Send + 'static,
     {
         let entropy = Entropy::new(seed);
-        let Bounds { limits, overtime } = bounds;
-        let clock = Arc::new(Clock::within(ClockBounds { until: limits.until, timers: limits.timers, overtime }));
+        let Bounds { limits, watch } = bounds;
+        let clock = Arc::new(Clock::within(ClockBounds { until: limits.until, timers: limits.timers, watch }));
         let shared = shared(clock.clone(), calibration, entropy, replicas);
         let activity = shared.net.activity.clone();
         let [clients, servers] =
