@@ -177,6 +177,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "what is watched is real time")]
     fn timers_that_fire_show_that_a_simulation_is_not_stuck() {
         let watch = Watch::default();
         let (running, ended) = mpsc::channel::<()>();
