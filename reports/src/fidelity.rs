@@ -12,6 +12,7 @@
 //! | `cell` | one measure of one phase: distances, ratio, test, verdict |
 //! | `permutation` | the test of whether the worlds differ at all |
 //! | `goal` | the errors that are small enough |
+//! | `relevance` | the differences that are too small to matter |
 //! | `onset` | the rate at which goodput no longer follows the load |
 //! | `json` | `fidelity.json` |
 
@@ -22,6 +23,7 @@ mod json;
 mod measure;
 mod onset;
 pub mod permutation;
+mod relevance;
 
 use std::{path::Path, time::Duration};
 
@@ -78,6 +80,8 @@ pub struct FidelityTally {
     pub within: usize,
     /// The number of cells with a ratio of at most 2.
     pub close: usize,
+    /// The number of cells with a greater ratio whose difference matters.
+    pub apart: usize,
 }
 
 impl Fidelity {
@@ -107,11 +111,13 @@ impl Fidelity {
 
     /// Returns the number of cells over all scenarios.
     pub fn tally(&self) -> FidelityTally {
-        let ratios = self.scenarios.iter().flat_map(|scenario| &scenario.cells).filter_map(|cell| cell.verdict);
-        ratios.fold(FidelityTally::default(), |tally, verdict| FidelityTally {
+        let ratios = self.scenarios.iter().flat_map(|scenario| &scenario.cells);
+        let ratios = ratios.filter_map(|cell| cell.ratio.zip(cell.verdict));
+        ratios.fold(FidelityTally::default(), |tally, (ratio, verdict)| FidelityTally {
             cells: tally.cells + 1,
-            within: tally.within + usize::from(verdict == Verdict::Within),
-            close: tally.close + usize::from(verdict != Verdict::Apart),
+            within: tally.within + usize::from(ratio <= 1.0),
+            close: tally.close + usize::from(ratio <= 2.0),
+            apart: tally.apart + usize::from(verdict == Verdict::Apart),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::{
     goal::Goal,
     measure::{Measure, mix},
-    permutation,
+    permutation, relevance,
 };
 use crate::compare::{MedianRange, Member, distance::quantile};
 
@@ -27,7 +27,7 @@ pub struct Cell {
     pub sim_real: Option<PairDistances>,
     /// The median of the second over the 95th percentile of the first; infinite over a floor of 0.
     pub ratio: Option<f64>,
-    /// The class of the ratio.
+    /// The class of the ratio and of the difference.
     pub verdict: Option<Verdict>,
     /// The probability of worlds this far apart if they were the same.
     pub p: Option<f64>,
@@ -52,6 +52,8 @@ pub struct PairDistances {
 pub enum Verdict {
     /// A simulated run is as close to real ones as they are to each other.
     Within,
+    /// A simulated run is further from real ones, by less than matters.
+    Small,
     /// A simulated run is at most twice as far from real ones as they are from each other.
     Close,
     /// A simulated run is further from real ones.
@@ -63,14 +65,17 @@ impl Verdict {
     pub fn name(self) -> &'static str {
         match self {
             Self::Within => "within",
+            Self::Small => "small",
             Self::Close => "close",
             Self::Apart => "apart",
         }
     }
 
-    fn from_ratio(ratio: f64) -> Self {
+    /// Returns the verdict on this ratio, given whether the difference `matters`.
+    fn new(ratio: f64, matters: bool) -> Self {
         match ratio {
             small if small <= 1.0 => Self::Within,
+            _ if !matters => Self::Small,
             middle if middle <= 2.0 => Self::Close,
             _ => Self::Apart,
         }
@@ -91,6 +96,12 @@ impl Cell {
         let sim_real = PairDistances::over(across.filter_map(|(a, b)| measure.distance(a, b, phase, scale)).collect());
         let ratio = sim_real.zip(real_real).map(|(across, floor)| ratio(across.median, floor.p95));
         let error = error(measure, phase, real, sim, real_values.zip(sim_values));
+        let scale_of_bound =
+            if measure == Measure::Wasserstein { values(Measure::P50, phase, real) } else { real_values };
+        let difference = error.or(sim_real.map(|across| across.median));
+        let matters = difference.is_some_and(|difference| {
+            relevance::matters(measure, difference, scale_of_bound.map(|values| values.median))
+        });
         // A measure without any distance would be an empty row.
         sim_real.or(real_real)?;
         Some(Self {
@@ -102,7 +113,7 @@ impl Cell {
             real_real,
             sim_real,
             ratio,
-            verdict: ratio.map(Verdict::from_ratio),
+            verdict: ratio.map(|ratio| Verdict::new(ratio, matters)),
             p: permutation::p(&both(real, sim), |a: &Member, b: &Member| measure.distance(a, b, phase, scale)),
             goal: error.and_then(|error| Goal::for_error(measure, error, real_values.map(|spread| spread.median))),
         })

@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 
 use super::{Cell, Fidelity, Onset, ScenarioFidelity};
 
-/// The version of the document. It is raised when a field changes its meaning or is removed.
-const SCHEMA: u32 = 1;
+/// The version of the document. It is raised when a field changes its meaning or is removed. Since 2, a verdict can be `small`, and `apart`
+/// is only what matters.
+const SCHEMA: u32 = 2;
 
 impl Fidelity {
     /// Returns the report for programs: the `manifest`, the number of cells, and for each of the `scenarios` its `cells`.
     /// Times are in seconds, and values that do not exist are null. A ratio over a noise floor of 0 is null, with the verdict
-    /// `apart`.
+    /// `apart` or `small`.
     pub fn json(&self) -> Value {
         let tally = self.tally();
         let [goals, reached, beyond] = self.goals();
@@ -21,6 +22,7 @@ impl Fidelity {
             "cells": tally.cells,
             "within_floor": tally.within,
             "within_twice_the_floor": tally.close,
+            "apart": tally.apart,
             "goals": { "cells": goals, "reached": reached, "beyond": beyond },
             "scenarios": self.scenarios.iter().map(scenario).collect::<Vec<_>>(),
             "onsets": self.onsets.iter().map(onset).collect::<Vec<_>>(),
@@ -35,6 +37,7 @@ fn scenario(scenario: &ScenarioFidelity) -> Value {
         "real_runs": real,
         "sim_runs": sim,
         "utilisation": scenario.utilisation,
+        "sentence": crate::text::fidelity::sentence(scenario),
         "cells": scenario.cells.iter().map(cell).collect::<Vec<_>>(),
     })
 }

@@ -4,8 +4,9 @@ use super::{Axis, Colour, Figure, GridCell as Square, Layer, LayerShape, Panel, 
 use crate::fidelity::{Cell, Fidelity, Measure, ScenarioFidelity, Verdict};
 
 /// The classes of the matrix, with their names in the legend.
-const CLASSES: [(&str, Colour, Verdict); 3] = [
+const CLASSES: [(&str, Colour, Verdict); 4] = [
     ("ratio up to 1", Colour::Green, Verdict::Within),
+    ("over 1, too small to matter", Colour::Sky, Verdict::Small),
     ("up to 2", Colour::Orange, Verdict::Close),
     ("over 2", Colour::Vermillion, Verdict::Apart),
 ];

@@ -18,6 +18,9 @@ const HEADINGS: [&str; 11] =
 pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
     let body = html! {
         h1 { (TITLE) }
+        @for scenario in &fidelity.scenarios {
+            p { (text::fidelity::sentence(scenario)) }
+        }
         (table(&["", ""], &facts(fidelity)))
         (plots(figures))
         @for scenario in &fidelity.scenarios {
@@ -36,6 +39,7 @@ fn facts(fidelity: &Fidelity) -> Vec<Vec<String>> {
     vec![
         vec!["at most the floor".to_owned(), format!("{} of {}", tally.within, tally.cells)],
         vec!["at most twice the floor".to_owned(), format!("{} of {}", tally.close, tally.cells)],
+        vec!["further, and it matters".to_owned(), format!("{} of {}", tally.apart, tally.cells)],
         vec!["goals reached".to_owned(), format!("{reached} of {goals}, strict goals {beyond}")],
         vec!["host".to_owned(), format!("{}, {} cores", manifest.host.operating_system, manifest.host.cores)],
         vec!["started".to_owned(), format!("{}, a {} build", manifest.started, manifest.profile)],

@@ -97,6 +97,42 @@ fn a_simulation_three_times_as_slow_is_apart_with_the_least_p() {
     // What became of the requests is the same.
     assert_eq!(cell(&json, "whole run", "status_mix")["error"], Value::from(0.0));
     assert!(text.contains("apart"), "{text}");
+    let sentence = text.lines().find(|line| line.starts_with("story: ")).unwrap();
+    assert!(sentence.contains("further off, most of all ") && sentence.contains(" (+"), "{sentence}");
+    assert_eq!(json["scenarios"][0]["sentence"], sentence);
+    assert_eq!(json["apart"], count(&json, "apart"));
+}
+
+/// The number of cells with this verdict.
+fn count(json: &Value, verdict: &str) -> usize {
+    let cells = json["scenarios"][0]["cells"].as_array().unwrap();
+    cells.iter().filter(|cell| cell["verdict"] == verdict).count()
+}
+
+/// Real runs that are all alike have no noise, and nothing else is within it.
+#[test]
+fn a_difference_beyond_the_floor_that_does_not_matter_is_small() {
+    let directory = campaign(2, 1);
+    let place = |world: &str, seed: u64| directory.path().join(format!("story/{world}-seed{seed}"));
+    for (world, seed) in [("real", 1), ("sim", 0), ("sim", 1)] {
+        let rows = fs::read_to_string(place("real", 0).join("requests.jsonl")).unwrap();
+        let slower = |row: &str| {
+            let mut row: Value = serde_json::from_str(row).unwrap();
+            // 0.1 ms of some 20 ms.
+            let later = if world == "sim" { 100 } else { 0 };
+            for time in ["done_us", "latency_us"] {
+                row[time] = row[time].as_u64().map(|us| us + later).into();
+            }
+            serde_json::to_string(&serde_json::from_value::<kernel::record::RequestRow>(row).unwrap()).unwrap() + "\n"
+        };
+        fs::write(place(world, seed).join("requests.jsonl"), rows.lines().map(slower).collect::<String>()).unwrap();
+    }
+    let (json, text) = read(directory.path());
+    let p50 = cell(&json, "before", "latency_p50");
+    assert_eq!((&p50["verdict"], &p50["ratio"]), (&Value::from("small"), &Value::Null), "{p50}");
+    assert_eq!((count(&json, "apart"), &json["apart"]), (0, &Value::from(0)), "{text}");
+    assert!(count(&json, "small") > 3 && json["within_floor"].as_u64() < json["cells"].as_u64(), "{text}");
+    assert!(text.contains("further off by less than matters."), "{text}");
 }
 
 #[test]
