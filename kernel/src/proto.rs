@@ -14,3 +14,8 @@ pub mod rehearsal {
 pub mod health {
     include!("../proto/generated/grpc.health.v1.rs");
 }
+
+/// gRPC's server reflection: `proto/reflection.proto`.
+pub mod reflection {
+    include!("../proto/generated/grpc.reflection.v1.rs");
+}

@@ -19,6 +19,8 @@
 //! * a workload answers an invalid input with INVALID_ARGUMENT and a message that says what is wrong;
 //! * a workload that fails on purpose fails the request, or occupies the worker until the caller gives up.
 //!
+//! The health service ([`health`]) and the reflection service ([`reflection`]) are there in every server, and occupy no worker.
+//!
 //! `grpc-timeout` is enforced here, on the World's clock. So are the listener's terms: limits on what peers occupy, in `peers`
 //! and `budget`, and the token without which a call is answered with UNAUTHENTICATED.
 
@@ -34,6 +36,7 @@ mod meter;
 mod occupancy;
 mod peers;
 mod queue;
+mod reflection;
 mod reply;
 mod routes;
 pub mod settings;
@@ -63,6 +66,7 @@ use calls::Calls;
 use connection::{Connections, MaxAge};
 use health::HealthService;
 use peers::Peers;
+use reflection::Reflection;
 use workers::Workers;
 
 pub(crate) use counters::Counters;
@@ -186,6 +190,7 @@ pub async fn serve_services(
     });
     let workers = Workers::start(world.clone(), recorder.clone(), settings, injector.clone(), counters);
     let health = HealthService::serving(services.names());
+    let reflection = Reflection::new(services.names(), services.descriptors(), health.clone());
     let (stopping, stopped) = watch::channel(false);
     let (busy, mut idle) = mpsc::channel(1);
     let terms = listener.terms();
@@ -195,6 +200,7 @@ pub async fn serve_services(
         token: terms.token,
         calls: Arc::new(Calls::new(world.clone(), recorder, workers, services, injector)),
         health: health.clone(),
+        reflection,
         age,
         stopped,
         busy,

@@ -11,8 +11,8 @@ use crate::world::BoxFuture;
 
 /// The gRPC services of one process, by the names in their paths.
 ///
-/// Any service that tonic generates can be one of them, with interceptors and layers around it. The health service is there without being
-/// added.
+/// Any service that tonic generates can be one of them, with interceptors and layers around it. The health service and the reflection
+/// service are there without being added.
 ///
 /// ```
 /// use kernel::{grpc::Services, proto::health::health_server::{Health, HealthServer}};
@@ -22,7 +22,10 @@ use crate::world::BoxFuture;
 /// }
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Services(Vec<Arc<Served>>);
+pub struct Services {
+    served: Vec<Arc<Served>>,
+    descriptors: Vec<&'static [u8]>,
+}
 
 /// One service of a process.
 pub(crate) struct Served {
@@ -65,21 +68,34 @@ impl Services {
         self.insert(Served { runs_to_end: true, identify, unqueued, ..Served::new(service) })
     }
 
+    /// Adds the descriptors of .proto files, with which the reflection service (`grpc.reflection.v1`) answers: an encoded
+    /// `FileDescriptorSet` with all that the files import, such as `tonic_prost_build`'s `file_descriptor_set_path` writes.
+    #[must_use]
+    pub fn described_by(mut self, file_descriptor_set: &'static [u8]) -> Self {
+        self.descriptors.push(file_descriptor_set);
+        self
+    }
+
+    /// Returns the descriptors, each an encoded `FileDescriptorSet`.
+    pub(crate) fn descriptors(&self) -> &[&'static [u8]] {
+        &self.descriptors
+    }
+
     fn insert(mut self, served: Served) -> Self {
-        self.0.retain(|other| other.name != served.name);
-        self.0.push(Arc::new(served));
+        self.served.retain(|other| other.name != served.name);
+        self.served.push(Arc::new(served));
         self
     }
 
     /// Returns the names of the services.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|served| served.name)
+        self.served.iter().map(|served| served.name)
     }
 
     /// Returns the service that a call of `path`, `/service/method`, is for.
     pub(crate) fn find(&self, path: &str) -> Option<&Arc<Served>> {
         let (name, _) = path.strip_prefix('/')?.split_once('/')?;
-        self.0.iter().find(|served| served.name == name)
+        self.served.iter().find(|served| served.name == name)
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     calls::Calls,
     health::HealthService,
     peers::{Connected, Peers},
+    reflection::Reflection,
     reply::Replied,
     routes::{Routes, header_bytes},
 };
@@ -46,6 +47,7 @@ pub(super) struct Connections {
     pub(super) calls: Arc<Calls>,
     /// The replica's health service.
     pub(super) health: HealthService,
+    pub(super) reflection: Reflection,
     /// The age at which connections are ended.
     pub(super) age: MaxAge,
     /// Becomes true when the replica stops.
@@ -87,7 +89,8 @@ impl Connections {
             },
         };
         let entry = connected.as_ref().map(|connected| connected.entry.clone());
-        let routes = Arc::new(Routes::new(self.calls.clone(), self.health.clone(), self.token.clone()));
+        let routes =
+            Arc::new(Routes::new(self.calls.clone(), self.health.clone(), self.reflection.clone(), self.token.clone()));
         let world = self.world.clone();
         let stream = match &entry {
             None => stream,

@@ -30,6 +30,11 @@ impl HealthService {
         service.is_empty() || self.names.contains(&service)
     }
 
+    /// Completes when the replica stops.
+    pub(super) fn stopped(&self) -> impl Future<Output = ServingStatus> + Send + use<> {
+        stopped(self.serving.subscribe())
+    }
+
     /// Reports NOT_SERVING from now on, to checks and to open watches.
     pub(super) fn stop(&self) {
         self.serving.send_replace(false);

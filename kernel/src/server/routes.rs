@@ -16,9 +16,10 @@ use super::{
     deadline::{self, Deadline},
     health::HealthService,
     peers::Receiving,
+    reflection::Reflection,
 };
 use crate::{
-    proto::health::health_server::HealthServer,
+    proto::{health::health_server::HealthServer, reflection::server_reflection_server::ServerReflectionServer},
     transport::{HeaderFirst, TIMEOUT, has_token, is_grpc},
     world::{SharedWorld, Token, timeout_at},
 };
@@ -30,19 +31,22 @@ const NO_TOKEN: &str = "this server wants a token; set REHEARSAL_TOKEN or REHEAR
 pub(super) struct Routes {
     calls: Arc<Calls>,
     health: HealthServer<HealthService>,
+    reflection: ServerReflectionServer<Reflection>,
     token: Option<Token>,
 }
 
-/// Largest message to the health service, in bytes. It contains the name of a service.
-const HEALTH_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+/// Largest message to the health and the reflection service, in bytes. It contains a name.
+const NAME_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
 /// What one header occupies in memory besides its name and value, in bytes, as HTTP/2 counts it.
 const HEADER_BYTES: usize = 32;
 
 impl Routes {
     /// Creates the routes of one connection to the services of `calls`. Calls without `token`, if there is one, are refused.
-    pub(super) fn new(calls: Arc<Calls>, health: HealthService, token: Option<Token>) -> Self {
-        Self { calls, health: HealthServer::new(health).max_decoding_message_size(HEALTH_MESSAGE_BYTES_MAX), token }
+    pub(super) fn new(calls: Arc<Calls>, health: HealthService, reflection: Reflection, token: Option<Token>) -> Self {
+        let health = HealthServer::new(health).max_decoding_message_size(NAME_MESSAGE_BYTES_MAX);
+        let reflection = ServerReflectionServer::new(reflection).max_decoding_message_size(NAME_MESSAGE_BYTES_MAX);
+        Self { calls, health, reflection, token }
     }
 
     /// Answers `request`, with DEADLINE_EXCEEDED when the time of its `grpc-timeout` header is up first. `receiving` is what
@@ -78,9 +82,14 @@ impl Routes {
     }
 
     /// Passes `request` to the service that its path names. `poll_ready` is not called: tonic's servers are always ready.
-    async fn dispatch(&self, request: Request<Incoming>, receiving: Option<Receiving>) -> Response<Body> {
+    async fn dispatch(&self, mut request: Request<Incoming>, receiving: Option<Receiving>) -> Response<Body> {
+        if Reflection::takes(&mut request) {
+            let request = request.map(|body| HeaderFirst::stream(body, NAME_MESSAGE_BYTES_MAX, receiving));
+            let answered: Result<_, Infallible> = self.reflection.clone().call(request).await;
+            return answered.unwrap_or_else(|never| match never {});
+        }
         let is_health = request.uri().path().starts_with("/grpc.health.v1.Health/");
-        let message_bytes_max = if is_health { HEALTH_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
+        let message_bytes_max = if is_health { NAME_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
         let request = request.map(|body| HeaderFirst::request(body, message_bytes_max, receiving));
         if !is_health {
             return self.calls.answer(request).await;

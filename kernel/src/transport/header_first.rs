@@ -59,6 +59,11 @@ impl HeaderFirst {
 }
 
 impl<W: WatchHeld> HeaderFirst<W> {
+    /// Wraps the `body` of a request that has any number of messages, each of at most `message_bytes_max` bytes.
+    pub(crate) fn stream(body: Incoming, message_bytes_max: usize, watch: W) -> Self {
+        Self { body, gathered: Gathered::new(message_bytes_max), watch }
+    }
+
     /// Wraps the `body` of a request, which has one message, as [`HeaderFirst::reply`] does. It fails with UNIMPLEMENTED if there is no
     /// message at all, too. `watch` sees how much is held.
     pub(crate) fn request(body: Incoming, message_bytes_max: usize, watch: W) -> Self {

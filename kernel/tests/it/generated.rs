@@ -15,9 +15,20 @@ fn proto() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("proto")
 }
 
-/// Generates messages, clients and servers of both .proto files in `folder`.
+/// The .proto files.
+const FILES: [&str; 3] = ["rehearsal.proto", "health.proto", "reflection.proto"];
+
+/// Generates messages, clients and servers of the .proto files in `folder`, and their descriptors, which reflection answers with.
 fn generate(folder: &Path) {
-    let descriptors = protox::compile(["rehearsal.proto", "health.proto"], [proto()]).unwrap();
+    let descriptors = protox::compile(FILES, [proto()]).unwrap();
+    // With the names of the files and without their comments.
+    let bare = protox::Compiler::new([proto()])
+        .unwrap()
+        .include_source_info(false)
+        .open_files(FILES)
+        .unwrap()
+        .encode_file_descriptor_set();
+    fs::write(folder.join("descriptors.bin"), bare).unwrap();
     tonic_prost_build::configure()
         .build_transport(false)
         // Pixels arrive as a slice of the received message instead of a copy of it.
@@ -38,7 +49,7 @@ fn the_generated_code_is_that_of_the_proto_files() {
     generate(fresh.path());
     let mut names: Vec<_> = fs::read_dir(fresh.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["grpc.health.v1.rs", "rehearsal.v1.rs"]);
+    assert_eq!(names, ["descriptors.bin", "grpc.health.v1.rs", "grpc.reflection.v1.rs", "rehearsal.v1.rs"]);
     for name in names {
         assert!(
             fs::read(fresh.path().join(&name)).unwrap() == fs::read(kept.join(&name)).unwrap_or_default(),

@@ -29,5 +29,6 @@ mod environment;
 mod figures;
 mod health;
 mod profile;
+mod reflection;
 mod sequences;
 mod servers;

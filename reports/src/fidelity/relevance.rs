@@ -1,5 +1,5 @@
 //! Whether a difference matters. A quiet host repeats itself so exactly that a difference of a hundredth of a millisecond is
-//! outside of its noise, and yet nobody would decide otherwise because of it.
+//! outside of its noise, and yet no decision depends on it.
 
 use super::measure::Measure;
 
