@@ -6,7 +6,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -16,6 +19,9 @@ use kernel::{sync::lock, time::Instant};
 /// The gate of one process.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
+    /// True while tasks may not run: the process is stopped, or was killed. It follows from the state, for polls, which are far more frequent
+    /// than its changes and need not lock it.
+    is_closed: AtomicBool,
     state: Mutex<GateState>,
 }
 
@@ -35,6 +41,7 @@ impl Gate {
     /// Shuts the gate, as SIGSTOP does. A gate that is shut stays as it is.
     pub(crate) fn shut(&self, now: Instant) {
         self.state().shut.get_or_insert(now);
+        self.update();
     }
 
     /// Opens the gate, as SIGCONT does. A gate that is open stays as it is.
@@ -45,21 +52,28 @@ impl Gate {
             state.stopped_before += now.since(since);
             std::mem::take(&mut state.waiting)
         };
+        self.update();
         waiting.into_iter().for_each(Waker::wake);
     }
 
     /// Stops the tasks of the process for good, as SIGKILL does. From now on the gate can be shut for the next process.
     pub(crate) fn kill(&self) {
-        let state = &mut *self.state();
-        state.killed = true;
-        state.shut = None;
+        {
+            let state = &mut *self.state();
+            state.killed = true;
+            state.shut = None;
+        }
+        self.update();
     }
 
     /// Opens the gate for a new process, unless that was stopped in the meantime. The tasks of the process before it were
     /// dropped.
     pub(crate) fn reset(&self) {
-        let state = &mut *self.state();
-        *state = GateState { shut: state.shut, ..GateState::default() };
+        {
+            let state = &mut *self.state();
+            *state = GateState { shut: state.shut, ..GateState::default() };
+        }
+        self.update();
     }
 
     /// Returns true if the process was killed and the tasks behind the gate are yet to be dropped.
@@ -79,6 +93,15 @@ impl Gate {
         Gated { gate: self.clone(), task }
     }
 
+    /// Derives from the state whether tasks may run.
+    fn update(&self) {
+        let is_closed = {
+            let state = self.state();
+            state.killed || state.shut.is_some()
+        };
+        self.is_closed.store(is_closed, Relaxed);
+    }
+
     fn state(&self) -> MutexGuard<'_, GateState> {
         lock(&self.state)
     }
@@ -94,12 +117,9 @@ impl<F: Future + Unpin> Future for Gated<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        {
-            let mut state = self.gate.state();
-            if state.killed || state.shut.is_some() {
-                state.waiting.push(cx.waker().clone());
-                return Poll::Pending;
-            }
+        if self.gate.is_closed.load(Relaxed) {
+            self.gate.state().waiting.push(cx.waker().clone());
+            return Poll::Pending;
         }
         Pin::new(&mut self.task).poll(cx)
     }
