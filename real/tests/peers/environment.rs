@@ -16,6 +16,9 @@ const REQUIRED: &str = "REHEARSAL_PEERS_REQUIRED";
 const CALLS: &str = "REHEARSAL_PEERS_CALLS";
 const CALLS_DEFAULT: usize = 40;
 
+/// What has to be installed.
+const REQUIREMENTS: &[u8] = include_bytes!("requirements.txt");
+
 /// A Python that finds grpcio.
 #[derive(Debug)]
 pub(crate) struct Peers {
@@ -31,11 +34,14 @@ pub(crate) fn peers() -> Option<&'static Peers> {
     static PEERS: OnceLock<Option<Peers>> = OnceLock::new();
     let found = PEERS.get_or_init(|| {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/peers");
-        let parts = ["venv/bin/python", "stubs/rehearsal_pb2_grpc.py"];
-        if let Some(missing) = parts.iter().map(|part| folder.join(part)).find(|part| !part.exists()) {
-            assert!(env::var_os(REQUIRED).is_none(), "{} is missing; .ci/peers makes it", missing.display());
-            let skipped =
-                "skipped: the tests against grpcio, which is not installed; `.ci/peers` installs it and runs them\n";
+        let parts = ["venv/bin/python", "stubs/rehearsal_pb2_grpc.py", "stubs/reflection_pb2_grpc.py"];
+        let missing = parts.iter().map(|part| folder.join(part)).find(|part| !part.exists());
+        // `.ci/peers` copies the requirements when all of them are installed; those of another version may lack a module.
+        let installed = folder.join("requirements.txt");
+        let outdated = || std::fs::read(&installed).ok().is_none_or(|text| text != REQUIREMENTS).then_some(&installed);
+        if let Some(missing) = missing.as_ref().or_else(outdated) {
+            assert!(env::var_os(REQUIRED).is_none(), "{} is missing or old; .ci/peers makes it", missing.display());
+            let skipped = "skipped: the tests against grpcio, which is not installed as they need it; `.ci/peers` installs it and runs them\n";
             // Not `eprintln!`, which is not shown for a test that passes.
             let _ = std::io::stderr().write_all(skipped.as_bytes());
             return None;
