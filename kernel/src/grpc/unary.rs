@@ -102,8 +102,6 @@ impl Message {
         let mut headers = head.headers;
         // They are of each attempt.
         headers.remove(ATTEMPTS_BEFORE);
-        headers.remove(TE);
-        headers.remove(CONTENT_TYPE);
         let timeout = headers.remove(TIMEOUT);
         let timeout = timeout.and_then(|value| crate::server::parse_timeout(value.as_bytes()));
         let body = pieces.into_bytes();
@@ -144,8 +142,12 @@ impl Message {
         if attempts_before > 0 {
             headers.insert(HeaderName::from_static(ATTEMPTS_BEFORE), HeaderValue::from(attempts_before));
         }
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        // A generated client has them already, and its content type may name a codec of its own.
+        for (name, value) in [(TE, "trailers"), (CONTENT_TYPE, "application/grpc")] {
+            if !self.headers.contains_key(&name) {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        }
         for (name, value) in &self.headers {
             headers.append(name.clone(), value.clone());
         }
@@ -277,7 +279,19 @@ mod tests {
         assert_eq!((&read.path, &read.body, read.timeout), (&sent.path, &sent.body, Some(Duration::from_millis(5))));
         let mut names: Vec<_> = read.headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["color"]);
+        assert_eq!(names, ["color", "content-type", "te"]);
+    }
+
+    #[test]
+    fn the_content_type_of_a_caller_stays_and_is_there_once() {
+        let sent = Message::new(PATH, &GetDataRequest { request_id: 7 });
+        let mut request = sent.request(origin(), HeaderValue::from_static("5m"), 0);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc+json"));
+        let read = Message::read(request).now_or_never().unwrap().unwrap();
+        let again = read.request(origin(), HeaderValue::from_static("5m"), 0);
+        let types: Vec<_> = again.headers().get_all(CONTENT_TYPE).iter().collect();
+        assert_eq!(types, ["application/grpc+json"]);
+        assert_eq!(again.headers().get_all(TE).iter().count(), 1);
     }
 
     #[test]
