@@ -40,40 +40,33 @@ struct GateState {
 impl Gate {
     /// Shuts the gate, as SIGSTOP does. A gate that is shut stays as it is.
     pub(crate) fn shut(&self, now: Instant) {
-        self.state().shut.get_or_insert(now);
-        self.update();
+        self.change(|state| {
+            state.shut.get_or_insert(now);
+        });
     }
 
     /// Opens the gate, as SIGCONT does. A gate that is open stays as it is.
     pub(crate) fn open(&self, now: Instant) {
-        let waiting = {
-            let mut state = self.state();
-            let Some(since) = state.shut.take() else { return };
+        let waiting = self.change(|state| {
+            let Some(since) = state.shut.take() else { return Vec::new() };
             state.stopped_before += now.since(since);
             std::mem::take(&mut state.waiting)
-        };
-        self.update();
+        });
         waiting.into_iter().for_each(Waker::wake);
     }
 
     /// Stops the tasks of the process for good, as SIGKILL does. From now on the gate can be shut for the next process.
     pub(crate) fn kill(&self) {
-        {
-            let state = &mut *self.state();
+        self.change(|state| {
             state.killed = true;
             state.shut = None;
-        }
-        self.update();
+        });
     }
 
     /// Opens the gate for a new process, unless that was stopped in the meantime. The tasks of the process before it were
     /// dropped.
     pub(crate) fn reset(&self) {
-        {
-            let state = &mut *self.state();
-            *state = GateState { shut: state.shut, ..GateState::default() };
-        }
-        self.update();
+        self.change(|state| *state = GateState { shut: state.shut, ..GateState::default() });
     }
 
     /// Returns true if the process was killed and the tasks behind the gate are yet to be dropped.
@@ -93,13 +86,12 @@ impl Gate {
         Gated { gate: self.clone(), task }
     }
 
-    /// Derives from the state whether tasks may run.
-    fn update(&self) {
-        let is_closed = {
-            let state = self.state();
-            state.killed || state.shut.is_some()
-        };
-        self.is_closed.store(is_closed, Relaxed);
+    /// Changes the state, and derives from it whether tasks may run.
+    fn change<T>(&self, change: impl FnOnce(&mut GateState) -> T) -> T {
+        let mut state = self.state();
+        let result = change(&mut state);
+        self.is_closed.store(state.killed || state.shut.is_some(), Relaxed);
+        result
     }
 
     fn state(&self) -> MutexGuard<'_, GateState> {

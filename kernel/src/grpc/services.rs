@@ -162,10 +162,8 @@ where
         let mut service = self.0.clone();
         let uri = request.uri().clone();
         Box::pin(async move {
-            let ready: Result<(), Infallible> = poll_fn(|cx| service.poll_ready(cx)).await;
-            ready.unwrap_or_else(|never| match never {});
-            let answered: Result<_, Infallible> = service.call(request).await;
-            let mut response = answered.unwrap_or_else(|never| match never {});
+            let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
+            let Ok(mut response) = service.call(request).await;
             name_unknown_method(response.headers_mut(), &uri);
             response
         })

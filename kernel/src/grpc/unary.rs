@@ -44,30 +44,21 @@ impl Message {
         let mut body = start_of_body(length, length);
         message.encode(&mut body).expect("a buffer grows as far as it has to");
         let body = body.freeze();
-        let key = CacheKey { path: Bytes::from_static(path.as_bytes()), numbers: [0; 4], bytes: body.clone() };
-        Self {
-            path: PathAndQuery::from_static(path),
-            headers: HeaderMap::new(),
-            body,
-            tail: Bytes::new(),
-            key,
-            timeout: None,
-        }
+        Self::encoded(path, body.clone(), Bytes::new(), [0; 4], body)
     }
 
     /// Returns the message that is encoded as `start` and then `tail`, which is not copied. Answers are cached by `numbers` and the tail.
     pub(crate) fn in_two(path: &'static str, start: &[u8], tail: Bytes, numbers: [u64; 4]) -> Self {
         let mut body = start_of_body(start.len() + tail.len(), start.len());
         body.extend_from_slice(start);
-        let key = CacheKey { path: Bytes::from_static(path.as_bytes()), numbers, bytes: tail.clone() };
-        Self {
-            path: PathAndQuery::from_static(path),
-            headers: HeaderMap::new(),
-            body: body.freeze(),
-            tail,
-            key,
-            timeout: None,
-        }
+        Self::encoded(path, body.freeze(), tail.clone(), numbers, tail)
+    }
+
+    /// Returns the message of these bytes, without metadata. Its answers are cached by `numbers` and `cached_by`.
+    fn encoded(path: &'static str, body: Bytes, tail: Bytes, numbers: [u64; 4], cached_by: Bytes) -> Self {
+        let key = CacheKey { path: Bytes::from_static(path.as_bytes()), numbers, bytes: cached_by };
+        let path = PathAndQuery::from_static(path);
+        Self { path, headers: HeaderMap::new(), body, tail, key, timeout: None }
     }
 
     /// Returns the number of bytes of the message, without its header.

@@ -68,15 +68,17 @@ impl Reflection {
         files.get_or_init(|| Files::new(sets.iter().copied()))
     }
 
-    /// Returns true if `request` is for this service. Its path is that of the current package then.
-    pub(super) fn takes<T>(request: &mut Request<T>) -> bool {
-        if request.uri().path() == PATH_V1ALPHA {
-            let mut parts = request.uri().clone().into_parts();
-            parts.path_and_query = Some(PathAndQuery::from_static(PATH));
-            // The parts of a URI with another path are a URI.
-            *request.uri_mut() = Uri::from_parts(parts).unwrap_or(Uri::from_static(PATH));
-        }
-        request.uri().path() == PATH
+    /// Returns true if requests with this path are for this service.
+    pub(super) fn takes(path: &str) -> bool {
+        [PATH, PATH_V1ALPHA].contains(&path)
+    }
+
+    /// Makes the path of `request`, which is for this service, that of the current package.
+    pub(super) fn name_current_package<T>(request: &mut Request<T>) {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_static(PATH));
+        // The parts of a URI with another path are a URI.
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or(Uri::from_static(PATH));
     }
 
     /// Returns why there is no file with `symbol`.
@@ -214,10 +216,10 @@ mod tests {
     fn the_older_package_is_the_same_service() {
         for path in [PATH, PATH_V1ALPHA] {
             let mut request = Request::builder().uri(format!("http://here{path}")).body(()).unwrap();
-            assert!(Reflection::takes(&mut request));
+            assert!(Reflection::takes(request.uri().path()));
+            Reflection::name_current_package(&mut request);
             assert_eq!(request.uri().to_string(), format!("http://here{PATH}"));
         }
-        let mut other = Request::builder().uri("http://here/grpc.reflection.v2.X/Y").body(()).unwrap();
-        assert!(!Reflection::takes(&mut other));
+        assert!(!Reflection::takes("/grpc.reflection.v2.X/Y"));
     }
 }

@@ -83,10 +83,11 @@ impl Routes {
 
     /// Passes `request` to the service that its path names. `poll_ready` is not called: tonic's servers are always ready.
     async fn dispatch(&self, mut request: Request<Incoming>, receiving: Option<Receiving>) -> Response<Body> {
-        if Reflection::takes(&mut request) {
+        if Reflection::takes(request.uri().path()) {
+            Reflection::name_current_package(&mut request);
             let request = request.map(|body| HeaderFirst::stream(body, NAME_MESSAGE_BYTES_MAX, receiving));
-            let answered: Result<_, Infallible> = self.reflection.clone().call(request).await;
-            return answered.unwrap_or_else(|never| match never {});
+            let Ok(response) = self.reflection.clone().call(request).await;
+            return response;
         }
         let is_health = request.uri().path().starts_with("/grpc.health.v1.Health/");
         let message_bytes_max = if is_health { NAME_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
@@ -94,8 +95,8 @@ impl Routes {
         if !is_health {
             return self.calls.answer(request).await;
         }
-        let answered: Result<_, Infallible> = self.health.clone().call(request).await;
-        answered.unwrap_or_else(|never| match never {})
+        let Ok(response) = self.health.clone().call(request).await;
+        response
     }
 }
 

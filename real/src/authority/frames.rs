@@ -37,7 +37,7 @@ pub(super) struct Frames {
     held: BytesMut,
 }
 
-/// What is to be done with bytes at whose front a frame begins.
+/// What to do with bytes at whose front a frame begins.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     /// This many bytes pass as they are, though not all of them may have arrived.
@@ -107,7 +107,7 @@ impl Frames {
     }
 }
 
-/// Returns what is to be done with `bytes`, at whose front a frame begins.
+/// Returns what to do with `bytes`, at whose front a frame begins.
 fn next(bytes: &[u8]) -> Next {
     let Some(first) = Header::read(bytes) else { return Next::Incomplete };
     if first.kind != HEADERS {
