@@ -9,6 +9,7 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "service")]
 mod context;
+pub mod coldness;
 pub mod coverage;
 pub mod distribution;
 pub mod entropy;

@@ -8,6 +8,7 @@ use std::{
 
 use kernel::{
     distribution::Distribution,
+    entropy::unit,
     input,
     run_folder::{CalibrationInfo, sha256},
     scenario::{Mistake, limits},
@@ -16,7 +17,10 @@ use kernel::{
 use rand::Rng;
 use serde::Deserialize;
 
-use crate::delay::Delay;
+use crate::{
+    delay::Delay,
+    processors::{MachineTimes, Piece},
+};
 
 /// The built-in calibration, which is used unless another one is given.
 const DEFAULT: &str = include_str!("../calibration.toml");
@@ -42,6 +46,9 @@ pub struct Calibration {
     /// Durations by message size. If there are none, messages of all sizes take `link.one_way_us`.
     #[serde(default, rename = "message")]
     messages: Vec<MessageTimes>,
+    /// The machine that all processes share. Without it each process has processors of its own.
+    #[serde(default)]
+    pub(crate) machine: Option<MachineTimes>,
     /// SHA-256 of the text that it was read from, in hexadecimal.
     #[serde(skip)]
     sha256: String,
@@ -152,7 +159,8 @@ impl Calibration {
         let mut calibration: Self = toml::from_str(text).map_err(|error| malformed(origin, text, &error))?;
         calibration.service_times.sort_by_key(|time| time.units);
         calibration.messages.sort_by_key(|message| message.bytes);
-        if let Some(problem) = calibration.beyond_bounds() {
+        let of_machine = calibration.machine.as_mut().and_then(MachineTimes::prepare);
+        if let Some(problem) = of_machine.or_else(|| calibration.beyond_bounds()) {
             return Err(Box::new(malformed(origin, text, &serde::de::Error::custom(problem))));
         }
         if let Some(same) = calibration.messages.windows(2).find(|pair| pair[0].bytes == pair[1].bytes) {
@@ -165,8 +173,9 @@ impl Calibration {
 
     /// Returns what is more or larger than any calibration has, if something is.
     fn beyond_bounds(&self) -> Option<String> {
-        let longest = self.messages.len().max(self.service_times.len());
-        let largest = self.messages.iter().map(|message| message.bytes.get()).max().unwrap_or(0);
+        let (longest_of_machine, largest_of_machine) = self.machine.as_ref().map_or((0, 0), MachineTimes::extent);
+        let longest = self.messages.len().max(self.service_times.len()).max(longest_of_machine);
+        let largest = self.messages.iter().map(|message| message.bytes.get()).max().unwrap_or(0).max(largest_of_machine);
         if self.name.len() > limits::NAME_LEN_MAX * 4 {
             Some(format!("`name` has up to {} bytes, and this one {}", limits::NAME_LEN_MAX * 4, self.name.len()))
         } else if longest > TABLES_MAX {
@@ -224,26 +233,49 @@ impl Calibration {
         }
     }
 
-    /// Draws how long `job` occupies its worker. Between two calibrated sizes the time is linear in the size; below the
+    /// Draws how long work of this name and size occupies its worker. Between two calibrated sizes the time is linear in the size; below the
     /// smallest and above the largest it is proportional to it.
     ///
     /// Returns `None` if it has no service times for `workload` and no time for other work.
     pub(crate) fn service_time(&self, workload: &str, units: u64, rng: &mut impl Rng) -> Option<Duration> {
+        self.service_time_at(workload, units, unit(rng))
+    }
+
+    /// Draws the same for the machine that all processes share: the time on a warm and on a cold one.
+    pub(crate) fn service_piece(&self, workload: &str, units: u64, rng: &mut impl Rng) -> Option<Piece> {
+        let probability = unit(rng);
+        let times = self.machine.iter().flat_map(|machine| &machine.service_times);
+        let known: Vec<_> = times.filter(|time| time.workload == workload).collect();
+        let drawn = |times: Vec<(u64, &Distribution)>| by_units(&times, units, probability);
+        let warm = drawn(known.iter().map(|time| (time.units.get(), &time.warm)).collect());
+        let cold = drawn(known.iter().map(|time| (time.units.get(), &time.cold)).collect());
+        if let (Some(warm), Some(cold)) = (warm, cold) {
+            return Some(Piece { warm, cold });
+        }
+        self.service_time_at(workload, units, probability).map(|time| Piece { warm: time, cold: time })
+    }
+
+    fn service_time_at(&self, workload: &str, units: u64, probability: f64) -> Option<Duration> {
         let known = self.service_times.iter().filter(|time| time.workload == workload);
-        let below = known.clone().rfind(|time| time.units.get() <= units);
-        let above = known.clone().find(|time| time.units.get() >= units);
-        let drawn = match (below, above) {
-            (Some(below), Some(above)) if below.units < above.units => {
-                let above_smaller = (units - below.units.get()) as f64;
-                let share = above_smaller / (above.units.get() - below.units.get()) as f64;
-                below.us.interpolate(&above.us, share).sample(rng)
-            }
-            (Some(nearest), _) | (None, Some(nearest)) => {
-                nearest.us.sample(rng).mul_f64(units as f64 / nearest.units.get() as f64)
-            }
-            (None, None) => return self.other_unit_time.map(|time| time.mul_f64(units as f64)),
-        };
-        Some(drawn)
+        let known: Vec<_> = known.map(|time| (time.units.get(), &time.us)).collect();
+        let of_others = || self.other_unit_time.map(|time| time.mul_f64(units as f64));
+        by_units(&known, units, probability).or_else(of_others)
+    }
+}
+
+/// Returns the time of `units` at `probability`, by the distributions of the sizes that are known, in ascending order. `None` if none is.
+fn by_units(known: &[(u64, &Distribution)], units: u64, probability: f64) -> Option<Duration> {
+    let below = known.iter().rfind(|(size, _)| *size <= units);
+    let above = known.iter().find(|(size, _)| *size >= units);
+    match (below, above) {
+        (Some(below), Some(above)) if below.0 < above.0 => {
+            let share = (units - below.0) as f64 / (above.0 - below.0) as f64;
+            Some(below.1.interpolate(above.1, share).quantile(probability))
+        }
+        (Some(nearest), _) | (None, Some(nearest)) => {
+            Some(nearest.1.quantile(probability).mul_f64(units as f64 / nearest.0 as f64))
+        }
+        (None, None) => None,
     }
 }
 

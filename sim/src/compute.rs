@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kernel::{entropy::Entropy, record::AttemptId, world::Cost};
+use rand_chacha::ChaCha8Rng;
 
-use crate::calibration::Calibration;
+use crate::{calibration::Calibration, processors::Piece};
 
 /// The processors of all hosts.
 #[derive(Debug)]
@@ -25,12 +26,26 @@ impl Compute {
     ///
     /// Returns the name of the calibration if that has no time for it.
     pub(crate) fn service_time(&self, cost: Cost<'_>) -> Result<Duration, &str> {
+        let time = self.calibration.service_time(cost.what, cost.units, &mut self.draw(cost));
+        time.ok_or(&self.calibration.name)
+    }
+
+    /// Draws the same for the machine that all processes share.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`service_time`](Self::service_time).
+    pub(crate) fn service_piece(&self, cost: Cost<'_>) -> Result<Piece, &str> {
+        let piece = self.calibration.service_piece(cost.what, cost.units, &mut self.draw(cost));
+        piece.ok_or(&self.calibration.name)
+    }
+
+    fn draw(&self, cost: Cost<'_>) -> ChaCha8Rng {
         let AttemptId { request, number } = cost.attempt;
         let numbers = [request, u64::from(number), u64::from(cost.nth)];
         // The first computation of an attempt has the name that it had when there was only one.
         let numbers = if cost.nth == 0 { &numbers[..2] } else { &numbers };
-        let mut rng = self.entropy.stream_of("compute.service_time", numbers);
-        self.calibration.service_time(cost.what, cost.units, &mut rng).ok_or(&self.calibration.name)
+        self.entropy.stream_of("compute.service_time", numbers)
     }
 
     /// Returns whether the calibration has a time for `what`.

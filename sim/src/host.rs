@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     clock::Clock, compute::Compute, error::SimulationError, gate::Gate, host_id::HostId, machine::Machine, net::Net,
-    system::System, tasks::Tasks,
+    processors::Processors, system::System, tasks::Tasks,
 };
 
 /// The parts that all hosts of a simulation share.
@@ -19,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) compute: Compute,
     pub(crate) system: System,
     pub(crate) net: Net,
+    /// The processors that all hosts share, unless each has its own.
+    pub(crate) processors: Option<Arc<Processors>>,
     /// The hosts by name, which others connect to.
     pub(crate) names: BTreeMap<String, HostId>,
 }
@@ -60,6 +62,19 @@ impl Host {
         // A deadline that has passed does not sleep, so it is not late.
         if at > self.shared.clock.now() { self.shared.system.wakes(self.id, at) } else { at }
     }
+
+    /// Returns the time of a computation. If the calibration has none, ends the simulation.
+    fn known<T>(&self, cost: Cost<'_>, time: Result<T, &str>) -> Option<T> {
+        time.map_err(|calibration| {
+            // The driver ends the simulation.
+            self.shared.net.activity.failed_with(SimulationError::UnknownTime {
+                what: cost.what.to_owned(),
+                at: self.shared.clock.now().to_string(),
+                calibration: calibration.to_owned(),
+            });
+        })
+        .ok()
+    }
 }
 
 impl World for Host {
@@ -68,7 +83,20 @@ impl World for Host {
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {
-        self.shared.clock.sleep_until(self.id, self.wakes(at))
+        let Shared { clock, processors, .. } = &*self.shared;
+        match processors {
+            // A deadline that has passed does not sleep, so it is not late.
+            Some(processors) if at > clock.now() => {
+                let processors = processors.clone();
+                let host = self.id;
+                let expired = clock.sleep_until(host, at + processors.late(host, at));
+                Box::pin(async move {
+                    expired.await;
+                    processors.wake_up(host, at).await;
+                })
+            }
+            _ => clock.sleep_until(self.id, self.wakes(at)),
+        }
     }
 
     fn sleep_idly_until(&self, at: Instant) -> Sleep {
@@ -112,22 +140,26 @@ impl World for Host {
     }
 
     fn compute(&self, cost: Cost<'_>, work: Work) -> BoxFuture<'static, ()> {
+        work();
+        if let Some(processors) = self.shared.processors.clone() {
+            let Some(piece) = self.known(cost, self.shared.compute.service_piece(cost)) else {
+                return Box::pin(std::future::pending());
+            };
+            let host = self.id;
+            let is_first = cost.nth == 0;
+            return Box::pin(async move {
+                processors.run(host, piece).await;
+                if is_first {
+                    processors.follow_up(host);
+                }
+            });
+        }
+        let Some(service_time) = self.known(cost, self.shared.compute.service_time(cost)) else {
+            return Box::pin(std::future::pending());
+        };
         let clock = self.shared.clock.clone();
         let gate = self.gate.clone();
         let host = self.id;
-        work();
-        let service_time = match self.shared.compute.service_time(cost) {
-            Ok(time) => time,
-            Err(calibration) => {
-                self.shared.net.activity.failed_with(SimulationError::UnknownTime {
-                    what: cost.what.to_owned(),
-                    at: clock.now().to_string(),
-                    calibration: calibration.to_owned(),
-                });
-                // The driver ends the simulation.
-                return Box::pin(std::future::pending());
-            }
-        };
         Box::pin(async move {
             // A frozen process makes no progress: the service time is measured in the time that it has had to run.
             let done = gate.running_time(clock.now()) + service_time;

@@ -25,9 +25,8 @@ use turmoil::net::{TcpListener, TcpStream};
 use crate::{
     activity::Activity,
     clock::Clock,
-    delay::Delay,
     host_id::{HostId, MachineId},
-    pipe::Pipe,
+    pipe::{Pipe, Transfer},
     stream::SimStream,
 };
 
@@ -61,8 +60,8 @@ pub(crate) struct Times {
     pub(crate) one_way: Distribution,
     /// Time of a handshake, there and back.
     pub(crate) connect: Option<Distribution>,
-    pub(crate) to_server: Delay,
-    pub(crate) to_client: Delay,
+    pub(crate) to_server: Transfer,
+    pub(crate) to_client: Transfer,
 }
 
 #[derive(Debug, Default)]
@@ -186,8 +185,8 @@ impl Net {
     }
 
     /// Builds one direction of a connection, with a random stream of its own named `stream`.
-    fn pipe(&self, stream: &str, to: HostId, delay: &Delay) -> Arc<Pipe> {
-        Pipe::new(self.clock.clone(), to, delay.clone(), self.stream(stream))
+    fn pipe(&self, stream: &str, to: HostId, transfer: &Transfer) -> Arc<Pipe> {
+        Pipe::new(self.clock.clone(), to, transfer.clone(), self.stream(stream))
     }
 
     /// Waits while a part of a handshake of `host` crosses the network.

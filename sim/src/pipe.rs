@@ -3,6 +3,8 @@
 //! turmoil's socket carries a token for each chunk, and the chunk itself waits here. So chunks are never copied; order,
 //! closing and crashes are turmoil's; and the delay of the network is a timer of the virtual clock that wakes the reader.
 //! The driver takes no steps for chunks that are on their way.
+//!
+//! On a machine that all processes share, the chunks of a burst arrive when its processors have done the work of the burst.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +17,17 @@ use kernel::{entropy::unit, sync::lock, time::Instant};
 use rand_chacha::ChaCha8Rng;
 use twox_hash::XxHash3_128;
 
-use crate::{clock::Clock, delay::Delay, host_id::HostId, trace};
+use crate::{
+    clock::Clock,
+    delay::Delay,
+    host_id::HostId,
+    processors::{MessageWork, Processors},
+    trace,
+};
+
+/// The most bytes of a burst that is a control frame of HTTP/2, such as WINDOW_UPDATE or PING. On a shared machine it takes time, and no
+/// processor: no thread waits for it.
+const CONTROL_BYTES: u64 = 32;
 
 /// One direction of a connection. Both ends share it.
 #[derive(Debug)]
@@ -23,8 +35,17 @@ pub(crate) struct Pipe {
     clock: Arc<Clock>,
     /// The host that reads.
     to: HostId,
-    delay: Delay,
+    transfer: Transfer,
     state: Mutex<PipeState>,
+}
+
+/// What a burst takes until it has arrived.
+#[derive(Debug, Clone)]
+pub(crate) enum Transfer {
+    /// Time.
+    Delayed(Delay),
+    /// Work of the processors that all processes share.
+    Worked(Arc<Processors>, MessageWork),
 }
 
 #[derive(Debug)]
@@ -40,7 +61,10 @@ struct PipeState {
 
 #[derive(Debug)]
 struct Chunk {
+    /// The time at which it arrives; [`Instant::NEVER`] while that depends on the processors.
     arrives: Instant,
+    /// Number of its burst.
+    burst: u64,
     bytes: Bytes,
     /// True if it travels with the chunk before it, whose token is for both.
     joined: bool,
@@ -50,11 +74,14 @@ struct Chunk {
 /// that a chunk which makes the burst larger may arrive later than those before it.
 #[derive(Debug, Clone, Copy)]
 struct Burst {
+    number: u64,
     sent: Instant,
     arrives: Instant,
     bytes: u64,
     /// Position in the distribution of its delay, from 0 to 1.
     probability: f64,
+    /// Number of its work.
+    work: Option<u64>,
 }
 
 /// The next thing that a reader finds.
@@ -71,9 +98,9 @@ pub(crate) enum Head {
 }
 
 impl Pipe {
-    pub(crate) fn new(clock: Arc<Clock>, to: HostId, delay: Delay, rng: ChaCha8Rng) -> Arc<Self> {
+    pub(crate) fn new(clock: Arc<Clock>, to: HostId, transfer: Transfer, rng: ChaCha8Rng) -> Arc<Self> {
         let state = PipeState { rng, chunks: VecDeque::new(), end: None, last: None, reader: None };
-        Arc::new(Self { clock, to, delay, state: Mutex::new(state) })
+        Arc::new(Self { clock, to, transfer, state: Mutex::new(state) })
     }
 
     /// Sends a chunk with the chunks that were sent before it at this instant and have yet to arrive. Returns it as an
@@ -98,8 +125,8 @@ impl Pipe {
         trace::note(None, || {
             format!("sends {} bytes, {:032x}, to {}", bytes.len(), XxHash3_128::oneshot(&bytes), self.to.name())
         });
-        let (arrives, at_once) = self.send(state, bytes.len() as u64);
-        state.chunks.push_back(Chunk { arrives, bytes, joined });
+        let (burst, at_once) = self.send(state, bytes.len() as u64);
+        state.chunks.push_back(Chunk { arrives: burst.arrives, burst: burst.number, bytes, joined });
         at_once
     }
 
@@ -108,7 +135,7 @@ impl Pipe {
         let mut state = self.state();
         if state.end.is_none() {
             trace::note(None, || format!("ends a stream to {}", self.to.name()));
-            state.end = Some(self.send(&mut state, 0).0);
+            state.end = Some(self.send(&mut state, 0).0.arrives);
         }
     }
 
@@ -150,23 +177,57 @@ impl Pipe {
         self.state().chunks.pop_front().map(|chunk| chunk.bytes)
     }
 
-    /// Draws when `bytes` that are sent now arrive, and sets a timer that wakes the reader then. Returns the time of
-    /// arrival, and true if that is now.
-    fn send(self: &Arc<Self>, state: &mut PipeState, bytes: u64) -> (Instant, bool) {
+    /// Sends `bytes` as a part of the burst of this instant, and has the reader woken when it arrives. Returns the burst, and true if it
+    /// arrives now.
+    fn send(self: &Arc<Self>, state: &mut PipeState, bytes: u64) -> (Burst, bool) {
         let now = self.clock.now();
-        let (bytes, probability) = match state.last {
-            Some(burst) if burst.sent == now => (burst.bytes + bytes, burst.probability),
-            _ => (bytes, unit(&mut state.rng)),
+        let last = state.last;
+        let mut burst = match last {
+            Some(burst) if burst.sent == now => Burst { bytes: burst.bytes + bytes, ..burst },
+            _ => {
+                let number = last.map_or(0, |burst| burst.number + 1);
+                Burst { number, sent: now, arrives: now, bytes, probability: unit(&mut state.rng), work: None }
+            }
         };
-        let before = state.last.map_or(now, |burst| burst.arrives);
-        let arrives = before.max(now + self.delay.quantile(bytes, probability));
-        // One timer is enough for a burst.
-        let is_awaited = state.last.is_some_and(|burst| burst.sent == now && burst.arrives == arrives);
-        state.last = Some(Burst { sent: now, arrives, bytes, probability });
-        if arrives > now && !is_awaited {
-            self.clock.wake_at(self.to, arrives, Waker::from(self.clone()));
+        match &self.transfer {
+            Transfer::Delayed(delay) => {
+                let before = last.map_or(now, |burst| burst.arrives);
+                burst.arrives = before.max(now + delay.quantile(burst.bytes, burst.probability));
+                // One timer is enough for a burst.
+                let is_awaited = last.is_some_and(|last| last.sent == now && last.arrives == burst.arrives);
+                if burst.arrives > now && !is_awaited {
+                    self.clock.wake_at(self.to, burst.arrives, Waker::from(self.clone()));
+                }
+            }
+            Transfer::Worked(processors, work) => {
+                let piece = work.piece(burst.bytes, burst.probability);
+                if let Some(number) = burst.work {
+                    let before = work.piece(burst.bytes - bytes, burst.probability);
+                    processors.extend(number, piece.warm.saturating_sub(before.warm));
+                } else if burst.bytes > CONTROL_BYTES {
+                    let arrival = Arc::new(Arrival { pipe: self.clone(), burst: burst.number });
+                    burst.work = Some(processors.begin(self.to, piece, Waker::from(arrival)));
+                    burst.arrives = Instant::NEVER;
+                } else {
+                    burst.arrives = now + piece.warm;
+                    self.clock.wake_at(self.to, burst.arrives, Waker::from(self.clone()));
+                }
+            }
         }
-        (arrives, arrives == now)
+        state.last = Some(burst);
+        (burst, burst.arrives == now)
+    }
+
+    /// Notes that the burst of this number has arrived.
+    fn arrive(&self, burst: u64) {
+        let mut state = self.state();
+        let now = self.clock.now();
+        for chunk in state.chunks.iter_mut().filter(|chunk| chunk.burst == burst && chunk.arrives > now) {
+            chunk.arrives = now;
+        }
+        let reader = state.reader.take();
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
     }
 
     fn state(&self) -> MutexGuard<'_, PipeState> {
@@ -181,5 +242,17 @@ impl Wake for Pipe {
         if let Some(reader) = reader {
             reader.wake();
         }
+    }
+}
+
+/// The arrival of a burst, once the processors have done its work.
+struct Arrival {
+    pipe: Arc<Pipe>,
+    burst: u64,
+}
+
+impl Wake for Arrival {
+    fn wake(self: Arc<Self>) {
+        self.pipe.arrive(self.burst);
     }
 }

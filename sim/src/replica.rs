@@ -131,6 +131,9 @@ impl Replica {
             return Effect::ServerIsDown;
         }
         self.host.gate.kill();
+        if let Some(processors) = &self.host.shared.processors {
+            processors.kill(self.host.id);
+        }
         lock(&self.run).is_wanted = false;
         self.injector.start_over();
         self.note_end();
@@ -212,6 +215,9 @@ impl Replica {
             return Effect::ServerIsDown;
         }
         self.host.gate.shut(self.host.now());
+        if let Some(processors) = &self.host.shared.processors {
+            processors.stop(self.host.id);
+        }
         Effect::Applied
     }
 
@@ -230,6 +236,9 @@ impl Replica {
             return Effect::ServerIsDown;
         }
         self.host.gate.open(self.host.now());
+        if let Some(processors) = &self.host.shared.processors {
+            processors.resume(self.host.id);
+        }
         Effect::Applied
     }
 }

@@ -33,6 +33,8 @@ use crate::{
     limits::{Limits, Progress},
     machine::{Ended, Machine},
     net::{EPHEMERAL_PORTS, Net, Times},
+    pipe::Transfer,
+    processors::Processors,
     operations::SimOperations,
     replica::{Replica, Software},
     system::System,
@@ -181,12 +183,18 @@ fn of_software(error: Box<dyn Error>) -> SimulationError {
 
 /// Builds what all hosts have in common.
 fn shared(clock: Arc<Clock>, calibration: &Calibration, entropy: Entropy, replicas: usize) -> Arc<Shared> {
-    let [to_server, to_client] = calibration.delays();
     let LinkTimes { one_way_us: one_way, connect_us: connect } = calibration.link.clone();
+    let machine = calibration.machine.clone();
+    let processors = machine.map(|times| Processors::new(clock.clone(), times, entropy));
+    let [to_server, to_client] = match &processors {
+        Some(processors) => processors.times().messages().map(|work| Transfer::Worked(processors.clone(), work)),
+        None => calibration.delays().map(Transfer::Delayed),
+    };
     Arc::new(Shared {
         compute: Compute::new(calibration.clone(), entropy),
         system: System::new(calibration.system(), entropy),
         net: Net::new(clock.clone(), entropy, Times { one_way, connect, to_server, to_client }),
+        processors,
         clock,
         names: (0..replicas).map(|index| (server_name(index), HostId::server(index))).collect(),
     })

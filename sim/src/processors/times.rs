@@ -1,0 +1,147 @@
+//! What a calibration says about the machine that all processes share.
+
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    time::Duration,
+};
+
+use kernel::{coldness::ColdnessRates, distribution::Distribution};
+use serde::Deserialize;
+
+use super::{
+    Piece,
+    pauses::{PAUSES_PER_SECOND_MAX, PauseTimes},
+};
+use crate::delay::Delay;
+
+/// Processor time of the thread that a timer wakes, until it has woken the task's thread and that continues. Without load it is a part of
+/// a timer's lateness, most of which is the hypervisor's time to deliver the timer.
+pub(super) const THREAD_SWITCH: Duration = Duration::from_micros(10);
+
+/// The most processors of a machine.
+const CORES_MAX: usize = 1_024;
+
+/// The longest processor time of a slice and of what follows a call, in microseconds: a second.
+const TIME_MAX: f64 = 1e6;
+
+/// The table `[machine]` of a calibration. Its distributions are in pairs: times on processors that are warm and on processors that have
+/// slept for long. Between them a time is linear in the coldness of the machine, at the same probability.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MachineTimes {
+    /// Number of processors.
+    pub(crate) cores: NonZeroUsize,
+    /// Processor time after which waiting work takes the place of running work, in microseconds.
+    slice_us: f64,
+    /// Processor time of what follows a call away from its path, in microseconds.
+    follow_up_us: f64,
+    /// How processors get cold and warm.
+    pub(crate) coldness: ColdnessRates,
+    /// Pauses of the whole machine, if it has some.
+    pub(crate) pauses: Option<PauseTimes>,
+    /// Lateness of timers.
+    pub(crate) timer: PieceTimes,
+    /// Times of messages by the size of their image, at least one.
+    #[serde(rename = "message")]
+    messages: Vec<MessagePieces>,
+    /// Times of computations. Those of other names are the ones for machines that are not shared.
+    #[serde(default, rename = "service_time")]
+    pub(crate) service_times: Vec<ServicePieces>,
+}
+
+/// The times of a piece of work on a warm and on a cold machine.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PieceTimes {
+    #[serde(rename = "warm_us")]
+    pub(crate) warm: Distribution,
+    #[serde(rename = "cold_us")]
+    pub(crate) cold: Distribution,
+}
+
+/// The times of messages that carry an image of one size: all the work between a write of one process and the read of another.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessagePieces {
+    bytes: NonZeroU64,
+    to_server: PieceTimes,
+    to_client: PieceTimes,
+}
+
+/// The times of the computations of one name and size.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServicePieces {
+    pub(crate) workload: String,
+    pub(crate) units: NonZeroU64,
+    #[serde(rename = "warm_us")]
+    pub(crate) warm: Distribution,
+    #[serde(rename = "cold_us")]
+    pub(crate) cold: Distribution,
+}
+
+/// The times of messages of all sizes in one direction.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MessageWork {
+    warm: Delay,
+    cold: Delay,
+}
+
+impl MessageWork {
+    /// Returns the work of a message of `bytes` at `probability`.
+    pub(crate) fn piece(&self, bytes: u64, probability: f64) -> Piece {
+        Piece { warm: self.warm.quantile(bytes, probability), cold: self.cold.quantile(bytes, probability) }
+    }
+}
+
+impl MachineTimes {
+    /// Sorts what is searched by size. Returns a sentence about what is outside of its limits, if something is.
+    pub(crate) fn prepare(&mut self) -> Option<String> {
+        self.messages.sort_by_key(|message| message.bytes);
+        self.service_times.sort_by_key(|time| time.units);
+        let twice = self.messages.windows(2).find(|pair| pair[0].bytes == pair[1].bytes);
+        let pauses = self.pauses.as_ref().map_or(0.0, |pauses| pauses.per_second);
+        if let Some(problem) = self.coldness.problem() {
+            Some(format!("`machine.coldness` is no model: {problem}"))
+        } else if self.cores.get() > CORES_MAX {
+            Some(format!("`machine.cores` is up to {CORES_MAX}, and here {}", self.cores))
+        } else if !(1.0..=TIME_MAX).contains(&self.slice_us) {
+            Some(format!("`machine.slice_us` is from 1 to {TIME_MAX}, and here {}", self.slice_us))
+        } else if !(0.0..=TIME_MAX).contains(&self.follow_up_us) {
+            Some(format!("`machine.follow_up_us` is from 0 to {TIME_MAX}, and here {}", self.follow_up_us))
+        } else if !(0.0..=PAUSES_PER_SECOND_MAX).contains(&pauses) {
+            Some(format!("`machine.pauses.per_second` is from 0 to {PAUSES_PER_SECOND_MAX}, and here {pauses}"))
+        } else if self.messages.is_empty() {
+            Some("`machine` needs at least one [[machine.message]]".to_owned())
+        } else {
+            twice.map(|pair| format!("two [[machine.message]] tables are of {} bytes; keep one of them", pair[0].bytes))
+        }
+    }
+
+    /// Number of tables of its most frequent kind, and the largest size of a message in bytes.
+    pub(crate) fn extent(&self) -> (usize, u64) {
+        let largest = self.messages.iter().map(|message| message.bytes.get()).max().unwrap_or(0);
+        (self.messages.len().max(self.service_times.len()), largest)
+    }
+
+    /// Returns the work of messages to a server, and of those to the client.
+    pub(crate) fn messages(&self) -> [MessageWork; 2] {
+        let work = |pieces: fn(&MessagePieces) -> &PieceTimes| {
+            let delay = |time: fn(&PieceTimes) -> &Distribution| {
+                Delay::BySize(self.messages.iter().map(|message| (message.bytes, time(pieces(message)).clone())).collect())
+            };
+            MessageWork { warm: delay(|times| &times.warm), cold: delay(|times| &times.cold) }
+        };
+        [work(|message| &message.to_server), work(|message| &message.to_client)]
+    }
+
+    /// Processor time after which waiting work takes the place of running work.
+    pub(crate) fn slice(&self) -> Duration {
+        Duration::from_secs_f64(self.slice_us / 1e6)
+    }
+
+    /// Processor time of what follows a call away from its path.
+    pub(crate) fn follow_up(&self) -> Duration {
+        Duration::from_secs_f64(self.follow_up_us / 1e6)
+    }
+}
