@@ -10,11 +10,13 @@
 //! | `plan` | the runs, in rounds |
 //! | `observed` | the times in the rows of one run |
 //! | `measurement` | the times of all runs |
+//! | `machine` | the model of the machine, fitted to runs at several rates |
 //! | `processes` | starts and ends of processes, and the bare round trip |
 //! | `samples` | many samples of one time, and their spread between rounds |
 //! | `findings` | everything as a table and as a calibration file |
 
 mod findings;
+mod machine;
 mod measurement;
 mod observed;
 mod plan;
@@ -72,7 +74,7 @@ pub struct CalibrateArgs {
     force: bool,
 
     /// The sizes of the images to measure with; the times of other sizes are interpolated.
-    #[arg(long, value_delimiter = ',', default_value = "64x64,256x256,512x512", value_name = "SIZE,…")]
+    #[arg(long, value_delimiter = ',', default_value = "16x16,64x64,256x256,512x512", value_name = "SIZE,…")]
     sizes: Vec<Size>,
 
     /// Writes the calibration even if the host is too busy for a reliable one.
@@ -80,9 +82,9 @@ pub struct CalibrateArgs {
     anyway: bool,
 }
 
-/// Measures this host for about two minutes, prints the result and writes the calibration.
+/// Measures this host for about four and a half minutes, prints the result and writes the calibration.
 pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
-    // A path that cannot be written should fail before two minutes of measurement, not after.
+    // A path that cannot be written should fail before minutes of measurement, not after.
     let output = SingleFile { path: &args.out, comment: "# ", force: args.force };
     output.prepare(&OsFiles).map_err(Failure::wrong_input)?;
     // Before the first process starts: the load average is that of the host alone.

@@ -55,6 +55,9 @@ pub struct Calibration {
     /// The time of a unit of work that has no service time; none if there is no such work.
     #[serde(skip)]
     other_unit_time: Option<Duration>,
+    /// The workload of the run.
+    #[serde(skip)]
+    pub(crate) workload: &'static str,
 }
 
 /// Durations of the network between two processes of the host.
@@ -199,6 +202,11 @@ impl Calibration {
     /// Returns the calibration with which a unit of work that it does not know takes this time.
     pub(crate) fn with_other_unit_time(self, other_unit_time: Option<Duration>) -> Self {
         Self { other_unit_time, ..self }
+    }
+
+    /// Returns the calibration for a run of this workload.
+    pub(crate) fn of_workload(&self, workload: &'static str) -> Self {
+        Self { workload, ..self.clone() }
     }
 
     /// Returns what run folders say about it.

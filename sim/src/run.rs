@@ -123,15 +123,16 @@ fn simulate(plan: &Plan, bounds: Bounds, progress: &AtomicU64) -> Result<RunSoFa
     let scenario = plan.scenario.explicit(plan.seed);
     let settings = ReplicaSettings::new(&scenario.servers, &scenario.workload).with_kinds(&scenario.load.request);
     let replicas = scenario.servers.replicas;
+    let calibration = plan.calibration.of_workload(scenario.workload.name());
     let Some(app) = App::for_workload(plan.app.as_ref(), &scenario.workload)? else {
         let asked = Asked::Workload(inputs(plan)?);
         let server = server_software(settings);
         let client = |hosts| run_client(hosts, scenario, asked);
-        return Simulation::new(replicas, plan.seed, &plan.calibration, &server, bounds, client).run(progress);
+        return Simulation::new(replicas, plan.seed, &calibration, &server, bounds, client).run(progress);
     };
     let calibration = match &scenario.workload {
-        Workload::App(times) => &plan.calibration.clone().with_other_unit_time(times.compute_time),
-        _ => &plan.calibration,
+        Workload::App(times) => &calibration.with_other_unit_time(times.compute_time),
+        _ => &calibration,
     };
     let server = app_software(app.clone(), settings);
     let client = |hosts| run_client(hosts, scenario, Asked::App(app.clone()));

@@ -187,7 +187,7 @@ fn shared(clock: Arc<Clock>, calibration: &Calibration, entropy: Entropy, replic
     let machine = calibration.machine.clone();
     let processors = machine.map(|times| Processors::new(clock.clone(), times, entropy));
     let [to_server, to_client] = match &processors {
-        Some(processors) => processors.times().messages().map(|work| Transfer::Worked(processors.clone(), work)),
+        Some(processors) => processors.times().messages(calibration.workload).map(|work| Transfer::Worked(processors.clone(), work)),
         None => calibration.delays().map(Transfer::Delayed),
     };
     Arc::new(Shared {

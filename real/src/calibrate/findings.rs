@@ -12,6 +12,7 @@ use kernel::{
 };
 
 use super::{
+    machine::MachineModel,
     measurement::{Measurement, RunSamples},
     plan::SHAPED_US,
     processes::ProcessTimes,
@@ -31,6 +32,8 @@ pub(super) struct Findings {
     shaped_beyond: Samples,
     /// Time that a connection takes to open, over all runs.
     connect: Samples,
+    /// The model of the machine; `None` if no run measured it.
+    machine: Option<MachineModel>,
 }
 
 /// A row of the table.
@@ -49,6 +52,7 @@ impl Findings {
         let mut connect = measurement.computing.connect.clone();
         connect.join(&measurement.waiting.connect);
         let shaped_beyond = beyond(&measurement.shaped);
+        let machine = MachineModel::fit(host.cores, &measurement.machine);
         Self {
             host: host.clone(),
             started: started.to_owned(),
@@ -57,6 +61,7 @@ impl Findings {
             server_late,
             shaped_beyond,
             connect,
+            machine,
         }
     }
 
@@ -95,7 +100,8 @@ impl Findings {
                 .map(|share| samples.quantile(share).map_or("n/a".to_owned(), |us| duration(us / 1e6)));
             table.row([vec![what, samples.count().to_string()], quantiles.to_vec(), vec![noise]].concat());
         }
-        table.render()
+        let machine = self.machine.as_ref().map_or(String::new(), |machine| format!("\n{}", machine.table()));
+        table.render() + &machine
     }
 
     /// Service times, with the workload and the size of its input.
@@ -182,6 +188,7 @@ impl Findings {
             toml.samples("to_server_us", &path.to_server);
             toml.samples("to_client_us", &path.to_client);
         }
+        text.extend(self.machine.iter().map(MachineModel::to_toml));
         text
     }
 }
@@ -218,7 +225,7 @@ fn beyond(shaped: &RunSamples) -> Samples {
 }
 
 /// The amount of work of an input, from its size in a row: the pixels of `64x64`, the nodes and edges of `2000+6000`, or 1.
-fn units(size: &str) -> u64 {
+pub(super) fn units(size: &str) -> u64 {
     if let Ok(Size { width, height }) = size.parse() {
         return u64::from(width) * u64::from(height);
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use super::{observed::Observed, samples::Samples};
+use super::{machine::MachineRuns, observed::Observed, samples::Samples};
 use crate::rehearsal::RehearsalError;
 
 /// The quantity that a kind of run measures.
@@ -31,6 +31,8 @@ pub(super) struct Measurement {
     pub(super) others: BTreeMap<&'static str, RunSamples>,
     /// Times of what the service of an app computes, by its name and units.
     pub(super) computed: BTreeMap<(String, u64), Samples>,
+    /// Runs at several rates, which the model of the machine is fitted to.
+    pub(super) machine: MachineRuns,
 }
 
 /// The samples of one kind of run.

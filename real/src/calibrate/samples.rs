@@ -80,7 +80,7 @@ impl Samples {
     }
 }
 
-fn quantile(sorted: &[f64], probability: f64) -> Option<f64> {
+pub(super) fn quantile(sorted: &[f64], probability: f64) -> Option<f64> {
     let place = probability * (sorted.len().checked_sub(1)?) as f64;
     let below = place.floor() as usize;
     let above = sorted[(below + 1).min(sorted.len() - 1)];

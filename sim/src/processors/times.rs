@@ -63,6 +63,8 @@ pub(crate) struct PieceTimes {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MessagePieces {
+    /// The workload whose messages they are. Without it they are those of all workloads that have none of their own.
+    workload: Option<String>,
     bytes: NonZeroU64,
     to_server: PieceTimes,
     to_client: PieceTimes,
@@ -97,9 +99,10 @@ impl MessageWork {
 impl MachineTimes {
     /// Sorts what is searched by size. Returns a sentence about what is outside of its limits, if something is.
     pub(crate) fn prepare(&mut self) -> Option<String> {
-        self.messages.sort_by_key(|message| message.bytes);
         self.service_times.sort_by_key(|time| time.units);
-        let twice = self.messages.windows(2).find(|pair| pair[0].bytes == pair[1].bytes);
+        self.messages.sort_by(|one, other| one.workload.cmp(&other.workload).then(one.bytes.cmp(&other.bytes)));
+        let is_same = |pair: &&[MessagePieces]| pair[0].bytes == pair[1].bytes && pair[0].workload == pair[1].workload;
+        let twice = self.messages.windows(2).find(is_same);
         let pauses = self.pauses.as_ref().map_or(0.0, |pauses| pauses.per_second);
         if let Some(problem) = self.coldness.problem() {
             Some(format!("`machine.coldness` is no model: {problem}"))
@@ -111,8 +114,8 @@ impl MachineTimes {
             Some(format!("`machine.follow_up_us` is from 0 to {TIME_MAX}, and here {}", self.follow_up_us))
         } else if !(0.0..=PAUSES_PER_SECOND_MAX).contains(&pauses) {
             Some(format!("`machine.pauses.per_second` is from 0 to {PAUSES_PER_SECOND_MAX}, and here {pauses}"))
-        } else if self.messages.is_empty() {
-            Some("`machine` needs at least one [[machine.message]]".to_owned())
+        } else if self.messages.iter().all(|message| message.workload.is_some()) {
+            Some("`machine` needs at least one [[machine.message]] without a workload".to_owned())
         } else {
             twice.map(|pair| format!("two [[machine.message]] tables are of {} bytes; keep one of them", pair[0].bytes))
         }
@@ -124,11 +127,15 @@ impl MachineTimes {
         (self.messages.len().max(self.service_times.len()), largest)
     }
 
-    /// Returns the work of messages to a server, and of those to the client.
-    pub(crate) fn messages(&self) -> [MessageWork; 2] {
+    /// Returns the work of the messages of `workload`: of those to a server, and of those to the client.
+    pub(crate) fn messages(&self, workload: &str) -> [MessageWork; 2] {
+        let is_own = |message: &&MessagePieces| message.workload.as_deref() == Some(workload);
+        let has_own = self.messages.iter().any(|message| is_own(&message));
+        let messages: Vec<_> =
+            self.messages.iter().filter(|message| if has_own { is_own(message) } else { message.workload.is_none() }).collect();
         let work = |pieces: fn(&MessagePieces) -> &PieceTimes| {
             let delay = |time: fn(&PieceTimes) -> &Distribution| {
-                Delay::BySize(self.messages.iter().map(|message| (message.bytes, time(pieces(message)).clone())).collect())
+                Delay::BySize(messages.iter().map(|message| (message.bytes, time(pieces(message)).clone())).collect())
             };
             MessageWork { warm: delay(|times| &times.warm), cold: delay(|times| &times.cold) }
         };

@@ -1,0 +1,335 @@
+//! The model of the machine that all processes of a run share: what a calibration's table `[machine]` says.
+//!
+//! It is fitted to fault-free runs at several rates, whose requests meet processors that are asleep, half awake and awake. Runs at other
+//! rates are predicted and not fitted.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `paths` | the moments of each request of a run, and the pauses of the machine |
+//! | `fit` | how processors get cold and warm |
+//! | `pieces` | the times of a piece of work on a warm and on a cold machine |
+
+mod fit;
+mod paths;
+mod pieces;
+
+use std::{collections::BTreeMap, fs};
+
+use kernel::{
+    measure::text::{
+        quantity::percent,
+        table::{Align, TextTable},
+    },
+    record::Records,
+};
+
+use fit::Fit;
+use paths::{LATE, RunPaths, SERVICE, STAGES, TO_CLIENT, TO_SERVER, median};
+use pieces::WarmAndCold;
+
+/// Rates of the runs that the model is fitted to, in requests per second, and the seconds of a run.
+pub(super) const FITTED: [(u64, u64); 4] = [(5, 20), (50, 10), (300, 6), (1_000, 5)];
+
+/// Rates of the runs that the model predicts.
+pub(super) const HELD_OUT: [(u64, u64); 3] = [(20, 8), (150, 4), (600, 4)];
+
+/// Processor time after which a task gives way to another, in microseconds. Linux 6.18 on two processors: with more bursts of computing than
+/// processors, a tenth of all wake-ups waited for 1.0 to 1.4 ms.
+const SLICE_US: f64 = 1_400.0;
+
+/// Runs at this rate or a higher one show most of the machine's pauses: there is nearly always a request in a pause.
+const PAUSES_FROM_RATE: u64 = 300;
+
+/// Processor time of an expired timer, in microseconds, as the simulation has it.
+const THREAD_SWITCH_US: f64 = 10.0;
+
+/// What the runs of a machine measured.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct MachineRuns {
+    /// Runs with images, at the rates that are fitted.
+    fitted: Vec<RunPaths>,
+    /// Runs with images, at the other rates.
+    held_out: Vec<RunPaths>,
+    /// Runs of other workloads.
+    others: BTreeMap<&'static str, Vec<RunPaths>>,
+}
+
+/// The purpose of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Fit,
+    HoldOut,
+    /// The times of another workload, by its name.
+    Other(&'static str),
+}
+
+impl MachineRuns {
+    /// Adds a run at a rate, whose processes used this much processor time.
+    pub(super) fn add(&mut self, records: &Records, (rate, seconds): (u64, u64), processor_us: f64, purpose: Purpose) {
+        let run = RunPaths::from_records(records, rate, seconds as f64, processor_us);
+        match purpose {
+            Purpose::Fit => self.fitted.push(run),
+            Purpose::HoldOut => self.held_out.push(run),
+            Purpose::Other(workload) => self.others.entry(workload).or_default().push(run),
+        }
+    }
+}
+
+/// The model of a machine with its parameters.
+#[derive(Debug)]
+pub(super) struct MachineModel {
+    cores: usize,
+    fit: Fit,
+    /// Pauses in a second, and the quantiles of their length.
+    pauses: Option<(f64, Vec<(f64, f64)>)>,
+    follow_up_us: f64,
+    timer: WarmAndCold,
+    messages: Vec<MessageTimes>,
+    services: Vec<(&'static str, String, WarmAndCold)>,
+    held_out: Vec<Prediction>,
+}
+
+/// The times of messages of one size.
+#[derive(Debug)]
+struct MessageTimes {
+    /// The workload that they are of; `None` if they are of all the others.
+    workload: Option<&'static str>,
+    size: String,
+    bytes: u64,
+    to_server: WarmAndCold,
+    to_client: WarmAndCold,
+}
+
+/// Medians of a run that the model was not fitted to, by stage, in microseconds.
+#[derive(Debug)]
+struct Prediction {
+    rate: u64,
+    requests: usize,
+    measured: [f64; STAGES],
+    predicted: [f64; STAGES],
+}
+
+impl MachineModel {
+    /// Fits the model to the runs on a machine with this many processors. `None` if there were none.
+    pub(super) fn fit(cores: usize, runs: &MachineRuns) -> Option<Self> {
+        let fit = fit::fit(&runs.fitted);
+        let of_pictures = samples(&runs.fitted, &fit);
+        let timer = WarmAndCold::of(of_pictures.iter().flat_map(|(_, stages)| stages[LATE].clone()).collect())?;
+        let mut messages = Vec::new();
+        let mut services = Vec::new();
+        let others = runs.others.iter().map(|(workload, runs)| (*workload, samples(runs, &fit)));
+        for (workload, by_size) in [("sobel", of_pictures)].into_iter().chain(others) {
+            for (size, stages) in by_size {
+                let [_, to_server, service, to_client] = stages.map(WarmAndCold::of);
+                let (Some(to_server), Some(service), Some(to_client)) = (to_server, service, to_client) else { continue };
+                let own = (workload != "sobel").then_some(workload);
+                let bytes = reply_bytes(&size);
+                messages.push(MessageTimes { workload: own, size: size.clone(), bytes, to_server, to_client });
+                services.push((workload, size, service));
+            }
+        }
+        messages.sort_by_key(|times| (times.workload, times.bytes));
+        let mut model = Self {
+            cores,
+            fit,
+            pauses: pauses(&runs.fitted),
+            follow_up_us: follow_up(&runs.fitted),
+            timer,
+            messages,
+            services,
+            held_out: Vec::new(),
+        };
+        model.held_out = runs.held_out.iter().map(|run| model.predict(run)).collect();
+        Some(model)
+    }
+
+    /// Returns how the medians of a run compare with those that the model predicts for its coldness.
+    fn predict(&self, run: &RunPaths) -> Prediction {
+        let mut measured: [Vec<f64>; STAGES] = Default::default();
+        let mut predicted: [Vec<f64>; STAGES] = Default::default();
+        let coldness = run.coldness(self.fit.rates);
+        for (path, coldness) in run.paths.iter().zip(coldness).filter(|(path, _)| path.counts) {
+            for stage in 0..STAGES {
+                if let Some(times) = self.times(stage, &path.size) {
+                    measured[stage].push(path.took(stage));
+                    predicted[stage].push(times.median_at(coldness[stage]));
+                }
+            }
+        }
+        let requests = measured[LATE].len();
+        Prediction { rate: run.rate, requests, measured: measured.map(median), predicted: predicted.map(median) }
+    }
+
+    /// Returns the times of a stage of requests with images of this size.
+    fn times(&self, stage: usize, size: &str) -> Option<&WarmAndCold> {
+        let message = || self.messages.iter().find(|times| times.workload.is_none() && times.size == size);
+        match stage {
+            LATE => Some(&self.timer),
+            TO_SERVER => message().map(|times| &times.to_server),
+            TO_CLIENT => message().map(|times| &times.to_client),
+            _ => self.services.iter().find(|times| times.0 == "sobel" && times.1 == size).map(|times| &times.2),
+        }
+    }
+
+    /// A table of the runs that were not fitted: their medians, and those that the model predicts.
+    pub(super) fn table(&self) -> String {
+        let mut table = TextTable::new(&[
+            ("requests/s, not fitted", Align::Right),
+            ("requests", Align::Right),
+            ("stage", Align::Left),
+            ("measured p50", Align::Right),
+            ("predicted", Align::Right),
+            ("off by", Align::Right),
+        ]);
+        for Prediction { rate, requests, measured, predicted } in &self.held_out {
+            for (stage, name) in STAGE_NAMES.into_iter().enumerate() {
+                let off = predicted[stage] / measured[stage].max(1.0) - 1.0;
+                table.row(vec![
+                    rate.to_string(),
+                    requests.to_string(),
+                    name.to_owned(),
+                    format!("{:.0} us", measured[stage]),
+                    format!("{:.0} us", predicted[stage]),
+                    format!("{:+.0} %", off * 100.0),
+                ]);
+            }
+        }
+        let explained = STAGE_NAMES.into_iter().zip(self.fit.unexplained);
+        let explained: Vec<_> =
+            explained.map(|(name, left)| format!("{name} {}", percent((1.0 - left).max(0.0)))).collect();
+        format!(
+            "{}\n  The coldness of processors explains of the variance over all rates: {}.\n",
+            table.render(),
+            explained.join(", ")
+        )
+    }
+
+    /// The table `[machine]` of a calibration.
+    pub(super) fn to_toml(&self) -> String {
+        let rates = self.fit.rates;
+        let fitted: Vec<_> = FITTED.iter().map(|(rate, _)| rate.to_string()).collect();
+        let mut lines = vec![
+            String::new(),
+            "# The machine that all processes share. `warm` are times on processors that have just worked, `cold` on those that slept for long."
+                .to_owned(),
+            format!("# Fitted to runs at {} requests/s.", fitted.join(", ")),
+            "[machine]".to_owned(),
+            format!("cores = {}", self.cores),
+            format!("slice_us = {SLICE_US:.1}"),
+            format!("follow_up_us = {:.1}", self.follow_up_us),
+            String::new(),
+            "[machine.coldness]".to_owned(),
+            format!("cool_down_us = {:.1}", rates.cool_down_us),
+            format!("shape = {:.3}", rates.shape),
+            format!("usage_factor = {:.3}", rates.usage_factor),
+            format!("usage_window_us = {:.1}", rates.usage_window_us),
+            format!("warm_up_us = {:.1}", rates.warm_up_us),
+        ];
+        if let Some((per_second, lengths)) = &self.pauses {
+            lines.extend([String::new(), "[machine.pauses]".to_owned()]);
+            lines.extend([format!("per_second = {per_second:.3}"), format!("us = {}", written(lengths))]);
+        }
+        lines.extend([String::new(), "[machine.timer]".to_owned()]);
+        lines.extend(both(&self.timer));
+        for MessageTimes { workload, size, bytes, to_server, to_client } in &self.messages {
+            lines.extend([String::new(), "[[machine.message]]".to_owned()]);
+            lines.extend(workload.map(|workload| format!("workload = \"{workload}\"")));
+            lines.push(format!("bytes = {bytes}        # {size}"));
+            for (direction, times) in [("to_server", to_server), ("to_client", to_client)] {
+                lines.push(samples_of(times));
+                lines.push(format!("{direction}.warm_us = {}", written(&times.warm)));
+                lines.push(format!("{direction}.cold_us = {}", written(&times.cold)));
+            }
+        }
+        for (workload, size, times) in &self.services {
+            lines.extend([String::new(), "[[machine.service_time]]".to_owned()]);
+            lines.push(format!("workload = \"{workload}\""));
+            lines.push(format!("units = {}        # {size}", super::findings::units(size)));
+            lines.extend(both(times));
+        }
+        lines.push(String::new());
+        lines.join("\n")
+    }
+}
+
+const STAGE_NAMES: [&str; STAGES] = {
+    let mut names = [""; STAGES];
+    names[LATE] = "timer late by";
+    names[TO_SERVER] = "client to worker";
+    names[SERVICE] = "service";
+    names[TO_CLIENT] = "worker to client";
+    names
+};
+
+fn both(times: &WarmAndCold) -> [String; 3] {
+    let [warm, cold] = [&times.warm, &times.cold].map(|quantiles| written(quantiles));
+    [samples_of(times), format!("warm_us = {warm}"), format!("cold_us = {cold}")]
+}
+
+fn samples_of(times: &WarmAndCold) -> String {
+    format!("# {} samples of a warm machine, {} of a cold one", times.samples[0], times.samples[1])
+}
+
+fn written(quantiles: &[(f64, f64)]) -> String {
+    let pairs: Vec<_> = quantiles.iter().map(|(probability, us)| format!("[{probability}, {us:.1}]")).collect();
+    format!("[{}]", pairs.join(", "))
+}
+
+/// Pairs (coldness, microseconds) of each stage of the requests that count, by size.
+fn samples(runs: &[RunPaths], fit: &Fit) -> BTreeMap<String, [Vec<(f64, f64)>; STAGES]> {
+    let mut by_size: BTreeMap<String, [Vec<(f64, f64)>; STAGES]> = BTreeMap::new();
+    for run in runs {
+        for (path, coldness) in run.paths.iter().zip(run.coldness(fit.rates)).filter(|(path, _)| path.counts) {
+            let stages = by_size.entry(path.size.clone()).or_default();
+            (0..STAGES).for_each(|stage| stages[stage].push((coldness[stage], path.took(stage))));
+        }
+    }
+    by_size
+}
+
+/// Returns pauses in a second, and the quantiles of their lengths; `None` if there were none.
+fn pauses(runs: &[RunPaths]) -> Option<(f64, Vec<(f64, f64)>)> {
+    let busy = || runs.iter().filter(|run| run.rate >= PAUSES_FROM_RATE);
+    let mut lengths: Vec<f64> = busy().flat_map(|run| run.pauses.clone()).collect();
+    lengths.sort_by(f64::total_cmp);
+    let seconds: f64 = busy().map(|run| run.seconds).sum();
+    let quantile = |probability| Some((probability, super::samples::quantile(&lengths, probability)?));
+    let quantiles: Option<Vec<_>> = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0].map(quantile).into_iter().collect();
+    Some((lengths.len() as f64 / seconds, quantiles?))
+}
+
+/// Returns the processor time of a call that no stage of it contains, in microseconds: from the runs at the lowest and the highest rate,
+/// as the processes take the same time to start in both.
+fn follow_up(runs: &[RunPaths]) -> f64 {
+    let of_rate = |(rate, _): (u64, u64)| {
+        let runs = runs.iter().filter(move |run| run.rate == rate);
+        runs.fold((0.0, 0.0), |(time, calls), run| (time + run.processor_us, calls + run.paths.len() as f64))
+    };
+    let (low, high) = (of_rate(FITTED[0]), of_rate(FITTED[FITTED.len() - 1]));
+    if high.1 <= low.1 {
+        return 0.0;
+    }
+    let of_call = (high.0 - low.0) / (high.1 - low.1);
+    let busiest = runs.iter().filter(|run| run.rate == FITTED[FITTED.len() - 1].0);
+    let paths: Vec<_> = busiest.flat_map(|run| &run.paths).filter(|path| path.counts).collect();
+    let in_path: f64 = paths.iter().map(|path| path.moments[STAGES] - path.moments[TO_SERVER]).sum();
+    (of_call - in_path / paths.len().max(1) as f64 - THREAD_SWITCH_US).max(0.0)
+}
+
+/// The bytes of a reply to an input of this size: an image has one for each pixel, and the order of a search has each node's number, of seven bits
+/// a byte.
+fn reply_bytes(size: &str) -> u64 {
+    let Some((nodes, _)) = size.split_once('+') else { return super::findings::units(size) };
+    let nodes: u64 = nodes.parse().unwrap_or(1);
+    let up_to = |count: u64| nodes.min(count);
+    nodes + (nodes - up_to(1 << 7)) + (nodes - up_to(1 << 14))
+}
+
+/// Returns the processor time of this process and of its children that have ended, in microseconds; 0 if the system does not say.
+pub(super) fn processor_us() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the program may contain anything but a closing bracket after the last one.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks: f64 = fields.split_whitespace().skip(11).take(4).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    ticks * 1e6 / rustix::param::clock_ticks_per_second() as f64
+}

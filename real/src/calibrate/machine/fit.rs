@@ -1,0 +1,135 @@
+//! The model of a machine that explains the runs best.
+
+use std::collections::BTreeMap;
+
+use kernel::coldness::ColdnessRates;
+
+use super::paths::{LATE, RunPaths, SERVICE, STAGES, TO_CLIENT, TO_SERVER};
+
+/// Where the search begins, close to what was found on virtual machines with two processors.
+const START: ColdnessRates =
+    ColdnessRates { cool_down_us: 8_000.0, shape: 1.5, usage_factor: 4.0, usage_window_us: 20_000.0, warm_up_us: 600.0 };
+
+/// Factors by which the search changes a parameter; it goes on with the next one when no parameter improves by the one before.
+const STEPS: [f64; 3] = [2.0, 1.4, 1.15];
+
+/// The most rounds over all parameters with one factor.
+const ROUNDS: usize = 12;
+
+/// How much the stages count. The way to a server has the most wake-ups; a service only computes.
+const WEIGHTS: [f64; STAGES] = {
+    let mut weights = [0.0; STAGES];
+    weights[LATE] = 1.0;
+    weights[TO_SERVER] = 1.0;
+    weights[SERVICE] = 0.1;
+    weights[TO_CLIENT] = 0.3;
+    weights
+};
+
+/// The parameters, within which coldness explains the most of the variance of all stages, and the share that is left.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Fit {
+    pub(super) rates: ColdnessRates,
+    /// Share of the variance that is left, by stage.
+    pub(super) unexplained: [f64; STAGES],
+}
+
+/// Searches the parameters, one after another, with smaller and smaller steps.
+pub(super) fn fit(runs: &[RunPaths]) -> Fit {
+    let mut best = fit_of(runs, START);
+    for step in STEPS {
+        for _ in 0..ROUNDS {
+            let before = best;
+            for parameter in PARAMETERS {
+                for factor in [step, 1.0 / step] {
+                    let mut rates = best.rates;
+                    *parameter(&mut rates) *= factor;
+                    let is_valid = rates.problem().is_none() && (1.0..=4.0).contains(&rates.shape);
+                    let candidate = is_valid.then(|| fit_of(runs, rates));
+                    if let Some(better) = candidate.filter(|candidate| candidate.error() < best.error()) {
+                        best = better;
+                    }
+                }
+            }
+            if best == before {
+                break;
+            }
+        }
+    }
+    best
+}
+
+type Parameter = fn(&mut ColdnessRates) -> &mut f64;
+
+const PARAMETERS: [Parameter; 5] = [
+    |rates| &mut rates.cool_down_us,
+    |rates| &mut rates.shape,
+    |rates| &mut rates.usage_factor,
+    |rates| &mut rates.usage_window_us,
+    |rates| &mut rates.warm_up_us,
+];
+
+impl Fit {
+    fn error(&self) -> f64 {
+        WEIGHTS.iter().zip(self.unexplained).map(|(weight, share)| weight * share).sum()
+    }
+}
+
+fn fit_of(runs: &[RunPaths], rates: ColdnessRates) -> Fit {
+    let mut sums: BTreeMap<(usize, &str), Sums> = BTreeMap::new();
+    for run in runs {
+        let counted = run.paths.iter().filter(|path| path.counts).count();
+        // Every rate counts as much as any other, however many requests it has.
+        let weight = 1.0 / counted.max(1) as f64;
+        for (path, coldness) in run.paths.iter().zip(run.coldness(rates)).filter(|(path, _)| path.counts) {
+            for stage in 0..STAGES {
+                // The lateness of a timer does not depend on the size.
+                let size = if stage == LATE { "" } else { &path.size };
+                sums.entry((stage, size)).or_default().add(weight, coldness[stage], path.took(stage));
+            }
+        }
+    }
+    let mut unexplained = [0.0; STAGES];
+    for (stage, share) in unexplained.iter_mut().enumerate() {
+        let of_stage = || sums.iter().filter(move |((of, _), _)| *of == stage).map(|(_, sums)| sums);
+        let all: f64 = of_stage().map(Sums::variance).sum();
+        let left: f64 = of_stage().map(Sums::variance_left).sum();
+        *share = if all > 0.0 { left / all } else { 1.0 };
+    }
+    Fit { rates, unexplained }
+}
+
+/// The weighted sums of a linear regression of times on coldness.
+#[derive(Debug, Default)]
+struct Sums {
+    weight: f64,
+    x: f64,
+    y: f64,
+    xx: f64,
+    xy: f64,
+    yy: f64,
+}
+
+impl Sums {
+    fn add(&mut self, weight: f64, x: f64, y: f64) {
+        self.weight += weight;
+        self.x += weight * x;
+        self.y += weight * y;
+        self.xx += weight * x * x;
+        self.xy += weight * x * y;
+        self.yy += weight * y * y;
+    }
+
+    /// The sum of squares around the mean.
+    fn variance(&self) -> f64 {
+        if self.weight == 0.0 { 0.0 } else { self.yy - self.y * self.y / self.weight }
+    }
+
+    /// The sum of squares around the line.
+    fn variance_left(&self) -> f64 {
+        let spread = self.xx - self.x * self.x / self.weight;
+        let common = self.xy - self.x * self.y / self.weight;
+        // A machine is not faster when it is cold.
+        if spread <= 0.0 || common <= 0.0 { self.variance() } else { self.variance() - common * common / spread }
+    }
+}
