@@ -157,7 +157,8 @@ pub struct Evidence<'a> {
     pub seed: u64,
     /// The time for which load was offered: less than the scenario's duration if the run was interrupted.
     pub duration: Duration,
-    /// The most by which the client's timers are late, in virtual time; none in real time, which has no such bound.
+    /// The most by which the client's timers are late in virtual time; none without such a bound, as in real time, and in a simulation in which
+    /// processes share their processors.
     pub late: Option<Duration>,
     /// The rows of the run.
     pub rows: &'a dyn Rows,

@@ -227,9 +227,11 @@ impl Calibration {
         Delay::BySize(self.messages.iter().map(|message| (message.bytes, time(message).clone())).collect())
     }
 
-    /// Returns the largest lateness of a timer in the client's process.
-    pub fn timers_late_max(&self) -> Duration {
-        self.timer.client_late_us.as_ref().map_or(Duration::ZERO, |late| late.quantile(1.0))
+    /// Returns the largest lateness of a timer in the client's process; `None` on a machine that all processes share, where a timer can wait
+    /// for a processor for any time.
+    pub fn timers_late_max(&self) -> Option<Duration> {
+        let late = &self.timer.client_late_us;
+        self.machine.is_none().then(|| late.as_ref().map_or(Duration::ZERO, |late| late.quantile(1.0)))
     }
 
     /// Returns the durations of the operating system.

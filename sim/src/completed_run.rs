@@ -93,7 +93,7 @@ impl CompletedRun {
             scenario,
             seed: *seed,
             duration: scenario.duration,
-            late: Some(calibration.timers_late_max()),
+            late: calibration.timers_late_max(),
             rows: &self.records,
         })
     }

@@ -17,6 +17,7 @@ mod nemesis;
 mod partition;
 mod policies;
 mod processes;
+mod processors;
 mod reset;
 mod server;
 mod system;

@@ -129,8 +129,9 @@ struct MachineRun {
     purpose: Purpose,
 }
 
-/// Number of times that the runs which the model is fitted to are played.
-const MACHINE_ROUNDS: usize = 2;
+/// Number of rounds of the runs at several rates. The processors of a virtual machine are faster at one time and slower at another: each round
+/// has all rates.
+const MACHINE_ROUNDS: usize = 3;
 
 /// The other workloads of the runs for the model of the machine, with their settings, and their rates and seconds.
 const MACHINE_OTHERS: [(&str, &str, [(u64, u64); 2]); 4] = [
@@ -151,13 +152,17 @@ fn machine_runs(sizes: &str) -> Result<Vec<MachineRun>, ScenarioError> {
         Ok(MachineRun { scenario, load: (rate, seconds), purpose })
     };
     let pictures = || format!("sizes = [{sizes}]");
-    let fitted = (0..MACHINE_ROUNDS).flat_map(|_| FITTED).map(|load| run(Purpose::Fit, pictures(), load));
-    let held_out = HELD_OUT.into_iter().map(|load| run(Purpose::HoldOut, pictures(), load));
+    let of_round = || {
+        let fitted = FITTED.into_iter().map(|load| run(Purpose::Fit, pictures(), load));
+        let held_out = HELD_OUT.into_iter().map(|load| run(Purpose::HoldOut, pictures(), load));
+        fitted.chain(held_out).collect::<Vec<_>>()
+    };
+    let of_rounds = (0..MACHINE_ROUNDS).flat_map(|_| of_round());
     let others = MACHINE_OTHERS.into_iter().flat_map(|(workload, keys, loads)| {
         let text = format!("kind = '{workload}'\n{keys}");
         loads.map(|load| run(Purpose::Other(workload), text.clone(), load))
     });
-    fitted.chain(held_out).chain(others).collect()
+    of_rounds.chain(others).collect()
 }
 
 impl CalibrationPlan {

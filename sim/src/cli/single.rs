@@ -31,8 +31,8 @@ pub(crate) fn run(options: &RunOptions, calibration: Calibration) -> Result<Exit
     let offered = so_far.offered(duration);
     let RunSoFar { run: CompletedRun { records, .. }, stopped } = so_far;
     let replay = replay(args, calibration_file.as_deref());
-    let Some(stopped) = stopped else { return session.conclude(&info, &records, offered, Some(late), replay) };
+    let Some(stopped) = stopped else { return session.conclude(&info, &records, offered, late, replay) };
     info.stopped = Some(stopped.to_string());
-    session.conclude(&info, &records, offered, Some(late), replay)?;
+    session.conclude(&info, &records, offered, late, replay)?;
     Err(Failure::run_failed(format!("{stopped}; what was recorded is in the folder")))
 }

@@ -275,3 +275,195 @@ impl Cores {
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use kernel::entropy::Entropy;
+
+    use super::*;
+
+    const SLICE_US: u64 = 1_000;
+
+    /// Processors with the alarms that they have set.
+    struct Machine {
+        cores: Cores,
+        alarms: Vec<Alarm>,
+        /// The number of each piece of work that is complete, and the time in microseconds.
+        complete: Vec<(u64, u64)>,
+    }
+
+    impl Machine {
+        fn new(cores: usize) -> Self {
+            let pauses = Pauses::new(None, Entropy::new(1).stream("test"));
+            let cores = Cores::new(cores, Duration::from_micros(SLICE_US), pauses);
+            Self { cores, alarms: Vec::new(), complete: Vec::new() }
+        }
+
+        fn ready(&mut self, at: u64, host: usize, time: u64) -> u64 {
+            self.ready_after_sleep(at, host, time, 0)
+        }
+
+        fn ready_after_sleep(&mut self, at: u64, host: usize, time: u64, wake_up: u64) -> u64 {
+            self.play_until(at);
+            let [time, wake_up] = [time, wake_up].map(Duration::from_micros);
+            self.cores.ready(instant(at), HostId::server(host), time, wake_up, &mut self.alarms)
+        }
+
+        /// Plays the alarms before and at this time.
+        fn play_until(&mut self, micros: u64) {
+            while let Some(next) = self.alarms.iter().map(|alarm| alarm.at).min().filter(|at| *at <= instant(micros)) {
+                let place = self.alarms.iter().position(|alarm| alarm.at == next).unwrap();
+                let Alarm { at, core, number, .. } = self.alarms.remove(place);
+                if let Some(complete) = self.cores.alarm(at, core, number, &mut self.alarms) {
+                    self.complete.push((complete, at.as_micros()));
+                }
+            }
+        }
+
+        fn all(mut self) -> Vec<(u64, u64)> {
+            self.play_until(u64::MAX / 2_000);
+            assert!(self.cores.are_idle() && self.cores.waiting.is_empty());
+            self.complete
+        }
+    }
+
+    fn instant(micros: u64) -> Instant {
+        Instant::START + Duration::from_micros(micros)
+    }
+
+    #[test]
+    fn work_runs_at_once_on_an_idle_processor_that_wakes_up_for_it() {
+        let mut machine = Machine::new(2);
+        machine.ready_after_sleep(100, 0, 50, 200);
+        machine.ready(120, 1, 50);
+        assert_eq!(machine.all(), [(2, 170), (1, 350)]);
+    }
+
+    #[test]
+    fn short_work_waits_for_its_turn_when_all_processors_are_busy() {
+        let mut machine = Machine::new(2);
+        for host in 0..4 {
+            machine.ready(0, host, 100);
+        }
+        assert_eq!(machine.all(), [(1, 100), (2, 100), (3, 200), (4, 200)]);
+    }
+
+    #[test]
+    fn work_that_wakes_up_takes_the_place_of_work_that_has_run_for_a_slice() {
+        let mut machine = Machine::new(1);
+        machine.ready(0, 0, 10_000);
+        machine.ready(5_000, 1, 100);
+        assert_eq!(machine.all(), [(2, 5_100), (1, 10_100)]);
+    }
+
+    #[test]
+    fn work_that_has_just_begun_is_not_interrupted_before_its_slice_is_over() {
+        let mut machine = Machine::new(1);
+        machine.ready(0, 0, 10_000);
+        machine.ready(400, 1, 100);
+        assert_eq!(machine.all(), [(2, SLICE_US + 100), (1, 10_100)]);
+    }
+
+    #[test]
+    fn processors_are_shared_equally_among_long_work() {
+        let mut machine = Machine::new(2);
+        for host in 0..4 {
+            machine.ready(0, host, 100_000);
+        }
+        let complete = machine.all();
+        assert_eq!(complete.len(), 4);
+        assert!(complete.iter().all(|(_, at)| (197_000..=200_000).contains(at)), "{complete:?}");
+    }
+
+    #[test]
+    fn work_that_waits_is_not_starved_by_work_that_wakes_up() {
+        let mut machine = Machine::new(1);
+        machine.ready(0, 0, 20_000);
+        // Short work that needs half of the processor.
+        for number in 0..100 {
+            machine.ready(number * 1_000, 1, 500);
+        }
+        let complete = machine.all();
+        let long = complete.iter().find(|(number, _)| *number == 1).unwrap().1;
+        assert!((38_000..=42_000).contains(&long), "{long}");
+    }
+
+    #[test]
+    fn stopped_work_keeps_the_time_that_is_left_of_it() {
+        let mut machine = Machine::new(1);
+        machine.ready(0, 0, 1_000);
+        machine.ready(0, 1, 300);
+        machine.play_until(400);
+        machine.cores.stop(instant(400), HostId::server(0), &mut machine.alarms);
+        let later = machine.ready(500, 0, 10);
+        machine.play_until(5_000);
+        assert_eq!(machine.complete, [(2, 700)]);
+        machine.cores.resume(instant(5_000), HostId::server(0), &mut machine.alarms);
+        assert_eq!(machine.all()[1..], [(1, 5_600), (later, 5_610)]);
+    }
+
+    #[test]
+    fn killed_work_is_never_complete() {
+        let mut machine = Machine::new(1);
+        let numbers = [machine.ready(0, 0, 1_000), machine.ready(0, 1, 300), machine.ready(0, 0, 300)];
+        machine.play_until(200);
+        let dropped = machine.cores.kill(instant(200), HostId::server(0), &mut machine.alarms);
+        assert_eq!(dropped, [numbers[0], numbers[2]]);
+        assert_eq!(machine.all(), [(numbers[1], 500)]);
+    }
+
+    #[test]
+    fn work_can_become_longer_until_it_is_complete() {
+        let mut machine = Machine::new(1);
+        let [running, waiting] = [machine.ready(0, 0, 100), machine.ready(0, 1, 100)];
+        for number in [running, waiting] {
+            machine.cores.extend(instant(0), number, Duration::from_micros(50), &mut machine.alarms);
+        }
+        machine.play_until(1_000);
+        machine.cores.extend(instant(1_000), running, Duration::from_secs(1), &mut machine.alarms);
+        assert_eq!(machine.all(), [(running, 150), (waiting, 300)]);
+    }
+
+    /// No time of a processor is lost or used twice, whatever happens.
+    #[test]
+    fn the_work_that_is_done_is_the_work_that_was_given() {
+        for seed in 0..50 {
+            let mut rng = Entropy::new(seed).stream("work");
+            let mut draw = |until: u64| (kernel::entropy::unit(&mut rng) * until as f64) as u64;
+            let count = 1 + draw(4) as usize;
+            let mut machine = Machine::new(count);
+            let mut at = 0;
+            let mut given = 0;
+            for _ in 0..200 {
+                at += draw(400);
+                let host = draw(3) as usize;
+                match draw(12) {
+                    0 => machine.cores_at(at, |cores, now, alarms| cores.stop(now, HostId::server(host), alarms)),
+                    1 => machine.cores_at(at, |cores, now, alarms| cores.resume(now, HostId::server(host), alarms)),
+                    _ => {
+                        let time = draw(3_000);
+                        given += time;
+                        machine.ready(at, host, time);
+                    }
+                }
+            }
+            (0..3).for_each(|host| {
+                machine.cores_at(at, |cores, now, alarms| cores.resume(now, HostId::server(host), alarms));
+            });
+            let complete = machine.all();
+            let last = complete.iter().map(|(_, at)| *at).max().unwrap();
+            assert!(last * count as u64 >= given, "{count} processors did {given} us of work by {last}");
+            let mut numbers: Vec<_> = complete.iter().map(|(number, _)| *number).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers.len(), complete.len(), "each once");
+        }
+    }
+
+    impl Machine {
+        fn cores_at(&mut self, at: u64, change: impl FnOnce(&mut Cores, Instant, &mut Vec<Alarm>)) {
+            self.play_until(at);
+            change(&mut self.cores, instant(at), &mut self.alarms);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A machine that all processes share.
+
+use kernel::status::Outcome;
+
+use super::*;
+
+/// A machine of `cores` that is never cold, with constant times.
+fn machine(cores: usize) -> String {
+    format!(
+        "[machine]\ncores = {cores}\nslice_us = 1000.0\nfollow_up_us = 0.0\n\
+         [machine.coldness]\ncool_down_us = 1e12\nshape = 1.0\nusage_factor = 0.0\nusage_window_us = 1000.0\nwarm_up_us = 0.001\n\
+         [machine.timer]\nwarm_us = [[0.0, 30.0]]\ncold_us = [[0.0, 30.0]]\n\
+         [[machine.message]]\nbytes = 16\n\
+         to_server = {{ warm_us = [[0.0, 300.0]], cold_us = [[0.0, 300.0]] }}\n\
+         to_client = {{ warm_us = [[0.0, 500.0]], cold_us = [[0.0, 500.0]] }}\n"
+    )
+}
+
+/// Plays one server on this machine.
+fn records_on_machine(machine: &str, scenario: &str) -> Records {
+    let calibration = Calibration::parse("calibration.toml", &format!("{CALIBRATION}\n{machine}")).unwrap();
+    records_on(calibration, &format!("duration = '3s'\nservers.replicas = 1\n{scenario}"), "64x64")
+}
+
+fn latencies_us(records: &Records) -> Vec<u64> {
+    records.requests.iter().map(|row| row.latency_us.unwrap()).collect()
+}
+
+#[test]
+fn a_call_takes_the_time_of_its_pieces() {
+    let records = records_on_machine(&machine(2), "load.rate = 1");
+    assert_eq!(latencies_us(&records)[1..], [30 + 300 + 820 + 500; 2]);
+    assert_eq!(records.requests[1].sent_us, Some(1_000_030));
+}
+
+#[test]
+fn calls_at_one_instant_share_the_processors() {
+    let calls = |cores| {
+        let load = "servers.workers = 4\nload.rate = 1\nload.users = 4\nload.think_time = '1s'";
+        let mut latencies = latencies_us(&records_on_machine(&machine(cores), load));
+        latencies.sort_unstable();
+        *latencies.last().unwrap()
+    };
+    // The connections are opened at the first call of each user. With one processor the last of four calls waits for all the work of the
+    // others, with four for nothing but its connection.
+    assert!(calls(1) > 4 * 1_600 && calls(4) < 3_000, "{} {}", calls(1), calls(4));
+}
+
+#[test]
+fn a_machine_that_slept_takes_longer() {
+    let cold = machine(2).replace("cold_us = [[0.0, 300.0]]", "cold_us = [[0.0, 700.0]]");
+    let slow = cold.replace("cool_down_us = 1e12", "cool_down_us = 1000.0").replace("warm_up_us = 0.001", "warm_up_us = 1e9");
+    assert_eq!(latencies_us(&records_on_machine(&cold, "load.rate = 1"))[1..], [30 + 300 + 820 + 500; 2]);
+    assert_eq!(latencies_us(&records_on_machine(&slow, "load.rate = 1"))[1..], [30 + 700 + 820 + 500; 2]);
+}
+
+#[test]
+fn a_frozen_server_does_not_work() {
+    // The freeze begins in the service.
+    let freeze = "load.rate = 1\nclient.attempt_timeout = '2s'\n[[fault]]\nat = '1.0005s'\nkind = 'freeze'\ntarget = 'server-0'\nduration = '100ms'";
+    let latencies = latencies_us(&records_on_machine(&machine(2), freeze));
+    // The timer that ends the freeze is late by 30 us.
+    assert_eq!(latencies[1], 30 + 300 + 820 + 500 + 100_030);
+}
+
+#[test]
+fn a_server_that_was_killed_is_replaced() {
+    let crash = "load.rate = 100\n[[fault]]\nat = '1.0005s'\nkind = 'crash'\ntarget = 'server-0'\nrestart_after = '100ms'";
+    let records = records_on_machine(&machine(2), crash);
+    let after = records.requests.iter().filter(|row| row.intended_us > 2_000_000);
+    assert!(after.clone().count() > 90 && after.clone().all(|row| row.status == Outcome::OK));
+    let lost = records.requests.iter().filter(|row| row.status != Outcome::OK).count();
+    assert!((1..100).contains(&lost), "{lost}");
+}
+
+#[test]
+fn a_pause_of_the_machine_delays_all_that_happens_in_it() {
+    let pauses = format!("{}[machine.pauses]\nper_second = 2.0\nus = [[0.0, 30000.0]]\n", machine(2));
+    let records = records_on_machine(&pauses, "load.rate = 300");
+    let slow: Vec<_> = records.requests.iter().filter(|row| row.latency_us > Some(5_000)).map(|row| row.id).collect();
+    let in_a_row = slow.windows(2).filter(|pair| pair[1] == pair[0] + 1).count();
+    assert!(slow.len() > 10 && in_a_row > slow.len() / 2, "{slow:?}");
+}
+
+#[test]
+fn a_run_on_a_shared_machine_repeats() {
+    let shared = || {
+        let text = format!("{}[machine.pauses]\nper_second = 5.0\nus = [[0.0, 700.0]]\n", machine(2));
+        records_on_machine(&text, "load.rate = 400\n[[fault]]\nat = '1s'\nkind = 'freeze'\ntarget = 'server-0'\nduration = '200ms'")
+    };
+    assert_eq!(shared(), shared());
+}
+
+#[test]
+fn a_wrong_machine_is_an_error_with_its_remedy() {
+    let refused = |machine: &str| {
+        Calibration::parse("calibration.toml", &format!("{CALIBRATION}\n{machine}")).unwrap_err().to_string()
+    };
+    let machine = machine(2);
+    assert!(refused(&machine.replace("cores = 2", "cores = 0")).contains("cores"));
+    assert!(refused(&machine.replace("cores = 2", "cores = 4000")).contains("`machine.cores` is up to 1024"));
+    assert!(refused(&machine.replace("slice_us = 1000.0", "slice_us = 0.0")).contains("`machine.slice_us` is from 1"));
+    assert!(refused(&machine.replace("shape = 1.0", "shape = nan")).contains("`shape` is from 0.1 to 10"));
+    assert!(refused(&machine.replace("bytes = 16", "bytes = 16\nworkload = 'dfs'")).contains("without a workload"));
+    assert!(refused(&format!("{machine}[machine.pauses]\nper_second = 1e9\nus = [[0.0, 1.0]]")).contains("per_second"));
+    assert!(refused(&machine.replace("[machine.timer]", "[machine.clock]")).contains("clock"));
+}
