@@ -13,6 +13,7 @@
 //! | `permutation` | the test of whether the worlds differ at all |
 //! | `goal` | the errors that are small enough |
 //! | `relevance` | the differences that are too small to matter |
+//! | `summary` | the cells of all scenarios, measure by measure |
 //! | `onset` | the rate at which goodput no longer follows the load |
 //! | `json` | `fidelity.json` |
 
@@ -24,6 +25,7 @@ mod measure;
 mod onset;
 pub mod permutation;
 mod relevance;
+mod summary;
 
 use std::{path::Path, time::Duration};
 
@@ -33,9 +35,10 @@ use self::campaign::PartRuns;
 pub use self::{
     campaign::{Campaign, CampaignError},
     cell::{Cell, PairDistances, Verdict},
-    goal::Goal,
-    measure::Measure,
+    goal::{Goal, GoalBounds},
+    measure::{Measure, TAIL_CALLS_MIN},
     onset::{Onset, RatePoint},
+    summary::MeasureSummary,
 };
 use crate::compare::{ComparisonSide, Member, ScenarioComparison, WHOLE};
 
@@ -67,21 +70,10 @@ pub struct ScenarioFidelity {
     pub utilisation: Option<f64>,
     /// The cells, by phase in order of time, then by measure.
     pub cells: Vec<Cell>,
+    /// The number of p99 that are not among the cells, as their phases have fewer than [`TAIL_CALLS_MIN`] calls.
+    pub sparse: usize,
     /// The runs of both worlds, for plots.
     pub sides: ScenarioComparison,
-}
-
-/// The number of cells, and of those within the noise floor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FidelityTally {
-    /// The number of cells that have a ratio.
-    pub cells: usize,
-    /// The number of cells with a ratio of at most 1.
-    pub within: usize,
-    /// The number of cells with a ratio of at most 2.
-    pub close: usize,
-    /// The number of cells with a greater ratio whose difference matters.
-    pub apart: usize,
 }
 
 impl Fidelity {
@@ -109,24 +101,9 @@ impl Fidelity {
         Self { manifest, scenarios, onsets: onset::onsets(&points), notes }
     }
 
-    /// Returns the number of cells over all scenarios.
-    pub fn tally(&self) -> FidelityTally {
-        let ratios = self.scenarios.iter().flat_map(|scenario| &scenario.cells);
-        let ratios = ratios.filter_map(|cell| cell.ratio.zip(cell.verdict));
-        ratios.fold(FidelityTally::default(), |tally, (ratio, verdict)| FidelityTally {
-            cells: tally.cells + 1,
-            within: tally.within + usize::from(ratio <= 1.0),
-            close: tally.close + usize::from(ratio <= 2.0),
-            apart: tally.apart + usize::from(verdict == Verdict::Apart),
-        })
-    }
-
-    /// Returns the number of cells that have a goal, of those that reach it, and of those that reach the stricter goal.
-    pub fn goals(&self) -> [usize; 3] {
-        let goals = self.scenarios.iter().flat_map(|scenario| &scenario.cells).filter_map(|cell| cell.goal);
-        goals.fold([0; 3], |[all, reached, beyond], goal| {
-            [all + 1, reached + usize::from(goal != Goal::Missed), beyond + usize::from(goal == Goal::Beyond)]
-        })
+    /// Returns the number of cells that are left out, as [`ScenarioFidelity::sparse`] counts them.
+    pub fn sparse(&self) -> usize {
+        self.scenarios.iter().map(|scenario| scenario.sparse).sum()
     }
 }
 
@@ -138,13 +115,16 @@ impl ScenarioFidelity {
             let measures = Measure::ALL.into_iter().filter(|measure| measure.applies_to(phase));
             cells.extend(measures.filter_map(|measure| Cell::compare(measure, phase, &real, &sim)));
         }
+        let all = cells.len();
+        cells.retain(|cell| cell.measure.has_enough_calls(&cell.phase, &real, &sim));
+        let sparse = all - cells.len();
         let runs = [real.len(), sim.len()];
         let sides = vec![
             ComparisonSide { name: format!("real x{}", real.len()), members: real },
             ComparisonSide { name: format!("sim x{}", sim.len()), members: sim },
         ];
         let sides = ScenarioComparison { scenario: name.clone(), sides, pairs: Vec::new() };
-        Self { name, runs, utilisation, cells, sides }
+        Self { name, runs, utilisation, cells, sparse, sides }
     }
 
     /// Returns the phases of its cells, in their order.

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Cell, Fidelity, Onset, ScenarioFidelity};
+use super::{Cell, Fidelity, GoalBounds, Measure, MeasureSummary, Onset, ScenarioFidelity};
 
 /// The version of the document. It is raised when a field changes its meaning or is removed. Since 2, a verdict can be `small`, and `apart`
-/// is only what matters.
-const SCHEMA: u32 = 2;
+/// is only what matters. Since 3, goals are those of [`GoalBounds`], and a p99 of fewer than 100 calls is no cell.
+const SCHEMA: u32 = 3;
 
 impl Fidelity {
     /// Returns the report for programs: the `manifest`, the number of cells, and for each of the `scenarios` its `cells`.
@@ -14,7 +14,6 @@ impl Fidelity {
     /// `apart` or `small`.
     pub fn json(&self) -> Value {
         let tally = self.tally();
-        let [goals, reached, beyond] = self.goals();
         json!({
             "schema": SCHEMA,
             "manifest": self.manifest,
@@ -23,11 +22,32 @@ impl Fidelity {
             "within_floor": tally.within,
             "within_twice_the_floor": tally.close,
             "apart": tally.apart,
-            "goals": { "cells": goals, "reached": reached, "beyond": beyond },
+            "p99_left_out": self.sparse(),
+            "goals": goals(&tally),
+            "measures": self.by_measure().iter().map(measure).collect::<Vec<_>>(),
             "scenarios": self.scenarios.iter().map(scenario).collect::<Vec<_>>(),
             "onsets": self.onsets.iter().map(onset).collect::<Vec<_>>(),
         })
     }
+}
+
+fn goals(summary: &MeasureSummary) -> Value {
+    let MeasureSummary { goals, reached, beyond, .. } = summary;
+    json!({ "cells": goals, "reached": reached, "beyond": beyond })
+}
+
+fn measure(summary: &MeasureSummary) -> Value {
+    json!({
+        "measure": summary.measure.map(Measure::name),
+        "cells": summary.cells,
+        "within_floor": summary.within,
+        "within_twice_the_floor": summary.close,
+        "apart": summary.apart,
+        "goals": goals(summary),
+        "goal_bounds": summary.measure.and_then(GoalBounds::of),
+        "median_error": summary.median_error,
+        "largest_error": summary.largest_error,
+    })
 }
 
 fn scenario(scenario: &ScenarioFidelity) -> Value {
@@ -36,6 +56,7 @@ fn scenario(scenario: &ScenarioFidelity) -> Value {
         "scenario": scenario.name,
         "real_runs": real,
         "sim_runs": sim,
+        "p99_left_out": scenario.sparse,
         "utilisation": scenario.utilisation,
         "sentence": crate::text::fidelity::sentence(scenario),
         "cells": scenario.cells.iter().map(cell).collect::<Vec<_>>(),

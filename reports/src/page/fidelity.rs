@@ -21,6 +21,10 @@ pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
         @for scenario in &fidelity.scenarios {
             p { (text::fidelity::sentence(scenario)) }
         }
+        (table(&text::fidelity::SUMMARY_HEADINGS, &text::fidelity::summary_rows(fidelity)))
+        @if let Some(left_out) = text::fidelity::left_out(fidelity) {
+            p { (left_out) }
+        }
         (table(&["", ""], &facts(fidelity)))
         (plots(figures))
         @for scenario in &fidelity.scenarios {
@@ -34,13 +38,7 @@ pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
 
 fn facts(fidelity: &Fidelity) -> Vec<Vec<String>> {
     let manifest = &fidelity.manifest;
-    let tally = fidelity.tally();
-    let [goals, reached, beyond] = fidelity.goals();
     vec![
-        vec!["at most the floor".to_owned(), format!("{} of {}", tally.within, tally.cells)],
-        vec!["at most twice the floor".to_owned(), format!("{} of {}", tally.close, tally.cells)],
-        vec!["further, and it matters".to_owned(), format!("{} of {}", tally.apart, tally.cells)],
-        vec!["goals reached".to_owned(), format!("{reached} of {goals}, strict goals {beyond}")],
         vec!["host".to_owned(), format!("{}, {} cores", manifest.host.operating_system, manifest.host.cores)],
         vec!["started".to_owned(), format!("{}, a {} build", manifest.started, manifest.profile)],
         vec!["calibration".to_owned(), manifest.calibration.sha256.clone()],

@@ -136,6 +136,58 @@ fn a_difference_beyond_the_floor_that_does_not_matter_is_small() {
 }
 
 #[test]
+fn a_p99_of_fewer_than_a_hundred_calls_is_left_out_and_counted() {
+    let directory = campaign(2, 1);
+    let (json, text) = read(directory.path());
+    let cells = json["scenarios"][0]["cells"].as_array().unwrap();
+    let phases_of = |measure: &str| -> Vec<&Value> {
+        cells.iter().filter(|cell| cell["measure"] == measure).map(|cell| &cell["phase"]).collect()
+    };
+    // The whole run has 119 calls that were answered; its phases have fewer than a hundred each.
+    assert_eq!(phases_of("latency_p99"), ["whole run"]);
+    let phases = phases_of("latency_p90").len();
+    assert_eq!((&json["p99_left_out"], &json["schema"]), (&Value::from(phases - 1), &Value::from(3)));
+    assert_eq!(json["scenarios"][0]["p99_left_out"], json["p99_left_out"]);
+    assert!(text.contains("The p99 of phases with fewer than 100 calls a run is left out: 3 cells."), "{text}");
+}
+
+#[test]
+fn the_report_begins_with_a_summary_by_measure() {
+    let directory = campaign(4, 3);
+    let (json, text) = read(directory.path());
+    let measures = json["measures"].as_array().unwrap();
+    for key in ["cells", "within_floor", "within_twice_the_floor", "apart"] {
+        let all: u64 = measures.iter().map(|measure| measure[key].as_u64().unwrap()).sum();
+        assert_eq!(json[key], Value::from(all), "{key}");
+    }
+    let of = |name: &str| measures.iter().find(|measure| measure["measure"] == name).unwrap();
+    // Medians are three times as long in every phase: far from 10 %. What became of the requests is the same.
+    let p50 = of("latency_p50");
+    assert_eq!(p50["goals"], json!({ "cells": p50["cells"], "reached": 0, "beyond": 0 }));
+    assert_eq!(p50["goal_bounds"], json!({ "share": [0.1, 0.03], "seconds": null }));
+    assert!((p50["median_error"].as_f64().unwrap() - 2.0).abs() < 0.2, "{p50}");
+    let mix = of("status_mix");
+    assert_eq!(mix["goals"], json!({ "cells": mix["cells"], "reached": mix["cells"], "beyond": mix["cells"] }));
+    assert_eq!(of("recovery_time")["goal_bounds"]["seconds"], json!([0.1, 0.05]));
+    assert_eq!(of("p95_lag")["goal_bounds"], Value::Null);
+
+    let line = |name: &str| text.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+    let columns =
+        |name: &str| line(name).split("  ").map(str::trim).filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    let p50 = ["latency_p50", "4", "0 (0.0 %)", "0 (0.0 %)", "4 (100.0 %)", "0 (0.0 %) in 10 %", "0 (0.0 %) in 3 %"];
+    assert_eq!(columns("latency_p50")[..7], p50, "{text}");
+    assert_eq!(columns("status_mix")[5..7], ["4 (100.0 %) in 1 point", "4 (100.0 %) in 0.3 points"], "{text}");
+    assert_eq!(
+        columns("recovery_time")[5..7],
+        ["1 (100.0 %) in 10 % or 100 ms", "1 (100.0 %) in 3 % or 50 ms"],
+        "{text}"
+    );
+    assert_eq!(columns("all measures")[1], json["cells"].to_string());
+    let page = fs::read_to_string(directory.path().join("report/report.html")).unwrap();
+    assert!(page.contains("all measures"));
+}
+
+#[test]
 fn the_same_campaign_gives_the_same_bytes() {
     let directory = campaign(2, 2);
     let outs = ["one", "two"].map(|name| directory.path().join(name));
