@@ -34,12 +34,35 @@ pub struct CampaignManifest {
     pub started: String,
     /// The machine, when it began.
     pub host: HostInfo,
+    /// The model of the machine's processors, as `/proc/cpuinfo` names it; `None` if it does not, and in a manifest of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
     /// The calibration of all simulated runs, fixed before the first run.
     pub calibration: CalibrationInfo,
     /// Number of runs of each scenario in each world, with seeds from 0.
     pub runs: u64,
     /// The scenarios in the order in which they were given.
     pub scenarios: Vec<CampaignScenario>,
+}
+
+impl CampaignManifest {
+    /// Returns the machine in a few words, such as `Linux 6.8.0, 2 cores, AMD EPYC 7763`.
+    pub fn machine(&self) -> String {
+        let HostInfo { operating_system, cores, .. } = &self.host;
+        let processor = self.processor.as_deref().map_or(String::new(), |processor| format!(", {processor}"));
+        format!("{operating_system}, {cores} cores{processor}")
+    }
+
+    /// Returns true if both began on machines of the same operating system, number of cores and processors, as far as both know them.
+    /// Load averages are not compared.
+    pub fn is_same_machine(&self, other: &Self) -> bool {
+        let facts = |of: &Self| (of.host.operating_system.clone(), of.host.cores);
+        let same_processor = match (&self.processor, &other.processor) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        facts(self) == facts(other) && same_processor
+    }
 }
 
 /// A scenario of a campaign.

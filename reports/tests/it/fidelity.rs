@@ -24,6 +24,7 @@ fn manifest(runs: u64, scenarios: Vec<CampaignScenario>) -> CampaignManifest {
         profile: "release".to_owned(),
         started: "2026-01-01T00:00:00Z".to_owned(),
         host: HostInfo { operating_system: "Linux 6".to_owned(), cores: 2, load_average: Some([0.1, 0.1, 0.1]) },
+        processor: None,
         calibration: CalibrationInfo { name: "here".to_owned(), sha256: "abc".to_owned() },
         runs,
         scenarios,
