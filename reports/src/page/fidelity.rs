@@ -25,10 +25,10 @@ pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
         @if let Some(left_out) = text::fidelity::left_out(fidelity) {
             p { (left_out) }
         }
-        (table(&["", ""], &facts(fidelity)))
+        (table(&fact_headings(fidelity), &facts(fidelity)))
         (plots(figures))
         @for scenario in &fidelity.scenarios {
-            h2 { (scenario.name) }
+            h2 { (scenario.label) }
             (table(&HEADINGS, &scenario.cells.iter().map(row).collect::<Vec<_>>()))
         }
         (notes(&fidelity.notes))
@@ -36,13 +36,22 @@ pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
     document(TITLE, &body)
 }
 
+/// Returns the headings of the facts: an empty one, and the name of each campaign if there are several.
+fn fact_headings(fidelity: &Fidelity) -> Vec<&str> {
+    let several = fidelity.campaigns.len() > 1;
+    let names = fidelity.campaigns.iter().map(|campaign| if several { campaign.name.as_str() } else { "" });
+    [""].into_iter().chain(names).collect()
+}
+
+/// Returns the facts, a row each, with a column for each campaign.
 fn facts(fidelity: &Fidelity) -> Vec<Vec<String>> {
-    let manifest = &fidelity.manifest;
-    vec![
-        vec!["host".to_owned(), format!("{}, {} cores", manifest.host.operating_system, manifest.host.cores)],
-        vec!["started".to_owned(), format!("{}, a {} build", manifest.started, manifest.profile)],
-        vec!["calibration".to_owned(), manifest.calibration.sha256.clone()],
-    ]
+    let columns: Vec<_> = fidelity.campaigns.iter().map(text::fidelity::fact_rows).collect();
+    let names = columns.first().into_iter().flatten().map(|(name, _)| (*name).to_owned());
+    let rows = names.enumerate().map(|(place, name)| {
+        let values = columns.iter().map(|column| column[place].1.clone());
+        [name].into_iter().chain(values).collect()
+    });
+    rows.collect()
 }
 
 fn row(cell: &Cell) -> Vec<String> {

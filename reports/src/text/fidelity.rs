@@ -9,7 +9,8 @@ use kernel::measure::text::{
 
 use super::{missing, optional_duration, optional_percent, sections, signed_duration};
 use crate::fidelity::{
-    Cell, Fidelity, GoalBounds, Measure, MeasureSummary, Onset, ScenarioFidelity, TAIL_CALLS_MIN, Verdict,
+    CampaignFacts, Cell, Fidelity, GoalBounds, Measure, MeasureSummary, Onset, ScenarioFidelity, TAIL_CALLS_MIN,
+    Verdict,
 };
 
 /// The meaning of the columns.
@@ -37,22 +38,34 @@ pub fn report(fidelity: &Fidelity) -> String {
 }
 
 fn heading(fidelity: &Fidelity) -> String {
-    let manifest = &fidelity.manifest;
-    let load = manifest.host.load_average.map_or(MISSING.to_owned(), |load| format!("{load:?}"));
     let sentences: Vec<_> = fidelity.scenarios.iter().map(sentence).collect();
     format!(
-        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n{}{}\n  host         {}, {} cores, load averages \
-         {load}\n  started      {}, a {} build\n  calibration  {}\n  sha256       {}\n",
+        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n{}{}{}",
         sentences.join("\n"),
         measures(fidelity),
         left_out(fidelity).map_or(String::new(), |sentence| format!("\n{sentence}\n")),
-        manifest.host.operating_system,
-        manifest.host.cores,
-        manifest.started,
-        manifest.profile,
-        manifest.calibration.name,
-        manifest.calibration.sha256,
+        fidelity.campaigns.iter().map(|campaign| facts(campaign, fidelity.campaigns.len() > 1)).collect::<String>(),
     )
+}
+
+/// Returns the facts of a campaign, with its name if there are `several`.
+fn facts(campaign: &CampaignFacts, several: bool) -> String {
+    let rows = fact_rows(campaign);
+    let named = several.then(|| ("campaign", campaign.name.clone()));
+    let lines = named.into_iter().chain(rows).map(|(name, value)| format!("  {name:<11}  {value}\n"));
+    format!("\n{}", lines.collect::<String>())
+}
+
+/// Returns the facts of a campaign, each with its name.
+pub(crate) fn fact_rows(campaign: &CampaignFacts) -> [(&'static str, String); 4] {
+    let manifest = &campaign.manifest;
+    let load = manifest.host.load_average.map_or(MISSING.to_owned(), |load| format!("{load:?}"));
+    [
+        ("host", format!("{}, load averages {load}", manifest.machine())),
+        ("started", format!("{}, a {} build of version {}", manifest.started, manifest.profile, manifest.version)),
+        ("calibration", manifest.calibration.name.clone()),
+        ("sha256", manifest.calibration.sha256.clone()),
+    ]
 }
 
 /// The headings of the summary by measure.
@@ -148,7 +161,7 @@ pub(crate) fn sentence(scenario: &ScenarioFidelity) -> String {
     apart.sort_by(|a, b| b.ratio.unwrap_or(0.0).total_cmp(&a.ratio.unwrap_or(0.0)));
     let named: Vec<_> = apart.iter().take(NAMED_MAX).map(|cell| named(cell)).collect();
     let which = if named.is_empty() { String::new() } else { format!(", most of all {}", named.join(", ")) };
-    format!("{}: {}{which}.", scenario.name, parts.join(", "))
+    format!("{}: {}{which}.", scenario.label, parts.join(", "))
 }
 
 /// Returns the name of a cell with its error, such as `latency_p99 of fault-0 (-48.0 %)`.
@@ -191,7 +204,7 @@ fn scenario(scenario: &ScenarioFidelity) -> String {
         phase = &cell.phase;
         table.row([vec![name.to_owned()], row(cell)].concat());
     }
-    format!("{}: {real} real runs, {sim} simulated; workers busy {busy}\n\n{}", scenario.name, table.render())
+    format!("{}: {real} real runs, {sim} simulated; workers busy {busy}\n\n{}", scenario.label, table.render())
 }
 
 /// Returns the row of a cell, without its phase.

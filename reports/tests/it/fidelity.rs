@@ -188,6 +188,65 @@ fn the_report_begins_with_a_summary_by_measure() {
     assert!(page.contains("all measures"));
 }
 
+/// Two halves of a campaign on two machines, in one report.
+#[test]
+fn campaigns_are_joined_and_every_cell_has_its_campaign() {
+    let parent = tempfile::tempdir().unwrap();
+    let half = |name: &str, scale: u64, change: &dyn Fn(&mut CampaignManifest)| -> (PathBuf, Value) {
+        let place = parent.path().join(name);
+        fs::rename(campaign(2, scale).keep(), &place).unwrap();
+        let mut manifest = manifest(2, vec![part("story", None)]);
+        change(&mut manifest);
+        write_manifest(&place, &manifest);
+        let (json, _) = read(&place);
+        (place, json)
+    };
+    let (one, json_of_one) = half("half-1", 1, &|manifest| {
+        manifest.processor = Some("AMD EPYC".to_owned());
+        manifest.calibration.name = "Linux 6, 2 cores, 2026-01-01T00:00:00Z".to_owned();
+    });
+    let (other, json_of_other) = half("half-2", 3, &|manifest| {
+        manifest.host.cores = 4;
+        manifest.host.load_average = Some([3.0, 0.0, 0.0]);
+        manifest.calibration =
+            CalibrationInfo { name: "Linux 6, 2 cores, 2026-01-02T00:00:00Z".to_owned(), sha256: "def".to_owned() };
+    });
+    assert_eq!(json_of_one["campaigns"][0]["calibrated_on_another_machine"], false);
+    assert_eq!(json_of_one["manifest"]["processor"], "AMD EPYC");
+    assert_eq!(json_of_other["campaigns"][0]["calibrated_on_another_machine"], true);
+
+    let out = parent.path().join("both");
+    let text = reports(&["fidelity", word(&one), word(&other), "--out", word(&out)]).unwrap().text;
+    let json: Value = serde_json::from_str(&fs::read_to_string(out.join("fidelity.json")).unwrap()).unwrap();
+    assert_eq!(json["manifest"], Value::Null);
+    for (place, (name, alone)) in [("half-1", &json_of_one), ("half-2", &json_of_other)].into_iter().enumerate() {
+        assert_eq!(json["campaigns"][place]["campaign"], name);
+        assert_eq!(json["campaigns"][place]["manifest"], alone["manifest"]);
+        let scenario = &json["scenarios"][place];
+        assert_eq!((&scenario["scenario"], &scenario["campaign"]), (&Value::from("story"), &Value::from(name)));
+        assert!(scenario["cells"].as_array().unwrap().iter().all(|cell| cell["campaign"] == name));
+        // Runs of one machine are compared with each other only.
+        assert_eq!(scenario["cells"], alone["scenarios"][0]["cells"]);
+        assert!(
+            text.contains(&format!("{name}/story: ")) && text.contains(&format!("  campaign     {name}\n")),
+            "{text}"
+        );
+        assert!(out.join(format!("{name}-story-overlay.svg")).is_file());
+    }
+    for key in ["cells", "within_floor", "within_twice_the_floor", "apart", "p99_left_out"] {
+        let sum = [&json_of_one, &json_of_other].iter().map(|json| json[key].as_u64().unwrap()).sum::<u64>();
+        assert_eq!(json[key], Value::from(sum), "{key}");
+    }
+    assert!(text.contains("  host         Linux 6, 2 cores, AMD EPYC, load averages [0.1, 0.1, 0.1]\n"), "{text}");
+    assert!(text.contains("note: half-2: the machine had a load average of 3 on 4 cores"), "{text}");
+    let measured = "note: half-2: the calibration was measured on another machine, Linux 6, 2 cores, 2026-01-02T00:00:00Z, than \
+                    the campaign was played on, Linux 6, 4 cores";
+    assert!(text.replace("\n      ", " ").contains(measured) && !text.contains("note: half-1"), "{text}");
+
+    let failure = reports(&["fidelity", word(&one), word(&one)]).expect_err("it is refused");
+    assert!(failure.message.contains("is named twice"), "{}", failure.message);
+}
+
 #[test]
 fn the_same_campaign_gives_the_same_bytes() {
     let directory = campaign(2, 2);
