@@ -90,3 +90,50 @@ pub struct RateVariant {
 pub fn run_place(campaign: &Path, scenario: &str, world: &str, seed: u64) -> PathBuf {
     campaign.join(scenario).join(format!("{world}-seed{seed}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(operating_system: &str, cores: usize, processor: Option<&str>, load: f64) -> CampaignManifest {
+        CampaignManifest {
+            schema: SCHEMA,
+            version: String::new(),
+            profile: String::new(),
+            started: String::new(),
+            host: HostInfo {
+                operating_system: operating_system.to_owned(),
+                cores,
+                load_average: Some([load, load, load]),
+            },
+            processor: processor.map(str::to_owned),
+            calibration: CalibrationInfo { name: String::new(), sha256: String::new() },
+            runs: 2,
+            scenarios: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn machines_are_the_same_as_far_as_they_are_known() {
+        let here = manifest("Linux 6", 2, Some("AMD EPYC"), 0.1);
+        assert_eq!(here.machine(), "Linux 6, 2 cores, AMD EPYC");
+        assert!(here.is_same_machine(&manifest("Linux 6", 2, Some("AMD EPYC"), 5.0)));
+        assert!(here.is_same_machine(&manifest("Linux 6", 2, None, 0.1)));
+        for other in [
+            manifest("Linux 7", 2, Some("AMD EPYC"), 0.1),
+            manifest("Linux 6", 4, None, 0.1),
+            manifest("Linux 6", 2, Some("another"), 0.1),
+        ] {
+            assert!(!here.is_same_machine(&other), "{}", other.machine());
+        }
+    }
+
+    /// A manifest that was written before the processors were noted.
+    #[test]
+    fn a_manifest_without_processors_is_read_and_written_as_it_was() {
+        let old = manifest("Linux 6", 2, None, 0.1);
+        let text = serde_json::to_string(&old).unwrap();
+        assert!(!text.contains("processor"), "{text}");
+        assert_eq!(serde_json::from_str::<CampaignManifest>(&text).unwrap(), old);
+    }
+}
