@@ -12,7 +12,10 @@ use crate::{
     diagnostics,
     doctor::{self, Verdict},
     facts,
-    fidelity::{self, FidelityArgs},
+    fidelity::{
+        self, FidelityArgs,
+        draw::{self, DrawArgs},
+    },
     manual::{
         self, down::DownArgs, inject::InjectArgs, list::ListArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs,
         up::UpArgs,
@@ -99,6 +102,16 @@ enum Command {
         NO_VERDICT,
     ))]
     Fidelity(FidelityArgs),
+
+    /// Draws scenarios at random, for a campaign whose scenarios were not chosen by hand.
+    #[command(after_long_help = help_sections(
+        &["real draw --seed 20261129", "real draw --seed 7 --count 12 --cores 4 --out scenarios/drawn"],
+        &[
+            (Exit::Passed, "the files have been written"),
+            (Exit::WrongInput, "the command line is wrong, or a file cannot be written"),
+        ],
+    ))]
+    Draw(DrawArgs),
 
     /// Starts servers in the background, which the commands below find.
     #[command(after_long_help = help_sections(&["real up 3", "real up 2 --start-port 0 --workers 4"], NO_VERDICT))]
@@ -198,6 +211,7 @@ fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Doctor => examine(),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Fidelity(args) => fidelity::run(args),
+        Command::Draw(args) => draw::run(args),
         Command::Up(args) => manual::up::run(args),
         Command::Down(args) => manual::down::run(args),
         Command::List(args) => manual::list::run(args),

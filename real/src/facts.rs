@@ -18,6 +18,11 @@ pub fn host() -> HostInfo {
     }
 }
 
+/// The model of the processors; `None` if the operating system does not name one.
+pub fn processor() -> Option<String> {
+    processor_model(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+}
+
 /// The current date and time in UTC, in the format of RFC 3339.
 pub fn now() -> String {
     rfc3339(clock_gettime(ClockId::Realtime).tv_sec)
@@ -26,6 +31,13 @@ pub fn now() -> String {
 fn load_average(text: &str) -> Option<[f64; 3]> {
     let averages: Vec<f64> = text.split_ascii_whitespace().take(3).map_while(|word| word.parse().ok()).collect();
     averages.try_into().ok()
+}
+
+/// The model of the first processor in the text of `/proc/cpuinfo`. Some architectures have none there.
+fn processor_model(text: &str) -> Option<String> {
+    let values = text.lines().filter_map(|line| line.split_once(':'));
+    let model = values.filter(|(key, _)| key.trim() == "model name").map(|(_, value)| value.trim()).next()?;
+    (!model.is_empty()).then(|| model.to_owned())
 }
 
 /// The date and time `seconds` after the start of 1970.
@@ -59,6 +71,15 @@ mod tests {
         assert_eq!(rfc3339(951_782_399), "2000-02-28T23:59:59Z");
         assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(rfc3339(1_783_015_445), "2026-07-02T18:04:05Z");
+    }
+
+    #[test]
+    fn the_model_of_the_processors_is_the_first_one_or_unknown() {
+        let text =
+            "processor\t: 0\nmodel\t\t: 1\nmodel name\t: AMD EPYC: 7763\n\nprocessor\t: 1\nmodel name\t: another\n";
+        assert_eq!(processor_model(text).as_deref(), Some("AMD EPYC: 7763"));
+        assert_eq!(processor_model("processor\t: 0\nBogoMIPS\t: 50.00\n"), None);
+        assert_eq!(processor_model("model name\t: \n"), None);
     }
 
     #[test]

@@ -7,9 +7,11 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `campaign` | the folder: runs to play, and finished runs |
+//! | [`draw`] | scenarios that are drawn at random, for a campaign |
 //! | `runner` | plays one run in one world |
 
 mod campaign;
+pub mod draw;
 mod runner;
 
 use std::{path::PathBuf, time::Duration};

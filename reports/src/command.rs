@@ -347,11 +347,18 @@ fn write_quantiles(named: &[NamedDistribution], place: &Path, options: &Options)
     gated(&report, folder, Exit::Passed, &gate, options)
 }
 
-/// Reports the distance of the worlds of a campaign. It has no verdict: people decide which distance is too great.
+/// Reports the distance of the worlds in campaigns. It has no verdict: people decide which distance is too great.
 fn report_fidelity(options: &FidelityOptions) -> Result<CommandOutput, Failure> {
-    let campaign = fidelity::read(&options.campaign, options.window).map_err(Failure::wrong_input)?;
-    let fidelity = Fidelity::from_campaign(campaign);
-    let place = options.out.clone().unwrap_or_else(|| options.campaign.join("report"));
+    let campaigns = fidelity::read(&options.campaigns, options.window).map_err(Failure::wrong_input)?;
+    let fidelity = Fidelity::from_campaigns(campaigns);
+    let place = options.out.clone().unwrap_or_else(|| match options.campaigns.as_slice() {
+        [only] => only.join("report"),
+        _ => {
+            let names: Vec<String> =
+                fidelity.campaigns.iter().map(|campaign| campaign.name.replace('/', "-")).collect();
+            Path::new("runs/compare").join(names.join("-"))
+        }
+    });
     let folder = ReportFolder::prepare(&place, options.force)?;
     let figures = figure::fidelity::figures(&fidelity);
     let report = Report {

@@ -13,6 +13,7 @@
 //! | `permutation` | the test of whether the worlds differ at all |
 //! | `goal` | the errors that are small enough |
 //! | `relevance` | the differences that are too small to matter |
+//! | `summary` | the cells of all scenarios, measure by measure |
 //! | `onset` | the rate at which goodput no longer follows the load |
 //! | `json` | `fidelity.json` |
 
@@ -24,8 +25,9 @@ mod measure;
 mod onset;
 pub mod permutation;
 mod relevance;
+mod summary;
 
-use std::{path::Path, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use kernel::run_folder::campaign::CampaignManifest;
 
@@ -33,9 +35,10 @@ use self::campaign::PartRuns;
 pub use self::{
     campaign::{Campaign, CampaignError},
     cell::{Cell, PairDistances, Verdict},
-    goal::Goal,
-    measure::Measure,
+    goal::{Goal, GoalBounds},
+    measure::{Measure, TAIL_CALLS_MIN},
     onset::{Onset, RatePoint},
+    summary::MeasureSummary,
 };
 use crate::compare::{ComparisonSide, Member, ScenarioComparison, WHOLE};
 
@@ -43,12 +46,12 @@ use crate::compare::{ComparisonSide, Member, ScenarioComparison, WHOLE};
 /// every error in the service times.
 pub const TRUSTED_UTILISATION: f64 = 0.5;
 
-/// The analysis of a campaign.
+/// The analysis of one campaign, or of several together.
 #[derive(Debug)]
 pub struct Fidelity {
-    /// The manifest of the campaign.
-    pub manifest: CampaignManifest,
-    /// The scenarios, in the order of the manifest.
+    /// The campaigns, in the order in which they were read.
+    pub campaigns: Vec<CampaignFacts>,
+    /// The scenarios, in the order of the campaigns and of their manifests.
     pub scenarios: Vec<ScenarioFidelity>,
     /// The onsets of the scenarios that were run at several rates.
     pub onsets: Vec<Onset>,
@@ -56,95 +59,107 @@ pub struct Fidelity {
     pub notes: Vec<String>,
 }
 
+/// A campaign of a report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CampaignFacts {
+    /// Its name among the campaigns of the report.
+    pub name: String,
+    /// The manifest, with its machine and its calibration.
+    pub manifest: CampaignManifest,
+}
+
 /// The analysis of one scenario of a campaign.
 #[derive(Debug)]
 pub struct ScenarioFidelity {
     /// The name of the scenario.
     pub name: String,
+    /// The name of its campaign.
+    pub campaign: String,
+    /// The name of the scenario in tables and plots; with that of its campaign, if there are several.
+    pub label: String,
     /// The number of real runs, and of simulated ones.
     pub runs: [usize; 2],
     /// The share of the run for which the workers of the busiest server were busy: the median over the real runs.
     pub utilisation: Option<f64>,
     /// The cells, by phase in order of time, then by measure.
     pub cells: Vec<Cell>,
+    /// The number of p99 that are not among the cells, as their phases have fewer than [`TAIL_CALLS_MIN`] calls.
+    pub sparse: usize,
     /// The runs of both worlds, for plots.
     pub sides: ScenarioComparison,
 }
 
-/// The number of cells, and of those within the noise floor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FidelityTally {
-    /// The number of cells that have a ratio.
-    pub cells: usize,
-    /// The number of cells with a ratio of at most 1.
-    pub within: usize,
-    /// The number of cells with a ratio of at most 2.
-    pub close: usize,
-    /// The number of cells with a greater ratio whose difference matters.
-    pub apart: usize,
+impl Fidelity {
+    /// Analyses `campaigns` together. Their runs are never compared with each other: each has a machine and a calibration of its own.
+    pub fn from_campaigns(campaigns: Vec<Campaign>) -> Self {
+        let several = campaigns.len() > 1;
+        let mut fidelity = Self { campaigns: Vec::new(), scenarios: Vec::new(), onsets: Vec::new(), notes: Vec::new() };
+        for campaign in campaigns {
+            let Campaign { name, manifest, parts, notes } = campaign;
+            let labelled = |text: &str| if several { format!("{name}/{text}") } else { text.to_owned() };
+            let note = |note: String| if several { format!("{name}: {note}") } else { note };
+            fidelity.notes.extend(notes.into_iter().map(note));
+            let mut points = Vec::new();
+            for part in parts {
+                let utilisation = part.utilisation();
+                fidelity.notes.extend(busy_note(&part, utilisation).map(note));
+                let PartRuns { name: scenario, variant, real, sim, .. } = part;
+                if let Some(variant) = &variant {
+                    points.push((variant.clone(), RatePoint::from_runs(variant.rate, &real, &sim)));
+                }
+                let names = ScenarioNames { label: labelled(&scenario), campaign: name.clone(), name: scenario };
+                fidelity.scenarios.push(ScenarioFidelity::compare(names, utilisation, real, sim));
+            }
+            let onsets = onset::onsets(&points).into_iter();
+            fidelity.onsets.extend(onsets.map(|onset| Onset { scenario: labelled(&onset.scenario), ..onset }));
+            fidelity.campaigns.push(CampaignFacts { name, manifest });
+        }
+        fidelity
+    }
+
+    /// Returns the number of cells that are left out, as [`ScenarioFidelity::sparse`] counts them.
+    pub fn sparse(&self) -> usize {
+        self.scenarios.iter().map(|scenario| scenario.sparse).sum()
+    }
 }
 
-impl Fidelity {
-    /// Analyses `campaign`.
-    pub fn from_campaign(campaign: Campaign) -> Self {
-        let Campaign { manifest, parts, mut notes } = campaign;
-        let mut scenarios = Vec::new();
-        let mut points = Vec::new();
-        for part in parts {
-            let utilisation = part.utilisation();
-            if let Some(share) = utilisation.filter(|share| *share > TRUSTED_UTILISATION) {
-                notes.push(format!(
-                    "{}: the busiest server's workers were busy {:.0} % of the time; predictions are promised up to {:.0} %",
-                    part.name,
-                    share * 100.0,
-                    TRUSTED_UTILISATION * 100.0
-                ));
-            }
-            let PartRuns { name, variant, real, sim, .. } = part;
-            if let Some(variant) = &variant {
-                points.push((variant.clone(), RatePoint::from_runs(variant.rate, &real, &sim)));
-            }
-            scenarios.push(ScenarioFidelity::compare(name, utilisation, real, sim));
-        }
-        Self { manifest, scenarios, onsets: onset::onsets(&points), notes }
-    }
+/// The names of a scenario, as [`ScenarioFidelity`] has them.
+struct ScenarioNames {
+    name: String,
+    campaign: String,
+    label: String,
+}
 
-    /// Returns the number of cells over all scenarios.
-    pub fn tally(&self) -> FidelityTally {
-        let ratios = self.scenarios.iter().flat_map(|scenario| &scenario.cells);
-        let ratios = ratios.filter_map(|cell| cell.ratio.zip(cell.verdict));
-        ratios.fold(FidelityTally::default(), |tally, (ratio, verdict)| FidelityTally {
-            cells: tally.cells + 1,
-            within: tally.within + usize::from(ratio <= 1.0),
-            close: tally.close + usize::from(ratio <= 2.0),
-            apart: tally.apart + usize::from(verdict == Verdict::Apart),
-        })
-    }
-
-    /// Returns the number of cells that have a goal, of those that reach it, and of those that reach the stricter goal.
-    pub fn goals(&self) -> [usize; 3] {
-        let goals = self.scenarios.iter().flat_map(|scenario| &scenario.cells).filter_map(|cell| cell.goal);
-        goals.fold([0; 3], |[all, reached, beyond], goal| {
-            [all + 1, reached + usize::from(goal != Goal::Missed), beyond + usize::from(goal == Goal::Beyond)]
-        })
-    }
+/// Returns a note if the workers of a server were busier than predictions are promised for.
+fn busy_note(part: &PartRuns, utilisation: Option<f64>) -> Option<String> {
+    let share = utilisation.filter(|share| *share > TRUSTED_UTILISATION)?;
+    Some(format!(
+        "{}: the busiest server's workers were busy {:.0} % of the time; predictions are promised up to {:.0} %",
+        part.name,
+        share * 100.0,
+        TRUSTED_UTILISATION * 100.0
+    ))
 }
 
 impl ScenarioFidelity {
-    fn compare(name: String, utilisation: Option<f64>, real: Vec<Member>, sim: Vec<Member>) -> Self {
+    fn compare(names: ScenarioNames, utilisation: Option<f64>, real: Vec<Member>, sim: Vec<Member>) -> Self {
         let phases = phases(&real);
         let mut cells = Vec::new();
         for phase in &phases {
             let measures = Measure::ALL.into_iter().filter(|measure| measure.applies_to(phase));
             cells.extend(measures.filter_map(|measure| Cell::compare(measure, phase, &real, &sim)));
         }
+        let all = cells.len();
+        cells.retain(|cell| cell.measure.has_enough_calls(&cell.phase, &real, &sim));
+        let sparse = all - cells.len();
         let runs = [real.len(), sim.len()];
         let sides = vec![
             ComparisonSide { name: format!("real x{}", real.len()), members: real },
             ComparisonSide { name: format!("sim x{}", sim.len()), members: sim },
         ];
+        let ScenarioNames { name, campaign, label } = names;
         let sides = ScenarioComparison { scenario: name.clone(), sides, pairs: Vec::new() };
-        Self { name, runs, utilisation, cells, sides }
+        Self { name, campaign, label, runs, utilisation, cells, sparse, sides }
     }
 
     /// Returns the phases of its cells, in their order.
@@ -167,10 +182,11 @@ fn phases(members: &[Member]) -> Vec<String> {
     names.into_iter().filter(|_| faults).chain([WHOLE.to_owned()]).collect()
 }
 
-/// Reads the campaign at `place`, with plots in windows of `window`.
+/// Reads the campaigns in these folders, with plots in windows of `window`.
 ///
 /// # Errors
-/// There is no campaign, it has too few runs to compare, or a run has too many windows.
-pub fn read(place: &Path, window: Duration) -> Result<Campaign, CampaignError> {
-    Campaign::read(place, window)
+/// A folder holds no campaign or is named twice, a campaign has too few runs to compare, or a run has too many windows.
+pub fn read(folders: &[PathBuf], window: Duration) -> Result<Vec<Campaign>, CampaignError> {
+    let named = campaign::names(folders)?.into_iter().zip(folders);
+    named.map(|(name, folder)| Campaign::read(name, folder, window)).collect()
 }

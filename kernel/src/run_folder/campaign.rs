@@ -34,12 +34,35 @@ pub struct CampaignManifest {
     pub started: String,
     /// The machine, when it began.
     pub host: HostInfo,
+    /// The model of the machine's processors, as `/proc/cpuinfo` names it; `None` if it does not, and in a manifest of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
     /// The calibration of all simulated runs, fixed before the first run.
     pub calibration: CalibrationInfo,
     /// Number of runs of each scenario in each world, with seeds from 0.
     pub runs: u64,
     /// The scenarios in the order in which they were given.
     pub scenarios: Vec<CampaignScenario>,
+}
+
+impl CampaignManifest {
+    /// Returns the machine in a few words, such as `Linux 6.8.0, 2 cores, AMD EPYC 7763`.
+    pub fn machine(&self) -> String {
+        let HostInfo { operating_system, cores, .. } = &self.host;
+        let processor = self.processor.as_deref().map_or(String::new(), |processor| format!(", {processor}"));
+        format!("{operating_system}, {cores} cores{processor}")
+    }
+
+    /// Returns true if both began on machines of the same operating system, number of cores and processors, as far as both know them.
+    /// Load averages are not compared.
+    pub fn is_same_machine(&self, other: &Self) -> bool {
+        let facts = |of: &Self| (of.host.operating_system.clone(), of.host.cores);
+        let same_processor = match (&self.processor, &other.processor) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        facts(self) == facts(other) && same_processor
+    }
 }
 
 /// A scenario of a campaign.
@@ -66,4 +89,51 @@ pub struct RateVariant {
 /// Returns where the run of `scenario` in `world` with `seed` is, below the campaign's folder.
 pub fn run_place(campaign: &Path, scenario: &str, world: &str, seed: u64) -> PathBuf {
     campaign.join(scenario).join(format!("{world}-seed{seed}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(operating_system: &str, cores: usize, processor: Option<&str>, load: f64) -> CampaignManifest {
+        CampaignManifest {
+            schema: SCHEMA,
+            version: String::new(),
+            profile: String::new(),
+            started: String::new(),
+            host: HostInfo {
+                operating_system: operating_system.to_owned(),
+                cores,
+                load_average: Some([load, load, load]),
+            },
+            processor: processor.map(str::to_owned),
+            calibration: CalibrationInfo { name: String::new(), sha256: String::new() },
+            runs: 2,
+            scenarios: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn machines_are_the_same_as_far_as_they_are_known() {
+        let here = manifest("Linux 6", 2, Some("AMD EPYC"), 0.1);
+        assert_eq!(here.machine(), "Linux 6, 2 cores, AMD EPYC");
+        assert!(here.is_same_machine(&manifest("Linux 6", 2, Some("AMD EPYC"), 5.0)));
+        assert!(here.is_same_machine(&manifest("Linux 6", 2, None, 0.1)));
+        for other in [
+            manifest("Linux 7", 2, Some("AMD EPYC"), 0.1),
+            manifest("Linux 6", 4, None, 0.1),
+            manifest("Linux 6", 2, Some("another"), 0.1),
+        ] {
+            assert!(!here.is_same_machine(&other), "{}", other.machine());
+        }
+    }
+
+    /// A manifest that was written before the processors were noted.
+    #[test]
+    fn a_manifest_without_processors_is_read_and_written_as_it_was() {
+        let old = manifest("Linux 6", 2, None, 0.1);
+        let text = serde_json::to_string(&old).unwrap();
+        assert!(!text.contains("processor"), "{text}");
+        assert_eq!(serde_json::from_str::<CampaignManifest>(&text).unwrap(), old);
+    }
 }

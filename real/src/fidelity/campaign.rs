@@ -92,7 +92,11 @@ impl Campaign {
             )));
         }
         let parts = scenarios.iter().map(|scenario| part(scenario, args)).collect();
-        let manifest = manifest(before, calibration, parts, args.runs);
+        let here = begun_here(calibration);
+        if let Some(before) = &before {
+            is_continuable(&place, before, &here)?;
+        }
+        let manifest = manifest(before.unwrap_or(here), parts, args.runs);
         Ok(Self { place, manifest, calibration: text, scenarios, lock: None })
     }
 
@@ -254,24 +258,46 @@ fn part(scenario: &CampaignInput, args: &FidelityArgs) -> CampaignScenario {
     CampaignScenario { sha256: sha256(scenario.scenario.to_toml().as_bytes()), name, variant }
 }
 
-/// The manifest of the campaign. Scenarios of an earlier call stay in it.
-fn manifest(
-    before: Option<CampaignManifest>,
-    calibration: CalibrationInfo,
-    parts: Vec<CampaignScenario>,
-    runs: u64,
-) -> CampaignManifest {
+/// The manifest of a campaign that begins now, on this machine and with this build; without runs.
+fn begun_here(calibration: CalibrationInfo) -> CampaignManifest {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let mut manifest = before.unwrap_or_else(|| CampaignManifest {
+    CampaignManifest {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         profile: profile.to_owned(),
         started: facts::now(),
         host: facts::host(),
+        processor: facts::processor(),
         calibration,
-        runs,
+        runs: 0,
         scenarios: Vec::new(),
-    });
+    }
+}
+
+/// Checks that the runs so far were made on this machine and by this build: real times depend on both, and the distances between
+/// real runs would be those between machines.
+fn is_continuable(place: &Path, before: &CampaignManifest, here: &CampaignManifest) -> Result<(), Failure> {
+    let started_with = |started: &str, this: &str| {
+        Failure::wrong_input(format!(
+            "{} was started {}, and this is {}; continue it there, or start another campaign with --out, which `reports \
+             fidelity` joins with it",
+            place.visible(),
+            started.visible(),
+            this.visible(),
+        ))
+    };
+    if !before.is_same_machine(here) {
+        return Err(started_with(&format!("on another machine, {}", before.machine()), &here.machine()));
+    }
+    let build = |manifest: &CampaignManifest| format!("a {} build of version {}", manifest.profile, manifest.version);
+    if build(before) != build(here) {
+        return Err(started_with(&format!("with another build, {}", build(before)), &build(here)));
+    }
+    Ok(())
+}
+
+/// The manifest with the scenarios of this call. Scenarios of an earlier call stay in it.
+fn manifest(mut manifest: CampaignManifest, parts: Vec<CampaignScenario>, runs: u64) -> CampaignManifest {
     manifest.runs = runs;
     for part in parts {
         match manifest.scenarios.iter_mut().find(|known| known.name == part.name) {

@@ -98,6 +98,23 @@ fn a_campaign_plays_what_is_missing_and_keeps_what_is_there() {
         2,
         "a run of another version of the scenario",
     );
+    let manifest = campaign.join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let fact = |from: &str, to: &str, words: &str| {
+        assert!(text.contains(from), "{text}");
+        fs::write(&manifest, text.replace(from, to)).unwrap();
+        fails(&play(directory.path(), &["--runs", "2"]), 2, words);
+        fs::write(&manifest, &text).unwrap();
+    };
+    fact("\"kernel\": \"Linux ", "\"kernel\": \"Linux 1.", "was started on another machine, Linux 1.");
+    fact("\"cores\": ", "\"cores\": 9", "was started on another machine, ");
+    fact("\"version\": \"", "\"version\": \"9", "was started with another build, a ");
+    // A manifest of an earlier version does not say what the processors are.
+    if let Some(processor) = text.lines().find(|line| line.contains("\"processor\": ")) {
+        fact(processor, "\"processor\": \"i386\",", "i386, and this is Linux ");
+        fs::write(&manifest, text.replace(&format!("{processor}\n"), "")).unwrap();
+        assert!(said(&play(directory.path(), &["--runs", "2"])).contains("0 played, 4 kept"));
+    }
     fs::write(directory.path().join("calibration.toml"), CALIBRATION.replace("5.0]", "6.0]")).unwrap();
     fails(&play(directory.path(), &["--runs", "2"]), 2, "was started with another calibration");
 }

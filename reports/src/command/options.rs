@@ -102,7 +102,11 @@ pub struct Options {
 pub enum Command {
     /// Reports how far simulated runs are from real ones, and real ones from each other.
     #[command(after_long_help = help_sections(
-        &["reports fidelity runs/fidelity", "reports fidelity runs/fidelity --window 500ms --json"],
+        &[
+            "reports fidelity runs/fidelity",
+            "reports fidelity runs/half-1 runs/half-2 --out runs/both",
+            "reports fidelity runs/fidelity --window 500ms --json",
+        ],
         NO_VERDICT,
     ))]
     Fidelity(FidelityOptions),
@@ -132,11 +136,12 @@ pub enum Command {
 /// Arguments of `reports fidelity`.
 #[derive(Debug, Clone, Args)]
 pub struct FidelityOptions {
-    /// The folder of a campaign of `real fidelity`.
-    #[arg(value_name = "DIR")]
-    pub campaign: PathBuf,
+    /// The folder of a campaign of `real fidelity`, or those of several, which are joined into one report. Each has a machine and a
+    /// calibration of its own, and only its own runs are compared.
+    #[arg(value_name = "DIR", required = true)]
+    pub campaigns: Vec<PathBuf>,
 
-    /// The folder to write the report to [default: DIR/report].
+    /// The folder to write the report to [default: DIR/report, or runs/compare/NAMES for several].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 

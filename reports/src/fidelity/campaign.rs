@@ -28,6 +28,8 @@ const RUNS_MIN: usize = 2;
 /// A campaign as it was read.
 #[derive(Debug)]
 pub struct Campaign {
+    /// Its name among the campaigns of a report: that of its folder, or the whole path if several are called so.
+    pub name: String,
     /// The manifest.
     pub manifest: CampaignManifest,
     pub(super) parts: Vec<PartRuns>,
@@ -109,14 +111,20 @@ pub enum CampaignError {
         /// Its world.
         world: String,
     },
+    /// The same campaign is named twice.
+    #[error("{path} is named twice, and its cells would be counted twice; name each campaign once", path = .path.visible())]
+    Twice {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A run cannot be read.
     #[error(transparent)]
     Run(#[from] ReadError),
 }
 
 impl Campaign {
-    /// Reads the manifest at `folder` and all runs that it lists.
-    pub(super) fn read(folder: &Path, window: Duration) -> Result<Self, CampaignError> {
+    /// Reads the manifest at `folder` and all runs that it lists. The campaign is called `name`.
+    pub(super) fn read(name: String, folder: &Path, window: Duration) -> Result<Self, CampaignError> {
         let path = folder.join(MANIFEST);
         let text = read_text(&path).map_err(|reason| CampaignError::NoCampaign { path: folder.to_owned(), reason })?;
         let manifest: CampaignManifest = serde_json::from_str(&text)
@@ -158,8 +166,52 @@ impl Campaign {
             parts.push(PartRuns { name: part.name.clone(), variant: part.variant.clone(), real, sim, utilisations });
         }
         notes.extend(host_note(&manifest));
-        Ok(Self { manifest, parts, notes })
+        notes.extend(calibration_note(&manifest));
+        Ok(Self { name, manifest, parts, notes })
     }
+}
+
+/// Returns the names of the campaigns in these folders.
+pub(super) fn names(folders: &[PathBuf]) -> Result<Vec<String>, CampaignError> {
+    // A folder that is not there has no canonical path; reading it says so.
+    let real: Vec<PathBuf> =
+        folders.iter().map(|folder| folder.canonicalize().unwrap_or_else(|_| folder.clone())).collect();
+    if let Some((path, _)) = folders.iter().zip(0..).find(|(_, at)| real[..*at].contains(&real[*at])) {
+        return Err(CampaignError::Twice { path: path.clone() });
+    }
+    let last = |path: &Path| path.file_name().map(|name| name.display().to_string());
+    let names = real.iter().zip(folders).map(|(path, folder)| {
+        let name =
+            last(path).filter(|name| real.iter().filter(|other| last(other).as_ref() == Some(name)).count() == 1);
+        name.unwrap_or_else(|| folder.display().to_string())
+    });
+    Ok(names.collect())
+}
+
+/// Returns whether the calibration was measured on a machine with another operating system or number of cores; `None` if its name does
+/// not say where.
+pub(super) fn is_of_another_machine(manifest: &CampaignManifest) -> Option<bool> {
+    let (operating_system, cores) = measured_on(&manifest.calibration.name)?;
+    Some((operating_system, cores) != (&manifest.host.operating_system, manifest.host.cores))
+}
+
+/// Returns the operating system and the number of cores in the name of a calibration, as `real calibrate` writes it.
+fn measured_on(name: &str) -> Option<(&str, usize)> {
+    let (machine, _time) = name.rsplit_once(", ")?;
+    let (operating_system, cores) = machine.rsplit_once(", ")?;
+    Some((operating_system, cores.strip_suffix(" cores")?.parse().ok()?))
+}
+
+/// Returns a note if the calibration was measured on another machine.
+fn calibration_note(manifest: &CampaignManifest) -> Option<String> {
+    let is_other = is_of_another_machine(manifest) == Some(true);
+    is_other.then(|| {
+        format!(
+            "the calibration was measured on another machine, {}, than the campaign was played on, {}",
+            manifest.calibration.name,
+            manifest.machine()
+        )
+    })
 }
 
 /// Reads the finished runs of a scenario in a world, in order of their seeds.
@@ -232,4 +284,26 @@ fn utilisation(run: &RecordedRun) -> Option<f64> {
     });
     let busiest = *busy_us.values().max()?;
     Some(busiest as f64 / 1e6 / (run.duration.as_secs_f64() * workers as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_calibration_names_its_machine_or_does_not() {
+        let measured = measured_on("Linux 6.18.44-fc-v595, 2 cores, 2026-11-21T18:08:08Z");
+        assert_eq!(measured, Some(("Linux 6.18.44-fc-v595", 2)));
+        for name in ["built-in", "Linux 6, some cores, 2026-11-21T18:08:08Z", "2 cores, 2026-11-21T18:08:08Z", ""] {
+            assert_eq!(measured_on(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn campaigns_are_called_as_their_folders_unless_several_are_called_so() {
+        let names = |folders: &[&str]| names(&folders.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(names(&["runs/half-1", "runs/half-2/"]).unwrap(), ["half-1", "half-2"]);
+        assert_eq!(names(&["a/half", "b/half", "b/other"]).unwrap(), ["a/half", "b/half", "other"]);
+        assert!(matches!(names(&["a/half", "a/half"]), Err(CampaignError::Twice { .. })));
+    }
 }

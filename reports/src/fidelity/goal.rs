@@ -14,33 +14,40 @@ pub enum Goal {
     Beyond,
 }
 
-/// The largest errors that reach the goal, and those that reach the stricter goal.
-struct Bounds {
-    /// The errors as a share of the real value.
-    share: [f64; 2],
-    /// The errors in seconds, for the times of faults; reaching one of both is enough.
-    seconds: [f64; 2],
+/// The largest errors of a measure that reach the goal, and those that reach the stricter goal.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct GoalBounds {
+    /// The errors as a share of the real value; for statuses, the share of the requests.
+    pub share: [f64; 2],
+    /// The errors in seconds, where reaching one of both is enough.
+    pub seconds: Option<[f64; 2]>,
+}
+
+impl GoalBounds {
+    /// Returns the bounds of `measure`; `None` if it has no goal.
+    pub fn of(measure: Measure) -> Option<Self> {
+        let share = |share| Some(Self { share, seconds: None });
+        match measure {
+            Measure::P50 => share([0.10, 0.03]),
+            Measure::P99 => share([0.20, 0.08]),
+            Measure::Mix => share([0.01, 0.003]),
+            Measure::Recovery => Some(Self { share: [0.10, 0.03], seconds: Some([0.100, 0.050]) }),
+            _ => None,
+        }
+    }
+
+    fn admits(&self, place: usize, error: f64, real: Option<f64>) -> bool {
+        let Some(seconds) = self.seconds else { return error.abs() <= self.share[place] };
+        // The error of a time is a time.
+        error.abs() <= seconds[place] || real.is_some_and(|real| error.abs() <= self.share[place] * real)
+    }
 }
 
 impl Goal {
     /// Returns the goal that an error of `measure` reaches. `real` is the real value. It is `None` if the measure has no goal.
     pub(super) fn for_error(measure: Measure, error: f64, real: Option<f64>) -> Option<Self> {
-        let none = [0.0; 2];
-        let Bounds { share, seconds } = match measure {
-            Measure::P50 => Bounds { share: [0.10, 0.02], seconds: none },
-            Measure::P99 => Bounds { share: [0.20, 0.05], seconds: none },
-            Measure::Mix => Bounds { share: [0.02, 0.005], seconds: none },
-            Measure::Recovery => Bounds { share: [0.20, 0.05], seconds: [0.250, 0.100] },
-            _ => return None,
-        };
-        let relative = match (measure, real) {
-            (Measure::Recovery, Some(real)) if real > 0.0 => error.abs() / real,
-            (Measure::Recovery, _) => f64::INFINITY,
-            _ => error.abs(),
-        };
-        // The bounds in seconds are 0 for all measures but the recovery time.
-        let [reached, beyond] = [0, 1]
-            .map(|place| relative <= share[place] || (measure == Measure::Recovery && error.abs() <= seconds[place]));
+        let bounds = GoalBounds::of(measure)?;
+        let [reached, beyond] = [0, 1].map(|place| bounds.admits(place, error, real));
         Some(match (reached, beyond) {
             (_, true) => Self::Beyond,
             (true, false) => Self::Reached,
@@ -65,10 +72,12 @@ mod tests {
     #[test]
     fn latencies_may_be_off_by_a_share_and_recoveries_by_a_share_or_a_time() {
         use Goal::{Beyond, Missed, Reached};
-        let p50 = [0.02, -0.1, 0.11].map(|error| Goal::for_error(Measure::P50, error, Some(1.0)).unwrap());
+        let p50 = [0.03, -0.1, 0.11].map(|error| Goal::for_error(Measure::P50, error, Some(1.0)).unwrap());
         assert_eq!(p50, [Beyond, Reached, Missed]);
-        // 12 s: 5 % are 0.6 s and 20 % are 2.4 s; of 1 s, 250 ms are more than 20 %; of none there is no share.
-        let recovery = [(0.6, 12.0), (-2.0, 12.0), (3.0, 12.0), (0.25, 1.0), (0.1, 0.0), (1.0, 0.0)];
+        let mix = [0.003, 0.01, 0.011].map(|error| Goal::for_error(Measure::Mix, error, None).unwrap());
+        assert_eq!(mix, [Beyond, Reached, Missed]);
+        // 12 s: 3 % are 0.36 s and 10 % are 1.2 s; of 0.5 s, 100 ms are more than 10 %; of none there is no share.
+        let recovery = [(0.36, 12.0), (-1.0, 12.0), (3.0, 12.0), (0.1, 0.5), (0.05, 0.0), (1.0, 0.0)];
         let recovery = recovery.map(|(error, real)| Goal::for_error(Measure::Recovery, error, Some(real)).unwrap());
         assert_eq!(recovery, [Beyond, Reached, Missed, Reached, Beyond, Missed]);
         assert_eq!(Goal::for_error(Measure::P90, 0.0, Some(1.0)), None);

@@ -2,48 +2,84 @@
 
 use serde_json::{Value, json};
 
-use super::{Cell, Fidelity, Onset, ScenarioFidelity};
+use super::{
+    CampaignFacts, Cell, Fidelity, GoalBounds, Measure, MeasureSummary, Onset, ScenarioFidelity,
+    campaign::is_of_another_machine,
+};
 
 /// The version of the document. It is raised when a field changes its meaning or is removed. Since 2, a verdict can be `small`, and `apart`
-/// is only what matters.
-const SCHEMA: u32 = 2;
+/// is only what matters. Since 3, goals are those of [`GoalBounds`], and a p99 of fewer than 100 calls is no cell.
+const SCHEMA: u32 = 3;
 
 impl Fidelity {
-    /// Returns the report for programs: the `manifest`, the number of cells, and for each of the `scenarios` its `cells`.
+    /// Returns the report for programs: the `manifest` of a single campaign and those of all `campaigns`, the number of cells, and for each
+    /// of the `scenarios` its `cells`.
     /// Times are in seconds, and values that do not exist are null. A ratio over a noise floor of 0 is null, with the verdict
     /// `apart` or `small`.
     pub fn json(&self) -> Value {
         let tally = self.tally();
-        let [goals, reached, beyond] = self.goals();
         json!({
             "schema": SCHEMA,
-            "manifest": self.manifest,
+            "manifest": if let [only] = self.campaigns.as_slice() { json!(only.manifest) } else { Value::Null },
+            "campaigns": self.campaigns.iter().map(campaign).collect::<Vec<_>>(),
             "notes": self.notes,
             "cells": tally.cells,
             "within_floor": tally.within,
             "within_twice_the_floor": tally.close,
             "apart": tally.apart,
-            "goals": { "cells": goals, "reached": reached, "beyond": beyond },
+            "p99_left_out": self.sparse(),
+            "goals": goals(&tally),
+            "measures": self.by_measure().iter().map(measure).collect::<Vec<_>>(),
             "scenarios": self.scenarios.iter().map(scenario).collect::<Vec<_>>(),
             "onsets": self.onsets.iter().map(onset).collect::<Vec<_>>(),
         })
     }
 }
 
+fn campaign(campaign: &CampaignFacts) -> Value {
+    json!({
+        "campaign": campaign.name,
+        "manifest": campaign.manifest,
+        "calibrated_on_another_machine": is_of_another_machine(&campaign.manifest),
+    })
+}
+
+fn goals(summary: &MeasureSummary) -> Value {
+    let MeasureSummary { goals, reached, beyond, .. } = summary;
+    json!({ "cells": goals, "reached": reached, "beyond": beyond })
+}
+
+fn measure(summary: &MeasureSummary) -> Value {
+    json!({
+        "measure": summary.measure.map(Measure::name),
+        "cells": summary.cells,
+        "within_floor": summary.within,
+        "within_twice_the_floor": summary.close,
+        "apart": summary.apart,
+        "goals": goals(summary),
+        "goal_bounds": summary.measure.and_then(GoalBounds::of),
+        "median_error": summary.median_error,
+        "largest_error": summary.largest_error,
+    })
+}
+
 fn scenario(scenario: &ScenarioFidelity) -> Value {
     let [real, sim] = scenario.runs;
     json!({
         "scenario": scenario.name,
+        "campaign": scenario.campaign,
         "real_runs": real,
         "sim_runs": sim,
+        "p99_left_out": scenario.sparse,
         "utilisation": scenario.utilisation,
         "sentence": crate::text::fidelity::sentence(scenario),
-        "cells": scenario.cells.iter().map(cell).collect::<Vec<_>>(),
+        "cells": scenario.cells.iter().map(|cell| self::cell(cell, &scenario.campaign)).collect::<Vec<_>>(),
     })
 }
 
-fn cell(cell: &Cell) -> Value {
+fn cell(cell: &Cell, campaign: &str) -> Value {
     json!({
+        "campaign": campaign,
         "phase": cell.phase,
         "measure": cell.measure.name(),
         "unit": if cell.measure.is_seconds() { "s" } else { "share" },

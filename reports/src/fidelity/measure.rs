@@ -11,6 +11,10 @@ use crate::compare::{
 /// The greatest lag that is searched for, in seconds.
 const REACH_S: f64 = 5.0;
 
+/// The least number of calls of a phase that has a p99: of fewer, it is one of the slowest calls, and says little about the others. In
+/// either world it is the mean over the runs.
+pub const TAIL_CALLS_MIN: u64 = 100;
+
 /// One aspect of a run in which two runs are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Measure {
@@ -100,6 +104,14 @@ impl Measure {
             Self::Recovery | Self::Detection => phase.starts_with("fault-"),
             Self::Goodput | Self::GoodputLag | Self::P95 | Self::P95Lag => phase == WHOLE,
         }
+    }
+
+    /// Returns true if the runs of both worlds have enough calls in the phase for this measure to mean something.
+    pub(super) fn has_enough_calls(self, phase: &str, real: &[Member], sim: &[Member]) -> bool {
+        let calls = |runs: &[Member]| -> u64 {
+            runs.iter().filter_map(|run| run.latencies.get(phase)).map(|latencies| latencies.len()).sum()
+        };
+        self != Self::P99 || [real, sim].iter().all(|runs| calls(runs) >= TAIL_CALLS_MIN * runs.len() as u64)
     }
 
     /// Returns the value of a single run, in seconds; `None` if it takes two runs, or if this one has none.

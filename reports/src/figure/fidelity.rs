@@ -15,9 +15,9 @@ const CLASSES: [(&str, Colour, Verdict); 4] = [
 pub fn figures(fidelity: &Fidelity) -> Vec<Figure> {
     let overlays = fidelity.scenarios.iter().map(|scenario| {
         let mut figure = overlay(&scenario.sides);
-        figure.name = format!("{}-overlay", scenario.name);
+        figure.name = format!("{}-overlay", scenario.label.replace('/', "-"));
         figure.subject =
-            format!("{}, {} real and {} simulated runs", scenario.name, scenario.runs[0], scenario.runs[1]);
+            format!("{}, {} real and {} simulated runs", scenario.label, scenario.runs[0], scenario.runs[1]);
         figure.caption = "Lines are means over runs. Areas show the range of the runs; that of the real runs is \
                           the variation of reality itself."
             .into();
@@ -33,7 +33,7 @@ fn matrix(fidelity: &Fidelity) -> Figure {
     Figure {
         name: "matrix".into(),
         title: "Simulated and real runs".into(),
-        subject: format!("{} runs of each scenario in each world", fidelity.manifest.runs),
+        subject: format!("{} runs of each scenario in each world", runs(fidelity)),
         caption: "Median distance of a simulated run from a real one, over the 95th percentile of the distances \
                   between real runs. Darker is greater within a class; a gap has nothing to compare."
             .into(),
@@ -46,6 +46,14 @@ fn matrix(fidelity: &Fidelity) -> Figure {
         panels: fidelity.scenarios.iter().enumerate().map(|(place, scenario)| panel(scenario, place == 0)).collect(),
         bands: Vec::new(),
     }
+}
+
+/// Returns the number of runs, or those of the campaigns if they differ.
+fn runs(fidelity: &Fidelity) -> String {
+    let mut runs: Vec<u64> = fidelity.campaigns.iter().map(|campaign| campaign.manifest.runs).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    runs.iter().map(u64::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 /// Returns the squares of a scenario, a row for each phase. Only the `first` panel has a legend.
@@ -62,7 +70,7 @@ fn panel(scenario: &ScenarioFidelity, first: bool) -> Panel {
     let names = phases.iter().map(|phase| (*phase).to_owned()).collect();
     let rows = phases.len().max(1) as f64;
     Panel {
-        title: scenario.name.clone(),
+        title: scenario.label.clone(),
         y: Axis { label: String::new(), scale: Scale::Linear, range: (-0.5, rows - 0.5), ticks: Ticks::Names(names) },
         weight: rows * 0.13,
         layers,

@@ -21,10 +21,14 @@ pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
         @for scenario in &fidelity.scenarios {
             p { (text::fidelity::sentence(scenario)) }
         }
-        (table(&["", ""], &facts(fidelity)))
+        (table(&text::fidelity::SUMMARY_HEADINGS, &text::fidelity::summary_rows(fidelity)))
+        @if let Some(left_out) = text::fidelity::left_out(fidelity) {
+            p { (left_out) }
+        }
+        (table(&fact_headings(fidelity), &facts(fidelity)))
         (plots(figures))
         @for scenario in &fidelity.scenarios {
-            h2 { (scenario.name) }
+            h2 { (scenario.label) }
             (table(&HEADINGS, &scenario.cells.iter().map(row).collect::<Vec<_>>()))
         }
         (notes(&fidelity.notes))
@@ -32,19 +36,22 @@ pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
     document(TITLE, &body)
 }
 
+/// Returns the headings of the facts: an empty one, and the name of each campaign if there are several.
+fn fact_headings(fidelity: &Fidelity) -> Vec<&str> {
+    let several = fidelity.campaigns.len() > 1;
+    let names = fidelity.campaigns.iter().map(|campaign| if several { campaign.name.as_str() } else { "" });
+    [""].into_iter().chain(names).collect()
+}
+
+/// Returns the facts, a row each, with a column for each campaign.
 fn facts(fidelity: &Fidelity) -> Vec<Vec<String>> {
-    let manifest = &fidelity.manifest;
-    let tally = fidelity.tally();
-    let [goals, reached, beyond] = fidelity.goals();
-    vec![
-        vec!["at most the floor".to_owned(), format!("{} of {}", tally.within, tally.cells)],
-        vec!["at most twice the floor".to_owned(), format!("{} of {}", tally.close, tally.cells)],
-        vec!["further, and it matters".to_owned(), format!("{} of {}", tally.apart, tally.cells)],
-        vec!["goals reached".to_owned(), format!("{reached} of {goals}, strict goals {beyond}")],
-        vec!["host".to_owned(), format!("{}, {} cores", manifest.host.operating_system, manifest.host.cores)],
-        vec!["started".to_owned(), format!("{}, a {} build", manifest.started, manifest.profile)],
-        vec!["calibration".to_owned(), manifest.calibration.sha256.clone()],
-    ]
+    let columns: Vec<_> = fidelity.campaigns.iter().map(text::fidelity::fact_rows).collect();
+    let names = columns.first().into_iter().flatten().map(|(name, _)| (*name).to_owned());
+    let rows = names.enumerate().map(|(place, name)| {
+        let values = columns.iter().map(|column| column[place].1.clone());
+        [name].into_iter().chain(values).collect()
+    });
+    rows.collect()
 }
 
 fn row(cell: &Cell) -> Vec<String> {

@@ -8,13 +8,16 @@ use kernel::measure::text::{
 };
 
 use super::{missing, optional_duration, optional_percent, sections, signed_duration};
-use crate::fidelity::{Cell, Fidelity, Measure, Onset, ScenarioFidelity, Verdict};
+use crate::fidelity::{
+    CampaignFacts, Cell, Fidelity, GoalBounds, Measure, MeasureSummary, Onset, ScenarioFidelity, TAIL_CALLS_MIN,
+    Verdict,
+};
 
 /// The meaning of the columns.
 const LEGEND: &str = "\
   error       the difference of the medians of simulated and real runs; for statuses, the total variation
-  goal        p50 10 %, p99 20 %, statuses 2 points, recovery 20 % or 250 ms: ✓; p50 2 %, p99 5 %, statuses 0.5 points,
-              recovery 5 % or 100 ms: ✓✓
+  goal        p50 10 %, p99 20 %, statuses 1 point, recovery 10 % or 100 ms: ✓; the strict goal, p50 3 %, p99 8 %, statuses 0.3
+              points, recovery 3 % or 50 ms: ✓✓
   floor       the 95th percentile of the distances between two real runs
   sim/real    the median of the distances between a simulated run and a real one
   ratio       sim/real divided by floor: within the floor up to 1, close to it up to 2, otherwise apart; small: beyond the
@@ -35,27 +38,104 @@ pub fn report(fidelity: &Fidelity) -> String {
 }
 
 fn heading(fidelity: &Fidelity) -> String {
-    let tally = fidelity.tally();
-    let [goals, reached, beyond] = fidelity.goals();
-    let manifest = &fidelity.manifest;
-    let load = manifest.host.load_average.map_or(MISSING.to_owned(), |load| format!("{load:?}"));
     let sentences: Vec<_> = fidelity.scenarios.iter().map(sentence).collect();
     format!(
-        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n  at most the floor        {}\n  at most twice the floor  \
-         {}\n  further, and it matters  {}\n  goals reached            {}, strict goals {beyond}\n\n  host         {}, {} cores, load averages \
-         {load}\n  started      {}, a {} build\n  calibration  {}\n  sha256       {}\n",
+        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n{}{}{}",
         sentences.join("\n"),
-        part_of(tally.within, tally.cells),
-        part_of(tally.close, tally.cells),
-        part_of(tally.apart, tally.cells),
-        part_of(reached, goals),
-        manifest.host.operating_system,
-        manifest.host.cores,
-        manifest.started,
-        manifest.profile,
-        manifest.calibration.name,
-        manifest.calibration.sha256,
+        measures(fidelity),
+        left_out(fidelity).map_or(String::new(), |sentence| format!("\n{sentence}\n")),
+        fidelity.campaigns.iter().map(|campaign| facts(campaign, fidelity.campaigns.len() > 1)).collect::<String>(),
     )
+}
+
+/// Returns the facts of a campaign, with its name if there are `several`.
+fn facts(campaign: &CampaignFacts, several: bool) -> String {
+    let rows = fact_rows(campaign);
+    let named = several.then(|| ("campaign", campaign.name.clone()));
+    let lines = named.into_iter().chain(rows).map(|(name, value)| format!("  {name:<11}  {value}\n"));
+    format!("\n{}", lines.collect::<String>())
+}
+
+/// Returns the facts of a campaign, each with its name.
+pub(crate) fn fact_rows(campaign: &CampaignFacts) -> [(&'static str, String); 4] {
+    let manifest = &campaign.manifest;
+    let load = manifest.host.load_average.map_or(MISSING.to_owned(), |load| format!("{load:?}"));
+    [
+        ("host", format!("{}, load averages {load}", manifest.machine())),
+        ("started", format!("{}, a {} build of version {}", manifest.started, manifest.profile, manifest.version)),
+        ("calibration", manifest.calibration.name.clone()),
+        ("sha256", manifest.calibration.sha256.clone()),
+    ]
+}
+
+/// The headings of the summary by measure.
+pub(crate) const SUMMARY_HEADINGS: [&str; 9] = [
+    "measure",
+    "cells",
+    "within floor",
+    "within twice",
+    "apart",
+    "goal",
+    "strict goal",
+    "median error",
+    "largest error",
+];
+
+/// Returns the table of the cells by measure.
+fn measures(fidelity: &Fidelity) -> String {
+    let columns =
+        SUMMARY_HEADINGS.map(|heading| (heading, if heading == "measure" { Align::Left } else { Align::Right }));
+    let mut table = TextTable::new(&columns);
+    summary_rows(fidelity).into_iter().for_each(|row| table.row(row));
+    table.render()
+}
+
+/// Returns the rows of the summary: one for each measure, and one for all of them.
+pub(crate) fn summary_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
+    fidelity.by_measure().iter().chain([&fidelity.tally()]).map(summary_row).collect()
+}
+
+fn summary_row(summary: &MeasureSummary) -> Vec<String> {
+    let bounds = summary.measure.and_then(GoalBounds::of);
+    let goal = |place: usize, reached: usize| match (summary.goals, bounds) {
+        (0, _) => String::new(),
+        (goals, None) => part(reached, goals),
+        (goals, Some(bounds)) => format!("{} in {}", part(reached, goals), bound(summary.measure, bounds, place)),
+    };
+    let error = |error: Option<f64>| match (summary.measure, error) {
+        (Some(measure), Some(error)) => self::error(measure, error),
+        _ => String::new(),
+    };
+    vec![
+        summary.measure.map_or("all measures", Measure::name).to_owned(),
+        summary.cells.to_string(),
+        part(summary.within, summary.cells),
+        part(summary.close, summary.cells),
+        part(summary.apart, summary.cells),
+        goal(0, summary.reached),
+        goal(1, summary.beyond),
+        error(summary.median_error).trim_start_matches('+').to_owned(),
+        error(summary.largest_error),
+    ]
+}
+
+/// Returns a bound of a goal, such as `10 % or 100 ms`.
+fn bound(measure: Option<Measure>, bounds: GoalBounds, place: usize) -> String {
+    let hundredths = bounds.share[place] * 100.0;
+    let unit = match measure {
+        Some(Measure::Mix) if hundredths == 1.0 => "point",
+        Some(Measure::Mix) => "points",
+        _ => "%",
+    };
+    let seconds = bounds.seconds.map_or(String::new(), |seconds| format!(" or {:.0} ms", seconds[place] * 1e3));
+    format!("{hundredths} {unit}{seconds}")
+}
+
+/// Returns a sentence about the cells that are left out; `None` if there are none.
+pub(crate) fn left_out(fidelity: &Fidelity) -> Option<String> {
+    let sparse = fidelity.sparse();
+    (sparse > 0)
+        .then(|| format!("The p99 of phases with fewer than {TAIL_CALLS_MIN} calls a run is left out: {sparse} cells."))
 }
 
 /// The most cells that a sentence names.
@@ -81,23 +161,25 @@ pub(crate) fn sentence(scenario: &ScenarioFidelity) -> String {
     apart.sort_by(|a, b| b.ratio.unwrap_or(0.0).total_cmp(&a.ratio.unwrap_or(0.0)));
     let named: Vec<_> = apart.iter().take(NAMED_MAX).map(|cell| named(cell)).collect();
     let which = if named.is_empty() { String::new() } else { format!(", most of all {}", named.join(", ")) };
-    format!("{}: {}{which}.", scenario.name, parts.join(", "))
+    format!("{}: {}{which}.", scenario.label, parts.join(", "))
 }
 
 /// Returns the name of a cell with its error, such as `latency_p99 of fault-0 (-48.0 %)`.
 fn named(cell: &Cell) -> String {
     let off = match (cell.error, cell.sim_real) {
-        (Some(error), _) => self::error(cell, error),
+        (Some(error), _) => self::error(cell.measure, error),
         (None, Some(across)) => distance(cell, across.median),
         (None, None) => MISSING.to_owned(),
     };
     format!("{} of {} ({off})", cell.measure.name(), cell.phase)
 }
 
-/// Returns a count with its share of the whole, such as `3 of 4 (75 %)`.
-fn part_of(part: usize, whole: usize) -> String {
-    let share = if whole > 0 { percent(part as f64 / whole as f64) } else { MISSING.to_owned() };
-    format!("{part} of {whole} ({share})")
+/// Returns a count with its share of the whole, such as `3 (75.0 %)`.
+fn part(part: usize, whole: usize) -> String {
+    match whole {
+        0 => part.to_string(),
+        whole => format!("{part} ({:.1} %)", part as f64 * 100.0 / whole as f64),
+    }
 }
 
 fn scenario(scenario: &ScenarioFidelity) -> String {
@@ -122,7 +204,7 @@ fn scenario(scenario: &ScenarioFidelity) -> String {
         phase = &cell.phase;
         table.row([vec![name.to_owned()], row(cell)].concat());
     }
-    format!("{}: {real} real runs, {sim} simulated; workers busy {busy}\n\n{}", scenario.name, table.render())
+    format!("{}: {real} real runs, {sim} simulated; workers busy {busy}\n\n{}", scenario.label, table.render())
 }
 
 /// Returns the row of a cell, without its phase.
@@ -131,7 +213,7 @@ pub(crate) fn row(cell: &Cell) -> Vec<String> {
         cell.measure.name().to_owned(),
         optional_duration(cell.real.map(|values| values.median)),
         optional_duration(cell.sim.map(|values| values.median)),
-        cell.error.map_or_else(missing, |error| self::error(cell, error)),
+        cell.error.map_or_else(missing, |error| self::error(cell.measure, error)),
         cell.goal.map_or(String::new(), |goal| goal.sign().to_owned()),
         cell.real_real.map_or_else(missing, |distances| distance(cell, distances.p95)),
         cell.sim_real.map_or_else(missing, |distances| distance(cell, distances.median)),
@@ -145,8 +227,8 @@ fn distance(cell: &Cell, distance: f64) -> String {
     if cell.measure.is_seconds() { duration(distance) } else { format!("{distance:.4}") }
 }
 
-fn error(cell: &Cell, error: f64) -> String {
-    match cell.measure {
+fn error(measure: Measure, error: f64) -> String {
+    match measure {
         measure if measure.is_seconds() => signed_duration(Some(error)),
         Measure::Mix => percent(error),
         _ => format!("{:+.1} %", error * 100.0),

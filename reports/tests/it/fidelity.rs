@@ -24,6 +24,7 @@ fn manifest(runs: u64, scenarios: Vec<CampaignScenario>) -> CampaignManifest {
         profile: "release".to_owned(),
         started: "2026-01-01T00:00:00Z".to_owned(),
         host: HostInfo { operating_system: "Linux 6".to_owned(), cores: 2, load_average: Some([0.1, 0.1, 0.1]) },
+        processor: None,
         calibration: CalibrationInfo { name: "here".to_owned(), sha256: "abc".to_owned() },
         runs,
         scenarios,
@@ -133,6 +134,117 @@ fn a_difference_beyond_the_floor_that_does_not_matter_is_small() {
     assert_eq!((count(&json, "apart"), &json["apart"]), (0, &Value::from(0)), "{text}");
     assert!(count(&json, "small") > 3 && json["within_floor"].as_u64() < json["cells"].as_u64(), "{text}");
     assert!(text.contains("further off by less than matters."), "{text}");
+}
+
+#[test]
+fn a_p99_of_fewer_than_a_hundred_calls_is_left_out_and_counted() {
+    let directory = campaign(2, 1);
+    let (json, text) = read(directory.path());
+    let cells = json["scenarios"][0]["cells"].as_array().unwrap();
+    let phases_of = |measure: &str| -> Vec<&Value> {
+        cells.iter().filter(|cell| cell["measure"] == measure).map(|cell| &cell["phase"]).collect()
+    };
+    // The whole run has 119 calls that were answered; its phases have fewer than a hundred each.
+    assert_eq!(phases_of("latency_p99"), ["whole run"]);
+    let phases = phases_of("latency_p90").len();
+    assert_eq!((&json["p99_left_out"], &json["schema"]), (&Value::from(phases - 1), &Value::from(3)));
+    assert_eq!(json["scenarios"][0]["p99_left_out"], json["p99_left_out"]);
+    assert!(text.contains("The p99 of phases with fewer than 100 calls a run is left out: 3 cells."), "{text}");
+}
+
+#[test]
+fn the_report_begins_with_a_summary_by_measure() {
+    let directory = campaign(4, 3);
+    let (json, text) = read(directory.path());
+    let measures = json["measures"].as_array().unwrap();
+    for key in ["cells", "within_floor", "within_twice_the_floor", "apart"] {
+        let all: u64 = measures.iter().map(|measure| measure[key].as_u64().unwrap()).sum();
+        assert_eq!(json[key], Value::from(all), "{key}");
+    }
+    let of = |name: &str| measures.iter().find(|measure| measure["measure"] == name).unwrap();
+    // Medians are three times as long in every phase: far from 10 %. What became of the requests is the same.
+    let p50 = of("latency_p50");
+    assert_eq!(p50["goals"], json!({ "cells": p50["cells"], "reached": 0, "beyond": 0 }));
+    assert_eq!(p50["goal_bounds"], json!({ "share": [0.1, 0.03], "seconds": null }));
+    assert!((p50["median_error"].as_f64().unwrap() - 2.0).abs() < 0.2, "{p50}");
+    let mix = of("status_mix");
+    assert_eq!(mix["goals"], json!({ "cells": mix["cells"], "reached": mix["cells"], "beyond": mix["cells"] }));
+    assert_eq!(of("recovery_time")["goal_bounds"]["seconds"], json!([0.1, 0.05]));
+    assert_eq!(of("p95_lag")["goal_bounds"], Value::Null);
+
+    let line = |name: &str| text.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+    let columns =
+        |name: &str| line(name).split("  ").map(str::trim).filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    let p50 = ["latency_p50", "4", "0 (0.0 %)", "0 (0.0 %)", "4 (100.0 %)", "0 (0.0 %) in 10 %", "0 (0.0 %) in 3 %"];
+    assert_eq!(columns("latency_p50")[..7], p50, "{text}");
+    assert_eq!(columns("status_mix")[5..7], ["4 (100.0 %) in 1 point", "4 (100.0 %) in 0.3 points"], "{text}");
+    assert_eq!(
+        columns("recovery_time")[5..7],
+        ["1 (100.0 %) in 10 % or 100 ms", "1 (100.0 %) in 3 % or 50 ms"],
+        "{text}"
+    );
+    assert_eq!(columns("all measures")[1], json["cells"].to_string());
+    let page = fs::read_to_string(directory.path().join("report/report.html")).unwrap();
+    assert!(page.contains("all measures"));
+}
+
+/// Two halves of a campaign on two machines, in one report.
+#[test]
+fn campaigns_are_joined_and_every_cell_has_its_campaign() {
+    let parent = tempfile::tempdir().unwrap();
+    let half = |name: &str, scale: u64, change: &dyn Fn(&mut CampaignManifest)| -> (PathBuf, Value) {
+        let place = parent.path().join(name);
+        fs::rename(campaign(2, scale).keep(), &place).unwrap();
+        let mut manifest = manifest(2, vec![part("story", None)]);
+        change(&mut manifest);
+        write_manifest(&place, &manifest);
+        let (json, _) = read(&place);
+        (place, json)
+    };
+    let (one, json_of_one) = half("half-1", 1, &|manifest| {
+        manifest.processor = Some("AMD EPYC".to_owned());
+        manifest.calibration.name = "Linux 6, 2 cores, 2026-01-01T00:00:00Z".to_owned();
+    });
+    let (other, json_of_other) = half("half-2", 3, &|manifest| {
+        manifest.host.cores = 4;
+        manifest.host.load_average = Some([3.0, 0.0, 0.0]);
+        manifest.calibration =
+            CalibrationInfo { name: "Linux 6, 2 cores, 2026-01-02T00:00:00Z".to_owned(), sha256: "def".to_owned() };
+    });
+    assert_eq!(json_of_one["campaigns"][0]["calibrated_on_another_machine"], false);
+    assert_eq!(json_of_one["manifest"]["processor"], "AMD EPYC");
+    assert_eq!(json_of_other["campaigns"][0]["calibrated_on_another_machine"], true);
+
+    let out = parent.path().join("both");
+    let text = reports(&["fidelity", word(&one), word(&other), "--out", word(&out)]).unwrap().text;
+    let json: Value = serde_json::from_str(&fs::read_to_string(out.join("fidelity.json")).unwrap()).unwrap();
+    assert_eq!(json["manifest"], Value::Null);
+    for (place, (name, alone)) in [("half-1", &json_of_one), ("half-2", &json_of_other)].into_iter().enumerate() {
+        assert_eq!(json["campaigns"][place]["campaign"], name);
+        assert_eq!(json["campaigns"][place]["manifest"], alone["manifest"]);
+        let scenario = &json["scenarios"][place];
+        assert_eq!((&scenario["scenario"], &scenario["campaign"]), (&Value::from("story"), &Value::from(name)));
+        assert!(scenario["cells"].as_array().unwrap().iter().all(|cell| cell["campaign"] == name));
+        // Runs of one machine are compared with each other only.
+        assert_eq!(scenario["cells"], alone["scenarios"][0]["cells"]);
+        assert!(
+            text.contains(&format!("{name}/story: ")) && text.contains(&format!("  campaign     {name}\n")),
+            "{text}"
+        );
+        assert!(out.join(format!("{name}-story-overlay.svg")).is_file());
+    }
+    for key in ["cells", "within_floor", "within_twice_the_floor", "apart", "p99_left_out"] {
+        let sum = [&json_of_one, &json_of_other].iter().map(|json| json[key].as_u64().unwrap()).sum::<u64>();
+        assert_eq!(json[key], Value::from(sum), "{key}");
+    }
+    assert!(text.contains("  host         Linux 6, 2 cores, AMD EPYC, load averages [0.1, 0.1, 0.1]\n"), "{text}");
+    assert!(text.contains("note: half-2: the machine had a load average of 3 on 4 cores"), "{text}");
+    let measured = "note: half-2: the calibration was measured on another machine, Linux 6, 2 cores, 2026-01-02T00:00:00Z, than \
+                    the campaign was played on, Linux 6, 4 cores";
+    assert!(text.replace("\n      ", " ").contains(measured) && !text.contains("note: half-1"), "{text}");
+
+    let failure = reports(&["fidelity", word(&one), word(&one)]).expect_err("it is refused");
+    assert!(failure.message.contains("is named twice"), "{}", failure.message);
 }
 
 #[test]
