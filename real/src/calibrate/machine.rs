@@ -12,6 +12,8 @@
 mod fit;
 mod paths;
 mod pieces;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, fs};
 

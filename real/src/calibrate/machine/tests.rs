@@ -1,0 +1,132 @@
+//! Tests of the model of a machine, on runs whose times follow a known one.
+
+use kernel::{
+    coldness::{Coldness, ColdnessRates},
+    distribution::Distribution,
+    entropy::{Entropy, unit},
+    time::Instant,
+};
+
+use super::{
+    paths::{Path, STAGES, median},
+    *,
+};
+
+const RATES: ColdnessRates =
+    ColdnessRates { cool_down_us: 6_000.0, shape: 1.8, usage_factor: 3.0, usage_window_us: 30_000.0, warm_up_us: 900.0 };
+
+/// Times of the stages on a warm machine, and what they take longer on a cold one, in microseconds.
+const WARM: [f64; STAGES] = [60.0, 90.0, 50.0, 80.0];
+const COLDER: [f64; STAGES] = [180.0, 300.0, 15.0, 120.0];
+
+/// A run whose requests arrive at random and take the times of the model, and 10 % more or less.
+fn run(rate: u64, seconds: u64, seed: u64) -> RunPaths {
+    let mut rng = Entropy::new(seed).stream("run");
+    let mut machine = Coldness::new(RATES);
+    let mut paths = Vec::new();
+    let mut at = 0.0;
+    let mut busy_until = 0.0;
+    loop {
+        at += -(1.0 - unit(&mut rng)).ln() * 1e6 / rate as f64;
+        // No two requests overlap, so that the times can be drawn one after another.
+        at = f64::max(at, busy_until + 1.0).round();
+        if at > seconds as f64 * 1e6 {
+            break;
+        }
+        let instant = |micros: f64| Instant::from_nanos((micros * 1e3) as u64);
+        machine.end_work(instant(busy_until));
+        let at_rest = machine.at(instant(at));
+        machine.begin_work(instant(at));
+        let mut moments = [at; STAGES + 1];
+        for stage in 0..STAGES {
+            let coldness = if stage == 0 { at_rest } else { machine.at(instant(moments[stage])) };
+            let spread = 0.9 + 0.2 * unit(&mut rng);
+            moments[stage + 1] = moments[stage] + ((WARM[stage] + COLDER[stage] * coldness) * spread).round();
+        }
+        busy_until = moments[STAGES];
+        paths.push(Path { size: "64x64".to_owned(), moments, counts: true });
+    }
+    RunPaths { rate, paths, pauses: Vec::new(), seconds: seconds as f64, processor_us: 0.0 }
+}
+
+fn model() -> MachineModel {
+    let runs = |rates: &[(u64, u64)]| rates.iter().map(|(rate, seconds)| run(*rate, *seconds, *rate)).collect();
+    let runs = MachineRuns { fitted: runs(&FITTED), held_out: runs(&HELD_OUT), others: BTreeMap::new() };
+    MachineModel::fit(2, &runs).unwrap()
+}
+
+#[test]
+fn the_model_predicts_rates_that_it_was_not_fitted_to() {
+    let model = model();
+    assert_eq!(model.held_out.iter().map(|run| run.rate).collect::<Vec<_>>(), HELD_OUT.map(|(rate, _)| rate));
+    for Prediction { rate, share, .. } in &model.held_out {
+        assert!(share.iter().all(|share| (0.9..1.1).contains(share)), "{rate}: {share:?}");
+    }
+    assert!(model.fit.unexplained[TO_SERVER] < 0.1, "{:?}", model.fit);
+    let medians = [&model.timer, &model.messages[0].to_server].map(|times| [times.median_at(0.0), times.median_at(1.0)]);
+    for (stage, [warm, cold]) in [LATE, TO_SERVER].into_iter().zip(medians) {
+        let [true_warm, true_cold] = [WARM[stage], WARM[stage] + COLDER[stage]];
+        assert!((warm / true_warm - 1.0).abs() < 0.1 && (cold / true_cold - 1.0).abs() < 0.1, "{stage}: {warm} {cold}");
+    }
+}
+
+#[test]
+fn the_table_of_the_model_is_one_of_a_calibration() {
+    let text = model().to_toml();
+    let table: toml::Table = text.parse().unwrap();
+    let machine = &table["machine"];
+    assert_eq!(machine["cores"].as_integer(), Some(2));
+    let warm = machine["message"][0]["to_server"]["warm_us"].clone();
+    assert!(warm.try_into::<Distribution>().is_ok());
+}
+
+#[test]
+fn a_pause_is_found_and_what_overlaps_it_is_left_out() {
+    let mut records = Records::default();
+    for id in 0..400_u64 {
+        let intended = 100_000 + id * 1_000;
+        // The machine stands still for 3 ms.
+        let late = if (100..103).contains(&id) { (103 - id) * 1_000 } else { 0 };
+        let [sent, end] = [intended + 50 + late, intended + 250 + late];
+        let row = serde_json::json!({
+            "id": id, "intended_us": intended, "sent_us": sent, "done_us": end + 80, "latency_us": end + 80 - intended,
+            "status": "OK", "server": "server-0", "attempts": 1, "failovers": 0, "size": "64x64",
+        });
+        records.requests.push(serde_json::from_value(row).unwrap());
+        let event = serde_json::json!({
+            "at_us": end, "source": "server-0", "event": "finished", "target": null, "cause": null, "request": id, "attempt": 1,
+            "duration_us": 100,
+        });
+        records.events.push(serde_json::from_value(event).unwrap());
+    }
+    let run = RunPaths::from_records(&records, 1_000, 0.5, 0.0);
+    assert_eq!(run.pauses, [3_000.0]);
+    let left_out: Vec<_> = run.paths.iter().enumerate().filter(|(_, path)| !path.counts).map(|(id, _)| id).collect();
+    assert_eq!(left_out, [100, 101, 102, 103]);
+    assert_eq!(pauses(&[run]).unwrap().0, 2.0);
+}
+
+#[test]
+fn a_machine_whose_coldness_never_changes_has_one_distribution() {
+    let same = WarmAndCold::of((0..500).map(|number| (1.0, f64::from(number))).collect()).unwrap();
+    assert_eq!(same.warm, same.cold);
+    assert_eq!(WarmAndCold::of(Vec::new()), None);
+}
+
+#[test]
+fn the_bytes_of_a_reply_are_those_of_its_numbers() {
+    assert_eq!(["64x64", "100+200", "200+400", "20000+60000", "data"].map(reply_bytes), [
+        4_096, 100, 272, 43_488, 1
+    ]);
+}
+
+#[test]
+fn processor_time_grows() {
+    let before = processor_us();
+    let until = std::time::Instant::now() + std::time::Duration::from_millis(60);
+    let mut values = Vec::new();
+    while std::time::Instant::now() < until {
+        values.push(f64::from(values.len() as u32 % 7));
+    }
+    assert!(median(values) >= 0.0 && processor_us() > before);
+}
