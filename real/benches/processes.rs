@@ -16,6 +16,8 @@ mod delay;
 mod environment;
 #[path = "processes/link.rs"]
 mod link;
+#[path = "processes/mechanisms.rs"]
+mod mechanisms;
 #[path = "processes/pace.rs"]
 mod pace;
 #[path = "processes/python.rs"]
@@ -27,12 +29,13 @@ mod turns;
 
 /// A part by its name; all without one.
 fn main() {
-    let parts: [(&str, fn()); 5] = [
+    let parts: [(&str, fn()); 6] = [
         ("link", link::idle),
         ("delay", delay::accuracy),
         ("client", client::cost),
         ("python", python::compare),
         ("pace", pace::accuracy),
+        ("mechanisms", mechanisms::print),
     ];
     let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let host = real::facts::host();

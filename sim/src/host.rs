@@ -1,6 +1,6 @@
 //! A simulated host, which is the World of its software.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, future::poll_fn, io, sync::Arc, task::Poll};
 
 use kernel::{
     time::Instant,
@@ -90,10 +90,16 @@ impl World for Host {
                 let processors = processors.clone();
                 let host = self.id;
                 let expired = clock.sleep_until(host, at + processors.late(host, at));
-                Box::pin(async move {
+                let mut waking = Box::pin(async move {
                     expired.await;
                     processors.wake_up(host, at).await;
-                })
+                });
+                let mut is_over = false;
+                // A sleep may be polled after its end.
+                Box::pin(poll_fn(move |cx| {
+                    is_over = is_over || waking.as_mut().poll(cx).is_ready();
+                    if is_over { Poll::Ready(()) } else { Poll::Pending }
+                }))
             }
             _ => clock.sleep_until(self.id, self.wakes(at)),
         }

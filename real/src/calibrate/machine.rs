@@ -88,7 +88,8 @@ pub(super) struct MachineModel {
     timer: WarmAndCold,
     messages: Vec<MessageTimes>,
     services: Vec<(&'static str, String, WarmAndCold)>,
-    held_out: Vec<Prediction>,
+    /// How the runs at each rate compare with the model, by rate.
+    predictions: Vec<Prediction>,
 }
 
 /// The times of messages of one size.
@@ -102,10 +103,11 @@ struct MessageTimes {
     to_client: WarmAndCold,
 }
 
-/// How the stages of the runs at a rate that the model was not fitted to compare with it.
+/// How the stages of the runs at a rate compare with the model.
 #[derive(Debug)]
 struct Prediction {
     rate: u64,
+    is_fitted: bool,
     requests: usize,
     /// Medians in microseconds.
     measured: [f64; STAGES],
@@ -141,18 +143,20 @@ impl MachineModel {
             timer,
             messages,
             services,
-            held_out: Vec::new(),
+            predictions: Vec::new(),
         };
-        let rates = HELD_OUT.iter().map(|(rate, _)| *rate).filter(|rate| runs.held_out.iter().any(|run| run.rate == *rate));
-        model.held_out = rates.map(|rate| model.predict(rate, &runs.held_out)).collect();
+        let mut rates: Vec<u64> = runs.fitted.iter().chain(&runs.held_out).map(|run| run.rate).collect();
+        rates.sort_unstable();
+        rates.dedup();
+        model.predictions = rates.into_iter().map(|rate| model.predict(rate, runs)).collect();
         Some(model)
     }
 
     /// Returns how the medians of the runs at this rate compare with those that the model predicts for their coldness.
-    fn predict(&self, rate: u64, runs: &[RunPaths]) -> Prediction {
+    fn predict(&self, rate: u64, runs: &MachineRuns) -> Prediction {
         let mut measured: [Vec<f64>; STAGES] = Default::default();
         let mut shares: [Vec<f64>; STAGES] = Default::default();
-        for run in runs.iter().filter(|run| run.rate == rate) {
+        for run in runs.fitted.iter().chain(&runs.held_out).filter(|run| run.rate == rate) {
             let coldness = run.coldness(self.fit.rates);
             for (path, coldness) in run.paths.iter().zip(coldness).filter(|(path, _)| path.counts) {
                 for stage in 0..STAGES {
@@ -166,7 +170,8 @@ impl MachineModel {
             }
         }
         let requests = measured[LATE].len();
-        Prediction { rate, requests, measured: measured.map(median), share: shares.map(median) }
+        let is_fitted = runs.fitted.iter().any(|run| run.rate == rate);
+        Prediction { rate, is_fitted, requests, measured: measured.map(median), share: shares.map(median) }
     }
 
     /// Returns the times of a stage of requests with images of this size.
@@ -180,20 +185,22 @@ impl MachineModel {
         }
     }
 
-    /// A table of the runs that were not fitted: their medians, and how far the model is from them.
+    /// A table of what a request consists of at each rate, and how far the model is from it.
     pub(super) fn table(&self) -> String {
         let mut table = TextTable::new(&[
-            ("requests/s, not fitted", Align::Right),
+            ("requests/s", Align::Right),
             ("requests", Align::Right),
+            ("model", Align::Left),
             ("stage", Align::Left),
             ("measured p50", Align::Right),
-            ("model off by", Align::Right),
+            ("off by", Align::Right),
         ]);
-        for Prediction { rate, requests, measured, share } in &self.held_out {
+        for Prediction { rate, is_fitted, requests, measured, share } in &self.predictions {
             for (stage, name) in STAGE_NAMES.into_iter().enumerate() {
                 table.row(vec![
                     rate.to_string(),
                     requests.to_string(),
+                    if *is_fitted { "fitted" } else { "predicted" }.to_owned(),
                     name.to_owned(),
                     duration(measured[stage] / 1e6),
                     format!("{:+.0} %", (share[stage] - 1.0) * 100.0),

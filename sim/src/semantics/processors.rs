@@ -105,3 +105,9 @@ fn a_wrong_machine_is_an_error_with_its_remedy() {
     assert!(refused(&format!("{machine}[machine.pauses]\nper_second = 1e9\nus = [[0.0, 1.0]]")).contains("per_second"));
     assert!(refused(&machine.replace("[machine.timer]", "[machine.clock]")).contains("clock"));
 }
+
+#[test]
+fn a_sleep_can_be_polled_after_its_end() {
+    let scenario = "load.rate = 300\nclient.attempt_timeout = '1ms'\nclient.hedging.delay = '1ms'\nclient.retry.max_attempts = 3";
+    assert!(records_on_machine(&machine(1), scenario).requests.len() == 900);
+}

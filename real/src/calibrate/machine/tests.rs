@@ -58,8 +58,10 @@ fn model() -> MachineModel {
 #[test]
 fn the_model_predicts_rates_that_it_was_not_fitted_to() {
     let model = model();
-    assert_eq!(model.held_out.iter().map(|run| run.rate).collect::<Vec<_>>(), HELD_OUT.map(|(rate, _)| rate));
-    for Prediction { rate, share, .. } in &model.held_out {
+    let rates = model.predictions.iter().map(|run| (run.rate, run.is_fitted));
+    let expected = [(5, true), (20, false), (50, true), (150, false), (300, true), (600, false), (1_000, true)];
+    assert_eq!(rates.collect::<Vec<_>>(), expected);
+    for Prediction { rate, share, .. } in &model.predictions {
         assert!(share.iter().all(|share| (0.9..1.1).contains(share)), "{rate}: {share:?}");
     }
     assert!(model.fit.unexplained[TO_SERVER] < 0.1, "{:?}", model.fit);
