@@ -110,8 +110,13 @@ impl Coldness {
 mod tests {
     use super::*;
 
-    const RATES: ColdnessRates =
-        ColdnessRates { cool_down_us: 8_000.0, shape: 1.5, usage_factor: 8.0, usage_window_us: 10_000.0, warm_up_us: 600.0 };
+    const RATES: ColdnessRates = ColdnessRates {
+        cool_down_us: 8_000.0,
+        shape: 1.5,
+        usage_factor: 8.0,
+        usage_window_us: 10_000.0,
+        warm_up_us: 600.0,
+    };
 
     fn at(micros: u64) -> Instant {
         Instant::START + Duration::from_micros(micros)

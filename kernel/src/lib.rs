@@ -7,9 +7,9 @@ pub mod bug;
 pub mod cli;
 #[cfg(feature = "service")]
 pub mod client;
+pub mod coldness;
 #[cfg(feature = "service")]
 mod context;
-pub mod coldness;
 pub mod coverage;
 pub mod distribution;
 pub mod entropy;

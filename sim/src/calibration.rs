@@ -178,7 +178,8 @@ impl Calibration {
     fn beyond_bounds(&self) -> Option<String> {
         let (longest_of_machine, largest_of_machine) = self.machine.as_ref().map_or((0, 0), MachineTimes::extent);
         let longest = self.messages.len().max(self.service_times.len()).max(longest_of_machine);
-        let largest = self.messages.iter().map(|message| message.bytes.get()).max().unwrap_or(0).max(largest_of_machine);
+        let largest =
+            self.messages.iter().map(|message| message.bytes.get()).max().unwrap_or(0).max(largest_of_machine);
         if self.name.len() > limits::NAME_LEN_MAX * 4 {
             Some(format!("`name` has up to {} bytes, and this one {}", limits::NAME_LEN_MAX * 4, self.name.len()))
         } else if longest > TABLES_MAX {

@@ -124,6 +124,13 @@ impl Clock {
         timers.pending.insert(key, PendingTimer { host, is_idle: false, waker });
     }
 
+    /// Drops all timers, at the end of a simulation. What they wake may own this clock.
+    pub(crate) fn clear(&self) {
+        let pending = std::mem::take(&mut self.timers().pending);
+        // The lock is not held: a task that is dropped drops timers of its own.
+        drop(pending);
+    }
+
     /// Wakes `waker` the next time that `machine` may move the clock by itself.
     pub(crate) fn watch(&self, machine: MachineId, waker: &Waker) {
         let watchers = &mut self.timers().watchers;

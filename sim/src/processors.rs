@@ -147,6 +147,13 @@ impl Processors {
         drop(dropped);
     }
 
+    /// Forgets what waits for work, at the end of a simulation. It may own these processors.
+    pub(crate) fn clear(&self) {
+        let waiting = std::mem::take(&mut self.state().waiting);
+        // The lock is not held: what is dropped may lock it.
+        drop(waiting);
+    }
+
     /// Continues at the time of an alarm.
     fn alarm(self: &Arc<Self>, core: usize, number: u64) {
         let now = self.clock.now();

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    ops::Deref,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -33,9 +34,9 @@ use crate::{
     limits::{Limits, Progress},
     machine::{Ended, Machine},
     net::{EPHEMERAL_PORTS, Net, Times},
+    operations::SimOperations,
     pipe::Transfer,
     processors::Processors,
-    operations::SimOperations,
     replica::{Replica, Software},
     system::System,
     thread::Watch,
@@ -48,8 +49,9 @@ const TCP_CAPACITY: usize = 1 << 16;
 
 /// A simulation that has been built and not yet run.
 pub(crate) struct Simulation {
+    // The fields are dropped in this order: the tasks, then the timers that are left.
     turmoil: turmoil::Sim<'static>,
-    clock: Arc<Clock>,
+    clock: ClockOfRun,
     activity: Activity,
     /// The records of all hosts.
     records: Arc<Mutex<Records>>,
@@ -115,7 +117,7 @@ impl Simulation {
         turmoil.client("client", run_client(clients, clock.clone(), client));
         turmoil.host("servers", move || servers.clone().run());
         shared.net.set_machines(["client", "servers"].map(|name| turmoil.lookup(name)).into());
-        Self { turmoil, clock, activity, records, seed, limits }
+        Self { turmoil, clock: ClockOfRun(clock, shared.processors.clone()), activity, records, seed, limits }
     }
 
     /// Takes steps while anything is under way at this instant, then moves the clock to the next timer, until the
@@ -160,6 +162,12 @@ impl Simulation {
         Ok(RunSoFar { run: CompletedRun { records, steps, instants }, stopped })
     }
 
+    /// Returns the clock, for as long as it lives.
+    #[cfg(test)]
+    pub(crate) fn clock(&self) -> std::sync::Weak<Clock> {
+        Arc::downgrade(&self.clock.0)
+    }
+
     /// Returns how far the simulation has come. `idle_steps` have been taken since the clock was moved.
     fn progress(&self, idle_steps: u64) -> Progress {
         let records = lock(&self.records);
@@ -170,6 +178,25 @@ impl Simulation {
             timers: self.clock.fired(),
             is_overtime: self.clock.is_overtime(),
         }
+    }
+}
+
+/// The clock, whose timers are dropped with the simulation, as is the work of processors: a message on its way owns the clock that owns its
+/// timer, and the processors that own its work.
+struct ClockOfRun(Arc<Clock>, Option<Arc<Processors>>);
+
+impl Deref for ClockOfRun {
+    type Target = Clock;
+
+    fn deref(&self) -> &Clock {
+        &self.0
+    }
+}
+
+impl Drop for ClockOfRun {
+    fn drop(&mut self) {
+        self.0.clear();
+        self.1.iter().for_each(|processors| processors.clear());
     }
 }
 
@@ -187,7 +214,9 @@ fn shared(clock: Arc<Clock>, calibration: &Calibration, entropy: Entropy, replic
     let machine = calibration.machine.clone();
     let processors = machine.map(|times| Processors::new(clock.clone(), times, entropy));
     let [to_server, to_client] = match &processors {
-        Some(processors) => processors.times().messages(calibration.workload).map(|work| Transfer::Worked(processors.clone(), work)),
+        Some(processors) => {
+            processors.times().messages(calibration.workload).map(|work| Transfer::Worked(processors.clone(), work))
+        }
         None => calibration.delays().map(Transfer::Delayed),
     };
     Arc::new(Shared {

@@ -120,14 +120,16 @@ impl MachineModel {
     pub(super) fn fit(cores: usize, runs: &MachineRuns) -> Option<Self> {
         let fit = fit::fit(&runs.fitted);
         let of_pictures = samples(&runs.fitted, &fit);
-        let timer = WarmAndCold::of(of_pictures.iter().flat_map(|(_, stages)| stages[LATE].clone()).collect())?;
+        let timer = WarmAndCold::of(of_pictures.values().flat_map(|stages| stages[LATE].clone()).collect())?;
         let mut messages = Vec::new();
         let mut services = Vec::new();
         let others = runs.others.iter().map(|(workload, runs)| (*workload, samples(runs, &fit)));
         for (workload, by_size) in [("sobel", of_pictures)].into_iter().chain(others) {
             for (size, stages) in by_size {
                 let [_, to_server, service, to_client] = stages.map(WarmAndCold::of);
-                let (Some(to_server), Some(service), Some(to_client)) = (to_server, service, to_client) else { continue };
+                let (Some(to_server), Some(service), Some(to_client)) = (to_server, service, to_client) else {
+                    continue;
+                };
                 let own = (workload != "sobel").then_some(workload);
                 let bytes = reply_bytes(&size);
                 messages.push(MessageTimes { workload: own, size: size.clone(), bytes, to_server, to_client });

@@ -124,10 +124,12 @@ pub(super) struct CalibrationPlan {
 /// A run at a constant rate, for the model of the machine.
 struct MachineRun {
     scenario: Scenario,
-    /// Requests per second, and seconds.
-    load: (u64, u64),
+    load: Load,
     purpose: Purpose,
 }
+
+/// Requests per second, and seconds.
+type Load = (u64, u64);
 
 /// Number of rounds of the runs at several rates. The processors of a virtual machine are faster at one time and slower at another: each round
 /// has all rates.
@@ -135,17 +137,17 @@ const MACHINE_ROUNDS: usize = 3;
 
 /// The other workloads of the runs for the model of the machine, with their settings, and their rates and seconds: one that lets the
 /// processors sleep, and one that keeps the caches warm.
-const MACHINE_OTHERS: [(&str, &str, [(u64, u64); 2]); 5] = [
-    ("dfs", "nodes = 20\nedges = 40", [(20, 4), (1_000, 2)]),
-    ("dfs", "nodes = 2000\nedges = 6000", [(20, 4), (1_000, 2)]),
-    ("dfs", "nodes = 20000\nedges = 60000", [(20, 4), (400, 3)]),
-    ("dfs", "nodes = 100000\nedges = 300000", [(10, 5), (80, 4)]),
-    ("backend", PROMPT, [(20, 4), (1_000, 2)]),
+const MACHINE_OTHERS: [(&str, &str, [Load; 2]); 5] = [
+    ("dfs", "nodes = 20\nedges = 40", [(20, 3), (1_000, 1)]),
+    ("dfs", "nodes = 2000\nedges = 6000", [(20, 3), (1_000, 1)]),
+    ("dfs", "nodes = 20000\nedges = 60000", [(20, 3), (400, 1)]),
+    ("dfs", "nodes = 100000\nedges = 300000", [(10, 3), (80, 2)]),
+    ("backend", PROMPT, [(20, 3), (1_000, 1)]),
 ];
 
 /// Returns the runs for the model of the machine, with images of these sizes.
 fn machine_runs(sizes: &str) -> Result<Vec<MachineRun>, ScenarioError> {
-    let run = |purpose: Purpose, workload: String, (rate, seconds): (u64, u64)| {
+    let run = |purpose: Purpose, workload: String, (rate, seconds): Load| {
         let text = format!(
             "name = 'calibration-machine'\nduration = '{seconds}s'\n[servers]\nworkers = 16\n[workload]\n{workload}\n\
              [load]\nrate = {rate}\narrivals = 'poisson'\n"
@@ -157,14 +159,13 @@ fn machine_runs(sizes: &str) -> Result<Vec<MachineRun>, ScenarioError> {
     let of_round = || {
         let fitted = FITTED.into_iter().map(|load| run(Purpose::Fit, pictures(), load));
         let held_out = HELD_OUT.into_iter().map(|load| run(Purpose::HoldOut, pictures(), load));
-        fitted.chain(held_out).collect::<Vec<_>>()
+        let others = MACHINE_OTHERS.into_iter().flat_map(|(workload, keys, loads)| {
+            let text = format!("kind = '{workload}'\n{keys}");
+            loads.map(|load| run(Purpose::Other(workload), text.clone(), load))
+        });
+        fitted.chain(held_out).chain(others).collect::<Vec<_>>()
     };
-    let of_rounds = (0..MACHINE_ROUNDS).flat_map(|_| of_round());
-    let others = MACHINE_OTHERS.into_iter().flat_map(|(workload, keys, loads)| {
-        let text = format!("kind = '{workload}'\n{keys}");
-        loads.map(|load| run(Purpose::Other(workload), text.clone(), load))
-    });
-    of_rounds.chain(others).collect()
+    (0..MACHINE_ROUNDS).flat_map(|_| of_round()).collect()
 }
 
 impl CalibrationPlan {
@@ -180,14 +181,15 @@ impl CalibrationPlan {
     pub(super) fn seconds(&self) -> u64 {
         let of_app = self.app.iter().map(|scenario| scenario.duration.as_secs());
         let of_machine: u64 = self.machine.iter().map(|run| run.load.1 + OVERHEAD_SECONDS).sum();
-        of_machine + ROUNDS
-            * self
-                .runs
-                .iter()
-                .map(|(_, kind)| kind.seconds)
-                .chain(of_app)
-                .map(|time| time + OVERHEAD_SECONDS)
-                .sum::<u64>()
+        of_machine
+            + ROUNDS
+                * self
+                    .runs
+                    .iter()
+                    .map(|(_, kind)| kind.seconds)
+                    .chain(of_app)
+                    .map(|time| time + OVERHEAD_SECONDS)
+                    .sum::<u64>()
     }
 
     /// Plays all runs. Calls `progress` after each run with the seconds that it took.

@@ -131,8 +131,11 @@ impl MachineTimes {
     pub(crate) fn messages(&self, workload: &str) -> [MessageWork; 2] {
         let is_own = |message: &&MessagePieces| message.workload.as_deref() == Some(workload);
         let has_own = self.messages.iter().any(|message| is_own(&message));
-        let messages: Vec<_> =
-            self.messages.iter().filter(|message| if has_own { is_own(message) } else { message.workload.is_none() }).collect();
+        let messages: Vec<_> = self
+            .messages
+            .iter()
+            .filter(|message| if has_own { is_own(message) } else { message.workload.is_none() })
+            .collect();
         let work = |pieces: fn(&MessagePieces) -> &PieceTimes| {
             let delay = |time: fn(&PieceTimes) -> &Distribution| {
                 Delay::BySize(messages.iter().map(|message| (message.bytes, time(pieces(message)).clone())).collect())

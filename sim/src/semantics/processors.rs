@@ -49,7 +49,8 @@ fn calls_at_one_instant_share_the_processors() {
 #[test]
 fn a_machine_that_slept_takes_longer() {
     let cold = machine(2).replace("cold_us = [[0.0, 300.0]]", "cold_us = [[0.0, 700.0]]");
-    let slow = cold.replace("cool_down_us = 1e12", "cool_down_us = 1000.0").replace("warm_up_us = 0.001", "warm_up_us = 1e9");
+    let slow =
+        cold.replace("cool_down_us = 1e12", "cool_down_us = 1000.0").replace("warm_up_us = 0.001", "warm_up_us = 1e9");
     assert_eq!(latencies_us(&records_on_machine(&cold, "load.rate = 1"))[1..], [30 + 300 + 820 + 500; 2]);
     assert_eq!(latencies_us(&records_on_machine(&slow, "load.rate = 1"))[1..], [30 + 700 + 820 + 500; 2]);
 }
@@ -65,7 +66,8 @@ fn a_frozen_server_does_not_work() {
 
 #[test]
 fn a_server_that_was_killed_is_replaced() {
-    let crash = "load.rate = 100\n[[fault]]\nat = '1.0005s'\nkind = 'crash'\ntarget = 'server-0'\nrestart_after = '100ms'";
+    let crash =
+        "load.rate = 100\n[[fault]]\nat = '1.0005s'\nkind = 'crash'\ntarget = 'server-0'\nrestart_after = '100ms'";
     let records = records_on_machine(&machine(2), crash);
     let after = records.requests.iter().filter(|row| row.intended_us > 2_000_000);
     assert!(after.clone().count() > 90 && after.clone().all(|row| row.status == Outcome::OK));
@@ -86,7 +88,10 @@ fn a_pause_of_the_machine_delays_all_that_happens_in_it() {
 fn a_run_on_a_shared_machine_repeats() {
     let shared = || {
         let text = format!("{}[machine.pauses]\nper_second = 5.0\nus = [[0.0, 700.0]]\n", machine(2));
-        records_on_machine(&text, "load.rate = 400\n[[fault]]\nat = '1s'\nkind = 'freeze'\ntarget = 'server-0'\nduration = '200ms'")
+        records_on_machine(
+            &text,
+            "load.rate = 400\n[[fault]]\nat = '1s'\nkind = 'freeze'\ntarget = 'server-0'\nduration = '200ms'",
+        )
     };
     assert_eq!(shared(), shared());
 }
@@ -108,6 +113,56 @@ fn a_wrong_machine_is_an_error_with_its_remedy() {
 
 #[test]
 fn a_sleep_can_be_polled_after_its_end() {
-    let scenario = "load.rate = 300\nclient.attempt_timeout = '1ms'\nclient.hedging.delay = '1ms'\nclient.retry.max_attempts = 3";
-    assert!(records_on_machine(&machine(1), scenario).requests.len() == 900);
+    let woken = run_on_machine(&machine(1), |hosts| async move {
+        let mut sleep = hosts.world.sleep_until(at(ms(1)));
+        sleep.as_mut().await;
+        sleep.await;
+        hosts.world.now()
+    });
+    assert_eq!(woken, (at(us(1_030)), 0));
+}
+
+/// Messages on their way, and work that is not complete, own the clock that owns their timers.
+#[test]
+fn nothing_of_a_simulation_stays() {
+    for machine in [String::new(), machine(2)] {
+        let (written, clocks) = run_on_machine(&machine, |hosts| async move {
+            let mut stream = hosts.world.connect("server-0").await.unwrap();
+            stream.write_all(&[7; 100]).await.is_ok()
+        });
+        assert_eq!((written, clocks), (true, 0), "{machine}");
+    }
+}
+
+/// Runs `client` against a server that accepts connections. Returns its result, and the number of clocks that are left of the simulation.
+fn run_on_machine<T, F>(machine: &str, client: impl FnOnce(Hosts) -> F + Send) -> (T, usize)
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let calibration = Calibration::parse("calibration.toml", &format!("{CALIBRATION}\n{machine}")).unwrap();
+    let software = software(|world| async move {
+        let mut connections = Vec::new();
+        let mut listener = world.listen().await?;
+        loop {
+            connections.push(listener.accept().await?);
+        }
+    });
+    let bounds = Bounds::default();
+    let outcome = Arc::new(Mutex::new(None));
+    let result = outcome.clone();
+    let clock = on_own_thread(1, (bounds.limits.real_time, &bounds.watch), || {
+        let simulation = Simulation::new(1, 1, &calibration, &software, bounds.clone(), |hosts| {
+            let client = client(hosts);
+            async move {
+                *result.lock().unwrap() = Some(client.await);
+                Ok(())
+            }
+        });
+        let clock = simulation.clock();
+        simulation.run(&Default::default())?;
+        Ok::<_, SimulationError>(clock)
+    });
+    let result = outcome.lock().unwrap().take().unwrap();
+    (result, clock.unwrap().strong_count())
 }

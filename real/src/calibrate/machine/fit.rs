@@ -7,8 +7,13 @@ use kernel::coldness::ColdnessRates;
 use super::paths::{LATE, RunPaths, SERVICE, STAGES, TO_CLIENT, TO_SERVER};
 
 /// Where the search begins, close to what was found on virtual machines with two processors.
-const START: ColdnessRates =
-    ColdnessRates { cool_down_us: 8_000.0, shape: 1.5, usage_factor: 4.0, usage_window_us: 20_000.0, warm_up_us: 600.0 };
+const START: ColdnessRates = ColdnessRates {
+    cool_down_us: 8_000.0,
+    shape: 1.5,
+    usage_factor: 4.0,
+    usage_window_us: 20_000.0,
+    warm_up_us: 600.0,
+};
 
 /// Factors by which the search changes a parameter; it goes on with the next one when no parameter improves by the one before.
 const STEPS: [f64; 3] = [2.0, 1.4, 1.15];
@@ -82,10 +87,10 @@ fn fit_of(runs: &[RunPaths], rates: ColdnessRates) -> Fit {
         // Every rate counts as much as any other, however many requests it has.
         let weight = 1.0 / counted.max(1) as f64;
         for (path, coldness) in run.paths.iter().zip(run.coldness(rates)).filter(|(path, _)| path.counts) {
-            for stage in 0..STAGES {
+            for (stage, coldness) in coldness.into_iter().enumerate() {
                 // The lateness of a timer does not depend on the size.
                 let size = if stage == LATE { "" } else { &path.size };
-                sums.entry((stage, size)).or_default().add(weight, coldness[stage], path.took(stage));
+                sums.entry((stage, size)).or_default().add(weight, coldness, path.took(stage));
             }
         }
     }
