@@ -36,7 +36,7 @@ impl Requests for WorkloadRequests {
                     let response = client.call(client::Request { id, message: rpc::message(id, &input) }).await;
                     let is_right = is_right(&oracle, &input, &response);
                     let wrong = (!is_right).then(|| "it is not the result of the workload function".to_owned());
-                    Ok(Called { response, wrong })
+                    Ok(Called { response, wrong, done: None })
                 })
             }),
         }
@@ -66,6 +66,7 @@ mod tests {
             hedges: 0,
             rejected: false,
             answer,
+            stream: None,
         }
     }
 
