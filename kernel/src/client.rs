@@ -136,6 +136,16 @@ pub struct Response {
     pub stream: Option<StreamFigures>,
 }
 
+impl Response {
+    /// Counts the messages that are missing of a reply that should have had `expected`, if that is known, and has failed.
+    pub(crate) fn expect_messages(&mut self, expected: Option<u64>) {
+        let has_failed = self.outcome != Outcome::OK;
+        if let Some(stream) = &mut self.stream {
+            stream.lost = expected.filter(|_| has_failed).map(|expected| expected.saturating_sub(stream.messages));
+        }
+    }
+}
+
 impl Client {
     /// Starts a client that connects to the servers behind `links` at once and keeps checking their health.
     pub fn start(

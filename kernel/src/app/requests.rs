@@ -56,11 +56,7 @@ impl Requests for AppRequests {
                     // The panic hook has printed where it happened and why.
                     let ended = ended.map_err(|_| "it panicked; standard error says where".to_owned())?;
                     let (mut response, done) = response(progress.take().await)?;
-                    if let Some(stream) = &mut response.stream {
-                        let failed = response.outcome != Outcome::OK;
-                        stream.lost =
-                            call.expected_messages().filter(|_| failed).map(|all| all.saturating_sub(stream.messages));
-                    }
+                    response.expect_messages(call.expected_messages());
                     let wrong = wrong(&response, call.failed_check(), ended.err());
                     Ok(Called { response, wrong, done: Some(done) })
                 })

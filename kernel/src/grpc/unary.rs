@@ -123,11 +123,6 @@ impl Message {
         Self { path, headers, body, tail: Bytes::new(), key, timeout, shape, stream: None }
     }
 
-    /// Returns the message for a method of this shape.
-    pub(crate) fn with_shape(self, shape: Shape) -> Self {
-        Self { shape, ..self }
-    }
-
     /// Returns how many messages the method has in each direction.
     pub(crate) fn shape(&self) -> Shape {
         self.shape

@@ -110,6 +110,18 @@ metrics! {
     Ejections = "ejections": Count in Waste,
     /// Replies with the status OK whose content was wrong.
     WrongResults = "wrong_results": Count,
+    /// Median time from the intended send time to the first message of a reply that streams.
+    FirstMessageP50 = "first_message_p50": Seconds,
+    /// 95th percentile of the time from the intended send time to the first message of a reply that streams.
+    FirstMessageP95 = "first_message_p95": Seconds,
+    /// Longest time from the intended send time to the first message of a reply that streams.
+    FirstMessageMax = "first_message_max": Seconds,
+    /// 95th percentile, over the replies that stream, of the longest time between two messages.
+    MessageGapP95 = "message_gap_p95": Seconds,
+    /// Longest time between two messages of a reply that streams.
+    MessageGapMax = "message_gap_max": Seconds,
+    /// Messages that are missing of replies that failed behind their headers.
+    MessagesLost = "messages_lost": Count,
 }
 
 named!(Metric, "a metric");

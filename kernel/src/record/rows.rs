@@ -139,7 +139,7 @@ pub struct RequestRow {
     /// The user that made the call, from 0; left out for a request of the open loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<u32>,
-    /// The messages of the reply; left out for a unary call, and for a request that was dropped.
+    /// The messages of a reply that streams; left out for a unary call, and for one without the headers of a reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamFigures>,
 }

@@ -108,6 +108,15 @@ impl Occupancy {
         Served { queued, service }
     }
 
+    /// Waits until the share `done` of `all` of the shortest time for the attempt is over, of a reply that streams in `all` messages.
+    pub(crate) async fn complete_share(&self, done: u32, all: u32) {
+        let Shared { world, started, times, .. } = &*self.shared;
+        let until = *started + times.service_time_min.mul_f64(f64::from(done) / f64::from(all.max(1)));
+        if until > world.now() {
+            world.sleep_until(until).await;
+        }
+    }
+
     /// Returns the time before which a reply that streams does not end, with this factor of a fault.
     pub(super) fn earliest_end(&self, factor: f64) -> Instant {
         self.shared.started + multiplied(self.shared.times.service_time_min, factor)

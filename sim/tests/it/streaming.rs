@@ -352,3 +352,43 @@ fn a_method_that_is_not_declared_says_how_to_declare_it() {
         "{error}"
     );
 }
+
+/// Returns the rows of a scenario whose replies are images in tiles.
+fn in_tiles(rest: &str, settings: &[&str]) -> Records {
+    let text = format!(
+        "name = \"tiles\"\nduration = \"1s\"\n[workload]\nsizes = [\"64x64\"]\ntiles = 8\n[servers]\nservice_time_min = \"400ms\"\n\
+         [load]\nrate = 2\n[client]\ndeadline = \"5s\"\n[client.load_balancing]\npolicy = \"pick_first\"\n{rest}"
+    );
+    let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
+    let scenario = Scenario::parse("tiles.toml", &text, &settings).unwrap_or_else(|error| panic!("{error}"));
+    let plan = Plan::new(scenario, 3);
+    let run = sim::run(&plan, &AtomicU64::new(0)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(run.violations(&plan), []);
+    assert_eq!(run.records, sim::run(&plan, &AtomicU64::new(0)).unwrap().records, "equal plans give equal runs");
+    run.records
+}
+
+#[test]
+fn an_image_comes_in_tiles_as_they_are_done() {
+    let records = in_tiles("", &[]);
+    assert_eq!(first(&records), ("OK", 8, 1));
+    let row = &records.requests[0];
+    let stream = row.stream.as_ref().unwrap();
+    assert!(within(stream.first_us.unwrap() - row.sent_us.unwrap(), 50 * MS), "{stream:?}");
+    assert!(within(stream.gap_us.unwrap(), 49 * MS) && within(took(row), 400 * MS), "{row:?}");
+    assert_eq!(events(&records, Event::WrongResult), Vec::<&EventRow>::new());
+    assert_eq!(first(&in_tiles("", &["workload.tiles=1"])), ("OK", 1, 1));
+    assert_eq!(first(&in_tiles("", &["workload.tiles=256"])), ("OK", 64, 1), "at most one tile for each row");
+}
+
+#[test]
+fn tiles_that_a_fault_stops_are_lost_behind_the_first_one_and_retried_before_it() {
+    let crash = |at: &str| format!("[[fault]]\nat = \"{at}\"\nkind = \"crash\"\ntarget = \"server-0\"\n");
+    let records = in_tiles(&crash("225ms"), &[]);
+    assert_eq!((first(&records), records.requests[0].stream.as_ref().unwrap().lost), (("UNAVAILABLE", 4, 1), Some(4)));
+    let records = in_tiles(&crash("25ms"), &[]);
+    assert_eq!((first(&records), records.requests[0].stream.as_ref().unwrap().lost), (("OK", 8, 2), None));
+    let slow = "[[fault]]\nat = \"0s\"\nkind = \"slow\"\nfactor = 2.0\ntarget = \"server-0\"\n";
+    let records = in_tiles(slow, &[]);
+    assert!(within(took(&records.requests[0]), 800 * MS), "{:?}", records.requests[0]);
+}

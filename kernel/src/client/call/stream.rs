@@ -71,8 +71,8 @@ impl<'a> Call<'a> {
                 }
             }
         };
-        let figures = self.progress().received.figures.clone();
-        Response { stream: Some(figures), ..response }
+        let Received { committed, figures, .. } = std::mem::take(&mut self.progress().received);
+        Response { stream: committed.map(|_| figures), ..response }
     }
 
     /// Carries the request to the server of `sent`, and passes its reply on. The headers of the reply commit the call, and the policies
