@@ -12,7 +12,7 @@ use futures_util::future::{Either, select};
 use self::stream::Received;
 use super::{
     NotPicked, Request, Response, Shared,
-    attempt::{self, SentAttempt},
+    attempt::SentAttempt,
     candidates::Candidates,
     failure::{Cause, Failure, Unseen},
     plain_channel::Headers,
@@ -282,11 +282,6 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Returns where the next attempt notes the headers of its reply, if they commit the call.
-    pub(super) fn headers(&self) -> Option<Arc<Headers>> {
-        (self.outlet.is_some() || self.client.retry.commits_at_headers()).then(Arc::default)
-    }
-
     /// Asks the policies that limit retries and hedges for a permit.
     pub(super) fn permit_retry(&self) -> Option<RetryPermit<'a>> {
         let permit = self.client.chain.permit_retry();
@@ -390,21 +385,6 @@ impl<'a> Call<'a> {
         match result {
             Ok(reply) => Ok(Some(Answered { reply, server: sent.server })),
             Err(failure) => Err(AttemptError::Failed { failure, server: sent.server }),
-        }
-    }
-
-    /// Carries the request to the server of `sent` and waits for the whole reply, which is passed on if it streams.
-    async fn exchange(
-        &self,
-        sent: SentAttempt,
-        timeout: Instant,
-        headers: Option<Arc<Headers>>,
-        permit: &mut AttemptPermit<'_>,
-    ) -> Result<Reply, Failure> {
-        match self.outlet {
-            None => attempt::process(self.client, sent, &self.request.message, timeout, headers).await,
-            // Boxed, so that a call that does not stream has no room for it.
-            Some(outlet) => Box::pin(self.pass_on(outlet, sent, timeout, headers, permit)).await,
         }
     }
 

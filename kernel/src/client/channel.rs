@@ -103,8 +103,8 @@ impl LoadCall {
         Arc::new(Self { id, progress: Mutex::default(), stream_ended: Notify::new() })
     }
 
-    /// Returns how far the request has come, which is known once. It waits for the end of a reply that streams, which whoever made the
-    /// call has read or dropped.
+    /// Returns how far the request has come, which is known once. It waits for the end of a reply that streams, which its
+    /// reader has read or dropped.
     pub(crate) async fn take(&self) -> Progress {
         let ended = self.stream_ended.notified();
         if matches!(*lock(&self.progress), Progress::Streams) {

@@ -107,9 +107,9 @@ impl Joined {
     }
 
     /// Returns true if all tiles together are the result of `picture`.
-    fn is_right(self, picture: &Picture, oracle: &Oracle) -> bool {
+    fn is_right(&self, picture: &Picture, oracle: &Oracle) -> bool {
         let is_whole = !self.is_wrong && self.next == self.bands.count();
-        is_whole && oracle.confirms(&Input::Image(picture.clone()), &Output::Image(self.pixels.into()))
+        is_whole && oracle.confirms(&Input::Image(picture.clone()), &Output::Image(self.pixels.clone().into()))
     }
 }
 

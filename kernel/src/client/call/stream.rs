@@ -75,6 +75,26 @@ impl<'a> Call<'a> {
         Response { stream: committed.map(|_| figures), ..response }
     }
 
+    /// Returns where the next attempt notes the headers of its reply, if they commit the call.
+    pub(in crate::client) fn headers(&self) -> Option<Arc<Headers>> {
+        (self.outlet.is_some() || self.client.retry.commits_at_headers()).then(Arc::default)
+    }
+
+    /// Carries the request to the server of `sent` and waits for the whole reply, which is passed on if it streams.
+    pub(super) async fn exchange(
+        &self,
+        sent: SentAttempt,
+        timeout: Instant,
+        headers: Option<Arc<Headers>>,
+        permit: &mut AttemptPermit<'_>,
+    ) -> Result<Reply, Failure> {
+        match self.outlet {
+            None => attempt::process(self.client, sent, &self.request.message, timeout, headers).await,
+            // Boxed, so that a call that does not stream has no room for it.
+            Some(outlet) => Box::pin(self.pass_on(outlet, sent, timeout, headers, permit)).await,
+        }
+    }
+
     /// Carries the request to the server of `sent`, and passes its reply on. The headers of the reply commit the call, and the policies
     /// of `permit` hear that the attempt is OK, except those that limit the attempts under way.
     pub(super) async fn pass_on(
@@ -141,7 +161,9 @@ impl<'a> Call<'a> {
         let cancelled = self.client.cancellation.wait();
         match self.outlet {
             None => cancelled.await,
-            Some(outlet) => drop(select(pin!(cancelled), pin!(outlet.closed())).await),
+            Some(outlet) => {
+                select(pin!(cancelled), pin!(outlet.closed())).await;
+            }
         }
     }
 
