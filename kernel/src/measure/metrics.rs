@@ -231,7 +231,8 @@ impl Metrics {
             Metric::FirstMessageMax => self.first_message_max,
             Metric::MessageGapP95 => self.message_gap_p95,
             Metric::MessageGapMax => self.message_gap_max,
-            Metric::MessagesLost => Some(self.messages_lost as f64),
+            // Without a stream there is nothing that could be lost.
+            Metric::MessagesLost => (self.messages + self.messages_lost > 0).then_some(self.messages_lost as f64),
         }
     }
 }
