@@ -132,6 +132,19 @@ impl Metric {
         matches!(self.unit(), Unit::Share | Unit::PerSecond)
     }
 
+    /// Returns whether the metric is of the messages of replies that stream, and so has no value without any.
+    pub fn is_of_streams(self) -> bool {
+        matches!(
+            self,
+            Self::FirstMessageP50
+                | Self::FirstMessageP95
+                | Self::FirstMessageMax
+                | Self::MessageGapP95
+                | Self::MessageGapMax
+                | Self::MessagesLost
+        )
+    }
+
     /// Returns whether the metric is measured from a fault's start, and so has no value `before` or `after` the faults.
     pub fn is_of_a_fault(self) -> bool {
         matches!(self, Self::RecoveryTime | Self::TimeToDetect)
@@ -162,6 +175,13 @@ mod tests {
     fn more_of_a_share_or_a_rate_is_better_and_less_of_a_time_or_a_count() {
         assert!([Metric::SuccessRate, Metric::Goodput].into_iter().all(Metric::higher_is_better));
         assert!(![Metric::LatencyP95, Metric::Retries].into_iter().any(Metric::higher_is_better));
+    }
+
+    #[test]
+    fn the_last_metrics_are_of_streams() {
+        let of_streams: Vec<_> = Metric::ALL.into_iter().skip_while(|metric| !metric.is_of_streams()).collect();
+        assert_eq!((of_streams.len(), of_streams[0]), (6, Metric::FirstMessageP50));
+        assert!(of_streams.into_iter().all(Metric::is_of_streams));
     }
 
     #[test]
