@@ -24,6 +24,7 @@ use futures_util::FutureExt;
 use crate::{
     client,
     entropy::Entropy,
+    grpc::{Methods, Shape},
     load::{RequestKind, Requests},
     record::Recorder,
     server::{Injector, ReplicaSettings},
@@ -71,6 +72,10 @@ static OF_PROGRAM: OnceLock<Option<App>> = OnceLock::new();
 pub struct App {
     services: Vec<(String, Software)>,
     load: Option<Load>,
+    methods: Methods,
+    descriptors: Vec<&'static [u8]>,
+    /// Why a set of descriptors cannot be used.
+    wrong_descriptors: Option<String>,
 }
 
 /// An app that cannot be played.
@@ -85,6 +90,9 @@ pub enum AppError {
          `host.serve(Services::default().with(…).with(…))`"
     )]
     SeveralServices(String),
+    /// A set of descriptors cannot be read.
+    #[error("what `App::described_by` was given is no FileDescriptorSet: {0}")]
+    Descriptors(String),
     /// It has no load.
     #[error("the app has no load; add it with `App::load`")]
     NoLoad,
@@ -169,6 +177,25 @@ impl App {
         self
     }
 
+    /// Declares that `method`, such as `shop.v1.Stock/Watch`, has this shape, for its callers and its servers. A method that is declared
+    /// nowhere is unary.
+    #[must_use]
+    pub fn streaming(mut self, method: &str, shape: Shape) -> Self {
+        self.methods.declare(method, shape);
+        self
+    }
+
+    /// Declares the methods in an encoded `FileDescriptorSet`, such as `tonic_prost_build`'s `file_descriptor_set_path` writes, with the
+    /// shapes that they have there. The reflection service of each process answers with it, too.
+    #[must_use]
+    pub fn described_by(mut self, file_descriptor_set: &'static [u8]) -> Self {
+        match self.methods.describe(file_descriptor_set) {
+            Ok(()) => self.descriptors.push(file_descriptor_set),
+            Err(error) => drop(self.wrong_descriptors.get_or_insert(error.to_string())),
+        }
+        self
+    }
+
     /// Sets what a request of the load does: it makes one call through [`Call::channel`] and checks the reply.
     ///
     /// An error after a call that failed is that of the call. An error after a call that succeeded is a wrong result, which fails the run
@@ -197,6 +224,9 @@ impl App {
     }
 
     fn complete(&self) -> Result<&Self, AppError> {
+        if let Some(wrong) = &self.wrong_descriptors {
+            return Err(AppError::Descriptors(wrong.clone()));
+        }
         match &self.services[..] {
             [] => Err(AppError::NoService),
             [_] if self.load.is_none() => Err(AppError::NoLoad),
@@ -235,7 +265,8 @@ impl App {
         let Some((service, software)) = self.services.first() else {
             return Err(io::Error::other(AppError::NoService));
         };
-        let host = Host::of_service(world, recorder, name, settings, injector, Box::pin(stop));
+        let host = Host::of_service(world, recorder, name, settings, injector, Box::pin(stop))
+            .describing(&self.methods, &self.descriptors);
         let running = AssertUnwindSafe(async { software(host.clone()).await });
         let ended = running.catch_unwind().await;
         let why = match ended {
@@ -263,6 +294,7 @@ impl App {
         kinds: &[RequestKind],
     ) -> Arc<dyn Requests> {
         let load = self.load.clone().expect("the app was checked to be complete");
-        Arc::new(AppRequests::new(load, Host::of_load(world, recorder, entropy), entropy, kinds))
+        let host = Host::of_load(world, recorder, entropy);
+        Arc::new(AppRequests::new(load, host, entropy, kinds, Arc::new(self.methods.clone())))
     }
 }

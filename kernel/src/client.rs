@@ -4,6 +4,7 @@
 //!
 //! * [`channel`]: the call of a generated client;
 //! * [`call`]: the whole call: from the cache, or by attempts one after another, then the fallback;
+//! * [`streaming`]: the two ends of a call that streams, which the caller reads while a task makes it;
 //! * [`hedge`]: attempts side by side instead;
 //! * [`retry`]: the decision for another attempt, and the backoff before it;
 //! * [`policy`](crate::policy): the other policies, in their order, at hooks from here to the attempt;
@@ -35,6 +36,7 @@ mod plain_channel;
 mod probe;
 mod retry;
 pub mod settings;
+mod streaming;
 mod timeouts;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -46,7 +48,7 @@ use crate::{
     grpc::{Message, Reply},
     link::Link,
     policy::{AllEjected, Answers, AttemptPermit, Chain, Changes, PolicyContext, Rejection, Servers},
-    record::{Answer, AttemptId, Name, Recorder},
+    record::{Answer, AttemptId, Name, Recorder, StreamFigures},
     status::Outcome,
     sync::lock,
     time::Instant,
@@ -130,6 +132,18 @@ pub struct Response {
     pub rejected: bool,
     /// The source of the reply, if no server has just given it.
     pub answer: Option<Answer>,
+    /// The messages of the reply, if it streams.
+    pub stream: Option<StreamFigures>,
+}
+
+impl Response {
+    /// Counts the messages that are missing of a reply that should have had `expected`, if that is known, and has failed.
+    pub(crate) fn expect_messages(&mut self, expected: Option<u64>) {
+        let has_failed = self.outcome != Outcome::OK;
+        if let Some(stream) = &mut self.stream {
+            stream.lost = expected.filter(|_| has_failed).map(|expected| expected.saturating_sub(stream.messages));
+        }
+    }
 }
 
 impl Client {
@@ -203,9 +217,36 @@ impl Client {
         call::Call::new(&self.shared, &request).run().await
     }
 
+    /// Makes a call whose reply streams, in a task of its own, which calls `on_end` with its result. The returned future completes with
+    /// the begin of the reply. The call is cancelled when the future or the reply is dropped.
+    ///
+    /// The headers of the reply commit the call: an attempt that fails before is retried or hedged as that of any call, and one that
+    /// fails later is the last. Neither a cache nor a fallback answers it.
+    pub(crate) fn stream(
+        &self,
+        request: Request,
+        on_end: impl FnOnce(Response) + Send + 'static,
+    ) -> BoxFuture<'static, Result<http::Response<tonic::body::Body>, tonic::Status>> {
+        let (outlet, inlet) = streaming::pair();
+        let client = self.shared.clone();
+        self.shared.world.spawn(Box::pin(async move {
+            let response = call::Call::streaming(&client, &request, &outlet).run_stream().await;
+            if let Outcome::Status(code) = response.outcome {
+                outlet.end_with(Err(tonic::Status::new(code.into(), response.cause.clone().unwrap_or_default())));
+            }
+            on_end(response);
+        }));
+        Box::pin(inlet.response())
+    }
+
     /// Ends every call under way, and every later one as it starts, with CANCELLED.
     pub fn cancel(&self) {
         self.shared.cancellation.cancel();
+    }
+
+    /// Returns the time on the client's host.
+    fn now(&self) -> Instant {
+        self.shared.world.now()
     }
 
     /// Completes when [`cancel`](Self::cancel) has been called.

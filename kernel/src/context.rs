@@ -56,8 +56,13 @@ fn poll_within<T>(
     code: Pin<&mut impl Future<Output = T>>,
     cx: &mut task::Context<'_>,
 ) -> task::Poll<T> {
+    poll_in(context, || code.poll(cx))
+}
+
+/// Runs one `poll` of code on behalf of `context`.
+pub(crate) fn poll_in<T>(context: &Context, poll: impl FnOnce() -> T) -> T {
     let _reset = Reset(CURRENT.replace(Some(context.clone())));
-    code.poll(cx)
+    poll()
 }
 
 /// Restores the context from before a poll, also after a panic.

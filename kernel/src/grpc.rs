@@ -1,10 +1,13 @@
 //! gRPC below its messages: what client and server do with the bytes of any service.
 
 mod message;
+mod methods;
 mod services;
 mod unary;
 
-pub(crate) use message::{Pieces, collect, collect_whole, first_number};
+pub(crate) use message::{MessageCount, Pieces, collect, collect_whole, first_number};
+pub(crate) use methods::Methods;
+pub use methods::Shape;
 pub use services::Services;
 pub(crate) use services::{CALL, Served};
 pub use unary::{Message, Reply};

@@ -51,6 +51,7 @@ mod requests;
 mod sample;
 pub mod settings;
 mod span;
+mod streams;
 mod summary;
 pub mod text;
 mod verdict;

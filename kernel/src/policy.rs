@@ -241,6 +241,11 @@ pub(crate) trait Policy {
         let _ = (server, now);
     }
 
+    /// Returns whether an attempt whose reply streams counts until the end of the reply. Otherwise its end is when it has the headers.
+    fn lasts_to_end_of_stream(&self) -> bool {
+        false
+    }
+
     /// Notes that an attempt that was admitted has ended.
     fn on_attempt_end(&self, end: &AttemptEnd) {
         let _ = end;

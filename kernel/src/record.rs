@@ -13,4 +13,4 @@ pub use name::Name;
 pub use pass::{Pass, Rows};
 pub use recorder::{EventBuilder, Recorder, Records, Sink};
 pub(crate) use rows::Keyed;
-pub use rows::{Answer, AttemptRow, Event, EventRow, Ordered, Position, RequestRow, Row};
+pub use rows::{Answer, AttemptRow, Event, EventRow, Ordered, Position, RequestRow, Row, StreamFigures};

@@ -37,7 +37,7 @@ pub use crate::{
     server::settings::{Admission, Servers, server_name},
     settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},
     workload::{
-        settings::{AppTimes, Backend, GraphSize, Pictures, Workload, WorkloadName},
+        settings::{AppTimes, Backend, GraphSize, Images, Pictures, Workload, WorkloadName},
         size::{Size, SizeError},
     },
 };

@@ -15,6 +15,7 @@
 //!   `admission` refuses;
 //! * a request whose deadline has passed, or whose caller has left, when a worker takes it is dropped without being started;
 //! * a service of a user is dropped, and its worker is free, when its caller has left;
+//! * a reply that streams ([`streaming`]) occupies its worker to its end, and is dropped when its caller has left or its deadline has passed;
 //! * a workload function that has begun runs to its end, even if no caller waits for it any more;
 //! * a workload answers an invalid input with INVALID_ARGUMENT and a message that says what is wrong;
 //! * a workload that fails on purpose fails the request, or occupies the worker until the caller gives up.
@@ -40,6 +41,7 @@ mod reflection;
 mod reply;
 mod routes;
 pub mod settings;
+mod streaming;
 #[cfg(test)]
 mod tests;
 mod workers;

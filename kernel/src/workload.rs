@@ -20,6 +20,8 @@ mod service;
 pub mod settings;
 pub mod size;
 pub mod sobel;
+#[cfg(feature = "service")]
+mod tiles;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -142,7 +144,7 @@ impl settings::Workload {
     /// workloads of several kinds of requests apart.
     fn inputs(&self, entropy: Entropy, numbers: &[u64]) -> Result<Vec<Input>, PictureFileError> {
         Ok(match self {
-            Self::Sobel(pictures) => sobel::inputs(pictures, entropy, numbers)?,
+            Self::Sobel(images) => sobel::inputs(&images.pictures, entropy, numbers)?,
             Self::Dfs(size) => dfs::inputs(*size, entropy, numbers),
             // An app has messages of its own.
             Self::Backend(_) | Self::App(_) => vec![Input::Data],
@@ -153,7 +155,7 @@ impl settings::Workload {
     /// are. Returns `None` if that cannot be known in advance.
     fn input_numbers(&self, entropy: Entropy, numbers: &[u64]) -> Option<Vec<u64>> {
         match self {
-            Self::Sobel(pictures) => sobel::input_numbers(pictures),
+            Self::Sobel(images) => sobel::input_numbers(&images.pictures),
             Self::Dfs(size) => Some(dfs::input_numbers(*size, entropy, numbers)),
             Self::Backend(_) => Some(vec![0]),
             Self::App(_) => None,

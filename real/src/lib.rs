@@ -42,7 +42,7 @@ pub use hold::hold;
 pub use host::{listening_world, world};
 pub use kernel::{
     app::{App, BoxError, Broken, Call, Host},
-    grpc::Services,
+    grpc::{Services, Shape},
     scenario::Scenario,
 };
 pub use live::View;

@@ -138,6 +138,7 @@ fn request(id: u64, count: u64) -> RequestRow {
         answer: None,
         kind: None,
         user: None,
+        stream: None,
         size: "256x256".to_owned(),
     }
 }
@@ -152,6 +153,7 @@ fn attempt(request: &RequestRow, attempt: u32) -> AttemptRow {
         end_us,
         status: if request.status.is_success() { Code::Ok } else { Code::Unavailable },
         cause: (!request.status.is_success()).then(|| "connection reset".to_owned()),
+        committed_us: None,
     }
 }
 

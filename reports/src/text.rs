@@ -19,7 +19,7 @@ use kernel::{
 
 use crate::analyse::RunAnalysis;
 
-pub(crate) use self::sections::{KIND_COLUMNS, kind_row, recovery};
+pub(crate) use self::sections::{KIND_COLUMNS, STREAM_COLUMNS, kind_row, recovery, stream_row};
 
 /// The verdict on a run that is not complete.
 pub(crate) const INTERRUPTED: &str = "INTERRUPTED";
@@ -30,6 +30,7 @@ pub fn report(analysis: &RunAnalysis) -> String {
         sections::summary(analysis),
         sections::question(analysis),
         sections::latency(analysis),
+        sections::streams(analysis),
         sections::faults(analysis),
         sections::requests_around_faults(analysis),
         sections::detection(analysis),

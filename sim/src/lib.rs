@@ -60,7 +60,7 @@ pub use hold::{hold, hold_calibrated};
 pub use interpose::shift_date;
 pub use kernel::{
     app::{App, BoxError, Broken, Call, Host},
-    grpc::Services,
+    grpc::{Services, Shape},
     scenario::Scenario,
 };
 pub use limits::{Limit, REAL_TIME_MAX};

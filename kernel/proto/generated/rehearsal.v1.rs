@@ -26,6 +26,26 @@ pub struct ProcessImageReply {
     #[prost(message, optional, tag = "2")]
     pub image: ::core::option::Option<Image>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProcessImagesRequest {
+    /// As in ProcessImageRequest.
+    #[prost(uint64, tag = "1")]
+    pub request_id: u64,
+    /// Number of bands, at least 1; at most one for each row.
+    #[prost(uint32, tag = "2")]
+    pub tiles: u32,
+    #[prost(message, optional, tag = "3")]
+    pub image: ::core::option::Option<Image>,
+}
+/// A band of rows of the gradient magnitude.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tile {
+    /// Its first row, from 0. The tiles come in the order of their rows.
+    #[prost(uint32, tag = "1")]
+    pub row: u32,
+    #[prost(message, optional, tag = "2")]
+    pub image: ::core::option::Option<Image>,
+}
 /// A connected, undirected graph that is generated, the same wherever that happens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Graph {
@@ -236,6 +256,31 @@ pub mod rehearsal_client {
                 .insert(GrpcMethod::new("rehearsal.v1.Rehearsal", "ProcessImage"));
             self.inner.unary(req, path, codec).await
         }
+        /// Does the same in bands of rows, each sent when it is done.
+        pub async fn process_images(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProcessImagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Tile>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rehearsal.v1.Rehearsal/ProcessImages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rehearsal.v1.Rehearsal", "ProcessImages"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Searches a generated graph depth first.
         pub async fn search_graph(
             &mut self,
@@ -354,6 +399,20 @@ pub mod rehearsal_server {
             request: tonic::Request<super::ProcessImageRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ProcessImageReply>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the ProcessImages method.
+        type ProcessImagesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Tile, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Does the same in bands of rows, each sent when it is done.
+        async fn process_images(
+            &self,
+            request: tonic::Request<super::ProcessImagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ProcessImagesStream>,
             tonic::Status,
         >;
         /// Searches a generated graph depth first.
@@ -500,6 +559,52 @@ pub mod rehearsal_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rehearsal.v1.Rehearsal/ProcessImages" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProcessImagesSvc<T: Rehearsal>(pub Arc<T>);
+                    impl<
+                        T: Rehearsal,
+                    > tonic::server::ServerStreamingService<super::ProcessImagesRequest>
+                    for ProcessImagesSvc<T> {
+                        type Response = super::Tile;
+                        type ResponseStream = T::ProcessImagesStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProcessImagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Rehearsal>::process_images(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProcessImagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

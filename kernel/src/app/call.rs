@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Host;
 use crate::{
     client::{Channel, Client, LoadCall},
+    grpc::Methods,
     record::Name,
     sync::lock,
 };
@@ -26,6 +27,9 @@ struct Shared {
     host: Host,
     client: Client,
     call: Arc<LoadCall>,
+    methods: Arc<Methods>,
+    /// Number of messages that the reply has.
+    expected: Mutex<Option<u64>>,
     /// The first check that failed.
     failed: Mutex<Option<String>>,
 }
@@ -37,8 +41,16 @@ impl fmt::Debug for Call {
 }
 
 impl Call {
-    pub(super) fn new(id: u64, kind: Option<Name>, host: Host, client: Client, call: Arc<LoadCall>) -> Self {
-        Self { shared: Arc::new(Shared { id, kind, host, client, call, failed: Mutex::default() }) }
+    pub(super) fn new(
+        id: u64,
+        kind: Option<Name>,
+        host: Host,
+        client: Client,
+        call: Arc<LoadCall>,
+        methods: Arc<Methods>,
+    ) -> Self {
+        let (expected, failed) = Default::default();
+        Self { shared: Arc::new(Shared { id, kind, host, client, call, methods, expected, failed }) }
     }
 
     /// Returns the number of the request in the run, from 0. The same number has the same random draws in every run with the seed.
@@ -52,9 +64,9 @@ impl Call {
     }
 
     /// Returns the channel to the service, through the policies of the scenario's `[client]`. A generated client is made over it, and makes
-    /// the one call of the request.
+    /// the one call of the request. A method that streams is declared with `App::described_by` or `App::streaming`.
     pub fn channel(&self) -> Channel {
-        self.shared.client.channel_of_load(self.shared.call.clone())
+        self.shared.client.channel_of_load(self.shared.call.clone(), self.shared.methods.clone())
     }
 
     /// Returns the host of the load generator.
@@ -74,6 +86,17 @@ impl Call {
         if !holds {
             lock(&self.shared.failed).get_or_insert_with(|| format!("this does not hold: {what}"));
         }
+    }
+
+    /// Says that the reply, which streams, has this number of messages. If the call fails behind the headers of the reply, those that have
+    /// not arrived count as lost (`messages_lost`).
+    pub fn expect_messages(&self, messages: u64) {
+        *lock(&self.shared.expected) = Some(messages);
+    }
+
+    /// Returns the number of messages that the reply has, if that is known.
+    pub(super) fn expected_messages(&self) -> Option<u64> {
+        *lock(&self.shared.expected)
     }
 
     /// Returns the first check that failed.

@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::{
     context::{Context, within},
     entropy::{Entropy, fnv1a},
-    grpc::Services,
+    grpc::{Methods, Services},
     record::{AttemptId, Recorder},
     server::{self, Injector, ReplicaSettings, record_computing},
     sync::lock,
@@ -51,6 +51,10 @@ struct Serving {
     injector: Arc<Injector>,
     /// Completes when the process is asked to end.
     stop: BoxFuture<'static, ()>,
+    /// The methods that the app declares.
+    methods: Methods,
+    /// The descriptors that the app has.
+    descriptors: Vec<&'static [u8]>,
 }
 
 /// A process that cannot serve.
@@ -83,8 +87,17 @@ impl Host {
         stop: BoxFuture<'static, ()>,
     ) -> Self {
         let entropy = injector.entropy();
-        let serving = Serving { settings, injector, stop };
+        let serving = Serving { settings, injector, stop, methods: Methods::default(), descriptors: Vec::new() };
         Self::new(world, recorder, name, entropy, Payer::Server, Some(serving))
+    }
+
+    /// Returns the host, whose services have these methods and descriptors besides their own.
+    pub(super) fn describing(self, methods: &Methods, descriptors: &[&'static [u8]]) -> Self {
+        if let Some(serving) = &mut *lock(&self.shared.serving) {
+            serving.methods = methods.clone();
+            serving.descriptors = descriptors.to_owned();
+        }
+        self
     }
 
     pub(super) fn of_load(world: SharedWorld, recorder: Recorder, entropy: Entropy) -> Self {
@@ -187,11 +200,12 @@ impl Host {
     pub async fn serve(&self, services: impl Into<Services>) -> Result<(), ServeError> {
         let Shared { world, recorder, name, payer, serving, has_served, .. } = &*self.shared;
         let serving = lock(serving).take();
-        let Some(Serving { settings, injector, stop }) = serving else {
+        let Some(Serving { settings, injector, stop, methods, descriptors }) = serving else {
             return Err(if *payer == Payer::Server { ServeError::Twice } else { ServeError::Load });
         };
         has_served.store(true, Ordering::Relaxed);
-        let services = services.into();
+        let services: Services = descriptors.into_iter().fold(services.into(), Services::described_by);
+        let services = services.with_methods(&methods);
         let served =
             server::serve_services(world.clone(), recorder.clone(), name, settings, |_| services, injector, stop);
         Ok(served.await?)

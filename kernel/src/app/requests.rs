@@ -1,6 +1,6 @@
 //! The requests of the load of an app.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 
@@ -9,9 +9,11 @@ use crate::{
     client::{self, LoadCall, Progress},
     context::{Context, within},
     entropy::Entropy,
+    grpc::Methods,
     load::{Called, LoadRequest, Mix, RequestKind, Requests},
     record::{Answer, AttemptId, Name},
     status::{Code, Outcome},
+    time::Instant,
 };
 
 /// The size of each request in the record: what an app sends is its own.
@@ -24,12 +26,13 @@ pub(super) struct AppRequests {
     entropy: Entropy,
     mix: Mix,
     kinds: Vec<Name>,
+    methods: Arc<Methods>,
 }
 
 impl AppRequests {
-    pub(super) fn new(load: Load, host: Host, entropy: Entropy, kinds: &[RequestKind]) -> Self {
+    pub(super) fn new(load: Load, host: Host, entropy: Entropy, kinds: &[RequestKind], methods: Arc<Methods>) -> Self {
         let names = kinds.iter().map(|kind| kind.name.as_str().into()).collect();
-        Self { load, host, entropy, mix: Mix::new(kinds), kinds: names }
+        Self { load, host, entropy, mix: Mix::new(kinds), kinds: names, methods }
     }
 }
 
@@ -38,22 +41,24 @@ impl Requests for AppRequests {
         let kind = self.mix.kind_of(self.entropy, id).map(|kind| self.kinds[kind].clone());
         let load = self.load.clone();
         let host = self.host.clone();
+        let methods = self.methods.clone();
         LoadRequest {
             size: SIZE.to_owned(),
             kind: kind.clone(),
             call: Box::new(move |client| {
                 Box::pin(async move {
                     let progress = LoadCall::new(id);
-                    let call = Call::new(id, kind, host, client, progress.clone());
+                    let call = Call::new(id, kind, host, client, progress.clone(), methods);
                     // The load is no attempt: those count from 1.
                     let context = Context::of_attempt(AttemptId { request: id, number: 0 });
                     let calling = AssertUnwindSafe(async { load(call.clone()).await });
                     let ended = within(context, calling.catch_unwind()).await;
                     // The panic hook has printed where it happened and why.
                     let ended = ended.map_err(|_| "it panicked; standard error says where".to_owned())?;
-                    let response = response(progress.take())?;
+                    let (mut response, done) = response(progress.take().await)?;
+                    response.expect_messages(call.expected_messages());
                     let wrong = wrong(&response, call.failed_check(), ended.err());
-                    Ok(Called { response, wrong })
+                    Ok(Called { response, wrong, done: Some(done) })
                 })
             }),
         }
@@ -61,11 +66,12 @@ impl Requests for AppRequests {
 }
 
 /// Returns the response to the one call of a request, or why there is none, with the remedy.
-fn response(progress: Progress) -> Result<client::Response, String> {
+fn response(progress: Progress) -> Result<(client::Response, Instant), String> {
     match progress {
-        Progress::Ended(response) => Ok(*response),
+        Progress::Ended(response, done) => Ok((*response, done)),
+        Progress::Mistake(mistake) => Err(mistake),
         Progress::NotCalled => Err("it makes no call; make one with a generated client over `call.channel()`".to_owned()),
-        Progress::Called => {
+        Progress::Called | Progress::Streams => {
             Err("its call was dropped before it had ended; to end it earlier, set a timeout of the request or `client.deadline`"
                 .to_owned())
         }

@@ -11,7 +11,7 @@ use crate::{
     policy::{Cache, Policies},
     proto::rehearsal::{
         GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest,
-        ProcessImageReply, ProcessImageRequest, SearchGraphReply, SearchGraphRequest,
+        ProcessImageReply, ProcessImageRequest, ProcessImagesRequest, SearchGraphReply, SearchGraphRequest, Tile,
         rehearsal_client::RehearsalClient,
         rehearsal_server::{Rehearsal, RehearsalServer},
     },
@@ -37,6 +37,15 @@ impl Rehearsal for Data {
     }
 
     async fn process_image(&self, _: Request<ProcessImageRequest>) -> Result<Response<ProcessImageReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    type ProcessImagesStream = futures_util::stream::Empty<Result<Tile, Status>>;
+
+    async fn process_images(
+        &self,
+        _: Request<ProcessImagesRequest>,
+    ) -> Result<Response<Self::ProcessImagesStream>, Status> {
         Err(Status::unimplemented("not here"))
     }
 

@@ -2,12 +2,14 @@
 
 use std::{pin::pin, sync::Arc};
 
+use http::Response;
+use tonic::Status;
 use tower_service::Service;
 
 use super::{
     Shared,
     failure::{Cause, Failure, Unseen},
-    plain_channel::{Headers, PlainChannel, failure_from_status, origin, within},
+    plain_channel::{Headers, PlainChannel, ReplyBody, failure_from_status, origin, within},
 };
 use crate::{
     grpc::{Message, Reply},
@@ -33,6 +35,39 @@ pub(super) async fn process(
     timeout: Instant,
     headers: Option<Arc<Headers>>,
 ) -> Result<Reply, Failure> {
+    let rpc = pin!(async {
+        let response = send(client, attempt, message, timeout, headers).await?;
+        Reply::read(response).await.map_err(|status| failure_from_status(&status))
+    });
+    within(&client.world, timeout, Cause::AttemptTimeout, rpc).await
+}
+
+/// Carries `message` to the server of `attempt` and waits for the headers of its reply until `timeout`. The server learns that the call
+/// ends at `deadline`. A reply of trailers alone that are not OK is a failure.
+pub(super) async fn open(
+    client: &Shared,
+    attempt: SentAttempt,
+    message: &Message,
+    timeout: Instant,
+    deadline: Instant,
+    headers: Option<Arc<Headers>>,
+) -> Result<Response<ReplyBody>, Failure> {
+    let rpc = pin!(async {
+        let response = send(client, attempt, message, deadline, headers).await?;
+        let status = Status::from_header_map(response.headers()).filter(|status| status.code() != tonic::Code::Ok);
+        status.map_or(Ok(response), |status| Err(failure_from_status(&status)))
+    });
+    within(&client.world, timeout, Cause::AttemptTimeout, rpc).await
+}
+
+/// Sends `message` to the server of `attempt`, which is to answer until `timeout`, and waits for the headers of its reply.
+async fn send(
+    client: &Shared,
+    attempt: SentAttempt,
+    message: &Message,
+    timeout: Instant,
+    headers: Option<Arc<Headers>>,
+) -> Result<Response<ReplyBody>, Failure> {
     let SentAttempt { id, server, at } = attempt;
     let most = client.settings.max_request_message_bytes.unwrap_or(usize::MAX);
     if message.bytes() > most {
@@ -40,17 +75,13 @@ pub(super) async fn process(
         return Err(Failure::new(Code::ResourceExhausted, cause));
     }
     let request = message.request(origin(), client.timeouts.header(timeout.since(at)), id.number - 1);
-    let rpc = pin!(async {
-        let connection = &client.servers[server].connection;
-        let sender = connection.ready().await?;
-        let mut channel =
-            PlainChannel::new(sender.clone()).noting(headers).taking(client.settings.max_response_message_bytes);
-        let replied = async { Reply::read(channel.call(request).await?).await };
-        let result = replied.await.map_err(|status| failure_from_status(&status));
-        if result.as_ref().is_err_and(|failure| failure.unseen == Some(Unseen::Unsent)) {
-            connection.on_closed(&sender);
-        }
-        result
-    });
-    within(&client.world, timeout, Cause::AttemptTimeout, rpc).await
+    let connection = &client.servers[server].connection;
+    let sender = connection.ready().await?;
+    let channel = PlainChannel::new(sender.clone()).noting(headers).taking(client.settings.max_response_message_bytes);
+    let mut channel = if message.shape().streams_replies() { channel.streaming() } else { channel };
+    let result = channel.call(request).await.map_err(|status| failure_from_status(&status));
+    if result.as_ref().is_err_and(|failure| failure.unseen == Some(Unseen::Unsent)) {
+        connection.on_closed(&sender);
+    }
+    result
 }

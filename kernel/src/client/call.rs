@@ -1,5 +1,7 @@
 //! A call: answered from the cache, by attempts until one succeeds, or by a fallback.
 
+mod stream;
+
 use std::{
     pin::pin,
     sync::{Arc, Mutex, MutexGuard},
@@ -7,13 +9,15 @@ use std::{
 
 use futures_util::future::{Either, select};
 
+use self::stream::Received;
 use super::{
     NotPicked, Request, Response, Shared,
-    attempt::{self, SentAttempt},
+    attempt::SentAttempt,
     candidates::Candidates,
     failure::{Cause, Failure, Unseen},
     plain_channel::Headers,
     settings::ServerSelection,
+    streaming::Outlet,
 };
 use crate::{
     grpc::Reply,
@@ -32,6 +36,8 @@ pub(super) struct Call<'a> {
     request: &'a Request,
     begun: Instant,
     pub(super) deadline: Instant,
+    /// Where the reply of a call that streams goes.
+    outlet: Option<&'a Outlet>,
     /// Shared by the attempts of a call that hedges.
     progress: Mutex<Progress>,
 }
@@ -63,6 +69,8 @@ struct Progress {
     pending: Vec<SentAttempt>,
     /// The attempts that no server has seen and that are yet to be sent again.
     unseen: Vec<UnseenAttempt>,
+    /// What has come of a reply that streams.
+    received: Received,
 }
 
 /// An attempt that no server has seen.
@@ -162,7 +170,7 @@ impl<'a> Call<'a> {
         let begun = client.world.now();
         let deadline = client.settings.deadline;
         let deadline = request.message.timeout().map_or(deadline, |timeout| timeout.min(deadline));
-        Self { client, request, begun, deadline: begun + deadline, progress: Mutex::default() }
+        Self { client, request, begun, deadline: begun + deadline, outlet: None, progress: Mutex::default() }
     }
 
     /// Runs the whole call.
@@ -191,8 +199,8 @@ impl<'a> Call<'a> {
     pub(super) async fn send_attempts(&self) -> Result<Answered, AttemptError> {
         self.client.chain.on_call_start(self.begun);
         match &self.client.settings.policies.hedging {
-            None => self.with_retries().await,
-            Some(hedging) => self.with_hedges(hedging).await,
+            Some(hedging) if !self.request.message.is_stream() => self.with_hedges(hedging).await,
+            _ => self.with_retries().await,
         }
     }
 
@@ -208,7 +216,9 @@ impl<'a> Call<'a> {
             // The permit is for the attempt that has just ended. It is given back before another one is asked for, so that a
             // call holds one at a time.
             drop(permit.take());
-            if error.is_final() || headers.is_some_and(|headers| headers.have_arrived()) {
+            let is_committed =
+                headers.is_some_and(|headers| headers.have_arrived()) || self.request.message.is_stream();
+            if error.is_final() || is_committed {
                 return Err(error);
             }
             if let AttemptError::Failed { server, .. } = &error
@@ -254,7 +264,7 @@ impl<'a> Call<'a> {
         }
         self.event(Event::Backoff).attempt(attempts).duration(backoff).record();
         if !backoff.is_zero() {
-            select(client.world.sleep_until(until), pin!(client.cancellation.wait())).await;
+            select(client.world.sleep_until(until), pin!(self.cancelled())).await;
         }
         Ok(permit)
     }
@@ -266,15 +276,10 @@ impl<'a> Call<'a> {
         if !client.retry.waits_for_deadline() {
             return error;
         }
-        match select(client.world.sleep_until(self.deadline), pin!(client.cancellation.wait())).await {
+        match select(client.world.sleep_until(self.deadline), pin!(self.cancelled())).await {
             Either::Left(_) => AttemptError::DeadlinePassed,
             Either::Right(_) => AttemptError::Rejected(CANCELLED),
         }
-    }
-
-    /// Returns where the next attempt notes the headers of its reply, if they commit the call.
-    pub(super) fn headers(&self) -> Option<Arc<Headers>> {
-        self.client.retry.commits_at_headers().then(Arc::default)
     }
 
     /// Asks the policies that limit retries and hedges for a permit.
@@ -337,10 +342,12 @@ impl<'a> Call<'a> {
         };
         let mut in_flight = client.in_flight(sent);
 
-        let rpc = pin!(attempt::process(client, sent, &self.request.message, timeout, attempt.headers.clone()));
-        let mut result = match select(rpc, pin!(client.cancellation.wait())).await {
-            Either::Left((result, _)) => result,
-            Either::Right(_) => Err(Failure::new(Code::Cancelled, Cause::Cancelled)),
+        let mut result = {
+            let rpc = pin!(self.exchange(sent, timeout, attempt.headers.clone(), &mut permit));
+            match select(rpc, pin!(self.cancelled())).await {
+                Either::Left((result, _)) => result,
+                Either::Right(_) => Err(Failure::new(Code::Cancelled, Cause::Cancelled)),
+            }
         };
         // The timeout was cut to the deadline, so it is the deadline that has passed.
         if let Err(Failure { cause: cause @ Cause::AttemptTimeout, .. }) = &mut result
@@ -363,7 +370,9 @@ impl<'a> Call<'a> {
             return Ok(None);
         }
         self.record(sent, failure, now);
-        client.health.observe_attempt(sent.server, failure);
+        if self.committed_by(sent.id.number).is_none() {
+            client.health.observe_attempt(sent.server, failure);
+        }
         // An attempt that the caller cancelled has no status of the server: the policies see it as abandoned.
         if failure.is_none_or(|failure| failure.cause != Cause::Cancelled) {
             in_flight.ended = Some(now);
@@ -382,7 +391,8 @@ impl<'a> Call<'a> {
     /// Returns whether an attempt that failed with `failure` is sent again, outside the retry policy (gRPC A6): whenever it has not
     /// left the client, and once if a server's HTTP/2 library refused it.
     fn is_sent_again(&self, failure: &Failure) -> bool {
-        match failure.unseen.filter(|_| self.client.retry.is_transparent()) {
+        let is_committed = self.request.message.is_stream() || self.progress().received.committed.is_some();
+        match failure.unseen.filter(|_| self.client.retry.is_transparent() && !is_committed) {
             None => false,
             Some(Unseen::Unsent) => true,
             Some(Unseen::Refused) => !std::mem::replace(&mut self.progress().was_refused, true),
@@ -392,7 +402,7 @@ impl<'a> Call<'a> {
     /// Waits for `admission`, or until the call is cancelled. A rejection is recorded.
     async fn admitted(&self, admission: impl Future<Output = Result<(), Rejection>>) -> Result<(), AttemptError> {
         // A cancelled call must not stay in a policy's queue.
-        let cancelled = pin!(self.client.cancellation.wait());
+        let cancelled = pin!(self.cancelled());
         match select(pin!(admission), cancelled).await {
             Either::Left((admitted, _)) => admitted.map_err(|rejection| self.reject(rejection)),
             Either::Right(_) => Err(AttemptError::Rejected(CANCELLED)),
@@ -502,6 +512,7 @@ impl<'a> Call<'a> {
             end_us: now.as_micros(),
             status: failure.map_or(Code::Ok, |failure| failure.code),
             cause,
+            committed_us: self.committed_by(id.number).map(Instant::as_micros),
         });
     }
 
@@ -591,7 +602,7 @@ impl<'a> Call<'a> {
         let is_wrong = planted!(Bug::WrongServer) && failovers > 0;
         let server = if is_wrong { server.and_then(|_| tried.iter().next()) } else { server };
         let server = server.map(|server| self.client.servers[server].name.clone());
-        Response { outcome, reply, cause: None, server, attempts, failovers, hedges, rejected, answer }
+        Response { outcome, reply, cause: None, server, attempts, failovers, hedges, rejected, answer, stream: None }
     }
 }
 

@@ -11,16 +11,38 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
+use prost::DecodeError;
+use tokio::sync::Notify;
 use tonic::{Status, body::Body};
 
 use super::Client;
-use crate::{grpc::Message, status::Outcome, sync::lock, world::BoxFuture};
+use crate::{
+    grpc::{Message, Methods, Shape},
+    status::Outcome,
+    sync::lock,
+    time::Instant,
+    world::BoxFuture,
+};
 
 /// Calls a service through the policies of a [`Client`]. Generated clients are made over it; its clones share the client.
 ///
-/// A call is unary: its message is kept for as many attempts as there are, and its reply is passed on when it is whole. A status of the last
-/// attempt, or of a policy, is the status of the call. The metadata of the caller are sent with each attempt, and its `grpc-timeout`
-/// shortens the deadline of the settings.
+/// A status of the last attempt, or of a policy, is the status of the call. The metadata of the caller are sent with each attempt, and its
+/// `grpc-timeout` shortens the deadline of the settings. What a call can do depends on the shape of its method:
+///
+/// | shape | message | reply | attempts |
+/// | --- | --- | --- | --- |
+/// | unary | kept | passed on when it is whole | as many as the policies allow |
+/// | server streaming | kept | passed on from its headers | as many as the policies allow, until one has its headers |
+/// | client streaming, bidirectional | passed on | passed on | one |
+///
+/// A method is unary unless [`streaming`](Self::streaming) or [`described_by`](Self::described_by) declares another shape. A call of one
+/// that streams and is not declared fails with UNIMPLEMENTED and a message that says so.
+///
+/// Of a reply that streams, policies hear at its headers: the attempt is OK for them, whatever follows, and there is no other attempt.
+/// `attempt_timeout` is the time for the headers, and the deadline that of the whole stream. Only a bulkhead and the balancer, which
+/// count attempts under way, hear of its end. A caller that reads slowly holds the server back, by HTTP/2's flow control. One that drops
+/// the reply before its end cancels the call. A cache and a fallback answer no such call, and `max_request_message_bytes` does not limit
+/// the messages of a stream.
 ///
 /// ```
 /// use kernel::{client::Client, proto::rehearsal::{GetDataRequest, rehearsal_client::RehearsalClient}};
@@ -35,6 +57,7 @@ use crate::{grpc::Message, status::Outcome, sync::lock, world::BoxFuture};
 pub struct Channel {
     client: Client,
     ids: Ids,
+    methods: Arc<Methods>,
 }
 
 /// The ids of the requests that calls belong to.
@@ -53,6 +76,8 @@ pub(crate) struct LoadCall {
     /// The id of the request.
     id: u64,
     progress: Mutex<Progress>,
+    /// Notified when a call whose reply streams has ended.
+    stream_ended: Notify,
 }
 
 /// How far a request of a load has come.
@@ -63,19 +88,28 @@ pub(crate) enum Progress {
     NotCalled,
     /// Its call is under way, or was dropped.
     Called,
+    /// Its call, whose reply streams, is under way.
+    Streams,
     /// It has made a second call, by this path.
     CalledAgain(String),
-    /// Its call has ended. The response has no reply, which the caller has.
-    Ended(Box<super::Response>),
+    /// Its call was not made, because of this mistake.
+    Mistake(String),
+    /// Its call has ended at this time. The response has no reply, which the caller has.
+    Ended(Box<super::Response>, Instant),
 }
 
 impl LoadCall {
     pub(crate) fn new(id: u64) -> Arc<Self> {
-        Arc::new(Self { id, progress: Mutex::default() })
+        Arc::new(Self { id, progress: Mutex::default(), stream_ended: Notify::new() })
     }
 
-    /// Returns how far the request has come, which is known once.
-    pub(crate) fn take(&self) -> Progress {
+    /// Returns how far the request has come, which is known once. It waits for the end of a reply that streams, which its
+    /// reader has read or dropped.
+    pub(crate) async fn take(&self) -> Progress {
+        let ended = self.stream_ended.notified();
+        if matches!(*lock(&self.progress), Progress::Streams) {
+            ended.await;
+        }
         std::mem::take(&mut *lock(&self.progress))
     }
 
@@ -90,10 +124,26 @@ impl LoadCall {
         Err(Status::failed_precondition("a request of a load is one call"))
     }
 
-    fn end(&self, response: super::Response) {
+    /// Notes that the reply of its call streams.
+    fn stream(&self) {
+        self.go_on(Progress::Streams);
+    }
+
+    /// Notes that its call was not made.
+    fn fail(&self, mistake: &Status) {
+        self.go_on(Progress::Mistake(mistake.message().to_owned()));
+    }
+
+    fn end(&self, response: super::Response, at: Instant) {
+        self.go_on(Progress::Ended(Box::new(response), at));
+        self.stream_ended.notify_one();
+    }
+
+    /// Notes the `next` progress of the call, unless there was a second one.
+    fn go_on(&self, next: Progress) {
         let mut progress = lock(&self.progress);
-        if matches!(*progress, Progress::Called) {
-            *progress = Progress::Ended(Box::new(response));
+        if matches!(*progress, Progress::Called | Progress::Streams) {
+            *progress = next;
         }
     }
 }
@@ -101,12 +151,12 @@ impl LoadCall {
 impl Client {
     /// Returns a channel whose calls are requests of their own, with ids from 0 that its clones share.
     pub fn channel(&self) -> Channel {
-        Channel { client: self.clone(), ids: Ids::Counted(Arc::default()) }
+        Channel { client: self.clone(), ids: Ids::Counted(Arc::default()), methods: Arc::default() }
     }
 
     /// Returns the channel of a request of a load, which makes one call. Its metadata say which request it belongs to.
-    pub(crate) fn channel_of_load(&self, call: Arc<LoadCall>) -> Channel {
-        Channel { client: self.clone(), ids: Ids::Load(call) }
+    pub(crate) fn channel_of_load(&self, call: Arc<LoadCall>, methods: Arc<Methods>) -> Channel {
+        Channel { client: self.clone(), ids: Ids::Load(call), methods }
     }
 }
 
@@ -114,6 +164,23 @@ impl Channel {
     /// Returns the channel whose calls belong to the request `id`, which names their random draws and their rows.
     pub fn for_request(self, id: u64) -> Self {
         Self { ids: Ids::Fixed(id), ..self }
+    }
+
+    /// Returns the channel that knows the shape of `method`, such as `shop.v1.Stock/Watch`.
+    #[must_use]
+    pub fn streaming(mut self, method: &str, shape: Shape) -> Self {
+        Arc::make_mut(&mut self.methods).declare(method, shape);
+        self
+    }
+
+    /// Returns the channel that knows the shapes of the methods in an encoded `FileDescriptorSet`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the bytes are none.
+    pub fn described_by(mut self, file_descriptor_set: &[u8]) -> Result<Self, DecodeError> {
+        Arc::make_mut(&mut self.methods).describe(file_descriptor_set)?;
+        Ok(self)
     }
 }
 
@@ -138,18 +205,28 @@ where
             Ids::Fixed(id) => *id,
             Ids::Load(call) => load.insert(call.clone()).id,
         };
+        let shape = self.methods.shape(request.uri().path());
         Box::pin(async move {
             if let Some(load) = &load {
                 load.begin(request.uri().path())?;
             }
-            let mut message = Message::read(request).await?;
+            let message = if shape.streams_requests() {
+                Ok(Message::pass_on(request, shape))
+            } else {
+                Message::read(request, shape).await
+            };
+            let mistake = |status: &Status| load.iter().for_each(|load| load.fail(status));
+            let mut message = message.inspect_err(mistake)?;
             if load.is_some() {
                 message = message.of_call(id);
+            }
+            if shape != Shape::Unary {
+                return stream(&client, super::Request { id, message }, load).await;
             }
             let mut response = client.call(super::Request { id, message }).await;
             let reply = response.reply.take();
             if let Some(load) = load {
-                load.end(response.clone());
+                load.end(response.clone(), client.now());
             }
             match (reply, response.outcome) {
                 (Some(reply), _) => Ok(reply.into_response()),
@@ -159,6 +236,18 @@ where
             }
         })
     }
+}
+
+/// Makes a call whose reply streams, or whose messages do.
+async fn stream(
+    client: &Client,
+    request: super::Request,
+    load: Option<Arc<LoadCall>>,
+) -> Result<Response<Body>, Status> {
+    let Some(load) = load else { return client.stream(request, drop).await };
+    load.stream();
+    let now = client.clone();
+    client.stream(request, move |response| load.end(response, now.now())).await
 }
 
 #[cfg(test)]

@@ -79,6 +79,9 @@ pub enum Cause {
     /// The server answered with this status message.
     #[error("{0}")]
     Answer(String),
+    /// A reply that ends without its status, or within a message.
+    #[error("the reply ends early")]
+    Incomplete,
     /// The message of the request has more bytes than the client sends.
     #[error("the request has {bytes} bytes; max_request_message_bytes is {most}")]
     RequestTooLarge {

@@ -66,7 +66,7 @@ impl Call<'_> {
                     let result = committed.attempt.await;
                     return result;
                 }
-                Step::Due if pending.is_empty() && self.client.cancellation.is_cancelled() => {
+                Step::Due if pending.is_empty() && self.is_cancelled() => {
                     return Err(AttemptError::Rejected(CANCELLED));
                 }
                 Step::Due => continue,
@@ -116,7 +116,7 @@ impl Call<'_> {
     /// attempt is due first, or if the call is cancelled.
     async fn next_step<'c>(&'c self, pending: &mut Vec<PendingAttempt<'c>>, hedges: &Hedges<'_>) -> Step {
         let mut sleep = hedges.due().map(|due| self.client.world.sleep_until(due));
-        let mut cancelled = std::pin::pin!(self.client.cancellation.wait());
+        let mut cancelled = std::pin::pin!(self.cancelled());
         poll_fn(|cx| {
             for index in 0..pending.len() {
                 if let Poll::Ready(result) = pending[index].attempt.as_mut().poll(cx) {

@@ -172,6 +172,45 @@ impl Body for Pieces {
     }
 }
 
+/// Counts the messages of a body whose pieces come one by one.
+#[derive(Debug, Default)]
+pub(crate) struct MessageCount {
+    /// Bytes of the header of the message under way that have come.
+    header: SmallVec<[u8; MESSAGE_HEADER_BYTES]>,
+    /// Bytes of the message under way that are yet to come, behind its header.
+    left: usize,
+}
+
+impl MessageCount {
+    /// Counts the messages that `piece` completes, and returns how many there are.
+    pub(crate) fn add(&mut self, mut piece: &[u8]) -> u64 {
+        let mut whole = 0;
+        while !piece.is_empty() {
+            if self.left == 0 {
+                let wanted = MESSAGE_HEADER_BYTES - self.header.len();
+                let (header, rest) = piece.split_at(wanted.min(piece.len()));
+                self.header.extend_from_slice(header);
+                piece = rest;
+                let [_, a, b, c, d] = self.header[..] else { break };
+                self.header.clear();
+                self.left = u32::from_be_bytes([a, b, c, d]) as usize;
+                whole += u64::from(self.left == 0);
+            } else {
+                let taken = self.left.min(piece.len());
+                self.left -= taken;
+                piece = &piece[taken..];
+                whole += u64::from(self.left == 0);
+            }
+        }
+        whole
+    }
+
+    /// Returns whether the last message is whole.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.left == 0 && self.header.is_empty()
+    }
+}
+
 /// Returns the number in the field 1 of the protobuf message in `pieces`, or 0, as protobuf has it, if it has none.
 pub(crate) fn first_number(pieces: &Pieces) -> u64 {
     find_first_number(&mut pieces.message_bytes()).unwrap_or(0)
@@ -284,6 +323,17 @@ mod tests {
         let whole = collect_whole(pieces).now_or_never().unwrap().unwrap();
         assert_eq!((&whole.data[0][..], whole.data.len()), (&b"abc"[..], 2));
         assert_eq!(whole.data[1].as_ptr(), large.as_ptr());
+    }
+
+    #[test]
+    fn messages_are_counted_piece_by_piece() {
+        let three = [&[0, 0, 0, 0, 3, 7, 8, 9][..], &[0, 0, 0, 0, 0], &[0, 0, 0, 0, 1, 5]].concat();
+        for cut in 1..=three.len() {
+            let mut count = MessageCount::default();
+            let added: u64 = three.chunks(cut).map(|piece| count.add(piece)).sum();
+            assert_eq!((added, count.is_whole()), (3, true), "{cut}");
+            assert_eq!((count.add(&three[..6]), count.is_whole()), (0, false), "{cut}");
+        }
     }
 
     #[test]

@@ -6,12 +6,12 @@ use http::{HeaderMap, Request, Response, Uri};
 use tonic::{Status, body::Body, server::NamedService};
 use tower_service::Service;
 
-use super::Pieces;
+use super::{Methods, Pieces, Shape};
 use crate::world::BoxFuture;
 
 /// The gRPC services of one process, by the names in their paths.
 ///
-/// Any service that tonic generates can be one of them, with interceptors and layers around it. The health service and the reflection
+/// Any service that tonic generates, also one that streams, can be one of them, with interceptors and layers around it. The health service and the reflection
 /// service are there without being added.
 ///
 /// ```
@@ -25,6 +25,7 @@ use crate::world::BoxFuture;
 pub struct Services {
     served: Vec<Arc<Served>>,
     descriptors: Vec<&'static [u8]>,
+    methods: Methods,
 }
 
 /// One service of a process.
@@ -72,8 +73,29 @@ impl Services {
     /// `FileDescriptorSet` with all that the files import, such as `tonic_prost_build`'s `file_descriptor_set_path` writes.
     #[must_use]
     pub fn described_by(mut self, file_descriptor_set: &'static [u8]) -> Self {
+        // One that cannot be read is left out by the reflection service, too.
+        let _ = self.methods.describe(file_descriptor_set);
         self.descriptors.push(file_descriptor_set);
         self
+    }
+
+    /// Declares that `method`, such as `shop.v1.Stock/Watch`, has this shape. A method whose requests stream has to be declared here, by
+    /// [`described_by`](Self::described_by) or by the app; replies may stream without.
+    #[must_use]
+    pub fn streaming(mut self, method: &str, shape: Shape) -> Self {
+        self.methods.declare(method, shape);
+        self
+    }
+
+    /// Adds the shapes of `methods`.
+    pub(crate) fn with_methods(mut self, methods: &Methods) -> Self {
+        self.methods.extend(methods);
+        self
+    }
+
+    /// Returns the shape of the method at `path`.
+    pub(crate) fn shape(&self, path: &str) -> Shape {
+        self.methods.shape(path)
     }
 
     /// Returns the descriptors, each an encoded `FileDescriptorSet`.

@@ -1,6 +1,11 @@
-//! Unary calls: a message that is encoded once for all attempts, and a reply that has arrived whole.
+//! The messages of calls: one that is encoded once for all attempts, or a stream that is passed on, and a reply that has arrived whole.
 
-use std::time::Duration;
+use std::{
+    pin::{Pin, pin},
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
@@ -12,13 +17,14 @@ use http_body::Body as HttpBody;
 use prost::DecodeError;
 use tonic::{Code, Status, body::Body};
 
-use super::{CALL, Pieces, collect, collect_whole};
+use super::{CALL, Pieces, Shape, collect, collect_whole};
 use crate::{
     policy::CacheKey,
+    sync::lock,
     transport::{ATTEMPTS_BEFORE, MESSAGE_HEADER_BYTES, TIMEOUT},
 };
 
-/// The message of a unary call, with its method and its metadata. It is encoded once, and its clones share the bytes.
+/// The message of a call, with its method and its metadata. It is encoded once, and its clones share the bytes.
 #[derive(Debug, Clone)]
 pub struct Message {
     path: PathAndQuery,
@@ -31,6 +37,9 @@ pub struct Message {
     key: CacheKey,
     /// The time that the caller gives the call, if it does.
     timeout: Option<Duration>,
+    shape: Shape,
+    /// The messages of a call that streams them, until its only attempt takes them.
+    stream: Option<Arc<Mutex<Option<Body>>>>,
 }
 
 impl Message {
@@ -58,7 +67,7 @@ impl Message {
     fn encoded(path: &'static str, body: Bytes, tail: Bytes, numbers: [u64; 4], cached_by: Bytes) -> Self {
         let key = CacheKey { path: Bytes::from_static(path.as_bytes()), numbers, bytes: cached_by };
         let path = PathAndQuery::from_static(path);
-        Self { path, headers: HeaderMap::new(), body, tail, key, timeout: None }
+        Self { path, headers: HeaderMap::new(), body, tail, key, timeout: None, shape: Shape::Unary, stream: None }
     }
 
     /// Returns the number of bytes of the message, without its header.
@@ -73,32 +82,55 @@ impl Message {
         self
     }
 
-    /// Reads the request of a generated client.
+    /// Reads the request of a generated client for a method of this shape, which has one message.
     ///
     /// # Errors
     ///
-    /// Returns UNIMPLEMENTED if it does not have one message, and the error of its body.
-    pub(crate) async fn read<B>(request: Request<B>) -> Result<Self, Status>
+    /// Returns UNIMPLEMENTED, and that the method has to be declared, if there is another number of messages, or if the first one is not
+    /// followed by the end at once, as that of a client that streams. Returns the error of its body.
+    pub(crate) async fn read<B>(request: Request<B>, shape: Shape) -> Result<Self, Status>
     where
         B: HttpBody<Data = Bytes, Error = Status>,
     {
         let (head, body) = request.into_parts();
-        let pieces = collect(body).await?;
+        let undeclared = || Status::unimplemented(undeclared(head.uri.path()));
+        let pieces = at_once(collect(body)).await.ok_or_else(undeclared)??;
         if pieces.message_count() != Some(1) {
-            return Err(Status::unimplemented(
-                "a call through the policies has one message; streams have none or several",
-            ));
+            return Err(undeclared());
         }
+        Ok(Self::of_request(head, pieces.into_bytes(), shape))
+    }
+
+    /// Returns the message of the request of a generated client for a method of this shape, whose messages are passed on as they come.
+    pub(crate) fn pass_on<B>(request: Request<B>, shape: Shape) -> Self
+    where
+        B: HttpBody<Data = Bytes, Error = Status> + Send + 'static,
+    {
+        let (head, body) = request.into_parts();
+        let stream = Some(Arc::new(Mutex::new(Some(Body::new(body)))));
+        Self { stream, ..Self::of_request(head, Bytes::new(), shape) }
+    }
+
+    fn of_request(head: http::request::Parts, body: Bytes, shape: Shape) -> Self {
         let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         let mut headers = head.headers;
         // They are of each attempt.
         headers.remove(ATTEMPTS_BEFORE);
         let timeout = headers.remove(TIMEOUT);
         let timeout = timeout.and_then(|value| crate::server::parse_timeout(value.as_bytes()));
-        let body = pieces.into_bytes();
         let key =
             CacheKey { path: Bytes::copy_from_slice(path.as_str().as_bytes()), numbers: [0; 4], bytes: body.clone() };
-        Ok(Self { path, headers, body, tail: Bytes::new(), key, timeout })
+        Self { path, headers, body, tail: Bytes::new(), key, timeout, shape, stream: None }
+    }
+
+    /// Returns how many messages the method has in each direction.
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Returns whether the messages are a stream that is passed on, which can be sent once.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.stream.is_some()
     }
 
     /// Returns the message with metadata that say which request of a load its call belongs to.
@@ -119,7 +151,9 @@ impl Message {
 
     /// Returns the request of an attempt, of which `timeout` is the time that is left, after as many attempts as `attempts_before`.
     pub(crate) fn request(&self, origin: Uri, timeout: HeaderValue, attempts_before: u32) -> Request<Body> {
-        let mut request = Request::new(Body::new(Pieces::in_two(self.body.clone(), self.tail.clone())));
+        let stream = self.stream.as_ref().and_then(|stream| lock(stream).take());
+        let body = stream.unwrap_or_else(|| Body::new(Pieces::in_two(self.body.clone(), self.tail.clone())));
+        let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         let mut uri = origin.into_parts();
@@ -143,6 +177,28 @@ impl Message {
             headers.append(name.clone(), value.clone());
         }
         request
+    }
+}
+
+/// Returns what is wrong with a request for the method at `path`, and the remedy.
+fn undeclared(path: &str) -> String {
+    let method = path.trim_start_matches('/');
+    format!(
+        "the request does not have one message, and `{method}` is not declared to stream; declare it with `App::described_by` or \
+         `App::streaming`"
+    )
+}
+
+/// Returns the result of `work`; `None` if it has to wait.
+async fn at_once<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| Poll::Ready(poll_once(work.as_mut(), cx))).await
+}
+
+fn poll_once<T>(work: Pin<&mut impl Future<Output = T>>, cx: &mut Context<'_>) -> Option<T> {
+    match work.poll(cx) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
     }
 }
 
@@ -266,7 +322,7 @@ mod tests {
         let sent = Message::new(PATH, &GetDataRequest { request_id: 7 });
         let mut request = sent.request(origin(), HeaderValue::from_static("5m"), 3);
         request.headers_mut().insert("color", HeaderValue::from_static("green"));
-        let read = Message::read(request).now_or_never().unwrap().unwrap();
+        let read = Message::read(request, Shape::Unary).now_or_never().unwrap().unwrap();
         assert_eq!((&read.path, &read.body, read.timeout), (&sent.path, &sent.body, Some(Duration::from_millis(5))));
         let mut names: Vec<_> = read.headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
@@ -278,7 +334,7 @@ mod tests {
         let sent = Message::new(PATH, &GetDataRequest { request_id: 7 });
         let mut request = sent.request(origin(), HeaderValue::from_static("5m"), 0);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc+json"));
-        let read = Message::read(request).now_or_never().unwrap().unwrap();
+        let read = Message::read(request, Shape::Unary).now_or_never().unwrap().unwrap();
         let again = read.request(origin(), HeaderValue::from_static("5m"), 0);
         let types: Vec<_> = again.headers().get_all(CONTENT_TYPE).iter().collect();
         assert_eq!(types, ["application/grpc+json"]);
@@ -289,7 +345,7 @@ mod tests {
     fn a_request_with_another_number_of_messages_is_refused() {
         let one = Message::new(PATH, &GetDataRequest { request_id: 7 }).body;
         for body in [Bytes::new(), [&one[..], &one[..]].concat().into(), one.slice(..6)] {
-            let read = Message::read(Request::new(Pieces::from(body))).now_or_never().unwrap();
+            let read = Message::read(Request::new(Pieces::from(body)), Shape::Unary).now_or_never().unwrap();
             assert_eq!(read.unwrap_err().code(), Code::Unimplemented);
         }
     }

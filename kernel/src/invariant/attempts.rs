@@ -7,7 +7,7 @@ use crate::{
     status::Code,
 };
 
-/// What the checks of events need of an attempt: 48 bytes, where its row takes some hundred.
+/// What the checks of events need of an attempt: 64 bytes, where its row takes some hundred.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt {
     pub(super) request: u64,
@@ -15,6 +15,8 @@ pub(super) struct Attempt {
     pub(super) status: Code,
     pub(super) start_us: u64,
     pub(super) end_us: u64,
+    /// The time at which the headers of a reply that streams arrived, which is its end for most policies.
+    pub(super) committed_us: Option<u64>,
     server: u32,
     cause: Option<u32>,
 }
@@ -36,6 +38,7 @@ impl Attempts {
             status: row.status,
             start_us: row.start_us,
             end_us: row.end_us,
+            committed_us: row.committed_us,
             server: texts.number(&row.server),
             cause: row.cause.as_deref().map(|cause| texts.number(cause)),
         });

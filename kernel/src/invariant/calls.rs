@@ -236,6 +236,20 @@ impl Call<'_> {
         if self.client.policies.hedging.is_none() {
             self.check_sequence();
         }
+        self.check_commit();
+    }
+
+    /// Checks that the attempt whose reply streams is one, and is the last to begin.
+    fn check_commit(&mut self) {
+        let mut committed = self.attempts.iter().filter_map(|row| row.committed_us.map(|at_us| (at_us, row)));
+        let Some((at_us, row)) = committed.next() else { return };
+        let is_within = (row.start_us..=row.end_us).contains(&at_us);
+        let is_last = self.attempts.iter().all(|other| other.start_us <= at_us);
+        if committed.next().is_some() || !is_within || !is_last || self.request.stream.is_none() {
+            let what =
+                format!("attempt {} is committed at {at_us} µs, and is not the only one or the last", row.attempt);
+            self.add(Invariant::ConsistentLog, what);
+        }
     }
 
     /// Checks that the source of the answer fits the status, the server and the attempts.
@@ -356,8 +370,10 @@ impl Call<'_> {
             self.add(Invariant::DeadlinesHold, what);
         }
         let mut attempts = self.attempts.iter();
-        if let Some(row) = attempts.find(|row| row.end_us.saturating_sub(row.start_us) > timeout_us + slack_us) {
-            let took_us = row.end_us - row.start_us;
+        // The timeout is for the headers of a reply that streams.
+        let took_us = |row: &AttemptRow| row.committed_us.unwrap_or(row.end_us).saturating_sub(row.start_us);
+        if let Some(row) = attempts.find(|row| took_us(row) > timeout_us + slack_us) {
+            let took_us = took_us(row);
             let what = format!("attempt {} took {took_us} µs with a timeout of {timeout_us} µs", row.attempt);
             self.add(Invariant::DeadlinesHold, what);
         }

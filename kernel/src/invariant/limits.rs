@@ -252,15 +252,17 @@ fn ends(rows: &dyn Rows, attempts: &Attempts, client: &Client) -> Vec<AttemptEnd
     let sent_again: BTreeSet<_> = sent_again.filter_map(|row| Some((row.request?, row.attempt?))).collect();
     let hedging = client.policies.hedging.as_ref();
     let codes = hedging.map_or(&client.retry.retryable_status_codes, |hedging| &hedging.non_fatal_status_codes);
+    let is_ok = |attempt: &Attempt| attempt.status == Code::Ok || attempt.committed_us.is_some();
     let counts = |attempt: &&Attempt| {
         let is_given_up = is_given_up(attempts.cause(attempt));
         // The policy does not see the failure of an attempt that waits to be sent again until its call ends.
         let may_be_unseen = sent_again.contains(&(attempt.request, attempt.number));
-        attempt.status == Code::Ok || (codes.contains(&attempt.status) && !is_given_up && !may_be_unseen)
+        is_ok(attempt) || (codes.contains(&attempt.status) && !is_given_up && !may_be_unseen)
     };
     let ended = attempts.all().iter().filter(counts);
-    let mut ends: Vec<_> =
-        ended.map(|attempt| AttemptEnd { at_us: attempt.end_us, is_ok: attempt.status == Code::Ok }).collect();
+    let mut ends: Vec<_> = ended
+        .map(|attempt| AttemptEnd { at_us: attempt.committed_us.unwrap_or(attempt.end_us), is_ok: is_ok(attempt) })
+        .collect();
     ends.sort_unstable();
     ends
 }

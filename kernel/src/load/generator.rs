@@ -45,6 +45,8 @@ pub struct Called {
     pub response: client::Response,
     /// What is wrong with the reply, although its status is OK.
     pub wrong: Option<String>,
+    /// The time at which the call ended; `None` if it is now.
+    pub done: Option<Instant>,
 }
 
 /// A load that cannot be offered as it is written.
@@ -184,8 +186,8 @@ impl Request {
         let Self { id, intended, asked: LoadRequest { size, kind, call }, user } = self;
         let sent = recorder.now();
         let called = call(client.clone()).await;
-        let Called { response, wrong } = called.map_err(|what| LoadError { request: id, what })?;
-        let done = recorder.now();
+        let Called { response, wrong, done } = called.map_err(|what| LoadError { request: id, what })?;
+        let done = done.unwrap_or_else(|| recorder.now());
         if let Some(wrong) = wrong {
             recorder.event(Event::WrongResult).request(id).cause(&wrong).record();
         }
@@ -205,6 +207,7 @@ impl Request {
             answer: response.answer,
             kind,
             user,
+            stream: response.stream,
         });
         Ok(done)
     }
@@ -227,6 +230,7 @@ impl Request {
             answer: None,
             kind: self.asked.kind,
             user: self.user,
+            stream: None,
         }
     }
 }

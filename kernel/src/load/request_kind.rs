@@ -16,7 +16,8 @@ use crate::{
     status::Code,
     workload::{
         settings::{
-            Backend, GraphSize, Pictures, SHARE_OF_ATTEMPTS, Sizes, Workload, WorkloadName, connected, fails_or_hangs,
+            Backend, GraphSize, Images, Pictures, SHARE_OF_ATTEMPTS, Sizes, Workload, WorkloadName, connected,
+            fails_or_hangs,
         },
         size::Size,
     },
@@ -58,8 +59,9 @@ impl RequestKind {
     /// Returns the workload of the requests of this kind: `workload` with what the kind sets instead.
     pub fn workload(&self, workload: &Workload) -> Workload {
         match workload {
-            Workload::Sobel(pictures) => {
-                Workload::Sobel(self.sizes.clone().map_or_else(|| pictures.clone(), Pictures::Synthetic))
+            Workload::Sobel(Images { pictures, tiles }) => {
+                let pictures = self.sizes.clone().map_or_else(|| pictures.clone(), Pictures::Synthetic);
+                Workload::Sobel(Images { pictures, tiles: *tiles })
             }
             Workload::Dfs(graph) => Workload::Dfs(GraphSize {
                 nodes: self.nodes.unwrap_or(graph.nodes),

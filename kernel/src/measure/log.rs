@@ -7,6 +7,7 @@ use super::{
     metrics::{LATENCIES, RequestSums, UNCORRECTED},
     requests::{Request, Requests},
     span::Span,
+    streams::{Stream, Streams},
     summary::{self, statuses},
     window::OfferedSeconds,
 };
@@ -17,16 +18,19 @@ pub type VisitRequests<'a> = dyn Fn(&mut dyn FnMut(&RequestRow)) + 'a;
 
 impl Summary {
     /// Computes the summary of a log of requests without attempts and events, with this number of servers, whose load ends
-    /// at `load_end_us`: what [`compute`](Self::compute) returns for it, but in memory that does not depend on its length.
+    /// at `load_end_us`: what [`compute`](Self::compute) returns for it, but in memory that does not depend on its length, apart from some
+    /// bytes for each reply that streams.
     ///
     /// The requests are visited three times, or up to fourteen times if their times do not fit in 256 MiB.
     pub fn of_log(label: RunLabel<'_>, servers: usize, load_end_us: u64, each: &VisitRequests<'_>) -> Self {
         let mut counts = Requests::none(load_end_us);
         let mut sums = RequestSums::default();
+        let mut streams = Vec::new();
         let mut offered = OfferedSeconds::default();
         each(&mut |row| {
             let request = Request::from(row);
             counts.count(row);
+            streams.extend(Stream::of_request(row));
             counts.sends.count(row);
             sums = std::mem::take(&mut sums).and(&request);
             offered.add(&request);
@@ -36,6 +40,7 @@ impl Summary {
         let metrics = Metrics::new(&sums, &offered.uptime(span))
             .with_rates(&sums, span.length_us())
             .with_percentiles(values.latencies, ranked(&values.uncorrected, UNCORRECTED));
+        let metrics = Streams::new(streams).add_all(metrics);
         let succeeded = metrics.succeeded;
         let whole = PhaseSummary {
             phase: Phase::Before.to_string(),

@@ -110,6 +110,18 @@ metrics! {
     Ejections = "ejections": Count in Waste,
     /// Replies with the status OK whose content was wrong.
     WrongResults = "wrong_results": Count,
+    /// Median time from the intended send time to the first message of a reply that streams.
+    FirstMessageP50 = "first_message_p50": Seconds,
+    /// 95th percentile of the time from the intended send time to the first message of a reply that streams.
+    FirstMessageP95 = "first_message_p95": Seconds,
+    /// Longest time from the intended send time to the first message of a reply that streams.
+    FirstMessageMax = "first_message_max": Seconds,
+    /// 95th percentile, over the replies that stream, of the longest time between two messages.
+    MessageGapP95 = "message_gap_p95": Seconds,
+    /// Longest time between two messages of a reply that streams.
+    MessageGapMax = "message_gap_max": Seconds,
+    /// Messages that are missing of replies that failed behind their headers.
+    MessagesLost = "messages_lost": Count,
 }
 
 named!(Metric, "a metric");
@@ -118,6 +130,19 @@ impl Metric {
     /// Returns whether a higher value is better.
     pub fn higher_is_better(self) -> bool {
         matches!(self.unit(), Unit::Share | Unit::PerSecond)
+    }
+
+    /// Returns whether the metric is of the messages of replies that stream, and so has no value without any.
+    pub fn is_of_streams(self) -> bool {
+        matches!(
+            self,
+            Self::FirstMessageP50
+                | Self::FirstMessageP95
+                | Self::FirstMessageMax
+                | Self::MessageGapP95
+                | Self::MessageGapMax
+                | Self::MessagesLost
+        )
     }
 
     /// Returns whether the metric is measured from a fault's start, and so has no value `before` or `after` the faults.
@@ -150,6 +175,13 @@ mod tests {
     fn more_of_a_share_or_a_rate_is_better_and_less_of_a_time_or_a_count() {
         assert!([Metric::SuccessRate, Metric::Goodput].into_iter().all(Metric::higher_is_better));
         assert!(![Metric::LatencyP95, Metric::Retries].into_iter().any(Metric::higher_is_better));
+    }
+
+    #[test]
+    fn the_last_metrics_are_of_streams() {
+        let of_streams: Vec<_> = Metric::ALL.into_iter().skip_while(|metric| !metric.is_of_streams()).collect();
+        assert_eq!((of_streams.len(), of_streams[0]), (6, Metric::FirstMessageP50));
+        assert!(of_streams.into_iter().all(Metric::is_of_streams));
     }
 
     #[test]

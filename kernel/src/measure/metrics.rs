@@ -94,6 +94,28 @@ pub struct Metrics {
     /// Number of replies with the status OK whose content was wrong; left out where it is 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub wrong_results: u64,
+    /// Number of messages of replies that stream, as far as they arrived. This and the next ones are left out where no reply streams.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub messages: u64,
+    /// 50th percentile of the time from when a request was intended to be sent to the first message of its reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_message_p50: Option<f64>,
+    /// 95th percentile of the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_message_p95: Option<f64>,
+    /// The longest such time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_message_max: Option<f64>,
+    /// 95th percentile of the longest time between two messages of a reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_gap_p95: Option<f64>,
+    /// The longest time between two messages of a reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_gap_max: Option<f64>,
+    /// Number of messages that are missing of replies that failed behind their headers, as far as it is known how many there should have
+    /// been.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub messages_lost: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -116,7 +138,8 @@ impl Metrics {
             offered = intended.iter().fold(offered, RequestSums::and);
             uptime = uptime.and_of(intended, *span);
         }
-        Self::new(&sums, &uptime).with_rates(&offered, extent.length_us()).with_percentiles(latencies, uncorrected)
+        let metrics = Self::new(&sums, &uptime).with_rates(&offered, extent.length_us());
+        requests.streams.add_within(extent, metrics.with_percentiles(latencies, uncorrected))
     }
 
     /// Returns the metrics that follow from sums.
@@ -203,6 +226,13 @@ impl Metrics {
             Metric::Rejected => Some(self.rejected as f64),
             Metric::Ejections => Some(self.ejections as f64),
             Metric::WrongResults => Some(self.wrong_results as f64),
+            Metric::FirstMessageP50 => self.first_message_p50,
+            Metric::FirstMessageP95 => self.first_message_p95,
+            Metric::FirstMessageMax => self.first_message_max,
+            Metric::MessageGapP95 => self.message_gap_p95,
+            Metric::MessageGapMax => self.message_gap_max,
+            // Without a stream there is nothing that could be lost.
+            Metric::MessagesLost => (self.messages + self.messages_lost > 0).then_some(self.messages_lost as f64),
         }
     }
 }

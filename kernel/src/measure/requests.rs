@@ -7,6 +7,7 @@ use super::{
     extent::{Extent, Interval, Intervals},
     lateness::SendTimes,
     span::Span,
+    streams::{Stream, Streams},
 };
 use crate::{
     record::{Name, RequestRow},
@@ -103,6 +104,8 @@ impl From<&RequestRow> for Request {
 /// the same microsecond.
 pub(super) struct Requests {
     requests: Intervals<Request>,
+    /// The replies that streamed.
+    pub(super) streams: Streams,
     end_us: u64,
     /// Number of requests by how they ended.
     pub(super) statuses: BTreeMap<Outcome, u64>,
@@ -116,12 +119,14 @@ impl Requests {
     pub(super) fn sorted(run: &RunRows<'_>) -> Self {
         let mut counts = Self::none(run.duration_us());
         let mut requests = Vec::new();
+        let mut streams = Vec::new();
         run.rows.each_request(&mut |row| {
             requests.push(Request::from(row));
+            streams.extend(Stream::of_request(row));
             counts.count(row);
             counts.sends.keep(row);
         });
-        Self { requests: Intervals::new(requests), ..counts }
+        Self { requests: Intervals::new(requests), streams: Streams::new(streams), ..counts }
     }
 
     /// Returns no requests of a run whose load ends at `load_end_us`.
@@ -129,6 +134,7 @@ impl Requests {
         // The run ends after the load, and after the last call.
         Self {
             requests: Intervals::new(Vec::new()),
+            streams: Streams::new(Vec::new()),
             end_us: load_end_us,
             statuses: BTreeMap::new(),
             servers: BTreeMap::new(),

@@ -87,6 +87,7 @@ pub(super) fn ok(intended_us: u64, latency_us: u64) -> RequestRow {
         answer: None,
         kind: None,
         user: None,
+        stream: None,
     }
 }
 
@@ -102,7 +103,16 @@ pub(super) fn dropped(intended_us: u64) -> RequestRow {
 }
 
 pub(super) fn attempt(request: u64, attempt: u32, end_us: u64, status: Code) -> AttemptRow {
-    AttemptRow { request, attempt, server: "server-0".into(), start_us: 0, end_us, status, cause: None }
+    AttemptRow {
+        request,
+        attempt,
+        server: "server-0".into(),
+        start_us: 0,
+        end_us,
+        status,
+        cause: None,
+        committed_us: None,
+    }
 }
 
 pub(super) fn event(at_us: u64, source: &str, event: Event, target: Option<&str>) -> EventRow {

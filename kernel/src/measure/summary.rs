@@ -210,6 +210,11 @@ impl Summary {
         self.overall.wrong_results > 0 && !self.expectations.iter().any(CheckedExpectation::is_of_wrong_results)
     }
 
+    /// Returns whether replies have streamed, and there is something to show of them.
+    pub fn has_streams(&self) -> bool {
+        self.overall.messages > 0 || self.overall.messages_lost > 0
+    }
+
     /// Returns whether no request succeeded, although the scenario does not expect that.
     pub fn is_dead(&self) -> bool {
         self.overall.succeeded == 0 && !self.expectations.iter().any(CheckedExpectation::allows_no_success)

@@ -92,12 +92,13 @@ impl Summary {
         let more: String = counted.map(|(count, what)| format!(", {count} {what}")).collect();
         let failure = self.first_failure.as_ref().map(|why| format!("  the first attempt failed: {}\n", why.visible()));
         format!(
-            "  {} {requests} in {over}: {}\n  availability {}, goodput {}, {} attempts per call{more}\n{}",
+            "  {} {requests} in {over}: {}\n  availability {}, goodput {}, {} attempts per call{more}\n{}{}",
             overall.requests,
             self.outcomes(),
             shown(overall.availability, percent),
             shown(overall.goodput, rate),
             shown(overall.attempts_per_call, count),
+            streams(overall),
             failure.unwrap_or_default(),
         )
     }
@@ -192,6 +193,24 @@ fn lateness(lateness: &Lateness) -> String {
         .map(|(what, figures)| format!("{what} up to {}", shown(figures.max_s, duration)))
         .collect();
     if late.is_empty() { String::new() } else { format!("  late: {}\n", late.join(", ")) }
+}
+
+/// Returns the figures of replies that stream, as a line; nothing without any.
+fn streams(metrics: &Metrics) -> String {
+    let Metrics { messages, messages_lost: lost, .. } = *metrics;
+    if messages == 0 && lost == 0 {
+        return String::new();
+    }
+    let lost = if lost > 0 { format!(", {lost} lost") } else { String::new() };
+    let first = [metrics.first_message_p50, metrics.first_message_p95].map(|time| shown(time, duration));
+    let gaps = [metrics.message_gap_p95, metrics.message_gap_max].map(|time| shown(time, duration));
+    format!(
+        "  {messages} messages in streams{lost}: the first after {} (p95 {}), gaps p95 {}, max {}\n",
+        trimmed(&first[0]),
+        trimmed(&first[1]),
+        trimmed(&gaps[0]),
+        trimmed(&gaps[1]),
+    )
 }
 
 /// Returns the first of the wrong results, in lines; nothing if there are none.

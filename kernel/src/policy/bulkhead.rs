@@ -70,6 +70,10 @@ impl Policy for Slots {
         }))
     }
 
+    fn lasts_to_end_of_stream(&self) -> bool {
+        true
+    }
+
     fn on_attempt_end(&self, _: &AttemptEnd) {
         self.slots.add_permits(1);
     }

@@ -136,6 +136,10 @@ impl PolicySet {
         self.0 |= 1 << id as u32;
     }
 
+    fn remove(&mut self, id: PolicyId) {
+        self.0 &= !(1 << id as u32);
+    }
+
     fn contains(self, id: PolicyId) -> bool {
         self.0 & 1 << id as u32 != 0
     }
@@ -234,6 +238,19 @@ impl<'a> AttemptPermit<'a> {
         self.sent = self.now;
         self.server = Some(server);
         for_each_policy!(self.chain.policies, |policy| policy.on_pick(server, self.now));
+    }
+
+    /// Notes that the attempt has got the headers of a reply that streams, `now`, and that it is `code` so far. It has ended for most
+    /// policies then.
+    pub(crate) fn commit(&mut self, now: Instant, code: Code) {
+        let ending = Ending::Status(code, None);
+        let end = AttemptEnd { server: self.server, entered: self.entered, now, took: now.since(self.sent), ending };
+        for_each_policy!(self.chain.policies, |policy, id| {
+            if self.admitted_by.contains(id) && !policy.lasts_to_end_of_stream() {
+                self.admitted_by.remove(id);
+                policy.on_attempt_end(&end);
+            }
+        });
     }
 
     /// Notes that the attempt has ended with `code`, `now`.
@@ -371,6 +388,26 @@ mod tests {
         assert!(matches!(second.admit_within_timeout(Instant::NEVER).now_or_never(), Some(Err(_))));
         drop(first);
         assert_eq!(second.admit_within_timeout(Instant::NEVER).now_or_never(), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_stream_has_ended_at_its_headers_for_a_breaker_and_later_for_a_bulkhead() {
+        let world: SharedWorld = Arc::new(TickingWorld::default());
+        let bulkhead = Bulkhead { max_concurrent_calls: 1, ..Bulkhead::default() };
+        let breaker = CircuitBreaker { consecutive_failures: Some(1), ..CircuitBreaker::default() };
+        let policies = Policies { bulkhead: Some(bulkhead), circuit_breaker: Some(breaker), ..Policies::default() };
+        let records = Arc::<Mutex<Records>>::default();
+        let chain = chain(&world, &policies, records.clone());
+        let mut stream = chain.begin_attempt(world.now());
+        assert_eq!(stream.admit_before_timeout(Instant::NEVER).now_or_never(), Some(Ok(())));
+        assert_eq!(stream.admit_within_timeout(Instant::NEVER).now_or_never(), Some(Ok(())));
+        stream.on_pick(0);
+        stream.commit(world.now(), Code::Ok);
+        let mut second = chain.begin_attempt(world.now());
+        assert!(matches!(second.admit_within_timeout(Instant::NEVER).now_or_never(), Some(Err(_))));
+        stream.finish(world.now(), Code::Unavailable, None);
+        assert_eq!(second.admit_within_timeout(Instant::NEVER).now_or_never(), Some(Ok(())));
+        assert!(lock(&records).events.is_empty(), "the breaker has not heard of the failure behind the headers");
     }
 
     #[test]

@@ -139,6 +139,26 @@ pub struct RequestRow {
     /// The user that made the call, from 0; left out for a request of the open loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<u32>,
+    /// The messages of a reply that streams; left out for a unary call, and for one without the headers of a reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamFigures>,
+}
+
+/// The messages of a reply that streams, as the client received them.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamFigures {
+    /// Number of messages that arrived whole.
+    pub messages: u64,
+    /// The time at which the first of them was whole; left out if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_us: Option<u64>,
+    /// The longest time between two of them, one after the other; left out of fewer than two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_us: Option<u64>,
+    /// Number of messages that the reply should have had and that did not arrive, as it failed behind its headers; left out if it
+    /// did not, or if it is not known how many it should have had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
 }
 
 /// The source of an answer that is not the response of a server to this call.
@@ -180,6 +200,9 @@ pub struct AttemptRow {
     pub status: Code,
     /// The cause of its failure, in a few words; null for OK.
     pub cause: Option<String>,
+    /// The time at which the headers of a reply that streams arrived, which committed the call; left out for a unary call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_us: Option<u64>,
 }
 
 /// An event: a line of `events.jsonl`. Fields that its kind does not use are left out.

@@ -445,6 +445,7 @@ mod tests {
             answer: None,
             kind: None,
             user: None,
+            stream: None,
         });
         Records { requests: requests.collect(), ..Records::default() }
     }

@@ -27,9 +27,11 @@ pub(super) fn check(scenario: &Scenario, file: &TableReader<'_, '_>) -> Result<(
 /// Returns the bytes of the largest input of a workload.
 fn largest_input(workload: &Workload) -> u64 {
     match workload {
-        Workload::Sobel(Pictures::Synthetic(sizes)) => sizes.iter().map(|size| size.pixels()).max().unwrap_or(0),
-        // Their sizes are known once they are read.
-        Workload::Sobel(Pictures::Files(_)) => SMALL_INPUT,
+        Workload::Sobel(images) => match &images.pictures {
+            Pictures::Synthetic(sizes) => sizes.iter().map(|size| size.pixels()).max().unwrap_or(0),
+            // Their sizes are known once they are read.
+            Pictures::Files(_) => SMALL_INPUT,
+        },
         Workload::Dfs(_) | Workload::Backend(_) | Workload::App(_) => SMALL_INPUT,
     }
 }

@@ -15,7 +15,7 @@ use super::{
     workers::{NotDone, Task, Workers},
 };
 use crate::{
-    grpc::{Served, Services, collect},
+    grpc::{Pieces, Served, Services, collect},
     record::{AttemptId, Event, Recorder},
     time::Instant,
     transport::{ATTEMPTS_BEFORE, BodyError},
@@ -42,6 +42,11 @@ impl Calls {
         Self { world, recorder, workers, services, injector }
     }
 
+    /// Returns whether the method at `path` takes another number of messages than one.
+    pub(super) fn streams_requests(&self, path: &str) -> bool {
+        self.services.shape(path).streams_requests()
+    }
+
     /// Answers `request` by the service that its path names.
     pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
@@ -66,13 +71,18 @@ impl Calls {
         B: HttpBody<Data = bytes::Bytes, Error = BodyError> + Send + 'static,
     {
         let (head, body) = request.into_parts();
-        // A worker is not occupied by a message that has yet to arrive.
-        let message = collect(body).await.map_err(Status::from_error)?;
-        if message.message_count() != Some(1) {
-            return Err(Status::internal("the request ends within its message"));
-        }
-        let id =
-            AttemptId { request: (served.identify)(&head.headers, &message), number: attempt_number(&head.headers) };
+        let shape = self.services.shape(head.uri.path());
+        let (request, body) = if shape.streams_requests() {
+            ((served.identify)(&head.headers, &Pieces::default()), Body::new(body))
+        } else {
+            // A worker is not occupied by a message that has yet to arrive.
+            let message = collect(body).await.map_err(Status::from_error)?;
+            if message.message_count() != Some(1) {
+                return Err(Status::internal("the request ends within its message"));
+            }
+            ((served.identify)(&head.headers, &message), Body::new(message))
+        };
+        let id = AttemptId { request, number: attempt_number(&head.headers) };
         Counters::count(&self.workers.counters().received);
         // An injected fault comes before all other checks: gRPC A33 delays and fails a call before it reaches the service.
         let injected = self.injector.injected_fault(id.request, id.number);
@@ -89,9 +99,10 @@ impl Calls {
         let method = (!served.runs_to_end).then(|| head.uri.path().trim_start_matches('/').to_owned());
         let task = Task {
             id,
+            may_stream: method.is_some() || shape.streams_replies(),
             method,
             answer: Box::new(move |occupancy| {
-                let mut request = Request::from_parts(head, Body::new(message));
+                let mut request = Request::from_parts(head, body);
                 request.extensions_mut().insert(occupancy);
                 served.answer(request)
             }),

@@ -108,6 +108,37 @@ impl Occupancy {
         Served { queued, service }
     }
 
+    /// Waits until the share `done` of `all` of the shortest time for the attempt is over, of a reply that streams in `all` messages.
+    pub(crate) async fn complete_share(&self, done: u32, all: u32) {
+        let Shared { world, started, times, .. } = &*self.shared;
+        let until = *started + times.service_time_min.mul_f64(f64::from(done) / f64::from(all.max(1)));
+        if until > world.now() {
+            world.sleep_until(until).await;
+        }
+    }
+
+    /// Returns the time before which a reply that streams does not end, with this factor of a fault.
+    pub(super) fn earliest_end(&self, factor: f64) -> Instant {
+        self.shared.started + multiplied(self.shared.times.service_time_min, factor)
+    }
+
+    /// Waits for as long as a fault delays the begin of a reply that streams.
+    pub(super) async fn delay_begin(&self) {
+        let Shared { world, started, times, .. } = &*self.shared;
+        let until = *started + multiplied(world.now().since(*started), times.slow_factor);
+        if until > world.now() {
+            world.sleep_until(until).await;
+        }
+    }
+
+    /// Records that the attempt is finished, now, after a reply that streams.
+    pub(super) fn finish(&self) {
+        let Shared { world, recorder, counters, attempt, started, times, .. } = &*self.shared;
+        let service = world.now().since(*started);
+        counters.finish(times.queued, service);
+        recorder.event(Event::Finished).request(attempt.request).attempt(attempt.number).duration(service).record();
+    }
+
     /// Records that the attempt is refused because its input is `wrong`.
     pub(crate) fn refuse(&self, wrong: &str) {
         Counters::count(&self.shared.counters.invalid);
@@ -138,7 +169,7 @@ impl Occupancy {
 }
 
 /// Returns `span * factor`, or the longest duration if the product is longer, as many overlapping faults can make it.
-fn multiplied(span: Duration, factor: f64) -> Duration {
+pub(super) fn multiplied(span: Duration, factor: f64) -> Duration {
     Duration::try_from_secs_f64(span.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 

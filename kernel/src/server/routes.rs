@@ -91,6 +91,10 @@ impl Routes {
         }
         let is_health = request.uri().path().starts_with("/grpc.health.v1.Health/");
         let message_bytes_max = if is_health { NAME_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
+        if self.calls.streams_requests(request.uri().path()) {
+            let request = request.map(|body| HeaderFirst::stream(body, message_bytes_max, receiving));
+            return self.calls.answer(request).await;
+        }
         let request = request.map(|body| HeaderFirst::request(body, message_bytes_max, receiving));
         if !is_health {
             return self.calls.answer(request).await;

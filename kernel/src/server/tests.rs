@@ -13,8 +13,8 @@ use crate::{
         health::{HealthCheckRequest as Check, health_client::HealthClient},
         rehearsal::{
             GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, Graph, HealthCheckReply,
-            HealthCheckRequest, Image, ProcessImageReply, ProcessImageRequest, SearchGraphReply, SearchGraphRequest,
-            ServedBy,
+            HealthCheckRequest, Image, ProcessImageReply, ProcessImageRequest, ProcessImagesRequest, SearchGraphReply,
+            SearchGraphRequest, ServedBy, Tile,
             rehearsal_client::RehearsalClient,
             rehearsal_server::{self, Rehearsal, RehearsalServer},
         },
@@ -290,6 +290,15 @@ struct OfAUser(SharedWorld);
 impl Rehearsal for OfAUser {
     async fn process_image(&self, _: Request<ProcessImageRequest>) -> Result<Response<ProcessImageReply>, Status> {
         Err(Status::not_found("no such image"))
+    }
+
+    type ProcessImagesStream = futures_util::stream::Empty<Result<Tile, Status>>;
+
+    async fn process_images(
+        &self,
+        _: Request<ProcessImagesRequest>,
+    ) -> Result<Response<Self::ProcessImagesStream>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 
     async fn search_graph(&self, _: Request<SearchGraphRequest>) -> Result<Response<SearchGraphReply>, Status> {

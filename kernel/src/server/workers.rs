@@ -24,13 +24,14 @@ use super::{
     meter::{metered, record_computing},
     occupancy::{Ending, Occupancy, OccupancyTimes, Served},
     queue::{FairReceiver, PeerNumber, Waiting},
+    streaming::{LookedAt, StreamTerms, Streaming, look_ahead},
 };
 use crate::{
     context::{Context, within},
     planted::planted,
     record::{AttemptId, Event, Recorder},
     time::Instant,
-    world::{BoxFuture, Cost, Payer, SharedWorld},
+    world::{BoxFuture, Cost, Payer, SharedWorld, timeout_at},
 };
 
 /// A fixed number of workers that take work as [`FairReceiver`] gives it.
@@ -49,8 +50,18 @@ pub(super) struct Task {
     /// The method of a user's service, such as `shop.v1.Stock/Reserve`, which is dropped when its caller has left. `None` if it is one of
     /// this project, which runs to its end.
     pub(super) method: Option<String>,
+    /// True if the reply may stream. One of a user always may.
+    pub(super) may_stream: bool,
     /// Answers it, by the worker that is occupied.
     pub(super) answer: Answer,
+}
+
+/// What a service has answered.
+enum Answered {
+    /// A whole reply, after the time for which it occupies the worker.
+    Whole(Response<Body>, Served),
+    /// The begin of a reply that streams, and the time that the service has computed for it, if that is measured.
+    Begun(Response<LookedAt>, Option<Duration>),
 }
 
 /// Answers an attempt.
@@ -191,7 +202,7 @@ impl Worker {
             let _ = work.reply.send(Err(NotDone::Shed));
             return;
         }
-        let Task { id, method, answer } = work.task;
+        let Task { id, method, may_stream, answer } = work.task;
         let runs_to_end = method.is_none();
         let queued = started.since(work.arrived);
         // Read before the task runs: a fault that begins during the task must not change its service time.
@@ -199,20 +210,45 @@ impl Worker {
         let times = OccupancyTimes { queued, service_time_min: self.service_time_min, slow_factor };
         let occupancy = Occupancy::new(self.world.clone(), self.recorder.clone(), self.counters.clone(), id, times);
         let answering = async {
-            let response = match &method {
+            let (response, computed) = match &method {
                 // A panic of a workload is a bug of this program, and ends it.
-                None => answer(occupancy.clone()).await,
+                None if may_stream => (look_ahead(answer(occupancy.clone()).await).await, None),
+                None => {
+                    let response = answer(occupancy.clone()).await;
+                    return Answered::Whole(response, occupancy.complete(Duration::ZERO).await);
+                }
                 Some(method) => self.answer_by_user(&occupancy, method, answer).await,
             };
-            let served = occupancy.complete(Duration::ZERO).await;
-            (response, served)
+            let (response, streams) = response;
+            if streams {
+                occupancy.delay_begin().await;
+                return Answered::Begun(response, computed);
+            }
+            Answered::Whole(response.map(Body::new), occupancy.complete(Duration::ZERO).await)
         };
-        let (response, served) = if runs_to_end {
+        let answered = if runs_to_end {
             answering.await
         } else {
             match select(pin!(answering), pin!(work.reply.closed())).await {
                 Either::Left((answered, _)) => answered,
                 Either::Right(_) => return self.cancel(id, self.world.now().since(started)),
+            }
+        };
+        let (response, served) = match answered {
+            Answered::Whole(response, served) => (response, served),
+            Answered::Begun(response, computed) => {
+                let context = method.is_some().then(|| Context::of_attempt(id));
+                let terms = StreamTerms {
+                    world: self.world.clone(),
+                    recorder: self.recorder.clone(),
+                    injector: self.injector.clone(),
+                    occupancy,
+                    deadline: work.deadline,
+                    method,
+                    context,
+                    computed,
+                };
+                return self.stream(response, terms, work.reply, started).await;
             }
         };
         match occupancy.ending() {
@@ -224,8 +260,34 @@ impl Worker {
         let _ = work.reply.send(Ok(response));
     }
 
-    /// Answers by `method` of the service of a user, on behalf of the attempt.
-    async fn answer_by_user(&self, occupancy: &Occupancy, method: &str, answer: Answer) -> Response<Body> {
+    /// Passes on a reply that streams, and waits for its end, or until the deadline: an attempt whose reply is not read occupies its worker
+    /// no longer.
+    async fn stream(
+        &self,
+        response: Response<LookedAt>,
+        terms: StreamTerms,
+        reply: oneshot::Sender<Result<Response<Body>, NotDone>>,
+        started: Instant,
+    ) {
+        let (id, deadline) = (terms.occupancy.attempt(), terms.deadline);
+        let (response, mut end) = Streaming::respond(response, terms);
+        // An error means that the caller has left, which drops the response.
+        let _ = reply.send(Ok(response));
+        let has_ended = timeout_at(&*self.world, deadline, end.wait()).await.unwrap_or_default();
+        if !has_ended {
+            end.stop();
+            self.cancel(id, self.world.now().since(started));
+        }
+    }
+
+    /// Answers by `method` of the service of a user, on behalf of the attempt. Returns the reply, whether it streams, and the time that was
+    /// computed for one that does, if that is measured.
+    async fn answer_by_user(
+        &self,
+        occupancy: &Occupancy,
+        method: &str,
+        answer: Answer,
+    ) -> ((Response<LookedAt>, bool), Option<Duration>) {
         let attempt = occupancy.attempt();
         if self.world.has_time_of(method) {
             // Its own code takes the time that was measured, all of it at the beginning. The draw is none of its computations.
@@ -234,11 +296,15 @@ impl Worker {
         }
         let answering = within(Context::of_attempt(attempt), without_panic(occupancy, answer));
         if !self.world.measures_computing() {
-            return answering.await;
+            return (answering.await, None);
         }
         let (response, time) = metered(&*self.world, answering).await;
+        let (_, streams) = &response;
+        if *streams {
+            return (response, Some(time));
+        }
         record_computing(&self.recorder, attempt, (method, 1), time);
-        response
+        (response, None)
     }
 
     fn finish(&self, id: AttemptId, Served { queued, service }: Served) {
@@ -261,13 +327,14 @@ impl Worker {
 }
 
 /// Answers by the service of a user. One that panics answers INTERNAL, and its worker stays.
-async fn without_panic(occupancy: &Occupancy, answer: Answer) -> Response<Body> {
-    let answering = AssertUnwindSafe(async { answer(occupancy.clone()).await });
-    answering.catch_unwind().await.unwrap_or_else(|_| {
-        // The panic hook has printed where it happened and why.
-        occupancy.abort("panicked");
-        Status::internal("the service panicked; its server's standard error says where").into_http()
-    })
+async fn without_panic(occupancy: &Occupancy, answer: Answer) -> (Response<LookedAt>, bool) {
+    let answering = AssertUnwindSafe(async { look_ahead(answer(occupancy.clone()).await).await });
+    if let Ok(answered) = answering.catch_unwind().await {
+        return answered;
+    }
+    // The panic hook has printed where it happened and why.
+    occupancy.abort("panicked");
+    look_ahead(Status::internal("the service panicked; its server's standard error says where").into_http()).await
 }
 
 #[cfg(test)]

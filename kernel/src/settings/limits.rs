@@ -69,6 +69,8 @@ pub const MAX_IN_FLIGHT: RangeInclusive<usize> = 1..=1_000_000;
 pub const SIDE: RangeInclusive<u32> = 1..=16_384;
 /// Pixels of a whole picture, that is 4096x4096.
 pub const PIXELS_MAX: u64 = 16 * 1_024 * 1_024;
+/// Number of bands of rows in which a reply streams.
+pub const TILES: RangeInclusive<u32> = 1..=256;
 /// Nodes of the graph that `dfs` searches: its answer, 4 bytes a node, is well below the largest message.
 pub const NODES: RangeInclusive<u32> = 2..=1_000_000;
 /// Edges of that graph, which are held in memory twice while it is generated.

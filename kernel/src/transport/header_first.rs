@@ -47,6 +47,10 @@ impl WatchHeld for () {
     fn whole(&mut self, _: usize) {}
 }
 
+/// The message of the status that fails a body with a second message.
+const SECOND_MESSAGE: &str = "a second message, and the method is not declared to stream: an app declares it with `App::described_by` or \
+     `App::streaming`, and services without an app with those of `Services`";
+
 /// Length of the message header: a compression flag and four bytes of length.
 pub(crate) const MESSAGE_HEADER_BYTES: usize = 5;
 
@@ -220,7 +224,7 @@ impl Gathered {
             return Some(chunk);
         }
         if self.has_message && self.has_one_message {
-            self.refuse(Status::unimplemented("a second message, and the method has one in each direction"));
+            self.refuse(Status::unimplemented(SECOND_MESSAGE));
             return None;
         }
         let length = self.length()?;

@@ -15,6 +15,8 @@ pub struct Inputs {
     groups: Groups<Input>,
     /// The names of the kinds, in the order of the groups.
     kinds: Vec<Name>,
+    /// Number of tiles in which replies stream; `None` if they are one message.
+    tiles: Option<u32>,
 }
 
 impl Inputs {
@@ -34,7 +36,13 @@ impl Inputs {
     /// Returns an error if the pictures of the workload are files that cannot be found, read or decoded.
     pub fn for_kinds(workload: &Workload, kinds: &[RequestKind], entropy: Entropy) -> Result<Self, PictureFileError> {
         let groups = Groups::new(workload, kinds, |workload, numbers| workload.inputs(entropy, numbers))?;
-        Ok(Self { groups, kinds: kinds.iter().map(|kind| kind.name.as_str().into()).collect() })
+        let tiles = if let Workload::Sobel(images) = workload { images.tiles } else { None };
+        Ok(Self { groups, kinds: kinds.iter().map(|kind| kind.name.as_str().into()).collect(), tiles })
+    }
+
+    /// Returns the number of tiles in which replies stream; `None` if they are one message.
+    pub fn tiles(&self) -> Option<u32> {
+        self.tiles
     }
 
     /// Returns the input of request `id`: one of its kind, each with the same probability.

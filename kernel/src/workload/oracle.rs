@@ -95,7 +95,7 @@ mod tests {
     use crate::workload::{
         Workload, backend,
         dfs::Dfs,
-        settings::{GraphSize, Pictures, Workload as WorkloadSettings},
+        settings::{GraphSize, Images, Pictures, Workload as WorkloadSettings},
         size::Size,
         sobel::Sobel,
     };
@@ -105,10 +105,10 @@ mod tests {
     }
 
     fn pictures() -> Inputs {
-        inputs(&WorkloadSettings::Sobel(Pictures::Synthetic(vec![
+        inputs(&WorkloadSettings::Sobel(Images::from(Pictures::Synthetic(vec![
             Size { width: 16, height: 8 },
             Size { width: 9, height: 9 },
-        ])))
+        ]))))
     }
 
     #[test]

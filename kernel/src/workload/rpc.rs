@@ -16,6 +16,9 @@ use crate::{
     transport::LARGE,
 };
 
+/// The method whose reply is an image in tiles.
+pub(super) const PROCESS_IMAGES: &str = "/rehearsal.v1.Rehearsal/ProcessImages";
+
 const PROCESS_IMAGE: &str = "/rehearsal.v1.Rehearsal/ProcessImage";
 const SEARCH_GRAPH: &str = "/rehearsal.v1.Rehearsal/SearchGraph";
 const GET_DATA: &str = "/rehearsal.v1.Rehearsal/GetData";

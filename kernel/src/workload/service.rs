@@ -1,19 +1,26 @@
 //! The workloads as a gRPC service.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
+use futures_util::{Stream, StreamExt, stream};
 use tonic::{Extensions, Request, Response, Status};
 
 use super::{
     AttemptBehavior, AttemptEnding, Input, Output, Results, Workloads,
     dfs::{GraphSpec, Search},
     pictures::Picture,
+    rpc,
+    tiles::{self, Bands},
 };
 use crate::{
-    grpc::Services,
+    grpc::{Services, Shape},
     proto::rehearsal::{
         GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest, Image,
-        ProcessImageReply, ProcessImageRequest, SearchGraphReply, SearchGraphRequest, ServedBy,
+        ProcessImageReply, ProcessImageRequest, ProcessImagesRequest, SearchGraphReply, SearchGraphRequest, ServedBy,
+        Tile,
         rehearsal_server::{Rehearsal, RehearsalServer},
     },
     record::AttemptId,
@@ -34,11 +41,12 @@ pub fn services(
     let ReplicaSettings { backend, kinds, .. } = settings.clone();
     move |process| {
         let workloads = Workloads::new(backend, &kinds, process.entropy);
+        let workloads = Arc::new(workloads);
         let service = Service { process: process.clone(), listening_since: process.world.now(), workloads, results };
         let server = RehearsalServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Services::default().with_built_in(server, UNQUEUED)
+        Services::default().with_built_in(server, UNQUEUED).streaming(rpc::PROCESS_IMAGES, Shape::ServerStreaming)
     }
 }
 
@@ -46,7 +54,7 @@ pub fn services(
 struct Service {
     process: Process,
     listening_since: Instant,
-    workloads: Workloads,
+    workloads: Arc<Workloads>,
     results: Option<Arc<Results>>,
 }
 
@@ -87,6 +95,49 @@ impl Service {
     }
 }
 
+/// The tiles of one image, by the worker that is occupied.
+struct Tiles {
+    process: Process,
+    workloads: Arc<Workloads>,
+    results: Option<Arc<Results>>,
+    occupancy: Occupancy,
+    picture: Picture,
+    bands: Bands,
+}
+
+impl Tiles {
+    /// Returns the tiles from the one after `first`, each of which is computed when the one before it was taken.
+    fn after(self, first: u32) -> impl Stream<Item = Result<Tile, Status>> + Send {
+        stream::unfold((self, first + 1), |(tiles, index)| async move {
+            if index >= tiles.bands.count() {
+                return None;
+            }
+            Some((Ok(tiles.compute(index).await), (tiles, index + 1)))
+        })
+    }
+
+    /// Computes the tile `index` of the picture, and takes its share of the shortest time of the request.
+    async fn compute(&self, index: u32) -> Tile {
+        let Self { process, workloads, results, occupancy, picture, bands } = self;
+        let rows = bands.rows(index);
+        let height = rows.end - rows.start;
+        let units = u64::from(picture.width) * u64::from(height);
+        let input = Input::Image(picture.clone());
+        let workload = workloads.for_input(&input).clone();
+        let cost =
+            Cost { payer: Payer::Server, what: workload.name(), units, attempt: occupancy.attempt(), nth: index };
+        let (results, picture, computed, function) = (results.clone(), picture.clone(), rows.clone(), workload.clone());
+        // Where results are kept, the whole image is computed once.
+        let run = move || match results.map(|results| results.get_or_run(&*function, &input)) {
+            Some(Output::Image(whole)) => tiles::part(&picture, &whole, computed),
+            _ => tiles::compute(&picture, computed),
+        };
+        let pixels = compute(&*process.world, cost, run).await;
+        occupancy.complete_share(index + 1, bands.count()).await;
+        Tile { row: rows.start, image: Some(Image { width: self.picture.width, height, pixels }) }
+    }
+}
+
 /// Returns the worker that a request occupies.
 fn occupancy(extensions: &Extensions) -> Result<Occupancy, Status> {
     extensions.get::<Occupancy>().cloned().ok_or_else(|| Status::internal("no worker is occupied"))
@@ -115,6 +166,31 @@ impl Rehearsal for Service {
         let Output::Image(pixels) = output else { return Err(mismatched_output()) };
         let image = Image { width, height, pixels };
         Ok(reply(ProcessImageReply { image: Some(image), served_by: Some(served_by) }, bytes))
+    }
+
+    type ProcessImagesStream = Pin<Box<dyn Stream<Item = Result<Tile, Status>> + Send>>;
+
+    /// Answers when the first tile is computed: the headers of the reply say that it comes.
+    async fn process_images(
+        &self,
+        request: Request<ProcessImagesRequest>,
+    ) -> Result<Response<Self::ProcessImagesStream>, Status> {
+        let occupancy = occupancy(request.extensions())?;
+        let ProcessImagesRequest { tiles, image, .. } = request.into_inner();
+        let Some(Image { width, height, pixels }) = image else {
+            return Err(refuse(&occupancy, "the request holds no image"));
+        };
+        if tiles == 0 {
+            return Err(refuse(&occupancy, "the request asks for 0 tiles; at least 1 is needed"));
+        }
+        let picture = Picture { width, height, pixels };
+        let input = Input::Image(picture.clone());
+        self.workloads.for_input(&input).check(&input).map_err(|wrong| refuse(&occupancy, &wrong))?;
+        let Self { process, workloads, results, .. } = self;
+        let (process, workloads, results) = (process.clone(), workloads.clone(), results.clone());
+        let tiles = Tiles { process, workloads, results, occupancy, picture, bands: Bands::new(height, tiles) };
+        let first = tiles.compute(0).await;
+        Ok(Response::new(Box::pin(stream::iter([Ok(first)]).chain(tiles.after(0)))))
     }
 
     async fn search_graph(&self, request: Request<SearchGraphRequest>) -> Result<Response<SearchGraphReply>, Status> {

@@ -22,7 +22,7 @@ kinds! {
     /// `[workload]`: what the servers compute.
     Workload, WorkloadName by "kind": "a workload kind", default Sobel {
         /// Sobel edge detection on 8-bit grayscale pictures.
-        Sobel = "sobel": Pictures
+        Sobel = "sobel": Images
         /// Depth-first search of a generated graph.
         Dfs = "dfs": GraphSize
         /// A service that fails and hangs on purpose.
@@ -35,7 +35,7 @@ kinds! {
 impl Default for Workload {
     /// Returns Sobel on synthetic images of 256x256.
     fn default() -> Self {
-        Self::Sobel(Pictures::default())
+        Self::Sobel(Images::default())
     }
 }
 
@@ -44,6 +44,22 @@ impl Workload {
     pub fn of_this_project() -> impl Iterator<Item = &'static str> {
         let all = <WorkloadName as crate::settings::named::Named>::names().into_iter();
         all.filter(|name| *name != WorkloadName::App.name())
+    }
+}
+
+/// What the `sobel` workload computes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Images {
+    /// The pictures of the requests.
+    pub pictures: Pictures,
+    /// Number of bands of rows in which a reply streams; `None` if it is one message.
+    pub tiles: Option<u32>,
+}
+
+impl From<Pictures> for Images {
+    /// Returns the pictures, with replies of one message.
+    fn from(pictures: Pictures) -> Self {
+        Self { pictures, tiles: None }
     }
 }
 
@@ -67,10 +83,13 @@ keys! {
     pub(crate) const SIZES = sizes: Option<Sizes> = None, (), &["[\"8x8\"]", "[\"8x8\", \"16x16\", \"64x64\"]", "[\"256x256\"]"];
     /// A glob of picture files instead, one of which is drawn for each request.
     const IMAGES = images: Option<Pattern> = None, (), NOT_DRAWN;
+    /// Replies stream in this many bands of rows, each sent when it is done, at most one for each row of an image; without it, a reply
+    /// is one message.
+    const TILES = tiles: Option<u32> = None, limits::TILES, NOT_DRAWN;
 }
 
-impl Settings for Pictures {
-    const TABLE: &'static TableInfo = &TableInfo { keys: &[&SIZES, &IMAGES], ..TableInfo::EMPTY };
+impl Settings for Images {
+    const TABLE: &'static TableInfo = &TableInfo { keys: &[&SIZES, &IMAGES, &TILES], ..TableInfo::EMPTY };
 
     fn read(table: &TableReader<'_, '_>) -> Result<Self, Problems> {
         if let (Some(_), Some(span)) = (table.span("sizes"), table.span("images")) {
@@ -78,15 +97,17 @@ impl Settings for Pictures {
                 .help("keep `sizes` for synthetic images, or `images` for pictures of your own")
                 .into());
         }
-        let files = IMAGES.read(table)?.map(Self::Files);
-        Ok(files.or(SIZES.read(table)?.map(Self::Synthetic)).unwrap_or_default())
+        let files = IMAGES.read(table)?.map(Pictures::Files);
+        let pictures = files.or(SIZES.read(table)?.map(Pictures::Synthetic)).unwrap_or_default();
+        Ok(Self { pictures, tiles: TILES.read(table)? })
     }
 
     fn write_keys(&self, toml: &mut TomlWriter, _: &str) {
-        match self {
-            Self::Synthetic(sizes) => SIZES.write(toml, &Some(sizes.clone())),
-            Self::Files(pattern) => IMAGES.write(toml, &Some(pattern.clone())),
+        match &self.pictures {
+            Pictures::Synthetic(sizes) => SIZES.write(toml, &Some(sizes.clone())),
+            Pictures::Files(pattern) => IMAGES.write(toml, &Some(pattern.clone())),
         }
+        TILES.write(toml, &self.tiles);
     }
 }
 

@@ -48,6 +48,7 @@ fn records() -> Records {
             answer: None,
             kind: None,
             user: None,
+            stream: None,
         });
         records.attempts.push(AttemptRow {
             request: id,
@@ -57,6 +58,7 @@ fn records() -> Records {
             end_us: at_us + 3_000 + id,
             status,
             cause: (!is_ok).then(|| "the server is down".to_owned()),
+            committed_us: None,
         });
         records.events.push(event(at_us, "client", Event::Pick, id, &server));
         records.events.push(event(at_us + 2_000, &server, Event::Finished, id, &server));

@@ -10,8 +10,8 @@ use kernel::{
     },
     scenario::{
         AppTimes, Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind,
-        GraphSize, HealthCheck, Jitter, Load, Metric, Network, Phase, Pictures, ReadingNotes, RequestKind, Retry, Run,
-        Scenario, Servers, Shape, Size, Stage, TABLE, ThinkTime, Unit, Workload, limits,
+        GraphSize, HealthCheck, Images, Jitter, Load, Metric, Network, Phase, Pictures, ReadingNotes, RequestKind,
+        Retry, Run, Scenario, Servers, Shape, Size, Stage, TABLE, ThinkTime, Unit, Workload, limits,
     },
     server::settings::Admission,
     settings::{KeyInfo, Presence, TableInfo},
@@ -61,6 +61,7 @@ fn workload() -> impl Strategy<Value = Workload> {
     let size = (1..=4_096_u32, 1..=4_096_u32).prop_map(|(width, height)| Size { width, height });
     let pictures =
         prop_oneof![vec(size, 1..5).prop_map(Pictures::Synthetic), any::<String>().prop_filter_map("empty", files)];
+    let images = (pictures, option::of(1..=256_u32)).prop_map(|(pictures, tiles)| Images { pictures, tiles });
     let graph = (2..=1_000_000_u32)
         .prop_flat_map(|nodes| (Just(nodes), nodes - 1..=8_000_000))
         .prop_map(|(nodes, edges)| GraphSize { nodes, edges });
@@ -73,7 +74,7 @@ fn workload() -> impl Strategy<Value = Workload> {
         });
     let app = option::of(from(0)).prop_map(|compute_time| Workload::App(AppTimes { compute_time }));
     prop_oneof![
-        pictures.prop_map(Workload::Sobel),
+        images.prop_map(Workload::Sobel),
         graph.prop_map(Workload::Dfs),
         backend.prop_map(Workload::Backend),
         app,

@@ -133,6 +133,7 @@ mod tests {
             answer: None,
             kind: None,
             user: None,
+            stream: None,
             size: "64x64".to_owned(),
         };
         let finished = EventRow { request: Some(7), duration_us: Some(10_150), ..event(1_010_380, Event::Finished) };

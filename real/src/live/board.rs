@@ -216,6 +216,7 @@ pub(super) mod sample {
             answer: None,
             kind: None,
             user: None,
+            stream: None,
         }
     }
 

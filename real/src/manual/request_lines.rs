@@ -118,6 +118,7 @@ mod tests {
             end_us: 1,
             status: code,
             cause: (code != Code::Ok).then(|| cause.to_owned()),
+            committed_us: None,
         })
     }
 
@@ -151,6 +152,7 @@ mod tests {
             answer: None,
             kind: None,
             user: None,
+            stream: None,
             size: "8x8".to_owned(),
         })
     }

@@ -356,3 +356,25 @@ fn users_call_one_after_the_other_in_both_worlds() {
         }
     }
 }
+
+/// The images of [`STAGE`] in four tiles, 50 ms apart.
+fn play_tiles(fault: &str) -> [Story; 2] {
+    let stage = STAGE.replace("[load]", "tiles = 4\n[load]");
+    play_text(&format!("{stage}\n[[fault]]\nat = \"1025ms\"\n{fault}\n"))
+}
+
+#[test]
+fn tiles_are_lost_in_a_crash_and_wait_for_a_freeze_to_end() {
+    for story in play_tiles("kind = \"crash\"\ntarget = \"server-0\"\nrestart_after = \"400ms\"") {
+        let streams = || story.records.requests.iter().filter_map(|row| Some((row.status, row.stream.as_ref()?)));
+        assert!(streams().all(|(status, stream)| status != Outcome::OK || stream.messages == 4), "{:?}", story.arm);
+        let lost: u64 = streams().filter_map(|(_, stream)| stream.lost).sum();
+        assert!((1..=4).contains(&lost), "{:?}: of the two that are under way, {lost} tiles are lost", story.arm);
+    }
+    for story in play_tiles("kind = \"freeze\"\ntarget = \"server-1\"\nduration = \"1s\"") {
+        let gaps = story.records.requests.iter().filter_map(|row| row.stream.as_ref()?.gap_us);
+        let longest = gaps.max();
+        assert!(longest.is_some_and(|gap_us| gap_us > 900 * MS), "{:?}: {longest:?}", story.arm);
+        assert!(story.records.requests.iter().all(|row| row.status == Outcome::OK), "{:?}", story.arm);
+    }
+}

@@ -401,6 +401,7 @@ mod tests {
             end_us: 46_900_000,
             status: Code::DeadlineExceeded,
             cause: None,
+            committed_us: None,
         };
         let windows =
             Windows::of_rows(&RowTable::default(), &RowTable::from_rows(&[attempt]), 50 * S, Duration::from_secs(1))

@@ -17,7 +17,10 @@ use super::{Verdict, aligned, document, head, markup_table, notes, numbers, plot
 use crate::{
     analyse::{Episode, FaultEvents, FaultImpact, RunAnalysis, Sighting},
     figure::Figure,
-    text::{KIND_COLUMNS, kind_row, moment_s, optional_duration, optional_percent, recovery, signed_duration},
+    text::{
+        KIND_COLUMNS, STREAM_COLUMNS, kind_row, moment_s, optional_duration, optional_percent, recovery,
+        signed_duration, stream_row,
+    },
     timeline,
 };
 
@@ -126,6 +129,21 @@ fn phases(analysis: &RunAnalysis) -> Markup {
     html! {
         h2 { "By phase" }
         (table(&headings, &rows))
+        (streams(&analysis.summary))
+    }
+}
+
+/// Returns the messages of replies that stream, by phase; nothing without any.
+fn streams(summary: &Summary) -> Markup {
+    if !summary.has_streams() {
+        return html! {};
+    }
+    let phases = summary.phases.iter().map(|phase| (phase.phase.as_str(), &phase.metrics));
+    let rows =
+        phases.chain([("whole run", &summary.overall)]).map(|(name, metrics)| stream_row(name, metrics).to_vec());
+    html! {
+        h2 { "Messages of streams" }
+        (table(&STREAM_COLUMNS, &rows.collect::<Vec<_>>()))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use kernel::{
-    record::{Answer, AttemptRow, Event, EventRow, Name, RequestRow},
+    record::{Answer, AttemptRow, Event, EventRow, Name, RequestRow, StreamFigures},
     status::{Code, Outcome},
 };
 use serde::{
@@ -181,9 +181,13 @@ const HAS_SENT: u8 = 1 << 5;
 const HAS_DONE: u8 = 1 << 6;
 const HAS_LATENCY: u8 = 1 << 7;
 
+/// In the byte of the status of an attempt.
+const HAS_COMMITTED: u8 = 1 << 5;
+
 /// In the byte of what most requests do not have.
 const HAS_KIND: u8 = 1 << 3;
 const HAS_USER: u8 = 1 << 4;
+const HAS_STREAM: u8 = 1 << 5;
 
 /// The numbers of a request.
 #[derive(Debug, Default)]
@@ -212,6 +216,7 @@ impl PackedRow for RequestRow {
             answer: None,
             kind: None,
             user: None,
+            stream: None,
         }
     }
 
@@ -241,7 +246,8 @@ impl PackedRow for RequestRow {
         }
         let has_kind = if self.kind.is_some() { HAS_KIND } else { 0 };
         let has_user = if self.user.is_some() { HAS_USER } else { 0 };
-        to.bytes.push(u8::from(self.rejected) | answer_number(self.answer) << 1 | has_kind | has_user);
+        let has_stream = if self.stream.is_some() { HAS_STREAM } else { 0 };
+        to.bytes.push(u8::from(self.rejected) | answer_number(self.answer) << 1 | has_kind | has_user | has_stream);
         to.text(self.server.as_deref());
         to.text(Some(&self.size));
         if self.kind.is_some() {
@@ -249,6 +255,9 @@ impl PackedRow for RequestRow {
         }
         if let Some(user) = self.user {
             to.number(user.into());
+        }
+        if let Some(stream) = &self.stream {
+            stream.pack(to);
         }
         *before = BeforeRequest { id: self.id, intended_us: self.intended_us };
     }
@@ -281,7 +290,32 @@ impl PackedRow for RequestRow {
             self.kind = None;
         }
         self.user = (rest & HAS_USER != 0).then(|| from.count());
+        self.stream = (rest & HAS_STREAM != 0).then(|| StreamFigures::unpack(from));
         *before = BeforeRequest { id: self.id, intended_us: self.intended_us };
+    }
+}
+
+/// Figures of a stream, packed without regard to the row before.
+trait PackedFigures {
+    fn pack(&self, to: &mut Packer);
+
+    fn unpack(from: &mut Unpacker<'_>) -> Self;
+}
+
+impl PackedFigures for StreamFigures {
+    fn pack(&self, to: &mut Packer) {
+        to.number(self.messages);
+        for figure in [self.first_us, self.gap_us, self.lost] {
+            to.bytes.push(u8::from(figure.is_some()));
+            figure.into_iter().for_each(|figure| to.number(figure));
+        }
+    }
+
+    fn unpack(from: &mut Unpacker<'_>) -> Self {
+        let messages = from.number();
+        let mut figure = || (from.byte() != 0).then(|| from.number());
+        let (first_us, gap_us, lost) = (figure(), figure(), figure());
+        Self { messages, first_us, gap_us, lost }
     }
 }
 
@@ -309,22 +343,36 @@ impl PackedRow for AttemptRow {
     type Before = BeforeAttempt;
 
     fn blank() -> Self {
-        Self { request: 0, attempt: 0, server: "".into(), start_us: 0, end_us: 0, status: Code::Ok, cause: None }
+        Self {
+            request: 0,
+            attempt: 0,
+            server: "".into(),
+            start_us: 0,
+            end_us: 0,
+            status: Code::Ok,
+            cause: None,
+            committed_us: None,
+        }
     }
 
     fn pack(&self, before: &mut BeforeAttempt, to: &mut Packer) {
-        to.bytes.push(self.status as u8);
+        let has_committed = if self.committed_us.is_some() { HAS_COMMITTED } else { 0 };
+        to.bytes.push(self.status as u8 | has_committed);
         to.difference(before.request, self.request);
         to.number(self.attempt.into());
         to.difference(before.start_us, self.start_us);
         to.difference(self.start_us, self.end_us);
         to.text(Some(&self.server));
         to.text(self.cause.as_deref());
+        if let Some(committed_us) = self.committed_us {
+            to.difference(self.start_us, committed_us);
+        }
         *before = BeforeAttempt { request: self.request, start_us: self.start_us };
     }
 
     fn unpack(&mut self, before: &mut BeforeAttempt, from: &mut Unpacker<'_>) {
-        self.status = CODES[usize::from(from.byte())];
+        let flags = from.byte();
+        self.status = CODES[usize::from(flags & 0x1f)];
         self.request = from.difference(before.request);
         self.attempt = from.count();
         self.start_us = from.difference(before.start_us);
@@ -333,6 +381,7 @@ impl PackedRow for AttemptRow {
             self.server = server;
         }
         unpack_cause(&mut self.cause, from);
+        self.committed_us = (flags & HAS_COMMITTED != 0).then(|| from.difference(self.start_us));
         *before = BeforeAttempt { request: self.request, start_us: self.start_us };
     }
 }

@@ -191,6 +191,7 @@ mod tests {
             id in any::<u64>(), times in [time(), time(), time(), time()], status in 0..19_usize, server in text(),
             counts in any::<[u32; 3]>(), size in "[a-c]{0,4}", rejected in any::<bool>(), answer in 0..4_usize,
             kind in text(), user in prop::option::of(any::<u32>()),
+            stream in prop::option::of([time(), time(), time(), time()]),
         ) -> RequestRow {
             let answers = [None, Some("cached"), Some("stale"), Some("fallback")];
             let names: Vec<&str> = kernel::status::Code::names().chain(["DROPPED", "DEGRADED"]).collect();
@@ -200,6 +201,9 @@ mod tests {
                 "failovers": counts[1], "hedges": counts[2], "size": size, "rejected": rejected,
                 "answer": answers[answer], "kind": kind,
                 "user": user,
+                "stream": stream.map(|[messages, first_us, gap_us, lost]| serde_json::json!({
+                    "messages": messages.unwrap_or_default(), "first_us": first_us, "gap_us": gap_us, "lost": lost,
+                })),
             });
             serde_json::from_value(json).unwrap()
         }
@@ -208,11 +212,12 @@ mod tests {
     prop_compose! {
         fn attempt()(
             numbers in any::<[u64; 3]>(), attempt in any::<u32>(), status in 0..17_usize, server in "[a-z]{0,2}",
-            cause in text(),
+            cause in text(), committed in time(),
         ) -> AttemptRow {
             let json = serde_json::json!({
                 "request": numbers[0], "attempt": attempt, "server": server, "start_us": numbers[1],
                 "end_us": numbers[2], "status": kernel::status::Code::names().nth(status), "cause": cause,
+                "committed_us": committed,
             });
             serde_json::from_value(json).unwrap()
         }

@@ -71,6 +71,43 @@ fn latency_row(name: &str, metrics: &Metrics) -> Vec<String> {
     ]
 }
 
+/// Returns the table of the messages of replies that stream, by phase.
+pub(super) fn streams(analysis: &RunAnalysis) -> String {
+    let summary = &analysis.summary;
+    if !summary.has_streams() {
+        return String::new();
+    }
+    let columns: Vec<_> = STREAM_COLUMNS
+        .iter()
+        .enumerate()
+        .map(|(place, name)| (*name, if place == 0 { Align::Left } else { Align::Right }))
+        .collect();
+    let mut table = TextTable::new(&columns);
+    for phase in &summary.phases {
+        table.row(stream_row(&phase.phase, &phase.metrics).to_vec());
+    }
+    table.row(stream_row("whole run", &summary.overall).to_vec());
+    headed("Messages of replies that stream; the first one counts from the intended start of the call", &table)
+}
+
+/// The columns of the messages of streams.
+pub(crate) const STREAM_COLUMNS: [&str; 8] =
+    ["phase", "messages", "lost", "first p50", "first p95", "first max", "gap p95", "gap max"];
+
+/// Returns the figures of the messages of streams, for [`STREAM_COLUMNS`].
+pub(crate) fn stream_row(name: &str, metrics: &Metrics) -> [String; 8] {
+    [
+        name.to_owned(),
+        metrics.messages.to_string(),
+        metrics.messages_lost.to_string(),
+        optional_duration(metrics.first_message_p50),
+        optional_duration(metrics.first_message_p95),
+        optional_duration(metrics.first_message_max),
+        optional_duration(metrics.message_gap_p95),
+        optional_duration(metrics.message_gap_max),
+    ]
+}
+
 /// Returns the table of the impact of each fault.
 pub(super) fn faults(analysis: &RunAnalysis) -> String {
     if analysis.faults.is_empty() {

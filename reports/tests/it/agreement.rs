@@ -56,6 +56,7 @@ fn rows(drawn: Vec<(u64, u64, u8)>) -> Vec<RequestRow> {
             answer: None,
             kind: None,
             user: None,
+            stream: None,
             size: String::new(),
         }
     };

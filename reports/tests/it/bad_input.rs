@@ -36,6 +36,7 @@ fn row(id: u64, intended_us: u64, latency_us: u64, status: Outcome) -> RequestRo
         answer: None,
         kind: None,
         user: None,
+        stream: None,
         size: String::new(),
     }
 }

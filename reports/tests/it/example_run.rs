@@ -77,6 +77,7 @@ fn records(scale: u64, seed: u64) -> Records {
             answer: None,
             kind: None,
             user: None,
+            stream: None,
             size: "256x256".to_owned(),
         });
         for attempt in 1..=attempts {
@@ -90,6 +91,7 @@ fn records(scale: u64, seed: u64) -> Records {
                 end_us: if frozen { intended_us + 2_000_010 } else { done_us },
                 status: code,
                 cause: (code != Code::Ok).then(|| "no answer in time".to_owned()),
+                committed_us: None,
             });
         }
         if attempts > 1 {

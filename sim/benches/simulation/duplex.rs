@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use kernel::{
     proto::rehearsal::{
         GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest, Image,
-        ProcessImageReply, ProcessImageRequest, SearchGraphReply, SearchGraphRequest,
+        ProcessImageReply, ProcessImageRequest, ProcessImagesRequest, SearchGraphReply, SearchGraphRequest, Tile,
         rehearsal_client::RehearsalClient,
         rehearsal_server::{Rehearsal, RehearsalServer},
     },
@@ -99,6 +99,15 @@ impl Rehearsal for Echo {
     ) -> Result<Response<ProcessImageReply>, Status> {
         let reply = self.0[request.into_inner().request_id as usize % IMAGES].clone();
         Ok(Response::new(ProcessImageReply { image: Some(reply), served_by: None }))
+    }
+
+    type ProcessImagesStream = futures_util::stream::Empty<Result<Tile, Status>>;
+
+    async fn process_images(
+        &self,
+        _: Request<ProcessImagesRequest>,
+    ) -> Result<Response<Self::ProcessImagesStream>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 
     async fn search_graph(&self, _: Request<SearchGraphRequest>) -> Result<Response<SearchGraphReply>, Status> {

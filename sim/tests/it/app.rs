@@ -5,7 +5,7 @@ use std::{fs, process::Command, sync::atomic::AtomicU64};
 use kernel::{
     proto::rehearsal::{
         GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest,
-        ProcessImageReply, ProcessImageRequest, SearchGraphReply, SearchGraphRequest,
+        ProcessImageReply, ProcessImageRequest, ProcessImagesRequest, SearchGraphReply, SearchGraphRequest, Tile,
         rehearsal_client::RehearsalClient,
         rehearsal_server::{Rehearsal, RehearsalServer},
     },
@@ -27,6 +27,15 @@ impl Rehearsal for Prices {
     }
 
     async fn process_image(&self, _: Request<ProcessImageRequest>) -> Result<Response<ProcessImageReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    type ProcessImagesStream = futures_util::stream::Empty<Result<Tile, Status>>;
+
+    async fn process_images(
+        &self,
+        _: Request<ProcessImagesRequest>,
+    ) -> Result<Response<Self::ProcessImagesStream>, Status> {
         Err(Status::unimplemented("not here"))
     }
 

@@ -25,6 +25,7 @@ mod shop;
 mod shrink;
 mod simulated;
 mod soundness;
+mod streaming;
 mod ties;
 mod tip;
 mod verify;

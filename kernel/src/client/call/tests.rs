@@ -101,6 +101,7 @@ fn ended(code: Code, attempts: u32) -> Response {
         hedges: 0,
         rejected: false,
         answer: None,
+        stream: None,
     }
 }
 

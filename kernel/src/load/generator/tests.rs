@@ -73,6 +73,7 @@ fn every_intended_request_has_a_row_and_the_end_waits_for_the_last_answer() {
             answer: None,
             kind: None,
             user: None,
+            stream: None,
         };
         assert_eq!(*row, expected);
     }

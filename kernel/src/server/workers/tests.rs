@@ -42,7 +42,7 @@ fn task(backend: Backend, request: u64) -> Task {
             response
         })
     };
-    Task { id: AttemptId { request, number: 1 }, method: None, answer: Box::new(answer) }
+    Task { id: AttemptId { request, number: 1 }, method: None, may_stream: false, answer: Box::new(answer) }
 }
 
 impl Fixture {
@@ -260,6 +260,7 @@ fn a_service_that_does_nothing_with_its_worker_occupies_it_until_it_has_answered
         let task = Task {
             id: AttemptId { request: takes, number: 2 },
             method: Some("shop.v1.Stock/Reserve".to_owned()),
+            may_stream: true,
             answer: Box::new(answer),
         };
         let workers = fixture.workers.clone();
@@ -276,6 +277,7 @@ fn a_service_that_never_answers_occupies_its_worker_until_its_caller_leaves() {
     let task = Task {
         id: AttemptId { request: 1, number: 1 },
         method: Some("shop.v1.Stock/Reserve".to_owned()),
+        may_stream: true,
         answer: Box::new(answer),
     };
     let (world, workers) = (fixture.world.clone(), fixture.workers.clone());

@@ -113,11 +113,11 @@ impl LoadArgs {
             scenario.load.rate = rate;
         }
         if !self.sizes.is_empty() {
-            if !matches!(scenario.workload, Workload::Sobel(_)) {
+            let Workload::Sobel(images) = &mut scenario.workload else {
                 let kind = scenario.workload.name();
                 return Err(Failure::wrong_input(format!("--sizes are of images, and the workload is `{kind}`")));
-            }
-            scenario.workload = Workload::Sobel(Pictures::Synthetic(self.sizes.clone()));
+            };
+            images.pictures = Pictures::Synthetic(self.sizes.clone());
         }
         scenario.expectations.retain(holds_without_faults);
         Ok(scenario)
@@ -182,7 +182,7 @@ mod tests {
         let both = both.unwrap();
         assert_eq!((both.load.rate, both.duration), (5.0, Duration::from_secs(60)));
         let sizes = [8, 16].map(|side| Size { width: side, height: side });
-        assert_eq!(both.workload, Workload::Sobel(Pictures::Synthetic(sizes.to_vec())));
+        assert_eq!(both.workload, Workload::Sobel(Pictures::Synthetic(sizes.to_vec()).into()));
         let dfs = scenario(&["--workload", "dfs", "--set", "workload.nodes=50"]).unwrap();
         assert_eq!(dfs.workload, Workload::Dfs(GraphSize { nodes: 50, edges: 60_000 }));
         let sizes = scenario(&["--workload", "dfs", "--sizes", "8x8"]);

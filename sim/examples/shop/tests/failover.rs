@@ -23,6 +23,11 @@ fn a_partition_costs_no_order() -> Tested {
 }
 
 #[test]
+fn a_freeze_costs_no_step_of_a_stream() -> Tested {
+    holds("streams")
+}
+
+#[test]
 fn a_restart_costs_no_order() -> Tested {
     holds("drain")
 }

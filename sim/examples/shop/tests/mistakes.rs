@@ -5,7 +5,7 @@ use std::time::Duration;
 use shop::{
     Warehouse,
     proto::{
-        ReserveReply, ReserveRequest,
+        ReserveReply, ReserveRequest, TrackRequest,
         stock_server::{Stock, StockServer},
     },
     reserve,
@@ -61,6 +61,12 @@ impl Stock for Careless {
             reply.get_mut().order -= 1;
         }
         Ok(reply)
+    }
+
+    type TrackStream = <Warehouse as Stock>::TrackStream;
+
+    async fn track(&self, request: Request<TrackRequest>) -> Result<Response<Self::TrackStream>, Status> {
+        self.warehouse.track(request).await
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use crate::trace::Entry;
 use kernel::{
     cli::Failure,
-    scenario::{Pictures, Scenario, Workload},
+    scenario::{Images, Pictures, Scenario, Workload},
     time::Instant,
     visible::Visible,
 };
@@ -98,7 +98,7 @@ impl Pair<'_> {
         for setting in &self.args.conditions.overrides {
             command.args(["--set", setting]);
         }
-        if let Workload::Sobel(Pictures::Files(pattern)) = &self.scenario.workload {
+        if let Workload::Sobel(Images { pictures: Pictures::Files(pattern), .. }) = &self.scenario.workload {
             let here = env::current_dir().map_err(Failure::run_failed)?;
             command.args(["--set", &format!("workload.images={}", here.join(pattern).display())]);
         }
