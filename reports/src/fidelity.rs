@@ -24,6 +24,7 @@ mod json;
 mod measure;
 mod onset;
 pub mod permutation;
+mod range;
 mod relevance;
 mod summary;
 

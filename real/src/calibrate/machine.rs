@@ -227,8 +227,8 @@ impl MachineModel {
             String::new(),
             "# The machine that all processes share. `warm` are times on processors that have just worked, `cold` on those that slept for long."
                 .to_owned(),
-            format!("# Fitted to runs at {} requests/s.", fitted.join(", ")),
             "[machine]".to_owned(),
+            format!("fitted_rates = [{}]        # requests/s", fitted.join(", ")),
             format!("cores = {}", self.cores),
             format!("slice_us = {SLICE_US:.1}"),
             format!("follow_up_us = {:.1}", self.follow_up_us),

@@ -16,6 +16,7 @@ use kernel::{
     visible::Visible,
 };
 
+use super::range::CalibratedRange;
 use crate::{
     compare::Member,
     read::{self, Mapping, ReadError, read_text},
@@ -57,6 +58,8 @@ struct WorldRuns {
     utilisations: Vec<f64>,
     /// The number of runs that are left out because they are not trusted.
     untrusted: usize,
+    /// What the first simulated run asks for beyond what was calibrated.
+    beyond: Option<String>,
 }
 
 /// The reason why a campaign cannot be read. Each message contains the remedy.
@@ -134,12 +137,14 @@ impl Campaign {
             let reason = format!("its schema is {}, not {SCHEMA}", manifest.schema);
             return Err(CampaignError::Malformed { path, reason });
         }
+        let range = CalibratedRange::of_campaign(folder);
         let mut parts = Vec::new();
         let mut notes = Vec::new();
         for part in &manifest.scenarios {
-            let [sim, real] = WORLDS.map(|world| runs(folder, &manifest, &part.name, world, window));
-            let WorldRuns { members: real, utilisations, untrusted: real_untrusted } = real?;
-            let WorldRuns { members: sim, untrusted: sim_untrusted, .. } = sim?;
+            let [sim, real] = WORLDS.map(|world| runs(folder, &manifest, &part.name, world, (window, &range)));
+            let WorldRuns { members: real, utilisations, untrusted: real_untrusted, .. } = real?;
+            let WorldRuns { members: sim, untrusted: sim_untrusted, beyond, .. } = sim?;
+            notes.extend(beyond.map(|beyond| format!("{}: {beyond}", part.name)));
             for (world, untrusted, found) in [("real", real_untrusted, &real), ("sim", sim_untrusted, &sim)] {
                 if untrusted > 0 {
                     let all = found.len() + untrusted;
@@ -220,7 +225,7 @@ fn runs(
     manifest: &CampaignManifest,
     scenario: &str,
     world: &str,
-    window: Duration,
+    (window, range): (Duration, &CalibratedRange),
 ) -> Result<WorldRuns, CampaignError> {
     let mut runs = WorldRuns::default();
     for seed in 0..manifest.runs {
@@ -243,6 +248,9 @@ fn runs(
             return Err(CampaignError::OtherCalibration { path: place, found: used.sha256.clone() });
         }
         let utilisation = utilisation(&run);
+        if world == "sim" && runs.beyond.is_none() {
+            runs.beyond = range.left_by(&run);
+        }
         let member = Member::from_run(run, window).map_err(ReadError::from)?;
         // What a run played that was too late is another scenario.
         if !member.summary.trusted {

@@ -29,6 +29,9 @@ const TIME_MAX: f64 = 1e6;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MachineTimes {
+    /// Rates of the runs that it was fitted to, in requests per second. Reports compare them with those of scenarios.
+    #[serde(default, rename = "fitted_rates")]
+    _fitted_rates: Vec<f64>,
     /// Number of processors.
     pub(crate) cores: NonZeroUsize,
     /// Processor time after which waiting work takes the place of running work, in microseconds.

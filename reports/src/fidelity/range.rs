@@ -1,0 +1,164 @@
+//! What a calibration has measured, and what a run asks of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use kernel::{run_folder::campaign::CALIBRATION, scenario::Scenario};
+use serde::Deserialize;
+
+use crate::{read::read_text, run::RecordedRun};
+
+/// What a calibration has measured: with a machine that all processes share, the sizes of the work of each workload, and the rates.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct CalibratedRange {
+    /// The smallest and the largest size, by workload.
+    units: BTreeMap<String, Extent>,
+    /// The lowest and the highest rate, in requests a second.
+    rates: Option<Extent>,
+}
+
+/// The smallest and the largest of some values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Extent {
+    min: f64,
+    max: f64,
+}
+
+impl Extent {
+    fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let extent = |value| Self { min: value, max: value };
+        values
+            .into_iter()
+            .map(extent)
+            .reduce(|one, other| Self { min: one.min.min(other.min), max: one.max.max(other.max) })
+    }
+
+    fn holds(self, other: Self) -> bool {
+        self.min <= other.min && other.max <= self.max
+    }
+
+    /// `5 to 1000`, or one value.
+    fn text(self) -> String {
+        if self.min == self.max { self.min.to_string() } else { format!("{} to {}", self.min, self.max) }
+    }
+}
+
+/// The parts of a calibration file that are read here.
+#[derive(Deserialize)]
+struct CalibrationFile {
+    machine: Option<Machine>,
+}
+
+#[derive(Deserialize)]
+struct Machine {
+    #[serde(default)]
+    fitted_rates: Vec<f64>,
+    #[serde(default, rename = "service_time")]
+    service_times: Vec<ServiceTime>,
+}
+
+#[derive(Deserialize)]
+struct ServiceTime {
+    workload: String,
+    units: u64,
+}
+
+impl CalibratedRange {
+    /// Reads the calibration of the campaign in this folder. One that cannot be read, or that has no machine, has no range.
+    pub(super) fn of_campaign(folder: &Path) -> Self {
+        let text = read_text(&folder.join(CALIBRATION)).unwrap_or_default();
+        toml::from_str(&text).map(|file: CalibrationFile| Self::of_machine(file.machine)).unwrap_or_default()
+    }
+
+    fn of_machine(machine: Option<Machine>) -> Self {
+        let Some(Machine { fitted_rates, service_times }) = machine else { return Self::default() };
+        let mut by_workload: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for ServiceTime { workload, units } in service_times {
+            by_workload.entry(workload).or_default().push(units as f64);
+        }
+        let units = by_workload.into_iter().filter_map(|(workload, units)| Some((workload, Extent::of(units)?)));
+        Self { units: units.collect(), rates: Extent::of(fitted_rates) }
+    }
+
+    /// Returns what a run asks for beyond this, as a sentence without its subject.
+    pub(super) fn left_by(&self, run: &RecordedRun) -> Option<String> {
+        let scenario = run.scenario.as_ref()?;
+        let mut sizes = BTreeSet::new();
+        run.rows.requests.each(|row| {
+            if !sizes.contains(row.size.as_str()) {
+                sizes.insert(row.size.clone());
+            }
+        });
+        self.left_by_work(scenario, Extent::of(sizes.iter().filter_map(|size| units(size))))
+    }
+
+    fn left_by_work(&self, scenario: &Scenario, asked: Option<Extent>) -> Option<String> {
+        let workload = scenario.workload.name();
+        let mut beyond = Vec::new();
+        if let (Some(asked), Some(known)) = (asked, self.units.get(workload))
+            && !known.holds(asked)
+        {
+            beyond.push(format!("{workload} of {} units, of which {} were measured", asked.text(), known.text()));
+        }
+        let load = &scenario.load;
+        let rates = std::iter::once(load.rate).chain(load.stage.iter().filter_map(|stage| stage.rate));
+        // Neither users nor a trace have rates of their own.
+        let rates = rates.filter(|_| load.users.is_none() && load.trace_us.is_none());
+        if let (Some(asked), Some(known)) = (Extent::of(rates), self.rates)
+            && !known.holds(asked)
+        {
+            beyond.push(format!("{} requests/s, where {} were measured", asked.text(), known.text()));
+        }
+        (!beyond.is_empty()).then(|| format!("it leaves what was calibrated: {}", beyond.join("; ")))
+    }
+}
+
+/// Returns the amount of work of an input by its size in a row: the pixels of `64x64`, the nodes and edges of `2000+6000`. `None` if the
+/// size says nothing of it.
+fn units(size: &str) -> Option<f64> {
+    let numbers =
+        |separator: char| size.split(separator).map(|part| part.parse::<f64>().ok()).collect::<Option<Vec<_>>>();
+    if let Some(sides) = numbers('x').filter(|sides| sides.len() == 2) {
+        return Some(sides.iter().product());
+    }
+    numbers('+').filter(|parts| parts.len() == 2).map(|parts| parts.iter().sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "[machine]\nfitted_rates = [5, 50, 1000]\n[[machine.service_time]]\nworkload = 'dfs'\nunits = 60\n\
+                        [[machine.service_time]]\nworkload = 'dfs'\nunits = 400000\n";
+
+    fn range(text: &str) -> CalibratedRange {
+        CalibratedRange::of_machine(toml::from_str::<CalibrationFile>(text).unwrap().machine)
+    }
+
+    fn left(text: &str, rate: f64, sizes: &[&str]) -> Option<String> {
+        let scenario = format!("name = 's'\nduration = '1s'\nworkload.kind = 'dfs'\nload.rate = {rate}\n");
+        let scenario = Scenario::parse("s", &scenario, &[]).unwrap();
+        range(text).left_by_work(&scenario, Extent::of(sizes.iter().filter_map(|size| units(size))))
+    }
+
+    #[test]
+    fn a_run_within_what_was_calibrated_has_no_note() {
+        assert_eq!(left(FILE, 5.0, &["20+40", "100000+300000"]), None);
+        assert_eq!(left("", 2_000.0, &["1000000+3000000"]), None, "a calibration without a machine says nothing");
+    }
+
+    #[test]
+    fn a_run_beyond_what_was_calibrated_says_by_what() {
+        let text = left(FILE, 2_000.0, &["20+40", "88000+340000"]).unwrap();
+        let expected = "it leaves what was calibrated: dfs of 60 to 428000 units, of which 60 to 400000 were measured; \
+                        2000 requests/s, where 5 to 1000 were measured";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_work_of_an_input_is_known_from_its_size() {
+        assert_eq!(["64x32", "2000+6000", "data"].map(units), [Some(2_048.0), Some(8_000.0), None]);
+    }
+}
