@@ -138,11 +138,11 @@ const MACHINE_ROUNDS: usize = 3;
 /// The other workloads of the runs for the model of the machine, with their settings, and their rates and seconds: one that lets the
 /// processors sleep, and one that keeps the caches warm.
 const MACHINE_OTHERS: [(&str, &str, [Load; 2]); 5] = [
-    ("dfs", "nodes = 20\nedges = 40", [(20, 3), (1_000, 1)]),
-    ("dfs", "nodes = 2000\nedges = 6000", [(20, 3), (1_000, 1)]),
-    ("dfs", "nodes = 20000\nedges = 60000", [(20, 3), (400, 1)]),
+    ("dfs", "nodes = 20\nedges = 40", [(20, 2), (1_000, 1)]),
+    ("dfs", "nodes = 2000\nedges = 6000", [(20, 2), (1_000, 1)]),
+    ("dfs", "nodes = 20000\nedges = 60000", [(20, 2), (400, 1)]),
     ("dfs", "nodes = 100000\nedges = 300000", [(10, 3), (80, 2)]),
-    ("backend", PROMPT, [(20, 3), (1_000, 1)]),
+    ("backend", PROMPT, [(20, 2), (1_000, 1)]),
 ];
 
 /// Returns the runs for the model of the machine, with images of these sizes.
