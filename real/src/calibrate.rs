@@ -82,7 +82,7 @@ pub struct CalibrateArgs {
     anyway: bool,
 }
 
-/// Measures this host for about five and a half minutes, prints the result and writes the calibration.
+/// Measures this host for about five minutes, prints the result and writes the calibration.
 pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     // A path that cannot be written should fail before minutes of measurement, not after.
     let output = SingleFile { path: &args.out, comment: "# ", force: args.force };
