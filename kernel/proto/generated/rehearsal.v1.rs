@@ -124,7 +124,7 @@ pub struct GetMetricsReply {
     /// Since the replica began to listen, in microseconds.
     #[prost(uint64, tag = "2")]
     pub uptime_us: u64,
-    /// Requests that arrived; each ends as exactly one of the four below or as `aborted`, or is still in progress.
+    /// Requests that arrived; each ends as exactly one of the four below, as `aborted` or as `cancelled`, or is still in progress.
     #[prost(uint64, tag = "3")]
     pub received: u64,
     #[prost(uint64, tag = "4")]
@@ -150,6 +150,9 @@ pub struct GetMetricsReply {
     /// Failed on purpose: a fault that was injected, or a service that is set up to fail.
     #[prost(uint64, tag = "12")]
     pub aborted: u64,
+    /// Dropped in the middle of the work: the caller had left, or the deadline of a stream passed.
+    #[prost(uint64, tag = "13")]
+    pub cancelled: u64,
 }
 /// Generated client implementations.
 pub mod rehearsal_client {

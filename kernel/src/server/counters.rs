@@ -18,7 +18,7 @@ pub(crate) struct Counters {
     pub(crate) invalid: AtomicU64,
     /// Requests dropped before a worker started them.
     pub(crate) skipped: AtomicU64,
-    /// Requests dropped while a worker answered them, as their caller had left.
+    /// Requests dropped while a worker answered them, as their caller had left or the deadline of a stream had passed.
     pub(crate) cancelled: AtomicU64,
     /// Requests that a fault or the workload failed on purpose.
     pub(crate) aborted: AtomicU64,

@@ -181,6 +181,25 @@ fn the_metrics_say_what_runs_and_waits_and_since_when() {
 }
 
 #[test]
+fn a_stream_whose_caller_leaves_frees_its_worker_and_is_counted() {
+    let service = Service::new(1);
+    let settings = ReplicaSettings { workers: 1, service_time_min: Duration::from_millis(400), ..answering(0) };
+    let (tile, metrics) = ask(&service, settings, NEVER, |channel, world| async move {
+        let mut stub = stub(channel);
+        let request = ProcessImagesRequest { request_id: 5, tiles: 4, image: image(8, 8, 64) };
+        let mut tiles = stub.process_images(request).await.unwrap().into_inner();
+        let tile = tiles.message().await.unwrap().unwrap();
+        drop(tiles);
+        world.sleep_until(Instant::START + Duration::from_millis(150)).await;
+        (tile, stub.get_metrics(GetMetricsRequest {}).await.unwrap().into_inner())
+    });
+    assert_eq!((tile.row, tile.image.unwrap().height), (0, 2));
+    let counted = (metrics.received, metrics.cancelled, metrics.finished, metrics.running);
+    assert_eq!(counted, (1, 1, 0, 0));
+    assert_eq!(events(&service)[1..], [(Event::Cancelled, Some(5), Some(1), None)]);
+}
+
+#[test]
 fn a_backend_that_fails_gives_its_status() {
     let service = Service::new(1);
     let status = ask(&service, failing(Code::DataLoss, 1), NEVER, |channel, _| async move {

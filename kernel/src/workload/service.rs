@@ -235,6 +235,7 @@ impl Rehearsal for Service {
             invalid: counters.invalid.load(Relaxed),
             skipped: counters.skipped.load(Relaxed),
             aborted: counters.aborted.load(Relaxed),
+            cancelled: counters.cancelled.load(Relaxed),
             queue_us_total: counters.queue_us.load(Relaxed),
             service_us_total: counters.service_us.load(Relaxed),
             running: counters.running.load(Relaxed) as u32,

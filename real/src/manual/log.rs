@@ -39,6 +39,7 @@ struct Counts {
     finished: u64,
     refused: u64,
     skipped: u64,
+    cancelled: u64,
     /// Time of the last line, and the number of refused and skipped requests up to it.
     complained: Option<(Instant, u64)>,
 }
@@ -46,8 +47,9 @@ struct Counts {
 impl ServerLog {
     /// A summary of all requests.
     pub(super) fn report(&self) -> String {
-        let Counts { finished, refused, skipped, .. } = *self.counts();
-        format!("{finished} requests done, {refused} refused, {skipped} dropped because the client had cancelled")
+        let Counts { finished, refused, skipped, cancelled, .. } = *self.counts();
+        let dropped = skipped + cancelled;
+        format!("{finished} requests done, {refused} refused, {dropped} dropped because the client had cancelled")
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -71,6 +73,11 @@ impl Counts {
         let what = match row.event {
             Event::Finished => {
                 self.finished += 1;
+                return None;
+            }
+            // The client has chosen to leave, and there may be thousands: they are counted.
+            Event::Cancelled => {
+                self.cancelled += 1;
                 return None;
             }
             Event::Refused => {
@@ -125,5 +132,14 @@ mod tests {
         let later = counts.count(&row(1_000_000, Event::Skipped));
         assert_eq!(later.as_deref(), Some("server-0 dropped request #7: full (and 1 more since the last line)"));
         assert_eq!((counts.finished, counts.refused, counts.skipped), (1, 2, 1));
+    }
+
+    #[test]
+    fn requests_that_were_dropped_before_and_during_their_work_are_in_the_report() {
+        let log = ServerLog::default();
+        for event in [Event::Finished, Event::Skipped, Event::Cancelled, Event::Cancelled] {
+            log.take(Row::Event(row(0, event)));
+        }
+        assert_eq!(log.report(), "1 requests done, 0 refused, 3 dropped because the client had cancelled");
     }
 }

@@ -50,6 +50,24 @@ def main(stubs, target):
         is_right = (reply.width, reply.height, reply.pixels) == (width, height, edges)
         return "right" if is_right else "wrong"
 
+    def tiles(channel, width, height, count):
+        """Whether the tiles are those of the image, in their order, and together the result that is one message."""
+        image = picture(width, height)
+        stub = rehearsal_pb2_grpc.RehearsalStub(channel)
+        request = rehearsal_pb2.ProcessImagesRequest(image=image, tiles=count)
+        replies = list(stub.ProcessImages(request, timeout=PATIENCE_S))
+        found = [(reply.row, reply.image.height, reply.image.pixels) for reply in replies]
+        edges = workloads.sobel(width, height, image.pixels)
+        is_right = found == workloads.tiles(width, height, edges, count)
+        whole = stub.ProcessImage(rehearsal_pb2.ProcessImageRequest(image=image), timeout=PATIENCE_S).image.pixels
+        is_right &= b"".join(reply.image.pixels for reply in replies) == whole
+        return "right" if is_right and all(reply.image.width == width for reply in replies) else "wrong"
+
+    def tiles_of(channel, **request):
+        request = rehearsal_pb2.ProcessImagesRequest(**request)
+        replies = rehearsal_pb2_grpc.RehearsalStub(channel).ProcessImages(request, timeout=PATIENCE_S)
+        return f"{len(list(replies))} tiles"
+
     def search(channel, nodes, edges, seed, start):
         graph = rehearsal_pb2.Graph(nodes=nodes, edges=edges, seed=seed)
         request = rehearsal_pb2.SearchGraphRequest(graph=graph, start=start)
@@ -61,6 +79,10 @@ def main(stubs, target):
         call = channel.stream_unary(path)
         call(iter(messages), timeout=PATIENCE_S)
         return "OK"
+
+    def raw_tiles(channel, messages):
+        replies = channel.stream_stream(SERVICE + "ProcessImages")(iter(messages), timeout=PATIENCE_S)
+        return f"{len(list(replies))} tiles"
 
     def health(channel, service):
         request = health_pb2.HealthCheckRequest(service=service)
@@ -80,6 +102,13 @@ def main(stubs, target):
         call.cancel()
         return call.code().name
 
+    def cancelled_in_mid_stream(channel):
+        request = rehearsal_pb2.ProcessImagesRequest(image=picture(8, 8), tiles=8)
+        replies = rehearsal_pb2_grpc.RehearsalStub(channel).ProcessImages(request, timeout=PATIENCE_S)
+        next(replies)
+        replies.cancel()
+        return replies.code().name
+
     def many(channel):
         request = rehearsal_pb2.GetDataRequest()
         stub = rehearsal_pb2_grpc.RehearsalStub(channel)
@@ -91,11 +120,20 @@ def main(stubs, target):
             return check(channel)
 
     one = rehearsal_pb2.ProcessImageRequest(image=picture(8, 8)).SerializeToString()
+    four_tiles = rehearsal_pb2.ProcessImagesRequest(image=picture(8, 8), tiles=4).SerializeToString()
     checks = {
         "sobel 8x8": lambda channel: sobel(channel),
         "sobel 1x1": lambda channel: sobel(channel, 1, 1),
         "sobel 3x2": lambda channel: sobel(channel, 3, 2),
         "sobel 67x41": lambda channel: sobel(channel, 67, 41),
+        "tiles of 67x41": lambda channel: tiles(channel, 67, 41, 8),
+        "as many tiles as rows": lambda channel: tiles(channel, 5, 7, 256),
+        "one tile": lambda channel: tiles(channel, 8, 8, 1),
+        "no tiles": lambda channel: tiles_of(channel, image=picture(8, 8), tiles=0),
+        "tiles of no image": lambda channel: tiles_of(channel, tiles=2),
+        "two messages that ask for tiles": lambda channel: raw_tiles(channel, [four_tiles, four_tiles]),
+        "no message that asks for tiles": lambda channel: raw_tiles(channel, []),
+        "cancelled in mid-stream": cancelled_in_mid_stream,
         "search of a tree": lambda channel: search(channel, 50, 49, 7, 0),
         "search of a graph": lambda channel: search(channel, 200, 900, 2**64 - 1, 199),
         "search from no node": lambda channel: search(channel, 10, 20, 1, 10),

@@ -1,4 +1,5 @@
-//! Calls of grpcio to our servers: Sobel and searches against an independent implementation, health, and what goes wrong.
+//! Calls of grpcio to our servers: Sobel, whole and in tiles, and searches against an independent implementation, health, and what goes
+//! wrong.
 //!
 //! The same calls go to a server of grpcio, and have to end the same way. Both read the same service configs, and refuse the same.
 
@@ -16,9 +17,10 @@ use crate::{
 type Outcomes = BTreeMap<String, String>;
 
 /// What our servers do otherwise, and grpcio's servers.
-const DIFFERENT: [(&str, &str, &str); 3] = [
+const DIFFERENT: [(&str, &str, &str); 4] = [
     // Ours is what gRPC's list of status codes says of a wrong number of requests.
     ("two messages", "UNIMPLEMENTED", "OK"),
+    ("two messages that ask for tiles", "UNIMPLEMENTED", "4 tiles"),
     // Both are gRPC's: a server that does not know a compression says so, and clients send without.
     ("compression Gzip", "UNIMPLEMENTED", "right"),
     ("compression Deflate", "UNIMPLEMENTED", "right"),

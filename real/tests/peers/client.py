@@ -9,10 +9,11 @@ STUBS is the folder of the generated modules. SETTINGS is a JSON object:
 * `rate`: calls per second, whether or not they are answered; null for one call after the other.
 * `calls`: the number of calls after which it ends; null for one that ends when its standard input does.
 * `deadline_s`: the deadline of a call; null for that of the service config.
+* `tiles`: the number of tiles in which replies stream, only with calls one after the other; null for replies of one message.
 * `channel`: options of the channel, such as {"grpc.keepalive_time_ms": 1000}.
 * `first_id`: the request id of the first call.
-* `log`: the file to append {"id": NUMBER, "status": STATUS, "details": MESSAGE} to for each call, as it ends. Calls are
-  numbered from 0 in the order in which they are sent.
+* `log`: the file to append {"id": NUMBER, "status": STATUS, "details": MESSAGE} to for each call, as it ends; with tiles, there
+  is "stream": {"messages": COUNT}, too. Calls are numbered from 0 in the order in which they are sent.
 
 Its output is the counts of the statuses as JSON. When its standard input ends it sends no more calls, and waits for those that
 it has sent.
@@ -55,16 +56,32 @@ def main(stubs, settings):
     lock = threading.Condition()
     ended = {}
 
-    def end(number, call):
-        code = call.code()
-        status = code.name
-        if code is grpc.StatusCode.OK and call.result().image.pixels != wanted:
+    def end(number, call, is_right, **more):
+        status = call.code().name
+        if status == "OK" and not is_right():
             status = "WRONG_ANSWER"
         with lock:
             ended[number] = status
-            log.write(json.dumps({"id": number, "status": status, "details": call.details()}) + "\n")
+            log.write(json.dumps({"id": number, "status": status, "details": call.details(), **more}) + "\n")
             log.flush()
             lock.notify()
+
+    def stream(stub, number, request_id, timeout):
+        request = rehearsal_pb2.ProcessImagesRequest(request_id=request_id, tiles=settings["tiles"], image=image)
+        replies = stub.ProcessImages(request, timeout=timeout)
+        found = []
+        try:
+            for tile in replies:
+                found.append((tile.row, tile.image.height, tile.image.pixels))
+        except grpc.RpcError:
+            pass
+        tiles = workloads.tiles(SIDE, SIDE, wanted, settings["tiles"])
+        end(number, replies, lambda: found == tiles, stream={"messages": len(found)})
+
+    def call(stub, number, request_id, timeout):
+        request = rehearsal_pb2.ProcessImageRequest(request_id=request_id, image=image)
+        future = stub.ProcessImage.future(request, timeout=timeout)
+        future.add_done_callback(lambda done: end(number, done, lambda: done.result().image.pixels == wanted))
 
     sent = 0
     with grpc.insecure_channel(settings["target"], options=options) as channel:
@@ -75,9 +92,8 @@ def main(stubs, settings):
                 stop.wait(begun + sent / settings["rate"] - time.monotonic())
                 if stop.is_set():
                     break
-            request = rehearsal_pb2.ProcessImageRequest(request_id=settings.get("first_id", 0) + sent, image=image)
-            call = stub.ProcessImage.future(request, timeout=settings.get("deadline_s"))
-            call.add_done_callback(lambda call, number=sent: end(number, call))
+            make = stream if settings.get("tiles") else call
+            make(stub, sent, settings.get("first_id", 0) + sent, settings.get("deadline_s"))
             sent += 1
             if not settings.get("rate"):
                 with lock:

@@ -32,6 +32,8 @@ pub(crate) struct Load {
     /// Deadline of a call in milliseconds. It is not in the service config: C-core computes the end of that one with the cycle
     /// counter of the processor, which on virtual machines can be wrong by more than a second.
     pub(crate) deadline_ms: u64,
+    /// Number of tiles in which replies stream, only with calls one after the other; `None` for replies of one message.
+    pub(crate) tiles: Option<u64>,
     /// Options of grpcio's channel.
     pub(crate) channel: Value,
     /// Settings of our client, as for `--set`.
@@ -41,7 +43,14 @@ pub(crate) struct Load {
 impl Load {
     /// A load with this service config: 40 calls a second, with a deadline of 2 s.
     pub(crate) fn with(service_config: Value) -> Self {
-        Self { service_config, rate: Some(40), deadline_ms: 2_000, channel: json!({}), settings: Vec::new() }
+        Self {
+            service_config,
+            rate: Some(40),
+            deadline_ms: 2_000,
+            tiles: None,
+            channel: json!({}),
+            settings: Vec::new(),
+        }
     }
 }
 
@@ -107,25 +116,37 @@ impl Clients {
     }
 
     /// Ends both. Calls under way may still end, or are left out.
-    pub(crate) fn end(mut self) -> Statuses {
+    pub(crate) fn end(self) -> Statuses {
+        let [ours, theirs] = self.end_with_rows().map(|rows| rows.iter().map(status).collect());
+        Statuses { ours, theirs }
+    }
+
+    /// Does the same, and returns the rows that our client and grpcio have written of the calls.
+    pub(crate) fn end_with_rows(mut self) -> [Vec<Value>; 2] {
         kill_process(pid(self.ours.child.id()), Signal::INT).expect("it has not been waited for");
         // The end of its standard input ends it.
         drop(self.theirs.child.stdin.take());
-        Statuses { ours: self.ours.end(), theirs: self.theirs.end() }
+        [self.ours.end(), self.theirs.end()]
     }
 }
 
+/// Returns the status in the row of a call.
+fn status(row: &Value) -> String {
+    row["status"].as_str().expect("a call that has ended has a status").to_owned()
+}
+
 impl Client {
-    /// The statuses of the calls that have ended, by the calls' numbers from 0.
-    fn ended(&self) -> BTreeMap<usize, String> {
+    /// The rows of the calls that have ended, by the calls' numbers from 0.
+    fn rows(&self) -> BTreeMap<usize, Value> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         // The last line may be on its way.
         let rows = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let ended = rows.map(|row| {
-            let id = row["id"].as_u64().expect("a call has a number");
-            (id as usize, row["status"].as_str().expect("a call that has ended has a status").to_owned())
-        });
-        ended.collect()
+        rows.map(|row| (row["id"].as_u64().expect("a call has a number") as usize, row)).collect()
+    }
+
+    /// The statuses of the calls that have ended, by the calls' numbers from 0.
+    fn ended(&self) -> BTreeMap<usize, String> {
+        self.rows().iter().map(|(id, row)| (*id, status(row))).collect()
     }
 
     fn wait_for(&self, calls: usize) {
@@ -140,15 +161,14 @@ impl Client {
         lines[lines.len().saturating_sub(5)..].join(" | ")
     }
 
-    /// Waits until it has ended, and returns the statuses of its calls up to the first one that was cut off.
-    fn end(mut self) -> Vec<String> {
+    /// Waits until it has ended, and returns the rows of its calls up to the first one that was cut off.
+    fn end(mut self) -> Vec<Value> {
         let status = self.child.wait().expect("it is our child");
         // 1 says that no call has succeeded.
         assert!(matches!(status.code(), Some(0 | 1)), "{}: {status}: {}", self.name, self.said());
-        let ended = self.ended();
-        let whole =
-            ended.into_iter().enumerate().take_while(|(index, (id, status))| index == id && status != "CANCELLED");
-        whole.map(|(_, (_, status))| status).collect()
+        let rows = self.rows().into_iter().enumerate();
+        let whole = rows.take_while(|(index, (id, row))| index == id && row["status"] != "CANCELLED");
+        whole.map(|(_, (_, row))| row).collect()
     }
 }
 
@@ -166,8 +186,9 @@ fn start_ours(folder: &Path, user: &User, servers: &[String], load: &Load) -> Cl
         None => "users = 1\nthink_time = \"1ms\"\nthink_time_distribution = \"constant\"".to_owned(),
     };
     let deadline = load.deadline_ms;
+    let tiles = load.tiles.map(|tiles| format!("tiles = {tiles}\n")).unwrap_or_default();
     let text = format!(
-        "name = \"peers\"\nduration = \"1h\"\n[load]\n{arrivals}\n[workload]\nsizes = [\"8x8\"]\n\
+        "name = \"peers\"\nduration = \"1h\"\n[load]\n{arrivals}\n[workload]\nsizes = [\"8x8\"]\n{tiles}\
          [client]\nservice_config = \"service_config.json\"\ndeadline = \"{deadline}ms\"\n"
     );
     let scenario = folder.join("scenario.toml");
@@ -191,6 +212,7 @@ fn start_grpcio(folder: &Path, peers: &Peers, servers: &[String], load: &Load) -
         "service_config": load.service_config,
         "rate": load.rate,
         "deadline_s": load.deadline_ms as f64 / 1e3,
+        "tiles": load.tiles,
         "channel": load.channel,
         "first_id": GRPCIO_IDS,
         "log": log,

@@ -10,6 +10,7 @@
 //! | `endings` | connections that end: by age, by a server that drains, half-open ones |
 //! | `health` | health checks of a service config |
 //! | `sequences` | retries, pushback, throttling and hedging, attempt by attempt |
+//! | `streams` | replies in tiles: streams that grpcio leaves, and streams that a server of grpcio breaks off |
 //! | `checks` | calls of grpcio to our servers, and to a server of grpcio that should answer the same |
 //! | `clients`, `servers` | both clients under one load; grpcio's server |
 //! | `figures` | counts side by side |
@@ -32,3 +33,4 @@ mod profile;
 mod reflection;
 mod sequences;
 mod servers;
+mod streams;

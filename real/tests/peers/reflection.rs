@@ -15,7 +15,8 @@ fn a_caller_without_proto_files_lists_the_services_and_calls_one() {
     let found: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
     let services = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "rehearsal.v1.Rehearsal"];
     assert_eq!(found["services"], json!(services));
-    assert_eq!(found["methods"], json!(["GetData", "GetMetrics", "HealthCheck", "ProcessImage", "SearchGraph"]));
+    let methods = ["GetData", "GetMetrics", "HealthCheck", "ProcessImage", "ProcessImages", "SearchGraph"];
+    assert_eq!(found["methods"], json!(methods));
     assert_eq!(found["data"], "data of the backend");
     let [files, list] = ["file_descriptor_response", "list_services_response"];
     assert_eq!(found["v1"], json!([list, files, files, "error_response"]));

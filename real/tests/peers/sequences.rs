@@ -29,11 +29,11 @@ fn sequence(answers: Value, attempts: usize, status: &'static str) -> Sequence {
 }
 
 /// A failure that asks for this wait before the next attempt.
-fn pushback(wait: &str) -> Value {
+pub(crate) fn pushback(wait: &str) -> Value {
     json!({ "status": "UNAVAILABLE", "pushback": wait })
 }
 
-fn retry_policy() -> Value {
+pub(crate) fn retry_policy() -> Value {
     json!({ "methodConfig": [{ "name": [{}], "retryPolicy": {
         "maxAttempts": 4, "initialBackoff": "0.01s", "maxBackoff": "0.02s", "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE", "ABORTED"],
@@ -58,7 +58,7 @@ fn one_by_one(peers: &Peers, load: &Load, script: &Value, calls: usize) -> (Stat
 }
 
 /// One call after the other.
-fn in_turn(service_config: Value, deadline_ms: u64) -> Load {
+pub(crate) fn in_turn(service_config: Value, deadline_ms: u64) -> Load {
     Load { rate: None, deadline_ms, ..Load::with(service_config) }
 }
 
@@ -87,7 +87,7 @@ fn check(peers: &Peers, service_config: Value, sequences: &[Sequence]) {
 }
 
 /// The values of grpc-previous-rpc-attempts in the attempts of a call.
-fn previous_of(seen: &[SeenAttempt], call: usize) -> Vec<Option<String>> {
+pub(crate) fn previous_of(seen: &[SeenAttempt], call: usize) -> Vec<Option<String>> {
     let of_call = seen.iter().filter(|attempt| attempt.request == call as u64);
     of_call.map(|attempt| attempt.previous.clone()).collect()
 }

@@ -9,7 +9,9 @@ STUBS is the folder of the generated modules. SETTINGS is a JSON object:
 * `script`: a list of lists of answers; without it each answer is "OK". Call number N has the list N modulo their number, where N
   is the request's id below `ids_per_client`. Its first attempt has the first answer of the list, and so on; the last one repeats.
   An answer is the name of a status, or an object with `status` and, optionally, `delay_ms` (before the answer), `pushback` (the
-  value of grpc-retry-pushback-ms), `headers` (true: response headers are sent before the delay) and `message`.
+  value of grpc-retry-pushback-ms), `headers` (true: response headers are sent before the delay) and `message`. A reply in tiles
+  has all of them before the status OK and none before another one, unless `tiles` is how many come before the status. With
+  `wrong`, the last pixel of each tile is another one.
 * `not_serving`: true for a server whose health service says NOT_SERVING at first, and which answers all the same. SIGUSR1 switches
   between that and SERVING.
 * `no_health`: true for a server without a health service.
@@ -69,18 +71,24 @@ class Script:
     def __init__(self, lists):
         self.lists = lists or [["OK"]]
 
-    def play(self, request, attempt, context):
-        """Returns if the attempt is answered; otherwise ends it as the script says."""
+    def answer(self, request, attempt):
         answers = self.lists[request % IDS_PER_CLIENT % len(self.lists)]
         answer = answers[min(attempt, len(answers) - 1)]
-        if isinstance(answer, str):
-            answer = {"status": answer}
+        return {"status": answer} if isinstance(answer, str) else answer
+
+    @staticmethod
+    def begin(answer, context):
+        """Does what comes before the messages of a reply."""
         if answer.get("headers"):
             context.send_initial_metadata(())
         if "delay_ms" in answer:
             time.sleep(answer["delay_ms"] / 1000)
         if "pushback" in answer:
             context.set_trailing_metadata((("grpc-retry-pushback-ms", answer["pushback"]),))
+
+    @staticmethod
+    def end(answer, context):
+        """Returns if the attempt is answered; otherwise ends it as the script says."""
         if answer["status"] != "OK":
             context.abort(grpc.StatusCode[answer["status"]], answer.get("message", "scripted"))
 
@@ -99,20 +107,39 @@ def main(stubs, settings):
 
     class Rehearsal(rehearsal_pb2_grpc.RehearsalServicer):
         def arrive(self, method, request, context):
+            """Plays the answer up to the messages of its reply, and returns it."""
             attempt = log.arrived(method, request.request_id, context)
-            script.play(request.request_id, attempt, context)
+            answer = script.answer(request.request_id, attempt)
+            script.begin(answer, context)
+            return answer
 
-        def ProcessImage(self, request, context):
-            self.arrive("ProcessImage", request, context)
-            image = request.image
+        def edges_of(self, image, context):
             if not image.pixels or image.width * image.height != len(image.pixels):
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the pixels are not those of an image")
-            edges = workloads.sobel(image.width, image.height, image.pixels)
+            return workloads.sobel(image.width, image.height, image.pixels)
+
+        def ProcessImage(self, request, context):
+            script.end(self.arrive("ProcessImage", request, context), context)
+            image = request.image
+            edges = self.edges_of(image, context)
             reply = rehearsal_pb2.Image(width=image.width, height=image.height, pixels=edges)
             return rehearsal_pb2.ProcessImageReply(image=reply, served_by=served_by)
 
+        def ProcessImages(self, request, context):
+            answer = self.arrive("ProcessImages", request, context)
+            if request.tiles == 0:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no tiles")
+            width = request.image.width
+            edges = self.edges_of(request.image, context)
+            tiles = workloads.tiles(width, request.image.height, edges, request.tiles)
+            for row, height, pixels in tiles[: answer.get("tiles", len(tiles) if answer["status"] == "OK" else 0)]:
+                if answer.get("wrong"):
+                    pixels = pixels[:-1] + bytes([pixels[-1] ^ 1])
+                yield rehearsal_pb2.Tile(row=row, image=rehearsal_pb2.Image(width=width, height=height, pixels=pixels))
+            script.end(answer, context)
+
         def SearchGraph(self, request, context):
-            self.arrive("SearchGraph", request, context)
+            script.end(self.arrive("SearchGraph", request, context), context)
             graph = request.graph
             if graph.nodes < 2 or graph.edges < graph.nodes - 1 or request.start >= graph.nodes:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such graph, or no such node")
@@ -120,7 +147,7 @@ def main(stubs, settings):
             return rehearsal_pb2.SearchGraphReply(order=order, served_by=served_by)
 
         def GetData(self, request, context):
-            self.arrive("GetData", request, context)
+            script.end(self.arrive("GetData", request, context), context)
             return rehearsal_pb2.GetDataReply(data=workloads.DATA, served_by=served_by)
 
         def HealthCheck(self, request, context):

@@ -29,6 +29,16 @@ def sobel(width, height, pixels):
     return bytes(edges)
 
 
+def tiles(width, height, pixels, count):
+    """The first row, the height and the pixels of each of `count` bands of `pixels`, and of at most one for each row.
+
+    Band number N begins with the row `height * N / count`, rounded down.
+    """
+    count = min(count, height)
+    starts = [height * index // count for index in range(count + 1)]
+    return [(row, end - row, pixels[row * width : end * width]) for row, end in zip(starts, starts[1:])]
+
+
 def chacha8(seed):
     """The 32-bit words of ChaCha8 with the key that PCG32 expands `seed` to, and with nonce 0."""
     key = []

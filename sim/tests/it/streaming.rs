@@ -310,6 +310,21 @@ fn a_client_streams_in_one_attempt() {
 }
 
 #[test]
+fn a_message_over_the_limit_of_the_server_in_mid_stream_fails_the_call() {
+    let (app, made) = app(TEN);
+    let app = app.load(|call| async move {
+        Client::new(call.channel()).sum_with_too_long(paced(&call, 3)).await?;
+        Ok(())
+    });
+    let records = play(&app, SCENARIO, &["load.rate=1"]);
+    assert_eq!(first(&records), ("RESOURCE_EXHAUSTED", 0, 1));
+    let cause = records.attempts[0].cause.as_deref().unwrap();
+    assert!(cause.contains("a message of") && cause.contains("the limit is"), "{cause}");
+    assert_eq!(made.load(Relaxed), 2 * 3, "the service has read what came before, in both plays");
+    assert_eq!(events(&records, Event::Finished).len(), 1, "it has answered");
+}
+
+#[test]
 fn both_sides_stream_in_turns() {
     let (app, _) = app(TEN);
     let app = app.load(|call| async move {

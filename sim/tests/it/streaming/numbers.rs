@@ -15,7 +15,7 @@ use futures_util::{Stream, StreamExt, stream};
 use http::uri::PathAndQuery;
 use kernel::{
     client::Channel,
-    proto::rehearsal::{GetDataReply, GetDataRequest},
+    proto::rehearsal::{GetDataReply, GetDataRequest, Image, ProcessImageRequest},
 };
 use sim::{App, BoxError, Call, Host, Shape};
 use tonic::{
@@ -204,6 +204,21 @@ impl Client {
         self.0.ready().await?;
         let request = Request::new(numbers.map(|request_id| GetDataRequest { request_id }));
         Ok(self.0.client_streaming(request, PathAndQuery::from_static(SUM), Self::codec()).await?.into_inner())
+    }
+
+    /// As [`sum`](Self::sum), with a message over the limit of servers behind the numbers.
+    pub(crate) async fn sum_with_too_long(
+        &mut self,
+        numbers: impl Stream<Item = u64> + Send + 'static,
+    ) -> Result<GetDataReply, Status> {
+        self.0.ready().await?;
+        // The service takes the number of such a message, and skips the field that it does not know.
+        let message = |request_id, image| ProcessImageRequest { request_id, image };
+        let pixels = vec![0; kernel::server::MESSAGE_BYTES_MAX].into();
+        let too_long = message(0, Some(Image { width: 1, height: 1, pixels }));
+        let numbers = numbers.map(move |number| message(number, None)).chain(stream::iter([too_long]));
+        let codec = ProstCodec::<ProcessImageRequest, GetDataReply>::default();
+        Ok(self.0.client_streaming(Request::new(numbers), PathAndQuery::from_static(SUM), codec).await?.into_inner())
     }
 
     pub(crate) async fn echo(
