@@ -259,7 +259,7 @@ pub enum Event {
     /// server: a computation for `request`, `attempt` took `duration_us`; `cause` is what it was, and its units. Only while a calibration
     /// measures.
     Computed,
-    /// server: it dropped `request`, `attempt` after `duration_us`, as its caller had left.
+    /// server: it dropped `request`, `attempt` after `duration_us`, as its caller had left, or as its reply still streamed at the deadline.
     Cancelled,
     /// client: the balancer chose `target` for `request`, `attempt`.
     Pick,
