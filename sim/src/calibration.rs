@@ -256,10 +256,9 @@ impl Calibration {
     pub(crate) fn service_piece(&self, workload: &str, units: u64, rng: &mut impl Rng) -> Option<Piece> {
         let probability = unit(rng);
         let times = self.machine.iter().flat_map(|machine| &machine.service_times);
-        let known: Vec<_> = times.filter(|time| time.workload == workload).collect();
-        let drawn = |times: Vec<(u64, &Distribution)>| by_units(&times, units, probability);
-        let warm = drawn(known.iter().map(|time| (time.units.get(), &time.warm)).collect());
-        let cold = drawn(known.iter().map(|time| (time.units.get(), &time.cold)).collect());
+        let known = times.filter(|time| time.workload == workload);
+        let warm = by_units(known.clone().map(|time| (time.units.get(), &time.warm)), units, probability);
+        let cold = by_units(known.map(|time| (time.units.get(), &time.cold)), units, probability);
         if let (Some(warm), Some(cold)) = (warm, cold) {
             return Some(Piece { warm, cold });
         }
@@ -268,16 +267,20 @@ impl Calibration {
 
     fn service_time_at(&self, workload: &str, units: u64, probability: f64) -> Option<Duration> {
         let known = self.service_times.iter().filter(|time| time.workload == workload);
-        let known: Vec<_> = known.map(|time| (time.units.get(), &time.us)).collect();
+        let known = known.map(|time| (time.units.get(), &time.us));
         let of_others = || self.other_unit_time.map(|time| time.mul_f64(units as f64));
-        by_units(&known, units, probability).or_else(of_others)
+        by_units(known, units, probability).or_else(of_others)
     }
 }
 
 /// Returns the time of `units` at `probability`, by the distributions of the sizes that are known, in ascending order. `None` if none is.
-fn by_units(known: &[(u64, &Distribution)], units: u64, probability: f64) -> Option<Duration> {
-    let below = known.iter().rfind(|(size, _)| *size <= units);
-    let above = known.iter().find(|(size, _)| *size >= units);
+fn by_units<'a>(
+    mut known: impl DoubleEndedIterator<Item = (u64, &'a Distribution)> + Clone,
+    units: u64,
+    probability: f64,
+) -> Option<Duration> {
+    let below = known.clone().rfind(|(size, _)| *size <= units);
+    let above = known.find(|(size, _)| *size >= units);
     match (below, above) {
         (Some(below), Some(above)) if below.0 < above.0 => {
             let share = (units - below.0) as f64 / (above.0 - below.0) as f64;

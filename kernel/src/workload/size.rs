@@ -41,9 +41,23 @@ impl FromStr for Size {
     }
 }
 
+/// Returns the amount of work of an input by its size in a row: the pixels of `64x64`, the nodes and edges of `2000+6000`. `None` if the size
+/// says nothing of it.
+pub fn units(size: &str) -> Option<u64> {
+    match size.parse::<Size>() {
+        Ok(size) => Some(size.pixels()),
+        Err(_) => size.split('+').map(|part| part.parse::<u64>().ok()).sum(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_work_of_an_input_is_known_from_its_size() {
+        assert_eq!(["64x32", "2000+6000", "data"].map(units), [Some(2_048), Some(8_000), None]);
+    }
 
     #[test]
     fn a_size_is_read_back_as_it_is_written() {

@@ -8,7 +8,7 @@ use kernel::{
         table::{Align, TextTable},
     },
     run_folder::HostInfo,
-    scenario::Size,
+    workload::size,
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     measurement::{Measurement, RunSamples},
     plan::SHAPED_US,
     processes::ProcessTimes,
-    samples::Samples,
+    samples::{Samples, written},
 };
 
 /// Everything that was measured.
@@ -154,7 +154,7 @@ impl Findings {
         let round_trip = &self.processes.round_trip;
         toml.line("[link]");
         toml.line(&format!("# A health check there and back, halved. {}", about(round_trip)));
-        toml.line(&format!("one_way_us = {}", written(&round_trip.map(|us| us / 2.0))));
+        toml.line(&format!("one_way_us = {}", written(&round_trip.map(|us| us / 2.0).distribution())));
         toml.samples("connect_us", &self.connect);
         let beyond = &self.shaped_beyond;
         toml.line(&format!("# Over links of 5 ms each way a round trip took longer, by {}", quartiles(beyond)));
@@ -211,7 +211,7 @@ impl CalibrationText<'_> {
     /// Writes a distribution under its comment.
     fn samples(&mut self, key: &str, samples: &Samples) {
         self.line(&format!("# {}", about(samples)));
-        self.line(&format!("{key} = {}", written(samples)));
+        self.line(&format!("{key} = {}", written(&samples.distribution())));
     }
 }
 
@@ -224,12 +224,9 @@ fn beyond(shaped: &RunSamples) -> Samples {
     beyond
 }
 
-/// The amount of work of an input, from its size in a row: the pixels of `64x64`, the nodes and edges of `2000+6000`, or 1.
-pub(super) fn units(size: &str) -> u64 {
-    if let Ok(Size { width, height }) = size.parse() {
-        return u64::from(width) * u64::from(height);
-    }
-    size.split('+').map(str::parse::<u64>).sum::<Result<_, _>>().unwrap_or(1)
+/// The amount of work of an input, from its size in a row; 1 if the size says nothing of it.
+pub(super) fn units(input: &str) -> u64 {
+    size::units(input).unwrap_or(1)
 }
 
 /// The number of samples and their spread.
@@ -244,11 +241,6 @@ fn quartiles(samples: &Samples) -> String {
     let [low, middle, high] =
         [0.25, 0.5, 0.75].map(|share| samples.quantile(share).map_or("n/a".to_owned(), |us| format!("{us:.0} µs")));
     format!("{low} to {high} in half the cases, {middle} in the middle; {} samples.", samples.count())
-}
-
-fn written(samples: &Samples) -> String {
-    let points: Vec<_> = samples.distribution().iter().map(|(p, us)| format!("[{p:?}, {us:?}]")).collect();
-    format!("[{}]", points.join(", "))
 }
 
 #[cfg(test)]

@@ -29,6 +29,11 @@ use fit::Fit;
 use paths::{LATE, RunPaths, SERVICE, STAGES, TO_CLIENT, TO_SERVER, median};
 use pieces::WarmAndCold;
 
+use super::{
+    findings::units,
+    samples::{quantile, written},
+};
+
 /// Rates of the runs that the model is fitted to, in requests per second, and the seconds of a run.
 pub(super) const FITTED: [(u64, u64); 4] = [(5, 12), (50, 7), (300, 4), (1_000, 3)];
 
@@ -259,7 +264,7 @@ impl MachineModel {
         for (workload, size, times) in &self.services {
             lines.extend([String::new(), "[[machine.service_time]]".to_owned()]);
             lines.push(format!("workload = \"{workload}\""));
-            lines.push(format!("units = {}        # {size}", super::findings::units(size)));
+            lines.push(format!("units = {}        # {size}", units(size)));
             lines.extend(both(times));
         }
         lines.push(String::new());
@@ -285,11 +290,6 @@ fn samples_of(times: &WarmAndCold) -> String {
     format!("# {} samples of a warm machine, {} of a cold one", times.samples[0], times.samples[1])
 }
 
-fn written(quantiles: &[(f64, f64)]) -> String {
-    let pairs: Vec<_> = quantiles.iter().map(|(probability, us)| format!("[{probability}, {us:.1}]")).collect();
-    format!("[{}]", pairs.join(", "))
-}
-
 /// Pairs (coldness, microseconds) of each stage of the requests that count, by size.
 fn samples(runs: &[RunPaths], fit: &Fit) -> BTreeMap<String, [Vec<(f64, f64)>; STAGES]> {
     let mut by_size: BTreeMap<String, [Vec<(f64, f64)>; STAGES]> = BTreeMap::new();
@@ -308,8 +308,9 @@ fn pauses(runs: &[RunPaths]) -> Option<(f64, Vec<(f64, f64)>)> {
     let mut lengths: Vec<f64> = busy().flat_map(|run| run.pauses.clone()).collect();
     lengths.sort_by(f64::total_cmp);
     let seconds: f64 = busy().map(|run| run.seconds).sum();
-    let quantile = |probability| Some((probability, super::samples::quantile(&lengths, probability)?));
-    let quantiles: Option<Vec<_>> = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0].map(quantile).into_iter().collect();
+    // To 0.1 µs, as all times of a calibration.
+    let at = |probability| Some((probability, (quantile(&lengths, probability)? * 10.0).round() / 10.0));
+    let quantiles: Option<Vec<_>> = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0].map(at).into_iter().collect();
     Some((lengths.len() as f64 / seconds, quantiles?))
 }
 
@@ -334,7 +335,7 @@ fn follow_up(runs: &[RunPaths]) -> f64 {
 /// The bytes of a reply to an input of this size: an image has one for each pixel, and the order of a search has each node's number, of seven bits
 /// a byte.
 fn reply_bytes(size: &str) -> u64 {
-    let Some((nodes, _)) = size.split_once('+') else { return super::findings::units(size) };
+    let Some((nodes, _)) = size.split_once('+') else { return units(size) };
     let nodes: u64 = nodes.parse().unwrap_or(1);
     let up_to = |count: u64| nodes.min(count);
     nodes + (nodes - up_to(1 << 7)) + (nodes - up_to(1 << 14))

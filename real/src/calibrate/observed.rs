@@ -36,14 +36,8 @@ impl Observed {
     /// waited for a connection.
     pub(super) fn from_records(records: &Records, service_time_min: Duration) -> Self {
         let mut observed = Self { connect: connects(records), ..Self::default() };
-        let events = records.events.iter();
-        let opened = events.filter(|row| row.event == Event::Ready).map(|row| row.at_us).max().unwrap_or(0);
-        let finished: BTreeMap<u64, (u64, u64)> = records
-            .events
-            .iter()
-            .filter(|row| row.event == Event::Finished)
-            .filter_map(|row| Some((row.request?, (row.at_us, row.duration_us?))))
-            .collect();
+        let opened = opened(records);
+        let finished = finished(records);
         let min = service_time_min.as_secs_f64() * 1e6;
         for row in records.requests.iter().filter(|row| row.status == Outcome::OK && row.attempts == 1) {
             let (Some(sent), Some(done)) = (row.sent_us, row.done_us) else { continue };
@@ -59,6 +53,18 @@ impl Observed {
         }
         observed
     }
+}
+
+/// Returns when a worker was done with each request, and for how long it had it, in microseconds.
+pub(super) fn finished(records: &Records) -> BTreeMap<u64, (u64, u64)> {
+    let finished = records.events.iter().filter(|row| row.event == Event::Finished);
+    finished.filter_map(|row| Some((row.request?, (row.at_us, row.duration_us?)))).collect()
+}
+
+/// Returns when the last connection was open, in microseconds.
+pub(super) fn opened(records: &Records) -> u64 {
+    let ready = records.events.iter().filter(|row| row.event == Event::Ready);
+    ready.map(|row| row.at_us).max().unwrap_or(0)
 }
 
 /// Returns how long the service of an app computed what, in microseconds, by its name and units.

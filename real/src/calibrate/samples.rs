@@ -80,6 +80,12 @@ impl Samples {
     }
 }
 
+/// Returns quantiles as a calibration has them: a list of pairs (probability, microseconds).
+pub(super) fn written(quantiles: &[(f64, f64)]) -> String {
+    let pairs: Vec<_> = quantiles.iter().map(|(probability, us)| format!("[{probability:?}, {us:?}]")).collect();
+    format!("[{}]", pairs.join(", "))
+}
+
 pub(super) fn quantile(sorted: &[f64], probability: f64) -> Option<f64> {
     let place = probability * (sorted.len().checked_sub(1)?) as f64;
     let below = place.floor() as usize;

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use kernel::{run_folder::campaign::CALIBRATION, scenario::Scenario};
+use kernel::{run_folder::campaign::CALIBRATION, scenario::Scenario, workload::size::units};
 use serde::Deserialize;
 
 use crate::{read::read_text, run::RecordedRun};
@@ -91,7 +91,7 @@ impl CalibratedRange {
                 sizes.insert(row.size.clone());
             }
         });
-        self.left_by_work(scenario, Extent::of(sizes.iter().filter_map(|size| units(size))))
+        self.left_by_work(scenario, Extent::of(sizes.iter().filter_map(|size| units(size)).map(|units| units as f64)))
     }
 
     fn left_by_work(&self, scenario: &Scenario, asked: Option<Extent>) -> Option<String> {
@@ -115,17 +115,6 @@ impl CalibratedRange {
     }
 }
 
-/// Returns the amount of work of an input by its size in a row: the pixels of `64x64`, the nodes and edges of `2000+6000`. `None` if the
-/// size says nothing of it.
-fn units(size: &str) -> Option<f64> {
-    let numbers =
-        |separator: char| size.split(separator).map(|part| part.parse::<f64>().ok()).collect::<Option<Vec<_>>>();
-    if let Some(sides) = numbers('x').filter(|sides| sides.len() == 2) {
-        return Some(sides.iter().product());
-    }
-    numbers('+').filter(|parts| parts.len() == 2).map(|parts| parts.iter().sum())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,7 +129,8 @@ mod tests {
     fn left(text: &str, rate: f64, sizes: &[&str]) -> Option<String> {
         let scenario = format!("name = 's'\nduration = '1s'\nworkload.kind = 'dfs'\nload.rate = {rate}\n");
         let scenario = Scenario::parse("s", &scenario, &[]).unwrap();
-        range(text).left_by_work(&scenario, Extent::of(sizes.iter().filter_map(|size| units(size))))
+        range(text)
+            .left_by_work(&scenario, Extent::of(sizes.iter().filter_map(|size| units(size)).map(|units| units as f64)))
     }
 
     #[test]
@@ -155,10 +145,5 @@ mod tests {
         let expected = "it leaves what was calibrated: dfs of 60 to 428000 units, of which 60 to 400000 were measured; \
                         2000 requests/s, where 5 to 1000 were measured";
         assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn the_work_of_an_input_is_known_from_its_size() {
-        assert_eq!(["64x32", "2000+6000", "data"].map(units), [Some(2_048.0), Some(8_000.0), None]);
     }
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use kernel::{
     coldness::{Coldness, ColdnessRates},
-    record::{Event, Records},
+    record::{Records, RequestRow},
     status::Outcome,
     time::Instant,
 };
+
+use super::super::observed::{finished, opened};
 
 /// Stages of a request between its five moments.
 pub(super) const STAGES: usize = 4;
@@ -63,17 +65,11 @@ pub(super) struct RunPaths {
 impl RunPaths {
     /// Reads the rows of a run at this rate. Requests with more than one attempt are left out.
     pub(super) fn from_records(records: &Records, rate: u64, seconds: f64, processor_us: f64) -> Self {
-        let ready = records.events.iter().filter(|row| row.event == Event::Ready).map(|row| row.at_us).max();
-        let opened = ready.unwrap_or(0) as f64 + WARM_UP_US;
-        let finished: BTreeMap<u64, (f64, f64)> = records
-            .events
-            .iter()
-            .filter(|row| row.event == Event::Finished)
-            .filter_map(|row| Some((row.request?, (row.at_us as f64, row.duration_us? as f64))))
-            .collect();
-        let of_row = |row: &kernel::record::RequestRow| {
+        let opened = opened(records) as f64 + WARM_UP_US;
+        let finished = finished(records);
+        let of_row = |row: &RequestRow| {
             let (sent, done) = (row.sent_us? as f64, row.done_us? as f64);
-            let (end, held) = *finished.get(&row.id)?;
+            let (end, held) = finished.get(&row.id).map(|(end, held)| (*end as f64, *held as f64))?;
             let intended = row.intended_us as f64;
             // Each process rounds to whole microseconds, so that an effect can seem to precede its cause.
             let started = (end - held).max(sent);

@@ -1,5 +1,7 @@
 //! The distributions of a piece of work on a warm and on a cold machine.
 
+use super::super::samples::quantile;
+
 /// The probabilities at which a distribution is written. Those from [`TAIL`] on need [`TAIL_SAMPLES`].
 const GRID: [f64; 13] = [0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0];
 
@@ -84,7 +86,7 @@ impl Group {
     }
 
     fn quantile(&self, probability: f64) -> f64 {
-        super::super::samples::quantile(&self.times, probability).unwrap_or(0.0)
+        quantile(&self.times, probability).unwrap_or(0.0)
     }
 }
 
