@@ -46,6 +46,22 @@ impl<S: Stream> AnyAuthority<S> {
     }
 }
 
+/// Returns what a server reads of `bytes`, which arrive in pieces of `size`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn pass_through(bytes: &[u8], size: usize) -> Vec<u8> {
+    let mut frames = Frames::new();
+    let mut passed = BytesMut::new();
+    for piece in bytes.chunks(size) {
+        let count = frames.pass(piece);
+        passed.extend_from_slice(&piece[..count]);
+        if count < piece.len() {
+            frames.take(&piece[count..], &mut passed);
+        }
+    }
+    frames.finish(&mut passed);
+    passed.to_vec()
+}
+
 impl<S: Stream> Stream for AnyAuthority<S> {
     fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         while self.passed.is_empty() {
