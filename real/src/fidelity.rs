@@ -8,10 +8,12 @@
 //! | --- | --- |
 //! | `campaign` | the folder: runs to play, and finished runs |
 //! | [`draw`] | scenarios that are drawn at random, for a campaign |
+//! | `mechanism` | calibrations without one of their mechanisms |
 //! | `runner` | plays one run in one world |
 
 mod campaign;
 pub mod draw;
+mod mechanism;
 mod runner;
 
 use std::{path::PathBuf, time::Duration};
@@ -29,6 +31,7 @@ use kernel::{
 
 use crate::{calibrate::DEFAULT_PLACE, option::rate};
 use campaign::Campaign;
+use mechanism::Choice;
 use runner::Runner;
 
 /// Options of `real fidelity`.
@@ -58,6 +61,11 @@ pub struct FidelityArgs {
     /// Plays each scenario at each of these rates instead of its own, to find the rate at which its goodput stops growing.
     #[arg(long, value_name = "PER_SECOND,…", value_delimiter = ',', value_parser = rate)]
     rates: Vec<f64>,
+
+    /// Simulates each scenario also without these mechanisms of the calibration, one at a time, and the report says what each
+    /// explains: machine, coldness, sharing, pauses, follow-up, timers, sizes, connection, exit, or all that the calibration has.
+    #[arg(long, value_name = "MECHANISM,…", value_delimiter = ',', value_parser = Choice::parse)]
+    leave_out: Vec<Choice>,
 }
 
 /// Plays the runs that are not finished yet, and prints how many there were.
@@ -76,7 +84,7 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
     bar.reset_eta();
     let mut played = 0;
     for (_, run) in due.iter().filter(|(finished, _)| !finished) {
-        bar.set_message(format!("{} {} seed {}", run.scenario.name, run.world, run.seed));
+        bar.set_message(format!("{} {} seed {}", run.scenario.name, run.kind(), run.seed));
         runner.play(run)?;
         bar.inc(run.seconds());
         played += 1;
@@ -88,10 +96,10 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
     let reports = program("reports");
     let shown = quoted(&campaign.place().to_string_lossy());
     print(&format!(
-        "{all} runs: {} scenarios x {} worlds x {} seeds; {played} played, {kept} kept\n\n  folder       {place}\n  \
+        "{all} runs: {} scenarios x {} x {} seeds; {played} played, {kept} kept\n\n  folder       {place}\n  \
          calibration  {}\n  compare      {reports} fidelity {shown}\n",
         campaign.scenarios().len(),
-        WORLDS.len(),
+        kinds(campaign.left_out().len()),
         args.runs,
         campaign.calibration().sha256,
     ));
@@ -101,6 +109,16 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
             "{untrusted} of {all} runs are untrusted, as faults or sends were later than [run] max_lateness allows, and \
              `reports fidelity` leaves them out; remove their folders and repeat the command to play them again"
         ))),
+    }
+}
+
+/// Returns how many runs a scenario has with each seed.
+fn kinds(left_out: usize) -> String {
+    let worlds = WORLDS.len();
+    match left_out {
+        0 => format!("{worlds} worlds"),
+        1 => format!("({worlds} worlds and 1 mechanism left out)"),
+        several => format!("({worlds} worlds and {several} mechanisms left out)"),
     }
 }
 

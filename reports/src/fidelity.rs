@@ -13,6 +13,7 @@
 //! | `permutation` | the test of whether the worlds differ at all |
 //! | `goal` | the errors that are small enough |
 //! | `relevance` | the differences that are too small to matter |
+//! | `mechanism` | what each mechanism of the calibration explains |
 //! | `summary` | the cells of all scenarios, measure by measure |
 //! | `onset` | the rate at which goodput no longer follows the load |
 //! | `json` | `fidelity.json` |
@@ -22,6 +23,7 @@ mod cell;
 mod goal;
 mod json;
 mod measure;
+mod mechanism;
 mod onset;
 pub mod permutation;
 mod range;
@@ -38,6 +40,7 @@ pub use self::{
     cell::{Cell, PairDistances, Verdict},
     goal::{Goal, GoalBounds},
     measure::{Measure, TAIL_CALLS_MIN},
+    mechanism::{MechanismSummary, OffCell, WithoutMechanism},
     onset::{Onset, RatePoint},
     summary::MeasureSummary,
 };
@@ -84,6 +87,8 @@ pub struct ScenarioFidelity {
     pub utilisation: Option<f64>,
     /// The cells, by phase in order of time, then by measure.
     pub cells: Vec<Cell>,
+    /// The same cells of the simulated runs that leave a mechanism out.
+    pub without: Vec<WithoutMechanism>,
     /// The number of p99 that are not among the cells, as their phases have fewer than [`TAIL_CALLS_MIN`] calls.
     pub sparse: usize,
     /// The runs of both worlds, for plots.
@@ -104,12 +109,15 @@ impl Fidelity {
             for part in parts {
                 let utilisation = part.utilisation();
                 fidelity.notes.extend(busy_note(&part, utilisation).map(note));
-                let PartRuns { name: scenario, variant, real, sim, .. } = part;
+                let PartRuns { name: scenario, variant, real, sim, without, beyond, .. } = part;
                 if let Some(variant) = &variant {
                     points.push((variant.clone(), RatePoint::from_runs(variant.rate, &real, &sim)));
                 }
                 let names = ScenarioNames { label: labelled(&scenario), campaign: name.clone(), name: scenario };
-                fidelity.scenarios.push(ScenarioFidelity::compare(names, utilisation, real, sim));
+                let without = without.iter().map(|(name, runs)| WithoutMechanism::compare(name, &real, runs)).collect();
+                let mut scenario = ScenarioFidelity::compare(names, utilisation, real, sim, without);
+                scenario.cells.iter_mut().for_each(|cell| cell.is_beyond = beyond.contains(&cell.phase));
+                fidelity.scenarios.push(scenario);
             }
             let onsets = onset::onsets(&points).into_iter();
             fidelity.onsets.extend(onsets.map(|onset| Onset { scenario: labelled(&onset.scenario), ..onset }));
@@ -143,13 +151,17 @@ fn busy_note(part: &PartRuns, utilisation: Option<f64>) -> Option<String> {
 }
 
 impl ScenarioFidelity {
-    fn compare(names: ScenarioNames, utilisation: Option<f64>, real: Vec<Member>, sim: Vec<Member>) -> Self {
-        let phases = phases(&real);
-        let mut cells = Vec::new();
-        for phase in &phases {
-            let measures = Measure::ALL.into_iter().filter(|measure| measure.applies_to(phase));
-            cells.extend(measures.filter_map(|measure| Cell::compare(measure, phase, &real, &sim)));
-        }
+    fn compare(
+        names: ScenarioNames,
+        utilisation: Option<f64>,
+        real: Vec<Member>,
+        sim: Vec<Member>,
+        without: Vec<WithoutMechanism>,
+    ) -> Self {
+        let mut cells: Vec<_> = places(&real)
+            .into_iter()
+            .filter_map(|(phase, measure)| Cell::compare(measure, &phase, &real, &sim))
+            .collect();
         let all = cells.len();
         cells.retain(|cell| cell.measure.has_enough_calls(&cell.phase, &real, &sim));
         let sparse = all - cells.len();
@@ -160,7 +172,7 @@ impl ScenarioFidelity {
         ];
         let ScenarioNames { name, campaign, label } = names;
         let sides = ScenarioComparison { scenario: name.clone(), sides, pairs: Vec::new() };
-        Self { name, campaign, label, runs, utilisation, cells, sparse, sides }
+        Self { name, campaign, label, runs, utilisation, cells, without, sparse, sides }
     }
 
     /// Returns the phases of its cells, in their order.
@@ -169,6 +181,16 @@ impl ScenarioFidelity {
         phases.dedup();
         phases
     }
+}
+
+/// Returns the phases and measures that have a cell, in the order of reports.
+fn places(real: &[Member]) -> Vec<(String, Measure)> {
+    let mut places = Vec::new();
+    for phase in phases(real) {
+        let measures = Measure::ALL.into_iter().filter(|measure| measure.applies_to(&phase));
+        places.extend(measures.map(|measure| (phase.clone(), measure)));
+    }
+    places
 }
 
 /// Returns the phases of the run with most of them, then the whole run. A run without faults has one phase, which is the

@@ -43,6 +43,9 @@ pub struct CampaignManifest {
     pub runs: u64,
     /// The scenarios in the order in which they were given.
     pub scenarios: Vec<CampaignScenario>,
+    /// Mechanisms of the calibration; further simulated runs of each scenario leave one of them out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 impl CampaignManifest {
@@ -86,6 +89,29 @@ pub struct RateVariant {
     pub rate: f64,
 }
 
+/// A mechanism that some simulated runs leave out of the calibration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its name, as in a command line.
+    pub mechanism: String,
+    /// What it is, such as `late timers`.
+    pub meaning: String,
+    /// SHA-256 of the calibration without it, in hexadecimal.
+    pub sha256: String,
+}
+
+impl LeftOut {
+    /// Returns the name of the file with the calibration without it, in the folder of the campaign.
+    pub fn calibration(&self) -> String {
+        format!("calibration-without-{}.toml", self.mechanism)
+    }
+
+    /// Returns what takes the place of the world in the names of the folders of its runs.
+    pub fn world(&self) -> String {
+        format!("sim-without-{}", self.mechanism)
+    }
+}
+
 /// Returns where the run of `scenario` in `world` with `seed` is, below the campaign's folder.
 pub fn run_place(campaign: &Path, scenario: &str, world: &str, seed: u64) -> PathBuf {
     campaign.join(scenario).join(format!("{world}-seed{seed}"))
@@ -110,6 +136,7 @@ mod tests {
             calibration: CalibrationInfo { name: String::new(), sha256: String::new() },
             runs: 2,
             scenarios: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 
@@ -133,7 +160,7 @@ mod tests {
     fn a_manifest_without_processors_is_read_and_written_as_it_was() {
         let old = manifest("Linux 6", 2, None, 0.1);
         let text = serde_json::to_string(&old).unwrap();
-        assert!(!text.contains("processor"), "{text}");
+        assert!(!text.contains("processor") && !text.contains("left_out"), "{text}");
         assert_eq!(serde_json::from_str::<CampaignManifest>(&text).unwrap(), old);
     }
 }

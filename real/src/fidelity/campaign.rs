@@ -13,7 +13,9 @@ use kernel::{
     measure::Summary,
     run_folder::{
         CalibrationInfo, Files, FolderError, OsFiles, RunFolder, RunInfo, SUMMARY, atomic,
-        campaign::{CALIBRATION, CampaignManifest, CampaignScenario, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
+        campaign::{
+            CALIBRATION, CampaignManifest, CampaignScenario, LeftOut, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place,
+        },
         lock::PlaceLock,
         sha256,
     },
@@ -21,7 +23,10 @@ use kernel::{
     visible::Visible,
 };
 
-use super::FidelityArgs;
+use super::{
+    FidelityArgs,
+    mechanism::{self, Without},
+};
 use crate::facts;
 
 /// A campaign that can start or continue.
@@ -31,6 +36,8 @@ pub(super) struct Campaign {
     /// Text of the calibration.
     calibration: String,
     scenarios: Vec<CampaignInput>,
+    /// Calibrations without one of their mechanisms, of this call.
+    without: Vec<Without>,
     /// Keeps other processes from the campaign; `None` until it has begun.
     lock: Option<PlaceLock>,
 }
@@ -55,14 +62,29 @@ pub(super) struct CampaignRun<'a> {
     pub(super) world: &'static str,
     /// Seed of the run.
     pub(super) seed: u64,
+    /// The mechanism that a simulated run leaves out of the calibration.
+    pub(super) without: Option<&'a LeftOut>,
     /// Folder of the run.
     pub(super) place: PathBuf,
 }
 
+/// About how long a simulated run takes, in seconds.
+const SIMULATED_SECONDS: u64 = 1;
+
 impl CampaignRun<'_> {
-    /// Duration of the run; 0 for a simulated one, which takes almost no time.
+    /// About how long it takes to play the run.
     pub(super) fn seconds(&self) -> u64 {
-        if self.world == "real" { self.scenario.duration.as_secs() } else { 0 }
+        if self.world == "real" { self.scenario.duration.as_secs() } else { SIMULATED_SECONDS }
+    }
+
+    /// The world, with what is left out.
+    pub(super) fn kind(&self) -> String {
+        self.without.map_or_else(|| self.world.to_owned(), LeftOut::world)
+    }
+
+    /// Name of the file with its calibration, in the folder of the campaign.
+    pub(super) fn calibration(&self) -> String {
+        self.without.map_or_else(|| CALIBRATION.to_owned(), LeftOut::calibration)
     }
 }
 
@@ -96,8 +118,10 @@ impl Campaign {
         if let Some(before) = &before {
             is_continuable(&place, before, &here)?;
         }
-        let manifest = manifest(before.unwrap_or(here), parts, args.runs);
-        Ok(Self { place, manifest, calibration: text, scenarios, lock: None })
+        let without = mechanism::calibrations(&text, &args.leave_out)?;
+        let mut manifest = manifest(before.unwrap_or(here), parts, args.runs);
+        add_left_out(&mut manifest, &without);
+        Ok(Self { place, manifest, calibration: text, scenarios, without, lock: None })
     }
 
     /// Keeps other processes from the campaign, and writes the manifest and a copy of the calibration.
@@ -107,15 +131,14 @@ impl Campaign {
         let files: Arc<dyn Files> = Arc::new(OsFiles);
         let lock = PlaceLock::take(&files, &place.join("campaign")).map_err(|error| unwritable(place, &error))?;
         self.lock = Some(lock.ok_or_else(|| Failure::wrong_input(FolderError::InUse { path: place.clone() }))?);
-        atomic::remove_abandoned(&*files, place, &[CALIBRATION, MANIFEST])
-            .map_err(|error| unwritable(place, &error))?;
-        let calibration = place.join(CALIBRATION);
-        // A user's changes to it would be lost, and the runs so far were not made with them.
-        if input::read_text(&calibration).is_ok_and(|found| found != self.calibration) {
-            return Err(Failure::wrong_input(FolderError::Changed { path: calibration }));
-        }
-        write(&*files, &calibration, &self.calibration)?;
-        write(&*files, &place.join(MANIFEST), &pretty(&self.manifest))
+        let without: Vec<_> = self.without.iter().map(|without| (without.facts.calibration(), &without.text)).collect();
+        let names: Vec<&str> =
+            [CALIBRATION, MANIFEST].into_iter().chain(without.iter().map(|(name, _)| &**name)).collect();
+        atomic::remove_abandoned(&*files, place, &names).map_err(|error| unwritable(place, &error))?;
+        write_once(&*files, &place.join(CALIBRATION), &self.calibration)?;
+        write(&*files, &place.join(MANIFEST), &pretty(&self.manifest))?;
+        // After the manifest: a folder with these files and without it would be no campaign.
+        without.iter().try_for_each(|(name, text)| write_once(&*files, &place.join(name), text))
     }
 
     /// Folder of the campaign.
@@ -128,21 +151,26 @@ impl Campaign {
         &self.manifest.calibration
     }
 
+    /// Mechanisms that are left out in some of this call's runs.
+    pub(super) fn left_out(&self) -> Vec<&LeftOut> {
+        self.without.iter().map(|without| &without.facts).collect()
+    }
+
     /// The scenarios of the campaign.
     pub(super) fn scenarios(&self) -> &[CampaignInput] {
         &self.scenarios
     }
 
-    /// All runs in order: for each seed every scenario, and each scenario in both worlds.
+    /// All runs in order: for each seed every scenario, each scenario in both worlds, and then without each mechanism that is left out.
     pub(super) fn runs(&self) -> impl Iterator<Item = CampaignRun<'_>> {
         let origins = (0..self.manifest.runs).flat_map(|seed| self.scenarios.iter().map(move |origin| (seed, origin)));
-        origins.flat_map(|(seed, origin)| {
-            WORLDS.map(|world| CampaignRun {
-                origin,
-                scenario: &origin.scenario,
-                world,
-                seed,
-                place: run_place(&self.place, &origin.scenario.name, world, seed),
+        origins.flat_map(move |(seed, origin)| {
+            let whole = WORLDS.into_iter().map(|world| (world, None));
+            let without = self.without.iter().map(|without| ("sim", Some(&without.facts)));
+            whole.chain(without).map(move |(world, without)| {
+                let folder = without.map_or_else(|| world.to_owned(), LeftOut::world);
+                let place = run_place(&self.place, &origin.scenario.name, &folder, seed);
+                CampaignRun { origin, scenario: &origin.scenario, world, seed, without, place }
             })
         })
     }
@@ -167,7 +195,8 @@ impl Campaign {
         if (info.world.as_str(), info.seed) != (run.world, run.seed) {
             return Err(other_run(&run.place, &format!("the world {} with seed {}", info.world, info.seed)));
         }
-        if info.calibration.is_some_and(|used| used.sha256 != self.manifest.calibration.sha256) {
+        let expected = run.without.map_or(&self.manifest.calibration.sha256, |without| &without.sha256);
+        if info.calibration.is_some_and(|used| used.sha256 != *expected) {
             return Err(other_run(&run.place, "another calibration"));
         }
         if let Some(path) = RunFolder::damage(&run.place).map_err(Failure::wrong_input)? {
@@ -271,6 +300,7 @@ fn begun_here(calibration: CalibrationInfo) -> CampaignManifest {
         calibration,
         runs: 0,
         scenarios: Vec::new(),
+        left_out: Vec::new(),
     }
 }
 
@@ -308,6 +338,16 @@ fn manifest(mut manifest: CampaignManifest, parts: Vec<CampaignScenario>, runs: 
     manifest
 }
 
+/// Adds the mechanisms of this call to those of earlier calls.
+fn add_left_out(manifest: &mut CampaignManifest, without: &[Without]) {
+    for Without { facts, .. } in without {
+        match manifest.left_out.iter_mut().find(|known| known.mechanism == facts.mechanism) {
+            Some(known) => known.clone_from(facts),
+            None => manifest.left_out.push(facts.clone()),
+        }
+    }
+}
+
 fn read_manifest(place: &Path) -> Result<Option<CampaignManifest>, Failure> {
     let path = place.join(MANIFEST);
     let Ok(text) = input::read_text(&path) else { return Ok(None) };
@@ -333,6 +373,15 @@ fn no_calibration(path: &Path, reason: &io::Error) -> Failure {
         path.visible(),
         program("real")
     ))
+}
+
+/// Writes a calibration that does not change during a campaign. A user's changes to it would be lost, and the runs so far were not made with
+/// them.
+fn write_once(files: &dyn Files, path: &Path, text: &str) -> Result<(), Failure> {
+    if input::read_text(path).is_ok_and(|found| found != text) {
+        return Err(Failure::wrong_input(FolderError::Changed { path: path.to_owned() }));
+    }
+    write(files, path, text)
 }
 
 fn write(files: &dyn Files, path: &Path, text: &str) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use std::{
 use kernel::{
     app::App,
     cli::{Exit, Failure, sibling},
-    run_folder::{Earlier, RunFolder, RunInfo, campaign::CALIBRATION},
+    run_folder::{Earlier, RunFolder, RunInfo},
     visible::Visible,
 };
 
@@ -24,8 +24,8 @@ use crate::{
 pub(super) struct Runner {
     /// The simulation's program.
     sim: PathBuf,
-    /// The campaign's copy of the calibration, so that all runs use the same one.
-    calibration: PathBuf,
+    /// The folder of the campaign, with its copies of the calibration, so that all runs use the same one.
+    campaign: PathBuf,
 }
 
 impl Runner {
@@ -39,7 +39,7 @@ impl Runner {
             let sim = sim.visible();
             return Err(Failure::run_failed(format!("{sim} is missing; build it: cargo build{release} {what}")));
         }
-        Ok(Self { sim, calibration: campaign.place().join(CALIBRATION) })
+        Ok(Self { sim, campaign: campaign.place().to_owned() })
     }
 
     /// Plays `run` and writes its folder.
@@ -47,7 +47,7 @@ impl Runner {
         if run.world == "real" {
             return run_real(run);
         }
-        self.simulate(run.origin, run.seed, &self.calibration, &run.place)
+        self.simulate(run.origin, run.seed, &self.campaign.join(run.calibration()), &run.place)
     }
 
     /// Simulates the first of `scenarios` with `calibration`, and discards the result: an error in either should be found

@@ -14,7 +14,8 @@ const STORY: &str = "name = \"story\"\nduration = \"1s\"\n[workload]\nsizes = [\
                      [run]\nmax_lateness = \"1h\"\n";
 
 /// A calibration that anything can be simulated with.
-const CALIBRATION: &str = "name = \"test\"\n[link]\none_way_us = [[0.0, 50.0]]\n[process]\nexec_to_listen_us = [[0.0, 5000.0]]\n\
+const CALIBRATION: &str = "name = \"test\"\n[link]\none_way_us = [[0.0, 50.0]]\nconnect_us = [[0.0, 90.0]]\n\
+                           [process]\nexec_to_listen_us = [[0.0, 5000.0]]\n\
                            [[service_time]]\nworkload = \"sobel\"\nunits = 64\nus = [[0.0, 5.0]]\n";
 
 /// The program, and beside it the simulation, which is built unless it is there already.
@@ -83,6 +84,17 @@ fn a_campaign_plays_what_is_missing_and_keeps_what_is_there() {
     let second = said(&play(directory.path(), &["--runs", "2"]));
     assert!(second.contains("1 played, 3 kept"), "{second}");
     assert_eq!((requests(&runs[0]), requests(&runs[2])), (before[0].clone(), before[2].clone()));
+
+    fails(&play(directory.path(), &["--runs", "2", "--leave-out", "timers"]), 2, "the calibration has no late timers");
+    fails(&play(directory.path(), &["--runs", "2", "--leave-out", "luck"]), 2, "choose all, or some of machine, ");
+    let third = said(&play(directory.path(), &["--runs", "2", "--leave-out", "connection"]));
+    assert!(
+        third.contains("6 runs: 1 scenarios x (2 worlds and 1 mechanism left out) x 2 seeds; 2 played, 4 kept"),
+        "{third}"
+    );
+    let without = fs::read_to_string(campaign.join("calibration-without-connection.toml")).unwrap();
+    assert!(CALIBRATION.contains("connect_us") && !without.contains("connect_us"), "{without}");
+    assert!(campaign.join("story/sim-without-connection-seed1/summary.json").is_file());
 
     // What is there already must be as it was written, of the same scenario and the same calibration.
     let summary = runs[0].join("summary.json");

@@ -1,7 +1,7 @@
 //! Reads the folder that `real fidelity` writes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -11,7 +11,7 @@ use kernel::{
     record::{Event, Name},
     run_folder::{
         RUN,
-        campaign::{CampaignManifest, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
+        campaign::{CampaignManifest, LeftOut, MANIFEST, RateVariant, SCHEMA, WORLDS, run_place},
     },
     visible::Visible,
 };
@@ -47,6 +47,10 @@ pub(super) struct PartRuns {
     pub(super) real: Vec<Member>,
     /// The simulated runs.
     pub(super) sim: Vec<Member>,
+    /// The simulated runs that leave a mechanism out, by its name.
+    pub(super) without: Vec<(String, Vec<Member>)>,
+    /// The phases that leave what was calibrated.
+    pub(super) beyond: BTreeSet<String>,
     /// The share of the time for which the workers of the busiest server were busy, of each real run for which it is known.
     utilisations: Vec<f64>,
 }
@@ -58,8 +62,20 @@ struct WorldRuns {
     utilisations: Vec<f64>,
     /// The number of runs that are left out because they are not trusted.
     untrusted: usize,
-    /// What the first simulated run asks for beyond what was calibrated.
+    /// What the first simulated run asks for beyond what was calibrated, as a sentence without its subject.
     beyond: Option<String>,
+    /// The phases of the simulated runs that it concerns.
+    phases_beyond: BTreeSet<String>,
+}
+
+/// Where the runs of a scenario in a world are, and what they were simulated with.
+struct RunSource<'a> {
+    scenario: &'a str,
+    world: &'a str,
+    /// What takes the place of the world in the names of their folders.
+    folder: &'a str,
+    /// The digest of the calibration.
+    calibration: &'a str,
 }
 
 /// The reason why a campaign cannot be read. Each message contains the remedy.
@@ -138,12 +154,17 @@ impl Campaign {
             return Err(CampaignError::Malformed { path, reason });
         }
         let range = CalibratedRange::of_campaign(folder);
+        let places_without: Vec<String> = manifest.left_out.iter().map(LeftOut::world).collect();
         let mut parts = Vec::new();
         let mut notes = Vec::new();
         for part in &manifest.scenarios {
-            let [sim, real] = WORLDS.map(|world| runs(folder, &manifest, &part.name, world, (window, &range)));
+            let read = |world, place, calibration| {
+                let source = RunSource { scenario: &part.name, world, folder: place, calibration };
+                runs(folder, manifest.runs, &source, (window, &range))
+            };
+            let [sim, real] = WORLDS.map(|world| read(world, world, &manifest.calibration.sha256));
             let WorldRuns { members: real, utilisations, untrusted: real_untrusted, .. } = real?;
-            let WorldRuns { members: sim, untrusted: sim_untrusted, beyond, .. } = sim?;
+            let WorldRuns { members: sim, untrusted: sim_untrusted, beyond, phases_beyond, .. } = sim?;
             notes.extend(beyond.map(|beyond| format!("{}: {beyond}", part.name)));
             for (world, untrusted, found) in [("real", real_untrusted, &real), ("sim", sim_untrusted, &sim)] {
                 if untrusted > 0 {
@@ -165,10 +186,19 @@ impl Campaign {
                     notes.push(format!("{}: {missing} of {} {world} runs are missing", part.name, manifest.runs));
                 }
             }
+            let mut without = Vec::new();
+            for (left_out, place) in manifest.left_out.iter().zip(&places_without) {
+                let members = read("sim", place, &left_out.sha256)?.members;
+                // A scenario of an earlier call may have none.
+                if members.len() >= RUNS_MIN {
+                    without.push((left_out.mechanism.clone(), members));
+                }
+            }
             for run in real.iter().chain(&sim) {
                 notes.extend(run.notes.iter().map(|note| format!("{}: {note}", run.place.visible())));
             }
-            parts.push(PartRuns { name: part.name.clone(), variant: part.variant.clone(), real, sim, utilisations });
+            let (name, variant) = (part.name.clone(), part.variant.clone());
+            parts.push(PartRuns { name, variant, real, sim, without, beyond: phases_beyond, utilisations });
         }
         notes.extend(host_note(&manifest));
         notes.extend(calibration_note(&manifest));
@@ -219,17 +249,17 @@ fn calibration_note(manifest: &CampaignManifest) -> Option<String> {
     })
 }
 
-/// Reads the finished runs of a scenario in a world, in order of their seeds.
+/// Reads the finished runs of a scenario in a world, in order of their `seeds`, which begin at 0.
 fn runs(
     folder: &Path,
-    manifest: &CampaignManifest,
-    scenario: &str,
-    world: &str,
+    seeds: u64,
+    source: &RunSource<'_>,
     (window, range): (Duration, &CalibratedRange),
 ) -> Result<WorldRuns, CampaignError> {
+    let RunSource { scenario, world, .. } = *source;
     let mut runs = WorldRuns::default();
-    for seed in 0..manifest.runs {
-        let place = run_place(folder, scenario, world, seed);
+    for seed in 0..seeds {
+        let place = run_place(folder, scenario, source.folder, seed);
         // A campaign that was interrupted does not have all runs.
         if !place.join(RUN).is_file() {
             continue;
@@ -244,14 +274,16 @@ fn runs(
             });
         }
         let used = run.info.as_ref().and_then(|info| info.calibration.as_ref());
-        if let Some(used) = used.filter(|used| used.sha256 != manifest.calibration.sha256) {
+        if let Some(used) = used.filter(|used| used.sha256 != source.calibration) {
             return Err(CampaignError::OtherCalibration { path: place, found: used.sha256.clone() });
         }
         let utilisation = utilisation(&run);
-        if world == "sim" && runs.beyond.is_none() {
-            runs.beyond = range.left_by(&run);
-        }
+        let beyond = if world == "sim" { range.left_by(&run) } else { None };
         let member = Member::from_run(run, window).map_err(ReadError::from)?;
+        if let Some(beyond) = beyond {
+            runs.phases_beyond.extend(beyond.phases(&member.summary.phases));
+            runs.beyond.get_or_insert(beyond.sentence);
+        }
         // What a run played that was too late is another scenario.
         if !member.summary.trusted {
             runs.untrusted += 1;

@@ -29,10 +29,12 @@ pub struct Cell {
     pub ratio: Option<f64>,
     /// The class of the ratio and of the difference.
     pub verdict: Option<Verdict>,
-    /// The probability of worlds this far apart if they were the same.
+    /// The probability of worlds this far apart if they were the same; `None` if it was not tested.
     pub p: Option<f64>,
     /// The goal that the error reaches; `None` for a measure without a goal.
     pub goal: Option<Goal>,
+    /// Whether the runs leave in this phase what their calibration has measured.
+    pub is_beyond: bool,
 }
 
 /// The distances between the two runs of each of several pairs.
@@ -60,6 +62,18 @@ pub enum Verdict {
     Apart,
 }
 
+impl Cell {
+    /// Returns the difference between the worlds: the error, or the median distance of a measure that has none.
+    pub fn difference(&self) -> Option<f64> {
+        self.error.or(self.sim_real.map(|across| across.median))
+    }
+
+    /// Returns true if something is left to explain: the cell misses its goal, or it is apart.
+    pub fn is_off(&self) -> bool {
+        self.goal == Some(Goal::Missed) || self.verdict == Some(Verdict::Apart)
+    }
+}
+
 impl Verdict {
     /// Returns the name in tables.
     pub fn name(self) -> &'static str {
@@ -85,6 +99,15 @@ impl Verdict {
 impl Cell {
     /// Compares the worlds in one measure. Returns `None` if neither world has it in this phase.
     pub(super) fn compare(measure: Measure, phase: &str, real: &[Member], sim: &[Member]) -> Option<Self> {
+        let cell = Self::measure(measure, phase, real, sim)?;
+        // Measures without values of single runs do not use the scale.
+        let scale = cell.real.map_or(1.0, |spread| spread.median);
+        let p = permutation::p(&both(real, sim), |a: &Member, b: &Member| measure.distance(a, b, phase, scale));
+        Some(Self { p, ..cell })
+    }
+
+    /// Compares the worlds without the test of whether they differ.
+    pub(super) fn measure(measure: Measure, phase: &str, real: &[Member], sim: &[Member]) -> Option<Self> {
         let real_values = values(measure, phase, real);
         let sim_values = values(measure, phase, sim);
         // Measures without values of single runs do not use the scale.
@@ -114,8 +137,9 @@ impl Cell {
             sim_real,
             ratio,
             verdict: ratio.map(|ratio| Verdict::new(ratio, matters)),
-            p: permutation::p(&both(real, sim), |a: &Member, b: &Member| measure.distance(a, b, phase, scale)),
+            p: None,
             goal: error.and_then(|error| Goal::for_error(measure, error, real_values.map(|spread| spread.median))),
+            is_beyond: false,
         })
     }
 }

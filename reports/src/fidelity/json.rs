@@ -1,10 +1,10 @@
 //! `fidelity.json`.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
-    CampaignFacts, Cell, Fidelity, GoalBounds, Measure, MeasureSummary, Onset, ScenarioFidelity,
-    campaign::is_of_another_machine,
+    CampaignFacts, Cell, Fidelity, GoalBounds, Measure, MeasureSummary, MechanismSummary, OffCell, Onset,
+    ScenarioFidelity, campaign::is_of_another_machine,
 };
 
 /// The version of the document. It is raised when a field changes its meaning or is removed. Since 2, a verdict can be `small`, and `apart`
@@ -30,10 +30,35 @@ impl Fidelity {
             "p99_left_out": self.sparse(),
             "goals": goals(&tally),
             "measures": self.by_measure().iter().map(measure).collect::<Vec<_>>(),
+            "mechanisms": self.by_mechanism().iter().map(mechanism).collect::<Vec<_>>(),
+            "off": self.off_cells().iter().map(|off| self.off(off)).collect::<Vec<_>>(),
             "scenarios": self.scenarios.iter().map(scenario).collect::<Vec<_>>(),
             "onsets": self.onsets.iter().map(onset).collect::<Vec<_>>(),
         })
     }
+
+    fn off(&self, off: &OffCell<'_>) -> Value {
+        let names = self.mechanisms().into_iter().map(str::to_owned);
+        let without: Map<String, Value> = names.zip(off.without.iter().map(|difference| json!(difference))).collect();
+        json!({
+            "scenario": off.scenario,
+            "phase": off.cell.phase,
+            "measure": off.cell.measure.name(),
+            "difference": off.cell.difference(),
+            "difference_without": without,
+            "excess": off.excess,
+        })
+    }
+}
+
+fn mechanism(summary: &MechanismSummary) -> Value {
+    json!({
+        "left_out": summary.mechanism,
+        "scenarios": summary.scenarios,
+        "p50": measure(&summary.p50),
+        "p99": measure(&summary.p99),
+        "all": measure(&summary.all),
+    })
 }
 
 fn campaign(campaign: &CampaignFacts) -> Value {
@@ -92,6 +117,7 @@ fn cell(cell: &Cell, campaign: &str) -> Value {
         "ratio": cell.ratio.filter(|ratio| ratio.is_finite()),
         "p": cell.p,
         "verdict": cell.verdict,
+        "beyond_calibration": cell.is_beyond,
     })
 }
 

@@ -5,10 +5,10 @@ use std::{
     path::Path,
 };
 
-use kernel::{run_folder::campaign::CALIBRATION, scenario::Scenario, workload::size::units};
+use kernel::{measure::PhaseSummary, run_folder::campaign::CALIBRATION, scenario::Scenario, workload::size::units};
 use serde::Deserialize;
 
-use crate::{read::read_text, run::RecordedRun};
+use crate::{compare::WHOLE, read::read_text, run::RecordedRun};
 
 /// What a calibration has measured: with a machine that all processes share, the sizes of the work of each workload, and the rates.
 #[derive(Debug, Default, PartialEq)]
@@ -43,6 +43,17 @@ impl Extent {
     fn text(self) -> String {
         if self.min == self.max { self.min.to_string() } else { format!("{} to {}", self.min, self.max) }
     }
+}
+
+/// What a run asks for beyond what was calibrated.
+#[derive(Debug, PartialEq)]
+pub(super) struct Beyond {
+    /// A sentence about it, without its subject.
+    pub(super) sentence: String,
+    /// Whether it concerns all requests, as the rate of the load does.
+    is_everywhere: bool,
+    /// The intended times of the requests whose size it is, in microseconds.
+    times_us: Vec<u64>,
 }
 
 /// The parts of a calibration file that are read here.
@@ -82,41 +93,65 @@ impl CalibratedRange {
         Self { units: units.collect(), rates: Extent::of(fitted_rates) }
     }
 
-    /// Returns what a run asks for beyond this, as a sentence without its subject.
-    pub(super) fn left_by(&self, run: &RecordedRun) -> Option<String> {
+    /// Returns what a run asks for beyond this; `None` if it stays within it.
+    pub(super) fn left_by(&self, run: &RecordedRun) -> Option<Beyond> {
         let scenario = run.scenario.as_ref()?;
-        let mut sizes = BTreeSet::new();
+        let known = self.units.get(scenario.workload.name()).copied();
+        let mut sizes: BTreeMap<String, Option<f64>> = BTreeMap::new();
+        let mut times_us = Vec::new();
         run.rows.requests.each(|row| {
-            if !sizes.contains(row.size.as_str()) {
-                sizes.insert(row.size.clone());
+            if !sizes.contains_key(row.size.as_str()) {
+                sizes.insert(row.size.clone(), units(&row.size).map(|units| units as f64));
+            }
+            let asked = sizes.get(row.size.as_str()).copied().flatten();
+            if known.zip(asked).is_some_and(|(known, asked)| !known.holds(Extent { min: asked, max: asked })) {
+                times_us.push(row.intended_us);
             }
         });
-        self.left_by_work(scenario, Extent::of(sizes.iter().filter_map(|size| units(size)).map(|units| units as f64)))
+        self.left_by_work(scenario, Extent::of(sizes.into_values().flatten()), times_us)
     }
 
-    fn left_by_work(&self, scenario: &Scenario, asked: Option<Extent>) -> Option<String> {
+    fn left_by_work(&self, scenario: &Scenario, asked: Option<Extent>, times_us: Vec<u64>) -> Option<Beyond> {
         let workload = scenario.workload.name();
-        let mut beyond = Vec::new();
+        let mut parts = Vec::new();
         if let (Some(asked), Some(known)) = (asked, self.units.get(workload))
             && !known.holds(asked)
         {
-            beyond.push(format!("{workload} of {} units, of which {} were measured", asked.text(), known.text()));
+            parts.push(format!("{workload} of {} units, of which {} were measured", asked.text(), known.text()));
         }
         let load = &scenario.load;
         let rates = std::iter::once(load.rate).chain(load.stage.iter().filter_map(|stage| stage.rate));
         // Neither users nor a trace have rates of their own.
         let rates = rates.filter(|_| load.users.is_none() && load.trace_us.is_none());
+        let mut is_everywhere = false;
         if let (Some(asked), Some(known)) = (Extent::of(rates), self.rates)
             && !known.holds(asked)
         {
-            beyond.push(format!("{} requests/s, where {} were measured", asked.text(), known.text()));
+            is_everywhere = true;
+            parts.push(format!("{} requests/s, where {} were measured", asked.text(), known.text()));
         }
-        (!beyond.is_empty()).then(|| format!("it leaves what was calibrated: {}", beyond.join("; ")))
+        let sentence = format!("it leaves what was calibrated: {}", parts.join("; "));
+        (!parts.is_empty()).then_some(Beyond { sentence, is_everywhere, times_us })
+    }
+}
+
+impl Beyond {
+    /// Returns the names of the phases that are concerned, among them the whole run. The phase between faults is taken from the first of its
+    /// parts to the last.
+    pub(super) fn phases(&self, phases: &[PhaseSummary]) -> BTreeSet<String> {
+        let concerned = |phase: &&PhaseSummary| {
+            let has = |time_us: &u64| (phase.start_us..phase.end_us).contains(time_us);
+            self.is_everywhere || self.times_us.iter().any(has)
+        };
+        let phases = phases.iter().filter(concerned).map(|phase| phase.phase.clone());
+        phases.chain([WHOLE.to_owned()]).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kernel::measure::Metrics;
+
     use super::*;
 
     const FILE: &str = "[machine]\nfitted_rates = [5, 50, 1000]\n[[machine.service_time]]\nworkload = 'dfs'\nunits = 60\n\
@@ -126,11 +161,14 @@ mod tests {
         CalibratedRange::of_machine(toml::from_str::<CalibrationFile>(text).unwrap().machine)
     }
 
-    fn left(text: &str, rate: f64, sizes: &[&str]) -> Option<String> {
+    fn left(text: &str, rate: f64, sizes: &[&str]) -> Option<Beyond> {
         let scenario = format!("name = 's'\nduration = '1s'\nworkload.kind = 'dfs'\nload.rate = {rate}\n");
         let scenario = Scenario::parse("s", &scenario, &[]).unwrap();
-        range(text)
-            .left_by_work(&scenario, Extent::of(sizes.iter().filter_map(|size| units(size)).map(|units| units as f64)))
+        range(text).left_by_work(
+            &scenario,
+            Extent::of(sizes.iter().filter_map(|size| units(size)).map(|units| units as f64)),
+            vec![1_500],
+        )
     }
 
     #[test]
@@ -141,9 +179,24 @@ mod tests {
 
     #[test]
     fn a_run_beyond_what_was_calibrated_says_by_what() {
-        let text = left(FILE, 2_000.0, &["20+40", "88000+340000"]).unwrap();
+        let text = left(FILE, 2_000.0, &["20+40", "88000+340000"]).unwrap().sentence;
         let expected = "it leaves what was calibrated: dfs of 60 to 428000 units, of which 60 to 400000 were measured; \
                         2000 requests/s, where 5 to 1000 were measured";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_rate_concerns_all_phases_and_a_size_those_in_which_it_occurs() {
+        let phase = |name: &str, start_us, end_us| PhaseSummary {
+            phase: name.to_owned(),
+            start_us,
+            end_us,
+            metrics: Metrics::default(),
+        };
+        let phases = [phase("before", 0, 1_000), phase("fault-0", 1_000, 2_000)];
+        let size = left(FILE, 5.0, &["88000+340000"]).unwrap();
+        assert_eq!(size.phases(&phases), ["fault-0", WHOLE].map(str::to_owned).into());
+        let rate = left(FILE, 2_000.0, &["20+40"]).unwrap();
+        assert_eq!(rate.phases(&phases), ["before", "fault-0", WHOLE].map(str::to_owned).into());
     }
 }

@@ -29,7 +29,7 @@ pub struct MeasureSummary {
 }
 
 impl MeasureSummary {
-    fn of<'a>(measure: Option<Measure>, cells: impl Iterator<Item = &'a Cell>) -> Self {
+    pub(super) fn of<'a>(measure: Option<Measure>, cells: impl Iterator<Item = &'a Cell>) -> Self {
         let mut summary = Self { measure, ..Self::default() };
         let mut errors = Vec::new();
         for cell in cells {

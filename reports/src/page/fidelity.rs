@@ -25,6 +25,16 @@ pub fn fidelity(fidelity: &Fidelity, figures: &[Figure]) -> String {
         @if let Some(left_out) = text::fidelity::left_out(fidelity) {
             p { (left_out) }
         }
+        @let mechanisms = text::fidelity::mechanism_rows(fidelity);
+        @if !mechanisms.is_empty() {
+            p { (text::fidelity::MECHANISMS) }
+            (table(&text::fidelity::MECHANISM_HEADINGS, &mechanisms))
+        }
+        @let off = text::fidelity::off_rows(fidelity);
+        @if !off.is_empty() {
+            p { (text::fidelity::OFF) }
+            (table(&text::fidelity::off_headings(fidelity), &off))
+        }
         (table(&fact_headings(fidelity), &facts(fidelity)))
         (plots(figures))
         @for scenario in &fidelity.scenarios {

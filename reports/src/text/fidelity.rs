@@ -9,9 +9,12 @@ use kernel::measure::text::{
 
 use super::{missing, optional_duration, optional_percent, sections, signed_duration};
 use crate::fidelity::{
-    CampaignFacts, Cell, Fidelity, GoalBounds, Measure, MeasureSummary, Onset, ScenarioFidelity, TAIL_CALLS_MIN,
-    Verdict,
+    CampaignFacts, Cell, Fidelity, GoalBounds, Measure, MeasureSummary, MechanismSummary, OffCell, Onset,
+    ScenarioFidelity, TAIL_CALLS_MIN, Verdict,
 };
+
+/// The sign of a cell whose phase leaves what was calibrated.
+const BEYOND: &str = "*";
 
 /// The meaning of the columns.
 const LEGEND: &str = "\
@@ -24,6 +27,7 @@ const LEGEND: &str = "\
               floor, by a difference that does not matter: p50 and Wasserstein-1 2 % of the p50, p90 3 %, p99 5 %, statuses
               0.5 points, times of faults 5 % or 100 ms, errors of goodput 0.02 and of p95 0.1, lags 0.1 s
   p           the p-value of an exact permutation test: the probability of this distance between equal worlds
+  *           the phase leaves what the calibration has measured
 ";
 
 /// Returns the report. It ends with a line break.
@@ -40,10 +44,11 @@ pub fn report(fidelity: &Fidelity) -> String {
 fn heading(fidelity: &Fidelity) -> String {
     let sentences: Vec<_> = fidelity.scenarios.iter().map(sentence).collect();
     format!(
-        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n{}{}{}",
+        "Simulated and real runs, compared with the distances between real runs\n\n{}\n\n{}{}{}{}",
         sentences.join("\n"),
         measures(fidelity),
         left_out(fidelity).map_or(String::new(), |sentence| format!("\n{sentence}\n")),
+        mechanisms(fidelity),
         fidelity.campaigns.iter().map(|campaign| facts(campaign, fidelity.campaigns.len() > 1)).collect::<String>(),
     )
 }
@@ -117,6 +122,88 @@ fn summary_row(summary: &MeasureSummary) -> Vec<String> {
         error(summary.median_error).trim_start_matches('+').to_owned(),
         error(summary.largest_error),
     ]
+}
+
+/// The sentence above the table of mechanisms.
+pub(crate) const MECHANISMS: &str =
+    "The same real runs, compared with simulated ones that leave one mechanism of the calibration out:";
+
+/// The sentence above the table of what is left.
+pub(crate) const OFF: &str = "What is left: the cells that miss their goal or are apart, with the difference that remains without each \
+                              mechanism. The last column has the mechanism without which it is least, if that is at most half of it: the \
+                              simulation has too much of it. Where there is none, the simulation lacks something, or no single \
+                              mechanism decides.";
+
+/// The headings of the table of mechanisms.
+pub(crate) const MECHANISM_HEADINGS: [&str; 8] =
+    ["left out", "scenarios", "p50 goal", "median error", "p99 goal", "median error", "within floor", "within twice"];
+
+/// Returns the tables of what each mechanism explains; empty if none was left out.
+fn mechanisms(fidelity: &Fidelity) -> String {
+    let summaries = mechanism_rows(fidelity);
+    if summaries.is_empty() {
+        return String::new();
+    }
+    let side = |place: usize| if place == 0 { Align::Left } else { Align::Right };
+    let columns: Vec<_> = MECHANISM_HEADINGS.iter().enumerate().map(|(place, name)| (*name, side(place))).collect();
+    let mut table = TextTable::new(&columns);
+    summaries.into_iter().for_each(|row| table.row(row));
+    let off = off_rows(fidelity);
+    if off.is_empty() {
+        return format!("\n{MECHANISMS}\n\n{}", table.render());
+    }
+    let headings = off_headings(fidelity);
+    let side = |place: usize| if place < 3 { Align::Left } else { Align::Right };
+    let columns: Vec<_> = headings.iter().enumerate().map(|(place, name)| (*name, side(place))).collect();
+    let mut left = TextTable::new(&columns);
+    off.into_iter().for_each(|row| left.row(row));
+    format!("\n{MECHANISMS}\n\n{}\n{OFF}\n\n{}", table.render(), left.render())
+}
+
+/// Returns the rows of the table of mechanisms: one with all of them, and one without each; nothing if none was left out.
+pub(crate) fn mechanism_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
+    fidelity.by_mechanism().iter().map(mechanism_row).collect()
+}
+
+fn mechanism_row(summary: &MechanismSummary) -> Vec<String> {
+    let MechanismSummary { mechanism, scenarios, p50, p99, all } = summary;
+    let error = |of: &MeasureSummary| {
+        let error = of.median_error.zip(of.measure).map(|(error, measure)| self::error(measure, error));
+        error.map_or_else(missing, |error| error.trim_start_matches('+').to_owned())
+    };
+    vec![
+        mechanism.clone().unwrap_or_else(|| "nothing".to_owned()),
+        scenarios.to_string(),
+        part(p50.reached, p50.goals),
+        error(p50),
+        part(p99.reached, p99.goals),
+        error(p99),
+        part(all.within, all.cells),
+        part(all.close, all.cells),
+    ]
+}
+
+/// Returns the headings of the table of what is left.
+pub(crate) fn off_headings(fidelity: &Fidelity) -> Vec<&str> {
+    let fixed = ["scenario", "phase", "measure", "with all"];
+    fixed.into_iter().chain(fidelity.mechanisms()).chain(["too much of"]).collect()
+}
+
+/// Returns the rows of the table of what is left.
+pub(crate) fn off_rows(fidelity: &Fidelity) -> Vec<Vec<String>> {
+    fidelity.off_cells().iter().map(off_row).collect()
+}
+
+fn off_row(off: &OffCell<'_>) -> Vec<String> {
+    let cell = off.cell;
+    let shown = |difference: Option<f64>| match (difference, cell.error) {
+        (None, _) => missing(),
+        (Some(difference), Some(_)) => error(cell.measure, difference),
+        (Some(difference), None) => distance(cell, difference),
+    };
+    let names = [off.scenario, &cell.phase, cell.measure.name()].map(str::to_owned);
+    let differences = [cell.difference()].into_iter().chain(off.without.iter().copied()).map(shown);
+    names.into_iter().chain(differences).chain([off.excess.clone().unwrap_or_default()]).collect()
 }
 
 /// Returns a bound of a goal, such as `10 % or 100 ms`.
@@ -219,8 +306,15 @@ pub(crate) fn row(cell: &Cell) -> Vec<String> {
         cell.sim_real.map_or_else(missing, |distances| distance(cell, distances.median)),
         shown(cell.ratio, ratio),
         shown(cell.p, |p| format!("{p:.3}")),
-        cell.verdict.map_or(String::new(), |verdict| verdict.name().to_owned()),
+        verdict(cell),
     ]
+}
+
+/// Returns the verdict, with a sign if the phase leaves what was calibrated.
+fn verdict(cell: &Cell) -> String {
+    let name = cell.verdict.map_or("", Verdict::name);
+    let sign = if cell.is_beyond { BEYOND } else { "" };
+    [name, sign].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn distance(cell: &Cell, distance: f64) -> String {

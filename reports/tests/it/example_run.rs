@@ -48,7 +48,7 @@ pub(crate) fn write(place: &Path, world: &str, seed: u64, scenario: &str, record
 
 /// Each request takes 20 to 26 ms. Those for server-0 in the first two seconds of its freeze time out after 2 s and
 /// are answered by server-1; one of them is not. The client then considers server-0 unhealthy until 16 s.
-fn records(scale: u64, seed: u64) -> Records {
+pub(crate) fn records(scale: u64, seed: u64) -> Records {
     let mut records = Records::default();
     for id in 0..120 {
         let intended_us = id * S / 4;

@@ -9,13 +9,13 @@ use kernel::{
     cli::Exit,
     run_folder::{
         CalibrationInfo, HostInfo,
-        campaign::{CampaignManifest, CampaignScenario, MANIFEST, RateVariant, SCHEMA},
+        campaign::{CampaignManifest, CampaignScenario, LeftOut, MANIFEST, RateVariant, SCHEMA},
     },
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::example_run::{SCENARIO, folder, reports, word, write};
+use crate::example_run::{SCENARIO, folder, records, reports, word, write};
 
 fn manifest(runs: u64, scenarios: Vec<CampaignScenario>) -> CampaignManifest {
     CampaignManifest {
@@ -28,6 +28,7 @@ fn manifest(runs: u64, scenarios: Vec<CampaignScenario>) -> CampaignManifest {
         calibration: CalibrationInfo { name: "here".to_owned(), sha256: "abc".to_owned() },
         runs,
         scenarios,
+        left_out: Vec::new(),
     }
 }
 
@@ -360,4 +361,36 @@ fn the_json_says_which_unit_and_whether_a_goal_is_reached() {
     assert_eq!(cell(&json, "fault-0", "recovery_time")["unit"], "s");
     assert_eq!(cell(&json, "fault-0", "recovery_time")["goal"], "beyond");
     assert_eq!(json["manifest"]["calibration"], json!({"name": "here", "sha256": "abc"}));
+}
+
+/// A simulation three times as slow as reality that is as fast without one mechanism, and no faster without another.
+#[test]
+fn runs_without_a_mechanism_say_what_it_explains() {
+    let directory = campaign(3, 3);
+    let story = directory.path().join("story");
+    let mut manifest = manifest(3, vec![part("story", None)]);
+    for (mechanism, scale) in [("pauses", 1), ("timers", 3)] {
+        let left_out = LeftOut { mechanism: mechanism.to_owned(), meaning: String::new(), sha256: "abc".to_owned() };
+        for seed in 0..3 {
+            let place = story.join(format!("{}-seed{seed}", left_out.world()));
+            write(&place, "sim", seed, SCENARIO, &records(scale, seed));
+        }
+        manifest.left_out.push(left_out);
+    }
+    write_manifest(directory.path(), &manifest);
+    let (json, text) = read(directory.path());
+    let rows = json["mechanisms"].as_array().unwrap();
+    let row = |place: usize| (&rows[place]["left_out"], &rows[place]["p50"]["goals"]["reached"]);
+    assert_eq!((rows.len(), row(0).0, row(1).0, row(2).0), (3, &Value::Null, &"pauses".into(), &"timers".into()));
+    assert_eq!((row(0).1, row(2).1), (&0.into(), &0.into()));
+    assert_eq!(rows[1]["p50"]["goals"]["reached"], rows[1]["p50"]["goals"]["cells"]);
+    let off = json["off"].as_array().unwrap();
+    assert_eq!(off.len(), off.iter().filter(|cell| cell["excess"] == "pauses").count(), "{off:?}");
+    let p50 = off.iter().find(|cell| cell["measure"] == "latency_p50").unwrap();
+    assert_eq!(p50["difference_without"]["pauses"], 0.0);
+    assert_eq!(p50["difference_without"]["timers"], p50["difference"]);
+    assert!(text.contains("left out") && text.contains("too much of"), "{text}");
+
+    let without = self::campaign(3, 3);
+    assert!(!read(without.path()).1.contains("too much of"));
 }

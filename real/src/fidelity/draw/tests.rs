@@ -43,7 +43,7 @@ fn the_files_of_the_campaign_are_those_that_the_command_writes() {
         write(&args).unwrap();
     }
     let files = |folder: &Path| -> BTreeMap<String, String> {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
         entries
             .map(|path| (path.file_name().unwrap().display().to_string(), fs::read_to_string(path).unwrap()))
             .collect()
@@ -56,6 +56,14 @@ fn the_files_of_the_campaign_are_those_that_the_command_writes() {
     fs::write(&changed, "my notes").unwrap();
     let refused = write(&args).unwrap_err();
     assert!(refused.message.contains("was not written by this program"), "{}", refused.message);
+}
+
+/// It is not drawn, and no other test plays it, as it computes for long.
+#[test]
+fn the_scenario_of_the_onset_is_valid() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/fidelity/onset/computing.toml");
+    let scenario = Scenario::load(&file, &["load.rate=200".to_owned()]).unwrap();
+    assert_eq!((scenario.workload.name(), scenario.servers.service_time_min), ("dfs", Duration::ZERO));
 }
 
 #[test]
