@@ -99,7 +99,7 @@ pub fn run(args: &FidelityArgs) -> Result<Exit, Failure> {
         "{all} runs: {} scenarios x {} x {} seeds; {played} played, {kept} kept\n\n  folder       {place}\n  \
          calibration  {}\n  compare      {reports} fidelity {shown}\n",
         campaign.scenarios().len(),
-        kinds(campaign.left_out().len()),
+        kinds(campaign.left_out()),
         args.runs,
         campaign.calibration().sha256,
     ));

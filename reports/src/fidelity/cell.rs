@@ -65,7 +65,7 @@ pub enum Verdict {
 impl Cell {
     /// Returns the difference between the worlds: the error, or the median distance of a measure that has none.
     pub fn difference(&self) -> Option<f64> {
-        self.error.or(self.sim_real.map(|across| across.median))
+        difference(self.error, self.sim_real)
     }
 
     /// Returns true if something is left to explain: the cell misses its goal, or it is apart.
@@ -100,8 +100,7 @@ impl Cell {
     /// Compares the worlds in one measure. Returns `None` if neither world has it in this phase.
     pub(super) fn compare(measure: Measure, phase: &str, real: &[Member], sim: &[Member]) -> Option<Self> {
         let cell = Self::measure(measure, phase, real, sim)?;
-        // Measures without values of single runs do not use the scale.
-        let scale = cell.real.map_or(1.0, |spread| spread.median);
+        let scale = scale(cell.real);
         let p = permutation::p(&both(real, sim), |a: &Member, b: &Member| measure.distance(a, b, phase, scale));
         Some(Self { p, ..cell })
     }
@@ -110,8 +109,7 @@ impl Cell {
     pub(super) fn measure(measure: Measure, phase: &str, real: &[Member], sim: &[Member]) -> Option<Self> {
         let real_values = values(measure, phase, real);
         let sim_values = values(measure, phase, sim);
-        // Measures without values of single runs do not use the scale.
-        let scale = real_values.map_or(1.0, |spread| spread.median);
+        let scale = scale(real_values);
         let among_real = pairs(real, real).filter(|(a, b)| a.seed < b.seed);
         let real_real = among_real.filter_map(|(a, b)| measure.distance(a, b, phase, scale)).collect();
         let real_real = PairDistances::over(real_real);
@@ -121,8 +119,7 @@ impl Cell {
         let error = error(measure, phase, real, sim, real_values.zip(sim_values));
         let scale_of_bound =
             if measure == Measure::Wasserstein { values(Measure::P50, phase, real) } else { real_values };
-        let difference = error.or(sim_real.map(|across| across.median));
-        let matters = difference.is_some_and(|difference| {
+        let matters = difference(error, sim_real).is_some_and(|difference| {
             relevance::matters(measure, difference, scale_of_bound.map(|values| values.median))
         });
         // A measure without any distance would be an empty row.
@@ -142,6 +139,16 @@ impl Cell {
             is_beyond: false,
         })
     }
+}
+
+/// Returns what distances of latencies are a share of. Measures without values of single runs do not use it.
+fn scale(real: Option<MedianRange>) -> f64 {
+    real.map_or(1.0, |spread| spread.median)
+}
+
+/// Returns the error, or the median distance of a measure that has none.
+fn difference(error: Option<f64>, sim_real: Option<PairDistances>) -> Option<f64> {
+    error.or(sim_real.map(|across| across.median))
 }
 
 /// Returns the median and the range of the values of single runs; `None` if they have none.
