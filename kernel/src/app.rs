@@ -72,6 +72,8 @@ static OF_PROGRAM: OnceLock<Option<App>> = OnceLock::new();
 pub struct App {
     services: Vec<(String, Software)>,
     load: Option<Load>,
+    /// The processes of its services keep to [`Host`].
+    shares_runtime: bool,
     methods: Methods,
     descriptors: Vec<&'static [u8]>,
     /// Why a set of descriptors cannot be used.
@@ -175,6 +177,22 @@ impl App {
         });
         self.services.push((name.into(), software));
         self
+    }
+
+    /// Declares that the code of the services keeps to [`Host`], and neither sleeps, spawns nor times out with tokio.
+    ///
+    /// By default each process has a tokio runtime of its own in a simulation, as in the real world, and may use all of tokio but its threads
+    /// and sockets. Processes that share a runtime are several times as fast there; a sleep or a task of tokio ends their run with a message.
+    /// The real world does not change by it.
+    #[must_use]
+    pub fn on_shared_runtime(mut self) -> Self {
+        self.shares_runtime = true;
+        self
+    }
+
+    /// Returns whether each process of the services has a tokio runtime of its own in a simulation.
+    pub fn has_own_runtime(&self) -> bool {
+        !self.shares_runtime
     }
 
     /// Declares that `method`, such as `shop.v1.Stock/Watch`, has this shape, for its callers and its servers. A method that is declared

@@ -19,6 +19,7 @@ pub(crate) struct Activity {
     failed: Arc<OnceLock<Mutex<Option<SimulationError>>>>,
     steps: Arc<AtomicU64>,
     has_loopback: Arc<AtomicBool>,
+    process_woken: Arc<AtomicBool>,
 }
 
 impl Activity {
@@ -45,6 +46,17 @@ impl Activity {
     /// Returns true once two processes of one machine are connected.
     pub(crate) fn has_loopback(&self) -> bool {
         self.has_loopback.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether a process with a runtime of its own waits for a turn, which it gets behind the step. Machines do not move the clock by
+    /// themselves before.
+    pub(crate) fn set_process_woken(&self, is_woken: bool) {
+        self.process_woken.store(is_woken, Ordering::Relaxed);
+    }
+
+    /// Returns whether a process with a runtime of its own waits for a turn.
+    pub(crate) fn is_process_woken(&self) -> bool {
+        self.process_woken.load(Ordering::Relaxed)
     }
 
     /// Reports that a task of a host has panicked: the driver ends the simulation.

@@ -16,6 +16,8 @@ use clap::ValueEnum;
 use futures_util::future::ready;
 use kernel::world::SharedWorld;
 
+use crate::misuse;
+
 /// A leak that can be planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Canary {
@@ -49,6 +51,12 @@ pub enum Canary {
     TokioClock,
     /// A task that is spawned past the World.
     EscapedTask,
+    /// A thread of the operating system.
+    ForeignThread,
+    /// A socket of the operating system.
+    ForeignSocket,
+    /// fastrand, which seeds itself from the number of the thread.
+    Fastrand,
 }
 
 static PLANTED: OnceLock<Canary> = OnceLock::new();
@@ -68,7 +76,7 @@ pub(crate) fn is(canary: Canary) -> bool {
 
 /// Calls `ask` on a thread that runs no simulation.
 pub(crate) fn outside<T: Send>(ask: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| scope.spawn(ask).join().expect("it does not panic"))
+    misuse::without_refusing(|| thread::scope(|scope| scope.spawn(ask).join().expect("it does not panic")))
 }
 
 /// Returns turmoil's seed and epoch, or those that it would use by default if that leak is planted.
@@ -127,6 +135,9 @@ async fn leak() -> u64 {
             tokio::spawn(std::future::pending::<()>());
             0
         }
+        Canary::ForeignThread => thread::Builder::new().spawn(|| ()).map_or(0, |_| 1),
+        Canary::ForeignSocket => std::net::UdpSocket::bind("127.0.0.1:0").map_or(0, |_| 1),
+        Canary::Fastrand => fastrand::u64(..),
     }
 }
 

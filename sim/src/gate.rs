@@ -81,6 +81,15 @@ impl Gate {
         now.since(Instant::START) - state.stopped_before - stopped
     }
 
+    /// Returns whether the process may run. If not, the waker that `waiting` returns is woken when it may.
+    pub(crate) fn admits(&self, waiting: impl FnOnce() -> Waker) -> bool {
+        let is_open = !self.is_closed.load(Relaxed);
+        if !is_open {
+            self.state().waiting.push(waiting());
+        }
+        is_open
+    }
+
     /// Puts `task` behind this gate.
     pub(crate) fn guard<F>(self: &Arc<Self>, task: F) -> Gated<F> {
         Gated { gate: self.clone(), task }
@@ -109,8 +118,7 @@ impl<F: Future + Unpin> Future for Gated<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        if self.gate.is_closed.load(Relaxed) {
-            self.gate.state().waiting.push(cx.waker().clone());
+        if !self.gate.admits(|| cx.waker().clone()) {
             return Poll::Pending;
         }
         Pin::new(&mut self.task).poll(cx)

@@ -9,8 +9,18 @@ use kernel::{
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
-    clock::Clock, compute::Compute, error::SimulationError, gate::Gate, host_id::HostId, machine::Machine, net::Net,
-    processors::Processors, system::System, tasks::Tasks,
+    clock::Clock,
+    compute::Compute,
+    error::SimulationError,
+    gate::Gate,
+    host_id::HostId,
+    machine::Machine,
+    net::{Backlog, Connection, Net},
+    process::Processes,
+    processors::Processors,
+    stream::SimStream,
+    system::System,
+    tasks::Tasks,
 };
 
 /// The parts that all hosts of a simulation share.
@@ -23,6 +33,10 @@ pub(crate) struct Shared {
     pub(crate) processors: Option<Arc<Processors>>,
     /// The hosts by name, which others connect to.
     pub(crate) names: BTreeMap<String, HostId>,
+    /// The processes that have a runtime of their own.
+    pub(crate) processes: Processes,
+    /// The seed of the simulation.
+    pub(crate) seed: u64,
 }
 
 /// One host: a process, and those that follow it after a crash.
@@ -36,12 +50,12 @@ pub(crate) struct Host {
     /// The tasks of its process, and of its operating system on behalf of the process.
     pub(crate) tasks: Arc<Tasks>,
     /// The state of its one process.
-    pub(crate) process: watch::Sender<Process>,
+    pub(crate) process: watch::Sender<ProcessState>,
 }
 
 /// The state of a host's process: Down → Starting → Up, and back to Down by a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Process {
+pub(crate) enum ProcessState {
     Down,
     Starting,
     /// The process listens.
@@ -51,12 +65,33 @@ pub(crate) enum Process {
 impl Host {
     /// Creates a host on `machine` whose process is being started.
     pub(crate) fn new(id: HostId, machine: Arc<Machine>, shared: Arc<Shared>) -> Self {
-        let process = watch::channel(Process::Starting).0;
+        let process = watch::channel(ProcessState::Starting).0;
         Self { id, shared, machine, gate: Arc::default(), tasks: Arc::default(), process }
     }
 }
 
 impl Host {
+    /// Returns the host called `name`.
+    pub(crate) fn named(&self, name: &str) -> io::Result<HostId> {
+        let named = self.shared.names.get(name).copied();
+        named.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no host `{name}`")))
+    }
+
+    /// Runs `task` of the operating system on behalf of the process. It goes on while the process is frozen, and ends with it.
+    pub(crate) fn spawn_outside(&self, task: BoxFuture<'static, ()>) {
+        self.machine.spawn(self.id, self.tasks.add(task));
+    }
+
+    /// Has the operating system complete connections to the process. Each is what `end` makes of it.
+    pub(crate) async fn accept(&self, end: impl Fn(Connection) -> BoxStream + Send + 'static) -> io::Result<Backlog> {
+        let (backlog, accept) = self.shared.net.listen(self.id, end).await?;
+        self.spawn_outside(accept);
+        self.process.send_replace(ProcessState::Up);
+        // The operation that started the process waits for this on another host.
+        self.shared.net.activity.happened();
+        Ok(backlog)
+    }
+
     /// Returns when a task that sleeps until `at` continues.
     fn wakes(&self, at: Instant) -> Instant {
         // A deadline that has passed does not sleep, so it is not late.
@@ -121,22 +156,17 @@ impl World for Host {
     }
 
     fn connect<'a>(&'a self, server: &'a str) -> BoxFuture<'a, io::Result<BoxStream>> {
-        let to = self.shared.names.get(server).copied();
         Box::pin(async move {
-            let to =
-                to.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no host `{server}`")))?;
-            self.shared.net.connect(self.id, to).await
+            let net = &self.shared.net;
+            let connection = net.connect(self.id, self.named(server)?).await?;
+            Ok(Box::new(SimStream::new(connection, &net.activity)) as BoxStream)
         })
     }
 
     fn listen(&self) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         Box::pin(async {
-            let (backlog, accept) = self.shared.net.listen(self.id).await?;
-            // The operating system is not behind its processes' gate: it completes connections while they are frozen.
-            self.machine.spawn(self.id, self.tasks.add(accept));
-            self.process.send_replace(Process::Up);
-            // The operation that started the process waits for this on another host.
-            self.shared.net.activity.happened();
+            let activity = self.shared.net.activity.clone();
+            let backlog = self.accept(move |connection| Box::new(SimStream::new(connection, &activity))).await?;
             Ok(Box::new(backlog) as Box<dyn Listener>)
         })
     }

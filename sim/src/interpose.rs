@@ -1,23 +1,33 @@
-//! The operating system's clock and randomness, replaced on simulation threads.
+//! The operating system's clock, randomness, waits, threads and sockets, replaced on simulation threads.
 //!
 //! Some dependencies ask the operating system directly, without the World: h2 expires reset streams by
-//! `std::time::Instant`, hyper dates replies, `RandomState` seeds hash maps, tokio seeds its `select!`. This file
+//! `std::time::Instant`, hyper dates replies, `RandomState` seeds hash maps, tokio seeds its `select!`. This folder
 //! defines the C functions that these calls end up in. On a thread that runs a simulation the functions answer from the
 //! virtual clock and from the simulation's seed; on any other thread they make the system call.
+//!
+//! | module | functions |
+//! | --- | --- |
+//! | this one | `clock_gettime`, `getrandom` |
+//! | `epoll` | `epoll_wait`, by which the runtime of a [process](crate::process) says until when it has nothing to do |
+//! | `foreign` | `pthread_create` and `socket`, which a simulation refuses |
+//! | `original` | libc's functions, for all other threads |
 //!
 //! This is the only unsafe code of the workspace.
 
 #![allow(unsafe_code)]
 
+mod epoll;
+mod foreign;
+mod original;
+
 use std::{
     cell::Cell,
     marker::PhantomData,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
+
+use original::Original;
 
 use crate::{planted::planted, trace, virtual_time};
 
@@ -71,14 +81,13 @@ type ClockGettime = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -
 
 /// Returns libc's `clock_gettime`, which usually answers without entering the kernel, as the bare system call does not.
 fn real_clock_gettime() -> ClockGettime {
-    static REAL: OnceLock<ClockGettime> = OnceLock::new();
-    *REAL.get_or_init(|| {
-        // SAFETY: the name is a C string. What is found after this program's own symbol is libc's, of this type.
-        unsafe {
-            let found = libc::dlsym(libc::RTLD_NEXT, c"clock_gettime".as_ptr());
-            if found.is_null() { by_system_call } else { std::mem::transmute::<*mut libc::c_void, ClockGettime>(found) }
-        }
-    })
+    static ORIGINAL: Original = Original::named(c"clock_gettime");
+    let found = ORIGINAL.address();
+    if found.is_null() {
+        return by_system_call;
+    }
+    // SAFETY: the address is that of libc's function, which has this type.
+    unsafe { std::mem::transmute::<*mut libc::c_void, ClockGettime>(found) }
 }
 
 /// Makes the system call. It is used when libc is linked statically and so has no second `clock_gettime`.

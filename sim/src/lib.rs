@@ -37,6 +37,7 @@ mod operations;
 mod pipe;
 mod plan;
 mod planted;
+mod process;
 mod processors;
 pub mod reduction;
 mod replica;

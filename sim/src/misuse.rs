@@ -3,7 +3,8 @@
 //! * A task that was spawned past [`World::spawn`](kernel::world::World::spawn): no fault stops it. The tasks of a machine's runtime are
 //!   counted each time the machine comes to rest.
 //! * A sleep on tokio's clock, which counts the steps of the driver: 50 ms of it are fifty steps, whatever the virtual time.
-//! * Work on another thread, whose end no virtual time decides.
+//! * Work on another thread, whose end no virtual time decides. A simulation starts none, and opens no socket of the operating system: both
+//!   are refused.
 //! * Tasks that run over and over at one instant, so that a step of the driver does not end.
 //!
 //! The second and the third are seen by who wakes a task. A task is woken by another task, by the virtual clock or a message between two turns, or,
@@ -24,8 +25,78 @@ use tokio::runtime::Handle;
 use crate::{activity::Activity, virtual_time};
 
 thread_local! {
-    /// True while a task of a machine is polled.
+    /// True while a task of a machine or a process is polled.
     static IS_POLLING: Cell<bool> = const { Cell::new(false) };
+    /// True while a simulation runs on this thread.
+    static REFUSES: Cell<bool> = const { Cell::new(false) };
+    /// The first foreign thing that was refused.
+    static REFUSED: Cell<Option<Foreign>> = const { Cell::new(None) };
+}
+
+/// Something of the operating system that no simulation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    Thread,
+    Socket,
+}
+
+impl Foreign {
+    /// Returns the misuse that it is.
+    pub(crate) fn misuse(self) -> Misuse {
+        match self {
+            Self::Thread => Misuse::ForeignThread,
+            Self::Socket => Misuse::ForeignSocket,
+        }
+    }
+}
+
+/// Refuses what is foreign to the simulation that runs on this thread, until it is dropped.
+pub(crate) struct Refusing;
+
+impl Refusing {
+    pub(crate) fn begin() -> Self {
+        REFUSED.set(None);
+        REFUSES.set(true);
+        Self
+    }
+}
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        REFUSES.set(false);
+    }
+}
+
+/// Returns true, and notes it, if a simulation runs on this thread, which has to do without `foreign`.
+pub(crate) fn refuses(foreign: Foreign) -> bool {
+    // A thread that ends may have no variables any more.
+    let refuses = REFUSES.try_with(Cell::get).unwrap_or(false);
+    if refuses && REFUSED.get().is_none() {
+        REFUSED.set(Some(foreign));
+    }
+    refuses
+}
+
+/// Returns what was first refused since the last call.
+pub(crate) fn take_refused() -> Option<Foreign> {
+    REFUSED.take()
+}
+
+/// Runs `code` of the simulation itself, to which nothing is refused.
+#[cfg(feature = "canaries")]
+pub(crate) fn without_refusing<T>(code: impl FnOnce() -> T) -> T {
+    let refused = REFUSES.replace(false);
+    let result = code();
+    REFUSES.set(refused);
+    result
+}
+
+/// Runs `code` as what tasks do.
+pub(crate) fn as_task<T>(code: impl FnOnce() -> T) -> T {
+    let was_polling = IS_POLLING.replace(true);
+    let result = code();
+    IS_POLLING.set(was_polling);
+    result
 }
 
 /// What code did past the World.
@@ -46,6 +117,21 @@ pub(crate) enum Misuse {
          `tokio::fs` and of threads"
     )]
     OtherThread,
+    #[error(
+        "a thread was to be started (`pthread_create`), which no virtual time decides; use `host.compute` (`World::compute`) in place of \
+         `spawn_blocking`, of `tokio::fs`, of resolvers and of threads"
+    )]
+    ForeignThread,
+    #[error(
+        "a socket of the operating system was to be opened (`socket`), whose other end is in no simulation; use `host.serve` and \
+         `host.connector` in place of sockets, and `host.compute` with the time that a service takes which is no part of the scenario"
+    )]
+    ForeignSocket,
+    #[error(
+        "a task of {0} was woken past the World, by another thread or by another process, which share no memory in the real world; use \
+         `host.compute` (`World::compute`) in place of threads, and keep the state of a process in the closure of `App::service`"
+    )]
+    ForeignWake(String),
     #[error(
         "tasks ran {POLLS_MAX} times at one instant and never waited; a loop without an end needs a `host.sleep`, or something else that \
          it waits for"
@@ -112,10 +198,7 @@ impl WakeCheck {
             self.step.store(step, Relaxed);
             *lock(&self.began) = Some(tokio_now());
         }
-        let was_polling = IS_POLLING.replace(true);
-        let polled = poll();
-        IS_POLLING.set(was_polling);
-        polled
+        as_task(poll)
     }
 
     /// Checks who wakes a task now.

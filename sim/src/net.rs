@@ -27,7 +27,6 @@ use crate::{
     clock::Clock,
     host_id::{HostId, MachineId},
     pipe::{Pipe, Transfer},
-    stream::SimStream,
 };
 
 /// The port of host 0; those of the others follow. They are below the ports that connections are opened from.
@@ -111,8 +110,8 @@ impl Net {
         (self.machine(host.machine), FIRST_PORT + host.number as u16).into()
     }
 
-    /// Opens a stream from `from` to `to`, which takes a round trip, whether it is accepted or refused.
-    pub(crate) async fn connect(&self, from: HostId, to: HostId) -> io::Result<BoxStream> {
+    /// Opens a connection from `from` to `to`, which takes a round trip, whether it is accepted or refused.
+    pub(crate) async fn connect(&self, from: HostId, to: HostId) -> io::Result<Connection> {
         if from.machine == to.machine {
             self.activity.uses_loopback();
         }
@@ -123,8 +122,8 @@ impl Net {
         self.cross(from, half.unwrap_or_else(|| self.times.one_way.sample(&mut rng))).await;
         let socket = socket?;
         let accepted = self.connections().accepted.remove(&socket.local_addr()?);
-        let [to_server, to_client] = accepted.expect("a connection is accepted before the client learns of it");
-        Ok(Box::new(SimStream::new(socket, to_server, to_client, &self.activity)))
+        let [outgoing, incoming] = accepted.expect("a connection is accepted before the client learns of it");
+        Ok(Connection { socket, outgoing, incoming })
     }
 
     /// Lets the operating system at `to` accept or refuse a connection from `from`.
@@ -151,8 +150,12 @@ impl Net {
     }
 
     /// Does the operating system's part of listening: it completes connections even while the process is frozen. Returns the
-    /// backlog, and the future that fills it.
-    pub(crate) async fn listen(&self, host: HostId) -> io::Result<(Backlog, BoxFuture<'static, ()>)> {
+    /// backlog, and the future that fills it with what `end` makes of each connection.
+    pub(crate) async fn listen(
+        &self,
+        host: HostId,
+        end: impl Fn(Connection) -> BoxStream + Send + 'static,
+    ) -> io::Result<(Backlog, BoxFuture<'static, ()>)> {
         let address = self.address(host);
         let listener = TcpListener::bind(("0.0.0.0", address.port())).await?;
         let (backlog, accepted) = mpsc::channel(BACKLOG);
@@ -167,10 +170,10 @@ impl Net {
                 let Either::Right((Ok((socket, client)), _)) = select(closed, accept).await else { return };
                 net.activity.happened();
                 let from = net.opener(client.ip(), address);
-                let to_server = net.pipe("net.to_server", host, &net.times.to_server);
-                let to_client = net.pipe("net.to_client", from, &net.times.to_client);
-                net.connections().accepted.insert(client, [to_server.clone(), to_client.clone()]);
-                slot.send(SimStream::new(socket, to_client, to_server, &net.activity));
+                let incoming = net.pipe("net.to_server", host, &net.times.to_server);
+                let outgoing = net.pipe("net.to_client", from, &net.times.to_client);
+                net.connections().accepted.insert(client, [incoming.clone(), outgoing.clone()]);
+                slot.send(end(Connection { socket, outgoing, incoming }));
             }
         });
         Ok((Backlog { accepted }, accept))
@@ -206,6 +209,13 @@ impl Net {
     }
 }
 
+/// One end of a connection: turmoil's socket, and the pipes to the other end and from there.
+pub(crate) struct Connection {
+    pub(crate) socket: TcpStream,
+    pub(crate) outgoing: Arc<Pipe>,
+    pub(crate) incoming: Arc<Pipe>,
+}
+
 /// The entry of a connection that is being opened, until it is dropped.
 struct OpeningEntry<'a> {
     net: &'a Net,
@@ -239,14 +249,11 @@ impl Drop for ListeningEntry {
 
 /// Connections that are complete and that the server has yet to accept.
 pub(crate) struct Backlog {
-    accepted: mpsc::Receiver<SimStream>,
+    accepted: mpsc::Receiver<BoxStream>,
 }
 
 impl Listener for Backlog {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>> {
-        Box::pin(async {
-            let stream = self.accepted.recv().await.ok_or(io::ErrorKind::NotConnected)?;
-            Ok(Box::new(stream) as BoxStream)
-        })
+        Box::pin(async { Ok(self.accepted.recv().await.ok_or(io::ErrorKind::NotConnected)?) })
     }
 }

@@ -172,6 +172,11 @@ impl Pipe {
         }
     }
 
+    /// Returns true if a chunk has arrived.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.state().chunks.front().is_some_and(|chunk| chunk.arrives <= self.clock.now())
+    }
+
     /// Removes and returns the first chunk.
     pub(crate) fn pop(&self) -> Option<Bytes> {
         self.state().chunks.pop_front().map(|chunk| chunk.bytes)

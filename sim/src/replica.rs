@@ -21,14 +21,49 @@ use tokio::sync::watch;
 
 use crate::{
     error::SimulationError,
-    host::{Host, Process, Shared},
+    host::{Host, ProcessState, Shared},
     host_id::HostId,
     machine::Machine,
+    process::{Process, RuntimeKind},
 };
 
-/// The software of a replica's process, given its host, its recorder, its name and the injector of its faults.
-pub(crate) type Software =
-    Arc<dyn Fn(SharedWorld, Recorder, &str, Arc<Injector>) -> BoxFuture<'static, io::Result<()>> + Send + Sync>;
+/// What a replica's process runs, given its host, its recorder, its name and the injector of its faults.
+type Serve = dyn Fn(SharedWorld, Recorder, &str, Arc<Injector>) -> BoxFuture<'static, io::Result<()>> + Send + Sync;
+
+/// The software of replicas.
+#[derive(Clone)]
+pub(crate) struct Software {
+    serve: Arc<Serve>,
+    runtime: RuntimeKind,
+}
+
+impl Software {
+    /// Creates software that keeps to the World.
+    pub(crate) fn new(
+        serve: impl Fn(SharedWorld, Recorder, &str, Arc<Injector>) -> BoxFuture<'static, io::Result<()>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self { serve: Arc::new(serve), runtime: RuntimeKind::Shared }
+    }
+
+    /// Returns the software, each process of which has such a runtime.
+    pub(crate) fn in_runtime(self, runtime: RuntimeKind) -> Self {
+        Self { runtime, ..self }
+    }
+
+    /// Runs a process.
+    pub(crate) fn serve(
+        &self,
+        world: SharedWorld,
+        recorder: Recorder,
+        name: &str,
+        injector: Arc<Injector>,
+    ) -> BoxFuture<'static, io::Result<()>> {
+        (self.serve)(world, recorder, name, injector)
+    }
+}
 
 /// One replica, through all its processes.
 pub(crate) struct Replica {
@@ -39,6 +74,8 @@ pub(crate) struct Replica {
     software: Software,
     injector: Arc<Injector>,
     run: Mutex<Run>,
+    /// The process, if it has a runtime of its own.
+    process: Mutex<Option<Arc<Process>>>,
     /// Processes that were started after a crash.
     restarts: AtomicU64,
     /// The number of restarts before the last process that has ended.
@@ -78,6 +115,7 @@ impl Replica {
             software,
             injector,
             run: Mutex::new(Run { is_wanted: true, ..Run::default() }),
+            process: Mutex::default(),
             restarts: AtomicU64::new(0),
             ended: watch::Sender::new(None),
         })
@@ -107,27 +145,44 @@ impl Replica {
         };
         let host = self.host.clone();
         host.spawn(Box::pin(async move {
-            match self.serve(start).await {
-                // It was asked to end. What is left of it goes with its process.
-                Ok(()) => self.note_end(),
-                Err(error) => self.host.shared.net.activity.failed_with(SimulationError::of_software(error)),
+            self.exec(start).await;
+            match self.software.runtime {
+                RuntimeKind::Shared => self.serve(self.host.clone()).await,
+                RuntimeKind::Own => self.start_process(),
             }
         }));
     }
 
-    /// Runs the software of the process number `start`, until it is killed.
-    async fn serve(&self, start: u64) -> io::Result<()> {
+    /// Waits until the process number `start` begins to run its software.
+    async fn exec(&self, start: u64) {
         // The first process was started before the run begins, so that it listens at time zero.
         if start > 1 {
             let delay = self.host.shared.compute.exec_to_listen(self.index, start);
             self.host.shared.clock.sleep_until(self.host.id, self.host.now() + delay).await;
         }
-        (self.software)(self.host.clone(), self.recorder.clone(), &self.name, self.injector.clone()).await
+    }
+
+    /// Starts the process in a runtime of its own.
+    fn start_process(self: Arc<Self>) {
+        let replica = self.clone();
+        let processes = &self.host.shared.processes;
+        let process = processes.start(self.host.clone(), |world| async move { replica.serve(world).await });
+        *lock(&self.process) = Some(process);
+    }
+
+    /// Runs the software of a process until it is killed or ends.
+    async fn serve(&self, world: SharedWorld) {
+        let serving = self.software.serve(world, self.recorder.clone(), &self.name, self.injector.clone());
+        match serving.await {
+            // It was asked to end. What is left of it goes with its process.
+            Ok(()) => self.note_end(),
+            Err(error) => self.host.shared.net.activity.failed_with(SimulationError::of_software(error)),
+        }
     }
 
     /// Kills the process (SIGKILL): none of its tasks runs from this instant on. [`exit`](Self::exit) drops them.
     pub(crate) fn crash(&self) -> Effect {
-        if self.host.process.send_replace(Process::Down) == Process::Down {
+        if self.host.process.send_replace(ProcessState::Down) == ProcessState::Down {
             return Effect::ServerIsDown;
         }
         self.host.gate.kill();
@@ -142,12 +197,16 @@ impl Replica {
 
     fn note_end(&self) {
         self.ended.send_replace(Some(self.restarts.load(Ordering::Relaxed)));
+        if self.software.runtime == RuntimeKind::Own {
+            // The fault that waits for it has yet to see it.
+            self.host.shared.net.activity.happened();
+        }
     }
 
     /// Asks the process to finish the calls under way and to end (SIGTERM). Returns the number of the process; `None` if there is
     /// none.
     pub(crate) fn drain(self: &Arc<Self>) -> Option<u64> {
-        if *self.host.process.borrow() == Process::Down {
+        if *self.host.process.borrow() == ProcessState::Down {
             return None;
         }
         let number = self.restarts.load(Ordering::Relaxed);
@@ -155,15 +214,24 @@ impl Replica {
         // Tasks of the process wake in a turn of its machine.
         self.host.machine.in_turn(move || {
             if replica.has_process(number) {
-                replica.injector.drain();
+                replica.ask_to_end();
             }
         });
         Some(number)
     }
 
+    /// Tells the process that it is to end, in a turn of its own.
+    fn ask_to_end(&self) {
+        let injector = self.injector.clone();
+        match &*lock(&self.process) {
+            Some(process) => process.in_turn(move || injector.drain()),
+            None => injector.drain(),
+        }
+    }
+
     /// Returns whether the process of this number is there.
     pub(crate) fn has_process(&self, number: u64) -> bool {
-        *self.host.process.borrow() != Process::Down && self.restarts.load(Ordering::Relaxed) == number
+        *self.host.process.borrow() != ProcessState::Down && self.restarts.load(Ordering::Relaxed) == number
     }
 
     /// Completes when the process of this number has ended by itself or was killed.
@@ -181,6 +249,7 @@ impl Replica {
             // The end of another process of this replica may have done it.
             if replica.host.gate.is_killed() {
                 replica.host.tasks.drop_all();
+                replica.drop_process();
                 replica.host.gate.reset();
                 lock(&replica.run).is_there = false;
                 // Its peers have yet to see it.
@@ -190,28 +259,33 @@ impl Replica {
         });
     }
 
+    fn drop_process(&self) {
+        let process = lock(&self.process).take();
+        process.iter().for_each(|process| self.host.shared.processes.end(process));
+    }
+
     /// Starts a process, unless there is one. Completes when it listens or is killed.
     pub(crate) async fn start(self: &Arc<Self>) -> Effect {
         let mut process = self.host.process.subscribe();
-        if *process.borrow() == Process::Down {
+        if *process.borrow() == ProcessState::Down {
             self.restarts.fetch_add(1, Ordering::Relaxed);
-            self.host.process.send_replace(Process::Starting);
+            self.host.process.send_replace(ProcessState::Starting);
             lock(&self.run).is_wanted = true;
             self.launch();
         }
         let number = self.restarts.load(Ordering::Relaxed);
         // A crash and a restart at one instant replace the process by another one that is starting.
         let is_replaced = || self.restarts.load(Ordering::Relaxed) != number;
-        let settled = process.wait_for(|process| *process != Process::Starting || is_replaced()).await;
+        let settled = process.wait_for(|process| *process != ProcessState::Starting || is_replaced()).await;
         match settled.as_deref() {
-            Ok(Process::Up) if !is_replaced() => Effect::Applied,
+            Ok(ProcessState::Up) if !is_replaced() => Effect::Applied,
             _ => Effect::ServerIsDown,
         }
     }
 
     /// Stops the process (SIGSTOP).
     pub(crate) fn freeze(&self) -> Effect {
-        if *self.host.process.borrow() == Process::Down {
+        if *self.host.process.borrow() == ProcessState::Down {
             return Effect::ServerIsDown;
         }
         self.host.gate.shut(self.host.now());
@@ -223,7 +297,7 @@ impl Replica {
 
     /// Makes the process inject `injection` into its work from now on; a frozen process does so once it continues.
     pub(crate) fn inject(&self, injection: Injection) -> Effect {
-        if *self.host.process.borrow() == Process::Down {
+        if *self.host.process.borrow() == ProcessState::Down {
             return Effect::ServerIsDown;
         }
         self.injector.set(injection);
@@ -232,7 +306,7 @@ impl Replica {
 
     /// Lets a stopped process continue (SIGCONT).
     pub(crate) fn resume(&self) -> Effect {
-        if *self.host.process.borrow() == Process::Down {
+        if *self.host.process.borrow() == ProcessState::Down {
             return Effect::ServerIsDown;
         }
         self.host.gate.open(self.host.now());

@@ -25,6 +25,7 @@ use crate::{
     limits::Limits,
     machine::Ended,
     plan::Plan,
+    process::RuntimeKind,
     replica::Software,
     simulation::{Bounds, Hosts, Simulation},
     thread::on_own_thread,
@@ -160,7 +161,7 @@ fn inputs(plan: &Plan) -> Result<Inputs, SimulationError> {
 /// Returns the software of every replica: a server with these settings, which runs until its process is killed or asked to end.
 fn server_software(settings: ReplicaSettings) -> Software {
     let results = Arc::<Results>::default();
-    Arc::new(move |world, recorder, name, injector| {
+    Software::new(move |world, recorder, name, injector| {
         let name = name.to_owned();
         let settings = settings.clone();
         let services = workload::services(&settings, Some(results.clone()));
@@ -174,7 +175,8 @@ fn server_software(settings: ReplicaSettings) -> Software {
 
 /// Returns the software of every replica: a process of the service of `app`.
 fn app_software(app: App, settings: ReplicaSettings) -> Software {
-    Arc::new(move |world, recorder, name, injector| {
+    let runtime = if app.has_own_runtime() { RuntimeKind::Own } else { RuntimeKind::Shared };
+    Software::new(move |world, recorder, name, injector| {
         let name = name.to_owned();
         let settings = settings.clone();
         let app = app.clone();
@@ -184,6 +186,7 @@ fn app_software(app: App, settings: ReplicaSettings) -> Software {
             app.serve(world, recorder, &name, settings, injector, stop).await
         })
     })
+    .in_runtime(runtime)
 }
 
 /// Offers the load while the faults are applied. Ends with the load.

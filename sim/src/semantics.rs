@@ -14,6 +14,7 @@ mod freeze;
 mod half_open;
 mod loss;
 mod nemesis;
+mod own_runtime;
 mod partition;
 mod policies;
 mod processes;
@@ -185,7 +186,7 @@ fn software<F>(serve: impl Fn(SharedWorld) -> F + Send + Sync + 'static) -> Soft
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
-    Arc::new(move |world, _, _, _| Box::pin(serve(world)))
+    Software::new(move |world, _, _, _| Box::pin(serve(world)))
 }
 
 /// Returns software that runs `serve` for each connection, all at the same time.

@@ -33,9 +33,11 @@ use crate::{
     interpose::EPOCH_SECONDS,
     limits::{Limits, Progress},
     machine::{Ended, Machine},
+    misuse::{self, Refusing},
     net::{EPHEMERAL_PORTS, Net, Times},
     operations::SimOperations,
     pipe::Transfer,
+    process::Processes,
     processors::Processors,
     replica::{Replica, Software},
     system::System,
@@ -49,7 +51,8 @@ const TCP_CAPACITY: usize = 1 << 16;
 
 /// A simulation that has been built and not yet run.
 pub(crate) struct Simulation {
-    // The fields are dropped in this order: the tasks, then the timers that are left.
+    // The fields are dropped in this order: the processes, the tasks of machines, then the timers that are left.
+    processes: ProcessesOfRun,
     turmoil: turmoil::Sim<'static>,
     clock: ClockOfRun,
     activity: Activity,
@@ -93,7 +96,7 @@ impl Simulation {
         let entropy = Entropy::new(seed);
         let Bounds { limits, watch } = bounds;
         let clock = Arc::new(Clock::within(ClockBounds { until: limits.until, timers: limits.timers, watch }));
-        let shared = shared(clock.clone(), calibration, entropy, replicas);
+        let shared = shared(clock.clone(), calibration, seed, replicas);
         let activity = shared.net.activity.clone();
         let [clients, servers] =
             [MachineId::CLIENT, MachineId::SERVERS].map(|id| Machine::new(id, clock.clone(), activity.clone()));
@@ -117,7 +120,8 @@ impl Simulation {
         turmoil.client("client", run_client(clients, clock.clone(), client));
         turmoil.host("servers", move || servers.clone().run());
         shared.net.set_machines(["client", "servers"].map(|name| turmoil.lookup(name)).into());
-        Self { turmoil, clock: ClockOfRun(clock, shared.processors.clone()), activity, records, seed, limits }
+        let clock = ClockOfRun(clock, shared.processors.clone());
+        Self { processes: ProcessesOfRun(shared), turmoil, clock, activity, records, seed, limits }
     }
 
     /// Takes steps while anything is under way at this instant, then moves the clock to the next timer, until the
@@ -127,6 +131,7 @@ impl Simulation {
         let mut steps = 0;
         let mut instants = 1;
         let mut steps_at_advance = 0;
+        let _refusing = Refusing::begin();
         loop {
             steps += 1;
             if let Some(limit) = self.limits.hit(self.progress(steps - steps_at_advance)) {
@@ -136,10 +141,10 @@ impl Simulation {
             }
             self.activity.step();
             let done = self.turmoil.step().map_err(of_software)?;
-            if self.activity.has_panicked() {
-                return Err(SimulationError::panicked());
+            if !done {
+                self.processes.0.processes.take_turns();
             }
-            if let Some(failure) = self.activity.failure() {
+            if let Some(failure) = self.failure() {
                 return Err(failure);
             }
             if done {
@@ -162,6 +167,16 @@ impl Simulation {
         Ok(RunSoFar { run: CompletedRun { records, steps, instants }, stopped })
     }
 
+    /// Returns the error that ends the simulation, if there is one.
+    fn failure(&self) -> Option<SimulationError> {
+        if let Some(refused) = misuse::take_refused() {
+            self.activity.misused(&refused.misuse());
+        }
+        // Code panics because of what it is refused.
+        let failure = self.activity.failure();
+        failure.or_else(|| self.activity.has_panicked().then(SimulationError::panicked))
+    }
+
     /// Returns the clock, for as long as it lives.
     #[cfg(test)]
     pub(crate) fn clock(&self) -> std::sync::Weak<Clock> {
@@ -178,6 +193,15 @@ impl Simulation {
             timers: self.clock.fired(),
             is_overtime: self.clock.is_overtime(),
         }
+    }
+}
+
+/// The processes with a runtime of their own, which are dropped with the simulation: their tasks own the hosts that they run on.
+struct ProcessesOfRun(Arc<Shared>);
+
+impl Drop for ProcessesOfRun {
+    fn drop(&mut self) {
+        self.0.processes.clear();
     }
 }
 
@@ -209,7 +233,8 @@ fn of_software(error: Box<dyn Error>) -> SimulationError {
 }
 
 /// Builds what all hosts have in common.
-fn shared(clock: Arc<Clock>, calibration: &Calibration, entropy: Entropy, replicas: usize) -> Arc<Shared> {
+fn shared(clock: Arc<Clock>, calibration: &Calibration, seed: u64, replicas: usize) -> Arc<Shared> {
+    let entropy = Entropy::new(seed);
     let LinkTimes { one_way_us: one_way, connect_us: connect } = calibration.link.clone();
     let machine = calibration.machine.clone();
     let processors = machine.map(|times| Processors::new(clock.clone(), times, entropy));
@@ -219,10 +244,13 @@ fn shared(clock: Arc<Clock>, calibration: &Calibration, entropy: Entropy, replic
         }
         None => calibration.delays().map(Transfer::Delayed),
     };
+    let net = Net::new(clock.clone(), entropy, Times { one_way, connect, to_server, to_client });
     Arc::new(Shared {
         compute: Compute::new(calibration.clone(), entropy),
         system: System::new(calibration.system(), entropy),
-        net: Net::new(clock.clone(), entropy, Times { one_way, connect, to_server, to_client }),
+        processes: Processes::new(net.activity.clone()),
+        net,
+        seed,
         processors,
         clock,
         names: (0..replicas).map(|index| (server_name(index), HostId::server(index))).collect(),

@@ -14,6 +14,7 @@ use turmoil::net::TcpStream;
 
 use crate::{
     activity::Activity,
+    net::Connection,
     pipe::{Head, Pipe},
 };
 
@@ -28,7 +29,7 @@ pub(crate) struct SimStream {
 }
 
 impl SimStream {
-    pub(crate) fn new(socket: TcpStream, outgoing: Arc<Pipe>, incoming: Arc<Pipe>, activity: &Activity) -> Self {
+    pub(crate) fn new(Connection { socket, outgoing, incoming }: Connection, activity: &Activity) -> Self {
         Self { socket, outgoing, incoming, unread: Bytes::new(), activity: activity.clone() }
     }
 

@@ -129,10 +129,15 @@ impl Turn {
         loop {
             self.woken().await;
             self.rest(&runtime).await;
-            while !self.activity.is_under_way() && self.clock.go_on(self.machine) {
+            while self.is_last_to_act() && self.clock.go_on(self.machine) {
                 self.rest(&runtime).await;
             }
         }
+    }
+
+    /// Returns false if something has happened at this instant that the driver has yet to see to.
+    fn is_last_to_act(&self) -> bool {
+        !self.activity.is_under_way() && !self.activity.is_process_woken()
     }
 
     /// Completes when the clock has fired timers of this machine, or when the next timer is one of this machine.

@@ -26,7 +26,7 @@ fn settings() -> ReplicaSettings {
 
 /// Returns the whole server, stopped gracefully at `stop`.
 fn serving_until(stop: Duration) -> Software {
-    Arc::new(move |world, recorder, name, injector| {
+    Software::new(move |world, recorder, name, injector| {
         let name = name.to_owned();
         Box::pin(async move {
             let stopped = world.sleep_until(at(stop));

@@ -77,10 +77,12 @@ mod canaries {
     use super::verify;
 
     /// The leaks that end a run when they are used, and what the message names in their place.
-    const REFUSED: [(Canary, &str); 3] = [
+    const REFUSED: [(Canary, &str); 5] = [
         (Canary::EscapedTask, "use `host.spawn` (`World::spawn`) in place of `tokio::spawn`"),
         (Canary::TokioClock, "use `host.sleep` (`World::sleep_until`, `timeout_at`) in place of `tokio::time`"),
         (Canary::SpawnBlocking, "use `host.compute` (`World::compute`) in place of `spawn_blocking`"),
+        (Canary::ForeignThread, "a thread was to be started (`pthread_create`)"),
+        (Canary::ForeignSocket, "a socket of the operating system was to be opened (`socket`)"),
     ];
 
     /// Prints the README's table, with `--nocapture`.

@@ -1,0 +1,82 @@
+//! Threads and sockets, which a simulation refuses: no virtual time decides when they do what they do.
+
+use super::original::Original;
+use crate::misuse::{self, Foreign};
+
+type Start = extern "C" fn(*mut libc::c_void) -> *mut libc::c_void;
+
+type PthreadCreate =
+    unsafe extern "C" fn(*mut libc::pthread_t, *const libc::pthread_attr_t, Start, *mut libc::c_void) -> libc::c_int;
+
+/// The original, and the error if there is none.
+static PTHREAD_CREATE: Original = Original::named(c"pthread_create");
+
+/// Replaces libc's `pthread_create`: code of a simulation starts no thread. Elsewhere it is libc's. A fuzz target's sanitizer has one of
+/// its own.
+///
+/// # Safety
+///
+/// The arguments are those of the original.
+#[cfg_attr(not(feature = "fuzzing"), unsafe(no_mangle))]
+unsafe extern "C" fn pthread_create(
+    thread: *mut libc::pthread_t,
+    attributes: *const libc::pthread_attr_t,
+    start: Start,
+    argument: *mut libc::c_void,
+) -> libc::c_int {
+    if misuse::refuses(Foreign::Thread) {
+        return libc::EAGAIN;
+    }
+    let original = PTHREAD_CREATE.address();
+    if original.is_null() {
+        return libc::ENOSYS;
+    }
+    // SAFETY: the address is that of libc's function, which has this type.
+    let original = unsafe { std::mem::transmute::<*mut libc::c_void, PthreadCreate>(original) };
+    // SAFETY: the arguments are the caller's, for the function they were meant for.
+    unsafe { original(thread, attributes, start, argument) }
+}
+
+/// Replaces libc's `socket`: code of a simulation opens no socket of the operating system. Elsewhere it is the system call, with its `errno`.
+///
+/// # Safety
+///
+/// None is needed: the arguments are numbers.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn socket(domain: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> libc::c_int {
+    if misuse::refuses(Foreign::Socket) {
+        // SAFETY: the address is that of this thread's `errno`.
+        unsafe { *libc::__errno_location() = libc::EACCES };
+        return -1;
+    }
+    // SAFETY: the arguments are the caller's, for the system call they were meant for.
+    unsafe { libc::syscall(libc::SYS_socket, domain, kind, protocol) as libc::c_int }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "what is refused is what is tested")]
+mod tests {
+    use std::{io::ErrorKind, net::UdpSocket, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_simulation_starts_no_thread_and_opens_no_socket() {
+        assert!(UdpSocket::bind("127.0.0.1:0").is_ok());
+        let simulation = thread::spawn(|| {
+            let refusing = misuse::Refusing::begin();
+            let thread = thread::Builder::new().spawn(|| ()).map(drop).map_err(|error| error.raw_os_error());
+            let first = misuse::take_refused();
+            let socket = UdpSocket::bind("127.0.0.1:0").map(drop).map_err(|error| error.kind());
+            let second = misuse::take_refused();
+            let third = misuse::take_refused();
+            drop(refusing);
+            let after = thread::Builder::new().spawn(|| ()).is_ok();
+            (thread, first, socket, second, third, after)
+        });
+        let (thread, first, socket, second, third, after) = simulation.join().unwrap();
+        assert_eq!((thread, first), (Err(Some(libc::EAGAIN)), Some(Foreign::Thread)));
+        assert_eq!((socket, second, third), (Err(ErrorKind::PermissionDenied), Some(Foreign::Socket), None));
+        assert!(after);
+    }
+}
