@@ -1,8 +1,8 @@
 //! What wakes a process from outside of its turn.
 //!
 //! A waker of tokio that is used outside of the runtime's turn writes to a file descriptor, and the driver does not learn that the runtime has
-//! something to do. So everything that the simulation gives to a process is polled with wakers that lead here; they are fired in the turn that they ask
-//! for, where it is cheap.
+//! something to do. So everything that the simulation gives to a process is polled with wakers that lead here; they are fired in the turn
+//! that they ask for, where it is cheap.
 
 use std::{
     pin::Pin,
