@@ -22,9 +22,9 @@ enum Mistake {
     Waits,
     /// It panics at every fiftieth order.
     Panics,
-    /// It sleeps on tokio's clock.
+    /// It sleeps on tokio's clock: a mistake on a runtime that processes share.
     TokioSleep,
-    /// It spawns a task of tokio.
+    /// It spawns a task of tokio: a mistake there, too.
     TokioSpawn,
     /// It computes on a thread of tokio.
     TokioThread,
@@ -131,13 +131,15 @@ fn a_panic_is_an_internal_error_of_its_call() {
 
 #[test]
 fn what_a_simulation_cannot_play_is_an_error_with_the_remedy() {
-    for (mistake, remedy) in [
-        (Mistake::TokioSleep, "use `host.sleep`"),
-        (Mistake::TokioSpawn, "use `host.spawn`"),
-        (Mistake::TokioThread, "use `host.compute`"),
-        (Mistake::Spins, "a loop without an end needs a `host.sleep`"),
+    for (app, remedy) in [
+        (careless(Mistake::TokioSleep).on_shared_runtime(), "use `host.sleep`"),
+        (careless(Mistake::TokioSpawn).on_shared_runtime(), "use `host.spawn`"),
+        (careless(Mistake::TokioThread).on_shared_runtime(), "use `host.compute`"),
+        (careless(Mistake::TokioThread), "use `host.compute`"),
+        (careless(Mistake::Spins).on_shared_runtime(), "a loop without an end needs a `host.sleep`"),
+        (careless(Mistake::Spins), "a loop without an end needs a `host.sleep`"),
     ] {
-        let report = report("crash", &[], &careless(mistake));
+        let report = report("crash", &[], &app);
         assert!(report.contains(remedy), "{report}");
     }
 }
