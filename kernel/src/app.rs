@@ -182,7 +182,7 @@ impl App {
     /// Declares that the code of the services keeps to [`Host`], and neither sleeps, spawns nor times out with tokio.
     ///
     /// By default each process has a tokio runtime of its own in a simulation, as in the real world, and may use all of tokio but its threads
-    /// and sockets. Processes that share a runtime are several times as fast there; a sleep or a task of tokio ends their run with a message.
+    /// and sockets. Processes that share a runtime take fewer turns there; a sleep or a task of tokio ends their run with a message.
     /// The real world does not change by it.
     #[must_use]
     pub fn on_shared_runtime(mut self) -> Self {

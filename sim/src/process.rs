@@ -53,7 +53,7 @@ use world::ProcessWorld;
 /// Whose runtime runs the tasks of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RuntimeKind {
-    /// That of its machine: the code keeps to the World. A request costs a fraction.
+    /// That of its machine: the code keeps to the World.
     Shared,
     /// Its own: the code may use all of tokio.
     Own,
@@ -153,7 +153,7 @@ impl Process {
         built.map_err(|error| {
             let name = self.host.id.name();
             SimulationError::Failed(format!(
-                "no runtime for the process of {name}: {error}; each takes four file descriptors, of which `ulimit -n` allows more"
+                "no runtime for the process of {name}: {error}; each takes several file descriptors, of which `ulimit -n` allows more"
             ))
         })
     }
