@@ -10,6 +10,7 @@
 //! | this one | `clock_gettime`, `getrandom` |
 //! | `epoll` | `epoll_wait`, by which the runtime of a [process](crate::process) says until when it has nothing to do |
 //! | `foreign` | `pthread_create` and `socket`, which a simulation refuses |
+//! | `waits` | `nanosleep`, `clock_nanosleep` and `getaddrinfo`, which a simulation refuses |
 //! | `original` | libc's functions, for all other threads |
 //!
 //! This is the only unsafe code of the workspace.
@@ -19,6 +20,7 @@
 mod epoll;
 mod foreign;
 mod original;
+mod waits;
 
 use std::{
     cell::Cell,

@@ -3,8 +3,8 @@
 //! * A task that was spawned past [`World::spawn`](kernel::world::World::spawn): no fault stops it. The tasks of a machine's runtime are
 //!   counted each time the machine comes to rest.
 //! * A sleep on tokio's clock, which counts the steps of the driver: 50 ms of it are fifty steps, whatever the virtual time.
-//! * Work on another thread, whose end no virtual time decides. A simulation starts none, and opens no socket of the operating system: both
-//!   are refused.
+//! * Work on another thread, whose end no virtual time decides. A simulation starts none, opens no socket of the operating system, does not
+//!   sleep in it and resolves no name: they are refused.
 //! * Tasks that run over and over at one instant, so that a step of the driver does not end.
 //!
 //! The second and the third are seen by who wakes a task. A task is woken by another task, by the virtual clock or a message between two turns, or,
@@ -38,6 +38,8 @@ thread_local! {
 pub(crate) enum Foreign {
     Thread,
     Socket,
+    Sleep,
+    Name,
 }
 
 impl Foreign {
@@ -46,6 +48,8 @@ impl Foreign {
         match self {
             Self::Thread => Misuse::ForeignThread,
             Self::Socket => Misuse::ForeignSocket,
+            Self::Sleep => Misuse::ForeignSleep,
+            Self::Name => Misuse::ForeignName,
         }
     }
 }
@@ -127,6 +131,16 @@ pub(crate) enum Misuse {
          `host.connector` in place of sockets, and `host.compute` with the time that a service takes which is no part of the scenario"
     )]
     ForeignSocket,
+    #[error(
+        "a thread was to sleep (`nanosleep`), in which no virtual time passes; use `host.sleep` (`World::sleep_until`) in place of \
+         `std::thread::sleep`"
+    )]
+    ForeignSleep,
+    #[error(
+        "a name was to be resolved (`getaddrinfo`), and no simulation has resolvers; use `host.compute` (`World::compute`) with the time that it \
+         takes, in place of `ToSocketAddrs`"
+    )]
+    ForeignName,
     #[error(
         "a task of {0} was woken past the World, by another thread or by another process, which share no memory in the real world; use \
          `host.compute` (`World::compute`) in place of threads, and keep the state of a process in the closure of `App::service`"
