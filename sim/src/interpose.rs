@@ -136,7 +136,11 @@ unsafe extern "C" fn getrandom(buffer: *mut libc::c_void, length: libc::size_t, 
         // SAFETY: the arguments are the caller's, for the system call they were meant for.
         return unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) as libc::ssize_t };
     }
-    trace::note(None, || format!("asks the operating system for {length} random bytes"));
+    // A request for no bytes is how a library finds out once in a process whether the function is there: whichever simulation is first in
+    // the process makes it, and it decides nothing.
+    if length > 0 {
+        trace::note(None, || format!("asks the operating system for {length} random bytes"));
+    }
     for offset in 0..length {
         // SAFETY: `offset` is within the caller's `length` writable bytes.
         unsafe { buffer.cast::<u8>().add(offset).write(next_random() as u8) };

@@ -128,7 +128,7 @@ pub(crate) enum Misuse {
     ForeignThread,
     #[error(
         "a socket of the operating system was to be opened (`socket`), whose other end is in no simulation; use `host.serve` and \
-         `host.connector` in place of sockets, and `host.compute` with the time that a service takes which is no part of the scenario"
+         `call.channel` in place of sockets, and `host.compute` with the time that a service takes which is no part of the scenario"
     )]
     ForeignSocket,
     #[error(

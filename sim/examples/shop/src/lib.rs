@@ -8,6 +8,8 @@ use proto::{stock_client::StockClient, stock_server::Stock, stock_server::StockS
 use sim::{App, BoxError, Call, Host, Shape};
 use tonic::{Request, Response, Status};
 
+pub mod depot;
+
 /// The generated code.
 pub mod proto {
     tonic::include_proto!("shop.v1");

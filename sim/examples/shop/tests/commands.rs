@@ -4,12 +4,16 @@ use std::{path::Path, process::Command};
 
 /// Runs `shop-sim` in a folder of its own, and returns its exit code and what it prints.
 fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    run_program(env!("CARGO_BIN_EXE_shop-sim"), name, arguments)
+}
+
+fn run_program(program: &str, name: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).expect("it can be created");
     let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/crash.toml");
     let scenario = scenario.to_string_lossy();
     let words = arguments.iter().map(|word| word.replace("SCENARIO", &scenario));
-    let ended = Command::new(env!("CARGO_BIN_EXE_shop-sim")).args(words).current_dir(folder).output();
+    let ended = Command::new(program).args(words).current_dir(folder).output();
     let ended = ended.expect("it can be started");
     let said = [ended.stdout, ended.stderr].concat();
     (ended.status.code(), String::from_utf8_lossy(&said).into_owned())
@@ -33,4 +37,11 @@ fn every_command_plays_the_app() {
     let (ended, said) = run("tip", &tip);
     assert!([Some(0), Some(2)].contains(&ended), "{said}");
     assert!(said.contains("servers.workers"), "{said}");
+}
+
+#[test]
+fn a_service_that_is_written_with_tokio_repeats() {
+    let (ended, said) =
+        run_program(env!("CARGO_BIN_EXE_depot-sim"), "depot", &["verify", "SCENARIO", "--seeds", "0..6"]);
+    assert!(ended == Some(0) && said.contains("SAME  6 pairs"), "{said}");
 }
