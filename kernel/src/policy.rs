@@ -136,6 +136,15 @@ macro_rules! policies {
             $( $key: Option<<$table as PolicyConfig>::Policy>, )*
         }
 
+        impl ActivePolicies {
+            /// Gives the policies that are on their present settings.
+            fn change(&self, client: &Client, now: Instant) {
+                $( if let (Some(policy), Some(settings)) = (&self.$key, &client.policies.$key) {
+                    settings.change(policy, client, now);
+                } )*
+            }
+        }
+
         /// Identifies a policy by its place in the order.
         #[expect(non_camel_case_types, reason = "they are the keys")]
         #[derive(Clone, Copy)]
@@ -156,6 +165,12 @@ pub(crate) trait PolicyConfig {
     fn build(&self, context: &PolicyContext<'_>) -> Option<Self::Policy> {
         let _ = context;
         None
+    }
+
+    /// Gives `policy`, which has been built from other settings, these ones. It keeps its state: what it has admitted, counted or opened
+    /// stays so, and its next decision is by these settings. `client` has the settings of the others.
+    fn change(&self, policy: &Self::Policy, client: &Client, now: Instant) {
+        let _ = (policy, client, now);
     }
 }
 

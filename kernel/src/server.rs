@@ -44,6 +44,7 @@ pub mod settings;
 mod streaming;
 #[cfg(test)]
 mod tests;
+mod tuning;
 mod workers;
 
 use std::{
@@ -78,6 +79,7 @@ pub(crate) use meter::record_computing;
 pub(crate) use occupancy::{Occupancy, Served};
 pub(crate) use reply::reply;
 pub use settings::Admission;
+pub use tuning::Tuning;
 
 /// Largest message in either direction, in bytes: an image of 16 megapixels and 64 KiB of room for the other fields.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024 + 64 * 1024;

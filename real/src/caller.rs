@@ -4,6 +4,7 @@ use std::{future::pending, pin::pin, sync::Arc};
 
 use futures_util::future::{Either, select};
 use kernel::{
+    change::start_changes,
     client::Client,
     entropy::Entropy,
     link::Link,
@@ -49,6 +50,7 @@ impl Caller {
         let recorder = Recorder::new(world.clone(), "client", sink);
         let settings = asked.client_settings(scenario.client.clone());
         let client = Client::start(world.clone(), *entropy, recorder.clone(), settings, links);
+        start_changes(world, &recorder, &client, scenario);
         let requests = asked.into_requests(world, &recorder, *entropy, scenario);
         let load = LoadGenerator {
             world: world.clone(),
@@ -56,7 +58,7 @@ impl Caller {
             recorder,
             client: client.clone(),
             requests,
-            settings: scenario.load.clone(),
+            settings: scenario.offered_load(),
             duration: scenario.duration,
         };
         let cancel = async {

@@ -158,6 +158,7 @@ pub(crate) fn event(row: &EventRow) -> String {
         Event::FaultStart => format!("{fault} begins on {target}: {cause}"),
         Event::FaultEnd => format!("{fault} is lifted from {target}"),
         Event::NoEffect => format!("{fault} has no effect on {target}: {cause}"),
+        Event::SettingChanged => cause,
         Event::Restart => format!("{target} is started again"),
         Event::Listening => "it listens".to_owned(),
         Event::Finished => format!("it has finished the work of {attempt}"),

@@ -246,6 +246,8 @@ pub enum Event {
     NoEffect,
     /// supervisor: a crashed replica was started again.
     Restart,
+    /// operator: a setting has another value from now on; `cause` says which, from what, to what.
+    SettingChanged,
     /// server: it listens.
     Listening,
     /// server: it finished the work of `request`, `attempt`.

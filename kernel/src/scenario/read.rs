@@ -6,8 +6,8 @@ use serde_json::Value;
 use toml::de::DeValue;
 
 use super::{
-    Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, ReadingNotes, Run, Scenario, ScenarioError,
-    Servers, Workload, contradictions, service_config, shorthand, totals,
+    Change, Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, ReadingNotes, Run, Scenario,
+    ScenarioError, Servers, Workload, change, contradictions, service_config, shorthand, totals,
 };
 use crate::{
     input,
@@ -46,6 +46,7 @@ pub const TABLE: &TableInfo = &TableInfo {
         ("run", Presence::Always, Run::TABLE),
         ("nemesis", Presence::Optional, FaultGenerator::TABLE),
         ("fault", Presence::List, Fault::TABLE),
+        ("change", Presence::List, Change::TABLE),
         ("expect", Presence::List, Expectation::TABLE),
     ],
     ..TableInfo::EMPTY
@@ -188,7 +189,7 @@ impl Scenario {
 }
 
 /// Reads the scenario. Files that it names are looked for in `base`.
-fn read(source: &Source, overrides: &[String], base: &Path) -> Result<Scenario, Vec<LocatedProblem>> {
+pub(super) fn read(source: &Source, overrides: &[String], base: &Path) -> Result<Scenario, Vec<LocatedProblem>> {
     let mut table = source.parse().map_err(|error| vec![Problem::syntax(&error).into()])?;
     let mut problems = overrides::apply(&mut table, source, overrides);
     shorthand::expand(&mut table);
@@ -239,7 +240,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
         return Err(problems);
     };
     let has_service_config = file.table("client").span("service_config").is_some();
-    let scenario = Scenario {
+    let mut scenario = Scenario {
         name,
         question,
         duration,
@@ -251,10 +252,12 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
         run,
         nemesis,
         faults,
+        changes: Vec::new(),
         expectations,
         notes: ReadingNotes { sentences: notes, has_service_config },
     };
     problems.keep(check_kinds(&file.table("load"), &scenario.load.request, &scenario.workload));
+    scenario.changes = problems.keep(change::read_all(file, &scenario)).unwrap_or_default();
     problems.keep(totals::check(&scenario, file));
     if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }

@@ -138,6 +138,10 @@ pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
     if scenario.notes.has_service_config {
         draw.set("client.service_config", OFF);
     }
+    // A change needs its table and its time, and what is drawn may have neither.
+    if !scenario.changes.is_empty() {
+        draw.set("change", "[]");
+    }
     draw.run(scenario);
     draw.client();
     let mut separate = Draw { rng: Entropy::new(seed).stream("scenario.swarm.profile"), ..draw };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::settings::{
     limits,
     problem::Problem,
@@ -36,6 +38,7 @@ table! {
 
 table! {
     /// `[servers.admission]`: what a replica refuses although its queue has room (the SRE book's load shedding).
+    #[derive(Eq, Serialize, Deserialize)]
     Admission {
         /// Requests running and waiting in one replica.
         max_concurrent_requests: Option<usize> = None, limits::COUNT_SOME, &["1", "2", "10"];

@@ -36,6 +36,8 @@ pub const TRACE_BYTES_MAX: u64 = 256 << 20;
 pub const FAULTS_MAX: usize = 10_000;
 /// The most pairs of a fault and a server that it hits.
 pub const FAULT_TARGETS_MAX: usize = 100_000;
+/// The most changes of settings in a run.
+pub const CHANGES_MAX: usize = 100;
 /// The most expectations of a scenario.
 pub const EXPECTATIONS_MAX: usize = 1_000;
 /// The most requests of a run: without stages `rate` times `duration`.

@@ -56,6 +56,11 @@ impl Problem {
         self.missing.is_some() && (cause.meant == self.missing || self.span.is_some() && cause.span == self.span)
     }
 
+    /// Returns the problem as one at other bytes.
+    pub(crate) fn moved_to(self, span: Option<Span>) -> Self {
+        Self { span, ..self }
+    }
+
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into().visible_within(HELP_MAX).to_string()), ..self }
     }
@@ -66,6 +71,13 @@ impl Problem {
 pub(crate) struct LocatedProblem {
     pub(super) problem: Problem,
     pub(super) key: Option<String>,
+}
+
+impl LocatedProblem {
+    /// Returns the problem without the path of its key.
+    pub(crate) fn into_problem(self) -> Problem {
+        self.problem
+    }
 }
 
 impl From<Problem> for LocatedProblem {

@@ -530,6 +530,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 run,
                 nemesis,
                 faults,
+                changes: Vec::new(),
                 expectations,
                 notes: ReadingNotes::default(),
             })
@@ -700,7 +701,7 @@ fn for_each_key(
 
 #[test]
 fn every_key_is_read_back_with_its_default_its_example_and_its_samples() {
-    let file = "name = \"keys\"\nduration = \"1m\"\n[load]\nrate = 5\n[[load.stage]]\nduration = \"1s\"\n[[load.request]]\nname = \"a\"\n[[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"server-0\"\n";
+    let file = "name = \"keys\"\nduration = \"1m\"\n[load]\nrate = 5\n[[load.stage]]\nduration = \"1s\"\n[[load.request]]\nname = \"a\"\n[[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"server-0\"\n[[change]]\nat = \"1s\"\nsetting = \"client.retry.max_attempts\"\nto = 1\n";
     let mut keys = 0;
     for_each_key(TABLE, "", &[], &mut |path, key, beside| {
         // An expectation's bounds depend on its metric, and a service config is a file; both have tests of their own.
