@@ -74,7 +74,8 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let mut due: Vec<(u64, String)> =
         epochs.iter().filter_map(|epoch| Some((us(epoch.at), epoch.change.as_ref()?.description()))).collect();
     let late_us = evidence.late.map_or(0, us) + ROUNDING_US;
-    let end_us = evidence.end_us();
+    // A load that has come to its end before ends the run.
+    let end_us = evidence.rows.events().map(|row| row.at_us).max().unwrap_or_default();
     for row in evidence.rows.events().filter(|row| row.event == Event::SettingChanged) {
         let description = row.cause.as_deref().unwrap_or_default();
         let is_same = |(at_us, due): &(u64, String)| {

@@ -183,8 +183,8 @@ fn attempt_key(row: &EventRow) -> Option<(u64, u32)> {
     Some((row.request?, row.attempt?))
 }
 
-/// Checks that no server works on more attempts at once than it has workers for when one begins, nor on one for less than the minimum.
-/// Work that ends as other work begins does not overlap with it.
+/// Checks that no server works on more attempts at once than it has workers for, nor on one for less than the minimum. Work that ends as
+/// other work begins does not overlap with it. A worker that is too many after a change finishes what it has begun, beside the others.
 fn check_workers(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Findings) {
     let mut spans: BTreeMap<Name, Vec<(u64, u64)>> = BTreeMap::new();
     for row in evidence.rows.events().filter(|row| matches!(row.event, Event::Finished | Event::Cancelled)) {
@@ -209,7 +209,9 @@ fn check_workers(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Fin
     };
     let freeze_us = longest_freeze_us(evidence);
     for (server, spans) in spans {
-        let allowed = |at_us: u64| in_force.most(at_us.saturating_sub(freeze_us), at_us, room);
+        let longest_us = spans.iter().map(|(start_us, end_us)| end_us - start_us).max().unwrap_or_default();
+        let before_us = freeze_us.saturating_add(longest_us);
+        let allowed = |at_us: u64| in_force.most(at_us.saturating_sub(before_us), at_us, room);
         if let Some((most, room, at_us)) = most_over(spans.into_iter(), allowed) {
             let what = format!("{server} worked on {most} at once and has room for {room}");
             findings.add(Invariant::Capacity, None, at_us, what);

@@ -13,7 +13,10 @@ use std::{path::Path, time::Duration};
 use serde_json::{Value, json};
 use toml::de::DeValue;
 
-use super::{Load, Scenario, Shape, Stage, limits, read};
+use super::{
+    Load, Scenario, Shape, Stage, limits,
+    read::{self, Purpose},
+};
 use crate::{
     load::settings::Rate,
     settings::{
@@ -210,7 +213,7 @@ impl Scenario {
         }
         let overrides = [format!("{setting}={to}")];
         let source = Source::new("change", &before, &overrides);
-        let read = read::read(&source, &overrides, Path::new(""));
+        let read = read::read(&source, &overrides, Path::new(""), Purpose::Change);
         let after = read.map_err(|mut problems| problems.swap_remove(0).into_problem().moved_to(span))?;
         let to = changeable::value_of(&after.to_toml(), setting).unwrap_or_else(|| to.clone());
         Ok((after, from, to))
