@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The source of events about changes.
-pub(crate) const OPERATOR: &str = "operator";
+pub const OPERATOR: &str = "operator";
 
 /// Returns the changes of `scenario` whose targets are wanted, with the settings from then on, in order of time.
 pub(crate) fn changes_of(scenario: &Scenario, is_wanted: impl Fn(ChangeTarget) -> bool) -> Vec<Epoch> {
@@ -20,7 +20,7 @@ pub(crate) fn changes_of(scenario: &Scenario, is_wanted: impl Fn(ChangeTarget) -
 }
 
 /// Records that `change` is in force from now on.
-pub(crate) fn record_change(recorder: &Recorder, change: &Change) {
+pub fn record_change(recorder: &Recorder, change: &Change) {
     recorder.event(Event::SettingChanged).cause(change.description()).record();
 }
 

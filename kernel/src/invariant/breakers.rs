@@ -19,11 +19,7 @@ enum BreakerState {
     HalfOpen(usize, BTreeSet<(u64, u32)>),
 }
 
-pub(super) fn check(
-    evidence: &Evidence<'_>,
-    (attempts, in_force): (&Attempts, &InForce),
-    findings: &mut Findings,
-) {
+pub(super) fn check(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &InForce), findings: &mut Findings) {
     let policies = &evidence.scenario.client.policies;
     // The order of events is what is checked: only virtual time orders those of several tasks as they happened.
     let Some(settings) = policies.circuit_breaker.as_ref().filter(|_| evidence.is_virtual()) else { return };
@@ -80,7 +76,8 @@ fn attempt_key(row: &EventRow) -> (u64, u32) {
 impl BreakerState {
     /// Changes to the state that `row` records, and returns what is wrong with that.
     fn follow(&mut self, row: &EventRow, in_force: &InForce) -> Option<String> {
-        let now = || in_force.during(row.at_us, row.at_us).filter_map(|then| then.client.policies.circuit_breaker.as_ref());
+        let now =
+            || in_force.during(row.at_us, row.at_us).filter_map(|then| then.client.policies.circuit_breaker.as_ref());
         let resets_us: Vec<u64> = now().map(|settings| us(settings.reset_timeout)).collect();
         let reset_us = row.duration_us.unwrap_or_else(|| resets_us.last().copied().unwrap_or_default());
         let permitted = now().map(|settings| settings.permitted_calls_in_half_open).max().unwrap_or_default();
@@ -88,7 +85,8 @@ impl BreakerState {
         let (next, wrong) = match (row.event, &*self) {
             (Event::BreakerOpened, Self::Closed | Self::HalfOpen(..)) => {
                 let other = Some(reset_us).filter(|reset_us| !resets_us.contains(reset_us));
-                let wrong = other.map(|us| format!("it opens for {us} µs instead of {} µs", resets_us.last().unwrap_or(&0)));
+                let wrong =
+                    other.map(|us| format!("it opens for {us} µs instead of {} µs", resets_us.last().unwrap_or(&0)));
                 (Self::Open(row.at_us, reset_us), wrong)
             }
             (Event::BreakerHalfOpened, Self::Open(since_us, reset_us)) => {

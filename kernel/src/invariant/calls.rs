@@ -137,7 +137,8 @@ fn check_bulkhead(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Fi
     if evidence.scenario.client.policies.bulkhead.is_none() {
         return;
     }
-    let limit = |settings: &Scenario| settings.client.policies.bulkhead.as_ref().map_or(0, |it| it.max_concurrent_calls);
+    let limit =
+        |settings: &Scenario| settings.client.policies.bulkhead.as_ref().map_or(0, |it| it.max_concurrent_calls);
     let attempts = evidence.rows.attempts().map(|row| (row.start_us, row.end_us));
     // An attempt that waits for its slot begins as soon as it has it.
     if let Some((count, allowed, at_us)) = most_over(attempts, |at_us| in_force.most(at_us, at_us, limit)) {

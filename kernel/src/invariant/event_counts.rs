@@ -28,11 +28,7 @@ struct EventCounts {
     fallbacks: u32,
 }
 
-pub(super) fn check(
-    evidence: &Evidence<'_>,
-    (attempts, in_force): (&Attempts, &InForce),
-    findings: &mut Findings,
-) {
+pub(super) fn check(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &InForce), findings: &mut Findings) {
     let ids = RequestIds::collect(evidence.rows);
     let irregular = irregular(evidence);
     let mut counts = vec![EventCounts::default(); ids.len()];
@@ -192,7 +188,8 @@ fn check_backoff(
         let what = "a backoff does not say of which attempt it is";
         return findings.add(Invariant::ConsistentLog, row.request, row.at_us, what);
     };
-    let bounds_then = || in_force.during(row.at_us, row.at_us).map(|settings| bounds_us(&settings.client.retry, attempt));
+    let bounds_then =
+        || in_force.during(row.at_us, row.at_us).map(|settings| bounds_us(&settings.client.retry, attempt));
     if !bounds_then().any(|bounds| bounds.contains(&waits_us)) {
         let bounds = bounds_us(&evidence.scenario.client.retry, attempt);
         let bounds = bounds_then().last().unwrap_or(bounds);

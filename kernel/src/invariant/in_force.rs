@@ -64,7 +64,8 @@ impl InForce {
 
 /// Returns the time of the recorded change with this description that is nearest to `at`, as a setting may change back and forth.
 fn recorded(rows: &dyn Rows, description: &str, at: Duration) -> Option<u64> {
-    let rows = rows.events().filter(|row| row.event == Event::SettingChanged && row.cause.as_deref() == Some(description));
+    let rows =
+        rows.events().filter(|row| row.event == Event::SettingChanged && row.cause.as_deref() == Some(description));
     rows.map(|row| row.at_us).min_by_key(|at_us| at_us.abs_diff(us(at)))
 }
 

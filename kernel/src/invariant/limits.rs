@@ -29,11 +29,7 @@ use crate::{
 /// Number of slots that a budget's `ttl` is divided into.
 const SLOTS: u64 = 10;
 
-pub(super) fn check(
-    evidence: &Evidence<'_>,
-    (attempts, in_force): (&Attempts, &InForce),
-    findings: &mut Findings,
-) {
+pub(super) fn check(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &InForce), findings: &mut Findings) {
     check_in_flight(evidence, findings);
     if !evidence.is_virtual() {
         return;
@@ -103,7 +99,8 @@ fn check_in_flight(evidence: &Evidence<'_>, findings: &mut Findings) {
 /// later, as timers are late and as it waits for the bulkhead.
 fn check_rate(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Findings) {
     let limits = in_force.periods().iter();
-    let mut limits = limits.filter_map(|(at_us, then)| Some((*at_us, then.client.policies.rate_limit.as_ref()?))).peekable();
+    let mut limits =
+        limits.filter_map(|(at_us, then)| Some((*at_us, then.client.policies.rate_limit.as_ref()?))).peekable();
     let bulkheads = in_force.periods().iter().filter_map(|(_, then)| then.client.policies.bulkhead.as_ref());
     let longest = bulkheads.map(|bulkhead| bulkhead.max_wait).max().unwrap_or_default();
     let late = evidence.late.unwrap_or_default() * 2 + longest;
@@ -257,9 +254,9 @@ fn check_hedges(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &InFo
 /// Checks retry throttling (gRPC A6) with as many tokens as there can have been.
 fn check_throttling(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &InForce), findings: &mut Findings) {
     let settings = in_force.periods().iter();
-    let settings =
-        settings.filter_map(|(at_us, then)| Some((*at_us, then.client.policies.retry_throttling.as_ref()?)));
-    let mut settings = settings.map(|(at_us, it)| (at_us, thousandths(it.max_tokens), thousandths(it.token_ratio))).peekable();
+    let settings = settings.filter_map(|(at_us, then)| Some((*at_us, then.client.policies.retry_throttling.as_ref()?)));
+    let mut settings =
+        settings.map(|(at_us, it)| (at_us, thousandths(it.max_tokens), thousandths(it.token_ratio))).peekable();
     let Some((_, mut max, mut ratio)) = settings.next() else { return };
     let ends = ends(evidence.rows, attempts, in_force);
     let mut tokens = max;

@@ -56,11 +56,7 @@ impl PolicyConfig for SlowStart {
             starting: Servers::NONE,
             since: vec![Instant::START; count],
         };
-        Some(WarmUp {
-            recorder: context.recorder.clone(),
-            servers: context.servers.clone(),
-            state: Mutex::new(state),
-        })
+        Some(WarmUp { recorder: context.recorder.clone(), servers: context.servers.clone(), state: Mutex::new(state) })
     }
 
     fn change(&self, policy: &WarmUp, _: &Client, _: Instant) {

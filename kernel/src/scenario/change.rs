@@ -182,7 +182,8 @@ fn before_end(item: &TableReader<'_, '_>, at: Duration, end: Duration) -> Result
 }
 
 fn twice(item: &TableReader<'_, '_>, setting: &str, at: Duration) -> Problem {
-    let message = format!("`{setting}` changes at {} already; two values at one time have no order", duration::text(at));
+    let message =
+        format!("`{setting}` changes at {} already; two values at one time have no order", duration::text(at));
     Problem::new(item.span(SETTING.name), message).help("leave one of them out, or give it another `at`")
 }
 
@@ -196,11 +197,7 @@ impl Scenario {
     }
 
     /// Returns the scenario after `change`, whose value is at `span`, and the TOML of the setting before and after.
-    fn with_change(
-        &self,
-        change: &Change,
-        span: Option<Span>,
-    ) -> Result<(Self, Option<String>, String), Problem> {
+    fn with_change(&self, change: &Change, span: Option<Span>) -> Result<(Self, Option<String>, String), Problem> {
         let Change { setting, to, .. } = change;
         let before = self.to_toml();
         if let Some((message, help)) = changeable::absent(self, setting, &before) {
@@ -217,6 +214,29 @@ impl Scenario {
         let after = read.map_err(|mut problems| problems.swap_remove(0).into_problem().moved_to(span))?;
         let to = changeable::value_of(&after.to_toml(), setting).unwrap_or_else(|| to.clone());
         Ok((after, from, to))
+    }
+
+    /// Returns the scenario with another value of a setting that can change in a run, and the change.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong, and what would be right, on one line.
+    ///
+    /// ```
+    /// use kernel::scenario::Scenario;
+    ///
+    /// let scenario = Scenario::parse("short.toml", "name = \"short\"\nduration = \"10s\"\nload = { rate = 5 }\n", &[])?;
+    /// let (after, change) = scenario.with_setting("servers.queue", "9").unwrap();
+    /// assert_eq!((after.servers.queue, change.description()), (9, "servers.queue from 64 to 9".to_owned()));
+    /// assert!(scenario.with_setting("servers.replicas", "9").is_err());
+    /// # Ok::<(), kernel::scenario::ScenarioError>(())
+    /// ```
+    pub fn with_setting(&self, setting: &str, to: &str) -> Result<(Self, Change), String> {
+        changeable::check(setting).map_err(|(message, help)| format!("{message}; {help}"))?;
+        let mut change = Change { at: Duration::ZERO, setting: setting.to_owned(), from: None, to: to.to_owned() };
+        let (after, from, to) = self.without_script().with_change(&change, None).map_err(Problem::into_text)?;
+        (change.from, change.to) = (from, to);
+        Ok((after, change))
     }
 
     /// Returns the scenario with another value of a setting of the load.
@@ -261,7 +281,8 @@ impl Scenario {
     /// Returns the load with its changes, which are steps of it.
     pub fn offered_load(&self) -> Load {
         let mut load = self.load.clone();
-        let changes: Vec<&Change> = self.changes.iter().filter(|change| change.target() == ChangeTarget::Load).collect();
+        let changes: Vec<&Change> =
+            self.changes.iter().filter(|change| change.target() == ChangeTarget::Load).collect();
         if changes.is_empty() {
             return load;
         }

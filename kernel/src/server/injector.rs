@@ -119,7 +119,7 @@ impl Injector {
     }
 
     /// Returns the settings, if they have changed.
-    pub(super) fn tuning(&self) -> Option<Tuning> {
+    pub fn tuning(&self) -> Option<Tuning> {
         lock(&self.tuning).clone()
     }
 

@@ -32,6 +32,15 @@ impl Tuning {
     }
 }
 
+impl Tuning {
+    /// Writes the settings into those of a scenario.
+    pub fn write_to(&self, servers: &mut super::settings::Servers) {
+        (servers.workers, servers.queue) = (self.workers, self.queue);
+        servers.service_time_min = self.service_time_min;
+        servers.admission.clone_from(&self.admission);
+    }
+}
+
 impl From<&ReplicaSettings> for Tuning {
     fn from(settings: &ReplicaSettings) -> Self {
         Self {

@@ -56,6 +56,14 @@ impl Problem {
         self.missing.is_some() && (cause.meant == self.missing || self.span.is_some() && cause.span == self.span)
     }
 
+    /// Returns what is wrong and what would be right, on one line.
+    pub(crate) fn into_text(self) -> String {
+        match self.help {
+            Some(help) => format!("{}; {help}", self.message),
+            None => self.message,
+        }
+    }
+
     /// Returns the problem as one at other bytes.
     pub(crate) fn moved_to(self, span: Option<Span>) -> Self {
         Self { span, ..self }

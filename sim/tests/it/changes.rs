@@ -42,7 +42,8 @@ fn a_change_is_an_event_with_the_setting_and_both_values() {
     let lines = change("4s", "client.retry.max_attempts", "1") + &change("6s", "client.retry.max_attempts", "2");
     let (_, records) = played(&lines);
     let events = records.events.iter().filter(|row| row.event == Event::SettingChanged);
-    let events: Vec<_> = events.map(|row| (row.at_us, &*row.source, row.cause.as_deref().unwrap_or_default())).collect();
+    let events: Vec<_> =
+        events.map(|row| (row.at_us, &*row.source, row.cause.as_deref().unwrap_or_default())).collect();
     assert_eq!(
         events,
         [
@@ -151,11 +152,12 @@ fn a_call_keeps_its_deadline_and_an_attempt_its_timeout() {
 
 #[test]
 fn retries_follow_the_limit_of_the_moment_in_which_an_attempt_fails() {
-    let lines = "[client.retry]\nmax_attempts = 4\ninitial_backoff = \"10ms\"\n[[fault]]\nat = \"1s\"\nkind = \"errors\"\n\
+    let lines =
+        "[client.retry]\nmax_attempts = 4\ninitial_backoff = \"10ms\"\n[[fault]]\nat = \"1s\"\nkind = \"errors\"\n\
                  target = [\"server-0\", \"server-1\"]\nrate = 1.0\n"
-        .to_owned()
-        + &change("4s", "client.retry.max_attempts", "2")
-        + &change("7s", "client.retry.initial_backoff", "\"100ms\"");
+            .to_owned()
+            + &change("4s", "client.retry.max_attempts", "2")
+            + &change("7s", "client.retry.initial_backoff", "\"100ms\"");
     let (_, records) = played(&lines);
     let attempts = |from_s: u64, to_s: u64| {
         let rows = records.requests.iter().filter(|row| (from_s * S..to_s * S).contains(&row.intended_us));
@@ -175,9 +177,10 @@ fn a_breaker_keeps_its_state_and_the_time_for_which_it_opened() {
         .to_owned()
         + &change("2s", "client.circuit_breaker.reset_timeout", "\"500ms\"");
     let (_, records) = played(&lines);
-    let states = records.events.iter().filter(|row| {
-        matches!(row.event, Event::BreakerOpened | Event::BreakerHalfOpened | Event::BreakerClosed)
-    });
+    let states = records
+        .events
+        .iter()
+        .filter(|row| matches!(row.event, Event::BreakerOpened | Event::BreakerHalfOpened | Event::BreakerClosed));
     let states: Vec<_> = states.map(|row| (row.event, row.at_us / (100 * MS), row.duration_us)).collect();
     assert_eq!(states[0], (Event::BreakerOpened, 12, Some(3 * S)));
     assert_eq!(states[1].0, Event::BreakerHalfOpened);

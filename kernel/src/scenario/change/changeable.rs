@@ -93,11 +93,13 @@ pub(super) fn check(setting: &str) -> Result<(), (String, String)> {
         return Ok(());
     }
     // Items of lists are `N` in the reference.
-    let named: Vec<&str> = setting.split('.').map(|part| if part.parse::<usize>().is_ok() { "N" } else { part }).collect();
+    let named: Vec<&str> =
+        setting.split('.').map(|part| if part.parse::<usize>().is_ok() { "N" } else { part }).collect();
     let named = named.join(".");
     let keys = reference();
     if let Some((_, keys)) = CHANGEABLE.iter().find(|(table, _)| *table == setting) {
-        let message = format!("`{setting}` is a table, and a change is of one key: nothing is switched on or off in a run");
+        let message =
+            format!("`{setting}` is a table, and a change is of one key: nothing is switched on or off in a run");
         let examples: Vec<String> = keys.iter().map(|key| format!("{setting}.{key}")).collect();
         let help = "write the table, with limits that are never reached, and change one of";
         return Err((message, format!("{help} {}", listed(&examples))));
@@ -122,7 +124,9 @@ fn listed(names: &[String]) -> String {
 fn reason(setting: &str) -> &'static str {
     let mut parts = setting.split('.');
     match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
-        ("fault" | "nemesis" | "change" | "expect" | "run", _) => "it is a part of the script, and no setting of what runs",
+        ("fault" | "nemesis" | "change" | "expect" | "run", _) => {
+            "it is a part of the script, and no setting of what runs"
+        }
         ("workload", _) => "what requests ask for is decided before the run",
         ("servers", "replicas") => "servers are there from the start",
         ("servers", "restart_after") => "faults get it before the run",
@@ -153,7 +157,10 @@ pub(super) fn absent(scenario: &Scenario, setting: &str, text: &str) -> Option<(
             return Some((message, "write this change as a stage, too".to_owned()));
         }
         "load.rate" if scenario.load.trace_us.is_some() => {
-            return Some(("`load.rate` is that of the trace in this scenario".to_owned(), "leave one of them out".to_owned()));
+            return Some((
+                "`load.rate` is that of the trace in this scenario".to_owned(),
+                "leave one of them out".to_owned(),
+            ));
         }
         "load.users" if scenario.load.users.is_none() => {
             let help = "write users = 0 in [load], or as many as there are at the start";
