@@ -5,7 +5,7 @@
 //! [`Policy`] lists. `each_policy!` enters every policy, in the order in which they are asked:
 //!
 //! ```text
-//! Fallback(Cache(Retry(CircuitBreaker(RateLimit(Timeout(Bulkhead(attempt)))))))
+//! Fallback(Cache(Retry(CircuitBreaker(AdaptiveThrottling(RateLimit(Timeout(Bulkhead(AdaptiveConcurrency(attempt)))))))))
 //! ```
 //!
 //! A policy knows no connection, no message and no clock: it sees servers by index, status codes, and the time that it is
@@ -27,6 +27,8 @@ use crate::{
     world::{BoxFuture, SharedWorld},
 };
 
+mod adaptive_concurrency;
+mod adaptive_throttling;
 mod bulkhead;
 mod cache;
 mod chain;
@@ -42,6 +44,8 @@ mod retry_throttling;
 mod servers;
 mod slow_start;
 
+pub use adaptive_concurrency::{AdaptiveConcurrency, LimitAlgorithm};
+pub use adaptive_throttling::AdaptiveThrottling;
 pub use bulkhead::Bulkhead;
 pub use cache::Cache;
 pub use circuit_breaker::{CircuitBreaker, Scope};
@@ -54,6 +58,8 @@ pub use retry_budget::RetryBudget;
 pub use retry_throttling::RetryThrottling;
 pub use slow_start::SlowStart;
 
+pub(crate) use adaptive_concurrency::CONCURRENCY_LIMITED;
+pub(crate) use adaptive_throttling::ADAPTIVELY_THROTTLED;
 pub(crate) use cache::{Answers, CacheKey, Lookup};
 pub(crate) use chain::{AttemptPermit, Chain, Draw, RetryPermit};
 pub(crate) use changes::Changes;
@@ -74,8 +80,10 @@ macro_rules! each_policy {
             retry_budget: RetryBudget,
             hedging: Hedging,
             circuit_breaker: CircuitBreaker,
+            adaptive_throttling: AdaptiveThrottling,
             rate_limit: RateLimit,
             bulkhead: Bulkhead,
+            adaptive_concurrency: AdaptiveConcurrency,
             outlier_detection: OutlierDetection,
             slow_start: SlowStart,
         }

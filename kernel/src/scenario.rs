@@ -35,7 +35,7 @@ pub use crate::{
         metric::{Metric, MetricGroup, Unit},
         settings::Run,
     },
-    server::settings::{Admission, Servers, server_name},
+    server::settings::{AdaptiveQueue, Admission, Servers, server_name},
     settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},
     workload::{
         settings::{AppTimes, Backend, GraphSize, Images, Pictures, Workload, WorkloadName},

@@ -17,8 +17,8 @@ use crate::{
         draw::{self, DrawArgs},
     },
     manual::{
-        self, down::DownArgs, inject::InjectArgs, list::ListArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs, set::SetArgs,
-        up::UpArgs,
+        self, down::DownArgs, inject::InjectArgs, list::ListArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs,
+        set::SetArgs, up::UpArgs,
     },
     role::Role,
     token,

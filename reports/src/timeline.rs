@@ -182,6 +182,7 @@ pub(crate) fn event(row: &EventRow) -> String {
         Event::BreakerClosed => format!("the breaker{} closes", owner(&target)),
         Event::Ejected => format!("{target} is ejected for {lasts}: {cause}"),
         Event::Unejected => format!("{target} is no longer ejected"),
+        Event::LimitChanged => cause,
         Event::SlowStart => format!("{target} starts slowly, for {lasts}"),
         Event::CacheHit => format!("it is answered from the cache: {cause}"),
         Event::Fallback => format!("it gets a fallback: {cause}"),

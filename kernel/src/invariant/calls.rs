@@ -37,6 +37,7 @@ pub(super) fn check(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut 
     }
     attempts.for_each(|row| add_orphan(&row, findings));
     check_bulkhead(evidence, in_force, findings);
+    check_adaptive_limit(evidence, in_force, findings);
 }
 
 /// Checks that there is a row for every scheduled request and for every call that a user makes, and no other.
@@ -143,6 +144,21 @@ fn check_bulkhead(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Fi
     // An attempt that waits for its slot begins as soon as it has it.
     if let Some((count, allowed, at_us)) = most_over(attempts, |at_us| in_force.most(at_us, at_us, limit)) {
         let what = format!("{count} attempts at once, and {allowed} are allowed");
+        findings.add(Invariant::WithinLimits, None, at_us, what);
+    }
+}
+
+/// Checks that no more attempts are under way at once than an adaptive limit can have been. A lower bound may be reached with those that began
+/// before, as by a fixed limit.
+fn check_adaptive_limit(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Findings) {
+    if evidence.scenario.client.policies.adaptive_concurrency.is_none() {
+        return;
+    }
+    let limit =
+        |settings: &Scenario| settings.client.policies.adaptive_concurrency.as_ref().map_or(0, |it| it.max_limit);
+    let attempts = evidence.rows.attempts().map(|row| (row.start_us, row.committed_us.unwrap_or(row.end_us)));
+    if let Some((count, allowed, at_us)) = most_over(attempts, |at_us| in_force.most(at_us, at_us, limit)) {
+        let what = format!("{count} attempts at once, and the adaptive limit is {allowed} at most");
         findings.add(Invariant::WithinLimits, None, at_us, what);
     }
 }

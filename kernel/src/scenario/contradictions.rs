@@ -48,6 +48,12 @@ pub(super) fn refuse(table: &TableReader<'_, '_>, client: &Client) -> Result<(),
         "add the table [client.cache], or fall back to kind = \"default\"",
     )?;
     refuse_at(
+        table.span("adaptive_throttling").filter(|_| policies.adaptive_concurrency.is_some()),
+        "[client.adaptive_throttling] and [client.adaptive_concurrency] are two adaptive limits on the attempts of the client: what one \
+         rejects is what the other measures by",
+        "leave one of them out; a fixed limit beside it, such as [client.bulkhead], is no contradiction",
+    )?;
+    refuse_at(
         table.span("slow_start").filter(|_| *load_balancing == Balancing::PickFirst),
         "[client.slow_start] and policy = \"pick_first\" in [client.load_balancing] exclude each other",
         "pick_first sends all to one server: choose another policy, or leave the table out",

@@ -21,6 +21,7 @@ use tonic::{Status, body::Body};
 
 use super::{
     Admission, Injector, ReplicaSettings, Tuning,
+    adaptive_queue::QueueState,
     counters::Counters,
     injector::FollowTuning,
     meter::{metered, record_computing},
@@ -45,6 +46,8 @@ pub(super) struct Workers {
     /// Number of requests that run or wait. It bounds the channel, which is not bounded itself.
     admitted: Arc<AtomicUsize>,
     tuning: SharedTuning,
+    /// The state of the queue, if it adapts.
+    adaptive: Option<Arc<StdMutex<QueueState>>>,
     /// Follows the settings as long as the workers are there.
     _crew: Arc<Crew>,
 }
@@ -118,6 +121,8 @@ pub(super) enum NotDone {
 struct Work {
     task: Task,
     arrived: Instant,
+    /// The longest time that an adaptive queue lets it wait; `None` without a limit.
+    patience: Option<Duration>,
     deadline: Instant,
     reply: oneshot::Sender<Result<Response<Body>, NotDone>>,
 }
@@ -135,7 +140,10 @@ impl Workers {
         let (work, queue) = mpsc::unbounded_channel();
         let queue = Arc::new(Mutex::new(FairReceiver::new(queue)));
         let tuning = SharedTuning { injector: injector.clone(), first: Tuning::from(&settings) };
+        let adaptive =
+            settings.adaptive_queue.map(|queue| Arc::new(StdMutex::new(QueueState::new(queue, world.now()))));
         let worker = Worker {
+            adaptive: adaptive.clone(),
             world: world.clone(),
             recorder,
             counters: counters.clone(),
@@ -150,7 +158,7 @@ impl Workers {
         crew.complete();
         let follower: Weak<Crew> = Arc::downgrade(&crew);
         injector.set_follower(follower);
-        Self { world, counters, work, admitted, tuning, _crew: crew }
+        Self { world, counters, work, admitted, tuning, adaptive, _crew: crew }
     }
 
     /// Returns the replica's counters.
@@ -179,7 +187,9 @@ impl Workers {
         }
         Counters::count(&self.counters.queued);
         let (reply, answered) = oneshot::channel();
-        let work = Work { task, arrived: self.world.now(), deadline, reply };
+        let arrived = self.world.now();
+        let patience = self.adaptive.as_ref().and_then(|queue| lock(queue).arrive(arrived));
+        let work = Work { task, arrived, patience, deadline, reply };
         self.work.send((peer, work)).map_err(|_| ()).expect("workers outlive the connections they serve");
         answered.await.expect("a worker answers whatever it takes")
     }
@@ -249,6 +259,7 @@ struct Worker {
     queue: Arc<Mutex<FairReceiver<Work>>>,
     injector: Arc<Injector>,
     tuning: SharedTuning,
+    adaptive: Option<Arc<StdMutex<QueueState>>>,
     /// Its place among the workers: it ends when there are no more than that.
     number: usize,
 }
@@ -289,11 +300,20 @@ impl Worker {
         if self.tuning.now().workers <= self.number {
             return Err(Ended::NoPlace);
         }
-        let work = pin!(async { self.queue.lock().await.next().await });
+        let work = pin!(self.take());
         match select(work, pin!(self.tuning.is_without(self.number))).await {
             Either::Left((work, _)) => work.ok_or(Ended::NoMoreWork),
             Either::Right(_) => Err(Ended::NoPlace),
         }
+    }
+
+    /// Waits for work; `None` if no more can come.
+    async fn take(&self) -> Option<Work> {
+        let mut queue = self.queue.lock().await;
+        let Some(adaptive) = &self.adaptive else { return queue.next().await };
+        let work = queue.next_by(|| lock(adaptive).takes_newest()).await;
+        lock(adaptive).take(self.world.now());
+        work
     }
 
     /// Answers one attempt.
@@ -309,6 +329,7 @@ impl Worker {
         }
         let Tuning { service_time_min, admission, .. } = self.tuning.now();
         let max_queue_time = admission.and_then(|admission| admission.max_queue_time);
+        let max_queue_time = [max_queue_time, work.patience].into_iter().flatten().min();
         if max_queue_time.is_some_and(|longest| started.since(work.arrived) > longest) {
             let _ = work.reply.send(Err(NotDone::Shed));
             return;

@@ -35,7 +35,8 @@ pub(super) fn add(folder: &Path, setting: &str, to: &str) -> io::Result<()> {
     let path = folder.join(FILE);
     let is_full = fs::metadata(&path).is_ok_and(|found| found.len() >= BYTES_MAX);
     // A load that has yet to read the last lines of a file that is full reads the new one from its start.
-    let mut file = File::options().append(!is_full).write(true).truncate(is_full).create(true).mode(0o600).open(path)?;
+    let mut file =
+        File::options().append(!is_full).write(true).truncate(is_full).create(true).mode(0o600).open(path)?;
     // One write, so that lines of several processes do not mix.
     file.write_all(line.as_bytes())
 }

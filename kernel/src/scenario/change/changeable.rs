@@ -44,6 +44,8 @@ const CHANGEABLE: &[(&str, &[&str])] = &[
             "failure_status_codes",
         ],
     ),
+    ("client.adaptive_throttling", &["multiplier", "rejected_status_codes"]),
+    ("client.adaptive_concurrency", &["min_limit", "max_limit"]),
     ("client.rate_limit", &["limit", "refresh_period", "burst", "max_wait"]),
     ("client.bulkhead", &["max_concurrent_calls", "max_wait"]),
     ("client.slow_start", &["slow_start_window", "aggression", "min_weight_percent"]),

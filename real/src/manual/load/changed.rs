@@ -24,8 +24,14 @@ pub(super) struct ChangedSettings {
 impl ChangedSettings {
     /// Follows what changes from now on.
     pub(super) fn begin(scenario: &Scenario) -> Result<Self, Failure> {
-        if scenario.changes.iter().any(|change| matches!(change.target(), ChangeTarget::Servers | ChangeTarget::Network)) {
-            log_line("the changes of servers and links in the scenario are not played: servers are changed by `real set`");
+        if scenario
+            .changes
+            .iter()
+            .any(|change| matches!(change.target(), ChangeTarget::Servers | ChangeTarget::Network))
+        {
+            log_line(
+                "the changes of servers and links in the scenario are not played: servers are changed by `real set`",
+            );
         }
         let reader = SettingsLogReader::from_now_on(Registry::for_user()?.folder());
         Ok(Self { reader, scenario: scenario.clone() })
