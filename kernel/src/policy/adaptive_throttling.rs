@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_later_it_begins_anew() {
+    fn a_window_later_it_begins_again() {
         let throttle = throttle(Duration::from_secs(1));
         ask(&throttle, 0, 1_000, Code::Unavailable);
         assert!(ask(&throttle, 500, 100, Code::Unavailable) < 10);
