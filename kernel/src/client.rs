@@ -32,6 +32,7 @@ mod grpc_tests;
 mod health;
 mod health_check;
 mod hedge;
+mod live;
 mod plain_channel;
 mod probe;
 mod retry;
@@ -61,8 +62,7 @@ use candidates::{Candidates, candidates, prefer_untried};
 use connection::{Connection, Ready};
 use health::Health;
 use health_check::Checks;
-use retry::RetryPolicy;
-use timeouts::Timeouts;
+use live::Live;
 
 pub use channel::Channel;
 pub(crate) use channel::{LoadCall, Progress};
@@ -88,8 +88,8 @@ struct Shared {
     changes: Changes,
     all_ejected: AllEjected,
     balancer: Mutex<Box<dyn Balancer>>,
-    retry: RetryPolicy,
-    timeouts: Timeouts,
+    /// The settings that can change, as they are now; `settings` has those of the start.
+    live: Mutex<Arc<Live>>,
     chain: Chain,
     /// The cache, if it is on.
     answers: Option<Mutex<Answers<Reply>>>,
@@ -191,9 +191,7 @@ impl Client {
             settings.policies.outlier_detection.as_ref().map_or(AllEjected::AskAnyway, |it| it.all_ejected);
         let shared = Arc::new(Shared {
             balancer: Mutex::new(balancer::build(settings.load_balancing, links.len())),
-            retry: RetryPolicy::new(settings.retry.clone()),
-            // The timeout of an attempt that starts with its call, as most do.
-            timeouts: Timeouts::new(settings.attempt_timeout.min(settings.deadline)),
+            live: Mutex::new(Live::new(&settings)),
             chain,
             answers: settings.policies.cache.clone().map(Answers::new).map(Mutex::new),
             world,
@@ -287,6 +285,11 @@ impl Shared {
         balancer.on_sent(picked);
         permit.on_pick(picked);
         Ok(picked)
+    }
+
+    /// Returns the settings that can change, as they are now.
+    fn live(&self) -> Arc<Live> {
+        lock(&self.live).clone()
     }
 
     /// Returns whether an attempt could be sent or would fail now.

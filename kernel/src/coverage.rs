@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fault::FaultKind,
+    policy::{ADAPTIVELY_THROTTLED, CONCURRENCY_LIMITED},
     record::{Event, EventRow, Rows},
     scenario::Scenario,
     status::Outcome,
@@ -68,6 +69,10 @@ states! {
     RateLimited = "rate limited", if scenario => scenario.client.policies.rate_limit.is_some();
     /// A call was rejected by the bulkhead.
     BulkheadFull = "bulkhead full", if scenario => scenario.client.policies.bulkhead.is_some();
+    /// A call was rejected by adaptive throttling.
+    AdaptivelyThrottled = "adaptively throttled", if scenario => scenario.client.policies.adaptive_throttling.is_some();
+    /// A call was rejected by an adaptive concurrency limit.
+    ConcurrencyLimited = "concurrency limited", if scenario => scenario.client.policies.adaptive_concurrency.is_some();
     /// A server was ejected.
     Ejection = "ejection", if scenario => scenario.client.policies.outlier_detection.is_some();
     /// An ejected server got traffic again.
@@ -83,7 +88,9 @@ states! {
     /// The queue of a server was full.
     QueueFull = "queue full", if _scenario => true;
     /// A server refused a request although its queue had room.
-    LoadShed = "load shed", if scenario => scenario.servers.admission.is_some();
+    LoadShed = "load shed", if scenario => {
+        scenario.servers.admission.is_some() || scenario.servers.adaptive_queue.is_some()
+    };
     /// A refusal said how long to wait.
     Pushback = "pushback", if scenario => has_pushback(scenario);
     /// A server dropped work unstarted.
@@ -131,6 +138,8 @@ impl State {
             Event::BreakerClosed => Some(Self::BreakerClosed),
             Event::Rejected if cause == "rate limited" => Some(Self::RateLimited),
             Event::Rejected if cause == "bulkhead full" => Some(Self::BulkheadFull),
+            Event::Rejected if cause == ADAPTIVELY_THROTTLED => Some(Self::AdaptivelyThrottled),
+            Event::Rejected if cause == CONCURRENCY_LIMITED => Some(Self::ConcurrencyLimited),
             Event::Ejected => Some(Self::Ejection),
             Event::Unejected => Some(Self::EjectionEnd),
             Event::SlowStart => Some(Self::SlowStart),
@@ -138,7 +147,7 @@ impl State {
             Event::CacheHit => Some(Self::CacheFresh),
             Event::Fallback => Some(Self::Fallback),
             Event::Refused if cause.contains("queue of") => Some(Self::QueueFull),
-            Event::Refused if scenario.servers.admission.is_some() => Some(Self::LoadShed),
+            Event::Refused if Self::LoadShed.applies_to(scenario) => Some(Self::LoadShed),
             Event::Skipped => Some(Self::WorkSkipped),
             Event::AttemptFailed => match cause {
                 "attempt timeout" => Some(Self::AttemptTimeout),

@@ -7,6 +7,7 @@
 //!
 //! | module | what is checked |
 //! | --- | --- |
+//! | `in_force` | the settings at each time, as they change, for the checks below |
 //! | `attempts` | attempts to be looked up, and ids of requests, for the checks below |
 //! | `calls` | requests against the schedule, and their attempts against the limits of policies |
 //! | `event_counts` | requests and attempts against the client's events |
@@ -23,6 +24,7 @@ mod calls;
 mod event_counts;
 mod faults;
 mod health;
+mod in_force;
 mod limits;
 mod selection;
 mod servers;
@@ -32,6 +34,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use attempts::Attempts;
+use in_force::InForce;
 
 use crate::{
     measure::us,
@@ -169,13 +172,15 @@ pub struct Evidence<'a> {
 pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
     let mut findings = Findings { is_virtual: evidence.is_virtual(), violations: Vec::new() };
     let attempts = &Attempts::collect(evidence.rows);
-    calls::check(evidence, &mut findings);
-    event_counts::check(evidence, attempts, &mut findings);
-    limits::check(evidence, attempts, &mut findings);
+    let in_force = &InForce::collect(evidence);
+    in_force::check(evidence, &mut findings);
+    calls::check(evidence, in_force, &mut findings);
+    event_counts::check(evidence, (attempts, in_force), &mut findings);
+    limits::check(evidence, (attempts, in_force), &mut findings);
     if evidence.is_virtual() {
-        breakers::check(evidence, attempts, &mut findings);
+        breakers::check(evidence, (attempts, in_force), &mut findings);
         selection::check(evidence, &mut findings);
-        servers::check(evidence, &mut findings);
+        servers::check(evidence, in_force, &mut findings);
         faults::check(evidence, attempts, &mut findings);
         health::check(evidence, &mut findings);
     }

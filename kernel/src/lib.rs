@@ -4,6 +4,8 @@
 pub mod app;
 #[cfg(feature = "canaries")]
 pub mod bug;
+#[cfg(feature = "service")]
+pub mod change;
 pub mod cli;
 #[cfg(feature = "service")]
 pub mod client;

@@ -64,7 +64,7 @@ pub use lateness::{Lateness, LatenessFigures};
 pub use log::VisitRequests;
 pub use metrics::Metrics;
 pub use ranks::{EachValue, GroupedValues};
-pub use summary::{FaultSummary, PhaseSummary, RunLabel, Summary};
+pub use summary::{ChangeSummary, FaultSummary, PhaseSummary, RunLabel, Summary};
 pub use text::quantity;
 pub use verdict::{CheckedExpectation, Verdict};
 pub use wrong_result::WrongResult;

@@ -40,16 +40,18 @@ use std::{
     task::Poll,
 };
 
-use futures_util::{TryStreamExt, stream::FuturesOrdered};
+use futures_util::{TryStreamExt, future::try_join, stream::FuturesOrdered};
 
 use crate::{
+    change::{OPERATOR, changes_of, record_change},
     fault::{Fault, FaultKind},
     link::Shape,
+    link::settings::Network,
     planted::planted,
     record::{Event, EventBuilder, Recorder},
-    scenario::Scenario,
+    scenario::{ChangeTarget, Epoch, Scenario},
     server::settings::server_name,
-    server::{InjectedErrors, Injection},
+    server::{InjectedErrors, Injection, Tuning},
     sync::lock,
     time::Instant,
     world::SharedWorld,
@@ -67,8 +69,16 @@ pub struct Nemesis {
     supervisor: Recorder,
     operations: Arc<dyn Operations>,
     /// Shape of every link without faults, from the scenario's `[network]`.
-    network: Shape,
+    network: Mutex<Shape>,
+    /// The changes of servers and links.
+    changes: Vec<Epoch>,
     servers: Vec<FaultedServer>,
+}
+
+/// Returns the shape of a link without faults.
+fn shape_of(network: &Network) -> Shape {
+    let Network { latency, jitter, bandwidth } = *network;
+    Shape { latency, jitter, bandwidth, ..Shape::default() }
 }
 
 /// A server with the faults on it.
@@ -104,12 +114,8 @@ impl Nemesis {
             supervisor: recorder.with_source(world.clone(), "supervisor"),
             world,
             operations,
-            network: Shape {
-                latency: scenario.network.latency,
-                jitter: scenario.network.jitter,
-                bandwidth: scenario.network.bandwidth,
-                ..Shape::default()
-            },
+            network: Mutex::new(shape_of(&scenario.network)),
+            changes: changes_of(scenario, |target| matches!(target, ChangeTarget::Network | ChangeTarget::Servers)),
             servers: (0..scenario.servers.replicas).map(|_| FaultedServer::default()).collect(),
         }
     }
@@ -136,7 +142,34 @@ impl Nemesis {
         // Each is polled when its own timer fires, however few there are: what else is ready at that instant has its turn between
         // them, and the order of a run's events depends on it.
         let plays: FuturesOrdered<_> = plays.into_iter().map(|play| self.play_one(play)).collect();
-        plays.try_collect().await
+        if self.changes.is_empty() {
+            return plays.try_collect().await;
+        }
+        try_join(plays.try_collect(), self.play_changes()).await.map(|((), ())| ())
+    }
+
+    /// Changes the settings of servers and links, each at its time.
+    async fn play_changes(&self) -> Result<(), OperationFailed> {
+        let recorder = self.recorder.with_source(self.world.clone(), OPERATOR);
+        for Epoch { at, change, settings } in &self.changes {
+            self.world.sleep_until(Instant::START + *at).await;
+            let Some(change) = change else { continue };
+            record_change(&recorder, change);
+            match change.target() {
+                ChangeTarget::Network => {
+                    *lock(&self.network) = shape_of(&settings.network);
+                    for server in 0..self.servers.len() {
+                        self.reshape(server).await?;
+                    }
+                }
+                _ => {
+                    for server in 0..self.servers.len() {
+                        self.operations.apply(Operation::Tune(server, Tuning::new(&settings.servers))).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Runs one fault on one of its targets, from its start to its end.
@@ -284,7 +317,7 @@ impl Nemesis {
 
     /// Returns the operation that gives the link the shape of the network and all active faults.
     fn shape(&self, target: usize) -> Operation {
-        Operation::Shape(target, self.active_faults(target).shape(self.network))
+        Operation::Shape(target, self.active_faults(target).shape(*lock(&self.network)))
     }
 
     /// Carries out `operation` as the given step of a fault, and records it if it has no effect.

@@ -5,7 +5,7 @@
 //! [`Policy`] lists. `each_policy!` enters every policy, in the order in which they are asked:
 //!
 //! ```text
-//! Fallback(Cache(Retry(CircuitBreaker(RateLimit(Timeout(Bulkhead(attempt)))))))
+//! Fallback(Cache(Retry(CircuitBreaker(AdaptiveThrottling(RateLimit(Timeout(Bulkhead(AdaptiveConcurrency(attempt)))))))))
 //! ```
 //!
 //! A policy knows no connection, no message and no clock: it sees servers by index, status codes, and the time that it is
@@ -27,6 +27,8 @@ use crate::{
     world::{BoxFuture, SharedWorld},
 };
 
+mod adaptive_concurrency;
+mod adaptive_throttling;
 mod bulkhead;
 mod cache;
 mod chain;
@@ -42,6 +44,8 @@ mod retry_throttling;
 mod servers;
 mod slow_start;
 
+pub use adaptive_concurrency::{AdaptiveConcurrency, LimitAlgorithm};
+pub use adaptive_throttling::AdaptiveThrottling;
 pub use bulkhead::Bulkhead;
 pub use cache::Cache;
 pub use circuit_breaker::{CircuitBreaker, Scope};
@@ -54,6 +58,8 @@ pub use retry_budget::RetryBudget;
 pub use retry_throttling::RetryThrottling;
 pub use slow_start::SlowStart;
 
+pub(crate) use adaptive_concurrency::CONCURRENCY_LIMITED;
+pub(crate) use adaptive_throttling::ADAPTIVELY_THROTTLED;
 pub(crate) use cache::{Answers, CacheKey, Lookup};
 pub(crate) use chain::{AttemptPermit, Chain, Draw, RetryPermit};
 pub(crate) use changes::Changes;
@@ -74,8 +80,10 @@ macro_rules! each_policy {
             retry_budget: RetryBudget,
             hedging: Hedging,
             circuit_breaker: CircuitBreaker,
+            adaptive_throttling: AdaptiveThrottling,
             rate_limit: RateLimit,
             bulkhead: Bulkhead,
+            adaptive_concurrency: AdaptiveConcurrency,
             outlier_detection: OutlierDetection,
             slow_start: SlowStart,
         }
@@ -136,6 +144,15 @@ macro_rules! policies {
             $( $key: Option<<$table as PolicyConfig>::Policy>, )*
         }
 
+        impl ActivePolicies {
+            /// Gives the policies that are on their present settings.
+            fn change(&self, client: &Client, now: Instant) {
+                $( if let (Some(policy), Some(settings)) = (&self.$key, &client.policies.$key) {
+                    settings.change(policy, client, now);
+                } )*
+            }
+        }
+
         /// Identifies a policy by its place in the order.
         #[expect(non_camel_case_types, reason = "they are the keys")]
         #[derive(Clone, Copy)]
@@ -156,6 +173,12 @@ pub(crate) trait PolicyConfig {
     fn build(&self, context: &PolicyContext<'_>) -> Option<Self::Policy> {
         let _ = context;
         None
+    }
+
+    /// Gives `policy`, which has been built from other settings, these ones. It keeps its state: what it has admitted, counted or opened
+    /// stays so, and its next decision is by these settings. `client` has the settings of the others.
+    fn change(&self, policy: &Self::Policy, client: &Client, now: Instant) {
+        let _ = (policy, client, now);
     }
 }
 

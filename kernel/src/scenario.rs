@@ -9,6 +9,7 @@
 //! and has the rules between them. It opens the scenario file, the service config and the trace that it names, and nothing else: a
 //! workload's `images` are looked for by the world that runs it.
 
+mod change;
 mod contradictions;
 mod read;
 pub mod reference;
@@ -34,7 +35,7 @@ pub use crate::{
         metric::{Metric, MetricGroup, Unit},
         settings::Run,
     },
-    server::settings::{Admission, Servers, server_name},
+    server::settings::{AdaptiveQueue, Admission, Servers, server_name},
     settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},
     workload::{
         settings::{AppTimes, Backend, GraphSize, Images, Pictures, Workload, WorkloadName},
@@ -43,6 +44,8 @@ pub use crate::{
 };
 
 use crate::measure::Script;
+
+pub use change::{Change, ChangeTarget, Epoch, changeable};
 
 pub use read::TABLE;
 pub use schema::schema;
@@ -77,6 +80,8 @@ pub struct Scenario {
     pub nemesis: Option<FaultGenerator>,
     /// The faults in file order; `fault-N` names the one at index N.
     pub faults: Vec<Fault>,
+    /// The changes of settings in file order.
+    pub changes: Vec<Change>,
     /// The expectations in file order.
     pub expectations: Vec<Expectation>,
     /// What is to say of the files that were read.

@@ -25,6 +25,7 @@
 //! `grpc-timeout` is enforced here, on the World's clock. So are the listener's terms: limits on what peers occupy, in `peers`
 //! and `budget`, and the token without which a call is answered with UNAUTHENTICATED.
 
+mod adaptive_queue;
 mod admission;
 mod budget;
 mod calls;
@@ -44,6 +45,7 @@ pub mod settings;
 mod streaming;
 #[cfg(test)]
 mod tests;
+mod tuning;
 mod workers;
 
 use std::{
@@ -77,7 +79,8 @@ pub use injector::{InjectedErrors, Injection, Injector};
 pub(crate) use meter::record_computing;
 pub(crate) use occupancy::{Occupancy, Served};
 pub(crate) use reply::reply;
-pub use settings::Admission;
+pub use settings::{AdaptiveQueue, Admission};
+pub use tuning::Tuning;
 
 /// Largest message in either direction, in bytes: an image of 16 megapixels and 64 KiB of room for the other fields.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024 + 64 * 1024;
@@ -97,6 +100,8 @@ pub struct ReplicaSettings {
     pub max_connection_age_grace: Option<Duration>,
     /// Load shedding beyond the limits of workers and queue; `None` is none.
     pub admission: Option<Admission>,
+    /// How the queue adapts to an overload; `None` if it does not.
+    pub adaptive_queue: Option<AdaptiveQueue>,
     /// Failures, hangs and delays of the `backend` workload.
     pub backend: crate::workload::settings::Backend,
     /// The kinds of requests, which a `backend` may treat differently.
@@ -113,6 +118,7 @@ impl ReplicaSettings {
             max_connection_age: servers.max_connection_age,
             max_connection_age_grace: servers.max_connection_age_grace,
             admission: servers.admission.clone(),
+            adaptive_queue: servers.adaptive_queue,
             backend: match workload {
                 crate::workload::settings::Workload::Backend(backend) => *backend,
                 _ => crate::workload::settings::Backend::default(),

@@ -18,7 +18,7 @@ use crate::{
     },
     manual::{
         self, down::DownArgs, inject::InjectArgs, list::ListArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs,
-        up::UpArgs,
+        set::SetArgs, up::UpArgs,
     },
     role::Role,
     token,
@@ -146,6 +146,13 @@ enum Command {
     ))]
     Inject(InjectArgs),
 
+    /// Gives settings of running servers or loads other values.
+    #[command(after_long_help = help_sections(
+        &["real set servers.queue=16", "real set client.retry.max_attempts=1 client.attempt_timeout=200ms", "real set servers.workers=1 --servers server-0"],
+        NO_VERDICT,
+    ))]
+    Set(SetArgs),
+
     /// Forwards connections to any TCP server over a link that takes faults.
     #[command(after_long_help = help_sections(
         &["real proxy --listen 60051 --upstream server-0", "real proxy --listen 8081 --upstream localhost:8080 --id web"],
@@ -218,6 +225,7 @@ fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Serve(args) => manual::serve::run(args),
         Command::Load(args) => manual::load::run(args),
         Command::Inject(args) => manual::inject::run(args),
+        Command::Set(args) => manual::set::run(args),
         Command::Proxy(args) => manual::proxy::run(args),
         Command::Completions(args) => Ok(args.run(Options::command())),
         Command::Man(args) => args.run(Options::command()),

@@ -10,7 +10,7 @@ use std::{
 use kernel::{
     link::{LinkShape, Selection},
     record::{Row, Sink},
-    server::Injection,
+    server::{Injection, Tuning},
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
@@ -45,6 +45,8 @@ pub(crate) enum LoadCommand {
 pub(crate) enum ReplicaCommand {
     /// Sets the faults that the server injects into calls.
     Inject(Injection),
+    /// Gives the server other settings.
+    Tune(Tuning),
 }
 
 /// A report to the orchestrator.

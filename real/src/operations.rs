@@ -39,6 +39,10 @@ impl Operations for RealOperations {
                 Operation::Reset(server, fault, connections) => {
                     self.send(LoadCommand::Reset { server, fault, connections }).await
                 }
+                Operation::Tune(server, tuning) => {
+                    self.replicas[server].tune(tuning);
+                    Ok(Effect::Applied)
+                }
                 Operation::Inject(server, injection) => Ok(self.replicas[server].inject(injection)),
             };
             done.map_err(|reason| OperationFailed { operation: named, reason })

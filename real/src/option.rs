@@ -7,7 +7,7 @@ use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 use clap::Args;
 use kernel::{
     scenario::{Backend, Servers, Size, bandwidth, duration, limits},
-    server::{Admission, ReplicaSettings},
+    server::{AdaptiveQueue, Admission, ReplicaSettings},
 };
 
 pub(crate) use backend::{BackendArgs, failure_status};
@@ -46,6 +46,18 @@ pub(crate) struct Capacity {
     /// The time that such an answer asks the client to wait before another attempt.
     #[arg(long, value_parser = wait, value_name = "TIME")]
     retry_pushback: Option<Duration>,
+
+    /// The time after which a queue that has not been empty counts as standing; it then adapts.
+    #[arg(long, value_parser = span, value_name = "TIME")]
+    queue_interval: Option<Duration>,
+
+    /// The time that a request may wait that arrives at a standing queue.
+    #[arg(long, value_parser = span, value_name = "TIME", requires = "queue_interval")]
+    queue_target: Option<Duration>,
+
+    /// Takes the newest request first while the queue is standing.
+    #[arg(long, requires = "queue_interval")]
+    newest_first: bool,
 }
 
 impl Capacity {
@@ -63,6 +75,9 @@ impl Capacity {
             max_concurrent_requests,
             max_queue_time,
             retry_pushback,
+            queue_interval: servers.adaptive_queue.map(|queue| queue.interval),
+            queue_target: servers.adaptive_queue.filter(|queue| queue.drop_late).map(|queue| queue.target),
+            newest_first: servers.adaptive_queue.is_some_and(|queue| queue.newest_first),
         }
     }
 
@@ -77,9 +92,11 @@ impl Capacity {
             ("--max-concurrent-requests", self.max_concurrent_requests.map(|most| most.to_string())),
             ("--max-queue-time", self.max_queue_time.map(duration::text)),
             ("--retry-pushback", self.retry_pushback.map(duration::text)),
+            ("--queue-interval", self.queue_interval.map(duration::text)),
+            ("--queue-target", self.queue_target.map(duration::text)),
         ];
         let given = options.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value?]));
-        given.flatten().collect()
+        given.flatten().chain(self.newest_first.then(|| "--newest-first".to_owned())).collect()
     }
 
     /// The settings of a server with these options and this backend.
@@ -96,6 +113,12 @@ impl Capacity {
             max_connection_age: self.max_connection_age,
             max_connection_age_grace: self.max_connection_age_grace,
             admission: (admission != Admission::default()).then_some(admission),
+            adaptive_queue: self.queue_interval.map(|interval| AdaptiveQueue {
+                interval,
+                target: self.queue_target.unwrap_or_else(|| AdaptiveQueue::default().target.min(interval)),
+                drop_late: self.queue_target.is_some(),
+                newest_first: self.newest_first,
+            }),
             backend,
             kinds: Vec::new(),
         }
@@ -222,7 +245,8 @@ mod tests {
         let servers =
             Servers { workers: 3, queue: 0, service_time_min: Duration::from_micros(1_500), ..Default::default() };
         let admission = Admission { max_queue_time: Some(Duration::from_millis(80)), ..Default::default() };
-        let servers = Servers { admission: Some(admission), ..servers };
+        let adaptive_queue = Some(AdaptiveQueue::default());
+        let servers = Servers { admission: Some(admission), adaptive_queue, ..servers };
         let words = ["x".to_owned()].into_iter().chain(Capacity::from_settings(&servers).to_words());
         let parsed = Line::parse_from(words).capacity.settings(Backend::default());
         assert_eq!(parsed, ReplicaSettings::new(&servers, &Workload::default()));

@@ -12,7 +12,7 @@ use kernel::{
     client,
     nemesis::Effect,
     scenario::{Scenario, server_name},
-    server::Injection,
+    server::{Injection, Tuning},
     sync::lock,
     world::SharedWorld,
 };
@@ -72,6 +72,8 @@ struct ReplicaState {
     frozen: bool,
     /// Number of processes started so far.
     started: u64,
+    /// The settings since they have changed, which each new process gets.
+    tuning: Option<Tuning>,
 }
 
 impl Replica {
@@ -144,7 +146,11 @@ impl Replica {
             let (commands, orders) = mpsc::unbounded_channel();
             world.spawn(Box::pin(pass_on(orders, streams.commands)));
             let started = state.started + 1;
-            *state = ReplicaState { process: Some(process), commands: Some(commands), frozen: false, started };
+            let tuning = state.tuning.take();
+            if let Some(tuning) = &tuning {
+                let _ = commands.send(line(&ReplicaCommand::Tune(tuning.clone())) + "\n");
+            }
+            *state = ReplicaState { process: Some(process), commands: Some(commands), frozen: false, started, tuning };
         }
         Ok(state.started)
     }
@@ -210,6 +216,16 @@ impl Replica {
             Ok(()) => Effect::Applied,
             Err(_) => Effect::ServerIsDown,
         }
+    }
+
+    /// Gives the process other settings, and those that are started later. A frozen process reads them when it is resumed.
+    pub(crate) fn tune(&self, tuning: Tuning) {
+        let mut state = self.state();
+        if let Some(commands) = &state.commands {
+            // An error means that the process has just been killed. The next one gets them.
+            let _ = commands.send(line(&ReplicaCommand::Tune(tuning.clone())) + "\n");
+        }
+        state.tuning = Some(tuning);
     }
 
     fn signal(&self, signal: Signal, frozen: bool) -> io::Result<Effect> {

@@ -10,7 +10,7 @@ pub mod single;
 pub mod sweep;
 pub mod threshold;
 
-use kernel::measure::FaultSummary;
+use kernel::measure::{ChangeSummary, FaultSummary, Summary};
 
 /// A plot.
 #[derive(Debug, Clone, PartialEq)]
@@ -317,6 +317,23 @@ impl Band {
             name: format!("fault-{} {} {}", fault.index, fault.kind, fault.targets.join(", ")),
             short_name: format!("{} {}", fault.index, fault.kind),
         }
+    }
+}
+
+impl Band {
+    /// Returns the bands of a run that ends at `end_s`: those of its faults, and a line for each change of a setting.
+    fn of_run(summary: &Summary, end_s: f64) -> Vec<Self> {
+        let faults = summary.faults.iter().map(|fault| Self::for_fault(fault, end_s));
+        faults.chain(summary.changes.iter().map(Self::for_change)).collect()
+    }
+
+    /// Returns the line of a change of a setting.
+    fn for_change(change: &ChangeSummary) -> Self {
+        let at = change.at_us as f64 / 1e6;
+        let setting = change.change.split(' ').next().unwrap_or_default();
+        let value = change.change.rsplit_once(" to ").map_or("", |(_, to)| to);
+        let key = setting.rsplit('.').next().unwrap_or_default();
+        Self { from: at, to: at, name: format!("{setting} = {value}"), short_name: format!("{key} = {value}") }
     }
 }
 

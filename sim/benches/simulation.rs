@@ -20,7 +20,7 @@ mod turns;
 
 use std::{path::Path, sync::atomic::AtomicU64, time::Duration};
 
-use all_policies::{CACHE, OTHERS};
+use all_policies::{ADAPTIVE, CACHE, OTHERS};
 use kernel::{
     run_folder::{Earlier, RunFolder, RunInfo},
     scenario::Scenario,
@@ -30,13 +30,14 @@ use sim::{CompletedRun, Plan, run};
 
 /// Runs the parts that are named, as in `cargo bench -p sim -- request`, or all.
 fn main() {
-    let parts: [(&str, fn()); 8] = [
+    let parts: [(&str, fn()); 9] = [
         ("demo", demo),
         ("invariants", invariants),
         ("request", per_request),
         ("idle", idle_hour),
         ("hosts", hosts::hosts),
         ("policies", policies),
+        ("adaptive", adaptive),
         ("sweep", many::sweep),
         ("grid", many::grid_of_variants),
     ];
@@ -121,6 +122,21 @@ fn policies() {
     println!("  added by the policies                  {:8.1} µs", micros_each(added, REQUESTS));
     println!("  of the bare call                       {share:8.1} %");
     println!("  and of that by the cache's answers     {cache:8.1} %\n");
+}
+
+/// Measures what each policy that adapts adds to a call. They decide nothing here, and note everything.
+fn adaptive() {
+    const REQUESTS: u64 = 5_000;
+    const TURNS: usize = 100;
+    let calls = ["duration=\"50s\"", "load.rate=100", "workload.sizes=[\"8x8\"]"];
+    println!("what an adaptive policy adds to a call");
+    for policy in ADAPTIVE {
+        let [none, one] = [&[][..], &[policy]].map(|policies| plan("baseline.toml", &[&calls[..], policies].concat()));
+        let [mut none, mut one] = [&none, &one].map(|plan| move || drop(run_now(plan)));
+        let [added] = medians_of_turns(TURNS, [&mut none, &mut one], |[none, one]| [one - none]);
+        println!("  {policy:76} {:6.2} µs", micros_each(added, REQUESTS));
+    }
+    println!();
 }
 
 /// Measures an hour in which a call is made every 1,000 s, and otherwise nothing happens but health checks, most of them skipped.

@@ -73,6 +73,10 @@ impl Operations for SimOperations {
                     Effect::Applied
                 }
                 Operation::Inject(server, injection) => self.replicas[server].inject(injection),
+                Operation::Tune(server, tuning) => {
+                    self.replicas[server].tune(tuning);
+                    Effect::Applied
+                }
                 Operation::Reset(server, fault, connections) => {
                     self.links[server].reset_some(fault, connections);
                     Effect::Applied

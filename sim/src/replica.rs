@@ -12,7 +12,7 @@ use kernel::{
     entropy::Entropy,
     nemesis::Effect,
     record::Recorder,
-    server::{Injection, Injector},
+    server::{Injection, Injector, Tuning},
     sync::lock,
     world::{BoxFuture, SharedWorld, World},
 };
@@ -302,6 +302,13 @@ impl Replica {
         }
         self.injector.set(injection);
         Effect::Applied
+    }
+
+    /// Gives the process other settings, and those that are started later; a frozen process follows once it continues.
+    pub(crate) fn tune(&self, tuning: Tuning) {
+        let injector = self.injector.clone();
+        // Tasks of the process wake in a turn of its machine.
+        self.host.machine.in_turn(move || injector.tune(tuning));
     }
 
     /// Lets a stopped process continue (SIGCONT).

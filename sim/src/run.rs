@@ -10,6 +10,7 @@ use std::{
 use futures_util::future::{Either, select};
 use kernel::{
     app::App,
+    change::start_changes,
     client::Client,
     entropy::Entropy,
     load::{LoadGenerator, Requests},
@@ -196,10 +197,11 @@ async fn run_client(hosts: Hosts, scenario: Scenario, asked: Asked) -> Ended {
     world.spawn(Box::pin(crate::canary::depend(world.clone())));
     let nemesis = Nemesis::new(world.clone(), &recorder, operations, &scenario);
     let settings = match asked {
-        Asked::Workload(_) => scenario.client,
-        Asked::App(_) => App::client_settings(scenario.client),
+        Asked::Workload(_) => scenario.client.clone(),
+        Asked::App(_) => App::client_settings(scenario.client.clone()),
     };
     let client = Client::start(world.clone(), entropy, recorder.clone(), settings, &links);
+    start_changes(&world, &recorder, &client, &scenario);
     let requests: Arc<dyn Requests> = match asked {
         Asked::Workload(inputs) => Arc::new(WorkloadRequests::new(inputs, entropy, Oracle::learning())),
         Asked::App(app) => app.requests(world.clone(), recorder.clone(), entropy, &scenario.load.request),
@@ -210,7 +212,7 @@ async fn run_client(hosts: Hosts, scenario: Scenario, asked: Asked) -> Ended {
         recorder,
         client,
         requests,
-        settings: scenario.load,
+        settings: scenario.offered_load(),
         duration: scenario.duration,
     };
     let faults = async {

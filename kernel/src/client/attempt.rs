@@ -74,7 +74,7 @@ async fn send(
         let cause = Cause::RequestTooLarge { bytes: message.bytes(), most };
         return Err(Failure::new(Code::ResourceExhausted, cause));
     }
-    let request = message.request(origin(), client.timeouts.header(timeout.since(at)), id.number - 1);
+    let request = message.request(origin(), client.live().timeouts.header(timeout.since(at)), id.number - 1);
     let connection = &client.servers[server].connection;
     let sender = connection.ready().await?;
     let channel = PlainChannel::new(sender.clone()).noting(headers).taking(client.settings.max_response_message_bytes);

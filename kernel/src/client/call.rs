@@ -168,7 +168,7 @@ const NOT_READY: Rejection = Rejection { code: Code::DeadlineExceeded, cause: "n
 impl<'a> Call<'a> {
     pub(super) fn new(client: &'a Arc<Shared>, request: &'a Request) -> Self {
         let begun = client.world.now();
-        let deadline = client.settings.deadline;
+        let deadline = client.live().deadline;
         let deadline = request.message.timeout().map_or(deadline, |timeout| timeout.min(deadline));
         Self { client, request, begun, deadline: begun + deadline, outlet: None, progress: Mutex::default() }
     }
@@ -198,7 +198,7 @@ impl<'a> Call<'a> {
     /// Runs the attempts of the call: the part between the cache and the fallback.
     pub(super) async fn send_attempts(&self) -> Result<Answered, AttemptError> {
         self.client.chain.on_call_start(self.begun);
-        match &self.client.settings.policies.hedging {
+        match &self.client.live().hedging {
             Some(hedging) if !self.request.message.is_stream() => self.with_hedges(hedging).await,
             _ => self.with_retries().await,
         }
@@ -222,7 +222,7 @@ impl<'a> Call<'a> {
                 return Err(error);
             }
             if let AttemptError::Failed { server, .. } = &error
-                && self.client.settings.retry.prefer_other_server
+                && self.client.live().retry.prefers_other_server()
             {
                 self.progress().tried.set(*server, true);
             }
@@ -240,7 +240,8 @@ impl<'a> Call<'a> {
         let attempts = self.progress().attempts;
         let tries = attempts + self.progress().unpicked;
         let client = self.client;
-        if !client.retry.allows(tries, error.code()) {
+        let live = client.live();
+        if !live.retry.allows(tries, error.code()) {
             return Err(error);
         }
         let Some(permit) = self.permit_retry() else { return Err(error) };
@@ -253,7 +254,7 @@ impl<'a> Call<'a> {
             _ => {
                 *backoffs += 1;
                 let mut rng = client.entropy.stream_of("retry.backoff", &[self.request.id, u64::from(tries)]);
-                client.retry.backoff(*backoffs, &mut rng)
+                live.retry.backoff(*backoffs, &mut rng)
             }
         };
         let until = client.world.now() + backoff;
@@ -273,7 +274,7 @@ impl<'a> Call<'a> {
     /// the deadline.
     pub(super) async fn at_deadline(&self, error: AttemptError) -> AttemptError {
         let client = self.client;
-        if !client.retry.waits_for_deadline() {
+        if !client.live().retry.waits_for_deadline() {
             return error;
         }
         match select(client.world.sleep_until(self.deadline), pin!(self.cancelled())).await {
@@ -325,7 +326,7 @@ impl<'a> Call<'a> {
         let mut permit = client.chain.begin_attempt(client.world.now());
         self.admitted(permit.admit_before_timeout(self.deadline)).await?;
         // The timeout starts now, so that waits at the policies outside of it do not shorten it.
-        let attempt_timeout = permit.now() + client.settings.attempt_timeout;
+        let attempt_timeout = permit.now() + client.live().attempt_timeout;
         let timeout = planted!(Bug::ForgottenDeadline, attempt_timeout, else attempt_timeout.min(self.deadline));
         self.admitted(permit.admit_within_timeout(timeout)).await?;
         let sent = match self.pick(attempt, &mut permit) {
@@ -392,7 +393,7 @@ impl<'a> Call<'a> {
     /// left the client, and once if a server's HTTP/2 library refused it.
     fn is_sent_again(&self, failure: &Failure) -> bool {
         let is_committed = self.request.message.is_stream() || self.progress().received.committed.is_some();
-        match failure.unseen.filter(|_| self.client.retry.is_transparent() && !is_committed) {
+        match failure.unseen.filter(|_| self.client.live().retry.is_transparent() && !is_committed) {
             None => false,
             Some(Unseen::Unsent) => true,
             Some(Unseen::Refused) => !std::mem::replace(&mut self.progress().was_refused, true),
@@ -558,7 +559,8 @@ impl<'a> Call<'a> {
 
     /// Answers the call with the fallback, if it has an answer for calls that fail with `error`.
     fn fall_back(&self, error: &AttemptError) -> Option<Response> {
-        let fallback = self.client.settings.policies.fallback.as_ref()?;
+        let live = self.client.live();
+        let fallback = live.fallback.as_ref()?;
         if !fallback.status_codes.contains(&error.code()) {
             return None;
         }

@@ -29,6 +29,11 @@ impl RetryPolicy {
         attempts < max_attempts && self.settings.retryable_status_codes.contains(&code)
     }
 
+    /// Returns true if a retry goes to a server on which the call has not failed, while there is one.
+    pub(super) fn prefers_other_server(&self) -> bool {
+        self.settings.prefer_other_server
+    }
+
     /// Returns true if an attempt that no server has seen is sent again.
     pub(super) fn is_transparent(&self) -> bool {
         self.settings.transparent

@@ -226,6 +226,7 @@ fn replica(backend: Backend) -> ReplicaSettings {
         max_connection_age: None,
         max_connection_age_grace: None,
         admission: None,
+        adaptive_queue: None,
         backend: Backend { delay: Duration::from_millis(20), failure_rate: 0.0, ..backend },
         kinds: Vec::new(),
     }

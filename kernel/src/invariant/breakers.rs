@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Attempts, Evidence, Findings, Invariant, ROUNDING_US, is_given_up, us, waits};
+use super::{Attempts, Evidence, Findings, InForce, Invariant, ROUNDING_US, is_given_up, us, waits};
 use crate::{
     policy::{CircuitBreaker, Scope},
     record::{Event, EventRow, Name},
@@ -13,13 +13,13 @@ use crate::{
 enum BreakerState {
     #[default]
     Closed,
-    /// The breaker has been open since this time.
-    Open(u64),
-    /// The breaker is half open; these attempts were let pass and not given up.
-    HalfOpen(BTreeSet<(u64, u32)>),
+    /// The breaker has been open since this time, for this long.
+    Open(u64, u64),
+    /// The breaker is half open for so many calls; these attempts were let pass and not given up.
+    HalfOpen(usize, BTreeSet<(u64, u32)>),
 }
 
-pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
+pub(super) fn check(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &InForce), findings: &mut Findings) {
     let policies = &evidence.scenario.client.policies;
     // The order of events is what is checked: only virtual time orders those of several tasks as they happened.
     let Some(settings) = policies.circuit_breaker.as_ref().filter(|_| evidence.is_virtual()) else { return };
@@ -34,25 +34,25 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
         match row.event {
             Event::BreakerOpened | Event::BreakerHalfOpened | Event::BreakerClosed => {
                 let state = states.entry(row.target.clone()).or_default();
-                if let Some(what) = state.follow(&row, settings) {
+                if let Some(what) = state.follow(&row, in_force) {
                     findings.add(Invariant::ValidStateTransitions, None, row.at_us, what);
                 }
             }
             Event::Pick if is_asked_when_sent => {
                 let state = states.entry(target()).or_default();
-                if let Some(what) = state.pass(&row, settings.permitted_calls_in_half_open) {
+                if let Some(what) = state.pass(&row) {
                     findings.add(Invariant::WithinLimits, row.request, row.at_us, what);
                 }
             }
             // The breaker has the probe back before the attempt is sent again, which may be to another server.
             Event::TransparentRetry => {
-                if let Some(BreakerState::HalfOpen(probes)) = states.get_mut(&target()) {
+                if let Some(BreakerState::HalfOpen(_, probes)) = states.get_mut(&target()) {
                     probes.remove(&attempt_key(&row));
                 }
             }
             // A probe that is given up, or whose status says nothing, makes room for another.
             Event::AttemptFailed if is_given_up(row.cause.as_deref()) || is_ignored(&row, settings, attempts) => {
-                if let Some(BreakerState::HalfOpen(probes)) = states.get_mut(&target()) {
+                if let Some(BreakerState::HalfOpen(_, probes)) = states.get_mut(&target()) {
                     probes.remove(&attempt_key(&row));
                 }
             }
@@ -75,24 +75,31 @@ fn attempt_key(row: &EventRow) -> (u64, u32) {
 
 impl BreakerState {
     /// Changes to the state that `row` records, and returns what is wrong with that.
-    fn follow(&mut self, row: &EventRow, settings: &CircuitBreaker) -> Option<String> {
-        let reset_us = us(settings.reset_timeout);
+    fn follow(&mut self, row: &EventRow, in_force: &InForce) -> Option<String> {
+        let now =
+            || in_force.during(row.at_us, row.at_us).filter_map(|then| then.client.policies.circuit_breaker.as_ref());
+        let resets_us: Vec<u64> = now().map(|settings| us(settings.reset_timeout)).collect();
+        let reset_us = row.duration_us.unwrap_or_else(|| resets_us.last().copied().unwrap_or_default());
+        let permitted = now().map(|settings| settings.permitted_calls_in_half_open).max().unwrap_or_default();
+        let half_open = || Self::HalfOpen(permitted, BTreeSet::new());
         let (next, wrong) = match (row.event, &*self) {
-            (Event::BreakerOpened, Self::Closed | Self::HalfOpen(_)) => {
-                let other = row.duration_us.filter(|opens_us| *opens_us != reset_us);
-                (Self::Open(row.at_us), other.map(|us| format!("it opens for {us} µs instead of {reset_us} µs")))
+            (Event::BreakerOpened, Self::Closed | Self::HalfOpen(..)) => {
+                let other = Some(reset_us).filter(|reset_us| !resets_us.contains(reset_us));
+                let wrong =
+                    other.map(|us| format!("it opens for {us} µs instead of {} µs", resets_us.last().unwrap_or(&0)));
+                (Self::Open(row.at_us, reset_us), wrong)
             }
-            (Event::BreakerHalfOpened, Self::Open(since_us)) => {
-                let is_early = row.at_us + ROUNDING_US < since_us.saturating_add(reset_us);
+            (Event::BreakerHalfOpened, Self::Open(since_us, reset_us)) => {
+                let is_early = row.at_us + ROUNDING_US < since_us.saturating_add(*reset_us);
                 let wrong =
                     is_early.then(|| format!("it opened at {since_us} µs, for {reset_us} µs, and is half open"));
-                (Self::HalfOpen(BTreeSet::new()), wrong)
+                (half_open(), wrong)
             }
-            (Event::BreakerClosed, Self::HalfOpen(_)) => (Self::Closed, None),
+            (Event::BreakerClosed, Self::HalfOpen(..)) => (Self::Closed, None),
             (event, state) => {
                 let next = match event {
-                    Event::BreakerOpened => Self::Open(row.at_us),
-                    Event::BreakerHalfOpened => Self::HalfOpen(BTreeSet::new()),
+                    Event::BreakerOpened => Self::Open(row.at_us, reset_us),
+                    Event::BreakerHalfOpened => half_open(),
                     _ => Self::Closed,
                 };
                 (next, Some(format!("a breaker that is {} says `{}`", state.name(), <&str>::from(event))))
@@ -103,14 +110,14 @@ impl BreakerState {
     }
 
     /// Counts the attempt of `row`, and returns why it should not have passed.
-    fn pass(&mut self, row: &EventRow, permitted: usize) -> Option<String> {
+    fn pass(&mut self, row: &EventRow) -> Option<String> {
         let attempt = row.attempt.unwrap_or_default();
         match self {
             Self::Closed => None,
-            Self::Open(_) => Some(format!("attempt {attempt} is sent through an open breaker")),
-            Self::HalfOpen(probes) => {
+            Self::Open(..) => Some(format!("attempt {attempt} is sent through an open breaker")),
+            Self::HalfOpen(permitted, probes) => {
                 probes.insert(attempt_key(row));
-                let is_too_many = probes.len() > permitted;
+                let is_too_many = probes.len() > *permitted;
                 is_too_many
                     .then(|| format!("attempt {attempt} is sent through a half-open breaker that permits {permitted}"))
             }
@@ -120,8 +127,8 @@ impl BreakerState {
     fn name(&self) -> &'static str {
         match self {
             Self::Closed => "closed",
-            Self::Open(_) => "open",
-            Self::HalfOpen(_) => "half open",
+            Self::Open(..) => "open",
+            Self::HalfOpen(..) => "half open",
         }
     }
 }
@@ -156,7 +163,7 @@ mod tests {
             rows: &records,
         };
         let mut findings = Findings { is_virtual: true, violations: Vec::new() };
-        check(&evidence, &Attempts::collect(&records), &mut findings);
+        check(&evidence, (&Attempts::collect(&records), &InForce::collect(&evidence)), &mut findings);
         findings.violations.into_iter().map(|violation| violation.what).collect()
     }
 

@@ -2,17 +2,18 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
+use super::{Evidence, Findings, InForce, Invariant, ROUNDING_US, us};
 use crate::{
     client::settings::{Client, PastDeadline},
     entropy::Entropy,
     load::{Schedule, User},
     record::{Answer, AttemptRow, RequestRow, SUPERSEDED},
+    scenario::Scenario,
     status::{Code, Outcome},
     time::Instant,
 };
 
-pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
+pub(super) fn check(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Findings) {
     check_schedule(evidence, findings);
     let late_us = evidence.late.map_or(0, us);
     let mut attempts = evidence.rows.attempts().peekable();
@@ -25,7 +26,8 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         while let Some(row) = attempts.next_if(|row| row.request == request.id) {
             own.push(row);
         }
-        let mut call = Call { client: &evidence.scenario.client, request: &request, attempts: &own, late_us, findings };
+        let client = &evidence.scenario.client;
+        let mut call = Call { client, in_force, request: &request, attempts: &own, late_us, findings };
         call.check_end();
         call.check_attempts();
         call.check_answer();
@@ -34,15 +36,17 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         call.check_deadlines();
     }
     attempts.for_each(|row| add_orphan(&row, findings));
-    check_bulkhead(evidence, findings);
+    check_bulkhead(evidence, in_force, findings);
+    check_adaptive_limit(evidence, in_force, findings);
 }
 
 /// Checks that there is a row for every scheduled request and for every call that a user makes, and no other.
 fn check_schedule(evidence: &Evidence<'_>, findings: &mut Findings) {
     let scenario = evidence.scenario;
     let entropy = Entropy::new(evidence.seed);
-    let mut scheduled = Schedule::new(&scenario.load, scenario.duration, entropy).map(|at| at.as_micros());
-    let users = User::all(&scenario.load, scenario.duration, entropy);
+    let load = scenario.offered_load();
+    let mut scheduled = Schedule::new(&load, scenario.duration, entropy).map(|at| at.as_micros());
+    let users = User::all(&load, scenario.duration, entropy);
     let mut users: Vec<_> = users.into_iter().map(NextCall::first).collect();
     let mut rows = 0;
     for (id, row) in (0..).zip(evidence.rows.requests()) {
@@ -129,30 +133,52 @@ fn add_orphan(row: &AttemptRow, findings: &mut Findings) {
     findings.add(Invariant::ConsistentLog, Some(row.request), row.start_us, what);
 }
 
-/// Checks that no more attempts are under way at once than the bulkhead allows.
-fn check_bulkhead(evidence: &Evidence<'_>, findings: &mut Findings) {
-    let Some(bulkhead) = &evidence.scenario.client.policies.bulkhead else { return };
+/// Checks that no more attempts are under way at once than the bulkhead allows when one begins.
+fn check_bulkhead(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Findings) {
+    if evidence.scenario.client.policies.bulkhead.is_none() {
+        return;
+    }
+    let limit =
+        |settings: &Scenario| settings.client.policies.bulkhead.as_ref().map_or(0, |it| it.max_concurrent_calls);
     let attempts = evidence.rows.attempts().map(|row| (row.start_us, row.end_us));
-    let (most, at_us) = most_at_once(attempts);
-    if most > bulkhead.max_concurrent_calls {
-        let what = format!("{most} attempts at once, and {} are allowed", bulkhead.max_concurrent_calls);
+    // An attempt that waits for its slot begins as soon as it has it.
+    if let Some((count, allowed, at_us)) = most_over(attempts, |at_us| in_force.most(at_us, at_us, limit)) {
+        let what = format!("{count} attempts at once, and {allowed} are allowed");
         findings.add(Invariant::WithinLimits, None, at_us, what);
     }
 }
 
-/// Returns the largest number of `spans`, from a start to just before an end, that hold one instant, and the first such
-/// instant.
-pub(super) fn most_at_once(spans: impl Iterator<Item = (u64, u64)>) -> (usize, u64) {
+/// Checks that no more attempts are under way at once than an adaptive limit can have been. A lower bound may be reached with those that began
+/// before, as by a fixed limit.
+fn check_adaptive_limit(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Findings) {
+    if evidence.scenario.client.policies.adaptive_concurrency.is_none() {
+        return;
+    }
+    let limit =
+        |settings: &Scenario| settings.client.policies.adaptive_concurrency.as_ref().map_or(0, |it| it.max_limit);
+    let attempts = evidence.rows.attempts().map(|row| (row.start_us, row.committed_us.unwrap_or(row.end_us)));
+    if let Some((count, allowed, at_us)) = most_over(attempts, |at_us| in_force.most(at_us, at_us, limit)) {
+        let what = format!("{count} attempts at once, and the adaptive limit is {allowed} at most");
+        findings.add(Invariant::WithinLimits, None, at_us, what);
+    }
+}
+
+/// Returns the largest number of `spans`, from a start to just before an end, that hold one instant at which one of them begins, of those
+/// instants at which there are more than are `allowed` then: the number, what is allowed, and the first such instant.
+pub(super) fn most_over(
+    spans: impl Iterator<Item = (u64, u64)>,
+    allowed: impl Fn(u64) -> usize,
+) -> Option<(usize, usize, u64)> {
     // An end comes before the starts of its instant; a span of no time holds no instant.
     let spans = spans.filter(|(start, end)| start < end);
     let mut changes: Vec<(u64, bool)> = spans.flat_map(|(start, end)| [(start, true), (end, false)]).collect();
     changes.sort_unstable();
     let mut level = 0_usize;
-    let mut most = (0, 0);
+    let mut most: Option<(usize, usize, u64)> = None;
     for (at, begins) in changes {
         level = if begins { level + 1 } else { level - 1 };
-        if level > most.0 {
-            most = (level, at);
+        if begins && most.is_none_or(|(count, ..)| level > count) && level > allowed(at) {
+            most = Some((level, allowed(at), at));
         }
     }
     most
@@ -160,7 +186,9 @@ pub(super) fn most_at_once(spans: impl Iterator<Item = (u64, u64)>) -> (usize, u
 
 /// A request and its attempts.
 struct Call<'a> {
+    /// The settings of the start.
     client: &'a Client,
+    in_force: &'a InForce,
     request: &'a RequestRow,
     attempts: &'a [Cow<'a, AttemptRow>],
     late_us: u64,
@@ -170,6 +198,13 @@ struct Call<'a> {
 impl Call<'_> {
     fn add(&mut self, invariant: Invariant, what: impl Into<String>) {
         self.findings.add_to(self.request, invariant, what);
+    }
+
+    /// Returns the first and the last time of the call.
+    fn span_us(&self) -> (u64, u64) {
+        let from_us = self.request.sent_us.unwrap_or(self.request.intended_us);
+        let ends = self.attempts.iter().map(|row| row.end_us);
+        (from_us, ends.fold(self.request.done_us.unwrap_or(from_us), u64::max))
     }
 
     /// Returns whether the call was answered from a stale cache entry. The cache renews it in the background, by attempts
@@ -329,11 +364,18 @@ impl Call<'_> {
 
     /// Checks that there are no more attempts than allowed, and none behind a status that is not retried.
     fn check_limits(&mut self) {
-        let Client { retry, policies, .. } = self.client;
-        let (most, retried_codes) = match &policies.hedging {
-            Some(hedging) => (hedging.max_attempts, &hedging.non_fatal_status_codes),
-            None => (retry.max_attempts as usize, &retry.retryable_status_codes),
+        let policies = &self.client.policies;
+        let (from_us, to_us) = self.span_us();
+        let limits = |settings: &Scenario| match &settings.client.policies.hedging {
+            Some(hedging) => hedging.max_attempts,
+            None => settings.client.retry.max_attempts as usize,
         };
+        let codes = |settings: &'_ Scenario| match &settings.client.policies.hedging {
+            Some(hedging) => hedging.non_fatal_status_codes.clone(),
+            None => settings.client.retry.retryable_status_codes.clone(),
+        };
+        let most = self.in_force.most(from_us, to_us, limits);
+        let retried_codes: Vec<Code> = self.in_force.during(from_us, to_us).flat_map(codes).collect();
         if self.attempts.len().max(self.request.attempts as usize) > most {
             let what = format!("{} attempts, and {most} are allowed", self.attempts.len());
             self.add(Invariant::WithinLimits, what);
@@ -358,8 +400,9 @@ impl Call<'_> {
 
     /// Checks that the call and its attempts end by their deadlines, and that it was sent when intended.
     fn check_deadlines(&mut self) {
-        let deadline_us = us(self.client.deadline);
-        let timeout_us = us(self.client.attempt_timeout);
+        let (from_us, to_us) = self.span_us();
+        let deadline_us = us(self.in_force.most(from_us, to_us, |settings| settings.client.deadline));
+        let timeout_us = us(self.in_force.most(from_us, to_us, |settings| settings.client.attempt_timeout));
         let took = self.request.done_us.zip(self.request.sent_us).map(|(done, sent)| done.saturating_sub(sent));
         let slack_us = self.late_us + ROUNDING_US;
         if self.request.sent_us.is_some_and(|sent_us| sent_us > self.request.intended_us + slack_us) {
@@ -386,8 +429,17 @@ mod tests {
 
     #[test]
     fn spans_that_touch_do_not_overlap() {
-        assert_eq!(most_at_once([(0, 10), (10, 20), (20, 20), (30, 30), (40, 50)].into_iter()), (1, 0));
-        assert_eq!(most_at_once([(0, 10), (9, 20), (15, 30), (16, 17)].into_iter()), (3, 16));
-        assert_eq!(most_at_once(std::iter::empty()), (0, 0));
+        let most = |spans: &[(u64, u64)]| most_over(spans.iter().copied(), |_| 0).map(|(count, _, at)| (count, at));
+        assert_eq!(most(&[(0, 10), (10, 20), (20, 20), (30, 30), (40, 50)]), Some((1, 0)));
+        assert_eq!(most(&[(0, 10), (9, 20), (15, 30), (16, 17)]), Some((3, 16)));
+        assert_eq!(most(&[]), None);
+    }
+
+    #[test]
+    fn what_has_begun_before_a_limit_was_lower_is_allowed() {
+        let spans = [(0, 100), (1, 100), (2, 60), (70, 80)];
+        let allowed = |at| if at < 50 { 3 } else { 2 };
+        assert_eq!(most_over(spans.into_iter(), allowed), Some((3, 2, 70)));
+        assert_eq!(most_over(spans[..3].iter().copied(), allowed), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use super::{
-    Evidence, Findings, Invariant, ROUNDING_US,
+    Evidence, Findings, InForce, Invariant, ROUNDING_US,
     attempts::{Attempt, Attempts, RequestIds},
 };
 use crate::{
@@ -28,7 +28,7 @@ struct EventCounts {
     fallbacks: u32,
 }
 
-pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
+pub(super) fn check(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &InForce), findings: &mut Findings) {
     let ids = RequestIds::collect(evidence.rows);
     let irregular = irregular(evidence);
     let mut counts = vec![EventCounts::default(); ids.len()];
@@ -41,7 +41,7 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
         }
         match row.event {
             Event::Pick | Event::Backoff if row.request.is_some_and(|id| irregular.contains(&id)) => {}
-            Event::Backoff => check_backoff(evidence, attempts, &row, findings),
+            Event::Backoff => check_backoff(evidence, (attempts, in_force), &row, findings),
             Event::Pick | Event::AttemptFailed => check_attempt(evidence, attempts, &row, findings),
             // Of an app, it is a finding of its own checks, which fails the run.
             Event::WrongResult if !matches!(evidence.scenario.workload, Workload::App(_)) => {
@@ -174,7 +174,12 @@ fn check_attempt(evidence: &Evidence<'_>, attempts: &Attempts, row: &EventRow, f
 }
 
 /// Checks that the backoff of `row` is as long as the policy says, and that no attempt begins before it is over.
-fn check_backoff(evidence: &Evidence<'_>, attempts: &Attempts, row: &EventRow, findings: &mut Findings) {
+fn check_backoff(
+    evidence: &Evidence<'_>,
+    (attempts, in_force): (&Attempts, &InForce),
+    row: &EventRow,
+    findings: &mut Findings,
+) {
     // A server with admission control may ask for another backoff (gRPC pushback), which is not recorded.
     if evidence.scenario.servers.admission.is_some() {
         return;
@@ -183,8 +188,11 @@ fn check_backoff(evidence: &Evidence<'_>, attempts: &Attempts, row: &EventRow, f
         let what = "a backoff does not say of which attempt it is";
         return findings.add(Invariant::ConsistentLog, row.request, row.at_us, what);
     };
-    let bounds = bounds_us(&evidence.scenario.client.retry, attempt);
-    if !bounds.contains(&waits_us) {
+    let bounds_then =
+        || in_force.during(row.at_us, row.at_us).map(|settings| bounds_us(&settings.client.retry, attempt));
+    if !bounds_then().any(|bounds| bounds.contains(&waits_us)) {
+        let bounds = bounds_us(&evidence.scenario.client.retry, attempt);
+        let bounds = bounds_then().last().unwrap_or(bounds);
         let what = format!("a backoff of {waits_us} µs, and the policy has {} to {} µs", bounds.start(), bounds.end());
         findings.add(Invariant::WithinLimits, Some(request), row.at_us, what);
     }

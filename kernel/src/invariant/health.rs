@@ -40,7 +40,7 @@ struct ServerHealth {
 /// over, for as long as they lasted and some more. A run that ends before that shows nothing.
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let Some(check) =
-        evidence.scenario.client.health_check.as_ref().filter(|check| is_observable(evidence.scenario, check))
+        evidence.scenario.client.health_check.as_ref().filter(|check| are_observable(evidence.scenario, check))
     else {
         return;
     };
@@ -84,6 +84,11 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             _ => {}
         }
     }
+}
+
+/// Returns whether checks tell the state of a server whatever changes in the run.
+fn are_observable(scenario: &Scenario, check: &HealthCheck) -> bool {
+    scenario.epochs().iter().all(|epoch| is_observable(&epoch.settings, check))
 }
 
 /// Returns whether servers are checked, and a check is answered in time on a link without a fault. A stream of reports notices neither

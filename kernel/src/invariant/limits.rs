@@ -8,18 +8,20 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
+    time::Duration,
 };
 
 use super::{
-    Evidence, Findings, Invariant, ROUNDING_US,
+    Evidence, Findings, InForce, Invariant, ROUNDING_US,
     attempts::{Attempt, Attempts},
     is_given_up, us, waits,
 };
 use crate::{
     client::settings::{Client, ServerSelection},
     entropy::Entropy,
-    policy::{RateLimit, RetryBudget, RetryThrottling},
+    policy::{RateLimit, RetryBudget},
     record::{Event, Rows},
+    scenario::Scenario,
     status::{Code, Outcome},
     workload::InputIdentities,
 };
@@ -27,14 +29,14 @@ use crate::{
 /// Number of slots that a budget's `ttl` is divided into.
 const SLOTS: u64 = 10;
 
-pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
+pub(super) fn check(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &InForce), findings: &mut Findings) {
     check_in_flight(evidence, findings);
     if !evidence.is_virtual() {
         return;
     }
     let policies = &evidence.scenario.client.policies;
-    if let Some(limit) = &policies.rate_limit {
-        check_rate(evidence, limit, findings);
+    if policies.rate_limit.is_some() {
+        check_rate(evidence, in_force, findings);
     }
     if policies.cache.is_some() {
         check_cached(evidence, attempts, findings);
@@ -43,18 +45,18 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
     // has failed, and waits for a server later.
     let client = &evidence.scenario.client;
     let waits_for_servers = client.wait_for_ready || client.server_selection == ServerSelection::ConnectionState;
-    if waits(policies) || (waits_for_servers && policies.hedging.is_some()) {
+    let waits = in_force.periods().iter().any(|(_, settings)| waits(&settings.client.policies));
+    if waits || (waits_for_servers && policies.hedging.is_some()) {
         return;
     }
-    check_hedges(evidence, attempts, findings);
-    if let Some(throttling) = &policies.retry_throttling {
-        check_throttling(evidence, attempts, throttling, findings);
+    let known = (attempts, in_force);
+    check_hedges(evidence, known, findings);
+    if policies.retry_throttling.is_some() {
+        check_throttling(evidence, known, findings);
     }
     match &policies.retry_budget {
-        Some(RetryBudget { percent, min_retry_concurrency: Some(min), .. }) => {
-            check_concurrent_retries(evidence, attempts, *percent, *min, findings);
-        }
-        Some(budget) => check_recent_retries(evidence, attempts, budget, findings),
+        Some(RetryBudget { min_retry_concurrency: Some(_), .. }) => check_concurrent_retries(evidence, known, findings),
+        Some(budget) => check_recent_retries(evidence, known, budget, findings),
         None => {}
     }
 }
@@ -95,24 +97,66 @@ fn check_in_flight(evidence: &Evidence<'_>, findings: &mut Findings) {
 
 /// Checks the rate limit, a token bucket from which every attempt takes a token. An attempt that has its token may be sent
 /// later, as timers are late and as it waits for the bulkhead.
-fn check_rate(evidence: &Evidence<'_>, limit: &RateLimit, findings: &mut Findings) {
-    let bulkhead = evidence.scenario.client.policies.bulkhead.as_ref();
-    let late = evidence.late.unwrap_or_default() * 2 + bulkhead.map(|bulkhead| bulkhead.max_wait).unwrap_or_default();
-    // The time when the bucket would be full again, in nanoseconds times `limit`, so that nothing is rounded.
-    let per_nano = limit.limit as u128;
-    let token = limit.refresh_period.as_nanos();
-    let capacity = limit.burst.unwrap_or(limit.limit) as u128 * token;
-    let slack = (late.as_nanos() + u128::from(ROUNDING_US) * 1_000) * per_nano;
-    let mut full_at = 0;
+fn check_rate(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Findings) {
+    let limits = in_force.periods().iter();
+    let mut limits =
+        limits.filter_map(|(at_us, then)| Some((*at_us, then.client.policies.rate_limit.as_ref()?))).peekable();
+    let bulkheads = in_force.periods().iter().filter_map(|(_, then)| then.client.policies.bulkhead.as_ref());
+    let longest = bulkheads.map(|bulkhead| bulkhead.max_wait).max().unwrap_or_default();
+    let late = evidence.late.unwrap_or_default() * 2 + longest;
+    let Some((_, first)) = limits.next() else { return };
+    let mut bucket = TokenBucket::new(first, late);
     for row in evidence.rows.events().filter(|row| row.event == Event::Pick) {
-        let now = u128::from(row.at_us) * 1_000 * per_nano;
-        full_at = now.max(full_at) + token;
-        if full_at > now + capacity + slack {
-            let per = limit.refresh_period;
-            let what = format!("more attempts than {} at once and {} every {per:?}", capacity / token, limit.limit);
+        while let Some((at_us, limit)) = limits.next_if(|(at_us, _)| *at_us <= row.at_us) {
+            bucket = bucket.changed(limit, late, at_us);
+        }
+        if let Some(what) = bucket.take(row.at_us) {
             // One violation is enough: the debt that it leaves makes the following attempts violate the limit, too.
             return findings.add(Invariant::WithinLimits, row.request, row.at_us, what);
         }
+    }
+}
+
+/// A token bucket, by the time when it would be full again, in nanoseconds times the limit, so that nothing is rounded.
+struct TokenBucket<'a> {
+    limit: &'a RateLimit,
+    per_nano: u128,
+    token: u128,
+    capacity: u128,
+    slack: u128,
+    full_at: u128,
+}
+
+impl<'a> TokenBucket<'a> {
+    fn new(limit: &'a RateLimit, late: Duration) -> Self {
+        let per_nano = limit.limit as u128;
+        let token = limit.refresh_period.as_nanos();
+        let capacity = limit.burst.unwrap_or(limit.limit) as u128 * token;
+        let slack = (late.as_nanos() + u128::from(ROUNDING_US) * 1_000) * per_nano;
+        Self { limit, per_nano, token, capacity, slack, full_at: 0 }
+    }
+
+    /// Returns the bucket with another limit and as many tokens. An attempt that has its token and is not sent yet takes it from the new
+    /// bucket, which has to allow for those.
+    fn changed(&self, limit: &'a RateLimit, late: Duration, at_us: u64) -> Self {
+        let mut next = Self::new(limit, late);
+        let missing = self.full_at.saturating_sub(u128::from(at_us) * 1_000 * self.per_nano);
+        let tokens = (self.capacity as f64 - missing as f64) / self.token as f64;
+        let missing = (next.capacity as f64 - tokens * next.token as f64).max(0.0);
+        let waiting = self.limit.max_wait.as_secs_f64() / self.limit.refresh_period.as_secs_f64();
+        let waiting = (waiting * self.limit.limit as f64).ceil() * next.token as f64;
+        next.full_at = u128::from(at_us) * 1_000 * next.per_nano + (missing - waiting).max(0.0) as u128;
+        next
+    }
+
+    /// Takes a token, and returns what is wrong if there is none.
+    fn take(&mut self, at_us: u64) -> Option<String> {
+        let now = u128::from(at_us) * 1_000 * self.per_nano;
+        self.full_at = now.max(self.full_at) + self.token;
+        (self.full_at > now + self.capacity + self.slack).then(|| {
+            let RateLimit { limit, refresh_period: per, .. } = self.limit;
+            format!("more attempts than {} at once and {limit} every {per:?}", self.capacity / self.token)
+        })
     }
 }
 
@@ -185,15 +229,20 @@ fn permits<'a>(rows: &'a dyn Rows, attempts: &'a Attempts) -> impl Iterator<Item
     })
 }
 
-/// Checks that each hedge follows the attempt before it after the delay, or the failure of an attempt at once.
-fn check_hedges(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Findings) {
-    let Some(hedging) = &evidence.scenario.client.policies.hedging else { return };
-    let delay_us = us(hedging.hedging_delay);
+/// Checks that each hedge follows the attempt before it after the delay, or the failure of an attempt at once. The delay is that of when its
+/// call began.
+fn check_hedges(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &InForce), findings: &mut Findings) {
+    if evidence.scenario.client.policies.hedging.is_none() {
+        return;
+    }
+    let delay = |then: &Scenario| then.client.policies.hedging.as_ref().map_or(Duration::ZERO, |it| it.hedging_delay);
     for row in evidence.rows.events().filter(|row| row.event == Event::Hedge) {
         let (Some(request), Some(attempt)) = (row.request, row.attempt) else { continue };
         let Some(before) = attempts.find(request, attempt - 1) else { continue };
-        let own = attempts.of_request(request).iter();
-        let mut failed = own.filter(|row| row.status != Code::Ok && row.end_us >= before.start_us);
+        let own = attempts.of_request(request);
+        let begun_us = own.iter().map(|row| row.start_us).min().unwrap_or(row.at_us);
+        let delay_us = us(in_force.least(begun_us, row.at_us, delay));
+        let mut failed = own.iter().filter(|row| row.status != Code::Ok && row.end_us >= before.start_us);
         let is_early = row.at_us + ROUNDING_US < before.start_us.saturating_add(delay_us);
         if is_early && !failed.any(|failed| failed.end_us <= row.at_us) {
             let what = format!("attempt {attempt} follows the one before it by less than {delay_us} µs");
@@ -203,21 +252,24 @@ fn check_hedges(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut Fin
 }
 
 /// Checks retry throttling (gRPC A6) with as many tokens as there can have been.
-fn check_throttling(
-    evidence: &Evidence<'_>,
-    attempts: &Attempts,
-    throttling: &RetryThrottling,
-    findings: &mut Findings,
-) {
-    let client = &evidence.scenario.client;
-    let max = thousandths(throttling.max_tokens);
-    let ratio = thousandths(throttling.token_ratio);
-    let ends = ends(evidence.rows, attempts, client);
+fn check_throttling(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &InForce), findings: &mut Findings) {
+    let settings = in_force.periods().iter();
+    let settings = settings.filter_map(|(at_us, then)| Some((*at_us, then.client.policies.retry_throttling.as_ref()?)));
+    let mut settings =
+        settings.map(|(at_us, it)| (at_us, thousandths(it.max_tokens), thousandths(it.token_ratio))).peekable();
+    let Some((_, mut max, mut ratio)) = settings.next() else { return };
+    let ends = ends(evidence.rows, attempts, in_force);
     let mut tokens = max;
     let mut seen = 0;
     for permit in permits(evidence.rows, attempts) {
         let at_us = permit.at_us;
-        while let Some(end) = ends.get(seen).filter(|end| end.at_us < at_us) {
+        loop {
+            let end = ends.get(seen).filter(|end| end.at_us < at_us);
+            let until_us = end.map_or(at_us, |end| end.at_us);
+            while let Some((_, next_max, next_ratio)) = settings.next_if(|(changed_us, ..)| *changed_us <= until_us) {
+                (max, ratio, tokens) = (next_max, next_ratio, tokens.min(next_max));
+            }
+            let Some(end) = end else { break };
             tokens = if end.is_ok { (tokens + ratio).min(max) } else { tokens.saturating_sub(1_000) };
             seen += 1;
         }
@@ -247,17 +299,24 @@ struct AttemptEnd {
 
 /// Returns the ends of the attempts that count for throttling, in order of time. Those of one instant are ordered with the
 /// failures first, which leaves the most tokens.
-fn ends(rows: &dyn Rows, attempts: &Attempts, client: &Client) -> Vec<AttemptEnd> {
+fn ends(rows: &dyn Rows, attempts: &Attempts, in_force: &InForce) -> Vec<AttemptEnd> {
     let sent_again = rows.events().filter(|row| row.event == Event::TransparentRetry);
     let sent_again: BTreeSet<_> = sent_again.filter_map(|row| Some((row.request?, row.attempt?))).collect();
-    let hedging = client.policies.hedging.as_ref();
-    let codes = hedging.map_or(&client.retry.retryable_status_codes, |hedging| &hedging.non_fatal_status_codes);
+    let counts_code = |client: &Client, code: Code| {
+        let hedging = client.policies.hedging.as_ref();
+        let codes = hedging.map_or(&client.retry.retryable_status_codes, |hedging| &hedging.non_fatal_status_codes);
+        codes.contains(&code)
+    };
+    // At the instant of a change, the failure counts by both settings, which leaves the most tokens.
+    let counts_then = |attempt: &Attempt| {
+        in_force.during(attempt.end_us, attempt.end_us).all(|then| counts_code(&then.client, attempt.status))
+    };
     let is_ok = |attempt: &Attempt| attempt.status == Code::Ok || attempt.committed_us.is_some();
     let counts = |attempt: &&Attempt| {
         let is_given_up = is_given_up(attempts.cause(attempt));
         // The policy does not see the failure of an attempt that waits to be sent again until its call ends.
         let may_be_unseen = sent_again.contains(&(attempt.request, attempt.number));
-        is_ok(attempt) || (codes.contains(&attempt.status) && !is_given_up && !may_be_unseen)
+        is_ok(attempt) || (counts_then(attempt) && !is_given_up && !may_be_unseen)
     };
     let ended = attempts.all().iter().filter(counts);
     let mut ends: Vec<_> = ended
@@ -270,9 +329,7 @@ fn ends(rows: &dyn Rows, attempts: &Attempts, client: &Client) -> Vec<AttemptEnd
 /// Checks Envoy's retry budget, which limits the retries under way by the attempts under way.
 fn check_concurrent_retries(
     evidence: &Evidence<'_>,
-    attempts: &Attempts,
-    percent: f64,
-    min: usize,
+    (attempts, in_force): (&Attempts, &InForce),
     findings: &mut Findings,
 ) {
     let picks = evidence.rows.events().filter(|row| row.event == Event::Pick);
@@ -298,7 +355,11 @@ fn check_concurrent_retries(
         // The attempt that is retried has just ended, and a hedge is not under way yet. An attempt for which no server was picked was never
         // under way.
         let under_way = under_way.saturating_sub(usize::from(permit.is_hedge || permit.has_just_failed));
-        let most = (under_way as f64 * percent / 100.0).max(min as f64);
+        let budgets = in_force.during(at_us, at_us).filter_map(|then| then.client.policies.retry_budget.as_ref());
+        let allowed = budgets.map(|RetryBudget { percent, min_retry_concurrency, .. }| {
+            (under_way as f64 * percent / 100.0).max(min_retry_concurrency.unwrap_or(0) as f64)
+        });
+        let most = allowed.fold(0.0, f64::max);
         if retries.len() as f64 + 1.0 > most + 1e-9 {
             let what =
                 format!("{} retries at once beside {under_way} attempts, and {most} are allowed", retries.len() + 1);
@@ -324,10 +385,14 @@ fn ends_of_retries(permits: &[Permit], attempts: &Attempts) -> Vec<u64> {
 }
 
 /// Checks Finagle's retry budget, which limits the recent retries by the recent calls.
-fn check_recent_retries(evidence: &Evidence<'_>, attempts: &Attempts, budget: &RetryBudget, findings: &mut Findings) {
-    let (Some(ttl), Some(min_per_second)) = (budget.ttl, budget.min_per_second) else { return };
+fn check_recent_retries(
+    evidence: &Evidence<'_>,
+    (attempts, in_force): (&Attempts, &InForce),
+    budget: &RetryBudget,
+    findings: &mut Findings,
+) {
+    let Some(ttl) = budget.ttl else { return };
     let slot_nanos = (ttl.as_nanos() as u64 / SLOTS).max(1);
-    let reserve = min_per_second * ttl.as_secs_f64();
     let mut calls: Vec<u64> = evidence.rows.requests().filter_map(|row| row.sent_us).collect();
     calls.sort_unstable();
     let mut retries: Vec<u64> = Vec::new();
@@ -339,7 +404,11 @@ fn check_recent_retries(evidence: &Evidence<'_>, attempts: &Attempts, budget: &R
         let gone = retries
             .partition_point(|retry_us| earliest_slot(*retry_us, slot_nanos) + SLOTS <= latest_slot(at_us, slot_nanos));
         let withdrawals = retries.len() - gone;
-        let balance = deposits as f64 * budget.percent / 100.0 + reserve - withdrawals as f64;
+        let budgets = in_force.during(at_us, at_us).filter_map(|then| then.client.policies.retry_budget.as_ref());
+        let permitted = budgets.map(|RetryBudget { percent, min_per_second, .. }| {
+            deposits as f64 * percent / 100.0 + min_per_second.unwrap_or(0.0) * ttl.as_secs_f64()
+        });
+        let balance = permitted.fold(0.0, f64::max) - withdrawals as f64;
         if balance + 1e-6 < 1.0 {
             let what = format!("{} retries to {deposits} calls in {ttl:?}", withdrawals + 1);
             findings.add(Invariant::WithinLimits, Some(permit.request), at_us, what);

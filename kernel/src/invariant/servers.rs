@@ -5,14 +5,15 @@ use std::{
     mem,
 };
 
-use super::{Evidence, Findings, Invariant, ROUNDING_US, calls::most_at_once, us};
+use super::{Evidence, Findings, InForce, Invariant, ROUNDING_US, calls::most_over, us};
 use crate::{
     fault::{Fault, FaultKind},
     record::{Event, EventRow, Name, Rows},
+    scenario::{Scenario, Servers},
     status::Code,
 };
 
-pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
+pub(super) fn check(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Findings) {
     let mut servers = ServerStates::new(&evidence.scenario.faults);
     for row in evidence.rows.events() {
         if let Some(why) = servers.forbid(&row) {
@@ -24,7 +25,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
     check_answers(evidence.rows, findings);
     check_work(evidence.rows, findings);
-    check_workers(evidence, findings);
+    check_workers(evidence, in_force, findings);
 }
 
 /// The states of servers, by name. A server without a fault is not in it.
@@ -182,30 +183,47 @@ fn attempt_key(row: &EventRow) -> Option<(u64, u32)> {
     Some((row.request?, row.attempt?))
 }
 
-/// Checks that no server works on more attempts at once than it has workers for, nor on one for less than the minimum.
-/// Work that ends as other work begins does not overlap with it.
-fn check_workers(evidence: &Evidence<'_>, findings: &mut Findings) {
-    let servers = &evidence.scenario.servers;
-    let least_us = us(servers.service_time_min).saturating_sub(ROUNDING_US);
+/// Checks that no server works on more attempts at once than it has workers for, nor on one for less than the minimum. Work that ends as
+/// other work begins does not overlap with it. A worker that is too many after a change finishes what it has begun, beside the others.
+fn check_workers(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Findings) {
     let mut spans: BTreeMap<Name, Vec<(u64, u64)>> = BTreeMap::new();
     for row in evidence.rows.events().filter(|row| matches!(row.event, Event::Finished | Event::Cancelled)) {
         let took_us = row.duration_us.unwrap_or_default();
+        // Both times are rounded down, so that the difference may be too long.
+        let start_us = (row.at_us + ROUNDING_US).saturating_sub(took_us).min(row.at_us);
+        // A frozen server learns of a change when it runs again.
+        let from_us = start_us.saturating_sub(longest_freeze_us(evidence));
+        let least = in_force.least(from_us, start_us, |settings| settings.servers.service_time_min);
+        let least_us = us(least).saturating_sub(ROUNDING_US);
         // A service whose caller has left occupies its worker no longer than that.
         if took_us < least_us && row.event == Event::Finished {
             let what = format!("{} worked {took_us} µs on it, and each takes {least_us} µs at least", row.source);
             findings.add(Invariant::Capacity, row.request, row.at_us, what);
         }
-        // Both times are rounded down, so that the difference may be too long.
-        let start_us = (row.at_us + ROUNDING_US).saturating_sub(took_us).min(row.at_us);
         spans.entry(row.source.clone()).or_default().push((start_us, row.at_us));
     }
+    let room = |settings: &Scenario| {
+        let Servers { workers, admission, .. } = &settings.servers;
+        let admitted = admission.as_ref().and_then(|admission| admission.max_concurrent_requests);
+        admitted.map_or(*workers, |admitted| admitted.min(*workers))
+    };
+    let freeze_us = longest_freeze_us(evidence);
     for (server, spans) in spans {
-        let (most, at_us) = most_at_once(spans.into_iter());
-        let admitted = servers.admission.as_ref().and_then(|admission| admission.max_concurrent_requests);
-        let room = admitted.map_or(servers.workers, |admitted| admitted.min(servers.workers));
-        if most > room {
+        let longest_us = spans.iter().map(|(start_us, end_us)| end_us - start_us).max().unwrap_or_default();
+        let before_us = freeze_us.saturating_add(longest_us);
+        let allowed = |at_us: u64| in_force.most(at_us.saturating_sub(before_us), at_us, room);
+        if let Some((most, room, at_us)) = most_over(spans.into_iter(), allowed) {
             let what = format!("{server} worked on {most} at once and has room for {room}");
             findings.add(Invariant::Capacity, None, at_us, what);
         }
     }
+}
+
+/// Returns the longest time for which a server of the scenario can stand still, in microseconds.
+fn longest_freeze_us(evidence: &Evidence<'_>) -> u64 {
+    let freezes = evidence.scenario.faults.iter().filter_map(|fault| match fault.kind {
+        FaultKind::Freeze { duration } => Some(duration.map_or(u64::MAX, us)),
+        _ => None,
+    });
+    freezes.fold(0, u64::saturating_add)
 }

@@ -7,6 +7,7 @@ use super::{
     fault::{FaultEvents, RecordedFault},
     instants::Instants,
     lateness::FaultTimes,
+    summary::ChangeSummary,
     wrong_result::WrongResult,
 };
 use crate::record::{Event, Rows};
@@ -26,6 +27,8 @@ pub(super) struct Events {
     pub(super) first_failure: Option<(u64, Option<u64>, Option<String>)>,
     /// The attempts that are hedges or failovers.
     pub(super) named_attempts: NamedAttempts,
+    /// The changes of settings, in order of time.
+    pub(super) changes: Vec<ChangeSummary>,
     /// The work that servers finished, 24 bytes each.
     pub(super) finished: Vec<FinishedWork>,
 }
@@ -40,6 +43,7 @@ impl Events {
         let mut wrong = Vec::new();
         let mut first_failure: Option<(u64, Option<u64>, Option<String>)> = None;
         let mut finished = Vec::new();
+        let mut changes = Vec::new();
         let mut named_attempts = NamedAttempts::default();
         for row in rows.events() {
             faults.note(&row);
@@ -62,11 +66,18 @@ impl Events {
                 }
                 Event::Hedge => named_attempts.hedges.extend(row.request.zip(row.attempt)),
                 Event::Failover => named_attempts.failovers.extend(row.request.zip(row.attempt)),
+                Event::SettingChanged => {
+                    let change = row.cause.clone().unwrap_or_default();
+                    changes.push(ChangeSummary { at_us: row.at_us, change });
+                }
                 Event::Finished => finished.extend(FinishedWork::of(&row)),
                 _ => {}
             }
         }
+        // Rows may come in any order; those of one instant stay in that of the script.
+        changes.sort_by_key(|change| change.at_us);
         Self {
+            changes,
             faults: faults.into_faults(),
             fault_times,
             health,

@@ -65,6 +65,7 @@ impl Summary {
             lateness: Lateness::of_log(&counts.sends, ranked(&values.late, PERCENTILES)),
             trusted: true,
             profile: label.profile.map(|profile| profile.name().to_owned()),
+            changes: Vec::new(),
             wrong_results: Vec::new(),
             first_failure: None,
         }

@@ -76,6 +76,9 @@ pub struct Summary {
     /// The client's profile; left out if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// The changes of settings, in order of time; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangeSummary>,
     /// The first of the wrong results, by time; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wrong_results: Vec<WrongResult>,
@@ -100,6 +103,15 @@ pub struct PhaseSummary {
     pub end_us: u64,
     /// The metrics of the phase.
     pub metrics: Metrics,
+}
+
+/// A change of a setting.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ChangeSummary {
+    /// The time of the change.
+    pub at_us: u64,
+    /// The setting and its values, such as `client.retry.max_attempts from 3 to 1`.
+    pub change: String,
 }
 
 /// One fault and its effect.
@@ -184,6 +196,7 @@ impl Summary {
             trusted: lateness.is_within_bound(),
             lateness,
             profile: label.profile.map(|profile| profile.name().to_owned()),
+            changes: events.changes,
             wrong_results: events.wrong,
             first_failure,
         };

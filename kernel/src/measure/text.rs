@@ -41,6 +41,7 @@ impl Summary {
             expectations(self),
             self.phases_and_run(),
             faults(self),
+            changes(self),
         ];
         let paragraphs: Vec<String> = paragraphs.into_iter().filter(|text| !text.is_empty()).collect();
         paragraphs.join("\n")
@@ -301,6 +302,24 @@ fn bound(metric: Option<Metric>, value: f64) -> String {
 /// Returns the metric of an expectation; none if a newer version wrote a metric that this one does not know.
 fn metric(checked: &CheckedExpectation) -> Option<Metric> {
     checked.metric.parse().ok()
+}
+
+/// The most changes of settings that are listed.
+const CHANGES_SHOWN: usize = 20;
+
+fn changes(summary: &Summary) -> String {
+    if summary.changes.is_empty() {
+        return String::new();
+    }
+    let mut table = TextTable::new(&[("at", Align::Right), ("change", Align::Left)]);
+    for change in summary.changes.iter().take(CHANGES_SHOWN) {
+        table.row(vec![moment(change.at_us), change.change.visible().to_string()]);
+    }
+    let left_out = summary.changes.len().saturating_sub(CHANGES_SHOWN);
+    if left_out > 0 {
+        table.row(vec![String::new(), format!("and {left_out} more")]);
+    }
+    table.render()
 }
 
 fn faults(summary: &Summary) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     link::{LinkShape, Selection},
-    server::Injection,
+    server::{Injection, Tuning},
     world::BoxFuture,
 };
 
@@ -27,6 +27,8 @@ pub enum Operation {
     Reset(usize, u64, Selection),
     /// Makes the server inject these faults, in place of the ones before.
     Inject(usize, Injection),
+    /// Gives the server these settings, in place of the ones before: its process, if it has one, and those that are started later.
+    Tune(usize, Tuning),
 }
 
 /// The effect of an operation.

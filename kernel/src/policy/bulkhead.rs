@@ -2,16 +2,21 @@
 //!
 //! An attempt takes one of `max_concurrent_calls` slots and gives it back at its end, however it ends. If none is free, it waits
 //! for at most `max_wait`, in order of arrival, and is rejected with RESOURCE_EXHAUSTED after that.
+//!
+//! If the limit changes, the attempts under way keep their slots. With a higher one those that wait get the new slots; a lower one is reached
+//! as attempts end, which give no slot back until then. An attempt that waits does so for as long as it began to.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use tokio::sync::Semaphore;
 
 use super::{Admission, AttemptEnd, Policy, PolicyConfig, PolicyContext, Rejection, chain};
 use crate::{
+    client::settings::Client,
     planted::planted,
     settings::{limits, samples, table_macro::table},
     status::Code,
+    sync::lock,
     time::Instant,
     world::SharedWorld,
 };
@@ -33,7 +38,23 @@ impl PolicyConfig for Bulkhead {
 
     fn build(&self, context: &PolicyContext<'_>) -> Option<Slots> {
         let slots = planted!(Bug::WideBulkhead, self.max_concurrent_calls + 1, else self.max_concurrent_calls);
-        Some(Slots { world: context.world.clone(), slots: Semaphore::new(slots), max_wait: self.max_wait })
+        let room = Mutex::new(Room { limit: self.max_concurrent_calls, excess: 0, max_wait: self.max_wait });
+        Some(Slots { world: context.world.clone(), slots: Semaphore::new(slots), room })
+    }
+
+    fn change(&self, policy: &Slots, _: &Client, _: Instant) {
+        let mut room = lock(&policy.room);
+        let before = room.limit;
+        (room.limit, room.max_wait) = (self.max_concurrent_calls, self.max_wait);
+        if self.max_concurrent_calls > before {
+            let more = self.max_concurrent_calls - before;
+            let kept = more.min(room.excess);
+            room.excess -= kept;
+            policy.slots.add_permits(more - kept);
+        } else {
+            let less = before - self.max_concurrent_calls;
+            room.excess += less - policy.slots.forget_permits(less);
+        }
     }
 }
 
@@ -41,6 +62,14 @@ impl PolicyConfig for Bulkhead {
 pub(crate) struct Slots {
     world: SharedWorld,
     slots: Semaphore,
+    room: Mutex<Room>,
+}
+
+/// The settings of the bulkhead, and what is left of those before.
+struct Room {
+    limit: usize,
+    /// Number of slots that are taken beyond the limit, and that end with their attempts.
+    excess: usize,
     max_wait: Duration,
 }
 
@@ -55,12 +84,13 @@ impl Policy for Slots {
             slot.forget();
             return Admission::Granted;
         }
+        let max_wait = lock(&self.room).max_wait;
         // Without a queue there is nothing to wait for, not even for an instant.
-        if self.max_wait.is_zero() {
+        if max_wait.is_zero() {
             return Admission::Rejected(FULL);
         }
         Admission::Waits(Box::pin(async move {
-            match chain::wait(&self.world, until.min(now + self.max_wait), self.slots.acquire()).await {
+            match chain::wait(&self.world, until.min(now + max_wait), self.slots.acquire()).await {
                 Some(Ok(slot)) => {
                     slot.forget();
                     Ok(())
@@ -75,6 +105,70 @@ impl Policy for Slots {
     }
 
     fn on_attempt_end(&self, _: &AttemptEnd) {
-        self.slots.add_permits(1);
+        let mut room = lock(&self.room);
+        if room.excess > 0 {
+            room.excess -= 1;
+        } else {
+            self.slots.add_permits(1);
+        }
+    }
+}
+
+#[cfg(all(test, feature = "service"))]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::{fuzzing::network::Network, policy::Ending};
+
+    fn slots(max_concurrent_calls: usize, max_wait: Duration) -> Slots {
+        let world = Arc::new(Network::default()).host("client");
+        let room = Mutex::new(Room { limit: max_concurrent_calls, excess: 0, max_wait });
+        Slots { world, slots: Semaphore::new(max_concurrent_calls), room }
+    }
+
+    fn limit(max_concurrent_calls: usize) -> Bulkhead {
+        Bulkhead { max_concurrent_calls, ..Bulkhead::default() }
+    }
+
+    /// Admits as many attempts as there is room for, and returns their number.
+    fn fill(slots: &Slots) -> usize {
+        let admit = || matches!(slots.admit(Instant::START, Instant::NEVER), Admission::Granted);
+        std::iter::repeat_with(admit).take_while(|admitted| *admitted).count()
+    }
+
+    fn end(slots: &Slots, count: usize) {
+        let (now, took) = (Instant::START, Duration::ZERO);
+        let end = AttemptEnd { server: None, entered: now, now, took, ending: Ending::Abandoned };
+        (0..count).for_each(|_| slots.on_attempt_end(&end));
+    }
+
+    #[test]
+    fn a_lower_limit_is_reached_as_attempts_end() {
+        let slots = slots(5, Duration::ZERO);
+        assert_eq!(fill(&slots), 5);
+        limit(2).change(&slots, &Client::default(), Instant::START);
+        end(&slots, 3);
+        assert_eq!(fill(&slots), 0, "two are under way");
+        end(&slots, 1);
+        assert_eq!(fill(&slots), 1);
+        limit(1).change(&slots, &Client::default(), Instant::START);
+        limit(4).change(&slots, &Client::default(), Instant::START);
+        assert_eq!(fill(&slots), 2, "two of four are under way");
+        end(&slots, 4);
+        assert_eq!(fill(&slots), 4);
+    }
+
+    #[test]
+    fn a_higher_limit_lets_those_pass_that_wait() {
+        let slots = slots(1, Duration::from_secs(1));
+        let admit = || slots.admit(Instant::START, Instant::NEVER);
+        assert!(matches!(admit(), Admission::Granted));
+        let Admission::Waits(mut waiting) = admit() else { panic!("the bulkhead is full") };
+        assert_eq!((&mut waiting).now_or_never(), None);
+        limit(2).change(&slots, &Client::default(), Instant::START);
+        assert_eq!(waiting.now_or_never(), Some(Ok(())));
     }
 }

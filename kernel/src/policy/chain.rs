@@ -7,6 +7,7 @@ use super::{
     Servers, each_policy,
 };
 use crate::{
+    client::settings::Client,
     status::Code,
     time::Instant,
     world::{BoxFuture, SharedWorld},
@@ -49,6 +50,11 @@ pub(crate) struct Chain {
 impl Chain {
     pub(crate) fn new(policies: &Policies, context: &PolicyContext<'_>) -> Self {
         Self { world: context.world.clone(), policies: policies.build(context) }
+    }
+
+    /// Goes on with other settings of the policies that are on, which keep their states.
+    pub(crate) fn change(&self, client: &Client, now: Instant) {
+        self.policies.change(client, now);
     }
 
     /// Returns the servers that must not be asked.

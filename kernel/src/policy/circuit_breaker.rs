@@ -23,6 +23,9 @@
 //! A call that began in one state does not count in another, unlike in Resilience4j, where it counts in the state in which it ends:
 //! a late failure from before the breaker opened says nothing about the server that is probed. With the scope `server` each server
 //! has a breaker, and an open one removes its server from the balancer's candidates; a call is rejected only if no server is left.
+//!
+//! If the settings change, the breaker stays in its state, with what it has counted. One that is OPEN stays so for as long as it said when
+//! it opened, and one that is HALF_OPEN is decided by as many calls as it was to be.
 
 mod breaker;
 
@@ -33,6 +36,7 @@ use std::{
 
 use super::{Admission, AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, Rejection, Servers, about};
 use crate::{
+    client::settings::Client,
     planted::planted,
     record::{Event, Recorder},
     settings::{
@@ -165,6 +169,10 @@ impl PolicyConfig for CircuitBreaker {
             servers: context.servers.clone(),
             group,
         }))
+    }
+
+    fn change(&self, policy: &Arc<Breakers>, _: &Client, _: Instant) {
+        lock(&policy.group).breakers.iter_mut().for_each(|breaker| breaker.change(self.clone()));
     }
 }
 

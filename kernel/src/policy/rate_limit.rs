@@ -15,11 +15,15 @@
 //!
 //! In the long run each lets the same number pass. One that gives a period's permits out at once sends them as a burst at the
 //! start of the period; here the burst comes after a rest only, and then attempts are spread evenly.
+//!
+//! If the settings change, the tokens stay as many as they are, or as many as the bucket then holds, and reserved ones are used when they
+//! were to be. From then on they refill at the new rate.
 
 use std::{sync::Mutex, time::Duration};
 
 use super::{Admission, Policy, PolicyConfig, PolicyContext, Rejection};
 use crate::{
+    client::settings::Client,
     planted::planted,
     settings::{limits, samples, table_macro::table},
     status::Code,
@@ -49,6 +53,11 @@ impl PolicyConfig for RateLimit {
 
     fn build(&self, context: &PolicyContext<'_>) -> Option<Limiter> {
         Some(Limiter { world: context.world.clone(), bucket: Mutex::new(Bucket::new(self)) })
+    }
+
+    fn change(&self, policy: &Limiter, _: &Client, now: Instant) {
+        let mut bucket = lock(&policy.bucket);
+        *bucket = bucket.changed(self, now);
     }
 }
 
@@ -96,6 +105,18 @@ impl Bucket {
         let burst = planted!(Bug::WideBucket, burst + 1, else burst);
         let capacity = burst * token;
         Self { empty_at: 0, per_nano, token, capacity, max_wait: settings.max_wait.as_nanos() * per_nano }
+    }
+
+    /// Returns the bucket that has these settings from `now` on, and as many tokens.
+    fn changed(&self, settings: &RateLimit, now: Instant) -> Self {
+        let mut next = Self::new(settings);
+        let clock = u128::from(now.as_nanos()) * self.per_nano + self.capacity;
+        let missing = self.empty_at.max(clock - self.capacity) + self.capacity - clock;
+        let tokens = (self.capacity as f64 - missing as f64) / self.token as f64;
+        let missing = (next.capacity as f64 - tokens * next.token as f64).max(0.0);
+        let clock = u128::from(now.as_nanos()) * next.per_nano + next.capacity;
+        next.empty_at = clock - next.capacity + missing.round() as u128;
+        next
     }
 
     /// Reserves a token and returns when it can be used. Returns `None`, and reserves none, if that is after `until` or takes longer

@@ -6,11 +6,14 @@
 //!   `min_retry_concurrency`. A retry counts from the decision for it, through its backoff, to its end.
 //! * Finagle's budget, which is tower's too, limits the retries of the last `ttl`: to `percent` of the calls in that time, plus
 //!   `min_per_second` for each second of it. Time advances in tenths of `ttl`, as in both libraries.
+//!
+//! If the settings change, what is under way and what was counted stays so, and the next retry is permitted by the new share of it.
 
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use super::{Admission, AttemptEnd, Policy, PolicyConfig, PolicyContext, Rejection};
 use crate::{
+    client::settings::Client,
     planted::planted,
     settings::{limits, problem::Problem, samples, table::TableReader, table_macro::table},
     status::Code,
@@ -62,6 +65,19 @@ impl PolicyConfig for RetryBudget {
             }
             _ => Budget::Envoy(Mutex::new(EnvoyBudget::new(self.percent, self.min_retry_concurrency.unwrap_or(0)))),
         })
+    }
+
+    fn change(&self, policy: &Budget, _: &Client, _: Instant) {
+        match policy {
+            Budget::Envoy(budget) => {
+                let mut budget = lock(budget);
+                (budget.percent, budget.min) = (self.percent, self.min_retry_concurrency.unwrap_or(0));
+            }
+            Budget::Finagle(budget) => {
+                let (Some(ttl), Some(min_per_second)) = (self.ttl, self.min_per_second) else { return };
+                lock(budget).change(self.percent, ttl, min_per_second);
+            }
+        }
     }
 }
 
@@ -161,6 +177,11 @@ impl FinagleBudget {
         let slot_nanos = (ttl.as_nanos() as u64 / SLOTS).max(1);
         let reserve = min_per_second * ttl.as_secs_f64();
         Self { share: percent / 100.0, reserve, slot_nanos, slots: VecDeque::new() }
+    }
+
+    /// Goes on with another share and another reserve.
+    fn change(&mut self, percent: f64, ttl: Duration, min_per_second: f64) {
+        (self.share, self.reserve) = (percent / 100.0, min_per_second * ttl.as_secs_f64());
     }
 
     /// Counts a call.

@@ -4,11 +4,15 @@
 //! server asks not to retry, takes a token; one that succeeds adds `token_ratio`. While no more than half of `max_tokens` is
 //! left, neither retries nor hedges are made, and the caller gets the failure. Tokens are counted in thousandths, the precision
 //! that A6 asks for.
+//!
+//! If the settings change, the tokens stay as many as they are, or as many as there may then be. They are no share of `max_tokens`: a
+//! higher maximum may stop retries until enough attempts have succeeded.
 
 use std::sync::Mutex;
 
 use super::{AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, Pushback, Rejection};
 use crate::{
+    client::settings::Client,
     planted::planted,
     settings::{limits, table_macro::table},
     status::Code,
@@ -32,17 +36,30 @@ impl PolicyConfig for RetryThrottling {
     type Policy = Throttle;
 
     fn build(&self, context: &PolicyContext<'_>) -> Option<Throttle> {
-        let client = context.client;
-        // The statuses that count are those that lead to another attempt, by hedge if the client hedges, or else by retry.
-        let codes = client.policies.hedging.as_ref().map(|hedging| &hedging.non_fatal_status_codes);
-        let counted = codes.unwrap_or(&client.retry.retryable_status_codes).clone();
-        Some(Throttle { tokens: Mutex::new(Tokens::new(self)), counted })
+        Some(Throttle { state: Mutex::new(State { tokens: Tokens::new(self), counted: counted(context.client) }) })
     }
+
+    fn change(&self, policy: &Throttle, client: &Client, _: Instant) {
+        let mut state = lock(&policy.state);
+        let next = Tokens::new(self);
+        state.tokens = Tokens { count: state.tokens.count.min(next.max), ..next };
+        state.counted = counted(client);
+    }
+}
+
+/// Returns the statuses that take a token: those that lead to another attempt, by hedge if the client hedges, or else by retry.
+fn counted(client: &Client) -> Vec<Code> {
+    let codes = client.policies.hedging.as_ref().map(|hedging| &hedging.non_fatal_status_codes);
+    codes.unwrap_or(&client.retry.retryable_status_codes).clone()
 }
 
 /// The state of retry throttling.
 pub(crate) struct Throttle {
-    tokens: Mutex<Tokens>,
+    state: Mutex<State>,
+}
+
+struct State {
+    tokens: Tokens,
     /// The statuses that take a token.
     counted: Vec<Code>,
 }
@@ -50,16 +67,16 @@ pub(crate) struct Throttle {
 impl Policy for Throttle {
     fn on_attempt_end(&self, end: &AttemptEnd) {
         let Ending::Status(code, pushback) = end.ending else { return };
-        let mut tokens = lock(&self.tokens);
+        let state = &mut *lock(&self.state);
         if code == Code::Ok {
-            tokens.on_success();
-        } else if self.counted.contains(&code) || pushback == Some(Pushback::Never) {
-            tokens.on_failure();
+            state.tokens.on_success();
+        } else if state.counted.contains(&code) || pushback == Some(Pushback::Never) {
+            state.tokens.on_failure();
         }
     }
 
     fn permit_retry(&self, _: Instant) -> Result<(), Rejection> {
-        if lock(&self.tokens).allow_retry() { Ok(()) } else { Err(THROTTLED) }
+        if lock(&self.state).tokens.allow_retry() { Ok(()) } else { Err(THROTTLED) }
     }
 }
 
@@ -139,11 +156,13 @@ mod tests {
     fn a_failure_takes_a_token_if_its_status_counts_or_if_the_server_wants_no_retry() {
         let taken = |code, pushback| {
             let settings = RetryThrottling::default();
-            let throttle = Throttle { tokens: Mutex::new(Tokens::new(&settings)), counted: vec![Code::Unavailable] };
+            let throttle = Throttle {
+                state: Mutex::new(State { tokens: Tokens::new(&settings), counted: vec![Code::Unavailable] }),
+            };
             let [entered, now] = [Instant::START; 2];
             let ending = Ending::Status(code, pushback);
             throttle.on_attempt_end(&AttemptEnd { server: Some(0), entered, now, took: Duration::ZERO, ending });
-            let tokens = lock(&throttle.tokens);
+            let tokens = lock(&throttle.state).tokens;
             tokens.max - tokens.count
         };
         assert_eq!([None, Some(Pushback::Never)].map(|pushback| taken(Code::Unavailable, pushback)), [1_000; 2]);

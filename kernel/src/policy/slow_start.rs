@@ -4,6 +4,8 @@
 //! STARTING → FULL after `slow_start_window`. Meanwhile its weight is `max(min_weight_percent, time_factor ^ (1 / aggression))`,
 //! where `time_factor` is the time since it came back, at least a second, over the window. Servers are FULL when the run begins:
 //! slow start changes nothing while all servers are new, as Envoy's documentation says.
+//!
+//! If the settings change, a server that is STARTING goes on at the place in the new window that its time since then has.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,6 +14,7 @@ use std::{
 
 use super::{Policy, PolicyConfig, PolicyContext, Servers};
 use crate::{
+    client::settings::Client,
     record::{Event, Recorder},
     settings::{limits, samples, table_macro::table},
     sync::lock,
@@ -48,28 +51,28 @@ impl PolicyConfig for SlowStart {
     fn build(&self, context: &PolicyContext<'_>) -> Option<WarmUp> {
         let count = context.servers.len();
         let state = WarmUpState {
+            settings: self.clone(),
             candidates: Servers::below(count),
             starting: Servers::NONE,
             since: vec![Instant::START; count],
         };
-        Some(WarmUp {
-            settings: self.clone(),
-            recorder: context.recorder.clone(),
-            servers: context.servers.clone(),
-            state: Mutex::new(state),
-        })
+        Some(WarmUp { recorder: context.recorder.clone(), servers: context.servers.clone(), state: Mutex::new(state) })
+    }
+
+    fn change(&self, policy: &WarmUp, _: &Client, _: Instant) {
+        lock(&policy.state).settings = self.clone();
     }
 }
 
 /// Slow start with its state.
 pub(crate) struct WarmUp {
-    settings: SlowStart,
     recorder: Recorder,
     servers: Arc<[String]>,
     state: Mutex<WarmUpState>,
 }
 
 struct WarmUpState {
+    settings: SlowStart,
     /// The candidates of the last pick.
     candidates: Servers,
     /// The servers that were STARTING when they were last examined.
@@ -85,7 +88,7 @@ impl WarmUp {
             state.starting.set(server, true);
             state.since[server] = now;
             let event = self.recorder.event(Event::SlowStart).target(&self.servers[server]);
-            event.duration(self.settings.slow_start_window).record();
+            event.duration(state.settings.slow_start_window).record();
         }
     }
 }
@@ -104,7 +107,7 @@ impl Policy for WarmUp {
         let mut state = lock(&self.state);
         // All servers are in full service most of the time.
         if !state.starting.is_empty() {
-            let window = self.settings.slow_start_window;
+            let window = state.settings.slow_start_window;
             let starting = state.starting.iter().filter(|server| now.since(state.since[*server]) < window);
             state.starting = starting.collect();
         }
@@ -113,7 +116,7 @@ impl Policy for WarmUp {
 
     fn weight(&self, server: usize, now: Instant) -> f64 {
         let state = lock(&self.state);
-        if state.starting.contains(server) { self.settings.weight(now.since(state.since[server])) } else { 1.0 }
+        if state.starting.contains(server) { state.settings.weight(now.since(state.since[server])) } else { 1.0 }
     }
 }
 

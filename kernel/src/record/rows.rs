@@ -246,6 +246,8 @@ pub enum Event {
     NoEffect,
     /// supervisor: a crashed replica was started again.
     Restart,
+    /// operator: a setting has another value from now on; `cause` says which, from what, to what.
+    SettingChanged,
     /// server: it listens.
     Listening,
     /// server: it finished the work of `request`, `attempt`.
@@ -291,6 +293,8 @@ pub enum Event {
     Ejected,
     /// client: `target` gets traffic again.
     Unejected,
+    /// client: an adaptive limit has changed by more than a tenth; `cause` says which, from what, to what.
+    LimitChanged,
     /// client: `target` is back, and its traffic increases gradually for `duration_us`.
     SlowStart,
     /// client: `request` is answered from the cache; `cause` is `fresh` or `stale`.

@@ -27,21 +27,31 @@ pub(super) fn settle_retry(client: &TableReader<'_, '_>, retry: &mut Retry) -> R
     ))
 }
 
-/// Refuses policies that contradict each other.
-pub(super) fn refuse(table: &TableReader<'_, '_>, client: &Client) -> Result<(), Problem> {
-    let Client { policies, retry, load_balancing, .. } = client;
-    let one_attempt = retry.max_attempts == 1 && policies.hedging.is_none();
+/// Refuses limits of retries where there are none.
+pub(super) fn refuse_idle(table: &TableReader<'_, '_>, client: &Client) -> Result<(), Problem> {
+    let one_attempt = client.retry.max_attempts == 1 && client.policies.hedging.is_none();
     let bound = table.span("retry_budget").or(table.span("retry_throttling"));
     refuse_at(
         bound.filter(|_| one_attempt),
         "nothing to bound: max_attempts = 1 in [client.retry], and there is no [client.hedging]",
         "let calls retry or hedge, or leave this table out",
-    )?;
+    )
+}
+
+/// Refuses policies that contradict each other.
+pub(super) fn refuse(table: &TableReader<'_, '_>, client: &Client) -> Result<(), Problem> {
+    let Client { policies, load_balancing, .. } = client;
     let stale = policies.fallback.as_ref().is_some_and(|fallback| fallback.kind == FallbackKind::Stale);
     refuse_at(
         table.span("fallback").filter(|_| stale && policies.cache.is_none()),
         "kind = \"stale\" in [client.fallback] needs [client.cache], which keeps the answers",
         "add the table [client.cache], or fall back to kind = \"default\"",
+    )?;
+    refuse_at(
+        table.span("adaptive_throttling").filter(|_| policies.adaptive_concurrency.is_some()),
+        "[client.adaptive_throttling] and [client.adaptive_concurrency] are two adaptive limits on the attempts of the client: what one \
+         rejects is what the other measures by",
+        "leave one of them out; a fixed limit beside it, such as [client.bulkhead], is no contradiction",
     )?;
     refuse_at(
         table.span("slow_start").filter(|_| *load_balancing == Balancing::PickFirst),

@@ -6,8 +6,8 @@ use serde_json::Value;
 use toml::de::DeValue;
 
 use super::{
-    Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, ReadingNotes, Run, Scenario, ScenarioError,
-    Servers, Workload, contradictions, service_config, shorthand, totals,
+    Change, Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, ReadingNotes, Run, Scenario,
+    ScenarioError, Servers, Workload, change, contradictions, service_config, shorthand, totals,
 };
 use crate::{
     input,
@@ -46,6 +46,7 @@ pub const TABLE: &TableInfo = &TableInfo {
         ("run", Presence::Always, Run::TABLE),
         ("nemesis", Presence::Optional, FaultGenerator::TABLE),
         ("fault", Presence::List, Fault::TABLE),
+        ("change", Presence::List, Change::TABLE),
         ("expect", Presence::List, Expectation::TABLE),
     ],
     ..TableInfo::EMPTY
@@ -109,7 +110,7 @@ impl Scenario {
 
     fn check_in(base: &Path, origin: &str, text: &str, overrides: &[String]) -> Result<Self, Vec<Mistake>> {
         let source = Source::new(origin, text, overrides);
-        read(&source, overrides, base)
+        read(&source, overrides, base, Purpose::Run)
             .map_err(|problems| problems.into_iter().map(|problem| Mistake::new(problem, &source)).collect())
     }
 }
@@ -183,18 +184,32 @@ impl Scenario {
             }
         }
         table.remove(key)?;
-        Some(scenario(&TableReader::file(file.get_ref()), Path::new("")))
+        Some(scenario(&TableReader::file(file.get_ref()), Path::new(""), Purpose::Run))
     }
 }
 
+/// What the settings of a scenario are read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A run from its start.
+    Run,
+    /// The rest of a run after a change. A table may be without effect then.
+    Change,
+}
+
 /// Reads the scenario. Files that it names are looked for in `base`.
-fn read(source: &Source, overrides: &[String], base: &Path) -> Result<Scenario, Vec<LocatedProblem>> {
+pub(super) fn read(
+    source: &Source,
+    overrides: &[String],
+    base: &Path,
+    purpose: Purpose,
+) -> Result<Scenario, Vec<LocatedProblem>> {
     let mut table = source.parse().map_err(|error| vec![Problem::syntax(&error).into()])?;
     let mut problems = overrides::apply(&mut table, source, overrides);
     shorthand::expand(&mut table);
     // The shape of the whole file first, so that a misspelt key is reported before what its absence leads to.
     shape::check(table.get_ref(), TABLE, "", TABLE, &mut problems);
-    match scenario(&TableReader::file(table.get_ref()), base) {
+    match scenario(&TableReader::file(table.get_ref()), base, purpose) {
         Ok(scenario) if problems.is_empty() => return Ok(scenario),
         Ok(_) => {}
         Err(later) => problems.add_later(later),
@@ -203,7 +218,7 @@ fn read(source: &Source, overrides: &[String], base: &Path) -> Result<Scenario, 
 }
 
 /// Reads the tables in order. Files that the scenario names are looked for in `base`.
-fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problems> {
+fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result<Scenario, Problems> {
     let mut problems = Problems::default();
     let name = problems.keep(NAME.read(file));
     let duration = problems.keep(DURATION.read(file));
@@ -216,7 +231,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
     let load = problems.keep(load(file, base));
     let network = problems.keep(Network::read(&file.table("network")));
     let mut notes = Vec::new();
-    let client = problems.keep(client(&file.table("client"), base, &mut notes));
+    let client = problems.keep(client(&file.table("client"), (base, purpose), &mut notes));
     let run = problems.keep(Run::read(&file.table("run")));
     let nemesis = problems.keep(file.optional("nemesis"));
     let expectations = problems.keep(file.list("expect", limits::EXPECTATIONS_MAX)).unwrap_or_default();
@@ -239,7 +254,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
         return Err(problems);
     };
     let has_service_config = file.table("client").span("service_config").is_some();
-    let scenario = Scenario {
+    let mut scenario = Scenario {
         name,
         question,
         duration,
@@ -251,10 +266,12 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path) -> Result<Scenario, Problem
         run,
         nemesis,
         faults,
+        changes: Vec::new(),
         expectations,
         notes: ReadingNotes { sentences: notes, has_service_config },
     };
     problems.keep(check_kinds(&file.table("load"), &scenario.load.request, &scenario.workload));
+    scenario.changes = problems.keep(change::read_all(file, &scenario)).unwrap_or_default();
     problems.keep(totals::check(&scenario, file));
     if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }
@@ -301,13 +318,20 @@ fn load(file: &TableReader<'_, '_>, base: &Path) -> Result<Load, Problems> {
 }
 
 /// Reads `[client]`, with the service config that it names. What is to say of that is added to `notes`.
-fn client(table: &TableReader<'_, '_>, base: &Path, notes: &mut Vec<String>) -> Result<Client, Problems> {
+fn client(
+    table: &TableReader<'_, '_>,
+    (base, purpose): (&Path, Purpose),
+    notes: &mut Vec<String>,
+) -> Result<Client, Problems> {
     let mut client = Client::read(table)?;
     let mut problems = Problems::default();
     problems.keep(contradictions::settle_retry(table, &mut client.retry));
     // First, as it says whether calls retry, and which balancer there is.
     if problems.keep(service_config::apply(table, base, &mut client, notes)).is_some() {
         problems.keep(contradictions::refuse(table, &client));
+        if purpose == Purpose::Run {
+            problems.keep(contradictions::refuse_idle(table, &client));
+        }
     }
     if problems.is_empty() { Ok(client) } else { Err(problems) }
 }

@@ -57,6 +57,9 @@ const SWITCHED_SEPARATELY: [&str; 2] = ["client.health_check", "client.passive_h
 /// A table of the client that is drawn as a whole, from the same stream.
 const KEEPALIVE: &str = "keepalive";
 
+/// Tables of the client that adapt, which are not drawn: they came after what is pinned, and exclude each other.
+const ADAPTIVE: [&str; 2] = ["adaptive_throttling", "adaptive_concurrency"];
+
 /// Returns whether the setting at `path` is drawn from another stream than its table.
 fn is_separate(path: &str) -> bool {
     [&DRAWN_SEPARATELY[..], &BREAKER_SETTINGS, &HEALTH_SETTINGS].iter().any(|settings| settings.contains(&path))
@@ -90,7 +93,8 @@ fn table_at(path: &str) -> &'static TableInfo {
 /// Returns the optional tables of `[client]` as their paths with the keys to draw, a row for each set of keys.
 fn client_tables(is_wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<Samples>)> {
     let tables = table_at("client").tables.iter().filter(|(_, presence, _)| *presence == Presence::Optional);
-    let mut tables: Vec<_> = tables.filter(|(name, ..)| is_wanted(name) && *name != KEEPALIVE).collect();
+    let mut tables: Vec<_> =
+        tables.filter(|(name, ..)| is_wanted(name) && *name != KEEPALIVE && !ADAPTIVE.contains(name)).collect();
     tables.sort_by_key(|(name, ..)| DRAWN_LAST.iter().position(|last| last == name).map_or(0, |place| place + 1));
     let rows = tables
         .into_iter()
@@ -137,6 +141,22 @@ pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
     // What is drawn would contradict it.
     if scenario.notes.has_service_config {
         draw.set("client.service_config", OFF);
+    }
+    // A change needs its table and its time, and what is drawn may have neither.
+    if !scenario.changes.is_empty() {
+        draw.set("change", "[]");
+    }
+    let policies = &scenario.client.policies;
+    for (name, is_on) in
+        ADAPTIVE.iter().zip([policies.adaptive_throttling.is_some(), policies.adaptive_concurrency.is_some()])
+    {
+        if is_on {
+            draw.set(&format!("client.{name}"), OFF);
+        }
+    }
+    // So do this table and a limit of admission.
+    if scenario.servers.adaptive_queue.is_some() {
+        draw.set("servers.adaptive_queue", OFF);
     }
     draw.run(scenario);
     draw.client();

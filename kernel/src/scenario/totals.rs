@@ -43,7 +43,8 @@ struct Totals<'a> {
 
 impl Totals<'_> {
     fn requests(&self) -> Result<(), Problem> {
-        let Scenario { load, duration, .. } = self.scenario;
+        let Scenario { duration, .. } = self.scenario;
+        let load = self.scenario.offered_load();
         let requests = load.requests(*duration);
         if requests == 0.0 {
             let what = "nothing is sent before the run is over";
@@ -58,7 +59,8 @@ impl Totals<'_> {
     }
 
     fn faults(&self) -> Result<(), Problem> {
-        let Scenario { faults, load, duration, .. } = self.scenario;
+        let Scenario { faults, duration, .. } = self.scenario;
+        let load = self.scenario.offered_load();
         let span = self.file.span("fault");
         let targets = faults.iter().map(|fault| fault.targets.len()).sum::<usize>();
         let message = format!("the faults hit {targets} servers together");
@@ -87,7 +89,8 @@ impl Totals<'_> {
     }
 
     fn bytes_under_way(&self) -> Result<(), Problem> {
-        let Scenario { load, client, duration, workload, .. } = self.scenario;
+        let Scenario { client, duration, workload, .. } = self.scenario;
+        let load = self.scenario.offered_load();
         let kinds = load.request.iter().map(|kind| largest_input(&kind.workload(workload)));
         let largest = kinds.max().unwrap_or_else(|| largest_input(workload));
         // A call is under way until its deadline at most.

@@ -37,6 +37,10 @@ impl Scenario {
             toml.list_item("fault");
             fault.write_keys(&mut toml);
         }
+        for change in &self.changes {
+            toml.list_item("change");
+            change.write_keys(&mut toml);
+        }
         for expectation in &self.expectations {
             toml.list_item("expect");
             expectation.write_keys(&mut toml);

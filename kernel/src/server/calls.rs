@@ -114,7 +114,7 @@ impl Calls {
             Counters::count(&self.workers.counters().refused);
             let cause = not_done.to_string();
             self.recorder.event(Event::Refused).request(id.request).attempt(id.number).cause(&cause).record();
-            refusal(self.workers.admission(), cause)
+            refusal(self.workers.admission().as_ref(), cause)
         })
     }
 }

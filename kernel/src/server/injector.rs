@@ -5,16 +5,18 @@
 //! * slow: service times are multiplied by a factor.
 //! * drain: the process is asked to finish the calls under way and to end.
 //!
-//! Health checks are not affected. An injection ends with the process.
+//! Health checks are not affected. An injection ends with the process. Settings that change in a run come the same way, and stay.
 
 use std::{
-    sync::{Mutex, MutexGuard},
+    fmt,
+    sync::{Mutex, MutexGuard, Weak},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Notify, futures::Notified, watch};
 
+use super::Tuning;
 use crate::{
     entropy::{Entropy, unit},
     status::Code,
@@ -77,12 +79,53 @@ pub struct Injector {
     injection: Mutex<Injection>,
     /// True if the process was asked to end.
     draining: watch::Sender<bool>,
+    /// The settings since they have changed.
+    tuning: Mutex<Option<Tuning>>,
+    tuned: Notify,
+    /// What follows the settings at once, as long as it is there.
+    follower: Mutex<Option<Weak<dyn FollowTuning>>>,
+}
+
+/// A part of a replica that follows the settings as they change.
+pub(super) trait FollowTuning: fmt::Debug + Send + Sync {
+    /// Notes that the settings have changed.
+    fn on_tuned(&self);
 }
 
 impl Injector {
     /// Creates an injector that injects nothing yet. `entropy` also is the replica's own randomness.
     pub fn new(entropy: Entropy) -> Self {
-        Self { entropy, injection: Mutex::default(), draining: watch::Sender::new(false) }
+        Self {
+            entropy,
+            injection: Mutex::default(),
+            draining: watch::Sender::new(false),
+            tuning: Mutex::default(),
+            tuned: Notify::new(),
+            follower: Mutex::default(),
+        }
+    }
+
+    /// Gives the replica other settings from now on, this process and those after it. It may start tasks of the replica's world.
+    pub fn tune(&self, tuning: Tuning) {
+        *lock(&self.tuning) = Some(tuning);
+        self.tuned.notify_waiters();
+        let follower = lock(&self.follower).as_ref().and_then(Weak::upgrade);
+        follower.iter().for_each(|follower| follower.on_tuned());
+    }
+
+    /// Lets `follower` follow the settings, in place of the one before.
+    pub(super) fn set_follower(&self, follower: Weak<dyn FollowTuning>) {
+        *lock(&self.follower) = Some(follower);
+    }
+
+    /// Returns the settings, if they have changed.
+    pub fn tuning(&self) -> Option<Tuning> {
+        lock(&self.tuning).clone()
+    }
+
+    /// Returns a future that completes at the next change of the settings. It sees every change from its creation on.
+    pub(super) fn next_tuning(&self) -> Notified<'_> {
+        self.tuned.notified()
     }
 
     /// Asks the replica to finish the calls under way and to end.

@@ -25,6 +25,19 @@ impl<T> FairReceiver<T> {
         Self { arriving, turns: Turns { waiting: BTreeMap::new(), last: PeerNumber(0) } }
     }
 
+    /// Waits for the next work of an adaptive queue, which is the newest of its peer if `takes_newest` says so then. `None` if no more can
+    /// come. If the future is dropped, nothing is lost.
+    pub(super) async fn next_by(&mut self, takes_newest: impl Fn() -> bool) -> Option<T> {
+        if self.turns.waiting.is_empty() {
+            let (peer, work) = self.arriving.recv().await?;
+            self.turns.add(peer.unwrap_or(PeerNumber(0)), work);
+        }
+        while let Ok((peer, work)) = self.arriving.try_recv() {
+            self.turns.add(peer.unwrap_or(PeerNumber(0)), work);
+        }
+        self.turns.next(takes_newest())
+    }
+
     /// Waits for the next work; `None` if no more can come. If the future is dropped, nothing is lost.
     pub(super) async fn next(&mut self) -> Option<T> {
         if self.turns.waiting.is_empty() {
@@ -37,7 +50,7 @@ impl<T> FairReceiver<T> {
         while let Ok((peer, work)) = self.arriving.try_recv() {
             self.turns.add(peer.unwrap_or(PeerNumber(0)), work);
         }
-        self.turns.next()
+        self.turns.next(false)
     }
 }
 
@@ -54,12 +67,12 @@ impl<T> Turns<T> {
         self.waiting.entry(peer).or_default().push_back(work);
     }
 
-    /// Takes the first work of the next peer.
-    fn next(&mut self) -> Option<T> {
+    /// Takes the first work of the next peer, or its newest.
+    fn next(&mut self, newest: bool) -> Option<T> {
         let behind = self.waiting.range(PeerNumber(self.last.0.saturating_add(1))..).next();
         self.last = *behind.or_else(|| self.waiting.first_key_value())?.0;
         let own = self.waiting.get_mut(&self.last)?;
-        let work = own.pop_front();
+        let work = if newest { own.pop_back() } else { own.pop_front() };
         if own.is_empty() {
             self.waiting.remove(&self.last);
         }
@@ -91,6 +104,14 @@ mod tests {
         // One that comes late waits for one round at most.
         sender.send((Some(PeerNumber(8)), 80)).unwrap();
         assert_eq!(taken(&mut receiver), [70, 80, 90, 71, 91, 72]);
+    }
+
+    #[test]
+    fn the_newest_work_comes_first_if_it_is_asked_for() {
+        let (_sender, mut receiver) = queue(&[(None, 1), (None, 2), (None, 3)]);
+        let next =
+            |receiver: &mut FairReceiver<u32>, newest: bool| receiver.next_by(|| newest).now_or_never().flatten();
+        assert_eq!([true, false, true].map(|newest| next(&mut receiver, newest)), [Some(3), Some(1), Some(2)]);
     }
 
     #[test]

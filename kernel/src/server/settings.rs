@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::settings::{
     limits,
     problem::Problem,
@@ -29,6 +31,8 @@ table! {
         + tables {
             /// Limits beyond which a replica refuses requests although its queue has room.
             admission: Admission, NOT_DRAWN;
+            /// How the queue adapts to an overload.
+            adaptive_queue: AdaptiveQueue, NOT_DRAWN;
         }
     }
     settle = admission_fits;
@@ -36,6 +40,7 @@ table! {
 
 table! {
     /// `[servers.admission]`: what a replica refuses although its queue has room (the SRE book's load shedding).
+    #[derive(Eq, Serialize, Deserialize)]
     Admission {
         /// Requests running and waiting in one replica.
         max_concurrent_requests: Option<usize> = None, limits::COUNT_SOME, &["1", "2", "10"];
@@ -46,8 +51,41 @@ table! {
     }
 }
 
+table! {
+    /// `[servers.adaptive_queue]`: a queue that adapts to an overload (controlled delay and adaptive LIFO).
+    #[derive(Copy, Eq)]
+    AdaptiveQueue {
+        /// Time after which a queue that has not been empty counts as standing; how long a request may wait before that.
+        interval: Duration = Duration::from_millis(100), limits::DURATION, NOT_DRAWN;
+        /// Time that a request may wait that arrives at a standing queue.
+        target: Duration = Duration::from_millis(5), limits::DURATION, NOT_DRAWN;
+        /// A request that has waited longer than that is refused when a worker gets to it (controlled delay).
+        drop_late: bool = true, (), NOT_DRAWN;
+        /// Workers take the newest request first while the queue is standing (adaptive LIFO).
+        newest_first: bool = true, (), NOT_DRAWN;
+    }
+    settle = refuse_plain;
+}
+
+/// Refuses a table that does nothing.
+fn refuse_plain(queue: AdaptiveQueue, table: &TableReader<'_, '_>) -> Result<AdaptiveQueue, Problem> {
+    table.ordered(("target", queue.target), ("interval", queue.interval))?;
+    if queue.drop_late || queue.newest_first {
+        return Ok(queue);
+    }
+    let message = "`drop_late` and `newest_first` are both false, which is a queue as any";
+    Err(Problem::new(table.span("drop_late"), message).help("set one of them to true, or leave the table out"))
+}
+
 /// Checks that the admission limits are within the room of a replica: beyond it they would limit nothing.
 fn admission_fits(servers: Servers, table: &TableReader<'_, '_>) -> Result<Servers, Problem> {
+    if let (Some(span), Some(AdaptiveQueue { drop_late: true, .. })) =
+        (table.table("admission").span("max_queue_time"), servers.adaptive_queue)
+    {
+        let message = "`max_queue_time` and [servers.adaptive_queue] are two limits on the time in the queue";
+        let help = "leave one of them out, or write drop_late = false in [servers.adaptive_queue]";
+        return Err(Problem::at(span, message).help(help));
+    }
     let limit = servers.admission.as_ref().and_then(|admission| admission.max_concurrent_requests);
     let room = servers.workers + servers.queue;
     match (table.table("admission").span("max_concurrent_requests"), limit) {

@@ -1,11 +1,12 @@
 //! The workers of a replica and the queue in front of them.
 
 use std::{
+    fmt,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex as StdMutex, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,8 +20,10 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tonic::{Status, body::Body};
 
 use super::{
-    Admission, Injector, ReplicaSettings,
+    Admission, Injector, ReplicaSettings, Tuning,
+    adaptive_queue::QueueState,
     counters::Counters,
+    injector::FollowTuning,
     meter::{metered, record_computing},
     occupancy::{Ending, Occupancy, OccupancyTimes, Served},
     queue::{FairReceiver, PeerNumber, Waiting},
@@ -30,18 +33,48 @@ use crate::{
     context::{Context, within},
     planted::planted,
     record::{AttemptId, Event, Recorder},
+    sync::lock,
     time::Instant,
     world::{BoxFuture, Cost, Payer, SharedWorld, timeout_at},
 };
 
-/// A fixed number of workers that take work as [`FairReceiver`] gives it.
+/// A number of workers that take work as [`FairReceiver`] gives it.
 pub(super) struct Workers {
     world: SharedWorld,
     counters: Arc<Counters>,
     work: mpsc::UnboundedSender<Waiting<Work>>,
     /// Number of requests that run or wait. It bounds the channel, which is not bounded itself.
     admitted: Arc<AtomicUsize>,
-    settings: ReplicaSettings,
+    tuning: SharedTuning,
+    /// The state of the queue, if it adapts.
+    adaptive: Option<Arc<StdMutex<QueueState>>>,
+    /// Follows the settings as long as the workers are there.
+    _crew: Arc<Crew>,
+}
+
+/// The present settings of a replica, which its workers share.
+#[derive(Clone)]
+struct SharedTuning {
+    injector: Arc<Injector>,
+    /// The settings before any change.
+    first: Tuning,
+}
+
+impl SharedTuning {
+    fn now(&self) -> Tuning {
+        self.injector.tuning().unwrap_or_else(|| self.first.clone())
+    }
+
+    /// Completes when there are no more workers than `number`.
+    async fn is_without(&self, number: usize) {
+        loop {
+            let changed = self.injector.next_tuning();
+            if self.now().workers <= number {
+                return;
+            }
+            changed.await;
+        }
+    }
 }
 
 /// An attempt that a worker answers.
@@ -88,6 +121,8 @@ pub(super) enum NotDone {
 struct Work {
     task: Task,
     arrived: Instant,
+    /// The longest time that an adaptive queue lets it wait; `None` without a limit.
+    patience: Option<Duration>,
     deadline: Instant,
     reply: oneshot::Sender<Result<Response<Body>, NotDone>>,
 }
@@ -104,20 +139,26 @@ impl Workers {
         let admitted = Arc::new(AtomicUsize::new(0));
         let (work, queue) = mpsc::unbounded_channel();
         let queue = Arc::new(Mutex::new(FairReceiver::new(queue)));
-        for _ in 0..settings.workers {
-            let worker = Worker {
-                world: world.clone(),
-                recorder: recorder.clone(),
-                counters: counters.clone(),
-                admitted: admitted.clone(),
-                queue: queue.clone(),
-                injector: injector.clone(),
-                service_time_min: settings.service_time_min,
-                max_queue_time: settings.admission.as_ref().and_then(|admission| admission.max_queue_time),
-            };
-            world.spawn(Box::pin(worker.run()));
-        }
-        Self { world, counters, work, admitted, settings }
+        let tuning = SharedTuning { injector: injector.clone(), first: Tuning::from(&settings) };
+        let adaptive =
+            settings.adaptive_queue.map(|queue| Arc::new(StdMutex::new(QueueState::new(queue, world.now()))));
+        let worker = Worker {
+            adaptive: adaptive.clone(),
+            world: world.clone(),
+            recorder,
+            counters: counters.clone(),
+            admitted: admitted.clone(),
+            queue,
+            injector,
+            tuning: tuning.clone(),
+            number: 0,
+        };
+        let injector = worker.injector.clone();
+        let crew = Arc::new(Crew { worker, is_there: StdMutex::default() });
+        crew.complete();
+        let follower: Weak<Crew> = Arc::downgrade(&crew);
+        injector.set_follower(follower);
+        Self { world, counters, work, admitted, tuning, adaptive, _crew: crew }
     }
 
     /// Returns the replica's counters.
@@ -126,8 +167,8 @@ impl Workers {
     }
 
     /// Returns the settings of load shedding, if it is on.
-    pub(super) fn admission(&self) -> Option<&Admission> {
-        self.settings.admission.as_ref()
+    pub(super) fn admission(&self) -> Option<Admission> {
+        self.tuning.now().admission
     }
 
     /// Queues `task` of `peer`, if there is room, and waits for its answer. Dropping the future signals that the caller has left: the
@@ -138,14 +179,17 @@ impl Workers {
         peer: Option<PeerNumber>,
         deadline: Instant,
     ) -> Result<Response<Body>, NotDone> {
-        let concurrent_max = self.admission().and_then(|admission| admission.max_concurrent_requests);
-        let room = concurrent_max.unwrap_or(self.settings.workers + self.settings.queue);
+        let Tuning { workers, queue, admission, .. } = self.tuning.now();
+        let concurrent_max = admission.and_then(|admission| admission.max_concurrent_requests);
+        let room = concurrent_max.unwrap_or(workers + queue);
         if !self.admit(room) {
-            return Err(concurrent_max.map_or(NotDone::QueueFull(self.settings.queue), NotDone::TooMany));
+            return Err(concurrent_max.map_or(NotDone::QueueFull(queue), NotDone::TooMany));
         }
         Counters::count(&self.counters.queued);
         let (reply, answered) = oneshot::channel();
-        let work = Work { task, arrived: self.world.now(), deadline, reply };
+        let arrived = self.world.now();
+        let patience = self.adaptive.as_ref().and_then(|queue| lock(queue).arrive(arrived));
+        let work = Work { task, arrived, patience, deadline, reply };
         self.work.send((peer, work)).map_err(|_| ()).expect("workers outlive the connections they serve");
         answered.await.expect("a worker answers whatever it takes")
     }
@@ -159,7 +203,54 @@ impl Workers {
     }
 }
 
+/// The workers that have been started.
+struct Crew {
+    /// A worker to start others from.
+    worker: Worker,
+    /// True for each worker, by its number, until it has ended.
+    is_there: StdMutex<Vec<Arc<AtomicBool>>>,
+}
+
+impl Crew {
+    /// Starts the workers that are missing. One that is too many ends by itself.
+    fn complete(&self) {
+        let mut there = lock(&self.is_there);
+        for number in 0..self.worker.tuning.now().workers {
+            if number == there.len() {
+                there.push(Arc::default());
+            }
+            let is_there = &there[number];
+            if !is_there.swap(true, Ordering::SeqCst) {
+                let worker = Worker { number, ..self.worker.clone() };
+                self.worker.world.spawn(Box::pin(worker.run_while_there(is_there.clone())));
+            }
+        }
+    }
+}
+
+impl FollowTuning for Crew {
+    fn on_tuned(&self) {
+        self.complete();
+    }
+}
+
+impl fmt::Debug for Crew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crew").field("workers", &self.worker.tuning.now().workers).finish_non_exhaustive()
+    }
+}
+
+/// The reason why a worker has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The replica is gone.
+    NoMoreWork,
+    /// There are fewer workers than its number.
+    NoPlace,
+}
+
 /// One worker, which answers one attempt at a time.
+#[derive(Clone)]
 struct Worker {
     world: SharedWorld,
     recorder: Recorder,
@@ -167,14 +258,35 @@ struct Worker {
     admitted: Arc<AtomicUsize>,
     queue: Arc<Mutex<FairReceiver<Work>>>,
     injector: Arc<Injector>,
-    service_time_min: Duration,
-    max_queue_time: Option<Duration>,
+    tuning: SharedTuning,
+    adaptive: Option<Arc<StdMutex<QueueState>>>,
+    /// Its place among the workers: it ends when there are no more than that.
+    number: usize,
 }
 
 impl Worker {
-    /// Answers attempts until the replica is gone.
-    async fn run(self) {
-        while let Some(work) = self.next().await {
+    /// Runs, and notes in `is_there` when it has ended.
+    async fn run_while_there(self, is_there: Arc<AtomicBool>) {
+        loop {
+            if self.run().await == Ended::NoMoreWork {
+                return;
+            }
+            is_there.store(false, Ordering::SeqCst);
+            // A place that it has got back meanwhile, when another thread still saw it there.
+            let has_place = self.number < self.tuning.now().workers;
+            if !has_place || is_there.swap(true, Ordering::SeqCst) {
+                return;
+            }
+        }
+    }
+
+    /// Answers attempts until the replica is gone, or until there is no place for this worker any more.
+    async fn run(&self) -> Ended {
+        loop {
+            let work = match self.next().await {
+                Ok(work) => work,
+                Err(ended) => return ended,
+            };
             self.counters.queued.fetch_sub(1, Ordering::Relaxed);
             Counters::count(&self.counters.running);
             self.handle(work).await;
@@ -183,8 +295,25 @@ impl Worker {
         }
     }
 
-    async fn next(&self) -> Option<Work> {
-        self.queue.lock().await.next().await
+    /// Waits for work. The error says why there is none for this worker.
+    async fn next(&self) -> Result<Work, Ended> {
+        if self.tuning.now().workers <= self.number {
+            return Err(Ended::NoPlace);
+        }
+        let work = pin!(self.take());
+        match select(work, pin!(self.tuning.is_without(self.number))).await {
+            Either::Left((work, _)) => work.ok_or(Ended::NoMoreWork),
+            Either::Right(_) => Err(Ended::NoPlace),
+        }
+    }
+
+    /// Waits for work; `None` if no more can come.
+    async fn take(&self) -> Option<Work> {
+        let mut queue = self.queue.lock().await;
+        let Some(adaptive) = &self.adaptive else { return queue.next().await };
+        let work = queue.next_by(|| lock(adaptive).takes_newest()).await;
+        lock(adaptive).take(self.world.now());
+        work
     }
 
     /// Answers one attempt.
@@ -198,7 +327,10 @@ impl Worker {
             let _ = work.reply.send(Err(NotDone::Late));
             return;
         }
-        if self.max_queue_time.is_some_and(|longest| started.since(work.arrived) > longest) {
+        let Tuning { service_time_min, admission, .. } = self.tuning.now();
+        let max_queue_time = admission.and_then(|admission| admission.max_queue_time);
+        let max_queue_time = [max_queue_time, work.patience].into_iter().flatten().min();
+        if max_queue_time.is_some_and(|longest| started.since(work.arrived) > longest) {
             let _ = work.reply.send(Err(NotDone::Shed));
             return;
         }
@@ -207,7 +339,7 @@ impl Worker {
         let queued = started.since(work.arrived);
         // Read before the task runs: a fault that begins during the task must not change its service time.
         let slow_factor = self.injector.slow_factor();
-        let times = OccupancyTimes { queued, service_time_min: self.service_time_min, slow_factor };
+        let times = OccupancyTimes { queued, service_time_min, slow_factor };
         let occupancy = Occupancy::new(self.world.clone(), self.recorder.clone(), self.counters.clone(), id, times);
         let answering = async {
             let (response, computed) = match &method {

@@ -36,6 +36,8 @@ pub const TRACE_BYTES_MAX: u64 = 256 << 20;
 pub const FAULTS_MAX: usize = 10_000;
 /// The most pairs of a fault and a server that it hits.
 pub const FAULT_TARGETS_MAX: usize = 100_000;
+/// The most changes of settings in a run.
+pub const CHANGES_MAX: usize = 100;
 /// The most expectations of a scenario.
 pub const EXPECTATIONS_MAX: usize = 1_000;
 /// The most requests of a run: without stages `rate` times `duration`.
@@ -99,6 +101,10 @@ pub const PERCENT: RangeInclusive<f64> = 0.0..=100.0;
 pub const PERCENT_SOME: RangeInclusive<f64> = 0.001..=100.0;
 /// Percentage of a retry budget: 200 allows two retries a call. The bound is tower's.
 pub const BUDGET_PERCENT: RangeInclusive<f64> = 0.0..=100_000.0;
+/// The SRE book's K of client-side throttling: over 1, or all that servers accept would be too much.
+pub const THROTTLING_MULTIPLIER: RangeInclusive<f64> = 1.0..=1_000.0;
+/// Ratio of a latency to the long-term one from which on a concurrency limit falls.
+pub const LATENCY_TOLERANCE: RangeInclusive<f64> = 1.0..=1_000.0;
 /// gRPC A6's `maxTokens`: over 0, up to 1000.
 pub const TOKENS: RangeInclusive<f64> = 0.001..=1_000.0;
 /// gRPC A6's `tokenRatio`: over 0, to a thousandth.

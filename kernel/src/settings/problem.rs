@@ -56,6 +56,19 @@ impl Problem {
         self.missing.is_some() && (cause.meant == self.missing || self.span.is_some() && cause.span == self.span)
     }
 
+    /// Returns what is wrong and what would be right, on one line.
+    pub(crate) fn into_text(self) -> String {
+        match self.help {
+            Some(help) => format!("{}; {help}", self.message),
+            None => self.message,
+        }
+    }
+
+    /// Returns the problem as one at other bytes.
+    pub(crate) fn moved_to(self, span: Option<Span>) -> Self {
+        Self { span, ..self }
+    }
+
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into().visible_within(HELP_MAX).to_string()), ..self }
     }
@@ -66,6 +79,13 @@ impl Problem {
 pub(crate) struct LocatedProblem {
     pub(super) problem: Problem,
     pub(super) key: Option<String>,
+}
+
+impl LocatedProblem {
+    /// Returns the problem without the path of its key.
+    pub(crate) fn into_problem(self) -> Problem {
+        self.problem
+    }
 }
 
 impl From<Problem> for LocatedProblem {

@@ -5,15 +5,16 @@ use std::{fs, time::Duration};
 use kernel::{
     client::settings::{Commit, HealthMethod, Keepalive, PassiveHealth, PastDeadline, Profile, ServerSelection},
     policy::{
-        AllEjected, Bulkhead, Cache, CircuitBreaker, FailurePercentage, Fallback, FallbackKind, Hedging,
-        OutlierDetection, Policies, RateLimit, RetryBudget, RetryThrottling, Scope, SlowStart, SuccessRate,
+        AdaptiveConcurrency, AdaptiveThrottling, AllEjected, Bulkhead, Cache, CircuitBreaker, FailurePercentage,
+        Fallback, FallbackKind, Hedging, LimitAlgorithm, OutlierDetection, Policies, RateLimit, RetryBudget,
+        RetryThrottling, Scope, SlowStart, SuccessRate,
     },
     scenario::{
         AppTimes, Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind,
         GraphSize, HealthCheck, Images, Jitter, Load, Metric, Network, Phase, Pictures, ReadingNotes, RequestKind,
         Retry, Run, Scenario, Servers, Shape, Size, Stage, TABLE, ThinkTime, Unit, Workload, limits,
     },
-    server::settings::Admission,
+    server::settings::{AdaptiveQueue, Admission},
     settings::{KeyInfo, Presence, TableInfo},
     status::Code,
 };
@@ -43,8 +44,13 @@ fn servers() -> impl Strategy<Value = Servers> {
         (Just((workers, queue)), option::of(admission))
     });
     let age = (option::of(from(1)), option::of(from(0)));
-    (1..=64_usize, room, option::of(from(0)), from(0), age).prop_map(
-        |(replicas, ((workers, queue), admission), restart_after, service_time_min, age)| Servers {
+    let adaptive = (from(1), from(1), any::<bool>(), any::<bool>()).prop_map(|(one, other, drop_late, newest)| {
+        let (interval, target) = (one.max(other), one.min(other));
+        AdaptiveQueue { interval, target, drop_late, newest_first: newest || !drop_late }
+    });
+    (1..=64_usize, room, option::of(from(0)), from(0), (age, option::of(adaptive))).prop_map(
+        |(replicas, ((workers, queue), admission), restart_after, service_time_min, (age, adaptive))| Servers {
+            adaptive_queue: adaptive.filter(|_| admission.as_ref().is_none_or(|it| it.max_queue_time.is_none())),
             replicas,
             workers,
             queue,
@@ -264,7 +270,7 @@ fn policies() -> impl Strategy<Value = Policies> {
         option::of(outlier_detection()),
         option::of(slow_start),
     );
-    (outer, inner).prop_map(|(outer, inner)| {
+    (outer, inner, adaptive_limit()).prop_map(|(outer, inner, (adaptive_throttling, adaptive_concurrency))| {
         let (fallback, cache, retry_throttling, retry_budget, hedging) = outer;
         let (circuit_breaker, rate_limit, bulkhead, outlier_detection, slow_start) = inner;
         Policies {
@@ -274,12 +280,43 @@ fn policies() -> impl Strategy<Value = Policies> {
             retry_budget,
             hedging,
             circuit_breaker,
+            adaptive_throttling,
             rate_limit,
             bulkhead,
+            adaptive_concurrency,
             outlier_detection,
             slow_start,
         }
     })
+}
+
+/// Neither or one of the adaptive limits of the client.
+fn adaptive_limit() -> impl Strategy<Value = (Option<AdaptiveThrottling>, Option<AdaptiveConcurrency>)> {
+    let throttling = (1.0..=1e3, from(1), codes()).prop_map(|(multiplier, window, rejected_status_codes)| {
+        (Some(AdaptiveThrottling { multiplier, window, rejected_status_codes }), None)
+    });
+    let bounds = (1..=1_000_usize, 0..=1_000_usize, 0..=1_000_usize);
+    let gradient = (1e-6..=1.0, 0..=1_000_000_usize, 1..=1_000_000_usize, 1.0..=1e3);
+    let aimd = (1e-6..=1.0, from(1), codes());
+    let concurrency = (bounds, any::<bool>(), gradient, aimd).prop_map(|(bounds, is_aimd, gradient, aimd)| {
+        let ((min_limit, more, yet_more), gradient, aimd) = (bounds, Some(gradient), Some(aimd));
+        let (gradient, aimd) = (gradient.filter(|_| !is_aimd), aimd.filter(|_| is_aimd));
+        let limit = AdaptiveConcurrency {
+            algorithm: if is_aimd { LimitAlgorithm::Aimd } else { LimitAlgorithm::Gradient2 },
+            initial_limit: min_limit + more,
+            min_limit,
+            max_limit: min_limit + more + yet_more,
+            smoothing: gradient.map(|gradient| gradient.0),
+            queue_size: gradient.map(|gradient| gradient.1),
+            long_window: gradient.map(|gradient| gradient.2),
+            tolerance: gradient.map(|gradient| gradient.3),
+            backoff_ratio: aimd.as_ref().map(|aimd| aimd.0),
+            timeout: aimd.as_ref().map(|aimd| aimd.1),
+            drop_status_codes: aimd.map(|aimd| aimd.2),
+        };
+        (None, Some(limit))
+    });
+    prop_oneof![Just((None, None)), throttling, concurrency]
 }
 
 fn budget() -> impl Strategy<Value = RetryBudget> {
@@ -530,6 +567,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 run,
                 nemesis,
                 faults,
+                changes: Vec::new(),
                 expectations,
                 notes: ReadingNotes::default(),
             })
@@ -700,7 +738,7 @@ fn for_each_key(
 
 #[test]
 fn every_key_is_read_back_with_its_default_its_example_and_its_samples() {
-    let file = "name = \"keys\"\nduration = \"1m\"\n[load]\nrate = 5\n[[load.stage]]\nduration = \"1s\"\n[[load.request]]\nname = \"a\"\n[[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"server-0\"\n";
+    let file = "name = \"keys\"\nduration = \"1m\"\n[load]\nrate = 5\n[[load.stage]]\nduration = \"1s\"\n[[load.request]]\nname = \"a\"\n[[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"server-0\"\n[[change]]\nat = \"1s\"\nsetting = \"client.retry.max_attempts\"\nto = 1\n";
     let mut keys = 0;
     for_each_key(TABLE, "", &[], &mut |path, key, beside| {
         // An expectation's bounds depend on its metric, and a service config is a file; both have tests of their own.

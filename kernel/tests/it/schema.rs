@@ -33,7 +33,10 @@ fn mistake(schema: &Value, value: &Value, path: &str) -> Option<String> {
     keywords.iter().find_map(|(keyword, argument)| {
         let is_wrong = match keyword.as_str() {
             "$schema" | "title" | "description" | "default" => false,
-            "type" => !has_type(argument.as_str().unwrap(), value),
+            "type" => match argument {
+                Value::Array(names) => !names.iter().any(|name| has_type(name.as_str().unwrap(), value)),
+                name => !has_type(name.as_str().unwrap(), value),
+            },
             "const" => value != argument,
             "enum" => !argument.as_array().unwrap().contains(value),
             "minimum" => value.as_f64().is_some_and(|number| number < argument.as_f64().unwrap()),

@@ -42,6 +42,7 @@ pub(super) fn news(row: &EventRow) -> Option<News> {
         Event::FaultEnd if row.cause.as_deref() == Some("crash") => return None,
         Event::FaultEnd => (Severity::Recovered, format!("{source}: {cause} {target} is over")),
         Event::NoEffect => (Severity::Degraded, format!("{source}: no effect on {target}: {cause}")),
+        Event::SettingChanged => (Severity::Action, format!("{source}: {cause}")),
         Event::Restart => (Severity::Action, format!("{source}: restart {target}")),
         Event::Listening => (Severity::Recovered, format!("{source}: listens")),
         Event::Unhealthy => (Severity::Degraded, format!("{source}: {target} is unhealthy: {cause}")),

@@ -8,7 +8,8 @@ use std::{
 
 use kernel::{
     link::{Link, LinkEffect, LinkShape, Selection},
-    server::{Injection, Injector},
+    scenario::{ChangeTarget, Scenario},
+    server::{Injection, Injector, Tuning},
     sync::lock,
 };
 
@@ -16,6 +17,9 @@ use super::{
     fault_log::{Change, FaultLog, InjectedFaultId},
     log::log_line,
 };
+
+/// What a server's settings are in, to be read as those of a scenario are.
+const SERVER: &str = "name = \"server\"\nduration = \"1s\"\nload = { rate = 1 }\n";
 
 /// The active faults, with the link and the server that they apply to.
 pub(super) struct ActiveFaults {
@@ -62,6 +66,20 @@ impl ActiveFaults {
     /// Name of the server or proxy.
     pub(super) fn server(&self) -> &str {
         self.link.server()
+    }
+
+    /// Gives a setting of the server another value, and describes the change. Fails with the reason.
+    pub(super) fn set(&self, setting: &str, to: &str) -> Result<String, String> {
+        let injector = self.injector.as_ref().ok_or("it is a proxy, which has no settings")?;
+        let mut scenario = Scenario::parse("the server", SERVER, &[]).map_err(|error| error.to_string())?;
+        let tuning = injector.tuning().ok_or("it has yet to serve")?;
+        tuning.write_to(&mut scenario.servers);
+        let (after, change) = scenario.with_setting(setting, to)?;
+        if change.target() != ChangeTarget::Servers {
+            return Err(format!("`{setting}` is no setting of a server"));
+        }
+        injector.tune(Tuning::new(&after.servers));
+        Ok(change.description())
     }
 
     /// Number of a new connection, which can hold faults.

@@ -78,6 +78,13 @@ pub(crate) enum ControlRequest {
     },
     /// Ends all faults.
     Heal,
+    /// Gives a setting of the server another value.
+    Set {
+        /// The key, as `--set` takes it.
+        setting: String,
+        /// The value, as TOML.
+        to: String,
+    },
 }
 
 /// The response to a request.
@@ -99,7 +106,10 @@ impl ControlRequest {
             Self::Reset { connections } if !are_some(connections) => {
                 return Err("`share` is beyond its bounds".to_owned());
             }
-            Self::Reset { .. } | Self::Heal => return Ok(()),
+            Self::Set { setting, to } if setting.len().max(to.len()) > TEXT_BYTES_MAX => {
+                return Err("the setting is too long".to_owned());
+            }
+            Self::Reset { .. } | Self::Heal | Self::Set { .. } => return Ok(()),
         };
         let shape = &effect.shape;
         let fits = |text: &str| text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control);
@@ -225,6 +235,13 @@ impl ControlSocket {
                 log_line(format!("{server}: heal"));
                 self.faults.clear()
             }
+            ControlRequest::Set { setting, to } => match self.faults.set(&setting, &to) {
+                Ok(change) => {
+                    log_line(format!("{server}: {change}"));
+                    vec![change]
+                }
+                Err(reason) => return ControlResponse::Refused { reason },
+            },
         };
         ControlResponse::Done { before }
     }

@@ -3,6 +3,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `args` | the command line, and the scenario that it describes |
+//! | `changed` | the settings that others change meanwhile |
 //! | `injected` | the faults that others inject meanwhile, as events of the load |
 //! | `watcher` | the thread that prints and logs rows |
 //!
@@ -10,12 +11,13 @@
 //! folder stays, and `reports` reads it; otherwise it is removed when the rows have been measured.
 
 mod args;
+mod changed;
 mod injected;
 mod watcher;
 
 use std::{collections::BTreeMap, fs::File, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join, select};
 use kernel::{
     cli::{Exit, Failure, print},
     entropy::Entropy,
@@ -41,6 +43,7 @@ use crate::{
     timer::Timer,
 };
 pub use args::LoadArgs;
+use changed::ChangedSettings;
 use injected::InjectedFaults;
 use watcher::{Feed, Watcher};
 
@@ -167,9 +170,11 @@ async fn offer(
     let caller = Caller::new(scenario.clone(), entropy, world.clone(), &names);
     let cancelled = Notify::new();
     let mut faults = InjectedFaults::begin(servers, epoch_ns, feed.clone())?;
+    let mut changes = ChangedSettings::begin(scenario)?;
     let offering = async {
         let offered = pin!(caller.offer(asked, feed, cancelled.notified()));
-        let ended = match select(offered, pin!(faults.watch(&world))).await {
+        let watching = join(faults.watch(&world), changes.watch(&caller, &world));
+        let ended = match select(offered, pin!(watching)).await {
             Either::Left((ended, _)) => ended,
             Either::Right(_) => Ok(()),
         };

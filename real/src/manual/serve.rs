@@ -9,7 +9,7 @@ use kernel::{
     cli::{Exit, Failure},
     entropy::Entropy,
     record::Recorder,
-    server::{Injector, ReplicaSettings},
+    server::{Injector, ReplicaSettings, Tuning},
 };
 use tokio::{runtime::Runtime, sync::Notify};
 
@@ -75,6 +75,8 @@ async fn serve(args: &ServeArgs, settings: ReplicaSettings) -> Result<Exit, Fail
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     // A fixed seed: a manual session is not repeated, so it does not matter which calls fail.
     let injector = Arc::new(Injector::new(Entropy::new(0)));
+    // What `real set` changes.
+    injector.tune(Tuning::from(&settings));
     let address = (Ipv4Addr::LOCALHOST, args.port).into();
     let session = ManualSession::open(address, args.id.as_deref(), EntryKind::Server, Some(injector.clone()))?;
     let ManualSession { host, world, listener, registration } = session;

@@ -182,6 +182,10 @@ fn obey(injector: &Injector) {
                 info!(slow = injection.slow, errors = ?injection.errors, "injected faults change");
                 injector.set(injection);
             }
+            Ok(ReplicaCommand::Tune(tuning)) => {
+                info!(?tuning, "settings change");
+                injector.tune(tuning);
+            }
             Err(error) => error!(line = %String::from_utf8_lossy(&line), %error, "invalid command"),
         }
     }

@@ -115,11 +115,11 @@ fn range_area(series: &[Vec<Option<f64>>], length_s: f64) -> Vec<(f64, f64, f64)
     area
 }
 
-/// Returns the bands of the faults in the first run of the reference.
+/// Returns the bands of the faults and changes in the first run of the reference.
 fn bands(scenario: &ScenarioComparison) -> Vec<Band> {
     let Some(member) = scenario.sides.first().and_then(|side| side.members.first()) else { return Vec::new() };
     let end_s = member.summary.end_us as f64 / 1e6;
-    member.summary.faults.iter().map(|fault| Band::for_fault(fault, end_s)).collect()
+    Band::of_run(&member.summary, end_s)
 }
 
 /// Returns the plot of the distribution functions of latency.

@@ -25,7 +25,7 @@ fn figure(analysis: &RunAnalysis, name: &str, what: &str, caption: &str, panels:
         caption: caption.into(),
         x: Axis::time(end_s(analysis)),
         panels,
-        bands: analysis.faults.iter().map(|impact| Band::for_fault(&impact.fault, end_s(analysis))).collect(),
+        bands: Band::of_run(&analysis.summary, end_s(analysis)),
     }
 }
 

@@ -35,6 +35,7 @@ pub fn report(analysis: &RunAnalysis, figures: &[Figure]) -> String {
         (phases(analysis))
         (faults(analysis))
         (fault_events(analysis))
+        (changes(analysis))
         (detection(analysis))
         (attempts(analysis))
         (kinds(analysis))
@@ -187,6 +188,22 @@ fn faults(analysis: &RunAnalysis) -> Markup {
         @if !rows.is_empty() {
             h2 { "Faults" }
             (markup_table(&headings, &rows))
+        }
+    }
+}
+
+/// Returns the changes of settings.
+fn changes(analysis: &RunAnalysis) -> Markup {
+    let rows: Vec<Vec<Markup>> = analysis
+        .summary
+        .changes
+        .iter()
+        .map(|change| vec![html! { (moment(change.at_us)) }, html! { (change.change) }])
+        .collect();
+    html! {
+        @if !rows.is_empty() {
+            h2 { "Changes of settings" }
+            (markup_table(&["at", "change"], &rows))
         }
     }
 }

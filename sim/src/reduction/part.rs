@@ -17,7 +17,7 @@ pub enum Part {
     Faults,
     /// When faults begin and how long they last.
     Times,
-    /// The settings, which are reset only if the failure is a bug of this program.
+    /// The settings: their changes, and their values, which are reset only if the failure is a bug of this program.
     Settings,
 }
 
@@ -51,7 +51,7 @@ impl Step {
             Self::Lower(Number::Rate | Number::Users, _) => Part::Load,
             Self::Lower(Number::Duration, _) => Part::Duration,
             Self::Lower(Number::Lasts(_) | Number::At(_), _) => Part::Times,
-            Self::Reset(_) | Self::ResetAll(_) => Part::Settings,
+            Self::WithoutChange(_) | Self::Reset(_) | Self::ResetAll(_) => Part::Settings,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A description of what a reduction has removed.
 
-use kernel::scenario::{Direction, Fault, Scenario, duration::text as time, server_name};
+use kernel::scenario::{Change, Direction, Fault, Scenario, duration::text as time, server_name};
 
 use super::Reduced;
 
@@ -15,6 +15,9 @@ pub fn removed(original: &Scenario, reduced: &Reduced) -> Vec<String> {
     }
     for (index, fault) in original.faults.iter().enumerate().filter(|(index, _)| !origins.contains(index)) {
         lines.push(format!("fault {index}, the {}", about(fault)));
+    }
+    for change in original.changes.iter().filter(|change| !is_kept(change, scenario)) {
+        lines.push(format!("the change of {} at {}", change.setting, time(change.at)));
     }
     for path in Scenario::resettable() {
         if !original.is_default(&path) && scenario.is_default(&path) {
@@ -38,6 +41,11 @@ pub fn removed(original: &Scenario, reduced: &Reduced) -> Vec<String> {
         lines.extend(changed(&format!("{name}, at"), &time(before.at), &time(fault.at)));
     }
     lines
+}
+
+/// Returns whether the reduced scenario has a change of the same setting at the same time.
+fn is_kept(change: &Change, reduced: &Scenario) -> bool {
+    reduced.changes.iter().any(|kept| (kept.at, &kept.setting) == (change.at, &change.setting))
 }
 
 /// Returns the line of a value that was changed, if it was.

@@ -21,6 +21,8 @@ pub enum Step {
     },
     /// Removes a key of the fault at this place, so that it applies to all connections or in both directions.
     Plain(usize, PlainKey),
+    /// Removes the change of a setting at this place.
+    WithoutChange(usize),
     /// Removes a server that no fault hits; those behind it move up.
     WithoutServer(usize),
     /// Lowers a number.
@@ -79,6 +81,7 @@ pub fn every(scenario: &Scenario, is_a_bug: bool) -> Vec<Step> {
     }
     let plain = faults.clone().flat_map(|fault| PlainKey::ALL.map(|key| Step::Plain(fault, key)));
     steps.extend(plain.filter(|step| step.apply(scenario).is_some()));
+    steps.extend((0..scenario.changes.len()).map(Step::WithoutChange));
     steps.extend((0..scenario.servers.replicas).map(Step::WithoutServer));
     let of_faults = faults.flat_map(|fault| [Number::Lasts(fault), Number::At(fault)]);
     for number in [Number::Rate, Number::Users, Number::Duration].into_iter().chain(of_faults) {
@@ -109,6 +112,10 @@ impl Step {
                     PlainKey::Share => kind.share_mut()?.take().map(drop)?,
                     PlainKey::Direction => kind.direction_mut()?.take().map(drop)?,
                 }
+            }
+            Self::WithoutChange(place) => {
+                less.changes.get(*place)?;
+                less.changes.remove(*place);
             }
             Self::WithoutServer(server) => without_server(&mut less, *server)?,
             Self::Lower(number, value) => number.set(&mut less, *value),

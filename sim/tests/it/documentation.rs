@@ -33,9 +33,10 @@ use crate::documentation::{
 };
 
 /// The documents, relative to the root of the repository.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "scenarios/README.md",
+    "scenarios/adaptive_limits.md",
     "kernel/README.md",
     "sim/README.md",
     "real/README.md",

@@ -7,6 +7,7 @@ mod authoring;
 mod backend;
 #[cfg(feature = "canaries")]
 mod bugs;
+mod changes;
 mod command;
 mod command_line;
 mod corpus;

@@ -22,13 +22,14 @@ const DRAWN_SEEDS: u64 = 20;
 
 /// Files that came after the table of drawn runs. It pairs files and seeds by their places, so these come behind the others, in the
 /// order in which they came.
-const LATER: [&str; 6] = [
+const LATER: [&str; 7] = [
     "scenarios/closed_loop.toml",
     "scenarios/rush_hour.toml",
     "scenarios/rolling_restart.toml",
     "scenarios/connection_age.toml",
     "scenarios/half_open.toml",
     "scenarios/flapping.toml",
+    "scenarios/operator.toml",
 ];
 
 fn root() -> PathBuf {

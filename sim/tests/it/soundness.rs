@@ -37,7 +37,7 @@ fn found(run: &SimulatedRun, manipulate: impl FnOnce(&mut Records)) -> Vec<Viola
 
 /// Asserts that the manipulation violates this invariant and no other, for `request`.
 #[track_caller]
-fn assert_breaks(
+pub(crate) fn assert_breaks(
     run: &SimulatedRun,
     invariant: Invariant,
     request: Option<u64>,

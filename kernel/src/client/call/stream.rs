@@ -77,7 +77,7 @@ impl<'a> Call<'a> {
 
     /// Returns where the next attempt notes the headers of its reply, if they commit the call.
     pub(in crate::client) fn headers(&self) -> Option<Arc<Headers>> {
-        (self.outlet.is_some() || self.client.retry.commits_at_headers()).then(Arc::default)
+        (self.outlet.is_some() || self.client.live().retry.commits_at_headers()).then(Arc::default)
     }
 
     /// Carries the request to the server of `sent` and waits for the whole reply, which is passed on if it streams.

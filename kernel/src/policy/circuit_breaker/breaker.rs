@@ -15,6 +15,9 @@ pub(super) struct Breaker {
     state: BreakerState,
     /// The time at which the state began. A call that began earlier does not count in it.
     since: Instant,
+    /// The time for which it opened last, and the calls that decide since it was half open last.
+    reset_timeout: Duration,
+    permitted: usize,
     /// Number of times that it has been half open.
     half_opened: u64,
     window: CallWindow,
@@ -41,7 +44,14 @@ pub(super) enum Transition {
 impl Breaker {
     pub(super) fn new(settings: CircuitBreaker) -> Self {
         let window = closed_window(&settings);
-        Self { settings, state: BreakerState::Closed, since: Instant::START, half_opened: 0, window }
+        let (reset_timeout, permitted) = (settings.reset_timeout, settings.permitted_calls_in_half_open);
+        let (state, since) = (BreakerState::Closed, Instant::START);
+        Self { settings, state, since, reset_timeout, permitted, half_opened: 0, window }
+    }
+
+    /// Goes on with these settings, in its present state.
+    pub(super) fn change(&mut self, settings: CircuitBreaker) {
+        self.settings = settings;
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -50,7 +60,7 @@ impl Breaker {
 
     /// Returns true if [`admit`](Self::admit) would admit a call, `now`.
     pub(super) fn would_admit(&self, now: Instant) -> bool {
-        let reset_timeout = self.settings.reset_timeout;
+        let reset_timeout = self.reset_timeout;
         let reset_timeout = planted!(Bug::HastyBreaker, reset_timeout / 2, else reset_timeout);
         match self.state {
             BreakerState::Closed => true,
@@ -141,9 +151,14 @@ impl Breaker {
     fn enter(&mut self, state: BreakerState, now: Instant) {
         self.state = state;
         self.since = now;
+        match state {
+            BreakerState::Open => self.reset_timeout = self.settings.reset_timeout,
+            BreakerState::HalfOpen { .. } => self.permitted = self.settings.permitted_calls_in_half_open,
+            BreakerState::Closed => {}
+        }
         self.window = match state {
             // Resilience4j counts calls while half open, whatever the window of the closed state is.
-            BreakerState::HalfOpen { .. } => CallWindow::of_calls(self.settings.permitted_calls_in_half_open),
+            BreakerState::HalfOpen { .. } => CallWindow::of_calls(self.permitted),
             BreakerState::Closed | BreakerState::Open => closed_window(&self.settings),
         };
     }
@@ -151,7 +166,7 @@ impl Breaker {
     /// Returns how many calls decide while it is half open.
     fn calls_to_decide(&self) -> usize {
         let CircuitBreaker { failure_rate_threshold: rate, slow_call_duration_threshold: slow, .. } = self.settings;
-        let permitted = self.settings.permitted_calls_in_half_open;
+        let permitted = self.permitted;
         // A rate has a meaning from the minimum on, and Resilience4j decides at once then.
         if rate.is_some() || slow.is_some() { permitted.min(self.settings.minimum_number_of_calls) } else { permitted }
     }
