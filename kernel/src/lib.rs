@@ -14,6 +14,7 @@ pub mod coverage;
 pub mod distribution;
 pub mod entropy;
 pub mod experiment;
+pub mod export;
 pub mod fault;
 pub mod fuzzing;
 #[cfg(feature = "service")]

@@ -19,3 +19,8 @@ pub mod health {
 pub mod reflection {
     include!("../proto/generated/grpc.reflection.v1.rs");
 }
+
+/// The messages in which Prometheus reads metrics: `proto/prometheus.proto`.
+pub mod prometheus {
+    include!("../proto/generated/io.prometheus.client.rs");
+}

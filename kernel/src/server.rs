@@ -34,6 +34,7 @@ mod deadline;
 mod health;
 mod injector;
 mod meter;
+mod metered;
 mod occupancy;
 mod peers;
 mod queue;

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     context::{Context, within},
     planted::planted,
-    record::{AttemptId, Event, Recorder},
+    record::{AttemptId, CallMoment, Event, Recorder},
     time::Instant,
     world::{BoxFuture, Cost, Payer, SharedWorld, timeout_at},
 };
@@ -37,6 +37,7 @@ use crate::{
 /// A fixed number of workers that take work as [`FairReceiver`] gives it.
 pub(super) struct Workers {
     world: SharedWorld,
+    recorder: Recorder,
     counters: Arc<Counters>,
     work: mpsc::UnboundedSender<Waiting<Work>>,
     /// Number of requests that run or wait. It bounds the channel, which is not bounded itself.
@@ -117,7 +118,7 @@ impl Workers {
             };
             world.spawn(Box::pin(worker.run()));
         }
-        Self { world, counters, work, admitted, settings }
+        Self { world, recorder, counters, work, admitted, settings }
     }
 
     /// Returns the replica's counters.
@@ -144,6 +145,7 @@ impl Workers {
             return Err(concurrent_max.map_or(NotDone::QueueFull(self.settings.queue), NotDone::TooMany));
         }
         Counters::count(&self.counters.queued);
+        self.recorder.measure(|| CallMoment::Queued);
         let (reply, answered) = oneshot::channel();
         let work = Work { task, arrived: self.world.now(), deadline, reply };
         self.work.send((peer, work)).map_err(|_| ()).expect("workers outlive the connections they serve");
@@ -177,8 +179,10 @@ impl Worker {
         while let Some(work) = self.next().await {
             self.counters.queued.fetch_sub(1, Ordering::Relaxed);
             Counters::count(&self.counters.running);
+            self.recorder.measure(|| CallMoment::Taken);
             self.handle(work).await;
             self.counters.running.fetch_sub(1, Ordering::Relaxed);
+            self.recorder.measure(|| CallMoment::Left);
             self.admitted.fetch_sub(1, Ordering::Relaxed);
         }
     }
