@@ -21,11 +21,15 @@ pub struct Measured {
     pub(super) queued: i64,
     /// Number of workers that are occupied now.
     pub(super) busy: i64,
+    /// Something was counted since it was last taken.
+    #[serde(skip)]
+    has_news: bool,
 }
 
 impl Measured {
     /// Counts what happens to a call.
     pub fn count(&mut self, moment: CallMoment) {
+        self.has_news = true;
         match moment {
             CallMoment::Arrived { method } => *self.started.entry(method).or_default() += 1,
             CallMoment::Queued => self.queued += 1,
@@ -45,11 +49,12 @@ impl Measured {
         }
     }
 
-    /// Takes what was counted since the last call, with the present numbers of waiting and running calls.
-    pub fn take(&mut self) -> Self {
+    /// Takes what was counted since the last call, with the present numbers of waiting and running calls; `None` if nothing has
+    /// happened since.
+    pub fn take_news(&mut self) -> Option<Self> {
         let Self { queued, busy, .. } = *self;
         let present = Self { queued, busy, ..Self::default() };
-        std::mem::replace(self, present)
+        std::mem::take(&mut self.has_news).then(|| std::mem::replace(self, present))
     }
 
     /// Returns the durations by method and status.

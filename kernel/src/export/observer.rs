@@ -269,6 +269,25 @@ impl Observer {
         self.set_levels(server, measured.queued, measured.busy);
     }
 
+    /// Notes that the process of a server has ended, and its calls with it.
+    pub fn server_ends(&mut self, server: &Name) {
+        self.set_levels(server, 0, 0);
+        self.series.set(Family::ServerUp, std::slice::from_ref(server), 0);
+    }
+
+    /// Notes which kinds of faults are active on `target` now, and that one of the kind `begins` has just begun.
+    pub fn set_faults(&mut self, target: &str, active: &[&str], begins: Option<&str>) {
+        for kind in active {
+            self.series.set(Family::FaultActive, &[(*kind).into(), (*kind).into(), target.into()], 1);
+        }
+        if let Some(kind) = begins {
+            self.series.add(Family::FaultsBegun, &[kind.into(), kind.into(), target.into()], 1);
+        }
+        let all = self.series.of(Family::FaultActive);
+        let over: Vec<_> = all.filter(|(labels, _)| !active.contains(&&*labels[1])).map(|(l, _)| l.to_vec()).collect();
+        over.iter().for_each(|labels| self.series.set(Family::FaultActive, labels, 0));
+    }
+
     /// Notes that a fault of `kind` on `target`, called `fault`, has begun, or has ended.
     pub fn set_fault(&mut self, fault: &str, kind: &str, target: &str, is_active: bool) {
         let labels = [fault.into(), kind.into(), target.into()];

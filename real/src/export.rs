@@ -1,0 +1,135 @@
+//! Metrics of a process for Prometheus, at an HTTP endpoint of the loopback device.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `endpoint` | the socket and its thread, bounded in connections and time |
+//! | `http` | requests and answers, and the format that a client prefers |
+//!
+//! The endpoint has a thread and a runtime of its own. What it shares with the process is one lock, which it holds while it copies the
+//! values, and not while it writes them: a client that is slow or hangs delays no call.
+
+mod endpoint;
+mod http;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+};
+
+use clap::Args;
+use kernel::{
+    cli::Failure,
+    export::Observer,
+    record::{Row, ServerMoment, Sink},
+    sync::lock,
+};
+
+pub(crate) use endpoint::Endpoint;
+use endpoint::Serving;
+
+/// The option of an endpoint for metrics.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct MetricsArgs {
+    /// The address at which Prometheus reads metrics: a port of the loopback device, or HOST:PORT; port 0 chooses a free one.
+    #[arg(long, value_name = "ADDR", value_parser = loopback)]
+    metrics: Option<SocketAddr>,
+}
+
+/// Parses a port of the loopback device, or one of its addresses and a port.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    let named = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    match named.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) => {
+            Err("metrics are for this machine alone; write an address of the loopback device, such as 127.0.0.1:9464"
+                .into())
+        }
+        Err(_) => Err("write PORT or HOST:PORT of the loopback device, such as 127.0.0.1:9464".into()),
+    }
+}
+
+impl MetricsArgs {
+    /// Returns the address.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// Listens at the address, if there is one, and prints it on standard error. Meant for before anything starts.
+    pub(crate) fn listen(&self) -> Result<Option<Endpoint>, Failure> {
+        let endpoint = self.metrics.map(Endpoint::listen).transpose()?;
+        if let Some(endpoint) = &endpoint {
+            eprintln!("metrics are at http://{}/metrics", endpoint.address());
+        }
+        Ok(endpoint)
+    }
+}
+
+/// The metrics of this process and their endpoint, which ends when the last clone is dropped.
+#[derive(Clone)]
+pub(crate) struct Exporter {
+    observer: Arc<Mutex<Observer>>,
+    _serving: Arc<Serving>,
+}
+
+impl Exporter {
+    /// Starts to serve the metrics of `observer` at `endpoint`. Fails if the operating system allows no more threads.
+    pub(crate) fn start(endpoint: Endpoint, observer: Observer) -> Result<Self, Failure> {
+        let observer = Arc::new(Mutex::new(observer));
+        let serving = endpoint.serve(observer.clone()).map_err(Failure::run_failed)?;
+        Ok(Self { observer, _serving: Arc::new(serving) })
+    }
+
+    /// Changes the metrics.
+    pub(crate) fn note(&self, change: impl FnOnce(&mut Observer)) {
+        change(&mut lock(&self.observer));
+    }
+}
+
+/// A sink that exports what it passes on.
+pub(crate) struct ExportedSink {
+    exporter: Option<Exporter>,
+    next: Arc<dyn Sink>,
+}
+
+impl ExportedSink {
+    /// A sink that passes rows on to `next`, and to `exporter`, if there is one.
+    pub(crate) fn new(exporter: Option<Exporter>, next: Arc<dyn Sink>) -> Arc<dyn Sink> {
+        if exporter.is_some() { Arc::new(Self { exporter, next }) } else { next }
+    }
+}
+
+impl Sink for ExportedSink {
+    fn take(&self, row: Row) {
+        if let Some(exporter) = &self.exporter {
+            exporter.note(|observer| observer.take(&row));
+        }
+        self.next.take(row);
+    }
+
+    fn measures(&self) -> bool {
+        self.exporter.is_some()
+    }
+
+    fn measure(&self, moment: ServerMoment) {
+        if let Some(exporter) = &self.exporter {
+            exporter.note(|observer| observer.take_moment(&moment));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_of_the_loopback_device() {
+        assert_eq!(loopback("9464"), Ok(([127, 0, 0, 1], 9464).into()));
+        assert_eq!(loopback("localhost:0"), Ok(([127, 0, 0, 1], 0).into()));
+        assert_eq!(loopback("[::1]:1"), Ok((std::net::Ipv6Addr::LOCALHOST, 1).into()));
+        assert!(loopback("0.0.0.0:9464").is_err_and(|message| message.contains("of the loopback device")));
+        assert!(loopback("9464x").is_err_and(|message| message.contains("HOST:PORT")));
+    }
+}
