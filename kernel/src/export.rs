@@ -8,11 +8,13 @@
 //! | `series`, `histogram` | the values by labels; distributions with classic and native buckets |
 //! | `text`, `protobuf` | the formats in which Prometheus reads them |
 //! | `timeline` | the values over the time of a finished run, as OpenMetrics with timestamps |
+//! | [`dashboard`] | the dashboard for Grafana |
 //!
 //! Metrics have the names of gRPC's proposals where one has them (A66, A78, A91, A96), as Prometheus writes these, and begin with
 //! `rehearsal_` otherwise. The state knows neither HTTP nor processes nor a clock: `real` feeds it while a run goes on, `sim` after it.
 
 mod calls;
+pub mod dashboard;
 pub mod family;
 mod histogram;
 mod measured;
