@@ -6,7 +6,7 @@
 //! | `observer`, `calls` | the values at any time, from rows as they are recorded |
 //! | `measured` | what a server measures of its calls, for a process that exports the metrics of several |
 //! | `series`, `histogram` | the values by labels; distributions with classic and native buckets |
-//! | `text`, `protobuf` | the formats in which Prometheus reads them |
+//! | `text`, `protobuf`, `otlp` | the formats in which Prometheus reads them, and collectors of OpenTelemetry |
 //! | `timeline` | the values over the time of a finished run, as OpenMetrics with timestamps |
 //! | [`dashboard`] | the dashboard for Grafana |
 //!
@@ -20,6 +20,8 @@ mod histogram;
 mod measured;
 mod observer;
 #[cfg(feature = "service")]
+mod otlp;
+#[cfg(feature = "service")]
 mod protobuf;
 mod series;
 mod text;
@@ -29,6 +31,8 @@ pub use family::Family;
 pub use histogram::Distribution;
 pub use measured::Measured;
 pub use observer::Observer;
+#[cfg(feature = "service")]
+pub use otlp::{OTLP, OtlpTimes, encode_otlp};
 #[cfg(feature = "service")]
 pub use protobuf::{PROTOBUF, encode_protobuf};
 pub use series::{Series, Value};

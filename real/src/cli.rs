@@ -250,7 +250,7 @@ fn view(plain: bool) -> View {
 }
 
 fn run_scenario(args: &RunArgs, view: View, metrics: &MetricsArgs) -> Result<Exit, Failure> {
-    let endpoint = metrics.listen()?;
+    let outlets = metrics.open()?;
     let mut session = Session::open(args, WORLD, Earlier::Keep)?;
     app::check(&session.scenario.workload).map_err(Failure::wrong_input)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
@@ -260,7 +260,7 @@ fn run_scenario(args: &RunArgs, view: View, metrics: &MetricsArgs) -> Result<Exi
 
     let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, logs, view, measures_computing: false };
     let observer = || Observer::of_run(&session.scenario, args.seed, WORLD);
-    let exporter = endpoint.map(|endpoint| Exporter::start(endpoint, observer())).transpose()?;
+    let exporter = outlets.map(|outlets| Exporter::start(outlets, observer())).transpose()?;
     let played = play_exported(&plan, &mut session.folder, &info, exporter)
         .map_err(|error| error.into_failure(session.folder.remains()))?;
     let replay = args.replay(&program(WORLD), &[]);

@@ -1,15 +1,17 @@
-//! Metrics of a process for Prometheus, at an HTTP endpoint of the loopback device.
+//! Metrics of a process for Prometheus, at an HTTP endpoint of the loopback device, and for a collector of OpenTelemetry.
 //!
 //! | module | contents |
 //! | --- | --- |
 //! | `endpoint` | the socket and its thread, bounded in connections and time |
 //! | `http` | requests and answers, and the format that a client prefers |
+//! | `push` | what is sent to a collector (OTLP over HTTP) |
 //!
-//! The endpoint has a thread and a runtime of its own. What it shares with the process is one lock, which it holds while it copies the
-//! values, and not while it writes them: a client that is slow or hangs delays no call.
+//! Either has a thread and a runtime of its own. What it shares with the process is one lock, which it holds while it copies the
+//! values, and not while it writes them: a client or a collector that is slow or hangs delays no call.
 
 mod endpoint;
 mod http;
+mod push;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -26,6 +28,7 @@ use kernel::{
 
 pub(crate) use endpoint::Endpoint;
 use endpoint::Serving;
+use push::{Collector, Sending};
 
 /// The option of an endpoint for metrics.
 #[derive(Debug, Clone, Default, Args)]
@@ -33,6 +36,10 @@ pub(crate) struct MetricsArgs {
     /// The address at which Prometheus reads metrics: a port of the loopback device, or HOST:PORT; port 0 chooses a free one.
     #[arg(long, value_name = "ADDR", value_parser = loopback)]
     metrics: Option<SocketAddr>,
+
+    /// The URL of a collector to send metrics to by OTLP over HTTP, every five seconds, such as http://127.0.0.1:4318.
+    #[arg(long, value_name = "URL", value_parser = push::url)]
+    otlp: Option<String>,
 }
 
 /// Parses a port of the loopback device, or one of its addresses and a port.
@@ -57,29 +64,54 @@ impl MetricsArgs {
         self.metrics
     }
 
+    /// Returns the same options of another process, with its own address.
+    pub(crate) fn words(&self, address: Option<SocketAddr>) -> Vec<String> {
+        let address = address.map(|address| ["--metrics".to_owned(), address.to_string()]);
+        let collector = self.otlp.as_ref().map(|url| ["--otlp".to_owned(), url.clone()]);
+        address.into_iter().chain(collector).flatten().collect()
+    }
+
     /// Listens at the address, if there is one, and prints it on standard error. Meant for before anything starts.
-    pub(crate) fn listen(&self) -> Result<Option<Endpoint>, Failure> {
+    pub(crate) fn open(&self) -> Result<Option<Outlets>, Failure> {
         let endpoint = self.metrics.map(Endpoint::listen).transpose()?;
         if let Some(endpoint) = &endpoint {
             eprintln!("metrics are at http://{}/metrics", endpoint.address());
         }
-        Ok(endpoint)
+        let collector = self.otlp.as_deref().map(Collector::at).transpose()?;
+        let is_some = endpoint.is_some() || collector.is_some();
+        Ok(is_some.then_some(Outlets { endpoint, collector }))
     }
 }
 
-/// The metrics of this process and their endpoint, which ends when the last clone is dropped.
+/// Where metrics will go: an endpoint, a collector, or both.
+pub(crate) struct Outlets {
+    endpoint: Option<Endpoint>,
+    collector: Option<Collector>,
+}
+
+impl Outlets {
+    /// Returns the address of the endpoint, if there is one.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.endpoint.as_ref().map(Endpoint::address)
+    }
+}
+
+/// The metrics of this process and their outlets, which end when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Exporter {
     observer: Arc<Mutex<Observer>>,
-    _serving: Arc<Serving>,
+    _outlets: Arc<(Option<Serving>, Option<Sending>)>,
 }
 
 impl Exporter {
-    /// Starts to serve the metrics of `observer` at `endpoint`. Fails if the operating system allows no more threads.
-    pub(crate) fn start(endpoint: Endpoint, observer: Observer) -> Result<Self, Failure> {
+    /// Starts to export the metrics of `observer`. Fails if the operating system allows no more threads.
+    pub(crate) fn start(outlets: Outlets, observer: Observer) -> Result<Self, Failure> {
+        let Outlets { endpoint, collector } = outlets;
         let observer = Arc::new(Mutex::new(observer));
-        let serving = endpoint.serve(observer.clone()).map_err(Failure::run_failed)?;
-        Ok(Self { observer, _serving: Arc::new(serving) })
+        let serving = endpoint.map(|endpoint| endpoint.serve(observer.clone())).transpose();
+        let sending = collector.map(|collector| collector.send(observer.clone())).transpose();
+        let outlets = (serving.map_err(Failure::run_failed)?, sending.map_err(Failure::run_failed)?);
+        Ok(Self { observer, _outlets: Arc::new(outlets) })
     }
 
     /// Changes the metrics.

@@ -26,9 +26,12 @@ pub struct Timeline {
     interval_us: u64,
     /// The number of the last instant.
     last: u64,
-    /// The series of each metric: the numbers of the instants at which each has changed, and its values from then on.
-    changes: Vec<BTreeMap<Box<[Name]>, Vec<(u64, Value)>>>,
+    /// The series of each metric.
+    changes: Vec<BTreeMap<Box<[Name]>, Changes>>,
 }
+
+/// The numbers of the instants at which a series has changed, and its values from then on.
+type Changes = Vec<(u64, Value)>;
 
 /// A row or a moment, by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

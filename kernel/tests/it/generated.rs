@@ -19,7 +19,7 @@ fn proto() -> PathBuf {
 const FILES: [&str; 3] = ["rehearsal.proto", "health.proto", "reflection.proto"];
 
 /// The .proto files of messages that no service has, so that reflection does not answer with them.
-const MESSAGE_FILES: [&str; 1] = ["prometheus.proto"];
+const MESSAGE_FILES: [&str; 2] = ["otlp.proto", "prometheus.proto"];
 
 /// Generates messages, clients and servers of the .proto files in `folder`, and their descriptors, which reflection answers with.
 fn generate(folder: &Path) {
@@ -55,7 +55,14 @@ fn the_generated_code_is_that_of_the_proto_files() {
     names.sort();
     assert_eq!(
         names,
-        ["descriptors.bin", "grpc.health.v1.rs", "grpc.reflection.v1.rs", "io.prometheus.client.rs", "rehearsal.v1.rs"]
+        [
+            "descriptors.bin",
+            "grpc.health.v1.rs",
+            "grpc.reflection.v1.rs",
+            "io.prometheus.client.rs",
+            "opentelemetry.proto.metrics.v1.rs",
+            "rehearsal.v1.rs"
+        ]
     );
     for name in names {
         assert!(

@@ -58,10 +58,10 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let scenario = args.scenario()?;
     app::check(&scenario.workload).map_err(Failure::wrong_input)?;
     let servers = args.servers()?;
-    let endpoint = args.metrics.listen()?;
+    let outlets = args.metrics.open()?;
     let names: Vec<_> = servers.iter().map(|(name, _)| Name::from(name)).collect();
     let observer = Observer::of_load(&scenario, &names, args.seed, "real");
-    let exporter = endpoint.map(|endpoint| Exporter::start(endpoint, observer)).transpose()?;
+    let exporter = outlets.map(|outlets| Exporter::start(outlets, observer)).transpose()?;
     let entropy = Entropy::new(args.seed);
     let asked = Asked::prepare(&scenario, entropy).map_err(Failure::wrong_input)?;
     let mut rows = Rows::begin(&scenario, args, servers.len())?;

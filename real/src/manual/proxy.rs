@@ -29,7 +29,7 @@ use super::{
     session::ManualSession,
 };
 use crate::{
-    export::{Endpoint, Exporter, MetricsArgs},
+    export::{Exporter, MetricsArgs, Outlets},
     interrupt::Interrupt,
     option, tcp,
 };
@@ -68,9 +68,9 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Passes connections on until a signal asks it to end.
 pub fn run(args: &ProxyArgs) -> Result<Exit, Failure> {
     let upstream = upstream(&args.upstream)?;
-    let endpoint = args.metrics.listen()?;
+    let outlets = args.metrics.open()?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
-    let done = runtime.block_on(proxy(args, upstream, endpoint));
+    let done = runtime.block_on(proxy(args, upstream, outlets));
     // The connections under way have no end of their own, and dropping the runtime would wait for them.
     runtime.shutdown_background();
     done
@@ -85,10 +85,10 @@ fn upstream(text: &str) -> Result<SocketAddr, Failure> {
         .map_err(|error| Failure::wrong_input(format!("invalid value '{}' for '--upstream': {error}", text.visible())))
 }
 
-async fn proxy(args: &ProxyArgs, upstream: SocketAddr, endpoint: Option<Endpoint>) -> Result<Exit, Failure> {
+async fn proxy(args: &ProxyArgs, upstream: SocketAddr, outlets: Option<Outlets>) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     let kind = EntryKind::Proxy { upstream: args.upstream.clone() };
-    let session = ManualSession::open(args.listen, args.id.as_deref(), kind, None, endpoint)?;
+    let session = ManualSession::open(args.listen, args.id.as_deref(), kind, None, outlets)?;
     let ManualSession { world, listener, registration, exporter, .. } = session;
     let name = Name::from(&registration.entry().id);
     if let Some(exporter) = &exporter {

@@ -1,11 +1,6 @@
 //! `real serve`: one server in the foreground.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, pin::pin, sync::Arc, time::Duration};
 
 use clap::Args;
 use futures_util::future::{Either, select};
@@ -26,7 +21,7 @@ use super::{
 };
 use crate::{
     app,
-    export::{Endpoint, ExportedSink, MetricsArgs},
+    export::{ExportedSink, MetricsArgs, Outlets},
     interrupt::Interrupt,
     option::{self, BackendArgs, Capacity},
 };
@@ -66,10 +61,9 @@ impl ServeArgs {
         id: &str,
         capacity: &Capacity,
         backend: &BackendArgs,
-        metrics: Option<SocketAddr>,
+        metrics: Vec<String>,
     ) -> Vec<String> {
         let words = ["serve", "--detached", "--port", &port.to_string(), "--id", id].map(str::to_owned);
-        let metrics = metrics.into_iter().flat_map(|address| ["--metrics".to_owned(), address.to_string()]);
         words.into_iter().chain(capacity.to_words()).chain(backend.to_words()).chain(metrics).collect()
     }
 }
@@ -80,21 +74,20 @@ pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     if args.detached {
         rustix::process::setsid().map_err(Failure::run_failed)?;
     }
-    let endpoint = args.metrics.listen()?;
+    let outlets = args.metrics.open()?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
-    let served = runtime.block_on(serve(args, settings, endpoint));
+    let served = runtime.block_on(serve(args, settings, outlets));
     // Calls that outlast STOP_TIMEOUT may never end, and dropping the runtime would wait for them.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(args: &ServeArgs, settings: ReplicaSettings, endpoint: Option<Endpoint>) -> Result<Exit, Failure> {
+async fn serve(args: &ServeArgs, settings: ReplicaSettings, outlets: Option<Outlets>) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     // A fixed seed: a manual session is not repeated, so it does not matter which calls fail.
     let injector = Arc::new(Injector::new(Entropy::new(0)));
     let address = (Ipv4Addr::LOCALHOST, args.port).into();
-    let session =
-        ManualSession::open(address, args.id.as_deref(), EntryKind::Server, Some(injector.clone()), endpoint)?;
+    let session = ManualSession::open(address, args.id.as_deref(), EntryKind::Server, Some(injector.clone()), outlets)?;
     let ManualSession { host, world, listener, registration, exporter } = session;
     let id = &registration.entry().id;
     let log = Arc::new(ServerLog::default());

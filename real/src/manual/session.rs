@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    export::{Endpoint, Exporter},
+    export::{Exporter, Outlets},
     host::Host,
     tcp::{self, Backlog},
     timer::Timer,
@@ -41,7 +41,7 @@ pub(super) struct ManualSession {
 
 impl ManualSession {
     /// Listens at `address` and enters itself in the registry as `id`; by default the id contains the port. Other processes
-    /// can then inject faults into its link and into `injector`. Its metrics are exported at `endpoint`, if there is one.
+    /// can then inject faults into its link and into `injector`. Its metrics are exported by `outlets`, if there are any.
     ///
     /// Fails if the address or the id is taken.
     pub(super) fn open(
@@ -49,7 +49,7 @@ impl ManualSession {
         id: Option<&str>,
         kind: EntryKind,
         injector: Option<Arc<Injector>>,
-        endpoint: Option<Endpoint>,
+        outlets: Option<Outlets>,
     ) -> Result<Self, Failure> {
         let registry = Registry::for_user()?;
         let timer = Timer::start().map_err(Failure::run_failed)?;
@@ -60,8 +60,8 @@ impl ManualSession {
         let id = id.map_or_else(|| format!("{noun}-{}", address.port()), str::to_owned);
         let process = ProcessIdentity::for_pid(std::process::id());
         let process = process.ok_or_else(|| Failure::run_failed("/proc has no entry for this process"))?;
-        let metrics = endpoint.as_ref().map(Endpoint::address);
-        let exporter = endpoint.map(|endpoint| Exporter::start(endpoint, Observer::of_process())).transpose()?;
+        let metrics = outlets.as_ref().and_then(Outlets::address);
+        let exporter = outlets.map(|outlets| Exporter::start(outlets, Observer::of_process())).transpose()?;
         let registration = registry.register(RegistryEntry { id: id.clone(), kind, address, process, metrics })?;
         let world = Host::new(Clock::MACHINE, timer.clone()).shared();
         // A fixed seed: a manual session is not repeated, so it does not matter which segments are lost.

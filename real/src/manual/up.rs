@@ -164,7 +164,7 @@ struct Started {
 impl Started {
     fn spawn(registry: &Registry, wanted: &Wanted, args: &UpArgs) -> Result<Self, Failure> {
         let Wanted { id, port, metrics } = wanted;
-        let words = ServeArgs::words(*port, id, &args.capacity, &args.backend, *metrics);
+        let words = ServeArgs::words(*port, id, &args.capacity, &args.backend, args.metrics.words(*metrics));
         let child = spawn(&words, &registry.log(id))
             .map_err(|error| Failure::run_failed(format!("{id} could not be started: {error}")))?;
         Ok(Self { id: id.to_owned(), port: *port, child, stays: false, ended: None })
