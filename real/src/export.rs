@@ -122,33 +122,32 @@ impl Exporter {
 
 /// A sink that exports what it passes on.
 pub(crate) struct ExportedSink {
-    exporter: Option<Exporter>,
+    exporter: Exporter,
     next: Arc<dyn Sink>,
 }
 
 impl ExportedSink {
-    /// A sink that passes rows on to `next`, and to `exporter`, if there is one.
-    pub(crate) fn new(exporter: Option<Exporter>, next: Arc<dyn Sink>) -> Arc<dyn Sink> {
-        if exporter.is_some() { Arc::new(Self { exporter, next }) } else { next }
+    /// Returns a sink that passes rows on to `next`, and to `exporter`, if there is one.
+    pub(crate) fn in_front_of(next: Arc<dyn Sink>, exporter: Option<Exporter>) -> Arc<dyn Sink> {
+        match exporter {
+            Some(exporter) => Arc::new(Self { exporter, next }),
+            None => next,
+        }
     }
 }
 
 impl Sink for ExportedSink {
     fn take(&self, row: Row) {
-        if let Some(exporter) = &self.exporter {
-            exporter.note(|observer| observer.take(&row));
-        }
+        self.exporter.note(|observer| observer.take(&row));
         self.next.take(row);
     }
 
     fn measures(&self) -> bool {
-        self.exporter.is_some()
+        true
     }
 
     fn measure(&self, moment: ServerMoment) {
-        if let Some(exporter) = &self.exporter {
-            exporter.note(|observer| observer.take_moment(&moment));
-        }
+        self.exporter.note(|observer| observer.take_moment(&moment));
     }
 }
 

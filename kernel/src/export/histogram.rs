@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// The resolution of native histograms: each power of two is divided into `2^SCHEMA` buckets, so that a bucket is 9 % wide.
+#[cfg_attr(not(feature = "service"), expect(dead_code, reason = "of the messages alone"))]
 pub(super) const SCHEMA: i32 = 3;
 
 /// The upper bounds of the buckets between one half and one, as numerators: `2^((i - 8) / 8)` for `i` from 1 to 8.

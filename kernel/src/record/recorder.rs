@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "service")]
+use super::moment::CallMoment;
 use super::{
-    moment::{CallMoment, ServerMoment},
+    moment::ServerMoment,
     name::Name,
     rows::{AttemptRow, Event, EventRow, Ordered, RequestRow, Row},
 };
@@ -106,11 +108,13 @@ impl Recorder {
     }
 
     /// Returns whether moments of calls at this server are taken.
+    #[cfg(feature = "service")]
     pub(crate) fn measures(&self) -> bool {
         self.sink.measures()
     }
 
     /// Passes on what happens to a call at this server, if moments are taken.
+    #[cfg(feature = "service")]
     pub(crate) fn measure(&self, what: impl FnOnce() -> CallMoment) {
         if self.sink.measures() {
             let at_us = self.world.now().as_micros();

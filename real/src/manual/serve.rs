@@ -94,7 +94,7 @@ async fn serve(args: &ServeArgs, settings: ReplicaSettings, outlets: Option<Outl
     if let Some(exporter) = &exporter {
         exporter.note(|observer| observer.add_server(&id.into(), settings.workers, settings.queue));
     }
-    let recorder = Recorder::new(world.clone(), id, ExportedSink::new(exporter, log.clone()));
+    let recorder = Recorder::new(world.clone(), id, ExportedSink::in_front_of(log.clone(), exporter));
     let stop = Arc::new(Notify::new());
     let stopped = stop.clone();
     let until_stop = async move { stopped.notified().await };

@@ -1,5 +1,11 @@
 //! Metrics over HTTP, of every command that has them.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "these tests read metrics as Prometheus does, outside of any World"
+)]
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},

@@ -1,5 +1,7 @@
 //! Metrics as Debian's Prometheus reads them: scraped from a run, and imported from a simulated one.
 
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "Prometheus is asked outside of any World")]
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
