@@ -16,6 +16,7 @@ pub mod coverage;
 pub mod distribution;
 pub mod entropy;
 pub mod experiment;
+pub mod export;
 pub mod fault;
 pub mod fuzzing;
 #[cfg(feature = "service")]

@@ -19,3 +19,13 @@ pub mod health {
 pub mod reflection {
     include!("../proto/generated/grpc.reflection.v1.rs");
 }
+
+/// The messages in which collectors of OpenTelemetry take metrics: `proto/otlp.proto`.
+pub mod otlp {
+    include!("../proto/generated/opentelemetry.proto.metrics.v1.rs");
+}
+
+/// The messages in which Prometheus reads metrics: `proto/prometheus.proto`.
+pub mod prometheus {
+    include!("../proto/generated/io.prometheus.client.rs");
+}

@@ -2,6 +2,7 @@
 
 mod attempt_id;
 mod cause;
+mod moment;
 mod name;
 mod pass;
 mod recorder;
@@ -9,6 +10,7 @@ mod rows;
 
 pub use attempt_id::AttemptId;
 pub(crate) use cause::{CANCELLED, SUPERSEDED};
+pub use moment::{CallMoment, ServerMoment};
 pub use name::Name;
 pub use pass::{Pass, Rows};
 pub use recorder::{EventBuilder, Recorder, Records, Sink};

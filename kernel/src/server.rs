@@ -35,6 +35,7 @@ mod deadline;
 mod health;
 mod injector;
 mod meter;
+mod metered;
 mod occupancy;
 mod peers;
 mod queue;

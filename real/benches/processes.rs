@@ -18,6 +18,8 @@ mod environment;
 mod link;
 #[path = "processes/mechanisms.rs"]
 mod mechanisms;
+#[path = "processes/metrics.rs"]
+mod metrics;
 #[path = "processes/pace.rs"]
 mod pace;
 #[path = "processes/python.rs"]
@@ -29,13 +31,14 @@ mod turns;
 
 /// A part by its name; all without one.
 fn main() {
-    let parts: [(&str, fn()); 6] = [
+    let parts: [(&str, fn()); 7] = [
         ("link", link::idle),
         ("delay", delay::accuracy),
         ("client", client::cost),
         ("python", python::compare),
         ("pace", pace::accuracy),
         ("mechanisms", mechanisms::print),
+        ("metrics", metrics::cost),
     ];
     let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let host = real::facts::host();

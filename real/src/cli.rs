@@ -11,6 +11,7 @@ use crate::{
     calibrate::{self, CalibrateArgs},
     diagnostics,
     doctor::{self, Verdict},
+    export::{Exporter, MetricsArgs},
     facts,
     fidelity::{
         self, FidelityArgs,
@@ -20,6 +21,7 @@ use crate::{
         self, down::DownArgs, inject::InjectArgs, list::ListArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs,
         set::SetArgs, up::UpArgs,
     },
+    rehearsal::play_exported,
     role::Role,
     token,
 };
@@ -31,6 +33,7 @@ use kernel::{
         help::{NO_VERDICT, VERDICT},
         help_sections, print, program,
     },
+    export::Observer,
     run_folder::{Earlier, RunInfo},
 };
 
@@ -64,6 +67,9 @@ struct RunOptions {
     /// Shows lines instead of the dashboard during the run, as without a terminal.
     #[arg(long)]
     plain: bool,
+
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -214,7 +220,7 @@ pub fn main(app: impl Into<Option<App>>) -> ExitCode {
 /// Runs the command that the command line asks for.
 fn run(command: &Command) -> Result<Exit, Failure> {
     match command {
-        Command::Run(options) => run_scenario(&options.run, view(options.plain)),
+        Command::Run(options) => run_scenario(&options.run, view(options.plain), &options.metrics),
         Command::Doctor => examine(),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Fidelity(args) => fidelity::run(args),
@@ -251,7 +257,8 @@ fn view(plain: bool) -> View {
     if plain || dumb || diagnostics::are_on() || !io::stderr().is_terminal() { View::Lines } else { View::Dashboard }
 }
 
-fn run_scenario(args: &RunArgs, view: View) -> Result<Exit, Failure> {
+fn run_scenario(args: &RunArgs, view: View, metrics: &MetricsArgs) -> Result<Exit, Failure> {
+    let outlets = metrics.open()?;
     let mut session = Session::open(args, WORLD, Earlier::Keep)?;
     app::check(&session.scenario.workload).map_err(Failure::wrong_input)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
@@ -260,8 +267,10 @@ fn run_scenario(args: &RunArgs, view: View) -> Result<Exit, Failure> {
     info.started = Some(facts::now());
 
     let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, logs, view, measures_computing: false };
-    let played =
-        crate::play(&plan, &mut session.folder, &info).map_err(|error| error.into_failure(session.folder.remains()))?;
+    let observer = || Observer::of_run(&session.scenario, args.seed, WORLD);
+    let exporter = outlets.map(|outlets| Exporter::start(outlets, observer())).transpose()?;
+    let played = play_exported(&plan, &mut session.folder, &info, exporter)
+        .map_err(|error| error.into_failure(session.folder.remains()))?;
     let replay = args.replay(&program(WORLD), &[]);
     let exit = session.conclude_recorded(&info, played.end, replay)?;
     if played.interrupted {

@@ -5,10 +5,14 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use kernel::record::{EventRow, Row, Sink};
+use kernel::{
+    export::Observer,
+    record::{EventRow, Name, Row, Sink},
+};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 
 use crate::{
+    export::Exporter,
     generator::Reports,
     live::{Live, LiveUpdate},
     message::Report,
@@ -20,6 +24,7 @@ use crate::{
 pub(crate) struct Collector {
     queue: Arc<Queue>,
     live: Live,
+    exporter: Option<Exporter>,
 }
 
 /// The end of the load process's output.
@@ -31,9 +36,9 @@ pub(crate) enum LoadEnded {
 }
 
 impl Collector {
-    /// A collector that passes each row to `queue` and to `live`.
-    pub(crate) fn new(queue: Arc<Queue>, live: Live) -> Arc<Self> {
-        Arc::new(Self { queue, live })
+    /// A collector that passes each row to `queue`, to `live`, and to `exporter` if metrics are exported.
+    pub(crate) fn new(queue: Arc<Queue>, live: Live, exporter: Option<Exporter>) -> Arc<Self> {
+        Arc::new(Self { queue, live, exporter })
     }
 
     /// Collects the rows of the load process, until the load ends.
@@ -45,7 +50,7 @@ impl Collector {
                     self.take(row);
                 }
                 Report::Done { at_us } => return LoadEnded::Done { at_us },
-                Report::Ready => {}
+                Report::Ready | Report::Measured(_) => {}
             }
         }
         LoadEnded::Silently
@@ -55,14 +60,26 @@ impl Collector {
     /// expected. The times of its rows are relative to the start of the machine; those of the run start at `epoch_us`.
     pub(crate) async fn collect_replica(&self, process: NewProcess, epoch_us: u64) -> bool {
         self.live.show(LiveUpdate::Process { server: process.name.clone(), pid: process.pid });
+        let server = Name::from(&process.name);
         let mut reports = BufReader::new(process.reports).lines();
         while let Some(report) = next(&mut reports).await {
-            if let Report::Row(Row::Event(row)) = report {
-                self.queue.room().await;
-                self.take(Row::Event(EventRow { at_us: row.at_us.saturating_sub(epoch_us), ..row }));
+            match report {
+                Report::Row(Row::Event(row)) => {
+                    self.queue.room().await;
+                    self.take(Row::Event(EventRow { at_us: row.at_us.saturating_sub(epoch_us), ..row }));
+                }
+                Report::Measured(measured) => self.export(|observer| observer.take_measured(&server, &measured)),
+                _ => {}
             }
         }
+        self.export(|observer| observer.server_ends(&server));
         !process.ending.load(Ordering::Acquire)
+    }
+
+    fn export(&self, change: impl FnOnce(&mut Observer)) {
+        if let Some(exporter) = &self.exporter {
+            exporter.note(change);
+        }
     }
 
     /// Shows that a signal has asked the run to end.
@@ -79,6 +96,7 @@ impl Collector {
 impl Sink for Collector {
     fn take(&self, row: Row) {
         self.live.row(&row);
+        self.export(|observer| observer.take(&row));
         self.queue.push(&row);
     }
 }

@@ -14,6 +14,7 @@ mod clock;
 mod collector;
 pub mod diagnostics;
 pub mod doctor;
+mod export;
 pub mod facts;
 pub mod fidelity;
 #[cfg(any(test, feature = "fuzzing"))]

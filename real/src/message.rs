@@ -4,13 +4,15 @@ use std::{
     collections::BTreeMap,
     io::{self, Stdout},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use kernel::{
+    export::Measured,
     link::{LinkShape, Selection},
-    record::{Row, Sink},
+    record::{Row, ServerMoment, Sink},
     server::{Injection, Tuning},
+    sync::lock,
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
@@ -58,6 +60,8 @@ pub(crate) enum Report {
     /// A row. Its time is relative to the start of the run in the load process, and to the start of the machine in a
     /// replica, which starts before the run.
     Row(Row),
+    /// What a replica has measured of its calls since its last report, if metrics are exported.
+    Measured(Measured),
     /// The load and the last call have ended.
     Done { at_us: u64 },
 }
@@ -88,22 +92,34 @@ pub(crate) fn line(message: &impl Serialize) -> String {
 }
 
 /// Sends reports to the orchestrator, over standard output.
-pub(crate) struct ToOrchestrator(Arc<Outbox<Stdout>>);
+pub(crate) struct ToOrchestrator {
+    outbox: Arc<Outbox<Stdout>>,
+    /// What was measured since the last report of it; `None` if nothing is to be measured.
+    measured: Option<Mutex<Measured>>,
+}
 
 impl ToOrchestrator {
-    /// Starts to send reports. Fails if the operating system refuses.
-    pub(crate) fn start() -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self(Outbox::start(io::stdout())?)))
+    /// Starts to send reports, and to measure calls if `measures`. Fails if the operating system refuses.
+    pub(crate) fn start(measures: bool) -> io::Result<Arc<Self>> {
+        let measured = measures.then(Mutex::default);
+        Ok(Arc::new(Self { outbox: Outbox::start(io::stdout())?, measured }))
     }
 
     /// Sends a report.
     pub(crate) fn send(&self, report: &Report) {
-        self.0.send((line(report) + "\n").as_bytes());
+        self.outbox.send((line(report) + "\n").as_bytes());
+    }
+
+    /// Sends what was measured since the last time, if that is something.
+    pub(crate) fn send_measured(&self) {
+        if let Some(measured) = self.measured.as_ref().and_then(|measured| lock(measured).take_news()) {
+            self.send(&Report::Measured(measured));
+        }
     }
 
     /// Waits until the orchestrator has been sent everything.
     pub(crate) fn flush(&self) {
-        self.0.flush();
+        self.outbox.flush();
     }
 }
 
@@ -111,6 +127,17 @@ impl Sink for ToOrchestrator {
     /// Sends the row as it is recorded.
     fn take(&self, row: Row) {
         self.send(&Report::Row(row));
+    }
+
+    fn measures(&self) -> bool {
+        self.measured.is_some()
+    }
+
+    /// Counts the moment, which is reported later: a report of each would cost as much as the row of a call.
+    fn measure(&self, moment: ServerMoment) {
+        if let Some(measured) = &self.measured {
+            lock(measured).count(moment.what);
+        }
     }
 }
 

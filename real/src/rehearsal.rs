@@ -36,6 +36,7 @@ use crate::{
     app,
     clock::{Clock, machine_ns},
     collector::{Collector, LoadEnded},
+    export::Exporter,
     generator::{Generator, Reports},
     host::Host,
     interrupt::Interrupt,
@@ -44,7 +45,7 @@ use crate::{
     operations::RealOperations,
     process::ProcessFailed,
     recording::Recording,
-    replica::{NewProcess, Replica},
+    replica::{Measures, NewProcess, Replica},
     tcp::ReservedPort,
     timer::Timer,
 };
@@ -148,13 +149,23 @@ pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> RehearsalE
 ///
 /// Fails if a process cannot start or ends by itself, if a fault cannot be applied, or if the folder cannot be written.
 pub fn play(plan: &Plan, folder: &mut RunFolder, info: &RunInfo) -> Result<Played, RehearsalError> {
+    play_exported(plan, folder, info, None)
+}
+
+/// Plays `plan` as [`play`] does, and exports its metrics with `exporter`, if there is one.
+pub(crate) fn play_exported(
+    plan: &Plan,
+    folder: &mut RunFolder,
+    info: &RunInfo,
+    exporter: Option<Exporter>,
+) -> Result<Played, RehearsalError> {
     let played = folder.begin(&plan.scenario, info).map_err(RehearsalError::from);
-    let played = played.and_then(|journal| play_to(journal, plan));
+    let played = played.and_then(|journal| play_to(journal, plan, exporter));
     played.inspect_err(|error| folder.interrupt(&error.to_string()))
 }
 
 /// Plays `plan` and writes its rows to `journal`.
-fn play_to(journal: Journal, plan: &Plan) -> Result<Played, RehearsalError> {
+fn play_to(journal: Journal, plan: &Plan, exporter: Option<Exporter>) -> Result<Played, RehearsalError> {
     // Images that cannot be read should fail here, and not in a process that has already started.
     if app::for_workload(&plan.scenario.workload)?.is_none() {
         Inputs::for_kinds(&plan.scenario.workload, &plan.scenario.load.request, Entropy::new(plan.seed))?;
@@ -162,7 +173,7 @@ fn play_to(journal: Journal, plan: &Plan) -> Result<Played, RehearsalError> {
     let runtime = Runtime::new().map_err(system("cannot start a runtime"))?;
     runtime.block_on(async {
         let mut interrupt = Interrupt::listen().map_err(system("cannot listen to signals"))?;
-        let ready = match select(pin!(ReadyProcesses::start(plan)), pin!(interrupt.next())).await {
+        let ready = match select(pin!(ReadyProcesses::start(plan, exporter)), pin!(interrupt.next())).await {
             Either::Left((ready, _)) => ready?,
             Either::Right(_) => return Err(RehearsalError::Interrupted),
         };
@@ -182,10 +193,11 @@ struct ReadyProcesses {
     outputs: UnboundedReceiver<NewProcess>,
     generator: Generator,
     reports: Reports,
+    exporter: Option<Exporter>,
 }
 
 impl ReadyProcesses {
-    async fn start(plan: &Plan) -> Result<Self, RehearsalError> {
+    async fn start(plan: &Plan, exporter: Option<Exporter>) -> Result<Self, RehearsalError> {
         let timer = Timer::start().map_err(system("cannot start the timer's thread"))?;
         let (sender, outputs) = mpsc::unbounded_channel();
         let mut replicas = Vec::new();
@@ -195,7 +207,7 @@ impl ReadyProcesses {
                 index,
                 port,
                 (&plan.scenario, plan.seed),
-                plan.measures_computing,
+                Measures { computing: plan.measures_computing, calls: exporter.is_some() },
                 sender.clone(),
             )));
         }
@@ -205,19 +217,19 @@ impl ReadyProcesses {
         let addresses = replicas.iter().map(|replica| (replica.name().to_owned(), replica.address())).collect();
         let (generator, reports) =
             Generator::start(&plan.scenario, plan.seed, addresses, &plan.logs, timer.clone()).await?;
-        Ok(Self { timer, replicas, outputs, generator, reports })
+        Ok(Self { timer, replicas, outputs, generator, reports, exporter })
     }
 
     /// Plays the run, then stops every process, also after an error.
     async fn play(self, plan: &Plan, recording: &Recording, interrupt: Interrupt) -> Result<Played, RehearsalError> {
-        let Self { timer, replicas, outputs, generator, reports } = self;
+        let Self { timer, replicas, outputs, generator, reports, exporter } = self;
         let generator = Arc::new(generator);
         // A whole microsecond: rows have microseconds, and those of all processes then round in the same way.
         let epoch_us = (machine_ns() + LEAD.as_nanos() as u64) / 1_000;
         let clock = Clock::since(epoch_us * 1_000);
         let world = world(&replicas, clock, &timer);
         let live = Live::start(clock, &overview(plan), plan.view).map_err(system("cannot start a thread"))?;
-        let collector = Collector::new(recording.queue(), live);
+        let collector = Collector::new(recording.queue(), live, exporter);
         let run = ActiveRun { plan, world, replicas, generator, collector: collector.clone(), timer };
         let mut outputs = ReplicaOutputs { new: outputs, epoch_us, collections: FuturesUnordered::new() };
         let mut load = pin!(collector.collect_load(reports).fuse());

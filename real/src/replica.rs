@@ -76,17 +76,26 @@ struct ReplicaState {
     tuning: Option<Tuning>,
 }
 
+/// What the processes of a replica measure beside their rows.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Measures {
+    /// How long the services of an app compute, for a calibration.
+    pub(crate) computing: bool,
+    /// Their calls, for metrics.
+    pub(crate) calls: bool,
+}
+
 impl Replica {
     /// A replica without a process, at a reserved port. `reports` receives the output of its processes.
     pub(crate) fn new(
         index: usize,
         port: ReservedPort,
         (scenario, seed): (&Scenario, u64),
-        measures_computing: bool,
+        measures: Measures,
         reports: UnboundedSender<NewProcess>,
     ) -> Self {
         let name = server_name(index);
-        let args = ReplicaArgs::new(&name, port.address().port(), scenario, seed).measuring(measures_computing);
+        let args = ReplicaArgs::new(&name, port.address().port(), scenario, seed).measuring(measures);
         let words = [ROLE.to_owned()].into_iter().chain(args.to_words()).collect();
         Self { name, port, words, state: Mutex::default(), reports }
     }
@@ -270,7 +279,8 @@ mod tests {
         let logs = tempfile::tempdir().unwrap();
         let failed = Runtime::new().unwrap().block_on(async {
             let (reports, _outputs) = mpsc::unbounded_channel();
-            let replica = Replica::new(0, ReservedPort::any().unwrap(), (&scenario.unwrap(), 42), false, reports);
+            let replica =
+                Replica::new(0, ReservedPort::any().unwrap(), (&scenario.unwrap(), 42), Measures::default(), reports);
             let addresses = [("server-0".to_owned(), replica.address())].into();
             let world = Host::new(Clock::MACHINE, Timer::start().unwrap()).with_servers(addresses).shared();
             replica.start(&world, logs.path()).await.unwrap_err().to_string()

@@ -117,6 +117,18 @@ pub(crate) fn listen_at(address: SocketAddr, timer: Timer) -> io::Result<Backlog
     Ok(Backlog { listener, door: Door::new(places(1), timer), patience: None, is_proxy: false })
 }
 
+/// Opens a connection for a purpose of this process that no fault applies to.
+#[expect(clippy::disallowed_types, reason = "it is not of the World")]
+pub(crate) async fn client(address: SocketAddr) -> io::Result<tokio::net::TcpStream> {
+    socket_for(address)?.connect(address).await
+}
+
+/// Listens at `address` for a purpose of this process that no fault applies to. This many connections can wait.
+#[expect(clippy::disallowed_types, reason = "it is not of the World")]
+pub(crate) fn listener(address: SocketAddr, backlog: u32) -> io::Result<tokio::net::TcpListener> {
+    bound_at(address)?.listen(backlog)
+}
+
 /// A listening socket.
 pub(crate) struct Backlog {
     #[expect(clippy::disallowed_types, reason = "what the World's listener is made of")]

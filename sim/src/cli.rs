@@ -7,6 +7,7 @@ mod interrupt;
 mod keys;
 mod list;
 mod many;
+mod metrics;
 mod new;
 mod options;
 mod replay;

@@ -31,7 +31,9 @@ mod host_id;
 mod interpose;
 mod limits;
 mod machine;
+mod metrics;
 mod misuse;
+mod moments;
 mod net;
 mod operations;
 mod pipe;
@@ -65,6 +67,7 @@ pub use kernel::{
     scenario::Scenario,
 };
 pub use limits::{Limit, REAL_TIME_MAX};
+pub use metrics::{MeasuredRun, run_measured};
 pub use plan::Plan;
 pub use run::{run, run_so_far, run_with_listener};
 pub use thread::stop_when;

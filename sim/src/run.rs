@@ -15,6 +15,7 @@ use kernel::{
     entropy::Entropy,
     load::{LoadGenerator, Requests},
     nemesis::Nemesis,
+    record::ServerMoment,
     scenario::{Scenario, Workload},
     server::{self, ReplicaSettings},
     workload::{self, Inputs, Oracle, Results, WorkloadRequests},
@@ -25,6 +26,7 @@ use crate::{
     error::SimulationError,
     limits::Limits,
     machine::Ended,
+    moments::Moments,
     plan::Plan,
     process::RuntimeKind,
     replica::Software,
@@ -82,6 +84,21 @@ pub fn run_so_far(plan: &Plan, real_time: Duration, progress: &AtomicU64) -> Res
 fn run_within(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
     let bounds = Bounds { limits, ..Bounds::default() };
     on_own_thread(plan.seed, (limits.real_time, &bounds.watch), || simulate(plan, bounds.clone(), progress))
+}
+
+/// Runs `plan` as [`run_so_far`] does, and returns the moments of the calls at its servers, too.
+pub(crate) fn run_and_measure(
+    plan: &Plan,
+    real_time: Duration,
+    progress: &AtomicU64,
+) -> Result<(RunSoFar, Vec<ServerMoment>), SimulationError> {
+    let limits = Limits { real_time, ..Limits::for_scenario(&plan.scenario) };
+    let bounds = Bounds { limits, ..Bounds::default() };
+    on_own_thread(plan.seed, (limits.real_time, &bounds.watch), || {
+        let moments = Moments::begin();
+        let run = simulate(plan, bounds.clone(), progress)?;
+        Ok((run, moments.end()))
+    })
 }
 
 /// Runs `plan` as [`run`] does, and calls `listener` for everything that happens.

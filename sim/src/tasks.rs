@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use crate::moments::Paused;
 use kernel::{sync::lock, world::BoxFuture};
 
 /// The tasks of one process.
@@ -56,6 +57,8 @@ impl Tasks {
     /// It has to be called in the turn of the process's machine, since turmoil closes sockets in their own host's turn only,
     /// and not by a task of the process, which would be dropped while it runs.
     pub(crate) fn drop_all(&self) {
+        // A process that is killed measures nothing any more.
+        let _paused = Paused::begin();
         loop {
             // The lock is not held while a task is dropped: that may add another one.
             let first = lock(&self.state).slots.pop_first();

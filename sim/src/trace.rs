@@ -9,10 +9,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use kernel::record::{Records, Row, Sink};
+use kernel::record::{Records, Row, ServerMoment, Sink};
 use serde::{Deserialize, Serialize};
 
-use crate::{host_id::HostId, virtual_time};
+use crate::{host_id::HostId, moments, virtual_time};
 
 /// One thing that a simulation did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,7 @@ impl Drop for Listening {
 
 /// Ends the trace with the run. What is dropped after it, in an order that nothing decides, is no part of the run.
 pub(crate) fn end() {
+    moments::end();
     LISTENING.set(false);
 }
 
@@ -94,5 +95,13 @@ impl Sink for TraceSink {
     fn take(&self, row: Row) {
         note(None, || serde_json::to_string(&row).expect("plain data is always written"));
         self.0.take(row);
+    }
+
+    fn measures(&self) -> bool {
+        moments::are_kept()
+    }
+
+    fn measure(&self, moment: ServerMoment) {
+        moments::keep(moment);
     }
 }

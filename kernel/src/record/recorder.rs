@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "service")]
+use super::moment::CallMoment;
 use super::{
+    moment::ServerMoment,
     name::Name,
     rows::{AttemptRow, Event, EventRow, Ordered, RequestRow, Row},
 };
@@ -42,6 +45,14 @@ impl Records {
 pub trait Sink: Send + Sync {
     /// Takes a row. The host that records it waits until this returns.
     fn take(&self, row: Row);
+
+    /// Returns whether it takes moments of the calls at servers. Without, none are made.
+    fn measures(&self) -> bool {
+        false
+    }
+
+    /// Takes a moment of a call at a server. The host waits until this returns.
+    fn measure(&self, _: ServerMoment) {}
 }
 
 impl Sink for Mutex<Records> {
@@ -94,6 +105,21 @@ impl Recorder {
             duration_us: None,
         };
         EventBuilder { recorder: self, row }
+    }
+
+    /// Returns whether moments of calls at this server are taken.
+    #[cfg(feature = "service")]
+    pub(crate) fn measures(&self) -> bool {
+        self.sink.measures()
+    }
+
+    /// Passes on what happens to a call at this server, if moments are taken.
+    #[cfg(feature = "service")]
+    pub(crate) fn measure(&self, what: impl FnOnce() -> CallMoment) {
+        if self.sink.measures() {
+            let at_us = self.world.now().as_micros();
+            self.sink.measure(ServerMoment { at_us, server: self.source.clone(), what: what() });
+        }
     }
 
     /// Records a finished or dropped request.

@@ -11,6 +11,7 @@ use super::{
     admission::refusal,
     counters::Counters,
     deadline::Deadline,
+    metered::MeteredCall,
     queue::PeerNumber,
     workers::{NotDone, Task, Workers},
 };
@@ -62,7 +63,10 @@ impl Calls {
         if !served.occupies_worker(path) {
             return served.answer(request.map(Body::new)).await;
         }
-        self.work(served, request).await.unwrap_or_else(Status::into_http)
+        let deadline = request.extensions().get::<Deadline>().map_or(Instant::NEVER, |deadline| deadline.0);
+        let metered = MeteredCall::begin(&self.recorder, path, deadline);
+        let response = self.work(served, request).await.unwrap_or_else(Status::into_http);
+        MeteredCall::respond(metered, response)
     }
 
     /// Answers `request` by one of the workers, from its arrival to its result.

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     context::{Context, within},
     planted::planted,
-    record::{AttemptId, Event, Recorder},
+    record::{AttemptId, CallMoment, Event, Recorder},
     sync::lock,
     time::Instant,
     world::{BoxFuture, Cost, Payer, SharedWorld, timeout_at},
@@ -41,6 +41,7 @@ use crate::{
 /// A number of workers that take work as [`FairReceiver`] gives it.
 pub(super) struct Workers {
     world: SharedWorld,
+    recorder: Recorder,
     counters: Arc<Counters>,
     work: mpsc::UnboundedSender<Waiting<Work>>,
     /// Number of requests that run or wait. It bounds the channel, which is not bounded itself.
@@ -145,7 +146,7 @@ impl Workers {
         let worker = Worker {
             adaptive: adaptive.clone(),
             world: world.clone(),
-            recorder,
+            recorder: recorder.clone(),
             counters: counters.clone(),
             admitted: admitted.clone(),
             queue,
@@ -158,7 +159,7 @@ impl Workers {
         crew.complete();
         let follower: Weak<Crew> = Arc::downgrade(&crew);
         injector.set_follower(follower);
-        Self { world, counters, work, admitted, tuning, adaptive, _crew: crew }
+        Self { world, recorder, counters, work, admitted, tuning, adaptive, _crew: crew }
     }
 
     /// Returns the replica's counters.
@@ -186,6 +187,7 @@ impl Workers {
             return Err(concurrent_max.map_or(NotDone::QueueFull(queue), NotDone::TooMany));
         }
         Counters::count(&self.counters.queued);
+        self.recorder.measure(|| CallMoment::Queued);
         let (reply, answered) = oneshot::channel();
         let arrived = self.world.now();
         let patience = self.adaptive.as_ref().and_then(|queue| lock(queue).arrive(arrived));
@@ -289,8 +291,10 @@ impl Worker {
             };
             self.counters.queued.fetch_sub(1, Ordering::Relaxed);
             Counters::count(&self.counters.running);
+            self.recorder.measure(|| CallMoment::Taken);
             self.handle(work).await;
             self.counters.running.fetch_sub(1, Ordering::Relaxed);
+            self.recorder.measure(|| CallMoment::Left);
             self.admitted.fetch_sub(1, Ordering::Relaxed);
         }
     }

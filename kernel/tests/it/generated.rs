@@ -15,12 +15,16 @@ fn proto() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("proto")
 }
 
-/// The .proto files.
+/// The .proto files of services.
 const FILES: [&str; 3] = ["rehearsal.proto", "health.proto", "reflection.proto"];
+
+/// The .proto files of messages that no service has, so that reflection does not answer with them.
+const MESSAGE_FILES: [&str; 2] = ["otlp.proto", "prometheus.proto"];
 
 /// Generates messages, clients and servers of the .proto files in `folder`, and their descriptors, which reflection answers with.
 fn generate(folder: &Path) {
-    let descriptors = protox::compile(FILES, [proto()]).unwrap();
+    let files: Vec<_> = FILES.into_iter().chain(MESSAGE_FILES).collect();
+    let descriptors = protox::compile(files, [proto()]).unwrap();
     // With the names of the files and without their comments.
     let bare = protox::Compiler::new([proto()])
         .unwrap()
@@ -49,7 +53,17 @@ fn the_generated_code_is_that_of_the_proto_files() {
     generate(fresh.path());
     let mut names: Vec<_> = fs::read_dir(fresh.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["descriptors.bin", "grpc.health.v1.rs", "grpc.reflection.v1.rs", "rehearsal.v1.rs"]);
+    assert_eq!(
+        names,
+        [
+            "descriptors.bin",
+            "grpc.health.v1.rs",
+            "grpc.reflection.v1.rs",
+            "io.prometheus.client.rs",
+            "opentelemetry.proto.metrics.v1.rs",
+            "rehearsal.v1.rs"
+        ]
+    );
     for name in names {
         assert!(
             fs::read(fresh.path().join(&name)).unwrap() == fs::read(kept.join(&name)).unwrap_or_default(),

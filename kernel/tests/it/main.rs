@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test helper unwraps, the test asserts")]
 
 mod bounds;
+mod dashboard;
 mod generated;
 mod messages;
 mod peer_cases;

@@ -25,12 +25,21 @@ pub(crate) struct Server {
 impl Server {
     /// A replica with a worker for each core and room for every request.
     pub(crate) fn replica() -> Self {
+        Self::replica_with(&[])
+    }
+
+    /// The same, which measures its calls for metrics.
+    pub(crate) fn measuring_replica() -> Self {
+        Self::replica_with(&["--metrics"])
+    }
+
+    fn replica_with(options: &[&str]) -> Self {
         let address = free_address();
         let workers = cores().to_string();
         let mut command = Command::new(env!("CARGO_BIN_EXE_real"));
         command.args(["replica", "--id", NAME, "--port", &address.port().to_string(), "--workers", &workers]);
         command.args(["--queue", "1024", "--service-time-min", "0s", "--seed", "0"]);
-        command.args(["--parent", &std::process::id().to_string()]);
+        command.args(["--parent", &std::process::id().to_string()]).args(options);
         Self::start(command, address)
     }
 

@@ -22,7 +22,7 @@ use crate::{
     host::Host,
     message::Report,
     process::ProcessFailed,
-    replica::{NewProcess, Replica},
+    replica::{Measures, NewProcess, Replica},
     tcp::ReservedPort,
     timer::Timer,
 };
@@ -72,7 +72,7 @@ pub(super) fn measure() -> Result<ProcessTimes, ProcessMeasurementError> {
         let logs = tempfile::tempdir()?;
         let (sender, mut outputs) = mpsc::unbounded_channel();
         let scenario = Scenario::parse("calibration", DEFAULTS, &[])?;
-        let replica = Replica::new(0, ReservedPort::any()?, (&scenario, 0), false, sender);
+        let replica = Replica::new(0, ReservedPort::any()?, (&scenario, 0), Measures::default(), sender);
         let addresses = BTreeMap::from([(replica.name().to_owned(), replica.address())]);
         let world = Host::new(Clock::MACHINE, Timer::start()?).with_servers(addresses).shared();
         let mut exec_to_listen = Vec::new();

@@ -13,6 +13,8 @@ use kernel::{
     sync::lock,
 };
 
+use crate::export::Exporter;
+
 use super::{
     fault_log::{Change, FaultLog, InjectedFaultId},
     log::log_line,
@@ -29,6 +31,7 @@ pub(super) struct ActiveFaults {
     state: Mutex<FaultState>,
     /// `None` in tests.
     log: Option<FaultLog>,
+    exporter: Option<Exporter>,
 }
 
 #[derive(Default)]
@@ -60,7 +63,12 @@ pub(super) struct ActiveFault {
 impl ActiveFaults {
     /// No faults yet on `link` and in the server of `injector`. What begins and ends is added to `log`.
     pub(super) fn new(link: Arc<Link>, injector: Option<Arc<Injector>>, log: Option<FaultLog>) -> Self {
-        Self { link, injector, state: Mutex::default(), log }
+        Self { link, injector, state: Mutex::default(), log, exporter: None }
+    }
+
+    /// The same faults, which `exporter` exports, if there is one.
+    pub(super) fn exported_by(self, exporter: Option<Exporter>) -> Self {
+        Self { exporter, ..self }
     }
 
     /// Name of the server or proxy.
@@ -121,6 +129,14 @@ impl ActiveFaults {
             .collect()
     }
 
+    /// Exports which kinds of faults are active, and which one has begun.
+    fn export(&self, state: &FaultState, begins: Option<&str>) {
+        if let Some(exporter) = &self.exporter {
+            let active: Vec<_> = state.faults.values().map(|numbered| &*numbered.fault.id.kind).collect();
+            exporter.note(|observer| observer.set_faults(self.server(), &active, begins));
+        }
+    }
+
     fn note(&self, change: Change) {
         // The fault has its effect whether or not others learn of it.
         if let Some(Err(error)) = self.log.as_ref().map(|log| log.add(change)) {
@@ -133,10 +149,12 @@ impl ActiveFaults {
         self.change(|state| {
             let before = state.texts();
             let begins = Change::Begins(fault.id.clone());
+            let exported = self.exporter.is_some().then(|| fault.id.kind.clone());
             state.begun += 1;
             let replaced = state.faults.insert((kind, holder), NumberedFault { number: state.begun, fault });
             self.ended(replaced.into_iter());
             self.note(begins);
+            self.export(state, exported.as_deref());
             before
         })
     }
@@ -165,6 +183,7 @@ impl ActiveFaults {
             shape.add(*number, fault.effect);
             injection = injection.and(&fault.injection);
         }
+        self.export(&state, None);
         // Still under the lock: without it, the earlier of two concurrent changes could be applied last.
         self.link.set_shape(shape);
         if let Some(injector) = &self.injector {

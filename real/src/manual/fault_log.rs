@@ -277,7 +277,7 @@ mod tests {
 
     fn server(id: &str) -> RegistryEntry {
         let address = ([127, 0, 0, 1], 1).into();
-        RegistryEntry { id: id.to_owned(), kind: EntryKind::Server, address, process: own_process() }
+        RegistryEntry { id: id.to_owned(), kind: EntryKind::Server, address, process: own_process(), metrics: None }
     }
 
     fn fault(kind: &str) -> InjectedFaultId {

@@ -21,8 +21,10 @@ use futures_util::future::{Either, join, select};
 use kernel::{
     cli::{Exit, Failure, print},
     entropy::Entropy,
+    export::Observer,
     json::pretty,
     measure::Summary,
+    record::Name,
     run_folder::{Earlier, RunEnd, RunFolder, RunInfo},
     scenario::{Scenario, Servers, duration},
     visible::Visible,
@@ -36,6 +38,7 @@ use crate::{
     asked::Asked,
     caller::Caller,
     clock::{Clock, machine_ns},
+    export::Exporter,
     facts,
     host::Host,
     interrupt::Interrupt,
@@ -58,10 +61,14 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let scenario = args.scenario()?;
     app::check(&scenario.workload).map_err(Failure::wrong_input)?;
     let servers = args.servers()?;
+    let outlets = args.metrics.open()?;
+    let names: Vec<_> = servers.iter().map(|(name, _)| Name::from(name)).collect();
+    let observer = Observer::of_load(&scenario, &names, args.seed, "real");
+    let exporter = outlets.map(|outlets| Exporter::start(outlets, observer)).transpose()?;
     let entropy = Entropy::new(args.seed);
     let asked = Asked::prepare(&scenario, entropy).map_err(Failure::wrong_input)?;
     let mut rows = Rows::begin(&scenario, args, servers.len())?;
-    let watcher = Watcher::start(args, rows.take_log(), rows.queue())?;
+    let watcher = Watcher::start(args, rows.take_log(), rows.queue(), exporter)?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
     let offered = runtime.block_on(offer(&scenario, entropy, asked, &servers, watcher.feed()));
     // The load has ended, and open connections would keep their tasks waiting.

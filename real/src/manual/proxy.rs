@@ -13,6 +13,8 @@ use clap::Args;
 use futures_util::future::{Either, select};
 use kernel::{
     cli::{Exit, Failure},
+    export::Observer,
+    record::Name,
     visible::Visible,
     world::{BoxStream, Listener, SharedWorld},
 };
@@ -26,7 +28,11 @@ use super::{
     relay::relay,
     session::ManualSession,
 };
-use crate::{interrupt::Interrupt, option, tcp};
+use crate::{
+    export::{Exporter, MetricsArgs, Outlets},
+    interrupt::Interrupt,
+    option, tcp,
+};
 
 /// Options of `real proxy`.
 #[derive(Debug, Clone, Args)]
@@ -42,6 +48,9 @@ pub struct ProxyArgs {
     /// The name of the proxy [default: proxy-PORT].
     #[arg(long, value_parser = option::id, value_name = "NAME")]
     id: Option<String>,
+
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 /// Parses a port of the loopback device, or a host and a port.
@@ -59,8 +68,9 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Passes connections on until a signal asks it to end.
 pub fn run(args: &ProxyArgs) -> Result<Exit, Failure> {
     let upstream = upstream(&args.upstream)?;
+    let outlets = args.metrics.open()?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
-    let done = runtime.block_on(proxy(args, upstream));
+    let done = runtime.block_on(proxy(args, upstream, outlets));
     // The connections under way have no end of their own, and dropping the runtime would wait for them.
     runtime.shutdown_background();
     done
@@ -75,13 +85,17 @@ fn upstream(text: &str) -> Result<SocketAddr, Failure> {
         .map_err(|error| Failure::wrong_input(format!("invalid value '{}' for '--upstream': {error}", text.visible())))
 }
 
-async fn proxy(args: &ProxyArgs, upstream: SocketAddr) -> Result<Exit, Failure> {
+async fn proxy(args: &ProxyArgs, upstream: SocketAddr, outlets: Option<Outlets>) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     let kind = EntryKind::Proxy { upstream: args.upstream.clone() };
-    let session = ManualSession::open(args.listen, args.id.as_deref(), kind, None)?;
-    let ManualSession { world, listener, registration, .. } = session;
+    let session = ManualSession::open(args.listen, args.id.as_deref(), kind, None, outlets)?;
+    let ManualSession { world, listener, registration, exporter, .. } = session;
+    let name = Name::from(&registration.entry().id);
+    if let Some(exporter) = &exporter {
+        exporter.note(|observer| observer.add_proxy(&name));
+    }
     announce(registration.entry());
-    let upstream = Arc::new(Upstream { address: upstream, answers: AtomicBool::new(true) });
+    let upstream = Arc::new(Upstream { name, address: upstream, answers: AtomicBool::new(true), exporter });
     match select(pin!(pass_on(world, listener, upstream)), pin!(interrupt.next())).await {
         Either::Left((failed, _)) => Err(failed),
         Either::Right(_) => {
@@ -102,12 +116,21 @@ async fn pass_on(world: SharedWorld, mut listener: LinkListener, upstream: Arc<U
 
 /// The server behind the proxy.
 struct Upstream {
+    /// Name of the proxy.
+    name: Name,
     address: SocketAddr,
     /// The last connection succeeded. Only changes are logged, as a dead server refuses every connection.
     answers: AtomicBool,
+    exporter: Option<Exporter>,
 }
 
 impl Upstream {
+    fn export(&self, change: impl FnOnce(&mut Observer, &Name)) {
+        if let Some(exporter) = &self.exporter {
+            exporter.note(|observer| change(observer, &self.name));
+        }
+    }
+
     async fn serve(self: Arc<Self>, mut near: BoxStream) {
         let far = tcp::connect(self.address).await;
         let answered = self.answers.swap(far.is_ok(), Ordering::Relaxed);
@@ -116,7 +139,12 @@ impl Upstream {
                 if !answered {
                     log_line(format!("{}: takes connections again", self.address));
                 }
+                self.export(|observer, name| {
+                    observer.count_proxy(name, "passed");
+                    observer.change_proxy(name, 1);
+                });
                 relay(near, far).await;
+                self.export(|observer, name| observer.change_proxy(name, -1));
             }
             Err(error) => {
                 if answered {
@@ -124,6 +152,7 @@ impl Upstream {
                 }
                 // The client's handshake is over, so that its connection cannot be refused any more; a reset is closest.
                 near.abort();
+                self.export(|observer, name| observer.count_proxy(name, "reset"));
             }
         }
     }

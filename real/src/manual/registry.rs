@@ -53,6 +53,9 @@ pub(crate) struct RegistryEntry {
     pub(crate) address: SocketAddr,
     /// Identity of its process.
     pub(crate) process: ProcessIdentity,
+    /// Address of its endpoint for metrics, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// The kind of an entry.
@@ -321,7 +324,8 @@ impl RegistryEntry {
         };
         let frozen = if self.process.state() == Some(ProcessState::Frozen) { ", frozen" } else { "" };
         let id = self.id.visible().to_string();
-        format!("{id:<12} {:<21} pid {:<8} {kind}{frozen}", self.address.to_string(), self.process.pid)
+        let metrics = self.metrics.map(|address| format!(", metrics at http://{address}/metrics")).unwrap_or_default();
+        format!("{id:<12} {:<21} pid {:<8} {kind}{frozen}{metrics}", self.address.to_string(), self.process.pid)
     }
 }
 
@@ -421,7 +425,8 @@ mod tests {
 
     fn entry(id: &str, port: u16) -> RegistryEntry {
         let process = ProcessIdentity::for_pid(std::process::id()).expect("this lives");
-        RegistryEntry { id: id.to_owned(), kind: EntryKind::Server, address: ([127, 0, 0, 1], port).into(), process }
+        let address = ([127, 0, 0, 1], port).into();
+        RegistryEntry { id: id.to_owned(), kind: EntryKind::Server, address, process, metrics: None }
     }
 
     #[test]

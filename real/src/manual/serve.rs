@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     app,
+    export::{ExportedSink, MetricsArgs, Outlets},
     interrupt::Interrupt,
     option::{self, BackendArgs, Capacity},
 };
@@ -45,6 +46,9 @@ pub struct ServeArgs {
     #[command(flatten)]
     backend: BackendArgs,
 
+    #[command(flatten)]
+    metrics: MetricsArgs,
+
     /// Runs in a session of its own, so that the end of a terminal does not end it
     #[arg(long, hide = true)]
     detached: bool,
@@ -52,9 +56,15 @@ pub struct ServeArgs {
 
 impl ServeArgs {
     /// The command line of a server in the background.
-    pub(super) fn words(port: u16, id: &str, capacity: &Capacity, backend: &BackendArgs) -> Vec<String> {
+    pub(super) fn words(
+        port: u16,
+        id: &str,
+        capacity: &Capacity,
+        backend: &BackendArgs,
+        metrics: Vec<String>,
+    ) -> Vec<String> {
         let words = ["serve", "--detached", "--port", &port.to_string(), "--id", id].map(str::to_owned);
-        words.into_iter().chain(capacity.to_words()).chain(backend.to_words()).collect()
+        words.into_iter().chain(capacity.to_words()).chain(backend.to_words()).chain(metrics).collect()
     }
 }
 
@@ -64,25 +74,29 @@ pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     if args.detached {
         rustix::process::setsid().map_err(Failure::run_failed)?;
     }
+    let outlets = args.metrics.open()?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
-    let served = runtime.block_on(serve(args, settings));
+    let served = runtime.block_on(serve(args, settings, outlets));
     // Calls that outlast STOP_TIMEOUT may never end, and dropping the runtime would wait for them.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(args: &ServeArgs, settings: ReplicaSettings) -> Result<Exit, Failure> {
+async fn serve(args: &ServeArgs, settings: ReplicaSettings, outlets: Option<Outlets>) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     // A fixed seed: a manual session is not repeated, so it does not matter which calls fail.
     let injector = Arc::new(Injector::new(Entropy::new(0)));
     // What `real set` changes.
     injector.tune(Tuning::from(&settings));
     let address = (Ipv4Addr::LOCALHOST, args.port).into();
-    let session = ManualSession::open(address, args.id.as_deref(), EntryKind::Server, Some(injector.clone()))?;
-    let ManualSession { host, world, listener, registration } = session;
+    let session = ManualSession::open(address, args.id.as_deref(), EntryKind::Server, Some(injector.clone()), outlets)?;
+    let ManualSession { host, world, listener, registration, exporter } = session;
     let id = &registration.entry().id;
     let log = Arc::new(ServerLog::default());
-    let recorder = Recorder::new(world.clone(), id, log.clone());
+    if let Some(exporter) = &exporter {
+        exporter.note(|observer| observer.add_server(&id.into(), settings.workers, settings.queue));
+    }
+    let recorder = Recorder::new(world.clone(), id, ExportedSink::in_front_of(log.clone(), exporter));
     let stop = Arc::new(Notify::new());
     let stopped = stop.clone();
     let until_stop = async move { stopped.notified().await };

@@ -3,7 +3,10 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use kernel::{cli::Failure, entropy::Entropy, link::Link, server::Injector, visible::Visible, world::SharedWorld};
+use kernel::{
+    cli::Failure, entropy::Entropy, export::Observer, link::Link, server::Injector, visible::Visible,
+    world::SharedWorld,
+};
 
 use super::{
     active_faults::ActiveFaults,
@@ -16,6 +19,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    export::{Exporter, Outlets},
     host::Host,
     tcp::{self, Backlog},
     timer::Timer,
@@ -31,11 +35,13 @@ pub(super) struct ManualSession {
     pub(super) listener: LinkListener,
     /// Its entry in the registry.
     pub(super) registration: Registration,
+    /// Its metrics, if they are exported.
+    pub(super) exporter: Option<Exporter>,
 }
 
 impl ManualSession {
     /// Listens at `address` and enters itself in the registry as `id`; by default the id contains the port. Other processes
-    /// can then inject faults into its link and into `injector`.
+    /// can then inject faults into its link and into `injector`. Its metrics are exported by `outlets`, if there are any.
     ///
     /// Fails if the address or the id is taken.
     pub(super) fn open(
@@ -43,6 +49,7 @@ impl ManualSession {
         id: Option<&str>,
         kind: EntryKind,
         injector: Option<Arc<Injector>>,
+        outlets: Option<Outlets>,
     ) -> Result<Self, Failure> {
         let registry = Registry::for_user()?;
         let timer = Timer::start().map_err(Failure::run_failed)?;
@@ -53,18 +60,20 @@ impl ManualSession {
         let id = id.map_or_else(|| format!("{noun}-{}", address.port()), str::to_owned);
         let process = ProcessIdentity::for_pid(std::process::id());
         let process = process.ok_or_else(|| Failure::run_failed("/proc has no entry for this process"))?;
-        let registration = registry.register(RegistryEntry { id: id.clone(), kind, address, process })?;
+        let metrics = outlets.as_ref().and_then(Outlets::address);
+        let exporter = outlets.map(|outlets| Exporter::start(outlets, Observer::of_process())).transpose()?;
+        let registration = registry.register(RegistryEntry { id: id.clone(), kind, address, process, metrics })?;
         let world = Host::new(Clock::MACHINE, timer.clone()).shared();
         // A fixed seed: a manual session is not repeated, so it does not matter which segments are lost.
         let link = Link::new(world.clone(), Entropy::new(0), &id);
         let socket = registration.socket();
         let log = FaultLog::new(registry.folder(), registration.entry());
         log.add(Change::Up).map_err(|error| Failure::run_failed(format!("cannot log faults: {error}")))?;
-        let faults = ActiveFaults::new(link.clone(), injector, Some(log));
+        let faults = ActiveFaults::new(link.clone(), injector, Some(log)).exported_by(exporter.clone());
         let listens = ControlSocket::listen(faults, &world, timer.clone(), &socket);
         listens.map_err(|error| Failure::run_failed(format!("cannot be controlled: {}: {error}", socket.visible())))?;
         let host = Host::new(Clock::MACHINE, timer);
-        Ok(Self { host, world, listener: LinkListener::new(backlog, link), registration })
+        Ok(Self { host, world, listener: LinkListener::new(backlog, link), registration, exporter })
     }
 }
 

@@ -74,6 +74,7 @@ mod tests {
                 kind: EntryKind::Server,
                 address: (Ipv4Addr::LOCALHOST, port).into(),
                 process: process.clone(),
+                metrics: None,
             })
             .into()
     }

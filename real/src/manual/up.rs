@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io,
+    net::SocketAddr,
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -31,6 +32,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    export::{Endpoint, MetricsArgs},
     host::Host,
     option::{BackendArgs, Capacity},
     process::{PROGRAM, log_tail},
@@ -66,6 +68,9 @@ pub struct UpArgs {
 
     #[command(flatten)]
     backend: BackendArgs,
+
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 fn count(text: &str) -> Result<usize, String> {
@@ -81,9 +86,12 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
     let mut wanted = Vec::new();
     for index in 0..args.servers {
         let id = server_name(index);
+        let metrics =
+            args.metrics.address().map(|first| Ok::<_, Failure>((first.ip(), port(first.port(), index)?).into()));
+        let metrics = metrics.transpose()?;
         let port = port(args.start_port, index)?;
         match running.iter().find(|entry| entry.id == id) {
-            None => wanted.push((id, port)),
+            None => wanted.push(Wanted { id, port, metrics }),
             Some(entry) if listens_at(entry, port) => announce(entry),
             Some(entry) => return Err(elsewhere(entry)),
         }
@@ -91,11 +99,15 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
     if wanted.is_empty() {
         return Ok(Exit::Passed);
     }
+    // Before a server is started: each of them would fail apart, with its log as the message.
+    for metrics in wanted.iter().filter_map(|wanted| wanted.metrics) {
+        Endpoint::listen(metrics)?;
+    }
     Runtime::new().map_err(Failure::run_failed)?.block_on(async {
         let timer = Timer::start().map_err(Failure::run_failed)?;
         let mut started: Vec<Started> = Vec::new();
-        for (id, port) in &wanted {
-            started.push(Started::spawn(&registry, id, *port, args)?);
+        for wanted in &wanted {
+            started.push(Started::spawn(&registry, wanted, args)?);
         }
         for server in &mut started {
             announce(&server.serves(&registry, &timer).await?);
@@ -107,6 +119,14 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
     let log = registry.log("ID");
     eprintln!("logs are in {}; nothing restarts a server that crashes; `real down` ends them", log.visible());
     Ok(Exit::Passed)
+}
+
+/// A server to start.
+struct Wanted {
+    id: String,
+    port: u16,
+    /// The address of its metrics, if they are exported.
+    metrics: Option<SocketAddr>,
 }
 
 /// Returns true if `entry` listens at `port`, or if any port is wanted, which is 0.
@@ -142,11 +162,12 @@ struct Started {
 }
 
 impl Started {
-    fn spawn(registry: &Registry, id: &str, port: u16, args: &UpArgs) -> Result<Self, Failure> {
-        let words = ServeArgs::words(port, id, &args.capacity, &args.backend);
+    fn spawn(registry: &Registry, wanted: &Wanted, args: &UpArgs) -> Result<Self, Failure> {
+        let Wanted { id, port, metrics } = wanted;
+        let words = ServeArgs::words(*port, id, &args.capacity, &args.backend, args.metrics.words(*metrics));
         let child = spawn(&words, &registry.log(id))
             .map_err(|error| Failure::run_failed(format!("{id} could not be started: {error}")))?;
-        Ok(Self { id: id.to_owned(), port, child, stays: false, ended: None })
+        Ok(Self { id: id.to_owned(), port: *port, child, stays: false, ended: None })
     }
 
     /// Waits until the server answers a health check, and returns its entry. It is that of another process if another `real up`

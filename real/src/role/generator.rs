@@ -62,7 +62,7 @@ pub fn run(args: &GeneratorArgs) -> Result<(), RoleError> {
         .name("orders".to_owned())
         .spawn(move || read_orders(&sender))
         .map_err(RoleError::system("cannot start a thread"))?;
-    let reports = ToOrchestrator::start().map_err(RoleError::system("cannot send reports"))?;
+    let reports = ToOrchestrator::start(false).map_err(RoleError::system("cannot send reports"))?;
     let done = runtime.block_on(offer_load(orders, &reports));
     // The connections are of no more use, and neither are their tasks.
     runtime.shutdown_background();

@@ -5,6 +5,7 @@ use std::{
     net::Ipv4Addr,
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use clap::Args;
@@ -14,6 +15,7 @@ use kernel::{
     record::Recorder,
     scenario::{Load, Scenario, Workload},
     server::{Injector, ReplicaSettings},
+    world::SharedWorld,
 };
 use tokio::{
     runtime::Runtime,
@@ -29,6 +31,7 @@ use crate::{
     host::Host,
     message::{ReplicaCommand, ToOrchestrator},
     option::{BackendArgs, Capacity},
+    replica::Measures,
     tcp,
     timer::Timer,
     token,
@@ -36,6 +39,9 @@ use crate::{
 
 /// The subcommand of the process.
 pub const ROLE: &str = "replica";
+
+/// Time between two reports of what was measured. A process that is killed loses what it has measured since the last one.
+const MEASURED_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The options of a replica.
 #[derive(Debug, Clone, Args)]
@@ -66,6 +72,10 @@ pub struct ReplicaArgs {
     #[arg(long, requires = "app")]
     measure: bool,
 
+    /// Reports what it measures of its calls, for metrics
+    #[arg(long)]
+    metrics: bool,
+
     /// Seed of all random draws
     #[arg(long)]
     seed: u64,
@@ -87,14 +97,15 @@ impl ReplicaArgs {
             request_kinds: request_kinds(scenario),
             app: matches!(scenario.workload, Workload::App(_)),
             measure: false,
+            metrics: false,
             seed,
             parent: std::process::id(),
         }
     }
 
-    /// The same replica, which records how long its service computes if `measures` and if it is that of an app.
-    pub(crate) fn measuring(self, measures: bool) -> Self {
-        Self { measure: measures && self.app, ..self }
+    /// The same replica, which measures its calls, and how long its service computes if it is that of an app.
+    pub(crate) fn measuring(self, measures: Measures) -> Self {
+        Self { measure: measures.computing && self.app, metrics: measures.calls, ..self }
     }
 
     /// The arguments as a command line has them.
@@ -108,6 +119,7 @@ impl ReplicaArgs {
         let own = own.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
         let kinds = self.request_kinds.iter().flat_map(|text| ["--request-kinds".to_owned(), text.clone()]);
         let app = self.app.then(|| "--app".to_owned()).into_iter().chain(self.measure.then(|| "--measure".to_owned()));
+        let app = app.chain(self.metrics.then(|| "--metrics".to_owned()));
         own.chain(self.capacity.to_words()).chain(self.backend.to_words()).chain(kinds).chain(app).collect()
     }
 }
@@ -155,8 +167,11 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     info!(%address, "listening");
     let world = Host::new(Clock::MACHINE, timer).with_listener(backlog).measuring_computing(args.measure).shared();
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
-    let reports = ToOrchestrator::start().map_err(RoleError::system("cannot send reports"))?;
-    let recorder = Recorder::new(world.clone(), id, reports);
+    let reports = ToOrchestrator::start(args.metrics).map_err(RoleError::system("cannot send reports"))?;
+    let recorder = Recorder::new(world.clone(), id, reports.clone());
+    if args.metrics {
+        report_measured(&world, reports.clone());
+    }
     let injector = Arc::new(Injector::new(Entropy::new(args.seed)));
     let orders = injector.clone();
     thread::Builder::new()
@@ -170,7 +185,19 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     };
     let app = App::of_program().filter(|_| args.app);
     let served = app::serve(app, world, recorder, id, settings, injector, stop).await;
+    reports.send_measured();
     served.map_err(RoleError::system("cannot continue serving"))
+}
+
+/// Reports what is measured of the calls again and again, as a task of `world`.
+fn report_measured(world: &SharedWorld, reports: Arc<ToOrchestrator>) {
+    let clock = world.clone();
+    world.spawn(Box::pin(async move {
+        loop {
+            clock.sleep_until(clock.now() + MEASURED_INTERVAL).await;
+            reports.send_measured();
+        }
+    }));
 }
 
 /// Does what the orchestrator says. Ends with standard input, which the orchestrator holds open as long as it lives.

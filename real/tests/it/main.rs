@@ -11,6 +11,7 @@ mod lateness;
 mod logs;
 mod manual;
 mod messages;
+mod metrics;
 mod mishap;
 mod parity;
 mod ties;

@@ -12,6 +12,7 @@
 //! | `sequences` | retries, pushback, throttling and hedging, attempt by attempt |
 //! | `streams` | replies in tiles: streams that grpcio leaves, and streams that a server of grpcio breaks off |
 //! | `checks` | calls of grpcio to our servers, and to a server of grpcio that should answer the same |
+//! | `prometheus` | Debian's Prometheus, which scrapes a run and imports a simulated one |
 //! | `clients`, `servers` | both clients under one load; grpcio's server |
 //! | `figures` | counts side by side |
 //! | `environment` | the interpreter that finds grpcio, and its processes |
@@ -30,6 +31,7 @@ mod environment;
 mod figures;
 mod health;
 mod profile;
+mod prometheus;
 mod reflection;
 mod sequences;
 mod servers;

@@ -19,6 +19,7 @@ use crate::cli::{
     keys::KeysArgs,
     list::ListArgs,
     many::ManyArgs,
+    metrics::MetricsArgs,
     new::NewArgs,
     service_config::ServiceConfigArgs,
     shrink::ShrinkArgs,
@@ -69,6 +70,9 @@ pub(crate) struct RunOptions {
     /// The real time after which a run is stopped; what it has recorded is kept. Runs of other commands have an hour.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time_limit)]
     pub(crate) time_limit: Duration,
+
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
 }
 
 /// Parses the real time of a run.

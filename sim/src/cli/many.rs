@@ -38,7 +38,7 @@ const RUNS_MAX: u64 = 1_000_000;
 
 /// Runs all tasks that have no row in the folder yet, and prints the report over all rows.
 pub(crate) fn run(options: &RunOptions, seeds: Seeds, calibration: Calibration) -> Result<Exit, Failure> {
-    let RunOptions { many, run: args, calibration: calibration_file, time_limit } = options;
+    let RunOptions { many, run: args, calibration: calibration_file, time_limit, .. } = options;
     let calibration_file = calibration_file.as_deref();
     let time_limit = *time_limit;
     let base = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;

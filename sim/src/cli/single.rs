@@ -8,11 +8,12 @@ use kernel::{
     run_folder::{Earlier, RunInfo},
 };
 
-use crate::cli::{app, command::RunOptions, failed, interrupt, options::WORLD, replay::replay};
+use crate::cli::{app, command::RunOptions, failed, interrupt, metrics::MetricsFile, options::WORLD, replay::replay};
 
 /// Runs the scenario, writes its folder, and prints its report.
 pub(crate) fn run(options: &RunOptions, calibration: Calibration) -> Result<Exit, Failure> {
-    let RunOptions { run: args, calibration: calibration_file, time_limit, .. } = options;
+    let RunOptions { run: args, calibration: calibration_file, time_limit, metrics, .. } = options;
+    let file = metrics.file.as_deref().map(|file| MetricsFile::create(file, args.force)).transpose()?;
     let session = Session::open(args, WORLD, Earlier::Replace)?;
     let mut info = RunInfo::new(WORLD, args.seed);
     info.calibration = Some(calibration.info());
@@ -25,13 +26,22 @@ pub(crate) fn run(options: &RunOptions, calibration: Calibration) -> Result<Exit
     let so_far = progress::while_working(
         || progress::bar(duration.as_secs(), "{bar:40} {pos} of {len} s simulated, {eta} left"),
         |bar| bar.set_position(now.load(Relaxed) / 1_000_000_000),
-        || crate::run_so_far(&plan, *time_limit, &now),
+        || match file {
+            None => crate::run_so_far(&plan, *time_limit, &now).map(|run| (run, None)),
+            Some(file) => crate::run_measured(&plan, *time_limit, &now).map(|measured| {
+                let written = file.write(&measured.timeline(&plan, metrics.interval));
+                (measured.run, Some(written))
+            }),
+        },
     );
-    let so_far = so_far.map_err(failed)?;
+    let (so_far, written) = so_far.map_err(failed)?;
     let offered = so_far.offered(duration);
     let RunSoFar { run: CompletedRun { records, .. }, stopped } = so_far;
     let replay = replay(args, calibration_file.as_deref());
-    let Some(stopped) = stopped else { return session.conclude(&info, &records, offered, late, replay) };
+    let Some(stopped) = stopped else {
+        let exit = session.conclude(&info, &records, offered, late, replay)?;
+        return written.unwrap_or(Ok(())).map(|()| exit);
+    };
     info.stopped = Some(stopped.to_string());
     session.conclude(&info, &records, offered, late, replay)?;
     Err(Failure::run_failed(format!("{stopped}; what was recorded is in the folder")))

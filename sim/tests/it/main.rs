@@ -18,6 +18,7 @@ mod help;
 mod hostile;
 mod kills;
 mod many;
+mod metrics;
 mod pinned;
 
 mod scenarios;

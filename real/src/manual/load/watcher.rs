@@ -24,7 +24,7 @@ use super::{
     },
     LoadArgs,
 };
-use crate::recording::Queue;
+use crate::{export::Exporter, recording::Queue};
 
 /// Prints and logs rows on a thread of its own: a stopped terminal or a slow disk must not delay the load.
 pub(super) struct Watcher {
@@ -43,14 +43,19 @@ impl Sink for Feed {
 }
 
 impl Watcher {
-    /// Starts the thread, which passes all rows on to `kept`, and writes the lines that it prints to `process_log`, too. Fails if the log cannot be created.
-    pub(super) fn start(args: &LoadArgs, process_log: Option<File>, kept: Arc<Queue>) -> Result<Self, Failure> {
+    /// Starts the thread, which passes all rows on to `kept` and to `exporter`, if there is one, and writes the lines that it prints to `process_log`, too. Fails if the log cannot be created.
+    pub(super) fn start(
+        args: &LoadArgs,
+        process_log: Option<File>,
+        kept: Arc<Queue>,
+        exporter: Option<Exporter>,
+    ) -> Result<Self, Failure> {
         let log = args.log.as_deref().map(|path| create_log(path, args.force)).transpose()?;
         let lines = RequestLines::new(args.quiet);
         let (sender, rows) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("watcher".to_owned())
-            .spawn(move || watch(&rows, lines, log, process_log, &kept))
+            .spawn(move || watch(&rows, lines, log, process_log, (&kept, exporter)))
             .map_err(Failure::run_failed)?;
         Ok(Self { feed: Arc::new(Feed(sender)), thread })
     }
@@ -96,7 +101,7 @@ fn watch(
     mut lines: RequestLines,
     log: Option<File>,
     process_log: Option<File>,
-    kept: &Queue,
+    (kept, exporter): (&Queue, Option<Exporter>),
 ) -> io::Result<()> {
     let mut process_log = process_log.map(LineWriter::new);
     let mut log = log.map(LineWriter::new);
@@ -112,6 +117,9 @@ fn watch(
         if let (Row::Request(row), Some(file), Ok(())) = (&row, &mut log, &logged) {
             let line = serde_json::to_string(row).expect("plain data is always written");
             logged = file.write_all((line + "\n").as_bytes());
+        }
+        if let Some(exporter) = &exporter {
+            exporter.note(|observer| observer.take(&row));
         }
         kept.push(&row);
     }
