@@ -13,6 +13,8 @@ mod hosts;
 mod idle;
 #[path = "simulation/many.rs"]
 mod many;
+#[path = "simulation/own_runtime.rs"]
+mod own_runtime;
 #[path = "simulation/rounds.rs"]
 mod rounds;
 #[path = "simulation/turns.rs"]
@@ -30,13 +32,14 @@ use sim::{CompletedRun, Plan, run};
 
 /// Runs the parts that are named, as in `cargo bench -p sim -- request`, or all.
 fn main() {
-    let parts: [(&str, fn()); 9] = [
+    let parts: [(&str, fn()); 10] = [
         ("demo", demo),
         ("invariants", invariants),
         ("request", per_request),
         ("idle", idle_hour),
         ("hosts", hosts::hosts),
         ("policies", policies),
+        ("own_runtime", own_runtime::own_runtime),
         ("adaptive", adaptive),
         ("sweep", many::sweep),
         ("grid", many::grid_of_variants),
