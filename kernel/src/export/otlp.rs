@@ -28,7 +28,7 @@ pub struct OtlpTimes {
     pub now_ns: u64,
 }
 
-/// The names of gRPC's metrics and labels, whose dots cannot be told from the names for Prometheus.
+/// The names of gRPC's metrics and labels, whose dots do not follow from the names for Prometheus.
 const GRPC_NAMES: [(&str, &str); 17] = [
     ("grpc_client_attempt_started", "grpc.client.attempt.started"),
     ("grpc_client_attempt_duration_seconds", "grpc.client.attempt.duration"),

@@ -28,6 +28,22 @@ pub(crate) struct MetricsArgs {
     pub(crate) interval: Duration,
 }
 
+/// The most values of a metric: a file of them has some hundred times as many lines.
+const VALUES_MAX: u128 = 1_000_000;
+
+impl MetricsArgs {
+    /// Checks that the metrics of a run of this `duration` are not too many, if they are asked for.
+    pub(crate) fn check(&self, run: Duration) -> Result<(), Failure> {
+        let values = run.as_nanos() / self.interval.as_nanos();
+        if self.file.is_none() || values <= VALUES_MAX {
+            return Ok(());
+        }
+        let interval = duration::text(self.interval);
+        let message = format!("a value every {interval} is {values} of each metric; allowed are {VALUES_MAX}");
+        Err(Failure::wrong_input(message + "; choose a longer --metrics-interval"))
+    }
+}
+
 fn interval(text: &str) -> Result<Duration, String> {
     let time = duration::parse(text).map_err(|error| error.to_string())?;
     let (min, max) = (duration::text(INTERVAL_MIN), duration::text(INTERVAL_MAX));

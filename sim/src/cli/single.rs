@@ -13,8 +13,9 @@ use crate::cli::{app, command::RunOptions, failed, interrupt, metrics::MetricsFi
 /// Runs the scenario, writes its folder, and prints its report.
 pub(crate) fn run(options: &RunOptions, calibration: Calibration) -> Result<Exit, Failure> {
     let RunOptions { run: args, calibration: calibration_file, time_limit, metrics, .. } = options;
-    let file = metrics.file.as_deref().map(|file| MetricsFile::create(file, args.force)).transpose()?;
     let session = Session::open(args, WORLD, Earlier::Replace)?;
+    metrics.check(session.scenario.duration)?;
+    let file = metrics.file.as_deref().map(|file| MetricsFile::create(file, args.force)).transpose()?;
     let mut info = RunInfo::new(WORLD, args.seed);
     info.calibration = Some(calibration.info());
 

@@ -38,6 +38,21 @@ fn the_same_seed_gives_the_same_bytes_and_the_digest_of_a_run_without_metrics() 
     }
     let text = |out| fs::read_to_string(folder.path().join(out)).unwrap();
     assert!(text("one.om") == text("two.om"));
+    let mut long = sim(folder.path());
+    long.arg(scenario("crash_then_freeze")).args([
+        "--set",
+        "duration=24h",
+        "--metrics",
+        "x",
+        "--metrics-interval",
+        "1ms",
+    ]);
+    let long = Ended::after(&mut long);
+    assert_eq!(long.code, Some(2));
+    assert!(
+        long.stderr.contains("choose a longer --metrics-interval") && !folder.path().join("x").exists(),
+        "{long:?}"
+    );
     let again = play("one");
     assert_eq!(again.code, Some(2));
     assert!(again.stderr.contains("one.om exists; choose another --metrics, or replace it with --force"), "{again:?}");
