@@ -15,6 +15,7 @@ mod schema;
 mod service_config;
 mod shrink;
 mod single;
+mod sweep_job;
 mod tip;
 mod verify;
 
@@ -83,6 +84,7 @@ fn run(options: &Options) -> Result<Exit, Failure> {
         Command::Hunt(args) => hunt::run(args),
         Command::Shrink(args) => shrink::run(args),
         Command::Tip(args) => tip::run(args),
+        Command::SweepJob(args) => sweep_job::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Completions(args) => Ok(args.run(Options::command())),
         Command::Man(args) => args.run(Options::command()),

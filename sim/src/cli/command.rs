@@ -23,6 +23,7 @@ use crate::cli::{
     new::NewArgs,
     service_config::ServiceConfigArgs,
     shrink::ShrinkArgs,
+    sweep_job::SweepJobArgs,
     tip::TipArgs,
     verify::{VerifyArgs, side::SideArgs},
 };
@@ -178,6 +179,16 @@ pub(crate) enum Command {
         &[(Exit::Passed, "a boundary has been found"), WRONG_INPUT, RUN_FAILED],
     ))]
     Tip(TipArgs),
+
+    /// Prints a sweep as a job for Kubernetes, Slurm or GNU parallel, which spreads its shards over machines.
+    #[command(after_long_help = help_sections(
+        &[
+            "sim sweep-job scenarios/crash.toml --seeds 0..10000 --shards 64 --for kubernetes",
+            "sim sweep-job scenarios/crash.toml --seeds 0..1000 --shards 16 --for parallel > sweep.sh",
+        ],
+        &[(Exit::Passed, "the job has been printed"), WRONG_INPUT],
+    ))]
+    SweepJob(SweepJobArgs),
 
     /// Checks that simulations are deterministic: runs each seed in two processes that differ as much as possible, and
     /// compares all events.

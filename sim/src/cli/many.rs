@@ -26,11 +26,8 @@ use kernel::{
     scenario::Scenario,
 };
 
-pub(crate) use self::arguments::ManyArgs;
-use self::{
-    collector::Collector,
-    variants::{variants, warn_of_other_arrivals},
-};
+pub(crate) use self::{arguments::ManyArgs, variants::variants};
+use self::{collector::Collector, variants::warn_of_other_arrivals};
 use crate::cli::{app, command::RunOptions, failed, interrupt, options::WORLD};
 
 /// Most runs of one folder, as their rows are kept in memory, about 2 kB each.
@@ -43,7 +40,14 @@ pub(crate) fn run(options: &RunOptions, seeds: Seeds, calibration: Calibration) 
     let time_limit = *time_limit;
     let base = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
     let shard = many.shard.unwrap_or(Shard::WHOLE);
-    let sweep = Sweep { variants: variants(args, &many.vary)?, seeds, shard, calibration, time_limit, app: app() };
+    let sweep = Sweep {
+        variants: variants(&args.scenario, &args.overrides, &many.vary)?,
+        seeds,
+        shard,
+        calibration,
+        time_limit,
+        app: app(),
+    };
     check_count(&sweep)?;
     warn_of_other_arrivals(&sweep.variants);
 

@@ -28,6 +28,7 @@ mod shrink;
 mod simulated;
 mod soundness;
 mod streaming;
+mod sweep_job;
 mod ties;
 mod tip;
 mod verify;

@@ -31,7 +31,7 @@ pub enum ShardError {
     #[error("a shard is its number and how many there are, such as 3/16")]
     NotAShard,
     /// The number is 0, or above the number of shards.
-    #[error("there is no shard {number} of {of}; they go from 1/{of} to {of}/{of}{}", if *number == 0 { ": to an index from 0 add one" } else { "" })]
+    #[error("there is no shard {number} of {of}; they go from 1/{of} to {of}/{of}{}", if *number == 0 { ": an index from 0 is written index:0/16" } else { "" })]
     OutOfRange {
         /// Number of the shard as given.
         number: u64,
@@ -61,8 +61,12 @@ impl FromStr for Shard {
 
     fn from_str(text: &str) -> Result<Self, ShardError> {
         let (number, of) = text.split_once('/').ok_or(ShardError::NotAShard)?;
-        let number = whole_number(number)?;
         let of = whole_number(of)?;
+        // A manifest of Kubernetes can name an index, and cannot add one to it.
+        let number = match number.trim().strip_prefix("index:") {
+            Some(index) => whole_number(index)?.saturating_add(1),
+            None => whole_number(number)?,
+        };
         if of == 0 {
             return Err(ShardError::NotAShard);
         }
@@ -116,12 +120,14 @@ mod tests {
     #[test]
     fn shards_are_numbered_from_one() {
         assert_eq!("16/16".parse(), Ok(Shard { number: 16, of: 16 }));
+        assert_eq!("index:0/16".parse(), Ok(Shard { number: 1, of: 16 }));
+        assert_eq!(message("index:16/16"), "there is no shard 17 of 16; they go from 1/16 to 16/16");
         assert_eq!(message("17/16"), "there is no shard 17 of 16; they go from 1/16 to 16/16");
         assert_eq!(
             message("0/16"),
-            "there is no shard 0 of 16; they go from 1/16 to 16/16: to an index from 0 add one"
+            "there is no shard 0 of 16; they go from 1/16 to 16/16: an index from 0 is written index:0/16"
         );
-        for text in ["", "3", "3/", "/16", "3/0", "-1/4", "3 of 16"] {
+        for text in ["", "3", "3/", "/16", "3/0", "-1/4", "3 of 16", "index:/4", "index:-1/4"] {
             assert_eq!(text.parse::<Shard>(), Err(ShardError::NotAShard), "{text}");
         }
     }

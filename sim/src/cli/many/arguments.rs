@@ -17,7 +17,7 @@ pub(crate) struct ManyArgs {
     #[arg(long, value_name = "KEY=VALUE,VALUE", requires = "seeds")]
     pub(super) vary: Vec<Axis>,
 
-    /// Runs one part of the seeds, to share the work between machines: 3/16 is the third of sixteen parts.
+    /// Runs one part of the seeds, to share the work between machines: 3/16 is the third of sixteen parts, and so is index:2/16.
     #[arg(long, value_name = "N/OF", requires = "seeds")]
     pub(super) shard: Option<Shard>,
 

@@ -1,8 +1,10 @@
 //! The variants of a sweep.
 
+use std::path::Path;
+
 use crate::sweep::Variant;
 use kernel::{
-    cli::{Failure, RunArgs, complain},
+    cli::{Failure, complain},
     experiment::sweep::{Axis, grid},
     scenario::{Load, Scenario, ScenarioError},
     visible::Visible,
@@ -14,12 +16,12 @@ use kernel::{
 /// # Errors
 ///
 /// Returns an error if the axes form no grid, or there is a value that no combination allows.
-pub(super) fn variants(args: &RunArgs, axes: &[Axis]) -> Result<Vec<Variant>, Failure> {
+pub(crate) fn variants(scenario: &Path, overrides: &[String], axes: &[Axis]) -> Result<Vec<Variant>, Failure> {
     let mut variants = Vec::<Variant>::new();
     let mut left_out = Vec::new();
     for settings in grid(axes).map_err(Failure::wrong_input)? {
-        let overrides: Vec<_> = args.overrides.iter().chain(&settings).cloned().collect();
-        match Scenario::load(&args.scenario, &overrides) {
+        let overrides: Vec<_> = overrides.iter().chain(&settings).cloned().collect();
+        match Scenario::load(scenario, &overrides) {
             Ok(scenario) => variants.push(Variant { settings, scenario }),
             Err(error) => left_out.push((settings, error)),
         }

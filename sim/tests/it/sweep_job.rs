@@ -1,0 +1,78 @@
+//! `sim sweep-job` prints jobs whose shards are commands that play.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use crate::command::{Ended, sim};
+
+const SCENARIO: &str =
+    "name = \"Storm_2\"\nduration = \"1s\"\nworkload = { sizes = [\"8x8\"] }\nload = { rate = 10.0 }\n";
+
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("storm.toml"), SCENARIO).unwrap();
+    folder
+}
+
+fn sweep_job(folder: &TempDir, arguments: &[&str]) -> Ended {
+    Ended::after(sim(folder.path()).args(["sweep-job", "storm.toml"]).args(arguments))
+}
+
+const SWEEP: [&str; 10] = [
+    "--seeds",
+    "0..6",
+    "--shards",
+    "3",
+    "--set",
+    "load.rate=20",
+    "--vary",
+    "client.retry.max_attempts=1,3",
+    "--out",
+    "shards of 1",
+];
+
+#[test]
+fn each_scheduler_has_its_job() {
+    let folder = folder();
+    for scheduler in ["kubernetes", "slurm", "parallel"] {
+        let ended = sweep_job(&folder, &[&SWEEP[..], &["--for", scheduler]].concat());
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        // The program's path is that of this build.
+        let text = ended.stdout.replace(env!("CARGO_BIN_EXE_sim"), "sim");
+        insta::assert_snapshot!(format!("job_of_{scheduler}"), text);
+    }
+}
+
+#[test]
+fn a_shard_is_played_by_the_line_of_its_script() {
+    let folder = folder();
+    let script = sweep_job(&folder, &[&SWEEP[..], &["--for", "slurm"]].concat()).stdout;
+    fs::write(folder.path().join("job.sh"), script).unwrap();
+    for task in ["1", "2", "3"] {
+        let mut shell = std::process::Command::new("sh");
+        let ended = Ended::after(shell.arg("job.sh").env("SLURM_ARRAY_TASK_ID", task).current_dir(folder.path()));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let rows = fs::read_to_string(folder.path().join(format!("shards of 1/shard-{task}/runs.jsonl"))).unwrap();
+        assert_eq!(rows.lines().count(), 4, "two seeds with two variants each: {rows}");
+    }
+}
+
+#[test]
+fn a_job_that_cannot_be_played_is_wrong_input() {
+    let folder = folder();
+    for (arguments, message) in [
+        (
+            &["--seeds", "0..6", "--shards", "7"][..],
+            "7 shards are more than the 6 seeds of 0..6; `--shards 6` is the most",
+        ),
+        (&["--seeds", "0..6", "--shards", "0"], "invalid value '0' for '--shards <N>'"),
+        (&["--seeds", "0..6", "--shards", "2", "--set", "load.rat=1"], "load.rate"),
+        (&["--seeds", "0..6", "--shards", "2", "--vary", "load.rat=1,2"], "load.rate"),
+        (&["--seeds", "0..6", "--shards", "2", "--calibration", "missing.toml"], "missing.toml"),
+    ] {
+        let ended = sweep_job(&folder, &[arguments, &["--for", "kubernetes"]].concat());
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+        assert!(ended.stderr.contains(message), "{ended:?}");
+    }
+}
