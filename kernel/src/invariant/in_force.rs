@@ -71,6 +71,10 @@ fn recorded(rows: &dyn Rows, description: &str, at: Duration) -> Option<u64> {
 
 /// Checks that each change is recorded once, when the scenario says, and that there is no other.
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
+    // Most runs have none, and a pass over the events of a long one takes its time.
+    if evidence.scenario.changes.is_empty() {
+        return;
+    }
     let epochs = evidence.scenario.epochs();
     let mut due: Vec<(u64, String)> =
         epochs.iter().filter_map(|epoch| Some((us(epoch.at), epoch.change.as_ref()?.description()))).collect();
