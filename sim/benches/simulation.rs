@@ -22,13 +22,21 @@ mod turns;
 
 use std::{path::Path, sync::atomic::AtomicU64, time::Duration};
 
-use all_policies::{ADAPTIVE, CACHE, OTHERS};
+use all_policies::{CACHE, OTHERS};
 use kernel::{
     run_folder::{Earlier, RunFolder, RunInfo},
     scenario::Scenario,
 };
 use rounds::{compare, fastest, medians_of_turns};
 use sim::{CompletedRun, Plan, run};
+
+/// Policies that adapt, each by itself, as two adaptive limits exclude each other.
+const ADAPTIVE: [&str; 4] = [
+    "client.adaptive_throttling.multiplier=2",
+    "client.adaptive_concurrency={ initial_limit = 1000, max_limit = 1000 }",
+    "client.adaptive_concurrency={ algorithm = \"aimd\", initial_limit = 1000, max_limit = 1000 }",
+    "servers.adaptive_queue=on",
+];
 
 /// Runs the parts that are named, as in `cargo bench -p sim -- request`, or all.
 fn main() {

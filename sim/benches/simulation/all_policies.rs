@@ -4,14 +4,6 @@
 /// Settings of the cache and the fallback.
 pub(crate) const CACHE: [&str; 2] = ["client.cache.ttl=1ns", "client.fallback.kind=stale"];
 
-/// Policies that adapt, each by itself, as two adaptive limits exclude each other.
-pub(crate) const ADAPTIVE: [&str; 4] = [
-    "client.adaptive_throttling.multiplier=2",
-    "client.adaptive_concurrency={ initial_limit = 1000, max_limit = 1000 }",
-    "client.adaptive_concurrency={ algorithm = \"aimd\", initial_limit = 1000, max_limit = 1000 }",
-    "servers.adaptive_queue=on",
-];
-
 /// Settings of all other policies.
 pub(crate) const OTHERS: [&str; 14] = [
     "client.wait_for_ready=true",
