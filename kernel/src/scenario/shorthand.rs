@@ -106,12 +106,16 @@ mod tests {
         optional_tables(TABLE, "", &mut keys);
         assert!(keys.len() > 10, "{keys:?}");
         let with = |value: &'static str| keys.iter().map(move |key| format!("{key}={value}"));
-        let on: Vec<_> = ["client.retry.max_attempts=1".to_owned()].into_iter().chain(with("on")).collect();
+        // The two limits on attempts that adapt exclude each other.
+        let on = with("on").filter(|setting| setting != "client.adaptive_throttling=on");
+        let on: Vec<_> = ["client.retry.max_attempts=1".to_owned()].into_iter().chain(on).collect();
         let as_written = parse(&on);
         assert!(as_written.servers.admission.is_some() && as_written.client.policies.slow_start.is_some());
         let off: Vec<_> = on.into_iter().chain(with("off")).collect();
         let switched = parse(&off);
         assert_eq!((switched.servers.admission, switched.client.policies), (None, Policies::default()));
         assert_eq!((as_written.nemesis.is_some(), switched.nemesis), (true, None));
+        let throttling = ["on", "off"].map(|value| parse(&[format!("client.adaptive_throttling={value}")]));
+        assert_eq!(throttling.map(|scenario| scenario.client.policies.adaptive_throttling.is_some()), [true, false]);
     }
 }

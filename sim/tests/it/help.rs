@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::command::{Ended, sim};
 
 /// The subcommands that the help of `sim` shows.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "run",
     "new",
     "list",
@@ -18,6 +18,7 @@ const COMMANDS: [&str; 13] = [
     "hunt",
     "shrink",
     "tip",
+    "sweep-job",
     "verify",
     "completions",
     "man",

@@ -67,8 +67,8 @@ fn a_job_that_cannot_be_played_is_wrong_input() {
             "7 shards are more than the 6 seeds of 0..6; `--shards 6` is the most",
         ),
         (&["--seeds", "0..6", "--shards", "0"], "invalid value '0' for '--shards <N>'"),
-        (&["--seeds", "0..6", "--shards", "2", "--set", "load.rat=1"], "load.rate"),
-        (&["--seeds", "0..6", "--shards", "2", "--vary", "load.rat=1,2"], "load.rate"),
+        (&["--seeds", "0..6", "--shards", "2", "--set", "load.rat=1"], "did you mean `rate`?"),
+        (&["--seeds", "0..6", "--shards", "2", "--vary", "load.rat=1,2"], "did you mean `rate`?"),
         (&["--seeds", "0..6", "--shards", "2", "--calibration", "missing.toml"], "missing.toml"),
     ] {
         let ended = sweep_job(&folder, &[arguments, &["--for", "kubernetes"]].concat());

@@ -233,6 +233,16 @@ mod tests {
                 "client.circuit_breaker.sliding_window_duration",
                 "client.circuit_breaker.max_wait_duration_in_half_open",
                 "client.circuit_breaker.ignored_status_codes",
+                "client.adaptive_throttling.window",
+                "client.adaptive_concurrency.algorithm",
+                "client.adaptive_concurrency.initial_limit",
+                "client.adaptive_concurrency.smoothing",
+                "client.adaptive_concurrency.queue_size",
+                "client.adaptive_concurrency.long_window",
+                "client.adaptive_concurrency.tolerance",
+                "client.adaptive_concurrency.backoff_ratio",
+                "client.adaptive_concurrency.timeout",
+                "client.adaptive_concurrency.drop_status_codes",
             ]
         );
     }
