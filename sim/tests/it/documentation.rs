@@ -33,10 +33,16 @@ use crate::documentation::{
 };
 
 /// The documents, relative to the root of the repository.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "scenarios/README.md",
     "scenarios/adaptive_limits.md",
+    "scenarios/labs/README.md",
+    "scenarios/labs/baseline.md",
+    "scenarios/labs/breaker.md",
+    "scenarios/labs/retry.md",
+    "scenarios/labs/chaos.md",
+    "scenarios/labs/cap.md",
     "kernel/README.md",
     "sim/README.md",
     "real/README.md",
@@ -45,7 +51,17 @@ const DOCUMENTS: [&str; 8] = [
 ];
 
 /// The documents whose `console` blocks are run: those that show commands of `sim`.
-const RUN: [&str; 3] = ["README.md", "scenarios/README.md", "sim/README.md"];
+const RUN: [&str; 9] = [
+    "README.md",
+    "scenarios/README.md",
+    "scenarios/labs/README.md",
+    "scenarios/labs/baseline.md",
+    "scenarios/labs/breaker.md",
+    "scenarios/labs/retry.md",
+    "scenarios/labs/chaos.md",
+    "scenarios/labs/cap.md",
+    "sim/README.md",
+];
 
 const PICTURE: &str = "sim/pictures/terminal.svg";
 const REFERENCE: &str = "scenarios/README.md";

@@ -17,6 +17,7 @@ mod folders;
 mod help;
 mod hostile;
 mod kills;
+mod labs;
 mod many;
 mod metrics;
 mod pinned;

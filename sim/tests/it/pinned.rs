@@ -22,7 +22,7 @@ const DRAWN_SEEDS: u64 = 20;
 
 /// Files that came after the table of drawn runs. It pairs files and seeds by their places, so these come behind the others, in the
 /// order in which they came.
-const LATER: [&str; 7] = [
+const LATER: [&str; 9] = [
     "scenarios/closed_loop.toml",
     "scenarios/rush_hour.toml",
     "scenarios/rolling_restart.toml",
@@ -30,16 +30,18 @@ const LATER: [&str; 7] = [
     "scenarios/half_open.toml",
     "scenarios/flapping.toml",
     "scenarios/operator.toml",
+    "scenarios/labs/cap_stale.toml",
+    "scenarios/labs/cap_refused.toml",
 ];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The files of `scenarios/` and of `scenarios/corpus/`, sorted, as paths from the workspace's root.
+/// The files of `scenarios/`, of `scenarios/corpus/` and of `scenarios/labs/`, sorted, as paths from the workspace's root.
 fn scenario_files() -> Vec<String> {
     let mut files = Vec::new();
-    for folder in ["scenarios", "scenarios/corpus"] {
+    for folder in ["scenarios", "scenarios/corpus", "scenarios/labs"] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if name.ends_with(".toml") {

@@ -75,7 +75,7 @@ impl Stock for Depot {
             for step in 0..STEPS {
                 time::sleep(Duration::from_millis(20)).await;
                 if sender.send(TrackReply { order, step }).await.is_err() {
-                    return; // nobody reads any more
+                    return; // its reader has gone
                 }
             }
         });

@@ -84,7 +84,7 @@ fn a_ticker_is_gone_with_its_process() {
     let (first, second): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, at, _)| *at < secs(3));
     assert!(first.iter().all(|(_, at, _)| *at <= secs(2)), "{first:?}");
     assert!(first.iter().map(|(.., delivery)| *delivery).eq(0..first.len() as u64), "{first:?}");
-    // That of the next process begins anew.
+    // That of the next process begins from 0.
     assert!(
         second.len() > 50 && second.iter().map(|(.., delivery)| *delivery).eq(0..second.len() as u64),
         "{second:?}"
@@ -104,7 +104,7 @@ struct Stuck;
 impl Stock for Stuck {
     async fn reserve(&self, _: Request<ReserveRequest>) -> Result<Response<ReserveReply>, Status> {
         Notify::new().notified().await;
-        unreachable!("nobody notifies")
+        unreachable!("nothing notifies it")
     }
 
     type TrackStream = BoxStream<'static, Result<TrackReply, Status>>;
