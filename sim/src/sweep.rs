@@ -149,7 +149,10 @@ mod tests {
 
     #[test]
     fn a_run_that_is_stopped_has_a_row_that_says_why() {
-        let sweep = Sweep { time_limit: Duration::ZERO, ..sweep(1, Shard::WHOLE) };
+        let mut sweep = Sweep { time_limit: Duration::ZERO, ..sweep(1, Shard::WHOLE) };
+        // It takes long enough to be stopped, however late the thread is that looks at the time.
+        let long = "name = \"long\"\nduration = \"2h\"\n[load]\nrate = 50\n";
+        sweep.variants[0].scenario = Scenario::parse("long.toml", long, &[]).unwrap();
         let row = sweep.run(Task { variant: 0, seed: 5 }).unwrap();
         let reason = row.stopped.as_ref().unwrap();
         assert!(

@@ -4,11 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use rand::RngExt;
-use sim::{App, Call, Host};
-use tokio::{sync::mpsc, time};
-use tonic::{Request, Response, Status};
-
-use crate::{
+use shop::{
     CENTS, STEPS,
     proto::{
         ReserveReply, ReserveRequest, TrackReply, TrackRequest,
@@ -16,6 +12,9 @@ use crate::{
     },
     reserve, track,
 };
+use sim::{App, Call, Host};
+use tokio::{sync::mpsc, time};
+use tonic::{Request, Response, Status};
 
 /// The time between two deliveries.
 pub const DELIVERY: Duration = Duration::from_millis(50);

@@ -8,18 +8,16 @@ use proto::{stock_client::StockClient, stock_server::Stock, stock_server::StockS
 use sim::{App, BoxError, Call, Host, Shape};
 use tonic::{Request, Response, Status};
 
-pub mod depot;
-
 /// The generated code.
 pub mod proto {
     tonic::include_proto!("shop.v1");
 }
 
 /// The price of an item, in cents.
-const CENTS: u64 = 250;
+pub const CENTS: u64 = 250;
 
 /// The steps of a parcel on its way.
-const STEPS: u64 = 10;
+pub const STEPS: u64 = 10;
 
 /// The service, in one process.
 pub struct Warehouse(pub Host);

@@ -1,5 +1,8 @@
 //! A service that is written with tokio alone: its clock, tasks and randomness are those of the simulation.
 
+#[path = "../src/depot.rs"]
+mod depot;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -10,7 +13,6 @@ use futures_util::{
     stream::{BoxStream, pending},
 };
 use shop::{
-    depot,
     proto::{
         ReserveReply, ReserveRequest, TrackReply, TrackRequest,
         stock_server::{Stock, StockServer},

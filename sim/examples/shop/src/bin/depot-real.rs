@@ -1,5 +1,8 @@
 //! Plays the depot on real processes.
 
+#[path = "../depot.rs"]
+mod depot;
+
 fn main() -> std::process::ExitCode {
-    real::main(shop::depot::app())
+    real::main(depot::app())
 }

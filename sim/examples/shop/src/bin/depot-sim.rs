@@ -1,5 +1,8 @@
 //! Plays the depot in the simulation.
 
+#[path = "../depot.rs"]
+mod depot;
+
 fn main() -> std::process::ExitCode {
-    sim::main(shop::depot::app())
+    sim::main(depot::app())
 }
