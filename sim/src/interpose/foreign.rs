@@ -1,7 +1,10 @@
 //! Threads and sockets, which a simulation refuses: no virtual time decides when they do what they do.
 
 use super::original::Original;
-use crate::misuse::{self, Foreign};
+use crate::{
+    misuse::{self, Foreign},
+    process::turn,
+};
 
 type Start = extern "C" fn(*mut libc::c_void) -> *mut libc::c_void;
 
@@ -11,8 +14,8 @@ type PthreadCreate =
 /// The original, and the error if there is none.
 static PTHREAD_CREATE: Original = Original::named(c"pthread_create");
 
-/// Replaces libc's `pthread_create`: code of a simulation starts no thread. Elsewhere it is libc's. A fuzz target's sanitizer has one of
-/// its own.
+/// Replaces libc's `pthread_create`: a thread that code of a simulation starts ends the run. Elsewhere it is libc's. A fuzz target's
+/// sanitizer has one of its own.
 ///
 /// # Safety
 ///
@@ -24,7 +27,9 @@ unsafe extern "C" fn pthread_create(
     start: Start,
     argument: *mut libc::c_void,
 ) -> libc::c_int {
-    if misuse::refuses(Foreign::Thread) {
+    // Outside of the turn of a process, the thread starts all the same, and the run ends behind the step: a runtime whose clock is paused does
+    // not move it while it has work for a thread, and would wait for one that it did not get.
+    if misuse::refuses(Foreign::Thread) && turn::is_any() {
         return libc::EAGAIN;
     }
     let original = PTHREAD_CREATE.address();
@@ -65,7 +70,10 @@ mod tests {
         assert!(UdpSocket::bind("127.0.0.1:0").is_ok());
         let simulation = thread::spawn(|| {
             let refusing = misuse::Refusing::begin();
-            let thread = thread::Builder::new().spawn(|| ()).map(drop).map_err(|error| error.raw_os_error());
+            let start = || thread::Builder::new().spawn(|| ()).map(drop).map_err(|error| error.raw_os_error());
+            let outside = (start(), misuse::take_refused());
+            assert_eq!(outside, (Ok(()), Some(Foreign::Thread)), "outside of a turn it is only noted");
+            let thread = turn::within((0, 0), start);
             let first = misuse::take_refused();
             let socket = UdpSocket::bind("127.0.0.1:0").map(drop).map_err(|error| error.kind());
             let second = misuse::take_refused();

@@ -48,6 +48,19 @@ pub(super) fn is_of(key: Key) -> bool {
     CURRENT.try_with(Cell::get).is_ok_and(|current| current == Some(key))
 }
 
+/// Returns whether it is the turn of any process on this thread.
+pub(crate) fn is_any() -> bool {
+    // A thread that ends may have no variables any more.
+    CURRENT.try_with(Cell::get).is_ok_and(|current| current.is_some())
+}
+
+/// Runs `code` as in the turn of a process.
+#[cfg(test)]
+pub(crate) fn within<T>(key: Key, code: impl FnOnce() -> T) -> T {
+    let _turn = Turn::begin(key);
+    code()
+}
+
 /// Runs `begin` and what is ready then in `runtime`, and returns what the runtime waits for.
 pub(super) fn turn(key: Key, runtime: &Runtime, begin: impl FnOnce()) -> Rest {
     let _turn = Turn::begin(key);
@@ -65,8 +78,7 @@ pub(super) fn turn(key: Key, runtime: &Runtime, begin: impl FnOnce()) -> Rest {
 /// Is called in place of `epoll_wait`, with its timeout in milliseconds. Returns false if the present thread is in no turn of a process.
 /// Otherwise there are no events, and the turn ends if the runtime would wait.
 pub(crate) fn parks(timeout_ms: i32) -> bool {
-    // A thread that ends may have no variables any more.
-    if CURRENT.try_with(Cell::get).ok().flatten().is_none() {
+    if !is_any() {
         return false;
     }
     let looks = LOOKS.get() + 1;
