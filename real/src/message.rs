@@ -94,7 +94,7 @@ pub(crate) fn line(message: &impl Serialize) -> String {
 /// Sends reports to the orchestrator, over standard output.
 pub(crate) struct ToOrchestrator {
     outbox: Arc<Outbox<Stdout>>,
-    /// What was measured since the last report of it; `None` if nothing is to be measured.
+    /// What was measured since the last report of it; `None` if it measures nothing.
     measured: Option<Mutex<Measured>>,
 }
 

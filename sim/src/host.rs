@@ -18,7 +18,7 @@ use crate::{
     net::{Backlog, Connection, Net},
     process::Processes,
     processors::Processors,
-    stream::SimStream,
+    stream::SocketEnd,
     system::System,
     tasks::Tasks,
 };
@@ -159,14 +159,14 @@ impl World for Host {
         Box::pin(async move {
             let net = &self.shared.net;
             let connection = net.connect(self.id, self.named(server)?).await?;
-            Ok(Box::new(SimStream::new(connection, &net.activity)) as BoxStream)
+            Ok(Box::new(SocketEnd::stream(connection, &net.activity)) as BoxStream)
         })
     }
 
     fn listen(&self) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         Box::pin(async {
             let activity = self.shared.net.activity.clone();
-            let backlog = self.accept(move |connection| Box::new(SimStream::new(connection, &activity))).await?;
+            let backlog = self.accept(move |connection| Box::new(SocketEnd::stream(connection, &activity))).await?;
             Ok(Box::new(backlog) as Box<dyn Listener>)
         })
     }

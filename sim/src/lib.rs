@@ -13,6 +13,7 @@ compile_error!(
 );
 
 mod activity;
+mod byte_stream;
 pub mod calibration;
 #[cfg(feature = "canaries")]
 pub mod canary;

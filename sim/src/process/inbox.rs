@@ -22,7 +22,7 @@ use crate::{misuse::Misuse, virtual_time};
 pub(super) struct Inbox {
     key: Key,
     turns: Arc<Turns>,
-    /// What is to be done in the next turn, in order; `None` once the process has ended.
+    /// Work for the next turn, in order; `None` once the process has ended.
     due: Mutex<Option<Vec<Due>>>,
     /// It is stopped, and gets a turn when it continues.
     is_stopped: AtomicBool,
@@ -30,7 +30,7 @@ pub(super) struct Inbox {
     waker: Waker,
 }
 
-/// What is to be done in a turn.
+/// Work for a turn.
 enum Due {
     Wake(Waker),
     Do(Job),

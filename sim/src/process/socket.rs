@@ -9,20 +9,18 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
-use kernel::{
-    sync::lock,
-    world::{Stream, gather},
-};
+use kernel::sync::lock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::TcpStream;
 
 use super::inbox::{Inbox, InboxWaker};
 use crate::{
     activity::Activity,
+    byte_stream::{ByteStream, ChunkEnd},
     net::Connection,
     pipe::{Head, Pipe},
 };
@@ -40,9 +38,9 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Chunks that the process has written, whose tokens are to be sent.
+    /// Chunks that the process has written, whose tokens have not been sent.
     unsent: usize,
-    /// Chunks that the process has read, whose tokens are to be taken.
+    /// Chunks that the process has read, whose tokens have not been taken.
     untaken: usize,
     /// The process sends nothing any more.
     is_shut: bool,
@@ -78,29 +76,27 @@ impl Shared {
 }
 
 /// Returns the end of a connection that a process has, and the task of its operating system.
-pub(super) fn ends(connection: Connection, inbox: &Arc<Inbox>, activity: &Activity) -> (ProcessEnd, OutsideEnd) {
+pub(super) fn ends(
+    connection: Connection,
+    inbox: &Arc<Inbox>,
+    activity: &Activity,
+) -> (ByteStream<ProcessEnd>, OutsideEnd) {
     let Connection { socket, outgoing, incoming } = connection;
     let shared = Arc::new(Shared { outgoing, incoming, activity: activity.clone(), state: Mutex::default() });
     let [reader, writer] = [(); 2].map(|()| InboxWaker::of(inbox.clone()));
-    let end = ProcessEnd { shared: shared.clone(), unread: Bytes::new(), reader, writer };
-    (end, OutsideEnd { shared, socket, has_ended: false, is_shut: false })
+    let end = ProcessEnd { shared: shared.clone(), reader, writer };
+    (ByteStream::new(end), OutsideEnd { shared, socket, has_ended: false, is_shut: false })
 }
 
 /// The end of a connection that the process reads and writes.
 pub(super) struct ProcessEnd {
     shared: Arc<Shared>,
-    /// The rest of an arrived chunk, which has yet to be read.
-    unread: Bytes,
     reader: InboxWaker,
     writer: InboxWaker,
 }
 
-impl ProcessEnd {
-    /// Waits until there are unread bytes, or the stream has ended. When it is ready and nothing is unread, the stream has ended.
-    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.unread.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
+impl ChunkEnd for ProcessEnd {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let Shared { incoming, activity, .. } = &*self.shared;
         let waker = self.reader.for_task(cx.waker());
         let head = incoming.head(waker);
@@ -108,15 +104,15 @@ impl ProcessEnd {
         match head {
             Head::OnItsWay => Poll::Pending,
             Head::Chunk | Head::Joined => {
-                self.unread = incoming.pop().expect("it is the head");
+                let chunk = incoming.pop().expect("it is the head");
                 if head == Head::Chunk {
                     state.untaken += 1;
                     self.shared.wake_outside(state);
                 }
-                Poll::Ready(Ok(()))
+                Poll::Ready(Ok(chunk))
             }
             Head::Nothing => match state.end {
-                Some(end) if incoming.has_ended() => Poll::Ready(end.map_err(io::Error::from)),
+                Some(end) if incoming.has_ended() => Poll::Ready(end.map(|()| Bytes::new()).map_err(io::Error::from)),
                 _ => {
                     state.reader = Some(waker.clone());
                     // The end is here before turmoil's: that takes another step, and the clock must not move until then.
@@ -129,7 +125,6 @@ impl ProcessEnd {
         }
     }
 
-    /// Sends a chunk. Until the network has carried it here that the other side has closed, chunks are lost without an error.
     fn poll_send(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Poll<io::Result<()>> {
         let Shared { outgoing, incoming, .. } = &*self.shared;
         let mut state = self.shared.state();
@@ -149,72 +144,12 @@ impl ProcessEnd {
         self.shared.act_outside(state);
         Poll::Ready(Ok(()))
     }
-}
 
-impl Stream for ProcessEnd {
-    fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        ready!(self.poll_unread(cx))?;
-        Poll::Ready(Ok(std::mem::take(&mut self.unread)))
-    }
-
-    fn poll_write_chunk(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx, chunk.clone()))?;
-        chunk.clear();
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn keeps_chunks(&self) -> bool {
-        true
-    }
-}
-
-impl AsyncRead for ProcessEnd {
-    /// Fills `buf` with as much as has arrived.
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        while buf.remaining() > 0 {
-            match self.poll_unread(cx) {
-                Poll::Ready(Ok(())) if self.unread.is_empty() => break,
-                Poll::Ready(Ok(())) => {}
-                // An error, or the wait for more, is left for the next read: this one has bytes to return.
-                _ if buf.filled().len() > before => break,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-            let taken = self.unread.len().min(buf.remaining());
-            buf.put_slice(&self.unread.split_to(taken));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for ProcessEnd {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let chunk = gather(bufs);
-        let length = chunk.len();
-        if length > 0 {
-            ready!(self.poll_send(cx, chunk))?;
-        }
-        Poll::Ready(Ok(length))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.shared.outgoing.end();
         let mut state = self.shared.state();
         state.is_shut = true;

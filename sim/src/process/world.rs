@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     activity::Activity,
+    byte_stream::ByteStream,
     host::Host,
     net::{Backlog, Connection},
 };
@@ -61,7 +62,7 @@ impl ProcessWorld {
 }
 
 /// Returns the process's end of a connection, whose other end is a task of its operating system.
-fn end_of(host: &Host, inbox: &Arc<Inbox>, connection: Connection) -> ProcessEnd {
+fn end_of(host: &Host, inbox: &Arc<Inbox>, connection: Connection) -> ByteStream<ProcessEnd> {
     let (end, outside) = socket::ends(connection, inbox, &host.shared.net.activity);
     host.spawn_outside(Box::pin(outside));
     end
