@@ -13,6 +13,8 @@ pub mod coldness;
 #[cfg(feature = "service")]
 mod context;
 pub mod coverage;
+pub mod detect;
+pub mod dice;
 pub mod distribution;
 pub mod entropy;
 pub mod experiment;

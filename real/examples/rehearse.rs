@@ -46,7 +46,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let place = tempfile::tempdir()?;
     let mut folder = RunFolder::prepare(&place.path().join("run"), Earlier::Replace)?;
     let info = RunInfo::new("real", 7);
-    let plan = Plan { scenario, seed: info.seed, logs: folder.logs()?, view: View::Lines, measures_computing: false };
+    let plan = Plan {
+        scenario,
+        seed: info.seed,
+        logs: folder.logs()?,
+        view: View::Lines,
+        measures_computing: false,
+        detect: None,
+    };
     let played = real::play(&plan, &mut folder, &info)?;
     let written = folder.conclude(&plan.scenario, &info, played.end)?;
     print!("{}", written.summary.render());

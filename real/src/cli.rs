@@ -4,6 +4,7 @@ use std::{
     env,
     io::{self, IsTerminal},
     process::ExitCode,
+    time::Duration,
 };
 
 use crate::{
@@ -33,6 +34,7 @@ use kernel::{
         help::{NO_VERDICT, VERDICT},
         help_sections, print, program,
     },
+    detect::parse_step,
     export::Observer,
     run_folder::{Earlier, RunInfo},
 };
@@ -70,6 +72,11 @@ struct RunOptions {
 
     #[command(flatten)]
     metrics: MetricsArgs,
+
+    /// Watches the results with detectors of anomalies, in steps of this length, and shows their alarms; metrics have them, too. The
+    /// first 30 steps are for learning.
+    #[arg(long, value_name = "TIME", value_parser = parse_step)]
+    detect: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -220,7 +227,7 @@ pub fn main(app: impl Into<Option<App>>) -> ExitCode {
 /// Runs the command that the command line asks for.
 fn run(command: &Command) -> Result<Exit, Failure> {
     match command {
-        Command::Run(options) => run_scenario(&options.run, view(options.plain), &options.metrics),
+        Command::Run(options) => run_scenario(options),
         Command::Doctor => examine(),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Fidelity(args) => fidelity::run(args),
@@ -257,7 +264,9 @@ fn view(plain: bool) -> View {
     if plain || dumb || diagnostics::are_on() || !io::stderr().is_terminal() { View::Lines } else { View::Dashboard }
 }
 
-fn run_scenario(args: &RunArgs, view: View, metrics: &MetricsArgs) -> Result<Exit, Failure> {
+fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
+    let RunOptions { run: args, plain, metrics, .. } = options;
+    let view = view(*plain);
     let outlets = metrics.open()?;
     let mut session = Session::open(args, WORLD, Earlier::Keep)?;
     app::check(&session.scenario.workload).map_err(Failure::wrong_input)?;
@@ -266,8 +275,15 @@ fn run_scenario(args: &RunArgs, view: View, metrics: &MetricsArgs) -> Result<Exi
     info.host = Some(facts::host());
     info.started = Some(facts::now());
 
-    let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, logs, view, measures_computing: false };
-    let observer = || Observer::of_run(&session.scenario, args.seed, WORLD);
+    let scenario = session.scenario.clone();
+    let plan = Plan { scenario, seed: args.seed, logs, view, measures_computing: false, detect: options.detect };
+    let observer = || {
+        let mut observer = Observer::of_run(&session.scenario, args.seed, WORLD);
+        if options.detect.is_some() {
+            observer.add_detectors();
+        }
+        observer
+    };
     let exporter = outlets.map(|outlets| Exporter::start(outlets, observer())).transpose()?;
     let played = play_exported(&plan, &mut session.folder, &info, exporter)
         .map_err(|error| error.into_failure(session.folder.remains()))?;

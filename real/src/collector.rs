@@ -2,12 +2,15 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
 };
 
 use kernel::{
+    detect::LiveWatches,
     export::Observer,
     record::{EventRow, Name, Row, Sink},
+    sync::lock,
 };
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 
@@ -25,6 +28,8 @@ pub(crate) struct Collector {
     queue: Arc<Queue>,
     live: Live,
     exporter: Option<Exporter>,
+    /// The detectors of anomalies, if the results are watched.
+    detectors: Option<Mutex<LiveWatches>>,
 }
 
 /// The end of the load process's output.
@@ -36,9 +41,11 @@ pub(crate) enum LoadEnded {
 }
 
 impl Collector {
-    /// A collector that passes each row to `queue`, to `live`, and to `exporter` if metrics are exported.
-    pub(crate) fn new(queue: Arc<Queue>, live: Live, exporter: Option<Exporter>) -> Arc<Self> {
-        Arc::new(Self { queue, live, exporter })
+    /// A collector that passes each row to `queue`, to `live`, and to `exporter` if metrics are exported. With the length of a step,
+    /// detectors of anomalies watch the results.
+    pub(crate) fn new(queue: Arc<Queue>, live: Live, exporter: Option<Exporter>, step: Option<Duration>) -> Arc<Self> {
+        let detectors = step.map(|step| Mutex::new(LiveWatches::new(step)));
+        Arc::new(Self { queue, live, exporter, detectors })
     }
 
     /// Collects the rows of the load process, until the load ends.
@@ -82,6 +89,21 @@ impl Collector {
         }
     }
 
+    /// Passes a row to the detectors, and their alarms to the view and the metrics.
+    fn watch(&self, row: &Row) {
+        let Some(detectors) = &self.detectors else { return };
+        let alarms = match row {
+            Row::Request(row) => lock(detectors).add(&row.into()),
+            // While all calls hang, what else happens says how late it is.
+            Row::Event(row) => lock(detectors).advance(row.at_us),
+            Row::Attempt(_) => Vec::new(),
+        };
+        for alarm in alarms {
+            self.export(|observer| observer.take_alarm(&alarm));
+            self.live.show(LiveUpdate::Alarm(alarm));
+        }
+    }
+
     /// Shows that a signal has asked the run to end.
     pub(crate) fn interrupted(&self) {
         self.live.show(LiveUpdate::Interrupted);
@@ -97,6 +119,7 @@ impl Sink for Collector {
     fn take(&self, row: Row) {
         self.live.row(&row);
         self.export(|observer| observer.take(&row));
+        self.watch(&row);
         self.queue.push(&row);
     }
 }

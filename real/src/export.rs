@@ -1,4 +1,4 @@
-//! Metrics of a process for Prometheus, at an HTTP endpoint of the loopback device, and for a collector of OpenTelemetry.
+//! Metrics of a process for Prometheus, at an HTTP endpoint, and for a collector of OpenTelemetry.
 //!
 //! | module | contents |
 //! | --- | --- |
@@ -26,6 +26,8 @@ use kernel::{
     sync::lock,
 };
 
+use crate::remote::RemoteArgs;
+
 pub(crate) use endpoint::Endpoint;
 use endpoint::Serving;
 use push::{Collector, Sending};
@@ -34,27 +36,26 @@ use push::{Collector, Sending};
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct MetricsArgs {
     /// The address at which Prometheus reads metrics: a port of the loopback device, or HOST:PORT; port 0 chooses a free one.
-    #[arg(long, value_name = "ADDR", value_parser = loopback)]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     metrics: Option<SocketAddr>,
 
     /// The URL of a collector to send metrics to by OTLP over HTTP, every five seconds, such as http://127.0.0.1:4318.
     #[arg(long, value_name = "URL", value_parser = push::url)]
     otlp: Option<String>,
+
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
-/// Parses a port of the loopback device, or one of its addresses and a port.
-fn loopback(text: &str) -> Result<SocketAddr, String> {
+/// Parses a port of the loopback device, or an address and a port.
+fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
     let named = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     match named.parse::<SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() => Ok(address),
-        Ok(_) => {
-            Err("metrics are for this machine alone; write an address of the loopback device, such as 127.0.0.1:9464"
-                .into())
-        }
-        Err(_) => Err("write PORT or HOST:PORT of the loopback device, such as 127.0.0.1:9464".into()),
+        Ok(address) => Ok(address),
+        Err(_) => Err("write PORT or HOST:PORT, such as 127.0.0.1:9464".into()),
     }
 }
 
@@ -68,11 +69,17 @@ impl MetricsArgs {
     pub(crate) fn words(&self, address: Option<SocketAddr>) -> Vec<String> {
         let address = address.map(|address| ["--metrics".to_owned(), address.to_string()]);
         let collector = self.otlp.as_ref().map(|url| ["--otlp".to_owned(), url.clone()]);
-        address.into_iter().chain(collector).flatten().collect()
+        address.into_iter().chain(collector).flatten().chain(self.remote.words()).collect()
+    }
+
+    /// Returns whether other machines are allowed.
+    pub(crate) fn remote(&self) -> RemoteArgs {
+        self.remote
     }
 
     /// Listens at the address, if there is one, and prints it on standard error. Meant for before anything starts.
     pub(crate) fn open(&self) -> Result<Option<Outlets>, Failure> {
+        self.metrics.map_or(Ok(()), |address| self.remote.check("--metrics", address.ip()))?;
         let endpoint = self.metrics.map(Endpoint::listen).transpose()?;
         if let Some(endpoint) = &endpoint {
             eprintln!("metrics are at http://{}/metrics", endpoint.address());
@@ -156,11 +163,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_of_the_loopback_device() {
-        assert_eq!(loopback("9464"), Ok(([127, 0, 0, 1], 9464).into()));
-        assert_eq!(loopback("localhost:0"), Ok(([127, 0, 0, 1], 0).into()));
-        assert_eq!(loopback("[::1]:1"), Ok((std::net::Ipv6Addr::LOCALHOST, 1).into()));
-        assert!(loopback("0.0.0.0:9464").is_err_and(|message| message.contains("of the loopback device")));
-        assert!(loopback("9464x").is_err_and(|message| message.contains("HOST:PORT")));
+    fn a_port_alone_is_of_the_loopback_device() {
+        assert_eq!(address("9464"), Ok(([127, 0, 0, 1], 9464).into()));
+        assert_eq!(address("localhost:0"), Ok(([127, 0, 0, 1], 0).into()));
+        assert_eq!(address("[::1]:1"), Ok((std::net::Ipv6Addr::LOCALHOST, 1).into()));
+        assert_eq!(address("0.0.0.0:9464"), Ok(([0, 0, 0, 0], 9464).into()));
+        assert!(address("9464x").is_err_and(|message| message.contains("HOST:PORT")));
     }
 }

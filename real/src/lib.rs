@@ -32,6 +32,7 @@ mod outbox;
 mod process;
 mod recording;
 mod rehearsal;
+mod remote;
 mod replica;
 pub mod role;
 mod tcp;

@@ -34,6 +34,7 @@ use std::{
 };
 
 use kernel::{
+    detect::LiveAlarm,
     record::{Event, Row},
     scenario::Expectation,
 };
@@ -76,6 +77,8 @@ pub(crate) enum LiveUpdate {
     Row(Row),
     /// A new process of a replica.
     Process { server: String, pid: Option<u32> },
+    /// An alarm of a detector of anomalies is raised or ends.
+    Alarm(LiveAlarm),
     /// A signal has asked the run to end.
     Interrupted,
     /// Updates before this one were dropped.

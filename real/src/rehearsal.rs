@@ -72,6 +72,8 @@ pub struct Plan {
     pub view: View,
     /// The services of an app record how long they compute, for a calibration.
     pub measures_computing: bool,
+    /// Detectors of anomalies watch the results in steps of this length; none without it.
+    pub detect: Option<Duration>,
 }
 
 /// The result of a run, beside its rows.
@@ -229,7 +231,7 @@ impl ReadyProcesses {
         let clock = Clock::since(epoch_us * 1_000);
         let world = world(&replicas, clock, &timer);
         let live = Live::start(clock, &overview(plan), plan.view).map_err(system("cannot start a thread"))?;
-        let collector = Collector::new(recording.queue(), live, exporter);
+        let collector = Collector::new(recording.queue(), live, exporter, plan.detect);
         let run = ActiveRun { plan, world, replicas, generator, collector: collector.clone(), timer };
         let mut outputs = ReplicaOutputs { new: outputs, epoch_us, collections: FuturesUnordered::new() };
         let mut load = pin!(collector.collect_load(reports).fuse());

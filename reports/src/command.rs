@@ -27,6 +27,7 @@ use self::report::{Report, ReportFolder, Shown};
 use crate::{
     analyse::RunAnalysis,
     compare::{Comparison, WHOLE},
+    detect::{self, DetectOptions, RunAlarms},
     distribution::{self, Distribution, NamedDistribution},
     export,
     fidelity::{self, Fidelity},
@@ -56,6 +57,10 @@ pub fn run(options: &Options) -> Result<CommandOutput, Failure> {
     match &options.command {
         Some(Command::Fidelity(options)) => return report_fidelity(options),
         Some(Command::Merge(options)) => return merge_shards(options),
+        Some(Command::Detect(options)) => return detect_in_run(options),
+        Some(Command::DetectBench(options)) => {
+            return detect::bench(options).map(|text| CommandOutput { exit: Exit::Passed, text });
+        }
         Some(Command::Completions(args)) => return Ok(printed(args.run(Options::command()))),
         Some(Command::Man(args)) => return args.run(Options::command()).map(printed),
         None => {}
@@ -95,6 +100,14 @@ fn show_requests(mapping: &Mapping, options: &Options) -> Result<CommandOutput, 
     }
     let texts: Vec<String> = timelines.iter().map(Timeline::text).collect();
     Ok(CommandOutput { exit: Exit::Passed, text: texts.join("\n") })
+}
+
+/// Prints the alarms of detectors over a run. The exit code is 0 whatever they are.
+fn detect_in_run(options: &DetectOptions) -> Result<CommandOutput, Failure> {
+    let run = read::run(&options.run, &Mapping::default()).map_err(Failure::wrong_input)?;
+    let alarms = RunAlarms::of_run(&run, options.step);
+    let text = if options.json { pretty(&alarms) } else { alarms.text() };
+    Ok(CommandOutput { exit: Exit::Passed, text })
 }
 
 /// Returns the output of a command that has printed its text.

@@ -4,6 +4,7 @@
 pub mod analyse;
 pub mod command;
 pub mod compare;
+pub mod detect;
 pub mod distribution;
 pub mod draw;
 pub mod export;

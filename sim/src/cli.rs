@@ -3,6 +3,7 @@
 mod check;
 mod command;
 mod hunt;
+mod incidents;
 mod interrupt;
 mod keys;
 mod list;
@@ -82,6 +83,7 @@ fn run(options: &Options) -> Result<Exit, Failure> {
         Command::Schema => Ok(schema::run()),
         Command::ServiceConfig(args) => service_config::run(args),
         Command::Hunt(args) => hunt::run(args),
+        Command::Incidents(args) => incidents::run(args),
         Command::Shrink(args) => shrink::run(args),
         Command::Tip(args) => tip::run(args),
         Command::SweepJob(args) => sweep_job::run(args),

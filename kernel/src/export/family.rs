@@ -208,6 +208,10 @@ families! {
     BusyWorkers = "rehearsal_server_busy_workers": Gauge, None, ["server"];
     /// Workers of the server.
     Workers = "rehearsal_server_workers": Gauge, None, ["server"];
+    /// The detector of anomalies has raised an alarm that has not ended: 1, or 0.
+    AlarmActive = "rehearsal_detector_alarm_active": Gauge, None, ["detector"];
+    /// Alarms that the detector of anomalies has raised.
+    AlarmsRaised = "rehearsal_detector_alarms": Counter, None, ["detector"];
     /// Connections that a proxy has passed on, or reset as the server behind it did not answer.
     ProxyConnections = "rehearsal_proxy_connections": Counter, None, ["proxy", "result"];
     /// Connections that a proxy passes on.

@@ -7,6 +7,7 @@ use super::{
     series::{Series, Value},
 };
 use crate::{
+    detect::{AlarmChange, DetectorName, LiveAlarm},
     policy::Scope,
     record::{AttemptRow, CallMoment, Event, EventRow, Name, RequestRow, Row, ServerMoment},
     scenario::Scenario,
@@ -141,6 +142,23 @@ impl Observer {
         self.series.set(Family::ServerUp, label, 1);
         self.series.add(Family::ServerRestarts, label, 0);
         self.set_levels(server, 0, 0);
+    }
+
+    /// Adds the detectors of anomalies, with no alarm yet.
+    pub fn add_detectors(&mut self) {
+        for detector in DetectorName::all() {
+            let label = [detector.to_string().into()];
+            self.series.set(Family::AlarmActive, &label, 0);
+            self.series.add(Family::AlarmsRaised, &label, 0);
+        }
+    }
+
+    /// Notes that an alarm is raised, or that it ends.
+    pub fn take_alarm(&mut self, alarm: &LiveAlarm) {
+        let label = [alarm.detector.to_string().into()];
+        let is_raised = alarm.change == AlarmChange::Raised;
+        self.series.set(Family::AlarmActive, &label, is_raised.into());
+        self.series.add(Family::AlarmsRaised, &label, is_raised.into());
     }
 
     /// Adds a proxy of this name.

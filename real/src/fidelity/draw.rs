@@ -9,7 +9,6 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | `dice` | random numbers and permutations |
 //! | `strata` | what a block covers: rates, workloads, arrivals, replicas, and who gets which fault and policy |
 //! | `cost` | the estimate of the processor time of a call |
 //! | `work` | the input, the time that workers are held, and the rate, so that the processors are as busy as was drawn |
@@ -18,7 +17,6 @@
 //! | `file` | the text of a scenario |
 
 mod cost;
-mod dice;
 mod faults;
 mod file;
 mod policies;
@@ -30,6 +28,7 @@ use std::path::PathBuf;
 use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, program, quoted},
+    dice::Dice,
     run_folder::{OsFiles, SingleFile},
     scenario::Scenario,
     visible::Visible,
@@ -101,6 +100,11 @@ fn write(args: &DrawArgs) -> Result<(), Failure> {
         file.write(&OsFiles, &text).map_err(Failure::wrong_input)?;
     }
     Ok(())
+}
+
+/// Returns the random numbers of `seed` for a purpose and the object that `numbers` name.
+fn dice_of(seed: u64, purpose: &str, numbers: &[u64]) -> Dice {
+    Dice::of(seed, &format!("fidelity.draw.{purpose}"), numbers)
 }
 
 /// Draws scenario `index` of `seed`, for a machine with that many processors.

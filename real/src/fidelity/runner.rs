@@ -83,8 +83,14 @@ fn run_real(run: &CampaignRun<'_>) -> Result<(), Failure> {
     let mut info = RunInfo::new(run.world, run.seed);
     info.host = Some(facts::host());
     info.started = Some(facts::now());
-    let plan =
-        Plan { scenario: run.scenario.clone(), seed: run.seed, logs, view: View::Nothing, measures_computing: false };
+    let plan = Plan {
+        scenario: run.scenario.clone(),
+        seed: run.seed,
+        logs,
+        view: View::Nothing,
+        measures_computing: false,
+        detect: None,
+    };
     let played = play(&plan, &mut folder, &info).map_err(|error| {
         let failure = error.into_failure(folder.remains());
         Failure { message: format!("{}: {}", run.place.visible(), failure.message), ..failure }

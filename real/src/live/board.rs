@@ -107,6 +107,7 @@ impl Board {
                     server.pid = pid;
                 }
             }
+            LiveUpdate::Alarm(alarm) => self.add_news(news::alarm(&alarm)),
             LiveUpdate::Interrupted => self.interrupted = true,
             LiveUpdate::Lost => self.in_flight.forget(),
         }
@@ -148,9 +149,13 @@ impl Board {
             _ => {}
         }
         if let Some(news) = news::news(row) {
-            self.news.push_back(news);
-            self.news.drain(..self.news.len().saturating_sub(NEWS_MAX));
+            self.add_news(news);
         }
+    }
+
+    fn add_news(&mut self, news: News) {
+        self.news.push_back(news);
+        self.news.drain(..self.news.len().saturating_sub(NEWS_MAX));
     }
 
     fn is_down(&mut self, row: &EventRow) -> bool {

@@ -40,6 +40,7 @@ pub(super) fn show(clock: Clock, updates: &Receiver<LiveUpdate>) {
                     print_line(row.at_us, &line);
                 }
             }
+            Ok(LiveUpdate::Alarm(alarm)) => print_line(alarm.at_us, &news::alarm(&alarm).line),
             Ok(LiveUpdate::Interrupted) => {
                 print_line(clock.now().as_micros(), "interrupted: the calls under way are cancelled")
             }

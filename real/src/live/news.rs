@@ -1,6 +1,7 @@
 //! The line about an event, for the dashboard and for plain output.
 
 use kernel::{
+    detect::{AlarmChange, LiveAlarm},
     record::{Event, EventRow},
     visible::Visible,
 };
@@ -27,6 +28,18 @@ pub(super) enum Severity {
     Degraded,
     /// A server is restarted, or a request moves to another server.
     Action,
+}
+
+/// The line about an alarm of a detector.
+pub(super) fn alarm(alarm: &LiveAlarm) -> News {
+    let detector = alarm.detector;
+    let (severity, line) = match alarm.change {
+        AlarmChange::Raised => {
+            (Severity::Degraded, format!("detector {detector}: alarm, {:.1} times its threshold", alarm.level))
+        }
+        AlarmChange::Ended => (Severity::Recovered, format!("detector {detector}: the alarm is over")),
+    };
+    News { at_us: alarm.at_us, severity, line }
 }
 
 /// The line about an event; `None` if the event is a detail.
@@ -64,6 +77,8 @@ pub(super) fn news(row: &EventRow) -> Option<News> {
 
 #[cfg(test)]
 mod tests {
+    use kernel::detect::DetectorName;
+
     use super::*;
     use crate::live::board::sample::event;
 
@@ -78,5 +93,13 @@ mod tests {
         assert_eq!(fault.as_deref(), Some("nemesis: crash server-0"));
         assert_eq!(unhealthy.as_deref(), Some("client: server-0 is unhealthy: connection reset"));
         assert_eq!(pick, None);
+    }
+
+    #[test]
+    fn alarms_are_news() {
+        let raised = LiveAlarm { at_us: 7, detector: DetectorName::Cusum, change: AlarmChange::Raised, level: 1.26 };
+        assert_eq!(alarm(&raised).line, "detector cusum: alarm, 1.3 times its threshold");
+        let ended = LiveAlarm { change: AlarmChange::Ended, ..raised };
+        assert_eq!((alarm(&ended).line.as_str(), alarm(&ended).at_us), ("detector cusum: the alarm is over", 7));
     }
 }

@@ -1,7 +1,7 @@
 //! `real proxy`: a link with a control socket, in front of any TCP server.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
+    net::{Ipv4Addr, SocketAddr},
     pin::pin,
     sync::{
         Arc,
@@ -31,7 +31,7 @@ use super::{
 use crate::{
     export::{Exporter, MetricsArgs, Outlets},
     interrupt::Interrupt,
-    option, tcp,
+    option, remote, tcp,
 };
 
 /// Options of `real proxy`.
@@ -58,15 +58,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
-    let found = text.to_socket_addrs().map(|found| found.collect::<Vec<_>>());
-    let found = found.map_err(|error| format!("{error}; write PORT or HOST:PORT, such as localhost:8080"))?;
-    // `localhost` can have addresses of both versions, and most servers listen at the one of IPv4.
-    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
-    first.copied().ok_or_else(|| "the host has no address".to_owned())
+    remote::address(text)
 }
 
 /// Passes connections on until a signal asks it to end.
 pub fn run(args: &ProxyArgs) -> Result<Exit, Failure> {
+    args.metrics.remote().check("--listen", args.listen.ip())?;
     let upstream = upstream(&args.upstream)?;
     let outlets = args.metrics.open()?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;

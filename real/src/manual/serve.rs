@@ -1,6 +1,11 @@
 //! `real serve`: one server in the foreground.
 
-use std::{net::Ipv4Addr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use futures_util::future::{Either, select};
@@ -32,9 +37,13 @@ pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Options of `real serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// The port of the loopback device to listen on; 0 chooses a free one.
+    /// The port to listen on; 0 chooses a free one.
     #[arg(long)]
     port: u16,
+
+    /// The IP address to listen on; other machines reach one that is not of the loopback device, if --allow-remote allows it.
+    #[arg(long, value_name = "IP", default_value_t = Ipv4Addr::LOCALHOST.into())]
+    listen: IpAddr,
 
     /// The name of the server [default: server-PORT].
     #[arg(long, value_parser = option::id, value_name = "NAME")]
@@ -74,6 +83,7 @@ pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     if args.detached {
         rustix::process::setsid().map_err(Failure::run_failed)?;
     }
+    args.metrics.remote().check("--listen", args.listen)?;
     let outlets = args.metrics.open()?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
     let served = runtime.block_on(serve(args, settings, outlets));
@@ -88,7 +98,7 @@ async fn serve(args: &ServeArgs, settings: ReplicaSettings, outlets: Option<Outl
     let injector = Arc::new(Injector::new(Entropy::new(0)));
     // What `real set` changes.
     injector.tune(Tuning::from(&settings));
-    let address = (Ipv4Addr::LOCALHOST, args.port).into();
+    let address = (args.listen, args.port).into();
     let session = ManualSession::open(address, args.id.as_deref(), EntryKind::Server, Some(injector.clone()), outlets)?;
     let ManualSession { host, world, listener, registration, exporter } = session;
     let id = &registration.entry().id;

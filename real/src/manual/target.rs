@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use kernel::{cli::Failure, visible::Visible};
 
 use super::registry::RegistryEntry;
+use crate::remote::RemoteArgs;
 
 /// The entry that `text` names. Fails, with the list of entries, if there is none.
 pub(super) fn find<'a>(entries: &'a [RegistryEntry], text: &str) -> Result<&'a RegistryEntry, Failure> {
@@ -29,15 +30,12 @@ pub(super) fn find_all(entries: &[RegistryEntry], texts: &[String]) -> Result<Ve
     Ok(found)
 }
 
-/// The address that `text` names. An address of this machine need not belong to one of `entries`.
-pub(super) fn resolve(entries: &[RegistryEntry], text: &str) -> Result<SocketAddr, Failure> {
+/// The address that `text` names. An address need not belong to one of `entries`; one of another machine has to be allowed by `remote`.
+pub(super) fn resolve(entries: &[RegistryEntry], text: &str, remote: RemoteArgs) -> Result<SocketAddr, Failure> {
     match (entries.iter().find(|entry| entry.id == text), address(text)) {
         (Some(entry), _) => Ok(entry.address),
         (None, Some(address)) => Ok(address),
-        (None, None) if text.contains(':') => Err(Failure::wrong_input(format!(
-            "`{}` is no address of this machine; write localhost:PORT or 127.0.0.1:PORT",
-            text.visible()
-        ))),
+        (None, None) if text.contains(':') => remote.resolve(text),
         (None, None) => Err(unknown(entries, text)),
     }
 }
@@ -100,9 +98,10 @@ mod tests {
 
     #[test]
     fn load_goes_to_any_address_of_this_machine() {
-        assert_eq!(resolve(&entries(), "b").unwrap().port(), 2);
-        assert_eq!(resolve(&entries(), "localhost:9").unwrap().port(), 9);
-        assert!(resolve(&entries(), "example.org:9").unwrap_err().message.contains("no address of this machine"));
-        assert!(resolve(&entries(), "192.168.0.1:9").is_err() && resolve(&entries(), "c").is_err());
+        let resolve = |text| resolve(&entries(), text, RemoteArgs::default());
+        assert_eq!(resolve("b").unwrap().port(), 2);
+        assert_eq!(resolve("localhost:9").unwrap().port(), 9);
+        assert!(resolve("example.org:9").unwrap_err().message.contains("no address of this machine"));
+        assert!(resolve("192.168.0.1:9").is_err() && resolve("c").is_err());
     }
 }

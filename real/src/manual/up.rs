@@ -99,6 +99,10 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
     if wanted.is_empty() {
         return Ok(Exit::Passed);
     }
+    wanted
+        .iter()
+        .filter_map(|wanted| wanted.metrics)
+        .try_for_each(|metrics| args.metrics.remote().check("--metrics", metrics.ip()))?;
     // Before a server is started: each of them would fail apart, with its log as the message.
     for metrics in wanted.iter().filter_map(|wanted| wanted.metrics) {
         Endpoint::listen(metrics)?;

@@ -14,6 +14,7 @@ use kernel::{
 
 use super::GateOptions;
 use crate::{
+    detect::{DetectBenchOptions, DetectOptions},
     export::ExportOptions,
     read::{BadRowsMax, Columns, Mapping, format_name, only},
 };
@@ -117,6 +118,28 @@ pub enum Command {
         VERDICT,
     ))]
     Merge(MergeOptions),
+
+    /// Prints the alarms that detectors of anomalies would have raised during a run, and the faults that they belong to.
+    #[command(after_long_help = help_sections(
+        &["reports detect runs/crash/sim-seed42", "reports detect log.csv --step 10s --json"],
+        NO_VERDICT,
+    ))]
+    Detect(DetectOptions),
+
+    /// Compares detectors of anomalies, yours among them, over a set of runs with known faults.
+    #[command(after_long_help = help_sections(
+        &[
+            "reports detect-bench runs/incidents",
+            "reports detect-bench runs/incidents --program 'python3 mine.py'",
+            "reports detect-bench runs/incidents --half tuning --curve",
+        ],
+        &[
+            (Exit::Passed, "the comparison has been printed"),
+            (Exit::WrongInput, "the command line is wrong, or the set cannot be read"),
+            (Exit::RunFailed, "a program ended, took too long, or wrote something else than alarms"),
+        ],
+    ))]
+    DetectBench(DetectBenchOptions),
 
     /// Prints a script with which a shell completes the options of this program.
     #[command(after_long_help = help_sections(

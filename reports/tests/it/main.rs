@@ -7,6 +7,7 @@ mod bad_input;
 mod cases;
 mod compared;
 mod damage;
+mod detect;
 mod example_run;
 mod fidelity;
 mod foreign;

@@ -16,6 +16,7 @@ use kernel::{
 use crate::cli::{
     check::CheckArgs,
     hunt::HuntArgs,
+    incidents::IncidentsArgs,
     keys::KeysArgs,
     list::ListArgs,
     many::ManyArgs,
@@ -159,6 +160,13 @@ pub(crate) enum Command {
         ],
     ))]
     Hunt(HuntArgs),
+
+    /// Draws runs with known faults and plays them: the set with which `reports detect-bench` compares detectors of anomalies.
+    #[command(after_long_help = help_sections(
+        &["sim incidents runs/incidents", "sim incidents small --seed 7 --runs 100 --calm-runs 2"],
+        &[(Exit::Passed, "the set is complete"), WRONG_INPUT, RUN_FAILED],
+    ))]
+    Incidents(IncidentsArgs),
 
     /// Removes from a failing scenario everything that is not needed for the failure.
     #[command(visible_alias = "minimize", after_long_help = help_sections(

@@ -34,12 +34,36 @@ unsafe extern "C" fn pthread_create(
     }
     let original = PTHREAD_CREATE.address();
     if original.is_null() {
-        return libc::ENOSYS;
+        // SAFETY: the arguments are the caller's, for the function they were meant for.
+        return unsafe { statically_linked(thread, attributes, start, argument) };
     }
     // SAFETY: the address is that of libc's function, which has this type.
     let original = unsafe { std::mem::transmute::<*mut libc::c_void, PthreadCreate>(original) };
     // SAFETY: the arguments are the caller's, for the function they were meant for.
     unsafe { original(thread, attributes, start, argument) }
+}
+
+#[cfg(all(target_feature = "crt-static", target_env = "gnu"))]
+unsafe extern "C" {
+    /// The name that glibc gives its `pthread_create` beside that one, which is weak in the static library.
+    #[link_name = "__pthread_create_2_1"]
+    fn statically_linked(
+        thread: *mut libc::pthread_t,
+        attributes: *const libc::pthread_attr_t,
+        start: Start,
+        argument: *mut libc::c_void,
+    ) -> libc::c_int;
+}
+
+/// Stands for the original where there is none.
+#[cfg(not(all(target_feature = "crt-static", target_env = "gnu")))]
+unsafe fn statically_linked(
+    _: *mut libc::pthread_t,
+    _: *const libc::pthread_attr_t,
+    _: Start,
+    _: *mut libc::c_void,
+) -> libc::c_int {
+    libc::ENOSYS
 }
 
 /// Replaces libc's `socket`: code of a simulation opens no socket of the operating system. Elsewhere it is the system call, with its `errno`.

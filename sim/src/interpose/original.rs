@@ -16,7 +16,7 @@ impl Original {
     /// Returns the address of the function; null if the C library is linked statically and so has no second one of this name.
     pub(super) fn address(&self) -> *mut libc::c_void {
         let found = self.found.load(Relaxed);
-        if !found.is_null() {
+        if !found.is_null() || cfg!(target_feature = "crt-static") {
             return found;
         }
         // SAFETY: the name is a C string. What is found after this program's own symbol is libc's.

@@ -1,8 +1,10 @@
 //! Waits that hold the thread, which a simulation refuses: no virtual time passes in them.
 
+#[cfg(not(target_feature = "crt-static"))]
 use super::original::Original;
 use crate::misuse::{self, Foreign};
 
+#[cfg(not(target_feature = "crt-static"))]
 type Getaddrinfo = unsafe extern "C" fn(
     *const libc::c_char,
     *const libc::c_char,
@@ -10,6 +12,7 @@ type Getaddrinfo = unsafe extern "C" fn(
     *mut *mut libc::addrinfo,
 ) -> libc::c_int;
 
+#[cfg(not(target_feature = "crt-static"))]
 static GETADDRINFO: Original = Original::named(c"getaddrinfo");
 
 /// Replaces libc's `nanosleep`: a thread of a simulation does not sleep. Elsewhere it is the system call, with its `errno`.
@@ -48,9 +51,12 @@ unsafe extern "C" fn clock_nanosleep(
 
 /// Replaces libc's `getaddrinfo`: code of a simulation resolves no name. Elsewhere it is libc's.
 ///
+/// A program that is linked statically keeps libc's own: the file of the library that has it has `freeaddrinfo`, too.
+///
 /// # Safety
 ///
 /// The arguments are those of the original.
+#[cfg(not(target_feature = "crt-static"))]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getaddrinfo(
     node: *const libc::c_char,

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::command::{Ended, sim};
 
 /// The subcommands that the help of `sim` shows.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "run",
     "new",
     "list",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 14] = [
     "schema",
     "service-config",
     "hunt",
+    "incidents",
     "shrink",
     "tip",
     "sweep-job",
@@ -32,9 +33,15 @@ fn section(help: &str, title: &str) -> Vec<String> {
 
 /// Returns the example with fewer runs; `None` if it would still take long.
 fn shortened(example: &str) -> Option<String> {
-    let is_long = example.contains(" tip ") || example.contains("verify scenarios/*");
+    let is_long =
+        ["sim tip ", "sim verify scenarios/*", "sim incidents runs/"].iter().any(|long| example.starts_with(long));
     (!is_long).then(|| {
-        let fewer = [("0..100", "0..2"), ("--for 10m", "--runs 2"), ("--runs 50", "--runs 2")];
+        let fewer = [
+            ("--runs 100 --calm-runs 2", "--runs 2 --calm-runs 0"),
+            ("0..100", "0..2"),
+            ("--for 10m", "--runs 2"),
+            ("--runs 50", "--runs 2"),
+        ];
         fewer.iter().fold(example.to_owned(), |line, (many, few)| line.replace(many, few))
     })
 }

@@ -16,6 +16,7 @@ mod documentation;
 mod folders;
 mod help;
 mod hostile;
+mod incidents;
 mod kills;
 mod labs;
 mod many;

@@ -1,13 +1,11 @@
 //! The faults of a scenario: at most three, each of which ends five seconds before the run does, so that a recovery is measured.
 
-use kernel::scenario::FaultName;
-
-use super::{
+use kernel::{
     dice::{Dice, two_digits},
-    policies::time,
-    strata::Strata,
-    work::Load,
+    scenario::FaultName,
 };
+
+use super::{dice_of, policies::time, strata::Strata, work::Load};
 
 /// Time before the first fault, and after the last one, in seconds.
 pub(super) const QUIET_S: f64 = 5.0;
@@ -25,7 +23,7 @@ pub(super) fn draw(strata: &Strata, load: &Load, seed: u64) -> Vec<DrawnFault> {
     let slot = (end - QUIET_S) / count;
     let numbered = strata.faults.iter().enumerate();
     let faults = numbered.map(|(number, kind)| {
-        let mut dice = Dice::of(seed, "fault", &[strata.index, number as u64]);
+        let mut dice = dice_of(seed, "fault", &[strata.index, number as u64]);
         let begin = QUIET_S + slot * number as f64;
         let at = begin + dice.between(0.0, slot / 3.0);
         // Most are over before the next one begins; some last into it.

@@ -1,10 +1,14 @@
 //! The settings of servers, network and client. Values follow from the rate and from the time that a call takes, so that a limit
 //! is near what the load needs, and a window has calls in it.
 
-use kernel::{scenario::FaultName, workload::pictures::VARIANTS};
+use kernel::{
+    dice::{Dice, two_digits},
+    scenario::FaultName,
+    workload::pictures::VARIANTS,
+};
 
 use super::{
-    dice::{Dice, two_digits},
+    dice_of,
     strata::{Policy, Strata, Work},
     work::Load,
 };
@@ -51,7 +55,7 @@ struct Drawn<'a> {
 impl Drawn<'_> {
     /// Returns the numbers for a table, which do not depend on whether the others are there.
     fn dice(&self, purpose: &str) -> Dice {
-        Dice::of(self.seed, purpose, &[self.strata.index])
+        dice_of(self.seed, purpose, &[self.strata.index])
     }
 
     fn has(&self, policy: Policy) -> bool {

@@ -14,9 +14,9 @@
 //! | balancers | each two or three times |
 //! | policies | each in two to four, see [`Policy`] |
 
-use kernel::scenario::FaultName;
+use kernel::{dice::two_digits, scenario::FaultName};
 
-use super::dice::{Dice, two_digits};
+use super::dice_of;
 
 /// The number of scenarios that cover every range.
 pub(super) const BLOCK: u64 = 12;
@@ -137,7 +137,7 @@ impl Strata {
     pub(super) fn of(seed: u64, index: u64) -> Self {
         let block = Block { seed, number: index / BLOCK };
         let position = (index % BLOCK) as usize;
-        let mut dice = Dice::of(seed, "strata", &[index]);
+        let mut dice = dice_of(seed, "strata", &[index]);
         let within = dice.between(0.0, 1.0);
         let rate = 10.0_f64.powf((block.place("rate", position) as f64 + within) / 4.0);
         let Slot { work, group } = block.slot(position);
@@ -209,18 +209,18 @@ struct Slot {
 impl Block {
     /// Returns the place of the scenario at `position` in a permutation of the block.
     fn place(&self, purpose: &str, position: usize) -> usize {
-        Dice::of(self.seed, purpose, &[self.number]).order(BLOCK as usize)[position]
+        dice_of(self.seed, purpose, &[self.number]).order(BLOCK as usize)[position]
     }
 
     /// Returns an order of the first `count` scenarios of a workload.
     fn order_of_work(&self, purpose: &str, work: Work, count: usize) -> Vec<usize> {
-        Dice::of(self.seed, purpose, &[self.number, work as u64]).order(count)
+        dice_of(self.seed, purpose, &[self.number, work as u64]).order(count)
     }
 
     fn slot(&self, position: usize) -> Slot {
         let place = self.place("rate", position);
         let group = place / WORK.len();
-        let order = Dice::of(self.seed, "workload", &[self.number, group as u64]).order(WORK.len());
+        let order = dice_of(self.seed, "workload", &[self.number, group as u64]).order(WORK.len());
         Slot { work: WORK[order[place % WORK.len()]], group }
     }
 
@@ -228,7 +228,7 @@ impl Block {
         let Slot { work, group } = self.slot(position);
         match self.order_of_work("fault_count", work, 4)[group] {
             0 => 0,
-            3 if Dice::of(self.seed, "third_fault", &[self.number, work as u64]).odds(0.5) => 3,
+            3 if dice_of(self.seed, "third_fault", &[self.number, work as u64]).odds(0.5) => 3,
             3 => 2,
             _ => 1,
         }
@@ -237,7 +237,7 @@ impl Block {
     /// Returns the kinds of the faults of a scenario. All kinds are dealt to the block before any is dealt again.
     fn faults(&self, position: usize) -> Vec<FaultName> {
         let kinds: Vec<FaultName> = FaultName::all().collect();
-        let mut dice = Dice::of(self.seed, "fault_kinds", &[self.number]);
+        let mut dice = dice_of(self.seed, "fault_kinds", &[self.number]);
         let first = dice.order(kinds.len());
         let again = dice.order(kinds.len());
         let dealt = (0..position).map(|before| self.fault_count(before)).sum();

@@ -1,11 +1,14 @@
 //! The input, the time that workers are held, and the rate.
 
-use kernel::scenario::Size;
+use kernel::{
+    dice::{Dice, two_digits},
+    scenario::Size,
+};
 
 use super::{
     BUSY_MAX,
     cost::{self, Input},
-    dice::{Dice, two_digits},
+    dice_of,
     strata::{Policy, Strata, Work},
 };
 
@@ -64,7 +67,7 @@ impl Load {
 
 /// Draws the load of a scenario on a machine with that many processors.
 pub(super) fn draw(strata: &Strata, seed: u64, cores: f64) -> Load {
-    let mut dice = Dice::of(seed, "work", &[strata.index]);
+    let mut dice = dice_of(seed, "work", &[strata.index]);
     let hedges = strata.has(Policy::Hedging);
     let is_one = hedges || strata.has(Policy::NoRetries);
     let mut load = Load {

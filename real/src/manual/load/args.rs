@@ -131,7 +131,7 @@ impl LoadArgs {
         let running = Registry::for_user()?.entries()?;
         let mut servers: Vec<(String, SocketAddr)> = Vec::new();
         for name in &self.servers {
-            let address = target::resolve(&running, name)?;
+            let address = target::resolve(&running, name, self.metrics.remote())?;
             if let Some((other, _)) = servers.iter().find(|(_, known)| *known == address) {
                 return Err(Failure::wrong_input(format!(
                     "`{}` and `{}` are the same server",

@@ -1,44 +1,57 @@
-//! Random numbers and permutations of a draw.
+//! Random numbers and permutations, with which scenarios are drawn.
 
-use kernel::entropy::{Entropy, unit};
+use crate::entropy::{Entropy, unit};
 
 /// Random numbers of one purpose. They do not depend on what is drawn for other purposes.
-pub(super) struct Dice(Box<dyn FnMut() -> f64>);
+///
+/// ```
+/// use kernel::dice::Dice;
+///
+/// let draw = || Dice::of(7, "example", &[1]).between(2.0, 3.0);
+/// assert!(draw() == draw() && (2.0..3.0).contains(&draw()));
+/// ```
+pub struct Dice(Box<dyn FnMut() -> f64>);
+
+impl std::fmt::Debug for Dice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dice").finish_non_exhaustive()
+    }
+}
 
 impl Dice {
-    /// Returns the numbers of `seed` for a purpose and the object that `numbers` name.
-    pub(super) fn of(seed: u64, purpose: &str, numbers: &[u64]) -> Self {
-        let mut rng = Entropy::new(seed).stream_of(&format!("fidelity.draw.{purpose}"), numbers);
+    /// Returns the numbers of `seed` for the purpose that `stream` names and the object that `numbers` name.
+    pub fn of(seed: u64, stream: &str, numbers: &[u64]) -> Self {
+        let mut rng = Entropy::new(seed).stream_of(stream, numbers);
         Self(Box::new(move || unit(&mut rng)))
     }
 
     /// Draws a number from `low` to `high`.
-    pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
+    pub fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * (self.0)()
     }
 
     /// Draws a number from `low` to `high`, each magnitude as likely. Both are over 0.
-    pub(super) fn spread(&mut self, low: f64, high: f64) -> f64 {
+    pub fn spread(&mut self, low: f64, high: f64) -> f64 {
         low * (high / low).powf((self.0)())
     }
 
     /// Returns true with this probability.
-    pub(super) fn odds(&mut self, probability: f64) -> bool {
+    pub fn odds(&mut self, probability: f64) -> bool {
         (self.0)() < probability
     }
 
     /// Draws a number below `bound`, which is not 0.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         ((self.0)() * bound as f64) as usize
     }
 
     /// Draws one of `values`, which is not empty.
-    pub(super) fn any<T: Copy>(&mut self, values: &[T]) -> T {
+    pub fn any<T: Copy>(&mut self, values: &[T]) -> T {
         values[self.below(values.len())]
     }
 
     /// Draws an order of the numbers below `count` (Fisher and Yates).
-    pub(super) fn order(&mut self, count: usize) -> Vec<usize> {
+    pub fn order(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for last in (1..count).rev() {
             order.swap(last, self.below(last + 1));
@@ -48,7 +61,7 @@ impl Dice {
 }
 
 /// Rounds a positive number to two significant digits.
-pub(super) fn two_digits(value: f64) -> f64 {
+pub fn two_digits(value: f64) -> f64 {
     let scale = 10.0_f64.powi(value.log10().floor() as i32 - 1);
     let digits = (value / scale).round();
     // The reciprocal of a scale below 1 is a whole number, so that 0.15 is written as 0.15.
