@@ -17,7 +17,7 @@ const FEATURES: usize = 4;
 /// Number of the newest usual steps from which trees are made.
 const REMEMBERED: usize = 2_048;
 
-/// Number of steps after which the forest is made anew, at first; it doubles up to [`REMEMBERED`].
+/// Number of steps after which the forest is made again, at first; it doubles up to [`REMEMBERED`].
 const FIRST_FOREST: usize = 30;
 
 /// The score from which on a step is not remembered, as it may be part of an outage.
@@ -28,7 +28,7 @@ type Features = [f64; FEATURES];
 
 /// How easily a step is separated from others by random cuts: above 0.6 it is unusual, 1 is the most.
 ///
-/// The forest is made of the newest usual steps, and made anew from time to time. Its random cuts are of a fixed stream: the same results
+/// The forest is made of the newest usual steps, and made again from time to time. Its random cuts are of a fixed stream: the same results
 /// give the same scores.
 #[derive(Debug, Clone, Default)]
 pub(super) struct IsolationForest {

@@ -4,7 +4,7 @@ use kernel::detect::{Alarm, Call, set::SetRun};
 
 use super::GRACE_US;
 
-/// The time between two faults below which they are one incident: an alarm between them could not be told from either.
+/// The time between two faults below which they are one incident: an alarm between them may belong to either.
 const BETWEEN_US: u64 = GRACE_US;
 
 /// The length of the windows that say how bad an incident was, and the distance of two of them.
