@@ -39,6 +39,7 @@ pub(crate) enum Foreign {
     Thread,
     Socket,
     Sleep,
+    #[cfg_attr(target_feature = "crt-static", expect(dead_code, reason = "libc keeps its own function"))]
     Name,
 }
 

@@ -21,6 +21,7 @@ use kernel::{
     json::pretty,
     scenario::duration,
     sync::{ignore_poison, lock},
+    visible::Visible,
 };
 
 use super::{
@@ -55,6 +56,10 @@ pub struct DetectBenchOptions {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]
     pub program_timeout: Duration,
 
+    /// Gives a built-in detector another threshold, such as cusum=6; may be repeated.
+    #[arg(long, value_name = "DETECTOR=SCORE", value_parser = threshold)]
+    pub threshold: Vec<(DetectorName, f64)>,
+
     /// Prints recall and false alarms at other thresholds of the built-in detectors, too.
     #[arg(long)]
     pub curve: bool,
@@ -62,6 +67,15 @@ pub struct DetectBenchOptions {
     /// Prints the figures as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Parses the threshold of a detector.
+fn threshold(text: &str) -> Result<(DetectorName, f64), String> {
+    let names = || DetectorName::all().map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
+    let (name, score) = text.split_once('=').ok_or_else(|| format!("write DETECTOR=SCORE, with one of {}", names()))?;
+    let name = name.parse().map_err(|_| format!("there is no detector `{}`; there are {}", name.visible(), names()))?;
+    let score = score.parse().ok().filter(|score: &f64| score.is_finite() && *score > 0.0);
+    Ok((name, score.ok_or("a threshold is a number over 0")?))
 }
 
 /// What a detector has done.
@@ -91,7 +105,7 @@ pub(crate) fn bench(options: &DetectBenchOptions) -> Result<String, Failure> {
     if runs.is_empty() {
         return Err(Failure::wrong_input(format!("the set has no run of the half `{}`", options.half)));
     }
-    let variants = variants(options.curve);
+    let variants = variants(&options.threshold, options.curve);
     let mut entries = count_built_in(&options.set, &runs, &variants)?;
     let curves = entries.split_off(DetectorName::all().count());
     for command in &options.program {
@@ -101,10 +115,14 @@ pub(crate) fn bench(options: &DetectBenchOptions) -> Result<String, Failure> {
     Ok(if options.json { pretty(&text::json(&bench)) } else { text::report(&bench) })
 }
 
-/// Returns the detectors with their own thresholds, and then, for curves, with others.
-fn variants(with_curve: bool) -> Vec<(DetectorName, f64)> {
-    let own = DetectorName::all().map(|name| (name, name.threshold()));
-    let others = DetectorName::all().flat_map(|name| MULTIPLES.map(|multiple| (name, name.threshold() * multiple)));
+/// Returns the detectors with their thresholds, `chosen` or their own, and then, for curves, with others.
+fn variants(chosen: &[(DetectorName, f64)], with_curve: bool) -> Vec<(DetectorName, f64)> {
+    let threshold = |name: DetectorName| {
+        let chosen = chosen.iter().rev().find(|(of, _)| *of == name);
+        chosen.map_or_else(|| name.threshold(), |(_, threshold)| *threshold)
+    };
+    let own = DetectorName::all().map(|name| (name, threshold(name)));
+    let others = DetectorName::all().flat_map(|name| MULTIPLES.map(|multiple| (name, threshold(name) * multiple)));
     own.chain(others.filter(|_| with_curve)).collect()
 }
 

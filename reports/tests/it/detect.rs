@@ -54,6 +54,12 @@ fn detectors_are_compared_over_a_set() {
         assert_eq!(detector["false_alarms"], 0, "{detector}");
     }
     assert_eq!(json["curves"].as_array().unwrap().len(), 65);
+    let never = ["detect-bench", word(directory.path()), "--json", "--threshold", "cusum=1000"];
+    let json: Value = serde_json::from_str(&reports(&never).unwrap().text).unwrap();
+    assert_eq!(
+        (&json["detectors"][1]["detector"], &json["detectors"][1]["recall"]["count"]),
+        (&"cusum".into(), &0.into())
+    );
     let text = reports(&["detect-bench", word(directory.path())]).unwrap().text;
     assert!(text.starts_with("2 runs of the half `evaluation`"), "{text}");
     assert!(text.contains("cusum") && text.contains("20 % and more       1"), "{text}");
