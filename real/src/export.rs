@@ -77,9 +77,14 @@ impl MetricsArgs {
         self.remote
     }
 
+    /// Checks that the address may be used, if there is one.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.metrics.map_or(Ok(()), |address| self.remote.check("--metrics", address.ip()))
+    }
+
     /// Listens at the address, if there is one, and prints it on standard error. Meant for before anything starts.
     pub(crate) fn open(&self) -> Result<Option<Outlets>, Failure> {
-        self.metrics.map_or(Ok(()), |address| self.remote.check("--metrics", address.ip()))?;
+        self.check()?;
         let endpoint = self.metrics.map(Endpoint::listen).transpose()?;
         if let Some(endpoint) = &endpoint {
             eprintln!("metrics are at http://{}/metrics", endpoint.address());

@@ -58,6 +58,7 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Offers the load to its end, or until Ctrl-C, and prints the summary.
 pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
+    args.metrics.check()?;
     let scenario = args.scenario()?;
     app::check(&scenario.workload).map_err(Failure::wrong_input)?;
     let servers = args.servers()?;
