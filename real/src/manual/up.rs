@@ -81,6 +81,7 @@ fn count(text: &str) -> Result<usize, String> {
 /// Starts the servers that do not run yet, and waits until all of them serve. If one fails, it ends all that it started.
 pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
     args.backend.settings().map_err(Failure::wrong_input)?;
+    args.metrics.check()?;
     let registry = Registry::for_user()?;
     let running = registry.entries()?;
     let mut wanted = Vec::new();
@@ -99,10 +100,6 @@ pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
     if wanted.is_empty() {
         return Ok(Exit::Passed);
     }
-    wanted
-        .iter()
-        .filter_map(|wanted| wanted.metrics)
-        .try_for_each(|metrics| args.metrics.remote().check("--metrics", metrics.ip()))?;
     // Before a server is started: each of them would fail apart, with its log as the message.
     for metrics in wanted.iter().filter_map(|wanted| wanted.metrics) {
         Endpoint::listen(metrics)?;
