@@ -6,7 +6,7 @@
 
 use std::{env, ffi::OsString, process};
 
-use clap::{Arg, ArgAction, Command, builder::BoolishValueParser, error::ErrorKind};
+use clap::{Arg, ArgAction, Command, builder::BoolishValueParser};
 
 use crate::visible::{Visible, is_hidden};
 
@@ -67,13 +67,14 @@ fn add_missing(command: &Command, above: &str, missing: &mut Vec<String>) {
 /// Removes the variables of options from the environment of a process that is to be started, so that it does what its command line says.
 pub fn without_variables(process: &mut process::Command) {
     let names = env::vars_os().map(|(name, _)| name);
-    let is_option = |name: &OsString| {
-        name.to_str().is_some_and(|name| name.starts_with(PREFIX) && !NO_OPTIONS.contains(&name))
-    };
-    names.filter(is_option).for_each(|name| drop(process.env_remove(name)));
+    let is_option =
+        |name: &OsString| name.to_str().is_some_and(|name| name.starts_with(PREFIX) && !NO_OPTIONS.contains(&name));
+    for name in names.filter(is_option) {
+        process.env_remove(name);
+    }
 }
 
-/// Adds to the message of a wrong command line `words` which of the options that it names have their values from variables.
+/// Adds to the message of a wrong command line `words` which of the options in it have their values from variables.
 pub(super) fn explained(error: clap::Error, command: &Command, words: &[OsString]) -> clap::Error {
     if !error.use_stderr() {
         return error;
@@ -118,11 +119,6 @@ fn mentions(text: &str, long: &str) -> bool {
     let option = format!("--{long}");
     let ends = text.match_indices(&option).map(|(at, _)| &text[at + option.len()..]);
     ends.into_iter().any(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '-'))
-}
-
-/// Returns whether the error may be about the value of an option.
-pub(super) fn is_about_values(error: &clap::Error) -> bool {
-    !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! NONE ──(`minimum_samples` in the window)──> KNOWN ──(fewer, when a tenth of the window ends)──> NONE
 //! ```
 //!
-//! While it is KNOWN, it is computed anew when a tenth of the window ends.
+//! While it is KNOWN, it is computed again when a tenth of the window ends.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -24,7 +24,7 @@ const BITS: u32 = 5;
 /// Number of buckets: those of single microseconds, and those of 32 doublings.
 const BUCKETS: usize = 33 << BITS;
 
-/// The longest latency that is told from a longer one, in microseconds.
+/// The longest latency that differs from a longer one, in microseconds.
 const LONGEST_US: u64 = (1 << (32 + BITS)) - 1;
 
 /// The latencies of a window.
@@ -102,7 +102,7 @@ impl ObservedLatency {
         self.compute();
     }
 
-    /// Removes the parts that have left the window. Returns whether the percentile has been computed anew.
+    /// Removes the parts that have left the window. Returns whether the percentile has been computed again.
     pub(super) fn advance(&mut self, now: Instant) -> bool {
         let number = now.as_nanos() / self.part_nanos;
         if number <= self.present {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_computed_anew_when_a_tenth_of_the_window_ends_and_forgets_what_has_left_it() {
+    fn it_is_computed_again_when_a_tenth_of_the_window_ends_and_forgets_what_has_left_it() {
         let mut observed = ObservedLatency::new(Duration::from_secs(10), 90.0, 2);
         add(&mut observed, 10, 10);
         assert!(!observed.advance(at(900)));

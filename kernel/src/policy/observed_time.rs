@@ -114,7 +114,7 @@ impl ObservedTime {
         }
     }
 
-    /// Computes the time anew. The state is locked meanwhile, so that the record has the values in their order.
+    /// Computes the time again. The state is locked meanwhile, so that the record has the values in their order.
     fn update(&self, state: &mut MutexGuard<'_, State>, now: Instant) {
         let next = state.settings.time(state.latency.percentile());
         let before = std::mem::replace(&mut state.in_force, next);

@@ -33,4 +33,5 @@ mod streaming;
 mod sweep_job;
 mod ties;
 mod tip;
+mod variables;
 mod verify;
