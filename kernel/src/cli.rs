@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `arguments` | [`RunArgs`], the options of a run, and the command that repeats it |
 //! | `default_command` | [`parse`], which reads a command line, with `run` as the subcommand unless it names one |
+//! | `variables` | options from environment variables |
 //! | `program` | [`program()`], the command that starts a program of this project |
 //! | `help` | [`help_sections`], the examples and exit codes in the help of a command |
 //! | `completions`, `man` | completions of shells, and manual pages |
@@ -26,6 +27,7 @@ pub mod progress;
 mod report;
 mod report_page;
 mod session;
+mod variables;
 
 pub use arguments::{RunArgs, quoted};
 pub use completions::CompletionsArgs;
@@ -38,3 +40,4 @@ pub use program::{program, sibling};
 pub use report::RunReport;
 pub use report_page::report_page;
 pub use session::{Session, warn_of_place};
+pub use variables::{options_without_variable, variable, with_variables, without_variables};

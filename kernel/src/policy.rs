@@ -28,7 +28,9 @@ use crate::{
 };
 
 mod adaptive_concurrency;
+mod adaptive_hedging;
 mod adaptive_throttling;
+mod adaptive_timeout;
 mod bulkhead;
 mod cache;
 mod chain;
@@ -36,6 +38,8 @@ mod changes;
 mod circuit_breaker;
 mod fallback;
 mod hedging;
+mod observed_latency;
+mod observed_time;
 mod outlier_detection;
 mod pushback;
 mod rate_limit;
@@ -45,7 +49,9 @@ mod servers;
 mod slow_start;
 
 pub use adaptive_concurrency::{AdaptiveConcurrency, LimitAlgorithm};
+pub use adaptive_hedging::AdaptiveHedging;
 pub use adaptive_throttling::AdaptiveThrottling;
+pub use adaptive_timeout::AdaptiveTimeout;
 pub use bulkhead::Bulkhead;
 pub use cache::Cache;
 pub use circuit_breaker::{CircuitBreaker, Scope};
@@ -54,12 +60,14 @@ pub use hedging::Hedging;
 pub use outlier_detection::{AllEjected, FailurePercentage, OutlierDetection, SuccessRate};
 pub use pushback::Pushback;
 pub use rate_limit::RateLimit;
-pub use retry_budget::RetryBudget;
+pub use retry_budget::{Deposit, RetryBudget};
 pub use retry_throttling::RetryThrottling;
 pub use slow_start::SlowStart;
 
 pub(crate) use adaptive_concurrency::CONCURRENCY_LIMITED;
+pub(crate) use adaptive_hedging::HEDGING_DELAY;
 pub(crate) use adaptive_throttling::ADAPTIVELY_THROTTLED;
+pub(crate) use adaptive_timeout::ATTEMPT_TIMEOUT;
 pub(crate) use cache::{Answers, CacheKey, Lookup};
 pub(crate) use chain::{AttemptPermit, Chain, Draw, RetryPermit};
 pub(crate) use changes::Changes;
@@ -79,9 +87,11 @@ macro_rules! each_policy {
             retry_throttling: RetryThrottling,
             retry_budget: RetryBudget,
             hedging: Hedging,
+            adaptive_hedging: AdaptiveHedging,
             circuit_breaker: CircuitBreaker,
             adaptive_throttling: AdaptiveThrottling,
             rate_limit: RateLimit,
+            adaptive_timeout: AdaptiveTimeout,
             bulkhead: Bulkhead,
             adaptive_concurrency: AdaptiveConcurrency,
             outlier_detection: OutlierDetection,
@@ -223,6 +233,18 @@ pub(crate) trait Policy {
 
     /// Notes that a permitted retry or hedge has ended, or was not made.
     fn on_retry_end(&self) {}
+
+    /// Returns the timeout of an attempt that begins now, if this policy sets it.
+    fn attempt_timeout(&self, now: Instant) -> Option<Duration> {
+        let _ = now;
+        None
+    }
+
+    /// Returns the delay between the attempts of a call that begins now, if this policy sets it.
+    fn hedging_delay(&self, now: Instant) -> Option<Duration> {
+        let _ = now;
+        None
+    }
 
     /// Admits an attempt, at once or after a wait that ends at `until` at the latest, or rejects it. Each admission is
     /// followed by exactly one [`on_attempt_end`](Self::on_attempt_end).

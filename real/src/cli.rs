@@ -304,4 +304,9 @@ mod tests {
     fn every_command_has_examples_and_exit_codes() {
         assert_eq!(cli::help::commands_without_sections(&Options::command()), Vec::<String>::new());
     }
+
+    #[test]
+    fn every_option_has_a_variable() {
+        assert_eq!(cli::options_without_variable(&Options::command()), Vec::<String>::new());
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use kernel::{app::Broken, scenario::Scenario, visible::Visible};
+use kernel::{app::Broken, cli::without_variables, scenario::Scenario, visible::Visible};
 
 /// Plays `scenario` once with `seed` on real processes, by `program`, whose `main` calls [`main`](crate::main) with the app; in a test of
 /// cargo it is `env!("CARGO_BIN_EXE_NAME")`. It holds if the run passes.
@@ -29,6 +29,7 @@ pub fn hold(scenario: &Scenario, program: &Path, seed: u64) -> Result<(), Broken
     let file = folder.path().join(&scenario.name).with_extension("toml");
     fs::write(&file, scenario.to_toml()).map_err(|error| cannot("given its scenario", &error))?;
     let mut command = Command::new(program);
+    without_variables(&mut command);
     command.arg("run").arg(&file).args(["--plain", "--seed", &seed.to_string()]).stdin(Stdio::null());
     let ended = command.output().map_err(|error| cannot("started", &error))?;
     if ended.status.success() {

@@ -31,11 +31,14 @@ use rounds::{compare, fastest, medians_of_turns};
 use sim::{CompletedRun, Plan, run};
 
 /// Policies that adapt, each by itself, as two adaptive limits exclude each other.
-const ADAPTIVE: [&str; 4] = [
-    "client.adaptive_throttling.multiplier=2",
-    "client.adaptive_concurrency={ initial_limit = 1000, max_limit = 1000 }",
-    "client.adaptive_concurrency={ algorithm = \"aimd\", initial_limit = 1000, max_limit = 1000 }",
-    "servers.adaptive_queue=on",
+const ADAPTIVE: [&[&str]; 7] = [
+    &["client.adaptive_throttling.multiplier=2"],
+    &["client.adaptive_concurrency={ initial_limit = 1000, max_limit = 1000 }"],
+    &["client.adaptive_concurrency={ algorithm = \"aimd\", initial_limit = 1000, max_limit = 1000 }"],
+    &["client.adaptive_timeout={ min = \"5s\" }"],
+    &["client.hedging.hedging_delay=5s", "client.adaptive_hedging={ min = \"5s\" }"],
+    &["client.retry_budget.deposit=success"],
+    &["servers.adaptive_queue=on"],
 ];
 
 /// Runs the parts that are named, as in `cargo bench -p sim -- request`, or all.
@@ -141,8 +144,10 @@ fn adaptive() {
     const TURNS: usize = 100;
     let calls = ["duration=\"50s\"", "load.rate=100", "workload.sizes=[\"8x8\"]"];
     println!("what an adaptive policy adds to a call");
-    for policy in ADAPTIVE {
-        let [none, one] = [&[][..], &[policy]].map(|policies| plan("baseline.toml", &[&calls[..], policies].concat()));
+    for settings in ADAPTIVE {
+        // A policy may need another one, which is in both.
+        let (policy, others) = settings.split_last().expect("each has a policy");
+        let [none, one] = [others, settings].map(|policies| plan("baseline.toml", &[&calls[..], policies].concat()));
         let [mut none, mut one] = [&none, &one].map(|plan| move || drop(run_now(plan)));
         let [added] = medians_of_turns(TURNS, [&mut none, &mut one], |[none, one]| [one - none]);
         println!("  {policy:76} {:6.2} µs", micros_each(added, REQUESTS));

@@ -4,7 +4,10 @@ use std::{ffi::OsString, io::IsTerminal, path::Path};
 
 use clap::{Command, error::ErrorKind};
 
-use super::{complain, print};
+use super::{
+    complain, print,
+    variables::{explained, with_variables},
+};
 use crate::{
     settings::nearest::nearest,
     visible::{Visible, is_hidden},
@@ -13,40 +16,56 @@ use crate::{
 /// Name of the subcommand that a command line without one stands for.
 const DEFAULT: &str = "run";
 
-/// Parses the command line `words`, the first of which is the program. Without the name of a subcommand it is as if `run`
-/// were there: `sim SCENARIO` is short for `sim run SCENARIO`.
+/// Parses the command line `words`, the first of which is the program, and the variables of options that it does not have. Without the
+/// name of a subcommand it is as if `run` were there: `sim SCENARIO` is short for `sim run SCENARIO`.
 ///
 /// # Errors
-/// The command line is wrong, or asks for the help or the version.
+/// The command line or a variable is wrong, or the help or the version is asked for.
 pub fn parse<T: clap::Parser>(words: impl IntoIterator<Item = OsString>) -> Result<T, clap::Error> {
-    let command = T::command();
+    parse_by(with_variables(T::command()), words)
+}
+
+/// Parses the command line `words` as `command`, with `run` as its default subcommand.
+fn parse_by<T: clap::Parser>(command: Command, words: impl IntoIterator<Item = OsString>) -> Result<T, clap::Error> {
     let mut words: Vec<_> = words.into_iter().collect();
     let is_short = words.get(1).is_some_and(|word| !is_of_program(&command, word));
     if is_short {
         reject_misspelt(&command, &words[1].to_string_lossy())?;
         words.insert(1, DEFAULT.into());
     }
-    let parsed = parse_whole(&words);
+    let parsed = parse_whole_by(&command, &words);
     parsed.map_err(|error| match words.iter().skip(2).find(|word| is_subcommand(&command, word)) {
         Some(word) if is_short && error.kind() == ErrorKind::UnknownArgument => misplaced(&command, word),
         _ => error,
     })
 }
 
-/// Parses the command line `words`, the first of which is the program.
+/// Parses the command line `words`, the first of which is the program, and the variables of options that it does not have.
 ///
 /// # Errors
 ///
-/// Returns an error if the command line is wrong, or asks for the help or the version. Its message has each word on one line.
+/// Returns an error if the command line or a variable is wrong, or if the help or the version is asked for. Its message has each word on
+/// one line.
 pub fn parse_whole<T: clap::Parser>(words: &[OsString]) -> Result<T, clap::Error> {
-    T::try_parse_from(words).map_err(|error| {
+    parse_whole_by(&with_variables(T::command()), words)
+}
+
+fn parse_whole_by<T: clap::Parser>(command: &Command, words: &[OsString]) -> Result<T, clap::Error> {
+    let parsed = parse_once(command, words.to_vec()).map_err(|error| {
         if !words.iter().any(|word| word.to_string_lossy().contains(is_hidden)) {
             return error;
         }
         // The parts of a message that quote a word cannot be found in it afterwards.
-        let shown = words.iter().map(|word| word.visible().to_string());
-        T::try_parse_from(shown).err().unwrap_or(error)
-    })
+        let shown = words.iter().map(|word| word.visible().to_string().into());
+        parse_once::<T>(command, shown.collect()).err().unwrap_or(error)
+    });
+    parsed.map_err(|error| explained(error, command, words))
+}
+
+fn parse_once<T: clap::Parser>(command: &Command, words: Vec<OsString>) -> Result<T, clap::Error> {
+    let mut command = command.clone();
+    let mut matches = command.try_get_matches_from_mut(words)?;
+    T::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 /// Ends the program as `error` says: with the help or the version that were asked for, or with the message of a wrong
@@ -96,7 +115,7 @@ fn misplaced(command: &Command, word: &OsString) -> clap::Error {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Parser, Subcommand};
+    use clap::{CommandFactory, Parser, Subcommand};
 
     use super::*;
 
@@ -121,7 +140,8 @@ mod tests {
     }
 
     fn parsed(line: &str) -> Result<Inner, String> {
-        let options = parse::<Options>(line.split(' ').map(OsString::from));
+        // Without variables: the environment of the test is not known.
+        let options = parse_by::<Options>(Options::command(), line.split(' ').map(OsString::from));
         options.map(|options| options.command).map_err(|error| error.to_string())
     }
 

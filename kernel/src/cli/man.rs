@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Command};
 use clap_mangen::Man;
 
-use super::{Exit, Failure, print};
+use super::{Exit, Failure, print, with_variables};
 use crate::{
     run_folder::{OsFiles, SingleFile},
     visible::Visible,
@@ -31,7 +31,7 @@ impl ManArgs {
     /// Returns an error if there is a file of somebody else in the place of a page, before any page is written, or if the
     /// folder cannot be written.
     pub fn run(&self, command: Command) -> Result<Exit, Failure> {
-        let mut command = command.disable_help_subcommand(true);
+        let mut command = with_variables(command).disable_help_subcommand(true);
         command.build();
         let mut pages = Vec::new();
         add_pages(command, &mut pages);

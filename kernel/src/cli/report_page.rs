@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{complain, print, program, program::build_command, progress, quoted};
+use super::{complain, print, program, program::build_command, progress, quoted, without_variables};
 use crate::visible::Visible;
 
 /// The program that writes reports.
@@ -36,6 +36,7 @@ fn write_report(folder: &Path) -> Option<PathBuf> {
     };
     // Its summary would repeat what is printed here. Its messages are of use.
     let mut child = Command::new(&reports);
+    without_variables(&mut child);
     child.arg(folder).arg("--force").stdin(Stdio::null()).stdout(Stdio::null());
     let status = progress::while_working(|| progress::spinner("writing the report"), |_| {}, || child.status());
     let page = folder.join(PAGE);

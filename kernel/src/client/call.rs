@@ -326,7 +326,8 @@ impl<'a> Call<'a> {
         let mut permit = client.chain.begin_attempt(client.world.now());
         self.admitted(permit.admit_before_timeout(self.deadline)).await?;
         // The timeout starts now, so that waits at the policies outside of it do not shorten it.
-        let attempt_timeout = permit.now() + client.live().attempt_timeout;
+        let attempt_timeout = client.chain.attempt_timeout(permit.now());
+        let attempt_timeout = permit.now() + attempt_timeout.unwrap_or_else(|| client.live().attempt_timeout);
         let timeout = planted!(Bug::ForgottenDeadline, attempt_timeout, else attempt_timeout.min(self.deadline));
         self.admitted(permit.admit_within_timeout(timeout)).await?;
         let sent = match self.pick(attempt, &mut permit) {

@@ -42,7 +42,9 @@ impl Call<'_> {
     /// Sends attempts as `settings` say, until one succeeds, one fails with a fatal status, or all have failed.
     pub(super) async fn with_hedges(&self, settings: &Hedging) -> Result<Answered, AttemptError> {
         let world = &self.client.world;
-        let mut hedges = Hedges::new(settings, world.now());
+        let now = world.now();
+        let delay = self.client.chain.hedging_delay(now).unwrap_or(settings.hedging_delay);
+        let mut hedges = Hedges::new(settings, delay, now);
         let mut pending = Vec::new();
         let mut last_error = None;
         loop {

@@ -402,7 +402,7 @@ impl Call<'_> {
     fn check_deadlines(&mut self) {
         let (from_us, to_us) = self.span_us();
         let deadline_us = us(self.in_force.most(from_us, to_us, |settings| settings.client.deadline));
-        let timeout_us = us(self.in_force.most(from_us, to_us, |settings| settings.client.attempt_timeout));
+        let timeout_us = self.in_force.attempt_timeout_us(from_us, to_us);
         let took = self.request.done_us.zip(self.request.sent_us).map(|(done, sent)| done.saturating_sub(sent));
         let slack_us = self.late_us + ROUNDING_US;
         if self.request.sent_us.is_some_and(|sent_us| sent_us > self.request.intended_us + slack_us) {

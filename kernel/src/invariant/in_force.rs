@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Evidence, Findings, Invariant, ROUNDING_US, us};
 use crate::{
+    policy::{ATTEMPT_TIMEOUT, HEDGING_DELAY},
     record::{Event, Rows},
     scenario::{Epoch, Scenario},
 };
@@ -14,6 +15,31 @@ pub(super) struct InForce {
     periods: Vec<(u64, Scenario)>,
     /// The time around a change, in microseconds, in which the settings before and after it may both be in force.
     slack_us: u64,
+    /// The adaptive timeout of attempts; `None` if it is off.
+    attempt_timeout: Option<Observed>,
+    /// The adaptive delay of hedges; `None` if it is off.
+    hedging_delay: Option<Observed>,
+}
+
+/// A time that adapts, in microseconds, from each instant on.
+struct Observed(Vec<(u64, u64)>);
+
+impl Observed {
+    /// Collects the recorded values of the time with this name, which begins with `first`.
+    fn collect(rows: &dyn Rows, name: &str, first: Duration) -> Self {
+        let is_of = |cause: &str| cause.strip_prefix(name).is_some_and(|rest| rest.starts_with(" from "));
+        let rows = rows.events().filter(|row| row.event == Event::LimitChanged);
+        let values = rows.filter(|row| row.cause.as_deref().is_some_and(is_of));
+        let values = values.filter_map(|row| Some((row.at_us, row.duration_us?)));
+        Self(std::iter::once((0, us(first))).chain(values).collect())
+    }
+
+    /// Returns the values that were in force at some instant of the time.
+    fn during(&self, from_us: u64, to_us: u64) -> impl Iterator<Item = u64> {
+        let from = self.0.partition_point(|(at_us, _)| *at_us < from_us);
+        let to = self.0.partition_point(|(at_us, _)| *at_us <= to_us);
+        self.0[from.saturating_sub(1)..to.max(1)].iter().map(|(_, value_us)| *value_us)
+    }
 }
 
 /// The time that a change takes in real time, at most: to be sent to a process, and to be read by it.
@@ -36,7 +62,16 @@ impl InForce {
         }
         periods.sort_by_key(|(at_us, _)| *at_us);
         let slack_us = if evidence.is_virtual() { ROUNDING_US } else { REAL_SLACK_US };
-        Self { periods, slack_us }
+        let client = &evidence.scenario.client;
+        let attempt_timeout = client.policies.adaptive_timeout.as_ref();
+        let hedging_delay = client.policies.adaptive_hedging.as_ref().and(client.policies.hedging.as_ref());
+        let rows = evidence.rows;
+        Self {
+            periods,
+            slack_us,
+            attempt_timeout: attempt_timeout.map(|_| Observed::collect(rows, ATTEMPT_TIMEOUT, client.attempt_timeout)),
+            hedging_delay: hedging_delay.map(|it| Observed::collect(rows, HEDGING_DELAY, it.hedging_delay)),
+        }
     }
 
     /// Returns the settings that were in force at some instant of the time, in order. At the instant of a change both are.
@@ -54,6 +89,32 @@ impl InForce {
     /// Returns the smallest of a value that was in force at some instant of the time.
     pub(super) fn least<T: Ord>(&self, from_us: u64, to_us: u64, value: impl Fn(&Scenario) -> T) -> T {
         self.during(from_us, to_us).map(value).min().expect("some settings are always in force")
+    }
+
+    /// Returns the longest timeout of attempts that was in force at some instant of the time, in microseconds.
+    pub(super) fn attempt_timeout_us(&self, from_us: u64, to_us: u64) -> u64 {
+        match &self.attempt_timeout {
+            Some(observed) => observed.during(self.before(from_us), self.after(to_us)).max().unwrap_or_default(),
+            None => us(self.most(from_us, to_us, |then| then.client.attempt_timeout)),
+        }
+    }
+
+    /// Returns the shortest delay of hedges that was in force at some instant of the time, in microseconds; 0 without hedging.
+    pub(super) fn hedging_delay_us(&self, from_us: u64, to_us: u64) -> u64 {
+        match &self.hedging_delay {
+            Some(observed) => observed.during(self.before(from_us), self.after(to_us)).min().unwrap_or_default(),
+            None => us(self.least(from_us, to_us, |then| {
+                then.client.policies.hedging.as_ref().map_or(Duration::ZERO, |hedging| hedging.hedging_delay)
+            })),
+        }
+    }
+
+    fn before(&self, at_us: u64) -> u64 {
+        at_us.saturating_sub(self.slack_us)
+    }
+
+    fn after(&self, at_us: u64) -> u64 {
+        at_us.saturating_add(self.slack_us)
     }
 
     /// Returns the settings from each time on.

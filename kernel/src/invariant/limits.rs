@@ -19,9 +19,8 @@ use super::{
 use crate::{
     client::settings::{Client, ServerSelection},
     entropy::Entropy,
-    policy::{RateLimit, RetryBudget},
+    policy::{Deposit, RateLimit, RetryBudget},
     record::{Event, Rows},
-    scenario::Scenario,
     status::{Code, Outcome},
     workload::InputIdentities,
 };
@@ -235,13 +234,12 @@ fn check_hedges(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &InFo
     if evidence.scenario.client.policies.hedging.is_none() {
         return;
     }
-    let delay = |then: &Scenario| then.client.policies.hedging.as_ref().map_or(Duration::ZERO, |it| it.hedging_delay);
     for row in evidence.rows.events().filter(|row| row.event == Event::Hedge) {
         let (Some(request), Some(attempt)) = (row.request, row.attempt) else { continue };
         let Some(before) = attempts.find(request, attempt - 1) else { continue };
         let own = attempts.of_request(request);
         let begun_us = own.iter().map(|row| row.start_us).min().unwrap_or(row.at_us);
-        let delay_us = us(in_force.least(begun_us, row.at_us, delay));
+        let delay_us = in_force.hedging_delay_us(begun_us, row.at_us);
         let mut failed = own.iter().filter(|row| row.status != Code::Ok && row.end_us >= before.start_us);
         let is_early = row.at_us + ROUNDING_US < before.start_us.saturating_add(delay_us);
         if is_early && !failed.any(|failed| failed.end_us <= row.at_us) {
@@ -384,7 +382,7 @@ fn ends_of_retries(permits: &[Permit], attempts: &Attempts) -> Vec<u64> {
     ends
 }
 
-/// Checks Finagle's retry budget, which limits the recent retries by the recent calls.
+/// Checks Finagle's retry budget, which limits the recent retries by the recent calls or successes.
 fn check_recent_retries(
     evidence: &Evidence<'_>,
     (attempts, in_force): (&Attempts, &InForce),
@@ -393,7 +391,10 @@ fn check_recent_retries(
 ) {
     let Some(ttl) = budget.ttl else { return };
     let slot_nanos = (ttl.as_nanos() as u64 / SLOTS).max(1);
-    let mut calls: Vec<u64> = evidence.rows.requests().filter_map(|row| row.sent_us).collect();
+    let mut calls: Vec<u64> = match budget.deposit {
+        Some(Deposit::Success) => successes(attempts),
+        _ => evidence.rows.requests().filter_map(|row| row.sent_us).collect(),
+    };
     calls.sort_unstable();
     let mut retries: Vec<u64> = Vec::new();
     for permit in permits(evidence.rows, attempts) {
@@ -410,11 +411,20 @@ fn check_recent_retries(
         });
         let balance = permitted.fold(0.0, f64::max) - withdrawals as f64;
         if balance + 1e-6 < 1.0 {
-            let what = format!("{} retries to {deposits} calls in {ttl:?}", withdrawals + 1);
+            let what = format!("{} retries to {deposits} deposits in {ttl:?}", withdrawals + 1);
             findings.add(Invariant::WithinLimits, Some(permit.request), at_us, what);
         }
         retries.push(at_us);
     }
+}
+
+/// Returns the times at which attempts were OK, those whose reply streams at its headers.
+fn successes(attempts: &Attempts) -> Vec<u64> {
+    let times = attempts.all().iter().map(|attempt| match attempt.committed_us {
+        None => (attempt.status == Code::Ok).then_some(attempt.end_us),
+        committed_us => committed_us,
+    });
+    times.flatten().collect()
 }
 
 /// Returns the first slot that a time, which is rounded down to microseconds, may lie in.

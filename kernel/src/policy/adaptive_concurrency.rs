@@ -30,6 +30,7 @@ use crate::{
         limits,
         named::named,
         problem::Problem,
+        samples,
         table::TableReader,
         table_macro::{NOT_DRAWN, table},
     },
@@ -44,26 +45,30 @@ table! {
         /// The rule by which the limit follows the samples.
         algorithm: LimitAlgorithm = LimitAlgorithm::Gradient2, (), NOT_DRAWN;
         /// The limit at the start.
-        initial_limit: usize = 20, limits::MAX_IN_FLIGHT, NOT_DRAWN;
+        initial_limit: usize = 20, limits::MAX_IN_FLIGHT, &["4", "20"];
         /// The lowest limit.
-        min_limit: usize = 4, limits::MAX_IN_FLIGHT, NOT_DRAWN;
+        min_limit: usize = 4, limits::MAX_IN_FLIGHT, &["1", "4"];
         /// The highest limit.
-        max_limit: usize = 200, limits::MAX_IN_FLIGHT, NOT_DRAWN;
+        max_limit: usize = 200, limits::MAX_IN_FLIGHT, &["20", "200"];
         /// `gradient2`: weight of a sample in the limit; 0.2 unless given.
-        smoothing: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
+        smoothing: Option<f64> = None, limits::SHARE_SOME, &["0.01", "0.2", "1.0"];
         /// `gradient2`: attempts that may wait in queues; 4 unless given.
-        queue_size: Option<usize> = None, limits::COUNT, NOT_DRAWN;
+        queue_size: Option<usize> = None, limits::COUNT, &["0", "4", "50"];
         /// `gradient2`: samples of the long-term latency; 600 unless given.
-        long_window: Option<usize> = None, limits::COUNT_SOME, NOT_DRAWN;
+        long_window: Option<usize> = None, limits::COUNT_SOME, &["1", "20", "600"];
         /// `gradient2`: ratio of a latency to the long-term one from which on the limit falls; 1.5 unless given.
-        tolerance: Option<f64> = None, limits::LATENCY_TOLERANCE, NOT_DRAWN;
+        tolerance: Option<f64> = None, limits::LATENCY_TOLERANCE, &["1.0", "1.5", "10.0"];
         /// `aimd`: factor of the limit after a drop; 0.9 unless given.
-        backoff_ratio: Option<f64> = None, limits::SHARE_SOME, NOT_DRAWN;
+        backoff_ratio: Option<f64> = None, limits::SHARE_SOME, &["0.1", "0.9", "1.0"];
         /// `aimd`: time from which on an attempt counts as a drop, whatever its status; 5s unless given.
-        timeout: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+        timeout: Option<Duration> = None, limits::DURATION, samples::TIMES;
         /// `aimd`: statuses that are drops; UNAVAILABLE, DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED unless given.
-        drop_status_codes: Option<Vec<Code>> = None, "to go by the time alone, leave it out and use `gradient2`", NOT_DRAWN;
+        drop_status_codes: Option<Vec<Code>> = None, "to go by the time alone, leave it out and use `gradient2`", samples::CODES;
     }
+    draw = &[
+        &["initial_limit", "min_limit", "max_limit", "smoothing", "queue_size", "long_window", "tolerance"],
+        &["initial_limit", "min_limit", "max_limit", "backoff_ratio", "timeout", "drop_status_codes"],
+    ];
     settle = settle;
 }
 

@@ -23,10 +23,7 @@ use super::{Admission, AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, 
 use crate::{
     client::settings::Client,
     entropy::{Entropy, unit},
-    settings::{
-        limits,
-        table_macro::{NOT_DRAWN, table},
-    },
+    settings::{limits, samples, table_macro::table},
     status::Code,
     sync::lock,
     time::Instant,
@@ -36,12 +33,12 @@ table! {
     /// `[client.adaptive_throttling]`: rejects attempts in the client while servers do not accept enough of them (SRE book, Envoy).
     AdaptiveThrottling {
         /// Attempts that servers get for each one that they accept; the SRE book's K. A lower one rejects more.
-        multiplier: f64 = 2.0, limits::THROTTLING_MULTIPLIER, NOT_DRAWN;
+        multiplier: f64 = 2.0, limits::THROTTLING_MULTIPLIER, &["1.0", "2.0", "10.0"];
         /// Time whose attempts count, in tenths; two minutes in the SRE book.
-        window: Duration = Duration::from_secs(30), limits::DURATION, NOT_DRAWN;
+        window: Duration = Duration::from_secs(30), limits::DURATION, &["\"100ms\"", "\"1s\"", "\"30s\""];
         /// Statuses of attempts that a server has not accepted.
         rejected_status_codes: Vec<Code> = vec![Code::ResourceExhausted, Code::Unavailable, Code::DeadlineExceeded],
-            "to throttle nothing, leave the table out", NOT_DRAWN;
+            "to throttle nothing, leave the table out", samples::CODES;
     }
 }
 

@@ -1,5 +1,7 @@
 //! The policies of a client, asked in their order, and an attempt's way through them.
 
+use std::time::Duration;
+
 use futures_util::future::{Either, select};
 
 use super::{
@@ -108,6 +110,20 @@ impl Chain {
         let mut weight = 1.0;
         for_each_policy!(self.policies, |policy| weight *= policy.weight(server, now));
         weight
+    }
+
+    /// Returns the timeout of an attempt that begins now, if a policy sets it.
+    pub(crate) fn attempt_timeout(&self, now: Instant) -> Option<Duration> {
+        let mut timeout = None;
+        for_each_policy!(self.policies, |policy| timeout = timeout.or_else(|| policy.attempt_timeout(now)));
+        timeout
+    }
+
+    /// Returns the delay between the attempts of a call that begins now, if a policy sets it.
+    pub(crate) fn hedging_delay(&self, now: Instant) -> Option<Duration> {
+        let mut delay = None;
+        for_each_policy!(self.policies, |policy| delay = delay.or_else(|| policy.hedging_delay(now)));
+        delay
     }
 
     pub(crate) fn on_call_start(&self, now: Instant) {
@@ -290,14 +306,13 @@ pub(super) async fn wait<T>(world: &SharedWorld, until: Instant, work: impl Futu
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         io,
         sync::{
             Arc, Mutex,
             atomic::{AtomicU64, Ordering},
         },
-        time::Duration,
     };
 
     use futures_util::FutureExt;
@@ -313,7 +328,7 @@ mod tests {
 
     /// A world whose clock advances by a microsecond at every read, as a real clock does.
     #[derive(Default)]
-    struct TickingWorld(AtomicU64);
+    pub(in crate::policy) struct TickingWorld(AtomicU64);
 
     impl World for TickingWorld {
         fn now(&self) -> Instant {

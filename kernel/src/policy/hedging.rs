@@ -12,7 +12,7 @@
 //! | a non-fatal status, and the server asks to wait | the next attempt is sent after that wait |
 //!
 //! The call fails when all attempts have failed. Throttling, budgets, and policies that reject an attempt stop further attempts,
-//! but not those under way.
+//! but not those under way. `[client.adaptive_hedging]` may set another delay for a call.
 
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ impl PolicyConfig for Hedging {
 #[derive(Debug)]
 pub(crate) struct Hedges<'a> {
     settings: &'a Hedging,
+    /// The time between two attempts.
+    delay: Duration,
     /// Number of attempts sent.
     sent: usize,
     /// The time at which the next attempt is due; `None` if there is no next one.
@@ -63,9 +65,9 @@ pub(crate) enum Verdict {
 }
 
 impl<'a> Hedges<'a> {
-    /// Creates the schedule of a call that begins `now`, whose first attempt is due at once.
-    pub(crate) fn new(settings: &'a Hedging, now: Instant) -> Self {
-        Self { settings, sent: 0, due: Some(now), are_late: false }
+    /// Creates the schedule of a call that begins `now`, whose first attempt is due at once, with `delay` between two attempts.
+    pub(crate) fn new(settings: &'a Hedging, delay: Duration, now: Instant) -> Self {
+        Self { settings, delay, sent: 0, due: Some(now), are_late: false }
     }
 
     /// Returns when the next attempt is due, if there is one.
@@ -76,8 +78,7 @@ impl<'a> Hedges<'a> {
     /// Notes that an attempt was sent, `now`.
     pub(crate) fn on_sent(&mut self, now: Instant) {
         self.sent += 1;
-        let delay = self.settings.hedging_delay;
-        let delay = planted!(Bug::EarlyHedge, delay / 2, else delay);
+        let delay = planted!(Bug::EarlyHedge, self.delay / 2, else self.delay);
         self.due = (self.sent < self.settings.max_attempts).then(|| now + delay);
     }
 
@@ -132,9 +133,13 @@ mod tests {
         }
     }
 
+    fn hedges(settings: &Hedging) -> Hedges<'_> {
+        Hedges::new(settings, settings.hedging_delay, at(0))
+    }
+
     /// Returns the number of attempts under way at each of `times`, in milliseconds, if none ends.
     fn outstanding(settings: &Hedging, times: &[u64]) -> Vec<usize> {
-        let mut hedges = Hedges::new(settings, at(0));
+        let mut hedges = hedges(settings);
         let mut counts = Vec::new();
         for time in times {
             while let Some(due) = hedges.due().filter(|due| *due <= at(*time)) {
@@ -161,7 +166,7 @@ mod tests {
     #[test]
     fn a_non_fatal_failure_sends_the_next_attempt_now_and_the_one_after_it_after_the_delay() {
         let settings = settings();
-        let mut hedges = Hedges::new(&settings, at(0));
+        let mut hedges = hedges(&settings);
         hedges.on_sent(at(0));
         assert_eq!(hedges.on_failure(at(120), Code::Unavailable, None), Verdict::Continue);
         assert_eq!(hedges.due(), Some(at(120)));
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn any_other_failure_ends_the_call() {
         let settings = settings();
-        let mut hedges = Hedges::new(&settings, at(0));
+        let mut hedges = hedges(&settings);
         hedges.on_sent(at(0));
         assert_eq!(hedges.on_failure(at(1), Code::InvalidArgument, None), Verdict::Fatal);
     }
@@ -181,7 +186,7 @@ mod tests {
     #[test]
     fn pushback_delays_the_next_attempt_or_stops_the_sending() {
         let settings = settings();
-        let mut hedges = Hedges::new(&settings, at(0));
+        let mut hedges = hedges(&settings);
         hedges.on_sent(at(0));
         hedges.on_failure(at(100), Code::Unavailable, Some(Pushback::After(Duration::from_millis(900))));
         assert_eq!(hedges.due(), Some(at(1_000)));
@@ -199,7 +204,7 @@ mod tests {
             max_attempts in 2..9_usize, steps in proptest::collection::vec((0..900_u64, 0..4_u8), 0..100),
         ) {
             let settings = Hedging { max_attempts, ..settings() };
-            let mut hedges = Hedges::new(&settings, at(0));
+            let mut hedges = hedges(&settings);
             let mut now = 0;
             for (gap, what) in steps {
                 now += gap;

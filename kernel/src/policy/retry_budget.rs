@@ -7,15 +7,26 @@
 //! * Finagle's budget, which is tower's too, limits the retries of the last `ttl`: to `percent` of the calls in that time, plus
 //!   `min_per_second` for each second of it. Time advances in tenths of `ttl`, as in both libraries.
 //!
+//! With `deposit = "success"` the second kind counts attempts that are OK in place of calls, so that a service that fails earns no retries,
+//! whatever load it gets: the retry quota of the AWS SDKs is refilled by successes, and so are gRPC's tokens. A reply that streams is OK at
+//! its headers.
+//!
 //! If the settings change, what is under way and what was counted stays so, and the next retry is permitted by the new share of it.
 
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
-use super::{Admission, AttemptEnd, Policy, PolicyConfig, PolicyContext, Rejection};
+use super::{Admission, AttemptEnd, Ending, Policy, PolicyConfig, PolicyContext, Rejection};
 use crate::{
     client::settings::Client,
     planted::planted,
-    settings::{limits, problem::Problem, samples, table::TableReader, table_macro::table},
+    settings::{
+        limits,
+        named::named,
+        problem::Problem,
+        samples,
+        table::TableReader,
+        table_macro::{NOT_DRAWN, table},
+    },
     status::Code,
     sync::lock,
     time::Instant,
@@ -32,17 +43,31 @@ table! {
         ttl: Option<Duration> = None, limits::DURATION, samples::TIMES;
         /// Finagle: retries that may be made in any case; 10 unless given.
         min_per_second: Option<f64> = None, limits::AMOUNT, &["0.0", "0.3", "10.0"];
+        /// Finagle: what earns the right to retry; calls unless given.
+        deposit: Option<Deposit> = None, (), NOT_DRAWN;
     }
     draw = &[&["percent", "min_retry_concurrency"], &["percent", "ttl", "min_per_second"]];
     settle = settle;
 }
 
+/// What earns the right to retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Deposit {
+    /// Each call (Finagle, tower).
+    Call,
+    /// Each attempt that is OK (the retry quota of the AWS SDKs).
+    Success,
+}
+
+named!(Deposit, "a deposit");
+
 fn settle(budget: RetryBudget, table: &TableReader<'_, '_>) -> Result<RetryBudget, Problem> {
-    const HELP: &str =
-        "`min_retry_concurrency` is of Envoy's budget, `ttl` and `min_per_second` are of Finagle's: keep one";
-    table.excludes("min_retry_concurrency", "ttl", HELP)?;
-    table.excludes("min_retry_concurrency", "min_per_second", HELP)?;
-    if budget.ttl.is_none() && budget.min_per_second.is_none() {
+    const HELP: &str = "`min_retry_concurrency` is of Envoy's budget, `ttl`, `min_per_second` and `deposit` are of Finagle's: keep one";
+    for key in ["ttl", "min_per_second", "deposit"] {
+        table.excludes("min_retry_concurrency", key, HELP)?;
+    }
+    if budget.ttl.is_none() && budget.min_per_second.is_none() && budget.deposit.is_none() {
         let min_retry_concurrency = budget.min_retry_concurrency.or(Some(3));
         return Ok(RetryBudget { min_retry_concurrency, ..budget });
     }
@@ -61,7 +86,8 @@ impl PolicyConfig for RetryBudget {
     fn build(&self, _: &PolicyContext<'_>) -> Option<Budget> {
         Some(match (self.ttl, self.min_per_second) {
             (Some(ttl), Some(min_per_second)) => {
-                Budget::Finagle(Mutex::new(FinagleBudget::new(self.percent, ttl, min_per_second)))
+                let deposit = self.deposit.unwrap_or(Deposit::Call);
+                Budget::Finagle(deposit, Mutex::new(FinagleBudget::new(self.percent, ttl, min_per_second)))
             }
             _ => Budget::Envoy(Mutex::new(EnvoyBudget::new(self.percent, self.min_retry_concurrency.unwrap_or(0)))),
         })
@@ -73,7 +99,7 @@ impl PolicyConfig for RetryBudget {
                 let mut budget = lock(budget);
                 (budget.percent, budget.min) = (self.percent, self.min_retry_concurrency.unwrap_or(0));
             }
-            Budget::Finagle(budget) => {
+            Budget::Finagle(_, budget) => {
                 let (Some(ttl), Some(min_per_second)) = (self.ttl, self.min_per_second) else { return };
                 lock(budget).change(self.percent, ttl, min_per_second);
             }
@@ -84,12 +110,12 @@ impl PolicyConfig for RetryBudget {
 /// The state of the budget, of either kind.
 pub(crate) enum Budget {
     Envoy(Mutex<EnvoyBudget>),
-    Finagle(Mutex<FinagleBudget>),
+    Finagle(Deposit, Mutex<FinagleBudget>),
 }
 
 impl Policy for Budget {
     fn on_call_start(&self, now: Instant) {
-        if let Self::Finagle(budget) = self {
+        if let Self::Finagle(Deposit::Call, budget) = self {
             lock(budget).deposit(now);
         }
     }
@@ -97,7 +123,7 @@ impl Policy for Budget {
     fn permit_retry(&self, now: Instant) -> Result<(), Rejection> {
         let is_permitted = match self {
             Self::Envoy(budget) => lock(budget).begin_retry(),
-            Self::Finagle(budget) => lock(budget).withdraw(now),
+            Self::Finagle(_, budget) => lock(budget).withdraw(now),
         };
         if is_permitted { Ok(()) } else { Err(BUDGET_SPENT) }
     }
@@ -115,9 +141,11 @@ impl Policy for Budget {
         Admission::Granted
     }
 
-    fn on_attempt_end(&self, _: &AttemptEnd) {
-        if let Self::Envoy(budget) = self {
-            lock(budget).attempts -= 1;
+    fn on_attempt_end(&self, end: &AttemptEnd) {
+        match (self, end.ending) {
+            (Self::Envoy(budget), _) => lock(budget).attempts -= 1,
+            (Self::Finagle(Deposit::Success, budget), Ending::Status(Code::Ok, _)) => lock(budget).deposit(end.now),
+            _ => {}
         }
     }
 }
@@ -184,7 +212,7 @@ impl FinagleBudget {
         (self.share, self.reserve) = (percent / 100.0, min_per_second * ttl.as_secs_f64());
     }
 
-    /// Counts a call.
+    /// Counts what earns the right to retry.
     fn deposit(&mut self, now: Instant) {
         self.slot(now).deposits += 1;
     }
@@ -231,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_keys_select_the_kind_of_budget_and_the_others_of_its_kind_have_defaults() {
-        let keys = |keys| {
+        let keys = |keys: &str| {
             let read = read(keys).unwrap();
             (read.percent, read.min_retry_concurrency, read.ttl, read.min_per_second)
         };
@@ -240,7 +268,8 @@ mod tests {
         assert_eq!(keys("percent = 7.0\nmin_retry_concurrency = 1"), (7.0, Some(1), None, None));
         assert_eq!(keys("ttl = \"2s\""), (20.0, None, Some(Duration::from_secs(2)), Some(10.0)));
         assert_eq!(keys("min_per_second = 1.0"), (20.0, None, ten_seconds, Some(1.0)));
-        for both in ["ttl = \"2s\"", "min_per_second = 1.0"] {
+        assert_eq!(keys("deposit = \"success\""), (20.0, None, ten_seconds, Some(10.0)));
+        for both in ["ttl = \"2s\"", "min_per_second = 1.0", "deposit = \"call\""] {
             assert!(read(&format!("min_retry_concurrency = 1\n{both}")).is_err());
         }
     }
@@ -304,6 +333,22 @@ mod tests {
         assert!(budget.permit_retry(at(0)).is_ok(), "20 % of 10 is");
         budget.on_retry_end();
         assert!(budget.permit_retry(at(0)).is_ok(), "a retry that has ended makes room");
+    }
+
+    #[test]
+    fn with_deposits_by_success_calls_and_failures_earn_nothing() {
+        let budget = Budget::Finagle(Deposit::Success, Mutex::new(finagle(100.0, 0.0)));
+        let ends = |ending| {
+            let end = AttemptEnd { server: Some(0), entered: at(0), now: at(0), took: Duration::ZERO, ending };
+            budget.on_attempt_end(&end);
+        };
+        budget.on_call_start(at(0));
+        ends(Ending::Status(Code::Unavailable, None));
+        ends(Ending::Abandoned);
+        assert_eq!(budget.permit_retry(at(0)), Err(BUDGET_SPENT));
+        ends(Ending::Status(Code::Ok, None));
+        assert!(budget.permit_retry(at(0)).is_ok());
+        assert_eq!(budget.permit_retry(at(0)), Err(BUDGET_SPENT));
     }
 
     /// Counts the `times` in the last `span` before `now`.

@@ -293,7 +293,7 @@ pub enum Event {
     Ejected,
     /// client: `target` gets traffic again.
     Unejected,
-    /// client: an adaptive limit has changed by more than a tenth; `cause` says which, from what, to what.
+    /// client: an adaptive limit has changed by more than a tenth, or an adaptive time to `duration_us`; `cause` says which, from what, to what.
     LimitChanged,
     /// client: `target` is back, and its traffic increases gradually for `duration_us`.
     SlowStart,

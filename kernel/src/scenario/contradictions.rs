@@ -3,7 +3,7 @@
 use super::{Balancing, Client, Retry};
 use crate::{
     policy::FallbackKind,
-    settings::{problem::Problem, source::Span, table::TableReader},
+    settings::{duration, problem::Problem, source::Span, table::TableReader},
 };
 
 /// Turns retries off where calls hedge and the file says nothing of retries; refuses a file that wants both.
@@ -25,6 +25,28 @@ pub(super) fn settle_retry(client: &TableReader<'_, '_>, retry: &mut Retry) -> R
     Err(Problem::at(span, message).help(
         "a call either retries or hedges (gRPC A6): leave one table out, or write max_attempts = 1 in [client.retry]",
     ))
+}
+
+/// Refuses adaptive times that could never adapt: the fixed setting beside them leaves them no room.
+pub(super) fn refuse_without_room(table: &TableReader<'_, '_>, client: &Client) -> Result<(), Problem> {
+    let places = |name: &str| table.table(name).span("min").or(table.span(name));
+    if let Some(timeout) = client.policies.adaptive_timeout.as_ref().filter(|it| it.min > client.attempt_timeout) {
+        let [min, fixed] = [timeout.min, client.attempt_timeout].map(duration::text);
+        let message = format!(
+            "`min` of {min} in [client.adaptive_timeout] is over `attempt_timeout` of {fixed}, which is the longest: it would never adapt"
+        );
+        let help = "lower `min`, raise `attempt_timeout`, or leave [client.adaptive_timeout] out";
+        return Err(Problem::new(places("adaptive_timeout"), message).help(help));
+    }
+    if let Some(hedging) = client.policies.adaptive_hedging.as_ref().filter(|it| it.min >= client.deadline) {
+        let [min, deadline] = [hedging.min, client.deadline].map(duration::text);
+        let message = format!(
+            "`min` of {min} in [client.adaptive_hedging] is not under `deadline` of {deadline}: no other attempt would be sent"
+        );
+        let help = "lower `min`, raise `deadline`, or leave [client.adaptive_hedging] out";
+        return Err(Problem::new(places("adaptive_hedging"), message).help(help));
+    }
+    Ok(())
 }
 
 /// Refuses limits of retries where there are none.
@@ -54,6 +76,11 @@ pub(super) fn refuse(table: &TableReader<'_, '_>, client: &Client) -> Result<(),
         "leave one of them out; a fixed limit beside it, such as [client.bulkhead], is no contradiction",
     )?;
     refuse_at(
+        table.span("adaptive_hedging").filter(|_| policies.hedging.is_none()),
+        "nothing to adapt: [client.adaptive_hedging] sets the delay of [client.hedging], which is off",
+        "add the table [client.hedging], or leave this one out",
+    )?;
+    refuse_at(
         table.span("slow_start").filter(|_| *load_balancing == Balancing::PickFirst),
         "[client.slow_start] and policy = \"pick_first\" in [client.load_balancing] exclude each other",
         "pick_first sends all to one server: choose another policy, or leave the table out",
@@ -64,5 +91,37 @@ fn refuse_at(span: Option<Span>, message: &str, help: &str) -> Result<(), Proble
     match span {
         Some(span) => Err(Problem::at(span, message).help(help)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::Scenario;
+
+    fn message(client: &str) -> String {
+        let text = format!("name = \"x\"\nduration = \"9s\"\nload = {{ rate = 1 }}\n{client}");
+        Scenario::parse("x.toml", &text, &[]).map_or_else(|error| error.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn a_time_that_could_never_adapt_is_refused_with_the_place_and_both_settings() {
+        let timeout = message("[client]\nattempt_timeout = \"20ms\"\n[client.adaptive_timeout]\nmin = \"50ms\"\n");
+        assert!(timeout.contains("x.toml:7:7") && timeout.contains("over `attempt_timeout` of 20ms"), "{timeout}");
+        let default = message("[client]\nattempt_timeout = \"5ms\"\n[client.adaptive_timeout]\n");
+        assert!(default.contains("`min` of 10ms") && default.contains("raise `attempt_timeout`"), "{default}");
+        let late = "[client]\ndeadline = \"1s\"\n[client.hedging]\n[client.adaptive_hedging]\nmin = \"1s\"\n";
+        assert!(message(late).contains("is not under `deadline` of 1s"), "{}", message(late));
+        let alone = message("[client.adaptive_hedging]\n");
+        assert!(alone.contains("nothing to adapt") && alone.contains("add the table [client.hedging]"), "{alone}");
+        for right in ["[client.adaptive_timeout]\n", "[client.hedging]\n[client.adaptive_hedging]\n"] {
+            assert_eq!(message(right), "");
+        }
+    }
+
+    #[test]
+    fn a_change_may_leave_an_adaptive_timeout_without_room() {
+        let change =
+            "[client.adaptive_timeout]\n[[change]]\nat = \"4s\"\nsetting = \"client.attempt_timeout\"\nto = \"5ms\"\n";
+        assert_eq!(message(change), "");
     }
 }

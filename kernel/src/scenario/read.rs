@@ -331,6 +331,7 @@ fn client(
         problems.keep(contradictions::refuse(table, &client));
         if purpose == Purpose::Run {
             problems.keep(contradictions::refuse_idle(table, &client));
+            problems.keep(contradictions::refuse_without_room(table, &client));
         }
     }
     if problems.is_empty() { Ok(client) } else { Err(problems) }

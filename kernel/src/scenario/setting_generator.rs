@@ -6,6 +6,8 @@
 //!
 //! The result is a list of `KEY=VALUE` as `--set` takes it, so that a reader can take a setting away.
 
+mod adaptive;
+
 use std::time::Duration;
 
 use rand::Rng;
@@ -21,6 +23,8 @@ use crate::{
     },
     workload::settings::SIZES,
 };
+
+pub use adaptive::with_adaptive;
 
 /// The largest number of requests of a run, so that many runs can be had.
 const REQUESTS_MAX: f64 = 1_500.0;
@@ -57,8 +61,8 @@ const SWITCHED_SEPARATELY: [&str; 2] = ["client.health_check", "client.passive_h
 /// A table of the client that is drawn as a whole, from the same stream.
 const KEEPALIVE: &str = "keepalive";
 
-/// Tables of the client that adapt, which are not drawn: they came after what is pinned, and exclude each other.
-const ADAPTIVE: [&str; 2] = ["adaptive_throttling", "adaptive_concurrency"];
+/// Tables of the client that adapt. They came after what is pinned, and are drawn only by [`with_adaptive`].
+const ADAPTIVE: [&str; 4] = ["adaptive_throttling", "adaptive_concurrency", "adaptive_timeout", "adaptive_hedging"];
 
 /// Returns whether the setting at `path` is drawn from another stream than its table.
 fn is_separate(path: &str) -> bool {
@@ -147,9 +151,13 @@ pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
         draw.set("change", "[]");
     }
     let policies = &scenario.client.policies;
-    for (name, is_on) in
-        ADAPTIVE.iter().zip([policies.adaptive_throttling.is_some(), policies.adaptive_concurrency.is_some()])
-    {
+    let are_on = [
+        policies.adaptive_throttling.is_some(),
+        policies.adaptive_concurrency.is_some(),
+        policies.adaptive_timeout.is_some(),
+        policies.adaptive_hedging.is_some(),
+    ];
+    for (name, is_on) in ADAPTIVE.iter().zip(are_on) {
         if is_on {
             draw.set(&format!("client.{name}"), OFF);
         }
@@ -361,7 +369,7 @@ mod tests {
     use super::*;
 
     /// Returns every scenario there is, with its file.
-    fn scenarios() -> Vec<(PathBuf, Scenario)> {
+    pub(super) fn scenarios() -> Vec<(PathBuf, Scenario)> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let files = files.filter(|path| path.extension().is_some_and(|ending| ending == "toml"));

@@ -56,13 +56,13 @@ table! {
     #[derive(Copy, Eq)]
     AdaptiveQueue {
         /// Time after which a queue that has not been empty counts as standing; how long a request may wait before that.
-        interval: Duration = Duration::from_millis(100), limits::DURATION, NOT_DRAWN;
+        interval: Duration = Duration::from_millis(100), limits::DURATION, &["\"50ms\"", "\"1s\""];
         /// Time that a request may wait that arrives at a standing queue.
-        target: Duration = Duration::from_millis(5), limits::DURATION, NOT_DRAWN;
+        target: Duration = Duration::from_millis(5), limits::DURATION, &["\"1ms\"", "\"50ms\""];
         /// A request that has waited longer than that is refused when a worker gets to it (controlled delay).
         drop_late: bool = true, (), NOT_DRAWN;
         /// Workers take the newest request first while the queue is standing (adaptive LIFO).
-        newest_first: bool = true, (), NOT_DRAWN;
+        newest_first: bool = true, (), &["true"];
     }
     settle = refuse_plain;
 }

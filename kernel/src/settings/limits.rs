@@ -105,6 +105,8 @@ pub const BUDGET_PERCENT: RangeInclusive<f64> = 0.0..=100_000.0;
 pub const THROTTLING_MULTIPLIER: RangeInclusive<f64> = 1.0..=1_000.0;
 /// Ratio of a latency to the long-term one from which on a concurrency limit falls.
 pub const LATENCY_TOLERANCE: RangeInclusive<f64> = 1.0..=1_000.0;
+/// Ratio of an adaptive timeout to a percentile of the latencies.
+pub const TIME_FACTOR: RangeInclusive<f64> = 1.0..=1_000.0;
 /// gRPC A6's `maxTokens`: over 0, up to 1000.
 pub const TOKENS: RangeInclusive<f64> = 0.001..=1_000.0;
 /// gRPC A6's `tokenRatio`: over 0, to a thousandth.

@@ -5,9 +5,9 @@ use std::{fs, time::Duration};
 use kernel::{
     client::settings::{Commit, HealthMethod, Keepalive, PassiveHealth, PastDeadline, Profile, ServerSelection},
     policy::{
-        AdaptiveConcurrency, AdaptiveThrottling, AllEjected, Bulkhead, Cache, CircuitBreaker, FailurePercentage,
-        Fallback, FallbackKind, Hedging, LimitAlgorithm, OutlierDetection, Policies, RateLimit, RetryBudget,
-        RetryThrottling, Scope, SlowStart, SuccessRate,
+        AdaptiveConcurrency, AdaptiveHedging, AdaptiveThrottling, AdaptiveTimeout, AllEjected, Bulkhead, Cache,
+        CircuitBreaker, Deposit, FailurePercentage, Fallback, FallbackKind, Hedging, LimitAlgorithm, OutlierDetection,
+        Policies, RateLimit, RetryBudget, RetryThrottling, Scope, SlowStart, SuccessRate,
     },
     scenario::{
         AppTimes, Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind,
@@ -202,11 +202,20 @@ fn client() -> impl Strategy<Value = Client> {
 
 /// Without what excludes each other.
 fn consistent(mut client: Client) -> Client {
-    let Client { policies, retry, load_balancing, .. } = &mut client;
+    let Client { policies, retry, load_balancing, deadline, attempt_timeout, .. } = &mut client;
     if policies.hedging.is_some() {
         retry.max_attempts = 1;
     } else if retry.max_attempts == 1 {
         (policies.retry_budget, policies.retry_throttling) = (None, None);
+    }
+    if policies.hedging.is_none() {
+        policies.adaptive_hedging = None;
+    }
+    if let Some(hedging) = &mut policies.adaptive_hedging {
+        hedging.min = hedging.min.min(deadline.saturating_sub(Duration::from_nanos(1)));
+    }
+    if let Some(timeout) = &mut policies.adaptive_timeout {
+        timeout.min = timeout.min.min(*attempt_timeout);
     }
     if policies.cache.is_none() && policies.fallback.as_ref().is_some_and(|table| table.kind == FallbackKind::Stale) {
         policies.fallback = None;
@@ -270,7 +279,8 @@ fn policies() -> impl Strategy<Value = Policies> {
         option::of(outlier_detection()),
         option::of(slow_start),
     );
-    (outer, inner, adaptive_limit()).prop_map(|(outer, inner, (adaptive_throttling, adaptive_concurrency))| {
+    (outer, inner, adaptive_limit(), adaptive_times()).prop_map(|(outer, inner, limit, times)| {
+        let ((adaptive_throttling, adaptive_concurrency), (adaptive_timeout, adaptive_hedging)) = (limit, times);
         let (fallback, cache, retry_throttling, retry_budget, hedging) = outer;
         let (circuit_breaker, rate_limit, bulkhead, outlier_detection, slow_start) = inner;
         Policies {
@@ -279,9 +289,11 @@ fn policies() -> impl Strategy<Value = Policies> {
             retry_throttling,
             retry_budget,
             hedging,
+            adaptive_hedging,
             circuit_breaker,
             adaptive_throttling,
             rate_limit,
+            adaptive_timeout,
             bulkhead,
             adaptive_concurrency,
             outlier_detection,
@@ -319,11 +331,33 @@ fn adaptive_limit() -> impl Strategy<Value = (Option<AdaptiveThrottling>, Option
     prop_oneof![Just((None, None)), throttling, concurrency]
 }
 
+fn adaptive_times() -> impl Strategy<Value = (Option<AdaptiveTimeout>, Option<AdaptiveHedging>)> {
+    let timeout = (0.001..=100.0, 1.0..=1e3, from(1), from(1), 1..=1_000_000_usize).prop_map(
+        |(percentile, factor, min, window, minimum_samples)| AdaptiveTimeout {
+            percentile,
+            factor,
+            min,
+            window,
+            minimum_samples,
+        },
+    );
+    let hedging = (0.001..=100.0, from(0), from(1), 1..=1_000_000_usize).prop_map(
+        |(percentile, min, window, minimum_samples)| AdaptiveHedging { percentile, min, window, minimum_samples },
+    );
+    (option::of(timeout), option::of(hedging))
+}
+
 fn budget() -> impl Strategy<Value = RetryBudget> {
-    let envoy = (0..=1_000_000_usize).prop_map(|min| (Some(min), None, None));
-    let finagle = (from(1), 0.0..=1e6).prop_map(|(ttl, min)| (None, Some(ttl), Some(min)));
-    (0.0..=1e5, prop_oneof![envoy, finagle]).prop_map(|(percent, (min_retry_concurrency, ttl, min_per_second))| {
-        RetryBudget { percent, min_retry_concurrency, ttl, min_per_second }
+    let envoy = (0..=1_000_000_usize).prop_map(Some);
+    let deposit = option::of(prop_oneof![Just(Deposit::Call), Just(Deposit::Success)]);
+    let finagle = (from(1), 0.0..=1e6, deposit).prop_map(|(ttl, min, deposit)| (None, Some((ttl, min, deposit))));
+    let envoy = envoy.prop_map(|min| (min, None));
+    (0.0..=1e5, prop_oneof![envoy, finagle]).prop_map(|(percent, (min_retry_concurrency, finagle))| RetryBudget {
+        percent,
+        min_retry_concurrency,
+        ttl: finagle.map(|(ttl, ..)| ttl),
+        min_per_second: finagle.map(|(_, min, _)| min),
+        deposit: finagle.and_then(|(.., deposit)| deposit),
     })
 }
 

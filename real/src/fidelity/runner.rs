@@ -8,7 +8,7 @@ use std::{
 
 use kernel::{
     app::App,
-    cli::{Exit, Failure, sibling},
+    cli::{Exit, Failure, sibling, without_variables},
     run_folder::{Earlier, RunFolder, RunInfo},
     visible::Visible,
 };
@@ -60,6 +60,7 @@ impl Runner {
 
     fn simulate(&self, scenario: &CampaignInput, seed: u64, calibration: &Path, place: &Path) -> Result<(), Failure> {
         let mut command = Command::new(&self.sim);
+        without_variables(&mut command);
         command.arg(&scenario.file).args(["--seed", &seed.to_string()]);
         command.arg("--calibration").arg(calibration).arg("--out").arg(place);
         command.args(scenario.overrides.iter().flat_map(|setting| ["--set", setting]));

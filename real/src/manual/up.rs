@@ -12,7 +12,7 @@ use std::{
 
 use clap::Args;
 use kernel::{
-    cli::{Exit, Failure},
+    cli::{Exit, Failure, without_variables},
     client,
     scenario::{limits, server_name},
     time::Instant,
@@ -225,6 +225,7 @@ impl Started {
 fn spawn(words: &[String], log: &Path) -> io::Result<Child> {
     let log = open_log(log)?;
     let mut command = Command::new(PROGRAM);
+    without_variables(&mut command);
     // The process runs in another folder, and a relative path of a file would lead nowhere.
     if let Some(token) = token::of_process() {
         command.env_remove(token::FILE_VARIABLE).env(token::VARIABLE, token.reveal());

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     path::Path,
-    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, ExitStatus, Stdio},
     thread,
     time::Duration,
 };
@@ -12,6 +12,8 @@ use std::{
 use kernel::record::{AttemptRow, EventRow, Records, RequestRow};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
+
+use crate::command::command_of;
 
 /// Nothing here takes as long as this on any machine.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -32,7 +34,7 @@ impl Run {
 
     /// Does the same with further options.
     pub(crate) fn start_with(scenario: &Path, seed: u64, out: &Path, options: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_real"))
+        let mut child = command_of(env!("CARGO_BIN_EXE_real"))
             .arg(scenario)
             .args(["--seed", &seed.to_string(), "--out"])
             .arg(out)

@@ -72,6 +72,9 @@ impl OnTerminal {
         command.cwd(folder.path());
         command.env("TERM", "xterm-256color");
         command.env_remove("NO_COLOR");
+        let variables = std::env::vars_os().map(|(name, _)| name);
+        let variables = variables.filter(|name| name.to_string_lossy().starts_with("REHEARSAL_"));
+        variables.for_each(|name| command.env_remove(name));
         environment.iter().for_each(|(name, value)| command.env(name, value));
         let child = pair.slave.spawn_command(command).expect("it starts");
         let mut output = pair.master.try_clone_reader().expect("it can be read");

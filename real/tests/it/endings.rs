@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use kernel::{
@@ -17,7 +16,10 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-use crate::child::{self, Run, command_line, lives, pid, wait_until};
+use crate::{
+    child::{self, Run, command_line, lives, pid, wait_until},
+    command::command_of,
+};
 
 /// A run that lasts longer than every test.
 const STORY: &str = r#"
@@ -218,7 +220,7 @@ fn a_disk_that_fills_up_ends_the_run_and_leaves_what_was_recorded() {
     let directory = tempfile::tempdir().expect("there is room for a folder");
     fs::write(directory.path().join("endings.toml"), STORY).expect("there is room for a file");
     // In units of 512 or 1,024 bytes: less than the rows take, and more than any other file.
-    let output = Command::new("sh")
+    let output = command_of("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_real")])
         .args(["endings.toml", "--out", "deep/run"])
         .current_dir(directory.path())

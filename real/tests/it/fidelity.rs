@@ -9,6 +9,8 @@ use std::{
 use kernel::run_folder::campaign::CampaignManifest;
 use tempfile::TempDir;
 
+use crate::command::command_of;
+
 /// One second, so that four real runs of it are soon over.
 const STORY: &str = "name = \"story\"\nduration = \"1s\"\n[workload]\nsizes = [\"8x8\"]\n[load]\nrate = 20.0\n\
                      [run]\nmax_lateness = \"1h\"\n";
@@ -34,7 +36,7 @@ fn program() -> &'static Path {
 }
 
 fn run(program: &Path, directory: &Path, words: &[&str]) -> Output {
-    let mut command = Command::new(program);
+    let mut command = command_of(program);
     command.args(words).current_dir(directory).stdin(Stdio::null()).output().expect("the program starts")
 }
 

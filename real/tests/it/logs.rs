@@ -1,12 +1,10 @@
 //! The logs of the processes in the run folder, and the environment variable that changes them.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Output};
 
 use tempfile::TempDir;
+
+use crate::command::command_of;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_real");
 
@@ -53,7 +51,7 @@ duration = "200ms"
 fn play(filter: Option<&str>) -> (TempDir, Output) {
     let directory = tempfile::tempdir().expect("there is room for a folder");
     fs::write(directory.path().join("logs.toml"), SCENARIO).expect("there is room for a file");
-    let mut command = Command::new(PROGRAM);
+    let mut command = command_of(PROGRAM);
     command.args(["logs.toml", "--out", "run"]).current_dir(directory.path()).env_remove(VARIABLE);
     if let Some(filter) = filter {
         command.env(VARIABLE, filter);

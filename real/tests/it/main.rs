@@ -2,6 +2,7 @@
 
 mod child;
 mod clean_up;
+mod command;
 mod dashboard;
 mod doctor;
 mod endings;

@@ -1,9 +1,11 @@
 //! Options, files and settings of the environment that mean harm: what the program prints of them is short and has no character
 //! that a terminal obeys.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use kernel::visible::is_hidden;
+
+use crate::command::command_of;
 
 /// Clears the screen, sets the title of the window, turns the direction of writing, and goes on on a line of its own.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\u{202e}\r\nPASS\t\u{7f}";
@@ -13,7 +15,7 @@ const MESSAGE_MAX: usize = 24 << 10;
 /// Runs the command in `folder`, which is its runtime folder, too, checks what it prints, and returns its exit code.
 #[track_caller]
 fn run(folder: &Path, words: &[&str], log: &str) -> i32 {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_real"));
+    let mut command = command_of(env!("CARGO_BIN_EXE_real"));
     command.args(words).current_dir(folder).env("XDG_RUNTIME_DIR", folder).env("REHEARSAL_LOG", log);
     let output = command.output().expect("it starts");
     for printed in [&output.stdout, &output.stderr] {

@@ -17,7 +17,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::user::{Foreground, User};
+use crate::{
+    command::command_of,
+    user::{Foreground, User},
+};
 
 /// A run of two seconds on two servers, one of which is frozen for a second.
 const SCENARIO: &str = "name = \"short\"\nduration = \"3s\"\n[servers]\nreplicas = 2\n[workload]\nsizes = [\"8x8\"]\n\
@@ -73,7 +76,7 @@ fn a_run_exports_what_its_client_servers_and_faults_do() {
     fs::write(&scenario, SCENARIO).expect("there is room");
     let out = folder.path().join("run");
     let play = |metrics: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_real"));
+        let mut command = command_of(env!("CARGO_BIN_EXE_real"));
         command.arg(&scenario).arg("--plain").arg("--out").arg(&out).args(["--metrics", metrics]);
         command
     };

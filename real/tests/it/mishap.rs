@@ -3,10 +3,12 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
-    process::{Command, Output},
+    process::Output,
 };
 
 use tempfile::TempDir;
+
+use crate::command::command_of;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_real");
 
@@ -35,7 +37,7 @@ fn a_second_run_leaves_the_first_one_in_its_place() {
     let directory = story();
     let run = |more: &[&str]| {
         let words = ["mishap.toml", "--set", "load.rate=20", "--set", "duration=300ms", "--out", "run"];
-        let mut command = Command::new(PROGRAM);
+        let mut command = command_of(PROGRAM);
         command.args(words).args(more).current_dir(directory.path()).output().expect("it starts")
     };
     assert_eq!(run(&[]).status.code(), Some(0));
@@ -58,7 +60,7 @@ fn a_second_run_leaves_the_first_one_in_its_place() {
 fn an_error_that_cannot_be_printed_still_has_its_exit_code() {
     let directory = story();
     let unwritable = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-    let status = Command::new(PROGRAM)
+    let status = command_of(PROGRAM)
         .args(["mishap.toml", "--set", "load.rate=-1"])
         .current_dir(directory.path())
         .stderr(unwritable)
@@ -70,7 +72,7 @@ fn an_error_that_cannot_be_printed_still_has_its_exit_code() {
 #[test]
 fn a_place_that_cannot_be_written_to_is_said_before_the_run() {
     let directory = story();
-    let output = Command::new(PROGRAM)
+    let output = command_of(PROGRAM)
         .args(["mishap.toml", "--out", "/proc/run"])
         .current_dir(directory.path())
         .output()
@@ -86,7 +88,7 @@ fn a_replica_whose_port_is_taken_says_so_and_ends() {
     let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
     let address: SocketAddr = taken.local_addr().expect("it is bound");
     let parent = std::process::id().to_string();
-    let output = Command::new(PROGRAM)
+    let output = command_of(PROGRAM)
         .args(["replica", "--id", "server-0", "--port", &address.port().to_string(), "--workers", "1", "--queue", "1"])
         .args(["--service-time-min", "0ms", "--seed", "0", "--parent", &parent])
         .output()

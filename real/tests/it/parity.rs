@@ -219,6 +219,18 @@ fn a_frozen_server_is_silent_until_it_goes_on() {
 }
 
 #[test]
+fn an_observed_timeout_leaves_a_frozen_server_long_before_the_fixed_one() {
+    let adaptive = "[client.adaptive_timeout]\nminimum_samples = 10\nwindow = \"20s\"";
+    for story in play(&format!("kind = \"freeze\"\ntarget = \"server-1\"\nduration = \"2s\"\n{adaptive}")) {
+        let observed = "attempt timeout from 10s to ";
+        let is_first = |row: &EventRow| row.cause.as_deref().is_some_and(|cause| cause.starts_with(observed));
+        assert!(story.of(Event::LimitChanged).any(is_first), "{:?}: it stays as it was", story.arm);
+        let cut_off = story.records.attempts.iter().filter(|row| row.status == Code::DeadlineExceeded);
+        assert!(cut_off.count() > 0, "{:?}: the fixed timeout is longer than the freeze", story.arm);
+    }
+}
+
+#[test]
 fn a_partitioned_server_works_on_and_its_answers_are_held() {
     for story in
         play("kind = \"partition\"\ntarget = \"server-0\"\nduration = \"2s\"\n[client]\nattempt_timeout = \"800ms\"")

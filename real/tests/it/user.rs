@@ -11,7 +11,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::child::pid;
+use crate::{child::pid, command::command_of};
 
 /// A user with a registry of their own. Whatever runs when this is dropped is killed.
 pub(crate) struct User {
@@ -24,7 +24,7 @@ impl User {
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_real"));
+        let mut command = command_of(env!("CARGO_BIN_EXE_real"));
         if let Some((&"load", options)) = words.split_first() {
             // The machine of the tests is busy. What the test itself sets comes later, and so applies.
             command.args(["load", "--set", "run.max_lateness=1h"]).args(options);

@@ -20,6 +20,8 @@
 #[path = "../it/child.rs"]
 #[allow(dead_code, reason = "shared with the other integration tests, which use the rest")]
 mod child;
+#[path = "../it/command.rs"]
+mod command;
 #[path = "../it/user.rs"]
 #[allow(dead_code, reason = "shared with the other integration tests, which use the rest")]
 mod user;

@@ -145,6 +145,7 @@ fn a_run_is_scraped_as_text_and_as_native_histograms_and_the_dashboard_has_its_v
     let scenario = folder.path().join("scraped.toml");
     fs::write(&scenario, SCENARIO).expect("there is room");
     let mut run = Command::new(env!("CARGO_BIN_EXE_real"));
+    kernel::cli::without_variables(&mut run);
     run.arg(&scenario).args(["--plain", "--metrics", "127.0.0.1:0", "--out"]).arg(folder.path().join("run"));
     let mut run = Running(run.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts"));
     let mut said = BufReader::new(run.0.stderr.take().expect("it is a pipe"));

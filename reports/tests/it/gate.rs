@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use kernel::cli::Exit;
+use kernel::cli::{Exit, without_variables};
 use serde_json::Value;
 
 use crate::example_run::{folder, reports, word};
@@ -82,7 +82,9 @@ fn junit_and_github_have_every_check() {
     let directory = tempfile::tempdir().unwrap();
     let [before, after] = logs(directory.path());
     let path = |name: &str| directory.path().join(name);
-    let output = Command::new(env!("CARGO_BIN_EXE_reports"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reports"));
+    without_variables(&mut command);
+    let output = command
         .args([&before, &after])
         .args(["--fail-if", "latency_p95 > +10%", "--fail-if", "success_rate < 90%", "--github"])
         .args(["--junit", word(&path("checks.xml")), "--out", word(&path("out"))])

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use kernel::visible::is_hidden;
+use kernel::{cli::without_variables, visible::is_hidden};
 
 /// Clears the screen, sets the title of the window, turns the direction of writing, and goes on on a line of its own.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\u{202e}\r\nPASS\t\u{7f}";
@@ -12,7 +12,9 @@ const MESSAGE_MAX: usize = 24 << 10;
 /// Runs the command in `folder`, checks what it prints, and returns its exit code.
 #[track_caller]
 fn run(folder: &Path, words: &[&str]) -> i32 {
-    let output = Command::new(env!("CARGO_BIN_EXE_reports")).args(words).current_dir(folder).output().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reports"));
+    without_variables(&mut command);
+    let output = command.args(words).current_dir(folder).output().unwrap();
     for printed in [&output.stdout, &output.stderr] {
         let printed = str::from_utf8(printed).unwrap();
         assert!(printed.len() <= MESSAGE_MAX, "{words:?}: {} bytes", printed.len());

@@ -233,12 +233,17 @@ pub(crate) enum Command {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
-    use kernel::cli::help::commands_without_sections;
+    use kernel::cli::{help::commands_without_sections, options_without_variable};
 
     use super::*;
 
     #[test]
     fn every_command_has_examples_and_exit_codes() {
         assert_eq!(commands_without_sections(&Options::command()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_option_has_a_variable() {
+        assert_eq!(options_without_variable(&Options::command()), Vec::<String>::new());
     }
 }

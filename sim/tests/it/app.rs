@@ -1,6 +1,6 @@
 //! Apps in the simulation: their times, and what a program without an app says about them.
 
-use std::{fs, process::Command, sync::atomic::AtomicU64};
+use std::{fs, sync::atomic::AtomicU64};
 
 use kernel::{
     proto::rehearsal::{
@@ -13,6 +13,8 @@ use kernel::{
 };
 use sim::{App, Host, Plan, calibration::Calibration};
 use tonic::{Request, Response, Status};
+
+use crate::command::program;
 
 const SCENARIO: &str = "name = \"app\"\nduration = \"2s\"\n[workload]\nkind = \"app\"\n[load]\nrate = 10\n";
 
@@ -105,7 +107,7 @@ fn a_program_without_the_app_names_what_is_missing() {
     let file = folder.path().join("app.toml");
     fs::write(&file, SCENARIO).unwrap();
     for arguments in [&["run"][..], &["hunt", "--invariants", "--runs", "1"], &["verify", "--seeds", "0..1"]] {
-        let mut sim = Command::new(env!("CARGO_BIN_EXE_sim"));
+        let mut sim = program(env!("CARGO_BIN_EXE_sim"));
         let ended = sim.arg(arguments[0]).arg(&file).args(&arguments[1..]).current_dir(&folder).output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(said.contains("this program has no app; play it with the program of the app"), "{arguments:?}: {said}");

@@ -5,11 +5,20 @@ use std::{
     process::Command,
 };
 
+use kernel::cli::without_variables;
+
 use crate::simulated::files;
+
+/// Returns a command without the variables of options that the tests may have in their environment.
+pub(crate) fn program(name: &str) -> Command {
+    let mut command = Command::new(name);
+    without_variables(&mut command);
+    command
+}
 
 /// Returns the command as a user would run it in `folder`.
 pub(crate) fn sim(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sim"));
+    let mut command = program(env!("CARGO_BIN_EXE_sim"));
     command.current_dir(folder);
     command
 }
@@ -36,7 +45,7 @@ impl Ended {
 
     /// Runs the command line that a report printed, in the same folder, as a user would who copies it to a shell.
     pub(crate) fn printed(folder: &Path, line: &str) -> Self {
-        Self::after(Command::new("sh").args(["-c", line]).current_dir(folder))
+        Self::after(program("sh").args(["-c", line]).current_dir(folder))
     }
 
     /// Returns the text behind `label` in the report at the end, such as `folder`, `digest` or `replay`.

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirEntry},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     thread,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::command::{Ended, sim};
+use crate::command::{Ended, program, sim};
 
 /// A scenario that passes, and whose run takes hardly any time.
 const SCENARIO: &str = r#"name = "story"
@@ -204,7 +204,7 @@ fn an_error_without_a_reader_has_its_exit_code() {
     let script = r#"{ "$0" missing.toml; echo $? >code; } 2>&1 >/dev/null | true"#;
     // The message may be written before the reader has exited. A few tries make it likely that it is written after.
     for _ in 0..5 {
-        let sh = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_sim")]).current_dir(&folder).status();
+        let sh = program("sh").args(["-c", script, env!("CARGO_BIN_EXE_sim")]).current_dir(&folder).status();
         assert!(sh.unwrap().success());
         assert_eq!(fs::read_to_string(folder.path().join("code")).unwrap(), "2\n");
     }

@@ -1,10 +1,10 @@
 //! Help, completions and manual pages; the examples in the help are run.
 
-use std::{env, fs, os::unix::fs::symlink, path::Path, process::Command};
+use std::{env, fs, os::unix::fs::symlink, path::Path};
 
 use tempfile::TempDir;
 
-use crate::command::{Ended, sim};
+use crate::command::{Ended, program, sim};
 
 /// The subcommands that the help of `sim` shows.
 const COMMANDS: [&str; 15] = [
@@ -50,7 +50,7 @@ fn shortened(example: &str) -> Option<String> {
 fn shell(folder: &Path, line: &str) -> Ended {
     let programs = Path::new(env!("CARGO_BIN_EXE_sim")).parent().unwrap();
     let path = format!("{}:{}", programs.display(), env::var("PATH").unwrap());
-    Ended::after(Command::new("bash").args(["-c", line]).env("PATH", path).current_dir(folder))
+    Ended::after(program("bash").args(["-c", line]).env("PATH", path).current_dir(folder))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 use kernel::visible::is_hidden;
 use tempfile::TempDir;
 
-use crate::command::{Ended, sim};
+use crate::command::{Ended, program, sim};
 
 /// A name and a value that clear the screen, set the title of the window, turn the direction of writing, and go on on a line
 /// of their own.
@@ -273,7 +273,7 @@ fn only_files_and_pipes_are_read() {
     check(&Ended::after(sim(path).args(["list", "run"])), MESSAGE_MAX, &[2]);
     let shell = "cat story.toml | \"$0\" check /dev/stdin && \"$0\" check /dev/stdin <story.toml";
     check(
-        &Ended::after(Command::new("sh").args(["-c", shell, env!("CARGO_BIN_EXE_sim")]).current_dir(path)),
+        &Ended::after(program("sh").args(["-c", shell, env!("CARGO_BIN_EXE_sim")]).current_dir(path)),
         MESSAGE_MAX,
         &[0],
     );

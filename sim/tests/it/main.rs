@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy knows the test functions, not what they call")]
 
+mod adaptive;
 mod app;
 mod authoring;
 mod backend;
@@ -33,4 +34,5 @@ mod streaming;
 mod sweep_job;
 mod ties;
 mod tip;
+mod variables;
 mod verify;

@@ -1,6 +1,8 @@
 //! The crate of a user: the example that the README of `sim` builds up, outside of this workspace.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf};
+
+use crate::command::program;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -22,7 +24,7 @@ fn the_crate_of_a_user_passes_its_tests() {
     let config = tempfile::NamedTempFile::with_suffix(".toml").expect("there is room for a file");
     fs::write(config.path(), profiles).expect("there is room for a file");
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("..");
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = program(env!("CARGO"));
     cargo.args(["test", "--offline", "--locked", "--config"]).arg(config.path()).current_dir(folder);
     // Its own configuration and that of this repository would add the flag twice, and everything would be compiled again.
     cargo.env("RUSTFLAGS", "--cfg tokio_unstable").env("CARGO_TARGET_DIR", target);

@@ -217,6 +217,12 @@ fn a_hunt_that_finds_nothing_says_so_and_keeps_the_scenarios_if_asked() {
         (scenario.servers.replicas, scenario.client.retry.max_attempts, scenario.client.policies.cache.is_some())
     });
     assert!(drawn.collect::<BTreeSet<_>>().len() > 4, "they differ");
+    let none = run(place, &[&policies[..7], &["adaptive", "--adaptive"]].concat());
+    assert_eq!((none.code, &*none.stderr), (Some(0), ""), "{none:?}");
+    let read = |folder: &str, seed: u64| Scenario::load(&place.join(format!("{folder}/seed{seed}.toml")), &[]).unwrap();
+    let pairs: Vec<_> = (0..12).map(|seed| (read("drawn", seed), read("adaptive", seed))).collect();
+    assert!(pairs.iter().all(|(plain, adaptive)| plain.client.retry == adaptive.client.retry), "what they share");
+    assert!(pairs.iter().any(|(_, adaptive)| adaptive.client.policies.adaptive_timeout.is_some()));
 }
 
 #[test]

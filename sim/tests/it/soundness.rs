@@ -53,7 +53,7 @@ pub(crate) fn assert_breaks(
 
 /// Asserts that the manipulation violates this invariant, possibly among others, for `request`.
 #[track_caller]
-fn assert_breaks_also(
+pub(crate) fn assert_breaks_also(
     run: &SimulatedRun,
     invariant: Invariant,
     request: Option<u64>,
@@ -293,7 +293,8 @@ fn a_request_that_is_sent_late_or_dropped_for_nothing_is_found() {
 #[test]
 fn retries_beyond_either_kind_of_budget_and_beyond_throttling_are_found() {
     let run = crash_then_freeze();
-    let budget = RetryBudget { percent: 0.0, min_retry_concurrency: None, ttl: None, min_per_second: None };
+    let budget =
+        RetryBudget { percent: 0.0, min_retry_concurrency: None, ttl: None, min_per_second: None, deposit: None };
     let policies = [
         Policies {
             retry_budget: Some(RetryBudget { min_retry_concurrency: Some(0), ..budget.clone() }),

@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use crate::command::{Ended, sim};
+use crate::command::{Ended, program, sim};
 
 const SCENARIO: &str =
     "name = \"Storm_2\"\nduration = \"1s\"\nworkload = { sizes = [\"8x8\"] }\nload = { rate = 10.0 }\n";
@@ -50,7 +50,7 @@ fn a_shard_is_played_by_the_line_of_its_script() {
     let script = sweep_job(&folder, &[&SWEEP[..], &["--for", "slurm"]].concat()).stdout;
     fs::write(folder.path().join("job.sh"), script).unwrap();
     for task in ["1", "2", "3"] {
-        let mut shell = std::process::Command::new("sh");
+        let mut shell = program("sh");
         let ended = Ended::after(shell.arg("job.sh").env("SLURM_ARRAY_TASK_ID", task).current_dir(folder.path()));
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let rows = fs::read_to_string(folder.path().join(format!("shards of 1/shard-{task}/runs.jsonl"))).unwrap();

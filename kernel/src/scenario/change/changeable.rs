@@ -31,6 +31,7 @@ const CHANGEABLE: &[(&str, &[&str])] = &[
     ("client.retry_throttling", &["max_tokens", "token_ratio"]),
     ("client.retry_budget", &["percent", "min_retry_concurrency", "min_per_second"]),
     ("client.hedging", &["max_attempts", "hedging_delay", "non_fatal_status_codes"]),
+    ("client.adaptive_hedging", &["percentile", "min", "minimum_samples"]),
     (
         "client.circuit_breaker",
         &[
@@ -46,6 +47,7 @@ const CHANGEABLE: &[(&str, &[&str])] = &[
     ),
     ("client.adaptive_throttling", &["multiplier", "rejected_status_codes"]),
     ("client.adaptive_concurrency", &["min_limit", "max_limit"]),
+    ("client.adaptive_timeout", &["percentile", "factor", "min", "minimum_samples"]),
     ("client.rate_limit", &["limit", "refresh_period", "burst", "max_wait"]),
     ("client.bulkhead", &["max_concurrent_calls", "max_wait"]),
     ("client.slow_start", &["slow_start_window", "aggression", "min_weight_percent"]),
@@ -228,6 +230,8 @@ mod tests {
                 "client.retry.past_deadline",
                 "client.fallback.counts_as_success",
                 "client.retry_budget.ttl",
+                "client.retry_budget.deposit",
+                "client.adaptive_hedging.window",
                 "client.circuit_breaker.scope",
                 "client.circuit_breaker.sliding_window_size",
                 "client.circuit_breaker.sliding_window_duration",
@@ -243,6 +247,7 @@ mod tests {
                 "client.adaptive_concurrency.backoff_ratio",
                 "client.adaptive_concurrency.timeout",
                 "client.adaptive_concurrency.drop_status_codes",
+                "client.adaptive_timeout.window",
             ]
         );
     }

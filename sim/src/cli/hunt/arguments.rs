@@ -37,6 +37,10 @@ pub(crate) struct HuntArgs {
     #[arg(long)]
     pub(super) policies: bool,
 
+    /// With --policies: draws limits, times and queues that adapt, too. The other settings of a seed stay the same.
+    #[arg(long, requires = "policies")]
+    pub(super) adaptive: bool,
+
     #[command(flatten)]
     pub(super) conditions: Conditions,
 

@@ -146,7 +146,10 @@ impl Hunt<'_> {
         if !self.args.policies {
             return Ok((Vec::new(), self.base.explicit(seed)));
         }
-        let settings = setting_generator::settings(self.base, seed);
+        let mut settings = setting_generator::settings(self.base, seed);
+        if self.args.adaptive {
+            settings = setting_generator::with_adaptive(self.base, settings, seed);
+        }
         // The command line comes last and so applies. Its settings may go with those of the file, and not with drawn ones.
         let mut all = [&settings[..], &self.args.conditions.overrides].concat();
         all.push(NOTHING_EXPECTED.to_owned());

@@ -5,11 +5,12 @@
 //! `console,unchecked`. A block `console,slow` has commands that take long. All commands of a document are run in one folder,
 //! one after the other; a scenario that the document shows is there as `NAME.toml`.
 
-use std::{env, fs, ops::Range, os::unix::fs::symlink, path::Path, process::Command};
+use std::{env, fs, ops::Range, os::unix::fs::symlink, path::Path};
 
 use tempfile::TempDir;
 
 use super::{blocks::blocks, in_repository};
+use crate::command::program;
 
 /// A line that stands for lines that are left out.
 const ELISION: &str = "...";
@@ -106,10 +107,10 @@ fn updated(step: &Step<'_>, folder: &Path, document: &str) -> String {
 
 /// Runs `sim` with the arguments, which a shell expands, and returns the lines that it prints.
 pub(crate) fn output(start: Start, arguments: &str, folder: &Path) -> Vec<String> {
-    let program = Path::new(env!("CARGO_BIN_EXE_sim"));
-    let programs = [program.parent().unwrap().to_owned()].into_iter();
+    let sim = Path::new(env!("CARGO_BIN_EXE_sim"));
+    let programs = [sim.parent().unwrap().to_owned()].into_iter();
     let path = env::join_paths(programs.chain(env::split_paths(&env::var_os("PATH").unwrap()))).unwrap();
-    let mut shell = Command::new("bash");
+    let mut shell = program("bash");
     shell.args(["-c", &format!("sim {arguments} 2>&1")]).current_dir(folder).env("PATH", path);
     match start {
         Start::Installed => shell.env_remove("CARGO_PKG_NAME").env_remove("CARGO_MANIFEST_DIR"),
