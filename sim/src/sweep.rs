@@ -15,6 +15,7 @@ use kernel::{
     coverage::Coverage,
     experiment::sweep::{RunRow, Seeds, Shard},
     scenario::Scenario,
+    slo::{AlertReport, AlertTally},
 };
 
 pub use pool::{Pool, TaskResult};
@@ -116,7 +117,11 @@ impl Sweep {
             return Ok(RunRow::new(task.variant, settings.clone(), String::new(), summary, None, reached));
         }
         let broken = played.run.violations(&plan).into_iter().next();
-        Ok(RunRow::new(task.variant, settings.clone(), played.run.records.digest(), summary, broken, reached))
+        let records = &played.run.records;
+        let alerts = AlertReport::of_run(&scenario.slos, records, &summary);
+        let alerts = (!scenario.slos.is_empty()).then(|| AlertTally::of_run(&alerts));
+        let row = RunRow::new(task.variant, settings.clone(), records.digest(), summary, broken, reached);
+        Ok(RunRow { alerts, ..row })
     }
 }
 

@@ -106,7 +106,13 @@ fn group(slo: &Slo) -> String {
     text
 }
 
-fn description(slo: &Slo, rule: &AlertRule) -> String {
+/// Returns the annotation `summary` of an alert.
+pub fn summary(slo: &Slo, rule: &AlertRule) -> String {
+    format!("{}: errors spend the error budget at more than {} times the rate that it allows.", slo.name, rule.burn_rate)
+}
+
+/// Returns the annotation `description` of an alert.
+pub fn description(slo: &Slo, rule: &AlertRule) -> String {
     format!(
         "The objective: {}, over {}. More than {} % of requests were bad both in the last {} and in the last {}.",
         slo.description(),

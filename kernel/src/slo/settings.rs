@@ -330,7 +330,7 @@ impl Codec for Objective {
     }
 
     fn schema((): &()) -> Value {
-        json!({ "type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1 })
+        json!({ "type": "number", "minimum": 1e-9, "maximum": 1.0 - 1e-9 })
     }
 
     fn limits_text((): &()) -> Option<String> {
@@ -378,8 +378,7 @@ impl Codec for Threshold {
     }
 
     fn schema((): &()) -> Value {
-        let bounds: Vec<_> = Self::bounds().map(duration::text).collect();
-        json!({ "type": "string", "pattern": duration::PATTERN, "examples": bounds })
+        json!({ "type": "string", "pattern": duration::PATTERN })
     }
 
     fn limits_text((): &()) -> Option<String> {
