@@ -98,7 +98,7 @@ impl KindFigures {
     /// Computes the figures of a tally.
     pub fn of(tally: &KindTally) -> Self {
         let KindTally { fired, firing, missed, in_budget, .. } = *tally;
-        let over = tally.over_budget();
+        let over = tally.judged();
         Self {
             faults: over + firing + in_budget,
             fired,

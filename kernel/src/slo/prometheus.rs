@@ -97,10 +97,7 @@ fn group(slo: &Slo) -> String {
         let severity: &str = rule.severity.into();
         line(8, format!("labels: {{ slo: {name:?}, rule: {}, severity: {severity} }}", rule.name));
         line(8, "annotations:".to_owned());
-        line(
-            10,
-            format!("summary: 'The error budget of {name} is spent {} times as fast as it may be.'", rule.burn_rate),
-        );
+        line(10, format!("summary: '{}'", summary(slo, rule)));
         line(10, format!("description: '{}'", description(slo, rule)));
     }
     text
@@ -108,7 +105,10 @@ fn group(slo: &Slo) -> String {
 
 /// Returns the annotation `summary` of an alert.
 pub fn summary(slo: &Slo, rule: &AlertRule) -> String {
-    format!("{}: errors spend the error budget at more than {} times the rate that it allows.", slo.name, rule.burn_rate)
+    format!(
+        "{}: errors spend the error budget at more than {} times the rate that it allows.",
+        slo.name, rule.burn_rate
+    )
 }
 
 /// Returns the annotation `description` of an alert.

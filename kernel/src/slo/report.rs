@@ -97,7 +97,8 @@ pub struct Firing {
     pub fired_us: u64,
     /// The time at which it is resolved; null if the run ended first.
     pub resolved_us: Option<u64>,
-    /// The index of the fault that it is after: of those that may be its reason, the last one to begin. Null for a false alarm.
+    /// The index of the fault that it is after: of those that may be its reason the last one to begin, if possible one whose errors are over
+    /// the error budget. Null for a false alarm.
     pub fault: Option<usize>,
 }
 
@@ -124,11 +125,11 @@ pub struct FaultAlert {
 pub enum FaultOutcome {
     /// It fired.
     Fired,
-    /// It was firing when the fault began.
+    /// It was firing when the fault began, and the share of bad requests in the phase of the fault was over the error budget.
     Firing,
     /// It did not fire, and the share of bad requests in the phase of the fault was over the error budget.
     Missed,
-    /// It did not fire, and that share was within the error budget.
+    /// It did not fire because of it, and that share was within the error budget.
     InBudget,
 }
 
@@ -174,20 +175,23 @@ impl SloAlerts {
 
 impl RuleAlerts {
     fn of(slo: &Slo, scraped: &Scraped, rule: &AlertRule, faults: &[FaultTimes]) -> Self {
+        let harms: Vec<Harm> = faults.iter().map(|fault| Harm::of(slo, scraped, fault)).collect();
         let firing = |spell: Spell| {
             let fired_us = spell.fired_ms * US_PER_MS;
-            let may_be = |fault: &&FaultTimes| fault.start_us <= fired_us && fired_us <= fault.last_us(slo, rule);
+            let may_be =
+                |(fault, _): &(&FaultTimes, _)| fault.start_us <= fired_us && fired_us <= fault.last_us(slo, rule);
             // Of several that begin at once, the first one in the scenario.
-            let fault = faults.iter().rev().filter(may_be).max_by_key(|fault| fault.start_us);
+            let reasons = faults.iter().zip(&harms).rev().filter(may_be);
+            let reason = reasons.max_by_key(|(fault, harm)| (harm.is_over_budget, fault.start_us));
             Firing {
                 pending_us: spell.pending_ms * US_PER_MS,
                 fired_us,
                 resolved_us: spell.resolved_ms.map(|at| at * US_PER_MS),
-                fault: fault.map(|fault| fault.index),
+                fault: reason.map(|(fault, _)| fault.index),
             }
         };
         let firings: Vec<Firing> = spells(scraped, slo, rule).into_iter().map(firing).collect();
-        let faults = faults.iter().map(|fault| FaultAlert::of((slo, rule), scraped, fault, &firings)).collect();
+        let faults = faults.iter().zip(&harms).map(|(fault, harm)| FaultAlert::of(fault, harm, &firings)).collect();
         Self { rule: RuleText::of(rule), firings, faults }
     }
 
@@ -204,23 +208,36 @@ impl RuleText {
     }
 }
 
-impl FaultAlert {
-    fn of((slo, rule): (&Slo, &AlertRule), scraped: &Scraped, fault: &FaultTimes, firings: &[Firing]) -> Self {
+/// The bad requests in the phase of a fault.
+struct Harm {
+    bad: u64,
+    /// True if their share is over the error budget.
+    is_over_budget: bool,
+}
+
+impl Harm {
+    fn of(slo: &Slo, scraped: &Scraped, fault: &FaultTimes) -> Self {
         let (good, bad) = scraped.counts(fault.start_us, fault.over_us);
-        let last_us = fault.last_us(slo, rule);
-        let is_in_time = |firing: &&Firing| {
-            firing.fired_us <= last_us && firing.resolved_us.is_none_or(|resolved_us| resolved_us > fault.start_us)
+        Self { bad, is_over_budget: bad as f64 > slo.error_budget() * (good + bad) as f64 }
+    }
+}
+
+impl FaultAlert {
+    fn of(fault: &FaultTimes, harm: &Harm, firings: &[Firing]) -> Self {
+        let Harm { bad, is_over_budget } = *harm;
+        // Of faults at one time, an alert has one as its reason, and is there for all that do harm.
+        let is_there = |firing: &&Firing| {
+            let is_after_start = firing.resolved_us.is_none_or(|resolved_us| resolved_us > fault.start_us);
+            firing.fault == Some(fault.index) || is_over_budget && firing.fired_us <= fault.over_us && is_after_start
         };
-        let Some(firing) = firings.iter().find(is_in_time) else {
-            let is_over = bad as f64 > slo.error_budget() * (good + bad) as f64;
-            let outcome = if is_over { FaultOutcome::Missed } else { FaultOutcome::InBudget };
+        let Some(firing) = firings.iter().find(is_there) else {
+            let outcome = if is_over_budget { FaultOutcome::Missed } else { FaultOutcome::InBudget };
             return Self { fault: fault.index, outcome, bad, delay_us: None, after_lifted_us: None };
         };
         let delay_us = firing.fired_us.checked_sub(fault.start_us);
         let outcome = if delay_us.is_some() { FaultOutcome::Fired } else { FaultOutcome::Firing };
-        let difference = |resolved_us: u64, lifted_us: u64| Some(resolved_us.cast_signed() - lifted_us.cast_signed());
-        let after_lifted_us =
-            firing.resolved_us.zip(fault.lifted_us).and_then(|(resolved, lifted)| difference(resolved, lifted));
+        let times = firing.resolved_us.zip(fault.lifted_us);
+        let after_lifted_us = times.map(|(resolved_us, lifted_us)| resolved_us.cast_signed() - lifted_us.cast_signed());
         Self { fault: fault.index, outcome, bad, delay_us, after_lifted_us }
     }
 }

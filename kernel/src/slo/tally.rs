@@ -57,9 +57,9 @@ pub struct KindTally {
 }
 
 impl KindTally {
-    /// Returns the number of faults that spent more than the error budget: those that it fired after, and those that it missed. One at whose
-    /// start it was firing says nothing of it.
-    pub fn over_budget(&self) -> u64 {
+    /// Returns the number of faults that show whether it detects them: those that it fired after, and those that it missed. One at
+    /// whose start it was firing says nothing of it.
+    pub fn judged(&self) -> u64 {
         self.fired + self.missed
     }
 }
@@ -152,7 +152,7 @@ mod tests {
         let mut all = AlertTally::default();
         [tally(1, 0, &[5]), tally(0, 1, &[]), tally(1, 1, &[7])].iter().for_each(|one| all.merge(one));
         let kind = &all.rules[0].kinds["freeze"];
-        assert_eq!((all.runs, kind.fired, kind.missed, kind.over_budget()), (3, 2, 2, 4));
+        assert_eq!((all.runs, kind.fired, kind.missed, kind.judged()), (3, 2, 2, 4));
         assert_eq!((&kind.delays_us[..], all.faults["freeze"]), (&[5, 7][..], 4));
         let text = serde_json::to_string(&all).unwrap();
         assert_eq!(serde_json::from_str::<AlertTally>(&text).unwrap(), all);

@@ -9,6 +9,7 @@ use kernel::{
     slo::{
         AlertReport, AlertTally,
         report::{FaultAlert, FaultOutcome, FaultTimes, Firing, SloAlerts},
+        tally::RuleTally,
     },
 };
 
@@ -63,7 +64,7 @@ fn rules_of(slo: &SloAlerts) -> String {
         ("burn rate", Align::Right),
         ("windows", Align::Left),
         ("fired", Align::Right),
-        ("false", Align::Right),
+        ("without a fault", Align::Right),
         ("missed faults", Align::Right),
     ]);
     for alerts in &slo.rules {
@@ -112,7 +113,7 @@ fn faults_of(slo: &SloAlerts, report: &AlertReport) -> String {
         cells.extend(slo.rules.iter().map(|rule| outcome(&rule.faults[at])));
         table.row(cells);
     }
-    table.render()
+    table.render() + LEGEND
 }
 
 fn named(targets: &[String]) -> String {
@@ -122,18 +123,22 @@ fn named(targets: &[String]) -> String {
     }
 }
 
+/// What is written below the table of faults.
+const LEGEND: &str =
+    "  a rule is late by / resolved after the fault is lifted; - is a fault with errors within the budget\n";
+
 fn outcome(alert: &FaultAlert) -> String {
-    let resolved = match alert.after_lifted_us {
-        Some(after) if after < 0 => format!(", resolved {} before its end", duration(seconds(after.unsigned_abs()))),
-        Some(after) => format!(", resolved {} after its end", duration(seconds(after.unsigned_abs()))),
-        None => String::new(),
-    };
+    let resolved = alert.after_lifted_us.map_or_else(|| "never".to_owned(), |us| signed(us as f64 / 1e6));
     match (alert.outcome, alert.delay_us) {
-        (FaultOutcome::Fired, Some(delay)) => format!("after {}{resolved}", duration(seconds(delay))),
-        (FaultOutcome::Fired | FaultOutcome::Firing, _) => format!("was firing{resolved}"),
+        (FaultOutcome::Fired, Some(delay)) => format!("{} / {resolved}", duration(seconds(delay))),
+        (FaultOutcome::Fired | FaultOutcome::Firing, _) => format!("was firing / {resolved}"),
         (FaultOutcome::Missed, _) => "missed".to_owned(),
         (FaultOutcome::InBudget, _) => "-".to_owned(),
     }
+}
+
+fn signed(seconds: f64) -> String {
+    if seconds < 0.0 { format!("-{}", duration(-seconds)) } else { duration(seconds) }
 }
 
 fn firings_of(slo: &SloAlerts) -> String {
@@ -170,8 +175,10 @@ fn of_runs(many: &ManyAlerts) -> String {
             let name = if settings.is_empty() { "as written".to_owned() } else { settings.join(", ") };
             sections.push(format!("  {name}: {} runs\n", tally.runs));
         }
-        sections.push(alarms(tally));
-        sections.push(kinds(tally));
+        for rules in tally.rules.chunk_by(|a, b| a.slo == b.slo) {
+            sections.push(alarms(rules, tally));
+            sections.push(kinds(rules));
+        }
     }
     if many.left_out > 0 {
         sections.push(format!("  {} runs do not count: they were stopped, or are not trusted\n", many.left_out));
@@ -180,19 +187,18 @@ fn of_runs(many: &ManyAlerts) -> String {
     sections.join("\n")
 }
 
-fn alarms(tally: &AlertTally) -> String {
+/// Returns a row for each rule of an objective.
+fn alarms(rules: &[RuleTally], tally: &AlertTally) -> String {
     let mut table = TextTable::new(&[
-        ("objective", Align::Left),
         ("rule", Align::Left),
         ("severity", Align::Left),
         ("fired", Align::Right),
-        ("false", Align::Right),
-        ("runs with false ones", Align::Right),
+        ("without a fault", Align::Right),
+        ("runs with such", Align::Right),
     ]);
-    for rule in &tally.rules {
+    for rule in rules {
         let severity: &str = rule.severity.into();
         table.row(vec![
-            rule.slo.clone(),
             rule.rule.clone(),
             severity.to_owned(),
             rule.firings.to_string(),
@@ -200,33 +206,33 @@ fn alarms(tally: &AlertTally) -> String {
             format!("{} of {}", rule.runs_with_false_alarms, tally.runs),
         ]);
     }
-    table.render()
+    let name = rules.first().map_or("", |rule| rule.slo.as_str());
+    format!("  {name}\n\n{}", table.render())
 }
 
-fn kinds(tally: &AlertTally) -> String {
+/// Returns a row for each rule of an objective and each kind of faults.
+fn kinds(rules: &[RuleTally]) -> String {
     let mut table = TextTable::new(&[
-        ("objective", Align::Left),
         ("rule", Align::Left),
         ("fault", Align::Left),
-        ("number", Align::Right),
+        ("faults", Align::Right),
         ("over budget", Align::Right),
         ("fired", Align::Right),
-        ("95 %", Align::Left),
+        ("of these (95 %)", Align::Left),
         ("was firing", Align::Right),
         ("late by (5 % to 95 %)", Align::Left),
-        ("resolved after its end", Align::Left),
+        ("resolved after it (5 % to 95 %)", Align::Left),
     ]);
-    for rule in &tally.rules {
+    for rule in rules {
         for (kind, tally) in &rule.kinds {
             let figures = KindFigures::of(tally);
             let (low, high) = figures.detected_interval;
             let interval = figures.detected.map(|_| format!("{:.0} to {:.0} %", low * 100.0, high * 100.0));
             table.row(vec![
-                rule.slo.clone(),
                 rule.rule.clone(),
                 kind.clone(),
                 figures.faults.to_string(),
-                (figures.fired + figures.missed).to_string(),
+                (figures.faults - figures.in_budget).to_string(),
                 figures.fired.to_string(),
                 interval.unwrap_or_else(|| MISSING.to_owned()),
                 figures.firing.to_string(),
@@ -235,11 +241,10 @@ fn kinds(tally: &AlertTally) -> String {
             ]);
         }
     }
-    if tally.faults.is_empty() { String::new() } else { table.render() }
+    if table.rows().is_empty() { String::new() } else { table.render() }
 }
 
 fn times(percentiles: Option<Percentiles>) -> String {
-    let shown = |time: f64| if time < 0.0 { format!("-{}", duration(-time)) } else { duration(time) };
-    let text = |Percentiles { p5, median, p95 }| format!("{} ({} to {})", shown(median), shown(p5), shown(p95));
+    let text = |Percentiles { p5, median, p95 }| format!("{} ({} to {})", signed(median), signed(p5), signed(p95));
     percentiles.map_or_else(|| MISSING.to_owned(), text)
 }
