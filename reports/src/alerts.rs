@@ -134,8 +134,16 @@ fn of_run(place: &Path, instead: Option<&[Slo]>) -> Result<RunAlerts, String> {
     let run = read::run(place, &Mapping::default()).map_err(|error| error.to_string())?;
     let of_scenario = run.scenario.as_ref().map(|scenario| scenario.slos.as_slice());
     let slos = instead.or(of_scenario).filter(|slos| !slos.is_empty()).ok_or_else(|| no_objectives(&run))?;
-    let report = AlertReport::of_run(slos, &run.rows, &run.summary());
-    Ok(RunAlerts { title: run.title(), report, notes: run.notes })
+    if let Some((_, message)) = slos.iter().find_map(|slo| slo.too_many_instants(run.duration)) {
+        return Err(format!("{}: {message}; make it longer", place.visible()));
+    }
+    let summary = run.summary();
+    let report = AlertReport::of_run(slos, &run.rows, &summary);
+    let mut notes = run.notes.clone();
+    if !summary.trusted {
+        notes.push("the run is UNTRUSTED: a fault or a send was later than the scenario allows".to_owned());
+    }
+    Ok(RunAlerts { title: run.title(), report, notes })
 }
 
 fn no_objectives(run: &RecordedRun) -> String {

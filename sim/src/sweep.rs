@@ -168,6 +168,19 @@ mod tests {
     }
 
     #[test]
+    fn the_row_of_a_run_with_objectives_has_its_alerts_and_its_digest_is_that_without() {
+        let task = Task { variant: 0, seed: 5 };
+        let plain = sweep(1, Shard::WHOLE);
+        let mut with = plain.clone();
+        let text = plain.variants[0].scenario.to_toml() + "[[slo]]\nname = \"a\"\nobjective = 0.99\n";
+        with.variants[0].scenario = Scenario::parse("with.toml", &text, &[]).unwrap();
+        let [without, row] = [&plain, &with].map(|sweep| sweep.run(task).unwrap());
+        assert_eq!((without.alerts, without.digest), (None, row.digest));
+        let alerts = row.alerts.unwrap();
+        assert_eq!((alerts.runs, alerts.rules.len(), alerts.rules[0].firings), (1, 3, 0));
+    }
+
+    #[test]
     fn the_count_is_the_number_of_tasks() {
         for number in 1..=3 {
             let sweep = sweep(3, Shard { number, of: 3 });

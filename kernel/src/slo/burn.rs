@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Slo;
 
-/// Who is told of an alert.
+/// How urgent an alert is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Severity {
-    /// Someone on call, at once.
+    /// Someone on call has to act at once.
     Page,
-    /// Someone during working hours.
+    /// Someone has to act within days.
     Ticket,
 }
 
@@ -33,7 +33,7 @@ pub(super) const SHORTEST: u32 = BURN_RATES[0].3 * SHORT;
 pub struct AlertRule {
     /// `fast`, `slow` or `steady`.
     pub name: &'static str,
-    /// Who is told.
+    /// How urgent it is.
     pub severity: Severity,
     /// The multiple of the rate of errors that spends the budget within the objective's window.
     pub burn_rate: f64,

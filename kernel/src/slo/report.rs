@@ -78,7 +78,7 @@ pub struct RuleAlerts {
 pub struct RuleText {
     /// `fast`, `slow` or `steady`.
     pub rule: String,
-    /// Who is told.
+    /// How urgent it is.
     pub severity: Severity,
     /// The multiple of the error budget.
     pub burn_rate: f64,

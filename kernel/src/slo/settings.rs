@@ -159,17 +159,20 @@ impl Slo {
     }
 
     fn has_few_instants(&self, item: &TableReader<'_, '_>, run: Option<Duration>) -> Result<(), Problem> {
-        for (key, interval) in
-            [(SCRAPE_INTERVAL.name, self.scrape_interval), (EVALUATION_INTERVAL.name, self.evaluation_interval)]
-        {
-            let count = run.unwrap_or_default().as_nanos() / interval.as_nanos();
-            if count > INSTANTS_MAX {
-                let message =
-                    format!("`{key}` would give {count} instants in this run; allowed are up to {INSTANTS_MAX}");
-                return Err(Problem::new(item.span(key).or(item.own_span()), message).help("make it longer"));
-            }
-        }
-        Ok(())
+        let Some((key, message)) = self.too_many_instants(run.unwrap_or_default()) else { return Ok(()) };
+        Err(Problem::new(item.span(key).or(item.own_span()), message).help("make it longer"))
+    }
+
+    /// Returns the key of the interval that would give a run of this length too many instants, and what is wrong with it.
+    pub fn too_many_instants(&self, run: Duration) -> Option<(&'static str, String)> {
+        let intervals =
+            [(SCRAPE_INTERVAL.name, self.scrape_interval), (EVALUATION_INTERVAL.name, self.evaluation_interval)];
+        intervals.into_iter().find_map(|(key, interval)| {
+            let count = run.as_nanos() / interval.as_nanos();
+            let message =
+                format!("`{key}` of `{}` gives {count} instants in this run; allowed are up to {INSTANTS_MAX}", self.name);
+            (count > INSTANTS_MAX).then_some((key, message))
+        })
     }
 
     /// Writes the keys of one item of `[[slo]]`.

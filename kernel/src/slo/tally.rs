@@ -27,7 +27,7 @@ pub struct RuleTally {
     pub slo: String,
     /// `fast`, `slow` or `steady`.
     pub rule: String,
-    /// Who is told.
+    /// How urgent it is.
     pub severity: Severity,
     /// Number of times that it fired.
     pub firings: u64,
