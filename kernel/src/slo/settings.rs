@@ -169,8 +169,10 @@ impl Slo {
             [(SCRAPE_INTERVAL.name, self.scrape_interval), (EVALUATION_INTERVAL.name, self.evaluation_interval)];
         intervals.into_iter().find_map(|(key, interval)| {
             let count = run.as_nanos() / interval.as_nanos();
-            let message =
-                format!("`{key}` of `{}` gives {count} instants in this run; allowed are up to {INSTANTS_MAX}", self.name);
+            let message = format!(
+                "`{key}` of `{}` gives {count} instants in this run; allowed are up to {INSTANTS_MAX}",
+                self.name
+            );
             (count > INSTANTS_MAX).then_some((key, message))
         })
     }

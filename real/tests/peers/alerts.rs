@@ -1,7 +1,5 @@
 //! Alert rules as Debian's Prometheus evaluates them, and as this project does.
 
-#![expect(clippy::disallowed_types, reason = "Prometheus is asked outside of any World")]
-
 use std::{fs, path::Path, process::Command, sync::atomic::AtomicU64, time::Duration};
 
 use kernel::{
