@@ -37,4 +37,5 @@ pub use otlp::{OTLP, OtlpTimes, encode_otlp};
 pub use protobuf::{PROTOBUF, encode_protobuf};
 pub use series::{Series, Value};
 pub use text::TextFormat;
+pub(crate) use text::bound_text;
 pub use timeline::{EPOCH_S, Timeline};

@@ -44,6 +44,7 @@ pub mod scenario;
 #[cfg(feature = "service")]
 pub mod server;
 pub mod settings;
+pub mod slo;
 pub mod status;
 pub mod sync;
 pub mod time;

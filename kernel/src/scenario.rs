@@ -37,6 +37,7 @@ pub use crate::{
     },
     server::settings::{AdaptiveQueue, Admission, Servers, server_name},
     settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},
+    slo::{Slo, SloKind},
     workload::{
         settings::{AppTimes, Backend, GraphSize, Images, Pictures, Workload, WorkloadName},
         size::{Size, SizeError},
@@ -84,6 +85,8 @@ pub struct Scenario {
     pub changes: Vec<Change>,
     /// The expectations in file order.
     pub expectations: Vec<Expectation>,
+    /// The objectives in file order, which change nothing in a run.
+    pub slos: Vec<Slo>,
     /// What is to say of the files that were read.
     pub notes: ReadingNotes,
 }
@@ -109,7 +112,9 @@ impl Scenario {
     pub fn warnings(&self) -> Vec<String> {
         let detection = self.client.policies.outlier_detection.iter();
         let of_ejection = detection.flat_map(|detection| detection.warnings(self.servers.replicas));
-        self.notes.sentences.iter().cloned().chain(self.load.warnings(self.duration)).chain(of_ejection).collect()
+        let of_slos = self.slos.iter().flat_map(Slo::warnings);
+        let of_load = self.load.warnings(self.duration);
+        self.notes.sentences.iter().cloned().chain(of_load).chain(of_ejection).chain(of_slos).collect()
     }
 
     /// Returns what the rows of a run are compared with. Faults that a `[nemesis]` has yet to draw are not in it.

@@ -8,7 +8,9 @@ use std::{
 };
 
 use crate::{
-    Plan, View, app,
+    Plan, View,
+    alert_rules::{self, AlertRulesArgs},
+    app,
     calibrate::{self, CalibrateArgs},
     diagnostics,
     doctor::{self, Verdict},
@@ -31,7 +33,7 @@ use kernel::{
     app::App,
     cli::{
         self, CompletionsArgs, Exit, Failure, ManArgs, RunArgs, Session,
-        help::{NO_VERDICT, VERDICT},
+        help::{NO_VERDICT, VERDICT, WRONG_INPUT},
         help_sections, print, program,
     },
     detect::parse_step,
@@ -173,6 +175,13 @@ enum Command {
     ))]
     Proxy(ProxyArgs),
 
+    /// Prints the alert rules of a scenario's objectives as a file for Prometheus.
+    #[command(after_long_help = help_sections(
+        &["real alert-rules scenarios/alerts.toml", "real alert-rules scenarios/alerts.toml --set slo.0.window=30d > rules.yml"],
+        &[(Exit::Passed, "the rules have been printed"), WRONG_INPUT],
+    ))]
+    AlertRules(AlertRulesArgs),
+
     /// Prints a script with which a shell completes the options of this program.
     #[command(after_long_help = help_sections(
         &["real completions bash", "source <(real completions bash)"],
@@ -240,6 +249,7 @@ fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Inject(args) => manual::inject::run(args),
         Command::Set(args) => manual::set::run(args),
         Command::Proxy(args) => manual::proxy::run(args),
+        Command::AlertRules(args) => alert_rules::run(args),
         Command::Completions(args) => Ok(args.run(Options::command())),
         Command::Man(args) => args.run(Options::command()),
         Command::Role(role) => play_role(role),

@@ -4,6 +4,7 @@
 compile_error!("`real` runs and signals Linux processes: build and run it in a Linux container or virtual machine");
 
 mod accept;
+mod alert_rules;
 mod app;
 mod asked;
 mod authority;

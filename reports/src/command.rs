@@ -16,15 +16,17 @@ use kernel::{
     json::pretty,
     measure::Verdict,
     run_folder::Earlier,
+    scenario::Scenario,
     visible::Visible,
 };
 use serde_json::Value;
 
 use self::gate::Gate;
 pub use self::gate::{Condition, GateOptions};
-pub use self::options::{Command, FidelityOptions, MergeOptions, Options};
+pub use self::options::{AlertsOptions, Command, FidelityOptions, MergeOptions, Options};
 use self::report::{Report, ReportFolder, Shown};
 use crate::{
+    alerts,
     analyse::RunAnalysis,
     compare::{Comparison, WHOLE},
     detect::{self, DetectOptions, RunAlarms},
@@ -56,6 +58,7 @@ pub struct CommandOutput {
 pub fn run(options: &Options) -> Result<CommandOutput, Failure> {
     match &options.command {
         Some(Command::Fidelity(options)) => return report_fidelity(options),
+        Some(Command::Alerts(options)) => return report_alerts(options),
         Some(Command::Merge(options)) => return merge_shards(options),
         Some(Command::Detect(options)) => return detect_in_run(options),
         Some(Command::DetectBench(options)) => {
@@ -221,6 +224,18 @@ fn report_threshold(place: &Path, options: &Options) -> Result<CommandOutput, Fa
         figures,
     };
     Ok(CommandOutput { exit: Exit::Passed, text: report.write(folder, shown(options.json))? })
+}
+
+/// Reports when alerts would have fired. It writes nothing, and has no verdict.
+fn report_alerts(options: &AlertsOptions) -> Result<CommandOutput, Failure> {
+    let instead = options.slos.as_deref().map(|file| Scenario::load(file, &[])).transpose();
+    let instead = instead.map_err(Failure::wrong_input)?.map(|scenario| scenario.slos);
+    if let (Some([]), Some(file)) = (instead.as_deref(), &options.slos) {
+        return Err(Failure::wrong_input(format!("{} has no [[slo]]; name a scenario that has some", file.visible())));
+    }
+    let analysis = alerts::analyse(&options.runs, instead.as_deref()).map_err(Failure::wrong_input)?;
+    let text = if options.json { pretty(&analysis.json()) } else { text::alerts::report(&analysis) };
+    Ok(CommandOutput { exit: Exit::Passed, text })
 }
 
 /// Merges the shards of a sweep into one folder, and reports it.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+pub mod alerts;
 pub mod analyse;
 pub mod command;
 pub mod compare;

@@ -1,5 +1,6 @@
 //! Reports as plain text: for `report.txt`, `comparison.txt` and the terminal.
 
+pub mod alerts;
 pub(crate) mod answer;
 pub mod compared;
 pub mod distribution;

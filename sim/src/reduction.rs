@@ -103,7 +103,9 @@ pub fn reduce_keeping(
 ) -> Result<Reduced, ReductionError> {
     let Plan { scenario, seed, .. } = plan;
     let goal = Goal::find(plan)?.ok_or_else(|| ReductionError::Passes { name: scenario.name.clone(), seed: *seed })?;
-    let focused = Scenario { expectations: goal.expectation().into_iter().collect(), ..scenario.clone() };
+    // Objectives change nothing in a run.
+    let expectations = goal.expectation().into_iter().collect();
+    let focused = Scenario { expectations, slos: Vec::new(), ..scenario.clone() };
     let origins = (0..focused.faults.len()).collect();
     let best = Candidate { scenario: focused, origins };
     let mut search = Search { plan, kept, goal, best, seen: BTreeSet::new(), trials: 1, report };

@@ -15,6 +15,7 @@ use kernel::{
     coverage::Coverage,
     experiment::sweep::{RunRow, Seeds, Shard},
     scenario::Scenario,
+    slo::{AlertReport, AlertTally},
 };
 
 pub use pool::{Pool, TaskResult};
@@ -116,7 +117,11 @@ impl Sweep {
             return Ok(RunRow::new(task.variant, settings.clone(), String::new(), summary, None, reached));
         }
         let broken = played.run.violations(&plan).into_iter().next();
-        Ok(RunRow::new(task.variant, settings.clone(), played.run.records.digest(), summary, broken, reached))
+        let records = &played.run.records;
+        let alerts = AlertReport::of_run(&scenario.slos, records, &summary);
+        let alerts = (!scenario.slos.is_empty()).then(|| AlertTally::of_run(&alerts));
+        let row = RunRow::new(task.variant, settings.clone(), records.digest(), summary, broken, reached);
+        Ok(RunRow { alerts, ..row })
     }
 }
 
@@ -160,6 +165,19 @@ mod tests {
             "{reason}"
         );
         assert!(!row.counts() && !row.passes() && row.digest.is_empty() && row.broken.is_none());
+    }
+
+    #[test]
+    fn the_row_of_a_run_with_objectives_has_its_alerts_and_its_digest_is_that_without() {
+        let task = Task { variant: 0, seed: 5 };
+        let plain = sweep(1, Shard::WHOLE);
+        let mut with = plain.clone();
+        let text = plain.variants[0].scenario.to_toml() + "[[slo]]\nname = \"a\"\nobjective = 0.99\n";
+        with.variants[0].scenario = Scenario::parse("with.toml", &text, &[]).unwrap();
+        let [without, row] = [&plain, &with].map(|sweep| sweep.run(task).unwrap());
+        assert_eq!((without.alerts, without.digest), (None, row.digest));
+        let alerts = row.alerts.unwrap();
+        assert_eq!((alerts.runs, alerts.rules.len(), alerts.rules[0].firings), (1, 3, 0));
     }
 
     #[test]

@@ -26,6 +26,6 @@ pub use boundary::{Boundary, Point};
 pub use folder::ThresholdRecord;
 pub use identity::{Criterion, ThresholdIdentity};
 pub use search::{Outcomes, decisions_max, search};
-pub use sequential_test::{SequentialTest, StoppingRule, TestOutcome, wilson};
+pub use sequential_test::{SequentialTest, StoppingRule, TestOutcome, wilson_interval};
 pub use setting_range::{RangeError, SettingRange, Spacing, ValueKind};
 pub use value_grid::ValueGrid;

@@ -111,7 +111,7 @@ fn escaped(value: &str) -> String {
 }
 
 /// Returns a bound as Prometheus writes it whichever format it has read, so that its series are the same: as Go does, with a point.
-pub(super) fn bound_text(unit: Unit, bound: u64) -> String {
+pub(crate) fn bound_text(unit: Unit, bound: u64) -> String {
     match (unit, bound) {
         (Unit::Seconds, 1..100) => {
             let text = quotient(bound, if bound.is_multiple_of(10) { 10 } else { 1 });

@@ -193,6 +193,7 @@ impl Scenario {
         let mut settings = self.clone();
         (settings.question, settings.nemesis) = (None, None);
         (settings.faults, settings.changes, settings.expectations) = (Vec::new(), Vec::new(), Vec::new());
+        settings.slos = Vec::new();
         settings
     }
 

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::{
     Change, Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, ReadingNotes, Run, Scenario,
-    ScenarioError, Servers, Workload, change, contradictions, service_config, shorthand, totals,
+    ScenarioError, Servers, Slo, Workload, change, contradictions, service_config, shorthand, totals,
 };
 use crate::{
     input,
@@ -21,6 +21,7 @@ use crate::{
         table_macro::{NOT_DRAWN, keys},
         value::{Codec, Item},
     },
+    slo,
 };
 
 keys! {
@@ -48,6 +49,7 @@ pub const TABLE: &TableInfo = &TableInfo {
         ("fault", Presence::List, Fault::TABLE),
         ("change", Presence::List, Change::TABLE),
         ("expect", Presence::List, Expectation::TABLE),
+        ("slo", Presence::List, Slo::TABLE),
     ],
     ..TableInfo::EMPTY
 };
@@ -236,6 +238,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
     let nemesis = problems.keep(file.optional("nemesis"));
     let expectations = problems.keep(file.list("expect", limits::EXPECTATIONS_MAX)).unwrap_or_default();
     let expectations = problems.keep_all(expectations.iter().map(|item| Expectation::read(item, fault_count)));
+    let slos = problems.keep(slo::settings::read_all(file, duration));
     let (
         Some(name),
         Some(question),
@@ -249,7 +252,8 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
         Some(nemesis),
         Some(faults),
         Some(expectations),
-    ) = (name, question, duration, servers, workload, load, network, client, run, nemesis, faults, expectations)
+        Some(slos),
+    ) = (name, question, duration, servers, workload, load, network, client, run, nemesis, faults, expectations, slos)
     else {
         return Err(problems);
     };
@@ -268,6 +272,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
         faults,
         changes: Vec::new(),
         expectations,
+        slos,
         notes: ReadingNotes { sentences: notes, has_service_config },
     };
     problems.keep(check_kinds(&file.table("load"), &scenario.load.request, &scenario.workload));

@@ -45,6 +45,10 @@ impl Scenario {
             toml.list_item("expect");
             expectation.write_keys(&mut toml);
         }
+        for slo in &self.slos {
+            toml.list_item("slo");
+            slo.write_keys(&mut toml);
+        }
         toml.into_text()
     }
 }

@@ -4,6 +4,7 @@ use std::{fs, time::Duration};
 
 use kernel::{
     client::settings::{Commit, HealthMethod, Keepalive, PassiveHealth, PastDeadline, Profile, ServerSelection},
+    export::family::LATENCY_BOUNDS_US,
     policy::{
         AdaptiveConcurrency, AdaptiveHedging, AdaptiveThrottling, AdaptiveTimeout, AllEjected, Bulkhead, Cache,
         CircuitBreaker, Deposit, FailurePercentage, Fallback, FallbackKind, Hedging, LimitAlgorithm, OutlierDetection,
@@ -12,7 +13,7 @@ use kernel::{
     scenario::{
         AppTimes, Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind,
         GraphSize, HealthCheck, Images, Jitter, Load, Metric, Network, Phase, Pictures, ReadingNotes, RequestKind,
-        Retry, Run, Scenario, Servers, Shape, Size, Stage, TABLE, ThinkTime, Unit, Workload, limits,
+        Retry, Run, Scenario, Servers, Shape, Size, Slo, SloKind, Stage, TABLE, ThinkTime, Unit, Workload, limits,
     },
     server::settings::{AdaptiveQueue, Admission},
     settings::{KeyInfo, Presence, TableInfo},
@@ -554,6 +555,30 @@ fn expectation(faults: usize) -> impl Strategy<Value = Expectation> {
     )
 }
 
+fn slo() -> impl Strategy<Value = Slo> {
+    let latency = option::of(1..LATENCY_BOUNDS_US.len());
+    let times = [1_000..10_000_u64, 0..1_000_000, 1_000..10_000].map(|ms| ms.prop_map(Duration::from_millis));
+    (1e-6..=0.999_999, latency, times, from(0)).prop_map(
+        |(objective, bound, [scrape_interval, more, evaluation_interval], hold)| Slo {
+            name: String::new(),
+            objective,
+            kind: if bound.is_some() { SloKind::Latency } else { SloKind::Availability },
+            threshold: bound.map(|bound| Duration::from_micros(LATENCY_BOUNDS_US[bound])),
+            window: 4 * 8_640 * scrape_interval + more,
+            hold,
+            scrape_interval,
+            evaluation_interval,
+        },
+    )
+}
+
+fn slos() -> impl Strategy<Value = Vec<Slo>> {
+    vec(slo(), 0..3).prop_map(|mut slos| {
+        slos.iter_mut().enumerate().for_each(|(index, slo)| slo.name = format!("slo-{index}"));
+        slos
+    })
+}
+
 fn generator() -> impl Strategy<Value = FaultGenerator> {
     let FaultGenerator { kinds, targets, .. } = FaultGenerator::default();
     let lists = (subsequence(kinds, 1..=9).prop_shuffle(), subsequence(targets, 1..=4).prop_shuffle());
@@ -577,7 +602,7 @@ fn generator() -> impl Strategy<Value = FaultGenerator> {
 fn scenario() -> impl Strategy<Value = Scenario> {
     // Boxed: as one value, the state of all of them does not fit on a test's stack.
     let run = from(0).prop_map(|max_lateness| Run { max_lateness });
-    let client = (client().boxed(), run, option::of(generator()).boxed());
+    let client = (client().boxed(), run, option::of(generator()).boxed(), slos());
     let work = workload().prop_flat_map(|workload| (Just(workload.clone()), kinds(workload))).boxed();
     let parts = (servers().boxed(), work, load(), network(), client);
     ("[a-zA-Z0-9_-]{1,64}", option::of(any::<String>()), from(1), parts, 0..4_usize)
@@ -587,7 +612,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         })
         .prop_flat_map(|(head, faults)| (Just(head), vec(expectation(faults.len()), 0..4), Just(faults)))
         .prop_map(|((name, question, duration, parts), expectations, faults)| {
-            let (servers, (workload, request), load, network, (client, run, nemesis)) = parts;
+            let (servers, (workload, request), load, network, (client, run, nemesis, slos)) = parts;
             let load = Load { request, ..load };
             within_totals(Scenario {
                 name,
@@ -603,6 +628,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 faults,
                 changes: Vec::new(),
                 expectations,
+                slos,
                 notes: ReadingNotes::default(),
             })
         })
@@ -772,7 +798,7 @@ fn for_each_key(
 
 #[test]
 fn every_key_is_read_back_with_its_default_its_example_and_its_samples() {
-    let file = "name = \"keys\"\nduration = \"1m\"\n[load]\nrate = 5\n[[load.stage]]\nduration = \"1s\"\n[[load.request]]\nname = \"a\"\n[[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"server-0\"\n[[change]]\nat = \"1s\"\nsetting = \"client.retry.max_attempts\"\nto = 1\n";
+    let file = "name = \"keys\"\nduration = \"1m\"\n[load]\nrate = 5\n[[load.stage]]\nduration = \"1s\"\n[[load.request]]\nname = \"a\"\n[[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"server-0\"\n[[change]]\nat = \"1s\"\nsetting = \"client.retry.max_attempts\"\nto = 1\n[[slo]]\nname = \"a\"\nobjective = 0.9\n";
     let mut keys = 0;
     for_each_key(TABLE, "", &[], &mut |path, key, beside| {
         // An expectation's bounds depend on its metric, and a service config is a file; both have tests of their own.

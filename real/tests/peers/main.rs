@@ -12,6 +12,7 @@
 //! | `sequences` | retries, pushback, throttling and hedging, attempt by attempt |
 //! | `streams` | replies in tiles: streams that grpcio leaves, and streams that a server of grpcio breaks off |
 //! | `checks` | calls of grpcio to our servers, and to a server of grpcio that should answer the same |
+//! | `alerts` | alert rules, as Debian's Prometheus evaluates them |
 //! | `prometheus` | Debian's Prometheus, which scrapes a run and imports a simulated one |
 //! | `clients`, `servers` | both clients under one load; grpcio's server |
 //! | `figures` | counts side by side |
@@ -26,6 +27,7 @@ mod command;
 #[allow(dead_code, reason = "shared with the other integration tests, which use the rest")]
 mod user;
 
+mod alerts;
 mod checks;
 mod clients;
 mod endings;

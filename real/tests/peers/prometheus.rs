@@ -46,7 +46,7 @@ duration = "16s"
 "#;
 
 /// Returns the programs of Prometheus that `.ci/peers` has installed; `None` without, which is printed.
-fn programs() -> Option<PathBuf> {
+pub(crate) fn programs() -> Option<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/peers/prometheus/usr/bin");
     if folder.join("promtool").exists() {
         return Some(folder);
@@ -68,14 +68,14 @@ impl Drop for Running {
 }
 
 /// A Prometheus with its data in a folder.
-struct Prometheus {
+pub(crate) struct Prometheus {
     _process: Running,
     address: SocketAddr,
 }
 
 impl Prometheus {
     /// Starts one with this configuration and these options, and waits until it is ready.
-    fn start(programs: &Path, folder: &Path, configuration: &str, options: &[&str]) -> Self {
+    pub(crate) fn start(programs: &Path, folder: &Path, configuration: &str, options: &[&str]) -> Self {
         let file = folder.join("prometheus.yml");
         fs::write(&file, configuration).expect("there is room");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
@@ -104,20 +104,46 @@ impl Prometheus {
         Self::start(programs, folder, &configuration, options)
     }
 
+    /// Starts one that has imported the metrics of a run.
+    pub(crate) fn of_timeline(programs: &Path, folder: &Path, timeline: &Timeline) -> Self {
+        let file = folder.join("run.om");
+        timeline.write(&mut fs::File::create(&file).expect("there is room")).expect("there is room");
+        let imported = Command::new(programs.join("promtool"))
+            .args(["tsdb", "create-blocks-from", "openmetrics"])
+            .args([&file, &folder.join("data")])
+            .output()
+            .expect("it starts");
+        assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+        Self::start(programs, folder, "global: {}\n", &[])
+    }
+
     /// Returns the values of a query now, or at a Unix time; `None` if it is not answered.
     fn ask(&self, query: &str, at_s: Option<u64>) -> Option<Vec<f64>> {
+        let time = at_s.map(|at| format!("&time={at}")).unwrap_or_default();
+        let results = self.results("query", query, &time)?;
+        Some(results.iter().filter_map(|result| result["value"][1].as_str()?.parse().ok()).collect())
+    }
+
+    /// Returns the Unix times at which a query has a value, of those between two times, one each second.
+    pub(crate) fn times(&self, query: &str, (from_s, to_s): (u64, u64), step_s: u64) -> Option<Vec<u64>> {
+        let results = self.results("query_range", query, &format!("&start={from_s}&end={to_s}&step={step_s}"))?;
+        let values = results.iter().flat_map(|result| result["values"].as_array().cloned().unwrap_or_default());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a Unix time")]
+        Some(values.filter_map(|value| value[0].as_f64().map(|time| time as u64)).collect())
+    }
+
+    /// Returns what the API answers to a query; `None` if it does not answer.
+    fn results(&self, method: &str, query: &str, more: &str) -> Option<Vec<Json>> {
         let mut client = TcpStream::connect(self.address).ok()?;
         let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let time = at_s.map(|at| format!("&time={at}")).unwrap_or_default();
-        let request = format!("GET /api/v1/query?query={query}{time} HTTP/1.0\r\n\r\n");
+        let request = format!("GET /api/v1/{method}?query={query}{more} HTTP/1.0\r\n\r\n");
         client.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         client.read_to_string(&mut answer).ok()?;
         let (_, body) = answer.split_once("\r\n\r\n")?;
         let body: Json = serde_json::from_str(body).ok()?;
         assert_ne!(body["status"], "error", "{body}");
-        let results = body["data"]["result"].as_array()?.iter();
-        Some(results.filter_map(|result| result["value"][1].as_str()?.parse().ok()).collect())
+        body["data"]["result"].as_array().cloned()
     }
 
     /// Asks until the values are right, and returns them.
@@ -184,16 +210,7 @@ fn promtool_imports_a_simulated_run_and_prometheus_has_its_values() {
     let plan = Plan::new(scenario, 7);
     let run = sim::run_measured(&plan, Duration::from_secs(600), &AtomicU64::new(0)).expect("it comes to its end");
     let timeline = run.timeline(&plan, Duration::from_secs(1));
-    let file = folder.path().join("run.om");
-    timeline.write(&mut fs::File::create(&file).expect("there is room")).expect("there is room");
-    let imported = Command::new(programs.join("promtool"))
-        .args(["tsdb", "create-blocks-from", "openmetrics"])
-        .args([&file, &folder.path().join("data")])
-        .output()
-        .expect("it starts");
-    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
-
-    let prometheus = Prometheus::start(&programs, folder.path(), "global: {}\n", &[]);
+    let prometheus = Prometheus::of_timeline(&programs, folder.path(), &timeline);
     let count = |timeline: &Timeline, at| match timeline.value(Family::Requests, &["OK"], at) {
         Some(Value::Count(count)) => *count as f64,
         other => panic!("{other:?}"),

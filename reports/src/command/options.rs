@@ -112,6 +112,17 @@ pub enum Command {
     ))]
     Fidelity(FidelityOptions),
 
+    /// Prints when the alerts of a scenario's objectives would have fired, after which faults, how late, and how often without one.
+    #[command(after_long_help = help_sections(
+        &[
+            "reports alerts runs/alerts/sim-seed42",
+            "reports alerts runs/alerts/sim-seeds0-100 --json",
+            "reports alerts runs/crash/real-seed1 runs/crash/real-seed2 --slos scenarios/alerts.toml",
+        ],
+        NO_VERDICT,
+    ))]
+    Alerts(AlertsOptions),
+
     /// Merges the shards of a sweep into one folder, and reports it.
     #[command(after_long_help = help_sections(
         &["reports merge shard-1 shard-2 shard-3 --out whole"],
@@ -175,6 +186,22 @@ pub struct FidelityOptions {
     /// The length of the windows in plots over time, at least 1ms.
     #[arg(long, default_value = "1s", value_parser = window)]
     pub window: Duration,
+
+    /// Prints the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `reports alerts`.
+#[derive(Debug, Clone, Args)]
+pub struct AlertsOptions {
+    /// A run folder, several of them, or the folder of a sweep whose scenario has [[slo]].
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+
+    /// Takes the objectives of this scenario file instead of those of the runs; not of a sweep.
+    #[arg(long, value_name = "FILE")]
+    pub slos: Option<PathBuf>,
 
     /// Prints the report as JSON.
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! Recall, precision, delays and false alarms of a detector, with intervals of 95 %.
 
-use kernel::{detect::Alarm, experiment::threshold::wilson};
+use kernel::{detect::Alarm, experiment::threshold::wilson_interval};
 use serde::Serialize;
 
 use super::{
@@ -31,7 +31,7 @@ impl Share {
 
     /// Returns Wilson's interval of 95 %.
     pub(super) fn interval(self) -> [f64; 2] {
-        wilson(self.count, self.of)
+        wilson_interval(self.count, self.of).into()
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows the test functions, not what they call")]
 
 mod agreement;
+mod alerts;
 mod bad_input;
 mod cases;
 mod compared;

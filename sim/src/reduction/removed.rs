@@ -13,6 +13,9 @@ pub fn removed(original: &Scenario, reduced: &Reduced) -> Vec<String> {
     if gone > 0 {
         lines.push(format!("{gone} of {} expectations, which are not about it", original.expectations.len()));
     }
+    if original.slos.len() > scenario.slos.len() {
+        lines.push("the objectives, which change nothing in a run".to_owned());
+    }
     for (index, fault) in original.faults.iter().enumerate().filter(|(index, _)| !origins.contains(index)) {
         lines.push(format!("fault {index}, the {}", about(fault)));
     }

@@ -292,6 +292,7 @@ pub(super) mod tests {
             untrusted: false,
             stopped: None,
             reached: None,
+            alerts: None,
         }
     }
 

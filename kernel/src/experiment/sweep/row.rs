@@ -6,6 +6,7 @@ use crate::{
     coverage::Coverage,
     invariant::Violation,
     measure::{CheckedExpectation, Metrics, Summary, metric::Metric},
+    slo::AlertTally,
 };
 
 /// Result of one run of a sweep: a line of `runs.jsonl`. Its figures are those of the run's `summary.json`.
@@ -41,6 +42,9 @@ pub struct RunRow {
     /// The states of policies and servers that the run reached; left out by versions that did not record them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached: Option<Coverage>,
+    /// The alerts of the scenario's objectives; left out if it has none, or if the run was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<AlertTally>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -73,6 +77,7 @@ impl RunRow {
             untrusted,
             stopped,
             reached: Some(reached),
+            alerts: None,
         }
     }
 

@@ -119,32 +119,25 @@ impl SequentialTest {
         (self.runs > 0).then(|| self.passes as f64 / self.runs as f64)
     }
 
-    /// Returns Wilson's interval (1927) of 95 % for the share of all runs that would pass: its lower and its upper end, from
-    /// 0 to 1. It assumes that the number of runs was fixed beforehand. Here the runs themselves end the test, so the interval
-    /// is a rough guide, and the decision is Wald's.
+    /// Returns [`wilson_interval`] for the share of all runs that would pass. It assumes that the number of runs was fixed beforehand.
+    /// Here the runs themselves end the test, so the interval is a rough guide, and the decision is Wald's.
     pub fn interval(self) -> (f64, f64) {
-        let [low, high] = wilson(self.passes, self.runs);
-        (low, high)
+        wilson_interval(self.passes, self.runs)
     }
 }
 
-/// Returns Wilson's interval (1927) of 95 % for a share of which `count` of `of` cases were seen: its lower and its upper end, from 0 to 1.
-///
-/// ```
-/// let [low, high] = kernel::experiment::threshold::wilson(8, 10);
-/// assert!((low - 0.4902).abs() < 5e-4 && (high - 0.9433).abs() < 5e-4);
-/// ```
-pub fn wilson(count: u64, of: u64) -> [f64; 2] {
-    if of == 0 {
-        return [0.0, 1.0];
+/// Returns Wilson's interval (1927) of 95 % for a share of which `hits` of `count` are a sample: its lower and its upper end, from 0 to 1.
+pub fn wilson_interval(hits: u64, count: u64) -> (f64, f64) {
+    if count == 0 {
+        return (0.0, 1.0);
     }
-    let cases = of as f64;
-    let share = count as f64 / cases;
+    let count = count as f64;
+    let share = hits as f64 / count;
     let square = Z * Z;
-    let middle = share + square / (2.0 * cases);
-    let half = Z * (share * (1.0 - share) / cases + square / (4.0 * cases * cases)).sqrt();
-    let scale = 1.0 + square / cases;
-    [((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0)]
+    let middle = share + square / (2.0 * count);
+    let half = Z * (share * (1.0 - share) / count + square / (4.0 * count * count)).sqrt();
+    let scale = 1.0 + square / count;
+    (((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0))
 }
 
 #[cfg(test)]

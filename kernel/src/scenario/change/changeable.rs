@@ -128,7 +128,7 @@ fn listed(names: &[String]) -> String {
 fn reason(setting: &str) -> &'static str {
     let mut parts = setting.split('.');
     match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
-        ("fault" | "nemesis" | "change" | "expect" | "run", _) => {
+        ("fault" | "nemesis" | "change" | "expect" | "slo" | "run", _) => {
             "it is a part of the script, and no setting of what runs"
         }
         ("workload", _) => "what requests ask for is decided before the run",
