@@ -271,7 +271,7 @@ fn start_client(hosts: &Hosts, scenario: &Scenario, asked: Asked) -> LoadGenerat
     start_changes(world, recorder, &client, scenario);
     let requests: Arc<dyn Requests> = match asked {
         Asked::Workload(inputs) => Arc::new(WorkloadRequests::new(inputs, *entropy, Oracle::learning())),
-        Asked::App(app) => app.requests(world.clone(), recorder.clone(), *entropy, &scenario.load.request),
+        Asked::App(app) => app.requests(world.clone(), recorder.clone(), *entropy, &scenario.load.request, links),
     };
     LoadGenerator {
         world: world.clone(),
