@@ -113,8 +113,7 @@ pub fn app_that_notes(delivered: impl Fn(&Host, u64) + Clone + Send + Sync + 'st
 async fn order(call: Call) -> Result<(), BoxError> {
     let thought = Duration::from_millis(rand::rng().random_range(0..5));
     time::sleep(thought).await;
-    let ordering = tokio::spawn(async {
-        if call.kind() == Some("track") { track(call).await } else { reserve(call).await }
-    });
+    let ordering =
+        tokio::spawn(async { if call.kind() == Some("track") { track(call).await } else { reserve(call).await } });
     time::timeout(CUSTOMERS_PATIENCE, ordering).await??
 }
