@@ -51,7 +51,7 @@ struct Shared {
 /// What a process is there for.
 enum Role {
     /// It serves; what it serves with, until it does.
-    Serves(Mutex<Option<Serving>>),
+    Serves(Box<Mutex<Option<Serving>>>),
     /// It is that of the load, which calls the replicas.
     Calls(Replicas),
 }
@@ -107,7 +107,7 @@ impl Host {
     ) -> Self {
         let entropy = injector.entropy();
         let serving = Serving { settings, injector, stop, methods: Methods::default(), descriptors: Vec::new() };
-        Self::new(world, recorder, name, entropy, Payer::Server, Role::Serves(Mutex::new(Some(serving))))
+        Self::new(world, recorder, name, entropy, Payer::Server, Role::Serves(Box::new(Mutex::new(Some(serving)))))
     }
 
     /// Returns the host, whose services have these methods and descriptors besides their own.
