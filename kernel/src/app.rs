@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | `host` | [`Host`], which the code of a process is given: time, computing, tasks, randomness, serving |
 //! | `call` | [`Call`], one request of the load: the channel to the service, and checks of the reply |
+//! | `connector` | [`Connector`], by which a client stack of the load's own connects to the service |
 //! | `requests` | `AppRequests`, by which the load generator makes the calls of an app |
 
 mod call;
+mod connector;
 mod host;
 mod requests;
 #[cfg(test)]
@@ -25,6 +27,7 @@ use crate::{
     client,
     entropy::Entropy,
     grpc::{Methods, Shape},
+    link::Link,
     load::{RequestKind, Requests},
     record::Recorder,
     server::{Injector, ReplicaSettings},
@@ -33,6 +36,8 @@ use crate::{
 };
 
 pub use call::Call;
+pub use connector::{Connector, NoConnector};
+use host::Replicas;
 pub use host::{Host, ServeError};
 use requests::AppRequests;
 
@@ -44,6 +49,9 @@ type Software = Arc<dyn Fn(Host) -> BoxFuture<'static, Result<(), BoxError>> + S
 
 /// What a request of the load does.
 type Load = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+/// Begins the load of a run, given the host of the load.
+type BeginLoad = Arc<dyn Fn(Host) -> Result<Load, BoxError> + Send + Sync>;
 
 /// The app of this program; `None` if it plays the workloads of this project.
 static OF_PROGRAM: OnceLock<Option<App>> = OnceLock::new();
@@ -71,8 +79,8 @@ static OF_PROGRAM: OnceLock<Option<App>> = OnceLock::new();
 #[derive(Clone, Default)]
 pub struct App {
     services: Vec<(String, Software)>,
-    load: Option<Load>,
-    /// The processes of its services keep to [`Host`].
+    load: Option<BeginLoad>,
+    /// The processes of its services and of its load keep to [`Host`].
     shares_runtime: bool,
     methods: Methods,
     descriptors: Vec<&'static [u8]>,
@@ -179,18 +187,18 @@ impl App {
         self
     }
 
-    /// Declares that the code of the services keeps to [`Host`], and neither sleeps, spawns nor times out with tokio.
+    /// Declares that the code of the services and of the load keeps to [`Host`], and neither sleeps, spawns nor times out with tokio.
     ///
-    /// By default each process has a tokio runtime of its own in a simulation, as in the real world, and may use all of tokio but its threads
-    /// and sockets. Processes that share a runtime take fewer turns there; a sleep or a task of tokio ends their run with a message.
-    /// The real world does not change by it.
+    /// By default each process, that of the load included, has a tokio runtime of its own in a simulation, as in the real world, and may use
+    /// all of tokio but its threads and sockets. Processes that share a runtime take fewer turns there; a sleep or a task of tokio ends
+    /// their run with a message. The real world does not change by it.
     #[must_use]
     pub fn on_shared_runtime(mut self) -> Self {
         self.shares_runtime = true;
         self
     }
 
-    /// Returns whether each process of the services has a tokio runtime of its own in a simulation.
+    /// Returns whether each process, that of the load included, has a tokio runtime of its own in a simulation.
     pub fn has_own_runtime(&self) -> bool {
         !self.shares_runtime
     }
@@ -223,7 +231,37 @@ impl App {
     where
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        self.load = Some(Arc::new(move |call| Box::pin(load(call))));
+        let load: Load = Arc::new(move |call| Box::pin(load(call)));
+        self.load = Some(Arc::new(move |_| Ok(load.clone())));
+        self
+    }
+
+    /// Sets what a request of the load does, as [`load`](Self::load) does, with state of the run: `begin` is called once in each run, before
+    /// its first request, with the host of the load, and returns what a request does. An error of it ends the run.
+    ///
+    /// State such as a client stack belongs into `begin`: what is created outside of it is shared by all runs of a simulation.
+    ///
+    /// ```
+    /// use kernel::app::{App, Call};
+    ///
+    /// let app = App::new().load_with(|host| {
+    ///     let connector = host.connector("stock", 0)?;
+    ///     Ok(move |call: Call| {
+    ///         let connector = connector.clone();
+    ///         async move { Err(format!("{call:?} is not made over {connector:?}").into()) }
+    ///     })
+    /// });
+    /// ```
+    #[must_use]
+    pub fn load_with<L, F>(mut self, begin: impl Fn(Host) -> Result<L, BoxError> + Send + Sync + 'static) -> Self
+    where
+        L: Fn(Call) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.load = Some(Arc::new(move |host| {
+            let load = begin(host)?;
+            Ok(Arc::new(move |call| Box::pin(load(call))))
+        }));
         self
     }
 
@@ -299,7 +337,8 @@ impl App {
         Err(io::Error::other(ServiceError { service: service.clone(), process: name.to_owned(), why }))
     }
 
-    /// Returns the requests of the load, of these kinds, made by `world`, the host of the load generator.
+    /// Returns the requests of the load, of these kinds, made by `world`, the host of the load generator, which has these `links` to the
+    /// replicas.
     ///
     /// # Panics
     ///
@@ -310,9 +349,13 @@ impl App {
         recorder: Recorder,
         entropy: Entropy,
         kinds: &[RequestKind],
+        links: &[Arc<Link>],
     ) -> Arc<dyn Requests> {
-        let load = self.load.clone().expect("the app was checked to be complete");
-        let host = Host::of_load(world, recorder, entropy);
+        let begin = self.load.as_ref().expect("the app was checked to be complete");
+        let (service, _) = self.services.first().expect("the app was checked to be complete");
+        let host =
+            Host::of_load(world, recorder, entropy, Replicas { service: service.clone(), links: links.to_vec() });
+        let load = begin(host.clone()).map_err(|error| error.to_string());
         Arc::new(AppRequests::new(load, host, entropy, kinds, Arc::new(self.methods.clone())))
     }
 }

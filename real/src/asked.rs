@@ -6,6 +6,7 @@ use kernel::{
     app::{App, AppError},
     client::settings::Client,
     entropy::Entropy,
+    link::Link,
     load::Requests,
     record::Recorder,
     scenario::Scenario,
@@ -52,17 +53,18 @@ impl Asked {
         }
     }
 
-    /// Returns the requests, made by `world`.
+    /// Returns the requests, made by `world`, which has these `links` to the servers.
     pub(crate) fn into_requests(
         self,
         world: &SharedWorld,
         recorder: &Recorder,
         entropy: Entropy,
         scenario: &Scenario,
+        links: &[Arc<Link>],
     ) -> Arc<dyn Requests> {
         match self {
             Self::Workload(inputs, oracle) => Arc::new(WorkloadRequests::new(inputs, entropy, oracle)),
-            Self::App(app) => app.requests(world.clone(), recorder.clone(), entropy, &scenario.load.request),
+            Self::App(app) => app.requests(world.clone(), recorder.clone(), entropy, &scenario.load.request, links),
         }
     }
 }

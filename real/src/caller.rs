@@ -67,7 +67,7 @@ impl Caller {
         let client = Client::start(world.clone(), *entropy, recorder.clone(), settings, links);
         start_changes(world, &recorder, &client, scenario);
         *lock(&self.client) = Some((client.clone(), recorder.clone()));
-        let requests = asked.into_requests(world, &recorder, *entropy, scenario);
+        let requests = asked.into_requests(world, &recorder, *entropy, scenario, links);
         let load = LoadGenerator {
             world: world.clone(),
             entropy: *entropy,

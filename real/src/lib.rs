@@ -44,7 +44,7 @@ pub use cli::main;
 pub use hold::hold;
 pub use host::{listening_world, world};
 pub use kernel::{
-    app::{App, BoxError, Broken, Call, Host},
+    app::{App, BoxError, Broken, Call, Connector, Host, NoConnector},
     grpc::{Services, Shape},
     scenario::Scenario,
 };

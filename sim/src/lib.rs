@@ -63,7 +63,7 @@ pub use error::SimulationError;
 pub use hold::{hold, hold_calibrated};
 pub use interpose::shift_date;
 pub use kernel::{
-    app::{App, BoxError, Broken, Call, Host},
+    app::{App, BoxError, Broken, Call, Connector, Host, NoConnector},
     grpc::{Services, Shape},
     scenario::Scenario,
 };

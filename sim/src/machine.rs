@@ -40,14 +40,16 @@ impl Machine {
     /// Runs a machine that has nothing of its own to do but the jobs that it is given.
     pub(crate) async fn run(self: Arc<Self>) -> turmoil::Result {
         let machine = self.clone();
-        self.run_software(None, async move {
-            loop {
-                machine.has_jobs.notified().await;
-                let jobs = std::mem::take(&mut *lock(&machine.jobs));
-                jobs.into_iter().for_each(|job| job());
-            }
-        })
-        .await
+        self.run_software(None, async move { machine.do_jobs().await }).await
+    }
+
+    /// Does the jobs that the machine is given, for ever. A machine that runs software does them in a task beside it.
+    pub(crate) async fn do_jobs<T>(&self) -> T {
+        loop {
+            self.has_jobs.notified().await;
+            let jobs = std::mem::take(&mut *lock(&self.jobs));
+            jobs.into_iter().for_each(|job| job());
+        }
     }
 
     /// Runs `software` as a task of `host`, and ends with it. It is a task like those that it spawns, so that all tasks run

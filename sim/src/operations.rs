@@ -10,12 +10,15 @@ use kernel::{
     world::BoxFuture,
 };
 
-use crate::{activity::Activity, host::Shared, host_id::HostId, replica::Replica};
+use crate::{activity::Activity, host::Shared, host_id::HostId, process::Process, replica::Replica};
 
 /// Applies the operations of the nemesis to simulated hosts and links.
+#[derive(Clone)]
 pub(crate) struct SimOperations {
     pub(crate) replicas: Vec<Arc<Replica>>,
     pub(crate) links: Vec<Arc<Link>>,
+    /// The process that has the client's end of the links, if the client has a runtime of its own.
+    pub(crate) client: Option<Arc<Process>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) activity: Activity,
 }
@@ -32,6 +35,17 @@ impl SimOperations {
             self.wait(self.shared.system.exit(server, clock.now())).await;
             replica.exit();
         }
+    }
+
+    /// Changes the link to a server, in a turn of the process that has its end: the tasks of a process wake there. No task of the process
+    /// runs before at this instant, but those that it has run already.
+    fn change_link(&self, server: usize, change: impl FnOnce(&Link) + Send + 'static) -> Effect {
+        let link = self.links[server].clone();
+        match &self.client {
+            Some(process) => process.in_turn(move || change(&link)),
+            None => change(&link),
+        }
+        Effect::Applied
     }
 
     /// Waits for the operating system of a server. The wait is a timer of the client's host, where the nemesis runs, but
@@ -68,18 +82,14 @@ impl Operations for SimOperations {
                 Operation::Start(server) => self.replicas[server].start().await,
                 Operation::Freeze(server) => self.replicas[server].freeze(),
                 Operation::Resume(server) => self.replicas[server].resume(),
-                Operation::Shape(server, shape) => {
-                    self.links[server].set_shape(shape);
-                    Effect::Applied
-                }
+                Operation::Shape(server, shape) => self.change_link(server, move |link| link.set_shape(shape)),
                 Operation::Inject(server, injection) => self.replicas[server].inject(injection),
                 Operation::Tune(server, tuning) => {
                     self.replicas[server].tune(tuning);
                     Effect::Applied
                 }
                 Operation::Reset(server, fault, connections) => {
-                    self.links[server].reset_some(fault, connections);
-                    Effect::Applied
+                    self.change_link(server, move |link| link.reset_some(fault, connections))
                 }
             })
         })

@@ -33,9 +33,10 @@ use std::{
 };
 
 use kernel::{
+    app::App,
     sync::lock,
     time::Instant,
-    world::{BoxFuture, SharedWorld, Sleep, World},
+    world::{SharedWorld, Sleep, World},
 };
 use tokio::runtime::{Builder, RngSeed, Runtime};
 
@@ -57,6 +58,13 @@ pub(crate) enum RuntimeKind {
     Shared,
     /// Its own: the code may use all of tokio.
     Own,
+}
+
+impl RuntimeKind {
+    /// Returns whose runtime runs the processes of `app`: those of its service, and that of its load.
+    pub(crate) fn of(app: &App) -> Self {
+        if app.has_own_runtime() { Self::Own } else { Self::Shared }
+    }
 }
 
 /// A process among all of a simulation: the number of its host, which orders turns, and its number among all.
@@ -87,17 +95,14 @@ struct Deadline {
 }
 
 impl Process {
-    /// Creates the process of `host`, which runs `software` from its first turn on.
-    fn new<F>(host: Arc<Host>, inbox: Arc<Inbox>, software: impl FnOnce(SharedWorld) -> F + Send + 'static) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let world = ProcessWorld::new(host.clone(), inbox.clone());
-        inbox.do_in_turn(Box::new(move || {
-            let running: BoxFuture<'static, ()> = Box::pin(software(Arc::new(world.clone())));
-            world.spawn(running);
-        }));
+    /// Creates the process of `host`, which runs what is spawned in its [`world`](Self::world).
+    fn new(host: Arc<Host>, inbox: Arc<Inbox>) -> Self {
         Self { host, inbox, running: Mutex::new(Running::Created) }
+    }
+
+    /// Returns the World of the code in the process.
+    pub(crate) fn world(&self) -> SharedWorld {
+        Arc::new(ProcessWorld::new(self.host.clone(), self.inbox.clone()))
     }
 
     /// Does `job` in the next turn of the process, in order with what wakes it.

@@ -165,8 +165,9 @@ impl Replica {
     /// Starts the process in a runtime of its own.
     fn start_process(self: Arc<Self>) {
         let replica = self.clone();
-        let processes = &self.host.shared.processes;
-        let process = processes.start(self.host.clone(), |world| async move { replica.serve(world).await });
+        let process = self.host.shared.processes.start(self.host.clone());
+        let world = process.world();
+        process.world().spawn(Box::pin(async move { replica.serve(world).await }));
         *lock(&self.process) = Some(process);
     }
 

@@ -19,6 +19,7 @@ use kernel::{
     scenario::{Scenario, Workload},
     server::{self, ReplicaSettings},
     workload::{self, Inputs, Oracle, Results, WorkloadRequests},
+    world::BoxFuture,
 };
 
 use crate::{
@@ -166,6 +167,16 @@ enum Asked {
     App(App),
 }
 
+impl Asked {
+    /// Returns whose runtime runs the client and its load.
+    fn runtime(&self) -> RuntimeKind {
+        match self {
+            Self::Workload(_) => RuntimeKind::Shared,
+            Self::App(app) => RuntimeKind::of(app),
+        }
+    }
+}
+
 /// Returns the inputs that the requests of `plan` are drawn from.
 fn inputs(plan: &Plan) -> Result<Inputs, SimulationError> {
     let Scenario { workload, load, .. } = &plan.scenario;
@@ -193,7 +204,7 @@ fn server_software(settings: ReplicaSettings) -> Software {
 
 /// Returns the software of every replica: a process of the service of `app`.
 fn app_software(app: App, settings: ReplicaSettings) -> Software {
-    let runtime = if app.has_own_runtime() { RuntimeKind::Own } else { RuntimeKind::Shared };
+    let runtime = RuntimeKind::of(&app);
     Software::new(move |world, recorder, name, injector| {
         let name = name.to_owned();
         let settings = settings.clone();
@@ -209,40 +220,67 @@ fn app_software(app: App, settings: ReplicaSettings) -> Software {
 
 /// Offers the load while the faults are applied. Ends with the load.
 async fn run_client(hosts: Hosts, scenario: Scenario, asked: Asked) -> Ended {
-    let Hosts { world, entropy, recorder, links, operations } = hosts;
+    // The nemesis is no part of the client's process.
+    let world = hosts.world.clone();
     #[cfg(feature = "canaries")]
     world.spawn(Box::pin(crate::canary::depend(world.clone())));
-    let nemesis = Nemesis::new(world.clone(), &recorder, operations, &scenario);
-    let settings = match asked {
-        Asked::Workload(_) => scenario.client.clone(),
-        Asked::App(_) => App::client_settings(scenario.client.clone()),
-    };
-    let client = Client::start(world.clone(), entropy, recorder.clone(), settings, &links);
-    start_changes(&world, &recorder, &client, &scenario);
-    let requests: Arc<dyn Requests> = match asked {
-        Asked::Workload(inputs) => Arc::new(WorkloadRequests::new(inputs, entropy, Oracle::learning())),
-        Asked::App(app) => app.requests(world.clone(), recorder.clone(), entropy, &scenario.load.request),
-    };
-    let load = LoadGenerator {
-        world,
-        entropy,
-        recorder,
-        client,
-        requests,
-        settings: scenario.offered_load(),
-        duration: scenario.duration,
+    let faults = scenario.faults.clone();
+    let (nemesis, load): (_, BoxFuture<'static, Ended>) = match asked.runtime() {
+        RuntimeKind::Shared => {
+            let nemesis = Nemesis::new(world, &hosts.recorder, hosts.operations.clone(), &scenario);
+            let load = start_client(&hosts, &scenario, asked);
+            (nemesis, Box::pin(async { Ok(load.run().await?) }))
+        }
+        RuntimeKind::Own => {
+            let hosts = Arc::new(hosts.in_own_process());
+            let nemesis = Nemesis::new(world, &hosts.recorder, hosts.operations.clone(), &scenario);
+            let inner = hosts.clone();
+            let software = async move { start_client(&inner, &scenario, asked).run().await };
+            let running = async move {
+                match hosts.run(software).await {
+                    Some(ended) => ended.map_err(Into::into),
+                    // The driver ends the simulation, which has failed.
+                    None => pending().await,
+                }
+            };
+            (nemesis, Box::pin(running))
+        }
     };
     let faults = async {
-        match nemesis.play(&scenario.faults).await {
+        match nemesis.play(&faults).await {
             // The run goes on after its last fault.
             Ok(()) => pending().await,
             Err(failed) => failed,
         }
     };
     // `select` polls the faults first: they shape the links before anything is sent over them.
-    match select(pin!(faults), pin!(load.run())).await {
+    match select(pin!(faults), load).await {
         Either::Left((failed, _)) => Err(failed.into()),
-        Either::Right((ended, _)) => ended.map_err(Into::into),
+        Either::Right((ended, _)) => ended,
+    }
+}
+
+/// Starts the client, and returns the load that calls through it.
+fn start_client(hosts: &Hosts, scenario: &Scenario, asked: Asked) -> LoadGenerator {
+    let Hosts { world, entropy, recorder, links, .. } = hosts;
+    let settings = match asked {
+        Asked::Workload(_) => scenario.client.clone(),
+        Asked::App(_) => App::client_settings(scenario.client.clone()),
+    };
+    let client = Client::start(world.clone(), *entropy, recorder.clone(), settings, links);
+    start_changes(world, recorder, &client, scenario);
+    let requests: Arc<dyn Requests> = match asked {
+        Asked::Workload(inputs) => Arc::new(WorkloadRequests::new(inputs, *entropy, Oracle::learning())),
+        Asked::App(app) => app.requests(world.clone(), recorder.clone(), *entropy, &scenario.load.request, links),
+    };
+    LoadGenerator {
+        world: world.clone(),
+        entropy: *entropy,
+        recorder: recorder.clone(),
+        client,
+        requests,
+        settings: scenario.offered_load(),
+        duration: scenario.duration,
     }
 }
 

@@ -32,7 +32,7 @@ use std::{
 use futures_util::future::pending;
 use kernel::{
     link::{Link, Shape, ShapedStream},
-    nemesis::{Effect, Operation},
+    nemesis::{Effect, Operation, Operations},
     record::{Event, EventRow, Records},
     scenario::Scenario,
     time::Instant,

@@ -14,12 +14,13 @@ use kernel::{
     entropy::Entropy,
     link::Link,
     load::LoadError,
-    nemesis::Operations,
     record::{Recorder, Records},
     scenario::server_name,
     sync::lock,
     world::SharedWorld,
 };
+
+use tokio::sync::oneshot;
 
 use crate::{
     activity::Activity,
@@ -71,12 +72,44 @@ pub(crate) struct Bounds {
 
 /// The simulated hosts as the client's software sees them: its own world, and the links to the servers.
 pub(crate) struct Hosts {
+    /// The client's host.
+    host: Arc<Host>,
     pub(crate) world: SharedWorld,
     pub(crate) entropy: Entropy,
     pub(crate) recorder: Recorder,
     /// The link to each server, by the server's index.
     pub(crate) links: Vec<Arc<Link>>,
-    pub(crate) operations: Arc<dyn Operations>,
+    pub(crate) operations: Arc<SimOperations>,
+}
+
+impl Hosts {
+    /// Returns the hosts as software sees them that runs in a process of the client's host, which has a runtime of its own and is started by
+    /// this. It must be the turn of the client's machine.
+    pub(crate) fn in_own_process(self) -> Self {
+        let Self { host, entropy, recorder, links, operations, .. } = self;
+        let machine = host.machine.clone();
+        // The operating system works on behalf of the process.
+        host.spawn_outside(Box::pin(async move { machine.do_jobs().await }));
+        let process = host.shared.processes.start(host.clone());
+        let world = process.world();
+        let links: Vec<_> = links.iter().map(|link| Link::new(world.clone(), entropy, link.server())).collect();
+        let client = Some(process);
+        let operations = Arc::new(SimOperations { links: links.clone(), client, ..(*operations).clone() });
+        Self { host, world, entropy, recorder, links, operations }
+    }
+
+    /// Runs `software` in the process of this World, and returns its result.
+    pub(crate) async fn run<T: Send + 'static>(&self, software: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let (ended, result) = oneshot::channel();
+        let activity = self.host.shared.net.activity.clone();
+        self.world.spawn(Box::pin(async move {
+            // Without a receiver the simulation is being dropped.
+            let _ = ended.send(software.await);
+            activity.happened();
+        }));
+        // A process whose software panics ends the simulation.
+        result.await.ok()
+    }
 }
 
 impl Simulation {
@@ -101,7 +134,7 @@ impl Simulation {
         let [clients, servers] =
             [MachineId::CLIENT, MachineId::SERVERS].map(|id| Machine::new(id, clock.clone(), activity.clone()));
         let host = Arc::new(Host::new(HostId::CLIENT, clients.clone(), shared.clone()));
-        let world: SharedWorld = host;
+        let world: SharedWorld = host.clone();
         let records = Arc::<Mutex<Records>>::default();
         let recorder = Recorder::new(world.clone(), "client", Arc::new(TraceSink(records.clone())));
         let replica = |index| Replica::new(index, servers.clone(), &shared, &recorder, software.clone(), entropy);
@@ -111,12 +144,13 @@ impl Simulation {
         let operations = Arc::new(SimOperations {
             replicas,
             links: links.clone(),
+            client: None,
             shared: shared.clone(),
             activity: activity.clone(),
         });
         let mut turmoil = network(seed);
         // The client's machine is added first, so that it is first in every step, as its `MachineId` says.
-        let client = client(Hosts { world, entropy, recorder, links, operations });
+        let client = client(Hosts { host, world, entropy, recorder, links, operations });
         turmoil.client("client", run_client(clients, clock.clone(), client));
         turmoil.host("servers", move || servers.clone().run());
         shared.net.set_machines(["client", "servers"].map(|name| turmoil.lookup(name)).into());

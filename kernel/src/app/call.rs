@@ -6,11 +6,12 @@ use std::{
 };
 
 use rand_chacha::ChaCha8Rng;
+use tonic::IntoRequest;
 
 use super::Host;
 use crate::{
     client::{Channel, Client, LoadCall},
-    grpc::Methods,
+    grpc::{CALL, Methods},
     record::Name,
     sync::lock,
 };
@@ -67,6 +68,14 @@ impl Call {
     /// the one call of the request. A method that streams is declared with `App::described_by` or `App::streaming`.
     pub fn channel(&self) -> Channel {
         self.shared.client.channel_of_load(self.shared.call.clone(), self.shared.methods.clone())
+    }
+
+    /// Returns `message` as a request of a generated client over a stack of the load's own ([`Host::connector`]), with metadata that say
+    /// which request of the load its call belongs to. The [`channel`](Self::channel) adds them by itself.
+    pub fn request<T>(&self, message: impl IntoRequest<T>) -> tonic::Request<T> {
+        let mut request = message.into_request();
+        request.metadata_mut().insert(CALL, self.shared.id.into());
+        request
     }
 
     /// Returns the host of the load generator.

@@ -13,11 +13,13 @@ use std::{
 use futures_util::FutureExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::{Connector, NoConnector};
 use crate::{
     context::{Context, within},
     entropy::{Entropy, fnv1a},
     grpc::{Methods, Services},
-    record::{AttemptId, Recorder},
+    link::Link,
+    record::{AttemptId, Event, Recorder},
     server::{self, Injector, ReplicaSettings, record_computing},
     sync::lock,
     time::Instant,
@@ -38,11 +40,28 @@ struct Shared {
     entropy: Entropy,
     name: String,
     payer: Payer,
-    /// What serves, until it does; none on the host of the load.
-    serving: Mutex<Option<Serving>>,
+    role: Role,
     has_served: AtomicBool,
+    /// It was asked for a connector.
+    has_connector: AtomicBool,
     /// Number of computations so far that were for no call.
     computations: AtomicU32,
+}
+
+/// What a process is there for.
+enum Role {
+    /// It serves; what it serves with, until it does.
+    Serves(Box<Mutex<Option<Serving>>>),
+    /// It is that of the load, which calls the replicas.
+    Calls(Replicas),
+}
+
+/// The replicas of a service, as the load connects to them.
+pub(super) struct Replicas {
+    /// The name of the service.
+    pub(super) service: String,
+    /// The link to each replica.
+    pub(super) links: Vec<Arc<Link>>,
 }
 
 /// What a process of a service serves with.
@@ -88,38 +107,34 @@ impl Host {
     ) -> Self {
         let entropy = injector.entropy();
         let serving = Serving { settings, injector, stop, methods: Methods::default(), descriptors: Vec::new() };
-        Self::new(world, recorder, name, entropy, Payer::Server, Some(serving))
+        Self::new(world, recorder, name, entropy, Payer::Server, Role::Serves(Box::new(Mutex::new(Some(serving)))))
     }
 
     /// Returns the host, whose services have these methods and descriptors besides their own.
     pub(super) fn describing(self, methods: &Methods, descriptors: &[&'static [u8]]) -> Self {
-        if let Some(serving) = &mut *lock(&self.shared.serving) {
+        if let Role::Serves(serving) = &self.shared.role
+            && let Some(serving) = &mut *lock(serving)
+        {
             serving.methods = methods.clone();
             serving.descriptors = descriptors.to_owned();
         }
         self
     }
 
-    pub(super) fn of_load(world: SharedWorld, recorder: Recorder, entropy: Entropy) -> Self {
-        Self::new(world, recorder, "load", entropy, Payer::Client, None)
+    pub(super) fn of_load(world: SharedWorld, recorder: Recorder, entropy: Entropy, replicas: Replicas) -> Self {
+        Self::new(world, recorder, "load", entropy, Payer::Client, Role::Calls(replicas))
     }
 
-    fn new(
-        world: SharedWorld,
-        recorder: Recorder,
-        name: &str,
-        entropy: Entropy,
-        payer: Payer,
-        serving: Option<Serving>,
-    ) -> Self {
+    fn new(world: SharedWorld, recorder: Recorder, name: &str, entropy: Entropy, payer: Payer, role: Role) -> Self {
         let shared = Shared {
             world,
             recorder,
             entropy,
             name: name.to_owned(),
             payer,
-            serving: Mutex::new(serving),
+            role,
             has_served: AtomicBool::new(false),
+            has_connector: AtomicBool::new(false),
             computations: AtomicU32::new(0),
         };
         Self { shared: Arc::new(shared) }
@@ -135,7 +150,8 @@ impl Host {
         self.shared.world.now()
     }
 
-    /// Waits for `time`. It is right in both worlds, where a sleep of tokio counts the steps of a simulation and no time.
+    /// Waits for `time`. It is right in both worlds, where a sleep of tokio on a runtime that processes share counts the steps of a
+    /// simulation and no time.
     pub async fn sleep(&self, time: Duration) {
         self.shared.world.sleep_until(self.now() + time).await;
     }
@@ -198,17 +214,62 @@ impl Host {
     ///
     /// Returns an error if the process serves already, is that of the load, or cannot listen.
     pub async fn serve(&self, services: impl Into<Services>) -> Result<(), ServeError> {
-        let Shared { world, recorder, name, payer, serving, has_served, .. } = &*self.shared;
-        let serving = lock(serving).take();
-        let Some(Serving { settings, injector, stop, methods, descriptors }) = serving else {
-            return Err(if *payer == Payer::Server { ServeError::Twice } else { ServeError::Load });
-        };
+        let Shared { world, recorder, name, role, has_served, .. } = &*self.shared;
+        let Role::Serves(serving) = role else { return Err(ServeError::Load) };
+        let serving = lock(serving).take().ok_or(ServeError::Twice)?;
+        let Serving { settings, injector, stop, methods, descriptors } = serving;
         has_served.store(true, Ordering::Relaxed);
         let services: Services = descriptors.into_iter().fold(services.into(), Services::described_by);
         let services = services.with_methods(&methods);
         let served =
             server::serve_services(world.clone(), recorder.clone(), name, settings, |_| services, injector, stop);
         Ok(served.await?)
+    }
+
+    /// Returns what connects to the replica of this number of `service`, for a client stack of the load's own, such as
+    /// `tonic::transport::Endpoint::connect_with_connector_lazy`. Its connections have the latency and the faults of the replica's link.
+    ///
+    /// Calls over it are no attempts of `[client]`: they have no rows, and neither have its connections. The request that makes them has one,
+    /// and the rows of the servers name it if the call has the metadata of [`Call::request`](super::Call::request).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such replica, or if the process is one of the service.
+    pub fn connector(&self, service: &str, replica: usize) -> Result<Connector, NoConnector> {
+        let Role::Calls(replicas) = &self.shared.role else { return Err(NoConnector::NotTheLoad) };
+        if replicas.service != service {
+            return Err(NoConnector::UnknownService(service.to_owned(), replicas.service.clone()));
+        }
+        let Some(link) = replicas.links.get(replica) else {
+            let (service, replicas) = (service.to_owned(), replicas.links.len());
+            return Err(NoConnector::UnknownReplica { service, replicas, replica });
+        };
+        self.shared.has_connector.store(true, Ordering::Relaxed);
+        Ok(Connector::new(link.clone()))
+    }
+
+    /// Returns the number of replicas that the process can connect to: those of the service for the load, and none for a process of
+    /// the service.
+    pub fn replicas(&self) -> usize {
+        match &self.shared.role {
+            Role::Serves(_) => 0,
+            Role::Calls(replicas) => replicas.links.len(),
+        }
+    }
+
+    /// Records that a client stack of the load's own has given up the call of a request, and why.
+    pub(super) fn record_give_up(&self, request: u64, cause: &str) {
+        self.shared.recorder.event(Event::GiveUp).request(request).cause(cause).record();
+    }
+
+    #[cfg(test)]
+    pub(super) fn world(&self) -> &SharedWorld {
+        &self.shared.world
+    }
+
+    /// Returns whether there is a client stack of the load's own.
+    pub(super) fn has_connector(&self) -> bool {
+        self.shared.has_connector.load(Ordering::Relaxed)
     }
 
     /// Returns whether the process has served, or serves.

@@ -1,8 +1,9 @@
 //! The requests of the load of an app.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{error::Error, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
+use tonic::Status;
 
 use super::{BoxError, Call, Host, Load};
 use crate::{
@@ -21,7 +22,8 @@ const SIZE: &str = "app";
 
 /// The requests of the load of an app.
 pub(super) struct AppRequests {
-    load: Load,
+    /// What a request does, or why the load cannot begin.
+    load: Result<Load, String>,
     host: Host,
     entropy: Entropy,
     mix: Mix,
@@ -30,7 +32,13 @@ pub(super) struct AppRequests {
 }
 
 impl AppRequests {
-    pub(super) fn new(load: Load, host: Host, entropy: Entropy, kinds: &[RequestKind], methods: Arc<Methods>) -> Self {
+    pub(super) fn new(
+        load: Result<Load, String>,
+        host: Host,
+        entropy: Entropy,
+        kinds: &[RequestKind],
+        methods: Arc<Methods>,
+    ) -> Self {
         let names = kinds.iter().map(|kind| kind.name.as_str().into()).collect();
         Self { load, host, entropy, mix: Mix::new(kinds), kinds: names, methods }
     }
@@ -47,15 +55,22 @@ impl Requests for AppRequests {
             kind: kind.clone(),
             call: Box::new(move |client| {
                 Box::pin(async move {
+                    let load = load.map_err(|error| format!("`App::load_with` failed before it: {error}"))?;
                     let progress = LoadCall::new(id);
-                    let call = Call::new(id, kind, host, client, progress.clone(), methods);
+                    let call = Call::new(id, kind, host.clone(), client, progress.clone(), methods);
                     // The load is no attempt: those count from 1.
                     let context = Context::of_attempt(AttemptId { request: id, number: 0 });
                     let calling = AssertUnwindSafe(async { load(call.clone()).await });
                     let ended = within(context, calling.catch_unwind()).await;
                     // The panic hook has printed where it happened and why.
                     let ended = ended.map_err(|_| "it panicked; standard error says where".to_owned())?;
-                    let (mut response, done) = response(progress.take().await)?;
+                    let progress = progress.take().await;
+                    if matches!(progress, Progress::NotCalled) && host.has_connector() {
+                        let response = own_response(ended);
+                        response.cause.iter().for_each(|cause| host.record_give_up(id, cause));
+                        return Ok(Called { response, wrong: call.failed_check(), done: None });
+                    }
+                    let (mut response, done) = response(progress)?;
                     response.expect_messages(call.expected_messages());
                     let wrong = wrong(&response, call.failed_check(), ended.err());
                     Ok(Called { response, wrong, done: Some(done) })
@@ -70,7 +85,9 @@ fn response(progress: Progress) -> Result<(client::Response, Instant), String> {
     match progress {
         Progress::Ended(response, done) => Ok((*response, done)),
         Progress::Mistake(mistake) => Err(mistake),
-        Progress::NotCalled => Err("it makes no call; make one with a generated client over `call.channel()`".to_owned()),
+        Progress::NotCalled => Err("it makes no call; make one with a generated client over `call.channel()`, or over a stack of its own \
+                                    (`host.connector`)"
+            .to_owned()),
         Progress::Called | Progress::Streams => {
             Err("its call was dropped before it had ended; to end it earlier, set a timeout of the request or `client.deadline`"
                 .to_owned())
@@ -80,6 +97,40 @@ fn response(progress: Progress) -> Result<(client::Response, Instant), String> {
              ([[load.request]]), which `call.kind()` returns"
         )),
     }
+}
+
+/// Returns the response of a request that has made its calls by a client stack of the load's own, which has `ended` in this way.
+fn own_response(ended: Result<(), BoxError>) -> client::Response {
+    let failed = ended.err().map(|error| match status_of(&*error) {
+        Some(status) => (status.code().into(), status.message().to_owned()),
+        None => (Code::Unknown, error.to_string()),
+    });
+    client::Response {
+        outcome: failed.as_ref().map_or(Outcome::OK, |(code, _)| Outcome::Status(*code)),
+        reply: None,
+        cause: failed.map(|(_, cause)| cause),
+        server: None,
+        attempts: 0,
+        failovers: 0,
+        hedges: 0,
+        rejected: false,
+        answer: Some(Answer::OwnStack),
+        stream: None,
+    }
+}
+
+/// Returns the first status of a failure among `error` and its sources.
+fn status_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Status> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<Status>() {
+            // It is no failure, and what comes with it may be.
+            Some(status) if status.code() != tonic::Code::Ok => return Some(status),
+            _ => {}
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Returns what is wrong with the reply of a call.

@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use rand::Rng;
 use tonic::{Request, Response, Status};
+use tower_service::Service as _;
 
 use super::*;
 use crate::{
-    client::{Client, settings::Retry},
+    client::{Client, PlainChannel, settings::Retry},
     fuzzing::network::{CALLS_BEGIN, Service, answering, plain},
     load::{LoadError, LoadGenerator, settings::Load as LoadSettings},
     policy::{Cache, Policies},
@@ -15,7 +16,8 @@ use crate::{
         rehearsal_client::RehearsalClient,
         rehearsal_server::{Rehearsal, RehearsalServer},
     },
-    record::{Event, RequestRow},
+    record::{Answer, Event, RequestRow},
+    status::{Code, Outcome},
     sync::lock,
     time::Instant,
     workload::settings::{AppTimes, Backend},
@@ -103,7 +105,7 @@ fn play(app: App, client: client::settings::Client) -> Played {
         entropy: Entropy::new(1),
         recorder: recorder.clone(),
         client,
-        requests: app.requests(service.world.clone(), recorder, Entropy::new(1), &[]),
+        requests: app.requests(service.world.clone(), recorder, Entropy::new(1), &[], &service.links),
         settings: LoadSettings::at(10.0),
         duration: CALLS_BEGIN + Duration::from_millis(500),
     };
@@ -111,6 +113,10 @@ fn play(app: App, client: client::settings::Client) -> Played {
     let mut rows = lock(&service.records).requests.clone();
     rows.sort_by_key(|row| row.id);
     Played { service, rows, ended }
+}
+
+fn no_replicas() -> Replicas {
+    Replicas { service: "data".to_owned(), links: Vec::new() }
 }
 
 fn once() -> client::settings::Client {
@@ -309,7 +315,7 @@ fn a_process_serves_once_and_that_of_the_load_not_at_all() {
     });
     assert!(error_of(&twice).contains("it serves already"));
     let service = Service::new(1);
-    let load = Host::of_load(service.world.clone(), service.recorder(), Entropy::new(1));
+    let load = Host::of_load(service.world.clone(), service.recorder(), Entropy::new(1), no_replicas());
     let served = service.network.run(async move { load.serve(RehearsalServer::new(Data(load.clone()))).await });
     assert!(matches!(served, Err(ServeError::Load)));
 }
@@ -317,7 +323,7 @@ fn a_process_serves_once_and_that_of_the_load_not_at_all() {
 #[test]
 fn the_time_of_a_run_is_that_of_its_world() {
     let service = Service::new(1);
-    let host = Host::of_load(service.world.clone(), service.recorder(), Entropy::new(1));
+    let host = Host::of_load(service.world.clone(), service.recorder(), Entropy::new(1), no_replicas());
     let slept = service.network.run(async move {
         let (sender, woken) = futures_util::future::join(async { host.now() }, async {
             host.sleep(Duration::from_secs(3)).await;
@@ -328,4 +334,79 @@ fn the_time_of_a_run_is_that_of_its_world() {
     });
     assert_eq!(slept, Duration::from_secs(3));
     let _ = Instant::START;
+}
+
+/// Makes a request over a connection of its own, without a policy.
+async fn get_directly(call: Call, mut connector: Connector) -> Result<(), BoxError> {
+    let origin = http::Uri::from_static("http://data");
+    let stream = connector.call(origin.clone()).await?.into_inner();
+    let channel =
+        PlainChannel::over(call.host().world().clone(), stream).await.map_err(|failed| failed.cause.to_string())?;
+    let request = call.request(GetDataRequest { request_id: call.id() });
+    let reply = RehearsalClient::with_origin(channel, origin).get_data(request).await?;
+    let expected = (2 * call.id()).to_string();
+    call.check(*reply.into_inner().data == *expected.as_bytes(), "the data are twice the id");
+    call.check(call.id() != 4, "the id is not 4");
+    if call.id() == 5 { Err("it is not used".into()) } else { Ok(()) }
+}
+
+#[test]
+fn a_request_of_a_stack_of_the_loads_own_has_a_row_and_no_attempts() {
+    let played = play(
+        data().load_with(|host| {
+            let connector = host.connector("data", 0)?;
+            Ok(move |call: Call| get_directly(call, connector.clone()))
+        }),
+        once(),
+    );
+    assert_eq!(played.ended, Ok(()));
+    assert_eq!(played.rows.len(), 15);
+    let causes = played.causes(Event::GiveUp);
+    assert!(causes.len() == 2 && causes[0] == "it is not used" && causes[1].contains("panicked"), "{causes:?}");
+    for row in &played.rows {
+        let status = match row.id {
+            5 => Code::Unknown,
+            13 => Code::Internal,
+            _ => Code::Ok,
+        };
+        assert_eq!((row.status, row.attempts, row.answer), (Outcome::Status(status), 0, Some(Answer::OwnStack)));
+        assert_eq!((&row.server, row.latency_us.is_some_and(|latency_us| latency_us >= 10_000)), (&None, true));
+    }
+    assert_eq!(played.causes(Event::WrongResult), ["this does not hold: the id is not 4"]);
+    // Rows of the server name the request, by the metadata of its call.
+    let server = lock(&played.service.server_records);
+    let finished = server.events.iter().filter(|row| row.event == Event::Finished).filter_map(|row| row.request);
+    assert_eq!(finished.collect::<Vec<_>>(), (0..15).filter(|id| *id != 13).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_load_that_cannot_begin_ends_the_run_with_the_reason() {
+    for (service, replica, reason) in [
+        ("prices", 0, "the app has no service `prices`; its service is `data`"),
+        ("data", 1, "`data` has 1 replica(s), numbered from 0, and none is 1"),
+    ] {
+        let app = data().load_with(move |host| {
+            assert_eq!(host.replicas(), 1);
+            host.connector(service, replica)?;
+            Ok(|_: Call| async { Ok(()) })
+        });
+        let what = format!("`App::load_with` failed before it: {reason}");
+        assert_eq!(play(app, once()).ended, Err(LoadError { request: 0, what }));
+    }
+}
+
+#[test]
+fn a_process_of_the_service_has_no_connector() {
+    let found = Arc::<std::sync::Mutex<Vec<(usize, String)>>>::default();
+    let notes = found.clone();
+    let app = App::new().service("data", move |host: Host| {
+        let refused = host.connector("data", 0).expect_err("it is not the load").to_string();
+        notes.lock().unwrap().push((host.replicas(), refused));
+        async move { host.serve(RehearsalServer::new(Data(host.clone()))).await }
+    });
+    play(app.load(|call| async move { get(&call, call.id()).await.map(drop).map_err(Into::into) }), once());
+    assert_eq!(
+        *found.lock().unwrap(),
+        [(0, "the process of a service has no links to others; the load has".to_owned())]
+    );
 }

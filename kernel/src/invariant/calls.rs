@@ -29,6 +29,11 @@ pub(super) fn check(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut 
         let client = &evidence.scenario.client;
         let mut call = Call { client, in_force, request: &request, attempts: &own, late_us, findings };
         call.check_end();
+        // What a client stack of the load's own does is not limited by the settings of `[client]`.
+        if request.answer == Some(Answer::OwnStack) {
+            call.check_no_attempts();
+            continue;
+        }
         call.check_attempts();
         call.check_answer();
         call.check_times();
@@ -248,6 +253,14 @@ impl Call<'_> {
         }
     }
 
+    /// Checks that a call has no attempts.
+    fn check_no_attempts(&mut self) {
+        let RequestRow { attempts, failovers, hedges, ref server, .. } = *self.request;
+        if (attempts, failovers, hedges) != (0, 0, 0) || server.is_some() || !self.attempts.is_empty() {
+            self.add(Invariant::ConsistentLog, "it is of a stack of the load's own, and has attempts");
+        }
+    }
+
     /// Checks that there is a row for every attempt, and that attempts and call have statuses that fit.
     fn check_attempts(&mut self) {
         if self.is_renewed() {
@@ -296,6 +309,7 @@ impl Call<'_> {
             None => *status != Outcome::Degraded,
             Some(Answer::Cached) => *status == Outcome::OK && *attempts == 0,
             Some(Answer::Stale | Answer::Fallback) => *status == degraded,
+            Some(Answer::OwnStack) => *attempts == 0,
         };
         if !fits {
             self.add(Invariant::ConsistentLog, format!("it is {}, and its answer {answer:?}", status.name()));

@@ -52,6 +52,14 @@ pub(super) fn check(evidence: &Evidence<'_>, (attempts, in_force): (&Attempts, &
         }
     }
     for (request, counts) in evidence.rows.requests().zip(counts) {
+        if request.answer == Some(Answer::OwnStack) {
+            let given_up = u32::from(request.status != Outcome::OK);
+            if counts != (EventCounts { given_up, ..EventCounts::default() }) {
+                let what = "it is of a stack of the load's own, and has other events than the one of its failure";
+                findings.add_to(&request, Invariant::ConsistentLog, what);
+            }
+            continue;
+        }
         check_counts(&request, attempts.of_request(request.id), counts, findings);
         check_end(&request, counts, findings);
     }

@@ -8,7 +8,7 @@ use std::{
 use super::{Evidence, Findings, InForce, Invariant, ROUNDING_US, calls::most_over, us};
 use crate::{
     fault::{Fault, FaultKind},
-    record::{Event, EventRow, Name, Rows},
+    record::{Answer, Event, EventRow, Name, Rows},
     scenario::{Scenario, Servers},
     status::Code,
 };
@@ -154,7 +154,10 @@ fn check_work(rows: &dyn Rows, findings: &mut Findings) {
     let mut sent: Vec<_> = sent.collect();
     sent.sort_unstable();
     let mut is_handled = vec![false; sent.len()];
-    for row in rows.events().filter(|row| is_work(row)) {
+    // The attempts of a client stack of the load's own have no rows.
+    let own = rows.requests().filter(|row| row.answer == Some(Answer::OwnStack)).map(|row| row.id);
+    let own: BTreeSet<u64> = own.collect();
+    for row in rows.events().filter(|row| is_work(row) && row.request.is_none_or(|id| !own.contains(&id))) {
         let began_us = row.at_us.saturating_sub(row.duration_us.unwrap_or_default());
         let found = attempt_key(&row).and_then(|key| {
             sent.binary_search_by_key(&(key, &row.source), |attempt| (attempt.key, &attempt.server)).ok()

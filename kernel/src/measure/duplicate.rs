@@ -2,7 +2,7 @@
 
 use super::{RunRows, instants::Instants};
 use crate::{
-    record::{AttemptRow, EventRow},
+    record::{Answer, AttemptRow, EventRow},
     status::Code,
 };
 
@@ -28,13 +28,14 @@ impl FinishedWork {
 /// Finds the duplicates of a run in the work that its servers finished: the times at which they finished it in vain.
 ///
 /// A server's `finished` event is a duplicate if its attempt has no row, did not end OK, or had ended before the server did. One whose
-/// request has no row, as in a file that a crash cut off, cannot be judged and is left out.
+/// request has no row, as in a file that a crash cut off, cannot be judged and is left out; nor can one of a client stack of the load's
+/// own, whose attempts have no rows.
 pub(super) fn duplicates(run: &RunRows<'_>, finished: Vec<FinishedWork>) -> Instants {
     let wasted = wasted_work(run, finished);
     let mut times_us = Vec::with_capacity(wasted.len());
     // Without a duplicate, a pass over all requests would find nothing.
     let rows = (!wasted.is_empty()).then(|| run.rows.requests());
-    for row in rows.into_iter().flatten() {
+    for row in rows.into_iter().flatten().filter(|row| row.answer != Some(Answer::OwnStack)) {
         let first = wasted.partition_point(|work| work.request < row.id);
         let own = wasted[first..].iter().take_while(|work| work.request == row.id);
         times_us.extend(own.map(|work| work.at_us));

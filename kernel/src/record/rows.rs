@@ -161,7 +161,7 @@ pub struct StreamFigures {
     pub lost: Option<u64>,
 }
 
-/// The source of an answer that is not the response of a server to this call.
+/// The source of an answer that is not the response of a server to an attempt of this call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
@@ -171,6 +171,8 @@ pub enum Answer {
     Stale,
     /// A fallback: the answer is degraded.
     Fallback,
+    /// A client stack of the load's own, whose attempts have no rows. It is the source of a failure, too.
+    OwnStack,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -185,9 +185,9 @@ const HAS_LATENCY: u8 = 1 << 7;
 const HAS_COMMITTED: u8 = 1 << 5;
 
 /// In the byte of what most requests do not have.
-const HAS_KIND: u8 = 1 << 3;
-const HAS_USER: u8 = 1 << 4;
-const HAS_STREAM: u8 = 1 << 5;
+const HAS_KIND: u8 = 1 << 4;
+const HAS_USER: u8 = 1 << 5;
+const HAS_STREAM: u8 = 1 << 6;
 
 /// The numbers of a request.
 #[derive(Debug, Default)]
@@ -281,7 +281,7 @@ impl PackedRow for RequestRow {
         }
         let rest = from.byte();
         self.rejected = rest & 1 != 0;
-        self.answer = answer_of(rest >> 1 & 3);
+        self.answer = answer_of(rest >> 1 & 7);
         from.name(&mut self.server);
         from.string(&mut self.size);
         if rest & HAS_KIND != 0 {
@@ -325,11 +325,13 @@ fn answer_number(answer: Option<Answer>) -> u8 {
         Some(Answer::Cached) => 1,
         Some(Answer::Stale) => 2,
         Some(Answer::Fallback) => 3,
+        Some(Answer::OwnStack) => 4,
     }
 }
 
 fn answer_of(number: u8) -> Option<Answer> {
-    [None, Some(Answer::Cached), Some(Answer::Stale), Some(Answer::Fallback)][usize::from(number)]
+    let answers = [Answer::Cached, Answer::Stale, Answer::Fallback, Answer::OwnStack];
+    usize::from(number).checked_sub(1).and_then(|at| answers.get(at).copied())
 }
 
 /// The numbers of an attempt.

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use kernel::{sync::lock, world::SharedWorld};
+use kernel::sync::lock;
 
 use super::{Key, Process, inbox::Inbox};
 use crate::{activity::Activity, host::Host};
@@ -46,17 +46,10 @@ impl Processes {
         Self { turns, created: AtomicU64::new(0), running: Mutex::default(), ended: Mutex::default() }
     }
 
-    /// Starts a process of `host`, which runs `software` from its first turn on.
-    pub(crate) fn start<F>(
-        &self,
-        host: Arc<Host>,
-        software: impl FnOnce(SharedWorld) -> F + Send + 'static,
-    ) -> Arc<Process>
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
+    /// Starts a process of `host`, which runs what is spawned in its World.
+    pub(crate) fn start(&self, host: Arc<Host>) -> Arc<Process> {
         let key = (host.id.number, self.created.fetch_add(1, Relaxed));
-        let process = Arc::new(Process::new(host, Inbox::new(key, self.turns.clone()), software));
+        let process = Arc::new(Process::new(host, Inbox::new(key, self.turns.clone())));
         lock(&self.running).insert(key, process.clone());
         process
     }

@@ -114,3 +114,61 @@ fn a_program_without_the_app_names_what_is_missing() {
         assert!([Some(2), Some(3)].contains(&ended.status.code()), "{arguments:?}: {:?}", ended.status);
     }
 }
+
+/// Faults of processes and of links, all of which last for a while but the reset.
+const FAULTS: &str = r#"
+[servers]
+replicas = 2
+
+[network]
+latency = "2ms"
+jitter = "1ms"
+
+[[fault]]
+at = "300ms"
+kind = "freeze"
+target = "server-0"
+duration = "300ms"
+
+[[fault]]
+at = "500ms"
+kind = "reset"
+target = "server-1"
+
+[[fault]]
+at = "800ms"
+kind = "partition"
+target = "server-1"
+duration = "400ms"
+
+[[fault]]
+at = "900ms"
+kind = "delay"
+target = "server-0"
+latency = "30ms"
+duration = "300ms"
+
+[[fault]]
+at = "1400ms"
+kind = "crash"
+target = "server-0"
+restart_after = "200ms"
+"#;
+
+#[test]
+fn an_app_that_keeps_to_its_hosts_has_the_same_run_on_a_runtime_of_its_own_and_on_a_shared_one() {
+    let text = format!("{SCENARIO}{FAULTS}");
+    let settings = ["workload.compute_time=2ms", "load.rate=50"].map(str::to_owned);
+    for seed in 0..20 {
+        let scenario = Scenario::parse("app.toml", &text, &settings).unwrap();
+        let play = |app| {
+            let plan = Plan { app: Some(app), ..Plan::new(scenario.clone(), seed) };
+            let run = sim::run(&plan, &AtomicU64::new(0)).unwrap();
+            assert_eq!(run.violations(&plan), []);
+            run.records
+        };
+        let own = play(app());
+        assert!(own.requests.len() == 100 && own.attempts.len() > 100, "{}", own.attempts.len());
+        assert!(own == play(app().on_shared_runtime()), "seed {seed}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The crate of a user: the example that the README of `sim` builds up, outside of this workspace.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use crate::command::program;
 
@@ -25,13 +25,29 @@ fn the_crate_of_a_user_passes_its_tests() {
     fs::write(config.path(), profiles).expect("there is room for a file");
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("..");
     let mut cargo = program(env!("CARGO"));
-    cargo.args(["test", "--offline", "--locked", "--config"]).arg(config.path()).current_dir(folder);
+    // `cargo fetch` brings all of its packages. Some are compiled for no target of the workspace, and a build brings them only now.
+    cargo.args(["test", "--locked", "--config"]).arg(config.path()).current_dir(folder);
     // Its own configuration and that of this repository would add the flag twice, and everything would be compiled again.
     cargo.env("RUSTFLAGS", "--cfg tokio_unstable").env("CARGO_TARGET_DIR", target);
     let ended = cargo.output().expect("cargo is there");
     let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success(), "{said}");
     assert!(said.contains("test a_wrong_reply_is_named_with_its_order ... ok"), "{said}");
+}
+
+/// Returns the packages of a lock file, with their versions and checksums. Those of this repository have no checksum.
+fn locked(file: &str) -> BTreeSet<String> {
+    let text = read(file);
+    let packages =
+        text.split("[[package]]\n").map(|package| package.split("dependencies = [").next().unwrap_or_default().trim());
+    packages.filter(|package| package.contains("checksum = ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_packages_of_the_crate_are_among_those_of_the_workspace() {
+    let workspace = locked("Cargo.lock");
+    let others: Vec<_> = locked("sim/examples/shop/Cargo.lock").difference(&workspace).cloned().collect();
+    assert!(others.is_empty(), "the workspace does not fetch {others:#?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The same service, written with tokio alone, as services are that know nothing of a simulation.
+//! The same service and load, written with tokio alone, as code is that knows nothing of a simulation.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use shop::{
     },
     reserve, track,
 };
-use sim::{App, Call, Host};
+use sim::{App, BoxError, Call, Host};
 use tokio::{sync::mpsc, time};
 use tonic::{Request, Response, Status};
 
@@ -21,6 +21,9 @@ pub const DELIVERY: Duration = Duration::from_millis(50);
 
 /// An order that takes longer is given up.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// A customer waits no longer for an order or a parcel.
+const CUSTOMERS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The service, in one process.
 pub struct Depot;
@@ -103,7 +106,14 @@ pub fn app_that_notes(delivered: impl Fn(&Host, u64) + Clone + Send + Sync + 'st
             }
         })
         .streaming("shop.v1.Stock/Track", sim::Shape::ServerStreaming)
-        .load(|call: Call| async move {
-            if call.kind() == Some("track") { track(call).await } else { reserve(call).await }
-        })
+        .load(order)
+}
+
+/// Makes one request of the load, when the customer has thought about it for a random time.
+async fn order(call: Call) -> Result<(), BoxError> {
+    let thought = Duration::from_millis(rand::rng().random_range(0..5));
+    time::sleep(thought).await;
+    let ordering =
+        tokio::spawn(async { if call.kind() == Some("track") { track(call).await } else { reserve(call).await } });
+    time::timeout(CUSTOMERS_PATIENCE, ordering).await??
 }

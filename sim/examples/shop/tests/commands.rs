@@ -40,8 +40,15 @@ fn every_command_plays_the_app() {
 }
 
 #[test]
-fn a_service_that_is_written_with_tokio_repeats() {
+fn an_app_that_is_written_with_tokio_repeats() {
     let (ended, said) =
         run_program(env!("CARGO_BIN_EXE_depot-sim"), "depot", &["verify", "SCENARIO", "--seeds", "0..6"]);
     assert!(ended == Some(0) && said.contains("SAME  6 pairs"), "{said}");
+}
+
+#[test]
+fn a_client_stack_of_the_loads_own_repeats() {
+    let (ended, said) =
+        run_program(env!("CARGO_BIN_EXE_stack-sim"), "stack", &["verify", "SCENARIO", "--seeds", "0..20"]);
+    assert!(ended == Some(0) && said.contains("SAME  20 pairs"), "{said}");
 }

@@ -10,7 +10,7 @@ use shop::{
     },
     reserve,
 };
-use sim::{App, Host, Scenario, Services};
+use sim::{App, BoxError, Call, Host, Scenario, Services};
 use tonic::{Request, Response, Status};
 
 /// What a careless warehouse does wrong.
@@ -78,6 +78,18 @@ fn careless(mistake: Mistake) -> App {
     App::new().service("stock", service).load(reserve)
 }
 
+/// Makes a request of a load that sleeps on tokio's clock: a mistake on a runtime that processes share.
+async fn hasty(call: Call) -> Result<(), BoxError> {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    reserve(call).await
+}
+
+/// Makes a request of a load that waits for a thread.
+async fn forgetful(call: Call) -> Result<(), BoxError> {
+    tokio::task::spawn_blocking(|| ()).await?;
+    reserve(call).await
+}
+
 /// Returns the report of the scenario with these settings, which does not hold.
 fn report(scenario: &str, settings: &[&str], app: &App) -> String {
     // Each in a folder of its own.
@@ -138,6 +150,8 @@ fn what_a_simulation_cannot_play_is_an_error_with_the_remedy() {
         (careless(Mistake::TokioThread), "use `host.compute`"),
         (careless(Mistake::Spins).on_shared_runtime(), "a loop without an end needs a `host.sleep`"),
         (careless(Mistake::Spins), "a loop without an end needs a `host.sleep`"),
+        (shop::app().on_shared_runtime().load(hasty), "use `host.sleep`"),
+        (shop::app().load(forgetful), "use `host.compute`"),
     ] {
         let report = report("crash", &[], &app);
         assert!(report.contains(remedy), "{report}");

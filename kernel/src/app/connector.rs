@@ -1,0 +1,79 @@
+//! The connections of a client stack that is the load's own.
+
+use std::{
+    fmt, io,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+
+use crate::{
+    link::{Link, ShapedStream},
+    world::BoxFuture,
+};
+
+/// Connects to one replica of a service, over the link of the scenario: with its latency and the faults on it, and without the policies of
+/// `[client]`. It is what `tonic::transport::Endpoint::connect_with_connector` takes, and a layer of tower around it.
+///
+/// The URI that it is called with is not read. Its clones share the link.
+#[derive(Clone)]
+pub struct Connector {
+    link: Arc<Link>,
+}
+
+/// A service or a replica that nothing connects to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoConnector {
+    /// The app has no such service.
+    #[error("the app has no service `{0}`; its service is `{1}`")]
+    UnknownService(String, String),
+    /// The service has fewer replicas.
+    #[error("`{service}` has {replicas} replica(s), numbered from 0, and none is {replica}")]
+    UnknownReplica {
+        /// The name of the service.
+        service: String,
+        /// The number of its replicas.
+        replicas: usize,
+        /// The replica that was asked for.
+        replica: usize,
+    },
+    /// The process is one of the service.
+    #[error("the process of a service has no links to others; the load has")]
+    NotTheLoad,
+}
+
+impl Connector {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self { link }
+    }
+
+    /// Returns the name of the server that it connects to, such as `server-0`.
+    pub fn server(&self) -> &str {
+        self.link.server()
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connector").field(&self.server()).finish()
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TokioIo<ShapedStream>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<TokioIo<ShapedStream>>>;
+
+    /// Returns that it is ready, always.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Opens a connection. It is lost when the server's process ends or a fault resets it.
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let link = self.link.clone();
+        Box::pin(async move { Ok(TokioIo::new(link.connect().await?)) })
+    }
+}
