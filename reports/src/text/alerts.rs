@@ -11,6 +11,7 @@ use kernel::{
         report::{FaultAlert, FaultOutcome, FaultTimes, Firing, SloAlerts},
         tally::RuleTally,
     },
+    visible::Visible,
 };
 
 use crate::{
@@ -20,6 +21,9 @@ use crate::{
 
 /// The servers that a cell names; further ones are counted.
 const TARGETS_SHOWN: usize = 2;
+
+/// The rows that a table of faults or of alerts shows; the JSON has all.
+const ROWS_SHOWN: usize = 50;
 
 /// Returns the report. It ends with a line break.
 pub fn report(analysis: &AlertAnalysis) -> String {
@@ -38,7 +42,7 @@ fn of_run(run: &RunAlerts) -> String {
     let rules = report.slos.iter().flat_map(|slo| &slo.rules);
     let (fired, without): (usize, u64) =
         rules.fold((0, 0), |sum, rule| (sum.0 + rule.firings.len(), sum.1 + rule.false_alarms()));
-    let mut sections = vec![format!("ALERTS  {title}: {fired} fired, {without} of them without a fault\n")];
+    let mut sections = vec![format!("ALERTS  {}: {fired} fired, {without} of them without a fault\n", title.visible())];
     for slo in &report.slos {
         sections.push(rules_of(slo));
         sections.push(faults_of(slo, report));
@@ -99,7 +103,7 @@ fn faults_of(slo: &SloAlerts, report: &AlertReport) -> String {
     ];
     columns.extend(slo.rules.iter().map(|rule| (rule.rule.rule.as_str(), Align::Left)));
     let mut table = TextTable::new(&columns);
-    for (at, fault) in report.faults.iter().enumerate() {
+    for (at, fault) in report.faults.iter().enumerate().take(ROWS_SHOWN) {
         let FaultTimes { index, kind, targets, start_us, lifted_us, .. } = fault;
         let bad = slo.rules.first().map_or(0, |rule| rule.faults[at].bad);
         let mut cells = vec![
@@ -113,7 +117,15 @@ fn faults_of(slo: &SloAlerts, report: &AlertReport) -> String {
         cells.extend(slo.rules.iter().map(|rule| outcome(&rule.faults[at])));
         table.row(cells);
     }
-    table.render() + LEGEND
+    table.render() + &more(report.faults.len()) + LEGEND
+}
+
+/// Returns a line about the rows that a table of so many does not show.
+fn more(rows: usize) -> String {
+    match rows.saturating_sub(ROWS_SHOWN) {
+        0 => String::new(),
+        more => format!("  {more} more, which --json has\n"),
+    }
 }
 
 fn named(targets: &[String]) -> String {
@@ -156,7 +168,8 @@ fn firings_of(slo: &SloAlerts) -> String {
         return String::new();
     }
     firings.sort_by_key(|(_, firing)| firing.fired_us);
-    for (rule, firing) in firings {
+    let count = firings.len();
+    for (rule, firing) in firings.into_iter().take(ROWS_SHOWN) {
         table.row(vec![
             rule.to_owned(),
             moment(firing.fired_us),
@@ -164,16 +177,16 @@ fn firings_of(slo: &SloAlerts) -> String {
             firing.fault.map_or_else(|| "no fault".to_owned(), |fault| format!("fault-{fault}")),
         ]);
     }
-    table.render()
+    table.render() + &more(count)
 }
 
 fn of_runs(many: &ManyAlerts) -> String {
     let runs: u64 = many.variants.iter().map(|(_, tally)| tally.runs).sum();
-    let mut sections = vec![format!("ALERTS  {}: {runs} runs\n", many.title)];
+    let mut sections = vec![format!("ALERTS  {}: {runs} runs\n", many.title.visible())];
     for (settings, tally) in &many.variants {
         if many.variants.len() > 1 {
             let name = if settings.is_empty() { "as written".to_owned() } else { settings.join(", ") };
-            sections.push(format!("  {name}: {} runs\n", tally.runs));
+            sections.push(format!("  {}: {} runs\n", name.visible(), tally.runs));
         }
         for rules in tally.rules.chunk_by(|a, b| a.slo == b.slo) {
             sections.push(alarms(rules, tally));

@@ -37,6 +37,10 @@ fn hostile_text_is_escaped_by_every_command() {
         ("log.jsonl", format!("{row}\n")),
         ("half.jsonl", format!("{row}\n{{\"{HOSTILE}")),
         ("no.csv", HOSTILE.repeat(10)),
+        (
+            "slos.toml",
+            "name = \"a\"\nduration = \"1s\"\nload = { rate = 1 }\n[[slo]]\nname = \"a\"\nobjective = 0.9\n".to_owned(),
+        ),
         ("wide.csv", "x".repeat(3 << 20)),
         ("columns.csv", format!("{}\n1\n", (0..20_000).map(|index| format!("c{index}")).collect::<Vec<_>>().join(","))),
     ] {
@@ -68,6 +72,12 @@ fn hostile_text_is_escaped_by_every_command() {
         &["fidelity", "campaign"],
         &["fidelity", HOSTILE],
         &["merge", "sweep", HOSTILE],
+        &["alerts", "run"],
+        &["alerts", "sweep"],
+        &["alerts", &named],
+        &["alerts", &named, "--slos", "slos.toml"],
+        &["alerts", "log.csv", "--slos", &named],
+        &["alerts", HOSTILE, "log.csv"],
         &["man", "--out", &named],
         &["completions", HOSTILE],
         &[HOSTILE],
