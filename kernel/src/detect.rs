@@ -71,15 +71,15 @@ impl DetectorName {
 
     /// Returns the score from which on the detector raises an alarm, if no other is chosen.
     ///
-    /// Each is the lowest that raised at most half a false alarm a day on the tuning half of the set of seed 1, as
-    /// `reports detect-bench` prints it.
+    /// Each is the lowest of those tried that raised at most half a false alarm a day on the tuning half of the set of seed 1, as
+    /// `reports detect-bench --half tuning --curve` prints it.
     pub const fn threshold(self) -> f64 {
         match self {
-            Self::BurnRate => 2.5,
-            Self::Cusum => 8.0,
-            Self::ChangePoint => 4.0,
-            Self::Seasonal => 5.0,
-            Self::IsolationForest => 0.65,
+            Self::BurnRate => 3.2,
+            Self::Cusum => 7.0,
+            Self::ChangePoint => 0.5,
+            Self::Seasonal => 1.25,
+            Self::IsolationForest => 0.72,
         }
     }
 

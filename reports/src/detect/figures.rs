@@ -57,13 +57,15 @@ impl Counts {
     pub(super) fn add(&mut self, duration_us: u64, incidents: &[Incident], alarms: &[Alarm]) {
         let incident_us: u64 = incidents.iter().map(|incident| incident.end_us + GRACE_US - incident.start_us).sum();
         self.calm_us += duration_us.saturating_sub(incident_us);
-        for alarm in alarms {
-            let is_right = incidents.iter().any(|incident| incident.has(alarm));
-            self.alarms.add(is_right);
-            self.false_alarms += u64::from(!is_right);
-        }
+        // An alarm that no incident has raised finds none, even if it is still there when one begins: a detector whose alarm never ends has
+        // found nothing.
+        let (right, wrong): (Vec<&Alarm>, Vec<&Alarm>) =
+            alarms.iter().partition(|alarm| incidents.iter().any(|incident| incident.raises(alarm)));
+        self.alarms.count += right.len() as u64;
+        self.alarms.of += alarms.len() as u64;
+        self.false_alarms += wrong.len() as u64;
         for incident in incidents {
-            let own = || alarms.iter().filter(|alarm| incident.has(alarm));
+            let own = || right.iter().filter(|alarm| incident.overlaps(alarm));
             self.incidents.push((incident.kind.clone(), incident.effect, own().next().is_some()));
             // The effect of a fault that is no incident for callers begins and ends at no time.
             if incident.effect < LARGE {
@@ -179,6 +181,15 @@ mod tests {
         assert_eq!((counts.alarms, counts.false_alarms), (Share { of: 3, count: 2 }, 1));
         assert_eq!((counts.delays_s(), counts.end_delays_s()), (Some([20.0, 20.0]), Some([30.0, 30.0])));
         assert_eq!(counts.calm_us, 700 * S);
+    }
+
+    #[test]
+    fn an_alarm_that_began_before_any_incident_finds_none_and_one_of_the_incident_before_does() {
+        let mut counts = Counts::default();
+        counts.add(1_000 * S, &[incident(400, 0.3)], &[alarm(50, 900)]);
+        assert_eq!((counts.recall_of_large(), counts.false_alarms), (Share { of: 1, count: 0 }, 1));
+        counts.add(1_000 * S, &[incident(400, 0.3), incident(600, 0.3)], &[alarm(410, 900)]);
+        assert_eq!((counts.recall_of_large(), counts.false_alarms), (Share { of: 3, count: 2 }, 1));
     }
 
     #[test]

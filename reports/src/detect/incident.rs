@@ -33,8 +33,13 @@ pub(super) struct Incident {
 }
 
 impl Incident {
-    /// Returns whether an alarm belongs to the incident: it overlaps it, or begins within a minute after it.
-    pub(super) fn has(&self, alarm: &Alarm) -> bool {
+    /// Returns whether an alarm is raised by the incident: it begins during it, or within a minute after it.
+    pub(super) fn raises(&self, alarm: &Alarm) -> bool {
+        (self.start_us..=self.end_us + GRACE_US).contains(&alarm.start_us)
+    }
+
+    /// Returns whether there is an alarm during the incident, or within a minute after it.
+    pub(super) fn overlaps(&self, alarm: &Alarm) -> bool {
         alarm.start_us <= self.end_us + GRACE_US && alarm.end_us.is_none_or(|end_us| end_us >= self.start_us)
     }
 }
@@ -138,9 +143,16 @@ mod tests {
     #[test]
     fn an_alarm_belongs_to_an_incident_until_a_minute_after_it() {
         let incident = &incidents(&set_run(&[("slow", 400, 430)]), &[])[0];
-        let has =
-            |start: u64, end: Option<u64>| incident.has(&Alarm { start_us: start * S, end_us: end.map(|end| end * S) });
-        assert!(has(410, Some(420)) && has(490, None) && has(100, None) && has(300, Some(400)));
-        assert!(!has(491, None) && !has(300, Some(399)));
+        let alarm = |start: u64, end: Option<u64>| Alarm { start_us: start * S, end_us: end.map(|end| end * S) };
+        for (alarm, is_raised, overlaps) in [
+            (alarm(410, Some(420)), true, true),
+            (alarm(490, None), true, true),
+            (alarm(491, None), false, false),
+            (alarm(100, None), false, true),
+            (alarm(300, Some(400)), false, true),
+            (alarm(300, Some(399)), false, false),
+        ] {
+            assert_eq!((incident.raises(&alarm), incident.overlaps(&alarm)), (is_raised, overlaps), "{alarm:?}");
+        }
     }
 }
