@@ -10,8 +10,14 @@ pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> O
         return None;
     }
     let text = text.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&text, &name.to_lowercase());
+    let likeness = |name: &str| likeness(&text, &name.to_lowercase());
     names.filter(|name| is_near(&text, &name.to_lowercase())).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+/// Returns how like each other the two are, from 0 to 1. Of names that contain the text, the one with the least besides is most like it.
+fn likeness(text: &str, name: &str) -> f64 {
+    let as_part = if name.contains(text) { 0.7 + 0.3 * text.len() as f64 / name.len() as f64 } else { 0.0 };
+    strsim::jaro_winkler(text, name).max(as_part)
 }
 
 /// Returns true if the two differ by a slip or two of the keyboard or by the ending of a word, or if one is a part of the
@@ -37,7 +43,10 @@ mod tests {
 
     #[test]
     fn a_misspelt_name_finds_the_one_that_was_meant() {
-        let names = || ["max_attempts", "initial_backoff", "max_backoff", "jitter", "attempt_timeout"].into_iter();
+        let names = || {
+            ["max_attempts", "initial_backoff", "max_backoff", "jitter", "adaptive_timeout", "attempt_timeout"]
+                .into_iter()
+        };
         for (text, meant) in [
             ("max_attemps", Some("max_attempts")),
             ("maxAttempts", Some("max_attempts")),

@@ -64,6 +64,7 @@ const CASES: &[Cases] = &[
         count: 5,
         others: &[
             "the_keys_select_the_kind_of_budget_and_the_others_of_its_kind_have_defaults",
+            "with_deposits_by_success_calls_and_failures_earn_nothing",
             "retries_within_any_ttl_never_exceed_their_share_and_the_reserve",
         ],
     },

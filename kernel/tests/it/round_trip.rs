@@ -810,8 +810,14 @@ fn every_key_is_read_back_with_its_default_its_example_and_its_samples() {
         for value in values.chain(key.default_text()).chain(Some(key.example()).filter(|text| !text.is_empty())) {
             let mut overrides = beside.to_vec();
             // What single keys need beside them.
-            if path.starts_with("client.hedging") {
+            if path.starts_with("client.hedging") || path.starts_with("client.adaptive_hedging") {
                 overrides.push("client.retry.max_attempts=1".into());
+            }
+            if path.starts_with("client.adaptive_hedging") {
+                overrides.push("client.hedging=on".into());
+            }
+            if path.starts_with("client.adaptive_concurrency") && key.doc().contains("`aimd`:") {
+                overrides.push("client.adaptive_concurrency.algorithm=aimd".into());
             }
             if path.starts_with("load.think_time") {
                 overrides.push("load.users=3".into());

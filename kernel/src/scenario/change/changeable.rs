@@ -110,14 +110,19 @@ pub(super) fn check(setting: &str) -> Result<(), (String, String)> {
     }
     let is_key = keys.iter().any(|key| key.path == named || key.path.starts_with(&format!("{named}.")));
     if is_key {
-        let can: Vec<String> = changeable().collect();
         let message = format!("`{setting}` cannot change in a run: {}", reason(setting));
-        return Err((message, format!("{}; these can change: {}", remedy(setting), listed(&can))));
+        return Err((message, format!("{}; these can change: {}", remedy(setting), listed_by_table())));
     }
     let can: Vec<String> = changeable().collect();
     let guess = nearest(setting, can.iter().map(String::as_str)).map(|name| format!("; did you mean `{name}`?"));
     let message = format!("there is no setting `{setting}`{}", guess.unwrap_or_default());
-    Err((message, format!("these can change: {}", listed(&can))))
+    Err((message, format!("these can change: {}", listed_by_table())))
+}
+
+/// Returns all settings that can change. Each table is named once: a message with the path of every key would be cut.
+fn listed_by_table() -> String {
+    let tables = CHANGEABLE.iter().map(|(table, keys)| format!("[{table}] {}", keys.join(", ")));
+    tables.collect::<Vec<_>>().join("; ")
 }
 
 fn listed(names: &[String]) -> String {
