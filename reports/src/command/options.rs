@@ -195,7 +195,7 @@ pub struct FidelityOptions {
 /// Arguments of `reports alerts`.
 #[derive(Debug, Clone, Args)]
 pub struct AlertsOptions {
-    /// A run folder, several of them, or the folder of a sweep whose scenario has [[slo]].
+    /// A run folder, several of them, or the folder of a sweep whose scenario has `[[slo]]`.
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
 
