@@ -13,7 +13,7 @@ use kernel::{
 /// Options of `real alert-rules`.
 #[derive(Debug, Args)]
 pub(crate) struct AlertRulesArgs {
-    /// The scenario file, which has [[slo]].
+    /// The scenario file, which has `[[slo]]`.
     scenario: PathBuf,
 
     /// Overrides a setting of the scenario, such as slo.0.window=30d; may be repeated.
