@@ -7,6 +7,7 @@
 
 use std::{
     io::{BufRead, BufReader, BufWriter, Write},
+    os::unix::process::CommandExt,
     process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -18,6 +19,7 @@ use kernel::{
     detect::{Alarm, Call},
     visible::Visible,
 };
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
 /// The longest line that is read, in bytes: no answer is longer.
@@ -47,7 +49,7 @@ impl Program {
     /// Starts `command` with the shell. It has `timeout` for each run.
     pub(super) fn start(command: &str, timeout: Duration) -> Result<Self, Failure> {
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(command).stdin(Stdio::piped()).stdout(Stdio::piped());
+        shell.arg("-c").arg(command).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = shell.spawn().map_err(|error| Failure::run_failed(format!("cannot start a shell: {error}")))?;
         let output = child.stdout.take().expect("it is a pipe");
         let (sender, answers) = mpsc::sync_channel(64);
@@ -69,7 +71,7 @@ impl Program {
             let answered = self.read_alarms(run);
             if answered.is_err() {
                 // A program that does not read would keep the writer waiting.
-                let _ = self.child.kill();
+                self.kill();
             }
             (answered, writer.join().expect("it does not panic"))
         });
@@ -109,6 +111,11 @@ impl Program {
         }
     }
 
+    /// Ends the shell and what it has started, which would keep the pipes open.
+    fn kill(&self) {
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+    }
+
     fn fails(&self, run: u64, reason: &str) -> Failure {
         Failure::run_failed(format!("in run {run} the detector `{}` {reason}", self.command.visible()))
     }
@@ -118,7 +125,7 @@ impl Drop for Program {
     fn drop(&mut self) {
         // It ends with its input; one that does not is ended.
         drop(self.child.stdin.take());
-        let _ = self.child.kill();
+        self.kill();
         let _ = self.child.wait();
     }
 }
