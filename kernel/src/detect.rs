@@ -32,7 +32,7 @@ pub use self::{
     live::{LiveAlarm, LiveWatches},
     step::{Call, LatencyBuckets, Step, StepCollector},
     usual::Usual,
-    watch::{Alarm, AlarmChange, AlarmRule, Scorer, Watch, scores, steps},
+    watch::{Alarm, AlarmChange, AlarmRule, Scorer, Watch, scores},
 };
 
 /// Parses the length of a step of detectors: 100 ms to an hour, as a scenario writes it.

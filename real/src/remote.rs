@@ -1,6 +1,6 @@
 //! Addresses of other machines, which a command speaks with only if it is allowed to.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use clap::Args;
 use kernel::{cli::Failure, visible::Visible};
@@ -46,19 +46,20 @@ impl RemoteArgs {
     }
 }
 
-/// Returns the address of HOST:PORT, that of IPv4 if there are several: `localhost` can have addresses of both versions, and most servers
+/// Returns the address of a port of the loopback device, or of HOST:PORT, that of IPv4 if there are several: `localhost` can have addresses of both versions, and most servers
 /// listen at the one of IPv4.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
     let found = text.to_socket_addrs().map(|found| found.collect::<Vec<_>>());
-    let found = found.map_err(|error| format!("{error}; write HOST:PORT, such as localhost:8080"))?;
+    let found = found.map_err(|error| format!("{error}; write PORT or HOST:PORT, such as localhost:8080"))?;
     let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
     first.copied().ok_or_else(|| "the host has no address".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     const LOOPBACK_ONLY: RemoteArgs = RemoteArgs { allow_remote: false };
@@ -80,6 +81,6 @@ mod tests {
     fn a_name_is_resolved_only_if_it_may_be_of_another_machine() {
         assert!(LOOPBACK_ONLY.resolve("localhost:7").unwrap_err().message.contains("--allow-remote"));
         assert_eq!(ANY.resolve("localhost:7").unwrap(), (Ipv4Addr::LOCALHOST, 7).into());
-        assert!(ANY.resolve("nothing").unwrap_err().message.contains("write HOST:PORT"));
+        assert!(ANY.resolve("nothing").unwrap_err().message.contains("write PORT or HOST:PORT"));
     }
 }

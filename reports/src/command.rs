@@ -108,7 +108,7 @@ fn show_requests(mapping: &Mapping, options: &Options) -> Result<CommandOutput, 
 /// Prints the alarms of detectors over a run. The exit code is 0 whatever they are.
 fn detect_in_run(options: &DetectOptions) -> Result<CommandOutput, Failure> {
     let run = read::run(&options.run, &Mapping::default()).map_err(Failure::wrong_input)?;
-    let alarms = RunAlarms::of_run(&run, options.step);
+    let alarms = RunAlarms::of_run(&run, options.step).map_err(Failure::wrong_input)?;
     let text = if options.json { pretty(&alarms) } else { alarms.text() };
     Ok(CommandOutput { exit: Exit::Passed, text })
 }

@@ -35,19 +35,18 @@ const OCTAVES: usize = 26;
 const LOWEST_US: f64 = 64.0;
 
 /// How many calls had which latency, in buckets whose bounds are 9 % apart, from 64 µs to an hour.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LatencyBuckets(Box<[f32]>);
+///
+/// Without calls it needs no memory: a run can have a long time in which nothing ends.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LatencyBuckets(Vec<f32>);
 
-impl Default for LatencyBuckets {
-    fn default() -> Self {
-        Self(vec![0.0; PER_OCTAVE * OCTAVES].into())
-    }
-}
+/// Number of buckets.
+const BUCKETS: usize = PER_OCTAVE * OCTAVES;
 
 impl LatencyBuckets {
     fn bucket(latency_us: u64) -> usize {
         let octaves = (latency_us as f64 / LOWEST_US).max(1.0).log2();
-        ((octaves * PER_OCTAVE as f64).ceil() as usize).min(PER_OCTAVE * OCTAVES - 1)
+        ((octaves * PER_OCTAVE as f64).ceil() as usize).min(BUCKETS - 1)
     }
 
     /// Returns the upper bound of a bucket in microseconds.
@@ -57,12 +56,15 @@ impl LatencyBuckets {
 
     /// Adds a call.
     pub fn add(&mut self, latency_us: u64) {
+        self.0.resize(BUCKETS, 0.0);
         self.0[Self::bucket(latency_us)] += 1.0;
     }
 
     /// Multiplies all counts by `kept`, from 0 to 1, and adds those of `other`.
     pub fn decay_and_add(&mut self, kept: f32, other: &Self) {
-        for (count, more) in self.0.iter_mut().zip(&other.0) {
+        self.0.resize(BUCKETS, 0.0);
+        let more = other.0.iter().copied().chain(std::iter::repeat(0.0));
+        for (count, more) in self.0.iter_mut().zip(more) {
             *count = *count * kept + more;
         }
     }

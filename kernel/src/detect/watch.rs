@@ -131,19 +131,26 @@ impl Watch {
     }
 }
 
-/// Returns the steps of all `calls` of a run, which are in the order of their ends. The last step counts if it is complete at `end_us`,
-/// the time in microseconds at which the run ended.
-pub fn steps(length: Duration, calls: impl IntoIterator<Item = Call>, end_us: u64) -> Vec<Step> {
+/// Returns, for each detector, the end and the score of every step of a run, in which `calls` are in the order of their ends. The last step
+/// counts if it is complete at `end_us`, the time in microseconds at which the run ended.
+pub fn scores(
+    length: Duration,
+    calls: impl IntoIterator<Item = Call>,
+    end_us: u64,
+) -> Vec<(DetectorName, Vec<(u64, f64)>)> {
     let mut collector = StepCollector::new(length);
-    let mut steps: Vec<Step> = calls.into_iter().flat_map(|call| collector.add(&call)).collect();
-    steps.extend(collector.advance(end_us));
-    steps
-}
-
-/// Returns the end and the score of each of `steps`, which have this length.
-pub fn scores(name: DetectorName, length: Duration, steps: &[Step]) -> Vec<(u64, f64)> {
-    let mut scorer = Scorer::new(name, length);
-    steps.iter().map(|step| (step.end_us, scorer.score(step))).collect()
+    let mut scorers: Vec<Scorer> = DetectorName::all().map(|name| Scorer::new(name, length)).collect();
+    let mut scores: Vec<_> = DetectorName::all().map(|name| (name, Vec::new())).collect();
+    let mut take = |steps: Vec<Step>| {
+        for step in steps {
+            for (scorer, (_, scores)) in scorers.iter_mut().zip(&mut scores) {
+                scores.push((step.end_us, scorer.score(&step)));
+            }
+        }
+    };
+    calls.into_iter().for_each(|call| take(collector.add(&call)));
+    take(collector.advance(end_us));
+    scores
 }
 
 #[cfg(test)]
@@ -164,7 +171,8 @@ mod tests {
     }
 
     fn alarms(name: DetectorName, threshold: f64, calls: impl IntoIterator<Item = Call>, end_us: u64) -> Vec<Alarm> {
-        AlarmRule::new(threshold).alarms(scores(name, STEP, &steps(STEP, calls, end_us)))
+        let scores = scores(STEP, calls, end_us).into_iter().find(|(of, _)| *of == name);
+        AlarmRule::new(threshold).alarms(scores.unwrap().1)
     }
 
     #[test]

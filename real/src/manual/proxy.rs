@@ -1,7 +1,7 @@
 //! `real proxy`: a link with a control socket, in front of any TCP server.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -31,7 +31,9 @@ use super::{
 use crate::{
     export::{Exporter, MetricsArgs, Outlets},
     interrupt::Interrupt,
-    option, remote, tcp,
+    option,
+    remote::address,
+    tcp,
 };
 
 /// Options of `real proxy`.
@@ -51,14 +53,6 @@ pub struct ProxyArgs {
 
     #[command(flatten)]
     metrics: MetricsArgs,
-}
-
-/// Parses a port of the loopback device, or a host and a port.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(port) = text.parse::<u16>() {
-        return Ok((Ipv4Addr::LOCALHOST, port).into());
-    }
-    remote::address(text)
 }
 
 /// Passes connections on until a signal asks it to end.

@@ -16,7 +16,6 @@ use kernel::{
     detect::{
         Alarm, AlarmRule, DetectorName, scores,
         set::{self, Half, SetRun},
-        steps,
     },
     json::pretty,
     scenario::duration,
@@ -185,9 +184,7 @@ fn count_built_in(place: &Path, runs: &[SetRun], variants: &[(DetectorName, f64)
 fn count_run(place: &Path, run: &SetRun, variants: &[(DetectorName, f64)]) -> Result<Vec<Counts>, Failure> {
     let calls = set::calls(place, run.run).map_err(Failure::wrong_input)?;
     let known = KnownRun { duration_us: run.duration_us, incidents: incidents(run, &calls) };
-    let steps = steps(STEP, calls, run.duration_us);
-    let scores: Vec<(DetectorName, Vec<(u64, f64)>)> =
-        DetectorName::all().map(|name| (name, scores(name, STEP, &steps))).collect();
+    let scores = scores(STEP, calls, run.duration_us);
     let of = |name| scores.iter().find(|(of, _)| *of == name).map(|(_, scores)| scores.iter().copied());
     let alarms =
         |(name, threshold): &(DetectorName, f64)| AlarmRule::new(*threshold).alarms(of(*name).into_iter().flatten());

@@ -102,14 +102,14 @@ impl Counts {
     }
 
     /// Returns the recall by effect, the largest first.
-    pub(super) fn by_effect(&self) -> Vec<(&'static str, Share)> {
+    pub(super) fn by_effect(&self) -> Vec<(String, Share)> {
         let mut most = f64::INFINITY;
         EFFECTS
             .iter()
             .map(|(least, name)| {
                 let share = self.recall(|_, effect| (*least..most).contains(&effect));
                 most = *least;
-                (*name, share)
+                ((*name).to_owned(), share)
             })
             .collect()
     }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use kernel::{
-    detect::{Alarm, AlarmRule, Call, DetectorName, parse_step, scores, steps},
+    detect::{Alarm, AlarmRule, Call, parse_step, scores},
     measure::{
         FaultSummary,
         text::{
@@ -33,6 +33,9 @@ pub struct DetectOptions {
     #[arg(long)]
     pub json: bool,
 }
+
+/// The most steps of a run: eleven days of the shortest that are usual, of a second.
+const STEPS_MAX: u128 = 1_000_000;
 
 /// The alarms of all detectors over a run.
 #[derive(Debug, Serialize)]
@@ -85,14 +88,23 @@ impl RunAlarm {
 
 impl RunAlarms {
     /// Returns the alarms of all detectors over `run`, with steps of this length.
-    pub(crate) fn of_run(run: &RecordedRun, step: Duration) -> Self {
+    ///
+    /// # Errors
+    /// There are too many steps; the message says what to do.
+    pub(crate) fn of_run(run: &RecordedRun, step: Duration) -> Result<Self, String> {
         let summary = run.summary();
         let mut calls = Vec::with_capacity(run.rows.requests.len());
         run.rows.requests.each(|row| calls.push(Call::from(row)));
         calls.sort_by_key(|call| call.end_us);
-        let steps = steps(step, calls, summary.end_us);
-        let detectors = DetectorName::all().map(|name| {
-            let scores = scores(name, step, &steps);
+        // A log may have a single row years after the others.
+        let last_us = calls.last().map_or(0, |call| call.end_us).max(summary.end_us);
+        let count = u128::from(last_us) / step.as_micros();
+        if count > STEPS_MAX {
+            return Err(format!("the run has {count} steps, and {STEPS_MAX} are allowed; choose a longer --step"));
+        }
+        let scores = scores(step, calls, summary.end_us);
+        let steps = scores.first().map_or(0, |(_, scores)| scores.len());
+        let detectors = scores.into_iter().map(|(name, scores)| {
             let highest = scores.iter().map(|(_, score)| *score).fold(0.0, f64::max);
             let alarms = AlarmRule::new(name.threshold()).alarms(scores).into_iter();
             DetectorAlarms {
@@ -102,7 +114,7 @@ impl RunAlarms {
                 alarms: alarms.map(|alarm| RunAlarm::new(alarm, &summary.faults)).collect(),
             }
         });
-        Self { title: run.title(), steps: steps.len(), detectors: detectors.collect() }
+        Ok(Self { title: run.title(), steps, detectors: detectors.collect() })
     }
 
     /// Returns the report for the terminal. It ends with a line break.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     bench::{Bench, Entry},
-    figures::Share,
+    figures::{Counts, Share},
 };
 
 /// The longest name of a detector in a table; that of a program is its command.
@@ -22,15 +22,18 @@ pub(super) fn report(bench: &Bench) -> String {
     let days = bench.entries.first().map_or(0.0, |entry| entry.counts.calm_us as f64 / 86_400e6);
     let mut sections = vec![
         format!("{} runs of the half `{}`; {days:.1} days of them without faults\n", bench.runs, bench.half),
-        overview(&bench.entries).render(),
+        figures(&bench.entries, &[THRESHOLD, RECALL, PRECISION, FALSE_ALARMS, START, END]).render(),
         format!(
             "Incidents found, by the share of bad calls in their worst minute\n\n{}",
-            by_effect(&bench.entries).render()
+            recalls(&bench.entries, Counts::by_effect).render()
         ),
-        format!("Incidents of 5 % and more found, by kind\n\n{}", by_kind(&bench.entries).render()),
+        format!("Incidents of 5 % and more found, by kind\n\n{}", recalls(&bench.entries, Counts::by_kind).render()),
     ];
     if !bench.curves.is_empty() {
-        sections.push(format!("Other thresholds\n\n{}", curve(&bench.curves).render()));
+        sections.push(format!(
+            "Other thresholds\n\n{}",
+            figures(&bench.curves, &[THRESHOLD, RECALL, FALSE_ALARMS, START]).render()
+        ));
     }
     sections.join("\n")
 }
@@ -40,78 +43,37 @@ fn name(entry: &Entry) -> String {
     if shown.chars().count() <= NAME_MAX { shown } else { shown.chars().take(NAME_MAX - 1).chain(['…']).collect() }
 }
 
-fn overview(entries: &[Entry]) -> TextTable {
-    let mut table = TextTable::new(&[
-        ("detector", Align::Left),
-        ("threshold", Align::Right),
-        ("recall of 5 % and more", Align::Right),
-        ("precision", Align::Right),
-        ("false alarms a day", Align::Right),
-        ("start later by (p50, p90)", Align::Right),
-        ("end later by (p50, p90)", Align::Right),
-    ]);
+/// A column of figures: its head, and the figure of a detector.
+type Column = (&'static str, fn(&Entry) -> String);
+
+const THRESHOLD: Column = ("threshold", threshold);
+const RECALL: Column = ("recall of 5 % and more", |entry| share(entry.counts.recall_of_large()));
+const PRECISION: Column = ("precision", |entry| share(entry.counts.alarms));
+const FALSE_ALARMS: Column = ("false alarms a day", false_alarms);
+const START: Column = ("start later by (p50, p90)", |entry| delays(entry.counts.delays_s()));
+const END: Column = ("end later by (p50, p90)", |entry| delays(entry.counts.end_delays_s()));
+
+/// Returns a table of figures: a row for each detector.
+fn figures(entries: &[Entry], columns: &[Column]) -> TextTable {
+    let heads = columns.iter().map(|(head, _)| (*head, Align::Right));
+    let mut table = TextTable::new(&[("detector", Align::Left)].into_iter().chain(heads).collect::<Vec<_>>());
     for entry in entries {
-        let counts = &entry.counts;
-        table.row(vec![
-            name(entry),
-            threshold(entry),
-            share(counts.recall_of_large()),
-            share(counts.alarms),
-            false_alarms(entry),
-            delays(counts.delays_s()),
-            delays(counts.end_delays_s()),
-        ]);
+        table.row([name(entry)].into_iter().chain(columns.iter().map(|(_, figure)| figure(entry))).collect());
     }
     table
 }
 
-fn by_effect(entries: &[Entry]) -> TextTable {
-    let classes: Vec<_> = entries.iter().map(|entry| entry.counts.by_effect()).collect();
-    let names: Vec<String> = classes.first().into_iter().flatten().map(|(name, _)| (*name).to_owned()).collect();
-    let cells = classes.into_iter().map(|classes| classes.into_iter().map(|(_, share)| share).collect());
-    recalls(&names, entries, cells)
-}
-
-fn by_kind(entries: &[Entry]) -> TextTable {
-    let kinds: Vec<_> = entries.iter().map(|entry| entry.counts.by_kind()).collect();
-    let names: Vec<String> = kinds.first().into_iter().flatten().map(|(name, _)| name.clone()).collect();
-    let cells = kinds.into_iter().map(|kinds| kinds.into_iter().map(|(_, share)| share).collect());
-    recalls(&names, entries, cells)
-}
-
-/// Returns a table of recalls: a row for each name, a column for each detector.
-fn recalls(names: &[String], entries: &[Entry], cells: impl Iterator<Item = Vec<Share>>) -> TextTable {
-    let columns: Vec<Vec<Share>> = cells.collect();
+/// Returns a table of recalls by class: a row for each class of incidents, a column for each detector.
+fn recalls(entries: &[Entry], by_class: fn(&Counts) -> Vec<(String, Share)>) -> TextTable {
+    let columns: Vec<_> = entries.iter().map(|entry| by_class(&entry.counts)).collect();
     let heads: Vec<String> = entries.iter().map(name).collect();
     let mut header = vec![("incidents", Align::Left), ("number", Align::Right)];
     header.extend(heads.iter().map(|head| (head.as_str(), Align::Right)));
     let mut table = TextTable::new(&header);
-    for (row, name) in names.iter().enumerate() {
-        let number = columns.first().map_or(0, |column| column[row].of);
-        let mut cells = vec![name.clone(), number.to_string()];
-        cells.extend(columns.iter().map(|column| column[row].value().map_or_else(|| "–".to_owned(), percent)));
+    for (row, (name, first)) in columns.first().into_iter().flatten().enumerate() {
+        let mut cells = vec![name.clone(), first.of.to_string()];
+        cells.extend(columns.iter().map(|column| column[row].1.value().map_or_else(|| "–".to_owned(), percent)));
         table.row(cells);
-    }
-    table
-}
-
-fn curve(entries: &[Entry]) -> TextTable {
-    let mut table = TextTable::new(&[
-        ("detector", Align::Left),
-        ("threshold", Align::Right),
-        ("recall of 5 % and more", Align::Right),
-        ("false alarms a day", Align::Right),
-        ("start later by (p50, p90)", Align::Right),
-    ]);
-    for entry in entries {
-        let counts = &entry.counts;
-        table.row(vec![
-            name(entry),
-            threshold(entry),
-            share(counts.recall_of_large()),
-            false_alarms(entry),
-            delays(counts.delays_s()),
-        ]);
     }
     table
 }
@@ -161,7 +123,7 @@ fn entry_json(entry: &Entry) -> Value {
         "false_alarms_a_day_interval": counts.false_a_day_interval(),
         "start_delay_s": counts.delays_s(),
         "end_delay_s": counts.end_delays_s(),
-        "by_effect": counts.by_effect().into_iter().map(|(name, share)| recall((name.to_owned(), share))).collect::<Vec<_>>(),
+        "by_effect": counts.by_effect().into_iter().map(recall).collect::<Vec<_>>(),
         "by_kind": counts.by_kind().into_iter().map(recall).collect::<Vec<_>>(),
     })
 }

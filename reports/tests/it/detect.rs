@@ -122,3 +122,17 @@ fn the_alarms_of_a_run_have_the_fault_that_they_belong_to() {
     let text = reports(&["detect", word(&run), "--step", "300ms"]).unwrap().text;
     assert!(text.contains("fault-0 freeze"), "{text}");
 }
+
+#[test]
+fn a_log_with_a_row_years_after_the_others_has_too_many_steps() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log.csv");
+    fs::write(&log, "sent_ms,latency_ms,status\n0,20,OK\n100000000000,20,OK\n").unwrap();
+    let failure = reports(&["detect", word(&log)]).unwrap_err();
+    assert_eq!(failure.exit, Exit::WrongInput);
+    assert!(
+        failure.message.contains("100000001 steps") && failure.message.contains("longer --step"),
+        "{}",
+        failure.message
+    );
+}
