@@ -5,12 +5,14 @@
 //! | `host` | [`Host`], which the code of a process is given: time, computing, tasks, randomness, serving |
 //! | `call` | [`Call`], one request of the load: the channel to the service, and checks of the reply |
 //! | `connector` | [`Connector`], by which a client stack of the load's own connects to the service |
+//! | `sometimes` | the macro [`sometimes!`](crate::sometimes), which notes that a state was reached |
 //! | `requests` | `AppRequests`, by which the load generator makes the calls of an app |
 
 mod call;
 mod connector;
 mod host;
 mod requests;
+mod sometimes;
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,16 @@
 //! A sweep in which the breaker never opened says nothing about the breaker. So a sweep and a hunt list the states that the
 //! scenario can reach, with the number of runs that reached each.
 
+//! | module | content |
+//! | --- | --- |
+//! | `state` | [`State`], and the events that show it |
+//! | `situation` | [`Situation`], what happened while what was in force |
+
+mod situation;
+mod state;
+
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
@@ -11,193 +20,86 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fault::FaultKind,
-    policy::{ADAPTIVELY_THROTTLED, CONCURRENCY_LIMITED},
-    record::{Event, EventRow, Rows},
+    entropy::Entropy,
+    record::{AttemptRow, Event, Name, Rows},
     scenario::Scenario,
     status::Outcome,
+    workload::InputIdentities,
 };
 
-macro_rules! states {
-    ($($(#[doc = $doc:literal])* $state:ident = $name:literal, if $scenario:ident => $applies:expr;)+) => {
-        /// A state that a run may reach.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum State {
-            $( $(#[doc = $doc])* $state, )+
-        }
+pub use situation::{Condition, Moment, Relation, Situation, moments};
+use state::Shown;
+pub use state::State;
 
-        impl State {
-            /// Every state, in the order of reports.
-            pub const ALL: &[Self] = &[$( Self::$state, )+];
-
-            /// Returns the name of the state, as reports show it.
-            pub fn name(self) -> &'static str {
-                match self {
-                    $( Self::$state => $name, )+
-                }
-            }
-
-            /// Returns whether a run of `scenario` can reach the state: whether the policy is on that has it.
-            pub fn applies_to(self, scenario: &Scenario) -> bool {
-                match self {
-                    $( Self::$state => { let $scenario = scenario; $applies } )+
-                }
-            }
-        }
-    };
+/// Something that a run reached.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Milestone {
+    /// A state of a policy or of a server.
+    State(State),
+    /// What code of an app reached, by the name that it has in [`sometimes!`](crate::sometimes).
+    Sometimes(Name),
 }
 
-states! {
-    /// A call waited for its next attempt.
-    Retry = "retry", if scenario => scenario.client.retry.max_attempts > 1;
-    /// An attempt went to another server than the one before it.
-    Failover = "failover", if scenario => scenario.client.retry.max_attempts > 1 && scenario.servers.replicas > 1;
-    /// A second attempt was sent before the first had ended.
-    Hedge = "hedge", if scenario => scenario.client.policies.hedging.is_some();
-    /// A retry or a hedge was not sent, because of throttling or a budget.
-    RetryThrottled = "retry throttled", if scenario => {
-        scenario.client.policies.retry_throttling.is_some() || scenario.client.policies.retry_budget.is_some()
-    };
-    /// A circuit breaker opened.
-    BreakerOpen = "breaker open", if scenario => scenario.client.policies.circuit_breaker.is_some();
-    /// A circuit breaker let a few calls pass.
-    BreakerHalfOpen = "breaker half-open", if scenario => scenario.client.policies.circuit_breaker.is_some();
-    /// A circuit breaker closed again.
-    BreakerClosed = "breaker closed again", if scenario => scenario.client.policies.circuit_breaker.is_some();
-    /// A call was rejected by the rate limit.
-    RateLimited = "rate limited", if scenario => scenario.client.policies.rate_limit.is_some();
-    /// A call was rejected by the bulkhead.
-    BulkheadFull = "bulkhead full", if scenario => scenario.client.policies.bulkhead.is_some();
-    /// A call was rejected by adaptive throttling.
-    AdaptivelyThrottled = "adaptively throttled", if scenario => scenario.client.policies.adaptive_throttling.is_some();
-    /// A call was rejected by an adaptive concurrency limit.
-    ConcurrencyLimited = "concurrency limited", if scenario => scenario.client.policies.adaptive_concurrency.is_some();
-    /// A server was ejected.
-    Ejection = "ejection", if scenario => scenario.client.policies.outlier_detection.is_some();
-    /// An ejected server got traffic again.
-    EjectionEnd = "ejection over", if scenario => scenario.client.policies.outlier_detection.is_some();
-    /// The traffic of a server that is back increased gradually.
-    SlowStart = "slow start", if scenario => scenario.client.policies.slow_start.is_some();
-    /// A call was answered from a fresh cache entry.
-    CacheFresh = "cache hit", if scenario => scenario.client.policies.cache.is_some();
-    /// A call was answered from a stale cache entry.
-    CacheStale = "stale cache hit", if scenario => scenario.client.policies.cache.is_some();
-    /// A call got a fallback.
-    Fallback = "fallback", if scenario => scenario.client.policies.fallback.is_some();
-    /// The queue of a server was full.
-    QueueFull = "queue full", if _scenario => true;
-    /// A server refused a request although its queue had room.
-    LoadShed = "load shed", if scenario => {
-        scenario.servers.admission.is_some() || scenario.servers.adaptive_queue.is_some()
-    };
-    /// A refusal said how long to wait.
-    Pushback = "pushback", if scenario => has_pushback(scenario);
-    /// A server dropped work unstarted.
-    WorkSkipped = "work skipped", if _scenario => true;
-    /// An attempt timed out.
-    AttemptTimeout = "attempt timeout", if _scenario => true;
-    /// A call reached its deadline.
-    Deadline = "deadline exceeded", if _scenario => true;
-    /// A connection was refused.
-    ConnectionRefused = "connection refused", if scenario => can_crash(scenario);
-    /// A connection broke.
-    ConnectionReset = "connection reset", if scenario => can_crash(scenario);
-    /// The client rated a server unhealthy.
-    Unhealthy = "unhealthy", if _scenario => true;
-    /// The client rated a server healthy again.
-    HealthyAgain = "healthy again", if _scenario => true;
-    /// A request was dropped, because too many were in flight.
-    Dropped = "request dropped", if _scenario => true;
-    /// A fault had no effect.
-    NoEffect = "fault without effect", if scenario => !scenario.faults.is_empty() || scenario.nemesis.is_some();
-}
-
-fn has_pushback(scenario: &Scenario) -> bool {
-    scenario.servers.admission.as_ref().is_some_and(|admission| admission.retry_pushback.is_some())
-}
-
-/// Returns whether a fault of the scenario ends connections.
-fn can_crash(scenario: &Scenario) -> bool {
-    let ends_connections =
-        |kind: &FaultKind| matches!(kind, FaultKind::Crash { .. } | FaultKind::Drain { .. } | FaultKind::Reset { .. });
-    scenario.nemesis.is_some() || scenario.faults.iter().any(|fault| ends_connections(&fault.kind))
-}
-
-impl State {
-    /// Returns the states that an event shows in a run of `scenario`.
-    fn shown_by(row: &EventRow, scenario: &Scenario) -> Option<Self> {
-        let cause = row.cause.as_deref().unwrap_or_default();
-        match row.event {
-            Event::Backoff => Some(Self::Retry),
-            Event::Failover => Some(Self::Failover),
-            Event::Hedge => Some(Self::Hedge),
-            Event::Throttled => Some(Self::RetryThrottled),
-            Event::BreakerOpened => Some(Self::BreakerOpen),
-            Event::BreakerHalfOpened => Some(Self::BreakerHalfOpen),
-            Event::BreakerClosed => Some(Self::BreakerClosed),
-            Event::Rejected if cause == "rate limited" => Some(Self::RateLimited),
-            Event::Rejected if cause == "bulkhead full" => Some(Self::BulkheadFull),
-            Event::Rejected if cause == ADAPTIVELY_THROTTLED => Some(Self::AdaptivelyThrottled),
-            Event::Rejected if cause == CONCURRENCY_LIMITED => Some(Self::ConcurrencyLimited),
-            Event::Ejected => Some(Self::Ejection),
-            Event::Unejected => Some(Self::EjectionEnd),
-            Event::SlowStart => Some(Self::SlowStart),
-            Event::CacheHit if cause == "stale" => Some(Self::CacheStale),
-            Event::CacheHit => Some(Self::CacheFresh),
-            Event::Fallback => Some(Self::Fallback),
-            Event::Refused if cause.contains("queue of") => Some(Self::QueueFull),
-            Event::Refused if Self::LoadShed.applies_to(scenario) => Some(Self::LoadShed),
-            Event::Skipped => Some(Self::WorkSkipped),
-            Event::AttemptFailed => match cause {
-                "attempt timeout" => Some(Self::AttemptTimeout),
-                "call deadline" => Some(Self::Deadline),
-                "connection refused" => Some(Self::ConnectionRefused),
-                "connection reset" | "connection closed" => Some(Self::ConnectionReset),
-                _ => None,
-            },
-            Event::Unhealthy => Some(Self::Unhealthy),
-            Event::Healthy => Some(Self::HealthyAgain),
-            Event::NoEffect => Some(Self::NoEffect),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for State {
+impl fmt::Display for Milestone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        match self {
+            Self::State(state) => state.fmt(f),
+            Self::Sometimes(name) => f.pad(name),
+        }
     }
 }
 
-/// The states that a run reached.
+/// What a run reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Coverage(BTreeSet<State>);
+pub struct Coverage(BTreeSet<Milestone>);
 
 impl Coverage {
-    /// Returns the states that a run of `scenario` with these rows reached, in one pass over its requests and one over its
-    /// events.
-    pub fn of_run(scenario: &Scenario, rows: &dyn Rows) -> Self {
+    /// Returns what a run of `scenario` with this seed and these rows reached, in one pass over its requests and one over its events, and with a
+    /// cache one over its attempts.
+    pub fn of_run(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Self {
         let mut reached = BTreeSet::new();
+        let mut shown = Shown::of(scenario);
         for row in rows.events() {
-            let state = State::shown_by(&row, scenario);
-            reached.extend(state);
-            // Every refusal of a server with this setting carries it.
-            if matches!(state, Some(State::QueueFull | State::LoadShed)) && has_pushback(scenario) {
-                reached.insert(State::Pushback);
+            reached.extend(shown.by(&row).into_iter().map(Milestone::State));
+            if row.event == Event::Reached {
+                reached.extend(row.cause.as_deref().map(|cause| Milestone::Sometimes(cause.into())));
             }
         }
         if rows.requests().any(|row| row.status == Outcome::Dropped) {
-            reached.insert(State::Dropped);
+            reached.insert(Milestone::State(State::Dropped));
+        }
+        if first_stampede(scenario, seed, rows).is_some() {
+            reached.insert(Milestone::State(State::CacheStampede));
         }
         Self(reached)
     }
 
     /// Returns whether the state was reached.
     pub fn has(&self, state: State) -> bool {
-        self.0.contains(&state)
+        self.0.contains(&Milestone::State(state))
     }
+}
+
+/// Returns the first time, in microseconds, at which the servers were asked for one thing on behalf of two calls at once, in a run with a
+/// cache; `None` if there is none, and if it is not known which calls ask for the same.
+fn first_stampede(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Option<u64> {
+    scenario.client.policies.cache.as_ref()?;
+    let entropy = Entropy::new(seed);
+    let identities = InputIdentities::for_kinds(&scenario.workload, &scenario.load.request, entropy)?;
+    let mut attempts: Vec<AttemptRow> = rows.attempts().map(Cow::into_owned).collect();
+    attempts.sort_by_key(|attempt| attempt.start_us);
+    // For each input the call that is under way the longest, and until when.
+    let mut under_way: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+    attempts.iter().find_map(|attempt| {
+        let last = under_way.entry(identities.of_request(entropy, attempt.request)).or_default();
+        let is_stampede = attempt.start_us < last.1 && attempt.request != last.0;
+        if attempt.end_us > last.1 {
+            *last = (attempt.request, attempt.end_us);
+        }
+        is_stampede.then_some(attempt.start_us)
+    })
 }
 
 /// The number of runs that reached each state.
@@ -215,16 +117,19 @@ impl Coverage {
 pub struct CoverageTally {
     /// Number of runs.
     pub runs: u64,
-    /// The states that the scenarios can reach, or that were reached, each with the number of runs; 0 for one that none reached.
-    pub states: BTreeMap<State, u64>,
+    /// What the scenarios can reach, or was reached, each with the number of runs; 0 for a state that none reached.
+    pub states: BTreeMap<Milestone, u64>,
 }
 
 impl CoverageTally {
     /// Adds a run of `scenario` with this coverage.
     pub fn add(&mut self, scenario: &Scenario, coverage: &Coverage) {
         self.runs += 1;
-        for state in State::ALL.iter().filter(|state| coverage.has(**state) || state.applies_to(scenario)) {
-            *self.states.entry(*state).or_default() += u64::from(coverage.has(*state));
+        let possible =
+            State::ALL.iter().filter(|state| state.applies_to(scenario)).map(|state| Milestone::State(*state));
+        possible.for_each(|state| drop(self.states.entry(state).or_default()));
+        for reached in &coverage.0 {
+            *self.states.entry(reached.clone()).or_default() += 1;
         }
     }
 
@@ -284,7 +189,7 @@ mod tests {
     }
 
     fn coverage(scenario: &Scenario, events: Vec<EventRow>) -> Coverage {
-        Coverage::of_run(scenario, &Records { events, ..Records::default() })
+        Coverage::of_run(scenario, 1, &Records { events, ..Records::default() })
     }
 
     #[test]
@@ -295,8 +200,9 @@ mod tests {
         let mut tally = CoverageTally::default();
         tally.add(&breaker, &coverage(&breaker, vec![event(Event::BreakerOpened, "5 failures in a row")]));
         tally.add(&breaker, &Coverage::default());
-        assert_eq!((tally.states[&State::BreakerOpen], tally.states[&State::BreakerHalfOpen]), (1, 0));
-        assert!(!tally.states.contains_key(&State::Hedge));
+        let runs = |state| tally.states[&Milestone::State(state)];
+        assert_eq!((runs(State::BreakerOpen), runs(State::BreakerHalfOpen)), (1, 0));
+        assert!(!tally.states.contains_key(&Milestone::State(State::Hedge)));
         assert!(tally.text().starts_with("  states reached, by runs: breaker open 1\n  states never reached: "));
     }
 

@@ -1,7 +1,15 @@
-//! Random streams that depend only on the seed of a run.
+//! Random streams that depend only on the seed of a run, and on its branches if it has some.
 
-use rand::{Rng, SeedableRng};
+pub mod branch;
+
+use std::convert::Infallible;
+
+use rand::{Rng, SeedableRng, TryRng};
 use rand_chacha::ChaCha8Rng;
+
+use branch::current_salt;
+
+use crate::time::Instant;
 
 /// The root seed of a run, from which every random stream is derived.
 ///
@@ -33,15 +41,95 @@ impl Entropy {
     }
 
     /// Returns the stream called `name`.
-    pub fn stream(self, name: &str) -> ChaCha8Rng {
+    pub fn stream(self, name: &str) -> RandomStream {
         self.stream_of(name, &[])
     }
 
     /// Returns the stream called `name` for one of many objects, which `numbers` name: for example a request and an attempt.
-    pub fn stream_of(self, name: &str, numbers: &[u64]) -> ChaCha8Rng {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(fingerprint(name, numbers));
-        rng
+    pub fn stream_of(self, name: &str, numbers: &[u64]) -> RandomStream {
+        RandomStream::new(self.seed, current_salt(), fingerprint(name, numbers))
+    }
+
+    /// Returns the stream called `name` for an object that is asked about at several times of a run, whose answers must be the same: no branch
+    /// changes it.
+    pub(crate) fn constant_stream_of(self, name: &str, numbers: &[u64]) -> ChaCha8Rng {
+        generator(self.seed, fingerprint(name, numbers))
+    }
+
+    /// Returns the stream called `name` for one of many objects, whose draws belong to times of the run.
+    pub(crate) fn timed_stream_of(self, name: &str, numbers: &[u64]) -> TimedStream {
+        let number = fingerprint(name, numbers);
+        TimedStream { rng: generator(self.seed, number), seed: self.seed, salt: 0, number }
+    }
+}
+
+/// A random stream each draw of which belongs to a time of the run. What is drawn depends on that time and not on when it is drawn, so it can be
+/// drawn again when the run is over.
+#[derive(Debug, Clone)]
+pub(crate) struct TimedStream {
+    rng: ChaCha8Rng,
+    seed: u64,
+    salt: u64,
+    number: u64,
+}
+
+impl TimedStream {
+    /// Returns the stream for draws that belong to time `at`: that of the last branch by then. Times must not decrease.
+    pub(crate) fn at(&mut self, at: Instant) -> &mut ChaCha8Rng {
+        let salt = branch::salt_at(at);
+        if salt != self.salt {
+            self.salt = salt;
+            self.rng = generator(self.seed ^ salt, self.number);
+        }
+        &mut self.rng
+    }
+}
+
+/// Returns the generator of one stream.
+fn generator(seed: u64, number: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(number);
+    rng
+}
+
+/// A random stream of a run. Each draw after a [branch](branch::Branch) of the run comes from the stream of the same name under the salt of
+/// the branch, from its beginning, so that a branch changes streams that were begun before it, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RandomStream {
+    rng: ChaCha8Rng,
+    seed: u64,
+    /// The salt that `rng` was made with.
+    salt: u64,
+}
+
+impl RandomStream {
+    fn new(seed: u64, salt: u64, number: u64) -> Self {
+        Self { rng: generator(seed ^ salt, number), seed, salt }
+    }
+
+    fn rng(&mut self) -> &mut ChaCha8Rng {
+        let salt = current_salt();
+        if salt != self.salt {
+            *self = Self::new(self.seed, salt, self.rng.get_stream());
+        }
+        &mut self.rng
+    }
+}
+
+impl TryRng for RandomStream {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.rng().next_u32())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.rng().next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.rng().fill_bytes(bytes);
+        Ok(())
     }
 }
 
@@ -64,7 +152,12 @@ pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use super::{
+        branch::{Branch, Branching},
+        *,
+    };
 
     fn draw(seed: u64, name: &str, numbers: &[u64]) -> u64 {
         Entropy::new(seed).stream_of(name, numbers).next_u64()
@@ -83,5 +176,26 @@ mod tests {
     #[test]
     fn the_first_draw_of_a_stream_is_pinned() {
         assert_eq!(Entropy::new(42).stream("arrivals").next_u64(), 14_071_806_660_196_103_904);
+    }
+
+    #[test]
+    fn a_branch_changes_streams_that_were_begun_before_it_and_those_begun_after_it() {
+        let draws = |branches: &[Branch]| {
+            let _branching = Branching::begin(branches);
+            let mut begun = Entropy::new(1).stream("arrivals");
+            let before = begun.next_u64();
+            branch::advance(Instant::START + Duration::from_secs(2));
+            [before, begun.next_u64(), begun.next_u64(), draw(1, "jitter", &[])]
+        };
+        let at = |seconds, salt| Branch { at: Duration::from_secs(seconds), salt };
+        let plain = draws(&[]);
+        assert_eq!(draws(&[at(3, 7)]), plain, "a branch that the run does not come to");
+        let branched = draws(&[at(1, 7)]);
+        assert_eq!(branched[0], plain[0]);
+        assert!((1..4).all(|index| branched[index] != plain[index]), "{branched:?}");
+        assert_eq!(draws(&[at(1, 7)]), branched, "a recipe draws the same again");
+        assert_eq!(draws(&[at(1, 9), at(1, 7)]), branched, "of two that are passed at once, the last one counts");
+        assert_ne!(draws(&[at(1, 8)]), branched);
+        assert_eq!(draws(&[]), plain, "a run does not change the next one of its thread");
     }
 }

@@ -37,6 +37,7 @@ use attempts::Attempts;
 use in_force::InForce;
 
 use crate::{
+    entropy::branch::{Branch, Branching},
     measure::us,
     policy::Policies,
     record::{CANCELLED, RequestRow, Rows, SUPERSEDED},
@@ -158,6 +159,8 @@ pub struct Evidence<'a> {
     pub scenario: &'a Scenario,
     /// The root seed.
     pub seed: u64,
+    /// The times from which everything random was drawn anew.
+    pub branches: &'a [Branch],
     /// The time for which load was offered: less than the scenario's duration if the run was interrupted.
     pub duration: Duration,
     /// The most by which the client's timers are late in virtual time; none without such a bound, as in real time, and in a simulation in which
@@ -170,6 +173,8 @@ pub struct Evidence<'a> {
 /// Returns every place where the run violates an invariant, by invariant, then time. It takes O(n log n) of the rows, which
 /// it reads in passes: of a real run it keeps 48 bytes of each attempt and 52 of each request.
 pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
+    // What is drawn again to be compared with the rows is drawn as it was in the run.
+    let _branching = Branching::begin(evidence.branches);
     let mut findings = Findings { is_virtual: evidence.is_virtual(), violations: Vec::new() };
     let attempts = &Attempts::collect(evidence.rows);
     let in_force = &InForce::collect(evidence);

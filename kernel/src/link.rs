@@ -31,7 +31,6 @@ use std::{
     },
 };
 
-use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
 pub use burst::BurstLoss;
@@ -39,7 +38,7 @@ pub use shape::{LinkEffect, LinkShape, PartialShape, Selection, Shape, Way};
 pub use stream::ShapedStream;
 
 use crate::{
-    entropy::{Entropy, unit},
+    entropy::{Entropy, RandomStream, unit},
     sync::lock,
     time::Instant,
     world::{BoxStream, SharedWorld},
@@ -235,7 +234,7 @@ impl Link {
     }
 
     /// Waits until the half of the handshake of the connection of this number that goes `way` has passed the link.
-    async fn pass_handshake(&self, number: u64, way: Way, rng: &mut ChaCha8Rng) {
+    async fn pass_handshake(&self, number: u64, way: Way, rng: &mut RandomStream) {
         let sent = self.world.now();
         // A loop, because the retransmission after a cut may fall into the next cut.
         while self.cuts_handshake(number) {

@@ -44,7 +44,7 @@ pub use crate::{
     },
 };
 
-use crate::measure::Script;
+use crate::{entropy::branch::Branch, measure::Script};
 
 pub use change::{Change, ChangeTarget, Epoch, changeable};
 
@@ -146,9 +146,18 @@ impl Scenario {
     /// # Ok::<(), kernel::scenario::ScenarioError>(())
     /// ```
     pub fn explicit(&self, seed: u64) -> Self {
+        self.explicit_with(seed, &[])
+    }
+
+    /// Does the same for a run with these branches, in the order of time: the faults that would begin behind a branch are drawn anew.
+    pub fn explicit_with(&self, seed: u64, branches: &[Branch]) -> Self {
         let mut explicit = self.clone();
         if let Some(generator) = explicit.nemesis.take() {
-            let drawn = generator.draw(self.duration, self.servers.replicas, &self.faults, seed);
+            let draw = |seed| generator.draw(self.duration, self.servers.replicas, &self.faults, seed);
+            let mut drawn = draw(seed);
+            for branch in branches {
+                drawn = generator.anew(drawn, draw(branch.seed_of_faults(seed)), branch.at, self.duration);
+            }
             explicit.faults.extend(drawn);
         }
         explicit

@@ -278,7 +278,7 @@ fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
     let RunOptions { run: args, plain, metrics, .. } = options;
     let view = view(*plain);
     let outlets = metrics.open()?;
-    let mut session = Session::open(args, WORLD, Earlier::Keep)?;
+    let mut session = Session::open(args, &[], WORLD, Earlier::Keep)?;
     app::check(&session.scenario.workload).map_err(Failure::wrong_input)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(WORLD, args.seed);

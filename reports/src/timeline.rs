@@ -193,6 +193,7 @@ pub(crate) fn event(row: &EventRow) -> String {
         Event::Ready => format!("the connection to {target} is ready"),
         Event::TransientFailure => format!("the connection to {target} fails; next try in {lasts}"),
         Event::Idle => format!("the connection to {target} is gone"),
+        Event::Reached => format!("reached: {cause}"),
     }
 }
 

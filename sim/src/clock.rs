@@ -18,6 +18,7 @@ use kernel::{
 
 use crate::{
     host_id::{HostId, MachineId},
+    interpose,
     planted::planted,
     thread::Watch,
     trace, virtual_time,
@@ -190,6 +191,7 @@ impl Clock {
         let Some((&(deadline, _), _)) = timers.pending.first_key_value() else { return false };
         self.now.store(deadline.as_nanos(), Ordering::Relaxed);
         virtual_time::set(deadline);
+        interpose::pass_branches(deadline);
         let mut due = Vec::new();
         if planted!(Canary::TimerTies) {
             timers.sort_ties_by_address(deadline);

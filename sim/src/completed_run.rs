@@ -87,11 +87,12 @@ impl CompletedRun {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn violations(&self, plan: &Plan) -> Vec<Violation> {
-        let Plan { scenario, seed, calibration, .. } = plan;
-        let scenario = &scenario.explicit(*seed);
+        let Plan { seed, calibration, .. } = plan;
+        let scenario = &plan.explicit();
         invariant::check(&Evidence {
             scenario,
             seed: *seed,
+            branches: &plan.branches,
             duration: scenario.duration,
             late: calibration.timers_late_max(),
             rows: &self.records,
@@ -119,11 +120,14 @@ impl CompletedRun {
 
     /// Does the same for a run in which load was offered for `offered`, and which was `stopped` for this reason.
     fn summary_of(&self, plan: &Plan, offered: Duration, stopped: Option<&str>) -> Summary {
-        let Plan { scenario, seed, .. } = plan;
-        let scenario = &scenario.explicit(*seed);
+        let scenario = &plan.explicit();
         let run = RunRows::new(scenario.servers.replicas, offered, &self.records);
-        let label =
-            RunLabel { scenario: &scenario.name, seed: *seed, world: "sim", profile: Some(scenario.client.profile) };
+        let label = RunLabel {
+            scenario: &scenario.name,
+            seed: plan.seed,
+            world: "sim",
+            profile: Some(scenario.client.profile),
+        };
         Summary::compute(label, &run, &Script { stopped, ..scenario.script() })
     }
 }

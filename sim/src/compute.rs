@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use kernel::{entropy::Entropy, record::AttemptId, world::Cost};
-use rand_chacha::ChaCha8Rng;
+use kernel::{
+    entropy::{Entropy, RandomStream},
+    record::AttemptId,
+    world::Cost,
+};
 
 use crate::{calibration::Calibration, processors::Piece};
 
@@ -40,7 +43,7 @@ impl Compute {
         piece.ok_or(&self.calibration.name)
     }
 
-    fn draw(&self, cost: Cost<'_>) -> ChaCha8Rng {
+    fn draw(&self, cost: Cost<'_>) -> RandomStream {
         let AttemptId { request, number } = cost.attempt;
         let numbers = [request, u64::from(number), u64::from(cost.nth)];
         // The first computation of an attempt has the name that it had when there was only one.

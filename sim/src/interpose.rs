@@ -29,6 +29,10 @@ use std::{
     time::Duration,
 };
 
+use kernel::{
+    entropy::branch::{self, Branch, Branching},
+    time::Instant,
+};
 use original::Original;
 
 use crate::{planted::planted, trace, virtual_time};
@@ -48,19 +52,30 @@ thread_local! {
 }
 
 /// Makes the present thread see the virtual clock and the simulation's randomness, until it is dropped.
-pub(crate) struct Interposed(PhantomData<*const ()>);
+pub(crate) struct Interposed {
+    _branching: Branching,
+    _thread: PhantomData<*const ()>,
+}
 
 impl Interposed {
-    pub(crate) fn enter(seed: u64) -> Self {
+    /// Begins a run with this seed and these branches, in the order of time.
+    pub(crate) fn enter(seed: u64, branches: &[Branch]) -> Self {
         virtual_time::begin();
         RANDOM.set(seed);
-        Self(PhantomData)
+        Self { _branching: Branching::begin(branches), _thread: PhantomData }
     }
 }
 
 impl Drop for Interposed {
     fn drop(&mut self) {
         virtual_time::end();
+    }
+}
+
+/// Draws everything random of the present thread anew if its run has come to a branch at `now`.
+pub(crate) fn pass_branches(now: Instant) {
+    if let Some(salt) = branch::advance(now) {
+        RANDOM.set(RANDOM.get() ^ salt);
     }
 }
 
@@ -164,7 +179,7 @@ mod tests {
 
     fn hash_on_a_thread(seed: Option<u64>) -> u64 {
         thread::spawn(move || {
-            let _interposed = seed.map(Interposed::enter);
+            let _interposed = seed.map(|seed| Interposed::enter(seed, &[]));
             RandomState::new().hash_one("key")
         })
         .join()
@@ -181,7 +196,7 @@ mod tests {
     #[test]
     fn the_clocks_of_a_simulation_thread_are_virtual() {
         thread::spawn(|| {
-            let _interposed = Interposed::enter(1);
+            let _interposed = Interposed::enter(1, &[]);
             let monotonic = std::time::Instant::now();
             let wall = SystemTime::now();
             assert_eq!(monotonic.elapsed(), Duration::ZERO);

@@ -45,7 +45,7 @@ pub fn run_measured(plan: &Plan, real_time: Duration, progress: &AtomicU64) -> R
 impl MeasuredRun {
     /// Returns the metrics of this run of `plan` every `interval` of virtual time, from its start to its end.
     pub fn timeline(&self, plan: &Plan, interval: Duration) -> Timeline {
-        let scenario = plan.scenario.explicit(plan.seed);
+        let scenario = plan.explicit();
         let observer = Observer::of_run(&scenario, plan.seed, "sim");
         let end = self.run.offered(scenario.duration);
         Timeline::of_run(observer, &self.run.run.records, &self.moments, (interval, end))

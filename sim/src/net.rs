@@ -13,12 +13,11 @@ use std::{
 use futures_util::future::{Either, select};
 use kernel::{
     distribution::Distribution,
-    entropy::Entropy,
+    entropy::{Entropy, RandomStream},
     settings::limits,
     sync::lock,
     world::{BoxFuture, BoxStream, Listener},
 };
-use rand_chacha::ChaCha8Rng;
 use tokio::sync::mpsc;
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -198,7 +197,7 @@ impl Net {
         self.clock.sleep_until(host, arrives).await;
     }
 
-    fn stream(&self, name: &str) -> ChaCha8Rng {
+    fn stream(&self, name: &str) -> RandomStream {
         let mut connections = self.connections();
         connections.streams += 1;
         self.entropy.stream_of(name, &[connections.streams])

@@ -13,8 +13,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use kernel::{entropy::unit, sync::lock, time::Instant};
-use rand_chacha::ChaCha8Rng;
+use kernel::{
+    entropy::{RandomStream, unit},
+    sync::lock,
+    time::Instant,
+};
 use twox_hash::XxHash3_128;
 
 use crate::{
@@ -50,7 +53,7 @@ pub(crate) enum Transfer {
 
 #[derive(Debug)]
 struct PipeState {
-    rng: ChaCha8Rng,
+    rng: RandomStream,
     chunks: VecDeque<Chunk>,
     /// The time at which the end of the stream arrives, once it is on its way.
     end: Option<Instant>,
@@ -98,7 +101,7 @@ pub(crate) enum Head {
 }
 
 impl Pipe {
-    pub(crate) fn new(clock: Arc<Clock>, to: HostId, transfer: Transfer, rng: ChaCha8Rng) -> Arc<Self> {
+    pub(crate) fn new(clock: Arc<Clock>, to: HostId, transfer: Transfer, rng: RandomStream) -> Arc<Self> {
         let state = PipeState { rng, chunks: VecDeque::new(), end: None, last: None, reader: None };
         Arc::new(Self { clock, to, transfer, state: Mutex::new(state) })
     }

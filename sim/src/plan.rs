@@ -1,6 +1,6 @@
 //! The input of a simulation.
 
-use kernel::{app::App, scenario::Scenario};
+use kernel::{app::App, entropy::branch::Branch, scenario::Scenario};
 
 use crate::calibration::Calibration;
 
@@ -11,6 +11,8 @@ pub struct Plan {
     pub scenario: Scenario,
     /// The seed of everything that is random: arrivals, inputs, delays, jitter.
     pub seed: u64,
+    /// The times from which everything random is drawn anew, in their order; none in most runs.
+    pub branches: Vec<Branch>,
     /// The durations that were measured on a host.
     pub calibration: Calibration,
     /// What plays a scenario whose workload is an app; `None` for the workloads of this project.
@@ -20,6 +22,16 @@ pub struct Plan {
 impl Plan {
     /// Creates the plan of a run with the built-in calibration, and without an app.
     pub fn new(scenario: Scenario, seed: u64) -> Self {
-        Self { scenario, seed, calibration: Calibration::default(), app: None }
+        Self { scenario, seed, branches: Vec::new(), calibration: Calibration::default(), app: None }
+    }
+
+    /// Returns the scenario with the faults that the run draws.
+    pub(crate) fn explicit(&self) -> Scenario {
+        self.scenario.explicit_with(self.seed, &self.branches)
+    }
+
+    /// Returns what everything random is drawn from.
+    pub(crate) fn draws(&self) -> (u64, &[Branch]) {
+        (self.seed, &self.branches)
     }
 }

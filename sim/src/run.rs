@@ -84,7 +84,7 @@ pub fn run_so_far(plan: &Plan, real_time: Duration, progress: &AtomicU64) -> Res
 
 fn run_within(plan: &Plan, limits: Limits, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
     let bounds = Bounds { limits, ..Bounds::default() };
-    on_own_thread(plan.seed, (limits.real_time, &bounds.watch), || simulate(plan, bounds.clone(), progress))
+    on_own_thread(plan.draws(), (limits.real_time, &bounds.watch), || simulate(plan, bounds.clone(), progress))
 }
 
 /// Runs `plan` as [`run_so_far`] does, and returns the moments of the calls at its servers, too.
@@ -95,7 +95,7 @@ pub(crate) fn run_and_measure(
 ) -> Result<(RunSoFar, Vec<ServerMoment>), SimulationError> {
     let limits = Limits { real_time, ..Limits::for_scenario(&plan.scenario) };
     let bounds = Bounds { limits, ..Bounds::default() };
-    on_own_thread(plan.seed, (limits.real_time, &bounds.watch), || {
+    on_own_thread(plan.draws(), (limits.real_time, &bounds.watch), || {
         let moments = Moments::begin();
         let run = simulate(plan, bounds.clone(), progress)?;
         Ok((run, moments.end()))
@@ -131,7 +131,7 @@ pub fn run_with_listener(
     listener: Listener,
 ) -> Result<CompletedRun, SimulationError> {
     let bounds = Bounds { limits: Limits::for_scenario(&plan.scenario), ..Bounds::default() };
-    on_own_thread(plan.seed, (bounds.limits.real_time, &bounds.watch), || {
+    on_own_thread(plan.draws(), (bounds.limits.real_time, &bounds.watch), || {
         let _listening = Listening::begin(listener);
         simulate(plan, bounds.clone(), progress)
     })
@@ -140,7 +140,7 @@ pub fn run_with_listener(
 
 /// Builds the simulation of `plan` and drives it, on the present thread.
 fn simulate(plan: &Plan, bounds: Bounds, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
-    let scenario = plan.scenario.explicit(plan.seed);
+    let scenario = plan.explicit();
     let settings = ReplicaSettings::new(&scenario.servers, &scenario.workload).with_kinds(&scenario.load.request);
     let replicas = scenario.servers.replicas;
     let calibration = plan.calibration.of_workload(scenario.workload.name());
@@ -441,7 +441,7 @@ mod tests {
             ReplicaSettings::new(&scenario.servers, &scenario.workload).with_kinds(&scenario.load.request),
         );
         let bounds = Bounds::default();
-        let failed = on_own_thread(7, (bounds.limits.real_time, &bounds.watch), || {
+        let failed = on_own_thread((7, &[]), (bounds.limits.real_time, &bounds.watch), || {
             Simulation::new(2, 7, &Calibration::default(), &server, bounds.clone(), panicking_client)
                 .run(&AtomicU64::new(0))
         });

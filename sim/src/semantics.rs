@@ -143,7 +143,7 @@ where
     let outcome = Arc::new(Mutex::new(None));
     let result = outcome.clone();
     let bounds = Bounds::default();
-    let completed = on_own_thread(seed, (bounds.limits.real_time, &bounds.watch), || {
+    let completed = on_own_thread((seed, &[]), (bounds.limits.real_time, &bounds.watch), || {
         let simulation = Simulation::new(replicas, seed, &calibration(), software, bounds.clone(), |hosts| {
             let client = client(hosts);
             async move {

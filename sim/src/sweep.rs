@@ -107,12 +107,13 @@ impl Sweep {
         let plan = Plan {
             scenario: scenario.clone(),
             seed: task.seed,
+            branches: Vec::new(),
             calibration: self.calibration.clone(),
             app: self.app.clone(),
         };
         let played = run_so_far(&plan, self.time_limit, &AtomicU64::new(0))?;
         let summary = played.summary(&plan);
-        let reached = Coverage::of_run(scenario, &played.run.records);
+        let reached = Coverage::of_run(scenario, task.seed, &played.run.records);
         if played.stopped.is_some() {
             return Ok(RunRow::new(task.variant, settings.clone(), String::new(), summary, None, reached));
         }

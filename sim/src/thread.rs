@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::{cli::Exit, memory, time::Instant};
+use kernel::{cli::Exit, entropy::branch::Branch, memory, time::Instant};
 
 use crate::{error::SimulationError, interpose::Interposed, planted::planted};
 
@@ -110,19 +110,19 @@ fn exit_stuck(watch: &Watch) -> ! {
 /// simulation takes longer than the real time beside `watch`, or is interrupted, it is to end itself. One that is stuck in code that does not
 /// return ends the process.
 pub(crate) fn on_own_thread<T: Send>(
-    seed: u64,
+    (seed, branches): (u64, &[Branch]),
     (real_time, watch): (Duration, &Watch),
     simulate: impl FnOnce() -> Result<T, SimulationError> + Send,
 ) -> Result<T, SimulationError> {
     if planted!(Canary::SharedThread) {
-        let _interposed = Interposed::enter(seed);
+        let _interposed = Interposed::enter(seed, branches);
         return simulate();
     }
     let (running, ended) = mpsc::channel::<()>();
     thread::scope(|scope| {
         let spawned = thread::Builder::new().name("simulation".to_owned()).spawn_scoped(scope, move || {
             let _running = running;
-            let _interposed = Interposed::enter(seed);
+            let _interposed = Interposed::enter(seed, branches);
             memory::keep();
             simulate()
         });

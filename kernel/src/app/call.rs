@@ -5,12 +5,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use rand_chacha::ChaCha8Rng;
 use tonic::IntoRequest;
 
 use super::Host;
 use crate::{
     client::{Channel, Client, LoadCall},
+    entropy::RandomStream,
     grpc::{CALL, Methods},
     record::Name,
     sync::lock,
@@ -84,7 +84,7 @@ impl Call {
     }
 
     /// Returns random numbers that depend on the seed of the run, the request and `name`.
-    pub fn rng(&self, name: &str) -> ChaCha8Rng {
+    pub fn rng(&self, name: &str) -> RandomStream {
         self.shared.host.rng(name)
     }
 

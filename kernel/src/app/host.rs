@@ -1,6 +1,7 @@
 //! What the code of one process is given.
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
     panic::AssertUnwindSafe,
     sync::{
@@ -11,12 +12,11 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use rand_chacha::ChaCha8Rng;
 
 use super::{Connector, NoConnector};
 use crate::{
     context::{Context, within},
-    entropy::{Entropy, fnv1a},
+    entropy::{Entropy, RandomStream, fnv1a},
     grpc::{Methods, Services},
     link::Link,
     record::{AttemptId, Event, Recorder},
@@ -46,6 +46,8 @@ struct Shared {
     has_connector: AtomicBool,
     /// Number of computations so far that were for no call.
     computations: AtomicU32,
+    /// The states that the code has reached, by the names that it gives them.
+    reached: Mutex<BTreeSet<&'static str>>,
 }
 
 /// What a process is there for.
@@ -136,6 +138,7 @@ impl Host {
             has_served: AtomicBool::new(false),
             has_connector: AtomicBool::new(false),
             computations: AtomicU32::new(0),
+            reached: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -171,7 +174,7 @@ impl Host {
 
     /// Returns random numbers that depend on the seed of the run, the process, `name`, and the call on whose behalf it is asked for, if
     /// there is one. The same `name` in the same call has the same numbers each time.
-    pub fn rng(&self, name: &str) -> ChaCha8Rng {
+    pub fn rng(&self, name: &str) -> RandomStream {
         let attempt = Context::current().map_or(AttemptId { request: 0, number: 0 }, |context| context.attempt());
         let process = fnv1a(self.shared.name.bytes());
         let numbers = [process, fnv1a(name.bytes()), attempt.request, u64::from(attempt.number)];
@@ -254,6 +257,15 @@ impl Host {
         match &self.shared.role {
             Role::Serves(_) => 0,
             Role::Calls(replicas) => replicas.links.len(),
+        }
+    }
+
+    /// Notes that the code has reached a state that a test should reach in some runs: the assertion that a run is *sometimes* in it. The first
+    /// time in a process it is recorded, as an event. Sweeps and hunts say how many runs reached the state, and `sim hunt --guided` goes on from
+    /// there. [`sometimes!`](crate::sometimes) notes it under a condition.
+    pub fn reached(&self, state: &'static str) {
+        if lock(&self.shared.reached).insert(state) {
+            self.shared.recorder.event(Event::Reached).cause(state).record();
         }
     }
 

@@ -4,6 +4,7 @@ use std::{path::Path, time::Duration};
 
 use super::{Exit, Failure, RunArgs, RunReport, complain, report_page};
 use crate::{
+    entropy::branch::Branch,
     invariant::{self, Evidence},
     record::Records,
     run_folder::{Earlier, FileRows, Placed, RunEnd, RunFolder, RunInfo},
@@ -17,22 +18,29 @@ pub struct Session<'a> {
     args: &'a RunArgs,
     /// The scenario to run, with nothing left to draw.
     pub scenario: Scenario,
+    /// The times from which everything random is drawn anew.
+    branches: &'a [Branch],
     /// The folder that the run will be written to.
     pub folder: RunFolder,
 }
 
 impl<'a> Session<'a> {
-    /// Reads the scenario, draws what it leaves to the seed, and prepares the folder of a run in `world`. An earlier run in
-    /// its place is treated as `earlier` says, unless the options force its replacement.
+    /// Reads the scenario, draws what it leaves to the seed and these branches, and prepares the folder of a run in `world`. An earlier
+    /// run in its place is treated as `earlier` says, unless the options force its replacement.
     ///
     /// # Errors
     /// The scenario is not valid, or the folder cannot be written. Both are found before the run starts.
-    pub fn open(args: &'a RunArgs, world: &'static str, earlier: Earlier) -> Result<Self, Failure> {
+    pub fn open(
+        args: &'a RunArgs,
+        branches: &'a [Branch],
+        world: &'static str,
+        earlier: Earlier,
+    ) -> Result<Self, Failure> {
         let scenario = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
         for warning in scenario.warnings() {
             complain(&format!("warning: {warning}"));
         }
-        let explicit = scenario.explicit(args.seed);
+        let explicit = scenario.explicit_with(args.seed, branches);
         // The faults that the seed draws come behind those of the file.
         let drawn = &explicit.faults[scenario.faults.len()..];
         if !drawn.is_empty() {
@@ -53,7 +61,7 @@ impl<'a> Session<'a> {
                 folder.place().path().visible()
             ));
         }
-        Ok(Self { args, scenario: explicit, folder })
+        Ok(Self { args, scenario: explicit, branches, folder })
     }
 
     /// Measures `records`, which were recorded while load was offered for `duration`, writes the run folder, checks the
@@ -75,7 +83,8 @@ impl<'a> Session<'a> {
         let asked = self.folder.place().path().to_owned();
         let written = self.folder.write(&self.scenario, info, records, duration).map_err(Failure::run_failed)?;
         let seed = self.args.seed;
-        let evidence = Evidence { scenario: &self.scenario, seed, duration, late, rows: records };
+        let evidence =
+            Evidence { scenario: &self.scenario, seed, branches: self.branches, duration, late, rows: records };
         // What was under way when a run was stopped has no end on record, which no invariant could hold for.
         let violations = if info.stopped.is_some() { Vec::new() } else { invariant::check(&evidence) };
         // Where the same seed does not give the same bytes, as after a stop by the clock, a digest would mean nothing.
@@ -103,7 +112,14 @@ impl<'a> Session<'a> {
         let place = &written.placed.place;
         let violations = FileRows::read(place, |rows| {
             let seed = self.args.seed;
-            invariant::check(&Evidence { scenario: &self.scenario, seed, duration: end.duration, late: None, rows })
+            invariant::check(&Evidence {
+                scenario: &self.scenario,
+                seed,
+                branches: self.branches,
+                duration: end.duration,
+                late: None,
+                rows,
+            })
         });
         let violations = violations.map_err(Failure::run_failed)?;
         let report =

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use rand_chacha::ChaCha8Rng;
-
-use crate::entropy::unit;
+use crate::entropy::{RandomStream, unit};
 
 // The defaults of the document.
 const INITIAL: Duration = Duration::from_secs(1);
@@ -14,14 +12,14 @@ const MAX: Duration = Duration::from_secs(120);
 
 /// Waits that grow. Each counts from the start of an attempt, as in the document: a slow failure is not punished twice.
 pub(super) struct Backoff {
-    rng: ChaCha8Rng,
+    rng: RandomStream,
     /// The present wait, before jitter.
     wait: Duration,
 }
 
 impl Backoff {
     /// Returns waits whose jitter is drawn from `rng`.
-    pub(super) fn new(rng: ChaCha8Rng) -> Self {
+    pub(super) fn new(rng: RandomStream) -> Self {
         Self { rng, wait: INITIAL }
     }
 

@@ -9,11 +9,10 @@ mod round_robin;
 use std::time::Duration;
 
 use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
 use crate::{
     client::settings::Balancing,
-    entropy::{Entropy, unit},
+    entropy::{Entropy, RandomStream, unit},
     policy::{Draw, Servers},
     record::AttemptId,
     time::Instant,
@@ -62,7 +61,7 @@ pub(super) struct PickContext {
     entropy: Entropy,
     attempt: AttemptId,
     /// Created at the first draw, as most algorithms draw nothing.
-    rng: Option<ChaCha8Rng>,
+    rng: Option<RandomStream>,
 }
 
 impl PickContext {
@@ -76,7 +75,7 @@ impl PickContext {
         (self.rng().next_u64() % count as u64) as usize
     }
 
-    fn rng(&mut self) -> &mut ChaCha8Rng {
+    fn rng(&mut self) -> &mut RandomStream {
         let AttemptId { request, number } = self.attempt;
         self.rng.get_or_insert_with(|| self.entropy.stream_of("balancer.pick", &[request, number.into()]))
     }

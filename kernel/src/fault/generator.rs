@@ -121,6 +121,28 @@ impl FaultGenerator {
         if self.overlap { faults } else { one_after_the_other(faults) }
     }
 
+    /// Returns those of `faults` that have begun by `branch`, and in the rest of the run as many of the `later` ones as it may have. They were
+    /// drawn for a whole run; their starts are spread over the rest of it.
+    pub(crate) fn anew(
+        &self,
+        mut faults: Vec<Fault>,
+        later: Vec<Fault>,
+        branch: Duration,
+        run: Duration,
+    ) -> Vec<Fault> {
+        faults.retain(|fault| fault.at <= branch);
+        let room = self.faults_max.saturating_sub(faults.len());
+        let rest = run.saturating_sub(branch);
+        let moved = later.into_iter().take(room).map(|fault| {
+            let share = fault.at.as_secs_f64() / run.as_secs_f64();
+            // Rounded up, as what begins at the branch has begun.
+            let at = millis((branch + rest.mul_f64(share)).as_secs_f64()) + Duration::from_millis(1);
+            Fault { at: at.min(run), ..fault }
+        });
+        faults.extend(moved);
+        if self.overlap { faults } else { one_after_the_other(faults) }
+    }
+
     /// Gives some of the faults keys that random faults do not have otherwise, and repeats some.
     fn vary(&self, faults: &mut Vec<Fault>, run: Duration, rng: &mut impl Rng) {
         for index in 0..faults.len() {

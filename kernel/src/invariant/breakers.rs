@@ -158,6 +158,7 @@ mod tests {
         let evidence = Evidence {
             scenario: &scenario,
             seed: 1,
+            branches: &[],
             duration: scenario.duration,
             late: Some(std::time::Duration::ZERO),
             rows: &records,

@@ -1,9 +1,8 @@
 //! Losses in bursts: the model of Gilbert and Elliott, which `tc netem` has as `loss gemodel`.
 
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::entropy::unit;
+use crate::entropy::{RandomStream, unit};
 
 /// A link that is in one of two states at each segment: in a burst of losses, or outside of one. All four are probabilities.
 ///
@@ -44,13 +43,13 @@ pub(super) struct LossChain {
     fault: u64,
     burst: BurstLoss,
     in_burst: bool,
-    rng: ChaCha8Rng,
+    rng: RandomStream,
 }
 
 impl LossChain {
     /// Creates the state for the fault of this number, drawn as it is in the long run: a connection that is made while the fault lasts
     /// does not begin outside of a burst.
-    pub(super) fn new(fault: u64, burst: BurstLoss, mut rng: ChaCha8Rng) -> Self {
+    pub(super) fn new(fault: u64, burst: BurstLoss, mut rng: RandomStream) -> Self {
         let in_burst = unit(&mut rng) < burst.share_in_burst();
         Self { fault, burst, in_burst, rng }
     }

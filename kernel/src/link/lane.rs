@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use rand_chacha::ChaCha8Rng;
 
 use super::{
     Link, PartialShape,
@@ -18,7 +17,7 @@ use super::{
     shape::{Shape, Way},
     stream::{Connection, Effect, bursts},
 };
-use crate::{time::Instant, world::Sleep};
+use crate::{entropy::RandomStream, time::Instant, world::Sleep};
 
 /// Largest piece of data that is lost or paced as one: a full segment on the loopback device, whose MTU is 64 KiB.
 const SEGMENT_BYTES: usize = 64 * 1024;
@@ -30,7 +29,7 @@ const SEGMENT_BYTES: usize = 64 * 1024;
 pub(super) struct Lane {
     way: Way,
     connection: Arc<Connection>,
-    rng: ChaCha8Rng,
+    rng: RandomStream,
     /// The states of the faults that lose segments in bursts.
     chains: Vec<LossChain>,
     queue: VecDeque<Segment>,
@@ -87,7 +86,7 @@ impl Payload {
 
 impl Lane {
     /// Creates an empty lane of `connection` in the direction `way`, which draws delays and losses from `rng`.
-    pub(super) fn new(connection: Arc<Connection>, way: Way, rng: ChaCha8Rng) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, way: Way, rng: RandomStream) -> Self {
         Self {
             way,
             connection,

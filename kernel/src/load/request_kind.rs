@@ -138,7 +138,7 @@ impl Mix {
     /// Returns the index of the kind of request `id`, which depends on nothing but the seed and the id.
     pub(crate) fn kind_of(&self, entropy: Entropy, id: u64) -> Option<usize> {
         let all = *self.sums.last()?;
-        let drawn = unit(&mut entropy.stream_of("load.request", &[id])) * all;
+        let drawn = unit(&mut entropy.constant_stream_of("load.request", &[id])) * all;
         // The product may be rounded up to the sum itself.
         Some(self.sums.partition_point(|sum| *sum <= drawn).min(self.sums.len() - 1))
     }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use rand_chacha::ChaCha8Rng;
-
 use super::{Trace, profile::Profile};
 use crate::{
-    entropy::{Entropy, unit},
+    entropy::{Entropy, TimedStream, unit},
     load::settings::{Arrivals, Load},
     time::Instant,
 };
@@ -27,7 +25,7 @@ pub struct Schedule {
     end: Duration,
     arrivals: Arrivals,
     trace: Option<Trace>,
-    rng: ChaCha8Rng,
+    rng: TimedStream,
     /// The index of the rate's segment that the last arrival was in.
     segment: usize,
     /// Number of arrivals so far.
@@ -46,7 +44,7 @@ impl Schedule {
             end: duration,
             arrivals: settings.arrivals,
             trace: settings.trace_us.clone(),
-            rng: entropy.stream("load.arrivals"),
+            rng: entropy.timed_stream_of("load.arrivals", &[]),
             segment: 0,
             count: 0,
             passed: 0.0,
@@ -61,7 +59,7 @@ impl Schedule {
             Arrivals::Poisson => self.next_poisson(),
             Arrivals::Trace => return self.trace.as_ref()?.get(self.count),
         };
-        seconds.map(|seconds| Duration::from_nanos((seconds * 1e9).round() as u64))
+        seconds.map(nanos)
     }
 
     /// Returns the time at which the integral of the rate is the number of arrivals so far. While the rate is 0 there is no arrival,
@@ -82,8 +80,10 @@ impl Schedule {
     /// Returns the time after which the integral of the rate has grown by an exponential variable of mean 1: a Poisson process
     /// whose rate changes, by the time-rescaling theorem.
     fn next_poisson(&mut self) -> Option<f64> {
+        // The time to the next arrival belongs to the last one.
+        let last = Instant::START + nanos(self.elapsed);
         // 1 - u is never 0, so the logarithm is finite.
-        let mut rest = -(1.0 - unit(&mut self.rng)).ln();
+        let mut rest = -(1.0 - unit(self.rng.at(last))).ln();
         loop {
             let segment = self.rate.segments().get(self.segment)?;
             match segment.time_after(self.elapsed, rest) {
@@ -97,6 +97,11 @@ impl Schedule {
             self.segment += 1;
         }
     }
+}
+
+/// Returns a time in seconds, rounded to a nanosecond.
+fn nanos(seconds: f64) -> Duration {
+    Duration::from_nanos((seconds * 1e9).round() as u64)
 }
 
 impl Iterator for Schedule {

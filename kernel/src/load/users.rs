@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use rand_chacha::ChaCha8Rng;
-
 use super::{
     profile::Profile,
     settings::{Load, ThinkTime},
 };
 use crate::{
-    entropy::{Entropy, unit},
+    entropy::{Entropy, TimedStream, unit},
     time::Instant,
 };
 
@@ -20,7 +18,7 @@ pub(crate) struct User {
     stays: Vec<(Instant, Instant)>,
     think_time: Duration,
     distribution: ThinkTime,
-    rng: ChaCha8Rng,
+    rng: TimedStream,
 }
 
 impl User {
@@ -33,7 +31,7 @@ impl User {
             stays: stays(&profile, number, duration),
             think_time: load.think_time.unwrap_or_default(),
             distribution: load.think_time_distribution.unwrap_or(ThinkTime::Constant),
-            rng: entropy.stream_of("load.think", &[number]),
+            rng: entropy.timed_stream_of("load.think", &[number]),
         });
         users.filter(|user| !user.stays.is_empty()).collect()
     }
@@ -45,17 +43,17 @@ impl User {
 
     /// Returns when the call after one that ended at `done` is due; `None` if the user makes no other.
     pub(crate) fn next(&mut self, done: Instant) -> Option<Instant> {
-        let due = done + self.think();
+        let due = done + self.think(done);
         let stay = self.stays.iter().find(|(_, end)| due < *end)?;
         Some(due.max(stay.0))
     }
 
-    /// Draws how long the user thinks.
-    fn think(&mut self) -> Duration {
+    /// Draws how long the user thinks after a call that ended at `done`.
+    fn think(&mut self, done: Instant) -> Duration {
         match self.distribution {
             ThinkTime::Constant => self.think_time,
             // 1 - u is never 0, so the logarithm is finite.
-            ThinkTime::Exponential => self.think_time.mul_f64(-(1.0 - unit(&mut self.rng)).ln()),
+            ThinkTime::Exponential => self.think_time.mul_f64(-(1.0 - unit(self.rng.at(done))).ln()),
         }
     }
 }

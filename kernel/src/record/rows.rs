@@ -317,4 +317,6 @@ pub enum Event {
     TransientFailure,
     /// client: the connection to `target` is gone.
     Idle,
+    /// server or load: code of an app reached the state that it names in `cause`, for the first time in its process.
+    Reached,
 }

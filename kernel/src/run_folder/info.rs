@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
+use crate::entropy::branch::Branch;
+
 /// The version of the format of `run.json`, raised when a field changes its meaning or is removed.
 pub const SCHEMA: u32 = 1;
 
@@ -18,6 +20,9 @@ pub struct RunInfo {
     pub world: String,
     /// The root seed.
     pub seed: u64,
+    /// The times from which everything random was drawn anew, each with its salt; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<Branch>,
     /// The version of the program that wrote the folder.
     pub version: String,
     /// The calibration that a simulated run used.
@@ -62,6 +67,7 @@ impl RunInfo {
             schema: SCHEMA,
             world: world.to_owned(),
             seed,
+            branches: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             calibration: None,
             host: None,

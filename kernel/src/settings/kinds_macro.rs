@@ -68,7 +68,9 @@ macro_rules! kinds {
         }
 
         #[doc = concat!("The kind of a [`", stringify!($name), "`], without its settings.")]
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray, strum::IntoStaticStr)]
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray, strum::IntoStaticStr,
+        )]
         pub enum $name_only {
             $( $(#[doc = $variant_doc])* #[strum(serialize = $variant_name)] $variant, )*
         }

@@ -95,7 +95,7 @@ impl<T: Clone> Groups<T> {
 
     fn of_request(&self, entropy: Entropy, id: u64) -> &T {
         let kind = self.mix.kind_of(entropy, id).unwrap_or(0);
-        any(&self.groups[kind], &mut entropy.stream_of("load.input", &[id]))
+        any(&self.groups[kind], &mut entropy.constant_stream_of("load.input", &[id]))
     }
 }
 

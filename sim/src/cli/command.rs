@@ -10,6 +10,7 @@ use kernel::{
         help::{NO_VERDICT, RUN_FAILED, VERDICT, WRONG_INPUT},
         help_sections,
     },
+    entropy::branch::Branch,
     scenario::duration,
 };
 
@@ -68,6 +69,11 @@ pub(crate) struct RunOptions {
     /// A calibration: the service times and delays of a host, as `real calibrate` writes them; built in unless given.
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Option<PathBuf>,
+
+    /// Draws everything random anew from a time on, such as 1.25s:77, with a salt; may be repeated. A finding of `sim hunt --guided` has
+    /// some.
+    #[arg(long = "branch", value_name = "TIME:SALT", conflicts_with_all = ["seeds", "vary"])]
+    pub(crate) branches: Vec<Branch>,
 
     /// The real time after which a run is stopped; what it has recorded is kept. Runs of other commands have an hour.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time_limit)]

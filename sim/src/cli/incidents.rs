@@ -145,7 +145,8 @@ fn results(set_run: &SetRun) -> Result<Vec<Call>, SimulationError> {
     let name = format!("run {} of the set", set_run.run);
     let scenario =
         Scenario::parse(&name, &set_run.scenario, &[]).expect("a drawn scenario is valid: a test draws all kinds");
-    let plan = Plan { scenario, seed: set_run.seed, calibration: Calibration::default(), app: None };
+    let plan =
+        Plan { scenario, seed: set_run.seed, branches: Vec::new(), calibration: Calibration::default(), app: None };
     let completed = crate::run(&plan, &AtomicU64::new(0))?;
     let mut calls: Vec<Call> = completed.records.requests.iter().map(Call::from).collect();
     calls.sort_by_key(|call| call.end_us);

@@ -12,6 +12,7 @@ use crate::{
 use clap::Args;
 use kernel::{
     cli::{Exit, Failure, print, progress},
+    entropy::branch::Branch,
     input,
     json::pretty,
     run_folder::{OsFiles, RUN, RunInfo, SCENARIO, SingleFile},
@@ -31,6 +32,10 @@ pub(crate) struct ShrinkArgs {
     /// The seed with which it fails [default: that of the run, or 0].
     #[arg(long)]
     seed: Option<u64>,
+
+    /// The branches with which it fails, as `sim run` takes them [default: those of the run].
+    #[arg(long = "branch", value_name = "TIME:SALT")]
+    branches: Vec<Branch>,
 
     #[command(flatten)]
     conditions: Conditions,
@@ -54,15 +59,16 @@ pub(crate) struct ShrinkArgs {
 
 /// Minimises the scenario, and writes the result.
 pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
-    let (path, seed) = scenario_and_seed(args)?;
+    let (path, seed, branches) = scenario_and_draws(args)?;
     let calibration = args.conditions.calibration()?;
-    let scenario = Scenario::load(&path, &args.conditions.overrides).map_err(Failure::wrong_input)?.explicit(seed);
+    let scenario = Scenario::load(&path, &args.conditions.overrides).map_err(Failure::wrong_input)?;
+    let scenario = scenario.explicit_with(seed, &branches);
     let out = args.out.clone();
     let out = out.unwrap_or_else(|| PathBuf::from(format!("runs/{}/shrunk-seed{seed}.toml", scenario.name)));
     let output = SingleFile { path: &out, comment: "# ", force: args.force };
     // Before the search, which may take minutes.
     output.prepare(&OsFiles).map_err(Failure::wrong_input)?;
-    let plan = Plan { scenario: scenario.clone(), seed, calibration, app: app() };
+    let plan = Plan { scenario: scenario.clone(), seed, branches, calibration, app: app() };
     let bar = progress::spinner("{spinner} {pos} runs, {msg} left");
     let reduced = reduce_keeping(&plan, &args.keep, &mut |trials, left| {
         bar.set_position(trials);
@@ -74,7 +80,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
         ReductionError::Simulation(error) => failed(error),
     })?;
 
-    let replay = command(None, &out, seed, args.conditions.times.as_deref());
+    let replay = command(None, &out, plan.draws(), args.conditions.times.as_deref());
     let lines = removed(&scenario, &reduced);
     output.write(&OsFiles, &file(&plan, &reduced, &lines, &replay)).map_err(Failure::run_failed)?;
     let text = if args.json {
@@ -86,16 +92,18 @@ pub(crate) fn run(args: &ShrinkArgs) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
-/// Returns the scenario's file and the seed: those of the run, if a run folder is given.
-fn scenario_and_seed(args: &ShrinkArgs) -> Result<(PathBuf, u64), Failure> {
+/// Returns the scenario's file, the seed and the branches: those of the run, if a run folder is given.
+fn scenario_and_draws(args: &ShrinkArgs) -> Result<(PathBuf, u64, Vec<Branch>), Failure> {
     let folder = &args.scenario;
     if !folder.is_dir() {
-        return Ok((folder.clone(), args.seed.unwrap_or_default()));
+        return Ok((folder.clone(), args.seed.unwrap_or_default(), args.branches.clone()));
     }
     let info = read_run_info(&folder.join(RUN)).map_err(|error| {
         Failure::wrong_input(format!("{} is no run folder: {}: {error}", folder.visible(), folder.join(RUN).visible()))
     })?;
-    Ok((folder.join(SCENARIO), args.seed.unwrap_or(info.seed)))
+    // Those of the run go with its seed.
+    let own = if args.seed.is_none() && args.branches.is_empty() { info.branches } else { args.branches.clone() };
+    Ok((folder.join(SCENARIO), args.seed.unwrap_or(info.seed), own))
 }
 
 fn read_run_info(path: &Path) -> Result<RunInfo, io::Error> {

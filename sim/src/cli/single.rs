@@ -13,14 +13,21 @@ use crate::cli::{app, command::RunOptions, failed, interrupt, metrics::MetricsFi
 /// Runs the scenario, writes its folder, and prints its report.
 pub(crate) fn run(options: &RunOptions, calibration: Calibration) -> Result<Exit, Failure> {
     let RunOptions { run: args, calibration: calibration_file, time_limit, metrics, .. } = options;
-    let session = Session::open(args, WORLD, Earlier::Replace)?;
+    let session = Session::open(args, &options.branches, WORLD, Earlier::Replace)?;
     metrics.check(session.scenario.duration)?;
     let file = metrics.file.as_deref().map(|file| MetricsFile::create(file, args.force)).transpose()?;
     let mut info = RunInfo::new(WORLD, args.seed);
+    info.branches.clone_from(&options.branches);
     info.calibration = Some(calibration.info());
 
     crate::stop_when(interrupt::flag().map_err(Failure::run_failed)?);
-    let plan = Plan { scenario: session.scenario.clone(), seed: args.seed, calibration, app: app() };
+    let plan = Plan {
+        scenario: session.scenario.clone(),
+        seed: args.seed,
+        branches: options.branches.clone(),
+        calibration,
+        app: app(),
+    };
     let duration = plan.scenario.duration;
     let late = plan.calibration.timers_late_max();
     let now = AtomicU64::new(0);
@@ -38,7 +45,7 @@ pub(crate) fn run(options: &RunOptions, calibration: Calibration) -> Result<Exit
     let (so_far, written) = so_far.map_err(failed)?;
     let offered = so_far.offered(duration);
     let RunSoFar { run: CompletedRun { records, .. }, stopped } = so_far;
-    let replay = replay(args, calibration_file.as_deref());
+    let replay = replay(args, &options.branches, calibration_file.as_deref());
     let Some(stopped) = stopped else {
         let exit = session.conclude(&info, &records, offered, late, replay)?;
         return written.unwrap_or(Ok(())).map(|()| exit);

@@ -42,7 +42,7 @@ const fn us(count: u64) -> Duration {
 fn on_simulation_thread<T: Send>(test: impl FnOnce(&Runtime) -> T + Send) -> T {
     thread::scope(|scope| {
         let simulation = scope.spawn(|| {
-            let _interposed = Interposed::enter(1);
+            let _interposed = Interposed::enter(1, &[]);
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             test(&runtime)
         });

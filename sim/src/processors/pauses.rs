@@ -2,8 +2,11 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use kernel::{distribution::Distribution, entropy::unit, time::Instant};
-use rand_chacha::ChaCha8Rng;
+use kernel::{
+    distribution::Distribution,
+    entropy::{RandomStream, unit},
+    time::Instant,
+};
 use serde::Deserialize;
 
 /// How often a machine pauses, and for how long.
@@ -23,14 +26,14 @@ pub(crate) const PAUSES_PER_SECOND_MAX: f64 = 1_000.0;
 #[derive(Debug)]
 pub(super) struct Pauses {
     /// `None` if the machine has no pauses.
-    times: Option<(PauseTimes, ChaCha8Rng)>,
+    times: Option<(PauseTimes, RandomStream)>,
     /// Pauses that are not over yet, as far as they were asked for.
     known: VecDeque<(Instant, Instant)>,
 }
 
 impl Pauses {
     /// Draws pauses from `rng`; none at all without times.
-    pub(super) fn new(times: Option<PauseTimes>, rng: ChaCha8Rng) -> Self {
+    pub(super) fn new(times: Option<PauseTimes>, rng: RandomStream) -> Self {
         let times = times.filter(|times| times.per_second > 0.0).map(|times| (times, rng));
         Self { times, known: VecDeque::new() }
     }

@@ -109,7 +109,7 @@ impl Goal {
                 return Ok((Some(Self::Stopped(stop)), Coverage::default()));
             }
         };
-        let coverage = Coverage::of_run(&plan.scenario, &completed.records);
+        let coverage = Coverage::of_run(&plan.scenario, plan.seed, &completed.records);
         Ok((Self::of_completed(&completed, plan), coverage))
     }
 

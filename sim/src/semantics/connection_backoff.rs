@@ -8,7 +8,9 @@ fn connecting_s(seed: u64) -> Vec<f64> {
         [[fault]]\nat = '1s'\nkind = 'crash'\ntarget = 'server-1'";
     let scenario = Scenario::parse("backoff.toml", scenario, &[]).unwrap();
     let records =
-        run(&Plan { scenario, seed, calibration: calibration(), app: None }, &Default::default()).unwrap().records;
+        run(&Plan { scenario, seed, branches: Vec::new(), calibration: calibration(), app: None }, &Default::default())
+            .unwrap()
+            .records;
     let connecting = events(&records, Event::Connecting).filter(|row| row.target.as_deref() == Some("server-1"));
     connecting.map(|row| row.at_us as f64 / 1e6).collect()
 }

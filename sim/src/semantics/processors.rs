@@ -151,7 +151,7 @@ where
     let bounds = Bounds::default();
     let outcome = Arc::new(Mutex::new(None));
     let result = outcome.clone();
-    let clock = on_own_thread(1, (bounds.limits.real_time, &bounds.watch), || {
+    let clock = on_own_thread((1, &[]), (bounds.limits.real_time, &bounds.watch), || {
         let simulation = Simulation::new(1, 1, &calibration, &software, bounds.clone(), |hosts| {
             let client = client(hosts);
             async move {

@@ -80,7 +80,13 @@ fn every_scenario_repeats_with_every_seed() {
 }
 
 fn plan(name: &str, seed: u64) -> Plan {
-    Plan { scenario: simulated::scenario(name), seed, calibration: Calibration::default(), app: None }
+    Plan {
+        scenario: simulated::scenario(name),
+        seed,
+        branches: Vec::new(),
+        calibration: Calibration::default(),
+        app: None,
+    }
 }
 
 fn run(plan: &Plan) -> CompletedRun {

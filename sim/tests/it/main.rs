@@ -6,6 +6,7 @@ mod adaptive;
 mod app;
 mod authoring;
 mod backend;
+mod branches;
 #[cfg(feature = "canaries")]
 mod bugs;
 mod changes;

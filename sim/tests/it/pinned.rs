@@ -60,7 +60,7 @@ fn load(file: &str, overrides: &[String]) -> Scenario {
 
 /// The digest of a run. A calibration that has no times for the workload is a row, too: its words are not pinned.
 fn digest(scenario: Scenario, seed: u64, calibration: &Calibration) -> String {
-    let plan = Plan { scenario, seed, calibration: calibration.clone(), app: None };
+    let plan = Plan { scenario, seed, branches: Vec::new(), calibration: calibration.clone(), app: None };
     match sim::run(&plan, &AtomicU64::new(0)) {
         Ok(played) => played.records.digest(),
         Err(SimulationError::NotCalibrated { .. }) => "not calibrated".to_owned(),

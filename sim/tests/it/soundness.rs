@@ -22,7 +22,14 @@ pub(crate) fn check(run: &SimulatedRun) {
 fn violations(run: &SimulatedRun, records: &Records) -> Vec<Violation> {
     let SimulatedRun { scenario, seed, .. } = run;
     let late = Some(Duration::ZERO);
-    invariant::check(&Evidence { scenario, seed: *seed, duration: scenario.duration, late, rows: records })
+    invariant::check(&Evidence {
+        scenario,
+        seed: *seed,
+        branches: &[],
+        duration: scenario.duration,
+        late,
+        rows: records,
+    })
 }
 
 /// Manipulates the records of `run`, and returns the violations in them.
@@ -114,7 +121,7 @@ fn an_interrupted_run_may_lack_the_rest_of_its_requests_and_none_before() {
     let SimulatedRun { scenario, seed, .. } = &run;
     let half = scenario.duration / 2;
     let violations = |records: &Records| {
-        invariant::check(&Evidence { scenario, seed: *seed, duration: half, late: None, rows: records })
+        invariant::check(&Evidence { scenario, seed: *seed, branches: &[], duration: half, late: None, rows: records })
     };
     let mut records = run.records.clone();
     let kept = records.requests.len() as u64 / 2;
@@ -368,7 +375,8 @@ fn in_real_time_instants_are_not_compared() {
     (row.done_us, row.latency_us) = (row.done_us.map(|at| at + late_us), row.latency_us.map(|took| took + late_us));
     let SimulatedRun { scenario, seed, .. } = &run;
     let violated = |late| {
-        let evidence = Evidence { scenario, seed: *seed, duration: scenario.duration, late, rows: &records };
+        let evidence =
+            Evidence { scenario, seed: *seed, branches: &[], duration: scenario.duration, late, rows: &records };
         invariant::check(&evidence).into_iter().map(|violation| violation.invariant).collect::<Vec<_>>()
     };
     assert_eq!(violated(None), []);

@@ -32,7 +32,7 @@ timeout = "200ms"
 
 fn plan(seed: u64, settings: &[String], calibration: &Calibration) -> Plan {
     let scenario = Scenario::parse("ties.toml", STAGE, settings).unwrap_or_else(|error| panic!("{error}"));
-    Plan { scenario: scenario.explicit(seed), seed, calibration: calibration.clone(), app: None }
+    Plan { scenario: scenario.explicit(seed), seed, branches: Vec::new(), calibration: calibration.clone(), app: None }
 }
 
 /// Plays `plan`, which must come to its end without a violated invariant.

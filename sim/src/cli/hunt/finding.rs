@@ -73,8 +73,8 @@ pub(super) fn overview<'a>(
             failure: finding.goal.to_string(),
             settings: finding.settings.clone(),
             faults: finding.scenario.faults.iter().map(ToString::to_string).collect(),
-            replay: command(None, &file, finding.seed, calibration),
-            shrink: command(Some("shrink"), &file, finding.seed, calibration),
+            replay: command(None, &file, (finding.seed, &[]), calibration),
+            shrink: command(Some("shrink"), &file, (finding.seed, &[]), calibration),
             file,
         })
     });
@@ -97,8 +97,8 @@ pub(super) fn report(hunt: &Hunt<'_>, finding: &Finding, played: &Played) -> Res
     let Finding { seed, settings, scenario, goal } = finding;
     let place = write(hunt, *seed, scenario)?;
     let calibration = hunt.args.conditions.times.as_deref();
-    let replay = command(None, &place, *seed, calibration);
-    let shrink = command(Some("shrink"), &place, *seed, calibration);
+    let replay = command(None, &place, (*seed, &[]), calibration);
+    let shrink = command(Some("shrink"), &place, (*seed, &[]), calibration);
     let mut text =
         format!("FOUND  {} (sim, seed {seed}) after {} runs{}: {goal}\n\n", scenario.name, played.runs, played.note());
     settings.iter().for_each(|setting| text += &format!("  {setting}\n"));

@@ -132,7 +132,7 @@ impl Hunt<'_> {
 
     fn run(&self, seed: u64, coverage: &Mutex<CoverageTally>) -> Result<Option<Finding>, Failure> {
         let (settings, scenario) = self.draw(seed)?;
-        let plan = Plan { scenario, seed, calibration: self.calibration.clone(), app: app() };
+        let plan = Plan { scenario, seed, branches: Vec::new(), calibration: self.calibration.clone(), app: app() };
         if self.args.keep {
             finding::write(self, seed, &plan.scenario)?;
         }

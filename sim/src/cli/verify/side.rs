@@ -70,7 +70,13 @@ pub(crate) struct SideArgs {
 /// Simulates the run and answers the questions.
 pub(crate) fn run(args: &SideArgs) -> Result<Exit, Failure> {
     let scenario = Scenario::load(&args.scenario, &args.conditions.overrides).map_err(Failure::wrong_input)?;
-    let plan = Plan { scenario, seed: args.seed, calibration: args.conditions.calibration()?, app: app() };
+    let plan = Plan {
+        scenario,
+        seed: args.seed,
+        branches: Vec::new(),
+        calibration: args.conditions.calibration()?,
+        app: app(),
+    };
     #[cfg(feature = "canaries")]
     if let Some(canary) = args.canary {
         crate::canary::plant(canary);
