@@ -1,5 +1,10 @@
 //! Bugs planted on purpose, to check that the invariants find them and that a failing scenario can be minimised. They exist
 //! only in builds with the feature `canaries`; `planted!` marks their places in the code.
+//!
+//! A bug may be rare: it shows only while everything holds that it [needs](Need), at its place in the code. Searches for failures are compared by
+//! how many runs they take to find rare bugs.
+
+mod need;
 
 use std::sync::OnceLock;
 
@@ -56,18 +61,21 @@ pub enum Bug {
     WrongAnswer,
 }
 
-static PLANTED: OnceLock<Bug> = OnceLock::new();
+pub use need::Need;
+pub(crate) use need::observe;
 
-/// Plants `bug`, for all runs of this process.
+static PLANTED: OnceLock<(Bug, Vec<Need>)> = OnceLock::new();
+
+/// Plants `bug`, for all runs of this process. It shows only while all that it `needs` holds.
 ///
 /// # Panics
 ///
 /// Panics if a bug is planted already.
-pub fn plant(bug: Bug) {
-    PLANTED.set(bug).expect("one bug a process");
+pub fn plant(bug: Bug, needs: Vec<Need>) {
+    PLANTED.set((bug, needs)).expect("one bug a process");
 }
 
-/// Returns true if `bug` is planted in this process.
+/// Returns true if `bug` is planted in this process, and all that it needs holds in the run of this thread.
 pub(crate) fn is_planted(bug: Bug) -> bool {
-    PLANTED.get() == Some(&bug)
+    PLANTED.get().is_some_and(|(planted, needs)| *planted == bug && needs.iter().all(|need| need.holds()))
 }

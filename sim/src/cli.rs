@@ -72,7 +72,7 @@ pub fn main(app: impl Into<Option<App>>) -> ExitCode {
 fn run(options: &Options) -> Result<Exit, Failure> {
     #[cfg(feature = "canaries")]
     if let Some(bug) = options.bug {
-        kernel::bug::plant(bug);
+        kernel::bug::plant(bug, options.needs.clone());
     }
     match &options.command {
         Command::Run(options) => run_scenario(options),

@@ -26,6 +26,7 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod gate;
+pub mod guided;
 mod hold;
 mod host;
 mod host_id;

@@ -133,7 +133,7 @@ mod tests {
         let load = Load { think_time_distribution: Some(ThinkTime::Exponential), ..load(2, &[]) };
         let times = |user: usize, seed| {
             let mut user = User::all(&load, Duration::from_secs(9), Entropy::new(seed)).remove(user);
-            (0..10_000).map(|_| user.think()).collect::<Vec<_>>()
+            (0..10_000).map(|_| user.think(Instant::START)).collect::<Vec<_>>()
         };
         let all = times(0, 7);
         let mean = all.iter().sum::<Duration>().as_secs_f64() / 10_000.0;

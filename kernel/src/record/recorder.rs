@@ -179,6 +179,8 @@ impl EventBuilder<'_> {
 
     /// Records the event.
     pub fn record(self) {
+        #[cfg(feature = "canaries")]
+        crate::bug::observe(&self.row);
         self.recorder.sink.take(Row::Event(self.row));
     }
 }

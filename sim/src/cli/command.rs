@@ -53,6 +53,11 @@ pub(crate) struct Options {
     #[arg(long, global = true)]
     pub(crate) bug: Option<kernel::bug::Bug>,
 
+    /// Makes the bug rare: it shows only while this holds; may be repeated.
+    #[cfg(feature = "canaries")]
+    #[arg(long = "need", global = true)]
+    pub(crate) needs: Vec<kernel::bug::Need>,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &HuntArgs) -> Result<Exit, Failure> {
     }
     let Some(finding) = finding else {
         let head = format!("NONE  {} (sim, from seed {}):", base.name, args.from_seed);
-        let coverage = played.coverage.text();
+        let coverage = played.coverage.text() + &played.guidance();
         cli::print(&format!("{head} no failure in {} runs{}\n\n{coverage}", played.runs, played.note()));
         return Ok(Exit::Passed);
     };

@@ -4,7 +4,6 @@ use std::{fmt, sync::atomic::AtomicU64};
 
 use kernel::{
     cli::Exit,
-    coverage::Coverage,
     invariant::Invariant,
     measure::{CheckedExpectation, Verdict},
     scenario::Expectation,
@@ -93,24 +92,19 @@ impl Goal {
     /// Returns an error if the input is wrong: the workload's pictures cannot be read, or the calibration does not have the
     /// workload.
     pub fn find(plan: &Plan) -> Result<Option<Self>, SimulationError> {
-        Self::find_with_coverage(plan).map(|(goal, _)| goal)
+        Self::find_and_run(plan).map(|(goal, _)| goal)
     }
 
-    /// Does the same, and returns the states that the run reached, too; none if it did not come to its end.
+    /// Does the same, and returns the run, too, if it came to its end.
     ///
     /// # Errors
     ///
     /// Returns an error if the input is wrong, as [`find`](Self::find) does.
-    pub fn find_with_coverage(plan: &Plan) -> Result<(Option<Self>, Coverage), SimulationError> {
-        let completed = match run(plan, &AtomicU64::new(0)) {
-            Ok(completed) => completed,
-            Err(error) => {
-                let stop = Stop::from_error(&error).ok_or(error)?;
-                return Ok((Some(Self::Stopped(stop)), Coverage::default()));
-            }
-        };
-        let coverage = Coverage::of_run(&plan.scenario, plan.seed, &completed.records);
-        Ok((Self::of_completed(&completed, plan), coverage))
+    pub fn find_and_run(plan: &Plan) -> Result<(Option<Self>, Option<CompletedRun>), SimulationError> {
+        match run(plan, &AtomicU64::new(0)) {
+            Ok(completed) => Ok((Self::of_completed(&completed, plan), Some(completed))),
+            Err(error) => Ok((Some(Self::Stopped(Stop::from_error(&error).ok_or(error)?)), None)),
+        }
     }
 
     /// Returns the first failure of a run that came to its end.

@@ -41,6 +41,11 @@ pub(crate) struct HuntArgs {
     #[arg(long, requires = "policies")]
     pub(super) adaptive: bool,
 
+    /// Learns from what runs reach: goes on from the times at which a run was in a situation that no run was in before, with everything drawn
+    /// anew from there.
+    #[arg(long)]
+    pub(super) guided: bool,
+
     #[command(flatten)]
     pub(super) conditions: Conditions,
 
