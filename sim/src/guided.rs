@@ -156,3 +156,90 @@ impl GuidedSearch {
         self.known.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kernel::{
+        coverage::moments,
+        record::{Event, EventRow, Records},
+        scenario::Scenario,
+    };
+
+    use super::*;
+
+    /// Returns what a run reached in which these events happened, a second each.
+    fn reached(events: &[Event]) -> Vec<Moment> {
+        let text = "name = \"x\"\nduration = \"9s\"\nload = { rate = 1 }\nclient = { hedging = \"1s\" }\n";
+        let scenario = Scenario::parse("x.toml", text, &[]).unwrap();
+        let row = |(place, event): (usize, &Event)| EventRow {
+            at_us: 1_000_000 * (place as u64 + 1),
+            source: "client".into(),
+            event: *event,
+            target: None,
+            cause: None,
+            fault: None,
+            request: None,
+            attempt: None,
+            duration_us: None,
+        };
+        let events = events.iter().enumerate().map(row).collect();
+        moments(&scenario, 1, &Records { events, ..Records::default() })
+    }
+
+    /// Proposes runs until one has a parent.
+    fn child(search: &mut GuidedSearch) -> Proposal {
+        (0..1_000).map(|_| search.propose()).find(|proposal| proposal.parent.is_some()).expect("four of five have one")
+    }
+
+    #[test]
+    fn the_first_runs_have_new_seeds_and_a_child_goes_on_behind_what_was_new() {
+        let mut search = GuidedSearch::new(7);
+        let first = search.propose();
+        assert_eq!(first.recipe, Recipe { seed: 7, branches: Vec::new() });
+        assert_eq!(search.propose().recipe.seed, 8, "nothing is known yet");
+        assert!(search.learn(&first, &reached(&[Event::Hedge])));
+        assert!(!search.learn(&first, &reached(&[Event::Hedge])), "nothing new");
+        assert_eq!((search.corpus_len(), search.situations()), (1, 1));
+        let next = child(&mut search);
+        assert_eq!((next.recipe.seed, next.recipe.branches[0].at), (7, Duration::from_micros(1_000_001)));
+        let other = child(&mut search);
+        assert_ne!(other.recipe, next.recipe, "each child has a salt of its own");
+        assert!(search.learn(&next, &reached(&[Event::Hedge, Event::Unhealthy])));
+        let grandchild = (0..1_000).map(|_| search.propose()).find(|proposal| proposal.recipe.branches.len() == 2);
+        let branches = grandchild.expect("the child was in a new situation").recipe.branches;
+        assert_eq!((branches[0], branches[1].at), (next.recipe.branches[0], Duration::from_micros(2_000_001)));
+    }
+
+    #[test]
+    fn rare_situations_and_fruitful_parents_come_more_often() {
+        let mut search = GuidedSearch::new(1);
+        let [usual, rare] = [search.propose(), search.propose()];
+        search.learn(&usual, &reached(&[Event::Hedge]));
+        search.learn(&rare, &reached(&[Event::Unhealthy]));
+        (0..50).for_each(|_| drop(search.learn(&usual, &reached(&[Event::Hedge]))));
+        let parents: Vec<_> = (0..40).filter_map(|_| search.propose().parent).collect();
+        let of_rare = parents.iter().filter(|parent| **parent == 1).count();
+        assert!(of_rare * 2 > parents.len(), "{of_rare} of {}", parents.len());
+        search.corpus[0].finds = 10_000;
+        let of_fruitful = (0..100).filter(|_| search.propose().parent == Some(0)).count();
+        assert!(of_fruitful > 50, "{of_fruitful}");
+    }
+
+    #[test]
+    fn what_is_proposed_depends_on_the_seed_and_on_what_was_learned() {
+        let proposals = |seed| {
+            let mut search = GuidedSearch::new(seed);
+            let events = [Event::Hedge, Event::Unhealthy, Event::Healthy];
+            let propose = |number: usize| {
+                let proposal = search.propose();
+                search.learn(&proposal, &reached(&events[..number % 4]));
+                proposal.recipe
+            };
+            (0..200).map(propose).collect::<Vec<_>>()
+        };
+        assert_eq!(proposals(3), proposals(3));
+        assert_ne!(proposals(3), proposals(4));
+        let fresh = proposals(3).iter().filter(|recipe| recipe.branches.is_empty()).count();
+        assert!((20..80).contains(&fresh), "a fifth and the first ones: {fresh}");
+    }
+}

@@ -42,6 +42,7 @@ pub enum Relation {
 enum Shows {
     Reached(Milestone),
     Begins(Condition),
+    Ends(Condition),
 }
 
 /// Something that happened, and up to two of the conditions that were in force then.
@@ -75,13 +76,17 @@ pub fn moments(scenario: &Scenario, seed: u64, rows: &dyn Rows) -> Vec<Moment> {
             let place = in_force.place_of(&row.source);
             found.add(Shows::Reached(Milestone::Sometimes(cause.as_str().into())), place, &in_force, row.at_us);
         }
-        let change = Change::of(&row);
-        // Before it is in force itself.
-        if let Some(Change::Begins(condition)) = change {
-            found.add(Shows::Begins(condition), place, &in_force, row.at_us);
-        }
-        if let Some(change) = change {
-            in_force.change(change, place);
+        match Change::of(&row) {
+            // Without the condition itself, which another server may have.
+            Some(Change::Begins(condition)) => {
+                found.add(Shows::Begins(condition), place, &in_force, row.at_us);
+                in_force.change(Change::Begins(condition), place);
+            }
+            Some(Change::Ends(condition)) => {
+                in_force.change(Change::Ends(condition), place);
+                found.add(Shows::Ends(condition), place, &in_force, row.at_us);
+            }
+            None => {}
         }
     }
     let dropped = rows.requests().find(|row| row.status == Outcome::Dropped).map(|row| row.intended_us);
@@ -203,5 +208,81 @@ impl Change {
             Event::Ready => Self::Ends(Condition::Disconnected),
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Records;
+
+    fn scenario() -> Scenario {
+        let text = "name = \"x\"\nduration = \"1s\"\n[load]\nrate = 1\n[client.circuit_breaker]\nscope = \"server\"\n";
+        Scenario::parse("x.toml", text, &[]).expect("a valid scenario")
+    }
+
+    fn event(at_us: u64, event: Event, target: &str, cause: &str) -> EventRow {
+        EventRow {
+            at_us,
+            source: "client".into(),
+            event,
+            target: Some(target.into()),
+            cause: Some(cause.to_owned()),
+            fault: None,
+            request: None,
+            attempt: None,
+            duration_us: None,
+        }
+    }
+
+    fn found(events: Vec<EventRow>) -> Vec<Moment> {
+        moments(&scenario(), 1, &Records { events, ..Records::default() })
+    }
+
+    fn state(state: State) -> Shows {
+        Shows::Reached(Milestone::State(state))
+    }
+
+    #[test]
+    fn a_state_is_found_with_up_to_two_of_the_conditions_in_force_at_its_server_or_at_others() {
+        let frozen = Condition::Fault(FaultName::Freeze);
+        let found = found(vec![
+            event(1, Event::FaultStart, "server-0", "freeze"),
+            event(2, Event::BreakerOpened, "server-1", "5 failures in a row"),
+            event(3, Event::BreakerHalfOpened, "server-1", ""),
+            event(4, Event::FaultEnd, "server-0", "freeze"),
+            event(5, Event::BreakerOpened, "server-1", "5 failures in a row"),
+        ]);
+        let at = |shows: Shows, during: [Option<(Condition, Relation)>; 2]| {
+            let wanted = Situation { shows, during };
+            found.iter().find(|moment| moment.situation == wanted).map(|moment| moment.at_us)
+        };
+        let other = Some((frozen, Relation::Other));
+        assert_eq!(at(Shows::Begins(frozen), [None, None]), Some(1));
+        assert_eq!(at(state(State::BreakerOpen), [None, None]), Some(2), "the first time");
+        assert_eq!(at(state(State::BreakerOpen), [other, None]), Some(2));
+        assert_eq!(at(state(State::BreakerHalfOpen), [other, Some((Condition::BreakerOpen, Relation::Same))]), Some(3));
+        assert_eq!(at(Shows::Ends(frozen), [Some((Condition::BreakerHalfOpen, Relation::Other)), None]), Some(4));
+        assert_eq!(at(state(State::BreakerOpen), [Some((Condition::BreakerHalfOpen, Relation::Same)), None]), Some(5));
+        assert_eq!(at(state(State::BreakerOpen), [Some((frozen, Relation::Same)), None]), None);
+        assert!(found.is_sorted_by_key(|moment| moment.at_us));
+    }
+
+    #[test]
+    fn faults_of_one_kind_on_one_server_end_one_by_one() {
+        let frozen = Condition::Fault(FaultName::Freeze);
+        let found = found(vec![
+            event(1, Event::FaultStart, "server-0", "freeze"),
+            event(2, Event::FaultStart, "server-0", "freeze"),
+            event(3, Event::FaultEnd, "server-0", "freeze"),
+            event(4, Event::Unhealthy, "server-0", "no reply"),
+            event(5, Event::FaultEnd, "server-0", "freeze"),
+            event(6, Event::Healthy, "server-0", ""),
+        ]);
+        let during = |wanted: Shows| {
+            let same = [Some((frozen, Relation::Same)), None];
+            found.iter().any(|moment| moment.situation == Situation { shows: wanted.clone(), during: same })
+        };
+        assert!(during(state(State::Unhealthy)) && !during(state(State::HealthyAgain)));
     }
 }

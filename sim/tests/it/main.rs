@@ -16,6 +16,7 @@ mod corpus;
 mod determinism;
 mod documentation;
 mod folders;
+mod guided;
 mod help;
 mod hostile;
 mod incidents;
