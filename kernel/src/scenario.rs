@@ -153,11 +153,8 @@ impl Scenario {
     pub fn explicit_with(&self, seed: u64, branches: &[Branch]) -> Self {
         let mut explicit = self.clone();
         if let Some(generator) = explicit.nemesis.take() {
-            let draw = |seed| generator.draw(self.duration, self.servers.replicas, &self.faults, seed);
-            let mut drawn = draw(seed);
-            for branch in branches {
-                drawn = generator.anew(drawn, draw(branch.seed_of_faults(seed)), branch.at, self.duration);
-            }
+            let drawn = generator.draw(self.duration, self.servers.replicas, &self.faults, seed);
+            let drawn = branches.iter().fold(drawn, |drawn, branch| generator.draw_anew(drawn, self, branch, seed));
             explicit.faults.extend(drawn);
         }
         explicit

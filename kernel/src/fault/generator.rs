@@ -11,7 +11,8 @@ use rand::Rng;
 
 use super::{Direction, Fault, FaultKind, FaultName};
 use crate::{
-    entropy::{Entropy, unit},
+    entropy::{Entropy, branch::Branch, unit},
+    scenario::Scenario,
     settings::{
         limits,
         named::named,
@@ -121,25 +122,32 @@ impl FaultGenerator {
         if self.overlap { faults } else { one_after_the_other(faults) }
     }
 
-    /// Returns those of `faults` that have begun by `branch`, and in the rest of the run as many of the `later` ones as it may have. They were
-    /// drawn for a whole run; their starts are spread over the rest of it.
-    pub(crate) fn anew(
+    /// Returns those of `faults` that have begun by `branch`, and as many others behind it as the run may have. Each magnitude of the time from
+    /// the branch to a fault is as likely: what the run has come to at the branch may last for some milliseconds.
+    pub(crate) fn draw_anew(
         &self,
         mut faults: Vec<Fault>,
-        later: Vec<Fault>,
-        branch: Duration,
-        run: Duration,
+        scenario: &Scenario,
+        branch: &Branch,
+        seed: u64,
     ) -> Vec<Fault> {
-        faults.retain(|fault| fault.at <= branch);
+        let run = scenario.duration;
+        faults.retain(|fault| fault.at <= branch.at);
         let room = self.faults_max.saturating_sub(faults.len());
-        let rest = run.saturating_sub(branch);
-        let moved = later.into_iter().take(room).map(|fault| {
-            let share = fault.at.as_secs_f64() / run.as_secs_f64();
+        if room == 0 || branch.at >= run {
+            return faults;
+        }
+        let seed = branch.seed_of_faults(seed);
+        let later = self.draw(run, scenario.servers.replicas, &scenario.faults, seed);
+        let rest = (run - branch.at).as_secs_f64();
+        faults.extend(later.into_iter().take(room).map(|fault| {
+            let share = (fault.at.as_secs_f64() / run.as_secs_f64() - FIRST_SHARE) / STARTS_SHARE;
+            let behind = SOON * (rest / SOON).max(1.0).powf(share.clamp(0.0, 1.0));
             // Rounded up, as what begins at the branch has begun.
-            let at = millis((branch + rest.mul_f64(share)).as_secs_f64()) + Duration::from_millis(1);
+            let at = millis(branch.at.as_secs_f64() + behind) + Duration::from_millis(1);
             Fault { at: at.min(run), ..fault }
-        });
-        faults.extend(moved);
+        }));
+        faults.sort_by_key(|fault| fault.at);
         if self.overlap { faults } else { one_after_the_other(faults) }
     }
 
@@ -167,7 +175,7 @@ impl FaultGenerator {
     /// Draws a fault that begins after the first tenth of the run and before the last fifth.
     fn fault(&self, run: Duration, replicas: usize, kinds: &[FaultName], pace: f64, rng: &mut impl Rng) -> Fault {
         let kind = *any(kinds, rng);
-        let at = millis(run.as_secs_f64() * (0.1 + 0.7 * unit(rng))).min(run);
+        let at = millis(run.as_secs_f64() * (FIRST_SHARE + STARTS_SHARE * unit(rng))).min(run);
         let shortest = self.duration_min;
         let longest = self.longest(run);
         let lasts = spread(shortest.as_secs_f64(), longest.as_secs_f64(), rng) * pace;
@@ -176,6 +184,15 @@ impl FaultGenerator {
         Fault { at, targets, kind: random_kind(kind, lasts, rng) }
     }
 }
+
+/// The part of a run before the first fault.
+const FIRST_SHARE: f64 = 0.1;
+
+/// The part of a run in which faults begin.
+const STARTS_SHARE: f64 = 0.7;
+
+/// The shortest time from a branch to a fault, in seconds.
+const SOON: f64 = 0.001;
 
 /// The length of the shortest phase of a fault, in which a recovery can be seen.
 const PHASE_MIN: Duration = Duration::from_secs(3);
