@@ -67,6 +67,7 @@ pub use kernel::{
     app::{App, BoxError, Broken, Call, Connector, Host, NoConnector},
     grpc::{Services, Shape},
     scenario::Scenario,
+    sometimes,
 };
 pub use limits::{Limit, REAL_TIME_MAX};
 pub use metrics::{MeasuredRun, run_measured};

@@ -3,15 +3,17 @@
 use std::{fs, sync::atomic::AtomicU64};
 
 use kernel::{
+    coverage::{Coverage, CoverageTally},
     proto::rehearsal::{
         GetDataReply, GetDataRequest, GetMetricsReply, GetMetricsRequest, HealthCheckReply, HealthCheckRequest,
         ProcessImageReply, ProcessImageRequest, ProcessImagesRequest, SearchGraphReply, SearchGraphRequest, Tile,
         rehearsal_client::RehearsalClient,
         rehearsal_server::{Rehearsal, RehearsalServer},
     },
+    record::Event,
     scenario::Scenario,
 };
-use sim::{App, Host, Plan, calibration::Calibration};
+use sim::{App, Host, Plan, calibration::Calibration, sometimes};
 use tonic::{Request, Response, Status};
 
 use crate::command::program;
@@ -76,7 +78,7 @@ fn occupied(settings: &[&str], service_times: &str) -> Vec<u64> {
     let run = sim::run(&plan, &AtomicU64::new(0)).unwrap();
     assert_eq!(run.violations(&plan), []);
     assert_eq!(run, sim::run(&plan, &AtomicU64::new(0)).unwrap(), "equal plans give equal runs");
-    let finished = run.records.events.iter().filter(|row| row.event == kernel::record::Event::Finished);
+    let finished = run.records.events.iter().filter(|row| row.event == Event::Finished);
     finished.map(|row| row.duration_us.unwrap()).collect()
 }
 
@@ -99,6 +101,33 @@ fn a_computation_takes_the_time_of_the_calibration_or_that_of_the_scenario() {
 fn a_method_whose_own_time_was_measured_takes_it_before_its_computations() {
     let own = always("rehearsal.v1.Rehearsal/GetData", 1, 300.0) + &always("price", 3, 500.0);
     assert_eq!(occupied(&[], &own), vec![800; 20]);
+}
+
+/// A state is recorded once in a process, and again by the process that comes after a crash.
+#[test]
+fn a_state_that_code_names_is_an_event_and_a_part_of_the_coverage() {
+    let app = app().load(|call| async move {
+        sometimes!(call.host(), call.id() > 4, "many calls");
+        sometimes!(call.host(), call.id() > 400, "very many calls");
+        Ok(())
+    });
+    let app = app.service("prices", |host| async move {
+        host.reached("started");
+        host.serve(RehearsalServer::new(Prices(host.clone()))).await
+    });
+    let crash = "fault=[{ at = \"1s\", kind = \"crash\", target = \"server-0\", restart_after = \"100ms\" }]";
+    let scenario = Scenario::parse("app.toml", SCENARIO, &[crash.to_owned()]).unwrap();
+    let plan = Plan { app: Some(app), ..Plan::new(scenario, 3) };
+    let run = sim::run(&plan, &AtomicU64::new(0)).unwrap();
+    assert_eq!(run.violations(&plan), []);
+    let reached = run.records.events.iter().filter(|row| row.event == Event::Reached);
+    let reached: Vec<_> = reached.map(|row| (row.source.as_str(), row.cause.as_deref().unwrap())).collect();
+    let replicas = plan.scenario.servers.replicas;
+    assert_eq!(reached.iter().filter(|row| row.1 == "started").count(), replicas + 1, "{reached:?}");
+    assert_eq!(reached.iter().filter(|row| row.1 == "many calls").count(), 1, "{reached:?}");
+    let mut tally = CoverageTally::default();
+    tally.add(&plan.scenario, &Coverage::of_run(&plan.scenario, 3, &run.records));
+    assert!(tally.text().contains("many calls 1, started 1"), "{}", tally.text());
 }
 
 #[test]
