@@ -5,12 +5,13 @@
 //! and no resumption, so each connection takes a whole handshake.
 //!
 //! * [`authority`] makes the certificates of a run; [`settings`] is the table of the scenario;
-//! * `stream` is a connection; [`draws`] gives rustls random bytes from named streams.
+//! * `timed` measures handshakes; `stream` is a connection; [`draws`] gives rustls random bytes from named streams.
 
 pub mod authority;
 pub mod draws;
 pub mod settings;
 mod stream;
+mod timed;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,7 @@ use rustls::{
 use serde::{Deserialize, Serialize};
 
 pub use stream::{Secured, TlsStream};
+pub use timed::timed_handshake;
 
 use crate::{
     entropy::{Entropy, fnv1a},
