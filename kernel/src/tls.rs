@@ -301,3 +301,6 @@ fn reason(error: &Error) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

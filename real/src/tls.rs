@@ -9,10 +9,7 @@ use std::{fmt, io, sync::Arc};
 
 use kernel::{
     scenario::{Scenario, TlsMode},
-    tls::{
-        Accepting, Connecting, Identity, Presented, Sources, Tls, TlsError,
-        authority::RunCertificates,
-    },
+    tls::{Accepting, Connecting, Identity, Presented, Sources, Tls, TlsError, authority::RunCertificates},
 };
 use rustls::{
     crypto::ring,

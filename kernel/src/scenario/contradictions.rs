@@ -143,6 +143,16 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_of_certificates_needs_tls() {
+        let fault = "[[fault]]\nat = \"1s\"\nkind = \"certificate_expired\"\ntarget = \"server-0\"\n";
+        let alone = message(fault);
+        assert!(alone.contains("x.toml:6:8") && alone.contains("`certificate_expired` needs [tls]"), "{alone}");
+        let drawn = message("[nemesis]\nkinds = [\"crash\", \"certificate_untrusted\"]\n");
+        assert!(drawn.contains("`certificate_untrusted` needs [tls]"), "{drawn}");
+        assert_eq!(message(&format!("[tls]\n{fault}")), "");
+    }
+
+    #[test]
     fn a_change_may_leave_an_adaptive_timeout_without_room() {
         let change =
             "[client.adaptive_timeout]\n[[change]]\nat = \"4s\"\nsetting = \"client.attempt_timeout\"\nto = \"5ms\"\n";

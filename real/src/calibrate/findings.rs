@@ -288,10 +288,8 @@ mod tests {
             round_trip: Samples::from_round(vec![100.0; 9]),
         };
         let host = HostInfo { operating_system: "Linux 6".to_owned(), cores: 2, load_average: Some([0.5, 0.25, 0.0]) };
-        let handshakes = HandshakeTimes {
-            client: Samples::from_round(vec![150.0; 3]),
-            server: Samples::from_round(vec![100.0; 3]),
-        };
+        let handshakes =
+            HandshakeTimes { client: Samples::from_round(vec![150.0; 3]), server: Samples::from_round(vec![100.0; 3]) };
         Findings::new(&host, "2026-01-01T00:00:00Z", (processes, handshakes), measurement)
     }
 

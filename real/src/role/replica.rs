@@ -173,7 +173,11 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         .map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
     let address = backlog.address().map_err(RoleError::system("cannot read the address of the socket"))?;
     info!(%address, "listening");
-    let world = Host::new(Clock::MACHINE, timer).with_listener(backlog).measuring_computing(args.measure).with_tls(tls).shared();
+    let world = Host::new(Clock::MACHINE, timer)
+        .with_listener(backlog)
+        .measuring_computing(args.measure)
+        .with_tls(tls)
+        .shared();
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
     let reports = ToOrchestrator::start(args.metrics).map_err(RoleError::system("cannot send reports"))?;
     let recorder = Recorder::new(world.clone(), id, reports.clone());

@@ -91,8 +91,7 @@ impl TlsClientArgs {
         let authorities = authorities(ca)?;
         let identity = identity(self.tls_cert.as_deref(), self.tls_key.as_deref())?;
         let expected = |address: &SocketAddr| self.tls_name.clone().unwrap_or_else(|| address.ip().to_string());
-        let names: BTreeMap<_, _> =
-            servers.iter().map(|(name, address)| (name.clone(), expected(address))).collect();
+        let names: BTreeMap<_, _> = servers.iter().map(|(name, address)| (name.clone(), expected(address))).collect();
         let (option, path) = match &self.tls_cert {
             Some(path) => ("--tls-cert", path.as_path()),
             None => ("--tls-ca", ca),
@@ -107,9 +106,8 @@ fn identity(certificate: Option<&Path>, key: Option<&Path>) -> Result<Option<Ide
     let (Some(certificate), Some(key_path)) = (certificate, key) else { return Ok(None) };
     let chain = certificates("--tls-cert", certificate)?;
     let text = read("--tls-key", key_path)?;
-    let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| {
-        wrong("--tls-key", key_path, &pem(&error, "a key, -----BEGIN PRIVATE KEY-----"))
-    })?;
+    let key = PrivateKeyDer::from_pem_slice(text.as_bytes())
+        .map_err(|error| wrong("--tls-key", key_path, &pem(&error, "a key, -----BEGIN PRIVATE KEY-----")))?;
     check_validity(certificate, &chain)?;
     Ok(Some(Identity { chain, key }))
 }
@@ -140,7 +138,8 @@ fn check_validity(path: &Path, chain: &[CertificateDer<'static>]) -> Result<(), 
     let Some((from, until)) = chain.first().and_then(|certificate| validity(certificate)) else {
         return Err(wrong("--tls-cert", path, "it is not a certificate of X.509"));
     };
-    let at = |seconds: i64| jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string());
+    let at =
+        |seconds: i64| jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string());
     if until < now {
         let what = format!("the certificate has expired at {}; have it renewed", at(until));
         return Err(wrong("--tls-cert", path, &what));

@@ -34,5 +34,6 @@ mod streaming;
 mod sweep_job;
 mod ties;
 mod tip;
+mod tls;
 mod variables;
 mod verify;
