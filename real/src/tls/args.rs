@@ -129,7 +129,9 @@ fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>
 }
 
 fn read(option: &str, path: &Path) -> Result<String, Failure> {
-    input::read_text(path).map_err(|error| wrong(option, path, &error.to_string()))
+    let unreadable =
+        |error: std::io::Error| wrong(option, path, &format!("{error}; name a file that this user can read"));
+    input::read_text(path).map_err(unreadable)
 }
 
 /// Fails if the first certificate has expired, or is not valid yet.

@@ -43,7 +43,7 @@ impl Outcome {
         let is_asked = spans.map(|span| {
             records.attempts.iter().any(|row| row.server.as_str() == "server-1" && span.contains(&row.start_us))
         });
-        let calls = records.requests.iter().map(|row| (row.id, row.status.to_string(), row.attempts)).collect();
+        let calls = records.requests.iter().map(|row| (row.id, format!("{:?}", row.status), row.attempts)).collect();
         Self { calls, failures: failures.collect(), is_asked }
     }
 }
@@ -65,7 +65,7 @@ fn a_replica_whose_certificate_expires_is_lost_in_both_worlds() {
     let reason = "TLS failed: the certificate has expired".to_owned();
     assert_eq!(real.failures, BTreeSet::from([("server-1".to_owned(), reason)]));
     assert_eq!(real.is_asked, [true, false, true]);
-    assert!(real.calls.iter().all(|(_, status, attempts)| status == "OK" && *attempts == 1), "{:?}", real.calls);
+    assert!(real.calls.iter().all(|(_, status, attempts)| status == "Status(Ok)" && *attempts == 1), "{:?}", real.calls);
 }
 
 /// Files in PEM.
@@ -165,7 +165,7 @@ fn certificates_that_cannot_be_used_are_refused_before_anything_starts() {
             let (code, said) = user.fails(&[command, &["--tls-cert", cert, "--tls-key", key]].concat());
             assert_eq!(code, Some(2), "{said}");
             assert!(said.starts_with("error: --tls-") && said.contains(reason), "{reason}: {said}");
-            assert_eq!(said.matches("error").count(), 1, "{said}");
+            assert_eq!(said.trim_end().lines().count(), 1, "{said}");
         }
     }
     assert!(user.entries().is_empty());
