@@ -108,7 +108,7 @@ pub(super) fn refuse_without_tls(
 
 /// Returns whether the item of `[[fault]]` has this kind.
 fn is_named(item: &TableReader<'_, '_>, kind: FaultName) -> bool {
-    item.get("kind").is_some_and(|text| is_string(&text, kind.name()))
+    item.get("kind").is_some_and(|text| is_string(text, kind.name()))
 }
 
 fn refuse_at(span: Option<Span>, message: &str, help: &str) -> Result<(), Problem> {

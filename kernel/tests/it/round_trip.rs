@@ -12,8 +12,9 @@ use kernel::{
     },
     scenario::{
         AppTimes, Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind,
-        GraphSize, HealthCheck, Images, Jitter, Load, Metric, Network, Phase, Pictures, ReadingNotes, RequestKind,
-        Retry, Run, Scenario, Servers, Shape, Size, Slo, SloKind, Stage, TABLE, ThinkTime, Unit, Workload, limits,
+        FaultName, GraphSize, HealthCheck, Images, Jitter, Load, Metric, Network, Phase, Pictures, ReadingNotes,
+        RequestKind, Retry, Run, Scenario, Servers, Shape, Size, Slo, SloKind, Stage, TABLE, ThinkTime, Tls, TlsMode,
+        Unit, Workload, limits,
     },
     server::settings::{AdaptiveQueue, Admission},
     settings::{KeyInfo, Presence, TableInfo},

@@ -65,7 +65,11 @@ fn a_replica_whose_certificate_expires_is_lost_in_both_worlds() {
     let reason = "TLS failed: the certificate has expired".to_owned();
     assert_eq!(real.failures, BTreeSet::from([("server-1".to_owned(), reason)]));
     assert_eq!(real.is_asked, [true, false, true]);
-    assert!(real.calls.iter().all(|(_, status, attempts)| status == "Status(Ok)" && *attempts == 1), "{:?}", real.calls);
+    assert!(
+        real.calls.iter().all(|(_, status, attempts)| status == "Status(Ok)" && *attempts == 1),
+        "{:?}",
+        real.calls
+    );
 }
 
 /// Files in PEM.
