@@ -128,8 +128,8 @@ fn a_client_without_a_certificate_is_refused_where_one_is_demanded() {
     // A certificate of another run is of an authority that the server does not know.
     let mut other = certificates(TlsMode::Mutual);
     other.authority = run.authority.clone();
-    let stranger = RunCertificates::new(TlsMode::Mutual, ["server-0".to_owned()], NOW, || [99; 32]);
-    other.client = stranger.client;
+    let another = RunCertificates::new(TlsMode::Mutual, ["server-0".to_owned()], NOW, || [99; 32]);
+    other.client = another.client;
     let [called, served] = talk(client(&other, "server-0"), server(&run, true), Presented::Valid, b"hello");
     assert!(called.unwrap_err().starts_with("the other end refuses it: "));
     assert!(served.is_err());
