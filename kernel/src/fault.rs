@@ -188,7 +188,7 @@ fn targets(item: &Item<'_>, kind: FaultName, replicas: usize) -> Result<Vec<usiz
     if is_string(item, "*") {
         return match kind.affects() {
             Affects::Link => Ok((0..replicas).collect()),
-            Affects::Process | Affects::Work => Err(not_every_server(item, kind)),
+            Affects::Process | Affects::Work | Affects::Handshakes => Err(not_every_server(item, kind)),
         };
     }
     let mut targets = Vec::new();

@@ -49,6 +49,8 @@ pub mod status;
 pub mod sync;
 pub mod time;
 #[cfg(feature = "service")]
+pub mod tls;
+#[cfg(feature = "service")]
 mod transport;
 pub mod visible;
 pub mod workload;
@@ -57,6 +59,12 @@ pub mod world;
 /// The settings of the client. The client itself needs the feature `service`.
 #[cfg(not(feature = "service"))]
 pub mod client {
+    pub mod settings;
+}
+
+/// The settings of TLS. TLS itself needs the feature `service`.
+#[cfg(not(feature = "service"))]
+pub mod tls {
     pub mod settings;
 }
 

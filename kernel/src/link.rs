@@ -215,6 +215,16 @@ impl Link {
         Ok(ShapedStream::new(self.clone(), connection, number, Way::To, opened?))
     }
 
+    /// Opens a connection as [`Self::connect`] does, and encrypts it if the connections of this host have TLS.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of [`Self::connect`], or that of the handshake of TLS.
+    #[cfg(feature = "service")]
+    pub(crate) async fn connect_securely(self: &Arc<Self>) -> io::Result<crate::tls::Secured<ShapedStream>> {
+        crate::tls::secure(&self.world, &self.server, self.connect().await?).await
+    }
+
     /// Carries a connection that the server has accepted, at the server's end. The operating system has completed the
     /// handshake before, so the link does not delay the opening, and a cut holds only bytes that are sent later.
     pub fn accept(self: &Arc<Self>, socket: BoxStream) -> ShapedStream {

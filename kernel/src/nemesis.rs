@@ -23,7 +23,7 @@
 //! | `crash` | no effect, and no restart: that is up to the fault that crashed it | is killed | is killed |
 //! | `drain` | no effect, as of a crash | ends once it serves, or is killed after the grace | is killed after the grace, unless it runs before |
 //! | `freeze` | no effect | stops, and goes on starting when it is lifted | stays stopped until the last freeze is lifted |
-//! | `errors`, `slow` | no effect | are in force once it serves | are in force once it runs again |
+//! | `errors`, `slow`, `certificate_expired`, `certificate_untrusted` | no effect | are in force once it serves | are in force once it runs again |
 //! | faults on the link | act on the link, which has no process | the same | the same |
 //!
 //! A fault without effect starts and ends at once, with an event that says so. Faults at 0 start before the first request is
@@ -54,6 +54,7 @@ use crate::{
     server::{InjectedErrors, Injection, Tuning},
     sync::lock,
     time::Instant,
+    tls::Presented,
     world::SharedWorld,
 };
 
@@ -207,6 +208,13 @@ impl Nemesis {
             }
             FaultKind::Slow { factor, .. } => {
                 self.inject(play, started, Injection { slow: *factor, ..Injection::default() }).await?;
+            }
+            FaultKind::CertificateExpired { .. } => {
+                self.inject(play, started, Injection { presented: Presented::Expired, ..Injection::default() }).await?;
+            }
+            FaultKind::CertificateUntrusted { .. } => {
+                self.inject(play, started, Injection { presented: Presented::Untrusted, ..Injection::default() })
+                    .await?;
             }
             FaultKind::Delay { .. }
             | FaultKind::Partition { .. }

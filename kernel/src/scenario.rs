@@ -38,6 +38,7 @@ pub use crate::{
     server::settings::{AdaptiveQueue, Admission, Servers, server_name},
     settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},
     slo::{Slo, SloKind},
+    tls::settings::{Tls, TlsMode},
     workload::{
         settings::{AppTimes, Backend, GraphSize, Images, Pictures, Workload, WorkloadName},
         size::{Size, SizeError},
@@ -73,6 +74,8 @@ pub struct Scenario {
     pub load: Load,
     /// The network between client and servers.
     pub network: Network,
+    /// The encryption of connections; `None` for none.
+    pub tls: Option<Tls>,
     /// The settings of a call and of its attempts.
     pub client: Client,
     /// The bounds within which a run is valid.

@@ -207,7 +207,8 @@ pub async fn serve_services(
         world: world.clone(),
         peers: terms.limits.map(|limits| Peers::start(&world, limits)),
         token: terms.token,
-        calls: Arc::new(Calls::new(world.clone(), recorder, workers, services, injector)),
+        calls: Arc::new(Calls::new(world.clone(), recorder, workers, services, injector.clone())),
+        injector,
         health: health.clone(),
         reflection,
         age,
@@ -222,10 +223,11 @@ pub async fn serve_services(
             }
             listener.accept().await
         };
-        match select(stop.as_mut(), pin!(next)).await {
+        let accepted = match select(stop.as_mut(), pin!(next)).await {
             Either::Left(_) => break,
-            Either::Right((stream, _)) => connections.serve(stream?),
-        }
+            Either::Right((accepted, _)) => accepted?,
+        };
+        connections.serve(listener.adapt(connections.secured(accepted)));
     }
     // Dropped first, so that new connections are refused while the open ones end.
     drop(listener);

@@ -76,6 +76,12 @@ pub trait World: Send + Sync + 'static {
         false
     }
 
+    /// Returns the TLS of this host's connections. By default they have none.
+    #[cfg(feature = "service")]
+    fn tls(&self) -> Option<&crate::tls::Tls> {
+        None
+    }
+
     /// Returns the token that the calls of this host contain. By default they contain none.
     fn token(&self) -> Option<&Token> {
         None
@@ -156,6 +162,12 @@ pub trait Listener: Send {
     /// Returns an error if no more connections can be accepted; a listener is not used after one. A shortage that can pass,
     /// such as one of descriptors, is no such error: the listener waits until it is over.
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>>;
+
+    /// Returns what the server reads and writes in place of `stream`, a connection that was accepted here, above TLS if it is encrypted. By
+    /// default it is `stream` itself.
+    fn adapt(&self, stream: BoxStream) -> BoxStream {
+        stream
+    }
 
     /// Returns what a server demands of the peers that connect here. By default it demands nothing, as in a simulation, whose
     /// clients are all known.

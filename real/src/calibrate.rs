@@ -12,10 +12,12 @@
 //! | `measurement` | the times of all runs |
 //! | `machine` | the model of the machine, fitted to runs at several rates |
 //! | `processes` | starts and ends of processes, and the bare round trip |
+//! | `handshakes` | handshakes of TLS |
 //! | `samples` | many samples of one time, and their spread between rounds |
 //! | `findings` | everything as a table and as a calibration file |
 
 mod findings;
+mod handshakes;
 mod machine;
 mod measurement;
 mod observed;
@@ -94,10 +96,12 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let plan = CalibrationPlan::new(&args.sizes, app).map_err(Failure::wrong_input)?;
     let bar = progress::bar(plan.seconds(), "{bar:40} measuring this host, {eta} left; keep it idle");
     let processes = processes::measure().map_err(|error| Failure::run_failed(format!("{error}")))?;
+    let handshakes = handshakes::measure()
+        .map_err(|error| Failure::run_failed(format!("cannot measure handshakes of TLS: {error}")))?;
     let measurement = plan.play(|seconds| bar.inc(seconds)).map_err(failed)?;
     bar.finish_and_clear();
 
-    let findings = Findings::new(&host, &started, processes, measurement);
+    let findings = Findings::new(&host, &started, (processes, handshakes), measurement);
     let text = findings.to_toml();
     let noise = findings.noise();
     let verdict = findings.verdict(NOISE_WORTH_A_WARNING, NOISE_MAX);

@@ -15,6 +15,7 @@ use crate::{
     process::{Process, ProcessFailed},
     role::generator::{GeneratorArgs, ROLE},
     timer::Timer,
+    tls::ProcessTls,
 };
 
 const NAME: &str = "load";
@@ -34,7 +35,7 @@ impl Generator {
     pub(crate) async fn start(
         scenario: &Scenario,
         seed: u64,
-        servers: BTreeMap<String, SocketAddr>,
+        (servers, tls): (BTreeMap<String, SocketAddr>, Option<ProcessTls>),
         logs: &Path,
         timer: Timer,
     ) -> Result<(Self, Reports), ProcessFailed> {
@@ -42,7 +43,7 @@ impl Generator {
         let (process, streams) = Process::start(NAME, &words, logs)?;
         let mut reports = BufReader::new(streams.reports).lines();
         let generator = Self { process: Mutex::new(process), commands: Mutex::new(streams.commands), timer };
-        generator.send(&LoadCommand::Prepare { scenario: scenario.to_toml(), seed, servers }).await?;
+        generator.send(&LoadCommand::Prepare { scenario: scenario.to_toml(), seed, servers, tls }).await?;
         let ready = reports.next_line().await.ok().flatten();
         match ready.as_deref().map(serde_json::from_str::<Report>) {
             Some(Ok(Report::Ready)) => Ok((generator, reports)),

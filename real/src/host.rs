@@ -11,6 +11,7 @@ use kernel::{
     memory,
     sync::lock,
     time::Instant,
+    tls::Tls,
     world::{BoxFuture, BoxStream, Cost, Listener, SharedWorld, Sleep, Token, Work, World},
 };
 use tokio::runtime::Handle;
@@ -33,6 +34,7 @@ pub(crate) struct Host {
     /// The listening socket, until `listen` takes it.
     backlog: Mutex<Option<Box<dyn Listener>>>,
     measures_computing: bool,
+    tls: Option<Tls>,
 }
 
 impl Host {
@@ -41,7 +43,7 @@ impl Host {
         memory::keep();
         let runtime = Handle::current();
         let addresses = BTreeMap::new();
-        Self { clock, timer, runtime, addresses, backlog: Mutex::new(None), measures_computing: false }
+        Self { clock, timer, runtime, addresses, backlog: Mutex::new(None), measures_computing: false, tls: None }
     }
 
     /// The same process, which can connect to the servers at `addresses`.
@@ -57,6 +59,11 @@ impl Host {
     /// The same process, which records how long its services compute if `measures`.
     pub(crate) fn measuring_computing(self, measures: bool) -> Self {
         Self { measures_computing: measures, ..self }
+    }
+
+    /// The same process, whose connections have this TLS.
+    pub(crate) fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The process as the client and the server use it.
@@ -139,6 +146,10 @@ impl World for Host {
 
     fn sends_user_agent(&self) -> bool {
         true
+    }
+
+    fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     fn token(&self) -> Option<&Token> {

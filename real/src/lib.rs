@@ -38,6 +38,7 @@ mod replica;
 pub mod role;
 mod tcp;
 mod timer;
+mod tls;
 pub mod token;
 
 pub use cli::main;

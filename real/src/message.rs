@@ -17,7 +17,7 @@ use kernel::{
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
-use crate::outbox::Outbox;
+use crate::{outbox::Outbox, tls::ProcessTls};
 
 /// A command to the load process. The first one is `Prepare`, the second one `Begin`; the others follow in any order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub(crate) enum LoadCommand {
         seed: u64,
         /// Addresses of the servers, by name.
         servers: BTreeMap<String, SocketAddr>,
+        /// Certificates and keys, if connections are encrypted.
+        #[serde(default)]
+        tls: Option<ProcessTls>,
     },
     /// Starts the run, `epoch_ns` nanoseconds after the start of the machine.
     Begin { epoch_ns: u64 },
@@ -45,6 +48,8 @@ pub(crate) enum LoadCommand {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ReplicaCommand {
+    /// Gives the server its certificates and keys. It is the first command if connections are encrypted, and the server waits for it.
+    Secure(ProcessTls),
     /// Sets the faults that the server injects into calls.
     Inject(Injection),
     /// Gives the server other settings.
@@ -149,6 +154,7 @@ mod tests {
         link::{BurstLoss, LinkEffect, PartialShape, Shape, Way},
         server::InjectedErrors,
         status::Code,
+        tls::Presented,
     };
 
     use super::*;
@@ -191,7 +197,7 @@ mod tests {
     fn an_injection_is_the_same_after_a_round_trip() {
         let errors =
             vec![InjectedErrors { fault: 3, rate: 0.25, status: Some(Code::Unavailable), delay: Duration::ZERO }];
-        let command = ReplicaCommand::Inject(Injection { errors, slow: 1.5 });
+        let command = ReplicaCommand::Inject(Injection { errors, slow: 1.5, presented: Presented::Expired });
         assert_eq!(serde_json::from_str::<ReplicaCommand>(&line(&command)).unwrap(), command);
     }
 }

@@ -48,6 +48,7 @@ use crate::{
     replica::{Measures, NewProcess, Replica},
     tcp::ReservedPort,
     timer::Timer,
+    tls::RunTls,
 };
 
 /// Time between the end of the preparations and the start of the run, for the load process to receive the start time.
@@ -196,12 +197,14 @@ struct ReadyProcesses {
     generator: Generator,
     reports: Reports,
     exporter: Option<Exporter>,
+    tls: Option<RunTls>,
 }
 
 impl ReadyProcesses {
     async fn start(plan: &Plan, exporter: Option<Exporter>) -> Result<Self, RehearsalError> {
         let timer = Timer::start().map_err(system("cannot start the timer's thread"))?;
         let (sender, outputs) = mpsc::unbounded_channel();
+        let tls = RunTls::of(&plan.scenario).map_err(system("cannot make certificates"))?;
         let mut replicas = Vec::new();
         for index in 0..plan.scenario.servers.replicas {
             let port = ReservedPort::any().map_err(system("cannot reserve a port on the loopback device"))?;
@@ -209,27 +212,31 @@ impl ReadyProcesses {
                 index,
                 port,
                 (&plan.scenario, plan.seed),
-                Measures { computing: plan.measures_computing, calls: exporter.is_some() },
+                (
+                    Measures { computing: plan.measures_computing, calls: exporter.is_some() },
+                    tls.as_ref().map(|tls| tls.servers[index].clone()),
+                ),
                 sender.clone(),
             )));
         }
-        let world = world(&replicas, Clock::MACHINE, &timer);
+        let world = world(&replicas, Clock::MACHINE, &timer, tls.as_ref())?;
         let starts = replicas.iter().map(|replica| replica.start(&world, &plan.logs));
         try_join_all(starts).await?;
         let addresses = replicas.iter().map(|replica| (replica.name().to_owned(), replica.address())).collect();
+        let client = tls.as_ref().map(|tls| tls.client.clone());
         let (generator, reports) =
-            Generator::start(&plan.scenario, plan.seed, addresses, &plan.logs, timer.clone()).await?;
-        Ok(Self { timer, replicas, outputs, generator, reports, exporter })
+            Generator::start(&plan.scenario, plan.seed, (addresses, client), &plan.logs, timer.clone()).await?;
+        Ok(Self { timer, replicas, outputs, generator, reports, exporter, tls })
     }
 
     /// Plays the run, then stops every process, also after an error.
     async fn play(self, plan: &Plan, recording: &Recording, interrupt: Interrupt) -> Result<Played, RehearsalError> {
-        let Self { timer, replicas, outputs, generator, reports, exporter } = self;
+        let Self { timer, replicas, outputs, generator, reports, exporter, tls } = self;
         let generator = Arc::new(generator);
         // A whole microsecond: rows have microseconds, and those of all processes then round in the same way.
         let epoch_us = (machine_ns() + LEAD.as_nanos() as u64) / 1_000;
         let clock = Clock::since(epoch_us * 1_000);
-        let world = world(&replicas, clock, &timer);
+        let world = world(&replicas, clock, &timer, tls.as_ref())?;
         let live = Live::start(clock, &overview(plan), plan.view).map_err(system("cannot start a thread"))?;
         let collector = Collector::new(recording.queue(), live, exporter, plan.detect);
         let run = ActiveRun { plan, world, replicas, generator, collector: collector.clone(), timer };
@@ -392,8 +399,16 @@ fn overview(plan: &Plan) -> RunOverview {
     }
 }
 
-/// The `World` of this process, with the clock of the run or, before it starts, of the machine.
-fn world(replicas: &[Arc<Replica>], clock: Clock, timer: &Timer) -> SharedWorld {
+/// The `World` of this process, with the clock of the run or, before it starts, of the machine. Its health checks are encrypted as the
+/// connections of the client are.
+fn world(
+    replicas: &[Arc<Replica>],
+    clock: Clock,
+    timer: &Timer,
+    tls: Option<&RunTls>,
+) -> Result<SharedWorld, RehearsalError> {
+    let tls = tls.map(|tls| tls.client.client()).transpose();
+    let tls = tls.map_err(io::Error::from).map_err(system("cannot use the certificates of the run"))?;
     let addresses = replicas.iter().map(|replica| (replica.name().to_owned(), replica.address())).collect();
-    Host::new(clock, timer.clone()).with_servers(addresses).shared()
+    Ok(Host::new(clock, timer.clone()).with_servers(addresses).with_tls(tls).shared())
 }

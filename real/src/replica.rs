@@ -30,6 +30,7 @@ use crate::{
     role::replica::{ROLE, ReplicaArgs},
     tcp::ReservedPort,
     timer::Timer,
+    tls::ProcessTls,
 };
 
 /// Time that a process which is not frozen may take until it serves.
@@ -46,6 +47,8 @@ pub(crate) struct Replica {
     name: String,
     port: ReservedPort,
     words: Vec<String>,
+    /// What each process is given first, if connections are encrypted.
+    tls: Option<ProcessTls>,
     state: Mutex<ReplicaState>,
     /// Receiver of the output of each new process.
     reports: UnboundedSender<NewProcess>,
@@ -91,13 +94,13 @@ impl Replica {
         index: usize,
         port: ReservedPort,
         (scenario, seed): (&Scenario, u64),
-        measures: Measures,
+        (measures, tls): (Measures, Option<ProcessTls>),
         reports: UnboundedSender<NewProcess>,
     ) -> Self {
         let name = server_name(index);
         let args = ReplicaArgs::new(&name, port.address().port(), scenario, seed).measuring(measures);
         let words = [ROLE.to_owned()].into_iter().chain(args.to_words()).collect();
-        Self { name, port, words, state: Mutex::default(), reports }
+        Self { name, port, words, tls, state: Mutex::default(), reports }
     }
 
     /// Name of the replica, such as `server-0`.
@@ -154,6 +157,9 @@ impl Replica {
             });
             let (commands, orders) = mpsc::unbounded_channel();
             world.spawn(Box::pin(pass_on(orders, streams.commands)));
+            if let Some(tls) = &self.tls {
+                let _ = commands.send(line(&ReplicaCommand::Secure(tls.clone())) + "\n");
+            }
             let started = state.started + 1;
             let tuning = state.tuning.take();
             if let Some(tuning) = &tuning {
@@ -279,8 +285,8 @@ mod tests {
         let logs = tempfile::tempdir().unwrap();
         let failed = Runtime::new().unwrap().block_on(async {
             let (reports, _outputs) = mpsc::unbounded_channel();
-            let replica =
-                Replica::new(0, ReservedPort::any().unwrap(), (&scenario.unwrap(), 42), Measures::default(), reports);
+            let port = ReservedPort::any().unwrap();
+            let replica = Replica::new(0, port, (&scenario.unwrap(), 42), (Measures::default(), None), reports);
             let addresses = [("server-0".to_owned(), replica.address())].into();
             let world = Host::new(Clock::MACHINE, Timer::start().unwrap()).with_servers(addresses).shared();
             replica.start(&world, logs.path()).await.unwrap_err().to_string()

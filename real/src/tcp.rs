@@ -114,7 +114,7 @@ pub(crate) fn listen(port: u16, timer: Timer) -> io::Result<Backlog> {
 /// Listens at `address`, or at a free port of its host if its port is 0. A shortage is waited for with `timer`.
 pub(crate) fn listen_at(address: SocketAddr, timer: Timer) -> io::Result<Backlog> {
     let listener = bound_at(address)?.listen(BACKLOG)?;
-    Ok(Backlog { listener, door: Door::new(places(1), timer), patience: None, is_proxy: false })
+    Ok(Backlog { listener, door: Door::new(places(1), timer), patience: None })
 }
 
 /// Opens a connection for a purpose of this process that no fault applies to.
@@ -136,8 +136,6 @@ pub(crate) struct Backlog {
     door: Door,
     /// How long peers are waited for. `None` in a run: its faults keep peers silent, and what is silent costs one place.
     patience: Option<Patience>,
-    /// True if bytes are passed on as they come.
-    is_proxy: bool,
 }
 
 impl Backlog {
@@ -156,7 +154,7 @@ impl Backlog {
 
     /// The same socket, with a proxy behind it: each connection takes a second descriptor.
     pub(crate) fn for_proxy(self) -> Self {
-        Self { door: self.door.with_places(places(2)), is_proxy: true, ..self }
+        Self { door: self.door.with_places(places(2)), ..self }
     }
 }
 
@@ -173,9 +171,12 @@ impl Listener for Backlog {
             // An error means that the connection has ended already, as its reader is about to see.
             let _ = socket.set_nodelay(true);
             info!(%peer, "connection accepted");
-            let connection = Tcp::new(socket, peer, Some(place));
-            Ok(if self.is_proxy { Box::new(connection) } else { Box::new(AnyAuthority::new(connection)) as BoxStream })
+            Ok(Box::new(Tcp::new(socket, peer, Some(place))) as BoxStream)
         })
+    }
+
+    fn adapt(&self, stream: BoxStream) -> BoxStream {
+        Box::new(AnyAuthority::new(stream))
     }
 
     fn terms(&self) -> PeerTerms {

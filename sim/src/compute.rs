@@ -5,6 +5,7 @@ use std::time::Duration;
 use kernel::{
     entropy::{Entropy, RandomStream},
     record::AttemptId,
+    tls::{CLIENT_HANDSHAKE, SERVER_HANDSHAKE},
     world::Cost,
 };
 
@@ -29,6 +30,9 @@ impl Compute {
     ///
     /// Returns the name of the calibration if that has no time for it.
     pub(crate) fn service_time(&self, cost: Cost<'_>) -> Result<Duration, &str> {
+        if let Some(time) = self.calibration.handshake_time(cost.what, &mut self.draw(cost)) {
+            return Ok(time);
+        }
         let time = self.calibration.service_time(cost.what, cost.units, &mut self.draw(cost));
         time.ok_or(&self.calibration.name)
     }
@@ -39,6 +43,9 @@ impl Compute {
     ///
     /// Returns the errors of [`service_time`](Self::service_time).
     pub(crate) fn service_piece(&self, cost: Cost<'_>) -> Result<Piece, &str> {
+        if let Some(time) = self.calibration.handshake_time(cost.what, &mut self.draw(cost)) {
+            return Ok(Piece { warm: time, cold: time });
+        }
         let piece = self.calibration.service_piece(cost.what, cost.units, &mut self.draw(cost));
         piece.ok_or(&self.calibration.name)
     }
@@ -48,12 +55,16 @@ impl Compute {
         let numbers = [request, u64::from(number), u64::from(cost.nth)];
         // The first computation of an attempt has the name that it had when there was only one.
         let numbers = if cost.nth == 0 { &numbers[..2] } else { &numbers };
+        // Handshakes have numbers of their own, which are not those of requests.
+        if let CLIENT_HANDSHAKE | SERVER_HANDSHAKE = cost.what {
+            return self.entropy.stream_of(cost.what, numbers);
+        }
         self.entropy.stream_of("compute.service_time", numbers)
     }
 
     /// Returns whether the calibration has a time for `what`.
     pub(crate) fn knows(&self, what: &str) -> bool {
-        self.calibration.knows(what)
+        matches!(what, CLIENT_HANDSHAKE | SERVER_HANDSHAKE) || self.calibration.knows(what)
     }
 
     /// Draws how long the `start`-th process of `server` takes until it listens.

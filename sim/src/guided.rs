@@ -216,7 +216,9 @@ mod tests {
         let [usual, rare] = [search.propose(), search.propose()];
         search.learn(&usual, &reached(&[Event::Hedge]));
         search.learn(&rare, &reached(&[Event::Unhealthy]));
-        (0..50).for_each(|_| drop(search.learn(&usual, &reached(&[Event::Hedge]))));
+        for _ in 0..50 {
+            search.learn(&usual, &reached(&[Event::Hedge]));
+        }
         let parents: Vec<_> = (0..40).filter_map(|_| search.propose().parent).collect();
         let of_rare = parents.iter().filter(|parent| **parent == 1).count();
         assert!(of_rare * 2 > parents.len(), "{of_rare} of {}", parents.len());

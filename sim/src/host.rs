@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, future::poll_fn, io, sync::Arc, task::Poll};
 
 use kernel::{
     time::Instant,
+    tls::Tls,
     world::{BoxFuture, BoxStream, Calm, Cost, Listener, Sleep, Work, World},
 };
 use tokio::{runtime::Handle, sync::watch};
@@ -21,6 +22,7 @@ use crate::{
     stream::SocketEnd,
     system::System,
     tasks::Tasks,
+    tls::RunTls,
 };
 
 /// The parts that all hosts of a simulation share.
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) processes: Processes,
     /// The seed of the simulation.
     pub(crate) seed: u64,
+    /// The TLS of the hosts, if their connections are encrypted.
+    pub(crate) tls: Option<RunTls>,
 }
 
 /// One host: a process, and those that follow it after a crash.
@@ -51,6 +55,8 @@ pub(crate) struct Host {
     pub(crate) tasks: Arc<Tasks>,
     /// The state of its one process.
     pub(crate) process: watch::Sender<ProcessState>,
+    /// The TLS of its connections.
+    tls: Option<Tls>,
 }
 
 /// The state of a host's process: Down → Starting → Up, and back to Down by a crash.
@@ -66,7 +72,8 @@ impl Host {
     /// Creates a host on `machine` whose process is being started.
     pub(crate) fn new(id: HostId, machine: Arc<Machine>, shared: Arc<Shared>) -> Self {
         let process = watch::channel(ProcessState::Starting).0;
-        Self { id, shared, machine, gate: Arc::default(), tasks: Arc::default(), process }
+        let tls = shared.tls.as_ref().map(|tls| tls.of_host(id));
+        Self { id, shared, machine, gate: Arc::default(), tasks: Arc::default(), process, tls }
     }
 }
 
@@ -173,6 +180,10 @@ impl World for Host {
 
     fn has_time_of(&self, what: &str) -> bool {
         self.shared.compute.knows(what)
+    }
+
+    fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     fn compute(&self, cost: Cost<'_>, work: Work) -> BoxFuture<'static, ()> {

@@ -54,6 +54,7 @@ pub mod sweep;
 mod system;
 mod tasks;
 mod thread;
+mod tls;
 pub mod trace;
 mod turn;
 mod virtual_time;

@@ -142,6 +142,7 @@ pub fn run_with_listener(
 fn simulate(plan: &Plan, bounds: Bounds, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
     let scenario = plan.explicit();
     let settings = ReplicaSettings::new(&scenario.servers, &scenario.workload).with_kinds(&scenario.load.request);
+    let bounds = Bounds { tls: scenario.tls.map(|tls| tls.mode), ..bounds };
     let replicas = scenario.servers.replicas;
     let calibration = plan.calibration.of_workload(scenario.workload.name());
     let Some(app) = App::for_workload(plan.app.as_ref(), &scenario.workload)? else {

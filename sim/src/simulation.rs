@@ -15,7 +15,7 @@ use kernel::{
     link::Link,
     load::LoadError,
     record::{Recorder, Records},
-    scenario::server_name,
+    scenario::{TlsMode, server_name},
     sync::lock,
     world::SharedWorld,
 };
@@ -43,6 +43,7 @@ use crate::{
     replica::{Replica, Software},
     system::System,
     thread::Watch,
+    tls::RunTls,
     trace::{self, TraceSink},
 };
 
@@ -63,10 +64,11 @@ pub(crate) struct Simulation {
     limits: Limits,
 }
 
-/// The limits of a simulation, and what it shares with the thread that waits for it.
+/// The limits of a simulation, whether its connections are encrypted, and what it shares with the thread that waits for it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bounds {
     pub(crate) limits: Limits,
+    pub(crate) tls: Option<TlsMode>,
     pub(crate) watch: Arc<Watch>,
 }
 
@@ -127,9 +129,10 @@ impl Simulation {
         F: Future<Output = Ended> + Send + 'static,
     {
         let entropy = Entropy::new(seed);
-        let Bounds { limits, watch } = bounds;
+        let Bounds { limits, tls, watch } = bounds;
         let clock = Arc::new(Clock::within(ClockBounds { until: limits.until, timers: limits.timers, watch }));
-        let shared = shared(clock.clone(), calibration, seed, replicas);
+        let tls = tls.map(|mode| RunTls::new(mode, replicas, clock.clone(), entropy));
+        let shared = shared(clock.clone(), calibration, seed, replicas, tls);
         let activity = shared.net.activity.clone();
         let [clients, servers] =
             [MachineId::CLIENT, MachineId::SERVERS].map(|id| Machine::new(id, clock.clone(), activity.clone()));
@@ -267,7 +270,13 @@ fn of_software(error: Box<dyn Error>) -> SimulationError {
 }
 
 /// Builds what all hosts have in common.
-fn shared(clock: Arc<Clock>, calibration: &Calibration, seed: u64, replicas: usize) -> Arc<Shared> {
+fn shared(
+    clock: Arc<Clock>,
+    calibration: &Calibration,
+    seed: u64,
+    replicas: usize,
+    tls: Option<RunTls>,
+) -> Arc<Shared> {
     let entropy = Entropy::new(seed);
     let LinkTimes { one_way_us: one_way, connect_us: connect } = calibration.link.clone();
     let machine = calibration.machine.clone();
@@ -285,6 +294,7 @@ fn shared(clock: Arc<Clock>, calibration: &Calibration, seed: u64, replicas: usi
         processes: Processes::new(net.activity.clone()),
         net,
         seed,
+        tls,
         processors,
         clock,
         names: (0..replicas).map(|index| (server_name(index), HostId::server(index))).collect(),

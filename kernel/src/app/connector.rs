@@ -11,11 +11,14 @@ use hyper_util::rt::TokioIo;
 
 use crate::{
     link::{Link, ShapedStream},
+    tls::Secured,
     world::BoxFuture,
 };
 
 /// Connects to one replica of a service, over the link of the scenario: with its latency and the faults on it, and without the policies of
 /// `[client]`. It is what `tonic::transport::Endpoint::connect_with_connector` takes, and a layer of tower around it.
+///
+/// With `[tls]` the connection is encrypted, by the certificates of the run: what is built on it needs no TLS of its own.
 ///
 /// The URI that it is called with is not read. Its clones share the link.
 #[derive(Clone)]
@@ -62,9 +65,9 @@ impl fmt::Debug for Connector {
 }
 
 impl tower_service::Service<Uri> for Connector {
-    type Response = TokioIo<ShapedStream>;
+    type Response = TokioIo<Secured<ShapedStream>>;
     type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<TokioIo<ShapedStream>>>;
+    type Future = BoxFuture<'static, io::Result<TokioIo<Secured<ShapedStream>>>>;
 
     /// Returns that it is ready, always.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -74,6 +77,6 @@ impl tower_service::Service<Uri> for Connector {
     /// Opens a connection. It is lost when the server's process ends or a fault resets it.
     fn call(&mut self, _: Uri) -> Self::Future {
         let link = self.link.clone();
-        Box::pin(async move { Ok(TokioIo::new(link.connect().await?)) })
+        Box::pin(async move { Ok(TokioIo::new(link.connect_securely().await?)) })
     }
 }

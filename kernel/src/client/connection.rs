@@ -39,6 +39,7 @@ use crate::{
     status::Code,
     sync::lock,
     time::Instant,
+    tls,
     transport::{Executor, Io, Joined, Payloads, WorldTimer, bearer},
     world::{BoxFuture, SharedWorld, Stream, timeout_at},
 };
@@ -260,8 +261,7 @@ impl Keeper {
     }
 
     /// Drives `connection` until it is lost or takes no more calls. Calls under way on it then end in a task of their own.
-    async fn until_lost(&self, connection: impl Future<Output = Cause> + Send + 'static) -> Cause {
-        let mut connection: BoxFuture<'static, Cause> = Box::pin(connection);
+    async fn until_lost(&self, mut connection: BoxFuture<'static, Cause>) -> Cause {
         match select(&mut connection, pin!(self.shared.closed.notified())).await {
             Either::Left((lost, _)) => lost,
             Either::Right(_) => {
@@ -272,7 +272,9 @@ impl Keeper {
     }
 
     /// Opens the connection. The returned future drives it, and completes with the cause when the connection is lost.
-    async fn connect(&self, retry_at: Instant) -> Result<impl Future<Output = Cause> + Send + 'static + use<>, Cause> {
+    ///
+    /// An encrypted connection is open when the server's first frame has arrived, which it sends once it has accepted the client.
+    async fn connect(&self, retry_at: Instant) -> Result<BoxFuture<'static, Cause>, Cause> {
         // Early backoffs are shorter than a connection may take to open over a slow network.
         let give_up = retry_at.max(self.world.now() + MIN_CONNECT_TIMEOUT);
         let stream = match timeout_at(&*self.world, give_up, self.link.connect()).await {
@@ -281,7 +283,25 @@ impl Keeper {
             Err(_) => return Err(Cause::ConnectTimeout),
         };
         stream.set_user_timeout(self.keepalive.and_then(|keepalive| keepalive.user_timeout));
+        let securing = tls::secure(&self.world, self.link.server(), stream);
+        let stream = match timeout_at(&*self.world, give_up, securing).await {
+            Ok(secured) => secured.map_err(|error| Cause::from_io(&error))?,
+            Err(_) => return Err(Cause::ConnectTimeout),
+        };
+        let opening = stream.opening();
         let (sender, connection) = handshake(&self.world, stream, self.keepalive).await?;
+        let mut connection: BoxFuture<'static, Cause> = Box::pin(connection);
+        if let Some(opening) = opening {
+            let mut until_data = pin!(opening.until_data());
+            let opened = select(&mut connection, until_data.as_mut());
+            match timeout_at(&*self.world, give_up, opened).await {
+                Ok(Either::Right(_)) => {}
+                Ok(Either::Left((lost, _))) => {
+                    return Err(opening.failure().map_or(lost, |failure| Cause::Tls(failure.to_string())));
+                }
+                Err(_) => return Err(Cause::ConnectTimeout),
+            }
+        }
         self.shared.set(ConnectionState::Ready(sender));
         self.event(Event::Ready, None);
         self.health.on_connected();

@@ -7,6 +7,7 @@ use crate::{
     policy::Pushback,
     record::{CANCELLED, SUPERSEDED},
     status::Code,
+    tls::TlsError,
 };
 
 /// The failure of an attempt.
@@ -46,6 +47,9 @@ pub enum Cause {
     /// Opening the connection took too long.
     #[error("connect timeout")]
     ConnectTimeout,
+    /// The handshake of TLS failed, or what arrived is not what the other end encrypted.
+    #[error("TLS failed: {0}")]
+    Tls(String),
     /// A keepalive ping was not answered in time.
     #[error("keepalive timeout")]
     KeepaliveTimeout,
@@ -116,11 +120,15 @@ impl Cause {
                 | Self::ConnectionClosed
                 | Self::ConnectTimeout
                 | Self::KeepaliveTimeout
+                | Self::Tls(_)
                 | Self::Network(_)
         )
     }
 
     pub(super) fn from_io(error: &io::Error) -> Self {
+        if let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<TlsError>()) {
+            return Self::Tls(error.to_string());
+        }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::ConnectionRefused,
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::ConnectionReset,

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     status::Code,
     time::Instant,
+    tls,
     world::{SharedWorld, timeout_at},
 };
 
@@ -21,6 +22,7 @@ use crate::{
 pub async fn probe(world: &SharedWorld, server: &str, timeout: Instant) -> Result<(), Failure> {
     let ask = async {
         let stream = world.connect(server).await.map_err(|error| unavailable(Cause::from_io(&error)))?;
+        let stream = tls::secure(world, server, stream).await.map_err(|error| unavailable(Cause::from_io(&error)))?;
         let (sender, connection) = handshake(world, stream, None).await.map_err(unavailable)?;
         // The server as a whole, whatever its services are.
         let health = std::pin::pin!(ask_health(sender, "", timeout.since(world.now())));

@@ -27,7 +27,7 @@ use crate::{
 table! {
     /// `[nemesis]`: faults that the seed draws, in addition to those of the file.
     FaultGenerator {
-        /// Kinds of faults that may be drawn: any but `drain` and `half_open` by default.
+        /// Kinds of faults that may be drawn: any but `drain`, `half_open` and those of certificates by default.
         kinds: Vec<FaultName> = FaultName::drawn().collect(), "to draw no faults, leave the table out", NOT_DRAWN;
         /// Numbers of servers that one fault hits.
         targets: Vec<TargetCount> = <TargetCount as strum::VariantArray>::VARIANTS.to_vec(),
@@ -301,6 +301,8 @@ fn random_kind(kind: FaultName, lasts: Duration, rng: &mut impl Rng) -> FaultKin
             FaultKind::Errors { rate: thousandths(spread(0.02, 1.0, rng)), status: Some(status), duration, delay: None }
         }
         FaultName::Slow => FaultKind::Slow { factor: thousandths(spread(1.5, 50.0, rng)), duration },
+        FaultName::CertificateExpired => FaultKind::CertificateExpired { duration },
+        FaultName::CertificateUntrusted => FaultKind::CertificateUntrusted { duration },
     }
 }
 

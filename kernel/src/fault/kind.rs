@@ -125,6 +125,17 @@ kinds! {
             /// Time until the fault is lifted.
             duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
         }
+        /// The server presents a certificate that has expired, so that handshakes fail. Connections that are open stay.
+        CertificateExpired = "certificate_expired" {
+            /// Time until the fault is lifted.
+            duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+        }
+        /// The server presents a certificate of an authority that the client does not know, so that handshakes fail. Connections that are
+        /// open stay.
+        CertificateUntrusted = "certificate_untrusted" {
+            /// Time until the fault is lifted.
+            duration: Option<Duration> = None, limits::DURATION, NOT_DRAWN;
+        }
     }
 }
 
@@ -137,6 +148,8 @@ pub enum Affects {
     Link,
     /// The requests that the target works on.
     Work,
+    /// The handshakes of TLS with the target.
+    Handshakes,
 }
 
 impl FaultName {
@@ -148,7 +161,7 @@ impl FaultName {
     /// Returns the kinds that random faults are drawn from, unless a scenario lists them. Kinds that came later are not among them: what
     /// a seed draws stays.
     pub fn drawn() -> impl Iterator<Item = Self> {
-        Self::all().filter(|kind| !matches!(kind, Self::Drain | Self::HalfOpen))
+        Self::all().filter(|kind| !matches!(kind, Self::Drain | Self::HalfOpen) && !kind.needs_tls())
     }
 
     /// Returns what a fault of this kind applies to.
@@ -159,7 +172,13 @@ impl FaultName {
                 Affects::Link
             }
             Self::Errors | Self::Slow => Affects::Work,
+            Self::CertificateExpired | Self::CertificateUntrusted => Affects::Handshakes,
         }
+    }
+
+    /// Returns whether a fault of this kind needs encrypted connections.
+    pub fn needs_tls(self) -> bool {
+        self.affects() == Affects::Handshakes
     }
 }
 
@@ -181,7 +200,9 @@ impl FaultKind {
             | Self::Bandwidth { duration, .. }
             | Self::Reset { duration, .. }
             | Self::Errors { duration, .. }
-            | Self::Slow { duration, .. } => *duration,
+            | Self::Slow { duration, .. }
+            | Self::CertificateExpired { duration }
+            | Self::CertificateUntrusted { duration } => *duration,
             Self::Crash { .. } | Self::Drain { .. } => None,
         }
     }
@@ -206,7 +227,9 @@ impl FaultKind {
             | Self::Loss { duration, .. }
             | Self::Bandwidth { duration, .. }
             | Self::Errors { duration, .. }
-            | Self::Slow { duration, .. } => *duration = Some(time),
+            | Self::Slow { duration, .. }
+            | Self::CertificateExpired { duration }
+            | Self::CertificateUntrusted { duration } => *duration = Some(time),
             Self::Drain { grace, restart_after } => {
                 *restart_after = Some(time);
                 *grace = grace.map(|grace| grace.min(time));
@@ -242,9 +265,13 @@ impl FaultKind {
             | Self::Loss { share, .. }
             | Self::Bandwidth { share, .. }
             | Self::Reset { share, .. } => Some(share),
-            Self::Crash { .. } | Self::Drain { .. } | Self::Freeze { .. } | Self::Errors { .. } | Self::Slow { .. } => {
-                None
-            }
+            Self::Crash { .. }
+            | Self::Drain { .. }
+            | Self::Freeze { .. }
+            | Self::Errors { .. }
+            | Self::Slow { .. }
+            | Self::CertificateExpired { .. }
+            | Self::CertificateUntrusted { .. } => None,
         }
     }
 
@@ -305,9 +332,13 @@ impl FaultKind {
             Self::Loss { rate, .. } => Shape { loss: rate.unwrap_or_default(), ..none },
             Self::Bandwidth { rate, .. } => Shape { bandwidth: Some(rate), ..none },
             Self::Reset { duration, .. } => Shape { resets: duration.is_some(), ..none },
-            Self::Crash { .. } | Self::Drain { .. } | Self::Freeze { .. } | Self::Errors { .. } | Self::Slow { .. } => {
-                none
-            }
+            Self::Crash { .. }
+            | Self::Drain { .. }
+            | Self::Freeze { .. }
+            | Self::Errors { .. }
+            | Self::Slow { .. }
+            | Self::CertificateExpired { .. }
+            | Self::CertificateUntrusted { .. } => none,
         };
         let open_at_start = matches!(self, Self::HalfOpen { .. });
         let connections = Selection { open_at_start, share: self.share().unwrap_or(1.0) };

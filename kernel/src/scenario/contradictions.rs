@@ -1,9 +1,9 @@
 //! Policies of `[client]` that exclude each other, or need one another. Each problem marks one side and names both.
 
-use super::{Balancing, Client, Retry};
+use super::{Balancing, Client, FaultName, Retry, Scenario};
 use crate::{
     policy::FallbackKind,
-    settings::{duration, problem::Problem, source::Span, table::TableReader},
+    settings::{duration, problem::Problem, source::Span, table::TableReader, value::is_string},
 };
 
 /// Turns retries off where calls hedge and the file says nothing of retries; refuses a file that wants both.
@@ -87,6 +87,30 @@ pub(super) fn refuse(table: &TableReader<'_, '_>, client: &Client) -> Result<(),
     )
 }
 
+/// Refuses faults of certificates in a scenario whose connections are not encrypted. `faults` are the items of `[[fault]]` in `file`.
+pub(super) fn refuse_without_tls(
+    scenario: &Scenario,
+    file: &TableReader<'_, '_>,
+    faults: &[TableReader<'_, '_>],
+) -> Result<(), Problem> {
+    if scenario.tls.is_some() {
+        return Ok(());
+    }
+    let needs = |kind: &FaultName| kind.needs_tls();
+    let scripted = scenario.faults.iter().map(|fault| FaultName::from(&fault.kind)).find(needs);
+    let drawn = scenario.nemesis.iter().flat_map(|generator| generator.kinds.iter().copied()).find(needs);
+    let Some(kind) = scripted.or(drawn) else { return Ok(()) };
+    let of_item = |item: &TableReader<'_, '_>| item.span("kind").filter(|_| is_named(item, kind));
+    let span = faults.iter().find_map(of_item).or_else(|| file.table("nemesis").span("kinds"));
+    let message = format!("`{kind}` needs [tls]: connections that are not encrypted have no certificates");
+    Err(Problem::new(span, message).help("add the table [tls], or leave the fault out"))
+}
+
+/// Returns whether the item of `[[fault]]` has this kind.
+fn is_named(item: &TableReader<'_, '_>, kind: FaultName) -> bool {
+    item.get("kind").is_some_and(|text| is_string(text, kind.name()))
+}
+
 fn refuse_at(span: Option<Span>, message: &str, help: &str) -> Result<(), Problem> {
     match span {
         Some(span) => Err(Problem::at(span, message).help(help)),
@@ -116,6 +140,16 @@ mod tests {
         for right in ["[client.adaptive_timeout]\n", "[client.hedging]\n[client.adaptive_hedging]\n"] {
             assert_eq!(message(right), "");
         }
+    }
+
+    #[test]
+    fn a_fault_of_certificates_needs_tls() {
+        let fault = "[[fault]]\nat = \"1s\"\nkind = \"certificate_expired\"\ntarget = \"server-0\"\n";
+        let alone = message(fault);
+        assert!(alone.contains("x.toml:6:8") && alone.contains("`certificate_expired` needs [tls]"), "{alone}");
+        let drawn = message("[nemesis]\nkinds = [\"crash\", \"certificate_untrusted\"]\n");
+        assert!(drawn.contains("`certificate_untrusted` needs [tls]"), "{drawn}");
+        assert_eq!(message(&format!("[tls]\n{fault}")), "");
     }
 
     #[test]

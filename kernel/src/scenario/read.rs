@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::{
     Change, Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, ReadingNotes, Run, Scenario,
-    ScenarioError, Servers, Slo, Workload, change, contradictions, service_config, shorthand, totals,
+    ScenarioError, Servers, Slo, Tls, Workload, change, contradictions, service_config, shorthand, totals,
 };
 use crate::{
     input,
@@ -43,6 +43,7 @@ pub const TABLE: &TableInfo = &TableInfo {
         ("workload", Presence::Always, Workload::TABLE),
         ("load", Presence::Always, Load::TABLE),
         ("network", Presence::Always, Network::TABLE),
+        ("tls", Presence::Optional, Tls::TABLE),
         ("client", Presence::Always, Client::TABLE),
         ("run", Presence::Always, Run::TABLE),
         ("nemesis", Presence::Optional, FaultGenerator::TABLE),
@@ -232,6 +233,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
     let workload = problems.keep(Workload::read(&file.table("workload")));
     let load = problems.keep(load(file, base));
     let network = problems.keep(Network::read(&file.table("network")));
+    let tls = problems.keep(file.optional::<Tls>("tls"));
     let mut notes = Vec::new();
     let client = problems.keep(client(&file.table("client"), (base, purpose), &mut notes));
     let run = problems.keep(Run::read(&file.table("run")));
@@ -247,13 +249,29 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
         Some(workload),
         Some(load),
         Some(network),
+        Some(tls),
         Some(client),
         Some(run),
         Some(nemesis),
         Some(faults),
         Some(expectations),
         Some(slos),
-    ) = (name, question, duration, servers, workload, load, network, client, run, nemesis, faults, expectations, slos)
+    ) = (
+        name,
+        question,
+        duration,
+        servers,
+        workload,
+        load,
+        network,
+        tls,
+        client,
+        run,
+        nemesis,
+        faults,
+        expectations,
+        slos,
+    )
     else {
         return Err(problems);
     };
@@ -266,6 +284,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
         workload,
         load,
         network,
+        tls,
         client,
         run,
         nemesis,
@@ -278,6 +297,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
     problems.keep(check_kinds(&file.table("load"), &scenario.load.request, &scenario.workload));
     scenario.changes = problems.keep(change::read_all(file, &scenario)).unwrap_or_default();
     problems.keep(totals::check(&scenario, file));
+    problems.keep(contradictions::refuse_without_tls(&scenario, file, &list));
     if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }
 

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_key_of_several_kinds_is_one_entry_that_names_them() {
         assert_eq!(key("fault.N.factor").kinds, ["kind = \"slow\""]);
-        assert_eq!(key("fault.N.duration").kinds.len(), 9);
+        assert_eq!(key("fault.N.duration").kinds.len(), 11);
         assert_eq!(key("workload.kind").default.as_deref(), Some("\"sobel\""));
         assert!(key("fault.N.kind").is_required);
     }

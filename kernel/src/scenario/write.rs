@@ -28,6 +28,9 @@ impl Scenario {
         self.workload.write(&mut toml, "workload");
         self.load.write(&mut toml, "load");
         self.network.write(&mut toml, "network");
+        if let Some(tls) = &self.tls {
+            tls.write(&mut toml, "tls");
+        }
         self.client.write(&mut toml, "client");
         self.run.write(&mut toml, "run");
         if let Some(generator) = &self.nemesis {

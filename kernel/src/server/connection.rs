@@ -22,6 +22,7 @@ use super::{
     budget::Budgeted,
     calls::Calls,
     health::HealthService,
+    injector::Injector,
     peers::{Connected, Peers},
     reflection::Reflection,
     reply::Replied,
@@ -48,6 +49,8 @@ pub(super) struct Connections {
     /// The replica's health service.
     pub(super) health: HealthService,
     pub(super) reflection: Reflection,
+    /// What is wrong with the replica's certificate.
+    pub(super) injector: Arc<Injector>,
     /// The age at which connections are ended.
     pub(super) age: MaxAge,
     /// Becomes true when the replica stops.
@@ -79,6 +82,14 @@ impl MaxAge {
 }
 
 impl Connections {
+    /// Returns the connection `stream` with TLS, if those of the host have it. The handshake takes place while the connection is served.
+    pub(super) fn secured(&self, stream: BoxStream) -> BoxStream {
+        match self.world.tls() {
+            Some(tls) => tls.accept(&self.world, stream, self.injector.presented()),
+            None => stream,
+        }
+    }
+
     /// Serves the connection `stream` in a task of its own, until either side closes it. Resets it if there is no place for it.
     pub(super) fn serve(&self, mut stream: BoxStream) {
         let connected = match &self.peers {

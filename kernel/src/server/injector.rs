@@ -3,6 +3,7 @@
 //! * errors: a share of the calls is delayed when they arrive, answered with a status, or both. They occupy neither the queue nor a worker
 //!   until then.
 //! * slow: service times are multiplied by a factor.
+//! * presented: the certificate is one that has expired, or one of an authority that no one knows.
 //! * drain: the process is asked to finish the calls under way and to end.
 //!
 //! Health checks are not affected. An injection ends with the process. Settings that change in a run come the same way, and stay.
@@ -21,6 +22,7 @@ use crate::{
     entropy::{Entropy, unit},
     status::Code,
     sync::lock,
+    tls::Presented,
 };
 
 /// The faults that are injected into a replica at one time.
@@ -30,6 +32,9 @@ pub struct Injection {
     pub errors: Vec<InjectedErrors>,
     /// Factor of the service times, at least 1.
     pub slow: f64,
+    /// The certificate that the replica presents in handshakes that begin. Connections that are open stay.
+    #[serde(default)]
+    pub presented: Presented,
 }
 
 /// One fault that fails or delays a share of the calls: `abort` and `delay` in gRPC A33.
@@ -58,7 +63,7 @@ pub(super) struct InjectedFault {
 impl Default for Injection {
     /// Returns an injection that changes nothing.
     fn default() -> Self {
-        Self { errors: Vec::new(), slow: 1.0 }
+        Self { errors: Vec::new(), slow: 1.0, presented: Presented::Valid }
     }
 }
 
@@ -68,6 +73,7 @@ impl Injection {
         self.errors.extend(&other.errors);
         // The factor must stay finite: zero times infinity is not a number, and a service time may be zero.
         self.slow = (self.slow * other.slow).min(f64::MAX);
+        self.presented = self.presented.max(other.presented);
         self
     }
 }
@@ -179,6 +185,11 @@ impl Injector {
         self.injection().slow
     }
 
+    /// Returns the certificate that the replica presents in a handshake that begins now.
+    pub(super) fn presented(&self) -> Presented {
+        self.injection().presented
+    }
+
     fn injection(&self) -> MutexGuard<'_, Injection> {
         lock(&self.injection)
     }
@@ -252,8 +263,12 @@ mod tests {
 
     #[test]
     fn two_injections_join_their_errors_and_multiply_their_factors() {
-        let one = Injection { errors: vec![errors(0, 0.5, Code::Internal)], slow: 2.0 };
-        let both = one.clone().and(&Injection { errors: vec![errors(3, 0.1, Code::Aborted)], slow: 3.0 });
+        let one = Injection { errors: vec![errors(0, 0.5, Code::Internal)], slow: 2.0, ..Injection::default() };
+        let both = one.clone().and(&Injection {
+            errors: vec![errors(3, 0.1, Code::Aborted)],
+            slow: 3.0,
+            ..Injection::default()
+        });
         assert_eq!(both.slow, 6.0);
         assert_eq!(both.errors.iter().map(|errors| errors.fault).collect::<Vec<_>>(), [0, 3]);
         assert_eq!(Injection::default().and(&one), one);

@@ -12,8 +12,9 @@ use kernel::{
     },
     scenario::{
         AppTimes, Arrivals, Backend, Balancing, Client, Direction, Expectation, Fault, FaultGenerator, FaultKind,
-        GraphSize, HealthCheck, Images, Jitter, Load, Metric, Network, Phase, Pictures, ReadingNotes, RequestKind,
-        Retry, Run, Scenario, Servers, Shape, Size, Slo, SloKind, Stage, TABLE, ThinkTime, Unit, Workload, limits,
+        FaultName, GraphSize, HealthCheck, Images, Jitter, Load, Metric, Network, Phase, Pictures, ReadingNotes,
+        RequestKind, Retry, Run, Scenario, Servers, Shape, Size, Slo, SloKind, Stage, TABLE, ThinkTime, Tls, TlsMode,
+        Unit, Workload, limits,
     },
     server::settings::{AdaptiveQueue, Admission},
     settings::{KeyInfo, Presence, TableInfo},
@@ -530,6 +531,8 @@ fn fault(servers: &Servers, end: Duration) -> impl Strategy<Value = Fault> + use
             FaultKind::Errors { rate, status, duration, delay: Some(delay) }
         }),
         (1.0..=10_000.0, duration()).prop_map(|(factor, duration)| FaultKind::Slow { factor, duration }),
+        duration().prop_map(|duration| FaultKind::CertificateExpired { duration }),
+        duration().prop_map(|duration| FaultKind::CertificateUntrusted { duration }),
     ];
     let everyone: Vec<_> = (0..servers.replicas).collect();
     let at = (0.0..=1.0).prop_map(move |share| end.mul_f64(share).min(end));
@@ -604,7 +607,9 @@ fn scenario() -> impl Strategy<Value = Scenario> {
     let run = from(0).prop_map(|max_lateness| Run { max_lateness });
     let client = (client().boxed(), run, option::of(generator()).boxed(), slos());
     let work = workload().prop_flat_map(|workload| (Just(workload.clone()), kinds(workload))).boxed();
-    let parts = (servers().boxed(), work, load(), network(), client);
+    let mode = prop_oneof![Just(TlsMode::Server), Just(TlsMode::Mutual)];
+    let tls = option::of(mode.prop_map(|mode| Tls { mode }));
+    let parts = (servers().boxed(), work, load(), (network(), tls), client);
     ("[a-zA-Z0-9_-]{1,64}", option::of(any::<String>()), from(1), parts, 0..4_usize)
         .prop_flat_map(|(name, question, duration, parts, faults)| {
             let faults = vec(fault(&parts.0, duration), faults);
@@ -612,8 +617,11 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         })
         .prop_flat_map(|(head, faults)| (Just(head), vec(expectation(faults.len()), 0..4), Just(faults)))
         .prop_map(|((name, question, duration, parts), expectations, faults)| {
-            let (servers, (workload, request), load, network, (client, run, nemesis, slos)) = parts;
+            let (servers, (workload, request), load, (network, tls), (client, run, nemesis, slos)) = parts;
             let load = Load { request, ..load };
+            let scripted = faults.iter().map(|fault: &Fault| FaultName::from(&fault.kind));
+            let drawn = nemesis.iter().flat_map(|nemesis: &FaultGenerator| nemesis.kinds.iter().copied());
+            let tls = tls.or_else(|| scripted.chain(drawn).any(FaultName::needs_tls).then(Tls::default));
             within_totals(Scenario {
                 name,
                 question,
@@ -622,6 +630,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 workload,
                 load,
                 network,
+                tls,
                 client,
                 run,
                 nemesis,

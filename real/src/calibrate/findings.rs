@@ -12,6 +12,7 @@ use kernel::{
 };
 
 use super::{
+    handshakes::HandshakeTimes,
     machine::MachineModel,
     measurement::{Measurement, RunSamples},
     plan::SHAPED_US,
@@ -25,6 +26,7 @@ pub(super) struct Findings {
     host: HostInfo,
     started: String,
     processes: ProcessTimes,
+    handshakes: HandshakeTimes,
     measurement: Measurement,
     /// Lateness of a waiting worker, over all sizes.
     server_late: Samples,
@@ -46,7 +48,12 @@ struct TableRow<'a> {
 
 impl Findings {
     /// Combines the times of processes and of runs, measured on `host` from the time `started` on.
-    pub(super) fn new(host: &HostInfo, started: &str, processes: ProcessTimes, measurement: Measurement) -> Self {
+    pub(super) fn new(
+        host: &HostInfo,
+        started: &str,
+        (processes, handshakes): (ProcessTimes, HandshakeTimes),
+        measurement: Measurement,
+    ) -> Self {
         let mut server_late = Samples::default();
         measurement.waiting.by_size.values().for_each(|way| server_late.join(&way.held));
         let mut connect = measurement.computing.connect.clone();
@@ -57,6 +64,7 @@ impl Findings {
             host: host.clone(),
             started: started.to_owned(),
             processes,
+            handshakes,
             measurement,
             server_late,
             shaped_beyond,
@@ -119,6 +127,8 @@ impl Findings {
             TableRow::minor("end of a process, until connections break", exit),
             TableRow::minor("bare round trip", round_trip),
             TableRow::minor("connection set-up", &self.connect),
+            TableRow::minor("handshake of TLS, at the client", &self.handshakes.client),
+            TableRow::minor("handshake of TLS, at the server", &self.handshakes.server),
             TableRow::minor("shaped round trip, beyond the 2 x 5 ms", &self.shaped_beyond),
             TableRow::minor("client's timers, late by", &self.measurement.waiting.client_late),
             TableRow { what: "servers' timers, late by".to_owned(), samples: &self.server_late, matters: true },
@@ -158,6 +168,10 @@ impl Findings {
         toml.samples("connect_us", &self.connect);
         let beyond = &self.shaped_beyond;
         toml.line(&format!("# Over links of 5 ms each way a round trip took longer, by {}", quartiles(beyond)));
+
+        toml.line("\n[tls]");
+        toml.samples("client_us", &self.handshakes.client);
+        toml.samples("server_us", &self.handshakes.server);
 
         toml.line("\n[process]");
         toml.samples("exec_to_listen_us", &self.processes.exec_to_listen);
@@ -274,7 +288,9 @@ mod tests {
             round_trip: Samples::from_round(vec![100.0; 9]),
         };
         let host = HostInfo { operating_system: "Linux 6".to_owned(), cores: 2, load_average: Some([0.5, 0.25, 0.0]) };
-        Findings::new(&host, "2026-01-01T00:00:00Z", processes, measurement)
+        let handshakes =
+            HandshakeTimes { client: Samples::from_round(vec![150.0; 3]), server: Samples::from_round(vec![100.0; 3]) };
+        Findings::new(&host, "2026-01-01T00:00:00Z", (processes, handshakes), measurement)
     }
 
     fn read(text: &str) -> Calibration {

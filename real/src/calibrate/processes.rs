@@ -72,7 +72,7 @@ pub(super) fn measure() -> Result<ProcessTimes, ProcessMeasurementError> {
         let logs = tempfile::tempdir()?;
         let (sender, mut outputs) = mpsc::unbounded_channel();
         let scenario = Scenario::parse("calibration", DEFAULTS, &[])?;
-        let replica = Replica::new(0, ReservedPort::any()?, (&scenario, 0), Measures::default(), sender);
+        let replica = Replica::new(0, ReservedPort::any()?, (&scenario, 0), (Measures::default(), None), sender);
         let addresses = BTreeMap::from([(replica.name().to_owned(), replica.address())]);
         let world = Host::new(Clock::MACHINE, Timer::start()?).with_servers(addresses).shared();
         let mut exec_to_listen = Vec::new();

@@ -118,11 +118,12 @@ impl Server {
 
     /// Returns the active faults besides crashes and freezes, by what they apply to, such as `link: delay, loss`.
     pub(super) fn faults(&self) -> String {
-        let groups = [(Affects::Link, "link"), (Affects::Work, "work")].map(|(affects, label)| {
-            let kinds = self.faults.values().filter(|kind| kind.affects() == affects).map(|kind| kind.name());
-            let kinds = kinds.collect::<Vec<_>>().join(", ");
-            if kinds.is_empty() { kinds } else { format!("{label}: {kinds}") }
-        });
+        let groups =
+            [(Affects::Link, "link"), (Affects::Work, "work"), (Affects::Handshakes, "TLS")].map(|(affects, label)| {
+                let kinds = self.faults.values().filter(|kind| kind.affects() == affects).map(|kind| kind.name());
+                let kinds = kinds.collect::<Vec<_>>().join(", ");
+                if kinds.is_empty() { kinds } else { format!("{label}: {kinds}") }
+            });
         groups.into_iter().filter(|group| !group.is_empty()).collect::<Vec<_>>().join("; ")
     }
 

@@ -1,5 +1,7 @@
 //! The control socket of a server or proxy, through which other processes inject faults: lines of JSON over a Unix socket.
 //!
+//! It takes requests of its own user only, even if others can open the socket: the operating system says whose process has connected.
+//!
 //! A fault with a duration is held by the connection that injected it: it ends with the connection, however that ends. A
 //! fault without a duration stays until it is healed, and replaces an earlier one of its kind.
 
@@ -12,11 +14,13 @@ use kernel::{
     time::Instant,
     world::{SharedWorld, timeout_at},
 };
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
 };
+use tracing::warn;
 
 use super::{
     active_faults::{ActiveFault, ActiveFaults},
@@ -164,6 +168,10 @@ impl ControlSocket {
         world.spawn(Box::pin(async move {
             // An error means that the socket is none, and no connection can come any more.
             while let Ok(((stream, _), place)) = door.next(|cx| listener.poll_accept(cx), drop).await {
+                if !is_of_this_user(&stream) {
+                    warn!("a process of another user has connected to the control socket: its connection is closed");
+                    continue;
+                }
                 let serving = control.clone().serve(stream);
                 control.world.spawn(Box::pin(async move {
                     serving.await;
@@ -245,6 +253,11 @@ impl ControlSocket {
         };
         ControlResponse::Done { before }
     }
+}
+
+/// Returns whether the other end is a process of the user that this process belongs to, as it was when it connected.
+fn is_of_this_user(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw())
 }
 
 /// The client's end of the control socket. The faults that it holds end when it is dropped.
@@ -366,6 +379,41 @@ mod tests {
             while before(&mut other, &world, RESET).await.len() > 1 {}
             assert_eq!(before(&mut other, &world, ControlRequest::Heal).await, ["delay 2"]);
             assert_eq!(before(&mut other, &world, ControlRequest::Heal).await, [""; 0]);
+        });
+    }
+
+    /// Another user is at hand for a test that runs as root, as those of containers do.
+    #[test]
+    fn a_process_of_another_user_is_not_heard() {
+        use std::{
+            io::{Read, Write},
+            os::unix::{fs::PermissionsExt, net::UnixStream},
+            thread,
+        };
+
+        const OTHER: rustix::process::Uid = rustix::process::Uid::from_raw_unchecked(65_534);
+        if !geteuid().is_root() {
+            return;
+        }
+        Runtime::new().unwrap().block_on(async {
+            let (world, directory, socket) = listening();
+            for path in [directory.path(), &socket] {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+            }
+            let at = socket.clone();
+            let other = thread::Builder::new().spawn(move || {
+                // Of this thread alone: the other threads of the process stay root's.
+                rustix::thread::set_thread_uid(OTHER).unwrap();
+                let mut stream = UnixStream::connect(at).unwrap();
+                let _ = stream.write_all((line(&delay(1, false)) + "\n").as_bytes());
+                let mut heard = String::new();
+                let _ = stream.read_to_string(&mut heard);
+                heard
+            });
+            let heard = tokio::task::spawn_blocking(|| other.unwrap().join().unwrap()).await.unwrap();
+            assert_eq!(heard, "");
+            let mut own = ControlClient::connect(&world, &socket).await.unwrap();
+            assert_eq!(before(&mut own, &world, ControlRequest::Heal).await, [""; 0], "no fault was injected");
         });
     }
 

@@ -30,6 +30,10 @@ impl Listener for LinkListener {
         })
     }
 
+    fn adapt(&self, stream: BoxStream) -> BoxStream {
+        self.backlog.adapt(stream)
+    }
+
     fn terms(&self) -> PeerTerms {
         self.backlog.terms()
     }

@@ -27,6 +27,7 @@ use kernel::{
     record::Name,
     run_folder::{Earlier, RunEnd, RunFolder, RunInfo},
     scenario::{Scenario, Servers, duration},
+    tls::Tls,
     visible::Visible,
 };
 use tempfile::TempDir;
@@ -62,6 +63,7 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let scenario = args.scenario()?;
     app::check(&scenario.workload).map_err(Failure::wrong_input)?;
     let servers = args.servers()?;
+    let tls = args.tls.tls(&servers)?;
     let outlets = args.metrics.open()?;
     let names: Vec<_> = servers.iter().map(|(name, _)| Name::from(name)).collect();
     let observer = Observer::of_load(&scenario, &names, args.seed, "real");
@@ -71,7 +73,7 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let mut rows = Rows::begin(&scenario, args, servers.len())?;
     let watcher = Watcher::start(args, rows.take_log(), rows.queue(), exporter)?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
-    let offered = runtime.block_on(offer(&scenario, entropy, asked, &servers, watcher.feed()));
+    let offered = runtime.block_on(offer(&scenario, entropy, asked, (&servers, tls), watcher.feed()));
     // The load has ended, and open connections would keep their tasks waiting.
     runtime.shutdown_background();
     let duration = offered?;
@@ -162,7 +164,7 @@ async fn offer(
     scenario: &Scenario,
     entropy: Entropy,
     asked: Asked,
-    servers: &[(String, SocketAddr)],
+    (servers, tls): (&[(String, SocketAddr)], Option<Tls>),
     feed: Arc<Feed>,
 ) -> Result<Duration, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
@@ -174,7 +176,7 @@ async fn offer(
     let names: Vec<_> = servers.iter().map(|(name, _)| name.clone()).collect();
     let timer = Timer::start().map_err(Failure::run_failed)?;
     let epoch_ns = machine_ns();
-    let world = Host::new(Clock::since(epoch_ns), timer).with_servers(addresses).shared();
+    let world = Host::new(Clock::since(epoch_ns), timer).with_servers(addresses).with_tls(tls).shared();
     let caller = Caller::new(scenario.clone(), entropy, world.clone(), &names);
     let cancelled = Notify::new();
     let mut faults = InjectedFaults::begin(servers, epoch_ns, feed.clone())?;

@@ -15,6 +15,7 @@ use kernel::{
     entropy::Entropy,
     record::Recorder,
     server::{Injector, ReplicaSettings, Tuning},
+    tls::Tls,
 };
 use tokio::{runtime::Runtime, sync::Notify};
 
@@ -29,6 +30,7 @@ use crate::{
     export::{ExportedSink, MetricsArgs, Outlets},
     interrupt::Interrupt,
     option::{self, BackendArgs, Capacity},
+    tls::TlsServerArgs,
 };
 
 /// Time that requests under way may take to end after the server was asked to stop.
@@ -56,6 +58,9 @@ pub struct ServeArgs {
     backend: BackendArgs,
 
     #[command(flatten)]
+    tls: TlsServerArgs,
+
+    #[command(flatten)]
     metrics: MetricsArgs,
 
     /// Runs in a session of its own, so that the end of a terminal does not end it
@@ -70,10 +75,10 @@ impl ServeArgs {
         id: &str,
         capacity: &Capacity,
         backend: &BackendArgs,
-        metrics: Vec<String>,
+        more: Vec<String>,
     ) -> Vec<String> {
         let words = ["serve", "--detached", "--port", &port.to_string(), "--id", id].map(str::to_owned);
-        words.into_iter().chain(capacity.to_words()).chain(backend.to_words()).chain(metrics).collect()
+        words.into_iter().chain(capacity.to_words()).chain(backend.to_words()).chain(more).collect()
     }
 }
 
@@ -84,15 +89,21 @@ pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
         rustix::process::setsid().map_err(Failure::run_failed)?;
     }
     args.metrics.remote().check("--listen", args.listen)?;
+    let tls = args.tls.tls()?;
     let outlets = args.metrics.open()?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
-    let served = runtime.block_on(serve(args, settings, outlets));
+    let served = runtime.block_on(serve(args, settings, tls, outlets));
     // Calls that outlast STOP_TIMEOUT may never end, and dropping the runtime would wait for them.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(args: &ServeArgs, settings: ReplicaSettings, outlets: Option<Outlets>) -> Result<Exit, Failure> {
+async fn serve(
+    args: &ServeArgs,
+    settings: ReplicaSettings,
+    tls: Option<Tls>,
+    outlets: Option<Outlets>,
+) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     // A fixed seed: a manual session is not repeated, so it does not matter which calls fail.
     let injector = Arc::new(Injector::new(Entropy::new(0)));
@@ -110,7 +121,7 @@ async fn serve(args: &ServeArgs, settings: ReplicaSettings, outlets: Option<Outl
     let stop = Arc::new(Notify::new());
     let stopped = stop.clone();
     let until_stop = async move { stopped.notified().await };
-    let world_of_server = host.with_listener(listener).shared();
+    let world_of_server = host.with_listener(listener).with_tls(tls).shared();
     let serving = app::serve(App::of_program(), world_of_server, recorder, id, settings, injector, until_stop);
     let mut serving = pin!(serving);
     announce(registration.entry());

@@ -37,6 +37,7 @@ use crate::{
     option::{BackendArgs, Capacity},
     process::{PROGRAM, log_tail},
     timer::Timer,
+    tls::TlsServerArgs,
     token,
 };
 
@@ -70,6 +71,9 @@ pub struct UpArgs {
     backend: BackendArgs,
 
     #[command(flatten)]
+    tls: TlsServerArgs,
+
+    #[command(flatten)]
     metrics: MetricsArgs,
 }
 
@@ -82,6 +86,7 @@ fn count(text: &str) -> Result<usize, String> {
 pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
     args.backend.settings().map_err(Failure::wrong_input)?;
     args.metrics.check()?;
+    args.tls.tls()?;
     let registry = Registry::for_user()?;
     let running = registry.entries()?;
     let mut wanted = Vec::new();
@@ -156,6 +161,9 @@ fn port(start: u16, index: usize) -> Result<u16, Failure> {
 struct Started {
     id: String,
     port: u16,
+    /// It is asked for its health. A server with TLS is not: it trusts clients that this process may not know. It counts as serving when it
+    /// listens.
+    asks: bool,
     child: Child,
     stays: bool,
     /// How and when the process was found to have ended.
@@ -165,10 +173,12 @@ struct Started {
 impl Started {
     fn spawn(registry: &Registry, wanted: &Wanted, args: &UpArgs) -> Result<Self, Failure> {
         let Wanted { id, port, metrics } = wanted;
-        let words = ServeArgs::words(*port, id, &args.capacity, &args.backend, args.metrics.words(*metrics));
+        let more = [args.metrics.words(*metrics), args.tls.words()].concat();
+        let words = ServeArgs::words(*port, id, &args.capacity, &args.backend, more);
         let child = spawn(&words, &registry.log(id))
             .map_err(|error| Failure::run_failed(format!("{id} could not be started: {error}")))?;
-        Ok(Self { id: id.to_owned(), port: *port, child, stays: false, ended: None })
+        let asks = !args.tls.is_on();
+        Ok(Self { id: id.to_owned(), port: *port, asks, child, stays: false, ended: None })
     }
 
     /// Waits until the server answers a health check, and returns its entry. It is that of another process if another `real up`
@@ -185,7 +195,7 @@ impl Started {
                 }
                 let addresses = [(entry.id.clone(), entry.address)].into();
                 let asker = Host::new(Clock::MACHINE, timer.clone()).with_servers(addresses).shared();
-                if client::probe(&asker, &entry.id, asker.now() + PROBE_TIMEOUT).await.is_ok() {
+                if !self.asks || client::probe(&asker, &entry.id, asker.now() + PROBE_TIMEOUT).await.is_ok() {
                     return Ok(entry);
                 }
             }

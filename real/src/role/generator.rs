@@ -74,7 +74,7 @@ pub fn run(args: &GeneratorArgs) -> Result<(), RoleError> {
 fn read_orders(orders: &UnboundedSender<Result<LoadCommand, RoleError>>) {
     for line in io::stdin().lock().lines() {
         let order = line.map_err(RoleError::system("cannot read orders")).and_then(|line| {
-            serde_json::from_str(&line).map_err(|error| RoleError::Order(format!("`{line}` is no order: {error}")))
+            serde_json::from_str(&line).map_err(|error| RoleError::Order(format!("an order cannot be read: {error}")))
         });
         if orders.send(order).is_err() {
             return;
@@ -86,12 +86,14 @@ async fn offer_load(
     mut orders: UnboundedReceiver<Result<LoadCommand, RoleError>>,
     reports: &Arc<ToOrchestrator>,
 ) -> Result<(), RoleError> {
-    let LoadCommand::Prepare { scenario, seed, servers } = next(&mut orders).await? else {
+    let LoadCommand::Prepare { scenario, seed, servers, tls } = next(&mut orders).await? else {
         return Err(RoleError::Order("the first order is to prepare".to_owned()));
     };
     let scenario = Scenario::parse("scenario", &scenario, &[]).map_err(|error| RoleError::Order(error.to_string()))?;
     let entropy = Entropy::new(seed);
     let asked = Asked::prepare(&scenario, entropy).map_err(|error| RoleError::Order(error.to_string()))?;
+    let tls = tls.map(|tls| tls.client()).transpose();
+    let tls = tls.map_err(|error| RoleError::Order(format!("the certificates of this process: {error}")))?;
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     info!(scenario = scenario.name, seed, ?servers, "ready");
     reports.send(&Report::Ready);
@@ -100,7 +102,7 @@ async fn offer_load(
         return Err(RoleError::Order("the second order is to begin".to_owned()));
     };
     let names: Vec<_> = scenario.server_names().collect();
-    let world = Host::new(Clock::since(epoch_ns), timer).with_servers(servers).shared();
+    let world = Host::new(Clock::since(epoch_ns), timer).with_servers(servers).with_tls(tls).shared();
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
     info!(epoch_ns, "load begins");
     let caller = Caller::new(scenario, entropy, world.clone(), &names);

@@ -15,6 +15,7 @@ use kernel::{
     record::Recorder,
     scenario::{Load, Scenario, Workload},
     server::{Injector, ReplicaSettings},
+    tls::Tls,
     world::SharedWorld,
 };
 use tokio::{
@@ -76,6 +77,10 @@ pub struct ReplicaArgs {
     #[arg(long)]
     metrics: bool,
 
+    /// Waits for its certificates and keys, over standard input
+    #[arg(long)]
+    tls: bool,
+
     /// Seed of all random draws
     #[arg(long)]
     seed: u64,
@@ -98,6 +103,7 @@ impl ReplicaArgs {
             app: matches!(scenario.workload, Workload::App(_)),
             measure: false,
             metrics: false,
+            tls: scenario.tls.is_some(),
             seed,
             parent: std::process::id(),
         }
@@ -120,6 +126,7 @@ impl ReplicaArgs {
         let kinds = self.request_kinds.iter().flat_map(|text| ["--request-kinds".to_owned(), text.clone()]);
         let app = self.app.then(|| "--app".to_owned()).into_iter().chain(self.measure.then(|| "--measure".to_owned()));
         let app = app.chain(self.metrics.then(|| "--metrics".to_owned()));
+        let app = app.chain(self.tls.then(|| "--tls".to_owned()));
         own.chain(self.capacity.to_words()).chain(self.backend.to_words()).chain(kinds).chain(app).collect()
     }
 }
@@ -159,13 +166,18 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         }
         None => Vec::new(),
     };
+    let tls = if args.tls { Some(receive_tls()?) } else { None };
     let settings = capacity.settings(backend.settings().map_err(RoleError::Order)?).with_kinds(&kinds);
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     let backlog = tcp::listen(*port, timer.clone())
         .map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
     let address = backlog.address().map_err(RoleError::system("cannot read the address of the socket"))?;
     info!(%address, "listening");
-    let world = Host::new(Clock::MACHINE, timer).with_listener(backlog).measuring_computing(args.measure).shared();
+    let world = Host::new(Clock::MACHINE, timer)
+        .with_listener(backlog)
+        .measuring_computing(args.measure)
+        .with_tls(tls)
+        .shared();
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
     let reports = ToOrchestrator::start(args.metrics).map_err(RoleError::system("cannot send reports"))?;
     let recorder = Recorder::new(world.clone(), id, reports.clone());
@@ -189,6 +201,21 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     served.map_err(RoleError::system("cannot continue serving"))
 }
 
+/// Waits for the first command of the orchestrator, which has the certificates and keys of this process. No message quotes it.
+fn receive_tls() -> Result<Tls, RoleError> {
+    let mut line = Vec::new();
+    io::stdin()
+        .lock()
+        .read_until(b'\n', &mut line)
+        .map_err(RoleError::system("cannot read the certificates of this process"))?;
+    match serde_json::from_slice(&line) {
+        Ok(ReplicaCommand::Secure(tls)) => {
+            tls.server().map_err(|error| RoleError::Order(format!("the certificates of this process: {error}")))
+        }
+        _ => Err(RoleError::Order("the first command has no certificates".to_owned())),
+    }
+}
+
 /// Reports what is measured of the calls again and again, as a task of `world`.
 fn report_measured(world: &SharedWorld, reports: Arc<ToOrchestrator>) {
     let clock = world.clone();
@@ -206,9 +233,10 @@ fn obey(injector: &Injector) {
     for line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
         match serde_json::from_slice(&line) {
             Ok(ReplicaCommand::Inject(injection)) => {
-                info!(slow = injection.slow, errors = ?injection.errors, "injected faults change");
+                info!(slow = injection.slow, errors = ?injection.errors, presented = ?injection.presented, "injected faults change");
                 injector.set(injection);
             }
+            Ok(ReplicaCommand::Secure(_)) => error!("certificates come first, and only once"),
             Ok(ReplicaCommand::Tune(tuning)) => {
                 info!(?tuning, "settings change");
                 injector.tune(tuning);

@@ -11,6 +11,7 @@ STUBS is the folder of the generated modules. SETTINGS is a JSON object:
 * `deadline_s`: the deadline of a call; null for that of the service config.
 * `tiles`: the number of tiles in which replies stream, only with calls one after the other; null for replies of one message.
 * `channel`: options of the channel, such as {"grpc.keepalive_time_ms": 1000}.
+* `tls`: {"ca": FILE} of the authority of servers, in PEM, and with "cert" and "key" what the client shows; without it nothing is encrypted.
 * `first_id`: the request id of the first call.
 * `log`: the file to append {"id": NUMBER, "status": STATUS, "details": MESSAGE} to for each call, as it ends; with tiles, there
   is "stream": {"messages": COUNT}, too. Calls are numbered from 0 in the order in which they are sent.
@@ -30,6 +31,14 @@ import grpc
 import workloads
 
 SIDE = 8
+
+
+def open_channel(settings, options):
+    tls = settings.get("tls")
+    if tls is None:
+        return grpc.insecure_channel(settings["target"], options=options)
+    ca, key, cert = (workloads.content(tls.get(part)) for part in ("ca", "key", "cert"))
+    return grpc.secure_channel(settings["target"], grpc.ssl_channel_credentials(ca, key, cert), options=options)
 
 
 def main(stubs, settings):
@@ -84,7 +93,7 @@ def main(stubs, settings):
         future.add_done_callback(lambda done: end(number, done, lambda: done.result().image.pixels == wanted))
 
     sent = 0
-    with grpc.insecure_channel(settings["target"], options=options) as channel:
+    with open_channel(settings, options) as channel:
         stub = rehearsal_pb2_grpc.RehearsalStub(channel)
         begun = time.monotonic()
         while not stop.is_set() and sent != settings.get("calls"):

@@ -14,6 +14,7 @@
 //! | `checks` | calls of grpcio to our servers, and to a server of grpcio that should answer the same |
 //! | `alerts` | alert rules, as Debian's Prometheus evaluates them |
 //! | `prometheus` | Debian's Prometheus, which scrapes a run and imports a simulated one |
+//! | `tls` | TLS and mTLS with grpcio, as a client and as a server, and with `openssl s_client`, by certificates of openssl |
 //! | `clients`, `servers` | both clients under one load; grpcio's server |
 //! | `figures` | counts side by side |
 //! | `environment` | the interpreter that finds grpcio, and its processes |
@@ -40,3 +41,4 @@ mod reflection;
 mod sequences;
 mod servers;
 mod streams;
+mod tls;

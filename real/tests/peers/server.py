@@ -16,6 +16,7 @@ STUBS is the folder of the generated modules. SETTINGS is a JSON object:
   between that and SERVING.
 * `no_health`: true for a server without a health service.
 * `channel`: options of the server, such as {"grpc.max_connection_age_ms": 1500}.
+* `tls`: {"cert": FILE, "key": FILE} of the server, in PEM, and with "ca" the authority of clients, which then have to show a certificate.
 * `grace_s`: the time that calls under way have to end after SIGTERM.
 
 The first line of its output is {"port": PORT}. SIGTERM ends it as gRPC servers end: GOAWAY, no new connections, the calls
@@ -182,7 +183,13 @@ def main(stubs, settings):
     rehearsal_pb2_grpc.add_RehearsalServicer_to_server(Rehearsal(), server)
     if not settings.get("no_health"):
         health_pb2_grpc.add_HealthServicer_to_server(Health(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    tls = settings.get("tls")
+    if tls is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        ca, key, cert = (workloads.content(tls.get(part)) for part in ("ca", "key", "cert"))
+        credentials = grpc.ssl_server_credentials([(key, cert)], root_certificates=ca, require_client_auth=ca is not None)
+        port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()
     # Handled here in the main thread, which waits for it: a handler would interrupt any line of Python.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])

@@ -111,3 +111,11 @@ def search(nodes, edges, seed, start):
             order.append(node)
             path.append(iter(lists[node]))
     return order
+
+
+def content(path):
+    """Returns the bytes of a file; None without one."""
+    if path is None:
+        return None
+    with open(path, "rb") as file:
+        return file.read()

@@ -138,9 +138,9 @@ impl Lane {
             server: server.to_owned(),
             down: stretches(&own, end_us, is_down),
             frozen: fault_stretches(&own, end_us, |kind| kind == FaultName::Freeze),
-            // A reset ends as soon as it has begun.
+            // A reset ends as soon as it has begun. A connection whose handshakes fail is none.
             link_impaired: fault_stretches(&own, end_us, |kind| {
-                kind.affects() == Affects::Link && kind != FaultName::Reset
+                matches!(kind.affects(), Affects::Link | Affects::Handshakes) && kind != FaultName::Reset
             }),
             work_impaired: fault_stretches(&own, end_us, |kind| kind.affects() == Affects::Work),
             unhealthy: stretches(&own, end_us, is_unhealthy),

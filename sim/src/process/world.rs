@@ -8,6 +8,7 @@ use futures_util::{
 };
 use kernel::{
     time::Instant,
+    tls::Tls,
     world::{BoxFuture, BoxStream, Calm, Cost, Listener, Sleep, Work, World},
 };
 use tokio::sync::oneshot;
@@ -125,6 +126,10 @@ impl World for ProcessWorld {
             let activity = self.host.shared.net.activity.clone();
             Ok(Box::new(ProcessListener { backlog, inbox: self.inbox.clone(), activity }) as Box<dyn Listener>)
         })
+    }
+
+    fn tls(&self) -> Option<&Tls> {
+        self.host.tls()
     }
 
     fn has_time_of(&self, what: &str) -> bool {

@@ -187,8 +187,9 @@ restart_after = "200ms"
 #[test]
 fn an_app_that_keeps_to_its_hosts_has_the_same_run_on_a_runtime_of_its_own_and_on_a_shared_one() {
     let text = format!("{SCENARIO}{FAULTS}");
-    let settings = ["workload.compute_time=2ms", "load.rate=50"].map(str::to_owned);
-    for seed in 0..20 {
+    // Each seed with connections of both kinds.
+    for (seed, tls) in (0..20).flat_map(|seed| [(seed, "tls=off"), (seed, "tls=on")]) {
+        let settings = ["workload.compute_time=2ms", "load.rate=50", tls].map(str::to_owned);
         let scenario = Scenario::parse("app.toml", &text, &settings).unwrap();
         let play = |app| {
             let plan = Plan { app: Some(app), ..Plan::new(scenario.clone(), seed) };
@@ -198,6 +199,6 @@ fn an_app_that_keeps_to_its_hosts_has_the_same_run_on_a_runtime_of_its_own_and_o
         };
         let own = play(app());
         assert!(own.requests.len() == 100 && own.attempts.len() > 100, "{}", own.attempts.len());
-        assert!(own == play(app().on_shared_runtime()), "seed {seed}");
+        assert!(own == play(app().on_shared_runtime()), "seed {seed}, {tls}");
     }
 }

@@ -36,5 +36,6 @@ mod streaming;
 mod sweep_job;
 mod ties;
 mod tip;
+mod tls;
 mod variables;
 mod verify;

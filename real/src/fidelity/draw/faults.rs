@@ -74,7 +74,7 @@ fn more_keys(kind: FaultName, lasts: f64, strata: &Strata, load: &Load, dice: &m
         FaultName::Partition => {
             vec![format!("direction = \"{}\"", dice.any(&["both", "to", "from"])), duration]
         }
-        FaultName::HalfOpen => vec![duration],
+        FaultName::HalfOpen | FaultName::CertificateExpired | FaultName::CertificateUntrusted => vec![duration],
         FaultName::Loss if dice.odds(0.5) => {
             let enter = two_digits(dice.spread(0.002, 0.02));
             vec![format!("enter_burst = {enter:?}"), "exit_burst = 0.2".to_owned(), duration]

@@ -236,7 +236,7 @@ impl Block {
 
     /// Returns the kinds of the faults of a scenario. All kinds are dealt to the block before any is dealt again.
     fn faults(&self, position: usize) -> Vec<FaultName> {
-        let kinds: Vec<FaultName> = FaultName::all().collect();
+        let kinds: Vec<FaultName> = FaultName::all().filter(|kind| !kind.needs_tls()).collect();
         let mut dice = dice_of(self.seed, "fault_kinds", &[self.number]);
         let first = dice.order(kinds.len());
         let again = dice.order(kinds.len());

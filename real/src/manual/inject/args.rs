@@ -460,12 +460,12 @@ mod tests {
         let [errors, slow] = ["errors a --rate 0.5 --status INTERNAL", "slow a --factor 4 --duration 1s"].map(fault);
         assert!(errors.effect == LinkEffect::default() && slow.effect == LinkEffect::default());
         let half = InjectedErrors { fault: 0, rate: 0.5, status: Some(Code::Internal), delay: Duration::ZERO };
-        assert_eq!(errors.injection, Injection { errors: vec![half], slow: 1.0 });
+        assert_eq!(errors.injection, Injection { errors: vec![half], ..Injection::default() });
         let late = InjectedErrors { status: None, delay: Duration::from_millis(200), ..half };
         assert_eq!(fault("errors a --rate 0.5 --call-delay 200ms").injection.errors, [late]);
         let unavailable = InjectedErrors { status: Some(Code::Unavailable), ..half };
         assert_eq!(fault("errors a --rate 0.5").injection.errors, [unavailable]);
-        assert_eq!(slow.injection, Injection { errors: Vec::new(), slow: 4.0 });
+        assert_eq!(slow.injection, Injection { slow: 4.0, ..Injection::default() });
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::super::{
     registry::{EntryKind, Registry},
     target,
 };
-use crate::{export::MetricsArgs, option};
+use crate::{export::MetricsArgs, option, tls::TlsClientArgs};
 
 /// The scenario that options and `--set` override when there is no `--scenario`.
 const DEFAULTS: &str = "name = \"load\"\nduration = \"60s\"\n[load]\nrate = 10.0\n";
@@ -82,6 +82,9 @@ pub struct LoadArgs {
     /// Prints the summary as JSON.
     #[arg(long)]
     pub(super) json: bool,
+
+    #[command(flatten)]
+    pub(super) tls: TlsClientArgs,
 
     #[command(flatten)]
     pub(super) metrics: MetricsArgs,
