@@ -9,6 +9,7 @@ mod backend;
 #[cfg(feature = "canaries")]
 mod bugs;
 mod changes;
+mod chaos;
 mod command;
 mod command_line;
 mod corpus;
