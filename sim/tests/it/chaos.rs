@@ -68,7 +68,7 @@ fn a_file_that_cannot_be_read_is_one_error_with_its_line_and_the_remedy() {
     let folder = folder();
     let experiment = "title: x\nmethod:\n  - name: a\n    type: action\n    provider: { type: python, module: chaosaws.ec2.actions, func: stop_instance }\n";
     for (text, message) in [
-        ("a: [1, 2\nb", "wrong.yaml:2: this is neither YAML nor JSON"),
+        ("a: [1, 2\nb", "wrong.yaml:3: this is neither YAML nor JSON"),
         (
             "name: x\nsize: 2\n",
             "wrong.yaml:1: this kind of document is not known\nhelp: it has to be an experiment of Chaos Toolkit",

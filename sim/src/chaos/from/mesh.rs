@@ -94,6 +94,7 @@ fn rows(kind: &str, line: usize, spec: &Node) -> Result<Vec<(&'static Row, Node)
     let only = |verb: &str| {
         // The other parts of the same spec are rows of their own.
         let mut part = spec.clone();
+        part.line = spec.get("action").map_or(line, |action| action.line);
         if let super::super::node::Data::Map(entries) = &mut part.data {
             let others = ["abort", "delay", "replace", "patch"];
             entries.retain(|(key, _)| kind != "HTTPChaos" || !others.contains(&&**key) || verb.ends_with(&**key));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kernel::{
     measure::expectation::Phase,
-    scenario::{Expectation, Scenario, server_name},
+    scenario::{Expectation, Scenario, Unit, server_name},
 };
 
 use super::{
@@ -131,7 +131,8 @@ fn hypothesis(scenario: &Scenario, notes: &mut Notes) -> Node {
             continue;
         }
         let name = format!("{}-{index}", metric.to_string().replace('_', "-"));
-        let range = Node::list([min.unwrap_or(0.0), max.unwrap_or(1e9)].map(Node::plain));
+        let most = if metric.unit() == Unit::Share { 1.0 } else { 1e9 };
+        let range = Node::list([min.unwrap_or(0.0), max.unwrap_or(most)].map(Node::plain));
         let tolerance = Node::map([("type", Node::text("range")), ("range", range)]);
         let arguments = Node::map([("metric", Node::text(metric.to_string())), ("duration", Node::text("2s"))]);
         probes.push(probe(name, "metric_of_load", tolerance, Some(arguments)));
