@@ -13,12 +13,10 @@ use tokio::io::AsyncWrite as _;
 
 /// Passes bytes on in both directions, until both have ended or one side has reset. The end of one direction is passed on
 /// and leaves the other direction open. A reset is passed on as a reset, after the bytes that were sent before it.
-pub(super) async fn relay(mut near: BoxStream, mut far: BoxStream) {
+pub(super) async fn relay(near: &mut BoxStream, far: &mut BoxStream) {
     let mut there = Pump::default();
     let mut back = Pump::default();
     poll_fn(|cx| {
-        let near = &mut near;
-        let far = &mut far;
         if there.poll(cx, near, far).is_err() || back.poll(cx, far, near).is_err() {
             // One of them has reset, and another reset does not affect it.
             near.abort();
