@@ -14,6 +14,7 @@ use futures_util::future::{Either, select};
 use kernel::{
     cli::{Exit, Failure},
     export::Observer,
+    link::Way,
     record::Name,
     sync::lock,
     visible::Visible,
@@ -28,7 +29,7 @@ use super::{
     registry::{EntryKind, Registry},
     relay::relay,
     session::ManualSession,
-    toxiproxy::{Api, Closing, Closings, Proxies, Toxified},
+    toxiproxy::{Api, Closing, Closings, Flow, Flows, Proxies, Toxified},
 };
 use crate::{
     export::{Exporter, MetricsArgs, Outlets},
@@ -139,6 +140,8 @@ pub(super) struct Upstream {
     connections: AtomicU64,
     /// What ends connections after a time.
     pub(super) closings: Closings,
+    /// What is done to the bytes that are passed on.
+    pub(super) flows: Flows,
     exporter: Option<Exporter>,
 }
 
@@ -153,6 +156,7 @@ impl Upstream {
             answers,
             connections,
             closings: Closings::default(),
+            flows: Flows::default(),
             exporter,
         }
     }
@@ -182,8 +186,9 @@ impl Upstream {
                     observer.change_proxy(name, 1);
                 });
                 let number = self.connections.fetch_add(1, Ordering::Relaxed);
+                let flows = [Way::To, Way::From].map(|way| Flow::new(&self.flows, &self.world, number, way));
                 let closed = pin!(self.closings.closed(&self.world, number));
-                let end = match select(pin!(relay(&mut near, &mut far)), closed).await {
+                let end = match select(pin!(relay(&mut near, &mut far, flows)), closed).await {
                     Either::Left(_) => None,
                     Either::Right((closing, _)) => Some(closing),
                 };

@@ -6,8 +6,10 @@
 //! | `proxies` | the proxies, as the API changes them |
 //! | `toxic` | toxics, as faults of a link |
 //! | `closing` | the end of connections after a time |
+//! | `flow` | limits of bytes, small pieces, and late ends |
 
 mod closing;
+mod flow;
 mod http;
 mod proxies;
 mod toxic;
@@ -21,6 +23,7 @@ use serde_json::{Value, json};
 use self::http::{Answer, Request, answer};
 pub(super) use self::{
     closing::{Closing, Closings},
+    flow::{Flow, Flows},
     proxies::{Proxies, Toxified},
 };
 use crate::{accept::Door, clock::machine_ns, tcp, timer::Timer};

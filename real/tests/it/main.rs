@@ -16,4 +16,5 @@ mod metrics;
 mod mishap;
 mod parity;
 mod ties;
+mod toxiproxy;
 mod user;

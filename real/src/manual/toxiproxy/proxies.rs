@@ -112,6 +112,7 @@ impl Toxified {
             let stays = toxic.effect().is_none() || faults.has(&key(toxic));
             if !stays {
                 upstream.closings.remove(&toxic.name);
+                upstream.flows.remove(&toxic.name);
             }
             stays
         });
@@ -132,12 +133,17 @@ impl Toxified {
             }
             None => self.upstream.closings.remove(&toxic.name),
         }
+        match toxic.treatment() {
+            Some((way, share, treatment)) => self.upstream.flows.set(&toxic.name, way, share, treatment),
+            None => self.upstream.flows.remove(&toxic.name),
+        }
         log_line(format!("{}: {}", self.faults.server(), toxic.text()));
     }
 
     fn lift(&self, toxic: &Toxic) {
         self.faults.end(&key(toxic));
         self.upstream.closings.remove(&toxic.name);
+        self.upstream.flows.remove(&toxic.name);
         log_line(format!("{}: {} is over", self.faults.server(), toxic.text()));
     }
 

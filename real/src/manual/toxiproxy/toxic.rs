@@ -9,21 +9,17 @@ use kernel::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Refused, closing::Closing};
+use super::{Refused, closing::Closing, flow::Treatment};
 
 /// The types of toxics that the proxy has, with their attributes and the values of these by default.
-const TYPES: [(&str, &[(&str, u64)]); 4] = [
+const TYPES: [(&str, &[(&str, u64)]); 7] = [
     ("latency", &[("latency", 0), ("jitter", 0)]),
     ("bandwidth", &[("rate", 0)]),
     ("timeout", &[("timeout", 0)]),
     ("reset_peer", &[("timeout", 0)]),
-];
-
-/// The types that toxiproxy has and the proxy has not, with the reasons.
-const MISSING: [(&str, &str); 3] = [
-    ("slow_close", "the end of a connection alone is not delayed; the nearest is `latency`"),
-    ("slicer", "the proxy passes on what it reads, and TCP keeps no bounds of writes; the nearest is `bandwidth`"),
-    ("limit_data", "connections have no limit of bytes; the nearest is `reset_peer`, which has a time"),
+    ("slow_close", &[("delay", 0)]),
+    ("slicer", &[("average_size", 0), ("size_variation", 0), ("delay", 0)]),
+    ("limit_data", &[("bytes", 0)]),
 ];
 
 /// A toxic.
@@ -78,7 +74,8 @@ impl Toxic {
                 let kind = self.kind;
                 return Err(Refused::new(400, format!("bad request body: {kind} has no attribute {name}")));
             };
-            let longest = limits::WAIT.end().as_millis() as u64;
+            // A day in milliseconds, and bytes that no connection sends in one.
+            let longest = if name == "bytes" { 1 << 50 } else { limits::WAIT.end().as_millis() as u64 };
             let number = value.as_f64().filter(|number| *number >= 0.0 && *number <= longest as f64);
             *own = number.map(|number| number as u64).ok_or_else(|| {
                 Refused::new(400, format!("bad request body: {name} is a number from 0 to {longest}"))
@@ -88,6 +85,12 @@ impl Toxic {
             return Err(Refused::new(
                 400,
                 "bad request body: the rate of a bandwidth is at least 1 KB/s; to stop all data use timeout",
+            ));
+        }
+        if toxic.kind == "slicer" && toxic.attribute("average_size") <= toxic.attribute("size_variation") {
+            return Err(Refused::new(
+                400,
+                "bad request body: the average_size of a slicer is more than its size_variation",
             ));
         }
         Ok(toxic)
@@ -105,6 +108,7 @@ impl Toxic {
             "latency" => Shape { latency: millis("latency"), jitter: millis("jitter"), ..none },
             "bandwidth" => Shape { bandwidth: Some(self.attribute("rate") * 8_000), ..none },
             "timeout" => Shape { cut_to: self.way == Way::To, cut_from: self.way == Way::From, ..none },
+            "slow_close" | "slicer" | "limit_data" => none,
             _ => Shape { resets: self.attribute("timeout") == 0, ..none },
         };
         // A reset has no direction.
@@ -117,11 +121,28 @@ impl Toxic {
     pub(super) fn closing(&self) -> Option<(Duration, Closing, f64)> {
         let after = Duration::from_millis(self.attribute("timeout"));
         let closing = match self.kind {
+            "slow_close" | "slicer" | "limit_data" => return None,
             _ if after.is_zero() || self.toxicity == 0.0 => return None,
             "timeout" => Closing::Close,
             _ => Closing::Reset,
         };
         Some((after, closing, self.toxicity))
+    }
+
+    /// Returns what it does to the bytes that are passed on, in which direction and on which share of the connections, if anything.
+    pub(super) fn treatment(&self) -> Option<(Way, f64, Treatment)> {
+        let treatment = match self.kind {
+            "limit_data" => Treatment::LimitData(self.attribute("bytes")),
+            "slow_close" => Treatment::SlowClose(Duration::from_millis(self.attribute("delay"))),
+            "slicer" => Treatment::Slicer {
+                average: self.attribute("average_size"),
+                variation: self.attribute("size_variation"),
+                // Microseconds, unlike the others.
+                delay: Duration::from_micros(self.attribute("delay")),
+            },
+            _ => return None,
+        };
+        (self.toxicity > 0.0).then_some((self.way, self.toxicity, treatment))
     }
 
     /// Returns the kind of fault that it is, for logs and metrics.
@@ -150,9 +171,6 @@ impl Toxic {
 }
 
 fn unknown(kind: &str) -> Refused {
-    if let Some((_, why)) = MISSING.iter().find(|(name, _)| *name == kind) {
-        return Refused::new(400, format!("invalid toxic type: this proxy has no `{kind}`: {why}"));
-    }
     let guess = nearest(kind, TYPES.iter().map(|(name, _)| *name));
     let guess = guess.map_or_else(String::new, |guess| format!("; did you mean `{guess}`?"));
     Refused::new(400, format!("invalid toxic type{guess}"))
@@ -183,7 +201,7 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_refused_with_the_reason() {
         for (body, reason) in [
-            (json!({ "type": "slicer" }), "invalid toxic type: this proxy has no `slicer`: the proxy passes on"),
+            (json!({ "type": "slicer" }), "bad request body: the average_size of a slicer"),
             (json!({ "type": "latencyy" }), "invalid toxic type; did you mean `latency`?"),
             (json!([]), "invalid toxic type"),
             (json!({ "type": "latency", "stream": "both" }), "stream was invalid"),
