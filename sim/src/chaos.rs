@@ -31,9 +31,9 @@ pub(crate) use table::{Tool, markdown};
 /// `at` is when a fault begins that has no time of its own.
 pub(crate) fn scenario_of(text: &str, at: Duration, base: Option<&Scenario>) -> Result<(String, Vec<Note>), Wrong> {
     let documents = node::read(text)?;
-    let draught = from::read(&documents, at)?;
-    let is_empty = draught.faults.is_empty();
-    let (scenario, notes) = draught.scenario(base);
+    let outline = from::read(&documents, at)?;
+    let is_empty = outline.faults.is_empty();
+    let (scenario, notes) = outline.scenario(base);
     if is_empty {
         let reasons: String = notes.iter().map(|note| format!("\n{}", note.in_file("  line"))).collect();
         return Err(Wrong::at(0, format!("there is no fault in it that can be played{reasons}"))

@@ -29,7 +29,7 @@ use super::{
     registry::{EntryKind, Registry},
     relay::relay,
     session::ManualSession,
-    toxiproxy::{Api, Closing, Closings, Flow, Flows, Proxies, Toxified},
+    toxiproxy::{Api, Closings, Flow, Flows, Proxies, Toxified},
 };
 use crate::{
     export::{Exporter, MetricsArgs, Outlets},
@@ -188,11 +188,8 @@ impl Upstream {
                 let number = self.connections.fetch_add(1, Ordering::Relaxed);
                 let flows = [Way::To, Way::From].map(|way| Flow::new(&self.flows, &self.world, number, way));
                 let closed = pin!(self.closings.closed(&self.world, number));
-                let end = match select(pin!(relay(&mut near, &mut far, flows)), closed).await {
-                    Either::Left(_) => None,
-                    Either::Right((closing, _)) => Some(closing),
-                };
-                if end == Some(Closing::Reset) {
+                let is_late = matches!(select(pin!(relay(&mut near, &mut far, flows)), closed).await, Either::Right(_));
+                if is_late {
                     near.abort();
                     far.abort();
                 }

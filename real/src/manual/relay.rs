@@ -96,6 +96,7 @@ impl<'a> Pump<'a> {
                     self.state = State::Ending;
                 }
             }
+            State::Open if self.piece.is_empty() && self.flow.discards() => self.chunk.clear(),
             State::Open if self.piece.is_empty() => {
                 self.piece = self.chunk.split_to(self.flow.piece(self.chunk.len()));
                 if self.piece.is_empty() {

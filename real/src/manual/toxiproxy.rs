@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use self::http::{Answer, Request, answer};
 pub(super) use self::{
-    closing::{Closing, Closings},
+    closing::Closings,
     flow::{Flow, Flows},
     proxies::{Proxies, Toxified},
 };

@@ -91,7 +91,7 @@ impl Draft {
                 _ => !field.theirs.is_empty() && path == field.theirs,
             });
             if !of_row && !known.iter().any(|known| is_under(&path, known)) {
-                notes.add(line, path, format!("`{}` has no counterpart of it here", row.verb));
+                notes.add(line, path, format!("a scenario has no counterpart of this field of `{}`", row.verb));
             }
         }
         let Row { kind, verb: name, .. } = row;
@@ -158,7 +158,7 @@ fn time(time: Duration) -> String {
 
 /// All that a document asks for.
 #[derive(Debug, Default)]
-pub(super) struct Draught {
+pub(super) struct Outline {
     pub(super) name: Option<String>,
     pub(super) question: Option<String>,
     pub(super) faults: Vec<Draft>,
@@ -175,7 +175,7 @@ pub(super) struct Draught {
     pub(super) notes: Notes,
 }
 
-impl Draught {
+impl Outline {
     /// Returns the scenario as TOML, and the notes. The faults are added to those of `base`, if there is one.
     pub(super) fn scenario(mut self, base: Option<&Scenario>) -> (String, Vec<Note>) {
         self.join_targets();

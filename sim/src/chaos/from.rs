@@ -11,30 +11,30 @@ use std::time::Duration;
 use kernel::{scenario::duration, settings::nearest::nearest};
 
 use super::{
-    draft::Draught,
+    draft::Outline,
     node::{Data, Node},
     notes::Wrong,
     table::{TABLE, Tool},
 };
 
 /// Returns what the documents ask for; `at` is when a fault begins that has no time of its own.
-pub(super) fn read(documents: &[Node], at: Duration) -> Result<Draught, Wrong> {
-    let mut draught = Draught::default();
+pub(super) fn read(documents: &[Node], at: Duration) -> Result<Outline, Wrong> {
+    let mut outline = Outline::default();
     let mut tools = Vec::new();
     for document in documents.iter().filter(|document| document.as_str().is_some() || !is_empty(document)) {
         let tool = tool_of(document)?;
         tools.push(tool);
         match tool {
-            Tool::ChaosToolkit => toolkit::read(document, &mut draught)?,
-            Tool::ChaosMesh => mesh::read(document, at, &mut draught)?,
-            Tool::Litmus => litmus::read(document, at, &mut draught)?,
-            Tool::Toxiproxy => toxiproxy::read(document, at, &mut draught)?,
+            Tool::ChaosToolkit => toolkit::read(document, &mut outline)?,
+            Tool::ChaosMesh => mesh::read(document, at, &mut outline)?,
+            Tool::Litmus => litmus::read(document, at, &mut outline)?,
+            Tool::Toxiproxy => toxiproxy::read(document, at, &mut outline)?,
         }
     }
     if tools.is_empty() {
         return Err(Wrong::at(0, "the file is empty").help(KINDS));
     }
-    Ok(draught)
+    Ok(outline)
 }
 
 const KINDS: &str =

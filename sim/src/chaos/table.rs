@@ -221,6 +221,34 @@ pub(super) const TABLE: &[Row] = &[
         &[field("rate", "rate", BytesPerSecond), MESH_WAY],
         "until `delete_network_fault`",
     ),
+    read(
+        K,
+        "chaosk8s.chaosmesh.stress.actions.stress_cpu",
+        "slow",
+        &[field("workers", "factor", Workers("load"))],
+        "for its `duration`, 30 s by default",
+    ),
+    never(
+        K,
+        "chaosk8s.chaosmesh.stress.actions.stress_memory",
+        "memory is not modelled; the nearest is `crash`, which is what its end is",
+    ),
+    read(K, "chaosk8s.statefulset.actions.scale_statefulset", "crash", &[], "with `replicas: 0`, all servers"),
+    never(
+        K,
+        "chaosk8s.node.actions.drain_nodes",
+        "nodes are not modelled; the nearest is `drain` of the servers on it",
+    ),
+    never(
+        K,
+        "chaosk8s.node.actions.delete_nodes",
+        "nodes are not modelled; the nearest is `crash` of the servers on it",
+    ),
+    never(
+        K,
+        "chaosk8s.pod.actions.exec_in_pods",
+        "what the command does is not known; the nearest are `freeze` and `slow`",
+    ),
     never(
         K,
         "chaosk8s.chaosmesh.network.actions.duplicate_packets",

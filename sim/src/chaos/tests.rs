@@ -78,6 +78,60 @@ fn what_both_can_say_is_the_same_there_and_back() {
     }
 }
 
+/// The fields of a manifest that Chaos Mesh documents for each kind of chaos, beside those of the selection.
+const MESH_FIELDS: [(&str, &str, &[&str]); 4] = [
+    ("PodChaos", "podChaos", &["action", "gracePeriod"]),
+    ("NetworkChaos", "networkChaos", &["action", "direction", "delay", "loss", "bandwidth"]),
+    ("HTTPChaos", "httpChaos", &["target", "port", "path", "abort", "delay", "replace"]),
+    ("StressChaos", "stressChaos", &["stressors"]),
+];
+
+#[test]
+fn manifests_have_the_documented_fields() {
+    let text = "name = \"drawn\"\nduration = \"60s\"\nload.rate = 5\nnemesis = { variants = true, faults_max = 8 }\n";
+    let base = Scenario::parse("drawn.toml", text, &[]).unwrap();
+    for seed in 0..100 {
+        let scenario = base.explicit(seed);
+        let (document, _) = document_of(&scenario, Tool::ChaosMesh);
+        let workflow = &super::node::read(&document).unwrap()[0];
+        assert_eq!(
+            (workflow.str("apiVersion"), workflow.str("kind")),
+            (Some("chaos-mesh.org/v1alpha1"), Some("Workflow"))
+        );
+        let templates = workflow.get("spec.templates").unwrap().items();
+        assert!(templates.iter().any(|template| template.str("name") == workflow.str("spec.entry")), "{document}");
+        for template in templates {
+            let children = template.get("children").map_or(&[][..], |children| children.items());
+            let is_there = |name: &str| templates.iter().any(|template| template.str("name") == Some(name));
+            assert!(children.iter().all(|child| child.as_str().is_some_and(is_there)), "{document}");
+            let kind = template.str("templateType").unwrap();
+            let Some((_, key, fields)) = MESH_FIELDS.iter().find(|(own, ..)| *own == kind) else {
+                assert!(["Serial", "Parallel", "Suspend"].contains(&kind), "{document}");
+                continue;
+            };
+            for (field, _) in template.get(key).unwrap().entries() {
+                assert!(
+                    ["mode", "selector"].contains(&field.as_str()) || fields.contains(&field.as_str()),
+                    "{field}: {document}"
+                );
+            }
+        }
+        let (document, _) = document_of(&scenario, Tool::Litmus);
+        for engine in super::node::read(&document).unwrap() {
+            assert_eq!(
+                (engine.str("apiVersion"), engine.str("kind")),
+                (Some("litmuschaos.io/v1alpha1"), Some("ChaosEngine"))
+            );
+            let experiment = &engine.get("spec.experiments").unwrap().items()[0];
+            for variable in experiment.get("spec.components.env").unwrap().items() {
+                let value = variable.get("value").unwrap();
+                let is_text = matches!(&value.data, super::node::Data::Scalar { quoted, text } if *quoted || text.parse::<f64>().is_err());
+                assert!(variable.str("name").is_some() && is_text, "{document}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_fault_without_a_counterpart_is_noted_with_the_nearest() {
     let text = "name = \"one\"\nduration = \"30s\"\nload.rate = 5\nfault = [{ at = \"1s\", kind = \"freeze\", target = \"server-0\" }]\n";

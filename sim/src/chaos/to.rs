@@ -49,12 +49,11 @@ pub(super) fn write(tool: Tool, scenario: &Scenario) -> (String, Vec<Note>) {
                 ),
             );
         }
-        for index in 0..scenario.expectations.len() {
-            notes.add(
-                0,
-                format!("expect.{index}"),
-                format!("{name} has no bounds on metrics of the load; run it while the document is applied"),
+        if !scenario.expectations.is_empty() {
+            let why = format!(
+                "{name} has no bounds on metrics of a load; the nearest is `real load` while the document is applied"
             );
+            notes.add(0, "expect", why);
         }
     }
     let text = match tool {

@@ -1,4 +1,4 @@
-//! The end of connections after a time, as the toxics `timeout` and `reset_peer` have it.
+//! The reset of connections after a time, as the toxics `timeout` and `reset_peer` have it.
 
 use std::{pin::pin, sync::Mutex, time::Duration};
 
@@ -11,16 +11,7 @@ use kernel::{
 };
 use tokio::sync::Notify;
 
-/// How a connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) enum Closing {
-    /// In order.
-    Close,
-    /// With a reset.
-    Reset,
-}
-
-/// A toxic that ends connections.
+/// A toxic that resets connections.
 #[derive(Debug, Clone)]
 pub(super) struct Deadline {
     /// Name of the toxic.
@@ -29,7 +20,6 @@ pub(super) struct Deadline {
     pub(super) since: Instant,
     /// Time from then, or from the start of a later connection, to the end.
     pub(super) after: Duration,
-    pub(super) closing: Closing,
     /// Share of the connections that it applies to.
     pub(super) share: f64,
 }
@@ -56,33 +46,29 @@ impl Closings {
         self.changed.notify_waiters();
     }
 
-    /// Waits until the connection of this number, which begins now, is to end.
-    pub(in super::super) async fn closed(&self, world: &SharedWorld, number: u64) -> Closing {
+    /// Waits until the connection of this number, which begins now, is to be reset.
+    pub(in super::super) async fn closed(&self, world: &SharedWorld, number: u64) {
         let begun = world.now();
         loop {
             // Registered before the look at the list, so that a change between the two is not missed.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            let Some((at, closing)) = self.next(begun, number) else {
+            let Some(at) = self.next(begun, number) else {
                 changed.await;
                 continue;
             };
             if let Either::Left(_) = select(world.sleep_until(at), changed).await {
-                return closing;
+                return;
             }
         }
     }
 
-    fn next(&self, begun: Instant, number: u64) -> Option<(Instant, Closing)> {
+    fn next(&self, begun: Instant, number: u64) -> Option<Instant> {
         let deadlines = lock(&self.deadlines);
         let applies = |deadline: &&Deadline| {
             let name = format!("toxiproxy.{}", deadline.toxic);
             deadline.share >= 1.0 || unit(&mut Entropy::new(0).stream_of(&name, &[number])) < deadline.share
         };
-        deadlines
-            .iter()
-            .filter(applies)
-            .map(|deadline| (deadline.since.max(begun) + deadline.after, deadline.closing))
-            .min()
+        deadlines.iter().filter(applies).map(|deadline| deadline.since.max(begun) + deadline.after).min()
     }
 }

@@ -20,6 +20,8 @@ use kernel::{
 /// What a toxic does to the bytes of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Treatment {
+    /// No byte is passed on. What was discarded is missing, so that the connection ends when the toxic does.
+    Discard,
     /// The connection ends after this many bytes.
     LimitData(u64),
     /// The end of the direction is passed on this much later.
@@ -86,12 +88,24 @@ pub(in super::super) struct Flow<'a> {
     pause: Option<Sleep>,
     /// The end has been delayed.
     is_late: bool,
+    /// Bytes were discarded.
+    has_lost: bool,
 }
 
 impl<'a> Flow<'a> {
     /// The direction `way` of the connection of this number.
     pub(in super::super) fn new(flows: &'a Flows, world: &'a SharedWorld, connection: u64, way: Way) -> Self {
-        Self { flows, world, connection, way, passed: 0, before: BTreeMap::new(), pause: None, is_late: false }
+        Self {
+            flows,
+            world,
+            connection,
+            way,
+            passed: 0,
+            before: BTreeMap::new(),
+            pause: None,
+            is_late: false,
+            has_lost: false,
+        }
     }
 
     fn treatments(&self) -> Vec<Treated> {
@@ -118,8 +132,18 @@ impl<'a> Flow<'a> {
         self.pause = (!time.is_zero()).then(|| self.world.sleep_until(self.world.now() + time));
     }
 
-    /// Returns how many of `bytes` are passed on in one piece; 0 if the limit is reached.
+    /// Returns whether bytes are discarded.
+    pub(in super::super) fn discards(&mut self) -> bool {
+        let discards = self.treatments().iter().any(|treated| treated.treatment == Treatment::Discard);
+        self.has_lost |= discards;
+        discards
+    }
+
+    /// Returns how many of `bytes` are passed on in one piece; 0 if the limit is reached, or if bytes before them are missing.
     pub(in super::super) fn piece(&mut self, bytes: usize) -> usize {
+        if self.has_lost {
+            return 0;
+        }
         let mut most = bytes as u64;
         for Treated { number, treatment, .. } in self.treatments() {
             match treatment {
@@ -134,7 +158,7 @@ impl<'a> Flow<'a> {
                     let size = average as f64 + (2.0 * draw - 1.0) * variation as f64;
                     most = most.min((size as u64).max(1));
                 }
-                Treatment::SlowClose(_) => {}
+                Treatment::SlowClose(_) | Treatment::Discard => {}
             }
         }
         most as usize

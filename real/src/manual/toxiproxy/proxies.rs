@@ -127,9 +127,9 @@ impl Toxified {
             None => self.faults.end(&key(toxic)),
         }
         match toxic.closing() {
-            Some((after, closing, share)) => {
+            Some((after, share)) => {
                 let (toxic, since) = (toxic.name.clone(), world.now());
-                self.upstream.closings.set(Deadline { toxic, since, after, closing, share });
+                self.upstream.closings.set(Deadline { toxic, since, after, share });
             }
             None => self.upstream.closings.remove(&toxic.name),
         }

@@ -9,7 +9,7 @@ use kernel::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Refused, closing::Closing, flow::Treatment};
+use super::{Refused, flow::Treatment};
 
 /// The types of toxics that the proxy has, with their attributes and the values of these by default.
 const TYPES: [(&str, &[(&str, u64)]); 7] = [
@@ -107,6 +107,8 @@ impl Toxic {
         let shape = match self.kind {
             "latency" => Shape { latency: millis("latency"), jitter: millis("jitter"), ..none },
             "bandwidth" => Shape { bandwidth: Some(self.attribute("rate") * 8_000), ..none },
+            // A link holds back the end of a connection, too, which is to come after the time.
+            "timeout" if self.attribute("timeout") > 0 => none,
             "timeout" => Shape { cut_to: self.way == Way::To, cut_from: self.way == Way::From, ..none },
             "slow_close" | "slicer" | "limit_data" => none,
             _ => Shape { resets: self.attribute("timeout") == 0, ..none },
@@ -117,21 +119,16 @@ impl Toxic {
         (self.toxicity > 0.0).then(|| LinkEffect { shape, connections, way, ..LinkEffect::default() })
     }
 
-    /// Returns how it ends connections, after which time and of which share, if it does.
-    pub(super) fn closing(&self) -> Option<(Duration, Closing, f64)> {
+    /// Returns after which time it resets connections, and which share of them, if it does.
+    pub(super) fn closing(&self) -> Option<(Duration, f64)> {
         let after = Duration::from_millis(self.attribute("timeout"));
-        let closing = match self.kind {
-            "slow_close" | "slicer" | "limit_data" => return None,
-            _ if after.is_zero() || self.toxicity == 0.0 => return None,
-            "timeout" => Closing::Close,
-            _ => Closing::Reset,
-        };
-        Some((after, closing, self.toxicity))
+        (!after.is_zero() && self.toxicity > 0.0).then_some((after, self.toxicity))
     }
 
     /// Returns what it does to the bytes that are passed on, in which direction and on which share of the connections, if anything.
     pub(super) fn treatment(&self) -> Option<(Way, f64, Treatment)> {
         let treatment = match self.kind {
+            "timeout" if self.attribute("timeout") > 0 => Treatment::Discard,
             "limit_data" => Treatment::LimitData(self.attribute("bytes")),
             "slow_close" => Treatment::SlowClose(Duration::from_millis(self.attribute("delay"))),
             "slicer" => Treatment::Slicer {
@@ -195,7 +192,7 @@ mod tests {
         let changed = toxic.with(&json!({ "toxicity": 0.0, "attributes": { "jitter": 5 } })).unwrap();
         assert_eq!((changed.attribute("latency"), changed.attribute("jitter"), changed.effect()), (100, 5, None));
         let reset = Toxic::read(&json!({ "type": "reset_peer", "attributes": { "timeout": 20 } })).unwrap();
-        assert_eq!(reset.closing(), Some((Duration::from_millis(20), Closing::Reset, 1.0)));
+        assert_eq!(reset.closing(), Some((Duration::from_millis(20), 1.0)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{
-        draft::{Draft, Draught, Targets},
+        draft::{Draft, Outline, Targets},
         node::Node,
         notes::Wrong,
         table::{Tool, row},
@@ -56,15 +56,15 @@ const DEFAULTS: [(&str, &str, &str); 7] = [
 ];
 
 /// Adds what a `ChaosEngine` or a `ChaosExperiment` asks for.
-pub(super) fn read(document: &Node, at: Duration, draught: &mut Draught) -> Result<(), Wrong> {
-    if draught.name.is_none() {
-        draught.name = document.str("metadata.name").map(str::to_owned);
+pub(super) fn read(document: &Node, at: Duration, outline: &mut Outline) -> Result<(), Wrong> {
+    if outline.name.is_none() {
+        outline.name = document.str("metadata.name").map(str::to_owned);
     }
     match document.str("kind").unwrap_or_default() {
         "ChaosExperiment" => {
             let name = document.str("metadata.name").unwrap_or_default();
             let env = document.get("spec.definition.env");
-            experiment(name, document.line_of("metadata.name"), env, at, Duration::ZERO, draught).map(drop)
+            experiment(name, document.line_of("metadata.name"), env, at, Duration::ZERO, outline).map(drop)
         }
         "ChaosEngine" => {
             let mut start = Duration::ZERO;
@@ -72,14 +72,14 @@ pub(super) fn read(document: &Node, at: Duration, draught: &mut Draught) -> Resu
             for item in document.get("spec.experiments").map_or(&[][..], Node::items) {
                 let name = item.str("name").unwrap_or_default();
                 if let Some(probe) = item.get("spec.probe") {
-                    draught.notes.add(
+                    outline.notes.add(
                         probe.line,
                         "probe",
                         "a probe cannot be said; the nearest is an `[[expect]]` on a metric",
                     );
                 }
                 let env = item.get("spec.components.env");
-                start = experiment(name, item.line_of("name"), env, at, start, draught)?;
+                start = experiment(name, item.line_of("name"), env, at, start, outline)?;
             }
             Ok(())
         }
@@ -95,7 +95,7 @@ fn experiment(
     env: Option<&Node>,
     at: Duration,
     start: Duration,
-    draught: &mut Draught,
+    outline: &mut Outline,
 ) -> Result<Duration, Wrong> {
     let mut verb = Node { line, ..Node::map([]) };
     for (_, variable, value) in DEFAULTS.iter().filter(|(experiment, ..)| *experiment == name) {
@@ -123,7 +123,7 @@ fn experiment(
     let total = span("TOTAL_CHAOS_DURATION")?.unwrap_or(Duration::from_secs(60));
     let ramp = span("RAMP_TIME")?;
     let begins = start + ramp.unwrap_or(if start.is_zero() { at } else { Duration::ZERO });
-    let draft = Draft::read(row, &verb, begins, targets(&verb), &KNOWN, &mut draught.notes);
+    let draft = Draft::read(row, &verb, begins, targets(&verb), &KNOWN, &mut outline.notes);
     if let Some(mut draft) = draft {
         if draft.keys.iter().any(|(key, _)| *key == "restart_after") {
             let interval = span("CHAOS_INTERVAL")?.unwrap_or(total);
@@ -133,7 +133,7 @@ fn experiment(
             draft.lasts = Some(total);
         }
         draft.keys.retain(|(key, value)| !(*key == "share" && value == "1.0"));
-        draught.faults.push(draft);
+        outline.faults.push(draft);
     }
     Ok(begins + total + ramp.unwrap_or_default())
 }

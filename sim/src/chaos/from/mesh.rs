@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{
-        draft::{Draft, Draught, Targets},
+        draft::{Draft, Outline, Targets},
         node::Node,
         notes::Wrong,
         table::{Row, Tool, row},
@@ -14,6 +14,10 @@ use super::{
 
 /// Most templates inside of one another.
 const DEPTH_MAX: usize = 32;
+
+/// The parts of a `NetworkChaos` that its action `netem` has at once, and those of an `HTTPChaos`.
+const NETEM: [&str; 4] = ["delay", "loss", "corrupt", "duplicate"];
+const HTTP: [&str; 4] = ["abort", "delay", "replace", "patch"];
 
 /// Fields that are read elsewhere, or that say nothing here.
 const KNOWN: [&str; 12] = [
@@ -32,25 +36,25 @@ const KNOWN: [&str; 12] = [
 ];
 
 /// Adds what a manifest asks for.
-pub(super) fn read(document: &Node, at: Duration, draught: &mut Draught) -> Result<(), Wrong> {
+pub(super) fn read(document: &Node, at: Duration, outline: &mut Outline) -> Result<(), Wrong> {
     let kind = document.str("kind").unwrap_or_default();
     let empty = Node::map([]);
     let spec = document.get("spec").unwrap_or(&empty);
-    if draught.name.is_none() {
-        draught.name = document.str("metadata.name").map(str::to_owned);
+    if outline.name.is_none() {
+        outline.name = document.str("metadata.name").map(str::to_owned);
     }
     match kind {
-        "Schedule" => schedule(spec, draught),
+        "Schedule" => schedule(spec, outline),
         "Workflow" => {
             let entry = spec.str("entry").unwrap_or("entry");
-            play(spec, entry, spec.line_of("entry"), Duration::ZERO, 0, draught).map(drop)
+            play(spec, entry, spec.line_of("entry"), Duration::ZERO, 0, outline).map(drop)
         }
-        _ => chaos(kind, document.line_of("kind"), spec, at, draught).map(drop),
+        _ => chaos(kind, document.line_of("kind"), spec, at, outline).map(drop),
     }
 }
 
 /// Adds the fault of a `spec` at this time, and returns its end.
-fn chaos(kind: &str, line: usize, spec: &Node, at: Duration, draught: &mut Draught) -> Result<Duration, Wrong> {
+fn chaos(kind: &str, line: usize, spec: &Node, at: Duration, outline: &mut Outline) -> Result<Duration, Wrong> {
     let lasts = time(spec, "duration")?;
     for (row, part) in rows(kind, line, spec)? {
         let spec = turned(&part);
@@ -58,11 +62,11 @@ fn chaos(kind: &str, line: usize, spec: &Node, at: Duration, draught: &mut Draug
         if spec.str("path") == Some("*") {
             known.push("path");
         }
-        let draft = Draft::read(row, &spec, at, targets(&spec, draught)?, &known, &mut draught.notes);
+        let draft = Draft::read(row, &spec, at, targets(&spec, outline)?, &known, &mut outline.notes);
         if let Some(mut draft) = draft {
             let is_of_a_moment = draft.keys.iter().any(|(key, _)| *key == "restart_after");
             draft.lasts = lasts.filter(|_| !is_of_a_moment);
-            draught.faults.push(draft);
+            outline.faults.push(draft);
         }
     }
     Ok(at + lasts.unwrap_or_default())
@@ -75,10 +79,12 @@ fn rows(kind: &str, line: usize, spec: &Node) -> Result<Vec<(&'static Row, Node)
         "PodChaos" if action == Some("pod-kill") && spec.str("gracePeriod").is_some_and(|grace| grace != "0") => {
             vec!["PodChaos pod-kill gracefully".to_owned()]
         }
+        "NetworkChaos" if action == Some("netem") => {
+            NETEM.iter().filter(|part| spec.get(part).is_some()).map(|part| format!("{kind} {part}")).collect()
+        }
         "PodChaos" | "NetworkChaos" => vec![format!("{kind} {}", action.unwrap_or_default())],
         "HTTPChaos" => {
-            let parts = ["abort", "delay", "replace", "patch"];
-            parts.iter().filter(|part| spec.get(part).is_some()).map(|part| format!("{kind} {part}")).collect()
+            HTTP.iter().filter(|part| spec.get(part).is_some()).map(|part| format!("{kind} {part}")).collect()
         }
         "StressChaos" => {
             let parts = ["cpu", "memory"];
@@ -96,8 +102,12 @@ fn rows(kind: &str, line: usize, spec: &Node) -> Result<Vec<(&'static Row, Node)
         let mut part = spec.clone();
         part.line = spec.get("action").map_or(line, |action| action.line);
         if let super::super::node::Data::Map(entries) = &mut part.data {
-            let others = ["abort", "delay", "replace", "patch"];
-            entries.retain(|(key, _)| kind != "HTTPChaos" || !others.contains(&&**key) || verb.ends_with(&**key));
+            let others: &[&str] = match kind {
+                "HTTPChaos" => &HTTP,
+                "NetworkChaos" if action == Some("netem") => &NETEM,
+                _ => &[],
+            };
+            entries.retain(|(key, _)| !others.contains(&&**key) || verb.ends_with(&**key));
         }
         if let Some(stressors) = spec.get("stressors").filter(|_| kind == "StressChaos") {
             let mine = stressors.entries().iter().filter(|(key, _)| verb.ends_with(&**key));
@@ -132,7 +142,7 @@ fn turned(spec: &Node) -> Node {
 }
 
 /// Returns the servers that `mode` and `selector` select.
-fn targets(spec: &Node, draught: &mut Draught) -> Result<Targets, Wrong> {
+fn targets(spec: &Node, outline: &mut Outline) -> Result<Targets, Wrong> {
     let pods: Vec<&Node> =
         spec.get("selector.pods").iter().flat_map(|pods| pods.entries()).flat_map(|(_, pods)| pods.items()).collect();
     let named: Vec<usize> = pods.iter().filter_map(|pod| pod.as_str().and_then(trailing_number)).collect();
@@ -150,7 +160,7 @@ fn targets(spec: &Node, draught: &mut Draught) -> Result<Targets, Wrong> {
         "fixed-percent" => Ok(Targets::Percent(number().ok_or_else(wrong)?)),
         "random-max-percent" => {
             let line = spec.line_of("mode");
-            draught.notes.add(
+            outline.notes.add(
                 line,
                 "mode",
                 "a random number of pods cannot be said; it is the most that `value` allows",
@@ -175,7 +185,7 @@ fn spec_key(kind: &str) -> String {
     }
 }
 
-fn schedule(spec: &Node, draught: &mut Draught) -> Result<(), Wrong> {
+fn schedule(spec: &Node, outline: &mut Outline) -> Result<(), Wrong> {
     let kind = spec.str("type").unwrap_or_default();
     let text = spec.str("schedule").unwrap_or_default();
     let line = spec.line_of("schedule");
@@ -194,11 +204,11 @@ fn schedule(spec: &Node, draught: &mut Draught) -> Result<(), Wrong> {
         Wrong::at(spec.line_of("type"), format!("a schedule of the type `{kind}` has no `{key}`"))
             .help("such as `type: PodChaos` with `podChaos:`")
     })?;
-    let first = draught.faults.len();
-    chaos(kind, spec.line_of("type"), inner, every, draught)?;
+    let first = outline.faults.len();
+    chaos(kind, spec.line_of("type"), inner, every, outline)?;
     // As long as the run lasts: three times unless a base is longer.
-    draught.faults[first..].iter_mut().for_each(|draft| draft.every = Some((every, Some(3))));
-    draught.notes.add(line, "schedule", "it has no end; the fault happens three times, which `count` says");
+    outline.faults[first..].iter_mut().for_each(|draft| draft.every = Some((every, Some(3))));
+    outline.notes.add(line, "schedule", "it has no end; the fault happens three times, which `count` says");
     Ok(())
 }
 
@@ -209,7 +219,7 @@ fn play(
     line: usize,
     start: Duration,
     depth: usize,
-    draught: &mut Draught,
+    outline: &mut Outline,
 ) -> Result<Duration, Wrong> {
     if depth > DEPTH_MAX {
         return Err(Wrong::at(line, format!("the templates around `{name}` have one another as children")));
@@ -226,14 +236,14 @@ fn play(
             let mut end = start;
             for child in children {
                 let from = if kind == "Serial" { end } else { start };
-                let ended = play(workflow, child.as_str().unwrap_or_default(), child.line, from, depth + 1, draught)?;
+                let ended = play(workflow, child.as_str().unwrap_or_default(), child.line, from, depth + 1, outline)?;
                 end = end.max(ended);
             }
             Ok(end)
         }
         "Suspend" => Ok(start + deadline.unwrap_or_default()),
         "Task" | "StatusCheck" => {
-            draught.notes.add(
+            outline.notes.add(
                 template.line_of("templateType"),
                 kind,
                 "it injects no fault; the nearest is an `[[expect]]`",
@@ -252,7 +262,7 @@ fn play(
             if let Some(deadline) = template.get("deadline") {
                 spec.set("duration", deadline.clone());
             }
-            chaos(kind, template.line_of("templateType"), &spec, start, draught)
+            chaos(kind, template.line_of("templateType"), &spec, start, outline)
         }
     }
 }

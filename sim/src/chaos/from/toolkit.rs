@@ -8,7 +8,7 @@ use kernel::scenario::{Metric, Unit as MetricUnit, duration};
 
 use super::{
     super::{
-        draft::{Draft, Draught, Targets},
+        draft::{Draft, Outline, Targets},
         node::{Data, Node},
         notes::Wrong,
         table::{Tool, row},
@@ -53,14 +53,14 @@ const KNOWN: [&str; 29] = [
 ];
 
 /// Adds what an experiment asks for.
-pub(super) fn read(document: &Node, draught: &mut Draught) -> Result<(), Wrong> {
+pub(super) fn read(document: &Node, outline: &mut Outline) -> Result<(), Wrong> {
     let mut document = document.clone();
     let values = configuration(&document);
     substitute(&mut document, &values);
-    draught.name = document.str("title").map(str::to_owned);
-    draught.question = document.str("description").map(str::to_owned);
+    outline.name = document.str("title").map(str::to_owned);
+    outline.question = document.str("description").map(str::to_owned);
     let mut reader = Reader {
-        draught,
+        outline,
         now: Duration::ZERO,
         load_at: Duration::ZERO,
         open: Vec::new(),
@@ -74,10 +74,10 @@ pub(super) fn read(document: &Node, draught: &mut Draught) -> Result<(), Wrong> 
         reader.activity(activity)?;
     }
     reader.close();
-    let Reader { draught, load_at, .. } = reader;
+    let Reader { outline, load_at, .. } = reader;
     // A scenario begins with its load.
-    draught.faults.iter_mut().for_each(|draft| draft.at = draft.at.saturating_sub(load_at));
-    draught.changes.iter_mut().for_each(|(_, at, _)| *at = at.saturating_sub(load_at));
+    outline.faults.iter_mut().for_each(|draft| draft.at = draft.at.saturating_sub(load_at));
+    outline.changes.iter_mut().for_each(|(_, at, _)| *at = at.saturating_sub(load_at));
     Ok(())
 }
 
@@ -107,7 +107,7 @@ fn substitute(node: &mut Node, values: &BTreeMap<String, String>) {
 }
 
 struct Reader<'a> {
-    draught: &'a mut Draught,
+    outline: &'a mut Outline,
     now: Duration,
     /// When the load begins.
     load_at: Duration,
@@ -144,7 +144,10 @@ impl Reader<'_> {
                 "process" => self.process(provider, start)?,
                 other => {
                     let line = provider.line_of("type");
-                    self.draught.notes.add(line, "provider", format!("what a provider of the type `{other}` does is not known; the nearest is a fault of a server"));
+                    let why = format!(
+                        "what a provider of the type `{other}` does is not known; the nearest is a fault of a server"
+                    );
+                    self.outline.notes.add(line, "provider", why);
                     Duration::ZERO
                 }
             }
@@ -182,14 +185,14 @@ impl Reader<'_> {
                 let targets = if names.is_empty() { Targets::All } else { Targets::Servers(servers) };
                 let row =
                     row(Tool::ChaosToolkit, &name).ok_or_else(|| unknown_verb(Tool::ChaosToolkit, line, &name))?;
-                if let Some(draft) = Draft::read(row, &arguments, start, targets, &["names"], &mut self.draught.notes) {
+                if let Some(draft) = Draft::read(row, &arguments, start, targets, &["names"], &mut self.outline.notes) {
                     self.add(draft, "");
                 }
             }
             "chaosrehearsal.actions.change_settings" => {
                 for setting in arguments.get("settings").map_or(&[][..], Node::items) {
                     let text = setting.as_str().unwrap_or_default().to_owned();
-                    self.draught.changes.push((setting.line, start, text));
+                    self.outline.changes.push((setting.line, start, text));
                 }
             }
             _ if is_end(&name) => {
@@ -209,25 +212,37 @@ impl Reader<'_> {
     fn fault(&mut self, name: &str, arguments: &Node, start: Duration) -> Result<(), Wrong> {
         let is_gentle = name.ends_with("terminate_pods") && arguments.str("grace_period") != Some("0");
         let verb = if is_gentle { format!("{name} gracefully") } else { name.to_owned() };
-        let row =
-            row(Tool::ChaosToolkit, &verb).ok_or_else(|| unknown_verb(Tool::ChaosToolkit, arguments.line, name))?;
+        // One function for every type, whose fields are those of the toxic.
+        let kind = arguments.str("toxic_type").unwrap_or_default();
+        let toxic = name.ends_with("create_toxic").then(|| format!("toxic {kind}"));
+        let found = match &toxic {
+            Some(toxic) => row(Tool::Toxiproxy, toxic),
+            None => row(Tool::ChaosToolkit, &verb),
+        };
+        let shown = toxic.as_deref().unwrap_or(name);
+        let row = found.ok_or_else(|| unknown_verb(Tool::ChaosToolkit, arguments.line, shown))?;
         let targets = self.targets(name, arguments);
-        if name.ends_with("scale_deployment") && arguments.str("replicas") != Some("0") {
+        if name.contains(".scale_") && arguments.str("replicas") != Some("0") {
             let line = arguments.line_of("replicas");
-            self.draught.notes.add(
+            self.outline.notes.add(
                 line,
                 "replicas",
                 "the number of servers does not change in a run, unless it becomes 0",
             );
             return Ok(());
         }
-        let draft = Draft::read(row, arguments, start, targets, &KNOWN, &mut self.draught.notes);
+        let known = [&KNOWN[..], &["toxic_type", "duration"]].concat();
+        let draft = Draft::read(row, arguments, start, targets, &known, &mut self.outline.notes);
         if let Some(mut draft) = draft {
-            // Without a grace period of its own, a pod has 30 seconds.
+            // Without a grace period of its own a pod has 30 seconds, and no longer than until the next one starts here.
             if is_gentle && arguments.str("grace_period").is_none_or(|grace| grace.starts_with('-')) {
                 draft.keys.retain(|(key, _)| *key != "grace");
                 draft.keys.push(("grace", quoted("2s")));
             }
+            if name.contains(".stress.") {
+                draft.lasts = Some(time(arguments, "duration")?.unwrap_or(Duration::from_secs(30)));
+            }
+            draft.keys.retain(|(key, value)| *key != "share" || value != "1.0");
             let by = ["toxic_name", "name", "proxy_name"].iter().find_map(|key| arguments.str(key));
             self.add(draft, by.unwrap_or_default());
         }
@@ -238,9 +253,9 @@ impl Reader<'_> {
     fn add(&mut self, draft: Draft, by: &str) {
         if draft.lasts.is_none() && !draft.keys.iter().any(|(key, _)| *key == "restart_after") && draft.kind != "reset"
         {
-            self.open.push((self.draught.faults.len(), by.to_owned()));
+            self.open.push((self.outline.faults.len(), by.to_owned()));
         }
-        self.draught.faults.push(draft);
+        self.outline.faults.push(draft);
     }
 
     /// Adds an end of the faults that have none of their own and are such.
@@ -251,7 +266,7 @@ impl Reader<'_> {
     /// Ends each fault without an end of its own by the first that ends it: activities in the background are not in the order of their times.
     fn close(&mut self) {
         for (index, by) in &self.open {
-            let draft = &mut self.draught.faults[*index];
+            let draft = &mut self.outline.faults[*index];
             let ends = self.ends.iter().filter(|(time, is_one)| *time > draft.at && is_one(draft, by));
             draft.lasts = ends.map(|(time, _)| *time - draft.at).min();
         }
@@ -279,7 +294,7 @@ impl Reader<'_> {
             ["options.delay", "options.duration", "options.every"].map(|path| time(&arguments, path));
         let (at, lasts, every) = (start + delay?.unwrap_or_default(), lasts?, every?);
         let count = arguments.str("options.count").and_then(|count| count.parse().ok());
-        if let Some(mut draft) = Draft::read(row, &arguments, at, targets, &KNOWN, &mut self.draught.notes) {
+        if let Some(mut draft) = Draft::read(row, &arguments, at, targets, &KNOWN, &mut self.outline.notes) {
             draft.lasts = lasts;
             draft.every = every.map(|every| (every, count));
             // A direction that is none, and a share that is all, are the defaults.
@@ -296,14 +311,14 @@ impl Reader<'_> {
         let length = time(arguments, "duration")?
             .ok_or_else(|| Wrong::at(arguments.line, "the load has no `duration`").help("such as `duration: 10s`"))?;
         let rate = arguments.str("rate").and_then(|rate| rate.parse().ok()).unwrap_or(10.0);
-        if self.draught.load.is_none() {
+        if self.outline.load.is_none() {
             self.load_at = start;
-            self.draught.load = Some((length, rate));
+            self.outline.load = Some((length, rate));
             for setting in arguments.get("settings").map_or(&[][..], Node::items) {
-                self.draught.settings.push((setting.line, setting.as_str().unwrap_or_default().to_owned()));
+                self.outline.settings.push((setting.line, setting.as_str().unwrap_or_default().to_owned()));
             }
         } else {
-            self.draught.notes.add(
+            self.outline.notes.add(
                 arguments.line,
                 "load",
                 "a second load cannot be said; the nearest is a `[[load.stage]]`",
@@ -330,7 +345,7 @@ impl Reader<'_> {
                 let row = row(Tool::ChaosToolkit, verb).ok_or_else(|| unknown_verb(Tool::ChaosToolkit, line, verb))?;
                 let targets = servers(&mut self.names, &of);
                 let verb = Node { line, ..Node::map([]) };
-                if let Some(draft) = Draft::read(row, &verb, start, targets, &[], &mut self.draught.notes) {
+                if let Some(draft) = Draft::read(row, &verb, start, targets, &[], &mut self.outline.notes) {
                     self.add(draft, "");
                 }
             }
@@ -381,8 +396,7 @@ impl Reader<'_> {
                 .and_then(|count| count.parse().ok())
                 .unwrap_or(1.0)
         };
-        let of_all =
-            name.contains(".deployment.") || name.contains(".networking.") || arguments.str("all") == Some("true");
+        let of_all = name.contains(".scale_") || name.contains(".networking.") || arguments.str("all") == Some("true");
         match arguments.str("mode").unwrap_or("one") {
             _ if of_all => Targets::All,
             "all" => Targets::All,
@@ -394,7 +408,7 @@ impl Reader<'_> {
 
     fn replicas(&mut self, text: &str) {
         if let Some(count) = text.parse().ok().filter(|count| (1..=100).contains(count)) {
-            self.draught.replicas = Some(count);
+            self.outline.replicas = Some(count);
         }
     }
 
@@ -404,7 +418,7 @@ impl Reader<'_> {
         let line = probe.line_of("tolerance");
         if probe.str("provider.module") != Some("chaosrehearsal.probes") {
             let why = "the probe cannot be said; what can be expected are metrics of the load, such as `success_rate`";
-            self.draught.notes.add(probe.line, probe.str("name").unwrap_or("probe"), why);
+            self.outline.notes.add(probe.line, probe.str("name").unwrap_or("probe"), why);
             return Ok(());
         }
         if func == "servers_running" {
@@ -426,7 +440,7 @@ impl Reader<'_> {
             None => Vec::new(),
         };
         let [min, max] = numbers[..] else {
-            self.draught.notes.add(line, "tolerance", "it cannot be said; a number and a range of two can");
+            self.outline.notes.add(line, "tolerance", "it cannot be said; a number and a range of two can");
             return Ok(());
         };
         let bound = |number: f64| match metric.unit() {
@@ -434,7 +448,7 @@ impl Reader<'_> {
             _ => toml::Value::from(number).to_string(),
         };
         let keys = format!("metric = {}\nmin = {}\nmax = {}\n", quoted(name), bound(min), bound(max));
-        self.draught.expectations.push((line, keys));
+        self.outline.expectations.push((line, keys));
         Ok(())
     }
 }
@@ -464,10 +478,10 @@ fn is_end(name: &str) -> bool {
 /// Returns whether the function `name` ends the faults of `verb`.
 fn ends(name: &str, verb: &str) -> bool {
     match name.rsplit('.').next().unwrap_or_default() {
-        "delete_toxic" => verb.starts_with("chaostoxi.toxic"),
+        "delete_toxic" => verb.starts_with("chaostoxi.toxic") || verb.starts_with("toxic "),
         "enable_proxy" => verb.starts_with("chaostoxi.proxy"),
-        "reset" => verb.starts_with("chaostoxi."),
-        "delete_network_fault" => verb.starts_with("chaosk8s.chaosmesh"),
+        "reset" => verb.starts_with("chaostoxi.") || verb.starts_with("toxic "),
+        "delete_network_fault" => verb.starts_with("chaosk8s.chaosmesh.network"),
         "remove_deny_all_ingress" => verb.ends_with("deny_all_ingress"),
         "remove_deny_all_egress" => verb.ends_with("deny_all_egress"),
         _ => false,

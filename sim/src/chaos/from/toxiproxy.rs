@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{
-        draft::{Draft, Draught, Targets},
+        draft::{Draft, Outline, Targets},
         node::{Data, Node},
         notes::Wrong,
         table::{Tool, row},
@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Adds the toxics of a configuration, of the answer to `GET /proxies`, or of one proxy.
-pub(super) fn read(document: &Node, at: Duration, draught: &mut Draught) -> Result<(), Wrong> {
+pub(super) fn read(document: &Node, at: Duration, outline: &mut Outline) -> Result<(), Wrong> {
     let document = document.get("proxies").unwrap_or(document);
     let one = document.get("upstream").is_some();
     let proxies: Vec<(Option<&str>, &Node)> = match &document.data {
@@ -32,7 +32,7 @@ pub(super) fn read(document: &Node, at: Duration, draught: &mut Draught) -> Resu
             let row = row(Tool::Toxiproxy, "enabled: false")
                 .ok_or_else(|| unknown_verb(Tool::Toxiproxy, proxy.line, "enabled"))?;
             let verb = Node { line: proxy.line_of("enabled"), ..Node::map([]) };
-            draught.faults.extend(Draft::read(row, &verb, at, targets.clone(), &[], &mut draught.notes));
+            outline.faults.extend(Draft::read(row, &verb, at, targets.clone(), &[], &mut outline.notes));
         }
         for toxic in proxy.get("toxics").map_or(&[][..], Node::items) {
             let kind = toxic
@@ -42,16 +42,16 @@ pub(super) fn read(document: &Node, at: Duration, draught: &mut Draught) -> Resu
             let row = row(Tool::Toxiproxy, &verb)
                 .ok_or_else(|| unknown_verb(Tool::Toxiproxy, toxic.line_of("type"), &verb))?;
             let known = ["name", "type"];
-            let draft = Draft::read(row, toxic, at, targets.clone(), &known, &mut draught.notes);
+            let draft = Draft::read(row, toxic, at, targets.clone(), &known, &mut outline.notes);
             if let Some(mut draft) = draft {
                 draft.lasts_to_the_end = draft.kind == "reset";
                 // All of the connections is no share.
                 draft.keys.retain(|(key, value)| *key != "share" || value != "1.0");
-                join_ways(&mut draught.faults, draft);
+                join_ways(&mut outline.faults, draft);
             }
         }
     }
-    draught.replicas = Some(proxies.len().max(1));
+    outline.replicas = Some(proxies.len().max(1));
     Ok(())
 }
 

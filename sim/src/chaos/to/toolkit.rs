@@ -127,7 +127,8 @@ fn hypothesis(scenario: &Scenario, notes: &mut Notes) -> Node {
     for (index, Expectation { metric, during, min, max }) in scenario.expectations.iter().enumerate() {
         // The steady state is that before the faults and after them.
         if !matches!(during, Some(Phase::Before | Phase::After)) {
-            notes.add(0, format!("expect.{index}"), "a bound on a part of the run cannot be said; a hypothesis is of the time before the method and after it");
+            let why = "only bounds `before` and `after` the faults can be said: a hypothesis is checked before the method and after it";
+            notes.add(0, "expect", why);
             continue;
         }
         let name = format!("{}-{index}", metric.to_string().replace('_', "-"));
