@@ -25,6 +25,11 @@ fn single(scenario: &Scenario, tool: Tool) -> Vec<(usize, String)> {
     scenario.faults.iter().enumerate().flat_map(of_servers).collect()
 }
 
+/// Returns a time as a whole number of seconds.
+fn whole(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs().max(1))
+}
+
 fn counted(faults: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     faults.for_each(|fault| *counts.entry(fault).or_default() += 1);
@@ -44,7 +49,6 @@ fn what_both_can_say_is_the_same_there_and_back() {
             // Milliseconds for seconds, so that tools which count in seconds can say them.
             if *tool == Tool::Litmus {
                 for fault in &mut scenario.faults {
-                    let whole = |time: Duration| Duration::from_secs(time.as_secs().max(1));
                     fault.at = whole(fault.at);
                     let lasts = fault.kind.lasts().map(whole);
                     lasts.into_iter().for_each(|lasts| fault.kind.hold_for(lasts));

@@ -298,9 +298,7 @@ impl Reader<'_> {
             draft.lasts = lasts;
             draft.every = every.map(|every| (every, count));
             // A direction that is none, and a share that is all, are the defaults.
-            draft.keys.retain(|(key, value)| {
-                !(*key == "direction" && value == "\"both\"") && !(*key == "share" && value == "1.0")
-            });
+            draft.keys.retain(|(key, value)| !matches!((*key, &**value), ("direction", "\"both\"") | ("share", "1.0")));
             self.add(draft, "");
         }
         let occurrences = u32::try_from(count.unwrap_or(1).saturating_sub(1)).unwrap_or(u32::MAX);
