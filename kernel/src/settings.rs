@@ -25,7 +25,7 @@ pub(crate) mod kinds_macro;
 pub mod limits;
 pub(crate) mod name;
 pub(crate) mod named;
-pub(crate) mod nearest;
+pub mod nearest;
 pub(crate) mod overrides;
 pub(crate) mod problem;
 mod quantity;

@@ -12,6 +12,7 @@
 //! | `control`, `active_faults` | the control socket, and the faults that it adds and ends |
 //! | `fault_log` | the file from which loads and lists learn of the faults that others inject |
 //! | `relay` | a pair of connections that a proxy joins |
+//! | `toxiproxy` | the HTTP API of toxiproxy, through which its clients steer a proxy |
 //! | `log`, `request_lines` | lines for people |
 //!
 //! There is no supervisor: a server that crashed stays down until a user starts it again. A server in the background
@@ -36,6 +37,7 @@ mod session;
 pub mod set;
 mod settings_log;
 mod target;
+mod toxiproxy;
 pub mod up;
 
 #[cfg(any(test, feature = "fuzzing"))]

@@ -2,6 +2,7 @@
 
 mod check;
 mod command;
+mod from_chaos;
 mod hunt;
 mod incidents;
 mod interrupt;
@@ -82,6 +83,8 @@ fn run(options: &Options) -> Result<Exit, Failure> {
         Command::Keys(args) => keys::run(args),
         Command::Schema => Ok(schema::run()),
         Command::ServiceConfig(args) => service_config::run(args),
+        Command::FromChaos(args) => from_chaos::from(args),
+        Command::ToChaos(args) => from_chaos::to(args),
         Command::Hunt(args) => hunt::run(args),
         Command::Incidents(args) => incidents::run(args),
         Command::Shrink(args) => shrink::run(args),

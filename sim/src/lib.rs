@@ -17,6 +17,7 @@ mod byte_stream;
 pub mod calibration;
 #[cfg(feature = "canaries")]
 pub mod canary;
+mod chaos;
 mod cli;
 mod clock;
 mod completed_run;

@@ -5,7 +5,7 @@
 const COMPARED_MAX: usize = 64;
 
 /// Returns the name most like `text`, if one is so like it that it was probably meant.
-pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if text.len() > COMPARED_MAX {
         return None;
     }

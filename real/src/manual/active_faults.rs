@@ -159,6 +159,24 @@ impl ActiveFaults {
         })
     }
 
+    /// Ends the fault of this kind that has no holder, if there is one.
+    pub(super) fn end(&self, kind: &str) {
+        self.change(|state| {
+            let ended = state.faults.remove(&(kind.to_owned(), None));
+            self.ended(ended.into_iter());
+        });
+    }
+
+    /// Whether there is a fault of this kind without a holder.
+    pub(super) fn has(&self, kind: &str) -> bool {
+        lock(&self.state).faults.contains_key(&(kind.to_owned(), None))
+    }
+
+    /// The link that they apply to.
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
     /// Resets the open connections that are selected, and returns the descriptions of the faults, which stay.
     pub(super) fn reset_connections(&self, connections: Selection) -> Vec<String> {
         self.change(|state| {

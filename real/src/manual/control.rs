@@ -141,7 +141,7 @@ impl ControlRequest {
 
 /// The server's end of the control socket.
 pub(super) struct ControlSocket {
-    faults: ActiveFaults,
+    faults: Arc<ActiveFaults>,
     world: SharedWorld,
 }
 
@@ -156,7 +156,12 @@ struct ControlConnection {
 impl ControlSocket {
     /// Accepts connections at `socket` from now on, as a task of `world`, and for as long as the process lives: a shortage is
     /// waited for with `timer`. Fails if the socket cannot be made.
-    pub(super) fn listen(faults: ActiveFaults, world: &SharedWorld, timer: Timer, socket: &Path) -> io::Result<()> {
+    pub(super) fn listen(
+        faults: Arc<ActiveFaults>,
+        world: &SharedWorld,
+        timer: Timer,
+        socket: &Path,
+    ) -> io::Result<()> {
         // A process of the same id that was killed has left its socket, and `bind` refuses a path that exists. Anything else
         // there is not ours to remove.
         if is_socket(socket) {
@@ -360,7 +365,7 @@ mod tests {
         let socket = directory.path().join("s");
         let timer = Timer::start().unwrap();
         let world = Host::new(Clock::MACHINE, timer.clone()).shared();
-        let faults = ActiveFaults::new(Link::new(world.clone(), Entropy::new(0), "s"), None, None);
+        let faults = Arc::new(ActiveFaults::new(Link::new(world.clone(), Entropy::new(0), "s"), None, None));
         ControlSocket::listen(faults, &world, timer, &socket).unwrap();
         (world, directory, socket)
     }

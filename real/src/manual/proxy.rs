@@ -4,8 +4,8 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -14,7 +14,9 @@ use futures_util::future::{Either, select};
 use kernel::{
     cli::{Exit, Failure},
     export::Observer,
+    link::Way,
     record::Name,
+    sync::lock,
     visible::Visible,
     world::{BoxStream, Listener, SharedWorld},
 };
@@ -27,6 +29,7 @@ use super::{
     registry::{EntryKind, Registry},
     relay::relay,
     session::ManualSession,
+    toxiproxy::{Api, Closings, Flow, Flows, Proxies, Toxified},
 };
 use crate::{
     export::{Exporter, MetricsArgs, Outlets},
@@ -51,6 +54,10 @@ pub struct ProxyArgs {
     #[arg(long, value_parser = option::id, value_name = "NAME")]
     id: Option<String>,
 
+    /// The address at which the HTTP API of toxiproxy steers this proxy and adds further ones, such as 8474.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    toxiproxy: Option<SocketAddr>,
+
     #[command(flatten)]
     metrics: MetricsArgs,
 }
@@ -58,6 +65,9 @@ pub struct ProxyArgs {
 /// Passes connections on until a signal asks it to end.
 pub fn run(args: &ProxyArgs) -> Result<Exit, Failure> {
     args.metrics.remote().check("--listen", args.listen.ip())?;
+    if let Some(api) = args.toxiproxy {
+        args.metrics.remote().check("--toxiproxy", api.ip())?;
+    }
     let upstream = upstream(&args.upstream)?;
     let outlets = args.metrics.open()?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
@@ -67,7 +77,7 @@ pub fn run(args: &ProxyArgs) -> Result<Exit, Failure> {
     done
 }
 
-fn upstream(text: &str) -> Result<SocketAddr, Failure> {
+pub(super) fn upstream(text: &str) -> Result<SocketAddr, Failure> {
     let entries = Registry::for_user()?.entries()?;
     if let Some(entry) = entries.iter().find(|entry| entry.id == text) {
         return Ok(entry.address);
@@ -79,24 +89,37 @@ fn upstream(text: &str) -> Result<SocketAddr, Failure> {
 async fn proxy(args: &ProxyArgs, upstream: SocketAddr, outlets: Option<Outlets>) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen().map_err(Failure::run_failed)?;
     let kind = EntryKind::Proxy { upstream: args.upstream.clone() };
+    let api = args.toxiproxy.map(Api::listen).transpose()?;
     let session = ManualSession::open(args.listen, args.id.as_deref(), kind, None, outlets)?;
-    let ManualSession { world, listener, registration, exporter, .. } = session;
-    let name = Name::from(&registration.entry().id);
+    let ManualSession { world, listener, registration, faults, exporter, .. } = session;
+    let entry = registration.entry();
+    let name = Name::from(&entry.id);
     if let Some(exporter) = &exporter {
         exporter.note(|observer| observer.add_proxy(&name));
     }
-    announce(registration.entry());
-    let upstream = Arc::new(Upstream { name, address: upstream, answers: AtomicBool::new(true), exporter });
-    match select(pin!(pass_on(world, listener, upstream)), pin!(interrupt.next())).await {
-        Either::Left((failed, _)) => Err(failed),
-        Either::Right(_) => {
-            log_line(format!("{}: stops", registration.entry().id));
-            Ok(Exit::Passed)
-        }
-    }
+    announce(entry);
+    let upstream = Arc::new(Upstream::new(world.clone(), name, upstream, exporter));
+    let Some(api) = api else {
+        return match select(pin!(pass_on(world, listener, upstream)), pin!(interrupt.next())).await {
+            Either::Left((failed, _)) => Err(failed),
+            Either::Right(_) => Ok(stopped(&entry.id)),
+        };
+    };
+    log_line(format!("{}: toxiproxy's API is at http://{}", entry.id, api.address()));
+    let first = Toxified::started(entry.address, &args.upstream, listener, faults, upstream);
+    let proxies = Proxies::new(world, args.metrics.remote(), first)?;
+    let id = entry.id.clone();
+    select(pin!(api.serve(proxies)), pin!(interrupt.next())).await;
+    Ok(stopped(&id))
 }
 
-async fn pass_on(world: SharedWorld, mut listener: LinkListener, upstream: Arc<Upstream>) -> Failure {
+fn stopped(id: &str) -> Exit {
+    log_line(format!("{id}: stops"));
+    Exit::Passed
+}
+
+/// Passes on what `listener` accepts, until it accepts no more, which is a failure.
+pub(super) async fn pass_on(world: SharedWorld, mut listener: LinkListener, upstream: Arc<Upstream>) -> Failure {
     loop {
         match listener.accept().await {
             Ok(near) => world.spawn(Box::pin(upstream.clone().serve(near))),
@@ -105,17 +128,44 @@ async fn pass_on(world: SharedWorld, mut listener: LinkListener, upstream: Arc<U
     }
 }
 
-/// The server behind the proxy.
-struct Upstream {
+/// The server behind a proxy.
+pub(super) struct Upstream {
+    world: SharedWorld,
     /// Name of the proxy.
     name: Name,
-    address: SocketAddr,
+    address: Mutex<SocketAddr>,
     /// The last connection succeeded. Only changes are logged, as a dead server refuses every connection.
     answers: AtomicBool,
+    /// Number of connections so far.
+    connections: AtomicU64,
+    /// What ends connections after a time.
+    pub(super) closings: Closings,
+    /// What is done to the bytes that are passed on.
+    pub(super) flows: Flows,
     exporter: Option<Exporter>,
 }
 
 impl Upstream {
+    /// The server at `address`, behind the proxy of this name.
+    pub(super) fn new(world: SharedWorld, name: Name, address: SocketAddr, exporter: Option<Exporter>) -> Self {
+        let (answers, connections) = (AtomicBool::new(true), AtomicU64::new(0));
+        Self {
+            world,
+            name,
+            address: Mutex::new(address),
+            answers,
+            connections,
+            closings: Closings::default(),
+            flows: Flows::default(),
+            exporter,
+        }
+    }
+
+    /// Has later connections lead to another address.
+    pub(super) fn lead_to(&self, address: SocketAddr) {
+        *lock(&self.address) = address;
+    }
+
     fn export(&self, change: impl FnOnce(&mut Observer, &Name)) {
         if let Some(exporter) = &self.exporter {
             exporter.note(|observer| change(observer, &self.name));
@@ -123,23 +173,31 @@ impl Upstream {
     }
 
     async fn serve(self: Arc<Self>, mut near: BoxStream) {
-        let far = tcp::connect(self.address).await;
+        let address = *lock(&self.address);
+        let far = tcp::connect(address).await;
         let answered = self.answers.swap(far.is_ok(), Ordering::Relaxed);
         match far {
-            Ok(far) => {
+            Ok(mut far) => {
                 if !answered {
-                    log_line(format!("{}: takes connections again", self.address));
+                    log_line(format!("{address}: takes connections again"));
                 }
                 self.export(|observer, name| {
                     observer.count_proxy(name, "passed");
                     observer.change_proxy(name, 1);
                 });
-                relay(near, far).await;
+                let number = self.connections.fetch_add(1, Ordering::Relaxed);
+                let flows = [Way::To, Way::From].map(|way| Flow::new(&self.flows, &self.world, number, way));
+                let closed = pin!(self.closings.closed(&self.world, number));
+                let is_late = matches!(select(pin!(relay(&mut near, &mut far, flows)), closed).await, Either::Right(_));
+                if is_late {
+                    near.abort();
+                    far.abort();
+                }
                 self.export(|observer, name| observer.change_proxy(name, -1));
             }
             Err(error) => {
                 if answered {
-                    log_line(format!("{}: {error}; connections are reset", self.address));
+                    log_line(format!("{address}: {error}; connections are reset"));
                 }
                 // The client's handshake is over, so that its connection cannot be refused any more; a reset is closest.
                 near.abort();

@@ -11,14 +11,16 @@ use bytes::Bytes;
 use kernel::world::BoxStream;
 use tokio::io::AsyncWrite as _;
 
-/// Passes bytes on in both directions, until both have ended or one side has reset. The end of one direction is passed on
-/// and leaves the other direction open. A reset is passed on as a reset, after the bytes that were sent before it.
-pub(super) async fn relay(mut near: BoxStream, mut far: BoxStream) {
-    let mut there = Pump::default();
-    let mut back = Pump::default();
+use super::toxiproxy::Flow;
+
+/// Passes bytes on in both directions, until both have ended, one side has reset, or one direction has reached its limit. The end of one
+/// direction is passed on and leaves the other direction open. A reset is passed on as a reset, after the bytes that were sent before it.
+/// `flows` are the directions from `near` to `far`, and back.
+pub(super) async fn relay(near: &mut BoxStream, far: &mut BoxStream, flows: [Flow<'_>; 2]) {
+    let [to, from] = flows;
+    let mut there = Pump::new(to);
+    let mut back = Pump::new(from);
     poll_fn(|cx| {
-        let near = &mut near;
-        let far = &mut far;
         if there.poll(cx, near, far).is_err() || back.poll(cx, far, near).is_err() {
             // One of them has reset, and another reset does not affect it.
             near.abort();
@@ -26,7 +28,7 @@ pub(super) async fn relay(mut near: BoxStream, mut far: BoxStream) {
             return Poll::Ready(());
         }
         match (there.state, back.state) {
-            (State::Done, State::Done) => Poll::Ready(()),
+            (State::Done, State::Done) | (State::Limited, _) | (_, State::Limited) => Poll::Ready(()),
             // A side that accepts no more bytes has reset, and everything that it sent before has been passed on.
             (State::Refused, State::Done) | (State::Done, State::Refused) | (State::Refused, State::Refused) => {
                 near.abort();
@@ -40,10 +42,12 @@ pub(super) async fn relay(mut near: BoxStream, mut far: BoxStream) {
 }
 
 /// One direction of a relay.
-#[derive(Default)]
-struct Pump {
+struct Pump<'a> {
+    flow: Flow<'a>,
     /// Bytes that were read and not written yet.
     chunk: Bytes,
+    /// Those of them that are written next.
+    piece: Bytes,
     state: State,
 }
 
@@ -55,11 +59,19 @@ enum State {
     Ending,
     /// The end was passed on.
     Done,
+    /// The limit is reached, and the end is being passed on.
+    Limiting,
+    /// The limit is reached, and the end was passed on.
+    Limited,
     /// The destination accepts no more bytes. Bytes that it sent before can still arrive in the other direction.
     Refused,
 }
 
-impl Pump {
+impl<'a> Pump<'a> {
+    fn new(flow: Flow<'a>) -> Self {
+        Self { flow, chunk: Bytes::new(), piece: Bytes::new(), state: State::Open }
+    }
+
     /// Passes on the available bytes. An error is one of the source.
     fn poll(&mut self, cx: &mut Context<'_>, from: &mut BoxStream, to: &mut BoxStream) -> io::Result<()> {
         while let Poll::Ready(moved) = self.poll_step(cx, from, to) {
@@ -75,23 +87,43 @@ impl Pump {
 
     /// Makes one step. Returns false if there are no more steps.
     fn poll_step(&mut self, cx: &mut Context<'_>, from: &mut BoxStream, to: &mut BoxStream) -> Poll<io::Result<bool>> {
+        ready!(self.flow.poll_pause(cx));
         match self.state {
-            State::Open if self.chunk.is_empty() => {
+            State::Open if self.chunk.is_empty() && self.piece.is_empty() => {
                 self.chunk = ready!(from.poll_read_chunk(cx))?;
                 if self.chunk.is_empty() {
+                    self.flow.end();
                     self.state = State::Ending;
                 }
             }
-            State::Open => {
-                if ready!(to.poll_write_chunk(cx, &mut self.chunk)).is_err() {
-                    self.state = State::Refused;
+            State::Open if self.piece.is_empty() && self.flow.discards() => self.chunk.clear(),
+            State::Open if self.piece.is_empty() => {
+                self.piece = self.chunk.split_to(self.flow.piece(self.chunk.len()));
+                if self.piece.is_empty() {
+                    self.state = State::Limiting;
                 }
             }
-            State::Ending => {
-                let ended = ready!(Pin::new(to).poll_shutdown(cx));
-                self.state = if ended.is_ok() { State::Done } else { State::Refused };
+            State::Open => {
+                let before = self.piece.len();
+                if ready!(to.poll_write_chunk(cx, &mut self.piece)).is_err() {
+                    self.state = State::Refused;
+                    return Poll::Ready(Ok(true));
+                }
+                self.flow.pass(before - self.piece.len());
+                // The limit is reached by the last byte, not by the next one.
+                if self.piece.is_empty() && self.flow.piece(1) == 0 {
+                    self.state = State::Limiting;
+                }
             }
-            State::Done | State::Refused => return Poll::Ready(Ok(false)),
+            State::Ending | State::Limiting => {
+                let ended = ready!(Pin::new(to).poll_shutdown(cx));
+                self.state = match self.state {
+                    State::Limiting => State::Limited,
+                    _ if ended.is_ok() => State::Done,
+                    _ => State::Refused,
+                };
+            }
+            State::Done | State::Limited | State::Refused => return Poll::Ready(Ok(false)),
         }
         Poll::Ready(Ok(true))
     }

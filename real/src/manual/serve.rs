@@ -111,7 +111,7 @@ async fn serve(
     injector.tune(Tuning::from(&settings));
     let address = (args.listen, args.port).into();
     let session = ManualSession::open(address, args.id.as_deref(), EntryKind::Server, Some(injector.clone()), outlets)?;
-    let ManualSession { host, world, listener, registration, exporter } = session;
+    let ManualSession { host, world, listener, registration, exporter, .. } = session;
     let id = &registration.entry().id;
     let log = Arc::new(ServerLog::default());
     if let Some(exporter) = &exporter {

@@ -35,6 +35,8 @@ pub(super) struct ManualSession {
     pub(super) listener: LinkListener,
     /// Its entry in the registry.
     pub(super) registration: Registration,
+    /// The faults that are active on it.
+    pub(super) faults: Arc<ActiveFaults>,
     /// Its metrics, if they are exported.
     pub(super) exporter: Option<Exporter>,
 }
@@ -69,11 +71,11 @@ impl ManualSession {
         let socket = registration.socket();
         let log = FaultLog::new(registry.folder(), registration.entry());
         log.add(Change::Up).map_err(|error| Failure::run_failed(format!("cannot log faults: {error}")))?;
-        let faults = ActiveFaults::new(link.clone(), injector, Some(log)).exported_by(exporter.clone());
-        let listens = ControlSocket::listen(faults, &world, timer.clone(), &socket);
+        let faults = Arc::new(ActiveFaults::new(link.clone(), injector, Some(log)).exported_by(exporter.clone()));
+        let listens = ControlSocket::listen(faults.clone(), &world, timer.clone(), &socket);
         listens.map_err(|error| Failure::run_failed(format!("cannot be controlled: {}: {error}", socket.visible())))?;
         let host = Host::new(Clock::MACHINE, timer);
-        Ok(Self { host, world, listener: LinkListener::new(backlog, link), registration, exporter })
+        Ok(Self { host, world, listener: LinkListener::new(backlog, link), registration, faults, exporter })
     }
 }
 

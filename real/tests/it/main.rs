@@ -17,4 +17,5 @@ mod mishap;
 mod parity;
 mod ties;
 mod tls;
+mod toxiproxy;
 mod user;

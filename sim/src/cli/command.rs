@@ -16,6 +16,7 @@ use kernel::{
 
 use crate::cli::{
     check::CheckArgs,
+    from_chaos::{FromChaosArgs, ToChaosArgs},
     hunt::HuntArgs,
     incidents::IncidentsArgs,
     keys::KeysArgs,
@@ -155,6 +156,40 @@ pub(crate) enum Command {
         &[(Exit::Passed, "the service config has been printed"), WRONG_INPUT],
     ))]
     ServiceConfig(ServiceConfigArgs),
+
+    /// Prints the scenario of an experiment of Chaos Toolkit, of manifests of Chaos Mesh or Litmus, or of proxies of toxiproxy.
+    ///
+    /// Which of them a file is, is found from its contents. What cannot be said is listed on standard error, with its line, the reason and
+    /// what is nearest.
+    #[command(after_long_help = help_sections(
+        &[
+            "sim from-chaos scenarios/chaos/network-delay.yaml",
+            "sim from-chaos scenarios/chaos/network-delay.yaml --base scenarios/baseline.toml --output delayed.toml",
+            "sim from-chaos --table",
+        ],
+        &[
+            (Exit::Passed, "the scenario has been printed"),
+            (Exit::Failed, "with --strict: something in the file cannot be said"),
+            WRONG_INPUT,
+        ],
+    ))]
+    FromChaos(FromChaosArgs),
+
+    /// Prints the faults of a scenario for Chaos Toolkit, Chaos Mesh, Litmus or toxiproxy.
+    ///
+    /// What cannot be said is listed on standard error, with its key, the reason and what is nearest.
+    #[command(after_long_help = help_sections(
+        &[
+            "sim to-chaos scenarios/network_delay.toml --for chaos-mesh",
+            "sim to-chaos scenarios/crash.toml --for chaostoolkit --output experiment.yaml",
+        ],
+        &[
+            (Exit::Passed, "the document has been printed"),
+            (Exit::Failed, "with --strict: something in the scenario cannot be said"),
+            WRONG_INPUT,
+        ],
+    ))]
+    ToChaos(ToChaosArgs),
 
     /// Draws faults from one seed after another until a run fails.
     #[command(visible_alias = "search", after_long_help = help_sections(

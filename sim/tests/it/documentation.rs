@@ -33,10 +33,11 @@ use crate::documentation::{
 };
 
 /// The documents, relative to the root of the repository.
-const DOCUMENTS: [&str; 14] = [
+const DOCUMENTS: [&str; 15] = [
     "README.md",
     "scenarios/README.md",
     "scenarios/adaptive_limits.md",
+    "scenarios/chaos/README.md",
     "scenarios/labs/README.md",
     "scenarios/labs/baseline.md",
     "scenarios/labs/breaker.md",
@@ -51,9 +52,10 @@ const DOCUMENTS: [&str; 14] = [
 ];
 
 /// The documents whose `console` blocks are run: those that show commands of `sim`.
-const RUN: [&str; 9] = [
+const RUN: [&str; 10] = [
     "README.md",
     "scenarios/README.md",
+    "scenarios/chaos/README.md",
     "scenarios/labs/README.md",
     "scenarios/labs/baseline.md",
     "scenarios/labs/breaker.md",
@@ -148,6 +150,20 @@ fn completed(example: &str) -> String {
 fn the_reference_of_the_scenario_format_is_that_of_the_declarations() {
     let _guard = one_at_a_time();
     compare(REFERENCE, &reference::with_profiles(&reference::with_generated(&read(REFERENCE))));
+}
+
+#[test]
+fn the_table_of_other_tools_is_that_of_the_program() {
+    const START: &str = "<!-- sim from-chaos --table -->\n";
+    const END: &str = "<!-- end of the table -->\n";
+    let _guard = one_at_a_time();
+    let document = "scenarios/chaos/README.md";
+    let text = read(document);
+    let (before, rest) = text.split_once(START).expect("the document has a place for the table");
+    let (_, after) = rest.split_once(END).expect("the table has an end");
+    let folder = console::folder();
+    let table = console::output(Start::Installed, "from-chaos --table", folder.path()).join("\n");
+    compare(document, &format!("{before}{START}\n{}\n\n{END}{after}", table.trim_end()));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::command::{Ended, program, sim};
 
 /// The subcommands that the help of `sim` shows.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "new",
     "list",
@@ -15,6 +15,8 @@ const COMMANDS: [&str; 15] = [
     "keys",
     "schema",
     "service-config",
+    "from-chaos",
+    "to-chaos",
     "hunt",
     "incidents",
     "shrink",

@@ -10,6 +10,7 @@ mod branches;
 #[cfg(feature = "canaries")]
 mod bugs;
 mod changes;
+mod chaos;
 mod command;
 mod command_line;
 mod corpus;

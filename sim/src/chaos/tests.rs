@@ -1,0 +1,149 @@
+//! There and back again: what both a scenario and a document can say stays what it is.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use clap::ValueEnum;
+use kernel::scenario::{Fault, Scenario};
+
+use super::{Tool, document_of, scenario_of};
+
+const AT: Duration = Duration::from_secs(10);
+
+/// Returns each fault on each of its servers, with its number in the scenario. toxiproxy has no times.
+fn single(scenario: &Scenario, tool: Tool) -> Vec<(usize, String)> {
+    let of_servers = |(index, fault): (usize, &Fault)| {
+        let fault = fault.clone();
+        fault.targets.clone().into_iter().map(move |target| {
+            let text = Fault { targets: vec![target], ..fault.clone() }.to_string();
+            let keys: Vec<_> = text.trim_matches(['{', '}', ' ']).split(", ").map(str::to_owned).collect();
+            let is_time =
+                |key: &String| ["at = ", "duration = ", "restart_after = "].iter().any(|time| key.starts_with(time));
+            let keys: Vec<_> = keys.into_iter().filter(|key| tool != Tool::Toxiproxy || !is_time(key)).collect();
+            (index, keys.join(", "))
+        })
+    };
+    scenario.faults.iter().enumerate().flat_map(of_servers).collect()
+}
+
+/// Returns a time as a whole number of seconds.
+fn whole(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs().max(1))
+}
+
+fn counted(faults: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    faults.for_each(|fault| *counts.entry(fault).or_default() += 1);
+    counts
+}
+
+#[test]
+fn what_both_can_say_is_the_same_there_and_back() {
+    let text = "name = \"drawn\"\nduration = \"60s\"\nservers.replicas = 5\nload.rate = 5\n\
+                nemesis = { variants = true, swarm = false, faults_min = 2, faults_max = 8, kinds = [\"crash\", \"drain\", \"freeze\", \
+                \"delay\", \"partition\", \"half_open\", \"loss\", \"bandwidth\", \"reset\", \"errors\", \"slow\"] }\n";
+    let base = Scenario::parse("drawn.toml", text, &[]).unwrap();
+    for tool in Tool::value_variants() {
+        let (mut said, mut drawn) = (0, 0);
+        for seed in 0..400 {
+            let mut scenario = base.explicit(seed);
+            // Milliseconds for seconds, so that tools which count in seconds can say them.
+            if *tool == Tool::Litmus {
+                for fault in &mut scenario.faults {
+                    fault.at = whole(fault.at);
+                    let lasts = fault.kind.lasts().map(whole);
+                    lasts.into_iter().for_each(|lasts| fault.kind.hold_for(lasts));
+                }
+            }
+            let (document, notes) = document_of(&scenario, *tool);
+            let is_noted = |index: usize| {
+                let name = format!("fault.{index}");
+                notes.iter().any(|note| note.field == name || note.field.starts_with(&format!("{name}.")))
+            };
+            let all = single(&scenario, *tool);
+            drawn += all.len();
+            let exact: Vec<_> =
+                all.into_iter().filter(|(index, _)| !is_noted(*index)).map(|(_, fault)| fault).collect();
+            said += exact.len();
+            let back = match scenario_of(&document, AT, None) {
+                Ok((text, _)) => Scenario::parse("back.toml", &text, &[]).unwrap(),
+                Err(_) if exact.is_empty() => continue,
+                Err(wrong) => panic!("seed {seed}: {wrong:?}\n{document}"),
+            };
+            let found = counted(single(&back, *tool).into_iter().map(|(_, fault)| fault));
+            for (fault, count) in counted(exact.into_iter()) {
+                assert!(
+                    found.get(&fault).is_some_and(|found| *found >= count || *tool == Tool::Toxiproxy),
+                    "seed {seed}: {fault}\n{document}\n{}",
+                    back.to_toml()
+                );
+            }
+        }
+        assert!(said * 10 > drawn, "{tool:?}: {said} of {drawn} faults");
+    }
+}
+
+/// The fields of a manifest that Chaos Mesh documents for each kind of chaos, beside those of the selection.
+const MESH_FIELDS: [(&str, &str, &[&str]); 4] = [
+    ("PodChaos", "podChaos", &["action", "gracePeriod"]),
+    ("NetworkChaos", "networkChaos", &["action", "direction", "delay", "loss", "bandwidth"]),
+    ("HTTPChaos", "httpChaos", &["target", "port", "path", "abort", "delay", "replace"]),
+    ("StressChaos", "stressChaos", &["stressors"]),
+];
+
+#[test]
+fn manifests_have_the_documented_fields() {
+    let text = "name = \"drawn\"\nduration = \"60s\"\nload.rate = 5\nnemesis = { variants = true, faults_max = 8 }\n";
+    let base = Scenario::parse("drawn.toml", text, &[]).unwrap();
+    for seed in 0..100 {
+        let scenario = base.explicit(seed);
+        let (document, _) = document_of(&scenario, Tool::ChaosMesh);
+        let workflow = &super::node::read(&document).unwrap()[0];
+        assert_eq!(
+            (workflow.str("apiVersion"), workflow.str("kind")),
+            (Some("chaos-mesh.org/v1alpha1"), Some("Workflow"))
+        );
+        let templates = workflow.get("spec.templates").unwrap().items();
+        assert!(templates.iter().any(|template| template.str("name") == workflow.str("spec.entry")), "{document}");
+        for template in templates {
+            let children = template.get("children").map_or(&[][..], |children| children.items());
+            let is_there = |name: &str| templates.iter().any(|template| template.str("name") == Some(name));
+            assert!(children.iter().all(|child| child.as_str().is_some_and(is_there)), "{document}");
+            let kind = template.str("templateType").unwrap();
+            let Some((_, key, fields)) = MESH_FIELDS.iter().find(|(own, ..)| *own == kind) else {
+                assert!(["Serial", "Parallel", "Suspend"].contains(&kind), "{document}");
+                continue;
+            };
+            for (field, _) in template.get(key).unwrap().entries() {
+                assert!(
+                    ["mode", "selector"].contains(&field.as_str()) || fields.contains(&field.as_str()),
+                    "{field}: {document}"
+                );
+            }
+        }
+        let (document, _) = document_of(&scenario, Tool::Litmus);
+        for engine in super::node::read(&document).unwrap() {
+            assert_eq!(
+                (engine.str("apiVersion"), engine.str("kind")),
+                (Some("litmuschaos.io/v1alpha1"), Some("ChaosEngine"))
+            );
+            let experiment = &engine.get("spec.experiments").unwrap().items()[0];
+            for variable in experiment.get("spec.components.env").unwrap().items() {
+                let value = variable.get("value").unwrap();
+                let is_text = matches!(&value.data, super::node::Data::Scalar { quoted, text } if *quoted || text.parse::<f64>().is_err());
+                assert!(variable.str("name").is_some() && is_text, "{document}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fault_without_a_counterpart_is_noted_with_the_nearest() {
+    let text = "name = \"one\"\nduration = \"30s\"\nload.rate = 5\nfault = [{ at = \"1s\", kind = \"freeze\", target = \"server-0\" }]\n";
+    let scenario = Scenario::parse("one.toml", text, &[]).unwrap();
+    for tool in Tool::value_variants() {
+        let (_, notes) = document_of(&scenario, *tool);
+        let noted = notes.iter().find(|note| note.field == "fault.0").map(|note| note.why.clone());
+        assert_eq!(noted.is_none(), *tool == Tool::ChaosToolkit, "{noted:?}");
+        assert!(noted.is_none_or(|why| why.contains("the nearest is a `partition`")));
+    }
+}
