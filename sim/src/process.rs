@@ -43,7 +43,7 @@ use tokio::runtime::{Builder, RngSeed, Runtime};
 use crate::{
     error::SimulationError,
     host::Host,
-    misuse::{self, Misuse},
+    misuse::{self, Misuse, Polling},
     trace,
 };
 use inbox::Inbox;
@@ -129,7 +129,7 @@ impl Process {
             return self.host.shared.net.activity.misused(&Misuse::ForeignWake(name));
         }
         let rest = trace::turn(Some(self.host.id), || {
-            misuse::as_task(|| turn::turn(self.inbox.key(), runtime, || self.inbox.deliver()))
+            misuse::as_task(Polling::Process, || turn::turn(self.inbox.key(), runtime, || self.inbox.deliver()))
         });
         self.rest(rest, deadline);
     }
@@ -170,7 +170,7 @@ impl Process {
         if let Running::Runs(runtime, deadline) = ended {
             drop(deadline);
             // It has no other threads to wait for. What its tasks drop wakes others, as tasks do.
-            misuse::as_task(|| runtime.shutdown_background());
+            misuse::as_task(Polling::Process, || runtime.shutdown_background());
         }
     }
 }
