@@ -26,7 +26,7 @@ use crate::{activity::Activity, virtual_time};
 
 thread_local! {
     /// Whose tasks are polled, if any are.
-    static POLLING: Cell<Polling> = const { Cell::new(Polling::Nobody) };
+    static POLLING: Cell<Polling> = const { Cell::new(Polling::Outside) };
     /// True while a simulation runs on this thread.
     static REFUSES: Cell<bool> = const { Cell::new(false) };
     /// The first foreign thing that was refused.
@@ -36,7 +36,8 @@ thread_local! {
 /// Whose tasks are polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Polling {
-    Nobody,
+    /// None: the simulation itself acts.
+    Outside,
     Machine,
     /// A process with a runtime of its own.
     Process,
