@@ -168,7 +168,7 @@ impl Simulation {
         let mut needs_step = true;
         let _refusing = Refusing::begin();
         loop {
-            steps += 1;
+            steps += u64::from(needs_step);
             if let Some(limit) = self.limits.hit(self.progress(steps - steps_at_advance)) {
                 stopped = Some(Stopped { seed: self.seed, at: self.clock.now(), limit });
                 trace::end();
