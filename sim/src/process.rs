@@ -5,7 +5,8 @@
 //! runtime would have waited. So the driver knows that the process is at rest and when its next deadline is, which is a timer of the virtual
 //! clock. Timers are as exact as tokio's, whose unit is the millisecond.
 //!
-//! * The driver gives the processes their turns, in the order of their hosts, behind each step of turmoil. Only one that was woken gets a
+//! * The driver gives the processes their turns, in the order of their hosts, behind each step of turmoil, or without a step if no task of a
+//!   machine was woken. Only one that was woken gets a
 //!   turn: what wakes it from outside is queued in its [`Inbox`] and fired within the turn. One that is idle costs nothing.
 //! * turmoil's host is the operating system of the process: it accepts and opens connections, and moves the [`socket`]s' tokens, as turmoil's
 //!   sockets work within its step only.
