@@ -20,6 +20,7 @@ pub(crate) struct Activity {
     steps: Arc<AtomicU64>,
     has_loopback: Arc<AtomicBool>,
     process_woken: Arc<AtomicBool>,
+    machine_woken: Arc<AtomicBool>,
 }
 
 impl Activity {
@@ -57,6 +58,23 @@ impl Activity {
     /// Returns whether a process with a runtime of its own waits for a turn.
     pub(crate) fn is_process_woken(&self) -> bool {
         self.process_woken.load(Ordering::Relaxed)
+    }
+
+    /// Reports that a task of a machine was woken from outside of the turns of machines, so that it is polled in the next step only.
+    pub(crate) fn machine_woken(&self) {
+        self.machine_woken.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a step has ended, in which the machines have polled all tasks that were woken.
+    pub(crate) fn step_ended(&self) {
+        self.machine_woken.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns false if nothing but processes with a runtime of their own was woken since the last step, so that another one would find no
+    /// task to poll.
+    pub(crate) fn needs_step(&self) -> bool {
+        // turmoil's own tasks for bytes that stay on a machine sleep for a step.
+        !self.is_process_woken() || self.machine_woken.load(Ordering::Relaxed) || self.has_loopback()
     }
 
     /// Reports that a task of a host has panicked: the driver ends the simulation.

@@ -60,7 +60,7 @@ pub struct Stopped {
 pub struct CompletedRun {
     /// All requests, attempts and events.
     pub records: Records,
-    /// Steps that the driver took.
+    /// Steps that the driver took. It takes none for an instant at which it gives turns to processes with a runtime of their own only.
     pub steps: u64,
     /// Instants to which the driver moved the clock between two steps. Hosts also move it by themselves, within their
     /// turns, which is not counted.

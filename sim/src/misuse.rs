@@ -25,12 +25,22 @@ use tokio::runtime::Handle;
 use crate::{activity::Activity, virtual_time};
 
 thread_local! {
-    /// True while a task of a machine or a process is polled.
-    static IS_POLLING: Cell<bool> = const { Cell::new(false) };
+    /// Whose tasks are polled, if any are.
+    static POLLING: Cell<Polling> = const { Cell::new(Polling::Outside) };
     /// True while a simulation runs on this thread.
     static REFUSES: Cell<bool> = const { Cell::new(false) };
     /// The first foreign thing that was refused.
     static REFUSED: Cell<Option<Foreign>> = const { Cell::new(None) };
+}
+
+/// Whose tasks are polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Polling {
+    /// None: the simulation itself acts.
+    Outside,
+    Machine,
+    /// A process with a runtime of its own.
+    Process,
 }
 
 /// Something of the operating system that no simulation has.
@@ -97,10 +107,10 @@ pub(crate) fn without_refusing<T>(code: impl FnOnce() -> T) -> T {
 }
 
 /// Runs `code` as what tasks do.
-pub(crate) fn as_task<T>(code: impl FnOnce() -> T) -> T {
-    let was_polling = IS_POLLING.replace(true);
+pub(crate) fn as_task<T>(whose: Polling, code: impl FnOnce() -> T) -> T {
+    let before = POLLING.replace(whose);
     let result = code();
-    IS_POLLING.set(was_polling);
+    POLLING.set(before);
     result
 }
 
@@ -213,12 +223,17 @@ impl WakeCheck {
             self.step.store(step, Relaxed);
             *lock(&self.began) = Some(tokio_now());
         }
-        as_task(poll)
+        as_task(Polling::Machine, poll)
     }
 
     /// Checks who wakes a task now.
     fn on_wake(&self) {
-        if IS_POLLING.get() {
+        let polling = POLLING.get();
+        if polling == Polling::Machine {
+            return;
+        }
+        self.activity.machine_woken();
+        if polling == Polling::Process {
             return;
         }
         if virtual_time::nanos().is_none() {

@@ -108,6 +108,7 @@ impl Pipe {
 
     /// Sends a chunk with the chunks that were sent before it at this instant and have yet to arrive. Returns it as an
     /// error if there are none.
+    #[inline(always)]
     pub(crate) fn join(self: &Arc<Self>, chunk: Bytes) -> Result<(), Bytes> {
         let mut state = self.state();
         let now = self.clock.now();
@@ -120,10 +121,12 @@ impl Pipe {
     }
 
     /// Sends a chunk, with a token. Returns true if it arrives at once.
+    #[inline]
     pub(crate) fn push(self: &Arc<Self>, chunk: Bytes) -> bool {
         self.add(&mut self.state(), chunk, false)
     }
 
+    #[inline]
     fn add(self: &Arc<Self>, state: &mut PipeState, bytes: Bytes, joined: bool) -> bool {
         trace::note(None, || {
             format!("sends {} bytes, {:032x}, to {}", bytes.len(), XxHash3_128::oneshot(&bytes), self.to.name())
@@ -143,6 +146,7 @@ impl Pipe {
     }
 
     /// Returns what there is to read. If no chunk has arrived, `reader` is woken when something arrives.
+    #[inline(always)]
     pub(crate) fn head(&self, reader: &Waker) -> Head {
         let mut state = self.state();
         let head = match state.chunks.front() {
@@ -160,12 +164,14 @@ impl Pipe {
     }
 
     /// Returns true if the end of the stream has arrived, for a stream that turmoil reports as ended.
+    #[inline]
     pub(crate) fn has_ended(&self) -> bool {
         self.state().end.is_none_or(|arrives| arrives <= self.clock.now())
     }
 
     /// Returns true if a chunk or the end has arrived while turmoil's token or end has not: that takes another step, and
     /// no time.
+    #[inline]
     pub(crate) fn waits_for_turmoil(&self) -> bool {
         let state = self.state();
         let now = self.clock.now();
@@ -181,6 +187,7 @@ impl Pipe {
     }
 
     /// Removes and returns the first chunk.
+    #[inline]
     pub(crate) fn pop(&self) -> Option<Bytes> {
         self.state().chunks.pop_front().map(|chunk| chunk.bytes)
     }

@@ -5,7 +5,8 @@
 //! runtime would have waited. So the driver knows that the process is at rest and when its next deadline is, which is a timer of the virtual
 //! clock. Timers are as exact as tokio's, whose unit is the millisecond.
 //!
-//! * The driver gives the processes their turns, in the order of their hosts, behind each step of turmoil. Only one that was woken gets a
+//! * The driver gives the processes their turns, in the order of their hosts, behind each step of turmoil, or without a step if no task of a
+//!   machine was woken. Only one that was woken gets a
 //!   turn: what wakes it from outside is queued in its [`Inbox`] and fired within the turn. One that is idle costs nothing.
 //! * turmoil's host is the operating system of the process: it accepts and opens connections, and moves the [`socket`]s' tokens, as turmoil's
 //!   sockets work within its step only.
@@ -43,7 +44,7 @@ use tokio::runtime::{Builder, RngSeed, Runtime};
 use crate::{
     error::SimulationError,
     host::Host,
-    misuse::{self, Misuse},
+    misuse::{self, Misuse, Polling},
     trace,
 };
 use inbox::Inbox;
@@ -129,7 +130,7 @@ impl Process {
             return self.host.shared.net.activity.misused(&Misuse::ForeignWake(name));
         }
         let rest = trace::turn(Some(self.host.id), || {
-            misuse::as_task(|| turn::turn(self.inbox.key(), runtime, || self.inbox.deliver()))
+            misuse::as_task(Polling::Process, || turn::turn(self.inbox.key(), runtime, || self.inbox.deliver()))
         });
         self.rest(rest, deadline);
     }
@@ -170,7 +171,7 @@ impl Process {
         if let Running::Runs(runtime, deadline) = ended {
             drop(deadline);
             // It has no other threads to wait for. What its tasks drop wakes others, as tasks do.
-            misuse::as_task(|| runtime.shutdown_background());
+            misuse::as_task(Polling::Process, || runtime.shutdown_background());
         }
     }
 }

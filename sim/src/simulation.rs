@@ -168,16 +168,16 @@ impl Simulation {
         let mut steps = 0;
         let mut instants = 1;
         let mut steps_at_advance = 0;
+        let mut needs_step = true;
         let _refusing = Refusing::begin();
         loop {
-            steps += 1;
+            steps += u64::from(needs_step);
             if let Some(limit) = self.limits.hit(self.progress(steps - steps_at_advance)) {
                 stopped = Some(Stopped { seed: self.seed, at: self.clock.now(), limit });
                 trace::end();
                 break;
             }
-            self.activity.step();
-            let done = self.turmoil.step().map_err(of_software)?;
+            let done = needs_step && self.step()?;
             if !done {
                 self.processes.0.processes.take_turns();
             }
@@ -190,11 +190,14 @@ impl Simulation {
             }
             if self.activity.take() {
                 self.clock.mark_dirty();
+                needs_step = true;
                 continue;
             }
             if !self.clock.advance() {
                 return Err(SimulationError::Standstill { at: self.clock.now().to_string(), steps });
             }
+            // Mostly the clock wakes either machines, or processes with a runtime of their own, which need no step for their turns.
+            needs_step = self.activity.needs_step();
             instants += 1;
             steps_at_advance = steps;
             progress.store(self.clock.now().as_nanos(), Ordering::Relaxed);
@@ -202,6 +205,14 @@ impl Simulation {
         let mut records = std::mem::take(&mut *lock(&self.records));
         records.sort();
         Ok(RunSoFar { run: CompletedRun { records, steps, instants }, stopped })
+    }
+
+    /// Gives the machines their turns. Returns true if the client is done.
+    fn step(&mut self) -> Result<bool, SimulationError> {
+        self.activity.step();
+        let done = self.turmoil.step().map_err(of_software)?;
+        self.activity.step_ended();
+        Ok(done)
     }
 
     /// Returns the error that ends the simulation, if there is one.

@@ -284,10 +284,16 @@ impl Worker {
 
     /// Answers attempts until the replica is gone, or until there is no place for this worker any more.
     async fn run(&self) -> Ended {
+        // One future for all waits: it stays in the list of those that a change wakes.
+        let mut has_no_place = pin!(self.tuning.is_without(self.number));
         loop {
-            let work = match self.next().await {
-                Ok(work) => work,
-                Err(ended) => return ended,
+            if self.tuning.now().workers <= self.number {
+                return Ended::NoPlace;
+            }
+            let work = match select(pin!(self.take()), has_no_place.as_mut()).await {
+                Either::Left((Some(work), _)) => work,
+                Either::Left((None, _)) => return Ended::NoMoreWork,
+                Either::Right(_) => return Ended::NoPlace,
             };
             self.counters.queued.fetch_sub(1, Ordering::Relaxed);
             Counters::count(&self.counters.running);
@@ -296,18 +302,6 @@ impl Worker {
             self.counters.running.fetch_sub(1, Ordering::Relaxed);
             self.recorder.measure(|| CallMoment::Left);
             self.admitted.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Waits for work. The error says why there is none for this worker.
-    async fn next(&self) -> Result<Work, Ended> {
-        if self.tuning.now().workers <= self.number {
-            return Err(Ended::NoPlace);
-        }
-        let work = pin!(self.take());
-        match select(work, pin!(self.tuning.is_without(self.number))).await {
-            Either::Left((work, _)) => work.ok_or(Ended::NoMoreWork),
-            Either::Right(_) => Err(Ended::NoPlace),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Apps in the simulation: their times, and what a program without an app says about them.
 
-use std::{fs, sync::atomic::AtomicU64};
+use std::{fs, sync::atomic::AtomicU64, time::Duration};
 
 use kernel::{
     coverage::{Coverage, CoverageTally},
@@ -200,5 +200,41 @@ fn an_app_that_keeps_to_its_hosts_has_the_same_run_on_a_runtime_of_its_own_and_o
         let own = play(app());
         assert!(own.requests.len() == 100 && own.attempts.len() > 100, "{}", own.attempts.len());
         assert!(own == play(app().on_shared_runtime()), "seed {seed}, {tls}");
+    }
+}
+
+/// Returns the app, each process of which wakes every millisecond.
+fn ticking() -> App {
+    App::new()
+        .service("prices", |host| async move {
+            #[expect(clippy::disallowed_methods, reason = "code of a user may use all of tokio")]
+            tokio::spawn(async {
+                let mut interval = tokio::time::interval(Duration::from_millis(1));
+                loop {
+                    interval.tick().await;
+                }
+            });
+            host.serve(RehearsalServer::new(Prices(host.clone()))).await
+        })
+        .load(|call| async move {
+            RehearsalClient::new(call.channel()).get_data(GetDataRequest::default()).await?;
+            Ok(())
+        })
+}
+
+#[test]
+fn a_process_that_a_timer_wakes_needs_no_step() {
+    let text = format!("{SCENARIO}{FAULTS}");
+    for seed in 0..20 {
+        let scenario = Scenario::parse("app.toml", &text, &["workload.compute_time=2ms".to_owned()]).unwrap();
+        let [ticks, calm] = [ticking(), app()].map(|app| {
+            let plan = Plan { app: Some(app), ..Plan::new(scenario.clone(), seed) };
+            let run = sim::run(&plan, &AtomicU64::new(0)).unwrap();
+            assert_eq!(run.violations(&plan), []);
+            run
+        });
+        assert!(ticks.instants > calm.instants + 1_000, "{} and {} instants", ticks.instants, calm.instants);
+        assert!(ticks.steps < calm.steps + 100, "{} and {} steps", ticks.steps, calm.steps);
+        assert_eq!(ticks.records.requests, calm.records.requests, "seed {seed}");
     }
 }
