@@ -159,7 +159,7 @@ pub struct Evidence<'a> {
     pub scenario: &'a Scenario,
     /// The root seed.
     pub seed: u64,
-    /// The times from which everything random was drawn anew.
+    /// The times from which everything random was drawn again.
     pub branches: &'a [Branch],
     /// The time for which load was offered: less than the scenario's duration if the run was interrupted.
     pub duration: Duration,

@@ -152,12 +152,12 @@ impl Scenario {
         self.explicit_with(seed, &[])
     }
 
-    /// Does the same for a run with these branches, in the order of time: the faults that would begin behind a branch are drawn anew.
+    /// Does the same for a run with these branches, in the order of time: the faults that would begin behind a branch are drawn again.
     pub fn explicit_with(&self, seed: u64, branches: &[Branch]) -> Self {
         let mut explicit = self.clone();
         if let Some(generator) = explicit.nemesis.take() {
             let drawn = generator.draw(self.duration, self.servers.replicas, &self.faults, seed);
-            let drawn = branches.iter().fold(drawn, |drawn, branch| generator.draw_anew(drawn, self, branch, seed));
+            let drawn = branches.iter().fold(drawn, |drawn, branch| generator.redraw(drawn, self, branch, seed));
             explicit.faults.extend(drawn);
         }
         explicit

@@ -2,7 +2,7 @@
 //!
 //! A run at random has to meet all conditions of a failure at once. A guided search meets them one by one, as fuzzers do that are guided by
 //! coverage (AFL; Antithesis's "sometimes" assertions): it keeps the runs that were in a [situation](kernel::coverage::Situation) first, and
-//! goes on from there. A child plays the run of its parent up to the virtual time of that situation, and draws everything anew
+//! goes on from there. A child plays the run of its parent up to the virtual time of that situation, and draws everything again
 //! [from there](kernel::entropy::branch).
 //!
 //! How often each choice is made:

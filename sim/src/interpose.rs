@@ -72,7 +72,7 @@ impl Drop for Interposed {
     }
 }
 
-/// Draws everything random of the present thread anew if its run has come to a branch at `now`.
+/// Draws everything random of the present thread again if its run has come to a branch at `now`.
 pub(crate) fn pass_branches(now: Instant) {
     if let Some(salt) = branch::advance(now) {
         RANDOM.set(RANDOM.get() ^ salt);

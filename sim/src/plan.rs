@@ -11,7 +11,7 @@ pub struct Plan {
     pub scenario: Scenario,
     /// The seed of everything that is random: arrivals, inputs, delays, jitter.
     pub seed: u64,
-    /// The times from which everything random is drawn anew, in their order; none in most runs.
+    /// The times from which everything random is drawn again, in their order; none in most runs.
     pub branches: Vec<Branch>,
     /// The durations that were measured on a host.
     pub calibration: Calibration,

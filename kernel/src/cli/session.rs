@@ -18,7 +18,7 @@ pub struct Session<'a> {
     args: &'a RunArgs,
     /// The scenario to run, with nothing left to draw.
     pub scenario: Scenario,
-    /// The times from which everything random is drawn anew.
+    /// The times from which everything random is drawn again.
     branches: &'a [Branch],
     /// The folder that the run will be written to.
     pub folder: RunFolder,

@@ -1,4 +1,4 @@
-//! Branches of a run: virtual times from which everything random is drawn anew.
+//! Branches of a run: virtual times from which everything random is drawn again, with other values.
 //!
 //! A run and its branch are equal, event by event, up to the time of the branch. So a search can go back to a moment that was hard to reach,
 //! and see what else may happen from there.
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{settings::duration, time::Instant};
 
-/// A time of a run from which every random stream, and the faults that `[nemesis]` draws and that begin later, are drawn anew.
+/// A time of a run from which every random stream, and the faults that `[nemesis]` draws and that begin later, are drawn again, with other values.
 ///
 /// As text it is `TIME:SALT`, such as `1.25s:77`.
 ///

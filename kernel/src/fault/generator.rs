@@ -124,13 +124,7 @@ impl FaultGenerator {
 
     /// Returns those of `faults` that have begun by `branch`, and as many others behind it as the run may have. Each magnitude of the time from
     /// the branch to a fault is as likely: what the run has come to at the branch may last for some milliseconds.
-    pub(crate) fn draw_anew(
-        &self,
-        mut faults: Vec<Fault>,
-        scenario: &Scenario,
-        branch: &Branch,
-        seed: u64,
-    ) -> Vec<Fault> {
+    pub(crate) fn redraw(&self, mut faults: Vec<Fault>, scenario: &Scenario, branch: &Branch, seed: u64) -> Vec<Fault> {
         let run = scenario.duration;
         faults.retain(|fault| fault.at <= branch.at);
         let room = self.faults_max.saturating_sub(faults.len());

@@ -20,7 +20,7 @@ pub struct RunInfo {
     pub world: String,
     /// The root seed.
     pub seed: u64,
-    /// The times from which everything random was drawn anew, each with its salt; left out if there are none.
+    /// The times from which everything random was drawn again, each with its salt; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<Branch>,
     /// The version of the program that wrote the folder.

@@ -76,7 +76,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Option<PathBuf>,
 
-    /// Draws everything random anew from a time on, such as 1.25s:77, with a salt; may be repeated. A finding of `sim hunt --guided` has
+    /// Draws everything random again from a time on, such as 1.25s:77, with a salt; may be repeated. A finding of `sim hunt --guided` has
     /// some.
     #[arg(long = "branch", value_name = "TIME:SALT", conflicts_with_all = ["seeds", "vary"])]
     pub(crate) branches: Vec<Branch>,

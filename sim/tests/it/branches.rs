@@ -1,4 +1,4 @@
-//! Runs with branches: equal to the run without them up to the branch, and drawn anew from there.
+//! Runs with branches: equal to the run without them up to the branch, and drawn again from there.
 
 use std::{path::Path, sync::atomic::AtomicU64, time::Duration};
 
@@ -97,7 +97,7 @@ fn a_branch_changes_nothing_before_its_time_and_much_behind_it() {
     }
 }
 
-/// Faults of the file stay; those that the seed draws are drawn anew if they have not begun.
+/// Faults of the file stay; those that the seed draws are drawn again if they have not begun.
 #[test]
 fn a_branch_draws_the_faults_that_have_not_begun() {
     let scenario = Scenario::parse("mixed.toml", MIXED, &[]).unwrap();

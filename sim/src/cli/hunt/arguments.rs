@@ -42,7 +42,7 @@ pub(crate) struct HuntArgs {
     pub(super) adaptive: bool,
 
     /// Learns from what runs reach: goes on from the times at which a run was in a situation that no run was in before, with everything drawn
-    /// anew from there.
+    /// again from there.
     #[arg(long)]
     pub(super) guided: bool,
 

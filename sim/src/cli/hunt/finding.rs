@@ -55,7 +55,7 @@ pub(super) struct HuntOverview<'a> {
 #[derive(Serialize)]
 struct FoundOverview<'a> {
     seed: u64,
-    /// The times from which everything was drawn anew, each with its salt.
+    /// The times from which everything was drawn again, each with its salt.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     branches: &'a [Branch],
     /// The failure, in words.
