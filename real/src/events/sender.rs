@@ -323,7 +323,7 @@ impl Sender {
     fn report(&mut self, problem: Problem) {
         if !self.outage.iter().any(|said| said.is_like(&problem)) {
             complain(&format!(
-                "warning: rows are not sent to {}: {}. The run goes on; its rows wait, and are sent again and again",
+                "warning: rows are not sent to {}: {}; the run goes on, and they are sent again and again",
                 self.target,
                 problem.remedy(&self.target)
             ));

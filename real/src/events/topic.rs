@@ -93,7 +93,7 @@ impl Problem {
                 "{self} `{topic}`; create it, as with `kafka-topics.sh --bootstrap-server {broker} --create --topic {topic} \
                  --partitions 4`"
             ),
-            Self::Unreachable(_) => format!("{self}; is a broker at {broker}, or is --events wrong?"),
+            Self::Unreachable(_) => format!("{self}; start a broker at {broker}, or name another in --events"),
             Self::Silent(_) | Self::Refused(_) => self.to_string(),
         }
     }

@@ -13,6 +13,7 @@
 //! | `streams` | replies in tiles: streams that grpcio leaves, and streams that a server of grpcio breaks off |
 //! | `checks` | calls of grpcio to our servers, and to a server of grpcio that should answer the same |
 //! | `alerts` | alert rules, as Debian's Prometheus evaluates them |
+//! | `events` | event streams: a run's rows through a broker |
 //! | `prometheus` | Debian's Prometheus, which scrapes a run and imports a simulated one |
 //! | `clients`, `servers` | both clients under one load; grpcio's server |
 //! | `figures` | counts side by side |
@@ -32,6 +33,8 @@ mod checks;
 mod clients;
 mod endings;
 mod environment;
+#[cfg(feature = "events")]
+mod events;
 mod figures;
 mod health;
 mod profile;
