@@ -1,0 +1,63 @@
+"""A source of Spark Structured Streaming that reads a topic of Kafka by kafka-python, so that no connector for the JVM is needed."""
+
+from kafka import KafkaConsumer, TopicPartition
+from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
+
+
+class Topic(DataSource):
+    """Messages of a topic, from its beginning. Options: `broker`, which is HOST:PORT, and `topic`."""
+
+    @classmethod
+    def name(cls):
+        return "kafka_topic"
+
+    def schema(self):
+        return "key string, value string"
+
+    def streamReader(self, schema):
+        return TopicReader(self.options["broker"], self.options["topic"])
+
+
+class Range(InputPartition):
+    """The messages of a partition from an offset to before another one."""
+
+    def __init__(self, partition, start, end):
+        self.partition, self.start, self.end = partition, start, end
+
+
+class TopicReader(DataSourceStreamReader):
+    def __init__(self, broker, topic):
+        self.broker, self.topic = broker, topic
+
+    def consumer(self):
+        return KafkaConsumer(bootstrap_servers=self.broker, fetch_max_wait_ms=100)
+
+    def offsets(self, which):
+        consumer = self.consumer()
+        partitions = [TopicPartition(self.topic, number) for number in consumer.partitions_for_topic(self.topic)]
+        found = getattr(consumer, which)(partitions)
+        consumer.close()
+        return {str(partition.partition): offset for partition, offset in found.items()}
+
+    def initialOffset(self):
+        return self.offsets("beginning_offsets")
+
+    def latestOffset(self, start=None, limit=None):
+        return self.offsets("end_offsets")
+
+    def partitions(self, start, end):
+        return [Range(int(number), start.get(number, 0), offset) for number, offset in end.items()]
+
+    def read(self, messages):
+        if messages.start >= messages.end:
+            return
+        consumer = self.consumer()
+        partition = TopicPartition(self.topic, messages.partition)
+        consumer.assign([partition])
+        consumer.seek(partition, messages.start)
+        for message in consumer:
+            if message.offset < messages.end:
+                yield message.key.decode(), message.value.decode()
+            if message.offset >= messages.end - 1:
+                break
+        consumer.close()
