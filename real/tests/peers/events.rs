@@ -95,13 +95,14 @@ fn free() -> SocketAddr {
 }
 
 impl Installed {
-    /// Starts a broker with an empty memory, which calls itself `name`, and creates the topic there.
-    fn broker(&self, address: SocketAddr, name: SocketAddr) -> Running {
-        let broker = self.broker_alone(address, name);
+    /// Starts a broker with the topic.
+    fn broker(&self, address: SocketAddr) -> Running {
+        let broker = self.broker_alone(address, address);
         self.consumer(address, &["create", &PARTITIONS.to_string()]);
         broker
     }
 
+    /// Starts a broker with an empty memory, which tells its clients to connect to `name`.
     fn broker_alone(&self, address: SocketAddr, name: SocketAddr) -> Running {
         let mut command = Command::new(&self.broker);
         command.args(["broker", "--listener-url", &format!("tcp://{address}")]);
@@ -246,7 +247,7 @@ impl Streamed {
 fn a_consumer_has_every_row_of_a_run_with_faults() {
     let Some(installed) = installed() else { return };
     let address = free();
-    let _broker = installed.broker(address, address);
+    let _broker = installed.broker(address);
     let (_folder, run, said) = Streamed::start(address).end();
     let info = info(&run);
     assert_eq!((info.dropped, info.undelivered), (0, 0), "{said}");
@@ -263,13 +264,14 @@ fn a_consumer_has_every_row_of_a_run_with_faults() {
 fn a_broker_that_goes_away_and_comes_back_has_every_row() {
     let Some(installed) = installed() else { return };
     let (behind, address) = (free(), free());
-    let _broker = installed.broker(behind, address);
+    let _broker = installed.broker_alone(behind, address);
     let user = crate::user::User::new();
     let proxied = |id: &str| {
         let words = ["proxy", "--listen", &address.port().to_string(), "--upstream", &behind.to_string(), "--id", id];
         user.foreground(&words)
     };
     let proxy = proxied("first");
+    installed.consumer(address, &["create", &PARTITIONS.to_string()]);
     let mut streamed = Streamed::start(address);
     streamed.run.wait_until_it_says("freeze");
     drop(proxy);
@@ -290,7 +292,7 @@ fn a_broker_that_goes_away_and_comes_back_has_every_row() {
 fn a_broker_that_is_killed_and_started_again_has_every_row_once_at_least() {
     let Some(installed) = installed() else { return };
     let address = free();
-    let broker = installed.broker(address, address);
+    let broker = installed.broker(address);
     let mut streamed = Streamed::start(address);
     let scratch = TempDir::new().expect("there is room");
     let followed = scratch.path().join("followed.txt");
@@ -327,7 +329,7 @@ fn a_broker_that_is_killed_and_started_again_has_every_row_once_at_least() {
 fn a_broker_that_hangs_has_every_row_when_it_goes_on() {
     let Some(installed) = installed() else { return };
     let address = free();
-    let broker = installed.broker(address, address);
+    let broker = installed.broker(address);
     let mut streamed = Streamed::start(address);
     streamed.run.wait_until_it_says("freeze");
     broker.signal(Signal::STOP);
