@@ -72,7 +72,7 @@ impl Problem {
             Error::ServerError { protocol_error: ProtocolError::UnknownTopicOrPartition, .. } => Self::NoTopic,
             Error::ServerError { protocol_error, .. } => Self::Refused(protocol_error.to_string()),
             _ => {
-                // Behind what tells of the tries that it was not allowed.
+                // The tries that it was not allowed come first in the text.
                 let text = error.to_string();
                 let reason = text.rsplit_once("Source: ").map_or(&*text, |(_, reason)| reason);
                 Self::Unreachable(reason.replace('\n', " "))
