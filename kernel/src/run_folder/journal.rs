@@ -224,7 +224,9 @@ mod tests {
 
     fn waiting(requests: impl IntoIterator<Item = u64>) -> WaitingLines {
         let mut lines = WaitingLines::default();
-        requests.into_iter().for_each(|request| lines.push(&attempt(request)));
+        for request in requests {
+            lines.push(&attempt(request));
+        }
         lines
     }
 

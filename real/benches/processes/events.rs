@@ -29,10 +29,10 @@ const LOAD: (&str, usize, usize) = ("16x16", 64, 2_560);
 const ROUNDS: usize = 40;
 
 /// Calls a second of a load at a pace, and its duration in seconds.
-const PACES: [(u64, u64); 2] = [(1_000, 10), (5_000, 6)];
+const PACES: [(u64, u64); 2] = [(1_000, 8), (5_000, 4)];
 
 /// Times that each pace is kept, with and without a stream.
-const TURNS: usize = 4;
+const TURNS: usize = 2;
 
 /// Calls of which rows are sent as fast as they can be made: less than the bytes that may wait.
 const CALLS: u64 = 60_000;

@@ -55,9 +55,8 @@ class TopicReader(DataSourceStreamReader):
         partition = TopicPartition(self.topic, messages.partition)
         consumer.assign([partition])
         consumer.seek(partition, messages.start)
-        for message in consumer:
-            if message.offset < messages.end:
-                yield message.key.decode(), message.value.decode()
-            if message.offset >= messages.end - 1:
-                break
+        while consumer.position(partition) < messages.end:
+            for message in consumer.poll(timeout_ms=1_000).get(partition, []):
+                if message.offset < messages.end:
+                    yield message.key.decode(), message.value.decode()
         consumer.close()

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::{
     child::{Run, pause, pid, wait_until},
     environment::{Peers, peers},
+    user::User,
 };
 
 /// A run of which calls fail, wait and are tried again.
@@ -259,13 +260,35 @@ fn a_consumer_has_every_row_of_a_run_with_faults() {
     assert_eq!(consumed.duplicates, 0);
 }
 
+#[test]
+fn a_consumer_has_every_row_of_a_load_by_hand() {
+    let Some(installed) = installed() else { return };
+    let address = free();
+    let _broker = installed.broker(address);
+    let user = User::new();
+    user.says(&["up", "1", "--start-port", "0"]);
+    let folder = TempDir::new().expect("there is room");
+    let run = folder.path().join("run");
+    let (url, out) = (format!("kafka://{address}/{TOPIC}"), run.display().to_string());
+    let words =
+        ["load", "--rate", "100", "--sizes", "8x8", "--duration", "2s", "--quiet", "--events", &url, "--out", &out];
+    let output = user.real(&words);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains(" were delivered to kafka://"), "{said}");
+    let info = info(&run);
+    assert_eq!((info.dropped, info.undelivered), (0, 0), "{said}");
+    let mut consumed = Consumed::default();
+    consumed.add(&installed.consumer(address, &["read", &info.delivered.to_string()]), &info.run);
+    consumed.check(&run);
+}
+
 /// The rows of the topic go through a proxy, so that the broker is gone while it is, and keeps what it has.
 #[test]
 fn a_broker_that_goes_away_and_comes_back_has_every_row() {
     let Some(installed) = installed() else { return };
     let (behind, address) = (free(), free());
     let _broker = installed.broker_alone(behind, address);
-    let user = crate::user::User::new();
+    let user = User::new();
     let proxied = |id: &str| {
         let words = ["proxy", "--listen", &address.port().to_string(), "--upstream", &behind.to_string(), "--id", id];
         user.foreground(&words)
