@@ -32,18 +32,27 @@ class TopicReader(DataSourceStreamReader):
     def consumer(self):
         return KafkaConsumer(bootstrap_servers=self.broker, fetch_max_wait_ms=100)
 
-    def offsets(self, which):
+    def initialOffset(self):
         consumer = self.consumer()
-        partitions = [TopicPartition(self.topic, number) for number in consumer.partitions_for_topic(self.topic)]
-        found = getattr(consumer, which)(partitions)
+        found = consumer.beginning_offsets(self.partitions_of(consumer))
         consumer.close()
         return {str(partition.partition): offset for partition, offset in found.items()}
 
-    def initialOffset(self):
-        return self.offsets("beginning_offsets")
-
     def latestOffset(self, start=None, limit=None):
-        return self.offsets("end_offsets")
+        """The offsets behind the last messages. tansu says where its last batch begins, so that this is looked for from there."""
+        consumer = self.consumer()
+        partitions = self.partitions_of(consumer)
+        consumer.assign(partitions)
+        for partition, offset in consumer.end_offsets(partitions).items():
+            consumer.seek(partition, offset)
+        for _ in partitions:
+            consumer.poll(timeout_ms=200)
+        offsets = {str(partition.partition): consumer.position(partition) for partition in partitions}
+        consumer.close()
+        return offsets
+
+    def partitions_of(self, consumer):
+        return [TopicPartition(self.topic, number) for number in consumer.partitions_for_topic(self.topic)]
 
     def partitions(self, start, end):
         return [Range(int(number), start.get(number, 0), offset) for number, offset in end.items()]
