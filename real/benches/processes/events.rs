@@ -97,6 +97,7 @@ pub(crate) fn cost() {
     println!("events, with the broker on the same machine     processor time of a call");
     println!("  bare client and server, 16x16, 64 in flight   {call:.1} µs");
     for (rate, seconds) in PACES {
+        let call = paced_call_us(rate, seconds / 2);
         let mut sums = [0.0; 2];
         for turn in 0..TURNS {
             for side in order(2, turn) {
@@ -105,7 +106,8 @@ pub(crate) fn cost() {
         }
         let [without, with] = sums.map(|sum| sum / TURNS as f64);
         let added = with - without;
-        println!("  added at {rate} calls/s, of 4 rows each        {added:+.2} µs {:+.1} %", added / call * 100.0);
+        println!("  call at {rate} calls/s                        {call:.1} µs");
+        println!("  added to it by its 4 rows                     {added:+.2} µs {:+.1} %", added / call * 100.0);
     }
     let (added, rate) = at_once(&broker);
     println!("  added as fast as rows are made                {added:+.2} µs {:+.1} %", added / call * 100.0);
@@ -125,6 +127,28 @@ fn call_us() -> f64 {
         }
         let own = (processor_time() - own).as_secs_f64();
         (own + server.processor_seconds() - before) * 1e6 / (ROUNDS * calls) as f64
+    })
+}
+
+/// Returns the same for calls at a pace, where processors and connections are idle between them.
+fn paced_call_us(rate: u64, seconds: u64) -> f64 {
+    Runtime::new().expect("a runtime can be made").block_on(async {
+        let (server, world, stub) = serving(Server::replica()).await;
+        let pictures = pictures(LOAD.0);
+        let before = server.processor_seconds();
+        let (started, own) = (Instant::now(), processor_time());
+        let mut made = 0;
+        while made < rate * seconds {
+            let due = ((started.elapsed().as_secs_f64() * rate as f64) as u64).min(rate * seconds);
+            let calls = (due - made) as usize;
+            if calls > 0 {
+                let _: Round = processing(&world, calls, calls, &stub, &pictures).await;
+            }
+            made = due;
+            tokio::time::sleep(LOOK).await;
+        }
+        let own = (processor_time() - own).as_secs_f64();
+        (own + server.processor_seconds() - before) * 1e6 / made as f64
     })
 }
 

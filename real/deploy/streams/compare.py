@@ -22,7 +22,10 @@ WINDOW_US = 2_000_000
 def of_spark(path):
     with open(path) as file:
         results = json.load(file)
-    windows = {window["start_us"]: (window["requests"], window["failures"], window["p95_us"]) for window in results["windows"]}
+    windows = {}
+    for window in results["windows"]:
+        p95 = window["p95_us"]
+        windows[window["start_us"]] = (window["requests"], window["failures"], p95 and round(p95))
     incidents = {(fault["fault"], fault["target"]): (fault["start_us"], fault["end_us"]) for fault in results["incidents"]}
     return windows, incidents
 

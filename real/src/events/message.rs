@@ -1,7 +1,5 @@
 //! A row as a message.
 
-use std::io::Write;
-
 use super::waiting::{File, Waiter};
 
 /// Makes the messages of a run.
@@ -23,11 +21,17 @@ impl Messages {
     /// Returns the key: that of one request's rows is one.
     pub(super) fn key(&self, row: Waiter<'_>) -> Vec<u8> {
         let mut key = Vec::with_capacity(self.run.len() + 12);
-        key.extend_from_slice(self.run.as_bytes());
-        if let Some(request) = row.request {
-            write!(key, "/{request}").expect("memory takes it");
-        }
+        self.add_key(&mut key, row);
         key
+    }
+
+    /// Adds the key to `bytes`.
+    pub(super) fn add_key(&self, bytes: &mut Vec<u8>, row: Waiter<'_>) {
+        bytes.extend_from_slice(self.run.as_bytes());
+        if let Some(request) = row.request {
+            bytes.push(b'/');
+            add_number(bytes, request);
+        }
     }
 
     /// Returns the value: a JSON object, whose `row` is the line of the file.
@@ -35,12 +39,28 @@ impl Messages {
         let head = self.heads[row.file as usize].as_bytes();
         let mut value = Vec::with_capacity(head.len() + row.line.len() + 32);
         value.extend_from_slice(head);
-        write!(value, "{}", row.number).expect("memory takes it");
+        add_number(&mut value, row.number);
         value.extend_from_slice(br#","row":"#);
         value.extend_from_slice(row.line);
         value.push(b'}');
         value
     }
+}
+
+/// Adds the decimal digits of `number` to `bytes`, several times as fast as the formatter does.
+fn add_number(bytes: &mut Vec<u8>, mut number: u64) {
+    // The longest number has twenty digits.
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    bytes.extend_from_slice(&digits[start..]);
 }
 
 /// Returns the partition of a message, of this number of them, as the clients of Kafka choose it by default.
@@ -82,6 +102,15 @@ mod tests {
         let expected = r#"{"run":"a\"b-1","world":"real","file":"attempts","seq":12,"row":{"request":7}}"#;
         assert_eq!(String::from_utf8(value).unwrap(), expected);
         assert_eq!(messages.key(Waiter { request: None, ..row }), b"a\"b-1");
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        for number in [0, 7, 10, 1_203, u64::MAX] {
+            let mut bytes = Vec::new();
+            add_number(&mut bytes, number);
+            assert_eq!(String::from_utf8(bytes).unwrap(), number.to_string());
+        }
     }
 
     /// The values are those of `UtilsTest.testMurmur2` in Kafka's sources.
