@@ -29,7 +29,7 @@ const LOAD: (&str, usize, usize) = ("16x16", 64, 2_560);
 const ROUNDS: usize = 40;
 
 /// Calls a second of a load at a pace, and its duration in seconds.
-const PACES: [(u64, u64); 2] = [(1_000, 8), (5_000, 4)];
+const PACES: [(u64, u64); 3] = [(1_000, 8), (5_000, 4), (15_000, 2)];
 
 /// Times that each pace is kept, with and without a stream.
 const TURNS: usize = 2;
