@@ -29,7 +29,7 @@ mod waiting;
 use clap::Args;
 use kernel::cli::Failure;
 
-use crate::{export::Exporter, facts};
+use crate::facts;
 #[cfg(not(feature = "events"))]
 pub(crate) use absent::Stream;
 #[cfg(feature = "events")]
@@ -75,7 +75,7 @@ fn run(scenario: &str, seed: u64) -> String {
 #[cfg(feature = "events")]
 impl Opened {
     /// Starts to send what is recorded, and counts it in the metrics of `exporter`, if there is one.
-    pub(crate) fn start(self, world: &str, exporter: Option<Exporter>) -> Result<Stream, Failure> {
+    pub(crate) fn start(self, world: &str, exporter: Option<crate::export::Exporter>) -> Result<Stream, Failure> {
         let Self { target, run } = self;
         kernel::cli::complain(&format!("rows of run {run} are sent to {target}"));
         Stream::start_exported(&target, &run, world, exporter).map_err(Failure::run_failed)
