@@ -62,7 +62,7 @@ impl Coverage {
         let mut reached = BTreeSet::new();
         let mut shown = Shown::of(scenario);
         for row in rows.events() {
-            reached.extend(shown.by(&row).into_iter().map(Milestone::State));
+            reached.extend(shown.by(&row).map(Milestone::State));
             if row.event == Event::Reached {
                 reached.extend(row.cause.as_deref().map(|cause| Milestone::Sometimes(cause.into())));
             }

@@ -14,6 +14,9 @@ mod client;
 mod delay;
 #[path = "processes/environment.rs"]
 mod environment;
+#[cfg(feature = "events")]
+#[path = "processes/events.rs"]
+mod events;
 #[path = "processes/link.rs"]
 mod link;
 #[path = "processes/mechanisms.rs"]
@@ -31,7 +34,7 @@ mod turns;
 
 /// A part by its name; all without one.
 fn main() {
-    let parts: [(&str, fn()); 7] = [
+    let parts: &[(&str, fn())] = &[
         ("link", link::idle),
         ("delay", delay::accuracy),
         ("client", client::cost),
@@ -39,6 +42,8 @@ fn main() {
         ("pace", pace::accuracy),
         ("mechanisms", mechanisms::print),
         ("metrics", metrics::cost),
+        #[cfg(feature = "events")]
+        ("events", events::cost),
     ];
     let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let host = real::facts::host();

@@ -14,6 +14,7 @@ use crate::{
     calibrate::{self, CalibrateArgs},
     diagnostics,
     doctor::{self, Verdict},
+    events::{EventsArgs, Stream},
     export::{Exporter, MetricsArgs},
     facts,
     fidelity::{
@@ -24,7 +25,7 @@ use crate::{
         self, down::DownArgs, inject::InjectArgs, list::ListArgs, load::LoadArgs, proxy::ProxyArgs, serve::ServeArgs,
         set::SetArgs, up::UpArgs,
     },
-    rehearsal::play_exported,
+    rehearsal::{Outlets, play_exported},
     role::Role,
     token,
 };
@@ -74,6 +75,9 @@ struct RunOptions {
 
     #[command(flatten)]
     metrics: MetricsArgs,
+
+    #[command(flatten)]
+    events: EventsArgs,
 
     /// Watches the results with detectors of anomalies, in steps of this length, and shows their alarms; metrics have them, too. The
     /// first 30 steps are for learning.
@@ -275,11 +279,12 @@ fn view(plain: bool) -> View {
 }
 
 fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
-    let RunOptions { run: args, plain, metrics, .. } = options;
+    let RunOptions { run: args, plain, metrics, events, .. } = options;
     let view = view(*plain);
     let outlets = metrics.open()?;
     let mut session = Session::open(args, &[], WORLD, Earlier::Keep)?;
     app::check(&session.scenario.workload).map_err(Failure::wrong_input)?;
+    let events = events.open(&session.scenario.name, args.seed)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(WORLD, args.seed);
     info.host = Some(facts::host());
@@ -295,8 +300,12 @@ fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
         observer
     };
     let exporter = outlets.map(|outlets| Exporter::start(outlets, observer())).transpose()?;
-    let played = play_exported(&plan, &mut session.folder, &info, exporter)
-        .map_err(|error| error.into_failure(session.folder.remains()))?;
+    let stream = events.map(|events| events.start(WORLD, exporter.clone())).transpose()?;
+    let outlets = Outlets { exporter, events: stream.as_ref().map(Stream::waiting) };
+    let played = play_exported(&plan, &mut session.folder, &info, outlets);
+    // Of a run that has failed, too: its rows are recorded.
+    info.events = stream.map(Stream::end);
+    let played = played.map_err(|error| error.into_failure(session.folder.remains()))?;
     let replay = args.replay(&program(WORLD), &[]);
     let exit = session.conclude_recorded(&info, played.end, replay)?;
     if played.interrupted {

@@ -28,6 +28,13 @@ pub fn now() -> String {
     rfc3339(clock_gettime(ClockId::Realtime).tv_sec)
 }
 
+/// The current date and time in UTC, in the format of RFC 3339, and the microseconds of the second.
+pub(crate) fn now_exactly() -> (String, u32) {
+    let now = clock_gettime(ClockId::Realtime);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than a second")]
+    (rfc3339(now.tv_sec), (now.tv_nsec / 1_000) as u32)
+}
+
 fn load_average(text: &str) -> Option<[f64; 3]> {
     let averages: Vec<f64> = text.split_ascii_whitespace().take(3).map_while(|word| word.parse().ok()).collect();
     averages.try_into().ok()

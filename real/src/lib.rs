@@ -15,6 +15,7 @@ mod clock;
 mod collector;
 pub mod diagnostics;
 pub mod doctor;
+pub mod events;
 mod export;
 pub mod facts;
 pub mod fidelity;

@@ -21,7 +21,10 @@ use kernel::{
 };
 use tokio::sync::Notify;
 
-use crate::rehearsal::{RehearsalError, system};
+use crate::{
+    events::Waiting,
+    rehearsal::{RehearsalError, system},
+};
 
 /// Time between two writes.
 const WRITE_INTERVAL: Duration = Duration::from_millis(20);
@@ -47,6 +50,8 @@ pub(crate) struct Recording {
 #[derive(Default)]
 pub(crate) struct Queue {
     lines: Mutex<WaitingLines>,
+    /// Takes each line, too, if rows are sent to a topic.
+    events: Option<Arc<Waiting>>,
     /// Notified when lines have been written.
     room: Notify,
     failure: Mutex<Option<FolderError>>,
@@ -57,7 +62,11 @@ pub(crate) struct Queue {
 impl Queue {
     /// Takes a row, which is written soon.
     pub(crate) fn push(&self, row: &Row) {
-        lock(&self.lines).push(row);
+        let mut lines = lock(&self.lines);
+        let line = lines.push(row);
+        if let Some(events) = &self.events {
+            events.push(row, line);
+        }
     }
 
     /// Completes when there is room for more rows. Awaited before each row, it bounds the memory of all that wait.
@@ -83,9 +92,9 @@ impl Queue {
 }
 
 impl Recording {
-    /// Starts to write rows to `journal`.
-    pub(crate) fn start(journal: Journal) -> Result<Self, RehearsalError> {
-        let queue = Arc::<Queue>::default();
+    /// Starts to write rows to `journal`, and to pass them on to `events`, if rows are sent to a topic.
+    pub(crate) fn start(journal: Journal, events: Option<Arc<Waiting>>) -> Result<Self, RehearsalError> {
+        let queue = Arc::new(Queue { events, ..Queue::default() });
         let syncer = journal.syncer()?;
         let mut recording = Self { queue: queue.clone(), stops: Vec::new(), threads: Vec::new() };
         recording.spawn("rows", move |stop| write(&queue, journal, stop))?;

@@ -36,6 +36,7 @@ use crate::{
     app,
     clock::{Clock, machine_ns},
     collector::{Collector, LoadEnded},
+    events::Waiting,
     export::Exporter,
     generator::{Generator, Reports},
     host::Host,
@@ -152,23 +153,32 @@ pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> RehearsalE
 ///
 /// Fails if a process cannot start or ends by itself, if a fault cannot be applied, or if the folder cannot be written.
 pub fn play(plan: &Plan, folder: &mut RunFolder, info: &RunInfo) -> Result<Played, RehearsalError> {
-    play_exported(plan, folder, info, None)
+    play_exported(plan, folder, info, Outlets::default())
 }
 
-/// Plays `plan` as [`play`] does, and exports its metrics with `exporter`, if there is one.
+/// Where what happens in a run goes, beside its folder.
+#[derive(Clone, Default)]
+pub(crate) struct Outlets {
+    /// Exports its metrics.
+    pub(crate) exporter: Option<Exporter>,
+    /// Takes its rows for a topic.
+    pub(crate) events: Option<Arc<Waiting>>,
+}
+
+/// Plays `plan` as [`play`] does, and passes what happens on to `outlets`.
 pub(crate) fn play_exported(
     plan: &Plan,
     folder: &mut RunFolder,
     info: &RunInfo,
-    exporter: Option<Exporter>,
+    outlets: Outlets,
 ) -> Result<Played, RehearsalError> {
     let played = folder.begin(&plan.scenario, info).map_err(RehearsalError::from);
-    let played = played.and_then(|journal| play_to(journal, plan, exporter));
+    let played = played.and_then(|journal| play_to(journal, plan, outlets));
     played.inspect_err(|error| folder.interrupt(&error.to_string()))
 }
 
 /// Plays `plan` and writes its rows to `journal`.
-fn play_to(journal: Journal, plan: &Plan, exporter: Option<Exporter>) -> Result<Played, RehearsalError> {
+fn play_to(journal: Journal, plan: &Plan, outlets: Outlets) -> Result<Played, RehearsalError> {
     // Images that cannot be read should fail here, and not in a process that has already started.
     if app::for_workload(&plan.scenario.workload)?.is_none() {
         Inputs::for_kinds(&plan.scenario.workload, &plan.scenario.load.request, Entropy::new(plan.seed))?;
@@ -176,11 +186,11 @@ fn play_to(journal: Journal, plan: &Plan, exporter: Option<Exporter>) -> Result<
     let runtime = Runtime::new().map_err(system("cannot start a runtime"))?;
     runtime.block_on(async {
         let mut interrupt = Interrupt::listen().map_err(system("cannot listen to signals"))?;
-        let ready = match select(pin!(ReadyProcesses::start(plan, exporter)), pin!(interrupt.next())).await {
+        let ready = match select(pin!(ReadyProcesses::start(plan, outlets.exporter)), pin!(interrupt.next())).await {
             Either::Left((ready, _)) => ready?,
             Either::Right(_) => return Err(RehearsalError::Interrupted),
         };
-        let recording = Recording::start(journal)?;
+        let recording = Recording::start(journal, outlets.events)?;
         let played = ready.play(plan, &recording, interrupt).await;
         // The reason why rows could not be written says more than that the run ended.
         recording.end()?;

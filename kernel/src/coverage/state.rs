@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use smallvec::{SmallVec, smallvec};
 
 use crate::{
     fault::FaultKind,
@@ -187,23 +186,24 @@ impl<'a> Shown<'a> {
     }
 
     /// Returns the states that the next event shows.
-    pub(super) fn by(&mut self, row: &EventRow) -> SmallVec<[State; 2]> {
-        let Some(state) = State::shown_by(row, self.scenario) else { return SmallVec::new() };
-        let with = |more, state| if more { smallvec![state, more_than(state)] } else { smallvec![state] };
-        match state {
+    pub(super) fn by(&mut self, row: &EventRow) -> impl Iterator<Item = State> + use<> {
+        let state = State::shown_by(row, self.scenario);
+        let shows_more = match state {
             // Every refusal of a server with this setting carries it.
-            State::QueueFull | State::LoadShed => with(self.pushback_us.is_some(), state),
-            State::Retry => with(row.duration_us.is_some() && row.duration_us == self.pushback_us, state),
-            State::Ejection => {
+            Some(State::QueueFull | State::LoadShed) => self.pushback_us.is_some(),
+            Some(State::Retry) => row.duration_us.is_some() && row.duration_us == self.pushback_us,
+            Some(State::Ejection) => {
                 self.ejected += 1;
-                with(self.ejected == self.scenario.servers.replicas, state)
+                self.ejected == self.scenario.servers.replicas
             }
-            State::EjectionEnd => {
+            Some(State::EjectionEnd) => {
                 self.ejected = self.ejected.saturating_sub(1);
-                smallvec![state]
+                false
             }
-            state => smallvec![state],
-        }
+            _ => false,
+        };
+        let more = state.filter(|_| shows_more).map(more_than);
+        state.into_iter().chain(more)
     }
 }
 

@@ -212,6 +212,12 @@ families! {
     AlarmActive = "rehearsal_detector_alarm_active": Gauge, None, ["detector"];
     /// Alarms that the detector of anomalies has raised.
     AlarmsRaised = "rehearsal_detector_alarms": Counter, None, ["detector"];
+    /// Rows that a broker has acknowledged, of those that are sent to it as they happen.
+    RowsDelivered = "rehearsal_events_delivered": Counter, None, [];
+    /// Rows that were not sent to a broker, as too many waited.
+    RowsDropped = "rehearsal_events_dropped": Counter, None, [];
+    /// Rows that wait to be sent to a broker, or for its acknowledgement.
+    RowsWaiting = "rehearsal_events_waiting": Gauge, None, [];
     /// Connections that a proxy has passed on, or reset as the server behind it did not answer.
     ProxyConnections = "rehearsal_proxy_connections": Counter, None, ["proxy", "result"];
     /// Connections that a proxy passes on.

@@ -161,6 +161,13 @@ impl Observer {
         self.series.add(Family::AlarmsRaised, &label, is_raised.into());
     }
 
+    /// Notes that so many more rows were delivered to a broker and dropped, and how many wait.
+    pub fn take_delivery(&mut self, delivered: u64, dropped: u64, waiting: u64) {
+        self.series.add(Family::RowsDelivered, &[], delivered);
+        self.series.add(Family::RowsDropped, &[], dropped);
+        self.series.set(Family::RowsWaiting, &[], i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
     /// Adds a proxy of this name.
     pub fn add_proxy(&mut self, proxy: &Name) {
         self.series.set(Family::ProxyConnectionsOpen, std::slice::from_ref(proxy), 0);

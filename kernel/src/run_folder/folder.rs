@@ -278,6 +278,11 @@ impl RunFolder {
             Summary::compute(label, &run, &Script { stopped: info.stopped.as_deref(), ..scenario.script() })
         })?;
         self.place.write_file(SUMMARY, pretty(&summary).as_bytes())?;
+        if info.events.is_some() {
+            // What became of the rows on their way is known when the run has ended.
+            let unwritable = KIND.unwritable(&self.place.staging().join(RUN));
+            self.place.rewrite(RUN, |output| output.write_all(pretty(info).as_bytes()).map_err(unwritable))?;
+        }
         self.place.add_folder(LOGS)?;
         let state = self.place.staging().join(STATE);
         self.place.files().remove_file(&state).map_err(KIND.unwritable(&state))?;

@@ -37,6 +37,24 @@ pub struct RunInfo {
     /// Why the run was stopped before its end, in a sentence; left out if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+    /// The topic that the rows of a real run were sent to; left out if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventsInfo>,
+}
+
+/// What became of the rows that a run sent to a topic of a broker as they happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsInfo {
+    /// The URL of the topic.
+    pub to: String,
+    /// The identifier of the run in its messages.
+    pub run: String,
+    /// Number of rows that the broker has acknowledged.
+    pub delivered: u64,
+    /// Number of rows that were not sent, as too many waited.
+    pub dropped: u64,
+    /// Number of rows that the broker has not acknowledged; it may have some of them all the same.
+    pub undelivered: u64,
 }
 
 /// The machine of a real run, on which its times depend.
@@ -73,6 +91,7 @@ impl RunInfo {
             host: None,
             started: None,
             stopped: None,
+            events: None,
         }
     }
 }

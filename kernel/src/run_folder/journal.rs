@@ -16,6 +16,7 @@ use super::{
     lines::add_line,
 };
 use crate::record::Row;
+use serde::Serialize;
 
 /// Lines that wait to be written, by file.
 #[derive(Debug, Default)]
@@ -26,12 +27,12 @@ pub struct WaitingLines {
 }
 
 impl WaitingLines {
-    /// Adds a row as a line of its file.
-    pub fn push(&mut self, row: &Row) {
+    /// Adds a row as a line of its file, and returns the line.
+    pub fn push(&mut self, row: &Row) -> &[u8] {
         match row {
-            Row::Request(row) => add_line(&mut self.requests, row),
-            Row::Attempt(row) => add_line(&mut self.attempts, row),
-            Row::Event(row) => add_line(&mut self.events, row),
+            Row::Request(row) => add(&mut self.requests, row),
+            Row::Attempt(row) => add(&mut self.attempts, row),
+            Row::Event(row) => add(&mut self.events, row),
         }
     }
 
@@ -44,6 +45,13 @@ impl WaitingLines {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Adds a row as a line behind `lines`, and returns it.
+fn add<'a>(lines: &'a mut Vec<u8>, row: &impl Serialize) -> &'a [u8] {
+    let start = lines.len();
+    add_line(lines, row);
+    &lines[start..]
 }
 
 /// The three files of rows of a run that is under way.
@@ -216,7 +224,9 @@ mod tests {
 
     fn waiting(requests: impl IntoIterator<Item = u64>) -> WaitingLines {
         let mut lines = WaitingLines::default();
-        requests.into_iter().for_each(|request| lines.push(&attempt(request)));
+        for request in requests {
+            lines.push(&attempt(request));
+        }
         lines
     }
 

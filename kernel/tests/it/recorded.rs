@@ -92,7 +92,9 @@ fn arriving(records: &Records) -> Vec<Row> {
 
 fn append(journal: &mut Journal, rows: &[Row]) {
     let mut lines = WaitingLines::default();
-    rows.iter().for_each(|row| lines.push(row));
+    for row in rows {
+        lines.push(row);
+    }
     journal.append(&mut lines).unwrap();
 }
 

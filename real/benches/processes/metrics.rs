@@ -76,7 +76,7 @@ fn observing() -> Duration {
 }
 
 /// Returns the rows of a call that goes well, in their order.
-fn rows(id: u64) -> [Row; 4] {
+pub(crate) fn rows(id: u64) -> [Row; 4] {
     let event = |source: &str, event, target: Option<&str>| {
         Row::Event(EventRow {
             at_us: id,

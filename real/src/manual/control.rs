@@ -415,8 +415,11 @@ mod tests {
                 let _ = stream.read_to_string(&mut heard);
                 heard
             });
-            let heard = tokio::task::spawn_blocking(|| other.unwrap().join().unwrap()).await.unwrap();
-            assert_eq!(heard, "");
+            let other = other.unwrap();
+            while !other.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(other.join().unwrap(), "");
             let mut own = ControlClient::connect(&world, &socket).await.unwrap();
             assert_eq!(before(&mut own, &world, ControlRequest::Heal).await, [""; 0], "no fault was injected");
         });

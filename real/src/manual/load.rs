@@ -39,6 +39,7 @@ use crate::{
     asked::Asked,
     caller::Caller,
     clock::{Clock, machine_ns},
+    events::Stream,
     export::Exporter,
     facts,
     host::Host,
@@ -70,7 +71,9 @@ pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let exporter = outlets.map(|outlets| Exporter::start(outlets, observer)).transpose()?;
     let entropy = Entropy::new(args.seed);
     let asked = Asked::prepare(&scenario, entropy).map_err(Failure::wrong_input)?;
-    let mut rows = Rows::begin(&scenario, args, servers.len())?;
+    let events = args.events.open(&scenario.name, args.seed)?;
+    let start = || events.map(|events| events.start("real", exporter.clone())).transpose();
+    let mut rows = Rows::begin(&scenario, args, servers.len(), start)?;
     let watcher = Watcher::start(args, rows.take_log(), rows.queue(), exporter)?;
     let runtime = Runtime::new().map_err(Failure::run_failed)?;
     let offered = runtime.block_on(offer(&scenario, entropy, asked, (&servers, tls), watcher.feed()));
@@ -102,11 +105,18 @@ struct Rows {
     info: RunInfo,
     scenario: Scenario,
     recording: Recording,
+    /// Sends the rows to a topic, too.
+    stream: Option<Stream>,
 }
 
 impl Rows {
-    /// Creates the folder of a load of `scenario` on this number of servers.
-    fn begin(scenario: &Scenario, args: &LoadArgs, servers: usize) -> Result<Self, Failure> {
+    /// Creates the folder of a load of `scenario` on this number of servers, and then starts the stream of its rows, if there is one.
+    fn begin(
+        scenario: &Scenario,
+        args: &LoadArgs,
+        servers: usize,
+        start: impl FnOnce() -> Result<Option<Stream>, Failure>,
+    ) -> Result<Self, Failure> {
         let mut scenario = scenario.clone();
         // Faults are injected by hand, so none is scripted. Servers can have any name here, so that the summary takes those that
         // answered from the rows.
@@ -132,8 +142,9 @@ impl Rows {
         let written =
             Scenario { servers: Servers { replicas: servers, ..scenario.servers.clone() }, ..scenario.clone() };
         let journal = folder.begin(&written, &info).map_err(Failure::run_failed)?;
-        let recording = Recording::start(journal).map_err(Failure::run_failed)?;
-        Ok(Self { temporary, folder, log, info, scenario, recording })
+        let stream = start()?;
+        let recording = Recording::start(journal, stream.as_ref().map(Stream::waiting)).map_err(Failure::run_failed)?;
+        Ok(Self { temporary, folder, log, info, scenario, recording, stream })
     }
 
     /// Takes the log of this process, if there is one.
@@ -148,8 +159,10 @@ impl Rows {
 
     /// Measures the rows of a load that was offered for `duration`. Returns the summary, and the folder if it stays.
     fn measure(self, duration: Duration) -> Result<(Summary, Option<PathBuf>), Failure> {
-        let Self { temporary, folder, info, scenario, recording, .. } = self;
-        recording.end().map_err(Failure::run_failed)?;
+        let Self { temporary, folder, mut info, scenario, recording, stream, .. } = self;
+        let recorded = recording.end();
+        info.events = stream.map(Stream::end);
+        recorded.map_err(Failure::run_failed)?;
         // All rows count: the servers are not ended with the load.
         let end = RunEnd { duration, end_us: u64::MAX };
         let written = folder.conclude(&scenario, &info, end).map_err(Failure::run_failed)?;

@@ -6,6 +6,8 @@ mod command;
 mod dashboard;
 mod doctor;
 mod endings;
+#[cfg(feature = "events")]
+mod events;
 mod fidelity;
 mod hostile;
 mod lateness;

@@ -13,6 +13,7 @@
 //! | `streams` | replies in tiles: streams that grpcio leaves, and streams that a server of grpcio breaks off |
 //! | `checks` | calls of grpcio to our servers, and to a server of grpcio that should answer the same |
 //! | `alerts` | alert rules, as Debian's Prometheus evaluates them |
+//! | `events` | event streams: a run's rows through a broker |
 //! | `prometheus` | Debian's Prometheus, which scrapes a run and imports a simulated one |
 //! | `tls` | TLS and mTLS with grpcio, as a client and as a server, and with `openssl s_client`, by certificates of openssl |
 //! | `clients`, `servers` | both clients under one load; grpcio's server |
@@ -33,6 +34,8 @@ mod checks;
 mod clients;
 mod endings;
 mod environment;
+#[cfg(feature = "events")]
+mod events;
 mod figures;
 mod health;
 mod profile;

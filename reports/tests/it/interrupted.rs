@@ -21,9 +21,15 @@ fn interrupted() -> (TempDir, PathBuf) {
     let mut folder = RunFolder::prepare(&directory.path().join("run"), Earlier::Keep).unwrap();
     let mut journal = folder.begin(&scenario, &RunInfo::new("real", 1)).unwrap();
     let mut lines = WaitingLines::default();
-    complete.requests.iter().take(60).rev().for_each(|row| lines.push(&Row::Request(row.clone())));
-    complete.attempts.iter().rev().for_each(|row| lines.push(&Row::Attempt(row.clone())));
-    complete.events.iter().for_each(|row| lines.push(&Row::Event(row.clone())));
+    for row in complete.requests.iter().take(60).rev() {
+        lines.push(&Row::Request(row.clone()));
+    }
+    for row in complete.attempts.iter().rev() {
+        lines.push(&Row::Attempt(row.clone()));
+    }
+    for row in complete.events.iter() {
+        lines.push(&Row::Event(row.clone()));
+    }
     journal.append(&mut lines).unwrap();
     folder.interrupt("load ended with signal: 9 (SIGKILL)");
     let left = folder.remains().expect("rows are there").to_owned();

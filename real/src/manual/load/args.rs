@@ -14,7 +14,7 @@ use super::super::{
     registry::{EntryKind, Registry},
     target,
 };
-use crate::{export::MetricsArgs, option, tls::TlsClientArgs};
+use crate::{events::EventsArgs, export::MetricsArgs, option, tls::TlsClientArgs};
 
 /// The scenario that options and `--set` override when there is no `--scenario`.
 const DEFAULTS: &str = "name = \"load\"\nduration = \"60s\"\n[load]\nrate = 10.0\n";
@@ -88,6 +88,9 @@ pub struct LoadArgs {
 
     #[command(flatten)]
     pub(super) metrics: MetricsArgs,
+
+    #[command(flatten)]
+    pub(super) events: EventsArgs,
 }
 
 impl LoadArgs {
