@@ -542,7 +542,8 @@ mod tests {
             assert!(row.kind.is_empty() || kinds.contains(&row.kind), "{}", row.verb);
             assert!(!row.kind.is_empty() || !row.note.is_empty(), "{}: why there is none", row.verb);
         }
-        for kind in kinds {
+        // Of certificates `real inject` knows nothing, which the actions for Chaos Toolkit call.
+        for kind in kinds.into_iter().filter(|kind| !kind.starts_with("certificate_")) {
             let said = |row: &&Row| row.tool == K && row.kind == kind && !row.is_read_only;
             assert_eq!(TABLE.iter().filter(said).count(), 1, "{kind}");
         }

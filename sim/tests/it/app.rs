@@ -106,14 +106,15 @@ fn a_method_whose_own_time_was_measured_takes_it_before_its_computations() {
 /// A state is recorded once in a process, and again by the process that comes after a crash.
 #[test]
 fn a_state_that_code_names_is_an_event_and_a_part_of_the_coverage() {
-    let app = app().load(|call| async move {
-        sometimes!(call.host(), call.id() > 4, "many calls");
-        sometimes!(call.host(), call.id() > 400, "very many calls");
-        Ok(())
-    });
-    let app = app.service("prices", |host| async move {
+    let prices = |host: Host| async move {
         host.reached("started");
         host.serve(RehearsalServer::new(Prices(host.clone()))).await
+    };
+    let app = App::new().service("prices", prices).load(|call| async move {
+        sometimes!(call.host(), call.id() > 4, "many calls");
+        sometimes!(call.host(), call.id() > 400, "very many calls");
+        RehearsalClient::new(call.channel()).get_data(GetDataRequest::default()).await?;
+        Ok(())
     });
     let crash = "fault=[{ at = \"1s\", kind = \"crash\", target = \"server-0\", restart_after = \"100ms\" }]";
     let scenario = Scenario::parse("app.toml", SCENARIO, &[crash.to_owned()]).unwrap();
