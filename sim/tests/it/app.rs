@@ -117,7 +117,8 @@ fn a_state_that_code_names_is_an_event_and_a_part_of_the_coverage() {
         Ok(())
     });
     let crash = "fault=[{ at = \"1s\", kind = \"crash\", target = \"server-0\", restart_after = \"100ms\" }]";
-    let scenario = Scenario::parse("app.toml", SCENARIO, &[crash.to_owned()]).unwrap();
+    let settings = [crash, "workload.compute_time=1ms"].map(str::to_owned);
+    let scenario = Scenario::parse("app.toml", SCENARIO, &settings).unwrap();
     let plan = Plan { app: Some(app), ..Plan::new(scenario, 3) };
     let run = sim::run(&plan, &AtomicU64::new(0)).unwrap();
     assert_eq!(run.violations(&plan), []);
