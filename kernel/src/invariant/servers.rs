@@ -39,6 +39,8 @@ pub(super) struct ServerStates<'a> {
 struct ServerState {
     /// The time at which it was killed; none once it listens again.
     dead_us: Option<u64>,
+    /// The process that replaces it has been started. Before it listens, its code may have reached a state.
+    is_restarted: bool,
     /// The indexes of the faults that freeze it.
     freezes: BTreeSet<usize>,
     /// The time at which the first of them began.
@@ -57,12 +59,14 @@ impl<'a> ServerStates<'a> {
             (Event::Listening, ..) => {
                 if let Some(state) = self.states.get_mut(&*row.source) {
                     state.dead_us = None;
+                    state.is_restarted = false;
                 }
             }
             // A process that was drained while it stood still has taken its freezes along.
             (Event::Restart, Some(server), _) => {
                 if let Some(state) = self.states.get_mut(server) {
                     state.freezes.clear();
+                    state.is_restarted = true;
                 }
             }
             (Event::FaultStart, Some(server), Some(fault)) => self.begin(server, fault, row.at_us),
@@ -86,6 +90,7 @@ impl<'a> ServerStates<'a> {
             Some(FaultKind::Crash { .. }) => {
                 let state = self.states.entry(server.clone()).or_default();
                 state.dead_us = Some(state.dead_us.map_or(at_us, |earlier_us| earlier_us.min(at_us)));
+                state.is_restarted = false;
                 // A process that is killed is no longer frozen; the one that replaces it never was.
                 state.freezes.clear();
             }
@@ -109,10 +114,9 @@ impl<'a> ServerStates<'a> {
     /// Returns why the source of this row cannot have recorded it. Events at the instant of a fault may precede it.
     fn forbid(&self, row: &EventRow) -> Option<String> {
         let state = self.states.get(&*row.source)?;
+        let is_starting = row.event == Event::Listening || (row.event == Event::Reached && state.is_restarted);
         match state.dead_us {
-            Some(dead_us) if row.event != Event::Listening && dead_us < row.at_us => {
-                Some(format!("it was killed at {dead_us} µs"))
-            }
+            Some(dead_us) if !is_starting && dead_us < row.at_us => Some(format!("it was killed at {dead_us} µs")),
             _ if !state.freezes.is_empty() && state.frozen_us < row.at_us => {
                 Some(format!("it stands still since {} µs", state.frozen_us))
             }
