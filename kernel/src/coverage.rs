@@ -76,6 +76,11 @@ impl Coverage {
         Self(reached)
     }
 
+    /// Returns the same of a run of which the [`moments`] are known.
+    pub fn of_moments(moments: &[Moment]) -> Self {
+        Self(moments.iter().filter_map(|moment| moment.situation.milestone().cloned()).collect())
+    }
+
     /// Returns whether the state was reached.
     pub fn has(&self, state: State) -> bool {
         self.0.contains(&Milestone::State(state))
@@ -206,6 +211,21 @@ mod tests {
         assert_eq!((runs(State::BreakerOpen), runs(State::BreakerHalfOpen)), (1, 0));
         assert!(!tally.states.contains_key(&Milestone::State(State::Hedge)));
         assert!(tally.text().starts_with("  states reached, by runs: breaker open 1\n  states never reached: "));
+    }
+
+    #[test]
+    fn moments_have_the_coverage_of_their_run() {
+        let shedding = scenario("[servers.admission]\nmax_queue_time = \"1s\"\nretry_pushback = \"1s\"\n");
+        let events = vec![
+            event(Event::FaultStart, "freeze"),
+            event(Event::Refused, "the request waited for a worker too long"),
+            event(Event::Reached, "out of stock"),
+            event(Event::Unhealthy, "no reply"),
+        ];
+        let records = Records { events, ..Records::default() };
+        let reached = Coverage::of_run(&shedding, 1, &records);
+        assert_eq!(Coverage::of_moments(&moments(&shedding, 1, &records)), reached);
+        assert_eq!(reached.0.len(), 4, "load shed, pushback, the app's, unhealthy: {reached:?}");
     }
 
     #[test]

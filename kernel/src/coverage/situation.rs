@@ -52,6 +52,16 @@ pub struct Situation {
     during: [Option<(Condition, Relation)>; 2],
 }
 
+impl Situation {
+    /// Returns what was reached, if that is all that the situation is about.
+    pub(super) fn milestone(&self) -> Option<&Milestone> {
+        match &self.shows {
+            Shows::Reached(milestone) if self.during == [None, None] => Some(milestone),
+            _ => None,
+        }
+    }
+}
+
 /// A situation, and when a run was first in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment {

@@ -240,9 +240,15 @@ impl Hunt<'_> {
         }
         let (goal, completed) = Goal::find_and_run(&plan).map_err(failed)?;
         let scenario = plan.scenario;
-        let rows = completed.as_ref().map(|completed| &completed.records);
-        let coverage = rows.map(|rows| Coverage::of_run(&scenario, seed, rows)).unwrap_or_default();
-        let moments = rows.filter(|_| self.args.guided).map(|rows| moments(&scenario, seed, rows)).unwrap_or_default();
+        let (coverage, moments) = match completed.as_ref().map(|completed| &completed.records) {
+            // The moments have the coverage, too.
+            Some(rows) if self.args.guided => {
+                let moments = moments(&scenario, seed, rows);
+                (Coverage::of_moments(&moments), moments)
+            }
+            Some(rows) => (Coverage::of_run(&scenario, seed, rows), Vec::new()),
+            None => Default::default(),
+        };
         Ok(Ended { number, recipe, settings, scenario, goal, coverage, moments })
     }
 
