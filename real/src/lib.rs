@@ -24,6 +24,7 @@ pub mod fuzzing;
 mod generator;
 mod hold;
 mod host;
+mod http;
 mod interrupt;
 mod live;
 pub mod manual;

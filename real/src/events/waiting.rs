@@ -53,7 +53,7 @@ pub(super) enum File {
     Events,
 }
 
-/// A row that is to be sent.
+/// A row that waits until it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waiter<'a> {
     /// Position among all rows of the run, from 0.

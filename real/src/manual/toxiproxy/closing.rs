@@ -46,7 +46,7 @@ impl Closings {
         self.changed.notify_waiters();
     }
 
-    /// Waits until the connection of this number, which begins now, is to be reset.
+    /// Waits until the connection of this number, which begins now, has to be reset.
     pub(in super::super) async fn closed(&self, world: &SharedWorld, number: u64) {
         let begun = world.now();
         loop {

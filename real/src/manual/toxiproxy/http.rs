@@ -3,12 +3,12 @@
 use std::io;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::Refused;
+use crate::http::{Head, end_with, read_head};
 
-/// Most bytes of the head of a request, and of its body.
-const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Most bytes of the body of a request.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// A request.
@@ -81,32 +81,13 @@ pub(super) async fn answer(
         Ok(request) => respond(request),
         Err(refused) => Answer::refused(&refused),
     };
-    client.write_all(&answer.bytes()).await?;
-    client.shutdown().await?;
-    // Bytes that were not read would turn the end into a reset, which can overtake the answer.
-    let mut rest = [0; 1024];
-    while client.read(&mut rest).await? > 0 {}
-    Ok(())
+    end_with(client, &answer.bytes()).await
 }
 
 async fn read(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<Request, Refused>> {
-    let mut bytes = Vec::with_capacity(1024);
-    let end = loop {
-        let before = bytes.len();
-        if before >= HEAD_BYTES_MAX {
-            return Ok(Err(Refused::new(431, "the head of the request is too long")));
-        }
-        if client.read_buf(&mut bytes).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        // The end may have begun in what was read before.
-        let from = before.saturating_sub(3);
-        if let Some(end) = bytes[from..].windows(4).position(|four| four == b"\r\n\r\n") {
-            break from + end;
-        }
+    let Some(Head { text: head, rest: mut body }) = read_head(client).await? else {
+        return Ok(Err(Refused::new(431, "the head of the request is too long")));
     };
-    let mut body = bytes.split_off(end + 4);
-    let head = String::from_utf8_lossy(&bytes).into_owned();
     let mut lines = head.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -149,6 +130,7 @@ pub(super) fn decoded(part: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::HEAD_BYTES_MAX;
 
     #[test]
     fn requests_are_read_whole_and_within_bounds() {
