@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `host` | [`Host`], which the code of a process is given: time, computing, tasks, randomness, serving |
 //! | `call` | [`Call`], one request of the load: the channel to the service, and checks of the reply |
+//! | `callee` | [`Callee`], a service that a process calls, with the links to it and the policies |
 //! | `connector` | [`Connector`], by which a client stack of the load's own connects to the service |
 //! | `sometimes` | the macro [`sometimes!`](crate::sometimes), which notes that a state was reached |
 //! | `requests` | `AppRequests`, by which the load generator makes the calls of an app |
 
 mod call;
+mod callee;
 mod connector;
 mod host;
 mod requests;
@@ -30,16 +32,17 @@ use crate::{
     entropy::Entropy,
     grpc::{Methods, Shape},
     link::Link,
-    load::{RequestKind, Requests},
+    load::Requests,
     record::Recorder,
+    scenario::Scenario,
     server::{Injector, ReplicaSettings},
     workload::settings::Workload,
     world::{BoxFuture, SharedWorld},
 };
 
 pub use call::Call;
+pub use callee::{Callee, NoEdge};
 pub use connector::{Connector, NoConnector};
-use host::Replicas;
 pub use host::{Host, ServeError};
 use requests::AppRequests;
 
@@ -58,8 +61,9 @@ type BeginLoad = Arc<dyn Fn(Host) -> Result<Load, BoxError> + Send + Sync>;
 /// The app of this program; `None` if it plays the workloads of this project.
 static OF_PROGRAM: OnceLock<Option<App>> = OnceLock::new();
 
-/// A user's service, and the load that calls it. A scenario with `workload.kind = "app"` plays it: its `[servers]` are processes of the
-/// service, and each request of its `[load]` is one call.
+/// A user's services, and the load that calls one of them. A scenario with `workload.kind = "app"` plays it: its `[servers]` are processes of
+/// the service, and each request of its `[load]` is one call. An app with several services is played by scenarios whose `[[service]]` tables name
+/// them, and whose `[[edge]]` tables say which calls which ([`Host::channel`]).
 ///
 /// ```
 /// use kernel::{
@@ -96,12 +100,18 @@ pub enum AppError {
     /// It has no service.
     #[error("the app has no service; add it with `App::service`")]
     NoService,
-    /// It has more than one service.
+    /// It has more than one service, and the scenario does not say how many processes each has.
     #[error(
-        "the app has the services {0}, and a scenario has one group of servers; one `App::service` can serve several gRPC services: \
-         `host.serve(Services::default().with(…).with(…))`"
+        "the app has the services {0}, and the scenario has no [[service]] tables; add one for each, with its `name` and `replicas`, and an [[edge]] \
+         for each call: from = \"client\" for the load's"
     )]
     SeveralServices(String),
+    /// The scenario has a service that the app does not have.
+    #[error("the scenario has the service `{0}`, and the app has {1}; correct `name` in [[service]], or add it with `App::service`")]
+    UnknownService(String, String),
+    /// The app has a service that the scenario does not have.
+    #[error("the app has the service `{0}`, and the scenario has no [[service]] of that name; add one, and an [[edge]] to it")]
+    UnplayedService(String),
     /// A set of descriptors cannot be read.
     #[error("what `App::described_by` was given is no FileDescriptorSet: {0}")]
     Descriptors(String),
@@ -117,6 +127,22 @@ pub enum AppError {
              `sim::main(app)` or `real::main(app)`"
     )]
     NoApp,
+}
+
+/// A process of a service: where it runs, and what it is given.
+pub struct Process {
+    /// Its time, network and tasks.
+    pub world: SharedWorld,
+    /// Records its events, under its name.
+    pub recorder: Recorder,
+    /// Its name, such as `server-0`.
+    pub name: String,
+    /// The settings of its server.
+    pub settings: ReplicaSettings,
+    /// The faults of its server.
+    pub injector: Arc<Injector>,
+    /// The services that it calls.
+    pub callees: Vec<Callee>,
 }
 
 /// Why an app does not hold what a scenario expects. `Debug` writes the same as `Display`, so that a test that returns it shows the report.
@@ -267,32 +293,44 @@ impl App {
         self
     }
 
-    /// Returns the app that plays `workload`: `app` if that is the workload's kind, and otherwise none.
+    /// Returns the app that plays `scenario`: `app` if its workload is of that kind, and otherwise none.
     ///
     /// # Errors
     ///
-    /// Returns an error if the workload is an app and there is none that is complete, or if there is an app and the workload is none.
-    pub fn for_workload<'a>(app: Option<&'a Self>, workload: &Workload) -> Result<Option<&'a Self>, AppError> {
-        match (app, workload) {
+    /// Returns an error if the workload is an app and there is none that is complete and has the services of the scenario, or if there is an app
+    /// and the workload is none.
+    pub fn for_scenario<'a>(app: Option<&'a Self>, scenario: &Scenario) -> Result<Option<&'a Self>, AppError> {
+        match (app, &scenario.workload) {
             (None, Workload::App(_)) => Err(AppError::NoApp),
             (None, _) => Ok(None),
-            (Some(app), Workload::App(_)) => app.complete().map(Some),
+            (Some(app), Workload::App(_)) => app.complete(scenario).map(Some),
             (Some(_), other) => Err(AppError::OtherWorkload(other.name())),
         }
     }
 
-    fn complete(&self) -> Result<&Self, AppError> {
+    fn complete(&self, scenario: &Scenario) -> Result<&Self, AppError> {
         if let Some(wrong) = &self.wrong_descriptors {
             return Err(AppError::Descriptors(wrong.clone()));
         }
-        match &self.services[..] {
-            [] => Err(AppError::NoService),
-            [_] if self.load.is_none() => Err(AppError::NoLoad),
-            [_] => Ok(self),
-            several => {
-                let names: Vec<_> = several.iter().map(|(name, _)| format!("`{name}`")).collect();
-                Err(AppError::SeveralServices(names.join(", ")))
-            }
+        if self.services.is_empty() {
+            return Err(AppError::NoService);
+        }
+        if self.load.is_none() {
+            return Err(AppError::NoLoad);
+        }
+        let names: Vec<_> = self.services.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let names = names.join(", ");
+        if !scenario.has_services() {
+            return if self.services.len() == 1 { Ok(self) } else { Err(AppError::SeveralServices(names)) };
+        }
+        let is_of_app = |name: &str| self.services.iter().any(|(own, _)| own == name);
+        if let Some(unknown) = scenario.services.iter().find(|service| !is_of_app(&service.name)) {
+            return Err(AppError::UnknownService(unknown.name.clone(), names));
+        }
+        let is_played = |name: &str| scenario.services.iter().any(|service| service.name == name);
+        match self.services.iter().find(|(name, _)| !is_played(name)) {
+            Some((name, _)) => Err(AppError::UnplayedService(name.clone())),
+            None => Ok(self),
         }
     }
 
@@ -305,26 +343,23 @@ impl App {
         settings
     }
 
-    /// Runs a process of the service as `name`, with these settings and the faults of `injector`, until `stop` completes and the calls
-    /// under way have ended.
+    /// Runs `process` of the service called `service`, or of the only one, until `stop` completes and the calls under way have ended.
     ///
     /// # Errors
     ///
     /// Returns a [`ServiceError`] within the error if the service fails, panics, or ends without having served.
     pub async fn serve(
         &self,
-        world: SharedWorld,
-        recorder: Recorder,
-        name: &str,
-        settings: ReplicaSettings,
-        injector: Arc<Injector>,
+        process: Process,
+        service: Option<&str>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        let Some((service, software)) = self.services.first() else {
+        let mut services = self.services.iter();
+        let Some((service, software)) = services.find(|(name, _)| service.is_none_or(|service| service == name)) else {
             return Err(io::Error::other(AppError::NoService));
         };
-        let host = Host::of_service(world, recorder, name, settings, injector, Box::pin(stop))
-            .describing(&self.methods, &self.descriptors);
+        let name = process.name.clone();
+        let host = Host::of_service(process, service, (&self.methods, &self.descriptors), Box::pin(stop));
         let running = AssertUnwindSafe(async { software(host.clone()).await });
         let ended = running.catch_unwind().await;
         let why = match ended {
@@ -336,27 +371,29 @@ impl App {
             }
             Ok(Ok(())) => return Ok(()),
         };
-        Err(io::Error::other(ServiceError { service: service.clone(), process: name.to_owned(), why }))
+        Err(io::Error::other(ServiceError { service: service.clone(), process: name, why }))
     }
 
-    /// Returns the requests of the load, of these kinds, made by `world`, the host of the load generator, which has these `links` to the
-    /// replicas.
+    /// Returns the requests of the load of `scenario`, made by `world`, the host of the load generator, which has these `links` to the replicas
+    /// that it calls.
     ///
     /// # Panics
     ///
-    /// Panics if the app is not complete; see [`for_workload`](Self::for_workload).
+    /// Panics if the app is not complete; see [`for_scenario`](Self::for_scenario).
     pub fn requests(
         &self,
         world: SharedWorld,
         recorder: Recorder,
         entropy: Entropy,
-        kinds: &[RequestKind],
+        scenario: &Scenario,
         links: &[Arc<Link>],
     ) -> Arc<dyn Requests> {
         let begin = self.load.as_ref().expect("the app was checked to be complete");
-        let (service, _) = self.services.first().expect("the app was checked to be complete");
-        let host =
-            Host::of_load(world, recorder, entropy, Replicas { service: service.clone(), links: links.to_vec() });
+        let (only, _) = self.services.first().expect("the app was checked to be complete");
+        let service = scenario.services.first().map_or(only, |entry| &entry.name);
+        let callee = Callee::of_load(service, links.to_vec());
+        let host = Host::of_load(world, recorder, entropy, callee, &self.methods);
+        let kinds = &scenario.load.request;
         let load = begin(host.clone()).map_err(|error| error.to_string());
         Arc::new(AppRequests::new(load, host, entropy, kinds, Arc::new(self.methods.clone())))
     }

@@ -4,6 +4,7 @@
 //!
 //! * [`channel`]: the call of a generated client;
 //! * [`call`]: the whole call: from the cache, or by attempts one after another, then the fallback;
+//! * [`inner`]: the calls that a process of a service makes, and their rows;
 //! * [`streaming`]: the two ends of a call that streams, which the caller reads while a task makes it;
 //! * [`hedge`]: attempts side by side instead;
 //! * [`retry`]: the decision for another attempt, and the backoff before it;
@@ -32,6 +33,7 @@ mod grpc_tests;
 mod health;
 mod health_check;
 mod hedge;
+mod inner;
 mod live;
 mod plain_channel;
 mod probe;
@@ -62,9 +64,11 @@ use candidates::{Candidates, candidates, prefer_untried};
 use connection::{Connection, Ready};
 use health::Health;
 use health_check::Checks;
+use inner::InnerCall;
 use live::Live;
 
 pub use channel::Channel;
+pub(crate) use inner::Edge;
 pub(crate) use channel::{LoadCall, Progress};
 pub use failure::{Cause, Failure};
 pub use plain_channel::PlainChannel;
@@ -212,7 +216,14 @@ impl Client {
 
     /// Makes a call, which lasts until an attempt succeeds, the policies give up or the deadline passes.
     pub async fn call(&self, request: Request) -> Response {
-        call::Call::new(&self.shared, &request).run().await
+        call::Call::new(&self.shared, &request, None).run().await
+    }
+
+    /// Makes an inner call, as [`call`](Self::call) does.
+    async fn call_within(&self, inner: Arc<InnerCall>, request: Request) -> Response {
+        let response = call::Call::new(&self.shared, &request, Some(inner.clone())).run().await;
+        inner.end(&response);
+        response
     }
 
     /// Makes a call whose reply streams, in a task of its own, which calls `on_end` with its result. The returned future completes with
@@ -223,12 +234,14 @@ impl Client {
     pub(crate) fn stream(
         &self,
         request: Request,
+        inner: Option<Arc<InnerCall>>,
         on_end: impl FnOnce(Response) + Send + 'static,
     ) -> BoxFuture<'static, Result<http::Response<tonic::body::Body>, tonic::Status>> {
         let (outlet, inlet) = streaming::pair();
         let client = self.shared.clone();
         self.shared.world.spawn(Box::pin(async move {
-            let response = call::Call::streaming(&client, &request, &outlet).run_stream().await;
+            let response = call::Call::streaming(&client, &request, inner.clone(), &outlet).run_stream().await;
+            inner.iter().for_each(|inner| inner.end(&response));
             if let Outcome::Status(code) = response.outcome {
                 outlet.end_with(Err(tonic::Status::new(code.into(), response.cause.clone().unwrap_or_default())));
             }
@@ -316,11 +329,14 @@ impl Shared {
         }
     }
 
-    /// Renews the cache's answer to `request` in the background. The attempts are recorded under the request's id.
-    fn renew(self: &Arc<Self>, request: Request) {
+    /// Renews the cache's answer to `request` in the background. The attempts are recorded under the request's id, or as an inner call.
+    fn renew(self: &Arc<Self>, request: Request, inner: Option<Arc<InnerCall>>) {
         let client = self.clone();
         self.world.spawn(Box::pin(async move {
-            match call::Call::new(&client, &request).send_attempts().await {
+            let call = call::Call::new(&client, &request, inner.clone());
+            let answered = call.send_attempts().await;
+            inner.iter().for_each(|inner| inner.end(&call.response_of(&answered)));
+            match answered {
                 Ok(answered) => client.keep(&request.message, &answered.reply),
                 // The stale answer stays in use, and the next call that finds it renews it.
                 Err(_) => {

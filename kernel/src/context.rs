@@ -6,28 +6,46 @@ use std::{
     cell::RefCell,
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     task,
 };
 
-use crate::record::AttemptId;
+use crate::{
+    record::{AttemptId, CallId, Name},
+    sync::lock,
+    time::Instant,
+};
 
 thread_local! {
     static CURRENT: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
-/// On whose behalf code runs. Its clones count the computations together.
+/// On whose behalf code runs. Its clones count the computations and the calls together.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     attempt: AttemptId,
-    computations: Arc<AtomicU32>,
+    /// The time by which the attempt has to be answered.
+    deadline: Instant,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    computations: AtomicU32,
+    /// Calls so far, by the service that was called.
+    calls: Mutex<Vec<(Name, u32)>>,
 }
 
 impl Context {
     pub(crate) fn of_attempt(attempt: AttemptId) -> Self {
-        Self { attempt, computations: Arc::default() }
+        Self { attempt, deadline: Instant::NEVER, counts: Arc::default() }
+    }
+
+    /// Returns the context, which has to end at `deadline`.
+    pub(crate) fn until(self, deadline: Instant) -> Self {
+        Self { deadline, ..self }
     }
 
     /// Returns the context of the code that is being polled on this thread.
@@ -41,7 +59,25 @@ impl Context {
 
     /// Returns the number of computations before this one, which is counted.
     pub(crate) fn next_computation(&self) -> u32 {
-        self.computations.fetch_add(1, Ordering::Relaxed)
+        self.counts.computations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Returns the time by which the attempt has to be answered; [`Instant::NEVER`] if there is none.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Returns the next call of `service`, which is counted.
+    pub(crate) fn next_call(&self, service: &Name) -> CallId {
+        let mut calls = lock(&self.counts.calls);
+        let before = match calls.iter_mut().find(|(name, _)| name == service) {
+            Some((_, count)) => std::mem::replace(count, *count + 1),
+            None => {
+                calls.push((service.clone(), 1));
+                0
+            }
+        };
+        self.attempt.call.inner(self.attempt.number, service, before)
     }
 }
 
@@ -83,11 +119,11 @@ mod tests {
     use super::*;
 
     fn context(request: u64) -> Context {
-        Context::of_attempt(AttemptId { request, number: 1 })
+        Context::of_attempt(AttemptId::of_request(request, 1))
     }
 
     fn current() -> Option<u64> {
-        Context::current().map(|context| context.attempt().request)
+        Context::current().and_then(|context| context.attempt().call.request())
     }
 
     #[test]

@@ -40,6 +40,12 @@ impl Entropy {
         self.seed
     }
 
+    /// Returns the randomness of the calls that the process called `name` makes: each process has draws of its own.
+    #[cfg(feature = "service")]
+    pub(crate) fn of_caller(self, name: &str) -> Self {
+        Self { seed: self.seed ^ fnv1a(name.bytes()) }
+    }
+
     /// Returns the stream called `name`.
     pub fn stream(self, name: &str) -> RandomStream {
         self.stream_of(name, &[])

@@ -6,7 +6,7 @@ pub mod generator;
 pub mod kind;
 mod repetition;
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::Range, time::Duration};
 
 use serde_json::{Value, json};
 use toml::Spanned;
@@ -15,7 +15,7 @@ pub use generator::{FaultGenerator, TargetCount};
 pub use kind::{Affects, Direction, FaultKind, FaultName};
 
 use crate::{
-    server::settings::{Servers, server_name},
+    server::settings::{ServerNames, Servers},
     settings::{
         duration, limits,
         nearest::{backticked, nearest},
@@ -43,7 +43,8 @@ keys! {
     /// When the fault starts, from the start of the run; no later than the scenario's `duration`.
     const AT = at: Duration [required] = Duration::from_secs(25), limits::WAIT, NOT_DRAWN;
     // It names servers, which only the whole scenario knows, so that `targets` reads it.
-    /// A server, such as `"server-0"`, a list of servers, or `"*"`: every link, for a fault of links.
+    /// A server, such as `"server-0"`, a list of servers, or `"*"`: every link, for a fault of links. With `[[service]]` a server is, for example,
+    /// `"stock-1"`, and the name of a service stands for all of its servers.
     const TARGET = target: Target [required] = vec![0], (), NOT_DRAWN;
 }
 
@@ -58,20 +59,54 @@ impl Codec for Target {
     }
 
     fn read(item: &Item<'_>, (): &()) -> Result<Vec<usize>, Problem> {
-        targets(item, FaultName::Reset, *limits::REPLICAS.end())
+        targets(item, FaultName::Reset, &ServerNames::of_group(*limits::REPLICAS.end()))
     }
 
     fn written(value: &Vec<usize>) -> Option<String> {
-        Some(match value.as_slice() {
-            [one] => string(&server_name(*one)),
-            several => list(&several.iter().map(|index| server_name(*index)).collect::<Vec<_>>()),
-        })
+        Some(written(value, &ServerNames::default()))
     }
 
     fn schema((): &()) -> Value {
-        let server = json!({ "type": "string", "pattern": "^server-[0-9]+$" });
+        let server = json!({ "type": "string", "pattern": "^[a-z][a-z0-9_]*(-[0-9]+)?$" });
         let several = json!({ "type": "array", "items": server, "minItems": 1, "uniqueItems": true });
         json!({ "anyOf": [server, { "const": "*" }, several] })
+    }
+}
+
+/// Writes the servers of these indices.
+fn written(targets: &[usize], names: &ServerNames) -> String {
+    match targets {
+        [one] => string(&names.name(*one)),
+        several => list(&several.iter().map(|index| names.name(*index)).collect::<Vec<_>>()),
+    }
+}
+
+/// The servers that faults of a scenario can hit.
+pub(crate) struct Hosts<'a> {
+    names: ServerNames,
+    /// The settings of each server.
+    settings: Vec<&'a Servers>,
+}
+
+impl<'a> Hosts<'a> {
+    /// Returns the servers of these groups, which have these names together.
+    pub(crate) fn new(names: ServerNames, groups: impl IntoIterator<Item = &'a Servers>) -> Self {
+        Self { names, settings: groups.into_iter().flat_map(|group| vec![group; group.replicas]).collect() }
+    }
+
+    /// Returns the time after which crashed servers of these indices are restarted, which a fault has by default.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if they have several.
+    fn restart_after(&self, targets: &[usize], table: &TableReader<'_, '_>) -> Result<Option<Duration>, Problem> {
+        let mut times = targets.iter().filter_map(|target| self.settings.get(*target)).map(|it| it.restart_after);
+        let first = times.next().flatten();
+        if times.all(|time| time == first) {
+            return Ok(first);
+        }
+        let message = "the services of these servers have several `restart_after`";
+        Err(Problem::new(table.span(TARGET.name), message).help("write `restart_after` here, or a fault for each service"))
     }
 }
 
@@ -83,7 +118,7 @@ impl Fault {
         ..*<FaultKind as Settings>::TABLE
     };
 
-    /// Reads one item of `[[fault]]` in a scenario of this duration with these servers: a fault or, if it is repeated, each of its
+    /// Reads one item of `[[fault]]` in a scenario of this duration with these hosts: a fault or, if it is repeated, each of its
     /// occurrences. What depends on a duration or on servers that are wrong themselves is not checked.
     ///
     /// # Errors
@@ -92,14 +127,14 @@ impl Fault {
     pub(crate) fn read(
         table: &TableReader<'_, '_>,
         end: Option<Duration>,
-        servers: Option<&Servers>,
+        hosts: Option<&Hosts<'_>>,
     ) -> Result<Vec<Self>, Problems> {
         let mut problems = Problems::default();
         let kind = problems.keep(FaultKind::read(table));
         let at = problems.keep(AT.read(table).and_then(|at| starts_before(table, at, end)));
         let name = kind.as_ref().map_or(FaultName::Reset, FaultName::from);
-        let targets = problems.keep(match (table.get(TARGET.name), &kind, servers) {
-            (Some(item), Some(_), Some(servers)) => targets(item, name, servers.replicas),
+        let targets = problems.keep(match (table.get(TARGET.name), &kind, hosts) {
+            (Some(item), Some(_), Some(hosts)) => targets(item, name, &hosts.names),
             // Neither the number of servers nor, for `*`, the kind is known.
             (Some(_), ..) => Ok(Vec::new()),
             (None, ..) => TARGET.read(table),
@@ -108,7 +143,7 @@ impl Fault {
         if let FaultKind::Crash { restart_after: restart_after @ None }
         | FaultKind::Drain { restart_after: restart_after @ None, .. } = &mut kind
         {
-            *restart_after = servers.and_then(|servers| servers.restart_after);
+            *restart_after = hosts.map_or(Ok(None), |hosts| hosts.restart_after(&targets, table))?;
         }
         if let FaultKind::Drain { grace, restart_after } = &mut kind {
             settle_grace(table, grace, *restart_after)?;
@@ -123,20 +158,27 @@ impl Fault {
     }
 
     /// Writes the keys of one item of `[[fault]]`.
-    pub(crate) fn write_keys(&self, toml: &mut TomlWriter) {
+    pub(crate) fn write_keys(&self, toml: &mut TomlWriter, names: &ServerNames) {
         AT.write(toml, &self.at);
         toml.key("kind", string(self.kind.name()));
-        TARGET.write(toml, &self.targets);
+        toml.key(TARGET.name, written(&self.targets, names));
         self.kind.write_keys_of_kind(toml, "");
     }
 }
 
-impl fmt::Display for Fault {
-    /// Writes the fault as an inline table.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Fault {
+    /// Returns the fault as an inline table, on servers of these names.
+    pub fn text(&self, names: &ServerNames) -> String {
         let mut toml = TomlWriter::default();
-        self.write_keys(&mut toml);
-        f.write_str(&toml.into_inline_table())
+        self.write_keys(&mut toml, names);
+        toml.into_inline_table()
+    }
+}
+
+impl fmt::Display for Fault {
+    /// Writes the fault as an inline table, on servers of one group.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(&ServerNames::default()))
     }
 }
 
@@ -183,22 +225,23 @@ fn starts_before(table: &TableReader<'_, '_>, at: Duration, end: Option<Duration
     }
 }
 
-/// Returns the indices of the servers that `item` names, for a fault of this kind in a scenario of that many replicas.
-fn targets(item: &Item<'_>, kind: FaultName, replicas: usize) -> Result<Vec<usize>, Problem> {
+/// Returns the indices of the servers that `item` names, for a fault of this kind in a scenario with servers of these names.
+fn targets(item: &Item<'_>, kind: FaultName, names: &ServerNames) -> Result<Vec<usize>, Problem> {
     if is_string(item, "*") {
         return match kind.affects() {
-            Affects::Link => Ok((0..replicas).collect()),
+            Affects::Link => Ok((0..names.len()).collect()),
             Affects::Process | Affects::Work | Affects::Handshakes => Err(not_every_server(item, kind)),
         };
     }
     let mut targets = Vec::new();
     for name in one_or_more(item)? {
-        let index = server(&name, replicas)?;
-        if targets.contains(&index) {
-            let message = format!("`{}` is in the list already; leave one out", name.get_ref());
-            return Err(Problem::at(name.span(), message));
+        for index in servers(&name, names)? {
+            if targets.contains(&index) {
+                let message = format!("`{}` is in the list already; leave one out", name.get_ref());
+                return Err(Problem::at(name.span(), message));
+            }
+            targets.push(index);
         }
-        targets.push(index);
     }
     if targets.is_empty() {
         return Err(Problem::at(item.span(), "the list is empty; a fault hits at least one server"));
@@ -213,11 +256,15 @@ fn not_every_server(item: &Item<'_>, kind: FaultName) -> Problem {
     Problem::at(item.span(), message).help(format!("`*` is every link, for {}", backticked(&links)))
 }
 
-fn server(name: &Spanned<String>, replicas: usize) -> Result<usize, Problem> {
+/// Returns the indices of the servers that `name` stands for: one server, or those of a service.
+fn servers(name: &Spanned<String>, names: &ServerNames) -> Result<Range<usize>, Problem> {
     let text = name.get_ref();
-    let servers: Vec<_> = (0..replicas).map(server_name).collect();
+    if let Some(servers) = names.of_service(text) {
+        return Ok(servers);
+    }
+    let servers: Vec<_> = names.all().collect();
     if let Some(index) = servers.iter().position(|server| server == text) {
-        return Ok(index);
+        return Ok(index..index + 1);
     }
     if text == "*" {
         return Err(Problem::at(name.span(), "`*` stands for all and cannot be in a list; write target = \"*\""));
@@ -226,7 +273,10 @@ fn server(name: &Spanned<String>, replicas: usize) -> Result<usize, Problem> {
     // Another number is as near as any: only a misspelt word is worth a guess.
     let guess = nearest(text, servers.iter().map(String::as_str)).filter(|_| !text.starts_with("server-"));
     let message = guess.map_or(message.clone(), |guess| format!("{message}; did you mean `{guess}`?"));
+    let replicas = servers.len();
     Err(Problem::at(name.span(), message).help(match servers.as_slice() {
+        [first, .., last] if names.has_services() => format!("the [[service]] tables make `{first}` to `{last}`"),
+        [only] if names.has_services() => format!("the [[service]] tables make `{only}` the only one"),
         [only] => format!("[servers] replicas = 1 makes `{only}` the only one"),
         [.., last] if servers.len() > 8 => format!("[servers] replicas = {replicas} makes `server-0` to `{last}`"),
         _ => format!("[servers] replicas = {replicas} makes {}", backticked(&servers)),

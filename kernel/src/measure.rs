@@ -26,7 +26,7 @@
 
 use std::time::Duration;
 
-use crate::{fault::Fault, measure::expectation::Expectation, record::Rows};
+use crate::{fault::Fault, measure::expectation::Expectation, record::Rows, server::settings::ServerNames};
 
 mod attempts;
 mod detection;
@@ -70,7 +70,7 @@ pub use verdict::{CheckedExpectation, Verdict};
 pub use wrong_result::WrongResult;
 
 /// What a scenario asks of a run, which the rows are compared with. A log of another program has none: [`Script::default`].
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Script<'a> {
     /// The expectations, in the scenario's order.
     pub expectations: &'a [Expectation],
@@ -80,6 +80,8 @@ pub struct Script<'a> {
     pub max_lateness: Option<Duration>,
     /// Why the run was stopped before its end, in a sentence; none if it came to its end.
     pub stopped: Option<&'a str>,
+    /// The names of the servers.
+    pub names: ServerNames,
 }
 
 /// The recorded rows of one run, in any order.
@@ -87,16 +89,23 @@ pub struct Script<'a> {
 pub struct RunRows<'a> {
     /// How long load was offered, from the start of the run.
     pub duration: Duration,
-    /// Number of servers that took part: `server-0` to `server-{servers - 1}`.
+    /// Number of servers that the load called: `server-0` to `server-{servers - 1}`, unless they have other names.
     pub servers: usize,
+    /// The names of the servers, if they have others.
+    names: &'a [String],
     /// The rows of requests, attempts and events.
     pub rows: &'a dyn Rows,
 }
 
 impl<'a> RunRows<'a> {
-    /// Returns what was recorded of a run with this number of servers, to which load was offered for `duration`.
+    /// Returns what was recorded of a run with this number of servers of one group, to which load was offered for `duration`.
     pub fn new(servers: usize, duration: Duration, rows: &'a dyn Rows) -> Self {
-        Self { duration, servers, rows }
+        Self { duration, servers, names: &[], rows }
+    }
+
+    /// Returns what was recorded of a run whose load called the servers of these names, to which load was offered for `duration`.
+    pub fn on_servers(names: &'a [String], duration: Duration, rows: &'a dyn Rows) -> Self {
+        Self { names, ..Self::new(names.len(), duration, rows) }
     }
 
     fn duration_us(&self) -> u64 {

@@ -49,8 +49,7 @@ use crate::{
     link::settings::Network,
     planted::planted,
     record::{Event, EventBuilder, Recorder},
-    scenario::{ChangeTarget, Epoch, Scenario},
-    server::settings::server_name,
+    scenario::{Caller, ChangeTarget, Epoch, Scenario, ServerNames},
     server::{InjectedErrors, Injection, Tuning},
     sync::lock,
     time::Instant,
@@ -69,8 +68,9 @@ pub struct Nemesis {
     recorder: Recorder,
     supervisor: Recorder,
     operations: Arc<dyn Operations>,
-    /// Shape of every link without faults, from the scenario's `[network]`.
-    network: Mutex<Shape>,
+    /// Who calls each server, with the shape of the links without faults.
+    callers: Mutex<Vec<Vec<(Caller, Shape)>>>,
+    names: ServerNames,
     /// The changes of servers and links.
     changes: Vec<Epoch>,
     servers: Vec<FaultedServer>,
@@ -80,6 +80,12 @@ pub struct Nemesis {
 fn shape_of(network: &Network) -> Shape {
     let Network { latency, jitter, bandwidth } = *network;
     Shape { latency, jitter, bandwidth, ..Shape::default() }
+}
+
+/// Returns who calls each server, with the shape of the links without faults.
+fn callers_of(scenario: &Scenario) -> Vec<Vec<(Caller, Shape)>> {
+    let shaped = |(caller, network): (Caller, Network)| (caller, shape_of(&network));
+    (0..scenario.replicas()).map(|server| scenario.callers_of(server).into_iter().map(shaped).collect()).collect()
 }
 
 /// A server with the faults on it.
@@ -115,9 +121,10 @@ impl Nemesis {
             supervisor: recorder.with_source(world.clone(), "supervisor"),
             world,
             operations,
-            network: Mutex::new(shape_of(&scenario.network)),
+            callers: Mutex::new(callers_of(scenario)),
+            names: scenario.names(),
             changes: changes_of(scenario, |target| matches!(target, ChangeTarget::Network | ChangeTarget::Servers)),
-            servers: (0..scenario.servers.replicas).map(|_| FaultedServer::default()).collect(),
+            servers: (0..scenario.replicas()).map(|_| FaultedServer::default()).collect(),
         }
     }
 
@@ -158,7 +165,7 @@ impl Nemesis {
             record_change(&recorder, change);
             match change.target() {
                 ChangeTarget::Network => {
-                    *lock(&self.network) = shape_of(&settings.network);
+                    *lock(&self.callers) = callers_of(settings);
                     for server in 0..self.servers.len() {
                         self.reshape(server).await?;
                     }
@@ -199,7 +206,10 @@ impl Nemesis {
             FaultKind::Freeze { .. } => self.freeze(play, started).await?,
             FaultKind::Reset { duration: None, .. } => {
                 let connections = fault.kind.link_effect().connections;
-                self.apply(play, play.start(), Operation::Reset(target, index as u64, connections)).await?;
+                for (caller, _) in self.callers(target) {
+                    let reset = Operation::Reset(target, caller, index as u64, connections);
+                    self.apply(play, play.start(), reset).await?;
+                }
             }
             FaultKind::Errors { rate, status, delay, .. } => {
                 let delay = delay.unwrap_or_default();
@@ -246,7 +256,7 @@ impl Nemesis {
         };
         self.world.sleep_until(began + restart_after).await;
         self.timeline(play.target).turn(restart).await;
-        self.supervisor.event(Event::Restart).target(server_name(play.target)).fault(play.index).record();
+        self.supervisor.event(Event::Restart).target(self.names.name(play.target)).fault(play.index).record();
         self.apply(play, restart, Operation::Start(play.target)).await.map(drop)
     }
 
@@ -301,10 +311,10 @@ impl Nemesis {
     async fn disturb_link(&self, play: TargetedFault<'_>, started: Instant) -> Result<(), OperationFailed> {
         let TargetedFault { index, fault, target } = play;
         self.active_faults(target).add_link_effect(index, fault.kind.link_effect());
-        self.apply(play, play.start(), self.shape(target)).await?;
+        self.apply_shapes(play, play.start()).await?;
         let end = self.hold_for(play, started).await;
         self.active_faults(target).remove_link_effect(index);
-        self.apply(play, end, self.shape(target)).await.map(drop)
+        self.apply_shapes(play, end).await
     }
 
     /// Waits for the duration of a fault that has `started`, and for the turn of its end, which is returned; for ever if it
@@ -318,14 +328,32 @@ impl Nemesis {
         end
     }
 
-    /// Gives the link the shape of the network, before any fault.
+    /// Gives the links to the server the shapes of the network and all active faults.
     async fn reshape(&self, target: usize) -> Result<(), OperationFailed> {
-        self.operations.apply(self.shape(target)).await.map(drop)
+        for shape in self.shapes(target) {
+            self.operations.apply(shape).await?;
+        }
+        Ok(())
     }
 
-    /// Returns the operation that gives the link the shape of the network and all active faults.
-    fn shape(&self, target: usize) -> Operation {
-        Operation::Shape(target, self.active_faults(target).shape(*lock(&self.network)))
+    /// Does the same as the given step of a fault.
+    async fn apply_shapes(&self, play: TargetedFault<'_>, step: Step) -> Result<(), OperationFailed> {
+        for shape in self.shapes(play.target) {
+            self.apply(play, step, shape).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the operations that give the links to the server the shapes of the network and all active faults, one for each caller.
+    fn shapes(&self, target: usize) -> Vec<Operation> {
+        let active = self.active_faults(target);
+        let shape = |(caller, network)| Operation::Shape(target, caller, active.shape(network));
+        self.callers(target).into_iter().map(shape).collect()
+    }
+
+    /// Returns who calls the server, with the shape of the links without faults.
+    fn callers(&self, target: usize) -> Vec<(Caller, Shape)> {
+        lock(&self.callers)[target].clone()
     }
 
     /// Carries out `operation` as the given step of a fault, and records it if it has no effect.
@@ -355,7 +383,7 @@ impl Nemesis {
     }
 
     fn event(&self, event: Event, play: TargetedFault<'_>) -> EventBuilder<'_> {
-        self.recorder.event(event).target(server_name(play.target)).fault(play.index)
+        self.recorder.event(event).target(self.names.name(play.target)).fault(play.index)
     }
 
     fn active_faults(&self, target: usize) -> MutexGuard<'_, ActiveFaults> {

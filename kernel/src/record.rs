@@ -1,6 +1,6 @@
-//! The record of a run: rows of requests, attempts and events.
+//! The record of a run: rows of requests, attempts, events and inner calls.
 
-mod attempt_id;
+mod call_id;
 mod cause;
 mod moment;
 mod name;
@@ -8,11 +8,13 @@ mod pass;
 mod recorder;
 mod rows;
 
-pub use attempt_id::AttemptId;
+pub use call_id::{AttemptId, CallId, NoCallId};
 pub(crate) use cause::{CANCELLED, SUPERSEDED};
 pub use moment::{CallMoment, ServerMoment};
 pub use name::Name;
 pub use pass::{Pass, Rows};
 pub use recorder::{EventBuilder, Recorder, Records, Sink};
 pub(crate) use rows::Keyed;
-pub use rows::{Answer, AttemptRow, Event, EventRow, Ordered, Position, RequestRow, Row, StreamFigures};
+pub use rows::{
+    Answer, AttemptRow, CallRow, Event, EventRow, InnerAttempt, Ordered, Position, RequestRow, Row, StreamFigures,
+};

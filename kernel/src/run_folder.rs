@@ -46,7 +46,9 @@ pub use blocks::FoldedRows;
 pub use digest::sha256;
 pub use error::{FolderError, FolderKind, RowKind};
 pub use files::{Files, OpenFile, OsFiles};
-pub use folder::{ATTEMPTS, EVENTS, REQUESTS, RUN, RowFile, RunEnd, RunFolder, SCENARIO, SUMMARY, Written, sort_rows};
+pub use folder::{
+    ATTEMPTS, CALLS, EVENTS, REQUESTS, RUN, RowFile, RunEnd, RunFolder, SCENARIO, SUMMARY, Written, sort_rows,
+};
 pub use info::{CalibrationInfo, EventsInfo, HostInfo, RunInfo};
 pub use journal::{Journal, JournalSyncer, WaitingLines};
 pub use place::{Contents, Earlier, Place, Placed};

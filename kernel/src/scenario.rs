@@ -17,6 +17,7 @@ mod schema;
 mod service_config;
 pub mod setting_generator;
 mod shorthand;
+mod topology;
 mod totals;
 mod write;
 
@@ -35,7 +36,7 @@ pub use crate::{
         metric::{Metric, MetricGroup, Unit},
         settings::Run,
     },
-    server::settings::{AdaptiveQueue, Admission, Servers, server_name},
+    server::settings::{AdaptiveQueue, Admission, ServerNames, Servers, server_name},
     settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},
     slo::{Slo, SloKind},
     tls::settings::{Tls, TlsMode},
@@ -50,6 +51,7 @@ use crate::{entropy::branch::Branch, measure::Script};
 pub use change::{Change, ChangeTarget, Epoch, changeable};
 
 pub use read::TABLE;
+pub use topology::{CLIENT, Caller, EDGES_MAX, Edge, SERVICES_MAX, Service};
 pub use schema::schema;
 pub use service_config::ServiceConfigExport;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -66,8 +68,12 @@ pub struct Scenario {
     pub question: Option<String>,
     /// The time during which load is offered; the run then drains.
     pub duration: Duration,
-    /// The replicas that serve.
+    /// The replicas that the load calls: all of them, or with `services` those of the first one.
     pub servers: Servers,
+    /// The services, that which the load calls first, then the others in file order; empty for one group of servers.
+    pub services: Vec<Service>,
+    /// The calls between services, and that of the load, in file order.
+    pub edges: Vec<Edge>,
     /// The computation that a request asks for.
     pub workload: Workload,
     /// The times at which requests are sent.
@@ -127,12 +133,13 @@ impl Scenario {
             faults: &self.faults,
             max_lateness: Some(self.run.max_lateness),
             stopped: None,
+            names: self.names(),
         }
     }
 
     /// Returns the names of the servers, in the order of their indices.
     pub fn server_names(&self) -> impl Iterator<Item = String> + use<> {
-        (0..self.servers.replicas).map(server_name)
+        self.names().all()
     }
 
     /// Returns the scenario that a run with this seed plays: the faults that its `[nemesis]` draws, if it has one, take its
@@ -156,7 +163,7 @@ impl Scenario {
     pub fn explicit_with(&self, seed: u64, branches: &[Branch]) -> Self {
         let mut explicit = self.clone();
         if let Some(generator) = explicit.nemesis.take() {
-            let drawn = generator.draw(self.duration, self.servers.replicas, &self.faults, seed);
+            let drawn = generator.draw(self.duration, self.replicas(), &self.faults, seed);
             let drawn = branches.iter().fold(drawn, |drawn, branch| generator.redraw(drawn, self, branch, seed));
             explicit.faults.extend(drawn);
         }

@@ -197,7 +197,7 @@ impl Tls {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         let stream = |(entropy, host): &(Entropy, u64)| entropy.stream_of("tls.connection", &[*host, number]);
         let host = self.draws.map_or(0, |(_, host)| host as u32);
-        (AttemptId { request: number, number: host }, self.draws.as_ref().map(stream))
+        (AttemptId::of_request(number, host), self.draws.as_ref().map(stream))
     }
 }
 

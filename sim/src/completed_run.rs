@@ -121,7 +121,8 @@ impl CompletedRun {
     /// Does the same for a run in which load was offered for `offered`, and which was `stopped` for this reason.
     fn summary_of(&self, plan: &Plan, offered: Duration, stopped: Option<&str>) -> Summary {
         let scenario = &plan.explicit();
-        let run = RunRows::new(scenario.servers.replicas, offered, &self.records);
+        let names = scenario.entry_names();
+        let run = RunRows::on_servers(&names, offered, &self.records);
         let label = RunLabel {
             scenario: &scenario.name,
             seed: plan.seed,

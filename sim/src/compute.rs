@@ -51,10 +51,10 @@ impl Compute {
     }
 
     fn draw(&self, cost: Cost<'_>) -> RandomStream {
-        let AttemptId { request, number } = cost.attempt;
-        let numbers = [request, u64::from(number), u64::from(cost.nth)];
+        let AttemptId { call, number } = cost.attempt;
         // The first computation of an attempt has the name that it had when there was only one.
-        let numbers = if cost.nth == 0 { &numbers[..2] } else { &numbers };
+        let more = [u64::from(number), u64::from(cost.nth)];
+        let numbers = &call.numbers(if cost.nth == 0 { &more[..1] } else { &more });
         // Handshakes have numbers of their own, which are not those of requests.
         if let CLIENT_HANDSHAKE | SERVER_HANDSHAKE = cost.what {
             return self.entropy.stream_of(cost.what, numbers);

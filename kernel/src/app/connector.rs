@@ -1,4 +1,4 @@
-//! The connections of a client stack that is the load's own.
+//! The connections of a client stack that is the user's own.
 
 use std::{
     fmt, io,
@@ -9,6 +9,7 @@ use std::{
 use http::Uri;
 use hyper_util::rt::TokioIo;
 
+use super::NoEdge;
 use crate::{
     link::{Link, ShapedStream},
     tls::Secured,
@@ -29,9 +30,9 @@ pub struct Connector {
 /// A service or a replica that nothing connects to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoConnector {
-    /// The app has no such service.
-    #[error("the app has no service `{0}`; its service is `{1}`")]
-    UnknownService(String, String),
+    /// The process does not call such a service.
+    #[error(transparent)]
+    NoEdge(#[from] NoEdge),
     /// The service has fewer replicas.
     #[error("`{service}` has {replicas} replica(s), numbered from 0, and none is {replica}")]
     UnknownReplica {
@@ -42,9 +43,6 @@ pub enum NoConnector {
         /// The replica that was asked for.
         replica: usize,
     },
-    /// The process is one of the service.
-    #[error("the process of a service has no links to others; the load has")]
-    NotTheLoad,
 }
 
 impl Connector {

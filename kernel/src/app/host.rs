@@ -13,13 +13,14 @@ use std::{
 
 use futures_util::FutureExt;
 
-use super::{Connector, NoConnector};
+use super::{Callee, Connector, NoConnector, NoEdge, Process};
 use crate::{
+    client::Channel,
     context::{Context, within},
     entropy::{Entropy, RandomStream, fnv1a},
     grpc::{Methods, Services},
-    link::Link,
     record::{AttemptId, Event, Recorder},
+    scenario::CLIENT,
     server::{self, Injector, ReplicaSettings, record_computing},
     sync::lock,
     time::Instant,
@@ -41,6 +42,12 @@ struct Shared {
     name: String,
     payer: Payer,
     role: Role,
+    /// Its service, or `client` for the load.
+    service: String,
+    /// The services that it calls.
+    callees: Vec<Callee>,
+    /// The methods that the app declares.
+    methods: Arc<Methods>,
     has_served: AtomicBool,
     /// It was asked for a connector.
     has_connector: AtomicBool,
@@ -54,16 +61,8 @@ struct Shared {
 enum Role {
     /// It serves; what it serves with, until it does.
     Serves(Box<Mutex<Option<Serving>>>),
-    /// It is that of the load, which calls the replicas.
-    Calls(Replicas),
-}
-
-/// The replicas of a service, as the load connects to them.
-pub(super) struct Replicas {
-    /// The name of the service.
-    pub(super) service: String,
-    /// The link to each replica.
-    pub(super) links: Vec<Arc<Link>>,
+    /// It is that of the load.
+    Load,
 }
 
 /// What a process of a service serves with.
@@ -72,8 +71,6 @@ struct Serving {
     injector: Arc<Injector>,
     /// Completes when the process is asked to end.
     stop: BoxFuture<'static, ()>,
-    /// The methods that the app declares.
-    methods: Methods,
     /// The descriptors that the app has.
     descriptors: Vec<&'static [u8]>,
 }
@@ -99,35 +96,38 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
+    /// Returns the host of `process` of the service called `service`, of an app with these methods and descriptors.
     pub(super) fn of_service(
-        world: SharedWorld,
-        recorder: Recorder,
-        name: &str,
-        settings: ReplicaSettings,
-        injector: Arc<Injector>,
+        process: Process,
+        service: &str,
+        (methods, descriptors): (&Methods, &[&'static [u8]]),
         stop: BoxFuture<'static, ()>,
     ) -> Self {
+        let Process { world, recorder, name, settings, injector, callees } = process;
         let entropy = injector.entropy();
-        let serving = Serving { settings, injector, stop, methods: Methods::default(), descriptors: Vec::new() };
-        Self::new(world, recorder, name, entropy, Payer::Server, Role::Serves(Box::new(Mutex::new(Some(serving)))))
+        let serving = Serving { settings, injector, stop, descriptors: descriptors.to_owned() };
+        let role = Role::Serves(Box::new(Mutex::new(Some(serving))));
+        Self::new((world, recorder, entropy), &name, Payer::Server, role, (service, callees, methods))
     }
 
-    /// Returns the host, whose services have these methods and descriptors besides their own.
-    pub(super) fn describing(self, methods: &Methods, descriptors: &[&'static [u8]]) -> Self {
-        if let Role::Serves(serving) = &self.shared.role
-            && let Some(serving) = &mut *lock(serving)
-        {
-            serving.methods = methods.clone();
-            serving.descriptors = descriptors.to_owned();
-        }
-        self
+    /// Returns the host of the load, which calls `callee`.
+    pub(super) fn of_load(
+        world: SharedWorld,
+        recorder: Recorder,
+        entropy: Entropy,
+        callee: Callee,
+        methods: &Methods,
+    ) -> Self {
+        Self::new((world, recorder, entropy), "load", Payer::Client, Role::Load, (CLIENT, vec![callee], methods))
     }
 
-    pub(super) fn of_load(world: SharedWorld, recorder: Recorder, entropy: Entropy, replicas: Replicas) -> Self {
-        Self::new(world, recorder, "load", entropy, Payer::Client, Role::Calls(replicas))
-    }
-
-    fn new(world: SharedWorld, recorder: Recorder, name: &str, entropy: Entropy, payer: Payer, role: Role) -> Self {
+    fn new(
+        (world, recorder, entropy): (SharedWorld, Recorder, Entropy),
+        name: &str,
+        payer: Payer,
+        role: Role,
+        (service, callees, methods): (&str, Vec<Callee>, &Methods),
+    ) -> Self {
         let shared = Shared {
             world,
             recorder,
@@ -135,6 +135,9 @@ impl Host {
             name: name.to_owned(),
             payer,
             role,
+            service: service.to_owned(),
+            callees,
+            methods: Arc::new(methods.clone()),
             has_served: AtomicBool::new(false),
             has_connector: AtomicBool::new(false),
             computations: AtomicU32::new(0),
@@ -175,9 +178,9 @@ impl Host {
     /// Returns random numbers that depend on the seed of the run, the process, `name`, and the call on whose behalf it is asked for, if
     /// there is one. The same `name` in the same call has the same numbers each time.
     pub fn rng(&self, name: &str) -> RandomStream {
-        let attempt = Context::current().map_or(AttemptId { request: 0, number: 0 }, |context| context.attempt());
+        let attempt = Context::current().map_or(AttemptId::of_request(0, 0), |context| context.attempt());
         let process = fnv1a(self.shared.name.bytes());
-        let numbers = [process, fnv1a(name.bytes()), attempt.request, u64::from(attempt.number)];
+        let numbers = [&[process, fnv1a(name.bytes())], &attempt.numbers()[..]].concat();
         self.shared.entropy.stream_of("app.rng", &numbers)
     }
 
@@ -195,7 +198,7 @@ impl Host {
             Some(context) => (context.attempt(), context.next_computation()),
             // No attempt has the number 0, so no call has these draws.
             None => {
-                let process = AttemptId { request: fnv1a(name.bytes()), number: 0 };
+                let process = AttemptId::of_request(fnv1a(name.bytes()), 0);
                 (process, computations.fetch_add(1, Ordering::Relaxed))
             }
         };
@@ -217,19 +220,34 @@ impl Host {
     ///
     /// Returns an error if the process serves already, is that of the load, or cannot listen.
     pub async fn serve(&self, services: impl Into<Services>) -> Result<(), ServeError> {
-        let Shared { world, recorder, name, role, has_served, .. } = &*self.shared;
+        let Shared { world, recorder, name, role, methods, has_served, .. } = &*self.shared;
         let Role::Serves(serving) = role else { return Err(ServeError::Load) };
         let serving = lock(serving).take().ok_or(ServeError::Twice)?;
-        let Serving { settings, injector, stop, methods, descriptors } = serving;
+        let Serving { settings, injector, stop, descriptors } = serving;
         has_served.store(true, Ordering::Relaxed);
         let services: Services = descriptors.into_iter().fold(services.into(), Services::described_by);
-        let services = services.with_methods(&methods);
+        let services = services.with_methods(methods);
         let served =
             server::serve_services(world.clone(), recorder.clone(), name, settings, |_| services, injector, stop);
         Ok(served.await?)
     }
 
-    /// Returns what connects to the replica of this number of `service`, for a client stack of the load's own, such as
+    /// Returns a channel to `service`, through the policies of the scenario's edge to it: a generated client is made over it, in the code that
+    /// serves or before. A call through it is one of the attempt that the process answers meanwhile: it has its row, it ends by the deadline of
+    /// the attempt unless the edge says otherwise, and it is cancelled with it. Code that runs elsewhere than in a task of [`spawn`](Self::spawn),
+    /// such as one of `tokio::spawn`, calls on behalf of no request.
+    ///
+    /// A method that streams is declared with `App::described_by` or `App::streaming`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the scenario has no edge to the service, or if the process is that of the load.
+    pub fn channel(&self, service: &str) -> Result<Channel, NoEdge> {
+        let Shared { world, entropy, recorder, methods, .. } = &*self.shared;
+        self.callee(service)?.channel((world, *entropy), recorder, methods.clone())
+    }
+
+    /// Returns what connects to the replica of this number of `service`, for a client stack of the user's own, such as
     /// `tonic::transport::Endpoint::connect_with_connector_lazy`. Its connections have the latency and the faults of the replica's link.
     ///
     /// Calls over it are no attempts of `[client]`: they have no rows, and neither have its connections. The request that makes them has one,
@@ -237,27 +255,43 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no such replica, or if the process is one of the service.
+    /// Returns an error if there is no such replica, or if the process does not call the service: the load calls one, and a process of a
+    /// service those to which the scenario has an edge from it.
     pub fn connector(&self, service: &str, replica: usize) -> Result<Connector, NoConnector> {
-        let Role::Calls(replicas) = &self.shared.role else { return Err(NoConnector::NotTheLoad) };
-        if replicas.service != service {
-            return Err(NoConnector::UnknownService(service.to_owned(), replicas.service.clone()));
-        }
-        let Some(link) = replicas.links.get(replica) else {
-            let (service, replicas) = (service.to_owned(), replicas.links.len());
-            return Err(NoConnector::UnknownReplica { service, replicas, replica });
+        let links = self.callee(service)?.links();
+        let Some(link) = links.get(replica) else {
+            return Err(NoConnector::UnknownReplica { service: service.to_owned(), replicas: links.len(), replica });
         };
         self.shared.has_connector.store(true, Ordering::Relaxed);
         Ok(Connector::new(link.clone()))
     }
 
-    /// Returns the number of replicas that the process can connect to: those of the service for the load, and none for a process of
-    /// the service.
+    /// Returns the number of replicas of `service`, which the process calls.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it does not call the service.
+    pub fn replicas_of(&self, service: &str) -> Result<usize, NoEdge> {
+        Ok(self.callee(service)?.links().len())
+    }
+
+    /// Returns the number of replicas that the process can connect to, of all services that it calls.
     pub fn replicas(&self) -> usize {
-        match &self.shared.role {
-            Role::Serves(_) => 0,
-            Role::Calls(replicas) => replicas.links.len(),
-        }
+        self.shared.callees.iter().map(|callee| callee.links().len()).sum()
+    }
+
+    fn callee(&self, service: &str) -> Result<&Callee, NoEdge> {
+        let callees = &self.shared.callees;
+        let found = callees.iter().find(|callee| callee.service() == service);
+        found.ok_or_else(|| {
+            let names: Vec<_> = callees.iter().map(|callee| format!("`{}`", callee.service())).collect();
+            NoEdge::Unknown {
+                process: self.shared.name.clone(),
+                from: self.shared.service.clone(),
+                service: service.to_owned(),
+                known: if names.is_empty() { "it calls none".to_owned() } else { format!("it calls {}", names.join(", ")) },
+            }
+        })
     }
 
     /// Notes that the code has reached a state that a test should reach in some runs: the assertion that a run is *sometimes* in it. The first

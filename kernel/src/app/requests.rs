@@ -59,7 +59,7 @@ impl Requests for AppRequests {
                     let progress = LoadCall::new(id);
                     let call = Call::new(id, kind, host.clone(), client, progress.clone(), methods);
                     // The load is no attempt: those count from 1.
-                    let context = Context::of_attempt(AttemptId { request: id, number: 0 });
+                    let context = Context::of_attempt(AttemptId::of_request(id, 0));
                     let calling = AssertUnwindSafe(async { load(call.clone()).await });
                     let ended = within(context, calling.catch_unwind()).await;
                     // The panic hook has printed where it happened and why.

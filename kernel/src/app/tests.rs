@@ -253,7 +253,7 @@ fn random_numbers_depend_on_the_process_the_name_and_the_call() {
     let others =
         [draw(&host("server-1", 1), "price"), draw(&host("server-0", 2), "price"), draw(&host("server-0", 1), "x")];
     assert!(others.iter().all(|other| *other != first), "{others:?}");
-    let attempt = crate::record::AttemptId { request: 7, number: 1 };
+    let attempt = crate::record::AttemptId::of_request(7, 1);
     let of_call = crate::context::within(crate::context::Context::of_attempt(attempt), async {
         draw(&host("server-0", 1), "price")
     });

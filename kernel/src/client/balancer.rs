@@ -76,8 +76,8 @@ impl PickContext {
     }
 
     fn rng(&mut self) -> &mut RandomStream {
-        let AttemptId { request, number } = self.attempt;
-        self.rng.get_or_insert_with(|| self.entropy.stream_of("balancer.pick", &[request, number.into()]))
+        let numbers = self.attempt.numbers();
+        self.rng.get_or_insert_with(|| self.entropy.stream_of("balancer.pick", &numbers))
     }
 }
 
@@ -91,7 +91,7 @@ impl Draw for PickContext {
 impl PickContext {
     /// Returns the context of the first attempt of `request`, at `now`.
     fn for_request(request: u64, now: Instant) -> Self {
-        Self::new(now, Entropy::new(1), AttemptId { request, number: 1 })
+        Self::new(now, Entropy::new(1), AttemptId::of_request(request, 1))
     }
 }
 

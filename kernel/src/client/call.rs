@@ -15,6 +15,7 @@ use super::{
     attempt::SentAttempt,
     candidates::Candidates,
     failure::{Cause, Failure, Unseen},
+    inner::InnerCall,
     plain_channel::Headers,
     settings::ServerSelection,
     streaming::Outlet,
@@ -23,7 +24,7 @@ use crate::{
     grpc::Reply,
     planted::planted,
     policy::{AttemptPermit, FallbackKind, Lookup, Pushback, Rejection, RetryPermit, Servers},
-    record::{self, Answer, AttemptId, AttemptRow, Event, EventBuilder},
+    record::{self, Answer, AttemptId, AttemptRow, CallId, Event, EventBuilder, InnerAttempt},
     status::{Code, Outcome},
     sync::lock,
     time::Instant,
@@ -34,6 +35,9 @@ use crate::{
 pub(super) struct Call<'a> {
     pub(super) client: &'a Arc<Shared>,
     request: &'a Request,
+    id: CallId,
+    /// What is recorded of it, if it is an inner call.
+    inner: Option<Arc<InnerCall>>,
     begun: Instant,
     pub(super) deadline: Instant,
     /// Where the reply of a call that streams goes.
@@ -166,11 +170,13 @@ pub(super) const CANCELLED: Rejection = Rejection { code: Code::Cancelled, cause
 const NOT_READY: Rejection = Rejection { code: Code::DeadlineExceeded, cause: "no server was ready" };
 
 impl<'a> Call<'a> {
-    pub(super) fn new(client: &'a Arc<Shared>, request: &'a Request) -> Self {
+    pub(super) fn new(client: &'a Arc<Shared>, request: &'a Request, inner: Option<Arc<InnerCall>>) -> Self {
         let begun = client.world.now();
         let deadline = client.live().deadline;
         let deadline = request.message.timeout().map_or(deadline, |timeout| timeout.min(deadline));
-        Self { client, request, begun, deadline: begun + deadline, outlet: None, progress: Mutex::default() }
+        let deadline = inner.as_ref().map_or(begun + deadline, |inner| inner.limit(begun + deadline));
+        let id = inner.as_ref().map_or(CallId::of_request(request.id), |inner| inner.id);
+        Self { client, request, id, inner, begun, deadline, outlet: None, progress: Mutex::default() }
     }
 
     /// Runs the whole call.
@@ -253,7 +259,7 @@ impl<'a> Call<'a> {
             }
             _ => {
                 *backoffs += 1;
-                let mut rng = client.entropy.stream_of("retry.backoff", &[self.request.id, u64::from(tries)]);
+                let mut rng = client.entropy.stream_of("retry.backoff", &self.id.numbers(&[u64::from(tries)]));
                 live.retry.backoff(*backoffs, &mut rng)
             }
         };
@@ -456,7 +462,7 @@ impl<'a> Call<'a> {
         let client = self.client;
         let mut progress = self.progress();
         let is_again = attempt.number.is_some();
-        let id = AttemptId { request: self.request.id, number: attempt.number.unwrap_or(progress.attempts + 1) };
+        let id = AttemptId { call: self.id, number: attempt.number.unwrap_or(progress.attempts + 1) };
         let server = client.pick(progress.tried, id, permit)?;
         if is_again {
             progress.unseen.retain(|unseen| unseen.sent.id != id);
@@ -506,13 +512,19 @@ impl<'a> Call<'a> {
         if let Some(cause) = &cause {
             self.event_at(Event::AttemptFailed, now).attempt(id.number).target(name).cause(cause).record();
         }
+        let (attempt, server) = (id.number, name.clone());
+        let (start_us, end_us) = (at.as_micros(), now.as_micros());
+        let status = failure.map_or(Code::Ok, |failure| failure.code);
+        if let Some(inner) = &self.inner {
+            return inner.add(InnerAttempt { attempt, server, start_us, end_us, status, cause });
+        }
         self.client.recorder.attempt(AttemptRow {
-            request: id.request,
-            attempt: id.number,
-            server: name.clone(),
-            start_us: at.as_micros(),
-            end_us: now.as_micros(),
-            status: failure.map_or(Code::Ok, |failure| failure.code),
+            request: self.request.id,
+            attempt,
+            server,
+            start_us,
+            end_us,
+            status,
             cause,
             committed_us: self.committed_by(id.number).map(Instant::as_micros),
         });
@@ -553,7 +565,7 @@ impl<'a> Call<'a> {
         self.event(Event::CacheHit).cause(cause).record();
         // The call has its answer already: the renewal is for later calls.
         if renew {
-            self.client.renew(self.request.clone());
+            self.client.renew(self.request.clone(), self.inner.as_ref().map(|inner| inner.renewal()));
         }
         Some(self.substituted(substitute))
     }
@@ -576,6 +588,14 @@ impl<'a> Call<'a> {
         Some(self.substituted(substitute))
     }
 
+    /// Returns the response to a call of attempts alone that ended with `result`, without its reply.
+    pub(super) fn response_of(&self, result: &Result<Answered, AttemptError>) -> Response {
+        match result {
+            Ok(answered) => self.response(Outcome::OK, None, Some(answered.server), None),
+            Err(error) => self.response(Outcome::Status(error.code()), None, error.answered_by(), None),
+        }
+    }
+
     fn substituted(&self, Substitute { reply, kind }: Substitute) -> Response {
         let fallback = self.client.settings.policies.fallback.as_ref();
         let is_success = kind == Answer::Cached || fallback.is_some_and(|fallback| fallback.counts_as_success);
@@ -583,11 +603,11 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn event(&self, event: Event) -> EventBuilder<'a> {
-        self.client.recorder.event(event).request(self.request.id)
+        self.client.recorder.event(event).call(self.id)
     }
 
     fn event_at(&self, event: Event, at: Instant) -> EventBuilder<'a> {
-        self.client.recorder.event_at(event, at).request(self.request.id)
+        self.client.recorder.event_at(event, at).call(self.id)
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {

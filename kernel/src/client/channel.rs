@@ -15,7 +15,10 @@ use prost::DecodeError;
 use tokio::sync::Notify;
 use tonic::{Status, body::Body};
 
-use super::Client;
+use super::{
+    Client,
+    inner::{Edge, InnerCall},
+};
 use crate::{
     grpc::{Message, Methods, Shape},
     status::Outcome,
@@ -69,6 +72,8 @@ enum Ids {
     Fixed(u64),
     /// There is one call, which is a request of a load.
     Load(Arc<LoadCall>),
+    /// Each call is an inner call of the attempt for which its caller runs.
+    Inner(Arc<Edge>),
 }
 
 /// The one call of a request of a load.
@@ -154,6 +159,11 @@ impl Client {
         Channel { client: self.clone(), ids: Ids::Counted(Arc::default()), methods: Arc::default() }
     }
 
+    /// Returns the channel of a process of a service to another service.
+    pub(crate) fn channel_of_service(&self, edge: Arc<Edge>, methods: Arc<Methods>) -> Channel {
+        Channel { client: self.clone(), ids: Ids::Inner(edge), methods }
+    }
+
     /// Returns the channel of a request of a load, which makes one call. Its metadata say which request it belongs to.
     pub(crate) fn channel_of_load(&self, call: Arc<LoadCall>, methods: Arc<Methods>) -> Channel {
         Channel { client: self.clone(), ids: Ids::Load(call), methods }
@@ -200,10 +210,13 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let client = self.client.clone();
         let mut load = None;
+        let mut inner = None;
         let id = match &self.ids {
             Ids::Counted(next) => next.fetch_add(1, Ordering::Relaxed),
             Ids::Fixed(id) => *id,
             Ids::Load(call) => load.insert(call.clone()).id,
+            // Here, where the code of the caller runs: the future may be polled elsewhere.
+            Ids::Inner(edge) => inner.insert(edge.begin()).id.request().unwrap_or_default(),
         };
         let shape = self.methods.shape(request.uri().path());
         Box::pin(async move {
@@ -218,12 +231,19 @@ where
             let mistake = |status: &Status| load.iter().for_each(|load| load.fail(status));
             let mut message = message.inspect_err(mistake)?;
             if load.is_some() {
-                message = message.of_call(id);
+                message = message.of_request(id);
             }
+            if let Some(inner) = &inner {
+                message = message.of_call(inner.id);
+            }
+            let request = super::Request { id, message };
             if shape != Shape::Unary {
-                return stream(&client, super::Request { id, message }, load).await;
+                return stream(&client, request, load, inner).await;
             }
-            let mut response = client.call(super::Request { id, message }).await;
+            let mut response = match inner {
+                Some(inner) => client.call_within(inner, request).await,
+                None => client.call(request).await,
+            };
             let reply = response.reply.take();
             if let Some(load) = load {
                 load.end(response.clone(), client.now());
@@ -243,11 +263,12 @@ async fn stream(
     client: &Client,
     request: super::Request,
     load: Option<Arc<LoadCall>>,
+    inner: Option<Arc<InnerCall>>,
 ) -> Result<Response<Body>, Status> {
-    let Some(load) = load else { return client.stream(request, drop).await };
+    let Some(load) = load else { return client.stream(request, inner, drop).await };
     load.stream();
     let now = client.clone();
-    client.stream(request, move |response| load.end(response, now.now())).await
+    client.stream(request, None, move |response| load.end(response, now.now())).await
 }
 
 #[cfg(test)]

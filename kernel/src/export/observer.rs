@@ -10,7 +10,7 @@ use crate::{
     detect::{AlarmChange, DetectorName, LiveAlarm},
     policy::Scope,
     record::{AttemptRow, CallMoment, Event, EventRow, Name, RequestRow, Row, ServerMoment},
-    scenario::Scenario,
+    scenario::{Scenario, Servers},
     status::{Code, Outcome},
     workload::settings::Workload,
 };
@@ -94,9 +94,11 @@ impl Observer {
     /// Creates the metrics of a run of `scenario` on its own servers, with zeros for what has not happened yet.
     pub fn of_run(scenario: &Scenario, seed: u64, world: &str) -> Self {
         let servers: Vec<Name> = scenario.server_names().map(Name::from).collect();
-        let mut observer = Self::of_load(scenario, &servers, seed, world);
-        for server in &servers {
-            observer.add_server(server, scenario.servers.workers, scenario.servers.queue);
+        let called = &servers[..scenario.servers.replicas];
+        let mut observer = Self::of_load(scenario, called, seed, world);
+        for (index, server) in servers.iter().enumerate() {
+            let Servers { workers, queue, .. } = scenario.servers_of(index);
+            observer.add_server(server, *workers, *queue);
         }
         observer
     }
@@ -186,7 +188,9 @@ impl Observer {
         match row {
             Row::Request(row) => self.take_request(row),
             Row::Attempt(row) => self.take_attempt(row),
-            Row::Event(row) => self.take_event(row),
+            Row::Event(row) if row.is_of_load() => self.take_event(row),
+            // Metrics of clients are those of the load.
+            Row::Event(_) | Row::Call(_) => {}
         }
     }
 

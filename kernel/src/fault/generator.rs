@@ -132,7 +132,7 @@ impl FaultGenerator {
             return faults;
         }
         let seed = branch.seed_of_faults(seed);
-        let later = self.draw(run, scenario.servers.replicas, &scenario.faults, seed);
+        let later = self.draw(run, scenario.replicas(), &scenario.faults, seed);
         let rest = (run - branch.at).as_secs_f64();
         faults.extend(later.into_iter().take(room).map(|fault| {
             let share = (fault.at.as_secs_f64() / run.as_secs_f64() - FIRST_SHARE) / STARTS_SHARE;

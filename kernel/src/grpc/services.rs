@@ -7,7 +7,7 @@ use tonic::{Status, body::Body, server::NamedService};
 use tower_service::Service;
 
 use super::{Methods, Pieces, Shape};
-use crate::world::BoxFuture;
+use crate::{record::CallId, world::BoxFuture};
 
 /// The gRPC services of one process, by the names in their paths.
 ///
@@ -34,8 +34,8 @@ pub(crate) struct Served {
     service: Box<dyn Answering>,
     /// True if a call whose caller has left runs to its end.
     pub(crate) runs_to_end: bool,
-    /// Returns the id of the request that a call belongs to.
-    pub(crate) identify: fn(&HeaderMap, &Pieces) -> u64,
+    /// Returns which call it is.
+    pub(crate) identify: fn(&HeaderMap, &Pieces) -> CallId,
     /// The methods that occupy no worker.
     unqueued: &'static [&'static str],
 }
@@ -65,7 +65,7 @@ impl Services {
         S: NamedService + Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
         S: Clone + Send + Sync + 'static,
     {
-        let identify = |_: &HeaderMap, message: &Pieces| super::first_number(message);
+        let identify = |_: &HeaderMap, message: &Pieces| CallId::of_request(super::first_number(message));
         self.insert(Served { runs_to_end: true, identify, unqueued, ..Served::new(service) })
     }
 
@@ -159,12 +159,13 @@ impl Served {
     }
 }
 
-/// The metadata that says which request of a load a call belongs to.
+/// The metadata that says which call it is: the number of its request, and its path if it is an inner call.
 pub(crate) const CALL: &str = "rehearsal-call";
 
-/// Returns the id of the request that the metadata of a call names, or 0 if they name none.
-fn id_of(headers: &HeaderMap) -> u64 {
-    headers.get(CALL).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
+/// Returns the call that metadata name, or that of request 0 if they name none.
+fn id_of(headers: &HeaderMap) -> CallId {
+    let named = headers.get(CALL).and_then(|value| value.to_str().ok()?.parse().ok());
+    named.unwrap_or(CallId::of_request(0))
 }
 
 /// A service of any type.
@@ -265,8 +266,8 @@ mod tests {
     #[test]
     fn a_call_belongs_to_the_request_that_its_metadata_name() {
         for (value, id) in [("17", 17), ("x", 0), ("", 0), ("-1", 0)] {
-            assert_eq!(id_of(&HeaderMap::from_iter([(CALL.parse().unwrap(), value.parse().unwrap())])), id);
+            assert_eq!(id_of(&HeaderMap::from_iter([(CALL.parse().unwrap(), value.parse().unwrap())])), CallId::of_request(id));
         }
-        assert_eq!(id_of(&HeaderMap::new()), 0);
+        assert_eq!(id_of(&HeaderMap::new()), CallId::of_request(0));
     }
 }

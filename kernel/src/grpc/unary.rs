@@ -20,6 +20,7 @@ use tonic::{Code, Status, body::Body};
 use super::{CALL, Pieces, Shape, collect, collect_whole};
 use crate::{
     policy::CacheKey,
+    record::CallId,
     sync::lock,
     transport::{ATTEMPTS_BEFORE, MESSAGE_HEADER_BYTES, TIMEOUT},
 };
@@ -98,7 +99,7 @@ impl Message {
         if pieces.message_count() != Some(1) {
             return Err(undeclared());
         }
-        Ok(Self::of_request(head, pieces.into_bytes(), shape))
+        Ok(Self::of_parts(head, pieces.into_bytes(), shape))
     }
 
     /// Returns the message of the request of a generated client for a method of this shape, whose messages are passed on as they come.
@@ -108,10 +109,10 @@ impl Message {
     {
         let (head, body) = request.into_parts();
         let stream = Some(Arc::new(Mutex::new(Some(Body::new(body)))));
-        Self { stream, ..Self::of_request(head, Bytes::new(), shape) }
+        Self { stream, ..Self::of_parts(head, Bytes::new(), shape) }
     }
 
-    fn of_request(head: http::request::Parts, body: Bytes, shape: Shape) -> Self {
+    fn of_parts(head: http::request::Parts, body: Bytes, shape: Shape) -> Self {
         let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         let mut headers = head.headers;
         // They are of each attempt.
@@ -134,8 +135,15 @@ impl Message {
     }
 
     /// Returns the message with metadata that say which request of a load its call belongs to.
-    pub(crate) fn of_call(mut self, id: u64) -> Self {
+    pub(crate) fn of_request(mut self, id: u64) -> Self {
         self.headers.insert(HeaderName::from_static(CALL), HeaderValue::from(id));
+        self
+    }
+
+    /// Returns the message with metadata that say which call it is of.
+    pub(crate) fn of_call(mut self, call: CallId) -> Self {
+        let value = HeaderValue::try_from(call.to_string()).expect("numbers are valid in a header");
+        self.headers.insert(HeaderName::from_static(CALL), value);
         self
     }
 

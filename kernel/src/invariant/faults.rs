@@ -6,7 +6,6 @@ use super::{Evidence, Findings, Invariant, ROUNDING_US, attempts::Attempts, us};
 use crate::{
     fault::{Direction, Fault, FaultKind},
     record::{Event, EventRow, Name, Rows},
-    server::settings::server_name,
     status::Code,
 };
 
@@ -14,10 +13,11 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
     let recorded = RecordedTimes::collect(evidence.rows, &evidence.scenario.faults);
     let pending = recorded.pending_restarts(&evidence.scenario.faults);
     let none = FaultTimes::default();
+    let names = evidence.scenario.names();
     let late_us = evidence.late.map_or(0, us) * 2 + ROUNDING_US;
     let mut partitioned: BTreeMap<Name, PartitionedLink> = BTreeMap::new();
     for (index, fault) in evidence.scenario.faults.iter().enumerate() {
-        for target in fault.targets.iter().map(|target| Name::from(server_name(*target))) {
+        for target in fault.targets.iter().map(|target| Name::from(names.name(*target))) {
             let times = recorded.faults.get(&(index, target.clone())).unwrap_or(&none);
             let slack = Slack {
                 late_us,

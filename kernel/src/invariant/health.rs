@@ -10,7 +10,6 @@ use crate::{
     link::settings::Network,
     record::{Event, Name},
     scenario::Scenario,
-    server::settings::server_name,
 };
 
 /// The time that an attempt to connect may take; from gRPC's connection-backoff document.
@@ -66,7 +65,7 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         }
     }
     let end_us = evidence.end_us();
-    for server in (0..evidence.scenario.servers.replicas).map(server_name) {
+    for server in evidence.scenario.entry_names() {
         // While a fault lasts, either rating may be right.
         let Some(health) = servers.get(server.as_str()).filter(|health| health.faults == 0) else { continue };
         let trouble = Duration::from_micros(health.first_us.map_or(0, |first_us| health.last_us - first_us));

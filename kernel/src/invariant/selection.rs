@@ -6,7 +6,6 @@ use crate::{
     client::settings::ServerSelection,
     policy::{OutlierDetection, Scope},
     record::{Event, EventRow, Name},
-    server::settings::server_name,
 };
 
 /// A server as the client knows it, from the client's events.
@@ -40,7 +39,7 @@ enum Breaker {
 }
 
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
-    let names: Vec<String> = (0..evidence.scenario.servers.replicas).map(server_name).collect();
+    let names = evidence.scenario.entry_names();
     let mut views: Vec<View> = names.iter().map(|_| View::new()).collect();
     let policies = &evidence.scenario.client.policies;
     let selection = evidence.scenario.client.server_selection;

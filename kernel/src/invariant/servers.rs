@@ -194,13 +194,13 @@ fn attempt_key(row: &EventRow) -> Option<(u64, u32)> {
 /// other work begins does not overlap with it. A worker that is too many after a change finishes what it has begun, beside the others.
 fn check_workers(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Findings) {
     let mut spans: BTreeMap<Name, Vec<(u64, u64)>> = BTreeMap::new();
-    for row in evidence.rows.events().filter(|row| matches!(row.event, Event::Finished | Event::Cancelled)) {
+    for row in evidence.rows.all_events().filter(|row| matches!(row.event, Event::Finished | Event::Cancelled)) {
         let took_us = row.duration_us.unwrap_or_default();
         // Both times are rounded down, so that the difference may be too long.
         let start_us = (row.at_us + ROUNDING_US).saturating_sub(took_us).min(row.at_us);
         // A frozen server learns of a change when it runs again.
         let from_us = start_us.saturating_sub(longest_freeze_us(evidence));
-        let least = in_force.least(from_us, start_us, |settings| settings.servers.service_time_min);
+        let least = in_force.least(from_us, start_us, |settings| settings.servers_named(&row.source).service_time_min);
         let least_us = us(least).saturating_sub(ROUNDING_US);
         // A service whose caller has left occupies its worker no longer than that.
         if took_us < least_us && row.event == Event::Finished {
@@ -209,8 +209,8 @@ fn check_workers(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Fin
         }
         spans.entry(row.source.clone()).or_default().push((start_us, row.at_us));
     }
-    let room = |settings: &Scenario| {
-        let Servers { workers, admission, .. } = &settings.servers;
+    let room = |settings: &Scenario, server: &str| {
+        let Servers { workers, admission, .. } = settings.servers_named(server);
         let admitted = admission.as_ref().and_then(|admission| admission.max_concurrent_requests);
         admitted.map_or(*workers, |admitted| admitted.min(*workers))
     };
@@ -218,7 +218,7 @@ fn check_workers(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Fin
     for (server, spans) in spans {
         let longest_us = spans.iter().map(|(start_us, end_us)| end_us - start_us).max().unwrap_or_default();
         let before_us = freeze_us.saturating_add(longest_us);
-        let allowed = |at_us: u64| in_force.most(at_us.saturating_sub(before_us), at_us, room);
+        let allowed = |at_us: u64| in_force.most(at_us.saturating_sub(before_us), at_us, |settings| room(settings, &server));
         if let Some((most, room, at_us)) = most_over(spans.into_iter(), allowed) {
             let what = format!("{server} worked on {most} at once and has room for {room}");
             findings.add(Invariant::Capacity, None, at_us, what);

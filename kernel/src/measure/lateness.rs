@@ -16,7 +16,7 @@ use super::{Script, ranks::percentiles, seconds, us};
 use crate::{
     fault::{Fault, FaultKind},
     record::{Event, EventRow, Name, RequestRow},
-    server::settings::server_name,
+    server::settings::ServerNames,
 };
 
 /// The lateness of a run's faults and sends, and the bound on both.
@@ -52,10 +52,10 @@ impl Lateness {
     pub(super) fn measure(sends: &SendTimes, faults: &FaultTimes, script: &Script<'_>) -> Self {
         let allowed_us = script.max_lateness.map(us);
         let mut late_faults = LateInstants::default();
-        faults.compare(script.faults, sends.last_done_us, &mut late_faults);
+        faults.compare(script, sends.last_done_us, &mut late_faults);
         Self {
             allowed_s: allowed_us.map(seconds),
-            faults: late_faults.figures(allowed_us, ToString::to_string),
+            faults: late_faults.figures(allowed_us, |instant| instant.text(&script.names)),
             sends: sends.late.figures(allowed_us, |id| format!("request {id}")),
         }
     }
@@ -160,9 +160,9 @@ struct FaultInstant {
     what: &'static str,
 }
 
-impl fmt::Display for FaultInstant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} of fault-{} on {}", self.what, self.fault, server_name(self.target))
+impl FaultInstant {
+    fn text(&self, names: &ServerNames) -> String {
+        format!("the {} of fault-{} on {}", self.what, self.fault, names.name(self.target))
     }
 }
 
@@ -194,11 +194,11 @@ impl FaultTimes {
     }
 
     /// Adds the lateness of the starts and ends of `faults` to `late`. The last call ended at `last_us`.
-    fn compare(&self, faults: &[Fault], last_us: u64, late: &mut LateInstants<FaultInstant>) {
+    fn compare(&self, script: &Script<'_>, last_us: u64, late: &mut LateInstants<FaultInstant>) {
         let nothing = Seen::default();
-        for (index, fault) in faults.iter().enumerate() {
+        for (index, fault) in script.faults.iter().enumerate() {
             for &target in &fault.targets {
-                let seen = self.0.get(&(index, server_name(target).as_str().into())).unwrap_or(&nothing);
+                let seen = self.0.get(&(index, script.names.name(target).as_str().into())).unwrap_or(&nothing);
                 let mut add = |what, scripted_us, late_us| {
                     late.add(FaultInstant { scripted_us, fault: index, target, what }, late_us);
                 };

@@ -189,7 +189,7 @@ impl Summary {
             phases,
             faults,
             statuses: statuses(&requests),
-            servers: servers(&requests, run.servers),
+            servers: servers(&requests, run.servers, run.names),
             pass: script.stopped.is_none() && expectations.iter().all(|checked| checked.pass),
             expectations,
             stopped: script.stopped.map(ToOwned::to_owned),
@@ -335,8 +335,10 @@ pub(super) fn statuses(requests: &Requests) -> BTreeMap<String, u64> {
     requests.statuses.iter().map(|(outcome, count)| (outcome.name().to_owned(), *count)).collect()
 }
 
-pub(super) fn servers(requests: &Requests, servers: usize) -> BTreeMap<String, u64> {
-    let mut counts: BTreeMap<String, u64> = (0..servers).map(|index| (format!("server-{index}"), 0)).collect();
+/// Returns the number of requests that each server answered. Those that `names` lacks are `server-0` and so on.
+pub(super) fn servers(requests: &Requests, servers: usize, names: &[String]) -> BTreeMap<String, u64> {
+    let name = |index| names.get(index).cloned().unwrap_or_else(|| format!("server-{index}"));
+    let mut counts: BTreeMap<String, u64> = (0..servers).map(|index| (name(index), 0)).collect();
     counts.extend(requests.servers.iter().map(|(server, count)| (server.as_str().to_owned(), *count)));
     counts
 }

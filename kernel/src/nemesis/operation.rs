@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     link::{LinkShape, Selection},
+    scenario::Caller,
     server::{Injection, Tuning},
     world::BoxFuture,
 };
@@ -21,10 +22,10 @@ pub enum Operation {
     Freeze(usize),
     /// Continues the process (SIGCONT).
     Resume(usize),
-    /// Gives the link to the server this shape, in place of the one before.
-    Shape(usize, LinkShape),
-    /// Resets the open connections to the server that the fault of this number applies to.
-    Reset(usize, u64, Selection),
+    /// Gives the links of a caller to the server this shape, in place of the one before.
+    Shape(usize, Caller, LinkShape),
+    /// Resets the open connections of a caller to the server that the fault of this number applies to.
+    Reset(usize, Caller, u64, Selection),
     /// Makes the server inject these faults, in place of the ones before.
     Inject(usize, Injection),
     /// Gives the server these settings, in place of the ones before: its process, if it has one, and those that are started later.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use super::{
     recorder::Records,
-    rows::{AttemptRow, EventRow, RequestRow},
+    rows::{AttemptRow, CallRow, EventRow, RequestRow},
 };
 
 /// One pass over all rows of one kind, in their order.
@@ -32,8 +32,16 @@ pub trait Rows: fmt::Debug {
     /// Returns a pass over the attempts.
     fn attempts(&self) -> Pass<'_, AttemptRow>;
 
-    /// Returns a pass over the events.
-    fn events(&self) -> Pass<'_, EventRow>;
+    /// Returns a pass over the events but those of inner calls.
+    fn events(&self) -> Pass<'_, EventRow> {
+        Box::new(self.all_events().filter(|row| row.is_of_load()))
+    }
+
+    /// Returns a pass over all events.
+    fn all_events(&self) -> Pass<'_, EventRow>;
+
+    /// Returns a pass over the inner calls, of which most runs have none.
+    fn calls(&self) -> Pass<'_, CallRow>;
 }
 
 impl Rows for Records {
@@ -45,7 +53,11 @@ impl Rows for Records {
         Box::new(self.attempts.iter().map(Cow::Borrowed))
     }
 
-    fn events(&self) -> Pass<'_, EventRow> {
+    fn all_events(&self) -> Pass<'_, EventRow> {
         Box::new(self.events.iter().map(Cow::Borrowed))
+    }
+
+    fn calls(&self) -> Pass<'_, CallRow> {
+        Box::new(self.calls.iter().map(Cow::Borrowed))
     }
 }

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(feature = "service")]
 use super::moment::CallMoment;
 use super::{
+    call_id::{AttemptId, CallId},
     moment::ServerMoment,
     name::Name,
-    rows::{AttemptRow, Event, EventRow, Ordered, RequestRow, Row},
+    rows::{AttemptRow, CallRow, Event, EventRow, Ordered, RequestRow, Row},
 };
 use crate::{time::Instant, world::SharedWorld};
 
@@ -20,6 +21,8 @@ pub struct Records {
     pub attempts: Vec<AttemptRow>,
     /// All events, in order of time; those of one instant stay in the order in which they were recorded.
     pub events: Vec<EventRow>,
+    /// The inner calls, in order of request; those of one request stay in the order in which they ended.
+    pub calls: Vec<CallRow>,
 }
 
 impl Records {
@@ -29,6 +32,7 @@ impl Records {
             Row::Request(row) => self.requests.push(row),
             Row::Attempt(row) => self.attempts.push(row),
             Row::Event(row) => self.events.push(row),
+            Row::Call(row) => self.calls.push(row),
         }
     }
 
@@ -38,6 +42,7 @@ impl Records {
         self.requests.sort_by_key(Ordered::position);
         self.attempts.sort_by_key(Ordered::position);
         self.events.sort_by_key(Ordered::position);
+        self.calls.sort_by_key(Ordered::position);
     }
 }
 
@@ -101,6 +106,7 @@ impl Recorder {
             cause: None,
             fault: None,
             request: None,
+            call: None,
             attempt: None,
             duration_us: None,
         };
@@ -131,6 +137,16 @@ impl Recorder {
     pub fn attempt(&self, row: AttemptRow) {
         self.sink.take(Row::Attempt(row));
     }
+
+    /// Records an inner call that has ended.
+    pub fn call(&self, row: CallRow) {
+        self.sink.take(Row::Call(row));
+    }
+
+    /// Returns the name of the source.
+    pub(crate) fn source(&self) -> &Name {
+        &self.source
+    }
 }
 
 /// An event that is being put together.
@@ -160,9 +176,20 @@ impl EventBuilder<'_> {
     }
 
     /// Sets the request, by its id.
-    pub fn request(mut self, request: u64) -> Self {
-        self.row.request = Some(request);
+    pub fn request(self, request: u64) -> Self {
+        self.call(CallId::of_request(request))
+    }
+
+    /// Sets the call, and the request on whose behalf it is made.
+    pub fn call(mut self, call: CallId) -> Self {
+        self.row.request = call.request();
+        self.row.call = call.path();
         self
+    }
+
+    /// Sets the call, and the number of the attempt within it.
+    pub fn of_attempt(self, attempt: AttemptId) -> Self {
+        self.call(attempt.call).attempt(attempt.number)
     }
 
     /// Sets the attempt, by its number within its call, from 1.

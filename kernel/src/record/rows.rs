@@ -1,11 +1,11 @@
-//! The rows of a run folder's three `.jsonl` files. Times are microseconds since the run began.
+//! The rows of a run folder's `.jsonl` files. Times are microseconds since the run began.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Name;
 use crate::status::{Code, Outcome};
 
-/// A row of any of the three files.
+/// A row of any of the files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Row {
@@ -15,6 +15,8 @@ pub enum Row {
     Attempt(AttemptRow),
     /// A line of `events.jsonl`.
     Event(EventRow),
+    /// A line of `calls.jsonl`.
+    Call(CallRow),
 }
 
 /// The position of a row in the order of its file: first by the one, then by the other number.
@@ -42,6 +44,13 @@ impl Ordered for AttemptRow {
 impl Ordered for EventRow {
     fn position(&self) -> Position {
         (self.at_us, 0)
+    }
+}
+
+impl Ordered for CallRow {
+    fn position(&self) -> Position {
+        // A run has fewer requests than that, so that the calls of processes on behalf of none come last.
+        (self.request.unwrap_or(u64::MAX), 0)
     }
 }
 
@@ -99,6 +108,31 @@ impl Ordered for EventKey {
 
 impl Keyed for EventRow {
     type Key = EventKey;
+}
+
+/// The part of a [`CallRow`] that orders it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CallKey {
+    #[serde(default)]
+    request: Option<u64>,
+    done_us: u64,
+}
+
+impl CallKey {
+    /// Returns the time at which the call ended.
+    pub(crate) fn done_us(&self) -> u64 {
+        self.done_us
+    }
+}
+
+impl Ordered for CallKey {
+    fn position(&self) -> Position {
+        (self.request.unwrap_or(u64::MAX), 0)
+    }
+}
+
+impl Keyed for CallRow {
+    type Key = CallKey;
 }
 
 /// An intended request, sent or dropped: a line of `requests.jsonl`.
@@ -207,12 +241,67 @@ pub struct AttemptRow {
     pub committed_us: Option<u64>,
 }
 
+/// A call that a process of a service made to another one, an inner call: a line of `calls.jsonl`, which a run has whose scenario has
+/// `[[service]]` tables. The calls of a request are in the order in which they ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallRow {
+    /// The id of the request of the load on whose behalf the call was made; left out if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    /// The number of the call, which events have, too. Together with `request` it is unique within the run.
+    pub call: u64,
+    /// The number of the call that the caller answered meanwhile; left out if that was the call of the request itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<u64>,
+    /// The number of the attempt that the caller answered meanwhile; left out if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_attempt: Option<u32>,
+    /// The process that made the call.
+    pub caller: Name,
+    /// The service that it called.
+    pub service: Name,
+    /// The time at which the call began.
+    pub sent_us: u64,
+    /// The time by which it had to end.
+    pub deadline_us: u64,
+    /// The time at which it ended.
+    pub done_us: u64,
+    /// The status that it ended with.
+    pub status: Outcome,
+    /// The server that gave the final answer; null if none did.
+    pub server: Option<Name>,
+    /// The source of the answer, if it is not the response of a server; left out if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+    /// The attempts, in the order in which they ended.
+    pub attempts: Vec<InnerAttempt>,
+}
+
+/// An attempt of an inner call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InnerAttempt {
+    /// The attempt's number within the call, from 1.
+    pub attempt: u32,
+    /// The server that it was sent to.
+    pub server: Name,
+    /// The time at which it was sent.
+    pub start_us: u64,
+    /// The time at which it ended.
+    pub end_us: u64,
+    /// The status that it ended with.
+    pub status: Code,
+    /// The cause of its failure, in a few words; left out for OK.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
 /// An event: a line of `events.jsonl`. Fields that its kind does not use are left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventRow {
     /// The time at which it happened.
     pub at_us: u64,
-    /// The source of the event: `nemesis`, `client`, `supervisor` or a server's name.
+    /// The source of the event: `nemesis`, `client`, `supervisor` or a server's name. Events of inner calls, as a client has them, are those
+    /// of the server that makes the call.
     pub source: Name,
     /// The kind of event.
     pub event: Event,
@@ -226,12 +315,70 @@ pub struct EventRow {
     /// The request's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<u64>,
+    /// The number of the inner call, as `calls.jsonl` has it; left out if it is about the call of a request itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<u64>,
     /// The attempt's number within its call, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
     /// The time that it takes; see [`Event`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_us: Option<u64>,
+}
+
+impl EventRow {
+    /// Returns whether the event is of the load, of the calls of its requests, of a process as such or of a fault: of all but inner calls and
+    /// the clients that make them.
+    pub fn is_of_load(&self) -> bool {
+        self.call.is_none() && (!self.event.is_of_client() || self.source == "client")
+    }
+}
+
+impl Event {
+    /// Returns whether a client records events of this kind.
+    fn is_of_client(self) -> bool {
+        match self {
+            Self::FaultStart
+            | Self::FaultEnd
+            | Self::NoEffect
+            | Self::Restart
+            | Self::SettingChanged
+            | Self::Listening
+            | Self::Finished
+            | Self::Skipped
+            | Self::Refused
+            | Self::Aborted
+            | Self::Computed
+            | Self::Cancelled
+            | Self::Reached => false,
+            Self::Pick
+            | Self::AttemptFailed
+            | Self::Backoff
+            | Self::Failover
+            | Self::GiveUp
+            | Self::Hedge
+            | Self::Rejected
+            | Self::TransparentRetry
+            | Self::Throttled
+            | Self::Queued
+            | Self::BreakerOpened
+            | Self::BreakerHalfOpened
+            | Self::BreakerClosed
+            | Self::Ejected
+            | Self::Unejected
+            | Self::LimitChanged
+            | Self::SlowStart
+            | Self::CacheHit
+            | Self::Fallback
+            | Self::WrongResult
+            | Self::Unhealthy
+            | Self::Healthy
+            | Self::Connecting
+            | Self::Ready
+            | Self::TransientFailure
+            | Self::Idle => true,
+        }
+    }
 }
 
 /// The kind of an [`EventRow`]. As text it is the name in `events.jsonl`.

@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 use super::lines::for_each_line;
 use crate::record::Records;
 
-/// The digest of a run: SHA-256 over the bytes of its requests, attempts and events, in that order.
+/// The digest of a run: SHA-256 over the bytes of its requests, attempts and events, in that order, and then of its inner calls if it has some.
 ///
 /// Nothing else of a run folder counts, so that the same run has the same digest wherever and whenever it is run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RecordsDigest(Sha256);
 
 impl RecordsDigest {
-    /// Adds a line of one of the three files.
+    /// Adds a line of one of the files of rows.
     pub(super) fn add(&mut self, line: &[u8]) {
         self.0.update(line);
     }
@@ -41,6 +41,7 @@ impl Records {
         digest.add_rows(&self.requests);
         digest.add_rows(&self.attempts);
         digest.add_rows(&self.events);
+        digest.add_rows(&self.calls);
         digest.finish()
     }
 }

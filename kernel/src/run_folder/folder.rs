@@ -33,7 +33,7 @@ use crate::{
     input,
     json::pretty,
     measure::{RunLabel, RunRows, Script, Summary},
-    record::{AttemptRow, EventRow, Keyed, Records, RequestRow},
+    record::{AttemptRow, CallRow, EventRow, Keyed, Records, RequestRow},
     scenario::Scenario,
 };
 
@@ -50,8 +50,11 @@ pub static ATTEMPTS: RowFile<AttemptRow> = RowFile::new("attempts.jsonl", "not t
 /// The file of events.
 pub static EVENTS: RowFile<EventRow> = RowFile::new("events.jsonl", "not the row of an event");
 
+/// The file of inner calls, which a run has whose scenario has `[[service]]` tables.
+pub static CALLS: RowFile<CallRow> = RowFile::new("calls.jsonl", "not the row of a call");
+
 /// Names of the files of rows.
-static ROWS: [&str; 3] = [REQUESTS.name, ATTEMPTS.name, EVENTS.name];
+static ROWS: [&str; 4] = [REQUESTS.name, ATTEMPTS.name, EVENTS.name, CALLS.name];
 
 /// Name of the folder with what processes wrote to their standard error.
 const LOGS: &str = "logs";
@@ -67,7 +70,7 @@ static KIND: FolderKind = FolderKind {
 
 static CONTENTS: Contents = Contents { kind: &KIND, holds: "run", is_unlisted, is_precious, is_abandoned };
 
-/// A file with a row a line, of which a run folder has three.
+/// A file with a row a line, of which a run folder has three, or four if its services call each other.
 #[derive(Debug)]
 pub struct RowFile<T> {
     /// The name of the file in the folder.
@@ -123,7 +126,7 @@ pub struct RunEnd {
 pub struct Written {
     /// The metrics and the verdict.
     pub summary: Summary,
-    /// SHA-256 over the lines of requests, attempts and events, in hexadecimal.
+    /// SHA-256 over the lines of requests, attempts and events, and of inner calls if there are some, in hexadecimal.
     pub digest: String,
     /// Where the folder is.
     pub placed: Placed,
@@ -217,7 +220,8 @@ impl RunFolder {
         }
         self.write_state(&RunState::running())?;
         let names = [REQUESTS.name, ATTEMPTS.name, EVENTS.name];
-        let journal = Journal::create(self.place.files(), &KIND, self.place.staging(), names)?;
+        let calls = scenario.has_services().then_some(CALLS.name);
+        let journal = Journal::create(self.place.files(), &KIND, self.place.staging(), names, calls)?;
         self.place.set_stays(true);
         Ok(journal)
     }
@@ -267,14 +271,18 @@ impl RunFolder {
         self.sort(&REQUESTS, &mut digest, |_| true)?;
         self.sort(&ATTEMPTS, &mut digest, |_| true)?;
         self.sort(&EVENTS, &mut digest, |row| row.at_us <= end.end_us)?;
+        if scenario.has_services() {
+            self.sort(&CALLS, &mut digest, |row| row.done_us() <= end.end_us)?;
+        }
         let label = RunLabel {
             scenario: &scenario.name,
             seed: info.seed,
             world: &info.world,
             profile: Some(scenario.client.profile),
         };
+        let names = scenario.entry_names();
         let summary = FileRows::read(self.place.staging(), |rows| {
-            let run = RunRows::new(scenario.servers.replicas, end.duration, rows);
+            let run = RunRows::on_servers(&names, end.duration, rows);
             Summary::compute(label, &run, &Script { stopped: info.stopped.as_deref(), ..scenario.script() })
         })?;
         self.place.write_file(SUMMARY, pretty(&summary).as_bytes())?;
@@ -327,7 +335,8 @@ impl RunFolder {
             world: &info.world,
             profile: Some(scenario.client.profile),
         };
-        let rows = RunRows::new(scenario.servers.replicas, duration, records);
+        let names = scenario.entry_names();
+        let rows = RunRows::on_servers(&names, duration, records);
         let script = Script { stopped: info.stopped.as_deref(), ..scenario.script() };
         let summary = Summary::compute(label, &rows, &script);
         let mut digest = RecordsDigest::default();
@@ -336,6 +345,9 @@ impl RunFolder {
         self.write_rows(REQUESTS.name, &records.requests, &mut digest)?;
         self.write_rows(ATTEMPTS.name, &records.attempts, &mut digest)?;
         self.write_rows(EVENTS.name, &records.events, &mut digest)?;
+        if scenario.has_services() {
+            self.write_rows(CALLS.name, &records.calls, &mut digest)?;
+        }
         self.place.write_file(SUMMARY, pretty(&summary).as_bytes())?;
         self.place.add_folder(LOGS)?;
         Ok(Written { summary, digest: digest.finish(), placed: self.place.put_in_place()? })
@@ -365,7 +377,8 @@ impl RunFolder {
 pub fn sort_rows(place: &Path, to: &Path) -> Result<(), FolderError> {
     sort_file(&REQUESTS, place, to)?;
     sort_file(&ATTEMPTS, place, to)?;
-    sort_file(&EVENTS, place, to)
+    sort_file(&EVENTS, place, to)?;
+    sort_file(&CALLS, place, to)
 }
 
 fn sort_file<T: Keyed>(file: &'static RowFile<T>, place: &Path, to: &Path) -> Result<(), FolderError> {
@@ -381,7 +394,8 @@ fn sort_file<T: Keyed>(file: &'static RowFile<T>, place: &Path, to: &Path) -> Re
 
 /// Returns whether the folder at `place` holds a run of a version of this program that wrote no manifest.
 fn is_unlisted(place: &Path) -> bool {
-    let has_files = ROWS.iter().chain([&SCENARIO, &RUN, &SUMMARY]).all(|name| is_file(&place.join(name)));
+    let rows = ROWS.iter().filter(|name| **name != CALLS.name);
+    let has_files = rows.chain([&SCENARIO, &RUN, &SUMMARY]).all(|name| is_file(&place.join(name)));
     has_files && !place.join(MANIFEST).exists() && info_at(place).is_some()
 }
 

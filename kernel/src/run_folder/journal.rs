@@ -24,6 +24,8 @@ pub struct WaitingLines {
     requests: Vec<u8>,
     attempts: Vec<u8>,
     events: Vec<u8>,
+    /// Of a run whose services call each other.
+    calls: Vec<u8>,
 }
 
 impl WaitingLines {
@@ -33,12 +35,13 @@ impl WaitingLines {
             Row::Request(row) => add(&mut self.requests, row),
             Row::Attempt(row) => add(&mut self.attempts, row),
             Row::Event(row) => add(&mut self.events, row),
+            Row::Call(row) => add(&mut self.calls, row),
         }
     }
 
     /// Returns the number of bytes that wait.
     pub fn len(&self) -> usize {
-        self.requests.len() + self.attempts.len() + self.events.len()
+        self.requests.len() + self.attempts.len() + self.events.len() + self.calls.len()
     }
 
     /// Returns whether nothing waits.
@@ -54,7 +57,7 @@ fn add<'a>(lines: &'a mut Vec<u8>, row: &impl Serialize) -> &'a [u8] {
     &lines[start..]
 }
 
-/// The three files of rows of a run that is under way.
+/// The files of rows of a run that is under way.
 #[derive(Debug)]
 pub struct Journal {
     files: Arc<dyn Files>,
@@ -62,6 +65,8 @@ pub struct Journal {
     requests: JournalFile,
     attempts: JournalFile,
     events: JournalFile,
+    /// The file of inner calls, if the services of the run call each other.
+    calls: Option<JournalFile>,
 }
 
 /// A file that grows.
@@ -76,18 +81,21 @@ struct JournalFile {
 }
 
 impl Journal {
-    /// Creates the files called `names`, of requests, attempts and events, in the folder at `place`.
+    /// Creates the files called `names`, of requests, attempts and events, and that of inner calls if there is one, in the folder at `place`.
     pub(super) fn create(
         files: Arc<dyn Files>,
         kind: &'static FolderKind,
         place: &Path,
         names: [&str; 3],
+        calls: Option<&str>,
     ) -> Result<Self, FolderError> {
-        let [requests, attempts, events] = names.map(|name| {
+        let create = |name: &str| {
             let path = place.join(name);
             JournalFile::create(&*files, &path).map_err(kind.unwritable(&path))
-        });
-        let journal = Self { kind, requests: requests?, attempts: attempts?, events: events?, files };
+        };
+        let [requests, attempts, events] = names.map(create);
+        let calls = calls.map(create).transpose()?;
+        let journal = Self { kind, requests: requests?, attempts: attempts?, events: events?, calls, files };
         journal.files.sync_folder(place).map_err(kind.unwritable(place))?;
         Ok(journal)
     }
@@ -101,7 +109,15 @@ impl Journal {
     pub fn append(&mut self, lines: &mut WaitingLines) -> Result<(), FolderError> {
         self.requests.append(self.kind, &mut lines.requests)?;
         self.attempts.append(self.kind, &mut lines.attempts)?;
-        self.events.append(self.kind, &mut lines.events)
+        self.events.append(self.kind, &mut lines.events)?;
+        match &mut self.calls {
+            Some(calls) => calls.append(self.kind, &mut lines.calls),
+            // Only services that call each other have such rows.
+            None => {
+                lines.calls.clear();
+                Ok(())
+            }
+        }
     }
 
     /// Returns what brings the lines to the disk, on another thread: that may take long, and lines come meanwhile.
@@ -110,11 +126,11 @@ impl Journal {
     ///
     /// Returns an error if the operating system refuses.
     pub fn syncer(&self) -> Result<JournalSyncer, FolderError> {
-        let files = [&self.requests, &self.attempts, &self.events].map(|file| {
+        let files = [&self.requests, &self.attempts, &self.events].into_iter().chain(&self.calls).map(|file| {
             let opened = self.files.append(&file.path).map_err(self.kind.unwritable(&file.path))?;
             Ok((file.path.clone(), opened))
         });
-        Ok(JournalSyncer { kind: self.kind, files: files.into_iter().collect::<Result<_, FolderError>>()? })
+        Ok(JournalSyncer { kind: self.kind, files: files.collect::<Result<_, FolderError>>()? })
     }
 
     /// Checks that the files are where they were created. Of those that somebody has removed or moved away, the content is
@@ -137,8 +153,8 @@ impl Journal {
         removed.map_or(Ok(()), |path| Err(FolderError::Removed { path }))
     }
 
-    fn all(&mut self) -> [&mut JournalFile; 3] {
-        [&mut self.requests, &mut self.attempts, &mut self.events]
+    fn all(&mut self) -> impl Iterator<Item = &mut JournalFile> {
+        [&mut self.requests, &mut self.attempts, &mut self.events].into_iter().chain(&mut self.calls)
     }
 }
 
@@ -231,7 +247,7 @@ mod tests {
     }
 
     fn create(files: Arc<dyn Files>, place: &Path) -> Journal {
-        Journal::create(files, NUMBERS.folder, place, NAMES).unwrap()
+        Journal::create(files, NUMBERS.folder, place, NAMES, None).unwrap()
     }
 
     fn ids(place: &Path) -> Vec<u64> {

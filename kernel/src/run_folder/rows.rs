@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 
 use super::{
     error::FolderError,
-    folder::{ATTEMPTS, EVENTS, REQUESTS, RowFile},
+    folder::{ATTEMPTS, CALLS, EVENTS, REQUESTS, RowFile},
 };
-use crate::record::{AttemptRow, EventRow, Pass, Records, RequestRow, Rows};
+use crate::record::{AttemptRow, CallRow, EventRow, Pass, Records, RequestRow, Rows};
 
 /// The most bytes of files whose rows are kept in memory, where they take about twice as much. Measures and invariants take some
 /// twenty passes, and most of the time of each is spent on JSON.
@@ -29,6 +29,7 @@ pub struct FileRows<'a> {
     requests: OnceCell<Vec<RequestRow>>,
     attempts: OnceCell<Vec<AttemptRow>>,
     events: OnceCell<Vec<EventRow>>,
+    calls: OnceCell<Vec<CallRow>>,
     /// The first error, behind which every pass ends at once.
     failed: RefCell<Option<FolderError>>,
 }
@@ -47,7 +48,7 @@ impl FileRows<'_> {
     /// Does the same, and keeps the rows of files with at most `most` bytes.
     fn read_keeping<T>(place: &Path, most: u64, work: impl FnOnce(&dyn Rows) -> T) -> Result<T, FolderError> {
         // Of a missing file the first pass says so.
-        let sizes = [REQUESTS.name, ATTEMPTS.name, EVENTS.name].map(|name| fs::metadata(place.join(name)));
+        let sizes = [REQUESTS.name, ATTEMPTS.name, EVENTS.name, CALLS.name].map(|name| fs::metadata(place.join(name)));
         let bytes: u64 = sizes.into_iter().map(|found| found.map_or(0, |found| found.len())).sum();
         let rows = FileRows {
             place,
@@ -55,6 +56,7 @@ impl FileRows<'_> {
             requests: OnceCell::new(),
             attempts: OnceCell::new(),
             events: OnceCell::new(),
+            calls: OnceCell::new(),
             failed: RefCell::new(None),
         };
         let result = work(&rows);
@@ -108,8 +110,16 @@ impl Rows for FileRows<'_> {
         self.pass(&ATTEMPTS, &self.attempts)
     }
 
-    fn events(&self) -> Pass<'_, EventRow> {
+    fn all_events(&self) -> Pass<'_, EventRow> {
         self.pass(&EVENTS, &self.events)
+    }
+
+    fn calls(&self) -> Pass<'_, CallRow> {
+        // Only runs whose services call each other have it.
+        if !self.place.join(CALLS.name).exists() {
+            return Box::new(iter::empty());
+        }
+        self.pass(&CALLS, &self.calls)
     }
 }
 
@@ -123,6 +133,7 @@ pub fn read_records(place: &Path) -> Result<Records, FolderError> {
         requests: REQUESTS.lines(place)?.collect::<Result<_, _>>()?,
         attempts: ATTEMPTS.lines(place)?.collect::<Result<_, _>>()?,
         events: EVENTS.lines(place)?.collect::<Result<_, _>>()?,
+        calls: if place.join(CALLS.name).exists() { CALLS.lines(place)?.collect::<Result<_, _>>()? } else { Vec::new() },
     })
 }
 

@@ -1,6 +1,6 @@
 //! Policies of `[client]` that exclude each other, or need one another. Each problem marks one side and names both.
 
-use super::{Balancing, Client, FaultName, Retry, Scenario};
+use super::{Balancing, Client, FaultName, Retry, SERVICES_MAX, Scenario, Workload};
 use crate::{
     policy::FallbackKind,
     settings::{duration, problem::Problem, source::Span, table::TableReader, value::is_string},
@@ -104,6 +104,25 @@ pub(super) fn refuse_without_tls(
     let span = faults.iter().find_map(of_item).or_else(|| file.table("nemesis").span("kinds"));
     let message = format!("`{kind}` needs [tls]: connections that are not encrypted have no certificates");
     Err(Problem::new(span, message).help("add the table [tls], or leave the fault out"))
+}
+
+/// Refuses services where the workload is not that of an app, and what a scenario with services does not have.
+pub(super) fn refuse_without_app(scenario: &Scenario, file: &TableReader<'_, '_>) -> Result<(), Problem> {
+    if !scenario.has_services() {
+        return Ok(());
+    }
+    let services = file.list("service", SERVICES_MAX)?;
+    let first = services.first().and_then(TableReader::own_span);
+    if !matches!(scenario.workload, Workload::App(_)) {
+        let message = format!("[[service]] needs an app, and the workload is \"{}\"", scenario.workload.name());
+        return Err(Problem::new(first, message)
+            .help("write kind = \"app\" in [workload], and play it with the program of your app"));
+    }
+    refuse_at(
+        file.table("client").span("service_config").and(first),
+        "[[service]] and `service_config` exclude each other: which edge would it be for?",
+        "write the policies in [client], or in the [edge.client] of an edge",
+    )
 }
 
 /// Returns whether the item of `[[fault]]` has this kind.

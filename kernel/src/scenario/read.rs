@@ -7,10 +7,13 @@ use toml::de::DeValue;
 
 use super::{
     Change, Client, Expectation, Fault, FaultGenerator, Load, Mistake, Network, ReadingNotes, Run, Scenario,
-    ScenarioError, Servers, Slo, Tls, Workload, change, contradictions, service_config, shorthand, totals,
+    ScenarioError, Servers, Slo, Tls, Workload, change, contradictions, service_config, shorthand,
+    topology::{self, Edge, Service, Topology},
+    totals,
 };
 use crate::{
     input,
+    fault::Hosts,
     load::{apply_trace, check_kinds},
     settings::{
         limits, name, overrides,
@@ -40,6 +43,8 @@ pub const TABLE: &TableInfo = &TableInfo {
     keys: &[&NAME, &QUESTION, &DURATION],
     tables: &[
         ("servers", Presence::Always, Servers::TABLE),
+        ("service", Presence::List, Service::TABLE),
+        ("edge", Presence::List, Edge::TABLE),
         ("workload", Presence::Always, Workload::TABLE),
         ("load", Presence::Always, Load::TABLE),
         ("network", Presence::Always, Network::TABLE),
@@ -227,14 +232,17 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
     let duration = problems.keep(DURATION.read(file));
     let servers = problems.keep(Servers::read(&file.table("servers")));
     let list = problems.keep(file.list("fault", limits::FAULTS_MAX)).unwrap_or_default();
-    let faults = faults(&list, duration, servers.as_ref(), &mut problems);
+    let mut notes = Vec::new();
+    let topology = topology::read(file, &mut |table| client(table, (base, purpose), &mut notes));
+    let topology = problems.keep(topology);
+    let hosts = servers.as_ref().zip(topology.as_ref()).map(|(servers, topology)| topology.hosts(servers));
+    let faults = faults(&list, duration, hosts.as_ref(), &mut problems);
     let fault_count = faults.as_ref().map_or_else(|| most_faults(&list), Vec::len);
     let question = problems.keep(QUESTION.read(file));
     let workload = problems.keep(Workload::read(&file.table("workload")));
     let load = problems.keep(load(file, base));
     let network = problems.keep(Network::read(&file.table("network")));
     let tls = problems.keep(file.optional::<Tls>("tls"));
-    let mut notes = Vec::new();
     let client = problems.keep(client(&file.table("client"), (base, purpose), &mut notes));
     let run = problems.keep(Run::read(&file.table("run")));
     let nemesis = problems.keep(file.optional("nemesis"));
@@ -246,6 +254,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
         Some(question),
         Some(duration),
         Some(servers),
+        Some(topology),
         Some(workload),
         Some(load),
         Some(network),
@@ -261,6 +270,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
         question,
         duration,
         servers,
+        topology,
         workload,
         load,
         network,
@@ -275,12 +285,16 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
     else {
         return Err(problems);
     };
+    let servers = topology.entry().cloned().unwrap_or(servers);
+    let Topology { services, edges } = topology;
     let has_service_config = file.table("client").span("service_config").is_some();
     let mut scenario = Scenario {
         name,
         question,
         duration,
         servers,
+        services,
+        edges,
         workload,
         load,
         network,
@@ -298,6 +312,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
     scenario.changes = problems.keep(change::read_all(file, &scenario)).unwrap_or_default();
     problems.keep(totals::check(&scenario, file));
     problems.keep(contradictions::refuse_without_tls(&scenario, file, &list));
+    problems.keep(contradictions::refuse_without_app(&scenario, file));
     if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }
 
@@ -310,13 +325,13 @@ fn most_faults(list: &[TableReader<'_, '_>]) -> usize {
 fn faults(
     list: &[TableReader<'_, '_>],
     duration: Option<Duration>,
-    servers: Option<&Servers>,
+    hosts: Option<&Hosts<'_>>,
     problems: &mut Problems,
 ) -> Option<Vec<Fault>> {
     let mut faults = Vec::new();
     let mut are_all_read = true;
     for item in list {
-        match problems.keep(Fault::read(item, duration, servers)) {
+        match problems.keep(Fault::read(item, duration, hosts)) {
             Some(occurrences) => faults.extend(occurrences),
             None => are_all_read = false,
         }

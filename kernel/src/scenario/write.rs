@@ -20,11 +20,22 @@ impl Scenario {
     /// # Ok::<(), kernel::scenario::ScenarioError>(())
     /// ```
     pub fn to_toml(&self) -> String {
+        let names = self.names();
         let mut toml = TomlWriter::default();
         NAME.write(&mut toml, &self.name);
         QUESTION.write(&mut toml, &self.question);
         DURATION.write(&mut toml, &self.duration);
-        self.servers.write(&mut toml, "servers");
+        if self.services.is_empty() {
+            self.servers.write(&mut toml, "servers");
+        }
+        for service in &self.services {
+            toml.list_item("service");
+            service.write_keys(&mut toml);
+        }
+        for edge in &self.edges {
+            toml.list_item("edge");
+            edge.write_keys(&mut toml);
+        }
         self.workload.write(&mut toml, "workload");
         self.load.write(&mut toml, "load");
         self.network.write(&mut toml, "network");
@@ -38,7 +49,7 @@ impl Scenario {
         }
         for fault in &self.faults {
             toml.list_item("fault");
-            fault.write_keys(&mut toml);
+            fault.write_keys(&mut toml, &names);
         }
         for change in &self.changes {
             toml.list_item("change");

@@ -76,7 +76,7 @@ impl Calls {
     {
         let (head, body) = request.into_parts();
         let shape = self.services.shape(head.uri.path());
-        let (request, body) = if shape.streams_requests() {
+        let (call, body) = if shape.streams_requests() {
             ((served.identify)(&head.headers, &Pieces::default()), Body::new(body))
         } else {
             // A worker is not occupied by a message that has yet to arrive.
@@ -86,16 +86,16 @@ impl Calls {
             }
             ((served.identify)(&head.headers, &message), Body::new(message))
         };
-        let id = AttemptId { request, number: attempt_number(&head.headers) };
+        let id = AttemptId { call, number: attempt_number(&head.headers) };
         Counters::count(&self.workers.counters().received);
         // An injected fault comes before all other checks: gRPC A33 delays and fails a call before it reaches the service.
-        let injected = self.injector.injected_fault(id.request, id.number);
+        let injected = self.injector.injected_fault(id);
         if !injected.delay.is_zero() {
             self.world.sleep_until(self.world.now() + injected.delay).await;
         }
         if let Some(code) = injected.status {
             Counters::count(&self.workers.counters().aborted);
-            self.recorder.event(Event::Aborted).request(id.request).attempt(id.number).cause(code.name()).record();
+            self.recorder.event(Event::Aborted).of_attempt(id).cause(code.name()).record();
             return Err(Status::new(code.into(), "fault injected"));
         }
         let deadline = head.extensions.get::<Deadline>().map_or(Instant::NEVER, |deadline| deadline.0);
@@ -117,7 +117,7 @@ impl Calls {
             }
             Counters::count(&self.workers.counters().refused);
             let cause = not_done.to_string();
-            self.recorder.event(Event::Refused).request(id.request).attempt(id.number).cause(&cause).record();
+            self.recorder.event(Event::Refused).of_attempt(id).cause(&cause).record();
             refusal(self.workers.admission().as_ref(), cause)
         })
     }

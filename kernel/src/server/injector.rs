@@ -20,6 +20,7 @@ use tokio::sync::{Notify, futures::Notified, watch};
 use super::Tuning;
 use crate::{
     entropy::{Entropy, unit},
+    record::AttemptId,
     status::Code,
     sync::lock,
     tls::Presented,
@@ -162,9 +163,9 @@ impl Injector {
     }
 
     /// Returns what the faults do to the attempt. The result depends only on the seed, the faults, the request and the attempt.
-    pub(super) fn injected_fault(&self, request: u64, attempt: u32) -> InjectedFault {
+    pub(super) fn injected_fault(&self, attempt: AttemptId) -> InjectedFault {
         let mut injected = InjectedFault::default();
-        for errors in self.injection().errors.iter().filter(|errors| self.hits(errors, request, attempt)) {
+        for errors in self.injection().errors.iter().filter(|errors| self.hits(errors, attempt)) {
             injected.delay = injected.delay.saturating_add(errors.delay);
             injected.status = errors.status;
             if injected.status.is_some() {
@@ -175,8 +176,8 @@ impl Injector {
     }
 
     /// Draws whether the fault `errors` hits the attempt.
-    fn hits(&self, errors: &InjectedErrors, request: u64, attempt: u32) -> bool {
-        let numbers = [request, u64::from(attempt), errors.fault as u64];
+    fn hits(&self, errors: &InjectedErrors, attempt: AttemptId) -> bool {
+        let numbers = attempt.call.numbers(&[u64::from(attempt.number), errors.fault as u64]);
         unit(&mut self.entropy.stream_of("server.errors", &numbers)) < errors.rate
     }
 

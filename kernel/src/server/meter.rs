@@ -9,7 +9,7 @@ use crate::{
 
 /// Records that a computation took `time`: what it was, and its units.
 pub(crate) fn record_computing(recorder: &Recorder, attempt: AttemptId, (what, units): (&str, u64), time: Duration) {
-    let event = recorder.event(Event::Computed).request(attempt.request).attempt(attempt.number);
+    let event = recorder.event(Event::Computed).of_attempt(attempt);
     event.cause(format!("{what} {units}")).duration(time).record();
 }
 

@@ -136,7 +136,7 @@ impl Occupancy {
         let Shared { world, recorder, counters, attempt, started, times, .. } = &*self.shared;
         let service = world.now().since(*started);
         counters.finish(times.queued, service);
-        recorder.event(Event::Finished).request(attempt.request).attempt(attempt.number).duration(service).record();
+        recorder.event(Event::Finished).of_attempt(*attempt).duration(service).record();
     }
 
     /// Records that the attempt is refused because its input is `wrong`.
@@ -158,8 +158,7 @@ impl Occupancy {
     }
 
     fn end(&self, event: Event, cause: &str, ending: Ending) {
-        let AttemptId { request, number } = self.shared.attempt;
-        self.shared.recorder.event(event).request(request).attempt(number).cause(cause).record();
+        self.shared.recorder.event(event).of_attempt(self.shared.attempt).cause(cause).record();
         lock(&self.shared.state).ending = ending;
     }
 

@@ -1,6 +1,6 @@
 //! `[servers]`: the replicas that serve.
 
-use std::time::Duration;
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,77 @@ fn admission_fits(servers: Servers, table: &TableReader<'_, '_>) -> Result<Serve
 /// Returns the name of the server at `index`, in scenario files and in records.
 pub fn server_name(index: usize) -> String {
     format!("server-{index}")
+}
+
+/// The names of the servers, by their indices. Its clones share them.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct ServerNames {
+    /// The services and the number of their replicas; empty if there is one group of servers.
+    services: Arc<[(String, usize)]>,
+    /// Number of servers of the one group.
+    replicas: usize,
+}
+
+impl ServerNames {
+    /// Returns the names of the servers of one group, `server-0` and so on.
+    pub(crate) fn of_group(replicas: usize) -> Self {
+        Self { services: Arc::default(), replicas }
+    }
+
+    /// Returns the names of the servers of services with these names and numbers of replicas.
+    pub(crate) fn of_services(services: impl IntoIterator<Item = (String, usize)>) -> Self {
+        let services: Arc<[_]> = services.into_iter().collect();
+        let replicas = services.iter().map(|(_, replicas)| replicas).sum();
+        Self { services, replicas }
+    }
+
+    /// Returns the number of servers.
+    pub fn len(&self) -> usize {
+        self.replicas
+    }
+
+    /// Returns whether there is no server.
+    pub fn is_empty(&self) -> bool {
+        self.replicas == 0
+    }
+
+    /// Returns whether they are those of several services.
+    pub fn has_services(&self) -> bool {
+        !self.services.is_empty()
+    }
+
+    /// Returns the name of the server at `index`, such as `server-0`, or `stock-0` of a service.
+    pub fn name(&self, index: usize) -> String {
+        match self.place(index) {
+            Some((service, replica)) => format!("{}-{replica}", self.services[service].0),
+            None => server_name(index),
+        }
+    }
+
+    /// Returns the names, in the order of the indices.
+    pub fn all(&self) -> impl Iterator<Item = String> + use<> {
+        let names = self.clone();
+        (0..self.replicas).map(move |index| names.name(index))
+    }
+
+    /// Returns the indices of the servers of `service`.
+    pub(crate) fn of_service(&self, service: &str) -> Option<Range<usize>> {
+        let place = self.services.iter().position(|(name, _)| name == service)?;
+        let first = self.services[..place].iter().map(|(_, replicas)| replicas).sum();
+        Some(first..first + self.services[place].1)
+    }
+
+    /// Returns the service of the server at `index`, by its position, and the number of the replica there; `None` of one group of servers.
+    pub(crate) fn place(&self, index: usize) -> Option<(usize, usize)> {
+        let mut rest = index;
+        for (service, (_, replicas)) in self.services.iter().enumerate() {
+            if rest < *replicas {
+                return Some((service, rest));
+            }
+            rest -= replicas;
+        }
+        None
+    }
 }
 
 #[cfg(test)]

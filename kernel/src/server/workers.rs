@@ -347,7 +347,7 @@ impl Worker {
                     let response = answer(occupancy.clone()).await;
                     return Answered::Whole(response, occupancy.complete(Duration::ZERO).await);
                 }
-                Some(method) => self.answer_by_user(&occupancy, method, answer).await,
+                Some(method) => self.answer_by_user(&occupancy, method, answer, work.deadline).await,
             };
             let (response, streams) = response;
             if streams {
@@ -367,7 +367,7 @@ impl Worker {
         let (response, served) = match answered {
             Answered::Whole(response, served) => (response, served),
             Answered::Begun(response, computed) => {
-                let context = method.is_some().then(|| Context::of_attempt(id));
+                let context = method.is_some().then(|| Context::of_attempt(id).until(work.deadline));
                 let terms = StreamTerms {
                     world: self.world.clone(),
                     recorder: self.recorder.clone(),
@@ -417,6 +417,7 @@ impl Worker {
         occupancy: &Occupancy,
         method: &str,
         answer: Answer,
+        deadline: Instant,
     ) -> ((Response<LookedAt>, bool), Option<Duration>) {
         let attempt = occupancy.attempt();
         if self.world.has_time_of(method) {
@@ -424,7 +425,7 @@ impl Worker {
             let cost = Cost { payer: Payer::Server, what: method, units: 1, attempt, nth: u32::MAX };
             self.world.compute(cost, Box::new(|| {})).await;
         }
-        let answering = within(Context::of_attempt(attempt), without_panic(occupancy, answer));
+        let answering = within(Context::of_attempt(attempt).until(deadline), without_panic(occupancy, answer));
         if !self.world.measures_computing() {
             return (answering.await, None);
         }
@@ -440,19 +441,19 @@ impl Worker {
     fn finish(&self, id: AttemptId, Served { queued, service }: Served) {
         self.counters.finish(queued, service);
         for _ in 0..if planted!(Bug::TwiceDone) { 2 } else { 1 } {
-            self.recorder.event(Event::Finished).request(id.request).attempt(id.number).duration(service).record();
+            self.recorder.event(Event::Finished).of_attempt(id).duration(service).record();
         }
     }
 
     /// Records that the caller left after the task had begun, which ended it.
     fn cancel(&self, id: AttemptId, occupied: Duration) {
         Counters::count(&self.counters.cancelled);
-        self.recorder.event(Event::Cancelled).request(id.request).attempt(id.number).duration(occupied).record();
+        self.recorder.event(Event::Cancelled).of_attempt(id).duration(occupied).record();
     }
 
     fn skip(&self, id: AttemptId, cause: &str) {
         Counters::count(&self.counters.skipped);
-        self.recorder.event(Event::Skipped).request(id.request).attempt(id.number).cause(cause).record();
+        self.recorder.event(Event::Skipped).of_attempt(id).cause(cause).record();
     }
 }
 

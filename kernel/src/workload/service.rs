@@ -64,7 +64,8 @@ impl Service {
         let workload = self.workloads.for_input(&input).clone();
         workload.check(&input).map_err(|wrong| refuse(occupancy, &wrong))?;
         let attempt = occupancy.attempt();
-        let AttemptId { request, number } = attempt;
+        let AttemptId { call, number } = attempt;
+        let request = call.request().unwrap_or_default();
         let AttemptBehavior { delay, ending } = workload.behavior(request, number);
         let cost = Cost { payer: Payer::Server, what: workload.name(), units: input.units(), attempt, nth: 0 };
         let function = workload.clone();

@@ -15,6 +15,7 @@ use super::{
     super::{
         attempt::{self, SentAttempt},
         failure::{Cause, Failure},
+        inner::InnerCall,
         plain_channel::{Headers, ReplyBody, failure_from_status, within},
         streaming::Outlet,
     },
@@ -55,8 +56,13 @@ impl Received {
 
 impl<'a> Call<'a> {
     /// Creates a call whose reply is passed to `outlet`.
-    pub(in crate::client) fn streaming(client: &'a Arc<Shared>, request: &'a Request, outlet: &'a Outlet) -> Self {
-        Self { outlet: Some(outlet), ..Self::new(client, request) }
+    pub(in crate::client) fn streaming(
+        client: &'a Arc<Shared>,
+        request: &'a Request,
+        inner: Option<Arc<InnerCall>>,
+        outlet: &'a Outlet,
+    ) -> Self {
+        Self { outlet: Some(outlet), ..Self::new(client, request, inner) }
     }
 
     /// Runs the whole call, to the end of its reply.

@@ -42,7 +42,7 @@ fn task(backend: Backend, request: u64) -> Task {
             response
         })
     };
-    Task { id: AttemptId { request, number: 1 }, method: None, may_stream: false, answer: Box::new(answer) }
+    Task { id: AttemptId::of_request(request, 1), method: None, may_stream: false, answer: Box::new(answer) }
 }
 
 impl Fixture {
@@ -258,7 +258,7 @@ fn a_service_that_does_nothing_with_its_worker_occupies_it_until_it_has_answered
             })
         };
         let task = Task {
-            id: AttemptId { request: takes, number: 2 },
+            id: AttemptId::of_request(takes, 2),
             method: Some("shop.v1.Stock/Reserve".to_owned()),
             may_stream: true,
             answer: Box::new(answer),
@@ -275,7 +275,7 @@ fn a_service_that_never_answers_occupies_its_worker_until_its_caller_leaves() {
     let fixture = Fixture::new(sized(1, 1, answering(0)));
     let answer = |_| -> BoxFuture<'static, Response<Body>> { Box::pin(pending()) };
     let task = Task {
-        id: AttemptId { request: 1, number: 1 },
+        id: AttemptId::of_request(1, 1),
         method: Some("shop.v1.Stock/Reserve".to_owned()),
         may_stream: true,
         answer: Box::new(answer),
