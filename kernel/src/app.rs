@@ -226,6 +226,11 @@ impl App {
         self
     }
 
+    /// Returns whether it has more than one service.
+    pub fn has_several_services(&self) -> bool {
+        self.services.len() > 1
+    }
+
     /// Returns whether each process, that of the load included, has a tokio runtime of its own in a simulation.
     pub fn has_own_runtime(&self) -> bool {
         !self.shares_runtime

@@ -190,6 +190,7 @@ mod tests {
             cause: Some(cause.to_owned()),
             fault: None,
             request: None,
+            call: None,
             attempt: None,
             duration_us: None,
         }

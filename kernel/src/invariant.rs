@@ -11,6 +11,7 @@
 //! | `attempts` | attempts to be looked up, and ids of requests, for the checks below |
 //! | `calls` | requests against the schedule, and their attempts against the limits of policies |
 //! | `event_counts` | requests and attempts against the client's events |
+//! | `inner` | inner calls, against the policies of their edges, the attempts on whose behalf they are made, and the servers' work |
 //! | `limits` | the limits that policies set for all calls together |
 //! | `breakers` | the states of circuit breakers, and the attempts that they let pass |
 //! | `servers` | what servers did, against the faults on them and the attempts sent to them |
@@ -25,6 +26,7 @@ mod event_counts;
 mod faults;
 mod health;
 mod in_force;
+mod inner;
 mod limits;
 mod selection;
 mod servers;
@@ -182,6 +184,7 @@ pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
     calls::check(evidence, in_force, &mut findings);
     event_counts::check(evidence, (attempts, in_force), &mut findings);
     limits::check(evidence, (attempts, in_force), &mut findings);
+    inner::check(evidence, &mut findings);
     if evidence.is_virtual() {
         breakers::check(evidence, (attempts, in_force), &mut findings);
         selection::check(evidence, &mut findings);

@@ -31,6 +31,7 @@ use crate::{fault::Fault, measure::expectation::Expectation, record::Rows, serve
 mod attempts;
 mod detection;
 mod duplicate;
+mod edges;
 mod events;
 pub mod expectation;
 mod extent;
@@ -58,6 +59,7 @@ mod verdict;
 mod window;
 mod wrong_result;
 
+pub use edges::EdgeSummary;
 pub use extent::Extent;
 pub use latency::{Latencies, LatencyCounts};
 pub use lateness::{Lateness, LatenessFigures};

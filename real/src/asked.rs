@@ -36,7 +36,7 @@ pub(crate) enum NotPrepared {
 impl Asked {
     /// Prepares what the requests of `scenario` ask for.
     pub(crate) fn prepare(scenario: &Scenario, entropy: Entropy) -> Result<Self, NotPrepared> {
-        if let Some(app) = app::for_workload(&scenario.workload)? {
+        if let Some(app) = app::for_scenario(scenario)? {
             return Ok(Self::App(app));
         }
         let inputs = Inputs::for_kinds(&scenario.workload, &scenario.load.request, entropy)?;
@@ -64,7 +64,7 @@ impl Asked {
     ) -> Arc<dyn Requests> {
         match self {
             Self::Workload(inputs, oracle) => Arc::new(WorkloadRequests::new(inputs, entropy, oracle)),
-            Self::App(app) => app.requests(world.clone(), recorder.clone(), entropy, &scenario.load.request, links),
+            Self::App(app) => app.requests(world.clone(), recorder.clone(), entropy, scenario, links),
         }
     }
 }

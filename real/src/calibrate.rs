@@ -125,7 +125,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
 /// Reads the scenario of an app, without faults and expectations.
 fn app_scenario(path: &Path, overrides: &[String]) -> Result<Scenario, Failure> {
     let mut scenario = Scenario::load(path, overrides).map_err(Failure::wrong_input)?;
-    app::check(&scenario.workload).map_err(Failure::wrong_input)?;
+    app::check(&scenario).map_err(Failure::wrong_input)?;
     if App::of_program().is_none() {
         return Err(Failure::wrong_input(
             "the workloads of this project are measured without a scenario; leave it out",

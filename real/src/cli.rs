@@ -283,7 +283,7 @@ fn run_scenario(options: &RunOptions) -> Result<Exit, Failure> {
     let view = view(*plain);
     let outlets = metrics.open()?;
     let mut session = Session::open(args, &[], WORLD, Earlier::Keep)?;
-    app::check(&session.scenario.workload).map_err(Failure::wrong_input)?;
+    app::check(&session.scenario).map_err(Failure::wrong_input)?;
     let events = events.open(&session.scenario.name, args.seed)?;
     let logs = session.folder.logs().map_err(Failure::wrong_input)?;
     let mut info = RunInfo::new(WORLD, args.seed);

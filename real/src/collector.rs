@@ -9,7 +9,7 @@ use std::{
 use kernel::{
     detect::LiveWatches,
     export::Observer,
-    record::{EventRow, Name, Row, Sink},
+    record::{CallRow, EventRow, Name, Row, Sink},
     sync::lock,
 };
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
@@ -75,6 +75,10 @@ impl Collector {
                     self.queue.room().await;
                     self.take(Row::Event(EventRow { at_us: row.at_us.saturating_sub(epoch_us), ..row }));
                 }
+                Report::Row(Row::Call(row)) => {
+                    self.queue.room().await;
+                    self.take(Row::Call(since(epoch_us, row)));
+                }
                 Report::Measured(measured) => self.export(|observer| observer.take_measured(&server, &measured)),
                 _ => {}
             }
@@ -96,7 +100,7 @@ impl Collector {
             Row::Request(row) => lock(detectors).add(&row.into()),
             // While all calls hang, what else happens says how late it is.
             Row::Event(row) => lock(detectors).advance(row.at_us),
-            Row::Attempt(_) => Vec::new(),
+            Row::Attempt(_) | Row::Call(_) => Vec::new(),
         };
         for alarm in alarms {
             self.export(|observer| observer.take_alarm(&alarm));
@@ -122,6 +126,14 @@ impl Sink for Collector {
         self.watch(&row);
         self.queue.push(&row);
     }
+}
+
+/// Returns the row with times of the run, which starts at `epoch_us`.
+fn since(epoch_us: u64, mut row: CallRow) -> CallRow {
+    let attempts = row.attempts.iter_mut().flat_map(|attempt| [&mut attempt.start_us, &mut attempt.end_us]);
+    let own = [&mut row.sent_us, &mut row.deadline_us, &mut row.done_us];
+    own.into_iter().chain(attempts).for_each(|time_us| *time_us = time_us.saturating_sub(epoch_us));
+    row
 }
 
 /// The next report. An invalid line is the last one of a process that was killed while it wrote.

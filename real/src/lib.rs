@@ -47,7 +47,8 @@ pub use cli::main;
 pub use hold::hold;
 pub use host::{listening_world, world};
 pub use kernel::{
-    app::{App, BoxError, Broken, Call, Connector, Host, NoConnector},
+    app::{App, BoxError, Broken, Call, Connector, Host, NoConnector, NoEdge},
+    client::Channel,
     grpc::{Services, Shape},
     scenario::Scenario,
 };

@@ -114,8 +114,8 @@ impl Live {
     pub(crate) fn row(&self, row: &Row) {
         let shown = match row {
             Row::Request(_) => true,
-            Row::Event(row) => news::news(row).is_some() || is_counted(row.event),
-            Row::Attempt(_) => false,
+            Row::Event(row) => row.is_of_load() && (news::news(row).is_some() || is_counted(row.event)),
+            Row::Attempt(_) | Row::Call(_) => false,
         };
         if shown {
             self.show(LiveUpdate::Row(row.clone()));

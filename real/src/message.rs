@@ -50,10 +50,29 @@ pub(crate) enum LoadCommand {
 pub(crate) enum ReplicaCommand {
     /// Gives the server its certificates and keys. It is the first command if connections are encrypted, and the server waits for it.
     Secure(ProcessTls),
+    /// Says which services the process calls. It is the first command but that for certificates if it calls some, and the process waits for it.
+    Call(Box<Calling>),
+    /// Sets the shape of the process's link to another server.
+    Shape { server: usize, shape: LinkShape },
+    /// Resets the process's connections to another server that a fault applies to.
+    Reset { server: usize, fault: u64, connections: Selection },
     /// Sets the faults that the server injects into calls.
     Inject(Injection),
     /// Gives the server other settings.
     Tune(Tuning),
+}
+
+/// What a process needs to call other services.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Calling {
+    /// The resolved scenario, as TOML.
+    pub(crate) scenario: String,
+    /// The position of the process's service among those of the scenario.
+    pub(crate) service: usize,
+    /// The addresses of the servers, by name.
+    pub(crate) servers: BTreeMap<String, SocketAddr>,
+    /// The shapes of its links so far, by the index of the server behind each.
+    pub(crate) shapes: BTreeMap<usize, LinkShape>,
 }
 
 /// A report to the orchestrator.

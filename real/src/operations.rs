@@ -1,9 +1,10 @@
 //! The nemesis's operations on real processes: signals, and commands to the load process, which has the links.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use kernel::{
     nemesis::{Effect, Operation, OperationFailed, Operations},
+    scenario::Caller,
     world::{BoxFuture, SharedWorld},
 };
 
@@ -15,6 +16,8 @@ pub(crate) struct RealOperations {
     pub(crate) world: SharedWorld,
     /// The replicas, by index.
     pub(crate) replicas: Vec<Arc<Replica>>,
+    /// The indices of the replicas of each service, if there are several.
+    pub(crate) services: Vec<Range<usize>>,
     /// The load process.
     pub(crate) generator: Arc<Generator>,
     /// Folder for the logs of processes that are started.
@@ -35,8 +38,18 @@ impl Operations for RealOperations {
                 }
                 Operation::Freeze(server) => self.replicas[server].freeze().map_err(|error| error.to_string()),
                 Operation::Resume(server) => self.replicas[server].resume().map_err(|error| error.to_string()),
-                Operation::Shape(server, shape) => self.send(LoadCommand::Shape { server, shape }).await,
-                Operation::Reset(server, fault, connections) => {
+                Operation::Shape(server, Caller::Load, shape) => self.send(LoadCommand::Shape { server, shape }).await,
+                Operation::Shape(server, Caller::Service(service), shape) => {
+                    let callers = &self.replicas[self.services[service].clone()];
+                    callers.iter().for_each(|caller| caller.shape(server, &shape));
+                    Ok(Effect::Applied)
+                }
+                Operation::Reset(server, Caller::Service(service), fault, connections) => {
+                    let callers = &self.replicas[self.services[service].clone()];
+                    callers.iter().for_each(|caller| caller.reset(server, fault, connections));
+                    Ok(Effect::Applied)
+                }
+                Operation::Reset(server, Caller::Load, fault, connections) => {
                     self.send(LoadCommand::Reset { server, fault, connections }).await
                 }
                 Operation::Tune(server, tuning) => {

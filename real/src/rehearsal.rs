@@ -1,6 +1,7 @@
 //! An orchestrated run: starts the processes, plays the faults, collects the rows, and stops every process.
 
 use std::{
+    collections::BTreeMap,
     future::pending,
     io,
     path::{Path, PathBuf},
@@ -180,7 +181,7 @@ pub(crate) fn play_exported(
 /// Plays `plan` and writes its rows to `journal`.
 fn play_to(journal: Journal, plan: &Plan, outlets: Outlets) -> Result<Played, RehearsalError> {
     // Images that cannot be read should fail here, and not in a process that has already started.
-    if app::for_workload(&plan.scenario.workload)?.is_none() {
+    if app::for_scenario(&plan.scenario)?.is_none() {
         Inputs::for_kinds(&plan.scenario.workload, &plan.scenario.load.request, Entropy::new(plan.seed))?;
     }
     let runtime = Runtime::new().map_err(system("cannot start a runtime"))?;
@@ -216,7 +217,7 @@ impl ReadyProcesses {
         let (sender, outputs) = mpsc::unbounded_channel();
         let tls = RunTls::of(&plan.scenario).map_err(system("cannot make certificates"))?;
         let mut replicas = Vec::new();
-        for index in 0..plan.scenario.servers.replicas {
+        for index in 0..plan.scenario.replicas() {
             let port = ReservedPort::any().map_err(system("cannot reserve a port on the loopback device"))?;
             replicas.push(Arc::new(Replica::new(
                 index,
@@ -230,9 +231,16 @@ impl ReadyProcesses {
             )));
         }
         let world = world(&replicas, Clock::MACHINE, &timer, tls.as_ref())?;
-        let starts = replicas.iter().map(|replica| replica.start(&world, &plan.logs));
-        try_join_all(starts).await?;
-        let addresses = replicas.iter().map(|replica| (replica.name().to_owned(), replica.address())).collect();
+        let addresses: BTreeMap<_, _> =
+            replicas.iter().map(|replica| (replica.name().to_owned(), replica.address())).collect();
+        for index in 0..replicas.len() {
+            replicas[index].knows(&plan.scenario, index, &addresses);
+        }
+        // Those that are called first: one that starts connects at once, and waits before it tries again.
+        for group in plan.scenario.start_order() {
+            let starts = group.into_iter().map(|index| replicas[index].start(&world, &plan.logs));
+            try_join_all(starts).await?;
+        }
         let client = tls.as_ref().map(|tls| tls.client.clone());
         let (generator, reports) =
             Generator::start(&plan.scenario, plan.seed, (addresses, client), &plan.logs, timer.clone()).await?;
@@ -333,6 +341,9 @@ impl ActiveRun<'_> {
         Arc::new(RealOperations {
             world: self.world.clone(),
             replicas: self.replicas.clone(),
+            services: (0..self.plan.scenario.services.len())
+                .map(|service| self.plan.scenario.servers_of_service(service))
+                .collect(),
             generator: self.generator.clone(),
             logs: self.plan.logs.clone(),
         })
@@ -404,7 +415,7 @@ fn overview(plan: &Plan) -> RunOverview {
         name: scenario.name.clone(),
         seed: *seed,
         duration: scenario.duration,
-        servers: scenario.server_names().collect(),
+        servers: scenario.entry_names(),
         expectations: scenario.expectations.clone(),
     }
 }

@@ -1,6 +1,7 @@
 //! The orchestrator's view of a replica: a reserved port, and one process after another.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     path::Path,
@@ -11,7 +12,8 @@ use std::{
 use kernel::{
     client,
     nemesis::Effect,
-    scenario::{Scenario, server_name},
+    link::{LinkShape, Selection},
+    scenario::Scenario,
     server::{Injection, Tuning},
     sync::lock,
     world::SharedWorld,
@@ -25,7 +27,7 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    message::{ReplicaCommand, line},
+    message::{Calling, ReplicaCommand, line},
     process::{Process, ProcessFailed},
     role::replica::{ROLE, ReplicaArgs},
     tcp::ReservedPort,
@@ -77,6 +79,8 @@ struct ReplicaState {
     started: u64,
     /// The settings since they have changed, which each new process gets.
     tuning: Option<Tuning>,
+    /// What each process needs to call other services, if it does.
+    calling: Option<Calling>,
 }
 
 /// What the processes of a replica measure beside their rows.
@@ -97,10 +101,20 @@ impl Replica {
         (measures, tls): (Measures, Option<ProcessTls>),
         reports: UnboundedSender<NewProcess>,
     ) -> Self {
-        let name = server_name(index);
+        let name = scenario.names().name(index);
         let args = ReplicaArgs::new(&name, port.address().port(), scenario, seed).measuring(measures);
         let words = [ROLE.to_owned()].into_iter().chain(args.to_words()).collect();
         Self { name, port, words, tls, state: Mutex::default(), reports }
+    }
+
+    /// Notes which servers there are, if the replica, which is that at `index`, calls some of them.
+    pub(crate) fn knows(&self, scenario: &Scenario, index: usize, servers: &BTreeMap<String, SocketAddr>) {
+        let Some(service) = scenario.service_of(index).filter(|service| scenario.edges_from(*service).next().is_some())
+        else {
+            return;
+        };
+        let (scenario, servers, shapes) = (scenario.to_toml(), servers.clone(), BTreeMap::new());
+        self.state().calling = Some(Calling { scenario, service, servers, shapes });
     }
 
     /// Name of the replica, such as `server-0`.
@@ -161,11 +175,16 @@ impl Replica {
                 let _ = commands.send(line(&ReplicaCommand::Secure(tls.clone())) + "\n");
             }
             let started = state.started + 1;
+            let calling = state.calling.take();
+            if let Some(calling) = &calling {
+                let _ = commands.send(line(&ReplicaCommand::Call(Box::new(calling.clone()))) + "\n");
+            }
             let tuning = state.tuning.take();
             if let Some(tuning) = &tuning {
                 let _ = commands.send(line(&ReplicaCommand::Tune(tuning.clone())) + "\n");
             }
-            *state = ReplicaState { process: Some(process), commands: Some(commands), frozen: false, started, tuning };
+            let (process, commands) = (Some(process), Some(commands));
+            *state = ReplicaState { process, commands, frozen: false, started, tuning, calling };
         }
         Ok(state.started)
     }
@@ -243,6 +262,21 @@ impl Replica {
         state.tuning = Some(tuning);
     }
 
+    /// Gives the link of the process to another server this shape, and those of processes that are started later. A frozen process reads it
+    /// when it is resumed.
+    pub(crate) fn shape(&self, server: usize, shape: &LinkShape) {
+        let mut state = self.state();
+        if let Some(calling) = &mut state.calling {
+            calling.shapes.insert(server, shape.clone());
+        }
+        state.send(&ReplicaCommand::Shape { server, shape: shape.clone() });
+    }
+
+    /// Resets the connections of the process to another server that the fault of this number applies to.
+    pub(crate) fn reset(&self, server: usize, fault: u64, connections: Selection) {
+        self.state().send(&ReplicaCommand::Reset { server, fault, connections });
+    }
+
     fn signal(&self, signal: Signal, frozen: bool) -> io::Result<Effect> {
         let mut state = self.state();
         let Some(process) = &state.process else { return Ok(Effect::ServerIsDown) };
@@ -259,6 +293,16 @@ impl Replica {
 
     fn state(&self) -> MutexGuard<'_, ReplicaState> {
         lock(&self.state)
+    }
+}
+
+impl ReplicaState {
+    /// Sends a command to the process, if there is one.
+    fn send(&self, command: &ReplicaCommand) {
+        if let Some(commands) = &self.commands {
+            // An error means that the process has just been killed.
+            let _ = commands.send(line(command) + "\n");
+        }
     }
 }
 

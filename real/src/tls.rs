@@ -61,10 +61,21 @@ impl ProcessTls {
 
     /// The TLS of a replica.
     pub(crate) fn server(&self) -> Result<Tls, TlsError> {
+        Tls::new(&sources(), None, Some(self.accepting()?))
+    }
+
+    /// The TLS of a replica that calls others. It presents its own certificate to them.
+    pub(crate) fn both(&self) -> Result<Tls, TlsError> {
+        let identity = self.identities().next().filter(|_| self.is_mutual);
+        let connecting = Connecting { authorities: vec![self.authority()], identity, names: Default::default() };
+        Tls::new(&sources(), Some(connecting), Some(self.accepting()?))
+    }
+
+    fn accepting(&self) -> Result<Accepting, TlsError> {
         let identities: Vec<_> = self.identities().collect();
         let identities = identities.try_into().map_err(|_| rustls::Error::NoCertificatesPresented)?;
         let client_authorities = if self.is_mutual { vec![self.authority()] } else { Vec::new() };
-        Tls::new(&sources(), None, Some(Accepting { identities, client_authorities }))
+        Ok(Accepting { identities, client_authorities })
     }
 
     fn authority(&self) -> CertificateDer<'static> {
@@ -110,7 +121,7 @@ impl RunTls {
             let identities = presented.map(|presented| run.of_server(index, presented).clone());
             ProcessTls::new(&run, &identities)
         };
-        let servers = (0..scenario.servers.replicas).map(of_server).collect();
+        let servers = (0..scenario.replicas()).map(of_server).collect();
         Ok(Self { servers, client: ProcessTls::new(&run, run.client.as_slice()) })
     }
 }

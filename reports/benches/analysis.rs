@@ -167,6 +167,7 @@ fn events(attempt: &AttemptRow) -> [EventRow; 2] {
         cause: None,
         fault: None,
         request: Some(attempt.request),
+        call: None,
         attempt: Some(attempt.attempt),
         duration_us: None,
     };

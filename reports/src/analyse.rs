@@ -97,7 +97,7 @@ impl RunAnalysis {
     /// There are too many windows.
     pub fn from_run(run: RecordedRun, window: Duration) -> Result<Self, TooManyWindows> {
         let mut notes = run.notes.clone();
-        let RunTables { requests, attempts, events } = &run.rows;
+        let RunTables { requests, attempts, events, .. } = &run.rows;
         let Measured { summary, watched, windows, kinds, points } = Measured::of_run(&run, window)?;
         notes.extend(disagreement(&run, &summary));
         let episodes = episode::episodes(&watched, requests, run.world == "log");

@@ -10,7 +10,7 @@ mod table;
 
 use std::borrow::Cow;
 
-use kernel::record::{AttemptRow, EventRow, Pass, RequestRow, Rows};
+use kernel::record::{AttemptRow, CallRow, EventRow, Pass, RequestRow, Rows};
 
 pub(crate) use self::requests::{AllRequests, RequestsRead, SERVERS_MAX};
 pub use self::{
@@ -20,14 +20,16 @@ pub use self::{
 };
 
 /// The rows of requests, attempts and events of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RunTables {
     /// The rows of the requests.
     pub requests: RowTable<RequestRow>,
     /// The rows of their attempts.
     pub attempts: RowTable<AttemptRow>,
-    /// The rows of all events.
+    /// The rows of the events but those of inner calls, which reports do not show one by one.
     pub events: RowTable<EventRow>,
+    /// The rows of inner calls, which most runs do not have. They are in memory.
+    pub calls: Vec<CallRow>,
 }
 
 impl Rows for RunTables {
@@ -43,7 +45,11 @@ impl Rows for RunTables {
         Box::new(self.attempts.iter().map(Cow::Owned))
     }
 
-    fn events(&self) -> Pass<'_, EventRow> {
+    fn all_events(&self) -> Pass<'_, EventRow> {
         Box::new(self.events.iter().map(Cow::Owned))
+    }
+
+    fn calls(&self) -> Pass<'_, CallRow> {
+        Box::new(self.calls.iter().map(Cow::Borrowed))
     }
 }

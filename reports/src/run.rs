@@ -60,7 +60,11 @@ impl RecordedRun {
             let load_end_us = u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX);
             return Summary::of_log(label, self.servers, load_end_us, &|visit| self.rows.requests.each(visit));
         }
-        let rows = RunRows::new(self.servers, self.duration, &self.rows);
+        let names = self.scenario.as_ref().map(Scenario::entry_names).unwrap_or_default();
+        let rows = match &self.scenario {
+            Some(_) => RunRows::on_servers(&names, self.duration, &self.rows),
+            None => RunRows::new(self.servers, self.duration, &self.rows),
+        };
         let script = self.scenario.as_ref().map(Scenario::script);
         Summary::compute(label, &rows, &script.unwrap_or_default())
     }

@@ -179,6 +179,7 @@ mod tests {
             cause: None,
             fault: None,
             request: None,
+            call: None,
             attempt: None,
             duration_us: None,
         };

@@ -19,6 +19,7 @@ use crate::{
     net::{Backlog, Connection, Net},
     process::Processes,
     processors::Processors,
+    service_links::ServiceLinks,
     stream::SocketEnd,
     system::System,
     tasks::Tasks,
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) processors: Option<Arc<Processors>>,
     /// The hosts by name, which others connect to.
     pub(crate) names: BTreeMap<String, HostId>,
+    /// The links of processes that call other services.
+    pub(crate) service_links: ServiceLinks,
     /// The processes that have a runtime of their own.
     pub(crate) processes: Processes,
     /// The seed of the simulation.

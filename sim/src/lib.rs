@@ -49,6 +49,7 @@ mod replica;
 mod run;
 #[cfg(test)]
 mod semantics;
+mod service_links;
 mod simulation;
 mod stream;
 pub mod sweep;
@@ -66,7 +67,8 @@ pub use error::SimulationError;
 pub use hold::{hold, hold_calibrated};
 pub use interpose::shift_date;
 pub use kernel::{
-    app::{App, BoxError, Broken, Call, Connector, Host, NoConnector},
+    app::{App, BoxError, Broken, Call, Connector, Host, NoConnector, NoEdge},
+    client::Channel,
     grpc::{Services, Shape},
     scenario::Scenario,
     sometimes,

@@ -7,6 +7,7 @@ use futures_util::future::select;
 use kernel::{
     link::Link,
     nemesis::{Effect, Operation, OperationFailed, Operations},
+    scenario::Caller,
     world::BoxFuture,
 };
 
@@ -82,14 +83,29 @@ impl Operations for SimOperations {
                 Operation::Start(server) => self.replicas[server].start().await,
                 Operation::Freeze(server) => self.replicas[server].freeze(),
                 Operation::Resume(server) => self.replicas[server].resume(),
-                Operation::Shape(server, shape) => self.change_link(server, move |link| link.set_shape(shape)),
+                Operation::Shape(server, Caller::Load, shape) => {
+                    self.change_link(server, move |link| link.set_shape(shape))
+                }
+                Operation::Shape(server, caller, shape) => {
+                    for (from, link) in self.shared.service_links.reshape(caller, server, &shape) {
+                        let shape = shape.clone();
+                        self.replicas[from].in_turn(move || link.set_shape(shape));
+                    }
+                    Effect::Applied
+                }
                 Operation::Inject(server, injection) => self.replicas[server].inject(injection),
                 Operation::Tune(server, tuning) => {
                     self.replicas[server].tune(tuning);
                     Effect::Applied
                 }
-                Operation::Reset(server, fault, connections) => {
+                Operation::Reset(server, Caller::Load, fault, connections) => {
                     self.change_link(server, move |link| link.reset_some(fault, connections))
+                }
+                Operation::Reset(server, caller, fault, connections) => {
+                    for (from, link) in self.shared.service_links.all(caller, server) {
+                        self.replicas[from].in_turn(move || link.reset_some(fault, connections));
+                    }
+                    Effect::Applied
                 }
             })
         })

@@ -203,7 +203,7 @@ impl Search<'_> {
 
     /// Removes servers that no fault targets.
     fn reduce_replicas(&mut self) {
-        for server in (0..self.best.scenario.servers.replicas).rev() {
+        for server in (0..self.best.scenario.replicas()).rev() {
             self.try_step(&Step::WithoutServer(server));
         }
     }

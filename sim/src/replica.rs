@@ -27,8 +27,23 @@ use crate::{
     process::{Process, RuntimeKind},
 };
 
-/// What a replica's process runs, given its host, its recorder, its name and the injector of its faults.
-type Serve = dyn Fn(SharedWorld, Recorder, &str, Arc<Injector>) -> BoxFuture<'static, io::Result<()>> + Send + Sync;
+/// What a replica's process runs.
+type Serve = dyn Fn(ReplicaProcess) -> BoxFuture<'static, io::Result<()>> + Send + Sync;
+
+/// A process of a replica.
+#[derive(Clone)]
+pub(crate) struct ReplicaProcess {
+    /// The World of its code.
+    pub(crate) world: SharedWorld,
+    pub(crate) recorder: Recorder,
+    /// The index of its server.
+    pub(crate) index: usize,
+    /// The name of its server.
+    pub(crate) name: String,
+    pub(crate) injector: Arc<Injector>,
+    /// What all hosts share.
+    pub(crate) shared: Arc<Shared>,
+}
 
 /// The software of replicas.
 #[derive(Clone)]
@@ -40,10 +55,7 @@ pub(crate) struct Software {
 impl Software {
     /// Creates software that keeps to the World.
     pub(crate) fn new(
-        serve: impl Fn(SharedWorld, Recorder, &str, Arc<Injector>) -> BoxFuture<'static, io::Result<()>>
-        + Send
-        + Sync
-        + 'static,
+        serve: impl Fn(ReplicaProcess) -> BoxFuture<'static, io::Result<()>> + Send + Sync + 'static,
     ) -> Self {
         Self { serve: Arc::new(serve), runtime: RuntimeKind::Shared }
     }
@@ -54,14 +66,8 @@ impl Software {
     }
 
     /// Runs a process.
-    pub(crate) fn serve(
-        &self,
-        world: SharedWorld,
-        recorder: Recorder,
-        name: &str,
-        injector: Arc<Injector>,
-    ) -> BoxFuture<'static, io::Result<()>> {
-        (self.serve)(world, recorder, name, injector)
+    pub(crate) fn serve(&self, process: ReplicaProcess) -> BoxFuture<'static, io::Result<()>> {
+        (self.serve)(process)
     }
 }
 
@@ -96,14 +102,13 @@ struct Run {
 impl Replica {
     /// Creates a replica whose first process is about to listen when the run begins.
     pub(crate) fn new(
-        index: usize,
+        (index, name): (usize, String),
         machine: Arc<Machine>,
         shared: &Arc<Shared>,
         recorder: &Recorder,
         software: Software,
         entropy: Entropy,
     ) -> Arc<Self> {
-        let name = kernel::scenario::server_name(index);
         let host = Arc::new(Host::new(HostId::server(index), machine, shared.clone()));
         let recorder = recorder.with_source(host.clone(), &name);
         let injector = Arc::new(Injector::new(entropy));
@@ -173,8 +178,15 @@ impl Replica {
 
     /// Runs the software of a process until it is killed or ends.
     async fn serve(&self, world: SharedWorld) {
-        let serving = self.software.serve(world, self.recorder.clone(), &self.name, self.injector.clone());
-        match serving.await {
+        let process = ReplicaProcess {
+            world,
+            recorder: self.recorder.clone(),
+            index: self.index,
+            name: self.name.clone(),
+            injector: self.injector.clone(),
+            shared: self.host.shared.clone(),
+        };
+        match self.software.serve(process).await {
             // It was asked to end. What is left of it goes with its process.
             Ok(()) => self.note_end(),
             Err(error) => self.host.shared.net.activity.failed_with(SimulationError::of_software(error)),
@@ -228,6 +240,16 @@ impl Replica {
             Some(process) => process.in_turn(move || injector.drain()),
             None => injector.drain(),
         }
+    }
+
+    /// Does `job` in a turn of the process, whose tasks it wakes: that of its machine, or the process's own. One that is frozen and has a runtime
+    /// of its own does it when it continues.
+    pub(crate) fn in_turn(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) {
+        let replica = self.clone();
+        self.host.machine.in_turn(move || match &*lock(&replica.process) {
+            Some(process) => process.in_turn(job),
+            None => job(),
+        });
     }
 
     /// Returns whether the process of this number is there.

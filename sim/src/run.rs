@@ -9,14 +9,14 @@ use std::{
 
 use futures_util::future::{Either, select};
 use kernel::{
-    app::App,
+    app::{App, Callee, Process},
     change::start_changes,
     client::Client,
     entropy::Entropy,
     load::{LoadGenerator, Requests},
     nemesis::Nemesis,
     record::ServerMoment,
-    scenario::{Scenario, Workload},
+    scenario::{Caller, Scenario, Workload},
     server::{self, ReplicaSettings},
     workload::{self, Inputs, Oracle, Results, WorkloadRequests},
     world::BoxFuture,
@@ -30,7 +30,7 @@ use crate::{
     moments::Moments,
     plan::Plan,
     process::RuntimeKind,
-    replica::Software,
+    replica::{ReplicaProcess, Software},
     simulation::{Bounds, Hosts, Simulation},
     thread::on_own_thread,
     trace::{Listener, Listening},
@@ -141,23 +141,23 @@ pub fn run_with_listener(
 /// Builds the simulation of `plan` and drives it, on the present thread.
 fn simulate(plan: &Plan, bounds: Bounds, progress: &AtomicU64) -> Result<RunSoFar, SimulationError> {
     let scenario = plan.explicit();
-    let settings = ReplicaSettings::new(&scenario.servers, &scenario.workload).with_kinds(&scenario.load.request);
     let bounds = Bounds { tls: scenario.tls.map(|tls| tls.mode), ..bounds };
-    let replicas = scenario.servers.replicas;
+    let names = scenario.names();
     let calibration = plan.calibration.of_workload(scenario.workload.name());
-    let Some(app) = App::for_workload(plan.app.as_ref(), &scenario.workload)? else {
+    let Some(app) = App::for_scenario(plan.app.as_ref(), &scenario)? else {
         let asked = Asked::Workload(inputs(plan)?);
-        let server = server_software(settings);
+        let settings = ReplicaSettings::new(&scenario.servers, &scenario.workload);
+        let server = server_software(settings.with_kinds(&scenario.load.request));
         let client = |hosts| run_client(hosts, scenario, asked);
-        return Simulation::new(replicas, plan.seed, &calibration, &server, bounds, client).run(progress);
+        return Simulation::new(&names, plan.seed, &calibration, &server, bounds, client).run(progress);
     };
     let calibration = match &scenario.workload {
         Workload::App(times) => &calibration.with_other_unit_time(times.compute_time),
         _ => &calibration,
     };
-    let server = app_software(app.clone(), settings);
+    let server = app_software(app.clone(), scenario.clone(), plan.seed);
     let client = |hosts| run_client(hosts, scenario, Asked::App(app.clone()));
-    Simulation::new(replicas, plan.seed, calibration, &server, bounds, client).run(progress)
+    Simulation::new(&names, plan.seed, calibration, &server, bounds, client).run(progress)
 }
 
 /// What the requests of a run ask for.
@@ -191,8 +191,7 @@ fn inputs(plan: &Plan) -> Result<Inputs, SimulationError> {
 /// Returns the software of every replica: a server with these settings, which runs until its process is killed or asked to end.
 fn server_software(settings: ReplicaSettings) -> Software {
     let results = Arc::<Results>::default();
-    Software::new(move |world, recorder, name, injector| {
-        let name = name.to_owned();
+    Software::new(move |ReplicaProcess { world, recorder, name, injector, .. }| {
         let settings = settings.clone();
         let services = workload::services(&settings, Some(results.clone()));
         Box::pin(async move {
@@ -203,17 +202,26 @@ fn server_software(settings: ReplicaSettings) -> Software {
     })
 }
 
-/// Returns the software of every replica: a process of the service of `app`.
-fn app_software(app: App, settings: ReplicaSettings) -> Software {
+/// Returns the software of every replica: a process of its service of `app`.
+fn app_software(app: App, scenario: Scenario, seed: u64) -> Software {
     let runtime = RuntimeKind::of(&app);
-    Software::new(move |world, recorder, name, injector| {
-        let name = name.to_owned();
-        let settings = settings.clone();
+    let entropy = Entropy::new(seed);
+    Software::new(move |ReplicaProcess { world, recorder, index, name, injector, shared }| {
+        let service = scenario.service_of(index);
+        let callees = service.map_or_else(Vec::new, |service| {
+            let links = &shared.service_links;
+            let link = |link: &_, to| links.add(Caller::Service(service), index, to, link);
+            Callee::of_process(&scenario, service, &name, (&world, entropy), link)
+        });
+        let settings = ReplicaSettings::new(scenario.servers_of(index), &scenario.workload);
+        let settings = settings.with_kinds(&scenario.load.request);
+        let service = service.map(|service| scenario.services[service].name.clone());
         let app = app.clone();
+        let draining = injector.clone();
+        let process = Process { world, recorder, name, settings, injector, callees };
         Box::pin(async move {
-            let draining = injector.clone();
             let stop = async move { draining.until_drain().await };
-            app.serve(world, recorder, &name, settings, injector, stop).await
+            app.serve(process, service.as_deref(), stop).await
         })
     })
     .in_runtime(runtime)
@@ -272,7 +280,7 @@ fn start_client(hosts: &Hosts, scenario: &Scenario, asked: Asked) -> LoadGenerat
     start_changes(world, recorder, &client, scenario);
     let requests: Arc<dyn Requests> = match asked {
         Asked::Workload(inputs) => Arc::new(WorkloadRequests::new(inputs, *entropy, Oracle::learning())),
-        Asked::App(app) => app.requests(world.clone(), recorder.clone(), *entropy, &scenario.load.request, links),
+        Asked::App(app) => app.requests(world.clone(), recorder.clone(), *entropy, scenario, links),
     };
     LoadGenerator {
         world: world.clone(),

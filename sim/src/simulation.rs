@@ -15,7 +15,7 @@ use kernel::{
     link::Link,
     load::LoadError,
     record::{Recorder, Records},
-    scenario::{TlsMode, server_name},
+    scenario::{ServerNames, TlsMode},
     sync::lock,
     world::SharedWorld,
 };
@@ -41,6 +41,7 @@ use crate::{
     process::Processes,
     processors::Processors,
     replica::{Replica, Software},
+    service_links::ServiceLinks,
     system::System,
     thread::Watch,
     tls::RunTls,
@@ -115,10 +116,10 @@ impl Hosts {
 }
 
 impl Simulation {
-    /// Builds replicas that run `software`, and a client host that runs the future that `client` returns. The
+    /// Builds replicas of these names that run `software`, and a client host that runs the future that `client` returns. The
     /// simulation is over when that future completes.
     pub(crate) fn new<F>(
-        replicas: usize,
+        names: &ServerNames,
         seed: u64,
         calibration: &Calibration,
         software: &Software,
@@ -131,8 +132,8 @@ impl Simulation {
         let entropy = Entropy::new(seed);
         let Bounds { limits, tls, watch } = bounds;
         let clock = Arc::new(Clock::within(ClockBounds { until: limits.until, timers: limits.timers, watch }));
-        let tls = tls.map(|mode| RunTls::new(mode, replicas, clock.clone(), entropy));
-        let shared = shared(clock.clone(), calibration, seed, replicas, tls);
+        let tls = tls.map(|mode| RunTls::new(mode, names, clock.clone(), entropy));
+        let shared = shared(clock.clone(), calibration, seed, names, tls);
         let activity = shared.net.activity.clone();
         let [clients, servers] =
             [MachineId::CLIENT, MachineId::SERVERS].map(|id| Machine::new(id, clock.clone(), activity.clone()));
@@ -140,9 +141,11 @@ impl Simulation {
         let world: SharedWorld = host.clone();
         let records = Arc::<Mutex<Records>>::default();
         let recorder = Recorder::new(world.clone(), "client", Arc::new(TraceSink(records.clone())));
-        let replica = |index| Replica::new(index, servers.clone(), &shared, &recorder, software.clone(), entropy);
-        let replicas: Vec<_> = (0..replicas).map(replica).collect();
-        let links: Vec<_> = replicas.iter().map(|replica| Link::new(world.clone(), entropy, replica.name())).collect();
+        let named = names.all().enumerate();
+        let replica = |named| Replica::new(named, servers.clone(), &shared, &recorder, software.clone(), entropy);
+        let replicas: Vec<_> = named.map(replica).collect();
+        let called = &replicas[..names.called()];
+        let links: Vec<_> = called.iter().map(|replica| Link::new(world.clone(), entropy, replica.name())).collect();
         replicas.iter().for_each(Replica::launch);
         let operations = Arc::new(SimOperations {
             replicas,
@@ -244,12 +247,14 @@ impl Simulation {
     }
 }
 
-/// The processes with a runtime of their own, which are dropped with the simulation: their tasks own the hosts that they run on.
+/// The processes with a runtime of their own, and the links of services, which are dropped with the simulation: they own the hosts that they
+/// run on.
 struct ProcessesOfRun(Arc<Shared>);
 
 impl Drop for ProcessesOfRun {
     fn drop(&mut self) {
         self.0.processes.clear();
+        self.0.service_links.clear();
     }
 }
 
@@ -285,7 +290,7 @@ fn shared(
     clock: Arc<Clock>,
     calibration: &Calibration,
     seed: u64,
-    replicas: usize,
+    names: &ServerNames,
     tls: Option<RunTls>,
 ) -> Arc<Shared> {
     let entropy = Entropy::new(seed);
@@ -308,7 +313,8 @@ fn shared(
         tls,
         processors,
         clock,
-        names: (0..replicas).map(|index| (server_name(index), HostId::server(index))).collect(),
+        names: names.all().enumerate().map(|(index, name)| (name, HostId::server(index))).collect(),
+        service_links: ServiceLinks::default(),
     })
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use kernel::{
     entropy::Entropy,
-    scenario::{TlsMode, server_name},
+    scenario::{ServerNames, TlsMode},
     tls::{Accepting, Connecting, Presented, Sources, Tls, authority::RunCertificates, draws},
 };
 use rand::Rng;
@@ -28,34 +28,38 @@ pub(crate) struct RunTls {
     sources: Sources,
     entropy: Entropy,
     mode: TlsMode,
+    /// Servers connect to others, too.
+    servers_connect: bool,
 }
 
 impl RunTls {
-    pub(crate) fn new(mode: TlsMode, replicas: usize, clock: Arc<Clock>, entropy: Entropy) -> Self {
+    pub(crate) fn new(mode: TlsMode, names: &ServerNames, clock: Arc<Clock>, entropy: Entropy) -> Self {
         let mut keys = entropy.stream("tls.keys");
         let seeds = || {
             let mut seed = [0; 32];
             keys.fill_bytes(&mut seed);
             seed
         };
-        let certificates = RunCertificates::new(mode, (0..replicas).map(server_name), EPOCH_SECONDS, seeds);
+        let certificates = RunCertificates::new(mode, names.all(), EPOCH_SECONDS, seeds);
         let sources = Sources { provider: Arc::new(provider()), time: Arc::new(VirtualTime(clock)) };
-        Self { certificates, sources, entropy, mode }
+        Self { certificates, sources, entropy, mode, servers_connect: names.has_services() }
     }
 
-    /// Returns the TLS of `host`: the client connects, and servers accept.
+    /// Returns the TLS of `host`: the client connects, and servers accept, and connect if they call others, as the client does.
     pub(crate) fn of_host(&self, host: HostId) -> Tls {
         let authority = || vec![self.certificates.authority.clone()];
+        let connecting = || {
+            let identity = self.certificates.client.clone();
+            Connecting { authorities: authority(), identity, names: Default::default() }
+        };
         let (connecting, accepting) = match host.number.checked_sub(1) {
-            None => {
-                let identity = self.certificates.client.clone();
-                (Some(Connecting { authorities: authority(), identity, names: Default::default() }), None)
-            }
+            None => (Some(connecting()), None),
             Some(index) => {
                 let identities = [Presented::Valid, Presented::Expired, Presented::Untrusted]
                     .map(|presented| self.certificates.of_server(index, presented).clone());
                 let client_authorities = if self.mode == TlsMode::Mutual { authority() } else { Vec::new() };
-                (None, Some(Accepting { identities, client_authorities }))
+                let connecting = self.servers_connect.then(connecting);
+                (connecting, Some(Accepting { identities, client_authorities }))
             }
         };
         let tls = Tls::new(&self.sources, connecting, accepting);

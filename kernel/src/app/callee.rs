@@ -62,7 +62,7 @@ impl Callee {
         service: usize,
         name: &str,
         (world, entropy): (&SharedWorld, Entropy),
-        link: impl Fn(&Arc<Link>, usize),
+        mut link: impl FnMut(&Arc<Link>, usize),
     ) -> Vec<Self> {
         let names = scenario.names();
         let entropy = entropy.of_caller(name);

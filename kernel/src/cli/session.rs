@@ -48,7 +48,8 @@ impl<'a> Session<'a> {
                 "note: seed {} draws these faults; the run folder's scenario.toml has them, too",
                 args.seed
             ));
-            drawn.iter().for_each(|fault| complain(&format!("  {fault}")));
+            let names = scenario.names();
+            drawn.iter().for_each(|fault| complain(&format!("  {}", fault.text(&names))));
         }
         let place = args.out.clone().unwrap_or_else(|| RunFolder::default_place(&explicit.name, world, args.seed));
         // Prepared before the run, so that a run is not lost to a place that cannot be written.

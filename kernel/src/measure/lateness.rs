@@ -8,7 +8,7 @@
 //! A fault that the run should have played and did not is as late as the last call that ended after its instant. What was
 //! due after that call is no part of the run.
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 

@@ -68,6 +68,7 @@ impl Summary {
             changes: Vec::new(),
             wrong_results: Vec::new(),
             first_failure: None,
+            edges: Vec::new(),
         }
     }
 }

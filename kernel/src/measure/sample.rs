@@ -124,6 +124,7 @@ pub(super) fn event(at_us: u64, source: &str, event: Event, target: Option<&str>
         cause: None,
         fault: None,
         request: None,
+        call: None,
         attempt: None,
         duration_us: None,
     }

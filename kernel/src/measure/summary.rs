@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, mem};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CheckedExpectation, Lateness, Metrics, RunRows, Script, Verdict,
+    CheckedExpectation, EdgeSummary, Lateness, Metrics, RunRows, Script, Verdict,
     attempts::Attempts,
     duplicate::duplicates,
+    edges::edges,
     events::Events,
     extent::{Extent, gaps},
     instants::Instants,
@@ -85,6 +86,9 @@ pub struct Summary {
     /// Why the first attempt failed, if no request succeeded; left out otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_failure: Option<String>,
+    /// What services asked of each other, by edge; left out if they made no calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<EdgeSummary>,
 }
 
 /// Returns what is true of a run whose folder is of a version that measured no lateness.
@@ -179,6 +183,7 @@ impl Summary {
         let first_failure = events.first_failure.take().and_then(|(.., cause)| cause);
         let first_failure = first_failure.filter(|_| overall.succeeded == 0);
         let lateness = Lateness::measure(&requests.sends, &events.fault_times, script);
+        let overall_sent = overall.requests - overall.dropped;
         let summary = Self {
             scenario: label.scenario.to_owned(),
             seed: label.seed,
@@ -199,6 +204,7 @@ impl Summary {
             changes: events.changes,
             wrong_results: events.wrong,
             first_failure,
+            edges: edges(run, overall_sent),
         };
         Self { pass: summary.pass && !summary.is_dead() && !summary.has_wrong_results(), ..summary }
     }

@@ -41,6 +41,7 @@ impl Summary {
             expectations(self),
             self.phases_and_run(),
             faults(self),
+            edges(self),
             changes(self),
         ];
         let paragraphs: Vec<String> = paragraphs.into_iter().filter(|text| !text.is_empty()).collect();
@@ -151,6 +152,36 @@ impl Summary {
         table.row(figures("whole run", &self.overall));
         table.render() + self.overlap_note()
     }
+}
+
+/// Returns what services asked of each other, as a table; nothing if they made no calls.
+fn edges(summary: &Summary) -> String {
+    if summary.edges.is_empty() {
+        return String::new();
+    }
+    let mut table = TextTable::new(&[
+        ("edge", Align::Left),
+        ("calls", Align::Right),
+        ("success", Align::Right),
+        ("p50", Align::Right),
+        ("p99", Align::Right),
+        ("attempts", Align::Right),
+        ("per call", Align::Right),
+        ("per request", Align::Right),
+    ]);
+    for edge in &summary.edges {
+        table.row(vec![
+            format!("{} -> {}", edge.from, edge.to),
+            edge.calls.to_string(),
+            shown(edge.success_rate, percent),
+            shown(edge.latency_p50_s, duration),
+            shown(edge.latency_p99_s, duration),
+            edge.attempts.to_string(),
+            shown(edge.attempts_per_call, count),
+            shown(edge.amplification, count),
+        ]);
+    }
+    table.render()
 }
 
 /// Returns why the run is not trusted, and what to do about it, in lines; nothing if it is trusted.

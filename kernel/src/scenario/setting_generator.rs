@@ -174,6 +174,10 @@ pub fn settings(scenario: &Scenario, seed: u64) -> Vec<String> {
     breaker.separately(&BREAKER_SETTINGS);
     let mut health = Draw { rng: Entropy::new(seed).stream("scenario.swarm.health"), ..breaker };
     health.separately(&HEALTH_SETTINGS);
+    // Each service has settings of its own, which stay.
+    if scenario.has_services() {
+        health.settings.retain(|set| !set.starts_with("servers."));
+    }
     health.settings
 }
 

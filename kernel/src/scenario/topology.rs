@@ -405,6 +405,39 @@ impl Scenario {
         self.edges.iter().filter(move |edge| edge.from == self.services[service].name)
     }
 
+    /// Removes the server at `index`, and one replica of its service. Returns false if that has no other one. Faults are left as they are.
+    pub fn remove_server(&mut self, index: usize) -> bool {
+        let service = self.service_of(index);
+        let group = service.map_or(&mut self.servers, |service| &mut self.services[service].servers);
+        if group.replicas < 2 {
+            return false;
+        }
+        group.replicas -= 1;
+        if service == Some(0) {
+            self.servers.replicas -= 1;
+        }
+        true
+    }
+
+    /// Returns the indices of all servers, in the groups in which they are started: those first that are called by the others.
+    pub fn start_order(&self) -> Vec<Vec<usize>> {
+        if !self.has_services() {
+            return vec![(0..self.replicas()).collect()];
+        }
+        let mut left: Vec<usize> = (0..self.services.len()).collect();
+        let mut groups = Vec::new();
+        while !left.is_empty() {
+            let is_left = |name: &str| left.iter().any(|service| self.services[*service].name == name);
+            let waits = |service: &usize| self.edges_from(*service).any(|edge| is_left(&edge.to));
+            let (later, now): (Vec<_>, Vec<_>) = left.iter().partition(|service| waits(service));
+            // There is no circle, so that one can always be started; if there were one, all that is left is.
+            let now = if now.is_empty() { std::mem::take(&mut left) } else { now };
+            groups.push(now.iter().flat_map(|service| self.servers_of_service(*service)).collect());
+            left = if left.is_empty() { Vec::new() } else { later };
+        }
+        groups
+    }
+
     /// Returns who calls the server at `index`, each with the network between them.
     pub fn callers_of(&self, index: usize) -> Vec<(Caller, Network)> {
         let Some(service) = self.service_of(index) else { return vec![(Caller::Load, self.network)] };

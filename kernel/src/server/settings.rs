@@ -110,7 +110,7 @@ pub fn server_name(index: usize) -> String {
 pub struct ServerNames {
     /// The services and the number of their replicas; empty if there is one group of servers.
     services: Arc<[(String, usize)]>,
-    /// Number of servers of the one group.
+    /// Number of all servers.
     replicas: usize,
 }
 
@@ -130,6 +130,11 @@ impl ServerNames {
     /// Returns the number of servers.
     pub fn len(&self) -> usize {
         self.replicas
+    }
+
+    /// Returns the number of servers that the load calls, which are the first ones: all of one group, or those of the first service.
+    pub fn called(&self) -> usize {
+        self.services.first().map_or(self.replicas, |(_, replicas)| *replicas)
     }
 
     /// Returns whether there is no server.

@@ -292,6 +292,7 @@ window = "12h"
             cause: Some("errors".into()),
             fault: Some(0),
             request: None,
+            call: None,
             attempt: None,
             duration_us: None,
         }

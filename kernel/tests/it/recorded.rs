@@ -77,6 +77,7 @@ fn event(at_us: u64, source: &str, event: Event, request: u64, target: &str) -> 
         cause: None,
         fault: None,
         request: Some(request),
+        call: None,
         attempt: Some(1),
         duration_us: None,
     }

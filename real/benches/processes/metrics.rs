@@ -86,6 +86,7 @@ pub(crate) fn rows(id: u64) -> [Row; 4] {
             cause: None,
             fault: None,
             request: Some(id),
+            call: None,
             attempt: Some(1),
             duration_us: None,
         })

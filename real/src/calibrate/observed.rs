@@ -116,6 +116,7 @@ mod tests {
             cause: None,
             fault: None,
             request: None,
+            call: None,
             attempt: None,
             duration_us: None,
         }

@@ -7,7 +7,7 @@ use super::waiting::{File, Waiter};
 pub(super) struct Messages {
     run: String,
     /// The beginning of a value, up to the number of the row, by file.
-    heads: [String; 3],
+    heads: [String; 4],
 }
 
 impl Messages {
@@ -15,7 +15,7 @@ impl Messages {
     pub(super) fn new(run: &str, world: &str) -> Self {
         let quoted = serde_json::Value::from(run);
         let head = |file: File| format!(r#"{{"run":{quoted},"world":"{world}","file":"{}","seq":"#, file.name());
-        Self { run: run.to_owned(), heads: [File::Requests, File::Attempts, File::Events].map(head) }
+        Self { run: run.to_owned(), heads: [File::Requests, File::Attempts, File::Events, File::Calls].map(head) }
     }
 
     /// Returns the key: that of one request's rows is one.

@@ -51,6 +51,7 @@ pub(super) enum File {
     Requests,
     Attempts,
     Events,
+    Calls,
 }
 
 /// A row that waits until it is sent.
@@ -86,6 +87,7 @@ impl Waiting {
             Row::Request(row) => (File::Requests, row.id),
             Row::Attempt(row) => (File::Attempts, row.request),
             Row::Event(row) => (File::Events, row.request.unwrap_or(NO_REQUEST)),
+            Row::Call(row) => (File::Calls, row.request.unwrap_or(NO_REQUEST)),
         };
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let mut state = lock(&self.state);
@@ -145,6 +147,7 @@ impl File {
             Self::Requests => "requests",
             Self::Attempts => "attempts",
             Self::Events => "events",
+            Self::Calls => "calls",
         }
     }
 }
@@ -182,6 +185,7 @@ pub(super) mod tests {
             cause: None,
             fault: Some(0),
             request: None,
+            call: None,
             attempt: None,
             duration_us: None,
         };

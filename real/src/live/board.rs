@@ -101,7 +101,7 @@ impl Board {
         match update {
             LiveUpdate::Row(Row::Request(row)) => self.request(&row),
             LiveUpdate::Row(Row::Event(row)) => self.event(&row),
-            LiveUpdate::Row(Row::Attempt(_)) => {}
+            LiveUpdate::Row(Row::Attempt(_) | Row::Call(_)) => {}
             LiveUpdate::Process { server, pid } => {
                 if let Some(server) = self.server(&server) {
                     server.pid = pid;
@@ -194,6 +194,7 @@ pub(super) mod sample {
             cause: Some(cause.to_owned()),
             fault: None,
             request: None,
+            call: None,
             attempt: None,
             duration_us: None,
         }

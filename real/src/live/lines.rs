@@ -44,7 +44,7 @@ pub(super) fn show(clock: Clock, updates: &Receiver<LiveUpdate>) {
             Ok(LiveUpdate::Interrupted) => {
                 print_line(clock.now().as_micros(), "interrupted: the calls under way are cancelled")
             }
-            Ok(LiveUpdate::Row(Row::Attempt(_)) | LiveUpdate::Process { .. } | LiveUpdate::Lost)
+            Ok(LiveUpdate::Row(Row::Attempt(_) | Row::Call(_)) | LiveUpdate::Process { .. } | LiveUpdate::Lost)
             | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -62,7 +62,8 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 pub fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     args.metrics.check()?;
     let scenario = args.scenario()?;
-    app::check(&scenario.workload).map_err(Failure::wrong_input)?;
+    app::check(&scenario).map_err(Failure::wrong_input)?;
+    app::has_one_service()?;
     let servers = args.servers()?;
     let tls = args.tls.tls(&servers)?;
     let outlets = args.metrics.open()?;

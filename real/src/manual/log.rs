@@ -118,6 +118,7 @@ mod tests {
             cause: Some("full".to_owned()),
             fault: None,
             request: Some(7),
+            call: None,
             attempt: None,
             duration_us: None,
         }

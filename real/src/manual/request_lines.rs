@@ -39,6 +39,7 @@ impl RequestLines {
                 None
             }
             Row::Event(row) => self.event(row),
+            Row::Call(_) => None,
             Row::Request(row) => {
                 let failure = self.failed.remove(&row.id);
                 let is_plain = row.status == Outcome::OK && row.attempts == 1;
@@ -131,6 +132,7 @@ mod tests {
             cause: cause.map(str::to_owned),
             fault: None,
             request: Some(50),
+            call: None,
             attempt: Some(1),
             duration_us: Some(100_000),
         })

@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use futures_util::future::{Either, select};
 use kernel::{
-    app::App,
+    app::{App, Process},
     cli::{Exit, Failure},
     entropy::Entropy,
     record::Recorder,
@@ -84,6 +84,7 @@ impl ServeArgs {
 
 /// Serves until a signal asks it to end, then finishes the requests under way.
 pub fn run(args: &ServeArgs) -> Result<Exit, Failure> {
+    app::has_one_service()?;
     let settings = args.capacity.settings(args.backend.settings().map_err(Failure::wrong_input)?);
     if args.detached {
         rustix::process::setsid().map_err(Failure::run_failed)?;
@@ -121,8 +122,9 @@ async fn serve(
     let stop = Arc::new(Notify::new());
     let stopped = stop.clone();
     let until_stop = async move { stopped.notified().await };
-    let world_of_server = host.with_listener(listener).with_tls(tls).shared();
-    let serving = app::serve(App::of_program(), world_of_server, recorder, id, settings, injector, until_stop);
+    let (world_of_server, name) = (host.with_listener(listener).with_tls(tls).shared(), id.clone());
+    let process = Process { world: world_of_server, recorder, name, settings, injector, callees: Vec::new() };
+    let serving = app::serve(App::of_program(), process, None, until_stop);
     let mut serving = pin!(serving);
     announce(registration.entry());
     if let Either::Left((ended, _)) = select(serving.as_mut(), pin!(interrupt.next())).await {

@@ -31,6 +31,7 @@ use super::{
     serve::ServeArgs,
 };
 use crate::{
+    app,
     clock::Clock,
     export::{Endpoint, MetricsArgs},
     host::Host,
@@ -84,6 +85,7 @@ fn count(text: &str) -> Result<usize, String> {
 
 /// Starts the servers that do not run yet, and waits until all of them serve. If one fails, it ends all that it started.
 pub fn run(args: &UpArgs) -> Result<Exit, Failure> {
+    app::has_one_service()?;
     args.backend.settings().map_err(Failure::wrong_input)?;
     args.metrics.check()?;
     args.tls.tls()?;

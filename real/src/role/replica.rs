@@ -1,6 +1,7 @@
 //! A replica's process.
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufRead},
     net::Ipv4Addr,
     sync::Arc,
@@ -10,8 +11,9 @@ use std::{
 
 use clap::Args;
 use kernel::{
-    app::App,
+    app::{App, Callee, Process},
     entropy::Entropy,
+    link::Link,
     record::Recorder,
     scenario::{Load, Scenario, Workload},
     server::{Injector, ReplicaSettings},
@@ -30,7 +32,7 @@ use crate::{
     clock::Clock,
     diagnostics,
     host::Host,
-    message::{ReplicaCommand, ToOrchestrator},
+    message::{Calling, ReplicaCommand, ToOrchestrator},
     option::{BackendArgs, Capacity},
     replica::Measures,
     tcp,
@@ -69,6 +71,14 @@ pub struct ReplicaArgs {
     #[arg(long)]
     app: bool,
 
+    /// Serves this service of the app, which has several
+    #[arg(long, requires = "app")]
+    service: Option<String>,
+
+    /// Waits for the addresses of the servers that the service calls, over standard input
+    #[arg(long, requires = "service")]
+    calls: bool,
+
     /// Records how long the app's service computes
     #[arg(long, requires = "app")]
     measure: bool,
@@ -93,14 +103,18 @@ pub struct ReplicaArgs {
 impl ReplicaArgs {
     /// A replica of this process.
     pub(crate) fn new(id: &str, port: u16, scenario: &Scenario, seed: u64) -> Self {
-        let ReplicaSettings { backend, .. } = ReplicaSettings::new(&scenario.servers, &scenario.workload);
+        let servers = scenario.servers_named(id);
+        let ReplicaSettings { backend, .. } = ReplicaSettings::new(servers, &scenario.workload);
+        let service = scenario.server_names().position(|name| name == id).and_then(|index| scenario.service_of(index));
         Self {
             id: id.to_owned(),
             port,
-            capacity: Capacity::from_settings(&scenario.servers),
+            capacity: Capacity::from_settings(servers),
             backend: BackendArgs::from_settings(&backend),
             request_kinds: request_kinds(scenario),
             app: matches!(scenario.workload, Workload::App(_)),
+            service: service.map(|service| scenario.services[service].name.clone()),
+            calls: service.is_some_and(|service| scenario.edges_from(service).next().is_some()),
             measure: false,
             metrics: false,
             tls: scenario.tls.is_some(),
@@ -127,6 +141,8 @@ impl ReplicaArgs {
         let app = self.app.then(|| "--app".to_owned()).into_iter().chain(self.measure.then(|| "--measure".to_owned()));
         let app = app.chain(self.metrics.then(|| "--metrics".to_owned()));
         let app = app.chain(self.tls.then(|| "--tls".to_owned()));
+        let service = self.service.iter().flat_map(|service| ["--service".to_owned(), service.clone()]);
+        let app = app.chain(service).chain(self.calls.then(|| "--calls".to_owned()));
         own.chain(self.capacity.to_words()).chain(self.backend.to_words()).chain(kinds).chain(app).collect()
     }
 }
@@ -166,15 +182,18 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         }
         None => Vec::new(),
     };
-    let tls = if args.tls { Some(receive_tls()?) } else { None };
+    let tls = if args.tls { Some(receive_tls(args.calls)?) } else { None };
+    let calling = if args.calls { Some(receive_calling()?) } else { None };
     let settings = capacity.settings(backend.settings().map_err(RoleError::Order)?).with_kinds(&kinds);
     let timer = Timer::start().map_err(RoleError::system("cannot start the timer's thread"))?;
     let backlog = tcp::listen(*port, timer.clone())
         .map_err(RoleError::system(format!("cannot listen at {}:{port}", Ipv4Addr::LOCALHOST)))?;
     let address = backlog.address().map_err(RoleError::system("cannot read the address of the socket"))?;
     info!(%address, "listening");
+    let servers = calling.as_ref().map(|calling| calling.servers.clone()).unwrap_or_default();
     let world = Host::new(Clock::MACHINE, timer)
         .with_listener(backlog)
+        .with_servers(servers)
         .measuring_computing(args.measure)
         .with_tls(tls)
         .shared();
@@ -184,11 +203,16 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     if args.metrics {
         report_measured(&world, reports.clone());
     }
-    let injector = Arc::new(Injector::new(Entropy::new(args.seed)));
+    let entropy = Entropy::new(args.seed);
+    let injector = Arc::new(Injector::new(entropy));
+    let (callees, links) = match calling {
+        Some(calling) => callees(calling, id, &world, entropy)?,
+        None => (Vec::new(), BTreeMap::new()),
+    };
     let orders = injector.clone();
     thread::Builder::new()
         .name("orders".to_owned())
-        .spawn(move || obey(&orders))
+        .spawn(move || obey(&orders, &links))
         .map_err(RoleError::system("cannot start a thread"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(RoleError::system("cannot listen to signals"))?;
     let stop = async move {
@@ -196,21 +220,53 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
         info!("asked to end");
     };
     let app = App::of_program().filter(|_| args.app);
-    let served = app::serve(app, world, recorder, id, settings, injector, stop).await;
+    let process = Process { world, recorder, name: id.clone(), settings, injector, callees };
+    let served = app::serve(app, process, args.service.as_deref(), stop).await;
     reports.send_measured();
     served.map_err(RoleError::system("cannot continue serving"))
 }
 
-/// Waits for the first command of the orchestrator, which has the certificates and keys of this process. No message quotes it.
-fn receive_tls() -> Result<Tls, RoleError> {
+/// Returns the services that the process called `id` calls, and its links by the index of the server behind each.
+fn callees(
+    calling: Calling,
+    id: &str,
+    world: &SharedWorld,
+    entropy: Entropy,
+) -> Result<(Vec<Callee>, BTreeMap<usize, Arc<Link>>), RoleError> {
+    let Calling { scenario, service, mut shapes, .. } = calling;
+    let scenario = Scenario::parse("scenario", &scenario, &[]).map_err(|error| RoleError::Order(error.to_string()))?;
+    let mut links = BTreeMap::new();
+    let callees = Callee::of_process(&scenario, service, id, (world, entropy), |link, server| {
+        if let Some(shape) = shapes.remove(&server) {
+            link.set_shape(shape);
+        }
+        links.insert(server, link.clone());
+    });
+    Ok((callees, links))
+}
+
+/// Waits for the next command of the orchestrator, before those that are obeyed. No message quotes it: it may have keys.
+fn receive(what: &str) -> Result<ReplicaCommand, RoleError> {
     let mut line = Vec::new();
-    io::stdin()
-        .lock()
-        .read_until(b'\n', &mut line)
-        .map_err(RoleError::system("cannot read the certificates of this process"))?;
-    match serde_json::from_slice(&line) {
-        Ok(ReplicaCommand::Secure(tls)) => {
-            tls.server().map_err(|error| RoleError::Order(format!("the certificates of this process: {error}")))
+    let read = io::stdin().lock().read_until(b'\n', &mut line);
+    read.map_err(RoleError::system(format!("cannot read {what} of this process")))?;
+    serde_json::from_slice(&line).map_err(|_| RoleError::Order(format!("the command with {what} cannot be read")))
+}
+
+/// Waits for the command that says which services this process calls.
+fn receive_calling() -> Result<Calling, RoleError> {
+    match receive("the servers")? {
+        ReplicaCommand::Call(calling) => Ok(*calling),
+        _ => Err(RoleError::Order("the command before the others has no servers".to_owned())),
+    }
+}
+
+/// Waits for the first command, which has the certificates and keys of this process, which also connects to others if it `calls` some.
+fn receive_tls(calls: bool) -> Result<Tls, RoleError> {
+    match receive("the certificates")? {
+        ReplicaCommand::Secure(tls) => {
+            let made = if calls { tls.both() } else { tls.server() };
+            made.map_err(|error| RoleError::Order(format!("the certificates of this process: {error}")))
         }
         _ => Err(RoleError::Order("the first command has no certificates".to_owned())),
     }
@@ -228,7 +284,7 @@ fn report_measured(world: &SharedWorld, reports: Arc<ToOrchestrator>) {
 }
 
 /// Does what the orchestrator says. Ends with standard input, which the orchestrator holds open as long as it lives.
-fn obey(injector: &Injector) {
+fn obey(injector: &Injector, links: &BTreeMap<usize, Arc<Link>>) {
     // Lines of bytes: one that is no text must not end the obedience to those after it.
     for line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
         match serde_json::from_slice(&line) {
@@ -236,7 +292,23 @@ fn obey(injector: &Injector) {
                 info!(slow = injection.slow, errors = ?injection.errors, presented = ?injection.presented, "injected faults change");
                 injector.set(injection);
             }
-            Ok(ReplicaCommand::Secure(_)) => error!("certificates come first, and only once"),
+            Ok(ReplicaCommand::Secure(_) | ReplicaCommand::Call(_)) => {
+                error!("certificates and servers come first, and only once");
+            }
+            Ok(ReplicaCommand::Shape { server, shape }) => match links.get(&server) {
+                Some(link) => {
+                    info!(server = link.server(), shape = ?shape.all, partial = ?shape.partial, "link changes");
+                    link.set_shape(shape);
+                }
+                None => error!(server, "there is no link to the server"),
+            },
+            Ok(ReplicaCommand::Reset { server, fault, connections }) => match links.get(&server) {
+                Some(link) => {
+                    info!(server = link.server(), share = connections.share, "link resets its connections");
+                    link.reset_some(fault, connections);
+                }
+                None => error!(server, "there is no link to the server"),
+            },
             Ok(ReplicaCommand::Tune(tuning)) => {
                 info!(?tuning, "settings change");
                 injector.tune(tuning);

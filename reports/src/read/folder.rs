@@ -9,7 +9,8 @@ use std::{
 use kernel::{
     experiment::{sweep::SweepRecord, threshold::ThresholdRecord},
     measure::Summary,
-    run_folder::{ATTEMPTS, EVENTS, REQUESTS, RUN, RowFile, RunInfo, RunState, SCENARIO, SUMMARY, sort_rows},
+    record::{CallRow, EventRow},
+    run_folder::{ATTEMPTS, CALLS, EVENTS, REQUESTS, RUN, RowFile, RunInfo, RunState, SCENARIO, SUMMARY, sort_rows},
     scenario::Scenario,
     visible::Visible,
 };
@@ -34,8 +35,9 @@ pub(super) fn run(place: &Path) -> Result<RecordedRun, ReadError> {
     let rows = sorted.as_ref().map_or(place, TempDir::path);
     let spill = Spill::default();
     let requests = requests(rows, &spill, &mut notes)?;
-    let attempts = optional(rows, &ATTEMPTS, &spill, "attempts are not known", &mut notes)?;
-    let events = optional(rows, &EVENTS, &spill, "faults are not known", &mut notes)?;
+    let attempts = optional(rows, &ATTEMPTS, &spill, "attempts are not known", |_| true, &mut notes)?;
+    let events = optional(rows, &EVENTS, &spill, "faults are not known", EventRow::is_of_load, &mut notes)?;
+    let calls = inner_calls(rows)?;
     // A report is possible without the scenario, so an error of reading it is not fatal.
     let scenario_text = read_text(&place.join(SCENARIO)).ok();
     let scenario = scenario(place, scenario_text.as_deref(), &mut notes);
@@ -60,7 +62,7 @@ pub(super) fn run(place: &Path) -> Result<RecordedRun, ReadError> {
         // The scenario knows servers that never answered, so it is preferred.
         servers: scenario.as_ref().map_or(requests.servers, |scenario| scenario.servers.replicas),
         place: place.to_owned(),
-        rows: RunTables { requests: requests.table, attempts, events },
+        rows: RunTables { requests: requests.table, attempts, events, calls },
         scenario,
         scenario_text,
         info,
@@ -112,6 +114,7 @@ fn optional<T: PackedRow + DeserializeOwned>(
     file: &'static RowFile<T>,
     spill: &Spill,
     loss: &str,
+    keep: impl Fn(&T) -> bool + Sync,
     notes: &mut Vec<String>,
 ) -> Result<RowTable<T>, ReadError> {
     let mut table = RowTable::default();
@@ -119,10 +122,23 @@ fn optional<T: PackedRow + DeserializeOwned>(
         notes.push(format!("{} is missing: {loss}", file.name));
         return Ok(table);
     }
-    let folded = file.fold(place, || TableBuilder::new(spill), |part, row| part.push(&row), TableBuilder::finish)?;
+    let add = |part: &mut TableBuilder<T>, row: T| {
+        if keep(&row) {
+            part.push(&row);
+        }
+    };
+    let folded = file.fold(place, || TableBuilder::new(spill), add, TableBuilder::finish)?;
     folded.parts.into_iter().for_each(|part| table.append(part));
     notes.extend(folded.is_cut_off.then(|| cut_off(file.name, table.len())));
     Ok(table)
+}
+
+/// Reads the inner calls of a run, if it has some.
+fn inner_calls(place: &Path) -> Result<Vec<CallRow>, ReadError> {
+    if !place.join(CALLS.name).is_file() {
+        return Ok(Vec::new());
+    }
+    Ok(CALLS.lines(place)?.collect::<Result<_, _>>()?)
 }
 
 /// Reads a JSON file that may be missing, and adds a note with what is lost without it.

@@ -42,7 +42,7 @@ use self::{
 use super::{DOCUMENT_MAX, Input, Mapping, ReadError, bad_rows::BadRows, folder::until_last};
 use crate::{
     distribution::{Distribution, NamedDistribution},
-    rows::{AllRequests, RequestsRead, RowTable, RunTables, Spill},
+    rows::{AllRequests, RequestsRead, RunTables, Spill},
     run::RecordedRun,
 };
 
@@ -127,7 +127,7 @@ fn run(
         seed: 0,
         duration: until_last(requests.last_us),
         servers: requests.servers,
-        rows: RunTables { requests: requests.table, attempts: RowTable::default(), events: RowTable::default() },
+        rows: RunTables { requests: requests.table, ..RunTables::default() },
         scenario: None,
         scenario_text: None,
         info: None,

@@ -398,6 +398,7 @@ const HAS_FAULT: u8 = 1;
 const HAS_REQUEST: u8 = 1 << 1;
 const HAS_ATTEMPT: u8 = 1 << 2;
 const HAS_DURATION: u8 = 1 << 3;
+const HAS_CALL: u8 = 1 << 4;
 
 /// The numbers of an event.
 #[derive(Debug, Default)]
@@ -418,6 +419,7 @@ impl PackedRow for EventRow {
             cause: None,
             fault: None,
             request: None,
+            call: None,
             attempt: None,
             duration_us: None,
         }
@@ -429,6 +431,7 @@ impl PackedRow for EventRow {
             (HAS_REQUEST, self.request.is_some()),
             (HAS_ATTEMPT, self.attempt.is_some()),
             (HAS_DURATION, self.duration_us.is_some()),
+            (HAS_CALL, self.call.is_some()),
         ];
         to.bytes.push(present.iter().filter(|(_, is_there)| *is_there).fold(0, |byte, (flag, _)| byte | flag));
         to.difference(before.at_us, self.at_us);
@@ -439,7 +442,7 @@ impl PackedRow for EventRow {
         if let Some(request) = self.request {
             to.difference(before.request, request);
         }
-        let rest = [self.fault.map(|fault| fault as u64), self.attempt.map(u64::from), self.duration_us];
+        let rest = [self.fault.map(|fault| fault as u64), self.attempt.map(u64::from), self.duration_us, self.call];
         rest.into_iter().flatten().for_each(|number| to.number(number));
         *before = BeforeEvent { at_us: self.at_us, request: self.request.unwrap_or(before.request) };
     }
@@ -457,6 +460,7 @@ impl PackedRow for EventRow {
         self.fault = (flags & HAS_FAULT != 0).then(|| from.number() as usize);
         self.attempt = (flags & HAS_ATTEMPT != 0).then(|| from.count());
         self.duration_us = (flags & HAS_DURATION != 0).then(|| from.number());
+        self.call = (flags & HAS_CALL != 0).then(|| from.number());
         *before = BeforeEvent { at_us: self.at_us, request: self.request.unwrap_or(before.request) };
     }
 }

@@ -232,7 +232,7 @@ mod tests {
             let json = serde_json::json!({
                 "at_us": at_us, "source": texts[0].clone().unwrap_or_default(),
                 "event": events[event], "target": texts[1], "cause": texts[2],
-                "fault": numbers[0], "request": numbers[1], "duration_us": numbers[2], "attempt": attempt,
+                "fault": numbers[0], "request": numbers[1], "duration_us": numbers[2], "attempt": call: None, attempt,
             });
             serde_json::from_value(json).unwrap()
         }

@@ -143,6 +143,7 @@ pub(crate) fn event(at_us: u64, event: Event, target: &str) -> EventRow {
         cause: None,
         fault: None,
         request: None,
+        call: None,
         attempt: None,
         duration_us: None,
     }

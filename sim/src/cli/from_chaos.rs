@@ -91,6 +91,12 @@ pub(crate) fn from(args: &FromChaosArgs) -> Result<Exit, Failure> {
 /// Prints or writes the document, and what cannot be said to standard error.
 pub(crate) fn to(args: &ToChaosArgs) -> Result<Exit, Failure> {
     let scenario = Scenario::load(&args.scenario, &args.overrides).map_err(Failure::wrong_input)?;
+    if scenario.has_services() {
+        return Err(Failure::wrong_input(format!(
+            "{}: a document names the pods of one service, and the scenario has several [[service]] tables",
+            args.scenario.visible()
+        )));
+    }
     let (document, notes) = document_of(&scenario, args.tool);
     deliver(args.output.as_deref(), &document)?;
     Ok(end(&args.scenario.visible().to_string(), &notes, args.strict))

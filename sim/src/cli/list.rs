@@ -82,7 +82,7 @@ impl ListedScenario {
             name: scenario.name.clone(),
             question: scenario.question.clone(),
             workload: scenario.workload.name(),
-            replicas: scenario.servers.replicas,
+            replicas: scenario.replicas(),
             duration: duration::text(scenario.duration),
             faults,
         }

@@ -113,7 +113,7 @@ fn read_run_info(path: &Path) -> Result<RunInfo, io::Error> {
 /// Describes how large a scenario is, such as `2 faults, 10 requests/s for 5s, 3 replicas`.
 fn size(scenario: &Scenario) -> String {
     let faults = counted(scenario.faults.len(), "fault");
-    let replicas = counted(scenario.servers.replicas, "replica");
+    let replicas = counted(scenario.replicas(), "replica");
     let load = scenario.load.description(scenario.duration);
     format!("{faults}, {load} for {}, {replicas}", duration::text(scenario.duration))
 }

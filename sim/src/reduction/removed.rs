@@ -1,6 +1,6 @@
 //! A description of what a reduction has removed.
 
-use kernel::scenario::{Change, Direction, Fault, Scenario, duration::text as time, server_name};
+use kernel::scenario::{Change, Direction, Fault, Scenario, ServerNames, duration::text as time};
 
 use super::Reduced;
 
@@ -17,7 +17,7 @@ pub fn removed(original: &Scenario, reduced: &Reduced) -> Vec<String> {
         lines.push("the objectives, which change nothing in a run".to_owned());
     }
     for (index, fault) in original.faults.iter().enumerate().filter(|(index, _)| !origins.contains(index)) {
-        lines.push(format!("fault {index}, the {}", about(fault)));
+        lines.push(format!("fault {index}, the {}", about(fault, &original.names())));
     }
     for change in original.changes.iter().filter(|change| !is_kept(change, scenario)) {
         lines.push(format!("the change of {} at {}", change.setting, time(change.at)));
@@ -31,8 +31,8 @@ pub fn removed(original: &Scenario, reduced: &Reduced) -> Vec<String> {
     let users = |scenario: &Scenario| scenario.load.users.unwrap_or(0).to_string();
     lines.extend(changed("load.users", &users(original), &users(scenario)));
     lines.extend(changed("duration", &time(original.duration), &time(scenario.duration)));
-    let replicas_before = original.servers.replicas.to_string();
-    lines.extend(changed("replicas", &replicas_before, &scenario.servers.replicas.to_string()));
+    let replicas_before = original.replicas().to_string();
+    lines.extend(changed("replicas", &replicas_before, &scenario.replicas().to_string()));
     for (index, (fault, origin)) in scenario.faults.iter().zip(origins).enumerate() {
         let before = &original.faults[*origin];
         let name = if index == *origin { format!("fault {index}") } else { format!("fault {origin}, now {index}") };
@@ -57,8 +57,8 @@ fn changed(name: &str, before: &str, now: &str) -> Option<String> {
 }
 
 /// Describes a fault by its kind, its targets and its time.
-fn about(fault: &Fault) -> String {
-    let targets: Vec<_> = fault.targets.iter().map(|target| server_name(*target)).collect();
+fn about(fault: &Fault, names: &ServerNames) -> String {
+    let targets: Vec<_> = fault.targets.iter().map(|target| names.name(*target)).collect();
     format!("{} of {} at {}", fault.kind.name(), targets.join(", "), time(fault.at))
 }
 

@@ -82,7 +82,7 @@ pub fn every(scenario: &Scenario, is_a_bug: bool) -> Vec<Step> {
     let plain = faults.clone().flat_map(|fault| PlainKey::ALL.map(|key| Step::Plain(fault, key)));
     steps.extend(plain.filter(|step| step.apply(scenario).is_some()));
     steps.extend((0..scenario.changes.len()).map(Step::WithoutChange));
-    steps.extend((0..scenario.servers.replicas).map(Step::WithoutServer));
+    steps.extend((0..scenario.replicas()).map(Step::WithoutServer));
     let of_faults = faults.flat_map(|fault| [Number::Lasts(fault), Number::At(fault)]);
     for number in [Number::Rate, Number::Users, Number::Duration].into_iter().chain(of_faults) {
         steps.extend(number.rungs_below(scenario).last().map(|value| Step::Lower(number, *value)));
@@ -149,10 +149,9 @@ fn without_faults(scenario: &mut Scenario, removed: &[usize]) -> Option<()> {
 
 fn without_server(scenario: &mut Scenario, server: usize) -> Option<()> {
     let is_hit = scenario.faults.iter().any(|fault| fault.targets.contains(&server));
-    if is_hit || scenario.servers.replicas < 2 {
+    if is_hit || !scenario.remove_server(server) {
         return None;
     }
-    scenario.servers.replicas -= 1;
     for target in scenario.faults.iter_mut().flat_map(|fault| &mut fault.targets) {
         *target -= usize::from(*target > server);
     }

@@ -29,6 +29,7 @@ mod pinned;
 
 mod scenarios;
 mod service_config;
+mod services;
 mod shop;
 mod shrink;
 mod simulated;

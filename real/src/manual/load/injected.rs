@@ -109,6 +109,7 @@ impl InjectedFaults {
             cause: Some(edge.fault.kind.clone()),
             fault: Some(index),
             request: None,
+            call: None,
             attempt: None,
             duration_us: None,
         }));

@@ -85,7 +85,7 @@ pub(super) fn overview<'a>(
             branches: &finding.recipe.branches,
             failure: finding.goal.to_string(),
             settings: finding.settings.clone(),
-            faults: finding.scenario.faults.iter().map(ToString::to_string).collect(),
+            faults: finding.scenario.faults.iter().map(|fault| fault.text(&finding.scenario.names())).collect(),
             replay: command(None, &file, finding.recipe.draws(), calibration),
             shrink: command(Some("shrink"), &file, finding.recipe.draws(), calibration),
             file,
@@ -117,7 +117,8 @@ pub(super) fn report(hunt: &Hunt<'_>, finding: &Finding, played: &Played) -> Res
     let mut text =
         format!("FOUND  {} (sim, seed {seed}) after {} runs{}: {goal}\n\n", scenario.name, played.runs, played.note());
     settings.iter().for_each(|setting| text += &format!("  {setting}\n"));
-    scenario.faults.iter().for_each(|fault| text += &format!("  {fault}\n"));
+    let names = scenario.names();
+    scenario.faults.iter().for_each(|fault| text += &format!("  {}\n", fault.text(&names)));
     text += &format!("\n{}{}", played.coverage.text(), played.guidance());
     text += &format!("\n  scenario  {}\n", place.visible());
     Ok(text + &format!("  replay    {replay}\n  shrink    {shrink}\n"))
