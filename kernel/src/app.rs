@@ -107,10 +107,14 @@ pub enum AppError {
     )]
     SeveralServices(String),
     /// The scenario has a service that the app does not have.
-    #[error("the scenario has the service `{0}`, and the app has {1}; correct `name` in [[service]], or add it with `App::service`")]
+    #[error(
+        "the scenario has the service `{0}`, and the app has {1}; correct `name` in [[service]], or add it with `App::service`"
+    )]
     UnknownService(String, String),
     /// The app has a service that the scenario does not have.
-    #[error("the app has the service `{0}`, and the scenario has no [[service]] of that name; add one, and an [[edge]] to it")]
+    #[error(
+        "the app has the service `{0}`, and the scenario has no [[service]] of that name; add one, and an [[edge]] to it"
+    )]
     UnplayedService(String),
     /// A set of descriptors cannot be read.
     #[error("what `App::described_by` was given is no FileDescriptorSet: {0}")]

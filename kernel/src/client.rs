@@ -68,9 +68,9 @@ use inner::InnerCall;
 use live::Live;
 
 pub use channel::Channel;
-pub(crate) use inner::Edge;
 pub(crate) use channel::{LoadCall, Progress};
 pub use failure::{Cause, Failure};
+pub(crate) use inner::Edge;
 pub use plain_channel::PlainChannel;
 pub use probe::probe;
 

@@ -106,7 +106,8 @@ impl<'a> Hosts<'a> {
             return Ok(first);
         }
         let message = "the services of these servers have several `restart_after`";
-        Err(Problem::new(table.span(TARGET.name), message).help("write `restart_after` here, or a fault for each service"))
+        Err(Problem::new(table.span(TARGET.name), message)
+            .help("write `restart_after` here, or a fault for each service"))
     }
 }
 

@@ -51,11 +51,11 @@ use crate::{entropy::branch::Branch, measure::Script};
 pub use change::{Change, ChangeTarget, Epoch, changeable};
 
 pub use read::TABLE;
-pub use topology::{CLIENT, Caller, EDGES_MAX, Edge, SERVICES_MAX, Service};
 pub use schema::schema;
 pub use service_config::ServiceConfigExport;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use service_config::read_service_config;
+pub use topology::{CLIENT, Caller, EDGES_MAX, Edge, SERVICES_MAX, Service};
 
 /// An experiment: servers, load, a network, a client, faults, and what is expected of it all.
 ///

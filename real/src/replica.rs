@@ -11,8 +11,8 @@ use std::{
 
 use kernel::{
     client,
-    nemesis::Effect,
     link::{LinkShape, Selection},
+    nemesis::Effect,
     scenario::Scenario,
     server::{Injection, Tuning},
     sync::lock,

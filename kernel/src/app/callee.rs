@@ -33,7 +33,9 @@ struct Calls {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoEdge {
     /// The scenario has no edge to it.
-    #[error("{process} does not call `{service}`: {known}; add to the scenario: [[edge]], from = \"{from}\", to = \"{service}\"")]
+    #[error(
+        "{process} does not call `{service}`: {known}; add to the scenario: [[edge]], from = \"{from}\", to = \"{service}\""
+    )]
     Unknown {
         /// The name of the process.
         process: String,

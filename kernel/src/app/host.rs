@@ -289,7 +289,11 @@ impl Host {
                 process: self.shared.name.clone(),
                 from: self.shared.service.clone(),
                 service: service.to_owned(),
-                known: if names.is_empty() { "it calls none".to_owned() } else { format!("it calls {}", names.join(", ")) },
+                known: if names.is_empty() {
+                    "it calls none".to_owned()
+                } else {
+                    format!("it calls {}", names.join(", "))
+                },
             }
         })
     }

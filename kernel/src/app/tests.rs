@@ -20,7 +20,7 @@ use crate::{
     status::{Code, Outcome},
     sync::lock,
     time::Instant,
-    workload::settings::{AppTimes, Backend},
+    workload::settings::Backend,
 };
 
 /// A service of a user, under the names of this project's messages.
@@ -96,7 +96,7 @@ fn play(app: App, client: client::settings::Client) -> Played {
     let world = server.clone();
     server.spawn(Box::pin(async move {
         let stop = std::future::pending();
-        serving.serve(world, recorder, "server-0", answering(0), injector, stop).await.expect("it serves");
+        serving.serve(process(world, recorder, "server-0", injector), None, stop).await.expect("it serves");
     }));
     let recorder = service.recorder();
     let client: Client = service.client(App::client_settings(client));
@@ -105,7 +105,7 @@ fn play(app: App, client: client::settings::Client) -> Played {
         entropy: Entropy::new(1),
         recorder: recorder.clone(),
         client,
-        requests: app.requests(service.world.clone(), recorder, Entropy::new(1), &[], &service.links),
+        requests: app.requests(service.world.clone(), recorder, Entropy::new(1), &scenario(), &service.links),
         settings: LoadSettings::at(10.0),
         duration: CALLS_BEGIN + Duration::from_millis(500),
     };
@@ -115,8 +115,19 @@ fn play(app: App, client: client::settings::Client) -> Played {
     Played { service, rows, ended }
 }
 
-fn no_replicas() -> Replicas {
-    Replicas { service: "data".to_owned(), links: Vec::new() }
+fn no_replicas() -> Callee {
+    Callee::of_load("data", Vec::new())
+}
+
+/// A process that calls no service.
+fn process(world: SharedWorld, recorder: Recorder, name: &str, injector: Arc<Injector>) -> Process {
+    Process { world, recorder, name: name.to_owned(), settings: answering(0), injector, callees: Vec::new() }
+}
+
+/// A scenario of an app with one service.
+fn scenario() -> Scenario {
+    let text = "name = \"app\"\nduration = \"1s\"\nworkload = { kind = \"app\" }\nload = { rate = 1 }\n";
+    Scenario::parse("app.toml", text, &[]).unwrap()
 }
 
 fn once() -> client::settings::Client {
@@ -245,7 +256,8 @@ fn random_numbers_depend_on_the_process_the_name_and_the_call() {
     let host = |name: &str, seed| {
         let injector = Arc::new(Injector::new(Entropy::new(seed)));
         let stop = Box::pin(std::future::pending());
-        Host::of_service(world.clone(), recorder.clone(), name, answering(0), injector, stop)
+        let process = process(world.clone(), recorder.clone(), name, injector);
+        Host::of_service(process, "data", (&Methods::default(), &[]), stop)
     };
     let draw = |host: &Host, name| host.rng(name).next_u64();
     let first = draw(&host("server-0", 1), "price");
@@ -267,8 +279,8 @@ fn error_of(app: &App) -> String {
     let recorder = Recorder::new(world.clone(), "server-0", service.server_records.clone());
     let injector = service.injectors[0].clone();
     let app = app.clone();
-    let served =
-        async move { app.serve(world, recorder, "server-0", answering(0), injector, std::future::pending()).await };
+    let process = process(world, recorder, "server-0", injector);
+    let served = async move { app.serve(process, None, std::future::pending()).await };
     service.network.run(served).unwrap_err().to_string()
 }
 
@@ -288,18 +300,18 @@ fn a_service_that_is_not_served_or_fails_says_so() {
 
 #[test]
 fn an_app_is_played_by_a_scenario_that_says_so_if_it_is_complete() {
-    let app = Workload::App(AppTimes::default());
-    let backend = Workload::Backend(Backend::default());
+    let app = scenario();
+    let backend = Scenario { workload: Workload::Backend(Backend::default()), ..scenario() };
     let whole = data().load(|call| async move { get(&call, 1).await.map(drop).map_err(Into::into) });
-    let for_workload = |known: Option<&App>, workload| App::for_workload(known, workload).map(|app| app.is_some());
-    assert_eq!(for_workload(Some(&whole), &app), Ok(true));
-    assert_eq!(for_workload(None, &backend), Ok(false));
-    assert_eq!(for_workload(None, &app), Err(AppError::NoApp));
-    assert_eq!(for_workload(Some(&whole), &backend), Err(AppError::OtherWorkload("backend")));
-    assert_eq!(for_workload(Some(&App::new()), &app), Err(AppError::NoService));
-    assert_eq!(for_workload(Some(&data()), &app), Err(AppError::NoLoad));
+    let for_scenario = |known: Option<&App>, scenario| App::for_scenario(known, scenario).map(|app| app.is_some());
+    assert_eq!(for_scenario(Some(&whole), &app), Ok(true));
+    assert_eq!(for_scenario(None, &backend), Ok(false));
+    assert_eq!(for_scenario(None, &app), Err(AppError::NoApp));
+    assert_eq!(for_scenario(Some(&whole), &backend), Err(AppError::OtherWorkload("backend")));
+    assert_eq!(for_scenario(Some(&App::new()), &app), Err(AppError::NoService));
+    assert_eq!(for_scenario(Some(&data()), &app), Err(AppError::NoLoad));
     let two = whole.clone().service("price", |_| async { Ok::<_, Status>(()) });
-    assert_eq!(for_workload(Some(&two), &app), Err(AppError::SeveralServices("`data`, `price`".to_owned())));
+    assert_eq!(for_scenario(Some(&two), &app), Err(AppError::SeveralServices("`data`, `price`".to_owned())));
     assert!(format!("{two:?}").contains("price"));
 }
 
@@ -315,7 +327,8 @@ fn a_process_serves_once_and_that_of_the_load_not_at_all() {
     });
     assert!(error_of(&twice).contains("it serves already"));
     let service = Service::new(1);
-    let load = Host::of_load(service.world.clone(), service.recorder(), Entropy::new(1), no_replicas());
+    let load =
+        Host::of_load(service.world.clone(), service.recorder(), Entropy::new(1), no_replicas(), &Methods::default());
     let served = service.network.run(async move { load.serve(RehearsalServer::new(Data(load.clone()))).await });
     assert!(matches!(served, Err(ServeError::Load)));
 }
@@ -323,7 +336,8 @@ fn a_process_serves_once_and_that_of_the_load_not_at_all() {
 #[test]
 fn the_time_of_a_run_is_that_of_its_world() {
     let service = Service::new(1);
-    let host = Host::of_load(service.world.clone(), service.recorder(), Entropy::new(1), no_replicas());
+    let host =
+        Host::of_load(service.world.clone(), service.recorder(), Entropy::new(1), no_replicas(), &Methods::default());
     let slept = service.network.run(async move {
         let (sender, woken) = futures_util::future::join(async { host.now() }, async {
             host.sleep(Duration::from_secs(3)).await;
@@ -382,7 +396,11 @@ fn a_request_of_a_stack_of_the_loads_own_has_a_row_and_no_attempts() {
 #[test]
 fn a_load_that_cannot_begin_ends_the_run_with_the_reason() {
     for (service, replica, reason) in [
-        ("prices", 0, "the app has no service `prices`; its service is `data`"),
+        (
+            "prices",
+            0,
+            "load does not call `prices`: it calls `data`; add to the scenario: [[edge]], from = \"client\", to = \"prices\"",
+        ),
         ("data", 1, "`data` has 1 replica(s), numbered from 0, and none is 1"),
     ] {
         let app = data().load_with(move |host| {
@@ -407,6 +425,6 @@ fn a_process_of_the_service_has_no_connector() {
     play(app.load(|call| async move { get(&call, call.id()).await.map(drop).map_err(Into::into) }), once());
     assert_eq!(
         *found.lock().unwrap(),
-        [(0, "the process of a service has no links to others; the load has".to_owned())]
+        [(0, "server-0 does not call `data`: it calls none; add to the scenario: [[edge]], from = \"data\", to = \"data\"".to_owned())]
     );
 }

@@ -266,7 +266,10 @@ mod tests {
     #[test]
     fn a_call_belongs_to_the_request_that_its_metadata_name() {
         for (value, id) in [("17", 17), ("x", 0), ("", 0), ("-1", 0)] {
-            assert_eq!(id_of(&HeaderMap::from_iter([(CALL.parse().unwrap(), value.parse().unwrap())])), CallId::of_request(id));
+            assert_eq!(
+                id_of(&HeaderMap::from_iter([(CALL.parse().unwrap(), value.parse().unwrap())])),
+                CallId::of_request(id)
+            );
         }
         assert_eq!(id_of(&HeaderMap::new()), CallId::of_request(0));
     }

@@ -146,7 +146,18 @@ mod tests {
         let attempt = request.map(|_| 1);
         let target = Some(Name::from("server-0"));
         let source = Name::from("client");
-        EventRow { at_us, source, event, target, cause: None, fault: None, request, call: None, attempt, duration_us: None }
+        EventRow {
+            at_us,
+            source,
+            event,
+            target,
+            cause: None,
+            fault: None,
+            request,
+            call: None,
+            attempt,
+            duration_us: None,
+        }
     }
 
     /// Returns what is wrong with these events of a breaker that permits one call.

@@ -72,7 +72,8 @@ fn check_policies(evidence: &Evidence<'_>, edge: &Edge, row: &CallRow, findings:
     }
     let late_us = evidence.late.map_or(0, us) + ROUNDING_US;
     if row.done_us > row.deadline_us.saturating_add(late_us) {
-        let what = format!("the call of {} ended at {} µs, its deadline is {} µs", row.service, row.done_us, row.deadline_us);
+        let what =
+            format!("the call of {} ended at {} µs, its deadline is {} µs", row.service, row.done_us, row.deadline_us);
         findings.add(Invariant::DeadlinesHold, row.request, row.done_us, what);
     }
     for attempt in &row.attempts {

@@ -218,7 +218,8 @@ fn check_workers(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut Fin
     for (server, spans) in spans {
         let longest_us = spans.iter().map(|(start_us, end_us)| end_us - start_us).max().unwrap_or_default();
         let before_us = freeze_us.saturating_add(longest_us);
-        let allowed = |at_us: u64| in_force.most(at_us.saturating_sub(before_us), at_us, |settings| room(settings, &server));
+        let allowed =
+            |at_us: u64| in_force.most(at_us.saturating_sub(before_us), at_us, |settings| room(settings, &server));
         if let Some((most, room, at_us)) = most_over(spans.into_iter(), allowed) {
             let what = format!("{server} worked on {most} at once and has room for {room}");
             findings.add(Invariant::Capacity, None, at_us, what);

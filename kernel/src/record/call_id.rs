@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_call_is_the_same_after_a_round_trip_and_other_texts_are_none() {
-        for call in [CallId::of_request(0), CallId::of_request(41).inner(3, "stock", 2), CallId::of_process("a", "b", 1)]
+        for call in
+            [CallId::of_request(0), CallId::of_request(41).inner(3, "stock", 2), CallId::of_process("a", "b", 1)]
         {
             assert_eq!(call.to_string().parse(), Ok(call), "{call}");
         }

@@ -53,8 +53,8 @@ pub static EVENTS: RowFile<EventRow> = RowFile::new("events.jsonl", "not the row
 /// The file of inner calls, which a run has whose scenario has `[[service]]` tables.
 pub static CALLS: RowFile<CallRow> = RowFile::new("calls.jsonl", "not the row of a call");
 
-/// Names of the files of rows.
-static ROWS: [&str; 4] = [REQUESTS.name, ATTEMPTS.name, EVENTS.name, CALLS.name];
+/// Names of the files of rows that each run has.
+static ROWS: [&str; 3] = [REQUESTS.name, ATTEMPTS.name, EVENTS.name];
 
 /// Name of the folder with what processes wrote to their standard error.
 const LOGS: &str = "logs";
@@ -394,8 +394,7 @@ fn sort_file<T: Keyed>(file: &'static RowFile<T>, place: &Path, to: &Path) -> Re
 
 /// Returns whether the folder at `place` holds a run of a version of this program that wrote no manifest.
 fn is_unlisted(place: &Path) -> bool {
-    let rows = ROWS.iter().filter(|name| **name != CALLS.name);
-    let has_files = rows.chain([&SCENARIO, &RUN, &SUMMARY]).all(|name| is_file(&place.join(name)));
+    let has_files = ROWS.iter().chain([&SCENARIO, &RUN, &SUMMARY]).all(|name| is_file(&place.join(name)));
     has_files && !place.join(MANIFEST).exists() && info_at(place).is_some()
 }
 
@@ -416,7 +415,7 @@ fn is_abandoned(files: &dyn Files, staging: &Path) -> bool {
     }
     let names = files.list(staging).unwrap_or_default();
     names.iter().all(|name| {
-        let mut ours = ROWS.iter().chain([&SCENARIO, &RUN, &SUMMARY, &MANIFEST, &STATE]);
+        let mut ours = ROWS.iter().chain([&CALLS.name, &SCENARIO, &RUN, &SUMMARY, &MANIFEST, &STATE]);
         let is_ours = ours.any(|ours| name == ours || is_staging_of(name, ours.as_ref()));
         if name == LOGS { has_logs_alone(files, &staging.join(LOGS)) } else { is_ours && is_file(&staging.join(name)) }
     })
@@ -424,7 +423,7 @@ fn is_abandoned(files: &dyn Files, staging: &Path) -> bool {
 
 /// Returns whether a row was recorded to the folder at `place`.
 fn has_rows(place: &Path) -> bool {
-    ROWS.iter().any(|name| fs::metadata(place.join(name)).is_ok_and(|found| found.len() > 0))
+    ROWS.iter().chain([&CALLS.name]).any(|name| fs::metadata(place.join(name)).is_ok_and(|found| found.len() > 0))
 }
 
 /// Returns whether there are only logs of processes in the folder at `path`.

@@ -277,7 +277,7 @@ mod tests {
         for calls in 0..12 {
             let folder = tempfile::tempdir().unwrap();
             let files = FailingFiles::failing_at(calls);
-            let Ok(mut journal) = Journal::create(files.clone(), NUMBERS.folder, folder.path(), NAMES) else {
+            let Ok(mut journal) = Journal::create(files.clone(), NUMBERS.folder, folder.path(), NAMES, None) else {
                 continue;
             };
             let written =

@@ -133,7 +133,11 @@ pub fn read_records(place: &Path) -> Result<Records, FolderError> {
         requests: REQUESTS.lines(place)?.collect::<Result<_, _>>()?,
         attempts: ATTEMPTS.lines(place)?.collect::<Result<_, _>>()?,
         events: EVENTS.lines(place)?.collect::<Result<_, _>>()?,
-        calls: if place.join(CALLS.name).exists() { CALLS.lines(place)?.collect::<Result<_, _>>()? } else { Vec::new() },
+        calls: if place.join(CALLS.name).exists() {
+            CALLS.lines(place)?.collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
+        },
     })
 }
 

@@ -12,8 +12,8 @@ use super::{
     totals,
 };
 use crate::{
-    input,
     fault::Hosts,
+    input,
     load::{apply_trace, check_kinds},
     settings::{
         limits, name, overrides,

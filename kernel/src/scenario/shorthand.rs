@@ -13,7 +13,9 @@ use crate::settings::{Presence, TableInfo, duration, table::OFF, value::is_strin
 
 /// Returns the schema of a further short form of the optional table at `path`, if it has one.
 pub(super) fn value_schema(path: &str) -> Option<Value> {
-    (path == "client.hedging").then(|| json!({ "type": "string", "pattern": duration::PATTERN }))
+    ["client.hedging", "edge.client.hedging"]
+        .contains(&path)
+        .then(|| json!({ "type": "string", "pattern": duration::PATTERN }))
 }
 
 /// The keys of `[load]` of which one is enough: with any but the first, the rate may be left out.
@@ -31,14 +33,27 @@ pub(super) fn expand(document: &mut Spanned<DeTable<'_>>) {
         client.remove("service_config");
         client.remove("service_config_method");
     }
-    if let Some(hedging) = table_mut(document, "client").and_then(|client| client.get_mut("hedging"))
-        && hedging.get_ref().is_str()
-    {
-        let span = hedging.span();
-        let delay = std::mem::replace(hedging.get_mut(), DeValue::Table(DeTable::new()));
-        if let DeValue::Table(table) = hedging.get_mut() {
-            table.insert(Spanned::new(span.clone(), "hedging_delay".into()), Spanned::new(span, delay));
+    if let Some(client) = table_mut(document, "client") {
+        expand_hedging(client);
+    }
+    if let Some(DeValue::Array(edges)) = document.get_mut().get_mut("edge").map(Spanned::get_mut) {
+        for edge in edges.iter_mut() {
+            if let DeValue::Table(edge) = edge.get_mut()
+                && let Some(DeValue::Table(client)) = edge.get_mut("client").map(Spanned::get_mut)
+            {
+                expand_hedging(client);
+            }
         }
+    }
+}
+
+/// Writes a delay in place of the table `hedging` of a client out.
+fn expand_hedging(client: &mut DeTable<'_>) {
+    let Some(hedging) = client.get_mut("hedging").filter(|hedging| hedging.get_ref().is_str()) else { return };
+    let span = hedging.span();
+    let delay = std::mem::replace(hedging.get_mut(), DeValue::Table(DeTable::new()));
+    if let DeValue::Table(table) = hedging.get_mut() {
+        table.insert(Spanned::new(span.clone(), "hedging_delay".into()), Spanned::new(span, delay));
     }
 }
 
@@ -62,11 +77,15 @@ fn switch(table: &mut DeTable<'_>, info: &TableInfo) {
                 table.remove(*name);
             }
             Some("on") if can_switch => *value.get_mut() = DeValue::Table(DeTable::new()),
-            _ => {
-                if let DeValue::Table(table) = value.get_mut() {
-                    switch(table, inner);
-                }
-            }
+            _ => match value.get_mut() {
+                DeValue::Table(table) => switch(table, inner),
+                DeValue::Array(items) => items.iter_mut().for_each(|item| {
+                    if let DeValue::Table(item) = item.get_mut() {
+                        switch(item, inner);
+                    }
+                }),
+                _ => {}
+            },
         }
     }
 }

@@ -213,25 +213,29 @@ mod tests {
     /// Returns which of 64 requests fail in their `attempt`-th attempt, by the fault `fault` that fails half of them.
     fn drawn(fault: usize, attempt: u32) -> Vec<bool> {
         let injector = injecting(vec![errors(fault, 0.5, Code::Unavailable)]);
-        (0..64).map(|request| injector.injected_fault(request, attempt).status.is_some()).collect()
+        (0..64)
+            .map(|request| injector.injected_fault(AttemptId::of_request(request, attempt)).status.is_some())
+            .collect()
     }
 
     #[test]
     fn a_rate_of_0_fails_no_call_and_a_rate_of_1_all() {
         let never = errors(0, 0.0, Code::Internal);
         let always = errors(0, 1.0, Code::Aborted);
+        assert!((0..1_000).all(|request| injecting(vec![never]).injected_fault(AttemptId::of_request(request, 1))
+            == InjectedFault::default()));
         assert!(
-            (0..1_000).all(|request| injecting(vec![never]).injected_fault(request, 1) == InjectedFault::default())
-        );
-        assert!(
-            (0..1_000).all(|request| injecting(vec![always]).injected_fault(request, 1).status == Some(Code::Aborted))
+            (0..1_000).all(|request| injecting(vec![always]).injected_fault(AttemptId::of_request(request, 1)).status
+                == Some(Code::Aborted))
         );
     }
 
     #[test]
     fn the_share_that_fails_is_the_rate() {
         let injector = injecting(vec![errors(0, 0.3, Code::Unavailable)]);
-        let failed = (0..10_000).filter(|request| injector.injected_fault(*request, 1).status.is_some()).count();
+        let failed = (0..10_000)
+            .filter(|request| injector.injected_fault(AttemptId::of_request(*request, 1)).status.is_some())
+            .count();
         // Five standard deviations of the binomial distribution: 5 * sqrt(10000 * 0.3 * 0.7) = 229.
         assert!((2_771..=3_229).contains(&failed), "{failed}");
     }
@@ -246,7 +250,8 @@ mod tests {
     #[test]
     fn the_first_of_two_faults_that_fails_a_call_decides() {
         let injector = injecting(vec![errors(0, 0.5, Code::Internal), errors(1, 1.0, Code::Unavailable)]);
-        let codes: Vec<_> = (0..64).map(|request| injector.injected_fault(request, 1).status).collect();
+        let codes: Vec<_> =
+            (0..64).map(|request| injector.injected_fault(AttemptId::of_request(request, 1)).status).collect();
         assert!([Code::Internal, Code::Unavailable].iter().all(|code| codes.contains(&Some(*code))));
         assert!(!codes.contains(&None));
     }
@@ -257,9 +262,9 @@ mod tests {
             |fault, status| InjectedErrors { status, delay: Duration::from_millis(10), ..errors(fault, 1.0, Code::Ok) };
         let injector = injecting(vec![delay(0, None), delay(1, Some(Code::Internal)), delay(2, Some(Code::Aborted))]);
         let failed = InjectedFault { delay: Duration::from_millis(20), status: Some(Code::Internal) };
-        assert_eq!(injector.injected_fault(3, 1), failed);
+        assert_eq!(injector.injected_fault(AttemptId::of_request(3, 1)), failed);
         let delayed = InjectedFault { delay: Duration::from_millis(10), status: None };
-        assert_eq!(injecting(vec![delay(0, None)]).injected_fault(3, 1), delayed);
+        assert_eq!(injecting(vec![delay(0, None)]).injected_fault(AttemptId::of_request(3, 1)), delayed);
     }
 
     #[test]

@@ -626,6 +626,8 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 name,
                 question,
                 duration,
+                services: Vec::new(),
+                edges: Vec::new(),
                 servers,
                 workload,
                 load,

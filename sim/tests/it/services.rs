@@ -196,7 +196,8 @@ fn the_policies_of_an_edge_hide_the_crash_of_a_replica_and_without_them_it_shows
 #[test]
 fn retries_at_two_tiers_multiply() {
     let errors = fault("kind = \"errors\"\ntarget = \"stock\"\nrate = 1.0\nduration = \"1s\"");
-    let settings = ["client.retry.max_attempts=3", "client.retry.initial_backoff=10ms", "client.retry.max_backoff=10ms"];
+    let settings =
+        ["client.retry.max_attempts=3", "client.retry.initial_backoff=10ms", "client.retry.max_backoff=10ms"];
     let records = play(&app(), &errors, &settings);
     // In the second of the fault each request has three attempts, and each of them makes a call of three attempts.
     let of_one = |id: u64| to(&records, "stock").filter(move |row| row.request == Some(id));
@@ -244,7 +245,10 @@ fn faults_of_links_act_between_services_also_on_processes_that_start_later() {
         assert!(to(&records, "price").any(|row| row.status == Outcome::OK && row.sent_us > 2_500_000));
         assert!(to(&records, "stock").all(|row| row.status != Outcome::OK || took(row) < 50_000));
         let restarts: Vec<_> = records.events.iter().filter(|row| row.event == Event::Restart).collect();
-        assert_eq!(restarts.iter().map(|row| row.target.as_deref().unwrap()).collect::<Vec<_>>(), ["gateway-0", "gateway-1"]);
+        assert_eq!(
+            restarts.iter().map(|row| row.target.as_deref().unwrap()).collect::<Vec<_>>(),
+            ["gateway-0", "gateway-1"]
+        );
     }
 }
 
