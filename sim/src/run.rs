@@ -297,7 +297,7 @@ fn start_client(hosts: &Hosts, scenario: &Scenario, asked: Asked) -> LoadGenerat
 mod tests {
     use std::time::Duration;
 
-    use kernel::{record::Event, time::Instant};
+    use kernel::{record::Event, scenario::ServerNames, time::Instant};
 
     use super::*;
     use crate::calibration::Calibration;
@@ -451,8 +451,15 @@ mod tests {
         );
         let bounds = Bounds::default();
         let failed = on_own_thread((7, &[]), (bounds.limits.real_time, &bounds.watch), || {
-            Simulation::new(2, 7, &Calibration::default(), &server, bounds.clone(), panicking_client)
-                .run(&AtomicU64::new(0))
+            Simulation::new(
+                &ServerNames::of_group(2),
+                7,
+                &Calibration::default(),
+                &server,
+                bounds.clone(),
+                panicking_client,
+            )
+            .run(&AtomicU64::new(0))
         });
         assert_eq!(
             failed.unwrap_err().to_string(),

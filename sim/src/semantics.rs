@@ -34,7 +34,7 @@ use kernel::{
     link::{Link, Shape, ShapedStream},
     nemesis::{Effect, Operation, Operations},
     record::{Event, EventRow, Records},
-    scenario::Scenario,
+    scenario::{Caller, Scenario, ServerNames},
     time::Instant,
     world::{BoxStream, SharedWorld, timeout_at},
 };
@@ -44,7 +44,7 @@ use crate::{
     Plan, RunSoFar,
     calibration::Calibration,
     error::SimulationError,
-    replica::Software,
+    replica::{ReplicaProcess, Software},
     run,
     simulation::{Bounds, Hosts, Simulation},
     thread::on_own_thread,
@@ -144,13 +144,20 @@ where
     let result = outcome.clone();
     let bounds = Bounds::default();
     let completed = on_own_thread((seed, &[]), (bounds.limits.real_time, &bounds.watch), || {
-        let simulation = Simulation::new(replicas, seed, &calibration(), software, bounds.clone(), |hosts| {
-            let client = client(hosts);
-            async move {
-                *result.lock().unwrap() = Some(client.await);
-                Ok(())
-            }
-        });
+        let simulation = Simulation::new(
+            &ServerNames::of_group(replicas),
+            seed,
+            &calibration(),
+            software,
+            bounds.clone(),
+            |hosts| {
+                let client = client(hosts);
+                async move {
+                    *result.lock().unwrap() = Some(client.await);
+                    Ok(())
+                }
+            },
+        );
         simulation.run(&Default::default())
     });
     let records = completed.and_then(RunSoFar::completed)?.records;
@@ -186,7 +193,7 @@ fn software<F>(serve: impl Fn(SharedWorld) -> F + Send + Sync + 'static) -> Soft
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
-    Software::new(move |world, _, _, _| Box::pin(serve(world)))
+    Software::new(move |process| Box::pin(serve(process.world)))
 }
 
 /// Returns software that runs `serve` for each connection, all at the same time.
@@ -323,7 +330,7 @@ impl Hosts {
 
     /// Shapes the only link, at `time`.
     async fn shape(&self, time: Duration, shape: Shape) {
-        self.apply(time, Operation::Shape(0, shape.into())).await;
+        self.apply(time, Operation::Shape(0, Caller::Load, shape.into())).await;
     }
 
     async fn sleep(&self, time: Duration) {

@@ -116,7 +116,7 @@ pub struct ServerNames {
 
 impl ServerNames {
     /// Returns the names of the servers of one group, `server-0` and so on.
-    pub(crate) fn of_group(replicas: usize) -> Self {
+    pub fn of_group(replicas: usize) -> Self {
         Self { services: Arc::default(), replicas }
     }
 

@@ -807,41 +807,48 @@ fn for_each_key(
     }
 }
 
+/// A scenario with services, whose first edge is one between them.
+const SERVICES: &str = "name = \"keys\"\nduration = \"1m\"\nworkload = { kind = \"app\" }\nload = { rate = 5 }\n[[service]]\nname = \"till\"\n[[service]]\nname = \"stock\"\n[[edge]]\nfrom = \"till\"\nto = \"stock\"\n[[edge]]\nfrom = \"client\"\nto = \"till\"\n";
+
 #[test]
 fn every_key_is_read_back_with_its_default_its_example_and_its_samples() {
     let file = "name = \"keys\"\nduration = \"1m\"\n[load]\nrate = 5\n[[load.stage]]\nduration = \"1s\"\n[[load.request]]\nname = \"a\"\n[[fault]]\nat = \"1s\"\nkind = \"reset\"\ntarget = \"server-0\"\n[[change]]\nat = \"1s\"\nsetting = \"client.retry.max_attempts\"\nto = 1\n[[slo]]\nname = \"a\"\nobjective = 0.9\n";
     let mut keys = 0;
     for_each_key(TABLE, "", &[], &mut |path, key, beside| {
-        // An expectation's bounds depend on its metric, and a service config is a file; both have tests of their own.
-        if path.starts_with("expect") || path.starts_with("client.service_config") {
+        // An expectation's bounds depend on its metric, a service config is a file, and names are those of others; all have tests of their own.
+        let inner = path.strip_prefix("edge.0.");
+        let is_name = ["service.0.name", "edge.0.from", "edge.0.to"].contains(&path);
+        if is_name || path.starts_with("expect") || inner.unwrap_or(path).starts_with("client.service_config") {
             return;
         }
+        let file = if path.starts_with("service") || inner.is_some() { SERVICES } else { file };
+        let (of_edge, path) = (if inner.is_some() { "edge.0." } else { "" }, inner.unwrap_or(path));
         keys += 1;
         let values = key.samples().iter().map(|sample| (*sample).to_owned());
         for value in values.chain(key.default_text()).chain(Some(key.example()).filter(|text| !text.is_empty())) {
             let mut overrides = beside.to_vec();
             // What single keys need beside them.
             if path.starts_with("client.hedging") || path.starts_with("client.adaptive_hedging") {
-                overrides.push("client.retry.max_attempts=1".into());
+                overrides.push(format!("{of_edge}client.retry.max_attempts=1"));
             }
             if path.starts_with("client.adaptive_hedging") {
-                overrides.push("client.hedging=on".into());
+                overrides.push(format!("{of_edge}client.hedging=on"));
             }
             if path.starts_with("client.adaptive_concurrency") && key.doc().contains("`aimd`:") {
-                overrides.push("client.adaptive_concurrency.algorithm=aimd".into());
+                overrides.push(format!("{of_edge}client.adaptive_concurrency.algorithm=aimd"));
             }
             if path.starts_with("load.think_time") {
                 overrides.push("load.users=3".into());
             }
             if path == "client.fallback.kind" {
-                overrides.push("client.cache=on".into());
+                overrides.push(format!("{of_edge}client.cache=on"));
             }
             // A key of a kind of requests is of one workload, whose name is in its documentation.
             if path.starts_with("load.request") {
                 let workloads = ["dfs", "backend"].into_iter().find(|name| key.doc().contains(&format!("`{name}`")));
                 overrides.extend(workloads.map(|name| format!("workload.kind={name}")));
             }
-            overrides.push(format!("{path}={value}"));
+            overrides.push(format!("{of_edge}{path}={value}"));
             let scenario =
                 Scenario::parse("keys.toml", file, &overrides).unwrap_or_else(|error| panic!("{overrides:?}\n{error}"));
             assert_eq!(Scenario::parse("written.toml", &scenario.to_toml(), &[]).unwrap(), scenario, "{overrides:?}");

@@ -102,7 +102,7 @@ fn a_delay_one_way_leaves_the_other_way_alone() {
         let (heard, opened) = simulate(&speaker, |hosts| async move {
             let mut shape = LinkShape::default();
             shape.add(0, LinkEffect { way: Some(way), ..slow(ms(5), Duration::ZERO).into() });
-            hosts.apply(ms(1), Operation::Shape(0, shape)).await;
+            hosts.apply(ms(1), Operation::Shape(0, Caller::Load, shape)).await;
             let conversation = Conversation::open(&hosts).await;
             let opened = hosts.world.now();
             (conversation.until(ms(300)).await, opened)
@@ -114,7 +114,7 @@ fn a_delay_one_way_leaves_the_other_way_alone() {
             let mut conversation = Conversation::open(&hosts).await;
             let mut shape = LinkShape::default();
             shape.add(0, LinkEffect { way: Some(way), ..slow(ms(5), Duration::ZERO).into() });
-            hosts.apply(ms(1), Operation::Shape(0, shape)).await;
+            hosts.apply(ms(1), Operation::Shape(0, Caller::Load, shape)).await;
             conversation.say(ms(100), b"request").await;
             conversation.listen(ms(300)).await;
         });

@@ -19,7 +19,7 @@ fn half_open(fault: u64) -> LinkShape {
 impl Hosts {
     /// Gives the only link this shape, at `time`.
     async fn reshape(&self, time: Duration, shape: LinkShape) {
-        self.apply(time, Operation::Shape(0, shape)).await;
+        self.apply(time, Operation::Shape(0, Caller::Load, shape)).await;
     }
 }
 

@@ -8,9 +8,9 @@ use super::*;
 
 /// Software of which `peer` runs on all servers but `server-0`, which runs `first`.
 fn first_and_peers(first: Software, peer: Software) -> Software {
-    Software::new(move |world, recorder, name, injector| {
-        let software = if name == "server-0" { &first } else { &peer };
-        software.serve(world, recorder, name, injector)
+    Software::new(move |process| {
+        let software = if process.name == "server-0" { &first } else { &peer };
+        software.serve(process)
     })
 }
 

@@ -152,13 +152,14 @@ where
     let outcome = Arc::new(Mutex::new(None));
     let result = outcome.clone();
     let clock = on_own_thread((1, &[]), (bounds.limits.real_time, &bounds.watch), || {
-        let simulation = Simulation::new(1, 1, &calibration, &software, bounds.clone(), |hosts| {
-            let client = client(hosts);
-            async move {
-                *result.lock().unwrap() = Some(client.await);
-                Ok(())
-            }
-        });
+        let simulation =
+            Simulation::new(&ServerNames::of_group(1), 1, &calibration, &software, bounds.clone(), |hosts| {
+                let client = client(hosts);
+                async move {
+                    *result.lock().unwrap() = Some(client.await);
+                    Ok(())
+                }
+            });
         let clock = simulation.clock();
         simulation.run(&Default::default())?;
         Ok::<_, SimulationError>(clock)

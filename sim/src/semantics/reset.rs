@@ -14,7 +14,11 @@ fn both_ends_of_a_reset_connection_notice() {
         conversation.say(ms(1), b"heard").await;
         conversation.listen(ms(2)).await;
         let listen = conversation.listen(ms(3));
-        futures_util::future::join(listen, hosts.apply(ms(2), Operation::Reset(0, 0, Selection::default()))).await;
+        futures_util::future::join(
+            listen,
+            hosts.apply(ms(2), Operation::Reset(0, Caller::Load, 0, Selection::default())),
+        )
+        .await;
         let written = conversation.stream.write_all(b"unheard").await.map_err(|error| error.kind());
         (conversation.heard, written)
     });
@@ -30,7 +34,7 @@ fn a_reset_destroys_bytes_that_are_under_way() {
         let mut conversation = Conversation::open(&hosts).await;
         hosts.shape(ms(1), Shape { latency: ms(1), ..Shape::default() }).await;
         conversation.say(us(1_960), b"lost").await;
-        hosts.apply(ms(2), Operation::Reset(0, 0, Selection::default())).await;
+        hosts.apply(ms(2), Operation::Reset(0, Caller::Load, 0, Selection::default())).await;
         conversation.listen(ms(3)).await;
     });
     assert_eq!(*log.lock().unwrap(), [(at(ms(2) + LINK), Seen::End)]);
@@ -44,7 +48,7 @@ fn a_reset_reaches_a_connection_that_was_dropped_but_is_still_being_drained() {
         hosts.shape(ms(1), Shape { latency: ms(1), ..Shape::default() }).await;
         conversation.say(us(1_960), b"lost").await;
         drop(conversation);
-        hosts.apply(ms(2), Operation::Reset(0, 0, Selection::default())).await;
+        hosts.apply(ms(2), Operation::Reset(0, Caller::Load, 0, Selection::default())).await;
         hosts.sleep(ms(3)).await;
     });
     assert_eq!(*log.lock().unwrap(), [(at(ms(2) + LINK), Seen::End)]);
@@ -54,7 +58,7 @@ fn a_reset_reaches_a_connection_that_was_dropped_but_is_still_being_drained() {
 fn a_reset_leaves_new_connections_alone() {
     let heard = simulate(&echo(), |hosts| async move {
         let old = Conversation::open(&hosts).await;
-        hosts.apply(ms(2), Operation::Reset(0, 0, Selection::default())).await;
+        hosts.apply(ms(2), Operation::Reset(0, Caller::Load, 0, Selection::default())).await;
         let mut new = Conversation::open(&hosts).await;
         new.say(ms(3), b"works").await;
         futures_util::future::join(old.until(ms(4)), new.until(ms(4))).await.1

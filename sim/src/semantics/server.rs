@@ -26,8 +26,7 @@ fn settings() -> ReplicaSettings {
 
 /// Returns the whole server, stopped gracefully at `stop`.
 fn serving_until(stop: Duration) -> Software {
-    Software::new(move |world, recorder, name, injector| {
-        let name = name.to_owned();
+    Software::new(move |ReplicaProcess { world, recorder, name, injector, .. }| {
         Box::pin(async move {
             let stopped = world.sleep_until(at(stop));
             server::serve(world.clone(), recorder.clone(), &name, settings(), injector, stopped).await?;
