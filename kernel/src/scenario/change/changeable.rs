@@ -136,6 +136,7 @@ fn reason(setting: &str) -> &'static str {
         ("fault" | "nemesis" | "change" | "expect" | "slo" | "run", _) => {
             "it is a part of the script, and no setting of what runs"
         }
+        ("service" | "edge", _) => "services and the edges between them keep what they begin with",
         ("workload", _) => "what requests ask for is decided before the run",
         ("servers", "replicas") => "servers are there from the start",
         ("servers", "restart_after") => "faults get it before the run",

@@ -54,6 +54,14 @@ fn generated() -> String {
     tables.iter().filter_map(|table| section(table, &keys)).collect()
 }
 
+/// Tables that have the keys of another one, which the reference does not repeat.
+const REPEATED: [&str; 3] = ["service.N", "edge.N.client", "edge.N.network"];
+
+/// Returns whether the reference has the keys of the table at `path` elsewhere.
+fn is_repeated(path: &str) -> bool {
+    REPEATED.iter().any(|table| path.starts_with(&format!("{table}.")))
+}
+
 /// Adds the tables in `table`, which is at `path` in `--set` and at `name` in a file.
 fn add_tables(table: &TableInfo, path: &str, name: &str, tables: &mut Vec<Table>) {
     for (inner_name, presence, inner) in table.tables {
@@ -78,12 +86,18 @@ fn joined(path: &str, name: &str) -> String {
 
 /// Returns the section of a table; `None` if it has no keys of its own.
 fn section(table: &Table, keys: &[ReferenceKey]) -> Option<String> {
-    let rows: String = keys.iter().filter_map(|key| row(key, &table.path)).collect();
-    if rows.is_empty() {
+    if is_repeated(&table.path) {
         return None;
     }
     let doc = sentence(table.doc);
     let doc = if doc.is_empty() { doc } else { format!("{doc}\n\n") };
+    if REPEATED[1..].contains(&table.path.as_str()) {
+        return Some(format!("### {}\n\n{doc}", table.header));
+    }
+    let rows: String = keys.iter().filter_map(|key| row(key, &table.path)).collect();
+    if rows.is_empty() {
+        return None;
+    }
     Some(format!(
         "### {}\n\n{doc}| key | default | type and bounds | meaning |\n| --- | --- | --- | --- |\n{rows}\n",
         table.header
