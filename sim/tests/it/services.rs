@@ -252,6 +252,36 @@ fn faults_of_links_act_between_services_also_on_processes_that_start_later() {
     }
 }
 
+/// The price is called by both; a fault of the links of one of them leaves the other alone.
+#[test]
+fn a_fault_may_act_on_the_links_of_one_caller() {
+    let edges = "[[service]]\nname = \"cart\"\n[[edge]]\nfrom = \"gateway\"\nto = \"cart\"\n[[edge]]\nfrom = \"cart\"\nto = \"price\"\n";
+    let cart = |host: Host| async move {
+        let channels = [host.channel("price")?, host.channel("price")?];
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
+            host.serve(RehearsalServer::new(Part::Gateway(channels))).await?,
+        )
+    };
+    let gateway = |host: Host| async move {
+        let channels = [host.channel("cart")?, host.channel("price")?];
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
+            host.serve(RehearsalServer::new(Part::Gateway(channels))).await?,
+        )
+    };
+    let load = |call: Call| async move {
+        let reply = RehearsalClient::new(call.channel()).get_data(GetDataRequest { request_id: call.id() }).await?;
+        call.check(*reply.into_inner().data == *format!("{0} {0} {0} ", call.id()).as_bytes(), "three prices");
+        Ok(())
+    };
+    let app = App::new().service("gateway", gateway).service("stock", leaf).service("price", leaf).service("cart", cart);
+    let delay = fault("kind = \"delay\"\ntarget = \"price\"\nfrom = \"cart\"\nlatency = \"50ms\"");
+    let records = play(&app.load(load), &format!("{edges}{delay}"), &[]);
+    for row in to(&records, "price").filter(|row| row.sent_us > 1_000_000) {
+        assert_eq!(row.done_us - row.sent_us > 100_000, row.caller.starts_with("cart-"), "{row:?}");
+        assert_eq!(row.parent.is_some(), row.caller.starts_with("cart-"), "a call of the cart is within one of the gateway");
+    }
+}
+
 #[test]
 fn a_partition_between_services_ends_by_the_policies_of_the_edge() {
     let cut = fault("kind = \"partition\"\ntarget = \"stock-1\"\nduration = \"1s\"");
