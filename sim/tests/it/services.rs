@@ -198,6 +198,12 @@ fn retries_at_two_tiers_multiply() {
     let errors = fault("kind = \"errors\"\ntarget = \"stock\"\nrate = 1.0\nduration = \"1s\"");
     let settings =
         ["client.retry.max_attempts=3", "client.retry.initial_backoff=10ms", "client.retry.max_backoff=10ms"];
+    let bound = "[[expect]]\nmetric = \"amplification\"\nmax = 2\n";
+    let plan = plan(app(), &format!("{errors}{bound}"), &settings);
+    let summary = sim::run(&plan, &AtomicU64::new(0)).unwrap().summary(&plan);
+    let stock = summary.edges.iter().find(|edge| edge.to == "stock").unwrap();
+    assert!(!summary.pass && summary.overall.amplification == stock.amplification, "{:?}", summary.edges);
+    assert!(stock.amplification > Some(2.5) && stock.attempts_per_call < Some(2.6), "{stock:?}");
     let records = play(&app(), &errors, &settings);
     // In the second of the fault each request has three attempts, and each of them makes a call of three attempts.
     let of_one = |id: u64| to(&records, "stock").filter(move |row| row.request == Some(id));
