@@ -15,7 +15,7 @@ pub use generator::{FaultGenerator, TargetCount};
 pub use kind::{Affects, Direction, FaultKind, FaultName};
 
 use crate::{
-    server::settings::{ServerNames, Servers},
+    server::settings::{Caller, ServerNames, Servers},
     settings::{
         duration, limits,
         nearest::{backticked, nearest},
@@ -37,6 +37,8 @@ pub struct Fault {
     pub targets: Vec<usize>,
     /// The failure, and how long it lasts.
     pub kind: FaultKind,
+    /// The one caller whose links it acts on, if it is a fault of links; `None` for those of all.
+    pub caller: Option<Caller>,
 }
 
 keys! {
@@ -46,6 +48,8 @@ keys! {
     /// A server, such as `"server-0"`, a list of servers, or `"*"`: every link, for a fault of links. With `[[service]]` a server is, for example,
     /// `"stock-1"`, and the name of a service stands for all of its servers.
     const TARGET = target: Target [required] = vec![0], (), NOT_DRAWN;
+    /// With `[[service]]`: the service, or `"client"`, whose links to the target a fault of links acts on; by default those of all that call it.
+    const FROM = from: Option<String> = None, (), NOT_DRAWN;
 }
 
 struct Target;
@@ -115,7 +119,7 @@ impl Fault {
     /// The declaration of `[[fault]]`.
     pub(crate) const TABLE: &'static TableInfo = &TableInfo {
         doc: "`[[fault]]`: something that goes wrong.",
-        keys: &[&AT as &dyn KeyInfo, &TARGET, &repetition::EVERY, &repetition::COUNT],
+        keys: &[&AT as &dyn KeyInfo, &TARGET, &FROM, &repetition::EVERY, &repetition::COUNT],
         ..*<FaultKind as Settings>::TABLE
     };
 
@@ -140,7 +144,10 @@ impl Fault {
             (Some(_), ..) => Ok(Vec::new()),
             (None, ..) => TARGET.read(table),
         });
-        let (Some(mut kind), Some(at), Some(targets)) = (kind, at, targets) else { return Err(problems) };
+        let caller = problems.keep(caller(table, kind.as_ref().map(|_| name), hosts));
+        let (Some(mut kind), Some(at), Some(targets), Some(caller)) = (kind, at, targets, caller) else {
+            return Err(problems);
+        };
         if let FaultKind::Crash { restart_after: restart_after @ None }
         | FaultKind::Drain { restart_after: restart_after @ None, .. } = &mut kind
         {
@@ -155,7 +162,7 @@ impl Fault {
         if let FaultKind::Loss { .. } = &kind {
             check_losses(table)?;
         }
-        Ok(repetition::occurrences(table, Self { at, targets, kind }, end)?)
+        Ok(repetition::occurrences(table, Self { at, targets, kind, caller }, end)?)
     }
 
     /// Writes the keys of one item of `[[fault]]`.
@@ -163,6 +170,7 @@ impl Fault {
         AT.write(toml, &self.at);
         toml.key("kind", string(self.kind.name()));
         toml.key(TARGET.name, written(&self.targets, names));
+        FROM.write(toml, &self.caller.map(|caller| names.caller(caller)));
         self.kind.write_keys_of_kind(toml, "");
     }
 }
@@ -181,6 +189,28 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text(&ServerNames::default()))
     }
+}
+
+/// Reads who calls over the links that a fault of this kind acts on.
+fn caller(
+    table: &TableReader<'_, '_>,
+    kind: Option<FaultName>,
+    hosts: Option<&Hosts<'_>>,
+) -> Result<Option<Caller>, Problem> {
+    let (Some(span), Some(hosts)) = (table.span(FROM.name), hosts) else { return FROM.read(table).map(|_| None) };
+    let Some(from) = FROM.read(table)? else { return Ok(None) };
+    if !hosts.names.has_services() {
+        return Err(Problem::at(span, "`from` is for scenarios with [[service]] tables: here the load alone calls servers")
+            .help("leave it out"));
+    }
+    if let Some(kind) = kind.filter(|kind| kind.affects() != Affects::Link) {
+        let message = format!("a `{kind}` fault is one of a process, whoever calls it");
+        return Err(Problem::at(span, message).help("leave `from` out"));
+    }
+    hosts.names.named_caller(&from).map(Some).ok_or_else(|| {
+        let message = format!("there is no service `{from}`");
+        Problem::at(span, message).help("write the name of a [[service]], or `client` for the load")
+    })
 }
 
 /// The longest time that a drain gives calls by default; Kubernetes's `terminationGracePeriodSeconds`.

@@ -206,7 +206,8 @@ impl Nemesis {
             FaultKind::Freeze { .. } => self.freeze(play, started).await?,
             FaultKind::Reset { duration: None, .. } => {
                 let connections = fault.kind.link_effect().connections;
-                for (caller, _) in self.callers(target) {
+                let is_meant = |caller: &Caller| fault.caller.is_none_or(|of| of == *caller);
+                for caller in self.callers(target).into_iter().map(|(caller, _)| caller).filter(is_meant) {
                     let reset = Operation::Reset(target, caller, index as u64, connections);
                     self.apply(play, play.start(), reset).await?;
                 }
@@ -310,7 +311,7 @@ impl Nemesis {
 
     async fn disturb_link(&self, play: TargetedFault<'_>, started: Instant) -> Result<(), OperationFailed> {
         let TargetedFault { index, fault, target } = play;
-        self.active_faults(target).add_link_effect(index, fault.kind.link_effect());
+        self.active_faults(target).add_link_effect(index, fault.caller, fault.kind.link_effect());
         self.apply_shapes(play, play.start()).await?;
         let end = self.hold_for(play, started).await;
         self.active_faults(target).remove_link_effect(index);
@@ -347,7 +348,7 @@ impl Nemesis {
     /// Returns the operations that give the links to the server the shapes of the network and all active faults, one for each caller.
     fn shapes(&self, target: usize) -> Vec<Operation> {
         let active = self.active_faults(target);
-        let shape = |(caller, network)| Operation::Shape(target, caller, active.shape(network));
+        let shape = |(caller, network)| Operation::Shape(target, caller, active.shape(caller, network));
         self.callers(target).into_iter().map(shape).collect()
     }
 

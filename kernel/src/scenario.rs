@@ -36,7 +36,7 @@ pub use crate::{
         metric::{Metric, MetricGroup, Unit},
         settings::Run,
     },
-    server::settings::{AdaptiveQueue, Admission, ServerNames, Servers, server_name},
+    server::settings::{AdaptiveQueue, Admission, Caller, ServerNames, Servers, server_name},
     settings::{Mistake, Place, ScenarioError, UnknownName, bandwidth, duration, limits},
     slo::{Slo, SloKind},
     tls::settings::{Tls, TlsMode},
@@ -55,7 +55,7 @@ pub use schema::schema;
 pub use service_config::ServiceConfigExport;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use service_config::read_service_config;
-pub use topology::{CLIENT, Caller, EDGES_MAX, Edge, SERVICES_MAX, Service};
+pub use topology::{CLIENT, EDGES_MAX, Edge, SERVICES_MAX, Service};
 
 /// An experiment: servers, load, a network, a client, faults, and what is expected of it all.
 ///

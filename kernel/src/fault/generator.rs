@@ -175,7 +175,7 @@ impl FaultGenerator {
         let lasts = spread(shortest.as_secs_f64(), longest.as_secs_f64(), rng) * pace;
         let lasts = millis(lasts).clamp(shortest, longest);
         let targets = targets(any(&self.targets, rng).among(replicas), replicas, rng);
-        Fault { at, targets, kind: random_kind(kind, lasts, rng) }
+        Fault { at, targets, kind: random_kind(kind, lasts, rng), caller: None }
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Evidence, Findings, Invariant, ROUNDING_US, attempts::Attempts, us};
 use crate::{
     fault::{Direction, Fault, FaultKind},
     record::{Event, EventRow, Name, Rows},
+    server::settings::Caller,
     status::Code,
 };
 
@@ -30,6 +31,7 @@ pub(super) fn check(evidence: &Evidence<'_>, attempts: &Attempts, findings: &mut
                 findings.add(Invariant::FaultsFollowSchedule, None, us(fault.at), what);
             }
             if let Some(direction) = cut(&fault.kind)
+                && fault.caller.is_none_or(|caller| caller == Caller::Load)
                 && let Some(start_us) = times.starts.first()
             {
                 let mut heals_us = times.ends.first().copied().unwrap_or(u64::MAX);

@@ -167,6 +167,10 @@ fn phase(item: &Item<'_>, metric: Metric, faults: usize) -> Result<Phase, Proble
             let message = format!("`{metric}` is measured from a fault's start and has no value for `{phase}`");
             Err(Problem::at(item.span(), message).help("name a fault, such as \"fault-0\", or leave `during` out"))
         }
+        _ if metric == Metric::Amplification => {
+            let message = format!("`{metric}` is measured over the whole run and has no value for `{phase}`");
+            Err(Problem::at(item.span(), message).help("leave `during` out"))
+        }
         _ => Ok(phase),
     }
 }

@@ -257,7 +257,7 @@ mod tests {
     const S: u64 = 1_000_000;
 
     fn fault(at_ms: u64, kind: FaultKind) -> Fault {
-        Fault { at: Duration::from_millis(at_ms), targets: vec![0], kind }
+        Fault { at: Duration::from_millis(at_ms), targets: vec![0], kind, caller: None }
     }
 
     fn freeze(at_ms: u64, duration_ms: u64) -> Fault {

@@ -110,6 +110,8 @@ metrics! {
     Ejections = "ejections": Count in Waste,
     /// Replies with the status OK whose content was wrong.
     WrongResults = "wrong_results": Count,
+    /// Attempts of calls between services, at the edge with the most, per request of the load that was sent. Of the whole run.
+    Amplification = "amplification": Count,
     /// Median time from the intended send time to the first message of a reply that streams.
     FirstMessageP50 = "first_message_p50": Seconds,
     /// 95th percentile of the time from the intended send time to the first message of a reply that streams.

@@ -116,6 +116,10 @@ pub struct Metrics {
     /// been.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub messages_lost: u64,
+    /// Number of attempts of calls between services, at the edge with the most, over the requests of the run that were not dropped; left out for
+    /// phases, and where services make no calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amplification: Option<f64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -233,6 +237,7 @@ impl Metrics {
             Metric::MessageGapMax => self.message_gap_max,
             // Without a stream there is nothing that could be lost.
             Metric::MessagesLost => (self.messages + self.messages_lost > 0).then_some(self.messages_lost as f64),
+            Metric::Amplification => self.amplification,
         }
     }
 }

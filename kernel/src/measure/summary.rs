@@ -152,10 +152,13 @@ impl Summary {
         let mut events = Events::collect(run.rows);
         let duplicates = duplicates(run, mem::take(&mut events.finished));
         let timeline = Timeline::compute(&events, &requests, run.duration_us());
+        let overall = overall(&requests, &duplicates, &timeline);
+        let edges = edges(run, overall.requests - overall.dropped);
         let overall = Metrics {
+            amplification: edges.iter().filter_map(|edge| edge.amplification).reduce(f64::max),
             ejections: events.ejections.total(),
             wrong_results: events.wrong_results.total(),
-            ..overall(&requests, &duplicates, &timeline)
+            ..overall
         };
         // Without faults the only phase is the whole run, whose requests say how many attempts it has.
         let named = mem::take(&mut events.named_attempts);
@@ -183,7 +186,6 @@ impl Summary {
         let first_failure = events.first_failure.take().and_then(|(.., cause)| cause);
         let first_failure = first_failure.filter(|_| overall.succeeded == 0);
         let lateness = Lateness::measure(&requests.sends, &events.fault_times, script);
-        let overall_sent = overall.requests - overall.dropped;
         let summary = Self {
             scenario: label.scenario.to_owned(),
             seed: label.seed,
@@ -204,7 +206,7 @@ impl Summary {
             changes: events.changes,
             wrong_results: events.wrong,
             first_failure,
-            edges: edges(run, overall_sent),
+            edges,
         };
         Self { pass: summary.pass && !summary.is_dead() && !summary.has_wrong_results(), ..summary }
     }

@@ -129,6 +129,7 @@ fn why_missing(expected: &Expectation, metrics: Option<&Metrics>, faults: &[Faul
         (Metric::TimeToDetect, during, _) => why_not_detected(during, faults),
         (Metric::Throughput | Metric::Goodput, ..) => "the phase took no time".to_owned(),
         (metric, _, Some(metrics)) if metrics.completed > 0 && metric.is_of_streams() => "no reply streamed".to_owned(),
+        (Metric::Amplification, _, Some(_)) => "no service called another one".to_owned(),
         (_, _, Some(metrics)) if metrics.requests > 0 => "every request was dropped".to_owned(),
         _ => "no request was offered".to_owned(),
     }

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     link::{LinkEffect, LinkShape, Shape},
-    server::Injection,
+    server::{Injection, settings::Caller},
 };
 
 /// The faults that act on one server now, by their index in the scenario.
 #[derive(Default)]
 pub(super) struct ActiveFaults {
     freezes: BTreeSet<usize>,
-    link_effects: BTreeMap<usize, LinkEffect>,
+    /// Each with the caller whose links it is on; `None` for those of all.
+    link_effects: BTreeMap<usize, (Option<Caller>, LinkEffect)>,
     injections: BTreeMap<usize, Injection>,
 }
 
@@ -27,9 +28,9 @@ impl ActiveFaults {
         self.freezes.remove(&index) && self.freezes.is_empty()
     }
 
-    /// Adds the effect on the link of the fault `index`.
-    pub(super) fn add_link_effect(&mut self, index: usize, effect: LinkEffect) {
-        self.link_effects.insert(index, effect);
+    /// Adds the effect of the fault `index` on the links of `caller`, or of all callers.
+    pub(super) fn add_link_effect(&mut self, index: usize, caller: Option<Caller>, effect: LinkEffect) {
+        self.link_effects.insert(index, (caller, effect));
     }
 
     /// Removes the effect on the link of the fault `index`.
@@ -37,11 +38,13 @@ impl ActiveFaults {
         self.link_effects.remove(&index);
     }
 
-    /// Returns the shape of the link: that of the scenario's `network` and all faults together.
-    pub(super) fn shape(&self, network: Shape) -> LinkShape {
+    /// Returns the shape of the links of `caller`: that of their `network` and all faults on them together.
+    pub(super) fn shape(&self, caller: Caller, network: Shape) -> LinkShape {
         let mut shape = LinkShape::from(network);
-        for (index, effect) in &self.link_effects {
-            shape.add(*index as u64, *effect);
+        for (index, (of, effect)) in &self.link_effects {
+            if of.is_none_or(|of| of == caller) {
+                shape.add(*index as u64, *effect);
+            }
         }
         shape
     }
@@ -90,11 +93,13 @@ mod tests {
         faults.add_freeze(0);
         faults.add_injection(1, Injection { slow: 2.0, ..Injection::default() });
         let shape = Shape { latency: Duration::from_millis(5), ..Shape::default() };
-        faults.add_link_effect(2, shape.into());
+        faults.add_link_effect(2, None, shape.into());
+        faults.add_link_effect(3, Some(Caller::Service(0)), LinkEffect::default());
         faults.end_with_process();
         assert!(!faults.remove_freeze(0));
         assert!(!faults.remove_injection(1));
         assert_eq!(faults.injection(), Injection::default());
-        assert_eq!(faults.shape(Shape::default()), shape.into());
+        assert_eq!(faults.shape(Caller::Load, Shape::default()), shape.into());
+        assert_ne!(faults.shape(Caller::Service(0), Shape::default()), shape.into());
     }
 }

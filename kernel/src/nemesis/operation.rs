@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use crate::{
     link::{LinkShape, Selection},
-    scenario::Caller,
-    server::{Injection, Tuning},
+    server::{Injection, Tuning, settings::Caller},
     world::BoxFuture,
 };
 

@@ -106,6 +106,22 @@ pub(super) fn refuse_without_tls(
     Err(Problem::new(span, message).help("add the table [tls], or leave the fault out"))
 }
 
+/// Refuses faults on the links of a service to one that it does not call.
+pub(super) fn refuse_without_edge(scenario: &Scenario, faults: &[TableReader<'_, '_>]) -> Result<(), Problem> {
+    for fault in &scenario.faults {
+        let Some(caller) = fault.caller else { continue };
+        let calls = |server: &usize| scenario.callers_of(*server).iter().any(|(of, _)| *of == caller);
+        let Some(server) = fault.targets.iter().find(|server| !calls(server)) else { continue };
+        let names = scenario.names();
+        let (from, to) = (names.caller(caller), names.name(*server));
+        let is_from = |item: &TableReader<'_, '_>| item.get("from").is_some_and(|text| is_string(text, &from));
+        let span = faults.iter().find(|item| is_from(item)).and_then(|item| item.span("from"));
+        let message = format!("`{from}` does not call `{to}`, so that there are no links for the fault");
+        return Err(Problem::new(span, message).help("leave `from` out, or correct it or the `target`"));
+    }
+    Ok(())
+}
+
 /// Refuses services where the workload is not that of an app, and what a scenario with services does not have.
 pub(super) fn refuse_without_app(scenario: &Scenario, file: &TableReader<'_, '_>) -> Result<(), Problem> {
     if !scenario.has_services() {

@@ -313,6 +313,7 @@ fn scenario(file: &TableReader<'_, '_>, base: &Path, purpose: Purpose) -> Result
     problems.keep(totals::check(&scenario, file));
     problems.keep(contradictions::refuse_without_tls(&scenario, file, &list));
     problems.keep(contradictions::refuse_without_app(&scenario, file));
+    problems.keep(contradictions::refuse_without_edge(&scenario, &list));
     if problems.is_empty() { Ok(scenario) } else { Err(problems) }
 }
 

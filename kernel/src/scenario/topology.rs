@@ -1,13 +1,13 @@
 //! `[[service]]` and `[[edge]]`: the services of an app, and which of them calls which.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
 use serde_json::{Value, json};
 
 use super::{Client, Network, Scenario, Servers};
 use crate::{
     fault::Hosts,
-    server::settings::ServerNames,
+    server::settings::{Caller, LOAD, ServerNames},
     settings::{
         limits,
         nearest::{backticked, nearest},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The name of the load in `[[edge]]`.
-pub const CLIENT: &str = "client";
+pub const CLIENT: &str = LOAD;
 
 /// The most services of a scenario.
 pub const SERVICES_MAX: usize = 100;
@@ -339,25 +339,6 @@ impl Topology {
     }
 }
 
-/// Who calls a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Caller {
-    /// The load.
-    Load,
-    /// The processes of the service at this position among `[[service]]`.
-    Service(usize),
-}
-
-impl fmt::Display for Caller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Load => f.write_str(CLIENT),
-            Self::Service(index) => write!(f, "service {index}"),
-        }
-    }
-}
-
 /// Returns the names of the servers of `services`.
 fn names_of(services: &[Service]) -> ServerNames {
     ServerNames::of_services(services.iter().map(|service| (service.name.clone(), service.servers.replicas)))
@@ -540,6 +521,13 @@ at = "2s"
 kind = "delay"
 target = ["gateway-1", "stock-2"]
 latency = "3ms"
+
+[[fault]]
+at = "3s"
+kind = "partition"
+target = "stock-0"
+from = "gateway"
+duration = "1s"
 "#;
 
     fn parse(text: &str, settings: &[&str]) -> Result<Scenario, String> {
@@ -570,6 +558,7 @@ latency = "3ms"
     fn services_and_edges_are_the_same_after_a_round_trip() {
         let scenario = parse(SHOP, &["edge.1.client.hedging=50ms", "edge.1.client.retry.max_attempts=1"]).unwrap();
         let text = scenario.to_toml();
+        assert!(text.matches("from = \"gateway\"").count() == 2, "that of the edge and that of the fault: {text}");
         assert!(!text.contains("[servers]") && text.contains("target = [\"gateway-1\", \"stock-2\"]"), "{text}");
         assert_eq!(parse(&text, &[]).unwrap(), scenario);
         let client = scenario.edges[1].client.as_ref().unwrap();
@@ -611,6 +600,14 @@ latency = "3ms"
             let said = changed(from, to);
             assert!(said.contains(message) && said.contains(remedy), "{to}: {said}");
             assert!(said.contains("shop.toml:"), "{said}");
+        }
+        for (fault, message) in [
+            ("kind = \"crash\"\ntarget = \"stock\"\nfrom = \"gateway\"", "a `crash` fault is one of a process"),
+            ("kind = \"reset\"\ntarget = \"stock\"\nfrom = \"stok\"", "there is no service `stok`"),
+            ("kind = \"reset\"\ntarget = \"stock\"\nfrom = \"client\"", "`client` does not call `stock-0`"),
+        ] {
+            let said = parse(&format!("{SHOP}[[fault]]\nat = \"1s\"\n{fault}\n"), &[]).unwrap_err();
+            assert!(said.contains(message) && said.contains("shop.toml:"), "{said}");
         }
         let lone = parse(
             "name = \"x\"\nduration = \"1s\"\nload = { rate = 1 }\n[[edge]]\nfrom = \"client\"\nto = \"a\"\n",

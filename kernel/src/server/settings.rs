@@ -105,6 +105,19 @@ pub fn server_name(index: usize) -> String {
     format!("server-{index}")
 }
 
+/// The name of the load among those that call servers.
+pub const LOAD: &str = "client";
+
+/// Who calls a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Caller {
+    /// The load.
+    Load,
+    /// The processes of the service at this position among `[[service]]`.
+    Service(usize),
+}
+
 /// The names of the servers, by their indices. Its clones share them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct ServerNames {
@@ -159,6 +172,24 @@ impl ServerNames {
     pub fn all(&self) -> impl Iterator<Item = String> + use<> {
         let names = self.clone();
         (0..self.replicas).map(move |index| names.name(index))
+    }
+
+    /// Returns the name of who calls.
+    pub(crate) fn caller(&self, caller: Caller) -> String {
+        match caller {
+            Caller::Load => LOAD.to_owned(),
+            Caller::Service(service) => {
+                self.services.get(service).map_or_else(|| format!("service {service}"), |(name, _)| name.clone())
+            }
+        }
+    }
+
+    /// Returns who has this name among those that call: the load, or a service.
+    pub(crate) fn named_caller(&self, name: &str) -> Option<Caller> {
+        if name == LOAD {
+            return Some(Caller::Load);
+        }
+        self.services.iter().position(|(service, _)| service == name).map(Caller::Service)
     }
 
     /// Returns the indices of the servers of `service`.

@@ -536,7 +536,12 @@ fn fault(servers: &Servers, end: Duration) -> impl Strategy<Value = Fault> + use
     ];
     let everyone: Vec<_> = (0..servers.replicas).collect();
     let at = (0.0..=1.0).prop_map(move |share| end.mul_f64(share).min(end));
-    (at, subsequence(everyone, 1..=servers.replicas), kind).prop_map(|(at, targets, kind)| Fault { at, targets, kind })
+    (at, subsequence(everyone, 1..=servers.replicas), kind).prop_map(|(at, targets, kind)| Fault {
+        at,
+        targets,
+        kind,
+        caller: None,
+    })
 }
 
 fn expectation(faults: usize) -> impl Strategy<Value = Expectation> {

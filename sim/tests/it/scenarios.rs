@@ -292,7 +292,7 @@ fn a_call_does_not_wait_for_a_connection_that_is_being_opened() {
     let partition =
         FaultKind::Partition { direction: Direction::Both, duration: Some(Duration::from_secs(10)), share: None };
     for (at_ms, kind) in [(10_080, partition), (10_090, FaultKind::Reset { duration: None, share: None })] {
-        scenario.faults.push(Fault { at: Duration::from_millis(at_ms), targets: vec![0], kind });
+        scenario.faults.push(Fault { at: Duration::from_millis(at_ms), targets: vec![0], kind, caller: None });
     }
     let run = simulate(scenario, 42);
     assert_eq!(run.summary.overall.attempts_per_call, Some(1.0), "{}", run.report());

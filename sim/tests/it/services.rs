@@ -198,6 +198,12 @@ fn retries_at_two_tiers_multiply() {
     let errors = fault("kind = \"errors\"\ntarget = \"stock\"\nrate = 1.0\nduration = \"1s\"");
     let settings =
         ["client.retry.max_attempts=3", "client.retry.initial_backoff=10ms", "client.retry.max_backoff=10ms"];
+    let bound = "[[expect]]\nmetric = \"amplification\"\nmax = 2\n";
+    let plan = plan(app(), &format!("{errors}{bound}"), &settings);
+    let summary = sim::run(&plan, &AtomicU64::new(0)).unwrap().summary(&plan);
+    let stock = summary.edges.iter().find(|edge| edge.to == "stock").unwrap();
+    assert!(!summary.pass && summary.overall.amplification == stock.amplification, "{:?}", summary.edges);
+    assert!(stock.amplification > Some(2.5) && stock.attempts_per_call < Some(2.6), "{stock:?}");
     let records = play(&app(), &errors, &settings);
     // In the second of the fault each request has three attempts, and each of them makes a call of three attempts.
     let of_one = |id: u64| to(&records, "stock").filter(move |row| row.request == Some(id));
@@ -249,6 +255,36 @@ fn faults_of_links_act_between_services_also_on_processes_that_start_later() {
             restarts.iter().map(|row| row.target.as_deref().unwrap()).collect::<Vec<_>>(),
             ["gateway-0", "gateway-1"]
         );
+    }
+}
+
+/// The price is called by both; a fault of the links of one of them leaves the other alone.
+#[test]
+fn a_fault_may_act_on_the_links_of_one_caller() {
+    let edges = "[[service]]\nname = \"cart\"\n[[edge]]\nfrom = \"gateway\"\nto = \"cart\"\n[[edge]]\nfrom = \"cart\"\nto = \"price\"\n";
+    let cart = |host: Host| async move {
+        let channels = [host.channel("price")?, host.channel("price")?];
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
+            host.serve(RehearsalServer::new(Part::Gateway(channels))).await?,
+        )
+    };
+    let gateway = |host: Host| async move {
+        let channels = [host.channel("cart")?, host.channel("price")?];
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
+            host.serve(RehearsalServer::new(Part::Gateway(channels))).await?,
+        )
+    };
+    let load = |call: Call| async move {
+        let reply = RehearsalClient::new(call.channel()).get_data(GetDataRequest { request_id: call.id() }).await?;
+        call.check(*reply.into_inner().data == *format!("{0} {0} {0} ", call.id()).as_bytes(), "three prices");
+        Ok(())
+    };
+    let app = App::new().service("gateway", gateway).service("stock", leaf).service("price", leaf).service("cart", cart);
+    let delay = fault("kind = \"delay\"\ntarget = \"price\"\nfrom = \"cart\"\nlatency = \"50ms\"");
+    let records = play(&app.load(load), &format!("{edges}{delay}"), &[]);
+    for row in to(&records, "price").filter(|row| row.sent_us > 1_000_000) {
+        assert_eq!(row.done_us - row.sent_us > 100_000, row.caller.starts_with("cart-"), "{row:?}");
+        assert_eq!(row.parent.is_some(), row.caller.starts_with("cart-"), "a call of the cart is within one of the gateway");
     }
 }
 

@@ -60,6 +60,7 @@ fn the_readme_shows_the_files_of_the_crate() {
         "src/bin/shop-sim.rs",
         "src/bin/shop-real.rs",
         "scenarios/crash.toml",
+        "scenarios/checkout.toml",
         "tests/crash.rs",
     ] {
         let text = read(&format!("sim/examples/shop/{file}"));
