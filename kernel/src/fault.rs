@@ -200,11 +200,14 @@ fn caller(
     let (Some(span), Some(hosts)) = (table.span(FROM.name), hosts) else { return FROM.read(table).map(|_| None) };
     let Some(from) = FROM.read(table)? else { return Ok(None) };
     if !hosts.names.has_services() {
-        return Err(Problem::at(span, "`from` is for scenarios with [[service]] tables: here the load alone calls servers")
-            .help("leave it out"));
+        return Err(Problem::at(
+            span,
+            "`from` is for scenarios with [[service]] tables: here the load alone calls servers",
+        )
+        .help("leave it out"));
     }
     if let Some(kind) = kind.filter(|kind| kind.affects() != Affects::Link) {
-        let message = format!("a `{kind}` fault is one of a process, whoever calls it");
+        let message = format!("a `{kind}` fault is one of a process, and of no link");
         return Err(Problem::at(span, message).help("leave `from` out"));
     }
     hosts.names.named_caller(&from).map(Some).ok_or_else(|| {

@@ -233,8 +233,8 @@ impl ReadyProcesses {
         let world = world(&replicas, Clock::MACHINE, &timer, tls.as_ref())?;
         let addresses: BTreeMap<_, _> =
             replicas.iter().map(|replica| (replica.name().to_owned(), replica.address())).collect();
-        for index in 0..replicas.len() {
-            replicas[index].knows(&plan.scenario, index, &addresses);
+        for (index, replica) in replicas.iter().enumerate() {
+            replica.knows(&plan.scenario, index, &addresses);
         }
         // Those that are called first: one that starts connects at once, and waits before it tries again.
         for group in plan.scenario.start_order() {

@@ -111,7 +111,12 @@ mod tests {
 
     fn crash(at_ms: u64, restart_ms: u64) -> Fault {
         let restart_after = Some(Duration::from_millis(restart_ms));
-        Fault { at: Duration::from_millis(at_ms), targets: vec![0], kind: FaultKind::Crash { restart_after } }
+        Fault {
+            at: Duration::from_millis(at_ms),
+            targets: vec![0],
+            kind: FaultKind::Crash { restart_after },
+            caller: None,
+        }
     }
 
     #[test]

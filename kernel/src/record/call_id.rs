@@ -14,7 +14,7 @@ const PATH_BITS: u32 = 53;
 ///
 /// The call of a request itself has no path. That of a call which a process of a service makes, an inner call, is a number that depends on the
 /// attempt which the process answers, on the service that it calls, and on how many calls of it the attempt has made before. So it is the
-/// same in both worlds, whoever ran before.
+/// same in both worlds, in whatever order calls are made.
 ///
 /// ```
 /// use kernel::record::CallId;

@@ -144,6 +144,7 @@ impl Recorder {
     }
 
     /// Returns the name of the source.
+    #[cfg(feature = "service")]
     pub(crate) fn source(&self) -> &Name {
         &self.source
     }

@@ -312,7 +312,7 @@ impl Topology {
         let is_called = |service: &&Service| self.edges.iter().any(|edge| edge.to == service.name);
         match self.services.iter().zip(services).find(|(service, _)| !is_called(service)) {
             Some((service, item)) => {
-                let message = format!("nobody calls the service `{}`", service.name);
+                let message = format!("no edge leads to the service `{}`", service.name);
                 Err(Problem::new(item.own_span(), message).help("add an [[edge]] to it, or leave it out"))
             }
             None => Ok(()),
@@ -617,7 +617,7 @@ duration = "1s"
         let circle = format!("{SHOP}[[edge]]\nfrom = \"stock\"\nto = \"gateway\"\n");
         assert!(parse(&circle, &[]).unwrap_err().contains("call each other in a circle"));
         let uncalled = format!("{SHOP}[[service]]\nname = \"cart\"\n");
-        assert!(parse(&uncalled, &[]).unwrap_err().contains("nobody calls the service `cart`"));
+        assert!(parse(&uncalled, &[]).unwrap_err().contains("no edge leads to the service `cart`"));
         let second = format!("{SHOP}[[edge]]\nfrom = \"client\"\nto = \"stock\"\n");
         assert!(parse(&second, &[]).unwrap_err().contains("the load calls one service"));
     }

@@ -207,7 +207,7 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     let injector = Arc::new(Injector::new(entropy));
     let (callees, links) = match calling {
         Some(calling) => callees(calling, id, &world, entropy)?,
-        None => (Vec::new(), BTreeMap::new()),
+        None => (Vec::new(), Links::new()),
     };
     let orders = injector.clone();
     thread::Builder::new()
@@ -226,16 +226,19 @@ async fn serve(args: &ReplicaArgs) -> Result<(), RoleError> {
     served.map_err(RoleError::system("cannot continue serving"))
 }
 
+/// The links of a process, by the index of the server behind each.
+type Links = BTreeMap<usize, Arc<Link>>;
+
 /// Returns the services that the process called `id` calls, and its links by the index of the server behind each.
 fn callees(
     calling: Calling,
     id: &str,
     world: &SharedWorld,
     entropy: Entropy,
-) -> Result<(Vec<Callee>, BTreeMap<usize, Arc<Link>>), RoleError> {
+) -> Result<(Vec<Callee>, Links), RoleError> {
     let Calling { scenario, service, mut shapes, .. } = calling;
     let scenario = Scenario::parse("scenario", &scenario, &[]).map_err(|error| RoleError::Order(error.to_string()))?;
-    let mut links = BTreeMap::new();
+    let mut links = Links::new();
     let callees = Callee::of_process(&scenario, service, id, (world, entropy), |link, server| {
         if let Some(shape) = shapes.remove(&server) {
             link.set_shape(shape);
@@ -284,7 +287,7 @@ fn report_measured(world: &SharedWorld, reports: Arc<ToOrchestrator>) {
 }
 
 /// Does what the orchestrator says. Ends with standard input, which the orchestrator holds open as long as it lives.
-fn obey(injector: &Injector, links: &BTreeMap<usize, Arc<Link>>) {
+fn obey(injector: &Injector, links: &Links) {
     // Lines of bytes: one that is no text must not end the obedience to those after it.
     for line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
         match serde_json::from_slice(&line) {

@@ -279,12 +279,17 @@ fn a_fault_may_act_on_the_links_of_one_caller() {
         call.check(*reply.into_inner().data == *format!("{0} {0} {0} ", call.id()).as_bytes(), "three prices");
         Ok(())
     };
-    let app = App::new().service("gateway", gateway).service("stock", leaf).service("price", leaf).service("cart", cart);
+    let app =
+        App::new().service("gateway", gateway).service("stock", leaf).service("price", leaf).service("cart", cart);
     let delay = fault("kind = \"delay\"\ntarget = \"price\"\nfrom = \"cart\"\nlatency = \"50ms\"");
     let records = play(&app.load(load), &format!("{edges}{delay}"), &[]);
     for row in to(&records, "price").filter(|row| row.sent_us > 1_000_000) {
         assert_eq!(row.done_us - row.sent_us > 100_000, row.caller.starts_with("cart-"), "{row:?}");
-        assert_eq!(row.parent.is_some(), row.caller.starts_with("cart-"), "a call of the cart is within one of the gateway");
+        assert_eq!(
+            row.parent.is_some(),
+            row.caller.starts_with("cart-"),
+            "a call of the cart is within one of the gateway"
+        );
     }
 }
 
