@@ -159,6 +159,7 @@ pub(crate) fn records(folder: &Path) -> Records {
         requests: rows::<RequestRow>(&folder.join("requests.jsonl")),
         attempts: rows::<AttemptRow>(&folder.join("attempts.jsonl")),
         events: rows::<EventRow>(&folder.join("events.jsonl")),
+        calls: Vec::new(),
     }
 }
 
