@@ -12,14 +12,15 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use tonic::IntoRequest;
 
 use super::{Callee, Connector, NoConnector, NoEdge, Process};
 use crate::{
     client::Channel,
     context::{Context, within},
     entropy::{Entropy, RandomStream, fnv1a},
-    grpc::{Methods, Services},
-    record::{AttemptId, Event, Recorder},
+    grpc::{CALL, Methods, Services},
+    record::{AttemptId, CallId, Event, Recorder},
     scenario::CLIENT,
     server::{self, Injector, ReplicaSettings, record_computing},
     sync::lock,
@@ -251,7 +252,8 @@ impl Host {
     /// `tonic::transport::Endpoint::connect_with_connector_lazy`. Its connections have the latency and the faults of the replica's link.
     ///
     /// Calls over it are no attempts of `[client]`: they have no rows, and neither have its connections. The request that makes them has one,
-    /// and the rows of the servers name it if the call has the metadata of [`Call::request`](super::Call::request).
+    /// and the rows of the servers name it if the call has the metadata of [`Call::request`](super::Call::request), or in a service of
+    /// [`request`](Self::request).
     ///
     /// # Errors
     ///
@@ -264,6 +266,22 @@ impl Host {
         };
         self.shared.has_connector.store(true, Ordering::Relaxed);
         Ok(Connector::new(link.clone()))
+    }
+
+    /// Returns `message` as a request of a generated client over a stack of the process's own ([`connector`](Self::connector)) to `service`, with
+    /// metadata that say on whose behalf the call is made, so that the rows of the servers say so, too. A [`channel`](Self::channel) adds them by
+    /// itself; the load has [`Call::request`](super::Call::request).
+    pub fn request<T>(&self, service: &str, message: impl IntoRequest<T>) -> tonic::Request<T> {
+        let mut request = message.into_request();
+        let call = Context::current().map(|context| context.next_call(&service.into()));
+        let call = call.unwrap_or_else(|| {
+            let before = self.shared.computations.fetch_add(1, Ordering::Relaxed);
+            CallId::of_process(&self.shared.name, service, before)
+        });
+        if let Ok(value) = call.to_string().parse() {
+            request.metadata_mut().insert(CALL, value);
+        }
+        request
     }
 
     /// Returns the number of replicas of `service`, which the process calls.

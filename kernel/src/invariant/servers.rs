@@ -24,7 +24,7 @@ pub(super) fn check(evidence: &Evidence<'_>, in_force: &InForce, findings: &mut 
         servers.note(&row);
     }
     check_answers(evidence.rows, findings);
-    check_work(evidence.rows, findings);
+    check_work(evidence.rows, evidence.scenario, findings);
     check_workers(evidence, in_force, findings);
 }
 
@@ -151,7 +151,7 @@ struct SentAttempt {
 }
 
 /// Checks that each attempt is processed at most once, by the server that it was sent to, and only after it was sent.
-fn check_work(rows: &dyn Rows, findings: &mut Findings) {
+fn check_work(rows: &dyn Rows, scenario: &Scenario, findings: &mut Findings) {
     let picks = rows.events().filter(|row| row.event == Event::Pick);
     let sent = picks
         .filter_map(|row| Some(SentAttempt { key: attempt_key(&row)?, server: row.target.clone()?, at_us: row.at_us }));
@@ -161,7 +161,11 @@ fn check_work(rows: &dyn Rows, findings: &mut Findings) {
     // The attempts of a client stack of the load's own have no rows.
     let own = rows.requests().filter(|row| row.answer == Some(Answer::OwnStack)).map(|row| row.id);
     let own: BTreeSet<u64> = own.collect();
-    for row in rows.events().filter(|row| is_work(row) && row.request.is_none_or(|id| !own.contains(&id))) {
+    // Those of a stack of a service's own have none, either.
+    let called = if scenario.has_services() { scenario.entry_names() } else { Vec::new() };
+    let is_called = |row: &EventRow| called.is_empty() || called.iter().any(|name| row.source == *name);
+    let is_of_attempt = |row: &EventRow| is_work(row) && row.request.is_none_or(|id| !own.contains(&id));
+    for row in rows.events().filter(|row| is_of_attempt(row) && is_called(row)) {
         let began_us = row.at_us.saturating_sub(row.duration_us.unwrap_or_default());
         let found = attempt_key(&row).and_then(|key| {
             sent.binary_search_by_key(&(key, &row.source), |attempt| (attempt.key, &attempt.server)).ok()

@@ -101,7 +101,7 @@ async fn offer_load(
     let LoadCommand::Begin { epoch_ns } = next(&mut orders).await? else {
         return Err(RoleError::Order("the second order is to begin".to_owned()));
     };
-    let names: Vec<_> = scenario.server_names().collect();
+    let names = scenario.entry_names();
     let world = Host::new(Clock::since(epoch_ns), timer).with_servers(servers).with_tls(tls).shared();
     log_resumes(&world).map_err(RoleError::system("cannot listen to signals"))?;
     info!(epoch_ns, "load begins");

@@ -14,12 +14,12 @@ use sim::{App, BoxError, Call, Channel, Host};
 use tonic::{Request, Response, Status, transport};
 
 /// The till, in one process. The channel has the policies of the scenario's edge from the till to the stock.
-pub struct Desk<T> {
-    stock: StockClient<T>,
+pub struct Desk {
+    stock: StockClient<Channel>,
 }
 
 #[tonic::async_trait]
-impl Till for Desk<Channel> {
+impl Till for Desk {
     async fn checkout(&self, request: Request<CheckoutRequest>) -> Result<Response<CheckoutReply>, Status> {
         let CheckoutRequest { order, items } = request.into_inner();
         // The call belongs to the attempt that is being answered: it has its deadline, and ends with it.
@@ -28,11 +28,18 @@ impl Till for Desk<Channel> {
     }
 }
 
+/// The same with a client stack of its own, to one replica of the stock.
+pub struct OwnDesk {
+    host: Host,
+    stock: StockClient<transport::Channel>,
+}
+
 #[tonic::async_trait]
-impl Till for Desk<transport::Channel> {
+impl Till for OwnDesk {
     async fn checkout(&self, request: Request<CheckoutRequest>) -> Result<Response<CheckoutReply>, Status> {
         let CheckoutRequest { order, items } = request.into_inner();
-        let reply = self.stock.clone().reserve(ReserveRequest { order, items }).await?.into_inner();
+        let request = self.host.request("stock", ReserveRequest { order, items });
+        let reply = self.stock.clone().reserve(request).await?.into_inner();
         Ok(Response::new(CheckoutReply { order: reply.order, cents: reply.cents }))
     }
 }
@@ -55,7 +62,7 @@ pub fn app_with_transport() -> App {
         .service("till", |host: Host| async move {
             let endpoint = transport::Endpoint::from_static("http://stock");
             let stock = StockClient::new(endpoint.connect_with_connector_lazy(host.connector("stock", 0)?));
-            host.serve(TillServer::new(Desk { stock })).await.map_err(BoxError::from)
+            host.serve(TillServer::new(OwnDesk { host: host.clone(), stock })).await.map_err(BoxError::from)
         })
         .load(order)
 }

@@ -74,4 +74,7 @@ fn a_stack_of_the_service_has_no_policies_of_the_edge() {
     let failed = run.records.requests.iter().filter(|row| row.status.name() != "OK").count();
     assert!((30..=60).contains(&failed), "a second of 50 orders: {failed}");
     assert!(run.records.calls.is_empty(), "they have no rows");
+    // Those of the stock name the request of each, and the call.
+    let finished = run.records.events.iter().filter(|row| &*row.source == "stock-0" && row.call.is_some());
+    assert!(finished.filter(|row| row.request.is_some()).count() > 200);
 }
