@@ -66,6 +66,16 @@ fn the_record_says_what_the_till_asked_of_the_stock() {
     assert!(edge.attempts >= 300 && edge.latency_p50_s > Some(0.007), "5 ms of the stock, and 1 ms each way: {edge:?}");
 }
 
+/// The README of `sim` shows what a run of this scenario prints.
+#[test]
+fn the_readme_shows_what_a_run_prints() -> Tested {
+    let plan = Plan { app: Some(till::app()), ..Plan::new(scenario(&[]), 42) };
+    let printed = sim::run(&plan, &AtomicU64::new(0))?.summary(&plan).render();
+    let readme = std::fs::read_to_string("../../README.md")?;
+    assert!(readme.contains(&format!("```text\n{printed}```")), "{printed}");
+    Ok(())
+}
+
 #[test]
 fn a_stack_of_the_service_has_no_policies_of_the_edge() {
     // It is connected to one replica, and a call that meets the crash fails.
