@@ -94,7 +94,7 @@ mod tests {
         faults.add_injection(1, Injection { slow: 2.0, ..Injection::default() });
         let shape = Shape { latency: Duration::from_millis(5), ..Shape::default() };
         faults.add_link_effect(2, None, shape.into());
-        faults.add_link_effect(3, Some(Caller::Service(0)), LinkEffect::default());
+        faults.add_link_effect(3, Some(Caller::Service(0)), shape.into());
         faults.end_with_process();
         assert!(!faults.remove_freeze(0));
         assert!(!faults.remove_injection(1));
